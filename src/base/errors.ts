@@ -1,0 +1,36 @@
+/** Stable codes of the errors an application can see; each is explained in spec/errors.md. */
+export type JspErrorCode =
+  | 'ERR_JSP_PIN_MISSING'
+  | 'ERR_JSP_URL_INVALID'
+  | 'ERR_JSP_IDENTITY_MISMATCH'
+  | 'ERR_JSP_IDENTITY_INVALID'
+  | 'ERR_JSP_HANDSHAKE_TIMEOUT'
+  | 'ERR_JSP_HANDSHAKE_FAILED'
+  | 'ERR_JSP_IDLE_TIMEOUT'
+  | 'ERR_JSP_HEARTBEAT_TIMEOUT'
+  | 'ERR_JSP_CLOSED'
+  | 'ERR_JSP_CLOSED_BY_PEER'
+  | 'ERR_JSP_PROTOCOL'
+  | 'ERR_JSP_STREAM_CLOSED'
+  | 'ERR_JSP_STREAM_RESET'
+  | 'ERR_JSP_MESSAGE_TOO_LARGE'
+  | 'ERR_JSP_LABEL_TOO_LONG'
+  | 'ERR_JSP_OPTION_INVALID'
+  | 'ERR_JSP_AEAD_UNAVAILABLE'
+  | 'ERR_JSP_SOCKET'
+  | 'ERR_JSP_ABORTED'
+  | 'ERR_JSP_TOPIC_INVALID'
+  | 'ERR_JSP_FILTER_INVALID'
+  | 'ERR_JSP_BROKER'
+  | 'ERR_JSP_UNREACHABLE';
+
+/** Every error this library hands to an application: a sentence that says what to do next, and a stable `code`. */
+export class JspError extends Error {
+  override readonly name: string = 'JspError';
+  readonly code: JspErrorCode;
+
+  constructor(code: JspErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}

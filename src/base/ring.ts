@@ -1,0 +1,53 @@
+/**
+ * A first-in first-out queue on a circular array that doubles when full. It has no bound of its own: each owner
+ * says what bounds it.
+ */
+export class Ring<T> {
+  private items: (T | undefined)[];
+  private head = 0;
+  private count = 0;
+
+  /** @param capacity - first size, a power of two */
+  constructor(capacity = 8) {
+    this.items = new Array(capacity).fill(undefined);
+  }
+
+  get length(): number {
+    return this.count;
+  }
+
+  push(item: T): void {
+    if (this.count === this.items.length) this.grow();
+    this.items[(this.head + this.count) & (this.items.length - 1)] = item;
+    this.count++;
+  }
+
+  /** Takes the oldest item, or undefined when empty. */
+  shift(): T | undefined {
+    if (this.count === 0) return undefined;
+    const item = this.items[this.head];
+    this.items[this.head] = undefined;
+    this.head = (this.head + 1) & (this.items.length - 1);
+    this.count--;
+    return item;
+  }
+
+  /** The item at `index` from the oldest, or undefined. */
+  peek(index = 0): T | undefined {
+    return index < this.count ? this.items[(this.head + index) & (this.items.length - 1)] : undefined;
+  }
+
+  clear(): void {
+    this.items.fill(undefined);
+    this.head = 0;
+    this.count = 0;
+  }
+
+  private grow(): void {
+    const old = this.items;
+    const grown: (T | undefined)[] = new Array(old.length * 2).fill(undefined);
+    for (let i = 0; i < this.count; i++) grown[i] = old[(this.head + i) & (old.length - 1)];
+    this.items = grown;
+    this.head = 0;
+  }
+}

@@ -1,0 +1,25 @@
+/** Codes of a transport CLOSE (spec/errors.md). */
+export const CloseCode = {
+  NO_ERROR: 0x00,
+  INTERNAL_ERROR: 0x01,
+  CONNECTION_REFUSED: 0x02,
+  FLOW_CONTROL_ERROR: 0x03,
+  STREAM_LIMIT_ERROR: 0x04,
+  STREAM_STATE_ERROR: 0x05,
+  FINAL_SIZE_ERROR: 0x06,
+  FRAME_ENCODING_ERROR: 0x07,
+  TRANSPORT_PARAMETER_ERROR: 0x08,
+  PROTOCOL_VIOLATION: 0x0a,
+  CRYPTO_ERROR: 0x0b,
+  IDENTITY_MISMATCH: 0x0c,
+  MESSAGE_TOO_LARGE: 0x0d,
+  AEAD_LIMIT_REACHED: 0x0f,
+  SHUTTING_DOWN: 0x10,
+} as const;
+export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
+
+/** The table's name for a code, or its number in hex. */
+export function closeCodeName(code: number): string {
+  for (const [name, value] of Object.entries(CloseCode)) if (value === code) return name;
+  return `0x${code.toString(16)}`;
+}

@@ -1,0 +1,53 @@
+/** Frame types of spec/frames.md. The sent ledger records what a packet carried under the same numbers. */
+export const FrameType = {
+  PADDING: 0x00,
+  PING: 0x01,
+  ACK: 0x02,
+  ACK_ECN: 0x03,
+  ACK_RECOVERED: 0x04,
+  ACK_ECN_RECOVERED: 0x05,
+  CRYPTO: 0x06,
+  HANDSHAKE_DONE: 0x07,
+  TOKEN: 0x08,
+  TICKET: 0x09,
+  STREAM_OPEN: 0x0a,
+  STREAM_FIN: 0x0b,
+  STREAM_RESET: 0x0c,
+  STOP_SENDING: 0x0d,
+  ABANDON: 0x0e,
+  DROPPED: 0x0f,
+  MAX_DATA: 0x10,
+  MAX_STREAM_DATA: 0x11,
+  MAX_STREAMS: 0x12,
+  DATA_BLOCKED: 0x13,
+  STREAM_DATA_BLOCKED: 0x14,
+  STREAMS_BLOCKED: 0x15,
+  REPAIR: 0x16,
+  HEARTBEAT: 0x17,
+  PATH_CHALLENGE: 0x18,
+  PATH_RESPONSE: 0x19,
+  NEW_CONNECTION_ID: 0x1a,
+  RETIRE_CONNECTION_ID: 0x1b,
+  CLOSE: 0x1c,
+  ACK_FREQUENCY: 0x1d,
+  /** 0x20 to 0x2f: the low four bits are {@link MessageFlag}s. */
+  MESSAGE: 0x20,
+  MESSAGES: 0x30,
+  MESSAGES_BEST_EFFORT: 0x31,
+  /** 0x38 to 0x3f: length-prefixed frames that a receiver may skip. */
+  EXTENSION: 0x38,
+} as const;
+
+export const MessageFlag = { BEST_EFFORT: 0x1, FRAGMENT: 0x2, LIFETIME: 0x4, ENVELOPE: 0x8 } as const;
+
+/** The two sequence spaces of a stream. */
+export const Space = { RELIABLE: 0, BEST_EFFORT: 1 } as const;
+export type Space = (typeof Space)[keyof typeof Space];
+
+/** Priority classes, as STREAM_OPEN carries them. */
+export const Priority = { SYSTEM: 0, MEDIA: 1, CHAT: 2, BULK: 3 } as const;
+export type Priority = (typeof Priority)[keyof typeof Priority];
+
+/** Delivery modes, as STREAM_OPEN carries them. */
+export const Delivery = { RELIABLE: 0, PARTIAL: 1, BEST_EFFORT: 2 } as const;
+export type Delivery = (typeof Delivery)[keyof typeof Delivery];
