@@ -1,0 +1,75 @@
+/**
+ * Batches of datagrams that cross the sans-IO line. The driver fills a {@link ReceiveBatch} and hands it to the endpoint; the
+ * endpoint fills a {@link TransmitBatch} and the driver's socket sends it whole.
+ */
+
+/** Datagrams as they came from a socket. The endpoint opens them in place and may keep views of their bytes. */
+export class ReceiveBatch {
+  count = 0;
+  readonly data: Uint8Array[] = [];
+  readonly host: string[] = [];
+  readonly port: number[] = [];
+
+  push(data: Uint8Array, host: string, port: number): void {
+    const i = this.count++;
+    this.data[i] = data;
+    this.host[i] = host;
+    this.port[i] = port;
+  }
+
+  clear(): void {
+    for (let i = 0; i < this.count; i++) this.data[i] = EMPTY;
+    this.count = 0;
+  }
+}
+
+/** Sealed datagrams, back to back in one arena, each with its destination. */
+export class TransmitBatch {
+  readonly arena: Uint8Array;
+  /** Bytes of the arena in use. */
+  used = 0;
+  /** Datagrams in the batch. */
+  count = 0;
+  /** Where each datagram begins in the arena. */
+  readonly offset: Int32Array;
+  /** Length of each datagram in bytes. */
+  readonly length: Int32Array;
+  readonly host: string[] = [];
+  readonly port: number[] = [];
+
+  /**
+   * @param arenaBytes - room for datagrams; at least one of the largest size in use
+   * @param datagramsMax - most datagrams a batch holds
+   */
+  constructor(arenaBytes: number, datagramsMax: number) {
+    this.arena = new Uint8Array(arenaBytes);
+    this.offset = new Int32Array(datagramsMax);
+    this.length = new Int32Array(datagramsMax);
+  }
+
+  get datagramsMax(): number {
+    return this.offset.length;
+  }
+
+  /** True when another datagram of up to `bytes` fits. */
+  hasRoom(bytes: number): boolean {
+    return this.count < this.offset.length && this.used + bytes <= this.arena.length;
+  }
+
+  /** Takes the `length` bytes at {@link used} as the next datagram. */
+  push(length: number, host: string, port: number): void {
+    const i = this.count++;
+    this.offset[i] = this.used;
+    this.length[i] = length;
+    this.host[i] = host;
+    this.port[i] = port;
+    this.used += length;
+  }
+
+  clear(): void {
+    this.used = 0;
+    this.count = 0;
+  }
+}
+
+const EMPTY = new Uint8Array(0);
