@@ -1,0 +1,101 @@
+import { JspError } from '../base/errors.ts';
+import type { AeadProvider } from '../crypto/aead.ts';
+
+/** Limits and choices of a connection. Every field has a default in {@link defaultConnectionConfig}. */
+export interface ConnectionConfig {
+  aead: AeadProvider;
+  /** UDP payload bytes of a datagram until more is proved; 512 to 65,507. Default 1,200. */
+  mtu: number;
+  /** Largest datagram to look for when the path may carry more; equal to `mtu` turns the search off. */
+  mtuMax: number;
+  /** Largest datagram this endpoint takes in. Default 65,507. */
+  receiveDatagramBytesMax: number;
+  /** Bytes that the socket was granted for receiving, told to the peer; 0 = unknown. */
+  receiveBufferBytes: number;
+  congestion: 'cubic' | 'newreno';
+  /** Most bytes in flight, whatever the congestion controller would allow. */
+  congestionWindowBytesMax: number;
+  handshakeTimeoutMs: number;
+  /** Silence after which the connection is given up; 0 = never. */
+  idleTimeoutMs: number;
+  /** Silence after which a heartbeat is sent; 0 = no heartbeats. */
+  heartbeatMs: number;
+  /** Heartbeats without any answer after which the connection is given up. */
+  heartbeatMisses: number;
+  /** Largest message, both taken and sent. */
+  messageBytesMax: number;
+  /** Receive window of a stream; raised to hold one message of maximal size. */
+  streamWindowBytes: number;
+  /** Receive window of the connection; raised to twice a stream's. */
+  connectionWindowBytes: number;
+  /** Streams that the peer may have open at once. */
+  streamsMax: number;
+  /** Memory for best-effort messages that are incomplete or unread. */
+  bestEffortBytes: number;
+  /** Longest time an acknowledgement is held back. */
+  ackDelayMaxMs: number;
+}
+
+/** The defaults, with `aead` from the caller. */
+export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
+  return {
+    aead,
+    mtu: 1_200,
+    mtuMax: 1_200,
+    receiveDatagramBytesMax: 65_507,
+    receiveBufferBytes: 0,
+    congestion: 'cubic',
+    congestionWindowBytesMax: 64 * MIB,
+    handshakeTimeoutMs: 10_000,
+    idleTimeoutMs: 30_000,
+    heartbeatMs: 5_000,
+    heartbeatMisses: 3,
+    messageBytesMax: 16 * MIB,
+    streamWindowBytes: 1 * MIB,
+    connectionWindowBytes: 2 * MIB,
+    streamsMax: 100,
+    bestEffortBytes: 1 * MIB,
+    ackDelayMaxMs: 25,
+  };
+}
+
+/** `config` with windows raised to what its largest message needs. Throws {@link JspError} for values out of range. */
+export function checkedConnectionConfig(config: ConnectionConfig): ConnectionConfig {
+  for (const [name, low, high] of BOUNDS) {
+    const value = config[name] as number;
+    if (!Number.isInteger(value) || value < low || value > high) {
+      throw new JspError('ERR_JSP_OPTION_INVALID', `${name} must be a whole number from ${low} to ${high}, not ${value}`);
+    }
+  }
+  const streamWindowBytes = Math.max(config.streamWindowBytes, config.messageBytesMax + WINDOW_SLACK_BYTES);
+  return {
+    ...config,
+    mtuMax: Math.max(config.mtu, config.mtuMax),
+    streamWindowBytes,
+    connectionWindowBytes: Math.max(config.connectionWindowBytes, 2 * streamWindowBytes),
+  };
+}
+
+const MIB = 1024 * 1024;
+/** Beyond a maximal message, room for its fixed cost and for small messages beside it. */
+const WINDOW_SLACK_BYTES = 64 * 1024;
+
+type NumericField = { [K in keyof ConnectionConfig]: ConnectionConfig[K] extends number ? K : never }[keyof ConnectionConfig];
+
+const BOUNDS: readonly (readonly [NumericField, number, number])[] = [
+  ['mtu', 512, 65_507],
+  ['mtuMax', 512, 65_507],
+  ['receiveDatagramBytesMax', 512, 65_507],
+  ['receiveBufferBytes', 0, 2 ** 32],
+  ['congestionWindowBytesMax', 16_384, 2 ** 32],
+  ['handshakeTimeoutMs', 1, 2 ** 31],
+  ['idleTimeoutMs', 0, 2 ** 31],
+  ['heartbeatMs', 0, 2 ** 31],
+  ['heartbeatMisses', 1, 100],
+  ['messageBytesMax', 1, 2 ** 30],
+  ['streamWindowBytes', 1, 2 ** 32],
+  ['connectionWindowBytes', 1, 2 ** 32],
+  ['streamsMax', 0, 2 ** 20],
+  ['bestEffortBytes', 0, 2 ** 30],
+  ['ackDelayMaxMs', 1, 1_000],
+];

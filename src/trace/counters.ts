@@ -1,0 +1,66 @@
+/** What one connection counted since it began. Plain numbers, so that a snapshot is a copy of the object. */
+export class ConnectionCounters {
+  datagramsSent = 0;
+  datagramsReceived = 0;
+  bytesSent = 0;
+  bytesReceived = 0;
+  packetsSent = 0;
+  packetsReceived = 0;
+  packetsLost = 0;
+  packetsSpuriouslyLost = 0;
+  ptoCount = 0;
+  persistentCongestionCount = 0;
+  /** Packets that could not be opened. */
+  packetsUnopened = 0;
+  /** Packets whose number had been seen before, or was too old to tell. */
+  packetsReplayed = 0;
+  /** Packets that waited for a key and were dropped because too many did. */
+  packetsUnbuffered = 0;
+  acksSent = 0;
+  acksReceived = 0;
+  messagesSent = 0;
+  messagesReceived = 0;
+  messagesRetransmitted = 0;
+  messagesExpired = 0;
+  messagesLate = 0;
+  messagesEvicted = 0;
+  messageBytesSent = 0;
+  messageBytesReceived = 0;
+  dataBlocked = 0;
+  streamDataBlocked = 0;
+  streamsBlocked = 0;
+  heartbeatsSent = 0;
+  heartbeatsReceived = 0;
+  packetSizeProbes = 0;
+  packetSizeProbesLost = 0;
+}
+
+/** What one endpoint counted: datagrams that no connection could take, each by its reason. */
+export class EndpointCounters {
+  datagramsReceived = 0;
+  datagramsSent = 0;
+  bytesReceived = 0;
+  bytesSent = 0;
+  /** The fixed bit was 0, or a header was cut short. */
+  droppedMalformed = 0;
+  /** A long header with a version that is not ours. */
+  droppedVersion = 0;
+  /** No connection has the destination id. */
+  droppedUnknownId = 0;
+  /** An Initial that did not open with the keys of our identity. */
+  droppedUnopened = 0;
+  /** An Initial of a client that does not pin, where that is not accepted. */
+  droppedUnpinned = 0;
+  /** An Initial smaller than the floor, or without the first bytes of a hello. */
+  droppedShortInitial = 0;
+  /** First packets beyond the bound on half-open handshakes. */
+  droppedHalfOpenLimit = 0;
+  /** First packets beyond the bound on connections, or while shutting down. */
+  droppedConnectionLimit = 0;
+  /** A packet of a kind that is not handled (Retry, 0-RTT, version negotiation). */
+  droppedUnsupported = 0;
+  handshakesStarted = 0;
+  handshakesCompleted = 0;
+  handshakesFailed = 0;
+  connectionsOpen = 0;
+}
