@@ -1,0 +1,77 @@
+import type { ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
+
+/** An address as the operating system gives and takes it: a literal IPv4 or IPv6 address and a port. */
+export interface SocketAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What went through a socket since it was bound. */
+export interface SocketCounters {
+  datagramsSent: number;
+  bytesSent: number;
+  datagramsReceived: number;
+  bytesReceived: number;
+  /** Datagrams the system refused to take and told us about; the peer sees them as lost. */
+  sendErrors: number;
+  /** Errors the system reported while receiving, such as an ICMP "port unreachable" on a connected socket. */
+  receiveErrors: number;
+  /** Datagrams that could not be answered (source port 0) and were dropped. */
+  datagramsDropped: number;
+  /** Batches whose arena had to be held because the system's send buffer was full. */
+  batchesHeld: number;
+}
+
+/**
+ * A UDP socket that takes and gives whole batches. The driver owns one an endpoint; `dgram`, the impairment wrapper, the lab
+ * and a native adaptor all look like this. No method but {@link close} waits, and nothing here throws out of the event loop:
+ * what goes wrong is counted and handed to {@link onError}.
+ */
+export interface DatagramSocket {
+  readonly localHost: string;
+  readonly localPort: number;
+  /** The only peer of a connected socket, else null. */
+  readonly remote: SocketAddress | null;
+  /**
+   * Bytes of datagrams that the receive buffer which the system granted holds, when they are large: each datagram is charged
+   * some 600 bytes more, and rounded up to the system's next size of memory block.
+   */
+  readonly receiveBufferBytes: number;
+  readonly counters: Readonly<SocketCounters>;
+
+  /**
+   * Called with the datagrams that came since the last call. The batch belongs to the socket and is valid during the call only;
+   * the datagrams' bytes belong to the callee.
+   */
+  onBatch: ((batch: ReceiveBatch) => void) | null;
+  /** Called when every batch for which {@link send} answered false has left: their arenas may be reused. */
+  onWritable: (() => void) | null;
+  /** `fatal` means that the socket is of no use any more; other errors are news about single datagrams. */
+  onError: ((error: Error, fatal: boolean) => void) | null;
+
+  /**
+   * Sends every datagram of the batch, in order. True: the arena may be reused at once. False: the system holds bytes of it, so
+   * it must stay as it is until {@link onWritable}; further batches may still be sent, and are held as well.
+   */
+  send(batch: TransmitBatch): boolean;
+
+  /** Closes the socket and lets go of held batches unsent; none of the callbacks is called afterwards. */
+  close(): Promise<void>;
+  /** Lets the socket keep the process alive (the default), or not. */
+  ref(): void;
+  unref(): void;
+}
+
+/** A fresh set of counters. */
+export function socketCounters(): SocketCounters {
+  return {
+    datagramsSent: 0,
+    bytesSent: 0,
+    datagramsReceived: 0,
+    bytesReceived: 0,
+    sendErrors: 0,
+    receiveErrors: 0,
+    datagramsDropped: 0,
+    batchesHeld: 0,
+  };
+}
