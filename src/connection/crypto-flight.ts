@@ -65,27 +65,29 @@ export class OutgoingFlight {
 export class IncomingFlight {
   private message: Uint8Array | null = null;
   private readonly received = new RangeSet();
-  private delivered = false;
+  private total = 0;
 
   /** Takes a CRYPTO frame. Returns 0 or a close code. */
   onFrame(frame: FrameReader): number {
     // [FRM-11] one total, a bounded one, and nothing beyond it
-    if (frame.total > FLIGHT_BYTES_MAX || frame.offset + frame.dataLength > frame.total) return CloseCode.CRYPTO_ERROR;
-    if (this.message === null) this.message = new Uint8Array(frame.total);
-    if (this.message.length !== frame.total) return CloseCode.CRYPTO_ERROR;
-    if (this.delivered || frame.dataLength === 0) return 0;
-    const data = frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength);
-    this.message.set(data, frame.offset);
+    if (frame.total < 1 || frame.total > FLIGHT_BYTES_MAX) return CloseCode.CRYPTO_ERROR;
+    if (frame.offset + frame.dataLength > frame.total) return CloseCode.CRYPTO_ERROR;
+    if (this.total === 0) {
+      this.total = frame.total;
+      this.message = new Uint8Array(frame.total);
+    }
+    if (this.total !== frame.total) return CloseCode.CRYPTO_ERROR;
+    if (this.message === null) return 0;
+    this.message.set(frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength), frame.offset);
     this.received.add(frame.offset, frame.offset + frame.dataLength);
     return 0;
   }
 
   /** The whole message, once, when it is complete. */
   take(): Uint8Array | null {
-    if (this.delivered || this.message === null || !this.received.covers(0, this.message.length)) return null;
-    this.delivered = true;
     const message = this.message;
-    this.message = new Uint8Array(message.length);
+    if (message === null || !this.received.covers(0, this.total)) return null;
+    this.message = null;
     return message;
   }
 }

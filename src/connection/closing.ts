@@ -1,0 +1,65 @@
+import { type Micros, NEVER } from '../base/time.ts';
+
+/** Why and by whom a connection was closed. */
+export interface CloseReason {
+  /** Which side decided; `timeout` when the peer fell silent. */
+  by: 'local' | 'peer' | 'timeout';
+  /** `transport` codes are those of spec/errors.md, `application` codes the application's own. */
+  scope: 'transport' | 'application';
+  code: number;
+  /** A sentence for people. */
+  reason: string;
+  /** What fell silent, for `by: 'timeout'`. */
+  timeout: 'none' | 'handshake' | 'idle' | 'heartbeat';
+}
+
+/**
+ * The end of a connection (RFC 9000 section 10.2). The side that closes sends CLOSE and answers what still comes with
+ * another one, ever more rarely; the other side falls silent. Both forget the connection after three probe timeouts.
+ */
+export class Closing {
+  /** Null while the connection is open. */
+  reason: CloseReason | null = null;
+  /** A CLOSE frame is to be sent. */
+  closeDue = false;
+  private forgetAt: Micros = NEVER;
+  private received = 0;
+  private answerAt = 1;
+
+  get isOpen(): boolean {
+    return this.reason === null;
+  }
+
+  get deadline(): Micros {
+    return this.forgetAt;
+  }
+
+  /** We close: CLOSE goes out. Later calls are ignored. [CON-9] */
+  close(reason: CloseReason, now: Micros, pto: Micros): boolean {
+    if (!this.isOpen) return false;
+    this.reason = reason;
+    this.closeDue = reason.by === 'local';
+    this.forgetAt = reason.by === 'timeout' ? now : now + 3 * pto;
+    return true;
+  }
+
+  /** The peer closed: nothing is sent any more. [CON-10] */
+  drain(reason: CloseReason, now: Micros, pto: Micros): boolean {
+    if (!this.isOpen) {
+      this.closeDue = false;
+      return false;
+    }
+    this.reason = reason;
+    this.forgetAt = now + 3 * pto;
+    return true;
+  }
+
+  /** A datagram came after we closed: answer the 1st, 2nd, 4th, 8th ... [CON-9] */
+  onDatagram(): void {
+    if (this.reason?.by !== 'local') return;
+    this.received++;
+    if (this.received < this.answerAt) return;
+    this.answerAt *= 2;
+    this.closeDue = true;
+  }
+}

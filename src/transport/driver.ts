@@ -1,0 +1,146 @@
+/**
+ * Runs an endpoint on a socket and a clock. It is the only caller of the sans-IO core, and each of its turns goes the same way:
+ *
+ *   1. hand in what happened: a batch of datagrams, a timeout, or calls that the application made;
+ *   2. hand out the core's events to the application, which may make more calls;
+ *   3. take out and send what the core wants sent, a batch at a time;
+ *   4. set the one timer to when the core wants to be called again.
+ */
+
+import type { JspError } from '../base/errors.ts';
+import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
+import type { Endpoint, EndpointEvent } from '../endpoint/endpoint.ts';
+import type { Clock, TimerHandle } from '../udp/clock.ts';
+import type { DatagramSocket } from '../udp/datagram-socket.ts';
+import { type ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
+
+/** What the driver's owner does with events, and with a socket that broke. */
+export interface DriverOwner {
+  onEvent(event: EndpointEvent): void;
+  onSocketError(error: Error, fatal: boolean): void;
+}
+
+export class Driver {
+  readonly endpoint: Endpoint;
+  readonly socket: DatagramSocket;
+  readonly clock: Clock;
+  private readonly owner: DriverOwner;
+  private readonly batch = new TransmitBatch(ARENA_BYTES, DATAGRAMS_MAX);
+  private timer: TimerHandle | null = null;
+  private timerAt: Micros = NEVER;
+  private turnIsDue = false;
+  private inTurn = false;
+  private blocked = false;
+  private stopped = false;
+
+  constructor(endpoint: Endpoint, socket: DatagramSocket, clock: Clock, owner: DriverOwner) {
+    this.endpoint = endpoint;
+    this.socket = socket;
+    this.clock = clock;
+    this.owner = owner;
+    socket.onBatch = this.onBatch;
+    socket.onWritable = this.onWritable;
+    socket.onError = this.onError;
+  }
+
+  now(): Micros {
+    return this.clock.now();
+  }
+
+  /** The application changed something: takes a turn once it has done all it does now, so that small sends share packets. */
+  wake(): void {
+    if (this.turnIsDue || this.inTurn || this.stopped) return;
+    this.turnIsDue = true;
+    this.clock.soon(this.onSoon);
+  }
+
+  /** Takes a turn at once. */
+  flush(): void {
+    if (!this.inTurn) this.turn();
+  }
+
+  /** Stops for good and closes the socket. */
+  async stop(): Promise<void> {
+    if (this.stopped) return;
+    this.stopped = true;
+    if (this.timer !== null) this.clock.clearTimer(this.timer);
+    this.timer = null;
+    await this.socket.close();
+  }
+
+  private readonly onBatch = (batch: ReceiveBatch): void => {
+    if (this.stopped) return;
+    this.endpoint.receive(batch, this.clock.now());
+    this.turn();
+  };
+
+  private readonly onSoon = (): void => {
+    this.turnIsDue = false;
+    this.turn();
+  };
+
+  private readonly onTimer = (): void => {
+    this.timer = null;
+    this.timerAt = NEVER;
+    this.turn();
+  };
+
+  private readonly onWritable = (): void => {
+    this.blocked = false;
+    this.batch.clear();
+    this.turn();
+  };
+
+  private readonly onError = (error: Error, fatal: boolean): void => {
+    if (!this.stopped) this.owner.onSocketError(error, fatal);
+  };
+
+  private turn(): void {
+    if (this.stopped) return;
+    this.inTurn = true;
+    const now = this.clock.now();
+    if (this.endpoint.nextTimeout() <= now) this.endpoint.timeout(now);
+    this.deliverEvents();
+    this.transmit();
+    this.deliverEvents();
+    this.inTurn = false;
+    if (this.stopped) return;
+    if (this.endpoint.wantsTransmit && !this.blocked) this.wake();
+    else this.armTimer();
+  }
+
+  private deliverEvents(): void {
+    for (;;) {
+      const event = this.endpoint.pollEvent();
+      if (event === null || this.stopped) return;
+      this.owner.onEvent(event);
+    }
+  }
+
+  /** A few batches at most, so that datagrams that came meanwhile are looked at before more are sent. */
+  private transmit(): void {
+    for (let i = 0; i < BATCHES_A_TURN && !this.blocked && !this.stopped; i++) {
+      if (this.endpoint.transmit(this.batch, this.clock.now()) === 0) return;
+      if (this.socket.send(this.batch)) this.batch.clear();
+      else this.blocked = true;
+    }
+  }
+
+  /** Moving a timer costs more than one early wake-up, so a timer that is set for earlier is left as it is. */
+  private armTimer(): void {
+    const at = this.endpoint.nextTimeout();
+    if (at === NEVER) return;
+    if (this.timer !== null) {
+      if (this.timerAt <= at) return;
+      this.clock.clearTimer(this.timer);
+    }
+    this.timerAt = Math.max(at, this.clock.now() + MILLISECOND);
+    this.timer = this.clock.setTimer(this.timerAt, this.onTimer);
+  }
+}
+
+export type SocketFailure = JspError;
+
+const ARENA_BYTES = 256 * 1024;
+const DATAGRAMS_MAX = 192;
+const BATCHES_A_TURN = 4;
