@@ -1,0 +1,20 @@
+/** `jetstream-proto/testing`: a deterministic network lab. One seed decides everything, and time is virtual. */
+
+export { Prng, type RandomSource } from '../base/random.ts';
+export { MILLISECOND, type Micros, NEVER, SECOND } from '../base/time.ts';
+export { Lab, type LabOptions } from './lab.ts';
+export { LabClock } from './lab-clock.ts';
+export { LabSocket, type LabSocketOptions } from './lab-socket.ts';
+export { type Arrival, type BurstLoss, Link, LinkCounters, type LinkOptions, perfectLink } from './link.ts';
+export { type LabDatagram, type LabPort, Network, type NetworkCounters } from './network.ts';
+export { type ScheduledEvent, VirtualClock } from './virtual-clock.ts';
+export {
+  type LabEndpoint,
+  LabFailure,
+  type NodeOptions,
+  type RunEnd,
+  type RunOptions,
+  World,
+  type WorldNode,
+  type WorldOptions,
+} from './world.ts';

@@ -1,0 +1,272 @@
+import type { Prng } from '../base/random.ts';
+import { MILLISECOND, type Micros, SECOND } from '../base/time.ts';
+
+/** Burst loss after Gilbert and Elliott: a link that changes between a good and a bad state, datagram by datagram. */
+export interface BurstLoss {
+  /** Chance, per datagram, that a good link turns bad. */
+  enter: number;
+  /** Chance, per datagram, that a bad link turns good: bursts are 1 / leave datagrams long on average. */
+  leave: number;
+  /** Chance that a datagram is lost while the link is bad. Default 1. */
+  lossInBurst?: number;
+}
+
+/** What a one-way link does to datagrams. All chances are from 0 to 1, sizes are UDP payload. */
+export interface LinkOptions {
+  /** One-way delay, without the time in the queue. */
+  delayMs: number;
+  /** Most that is added to the delay at random, evenly distributed. */
+  jitterMs: number;
+  /** Whether jitter may change the order of datagrams. */
+  jitterReorders: boolean;
+  /** Chance that a datagram is lost. */
+  loss: number;
+  burstLoss: BurstLoss | undefined;
+  /** Chance that a datagram is held back, so that later ones overtake it. */
+  reorder: number;
+  /** How much longer a datagram that is held back takes. */
+  reorderHoldMs: number;
+  /** Chance that a datagram arrives a second time. */
+  duplicate: number;
+  /** How much later the second one arrives, at most. */
+  duplicateLagMs: number;
+  /** Chance that 1 to 3 bits of a datagram are flipped. */
+  corrupt: number;
+  /** Rate at which datagrams leave the queue; infinite for no queue at all. */
+  bitsPerSecond: number;
+  /** Bytes that wait behind the rate, beyond which the newest is dropped. A lone datagram always has room. */
+  queueBytesMax: number;
+  /** Largest datagram that passes. */
+  mtu: number;
+  /** True drops everything. */
+  blackHole: boolean;
+}
+
+/** A datagram on its way. `data` belongs to it alone. */
+export interface Arrival {
+  at: Micros;
+  data: Uint8Array;
+}
+
+/** What a link did since it was made. Each datagram that was dropped is in one of the drop counters. */
+export class LinkCounters {
+  sent = 0;
+  sentBytes = 0;
+  /** Arrivals scheduled, duplicates included. */
+  delivered = 0;
+  deliveredBytes = 0;
+  droppedLoss = 0;
+  droppedBurst = 0;
+  droppedQueue = 0;
+  droppedMtu = 0;
+  droppedBlackHole = 0;
+  /** Times the link turned bad. */
+  bursts = 0;
+  heldBack = 0;
+  /** Arrivals that were scheduled before one that was sent earlier. */
+  overtook = 0;
+  duplicated = 0;
+  corrupted = 0;
+  queueBytesPeak = 0;
+
+  /** All that went in and did not come out. */
+  get dropped(): number {
+    return this.droppedLoss + this.droppedBurst + this.droppedQueue + this.droppedMtu + this.droppedBlackHole;
+  }
+}
+
+/** A perfect link: no delay, no limits. */
+export function perfectLink(): LinkOptions {
+  return {
+    delayMs: 0,
+    jitterMs: 0,
+    jitterReorders: false,
+    loss: 0,
+    burstLoss: undefined,
+    reorder: 0,
+    reorderHoldMs: 5,
+    duplicate: 0,
+    duplicateLagMs: 5,
+    corrupt: 0,
+    bitsPerSecond: Number.POSITIVE_INFINITY,
+    queueBytesMax: 256 * 1024,
+    mtu: 65_507,
+    blackHole: false,
+  };
+}
+
+/**
+ * One direction of a path between two hosts. It is asked what becomes of each datagram and answers when it arrives, if it does;
+ * the way is: black hole and MTU, queue, loss, corruption, delay, holding back, duplication. The same seed and the same
+ * datagrams give the same answers.
+ */
+export class Link {
+  readonly counters = new LinkCounters();
+  private settings: LinkOptions;
+  private readonly random: Prng;
+  /** When the last bit of what is queued will have left. */
+  private queueEmptyAt: Micros = 0;
+  private latestArrival: Micros = 0;
+  /** Latest arrival of those whose order is kept. */
+  private latestInOrder: Micros = 0;
+  private bad = false;
+
+  constructor(random: Prng, options: Partial<LinkOptions> = {}) {
+    this.random = random;
+    this.settings = checked({ ...perfectLink(), ...options });
+  }
+
+  get options(): Readonly<LinkOptions> {
+    return this.settings;
+  }
+
+  /** Changes some options from `now` on. What is under way keeps its arrival; what waits in the queue keeps its bytes. */
+  change(options: Partial<LinkOptions>, now: Micros): void {
+    const waiting = this.queuedBytes(now);
+    this.settings = checked({ ...this.settings, ...options });
+    this.queueEmptyAt = now + this.serializationTime(waiting);
+  }
+
+  /** Bytes that wait behind the rate at `now`. */
+  queuedBytes(now: Micros): number {
+    const { bitsPerSecond } = this.settings;
+    if (this.queueEmptyAt <= now || bitsPerSecond === Number.POSITIVE_INFINITY) return 0;
+    return ((this.queueEmptyAt - now) * bitsPerSecond) / (8 * SECOND);
+  }
+
+  /** Sends a copy of `data`. Answers its arrivals: none when it is dropped, two when it is duplicated. */
+  send(data: Uint8Array, now: Micros): readonly Arrival[] {
+    const { counters, settings } = this;
+    counters.sent++;
+    counters.sentBytes += data.length;
+    if (settings.blackHole) {
+      counters.droppedBlackHole++;
+      return NOTHING;
+    }
+    if (data.length > settings.mtu) {
+      counters.droppedMtu++;
+      return NOTHING;
+    }
+    const leaves = this.enqueue(data.length, now);
+    if (leaves < 0 || this.loses()) return NOTHING;
+    return this.deliver(data, leaves);
+  }
+
+  /** Takes `bytes` into the queue. Answers when their last bit leaves it, or -1 when the queue is full. */
+  private enqueue(bytes: number, now: Micros): Micros {
+    if (this.settings.bitsPerSecond === Number.POSITIVE_INFINITY) return now;
+    const waiting = this.queuedBytes(now);
+    if (waiting > 0 && waiting + bytes > this.settings.queueBytesMax) {
+      this.counters.droppedQueue++;
+      return -1;
+    }
+    this.counters.queueBytesPeak = Math.max(this.counters.queueBytesPeak, Math.ceil(waiting + bytes));
+    this.queueEmptyAt = Math.max(this.queueEmptyAt, now) + this.serializationTime(bytes);
+    return Math.ceil(this.queueEmptyAt);
+  }
+
+  private serializationTime(bytes: number): number {
+    return (bytes * 8 * SECOND) / this.settings.bitsPerSecond;
+  }
+
+  private loses(): boolean {
+    if (this.losesInBurst()) {
+      this.counters.droppedBurst++;
+      return true;
+    }
+    if (this.random.chance(this.settings.loss)) {
+      this.counters.droppedLoss++;
+      return true;
+    }
+    return false;
+  }
+
+  private losesInBurst(): boolean {
+    const { burstLoss } = this.settings;
+    if (burstLoss === undefined) {
+      this.bad = false;
+      return false;
+    }
+    if (this.random.chance(this.bad ? burstLoss.leave : burstLoss.enter)) {
+      this.bad = !this.bad;
+      if (this.bad) this.counters.bursts++;
+    }
+    return this.bad && this.random.chance(burstLoss.lossInBurst ?? 1);
+  }
+
+  private deliver(data: Uint8Array, leaves: Micros): readonly Arrival[] {
+    const { counters, random, settings } = this;
+    const copy = data.slice();
+    if (random.chance(settings.corrupt)) this.corrupt(copy);
+    const first: Arrival = { at: this.arrivalTime(leaves), data: copy };
+    this.count(first);
+    if (!random.chance(settings.duplicate)) return [first];
+    counters.duplicated++;
+    const lag = micros(random.float() * settings.duplicateLagMs);
+    const second: Arrival = { at: first.at + lag, data: copy.slice() };
+    this.count(second);
+    return [first, second];
+  }
+
+  private arrivalTime(leaves: Micros): Micros {
+    const { random, settings } = this;
+    let at = leaves + micros(settings.delayMs);
+    if (settings.jitterMs > 0) at += micros(random.float() * settings.jitterMs);
+    if (random.chance(settings.reorder)) {
+      this.counters.heldBack++;
+      return at + micros(settings.reorderHoldMs);
+    }
+    if (settings.jitterReorders) return at;
+    this.latestInOrder = Math.max(this.latestInOrder, at);
+    return this.latestInOrder;
+  }
+
+  private count(arrival: Arrival): void {
+    this.counters.delivered++;
+    this.counters.deliveredBytes += arrival.data.length;
+    if (arrival.at < this.latestArrival) this.counters.overtook++;
+    else this.latestArrival = arrival.at;
+  }
+
+  private corrupt(data: Uint8Array): void {
+    if (data.length === 0) return;
+    this.counters.corrupted++;
+    // Different bits, so that no flip undoes another.
+    const first = this.random.below(data.length * 8);
+    const flips = Math.min(this.random.between(1, 3), data.length * 8);
+    for (let i = 0; i < flips; i++) {
+      const bit = (first + i * 11) % (data.length * 8);
+      data[bit >> 3] ^= 1 << (bit & 7);
+    }
+  }
+}
+
+function micros(ms: number): Micros {
+  return Math.round(ms * MILLISECOND);
+}
+
+function checked(options: LinkOptions): LinkOptions {
+  for (const name of CHANCES) inRange(name, options[name], 0, 1);
+  for (const name of TIMES) inRange(name, options[name], 0, TIME_MS_MAX);
+  for (const name of SIZES) inRange(name, options[name], 0, Number.POSITIVE_INFINITY);
+  if (options.bitsPerSecond === 0)
+    throw new RangeError('bitsPerSecond must be above 0; use blackHole to stop a link');
+  if (options.burstLoss !== undefined) {
+    inRange('burstLoss.enter', options.burstLoss.enter, 0, 1);
+    inRange('burstLoss.leave', options.burstLoss.leave, 0, 1);
+    inRange('burstLoss.lossInBurst', options.burstLoss.lossInBurst ?? 1, 0, 1);
+  }
+  return options;
+}
+
+function inRange(name: string, value: number, low: number, high: number): void {
+  if (!(value >= low && value <= high)) {
+    throw new RangeError(`${name} must be from ${low} to ${high}, not ${value}`);
+  }
+}
+
+const NOTHING: readonly Arrival[] = [];
+const CHANCES = ['loss', 'reorder', 'duplicate', 'corrupt'] as const;
+const TIMES = ['delayMs', 'jitterMs', 'reorderHoldMs', 'duplicateLagMs'] as const;
+const SIZES = ['bitsPerSecond', 'queueBytesMax', 'mtu'] as const;
+const TIME_MS_MAX = 1e9;
