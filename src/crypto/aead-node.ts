@@ -1,0 +1,92 @@
+import { createCipheriv, createDecipheriv, getCiphers } from 'node:crypto';
+import {
+  type AeadKey,
+  type AeadProvider,
+  type HeaderKey,
+  MASK_BYTES,
+  SAMPLE_BYTES,
+  TAG_BYTES,
+} from './aead.ts';
+
+/** ChaCha20-Poly1305 from the OpenSSL inside Node. Null where that was built without it. */
+export function loadNodeAead(): AeadProvider | null {
+  const ciphers = getCiphers();
+  return ciphers.includes(AEAD) && ciphers.includes(STREAM) ? new NodeAead() : null;
+}
+
+class NodeAead implements AeadProvider {
+  readonly name = 'node';
+
+  createKey(key: Uint8Array): AeadKey {
+    return new NodeKey(key);
+  }
+
+  createHeaderKey(key: Uint8Array): HeaderKey {
+    return new NodeHeaderKey(key);
+  }
+}
+
+class NodeKey implements AeadKey {
+  private key: Uint8Array;
+
+  constructor(key: Uint8Array) {
+    this.key = new Uint8Array(key);
+  }
+
+  seal(buffer: Uint8Array, adStart: number, start: number, end: number, nonce: Uint8Array): void {
+    const cipher = createCipheriv(AEAD, this.key, nonce, TAG_LENGTH);
+    if (adStart < start) cipher.setAAD(buffer.subarray(adStart, start), NO_OPTIONS);
+    if (start < end) buffer.set(cipher.update(buffer.subarray(start, end)), start);
+    cipher.final();
+    buffer.set(cipher.getAuthTag(), end);
+  }
+
+  open(buffer: Uint8Array, adStart: number, start: number, end: number, nonce: Uint8Array): boolean {
+    if (end - start < TAG_BYTES) return false;
+    const tagStart = end - TAG_BYTES;
+    const decipher = createDecipheriv(AEAD, this.key, nonce, TAG_LENGTH);
+    decipher.setAuthTag(buffer.subarray(tagStart, end));
+    if (adStart < start) decipher.setAAD(buffer.subarray(adStart, start), NO_OPTIONS);
+    const opened = start < tagStart ? decipher.update(buffer.subarray(start, tagStart)) : null;
+    try {
+      decipher.final();
+    } catch {
+      return false;
+    }
+    if (opened !== null) buffer.set(opened, start);
+    return true;
+  }
+
+  wipe(): void {
+    this.key.fill(0);
+    this.key = WIPED;
+  }
+}
+
+class NodeHeaderKey implements HeaderKey {
+  private key: Uint8Array;
+
+  constructor(key: Uint8Array) {
+    this.key = new Uint8Array(key);
+  }
+
+  mask(buffer: Uint8Array, sampleStart: number, mask: Uint8Array): void {
+    // OpenSSL's 16-byte IV is the little-endian counter and the nonce, the very bytes of the sample.
+    const sample = buffer.subarray(sampleStart, sampleStart + SAMPLE_BYTES);
+    const keystream = createCipheriv(STREAM, this.key, sample).update(ZEROS);
+    for (let i = 0; i < MASK_BYTES; i++) mask[i] = keystream[i];
+  }
+
+  wipe(): void {
+    this.key.fill(0);
+    this.key = WIPED;
+  }
+}
+
+const AEAD = 'chacha20-poly1305';
+const STREAM = 'chacha20';
+const TAG_LENGTH = { authTagLength: TAG_BYTES };
+const NO_OPTIONS = { plaintextLength: 0 };
+const ZEROS = new Uint8Array(MASK_BYTES);
+/** Not a key: OpenSSL refuses its length. */
+const WIPED = new Uint8Array(0);

@@ -1,0 +1,94 @@
+import type { AeadProvider } from './aead.ts';
+import { KEY_BYTES, NONCE_BYTES } from './aead.ts';
+import { expandLabel, extract, HASH_BYTES, hmac } from './hkdf.ts';
+import { type KeyPair, PacketKeys } from './packet-keys.ts';
+
+/** The key schedule after TLS 1.3 (RFC 8446 section 7.1): which secret comes from which, and what keys a secret gives. */
+
+/** One secret a direction, named after the sender. */
+export interface TrafficSecrets {
+  readonly client: Uint8Array;
+  readonly server: Uint8Array;
+}
+
+export type Role = 'client' | 'server';
+
+/**
+ * [HS-20] The secrets of the Initial packets, from what the client's first packet shows and the fingerprint it pins.
+ * @param destinationId - the destination id of the client's first Initial
+ * @param fingerprint - 32 bytes; null when the client does not pin
+ */
+export function initialSecrets(destinationId: Uint8Array, fingerprint: Uint8Array | null): TrafficSecrets {
+  const secret = hmac(VERSION_SALT, destinationId, fingerprint ?? NOTHING);
+  return deriveTraffic(secret, 'client in', 'server in', NOTHING);
+}
+
+/** [HS-21] The handshake secret, from the hybrid shared secret (X25519 then ML-KEM). */
+export function handshakeSecret(sharedSecret: Uint8Array): Uint8Array {
+  return extract(EARLY_DERIVED, sharedSecret);
+}
+
+/** [HS-22] The secrets of the Handshake packets. `transcriptHash` ends with the server's hello. */
+export function handshakeTraffic(handshake: Uint8Array, transcriptHash: Uint8Array): TrafficSecrets {
+  return deriveTraffic(handshake, 'c hs traffic', 's hs traffic', transcriptHash);
+}
+
+/** [HS-21] The master secret, from the handshake secret. */
+export function masterSecret(handshake: Uint8Array): Uint8Array {
+  return extract(expandLabel(handshake, 'derived', EMPTY_HASH, HASH_BYTES), ZEROS);
+}
+
+/** [HS-22] The secrets of the first application phase. `transcriptHash` ends with the server's FINISHED. */
+export function applicationTraffic(master: Uint8Array, transcriptHash: Uint8Array): TrafficSecrets {
+  return deriveTraffic(master, 'c ap traffic', 's ap traffic', transcriptHash);
+}
+
+/** [HS-24] The value of a FINISHED message of the sender whose handshake traffic secret this is. */
+export function finishedValue(trafficSecret: Uint8Array, transcriptHash: Uint8Array): Uint8Array {
+  return hmac(expandLabel(trafficSecret, 'finished', NOTHING, HASH_BYTES), transcriptHash);
+}
+
+/** [HS-23] The packet keys of a traffic secret. */
+export function packetKeys(provider: AeadProvider, trafficSecret: Uint8Array): PacketKeys {
+  return new PacketKeys(
+    provider.createKey(expandLabel(trafficSecret, 'key', NOTHING, KEY_BYTES)),
+    new Uint8Array(expandLabel(trafficSecret, 'iv', NOTHING, NONCE_BYTES)),
+    provider.createHeaderKey(expandLabel(trafficSecret, 'hp', NOTHING, KEY_BYTES)),
+  );
+}
+
+/** The packet keys of both directions, as an endpoint of this role uses them. */
+export function keyPair(provider: AeadProvider, secrets: TrafficSecrets, role: Role): KeyPair {
+  const client = packetKeys(provider, secrets.client);
+  const server = packetKeys(provider, secrets.server);
+  return role === 'client' ? { seal: client, open: server } : { seal: server, open: client };
+}
+
+/** Zeroes both secrets. */
+export function wipeTraffic(secrets: TrafficSecrets): void {
+  secrets.client.fill(0);
+  secrets.server.fill(0);
+}
+
+function deriveTraffic(
+  secret: Uint8Array,
+  clientLabel: string,
+  serverLabel: string,
+  transcriptHash: Uint8Array,
+): TrafficSecrets {
+  return {
+    client: expandLabel(secret, clientLabel, transcriptHash, HASH_BYTES),
+    server: expandLabel(secret, serverLabel, transcriptHash, HASH_BYTES),
+  };
+}
+
+const NOTHING = new Uint8Array(0);
+const ZEROS = new Uint8Array(HASH_BYTES);
+/** The first 20 bytes of SHA-256("JetStreamProto version 1 initial salt"). */
+const VERSION_SALT = Uint8Array.from(Buffer.from('1e4736bb8041defc19b57e95ae9468047b2dd0f3', 'hex'));
+/** SHA-256 of nothing, the context of "derived". */
+const EMPTY_HASH = Uint8Array.from(
+  Buffer.from('e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', 'hex'),
+);
+/** "derived" of the early secret, which has no pre-shared key in it yet and so is the same for all. */
+const EARLY_DERIVED = expandLabel(extract(ZEROS, ZEROS), 'derived', EMPTY_HASH, HASH_BYTES);
