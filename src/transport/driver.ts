@@ -7,7 +7,6 @@
  *   4. set the one timer to when the core wants to be called again.
  */
 
-import type { JspError } from '../base/errors.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
 import type { Endpoint, EndpointEvent } from '../endpoint/endpoint.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
@@ -98,12 +97,16 @@ export class Driver {
   private turn(): void {
     if (this.stopped) return;
     this.inTurn = true;
-    const now = this.clock.now();
-    if (this.endpoint.nextTimeout() <= now) this.endpoint.timeout(now);
-    this.deliverEvents();
-    this.transmit();
-    this.deliverEvents();
-    this.inTurn = false;
+    try {
+      const now = this.clock.now();
+      if (this.endpoint.nextTimeout() <= now) this.endpoint.timeout(now);
+      this.deliverEvents();
+      this.transmit();
+      this.deliverEvents();
+    } finally {
+      // An application's listener may have thrown; the next turn goes on from here.
+      this.inTurn = false;
+    }
     if (this.stopped) return;
     if (this.endpoint.wantsTransmit && !this.blocked) this.wake();
     else this.armTimer();
@@ -138,8 +141,6 @@ export class Driver {
     this.timer = this.clock.setTimer(this.timerAt, this.onTimer);
   }
 }
-
-export type SocketFailure = JspError;
 
 const ARENA_BYTES = 256 * 1024;
 const DATAGRAMS_MAX = 192;

@@ -1,0 +1,119 @@
+import { JspError } from '../base/errors.ts';
+import { Endpoint, type EndpointEvent } from '../endpoint/endpoint.ts';
+import type { DatagramSocket } from '../udp/datagram-socket.ts';
+import { bindDgramSocket } from '../udp/dgram-socket.ts';
+import { abortError } from './abort.ts';
+import { closeError, Connection } from './connection.ts';
+import { Driver } from './driver.ts';
+import { dispatchToConnection } from './events.ts';
+import { clockOf, connectionConfig, isLoopback, randomOf, type TransportOptions } from './options.ts';
+import { parseServerUrl } from './url.ts';
+
+export interface ConnectOptions extends TransportOptions {
+  /**
+   * Connects to a URL without a fingerprint, to whoever answers: encrypted, but to an unknown peer. For experiments only; the
+   * server must allow it with `acceptUnpinned`.
+   */
+  insecure?: boolean;
+  /** Local address to bind. Default: any. */
+  localHost?: string;
+  localPort?: number;
+  signal?: AbortSignal;
+}
+
+/**
+ * Connects to the server at `jsp://<fingerprint>@host:port` and resolves once it has proved to hold the identity with that
+ * fingerprint.
+ *
+ * @throws JspError ERR_JSP_URL_INVALID, ERR_JSP_PIN_MISSING, ERR_JSP_HANDSHAKE_TIMEOUT, ERR_JSP_IDENTITY_MISMATCH,
+ * ERR_JSP_SOCKET, ERR_JSP_ABORTED; see spec/errors.md
+ */
+export async function connect(url: string, options: ConnectOptions = {}): Promise<Connection> {
+  const server = parseServerUrl(url);
+  if (server.fingerprint === null && options.insecure !== true) {
+    throw new JspError(
+      'ERR_JSP_PIN_MISSING',
+      `"${url}" has no fingerprint, so anyone could answer. Pass jsp://<fingerprint>@host:port as the server prints it, or insecure: true for an experiment.`,
+    );
+  }
+  if (options.signal?.aborted) throw abortError(options.signal);
+  const socket = options.socket ?? (await clientSocket(server, options));
+  const remote = socket.remote ?? server;
+  try {
+    return await new ClientSession(socket, options, remote, server.fingerprint).connected(options.signal);
+  } catch (error) {
+    await socket.close();
+    throw error;
+  }
+}
+
+/** The one connection on a socket of its own, which is closed with it. */
+class ClientSession {
+  private readonly driver: Driver;
+  private readonly connection: Connection;
+  private settle: ((error: JspError | null) => void) | null = null;
+
+  constructor(
+    socket: DatagramSocket,
+    options: ConnectOptions,
+    remote: { host: string; port: number },
+    pin: Uint8Array | null,
+  ) {
+    const clock = clockOf(options);
+    const loopback = isLoopback(remote.host);
+    const config = connectionConfig(options, socket, loopback);
+    const endpoint = new Endpoint({ connection: config, random: randomOf(options), server: null });
+    this.driver = new Driver(endpoint, socket, clock, this);
+    const core = endpoint.connect({ host: remote.host, port: remote.port, pin, loopback }, clock.now());
+    this.connection = new Connection(core, this.driver, this);
+  }
+
+  async connected(signal: AbortSignal | undefined): Promise<Connection> {
+    const onAbort = (): void => this.connection.destroy();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const error = await new Promise<JspError | null>((resolve) => {
+      this.settle = resolve;
+      this.driver.flush();
+    });
+    signal?.removeEventListener('abort', onAbort);
+    if (signal?.aborted) throw abortError(signal);
+    if (error !== null) throw error;
+    return this.connection;
+  }
+
+  onEvent(event: EndpointEvent): void {
+    if (event.type === 'connected') this.settled(null);
+    else if (event.type === 'closed') {
+      const fallback = new JspError('ERR_JSP_HANDSHAKE_FAILED', 'the connection was closed during the handshake');
+      this.settled(closeError(event.reason) ?? fallback);
+    }
+    dispatchToConnection(event);
+  }
+
+  onSocketError(error: Error, fatal: boolean): void {
+    if (!fatal) return;
+    const failure = new JspError('ERR_JSP_SOCKET', `the socket failed: ${error.message}`, { cause: error });
+    this.settled(failure);
+    this.connection.destroy();
+  }
+
+  onConnectionClosed(): void {
+    void this.driver.stop();
+  }
+
+  private settled(error: JspError | null): void {
+    const settle = this.settle;
+    this.settle = null;
+    settle?.(error);
+  }
+}
+
+function clientSocket(server: { host: string; port: number }, options: ConnectOptions): Promise<DatagramSocket> {
+  return bindDgramSocket({
+    connectTo: { host: server.host, port: server.port },
+    ...(options.localHost === undefined ? {} : { host: options.localHost }),
+    ...(options.localPort === undefined ? {} : { port: options.localPort }),
+    ...(options.receiveBufferBytes === undefined ? {} : { receiveBufferBytes: options.receiveBufferBytes }),
+    ...(options.sendBufferBytes === undefined ? {} : { sendBufferBytes: options.sendBufferBytes }),
+  });
+}

@@ -1,0 +1,217 @@
+import { EventEmitter } from 'node:events';
+import { JspError } from '../base/errors.ts';
+import { MILLISECOND } from '../base/time.ts';
+import type { CloseReason } from '../connection/closing.ts';
+import type { Connection as CoreConnection } from '../connection/connection.ts';
+import type { ConnectionStream } from '../connection/connection-stream.ts';
+import { closeCodeName } from '../wire/close-code.ts';
+import type { Driver } from './driver.ts';
+import { abortError } from './abort.ts';
+import { deliveryNumber, priorityNumber, Stream, type StreamOptions } from './stream.ts';
+
+/** True figures of a connection at one moment. Durations in ms, sizes in bytes, counts since the connection began. */
+export interface ConnectionMetrics {
+  rttMs: number;
+  rttMinMs: number;
+  rttVariationMs: number;
+  /** UDP payload bytes of the datagrams in use. */
+  mtu: number;
+  congestionWindowBytes: number;
+  bytesInFlight: number;
+  /** Packets declared lost and not found later, as a share of those sent; 0 to 1. */
+  packetLossRate: number;
+  datagramsSent: number;
+  datagramsReceived: number;
+  bytesSent: number;
+  bytesReceived: number;
+  packetsSent: number;
+  packetsReceived: number;
+  packetsLost: number;
+  packetsSpuriouslyLost: number;
+  packetsUnopened: number;
+  packetsReplayed: number;
+  ptoCount: number;
+  messagesSent: number;
+  messagesReceived: number;
+  messagesRetransmitted: number;
+  messagesExpired: number;
+  messagesLate: number;
+  messagesEvicted: number;
+  messageBytesSent: number;
+  messageBytesReceived: number;
+  heartbeatsSent: number;
+  heartbeatsReceived: number;
+  streamsOpen: number;
+}
+
+export interface CloseOptions {
+  /** The application's own code, seen by the peer. Default 0. */
+  code?: number;
+  /** A sentence for people, seen by the peer; at most 512 bytes are sent. */
+  reason?: string;
+  /** How long to wait for what was sent to be settled, in ms, before closing all the same. Default 10,000. */
+  timeoutMs?: number;
+  signal?: AbortSignal;
+}
+
+interface ConnectionEvents {
+  stream: [stream: Stream];
+  close: [error: JspError | null];
+}
+
+/** What a connection needs of its socket's owner: to be told when it is gone. */
+export interface ConnectionOwner {
+  onConnectionClosed(connection: Connection): void;
+}
+
+/** One encrypted connection to one peer. Made by `connect`, and by a listener's `connection` event. */
+export class Connection extends EventEmitter<ConnectionEvents> {
+  readonly role: 'client' | 'server';
+  /** Resolves when the connection is over: with null after a close without error by either side, else with the error. */
+  readonly closed: Promise<JspError | null>;
+  private readonly core: CoreConnection;
+  private readonly driver: Driver;
+  private readonly owner: ConnectionOwner;
+  private resolveClosed: (error: JspError | null) => void = () => {};
+  private over = false;
+  private closedWith: JspError | null = null;
+
+  /** @internal */
+  constructor(core: CoreConnection, driver: Driver, owner: ConnectionOwner) {
+    super();
+    this.core = core;
+    this.driver = driver;
+    this.owner = owner;
+    this.role = core.role;
+    this.closed = new Promise((resolve) => {
+      this.resolveClosed = resolve;
+    });
+    core.owner = this;
+  }
+
+  get remoteHost(): string {
+    return this.core.remoteHost;
+  }
+
+  get remotePort(): number {
+    return this.core.remotePort;
+  }
+
+  /** SHA-256 fingerprint of the server's identity; null on the server, whose clients have none yet. */
+  get peerFingerprint(): Uint8Array | null {
+    return this.core.peerFingerprint;
+  }
+
+  /** True until the connection begins to close. */
+  get isOpen(): boolean {
+    return !this.over && this.core.isOpen;
+  }
+
+  /**
+   * Opens a stream. It can be used at once; where the peer allows no more streams now, what is sent waits until it does.
+   *
+   * @throws JspError ERR_JSP_CLOSED when the connection is closing
+   */
+  openStream(options: StreamOptions = {}): Stream {
+    if (!this.isOpen) throw this.closedWith ?? new JspError('ERR_JSP_CLOSED', 'the connection is closed; connect again');
+    const label = Buffer.from(options.label ?? '');
+    if (label.length > LABEL_BYTES_MAX) {
+      throw new JspError('ERR_JSP_LABEL_TOO_LONG', `a label has at most ${LABEL_BYTES_MAX} bytes, not ${label.length}`);
+    }
+    const core = this.core.openStream(
+      {
+        priority: priorityNumber(options.priority ?? 'chat'),
+        delivery: deliveryNumber(options.delivery ?? 'reliable'),
+        ordered: options.ordered ?? true,
+        label: options.label ?? '',
+      },
+      this.driver.now(),
+    );
+    return new Stream(core, this.driver, options);
+  }
+
+  metrics(): ConnectionMetrics {
+    return this.core.metrics();
+  }
+
+  /**
+   * Waits until what was sent is settled, closes, and resolves when the connection is over. Incoming streams and messages that
+   * begin meanwhile are still delivered.
+   */
+  async close(options: CloseOptions = {}): Promise<void> {
+    if (this.over) return;
+    if (options.signal?.aborted) throw abortError(options.signal);
+    const onAbort = (): void => this.destroy(options.code, options.reason);
+    options.signal?.addEventListener('abort', onAbort, { once: true });
+    const timeoutMs = options.timeoutMs ?? CLOSE_TIMEOUT_MS;
+    const now = this.driver.now();
+    this.core.finish(options.code ?? 0, options.reason ?? '', now + timeoutMs * MILLISECOND, now);
+    this.driver.wake();
+    await this.closed;
+    options.signal?.removeEventListener('abort', onAbort);
+  }
+
+  /** Closes at once; what is not delivered yet is dropped. */
+  destroy(code = 0, reason = ''): void {
+    if (this.over) return;
+    this.core.close('application', code, reason, this.driver.now());
+    this.driver.flush();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** @internal A stream that the peer opened. */
+  onStream(core: ConnectionStream): void {
+    const stream = new Stream(core, this.driver, {});
+    if (!this.emit('stream', stream)) stream.reset();
+  }
+
+  /** @internal */
+  onClosed(reason: CloseReason): void {
+    if (this.over) return;
+    this.over = true;
+    this.closedWith = closeError(reason);
+    for (const stream of this.core.streams()) (stream.owner as Stream | null)?.onClosed(this.closedWith);
+    this.resolveClosed(this.closedWith);
+    this.emit('close', this.closedWith);
+    this.owner.onConnectionClosed(this);
+  }
+}
+
+/** The error that tells an application why a connection is over; null for a close without error. */
+export function closeError(reason: CloseReason): JspError | null {
+  if (reason.by === 'timeout') return timeoutError(reason.timeout);
+  if (reason.scope === 'application') {
+    if (reason.code === 0 || reason.by === 'local') return null;
+    return new JspError('ERR_JSP_CLOSED_BY_PEER', `the peer closed with application code ${reason.code}: ${reason.reason}`);
+  }
+  const name = closeCodeName(reason.code);
+  if (name === 'NO_ERROR') return null;
+  if (name === 'IDENTITY_MISMATCH') {
+    return new JspError(
+      'ERR_JSP_IDENTITY_MISMATCH',
+      'the server does not have the pinned identity; check the fingerprint in the URL against what the server prints',
+    );
+  }
+  const who = reason.by === 'local' ? 'the peer broke the protocol' : 'the peer closed the connection';
+  return new JspError('ERR_JSP_PROTOCOL', `${who}: ${name}${reason.reason === '' ? '' : `, ${reason.reason}`}`);
+}
+
+function timeoutError(timeout: CloseReason['timeout']): JspError {
+  switch (timeout) {
+    case 'handshake':
+      return new JspError(
+        'ERR_JSP_HANDSHAKE_TIMEOUT',
+        'no valid answer within the handshake timeout: check that the server runs, that host and port are right, and that the pinned fingerprint is its own (a server does not answer clients that pin another)',
+      );
+    case 'heartbeat':
+      return new JspError('ERR_JSP_HEARTBEAT_TIMEOUT', 'the peer answered no heartbeat: it is gone or unreachable; connect again');
+    default:
+      return new JspError('ERR_JSP_IDLE_TIMEOUT', 'the connection was idle for longer than its idle timeout; connect again');
+  }
+}
+
+const LABEL_BYTES_MAX = 64;
+const CLOSE_TIMEOUT_MS = 10_000;

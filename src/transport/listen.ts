@@ -1,0 +1,174 @@
+import { EventEmitter } from 'node:events';
+import { JspError } from '../base/errors.ts';
+import type { Identity } from '../crypto/identity.ts';
+import { Endpoint, type EndpointEvent } from '../endpoint/endpoint.ts';
+import type { EndpointCounters } from '../trace/counters.ts';
+import { bindDgramSocket } from '../udp/dgram-socket.ts';
+import { abortError } from './abort.ts';
+import { type CloseOptions, Connection } from './connection.ts';
+import { Driver } from './driver.ts';
+import { dispatchToConnection } from './events.ts';
+import { clockOf, connectionConfig, isLoopback, randomOf, type TransportOptions } from './options.ts';
+import { DEFAULT_PORT, formatServerUrl } from './url.ts';
+
+export interface ListenOptions extends TransportOptions {
+  /** What the server proves to be; its fingerprint goes into the URL. */
+  identity: Identity;
+  /** Address to bind. Default 127.0.0.1. */
+  host?: string;
+  /** Default 4577; 0 lets the system choose. */
+  port?: number;
+  /** Answers clients that do not pin the identity, too. Default false: they get no answer. */
+  acceptUnpinned?: boolean;
+  /** Handshakes under way at once; further first packets are dropped and counted. Default 512. */
+  halfOpenMax?: number;
+  /** Connections at once; further first packets are dropped and counted. Default 65,536. */
+  connectionsMax?: number;
+  signal?: AbortSignal;
+}
+
+interface ListenerEvents {
+  connection: [connection: Connection];
+  error: [error: JspError];
+  close: [];
+}
+
+/** A server's socket with all of its connections. */
+export class Listener extends EventEmitter<ListenerEvents> implements AsyncIterable<Connection> {
+  /** `jsp://<fingerprint>@host:port`: all that a client needs. */
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+  private readonly driver: Driver;
+  private readonly connections = new Set<Connection>();
+  private readonly accepted: Connection[] = [];
+  private acceptable: (() => void) | null = null;
+  private closing: Promise<void> | null = null;
+  private resolveEmpty: (() => void) | null = null;
+
+  /** @internal */
+  constructor(driver: (listener: Listener) => Driver, identity: Identity) {
+    super();
+    this.driver = driver(this);
+    this.host = this.driver.socket.localHost;
+    this.port = this.driver.socket.localPort;
+    this.url = formatServerUrl(identity.fingerprint, urlHost(this.host), this.port);
+  }
+
+  /** What the endpoint counted over all connections, drops included. */
+  metrics(): Readonly<EndpointCounters> {
+    return { ...this.driver.endpoint.counters };
+  }
+
+  /** Accepts no more connections, closes those there are as `Connection.close` does, and closes the socket. */
+  close(options: CloseOptions = {}): Promise<void> {
+    this.closing ??= this.closeAll(options);
+    return this.closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Connections as they come, until the listener closes. Instead of the `connection` event, not beside it. */
+  async *[Symbol.asyncIterator](): AsyncIterator<Connection> {
+    for (;;) {
+      const connection = this.accepted.shift();
+      if (connection !== undefined) {
+        yield connection;
+        continue;
+      }
+      if (this.closing !== null) return;
+      await new Promise<void>((resolve) => {
+        this.acceptable = resolve;
+      });
+    }
+  }
+
+  /** @internal */
+  onEvent(event: EndpointEvent): void {
+    if (event.type === 'connected') this.accept(new Connection(event.connection, this.driver, this));
+    else dispatchToConnection(event);
+  }
+
+  /** @internal */
+  onSocketError(error: Error, fatal: boolean): void {
+    if (!fatal) return;
+    const failure = new JspError('ERR_JSP_SOCKET', `the socket failed: ${error.message}`, { cause: error });
+    for (const connection of this.connections) connection.destroy();
+    if (this.listenerCount('error') > 0) this.emit('error', failure);
+    void this.close();
+  }
+
+  /** @internal */
+  onConnectionClosed(connection: Connection): void {
+    this.connections.delete(connection);
+    if (this.connections.size === 0) this.resolveEmpty?.();
+  }
+
+  private accept(connection: Connection): void {
+    this.connections.add(connection);
+    if (this.emit('connection', connection)) return;
+    this.accepted.push(connection);
+    this.acceptable?.();
+    this.acceptable = null;
+  }
+
+  private async closeAll(options: CloseOptions): Promise<void> {
+    this.driver.endpoint.stopAccepting();
+    this.acceptable?.();
+    for (const connection of this.connections) void connection.close(options);
+    if (this.connections.size > 0) {
+      await new Promise<void>((resolve) => {
+        this.resolveEmpty = resolve;
+      });
+    }
+    this.driver.flush();
+    await this.driver.stop();
+    this.emit('close');
+  }
+}
+
+/**
+ * Serves on a UDP socket. Connections come as `connection` events, or by `for await`.
+ *
+ * @throws JspError ERR_JSP_SOCKET when the address cannot be bound, ERR_JSP_ABORTED
+ */
+export async function listen(options: ListenOptions): Promise<Listener> {
+  const { signal, identity } = options;
+  if (signal?.aborted) throw abortError(signal);
+  const socket =
+    options.socket ??
+    (await bindDgramSocket({
+      host: options.host ?? '127.0.0.1',
+      port: options.port ?? DEFAULT_PORT,
+      ...(options.receiveBufferBytes === undefined ? {} : { receiveBufferBytes: options.receiveBufferBytes }),
+      ...(options.sendBufferBytes === undefined ? {} : { sendBufferBytes: options.sendBufferBytes }),
+    }));
+  const listener = new Listener((owner) => {
+    const config = connectionConfig(options, socket, true);
+    const endpoint = new Endpoint({
+      connection: config,
+      random: randomOf(options),
+      server: {
+        identity,
+        acceptUnpinned: options.acceptUnpinned ?? false,
+        halfOpenMax: options.halfOpenMax ?? HALF_OPEN_MAX,
+        connectionsMax: options.connectionsMax ?? CONNECTIONS_MAX,
+        isLoopback,
+      },
+    });
+    return new Driver(endpoint, socket, clockOf(options), owner);
+  }, identity);
+  signal?.addEventListener('abort', () => void listener.close({ timeoutMs: 0 }), { once: true });
+  return listener;
+}
+
+/** A socket bound to every address can be reached, from this machine at least, at the loopback address. */
+function urlHost(host: string): string {
+  if (host === '0.0.0.0') return '127.0.0.1';
+  return host === '::' ? '::1' : host;
+}
+
+const HALF_OPEN_MAX = 512;
+const CONNECTIONS_MAX = 65_536;

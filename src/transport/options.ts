@@ -1,0 +1,94 @@
+import { JspError } from '../base/errors.ts';
+import type { RandomSource } from '../base/random.ts';
+import { checkedConnectionConfig, type ConnectionConfig, defaultConnectionConfig } from '../connection/config.ts';
+import { type AeadPreference, chooseAead } from '../crypto/choose-aead.ts';
+import { type Clock, systemClock } from '../udp/clock.ts';
+import type { DatagramSocket } from '../udp/datagram-socket.ts';
+import { systemRandom } from './random.ts';
+
+/** What `listen` and `connect` have in common. Sizes in bytes, durations in ms. */
+export interface TransportOptions {
+  /** Implementation of ChaCha20-Poly1305; the environment variable JSP_AEAD chooses where this is not given. Default `auto`. */
+  aead?: AeadPreference;
+  /** UDP payload of a datagram, 512 to 65,507. Default 1,200, which grows where more is proved; a given one stays. */
+  mtu?: number;
+  congestion?: 'cubic' | 'newreno';
+  /** Default 10,000. */
+  handshakeTimeoutMs?: number;
+  /** Default 30,000; 0 = never. */
+  idleTimeoutMs?: number;
+  /** Default 5,000; 0 = none. */
+  heartbeatMs?: number;
+  /** Default 3. */
+  heartbeatMisses?: number;
+  /** Default 16 MiB. */
+  messageBytesMax?: number;
+  /** Receive window of a stream. Default 1 MiB, or a maximal message if that is more. */
+  streamWindowBytes?: number;
+  /** Receive window of a connection. Default twice that of a stream. */
+  connectionWindowBytes?: number;
+  /** Streams that the peer may have open at once. Default 100. */
+  streamsMax?: number;
+  /** Memory for best-effort messages that are incomplete or unread. Default 1 MiB. */
+  bestEffortBytes?: number;
+  /** Asked of the system for the socket. Default 4 MiB each. */
+  receiveBufferBytes?: number;
+  sendBufferBytes?: number;
+  /** A socket to use instead of a UDP socket of our own, such as the network lab's; it is closed with the connection or listener. */
+  socket?: DatagramSocket;
+  /** The clock that belongs to `socket`. */
+  clock?: Clock;
+  /** The source of random bytes that belongs to `socket`. Only for the lab: a seeded one gives no secrecy. */
+  random?: RandomSource;
+}
+
+/** Options with their defaults, for a socket that is bound. */
+export function connectionConfig(options: TransportOptions, socket: DatagramSocket, loopback: boolean): ConnectionConfig {
+  const config = defaultConnectionConfig(chooseAead(options.aead ?? environmentAead()));
+  if (options.mtu !== undefined) {
+    config.mtu = options.mtu;
+    config.mtuMax = options.mtu;
+  } else if (loopback) {
+    config.mtuMax = LOOPBACK_MTU_MAX;
+  }
+  config.receiveBufferBytes = socket.receiveBufferBytes;
+  for (const name of PASSED_ON) {
+    const value = options[name];
+    if (value !== undefined) config[name] = value as never;
+  }
+  return checkedConnectionConfig(config);
+}
+
+export function clockOf(options: TransportOptions): Clock {
+  return options.clock ?? systemClock;
+}
+
+export function randomOf(options: TransportOptions): RandomSource {
+  return options.random ?? systemRandom;
+}
+
+/** True for addresses whose packets never leave this machine, so that they may be large. */
+export function isLoopback(host: string): boolean {
+  return host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+function environmentAead(): AeadPreference {
+  const name = process.env.JSP_AEAD ?? 'auto';
+  if (name === 'auto' || name === 'sodium' || name === 'node' || name === 'noble') return name;
+  throw new JspError('ERR_JSP_OPTION_INVALID', `JSP_AEAD must be auto, sodium, node or noble, not "${name}"`);
+}
+
+const PASSED_ON = [
+  'congestion',
+  'handshakeTimeoutMs',
+  'idleTimeoutMs',
+  'heartbeatMs',
+  'heartbeatMisses',
+  'messageBytesMax',
+  'streamWindowBytes',
+  'connectionWindowBytes',
+  'streamsMax',
+  'bestEffortBytes',
+] as const;
+/** Larger loopback packets cost less a byte, and the kernel's copy of one still fits the processor's cache. */
+const LOOPBACK_MTU_MAX = 16_384;

@@ -1,0 +1,349 @@
+import { EventEmitter, once } from 'node:events';
+import { JspError } from '../base/errors.ts';
+import { MILLISECOND, NEVER } from '../base/time.ts';
+import type { ConnectionStream } from '../connection/connection-stream.ts';
+import { Delivery as WireDelivery, Priority as WirePriority } from '../wire/frame-type.ts';
+import type { Driver } from './driver.ts';
+
+/**
+ * `reliable`: exactly once. `partial`: exactly once, or not at all once its lifetime is over. `bestEffort`: sent once,
+ * never again, outside flow control.
+ */
+export type Delivery = 'reliable' | 'partial' | 'bestEffort';
+
+/** Which traffic goes first: `system` with at most a tenth of the rate, then `media`, `chat` and `bulk` at 4:2:1. */
+export type Priority = 'system' | 'media' | 'chat' | 'bulk';
+
+/**
+ * What became of a message: `acknowledged`, complete at the peer's transport; `expired`, its lifetime ended before; `lost`, a
+ * best-effort message of which a packet was lost; `dropped`, given up by the peer or because the stream was reset.
+ */
+export type Outcome = 'acknowledged' | 'expired' | 'lost' | 'dropped';
+
+export interface StreamOptions {
+  /** Default `chat`. */
+  priority?: Priority;
+  /** Default `reliable`. */
+  delivery?: Delivery;
+  /** Whether messages come out in the order they were sent. Default true. */
+  ordered?: boolean;
+  /** Lifetime of `partial` and `bestEffort` messages that name none, in ms. Default none. */
+  lifetimeMs?: number;
+  /** At most 64 bytes of UTF-8 that the peer sees as `stream.label`. Default empty. */
+  label?: string;
+  /** Unsent bytes above which `send` answers false. Default 1 MiB. */
+  highWaterMark?: number;
+}
+
+export interface SendOptions {
+  /** Lower than the stream's own only: a reliable stream can send a best-effort message, not the other way round. */
+  delivery?: Delivery;
+  /** Not delivered later than this many ms from now. Makes a reliable message `partial`. */
+  lifetimeMs?: number;
+  /** The caller will not touch the bytes again, so they need not be copied. */
+  transfer?: boolean;
+}
+
+interface StreamEvents {
+  message: [data: Buffer];
+  drain: [];
+  end: [];
+  error: [error: JspError];
+  close: [];
+}
+
+/** One stream of messages, in both directions. Made by `connection.openStream` and the `stream` event. */
+export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<Buffer> {
+  readonly id: number;
+  readonly label: string;
+  readonly priority: Priority;
+  readonly ordered: boolean;
+  readonly delivery: Delivery;
+  private readonly core: ConnectionStream;
+  private readonly driver: Driver;
+  private readonly highWaterMark: number;
+  private readonly lifetimeMs: number;
+  private flowing = false;
+  private paused = false;
+  private drainIsDue = false;
+  private ended = false;
+  private closedBy: JspError | null = null;
+  private isClosed = false;
+  private readable: (() => void) | null = null;
+  private readonly outcomes = new Map<number, (outcome: Outcome) => void>();
+  private nextTracking = 1;
+  private flushes: { until: number; resolve: () => void; reject: (error: JspError) => void }[] = [];
+
+  /** @internal */
+  constructor(core: ConnectionStream, driver: Driver, options: StreamOptions) {
+    super();
+    this.core = core;
+    this.driver = driver;
+    this.id = core.id;
+    this.label = core.label;
+    this.priority = PRIORITIES[core.priority];
+    this.ordered = core.ordered;
+    this.delivery = DELIVERIES[core.delivery];
+    this.highWaterMark = options.highWaterMark ?? HIGH_WATER_MARK;
+    this.lifetimeMs = options.lifetimeMs ?? 0;
+    core.owner = this;
+  }
+
+  /** Bytes accepted by `send` and not sent for the first time yet. */
+  get queuedBytes(): number {
+    return this.core.sender.queuedBytes;
+  }
+
+  /**
+   * Queues one message. Strings are sent as UTF-8.
+   *
+   * @returns false when more than `highWaterMark` bytes wait: hold on until `drain`
+   * @throws JspError ERR_JSP_STREAM_CLOSED after `end`, `reset` or the connection's end
+   * @throws JspError ERR_JSP_MESSAGE_TOO_LARGE above the peer's largest message
+   */
+  send(data: Uint8Array | string, options?: SendOptions): boolean {
+    if (options === undefined && this.lifetimeMs === 0) return this.enqueue(data, this.core.delivery, 0, false, 0);
+    return this.enqueueWith(data, options ?? NO_OPTIONS, 0);
+  }
+
+  /** As {@link send} for each of `messages`. */
+  sendBatch(messages: Iterable<Uint8Array | string>, options?: SendOptions): boolean {
+    let open = true;
+    for (const message of messages) open = this.send(message, options);
+    return open;
+  }
+
+  /** Sends one message and tells what became of it. Rejects as {@link send} throws. */
+  async deliver(data: Uint8Array | string, options: SendOptions = NO_OPTIONS): Promise<Outcome> {
+    const tracking = this.nextTracking++;
+    this.enqueueWith(data, options, tracking);
+    return new Promise((resolve) => this.outcomes.set(tracking, resolve));
+  }
+
+  /** Resolves when every message sent so far is settled: acknowledged, expired, lost or dropped. */
+  flush(): Promise<void> {
+    if (this.isClosed) return Promise.reject(this.closedBy ?? streamClosed());
+    if (this.core.sender.isSettled) return Promise.resolve();
+    const until = this.core.sender.enqueuedCount;
+    this.driver.wake();
+    return new Promise((resolve, reject) => this.flushes.push({ until, resolve, reject }));
+  }
+
+  /** Sends what is queued, then tells the peer that nothing follows. The other direction stays open. */
+  end(): void {
+    if (this.ended || this.isClosed) return;
+    this.ended = true;
+    this.core.finish();
+    this.driver.wake();
+  }
+
+  /** Gives up both directions: what is not delivered yet is dropped. The peer sees `code`. */
+  reset(code = 0): void {
+    if (this.isClosed) return;
+    this.ended = true;
+    this.core.reset(code);
+    this.driver.wake();
+  }
+
+  /** Leaves messages in the transport: their credit stays used, so the peer is slowed down. */
+  pause(): this {
+    this.paused = true;
+    return this;
+  }
+
+  resume(): this {
+    this.paused = false;
+    this.onReadable();
+    this.driver.wake();
+    return this;
+  }
+
+  override on<K extends keyof StreamEvents>(event: K, listener: (...args: StreamEvents[K]) => void): this {
+    super.on(event, listener as never);
+    if (event === 'message' && !this.flowing) {
+      this.flowing = true;
+      queueMicrotask(() => this.resumeFlow());
+    }
+    return this;
+  }
+
+  override addListener<K extends keyof StreamEvents>(event: K, listener: (...args: StreamEvents[K]) => void): this {
+    return this.on(event, listener);
+  }
+
+  async *[Symbol.asyncIterator](): AsyncIterator<Buffer> {
+    for (;;) {
+      const message = this.read();
+      if (message !== null) {
+        yield message;
+        continue;
+      }
+      if (this.core.receiver.isFinished || this.isClosed) {
+        if (this.closedBy !== null) throw this.closedBy;
+        return;
+      }
+      await new Promise<void>((resolve) => {
+        this.readable = resolve;
+      });
+    }
+  }
+
+  /** The next message, or null when none is there. The bytes are the caller's. */
+  read(): Buffer | null {
+    const message = this.core.receiver.read(this.driver.now());
+    if (message === null) return null;
+    this.core.onRead();
+    this.driver.wake();
+    return asBuffer(message);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.isClosed) return;
+    const closed = once(this, 'close');
+    this.end();
+    await closed;
+  }
+
+  /** @internal The core has messages, or the end of the stream. */
+  onReadable(): void {
+    const wake = this.readable;
+    if (wake !== null) {
+      this.readable = null;
+      wake();
+    }
+    if (!this.flowing || this.paused) return;
+    const receiver = this.core.receiver;
+    const now = this.driver.now();
+    while (!this.paused) {
+      const message = receiver.read(now);
+      if (message === null) break;
+      this.emit('message', asBuffer(message));
+    }
+    this.core.onRead();
+    if (receiver.isFinished && !this.paused) this.core.onEndRead();
+  }
+
+  /** @internal The queue is below its low-water mark, or messages were settled. */
+  onWritable(): void {
+    if (this.drainIsDue && this.queuedBytes <= this.highWaterMark / 2) {
+      this.drainIsDue = false;
+      this.emit('drain');
+    }
+    if (this.flushes.length > 0) this.settleFlushes();
+  }
+
+  /** @internal */
+  onOutcome(tracking: number, outcome: number): void {
+    const resolve = this.outcomes.get(tracking);
+    this.outcomes.delete(tracking);
+    resolve?.(OUTCOMES[outcome]);
+  }
+
+  /** @internal The peer will send nothing more. */
+  onEnd(): void {
+    this.emit('end');
+  }
+
+  /** @internal The stream is gone; `error` says why unless both sides ended it. */
+  onClosed(error: JspError | null): void {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.ended = true;
+    this.closedBy = error;
+    for (const resolve of this.outcomes.values()) resolve('dropped');
+    this.outcomes.clear();
+    if (error === null) this.settleFlushes();
+    for (const waiting of this.flushes) waiting.reject(error ?? streamClosed());
+    this.flushes = [];
+    this.readable?.();
+    this.readable = null;
+    if (error !== null && this.listenerCount('error') > 0) this.emit('error', error);
+    this.emit('close');
+  }
+
+  private resumeFlow(): void {
+    this.onReadable();
+    this.driver.wake();
+  }
+
+  private settleFlushes(): void {
+    const sender = this.core.sender;
+    this.flushes = this.flushes.filter((waiting) => {
+      if (sender.settledCount < waiting.until && !sender.isSettled) return true;
+      waiting.resolve();
+      return false;
+    });
+  }
+
+  private enqueueWith(data: Uint8Array | string, options: SendOptions, tracking: number): boolean {
+    const asked = options.delivery === undefined ? this.core.delivery : deliveryNumber(options.delivery);
+    const lifetimeMs = options.lifetimeMs ?? this.lifetimeMs;
+    if (!(lifetimeMs >= 0)) {
+      throw new JspError('ERR_JSP_OPTION_INVALID', `lifetimeMs must be a number of ms, not ${lifetimeMs}`);
+    }
+    if (asked < this.core.delivery) {
+      throw new JspError(
+        'ERR_JSP_OPTION_INVALID',
+        `a message cannot be ${options.delivery} on a ${this.delivery} stream; open a stream with that delivery`,
+      );
+    }
+    const delivery = asked === WireDelivery.RELIABLE && lifetimeMs > 0 ? WireDelivery.PARTIAL : asked;
+    return this.enqueue(data, delivery, lifetimeMs, options.transfer === true, tracking);
+  }
+
+  private enqueue(
+    data: Uint8Array | string,
+    delivery: WireDelivery,
+    lifetimeMs: number,
+    transfer: boolean,
+    tracking: number,
+  ): boolean {
+    if (this.ended || this.isClosed) throw this.closedBy ?? streamClosed();
+    const text = typeof data === 'string';
+    const bytes = text ? Buffer.from(data) : data;
+    if (!text && !(bytes instanceof Uint8Array)) {
+      throw new TypeError('data must be a Uint8Array or a string');
+    }
+    if (bytes.length > this.core.messageBytesMax) {
+      throw new JspError(
+        'ERR_JSP_MESSAGE_TOO_LARGE',
+        `a message of ${bytes.length} bytes is above the peer's limit of ${this.core.messageBytesMax}; split it, or raise messageBytesMax there`,
+      );
+    }
+    const now = this.driver.now();
+    const deadline = lifetimeMs === 0 ? NEVER : now + Math.floor(lifetimeMs * MILLISECOND);
+    this.core.send(bytes, delivery, deadline, transfer || text, tracking, now);
+    this.driver.wake();
+    if (this.core.sender.queuedBytes <= this.highWaterMark) return true;
+    this.drainIsDue = true;
+    return false;
+  }
+}
+
+/** Numbers of the wire for the names of the API. */
+export function priorityNumber(priority: Priority): WirePriority {
+  const number = PRIORITIES.indexOf(priority);
+  if (number < 0) throw new JspError('ERR_JSP_OPTION_INVALID', `priority must be one of ${PRIORITIES.join(', ')}`);
+  return number as WirePriority;
+}
+
+export function deliveryNumber(delivery: Delivery): WireDelivery {
+  const number = DELIVERIES.indexOf(delivery);
+  if (number < 0) throw new JspError('ERR_JSP_OPTION_INVALID', `delivery must be one of ${DELIVERIES.join(', ')}`);
+  return number as WireDelivery;
+}
+
+function streamClosed(): JspError {
+  return new JspError('ERR_JSP_STREAM_CLOSED', 'the stream has ended; open another one to send more');
+}
+
+/** Messages are views of what the socket handed out, Buffers already; those put together by the core are not. */
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+const NO_OPTIONS: SendOptions = {};
+const PRIORITIES: readonly Priority[] = ['system', 'media', 'chat', 'bulk'];
+const DELIVERIES: readonly Delivery[] = ['reliable', 'partial', 'bestEffort'];
+const OUTCOMES: readonly Outcome[] = ['acknowledged', 'expired', 'lost', 'dropped'];
+const HIGH_WATER_MARK = 1024 * 1024;
