@@ -1,0 +1,306 @@
+import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
+import { afterEach, describe, expect, it } from 'vitest';
+import { JspError } from '../../src/base/errors.ts';
+import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';
+import { bindDgramSocket, DgramSocket, type DgramSocketOptions } from '../../src/udp/dgram-socket.ts';
+import { TransmitBatch } from '../../src/wire/batch.ts';
+
+const open: DatagramSocket[] = [];
+
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((socket) => socket.close()));
+});
+
+describe('a dgram socket', () => {
+  it.each([
+    ['127.0.0.1', 'IPv4'],
+    ['::1', 'IPv6'],
+  ])('carries batches both ways over %s', async (host) => {
+    const server = await bind({ host });
+    const client = await bind({ connectTo: { host, port: server.localPort } });
+    expect(client.remote).toEqual({ host, port: server.localPort });
+
+    const atServer = collect(server, 3);
+    expect(client.send(batchOf(['a', 'bc', ''], host, server.localPort))).toBe(true);
+    const request = await atServer;
+    expect(request.map((d) => d.text)).toEqual(['a', 'bc', '']);
+    expect(request[0]).toMatchObject({ host, port: client.localPort });
+
+    const atClient = collect(client, 1);
+    expect(server.send(batchOf(['answer'], request[0].host, request[0].port))).toBe(true);
+    expect(await atClient).toEqual([{ text: 'answer', host, port: server.localPort }]);
+    expect(client.counters).toMatchObject({
+      datagramsSent: 3,
+      bytesSent: 3,
+      datagramsReceived: 1,
+      bytesReceived: 6,
+    });
+    expect(server.counters).toMatchObject({
+      datagramsSent: 1,
+      bytesSent: 6,
+      datagramsReceived: 3,
+      bytesReceived: 3,
+    });
+  });
+
+  it('sends one batch to several destinations', async () => {
+    const a = await bind({ host: '127.0.0.1' });
+    const b = await bind({ host: '127.0.0.1' });
+    const sender = await bind({ host: '127.0.0.1' });
+    const batch = new TransmitBatch(1_024, 8);
+    put(batch, 'to a', '127.0.0.1', a.localPort);
+    put(batch, 'to b', '127.0.0.1', b.localPort);
+    put(batch, 'to a again', '127.0.0.1', a.localPort);
+    const arrived = Promise.all([collect(a, 2), collect(b, 1)]);
+    sender.send(batch);
+    const texts = (await arrived).map((datagrams) => datagrams.map((d) => d.text));
+    expect(texts).toEqual([['to a', 'to a again'], ['to b']]);
+  });
+
+  it('lets its arena be filled anew, with datagrams in other places, as soon as send answered true', async () => {
+    const server = await bind({ host: '127.0.0.1' });
+    const client = await bind({ connectTo: { host: '127.0.0.1', port: server.localPort } });
+    const arrived = collect(server, 5);
+    const batch = batchOf(['first', 'second'], '127.0.0.1', server.localPort);
+    client.send(batch);
+    batch.clear();
+    put(batch, 'third, longer', '127.0.0.1', server.localPort);
+    put(batch, 'fourth', '127.0.0.1', server.localPort);
+    put(batch, 'fifth', '127.0.0.1', server.localPort);
+    client.send(batch);
+    expect((await arrived).map((d) => d.text)).toEqual([
+      'first',
+      'second',
+      'third, longer',
+      'fourth',
+      'fifth',
+    ]);
+  });
+
+  it('reaches an IPv4 peer from a socket that listens on both families', async () => {
+    const server = await bind({ host: '127.0.0.1' });
+    const both = await bind({ host: '::' });
+    const arrived = collect(server, 1);
+    both.send(batchOf(['hello'], '127.0.0.1', server.localPort));
+    const [request] = await arrived;
+    const answered = collect(both, 1);
+    server.send(batchOf(['answer'], request.host, request.port));
+    const [answer] = await answered;
+    expect(answer).toEqual({ text: 'answer', host: '::ffff:127.0.0.1', port: server.localPort });
+
+    const again = collect(server, 1);
+    both.send(batchOf(['again'], answer.host, answer.port));
+    expect((await again)[0].text).toBe('again');
+  });
+
+  it('reports a peer that is gone as news, not as an exception', async () => {
+    const server = await bind({ host: '127.0.0.1' });
+    const client = await bind({ connectTo: { host: '127.0.0.1', port: server.localPort } });
+    await server.close();
+    const reported = new Promise<[string, boolean]>((resolve) => {
+      client.onError = (error, fatal) => resolve([(error as NodeJS.ErrnoException).code ?? '', fatal]);
+    });
+    client.send(batchOf(['anyone there?', 'hello?'], '127.0.0.1', server.localPort));
+    expect(await reported).toEqual(['ECONNREFUSED', false]);
+    expect(client.counters.sendErrors + client.counters.receiveErrors).toBeGreaterThan(0);
+  });
+
+  it('reports a datagram that no packet can hold and goes on', async () => {
+    const server = await bind({ host: '127.0.0.1' });
+    const client = await bind({ host: '127.0.0.1' });
+    const reported = new Promise<string>((resolve) => {
+      client.onError = (error) => resolve((error as NodeJS.ErrnoException).code ?? '');
+    });
+    const large = new TransmitBatch(70_000, 1);
+    large.push(65_508, '127.0.0.1', server.localPort);
+    expect(client.send(large)).toBe(true);
+    expect(await reported).toBe('EMSGSIZE');
+    expect(client.counters.sendErrors).toBe(1);
+
+    const arrived = collect(server, 1);
+    client.send(batchOf(['small'], '127.0.0.1', server.localPort));
+    expect((await arrived)[0].text).toBe('small');
+  });
+
+  it('skips datagrams for port 0, to which nothing can be sent', async () => {
+    const server = await bind({ host: '127.0.0.1' });
+    const client = await bind({ host: '127.0.0.1' });
+    const batch = new TransmitBatch(1_024, 8);
+    put(batch, 'lost', '127.0.0.1', 0);
+    put(batch, 'found', '127.0.0.1', server.localPort);
+    put(batch, 'lost', '127.0.0.1', 0);
+    const arrived = collect(server, 1);
+    expect(client.send(batch)).toBe(true);
+    expect((await arrived)[0].text).toBe('found');
+    expect(client.counters).toMatchObject({ datagramsSent: 1, sendErrors: 2 });
+  });
+
+  it('grants what the system grants when a buffer size is refused', async () => {
+    const socket = await bind({ receiveBufferBytes: 2 ** 32 - 1, sendBufferBytes: 2 ** 32 - 1 });
+    expect(socket.receiveBufferBytes).toBeGreaterThan(0);
+  });
+
+  it('says which address it cannot have', async () => {
+    const taken = await bind({ host: '127.0.0.1' });
+    const failure = await bindDgramSocket({ host: '127.0.0.1', port: taken.localPort }).catch((e) => e);
+    expect(failure).toBeInstanceOf(JspError);
+    expect(failure).toMatchObject({ code: 'ERR_JSP_SOCKET', cause: { code: 'EADDRINUSE' } });
+    expect(failure.message).toContain(`127.0.0.1:${taken.localPort}`);
+  });
+
+  it('says which name it cannot resolve', async () => {
+    const failure = await bindDgramSocket({ connectTo: { host: 'name.invalid', port: 1 } }).catch((e) => e);
+    expect(failure).toMatchObject({ code: 'ERR_JSP_SOCKET' });
+    expect(failure.message).toContain('name.invalid');
+  });
+
+  it('calls nobody once it is closed, and closes twice without complaint', async () => {
+    const server = await bind({ host: '127.0.0.1' });
+    const client = await bind({ connectTo: { host: '127.0.0.1', port: server.localPort } });
+    let calls = 0;
+    server.onBatch = () => {
+      calls++;
+    };
+    client.send(batchOf(['too late'], '127.0.0.1', server.localPort));
+    await Promise.all([server.close(), server.close()]);
+    server.ref();
+    server.unref();
+    expect(server.send(batchOf(['too late'], '127.0.0.1', client.localPort))).toBe(true);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(calls).toBe(0);
+    expect(server.counters.datagramsSent).toBe(0);
+  });
+});
+
+describe('a dgram socket whose system is busy', () => {
+  it('holds the arena until the queue is empty, then says so once', async () => {
+    const { inner, socket, queue } = await stubbed();
+    let writable = 0;
+    socket.onWritable = () => {
+      writable++;
+    };
+    queue.length = 2;
+    expect(socket.send(batchOf(['a', 'b'], '127.0.0.1', 9))).toBe(false);
+    expect(socket.send(batchOf(['c'], '127.0.0.1', 9))).toBe(false);
+    expect(socket.counters.batchesHeld).toBe(2);
+    queue.length = 1;
+    inner.completeOldest();
+    expect(writable).toBe(0);
+    queue.length = 0;
+    inner.completeOldest();
+    expect(writable).toBe(1);
+    expect(socket.send(batchOf(['d'], '127.0.0.1', 9))).toBe(true);
+    inner.completeOldest();
+    expect(writable).toBe(1);
+  });
+
+  it('becomes writable although the last datagram of the batch was refused', async () => {
+    const { inner, socket, queue } = await stubbed();
+    const writable = new Promise<void>((resolve) => {
+      socket.onWritable = resolve;
+    });
+    queue.length = 1;
+    socket.send(batchOf(['queued', 'refused'], '127.0.0.1', 9));
+    inner.completeOldest(new Error('refused'));
+    queue.length = 0;
+    await writable;
+    expect(socket.counters.sendErrors).toBe(1);
+  });
+
+  it('hands received datagrams over once a turn, or sooner when there are 64', async () => {
+    const { inner, socket } = await stubbed();
+    const counts: number[] = [];
+    socket.onBatch = (batch) => counts.push(batch.count);
+    for (let i = 0; i < 100; i++) inner.deliver(9);
+    expect(counts).toEqual([64]);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(counts).toEqual([64, 36]);
+  });
+
+  it('drops datagrams from port 0, which nobody can answer', async () => {
+    const { inner, socket } = await stubbed();
+    const ports: number[] = [];
+    socket.onBatch = (batch) => ports.push(...batch.port.slice(0, batch.count));
+    inner.deliver(0);
+    inner.deliver(7);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(ports).toEqual([7]);
+    expect(socket.counters).toMatchObject({ datagramsReceived: 2, datagramsDropped: 1 });
+  });
+
+  it('knows the errors after which a socket is of no use', async () => {
+    const { inner, socket } = await stubbed();
+    const seen: [string, boolean][] = [];
+    socket.onError = (error, fatal) => seen.push([error.message, fatal]);
+    inner.fail('ENETDOWN');
+    inner.fail('EBADF');
+    expect(seen).toEqual([
+      ['ENETDOWN', false],
+      ['EBADF', true],
+    ]);
+    expect(socket.counters.receiveErrors).toBe(2);
+  });
+});
+
+interface Seen {
+  readonly text: string;
+  readonly host: string;
+  readonly port: number;
+}
+
+async function bind(options: DgramSocketOptions): Promise<DatagramSocket> {
+  const socket = await bindDgramSocket(options);
+  open.push(socket);
+  return socket;
+}
+
+function batchOf(texts: string[], host: string, port: number): TransmitBatch {
+  const batch = new TransmitBatch(1_024, 8);
+  for (const text of texts) put(batch, text, host, port);
+  return batch;
+}
+
+function put(batch: TransmitBatch, text: string, host: string, port: number): void {
+  const { written } = new TextEncoder().encodeInto(text, batch.arena.subarray(batch.used));
+  batch.push(written, host, port);
+}
+
+/** The next `count` datagrams that arrive at `socket`. */
+function collect(socket: DatagramSocket, count: number): Promise<Seen[]> {
+  const seen: Seen[] = [];
+  return new Promise((resolve) => {
+    socket.onBatch = (batch) => {
+      for (let i = 0; i < batch.count; i++) {
+        seen.push({
+          text: new TextDecoder().decode(batch.data[i]),
+          host: batch.host[i],
+          port: batch.port[i],
+        });
+      }
+      if (seen.length >= count) resolve(seen);
+    };
+  });
+}
+
+/** A socket over a bound `dgram` socket whose sending is played by the test. */
+async function stubbed() {
+  const raw: Socket = createSocket('udp4');
+  raw.bind(0, '127.0.0.1');
+  await once(raw, 'listening');
+  const queue = { length: 0 };
+  const callbacks: ((error: Error | null) => void)[] = [];
+  raw.getSendQueueCount = () => queue.length;
+  raw.send = ((...parameters: unknown[]) => {
+    const callback = parameters.at(-1);
+    if (typeof callback === 'function') callbacks.push(callback as (error: Error | null) => void);
+  }) as Socket['send'];
+  const socket = new DgramSocket(raw, null);
+  open.push(socket);
+  const inner = {
+    completeOldest: (error: Error | null = null) => callbacks.shift()?.(error),
+    deliver: (port: number) => raw.emit('message', Buffer.from('x'), { address: '127.0.0.1', port }),
+    fail: (code: string) => raw.emit('error', Object.assign(new Error(code), { code })),
+  };
+  return { inner, socket, queue };
+}
