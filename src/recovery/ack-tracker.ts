@@ -1,0 +1,124 @@
+import { RangeSet } from '../base/ranges.ts';
+import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
+import { CloseCode } from '../wire/close-code.ts';
+
+export interface AckTrackerOptions {
+  /** Initial and Handshake spaces: every ack-eliciting packet is acknowledged at once. */
+  readonly isImmediate: boolean;
+  /** The delay this endpoint advertises as its maximum. */
+  readonly maxDelay: Micros;
+}
+
+/** The receiver's side of one packet number space: what arrived, and when to say so. */
+export class AckTracker {
+  /** What was received and is still reported; at most {@link RANGES_MAX} ranges, the oldest are dropped. */
+  readonly ranges = new RangeSet();
+  /** The largest number received, or -1. */
+  largest = -1;
+  /** Ack-eliciting packets received since the last acknowledgement went out. */
+  pending = 0;
+  /** When an acknowledgement is due at the latest, or NEVER. */
+  deadline: Micros = NEVER;
+  /** ECN congestion marks seen. */
+  ceCount = 0;
+
+  private readonly isImmediate: boolean;
+  private readonly advertisedDelay: Micros;
+  private delay: Micros;
+  private threshold: number = EARLY_THRESHOLD;
+  private laterThreshold: number = LATER_THRESHOLD;
+  private largestTime: Micros = 0;
+  private largestEliciting = -1;
+  private elicitingTotal = 0;
+  /** The number at which a gap is old enough for the sender to act on. */
+  private gapReportAt = NEVER;
+  private isUrgent = false;
+  private peerRequest = -1;
+
+  constructor(options: AckTrackerOptions) {
+    this.isImmediate = options.isImmediate;
+    this.advertisedDelay = options.maxDelay;
+    this.delay = options.maxDelay;
+  }
+
+  /** Notes a packet that was opened and is not a duplicate. `isMarked`: it carried an ECN congestion mark. */
+  onPacket(number: number, ackEliciting: boolean, now: Micros, isMarked = false): void {
+    this.ranges.add(number, number + 1);
+    if (this.ranges.size > RANGES_MAX) this.ranges.shiftRange();
+    if (isMarked) this.ceCount++;
+    if (ackEliciting) this.onEliciting(number, now, isMarked);
+    if (number > this.largest) {
+      this.largest = number;
+      this.largestTime = now;
+    }
+  }
+
+  /** True when an acknowledgement should go out now, alone if need be. */
+  ackDue(now: Micros): boolean {
+    return this.isUrgent || this.pending >= this.threshold || (this.pending > 0 && now >= this.deadline);
+  }
+
+  /** The delay field of an acknowledgement that is made now. */
+  ackDelay(now: Micros): Micros {
+    return now > this.largestTime ? now - this.largestTime : 0;
+  }
+
+  /** An acknowledgement of all {@link ranges} went out. */
+  onAckSent(): void {
+    this.pending = 0;
+    this.deadline = NEVER;
+    this.isUrgent = false;
+  }
+
+  /** The peer acknowledged a packet with our ACK frame up to `largest`: it need not hear of those again. */
+  onAckAcked(largest: number): void {
+    this.ranges.remove(0, largest + 1);
+  }
+
+  /** The smoothed RTT changed: the delay is a quarter of it, from 1 ms to the advertised maximum. */
+  onRtt(smoothed: Micros): void {
+    if (this.peerRequest >= 0) return;
+    const quarter = Math.round(smoothed / 4);
+    this.delay = Math.min(this.advertisedDelay, quarter > DELAY_MIN ? quarter : DELAY_MIN);
+  }
+
+  /** The peer's ACK_FREQUENCY frame. Returns 0, or the code to close the connection with. */
+  onAckFrequency(request: number, threshold: number, maxDelay: Micros): number {
+    if (threshold < 1 || maxDelay < DELAY_MIN) return CloseCode.PROTOCOL_VIOLATION;
+    if (request <= this.peerRequest) return 0;
+    this.peerRequest = request;
+    this.laterThreshold = Math.min(threshold, THRESHOLD_MAX);
+    this.threshold = this.laterThreshold;
+    this.delay = Math.min(maxDelay, this.advertisedDelay);
+    return 0;
+  }
+
+  private onEliciting(number: number, now: Micros, isMarked: boolean): void {
+    this.pending++;
+    this.elicitingTotal++;
+    if (this.deadline === NEVER) this.deadline = now + this.delay;
+    if (this.elicitingTotal === EARLY_PACKETS && this.peerRequest < 0) this.threshold = this.laterThreshold;
+    if (this.isImmediate || isMarked || this.elicitingTotal === 1) this.isUrgent = true;
+    if (number < this.largestEliciting) {
+      this.isUrgent = true;
+      return;
+    }
+    if (number >= this.gapReportAt) {
+      this.isUrgent = true;
+      this.gapReportAt = NEVER;
+    }
+    if (number > this.largest + 1) {
+      this.isUrgent = true;
+      this.gapReportAt = number - 1 + REORDERING_THRESHOLD;
+    }
+    this.largestEliciting = number;
+  }
+}
+
+export const RANGES_MAX = 64;
+const EARLY_PACKETS = 100;
+const EARLY_THRESHOLD = 2;
+const LATER_THRESHOLD = 10;
+const THRESHOLD_MAX = 1_000;
+const REORDERING_THRESHOLD = 3;
+export const DELAY_MIN: Micros = MILLISECOND;
