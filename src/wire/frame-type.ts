@@ -40,6 +40,9 @@ export const FrameType = {
 
 export const MessageFlag = { BEST_EFFORT: 0x1, FRAGMENT: 0x2, LIFETIME: 0x4, ENVELOPE: 0x8 } as const;
 
+/** What a MESSAGE's envelope byte says: how the message was compressed, and which fields follow the byte. */
+export const EnvelopeFlag = { COMPRESSED: 0x1, DICTIONARY: 0x2, LENGTH: 0x4 } as const;
+
 /** The two sequence spaces of a stream. */
 export const Space = { RELIABLE: 0, BEST_EFFORT: 1 } as const;
 export type Space = (typeof Space)[keyof typeof Space];

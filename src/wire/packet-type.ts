@@ -1,0 +1,13 @@
+/** What a packet is: the `T T` of a long header, or a short header. */
+export const PacketType = { INITIAL: 0, ZERO_RTT: 1, HANDSHAKE: 2, RETRY: 3, ONE_RTT: 4 } as const;
+export type PacketType = (typeof PacketType)[keyof typeof PacketType];
+
+/** The packet number spaces. [PKT-7] */
+export const PacketSpace = { INITIAL: 0, HANDSHAKE: 1, APPLICATION: 2 } as const;
+export type PacketSpace = (typeof PacketSpace)[keyof typeof PacketSpace];
+
+/** The space that numbers packets of this type; a Retry has no number. */
+export function packetSpaceOf(type: number): PacketSpace {
+  if (type === PacketType.INITIAL) return PacketSpace.INITIAL;
+  return type === PacketType.HANDSHAKE ? PacketSpace.HANDSHAKE : PacketSpace.APPLICATION;
+}
