@@ -1,5 +1,5 @@
-import { ByteCursor } from './byte-cursor.ts';
 import { CloseCode } from './close-code.ts';
+import { FrameFields } from './frame-fields.ts';
 import { Delivery, EnvelopeFlag, FrameType, MessageFlag } from './frame-type.ts';
 import { CONNECTION_ID_BYTES_MAX } from './packet-header.ts';
 import { isUtf8 } from './utf8.ts';
@@ -11,95 +11,16 @@ export const ACK_RANGES_MAX = 256;
 export const LABEL_BYTES_MAX = 64;
 
 /**
- * Reads the frames of an opened packet, one after the other, without allocating. After each {@link next} that returned true
- * the fields that the frame's type has describe it; the others hold what an earlier frame left there.
+ * Reads the frames of an opened packet, one after the other, without allocating. Never throws and never reads out of bounds,
+ * whatever the bytes are.
  *
  *     reader.reset(buffer, start, end);
  *     while (reader.next()) dispatch(reader);
  *     if (reader.error !== 0) close(reader.error);
  */
-export class FrameReader extends ByteCursor {
+export class FrameReader extends FrameFields {
   /** 0, or the close code for the bytes that ended the reading. */
   error = 0;
-  /** Type byte of the current frame. That of a MESSAGE includes its {@link flags}. */
-  type = 0;
-  stream = 0;
-  /** MESSAGE, NEW_ and RETIRE_CONNECTION_ID; the first one of MESSAGES, ABANDON and DROPPED. */
-  sequence = 0;
-  /** MESSAGES, ABANDON and DROPPED: how many messages. PADDING: how many frames in a row. */
-  count = 0;
-  /** MESSAGE: its {@link MessageFlag}s. STREAM_OPEN: the byte as it came. */
-  flags = 0;
-  /** MESSAGE and CRYPTO: where the data belongs in the whole. */
-  offset = 0;
-  /** MESSAGE and CRYPTO: length of the whole. */
-  total = 0;
-  /** MESSAGE: the oldest sequence of its space that the sender has not settled; -1 without FRAGMENT. */
-  oldest = -1;
-  /** MESSAGE: microseconds until its deadline when the packet was made; -1 without LIFETIME. */
-  remaining = -1;
-  /** MESSAGE: its {@link EnvelopeFlag}s; 0 without ENVELOPE. */
-  envelope = 0;
-  /** MESSAGE: where the 8 bytes of the dictionary's hash begin; -1 without. */
-  dictionaryStart = -1;
-  /** MESSAGE: length before compression; -1 when not given. */
-  originalLength = -1;
-  /** STREAM_OPEN. */
-  priority = 0;
-  ordered = false;
-  delivery = 0;
-  /** STREAM_FIN and STREAM_RESET. */
-  end = 0;
-  /** STREAM_RESET, STOP_SENDING and CLOSE: why. REPAIR: id of the erasure code. */
-  code = 0;
-  /** DROPPED: a {@link Space}. */
-  space = 0;
-  /** MAX_ and BLOCKED frames. */
-  limit = 0;
-  /** CLOSE: 0 transport, 1 application. */
-  scope = 0;
-  /** CLOSE: the type at fault, 0 when none is. */
-  frameType = 0;
-  /** HEARTBEAT and ACK_FREQUENCY. */
-  number = 0;
-  /** HEARTBEAT: milliseconds until the next one at the latest. */
-  interval = 0;
-  /** ACK_FREQUENCY: packets. */
-  threshold = 0;
-  /** ACK, and the most for ACK_FREQUENCY: microseconds. */
-  delay = 0;
-  /** TICKET: seconds. */
-  lifetime = 0;
-  /** TICKET: where the 16 bytes of its nonce begin. */
-  nonceStart = 0;
-  /** NEW_CONNECTION_ID. */
-  retirePriorTo = 0;
-  /** NEW_CONNECTION_ID: where the 16 bytes of the reset token begin. */
-  resetTokenStart = 0;
-  /** REPAIR. */
-  group = 0;
-  index = 0;
-  k = 0;
-  r = 0;
-  /** ACK. */
-  largest = 0;
-  /** ACK: ranges kept, newest first: packets [ackStart[i], ackEnd[i]). */
-  rangeCount = 0;
-  ackStart: Float64Array = new Float64Array(ACK_RANGES_AT_FIRST);
-  ackEnd: Float64Array = new Float64Array(ACK_RANGES_AT_FIRST);
-  /** ACK with recovered: packet numbers kept, as they came. 0 for the other ACKs. */
-  recoveredCount = 0;
-  recovered: Float64Array = EMPTY_NUMBERS;
-  /** ACK with ECN: packets counted; -1 for the other ACKs. */
-  ect0 = -1;
-  ect1 = -1;
-  ce = -1;
-  /**
-   * The frame's bytes are buffer[dataStart, dataStart + dataLength): message data, label, token, reason, connection id. Of
-   * MESSAGES the (length, data) pairs, of ABANDON the lengths: checked, to be walked with `readVarint`.
-   */
-  dataStart = 0;
-  dataLength = 0;
 
   /** Begins with the payload buffer[start, end) of a packet. */
   override reset(buffer: Uint8Array, start: number, end: number): void {
@@ -353,7 +274,7 @@ export class FrameReader extends ByteCursor {
   private ack(): void {
     this.largest = this.varint();
     this.delay = this.varint();
-    this.ackRanges();
+    this.acknowledged();
     this.ect0 = -1;
     this.ect1 = -1;
     this.ce = -1;
@@ -367,7 +288,7 @@ export class FrameReader extends ByteCursor {
   }
 
   /** [FRM-9] */
-  private ackRanges(): void {
+  private acknowledged(): void {
     let more = this.varint();
     if (more * 2 > this.left) more = this.fail();
     let end = this.largest + 1;
@@ -385,12 +306,9 @@ export class FrameReader extends ByteCursor {
   private keepRange(start: number, end: number): void {
     const i = this.rangeCount;
     if (i === ACK_RANGES_MAX) return;
-    if (i === this.ackStart.length) {
-      this.ackStart = grown(this.ackStart);
-      this.ackEnd = grown(this.ackEnd);
-    }
-    this.ackStart[i] = start;
-    this.ackEnd[i] = end;
+    if (2 * i === this.ackRanges.length) this.ackRanges = grown(this.ackRanges);
+    this.ackRanges[2 * i] = start;
+    this.ackRanges[2 * i + 1] = end;
     this.rangeCount = i + 1;
   }
 
@@ -417,13 +335,12 @@ export class FrameReader extends ByteCursor {
 }
 
 function grown(numbers: Float64Array): Float64Array {
-  const larger = new Float64Array(Math.max(ACK_RANGES_AT_FIRST, numbers.length * 2));
+  const larger = new Float64Array(Math.max(RECOVERED_AT_FIRST, numbers.length * 2));
   larger.set(numbers);
   return larger;
 }
 
-const ACK_RANGES_AT_FIRST = 8;
-const EMPTY_NUMBERS = new Float64Array(0);
+const RECOVERED_AT_FIRST = 8;
 const NONCE_BYTES = 16;
 const RESET_TOKEN_BYTES = 16;
 const CHALLENGE_BYTES = 8;
