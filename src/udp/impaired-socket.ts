@@ -1,0 +1,206 @@
+import { type Micros, NEVER } from '../base/time.ts';
+import { ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
+import { type Clock, systemClock, type TimerHandle } from './clock.ts';
+import type { DatagramSocket, SocketAddress, SocketCounters } from './datagram-socket.ts';
+import { type DelayedDatagram, DelayLine } from './delay-line.ts';
+import { type ImpairedWay, type Impairment, RandomImpairment } from './impairment.ts';
+
+export interface ImpairmentOptions {
+  /** The same seed draws the same fates. */
+  readonly seed: number;
+  /** What happens to datagrams that are sent. */
+  readonly outgoing?: Impairment;
+  /** What happens to datagrams that come. */
+  readonly incoming?: Impairment;
+}
+
+/**
+ * Puts a bad network around a socket, for trying out an application: "fake lag".
+ * @throws RangeError when an option is out of its range
+ */
+export function impairSocket(
+  inner: DatagramSocket,
+  options: ImpairmentOptions,
+  clock = systemClock,
+): DatagramSocket {
+  const outgoing = new RandomImpairment(options.seed, options.outgoing ?? {});
+  const incoming = new RandomImpairment(options.seed + 1, options.incoming ?? {});
+  return new ImpairedSocket(inner, outgoing, incoming, clock);
+}
+
+/** A {@link DatagramSocket} whose datagrams take the ways `outgoing` and `incoming`. Its timers have the clock's granularity. */
+export class ImpairedSocket implements DatagramSocket {
+  onBatch: ((batch: ReceiveBatch) => void) | null = null;
+  onWritable: (() => void) | null = null;
+  onError: ((error: Error, fatal: boolean) => void) | null = null;
+  /** Datagrams dropped, because they were lost on their way or too many were under way. */
+  dropped = 0;
+
+  private readonly inner: DatagramSocket;
+  private readonly outgoing: ImpairedWay;
+  private readonly incoming: ImpairedWay;
+  private readonly clock: Clock;
+  private readonly sending = new DelayLine(DELAYED_BYTES_MAX);
+  private readonly receiving = new DelayLine(DELAYED_BYTES_MAX);
+  private readonly transmitBatch = new TransmitBatch(ARENA_BYTES, DATAGRAMS_MAX);
+  private readonly receiveBatch = new ReceiveBatch();
+  /** The inner socket holds our arena. */
+  private blocked = false;
+  /** We answered false, so `onWritable` is due. */
+  private refused = false;
+  private closed = false;
+  private timer: TimerHandle | null = null;
+  private timerAt: Micros = NEVER;
+
+  constructor(inner: DatagramSocket, outgoing: ImpairedWay, incoming: ImpairedWay, clock: Clock) {
+    this.inner = inner;
+    this.outgoing = outgoing;
+    this.incoming = incoming;
+    this.clock = clock;
+    inner.onBatch = (batch) => this.receive(batch);
+    inner.onWritable = () => this.resume();
+    inner.onError = (error, fatal) => this.onError?.(error, fatal);
+  }
+
+  get localHost(): string {
+    return this.inner.localHost;
+  }
+
+  get localPort(): number {
+    return this.inner.localPort;
+  }
+
+  get remote(): SocketAddress | null {
+    return this.inner.remote;
+  }
+
+  get receiveBufferBytes(): number {
+    return this.inner.receiveBufferBytes;
+  }
+
+  /** Those of the socket inside: what was lost on the way out never was sent. */
+  get counters(): Readonly<SocketCounters> {
+    return this.inner.counters;
+  }
+
+  send(batch: TransmitBatch): boolean {
+    if (this.closed) return true;
+    const now = this.clock.now();
+    for (let i = 0; i < batch.count; i++) {
+      const data = batch.arena.subarray(batch.offset[i], batch.offset[i] + batch.length[i]);
+      this.enter(this.sending, this.outgoing, data, batch.host[i], batch.port[i], now);
+    }
+    // Not what was received: we may be in a call of `onBatch`.
+    this.sendDue(now);
+    this.armTimer();
+    this.refused = this.blocked;
+    return !this.blocked;
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    if (this.timer !== null) this.clock.clearTimer(this.timer);
+    this.timer = null;
+    this.sending.clear();
+    this.receiving.clear();
+    await this.inner.close();
+  }
+
+  ref(): void {
+    this.inner.ref();
+  }
+
+  unref(): void {
+    this.inner.unref();
+  }
+
+  private receive(batch: ReceiveBatch): void {
+    const now = this.clock.now();
+    for (let i = 0; i < batch.count; i++) {
+      this.enter(this.receiving, this.incoming, batch.data[i], batch.host[i], batch.port[i], now);
+    }
+    this.turn(now);
+  }
+
+  private enter(
+    line: DelayLine,
+    way: ImpairedWay,
+    data: Uint8Array,
+    host: string,
+    port: number,
+    now: Micros,
+  ): void {
+    const arrivals = way.send(data, now);
+    if (arrivals.length === 0) this.dropped++;
+    for (const arrival of arrivals) {
+      if (!line.add({ at: arrival.at, data: arrival.data, host, port })) this.dropped++;
+    }
+  }
+
+  /** Lets go of all that is due, and sets the timer for the rest. */
+  private turn(now: Micros): void {
+    this.sendDue(now);
+    this.handOverDue(now);
+    if (!this.closed) this.armTimer();
+  }
+
+  private sendDue(now: Micros): void {
+    const batch = this.transmitBatch;
+    while (!this.blocked) {
+      batch.clear();
+      while (batch.hasRoom(DATAGRAM_BYTES_MAX)) {
+        const datagram = this.sending.takeDue(now);
+        if (datagram === undefined) break;
+        place(batch, datagram);
+      }
+      if (batch.count === 0) return;
+      this.blocked = !this.inner.send(batch);
+    }
+  }
+
+  private handOverDue(now: Micros): void {
+    const batch = this.receiveBatch;
+    while (!this.closed && this.receiving.nextAt <= now) {
+      while (batch.count < DATAGRAMS_MAX) {
+        const datagram = this.receiving.takeDue(now);
+        if (datagram === undefined) break;
+        batch.push(datagram.data, datagram.host, datagram.port);
+      }
+      this.onBatch?.(batch);
+      batch.clear();
+    }
+  }
+
+  private resume(): void {
+    this.blocked = false;
+    this.turn(this.clock.now());
+    if (this.blocked || !this.refused || this.closed) return;
+    this.refused = false;
+    this.onWritable?.();
+  }
+
+  private armTimer(): void {
+    const at = Math.min(this.blocked ? NEVER : this.sending.nextAt, this.receiving.nextAt);
+    if (this.timer !== null) {
+      if (this.timerAt <= at) return;
+      this.clock.clearTimer(this.timer);
+    }
+    this.timerAt = at;
+    this.timer = at === NEVER ? null : this.clock.setTimer(at, this.onTimer);
+  }
+
+  private readonly onTimer = (): void => {
+    this.timer = null;
+    if (!this.closed) this.turn(this.clock.now());
+  };
+}
+
+function place(batch: TransmitBatch, datagram: DelayedDatagram): void {
+  batch.arena.set(datagram.data, batch.used);
+  batch.push(datagram.data.length, datagram.host, datagram.port);
+}
+
+const DELAYED_BYTES_MAX = 64 * 1024 * 1024;
+const DATAGRAM_BYTES_MAX = 65_536;
+const ARENA_BYTES = 256 * 1024;
+const DATAGRAMS_MAX = 64;

@@ -1,0 +1,208 @@
+import { describe, expect, it } from 'vitest';
+import { MILLISECOND, type Micros } from '../../src/base/time.ts';
+import type { Clock, TimerHandle } from '../../src/udp/clock.ts';
+import { type DatagramSocket, socketCounters } from '../../src/udp/datagram-socket.ts';
+import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';
+import { type ImpairmentOptions, impairSocket } from '../../src/udp/impaired-socket.ts';
+import { ReceiveBatch, TransmitBatch } from '../../src/wire/batch.ts';
+
+describe('an impaired socket', () => {
+  it('passes datagrams on at once when nothing is impaired', () => {
+    const { inner, socket } = impaired({ seed: 1 });
+    expect(socket.send(batchOf('a', 'b'))).toBe(true);
+    expect(inner.sent).toEqual(['a', 'b']);
+    const seen = collect(socket);
+    inner.receive('c');
+    expect(seen).toEqual(['c']);
+  });
+
+  it('delays both directions, each by its own time', () => {
+    const { clock, inner, socket } = impaired({
+      seed: 1,
+      outgoing: { delayMs: 10 },
+      incoming: { delayMs: 20 },
+    });
+    const seen = collect(socket);
+    socket.send(batchOf('out'));
+    inner.receive('in');
+    clock.advance(9 * MILLISECOND);
+    expect(inner.sent).toEqual([]);
+    clock.advance(MILLISECOND);
+    expect(inner.sent).toEqual(['out']);
+    expect(seen).toEqual([]);
+    clock.advance(10 * MILLISECOND);
+    expect(seen).toEqual(['in']);
+  });
+
+  it('copies what it delays, so that the arena is free at once', () => {
+    const { clock, inner, socket } = impaired({ seed: 1, outgoing: { delayMs: 10 } });
+    const batch = batchOf('kept');
+    socket.send(batch);
+    batch.arena.fill(0);
+    clock.advance(10 * MILLISECOND);
+    expect(inner.sent).toEqual(['kept']);
+  });
+
+  it('counts what it loses', () => {
+    const { inner, socket } = impaired({ seed: 1, outgoing: { loss: 1 }, incoming: { loss: 1 } });
+    const seen = collect(socket);
+    socket.send(batchOf('a', 'b'));
+    inner.receive('c');
+    expect(inner.sent).toEqual([]);
+    expect(seen).toEqual([]);
+    expect((socket as unknown as { dropped: number }).dropped).toBe(3);
+  });
+
+  it('doubles datagrams', () => {
+    const { inner, socket } = impaired({ seed: 1, outgoing: { duplicate: 1 } });
+    socket.send(batchOf('a', 'b'));
+    expect(inner.sent.sort()).toEqual(['a', 'a', 'b', 'b']);
+  });
+
+  it('waits while the socket inside is full, then sends the rest and says so', () => {
+    const { inner, socket } = impaired({ seed: 1 });
+    let writable = 0;
+    socket.onWritable = () => {
+      writable++;
+    };
+    inner.full = true;
+    expect(socket.send(batchOf('a'))).toBe(false);
+    expect(socket.send(batchOf('b'))).toBe(false);
+    expect(inner.sent).toEqual(['a']);
+    inner.full = false;
+    inner.onWritable?.();
+    expect(inner.sent).toEqual(['a', 'b']);
+    expect(writable).toBe(1);
+  });
+
+  it('may be sent on from within onBatch', () => {
+    const { inner, socket } = impaired({ seed: 1 });
+    socket.onBatch = (batch) => {
+      for (let i = 0; i < batch.count; i++)
+        socket.send(batchOf(`echo ${new TextDecoder().decode(batch.data[i])}`));
+    };
+    inner.receive('a', 'b');
+    expect(inner.sent).toEqual(['echo a', 'echo b']);
+  });
+
+  it('keeps nothing and calls nobody once it is closed', async () => {
+    const { clock, inner, socket } = impaired({
+      seed: 1,
+      outgoing: { delayMs: 5 },
+      incoming: { delayMs: 5 },
+    });
+    const seen = collect(socket);
+    socket.send(batchOf('a'));
+    inner.receive('b');
+    await socket.close();
+    clock.advance(10 * MILLISECOND);
+    expect(inner.sent).toEqual([]);
+    expect(seen).toEqual([]);
+    expect(socket.send(batchOf('c'))).toBe(true);
+  });
+
+  it("lags over a real socket with the machine's clock", async () => {
+    const server = await bindDgramSocket({ host: '127.0.0.1' });
+    const client = impairSocket(
+      await bindDgramSocket({ connectTo: { host: '127.0.0.1', port: server.localPort } }),
+      {
+        seed: 1,
+        outgoing: { delayMs: 30 },
+      },
+    );
+    const arrived = new Promise((resolve) => {
+      server.onBatch = resolve;
+    });
+    const start = performance.now();
+    client.send(batchOf('slow'));
+    await arrived;
+    expect(performance.now() - start).toBeGreaterThanOrEqual(29);
+    await Promise.all([client.close(), server.close()]);
+  });
+});
+
+function impaired(options: ImpairmentOptions) {
+  const clock = new ManualClock();
+  const inner = new RecordingSocket();
+  return { clock, inner, socket: impairSocket(inner, options, clock) };
+}
+
+function batchOf(...texts: string[]): TransmitBatch {
+  const batch = new TransmitBatch(1_024, 8);
+  for (const text of texts) {
+    const { written } = new TextEncoder().encodeInto(text, batch.arena.subarray(batch.used));
+    batch.push(written, '192.0.2.1', 4_000);
+  }
+  return batch;
+}
+
+function collect(socket: DatagramSocket): string[] {
+  const seen: string[] = [];
+  socket.onBatch = (batch) => {
+    for (let i = 0; i < batch.count; i++) seen.push(new TextDecoder().decode(batch.data[i]));
+  };
+  return seen;
+}
+
+/** A socket that remembers what it was given. */
+class RecordingSocket implements DatagramSocket {
+  readonly localHost = '192.0.2.2';
+  readonly localPort = 1;
+  readonly remote = null;
+  readonly receiveBufferBytes = 1;
+  readonly counters = socketCounters();
+  onBatch: ((batch: ReceiveBatch) => void) | null = null;
+  onWritable: (() => void) | null = null;
+  onError: ((error: Error, fatal: boolean) => void) | null = null;
+  full = false;
+  readonly sent: string[] = [];
+
+  send(batch: TransmitBatch): boolean {
+    for (let i = 0; i < batch.count; i++) {
+      const data = batch.arena.subarray(batch.offset[i], batch.offset[i] + batch.length[i]);
+      this.sent.push(new TextDecoder().decode(data));
+    }
+    return !this.full;
+  }
+
+  receive(...texts: string[]): void {
+    const batch = new ReceiveBatch();
+    for (const text of texts) batch.push(new TextEncoder().encode(text), '192.0.2.1', 4_000);
+    this.onBatch?.(batch);
+  }
+
+  async close(): Promise<void> {}
+  ref(): void {}
+  unref(): void {}
+}
+
+/** A clock that moves when the test says so. */
+class ManualClock implements Clock {
+  private time: Micros = 1_000_000;
+  private timers: { at: Micros; callback: () => void }[] = [];
+
+  now(): Micros {
+    return this.time;
+  }
+
+  setTimer(at: Micros, callback: () => void): TimerHandle {
+    const timer = { at, callback };
+    this.timers.push(timer);
+    return timer;
+  }
+
+  clearTimer(timer: TimerHandle): void {
+    this.timers = this.timers.filter((t) => t !== timer);
+  }
+
+  soon(callback: () => void): void {
+    this.setTimer(this.time, callback);
+  }
+
+  advance(by: Micros): void {
+    this.time += by;
+    const due = this.timers.filter((t) => t.at <= this.time);
+    this.timers = this.timers.filter((t) => t.at > this.time);
+    for (const timer of due) timer.callback();
+  }
+}
