@@ -268,4 +268,4 @@ export class WorldNode {
 
 const ARENA_BYTES = 256 * 1024;
 const DATAGRAMS_MAX = 192;
-const ROUNDS_MAX = 10_000;
+const ROUNDS_MAX = 1_000;
