@@ -1,0 +1,69 @@
+import { Command, HEADER_BYTES, type Overflow, REASON_BYTES_MAX } from './command.ts';
+
+/** Header and topic of every PUBLISH to `topic`: put a payload behind them and the command is complete. */
+export function publishPrefix(topic: string): Buffer {
+  const prefix = Buffer.allocUnsafe(HEADER_BYTES + Buffer.byteLength(topic));
+  writeHeader(prefix, Command.PUBLISH, 0, prefix.length - HEADER_BYTES, 0);
+  prefix.write(topic, HEADER_BYTES);
+  return prefix;
+}
+
+/** SUBSCRIBE; bounds of 0 leave the choice to the broker. */
+export function encodeSubscribe(
+  id: number,
+  filter: string,
+  overflow: Overflow,
+  queueMessages: number,
+  queueBytes: number,
+): Buffer {
+  const bounded = queueMessages !== 0 || queueBytes !== 0;
+  const out = encodeWithTopic(Command.SUBSCRIBE, overflow, id, filter, bounded ? 8 : 0);
+  if (bounded) {
+    out.writeUInt32BE(queueMessages, out.length - 8);
+    out.writeUInt32BE(queueBytes, out.length - 4);
+  }
+  return out;
+}
+
+export function encodeUnsubscribe(id: number, filter: string): Buffer {
+  return encodeWithTopic(Command.UNSUBSCRIBE, 0, id, filter, 0);
+}
+
+/** A command that is nothing but its header and, for PING and PONG, a body. */
+export function encodePlain(command: Command, id: number, body: Uint8Array = EMPTY): Buffer {
+  const out = Buffer.allocUnsafe(HEADER_BYTES + body.length);
+  writeHeader(out, command, 0, 0, id);
+  out.set(body, HEADER_BYTES);
+  return out;
+}
+
+/** REFUSED; a reason that is too long is cut. */
+export function encodeRefused(id: number, code: number, reason: string): Buffer {
+  const body = Buffer.alloc(2 + REASON_BYTES_MAX);
+  body.writeUInt16BE(code, 0);
+  const written = body.write(reason, 2); // never cuts a character in two
+  return encodePlain(Command.REFUSED, id, body.subarray(0, 2 + written));
+}
+
+function encodeWithTopic(
+  command: Command,
+  flags: number,
+  id: number,
+  topic: string,
+  bodyBytes: number,
+): Buffer {
+  const topicBytes = Buffer.byteLength(topic);
+  const out = Buffer.alloc(HEADER_BYTES + topicBytes + bodyBytes);
+  writeHeader(out, command, flags, topicBytes, id);
+  out.write(topic, HEADER_BYTES);
+  return out;
+}
+
+function writeHeader(out: Buffer, command: Command, flags: number, topicBytes: number, id: number): void {
+  out[0] = command;
+  out[1] = flags;
+  out.writeUInt16BE(topicBytes, 2);
+  out.writeUInt32BE(id, 4);
+}
+
+const EMPTY = new Uint8Array(0);

@@ -1,0 +1,53 @@
+/**
+ * The broker's commands as numbers (spec/broker.md). Every command begins with the same eight bytes:
+ *
+ *     command u8, flags u8, topic length u16, id u32, topic bytes, body
+ */
+
+/** Label of every stream that carries commands. [BRK-1] */
+export const STREAM_LABEL = 'jsp-broker/1';
+
+/** An answer is its request with {@link ANSWER} set. */
+export const Command = {
+  PUBLISH: 0x01,
+  SUBSCRIBE: 0x02,
+  UNSUBSCRIBE: 0x03,
+  FLUSH: 0x04,
+  PING: 0x05,
+  SUBSCRIBED: 0x82,
+  UNSUBSCRIBED: 0x83,
+  FLUSHED: 0x84,
+  PONG: 0x85,
+  REFUSED: 0x8f,
+} as const;
+export type Command = (typeof Command)[keyof typeof Command];
+
+/** The bit that tells an answer from a request. */
+export const ANSWER = 0x80;
+
+/** Flags of PUBLISH. None is built yet. */
+export const PublishFlag = {
+  QOS: 0x03,
+  RETAIN: 0x04,
+  ALIAS: 0x08,
+  PROPERTIES: 0x10,
+  REDELIVERED: 0x20,
+  RESERVED: 0xc0,
+} as const;
+
+/** Flags of SUBSCRIBE. Only the overflow policy is built yet. */
+export const SubscribeFlag = {
+  OVERFLOW: 0x03,
+  QOS1: 0x04,
+  NO_RETAINED: 0x08,
+  NO_LOCAL: 0x10,
+  RESERVED: 0xe0,
+} as const;
+
+/** What a subscriber's queue does at its bound, as SUBSCRIBE carries it. */
+export const Overflow = { BLOCK: 0, DROP_OLDEST: 1, DROP_NEWEST: 2, LATEST: 3 } as const;
+export type Overflow = (typeof Overflow)[keyof typeof Overflow];
+
+export const HEADER_BYTES = 8;
+export const PING_BYTES_MAX = 1_024;
+export const REASON_BYTES_MAX = 512;

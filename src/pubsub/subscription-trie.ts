@@ -1,0 +1,135 @@
+/** One filter and everyone who holds it. `subscribers` is replaced, never changed, so a loop over it is safe from changes. */
+export class FilterEntry<T> {
+  readonly filter: string;
+  subscribers: readonly T[] = [];
+
+  constructor(filter: string) {
+    this.filter = filter;
+  }
+}
+
+/** A node stands for the levels on the way to it; its two entries for a filter that ends there, and there with `/#`. */
+class TrieNode<T> {
+  children: Map<string, TrieNode<T>> | null = null;
+  /** The child for a `+` level. */
+  any: TrieNode<T> | null = null;
+  entry: FilterEntry<T> | null = null;
+  rest: FilterEntry<T> | null = null;
+
+  get unused(): boolean {
+    return this.children === null && this.any === null && this.entry === null && this.rest === null;
+  }
+}
+
+/**
+ * Filters as a trie over their levels. Finding the filters of a topic takes time in the number of branches that fit it, whatever the number
+ * of filters. The caller has validated filters and topics.
+ */
+export class SubscriptionTrie<T> {
+  /** How many different filters are held. */
+  size = 0;
+  private readonly root = new TrieNode<T>();
+
+  /** Adds `subscriber` to `filter`, once. Returns true when nobody held the filter before. */
+  add(filter: string, subscriber: T): boolean {
+    const levels = filter.split('/');
+    const rest = levels[levels.length - 1] === '#';
+    if (rest) levels.pop();
+    let node = this.root;
+    for (const level of levels) node = descend(node, level);
+    let entry = rest ? node.rest : node.entry;
+    const added = entry === null;
+    if (entry === null) {
+      entry = new FilterEntry<T>(filter);
+      this.size++;
+      if (rest) node.rest = entry;
+      else node.entry = entry;
+    }
+    if (!entry.subscribers.includes(subscriber)) entry.subscribers = [...entry.subscribers, subscriber];
+    return added;
+  }
+
+  /** Takes `subscriber` from `filter`. Returns true when nobody holds the filter any more, but did. */
+  remove(filter: string, subscriber: T): boolean {
+    const levels = filter.split('/');
+    const rest = levels[levels.length - 1] === '#';
+    if (rest) levels.pop();
+    const path: TrieNode<T>[] = [this.root];
+    for (const level of levels) {
+      const next = child(path[path.length - 1], level);
+      if (next === null) return false;
+      path.push(next);
+    }
+    const node = path[path.length - 1];
+    const entry = rest ? node.rest : node.entry;
+    if (entry === null) return false;
+    entry.subscribers = entry.subscribers.filter((other) => other !== subscriber);
+    if (entry.subscribers.length > 0) return false;
+    if (rest) node.rest = null;
+    else node.entry = null;
+    this.size--;
+    prune(path, levels);
+    return true;
+  }
+
+  /** The entries of all filters that match `topic`. [BRK-11] */
+  match(topic: string): FilterEntry<T>[] {
+    const found: FilterEntry<T>[] = [];
+    const levels = topic.split('/');
+    if (topic.startsWith('$')) {
+      const node = this.root.children?.get(levels[0]);
+      if (node !== undefined) collect(node, levels, 1, found);
+    } else {
+      collect(this.root, levels, 0, found);
+    }
+    return found;
+  }
+}
+
+function collect<T>(
+  node: TrieNode<T>,
+  levels: readonly string[],
+  depth: number,
+  found: FilterEntry<T>[],
+): void {
+  if (node.rest !== null) found.push(node.rest);
+  if (depth === levels.length) {
+    if (node.entry !== null) found.push(node.entry);
+    return;
+  }
+  const literal = node.children?.get(levels[depth]);
+  if (literal !== undefined) collect(literal, levels, depth + 1, found);
+  if (node.any !== null) collect(node.any, levels, depth + 1, found);
+}
+
+function child<T>(node: TrieNode<T>, level: string): TrieNode<T> | null {
+  return level === '+' ? node.any : (node.children?.get(level) ?? null);
+}
+
+/** The child for `level`, made when it is missing. */
+function descend<T>(node: TrieNode<T>, level: string): TrieNode<T> {
+  const existing = child(node, level);
+  if (existing !== null) return existing;
+  const made = new TrieNode<T>();
+  if (level === '+') {
+    node.any = made;
+  } else {
+    node.children ??= new Map();
+    node.children.set(level, made);
+  }
+  return made;
+}
+
+/** Takes the nodes at the end of `path` away as far as they hold nothing. */
+function prune<T>(path: readonly TrieNode<T>[], levels: readonly string[]): void {
+  for (let i = path.length - 1; i > 0 && path[i].unused; i--) {
+    const parent = path[i - 1];
+    const level = levels[i - 1];
+    if (level === '+') {
+      parent.any = null;
+      continue;
+    }
+    parent.children?.delete(level);
+    if (parent.children?.size === 0) parent.children = null;
+  }
+}

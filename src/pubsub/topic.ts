@@ -1,0 +1,76 @@
+import { isUtf8 } from 'node:buffer';
+import { JspError } from '../base/errors.ts';
+
+/** Longest topic or filter in bytes of UTF-8. */
+export const TOPIC_BYTES_MAX = 1_024;
+/** Most levels of a topic or filter. */
+export const TOPIC_LEVELS_MAX = 32;
+
+/** What is wrong with `topic` as the topic of a message that a client publishes, or null. [BRK-9] */
+export function topicFault(topic: string): string | null {
+  if (topic.startsWith('$')) return 'begins with $, which belongs to the broker';
+  return nameFault(topic, false);
+}
+
+/** What is wrong with `filter`, or null. [BRK-10] */
+export function filterFault(filter: string): string | null {
+  return nameFault(filter, true);
+}
+
+/** Throws `ERR_JSP_TOPIC_INVALID` when nothing can be published to `topic`. */
+export function assertTopic(topic: string): void {
+  const fault = topicFault(topic);
+  if (fault !== null) throw new JspError('ERR_JSP_TOPIC_INVALID', `The topic ${quote(topic)} ${fault}.`);
+}
+
+/** Throws `ERR_JSP_FILTER_INVALID` when nothing can be subscribed to with `filter`. */
+export function assertFilter(filter: string): void {
+  const fault = filterFault(filter);
+  if (fault !== null) throw new JspError('ERR_JSP_FILTER_INVALID', `The filter ${quote(filter)} ${fault}.`);
+}
+
+/** True when `filter` can match more than the one topic that is spelled like it. */
+export function hasWildcard(filter: string): boolean {
+  return filter.includes('+') || filter.endsWith('#');
+}
+
+/** The text in bytes[start, end), or null when it is not UTF-8. */
+export function decodeName(bytes: Uint8Array, start: number, end: number): string | null {
+  const part = Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start);
+  return isUtf8(part) ? part.toString() : null;
+}
+
+function nameFault(name: string, wildcards: boolean): string | null {
+  if (name.length === 0) return 'is empty';
+  if (Buffer.byteLength(name) > TOPIC_BYTES_MAX) return `is longer than ${TOPIC_BYTES_MAX} bytes`;
+  if (LONE_SURROGATE.test(name)) return 'is not well-formed Unicode';
+  const levels = name.split('/');
+  if (levels.length > TOPIC_LEVELS_MAX) return `has more than ${TOPIC_LEVELS_MAX} levels`;
+  for (let i = 0; i < levels.length; i++) {
+    const fault = levelFault(levels[i], wildcards, i === levels.length - 1);
+    if (fault !== null) return fault;
+  }
+  return null;
+}
+
+function levelFault(level: string, wildcards: boolean, last: boolean): string | null {
+  if (level.length === 0) return 'has an empty level';
+  if (wildcards && level === '+') return null;
+  if (wildcards && level === '#') return last ? null : 'has a # before its last level';
+  for (let i = 0; i < level.length; i++) {
+    const unit = level.charCodeAt(i);
+    if (unit < 0x20 || (unit >= 0x7f && unit <= 0x9f)) return 'has a control character';
+    if (unit === PLUS || unit === HASH) {
+      return wildcards ? 'has a + or # beside other characters' : 'has a + or #, which only filters may have';
+    }
+  }
+  return null;
+}
+
+function quote(name: string): string {
+  return JSON.stringify(name.length <= 80 ? name : `${name.slice(0, 80)}…`);
+}
+
+const LONE_SURROGATE = /\p{Surrogate}/u;
+const PLUS = 0x2b;
+const HASH = 0x23;

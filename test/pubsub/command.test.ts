@@ -1,0 +1,104 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from 'vitest';
+import { BrokerCode, brokerCodeName } from '../../src/pubsub/broker-code.ts';
+import { Command, HEADER_BYTES, type Overflow } from '../../src/pubsub/command.ts';
+import { CommandReader, Side } from '../../src/pubsub/command-reader.ts';
+import {
+  encodePlain,
+  encodeRefused,
+  encodeSubscribe,
+  encodeUnsubscribe,
+  publishPrefix,
+} from '../../src/pubsub/command-writer.ts';
+import { slowDecode } from './slow-command.ts';
+
+interface Valid {
+  name: string;
+  from: 'client' | 'broker' | 'both';
+  command: keyof typeof Command;
+  flags: number;
+  topic: string;
+  id: number;
+  body: string;
+  bytes: string;
+}
+interface Invalid {
+  name: string;
+  reader: 'broker' | 'client';
+  code: string;
+  bytes: string;
+}
+const path = new URL('../../spec/vectors/broker-commands.json', import.meta.url);
+const vectors: { valid: Valid[]; invalid: Invalid[] } = JSON.parse(readFileSync(path, 'utf8'));
+
+function encode({ command, flags, topic, id, body }: Valid): Uint8Array {
+  const bytes = Buffer.from(body, 'hex');
+  switch (command) {
+    case 'PUBLISH':
+      return Buffer.concat([publishPrefix(topic), bytes]);
+    case 'SUBSCRIBE':
+      return encodeSubscribe(
+        id,
+        topic,
+        flags as Overflow,
+        bytes.length === 0 ? 0 : bytes.readUInt32BE(0),
+        bytes.length === 0 ? 0 : bytes.readUInt32BE(4),
+      );
+    case 'UNSUBSCRIBE':
+      return encodeUnsubscribe(id, topic);
+    case 'REFUSED':
+      return encodeRefused(id, bytes.readUInt16BE(0), bytes.toString('utf8', 2));
+    default:
+      return encodePlain(Command[command], id, bytes);
+  }
+}
+
+describe('command vectors', () => {
+  for (const vector of vectors.valid) {
+    it(`reads and writes: ${vector.name}`, () => {
+      const bytes = Buffer.from(vector.bytes, 'hex');
+      for (const side of ['broker', 'client'] as const) {
+        if (vector.from === side) continue;
+        const reader = new CommandReader(side === 'broker' ? Side.BROKER : Side.CLIENT);
+        expect(brokerCodeName(reader.read(bytes))).toBe('NO_ERROR');
+        expect(reader.command).toBe(Command[vector.command]);
+        expect(reader.flags).toBe(vector.flags);
+        expect(reader.id).toBe(vector.id);
+        expect(bytes.toString('utf8', HEADER_BYTES, reader.topicEnd)).toBe(vector.topic);
+        expect(bytes.toString('hex', reader.topicEnd)).toBe(vector.body);
+        expect(reader.bodyLength).toBe(vector.body.length / 2);
+        const slow = slowDecode(bytes, side);
+        expect(slow).toMatchObject({ name: vector.command, flags: vector.flags, id: vector.id });
+      }
+      expect(Buffer.from(encode(vector)).toString('hex')).toBe(vector.bytes);
+    });
+  }
+
+  // [BRK-6] [BRK-8]
+  for (const { name, reader: side, code, bytes } of vectors.invalid) {
+    it(`refuses with ${code}: ${name}`, () => {
+      const reader = new CommandReader(side === 'broker' ? Side.BROKER : Side.CLIENT);
+      expect(brokerCodeName(reader.read(Buffer.from(bytes, 'hex')))).toBe(code);
+      expect(slowDecode(Buffer.from(bytes, 'hex'), side)).toBe(code);
+    });
+  }
+});
+
+describe('commands', () => {
+  it('cut a reason that is too long at a character', () => {
+    const reader = new CommandReader(Side.CLIENT);
+    const bytes = encodeRefused(1, 10, '温'.repeat(200));
+    expect(reader.read(bytes)).toBe(BrokerCode.NO_ERROR);
+    expect(Buffer.from(bytes).toString('utf8', HEADER_BYTES + 2)).toBe('温'.repeat(170));
+  });
+
+  it('have codes whose names are those of the specification', () => {
+    const page = readFileSync(new URL('../../spec/broker.md', import.meta.url), 'utf8');
+    const rows = [...page.matchAll(/^\| (0x[0-9a-f]{2}) \| ([A-Z_]+) \| (?:connection|stream|request)/gm)];
+    const planned = ['NOT_AUTHORIZED', 'STALLED'];
+    const listed = Object.fromEntries(
+      rows.filter(([, , name]) => !planned.includes(name)).map(([, code, name]) => [name, Number(code)]),
+    );
+    expect(listed).toEqual(BrokerCode);
+  });
+});

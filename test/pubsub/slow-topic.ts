@@ -1,0 +1,38 @@
+/** Topic rules and matching as spec/broker.md words them, for reading and not for speed. Shares nothing with src/. */
+
+export function slowIsTopic(topic: string): boolean {
+  return !topic.startsWith('$') && levelsAreValid(topic) && !/[+#]/.test(topic);
+}
+
+export function slowIsFilter(filter: string): boolean {
+  if (!levelsAreValid(filter)) return false;
+  const levels = filter.split('/');
+  return levels.every((level, i) => {
+    if (level === '+') return true;
+    if (level === '#') return i === levels.length - 1;
+    return !/[+#]/.test(level);
+  });
+}
+
+export function slowMatches(filter: string, topic: string): boolean {
+  if (topic.startsWith('$') && /^[+#]/.test(filter)) return false;
+  const expression = filter
+    .split('/')
+    .map((level, i) => {
+      const slash = i === 0 ? '' : '/';
+      if (level === '#') return i === 0 ? '.*' : '(/.*)?';
+      if (level === '+') return `${slash}[^/]+`;
+      return slash + level.replace(/[\\^$.*?()[\]{}|]/g, '\\$&');
+    })
+    .join('');
+  return new RegExp(`^${expression}$`, 's').test(topic);
+}
+
+function levelsAreValid(name: string): boolean {
+  const bytes = new TextEncoder().encode(name);
+  if (bytes.length < 1 || bytes.length > 1024) return false;
+  if (new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes) !== name) return false;
+  for (const character of name) if (/\p{Cc}/u.test(character)) return false;
+  const levels = name.split('/');
+  return levels.length <= 32 && levels.every((level) => level.length > 0);
+}

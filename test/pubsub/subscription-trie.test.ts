@@ -1,0 +1,82 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { SubscriptionTrie } from '../../src/pubsub/subscription-trie.ts';
+import { slowMatches } from './slow-topic.ts';
+
+const level = fc.constantFrom('a', 'b', 'c');
+const topic = fc
+  .array(level, { minLength: 1, maxLength: 4 })
+  .chain((levels) => fc.constantFrom(levels.join('/'), `$${levels.join('/')}`));
+const filter = fc
+  .tuple(
+    fc.array(fc.oneof(level, fc.constant('+')), { maxLength: 4 }),
+    fc.constantFrom('', '#', '$a', '$a/#'),
+  )
+  .map(([levels, extra]) => (extra.startsWith('$') ? [extra.slice(0, 2), ...levels] : [...levels, extra]))
+  .map((levels) => levels.filter((part) => part !== '').join('/'))
+  .filter((text) => text !== '');
+const step = fc.record({ add: fc.boolean(), filter, subscriber: fc.integer({ min: 0, max: 3 }) });
+
+function subscribersOf(trie: SubscriptionTrie<number>, name: string): string[] {
+  return trie
+    .match(name)
+    .flatMap((entry) => entry.subscribers.map((subscriber) => `${entry.filter} ${subscriber}`))
+    .sort();
+}
+
+describe('the subscription trie', () => {
+  it('finds exactly the filters that match, after any adding and removing [BRK-11]', () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), fc.array(topic, { maxLength: 10 }), (steps, topics) => {
+        const trie = new SubscriptionTrie<number>();
+        const held = new Map<string, Set<number>>();
+        for (const { add, filter, subscriber } of steps) {
+          const holders = held.get(filter) ?? new Set();
+          if (add) {
+            expect(trie.add(filter, subscriber)).toBe(holders.size === 0);
+            held.set(filter, holders.add(subscriber));
+          } else {
+            const last = holders.delete(subscriber) && holders.size === 0;
+            expect(trie.remove(filter, subscriber)).toBe(last);
+            if (last) held.delete(filter);
+          }
+        }
+        expect(trie.size).toBe(held.size);
+        for (const name of topics) {
+          const expected = [...held]
+            .filter(([text]) => slowMatches(text, name))
+            .flatMap(([text, holders]) => [...holders].map((holder) => `${text} ${holder}`));
+          expect(subscribersOf(trie, name)).toEqual(expected.sort());
+        }
+      }),
+      { numRuns: 1500 },
+    );
+  });
+
+  it('keeps nothing of filters that nobody holds', () => {
+    const trie = new SubscriptionTrie<number>();
+    const fresh = JSON.stringify(trie);
+    for (const text of ['a/b/c', 'a/+/c', 'a/#', '#', '+']) trie.add(text, 1);
+    for (const text of ['a/b/c', 'a/+/c', 'a/#', '#', '+']) trie.remove(text, 1);
+    expect(JSON.stringify(trie)).toBe(fresh);
+  });
+
+  it('matches the parent with #, exactly one level with +, and no $ topic with a leading wildcard [BRK-11]', () => {
+    const trie = new SubscriptionTrie<number>();
+    for (const text of ['a/#', 'a/+', '+/b', '#', '$x/#']) trie.add(text, 1);
+    expect(subscribersOf(trie, 'a')).toEqual(['# 1', 'a/# 1']);
+    expect(subscribersOf(trie, 'a/b')).toEqual(['# 1', '+/b 1', 'a/# 1', 'a/+ 1']);
+    expect(subscribersOf(trie, 'a/b/c')).toEqual(['# 1', 'a/# 1']);
+    expect(subscribersOf(trie, '$x/b')).toEqual(['$x/# 1']);
+  });
+
+  it('leaves a list of subscribers that someone walks as it was', () => {
+    const trie = new SubscriptionTrie<number>();
+    trie.add('a', 1);
+    trie.add('a', 2);
+    const walked = trie.match('a')[0].subscribers;
+    trie.remove('a', 1);
+    trie.add('a', 3);
+    expect(walked).toEqual([1, 2]);
+  });
+});
