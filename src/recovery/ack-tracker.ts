@@ -26,7 +26,6 @@ export class AckTracker {
   private readonly advertisedDelay: Micros;
   private delay: Micros;
   private threshold: number = EARLY_THRESHOLD;
-  private laterThreshold: number = LATER_THRESHOLD;
   private largestTime: Micros = 0;
   private largestEliciting = -1;
   private elicitingTotal = 0;
@@ -87,8 +86,7 @@ export class AckTracker {
     if (threshold < 1 || maxDelay < DELAY_MIN) return CloseCode.PROTOCOL_VIOLATION;
     if (request <= this.peerRequest) return 0;
     this.peerRequest = request;
-    this.laterThreshold = Math.min(threshold, THRESHOLD_MAX);
-    this.threshold = this.laterThreshold;
+    this.threshold = Math.min(threshold, THRESHOLD_MAX);
     this.delay = Math.min(maxDelay, this.advertisedDelay);
     return 0;
   }
@@ -97,7 +95,7 @@ export class AckTracker {
     this.pending++;
     this.elicitingTotal++;
     if (this.deadline === NEVER) this.deadline = now + this.delay;
-    if (this.elicitingTotal === EARLY_PACKETS && this.peerRequest < 0) this.threshold = this.laterThreshold;
+    if (this.elicitingTotal === EARLY_PACKETS && this.peerRequest < 0) this.threshold = LATER_THRESHOLD;
     if (this.isImmediate || isMarked || this.elicitingTotal === 1) this.isUrgent = true;
     if (number < this.largestEliciting) {
       this.isUrgent = true;
@@ -118,7 +116,7 @@ export class AckTracker {
 export const RANGES_MAX = 64;
 const EARLY_PACKETS = 100;
 const EARLY_THRESHOLD = 2;
-const LATER_THRESHOLD = 10;
+const _LATER_THRESHOLD = 10;
 const THRESHOLD_MAX = 1_000;
 const REORDERING_THRESHOLD = 3;
 export const DELAY_MIN: Micros = MILLISECOND;

@@ -1,7 +1,8 @@
 import type { Micros } from '../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { PacketList } from './packet-list.ts';
-import { PacketState, type SentLedger } from './sent-ledger.ts';
+import { PacketState } from './packet-state.ts';
+import type { SentLedger } from './sent-ledger.ts';
 
 /** What one acknowledgement settled. Reused: valid until the next acknowledgement or timeout. */
 export class Acknowledged {
@@ -63,7 +64,8 @@ export function acknowledge(
       settle(ledger, number, i, known, recoveryStart, out);
       number--;
     }
-    ackedRun[top & mask] = top - Math.max(number + 1, low);
+    const run = top - Math.max(number + 1, base);
+    ackedRun[top & mask] = Math.min(run, RUN_MAX);
   }
   if (ranges[1] - 1 > ledger.largestAcked) ledger.largestAcked = ranges[1] - 1;
   return 0;
@@ -92,3 +94,5 @@ function settle(
     out.ackEliciting = true;
   }
 }
+
+const RUN_MAX = 0xffff;

@@ -70,7 +70,8 @@ export class Cubic implements CongestionController {
     }
     if (bytes === 0) return;
     if (this.window < this.slowStartThreshold) {
-      this.window += this.slowStart.grow(bytes, sentTime, now, rtt.latest);
+      const grown = this.window + this.slowStart.grow(bytes, sentTime, now, rtt.latest);
+      this.window = Math.min(grown, this.slowStartThreshold);
       if (this.slowStart.isFinished) this.slowStartThreshold = this.window;
     } else {
       this.avoidCongestion(bytes, now, rtt.smoothed);
@@ -100,6 +101,7 @@ export class Cubic implements CongestionController {
     if (this.window >= undo.window) return;
     this.window = undo.window;
     this.slowStartThreshold = undo.slowStartThreshold;
+    this.recoveryStart = undo.recoveryStart;
     this.epochStart = undo.epochStart;
     this.windowMax = undo.windowMax;
     this.k = undo.k;
@@ -158,6 +160,7 @@ export class Cubic implements CongestionController {
     undo.isValid = true;
     undo.window = this.window;
     undo.slowStartThreshold = this.slowStartThreshold;
+    undo.recoveryStart = this.recoveryStart;
     undo.epochStart = this.epochStart;
     undo.windowMax = this.windowMax;
     undo.k = this.k;
@@ -170,6 +173,7 @@ class UndoState {
   isValid = false;
   window = 0;
   slowStartThreshold = Number.POSITIVE_INFINITY;
+  recoveryStart: Micros = -1;
   epochStart: Micros = NEVER;
   windowMax = 0;
   k = 0;

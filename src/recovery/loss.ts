@@ -1,6 +1,7 @@
 import { type Micros, NEVER } from '../base/time.ts';
 import { PacketList } from './packet-list.ts';
-import { PacketState, type SentLedger } from './sent-ledger.ts';
+import { PacketState } from './packet-state.ts';
+import type { SentLedger } from './sent-ledger.ts';
 
 /** What one pass of loss detection found. Reused: valid until the next pass. */
 export class Lost {
@@ -55,14 +56,14 @@ export function detectLost(ledger: SentLedger, now: Micros, thresholds: LossThre
       if ((known & PacketState.ACK_ELICITING) !== 0) ledger.lossRunStart = NEVER;
       continue;
     }
-    if ((known & OUTSTANDING_MASK) !== PacketState.SENT) continue;
+    // What is not in flight carried nothing that must arrive.
+    if ((known & IN_FLIGHT_MASK) !== IN_FLIGHT) continue;
     const isBehind = number + packetThreshold <= largestAcked;
     if (!isBehind && sentTime[i] + lossDelay > now) {
       ledger.lossDeadline = sentTime[i] + lossDelay;
       break;
     }
     declareLost(ledger, i, isBehind ? PacketState.LOST : LOST_BY_TIME);
-    if ((known & PacketState.IN_FLIGHT) === 0) continue;
     out.packets.push(number);
     if ((known & PacketState.SIZE_PROBE) === 0) countForCongestion(ledger, i, known, thresholds, out);
   }
@@ -75,16 +76,15 @@ export function withdrawAll(ledger: SentLedger, below: number, out: Lost): void 
   for (let number = ledger.base; number < end; number++) {
     const i = number & ledger.mask;
     const known = ledger.state[i];
-    if ((known & OUTSTANDING_MASK) !== PacketState.SENT) continue;
+    if ((known & IN_FLIGHT_MASK) !== IN_FLIGHT) continue;
     declareLost(ledger, i, PacketState.LOST);
-    if ((known & PacketState.IN_FLIGHT) !== 0) out.packets.push(number);
+    out.packets.push(number);
   }
 }
 
 function declareLost(ledger: SentLedger, i: number, mark: number): void {
   const known = ledger.state[i];
   ledger.state[i] = known | mark;
-  if ((known & PacketState.IN_FLIGHT) === 0) return;
   ledger.bytesInFlight -= ledger.bytes[i];
   if ((known & PacketState.ACK_ELICITING) !== 0) ledger.ackElicitingInFlight--;
 }
@@ -112,5 +112,6 @@ function countForCongestion(
   }
 }
 
-const OUTSTANDING_MASK = PacketState.SENT | PacketState.ACKED | PacketState.LOST;
+const IN_FLIGHT = PacketState.SENT | PacketState.IN_FLIGHT;
+const IN_FLIGHT_MASK = IN_FLIGHT | PacketState.ACKED | PacketState.LOST;
 const LOST_BY_TIME = PacketState.LOST | PacketState.LOST_BY_TIME;

@@ -21,6 +21,7 @@ export class NewReno implements CongestionController {
   private hasLost = false;
   private priorWindow = 0;
   private priorThreshold = 0;
+  private priorRecoveryStart: Micros = -1;
 
   constructor(options: CongestionOptions) {
     this.mtu = options.mtu;
@@ -43,7 +44,8 @@ export class NewReno implements CongestionController {
   ): void {
     if (isApplicationLimited || bytes === 0) return;
     if (this.window < this.slowStartThreshold) {
-      this.window += this.slowStart.grow(bytes, sentTime, now, rtt.latest);
+      const grown = this.window + this.slowStart.grow(bytes, sentTime, now, rtt.latest);
+      this.window = Math.min(grown, this.slowStartThreshold);
       if (this.slowStart.isFinished) this.slowStartThreshold = this.window;
     } else {
       // [REC-26] One packet a window of acknowledged bytes.
@@ -57,6 +59,7 @@ export class NewReno implements CongestionController {
     this.hasLost = true;
     this.priorWindow = this.window;
     this.priorThreshold = this.slowStartThreshold;
+    this.priorRecoveryStart = this.recoveryStart;
     this.recoveryStart = now;
     this.window = Math.max(this.window / 2, minimumWindow(this.mtu));
     this.slowStartThreshold = this.window;
@@ -67,6 +70,7 @@ export class NewReno implements CongestionController {
     if (this.priorWindow === 0) return;
     this.window = Math.max(this.window, this.priorWindow);
     this.slowStartThreshold = this.priorThreshold;
+    this.recoveryStart = this.priorRecoveryStart;
     this.priorWindow = 0;
   }
 

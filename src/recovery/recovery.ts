@@ -1,16 +1,18 @@
 import { assert } from '../base/assert.ts';
-import { MILLISECOND, type Micros, NEVER, SECOND } from '../base/time.ts';
+import { type Micros, NEVER } from '../base/time.ts';
 import { Acknowledged, acknowledge } from './acknowledge.ts';
 import type { CongestionController, CongestionName } from './congestion.ts';
 import { Cubic } from './cubic.ts';
-import { detectLost, type LossThresholds, Lost, withdrawAll } from './loss.ts';
+import { detectLost, Lost, withdrawAll } from './loss.ts';
 import { NewReno } from './newreno.ts';
 import { Pacer } from './pacer.ts';
 import type { PacketList } from './packet-list.ts';
 import { PACKET_SPACES, PacketSpace } from './packet-space.ts';
+import { ProbeTimeout } from './probe-timeout.ts';
 import { Reordering } from './reordering.ts';
 import { RttEstimator } from './rtt.ts';
 import { SentLedger } from './sent-ledger.ts';
+import { UndoWatch } from './undo-watch.ts';
 
 export interface RecoveryOptions {
   readonly isServer: boolean;
@@ -27,7 +29,7 @@ export const TimeoutResult = {
   NONE: 0,
   /** Packets of `resultSpace` are in `lost`. */
   LOST: 1,
-  /** Probes are pending: see `probesPending`. */
+  /** Probes are to be sent in `resultSpace`: see `probesPending`. */
   PROBE: 2,
 } as const;
 export type TimeoutResult = (typeof TimeoutResult)[keyof typeof TimeoutResult];
@@ -43,41 +45,30 @@ export class Recovery {
   readonly rtt = new RttEstimator();
   readonly congestion: CongestionController;
   readonly pacer: Pacer;
-  /** Consecutive probe timeouts without an acknowledgement. */
-  ptoCount = 0;
   /** The space that `acked`, `spurious` and `lost` speak of. */
   resultSpace: PacketSpace = PacketSpace.INITIAL;
-  /** The peer's max_ack_delay_us. */
-  peerMaxAckDelay: Micros = 25 * MILLISECOND;
   /** Server: nothing may be sent to this unvalidated address, so no probe is armed. */
   isAmplificationLimited = false;
-  /** Client: Handshake packets can be sent. */
-  hasHandshakeKeys = false;
 
-  private readonly ledgers: (SentLedger | null)[];
-  private readonly outcome = new Acknowledged();
-  private readonly lostOutcome = new Lost();
-  private readonly reordering = new Reordering();
-  private readonly probes = [0, 0, 0];
   private mtu: number;
-  private isConfirmed = false;
-  private isPeerValidated: boolean;
-  /** When the last event happened that restarts the anti-deadlock timer. */
-  private lastEventTime: Micros = 0;
+  private readonly ledgers: (SentLedger | null)[];
+  private readonly pto: ProbeTimeout;
+  private readonly outcome = new Acknowledged();
+  private readonly losses = new Lost();
+  private readonly reordering = new Reordering();
+  private readonly undoWatch = new UndoWatch();
   /** When the window was last full, or the pacer held something back. */
   private limitedAt: Micros = -1;
-  /** Packets of the last recovery period's losses were sent after this. */
-  private lossesAfter: Micros = -1;
-  /** Losses of the last recovery period that are not known to be spurious. */
-  private lossesOpen = 0;
 
   constructor(options: RecoveryOptions) {
-    this.isPeerValidated = options.isServer;
     this.mtu = options.mtu;
-    const windowBytesMax = options.windowBytesMax ?? Number.MAX_SAFE_INTEGER;
-    const settings = { mtu: options.mtu, windowBytesMax };
+    const settings = {
+      mtu: options.mtu,
+      windowBytesMax: options.windowBytesMax ?? Number.POSITIVE_INFINITY,
+    };
     this.congestion = options.congestion === 'newreno' ? new NewReno(settings) : new Cubic(settings);
     this.pacer = new Pacer(options.mtu);
+    this.pto = new ProbeTimeout(options.isServer);
     this.ledgers = [new SentLedger(HANDSHAKE_CAPACITY), new SentLedger(HANDSHAKE_CAPACITY), new SentLedger()];
   }
 
@@ -93,7 +84,7 @@ export class Recovery {
 
   /** Packets of `resultSpace` newly declared lost, oldest first. */
   get lost(): PacketList {
-    return this.lostOutcome.packets;
+    return this.losses.packets;
   }
 
   /** Size of the largest packet the last {@link onAck} proved to have arrived; 0 when none. */
@@ -103,13 +94,21 @@ export class Recovery {
 
   /** Size of the smallest packet among the last losses, size probes aside; 0 when none. */
   get smallestLostBytes(): number {
-    return this.lostOutcome.smallestPacketBytes;
+    return this.losses.smallestPacketBytes;
   }
 
   get bytesInFlight(): number {
     let total = 0;
-    for (let space = 0; space < PACKET_SPACES; space++) total += this.ledgers[space]?.bytesInFlight ?? 0;
+    for (let space = 0; space < PACKET_SPACES; space++) {
+      const ledger = this.ledgers[space];
+      if (ledger !== null) total += ledger.bytesInFlight;
+    }
     return total;
+  }
+
+  /** Consecutive probe timeouts without an acknowledgement. */
+  get ptoCount(): number {
+    return this.pto.count;
   }
 
   /** The ledger of a space that has not been discarded. */
@@ -123,12 +122,16 @@ export class Recovery {
     return this.ledgers[space] === null;
   }
 
-  /** Bytes that window and pacer let out now. Probes and packets that are not in flight are not bound by it. */
+  /**
+   * Bytes that window and pacer let out now. A packet larger than that waits; when it does, call {@link onBlocked}. Probes,
+   * and packets that are not in flight, are not bound by it.
+   */
   allowance(now: Micros): number {
     const window = this.congestion.window - this.bytesInFlight;
-    if (window < this.mtu) return Math.max(window, 0);
-    const paced = this.pacer.available(now);
-    return Math.min(window, paced);
+    if (window <= 0) return 0;
+    const ledger = this.ledgers[PacketSpace.APPLICATION];
+    if (ledger === null || ledger.isFull(now)) return 0;
+    return Math.min(window, this.pacer.available(now));
   }
 
   /** When the pacer lets the next full packet out; NEVER while the window is full, for then an event must come first. */
@@ -137,12 +140,12 @@ export class Recovery {
     return this.pacer.nextSend(now);
   }
 
-  /** There was more to send than the {@link allowance}: the sender is not limited by its application. */
+  /** There was more to send than the {@link allowance}: it is not the application that limits the sender. */
   onBlocked(now: Micros): void {
     this.limitedAt = now;
   }
 
-  /** Commits the packet begun in the space's ledger. */
+  /** Commits the packet begun in the space's ledger. `isSizeProbe`: it only tests whether the path carries this size. */
   onSent(
     space: PacketSpace,
     bytes: number,
@@ -157,9 +160,7 @@ export class Recovery {
     this.congestion.onSent(bytes, before, now);
     this.pacer.onSent(bytes, now);
     if (before + bytes + this.mtu > this.congestion.window) this.limitedAt = now;
-    if (!ackEliciting) return;
-    this.lastEventTime = now;
-    if (this.probes[space] > 0) this.probes[space]--;
+    if (ackEliciting) this.pto.onAckElicitingSent(space, now);
   }
 
   /**
@@ -172,52 +173,59 @@ export class Recovery {
   onAck(space: PacketSpace, ranges: Float64Array, rangeCount: number, ackDelay: Micros, now: Micros): number {
     const ledger = this.ledger(space);
     const outcome = this.outcome;
-    this.resultSpace = space;
-    outcome.clear();
-    this.lostOutcome.clear();
+    this.clearResults(space);
     const largestBefore = ledger.largestAcked;
     const code = acknowledge(ledger, ranges, rangeCount, this.congestion.recoveryStart, outcome);
     if (code !== 0 || outcome.acked.count + outcome.spurious.count === 0) return code;
-    if (outcome.acked.count > 0 && outcome.acked.numbers[0] === ranges[1] - 1 && outcome.ackEliciting) {
+    this.pto.onAck(space, now);
+    // [REC-2]
+    if (outcome.ackEliciting && outcome.acked.numbers[0] === ranges[1] - 1) {
       this.sampleRtt(space, ledger, ackDelay, now);
     }
-    if (space === PacketSpace.HANDSHAKE) this.isPeerValidated = true;
     if (outcome.spurious.count > 0) this.onSpurious(ledger, largestBefore, now);
     const isNewPeriod = this.detectLosses(ledger, now);
-    if (outcome.ackedBytes > 0 && !isNewPeriod) this.growWindow(ledger, now);
-    if (this.isPeerValidated) this.ptoCount = 0;
-    this.lastEventTime = now;
-    this.probes[space] = 0;
+    if (outcome.acked.count > 0 && !isNewPeriod) this.growWindow(ledger, now);
     this.updatePacer(now);
     return 0;
   }
 
   /** When {@link onTimeout} must be called, or NEVER. */
   nextTimeout(): Micros {
-    const loss = this.earliestLossDeadline();
-    if (loss !== NEVER) return loss;
-    return this.earliestPto();
+    const loss = this.lossDeadline();
+    if (loss !== NEVER || this.isAmplificationLimited) return loss;
+    return this.pto.deadline(this.ledgers, this.rtt);
   }
 
-  /** A deadline passed. Call again until {@link nextTimeout} is later than `now`. */
+  /** A deadline may have passed. Call again until {@link nextTimeout} is later than `now`. */
   onTimeout(now: Micros): TimeoutResult {
-    this.outcome.clear();
-    this.lostOutcome.clear();
     for (let space = 0; space < PACKET_SPACES; space++) {
       const ledger = this.ledgers[space];
       if (ledger === null || ledger.lossDeadline > now) continue;
-      this.resultSpace = space as PacketSpace;
+      this.clearResults(space as PacketSpace);
       this.detectLosses(ledger, now);
       this.updatePacer(now);
-      if (this.lost.count > 0) return TimeoutResult.LOST;
+      return this.lost.count > 0 ? TimeoutResult.LOST : TimeoutResult.NONE;
     }
-    if (this.earliestLossDeadline() !== NEVER || this.earliestPto() > now) return TimeoutResult.NONE;
-    return this.probe(now);
+    if (this.nextTimeout() > now) return TimeoutResult.NONE;
+    this.clearResults(this.pto.expire(now));
+    return TimeoutResult.PROBE;
   }
 
-  /** Ack-eliciting probe packets to send in the space whatever the window says; {@link onSent} counts them off. */
+  /** Ack-eliciting probe packets to send in the space, whatever the allowance says; {@link onSent} counts them off. */
   probesPending(space: PacketSpace): number {
-    return this.probes[space];
+    return this.pto.probesPending(space);
+  }
+
+  /** Client: Handshake packets can be sent. */
+  onHandshakeKeys(): void {
+    this.pto.hasHandshakeKeys = true;
+  }
+
+  /** The handshake is confirmed; the peer's max_ack_delay_us is known. */
+  onHandshakeConfirmed(peerMaxAckDelay: Micros): void {
+    this.pto.isHandshakeConfirmed = true;
+    this.pto.isPeerValidated = true;
+    this.pto.peerMaxAckDelay = peerMaxAckDelay;
   }
 
   /** The keys of a space are gone: what was sent there no longer counts. */
@@ -225,15 +233,7 @@ export class Recovery {
     if (this.ledgers[space] === null) return;
     // [REC-18]
     this.ledgers[space] = null;
-    this.probes[space] = 0;
-    this.ptoCount = 0;
-    this.lastEventTime = now;
-  }
-
-  /** The handshake is confirmed: the application space is probed, with the peer's delay. */
-  confirmHandshake(): void {
-    this.isConfirmed = true;
-    this.isPeerValidated = true;
+    this.pto.onSpaceDiscarded(space, now);
   }
 
   /**
@@ -241,10 +241,8 @@ export class Recovery {
    * `lost` and leave the flight, without a congestion signal.
    */
   withdraw(space: PacketSpace, below: number): void {
-    this.resultSpace = space;
-    this.outcome.clear();
-    this.lostOutcome.clear();
-    withdrawAll(this.ledger(space), below, this.lostOutcome);
+    this.clearResults(space);
+    withdrawAll(this.ledger(space), below, this.losses);
   }
 
   /** The size of packets changed. */
@@ -256,8 +254,7 @@ export class Recovery {
 
   /** The probe timeout of a space without back-off: for key retirement, closing and path checks. */
   probeTimeout(space: PacketSpace): Micros {
-    const delay = space === PacketSpace.APPLICATION && this.isConfirmed ? this.peerMaxAckDelay : 0;
-    return this.rtt.probeTimeout + delay;
+    return this.pto.duration(space, this.rtt);
   }
 
   /** Gives memory back where nothing is outstanding, for a connection that goes idle. */
@@ -265,57 +262,56 @@ export class Recovery {
     for (let space = 0; space < PACKET_SPACES; space++) this.ledgers[space]?.trim();
   }
 
+  private clearResults(space: PacketSpace): void {
+    this.resultSpace = space;
+    this.outcome.clear();
+    this.losses.clear();
+  }
+
   private sampleRtt(space: PacketSpace, ledger: SentLedger, ackDelay: Micros, now: Micros): void {
     const sample = now - ledger.sentTimeOf(this.outcome.acked.numbers[0]);
     // [REC-5]
     let delay = space === PacketSpace.APPLICATION ? ackDelay : 0;
-    if (this.isConfirmed && delay > this.peerMaxAckDelay) delay = this.peerMaxAckDelay;
+    if (this.pto.isHandshakeConfirmed) delay = Math.min(delay, this.pto.peerMaxAckDelay);
     this.rtt.update(sample, delay, now);
-    ledger.retention = RETENTION_RTTS * this.rtt.probeTimeout;
+    ledger.retention = RETENTION_PTOS * this.rtt.probeTimeout;
   }
 
   private growWindow(ledger: SentLedger, now: Micros): void {
     const sentTime = ledger.sentTimeOf(this.outcome.acked.numbers[0]);
-    // [REC-25] Full at some time since the newest acknowledged packet was sent.
+    // [REC-25] The window was not full since the newest acknowledged packet was sent.
     const isApplicationLimited = this.limitedAt < sentTime;
     this.congestion.onAcked(this.outcome.ackedBytes, sentTime, now, this.rtt, isApplicationLimited);
   }
 
   /** Detects losses in one space and tells the congestion controller. True when a recovery period began. */
   private detectLosses(ledger: SentLedger, now: Micros): boolean {
-    const out = this.lostOutcome;
-    detectLost(ledger, now, this.thresholds(), out);
-    if (out.congestionPackets === 0) return false;
+    const losses = this.losses;
+    this.reordering.update(this.rtt, this.pto.peerMaxAckDelay);
+    detectLost(ledger, now, this.reordering, losses);
+    if (losses.congestionPackets === 0) return false;
     const previousStart = this.congestion.recoveryStart;
-    const isNewPeriod = this.congestion.onLost(out.congestionBytes, out.largestSentTime, now);
+    const isNewPeriod = this.congestion.onLost(losses.congestionBytes, losses.largestSentTime, now);
     if (isNewPeriod) {
-      this.lossesAfter = previousStart;
-      this.lossesOpen = 0;
+      this.undoWatch.begin(previousStart);
       this.reordering.onRecoveryPeriod();
     }
-    this.lossesOpen += out.congestionPackets;
-    if (out.isPersistent) {
+    this.undoWatch.onLost(losses.congestionPackets);
+    if (losses.isPersistent) {
       this.congestion.onPersistentCongestion(now);
-      this.lossesOpen = 0;
+      this.undoWatch.end();
     }
     return isNewPeriod;
-  }
-
-  private thresholds(): LossThresholds {
-    const thresholds = this.reordering;
-    thresholds.update(this.rtt, this.peerMaxAckDelay);
-    return thresholds;
   }
 
   private onSpurious(ledger: SentLedger, largestBefore: number, now: Micros): void {
     const { numbers, count } = this.outcome.spurious;
     for (let k = 0; k < count; k++) {
       const number = numbers[k];
+      if (ledger.isSizeProbe(number)) continue;
       this.reordering.onSpurious(ledger, number, largestBefore);
-      if (ledger.sentTimeOf(number) <= this.lossesAfter || this.lossesOpen === 0) continue;
       // [REC-23]
-      this.lossesOpen--;
-      if (this.lossesOpen === 0) this.congestion.onSpuriousLoss(now);
+      if (this.undoWatch.onSpurious(ledger.sentTimeOf(number))) this.congestion.onSpuriousLoss(now);
     }
     ledger.lossRunStart = NEVER;
   }
@@ -326,7 +322,7 @@ export class Recovery {
     this.pacer.update(window, this.rtt.smoothed, isSlowStart, this.mtu, now);
   }
 
-  private earliestLossDeadline(): Micros {
+  private lossDeadline(): Micros {
     let earliest = NEVER;
     for (let space = 0; space < PACKET_SPACES; space++) {
       const ledger = this.ledgers[space];
@@ -334,57 +330,8 @@ export class Recovery {
     }
     return earliest;
   }
-
-  private earliestPto(): Micros {
-    if (this.isAmplificationLimited) return NEVER;
-    let earliest = NEVER;
-    let isAnyInFlight = false;
-    for (let space = 0; space < PACKET_SPACES; space++) {
-      const ledger = this.ledgers[space];
-      if (ledger === null || ledger.ackElicitingInFlight === 0) continue;
-      isAnyInFlight = true;
-      const deadline = this.ptoOf(space as PacketSpace, ledger);
-      if (deadline < earliest) earliest = deadline;
-    }
-    if (isAnyInFlight || this.isPeerValidated) return earliest;
-    // [REC-16]
-    return this.lastEventTime + this.backedOff(this.rtt.probeTimeout);
-  }
-
-  private ptoOf(space: PacketSpace, ledger: SentLedger): Micros {
-    // [REC-15] Before confirmation the peer may be unable to read application packets.
-    if (space === PacketSpace.APPLICATION && !this.isConfirmed) return NEVER;
-    return ledger.lastAckElicitingTime + this.backedOff(this.probeTimeout(space));
-  }
-
-  private backedOff(timeout: Micros): Micros {
-    const exponent = Math.min(this.ptoCount, BACKOFF_EXPONENT_MAX);
-    const backed = timeout * 2 ** exponent;
-    return backed < PTO_MAX ? backed : PTO_MAX;
-  }
-
-  private probe(now: Micros): TimeoutResult {
-    let chosen: PacketSpace = this.hasHandshakeKeys ? PacketSpace.HANDSHAKE : PacketSpace.INITIAL;
-    let earliest = NEVER;
-    for (let space = 0; space < PACKET_SPACES; space++) {
-      const ledger = this.ledgers[space];
-      if (ledger === null || ledger.ackElicitingInFlight === 0) continue;
-      const deadline = this.ptoOf(space as PacketSpace, ledger);
-      if (deadline >= earliest) continue;
-      earliest = deadline;
-      chosen = space as PacketSpace;
-    }
-    this.resultSpace = chosen;
-    this.probes[chosen] = earliest === NEVER ? 1 : PROBES;
-    this.ptoCount++;
-    this.lastEventTime = now;
-    return TimeoutResult.PROBE;
-  }
 }
 
 const HANDSHAKE_CAPACITY = 8;
-const PROBES = 2;
-const BACKOFF_EXPONENT_MAX = 16;
-const PTO_MAX: Micros = 60 * SECOND;
 /** Lost packets are remembered for this many probe timeouts after they were sent. */
-const RETENTION_RTTS = 3;
+const RETENTION_PTOS = 2;

@@ -1,7 +1,8 @@
 import { type Micros, NEVER } from '../base/time.ts';
 import type { LossThresholds } from './loss.ts';
+import { PacketState } from './packet-state.ts';
 import { GRANULARITY, type RttEstimator } from './rtt.ts';
-import { PacketState, type SentLedger } from './sent-ledger.ts';
+import type { SentLedger } from './sent-ledger.ts';
 
 /** How much reordering the path shows: the loss thresholds, which rise with each spurious loss up to a bound. */
 export class Reordering implements LossThresholds {

@@ -1,18 +1,6 @@
 import { assert } from '../base/assert.ts';
 import { type Micros, NEVER } from '../base/time.ts';
-
-/** Bits of {@link SentLedger.state}. A number without SENT was skipped. */
-export const PacketState = {
-  SENT: 0x01,
-  ACK_ELICITING: 0x02,
-  IN_FLIGHT: 0x04,
-  ACKED: 0x08,
-  LOST: 0x10,
-  /** LOST was concluded from time, not from later packets. */
-  LOST_BY_TIME: 0x20,
-  /** A probe for a larger packet size: its loss says nothing about congestion. */
-  SIZE_PROBE: 0x40,
-} as const;
+import { PacketState } from './packet-state.ts';
 
 /**
  * What was sent in one packet number space and is not settled yet: a ring of packets indexed by their number, and a ring of
@@ -80,7 +68,7 @@ export class SentLedger {
     this.fields = new Float64Array(capacity * 4);
   }
 
-  /** True when no packet may be begun: as many are outstanding as the ledger ever holds. */
+  /** True when no more data may be sent: the bound of outstanding packets is reached. Acknowledgements and probes still fit. */
   isFull(now: Micros): boolean {
     if (this.largestSent + 1 - this.base < PACKETS_MAX) return false;
     this.release(now, true);
@@ -225,25 +213,26 @@ export class SentLedger {
       number++;
     }
     this.base = number;
-    if (this.lossCursor < number) this.lossCursor = number;
+    if (this.lossCursor < number) {
+      // What loss detection did not come to see was acknowledged.
+      this.lossCursor = number;
+      this.lossRunStart = NEVER;
+    }
     this.entryTail = number < end ? this.entryFirst[number & this.mask] : this.entryHead;
   }
 
   private makeRoom(number: number, now: Micros): void {
     if (number - this.base <= this.mask) return;
-    this.release(now, false);
+    this.release(now, number - this.base >= PACKETS_MAX);
     if (this.base > this.largestSent) {
       this.base = number;
       this.lossCursor = number;
       return;
     }
-    // Grow early enough that freeing is rare: at least half of the ring stays free.
+    // At least half of a ring is free after it was cleared or grew, so that neither is frequent.
     let capacity = this.mask + 1;
-    while (capacity < PACKETS_MAX && number - this.base >= capacity >> 1) capacity *= 2;
-    if (number - this.base >= capacity) {
-      this.release(now, true);
-      assert(number - this.base < capacity, 'no more packets outstanding than the ledger holds');
-    }
+    while (number - this.base >= capacity >> 1 && capacity < CAPACITY_MAX) capacity *= 2;
+    assert(number - this.base < capacity, 'no more packets are outstanding than the ledger holds');
     if (capacity > this.mask + 1) this.resizePackets(capacity);
   }
 
@@ -305,5 +294,7 @@ export class SentLedger {
 }
 
 const SETTLED = PacketState.ACKED | PacketState.LOST;
-/** The most numbers from the oldest outstanding packet to the newest. */
+/** The most numbers from the oldest outstanding packet to the newest one with data. */
 export const PACKETS_MAX = 65_536;
+/** The ring has room beyond that for acknowledgements and probes. */
+const CAPACITY_MAX = 2 * PACKETS_MAX;
