@@ -116,7 +116,7 @@ export class AckTracker {
 export const RANGES_MAX = 64;
 const EARLY_PACKETS = 100;
 const EARLY_THRESHOLD = 2;
-const _LATER_THRESHOLD = 10;
+const LATER_THRESHOLD = 10;
 const THRESHOLD_MAX = 1_000;
 const REORDERING_THRESHOLD = 3;
 export const DELAY_MIN: Micros = MILLISECOND;
