@@ -1,0 +1,139 @@
+import { Overflow } from '../pubsub/command.ts';
+import { DeliveryQueue, type QueuePolicy } from './delivery-queue.ts';
+import type { Link } from './link.ts';
+import type { BrokerCounters } from './metrics.ts';
+import type { Session } from './session.ts';
+
+/** What a stream is for; its first command decides. [BRK-3] */
+export const Role = { UNDECIDED: 0, PUBLISHING: 1, SUBSCRIBING: 2 } as const;
+export type Role = (typeof Role)[keyof typeof Role];
+
+/**
+ * One stream of a client. As a subscriber it queues what its link does not take at once, and knows which publishing channels wait for
+ * that queue. As a publisher it is stopped while it waits for at least one such queue.
+ */
+export class Channel {
+  readonly session: Session;
+  readonly queue = new DeliveryQueue();
+  /** Filters held by this stream. */
+  readonly filters = new Set<string>();
+  /** What its first accepted SUBSCRIBE asked for. */
+  policy: QueuePolicy | null = null;
+  role: Role = Role.UNDECIDED;
+  closed = false;
+  /** Number of the last message offered to this channel, so that overlapping filters offer it once. */
+  lastOffered = 0;
+  private readonly link: Link;
+  private readonly counters: BrokerCounters;
+  private writable = true;
+  /** Reasons to leave the link unread. */
+  private holds = 0;
+  private heldForAnswers = false;
+  private waiting: Set<Channel> | null = null;
+  private waitsFor: Set<Channel> | null = null;
+
+  constructor(session: Session, link: Link, counters: BrokerCounters) {
+    this.session = session;
+    this.link = link;
+    this.counters = counters;
+  }
+
+  /** Stopped, as a publisher, by a full queue. */
+  get stopped(): boolean {
+    return this.waitsFor !== null && this.waitsFor.size > 0;
+  }
+
+  /** Takes a message for the subscriber. False when the publisher has to wait for this channel. */
+  offer(message: Uint8Array): boolean {
+    if (this.writable && this.queue.empty) {
+      this.sendMessage(message);
+      return true;
+    }
+    const dropped = this.queue.push(message);
+    if (this.queue.overflow === Overflow.BLOCK) return !this.queue.full;
+    if (this.queue.overflow === Overflow.DROP_OLDEST) this.counters.droppedOldest += dropped;
+    else this.counters.droppedNewest += dropped;
+    return true;
+  }
+
+  /** Sends an answer behind what is queued. [BRK-21] */
+  answer(bytes: Uint8Array): void {
+    if (this.writable && this.queue.empty) {
+      this.writable = this.link.send(bytes);
+      return;
+    }
+    this.queue.pushAnswer(bytes);
+    if (!this.heldForAnswers && this.queue.answerCount >= ANSWERS_MAX) {
+      this.heldForAnswers = true;
+      this.hold();
+    }
+  }
+
+  /** The link takes messages again. */
+  drained(): void {
+    this.writable = true;
+    while (this.writable && !this.queue.empty) {
+      if (this.queue.answerIsNext) this.writable = this.link.send(this.queue.shift());
+      else this.sendMessage(this.queue.shift());
+    }
+    if (this.heldForAnswers && this.queue.answerCount <= ANSWERS_MAX / 2) {
+      this.heldForAnswers = false;
+      this.release();
+    }
+    if (this.queue.low) this.releaseWaiting();
+  }
+
+  /** Stops `publisher` until this channel's queue has drained. [BRK-18] */
+  stop(publisher: Channel): void {
+    this.waiting ??= new Set();
+    if (this.waiting.has(publisher)) return;
+    this.waiting.add(publisher);
+    publisher.waitsFor ??= new Set();
+    publisher.waitsFor.add(this);
+    publisher.hold();
+    this.counters.publisherStops++;
+  }
+
+  /** Leaves the link unread until {@link release} was called as often. */
+  hold(): void {
+    if (this.holds++ === 0) this.link.pause();
+  }
+
+  release(): void {
+    if (--this.holds === 0 && !this.closed) this.link.resume();
+  }
+
+  /** Ends the broker's direction, behind what was sent. */
+  end(): void {
+    this.link.end();
+  }
+
+  /** Forgets the queue, lets the publishers that wait for it go on, and waits for nothing any more. [BRK-5] */
+  close(): void {
+    this.closed = true;
+    this.counters.discarded += this.queue.messageCount;
+    this.queue.clear();
+    if (this.waitsFor !== null) for (const subscriber of this.waitsFor) subscriber.waiting?.delete(this);
+    this.waitsFor = null;
+    this.releaseWaiting();
+  }
+
+  private releaseWaiting(): void {
+    const waiting = this.waiting;
+    if (waiting === null) return;
+    this.waiting = null;
+    for (const publisher of waiting) {
+      publisher.waitsFor?.delete(this);
+      publisher.release();
+    }
+  }
+
+  private sendMessage(message: Uint8Array): void {
+    this.counters.messagesOut++;
+    this.counters.bytesOut += message.length;
+    this.writable = this.link.send(message);
+  }
+}
+
+/** Unsent answers at which a stream is no longer read. [BRK-21] */
+const ANSWERS_MAX = 64;

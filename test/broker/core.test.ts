@@ -1,0 +1,405 @@
+import { describe, expect, it } from 'vitest';
+import { BrokerCore } from '../../src/broker/core.ts';
+import { BrokerCode } from '../../src/pubsub/broker-code.ts';
+import { Command, Overflow } from '../../src/pubsub/command.ts';
+import { encodePlain, encodeSubscribe } from '../../src/pubsub/command-writer.ts';
+import { FakeClient } from './fake-client.ts';
+
+describe('publishing and subscribing', () => {
+  it('hands every subscriber the very bytes the publisher sent [BRK-7]', () => {
+    const core = new BrokerCore();
+    const publisher = new FakeClient(core).open();
+    const streams = ['a/+', 'a/b', '#'].map((filter) => {
+      const stream = new FakeClient(core).open();
+      stream.subscribe(1, filter);
+      return stream;
+    });
+    const message = publisher.publish('a/b', 'payload');
+    for (const { link } of streams) {
+      link.carry();
+      expect(link.lines).toEqual(['SUBSCRIBED 1', 'a/b=payload']);
+      expect(link.delivered[1]).toBe(message);
+    }
+    expect(core.metrics()).toMatchObject({ messagesIn: 1, messagesOut: 3, bytesOut: 3 * message.length });
+  });
+
+  it('gives a message once to a stream with overlapping filters, and once to each stream of a client', () => {
+    const core = new BrokerCore();
+    const client = new FakeClient(core);
+    const one = client.open();
+    const other = client.open();
+    one.subscribe(1, 'a/+');
+    one.subscribe(2, '#');
+    other.subscribe(1, 'a/#');
+    client.open().publish('a/b', '1');
+    one.carry();
+    other.carry();
+    expect(one.link.lines).toEqual(['SUBSCRIBED 1', 'SUBSCRIBED 2', 'a/b=1']);
+    expect(other.link.lines).toEqual(['SUBSCRIBED 1', 'a/b=1']);
+  });
+
+  it('answers a subscription before its first message, and again without an effect [BRK-14] [BRK-26]', () => {
+    const core = new BrokerCore();
+    const client = new FakeClient(core);
+    const publisher = client.open();
+    const stream = client.open();
+    publisher.publish('a', 'too early');
+    stream.subscribe(1, 'a');
+    publisher.publish('a', '1');
+    stream.subscribe(2, 'a');
+    publisher.publish('a', '2');
+    stream.carry();
+    expect(stream.link.lines).toEqual(['SUBSCRIBED 1', 'a=1', 'SUBSCRIBED 2', 'a=2']);
+    expect(core.metrics()).toMatchObject({ messagesUnrouted: 1, subscriptions: 1, filters: 1 });
+  });
+
+  it('answers an unsubscription behind what was queued, and sends nothing of the filter after it [BRK-15]', () => {
+    const core = new BrokerCore();
+    const client = new FakeClient(core);
+    const publisher = client.open();
+    const stream = client.open(1);
+    stream.subscribe(1, 'a');
+    stream.subscribe(2, 'b');
+    for (const topic of ['a', 'b', 'a']) publisher.publish(topic, '1');
+    stream.unsubscribe(3, 'a');
+    for (const topic of ['a', 'b', 'a']) publisher.publish(topic, '2');
+    stream.unsubscribe(4, 'a');
+    for (let i = 0; i < 20; i++) stream.carry();
+    expect(stream.link.lines).toEqual([
+      ...['SUBSCRIBED 1', 'SUBSCRIBED 2', 'a=1', 'b=1', 'a=1', 'UNSUBSCRIBED 3', 'b=2'],
+      `REFUSED 4 ${BrokerCode.NOT_SUBSCRIBED}`,
+    ]);
+  });
+
+  it('follows changes of filters when it has seen the topic before', () => {
+    const core = new BrokerCore();
+    const client = new FakeClient(core);
+    const publisher = client.open();
+    const stream = client.open();
+    const expected: string[] = [];
+    for (const [round, filter] of ['a/b', 'a/+', 'a/#', '#', 'a/b'].entries()) {
+      publisher.publish('a/b', `before ${round}`);
+      stream.subscribe(1, filter);
+      publisher.publish('a/b', `${round}`);
+      stream.unsubscribe(2, filter);
+      expected.push('SUBSCRIBED 1', `a/b=${round}`, 'UNSUBSCRIBED 2');
+    }
+    stream.carry();
+    expect(stream.link.lines).toEqual(expected);
+  });
+
+  it('answers a flush behind the publishes before it, and a ping at once [BRK-25] [BRK-34]', () => {
+    const core = new BrokerCore();
+    const client = new FakeClient(core);
+    const stream = client.open();
+    stream.subscribe(1, '#');
+    const publisher = client.open();
+    publisher.publish('a', '1');
+    publisher.flush(9);
+    publisher.ping(10, 'echo');
+    stream.ping(2);
+    publisher.carry();
+    stream.carry();
+    expect(stream.link.lines).toEqual(['SUBSCRIBED 1', 'a=1', 'PONG 2']);
+    expect(publisher.link.lines).toEqual(['FLUSHED 9', 'PONG 10']);
+    expect(String(publisher.link.commands[1].body)).toBe('echo');
+  });
+});
+
+describe('refusals', () => {
+  it.each([
+    ['a//b', BrokerCode.FILTER_INVALID],
+    ['a/#/b', BrokerCode.FILTER_INVALID],
+    ['$share/group/a', BrokerCode.UNSUPPORTED],
+  ])('refuses the filter %s with a code [BRK-12]', (filter, code) => {
+    const core = new BrokerCore();
+    const stream = new FakeClient(core).open();
+    stream.subscribe(7, filter);
+    stream.carry();
+    expect(stream.link.lines).toEqual([`REFUSED 7 ${code}`]);
+    expect(core.metrics()).toMatchObject({ requestsRefused: 1, filters: 0 });
+  });
+
+  it('refuses what is planned for a subscription [BRK-8]', () => {
+    const stream = new FakeClient(new BrokerCore()).open();
+    stream.subscribe(1, 'a', Overflow.LATEST);
+    for (const flag of [0x04, 0x08, 0x10]) stream.subscribe(1, 'a', flag as Overflow);
+    stream.carry();
+    expect(stream.link.lines).toEqual(new Array(4).fill(`REFUSED 1 ${BrokerCode.UNSUPPORTED}`));
+  });
+
+  it('refuses more filters than a connection may hold, over all its streams [BRK-16]', () => {
+    const client = new FakeClient(new BrokerCore({ filtersPerClientMax: 2 }));
+    const one = client.open();
+    const other = client.open();
+    one.subscribe(1, 'a');
+    one.subscribe(2, 'a');
+    other.subscribe(3, 'b');
+    one.subscribe(4, 'c');
+    other.unsubscribe(5, 'b');
+    one.subscribe(6, 'c');
+    one.carry();
+    expect(one.link.lines).toEqual([
+      ...['SUBSCRIBED 1', 'SUBSCRIBED 2', `REFUSED 4 ${BrokerCode.TOO_MANY_SUBSCRIPTIONS}`, 'SUBSCRIBED 6'],
+    ]);
+  });
+
+  it('refuses another policy or other bounds on a stream that has its own [BRK-17]', () => {
+    const stream = new FakeClient(new BrokerCore()).open();
+    stream.subscribe(1, 'a', Overflow.DROP_OLDEST, 10, 1_000);
+    stream.subscribe(2, 'b', Overflow.DROP_NEWEST, 10, 1_000);
+    stream.subscribe(3, 'b', Overflow.DROP_OLDEST, 10, 999);
+    stream.subscribe(4, 'b', Overflow.DROP_OLDEST, 10, 1_000);
+    stream.carry();
+    const refused = (id: number) => `REFUSED ${id} ${BrokerCode.POLICY_MISMATCH}`;
+    expect(stream.link.lines).toEqual(['SUBSCRIBED 1', refused(2), refused(3), 'SUBSCRIBED 4']);
+  });
+});
+
+describe('faults of a client', () => {
+  const bad = (bytes: number[], topic: string) => Buffer.concat([Buffer.from(bytes), Buffer.from(topic)]);
+
+  it.each([
+    ['bytes that are no command', Buffer.from('?'), BrokerCode.COMMAND_ENCODING_ERROR],
+    ['an unknown command', Buffer.alloc(8), BrokerCode.UNKNOWN_COMMAND],
+    ['an answer', encodePlain(Command.FLUSHED, 1), BrokerCode.UNKNOWN_COMMAND],
+    ['a publish to a filter', bad([1, 0, 0, 3, 0, 0, 0, 0], 'a/#'), BrokerCode.TOPIC_INVALID],
+    ['a publish to a topic of the broker', bad([1, 0, 0, 4, 0, 0, 0, 0], '$SYS'), BrokerCode.TOPIC_INVALID],
+    ['a publish that is planned', bad([1, 4, 0, 1, 0, 0, 0, 0], 'a'), BrokerCode.UNSUPPORTED],
+    ['a subscription on the publishing stream', encodeSubscribe(1, 'a', 0, 0, 0), BrokerCode.WRONG_STREAM],
+  ])('closes the connection for %s, and cleans up [BRK-3] [BRK-6] [BRK-8] [BRK-12]', (_, bytes, code) => {
+    const core = new BrokerCore();
+    const client = new FakeClient(core);
+    const stream = client.open();
+    client.open().subscribe(1, '#');
+    stream.publish('fine', '1');
+    stream.send(bytes);
+    expect(client.peer.closedWith).toBe(code);
+    stream.publish('late', '2');
+    client.disconnect();
+    expect(core.metrics()).toMatchObject({
+      clients: 0,
+      streams: 0,
+      filters: 0,
+      messagesIn: 1,
+      clientsFailed: 1,
+    });
+  });
+
+  it('closes the connection for publishing on a subscribing stream [BRK-3]', () => {
+    for (const command of ['publish', 'flush'] as const) {
+      const client = new FakeClient(new BrokerCore());
+      const stream = client.open();
+      stream.subscribe(1, 'a');
+      if (command === 'publish') stream.publish('a', '');
+      else stream.flush(2);
+      expect(client.peer.closedWith).toBe(BrokerCode.WRONG_STREAM);
+    }
+  });
+});
+
+describe('back-pressure', () => {
+  /** A publisher and a subscriber whose transport takes 2 messages and whose queue takes 4. */
+  function slowPair(core: BrokerCore, overflow: Overflow = Overflow.BLOCK) {
+    const publisher = new FakeClient(core).open();
+    const subscriber = new FakeClient(core).open(2);
+    subscriber.subscribe(1, 'slow/#', overflow, 4);
+    subscriber.carry();
+    return { publisher, subscriber };
+  }
+
+  it('stops a publisher at a full queue and lets it go on when the queue has drained to half [BRK-18]', () => {
+    const core = new BrokerCore();
+    const { publisher, subscriber } = slowPair(core);
+    for (let i = 0; i < 10; i++) publisher.publish('slow/x', `${i}`);
+    expect(publisher.link.paused).toBe(true);
+    expect(publisher.inbox.length).toBe(4);
+    expect(core.metrics()).toMatchObject({ publishersStopped: 1, publisherStops: 1, queuedMessages: 4 });
+    subscriber.carry(1);
+    expect([publisher.link.paused, subscriber.channel.queue.messageCount]).toEqual([true, 3]);
+    subscriber.carry(1);
+    expect([publisher.link.paused, subscriber.channel.queue.messageCount]).toEqual([false, 2]);
+    for (let i = 0; i < 10; i++) {
+      publisher.pump();
+      subscriber.carry();
+    }
+    expect(subscriber.link.lines.slice(1)).toEqual(Array.from({ length: 10 }, (_, i) => `slow/x=${i}`)); // [BRK-20]
+  });
+
+  it('counts bytes as well as messages [BRK-18]', () => {
+    const core = new BrokerCore({ queueBytesMax: 1_000 });
+    const publisher = new FakeClient(core).open();
+    const subscriber = new FakeClient(core).open(1);
+    subscriber.subscribe(1, '#');
+    for (let i = 0; i < 10; i++) publisher.publish('a', 'x'.repeat(400));
+    expect(core.metrics()).toMatchObject({ queuedMessages: 3, queuedBytes: 3 * (8 + 1 + 400 + 64) });
+    for (let i = 0; i < 20; i++) {
+      subscriber.carry();
+      publisher.pump();
+    }
+    expect(subscriber.link.delivered.length).toBe(11);
+  });
+
+  it('leaves publishers of other topics, and other subscribers, alone [BRK-18]', () => {
+    const core = new BrokerCore();
+    const { publisher } = slowPair(core);
+    const fast = new FakeClient(core).open();
+    fast.subscribe(1, '#');
+    const other = new FakeClient(core).open();
+    for (let i = 0; i < 10; i++) publisher.publish('slow/x', `${i}`);
+    for (let i = 0; i < 10; i++) other.publish('quick', `${i}`);
+    expect([publisher.link.paused, other.link.paused]).toEqual([true, false]);
+    fast.carry();
+    expect(fast.link.lines.length).toBe(1 + 6 + 10);
+  });
+
+  it('holds at most one message above its bound for each publishing stream [BRK-18]', () => {
+    const core = new BrokerCore();
+    const { subscriber } = slowPair(core);
+    const publishers = Array.from({ length: 5 }, () => new FakeClient(core).open());
+    for (let i = 0; i < 10; i++) for (const publisher of publishers) publisher.publish('slow/x', `${i}`);
+    expect(publishers.every(({ link }) => link.paused)).toBe(true);
+    expect(subscriber.channel.queue.messageCount).toBe(4 + 4);
+  });
+
+  it('goes on only when the last of several full queues has drained', () => {
+    const core = new BrokerCore();
+    const { publisher, subscriber } = slowPair(core);
+    const second = new FakeClient(core).open(1);
+    second.subscribe(1, '#', Overflow.BLOCK, 4);
+    for (let i = 0; i < 10; i++) publisher.publish('slow/x', `${i}`);
+    for (let i = 0; i < 5; i++) subscriber.carry();
+    expect(publisher.link.paused).toBe(true);
+    for (let i = 0; i < 3; i++) second.carry();
+    expect(publisher.link.paused).toBe(false);
+  });
+
+  it.each(['end', 'disconnect'] as const)(
+    'lets publishers go on when the slow subscriber goes by %s [BRK-5]',
+    (how) => {
+      const core = new BrokerCore();
+      const publisher = new FakeClient(core).open();
+      const client = new FakeClient(core);
+      const subscriber = client.open(1);
+      subscriber.subscribe(1, '#', Overflow.BLOCK, 4);
+      for (let i = 0; i < 10; i++) publisher.publish('a', `${i}`);
+      expect(publisher.link.paused).toBe(true);
+      if (how === 'end') subscriber.end();
+      else client.disconnect();
+      expect(subscriber.link.ended).toBe(how === 'end');
+      publisher.pump();
+      expect(publisher.inbox.length).toBe(0);
+      expect(core.metrics()).toMatchObject({
+        filters: 0,
+        queuedMessages: 0,
+        discarded: 4,
+        publishersStopped: 0,
+      });
+    },
+  );
+
+  it('forgets a stopped publisher that goes', () => {
+    const core = new BrokerCore();
+    const publishing = new FakeClient(core);
+    const publisher = publishing.open();
+    const subscriber = new FakeClient(core).open(1);
+    subscriber.subscribe(1, '#', Overflow.BLOCK, 1);
+    for (let i = 0; i < 10; i++) publisher.publish('a', `${i}`);
+    publishing.disconnect();
+    for (let i = 0; i < 10; i++) subscriber.carry();
+    expect(core.metrics()).toMatchObject({ clients: 1, publishersStopped: 0, messagesIn: 1 });
+    expect(subscriber.link.lines).toEqual(['SUBSCRIBED 1', 'a=0']);
+  });
+
+  it.each([
+    ['oldest', Overflow.DROP_OLDEST, [0, 1, 6, 7, 8, 9]],
+    ['newest', Overflow.DROP_NEWEST, [0, 1, 2, 3, 4, 5]],
+  ] as const)(
+    'drops the %s where a subscription asks for it, counts it, and stops nobody [BRK-19]',
+    (name, overflow, kept) => {
+      const core = new BrokerCore();
+      const { publisher, subscriber } = slowPair(core, overflow);
+      for (let i = 0; i < 10; i++) publisher.publish('slow/x', `${i}`);
+      expect(publisher.link.paused).toBe(false);
+      for (let i = 0; i < 10; i++) subscriber.carry();
+      expect(subscriber.link.lines.slice(1)).toEqual(kept.map((i) => `slow/x=${i}`));
+      const drops =
+        name === 'oldest' ? { droppedOldest: 4, droppedNewest: 0 } : { droppedOldest: 0, droppedNewest: 4 };
+      expect(core.metrics()).toMatchObject({ ...drops, publisherStops: 0, messagesOut: 6 });
+    },
+  );
+
+  it('lets a client that is stopped by its own subscription read it, unsubscribe, and ping [BRK-4] [BRK-22]', () => {
+    const core = new BrokerCore();
+    const client = new FakeClient(core);
+    const publisher = client.open();
+    const subscriber = client.open(1);
+    subscriber.subscribe(1, '#', Overflow.BLOCK, 2);
+    for (let i = 0; i < 10; i++) publisher.publish('a', `${i}`);
+    publisher.flush(5);
+    expect(publisher.link.paused).toBe(true);
+    expect(subscriber.link.paused).toBe(false);
+    const control = client.open();
+    control.ping(1);
+    control.carry();
+    expect(control.link.lines).toEqual(['PONG 1']);
+    subscriber.unsubscribe(2, '#');
+    for (let i = 0; i < 5; i++) subscriber.carry();
+    publisher.pump();
+    publisher.carry();
+    expect(subscriber.link.lines.at(-1)).toBe('UNSUBSCRIBED 2');
+    expect(publisher.link.lines).toEqual(['FLUSHED 5']);
+  });
+
+  it('stops reading a stream whose client does not take its answers [BRK-21]', () => {
+    const core = new BrokerCore();
+    const client = new FakeClient(core);
+    for (const stream of [client.open(1), client.open(1)]) {
+      for (let i = 1; i <= 200; i++) stream.ping(i);
+      expect(stream.link.paused).toBe(true);
+      expect(stream.channel.queue.answerCount).toBe(64);
+      for (let i = 0; i < 300; i++) {
+        stream.carry();
+        stream.pump();
+      }
+      expect(stream.link.lines).toEqual(Array.from({ length: 200 }, (_, i) => `PONG ${i + 1}`));
+      expect(stream.link.paused).toBe(false);
+    }
+  });
+
+  it('takes bounds from the subscriber, but not above its own [BRK-17]', () => {
+    const core = new BrokerCore({ queueMessagesMax: 8 });
+    const publisher = new FakeClient(core).open();
+    for (const [wanted, held] of [
+      [3, 3],
+      [0, 8],
+      [1_000_000, 8],
+    ]) {
+      const stream = new FakeClient(core).open(1);
+      stream.subscribe(1, '#', Overflow.DROP_NEWEST, wanted);
+      for (let i = 0; i < 20; i++) publisher.publish('a', `${i}`);
+      expect(stream.channel.queue.messageCount).toBe(held);
+      stream.end();
+    }
+  });
+});
+
+describe('the end of a broker', () => {
+  it('reads no more publishers and sends what is queued [BRK-35]', () => {
+    const core = new BrokerCore();
+    const client = new FakeClient(core);
+    const publisher = client.open();
+    const subscriber = client.open(1);
+    subscriber.subscribe(1, '#');
+    for (let i = 0; i < 3; i++) publisher.publish('a', `${i}`);
+    core.shutDown();
+    publisher.publish('a', 'late');
+    const newcomer = client.open();
+    newcomer.publish('a', '3');
+    newcomer.publish('a', 'late');
+    expect(core.idle).toBe(false);
+    for (let i = 0; i < 10; i++) subscriber.carry();
+    expect(core.idle).toBe(true);
+    expect(subscriber.link.lines).toEqual(['SUBSCRIBED 1', 'a=0', 'a=1', 'a=2', 'a=3']);
+  });
+});

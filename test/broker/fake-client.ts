@@ -1,0 +1,88 @@
+import type { Channel } from '../../src/broker/channel.ts';
+import type { BrokerCore } from '../../src/broker/core.ts';
+import type { Session } from '../../src/broker/session.ts';
+import { Command, Overflow } from '../../src/pubsub/command.ts';
+import {
+  encodePlain,
+  encodeSubscribe,
+  encodeUnsubscribe,
+  publishPrefix,
+} from '../../src/pubsub/command-writer.ts';
+import { FakeLink, FakePeer } from './fake-link.ts';
+
+/** One stream of a {@link FakeClient}. What the client sends waits here while the broker does not read. */
+export class FakeStream {
+  readonly link: FakeLink;
+  readonly channel: Channel;
+  readonly inbox: Uint8Array[] = [];
+  private readonly core: BrokerCore;
+
+  constructor(core: BrokerCore, session: Session, mark: number) {
+    this.core = core;
+    this.link = new FakeLink(mark);
+    this.channel = core.opened(session, this.link);
+  }
+
+  send(command: Uint8Array): void {
+    this.inbox.push(command);
+    this.pump();
+  }
+
+  publish(topic: string, payload: string): Uint8Array {
+    const message = Buffer.concat([publishPrefix(topic), Buffer.from(payload)]);
+    this.send(message);
+    return message;
+  }
+
+  subscribe(id: number, filter: string, overflow: Overflow = Overflow.BLOCK, messages = 0, bytes = 0): void {
+    this.send(encodeSubscribe(id, filter, overflow, messages, bytes));
+  }
+
+  unsubscribe(id: number, filter: string): void {
+    this.send(encodeUnsubscribe(id, filter));
+  }
+
+  flush(id: number): void {
+    this.send(encodePlain(Command.FLUSH, id));
+  }
+
+  ping(id: number, body = ''): void {
+    this.send(encodePlain(Command.PING, id, Buffer.from(body)));
+  }
+
+  /** Gives the broker what waits, as long as it reads. */
+  pump(): void {
+    while (this.inbox.length > 0 && !this.link.paused) {
+      this.core.received(this.channel, this.inbox.shift() as Uint8Array);
+    }
+  }
+
+  /** The client receives up to `count` messages. */
+  carry(count?: number): void {
+    if (this.link.carry(count)) this.core.drained(this.channel);
+  }
+
+  end(): void {
+    this.core.ended(this.channel);
+  }
+}
+
+export class FakeClient {
+  readonly peer = new FakePeer();
+  readonly session: Session;
+  private readonly core: BrokerCore;
+
+  constructor(core: BrokerCore) {
+    this.core = core;
+    this.session = core.connected(this.peer);
+  }
+
+  /** @param mark - messages the stream's transport takes towards the client before it says enough */
+  open(mark = Number.POSITIVE_INFINITY): FakeStream {
+    return new FakeStream(this.core, this.session, mark);
+  }
+
+  disconnect(): void {
+    this.core.disconnected(this.session);
+  }
+}
