@@ -57,7 +57,7 @@ export class AckTracker {
     return this.isUrgent || this.pending >= this.threshold || (this.pending > 0 && now >= this.deadline);
   }
 
-  /** The delay field of an acknowledgement that is made now. */
+  /** The delay field of an acknowledgement that is made now. [REC-42] */
   ackDelay(now: Micros): Micros {
     return now > this.largestTime ? now - this.largestTime : 0;
   }
@@ -71,22 +71,25 @@ export class AckTracker {
 
   /** The peer acknowledged a packet with our ACK frame up to `largest`: it need not hear of those again. */
   onAckAcked(largest: number): void {
+    // [REC-39]
     this.ranges.remove(0, largest + 1);
   }
 
   /** The smoothed RTT changed: the delay is a quarter of it, from 1 ms to the advertised maximum. */
   onRtt(smoothed: Micros): void {
     if (this.peerRequest >= 0) return;
+    // [REC-37]
     const quarter = Math.round(smoothed / 4);
     this.delay = Math.min(this.advertisedDelay, quarter > DELAY_MIN ? quarter : DELAY_MIN);
   }
 
   /** The peer's ACK_FREQUENCY frame. Returns 0, or the code to close the connection with. */
   onAckFrequency(request: number, threshold: number, maxDelay: Micros): number {
-    if (threshold < 1 || maxDelay < DELAY_MIN) return CloseCode.PROTOCOL_VIOLATION;
+    // [REC-40]
+    if (maxDelay < DELAY_MIN) return CloseCode.PROTOCOL_VIOLATION;
     if (request <= this.peerRequest) return 0;
     this.peerRequest = request;
-    this.threshold = Math.min(threshold, THRESHOLD_MAX);
+    this.threshold = Math.min(Math.max(threshold, 1), THRESHOLD_MAX);
     this.delay = Math.min(maxDelay, this.advertisedDelay);
     return 0;
   }
@@ -96,7 +99,9 @@ export class AckTracker {
     this.elicitingTotal++;
     if (this.deadline === NEVER) this.deadline = now + this.delay;
     if (this.elicitingTotal === EARLY_PACKETS && this.peerRequest < 0) this.threshold = LATER_THRESHOLD;
+    // [REC-35] [REC-36]
     if (this.isImmediate || isMarked || this.elicitingTotal === 1) this.isUrgent = true;
+    // [REC-38]
     if (number < this.largestEliciting) {
       this.isUrgent = true;
       return;

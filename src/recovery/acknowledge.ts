@@ -28,7 +28,7 @@ export class Acknowledged {
 
 /**
  * Applies the ranges of an ACK frame to a ledger. The cost is that of the ranges and of the newly acknowledged packets:
- * runs of packets known to be acknowledged are stepped over at once.
+ * runs of packets known to be acknowledged are stepped over at once. [REC-11]
  *
  * @param ranges - descending pairs [start, end)
  * @param recoveryStart - packets sent until then do not count into `ackedBytes`

@@ -47,6 +47,7 @@ export function initialWindow(mtu: number): number {
   return Math.min(10 * mtu, Math.max(2 * mtu, 14_720));
 }
 
+/** [REC-24] */
 export function minimumWindow(mtu: number): number {
   return 2 * mtu;
 }

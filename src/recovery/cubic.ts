@@ -120,6 +120,7 @@ export class Cubic implements CongestionController {
 
   onPacketSize(mtu: number): void {
     this.mtu = mtu;
+    // [REC-33]
     const floor = this.hasLost ? minimumWindow(mtu) : initialWindow(mtu);
     this.window = Math.min(Math.max(this.window, floor), this.windowBytesMax);
   }

@@ -56,15 +56,17 @@ export function detectLost(ledger: SentLedger, now: Micros, thresholds: LossThre
       if ((known & PacketState.ACK_ELICITING) !== 0) ledger.lossRunStart = NEVER;
       continue;
     }
-    // What is not in flight carried nothing that must arrive.
+    // [REC-6] What is not in flight carried nothing that must arrive.
     if ((known & IN_FLIGHT_MASK) !== IN_FLIGHT) continue;
     const isBehind = number + packetThreshold <= largestAcked;
     if (!isBehind && sentTime[i] + lossDelay > now) {
+      // [REC-7]
       ledger.lossDeadline = sentTime[i] + lossDelay;
       break;
     }
     declareLost(ledger, i, isBehind ? PacketState.LOST : LOST_BY_TIME);
     out.packets.push(number);
+    // [REC-32]
     if ((known & PacketState.SIZE_PROBE) === 0) countForCongestion(ledger, i, known, thresholds, out);
   }
   ledger.lossCursor = number;

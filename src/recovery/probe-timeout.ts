@@ -93,6 +93,7 @@ export class ProbeTimeout {
   }
 }
 
+/** [REC-21] */
 const PROBES = 2;
 const BACKOFF_EXPONENT_MAX = 16;
 const PTO_MAX: Micros = 60 * SECOND;

@@ -191,6 +191,7 @@ export class Recovery {
 
   /** When {@link onTimeout} must be called, or NEVER. */
   nextTimeout(): Micros {
+    // [REC-19] [REC-20]
     const loss = this.lossDeadline();
     if (loss !== NEVER || this.isAmplificationLimited) return loss;
     return this.pto.deadline(this.ledgers, this.rtt);
@@ -333,5 +334,5 @@ export class Recovery {
 }
 
 const HANDSHAKE_CAPACITY = 8;
-/** Lost packets are remembered for this many probe timeouts after they were sent. */
+/** [REC-8] Lost packets are remembered for this many probe timeouts after they were sent. */
 const RETENTION_PTOS = 2;

@@ -58,5 +58,5 @@ export class RttEstimator {
 
 /** What a timer can be expected to resolve (RFC 9002 kGranularity). */
 export const GRANULARITY: Micros = MILLISECOND;
-/** Assumed before the first sample (RFC 9002 kInitialRtt). */
+/** [REC-1] Assumed before the first sample (RFC 9002 kInitialRtt). */
 export const INITIAL_RTT: Micros = 333 * MILLISECOND;

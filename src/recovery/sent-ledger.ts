@@ -294,7 +294,7 @@ export class SentLedger {
 }
 
 const SETTLED = PacketState.ACKED | PacketState.LOST;
-/** The most numbers from the oldest outstanding packet to the newest one with data. */
+/** [REC-12] The most numbers from the oldest outstanding packet to the newest one with data. */
 export const PACKETS_MAX = 65_536;
 /** The ring has room beyond that for acknowledgements and probes. */
 const CAPACITY_MAX = 2 * PACKETS_MAX;

@@ -1,7 +1,7 @@
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
 
 /**
- * HyStart++ (RFC 9406): slow start that ends when the round-trip time of a round rises, instead of with a loss. After a rise it
+ * [REC-31] HyStart++ (RFC 9406): slow start that ends when the round-trip time of a round rises, instead of with a loss. After a rise it
  * grows at a quarter of the speed for five rounds (conservative slow start), in case the rise was a hiccup.
  *
  * A round ends with the acknowledgement of a packet sent after the round began, by its sent time.
