@@ -1,0 +1,24 @@
+/**
+ * The ladder: what each layer costs, from bare datagrams up. Datagrams are filled by one message.
+ *
+ *     node benches/run.js ladder [--json] [--mtu 64,1472,16384] [--size 0] [--only raw,aead] [--seconds 2] [--runs 3]
+ */
+import { runWorkload } from '../src/cli/bench/harness.ts';
+import { workloads } from '../src/cli/bench/rungs/ladder.ts';
+import { benchArguments, printResults } from './arguments.ts';
+
+const options = benchArguments({
+  mtu: '64,1472,16384',
+  size: '0',
+  only: workloads.map((w) => w.name).join(','),
+});
+await printResults(options, async function* () {
+  for (const mtu of options.mtus) {
+    for (const size of options.sizes) {
+      for (const workload of workloads) {
+        if (options.only.includes(workload.name))
+          yield await runWorkload(workload, { ...options, mtu, size });
+      }
+    }
+  }
+});

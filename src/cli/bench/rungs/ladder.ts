@@ -1,0 +1,108 @@
+import { chooseAead } from '../../../crypto/choose-aead.ts';
+import { PacketKeys } from '../../../crypto/packet-keys.ts';
+import { bindDgramSocket } from '../../../udp/dgram-socket.ts';
+import type { Receiver, Sender, Target, Workload, WorkloadOptions } from '../workload.ts';
+import { AckReader, AckWriter } from './acks.ts';
+import { CountingReceiver } from './counting-receiver.ts';
+import { FramedReader, FramedWriter } from './framed.ts';
+import { PacedSender } from './paced-sender.ts';
+import type { FeedbackReader, FeedbackWriter, PacketReader, PacketWriter } from './packet-format.ts';
+import { LightFeedbackReader, LightFeedbackWriter, RawReader, RawWriter } from './raw.ts';
+
+/**
+ * The lower rungs of the ladder: what the stack is made of, each with the same sockets, arenas and ciphers as the stack and with
+ * one thing more than the rung below. None of them sends a lost message again.
+ *
+ *   raw       bare datagrams, one message each
+ *   framing   + short header and MESSAGE frames, written and read through `wire/`
+ *   aead      + packets sealed and opened, headers protected
+ *   acks      + a sealed ACK for every few packets, in place of the bare feedback of the rungs below
+ *
+ * All keep a window of datagrams in flight, so that the receive buffer does not overflow; below `acks` the feedback is one
+ * bare datagram for an eighth of the window.
+ */
+export const workloads: readonly Workload[] = [
+  rung('raw', {
+    writer: ({ mtu, size }) => new RawWriter(size === 0 ? mtu : size),
+    reader: () => new RawReader(),
+    feedbackWriter: () => new LightFeedbackWriter(),
+    feedbackReader: () => new LightFeedbackReader(),
+  }),
+  rung('framing', {
+    writer: ({ mtu, size }) => new FramedWriter(mtu, size, null),
+    reader: () => new FramedReader(null),
+    feedbackWriter: () => new LightFeedbackWriter(),
+    feedbackReader: () => new LightFeedbackReader(),
+  }),
+  rung('aead', {
+    writer: (options) => new FramedWriter(options.mtu, options.size, benchKeys(options, TO_RECEIVER)),
+    reader: (options) => new FramedReader(benchKeys(options, TO_RECEIVER)),
+    feedbackWriter: () => new LightFeedbackWriter(),
+    feedbackReader: () => new LightFeedbackReader(),
+  }),
+  rung('acks', {
+    writer: (options) => new FramedWriter(options.mtu, options.size, benchKeys(options, TO_RECEIVER)),
+    reader: (options) => new FramedReader(benchKeys(options, TO_RECEIVER)),
+    feedbackWriter: (options) => new AckWriter(benchKeys(options, TO_SENDER)),
+    feedbackReader: (options) => new AckReader(benchKeys(options, TO_SENDER)),
+    feedbackEvery: (options) => numberSetting(options, 'ackEvery', ACK_EVERY),
+  }),
+];
+
+interface Rung {
+  writer(options: WorkloadOptions): PacketWriter;
+  reader(options: WorkloadOptions): PacketReader;
+  feedbackWriter(options: WorkloadOptions): FeedbackWriter;
+  feedbackReader(options: WorkloadOptions): FeedbackReader;
+  feedbackEvery?(options: WorkloadOptions): number;
+}
+
+function rung(name: string, parts: Rung): Workload {
+  return {
+    name,
+    module: import.meta.url,
+    async openReceiver(options: WorkloadOptions): Promise<Receiver> {
+      const socket = await bindDgramSocket({ host: '127.0.0.1' });
+      const every =
+        parts.feedbackEvery?.(options) ?? Math.ceil(windowOf(options, socket.receiveBufferBytes) / 8);
+      return new CountingReceiver(socket, parts.reader(options), parts.feedbackWriter(options), every);
+    },
+    async openSender(options: WorkloadOptions, target: Target): Promise<Sender> {
+      const socket = await bindDgramSocket({ connectTo: target });
+      const window = windowOf(options, target.receiveBufferBytes);
+      return new PacedSender(socket, target, parts.writer(options), parts.feedbackReader(options), window);
+    },
+  };
+}
+
+/** Half of what fills the receiver's buffer, as Linux charges for datagrams: a power of two of bytes, and some more. */
+function windowOf(options: WorkloadOptions, receiveBufferBytes: number): number {
+  const datagramBytes = options.mtu + SKB_OVERHEAD_BYTES;
+  const charge = 2 ** Math.ceil(Math.log2(datagramBytes)) + SKB_BYTES;
+  const fits = Math.floor(receiveBufferBytes / charge);
+  return Math.max(16, Math.min(fits, numberSetting(options, 'window', WINDOW_MAX)));
+}
+
+/** Keys that both processes know: a benchmark has no handshake. */
+function benchKeys(options: WorkloadOptions, direction: number): PacketKeys {
+  const provider = chooseAead((options.settings.aead as 'auto' | undefined) ?? 'auto');
+  const key = new Uint8Array(32).fill(direction);
+  const headerKey = new Uint8Array(32).fill(direction + 1);
+  return new PacketKeys(
+    provider.createKey(key),
+    new Uint8Array(12).fill(direction + 2),
+    provider.createHeaderKey(headerKey),
+  );
+}
+
+function numberSetting(options: WorkloadOptions, name: string, fallback: number): number {
+  const value = options.settings[name];
+  return typeof value === 'number' ? value : fallback;
+}
+
+const TO_RECEIVER = 0x10;
+const TO_SENDER = 0x20;
+const ACK_EVERY = 16;
+const WINDOW_MAX = 1_024;
+const SKB_OVERHEAD_BYTES = 384;
+const SKB_BYTES = 256;

@@ -1,0 +1,119 @@
+import type { DatagramSocket } from '../../../udp/datagram-socket.ts';
+import { type ReceiveBatch, TransmitBatch } from '../../../wire/batch.ts';
+import type { Counts, Sender, Target } from '../workload.ts';
+import type { FeedbackReader, PacketWriter } from './packet-format.ts';
+
+/**
+ * Sends as fast as the receiver's feedback lets it: at most `window` datagrams are under way, so that none is lost for want of
+ * buffer. A datagram that is lost all the same is not sent again.
+ */
+export class PacedSender implements Sender {
+  readonly latencies = null;
+  private readonly socket: DatagramSocket;
+  private readonly target: Target;
+  private readonly writer: PacketWriter;
+  private readonly feedback: FeedbackReader;
+  private readonly window: number;
+  private readonly batch: TransmitBatch;
+  private readonly sent: Counts = { messages: 0, bytes: 0, packets: 0 };
+  private next = 0;
+  private acknowledged = 0;
+  private running = false;
+  private blocked = false;
+  private turnIsDue = false;
+  private stallTimer: NodeJS.Timeout | null = null;
+  private acknowledgedBefore = 0;
+
+  constructor(
+    socket: DatagramSocket,
+    target: Target,
+    writer: PacketWriter,
+    feedback: FeedbackReader,
+    window: number,
+  ) {
+    this.socket = socket;
+    this.target = target;
+    this.writer = writer;
+    this.feedback = feedback;
+    this.window = window;
+    const datagramsMax = Math.max(
+      1,
+      Math.min(BATCH_DATAGRAMS, Math.floor(BATCH_BYTES / writer.packetBytesMax)),
+    );
+    this.batch = new TransmitBatch(datagramsMax * writer.packetBytesMax, datagramsMax);
+    socket.onBatch = (batch) => this.onFeedback(batch);
+    socket.onWritable = () => {
+      this.blocked = false;
+      this.turn();
+    };
+  }
+
+  start(): void {
+    this.running = true;
+    this.stallTimer = setInterval(() => this.unstall(), STALL_MS);
+    this.turn();
+  }
+
+  stop(): void {
+    this.running = false;
+    if (this.stallTimer !== null) clearInterval(this.stallTimer);
+  }
+
+  counts(): Counts {
+    return this.sent;
+  }
+
+  async close(): Promise<void> {
+    this.stop();
+    await this.socket.close();
+  }
+
+  private readonly onTurn = (): void => {
+    this.turnIsDue = false;
+    this.turn();
+  };
+
+  /** One batch, then the event loop gets to see feedback. */
+  private turn(): void {
+    if (!this.running || this.blocked) return;
+    this.fill();
+    if (this.batch.count === 0) return;
+    this.blocked = !this.socket.send(this.batch);
+    if (this.blocked || this.turnIsDue) return;
+    this.turnIsDue = true;
+    setImmediate(this.onTurn);
+  }
+
+  private fill(): void {
+    const { batch, sent, target, writer } = this;
+    const last = this.acknowledged + this.window;
+    batch.clear();
+    while (this.next < last && batch.hasRoom(writer.packetBytesMax)) {
+      const end = writer.write(batch.arena, batch.used, this.next++);
+      batch.push(end - batch.used, target.host, target.port);
+    }
+    writer.finish(batch.arena);
+    sent.packets += batch.count;
+    sent.messages += batch.count * writer.messagesPerPacket;
+    sent.bytes += batch.count * writer.messagesPerPacket * writer.messageBytes;
+  }
+
+  private onFeedback(batch: ReceiveBatch): void {
+    for (let i = 0; i < batch.count; i++) {
+      const next = this.feedback.read(batch.data[i]);
+      if (next > this.acknowledged && next <= this.next) this.acknowledged = next;
+    }
+    if (!this.turnIsDue) this.turn();
+  }
+
+  /** When the tail of a window, or its feedback, was lost: nothing would ever come. */
+  private unstall(): void {
+    if (this.acknowledged === this.acknowledgedBefore) this.acknowledged = this.next;
+    this.acknowledgedBefore = this.acknowledged;
+    if (!this.turnIsDue) this.turn();
+  }
+}
+
+const BATCH_DATAGRAMS = 64;
+const BATCH_BYTES = 256 * 1024;
+const STALL_MS = 50;
