@@ -1,0 +1,69 @@
+import { importsOf } from './imports.ts';
+import type { ProjectFile } from './project.ts';
+
+/** The floors of src/, lowest first. A folder imports from lower floors and from itself only. */
+export const FLOORS: readonly (readonly string[])[] = [
+  ['base'],
+  ['wire', 'trace'],
+  ['crypto', 'recovery', 'path', 'stream', 'schedule', 'fec', 'compress'],
+  ['handshake'],
+  ['connection'],
+  ['endpoint'],
+  ['udp'],
+  ['transport', 'testing'],
+  ['pubsub'],
+  ['broker', 'client'],
+  ['cli'],
+];
+
+/** What is below the line between the state machines and the world. */
+export const BELOW_THE_LINE: readonly string[] = FLOORS.slice(0, 6).flat();
+
+/** The public face of the transport: it shows what is up to transport/, and only programs above may look at it. */
+const FACE = 'src/index.ts';
+const FACE_FLOOR = floorOfFolder('transport') + 0.5;
+
+/** Sentences about imports that go up, aside, or nowhere the table knows. */
+export function floorViolations(files: readonly ProjectFile[]): string[] {
+  const violations: string[] = [];
+  for (const file of files) {
+    const floor = floorOf(file.path);
+    if (floor < 0) {
+      violations.push(`${file.path} is in no folder that has a floor`);
+      continue;
+    }
+    for (const { path, line } of importsOf(file)) {
+      if (path === undefined) continue;
+      const problem = problemOf(file.path, path);
+      if (problem !== undefined) violations.push(`${file.path}:${line} imports ${path}, ${problem}`);
+    }
+  }
+  return violations;
+}
+
+function problemOf(from: string, to: string): string | undefined {
+  if (!to.startsWith('src/')) return 'which is outside of src/';
+  if (!to.endsWith('.ts')) return 'which does not end in .ts';
+  if (folderOf(from) === folderOf(to)) return undefined;
+  const floor = floorOf(to);
+  if (floor < 0) return 'which is in no folder that has a floor';
+  if (floor === floorOf(from)) return 'a sibling on the same floor';
+  if (floor > floorOf(from)) return 'which is on a higher floor';
+  if (folderOf(to) === 'transport' && folderOf(from) === 'broker' && from !== 'src/broker/server.ts') {
+    return 'which only src/broker/server.ts may see';
+  }
+  return undefined;
+}
+
+function floorOf(path: string): number {
+  return path === FACE ? FACE_FLOOR : floorOfFolder(folderOf(path));
+}
+
+function floorOfFolder(folder: string): number {
+  return FLOORS.findIndex((folders) => folders.includes(folder));
+}
+
+function folderOf(path: string): string {
+  const parts = path.split('/');
+  return parts.length > 2 ? parts[1] : '';
+}
