@@ -1,12 +1,6 @@
-import { chacha20, chacha20poly1305 } from '@noble/ciphers/chacha.js';
-import {
-  type AeadKey,
-  type AeadProvider,
-  type HeaderKey,
-  MASK_BYTES,
-  SAMPLE_BYTES,
-  TAG_BYTES,
-} from './aead.ts';
+import { chacha20poly1305 } from '@noble/ciphers/chacha.js';
+import { type AeadKey, type AeadProvider, type HeaderKey, TAG_BYTES } from './aead.ts';
+import { ChachaHeaderKey } from './header-key.ts';
 
 /** ChaCha20-Poly1305 in JavaScript: slow, and there is nothing it needs from the machine. */
 export function loadNobleAead(): AeadProvider {
@@ -21,7 +15,7 @@ class NobleAead implements AeadProvider {
   }
 
   createHeaderKey(key: Uint8Array): HeaderKey {
-    return new NobleHeaderKey(key);
+    return new ChachaHeaderKey(key);
   }
 }
 
@@ -54,29 +48,5 @@ class NobleKey implements AeadKey {
   }
 }
 
-class NobleHeaderKey implements HeaderKey {
-  private key: Uint8Array;
-
-  constructor(key: Uint8Array) {
-    this.key = new Uint8Array(key);
-  }
-
-  mask(buffer: Uint8Array, sampleStart: number, mask: Uint8Array): void {
-    const counter =
-      (buffer[sampleStart] |
-        (buffer[sampleStart + 1] << 8) |
-        (buffer[sampleStart + 2] << 16) |
-        (buffer[sampleStart + 3] << 24)) >>>
-      0;
-    chacha20(this.key, buffer.subarray(sampleStart + 4, sampleStart + SAMPLE_BYTES), ZEROS, mask, counter);
-  }
-
-  wipe(): void {
-    this.key.fill(0);
-    this.key = WIPED;
-  }
-}
-
-const ZEROS = new Uint8Array(MASK_BYTES);
 /** Not a key: the cipher refuses its length. */
 const WIPED = new Uint8Array(0);

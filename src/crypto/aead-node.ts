@@ -1,17 +1,10 @@
 import { createCipheriv, createDecipheriv, getCiphers } from 'node:crypto';
-import {
-  type AeadKey,
-  type AeadProvider,
-  type HeaderKey,
-  MASK_BYTES,
-  SAMPLE_BYTES,
-  TAG_BYTES,
-} from './aead.ts';
+import { type AeadKey, type AeadProvider, type HeaderKey, TAG_BYTES } from './aead.ts';
+import { ChachaHeaderKey } from './header-key.ts';
 
 /** ChaCha20-Poly1305 from the OpenSSL inside Node. Null where that was built without it. */
 export function loadNodeAead(): AeadProvider | null {
-  const ciphers = getCiphers();
-  return ciphers.includes(AEAD) && ciphers.includes(STREAM) ? new NodeAead() : null;
+  return getCiphers().includes(AEAD) ? new NodeAead() : null;
 }
 
 class NodeAead implements AeadProvider {
@@ -22,7 +15,7 @@ class NodeAead implements AeadProvider {
   }
 
   createHeaderKey(key: Uint8Array): HeaderKey {
-    return new NodeHeaderKey(key);
+    return new ChachaHeaderKey(key);
   }
 }
 
@@ -63,30 +56,8 @@ class NodeKey implements AeadKey {
   }
 }
 
-class NodeHeaderKey implements HeaderKey {
-  private key: Uint8Array;
-
-  constructor(key: Uint8Array) {
-    this.key = new Uint8Array(key);
-  }
-
-  mask(buffer: Uint8Array, sampleStart: number, mask: Uint8Array): void {
-    // OpenSSL's 16-byte IV is the little-endian counter and the nonce, the very bytes of the sample.
-    const sample = buffer.subarray(sampleStart, sampleStart + SAMPLE_BYTES);
-    const keystream = createCipheriv(STREAM, this.key, sample).update(ZEROS);
-    for (let i = 0; i < MASK_BYTES; i++) mask[i] = keystream[i];
-  }
-
-  wipe(): void {
-    this.key.fill(0);
-    this.key = WIPED;
-  }
-}
-
 const AEAD = 'chacha20-poly1305';
-const STREAM = 'chacha20';
 const TAG_LENGTH = { authTagLength: TAG_BYTES };
 const NO_OPTIONS = { plaintextLength: 0 };
-const ZEROS = new Uint8Array(MASK_BYTES);
 /** Not a key: OpenSSL refuses its length. */
 const WIPED = new Uint8Array(0);

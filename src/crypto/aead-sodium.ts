@@ -1,12 +1,6 @@
 import { createRequire } from 'node:module';
-import {
-  type AeadKey,
-  type AeadProvider,
-  type HeaderKey,
-  MASK_BYTES,
-  SAMPLE_BYTES,
-  TAG_BYTES,
-} from './aead.ts';
+import { type AeadKey, type AeadProvider, type HeaderKey, TAG_BYTES } from './aead.ts';
+import { ChachaHeaderKey } from './header-key.ts';
 
 /**
  * ChaCha20-Poly1305 from libsodium, the fastest of the three. Null where the optional `sodium-native` is not installed or
@@ -39,13 +33,6 @@ interface Sodium {
     nonce: Uint8Array,
     key: Uint8Array,
   ) => number;
-  crypto_stream_chacha20_ietf_xor_ic: (
-    out: Uint8Array,
-    message: Uint8Array,
-    nonce: Uint8Array,
-    counter: number,
-    key: Uint8Array,
-  ) => void;
 }
 
 class SodiumAead implements AeadProvider {
@@ -61,7 +48,7 @@ class SodiumAead implements AeadProvider {
   }
 
   createHeaderKey(key: Uint8Array): HeaderKey {
-    return new SodiumHeaderKey(this.sodium, key);
+    return new ChachaHeaderKey(key);
   }
 }
 
@@ -106,32 +93,6 @@ class SodiumKey implements AeadKey {
   }
 }
 
-class SodiumHeaderKey implements HeaderKey {
-  private readonly xor: Sodium['crypto_stream_chacha20_ietf_xor_ic'];
-  private key: Uint8Array;
-
-  constructor(sodium: Sodium, key: Uint8Array) {
-    this.xor = sodium.crypto_stream_chacha20_ietf_xor_ic;
-    this.key = new Uint8Array(key);
-  }
-
-  mask(buffer: Uint8Array, sampleStart: number, mask: Uint8Array): void {
-    for (let i = 4; i < SAMPLE_BYTES; i++) MASK_NONCE[i - 4] = buffer[sampleStart + i];
-    const counter =
-      (buffer[sampleStart] |
-        (buffer[sampleStart + 1] << 8) |
-        (buffer[sampleStart + 2] << 16) |
-        (buffer[sampleStart + 3] << 24)) >>>
-      0;
-    this.xor(mask, ZEROS, MASK_NONCE, counter, this.key);
-  }
-
-  wipe(): void {
-    this.key.fill(0);
-    this.key = WIPED;
-  }
-}
-
 /** The header's bytes, in a reused buffer of that length: copying a dozen bytes is cheaper than another view. */
 function headerOf(buffer: Uint8Array, start: number, end: number): Uint8Array | null {
   const length = end - start;
@@ -147,7 +108,5 @@ function headerOf(buffer: Uint8Array, start: number, end: number): Uint8Array | 
 /** Longer headers exist only while a connection is set up. */
 const COPIED_HEADER_BYTES_MAX = 32;
 const HEADERS: (Uint8Array | null)[] = new Array(COPIED_HEADER_BYTES_MAX + 1).fill(null);
-const MASK_NONCE = new Uint8Array(SAMPLE_BYTES - 4);
-const ZEROS = new Uint8Array(MASK_BYTES);
 /** Not a key: libsodium refuses its length. */
 const WIPED = new Uint8Array(0);

@@ -36,7 +36,7 @@ export interface AeadKey {
 }
 
 export interface HeaderKey {
-  /** Writes the 5-byte mask for the 16 bytes of ciphertext at `sampleStart` to `mask`, which is 5 bytes long. [PKT-13] */
+  /** Writes the mask for the 16 bytes of ciphertext at `sampleStart` to the first 5 bytes of `mask`. [PKT-13] */
   mask(buffer: Uint8Array, sampleStart: number, mask: Uint8Array): void;
   /** Zeroes the key; it cannot be used afterwards. */
   wipe(): void;
