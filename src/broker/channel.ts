@@ -29,7 +29,8 @@ export class Channel {
   /** Reasons to leave the link unread. */
   private holds = 0;
   private heldForAnswers = false;
-  private waiting: Set<Channel> | null = null;
+  /** Publishers that are stopped for this queue, each with the message that waits to enter it, the first one first. */
+  private waiting: Map<Channel, Uint8Array> | null = null;
   private waitsFor: Set<Channel> | null = null;
 
   constructor(session: Session, link: Link, counters: BrokerCounters) {
@@ -43,14 +44,23 @@ export class Channel {
     return this.waitsFor !== null && this.waitsFor.size > 0;
   }
 
-  /** Takes a message for the subscriber. False when the publisher has to wait for this channel. */
+  /** Not read, for whatever reason. */
+  get held(): boolean {
+    return this.holds > 0;
+  }
+
+  /** Takes a message for the subscriber. False when it has to wait, see {@link stop}. */
   offer(message: Uint8Array): boolean {
     if (this.writable && this.queue.empty) {
       this.sendMessage(message);
       return true;
     }
+    if (this.queue.overflow === Overflow.BLOCK) {
+      if (this.queue.full || this.waiting !== null) return false;
+      this.queue.push(message);
+      return true;
+    }
     const dropped = this.queue.push(message);
-    if (this.queue.overflow === Overflow.BLOCK) return !this.queue.full;
     if (this.queue.overflow === Overflow.DROP_OLDEST) this.counters.droppedOldest += dropped;
     else this.counters.droppedNewest += dropped;
     return true;
@@ -72,26 +82,35 @@ export class Channel {
   /** The link takes messages again. */
   drained(): void {
     this.writable = true;
-    while (this.writable && !this.queue.empty) {
-      if (this.queue.answerIsNext) this.writable = this.link.send(this.queue.shift());
-      else this.sendMessage(this.queue.shift());
+    this.sendQueued();
+    while (this.waiting !== null && this.queue.low) {
+      this.admitWaiting(this.waiting);
+      this.sendQueued();
     }
     if (this.heldForAnswers && this.queue.answerCount <= ANSWERS_MAX / 2) {
       this.heldForAnswers = false;
       this.release();
     }
-    if (this.queue.low) this.releaseWaiting();
   }
 
-  /** Stops `publisher` until this channel's queue has drained. [BRK-18] */
-  stop(publisher: Channel): void {
-    this.waiting ??= new Set();
-    if (this.waiting.has(publisher)) return;
-    this.waiting.add(publisher);
+  /** Stops `publisher` until this channel's queue has drained and taken its message. [BRK-18] */
+  stop(publisher: Channel, message: Uint8Array): void {
+    this.waiting ??= new Map();
+    this.waiting.set(publisher, message);
     publisher.waitsFor ??= new Set();
     publisher.waitsFor.add(this);
     publisher.hold();
     this.counters.publisherStops++;
+  }
+
+  /** Discards the waiting messages that are `unwanted`, and lets their publishers go on. [BRK-15] */
+  forgetWaiting(unwanted: (message: Uint8Array) => boolean): void {
+    if (this.waiting === null) return;
+    for (const [publisher, message] of this.waiting) {
+      if (!unwanted(message)) continue;
+      this.forget(publisher);
+      publisher.goOn(this);
+    }
   }
 
   /** Leaves the link unread until {@link release} was called as often. */
@@ -108,23 +127,45 @@ export class Channel {
     this.link.end();
   }
 
-  /** Forgets the queue, lets the publishers that wait for it go on, and waits for nothing any more. [BRK-5] */
+  /** Forgets what is queued and what waits, on either side, and lets the publishers that wait for it go on. [BRK-5] */
   close(): void {
     this.closed = true;
     this.counters.discarded += this.queue.messageCount;
     this.queue.clear();
-    if (this.waitsFor !== null) for (const subscriber of this.waitsFor) subscriber.waiting?.delete(this);
-    this.waitsFor = null;
-    this.releaseWaiting();
+    if (this.waitsFor !== null) {
+      for (const subscriber of this.waitsFor) subscriber.forget(this);
+      this.waitsFor = null;
+    }
+    this.forgetWaiting(() => true);
   }
 
-  private releaseWaiting(): void {
-    const waiting = this.waiting;
-    if (waiting === null) return;
+  /** Takes waiting messages until the queue is full again, and lets their publishers go on. */
+  private admitWaiting(waiting: Map<Channel, Uint8Array>): void {
+    for (const [publisher, message] of waiting) {
+      if (this.queue.full) return;
+      this.queue.push(message);
+      waiting.delete(publisher);
+      publisher.goOn(this);
+    }
     this.waiting = null;
-    for (const publisher of waiting) {
-      publisher.waitsFor?.delete(this);
-      publisher.release();
+  }
+
+  private goOn(subscriber: Channel): void {
+    this.waitsFor?.delete(subscriber);
+    this.release();
+  }
+
+  private forget(publisher: Channel): void {
+    if (this.waiting === null) return;
+    this.counters.discarded++;
+    this.waiting.delete(publisher);
+    if (this.waiting.size === 0) this.waiting = null;
+  }
+
+  private sendQueued(): void {
+    while (this.writable && !this.queue.empty) {
+      if (this.queue.answerIsNext) this.writable = this.link.send(this.queue.shift());
+      else this.sendMessage(this.queue.shift());
     }
   }
 

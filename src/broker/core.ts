@@ -1,3 +1,4 @@
+import { assert } from '../base/assert.ts';
 import { BrokerCode, brokerCodeName } from '../pubsub/broker-code.ts';
 import { Command, HEADER_BYTES, type Overflow, SubscribeFlag } from '../pubsub/command.ts';
 import { CommandReader, Side } from '../pubsub/command-reader.ts';
@@ -65,6 +66,7 @@ export class BrokerCore {
   /** `message` has come on `channel`. The core may keep it. */
   received(channel: Channel, message: Uint8Array): void {
     if (channel.closed) return;
+    assert(!channel.held, 'a paused stream was read');
     const reader = this.reader;
     const code = reader.read(message); // [BRK-2]
     if (code !== BrokerCode.NO_ERROR) {
@@ -166,7 +168,7 @@ export class BrokerCore {
       const subscriber = subscribers[i];
       if (subscriber.lastOffered === number || subscriber.closed) continue;
       subscriber.lastOffered = number;
-      if (!subscriber.offer(message) && !publisher.closed) subscriber.stop(publisher);
+      if (!subscriber.offer(message)) subscriber.stop(publisher, message);
     }
   }
 

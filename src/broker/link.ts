@@ -1,6 +1,6 @@
 /**
  * One stream of a client, as the broker's core needs it. None of its methods throws, nor calls the core before it returns; once paused, it
- * reports no message until it is resumed.
+ * reports no message and no end, only a reset, until it is resumed.
  */
 export interface Link {
   /** Takes `bytes` as one message and may keep them. False: enough for now; `drained` will follow. */

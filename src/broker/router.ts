@@ -48,6 +48,13 @@ export class Router<T> {
     return this.findRoute(message, topicEnd);
   }
 
+  /** True when a filter of `subscriber` matches the topic of a PUBLISH. */
+  reaches(message: Uint8Array, subscriber: T): boolean {
+    const topicEnd = HEADER_BYTES + ((message[2] << 8) | message[3]);
+    const entries = this.route(message, topicEnd);
+    return entries?.some((entry) => entry.subscribers.includes(subscriber)) ?? false;
+  }
+
   private findRoute(message: Uint8Array, topicEnd: number): readonly FilterEntry<T>[] | null {
     const topic = decodeName(message, HEADER_BYTES, topicEnd);
     if (topic === null || topicFault(topic) !== null) return null; // [BRK-12]

@@ -44,6 +44,7 @@ export class Subscriptions {
     if (filter === null || !channel.filters.delete(filter)) return BrokerCode.NOT_SUBSCRIBED; // [BRK-15]
     channel.session.filterCount--;
     this.router.remove(filter, channel);
+    channel.forgetWaiting((message) => !this.router.reaches(message, channel));
     return BrokerCode.NO_ERROR;
   }
 

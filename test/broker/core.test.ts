@@ -71,6 +71,23 @@ describe('publishing and subscribing', () => {
     ]);
   });
 
+  it('discards what waits for a filter that goes, and lets its publisher go on [BRK-15]', () => {
+    const core = new BrokerCore();
+    const stream = new FakeClient(core).open(1);
+    const publishers = ['a', 'b'].map(() => new FakeClient(core).open());
+    stream.subscribe(1, 'a', Overflow.BLOCK, 1);
+    stream.subscribe(2, 'b', Overflow.BLOCK, 1);
+    publishers[0].publish('a', '1');
+    publishers[0].publish('a', '2');
+    publishers[1].publish('b', '1');
+    expect(publishers.map(({ link }) => link.paused)).toEqual([true, true]);
+    stream.unsubscribe(3, 'a');
+    expect(publishers.map(({ link }) => link.paused)).toEqual([false, true]);
+    for (let i = 0; i < 10; i++) stream.carry();
+    expect(stream.link.lines).toEqual(['SUBSCRIBED 1', 'SUBSCRIBED 2', 'a=1', 'UNSUBSCRIBED 3', 'b=1']);
+    expect(core.metrics()).toMatchObject({ discarded: 1, publishersStopped: 0 });
+  });
+
   it('follows changes of filters when it has seen the topic before', () => {
     const core = new BrokerCore();
     const client = new FakeClient(core);
@@ -213,12 +230,12 @@ describe('back-pressure', () => {
     const { publisher, subscriber } = slowPair(core);
     for (let i = 0; i < 10; i++) publisher.publish('slow/x', `${i}`);
     expect(publisher.link.paused).toBe(true);
-    expect(publisher.inbox.length).toBe(4);
+    expect(publisher.inbox.length).toBe(3);
     expect(core.metrics()).toMatchObject({ publishersStopped: 1, publisherStops: 1, queuedMessages: 4 });
     subscriber.carry(1);
     expect([publisher.link.paused, subscriber.channel.queue.messageCount]).toEqual([true, 3]);
     subscriber.carry(1);
-    expect([publisher.link.paused, subscriber.channel.queue.messageCount]).toEqual([false, 2]);
+    expect([publisher.link.paused, subscriber.channel.queue.messageCount]).toEqual([false, 3]);
     for (let i = 0; i < 10; i++) {
       publisher.pump();
       subscriber.carry();
@@ -250,16 +267,29 @@ describe('back-pressure', () => {
     for (let i = 0; i < 10; i++) other.publish('quick', `${i}`);
     expect([publisher.link.paused, other.link.paused]).toEqual([true, false]);
     fast.carry();
-    expect(fast.link.lines.length).toBe(1 + 6 + 10);
+    expect(fast.link.lines.length).toBe(1 + 7 + 10);
   });
 
-  it('holds at most one message above its bound for each publishing stream [BRK-18]', () => {
+  it('keeps one message of each stopped stream waiting, and takes them in the order they came [BRK-18]', () => {
     const core = new BrokerCore();
     const { subscriber } = slowPair(core);
-    const publishers = Array.from({ length: 5 }, () => new FakeClient(core).open());
-    for (let i = 0; i < 10; i++) for (const publisher of publishers) publisher.publish('slow/x', `${i}`);
-    expect(publishers.every(({ link }) => link.paused)).toBe(true);
-    expect(subscriber.channel.queue.messageCount).toBe(4 + 4);
+    const publishers = ['a', 'b', 'c', 'd', 'e'].map((name) => ({
+      name,
+      stream: new FakeClient(core).open(),
+    }));
+    for (let i = 0; i < 10; i++)
+      for (const { name, stream } of publishers) stream.publish('slow/x', `${name}${i}`);
+    expect(publishers.every(({ stream }) => stream.link.paused)).toBe(true);
+    expect(subscriber.channel.queue.messageCount).toBe(4);
+    subscriber.carry(2);
+    expect(publishers.map(({ stream }) => stream.link.paused)).toEqual([true, false, false, true, true]);
+    for (let i = 0; i < 60; i++) {
+      subscriber.carry(1);
+      for (const { stream } of publishers) stream.pump();
+    }
+    const first = subscriber.link.lines.slice(1, 13).map((line) => line.slice('slow/x='.length));
+    expect(first).toEqual(['a0', 'b0', 'c0', 'd0', 'e0', 'a1', 'b1', 'c1', 'd1', 'e1', 'a2', 'b2']);
+    expect(subscriber.link.lines.length).toBe(51);
   });
 
   it('goes on only when the last of several full queues has drained', () => {
@@ -292,13 +322,13 @@ describe('back-pressure', () => {
       expect(core.metrics()).toMatchObject({
         filters: 0,
         queuedMessages: 0,
-        discarded: 4,
+        discarded: 5,
         publishersStopped: 0,
       });
     },
   );
 
-  it('forgets a stopped publisher that goes', () => {
+  it('forgets a stopped publisher that goes, and its waiting message [BRK-18]', () => {
     const core = new BrokerCore();
     const publishing = new FakeClient(core);
     const publisher = publishing.open();
@@ -307,7 +337,7 @@ describe('back-pressure', () => {
     for (let i = 0; i < 10; i++) publisher.publish('a', `${i}`);
     publishing.disconnect();
     for (let i = 0; i < 10; i++) subscriber.carry();
-    expect(core.metrics()).toMatchObject({ clients: 1, publishersStopped: 0, messagesIn: 1 });
+    expect(core.metrics()).toMatchObject({ clients: 1, publishersStopped: 0, messagesIn: 2, discarded: 1 });
     expect(subscriber.link.lines).toEqual(['SUBSCRIBED 1', 'a=0']);
   });
 
@@ -344,6 +374,7 @@ describe('back-pressure', () => {
     control.carry();
     expect(control.link.lines).toEqual(['PONG 1']);
     subscriber.unsubscribe(2, '#');
+    expect(publisher.link.paused).toBe(false);
     for (let i = 0; i < 5; i++) subscriber.carry();
     publisher.pump();
     publisher.carry();
