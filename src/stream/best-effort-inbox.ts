@@ -1,0 +1,235 @@
+import { type Micros, NEVER } from '../base/time.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import type { FrameReader } from '../wire/frame-reader.ts';
+import { MessageFlag, Space } from '../wire/frame-type.ts';
+import { readVarint, varintLength } from '../wire/varint.ts';
+import type { Assembly } from './assembly.ts';
+import { MESSAGE_COST } from './flow-credit.ts';
+import { Inbox } from './inbox.ts';
+import type { ReadyQueue } from './ready-queue.ts';
+import type { ReceiveContext } from './receive-context.ts';
+import { NO_BYTES, Segment, type SegmentOwner } from './segment.ts';
+
+/** Most sequences that are told apart behind the newest one; what is older counts as late. [STR-22] */
+const WINDOW_SEQUENCES = 16_384;
+
+/**
+ * The best-effort space of the receiving half of a stream. Nothing waits for anything: whole messages are delivered at once. On
+ * an ordered stream a message is delivered only when it is newer than all that were delivered.
+ */
+export class BestEffortInbox extends Inbox implements SegmentOwner {
+  private discarding = false;
+
+  constructor(context: ReceiveContext, ready: ReadyQueue, ordered: boolean) {
+    super(Space.BEST_EFFORT, context, ready, ordered);
+  }
+
+  // ---- frames; each returns 0 or a close code ----
+
+  onRun(frame: FrameReader): number {
+    const { sequence, count, buffer, dataStart } = frame;
+    const end = dataStart + frame.dataLength;
+    const { seen } = this;
+    const simple = sequence >= seen.top && this.assemblies === null;
+    if (!simple) return this.onScatteredRun(frame, end);
+    let bytes = 0;
+    const max = this.context.messageBytesMax;
+    for (let at = dataStart; at < end; ) {
+      const length = readVarint(buffer, at, end);
+      if (length > max) return CloseCode.MESSAGE_TOO_LARGE;
+      bytes += length;
+      at += varintLength(buffer[at]) + length;
+    }
+    this.deliver(this.segment(frame, sequence, count, dataStart, end, true), bytes);
+    return 0;
+  }
+
+  onMessage(frame: FrameReader, now: Micros): number {
+    const { sequence } = frame;
+    if (frame.total > this.context.messageBytesMax) return CloseCode.MESSAGE_TOO_LARGE;
+    if ((frame.flags & MessageFlag.FRAGMENT) !== 0) this.cancelBelow(frame.oldest);
+    if (this.seen.has(sequence)) {
+      this.context.late++;
+      return 0;
+    }
+    const deadline = frame.remaining < 0 ? NEVER : now + frame.remaining;
+    if ((frame.flags & MessageFlag.FRAGMENT) !== 0) return this.onFragment(frame, deadline);
+    if (this.assemblyFor(sequence) !== undefined) this.cancel(sequence);
+    const end = frame.dataStart + frame.dataLength;
+    const segment = this.segment(frame, sequence, 1, frame.dataStart, end, false);
+    segment.deadline = deadline;
+    this.deliver(segment, frame.total);
+    return 0;
+  }
+
+  // ---- the rest ----
+
+  /** The budget takes the memory of an incomplete or unread message. */
+  onEvicted(segment: Segment): void {
+    if (this.assemblyFor(segment.sequence)?.segment === segment) {
+      this.context.evicted++;
+      this.report.add(segment.sequence, 1);
+      this.endAssembly(segment.sequence);
+      this.mark(segment.sequence, 1);
+      return;
+    }
+    this.context.evicted += segment.count;
+    this.report.add(segment.sequence, segment.count);
+    this.ready.count -= segment.count;
+    this.context.wasteBytes -= segment.waste;
+    segment.waste = 0;
+  }
+
+  /** Frees a segment that was delivered and will not be read. */
+  freeSegment(segment: Segment): void {
+    this.context.budget.release(segment);
+    this.context.wasteBytes -= segment.waste;
+    segment.waste = 0;
+    segment.count = 0;
+    segment.buffer = NO_BYTES;
+  }
+
+  discard(): void {
+    this.discarding = true;
+    this.earliest = NEVER;
+    if (this.assemblies !== null) for (const sequence of this.assemblies.keys()) this.cancel(sequence);
+  }
+
+  /** Gives up incomplete messages whose deadline has come. */
+  expire(now: Micros): void {
+    if (now < this.earliest) return;
+    this.earliest = NEVER;
+    if (this.assemblies === null) return;
+    for (const [sequence, assembly] of this.assemblies) {
+      if (assembly.deadline > now) {
+        this.watch(assembly.deadline);
+        continue;
+      }
+      this.cancel(sequence);
+      this.noteExpired(sequence);
+    }
+  }
+
+  noteExpired(sequence: number): void {
+    this.context.expired++;
+    this.report.add(sequence, 1);
+  }
+
+  // ---- inside ----
+
+  private onFragment(frame: FrameReader, deadline: Micros): number {
+    const { sequence, total } = frame;
+    let assembly = this.assemblyFor(sequence);
+    if (assembly === undefined) {
+      if (this.discarding) return 0;
+      assembly = this.admitAssembly(frame);
+      if (assembly === undefined) return 0;
+    } else if (!assembly.agrees(total, frame.flags)) {
+      return CloseCode.FRAME_ENCODING_ERROR;
+    }
+    assembly.deadline = deadline;
+    this.watch(deadline);
+    if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, frame.offset)) return 0;
+    this.cancel(sequence);
+    const segment = new Segment(Space.BEST_EFFORT, sequence, 1, assembly.buffer, 0, total, false);
+    segment.deadline = deadline;
+    this.deliver(segment, total);
+    return 0;
+  }
+
+  /** Begins an incomplete message; undefined when the budget has no room for it at all. */
+  private admitAssembly(frame: FrameReader): Assembly | undefined {
+    const { sequence, total } = frame;
+    const segment = new Segment(Space.BEST_EFFORT, sequence, 0, NO_BYTES, 0, 0, false);
+    segment.owner = this;
+    if (!this.context.budget.admit(segment, total + MESSAGE_COST)) {
+      this.context.evicted++;
+      this.report.add(sequence, 1);
+      this.mark(sequence, 1);
+      return undefined;
+    }
+    const assembly = this.startAssembly(frame);
+    assembly.segment = segment;
+    return assembly;
+  }
+
+  /** Takes what is new of a run that is not simply newer than everything before. */
+  private onScatteredRun(frame: FrameReader, end: number): number {
+    const { buffer } = frame;
+    let sequence = frame.sequence;
+    let from = -1;
+    let first = sequence;
+    let bytes = 0;
+    let at = frame.dataStart;
+    for (; at < end; sequence++) {
+      const length = readVarint(buffer, at, end);
+      if (length > this.context.messageBytesMax) return CloseCode.MESSAGE_TOO_LARGE;
+      if (this.seen.has(sequence)) {
+        this.context.late++;
+        if (from >= 0) this.deliver(this.segment(frame, first, sequence - first, from, at, true), bytes);
+        from = -1;
+      } else {
+        if (this.assemblyFor(sequence) !== undefined) this.cancel(sequence);
+        if (from < 0) {
+          from = at;
+          first = sequence;
+          bytes = 0;
+        }
+        bytes += length;
+      }
+      at += varintLength(buffer[at]) + length;
+    }
+    if (from >= 0) this.deliver(this.segment(frame, first, sequence - first, from, at, true), bytes);
+    return 0;
+  }
+
+  /** Delivers messages that were not seen before, `bytes` long together. */
+  private deliver(segment: Segment, bytes: number): void {
+    const { sequence, count } = segment;
+    this.mark(sequence, count);
+    if (this.discarding) return;
+    this.bound(segment);
+    segment.owner = this;
+    if (!this.context.budget.admit(segment, bytes + count * MESSAGE_COST)) {
+      this.context.evicted += count;
+      this.report.add(sequence, count);
+      this.context.wasteBytes -= segment.waste;
+      return;
+    }
+    this.ready.push(segment);
+  }
+
+  /** Counts sequences as seen. On an ordered stream nothing below them will be delivered any more. */
+  private mark(first: number, count: number): void {
+    const { seen } = this;
+    const end = first + count;
+    if (this.ordered) {
+      seen.raise(end);
+      this.cancelBelow(end);
+      return;
+    }
+    if (seen.contiguous && first === seen.floor) {
+      seen.advance(count);
+      return;
+    }
+    seen.raise(end - WINDOW_SEQUENCES);
+    seen.add(Math.max(first, seen.floor), end);
+    seen.settle();
+  }
+
+  /** Gives up incomplete messages below `oldest`: the sender has, or they are too late. */
+  private cancelBelow(oldest: number): void {
+    if (this.assemblies === null) return;
+    for (const sequence of this.assemblies.keys()) {
+      if (sequence >= oldest) continue;
+      this.cancel(sequence);
+      this.context.late++;
+    }
+  }
+
+  private cancel(sequence: number): void {
+    const { segment } = this.assemblyFor(sequence)!;
+    this.endAssembly(sequence);
+    this.context.budget.release(segment!);
+  }
+}

@@ -1,0 +1,42 @@
+import { RangeSet } from '../base/ranges.ts';
+import { FrameType, type Space } from '../wire/frame-type.ts';
+import { CONTROL_FRAME_BYTES_MAX, writeDropped } from '../wire/frame-writer.ts';
+import type { SentFrames } from './sent-frames.ts';
+
+/** Ranges to report at once. With more the oldest are forgotten: a report only spares the sender work. */
+const RANGES_MAX = 256;
+
+/** Messages of one space that the receiver gave up and has to report, until the report is acknowledged. [STR-18] */
+export class DroppedReport {
+  private readonly space: Space;
+  private readonly ranges = new RangeSet();
+
+  constructor(space: Space) {
+    this.space = space;
+  }
+
+  get due(): boolean {
+    return this.ranges.size > 0;
+  }
+
+  add(first: number, count: number): void {
+    this.ranges.add(first, first + count);
+    if (this.ranges.size > RANGES_MAX) this.ranges.shiftRange();
+  }
+
+  clear(): void {
+    this.ranges.clear();
+  }
+
+  write(out: Uint8Array, start: number, limit: number, stream: number, sent: SentFrames): number {
+    let at = start;
+    while (this.ranges.size > 0 && limit - at >= CONTROL_FRAME_BYTES_MAX) {
+      const first = this.ranges.start(0);
+      const count = this.ranges.end(0) - first;
+      at = writeDropped(out, at, stream, this.space, first, count);
+      sent.add(FrameType.DROPPED, stream, first, count, this.space);
+      this.ranges.shiftRange();
+    }
+    return at;
+  }
+}

@@ -1,0 +1,326 @@
+import { RangeSet } from '../base/ranges.ts';
+import { type Micros, NEVER } from '../base/time.ts';
+import { Space } from '../wire/frame-type.ts';
+import { varintSize, writeVarint } from '../wire/varint.ts';
+import { MESSAGE_COST } from './flow-credit.ts';
+import { Mark, MessageRecords } from './message-records.ts';
+import { Outcome } from './outcome.ts';
+import type { SendContext } from './send-context.ts';
+import type { Slab } from './slab.ts';
+
+/** Messages up to this length share slabs; longer ones have memory of their own. */
+const SHARED_BYTES_MAX = 4_096;
+
+/**
+ * One sequence space of the sending half of a stream: takes messages in, and hears what became of them. {@link OutboxPacker}
+ * adds how they get into packets.
+ */
+export class Outbox extends MessageRecords {
+  readonly space: Space;
+  protected readonly context: SendContext;
+  /** Sequence number that the next message to be sent for the first time gets. */
+  nextSequence = 0;
+  /** Bytes that were not sent yet, and the fixed cost of their messages. */
+  queuedBytes = 0;
+  /** When the youngest sent message is sent only up to here, the offset to go on at; else 0. */
+  protected cutAt = 0;
+  /** Sequences of reliable messages of which something is lost and to be sent again. */
+  protected readonly lost = new RangeSet();
+  /** Sequences that an ABANDON frame has to tell. */
+  protected readonly abandoned = new RangeSet();
+  /** No deadline is earlier than this. */
+  protected earliest: Micros = NEVER;
+  /** The slab that still takes messages. */
+  private open: Slab | null = null;
+
+  constructor(space: Space, context: SendContext) {
+    super();
+    this.space = space;
+    this.context = context;
+  }
+
+  /** Takes a message in. `transfer` gives `data` away instead of copying it. */
+  push(data: Uint8Array, deadline: Micros, transfer: boolean, trackingId: number): void {
+    const length = data.length;
+    let i: number;
+    if (length > SHARED_BYTES_MAX) {
+      const slab = transfer ? this.context.slabs.adopt(data) : this.context.slabs.takeFor(length);
+      if (!transfer) slab.bytes.set(data);
+      slab.live = 1;
+      i = this.append(slab, 0, length, 0);
+    } else {
+      const slab = this.openSlab(length);
+      const at = writeVarint(slab.bytes, slab.used, length);
+      if (length > 0) slab.bytes.set(data, at);
+      slab.used = at + length;
+      slab.live++;
+      i = this.append(slab, at, length, Mark.PREFIXED);
+    }
+    this.queuedBytes += length + MESSAGE_COST;
+    if (trackingId > 0) this.setTrackingId(i, trackingId);
+    if (deadline !== NEVER) {
+      this.setDeadline(i, deadline);
+      if (deadline < this.earliest) this.earliest = deadline;
+    }
+  }
+
+  /** True while a message waits for its first transmission, or for the rest of it. */
+  get hasUnsent(): boolean {
+    return this.queued > 0 || this.cutAt > 0;
+  }
+
+  get hasLost(): boolean {
+    return this.lost.size > 0;
+  }
+
+  get hasAbandoned(): boolean {
+    return this.abandoned.size > 0;
+  }
+
+  /** True when nothing is queued and everything sent is settled. */
+  get empty(): boolean {
+    return this.flight + this.queued === 0;
+  }
+
+  /** Deadline of the message that would be sent next. */
+  get headDeadline(): Micros {
+    if (this.cutAt > 0) return this.deadlineOf(this.index(this.flight - 1));
+    return this.queued > 0 ? this.deadlineOf(this.index(this.flight)) : NEVER;
+  }
+
+  /** Earliest time at which {@link expire} may have something to do. */
+  get nextTimeout(): Micros {
+    return this.earliest;
+  }
+
+  /** What the peer must have credit for before the next message goes out, or 0. */
+  get headCharge(): number {
+    return this.queued > 0 ? this.lengths[this.index(this.flight)] + MESSAGE_COST : 0;
+  }
+
+  /** Whole messages [first, first + count) are acknowledged. */
+  onAcked(first: number, count: number): void {
+    const end = first + count;
+    for (let r = this.find(first); r < this.flight; r++) {
+      const i = this.index(r);
+      if (this.sequences[i] >= end) break;
+      if ((this.marks[i] & Mark.SETTLED) === 0) this.settle(r, i, Outcome.ACKNOWLEDGED);
+    }
+    if (this.lost.size > 0) this.lost.remove(first, end);
+    if (this.abandoned.size > 0) this.abandoned.remove(first, end);
+    this.dropSettled();
+  }
+
+  onFragmentAcked(sequence: number, offset: number, length: number): void {
+    const r = this.placeOf(sequence);
+    if (r < 0) return;
+    const i = this.index(r);
+    const parts = this.partsOf(i);
+    parts.ackedBytes += parts.acked.add(offset, offset + length);
+    if (parts.lost.size > 0) parts.lost.remove(offset, offset + length);
+    if (parts.ackedBytes === this.lengths[i]) this.onAcked(sequence, 1);
+  }
+
+  /** Whole messages [first, first + count) are lost. */
+  onLost(first: number, count: number, now: Micros): void {
+    const end = first + count;
+    for (let r = this.find(first); r < this.flight; r++) {
+      const i = this.index(r);
+      if (this.sequences[i] >= end) break;
+      if ((this.marks[i] & (Mark.SETTLED | Mark.ABANDONED)) === 0)
+        this.loseBytes(r, i, 0, this.lengths[i], now);
+    }
+    this.dropSettled();
+  }
+
+  onFragmentLost(sequence: number, offset: number, length: number, now: Micros): void {
+    const r = this.placeOf(sequence);
+    if (r < 0) return;
+    const i = this.index(r);
+    if ((this.marks[i] & Mark.ABANDONED) === 0) this.loseBytes(r, i, offset, length, now);
+    this.dropSettled();
+  }
+
+  /** The peer knows that [first, first + count) will not come. */
+  onAbandonAcked(first: number, count: number): void {
+    const end = first + count;
+    for (let r = this.find(first); r < this.flight; r++) {
+      const i = this.index(r);
+      if (this.sequences[i] >= end) break;
+      const marks = this.marks[i];
+      if ((marks & Mark.ABANDONED) !== 0 && (marks & Mark.SETTLED) === 0) this.settle(r, i, Outcome.EXPIRED);
+    }
+    this.abandoned.remove(first, end);
+    this.dropSettled();
+  }
+
+  onAbandonLost(first: number, count: number): void {
+    const end = first + count;
+    for (let r = this.find(first); r < this.flight; r++) {
+      const i = this.index(r);
+      if (this.sequences[i] >= end) break;
+      const marks = this.marks[i];
+      if ((marks & Mark.ABANDONED) !== 0 && (marks & Mark.SETTLED) === 0) {
+        this.abandoned.add(this.sequences[i], this.sequences[i] + 1);
+      }
+    }
+  }
+
+  /** The peer gave up [first, first + count), which were sent: they need no more work. */
+  onDropped(first: number, count: number): void {
+    const end = first + count;
+    for (let r = this.find(first); r < this.flight; r++) {
+      const i = this.index(r);
+      if (this.sequences[i] >= end) break;
+      if ((this.marks[i] & Mark.SETTLED) !== 0) continue;
+      this.context.dropped++;
+      this.settle(r, i, Outcome.DROPPED);
+    }
+    this.lost.remove(first, end);
+    this.abandoned.remove(first, end);
+    this.dropSettled();
+  }
+
+  /** Ends the lifetime of messages whose deadline has come. */
+  expire(now: Micros): void {
+    if (now < this.earliest) return;
+    let earliest = NEVER;
+    const count = this.flight + this.queued;
+    for (let r = 0; r < count; r++) {
+      const i = this.index(r);
+      const marks = this.marks[i];
+      if ((marks & Mark.LIFETIME) === 0 || (marks & (Mark.SETTLED | Mark.ABANDONED)) !== 0) continue;
+      const deadline = this.deadlineOf(i);
+      if (deadline > now) {
+        if (deadline < earliest) earliest = deadline;
+      } else if (r < this.flight) {
+        this.abandon(r, i);
+      } else {
+        this.discard(i);
+        this.settleVoid(i, Outcome.EXPIRED);
+        this.context.expired++;
+      }
+    }
+    this.earliest = earliest;
+    this.absorbVoids();
+    this.dropSettled();
+  }
+
+  /** Gives up everything: what was not sent vanishes, what was sent is abandoned. */
+  reset(): void {
+    const count = this.flight + this.queued;
+    for (let r = 0; r < count; r++) {
+      const i = this.index(r);
+      if ((this.marks[i] & (Mark.SETTLED | Mark.ABANDONED)) !== 0) continue;
+      if (r < this.flight) {
+        this.abandon(r, i);
+      } else {
+        this.discard(i);
+        this.settleVoid(i, Outcome.DROPPED);
+      }
+    }
+    this.earliest = NEVER;
+    this.absorbVoids();
+    this.dropSettled();
+  }
+
+  /** Waits no longer for a sent message: reliable ones are announced as abandoned, best-effort ones just end. */
+  protected abandon(r: number, i: number): void {
+    if (this.space === Space.BEST_EFFORT) {
+      this.context.expired++;
+      this.settle(r, i, Outcome.EXPIRED);
+      return;
+    }
+    const sequence = this.sequences[i];
+    this.context.expired++;
+    this.endCut(r, i);
+    this.releaseBytes(i);
+    this.marks[i] |= Mark.ABANDONED;
+    this.lost.remove(sequence, sequence + 1);
+    this.abandoned.add(sequence, sequence + 1);
+  }
+
+  /** Void records that have come to the front of the queue count as sent, so that they are dropped in their turn. */
+  protected absorbVoids(): void {
+    while (this.queued > 0 && this.cutAt === 0) {
+      const i = this.index(this.flight);
+      if ((this.marks[i] & Mark.VOID) === 0) return;
+      this.sequences[i] = this.nextSequence;
+      this.flight++;
+      this.queued--;
+    }
+  }
+
+  /** An unsent message ends. */
+  protected discard(i: number): void {
+    this.queuedBytes -= this.lengths[i] + MESSAGE_COST;
+    this.releaseBytes(i);
+  }
+
+  protected settleVoid(i: number, outcome: Outcome): void {
+    this.report(i, outcome);
+    this.marks[i] |= Mark.VOID | Mark.SETTLED;
+  }
+
+  /** Lets go of a message's bytes; harmless when it was done before. */
+  protected releaseBytes(i: number): void {
+    const slab = this.slabs[i];
+    if (slab === null) return;
+    this.slabs[i] = null;
+    if (--slab.live > 0) return;
+    if (slab === this.open) this.open = null;
+    this.context.slabs.give(slab);
+  }
+
+  private settle(r: number, i: number, outcome: Outcome): void {
+    this.endCut(r, i);
+    this.releaseBytes(i);
+    this.report(i, outcome);
+    this.marks[i] |= Mark.SETTLED;
+  }
+
+  private report(i: number, outcome: Outcome): void {
+    if ((this.marks[i] & Mark.TRACKED) !== 0) {
+      this.context.outcomes.push((this.trackingIds as Float64Array)[i], outcome);
+    }
+  }
+
+  /** When the record at `r` is the one that is partly sent, its rest is not sent. */
+  private endCut(r: number, i: number): void {
+    if (this.cutAt === 0 || r !== this.flight - 1) return;
+    this.queuedBytes -= this.lengths[i] - this.cutAt;
+    this.cutAt = 0;
+  }
+
+  private loseBytes(r: number, i: number, offset: number, length: number, now: Micros): void {
+    if (this.space === Space.BEST_EFFORT) {
+      this.context.lost++;
+      this.settle(r, i, Outcome.LOST);
+    } else if (this.deadlineOf(i) <= now) {
+      this.abandon(r, i);
+    } else {
+      const sequence = this.sequences[i];
+      this.lost.add(sequence, sequence + 1);
+      if ((this.marks[i] & Mark.PARTS) === 0) return;
+      const parts = this.partsOf(i);
+      if (!parts.acked.covers(offset, offset + length)) parts.lost.add(offset, offset + length);
+      else if (parts.lost.size === 0) this.lost.remove(sequence, sequence + 1);
+    }
+  }
+
+  /** Place of the unsettled sent record with this sequence number, or -1. */
+  private placeOf(sequence: number): number {
+    const r = this.find(sequence);
+    if (r >= this.flight) return -1;
+    const i = this.index(r);
+    return this.sequences[i] === sequence && (this.marks[i] & Mark.SETTLED) === 0 ? r : -1;
+  }
+
+  private openSlab(length: number): Slab {
+    const need = length + varintSize(length);
+    const open = this.open;
+    if (open !== null && open.used + need <= open.bytes.length) return open;
+    this.open = this.context.slabs.takeShared(open === null, need);
+    return this.open;
+  }
+}

@@ -1,0 +1,38 @@
+import type { BestEffortBudget } from './best-effort-budget.ts';
+import type { FlowWindow } from './flow-window.ts';
+
+/** What the receiving halves of all streams of one connection share. */
+export class ReceiveContext {
+  /** The connection's window: everything in the reliable spaces is charged here as well. */
+  readonly window: FlowWindow;
+  readonly budget: BestEffortBudget;
+  /** The limit that we advertised. [FRM-7] */
+  readonly messageBytesMax: number;
+  /**
+   * Bytes of datagrams that are kept alive by small messages in them and that nobody is charged for. Above `wasteBytesMax` messages
+   * are copied out. [STR-14]
+   */
+  wasteBytes = 0;
+  readonly wasteBytesMax: number;
+
+  /** Messages whose lifetime ended before they were complete, in order and read. */
+  expired = 0;
+  /** Messages that had been received before. */
+  duplicates = 0;
+  /** Best-effort messages that came too late: behind a newer one of an ordered stream, or too far behind. */
+  late = 0;
+  /** Best-effort messages that had to give way to the budget. */
+  evicted = 0;
+
+  constructor(
+    window: FlowWindow,
+    budget: BestEffortBudget,
+    messageBytesMax: number,
+    wasteBytesMax = 262_144,
+  ) {
+    this.window = window;
+    this.budget = budget;
+    this.messageBytesMax = messageBytesMax;
+    this.wasteBytesMax = wasteBytesMax;
+  }
+}

@@ -1,0 +1,255 @@
+import type { Micros } from '../base/time.ts';
+import type { FrameReader } from '../wire/frame-reader.ts';
+import { FrameType, MessageFlag, Space } from '../wire/frame-type.ts';
+import { CONTROL_FRAME_BYTES_MAX, writeMaxStreamData, writeStopSending } from '../wire/frame-writer.ts';
+import { readVarint, varintLength } from '../wire/varint.ts';
+import { BestEffortInbox } from './best-effort-inbox.ts';
+import { MESSAGE_COST } from './flow-credit.ts';
+import { FlowWindow } from './flow-window.ts';
+import { ReadyQueue } from './ready-queue.ts';
+import type { ReceiveContext } from './receive-context.ts';
+import { ReliableInbox } from './reliable-inbox.ts';
+import type { Segment } from './segment.ts';
+import type { SentFrames } from './sent-frames.ts';
+
+/** Fixed things of a receiving half. */
+export interface ReceiveStreamOptions {
+  readonly id: number;
+  readonly ordered: boolean;
+  /** Our initial_max_stream_data. */
+  readonly windowBytes: number;
+}
+
+/**
+ * The receiving half of a stream. The connection hands in frames with the `on...` methods, each of which returns 0 or the code to
+ * close with; the application takes messages out with {@link read}.
+ */
+export class ReceiveStream {
+  readonly id: number;
+  readonly ordered: boolean;
+  readonly window: FlowWindow;
+  /** Code of the peer's STREAM_RESET; -1 without one. */
+  resetCode = -1;
+  private readonly context: ReceiveContext;
+  private readonly ready = new ReadyQueue();
+  private readonly reliable: ReliableInbox;
+  private bestEffort: BestEffortInbox | null = null;
+  private stopState: number = Told.NOT_WANTED;
+  private stopCode = 0;
+  private limitLost = false;
+
+  constructor(context: ReceiveContext, options: ReceiveStreamOptions) {
+    this.id = options.id;
+    this.ordered = options.ordered;
+    this.context = context;
+    this.window = new FlowWindow(options.windowBytes);
+    this.reliable = new ReliableInbox(context, this.ready, options.ordered, this.window);
+  }
+
+  // ---- the application's side ----
+
+  /** Messages that {@link read} can take, some of which may have expired. */
+  get readable(): number {
+    return this.ready.count;
+  }
+
+  /**
+   * Takes the next message, or null when there is none now. The bytes belong to the caller; a small message shares the memory of the
+   * datagram that brought it, so what is kept for long should be copied.
+   */
+  read(now: Micros): Uint8Array | null {
+    for (;;) {
+      const segment = this.ready.head;
+      if (segment === null) return null;
+      if (segment.count === 0) this.ready.shift();
+      else if (segment.deadline <= now) this.expireHead(segment);
+      else return this.takeFrom(segment);
+    }
+  }
+
+  /** Asks the peer to stop; what has come and will come is thrown away. [STR-25] */
+  stop(code: number): void {
+    if (this.stopState !== Told.NOT_WANTED) return;
+    this.stopCode = code;
+    this.stopState = this.reliable.complete || this.resetCode >= 0 ? Told.ACKED : Told.WANTED;
+    this.discard();
+  }
+
+  /** True when the peer has ended the stream and everything was read. */
+  get ended(): boolean {
+    return this.reliable.complete && this.ready.count === 0;
+  }
+
+  /** True when nothing more can come in or go out: the half can be forgotten. */
+  get finished(): boolean {
+    return this.ended && !this.droppedDue;
+  }
+
+  // ---- the connection's side ----
+
+  /** MESSAGES of either space. */
+  onMessages(frame: FrameReader): number {
+    return frame.type === FrameType.MESSAGES ? this.reliable.onRun(frame) : this.bestEffortInbox.onRun(frame);
+  }
+
+  /** MESSAGE of either space. */
+  onMessage(frame: FrameReader, now: Micros): number {
+    if ((frame.flags & MessageFlag.BEST_EFFORT) === 0) return this.reliable.onMessage(frame, now);
+    return this.bestEffortInbox.onMessage(frame, now);
+  }
+
+  onAbandon(frame: FrameReader): number {
+    return this.reliable.onAbandon(frame);
+  }
+
+  /** STREAM_FIN. */
+  onFin(end: number): number {
+    return this.reliable.onEnd(end);
+  }
+
+  /** STREAM_RESET: unread messages are thrown away. */
+  onReset(code: number, end: number): number {
+    const error = this.reliable.onEnd(end);
+    if (error !== 0 || this.resetCode >= 0) return error;
+    this.resetCode = code;
+    this.discard();
+    return 0;
+  }
+
+  /** STREAM_DATA_BLOCKED. */
+  onBlocked(limit: number): void {
+    this.window.onBlocked(limit);
+  }
+
+  /** True when {@link writeControl} has something to write. */
+  get controlDue(): boolean {
+    if (this.stopState === Told.WANTED) return !this.reliable.complete;
+    return (this.window.due || this.limitLost) && this.reliable.finalEnd < 0;
+  }
+
+  /** Writes MAX_STREAM_DATA and STOP_SENDING. Returns the new offset. */
+  writeControl(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
+    let at = start;
+    if (this.stopState === Told.WANTED && limit - at >= CONTROL_FRAME_BYTES_MAX) {
+      at = writeStopSending(out, at, this.id, this.stopCode);
+      sent.add(FrameType.STOP_SENDING, this.id, 0, 0, 0);
+      this.stopState = Told.SENT;
+    }
+    if (
+      (this.window.due || this.limitLost) &&
+      this.reliable.finalEnd < 0 &&
+      limit - at >= CONTROL_FRAME_BYTES_MAX
+    ) {
+      const allowed = this.window.announce();
+      this.limitLost = false;
+      at = writeMaxStreamData(out, at, this.id, allowed);
+      sent.add(FrameType.MAX_STREAM_DATA, this.id, allowed, 0, 0);
+    }
+    return at;
+  }
+
+  /** True when {@link writeDropped} has something to write: it belongs into every packet that carries an ACK, ahead of it. [STR-18] */
+  get droppedDue(): boolean {
+    return this.reliable.report.due || (this.bestEffort?.report.due ?? false);
+  }
+
+  writeDropped(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
+    const at = this.reliable.report.write(out, start, limit, this.id, sent);
+    return this.bestEffort === null ? at : this.bestEffort.report.write(out, at, limit, this.id, sent);
+  }
+
+  /** The packet that held this frame of ours is acknowledged. */
+  onAcked(kind: number, _a: number, _b: number, _c: number): void {
+    if (kind === FrameType.STOP_SENDING) this.stopState = Told.ACKED;
+  }
+
+  /** The packet that held this frame of ours is lost. */
+  onLost(kind: number, a: number, b: number, c: number): void {
+    switch (kind) {
+      case FrameType.STOP_SENDING:
+        if (this.stopState === Told.SENT) this.stopState = Told.WANTED;
+        break;
+      case FrameType.MAX_STREAM_DATA:
+        if (a === this.window.announced) this.limitLost = true;
+        break;
+      case FrameType.DROPPED:
+        (c === Space.RELIABLE ? this.reliable : this.bestEffort)?.report.add(a, b);
+        break;
+    }
+  }
+
+  /** When {@link onTimeout} is to be called at the latest. */
+  nextTimeout(): Micros {
+    const next = Math.min(this.ready.earliest, this.reliable.nextTimeout);
+    return this.bestEffort === null ? next : Math.min(next, this.bestEffort.nextTimeout);
+  }
+
+  /** Gives up messages whose deadline has come. */
+  onTimeout(now: Micros): void {
+    this.reliable.expire(now);
+    this.bestEffort?.expire(now);
+    if (this.ready.earliest > now) return;
+    for (let segment = this.ready.takeExpired(now); segment !== null; segment = segment.next) {
+      if (segment.count > 0) this.giveUp(segment);
+    }
+  }
+
+  // ---- inside ----
+
+  private get bestEffortInbox(): BestEffortInbox {
+    if (this.bestEffort === null) {
+      this.bestEffort = new BestEffortInbox(this.context, this.ready, this.ordered);
+      if (this.stopState !== Told.NOT_WANTED || this.resetCode >= 0) this.bestEffort.discard();
+    }
+    return this.bestEffort;
+  }
+
+  private takeFrom(segment: Segment): Uint8Array {
+    const { buffer } = segment;
+    let start = segment.at;
+    let length = segment.end - start;
+    if (segment.prefixed) {
+      length = readVarint(buffer, start, segment.end);
+      start += varintLength(buffer[start]);
+    }
+    segment.at = start + length;
+    segment.sequence++;
+    segment.count--;
+    this.ready.count--;
+    const charge = length + MESSAGE_COST;
+    if (segment.space === Space.RELIABLE) this.reliable.free(charge);
+    else this.context.budget.shrink(segment, charge);
+    if (segment.count === 0) {
+      this.ready.shift();
+      this.context.wasteBytes -= segment.waste;
+      if (segment.space === Space.BEST_EFFORT) this.context.budget.release(segment);
+    }
+    return new Uint8Array(buffer.buffer, buffer.byteOffset + start, length);
+  }
+
+  private expireHead(segment: Segment): void {
+    this.ready.shift();
+    this.ready.count -= segment.count;
+    this.giveUp(segment);
+  }
+
+  /** A delivered message was not read in time. */
+  private giveUp(segment: Segment): void {
+    const inbox = segment.space === Space.RELIABLE ? this.reliable : this.bestEffort!;
+    inbox.noteExpired(segment.sequence);
+    inbox.freeSegment(segment);
+  }
+
+  private discard(): void {
+    for (let segment = this.ready.takeAll(); segment !== null; segment = segment.next) {
+      if (segment.count === 0) continue;
+      if (segment.space === Space.RELIABLE) this.reliable.freeSegment(segment);
+      else this.bestEffort!.freeSegment(segment);
+    }
+    this.reliable.discard();
+    this.bestEffort?.discard();
+  }
+}
+
+/** How far the peer has been told of something. */
+const Told = { NOT_WANTED: 0, WANTED: 1, SENT: 2, ACKED: 3 } as const;

@@ -1,0 +1,318 @@
+import { type Micros, NEVER } from '../base/time.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import type { FrameReader } from '../wire/frame-reader.ts';
+import { MessageFlag, Space } from '../wire/frame-type.ts';
+import { readVarint, varintLength } from '../wire/varint.ts';
+import type { Assembly } from './assembly.ts';
+import { MESSAGE_COST } from './flow-credit.ts';
+import type { FlowWindow } from './flow-window.ts';
+import { Inbox } from './inbox.ts';
+import type { ReadyQueue } from './ready-queue.ts';
+import type { ReceiveContext } from './receive-context.ts';
+import { NO_BYTES, Segment } from './segment.ts';
+
+/**
+ * The reliable space of the receiving half of a stream. Every sequence is charged when it is first seen and freed when its message is
+ * read or given up; what is out of order on an ordered stream is held until the gap closes.
+ */
+export class ReliableInbox extends Inbox {
+  /** The stream's end: how many sequences its reliable space has; -1 while unknown. */
+  finalEnd = -1;
+  /** Nobody will read: what comes is only counted. */
+  private discarding = false;
+  private readonly window: FlowWindow;
+  /** Most sequences from the floor on. [STR-12] */
+  private readonly spanMax: number;
+  /** Ordered streams: complete messages behind a gap, by their first sequence. */
+  private held: Map<number, Segment> | null = null;
+  /** End of what {@link take} delivered last without holding it. */
+  private deliveredTo = 0;
+
+  constructor(context: ReceiveContext, ready: ReadyQueue, ordered: boolean, window: FlowWindow) {
+    super(Space.RELIABLE, context, ready, ordered);
+    this.window = window;
+    this.spanMax = Math.max(1, Math.floor(window.windowBytes / MESSAGE_COST));
+  }
+
+  /** True when every sequence up to the stream's end was seen. */
+  get complete(): boolean {
+    return this.finalEnd >= 0 && this.seen.floor >= this.finalEnd;
+  }
+
+  // ---- frames; each returns 0 or a close code ----
+
+  onRun(frame: FrameReader): number {
+    const { sequence, count, buffer, dataStart } = frame;
+    const error = this.checkRange(sequence, count);
+    if (error !== 0) return error;
+    const end = dataStart + frame.dataLength;
+    if (
+      !this.seen.contiguous ||
+      sequence !== this.seen.floor ||
+      this.assemblies !== null ||
+      this.discarding
+    ) {
+      return this.onScatteredRun(frame, end);
+    }
+    let bytes = 0;
+    const max = this.context.messageBytesMax;
+    for (let at = dataStart; at < end; ) {
+      const length = readVarint(buffer, at, end);
+      if (length > max) return CloseCode.MESSAGE_TOO_LARGE;
+      bytes += length;
+      at += varintLength(buffer[at]) + length;
+    }
+    if (!this.charge(bytes + count * MESSAGE_COST)) return CloseCode.FLOW_CONTROL_ERROR;
+    this.seen.advance(count);
+    const segment = this.segment(frame, sequence, count, dataStart, end, true);
+    this.bound(segment);
+    this.ready.push(segment);
+    return 0;
+  }
+
+  onMessage(frame: FrameReader, now: Micros): number {
+    const { sequence } = frame;
+    const error = this.checkRange(sequence, 1);
+    if (error !== 0) return error;
+    if (frame.total > this.context.messageBytesMax) return CloseCode.MESSAGE_TOO_LARGE;
+    if (this.seen.has(sequence)) {
+      this.context.duplicates++;
+      return 0;
+    }
+    const deadline = frame.remaining < 0 ? NEVER : now + frame.remaining;
+    if ((frame.flags & MessageFlag.FRAGMENT) !== 0) return this.onFragment(frame, deadline);
+    const fault = this.chargeOnce(sequence, frame.total);
+    if (fault !== 0) return fault;
+    const end = frame.dataStart + frame.dataLength;
+    const segment = this.segment(frame, sequence, 1, frame.dataStart, end, false);
+    segment.deadline = deadline;
+    this.take(segment);
+    this.afterArrival();
+    return 0;
+  }
+
+  /** [STR-17] */
+  onAbandon(frame: FrameReader): number {
+    const { sequence, count, buffer, dataStart } = frame;
+    const error = this.checkRange(sequence, count);
+    if (error !== 0) return error;
+    const end = dataStart + frame.dataLength;
+    let at = dataStart;
+    for (let i = 0; i < count; i++) {
+      const length = readVarint(buffer, at, end);
+      at += varintLength(buffer[at]);
+      if (this.seen.has(sequence + i)) continue;
+      const fault = this.chargeOnce(sequence + i, length);
+      if (fault !== 0) return fault;
+      this.free(length + MESSAGE_COST);
+      this.seen.add(sequence + i, sequence + i + 1);
+    }
+    this.afterArrival();
+    return 0;
+  }
+
+  /** The stream ends before sequence `end`. */
+  onEnd(end: number): number {
+    if (end < this.seen.top || (this.finalEnd >= 0 && this.finalEnd !== end))
+      return CloseCode.FINAL_SIZE_ERROR;
+    if (this.assemblies !== null) {
+      for (const sequence of this.assemblies.keys()) if (sequence >= end) return CloseCode.FINAL_SIZE_ERROR;
+    }
+    this.finalEnd = end;
+    return 0;
+  }
+
+  // ---- what the application does ----
+
+  /** Returns the credit of a message that was read or given up. */
+  free(bytes: number): void {
+    this.window.free(bytes);
+    this.context.window.free(bytes);
+  }
+
+  /** Nobody will read any more: frees what is held, and from now on everything that comes. */
+  discard(): void {
+    this.discarding = true;
+    this.earliest = NEVER;
+    if (this.held !== null) for (const segment of this.held.values()) this.freeSegment(segment);
+    this.held = null;
+    if (this.assemblies !== null) {
+      for (const assembly of this.assemblies.values()) {
+        this.free(assembly.buffer.length + MESSAGE_COST);
+        this.seen.add(assembly.sequence, assembly.sequence + 1);
+      }
+      this.assemblies = null;
+    }
+    this.seen.settle();
+  }
+
+  /** Frees a segment that was delivered, or held, and not read. */
+  freeSegment(segment: Segment): void {
+    this.context.wasteBytes -= segment.waste;
+    segment.waste = 0;
+    let at = segment.at;
+    for (; segment.count > 0; segment.count--) {
+      const length = segment.prefixed ? readVarint(segment.buffer, at, segment.end) : segment.end - at;
+      if (segment.prefixed) at += varintLength(segment.buffer[at]) + length;
+      this.free(length + MESSAGE_COST);
+    }
+    segment.buffer = NO_BYTES;
+  }
+
+  /** Gives up what is held or incomplete and whose deadline has come. */
+  expire(now: Micros): void {
+    if (now < this.earliest) return;
+    this.earliest = NEVER;
+    if (this.held !== null) {
+      for (const [sequence, segment] of this.held) {
+        if (segment.deadline > now) {
+          this.watch(segment.deadline);
+          continue;
+        }
+        this.held.delete(sequence);
+        this.freeSegment(segment);
+        this.noteExpired(sequence);
+      }
+      if (this.held.size === 0) this.held = null;
+    }
+    if (this.assemblies !== null) {
+      for (const [sequence, assembly] of this.assemblies) {
+        if (assembly.deadline > now) this.watch(assembly.deadline);
+        else this.dropAssembly(sequence, assembly);
+      }
+      this.afterArrival();
+    }
+  }
+
+  noteExpired(sequence: number): void {
+    this.context.expired++;
+    this.report.add(sequence, 1);
+  }
+
+  // ---- inside ----
+
+  private onFragment(frame: FrameReader, deadline: Micros): number {
+    const { sequence, total } = frame;
+    let assembly = this.assemblyFor(sequence);
+    if (assembly === undefined) {
+      if (!this.charge(total + MESSAGE_COST)) return CloseCode.FLOW_CONTROL_ERROR;
+      if (this.discarding) {
+        this.free(total + MESSAGE_COST);
+        this.seen.add(sequence, sequence + 1);
+        this.seen.settle();
+        return 0;
+      }
+      assembly = this.startAssembly(frame);
+    } else if (!assembly.agrees(total, frame.flags)) {
+      return CloseCode.FRAME_ENCODING_ERROR;
+    }
+    assembly.deadline = deadline;
+    this.watch(deadline);
+    if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, frame.offset)) return 0;
+    this.endAssembly(sequence);
+    const segment = new Segment(Space.RELIABLE, sequence, 1, assembly.buffer, 0, total, false);
+    segment.deadline = deadline;
+    this.take(segment);
+    this.afterArrival();
+    return 0;
+  }
+
+  /** A run that is not simply the next messages: takes the stretches of it that are new. */
+  private onScatteredRun(frame: FrameReader, end: number): number {
+    const { buffer } = frame;
+    let sequence = frame.sequence;
+    let from = -1;
+    let first = sequence;
+    let at = frame.dataStart;
+    for (; at < end; sequence++) {
+      const length = readVarint(buffer, at, end);
+      if (length > this.context.messageBytesMax) return CloseCode.MESSAGE_TOO_LARGE;
+      if (this.seen.has(sequence)) {
+        this.context.duplicates++;
+        if (from >= 0) this.take(this.segment(frame, first, sequence - first, from, at, true));
+        from = -1;
+      } else {
+        const fault = this.chargeOnce(sequence, length);
+        if (fault !== 0) return fault;
+        if (from < 0) {
+          from = at;
+          first = sequence;
+        }
+      }
+      at += varintLength(buffer[at]) + length;
+    }
+    if (from >= 0) this.take(this.segment(frame, first, sequence - first, from, at, true));
+    this.afterArrival();
+    return 0;
+  }
+
+  /** Takes new, charged messages in: delivers them, holds them behind a gap, or discards them. */
+  private take(segment: Segment): void {
+    const { sequence, count } = segment;
+    if (this.discarding) {
+      this.freeSegment(segment);
+      this.seen.add(sequence, sequence + count);
+      return;
+    }
+    this.bound(segment);
+    if (!this.ordered || sequence === this.seen.floor) {
+      this.ready.push(segment);
+      this.deliveredTo = sequence + count;
+    } else {
+      if (this.held === null) this.held = new Map();
+      this.held.set(sequence, segment);
+      this.watch(segment.deadline);
+    }
+    this.seen.add(sequence, sequence + count);
+  }
+
+  /** Moves the floor on and delivers what waited for that. */
+  private afterArrival(): void {
+    const { seen } = this;
+    if (this.held === null) {
+      seen.settle();
+      return;
+    }
+    const before = seen.floor;
+    seen.settle();
+    if (seen.floor === before) return;
+    for (let sequence = Math.max(before, this.deliveredTo); sequence < seen.floor; ) {
+      const segment = this.held.get(sequence);
+      if (segment === undefined) {
+        sequence++;
+        continue;
+      }
+      this.held.delete(sequence);
+      sequence += segment.count;
+      this.ready.push(segment);
+    }
+    if (this.held.size === 0) this.held = null;
+  }
+
+  private dropAssembly(sequence: number, assembly: Assembly): void {
+    this.free(assembly.buffer.length + MESSAGE_COST);
+    this.endAssembly(sequence);
+    this.seen.add(sequence, sequence + 1);
+    this.noteExpired(sequence);
+  }
+
+  /** Charges an unseen sequence, unless a fragment of it was charged already, whose assembly then ends. 0 or a close code. */
+  private chargeOnce(sequence: number, length: number): number {
+    const assembly = this.assemblyFor(sequence);
+    if (assembly === undefined) return this.charge(length + MESSAGE_COST) ? 0 : CloseCode.FLOW_CONTROL_ERROR;
+    if (assembly.buffer.length !== length) return CloseCode.FRAME_ENCODING_ERROR;
+    this.endAssembly(sequence);
+    return 0;
+  }
+
+  private charge(bytes: number): boolean {
+    const within = this.window.charge(bytes);
+    return this.context.window.charge(bytes) && within;
+  }
+
+  private checkRange(sequence: number, count: number): number {
+    const end = sequence + count;
+    if (this.finalEnd >= 0 && end > this.finalEnd) return CloseCode.FINAL_SIZE_ERROR;
+    return end - this.seen.floor > this.spanMax ? CloseCode.FLOW_CONTROL_ERROR : 0;
+  }
+}

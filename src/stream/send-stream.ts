@@ -1,0 +1,389 @@
+import { JspError } from '../base/errors.ts';
+import type { Micros } from '../base/time.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import { Delivery, FrameType, MessageFlag, Space } from '../wire/frame-type.ts';
+import { varintSize, writeVarint } from '../wire/varint.ts';
+import { FlowCredit, MESSAGE_COST } from './flow-credit.ts';
+import { OutboxPacker } from './outbox-packer.ts';
+import type { SendContext } from './send-context.ts';
+import type { SentFrames } from './sent-frames.ts';
+
+/** What {@link SendStream.send} did with a message. */
+export const SendResult = {
+  ACCEPTED: 0,
+  /** Accepted, but the queue is above its high-water mark: wait for the drain. */
+  FULL: 1,
+  /** Not accepted: the queue is at its limit. */
+  REFUSED: 2,
+} as const;
+export type SendResult = (typeof SendResult)[keyof typeof SendResult];
+
+/** What STREAM_OPEN tells the peer. */
+export interface StreamOpening {
+  /** The byte of the frame: priority, ordered, default delivery. */
+  readonly flags: number;
+  /** UTF-8, at most 64 bytes. */
+  readonly label: Uint8Array;
+}
+
+/** Fixed things of a sending half. */
+export interface SendStreamOptions {
+  readonly id: number;
+  /** Given by the side that opens the stream; null on the other side. */
+  readonly opening: StreamOpening | null;
+  /** The peer's initial_max_stream_data. */
+  readonly initialMaxStreamData: number;
+  readonly highWaterBytes?: number;
+  readonly lowWaterBytes?: number;
+  readonly queueBytesMax?: number;
+}
+
+/**
+ * The sending half of a stream. The application's messages go in with {@link send}; the connection takes them out with
+ * {@link write} and brings back what became of the frames with {@link onAcked} and {@link onLost}.
+ */
+export class SendStream {
+  readonly id: number;
+  readonly credit: FlowCredit;
+  /** Above this many queued bytes {@link send} answers FULL. */
+  highWaterBytes: number;
+  /** When the queue falls to this after FULL, {@link takeDrained} says so. */
+  lowWaterBytes: number;
+  /** Above this {@link send} refuses. */
+  queueBytesMax: number;
+  /** The peer asked us to stop; its code is in `stopCode`. */
+  stopped = false;
+  stopCode = 0;
+
+  private readonly context: SendContext;
+  private readonly opening: StreamOpening | null;
+  private readonly reliable: OutboxPacker;
+  private bestEffort: OutboxPacker | null = null;
+  private bestEffortFirst = false;
+  private awaitsDrain = false;
+  private openState: number;
+  private finState: number = Told.NOT_WANTED;
+  private resetState: number = Told.NOT_WANTED;
+  private resetCode = 0;
+
+  constructor(context: SendContext, options: SendStreamOptions) {
+    this.id = options.id;
+    this.context = context;
+    this.opening = options.opening;
+    this.openState = options.opening === null ? Told.ACKED : Told.WANTED;
+    this.credit = new FlowCredit(options.initialMaxStreamData);
+    this.highWaterBytes = options.highWaterBytes ?? 262_144;
+    this.lowWaterBytes = options.lowWaterBytes ?? this.highWaterBytes >>> 2;
+    this.queueBytesMax = options.queueBytesMax ?? Number.POSITIVE_INFINITY;
+    const spanMax = Math.max(1, Math.floor(options.initialMaxStreamData / MESSAGE_COST));
+    this.reliable = new OutboxPacker(Space.RELIABLE, context, this.id, this.credit, spanMax);
+  }
+
+  // ---- the application's side ----
+
+  /**
+   * Queues a message. It is copied unless `transfer` gives it away.
+   *
+   * @param deadline - when it is worth nothing any more; NEVER for none
+   * @param trackingId - above 0 to find its outcome in the context's ring; 0 for none
+   * @throws JspError ERR_JSP_STREAM_CLOSED after {@link close} or {@link reset}, ERR_JSP_STREAM_RESET when the peer stopped it
+   */
+  send(
+    data: Uint8Array,
+    delivery: Delivery,
+    deadline: Micros,
+    transfer: boolean,
+    trackingId = 0,
+  ): SendResult {
+    if (this.resetState !== Told.NOT_WANTED || this.finState !== Told.NOT_WANTED) this.throwClosed();
+    const queued = this.queuedBytes;
+    if (queued + data.length > this.queueBytesMax && queued > 0) {
+      this.awaitsDrain = true;
+      return SendResult.REFUSED;
+    }
+    let outbox = this.reliable;
+    if (delivery === Delivery.BEST_EFFORT) {
+      if (this.bestEffort === null) {
+        this.bestEffort = new OutboxPacker(Space.BEST_EFFORT, this.context, this.id, this.credit, 0);
+      }
+      outbox = this.bestEffort;
+    }
+    outbox.push(data, deadline, transfer, trackingId);
+    if (queued + data.length + MESSAGE_COST <= this.highWaterBytes) return SendResult.ACCEPTED;
+    this.awaitsDrain = true;
+    return SendResult.FULL;
+  }
+
+  /** Bytes not sent yet, with the fixed cost of their messages. */
+  get queuedBytes(): number {
+    return this.bestEffort === null
+      ? this.reliable.queuedBytes
+      : this.reliable.queuedBytes + this.bestEffort.queuedBytes;
+  }
+
+  /** True once after {@link send} answered FULL or REFUSED and the queue has fallen to the low-water mark. */
+  takeDrained(): boolean {
+    if (!this.awaitsDrain || this.queuedBytes > this.lowWaterBytes) return false;
+    this.awaitsDrain = false;
+    return true;
+  }
+
+  /** Ends the stream behind the messages that are queued. */
+  close(): void {
+    if (this.finState === Told.NOT_WANTED && this.resetState === Told.NOT_WANTED) this.finState = Told.WANTED;
+  }
+
+  /** Ends the stream at once and gives up what is not acknowledged. [STR-24] */
+  reset(code: number): void {
+    if (this.resetState !== Told.NOT_WANTED) return;
+    this.resetState = Told.WANTED;
+    this.resetCode = code;
+    this.reliable.reset();
+    this.bestEffort?.reset();
+  }
+
+  /** True when the peer knows the end of the stream and everything sent is settled: the half can be forgotten. */
+  get finished(): boolean {
+    const told =
+      this.resetState === Told.ACKED || (this.finState === Told.ACKED && this.resetState === Told.NOT_WANTED);
+    return told && this.reliable.empty && (this.bestEffort === null || this.bestEffort.empty);
+  }
+
+  // ---- the connection's side ----
+
+  /** True when {@link write} may have something to write now. */
+  get sendable(): boolean {
+    if (this.openState === Told.WANTED || this.resetState === Told.WANTED || this.finDue) return true;
+    if (this.reliable.hasAbandoned || this.reliable.sendable || this.credit.owesBlocked) return true;
+    return this.bestEffort?.sendable ?? false;
+  }
+
+  /** Deadline of the message that would be sent next, for the scheduler. */
+  get headDeadline(): Micros {
+    const deadline = this.reliable.headDeadline;
+    return this.bestEffort === null ? deadline : Math.min(deadline, this.bestEffort.headDeadline);
+  }
+
+  /**
+   * Writes as much as fits into `out[at, limit)`: what is lost first, then what is new. Returns the new offset, `at` when nothing
+   * was written.
+   */
+  write(out: Uint8Array, start: number, limit: number, now: Micros, sent: SentFrames): number {
+    let at = start;
+    if (this.openState !== Told.ACKED) {
+      // [STR-3]
+      at = this.putOpening(out, at, limit);
+      if (at === start) return start;
+    }
+    const opened = at;
+    if (this.resetState === Told.WANTED) at = this.writeReset(out, at, limit, sent);
+    const { reliable } = this;
+    if (reliable.hasAbandoned) at = reliable.writeAbandon(out, at, limit, sent);
+    if (reliable.hasLost) at = reliable.writeLost(out, at, limit, now, sent);
+    const { bestEffort } = this;
+    if (bestEffort === null) {
+      if (reliable.hasUnsent) at = reliable.writeNew(out, at, limit, now, sent);
+    } else {
+      at = this.writeNewOfBoth(out, at, limit, now, sent, bestEffort);
+    }
+    if (this.credit.owesBlocked) at = this.writeBlocked(out, at, limit, sent);
+    if (this.finDue) at = this.writeFin(out, at, limit, sent);
+    if (at === opened && this.openState !== Told.WANTED) return start;
+    if (this.openState !== Told.ACKED) {
+      sent.add(FrameType.STREAM_OPEN, this.id, 0, 0, 0);
+      this.openState = Told.SENT;
+    }
+    return at;
+  }
+
+  /** The packet that held this frame of ours is acknowledged. */
+  onAcked(kind: number, a: number, b: number, c: number): void {
+    switch (kind) {
+      case FrameType.MESSAGES:
+        this.reliable.onAcked(a, b);
+        break;
+      case FrameType.MESSAGES_BEST_EFFORT:
+        this.bestEffort?.onAcked(a, b);
+        break;
+      case FrameType.MESSAGE:
+        this.reliable.onAcked(a, 1);
+        break;
+      case FrameType.MESSAGE | MessageFlag.BEST_EFFORT:
+        this.bestEffort?.onAcked(a, 1);
+        break;
+      case FrameType.MESSAGE | MessageFlag.FRAGMENT:
+        this.reliable.onFragmentAcked(a, b, c);
+        break;
+      case FrameType.MESSAGE | MessageFlag.FRAGMENT | MessageFlag.BEST_EFFORT:
+        this.bestEffort?.onFragmentAcked(a, b, c);
+        break;
+      case FrameType.ABANDON:
+        this.reliable.onAbandonAcked(a, b);
+        break;
+      case FrameType.STREAM_OPEN:
+        this.openState = Told.ACKED;
+        break;
+      case FrameType.STREAM_FIN:
+        this.finState = Told.ACKED;
+        break;
+      case FrameType.STREAM_RESET:
+        this.resetState = Told.ACKED;
+        break;
+    }
+  }
+
+  /** The packet that held this frame of ours is lost. */
+  onLost(kind: number, a: number, b: number, c: number, now: Micros): void {
+    switch (kind) {
+      case FrameType.MESSAGES:
+        this.reliable.onLost(a, b, now);
+        break;
+      case FrameType.MESSAGES_BEST_EFFORT:
+        this.bestEffort?.onLost(a, b, now);
+        break;
+      case FrameType.MESSAGE:
+        this.reliable.onLost(a, 1, now);
+        break;
+      case FrameType.MESSAGE | MessageFlag.BEST_EFFORT:
+        this.bestEffort?.onLost(a, 1, now);
+        break;
+      case FrameType.MESSAGE | MessageFlag.FRAGMENT:
+        this.reliable.onFragmentLost(a, b, c, now);
+        break;
+      case FrameType.MESSAGE | MessageFlag.FRAGMENT | MessageFlag.BEST_EFFORT:
+        this.bestEffort?.onFragmentLost(a, b, c, now);
+        break;
+      case FrameType.ABANDON:
+        this.reliable.onAbandonLost(a, b);
+        break;
+      case FrameType.STREAM_OPEN:
+        if (this.openState === Told.SENT) this.openState = Told.WANTED;
+        break;
+      case FrameType.STREAM_FIN:
+        if (this.finState === Told.SENT) this.finState = Told.WANTED;
+        break;
+      case FrameType.STREAM_RESET:
+        if (this.resetState === Told.SENT) this.resetState = Told.WANTED;
+        break;
+      case FrameType.STREAM_DATA_BLOCKED:
+        this.credit.onBlockedLost(a);
+        break;
+    }
+  }
+
+  /** MAX_STREAM_DATA from the peer. True when there is more credit than before. */
+  onMaxStreamData(limit: number): boolean {
+    return this.credit.raise(limit);
+  }
+
+  /** STOP_SENDING from the peer: nobody reads any more. [STR-25] */
+  onStopSending(code: number): void {
+    if (this.stopped) return;
+    this.stopped = true;
+    this.stopCode = code;
+    if (!this.finished) this.reset(code);
+  }
+
+  /** DROPPED from the peer. Returns 0 or a close code. */
+  onDropped(space: Space, first: number, count: number): number {
+    const outbox = space === Space.RELIABLE ? this.reliable : this.bestEffort;
+    if (outbox === null || first + count > outbox.nextSequence) return CloseCode.PROTOCOL_VIOLATION;
+    outbox.onDropped(first, count);
+    return 0;
+  }
+
+  /** When {@link onTimeout} is to be called at the latest. */
+  nextTimeout(): Micros {
+    const next = this.reliable.nextTimeout;
+    return this.bestEffort === null ? next : Math.min(next, this.bestEffort.nextTimeout);
+  }
+
+  /** Ends the lifetime of messages whose deadline has come. */
+  onTimeout(now: Micros): void {
+    this.reliable.expire(now);
+    this.bestEffort?.expire(now);
+  }
+
+  // ---- inside ----
+
+  private get finDue(): boolean {
+    return (
+      this.finState === Told.WANTED &&
+      this.resetState === Told.NOT_WANTED &&
+      !this.reliable.hasUnsent &&
+      (this.bestEffort === null || !this.bestEffort.hasUnsent)
+    );
+  }
+
+  /** New messages of both spaces; which goes first changes with every packet, so that neither starves. */
+  private writeNewOfBoth(
+    out: Uint8Array,
+    start: number,
+    limit: number,
+    now: Micros,
+    sent: SentFrames,
+    bestEffort: OutboxPacker,
+  ): number {
+    const first = this.bestEffortFirst ? bestEffort : this.reliable;
+    const second = this.bestEffortFirst ? this.reliable : bestEffort;
+    this.bestEffortFirst = !this.bestEffortFirst;
+    const at = first.writeNew(out, start, limit, now, sent);
+    return second.writeNew(out, at, limit, now, sent);
+  }
+
+  /** Writes STREAM_OPEN without recording it yet: it goes only with something else, or when it is owed. */
+  private putOpening(out: Uint8Array, at: number, limit: number): number {
+    const { flags, label } = this.opening!;
+    if (limit - at < 3 + varintSize(this.id) + label.length) return at;
+    out[at] = FrameType.STREAM_OPEN;
+    const next = writeVarint(out, at + 1, this.id);
+    out[next] = flags;
+    out[next + 1] = label.length;
+    out.set(label, next + 2);
+    return next + 2 + label.length;
+  }
+
+  private writeReset(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
+    const end = this.reliable.nextSequence;
+    if (limit - start < 1 + varintSize(this.id) + varintSize(this.resetCode) + varintSize(end)) return start;
+    out[start] = FrameType.STREAM_RESET;
+    let at = writeVarint(out, start + 1, this.id);
+    at = writeVarint(out, at, this.resetCode);
+    at = writeVarint(out, at, end);
+    sent.add(FrameType.STREAM_RESET, this.id, 0, 0, 0);
+    this.resetState = Told.SENT;
+    return at;
+  }
+
+  private writeFin(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
+    const end = this.reliable.nextSequence;
+    if (limit - start < 1 + varintSize(this.id) + varintSize(end)) return start;
+    out[start] = FrameType.STREAM_FIN;
+    const at = writeVarint(out, writeVarint(out, start + 1, this.id), end);
+    sent.add(FrameType.STREAM_FIN, this.id, 0, 0, 0);
+    this.finState = Told.SENT;
+    return at;
+  }
+
+  private writeBlocked(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
+    if (limit - start < 1 + varintSize(this.id) + varintSize(this.credit.limit)) return start;
+    out[start] = FrameType.STREAM_DATA_BLOCKED;
+    const at = writeVarint(out, writeVarint(out, start + 1, this.id), this.credit.limit);
+    sent.add(FrameType.STREAM_DATA_BLOCKED, this.id, this.credit.limit, 0, 0);
+    this.credit.blockedSent();
+    return at;
+  }
+
+  private throwClosed(): never {
+    if (this.stopped) {
+      throw new JspError(
+        'ERR_JSP_STREAM_RESET',
+        `the peer stopped stream ${this.id} with code ${this.stopCode}`,
+      );
+    }
+    throw new JspError('ERR_JSP_STREAM_CLOSED', `stream ${this.id} is closed for sending`);
+  }
+}
+
+/** How far the peer has been told of something. */
+const Told = { NOT_WANTED: 0, WANTED: 1, SENT: 2, ACKED: 3 } as const;

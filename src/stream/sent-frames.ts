@@ -1,0 +1,14 @@
+/**
+ * Where a stream records which frames it put into the packet being built. What comes back with the acknowledgement or loss of
+ * that packet is the same five numbers; their meaning by kind:
+ *
+ *     MESSAGES, MESSAGES_BEST_EFFORT   stream, first sequence, count
+ *     MESSAGE | BEST_EFFORT | FRAGMENT stream, sequence, offset, length
+ *     STREAM_OPEN, STREAM_FIN, STREAM_RESET, STOP_SENDING   stream
+ *     ABANDON                          stream, first sequence, count
+ *     DROPPED                          stream, first sequence, count, space
+ *     MAX_STREAM_DATA, STREAM_DATA_BLOCKED                  stream, limit
+ */
+export interface SentFrames {
+  add(kind: number, id: number, a: number, b: number, c: number): void;
+}

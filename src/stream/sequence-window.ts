@@ -1,0 +1,117 @@
+const FIRST_WORDS = 2;
+/** A map that is larger than this is given back when no bit is set. */
+const KEPT_WORDS = 64;
+
+/**
+ * Which sequences of a space were seen: all below `floor`, and those above it whose bit is set in a circular bit map that grows with
+ * the distance between the floor and the highest one seen. Its owner bounds that distance.
+ */
+export class SequenceWindow {
+  /** Lowest sequence that was not seen. */
+  floor = 0;
+  /** One above the highest sequence seen. */
+  top = 0;
+  private words = new Int32Array(0);
+  /** Number of words - 1. */
+  private mask = -1;
+
+  /** True when nothing above the floor was seen. */
+  get contiguous(): boolean {
+    return this.top === this.floor;
+  }
+
+  /** Bytes of the bit map. */
+  get bytes(): number {
+    return this.words.byteLength;
+  }
+
+  has(sequence: number): boolean {
+    if (sequence < this.floor) return true;
+    if (sequence >= this.top) return false;
+    return (this.words[this.wordOf(sequence)] & (1 << (sequence & 31))) !== 0;
+  }
+
+  /** The next `count` sequences from the floor on were seen; only while {@link contiguous}. */
+  advance(count: number): void {
+    this.floor += count;
+    this.top = this.floor;
+  }
+
+  /** Marks [first, end) as seen; `first` is not below the floor. Does not move the floor. */
+  add(first: number, end: number): void {
+    if (end > this.top) {
+      this.reserve(end);
+      this.top = end;
+    }
+    for (let sequence = first; sequence < end; ) {
+      const bit = sequence & 31;
+      const count = Math.min(32 - bit, end - sequence);
+      const ones = count === 32 ? -1 : ((1 << count) - 1) << bit;
+      this.words[this.wordOf(sequence)] |= ones;
+      sequence += count;
+    }
+  }
+
+  /** Moves the floor over the seen sequences that follow it. */
+  settle(): void {
+    let floor = this.floor;
+    while (floor < this.top) {
+      const at = this.wordOf(floor);
+      const bit = floor & 31;
+      const missing = ~(this.words[at] >> bit);
+      // zeros that the shift brought in at a set sign count as seen, so the run is cut to the word
+      const run = Math.min(missing === 0 ? 32 : 31 - Math.clz32(missing & -missing), 32 - bit);
+      if (run === 0) break;
+      this.words[at] &= run === 32 ? 0 : ~(((1 << run) - 1) << bit);
+      floor += run;
+    }
+    this.floor = floor;
+    this.relax();
+  }
+
+  /** Moves the floor to `floor`; everything below counts as seen. */
+  raise(floor: number): void {
+    if (floor <= this.floor) return;
+    if (floor >= this.top) {
+      if (this.top > this.floor) this.words.fill(0);
+      this.floor = floor;
+      this.top = floor;
+      this.relax();
+      return;
+    }
+    for (let sequence = this.floor; sequence < floor; ) {
+      const bit = sequence & 31;
+      const count = Math.min(32 - bit, floor - sequence);
+      this.words[this.wordOf(sequence)] &= count === 32 ? 0 : ~(((1 << count) - 1) << bit);
+      sequence += count;
+    }
+    this.floor = floor;
+  }
+
+  private wordOf(sequence: number): number {
+    return Math.floor(sequence / 32) & this.mask;
+  }
+
+  private relax(): void {
+    if (this.top !== this.floor || this.words.length <= KEPT_WORDS) return;
+    this.words = new Int32Array(0);
+    this.mask = -1;
+  }
+
+  /** Makes the map large enough for [floor, end). */
+  private reserve(end: number): void {
+    const needed = Math.floor((end - 1) / 32) - Math.floor(this.floor / 32) + 1;
+    if (needed <= this.words.length) return;
+    let length = Math.max(FIRST_WORDS, this.words.length);
+    while (length < needed) length *= 2;
+    const words = new Int32Array(length);
+    if (this.top > this.floor) {
+      const last = Math.floor((this.top - 1) / 32);
+      for (let word = Math.floor(this.floor / 32); word <= last; word++) {
+        words[word & (length - 1)] = this.words[word & this.mask];
+      }
+    }
+    this.words = words;
+    this.mask = length - 1;
+  }
+}
