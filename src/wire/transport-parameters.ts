@@ -64,15 +64,13 @@ export function encodeParameters(
 ): Uint8Array {
   const parts: number[] = [];
   const defaults = defaultParameters(NO_ID);
-  for (const row of NUMBERS) {
+  for (const row of TABLE) {
     const value = parameters[row.name];
-    if (value !== null && value !== defaults[row.name]) pushNumber(parts, row.id, value);
+    if (value === null) continue;
+    if (typeof value !== 'number') pushBytes(parts, row.id, value);
+    else if (value !== defaults[row.name]) pushNumber(parts, row.id, value);
   }
-  for (const row of IDS) {
-    const value = parameters[row.name];
-    if (value !== null) pushBytes(parts, row.id, value);
-  }
-  if (grease !== null) pushBytes(parts, grease.id, grease.value);
+  if (grease !== null) pushBytes(parts, grease.id, grease.value); // [FRM-14]
   return Uint8Array.from(parts);
 }
 
@@ -110,20 +108,17 @@ function decodeValue(
   start: number,
   end: number,
 ): boolean {
-  for (const row of NUMBERS) {
-    if (row.id !== id) continue;
-    const cursor = new ByteCursor();
-    cursor.reset(bytes, start, end);
-    const value = cursor.varint();
-    parameters[row.name] = value;
-    return !cursor.failed && cursor.left === 0 && value >= row.least && value <= row.most;
-  }
-  for (const row of IDS) {
-    if (row.id !== id) continue;
+  const row = TABLE.find((candidate) => candidate.id === id);
+  if (row === undefined) return true;
+  if (row.form === 'id') {
     parameters[row.name] = bytes.slice(start, end);
     return end - start <= CONNECTION_ID_BYTES_MAX;
   }
-  return true;
+  const cursor = new ByteCursor();
+  cursor.reset(bytes, start, end);
+  const value = cursor.varint();
+  parameters[row.name] = value;
+  return !cursor.failed && cursor.left === 0 && value >= row.least && value <= row.most;
 }
 
 function pushNumber(parts: number[], id: number, value: number): void {
@@ -142,27 +137,24 @@ const ORIGINAL_DESTINATION_ID = 0x00;
 const SOURCE_ID = 0x09;
 const RETRY_SOURCE_ID = 0x0a;
 
-const IDS = [
-  { id: ORIGINAL_DESTINATION_ID, name: 'originalDestinationId' },
-  { id: SOURCE_ID, name: 'sourceId' },
-  { id: RETRY_SOURCE_ID, name: 'retrySourceId' },
-] as const;
-
 const ANY = Number.MAX_SAFE_INTEGER;
 
-const NUMBERS = [
-  { id: 0x01, name: 'idleTimeoutMs', least: 0, most: ANY },
-  { id: 0x02, name: 'maxDatagramBytes', least: 512, most: 65_507 },
-  { id: 0x03, name: 'initialMaxData', least: 0, most: ANY },
-  { id: 0x04, name: 'initialMaxStreamData', least: 0, most: ANY },
-  { id: 0x05, name: 'initialMaxStreams', least: 0, most: ANY },
-  { id: 0x06, name: 'maxMessageBytes', least: 0, most: ANY },
-  { id: 0x07, name: 'bestEffortBytes', least: 0, most: ANY },
-  { id: 0x08, name: 'maxAckDelayUs', least: 0, most: 2 ** 24 - 1 },
-  { id: 0x0b, name: 'activeIdLimit', least: 2, most: ANY },
-  { id: 0x0c, name: 'heartbeatMs', least: 0, most: ANY },
-  { id: 0x0d, name: 'receiveBufferBytes', least: 0, most: ANY },
-  { id: 0x0e, name: 'minAckDelayUs', least: 0, most: ANY },
+const TABLE = [
+  { id: ORIGINAL_DESTINATION_ID, form: 'id', name: 'originalDestinationId' },
+  { id: 0x01, form: 'number', name: 'idleTimeoutMs', least: 0, most: ANY },
+  { id: 0x02, form: 'number', name: 'maxDatagramBytes', least: 512, most: 65_507 },
+  { id: 0x03, form: 'number', name: 'initialMaxData', least: 0, most: ANY },
+  { id: 0x04, form: 'number', name: 'initialMaxStreamData', least: 0, most: ANY },
+  { id: 0x05, form: 'number', name: 'initialMaxStreams', least: 0, most: ANY },
+  { id: 0x06, form: 'number', name: 'maxMessageBytes', least: 0, most: ANY },
+  { id: 0x07, form: 'number', name: 'bestEffortBytes', least: 0, most: ANY },
+  { id: 0x08, form: 'number', name: 'maxAckDelayUs', least: 0, most: 2 ** 24 - 1 },
+  { id: SOURCE_ID, form: 'id', name: 'sourceId' },
+  { id: RETRY_SOURCE_ID, form: 'id', name: 'retrySourceId' },
+  { id: 0x0b, form: 'number', name: 'activeIdLimit', least: 2, most: ANY },
+  { id: 0x0c, form: 'number', name: 'heartbeatMs', least: 0, most: ANY },
+  { id: 0x0d, form: 'number', name: 'receiveBufferBytes', least: 0, most: ANY },
+  { id: 0x0e, form: 'number', name: 'minAckDelayUs', least: 0, most: ANY },
 ] as const;
 
 const NO_ID = new Uint8Array(0);
