@@ -22,6 +22,8 @@ export class Closing {
   reason: CloseReason | null = null;
   /** A CLOSE frame is to be sent. */
   closeDue = false;
+  /** Type of the frame at fault, for CLOSE; 0 when none is. */
+  frameType = 0;
   private forgetAt: Micros = NEVER;
   private received = 0;
   private answerAt = 1;

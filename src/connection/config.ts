@@ -64,7 +64,10 @@ export function checkedConnectionConfig(config: ConnectionConfig): ConnectionCon
   for (const [name, low, high] of BOUNDS) {
     const value = config[name] as number;
     if (!Number.isInteger(value) || value < low || value > high) {
-      throw new JspError('ERR_JSP_OPTION_INVALID', `${name} must be a whole number from ${low} to ${high}, not ${value}`);
+      throw new JspError(
+        'ERR_JSP_OPTION_INVALID',
+        `${name} must be a whole number from ${low} to ${high}, not ${value}`,
+      );
     }
   }
   const streamWindowBytes = Math.max(config.streamWindowBytes, config.messageBytesMax + WINDOW_SLACK_BYTES);
@@ -80,7 +83,9 @@ const MIB = 1024 * 1024;
 /** Beyond a maximal message, room for its fixed cost and for small messages beside it. */
 const WINDOW_SLACK_BYTES = 64 * 1024;
 
-type NumericField = { [K in keyof ConnectionConfig]: ConnectionConfig[K] extends number ? K : never }[keyof ConnectionConfig];
+type NumericField = {
+  [K in keyof ConnectionConfig]: ConnectionConfig[K] extends number ? K : never;
+}[keyof ConnectionConfig];
 
 const BOUNDS: readonly (readonly [NumericField, number, number])[] = [
   ['mtu', 512, 65_507],

@@ -1,8 +1,8 @@
 import { RangeSet } from '../base/ranges.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
-import { cryptoHeaderSize, writeCryptoHeader } from '../wire/frame-writer.ts';
 import { FrameType } from '../wire/frame-type.ts';
+import { cryptoHeaderSize, writeCryptoHeader } from '../wire/frame-writer.ts';
 
 /** Where the ledger's entries go: the sent ledger of the packet's space. */
 interface SentFrames {
@@ -18,6 +18,10 @@ export class OutgoingFlight {
   start(message: Uint8Array): void {
     this.message = message;
     this.unsent.add(0, message.length);
+  }
+
+  get isEmpty(): boolean {
+    return this.message.length === 0;
   }
 
   get pending(): boolean {
@@ -78,7 +82,10 @@ export class IncomingFlight {
     }
     if (this.total !== frame.total) return CloseCode.CRYPTO_ERROR;
     if (this.message === null) return 0;
-    this.message.set(frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength), frame.offset);
+    this.message.set(
+      frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength),
+      frame.offset,
+    );
     this.received.add(frame.offset, frame.offset + frame.dataLength);
     return 0;
   }

@@ -20,6 +20,8 @@ export class Outbox extends MessageRecords {
   protected readonly context: SendContext;
   /** Sequence number that the next message to be sent for the first time gets. */
   nextSequence = 0;
+  /** Messages taken in so far. */
+  pushed = 0;
   /** Bytes that were not sent yet, and the fixed cost of their messages. */
   queuedBytes = 0;
   /** When the youngest sent message is sent only up to here, the offset to go on at; else 0. */
@@ -57,6 +59,9 @@ export class Outbox extends MessageRecords {
       i = this.append(slab, at, length, Mark.PREFIXED);
     }
     this.queuedBytes += length + MESSAGE_COST;
+    this.pushed++;
+    this.context.messages++;
+    this.context.messageBytes += length;
     if (trackingId > 0) this.setTrackingId(i, trackingId);
     if (deadline !== NEVER) {
       this.setDeadline(i, deadline);
@@ -75,6 +80,11 @@ export class Outbox extends MessageRecords {
 
   get hasAbandoned(): boolean {
     return this.abandoned.size > 0;
+  }
+
+  /** Of the messages taken in, how many from the first on are settled without a gap. */
+  get settledPrefix(): number {
+    return this.pushed - this.flight - this.queued;
   }
 
   /** True when nothing is queued and everything sent is settled. */

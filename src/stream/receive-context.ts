@@ -15,6 +15,9 @@ export class ReceiveContext {
   wasteBytes = 0;
   readonly wasteBytesMax: number;
 
+  /** Messages that were read, and their bytes. */
+  messages = 0;
+  messageBytes = 0;
   /** Messages whose lifetime ended before they were complete, in order and read. */
   expired = 0;
   /** Messages that had been received before. */

@@ -216,6 +216,8 @@ export class ReceiveStream {
     segment.sequence++;
     segment.count--;
     this.ready.count--;
+    this.context.messages++;
+    this.context.messageBytes += length;
     const charge = length + MESSAGE_COST;
     if (segment.space === Space.RELIABLE) this.reliable.free(charge);
     else this.context.budget.shrink(segment, charge);

@@ -11,6 +11,9 @@ export class SendContext {
   readonly outcomes = new OutcomeRing();
   /** Frame bytes of an empty packet on the current path; the connection keeps it current. */
   packetRoom: number;
+  /** Messages taken in, and their bytes. */
+  messages = 0;
+  messageBytes = 0;
   /** Messages whose lifetime ended before they were known to have arrived. */
   expired = 0;
   /** Best-effort messages of which a packet was lost. */

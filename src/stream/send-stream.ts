@@ -26,6 +26,12 @@ export interface StreamOpening {
   readonly label: Uint8Array;
 }
 
+/** A point in the messages of a stream: how many were taken in until then, by space. */
+export interface SendMark {
+  readonly reliable: number;
+  readonly bestEffort: number;
+}
+
 /** Fixed things of a sending half. */
 export interface SendStreamOptions {
   readonly id: number;
@@ -140,6 +146,24 @@ export class SendStream {
     this.resetCode = code;
     this.reliable.reset();
     this.bestEffort?.reset();
+  }
+
+  /** True when nothing is queued and everything sent is settled, the end of the stream too. */
+  get settled(): boolean {
+    if (this.finState === Told.WANTED || this.finState === Told.SENT || this.resetState === Told.SENT) return false;
+    if (this.resetState === Told.WANTED) return false;
+    return this.reliable.empty && (this.bestEffort === null || this.bestEffort.empty);
+  }
+
+  /** Whether all of the first `mark.reliable` and `mark.bestEffort` messages of the two spaces are settled. */
+  isSettledUpTo(mark: SendMark): boolean {
+    if (this.reliable.settledPrefix < mark.reliable) return false;
+    return this.bestEffort === null || this.bestEffort.settledPrefix >= mark.bestEffort;
+  }
+
+  /** How many messages were taken in so far. */
+  mark(): SendMark {
+    return { reliable: this.reliable.pushed, bestEffort: this.bestEffort?.pushed ?? 0 };
   }
 
   /** True when the peer knows the end of the stream and everything sent is settled: the half can be forgotten. */

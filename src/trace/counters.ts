@@ -9,7 +9,6 @@ export class ConnectionCounters {
   packetsLost = 0;
   packetsSpuriouslyLost = 0;
   ptoCount = 0;
-  persistentCongestionCount = 0;
   /** Packets that could not be opened. */
   packetsUnopened = 0;
   /** Packets whose number had been seen before, or was too old to tell. */
@@ -18,16 +17,7 @@ export class ConnectionCounters {
   packetsUnbuffered = 0;
   acksSent = 0;
   acksReceived = 0;
-  messagesSent = 0;
-  messagesReceived = 0;
-  messagesRetransmitted = 0;
-  messagesExpired = 0;
-  messagesLate = 0;
-  messagesEvicted = 0;
-  messageBytesSent = 0;
-  messageBytesReceived = 0;
   dataBlocked = 0;
-  streamDataBlocked = 0;
   streamsBlocked = 0;
   heartbeatsSent = 0;
   heartbeatsReceived = 0;

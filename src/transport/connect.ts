@@ -3,7 +3,7 @@ import { Endpoint, type EndpointEvent } from '../endpoint/endpoint.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { bindDgramSocket } from '../udp/dgram-socket.ts';
 import { abortError } from './abort.ts';
-import { closeError, Connection } from './connection.ts';
+import { Connection, closeError } from './connection.ts';
 import { Driver } from './driver.ts';
 import { dispatchToConnection } from './events.ts';
 import { clockOf, connectionConfig, isLoopback, randomOf, type TransportOptions } from './options.ts';
@@ -64,7 +64,10 @@ class ClientSession {
     const config = connectionConfig(options, socket, loopback);
     const endpoint = new Endpoint({ connection: config, random: randomOf(options), server: null });
     this.driver = new Driver(endpoint, socket, clock, this);
-    const core = endpoint.connect({ host: remote.host, port: remote.port, pin, loopback }, clock.now());
+    const core = endpoint.connect(
+      { host: remote.host, port: remote.port, pin, isLoopback: loopback },
+      clock.now(),
+    );
     this.connection = new Connection(core, this.driver, this);
   }
 
@@ -84,7 +87,10 @@ class ClientSession {
   onEvent(event: EndpointEvent): void {
     if (event.type === 'connected') this.settled(null);
     else if (event.type === 'closed') {
-      const fallback = new JspError('ERR_JSP_HANDSHAKE_FAILED', 'the connection was closed during the handshake');
+      const fallback = new JspError(
+        'ERR_JSP_HANDSHAKE_FAILED',
+        'the connection was closed during the handshake',
+      );
       this.settled(closeError(event.reason) ?? fallback);
     }
     dispatchToConnection(event);
@@ -108,7 +114,10 @@ class ClientSession {
   }
 }
 
-function clientSocket(server: { host: string; port: number }, options: ConnectOptions): Promise<DatagramSocket> {
+function clientSocket(
+  server: { host: string; port: number },
+  options: ConnectOptions,
+): Promise<DatagramSocket> {
   return bindDgramSocket({
     connectTo: { host: server.host, port: server.port },
     ...(options.localHost === undefined ? {} : { host: options.localHost }),

@@ -4,45 +4,11 @@ import { MILLISECOND } from '../base/time.ts';
 import type { CloseReason } from '../connection/closing.ts';
 import type { Connection as CoreConnection } from '../connection/connection.ts';
 import type { ConnectionStream } from '../connection/connection-stream.ts';
+import type { ConnectionMetrics } from '../connection/metrics.ts';
 import { closeCodeName } from '../wire/close-code.ts';
-import type { Driver } from './driver.ts';
 import { abortError } from './abort.ts';
+import type { Driver } from './driver.ts';
 import { deliveryNumber, priorityNumber, Stream, type StreamOptions } from './stream.ts';
-
-/** True figures of a connection at one moment. Durations in ms, sizes in bytes, counts since the connection began. */
-export interface ConnectionMetrics {
-  rttMs: number;
-  rttMinMs: number;
-  rttVariationMs: number;
-  /** UDP payload bytes of the datagrams in use. */
-  mtu: number;
-  congestionWindowBytes: number;
-  bytesInFlight: number;
-  /** Packets declared lost and not found later, as a share of those sent; 0 to 1. */
-  packetLossRate: number;
-  datagramsSent: number;
-  datagramsReceived: number;
-  bytesSent: number;
-  bytesReceived: number;
-  packetsSent: number;
-  packetsReceived: number;
-  packetsLost: number;
-  packetsSpuriouslyLost: number;
-  packetsUnopened: number;
-  packetsReplayed: number;
-  ptoCount: number;
-  messagesSent: number;
-  messagesReceived: number;
-  messagesRetransmitted: number;
-  messagesExpired: number;
-  messagesLate: number;
-  messagesEvicted: number;
-  messageBytesSent: number;
-  messageBytesReceived: number;
-  heartbeatsSent: number;
-  heartbeatsReceived: number;
-  streamsOpen: number;
-}
 
 export interface CloseOptions {
   /** The application's own code, seen by the peer. Default 0. */
@@ -90,11 +56,11 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   }
 
   get remoteHost(): string {
-    return this.core.remoteHost;
+    return this.core.host;
   }
 
   get remotePort(): number {
-    return this.core.remotePort;
+    return this.core.port;
   }
 
   /** SHA-256 fingerprint of the server's identity; null on the server, whose clients have none yet. */
@@ -113,20 +79,21 @@ export class Connection extends EventEmitter<ConnectionEvents> {
    * @throws JspError ERR_JSP_CLOSED when the connection is closing
    */
   openStream(options: StreamOptions = {}): Stream {
-    if (!this.isOpen) throw this.closedWith ?? new JspError('ERR_JSP_CLOSED', 'the connection is closed; connect again');
+    if (!this.isOpen)
+      throw this.closedWith ?? new JspError('ERR_JSP_CLOSED', 'the connection is closed; connect again');
     const label = Buffer.from(options.label ?? '');
     if (label.length > LABEL_BYTES_MAX) {
-      throw new JspError('ERR_JSP_LABEL_TOO_LONG', `a label has at most ${LABEL_BYTES_MAX} bytes, not ${label.length}`);
+      throw new JspError(
+        'ERR_JSP_LABEL_TOO_LONG',
+        `a label has at most ${LABEL_BYTES_MAX} bytes, not ${label.length}`,
+      );
     }
-    const core = this.core.openStream(
-      {
-        priority: priorityNumber(options.priority ?? 'chat'),
-        delivery: deliveryNumber(options.delivery ?? 'reliable'),
-        ordered: options.ordered ?? true,
-        label: options.label ?? '',
-      },
-      this.driver.now(),
-    );
+    const core = this.core.openStream({
+      priority: priorityNumber(options.priority ?? 'chat'),
+      delivery: deliveryNumber(options.delivery ?? 'reliable'),
+      ordered: options.ordered ?? true,
+      label: options.label ?? '',
+    });
     return new Stream(core, this.driver, options);
   }
 
@@ -145,7 +112,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     options.signal?.addEventListener('abort', onAbort, { once: true });
     const timeoutMs = options.timeoutMs ?? CLOSE_TIMEOUT_MS;
     const now = this.driver.now();
-    this.core.finish(options.code ?? 0, options.reason ?? '', now + timeoutMs * MILLISECOND, now);
+    this.core.finish(options.code ?? 0, options.reason ?? '', now + timeoutMs * MILLISECOND);
     this.driver.wake();
     await this.closed;
     options.signal?.removeEventListener('abort', onAbort);
@@ -173,7 +140,8 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     if (this.over) return;
     this.over = true;
     this.closedWith = closeError(reason);
-    for (const stream of this.core.streams()) (stream.owner as Stream | null)?.onClosed(this.closedWith);
+    for (const stream of [...this.core.streams.values()])
+      (stream.owner as Stream | null)?.onClosed(this.closedWith);
     this.resolveClosed(this.closedWith);
     this.emit('close', this.closedWith);
     this.owner.onConnectionClosed(this);
@@ -185,7 +153,10 @@ export function closeError(reason: CloseReason): JspError | null {
   if (reason.by === 'timeout') return timeoutError(reason.timeout);
   if (reason.scope === 'application') {
     if (reason.code === 0 || reason.by === 'local') return null;
-    return new JspError('ERR_JSP_CLOSED_BY_PEER', `the peer closed with application code ${reason.code}: ${reason.reason}`);
+    return new JspError(
+      'ERR_JSP_CLOSED_BY_PEER',
+      `the peer closed with application code ${reason.code}: ${reason.reason}`,
+    );
   }
   const name = closeCodeName(reason.code);
   if (name === 'NO_ERROR') return null;
@@ -196,7 +167,10 @@ export function closeError(reason: CloseReason): JspError | null {
     );
   }
   const who = reason.by === 'local' ? 'the peer broke the protocol' : 'the peer closed the connection';
-  return new JspError('ERR_JSP_PROTOCOL', `${who}: ${name}${reason.reason === '' ? '' : `, ${reason.reason}`}`);
+  return new JspError(
+    'ERR_JSP_PROTOCOL',
+    `${who}: ${name}${reason.reason === '' ? '' : `, ${reason.reason}`}`,
+  );
 }
 
 function timeoutError(timeout: CloseReason['timeout']): JspError {
@@ -207,9 +181,15 @@ function timeoutError(timeout: CloseReason['timeout']): JspError {
         'no valid answer within the handshake timeout: check that the server runs, that host and port are right, and that the pinned fingerprint is its own (a server does not answer clients that pin another)',
       );
     case 'heartbeat':
-      return new JspError('ERR_JSP_HEARTBEAT_TIMEOUT', 'the peer answered no heartbeat: it is gone or unreachable; connect again');
+      return new JspError(
+        'ERR_JSP_HEARTBEAT_TIMEOUT',
+        'the peer answered no heartbeat: it is gone or unreachable; connect again',
+      );
     default:
-      return new JspError('ERR_JSP_IDLE_TIMEOUT', 'the connection was idle for longer than its idle timeout; connect again');
+      return new JspError(
+        'ERR_JSP_IDLE_TIMEOUT',
+        'the connection was idle for longer than its idle timeout; connect again',
+      );
   }
 }
 

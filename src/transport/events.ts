@@ -17,10 +17,10 @@ export function dispatchToConnection(event: EndpointEvent): void {
       return (event.stream.owner as Stream | null)?.onWritable();
     case 'outcome':
       return (event.stream.owner as Stream | null)?.onOutcome(event.tracking, event.outcome);
-    case 'ended':
-      return (event.stream.owner as Stream | null)?.onEnd();
+    case 'reset':
+      return (event.stream.owner as Stream | null)?.onReset(event.code);
     case 'streamClosed':
-      return (event.stream.owner as Stream | null)?.onClosed(event.resetCode);
+      return (event.stream.owner as Stream | null)?.onClosed(null);
     case 'closed':
       return connection.onClosed(event.reason);
   }

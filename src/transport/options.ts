@@ -1,6 +1,10 @@
 import { JspError } from '../base/errors.ts';
 import type { RandomSource } from '../base/random.ts';
-import { checkedConnectionConfig, type ConnectionConfig, defaultConnectionConfig } from '../connection/config.ts';
+import {
+  type ConnectionConfig,
+  checkedConnectionConfig,
+  defaultConnectionConfig,
+} from '../connection/config.ts';
 import { type AeadPreference, chooseAead } from '../crypto/choose-aead.ts';
 import { type Clock, systemClock } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
@@ -43,7 +47,11 @@ export interface TransportOptions {
 }
 
 /** Options with their defaults, for a socket that is bound. */
-export function connectionConfig(options: TransportOptions, socket: DatagramSocket, loopback: boolean): ConnectionConfig {
+export function connectionConfig(
+  options: TransportOptions,
+  socket: DatagramSocket,
+  loopback: boolean,
+): ConnectionConfig {
   const config = defaultConnectionConfig(chooseAead(options.aead ?? environmentAead()));
   if (options.mtu !== undefined) {
     config.mtu = options.mtu;

@@ -2,7 +2,8 @@ import { EventEmitter, once } from 'node:events';
 import { JspError } from '../base/errors.ts';
 import { MILLISECOND, NEVER } from '../base/time.ts';
 import type { ConnectionStream } from '../connection/connection-stream.ts';
-import { Delivery as WireDelivery, Priority as WirePriority } from '../wire/frame-type.ts';
+import { type SendMark, SendResult } from '../stream/send-stream.ts';
+import { Delivery as WireDelivery, type Priority as WirePriority } from '../wire/frame-type.ts';
 import type { Driver } from './driver.ts';
 
 /**
@@ -65,14 +66,14 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
   private readonly lifetimeMs: number;
   private flowing = false;
   private paused = false;
-  private drainIsDue = false;
+  private awaitsDrain = false;
+  private endEmitted = false;
   private ended = false;
   private closedBy: JspError | null = null;
   private isClosed = false;
   private readable: (() => void) | null = null;
   private readonly outcomes = new Map<number, (outcome: Outcome) => void>();
-  private nextTracking = 1;
-  private flushes: { until: number; resolve: () => void; reject: (error: JspError) => void }[] = [];
+  private flushes: { until: SendMark; resolve: () => void; reject: (error: JspError) => void }[] = [];
 
   /** @internal */
   constructor(core: ConnectionStream, driver: Driver, options: StreamOptions) {
@@ -87,6 +88,8 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     this.highWaterMark = options.highWaterMark ?? HIGH_WATER_MARK;
     this.lifetimeMs = options.lifetimeMs ?? 0;
     core.owner = this;
+    core.sender.highWaterBytes = this.highWaterMark;
+    core.sender.lowWaterBytes = this.highWaterMark / 2;
   }
 
   /** Bytes accepted by `send` and not sent for the first time yet. */
@@ -102,8 +105,9 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
    * @throws JspError ERR_JSP_MESSAGE_TOO_LARGE above the peer's largest message
    */
   send(data: Uint8Array | string, options?: SendOptions): boolean {
-    if (options === undefined && this.lifetimeMs === 0) return this.enqueue(data, this.core.delivery, 0, false, 0);
-    return this.enqueueWith(data, options ?? NO_OPTIONS, 0);
+    if (options === undefined && this.lifetimeMs === 0)
+      return this.enqueue(data, this.core.delivery, 0, false);
+    return this.enqueueWith(data, options ?? NO_OPTIONS);
   }
 
   /** As {@link send} for each of `messages`. */
@@ -115,7 +119,7 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
 
   /** Sends one message and tells what became of it. Rejects as {@link send} throws. */
   async deliver(data: Uint8Array | string, options: SendOptions = NO_OPTIONS): Promise<Outcome> {
-    const tracking = this.nextTracking++;
+    const tracking = this.core.track();
     this.enqueueWith(data, options, tracking);
     return new Promise((resolve) => this.outcomes.set(tracking, resolve));
   }
@@ -123,8 +127,9 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
   /** Resolves when every message sent so far is settled: acknowledged, expired, lost or dropped. */
   flush(): Promise<void> {
     if (this.isClosed) return Promise.reject(this.closedBy ?? streamClosed());
-    if (this.core.sender.isSettled) return Promise.resolve();
-    const until = this.core.sender.enqueuedCount;
+    const until = this.core.sender.mark();
+    if (this.core.sender.isSettledUpTo(until)) return Promise.resolve();
+    this.core.wantsSettled = true;
     this.driver.wake();
     return new Promise((resolve, reject) => this.flushes.push({ until, resolve, reject }));
   }
@@ -167,7 +172,10 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     return this;
   }
 
-  override addListener<K extends keyof StreamEvents>(event: K, listener: (...args: StreamEvents[K]) => void): this {
+  override addListener<K extends keyof StreamEvents>(
+    event: K,
+    listener: (...args: StreamEvents[K]) => void,
+  ): this {
     return this.on(event, listener);
   }
 
@@ -178,8 +186,9 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
         yield message;
         continue;
       }
-      if (this.core.receiver.isFinished || this.isClosed) {
+      if (this.core.receiver.ended || this.isClosed) {
         if (this.closedBy !== null) throw this.closedBy;
+        this.onEnd();
         return;
       }
       await new Promise<void>((resolve) => {
@@ -220,13 +229,13 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
       this.emit('message', asBuffer(message));
     }
     this.core.onRead();
-    if (receiver.isFinished && !this.paused) this.core.onEndRead();
+    if (receiver.ended && !this.paused) this.onEnd();
   }
 
   /** @internal The queue is below its low-water mark, or messages were settled. */
   onWritable(): void {
-    if (this.drainIsDue && this.queuedBytes <= this.highWaterMark / 2) {
-      this.drainIsDue = false;
+    if (this.awaitsDrain && this.queuedBytes <= this.highWaterMark / 2) {
+      this.awaitsDrain = false;
       this.emit('drain');
     }
     if (this.flushes.length > 0) this.settleFlushes();
@@ -239,9 +248,15 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     resolve?.(OUTCOMES[outcome]);
   }
 
-  /** @internal The peer will send nothing more. */
-  onEnd(): void {
-    this.emit('end');
+  /** @internal The peer gave the stream up, or reads it no more. */
+  onReset(code: number): void {
+    if (this.isClosed) return;
+    this.closedBy = new JspError(
+      'ERR_JSP_STREAM_RESET',
+      `the peer reset stream ${this.id} with code ${code}`,
+    );
+    this.core.reset(code);
+    this.onClosed(this.closedBy);
   }
 
   /** @internal The stream is gone; `error` says why unless both sides ended it. */
@@ -261,6 +276,14 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     this.emit('close');
   }
 
+  /** The peer sends nothing more and all was read: our direction ends, too, behind what is queued. */
+  private onEnd(): void {
+    if (this.endEmitted) return;
+    this.endEmitted = true;
+    this.end();
+    this.emit('end');
+  }
+
   private resumeFlow(): void {
     this.onReadable();
     this.driver.wake();
@@ -269,13 +292,14 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
   private settleFlushes(): void {
     const sender = this.core.sender;
     this.flushes = this.flushes.filter((waiting) => {
-      if (sender.settledCount < waiting.until && !sender.isSettled) return true;
+      if (!sender.isSettledUpTo(waiting.until)) return true;
       waiting.resolve();
       return false;
     });
+    this.core.wantsSettled = this.flushes.length > 0;
   }
 
-  private enqueueWith(data: Uint8Array | string, options: SendOptions, tracking: number): boolean {
+  private enqueueWith(data: Uint8Array | string, options: SendOptions, tracking = 0): boolean {
     const asked = options.delivery === undefined ? this.core.delivery : deliveryNumber(options.delivery);
     const lifetimeMs = options.lifetimeMs ?? this.lifetimeMs;
     if (!(lifetimeMs >= 0)) {
@@ -296,7 +320,7 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     delivery: WireDelivery,
     lifetimeMs: number,
     transfer: boolean,
-    tracking: number,
+    tracking = 0,
   ): boolean {
     if (this.ended || this.isClosed) throw this.closedBy ?? streamClosed();
     const text = typeof data === 'string';
@@ -310,12 +334,11 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
         `a message of ${bytes.length} bytes is above the peer's limit of ${this.core.messageBytesMax}; split it, or raise messageBytesMax there`,
       );
     }
-    const now = this.driver.now();
-    const deadline = lifetimeMs === 0 ? NEVER : now + Math.floor(lifetimeMs * MILLISECOND);
-    this.core.send(bytes, delivery, deadline, transfer || text, tracking, now);
+    const deadline = lifetimeMs === 0 ? NEVER : this.driver.now() + Math.floor(lifetimeMs * MILLISECOND);
+    const result = this.core.send(bytes, delivery, deadline, transfer || text, tracking);
     this.driver.wake();
-    if (this.core.sender.queuedBytes <= this.highWaterMark) return true;
-    this.drainIsDue = true;
+    if (result === SendResult.ACCEPTED) return true;
+    this.awaitsDrain = true;
     return false;
   }
 }
@@ -323,13 +346,15 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
 /** Numbers of the wire for the names of the API. */
 export function priorityNumber(priority: Priority): WirePriority {
   const number = PRIORITIES.indexOf(priority);
-  if (number < 0) throw new JspError('ERR_JSP_OPTION_INVALID', `priority must be one of ${PRIORITIES.join(', ')}`);
+  if (number < 0)
+    throw new JspError('ERR_JSP_OPTION_INVALID', `priority must be one of ${PRIORITIES.join(', ')}`);
   return number as WirePriority;
 }
 
 export function deliveryNumber(delivery: Delivery): WireDelivery {
   const number = DELIVERIES.indexOf(delivery);
-  if (number < 0) throw new JspError('ERR_JSP_OPTION_INVALID', `delivery must be one of ${DELIVERIES.join(', ')}`);
+  if (number < 0)
+    throw new JspError('ERR_JSP_OPTION_INVALID', `delivery must be one of ${DELIVERIES.join(', ')}`);
   return number as WireDelivery;
 }
 

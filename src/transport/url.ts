@@ -25,7 +25,12 @@ export function parseServerUrl(text: string): ServerUrl {
   }
   if (url.protocol !== 'jsp:') throw invalid(text, 'it does not begin with jsp://');
   if (url.hostname === '') throw invalid(text, 'it names no host');
-  if (url.password !== '' || (url.pathname !== '' && url.pathname !== '/') || url.search !== '' || url.hash !== '') {
+  if (
+    url.password !== '' ||
+    (url.pathname !== '' && url.pathname !== '/') ||
+    url.search !== '' ||
+    url.hash !== ''
+  ) {
     throw invalid(text, 'only a fingerprint, a host and a port belong into it');
   }
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');

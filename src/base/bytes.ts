@@ -1,0 +1,6 @@
+/** True when both hold the same bytes. Not constant in time: for ids and other public values only. */
+export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}

@@ -1,0 +1,485 @@
+import { equalBytes } from '../base/bytes.ts';
+import type { HeapItem } from '../base/heap.ts';
+import type { RandomSource } from '../base/random.ts';
+import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
+import type { ClientHandshake } from '../handshake/client.ts';
+import type { ServerHandshake } from '../handshake/server.ts';
+import { AmplificationLimit } from '../path/address-validation.ts';
+import { PacketSizeSearch } from '../path/packet-size.ts';
+import { Recovery, TimeoutResult } from '../recovery/recovery.ts';
+import { ConnectionCounters } from '../trace/counters.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import type { FrameReader } from '../wire/frame-reader.ts';
+import type { PacketHeader } from '../wire/packet-header.ts';
+import { PacketSpace } from '../wire/packet-type.ts';
+import type { TransportParameters } from '../wire/transport-parameters.ts';
+import { type CloseReason, Closing } from './closing.ts';
+import type { ConnectionConfig } from './config.ts';
+import type { ConnectionStream, StreamSettings } from './connection-stream.ts';
+import type { EndpointEvent } from './events.ts';
+import { Liveness, LivenessOutcome } from './liveness.ts';
+import { type ConnectionMetrics, metricsOf } from './metrics.ts';
+import { NumberSpace } from './number-space.ts';
+import { checkParameterIds } from './parameters.ts';
+import { OpenResult, receiveDatagram } from './receive.ts';
+import { settle } from './settle.ts';
+import { StreamTable } from './stream-table.ts';
+
+/** Where a connection puts what the driver should know. */
+export interface EventSink {
+  push(event: EndpointEvent): void;
+}
+
+export interface ConnectionOptions {
+  readonly role: 'client' | 'server';
+  readonly config: ConnectionConfig;
+  readonly random: RandomSource;
+  readonly events: EventSink;
+  /** Called when the connection may have something to send. */
+  readonly touched: (connection: Connection) => void;
+  readonly handshake: ClientHandshake | ServerHandshake;
+  /** Whether the client does not pin the server's identity. */
+  readonly unpinned: boolean;
+  readonly localId: Uint8Array;
+  /** The client: its choice for the first packet. The server: the client's source id. */
+  readonly remoteId: Uint8Array;
+  /** Destination id of the client's first packet. */
+  readonly firstDestinationId: Uint8Array;
+  readonly host: string;
+  readonly port: number;
+  /** Both ends are on this machine: packets may be large, and must fit the peer's socket buffer. */
+  readonly isLoopback: boolean;
+  /** The Initial space, with its keys. */
+  readonly initial: NumberSpace;
+}
+
+/**
+ * One connection as a state machine without I/O. The endpoint hands it datagrams (`receive.ts`) and deadlines ({@link onTimeout}), and
+ * takes packets (`transmit.ts`), its next deadline ({@link nextTimeout}) and events out. The application calls
+ * {@link openStream}, {@link finish} and {@link close}, and the streams themselves.
+ */
+export class Connection implements HeapItem {
+  // For the endpoint's tables.
+  deadline: Micros = NEVER;
+  heapIndex = -1;
+  /** It is in the endpoint's list of connections that may have something to send. */
+  isReady = false;
+  /** Whatever the driver wants to find again with an event. */
+  owner: unknown = null;
+
+  readonly role: 'client' | 'server';
+  readonly config: ConnectionConfig;
+  readonly counters = new ConnectionCounters();
+  readonly localId: Uint8Array;
+  remoteId: Uint8Array;
+  readonly firstDestinationId: Uint8Array;
+  readonly host: string;
+  readonly port: number;
+  readonly unpinned: boolean;
+  readonly greaseBit: boolean;
+
+  readonly spaces: [NumberSpace | null, NumberSpace | null, NumberSpace | null];
+  readonly recovery: Recovery;
+  readonly amplification: AmplificationLimit;
+  readonly packetSize: PacketSizeSearch;
+  readonly liveness: Liveness;
+  readonly closing = new Closing();
+  readonly streams: StreamTable;
+
+  /** The peer is who it should be, and application data may flow. */
+  isEstablished = false;
+  handshakeDoneDue = false;
+  heartbeatDue = false;
+  pathResponse: Uint8Array | null = null;
+  /** Something waits for congestion control or the pacer. */
+  isBlocked = false;
+
+  private readonly handshake: ClientHandshake | ServerHandshake;
+  private readonly events: EventSink;
+  private readonly touched: (connection: Connection) => void;
+  private readonly isLoopback: boolean;
+  private readonly waiting: Uint8Array[] = [];
+  private handshakeDeadline: Micros;
+  private finishing: { code: number; reason: string; deadline: Micros } | null = null;
+  private isConfirmed = false;
+  private openFailures = 0;
+  private peerMaxAckDelay: Micros = 0;
+  private knowsRemoteId: boolean;
+
+  constructor(options: ConnectionOptions, now: Micros) {
+    const { config, role } = options;
+    const isServer = role === 'server';
+    this.role = role;
+    this.config = config;
+    this.events = options.events;
+    this.touched = options.touched;
+    this.handshake = options.handshake;
+    this.localId = options.localId;
+    this.remoteId = options.remoteId;
+    this.knowsRemoteId = isServer;
+    this.firstDestinationId = options.firstDestinationId;
+    this.host = options.host;
+    this.port = options.port;
+    this.unpinned = options.unpinned;
+    this.isLoopback = options.isLoopback;
+    const bit = new Uint8Array(1);
+    options.random.fill(bit);
+    this.greaseBit = (bit[0] & 1) === 1;
+    this.spaces = [
+      options.initial,
+      new NumberSpace(PacketSpace.HANDSHAKE, config.ackDelayMaxMs),
+      new NumberSpace(PacketSpace.APPLICATION, config.ackDelayMaxMs),
+    ];
+    this.recovery = new Recovery({
+      isServer,
+      mtu: config.mtu,
+      congestion: config.congestion,
+      windowBytesMax: config.congestionWindowBytesMax,
+    });
+    this.amplification = new AmplificationLimit(!isServer);
+    this.packetSize = new PacketSizeSearch({ initial: config.mtu, ceiling: config.mtu });
+    this.liveness = new Liveness(config.heartbeatMs, config.heartbeatMisses, config.idleTimeoutMs, now);
+    this.streams = new StreamTable(this, config, options.events);
+    this.handshakeDeadline = now + config.handshakeTimeoutMs * MILLISECOND;
+    this.startFlights();
+  }
+
+  // ---- what the application asks and tells ----
+
+  get isOpen(): boolean {
+    return this.closing.isOpen && this.finishing === null;
+  }
+
+  /** Datagram size in use, in bytes. */
+  get mtu(): number {
+    return this.packetSize.mtu;
+  }
+
+  /** Fingerprint of the server's identity, on the client once it is proved. */
+  get peerFingerprint(): Uint8Array | null {
+    return this.handshake.peerFingerprint;
+  }
+
+  metrics(): ConnectionMetrics {
+    return metricsOf(this);
+  }
+
+  /** Something changed that may be worth a packet: the endpoint will ask. */
+  touch(): void {
+    if (!this.isReady) this.touched(this);
+  }
+
+  /** Opens a stream; what is sent on it waits until the peer allows another stream. */
+  openStream(settings: StreamSettings): ConnectionStream {
+    return this.streams.open(settings);
+  }
+
+  /** Lets nothing new begin and closes when all that was sent is settled, or at `deadline`. [CON-11] */
+  finish(code: number, reason: string, deadline: Micros): void {
+    if (!this.isOpen) return;
+    this.finishing = { code, reason, deadline };
+    this.touch();
+  }
+
+  /** Closes at once. */
+  close(scope: CloseReason['scope'], code: number, reason: string, now: Micros): void {
+    this.end({ by: 'local', scope, code, reason, timeout: 'none' }, now);
+  }
+
+  // ---- for the endpoint ----
+
+  /** Whether packets are still looked at. */
+  get isReceiving(): boolean {
+    return this.closing.isOpen;
+  }
+
+  /** The connection may be forgotten. */
+  isOver(now: Micros): boolean {
+    return !this.closing.isOpen && now >= this.closing.deadline;
+  }
+
+  /** A datagram came for this connection; its packets follow. */
+  onDatagram(bytes: number): void {
+    this.counters.datagramsReceived++;
+    this.counters.bytesReceived += bytes;
+    this.amplification.onReceived(bytes);
+    this.closing.onDatagram();
+  }
+
+  nextTimeout(now: Micros): Micros {
+    if (!this.closing.isOpen) return this.closing.deadline;
+    let next = Math.min(
+      this.recovery.nextTimeout(),
+      this.liveness.deadline(this.probeTimeout),
+      this.streams.nextTimeout(),
+    );
+    for (const state of this.spaces)
+      if (state !== null && state.keys !== null) next = Math.min(next, state.acks.deadline);
+    if (!this.isEstablished) next = Math.min(next, this.handshakeDeadline);
+    if (this.finishing !== null) next = Math.min(next, this.finishing.deadline);
+    if (this.isBlocked) next = Math.min(next, this.recovery.nextSend(now));
+    return next;
+  }
+
+  /** A deadline passed: does what is due. What is to be sent because of it waits for the next transmit. */
+  onTimeout(now: Micros): void {
+    if (!this.closing.isOpen) return;
+    if (!this.isEstablished && now >= this.handshakeDeadline) return this.timeOut('handshake', now); // [CON-5]
+    if (this.finishing !== null && now >= this.finishing.deadline) return this.closeFinished(now);
+    this.onRecoveryTimeout(now);
+    this.streams.onTimeout(now);
+    const found = this.liveness.onTimeout(now, this.probeTimeout);
+    if (found === LivenessOutcome.HEARTBEAT_TIMEOUT) this.timeOut('heartbeat', now);
+    else if (found === LivenessOutcome.IDLE_TIMEOUT) this.timeOut('idle', now);
+    else if (found === LivenessOutcome.HEARTBEAT_DUE && this.isEstablished) this.heartbeatDue = true;
+  }
+
+  /** Called before packets are packed: closes gracefully once there is nothing left to wait for. */
+  beforeTransmit(now: Micros): void {
+    this.isBlocked = false;
+    if (this.finishing !== null && this.closing.isOpen && this.isEstablished && this.streams.isSettled) {
+      this.closeFinished(now);
+    }
+  }
+
+  // ---- for receive.ts, transmit.ts and settle.ts ----
+
+  /** Whether a packet's destination id is one that leads here. */
+  owns(data: Uint8Array, header: PacketHeader): boolean {
+    const id = data.subarray(header.dcidStart, header.dcidStart + header.dcidLength);
+    return (
+      equalBytes(id, this.localId) || (this.role === 'server' && equalBytes(id, this.firstDestinationId))
+    );
+  }
+
+  /** The source id of a long packet that opened: the server's first one is what the client uses from then on. */
+  acceptRemoteId(id: Uint8Array): boolean {
+    if (this.knowsRemoteId) return equalBytes(id, this.remoteId);
+    this.knowsRemoteId = true;
+    this.remoteId = id.slice();
+    return true;
+  }
+
+  /** Keeps a packet whose key is not there yet; of too many, the oldest goes. [PKT-17] */
+  keepForLater(packet: Uint8Array): void {
+    if (this.waiting.length === WAITING_PACKETS_MAX) {
+      this.waiting.shift();
+      this.counters.packetsUnbuffered++;
+    }
+    this.waiting.push(packet);
+  }
+
+  onOpened(result: OpenResult): void {
+    if (result === OpenResult.OPENED) this.counters.packetsReceived++;
+    else if (result === OpenResult.REPLAYED) this.counters.packetsReplayed++;
+    else {
+      this.counters.packetsUnopened++; // [PKT-15]
+      this.openFailures++;
+    }
+  }
+
+  /** A packet of this space opened: the peer is alive and, once it has Handshake keys, where it says it is. */
+  onPacketOpened(space: PacketSpace, now: Micros): void {
+    this.liveness.onReceived(now);
+    if (space !== PacketSpace.HANDSHAKE || this.role === 'client' || this.amplification.validated) return;
+    this.amplification.validated = true; // [CON-4]
+    this.discardSpace(PacketSpace.INITIAL, now); // [CON-14]
+  }
+
+  /** Hands complete handshake messages over, and installs what comes of them. */
+  advanceHandshake(now: Micros): void {
+    for (const space of HANDSHAKE_SPACES) {
+      const message = this.spaces[space]?.incoming?.take() ?? null;
+      if (message === null) continue;
+      const code = this.handshake.receive(space, message);
+      if (code !== 0) return this.fail(code, 0, '', now);
+      if (!this.install(now)) return;
+    }
+  }
+
+  onHandshakeDone(now: Micros): number {
+    if (this.role === 'server') return CloseCode.PROTOCOL_VIOLATION;
+    this.confirm(now);
+    return 0;
+  }
+
+  onClose(frame: FrameReader, now: Micros): void {
+    const reason = DECODER.decode(frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength));
+    const scope = frame.scope === 1 ? 'application' : 'transport';
+    const isNews = this.closing.drain(
+      { by: 'peer', scope, code: frame.code, reason, timeout: 'none' },
+      now,
+      this.probeTimeout,
+    );
+    if (isNews) this.over();
+  }
+
+  onPathChallenge(frame: FrameReader): void {
+    this.pathResponse = frame.buffer.slice(frame.dataStart, frame.dataStart + frame.dataLength);
+  }
+
+  /** Size of the probe packet that looks for a larger packet size, if one is to be sent now; else 0. */
+  sizeProbeBytes(now: Micros): number {
+    if (!this.isConfirmed || !this.closing.isOpen) return 0;
+    return this.packetSize.nextProbe(now);
+  }
+
+  onSizeProbeAcked(bytes: number, now: Micros): void {
+    if (this.packetSize.onProbeAcked(bytes)) this.onPacketSize(now);
+  }
+
+  onSizeProbeLost(bytes: number, now: Micros): void {
+    this.counters.packetSizeProbesLost++;
+    this.packetSize.onProbeLost(bytes, now);
+  }
+
+  /** Losses were looked for: a path that swallows large packets shows here. */
+  onLossPass(now: Micros): void {
+    const bytes = this.recovery.smallestLostBytes;
+    if (bytes > 0 && this.packetSize.onLost(bytes, now)) this.onPacketSize(now);
+  }
+
+  get hasControlFrames(): boolean {
+    return this.handshakeDoneDue || this.heartbeatDue || this.pathResponse !== null;
+  }
+
+  /** Bytes that may be in flight to the peer's socket without overflowing it, where nothing else holds them back. */
+  get peerBufferRoom(): number {
+    return this.inFlightBytesMax - this.recovery.bytesInFlight;
+  }
+
+  discardSpace(space: PacketSpace, now: Micros): void {
+    const state = this.spaces[space];
+    if (state === null) return;
+    state.keys?.seal.wipe();
+    state.keys?.open.wipe();
+    this.spaces[space] = null;
+    this.recovery.discardSpace(space, now);
+  }
+
+  /** The peer broke the protocol: closes with this code. */
+  fail(code: number, frameType: number, reason: string, now: Micros): void {
+    this.closing.frameType = frameType;
+    this.end({ by: 'local', scope: 'transport', code, reason, timeout: 'none' }, now);
+  }
+
+  // ---- inside ----
+
+  private inFlightBytesMax = Number.POSITIVE_INFINITY;
+
+  private get probeTimeout(): Micros {
+    return this.recovery.probeTimeout(PacketSpace.APPLICATION);
+  }
+
+  private startFlights(): void {
+    const { hello, flight } = this.handshake;
+    const [initial, handshake] = this.spaces;
+    if (hello !== null && initial?.outgoing?.isEmpty === true) initial.outgoing.start(hello);
+    if (flight !== null && handshake?.outgoing?.isEmpty === true) handshake.outgoing.start(flight);
+  }
+
+  /** Takes what the handshake has come to: messages to send, keys, parameters, its end. False when the connection failed. */
+  private install(now: Micros): boolean {
+    const { handshake } = this;
+    this.startFlights();
+    const [, handshakeSpace, application] = this.spaces;
+    if (handshakeSpace !== null && handshakeSpace.keys === null && handshake.handshakeKeys !== null) {
+      handshakeSpace.keys = handshake.handshakeKeys;
+      this.recovery.onHandshakeKeys();
+    }
+    if (application !== null) application.keys ??= handshake.applicationKeys;
+    if (handshake.complete && !this.isEstablished) {
+      const code = this.establish(handshake.peerParameters, now);
+      if (code !== 0) {
+        this.fail(code, 0, 'the transport parameters do not belong to this handshake', now);
+        return false;
+      }
+    }
+    this.replayWaiting(now);
+    return this.closing.isOpen;
+  }
+
+  private establish(parameters: TransportParameters | null, now: Micros): number {
+    if (parameters === null) return CloseCode.TRANSPORT_PARAMETER_ERROR;
+    const firstId = this.role === 'client' ? this.firstDestinationId : null;
+    const code = checkParameterIds(parameters, this.remoteId, firstId);
+    if (code !== 0) return code;
+    this.isEstablished = true;
+    this.peerMaxAckDelay = parameters.maxAckDelayUs;
+    this.liveness.limitIdle(parameters.idleTimeoutMs);
+    if (this.packetSize.limit(Math.min(this.config.mtuMax, parameters.maxDatagramBytes)))
+      this.onPacketSize(now);
+    if (this.isLoopback && parameters.receiveBufferBytes > 0) {
+      this.inFlightBytesMax = Math.floor(parameters.receiveBufferBytes * BUFFER_SHARE);
+    }
+    this.streams.onPeerParameters(parameters);
+    this.events.push({ type: 'connected', connection: this });
+    if (this.role === 'server') {
+      this.handshakeDoneDue = true;
+      this.confirm(now);
+    }
+    return 0;
+  }
+
+  /** [CON-14] */
+  private confirm(now: Micros): void {
+    if (this.isConfirmed) return;
+    this.isConfirmed = true;
+    this.recovery.onHandshakeConfirmed(this.peerMaxAckDelay);
+    this.discardSpace(PacketSpace.INITIAL, now);
+    this.discardSpace(PacketSpace.HANDSHAKE, now);
+  }
+
+  private replayWaiting(now: Micros): void {
+    const packets = this.waiting.splice(0);
+    for (const packet of packets) if (this.closing.isOpen) receiveDatagram(this, packet, 0, now);
+  }
+
+  private onRecoveryTimeout(now: Micros): void {
+    for (let i = 0; i < TIMEOUTS_MAX && this.recovery.nextTimeout() <= now; i++) {
+      const result = this.recovery.onTimeout(now);
+      if (result === TimeoutResult.NONE) return;
+      if (result === TimeoutResult.LOST) {
+        settle(this, now);
+        this.onLossPass(now);
+        continue;
+      }
+      this.counters.ptoCount++;
+      if (this.packetSize.onPto(!this.isEstablished, now)) this.onPacketSize(now);
+    }
+  }
+
+  private onPacketSize(now: Micros): void {
+    this.recovery.onPacketSize(this.mtu, now);
+    this.streams.onPacketSize(this.mtu);
+  }
+
+  private closeFinished(now: Micros): void {
+    const { code, reason } = this.finishing ?? { code: 0, reason: '' };
+    this.end({ by: 'local', scope: 'application', code, reason, timeout: 'none' }, now);
+  }
+
+  private timeOut(timeout: CloseReason['timeout'], now: Micros): void {
+    this.end({ by: 'timeout', scope: 'transport', code: CloseCode.NO_ERROR, reason: '', timeout }, now);
+  }
+
+  private end(reason: CloseReason, now: Micros): void {
+    if (this.closing.close(reason, now, this.probeTimeout)) this.over();
+  }
+
+  private over(): void {
+    this.waiting.length = 0;
+    this.streams.onConnectionOver();
+    this.touch();
+    if (this.closing.reason !== null)
+      this.events.push({ type: 'closed', connection: this, reason: this.closing.reason });
+  }
+}
+
+const HANDSHAKE_SPACES = [PacketSpace.INITIAL, PacketSpace.HANDSHAKE] as const;
+const DECODER = new TextDecoder();
+const WAITING_PACKETS_MAX = 10;
+/** More deadlines than spaces and kinds of them cannot be due at once. */
+const TIMEOUTS_MAX = 8;
+/** Of a socket's buffer, what datagrams may fill: the rest is the kernel's bookkeeping for them. */
+const BUFFER_SHARE = 0.35;

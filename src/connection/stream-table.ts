@@ -1,0 +1,515 @@
+import { RangeSet } from '../base/ranges.ts';
+import { type Micros, NEVER } from '../base/time.ts';
+import { Scheduler } from '../schedule/scheduler.ts';
+import { BestEffortBudget } from '../stream/best-effort-budget.ts';
+import { FlowCredit } from '../stream/flow-credit.ts';
+import { FlowWindow } from '../stream/flow-window.ts';
+import { ReceiveContext } from '../stream/receive-context.ts';
+import { ReceiveStream } from '../stream/receive-stream.ts';
+import { SendContext } from '../stream/send-context.ts';
+import { SendStream, type StreamOpening } from '../stream/send-stream.ts';
+import type { SentFrames } from '../stream/sent-frames.ts';
+import { SlabPool } from '../stream/slab.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import type { FrameReader } from '../wire/frame-reader.ts';
+import { type Delivery, FrameType, type Priority, type Space } from '../wire/frame-type.ts';
+import {
+  CONTROL_FRAME_BYTES_MAX,
+  streamOpenFlags,
+  writeDataBlocked,
+  writeMaxData,
+  writeMaxStreams,
+  writeStreamsBlocked,
+} from '../wire/frame-writer.ts';
+import type { TransportParameters } from '../wire/transport-parameters.ts';
+import type { ConnectionConfig } from './config.ts';
+import type { Connection, EventSink } from './connection.ts';
+import { ConnectionStream, type StreamOwner, type StreamSettings } from './connection-stream.ts';
+
+/**
+ * The streams of a connection: opens and accepts them, hands frames and their fates to them, lets the scheduler choose among those that
+ * have something to send, and keeps the connection's flow control and stream limits.
+ */
+export class StreamTable implements StreamOwner {
+  peerMessageBytesMax: number;
+  private readonly connection: Connection;
+  private readonly config: ConnectionConfig;
+  private readonly events: EventSink;
+  private readonly streams = new Map<number, ConnectionStream>();
+  private readonly scheduler = new Scheduler();
+  private readonly sendContext: SendContext;
+  private readonly receiveContext: ReceiveContext;
+  private readonly controlDue: ConnectionStream[] = [];
+  private readonly droppedDue: ConnectionStream[] = [];
+  private peerStreamWindow = 0;
+  /** Streams that we opened, counted from 0, and how many the peer lets us open. */
+  private opened = 0;
+  private peerStreamsMax = 0;
+  private streamsBlockedAt = -1;
+  /** Indices of streams that the peer opened, those long closed included. */
+  private readonly accepted = new RangeSet();
+  private acceptedClosed = 0;
+  private announcedStreamsMax: number;
+  private maxStreamsLost = false;
+  private maxDataLost = false;
+  private hasLifetimes = false;
+  /** Streams of messages whose outcome somebody waits for, by tracking number. */
+  private readonly tracked = new Map<number, ConnectionStream>();
+  private nextTracking = 1;
+
+  constructor(connection: Connection, config: ConnectionConfig, events: EventSink) {
+    this.connection = connection;
+    this.config = config;
+    this.events = events;
+    this.peerMessageBytesMax = config.messageBytesMax;
+    this.announcedStreamsMax = config.streamsMax;
+    this.sendContext = new SendContext(new SlabPool(), new FlowCredit(0), config.mtu - PACKET_OVERHEAD);
+    this.receiveContext = new ReceiveContext(
+      new FlowWindow(config.connectionWindowBytes),
+      new BestEffortBudget(config.bestEffortBytes),
+      config.messageBytesMax,
+    );
+  }
+
+  // ---- the application's side ----
+
+  /** Opens a stream. Beyond the peer's limit it waits until MAX_STREAMS allows it. */
+  open(settings: StreamSettings): ConnectionStream {
+    const id = this.opened * 2 + (this.connection.role === 'client' ? 0 : 1);
+    this.opened++;
+    const flags = streamOpenFlags(settings.priority, settings.ordered, settings.delivery);
+    const stream = this.add(id, settings, { flags, label: ENCODER.encode(settings.label) });
+    this.onSendTouched(stream);
+    return stream;
+  }
+
+  values(): IterableIterator<ConnectionStream> {
+    return this.streams.values();
+  }
+
+  get size(): number {
+    return this.streams.size;
+  }
+
+  get sendCounts(): Readonly<SendContext> {
+    return this.sendContext;
+  }
+
+  get receiveCounts(): Readonly<ReceiveContext> {
+    return this.receiveContext;
+  }
+
+  /** Nothing sent on any stream is unsettled. */
+  get isSettled(): boolean {
+    for (const stream of this.streams.values()) if (!stream.sender.settled) return false;
+    return true;
+  }
+
+  track(stream: ConnectionStream): number {
+    this.tracked.set(this.nextTracking, stream);
+    return this.nextTracking++;
+  }
+
+  onSendTouched(stream: ConnectionStream): void {
+    if (stream.sender.sendable && this.isAllowed(stream)) {
+      this.scheduler.activate(stream);
+      this.setDeadline(stream);
+    }
+    this.connection.touch();
+  }
+
+  onReceiveTouched(stream: ConnectionStream): void {
+    this.checkReceiver(stream);
+    this.forgetFinished(stream);
+    this.connection.touch();
+  }
+
+  // ---- limits of the peer ----
+
+  onPeerParameters(parameters: TransportParameters): void {
+    this.peerMessageBytesMax = parameters.maxMessageBytes;
+    this.peerStreamWindow = parameters.initialMaxStreamData;
+    this.peerStreamsMax = parameters.initialMaxStreams;
+    this.sendContext.credit.raise(parameters.initialMaxData);
+  }
+
+  onPacketSize(mtu: number): void {
+    this.sendContext.packetRoom = mtu - PACKET_OVERHEAD;
+  }
+
+  // ---- frames that came ----
+
+  /** MESSAGE and MESSAGES. Returns 0 or a close code. */
+  onMessageFrame(frame: FrameReader, now: Micros): number {
+    const stream = this.streams.get(frame.stream);
+    if (stream === undefined) return this.checkForgotten(frame.stream);
+    const { receiver } = stream;
+    let code: number;
+    if (frame.type >= FrameType.MESSAGES) code = receiver.onMessages(frame);
+    else {
+      if (frame.remaining >= 0) this.hasLifetimes = true;
+      code = receiver.onMessage(frame, now);
+    }
+    if (code !== 0) return code;
+    this.checkReceiver(stream);
+    return 0;
+  }
+
+  /** All other frames about streams and flow control. Returns 0 or a close code. */
+  onControlFrame(frame: FrameReader): number {
+    switch (frame.type) {
+      case FrameType.MAX_DATA:
+        if (this.sendContext.credit.raise(frame.limit)) this.touchAll();
+        return 0;
+      case FrameType.MAX_STREAMS:
+        return this.onMaxStreams(frame.limit);
+      case FrameType.DATA_BLOCKED:
+        this.receiveContext.window.onBlocked(frame.limit);
+        return 0;
+      case FrameType.STREAMS_BLOCKED:
+        return 0;
+      case FrameType.STREAM_OPEN:
+        return this.onOpen(frame);
+    }
+    const stream = this.streams.get(frame.stream);
+    if (stream === undefined) return this.checkForgotten(frame.stream);
+    const code = this.onStreamFrame(stream, frame);
+    if (code !== 0) return code;
+    this.checkReceiver(stream);
+    this.afterSettling(stream);
+    return 0;
+  }
+
+  // ---- what became of frames that were sent ----
+
+  onAcked(kind: number, id: number, a: number, b: number, c: number): void {
+    const stream = this.streams.get(id);
+    if (stream === undefined || !isStreamFrame(kind)) return;
+    if (isReceiverFrame(kind)) stream.receiver.onAcked(kind, a, b, c);
+    else stream.sender.onAcked(kind, a, b, c);
+    this.afterSettling(stream);
+  }
+
+  onLost(kind: number, id: number, a: number, b: number, c: number, now: Micros): void {
+    if (kind === FrameType.MAX_DATA) this.maxDataLost ||= a === this.receiveContext.window.announced;
+    else if (kind === FrameType.MAX_STREAMS) this.maxStreamsLost ||= a === this.announcedStreamsMax;
+    else if (kind === FrameType.DATA_BLOCKED) this.sendContext.credit.onBlockedLost(a);
+    else if (kind === FrameType.STREAMS_BLOCKED) this.streamsBlockedAt = -1;
+    if (!isStreamFrame(kind)) return;
+    const stream = this.streams.get(id);
+    if (stream === undefined) return;
+    if (isReceiverFrame(kind)) {
+      stream.receiver.onLost(kind, a, b, c);
+      this.checkReceiver(stream);
+    } else {
+      stream.sender.onLost(kind, a, b, c, now);
+      this.onSendTouched(stream);
+      this.afterSettling(stream);
+    }
+  }
+
+  // ---- frames to send ----
+
+  /** True when {@link write} may have something to write. */
+  get hasFrames(): boolean {
+    return (
+      !this.scheduler.idle ||
+      this.controlDue.length > 0 ||
+      this.droppedDue.length > 0 ||
+      this.receiveContext.window.due ||
+      this.maxDataLost ||
+      this.maxStreamsLost ||
+      this.isMaxStreamsDue ||
+      this.isStreamsBlocked ||
+      this.sendContext.credit.owesBlocked
+    );
+  }
+
+  /** Fills out[at, limit) with control frames, then with messages as the scheduler chooses. Returns the new offset. */
+  write(out: Uint8Array, start: number, limit: number, now: Micros, sent: SentFrames, rate: number): number {
+    let at = this.writeControl(out, start, limit, sent);
+    const { scheduler } = this;
+    scheduler.beginPacket(now, rate);
+    while (limit - at >= FRAME_ROOM_MIN) {
+      const stream = scheduler.next() as ConnectionStream | null;
+      if (stream === null) break;
+      const next = stream.sender.write(out, at, limit, now, sent);
+      if (next === at) scheduler.skip(stream);
+      else scheduler.charge(stream, next - at);
+      at = next;
+      if (stream.sender.sendable) this.setDeadline(stream);
+      else scheduler.deactivate(stream);
+      this.tellWritable(stream);
+    }
+    return at;
+  }
+
+  /** Writes the DROPPED frames that are due; they go ahead of every ACK. [STR-18] */
+  writeDropped(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
+    let at = start;
+    for (let i = this.droppedDue.length - 1; i >= 0; i--) {
+      const stream = this.droppedDue[i];
+      at = stream.receiver.writeDropped(out, at, limit, sent);
+      if (stream.receiver.droppedDue) return at;
+      stream.isDroppedDue = false;
+      this.droppedDue.pop();
+      this.forgetFinished(stream);
+    }
+    return at;
+  }
+
+  // ---- time ----
+
+  nextTimeout(): Micros {
+    if (!this.hasLifetimes) return NEVER;
+    let next = NEVER;
+    for (const stream of this.streams.values()) {
+      next = Math.min(next, stream.sender.nextTimeout(), stream.receiver.nextTimeout());
+    }
+    return next;
+  }
+
+  onTimeout(now: Micros): void {
+    if (!this.hasLifetimes) return;
+    for (const stream of this.streams.values()) {
+      if (stream.sender.nextTimeout() <= now) {
+        stream.sender.onTimeout(now);
+        this.onSendTouched(stream);
+        this.afterSettling(stream);
+      }
+      if (stream.receiver.nextTimeout() <= now) {
+        stream.receiver.onTimeout(now);
+        this.checkReceiver(stream);
+      }
+    }
+    if (this.sendContext.outcomes.length > 0) this.takeOutcomes();
+  }
+
+  // ---- the connection is over ----
+
+  /** Every stream ends with the connection; what was received can still be read. */
+  onConnectionOver(): void {
+    for (const stream of this.streams.values()) if (stream.active) this.scheduler.deactivate(stream);
+  }
+
+  // ---- inside ----
+
+  private add(id: number, settings: StreamSettings, opening: StreamOpening | null): ConnectionStream {
+    const sender = new SendStream(this.sendContext, {
+      id,
+      opening,
+      initialMaxStreamData: this.peerStreamWindow,
+    });
+    const receiver = new ReceiveStream(this.receiveContext, {
+      id,
+      ordered: settings.ordered,
+      windowBytes: this.config.streamWindowBytes,
+    });
+    const stream = new ConnectionStream(id, settings, sender, receiver, this);
+    this.streams.set(id, stream);
+    return stream;
+  }
+
+  /** STREAM_OPEN, which may come again with every packet until we acknowledged one. [STR-3] */
+  private onOpen(frame: FrameReader): number {
+    const id = frame.stream;
+    if (this.isOurs(id)) return CloseCode.STREAM_STATE_ERROR;
+    const index = Math.floor(id / 2);
+    if (this.accepted.contains(index)) return 0;
+    if (index >= this.announcedStreamsMax) return CloseCode.STREAM_LIMIT_ERROR; // [STR-4]
+    this.accepted.add(index, index + 1);
+    const label = DECODER.decode(frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength));
+    const settings = {
+      priority: frame.priority as Priority,
+      delivery: frame.delivery as Delivery,
+      ordered: frame.ordered,
+      label,
+    };
+    const stream = this.add(id, settings, null);
+    this.events.push({ type: 'stream', connection: this.connection, stream });
+    return 0;
+  }
+
+  private onMaxStreams(limit: number): number {
+    if (limit <= this.peerStreamsMax) return 0;
+    this.peerStreamsMax = limit;
+    this.touchAll();
+    return 0;
+  }
+
+  private onStreamFrame(stream: ConnectionStream, frame: FrameReader): number {
+    const { sender, receiver } = stream;
+    switch (frame.type) {
+      case FrameType.STREAM_FIN:
+        return receiver.onFin(frame.end);
+      case FrameType.STREAM_RESET:
+        return receiver.onReset(frame.code, frame.end);
+      case FrameType.ABANDON:
+        return receiver.onAbandon(frame);
+      case FrameType.STREAM_DATA_BLOCKED:
+        receiver.onBlocked(frame.limit);
+        return 0;
+      case FrameType.STOP_SENDING:
+        sender.onStopSending(frame.code);
+        this.onSendTouched(stream);
+        return 0;
+      case FrameType.MAX_STREAM_DATA:
+        if (sender.onMaxStreamData(frame.limit)) this.onSendTouched(stream);
+        return 0;
+      default:
+        return sender.onDropped(frame.space as Space, frame.sequence, frame.count);
+    }
+  }
+
+  /** A frame for a stream that is not there: fine when it was once, and is closed. [STR-5] */
+  private checkForgotten(id: number): number {
+    const index = Math.floor(id / 2);
+    const wasOpen = this.isOurs(id) ? index < this.opened : this.accepted.contains(index);
+    return wasOpen ? 0 : CloseCode.STREAM_STATE_ERROR;
+  }
+
+  private isOurs(id: number): boolean {
+    return id % 2 === (this.connection.role === 'client' ? 0 : 1);
+  }
+
+  /** False for a stream of ours that is beyond the peer's limit. [STR-4] */
+  private isAllowed(stream: ConnectionStream): boolean {
+    return !this.isOurs(stream.id) || stream.id / 2 < this.peerStreamsMax;
+  }
+
+  private touchAll(): void {
+    for (const stream of this.streams.values()) this.onSendTouched(stream);
+  }
+
+  private setDeadline(stream: ConnectionStream): void {
+    const deadline = stream.sender.headDeadline;
+    if (deadline !== NEVER) this.hasLifetimes = true;
+    if (deadline !== stream.deadline) this.scheduler.setDeadline(stream, deadline);
+  }
+
+  /** Something came, or was read: there may be news for the application, and frames for the peer. */
+  private checkReceiver(stream: ConnectionStream): void {
+    const { receiver } = stream;
+    if (!stream.isControlDue && receiver.controlDue) {
+      stream.isControlDue = true;
+      this.controlDue.push(stream);
+    }
+    if (!stream.isDroppedDue && receiver.droppedDue) {
+      stream.isDroppedDue = true;
+      this.droppedDue.push(stream);
+    }
+    if (receiver.resetCode >= 0 || stream.sender.stopped) this.tellReset(stream);
+    if (!stream.isReadableTold && (receiver.readable > 0 || receiver.ended)) {
+      stream.isReadableTold = true;
+      this.events.push({ type: 'readable', connection: this.connection, stream });
+    }
+  }
+
+  private tellReset(stream: ConnectionStream): void {
+    if (stream.isResetTold) return;
+    stream.isResetTold = true;
+    const code = stream.receiver.resetCode >= 0 ? stream.receiver.resetCode : stream.sender.stopCode;
+    this.events.push({ type: 'reset', connection: this.connection, stream, code });
+  }
+
+  private tellWritable(stream: ConnectionStream): void {
+    const isDrained = stream.sender.takeDrained();
+    if (isDrained || stream.wantsSettled)
+      this.events.push({ type: 'writable', connection: this.connection, stream });
+  }
+
+  /** Messages of the stream were settled, or may have been. */
+  private afterSettling(stream: ConnectionStream): void {
+    this.tellWritable(stream);
+    if (this.sendContext.outcomes.length > 0) this.takeOutcomes();
+    this.forgetFinished(stream);
+  }
+
+  private takeOutcomes(): void {
+    const { outcomes } = this.sendContext;
+    while (outcomes.next()) {
+      const stream = this.tracked.get(outcomes.id);
+      if (stream === undefined) continue;
+      this.tracked.delete(outcomes.id);
+      const { id: tracking, outcome } = outcomes;
+      this.events.push({ type: 'outcome', connection: this.connection, stream, tracking, outcome });
+    }
+  }
+
+  private forgetFinished(stream: ConnectionStream): void {
+    if (!stream.sender.finished || !stream.receiver.finished) return;
+    if (!this.streams.delete(stream.id)) return;
+    if (stream.active) this.scheduler.deactivate(stream);
+    if (!this.isOurs(stream.id)) this.acceptedClosed++;
+    this.events.push({ type: 'streamClosed', connection: this.connection, stream });
+  }
+
+  private get isMaxStreamsDue(): boolean {
+    const fresh = this.acceptedClosed + this.config.streamsMax - this.announcedStreamsMax;
+    return fresh > 0 && fresh * 4 >= this.config.streamsMax;
+  }
+
+  private get isStreamsBlocked(): boolean {
+    return this.opened > this.peerStreamsMax && this.streamsBlockedAt !== this.peerStreamsMax;
+  }
+
+  private writeControl(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
+    let at = start;
+    const bound = limit - CONTROL_FRAME_BYTES_MAX;
+    const { window } = this.receiveContext;
+    if ((window.due || this.maxDataLost) && at <= bound) {
+      this.maxDataLost = false;
+      const allowed = window.announce();
+      at = writeMaxData(out, at, allowed);
+      sent.add(FrameType.MAX_DATA, 0, allowed, 0, 0);
+    }
+    if ((this.isMaxStreamsDue || this.maxStreamsLost) && at <= bound) {
+      this.maxStreamsLost = false;
+      this.announcedStreamsMax = this.acceptedClosed + this.config.streamsMax;
+      at = writeMaxStreams(out, at, this.announcedStreamsMax);
+      sent.add(FrameType.MAX_STREAMS, 0, this.announcedStreamsMax, 0, 0);
+    }
+    if (this.isStreamsBlocked && at <= bound) {
+      this.streamsBlockedAt = this.peerStreamsMax;
+      this.connection.counters.streamsBlocked++;
+      at = writeStreamsBlocked(out, at, this.peerStreamsMax);
+      sent.add(FrameType.STREAMS_BLOCKED, 0, this.peerStreamsMax, 0, 0);
+    }
+    const { credit } = this.sendContext;
+    if (credit.owesBlocked && at <= bound) {
+      this.connection.counters.dataBlocked++;
+      at = writeDataBlocked(out, at, credit.limit);
+      sent.add(FrameType.DATA_BLOCKED, 0, credit.limit, 0, 0);
+      credit.blockedSent();
+    }
+    while (this.controlDue.length > 0 && at <= bound) {
+      const stream = this.controlDue[this.controlDue.length - 1];
+      at = stream.receiver.writeControl(out, at, limit, sent);
+      if (stream.receiver.controlDue) break;
+      stream.isControlDue = false;
+      this.controlDue.pop();
+    }
+    return this.droppedDue.length > 0 ? this.writeDropped(out, at, limit, sent) : at;
+  }
+}
+
+function isStreamFrame(kind: number): boolean {
+  if (kind >= FrameType.MESSAGE && kind <= FrameType.MESSAGES_BEST_EFFORT) return true;
+  return (
+    (kind >= FrameType.STREAM_OPEN && kind <= FrameType.DROPPED) ||
+    kind === FrameType.MAX_STREAM_DATA ||
+    kind === FrameType.STREAM_DATA_BLOCKED
+  );
+}
+
+/** Frames that the receiving half of a stream sends; the others come from the sending half. */
+function isReceiverFrame(kind: number): boolean {
+  return kind === FrameType.STOP_SENDING || kind === FrameType.DROPPED || kind === FrameType.MAX_STREAM_DATA;
+}
+
+const ENCODER = new TextEncoder();
+const DECODER = new TextDecoder();
+/** Short header with the longest number, tag. */
+const PACKET_OVERHEAD = 1 + 8 + 4 + 16;
+/** With less room than this left no stream is asked. */
+const FRAME_ROOM_MIN = 16;

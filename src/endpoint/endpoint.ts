@@ -1,0 +1,392 @@
+import { DeadlineHeap } from '../base/heap.ts';
+import { type RandomSource, randomBytes } from '../base/random.ts';
+import { Ring } from '../base/ring.ts';
+import type { Micros } from '../base/time.ts';
+import type { ConnectionConfig } from '../connection/config.ts';
+import { Connection, type ConnectionOptions } from '../connection/connection.ts';
+import type { EndpointEvent } from '../connection/events.ts';
+import { NumberSpace } from '../connection/number-space.ts';
+import { PacketBuilder } from '../connection/packet-builder.ts';
+import { localParameters } from '../connection/parameters.ts';
+import {
+  OpenedPacket,
+  OpenResult,
+  openInto,
+  receiveDatagram,
+  receivePayload,
+} from '../connection/receive.ts';
+import { transmit } from '../connection/transmit.ts';
+import type { Identity } from '../crypto/identity.ts';
+import { ClientHandshake } from '../handshake/client.ts';
+import { ServerHandshake } from '../handshake/server.ts';
+import { EndpointCounters } from '../trace/counters.ts';
+import type { ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
+import { PacketHeader, parsePacketHeader, VERSION } from '../wire/packet-header.ts';
+import { PacketSpace, PacketType } from '../wire/packet-type.ts';
+import { ConnectionIdTable, LOCAL_ID_BYTES } from './id-table.ts';
+import { OpenedBatch } from './opened-batch.ts';
+
+export type { EndpointEvent } from '../connection/events.ts';
+
+/** What makes an endpoint a server. */
+export interface ServerConfig {
+  readonly identity: Identity;
+  /** Answers clients that do not pin the identity, too. */
+  readonly acceptUnpinned: boolean;
+  /** Handshakes under way at once. */
+  readonly halfOpenMax: number;
+  readonly connectionsMax: number;
+  /** Whether packets to this address stay on the machine. */
+  readonly isLoopback: (host: string) => boolean;
+}
+
+export interface EndpointConfig {
+  readonly connection: ConnectionConfig;
+  readonly random: RandomSource;
+  /** Null: the endpoint only connects. */
+  readonly server: ServerConfig | null;
+}
+
+/** Where to connect to. */
+export interface ConnectTarget {
+  readonly host: string;
+  readonly port: number;
+  /** Fingerprint of the server's identity; null to accept any. */
+  readonly pin: Uint8Array | null;
+  readonly isLoopback: boolean;
+}
+
+/**
+ * All the connections of one socket as one state machine without I/O. Hand in {@link receive} or {@link timeout}, or make a call
+ * on a connection; then drain {@link pollEvent}, take packets with {@link transmit} until it gives none, and come back at
+ * {@link nextTimeout}.
+ */
+export class Endpoint {
+  readonly counters = new EndpointCounters();
+  private readonly config: EndpointConfig;
+  private readonly byId = new ConnectionIdTable<Connection>();
+  /** Connections by the id and address of the client's first packet, as long as they live. */
+  private readonly byFirstPacket = new Map<string, Connection>();
+  private readonly deadlines = new DeadlineHeap<Connection>();
+  private readonly ready = new Ring<Connection>();
+  private readonly events = new Ring<EndpointEvent>();
+  private readonly builder = new PacketBuilder();
+  private readonly opened = new OpenedBatch<Connection>();
+  private readonly touched = (connection: Connection): void => this.markReady(connection);
+  private halfOpen = 0;
+  private isAccepting: boolean;
+
+  constructor(config: EndpointConfig) {
+    this.config = config;
+    this.isAccepting = config.server !== null;
+  }
+
+  /** Starts a connection; `connected` or `closed` tells how it went. */
+  connect(target: ConnectTarget, now: Micros): Connection {
+    const { random } = this.config;
+    const config = this.configFor(target.isLoopback);
+    const localId = this.byId.issue(random);
+    const firstDestinationId = randomBytes(random, FIRST_ID_BYTES);
+    const handshake = new ClientHandshake({
+      pin: target.pin,
+      provider: config.aead,
+      random,
+      parameters: localParameters(config, localId, null),
+      firstDestinationId,
+      largestDatagram: config.mtu,
+    });
+    const initial = new NumberSpace(PacketSpace.INITIAL, config.ackDelayMaxMs);
+    initial.keys = handshake.initialKeys;
+    return this.add(
+      {
+        role: 'client',
+        config,
+        random,
+        events: this,
+        touched: this.touched,
+        handshake,
+        unpinned: target.pin === null,
+        localId,
+        remoteId: firstDestinationId,
+        firstDestinationId,
+        host: target.host,
+        port: target.port,
+        isLoopback: target.isLoopback,
+        initial,
+      },
+      now,
+    );
+  }
+
+  /** Refuses connections from now on; those there are go on. */
+  stopAccepting(): void {
+    this.isAccepting = false;
+  }
+
+  /** Takes a batch of datagrams: opens what can be opened, then lets the connections have it. */
+  receive(batch: ReceiveBatch, now: Micros): void {
+    for (let i = 0; i < batch.count; i++) this.route(batch.data[i], batch.host[i], batch.port[i], now);
+    this.dispatchOpened(now);
+  }
+
+  /** Fills `batch` with sealed datagrams. Returns how many there are; 0 when nothing is to be sent now. */
+  transmit(batch: TransmitBatch, now: Micros): number {
+    for (let left = this.ready.length; left > 0; left--) {
+      const connection = this.ready.peek() as Connection;
+      connection.beforeTransmit(now);
+      if (transmit(connection, this.builder, batch, now)) break; // the batch is full: the connection stays in front
+      this.ready.shift();
+      connection.isReady = false;
+      this.deadlines.set(connection, connection.nextTimeout(now));
+    }
+    this.rotate(batch);
+    this.builder.seal();
+    this.counters.datagramsSent += batch.count;
+    this.counters.bytesSent += batch.used;
+    return batch.count;
+  }
+
+  /** True when a further {@link transmit} may give packets. */
+  get wantsTransmit(): boolean {
+    return this.ready.length > 0;
+  }
+
+  /** When {@link timeout} is to be called at the latest. */
+  nextTimeout(): Micros {
+    return this.deadlines.peek()?.deadline ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Lets every connection whose deadline has come do what is due. */
+  timeout(now: Micros): void {
+    for (;;) {
+      const connection = this.deadlines.peek();
+      if (connection === undefined || connection.deadline > now) return;
+      this.deadlines.remove(connection);
+      if (connection.isOver(now)) {
+        this.forget(connection);
+        continue;
+      }
+      connection.onTimeout(now);
+      this.markReady(connection);
+    }
+  }
+
+  /** The next event, or null. */
+  pollEvent(): EndpointEvent | null {
+    return this.events.shift() ?? null;
+  }
+
+  /** For connections only: what they have to tell the driver passes through here. */
+  push(event: EndpointEvent): void {
+    if (event.type === 'connected') {
+      this.counters.handshakesCompleted++;
+      if (event.connection.role === 'server') this.halfOpen--;
+    } else if (event.type === 'closed' && !event.connection.isEstablished) {
+      this.counters.handshakesFailed++;
+      if (event.connection.role === 'server') {
+        // Nobody was told of it yet, so nobody need hear of its end.
+        this.halfOpen--;
+        return;
+      }
+    }
+    this.events.push(event);
+  }
+
+  // ---- the way in ----
+
+  private route(data: Uint8Array, host: string, port: number, now: Micros): void {
+    const { counters } = this;
+    counters.datagramsReceived++;
+    counters.bytesReceived += data.length;
+    if (data.length < SHORTEST_PACKET_BYTES) {
+      counters.droppedMalformed++;
+    } else if ((data[0] & LONG_FORM) === 0) {
+      if ((data[0] & FIXED_BIT) === 0)
+        counters.droppedMalformed++; // [INV-2]
+      else this.routeShort(data, now);
+    } else if (parsePacketHeader(HEADER, data, 0, data.length, LOCAL_ID_BYTES)) {
+      this.routeLong(data, host, port, now);
+    } else {
+      counters.droppedMalformed++;
+    }
+  }
+
+  /** A short packet of an established connection is opened now and dispatched with its batch. */
+  private routeShort(data: Uint8Array, now: Micros): void {
+    const connection = this.byId.lookup(data, 1);
+    if (connection === null) {
+      this.counters.droppedUnknownId++; // [CON-1]
+      return;
+    }
+    connection.onDatagram(data.length);
+    this.markReady(connection);
+    const state = connection.spaces[PacketSpace.APPLICATION];
+    if (state === null || state.keys === null || !connection.isEstablished) {
+      receiveDatagram(connection, data, 0, now);
+      return;
+    }
+    if (!connection.isReceiving) return;
+    const result = openInto(OPENED, state, data, 0, 1 + LOCAL_ID_BYTES, data.length);
+    connection.onOpened(result);
+    if (result === OpenResult.OPENED) this.opened.push(connection, data, OPENED);
+  }
+
+  private dispatchOpened(now: Micros): void {
+    const { opened } = this;
+    for (let i = 0; i < opened.count; i++) {
+      const connection = opened.take(i, OPENED);
+      if (connection.isReceiving) receivePayload(connection, PacketType.ONE_RTT, OPENED, opened.data[i], now);
+    }
+    opened.clear();
+  }
+
+  private routeLong(data: Uint8Array, host: string, port: number, now: Micros): void {
+    if (HEADER.version !== VERSION) {
+      this.counters.droppedVersion++; // [INV-6]
+      return;
+    }
+    const connection = this.findLong(data, host, port);
+    if (connection !== null) {
+      connection.onDatagram(data.length);
+      this.markReady(connection);
+      receiveDatagram(connection, data, 0, now);
+    } else if (HEADER.type === PacketType.INITIAL) {
+      this.acceptInitial(data, host, port, now);
+    } else if (HEADER.type === PacketType.HANDSHAKE) {
+      this.counters.droppedUnknownId++;
+    } else {
+      this.counters.droppedUnsupported++;
+    }
+  }
+
+  private findLong(data: Uint8Array, host: string, port: number): Connection | null {
+    const { dcidStart, dcidLength } = HEADER;
+    if (dcidLength === LOCAL_ID_BYTES) {
+      const connection = this.byId.lookup(data, dcidStart);
+      if (connection !== null) return connection;
+    }
+    if (this.byFirstPacket.size === 0) return null;
+    return (
+      this.byFirstPacket.get(firstPacketKey(data.subarray(dcidStart, dcidStart + dcidLength), host, port)) ??
+      null
+    );
+  }
+
+  /** The first Initial of a client: nothing is kept unless it opens. [CON-2] */
+  private acceptInitial(data: Uint8Array, host: string, port: number, now: Micros): void {
+    const { server, random } = this.config;
+    const { counters } = this;
+    if (server === null) counters.droppedUnknownId++;
+    else if (data.length < DATAGRAM_BYTES_MIN || HEADER.dcidLength < FIRST_ID_BYTES)
+      counters.droppedShortInitial++;
+    else if (HEADER.unpinned && !server.acceptUnpinned)
+      counters.droppedUnpinned++; // [CON-2]
+    else if (!this.isAccepting || this.byId.size >= server.connectionsMax)
+      counters.droppedConnectionLimit++; // [CON-3]
+    else if (this.halfOpen >= server.halfOpenMax)
+      counters.droppedHalfOpenLimit++; // [CON-3]
+    else {
+      const isLoopback = server.isLoopback(host);
+      const config = this.configFor(isLoopback);
+      const { end, unpinned, numberStart } = HEADER;
+      const firstDestinationId = data.slice(HEADER.dcidStart, HEADER.dcidStart + HEADER.dcidLength);
+      const remoteId = data.slice(HEADER.scidStart, HEADER.scidStart + HEADER.scidLength);
+      const localId = this.byId.issue(random);
+      const handshake = new ServerHandshake({
+        identity: server.identity,
+        provider: config.aead,
+        random,
+        parameters: localParameters(config, localId, firstDestinationId),
+        clientDestinationId: firstDestinationId,
+        unpinned,
+      });
+      const initial = new NumberSpace(PacketSpace.INITIAL, config.ackDelayMaxMs);
+      initial.keys = handshake.initialKeys;
+      if (openInto(OPENED, initial, data, 0, numberStart, end) !== OpenResult.OPENED) {
+        counters.droppedUnopened++;
+        return;
+      }
+      const connection = this.add(
+        {
+          role: 'server',
+          config,
+          random,
+          events: this,
+          touched: this.touched,
+          handshake,
+          unpinned,
+          localId,
+          remoteId,
+          firstDestinationId,
+          host,
+          port,
+          isLoopback,
+          initial,
+        },
+        now,
+      );
+      this.halfOpen++;
+      this.byFirstPacket.set(firstPacketKey(firstDestinationId, host, port), connection);
+      connection.onDatagram(data.length);
+      connection.onOpened(OpenResult.OPENED);
+      receivePayload(connection, PacketType.INITIAL, OPENED, data, now);
+      receiveDatagram(connection, data, end, now);
+    }
+  }
+
+  // ---- inside ----
+
+  private add(options: ConnectionOptions, now: Micros): Connection {
+    const connection = new Connection(options, now);
+    this.byId.add(connection);
+    this.counters.handshakesStarted++;
+    this.counters.connectionsOpen = this.byId.size;
+    this.markReady(connection);
+    return connection;
+  }
+
+  private forget(connection: Connection): void {
+    this.byId.remove(connection);
+    this.counters.connectionsOpen = this.byId.size;
+    if (connection.role === 'client') return;
+    const key = firstPacketKey(connection.firstDestinationId, connection.host, connection.port);
+    if (this.byFirstPacket.get(key) === connection) this.byFirstPacket.delete(key);
+  }
+
+  private configFor(isLoopback: boolean): ConnectionConfig {
+    const config = this.config.connection;
+    return isLoopback
+      ? config
+      : { ...config, mtuMax: Math.max(config.mtu, Math.min(config.mtuMax, INTERNET_MTU_MAX)) };
+  }
+
+  private markReady(connection: Connection): void {
+    if (connection.isReady) return;
+    connection.isReady = true;
+    this.ready.push(connection);
+  }
+
+  /** After a full batch the connection that filled it goes to the back, so that it cannot keep others from sending. */
+  private rotate(batch: TransmitBatch): void {
+    if (batch.count === 0 || this.ready.length < 2) return;
+    this.ready.push(this.ready.shift() as Connection);
+  }
+}
+
+function firstPacketKey(id: Uint8Array, host: string, port: number): string {
+  let key = `${host}|${port}|`;
+  for (let i = 0; i < id.length; i++) key += String.fromCharCode(id[i]);
+  return key;
+}
+
+const HEADER = new PacketHeader();
+const OPENED = new OpenedPacket();
+const LONG_FORM = 0x80;
+const FIXED_BIT = 0x40;
+/** First byte, id, number and tag with the least payload. */
+const SHORTEST_PACKET_BYTES = 1 + LOCAL_ID_BYTES + 4 + 16;
+/** Length of the destination id that a client makes up for its first packet: enough to be unpredictable. */
+const FIRST_ID_BYTES = 8;
+const DATAGRAM_BYTES_MIN = 512;
+/** Off this machine no larger packets are looked for: `dgram` cannot forbid fragmentation. */
+const INTERNET_MTU_MAX = 1_472;

@@ -1,0 +1,22 @@
+/**
+ * JetStreamProto: a reliable, post-quantum-secure message transport over UDP.
+ *
+ * @example
+ * const listener = await listen({ identity: generateIdentity(), port: 0 });
+ * listener.on('connection', (c) => c.on('stream', (s) => s.on('message', (m) => s.send(m))));
+ * const connection = await connect(listener.url);
+ * const stream = connection.openStream();
+ * stream.on('message', (m) => console.log(m.toString()));
+ * stream.send('hello');
+ */
+
+export { JspError, type JspErrorCode } from './base/errors.ts';
+export type { ConnectionMetrics } from './connection/metrics.ts';
+export { Identity } from './crypto/identity.ts';
+export { type ConnectOptions, connect } from './transport/connect.ts';
+export type { CloseOptions, Connection } from './transport/connection.ts';
+export { generateIdentity } from './transport/identity.ts';
+export { type Listener, type ListenOptions, listen } from './transport/listen.ts';
+export type { TransportOptions } from './transport/options.ts';
+export type { Delivery, Outcome, Priority, SendOptions, Stream, StreamOptions } from './transport/stream.ts';
+export { DEFAULT_PORT, formatServerUrl, parseServerUrl, type ServerUrl } from './transport/url.ts';
