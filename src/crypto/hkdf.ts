@@ -16,7 +16,7 @@ export function extract(salt: Uint8Array, inputKey: Uint8Array): Uint8Array {
 }
 
 /**
- * HKDF-Expand-Label with one block of output.
+ * [HS-19] HKDF-Expand-Label with one block of output.
  * @param length - at most 32
  */
 export function expandLabel(

@@ -5,7 +5,7 @@ import type { KeyPair } from '../crypto/packet-keys.ts';
 /**
  * The client's keys for Initial packets. [HS-20]
  * @param firstDestinationId - the id it chose for the server in its first packet
- * @param pin - fingerprint of the server's identity; null when it does not pin
+ * @param pin - fingerprint of the server's identity; null when it does not pin [HS-14]
  */
 export function clientInitialKeys(
   provider: AeadProvider,

@@ -1,0 +1,84 @@
+import { sha256 } from '@noble/hashes/sha2.js';
+import { hex, joined, toHex } from './bytes.ts';
+import { slowExpandLabel, slowExtract, slowHmac } from './slow-hkdf.ts';
+
+/** The key schedule of spec/handshake.md read off the page, hex in and hex out. */
+
+export interface SlowKeys {
+  key: string;
+  iv: string;
+  hp: string;
+}
+
+export interface SlowTraffic {
+  secret: string;
+  keys: SlowKeys;
+  /** The secret after a key update. */
+  nextSecret: string;
+}
+
+const NOTHING = new Uint8Array(0);
+const ZEROS = new Uint8Array(32);
+const SALT = sha256(new TextEncoder().encode('JetStreamProto version 1 initial salt')).slice(0, 20);
+
+/** [HS-23] [HS-28] */
+export function slowTraffic(secret: Uint8Array): SlowTraffic {
+  return {
+    secret: toHex(secret),
+    keys: {
+      key: toHex(slowExpandLabel(secret, 'key', NOTHING, 32)),
+      iv: toHex(slowExpandLabel(secret, 'iv', NOTHING, 12)),
+      hp: toHex(slowExpandLabel(secret, 'hp', NOTHING, 32)),
+    },
+    nextSecret: toHex(slowExpandLabel(secret, 'ku', NOTHING, 32)),
+  };
+}
+
+export interface InitialInput {
+  firstDestinationId: string;
+  fingerprint: string | null;
+}
+
+/** [HS-20] */
+export function slowInitial(input: InitialInput): { client: SlowTraffic; server: SlowTraffic } {
+  const initial = slowExtract(SALT, joined(hex(input.firstDestinationId), hex(input.fingerprint ?? '')));
+  return {
+    client: slowTraffic(slowExpandLabel(initial, 'client in', NOTHING, 32)),
+    server: slowTraffic(slowExpandLabel(initial, 'server in', NOTHING, 32)),
+  };
+}
+
+export interface ChainInput {
+  /** The 64 bytes of the KEM. */
+  kemSecret: string;
+  /** Transcript hashes up to and including these messages. */
+  hashToServerHello: string;
+  hashToServerFinished: string;
+  /** Up to the message before the server's FINISHED. */
+  hashToSignature: string;
+}
+
+/** [HS-21] [HS-22] [HS-24] */
+export function slowChain(input: ChainInput) {
+  const early = slowExtract(ZEROS, ZEROS);
+  const handshake = slowExtract(slowExpandLabel(early, 'derived', sha256(NOTHING), 32), hex(input.kemSecret));
+  const master = slowExtract(slowExpandLabel(handshake, 'derived', sha256(NOTHING), 32), ZEROS);
+  const toServerHello = hex(input.hashToServerHello);
+  const toServerFinished = hex(input.hashToServerFinished);
+  const clientHandshake = slowExpandLabel(handshake, 'c hs traffic', toServerHello, 32);
+  const serverHandshake = slowExpandLabel(handshake, 's hs traffic', toServerHello, 32);
+  return {
+    handshakeSecret: toHex(handshake),
+    masterSecret: toHex(master),
+    clientHandshake: slowTraffic(clientHandshake),
+    serverHandshake: slowTraffic(serverHandshake),
+    clientApplication: slowTraffic(slowExpandLabel(master, 'c ap traffic', toServerFinished, 32)),
+    serverApplication: slowTraffic(slowExpandLabel(master, 's ap traffic', toServerFinished, 32)),
+    serverFinished: toHex(slowFinished(serverHandshake, hex(input.hashToSignature))),
+    clientFinished: toHex(slowFinished(clientHandshake, toServerFinished)),
+  };
+}
+
+function slowFinished(trafficSecret: Uint8Array, transcriptHash: Uint8Array): Uint8Array {
+  return slowHmac(slowExpandLabel(trafficSecret, 'finished', NOTHING, 32), transcriptHash);
+}
