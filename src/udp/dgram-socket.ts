@@ -1,6 +1,7 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { lookup as resolve } from 'node:dns/promises';
 import { isIP, isIPv4 } from 'node:net';
+import { performance } from 'node:perf_hooks';
 import { JspError } from '../base/errors.ts';
 import { ReceiveBatch, type TransmitBatch } from '../wire/batch.ts';
 import { ArenaViews } from './arena-views.ts';
@@ -73,6 +74,7 @@ export async function bindDgramSocket(options: DgramSocketOptions = {}): Promise
  * - Reading costs 3,100, two thirds of it in Node: a 64 KB buffer, a copy, and an address object each. libuv reads at most 32
  *   datagrams before it lets the loop turn, so `setImmediate` hands over all that one turn brings. Ticks and microtasks
  *   run after each single datagram: too early.
+ * - `setImmediate` itself costs 1,150 a turn, so while datagrams come one by one each is handed over as it comes.
  */
 export class DgramSocket implements DatagramSocket {
   readonly localHost: string;
@@ -90,6 +92,11 @@ export class DgramSocket implements DatagramSocket {
   private readonly views = new WeakMap<Uint8Array, ArenaViews>();
   private lastHost = '';
   private handOverIsDue = false;
+  /** Datagrams come one by one, so that waiting for others of the same turn would be in vain. */
+  private sparse = true;
+  /** Turns in a row that brought one datagram. */
+  private singles = 0;
+  private handedOverAtMs = 0;
   private held = false;
   private lookIsDue = false;
   private closed: Promise<void> | null = null;
@@ -97,6 +104,8 @@ export class DgramSocket implements DatagramSocket {
   // One function each for the life of the socket: nothing is allocated a datagram.
   private readonly handOver = (): void => {
     this.handOverIsDue = false;
+    this.singles = this.received.count === 1 ? this.singles + 1 : 0;
+    this.sparse = this.singles >= SPARSE_TURNS;
     this.flushReceived();
   };
   private readonly sent = (error: Error | null): void => {
@@ -184,9 +193,12 @@ export class DgramSocket implements DatagramSocket {
       return;
     }
     this.received.push(data, this.lastHost, port);
-    if (this.received.count >= RECEIVE_BATCH_MAX) {
+    if (this.handOverIsDue) {
+      if (this.received.count >= RECEIVE_BATCH_MAX) this.flushReceived();
+    } else if (this.sparse && performance.now() - this.handedOverAtMs > BURST_GAP_MS) {
       this.flushReceived();
-    } else if (!this.handOverIsDue) {
+      this.handedOverAtMs = performance.now();
+    } else {
       this.handOverIsDue = true;
       setImmediate(this.handOver);
     }
@@ -289,5 +301,9 @@ function growBuffers(socket: Socket, receiveBytes: number, sendBytes: number): v
 const BUFFER_BYTES = 4 * 1024 * 1024;
 /** A batch that grows to this size is handed over before the event loop's turn ends. */
 const RECEIVE_BATCH_MAX = 64;
+/** After so many turns with one datagram each, datagrams are handed over as they come. */
+const SPARSE_TURNS = 4;
+/** The next datagram of one turn comes sooner than this behind the last; a misjudged one is handed over alone or late by a turn. */
+const BURST_GAP_MS = 0.005;
 const HELD_LOOK_MS = 1;
 const FATAL_CODES: ReadonlySet<string> = new Set(['EBADF', 'ENOTSOCK', 'ERR_SOCKET_DGRAM_NOT_RUNNING']);

@@ -208,14 +208,31 @@ describe('a dgram socket whose system is busy', () => {
     expect(socket.counters.sendErrors).toBe(1);
   });
 
-  it('hands received datagrams over once a turn, or sooner when there are 64', async () => {
+  it('hands a burst over once a turn, or sooner when there are 64', async () => {
     const { inner, socket } = await stubbed();
+    await burst(inner.deliver);
     const counts: number[] = [];
     socket.onBatch = (batch) => counts.push(batch.count);
     for (let i = 0; i < 100; i++) inner.deliver(9);
     expect(counts).toEqual([64]);
-    await new Promise((resolve) => setImmediate(resolve));
+    await turn();
     expect(counts).toEqual([64, 36]);
+  });
+
+  it('hands over datagrams as they come once they come one by one', async () => {
+    const { inner, socket } = await stubbed();
+    await burst(inner.deliver);
+    let seen = 0;
+    socket.onBatch = (batch) => {
+      seen += batch.count;
+    };
+    inner.deliver(9);
+    expect(seen).toBe(0);
+    for (let i = 0; i < 10; i++) {
+      await turn();
+      inner.deliver(9);
+    }
+    expect(seen).toBe(11);
   });
 
   it('drops datagrams from port 0, which nobody can answer', async () => {
@@ -224,7 +241,7 @@ describe('a dgram socket whose system is busy', () => {
     socket.onBatch = (batch) => ports.push(...batch.port.slice(0, batch.count));
     inner.deliver(0);
     inner.deliver(7);
-    await new Promise((resolve) => setImmediate(resolve));
+    await turn();
     expect(ports).toEqual([7]);
     expect(socket.counters).toMatchObject({ datagramsReceived: 2, datagramsDropped: 1 });
   });
@@ -281,6 +298,16 @@ function collect(socket: DatagramSocket, count: number): Promise<Seen[]> {
       if (seen.length >= count) resolve(seen);
     };
   });
+}
+
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Enough datagrams at once for a socket to see that they do not come one by one. */
+async function burst(deliver: (port: number) => void): Promise<void> {
+  for (let i = 0; i < 1_000; i++) deliver(9);
+  await turn();
 }
 
 /** A socket over a bound `dgram` socket whose sending is played by the test. */

@@ -46,8 +46,8 @@ export async function runOnce(workload: Workload, options: RunOptions): Promise<
     await Promise.all([sender.ask({ ask: 'close' }), receiver.ask({ ask: 'close' })]);
     return resultOf(name, mtu, before, after, drained);
   } finally {
-    sender.kill();
-    receiver.kill();
+    sender.end();
+    receiver.end();
   }
 }
 

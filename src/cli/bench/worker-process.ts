@@ -39,7 +39,9 @@ export class WorkerProcess {
   /** @param cpu - the core to stay on, or null; needs `taskset` */
   constructor(cpu: number | null) {
     const pinned =
-      cpu === null ? {} : { execPath: 'taskset', execArgv: ['-c', String(cpu), process.execPath] };
+      cpu === null
+        ? {}
+        : { execPath: 'taskset', execArgv: ['-c', String(cpu), process.execPath, ...process.execArgv] };
     this.child = fork(WORKER, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], ...pinned });
   }
 
@@ -63,13 +65,17 @@ export class WorkerProcess {
     return (await this.ask({ ask: 'sample' })).sample as Sample;
   }
 
-  /** Ends the process, which need not answer any more. */
-  kill(): void {
-    this.child.removeAllListeners();
-    this.child.on('error', () => {});
-    this.child.kill('SIGKILL');
+  /** Ends the process: it leaves by itself when the channel closes, or is made to. */
+  end(): void {
+    const { child } = this;
+    child.removeAllListeners();
+    child.on('error', () => {});
+    if (child.connected) child.disconnect();
+    const impatience = setTimeout(() => child.kill('SIGKILL'), LEAVE_MS);
+    child.once('exit', () => clearTimeout(impatience));
   }
 }
 
+const LEAVE_MS = 2_000;
 /** The same extension as this file has: the workers run from where the harness runs. */
 const WORKER = fileURLToPath(new URL(`./worker${extname(import.meta.url)}`, import.meta.url));

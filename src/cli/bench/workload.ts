@@ -27,6 +27,8 @@ export interface Target {
   readonly port: number;
   /** What the system granted for receiving. */
   readonly receiveBufferBytes: number;
+  /** What to connect to, of a receiver that listens with the transport. */
+  readonly url?: string;
 }
 
 export interface Receiver {

@@ -45,7 +45,7 @@ export const workloads: readonly Workload[] = [
     reader: (options) => new FramedReader(benchKeys(options, TO_RECEIVER)),
     feedbackWriter: (options) => new AckWriter(benchKeys(options, TO_SENDER)),
     feedbackReader: (options) => new AckReader(benchKeys(options, TO_SENDER)),
-    feedbackEvery: (options) => numberSetting(options, 'ackEvery', ACK_EVERY),
+    feedbackEveryMax: (options) => numberSetting(options, 'ackEvery', ACK_EVERY),
   }),
 ];
 
@@ -54,7 +54,8 @@ interface Rung {
   reader(options: WorkloadOptions): PacketReader;
   feedbackWriter(options: WorkloadOptions): FeedbackWriter;
   feedbackReader(options: WorkloadOptions): FeedbackReader;
-  feedbackEvery?(options: WorkloadOptions): number;
+  /** Default: an eighth of the window. */
+  feedbackEveryMax?(options: WorkloadOptions): number;
 }
 
 function rung(name: string, parts: Rung): Workload {
@@ -63,8 +64,8 @@ function rung(name: string, parts: Rung): Workload {
     module: import.meta.url,
     async openReceiver(options: WorkloadOptions): Promise<Receiver> {
       const socket = await bindDgramSocket({ host: '127.0.0.1' });
-      const every =
-        parts.feedbackEvery?.(options) ?? Math.ceil(windowOf(options, socket.receiveBufferBytes) / 8);
+      const eighth = Math.ceil(windowOf(options, socket.receiveBufferBytes) / 8);
+      const every = Math.min(eighth, parts.feedbackEveryMax?.(options) ?? eighth);
       return new CountingReceiver(socket, parts.reader(options), parts.feedbackWriter(options), every);
     },
     async openSender(options: WorkloadOptions, target: Target): Promise<Sender> {
@@ -80,7 +81,7 @@ function windowOf(options: WorkloadOptions, receiveBufferBytes: number): number 
   const datagramBytes = options.mtu + SKB_OVERHEAD_BYTES;
   const charge = 2 ** Math.ceil(Math.log2(datagramBytes)) + SKB_BYTES;
   const fits = Math.floor(receiveBufferBytes / charge);
-  return Math.max(16, Math.min(fits, numberSetting(options, 'window', WINDOW_MAX)));
+  return Math.max(2, Math.min(fits, numberSetting(options, 'window', WINDOW_MAX)));
 }
 
 /** Keys that both processes know: a benchmark has no handshake. */

@@ -1,0 +1,55 @@
+import { describe, expect, it } from 'vitest';
+import { LatencyRecorder } from '../../../src/cli/bench/latency-recorder.ts';
+import { type BenchResult, medianRun } from '../../../src/cli/bench/result.ts';
+import { formatTable } from '../../../src/cli/bench/table.ts';
+
+describe('a latency recorder', () => {
+  it('gives exact percentiles of what it was given', () => {
+    const recorder = new LatencyRecorder();
+    expect(recorder.percentiles()).toBeNull();
+    for (let i = 10_000; i >= 1; i--) recorder.add(i);
+    expect(recorder.percentiles()).toEqual({ p50: 5_000, p95: 9_500, p99: 9_900, p999: 9_990 });
+    recorder.clear();
+    recorder.add(7);
+    expect(recorder.percentiles()).toEqual({ p50: 7, p95: 7, p99: 7, p999: 7 });
+  });
+});
+
+describe('the median run', () => {
+  it('is the run in the middle, the slower of two', () => {
+    expect(medianRun([result(3), result(1), result(2)]).messagesPerSecond).toBe(2);
+    expect(medianRun([result(3), result(1)]).messagesPerSecond).toBe(1);
+    expect(() => medianRun([])).toThrow(RangeError);
+  });
+});
+
+describe('the table', () => {
+  it('shows one line a result, with a dash for what was not measured', () => {
+    const lines = formatTable([
+      { ...result(1_234_567.8), lost: 1, messages: 99 },
+      { ...result(5), mtu: 0, latencyMicros: { p50: 12.34, p95: 20, p99: 30, p999: 40 } },
+    ]).split('\n');
+    expect(lines).toHaveLength(3);
+    expect(lines[1]).toContain('1,234,568');
+    expect(lines[1]).toContain('1.0 %');
+    expect(lines[1]).toMatch(/ - {2}/);
+    expect(lines[2]).toContain('12.3');
+    expect(lines[2]).toContain('50/25');
+  });
+});
+
+function result(messagesPerSecond: number): BenchResult {
+  return {
+    workload: 'raw',
+    size: 64,
+    mtu: 1_472,
+    seconds: 2,
+    messages: 100,
+    lost: 0,
+    messagesPerSecond,
+    megabitsPerSecond: 1,
+    packetsPerSecond: 1,
+    latencyMicros: null,
+    cpu: { sender: 0.5, receiver: 0.25 },
+  };
+}
