@@ -25,6 +25,7 @@ export class FrameReader extends FrameFields {
   /** Begins with the payload buffer[start, end) of a packet. */
   override reset(buffer: Uint8Array, start: number, end: number): void {
     super.reset(buffer, start, end);
+    this.type = FrameType.PADDING;
     this.error = start < end ? 0 : CloseCode.PROTOCOL_VIOLATION; // [FRM-1] a payload without frames
   }
 

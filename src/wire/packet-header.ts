@@ -200,7 +200,6 @@ function parseLongBody(header: PacketHeader, datagram: Uint8Array, at: number, e
     const tokenLength = readVarint(datagram, next, end);
     if (tokenLength < 0) return false;
     next += varintLength(datagram[next]);
-    if (tokenLength > end - next) return false;
     header.tokenStart = next;
     header.tokenLength = tokenLength;
     next += tokenLength;

@@ -76,11 +76,11 @@ export function encodeParameters(
 
 /**
  * Decodes a peer's parameters; a close code when they cannot be decoded or make no sense. [FRM-13]
- * @param sender - who sent them, for the rules on what only a server sends; without it the caller sees to these
+ * @param sender - who sent them: some come from a server only
  */
 export function decodeParameters(
   bytes: Uint8Array,
-  sender?: 'client' | 'server',
+  sender: 'client' | 'server',
 ): TransportParameters | CloseCode {
   const parameters = defaultParameters(NO_ID);
   const seen = new Set<number>();
@@ -142,7 +142,7 @@ const ANY = Number.MAX_SAFE_INTEGER;
 const TABLE = [
   { id: ORIGINAL_DESTINATION_ID, form: 'id', name: 'originalDestinationId' },
   { id: 0x01, form: 'number', name: 'idleTimeoutMs', least: 0, most: ANY },
-  { id: 0x02, form: 'number', name: 'maxDatagramBytes', least: 512, most: 65_507 },
+  { id: 0x02, form: 'number', name: 'maxDatagramBytes', least: 512, most: 65_507 }, // [PKT-20]
   { id: 0x03, form: 'number', name: 'initialMaxData', least: 0, most: ANY },
   { id: 0x04, form: 'number', name: 'initialMaxStreamData', least: 0, most: ANY },
   { id: 0x05, form: 'number', name: 'initialMaxStreams', least: 0, most: ANY },

@@ -69,9 +69,9 @@ describe('fuzz: transport parameters', () => {
     const sourceId = fromHex('09 02 0102');
     fc.assert(
       fc.property(fc.oneof(rest(80), list, mutated(list)), (bytes) => {
-        const decoded = decodeParameters(Uint8Array.from([...sourceId, ...bytes]));
+        const decoded = decodeParameters(Uint8Array.from([...sourceId, ...bytes]), 'client');
         if (typeof decoded === 'number') return;
-        expect(decodeParameters(encodeParameters(decoded, null))).toEqual(decoded);
+        expect(decodeParameters(encodeParameters(decoded, null), 'client')).toEqual(decoded);
       }),
       { numRuns: 3_000 },
     );

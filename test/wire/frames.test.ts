@@ -47,6 +47,11 @@ describe('frame vectors', () => {
     expect(missing).toEqual([]);
   });
 
+  it('prove every rule about decoding [FRM-1] [FRM-2] [FRM-6] [FRM-8] [FRM-9] [FRM-10] [FRM-12]', () => {
+    const rules = [...new Set(vectors.invalid.map(({ rule }) => rule))].sort();
+    expect(rules).toEqual(['FRM-1', 'FRM-10', 'FRM-12', 'FRM-2', 'FRM-6', 'FRM-8', 'FRM-9']);
+  });
+
   it('are refused wherever they are cut short [FRM-1]', () => {
     for (const { name, hex, frame } of vectors.frames) {
       if (frame.type === 'PADDING') continue;

@@ -58,6 +58,11 @@ describe('header vectors', () => {
     });
   }
 
+  it('prove what makes a header malformed [INV-2] [INV-3] [PKT-1] [PKT-2] [PKT-3]', () => {
+    const rules = [...new Set(vectors.malformed.map(({ rule }) => rule))].sort();
+    expect(rules).toEqual(['INV-2', 'INV-3', 'PKT-1', 'PKT-2', 'PKT-3']);
+  });
+
   it('are malformed wherever their headers are cut short [PKT-3]', () => {
     for (const { name, hex, shortIdLength = 8, header } of vectors.headers) {
       const datagram = fromHex(hex);

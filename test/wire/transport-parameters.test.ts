@@ -101,9 +101,21 @@ describe('transport parameters', () => {
     );
   });
 
+  it('allow datagrams of 512 to 65,507 bytes [PKT-20]', () => {
+    for (const [maxDatagramBytes, allowed] of [
+      [511, false],
+      [512, true],
+      [65_507, true],
+      [65_508, false],
+    ] as const) {
+      const bytes = encodeParameters({ ...defaultParameters(fromHex('01')), maxDatagramBytes }, null);
+      expect(typeof decodeParameters(bytes, 'client')).toBe(allowed ? 'object' : 'number');
+    }
+  });
+
   it('never share memory with the bytes they came from', () => {
     const bytes = fromHex('09 02 c1c2');
-    const decoded = decodeParameters(bytes) as TransportParameters;
+    const decoded = decodeParameters(bytes, 'client') as TransportParameters;
     bytes.fill(0);
     expect(toHex(decoded.sourceId)).toBe('c1c2');
   });
