@@ -91,6 +91,8 @@ export class Connection implements HeapItem {
   handshakeDoneDue = false;
   heartbeatDue = false;
   pathResponse: Uint8Array | null = null;
+  /** There is more to send than one packet holds, so that larger packets are worth looking for. */
+  fillsPackets = false;
   /** Something waits for congestion control or the pacer. */
   isBlocked = false;
 
@@ -320,7 +322,7 @@ export class Connection implements HeapItem {
 
   /** Size of the probe packet that looks for a larger packet size, if one is to be sent now; else 0. */
   sizeProbeBytes(now: Micros): number {
-    if (!this.isConfirmed || !this.closing.isOpen) return 0;
+    if (!this.fillsPackets || !this.isConfirmed || !this.closing.isOpen) return 0;
     return this.packetSize.nextProbe(now);
   }
 

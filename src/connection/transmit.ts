@@ -146,6 +146,7 @@ function packApplication(
       ledger,
       recovery.pacer.rate * SECOND,
     );
+    if (builder.limit - builder.at < FULL_PACKET_SLACK) connection.fillsPackets = true;
   }
   let isEliciting = builder.at > afterAck;
   if (isProbe && !isEliciting) {
@@ -293,4 +294,6 @@ const EMPTY = new Uint8Array(0);
 const PACKET_TYPES = [PacketType.INITIAL, PacketType.HANDSHAKE, PacketType.ONE_RTT] as const;
 /** Below this a datagram holds no useful packet. */
 const DATAGRAM_BYTES_MIN = 64;
+/** A packet with less room left than this is full. */
+const FULL_PACKET_SLACK = 64;
 const REASON_BYTES_MAX = 512;

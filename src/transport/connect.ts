@@ -87,11 +87,7 @@ class ClientSession {
   onEvent(event: EndpointEvent): void {
     if (event.type === 'connected') this.settled(null);
     else if (event.type === 'closed') {
-      const fallback = new JspError(
-        'ERR_JSP_HANDSHAKE_FAILED',
-        'the connection was closed during the handshake',
-      );
-      this.settled(closeError(event.reason) ?? fallback);
+      if (this.settle !== null) this.settled(closeError(event.reason) ?? closedEarly());
     }
     dispatchToConnection(event);
   }
@@ -112,6 +108,10 @@ class ClientSession {
     this.settle = null;
     settle?.(error);
   }
+}
+
+function closedEarly(): JspError {
+  return new JspError('ERR_JSP_HANDSHAKE_FAILED', 'the server closed the connection during the handshake');
 }
 
 function clientSocket(

@@ -24,12 +24,12 @@ export class Driver {
   readonly socket: DatagramSocket;
   readonly clock: Clock;
   private readonly owner: DriverOwner;
-  private readonly batch = new TransmitBatch(ARENA_BYTES, DATAGRAMS_MAX);
+  /** The batch that the socket holds, while it does. */
+  private held: TransmitBatch | null = null;
   private timer: TimerHandle | null = null;
   private timerAt: Micros = NEVER;
   private turnIsDue = false;
   private inTurn = false;
-  private blocked = false;
   private stopped = false;
 
   constructor(endpoint: Endpoint, socket: DatagramSocket, clock: Clock, owner: DriverOwner) {
@@ -58,9 +58,10 @@ export class Driver {
     if (!this.inTurn) this.turn();
   }
 
-  /** Stops for good and closes the socket. */
+  /** Sends what is due, a last CLOSE above all, then stops for good and closes the socket. */
   async stop(): Promise<void> {
     if (this.stopped) return;
+    this.transmit();
     this.stopped = true;
     if (this.timer !== null) this.clock.clearTimer(this.timer);
     this.timer = null;
@@ -85,8 +86,8 @@ export class Driver {
   };
 
   private readonly onWritable = (): void => {
-    this.blocked = false;
-    this.batch.clear();
+    if (this.held !== null) giveBack(this.held);
+    this.held = null;
     this.turn();
   };
 
@@ -108,7 +109,7 @@ export class Driver {
       this.inTurn = false;
     }
     if (this.stopped) return;
-    if (this.endpoint.wantsTransmit && !this.blocked) this.wake();
+    if (this.endpoint.wantsTransmit && this.held === null) this.wake();
     else this.armTimer();
   }
 
@@ -122,11 +123,17 @@ export class Driver {
 
   /** A few batches at most, so that datagrams that came meanwhile are looked at before more are sent. */
   private transmit(): void {
-    for (let i = 0; i < BATCHES_A_TURN && !this.blocked && !this.stopped; i++) {
-      if (this.endpoint.transmit(this.batch, this.clock.now()) === 0) return;
-      if (this.socket.send(this.batch)) this.batch.clear();
-      else this.blocked = true;
+    if (this.held !== null || !this.endpoint.wantsTransmit) return;
+    const batch = FREE_BATCHES.pop() ?? new TransmitBatch(ARENA_BYTES, DATAGRAMS_MAX);
+    for (let i = 0; i < BATCHES_A_TURN; i++) {
+      if (this.endpoint.transmit(batch, this.clock.now()) === 0) break;
+      if (!this.socket.send(batch)) {
+        this.held = batch;
+        return;
+      }
+      batch.clear();
     }
+    giveBack(batch);
   }
 
   /** Moving a timer costs more than one early wake-up, so a timer that is set for earlier is left as it is. */
@@ -142,6 +149,14 @@ export class Driver {
   }
 }
 
+/** Most sockets take a batch at once, so that all drivers of the process can share a few. */
+function giveBack(batch: TransmitBatch): void {
+  batch.clear();
+  if (FREE_BATCHES.length < FREE_BATCHES_MAX) FREE_BATCHES.push(batch);
+}
+
+const FREE_BATCHES: TransmitBatch[] = [];
+const FREE_BATCHES_MAX = 4;
 const ARENA_BYTES = 256 * 1024;
 const DATAGRAMS_MAX = 192;
 const BATCHES_A_TURN = 4;
