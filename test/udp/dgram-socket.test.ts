@@ -229,7 +229,7 @@ describe('a dgram socket whose system is busy', () => {
     inner.deliver(9);
     expect(seen).toBe(0);
     for (let i = 0; i < 10; i++) {
-      await turn();
+      await new Promise((resolve) => setTimeout(resolve, 1));
       inner.deliver(9);
     }
     expect(seen).toBe(11);

@@ -116,4 +116,4 @@ export class PacedSender implements Sender {
 
 const BATCH_DATAGRAMS = 64;
 const BATCH_BYTES = 256 * 1024;
-const STALL_MS = 50;
+const STALL_MS = 200;
