@@ -32,6 +32,8 @@ export interface ConnectionConfig {
   streamsMax: number;
   /** Memory for best-effort messages that are incomplete or unread. */
   bestEffortBytes: number;
+  /** Packets that may fail to open before the connection is closed: the AEAD's integrity limit, 2^36. */
+  openFailuresMax: number;
   /** Longest time an acknowledgement is held back. */
   ackDelayMaxMs: number;
 }
@@ -55,6 +57,7 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
     connectionWindowBytes: 2 * MIB,
     streamsMax: 100,
     bestEffortBytes: 1 * MIB,
+    openFailuresMax: 2 ** 36,
     ackDelayMaxMs: 25,
   };
 }
@@ -102,5 +105,6 @@ const BOUNDS: readonly (readonly [NumericField, number, number])[] = [
   ['connectionWindowBytes', 1, 2 ** 32],
   ['streamsMax', 0, 2 ** 20],
   ['bestEffortBytes', 0, 2 ** 30],
+  ['openFailuresMax', 1, 2 ** 36],
   ['ackDelayMaxMs', 1, 1_000],
 ];

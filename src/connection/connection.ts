@@ -104,7 +104,6 @@ export class Connection implements HeapItem {
   private handshakeDeadline: Micros;
   private finishing: { code: number; reason: string; deadline: Micros } | null = null;
   private isConfirmed = false;
-  private openFailures = 0;
   private peerMaxAckDelay: Micros = 0;
   private knowsRemoteId: boolean;
 
@@ -271,12 +270,13 @@ export class Connection implements HeapItem {
     this.waiting.push(packet);
   }
 
-  onOpened(result: OpenResult): void {
+  onOpened(result: OpenResult, now: Micros): void {
     if (result === OpenResult.OPENED) this.counters.packetsReceived++;
     else if (result === OpenResult.REPLAYED) this.counters.packetsReplayed++;
     else {
-      this.counters.packetsUnopened++; // [PKT-15]
-      this.openFailures++;
+      // [PKT-15] Forgeries that were tried, over all keys of the connection.
+      if (++this.counters.packetsUnopened < this.config.openFailuresMax) return;
+      this.fail(CloseCode.AEAD_LIMIT_REACHED, 0, 'too many packets failed to open', now);
     }
   }
 

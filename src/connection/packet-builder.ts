@@ -4,6 +4,7 @@ import type { PacketKeys } from '../crypto/packet-keys.ts';
 import { SealBatch } from '../crypto/seal-batch.ts';
 import type { TransmitBatch } from '../wire/batch.ts';
 import {
+  LONG_PACKET_LENGTH_MAX,
   longHeaderSize,
   packetNumberBytes,
   shortHeaderSize,
@@ -96,7 +97,11 @@ export class PacketBuilder {
     this.number = number;
     this.isLong = isLong;
     this.at = this.payloadStart;
-    this.limit = this.datagramEnd - TAG_BYTES;
+    // A long packet can be no longer than its Length can say. [PKT-2]
+    const end = isLong
+      ? Math.min(this.datagramEnd, this.numberStart + LONG_PACKET_LENGTH_MAX)
+      : this.datagramEnd;
+    this.limit = end - TAG_BYTES;
     return true;
   }
 

@@ -64,7 +64,7 @@ function receivePacket(connection: Connection, data: Uint8Array, at: number, now
   if (type !== PacketType.ONE_RTT) copyBytes(REMOTE_ID, data, HEADER.scidStart, HEADER.scidLength);
   const scidLength = HEADER.scidLength;
   const result = openInto(OPENED, state, data, at, numberStart, end);
-  connection.onOpened(result);
+  connection.onOpened(result, now);
   if (result !== OpenResult.OPENED) return;
   if (type !== PacketType.ONE_RTT && !connection.acceptRemoteId(REMOTE_ID.subarray(0, scidLength))) {
     connection.counters.packetsUnopened++;

@@ -227,7 +227,7 @@ export class Endpoint {
     }
     if (!connection.isReceiving) return;
     const result = openInto(OPENED, state, data, 0, 1 + LOCAL_ID_BYTES, data.length);
-    connection.onOpened(result);
+    connection.onOpened(result, now);
     if (result === OpenResult.OPENED) this.opened.push(connection, data, OPENED);
   }
 
@@ -328,7 +328,7 @@ export class Endpoint {
       this.halfOpen++;
       this.byFirstPacket.set(firstPacketKey(firstDestinationId, host, port), connection);
       connection.onDatagram(data.length);
-      connection.onOpened(OpenResult.OPENED);
+      connection.onOpened(OpenResult.OPENED, now);
       receivePayload(connection, PacketType.INITIAL, OPENED, data, now);
       receiveDatagram(connection, data, end, now);
     }
