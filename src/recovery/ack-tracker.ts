@@ -25,14 +25,16 @@ export class AckTracker {
   private readonly isImmediate: boolean;
   private readonly advertisedDelay: Micros;
   private delay: Micros;
-  private threshold: number = EARLY_THRESHOLD;
+  private threshold: number = THRESHOLD_MIN;
   private largestTime: Micros = 0;
   private largestEliciting = -1;
-  private elicitingTotal = 0;
   /** The number at which a gap is old enough for the sender to act on. */
   private gapReportAt = NEVER;
   private isUrgent = false;
+  /** Number of the peer's newest ACK_FREQUENCY, or -1. */
   private peerRequest = -1;
+  /** Numbers below need not be reported again once what is pending was. */
+  private settledBelow = 0;
 
   constructor(options: AckTrackerOptions) {
     this.isImmediate = options.isImmediate;
@@ -63,16 +65,19 @@ export class AckTracker {
   }
 
   /** An acknowledgement of all {@link ranges} went out. */
-  onAckSent(): void {
+  onAckSent(now: Micros): void {
+    if (this.pending > 0 && this.peerRequest < 0) this.adapt(now);
     this.pending = 0;
     this.deadline = NEVER;
     this.isUrgent = false;
+    if (this.settledBelow > 0) this.forgetSettled();
   }
 
   /** The peer acknowledged a packet with our ACK frame up to `largest`: it need not hear of those again. */
   onAckAcked(largest: number): void {
-    // [REC-39]
-    this.ranges.remove(0, largest + 1);
+    if (largest >= this.settledBelow) this.settledBelow = largest + 1;
+    // A late packet below it may not have been reported yet.
+    if (this.pending === 0) this.forgetSettled();
   }
 
   /** The smoothed RTT changed: the delay is a quarter of it, from 1 ms to the advertised maximum. */
@@ -94,13 +99,26 @@ export class AckTracker {
     return 0;
   }
 
+  /** [REC-41] Few packets in a whole delay: the sender's window may be smaller than the threshold. */
+  private adapt(now: Micros): void {
+    if (now >= this.deadline) {
+      this.threshold = Math.max(this.pending >> 1, THRESHOLD_MIN);
+    } else if (this.pending >= this.threshold && this.deadline - now > this.delay / 2) {
+      this.threshold = Math.min(this.threshold + 1, THRESHOLD_DEFAULT);
+    }
+  }
+
+  private forgetSettled(): void {
+    // [REC-39]
+    this.ranges.remove(0, this.settledBelow);
+    this.settledBelow = 0;
+  }
+
   private onEliciting(number: number, now: Micros, isMarked: boolean): void {
     this.pending++;
-    this.elicitingTotal++;
     if (this.deadline === NEVER) this.deadline = now + this.delay;
-    if (this.elicitingTotal === EARLY_PACKETS && this.peerRequest < 0) this.threshold = LATER_THRESHOLD;
     // [REC-35] [REC-36]
-    if (this.isImmediate || isMarked || this.elicitingTotal === 1) this.isUrgent = true;
+    if (this.isImmediate || isMarked || this.largestEliciting < 0) this.isUrgent = true;
     // [REC-38]
     if (number < this.largestEliciting) {
       this.isUrgent = true;
@@ -119,9 +137,8 @@ export class AckTracker {
 }
 
 export const RANGES_MAX = 64;
-const EARLY_PACKETS = 100;
-const EARLY_THRESHOLD = 2;
-const LATER_THRESHOLD = 10;
+const THRESHOLD_MIN = 2;
+const THRESHOLD_DEFAULT = 10;
 const THRESHOLD_MAX = 1_000;
 const REORDERING_THRESHOLD = 3;
 export const DELAY_MIN: Micros = MILLISECOND;

@@ -104,9 +104,8 @@ export class SentLedger {
   commit(bytes: number, ackEliciting: boolean, inFlight: boolean, isSizeProbe = false): void {
     const number = this.pending;
     assert(number >= 0, 'commit follows begin');
-    for (let skipped = this.largestSent + 1; skipped < number; skipped++) {
-      if (skipped >= this.base) this.markSkipped(skipped & this.mask);
-    }
+    const firstSkipped = Math.max(this.largestSent + 1, this.base);
+    for (let skipped = firstSkipped; skipped < number; skipped++) this.markSkipped(skipped & this.mask);
     const i = number & this.mask;
     let state: number = PacketState.SENT;
     if (ackEliciting) state |= PacketState.ACK_ELICITING;
