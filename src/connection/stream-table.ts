@@ -1,4 +1,3 @@
-import { RangeSet } from '../base/ranges.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import { Scheduler } from '../schedule/scheduler.ts';
 import { BestEffortBudget } from '../stream/best-effort-budget.ts';
@@ -18,13 +17,12 @@ import {
   streamOpenFlags,
   writeDataBlocked,
   writeMaxData,
-  writeMaxStreams,
-  writeStreamsBlocked,
 } from '../wire/frame-writer.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
 import type { ConnectionConfig } from './config.ts';
 import type { Connection, EventSink } from './connection.ts';
 import { ConnectionStream, type StreamOwner, type StreamSettings } from './connection-stream.ts';
+import { StreamLimits } from './stream-limits.ts';
 
 /**
  * The streams of a connection: opens and accepts them, hands frames and their fates to them, lets the scheduler choose among those that
@@ -42,15 +40,7 @@ export class StreamTable implements StreamOwner {
   private readonly controlDue: ConnectionStream[] = [];
   private readonly droppedDue: ConnectionStream[] = [];
   private peerStreamWindow = 0;
-  /** Streams that we opened, counted from 0, and how many the peer lets us open. */
-  private opened = 0;
-  private peerStreamsMax = 0;
-  private streamsBlockedAt = -1;
-  /** Indices of streams that the peer opened, those long closed included. */
-  private readonly accepted = new RangeSet();
-  private acceptedClosed = 0;
-  private announcedStreamsMax: number;
-  private maxStreamsLost = false;
+  private readonly limits: StreamLimits;
   private maxDataLost = false;
   private hasLifetimes = false;
   /** Streams of messages whose outcome somebody waits for, by tracking number. */
@@ -62,7 +52,7 @@ export class StreamTable implements StreamOwner {
     this.config = config;
     this.events = events;
     this.peerMessageBytesMax = config.messageBytesMax;
-    this.announcedStreamsMax = config.streamsMax;
+    this.limits = new StreamLimits(connection.role === 'client', config.streamsMax);
     this.sendContext = new SendContext(new SlabPool(), new FlowCredit(0), config.mtu - PACKET_OVERHEAD);
     this.receiveContext = new ReceiveContext(
       new FlowWindow(config.connectionWindowBytes),
@@ -75,8 +65,7 @@ export class StreamTable implements StreamOwner {
 
   /** Opens a stream. Beyond the peer's limit it waits until MAX_STREAMS allows it. */
   open(settings: StreamSettings): ConnectionStream {
-    const id = this.opened * 2 + (this.connection.role === 'client' ? 0 : 1);
-    this.opened++;
+    const id = this.limits.open();
     const flags = streamOpenFlags(settings.priority, settings.ordered, settings.delivery);
     const stream = this.add(id, settings, { flags, label: ENCODER.encode(settings.label) });
     this.onSendTouched(stream);
@@ -111,7 +100,7 @@ export class StreamTable implements StreamOwner {
   }
 
   onSendTouched(stream: ConnectionStream): void {
-    if (stream.sender.sendable && this.isAllowed(stream)) {
+    if (stream.sender.sendable && this.limits.isAllowed(stream.id)) {
       this.scheduler.activate(stream);
       this.setDeadline(stream);
     }
@@ -129,7 +118,7 @@ export class StreamTable implements StreamOwner {
   onPeerParameters(parameters: TransportParameters): void {
     this.peerMessageBytesMax = parameters.maxMessageBytes;
     this.peerStreamWindow = parameters.initialMaxStreamData;
-    this.peerStreamsMax = parameters.initialMaxStreams;
+    this.limits.raise(parameters.initialMaxStreams);
     this.sendContext.credit.raise(parameters.initialMaxData);
   }
 
@@ -162,7 +151,8 @@ export class StreamTable implements StreamOwner {
         if (this.sendContext.credit.raise(frame.limit)) this.touchAll();
         return 0;
       case FrameType.MAX_STREAMS:
-        return this.onMaxStreams(frame.limit);
+        if (this.limits.raise(frame.limit)) this.touchAll();
+        return 0;
       case FrameType.DATA_BLOCKED:
         this.receiveContext.window.onBlocked(frame.limit);
         return 0;
@@ -192,9 +182,9 @@ export class StreamTable implements StreamOwner {
 
   onLost(kind: number, id: number, a: number, b: number, c: number, now: Micros): void {
     if (kind === FrameType.MAX_DATA) this.maxDataLost ||= a === this.receiveContext.window.announced;
-    else if (kind === FrameType.MAX_STREAMS) this.maxStreamsLost ||= a === this.announcedStreamsMax;
+    else if (kind === FrameType.MAX_STREAMS || kind === FrameType.STREAMS_BLOCKED)
+      this.limits.onLost(kind, a);
     else if (kind === FrameType.DATA_BLOCKED) this.sendContext.credit.onBlockedLost(a);
-    else if (kind === FrameType.STREAMS_BLOCKED) this.streamsBlockedAt = -1;
     if (!isStreamFrame(kind)) return;
     const stream = this.streams.get(id);
     if (stream === undefined) return;
@@ -218,9 +208,7 @@ export class StreamTable implements StreamOwner {
       this.droppedDue.length > 0 ||
       this.receiveContext.window.due ||
       this.maxDataLost ||
-      this.maxStreamsLost ||
-      this.isMaxStreamsDue ||
-      this.isStreamsBlocked ||
+      this.limits.due ||
       this.sendContext.credit.owesBlocked
     );
   }
@@ -313,11 +301,10 @@ export class StreamTable implements StreamOwner {
   /** STREAM_OPEN, which may come again with every packet until we acknowledged one. [STR-3] */
   private onOpen(frame: FrameReader): number {
     const id = frame.stream;
-    if (this.isOurs(id)) return CloseCode.STREAM_STATE_ERROR;
-    const index = Math.floor(id / 2);
-    if (this.accepted.contains(index)) return 0;
-    if (index >= this.announcedStreamsMax) return CloseCode.STREAM_LIMIT_ERROR; // [STR-4]
-    this.accepted.add(index, index + 1);
+    if (this.limits.isOurs(id)) return CloseCode.STREAM_STATE_ERROR;
+    if (this.limits.wasOpen(id)) return 0;
+    const code = this.limits.accept(id);
+    if (code !== 0) return code;
     const label = DECODER.decode(frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength));
     const settings = {
       priority: frame.priority as Priority,
@@ -327,13 +314,6 @@ export class StreamTable implements StreamOwner {
     };
     const stream = this.add(id, settings, null);
     this.events.push({ type: 'stream', connection: this.connection, stream });
-    return 0;
-  }
-
-  private onMaxStreams(limit: number): number {
-    if (limit <= this.peerStreamsMax) return 0;
-    this.peerStreamsMax = limit;
-    this.touchAll();
     return 0;
   }
 
@@ -363,18 +343,7 @@ export class StreamTable implements StreamOwner {
 
   /** A frame for a stream that is not there: fine when it was once, and is closed. [STR-5] */
   private checkForgotten(id: number): number {
-    const index = Math.floor(id / 2);
-    const wasOpen = this.isOurs(id) ? index < this.opened : this.accepted.contains(index);
-    return wasOpen ? 0 : CloseCode.STREAM_STATE_ERROR;
-  }
-
-  private isOurs(id: number): boolean {
-    return id % 2 === (this.connection.role === 'client' ? 0 : 1);
-  }
-
-  /** False for a stream of ours that is beyond the peer's limit. [STR-4] */
-  private isAllowed(stream: ConnectionStream): boolean {
-    return !this.isOurs(stream.id) || stream.id / 2 < this.peerStreamsMax;
+    return this.limits.wasOpen(id) ? 0 : CloseCode.STREAM_STATE_ERROR;
   }
 
   private touchAll(): void {
@@ -440,17 +409,8 @@ export class StreamTable implements StreamOwner {
     if (!stream.sender.finished || !stream.receiver.finished) return;
     if (!this.streams.delete(stream.id)) return;
     if (stream.active) this.scheduler.deactivate(stream);
-    if (!this.isOurs(stream.id)) this.acceptedClosed++;
+    this.limits.onForgotten(stream.id);
     this.events.push({ type: 'streamClosed', connection: this.connection, stream });
-  }
-
-  private get isMaxStreamsDue(): boolean {
-    const fresh = this.acceptedClosed + this.config.streamsMax - this.announcedStreamsMax;
-    return fresh > 0 && fresh * 4 >= this.config.streamsMax;
-  }
-
-  private get isStreamsBlocked(): boolean {
-    return this.opened > this.peerStreamsMax && this.streamsBlockedAt !== this.peerStreamsMax;
   }
 
   private writeControl(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
@@ -463,18 +423,7 @@ export class StreamTable implements StreamOwner {
       at = writeMaxData(out, at, allowed);
       sent.add(FrameType.MAX_DATA, 0, allowed, 0, 0);
     }
-    if ((this.isMaxStreamsDue || this.maxStreamsLost) && at <= bound) {
-      this.maxStreamsLost = false;
-      this.announcedStreamsMax = this.acceptedClosed + this.config.streamsMax;
-      at = writeMaxStreams(out, at, this.announcedStreamsMax);
-      sent.add(FrameType.MAX_STREAMS, 0, this.announcedStreamsMax, 0, 0);
-    }
-    if (this.isStreamsBlocked && at <= bound) {
-      this.streamsBlockedAt = this.peerStreamsMax;
-      this.connection.counters.streamsBlocked++;
-      at = writeStreamsBlocked(out, at, this.peerStreamsMax);
-      sent.add(FrameType.STREAMS_BLOCKED, 0, this.peerStreamsMax, 0, 0);
-    }
+    at = this.limits.write(out, at, limit, sent);
     const { credit } = this.sendContext;
     if (credit.owesBlocked && at <= bound) {
       this.connection.counters.dataBlocked++;
@@ -482,14 +431,23 @@ export class StreamTable implements StreamOwner {
       sent.add(FrameType.DATA_BLOCKED, 0, credit.limit, 0, 0);
       credit.blockedSent();
     }
-    while (this.controlDue.length > 0 && at <= bound) {
-      const stream = this.controlDue[this.controlDue.length - 1];
+    at = this.writeStreamControl(out, at, limit, sent);
+    return this.droppedDue.length > 0 ? this.writeDropped(out, at, limit, sent) : at;
+  }
+
+  /** MAX_STREAM_DATA and STOP_SENDING of the streams that owe them. */
+  private writeStreamControl(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
+    let at = start;
+    for (let i = this.controlDue.length - 1; i >= 0; i--) {
+      const stream = this.controlDue[i];
+      if (!stream.sender.isOpenAtPeer) continue; // only STREAM_OPEN and what rides with it may come first
       at = stream.receiver.writeControl(out, at, limit, sent);
       if (stream.receiver.controlDue) break;
       stream.isControlDue = false;
+      this.controlDue[i] = this.controlDue[this.controlDue.length - 1];
       this.controlDue.pop();
     }
-    return this.droppedDue.length > 0 ? this.writeDropped(out, at, limit, sent) : at;
+    return at;
   }
 }
 

@@ -2,7 +2,15 @@ import { JspError } from '../base/errors.ts';
 import type { Micros } from '../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { Delivery, FrameType, MessageFlag, Space } from '../wire/frame-type.ts';
-import { varintSize, writeVarint } from '../wire/varint.ts';
+import {
+  CONTROL_FRAME_BYTES_MAX,
+  streamOpenSize,
+  writeStreamDataBlocked,
+  writeStreamFin,
+  writeStreamOpen,
+  writeStreamReset,
+} from '../wire/frame-writer.ts';
+import { varintSize } from '../wire/varint.ts';
 import { FlowCredit, MESSAGE_COST } from './flow-credit.ts';
 import { OutboxPacker } from './outbox-packer.ts';
 import type { SendContext } from './send-context.ts';
@@ -80,7 +88,7 @@ export class SendStream {
     this.credit = new FlowCredit(options.initialMaxStreamData);
     this.highWaterBytes = options.highWaterBytes ?? 262_144;
     this.lowWaterBytes = options.lowWaterBytes ?? this.highWaterBytes >>> 2;
-    this.queueBytesMax = options.queueBytesMax ?? Number.POSITIVE_INFINITY;
+    this.queueBytesMax = options.queueBytesMax ?? 67_108_864;
     const spanMax = Math.max(1, Math.floor(options.initialMaxStreamData / MESSAGE_COST));
     this.reliable = new OutboxPacker(Space.RELIABLE, context, this.id, this.credit, spanMax);
   }
@@ -150,7 +158,8 @@ export class SendStream {
 
   /** True when nothing is queued and everything sent is settled, the end of the stream too. */
   get settled(): boolean {
-    if (this.finState === Told.WANTED || this.finState === Told.SENT || this.resetState === Told.SENT) return false;
+    if (this.finState === Told.WANTED || this.finState === Told.SENT || this.resetState === Told.SENT)
+      return false;
     if (this.resetState === Told.WANTED) return false;
     return this.reliable.empty && (this.bestEffort === null || this.bestEffort.empty);
   }
@@ -175,10 +184,15 @@ export class SendStream {
 
   // ---- the connection's side ----
 
+  /** The peer knows the stream, so that frames about it may go without its STREAM_OPEN. */
+  get isOpenAtPeer(): boolean {
+    return this.openState === Told.ACKED;
+  }
+
   /** True when {@link write} may have something to write now. */
   get sendable(): boolean {
     if (this.openState === Told.WANTED || this.resetState === Told.WANTED || this.finDue) return true;
-    if (this.reliable.hasAbandoned || this.reliable.sendable || this.credit.owesBlocked) return true;
+    if (this.reliable.sendable || this.credit.owesBlocked) return true;
     return this.bestEffort?.sendable ?? false;
   }
 
@@ -202,8 +216,8 @@ export class SendStream {
     const opened = at;
     if (this.resetState === Told.WANTED) at = this.writeReset(out, at, limit, sent);
     const { reliable } = this;
-    if (reliable.hasAbandoned) at = reliable.writeAbandon(out, at, limit, sent);
     if (reliable.hasLost) at = reliable.writeLost(out, at, limit, now, sent);
+    if (reliable.hasAbandoned) at = reliable.writeAbandon(out, at, limit, sent);
     const { bestEffort } = this;
     if (bestEffort === null) {
       if (reliable.hasUnsent) at = reliable.writeNew(out, at, limit, now, sent);
@@ -358,44 +372,30 @@ export class SendStream {
   /** Writes STREAM_OPEN without recording it yet: it goes only with something else, or when it is owed. */
   private putOpening(out: Uint8Array, at: number, limit: number): number {
     const { flags, label } = this.opening!;
-    if (limit - at < 3 + varintSize(this.id) + label.length) return at;
-    out[at] = FrameType.STREAM_OPEN;
-    const next = writeVarint(out, at + 1, this.id);
-    out[next] = flags;
-    out[next + 1] = label.length;
-    out.set(label, next + 2);
-    return next + 2 + label.length;
+    if (limit - at < streamOpenSize(this.id, label)) return at;
+    return writeStreamOpen(out, at, this.id, flags, label);
   }
 
-  private writeReset(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
-    const end = this.reliable.nextSequence;
-    if (limit - start < 1 + varintSize(this.id) + varintSize(this.resetCode) + varintSize(end)) return start;
-    out[start] = FrameType.STREAM_RESET;
-    let at = writeVarint(out, start + 1, this.id);
-    at = writeVarint(out, at, this.resetCode);
-    at = writeVarint(out, at, end);
+  private writeReset(out: Uint8Array, at: number, limit: number, sent: SentFrames): number {
+    if (limit - at < CONTROL_FRAME_BYTES_MAX) return at;
     sent.add(FrameType.STREAM_RESET, this.id, 0, 0, 0);
     this.resetState = Told.SENT;
-    return at;
+    return writeStreamReset(out, at, this.id, this.resetCode, this.reliable.nextSequence);
   }
 
-  private writeFin(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
+  private writeFin(out: Uint8Array, at: number, limit: number, sent: SentFrames): number {
     const end = this.reliable.nextSequence;
-    if (limit - start < 1 + varintSize(this.id) + varintSize(end)) return start;
-    out[start] = FrameType.STREAM_FIN;
-    const at = writeVarint(out, writeVarint(out, start + 1, this.id), end);
+    if (limit - at < 1 + varintSize(this.id) + varintSize(end)) return at;
     sent.add(FrameType.STREAM_FIN, this.id, 0, 0, 0);
     this.finState = Told.SENT;
-    return at;
+    return writeStreamFin(out, at, this.id, end);
   }
 
-  private writeBlocked(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
-    if (limit - start < 1 + varintSize(this.id) + varintSize(this.credit.limit)) return start;
-    out[start] = FrameType.STREAM_DATA_BLOCKED;
-    const at = writeVarint(out, writeVarint(out, start + 1, this.id), this.credit.limit);
+  private writeBlocked(out: Uint8Array, at: number, limit: number, sent: SentFrames): number {
+    if (limit - at < CONTROL_FRAME_BYTES_MAX) return at;
     sent.add(FrameType.STREAM_DATA_BLOCKED, this.id, this.credit.limit, 0, 0);
     this.credit.blockedSent();
-    return at;
+    return writeStreamDataBlocked(out, at, this.id, this.credit.limit);
   }
 
   private throwClosed(): never {

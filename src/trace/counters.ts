@@ -18,7 +18,6 @@ export class ConnectionCounters {
   acksSent = 0;
   acksReceived = 0;
   dataBlocked = 0;
-  streamsBlocked = 0;
   heartbeatsSent = 0;
   heartbeatsReceived = 0;
   packetSizeProbes = 0;
