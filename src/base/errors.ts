@@ -21,8 +21,7 @@ export type JspErrorCode =
   | 'ERR_JSP_ABORTED'
   | 'ERR_JSP_TOPIC_INVALID'
   | 'ERR_JSP_FILTER_INVALID'
-  | 'ERR_JSP_BROKER'
-  | 'ERR_JSP_UNREACHABLE';
+  | 'ERR_JSP_BROKER';
 
 /** Every error this library hands to an application: a sentence that says what to do next, and a stable `code`. */
 export class JspError extends Error {

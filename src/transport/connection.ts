@@ -151,6 +151,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
 /** The error that tells an application why a connection is over; null for a close without error. */
 export function closeError(reason: CloseReason): JspError | null {
   if (reason.by === 'timeout') return timeoutError(reason.timeout);
+  // [ERR-2] Application codes are the application's; 0 means that nothing is wrong.
   if (reason.scope === 'application') {
     if (reason.code === 0 || reason.by === 'local') return null;
     return new JspError(
@@ -158,7 +159,7 @@ export function closeError(reason: CloseReason): JspError | null {
       `the peer closed with application code ${reason.code}: ${reason.reason}`,
     );
   }
-  const name = closeCodeName(reason.code);
+  const name = closeCodeName(reason.code); // [ERR-1]
   if (name === 'NO_ERROR') return null;
   if (name === 'IDENTITY_MISMATCH') {
     return new JspError(
