@@ -129,18 +129,23 @@ export class World {
 
   private runInstant(at: Micros): void {
     if (at > this.now) this.turnsAtThisTime = 0;
-    this.clock.runInstant();
+    this.guard('an event', () => this.clock.runInstant());
     const due = this.due;
     this.due = [];
     for (const node of due) {
       this.countTurn();
-      try {
-        node.turn(at);
-      } catch (error) {
-        if (error instanceof LabFailure) throw error;
-        const problem = error instanceof Error ? error.message : String(error);
-        throw new LabFailure(this.seed, at, `${node.host}: ${problem}`, { cause: error });
-      }
+      this.guard(node.host, () => node.turn(at));
+    }
+  }
+
+  /** Lets no error out without the seed. */
+  private guard(where: string, action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      if (error instanceof LabFailure) throw error;
+      const problem = error instanceof Error ? error.message : String(error);
+      throw new LabFailure(this.seed, this.now, `${where}: ${problem}`, { cause: error });
     }
   }
 

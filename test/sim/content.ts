@@ -1,0 +1,40 @@
+/**
+ * What simulated messages contain: which message of which flow they are, and behind that bytes that follow from it. Messages
+ * that are too short for all of it have the beginning, which may not be theirs alone.
+ */
+export function contentOf(flow: number, index: number, size: number): Uint8Array {
+  const data = new Uint8Array(size);
+  let state = mix(flow * 0x1_0001 + index * 0x9e37_79b1);
+  for (let at = 0; at < size; at++) {
+    if (at < ID_BYTES) {
+      data[at] = idByte(flow, index, size, at);
+      continue;
+    }
+    if ((at & 3) === 0) state = mix(state);
+    data[at] = state >>> ((at & 3) * 8);
+  }
+  return data;
+}
+
+/** The index that a message of at least {@link ID_BYTES} says it has. */
+export function indexIn(data: Uint8Array): number {
+  return data[0] | (data[1] << 8);
+}
+
+/** Bytes that tell a message from all others. */
+export const ID_BYTES = 8;
+
+function idByte(flow: number, index: number, size: number, at: number): number {
+  if (at < 2) return (index >>> (8 * at)) & 0xff;
+  if (at < 4) return (flow >>> (8 * (at - 2))) & 0xff;
+  return (size >>> (8 * (at - 4))) & 0xff;
+}
+
+/** A step of xorshift32 behind a multiplication, so that small inputs differ at once. */
+function mix(value: number): number {
+  let x = Math.imul(value | 1, 0x85eb_ca6b);
+  x ^= x << 13;
+  x ^= x >>> 17;
+  x ^= x << 5;
+  return x >>> 0;
+}

@@ -1,0 +1,122 @@
+/**
+ * The simulation by itself, over as many seeds as there is patience for:
+ *
+ *     npm run sim -- --seeds 10000 [--from 1] [--jobs 2]     many seeds; says which fail
+ *     npm run sim -- --seed 1234                             one seed, with its scenario and all that it met
+ */
+import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { isMainThread, parentPort, Worker } from 'node:worker_threads';
+import { runSeed } from './run.ts';
+import { scenarioOf } from './scenario.ts';
+import { Totals } from './totals.ts';
+
+/** Seeds that a worker is given at once. */
+const RANGE = 20;
+
+/** What a worker answers about a range of seeds. */
+interface RangeResult {
+  readonly runs: number;
+  readonly totals: Record<string, number>;
+  readonly failures: readonly Failure[];
+}
+
+interface Failure {
+  readonly seed: number;
+  readonly message: string;
+}
+
+if (isMainThread) await main();
+else
+  parentPort?.on('message', ({ from, to }: { from: number; to: number }) =>
+    parentPort?.postMessage(runRange(from, to)),
+  );
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      seed: { type: 'string' },
+      seeds: { type: 'string', default: '1000' },
+      from: { type: 'string', default: '1' },
+      jobs: { type: 'string', default: String(availableParallelism()) },
+    },
+  });
+  if (values.seed !== undefined) runOne(Number(values.seed));
+  else await runMany(Number(values.from), Number(values.seeds), Number(values.jobs));
+}
+
+function runOne(seed: number): void {
+  console.log(
+    JSON.stringify(
+      scenarioOf(seed),
+      (_, value) => (value === Number.POSITIVE_INFINITY ? 'infinite' : value),
+      1,
+    ),
+  );
+  console.log(runSeed(seed).toString());
+}
+
+async function runMany(from: number, seeds: number, jobs: number): Promise<void> {
+  const end = from + seeds;
+  const totals = new Totals();
+  const failures: Failure[] = [];
+  const startedAt = Date.now();
+  let next = from;
+  let done = 0;
+  const progress = setInterval(
+    () => console.error(progressLine(done, seeds, failures.length, startedAt)),
+    5_000,
+  );
+  const work = async (): Promise<void> => {
+    const worker = new Worker(fileURLToPath(import.meta.url));
+    while (next < end) {
+      const range = { from: next, to: Math.min(next + RANGE, end) };
+      next = range.to;
+      const result = await answerOf(worker, range);
+      done += result.runs;
+      totals.addAll('', result.totals);
+      for (const failure of result.failures) report(failure);
+      failures.push(...result.failures);
+    }
+    await worker.terminate();
+  };
+  await Promise.all(Array.from({ length: jobs }, work));
+  clearInterval(progress);
+  console.log(totals.toString());
+  console.log(progressLine(done, seeds, failures.length, startedAt));
+  if (failures.length > 0) process.exitCode = 1;
+}
+
+function runRange(from: number, to: number): RangeResult {
+  const totals = new Totals();
+  const failures: Failure[] = [];
+  for (let seed = from; seed < to; seed++) {
+    try {
+      totals.merge(runSeed(seed));
+    } catch (error) {
+      failures.push({ seed, message: error instanceof Error ? error.message : String(error) });
+    }
+  }
+  return { runs: to - from, totals: totals.toObject(), failures };
+}
+
+function answerOf(worker: Worker, range: { from: number; to: number }): Promise<RangeResult> {
+  return new Promise((resolve, reject) => {
+    worker.once('error', reject);
+    worker.once('message', (result: RangeResult) => {
+      worker.removeListener('error', reject);
+      resolve(result);
+    });
+    worker.postMessage(range);
+  });
+}
+
+function report({ seed, message }: Failure): void {
+  console.log(`${message}\n    replay: npm run sim -- --seed ${seed}`);
+}
+
+function progressLine(done: number, seeds: number, failures: number, startedAt: number): string {
+  const seconds = (Date.now() - startedAt) / 1_000;
+  return `${done} of ${seeds} seeds in ${seconds.toFixed(0)} s, ${failures} failed`;
+}

@@ -1,0 +1,226 @@
+import type { Prng } from '../../src/base/random.ts';
+import type { Micros } from '../../src/base/time.ts';
+import type { CloseReason } from '../../src/connection/closing.ts';
+import { checkedConnectionConfig, defaultConnectionConfig } from '../../src/connection/config.ts';
+import type { Connection } from '../../src/connection/connection.ts';
+import type { ConnectionStream } from '../../src/connection/connection-stream.ts';
+import type { AeadProvider } from '../../src/crypto/aead.ts';
+import type { Identity } from '../../src/crypto/identity.ts';
+import { Endpoint } from '../../src/endpoint/endpoint.ts';
+import { SendResult } from '../../src/stream/send-stream.ts';
+import type { Delivery, Priority } from '../../src/wire/frame-type.ts';
+import { type OutcomeName, Violation } from './invariants.ts';
+import { DELIVERIES, type DeliveryName, type Limits, type Side, type StreamPlan } from './scenario.ts';
+
+/** What a peer tells its application. */
+export interface PeerApplication {
+  onConnected(): void;
+  onStream(stream: PeerStream): void;
+  onReadable(stream: PeerStream): void;
+  onWritable(stream: PeerStream): void;
+  onOutcome(stream: PeerStream, tracking: number, outcome: OutcomeName): void;
+  onReset(stream: PeerStream): void;
+  onClosed(reason: CloseReason): void;
+}
+
+/** One end of the simulated connection: the endpoint as the simulation sees it. */
+export class Peer {
+  readonly side: Side;
+  readonly endpoint: Endpoint;
+  connection: Connection | null = null;
+  private readonly limits: Limits;
+  private readonly streams = new Map<ConnectionStream, PeerStream>();
+
+  constructor(
+    side: Side,
+    limits: Limits,
+    aead: AeadProvider,
+    random: Prng,
+    identity: Identity,
+    loopback: boolean,
+  ) {
+    this.side = side;
+    this.limits = limits;
+    const { highWaterBytes: _, ...limited } = limits;
+    const connection = checkedConnectionConfig({
+      ...defaultConnectionConfig(aead),
+      ...limited,
+      // A path that loses nearly a third needs time.
+      handshakeTimeoutMs: 60_000,
+      heartbeatMisses: 30,
+      receiveBufferBytes: loopback ? 200_000 : 0,
+    });
+    const server = {
+      identity,
+      acceptUnpinned: false,
+      halfOpenMax: 4,
+      connectionsMax: 4,
+      isLoopback: () => loopback,
+    };
+    this.endpoint = new Endpoint({ connection, random, server: side === 'server' ? server : null });
+  }
+
+  connect(host: string, port: number, pin: Uint8Array, isLoopback: boolean, now: Micros): void {
+    this.connection = this.endpoint.connect({ host, port, pin, isLoopback }, now);
+  }
+
+  openStream(plan: StreamPlan): PeerStream {
+    const core = this.open.openStream({
+      priority: plan.priority as Priority,
+      delivery: deliveryNumber(plan.delivery),
+      ordered: plan.ordered,
+      label: plan.label,
+    });
+    return this.wrap(core);
+  }
+
+  /** Hands all events to the application. */
+  drain(application: PeerApplication): void {
+    for (let event = this.endpoint.pollEvent(); event !== null; event = this.endpoint.pollEvent()) {
+      switch (event.type) {
+        case 'connected':
+          if (this.connection !== null && this.connection !== event.connection) {
+            throw new Violation('a second connection came to be');
+          }
+          this.connection = event.connection;
+          application.onConnected();
+          break;
+        case 'stream':
+          application.onStream(this.wrap(event.stream));
+          break;
+        case 'readable':
+          application.onReadable(this.wrap(event.stream));
+          break;
+        case 'writable':
+          application.onWritable(this.wrap(event.stream));
+          break;
+        case 'outcome':
+          application.onOutcome(this.wrap(event.stream), event.tracking, OUTCOMES[event.outcome]);
+          break;
+        case 'reset':
+          application.onReset(this.wrap(event.stream));
+          break;
+        case 'streamClosed':
+          this.wrap(event.stream).isForgotten = true;
+          break;
+        case 'closed':
+          application.onClosed(event.reason);
+          break;
+      }
+    }
+  }
+
+  /** Throws when the connection holds more than it was allowed to. */
+  checkMemory(): void {
+    const { connection, limits } = this;
+    if (connection === null) return;
+    const { budget, wasteBytes, wasteBytesMax, window } = connection.streams.receiveCounts;
+    this.atMost('connection window', window.used - window.freed, connection.config.connectionWindowBytes);
+    this.atMost('best-effort budget', budget.used, limits.bestEffortBytes);
+    this.atMost('kept datagrams', wasteBytes, wasteBytesMax + DATAGRAM_BYTES_MAX);
+    for (const { receiver } of connection.streams.values()) {
+      this.atMost(
+        'stream window',
+        receiver.window.used - receiver.window.freed,
+        connection.config.streamWindowBytes,
+      );
+    }
+  }
+
+  /** What the connection counted, by name. */
+  counts(): Record<string, number> {
+    if (this.connection === null) return {};
+    const { retransmittedBytes, messagesExpired, messagesLost, messagesLate, messagesEvicted } =
+      this.connection.metrics();
+    return {
+      ...this.connection.counters,
+      retransmittedBytes,
+      messagesExpired,
+      messagesLost,
+      messagesLate,
+      messagesEvicted,
+    };
+  }
+
+  private get open(): Connection {
+    if (this.connection === null) throw new Error('not connected');
+    return this.connection;
+  }
+
+  private wrap(core: ConnectionStream): PeerStream {
+    let stream = this.streams.get(core);
+    if (stream === undefined) {
+      stream = new PeerStream(core, this.limits.highWaterBytes);
+      this.streams.set(core, stream);
+    }
+    return stream;
+  }
+
+  private atMost(what: string, bytes: number, bytesMax: number): void {
+    if (bytes < 0) throw new Violation(`${this.side}: ${what} counts ${bytes} bytes`);
+    if (bytes > bytesMax)
+      throw new Violation(`${this.side}: ${what} holds ${bytes} bytes, allowed are ${bytesMax}`);
+  }
+}
+
+/** A stream as an application uses it. */
+export class PeerStream {
+  /** Both halves are over. */
+  isForgotten = false;
+  private readonly core: ConnectionStream;
+
+  constructor(core: ConnectionStream, highWaterBytes: number) {
+    this.core = core;
+    core.sender.highWaterBytes = highWaterBytes;
+    core.sender.lowWaterBytes = highWaterBytes >> 2;
+  }
+
+  get id(): number {
+    return this.core.id;
+  }
+
+  /** What the other side was told of it, to compare with the plan. */
+  get settings(): Pick<StreamPlan, 'ordered' | 'delivery' | 'priority' | 'label'> {
+    const { ordered, delivery, priority, label } = this.core;
+    return { ordered, delivery: DELIVERIES[delivery], priority, label };
+  }
+
+  /** A number to send a message with, whose outcome will be told with it. */
+  track(): number {
+    return this.core.track();
+  }
+
+  /** Queues a message. False when the application should hold on until the stream is writable. */
+  send(data: Uint8Array, delivery: DeliveryName, deadline: Micros, tracking: number): boolean {
+    return this.core.send(data, deliveryNumber(delivery), deadline, false, tracking) === SendResult.ACCEPTED;
+  }
+
+  read(now: Micros): Uint8Array | null {
+    return this.core.read(now);
+  }
+
+  /** True when nothing more is to be read. */
+  get ended(): boolean {
+    return this.core.receiver.ended;
+  }
+
+  /** Done reading for now. */
+  onRead(): void {
+    this.core.onRead();
+  }
+
+  finish(): void {
+    this.core.finish();
+  }
+
+  reset(code: number): void {
+    this.core.reset(code);
+  }
+}
+
+function deliveryNumber(name: DeliveryName): Delivery {
+  return DELIVERIES.indexOf(name) as Delivery;
+}
+
+const OUTCOMES: readonly OutcomeName[] = ['acknowledged', 'expired', 'lost', 'dropped'];
+const DATAGRAM_BYTES_MAX = 65_507;

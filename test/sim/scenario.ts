@@ -1,0 +1,313 @@
+import { Prng } from '../../src/base/random.ts';
+import type { LinkOptions } from '../../src/testing/link.ts';
+
+/**
+ * Everything that a simulated run does, drawn from one seed: what the network is like, what both ends are told, and what the
+ * applications on both sides do. Plain data, so that a failing run can be printed and read.
+ */
+export interface Scenario {
+  readonly seed: number;
+  /** Real encryption, or a checksum in its place that is only good for finding flipped bits. */
+  readonly aead: 'real' | 'null';
+  /** The link that each side sends on. */
+  readonly links: Record<Side, Partial<LinkOptions>>;
+  /** Both ends take themselves to be on one machine, where packets may grow. */
+  readonly loopback: boolean;
+  /** Changes of the links while the run goes on. */
+  readonly changes: readonly LinkChange[];
+  readonly limits: Record<Side, Limits>;
+  readonly streams: readonly StreamPlan[];
+  readonly ending: Ending;
+}
+
+export type Side = 'client' | 'server';
+export const SIDES: readonly Side[] = ['client', 'server'];
+
+export function otherSide(side: Side): Side {
+  return side === 'client' ? 'server' : 'client';
+}
+
+export interface LinkChange {
+  readonly atMs: number;
+  /** The side that sends on the link. */
+  readonly from: Side;
+  readonly options: Partial<LinkOptions>;
+}
+
+/** What one end is configured with. */
+export interface Limits {
+  readonly mtu: number;
+  /** What the search for larger packets may go up to. */
+  readonly mtuMax: number;
+  readonly congestion: 'cubic' | 'newreno';
+  readonly messageBytesMax: number;
+  readonly streamWindowBytes: number;
+  readonly connectionWindowBytes: number;
+  readonly streamsMax: number;
+  readonly bestEffortBytes: number;
+  readonly ackDelayMaxMs: number;
+  readonly heartbeatMs: number;
+  /** Queued bytes of a stream above which its application waits. */
+  readonly highWaterBytes: number;
+}
+
+export type DeliveryName = 'reliable' | 'partial' | 'bestEffort';
+export const DELIVERIES: readonly DeliveryName[] = ['reliable', 'partial', 'bestEffort'];
+
+export interface StreamPlan {
+  readonly opener: Side;
+  readonly openAtMs: number;
+  readonly ordered: boolean;
+  readonly delivery: DeliveryName;
+  /** 0 system, 1 media, 2 chat, 3 bulk. */
+  readonly priority: number;
+  readonly label: string;
+  /** Who gives up both directions, and when. */
+  readonly reset: { readonly by: Side; readonly atMs: number } | undefined;
+  /** What each side sends. */
+  readonly flows: Record<Side, FlowPlan>;
+}
+
+/** One direction of a stream: what `Side` sends, and how the other one reads it. */
+export interface FlowPlan {
+  readonly messages: readonly MessagePlan[];
+  readonly reader: ReaderPlan;
+  /** What the sender does behind its last message. */
+  readonly end: 'finish' | 'leave open';
+}
+
+export interface MessagePlan {
+  readonly atMs: number;
+  readonly size: number;
+  readonly delivery: DeliveryName;
+  /** Infinite for none. */
+  readonly lifetimeMs: number;
+  /** The sender wants to know what became of it. */
+  readonly tracked: boolean;
+}
+
+/** `eager` reads at once, `slow` a few now and then, `late` all from some time on, `never` nothing. */
+export type ReaderPlan =
+  | { readonly kind: 'eager' }
+  | { readonly kind: 'slow'; readonly everyMs: number; readonly count: number }
+  | { readonly kind: 'late'; readonly fromMs: number }
+  | { readonly kind: 'never' };
+
+/** `graceful` once all is settled; `abrupt` in the middle. */
+export type Ending =
+  | { readonly kind: 'graceful'; readonly by: Side }
+  | { readonly kind: 'abrupt'; readonly by: Side; readonly atMs: number };
+
+/** The scenario of a seed: the same one every time. */
+export function scenarioOf(seed: number): Scenario {
+  const random = new Prng(seed);
+  const limits = { client: limitsOf(random), server: limitsOf(random) };
+  const loopback = random.chance(0.3);
+  // The path carries what both ends begin with, and perhaps more.
+  const mtu = Math.max(limits.client.mtu, limits.server.mtu, pick(random, [1_500, 9_000, 65_507]));
+  const budget = { bytes: Math.round(logUniform(random, 2_000, 500_000)) };
+  return {
+    seed,
+    aead: seed % 4 === 0 ? 'real' : 'null',
+    ...networkOf(random, mtu),
+    loopback,
+    limits,
+    streams: streamsOf(random, limits, budget),
+    ending: random.chance(0.85)
+      ? { kind: 'graceful', by: random.chance(0.5) ? 'client' : 'server' }
+      : { kind: 'abrupt', by: random.chance(0.5) ? 'client' : 'server', atMs: random.below(1_500) },
+  };
+}
+
+// ---- network ----
+
+function networkOf(random: Prng, mtu: number): Pick<Scenario, 'links' | 'changes'> {
+  const delayMs = round(logUniform(random, 0.05, 150));
+  const links = { client: linkOf(random, delayMs, mtu), server: linkOf(random, delayMs, mtu) };
+  const changes: LinkChange[] = [];
+  for (let i = random.below(3); i > 0 && random.chance(0.5); i--) {
+    const from = random.chance(0.5) ? 'client' : 'server';
+    changes.push(...changesOf(random, from, links[from]));
+  }
+  return { links, changes };
+}
+
+function linkOf(random: Prng, delayMs: number, mtu: number): Partial<LinkOptions> {
+  if (random.chance(0.15)) return { delayMs, mtu };
+  const rate = random.chance(0.5) ? Number.POSITIVE_INFINITY : Math.round(logUniform(random, 500e3, 200e6));
+  return {
+    delayMs,
+    jitterMs: random.chance(0.5) ? round(random.float() * delayMs) : 0,
+    jitterReorders: random.chance(0.4),
+    loss: random.chance(0.7) ? round(random.float() ** 2 * 0.3) : 0,
+    burstLoss: random.chance(0.25)
+      ? { enter: round(0.002 + random.float() * 0.018), leave: round(0.1 + random.float() * 0.5) }
+      : undefined,
+    reorder: random.chance(0.4) ? round(random.float() * 0.2) : 0,
+    reorderHoldMs: round(logUniform(random, 0.1, 2 * delayMs + 20)),
+    duplicate: random.chance(0.4) ? round(random.float() * 0.1) : 0,
+    duplicateLagMs: round(logUniform(random, 0.1, 50)),
+    corrupt: random.chance(0.4) ? round(random.float() * 0.05) : 0,
+    bitsPerSecond: rate,
+    queueBytesMax: Math.round(logUniform(random, 8_192, 262_144)),
+    mtu,
+  };
+}
+
+/** A black hole that ends, or another delay, which makes what was sent before arrive behind or far ahead. */
+function changesOf(random: Prng, from: Side, link: Partial<LinkOptions>): LinkChange[] {
+  const atMs = random.below(1_000);
+  if (random.chance(0.5)) {
+    const lastsMs = Math.round(logUniform(random, 20, 2_000));
+    return [
+      { atMs, from, options: { blackHole: true } },
+      { atMs: atMs + lastsMs, from, options: { blackHole: false } },
+    ];
+  }
+  const factor = logUniform(random, 0.2, 8);
+  return [{ atMs, from, options: { delayMs: round(Math.min(300, (link.delayMs ?? 0) * factor)) } }];
+}
+
+// ---- limits ----
+
+function limitsOf(random: Prng): Limits {
+  const messageBytesMax = pick(random, [16_384, 65_536, 307_200]);
+  const streamWindowBytes = messageBytesMax + pick(random, [0, 65_536, 1_048_576]);
+  const mtu = pick(random, [512, 1_200, 1_200, 1_200, 1_452, 4_096]);
+  return {
+    mtu,
+    mtuMax: Math.max(mtu, pick(random, [mtu, 16_384])),
+    congestion: random.chance(0.7) ? 'cubic' : 'newreno',
+    messageBytesMax,
+    streamWindowBytes,
+    connectionWindowBytes: 2 * streamWindowBytes,
+    streamsMax: pick(random, [1, 2, 4, STREAMS_MAX]),
+    bestEffortBytes: pick(random, [4_096, 65_536, 1_048_576]),
+    ackDelayMaxMs: pick(random, [1, 25, 25, 100]),
+    heartbeatMs: pick(random, [0, 0, 500]),
+    highWaterBytes: pick(random, [8_192, 262_144]),
+  };
+}
+
+// ---- what applications do ----
+
+interface Budget {
+  bytes: number;
+}
+
+function streamsOf(random: Prng, limits: Record<Side, Limits>, budget: Budget): StreamPlan[] {
+  const count = random.chance(0.1) ? random.between(10, 30) : random.between(1, 8);
+  // One unread flow a direction cannot stop the others; several may, as the connection's window is twice a stream's.
+  const unread = new Set<Side>();
+  const flowOf = (
+    sender: Side,
+    openAtMs: number,
+    delivery: DeliveryName,
+    quiet: number,
+    mayStay: boolean,
+  ): FlowPlan => {
+    const reader = readerOf(random, mayStay && !unread.has(sender));
+    if (reader.kind === 'never') unread.add(sender);
+    const bytesMax = limits[otherSide(sender)].messageBytesMax;
+    return {
+      messages: random.chance(quiet) ? [] : messagesOf(random, delivery, openAtMs, bytesMax, budget),
+      reader,
+      end: mayStay && random.chance(0.25) ? 'leave open' : 'finish',
+    };
+  };
+  return Array.from({ length: count }, (_, i) => {
+    const opener: Side = random.chance(0.5) ? 'client' : 'server';
+    // Where few streams are allowed, each must end for the next one to begin.
+    const mayStay = limits[otherSide(opener)].streamsMax >= STREAMS_MAX;
+    const delivery = pick(random, ['reliable', 'reliable', 'partial', 'bestEffort'] as const);
+    const openAtMs = random.chance(0.6) ? 0 : random.below(800);
+    const quiet = { [opener]: 0.05, [otherSide(opener)]: 0.6 } as Record<Side, number>;
+    return {
+      opener,
+      openAtMs,
+      ordered: random.chance(0.6),
+      delivery,
+      priority: random.below(4),
+      label: random.chance(0.7) ? '' : `s${i}`.padEnd(random.between(2, 64), '.'),
+      reset: random.chance(0.1)
+        ? { by: random.chance(0.5) ? 'client' : 'server', atMs: openAtMs + random.below(1_500) }
+        : undefined,
+      flows: {
+        client: flowOf('client', openAtMs, delivery, quiet.client, mayStay),
+        server: flowOf('server', openAtMs, delivery, quiet.server, mayStay),
+      },
+    };
+  });
+}
+
+function readerOf(random: Prng, mayStayUnread: boolean): ReaderPlan {
+  if (random.chance(0.65)) return { kind: 'eager' };
+  if (random.chance(0.5))
+    return { kind: 'slow', everyMs: random.between(1, 60), count: random.between(1, 8) };
+  if (mayStayUnread && random.chance(0.3)) return { kind: 'never' };
+  return { kind: 'late', fromMs: random.between(200, 3_000) };
+}
+
+function messagesOf(
+  random: Prng,
+  streamDelivery: DeliveryName,
+  openAtMs: number,
+  bytesMax: number,
+  budget: Budget,
+): MessagePlan[] {
+  const count = Math.round(logUniform(random, 1, 80));
+  // All at once, or spread over a while.
+  const gapMs = random.chance(0.5) ? 0 : logUniform(random, 0.5, 100);
+  const lifetimeMs = round(logUniform(random, 2, 3_000));
+  const tracked = random.chance(0.5);
+  const messages: MessagePlan[] = [];
+  let atMs = openAtMs;
+  for (let i = 0; i < count && budget.bytes > 0; i++) {
+    const delivery = random.chance(0.85) ? streamDelivery : lowered(random, streamDelivery);
+    const size = Math.min(sizeOf(random, bytesMax), budget.bytes);
+    budget.bytes -= size + 20;
+    const hasLifetime = delivery === 'partial' || (delivery === 'bestEffort' && random.chance(0.5));
+    messages.push({
+      atMs: Math.round(atMs),
+      size,
+      delivery,
+      lifetimeMs: hasLifetime ? lifetimeMs : Number.POSITIVE_INFINITY,
+      tracked,
+    });
+    atMs += gapMs * 2 * random.float();
+  }
+  return messages;
+}
+
+function sizeOf(random: Prng, bytesMax: number): number {
+  const kind = random.float();
+  if (kind < 0.05) return 0;
+  if (kind < 0.5) return random.between(1, 64);
+  if (kind < 0.8) return random.between(65, 1_300);
+  if (kind < 0.96) return random.between(1_300, 16_384);
+  return random.chance(0.2) ? bytesMax : Math.round(logUniform(random, 1_000, bytesMax));
+}
+
+/** A message may be less reliable than its stream, not more. */
+function lowered(random: Prng, delivery: DeliveryName): DeliveryName {
+  return pick(random, DELIVERIES.slice(DELIVERIES.indexOf(delivery)));
+}
+
+/** As many as no scenario opens. */
+const STREAMS_MAX = 100;
+
+// ---- drawing ----
+
+function pick<T>(random: Prng, choices: readonly T[]): T {
+  return choices[random.below(choices.length)];
+}
+
+/** As often between 1 and 10 as between 10 and 100. */
+function logUniform(random: Prng, low: number, high: number): number {
+  return low * (high / low) ** random.float();
+}
+
+/** Few digits, so that a printed scenario is readable. */
+function round(value: number): number {
+  return Number(value.toPrecision(3));
+}
