@@ -1,4 +1,4 @@
-import { NO_BYTES, type Segment } from './segment.ts';
+import type { Segment } from './segment.ts';
 
 /**
  * Memory for the best-effort messages of a connection that are incomplete or unread. At its limit the oldest give way, and their
@@ -51,7 +51,5 @@ export class BestEffortBudget {
     const segment = this.oldest!;
     this.release(segment);
     segment.owner!.onEvicted(segment);
-    segment.count = 0;
-    segment.buffer = NO_BYTES;
   }
 }

@@ -19,6 +19,8 @@ const WINDOW_SEQUENCES = 16_384;
  */
 export class BestEffortInbox extends Inbox implements SegmentOwner {
   private discarding = false;
+  /** Fragments of messages below this are of no use any more. */
+  private cancelledBelow = 0;
 
   constructor(context: ReceiveContext, ready: ReadyQueue, ordered: boolean) {
     super(Space.BEST_EFFORT, context, ready, ordered);
@@ -47,13 +49,14 @@ export class BestEffortInbox extends Inbox implements SegmentOwner {
   onMessage(frame: FrameReader, now: Micros): number {
     const { sequence } = frame;
     if (frame.total > this.context.messageBytesMax) return CloseCode.MESSAGE_TOO_LARGE;
-    if ((frame.flags & MessageFlag.FRAGMENT) !== 0) this.cancelBelow(frame.oldest);
-    if (this.seen.has(sequence)) {
+    const fragment = (frame.flags & MessageFlag.FRAGMENT) !== 0;
+    if (fragment) this.cancelBelow(frame.oldest);
+    if (this.seen.has(sequence) || (fragment && sequence < this.cancelledBelow)) {
       this.context.late++;
       return 0;
     }
     const deadline = frame.remaining < 0 ? NEVER : now + frame.remaining;
-    if ((frame.flags & MessageFlag.FRAGMENT) !== 0) return this.onFragment(frame, deadline);
+    if (fragment) return this.onFragment(frame, deadline);
     if (this.assemblyFor(sequence) !== undefined) this.cancel(sequence);
     const end = frame.dataStart + frame.dataLength;
     const segment = this.segment(frame, sequence, 1, frame.dataStart, end, false);
@@ -64,20 +67,18 @@ export class BestEffortInbox extends Inbox implements SegmentOwner {
 
   // ---- the rest ----
 
-  /** The budget takes the memory of an incomplete or unread message. */
+  /** The budget takes the memory of an incomplete or unread message. [STR-21] */
   onEvicted(segment: Segment): void {
-    if (this.assemblyFor(segment.sequence)?.segment === segment) {
-      this.context.evicted++;
-      this.report.add(segment.sequence, 1);
-      this.endAssembly(segment.sequence);
-      this.mark(segment.sequence, 1);
+    const { sequence, count } = segment;
+    if (this.assemblyFor(sequence)?.segment === segment) {
+      this.endAssembly(sequence);
+      this.giveUp(sequence, 1);
+      this.mark(sequence, 1);
       return;
     }
-    this.context.evicted += segment.count;
-    this.report.add(segment.sequence, segment.count);
-    this.ready.count -= segment.count;
-    this.context.wasteBytes -= segment.waste;
-    segment.waste = 0;
+    this.ready.remove(segment);
+    this.freeSegment(segment);
+    this.giveUp(sequence, count);
   }
 
   /** Frees a segment that was delivered and will not be read. */
@@ -85,8 +86,6 @@ export class BestEffortInbox extends Inbox implements SegmentOwner {
     this.context.budget.release(segment);
     this.context.wasteBytes -= segment.waste;
     segment.waste = 0;
-    segment.count = 0;
-    segment.buffer = NO_BYTES;
   }
 
   discard(): void {
@@ -143,8 +142,7 @@ export class BestEffortInbox extends Inbox implements SegmentOwner {
     const segment = new Segment(Space.BEST_EFFORT, sequence, 0, NO_BYTES, 0, 0, false);
     segment.owner = this;
     if (!this.context.budget.admit(segment, total + MESSAGE_COST)) {
-      this.context.evicted++;
-      this.report.add(sequence, 1);
+      this.giveUp(sequence, 1);
       this.mark(sequence, 1);
       return undefined;
     }
@@ -190,13 +188,18 @@ export class BestEffortInbox extends Inbox implements SegmentOwner {
     if (this.discarding) return;
     this.bound(segment);
     segment.owner = this;
-    if (!this.context.budget.admit(segment, bytes + count * MESSAGE_COST)) {
-      this.context.evicted += count;
-      this.report.add(sequence, count);
-      this.context.wasteBytes -= segment.waste;
-      return;
+    if (this.context.budget.admit(segment, bytes + count * MESSAGE_COST)) {
+      this.ready.push(segment);
+    } else {
+      this.freeSegment(segment);
+      this.giveUp(sequence, count);
     }
-    this.ready.push(segment);
+  }
+
+  /** The budget has no room for these messages. */
+  private giveUp(first: number, count: number): void {
+    this.context.evicted += count;
+    this.report.add(first, count);
   }
 
   /** Counts sequences as seen. On an ordered stream nothing below them will be delivered any more. */
@@ -217,8 +220,10 @@ export class BestEffortInbox extends Inbox implements SegmentOwner {
     seen.settle();
   }
 
-  /** Gives up incomplete messages below `oldest`: the sender has, or they are too late. */
+  /** Gives up incomplete messages below `oldest`: the sender has, or they are too late. [STR-19] */
   private cancelBelow(oldest: number): void {
+    if (oldest <= this.cancelledBelow) return;
+    this.cancelledBelow = oldest;
     if (this.assemblies === null) return;
     for (const sequence of this.assemblies.keys()) {
       if (sequence >= oldest) continue;

@@ -27,6 +27,12 @@ export class MessageParts {
   ackedBytes = 0;
 }
 
+/** What an outbox that never held a message has, so that an idle stream costs nothing. */
+const NO_SEQUENCES = new Float64Array(0);
+const NO_NUMBERS = new Uint32Array(0);
+const NO_MARKS = new Uint8Array(0);
+const NO_SLABS: (Slab | null)[] = [];
+
 const FIRST_CAPACITY = 8;
 /** A ring that is larger than this is given back when it runs empty. */
 const KEPT_CAPACITY = 64;
@@ -44,11 +50,11 @@ export class MessageRecords {
   queued = 0;
   protected head = 0;
   protected mask = -1;
-  protected sequences = new Float64Array(0);
-  protected offsets = new Uint32Array(0);
-  protected lengths = new Uint32Array(0);
-  protected marks = new Uint8Array(0);
-  protected slabs: (Slab | null)[] = [];
+  protected sequences = NO_SEQUENCES;
+  protected offsets = NO_NUMBERS;
+  protected lengths = NO_NUMBERS;
+  protected marks = NO_MARKS;
+  protected slabs: (Slab | null)[] = NO_SLABS;
   /** The following exist once they are needed. */
   protected deadlines: Float64Array | null = null;
   protected trackingIds: Float64Array | null = null;

@@ -12,8 +12,8 @@ import type { Slab } from './slab.ts';
 const SHARED_BYTES_MAX = 4_096;
 
 /**
- * One sequence space of the sending half of a stream: takes messages in, and hears what became of them. {@link OutboxPacker}
- * adds how they get into packets.
+ * One sequence space of the sending half of a stream: takes messages in, and hears what became of them. How they
+ * get into packets is in {@link OutboxFrames} and {@link OutboxPacker}.
  */
 export class Outbox extends MessageRecords {
   readonly space: Space;
@@ -32,6 +32,8 @@ export class Outbox extends MessageRecords {
   protected readonly abandoned = new RangeSet();
   /** No deadline is earlier than this. */
   protected earliest: Micros = NEVER;
+  /** Outcome of messages that were abandoned and did not arrive. */
+  private unsettledOutcome: Outcome = Outcome.EXPIRED;
   /** The slab that still takes messages. */
   private open: Slab | null = null;
 
@@ -158,7 +160,8 @@ export class Outbox extends MessageRecords {
       const i = this.index(r);
       if (this.sequences[i] >= end) break;
       const marks = this.marks[i];
-      if ((marks & Mark.ABANDONED) !== 0 && (marks & Mark.SETTLED) === 0) this.settle(r, i, Outcome.EXPIRED);
+      if ((marks & Mark.ABANDONED) !== 0 && (marks & Mark.SETTLED) === 0)
+        this.settle(r, i, this.unsettledOutcome);
     }
     this.abandoned.remove(first, end);
     this.dropSettled();
@@ -203,12 +206,10 @@ export class Outbox extends MessageRecords {
       const deadline = this.deadlineOf(i);
       if (deadline > now) {
         if (deadline < earliest) earliest = deadline;
-      } else if (r < this.flight) {
-        this.abandon(r, i);
-      } else {
-        this.discard(i);
-        this.settleVoid(i, Outcome.EXPIRED);
-        this.context.expired++;
+      } else if (r >= this.flight) {
+        this.discard(i, Outcome.EXPIRED);
+      } else if (this.space === Space.RELIABLE || this.isCut(r)) {
+        this.expireSent(r, i);
       }
     }
     this.earliest = earliest;
@@ -218,31 +219,32 @@ export class Outbox extends MessageRecords {
 
   /** Gives up everything: what was not sent vanishes, what was sent is abandoned. */
   reset(): void {
+    this.unsettledOutcome = Outcome.DROPPED;
     const count = this.flight + this.queued;
     for (let r = 0; r < count; r++) {
       const i = this.index(r);
       if ((this.marks[i] & (Mark.SETTLED | Mark.ABANDONED)) !== 0) continue;
-      if (r < this.flight) {
-        this.abandon(r, i);
-      } else {
-        this.discard(i);
-        this.settleVoid(i, Outcome.DROPPED);
-      }
+      if (r < this.flight) this.abandon(r, i);
+      else this.discard(i, Outcome.DROPPED);
     }
     this.earliest = NEVER;
     this.absorbVoids();
     this.dropSettled();
   }
 
-  /** Waits no longer for a sent message: reliable ones are announced as abandoned, best-effort ones just end. */
-  protected abandon(r: number, i: number): void {
+  /** The deadline of a sent message has come before it was acknowledged. */
+  protected expireSent(r: number, i: number): void {
+    this.context.expired++;
+    this.abandon(r, i);
+  }
+
+  /** Sends no more of a sent message. A reliable one stays until the peer knows; it may yet prove to have arrived. [STR-17] */
+  private abandon(r: number, i: number): void {
     if (this.space === Space.BEST_EFFORT) {
-      this.context.expired++;
-      this.settle(r, i, Outcome.EXPIRED);
+      this.settle(r, i, this.unsettledOutcome);
       return;
     }
     const sequence = this.sequences[i];
-    this.context.expired++;
     this.endCut(r, i);
     this.releaseBytes(i);
     this.marks[i] |= Mark.ABANDONED;
@@ -261,13 +263,11 @@ export class Outbox extends MessageRecords {
     }
   }
 
-  /** An unsent message ends. */
-  protected discard(i: number): void {
+  /** A message that was not sent leaves the queue, without a trace in the sequence numbers. */
+  protected discard(i: number, outcome: Outcome): void {
+    if (outcome === Outcome.EXPIRED) this.context.expired++;
     this.queuedBytes -= this.lengths[i] + MESSAGE_COST;
     this.releaseBytes(i);
-  }
-
-  protected settleVoid(i: number, outcome: Outcome): void {
     this.report(i, outcome);
     this.marks[i] |= Mark.VOID | Mark.SETTLED;
   }
@@ -295,9 +295,14 @@ export class Outbox extends MessageRecords {
     }
   }
 
-  /** When the record at `r` is the one that is partly sent, its rest is not sent. */
+  /** True when the record at `r` is the one that is partly sent. */
+  private isCut(r: number): boolean {
+    return this.cutAt > 0 && r === this.flight - 1;
+  }
+
+  /** If the record at `r` is the one that is partly sent, its rest is not sent. */
   private endCut(r: number, i: number): void {
-    if (this.cutAt === 0 || r !== this.flight - 1) return;
+    if (!this.isCut(r)) return;
     this.queuedBytes -= this.lengths[i] - this.cutAt;
     this.cutAt = 0;
   }
@@ -307,7 +312,7 @@ export class Outbox extends MessageRecords {
       this.context.lost++;
       this.settle(r, i, Outcome.LOST);
     } else if (this.deadlineOf(i) <= now) {
-      this.abandon(r, i);
+      this.expireSent(r, i);
     } else {
       const sequence = this.sequences[i];
       this.lost.add(sequence, sequence + 1);

@@ -4,13 +4,14 @@ import type { Segment } from './segment.ts';
 /** Messages that the application can read, oldest first: a linked list of segments. Flow control and the budget bound it. */
 export class ReadyQueue {
   head: Segment | null = null;
-  /** Messages in the queue, those that were evicted not counted. */
+  /** Messages in the queue. */
   count = 0;
   /** No deadline in the queue is earlier. */
   earliest: Micros = NEVER;
   private tail: Segment | null = null;
 
   push(segment: Segment): void {
+    segment.previous = this.tail;
     segment.next = null;
     if (this.tail === null) this.head = segment;
     else this.tail.next = segment;
@@ -19,38 +20,24 @@ export class ReadyQueue {
     if (segment.deadline < this.earliest) this.earliest = segment.deadline;
   }
 
-  /** Takes the oldest segment out. */
-  shift(): void {
-    const head = this.head!;
-    this.head = head.next;
-    head.next = null;
-    if (this.head === null) this.tail = null;
+  /** Takes `segment` out, with the messages that are left in it. */
+  remove(segment: Segment): void {
+    const { previous, next } = segment;
+    if (previous === null) this.head = next;
+    else previous.next = next;
+    if (next === null) this.tail = previous;
+    else next.previous = previous;
+    segment.previous = null;
+    segment.next = null;
+    this.count -= segment.count;
+    if (this.head === null) this.earliest = NEVER;
   }
 
-  /** Takes all segments out, linked by `next`. */
-  takeAll(): Segment | null {
-    const first = this.head;
-    this.head = null;
-    this.tail = null;
-    this.count = 0;
+  /** Finds {@link earliest} again, after segments with deadlines were taken out. */
+  refresh(): void {
     this.earliest = NEVER;
-    return first;
-  }
-
-  /** Takes out the segments whose deadline has come, linked by `next`. */
-  takeExpired(now: Micros): Segment | null {
-    let segment = this.takeAll();
-    let expired: Segment | null = null;
-    let last: Segment | null = null;
-    while (segment !== null) {
-      const next = segment.next;
-      segment.next = null;
-      if (segment.deadline > now) this.push(segment);
-      else if (last === null) expired = segment;
-      else last.next = segment;
-      if (segment.deadline <= now) last = segment;
-      segment = next;
+    for (let segment = this.head; segment !== null; segment = segment.next) {
+      if (segment.deadline < this.earliest) this.earliest = segment.deadline;
     }
-    return expired;
   }
 }

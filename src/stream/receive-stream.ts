@@ -1,4 +1,5 @@
 import type { Micros } from '../base/time.ts';
+import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import { FrameType, MessageFlag, Space } from '../wire/frame-type.ts';
 import { CONTROL_FRAME_BYTES_MAX, writeMaxStreamData, writeStopSending } from '../wire/frame-writer.ts';
@@ -48,7 +49,7 @@ export class ReceiveStream {
 
   // ---- the application's side ----
 
-  /** Messages that {@link read} can take, some of which may have expired. */
+  /** Messages that {@link read} can take, unless their deadline comes first. */
   get readable(): number {
     return this.ready.count;
   }
@@ -61,9 +62,8 @@ export class ReceiveStream {
     for (;;) {
       const segment = this.ready.head;
       if (segment === null) return null;
-      if (segment.count === 0) this.ready.shift();
-      else if (segment.deadline <= now) this.expireHead(segment);
-      else return this.takeFrom(segment);
+      if (segment.deadline > now) return this.takeFrom(segment);
+      this.expireReady(segment);
     }
   }
 
@@ -94,6 +94,8 @@ export class ReceiveStream {
 
   /** MESSAGE of either space. */
   onMessage(frame: FrameReader, now: Micros): number {
+    // [STR-23] nobody has agreed to compression yet
+    if ((frame.flags & MessageFlag.ENVELOPE) !== 0) return CloseCode.PROTOCOL_VIOLATION;
     if ((frame.flags & MessageFlag.BEST_EFFORT) === 0) return this.reliable.onMessage(frame, now);
     return this.bestEffortInbox.onMessage(frame, now);
   }
@@ -189,9 +191,12 @@ export class ReceiveStream {
     this.reliable.expire(now);
     this.bestEffort?.expire(now);
     if (this.ready.earliest > now) return;
-    for (let segment = this.ready.takeExpired(now); segment !== null; segment = segment.next) {
-      if (segment.count > 0) this.giveUp(segment);
+    for (let segment = this.ready.head; segment !== null; ) {
+      const { next } = segment;
+      if (segment.deadline <= now) this.expireReady(segment);
+      segment = next;
     }
+    this.ready.refresh();
   }
 
   // ---- inside ----
@@ -216,35 +221,28 @@ export class ReceiveStream {
     segment.sequence++;
     segment.count--;
     this.ready.count--;
-    this.context.messages++;
-    this.context.messageBytes += length;
-    const charge = length + MESSAGE_COST;
-    if (segment.space === Space.RELIABLE) this.reliable.free(charge);
-    else this.context.budget.shrink(segment, charge);
-    if (segment.count === 0) {
-      this.ready.shift();
+    const last = segment.count === 0;
+    if (last) {
+      this.ready.remove(segment);
       this.context.wasteBytes -= segment.waste;
-      if (segment.space === Space.BEST_EFFORT) this.context.budget.release(segment);
     }
+    if (segment.space === Space.RELIABLE) this.reliable.free(length + MESSAGE_COST);
+    else if (last) this.context.budget.release(segment);
+    else this.context.budget.shrink(segment, length + MESSAGE_COST);
     return new Uint8Array(buffer.buffer, buffer.byteOffset + start, length);
   }
 
-  private expireHead(segment: Segment): void {
-    this.ready.shift();
-    this.ready.count -= segment.count;
-    this.giveUp(segment);
-  }
-
   /** A delivered message was not read in time. */
-  private giveUp(segment: Segment): void {
+  private expireReady(segment: Segment): void {
+    this.ready.remove(segment);
     const inbox = segment.space === Space.RELIABLE ? this.reliable : this.bestEffort!;
     inbox.noteExpired(segment.sequence);
     inbox.freeSegment(segment);
   }
 
   private discard(): void {
-    for (let segment = this.ready.takeAll(); segment !== null; segment = segment.next) {
-      if (segment.count === 0) continue;
+    for (let segment = this.ready.head; segment !== null; segment = this.ready.head) {
+      this.ready.remove(segment);
       if (segment.space === Space.RELIABLE) this.reliable.freeSegment(segment);
       else this.bestEffort!.freeSegment(segment);
     }

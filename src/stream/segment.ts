@@ -25,8 +25,9 @@ export class Segment {
   deadline: Micros = NEVER;
   /** Bytes of `buffer` that nobody is charged for. */
   waste = 0;
-  /** The next one in the ready queue. */
+  /** Neighbours in the ready queue. */
   next: Segment | null = null;
+  previous: Segment | null = null;
 
   /** Best effort only: place in the budget, see {@link BestEffortBudget}. */
   owner: SegmentOwner | null = null;
