@@ -14,17 +14,15 @@ export function x25519KeyPair(secret: Uint8Array): X25519KeyPair {
   return fromJwk(secret) ?? fromPkcs8(secret);
 }
 
-/** The shared secret; null when the peer's key makes it all zero. [HS-17] */
+/** The shared secret; null when the peer's key makes it all zero, or is no key. [HS-17] */
 export function x25519(privateKey: KeyObject, peerPublicKey: Uint8Array): Uint8Array | null {
-  const publicKey = createPublicKey({
-    key: { kty: 'OKP', crv: 'X25519', x: Buffer.from(peerPublicKey).toString('base64url') },
-    format: 'jwk',
-  });
   let shared: Uint8Array;
   try {
+    const x = Buffer.from(peerPublicKey).toString('base64url');
+    const publicKey = createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x }, format: 'jwk' });
     shared = diffieHellman({ privateKey, publicKey });
   } catch {
-    return null;
+    return null; // OpenSSL refuses a zero secret itself
   }
   let bits = 0;
   for (const byte of shared) bits |= byte;

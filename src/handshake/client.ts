@@ -63,7 +63,7 @@ export class ClientHandshake {
   complete = false;
   private readonly provider: AeadProvider;
   private readonly pin: Uint8Array | null;
-  private readonly transcript: Transcript;
+  private transcript: Transcript | null;
   private kemKey: HybridKemKey | null;
   private master: Uint8Array | null = null;
   private traffic: TrafficSecrets | null = null;
@@ -74,7 +74,6 @@ export class ClientHandshake {
     this.provider = provider;
     this.pin = pin;
     this.initialKeys = clientInitialKeys(provider, firstDestinationId, pin);
-    this.transcript = new Transcript(pin !== null, firstDestinationId);
     const helloRandom = randomBytes(random, RANDOM_BYTES);
     const seed = randomBytes(random, KEM_SEED_BYTES);
     this.kemKey = new HybridKemKey(seed);
@@ -88,7 +87,7 @@ export class ClientHandshake {
       parameters: encodeGreasedParameters(options.parameters, random),
     };
     this.hello = encodeClientHello(hello, randomBytes(random, GREASE_BYTES));
-    this.transcript.add(this.hello);
+    this.transcript = new Transcript(pin !== null, firstDestinationId).add(this.hello);
   }
 
   /**
@@ -97,15 +96,18 @@ export class ClientHandshake {
    */
   receive(space: 0 | 1, bytes: Uint8Array): number {
     if (this.failure !== 0) return this.failure;
+    const { kemKey, traffic, transcript } = this;
     let code: number = CloseCode.PROTOCOL_VIOLATION;
-    if (space === 0 && this.kemKey !== null) code = this.receiveHello(bytes, this.kemKey);
-    else if (space === 1 && this.traffic !== null) code = this.receiveFlight(bytes, this.traffic);
+    if (transcript !== null) {
+      if (space === 0 && kemKey !== null) code = this.receiveHello(bytes, kemKey, transcript);
+      else if (space === 1 && traffic !== null) code = this.receiveFlight(bytes, traffic, transcript);
+    }
     this.failure = code;
     if (code !== 0 || this.complete) this.forget();
     return code;
   }
 
-  private receiveHello(bytes: Uint8Array, kemKey: HybridKemKey): number {
+  private receiveHello(bytes: Uint8Array, kemKey: HybridKemKey, transcript: Transcript): number {
     const messages = splitMessages(bytes, SERVER_HELLO_ONLY);
     const hello = messages === null ? null : decodeServerHello(messages[0].body);
     if (hello === null || !isOffered(hello)) return CloseCode.CRYPTO_ERROR;
@@ -113,17 +115,17 @@ export class ClientHandshake {
     if (shared === null) return CloseCode.CRYPTO_ERROR;
     kemKey.wipe();
     this.kemKey = null;
-    this.transcript.add(bytes);
+    transcript.add(bytes);
     const secret = handshakeSecret(shared);
     shared.fill(0);
-    this.traffic = handshakeTraffic(secret, this.transcript.hash());
+    this.traffic = handshakeTraffic(secret, transcript.hash());
     this.master = masterSecret(secret);
     secret.fill(0);
     this.handshakeKeys = keyPair(this.provider, this.traffic, 'client');
     return 0;
   }
 
-  private receiveFlight(bytes: Uint8Array, traffic: TrafficSecrets): number {
+  private receiveFlight(bytes: Uint8Array, traffic: TrafficSecrets, transcript: Transcript): number {
     const messages = splitMessages(bytes, SERVER_FLIGHT);
     if (messages === null) return CloseCode.CRYPTO_ERROR;
     const [parameters, identity, signature, finished] = messages;
@@ -132,7 +134,6 @@ export class ClientHandshake {
     const fingerprint = fingerprintOf(identity.body);
     // [HS-10] the pin first: with another key there is nothing to prove.
     if (this.pin !== null && !equalSecrets(fingerprint, this.pin)) return CloseCode.IDENTITY_MISMATCH;
-    const { transcript } = this;
     transcript.add(parameters.whole).add(identity.whole);
     if (!verifyIdentity(identity.body, 'server', transcript.hash(), signature.body))
       return CloseCode.CRYPTO_ERROR;
@@ -158,6 +159,7 @@ export class ClientHandshake {
 
   /** [HS-25] Zeroes what is not needed any more. */
   private forget(): void {
+    this.transcript = null;
     this.kemKey?.wipe();
     this.kemKey = null;
     this.master?.fill(0);

@@ -67,7 +67,7 @@ export class ServerHandshake {
   private readonly provider: AeadProvider;
   private readonly random: RandomSource;
   private readonly parameters: TransportParameters;
-  private readonly transcript: Transcript;
+  private transcript: Transcript | null;
   /** What the client's FINISHED must be; null before its hello and after the end. */
   private expectedFinished: Uint8Array | null = null;
   private failure = 0;
@@ -89,7 +89,7 @@ export class ServerHandshake {
   receive(space: 0 | 1, bytes: Uint8Array): number {
     if (this.failure !== 0) return this.failure;
     let code: number = CloseCode.PROTOCOL_VIOLATION;
-    if (space === 0 && this.hello === null) code = this.receiveHello(bytes);
+    if (space === 0 && this.transcript !== null) code = this.receiveHello(bytes, this.transcript);
     else if (space === 1 && this.expectedFinished !== null)
       code = this.receiveFlight(bytes, this.expectedFinished);
     this.failure = code;
@@ -97,7 +97,7 @@ export class ServerHandshake {
     return code;
   }
 
-  private receiveHello(bytes: Uint8Array): number {
+  private receiveHello(bytes: Uint8Array, transcript: Transcript): number {
     const messages = splitMessages(bytes, CLIENT_HELLO_ONLY);
     const clientHello = messages === null ? null : decodeClientHello(messages[0].body);
     if (clientHello === null || !offersOurs(clientHello)) return CloseCode.CRYPTO_ERROR;
@@ -115,10 +115,11 @@ export class ServerHandshake {
       kem: KEM_X25519_ML_KEM_768,
       ciphertext: encapsulation.ciphertext,
     });
-    this.transcript.add(bytes).add(this.hello);
+    transcript.add(bytes).add(this.hello);
+    this.transcript = null;
     const secret = handshakeSecret(encapsulation.secret);
     encapsulation.secret.fill(0);
-    this.deriveAll(secret);
+    this.deriveAll(secret, transcript);
     secret.fill(0);
     return 0;
   }
@@ -138,11 +139,11 @@ export class ServerHandshake {
   }
 
   /** Keys, flight and the FINISHED to expect: all follow now, so that no secret has to wait for the client. */
-  private deriveAll(secret: Uint8Array): void {
-    const { transcript, provider } = this;
+  private deriveAll(secret: Uint8Array, transcript: Transcript): void {
+    const { provider } = this;
     const traffic = handshakeTraffic(secret, transcript.hash());
     this.handshakeKeys = keyPair(provider, traffic, 'server');
-    this.flight = this.encodeFlight(traffic);
+    this.flight = this.encodeFlight(traffic, transcript);
     const transcriptHash = transcript.hash();
     this.expectedFinished = finishedValue(traffic.client, transcriptHash);
     wipeTraffic(traffic);
@@ -153,8 +154,8 @@ export class ServerHandshake {
     wipeTraffic(application);
   }
 
-  private encodeFlight(traffic: TrafficSecrets): Uint8Array {
-    const { transcript, identity } = this;
+  private encodeFlight(traffic: TrafficSecrets, transcript: Transcript): Uint8Array {
+    const { identity } = this;
     const parameters = encodeParametersMessage(this.parameters, this.random);
     const identityMessage = new MessageWriter().bytes(identity.publicKey).finish(MessageType.IDENTITY);
     transcript.add(parameters).add(identityMessage);
@@ -169,6 +170,7 @@ export class ServerHandshake {
 
   /** [HS-25] Zeroes what is not needed any more. */
   private forget(): void {
+    this.transcript = null;
     this.expectedFinished?.fill(0);
     this.expectedFinished = null;
   }
