@@ -12,16 +12,15 @@ import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import type { PacketHeader } from '../wire/packet-header.ts';
 import { PacketSpace } from '../wire/packet-type.ts';
-import type { TransportParameters } from '../wire/transport-parameters.ts';
 import { type CloseReason, Closing } from './closing.ts';
 import type { ConnectionConfig } from './config.ts';
 import type { ConnectionStream, StreamSettings } from './connection-stream.ts';
+import { startFlights } from './establish.ts';
 import type { EndpointEvent } from './events.ts';
 import { Liveness, LivenessOutcome } from './liveness.ts';
 import { type ConnectionMetrics, metricsOf } from './metrics.ts';
 import { NumberSpace } from './number-space.ts';
-import { checkParameterIds } from './parameters.ts';
-import { OpenResult, receiveDatagram } from './receive.ts';
+import { OpenResult } from './receive.ts';
 import { settle } from './settle.ts';
 import { StreamTable } from './stream-table.ts';
 
@@ -85,9 +84,18 @@ export class Connection implements HeapItem {
   readonly liveness: Liveness;
   readonly closing = new Closing();
   readonly streams: StreamTable;
+  readonly handshake: ClientHandshake | ServerHandshake;
+  readonly events: EventSink;
+  readonly isLoopback: boolean;
+  /** Packets whose key is not there yet. */
+  readonly waiting: Uint8Array[] = [];
 
   /** The peer is who it should be, and application data may flow. */
   isEstablished = false;
+  /** Both sides know that it is: the handshake's keys are gone. */
+  isConfirmed = false;
+  /** Bytes that may be in flight so that the peer's socket does not overflow, where nothing else holds them back. */
+  inFlightBytesMax = Number.POSITIVE_INFINITY;
   handshakeDoneDue = false;
   heartbeatDue = false;
   pathResponse: Uint8Array | null = null;
@@ -96,15 +104,9 @@ export class Connection implements HeapItem {
   /** Something waits for congestion control or the pacer. */
   isBlocked = false;
 
-  private readonly handshake: ClientHandshake | ServerHandshake;
-  private readonly events: EventSink;
   private readonly touched: (connection: Connection) => void;
-  private readonly isLoopback: boolean;
-  private readonly waiting: Uint8Array[] = [];
   private handshakeDeadline: Micros;
   private finishing: { code: number; reason: string; deadline: Micros } | null = null;
-  private isConfirmed = false;
-  private peerMaxAckDelay: Micros = 0;
   private knowsRemoteId: boolean;
 
   constructor(options: ConnectionOptions, now: Micros) {
@@ -142,7 +144,7 @@ export class Connection implements HeapItem {
     this.liveness = new Liveness(config.heartbeatMs, config.heartbeatMisses, config.idleTimeoutMs, now);
     this.streams = new StreamTable(this, config, options.events);
     this.handshakeDeadline = now + config.handshakeTimeoutMs * MILLISECOND;
-    this.startFlights();
+    startFlights(this);
   }
 
   // ---- what the application asks and tells ----
@@ -288,23 +290,6 @@ export class Connection implements HeapItem {
     this.discardSpace(PacketSpace.INITIAL, now); // [CON-14]
   }
 
-  /** Hands complete handshake messages over, and installs what comes of them. */
-  advanceHandshake(now: Micros): void {
-    for (const space of HANDSHAKE_SPACES) {
-      const message = this.spaces[space]?.incoming?.take() ?? null;
-      if (message === null) continue;
-      const code = this.handshake.receive(space, message);
-      if (code !== 0) return this.fail(code, 0, '', now);
-      if (!this.install(now)) return;
-    }
-  }
-
-  onHandshakeDone(now: Micros): number {
-    if (this.role === 'server') return CloseCode.PROTOCOL_VIOLATION;
-    this.confirm(now);
-    return 0;
-  }
-
   onClose(frame: FrameReader, now: Micros): void {
     const reason = DECODER.decode(frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength));
     const scope = frame.scope === 1 ? 'application' : 'transport';
@@ -345,7 +330,6 @@ export class Connection implements HeapItem {
     return this.handshakeDoneDue || this.heartbeatDue || this.pathResponse !== null;
   }
 
-  /** Bytes that may be in flight to the peer's socket without overflowing it, where nothing else holds them back. */
   get peerBufferRoom(): number {
     return this.inFlightBytesMax - this.recovery.bytesInFlight;
   }
@@ -367,74 +351,8 @@ export class Connection implements HeapItem {
 
   // ---- inside ----
 
-  private inFlightBytesMax = Number.POSITIVE_INFINITY;
-
   private get probeTimeout(): Micros {
     return this.recovery.probeTimeout(PacketSpace.APPLICATION);
-  }
-
-  private startFlights(): void {
-    const { hello, flight } = this.handshake;
-    const [initial, handshake] = this.spaces;
-    if (hello !== null && initial?.outgoing?.isEmpty === true) initial.outgoing.start(hello);
-    if (flight !== null && handshake?.outgoing?.isEmpty === true) handshake.outgoing.start(flight);
-  }
-
-  /** Takes what the handshake has come to: messages to send, keys, parameters, its end. False when the connection failed. */
-  private install(now: Micros): boolean {
-    const { handshake } = this;
-    this.startFlights();
-    const [, handshakeSpace, application] = this.spaces;
-    if (handshakeSpace !== null && handshakeSpace.keys === null && handshake.handshakeKeys !== null) {
-      handshakeSpace.keys = handshake.handshakeKeys;
-      this.recovery.onHandshakeKeys();
-    }
-    if (application !== null) application.keys ??= handshake.applicationKeys;
-    if (handshake.complete && !this.isEstablished) {
-      const code = this.establish(handshake.peerParameters, now);
-      if (code !== 0) {
-        this.fail(code, 0, 'the transport parameters do not belong to this handshake', now);
-        return false;
-      }
-    }
-    this.replayWaiting(now);
-    return this.closing.isOpen;
-  }
-
-  private establish(parameters: TransportParameters | null, now: Micros): number {
-    if (parameters === null) return CloseCode.TRANSPORT_PARAMETER_ERROR;
-    const firstId = this.role === 'client' ? this.firstDestinationId : null;
-    const code = checkParameterIds(parameters, this.remoteId, firstId);
-    if (code !== 0) return code;
-    this.isEstablished = true;
-    this.peerMaxAckDelay = parameters.maxAckDelayUs;
-    this.liveness.limitIdle(parameters.idleTimeoutMs);
-    if (this.packetSize.limit(Math.min(this.config.mtuMax, parameters.maxDatagramBytes)))
-      this.onPacketSize(now);
-    if (this.isLoopback && parameters.receiveBufferBytes > 0) {
-      this.inFlightBytesMax = Math.floor(parameters.receiveBufferBytes * BUFFER_SHARE);
-    }
-    this.streams.onPeerParameters(parameters);
-    this.events.push({ type: 'connected', connection: this });
-    if (this.role === 'server') {
-      this.handshakeDoneDue = true;
-      this.confirm(now);
-    }
-    return 0;
-  }
-
-  /** [CON-14] */
-  private confirm(now: Micros): void {
-    if (this.isConfirmed) return;
-    this.isConfirmed = true;
-    this.recovery.onHandshakeConfirmed(this.peerMaxAckDelay);
-    this.discardSpace(PacketSpace.INITIAL, now);
-    this.discardSpace(PacketSpace.HANDSHAKE, now);
-  }
-
-  private replayWaiting(now: Micros): void {
-    const packets = this.waiting.splice(0);
-    for (const packet of packets) if (this.closing.isOpen) receiveDatagram(this, packet, 0, now);
   }
 
   private onRecoveryTimeout(now: Micros): void {
@@ -451,7 +369,8 @@ export class Connection implements HeapItem {
     }
   }
 
-  private onPacketSize(now: Micros): void {
+  /** The size of packets changed. */
+  onPacketSize(now: Micros): void {
     this.recovery.onPacketSize(this.mtu, now);
     this.streams.onPacketSize(this.mtu);
   }
@@ -478,10 +397,7 @@ export class Connection implements HeapItem {
   }
 }
 
-const HANDSHAKE_SPACES = [PacketSpace.INITIAL, PacketSpace.HANDSHAKE] as const;
 const DECODER = new TextDecoder();
 const WAITING_PACKETS_MAX = 10;
 /** More deadlines than spaces and kinds of them cannot be due at once. */
 const TIMEOUTS_MAX = 8;
-/** Of a socket's buffer, what datagrams may fill: the rest is the kernel's bookkeeping for them. */
-const BUFFER_SHARE = 0.35;

@@ -16,6 +16,7 @@ import { FrameType } from '../wire/frame-type.ts';
 import { PacketHeader, parsePacketHeader, VERSION } from '../wire/packet-header.ts';
 import { PacketSpace, PacketType, packetSpaceOf } from '../wire/packet-type.ts';
 import type { Connection } from './connection.ts';
+import { advanceHandshake, confirmHandshake } from './establish.ts';
 import type { NumberSpace } from './number-space.ts';
 import { settle } from './settle.ts';
 
@@ -129,7 +130,13 @@ export function receivePayload(
   }
   if (READER.error !== 0) return connection.fail(READER.error, READER.type, 'a frame cannot be decoded', now);
   connection.spaces[space]?.acks.onPacket(number, ackEliciting, now);
-  if (space !== PacketSpace.APPLICATION) connection.advanceHandshake(now);
+  if (space !== PacketSpace.APPLICATION && advanceHandshake(connection, now)) receiveWaiting(connection, now);
+}
+
+/** Keys may be there now that packets wait for. [PKT-17] */
+function receiveWaiting(connection: Connection, now: Micros): void {
+  const packets = connection.waiting.splice(0);
+  for (const packet of packets) receiveDatagram(connection, packet, 0, now);
 }
 
 /** Hands a frame to the part it is for. Returns 0 or a close code. */
@@ -150,7 +157,9 @@ function receiveFrame(connection: Connection, space: PacketSpace, frame: FrameRe
     case FrameType.CRYPTO:
       return connection.spaces[space]?.incoming?.onFrame(frame) ?? CloseCode.PROTOCOL_VIOLATION;
     case FrameType.HANDSHAKE_DONE:
-      return connection.onHandshakeDone(now);
+      if (connection.role === 'server') return CloseCode.PROTOCOL_VIOLATION;
+      confirmHandshake(connection, now);
+      return 0;
     case FrameType.HEARTBEAT:
       connection.counters.heartbeatsReceived++;
       return 0;

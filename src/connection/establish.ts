@@ -1,0 +1,84 @@
+/**
+ * How a connection comes into being. Handshake messages come out of CRYPTO frames whole; the handshake answers with messages to send, then
+ * with keys, then with its end; each is put in its place here.
+ */
+
+import type { Micros } from '../base/time.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import { PacketSpace } from '../wire/packet-type.ts';
+import type { TransportParameters } from '../wire/transport-parameters.ts';
+import type { Connection } from './connection.ts';
+import { checkParameterIds } from './parameters.ts';
+
+/** Hands handshake messages that are complete over, and installs what comes of them. True when something new is there. */
+export function advanceHandshake(connection: Connection, now: Micros): boolean {
+  let isNews = false;
+  for (const space of HANDSHAKE_SPACES) {
+    const message = connection.spaces[space]?.incoming?.take() ?? null;
+    if (message === null) continue;
+    const code = connection.handshake.receive(space, message) || install(connection, now);
+    if (code !== 0) {
+      connection.fail(code, 0, '', now);
+      return false;
+    }
+    isNews = true;
+  }
+  return isNews;
+}
+
+/** Starts to send the messages that the handshake has made by now. */
+export function startFlights(connection: Connection): void {
+  const { hello, flight } = connection.handshake;
+  const [initial, handshake] = connection.spaces;
+  if (hello !== null && initial?.outgoing?.isEmpty === true) initial.outgoing.start(hello);
+  if (flight !== null && handshake?.outgoing?.isEmpty === true) handshake.outgoing.start(flight);
+}
+
+/** The handshake is over for both sides: its keys go. [CON-14] */
+export function confirmHandshake(connection: Connection, now: Micros): void {
+  if (connection.isConfirmed) return;
+  connection.isConfirmed = true;
+  connection.recovery.onHandshakeConfirmed(connection.handshake.peerParameters?.maxAckDelayUs ?? 0);
+  connection.discardSpace(PacketSpace.INITIAL, now);
+  connection.discardSpace(PacketSpace.HANDSHAKE, now);
+}
+
+/** Takes what the handshake has come to: messages, keys, parameters, its end. Returns 0 or a close code. */
+function install(connection: Connection, now: Micros): number {
+  const { handshake } = connection;
+  startFlights(connection);
+  const [, handshakeSpace, application] = connection.spaces;
+  if (handshakeSpace !== null && handshakeSpace.keys === null && handshake.handshakeKeys !== null) {
+    handshakeSpace.keys = handshake.handshakeKeys;
+    connection.recovery.onHandshakeKeys();
+  }
+  if (application !== null) application.keys ??= handshake.applicationKeys;
+  if (!handshake.complete || connection.isEstablished) return 0;
+  return establish(connection, handshake.peerParameters, now);
+}
+
+/** The peer is who it should be: its parameters hold, and application data may flow. */
+function establish(connection: Connection, parameters: TransportParameters | null, now: Micros): number {
+  if (parameters === null) return CloseCode.TRANSPORT_PARAMETER_ERROR;
+  const firstId = connection.role === 'client' ? connection.firstDestinationId : null;
+  const code = checkParameterIds(parameters, connection.remoteId, firstId);
+  if (code !== 0) return code;
+  connection.isEstablished = true;
+  connection.liveness.limitIdle(parameters.idleTimeoutMs);
+  const ceiling = Math.min(connection.config.mtuMax, parameters.maxDatagramBytes);
+  if (connection.packetSize.limit(ceiling)) connection.onPacketSize(now);
+  if (connection.isLoopback && parameters.receiveBufferBytes > 0) {
+    connection.inFlightBytesMax = Math.floor(parameters.receiveBufferBytes * BUFFER_SHARE);
+  }
+  connection.streams.onPeerParameters(parameters);
+  connection.events.push({ type: 'connected', connection });
+  if (connection.role === 'server') {
+    connection.handshakeDoneDue = true;
+    confirmHandshake(connection, now);
+  }
+  return 0;
+}
+
+const HANDSHAKE_SPACES = [PacketSpace.INITIAL, PacketSpace.HANDSHAKE] as const;
+/** Of a socket's buffer, what datagrams may fill: the rest is the kernel's bookkeeping for them. */
+const BUFFER_SHARE = 0.35;
