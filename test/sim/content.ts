@@ -1,6 +1,6 @@
 /**
  * What simulated messages contain: which message of which flow they are, and behind that bytes that follow from it. Messages
- * that are too short for all of it have the beginning, which may not be theirs alone.
+ * that are too short for all of it have the beginning.
  */
 export function contentOf(flow: number, index: number, size: number): Uint8Array {
   const data = new Uint8Array(size);
@@ -16,13 +16,14 @@ export function contentOf(flow: number, index: number, size: number): Uint8Array
   return data;
 }
 
-/** The index that a message of at least {@link ID_BYTES} says it has. */
+/** The index that a message says it has; -1 of an empty one. A flow has at most {@link MESSAGES_MAX} messages. */
 export function indexIn(data: Uint8Array): number {
-  return data[0] | (data[1] << 8);
+  return data.length === 0 ? -1 : data[0];
 }
 
-/** Bytes that tell a message from all others. */
-export const ID_BYTES = 8;
+/** So many messages are told apart by their first byte. */
+export const MESSAGES_MAX = 256;
+const ID_BYTES = 8;
 
 function idByte(flow: number, index: number, size: number, at: number): number {
   if (at < 2) return (index >>> (8 * at)) & 0xff;

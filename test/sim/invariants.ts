@@ -1,6 +1,6 @@
 import { type Micros, NEVER } from '../../src/base/time.ts';
 import type { LabDatagram } from '../../src/testing/network.ts';
-import { contentOf, ID_BYTES, indexIn } from './content.ts';
+import { contentOf, indexIn } from './content.ts';
 import type { DeliveryName, FlowPlan, Side, StreamPlan } from './scenario.ts';
 
 /** What its sender is told became of a message. */
@@ -127,20 +127,16 @@ export class Flow {
     return undefined;
   }
 
-  /** Which message these bytes are: the index says so, or of short ones, the first that could be. */
+  /** Which message these bytes are: the first byte says so. Of empty ones, the next. */
   private match(data: Uint8Array): SentMessage {
-    if (data.length >= ID_BYTES) {
-      const message = this.sent[indexIn(data)];
-      if (message === undefined || !this.isContent(data, message)) this.failInvented(data);
-      return message;
-    }
-    const same = this.sent.filter((message) => this.isContent(data, message));
-    if (same.length === 0) this.failInvented(data);
-    const pending = same.filter(({ delivered }) => !delivered);
-    const inOrder = pending.find(
-      (message) => !this.stream.ordered || message.index > this.last[spaceOf(message)],
-    );
-    return inOrder ?? pending[0] ?? same[0];
+    const message = data.length === 0 ? this.nextEmpty() : this.sent[indexIn(data)];
+    if (message === undefined || !this.isContent(data, message)) this.failInvented(data);
+    return message;
+  }
+
+  private nextEmpty(): SentMessage | undefined {
+    const empty = this.sent.filter(({ size }) => size === 0);
+    return empty.find(({ delivered }) => !delivered) ?? empty[0];
   }
 
   private isContent(data: Uint8Array, message: SentMessage): boolean {

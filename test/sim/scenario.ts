@@ -260,11 +260,15 @@ function messagesOf(
   const gapMs = random.chance(0.5) ? 0 : logUniform(random, 0.5, 100);
   const lifetimeMs = round(logUniform(random, 2, 3_000));
   const tracked = random.chance(0.5);
+  const lowers = random.chance(0.4);
   const messages: MessagePlan[] = [];
   let atMs = openAtMs;
+  // Empty messages all look the same: where one may fail to come, nobody could say which.
+  let emptyLeft = streamDelivery === 'reliable' && !lowers ? count : 1;
   for (let i = 0; i < count && budget.bytes > 0; i++) {
-    const delivery = random.chance(0.85) ? streamDelivery : lowered(random, streamDelivery);
-    const size = Math.min(sizeOf(random, bytesMax), budget.bytes);
+    const delivery = lowers && random.chance(0.4) ? lowered(random, streamDelivery) : streamDelivery;
+    let size = Math.min(sizeOf(random, bytesMax), budget.bytes);
+    if (size === 0 && emptyLeft-- <= 0) size = 1;
     budget.bytes -= size + 20;
     const hasLifetime = delivery === 'partial' || (delivery === 'bestEffort' && random.chance(0.5));
     messages.push({
