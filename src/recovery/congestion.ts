@@ -30,6 +30,8 @@ export interface CongestionController {
   onPersistentCongestion(now: Micros): void;
   /** The packet size in use changed. */
   onPacketSize(mtu: number): void;
+  /** The window never grows above `bytes` from now on, nor above a bound set before. */
+  limitWindow(bytes: number): void;
 }
 
 export type CongestionName = 'cubic' | 'newreno';

@@ -19,7 +19,7 @@ export class Cubic implements CongestionController {
   recoveryStart: Micros = -1;
 
   private mtu: number;
-  private readonly windowBytesMax: number;
+  private windowBytesMax: number;
   private readonly slowStart = new SlowStart();
   private hasLost = false;
   private lastAckTime: Micros = 0;
@@ -99,7 +99,7 @@ export class Cubic implements CongestionController {
     if (!undo.isValid) return;
     undo.isValid = false;
     if (this.window >= undo.window) return;
-    this.window = undo.window;
+    this.window = Math.min(undo.window, this.windowBytesMax);
     this.slowStartThreshold = undo.slowStartThreshold;
     this.recoveryStart = undo.recoveryStart;
     this.epochStart = undo.epochStart;
@@ -123,6 +123,12 @@ export class Cubic implements CongestionController {
     // [REC-33]
     const floor = this.hasLost ? minimumWindow(mtu) : initialWindow(mtu);
     this.window = Math.min(Math.max(this.window, floor), this.windowBytesMax);
+  }
+
+  limitWindow(bytes: number): void {
+    // [REC-49]
+    this.windowBytesMax = Math.min(this.windowBytesMax, Math.max(bytes, minimumWindow(this.mtu)));
+    this.window = Math.min(this.window, this.windowBytesMax);
   }
 
   private avoidCongestion(bytes: number, now: Micros, smoothedRtt: Micros): void {

@@ -16,7 +16,7 @@ export class NewReno implements CongestionController {
   recoveryStart: Micros = -1;
 
   private mtu: number;
-  private readonly windowBytesMax: number;
+  private windowBytesMax: number;
   private readonly slowStart = new SlowStart();
   private hasLost = false;
   private priorWindow = 0;
@@ -68,7 +68,7 @@ export class NewReno implements CongestionController {
 
   onSpuriousLoss(_now: Micros): void {
     if (this.priorWindow === 0) return;
-    this.window = Math.max(this.window, this.priorWindow);
+    this.window = Math.min(Math.max(this.window, this.priorWindow), this.windowBytesMax);
     this.slowStartThreshold = this.priorThreshold;
     this.recoveryStart = this.priorRecoveryStart;
     this.priorWindow = 0;
@@ -86,5 +86,10 @@ export class NewReno implements CongestionController {
     // [REC-33]
     const floor = this.hasLost ? minimumWindow(mtu) : initialWindow(mtu);
     this.window = Math.min(Math.max(this.window, floor), this.windowBytesMax);
+  }
+
+  limitWindow(bytes: number): void {
+    this.windowBytesMax = Math.min(this.windowBytesMax, Math.max(bytes, minimumWindow(this.mtu)));
+    this.window = Math.min(this.window, this.windowBytesMax);
   }
 }

@@ -253,6 +253,12 @@ export class Recovery {
     this.updatePacer(now);
   }
 
+  /** Bounds the window, for instance by what the peer's socket buffers; lower bounds only. */
+  limitWindow(bytes: number, now: Micros): void {
+    this.congestion.limitWindow(bytes);
+    this.updatePacer(now);
+  }
+
   /** The probe timeout of a space without back-off: for key retirement, closing and path checks. */
   probeTimeout(space: PacketSpace): Micros {
     return this.pto.duration(space, this.rtt);

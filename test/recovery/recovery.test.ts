@@ -185,6 +185,25 @@ describe('recovery', () => {
     expect(sender.recovery.congestion.window).toBe(20_000);
   });
 
+  for (const congestion of ['newreno', 'cubic'] as const) {
+    it(`can be given a lower bound for the window of ${congestion} later, which an undo keeps [REC-49]`, () => {
+      const sender = new Sender({ congestion });
+      for (let i = 0; i < 4; i++) fillRound(sender, 40_000);
+      const first = sender.send(10) - 9;
+      sender.now += 40_000;
+      sender.ack([first + 4, first + 10]);
+      expect(sender.recovery.lost.count).toBe(4);
+      sender.recovery.limitWindow(30_000, sender.now);
+      expect(sender.recovery.congestion.window).toBe(30_000);
+      sender.ack([first, first + 10]);
+      expect(sender.recovery.spurious.count).toBe(4);
+      expect(sender.recovery.congestion.window).toBe(30_000);
+      sender.recovery.limitWindow(50_000, sender.now);
+      fillRound(sender, 40_000);
+      expect(sender.recovery.congestion.window).toBe(30_000);
+    });
+  }
+
   it('raises the window with the packet size [REC-33]', () => {
     const sender = new Sender();
     sender.recovery.onPacketSize(16_384, sender.now);
