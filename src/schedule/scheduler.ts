@@ -93,7 +93,7 @@ export class Scheduler {
     else if (item.priority === Priority.MEDIA) this.demotedLead -= bytes * this.system.count;
   }
 
-  /** `item` can write nothing into the rest of this packet: it is not picked again before the next one. */
+  /** `item` can write nothing into the rest of this packet: it is not picked again before the next one. [SCH-1] */
   skip(item: Schedulable): void {
     item.skippedIn = this.packet;
   }

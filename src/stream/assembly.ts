@@ -21,7 +21,7 @@ export class Assembly {
     this.coverage = new Coverage(total);
   }
 
-  /** True when a fragment with this total and these flags can belong to it. [FRM-6] */
+  /** True when a fragment with this total and these flags can belong to it. [FRM-6] [STR-15] */
   agrees(total: number, flags: number): boolean {
     return total === this.buffer.length && flags === this.flags;
   }

@@ -22,7 +22,7 @@ export class FlowCredit {
     return this.limit - this.used;
   }
 
-  /** Takes a limit of the peer; an older, smaller one changes nothing. True when there is more credit than before. */
+  /** Takes a limit of the peer; an older, smaller one changes nothing. True when there is more credit than before. [STR-9] */
   raise(limit: number): boolean {
     if (limit <= this.limit) return false;
     this.limit = limit;

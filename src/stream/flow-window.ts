@@ -33,13 +33,13 @@ export class FlowWindow {
     if (limit === this.announced) this.peerBlocked = true;
   }
 
-  /** True when a new limit is worth a frame: a quarter of the window was freed, or the peer waits for less. */
+  /** True when a new limit is worth a frame: a quarter of the window was freed, or the peer waits for less. [STR-11] */
   get due(): boolean {
     const fresh = this.freed + this.windowBytes - this.announced;
     return fresh * 4 >= this.windowBytes ? fresh > 0 : this.peerBlocked && fresh > 0;
   }
 
-  /** The limit to send now. */
+  /** The limit to send now. [STR-9] */
   announce(): number {
     this.announced = this.freed + this.windowBytes;
     this.peerBlocked = false;

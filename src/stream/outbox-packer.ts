@@ -12,7 +12,7 @@ import type { SentFrames } from './sent-frames.ts';
  *
  *  1. what is lost comes first, lowest sequence first, cut anew to the room there is;
  *  2. then the rest of a message that is partly sent;
- *  3. then new messages, as many as fit and as both credits allow; they get their sequence now.
+ *  3. then new messages, as many as fit and as both credits allow; they get their sequence now. [STR-2]
  */
 export class OutboxPacker extends OutboxFrames {
   private readonly credit: FlowCredit;
@@ -33,7 +33,7 @@ export class OutboxPacker extends OutboxFrames {
     return this.headCharge <= this.creditLeft && this.spanLeft > 0;
   }
 
-  /** Writes lost messages and parts of messages again. Returns the new offset. */
+  /** Writes lost messages and parts of messages again. Returns the new offset. [STR-28] */
   writeLost(out: Uint8Array, start: number, limit: number, now: Micros, sent: SentFrames): number {
     let at = start;
     while (this.lost.size > 0) {
@@ -219,6 +219,7 @@ export class OutboxPacker extends OutboxFrames {
     return this.flight === 0 ? this.spanMax : this.spanMax - (this.nextSequence - this.sequences[this.head]);
   }
 
+  /** [STR-8] */
   private charge(bytes: number): void {
     this.credit.used += bytes;
     this.context.credit.used += bytes;

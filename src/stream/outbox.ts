@@ -307,6 +307,7 @@ export class Outbox extends MessageRecords {
     this.cutAt = 0;
   }
 
+  /** [STR-28] [STR-29] */
   private loseBytes(r: number, i: number, offset: number, length: number, now: Micros): void {
     if (this.space === Space.BEST_EFFORT) {
       this.context.lost++;

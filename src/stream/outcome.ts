@@ -1,4 +1,4 @@
-/** What became of a message whose sender asked to be told. */
+/** What became of a message whose sender asked to be told. [STR-27] */
 export const Outcome = {
   /** Complete at the peer's transport. */
   ACKNOWLEDGED: 0,

@@ -75,12 +75,12 @@ export class ReceiveStream {
     this.discard();
   }
 
-  /** True when the peer has ended the stream and everything was read. */
+  /** True when the peer has ended the stream and everything was read. [STR-6] */
   get ended(): boolean {
     return this.reliable.complete && this.ready.count === 0;
   }
 
-  /** True when nothing more can come in or go out: the half can be forgotten. */
+  /** True when nothing more can come in or go out: the half can be forgotten. [STR-30] */
   get finished(): boolean {
     return this.ended && !this.droppedDue;
   }
@@ -109,7 +109,7 @@ export class ReceiveStream {
     return this.reliable.onEnd(end);
   }
 
-  /** STREAM_RESET: unread messages are thrown away. */
+  /** STREAM_RESET: unread messages are thrown away. [STR-24] */
   onReset(code: number, end: number): number {
     const error = this.reliable.onEnd(end);
     if (error !== 0 || this.resetCode >= 0) return error;
@@ -221,6 +221,8 @@ export class ReceiveStream {
     segment.sequence++;
     segment.count--;
     this.ready.count--;
+    this.context.messages++;
+    this.context.messageBytes += length;
     const last = segment.count === 0;
     if (last) {
       this.ready.remove(segment);
@@ -232,7 +234,7 @@ export class ReceiveStream {
     return new Uint8Array(buffer.buffer, buffer.byteOffset + start, length);
   }
 
-  /** A delivered message was not read in time. */
+  /** A delivered message was not read in time. [STR-26] */
   private expireReady(segment: Segment): void {
     this.ready.remove(segment);
     const inbox = segment.space === Space.RELIABLE ? this.reliable : this.bestEffort!;

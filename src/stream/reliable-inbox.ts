@@ -12,8 +12,8 @@ import type { ReceiveContext } from './receive-context.ts';
 import { NO_BYTES, Segment } from './segment.ts';
 
 /**
- * The reliable space of the receiving half of a stream. Every sequence is charged when it is first seen and freed when its message is
- * read or given up; what is out of order on an ordered stream is held until the gap closes.
+ * The reliable space of the receiving half of a stream. Every sequence is charged when it first appears and freed when its message is
+ * read or given up; what is out of order on an ordered stream is held until the gap closes. [STR-7]
  */
 export class ReliableInbox extends Inbox {
   /** The stream's end: how many sequences its reliable space has; -1 while unknown. */
@@ -111,7 +111,7 @@ export class ReliableInbox extends Inbox {
     return 0;
   }
 
-  /** The stream ends before sequence `end`. */
+  /** The stream ends before sequence `end`. [STR-6] */
   onEnd(end: number): number {
     if (end < this.seen.top || (this.finalEnd >= 0 && this.finalEnd !== end))
       return CloseCode.FINAL_SIZE_ERROR;
@@ -124,7 +124,7 @@ export class ReliableInbox extends Inbox {
 
   // ---- what the application does ----
 
-  /** Returns the credit of a message that was read or given up. */
+  /** Returns the credit of a message that was read or given up. [STR-9] */
   free(bytes: number): void {
     this.window.free(bytes);
     this.context.window.free(bytes);
@@ -159,7 +159,7 @@ export class ReliableInbox extends Inbox {
     segment.buffer = NO_BYTES;
   }
 
-  /** Gives up what is held or incomplete and whose deadline has come. */
+  /** Gives up what is held or incomplete and whose deadline has come. [STR-26] */
   expire(now: Micros): void {
     if (now < this.earliest) return;
     this.earliest = NEVER;
@@ -296,7 +296,7 @@ export class ReliableInbox extends Inbox {
     this.noteExpired(sequence);
   }
 
-  /** Charges an unseen sequence, unless a fragment of it was charged already, whose assembly then ends. 0 or a close code. */
+  /** Charges an unseen sequence, unless a fragment of it was charged already, whose assembly then ends. 0 or a close code. [STR-8] [STR-15] */
   private chargeOnce(sequence: number, length: number): number {
     const assembly = this.assemblyFor(sequence);
     if (assembly === undefined) return this.charge(length + MESSAGE_COST) ? 0 : CloseCode.FLOW_CONTROL_ERROR;
@@ -305,6 +305,7 @@ export class ReliableInbox extends Inbox {
     return 0;
   }
 
+  /** False when the peer went over a limit. [STR-13] */
   private charge(bytes: number): boolean {
     const within = this.window.charge(bytes);
     return this.context.window.charge(bytes) && within;

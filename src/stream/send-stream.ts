@@ -96,7 +96,7 @@ export class SendStream {
   // ---- the application's side ----
 
   /**
-   * Queues a message. It is copied unless `transfer` gives it away.
+   * Queues a message, by its delivery in one of the two spaces. It is copied unless `transfer` gives it away. [STR-1]
    *
    * @param deadline - when it is worth nothing any more; NEVER for none
    * @param trackingId - above 0 to find its outcome in the context's ring; 0 for none
@@ -142,7 +142,7 @@ export class SendStream {
     return true;
   }
 
-  /** Ends the stream behind the messages that are queued. */
+  /** Ends the stream behind the messages that are queued. [STR-6] */
   close(): void {
     if (this.finState === Told.NOT_WANTED && this.resetState === Told.NOT_WANTED) this.finState = Told.WANTED;
   }
@@ -175,7 +175,7 @@ export class SendStream {
     return { reliable: this.reliable.pushed, bestEffort: this.bestEffort?.pushed ?? 0 };
   }
 
-  /** True when the peer knows the end of the stream and everything sent is settled: the half can be forgotten. */
+  /** True when the peer knows the end of the stream and everything sent is settled: the half can be forgotten. [STR-30] */
   get finished(): boolean {
     const told =
       this.resetState === Told.ACKED || (this.finState === Told.ACKED && this.resetState === Told.NOT_WANTED);

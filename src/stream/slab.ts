@@ -18,6 +18,8 @@ export class Slab {
 const CLASS_BYTES = [2_048, 8_192, 16_384, 32_768, 65_536, 131_072];
 /** A stream without a slab starts with the smallest; one that fills it goes on with this class. */
 const BULK_CLASS = 3;
+/** Most bytes that the pool keeps while no slab is in use. */
+const IDLE_BYTES_MAX = 32_768;
 
 /**
  * Slabs that are free for the next stream that has something to send. Shared by the streams of a connection, or by all connections
@@ -58,10 +60,20 @@ export class SlabPool {
 
   give(slab: Slab): void {
     this.inUse--;
-    if (slab.sizeClass < 0 || this.freeBytes + slab.bytes.length > this.freeBytesMax) return;
-    slab.used = 0;
-    this.freeBytes += slab.bytes.length;
-    this.free[slab.sizeClass].push(slab);
+    if (slab.sizeClass >= 0 && this.freeBytes + slab.bytes.length <= this.freeBytesMax) {
+      slab.used = 0;
+      this.freeBytes += slab.bytes.length;
+      this.free[slab.sizeClass].push(slab);
+    }
+    if (this.inUse === 0) this.trim();
+  }
+
+  /** With nothing to send only little is kept, smallest first. */
+  private trim(): void {
+    for (let sizeClass = CLASS_BYTES.length - 1; this.freeBytes > IDLE_BYTES_MAX; sizeClass--) {
+      this.freeBytes -= this.free[sizeClass].length * CLASS_BYTES[sizeClass];
+      this.free[sizeClass].length = 0;
+    }
   }
 
   private take(sizeClass: number): Slab {
