@@ -1,5 +1,5 @@
 import type { Prng } from '../base/random.ts';
-import { MILLISECOND, type Micros, SECOND } from '../base/time.ts';
+import { MILLISECOND, type Micros, NEVER, SECOND } from '../base/time.ts';
 
 /** Burst loss after Gilbert and Elliott: a link that changes between a good and a bad state, datagram by datagram. */
 export interface BurstLoss {
@@ -9,6 +9,8 @@ export interface BurstLoss {
   leave: number;
   /** Chance that a datagram is lost while the link is bad. Default 1. */
   lossInBurst?: number;
+  /** A burst ends after this long even if hardly anything was sent meanwhile. Default infinite. */
+  longestMs?: number;
 }
 
 /** What a one-way link does to datagrams. All chances are from 0 to 1, sizes are UDP payload. */
@@ -109,7 +111,8 @@ export class Link {
   private latestArrival: Micros = 0;
   /** Latest arrival of those whose order is kept. */
   private latestInOrder: Micros = 0;
-  private bad = false;
+  /** When the link turned bad; NEVER while it is good. */
+  private badSince: Micros = NEVER;
 
   constructor(random: Prng, options: Partial<LinkOptions> = {}) {
     this.random = random;
@@ -148,7 +151,7 @@ export class Link {
       return NOTHING;
     }
     const leaves = this.enqueue(data.length, now);
-    if (leaves < 0 || this.loses()) return NOTHING;
+    if (leaves < 0 || this.loses(leaves)) return NOTHING;
     return this.deliver(data, leaves);
   }
 
@@ -169,8 +172,8 @@ export class Link {
     return (bytes * 8 * SECOND) / this.settings.bitsPerSecond;
   }
 
-  private loses(): boolean {
-    if (this.losesInBurst()) {
+  private loses(at: Micros): boolean {
+    if (this.losesInBurst(at)) {
       this.counters.droppedBurst++;
       return true;
     }
@@ -181,17 +184,19 @@ export class Link {
     return false;
   }
 
-  private losesInBurst(): boolean {
+  private losesInBurst(at: Micros): boolean {
     const { burstLoss } = this.settings;
     if (burstLoss === undefined) {
-      this.bad = false;
+      this.badSince = NEVER;
       return false;
     }
-    if (this.random.chance(this.bad ? burstLoss.leave : burstLoss.enter)) {
-      this.bad = !this.bad;
-      if (this.bad) this.counters.bursts++;
+    if (at - this.badSince > micros(burstLoss.longestMs ?? NEVER)) this.badSince = NEVER;
+    const isBad = this.badSince !== NEVER;
+    if (this.random.chance(isBad ? burstLoss.leave : burstLoss.enter)) {
+      this.badSince = isBad ? NEVER : at;
+      if (!isBad) this.counters.bursts++;
     }
-    return this.bad && this.random.chance(burstLoss.lossInBurst ?? 1);
+    return this.badSince !== NEVER && this.random.chance(burstLoss.lossInBurst ?? 1);
   }
 
   private deliver(data: Uint8Array, leaves: Micros): readonly Arrival[] {
@@ -255,6 +260,7 @@ function checked(options: LinkOptions): LinkOptions {
     inRange('burstLoss.enter', options.burstLoss.enter, 0, 1);
     inRange('burstLoss.leave', options.burstLoss.leave, 0, 1);
     inRange('burstLoss.lossInBurst', options.burstLoss.lossInBurst ?? 1, 0, 1);
+    inRange('burstLoss.longestMs', options.burstLoss.longestMs ?? 0, 0, Number.POSITIVE_INFINITY);
   }
   return options;
 }

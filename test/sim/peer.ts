@@ -45,9 +45,10 @@ export class Peer {
     const connection = checkedConnectionConfig({
       ...defaultConnectionConfig(aead),
       ...limited,
-      // A path that loses nearly a third needs time.
-      handshakeTimeoutMs: 60_000,
-      heartbeatMisses: 30,
+      // A path that loses nearly a third needs patience.
+      handshakeTimeoutMs: 180_000,
+      idleTimeoutMs: 180_000,
+      heartbeatMisses: 100,
       receiveBufferBytes: loopback ? 200_000 : 0,
     });
     const server = {

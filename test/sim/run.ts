@@ -52,13 +52,16 @@ class SimulationRun {
 
   /** Handshake, traffic, close, oblivion: each must come to its end. */
   toItsEnd(): void {
-    this.until('the handshake', 90, () => this.isConnected || this.isClosed);
+    this.until('the handshake', 200, () => this.isConnected || this.isClosed);
     this.begin();
     this.until('the traffic', TRAFFIC_SECONDS_MAX, () => this.isSatisfied || this.isClosed);
-    if (this.scenario.ending.kind === 'graceful') this.closeGracefully();
-    this.until('the close', 120, () => this.isClosed);
+    if (this.scenario.ending.kind === 'graceful') {
+      if (!this.isSatisfied) this.fail(`closed too early: ${this.reasons}; ${this.missing}`);
+      this.closeGracefully();
+    }
+    this.until('the close', 600, () => this.isClosed);
     this.checkReasons();
-    if (this.world.run({ forMs: 300_000 }) !== 'quiet')
+    if (this.world.run({ forMs: 600_000 }) !== 'quiet')
       this.fail('both sides closed, but they do not come to rest');
     for (const side of SIDES) {
       const { connectionsOpen } = this.peers[side].endpoint.counters;
@@ -145,8 +148,17 @@ class SimulationRun {
   private until(what: string, seconds: number, predicate: () => boolean): void {
     const end = this.world.run({ until: predicate, forMs: seconds * 1_000 });
     if (end === 'until') return;
+    this.fail(`${what} does not end (${end} after ${seconds} s); ${this.missing}`);
+  }
+
+  /** What did not come that was promised, the beginning of it. */
+  private get missing(): string {
     const missing = this.shared.flows.map((flow) => flow.missing).filter((text) => text !== undefined);
-    this.fail(`${what} does not end (${end} after ${seconds} s); ${missing.slice(0, 5).join('; ')}`);
+    return missing.slice(0, 5).join('; ');
+  }
+
+  private get reasons(): string {
+    return SIDES.map((side) => `${side} ${JSON.stringify(this.applications[side].closed)}`).join(', ');
   }
 
   private fail(problem: string): never {

@@ -141,7 +141,11 @@ function linkOf(random: Prng, delayMs: number, mtu: number): Partial<LinkOptions
     jitterReorders: random.chance(0.4),
     loss: random.chance(0.7) ? round(random.float() ** 2 * 0.3) : 0,
     burstLoss: random.chance(0.25)
-      ? { enter: round(0.002 + random.float() * 0.018), leave: round(0.1 + random.float() * 0.5) }
+      ? {
+          enter: round(0.002 + random.float() * 0.018),
+          leave: round(0.1 + random.float() * 0.5),
+          longestMs: round(logUniform(random, 5, 300)),
+        }
       : undefined,
     reorder: random.chance(0.4) ? round(random.float() * 0.2) : 0,
     reorderHoldMs: round(logUniform(random, 0.1, 2 * delayMs + 20)),
@@ -184,7 +188,7 @@ function limitsOf(random: Prng): Limits {
     streamsMax: pick(random, [1, 2, 4, STREAMS_MAX]),
     bestEffortBytes: pick(random, [4_096, 65_536, 1_048_576]),
     ackDelayMaxMs: pick(random, [1, 25, 25, 100]),
-    heartbeatMs: pick(random, [0, 0, 500]),
+    heartbeatMs: pick(random, [0, 0, 1_000]),
     highWaterBytes: pick(random, [8_192, 262_144]),
   };
 }

@@ -48,6 +48,14 @@ describe('link', () => {
     expect(droppedLoss).toBe(0);
   });
 
+  test('a burst ends in time even when hardly anything is sent', () => {
+    const link = makeLink({ burstLoss: { enter: 1, leave: 0, longestMs: 10 } });
+    const lost = [0, 5_000, 10_000].map((at) => link.send(new Uint8Array(1), at).length === 0);
+    expect(lost).toEqual([true, true, true]);
+    link.change({ burstLoss: { enter: 0, leave: 0, longestMs: 10 } }, 10_000);
+    expect(link.send(new Uint8Array(1), 10_001)).toHaveLength(1);
+  });
+
   test('a datagram that is held back is overtaken by later ones', () => {
     const link = makeLink({ delayMs: 1, reorder: 0.2, reorderHoldMs: 3 });
     const arrivals = sendMany(link, 1_000, 100);
