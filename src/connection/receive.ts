@@ -57,7 +57,10 @@ function receivePacket(connection: Connection, data: Uint8Array, at: number, now
   const { end, type, numberStart } = HEADER;
   const space = packetSpaceOf(type);
   const state = connection.spaces[space];
-  if (state === null) return; // [CON-14] the keys of this space are gone, and with them all interest in it
+  if (state === null) {
+    connection.counters.packetsUnopened++; // [CON-14] the keys of this space are gone
+    return;
+  }
   if (state.keys === null || (space === PacketSpace.APPLICATION && !connection.isEstablished)) {
     connection.keepForLater(data.subarray(at, end)); // [PKT-17]
     return;
