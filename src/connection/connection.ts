@@ -21,7 +21,7 @@ import { Liveness, LivenessOutcome } from './liveness.ts';
 import { type ConnectionMetrics, metricsOf } from './metrics.ts';
 import { NumberSpace } from './number-space.ts';
 import { OpenResult } from './receive.ts';
-import { settle } from './settle.ts';
+import { resendOldest, settle } from './settle.ts';
 import { StreamTable } from './stream-table.ts';
 
 /** Where a connection puts what the driver should know. */
@@ -84,7 +84,10 @@ export class Connection implements HeapItem {
   readonly liveness: Liveness;
   readonly closing = new Closing();
   readonly streams: StreamTable;
-  readonly handshake: ClientHandshake | ServerHandshake;
+  /** Null once it is over, for it holds much memory. */
+  handshake: ClientHandshake | ServerHandshake | null;
+  /** What the handshake proved, kept when it is gone. */
+  provedFingerprint: Uint8Array | null = null;
   readonly events: EventSink;
   readonly isLoopback: boolean;
   /** Packets whose key is not there yet. */
@@ -94,8 +97,6 @@ export class Connection implements HeapItem {
   isEstablished = false;
   /** Both sides know that it is: the handshake's keys are gone. */
   isConfirmed = false;
-  /** Bytes that may be in flight so that the peer's socket does not overflow, where nothing else holds them back. */
-  inFlightBytesMax = Number.POSITIVE_INFINITY;
   handshakeDoneDue = false;
   heartbeatDue = false;
   pathResponse: Uint8Array | null = null;
@@ -160,7 +161,7 @@ export class Connection implements HeapItem {
 
   /** Fingerprint of the server's identity, on the client once it is proved. */
   get peerFingerprint(): Uint8Array | null {
-    return this.handshake.peerFingerprint;
+    return this.handshake?.peerFingerprint ?? this.provedFingerprint;
   }
 
   metrics(): ConnectionMetrics {
@@ -330,10 +331,6 @@ export class Connection implements HeapItem {
     return this.handshakeDoneDue || this.heartbeatDue || this.pathResponse !== null;
   }
 
-  get peerBufferRoom(): number {
-    return this.inFlightBytesMax - this.recovery.bytesInFlight;
-  }
-
   discardSpace(space: PacketSpace, now: Micros): void {
     const state = this.spaces[space];
     if (state === null) return;
@@ -365,6 +362,7 @@ export class Connection implements HeapItem {
         continue;
       }
       this.counters.ptoCount++;
+      resendOldest(this, now);
       if (this.packetSize.onPto(!this.isEstablished, now)) this.onPacketSize(now);
     }
   }

@@ -16,7 +16,9 @@ export function advanceHandshake(connection: Connection, now: Micros): boolean {
   for (const space of HANDSHAKE_SPACES) {
     const message = connection.spaces[space]?.incoming?.take() ?? null;
     if (message === null) continue;
-    const code = connection.handshake.receive(space, message) || install(connection, now);
+    const { handshake } = connection;
+    if (handshake === null) return false;
+    const code = handshake.receive(space, message) || install(connection, handshake, now);
     if (code !== 0) {
       connection.fail(code, 0, '', now);
       return false;
@@ -28,6 +30,7 @@ export function advanceHandshake(connection: Connection, now: Micros): boolean {
 
 /** Starts to send the messages that the handshake has made by now. */
 export function startFlights(connection: Connection): void {
+  if (connection.handshake === null) return;
   const { hello, flight } = connection.handshake;
   const [initial, handshake] = connection.spaces;
   if (hello !== null && initial?.outgoing?.isEmpty === true) initial.outgoing.start(hello);
@@ -38,14 +41,15 @@ export function startFlights(connection: Connection): void {
 export function confirmHandshake(connection: Connection, now: Micros): void {
   if (connection.isConfirmed) return;
   connection.isConfirmed = true;
-  connection.recovery.onHandshakeConfirmed(connection.handshake.peerParameters?.maxAckDelayUs ?? 0);
+  connection.recovery.onHandshakeConfirmed(connection.handshake?.peerParameters?.maxAckDelayUs ?? 0);
+  connection.provedFingerprint = connection.handshake?.peerFingerprint ?? null;
+  connection.handshake = null;
   connection.discardSpace(PacketSpace.INITIAL, now);
   connection.discardSpace(PacketSpace.HANDSHAKE, now);
 }
 
 /** Takes what the handshake has come to: messages, keys, parameters, its end. Returns 0 or a close code. */
-function install(connection: Connection, now: Micros): number {
-  const { handshake } = connection;
+function install(connection: Connection, handshake: Handshake, now: Micros): number {
   startFlights(connection);
   const [, handshakeSpace, application] = connection.spaces;
   if (handshakeSpace !== null && handshakeSpace.keys === null && handshake.handshakeKeys !== null) {
@@ -68,7 +72,7 @@ function establish(connection: Connection, parameters: TransportParameters | nul
   const ceiling = Math.min(connection.config.mtuMax, parameters.maxDatagramBytes);
   if (connection.packetSize.limit(ceiling)) connection.onPacketSize(now);
   if (connection.isLoopback && parameters.receiveBufferBytes > 0) {
-    connection.inFlightBytesMax = Math.floor(parameters.receiveBufferBytes * BUFFER_SHARE);
+    connection.recovery.limitWindow(Math.floor(parameters.receiveBufferBytes * BUFFER_SHARE), now);
   }
   connection.streams.onPeerParameters(parameters);
   connection.events.push({ type: 'connected', connection });
@@ -78,6 +82,8 @@ function establish(connection: Connection, parameters: TransportParameters | nul
   }
   return 0;
 }
+
+type Handshake = NonNullable<Connection['handshake']>;
 
 const HANDSHAKE_SPACES = [PacketSpace.INITIAL, PacketSpace.HANDSHAKE] as const;
 /** Of a socket's buffer, what datagrams may fill: the rest is the kernel's bookkeeping for them. */

@@ -23,6 +23,7 @@ import type { ConnectionConfig } from './config.ts';
 import type { Connection, EventSink } from './connection.ts';
 import { ConnectionStream, type StreamOwner, type StreamSettings } from './connection-stream.ts';
 import { StreamLimits } from './stream-limits.ts';
+import { StreamNews } from './stream-news.ts';
 
 /**
  * The streams of a connection: opens and accepts them, hands frames and their fates to them, lets the scheduler choose among those that
@@ -33,6 +34,7 @@ export class StreamTable implements StreamOwner {
   private readonly connection: Connection;
   private readonly config: ConnectionConfig;
   private readonly events: EventSink;
+  private readonly news: StreamNews;
   private readonly streams = new Map<number, ConnectionStream>();
   private readonly scheduler = new Scheduler();
   private readonly sendContext: SendContext;
@@ -43,14 +45,12 @@ export class StreamTable implements StreamOwner {
   private readonly limits: StreamLimits;
   private maxDataLost = false;
   private hasLifetimes = false;
-  /** Streams of messages whose outcome somebody waits for, by tracking number. */
-  private readonly tracked = new Map<number, ConnectionStream>();
-  private nextTracking = 1;
 
   constructor(connection: Connection, config: ConnectionConfig, events: EventSink) {
     this.connection = connection;
     this.config = config;
     this.events = events;
+    this.news = new StreamNews(connection, events);
     this.peerMessageBytesMax = config.messageBytesMax;
     this.limits = new StreamLimits(connection.role === 'client', config.streamsMax);
     this.sendContext = new SendContext(new SlabPool(), new FlowCredit(0), config.mtu - PACKET_OVERHEAD);
@@ -95,8 +95,7 @@ export class StreamTable implements StreamOwner {
   }
 
   track(stream: ConnectionStream): number {
-    this.tracked.set(this.nextTracking, stream);
-    return this.nextTracking++;
+    return this.news.track(stream);
   }
 
   onSendTouched(stream: ConnectionStream): void {
@@ -108,7 +107,7 @@ export class StreamTable implements StreamOwner {
   }
 
   onReceiveTouched(stream: ConnectionStream): void {
-    this.checkReceiver(stream);
+    this.onReceived(stream);
     this.forgetFinished(stream);
     this.connection.touch();
   }
@@ -140,7 +139,7 @@ export class StreamTable implements StreamOwner {
       code = receiver.onMessage(frame, now);
     }
     if (code !== 0) return code;
-    this.checkReceiver(stream);
+    this.onReceived(stream);
     return 0;
   }
 
@@ -165,37 +164,43 @@ export class StreamTable implements StreamOwner {
     if (stream === undefined) return this.checkForgotten(frame.stream);
     const code = this.onStreamFrame(stream, frame);
     if (code !== 0) return code;
-    this.checkReceiver(stream);
-    this.afterSettling(stream);
+    this.onReceived(stream);
+    this.onSettled(stream);
     return 0;
   }
 
   // ---- what became of frames that were sent ----
 
-  onAcked(kind: number, id: number, a: number, b: number, c: number): void {
-    const stream = this.streams.get(id);
-    if (stream === undefined || !isStreamFrame(kind)) return;
-    if (isReceiverFrame(kind)) stream.receiver.onAcked(kind, a, b, c);
-    else stream.sender.onAcked(kind, a, b, c);
-    this.afterSettling(stream);
+  find(id: number): ConnectionStream | undefined {
+    return this.streams.get(id);
   }
 
-  onLost(kind: number, id: number, a: number, b: number, c: number, now: Micros): void {
-    if (kind === FrameType.MAX_DATA) this.maxDataLost ||= a === this.receiveContext.window.announced;
-    else if (kind === FrameType.MAX_STREAMS || kind === FrameType.STREAMS_BLOCKED)
-      this.limits.onLost(kind, a);
-    else if (kind === FrameType.DATA_BLOCKED) this.sendContext.credit.onBlockedLost(a);
-    if (!isStreamFrame(kind)) return;
-    const stream = this.streams.get(id);
-    if (stream === undefined) return;
-    if (isReceiverFrame(kind)) {
-      stream.receiver.onLost(kind, a, b, c);
-      this.checkReceiver(stream);
-    } else {
-      stream.sender.onLost(kind, a, b, c, now);
-      this.onSendTouched(stream);
-      this.afterSettling(stream);
+  /** A packet with one of the connection's own flow-control frames is lost. */
+  onLimitLost(kind: number, limit: number): void {
+    if (kind === FrameType.MAX_DATA) this.maxDataLost ||= limit === this.receiveContext.window.announced;
+    else if (kind === FrameType.DATA_BLOCKED) this.sendContext.credit.onBlockedLost(limit);
+    else this.limits.onLost(kind, limit);
+  }
+
+  /** Messages of the stream were settled, or may have been. */
+  onSettled(stream: ConnectionStream): void {
+    this.news.tellSettled(stream);
+    this.news.tellOutcomes(this.sendContext.outcomes);
+    this.forgetFinished(stream);
+  }
+
+  /** Something came, was read, or is to be said again: there may be news for the application, and frames for the peer. */
+  onReceived(stream: ConnectionStream): void {
+    const { receiver } = stream;
+    if (!stream.isControlDue && receiver.controlDue) {
+      stream.isControlDue = true;
+      this.controlDue.push(stream);
     }
+    if (!stream.isDroppedDue && receiver.droppedDue) {
+      stream.isDroppedDue = true;
+      this.droppedDue.push(stream);
+    }
+    this.news.tellReceived(stream);
   }
 
   // ---- frames to send ----
@@ -227,7 +232,7 @@ export class StreamTable implements StreamOwner {
       at = next;
       if (stream.sender.sendable) this.setDeadline(stream);
       else scheduler.deactivate(stream);
-      this.tellWritable(stream);
+      this.news.tellDrained(stream);
     }
     return at;
   }
@@ -263,14 +268,14 @@ export class StreamTable implements StreamOwner {
       if (stream.sender.nextTimeout() <= now) {
         stream.sender.onTimeout(now);
         this.onSendTouched(stream);
-        this.afterSettling(stream);
+        this.onSettled(stream);
       }
       if (stream.receiver.nextTimeout() <= now) {
         stream.receiver.onTimeout(now);
-        this.checkReceiver(stream);
+        this.onReceived(stream);
       }
     }
-    if (this.sendContext.outcomes.length > 0) this.takeOutcomes();
+    this.news.tellOutcomes(this.sendContext.outcomes);
   }
 
   // ---- the connection is over ----
@@ -356,55 +361,6 @@ export class StreamTable implements StreamOwner {
     if (deadline !== stream.deadline) this.scheduler.setDeadline(stream, deadline);
   }
 
-  /** Something came, or was read: there may be news for the application, and frames for the peer. */
-  private checkReceiver(stream: ConnectionStream): void {
-    const { receiver } = stream;
-    if (!stream.isControlDue && receiver.controlDue) {
-      stream.isControlDue = true;
-      this.controlDue.push(stream);
-    }
-    if (!stream.isDroppedDue && receiver.droppedDue) {
-      stream.isDroppedDue = true;
-      this.droppedDue.push(stream);
-    }
-    if (receiver.resetCode >= 0 || stream.sender.stopped) this.tellReset(stream);
-    if (!stream.isReadableTold && (receiver.readable > 0 || receiver.ended)) {
-      stream.isReadableTold = true;
-      this.events.push({ type: 'readable', connection: this.connection, stream });
-    }
-  }
-
-  private tellReset(stream: ConnectionStream): void {
-    if (stream.isResetTold) return;
-    stream.isResetTold = true;
-    const code = stream.receiver.resetCode >= 0 ? stream.receiver.resetCode : stream.sender.stopCode;
-    this.events.push({ type: 'reset', connection: this.connection, stream, code });
-  }
-
-  private tellWritable(stream: ConnectionStream): void {
-    const isDrained = stream.sender.takeDrained();
-    if (isDrained || stream.wantsSettled)
-      this.events.push({ type: 'writable', connection: this.connection, stream });
-  }
-
-  /** Messages of the stream were settled, or may have been. */
-  private afterSettling(stream: ConnectionStream): void {
-    this.tellWritable(stream);
-    if (this.sendContext.outcomes.length > 0) this.takeOutcomes();
-    this.forgetFinished(stream);
-  }
-
-  private takeOutcomes(): void {
-    const { outcomes } = this.sendContext;
-    while (outcomes.next()) {
-      const stream = this.tracked.get(outcomes.id);
-      if (stream === undefined) continue;
-      this.tracked.delete(outcomes.id);
-      const { id: tracking, outcome } = outcomes;
-      this.events.push({ type: 'outcome', connection: this.connection, stream, tracking, outcome });
-    }
-  }
-
   private forgetFinished(stream: ConnectionStream): void {
     if (!stream.sender.finished || !stream.receiver.finished) return;
     if (!this.streams.delete(stream.id)) return;
@@ -449,20 +405,6 @@ export class StreamTable implements StreamOwner {
     }
     return at;
   }
-}
-
-function isStreamFrame(kind: number): boolean {
-  if (kind >= FrameType.MESSAGE && kind <= FrameType.MESSAGES_BEST_EFFORT) return true;
-  return (
-    (kind >= FrameType.STREAM_OPEN && kind <= FrameType.DROPPED) ||
-    kind === FrameType.MAX_STREAM_DATA ||
-    kind === FrameType.STREAM_DATA_BLOCKED
-  );
-}
-
-/** Frames that the receiving half of a stream sends; the others come from the sending half. */
-function isReceiverFrame(kind: number): boolean {
-  return kind === FrameType.STOP_SENDING || kind === FrameType.DROPPED || kind === FrameType.MAX_STREAM_DATA;
 }
 
 const ENCODER = new TextEncoder();

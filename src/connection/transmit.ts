@@ -131,7 +131,6 @@ function packApplication(
   const mayFrames = isProbe || (hasFrames && mayFill(connection, now));
   if (!isProbe && !(hasFrames && mayFrames) && !state.acks.ackDue(now)) return;
   const ledger = recovery.ledger(PacketSpace.APPLICATION);
-  if (ledger.isFull(now)) return;
   if (!builder.beginPacket(PacketType.ONE_RTT, connection, state.nextNumber, ledger.largestAcked)) return;
   ledger.begin(state.nextNumber, now);
   packAck(connection, builder, state, now);
@@ -165,7 +164,7 @@ function packApplication(
 function mayFill(connection: Connection, now: Micros): boolean {
   const { recovery } = connection;
   // A packet is let out while any allowance is left, so that a window need not be a multiple of the packet size.
-  if (connection.peerBufferRoom > 0 && recovery.allowance(now) > 0) return true;
+  if (recovery.allowance(now) > 0) return true;
   recovery.onBlocked(now);
   connection.isBlocked = true;
   return false;

@@ -134,6 +134,15 @@ export class SentLedger {
     this.pendingEntries = 0;
   }
 
+  /** The oldest packet that is in flight, or -1. */
+  get oldestInFlight(): number {
+    for (let number = this.lossCursor; number <= this.largestSent; number++) {
+      const state = this.state[number & this.mask];
+      if ((state & (PacketState.IN_FLIGHT | SETTLED)) === PacketState.IN_FLIGHT) return number;
+    }
+    return -1;
+  }
+
   /** True while the packet's record exists; entries may be read only then. */
   holds(number: number): boolean {
     return (
