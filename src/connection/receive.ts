@@ -62,7 +62,7 @@ function receivePacket(connection: Connection, data: Uint8Array, at: number, now
     return;
   }
   if (state.keys === null || (space === PacketSpace.APPLICATION && !connection.isEstablished)) {
-    connection.keepForLater(data.subarray(at, end)); // [PKT-17]
+    connection.keepForLater(data.subarray(at, end)); // [CON-13] [PKT-17]
     return;
   }
   if (type !== PacketType.ONE_RTT) copyBytes(REMOTE_ID, data, HEADER.scidStart, HEADER.scidLength);

@@ -1,6 +1,6 @@
 /**
  * What becomes of sent packets: recovery says which were acknowledged and which are lost, the ledger says what they carried, and
- * each part of the connection is told of its own.
+ * each part of the connection is told of its own. What still matters of a lost packet goes out in new frames. [FRM-5]
  */
 
 import type { Micros } from '../base/time.ts';
