@@ -93,7 +93,7 @@ export class Pair {
   /** Connects and runs until both sides have told so, and the handshake is confirmed. */
   connected(): this {
     this.connect();
-    this.until(() => this.client.isConnected && this.server.isConnected, 30_000, 'the handshake');
+    this.until(() => this.client.isConnected && this.server.isConnected, 150_000, 'the handshake');
     return this.until(() => this.client.core.spaces[1] === null, 30_000, 'the confirmation');
   }
 

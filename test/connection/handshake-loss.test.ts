@@ -1,0 +1,131 @@
+import { describe, expect, test } from 'vitest';
+import { eachSeed, type Filter, Pair, type PairOptions } from './pair.ts';
+
+/** Datagrams that a handshake takes; those behind are as good as any. */
+const ALL = [
+  { side: 'client', index: 0, name: 'the first datagram of the client' },
+  { side: 'client', index: 1, name: 'the second datagram of the client' },
+  { side: 'client', index: 2, name: 'the third datagram of the client' },
+  { side: 'client', index: 3, name: 'the fourth datagram of the client' },
+  { side: 'server', index: 0, name: 'the first datagram of the server' },
+  { side: 'server', index: 1, name: 'the second datagram of the server' },
+  { side: 'server', index: 2, name: 'the third datagram of the server' },
+] as const;
+
+describe('a handshake of which', () => {
+  test.each(ALL)('$name is lost completes', ({ side, index }) => {
+    const pair = new Pair();
+    pair[side].filter = (data, i) => (i === index ? [] : [{ data }]);
+    pair.connected().echo();
+    expect(isFast(pair)).toBe(true);
+  });
+
+  test('any two datagrams are lost completes', () => {
+    for (const [i, one] of ALL.entries()) {
+      for (const other of ALL.slice(i + 1)) {
+        const pair = new Pair();
+        const lost = (side: string, index: number) =>
+          [one, other].some((place) => place.side === side && place.index === index);
+        for (const side of ['client', 'server'] as const) {
+          pair[side].filter = (data, index) => (lost(side, index) ? [] : [{ data }]);
+        }
+        pair.connected().echo();
+        expect(isFast(pair), `without ${JSON.stringify([one, other])}`).toBe(true);
+      }
+    }
+  });
+
+  test('all datagrams of one side but every third are lost completes', () => {
+    for (const side of ['client', 'server'] as const) {
+      for (let kept = 0; kept < 3; kept++) {
+        const pair = new Pair({
+          client: { handshakeTimeoutMs: 60_000 },
+          server: { handshakeTimeoutMs: 60_000 },
+        });
+        pair[side].filter = (data, index) => (index % 3 === kept ? [{ data }] : []);
+        pair.connected().echo();
+      }
+    }
+  });
+
+  test.each(ALL)('$name comes twice, or late, or last completes', ({ side, index }) => {
+    const fates: ((data: Uint8Array) => ReturnType<Filter>)[] = [
+      (data) => [{ data }, { data: data.slice() }],
+      (data) => [{ data }, { data: data.slice(), afterMs: 40 }],
+      (data) => [{ data, afterMs: 1 }],
+      (data) => [{ data, afterMs: 3_000 }],
+    ];
+    for (const fate of fates) {
+      const pair = new Pair();
+      pair[side].filter = (data, i) => (i === index ? fate(data) : [{ data }]);
+      pair.connected().echo();
+      pair.run(5_000);
+      expect(pair.client.closed ?? pair.server.closed).toBeNull();
+      expect(pair.server.endpoint.counters.handshakesStarted).toBe(1);
+    }
+  });
+
+  test.each(ALL)('$name is damaged completes', ({ side, index }) => {
+    for (const place of [0, 1, 5, 6, 20, 30, 60, 200, 700]) {
+      const pair = new Pair();
+      pair[side].filter = (data, i) => {
+        if (i === index) data[place % data.length] ^= 1 << (place % 8);
+        return [{ data }];
+      };
+      pair.connected().echo();
+      expect(isFast(pair), `byte ${place}`).toBe(true);
+    }
+  });
+});
+
+describe('over a path that', () => {
+  test('loses a tenth of all datagrams, the handshake completes within 10 s in 100 of 100 tries', () => {
+    eachSeed(1, 100, (seed) => {
+      const pair = new Pair({
+        seed,
+        link: { delayMs: 25, jitterMs: 5, jitterReorders: true, loss: 0.1, duplicate: 0.02 },
+      });
+      pair.connected();
+      expect(isFast(pair)).toBe(true);
+    });
+  });
+
+  test('loses 30 % of all datagrams, the handshake completes', () => {
+    eachSeed(1, 60, (seed) => slowly(seed, { loss: 0.3 }).connected().echo());
+  });
+
+  test('loses half of all datagrams, the smallest mtu completes', () => {
+    const small = { mtu: 512, mtuMax: 512 };
+    eachSeed(1, 20, (seed) => slowly(seed, { loss: 0.5 }, small).connected().echo());
+  });
+
+  test('damages a fifth, doubles a fifth and reorders half of all datagrams, the handshake completes', () => {
+    const link = { corrupt: 0.2, duplicate: 0.2, reorder: 0.5, reorderHoldMs: 30 };
+    eachSeed(1, 40, (seed) => slowly(seed, link).connected().echo());
+  });
+
+  test('loses datagrams in long bursts, the handshake completes', () => {
+    const burstLoss = { enter: 0.15, leave: 0.4 };
+    eachSeed(1, 40, (seed) => slowly(seed, { burstLoss }).connected().echo());
+  });
+
+  test('carries no large datagrams, the handshake falls back to smaller ones [REC-47]', () => {
+    for (const mtu of [1_200, 1_000, 600]) {
+      const large = { mtu: 1_400, mtuMax: 1_400, handshakeTimeoutMs: 30_000 };
+      const pair = new Pair({ link: { delayMs: 5, mtu }, client: large, server: large }).connected().echo();
+      expect(pair.client.core.mtu).toBeLessThanOrEqual(mtu);
+    }
+  });
+});
+
+/** With time for a path that is as bad as that. */
+function slowly(seed: number, link: PairOptions['link'], config: PairOptions['client'] = {}): Pair {
+  const patient = { handshakeTimeoutMs: 120_000, heartbeatMisses: 30, idleTimeoutMs: 0, ...config };
+  return new Pair({ seed, link: { delayMs: 10, ...link }, client: patient, server: patient });
+}
+
+function isFast(pair: Pair): boolean {
+  const began = pair.client.sent[0].at;
+  const ended = pair.server.sent.find(({ packets }) => packets.some(({ type }) => type === 4))?.at;
+  return ended !== undefined && ended - began < 10_000_000;
+}
