@@ -16,7 +16,8 @@ export class Assembly {
 
   constructor(sequence: number, total: number, flags: number) {
     this.sequence = sequence;
-    this.buffer = new Uint8Array(total);
+    // Not zeroed, which cost a tenth of the time for 64 KB messages: it is handed out only when all of it is written.
+    this.buffer = Buffer.allocUnsafeSlow(total);
     this.flags = flags;
     this.coverage = new Coverage(total);
   }
