@@ -238,6 +238,8 @@ class UsedStream {
     for (let i = 0; i < count; i++) {
       const data = stream.read(application.now);
       if (data === null) break;
+      // [STR-6] what comes behind the end, such as late best-effort messages, is lost
+      if (this.isReadToEnd) throw new Violation(`${incoming.name}: a message was delivered behind the end`);
       incoming.receive(data, application.now, application.at.arrivals);
     }
     if (this.isReadToEnd) return;
