@@ -60,7 +60,7 @@ export abstract class Inbox {
       this.context.wasteBytes += size;
       return;
     }
-    segment.buffer = segment.buffer.slice(segment.at, segment.end);
+    segment.buffer = new Uint8Array(segment.buffer.subarray(segment.at, segment.end));
     segment.at = 0;
     segment.end = own;
   }

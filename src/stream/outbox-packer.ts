@@ -25,12 +25,10 @@ export class OutboxPacker extends OutboxFrames {
     this.spanMax = spanMax;
   }
 
-  /** True when something could be sent now. */
+  /** True when something could be sent now. If that is for lack of credit, the credit notes it, so that a BLOCKED is owed. */
   get sendable(): boolean {
     if (this.lost.size > 0 || this.abandoned.size > 0 || this.cutAt > 0) return true;
-    if (this.queued === 0) return false;
-    if (this.space === Space.BEST_EFFORT) return true;
-    return this.headCharge <= this.creditLeft && this.spanLeft > 0;
+    return this.queued > 0 && !this.isBlocked();
   }
 
   /** Writes lost messages and parts of messages again. Returns the new offset. [STR-28] */

@@ -129,7 +129,9 @@ export class Outbox extends MessageRecords {
     const i = this.index(r);
     const parts = this.partsOf(i);
     parts.ackedBytes += parts.acked.add(offset, offset + length);
-    if (parts.lost.size > 0) parts.lost.remove(offset, offset + length);
+    if (parts.lost.remove(offset, offset + length) > 0 && parts.lost.size === 0) {
+      this.lost.remove(sequence, sequence + 1);
+    }
     if (parts.ackedBytes === this.lengths[i]) this.onAcked(sequence, 1);
   }
 

@@ -85,6 +85,11 @@ export class ReceiveStream {
     return this.ended && !this.droppedDue;
   }
 
+  /** Lets go of all memory, when the half is forgotten. */
+  forget(): void {
+    this.discard();
+  }
+
   // ---- the connection's side ----
 
   /** MESSAGES of either space. */
