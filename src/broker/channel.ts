@@ -49,12 +49,19 @@ export class Channel {
     return this.holds > 0;
   }
 
-  /** Takes a message for the subscriber. False when it has to wait, see {@link stop}. */
-  offer(message: Uint8Array): boolean {
-    if (this.writable && this.queue.empty) {
-      this.sendMessage(message);
-      return true;
-    }
+  /** True when a message need not be queued: {@link send} it. */
+  get ready(): boolean {
+    return this.writable && this.queue.empty;
+  }
+
+  send(message: Uint8Array): void {
+    this.counters.messagesOut++;
+    this.counters.bytesOut += message.length;
+    this.writable = this.link.send(message);
+  }
+
+  /** Queues a message for the subscriber. False when it has to wait, see {@link stop}. */
+  enqueue(message: Uint8Array): boolean {
     if (this.queue.overflow === Overflow.BLOCK) {
       if (this.queue.full || this.waiting !== null) return false;
       this.queue.push(message);
@@ -68,7 +75,7 @@ export class Channel {
 
   /** Sends an answer behind what is queued. [BRK-21] */
   answer(bytes: Uint8Array): void {
-    if (this.writable && this.queue.empty) {
+    if (this.ready) {
       this.writable = this.link.send(bytes);
       return;
     }
@@ -165,14 +172,8 @@ export class Channel {
   private sendQueued(): void {
     while (this.writable && !this.queue.empty) {
       if (this.queue.answerIsNext) this.writable = this.link.send(this.queue.shift());
-      else this.sendMessage(this.queue.shift());
+      else this.send(this.queue.shift());
     }
-  }
-
-  private sendMessage(message: Uint8Array): void {
-    this.counters.messagesOut++;
-    this.counters.bytesOut += message.length;
-    this.writable = this.link.send(message);
   }
 }
 

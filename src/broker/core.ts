@@ -6,7 +6,7 @@ import { encodePlain, encodeRefused } from '../pubsub/command-writer.ts';
 import type { FilterEntry } from '../pubsub/subscription-trie.ts';
 import { decodeName } from '../pubsub/topic.ts';
 import { Channel, Role } from './channel.ts';
-import type { QueuePolicy } from './delivery-queue.ts';
+import { MESSAGE_CHARGE_BYTES, type QueuePolicy } from './delivery-queue.ts';
 import type { Link, Peer } from './link.ts';
 import { BrokerCounters, type BrokerMetrics } from './metrics.ts';
 import { Router } from './router.ts';
@@ -36,6 +36,8 @@ export class BrokerCore {
   private readonly counters = new BrokerCounters();
   private readonly subscriptions: Subscriptions;
   private messageNumber = 0;
+  /** The current message as it is queued: once for all subscribers. */
+  private kept: Uint8Array | null = null;
   private shuttingDown = false;
 
   constructor(limits: BrokerLimits = {}) {
@@ -157,6 +159,7 @@ export class BrokerCore {
       return;
     }
     this.messageNumber++;
+    this.kept = null;
     for (let i = 0; i < entries.length; i++) this.fanOut(publisher, entries[i], message);
   }
 
@@ -168,7 +171,12 @@ export class BrokerCore {
       const subscriber = subscribers[i];
       if (subscriber.lastOffered === number || subscriber.closed) continue;
       subscriber.lastOffered = number;
-      if (!subscriber.offer(message)) subscriber.stop(publisher, message);
+      if (subscriber.ready) {
+        subscriber.send(message);
+      } else {
+        this.kept ??= compact(message);
+        if (!subscriber.enqueue(this.kept)) subscriber.stop(publisher, this.kept);
+      }
     }
   }
 
@@ -225,6 +233,12 @@ export class BrokerCore {
     channel.session.channels.delete(channel);
     channel.close();
   }
+}
+
+/** `message` itself, or a copy when it is a small part of a large buffer, which a queue would otherwise keep alive. */
+function compact(message: Uint8Array): Uint8Array {
+  const charged = message.length + MESSAGE_CHARGE_BYTES;
+  return message.buffer.byteLength <= 2 * charged ? message : new Uint8Array(message);
 }
 
 function uint32(bytes: Uint8Array, at: number): number {

@@ -124,10 +124,8 @@ class Model {
     const burst = this.random.between(1, 8);
     for (let i = 0; i < burst; i++) {
       const topic = this.pick(TOPICS);
-      const message = Buffer.from(
-        `\x01\0\0${String.fromCharCode(topic.length)}\0\0\0\0${topic}${this.sent++}`,
-      );
-      publisher.stream.inbox.push(message);
+      const text = Buffer.from(`\x01\0\0${String.fromCharCode(topic.length)}\0\0\0\0${topic}${this.sent++}`);
+      publisher.stream.inbox.push(Uint8Array.from(text));
     }
     this.pump(publisher);
   }

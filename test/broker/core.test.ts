@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { BrokerCore } from '../../src/broker/core.ts';
 import { BrokerCode } from '../../src/pubsub/broker-code.ts';
 import { Command, Overflow } from '../../src/pubsub/command.ts';
-import { encodePlain, encodeSubscribe } from '../../src/pubsub/command-writer.ts';
+import { encodePlain, encodeSubscribe, publishPrefix } from '../../src/pubsub/command-writer.ts';
 import { FakeClient } from './fake-client.ts';
 
 describe('publishing and subscribing', () => {
@@ -120,6 +120,32 @@ describe('publishing and subscribing', () => {
     expect(stream.link.lines).toEqual(['SUBSCRIBED 1', 'a=1', 'PONG 2']);
     expect(publisher.link.lines).toEqual(['FLUSHED 9', 'PONG 10']);
     expect(String(publisher.link.commands[1].body)).toBe('echo');
+  });
+});
+
+describe('memory', () => {
+  it('keeps a small part of a large buffer as one copy for all queues, and a whole buffer as it is', () => {
+    const core = new BrokerCore();
+    const publisher = new FakeClient(core).open();
+    const streams = [1, 2].map(() => {
+      const stream = new FakeClient(core).open(1);
+      stream.subscribe(1, 'a');
+      return stream;
+    });
+    const datagram = Buffer.alloc(16_384);
+    const command = Buffer.concat([publishPrefix('a'), Buffer.from('small')]);
+    command.copy(datagram, 100);
+    publisher.send(datagram.subarray(100, 100 + command.length));
+    const whole = new Uint8Array(9 + 1_000);
+    whole.set(publishPrefix('a'));
+    publisher.send(whole);
+    for (const stream of streams) for (let i = 0; i < 3; i++) stream.carry();
+    const [first, second] = streams.map(({ link }) => link.delivered);
+    expect(Buffer.from(first[1])).toEqual(command);
+    expect(first[1].buffer.byteLength).toBe(command.length);
+    expect(first[1]).toBe(second[1]);
+    expect([first[2], second[2]]).toEqual([whole, whole]);
+    expect(first[2]).toBe(whole);
   });
 });
 

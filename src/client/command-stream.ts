@@ -1,0 +1,96 @@
+import { JspError } from '../base/errors.ts';
+import { BrokerCode, brokerCodeName } from '../pubsub/broker-code.ts';
+import { Command, HEADER_BYTES, STREAM_LABEL } from '../pubsub/command.ts';
+import { CommandReader, Side } from '../pubsub/command-reader.ts';
+import type { MessageConnection, MessageStream, StreamPriority } from '../pubsub/message-stream.ts';
+import { PendingRequests } from './pending-requests.ts';
+
+/** What the owner of a {@link CommandStream} wants to hear. */
+export interface CommandListener {
+  onDrain(): void;
+  /** A delivery; its topic is message[HEADER_BYTES, topicEnd). */
+  onDelivery(message: Buffer, topicEnd: number): void;
+  /** The stream is over: with null after an end that was asked for. */
+  onClosed(error: Error | null): void;
+}
+
+/** A stream to the broker on which requests are answered. */
+export class CommandStream {
+  readonly stream: MessageStream;
+  private readonly requests = new PendingRequests();
+  private readonly reader = new CommandReader(Side.CLIENT);
+  private readonly connection: MessageConnection;
+  private readonly listener: CommandListener;
+  private closed = false;
+
+  constructor(connection: MessageConnection, priority: StreamPriority, listener: CommandListener) {
+    this.connection = connection;
+    this.listener = listener;
+    this.stream = connection.openStream({
+      label: STREAM_LABEL,
+      priority,
+      delivery: 'reliable',
+      ordered: true,
+    }); // [BRK-1]
+    this.stream.on('message', (message) => this.receive(message));
+    this.stream.on('drain', () => listener.onDrain());
+    this.stream.on('error', (error) => this.close(error));
+    this.stream.on('end', () => this.end());
+    this.stream.on('close', () => this.close(null));
+  }
+
+  /** Sends the command that `encode` makes of a fresh id, and waits for its answer. Rejects with what the broker refused it for. */
+  request(encode: (id: number) => Uint8Array, signal?: AbortSignal): Promise<void> {
+    if (this.closed) return Promise.reject(closedError());
+    return this.requests.request((id) => void this.stream.send(encode(id)), signal);
+  }
+
+  /** Ends this direction; what the broker still sends is ignored. */
+  end(): void {
+    this.close(null);
+    this.stream.end();
+    this.stream.resume();
+  }
+
+  /** Gives the stream up. */
+  reset(): void {
+    if (this.closed) return;
+    this.close(null);
+    this.stream.reset(BrokerCode.NO_ERROR);
+  }
+
+  private receive(message: Buffer): void {
+    if (this.closed) return;
+    const { reader } = this;
+    const code = reader.read(message); // [BRK-2]
+    if (code !== BrokerCode.NO_ERROR) {
+      this.connection.destroy(code, brokerCodeName(code)); // [BRK-6]
+    } else if (reader.command === Command.PUBLISH) {
+      this.listener.onDelivery(message, reader.topicEnd);
+    } else if (reader.command === Command.REFUSED) {
+      this.requests.refuse(reader.id, refusal(message));
+    } else {
+      this.requests.settle(reader.id);
+    }
+  }
+
+  private close(error: Error | null): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.requests.failAll(error ?? closedError());
+    this.listener.onClosed(error);
+  }
+}
+
+function refusal(message: Buffer): JspError {
+  const name = brokerCodeName(message.readUInt16BE(HEADER_BYTES));
+  return new JspError(
+    'ERR_JSP_BROKER',
+    `The broker refused: ${message.toString('utf8', HEADER_BYTES + 2)} (${name})`,
+  );
+}
+
+/** The error of whatever waits or is asked for when the connection is over without an error of its own. */
+export function closedError(): JspError {
+  return new JspError('ERR_JSP_CLOSED', 'The connection to the broker is closed; connect again.');
+}

@@ -1,0 +1,3 @@
+export { BrokerClient, type BrokerClientOptions } from './broker-client.ts';
+export type { Message } from './message.ts';
+export type { MessageHandler, SubscribeOptions, Subscription } from './subscription.ts';

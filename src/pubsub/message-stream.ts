@@ -1,0 +1,47 @@
+/** A stream of the transport, as broker and client use it. */
+export interface MessageStream {
+  readonly label: string;
+  readonly ordered: boolean;
+  /**
+   * Takes `message`, as a copy unless it is given away with `transfer`. False above the high-water mark; `drain` follows. Throws when the
+   * stream is closed.
+   */
+  send(message: Uint8Array, options?: { transfer?: boolean }): boolean;
+  /** No `message` and no `end` until {@link resume}; flow control stops the sender. */
+  pause(): unknown;
+  resume(): unknown;
+  /** Finishes this direction behind what was sent. */
+  end(): unknown;
+  /** Gives both directions up. */
+  reset(code: number): unknown;
+  on(event: 'message', listener: (message: Buffer) => void): unknown;
+  /** The peer finished its direction, and everything before was read. */
+  on(event: 'end', listener: () => void): unknown;
+  on(event: 'drain', listener: () => void): unknown;
+  /** The stream was reset by the peer, or went with its connection; `close` follows. */
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'close', listener: () => void): unknown;
+}
+
+export type StreamPriority = 'system' | 'media' | 'chat' | 'bulk';
+
+/** A connection of the transport, as broker and client use it. */
+export interface MessageConnection {
+  openStream(options: {
+    label: string;
+    priority: StreamPriority;
+    delivery: 'reliable';
+    ordered: true;
+  }): MessageStream;
+  on(event: 'stream', listener: (stream: MessageStream) => void): unknown;
+  on(event: 'close', listener: (reason: Error | null) => void): unknown;
+  /** Closes when everything sent has arrived. */
+  close(options?: {
+    code?: number;
+    reason?: string;
+    timeoutMs?: number;
+    signal?: AbortSignal;
+  }): Promise<unknown>;
+  /** Closes at once. */
+  destroy(code?: number, reason?: string): unknown;
+}
