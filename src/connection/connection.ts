@@ -241,7 +241,7 @@ export class Connection implements HeapItem {
   /** Called before packets are packed: closes gracefully once there is nothing left to wait for. */
   beforeTransmit(now: Micros): void {
     this.isBlocked = false;
-    if (this.finishing !== null && this.closing.isOpen && this.isEstablished && this.streams.isSettled) {
+    if (this.finishing !== null && this.closing.isOpen && this.isConfirmed && this.streams.isSettled) {
       this.closeFinished(now);
     }
   }
