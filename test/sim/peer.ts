@@ -30,6 +30,7 @@ export class Peer {
   connection: Connection | null = null;
   private readonly limits: Limits;
   private readonly streams = new Map<ConnectionStream, PeerStream>();
+  private readonly turns = { 'turns with a blocked stream': 0, 'turns with an unread message': 0 };
 
   constructor(
     side: Side,
@@ -119,13 +120,16 @@ export class Peer {
     this.atMost('connection window', window.used - window.freed, connection.config.connectionWindowBytes);
     this.atMost('best-effort budget', budget.used, limits.bestEffortBytes);
     this.atMost('kept datagrams', wasteBytes, wasteBytesMax + DATAGRAM_BYTES_MAX);
-    for (const { receiver } of connection.streams.values()) {
-      this.atMost(
-        'stream window',
-        receiver.window.used - receiver.window.freed,
-        connection.config.streamWindowBytes,
-      );
+    let isBlocked = false;
+    let isUnread = false;
+    for (const { sender, receiver } of connection.streams.values()) {
+      const held = receiver.window.used - receiver.window.freed;
+      this.atMost('stream window', held, connection.config.streamWindowBytes);
+      isBlocked ||= sender.credit.blocked;
+      isUnread ||= receiver.readable > 0;
     }
+    if (isBlocked) this.turns['turns with a blocked stream']++;
+    if (isUnread) this.turns['turns with an unread message']++;
   }
 
   /** What the connection counted, by name. */
@@ -135,6 +139,7 @@ export class Peer {
       this.connection.metrics();
     return {
       ...this.connection.counters,
+      ...this.turns,
       retransmittedBytes,
       messagesExpired,
       messagesLost,

@@ -1,5 +1,6 @@
 import { Prng } from '../../src/base/random.ts';
 import type { LinkOptions } from '../../src/testing/link.ts';
+import { MESSAGES_MAX } from './content.ts';
 
 /**
  * Everything that a simulated run does, drawn from one seed: what the network is like, what both ends are told, and what the
@@ -105,10 +106,11 @@ export function scenarioOf(seed: number): Scenario {
   const loopback = random.chance(0.3);
   // The path carries what both ends begin with, and perhaps more.
   const mtu = Math.max(limits.client.mtu, limits.server.mtu, pick(random, [1_500, 9_000, 65_507]));
-  const budget = { bytes: Math.round(logUniform(random, 2_000, 500_000)) };
+  const budget = { bytes: Math.round(logUniform(random, 2_000, 8_000_000)) };
   return {
     seed,
-    aead: seed % 4 === 0 ? 'real' : 'null',
+    // Not by a remainder: seeds are handed out by remainders.
+    aead: random.chance(0.3) ? 'real' : 'null',
     ...networkOf(random, mtu),
     loopback,
     limits,
@@ -259,19 +261,20 @@ function messagesOf(
   bytesMax: number,
   budget: Budget,
 ): MessagePlan[] {
-  const count = Math.round(logUniform(random, 1, 80));
+  const count = Math.round(logUniform(random, 1, MESSAGES_MAX - 1));
   // All at once, or spread over a while.
   const gapMs = random.chance(0.5) ? 0 : logUniform(random, 0.5, 100);
   const lifetimeMs = round(logUniform(random, 2, 3_000));
   const tracked = random.chance(0.5);
   const lowers = random.chance(0.4);
+  const sizes = random.chance(0.25) ? bulkSize : mixedSize;
   const messages: MessagePlan[] = [];
   let atMs = openAtMs;
   // Empty messages all look the same: where one may fail to come, nobody could say which.
   let emptyLeft = streamDelivery === 'reliable' && !lowers ? count : 1;
   for (let i = 0; i < count && budget.bytes > 0; i++) {
     const delivery = lowers && random.chance(0.4) ? lowered(random, streamDelivery) : streamDelivery;
-    let size = Math.min(sizeOf(random, bytesMax), budget.bytes);
+    let size = Math.min(sizes(random, bytesMax), budget.bytes);
     if (size === 0 && emptyLeft-- <= 0) size = 1;
     budget.bytes -= size + 20;
     const hasLifetime = delivery === 'partial' || (delivery === 'bestEffort' && random.chance(0.5));
@@ -287,12 +290,16 @@ function messagesOf(
   return messages;
 }
 
-function sizeOf(random: Prng, bytesMax: number): number {
+function mixedSize(random: Prng, bytesMax: number): number {
   const kind = random.float();
   if (kind < 0.05) return 0;
   if (kind < 0.5) return random.between(1, 64);
   if (kind < 0.8) return random.between(65, 1_300);
   if (kind < 0.96) return random.between(1_300, 16_384);
+  return bulkSize(random, bytesMax);
+}
+
+function bulkSize(random: Prng, bytesMax: number): number {
   return random.chance(0.2) ? bytesMax : Math.round(logUniform(random, 1_000, bytesMax));
 }
 

@@ -1,0 +1,62 @@
+import { expect, test } from 'vitest';
+import { runSeed } from './run.ts';
+import { Totals } from './totals.ts';
+
+/** Seeds of all shards together; each takes every n-th of them, so that their work is alike. */
+const SEEDS = 1_600;
+const SHARDS = 4;
+/** After so many failures a shard has said enough. */
+const FAILURES_MAX = 5;
+
+/** What a shard's runs must have met, or they have proved little. */
+const MET = [
+  'link droppedLoss',
+  'link droppedBurst',
+  'link droppedQueue',
+  'link droppedBlackHole',
+  'link overtook',
+  'link duplicated',
+  'link corrupted',
+  'packetsLost',
+  'packetsSpuriouslyLost',
+  'packetsUnopened',
+  'packetsReplayed',
+  'ptoCount',
+  'retransmittedBytes',
+  'messagesExpired',
+  'messagesLost',
+  'messagesLate',
+  'messagesEvicted',
+  'dataBlocked',
+  'turns with a blocked stream',
+  'turns with an unread message',
+  'packetSizeProbes',
+];
+
+/** The tests of one shard. More seeds: `npm run sim -- --seeds 10000`; one of them again: `npm run sim -- --seed 123`. */
+export function simulate(shard: number): void {
+  const totals = new Totals();
+
+  test(`every promise holds in ${SEEDS / SHARDS} simulated worlds (shard ${shard} of ${SHARDS})`, {
+    timeout: 300_000,
+  }, () => {
+    const failures: string[] = [];
+    for (let seed = shard; seed <= SEEDS && failures.length < FAILURES_MAX; seed += SHARDS) {
+      try {
+        totals.merge(runSeed(seed));
+      } catch (error) {
+        failures.push(`${(error as Error).message}\n  replay: npm run sim -- --seed ${seed}`);
+      }
+    }
+    expect(failures.join('\n')).toBe('');
+  });
+
+  test('the worlds met what makes promises hard to keep', () => {
+    expect(totals.zeros(MET)).toEqual([]);
+  });
+
+  test('at least a fifth of the worlds used real encryption', () => {
+    const real = totals.of('runs, real AEAD');
+    expect(real / (real + totals.of('runs, null AEAD'))).toBeGreaterThanOrEqual(0.2);
+  });
+}
