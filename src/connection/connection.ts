@@ -212,14 +212,10 @@ export class Connection implements HeapItem {
 
   nextTimeout(now: Micros): Micros {
     if (!this.closing.isOpen) return this.closing.deadline;
-    let next = Math.min(
-      this.recovery.nextTimeout(),
-      this.liveness.deadline(this.probeTimeout),
-      this.streams.nextTimeout(),
-    );
+    const ends = this.isEstablished ? this.liveness.deadline(this.probeTimeout) : this.handshakeDeadline;
+    let next = Math.min(ends, this.recovery.nextTimeout(), this.streams.nextTimeout());
     for (const state of this.spaces)
       if (state !== null && state.keys !== null) next = Math.min(next, state.acks.deadline);
-    if (!this.isEstablished) next = Math.min(next, this.handshakeDeadline);
     if (this.finishing !== null) next = Math.min(next, this.finishing.deadline);
     if (this.isBlocked) next = Math.min(next, this.recovery.nextSend(now));
     return next;
@@ -232,10 +228,11 @@ export class Connection implements HeapItem {
     if (this.finishing !== null && now >= this.finishing.deadline) return this.closeFinished(now);
     this.onRecoveryTimeout(now);
     this.streams.onTimeout(now);
+    if (!this.isEstablished) return;
     const found = this.liveness.onTimeout(now, this.probeTimeout);
     if (found === LivenessOutcome.HEARTBEAT_TIMEOUT) this.timeOut('heartbeat', now);
     else if (found === LivenessOutcome.IDLE_TIMEOUT) this.timeOut('idle', now);
-    else if (found === LivenessOutcome.HEARTBEAT_DUE && this.isEstablished) this.heartbeatDue = true;
+    else if (found === LivenessOutcome.HEARTBEAT_DUE) this.heartbeatDue = true;
   }
 
   /** Called before packets are packed: closes gracefully once there is nothing left to wait for. */
