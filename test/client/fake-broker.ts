@@ -1,0 +1,35 @@
+import type { BrokerLimits } from '../../src/broker/core.ts';
+import { BrokerService } from '../../src/broker/service.ts';
+import { BrokerClient } from '../../src/client/index.ts';
+import { type FakeConnection, FakeNetwork } from './fake-transport.ts';
+
+/** A broker and its clients over a transport in memory. */
+export class FakeBroker {
+  readonly network: FakeNetwork;
+  readonly service: BrokerService;
+
+  constructor(limits: BrokerLimits = {}, network = new FakeNetwork()) {
+    this.network = network;
+    this.service = new BrokerService(limits);
+  }
+
+  async client(): Promise<BrokerClient> {
+    return (await this.clientAndConnection()).client;
+  }
+
+  async clientAndConnection(): Promise<{ client: BrokerClient; connection: FakeConnection }> {
+    const [near, far] = this.network.connect();
+    this.service.serve(far);
+    return { client: await BrokerClient.connect(near), connection: near };
+  }
+}
+
+/** Waits until `condition` holds; the test's own timeout ends a wait in vain. */
+export async function until(condition: () => boolean): Promise<void> {
+  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Lets everything that is on its way in memory arrive. */
+export async function settled(): Promise<void> {
+  for (let i = 0; i < 200; i++) await new Promise((resolve) => setImmediate(resolve));
+}
