@@ -1,0 +1,95 @@
+import type { Command } from 'commander';
+import { JspError } from '../base/errors.ts';
+import { Broker } from '../broker/server.ts';
+import { isLoopback } from '../transport/options.ts';
+import { DEFAULT_PORT } from '../transport/url.ts';
+import { wholeNumber } from './numbers.ts';
+import { onStopSignal } from './signals.ts';
+import { DEFAULT_STATE_DIRECTORY, StateDirectory } from './state-directory.ts';
+import { note, warn } from './terminal.ts';
+
+export interface BrokerCommandOptions {
+  host: string;
+  port: number;
+  /** The state directory. */
+  state: string;
+}
+
+export function addBrokerCommand(program: Command): void {
+  program
+    .command('broker')
+    .description('run a broker: its URL is the first line on stdout, once it can be connected to')
+    .option('--host <address>', 'address to listen on', BROKER_DEFAULTS.host)
+    .option(
+      '--port <number>',
+      'UDP port; 0 lets the system choose',
+      wholeNumber(0, 65_535),
+      BROKER_DEFAULTS.port,
+    )
+    .option('--state <dir>', 'where its identity and its URL are kept', BROKER_DEFAULTS.state)
+    .addHelpText('after', HELP)
+    .action(async (options: BrokerCommandOptions) => {
+      await runBroker(options);
+    });
+}
+
+/**
+ * Runs a broker until SIGINT or SIGTERM, then drains it.
+ *
+ * @param onListening - called when clients can connect, after the URL was printed
+ */
+export async function runBroker(options: BrokerCommandOptions, onListening = (): void => {}): Promise<void> {
+  const stopped = new Promise<NodeJS.Signals>((resolve) => onStopSignal(resolve));
+  const state = StateDirectory.open(options.state);
+  const broker = await listening(options, state);
+  try {
+    state.writeUrl(broker.url);
+    if (!isLoopback(broker.host)) {
+      warn(`listening on ${broker.host}: anyone who has the URL and can reach it may publish and subscribe`);
+    }
+    process.stdout.on('error', () => {}); // who started it does not read any more; the URL is in the state directory
+    process.stdout.write(`${broker.url}\n`);
+    onListening();
+    note(`broker listens on ${broker.host}, UDP port ${broker.port}; its state is in ${state.path}`);
+    note(`${await stopped}: delivering what is queued, then closing`);
+  } finally {
+    await broker.close();
+  }
+  const { messagesIn, messagesOut } = broker.metrics();
+  note(`closed; ${messagesIn} messages came in, ${messagesOut} went out`);
+}
+
+async function listening({ host, port }: BrokerCommandOptions, state: StateDirectory): Promise<Broker> {
+  try {
+    return await Broker.listen({ identity: state.identity, host, port });
+  } catch (error) {
+    const reason =
+      error instanceof JspError ? (error.cause as NodeJS.ErrnoException | undefined)?.code : undefined;
+    const advice = ADVICE[reason ?? ''];
+    if (advice === undefined) throw error;
+    throw new JspError('ERR_JSP_SOCKET', `${(error as JspError).message}. ${advice}`, { cause: error });
+  }
+}
+
+export const BROKER_DEFAULTS: BrokerCommandOptions = {
+  host: '127.0.0.1',
+  port: DEFAULT_PORT,
+  state: DEFAULT_STATE_DIRECTORY,
+};
+
+const ADVICE: Readonly<Record<string, string>> = {
+  EADDRINUSE:
+    'Another program, perhaps another broker, has this port: stop it, or choose another with --port.',
+  EADDRNOTAVAIL: 'This machine has no such address: choose one of its own with --host.',
+  EACCES: 'Ports below 1024 need privileges: choose another with --port.',
+  ENOTFOUND: 'Pass an address of this machine with --host.',
+};
+
+const HELP = `
+Clients need nothing but the URL, which names the broker's key. It stays the same as long as the state directory does.
+SIGINT and SIGTERM stop reading from publishers, deliver what is queued, and end with exit code 0.
+
+Examples:
+  $ jsp broker
+  $ jsp broker --port 0 --state /var/lib/jsp
+`;

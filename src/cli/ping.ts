@@ -1,0 +1,99 @@
+import { performance } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Command } from 'commander';
+import { BrokerClient } from '../client/broker-client.ts';
+import { positiveNumber, wholeNumber } from './numbers.ts';
+import { findServerUrl, URL_OPTION_HELP } from './server-url.ts';
+import { onStopSignal } from './signals.ts';
+
+interface PingOptions {
+  url?: string;
+  count: number;
+  interval: number;
+  json?: boolean;
+}
+
+/** What `--json` prints; times in ms. */
+interface PingResult {
+  url: string;
+  handshakeMs: number;
+  roundTripsMs: number[];
+}
+
+export function addPingCommand(program: Command): void {
+  program
+    .command('ping')
+    .description('measure the handshake with the broker, and round trips of a command that it answers')
+    .option('--url <url>', URL_OPTION_HELP)
+    .option('--count <n>', 'round trips to make; 0: until SIGINT', wholeNumber(0, Number.MAX_SAFE_INTEGER), 5)
+    .option('--interval <seconds>', 'time from one to the next', positiveNumber, 1)
+    .option('--json', 'print {"url", "handshakeMs", "roundTripsMs"} at the end, and nothing else')
+    .addHelpText('after', HELP)
+    .action(ping);
+}
+
+async function ping(options: PingOptions): Promise<void> {
+  const url = findServerUrl(options.url);
+  const begun = performance.now();
+  const client = await BrokerClient.connect(url);
+  const result: PingResult = { url, handshakeMs: performance.now() - begun, roundTripsMs: [] };
+  const say = options.json ? (): void => {} : print;
+  try {
+    say(`handshake ${milliseconds(result.handshakeMs)} with ${url}`);
+    await roundTrips(client, options, (roundTripMs) => {
+      say(`round trip ${result.roundTripsMs.push(roundTripMs)}: ${milliseconds(roundTripMs)}`);
+    });
+    if (options.json) print(JSON.stringify(result));
+    else if (result.roundTripsMs.length > 0) print(summary(result.roundTripsMs));
+  } finally {
+    await client.close();
+  }
+}
+
+/** One after the other, and until a signal says that it is enough. */
+async function roundTrips(
+  client: BrokerClient,
+  { count, interval }: PingOptions,
+  onRoundTrip: (ms: number) => void,
+): Promise<void> {
+  const enough = new AbortController();
+  const forget = onStopSignal(() => enough.abort());
+  const { signal } = enough;
+  try {
+    for (let i = 0; count === 0 || i < count; i++) {
+      if (i > 0) await sleep(interval * 1_000, undefined, { signal });
+      onRoundTrip(await client.ping({ signal }));
+    }
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  } finally {
+    forget();
+  }
+}
+
+function summary(times: readonly number[]): string {
+  const mean = times.reduce((sum, time) => sum + time, 0) / times.length;
+  const sorted = [...times].sort((a, b) => a - b);
+  const median = sorted[sorted.length >> 1];
+  const figures = [sorted[0], median, mean, sorted[sorted.length - 1]]
+    .map((time) => time.toFixed(3))
+    .join('/');
+  return `${times.length} round trips, min/median/mean/max ${figures} ms`;
+}
+
+function milliseconds(ms: number): string {
+  return `${ms.toFixed(3)} ms`;
+}
+
+function print(line: string): void {
+  process.stdout.write(`${line}\n`);
+}
+
+const HELP = `
+The handshake time is from before the socket is made until the broker has proved its identity. A round trip is from the call until
+the broker's answer is there, both programs included, like what an application sees.
+
+Examples:
+  $ jsp ping
+  $ jsp ping --count 100 --interval 0.01 --json
+`;

@@ -1,0 +1,33 @@
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { addBenchCommand } from './bench.ts';
+import { addBrokerCommand } from './broker.ts';
+import { failureLine } from './failure.ts';
+import { addKeygenCommand } from './keygen.ts';
+import { addPingCommand } from './ping.ts';
+import { addPubCommand } from './pub.ts';
+import { addSubCommand } from './sub.ts';
+
+/** `jsp` with all its commands. Errors of usage come out as exceptions, printed already. */
+export function createProgram(): Command {
+  const jsp = new Command('jsp')
+    .description('JetStreamProto: a broker and its clients over encrypted, reliable UDP')
+    .version(packageVersion(), '--version')
+    .helpCommand(false)
+    .exitOverride()
+    .configureOutput({
+      outputError: (text, write) => write(failureLine(text.replace(/^error: /, ''), 'ERR_JSP_USAGE')),
+    });
+  addBrokerCommand(jsp);
+  addSubCommand(jsp);
+  addPubCommand(jsp);
+  addPingCommand(jsp);
+  addKeygenCommand(jsp);
+  addBenchCommand(jsp);
+  return jsp;
+}
+
+function packageVersion(): string {
+  const file = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(file) as { version: string }).version;
+}

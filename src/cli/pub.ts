@@ -1,0 +1,96 @@
+import type { Command } from 'commander';
+import { BrokerClient } from '../client/broker-client.ts';
+import { assertTopic } from '../pubsub/topic.ts';
+import { CommandError } from './command-error.ts';
+import { LineSplitter } from './line-splitter.ts';
+import { findServerUrl, URL_OPTION_HELP } from './server-url.ts';
+import { note } from './terminal.ts';
+
+interface PubOptions {
+  url?: string;
+  lines?: boolean;
+}
+
+export function addPubCommand(program: Command): void {
+  program
+    .command('pub')
+    .description('publish a message, or what comes on stdin')
+    .argument('<topic>', 'such as sensors/kitchen/temperature')
+    .argument('[message]', 'its text; without it, all of stdin is the message')
+    .option('--url <url>', URL_OPTION_HELP)
+    .option('--lines', 'publish each line of stdin as a message, as it comes')
+    .addHelpText('after', HELP)
+    .action(publish);
+}
+
+async function publish(topic: string, message: string | undefined, options: PubOptions): Promise<void> {
+  if (message !== undefined && options.lines) {
+    throw new CommandError('ERR_JSP_USAGE', '--lines takes the messages from stdin: leave the message out');
+  }
+  assertTopic(topic);
+  const client = await BrokerClient.connect(findServerUrl(options.url));
+  try {
+    if (message !== undefined) client.publish(topic, message);
+    else await publishInput(client, topic, options.lines);
+    await client.flush();
+  } catch (error) {
+    client.destroy();
+    throw error;
+  }
+  await client.close();
+}
+
+async function publishInput(client: BrokerClient, topic: string, lines: boolean): Promise<void> {
+  const { stdin } = process;
+  if (stdin.isTTY) note('reading from the terminal; end with Ctrl-D');
+  // A lost connection is not noticed by who waits for input.
+  client.once('close', (error) => stdin.destroy(error ?? undefined));
+  if (lines) await publishLines(client, topic, stdin);
+  else client.publish(topic, await wholeInput(stdin));
+}
+
+async function publishLines(
+  client: BrokerClient,
+  topic: string,
+  input: AsyncIterable<Buffer>,
+): Promise<void> {
+  const splitter = new LineSplitter(INPUT_BYTES_MAX);
+  const send = (line: Uint8Array): void => {
+    client.publish(topic, line);
+  };
+  for await (const chunk of input) {
+    splitter.push(chunk, send);
+    await client.drained();
+  }
+  splitter.end(send);
+}
+
+async function wholeInput(input: AsyncIterable<Buffer>): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of input) {
+    bytes += chunk.length;
+    if (bytes > INPUT_BYTES_MAX) {
+      throw new CommandError(
+        'ERR_JSP_INPUT_TOO_LARGE',
+        `stdin has more than ${INPUT_BYTES_MAX} bytes, too much for one message: use --lines for a message a line, or split it`,
+      );
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks, bytes);
+}
+
+/** As much as a broker takes in one message, so that memory has a bound whatever is piped in. */
+const INPUT_BYTES_MAX = 16 * 1024 * 1024;
+
+const HELP = `
+Ends with exit code 0 when the broker has everything. A line is what stands before a newline, which is not part of the message.
+With --lines stdin may be endless; it is read as fast as the subscribers take it.
+
+Examples:
+  $ jsp pub greetings 'Hello, world'
+  $ jsp pub temperature -- -12.5
+  $ jsp pub backup < backup.tar
+  $ tail -f access.log | jsp pub logs/access --lines
+`;

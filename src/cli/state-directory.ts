@@ -1,0 +1,114 @@
+import {
+  chmodSync,
+  linkSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { JspError } from '../base/errors.ts';
+import { Identity } from '../crypto/identity.ts';
+import { generateIdentity } from '../transport/identity.ts';
+import { CommandError } from './command-error.ts';
+import { warn } from './terminal.ts';
+
+export const DEFAULT_STATE_DIRECTORY = '.jsp';
+/** The file with the URL of the broker that runs from a state directory. */
+export const URL_FILE = 'url';
+/** The file with the secret of the broker's identity. */
+export const IDENTITY_FILE = 'identity';
+
+/** Where a broker keeps its identity, so that its URL stays the same, and where it leaves its URL for clients. */
+export class StateDirectory {
+  readonly path: string;
+  readonly identity: Identity;
+
+  private constructor(path: string, identity: Identity) {
+    this.path = path;
+    this.identity = identity;
+  }
+
+  /**
+   * Opens the directory, and makes it and an identity where there are none.
+   *
+   * @throws CommandError ERR_JSP_STATE_DIRECTORY when it cannot be read or written, or holds no valid identity
+   */
+  static open(path: string): StateDirectory {
+    try {
+      mkdirSync(path, { recursive: true, mode: 0o700 });
+      const file = join(path, IDENTITY_FILE);
+      return new StateDirectory(path, readIdentity(file) ?? createIdentity(file));
+    } catch (error) {
+      throw stateError(path, error);
+    }
+  }
+
+  /** Replaces the file with the URL as a whole, so that nobody reads half of it. */
+  writeUrl(url: string): void {
+    try {
+      const file = join(this.path, URL_FILE);
+      writeFileSync(`${file}.${process.pid}`, `${url}\n`);
+      renameSync(`${file}.${process.pid}`, file);
+    } catch (error) {
+      throw stateError(this.path, error);
+    }
+  }
+}
+
+/**
+ * Writes a secret to a file that only its owner can read and that does not exist yet. It is there whole or not at all.
+ *
+ * @throws the system's error; EEXIST when there is such a file
+ */
+export function writeSecretFile(path: string, secret: string): void {
+  const draft = `${path}.${process.pid}.new`;
+  try {
+    writeFileSync(draft, `${secret}\n`, { mode: 0o600, flag: 'wx' });
+    linkSync(draft, path);
+  } finally {
+    rmSync(draft, { force: true });
+  }
+}
+
+function readIdentity(file: string): Identity | null {
+  let secret: string;
+  try {
+    secret = readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return null;
+    throw error;
+  }
+  if (process.platform !== 'win32' && (statSync(file).mode & 0o077) !== 0) {
+    warn(`${file} could be read by others; it is the broker's secret. It is private now (mode 0600).`);
+    chmodSync(file, 0o600);
+  }
+  return Identity.fromSecret(secret);
+}
+
+function createIdentity(file: string): Identity {
+  const identity = generateIdentity();
+  try {
+    writeSecretFile(file, identity.exportSecret());
+    return identity;
+  } catch (error) {
+    // Another broker that starts in the same directory was faster.
+    const other = codeOf(error) === 'EEXIST' ? readIdentity(file) : null;
+    if (other === null) throw error;
+    return other;
+  }
+}
+
+function stateError(path: string, error: unknown): CommandError {
+  const reason =
+    error instanceof JspError
+      ? `${join(path, IDENTITY_FILE)} is damaged: ${error.message}. Restore it, or remove it to get a new identity and URL`
+      : `${(error as Error).message}. Choose a directory that can be written with --state`;
+  return new CommandError('ERR_JSP_STATE_DIRECTORY', `state directory ${path}: ${reason}`, { cause: error });
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code;
+}

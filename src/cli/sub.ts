@@ -1,0 +1,103 @@
+import type { Command } from 'commander';
+import { BrokerClient } from '../client/broker-client.ts';
+import type { Message } from '../client/message.ts';
+import { CommandError } from './command-error.ts';
+import { LineWriter } from './line-writer.ts';
+import { messageLine } from './message-format.ts';
+import { wholeNumber } from './numbers.ts';
+import { findServerUrl, URL_OPTION_HELP } from './server-url.ts';
+import { onStopSignal } from './signals.ts';
+import { coloursOf, note } from './terminal.ts';
+
+interface SubOptions {
+  url?: string;
+  count?: number;
+  topics?: boolean;
+  json?: boolean;
+  raw?: boolean;
+}
+
+export function addSubCommand(program: Command): void {
+  program
+    .command('sub')
+    .description('print the messages whose topics match a filter, one line each')
+    .argument('<filter>', 'a topic, with + for any one level and # at the end for any number of them')
+    .option('--url <url>', URL_OPTION_HELP)
+    .option('--count <n>', 'end after so many messages', wholeNumber(1, Number.MAX_SAFE_INTEGER))
+    .option('--topics', 'print the topic and a tab before each message')
+    .option('--json', 'print {"topic", "payload"}, or {"topic", "base64"} of what is not UTF-8')
+    .option('--raw', 'print the bytes of the messages and nothing else')
+    .addHelpText('after', HELP)
+    .action(subscribe);
+}
+
+async function subscribe(filter: string, options: SubOptions): Promise<void> {
+  if (options.raw && (options.json || options.topics)) {
+    throw new CommandError('ERR_JSP_USAGE', '--raw prints nothing but bytes: leave out --json and --topics');
+  }
+  const client = await BrokerClient.connect(findServerUrl(options.url));
+  try {
+    const printer = new Printer(options);
+    await client.subscribe(filter, (message) => printer.print(message));
+    note(coloursOf(process.stderr).dim('subscribed'));
+    const error = await Promise.race([printer.done, client.closed]);
+    if (error !== null) throw error;
+    await printer.finish();
+  } finally {
+    await client.close();
+  }
+}
+
+/** Prints messages until there were enough of them, a signal says so, or nobody reads them any more. */
+class Printer {
+  /** Null when all is well. */
+  readonly done: Promise<Error | null>;
+  private readonly writer = new LineWriter(process.stdout);
+  private readonly options: SubOptions;
+  private left: number;
+  private resolveDone: (error: Error | null) => void = () => {};
+
+  constructor(options: SubOptions) {
+    this.options = options;
+    this.left = options.count ?? Number.POSITIVE_INFINITY;
+    this.done = new Promise((resolve) => {
+      this.resolveDone = resolve;
+    });
+    onStopSignal(() => this.end(null));
+    process.stdout.on('error', (error: NodeJS.ErrnoException) =>
+      this.end(error.code === 'EPIPE' ? null : error),
+    );
+  }
+
+  print(message: Message): Promise<void> | null {
+    if (this.left === 0) return null;
+    this.left--;
+    const { topic, payload } = message;
+    const pause = this.options.raw
+      ? this.writer.write(payload)
+      : this.writer.writeLine(messageLine(topic, payload, this.options));
+    if (this.left === 0) this.resolveDone(null);
+    return pause;
+  }
+
+  /** Resolves when everything is printed, or cannot be any more. */
+  async finish(): Promise<void> {
+    if (process.stdout.writable) await this.writer.finish();
+  }
+
+  private end(error: Error | null): void {
+    this.left = 0;
+    this.resolveDone(error);
+  }
+}
+
+const HELP = `
+"subscribed" on stderr says that what is published from then on comes. Control characters in a message are printed
+as \\n, \\r or \\x1b, so that it stays on its line; --json and --raw keep every byte. With --count it ends after so many
+messages with exit code 0, else at SIGINT or SIGTERM.
+
+Examples:
+  $ jsp sub 'sensors/+/temperature'
+  $ jsp sub '#' --topics
+  $ jsp sub backup --raw --count 1 > backup.tar
+`;
