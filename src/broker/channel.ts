@@ -10,7 +10,8 @@ export type Role = (typeof Role)[keyof typeof Role];
 
 /**
  * One stream of a client. As a subscriber it queues what its link does not take at once, and knows which publishing channels wait for
- * that queue. As a publisher it is stopped while it waits for at least one such queue.
+ * that queue. As a publisher it is stopped while it waits for at least one such queue. Being stopped is a matter of the publishing channel
+ * alone: a subscribing channel of the same client is still read and written. [BRK-22]
  */
 export class Channel {
   readonly session: Session;
@@ -60,7 +61,7 @@ export class Channel {
     this.writable = this.link.send(message);
   }
 
-  /** Queues a message for the subscriber. False when it has to wait, see {@link stop}. */
+  /** Queues a message behind those before it. False when it has to wait, see {@link stop}. [BRK-20] */
   enqueue(message: Uint8Array): boolean {
     if (this.queue.overflow === Overflow.BLOCK) {
       if (this.queue.full || this.waiting !== null) return false;
@@ -73,7 +74,7 @@ export class Channel {
     return true;
   }
 
-  /** Sends an answer behind what is queued. [BRK-21] */
+  /** Sends an answer, behind what is queued for this stream. [BRK-4, BRK-21] */
   answer(bytes: Uint8Array): void {
     if (this.ready) {
       this.writable = this.link.send(bytes);
