@@ -15,6 +15,12 @@ export interface BrokerClientOptions extends ConnectOptions {
   publishPriority?: StreamPriority;
 }
 
+/** A connection of the transport, as a client uses it. */
+export interface ClientConnection extends MessageConnection {
+  /** Closes when everything sent has arrived, or at once when `signal` fires. */
+  close(options?: { signal?: AbortSignal }): Promise<unknown>;
+}
+
 interface BrokerClientEvents {
   /** After a publish that answered false: go on. */
   drain: [];
@@ -34,7 +40,7 @@ interface BrokerClientEvents {
 export class BrokerClient extends EventEmitter<BrokerClientEvents> {
   /** Resolves when the connection is over, with the error that ended it or null. */
   readonly closed: Promise<Error | null>;
-  private readonly connection: MessageConnection;
+  private readonly connection: ClientConnection;
   private readonly publishPriority: StreamPriority;
   private readonly subscriptions = new Set<Subscription>();
   private readonly topics = new TopicTexts();
@@ -43,7 +49,7 @@ export class BrokerClient extends EventEmitter<BrokerClientEvents> {
   private failure: Error | null = null;
   private closing: Promise<void> | null = null;
 
-  private constructor(connection: MessageConnection, options: BrokerClientOptions) {
+  private constructor(connection: ClientConnection, options: BrokerClientOptions) {
     super();
     this.connection = connection;
     this.publishPriority = options.publishPriority ?? 'chat';
@@ -63,7 +69,7 @@ export class BrokerClient extends EventEmitter<BrokerClientEvents> {
    * @throws {JspError} as `connect` of the transport does
    */
   static async connect(
-    target: string | MessageConnection,
+    target: string | ClientConnection,
     options: BrokerClientOptions = {},
   ): Promise<BrokerClient> {
     if (typeof target !== 'string') return new BrokerClient(target, options);

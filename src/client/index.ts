@@ -1,3 +1,3 @@
-export { BrokerClient, type BrokerClientOptions } from './broker-client.ts';
+export { BrokerClient, type BrokerClientOptions, type ClientConnection } from './broker-client.ts';
 export type { Message } from './message.ts';
 export type { MessageHandler, SubscribeOptions, Subscription } from './subscription.ts';

@@ -35,13 +35,6 @@ export interface MessageConnection {
   }): MessageStream;
   on(event: 'stream', listener: (stream: MessageStream) => void): unknown;
   on(event: 'close', listener: (reason: Error | null) => void): unknown;
-  /** Closes when everything sent has arrived. */
-  close(options?: {
-    code?: number;
-    reason?: string;
-    timeoutMs?: number;
-    signal?: AbortSignal;
-  }): Promise<unknown>;
   /** Closes at once. */
   destroy(code?: number, reason?: string): unknown;
 }

@@ -200,34 +200,39 @@ describe('refusals', () => {
 });
 
 describe('faults of a client', () => {
+  const FLUSH = encodePlain(Command.FLUSH, 1);
   const bad = (bytes: number[], topic: string) => Buffer.concat([Buffer.from(bytes), Buffer.from(topic)]);
 
   it.each([
     ['bytes that are no command', Buffer.from('?'), BrokerCode.COMMAND_ENCODING_ERROR],
+    ['two commands in one message', Buffer.concat([FLUSH, FLUSH]), BrokerCode.COMMAND_ENCODING_ERROR],
     ['an unknown command', Buffer.alloc(8), BrokerCode.UNKNOWN_COMMAND],
     ['an answer', encodePlain(Command.FLUSHED, 1), BrokerCode.UNKNOWN_COMMAND],
     ['a publish to a filter', bad([1, 0, 0, 3, 0, 0, 0, 0], 'a/#'), BrokerCode.TOPIC_INVALID],
     ['a publish to a topic of the broker', bad([1, 0, 0, 4, 0, 0, 0, 0], '$SYS'), BrokerCode.TOPIC_INVALID],
     ['a publish that is planned', bad([1, 4, 0, 1, 0, 0, 0, 0], 'a'), BrokerCode.UNSUPPORTED],
     ['a subscription on the publishing stream', encodeSubscribe(1, 'a', 0, 0, 0), BrokerCode.WRONG_STREAM],
-  ])('closes the connection for %s, and cleans up [BRK-3] [BRK-6] [BRK-8] [BRK-12]', (_, bytes, code) => {
-    const core = new BrokerCore();
-    const client = new FakeClient(core);
-    const stream = client.open();
-    client.open().subscribe(1, '#');
-    stream.publish('fine', '1');
-    stream.send(bytes);
-    expect(client.peer.closedWith).toBe(code);
-    stream.publish('late', '2');
-    client.disconnect();
-    expect(core.metrics()).toMatchObject({
-      clients: 0,
-      streams: 0,
-      filters: 0,
-      messagesIn: 1,
-      clientsFailed: 1,
-    });
-  });
+  ])(
+    'closes the connection for %s, and cleans up [BRK-2] [BRK-3] [BRK-6] [BRK-8] [BRK-12]',
+    (_, bytes, code) => {
+      const core = new BrokerCore();
+      const client = new FakeClient(core);
+      const stream = client.open();
+      client.open().subscribe(1, '#');
+      stream.publish('fine', '1');
+      stream.send(bytes);
+      expect(client.peer.closedWith).toBe(code);
+      stream.publish('late', '2');
+      client.disconnect();
+      expect(core.metrics()).toMatchObject({
+        clients: 0,
+        streams: 0,
+        filters: 0,
+        messagesIn: 1,
+        clientsFailed: 1,
+      });
+    },
+  );
 
   it('closes the connection for publishing on a subscribing stream [BRK-3]', () => {
     for (const command of ['publish', 'flush'] as const) {

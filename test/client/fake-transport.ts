@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events';
 import { JspError } from '../../src/base/errors.ts';
-import type { MessageConnection, MessageStream } from '../../src/pubsub/message-stream.ts';
+import type { ClientConnection } from '../../src/client/index.ts';
+import type { MessageStream } from '../../src/pubsub/message-stream.ts';
 
 type Item = { message: Buffer } | 'end';
 
@@ -113,10 +114,10 @@ export class FakeStream extends EventEmitter implements MessageStream {
 }
 
 /** One end of a connection in memory. */
-export class FakeConnection extends EventEmitter implements MessageConnection {
+export class FakeConnection extends EventEmitter implements ClientConnection {
   peer: FakeConnection | null = null;
   readonly streams: FakeStream[] = [];
-  /** What {@link destroy} or {@link close} was first called with here. */
+  /** The code this end closed with. */
   closedWith: number | null = null;
   private readonly network: FakeNetwork;
   private over = false;
@@ -144,11 +145,11 @@ export class FakeConnection extends EventEmitter implements MessageConnection {
     return near;
   }
 
-  async close(options: { code?: number } = {}): Promise<void> {
+  async close(): Promise<void> {
     while (!this.over && this.streams.some((stream) => !stream.isClosed && stream.outbox.length > 0)) {
       await new Promise((resolve) => setImmediate(resolve));
     }
-    this.destroy(options.code ?? 0);
+    this.destroy();
   }
 
   destroy(code = 0): void {
