@@ -19,6 +19,7 @@ import { transmit } from '../connection/transmit.ts';
 import type { Identity } from '../crypto/identity.ts';
 import { ClientHandshake } from '../handshake/client.ts';
 import { ServerHandshake } from '../handshake/server.ts';
+import { INTERNET_MTU_MAX } from '../path/packet-size.ts';
 import { EndpointCounters } from '../trace/counters.ts';
 import type { ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
 import { PacketHeader, parsePacketHeader, VERSION } from '../wire/packet-header.ts';
@@ -388,5 +389,3 @@ const SHORTEST_PACKET_BYTES = 1 + LOCAL_ID_BYTES + 4 + 16;
 /** Length of the destination id that a client makes up for its first packet: enough to be unpredictable. */
 const FIRST_ID_BYTES = 8;
 const DATAGRAM_BYTES_MIN = 512;
-/** Off this machine no larger packets are looked for: `dgram` cannot forbid fragmentation. */
-const INTERNET_MTU_MAX = 1_472;

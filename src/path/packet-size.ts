@@ -139,6 +139,8 @@ export class PacketSizeSearch {
   }
 }
 
+/** What Ethernet carries of UDP over IPv6; over IPv4 it would be 20 bytes more. Off this machine nothing larger is looked for. */
+export const INTERNET_MTU_MAX = 1_452;
 /** Largest first: loopback, jumbo frames, then Ethernet with and without the usual tunnels. */
 const LADDER = [65_507, 32_768, 16_384, 8_952, 4_096, 1_472, 1_452, 1_400, 1_280, 1_200];
 /** [REC-43] */

@@ -6,6 +6,7 @@ import {
   defaultConnectionConfig,
 } from '../connection/config.ts';
 import { type AeadPreference, chooseAead } from '../crypto/choose-aead.ts';
+import { INTERNET_MTU_MAX } from '../path/packet-size.ts';
 import { type Clock, systemClock } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { systemRandom } from './random.ts';
@@ -56,8 +57,8 @@ export function connectionConfig(
   if (options.mtu !== undefined) {
     config.mtu = options.mtu;
     config.mtuMax = options.mtu;
-  } else if (loopback) {
-    config.mtuMax = LOOPBACK_MTU_MAX;
+  } else {
+    config.mtuMax = loopback ? LOOPBACK_MTU_MAX : INTERNET_MTU_MAX;
   }
   config.receiveBufferBytes = socket.receiveBufferBytes;
   for (const name of PASSED_ON) {
