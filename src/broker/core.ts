@@ -235,10 +235,10 @@ export class BrokerCore {
   }
 }
 
-/** `message` itself, or a copy when it is a small part of a large buffer, which a queue would otherwise keep alive. */
+/** `message` itself, or a copy when it is a small part of a buffer, a datagram say, that a queue would otherwise keep alive. */
 function compact(message: Uint8Array): Uint8Array {
   const charged = message.length + MESSAGE_CHARGE_BYTES;
-  return message.buffer.byteLength <= 2 * charged ? message : new Uint8Array(message);
+  return message.buffer.byteLength <= charged * KEPT_SHARE ? message : Buffer.from(message);
 }
 
 function uint32(bytes: Uint8Array, at: number): number {
@@ -252,3 +252,6 @@ const REASONS: Partial<Record<BrokerCode, string>> = {
   [BrokerCode.POLICY_MISMATCH]: 'The stream has another queue policy or other bounds.',
   [BrokerCode.NOT_SUBSCRIBED]: 'The stream does not hold this filter.',
 };
+
+/** Times its charge that a queued message may keep alive. */
+const KEPT_SHARE = 16;
