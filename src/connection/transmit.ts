@@ -36,6 +36,9 @@ export function transmit(
   now: Micros,
 ): boolean {
   for (;;) {
+    if (connection.closing.isOpen && connection.recovery.isExhausted(now)) {
+      connection.fail(CloseCode.PROTOCOL_VIOLATION, 0, 'nothing is acknowledged', now); // [REC-12]
+    }
     const probeBytes = connection.sizeProbeBytes(now);
     if (!batch.hasRoom(Math.max(connection.mtu, probeBytes))) return true;
     if (probeBytes > 0) packSizeProbe(connection, builder, batch, probeBytes, now);

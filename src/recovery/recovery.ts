@@ -69,7 +69,11 @@ export class Recovery {
     this.congestion = options.congestion === 'newreno' ? new NewReno(settings) : new Cubic(settings);
     this.pacer = new Pacer(options.mtu);
     this.pto = new ProbeTimeout(options.isServer);
-    this.ledgers = [new SentLedger(HANDSHAKE_CAPACITY), new SentLedger(HANDSHAKE_CAPACITY), new SentLedger()];
+    this.ledgers = [
+      new SentLedger(HANDSHAKE_CAPACITY, HANDSHAKE_PACKETS_MAX),
+      new SentLedger(HANDSHAKE_CAPACITY, HANDSHAKE_PACKETS_MAX),
+      new SentLedger(),
+    ];
   }
 
   /** Newly acknowledged packets of `resultSpace`, newest first. */
@@ -132,6 +136,14 @@ export class Recovery {
     const ledger = this.ledgers[PacketSpace.APPLICATION];
     if (ledger === null || ledger.isFull(now)) return 0;
     return Math.min(window, this.pacer.available(now));
+  }
+
+  /** True when no packet at all can be recorded any more in one of the spaces; the connection is to be closed. [REC-12] */
+  isExhausted(now: Micros): boolean {
+    for (let space = 0; space < PACKET_SPACES; space++) {
+      if (this.ledgers[space]?.isExhausted(now)) return true;
+    }
+    return false;
   }
 
   /** When the pacer lets the next full packet out; NEVER while the window is full, for then an event must come first. */
@@ -340,5 +352,7 @@ export class Recovery {
 }
 
 const HANDSHAKE_CAPACITY = 8;
+/** A handshake takes some dozen packets. */
+const HANDSHAKE_PACKETS_MAX = 512;
 /** [REC-8] Lost packets are remembered for this many probe timeouts after they were sent. */
 const RETENTION_PTOS = 2;

@@ -52,10 +52,15 @@ export class SentLedger {
   private pendingTime: Micros = 0;
   private pendingEntries = 0;
   private readonly capacityMin: number;
+  private readonly packetsMax: number;
 
-  /** @param capacity - first size of both rings, a power of two */
-  constructor(capacity = 32) {
+  /**
+   * @param capacity - first size of both rings, a power of two
+   * @param packetsMax - bound of {@link isFull}, a power of two; the ring has room for twice as many
+   */
+  constructor(capacity = 32, packetsMax = PACKETS_MAX) {
     this.capacityMin = capacity;
+    this.packetsMax = packetsMax;
     this.mask = capacity - 1;
     this.state = new Uint8Array(capacity);
     this.sentTime = new Float64Array(capacity);
@@ -70,9 +75,19 @@ export class SentLedger {
 
   /** True when no more data may be sent: the bound of outstanding packets is reached. Acknowledgements and probes still fit. */
   isFull(now: Micros): boolean {
-    if (this.largestSent + 1 - this.base < PACKETS_MAX) return false;
+    if (this.largestSent + 1 - this.base < this.packetsMax) return false;
     this.release(now, true);
-    return this.largestSent + 1 - this.base >= PACKETS_MAX;
+    return this.largestSent + 1 - this.base >= this.packetsMax;
+  }
+
+  /**
+   * True when not even an acknowledgement can be recorded any more: the peer makes us send, and lets the oldest packet go
+   * unacknowledged all the while. [REC-12]
+   */
+  isExhausted(now: Micros): boolean {
+    if (this.largestSent + 1 - this.base < 2 * this.packetsMax - 1) return false;
+    this.release(now, true);
+    return this.largestSent + 1 - this.base >= 2 * this.packetsMax - 1;
   }
 
   /** Starts the record of a packet. Numbers between the largest sent and this one are skipped: they are never sent. */
@@ -231,7 +246,7 @@ export class SentLedger {
 
   private makeRoom(number: number, now: Micros): void {
     if (number - this.base <= this.mask) return;
-    this.release(now, number - this.base >= PACKETS_MAX);
+    this.release(now, number - this.base >= this.packetsMax);
     if (this.base > this.largestSent) {
       this.base = number;
       this.lossCursor = number;
@@ -239,7 +254,7 @@ export class SentLedger {
     }
     // At least half of a ring is free after it was cleared or grew, so that neither is frequent.
     let capacity = this.mask + 1;
-    while (number - this.base >= capacity >> 1 && capacity < CAPACITY_MAX) capacity *= 2;
+    while (number - this.base >= capacity >> 1 && capacity < 2 * this.packetsMax) capacity *= 2;
     assert(number - this.base < capacity, 'no more packets are outstanding than the ledger holds');
     if (capacity > this.mask + 1) this.resizePackets(capacity);
   }
@@ -304,5 +319,3 @@ export class SentLedger {
 const SETTLED = PacketState.ACKED | PacketState.LOST;
 /** [REC-12] The most numbers from the oldest outstanding packet to the newest one with data. */
 export const PACKETS_MAX = 65_536;
-/** The ring has room beyond that for acknowledgements and probes. */
-const CAPACITY_MAX = 2 * PACKETS_MAX;

@@ -1,0 +1,41 @@
+import type { KeyPair } from '../../src/crypto/packet-keys.ts';
+import { clientInitialKeys } from '../../src/handshake/initial-keys.ts';
+import type { LabPort } from '../../src/testing/network.ts';
+import { PacketType } from '../../src/wire/packet-type.ts';
+import { AEAD, bytesOf, IDENTITY, type Pair, PORT } from '../connection/pair.ts';
+import { sealLong } from '../connection/rogue.ts';
+
+/** Somebody who knows the server's fingerprint and sends Initial packets with whatever frames it likes. */
+export class Stranger {
+  readonly answers: Uint8Array[] = [];
+  readonly dcid: Uint8Array;
+  private readonly pair: Pair;
+  private readonly keys: KeyPair;
+  private readonly port: LabPort;
+  private number = 0;
+
+  constructor(pair: Pair, tag = 1) {
+    this.pair = pair;
+    this.dcid = bytesOf(8, tag);
+    this.keys = clientInitialKeys(AEAD, this.dcid, IDENTITY.fingerprint);
+    this.port = pair.world.network.open(`stranger ${tag}`, PORT, ({ data }) => this.answers.push(data));
+  }
+
+  /** Sends an Initial packet with these frames, padded to `payloadBytes`. */
+  post(frames: Uint8Array, payloadBytes = frames.length): void {
+    const payload = new Uint8Array(payloadBytes);
+    payload.set(frames);
+    const ids = { dcid: this.dcid, scid: SOURCE_ID };
+    this.port.send(
+      sealLong(this.keys.seal, PacketType.INITIAL, ids, this.number++, payload),
+      'server',
+      this.pair.server.node.port.port,
+    );
+  }
+
+  get bytesHeard(): number {
+    return this.answers.reduce((sum, { length }) => sum + length, 0);
+  }
+}
+
+const SOURCE_ID = bytesOf(8, 4242);

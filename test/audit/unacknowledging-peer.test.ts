@@ -1,0 +1,53 @@
+import { describe, expect, test } from 'vitest';
+import { CloseCode } from '../../src/wire/close-code.ts';
+import { FrameType } from '../../src/wire/frame-type.ts';
+import { PacketSpace } from '../../src/wire/packet-type.ts';
+import { Pair } from '../connection/pair.ts';
+import { integers, Rogue } from '../connection/rogue.ts';
+import { Stranger } from './stranger.ts';
+
+const PING = integers(FrameType.PING);
+
+describe("a peer that makes us acknowledge and never acknowledges itself is closed at the ledger's bound [REC-12]", () => {
+  test('before the handshake, where anybody can be it', () => {
+    const pair = new Pair();
+    const stranger = new Stranger(pair);
+    const hello = pair.connect().client.halfOpen.handshake?.hello ?? new Uint8Array(0);
+    pair.client.node.remove();
+    // A whole hello, so that the server has an answer in flight that is never acknowledged.
+    for (let at = 0; at < hello.length; at += 700) {
+      const part = hello.subarray(at, at + 700);
+      stranger.post(Buffer.concat([integers(FrameType.CRYPTO, at, hello.length, part.length), part]), 1_150);
+    }
+    pair.run(20);
+    for (let k = 0; k < 1_200; k++) {
+      stranger.post(PING, 4);
+      pair.run(0.01);
+    }
+    pair.run(50);
+    expect(pair.server.frames(FrameType.CLOSE)[0]).toMatchObject({ code: CloseCode.PROTOCOL_VIOLATION });
+    expect(pair.server.endpoint.counters.handshakesFailed).toBe(1);
+  });
+
+  test('after it', () => {
+    const pair = new Pair().connected();
+    const rogue = new Rogue(pair);
+    const { core } = pair.server;
+    const ledger = core.recovery.ledger(PacketSpace.APPLICATION);
+    const state = core.spaces[PacketSpace.APPLICATION];
+    if (state === null) throw new Error('no space');
+    // One packet in flight that is never acknowledged, then as many acknowledgements as the ledger can hold but a few.
+    ledger.begin(state.nextNumber++, pair.now);
+    ledger.commit(50, true, true);
+    const from = state.nextNumber;
+    for (; state.nextNumber < from + 131_060; state.nextNumber++) {
+      ledger.begin(state.nextNumber, pair.now);
+      ledger.commit(40, false, false);
+    }
+    for (let k = 0; k < 20; k++) {
+      rogue.skip();
+      rogue.send(PING);
+    }
+    expect(rogue.victimClosed).toMatchObject({ by: 'local', code: CloseCode.PROTOCOL_VIOLATION });
+  });
+});
