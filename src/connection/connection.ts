@@ -90,8 +90,8 @@ export class Connection implements HeapItem {
   provedFingerprint: Uint8Array | null = null;
   readonly events: EventSink;
   readonly isLoopback: boolean;
-  /** Packets whose key is not there yet. */
-  readonly waiting: Uint8Array[] = [];
+  /** Packets whose key is not there yet. Lifetimes in them count from their arrival. */
+  readonly waiting: { readonly packet: Uint8Array; readonly arrivedAt: Micros }[] = [];
 
   /** The peer is who it should be, and application data may flow. */
   isEstablished = false;
@@ -262,12 +262,12 @@ export class Connection implements HeapItem {
   }
 
   /** Keeps a packet whose key is not there yet; of too many, the oldest goes. [PKT-17] */
-  keepForLater(packet: Uint8Array): void {
+  keepForLater(packet: Uint8Array, arrivedAt: Micros): void {
     if (this.waiting.length === WAITING_PACKETS_MAX) {
       this.waiting.shift();
       this.counters.packetsUnbuffered++;
     }
-    this.waiting.push(packet);
+    this.waiting.push({ packet, arrivedAt });
   }
 
   onOpened(result: OpenResult, now: Micros): void {

@@ -31,8 +31,18 @@ export class OpenedPacket {
   reserved = 0;
 }
 
-/** Takes every packet of a datagram, from `at` on. */
-export function receiveDatagram(connection: Connection, data: Uint8Array, start: number, now: Micros): void {
+/**
+ * Takes every packet of a datagram, from `start` on.
+ *
+ * @param arrivedAt - when it came, which is earlier than now when it had to wait for a key
+ */
+export function receiveDatagram(
+  connection: Connection,
+  data: Uint8Array,
+  start: number,
+  now: Micros,
+  arrivedAt: Micros = now,
+): void {
   let at = start;
   while (at < data.length && connection.isReceiving) {
     if (
@@ -46,14 +56,20 @@ export function receiveDatagram(connection: Connection, data: Uint8Array, start:
     if (type === PacketType.RETRY || type === PacketType.ZERO_RTT || !connection.owns(data, HEADER)) {
       connection.counters.packetsUnopened++; // [PKT-6]
     } else {
-      receivePacket(connection, data, at, now);
+      receivePacket(connection, data, at, now, arrivedAt);
     }
     at = end;
   }
 }
 
 /** Takes the packet at `at`, whose header {@link HEADER} describes. */
-function receivePacket(connection: Connection, data: Uint8Array, at: number, now: Micros): void {
+function receivePacket(
+  connection: Connection,
+  data: Uint8Array,
+  at: number,
+  now: Micros,
+  arrivedAt: Micros,
+): void {
   const { end, type, numberStart } = HEADER;
   const space = packetSpaceOf(type);
   const state = connection.spaces[space];
@@ -62,7 +78,7 @@ function receivePacket(connection: Connection, data: Uint8Array, at: number, now
     return;
   }
   if (state.keys === null || (space === PacketSpace.APPLICATION && !connection.isEstablished)) {
-    connection.keepForLater(data.subarray(at, end)); // [CON-13] [PKT-17]
+    connection.keepForLater(data.subarray(at, end), arrivedAt); // [CON-13] [PKT-17]
     return;
   }
   if (type !== PacketType.ONE_RTT) copyBytes(REMOTE_ID, data, HEADER.scidStart, HEADER.scidLength);
@@ -74,7 +90,7 @@ function receivePacket(connection: Connection, data: Uint8Array, at: number, now
     connection.counters.packetsUnopened++;
     return;
   }
-  receivePayload(connection, type, OPENED, data, now);
+  receivePayload(connection, type, OPENED, data, now, arrivedAt);
 }
 
 /**
@@ -114,6 +130,7 @@ export function receivePayload(
   opened: OpenedPacket,
   data: Uint8Array,
   now: Micros,
+  arrivedAt: Micros = now,
 ): void {
   const { number, reserved } = opened;
   // [PKT-16] The phase counts as reserved until key updates exist.
@@ -125,7 +142,7 @@ export function receivePayload(
   while (READER.next()) {
     const frameType = READER.type;
     const code = isAllowedIn(frameType, type)
-      ? receiveFrame(connection, space, READER, now)
+      ? receiveFrame(connection, space, READER, now, arrivedAt)
       : CloseCode.PROTOCOL_VIOLATION; // [FRM-4]
     if (code !== 0) return connection.fail(code, frameType, '', now);
     if (!connection.isReceiving) return;
@@ -139,14 +156,20 @@ export function receivePayload(
 /** Keys may be there now that packets wait for. [PKT-17] */
 function receiveWaiting(connection: Connection, now: Micros): void {
   const packets = connection.waiting.splice(0);
-  for (const packet of packets) receiveDatagram(connection, packet, 0, now);
+  for (const { packet, arrivedAt } of packets) receiveDatagram(connection, packet, 0, now, arrivedAt);
 }
 
 /** Hands a frame to the part it is for. Returns 0 or a close code. */
-function receiveFrame(connection: Connection, space: PacketSpace, frame: FrameReader, now: Micros): number {
+function receiveFrame(
+  connection: Connection,
+  space: PacketSpace,
+  frame: FrameReader,
+  now: Micros,
+  arrivedAt: Micros,
+): number {
   const { type } = frame;
   if (type >= FrameType.MESSAGE && type <= FrameType.MESSAGES_BEST_EFFORT)
-    return connection.streams.onMessageFrame(frame, now);
+    return connection.streams.onMessageFrame(frame, arrivedAt);
   switch (type) {
     case FrameType.PADDING:
     case FrameType.PING:

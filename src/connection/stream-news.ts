@@ -31,8 +31,10 @@ export class StreamNews {
       const code = receiver.resetCode >= 0 ? receiver.resetCode : sender.stopCode;
       this.events.push({ type: 'reset', connection, stream, code });
     }
-    if (stream.isReadableTold || (receiver.readable === 0 && !receiver.ended)) return;
+    const isEnd = receiver.ended && !stream.isEndTold;
+    if (stream.isReadableTold || (receiver.readable === 0 && !isEnd)) return;
     stream.isReadableTold = true;
+    if (receiver.ended) stream.isEndTold = true;
     this.events.push({ type: 'readable', connection, stream });
   }
 

@@ -128,7 +128,7 @@ export class StreamTable implements StreamOwner {
   // ---- frames that came ----
 
   /** MESSAGE and MESSAGES. Returns 0 or a close code. */
-  onMessageFrame(frame: FrameReader, now: Micros): number {
+  onMessageFrame(frame: FrameReader, arrivedAt: Micros): number {
     const stream = this.streams.get(frame.stream);
     if (stream === undefined) return this.checkForgotten(frame.stream);
     const { receiver } = stream;
@@ -136,7 +136,7 @@ export class StreamTable implements StreamOwner {
     if (frame.type >= FrameType.MESSAGES) code = receiver.onMessages(frame);
     else {
       if (frame.remaining >= 0) this.hasLifetimes = true;
-      code = receiver.onMessage(frame, now);
+      code = receiver.onMessage(frame, arrivedAt);
     }
     if (code !== 0) return code;
     this.onReceived(stream);

@@ -94,7 +94,9 @@ export class ReceiveStream {
 
   /** MESSAGES of either space. */
   onMessages(frame: FrameReader): number {
-    return frame.type === FrameType.MESSAGES ? this.reliable.onRun(frame) : this.bestEffortInbox.onRun(frame);
+    if (frame.type === FrameType.MESSAGES) return this.reliable.onRun(frame);
+    if (this.ended) return this.tooLate(frame.count);
+    return this.bestEffortInbox.onRun(frame);
   }
 
   /** MESSAGE of either space. */
@@ -102,6 +104,7 @@ export class ReceiveStream {
     // [STR-23] nobody has agreed to compression yet
     if ((frame.flags & MessageFlag.ENVELOPE) !== 0) return CloseCode.PROTOCOL_VIOLATION;
     if ((frame.flags & MessageFlag.BEST_EFFORT) === 0) return this.reliable.onMessage(frame, now);
+    if (this.ended) return this.tooLate(1);
     return this.bestEffortInbox.onMessage(frame, now);
   }
 
@@ -205,6 +208,12 @@ export class ReceiveStream {
   }
 
   // ---- inside ----
+
+  /** [STR-6] The application may have seen the end: nothing comes behind it. */
+  private tooLate(messages: number): number {
+    this.context.late += messages;
+    return 0;
+  }
 
   private get bestEffortInbox(): BestEffortInbox {
     if (this.bestEffort === null) {
