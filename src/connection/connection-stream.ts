@@ -45,6 +45,8 @@ export class ConnectionStream extends Schedulable {
   /** It is in the stream table's list of streams that have DROPPED to report. */
   isDroppedDue = false;
   isResetTold = false;
+  /** The application was told that the peer's messages end here. */
+  isEndTold = false;
   private readonly table: StreamOwner;
 
   constructor(
