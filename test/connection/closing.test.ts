@@ -1,0 +1,235 @@
+import { describe, expect, test } from 'vitest';
+import { SECOND } from '../../src/base/time.ts';
+import { type CloseReason, Closing } from '../../src/connection/closing.ts';
+import { FrameType } from '../../src/wire/frame-type.ts';
+import { PacketSpace } from '../../src/wire/packet-type.ts';
+import { bytesOf, eachSeed, Pair } from './pair.ts';
+
+describe('an immediate close', () => {
+  test('tells the peer code and reason, and both sides forget the connection after three probe timeouts [CON-9] [CON-10]', () => {
+    const pair = new Pair().connected().echo();
+    const pto = pair.client.core.recovery.probeTimeout(PacketSpace.APPLICATION);
+    const peerPto = pair.server.core.recovery.probeTimeout(PacketSpace.APPLICATION);
+    pair.client.close('application', 42, 'a good reason: \u{1f44b}');
+    const start = pair.now;
+    pair.until(() => pair.server.closed !== null);
+    expect(pair.now - start).toBe(5_000);
+    expect(pair.server.closed).toEqual({
+      by: 'peer',
+      scope: 'application',
+      code: 42,
+      reason: 'a good reason: \u{1f44b}',
+      timeout: 'none',
+    });
+    expect(pair.client.closed).toMatchObject({ by: 'local', scope: 'application', code: 42 });
+    pair.until(() => pair.client.endpoint.counters.connectionsOpen === 0);
+    expect(pair.now - start).toBeGreaterThanOrEqual(3 * pto);
+    expect(pair.now - start).toBeLessThanOrEqual(3 * pto + 1_000);
+    pair.until(() => pair.server.endpoint.counters.connectionsOpen === 0);
+    expect(pair.now - start).toBeGreaterThanOrEqual(3 * peerPto + 5_000);
+    expect(pair.now - start).toBeLessThanOrEqual(3 * peerPto + 6_000);
+    for (const side of [pair.client, pair.server]) {
+      expect(side.events.filter(({ type }) => type === 'closed')).toHaveLength(1);
+    }
+    expect(pair.world.run({ forMs: 60_000 })).toBe('quiet');
+  });
+
+  test('drops what is not delivered', () => {
+    const pair = new Pair().connected();
+    const stream = pair.client.open();
+    pair.client.send(stream, 'never seen');
+    pair.client.close();
+    pair.run(1_000);
+    expect(pair.server.closed).not.toBeNull();
+    expect(pair.server.messages.size).toBe(0);
+    expect(pair.client.core.metrics().bytesInFlight).toBe(0);
+  });
+
+  test('cuts a reason that is too long between characters', () => {
+    const pair = new Pair().connected();
+    pair.client.close('application', 1, `x${'\u{20ac}'.repeat(400)}`);
+    pair.until(() => pair.server.closed !== null);
+    expect(pair.server.closed?.reason).toBe(`x${'\u{20ac}'.repeat(170)}`);
+  });
+
+  test('fits a reason into the smallest packets', () => {
+    const small = { mtu: 512, mtuMax: 512 };
+    const pair = new Pair({ client: small, server: small }).connected();
+    pair.server.close('application', 2 ** 40, 'y'.repeat(512));
+    pair.until(() => pair.client.closed !== null);
+    expect(pair.client.closed?.code).toBe(2 ** 40);
+    expect(pair.client.closed?.reason.length).toBeGreaterThan(400);
+    for (const { data } of pair.server.sent) expect(data.length).toBeLessThanOrEqual(512);
+  });
+
+  test('is answered again on the 1st, 2nd, 4th, 8th ... datagram that still comes [CON-9]', () => {
+    const pair = new Pair().connected().run(500);
+    const { length } = pair.server.sent;
+    pair.server.filter = () => [];
+    pair.server.close('application', 3, 'gone');
+    pair.run(1);
+    expect(pair.server.sent.length - length).toBe(1);
+    const answered: number[] = [];
+    for (let i = 1; i <= 40; i++) {
+      const before = pair.server.sent.length;
+      pair.client.inject(Buffer.concat([Uint8Array.of(0x40), pair.server.core.localId, bytesOf(40, i)]));
+      pair.run(6);
+      if (pair.server.sent.length > before) answered.push(i);
+      // The closing side forgets after a while; this many come before.
+      if (pair.server.endpoint.counters.connectionsOpen === 0) break;
+    }
+    expect(answered.slice(0, 4)).toEqual([1, 2, 4, 8]);
+    const closes = pair.server.frames(FrameType.CLOSE);
+    expect(new Set(closes.map(({ code }) => code))).toEqual(new Set([3]));
+  });
+
+  test('that is lost is repeated when the peer goes on', () => {
+    const pair = new Pair().connected();
+    pair.server.filter = (data, index) =>
+      index === pair.server.sent.length - 1 && isFirst() ? [] : [{ data }];
+    let lost = false;
+    const isFirst = (): boolean => {
+      const was = lost;
+      lost = true;
+      return !was;
+    };
+    pair.server.close('application', 3, 'gone');
+    const stream = pair.client.open();
+    pair.client.send(stream, 'are you there?');
+    pair.until(() => pair.client.closed !== null, 100);
+    expect(pair.client.closed).toMatchObject({ by: 'peer', code: 3 });
+  });
+
+  test('makes the side that was told silent, whatever comes [CON-10]', () => {
+    const pair = new Pair().connected().echo();
+    pair.client.close();
+    pair.until(() => pair.server.closed !== null);
+    const { length } = pair.server.sent;
+    for (const { data } of pair.client.sent) pair.client.inject(data);
+    pair.run(3_000);
+    expect(pair.server.sent).toHaveLength(length);
+    pair.toTheEnd();
+  });
+
+  test('of both sides at once ends well on both [CON-9]', () => {
+    const pair = new Pair({ link: { delayMs: 20 } }).connected();
+    pair.client.close('application', 1, 'client');
+    pair.server.close('application', 2, 'server');
+    pair.run(3_000);
+    expect(pair.client.closed).toMatchObject({ by: 'local', code: 1 });
+    expect(pair.server.closed).toMatchObject({ by: 'local', code: 2 });
+    pair.toTheEnd();
+    expect(pair.client.frames(FrameType.CLOSE).length).toBeLessThanOrEqual(4);
+    expect(pair.world.run({ forMs: 60_000 })).toBe('quiet');
+  });
+
+  test('a second time changes nothing', () => {
+    const pair = new Pair().connected();
+    pair.client.close('application', 1, 'first');
+    pair.client.close('application', 2, 'second');
+    pair.client.finish(3, 'third');
+    pair.until(() => pair.server.closed !== null);
+    expect(pair.server.closed?.code).toBe(1);
+    expect(pair.client.events.filter(({ type }) => type === 'closed')).toHaveLength(1);
+  });
+});
+
+describe('a graceful close', () => {
+  test('delivers everything that was sent before it, over a path that loses a fifth, and then closes [CON-11]', () => {
+    eachSeed(1, 12, (seed) => {
+      const pair = new Pair({
+        seed,
+        link: { delayMs: 15, loss: 0.2, reorder: 0.1, duplicate: 0.05 },
+      }).connected();
+      const stream = pair.client.open();
+      const other = pair.client.open({ ordered: false });
+      const sent = Array.from({ length: 60 }, (_, i) => `${i} ${'x'.repeat((i * 53) % 3_000)}`);
+      for (const text of sent) pair.client.send(stream, text);
+      pair.client.send(other, bytesOf(100_000, seed));
+      pair.client.finish(9, 'all said', 60_000);
+      expect(pair.client.core.isOpen).toBe(false);
+      pair.until(() => pair.client.closed !== null, 60_000);
+      expect(pair.server.texts(stream.id)).toEqual(sent);
+      expect(pair.server.messages.get(other.id)?.[0]).toEqual(bytesOf(100_000, seed));
+      expect(pair.client.closed).toMatchObject({ by: 'local', code: 9 });
+      pair.toTheEnd();
+      // A CLOSE that was lost each time may look like silence.
+      if (pair.server.closed?.by === 'peer')
+        expect(pair.server.closed).toMatchObject({ code: 9, reason: 'all said' });
+    });
+  });
+
+  test('with nothing to wait for closes at once', () => {
+    const pair = new Pair().connected().run(1_000);
+    const start = pair.now;
+    pair.client.finish(0, '');
+    pair.until(() => pair.server.closed !== null);
+    expect(pair.now - start).toBe(5_000);
+  });
+
+  test('waits no longer than its deadline for a peer that does not acknowledge', () => {
+    const pair = new Pair().connected();
+    const stream = pair.client.open();
+    pair.client.send(stream, 'nobody hears this');
+    pair.world.network.cut('server');
+    const start = pair.now;
+    pair.client.finish(4, 'impatient', 700);
+    pair.until(() => pair.client.closed !== null);
+    expect(pair.now - start).toBeGreaterThanOrEqual(700_000);
+    expect(pair.now - start).toBeLessThanOrEqual(701_000);
+    expect(pair.client.closed).toMatchObject({ by: 'local', code: 4 });
+  });
+
+  test('waits for the end of a stream, and for a reset, to be known', () => {
+    const pair = new Pair().connected();
+    const ended = pair.client.open();
+    pair.client.send(ended, 'last words');
+    ended.finish();
+    const reset = pair.client.open();
+    pair.client.send(reset, 'forget it');
+    pair.until(() => pair.server.streams.length === 2);
+    reset.reset(5);
+    pair.client.finish(0, '');
+    pair.until(() => pair.server.closed !== null);
+    const told = pair.server.events.filter(({ type }) => type === 'reset' || type === 'streamClosed');
+    expect(told.some(({ type }) => type === 'reset')).toBe(true);
+    expect(pair.server.streams[0].receiver.ended).toBe(true);
+  });
+
+  test('of both sides at once delivers what both sent', () => {
+    const pair = new Pair({ seed: 3, link: { delayMs: 20, loss: 0.1 } }).connected();
+    const there = pair.client.open();
+    const back = pair.server.open();
+    for (let i = 0; i < 50; i++) {
+      pair.client.send(there, `${i}`);
+      pair.server.send(back, `${i}`);
+    }
+    pair.client.finish(1, '');
+    pair.server.finish(2, '');
+    pair.until(() => pair.client.closed !== null && pair.server.closed !== null);
+    const closedFirst = pair.client.closed?.by === 'local' ? pair.client : pair.server;
+    const other = closedFirst === pair.client ? pair.server : pair.client;
+    const numbers = Array.from({ length: 50 }, (_, i) => `${i}`);
+    expect(other.texts(closedFirst === pair.client ? there.id : back.id)).toEqual(numbers);
+  });
+});
+
+describe('closing', () => {
+  const reason: CloseReason = { by: 'local', scope: 'application', code: 0, reason: '', timeout: 'none' };
+
+  test('a timeout is forgotten at once, without a CLOSE [CON-6] [CON-8]', () => {
+    const closing = new Closing();
+    expect(closing.close({ ...reason, by: 'timeout', timeout: 'idle' }, 5 * SECOND, SECOND)).toBe(true);
+    expect(closing).toMatchObject({ isOpen: false, closeDue: false, deadline: 5 * SECOND });
+    closing.onDatagram();
+    expect(closing.closeDue).toBe(false);
+  });
+
+  test('a side that was told never answers [CON-10]', () => {
+    const closing = new Closing();
+    expect(closing.drain({ ...reason, by: 'peer' }, 0, SECOND)).toBe(true);
+    for (let i = 0; i < 10; i++) closing.onDatagram();
+    expect(closing).toMatchObject({ closeDue: false, deadline: 3 * SECOND });
+    expect(closing.close(reason, 0, SECOND)).toBe(false);
+  });
+});
