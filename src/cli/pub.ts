@@ -31,7 +31,7 @@ async function publish(topic: string, message: string | undefined, options: PubO
   const client = await BrokerClient.connect(findServerUrl(options.url));
   try {
     if (message !== undefined) client.publish(topic, message);
-    else await publishInput(client, topic, options.lines);
+    else await publishInput(client, topic, options.lines === true);
     await client.flush();
   } catch (error) {
     client.destroy();

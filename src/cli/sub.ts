@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { JspError } from '../base/errors.ts';
 import { BrokerClient } from '../client/broker-client.ts';
 import type { Message } from '../client/message.ts';
 import { CommandError } from './command-error.ts';
@@ -40,12 +41,16 @@ async function subscribe(filter: string, options: SubOptions): Promise<void> {
     const printer = new Printer(options);
     await client.subscribe(filter, (message) => printer.print(message));
     note(coloursOf(process.stderr).dim('subscribed'));
-    const error = await Promise.race([printer.done, client.closed]);
+    const error = await Promise.race([printer.done, closedEarly(client)]);
     if (error !== null) throw error;
     await printer.finish();
   } finally {
     await client.close();
   }
+}
+
+async function closedEarly(client: BrokerClient): Promise<Error> {
+  return (await client.closed) ?? new JspError('ERR_JSP_CLOSED', 'the broker has closed the connection');
 }
 
 /** Prints messages until there were enough of them, a signal says so, or nobody reads them any more. */
