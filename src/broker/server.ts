@@ -1,4 +1,5 @@
 import { BrokerCode, brokerCodeName } from '../pubsub/broker-code.ts';
+import { COMMAND_BYTES_MAX } from '../pubsub/command.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
 import { type Listener, type ListenOptions, listen } from '../transport/listen.ts';
 import type { BrokerLimits } from './core.ts';
@@ -38,7 +39,12 @@ export class Broker {
    * @throws {JspError} as `listen` of the transport does
    */
   static async listen(options: BrokerOptions): Promise<Broker> {
-    const listener = await listen({ streamsMax: STREAMS_MAX, ...options, host: options.host ?? '127.0.0.1' }); // [BRK-36]
+    const listener = await listen({
+      streamsMax: STREAMS_MAX,
+      messageBytesMax: COMMAND_BYTES_MAX,
+      ...options,
+      host: options.host ?? '127.0.0.1', // [BRK-36]
+    });
     return new Broker(listener, options);
   }
 

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events';
 import { performance } from 'node:perf_hooks';
-import { Command } from '../pubsub/command.ts';
+import { COMMAND_BYTES_MAX, Command } from '../pubsub/command.ts';
 import { encodePlain } from '../pubsub/command-writer.ts';
 import type { MessageConnection, StreamPriority } from '../pubsub/message-stream.ts';
 import { assertFilter } from '../pubsub/topic.ts';
@@ -74,7 +74,11 @@ export class BrokerClient extends EventEmitter<BrokerClientEvents> {
   ): Promise<BrokerClient> {
     if (typeof target !== 'string') return new BrokerClient(target, options);
     const { publishPriority: _, ...transport } = options;
-    const connection = await connect(target, { connectionWindowBytes: WINDOW_BYTES, ...transport });
+    const connection = await connect(target, {
+      messageBytesMax: COMMAND_BYTES_MAX,
+      connectionWindowBytes: WINDOW_BYTES,
+      ...transport,
+    });
     return new BrokerClient(connection, options);
   }
 
@@ -192,5 +196,5 @@ export class BrokerClient extends EventEmitter<BrokerClientEvents> {
   }
 }
 
-/** Room for the windows of many subscriptions that are not read, so that they leave the answers to requests their own. */
+/** Room for the windows of many subscriptions that are not read, so that they leave the answers to requests their own. [BRK-22] */
 const WINDOW_BYTES = 1024 * 1024 * 1024;

@@ -4,6 +4,8 @@
  *     command u8, flags u8, topic length u16, id u32, topic bytes, body
  */
 
+import { TOPIC_BYTES_MAX } from './topic.ts';
+
 /** Label of every stream that carries commands. [BRK-1] */
 export const STREAM_LABEL = 'jsp-broker/1';
 
@@ -49,5 +51,7 @@ export const Overflow = { BLOCK: 0, DROP_OLDEST: 1, DROP_NEWEST: 2, LATEST: 3 } 
 export type Overflow = (typeof Overflow)[keyof typeof Overflow];
 
 export const HEADER_BYTES = 8;
+/** Default for the largest message that broker and client take: 16 MiB of payload behind header and topic. */
+export const COMMAND_BYTES_MAX = 16 * 1024 * 1024 + HEADER_BYTES + TOPIC_BYTES_MAX;
 export const PING_BYTES_MAX = 1_024;
 export const REASON_BYTES_MAX = 512;
