@@ -136,7 +136,7 @@ function packApplication(
   const ledger = recovery.ledger(PacketSpace.APPLICATION);
   if (!builder.beginPacket(PacketType.ONE_RTT, connection, state.nextNumber, ledger.largestAcked)) return;
   ledger.begin(state.nextNumber, now);
-  packAck(connection, builder, state, now);
+  let isEliciting = packAck(connection, builder, state, now);
   const afterAck = builder.at;
   if (mayFrames) {
     packControlFrames(connection, builder, now);
@@ -150,7 +150,7 @@ function packApplication(
     );
     if (builder.limit - builder.at < FULL_PACKET_SLACK) connection.fillsPackets = true;
   }
-  let isEliciting = builder.at > afterAck;
+  if (builder.at > afterAck) isEliciting = true;
   if (isProbe && !isEliciting) {
     builder.at = writePing(builder.out, builder.at);
     isEliciting = true;
@@ -173,21 +173,30 @@ function mayFill(connection: Connection, now: Micros): boolean {
   return false;
 }
 
-/** Writes an ACK of all that was received, and ahead of it what was dropped [STR-21], when there is news. */
-function packAck(connection: Connection, builder: PacketBuilder, state: NumberSpace, now: Micros): void {
+/**
+ * Writes an ACK of all that was received, and ahead of it what was dropped [STR-18], when there is news. True when that makes the packet
+ * one to be acknowledged, too.
+ */
+function packAck(connection: Connection, builder: PacketBuilder, state: NumberSpace, now: Micros): boolean {
   const { acks, space } = state;
-  if (acks.pending === 0 && !acks.ackDue(now)) return;
-  if (acks.ranges.size === 0) return acks.onAckSent(now);
-  const ledger = connection.recovery.ledger(space);
-  if (space === PacketSpace.APPLICATION) {
-    builder.at = connection.streams.writeDropped(builder.out, builder.at, builder.limit, ledger);
+  if (acks.pending === 0 && !acks.ackDue(now)) return false;
+  if (acks.ranges.size === 0) {
+    acks.onAckSent(now);
+    return false;
   }
+  const ledger = connection.recovery.ledger(space);
+  const start = builder.at;
+  if (space === PacketSpace.APPLICATION) {
+    builder.at = connection.streams.writeDropped(builder.out, start, builder.limit, ledger);
+  }
+  const isEliciting = builder.at > start;
   const at = writeAck(builder.out, builder.at, acks.ranges, acks.ackDelay(now), builder.limit - builder.at);
-  if (at === builder.at) return;
+  if (at === builder.at) return isEliciting;
   builder.at = at;
   ledger.add(FrameType.ACK, 0, acks.ranges.largest, 0, 0);
   acks.onAckSent(now);
   connection.counters.acksSent++;
+  return isEliciting;
 }
 
 function packControlFrames(connection: Connection, builder: PacketBuilder, now: Micros): void {

@@ -146,9 +146,10 @@ export class Recovery {
     return false;
   }
 
-  /** When the pacer lets the next full packet out; NEVER while the window is full, for then an event must come first. */
+  /** When the pacer lets the next full packet out; NEVER while window or ledger is full, for then an event must come first. */
   nextSend(now: Micros): Micros {
     if (this.congestion.window - this.bytesInFlight < this.mtu) return NEVER;
+    if (this.ledgers[PacketSpace.APPLICATION]?.isFull(now)) return NEVER;
     return this.pacer.nextSend(now);
   }
 
