@@ -9,34 +9,34 @@ const RANGES_MAX = 256;
 /** Messages of one space that the receiver gave up and has to report, until the report is acknowledged. [STR-18] */
 export class DroppedReport {
   private readonly space: Space;
-  private readonly ranges = new RangeSet();
+  private ranges: RangeSet | null = null;
 
   constructor(space: Space) {
     this.space = space;
   }
 
   get due(): boolean {
-    return this.ranges.size > 0;
+    return this.ranges !== null;
   }
 
   add(first: number, count: number): void {
+    if (this.ranges === null) this.ranges = new RangeSet();
     this.ranges.add(first, first + count);
     if (this.ranges.size > RANGES_MAX) this.ranges.shiftRange();
   }
 
-  clear(): void {
-    this.ranges.clear();
-  }
-
   write(out: Uint8Array, start: number, limit: number, stream: number, sent: SentFrames): number {
     let at = start;
-    while (this.ranges.size > 0 && limit - at >= CONTROL_FRAME_BYTES_MAX) {
-      const first = this.ranges.start(0);
-      const count = this.ranges.end(0) - first;
+    const { ranges } = this;
+    if (ranges === null) return at;
+    while (ranges.size > 0 && limit - at >= CONTROL_FRAME_BYTES_MAX) {
+      const first = ranges.start(0);
+      const count = ranges.end(0) - first;
       at = writeDropped(out, at, stream, this.space, first, count);
       sent.add(FrameType.DROPPED, stream, first, count, this.space);
-      this.ranges.shiftRange();
+      ranges.shiftRange();
     }
+    if (ranges.size === 0) this.ranges = null;
     return at;
   }
 }

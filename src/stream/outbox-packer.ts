@@ -56,8 +56,7 @@ export class OutboxPacker extends OutboxFrames {
   writeNew(out: Uint8Array, start: number, limit: number, now: Micros, sent: SentFrames): number {
     let at = start;
     for (;;) {
-      if (this.cutAt > 0 && this.deadlineOf(this.index(this.flight - 1)) <= now) this.expireCut();
-      if (this.cutAt === 0) this.expireHead(now);
+      this.expireNext(now);
       const before = at;
       if (this.cutAt > 0) {
         at = this.writeRest(out, at, limit, now, sent);
@@ -191,20 +190,21 @@ export class OutboxPacker extends OutboxFrames {
     if (this.cutAt === 0 && this.space === Space.BEST_EFFORT) this.releaseBytes(i);
   }
 
-  /** Messages at the front of the queue whose deadline has come are not sent. [STR-16] */
-  private expireHead(now: Micros): void {
+  /** What would be sent next is not sent if its deadline has come. [STR-16] */
+  private expireNext(now: Micros): void {
+    if (this.cutAt > 0) {
+      const r = this.flight - 1;
+      if (this.deadlineOf(this.index(r)) > now) return;
+      this.expireSent(r, this.index(r));
+    }
     this.absorbVoids();
     while (this.queued > 0) {
       const i = this.index(this.flight);
-      if (this.deadlineOf(i) > now) return;
+      if (this.deadlineOf(i) > now) break;
       this.discard(i, Outcome.EXPIRED);
       this.absorbVoids();
     }
-  }
-
-  private expireCut(): void {
-    const r = this.flight - 1;
-    this.expireSent(r, this.index(r));
+    this.dropSettled();
   }
 
   // ---- credit ----

@@ -63,7 +63,7 @@ export class SendStream {
   highWaterBytes: number;
   /** When the queue falls to this after FULL, {@link takeDrained} says so. */
   lowWaterBytes: number;
-  /** Above this {@link send} refuses. */
+  /** Beyond this {@link send} refuses, unless nothing else is queued. */
   queueBytesMax: number;
   /** The peer asked us to stop; its code is in `stopCode`. */
   stopped = false;
@@ -86,9 +86,9 @@ export class SendStream {
     this.opening = options.opening;
     this.openState = options.opening === null ? Told.ACKED : Told.WANTED;
     this.credit = new FlowCredit(options.initialMaxStreamData);
-    this.highWaterBytes = options.highWaterBytes ?? 262_144;
+    this.queueBytesMax = options.queueBytesMax ?? QUEUE_BYTES_MAX;
+    this.highWaterBytes = Math.min(options.highWaterBytes ?? HIGH_WATER_BYTES, this.queueBytesMax);
     this.lowWaterBytes = options.lowWaterBytes ?? this.highWaterBytes >>> 2;
-    this.queueBytesMax = options.queueBytesMax ?? 67_108_864;
     const spanMax = Math.max(1, Math.floor(options.initialMaxStreamData / MESSAGE_COST));
     this.reliable = new OutboxPacker(Space.RELIABLE, context, this.id, this.credit, spanMax);
   }
@@ -408,6 +408,9 @@ export class SendStream {
     throw new JspError('ERR_JSP_STREAM_CLOSED', `stream ${this.id} is closed for sending`);
   }
 }
+
+const HIGH_WATER_BYTES = 262_144;
+const QUEUE_BYTES_MAX = 67_108_864;
 
 /** How far the peer has been told of something. */
 const Told = { NOT_WANTED: 0, WANTED: 1, SENT: 2, ACKED: 3 } as const;

@@ -1,3 +1,4 @@
+const NO_WORDS = new Int32Array(0);
 const FIRST_WORDS = 2;
 /** A map that is larger than this is given back when no bit is set. */
 const KEPT_WORDS = 64;
@@ -11,7 +12,7 @@ export class SequenceWindow {
   floor = 0;
   /** One above the highest sequence seen. */
   top = 0;
-  private words = new Int32Array(0);
+  private words = NO_WORDS;
   /** Number of words - 1. */
   private mask = -1;
 
@@ -94,7 +95,7 @@ export class SequenceWindow {
 
   private relax(): void {
     if (this.top !== this.floor || this.words.length <= KEPT_WORDS) return;
-    this.words = new Int32Array(0);
+    this.words = NO_WORDS;
     this.mask = -1;
   }
 

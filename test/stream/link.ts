@@ -1,6 +1,7 @@
 import { BestEffortBudget } from '../../src/stream/best-effort-budget.ts';
 import { FlowCredit } from '../../src/stream/flow-credit.ts';
 import { FlowWindow } from '../../src/stream/flow-window.ts';
+import type { Outcome } from '../../src/stream/outcome.ts';
 import { ReceiveContext } from '../../src/stream/receive-context.ts';
 import { ReceiveStream } from '../../src/stream/receive-stream.ts';
 import { SendContext } from '../../src/stream/send-context.ts';
@@ -8,7 +9,7 @@ import { SendStream } from '../../src/stream/send-stream.ts';
 import type { SentFrames } from '../../src/stream/sent-frames.ts';
 import { SlabPool } from '../../src/stream/slab.ts';
 import { FrameReader } from '../../src/wire/frame-reader.ts';
-import { FrameType } from '../../src/wire/frame-type.ts';
+import { FrameType, MessageFlag, type Space } from '../../src/wire/frame-type.ts';
 
 /** The frames of one packet, as a sent ledger would keep them. */
 export class Ledger implements SentFrames {
@@ -79,6 +80,60 @@ export class Link {
     return end === 0 ? null : { bytes: this.scratch.slice(0, end), ledger };
   }
 
+  /** Packs until the sender has nothing more to send. */
+  packAll(now: number): Packet[] {
+    const packets: Packet[] = [];
+    for (let packet = this.pack(now); packet !== null; packet = this.pack(now)) packets.push(packet);
+    return packets;
+  }
+
+  /** Packs, delivers and acknowledges everything, without loss. */
+  exchange(now: number): void {
+    for (const packet of this.packAll(now)) {
+      const error = this.deliver(packet, now);
+      if (error !== 0) throw new Error(`close code ${error}`);
+      this.acked(packet);
+    }
+  }
+
+  /** Takes all messages that can be read. */
+  readAll(now: number): Uint8Array[] {
+    const messages: Uint8Array[] = [];
+    for (let data = this.receive.read(now); data !== null; data = this.receive.read(now)) messages.push(data);
+    return messages;
+  }
+
+  /** What the receiver has to tell: control frames, and DROPPED. */
+  reply(): Packet | null {
+    const ledger = new Ledger();
+    let end = this.receive.writeDropped(this.scratch, 0, 1_200, ledger);
+    end = this.receive.writeControl(this.scratch, end, 1_200, ledger);
+    return end === 0 ? null : { bytes: this.scratch.slice(0, end), ledger };
+  }
+
+  /** Hands a reply of the receiver to the sender. Returns 0 or a close code. */
+  deliverReply(packet: Packet): number {
+    const frame = this.reader;
+    frame.reset(packet.bytes, 0, packet.bytes.length);
+    while (frame.next()) {
+      if (frame.type === FrameType.MAX_STREAM_DATA) this.send.onMaxStreamData(frame.limit);
+      else if (frame.type === FrameType.STOP_SENDING) this.send.onStopSending(frame.code);
+      else if (frame.type === FrameType.DROPPED) {
+        const error = this.send.onDropped(frame.space as Space, frame.sequence, frame.count);
+        if (error !== 0) return error;
+      }
+    }
+    return frame.error;
+  }
+
+  /** Outcomes that were not taken yet, as [tracking id, outcome]. */
+  outcomes(): [number, Outcome][] {
+    const { outcomes } = this.sendContext;
+    const taken: [number, Outcome][] = [];
+    while (outcomes.next()) taken.push([outcomes.id, outcomes.outcome]);
+    return taken;
+  }
+
   /** Hands a packet to the receiver. Returns 0 or a close code. */
   deliver(packet: Packet, now: number): number {
     const frame = this.reader;
@@ -120,4 +175,56 @@ export class Link {
         throw new Error(`unexpected frame ${type}`);
     }
   }
+}
+
+/** The frames of a packet in words, such as `MESSAGES 0+18` or `MESSAGE 3 [0,400) of 5000`. */
+export function framesOf(bytes: Uint8Array): string[] {
+  const frame = new FrameReader();
+  const words: string[] = [];
+  frame.reset(bytes, 0, bytes.length);
+  while (frame.next()) words.push(frameInWords(frame));
+  if (frame.error !== 0) throw new Error(`close code ${frame.error}`);
+  return words;
+}
+
+function frameInWords(frame: FrameReader): string {
+  const { type, sequence, count } = frame;
+  if (type >= FrameType.MESSAGE && type < FrameType.MESSAGES) {
+    const kind = (frame.flags & MessageFlag.BEST_EFFORT) === 0 ? 'MESSAGE' : 'MESSAGE_BEST_EFFORT';
+    const end = frame.offset + frame.dataLength;
+    const part =
+      (frame.flags & MessageFlag.FRAGMENT) === 0 ? '' : ` [${frame.offset},${end}) of ${frame.total}`;
+    return `${kind} ${sequence}${part}${frame.remaining < 0 ? '' : ` for ${frame.remaining}`}`;
+  }
+  switch (type) {
+    case FrameType.MESSAGES:
+      return `MESSAGES ${sequence}+${count}`;
+    case FrameType.MESSAGES_BEST_EFFORT:
+      return `MESSAGES_BEST_EFFORT ${sequence}+${count}`;
+    case FrameType.ABANDON:
+      return `ABANDON ${sequence}+${count}`;
+    case FrameType.DROPPED:
+      return `DROPPED ${frame.space} ${sequence}+${count}`;
+    case FrameType.STREAM_OPEN:
+      return 'OPEN';
+    case FrameType.STREAM_FIN:
+      return `FIN ${frame.end}`;
+    case FrameType.STREAM_RESET:
+      return `RESET ${frame.code} ${frame.end}`;
+    case FrameType.STOP_SENDING:
+      return `STOP ${frame.code}`;
+    case FrameType.MAX_STREAM_DATA:
+      return `MAX ${frame.limit}`;
+    case FrameType.STREAM_DATA_BLOCKED:
+      return `BLOCKED ${frame.limit}`;
+    default:
+      throw new Error(`unexpected frame ${type}`);
+  }
+}
+
+/** `length` bytes that tell messages apart. */
+export function bytesOf(length: number, seed = 1): Uint8Array {
+  const bytes = new Uint8Array(length);
+  for (let i = 0; i < length; i++) bytes[i] = seed * 37 + i * 7 + (i >> 8);
+  return bytes;
 }

@@ -136,7 +136,7 @@ export class World {
     const endsAt = this.random.between(1, Math.max(1, left));
     let ended = false;
     for (let steps = 0; !this.finished; steps++) {
-      if (steps > 60_000) this.fail('the streams did not finish');
+      if (steps > 100_000) this.fail('the streams did not finish');
       this.now += STEP;
       while (left > 0 && this.random.chance(0.5)) {
         if (!ended || scenario.ending === 'close') this.sendOne();
