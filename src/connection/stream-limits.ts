@@ -22,6 +22,7 @@ export class StreamLimits {
   private acceptedClosed = 0;
   private announced: number;
   private announcementLost = false;
+  private isPeerBlocked = false;
 
   /** @param streamsMax - streams that the peer may have open at once */
   constructor(isClient: boolean, streamsMax: number) {
@@ -70,6 +71,11 @@ export class StreamLimits {
     return true;
   }
 
+  /** STREAMS_BLOCKED: the peer wants to open more streams than this. */
+  onBlocked(limit: number): void {
+    if (limit === this.announced) this.isPeerBlocked = true;
+  }
+
   /** True when {@link write} has something to write. */
   get due(): boolean {
     return this.isAnnouncementDue || this.isBlocked;
@@ -80,6 +86,7 @@ export class StreamLimits {
     let at = start;
     if (this.isAnnouncementDue && limit - at >= CONTROL_FRAME_BYTES_MAX) {
       this.announcementLost = false;
+      this.isPeerBlocked = false;
       this.announced = this.acceptedClosed + this.streamsMax;
       at = writeMaxStreams(out, at, this.announced);
       sent.add(FrameType.MAX_STREAMS, 0, this.announced, 0, 0);
@@ -102,7 +109,8 @@ export class StreamLimits {
   private get isAnnouncementDue(): boolean {
     if (this.announcementLost) return true;
     const fresh = this.acceptedClosed + this.streamsMax - this.announced;
-    return fresh > 0 && fresh * 4 >= this.streamsMax;
+    // [STR-4] as windows do: by a quarter, or by anything when the peer waits for it
+    return fresh > 0 && (this.isPeerBlocked || fresh * 4 >= this.streamsMax);
   }
 
   private get isBlocked(): boolean {

@@ -156,6 +156,7 @@ export class StreamTable implements StreamOwner {
         this.receiveContext.window.onBlocked(frame.limit);
         return 0;
       case FrameType.STREAMS_BLOCKED:
+        this.limits.onBlocked(frame.limit);
         return 0;
       case FrameType.STREAM_OPEN:
         return this.onOpen(frame);

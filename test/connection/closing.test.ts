@@ -184,11 +184,11 @@ describe('a graceful close', () => {
     const pair = new Pair().connected();
     const ended = pair.client.open();
     pair.client.send(ended, 'last words');
-    ended.finish();
+    pair.client.end(ended);
     const reset = pair.client.open();
     pair.client.send(reset, 'forget it');
     pair.until(() => pair.server.streams.length === 2);
-    reset.reset(5);
+    pair.client.reset(reset, 5);
     pair.client.finish(0, '');
     pair.until(() => pair.server.closed !== null);
     const told = pair.server.events.filter(({ type }) => type === 'reset' || type === 'streamClosed');

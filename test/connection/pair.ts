@@ -228,6 +228,17 @@ export class Side {
     return result;
   }
 
+  /** Ends a stream behind what was sent. */
+  end(stream: ConnectionStream): void {
+    stream.finish();
+    this.node.wake();
+  }
+
+  reset(stream: ConnectionStream, code: number): void {
+    stream.reset(code);
+    this.node.wake();
+  }
+
   /** What was read of a stream, as text. */
   texts(stream: number): string[] {
     return (this.messages.get(stream) ?? []).map((data) => Buffer.from(data).toString());

@@ -62,9 +62,9 @@ export class Rogue {
     this.port.send(packet, this.victim.name, PORT);
   }
 
-  /** Leaves a packet number out. */
-  skip(): void {
-    this.number++;
+  /** Leaves packet numbers out. */
+  skip(count = 1): void {
+    this.number += count;
   }
 
   /** Frames of a type that the victim sent since. */
