@@ -190,7 +190,8 @@ function packAck(connection: Connection, builder: PacketBuilder, state: NumberSp
     builder.at = connection.streams.writeDropped(builder.out, start, builder.limit, ledger);
   }
   const isEliciting = builder.at > start;
-  const at = writeAck(builder.out, builder.at, acks.ranges, acks.ackDelay(now), builder.limit - builder.at);
+  const room = builder.limit - builder.at - PING_BYTES; // the packet may be a probe
+  const at = writeAck(builder.out, builder.at, acks.ranges, acks.ackDelay(now), room);
   if (at === builder.at) return isEliciting;
   builder.at = at;
   ledger.add(FrameType.ACK, 0, acks.ranges.largest, 0, 0);
@@ -303,6 +304,7 @@ function reasonBytes(reason: string, room: number): Uint8Array {
 const ENCODER = new TextEncoder();
 const EMPTY = new Uint8Array(0);
 const PACKET_TYPES = [PacketType.INITIAL, PacketType.HANDSHAKE, PacketType.ONE_RTT] as const;
+const PING_BYTES = 1;
 /** Below this a datagram holds no useful packet. */
 const DATAGRAM_BYTES_MIN = 64;
 /** A packet with less room left than this is full. */

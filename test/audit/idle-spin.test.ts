@@ -16,22 +16,22 @@ function countTimeouts(endpoint: Endpoint): () => number {
 }
 
 test('a sender whose ledger is full sleeps [REC-12]', () => {
-    const pair = new Pair().connected();
-    const rogue = new Rogue(pair);
-    const { core } = pair.server;
-    const ledger = core.recovery.ledger(PacketSpace.APPLICATION);
-    const state = core.spaces[PacketSpace.APPLICATION];
-    if (state === null) throw new Error('no space');
-    ledger.begin(state.nextNumber++, pair.now);
-    ledger.commit(50, true, true);
-    for (const from = state.nextNumber; state.nextNumber < from + 66_000; state.nextNumber++) {
-      ledger.begin(state.nextNumber, pair.now);
-      ledger.commit(40, false, false);
-    }
-    rogue.skip();
-    const timeouts = countTimeouts(pair.server.endpoint);
-    const stream = pair.server.open();
-    pair.server.send(stream, 'it has to wait');
-    pair.run(900);
-    expect(timeouts()).toBeLessThan(20);
+  const pair = new Pair().connected();
+  const rogue = new Rogue(pair);
+  const { core } = pair.server;
+  const ledger = core.recovery.ledger(PacketSpace.APPLICATION);
+  const state = core.spaces[PacketSpace.APPLICATION];
+  if (state === null) throw new Error('no space');
+  ledger.begin(state.nextNumber++, pair.now);
+  ledger.commit(50, true, true);
+  for (const from = state.nextNumber; state.nextNumber < from + 66_000; state.nextNumber++) {
+    ledger.begin(state.nextNumber, pair.now);
+    ledger.commit(40, false, false);
+  }
+  rogue.skip();
+  const timeouts = countTimeouts(pair.server.endpoint);
+  const stream = pair.server.open();
+  pair.server.send(stream, 'it has to wait');
+  pair.run(900);
+  expect(timeouts()).toBeLessThan(20);
 });
