@@ -7,6 +7,7 @@ import { workloads as rawPingPong } from './bench/rungs/ping-pong.ts';
 import { workloads as stack } from './bench/stack.ts';
 import { formatTable } from './bench/table.ts';
 import type { Workload } from './bench/workload.ts';
+import { formatMtuTable, type MtuResult, mtuResult } from './mtu-report.ts';
 import { positiveNumber, wholeNumber, wholeNumbers } from './numbers.ts';
 import { note } from './terminal.ts';
 
@@ -26,24 +27,20 @@ export function addBenchCommand(program: Command): void {
     .description(
       'measure what this machine does over loopback, sender and receiver in processes of their own',
     )
+    .helpCommand(false)
     .addHelpText('after', HELP);
   measuring(bench, 'transport', 'messages one way over one connection')
     .option('--size <bytes>', 'of a message', wholeNumber(1, MESSAGE_BYTES_MAX), 1_400)
     .option('--mtu <bytes>', 'of a datagram; without it the library chooses', MTU, 0)
-    .action((options: BenchOptions) => report(options, [{ workload: STREAMING, ...options }]));
+    .action((options: BenchOptions) => reportAll([{ workload: STREAMING, ...options }], options.json));
   measuring(bench, 'latency', 'round trips of one message at a time, beside those of a bare datagram')
     .option('--size <bytes>', 'of a message', wholeNumber(1, 65_507), 64)
     .option('--mtu <bytes>', 'of a datagram; without it the library chooses', MTU, 0)
-    .action((options: BenchOptions) => report(options, latencyRuns(options)));
+    .action((options: BenchOptions) => reportAll(latencyRuns(options), options.json));
   measuring(bench, 'mtu', 'messages one way in packets of each of several sizes')
     .option('--size <bytes>', 'of a message', wholeNumber(1, MESSAGE_BYTES_MAX), 8_192)
     .option('--mtus <bytes,...>', 'sizes of datagrams', wholeNumbers(512, 65_507), MTUS)
-    .action((options: BenchOptions) =>
-      report(
-        options,
-        options.mtus.map((mtu) => ({ workload: STREAMING, ...options, mtu })),
-      ),
-    );
+    .action(reportMtus);
   measuring(
     bench,
     'ladder',
@@ -51,7 +48,7 @@ export function addBenchCommand(program: Command): void {
   )
     .option('--size <bytes>', 'of a message; 0: as many as fill a datagram', wholeNumber(0, 65_507), 0)
     .option('--mtu <bytes>', 'of a datagram', MTU, 1_472)
-    .action((options: BenchOptions) => report(options, ladderRuns(options)));
+    .action((options: BenchOptions) => reportAll(ladderRuns(options), options.json));
 }
 
 /** One line of a report: a workload, and how it is run. */
@@ -84,21 +81,35 @@ function ladderRuns(options: BenchOptions): Run[] {
   return [...rungs.map((workload) => ({ workload, ...options })), { workload: STREAMING, ...options, size }];
 }
 
-async function report(options: BenchOptions, runs: readonly Run[]): Promise<void> {
+async function reportAll(runs: readonly Run[], json = false): Promise<void> {
   const results: BenchResult[] = [];
   for (const run of runs) {
     const result = await runWorkload(run.workload, run);
-    if (options.json) process.stdout.write(`${JSON.stringify(result)}\n`);
+    if (json) print(JSON.stringify(result));
     results.push(result);
   }
-  if (!options.json) process.stdout.write(`${formatTable(results)}\n`);
+  if (!json) print(formatTable(results));
+}
+
+async function reportMtus(options: BenchOptions): Promise<void> {
+  const results: MtuResult[] = [];
+  for (const mtu of options.mtus) {
+    const result = mtuResult(await runWorkload(STREAMING, { ...options, mtu }));
+    if (options.json) print(JSON.stringify(result));
+    results.push(result);
+  }
+  if (!options.json) print(formatMtuTable(results));
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n`);
 }
 
 const MTU = wholeNumber(512, 65_507);
 const MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
 const MTUS = [512, 1_100, 1_200, 1_400, 1_472, 8_972, 16_384];
 const STACK_OVERHEAD_BYTES = 40;
-const STREAMING = stack[0];
+const STREAMING = stack.find(({ name }) => name === 'stack') as Workload;
 const PING_PONG = stack.filter(({ name }) => name.endsWith('ping-pong'));
 
 const HELP = `
