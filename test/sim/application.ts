@@ -62,6 +62,7 @@ export class Application implements PeerApplication {
 
   onConnected(): void {
     this.connectedAt = this.now;
+    this.shared.delays[this.side].connectedAt = this.now;
     for (const shared of this.shared.all) {
       if (shared.plan.opener === this.side) this.later(shared.plan.openAtMs, () => this.openStream(shared));
     }

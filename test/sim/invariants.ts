@@ -155,8 +155,10 @@ export class Flow {
 
   private checkDeadline(message: SentMessage, now: Micros, arrivals: readonly LabDatagram[]): void {
     if (message.deadline === NEVER) return;
-    // Read at once and in any order, a message comes with the packet that completed it; else that packet came before.
-    const isExact = !this.stream.ordered && this.plan.reader.kind === 'eager';
+    // Read at once and in any order, a message comes with the packet that completed it; else, or when packets waited for their key
+    // until the connection was there, that packet came before.
+    const isExact =
+      !this.stream.ordered && this.plan.reader.kind === 'eager' && now > this.delays.connectedAt;
     const delay = isExact ? longestDelay(arrivals) : this.delays.longest(message.sentAt, message.deadline);
     if (now > message.deadline + delay) {
       this.fail(
@@ -177,6 +179,8 @@ export class Flow {
 
 /** How long the datagrams to one side took. */
 export class DelayLog {
+  /** When that side was connected. */
+  connectedAt: Micros = NEVER;
   private readonly sentAt: Micros[] = [];
   private readonly arrivedAt: Micros[] = [];
 
