@@ -173,7 +173,7 @@ export class Connection implements HeapItem {
     if (!this.isReady) this.touched(this);
   }
 
-  /** Opens a stream; what is sent on it waits until the peer allows another stream. */
+  /** Opens a stream of an established connection; what is sent on it waits until the peer allows another stream. */
   openStream(settings: StreamSettings): ConnectionStream {
     return this.streams.open(settings);
   }
