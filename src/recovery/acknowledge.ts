@@ -50,11 +50,13 @@ export function acknowledge(
     const top = ranges[2 * r + 1] - 1;
     if (top < low) break;
     let number = top;
+    let steps = 0;
     while (number >= low) {
       const i = number & mask;
       const known = state[i];
       if ((known & PacketState.ACKED) !== 0) {
         number -= ackedRun[i] + 1;
+        steps++;
         continue;
       }
       // [FRM-9] The number was skipped.
@@ -64,11 +66,26 @@ export function acknowledge(
       settle(ledger, number, i, known, recoveryStart, out);
       number--;
     }
-    const run = top - Math.max(number + 1, base);
-    ackedRun[top & mask] = Math.min(run, RUN_MAX);
+    const bottom = Math.max(number + 1, base);
+    if (steps > STEPS_MAX) joinRuns(ledger, top, bottom);
+    else ackedRun[top & mask] = Math.min(top - bottom, RUN_MAX);
   }
   if (ranges[1] - 1 > ledger.largestAcked) ledger.largestAcked = ranges[1] - 1;
   return 0;
+}
+
+/**
+ * Every packet of [bottom, top] is acknowledged: makes all the runs that were stepped over reach down to `bottom`, so that no later
+ * range, wherever it begins, has to step over them again.
+ */
+function joinRuns(ledger: SentLedger, top: number, bottom: number): void {
+  const { ackedRun, mask } = ledger;
+  for (let number = top; number > bottom; ) {
+    const i = number & mask;
+    const next = number - ackedRun[i] - 1;
+    ackedRun[i] = Math.min(number - bottom, RUN_MAX);
+    number = next;
+  }
 }
 
 function settle(
@@ -96,3 +113,5 @@ function settle(
 }
 
 const RUN_MAX = 0xffff;
+/** Runs that a range may step over one by one. */
+const STEPS_MAX = 16;
