@@ -1,13 +1,20 @@
-/** `npm start`: sets a fresh clone up and runs a broker, with what to paste in another terminal below its URL. */
+/** `npm start`: sets a fresh clone up and runs `jsp broker`, with what to paste in another terminal below its URL. */
 
 import { setUp } from './set-up.js';
 
 setUp();
-const { BROKER_DEFAULTS, runBroker } = await import('../dist/cli/broker.js');
+const { createProgram } = await import('../dist/cli/program.js');
+const { endWith } = await import('../dist/cli/failure.js');
 
-await runBroker(BROKER_DEFAULTS, () => {
-  console.error('\nIt runs. In another terminal, in this folder:\n');
+createProgram(printNextSteps)
+  .parseAsync(['broker', ...process.argv.slice(2)], { from: 'user' })
+  .catch(endWith);
+
+function printNextSteps() {
+  console.error(
+    '\nPaste these two lines in another terminal, in this folder (Ctrl-C here stops the broker):\n',
+  );
   console.log("npx jsp sub 'demo/#' --count 1 &");
   console.log("sleep 2; npx jsp pub demo/hello 'It works'");
-  console.error('\nCtrl-C stops the broker.\n');
-});
+  console.error();
+}

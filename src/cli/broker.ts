@@ -8,14 +8,15 @@ import { onStopSignal } from './signals.ts';
 import { DEFAULT_STATE_DIRECTORY, StateDirectory } from './state-directory.ts';
 import { note, warn } from './terminal.ts';
 
-export interface BrokerCommandOptions {
+interface BrokerCommandOptions {
   host: string;
   port: number;
   /** The state directory. */
   state: string;
 }
 
-export function addBrokerCommand(program: Command): void {
+/** @param onListening - called when clients can connect, after the URL was printed */
+export function addBrokerCommand(program: Command, onListening: () => void): void {
   program
     .command('broker')
     .description('run a broker: its URL is the first line on stdout, once it can be connected to')
@@ -28,17 +29,11 @@ export function addBrokerCommand(program: Command): void {
     )
     .option('--state <dir>', 'where its identity and its URL are kept', BROKER_DEFAULTS.state)
     .addHelpText('after', HELP)
-    .action(async (options: BrokerCommandOptions) => {
-      await runBroker(options);
-    });
+    .action((options: BrokerCommandOptions) => runBroker(options, onListening));
 }
 
-/**
- * Runs a broker until SIGINT or SIGTERM, then drains it.
- *
- * @param onListening - called when clients can connect, after the URL was printed
- */
-export async function runBroker(options: BrokerCommandOptions, onListening = (): void => {}): Promise<void> {
+/** Runs a broker until SIGINT or SIGTERM, then drains it. */
+async function runBroker(options: BrokerCommandOptions, onListening: () => void): Promise<void> {
   const stopped = new Promise<NodeJS.Signals>((resolve) => onStopSignal(resolve));
   const state = StateDirectory.open(options.state);
   const broker = await listening(options, state);
@@ -71,7 +66,7 @@ async function listening({ host, port }: BrokerCommandOptions, state: StateDirec
   }
 }
 
-export const BROKER_DEFAULTS: BrokerCommandOptions = {
+const BROKER_DEFAULTS: BrokerCommandOptions = {
   host: '127.0.0.1',
   port: DEFAULT_PORT,
   state: DEFAULT_STATE_DIRECTORY,

@@ -8,8 +8,12 @@ import { addPingCommand } from './ping.ts';
 import { addPubCommand } from './pub.ts';
 import { addSubCommand } from './sub.ts';
 
-/** `jsp` with all its commands. Errors of usage come out as exceptions, printed already. */
-export function createProgram(): Command {
+/**
+ * `jsp` with all its commands. Errors of usage come out as exceptions, printed already.
+ *
+ * @param onBrokerListening - called when `jsp broker` has printed its URL
+ */
+export function createProgram(onBrokerListening = (): void => {}): Command {
   const jsp = new Command('jsp')
     .description('JetStreamProto: a broker and its clients over encrypted, reliable UDP')
     .version(packageVersion(), '--version')
@@ -18,7 +22,7 @@ export function createProgram(): Command {
     .configureOutput({
       outputError: (text, write) => write(failureLine(text.replace(/^error: /, ''), 'ERR_JSP_USAGE')),
     });
-  addBrokerCommand(jsp);
+  addBrokerCommand(jsp, onBrokerListening);
   addSubCommand(jsp);
   addPubCommand(jsp);
   addPingCommand(jsp);

@@ -1,0 +1,100 @@
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { emptyFolder, Jsp, jsp, startBroker, startSub } from './jsp.ts';
+
+describe('jsp broker', () => {
+  test('prints its URL as the first line of stdout, when it can be connected to, and leaves it in the state directory', async () => {
+    const { url, state, jsp: broker } = await startBroker();
+    expect(url).toMatch(/^jsp:\/\/[\w-]{43}@127\.0\.0\.1:\d+$/);
+    expect(readFileSync(join(state, 'url'), 'utf8')).toBe(`${url}\n`);
+    const ping = await jsp(['ping', '--count', '1', '--url', url]);
+    expect(ping.exitCode).toBe(0);
+    expect(broker.out).toBe(`${url}\n`);
+    expect(broker.err).toContain('broker listens on 127.0.0.1');
+  });
+
+  test('keeps its identity in a file that only its owner can read, and with it its fingerprint', async () => {
+    const first = await startBroker();
+    const file = join(first.state, 'identity');
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(statSync(first.state).mode & 0o777).toBe(0o700);
+    first.jsp.process.kill('SIGTERM');
+    await first.jsp.ended;
+    const second = await startBroker(first.state);
+    expect(second.url.split('@')[0]).toBe(first.url.split('@')[0]);
+    expect(second.jsp.err).not.toContain('warning');
+  });
+
+  test('makes an identity file private that others could read, and says so', async () => {
+    const state = join(emptyFolder(), 'state');
+    mkdirSync(state);
+    expect((await jsp(['keygen', '--out', join(state, 'identity')])).exitCode).toBe(0);
+    chmodSync(join(state, 'identity'), 0o644);
+    const { jsp: broker } = await startBroker(state);
+    expect(statSync(join(state, 'identity')).mode & 0o777).toBe(0o600);
+    expect(broker.err).toContain('could be read by others');
+  });
+
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    test(`delivers what is queued and ends with 0 at ${signal}`, async () => {
+      const { jsp: broker, url } = await startBroker();
+      const sub = await startSub(url, 'numbers');
+      const lines = Array.from({ length: 20_000 }, (_, i) => `${i}\n`).join('');
+      const pub = await jsp(['pub', 'numbers', '--lines', '--url', url], { input: lines });
+      expect(pub.exitCode).toBe(0);
+      broker.process.kill(signal);
+      const ended = await broker.ended;
+      expect([ended.exitCode, ended.signal]).toEqual([0, null]);
+      expect(ended.err).toContain(`${signal}: delivering`);
+      const subscriber = await sub.ended;
+      expect(subscriber.out).toBe(lines);
+      expect(subscriber.exitCode).toBe(1);
+      expect(subscriber.err).toContain('SHUTTING_DOWN');
+    });
+  }
+
+  test('says what to do when its port is taken', async () => {
+    const other = createSocket('udp4').bind(0, '127.0.0.1');
+    await once(other, 'listening');
+    const { port } = other.address() as AddressInfo;
+    const { exitCode, out, err } = await jsp(['broker', '--port', String(port)]);
+    other.close();
+    expect(exitCode).toBe(1);
+    expect(out).toBe('');
+    expect(err).toMatch(/^jsp: .*EADDRINUSE.*choose another with --port\. \(ERR_JSP_SOCKET\)\n$/);
+  });
+
+  test('says what to do when its state directory cannot be used', async () => {
+    const file = join(emptyFolder(), 'file');
+    writeFileSync(file, '');
+    const { exitCode, err } = await jsp(['broker', '--port', '0', '--state', file]);
+    expect(exitCode).toBe(1);
+    expect(err).toMatch(/^jsp: state directory .*with --state \(ERR_JSP_STATE_DIRECTORY\)\n$/);
+  });
+
+  test('does not replace an identity that is damaged', async () => {
+    const state = emptyFolder();
+    writeFileSync(join(state, 'identity'), 'nonsense\n', { mode: 0o600 });
+    const { exitCode, err } = await jsp(['broker', '--port', '0', '--state', state]);
+    expect(exitCode).toBe(1);
+    expect(err).toMatch(/^jsp: state directory .*identity is damaged: .* \(ERR_JSP_STATE_DIRECTORY\)\n$/);
+    expect(readFileSync(join(state, 'identity'), 'utf8')).toBe('nonsense\n');
+  });
+
+  test('warns that anyone with the URL may publish when it listens beyond loopback', async () => {
+    const broker = new Jsp(['broker', '--port', '0', '--host', '0.0.0.0']);
+    await broker.until(({ out }) => out.includes('\n'));
+    expect(broker.err).toMatch(/warning: listening on 0\.0\.0\.0: anyone who has the URL .*may publish/);
+    expect(broker.out).toMatch(/@127\.0\.0\.1:\d+\n$/);
+  });
+
+  test('refuses a port that is none', async () => {
+    const { exitCode, err } = await jsp(['broker', '--port', '70000']);
+    expect(exitCode).toBe(2);
+    expect(err).toMatch(/whole number from 0 to 65535\. \(ERR_JSP_USAGE\)/);
+  });
+});

@@ -1,0 +1,38 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { LineSplitter } from '../../src/cli/line-splitter.ts';
+
+function linesOf(chunks: readonly Buffer[], lineBytesMax = 1_000): string[] {
+  const lines: string[] = [];
+  const keep = (line: Uint8Array) => {
+    lines.push(Buffer.from(line).toString('latin1'));
+  };
+  const splitter = new LineSplitter(lineBytesMax);
+  for (const chunk of chunks) splitter.push(chunk, keep);
+  splitter.end(keep);
+  return lines;
+}
+
+describe('a line splitter', () => {
+  test('gives the lines of the whole input, wherever it was cut into chunks', () => {
+    const chunk = fc
+      .array(fc.constantFrom('a', 'b', '\r', '\n'), { maxLength: 6 })
+      .map((characters) => characters.join(''));
+    fc.assert(
+      fc.property(fc.array(chunk, { maxLength: 8 }), (chunks) => {
+        const expected = chunks.join('').split('\n');
+        if (expected.at(-1) === '') expected.pop(); // what is behind the last newline is a line only if there is something
+        expect(linesOf(chunks.map((text) => Buffer.from(text)))).toEqual(expected);
+      }),
+    );
+  });
+
+  test('keeps empty lines', () => {
+    expect(linesOf([Buffer.from('\n\na\n')])).toEqual(['', '', 'a']);
+  });
+
+  test('ends with an error before a line without an end takes all memory', () => {
+    const endless = Array.from({ length: 11 }, () => Buffer.alloc(100, 'x'));
+    expect(() => linesOf(endless)).toThrow(expect.objectContaining({ code: 'ERR_JSP_INPUT_TOO_LARGE' }));
+  });
+});

@@ -1,0 +1,72 @@
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { Identity } from '../../src/crypto/identity.ts';
+import { emptyFolder, Jsp, jsp, startBroker } from './jsp.ts';
+
+describe('jsp ping', () => {
+  test('tells the handshake time, each round trip, and a summary', async () => {
+    const { url } = await startBroker();
+    const { exitCode, out } = await jsp(['ping', '--count', '3', '--interval', '0.01', '--url', url]);
+    expect(exitCode).toBe(0);
+    const lines = out.trimEnd().split('\n');
+    expect(lines[0]).toMatch(/^handshake \d+\.\d{3} ms with jsp:\/\//);
+    expect(lines.slice(1, 4).map((line) => line.replace(/[\d.]+ ms$/, 'T'))).toEqual([
+      'round trip 1: T',
+      'round trip 2: T',
+      'round trip 3: T',
+    ]);
+    expect(lines[4]).toMatch(/^3 round trips, min\/median\/mean\/max [\d.]+\/[\d.]+\/[\d.]+\/[\d.]+ ms$/);
+    expect(lines).toHaveLength(5);
+  });
+
+  test('prints one object with --json', async () => {
+    const { url } = await startBroker();
+    const { out } = await jsp(['ping', '--count', '4', '--interval', '0.01', '--json', '--url', url]);
+    const result = JSON.parse(out) as { url: string; handshakeMs: number; roundTripsMs: number[] };
+    expect(result.url).toBe(url);
+    expect(result.handshakeMs).toBeGreaterThan(0);
+    expect(result.roundTripsMs).toHaveLength(4);
+    expect(Math.min(...result.roundTripsMs)).toBeGreaterThan(0);
+  });
+
+  test('goes on until SIGINT with --count 0, and then sums up', async () => {
+    const { url } = await startBroker();
+    const ping = new Jsp(['ping', '--count', '0', '--interval', '0.01', '--url', url]);
+    await ping.until(({ out }) => out.includes('round trip 7:'));
+    ping.process.kill('SIGINT');
+    const { exitCode, out } = await ping.ended;
+    expect(exitCode).toBe(0);
+    expect(out).toMatch(/\d+ round trips, min/);
+  });
+});
+
+describe('jsp keygen', () => {
+  test('prints a secret and its fingerprint', async () => {
+    const { exitCode, out, err } = await jsp(['keygen']);
+    expect(exitCode).toBe(0);
+    const [, fingerprint, secret] = /^fingerprint (\S+)\nsecret {6}(\S+)\n$/.exec(out) ?? [];
+    expect(Identity.fromSecret(secret).fingerprintText).toBe(fingerprint);
+    expect(err).toContain('Keep the secret to yourself');
+    const json = JSON.parse((await jsp(['keygen', '--json'])).out) as { fingerprint: string; secret: string };
+    expect(Identity.fromSecret(json.secret).fingerprintText).toBe(json.fingerprint);
+    expect(json.secret).not.toBe(secret);
+  });
+
+  test('writes the secret to a private file that a broker can use, and never over another one', async () => {
+    const state = emptyFolder();
+    const file = join(state, 'identity');
+    const { exitCode, out, err } = await jsp(['keygen', '--out', file]);
+    expect(exitCode).toBe(0);
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    const secret = readFileSync(file, 'utf8').trim();
+    expect(Identity.fromSecret(secret).fingerprintText).toBe(out.trim());
+    expect(out + err).not.toContain(secret);
+    expect((await startBroker(state)).url).toContain(out.trim());
+
+    const again = await jsp(['keygen', '--out', file]);
+    expect(again.exitCode).toBe(1);
+    expect(again.err).toMatch(/^jsp: cannot write .*it exists.* \(ERR_JSP_FILE\)\n$/);
+    expect(readFileSync(file, 'utf8').trim()).toBe(secret);
+  });
+});

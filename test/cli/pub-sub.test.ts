@@ -1,0 +1,207 @@
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { describe, expect, test } from 'vitest';
+import { emptyFolder, Jsp, jsp, startBroker, startSub } from './jsp.ts';
+
+describe('jsp pub and jsp sub', () => {
+  test('a message is a line on stdout, and sub ends after as many as it was told', async () => {
+    const { url } = await startBroker();
+    const sub = await startSub(url, 'greetings/+', '--count', '2');
+    expect((await jsp(['pub', 'greetings/all', 'Hello, world', '--url', url])).exitCode).toBe(0);
+    expect((await jsp(['pub', 'elsewhere', 'not for us', '--url', url])).exitCode).toBe(0);
+    const last = await jsp(['pub', 'greetings/all', '--url', url, '--', '-1']);
+    expect([last.exitCode, last.out, last.err]).toEqual([0, '', '']);
+    const { exitCode, out, err } = await sub.ended;
+    expect([exitCode, out, err]).toEqual([0, 'Hello, world\n-1\n', 'subscribed\n']);
+  });
+
+  test('200,000 lines arrive in order and complete, in seconds', async () => {
+    const { url } = await startBroker();
+    const lines = Array.from({ length: 200_000 }, (_, i) => `${i + 1}\n`).join('');
+    const sub = await startSub(url, 'numbers', '--count', '200000');
+    const start = performance.now();
+    const pub = await jsp(['pub', 'numbers', '--lines', '--url', url], { input: lines });
+    expect(pub.exitCode).toBe(0);
+    const { exitCode, out } = await sub.ended;
+    expect(exitCode).toBe(0);
+    expect(out === lines).toBe(true);
+    expect(performance.now() - start).toBeLessThan(20_000);
+  });
+
+  test('all of stdin is one message, byte for byte', async () => {
+    const { url } = await startBroker();
+    const file = randomBytes(3_000_000);
+    const sub = await startSub(url, 'file', '--raw', '--count', '1');
+    expect((await jsp(['pub', 'file', '--url', url], { input: file })).exitCode).toBe(0);
+    const { exitCode, stdout } = await sub.ended;
+    expect(exitCode).toBe(0);
+    expect(stdout.equals(file)).toBe(true);
+  });
+
+  test('a line is published as it comes, while stdin stays open', async () => {
+    const { url } = await startBroker();
+    const sub = await startSub(url, 'chat');
+    const input = new PassThrough();
+    const pub = new Jsp(['pub', 'chat', '--lines', '--url', url], { input });
+    for (const line of ['one', 'two']) {
+      input.write(`${line}\n`);
+      await sub.until(({ out }) => out.endsWith(`${line}\n`));
+    }
+    input.end('\nlast, without a newline');
+    expect((await pub.ended).exitCode).toBe(0);
+    await sub.until(({ out }) => out === 'one\ntwo\n\nlast, without a newline\n');
+  });
+
+  test('--topics and --json tell the topic; --json keeps every byte', async () => {
+    const { url } = await startBroker();
+    const [plain, json] = await Promise.all([
+      startSub(url, 'a/#', '--topics', '--count', '2'),
+      startSub(url, 'a/#', '--json', '--count', '2'),
+    ]);
+    await jsp(['pub', 'a/b', 'two\nlines', '--url', url]);
+    await jsp(['pub', 'a/c', '--url', url], { input: Buffer.from([0xff, 0x00]) });
+    expect((await plain.ended).out.split('\n')[0]).toBe('a/b\ttwo\\nlines');
+    const messages = (await json.ended).out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as unknown);
+    expect(messages).toEqual([
+      { topic: 'a/b', payload: 'two\nlines' },
+      { topic: 'a/c', base64: '/wA=' },
+    ]);
+  });
+
+  test('sub ends with 0 when nobody reads what it prints any more', async () => {
+    const { url } = await startBroker();
+    const sub = await startSub(url, 'numbers');
+    sub.process.stdout?.destroy();
+    const pub = new Jsp(['pub', 'numbers', '--lines', '--url', url], { input: 'x\n'.repeat(10_000) });
+    const { exitCode, err } = await sub.ended;
+    expect([exitCode, err]).toEqual([0, 'subscribed\n']);
+    expect((await pub.ended).exitCode).toBe(0);
+  });
+
+  test('a subscriber whose output stands still slows the publisher down, and loses nothing', async () => {
+    const { url } = await startBroker();
+    const sub = await startSub(url, 'big', '--count', '40000');
+    sub.process.stdout?.pause();
+    const line = 'x'.repeat(1_000);
+    const pub = new Jsp(['pub', 'big', '--lines', '--url', url], { input: `${line}\n`.repeat(40_000) });
+    const early = await Promise.race([
+      pub.ended,
+      new Promise((resolve) => setTimeout(resolve, 1_500, 'waits')),
+    ]);
+    expect(early).toBe('waits');
+    sub.process.stdout?.resume();
+    expect((await pub.ended).exitCode).toBe(0);
+    const { exitCode, out } = await sub.ended;
+    expect([exitCode, out.length]).toEqual([0, 40_000 * 1_001]);
+  });
+
+  test('sub ends with 0 at SIGINT', async () => {
+    const { url } = await startBroker();
+    const sub = await startSub(url, '#');
+    sub.process.kill('SIGINT');
+    const { exitCode, signal } = await sub.ended;
+    expect([exitCode, signal]).toEqual([0, null]);
+  });
+
+  test('pub fails when the broker goes while it waits for more input', async () => {
+    const { url, jsp: broker } = await startBroker();
+    const input = new PassThrough();
+    const pub = new Jsp(['pub', 'chat', '--lines', '--url', url], { input });
+    const sub = await startSub(url, 'chat', '--count', '1');
+    input.write('one\n');
+    await sub.ended;
+    broker.process.kill('SIGTERM');
+    const { exitCode, err } = await pub.ended;
+    expect(exitCode).toBe(1);
+    expect(err).toMatch(/^jsp: .* \(ERR_JSP_CLOSED_BY_PEER\)\n$/);
+  });
+});
+
+describe('the broker a command connects to', () => {
+  test('is that of --url, else of JSP_URL, else of .jsp/url', async () => {
+    const [one, two, three] = await Promise.all([startBroker(), startBroker(), startBroker()]);
+    const cwd = emptyFolder();
+    mkdirSync(join(cwd, '.jsp'));
+    writeFileSync(join(cwd, '.jsp', 'url'), `${three.url}\n`);
+    const env = { JSP_URL: two.url };
+    const connectedTo = async (args: string[], options: object) => {
+      const { out, err } = await jsp(['ping', '--json', '--count', '1', ...args], { cwd, ...options });
+      expect(err).toBe('');
+      return (JSON.parse(out) as { url: string }).url;
+    };
+    expect(await connectedTo(['--url', one.url], { env })).toBe(one.url);
+    expect(await connectedTo([], { env })).toBe(two.url);
+    expect(await connectedTo([], {})).toBe(three.url);
+    expect(await connectedTo([], { env: { JSP_URL: '' } })).toBe(three.url);
+  });
+
+  test('without any of them the error says how to get one', async () => {
+    const { exitCode, err } = await jsp(['sub', '#']);
+    expect(exitCode).toBe(1);
+    expect(err).toMatch(
+      /^jsp: no broker to connect to: pass --url or set JSP_URL .*\(ERR_JSP_URL_MISSING\)\n$/,
+    );
+  });
+
+  test('a URL that is none names where it came from', async () => {
+    const { exitCode, err } = await jsp(['sub', '#'], { env: { JSP_URL: 'http://localhost' } });
+    expect(exitCode).toBe(1);
+    expect(err).toMatch(
+      /^jsp: JSP_URL: "http:\/\/localhost" is not a server URL.*\(ERR_JSP_URL_INVALID\)\n$/,
+    );
+  });
+
+  test('a URL without a fingerprint is refused', async () => {
+    const { exitCode, err } = await jsp(['pub', 'a', 'b', '--url', 'jsp://127.0.0.1:4577']);
+    expect(exitCode).toBe(1);
+    expect(err).toMatch(/^jsp: .* \(ERR_JSP_PIN_MISSING\)\n$/);
+  });
+
+  test('a fingerprint that is not the broker’s ends in an error that says so', async () => {
+    const { url } = await startBroker();
+    const wrong = url.replace(/\/\/[\w-]{43}/, `//${randomBytes(32).toString('base64url')}`);
+    const { exitCode, err } = await jsp(['pub', 'a', 'b', '--url', wrong]);
+    expect(exitCode).toBe(1);
+    expect(err).toMatch(/^jsp: .*fingerprint.* \(ERR_JSP_HANDSHAKE_TIMEOUT\)\n$/);
+  });
+});
+
+describe('misuse', () => {
+  const misuses: [string, string[], RegExp][] = [
+    ['no command', [], /^Usage: jsp /],
+    ['an unknown command', ['subscribe'], /^jsp: unknown command 'subscribe'.*\(ERR_JSP_USAGE\)\n$/s],
+    ['a missing argument', ['sub'], /^jsp: missing required argument 'filter' \(ERR_JSP_USAGE\)\n$/],
+    ['an unknown option', ['sub', '#', '--topic'], /^jsp: unknown option '--topic'.*\(ERR_JSP_USAGE\)\n$/s],
+    ['a count of nothing', ['sub', '#', '--count', '0'], /whole number of at least 1\. \(ERR_JSP_USAGE\)\n$/],
+    ['--lines with a message', ['pub', 'a', 'b', '--lines'], /^jsp: --lines .*\(ERR_JSP_USAGE\)\n$/],
+    ['--raw with --json', ['sub', 'a', '--raw', '--json'], /^jsp: --raw .*\(ERR_JSP_USAGE\)\n$/],
+  ];
+  for (const [name, args, expected] of misuses) {
+    test(`${name} ends with 2`, async () => {
+      const { exitCode, out, err } = await jsp(args);
+      expect([exitCode, out]).toEqual([2, '']);
+      expect(err).toMatch(expected);
+    });
+  }
+
+  test('a topic that is none, and a filter that is none, end with 1', async () => {
+    const { url } = await startBroker();
+    const pub = await jsp(['pub', 'a/+', 'b', '--url', url]);
+    expect([pub.exitCode, pub.err]).toEqual([1, expect.stringMatching(/\(ERR_JSP_TOPIC_INVALID\)\n$/)]);
+    const sub = await jsp(['sub', 'a/#/b', '--url', url]);
+    expect([sub.exitCode, sub.err]).toEqual([1, expect.stringMatching(/\(ERR_JSP_FILTER_INVALID\)\n$/)]);
+  });
+
+  test('every command has help with examples', async () => {
+    for (const command of ['broker', 'sub', 'pub', 'ping', 'keygen', 'bench']) {
+      const { exitCode, out } = await jsp([command, '--help']);
+      expect([command, exitCode]).toEqual([command, 0]);
+      expect(out).toMatch(/Examples:\n {2}\$ jsp /);
+    }
+  });
+});

@@ -1,0 +1,54 @@
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+
+test('echo answers what it is sent', async () => {
+  expect(await runExample('echo')).toBe('hello\n');
+});
+
+test('echo is the program of the README, of at most 15 lines', () => {
+  const code = textOf('examples/echo.ts').replace(/^\/\*\*.*\*\/\n/, '');
+  const program = code.split('\n').filter((line) => line !== '');
+  expect(program.length).toBeLessThanOrEqual(15);
+  const indented = code.trim().replace(/^(?=.)/gm, '    ');
+  expect(textOf('README.md')).toContain(indented);
+});
+
+test('the game loop sends states at 60 Hz beside chat that arrives complete', async () => {
+  const output = await runExample('game-loop', '2');
+  const said = [...output.matchAll(/^(\w+) said (\d+) lines$/gm)].map((match) => Number(match[2]));
+  const heard = [
+    ...output.matchAll(/^(\w+): (\d+) of 120 states, the last one of tick (\d+); heard (\d+) lines$/gm),
+  ];
+  expect([said.length, heard.length]).toEqual([2, 2]);
+  for (const [, , states, newestTick, lines] of heard) {
+    expect(Number(states)).toBeGreaterThan(60);
+    expect(Number(states)).toBeLessThanOrEqual(120);
+    expect(Number(newestTick)).toBeGreaterThan(110);
+    // Who came second has not heard what was said before.
+    expect(Number(lines)).toBeGreaterThanOrEqual(said[0] + said[1] - 2);
+    expect(Number(lines)).toBeLessThanOrEqual(said[0] + said[1]);
+  }
+});
+
+/** Runs an example as the README says, and answers what it printed. */
+async function runExample(...args: string[]): Promise<string> {
+  const script = fileURLToPath(new URL('../../scripts/example.js', import.meta.url));
+  const example = spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let output = '';
+  let errors = '';
+  example.stdout.on('data', (chunk: Buffer) => {
+    output += chunk.toString();
+  });
+  example.stderr.on('data', (chunk: Buffer) => {
+    errors += chunk.toString();
+  });
+  const exitCode = await new Promise((resolve) => example.on('close', resolve));
+  expect([exitCode, errors]).toEqual([0, '']);
+  return output;
+}
+
+function textOf(path: string): string {
+  return readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
+}
