@@ -3,6 +3,7 @@ import { JspError } from '../base/errors.ts';
 import { Broker } from '../broker/server.ts';
 import { isLoopback } from '../transport/options.ts';
 import { DEFAULT_PORT } from '../transport/url.ts';
+import { MESSAGE_BYTES_MAX } from './message-limit.ts';
 import { wholeNumber } from './numbers.ts';
 import { onStopSignal } from './signals.ts';
 import { DEFAULT_STATE_DIRECTORY, StateDirectory } from './state-directory.ts';
@@ -56,7 +57,7 @@ async function runBroker(options: BrokerCommandOptions, onListening: () => void)
 
 async function listening({ host, port }: BrokerCommandOptions, state: StateDirectory): Promise<Broker> {
   try {
-    return await Broker.listen({ identity: state.identity, host, port });
+    return await Broker.listen({ identity: state.identity, host, port, messageBytesMax: MESSAGE_BYTES_MAX });
   } catch (error) {
     const reason =
       error instanceof JspError ? (error.cause as NodeJS.ErrnoException | undefined)?.code : undefined;

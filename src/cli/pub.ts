@@ -3,6 +3,7 @@ import { BrokerClient } from '../client/broker-client.ts';
 import { assertTopic } from '../pubsub/topic.ts';
 import { CommandError } from './command-error.ts';
 import { LineSplitter } from './line-splitter.ts';
+import { PAYLOAD_BYTES_MAX } from './message-limit.ts';
 import { findServerUrl, URL_OPTION_HELP } from './server-url.ts';
 import { note } from './terminal.ts';
 
@@ -54,7 +55,7 @@ async function publishLines(
   topic: string,
   input: AsyncIterable<Buffer>,
 ): Promise<void> {
-  const splitter = new LineSplitter(INPUT_BYTES_MAX);
+  const splitter = new LineSplitter(PAYLOAD_BYTES_MAX);
   const send = (line: Uint8Array): void => {
     client.publish(topic, line);
   };
@@ -70,19 +71,16 @@ async function wholeInput(input: AsyncIterable<Buffer>): Promise<Buffer> {
   let bytes = 0;
   for await (const chunk of input) {
     bytes += chunk.length;
-    if (bytes > INPUT_BYTES_MAX) {
+    if (bytes > PAYLOAD_BYTES_MAX) {
       throw new CommandError(
         'ERR_JSP_INPUT_TOO_LARGE',
-        `stdin has more than ${INPUT_BYTES_MAX} bytes, too much for one message: use --lines for a message a line, or split it`,
+        `stdin has more than ${PAYLOAD_BYTES_MAX} bytes, too much for one message: use --lines for a message a line, or split it`,
       );
     }
     chunks.push(chunk);
   }
   return Buffer.concat(chunks, bytes);
 }
-
-/** As much as a broker takes in one message, so that memory has a bound whatever is piped in. */
-const INPUT_BYTES_MAX = 16 * 1024 * 1024;
 
 const HELP = `
 Ends with exit code 0 when the broker has everything. A line is what stands before a newline, which is not part of the message.

@@ -5,6 +5,7 @@ import type { Message } from '../client/message.ts';
 import { CommandError } from './command-error.ts';
 import { LineWriter } from './line-writer.ts';
 import { messageLine } from './message-format.ts';
+import { MESSAGE_BYTES_MAX } from './message-limit.ts';
 import { wholeNumber } from './numbers.ts';
 import { findServerUrl, URL_OPTION_HELP } from './server-url.ts';
 import { onStopSignal } from './signals.ts';
@@ -36,7 +37,9 @@ async function subscribe(filter: string, options: SubOptions): Promise<void> {
   if (options.raw && (options.json || options.topics)) {
     throw new CommandError('ERR_JSP_USAGE', '--raw prints nothing but bytes: leave out --json and --topics');
   }
-  const client = await BrokerClient.connect(findServerUrl(options.url));
+  const client = await BrokerClient.connect(findServerUrl(options.url), {
+    messageBytesMax: MESSAGE_BYTES_MAX,
+  });
   try {
     const printer = new Printer(options);
     await client.subscribe(filter, (message) => printer.print(message));

@@ -30,14 +30,22 @@ describe('jsp pub and jsp sub', () => {
     expect(performance.now() - start).toBeLessThan(20_000);
   });
 
-  test('all of stdin is one message, byte for byte', async () => {
+  test('all of stdin is one message, of up to 16 MiB, byte for byte', async () => {
     const { url } = await startBroker();
-    const file = randomBytes(3_000_000);
+    const file = randomBytes(16 * 1024 * 1024);
     const sub = await startSub(url, 'file', '--raw', '--count', '1');
     expect((await jsp(['pub', 'file', '--url', url], { input: file })).exitCode).toBe(0);
     const { exitCode, stdout } = await sub.ended;
     expect(exitCode).toBe(0);
     expect(stdout.equals(file)).toBe(true);
+  });
+
+  test('more than 16 MiB are too much for one message', async () => {
+    const { url } = await startBroker();
+    const input = Buffer.alloc(16 * 1024 * 1024 + 1);
+    const { exitCode, err } = await jsp(['pub', 'file', '--url', url], { input });
+    expect(exitCode).toBe(1);
+    expect(err).toMatch(/^jsp: stdin has more than .*--lines.* \(ERR_JSP_INPUT_TOO_LARGE\)\n$/);
   });
 
   test('a line is published as it comes, while stdin stays open', async () => {
