@@ -90,18 +90,20 @@ export class BestEffortInbox extends Inbox implements SegmentOwner {
 
   discard(): void {
     this.discarding = true;
-    this.earliest = NEVER;
+    this.deadlines.clear();
     if (this.assemblies !== null) for (const sequence of this.assemblies.keys()) this.cancel(sequence);
   }
 
   /** Gives up incomplete messages whose deadline has come. */
   expire(now: Micros): void {
-    if (now < this.earliest) return;
-    this.earliest = NEVER;
+    const { deadlines } = this;
+    if (now < deadlines.next) return;
+    deadlines.clear();
     if (this.assemblies === null) return;
+    deadlines.looked(this.assemblies.size, now);
     for (const [sequence, assembly] of this.assemblies) {
       if (assembly.deadline > now) {
-        this.watch(assembly.deadline);
+        deadlines.add(assembly.deadline);
         continue;
       }
       this.cancel(sequence);
@@ -127,7 +129,7 @@ export class BestEffortInbox extends Inbox implements SegmentOwner {
       return CloseCode.FRAME_ENCODING_ERROR;
     }
     assembly.deadline = deadline;
-    this.watch(deadline);
+    this.deadlines.add(deadline);
     if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, frame.offset)) return 0;
     this.cancel(sequence);
     const segment = new Segment(Space.BEST_EFFORT, sequence, 1, assembly.buffer, 0, total, false);

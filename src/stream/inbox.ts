@@ -1,8 +1,9 @@
-import { type Micros, NEVER } from '../base/time.ts';
+import type { Micros } from '../base/time.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import type { Space } from '../wire/frame-type.ts';
 import { readVarint, varintLength } from '../wire/varint.ts';
 import { Assembly } from './assembly.ts';
+import { DeadlineWatch } from './deadline-watch.ts';
 import { DroppedReport } from './dropped-report.ts';
 import { MESSAGE_COST } from './flow-credit.ts';
 import type { ReadyQueue } from './ready-queue.ts';
@@ -19,8 +20,8 @@ export abstract class Inbox {
   protected readonly ordered: boolean;
   /** Incomplete messages by sequence; null until the first fragment. */
   protected assemblies: Map<number, Assembly> | null = null;
-  /** No deadline of what is held here is earlier. */
-  protected earliest: Micros = NEVER;
+  /** Deadlines of what is held here. */
+  protected readonly deadlines = new DeadlineWatch();
   private readonly space: Space;
 
   constructor(space: Space, context: ReceiveContext, ready: ReadyQueue, ordered: boolean) {
@@ -32,7 +33,7 @@ export abstract class Inbox {
   }
 
   get nextTimeout(): Micros {
-    return this.earliest;
+    return this.deadlines.next;
   }
 
   /** A segment on the messages of a run from position `at` to `end`, or on one whole message. */
@@ -79,11 +80,6 @@ export abstract class Inbox {
   protected endAssembly(sequence: number): void {
     this.assemblies!.delete(sequence);
     if (this.assemblies!.size === 0) this.assemblies = null;
-  }
-
-  /** Keeps `deadline` in mind as one that may be the earliest. */
-  protected watch(deadline: Micros): void {
-    if (deadline < this.earliest) this.earliest = deadline;
   }
 }
 

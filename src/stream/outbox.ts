@@ -2,6 +2,7 @@ import { RangeSet } from '../base/ranges.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import { Space } from '../wire/frame-type.ts';
 import { varintSize, writeVarint } from '../wire/varint.ts';
+import { DeadlineWatch } from './deadline-watch.ts';
 import { MESSAGE_COST } from './flow-credit.ts';
 import { Mark, MessageRecords } from './message-records.ts';
 import { Outcome } from './outcome.ts';
@@ -30,8 +31,8 @@ export class Outbox extends MessageRecords {
   protected readonly lost = new RangeSet();
   /** Sequences that an ABANDON frame has to tell. */
   protected readonly abandoned = new RangeSet();
-  /** No deadline is earlier than this. */
-  protected earliest: Micros = NEVER;
+  /** Deadlines of messages that wait or are sent. */
+  private readonly deadlineWatch = new DeadlineWatch();
   /** Outcome of messages that were abandoned and did not arrive. */
   private unsettledOutcome: Outcome = Outcome.EXPIRED;
   /** The slab that still takes messages. */
@@ -67,7 +68,7 @@ export class Outbox extends MessageRecords {
     if (trackingId > 0) this.setTrackingId(i, trackingId);
     if (deadline !== NEVER) {
       this.setDeadline(i, deadline);
-      if (deadline < this.earliest) this.earliest = deadline;
+      this.deadlineWatch.add(deadline);
     }
   }
 
@@ -102,7 +103,7 @@ export class Outbox extends MessageRecords {
 
   /** Earliest time at which {@link expire} may have something to do. */
   get nextTimeout(): Micros {
-    return this.earliest;
+    return this.deadlineWatch.next;
   }
 
   /** What the peer must have credit for before the next message goes out, or 0. */
@@ -198,23 +199,24 @@ export class Outbox extends MessageRecords {
 
   /** Ends the lifetime of messages whose deadline has come. */
   expire(now: Micros): void {
-    if (now < this.earliest) return;
-    let earliest = NEVER;
+    const { deadlineWatch } = this;
+    if (now < deadlineWatch.next) return;
+    deadlineWatch.clear();
     const count = this.flight + this.queued;
+    deadlineWatch.looked(count, now);
     for (let r = 0; r < count; r++) {
       const i = this.index(r);
       const marks = this.marks[i];
       if ((marks & Mark.LIFETIME) === 0 || (marks & (Mark.SETTLED | Mark.ABANDONED)) !== 0) continue;
       const deadline = this.deadlineOf(i);
       if (deadline > now) {
-        if (deadline < earliest) earliest = deadline;
+        deadlineWatch.add(deadline);
       } else if (r >= this.flight) {
         this.discard(i, Outcome.EXPIRED);
       } else if (this.space === Space.RELIABLE || this.isCut(r)) {
         this.expireSent(r, i);
       }
     }
-    this.earliest = earliest;
     this.absorbVoids();
     this.dropSettled();
   }
@@ -229,7 +231,7 @@ export class Outbox extends MessageRecords {
       if (r < this.flight) this.abandon(r, i);
       else this.discard(i, Outcome.DROPPED);
     }
-    this.earliest = NEVER;
+    this.deadlineWatch.clear();
     this.absorbVoids();
     this.dropSettled();
   }

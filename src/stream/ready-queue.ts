@@ -1,4 +1,5 @@
-import { type Micros, NEVER } from '../base/time.ts';
+import type { Micros } from '../base/time.ts';
+import { DeadlineWatch } from './deadline-watch.ts';
 import type { Segment } from './segment.ts';
 
 /** Messages that the application can read, oldest first: a linked list of segments. Flow control and the budget bound it. */
@@ -6,8 +7,8 @@ export class ReadyQueue {
   head: Segment | null = null;
   /** Messages in the queue. */
   count = 0;
-  /** No deadline in the queue is earlier. */
-  earliest: Micros = NEVER;
+  /** Deadlines of what is in the queue. */
+  readonly deadlines = new DeadlineWatch();
   private tail: Segment | null = null;
 
   push(segment: Segment): void {
@@ -17,7 +18,7 @@ export class ReadyQueue {
     else this.tail.next = segment;
     this.tail = segment;
     this.count += segment.count;
-    if (segment.deadline < this.earliest) this.earliest = segment.deadline;
+    this.deadlines.add(segment.deadline);
   }
 
   /** Takes `segment` out, with the messages that are left in it. */
@@ -30,14 +31,17 @@ export class ReadyQueue {
     segment.previous = null;
     segment.next = null;
     this.count -= segment.count;
-    if (this.head === null) this.earliest = NEVER;
+    if (this.head === null) this.deadlines.clear();
   }
 
-  /** Finds {@link earliest} again, after segments with deadlines were taken out. */
-  refresh(): void {
-    this.earliest = NEVER;
+  /** Finds the earliest deadline again, after segments with deadlines were taken out. */
+  refresh(now: Micros): void {
+    let count = 0;
+    this.deadlines.clear();
     for (let segment = this.head; segment !== null; segment = segment.next) {
-      if (segment.deadline < this.earliest) this.earliest = segment.deadline;
+      this.deadlines.add(segment.deadline);
+      count++;
     }
+    this.deadlines.looked(count, now);
   }
 }

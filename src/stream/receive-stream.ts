@@ -190,7 +190,7 @@ export class ReceiveStream {
 
   /** When {@link onTimeout} is to be called at the latest. */
   nextTimeout(): Micros {
-    const next = Math.min(this.ready.earliest, this.reliable.nextTimeout);
+    const next = Math.min(this.ready.deadlines.next, this.reliable.nextTimeout);
     return this.bestEffort === null ? next : Math.min(next, this.bestEffort.nextTimeout);
   }
 
@@ -198,13 +198,13 @@ export class ReceiveStream {
   onTimeout(now: Micros): void {
     this.reliable.expire(now);
     this.bestEffort?.expire(now);
-    if (this.ready.earliest > now) return;
+    if (this.ready.deadlines.next > now) return;
     for (let segment = this.ready.head; segment !== null; ) {
       const { next } = segment;
       if (segment.deadline <= now) this.expireReady(segment);
       segment = next;
     }
-    this.ready.refresh();
+    this.ready.refresh(now);
   }
 
   // ---- inside ----

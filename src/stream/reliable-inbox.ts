@@ -113,8 +113,8 @@ export class ReliableInbox extends Inbox {
 
   /** The stream ends before sequence `end`. [STR-6] */
   onEnd(end: number): number {
-    if (end < this.seen.top || (this.finalEnd >= 0 && this.finalEnd !== end))
-      return CloseCode.FINAL_SIZE_ERROR;
+    if (end === this.finalEnd) return 0;
+    if (end < this.seen.top || this.finalEnd >= 0) return CloseCode.FINAL_SIZE_ERROR;
     if (this.assemblies !== null) {
       for (const sequence of this.assemblies.keys()) if (sequence >= end) return CloseCode.FINAL_SIZE_ERROR;
     }
@@ -133,7 +133,7 @@ export class ReliableInbox extends Inbox {
   /** Nobody will read any more: frees what is held, and from now on everything that comes. */
   discard(): void {
     this.discarding = true;
-    this.earliest = NEVER;
+    this.deadlines.clear();
     if (this.held !== null) for (const segment of this.held.values()) this.freeSegment(segment);
     this.held = null;
     if (this.assemblies !== null) {
@@ -161,12 +161,14 @@ export class ReliableInbox extends Inbox {
 
   /** Gives up what is held or incomplete and whose deadline has come. [STR-26] */
   expire(now: Micros): void {
-    if (now < this.earliest) return;
-    this.earliest = NEVER;
+    const { deadlines } = this;
+    if (now < deadlines.next) return;
+    deadlines.clear();
+    deadlines.looked((this.held?.size ?? 0) + (this.assemblies?.size ?? 0), now);
     if (this.held !== null) {
       for (const [sequence, segment] of this.held) {
         if (segment.deadline > now) {
-          this.watch(segment.deadline);
+          this.deadlines.add(segment.deadline);
           continue;
         }
         this.held.delete(sequence);
@@ -177,7 +179,7 @@ export class ReliableInbox extends Inbox {
     }
     if (this.assemblies !== null) {
       for (const [sequence, assembly] of this.assemblies) {
-        if (assembly.deadline > now) this.watch(assembly.deadline);
+        if (assembly.deadline > now) this.deadlines.add(assembly.deadline);
         else this.dropAssembly(sequence, assembly);
       }
       this.afterArrival();
@@ -207,7 +209,7 @@ export class ReliableInbox extends Inbox {
       return CloseCode.FRAME_ENCODING_ERROR;
     }
     assembly.deadline = deadline;
-    this.watch(deadline);
+    this.deadlines.add(deadline);
     if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, frame.offset)) return 0;
     this.endAssembly(sequence);
     const segment = new Segment(Space.RELIABLE, sequence, 1, assembly.buffer, 0, total, false);
@@ -261,7 +263,7 @@ export class ReliableInbox extends Inbox {
     } else {
       if (this.held === null) this.held = new Map();
       this.held.set(sequence, segment);
-      this.watch(segment.deadline);
+      this.deadlines.add(segment.deadline);
     }
     this.seen.add(sequence, sequence + count);
   }
