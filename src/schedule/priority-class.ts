@@ -17,6 +17,7 @@ export class PriorityClass {
   /** Bytes sent by deadline less bytes sent by turn. Above 0 it is the turn's time. */
   private urgentLead = 0;
   private pickedByDeadline = false;
+  private pickedToFill = false;
 
   add(item: Schedulable): void {
     const head = this.head;
@@ -57,6 +58,7 @@ export class PriorityClass {
   /** The item to serve now, or null when each was skipped in this packet. */
   pick(packet: number): Schedulable | null {
     this.pickedByDeadline = false;
+    this.pickedToFill = false;
     const urgent = this.urgentLead <= 0 ? this.urgent.peek() : undefined;
     if (urgent !== undefined && urgent.skippedIn !== packet) {
       this.pickedByDeadline = true;
@@ -67,7 +69,8 @@ export class PriorityClass {
 
   /** The item that {@link pick} gave last sent `bytes`. */
   charge(item: Schedulable, bytes: number): void {
-    item.deficit = Math.max(item.deficit - bytes, -DEBT_BYTES_MAX);
+    const debtMax = this.pickedToFill ? FILLING_DEBT_BYTES_MAX : DEBT_BYTES_MAX;
+    item.deficit = Math.max(item.deficit - bytes, Math.min(item.deficit, -debtMax));
     if (this.urgent.size === 0) {
       this.urgentLead = 0;
       return;
@@ -82,9 +85,10 @@ export class PriorityClass {
     let skipped = 0;
     while (skipped < this.count) {
       if (item.skippedIn === packet) {
-        // it keeps its turn for the next packet
+        // it keeps its turn for the next packet; another fills this one, and owes for that
         skipped++;
-      } else if (item.deficit > 0) {
+        this.pickedToFill ||= item.deficit > 0;
+      } else if (item.deficit > 0 || this.pickedToFill) {
         return item;
       } else {
         // its turn is over; this is for the next one
@@ -100,5 +104,7 @@ export class PriorityClass {
 
 /** Most that an item can owe for what it sent by deadline or in too large a packet. */
 const DEBT_BYTES_MAX = 131_072;
+/** Most that an item can owe for filling packets in which there was no room for the one whose turn it was. */
+const FILLING_DEBT_BYTES_MAX = QUANTUM_BYTES;
 /** Most that service by deadline can catch up on after it had nothing to send. */
 const URGENT_CREDIT_BYTES_MAX = 16_384;

@@ -31,6 +31,8 @@ export class Scheduler {
   private picked: Schedulable | null = null;
   /** The class whose deficit pays for `picked`; null for `system` within its tokens. */
   private payer: PriorityClass | null = null;
+  /** `picked` only fills a packet in which there is no room for those whose turn it is. */
+  private isFilling = false;
 
   constructor() {
     this.classes = [this.system, new PriorityClass(), new PriorityClass(), new PriorityClass()];
@@ -87,7 +89,9 @@ export class Scheduler {
       this.tokens -= bytes;
       return;
     }
-    this.payer.deficit -= bytes;
+    const { deficit } = this.payer;
+    const least = this.isFilling ? Math.min(deficit, -FILLING_DEBT_BYTES_MAX) : Number.NEGATIVE_INFINITY;
+    this.payer.deficit = Math.max(deficit - bytes, least);
     if (item.priority === Priority.SYSTEM)
       this.demotedLead += bytes * Math.max(1, this.classes[Priority.MEDIA].count);
     else if (item.priority === Priority.MEDIA) this.demotedLead -= bytes * this.system.count;
@@ -100,19 +104,36 @@ export class Scheduler {
 
   private pickByShare(): Schedulable | null {
     for (;;) {
-      let anyPickable = false;
+      let filler: Schedulable | null = null;
+      let fillerPayer: PriorityClass | null = null;
+      let isRoundOver = true;
       for (let priority: number = Priority.MEDIA; priority <= Priority.BULK; priority++) {
         const sharing = this.classes[priority];
+        if (!this.isActive(priority)) continue;
         const item = priority === Priority.MEDIA ? this.pickMedia(sharing) : sharing.pick(this.packet);
-        if (item === null) continue;
-        anyPickable = true;
-        if (sharing.deficit <= 0) continue;
-        this.payer = sharing;
-        return item;
+        if (sharing.deficit > 0) {
+          if (item !== null) return this.paidBy(sharing, item, false);
+          isRoundOver = false;
+        } else if (item !== null && (fillerPayer === null || sharing.deficit > fillerPayer.deficit)) {
+          filler = item;
+          fillerPayer = sharing;
+        }
       }
-      if (!anyPickable) return null;
+      if (fillerPayer === null || filler === null) return null;
+      // who has its turn fits no more into this packet: another fills it, and owes for that
+      if (!isRoundOver) return this.paidBy(fillerPayer, filler, true);
       this.beginRound();
     }
+  }
+
+  private paidBy(sharing: PriorityClass, item: Schedulable, isFilling: boolean): Schedulable {
+    this.payer = sharing;
+    this.isFilling = isFilling;
+    return item;
+  }
+
+  private isActive(priority: number): boolean {
+    return this.classes[priority].count > 0 || (priority === Priority.MEDIA && this.system.count > 0);
   }
 
   /** From `media` or, at the same share, from what `system` has beyond its tokens. [SCH-2] */
@@ -130,14 +151,16 @@ export class Scheduler {
     for (let priority: number = Priority.MEDIA; priority <= Priority.BULK; priority++) {
       const sharing = this.classes[priority];
       const quantum = CLASS_WEIGHTS[priority] * QUANTUM_BYTES;
-      const active = sharing.count > 0 || (priority === Priority.MEDIA && this.system.count > 0);
-      sharing.deficit = active || sharing.deficit < 0 ? Math.min(sharing.deficit + quantum, quantum) : 0;
+      const next = Math.min(sharing.deficit + quantum, quantum);
+      sharing.deficit = this.isActive(priority) ? next : Math.min(next, 0);
     }
   }
 }
 
 /** By {@link Priority}. [SCH-3] */
 const CLASS_WEIGHTS = [0, 4, 2, 1];
+/** Most that a class can owe for filling packets. */
+const FILLING_DEBT_BYTES_MAX = QUANTUM_BYTES;
 const SYSTEM_SHARE = 0.1;
 /** `system` may save up what it is due in this time. */
 const SYSTEM_BURST_TIME: Micros = 50_000;
