@@ -184,11 +184,8 @@ export class Endpoint {
       if (event.connection.role === 'server') this.halfOpen--;
     } else if (event.type === 'closed' && !event.connection.isEstablished) {
       this.counters.handshakesFailed++;
-      if (event.connection.role === 'server') {
-        // Nobody was told of it yet, so nobody need hear of its end.
-        this.halfOpen--;
-        return;
-      }
+      // Nobody was told of it yet, so nobody need hear of its end.
+      if (event.connection.role === 'server') return;
     }
     this.events.push(event);
   }
@@ -347,9 +344,12 @@ export class Endpoint {
   }
 
   private forget(connection: Connection): void {
-    this.byId.remove(connection);
+    // It may have had something to send when it was forgotten, and come here once more.
+    if (!this.byId.remove(connection)) return;
     this.counters.connectionsOpen = this.byId.size;
     if (connection.role === 'client') return;
+    // [CON-3] A handshake that failed takes memory until now.
+    if (!connection.isEstablished) this.halfOpen--;
     const key = firstPacketKey(connection.firstDestinationId, connection.host, connection.port);
     if (this.byFirstPacket.get(key) === connection) this.byFirstPacket.delete(key);
   }

@@ -31,8 +31,9 @@ export class ConnectionIdTable<T extends IdOwner> {
     this.owners.set(keyOf(owner.localId, 0), owner);
   }
 
-  remove(owner: T): void {
-    this.owners.delete(keyOf(owner.localId, 0));
+  /** False when it was not there. */
+  remove(owner: T): boolean {
+    return this.owners.delete(keyOf(owner.localId, 0));
   }
 
   /** The owner of the id at `at`, of which the caller has checked that 8 bytes are there; null when unknown. [CON-1] */
