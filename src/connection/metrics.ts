@@ -40,6 +40,9 @@ export interface ConnectionMetrics {
   messagesLate: number;
   /** Best-effort messages that had to give way to newer ones before they were read. */
   messagesEvicted: number;
+  /** How often the peer was told that its connection window, or its limit of streams, holds us back. */
+  dataBlocked: number;
+  streamsBlocked: number;
   heartbeatsSent: number;
   heartbeatsReceived: number;
   streamsOpen: number;
@@ -81,6 +84,8 @@ export function metricsOf(connection: Connection): ConnectionMetrics {
     messagesLost: sent.lost,
     messagesLate: received.late,
     messagesEvicted: received.evicted,
+    dataBlocked: streams.dataLimits.blockedCount,
+    streamsBlocked: streams.limits.blockedCount,
     heartbeatsSent: counters.heartbeatsSent,
     heartbeatsReceived: counters.heartbeatsReceived,
     streamsOpen: streams.size,

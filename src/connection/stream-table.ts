@@ -12,16 +12,12 @@ import { SlabPool } from '../stream/slab.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import { type Delivery, FrameType, type Priority, type Space } from '../wire/frame-type.ts';
-import {
-  CONTROL_FRAME_BYTES_MAX,
-  streamOpenFlags,
-  writeDataBlocked,
-  writeMaxData,
-} from '../wire/frame-writer.ts';
+import { streamOpenFlags } from '../wire/frame-writer.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
 import type { ConnectionConfig } from './config.ts';
 import type { Connection, EventSink } from './connection.ts';
 import { ConnectionStream, type StreamOwner, type StreamSettings } from './connection-stream.ts';
+import { DataLimits } from './data-limits.ts';
 import { StreamLimits } from './stream-limits.ts';
 import { StreamNews } from './stream-news.ts';
 
@@ -42,8 +38,8 @@ export class StreamTable implements StreamOwner {
   private readonly controlDue: ConnectionStream[] = [];
   private readonly droppedDue: ConnectionStream[] = [];
   private peerStreamWindow = 0;
-  private readonly limits: StreamLimits;
-  private maxDataLost = false;
+  readonly limits: StreamLimits;
+  readonly dataLimits: DataLimits;
   private hasLifetimes = false;
 
   constructor(connection: Connection, config: ConnectionConfig, events: EventSink) {
@@ -59,6 +55,7 @@ export class StreamTable implements StreamOwner {
       new BestEffortBudget(config.bestEffortBytes),
       config.messageBytesMax,
     );
+    this.dataLimits = new DataLimits(this.receiveContext.window, this.sendContext.credit);
   }
 
   // ---- the application's side ----
@@ -178,8 +175,7 @@ export class StreamTable implements StreamOwner {
 
   /** A packet with one of the connection's own flow-control frames is lost. */
   onLimitLost(kind: number, limit: number): void {
-    if (kind === FrameType.MAX_DATA) this.maxDataLost ||= limit === this.receiveContext.window.announced;
-    else if (kind === FrameType.DATA_BLOCKED) this.sendContext.credit.onBlockedLost(limit);
+    if (kind === FrameType.MAX_DATA || kind === FrameType.DATA_BLOCKED) this.dataLimits.onLost(kind, limit);
     else this.limits.onLost(kind, limit);
   }
 
@@ -212,10 +208,8 @@ export class StreamTable implements StreamOwner {
       !this.scheduler.idle ||
       this.controlDue.length > 0 ||
       this.droppedDue.length > 0 ||
-      this.receiveContext.window.due ||
-      this.maxDataLost ||
       this.limits.due ||
-      this.sendContext.credit.owesBlocked
+      this.dataLimits.due
     );
   }
 
@@ -371,23 +365,8 @@ export class StreamTable implements StreamOwner {
   }
 
   private writeControl(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
-    let at = start;
-    const bound = limit - CONTROL_FRAME_BYTES_MAX;
-    const { window } = this.receiveContext;
-    if ((window.due || this.maxDataLost) && at <= bound) {
-      this.maxDataLost = false;
-      const allowed = window.announce();
-      at = writeMaxData(out, at, allowed);
-      sent.add(FrameType.MAX_DATA, 0, allowed, 0, 0);
-    }
+    let at = this.dataLimits.write(out, start, limit, sent);
     at = this.limits.write(out, at, limit, sent);
-    const { credit } = this.sendContext;
-    if (credit.owesBlocked && at <= bound) {
-      this.connection.counters.dataBlocked++;
-      at = writeDataBlocked(out, at, credit.limit);
-      sent.add(FrameType.DATA_BLOCKED, 0, credit.limit, 0, 0);
-      credit.blockedSent();
-    }
     at = this.writeStreamControl(out, at, limit, sent);
     return this.droppedDue.length > 0 ? this.writeDropped(out, at, limit, sent) : at;
   }

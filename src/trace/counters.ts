@@ -17,7 +17,6 @@ export class ConnectionCounters {
   packetsUnbuffered = 0;
   acksSent = 0;
   acksReceived = 0;
-  dataBlocked = 0;
   heartbeatsSent = 0;
   heartbeatsReceived = 0;
   packetSizeProbes = 0;

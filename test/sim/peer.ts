@@ -135,16 +135,17 @@ export class Peer {
   /** What the connection counted, by name. */
   counts(): Record<string, number> {
     if (this.connection === null) return {};
-    const { retransmittedBytes, messagesExpired, messagesLost, messagesLate, messagesEvicted } =
-      this.connection.metrics();
+    const metrics = this.connection.metrics();
     return {
       ...this.connection.counters,
       ...this.turns,
-      retransmittedBytes,
-      messagesExpired,
-      messagesLost,
-      messagesLate,
-      messagesEvicted,
+      retransmittedBytes: metrics.retransmittedBytes,
+      messagesExpired: metrics.messagesExpired,
+      messagesLost: metrics.messagesLost,
+      messagesLate: metrics.messagesLate,
+      messagesEvicted: metrics.messagesEvicted,
+      dataBlocked: metrics.dataBlocked,
+      streamsBlocked: metrics.streamsBlocked,
     };
   }
 

@@ -28,6 +28,7 @@ const MET = [
   'messagesLate',
   'messagesEvicted',
   'dataBlocked',
+  'streamsBlocked',
   'turns with a blocked stream',
   'turns with an unread message',
   'packetSizeProbes',
