@@ -263,11 +263,13 @@ export class Connection implements HeapItem {
 
   /** Keeps a packet whose key is not there yet; of too many, the oldest goes. [PKT-17] */
   keepForLater(packet: Uint8Array, arrivedAt: Micros): void {
-    if (this.waiting.length === WAITING_PACKETS_MAX) {
-      this.waiting.shift();
+    // A copy: of a datagram that holds more, only this is kept.
+    this.waiting.push({ packet: packet.slice(), arrivedAt });
+    let bytes = this.waiting.reduce((sum, { packet: { length } }) => sum + length, 0);
+    while (this.waiting.length > WAITING_PACKETS_MAX || bytes > WAITING_BYTES_MAX) {
+      bytes -= this.waiting.shift()?.packet.length ?? 0;
       this.counters.packetsUnbuffered++;
     }
-    this.waiting.push({ packet, arrivedAt });
   }
 
   onOpened(result: OpenResult, now: Micros): void {
@@ -394,5 +396,7 @@ export class Connection implements HeapItem {
 
 const DECODER = new TextDecoder();
 const WAITING_PACKETS_MAX = 10;
+/** Nobody has proved anything yet, so a few large packets are as much as many small ones. */
+const WAITING_BYTES_MAX = 65_536;
 /** More deadlines than spaces and kinds of them cannot be due at once. */
 const TIMEOUTS_MAX = 8;

@@ -155,6 +155,19 @@ describe('1-RTT packets that come before the handshake is over', () => {
     pair.echo();
   });
 
+  test('of large ones only as many wait as make 64 KiB', () => {
+    const pair = new Pair().connect();
+    pair.until(() => pair.server.sent.length > 0);
+    const server = pair.server.halfOpen;
+    for (let i = 0; i < 10; i++) {
+      pair.client.inject(Buffer.concat([Uint8Array.of(0x40), server.localId, bytesOf(20_000, i)]));
+    }
+    pair.run(5);
+    expect(server.waiting).toHaveLength(3);
+    expect(server.counters.packetsUnbuffered).toBe(7);
+    pair.until(() => pair.server.isConnected);
+  });
+
   test('a Handshake packet that overtakes the Initial before it is opened after it [PKT-17]', () => {
     const pair = new Pair();
     pair.server.filter = (data, index) => (index === 0 ? [{ data, afterMs: 30 }] : [{ data }]);
