@@ -261,9 +261,8 @@ export class Connection implements HeapItem {
     return true;
   }
 
-  /** Keeps a packet whose key is not there yet; of too many, the oldest goes. [PKT-17] */
+  /** Keeps a copy of a packet whose key is not there yet; when they are too many or too large, the oldest go. [PKT-17] */
   keepForLater(packet: Uint8Array, arrivedAt: Micros): void {
-    // A copy: of a datagram that holds more, only this is kept.
     this.waiting.push({ packet: packet.slice(), arrivedAt });
     let bytes = this.waiting.reduce((sum, { packet: { length } }) => sum + length, 0);
     while (this.waiting.length > WAITING_PACKETS_MAX || bytes > WAITING_BYTES_MAX) {
@@ -396,7 +395,6 @@ export class Connection implements HeapItem {
 
 const DECODER = new TextDecoder();
 const WAITING_PACKETS_MAX = 10;
-/** Nobody has proved anything yet, so a few large packets are as much as many small ones. */
 const WAITING_BYTES_MAX = 65_536;
 /** More deadlines than spaces and kinds of them cannot be due at once. */
 const TIMEOUTS_MAX = 8;
