@@ -1,6 +1,7 @@
-import { type Micros, NEVER } from '../base/time.ts';
+import type { Micros } from '../base/time.ts';
 import { Scheduler } from '../schedule/scheduler.ts';
 import { BestEffortBudget } from '../stream/best-effort-budget.ts';
+import { DeadlineWatch } from '../stream/deadline-watch.ts';
 import { FlowCredit } from '../stream/flow-credit.ts';
 import { FlowWindow } from '../stream/flow-window.ts';
 import { ReceiveContext } from '../stream/receive-context.ts';
@@ -40,7 +41,8 @@ export class StreamTable implements StreamOwner {
   private peerStreamWindow = 0;
   readonly limits: StreamLimits;
   readonly dataLimits: DataLimits;
-  private hasLifetimes = false;
+  /** Deadlines of messages, sent and received. */
+  private readonly deadlines = new DeadlineWatch();
 
   constructor(connection: Connection, config: ConnectionConfig, events: EventSink) {
     this.connection = connection;
@@ -100,6 +102,7 @@ export class StreamTable implements StreamOwner {
       this.scheduler.activate(stream);
       this.setDeadline(stream);
     }
+    this.deadlines.add(stream.sender.nextTimeout());
     this.connection.touch();
   }
 
@@ -132,11 +135,12 @@ export class StreamTable implements StreamOwner {
     let code: number;
     if (frame.type >= FrameType.MESSAGES) code = receiver.onMessages(frame);
     else {
-      if (frame.remaining >= 0) this.hasLifetimes = true;
       code = receiver.onMessage(frame, arrivedAt);
+      if (frame.remaining >= 0) this.deadlines.add(receiver.nextTimeout());
     }
     if (code !== 0) return code;
     this.onReceived(stream);
+    if (receiver.finished) this.forgetFinished(stream);
     return 0;
   }
 
@@ -218,16 +222,21 @@ export class StreamTable implements StreamOwner {
     let at = this.writeControl(out, start, limit, sent);
     const { scheduler } = this;
     scheduler.beginPacket(now, rate);
+    let skips = 0;
     while (limit - at >= FRAME_ROOM_MIN) {
       const stream = scheduler.next() as ConnectionStream | null;
       if (stream === null) break;
       const next = stream.sender.write(out, at, limit, now, sent);
-      if (next === at) scheduler.skip(stream);
-      else scheduler.charge(stream, next - at);
+      if (next > at) scheduler.charge(stream, next - at);
+      else {
+        scheduler.skip(stream);
+        skips++;
+      }
       at = next;
       if (stream.sender.sendable) this.setDeadline(stream);
       else scheduler.deactivate(stream);
       this.news.tellDrained(stream);
+      if (skips >= SKIPS_MAX && at > start) break;
     }
     return at;
   }
@@ -249,26 +258,26 @@ export class StreamTable implements StreamOwner {
   // ---- time ----
 
   nextTimeout(): Micros {
-    if (!this.hasLifetimes) return NEVER;
-    let next = NEVER;
-    for (const stream of this.streams.values()) {
-      next = Math.min(next, stream.sender.nextTimeout(), stream.receiver.nextTimeout());
-    }
-    return next;
+    return this.deadlines.next;
   }
 
   onTimeout(now: Micros): void {
-    if (!this.hasLifetimes) return;
+    const { deadlines } = this;
+    if (now < deadlines.next) return;
+    deadlines.clear();
+    deadlines.looked(this.streams.size, now);
     for (const stream of this.streams.values()) {
-      if (stream.sender.nextTimeout() <= now) {
-        stream.sender.onTimeout(now);
+      const { sender, receiver } = stream;
+      if (sender.nextTimeout() <= now) {
+        sender.onTimeout(now);
         this.onSendTouched(stream);
         this.onSettled(stream);
       }
-      if (stream.receiver.nextTimeout() <= now) {
-        stream.receiver.onTimeout(now);
+      if (receiver.nextTimeout() <= now) {
+        receiver.onTimeout(now);
         this.onReceived(stream);
       }
+      deadlines.add(Math.min(sender.nextTimeout(), receiver.nextTimeout()));
     }
     this.news.tellOutcomes(this.sendContext.outcomes);
   }
@@ -352,7 +361,6 @@ export class StreamTable implements StreamOwner {
 
   private setDeadline(stream: ConnectionStream): void {
     const deadline = stream.sender.headDeadline;
-    if (deadline !== NEVER) this.hasLifetimes = true;
     if (deadline !== stream.deadline) this.scheduler.setDeadline(stream, deadline);
   }
 
@@ -393,3 +401,5 @@ const DECODER = new TextDecoder();
 const PACKET_OVERHEAD = 1 + 8 + 4 + 16;
 /** With less room than this left no stream is asked. */
 const FRAME_ROOM_MIN = 16;
+/** When so many streams had nothing that fits into what is left of a packet, no other is asked. [SCH-1] */
+const SKIPS_MAX = 16;

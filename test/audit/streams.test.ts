@@ -1,0 +1,59 @@
+import { describe, expect, test } from 'vitest';
+import { MILLISECOND } from '../../src/base/time.ts';
+import { Outcome } from '../../src/stream/outcome.ts';
+import { Delivery, FrameType } from '../../src/wire/frame-type.ts';
+import { bytesOf, Pair } from '../connection/pair.ts';
+import { integers, opening, Rogue, run } from '../connection/rogue.ts';
+
+describe('messages with lifetimes', () => {
+  test('expire while they wait for credit behind one that has none [STR-16] [STR-27]', () => {
+    const limits = { messageBytesMax: 60_000, streamWindowBytes: 1 };
+    const pair = new Pair({ server: limits }).connected();
+    pair.server.readsAll = false;
+    const stream = pair.client.open();
+    for (let k = 0; k < 5; k++) pair.client.send(stream, bytesOf(50_000));
+    pair.run(1_000);
+    expect(stream.sender.queuedBytes).toBeGreaterThan(50_000);
+    const tracking = stream.track();
+    const deadline = pair.now + 100 * MILLISECOND;
+    stream.send(bytesOf(10), Delivery.PARTIAL, deadline, false, tracking);
+    pair.client.node.wake();
+    const outcomes: number[] = [];
+    pair.client.onEvent = (event) => {
+      if (event.type === 'outcome' && event.tracking === tracking) outcomes.push(event.outcome, pair.now);
+    };
+    pair.run(300);
+    expect(outcomes).toEqual([Outcome.EXPIRED, deadline]);
+  });
+});
+
+describe('a stream is forgotten', () => {
+  test('when the last message of it comes that nobody will read [STR-30]', () => {
+    const pair = new Pair().connected();
+    pair.server.readsAll = false;
+    const rogue = new Rogue(pair);
+    rogue.send(opening(0), integers(FrameType.STREAM_FIN, 0, 1));
+    const [stream] = pair.server.streams;
+    stream.reset(7);
+    pair.server.node.wake();
+    pair.run(20);
+    // The rogue acknowledges all that was sent, so that the sending half is finished.
+    const largest = Math.max(...rogue.heard.map(({ number }) => number));
+    rogue.send(integers(FrameType.ACK, largest, 0, 0, largest));
+    expect(pair.server.core.streams.size).toBe(1);
+    rogue.send(run(0, 0, 5));
+    expect(rogue.victimClosed).toBeNull();
+    expect(pair.server.core.streams.size).toBe(0);
+    expect(pair.server.events.some(({ type }) => type === 'streamClosed')).toBe(true);
+  });
+});
+
+test('hundreds of streams, none of whose next messages fits, do not make packing a packet slow [SCH-1]', () => {
+  const streams = 600;
+  const pair = new Pair({ server: { streamsMax: streams }, link: { delayMs: 5 } }).connected();
+  const opened = Array.from({ length: streams }, () => pair.client.open({ delivery: Delivery.BEST_EFFORT }));
+  const start = performance.now();
+  for (const stream of opened) for (let k = 0; k < 4; k++) pair.client.send(stream, bytesOf(500));
+  pair.run(2_000);
+  expect(performance.now() - start).toBeLessThan(500);
+});
