@@ -1,4 +1,4 @@
-import { equalBytes } from '../base/bytes.ts';
+import { copyOf, equalBytes } from '../base/bytes.ts';
 import type { HeapItem } from '../base/heap.ts';
 import type { RandomSource } from '../base/random.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
@@ -257,13 +257,13 @@ export class Connection implements HeapItem {
   acceptRemoteId(id: Uint8Array): boolean {
     if (this.knowsRemoteId) return equalBytes(id, this.remoteId);
     this.knowsRemoteId = true;
-    this.remoteId = id.slice();
+    this.remoteId = copyOf(id);
     return true;
   }
 
   /** Keeps a copy of a packet whose key is not there yet; when they are too many or too large, the oldest go. [PKT-17] */
   keepForLater(packet: Uint8Array, arrivedAt: Micros): void {
-    this.waiting.push({ packet: packet.slice(), arrivedAt });
+    this.waiting.push({ packet: copyOf(packet), arrivedAt });
     let bytes = this.waiting.reduce((sum, { packet: { length } }) => sum + length, 0);
     while (this.waiting.length > WAITING_PACKETS_MAX || bytes > WAITING_BYTES_MAX) {
       bytes -= this.waiting.shift()?.packet.length ?? 0;
@@ -301,7 +301,7 @@ export class Connection implements HeapItem {
   }
 
   onPathChallenge(frame: FrameReader): void {
-    this.pathResponse = frame.buffer.slice(frame.dataStart, frame.dataStart + frame.dataLength);
+    this.pathResponse = copyOf(frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength));
   }
 
   /** Size of the probe packet that looks for a larger packet size, if one is to be sent now; else 0. */

@@ -1,3 +1,4 @@
+import { copyOf } from '../base/bytes.ts';
 import { DeadlineHeap } from '../base/heap.ts';
 import { type RandomSource, randomBytes } from '../base/random.ts';
 import { Ring } from '../base/ring.ts';
@@ -287,8 +288,10 @@ export class Endpoint {
       const isLoopback = server.isLoopback(host);
       const config = this.configFor(isLoopback);
       const { end, unpinned, numberStart } = HEADER;
-      const firstDestinationId = data.slice(HEADER.dcidStart, HEADER.dcidStart + HEADER.dcidLength);
-      const remoteId = data.slice(HEADER.scidStart, HEADER.scidStart + HEADER.scidLength);
+      const firstDestinationId = copyOf(
+        data.subarray(HEADER.dcidStart, HEADER.dcidStart + HEADER.dcidLength),
+      );
+      const remoteId = copyOf(data.subarray(HEADER.scidStart, HEADER.scidStart + HEADER.scidLength));
       const localId = this.byId.issue(random);
       const handshake = new ServerHandshake({
         identity: server.identity,

@@ -1,3 +1,4 @@
+import { copyOf } from '../base/bytes.ts';
 import { Prng } from '../base/random.ts';
 import { MILLISECOND, type Micros, SECOND } from '../base/time.ts';
 
@@ -53,8 +54,8 @@ export class RandomImpairment implements ImpairedWay {
     const twice = this.random.chance(duplicate);
     const at = this.arrivalTime(leaves);
     if (lost || leaves < 0) return NOTHING;
-    const first = { at, data: data.slice() };
-    return twice ? [first, { at, data: data.slice() }] : [first];
+    const first = { at, data: copyOf(data) };
+    return twice ? [first, { at, data: copyOf(data) }] : [first];
   }
 
   /** When a datagram that comes now has left the queue behind the rate, or -1 when the queue is full. */

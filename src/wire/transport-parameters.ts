@@ -1,3 +1,4 @@
+import { copyOf } from '../base/bytes.ts';
 import { ByteCursor } from './byte-cursor.ts';
 import { CloseCode } from './close-code.ts';
 import { CONNECTION_ID_BYTES_MAX } from './packet-header.ts';
@@ -111,7 +112,7 @@ function decodeValue(
   const row = TABLE.find((candidate) => candidate.id === id);
   if (row === undefined) return true;
   if (row.form === 'id') {
-    parameters[row.name] = bytes.slice(start, end);
+    parameters[row.name] = copyOf(bytes.subarray(start, end));
     return end - start <= CONNECTION_ID_BYTES_MAX;
   }
   const cursor = new ByteCursor();
