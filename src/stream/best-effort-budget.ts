@@ -50,6 +50,6 @@ export class BestEffortBudget {
   private evictOldest(): void {
     const segment = this.oldest!;
     this.release(segment);
-    segment.owner!.onEvicted(segment);
+    segment.owner.onEvicted(segment);
   }
 }

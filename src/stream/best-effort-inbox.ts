@@ -5,25 +5,28 @@ import { MessageFlag, Space } from '../wire/frame-type.ts';
 import { readVarint, varintLength } from '../wire/varint.ts';
 import type { Assembly } from './assembly.ts';
 import { MESSAGE_COST } from './flow-credit.ts';
-import { Inbox } from './inbox.ts';
+import { deadlineOf, Inbox } from './inbox.ts';
+import type { Lifetimes } from './lifetimes.ts';
 import type { ReadyQueue } from './ready-queue.ts';
 import type { ReceiveContext } from './receive-context.ts';
-import { NO_BYTES, Segment, type SegmentOwner } from './segment.ts';
+import { Place, type Segment } from './segment.ts';
 
 /** Most sequences that are told apart behind the newest one; what is older counts as late. [STR-22] */
 const WINDOW_SEQUENCES = 16_384;
+/** Most incomplete messages; with more the one that began first gives way. */
+const ASSEMBLIES_MAX = 256;
 
 /**
  * The best-effort space of the receiving half of a stream. Nothing waits for anything: whole messages are delivered at once. On
  * an ordered stream a message is delivered only when it is newer than all that were delivered.
  */
-export class BestEffortInbox extends Inbox implements SegmentOwner {
+export class BestEffortInbox extends Inbox {
   private discarding = false;
   /** Fragments of messages below this are of no use any more. */
   private cancelledBelow = 0;
 
-  constructor(context: ReceiveContext, ready: ReadyQueue, ordered: boolean) {
-    super(Space.BEST_EFFORT, context, ready, ordered);
+  constructor(context: ReceiveContext, ready: ReadyQueue, lifetimes: Lifetimes, ordered: boolean) {
+    super(Space.BEST_EFFORT, context, ready, lifetimes, ordered);
   }
 
   // ---- frames; each returns 0 or a close code ----
@@ -42,7 +45,7 @@ export class BestEffortInbox extends Inbox implements SegmentOwner {
       bytes += length;
       at += varintLength(buffer[at]) + length;
     }
-    this.deliver(this.segment(frame, sequence, count, dataStart, end, true), bytes);
+    this.deliver(this.segment(frame, sequence, count, dataStart, end, true), bytes, NEVER);
     return 0;
   }
 
@@ -55,34 +58,31 @@ export class BestEffortInbox extends Inbox implements SegmentOwner {
       this.context.late++;
       return 0;
     }
-    const deadline = frame.remaining < 0 ? NEVER : now + frame.remaining;
+    const deadline = deadlineOf(frame, now);
     if (fragment) return this.onFragment(frame, deadline);
     if (this.assemblyFor(sequence) !== undefined) this.cancel(sequence);
-    const end = frame.dataStart + frame.dataLength;
-    const segment = this.segment(frame, sequence, 1, frame.dataStart, end, false);
-    segment.deadline = deadline;
-    this.deliver(segment, frame.total);
+    this.deliver(this.single(frame), frame.total, deadline);
     return 0;
   }
 
   // ---- the rest ----
 
-  /** The budget takes the memory of an incomplete or unread message. [STR-21] */
-  onEvicted(segment: Segment): void {
-    const { sequence, count } = segment;
-    if (this.assemblyFor(sequence)?.segment === segment) {
-      this.endAssembly(sequence);
-      this.giveUp(sequence, 1);
-      this.mark(sequence, 1);
-      return;
-    }
-    this.ready.remove(segment);
-    this.freeSegment(segment);
-    this.giveUp(sequence, count);
+  /** The memory of an incomplete or unread message is needed for newer ones. [STR-21] */
+  override onEvicted(segment: Segment): void {
+    this.giveUp(segment.sequence, Math.max(1, segment.count));
+    this.dropSegment(segment);
   }
 
-  /** Frees a segment that was delivered and will not be read. */
+  /** [STR-26] */
+  override onExpired(segment: Segment): void {
+    this.noteExpired(segment.sequence);
+    this.dropSegment(segment);
+  }
+
+  /** Frees a segment that is not in the ready queue any more and will not be read. */
   freeSegment(segment: Segment): void {
+    segment.place = Place.NOWHERE;
+    this.lifetimes.remove(segment);
     this.context.budget.release(segment);
     this.context.wasteBytes -= segment.waste;
     segment.waste = 0;
@@ -90,30 +90,7 @@ export class BestEffortInbox extends Inbox implements SegmentOwner {
 
   discard(): void {
     this.discarding = true;
-    this.deadlines.clear();
     if (this.assemblies !== null) for (const sequence of this.assemblies.keys()) this.cancel(sequence);
-  }
-
-  /** Gives up incomplete messages whose deadline has come. */
-  expire(now: Micros): void {
-    const { deadlines } = this;
-    if (now < deadlines.next) return;
-    deadlines.clear();
-    if (this.assemblies === null) return;
-    deadlines.looked(this.assemblies.size, now);
-    for (const [sequence, assembly] of this.assemblies) {
-      if (assembly.deadline > now) {
-        deadlines.add(assembly.deadline);
-        continue;
-      }
-      this.cancel(sequence);
-      this.noteExpired(sequence);
-    }
-  }
-
-  noteExpired(sequence: number): void {
-    this.context.expired++;
-    this.report.add(sequence, 1);
   }
 
   // ---- inside ----
@@ -128,29 +105,35 @@ export class BestEffortInbox extends Inbox implements SegmentOwner {
     } else if (!assembly.agrees(total, frame.flags)) {
       return CloseCode.FRAME_ENCODING_ERROR;
     }
-    assembly.deadline = deadline;
-    this.deadlines.add(deadline);
-    if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, frame.offset)) return 0;
+    if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, frame.offset)) {
+      this.lifetimes.set(assembly.segment, deadline);
+      return 0;
+    }
     this.cancel(sequence);
-    const segment = new Segment(Space.BEST_EFFORT, sequence, 1, assembly.buffer, 0, total, false);
-    segment.deadline = deadline;
-    this.deliver(segment, total);
+    this.deliver(assembly.finish(), total, deadline);
     return 0;
   }
 
   /** Begins an incomplete message; undefined when the budget has no room for it at all. */
   private admitAssembly(frame: FrameReader): Assembly | undefined {
     const { sequence, total } = frame;
-    const segment = new Segment(Space.BEST_EFFORT, sequence, 0, NO_BYTES, 0, 0, false);
-    segment.owner = this;
+    const segment = this.segment(frame, sequence, 0, 0, 0, false);
     if (!this.context.budget.admit(segment, total + MESSAGE_COST)) {
       this.giveUp(sequence, 1);
       this.mark(sequence, 1);
       return undefined;
     }
-    const assembly = this.startAssembly(frame);
-    assembly.segment = segment;
+    const assembly = this.startAssembly(frame, segment);
+    if (this.assemblies!.size > ASSEMBLIES_MAX) this.evictAssembly();
     return assembly;
+  }
+
+  /** The incomplete message that began first gives way. [STR-21] */
+  private evictAssembly(): void {
+    for (const { segment } of this.assemblies!.values()) {
+      this.onEvicted(segment);
+      return;
+    }
   }
 
   /** Takes what is new of a run that is not simply newer than everything before. */
@@ -166,7 +149,8 @@ export class BestEffortInbox extends Inbox implements SegmentOwner {
       if (length > this.context.messageBytesMax) return CloseCode.MESSAGE_TOO_LARGE;
       if (this.seen.has(sequence)) {
         this.context.late++;
-        if (from >= 0) this.deliver(this.segment(frame, first, sequence - first, from, at, true), bytes);
+        if (from >= 0)
+          this.deliver(this.segment(frame, first, sequence - first, from, at, true), bytes, NEVER);
         from = -1;
       } else {
         if (this.assemblyFor(sequence) !== undefined) this.cancel(sequence);
@@ -179,19 +163,19 @@ export class BestEffortInbox extends Inbox implements SegmentOwner {
       }
       at += varintLength(buffer[at]) + length;
     }
-    if (from >= 0) this.deliver(this.segment(frame, first, sequence - first, from, at, true), bytes);
+    if (from >= 0) this.deliver(this.segment(frame, first, sequence - first, from, at, true), bytes, NEVER);
     return 0;
   }
 
   /** Delivers messages that were not seen before, `bytes` long together. */
-  private deliver(segment: Segment, bytes: number): void {
+  private deliver(segment: Segment, bytes: number, deadline: Micros): void {
     const { sequence, count } = segment;
     this.mark(sequence, count);
     if (this.discarding) return;
     this.bound(segment);
-    segment.owner = this;
     if (this.context.budget.admit(segment, bytes + count * MESSAGE_COST)) {
       this.ready.push(segment);
+      this.lifetimes.set(segment, deadline);
     } else {
       this.freeSegment(segment);
       this.giveUp(sequence, count);
@@ -237,6 +221,17 @@ export class BestEffortInbox extends Inbox implements SegmentOwner {
   private cancel(sequence: number): void {
     const { segment } = this.assemblyFor(sequence)!;
     this.endAssembly(sequence);
-    this.context.budget.release(segment!);
+    this.freeSegment(segment);
+  }
+
+  /** Lets go of an incomplete or unread message. */
+  private dropSegment(segment: Segment): void {
+    if (segment.place === Place.INCOMPLETE) {
+      this.cancel(segment.sequence);
+      this.mark(segment.sequence, 1);
+    } else {
+      this.ready.remove(segment);
+      this.freeSegment(segment);
+    }
   }
 }

@@ -1,40 +1,46 @@
-import type { Micros } from '../base/time.ts';
+import { type Micros, NEVER } from '../base/time.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import type { Space } from '../wire/frame-type.ts';
-import { readVarint, varintLength } from '../wire/varint.ts';
 import { Assembly } from './assembly.ts';
-import { DeadlineWatch } from './deadline-watch.ts';
 import { DroppedReport } from './dropped-report.ts';
 import { MESSAGE_COST } from './flow-credit.ts';
+import type { Lifetimes } from './lifetimes.ts';
 import type { ReadyQueue } from './ready-queue.ts';
 import type { ReceiveContext } from './receive-context.ts';
-import { Segment } from './segment.ts';
+import { Place, Segment, type SegmentOwner } from './segment.ts';
 import { SequenceWindow } from './sequence-window.ts';
 
 /** What both sequence spaces of the receiving half of a stream have in common. */
-export abstract class Inbox {
+export abstract class Inbox implements SegmentOwner {
   readonly seen = new SequenceWindow();
   readonly report: DroppedReport;
   protected readonly context: ReceiveContext;
   protected readonly ready: ReadyQueue;
+  protected readonly lifetimes: Lifetimes;
   protected readonly ordered: boolean;
-  /** Incomplete messages by sequence; null until the first fragment. */
+  /** Incomplete messages by sequence, in the order of their first fragments; null when there is none. */
   protected assemblies: Map<number, Assembly> | null = null;
-  /** Deadlines of what is held here. */
-  protected readonly deadlines = new DeadlineWatch();
   private readonly space: Space;
 
-  constructor(space: Space, context: ReceiveContext, ready: ReadyQueue, ordered: boolean) {
+  constructor(
+    space: Space,
+    context: ReceiveContext,
+    ready: ReadyQueue,
+    lifetimes: Lifetimes,
+    ordered: boolean,
+  ) {
     this.space = space;
     this.context = context;
     this.ready = ready;
+    this.lifetimes = lifetimes;
     this.ordered = ordered;
     this.report = new DroppedReport(space);
   }
 
-  get nextTimeout(): Micros {
-    return this.deadlines.next;
-  }
+  abstract onEvicted(segment: Segment): void;
+
+  /** Gives up a segment whose deadline has come. It is out of the lifetimes already. */
+  abstract onExpired(segment: Segment): void;
 
   /** A segment on the messages of a run from position `at` to `end`, or on one whole message. */
   protected segment(
@@ -45,7 +51,13 @@ export abstract class Inbox {
     end: number,
     prefixed: boolean,
   ): Segment {
-    return new Segment(this.space, sequence, count, frame.buffer, at, end, prefixed);
+    return new Segment(this, this.space, sequence, count, frame.buffer, at, end, prefixed);
+  }
+
+  /** The segment on a whole message. */
+  protected single(frame: FrameReader): Segment {
+    const { dataStart, dataLength } = frame;
+    return this.segment(frame, frame.sequence, 1, dataStart, dataStart + dataLength, false);
   }
 
   /**
@@ -70,23 +82,30 @@ export abstract class Inbox {
     return this.assemblies === null ? undefined : this.assemblies.get(sequence);
   }
 
-  protected startAssembly(frame: FrameReader): Assembly {
-    const assembly = new Assembly(frame.sequence, frame.total, frame.flags);
+  protected startAssembly(frame: FrameReader, segment: Segment): Assembly {
+    const assembly = new Assembly(segment, frame.total, frame.flags);
+    segment.place = Place.INCOMPLETE;
     if (this.assemblies === null) this.assemblies = new Map();
     this.assemblies.set(frame.sequence, assembly);
     return assembly;
   }
 
+  /** The message with this sequence is not incomplete any more. */
   protected endAssembly(sequence: number): void {
     this.assemblies!.delete(sequence);
     if (this.assemblies!.size === 0) this.assemblies = null;
   }
+
+  protected noteExpired(sequence: number): void {
+    this.context.expired++;
+    this.report.add(sequence, 1);
+  }
+}
+
+/** The receiver's deadline of the message that a frame belongs to. [STR-26] */
+export function deadlineOf(frame: FrameReader, now: Micros): Micros {
+  return frame.remaining < 0 ? NEVER : now + frame.remaining;
 }
 
 /** A segment whose buffer is more than this many times what is charged for it wastes memory. */
 const WASTE_FACTOR = 4;
-
-/** Position behind the message of a run that begins, with its length, at `at`. */
-export function skipMessage(buffer: Uint8Array, at: number, end: number): number {
-  return at + varintLength(buffer[at]) + readVarint(buffer, at, end);
-}

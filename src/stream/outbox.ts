@@ -21,6 +21,8 @@ export class Outbox extends MessageRecords {
   protected readonly context: SendContext;
   /** Sequence number that the next message to be sent for the first time gets. */
   nextSequence = 0;
+  /** Messages that the peer reported as dropped, repetitions counted. */
+  reportedDropped = 0;
   /** Messages taken in so far. */
   pushed = 0;
   /** Bytes that were not sent yet, and the fixed cost of their messages. */

@@ -7,6 +7,7 @@ import { readVarint, varintLength } from '../wire/varint.ts';
 import { BestEffortInbox } from './best-effort-inbox.ts';
 import { MESSAGE_COST } from './flow-credit.ts';
 import { FlowWindow } from './flow-window.ts';
+import { Lifetimes } from './lifetimes.ts';
 import { ReadyQueue } from './ready-queue.ts';
 import type { ReceiveContext } from './receive-context.ts';
 import { ReliableInbox } from './reliable-inbox.ts';
@@ -33,6 +34,7 @@ export class ReceiveStream {
   resetCode = -1;
   private readonly context: ReceiveContext;
   private readonly ready = new ReadyQueue();
+  private readonly lifetimes = new Lifetimes();
   private readonly reliable: ReliableInbox;
   private bestEffort: BestEffortInbox | null = null;
   private stopState: number = Told.NOT_WANTED;
@@ -44,7 +46,7 @@ export class ReceiveStream {
     this.ordered = options.ordered;
     this.context = context;
     this.window = new FlowWindow(options.windowBytes);
-    this.reliable = new ReliableInbox(context, this.ready, options.ordered, this.window);
+    this.reliable = new ReliableInbox(context, this.ready, this.lifetimes, options.ordered, this.window);
   }
 
   // ---- the application's side ----
@@ -63,7 +65,7 @@ export class ReceiveStream {
       const segment = this.ready.head;
       if (segment === null) return null;
       if (segment.deadline > now) return this.takeFrom(segment);
-      this.expireReady(segment);
+      this.expire(segment);
     }
   }
 
@@ -190,21 +192,18 @@ export class ReceiveStream {
 
   /** When {@link onTimeout} is to be called at the latest. */
   nextTimeout(): Micros {
-    const next = Math.min(this.ready.deadlines.next, this.reliable.nextTimeout);
-    return this.bestEffort === null ? next : Math.min(next, this.bestEffort.nextTimeout);
+    return this.lifetimes.earliest;
   }
 
   /** Gives up messages whose deadline has come. */
   onTimeout(now: Micros): void {
-    this.reliable.expire(now);
-    this.bestEffort?.expire(now);
-    if (this.ready.deadlines.next > now) return;
-    for (let segment = this.ready.head; segment !== null; ) {
-      const { next } = segment;
-      if (segment.deadline <= now) this.expireReady(segment);
-      segment = next;
+    for (
+      let segment = this.lifetimes.takeExpired(now);
+      segment !== null;
+      segment = this.lifetimes.takeExpired(now)
+    ) {
+      this.expire(segment);
     }
-    this.ready.refresh(now);
   }
 
   // ---- inside ----
@@ -217,7 +216,7 @@ export class ReceiveStream {
 
   private get bestEffortInbox(): BestEffortInbox {
     if (this.bestEffort === null) {
-      this.bestEffort = new BestEffortInbox(this.context, this.ready, this.ordered);
+      this.bestEffort = new BestEffortInbox(this.context, this.ready, this.lifetimes, this.ordered);
       if (this.stopState !== Told.NOT_WANTED || this.resetCode >= 0) this.bestEffort.discard();
     }
     return this.bestEffort;
@@ -240,6 +239,7 @@ export class ReceiveStream {
     const last = segment.count === 0;
     if (last) {
       this.ready.remove(segment);
+      this.lifetimes.remove(segment);
       this.context.wasteBytes -= segment.waste;
     }
     if (segment.space === Space.RELIABLE) this.reliable.free(length + MESSAGE_COST);
@@ -248,12 +248,11 @@ export class ReceiveStream {
     return new Uint8Array(buffer.buffer, buffer.byteOffset + start, length);
   }
 
-  /** A delivered message was not read in time. [STR-26] */
-  private expireReady(segment: Segment): void {
-    this.ready.remove(segment);
+  /** A message was not complete, in order and read in time. [STR-26] */
+  private expire(segment: Segment): void {
+    this.lifetimes.remove(segment);
     const inbox = segment.space === Space.RELIABLE ? this.reliable : this.bestEffort!;
-    inbox.noteExpired(segment.sequence);
-    inbox.freeSegment(segment);
+    inbox.onExpired(segment);
   }
 
   private discard(): void {

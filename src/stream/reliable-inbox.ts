@@ -1,3 +1,4 @@
+import { AssertionFailure } from '../base/assert.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
@@ -6,16 +7,19 @@ import { readVarint, varintLength } from '../wire/varint.ts';
 import type { Assembly } from './assembly.ts';
 import { MESSAGE_COST } from './flow-credit.ts';
 import type { FlowWindow } from './flow-window.ts';
-import { Inbox } from './inbox.ts';
+import { deadlineOf, Inbox } from './inbox.ts';
+import type { Lifetimes } from './lifetimes.ts';
 import type { ReadyQueue } from './ready-queue.ts';
 import type { ReceiveContext } from './receive-context.ts';
-import { NO_BYTES, Segment } from './segment.ts';
+import { Place, type Segment } from './segment.ts';
 
 /**
  * The reliable space of the receiving half of a stream. Every sequence is charged when it first appears and freed when its message is
  * read or given up; what is out of order on an ordered stream is held until the gap closes. [STR-7]
  */
 export class ReliableInbox extends Inbox {
+  /** One above the highest sequence of which anything has appeared. */
+  private appeared = 0;
   /** The stream's end: how many sequences its reliable space has; -1 while unknown. */
   finalEnd = -1;
   /** Nobody will read: what comes is only counted. */
@@ -28,8 +32,14 @@ export class ReliableInbox extends Inbox {
   /** End of what {@link take} delivered last without holding it. */
   private deliveredTo = 0;
 
-  constructor(context: ReceiveContext, ready: ReadyQueue, ordered: boolean, window: FlowWindow) {
-    super(Space.RELIABLE, context, ready, ordered);
+  constructor(
+    context: ReceiveContext,
+    ready: ReadyQueue,
+    lifetimes: Lifetimes,
+    ordered: boolean,
+    window: FlowWindow,
+  ) {
+    super(Space.RELIABLE, context, ready, lifetimes, ordered);
     this.window = window;
     this.spanMax = Math.max(1, Math.floor(window.windowBytes / MESSAGE_COST));
   }
@@ -79,14 +89,11 @@ export class ReliableInbox extends Inbox {
       this.context.duplicates++;
       return 0;
     }
-    const deadline = frame.remaining < 0 ? NEVER : now + frame.remaining;
+    const deadline = deadlineOf(frame, now);
     if ((frame.flags & MessageFlag.FRAGMENT) !== 0) return this.onFragment(frame, deadline);
     const fault = this.chargeOnce(sequence, frame.total);
     if (fault !== 0) return fault;
-    const end = frame.dataStart + frame.dataLength;
-    const segment = this.segment(frame, sequence, 1, frame.dataStart, end, false);
-    segment.deadline = deadline;
-    this.take(segment);
+    this.take(this.single(frame), deadline);
     this.afterArrival();
     return 0;
   }
@@ -114,10 +121,7 @@ export class ReliableInbox extends Inbox {
   /** The stream ends before sequence `end`. [STR-6] */
   onEnd(end: number): number {
     if (end === this.finalEnd) return 0;
-    if (end < this.seen.top || this.finalEnd >= 0) return CloseCode.FINAL_SIZE_ERROR;
-    if (this.assemblies !== null) {
-      for (const sequence of this.assemblies.keys()) if (sequence >= end) return CloseCode.FINAL_SIZE_ERROR;
-    }
+    if (this.finalEnd >= 0 || end < this.appeared) return CloseCode.FINAL_SIZE_ERROR;
     this.finalEnd = end;
     return 0;
   }
@@ -133,62 +137,42 @@ export class ReliableInbox extends Inbox {
   /** Nobody will read any more: frees what is held, and from now on everything that comes. */
   discard(): void {
     this.discarding = true;
-    this.deadlines.clear();
     if (this.held !== null) for (const segment of this.held.values()) this.freeSegment(segment);
     this.held = null;
-    if (this.assemblies !== null) {
-      for (const assembly of this.assemblies.values()) {
-        this.free(assembly.buffer.length + MESSAGE_COST);
-        this.seen.add(assembly.sequence, assembly.sequence + 1);
-      }
-      this.assemblies = null;
-    }
+    if (this.assemblies !== null)
+      for (const assembly of this.assemblies.values()) this.dropAssembly(assembly);
     this.seen.settle();
   }
 
-  /** Frees a segment that was delivered, or held, and not read. */
+  /** Frees a segment that is complete and will not be read. */
   freeSegment(segment: Segment): void {
+    segment.place = Place.NOWHERE;
+    this.lifetimes.remove(segment);
     this.context.wasteBytes -= segment.waste;
-    segment.waste = 0;
-    let at = segment.at;
-    for (; segment.count > 0; segment.count--) {
-      const length = segment.prefixed ? readVarint(segment.buffer, at, segment.end) : segment.end - at;
-      if (segment.prefixed) at += varintLength(segment.buffer[at]) + length;
+    const { buffer, end, prefixed } = segment;
+    for (let at = segment.at, left = segment.count; left > 0; left--) {
+      const length = prefixed ? readVarint(buffer, at, end) : end - at;
+      if (prefixed) at += varintLength(buffer[at]) + length;
       this.free(length + MESSAGE_COST);
     }
-    segment.buffer = NO_BYTES;
   }
 
-  /** Gives up what is held or incomplete and whose deadline has come. [STR-26] */
-  expire(now: Micros): void {
-    const { deadlines } = this;
-    if (now < deadlines.next) return;
-    deadlines.clear();
-    deadlines.looked((this.held?.size ?? 0) + (this.assemblies?.size ?? 0), now);
-    if (this.held !== null) {
-      for (const [sequence, segment] of this.held) {
-        if (segment.deadline > now) {
-          this.deadlines.add(segment.deadline);
-          continue;
-        }
-        this.held.delete(sequence);
-        this.freeSegment(segment);
-        this.noteExpired(sequence);
-      }
-      if (this.held.size === 0) this.held = null;
-    }
-    if (this.assemblies !== null) {
-      for (const [sequence, assembly] of this.assemblies) {
-        if (assembly.deadline > now) this.deadlines.add(assembly.deadline);
-        else this.dropAssembly(sequence, assembly);
-      }
+  /** [STR-26] */
+  override onExpired(segment: Segment): void {
+    const { sequence } = segment;
+    if (segment.place === Place.INCOMPLETE) {
+      this.dropAssembly(this.assemblyFor(sequence)!);
       this.afterArrival();
+    } else {
+      if (segment.place === Place.READY) this.ready.remove(segment);
+      else this.held!.delete(sequence);
+      this.freeSegment(segment);
     }
+    this.noteExpired(sequence);
   }
 
-  noteExpired(sequence: number): void {
-    this.context.expired++;
-    this.report.add(sequence, 1);
+  override onEvicted(): never {
+    throw new AssertionFailure('the budget holds a segment of the reliable space');
   }
 
   // ---- inside ----
@@ -204,17 +188,16 @@ export class ReliableInbox extends Inbox {
         this.seen.settle();
         return 0;
       }
-      assembly = this.startAssembly(frame);
+      assembly = this.startAssembly(frame, this.segment(frame, sequence, 0, 0, 0, false));
     } else if (!assembly.agrees(total, frame.flags)) {
       return CloseCode.FRAME_ENCODING_ERROR;
     }
-    assembly.deadline = deadline;
-    this.deadlines.add(deadline);
-    if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, frame.offset)) return 0;
+    if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, frame.offset)) {
+      this.lifetimes.set(assembly.segment, deadline);
+      return 0;
+    }
     this.endAssembly(sequence);
-    const segment = new Segment(Space.RELIABLE, sequence, 1, assembly.buffer, 0, total, false);
-    segment.deadline = deadline;
-    this.take(segment);
+    this.take(assembly.finish(), deadline);
     this.afterArrival();
     return 0;
   }
@@ -231,7 +214,7 @@ export class ReliableInbox extends Inbox {
       if (length > this.context.messageBytesMax) return CloseCode.MESSAGE_TOO_LARGE;
       if (this.seen.has(sequence)) {
         this.context.duplicates++;
-        if (from >= 0) this.take(this.segment(frame, first, sequence - first, from, at, true));
+        if (from >= 0) this.take(this.segment(frame, first, sequence - first, from, at, true), NEVER);
         from = -1;
       } else {
         const fault = this.chargeOnce(sequence, length);
@@ -243,13 +226,13 @@ export class ReliableInbox extends Inbox {
       }
       at += varintLength(buffer[at]) + length;
     }
-    if (from >= 0) this.take(this.segment(frame, first, sequence - first, from, at, true));
+    if (from >= 0) this.take(this.segment(frame, first, sequence - first, from, at, true), NEVER);
     this.afterArrival();
     return 0;
   }
 
   /** Takes new, charged messages in: delivers them, holds them behind a gap, or discards them. */
-  private take(segment: Segment): void {
+  private take(segment: Segment, deadline: Micros): void {
     const { sequence, count } = segment;
     if (this.discarding) {
       this.freeSegment(segment);
@@ -263,8 +246,9 @@ export class ReliableInbox extends Inbox {
     } else {
       if (this.held === null) this.held = new Map();
       this.held.set(sequence, segment);
-      this.deadlines.add(segment.deadline);
+      segment.place = Place.HELD;
     }
+    this.lifetimes.set(segment, deadline);
     this.seen.add(sequence, sequence + count);
   }
 
@@ -291,11 +275,17 @@ export class ReliableInbox extends Inbox {
     if (this.held.size === 0) this.held = null;
   }
 
-  private dropAssembly(sequence: number, assembly: Assembly): void {
+  /** Gives up an incomplete message. */
+  private dropAssembly(assembly: Assembly): void {
+    const { sequence } = assembly;
     this.free(assembly.buffer.length + MESSAGE_COST);
-    this.endAssembly(sequence);
+    this.forgetAssembly(assembly);
     this.seen.add(sequence, sequence + 1);
-    this.noteExpired(sequence);
+  }
+
+  private forgetAssembly(assembly: Assembly): void {
+    this.lifetimes.remove(assembly.segment);
+    this.endAssembly(assembly.sequence);
   }
 
   /** Charges an unseen sequence, unless a fragment of it was charged already, whose assembly then ends. 0 or a close code. [STR-8] [STR-15] */
@@ -303,7 +293,7 @@ export class ReliableInbox extends Inbox {
     const assembly = this.assemblyFor(sequence);
     if (assembly === undefined) return this.charge(length + MESSAGE_COST) ? 0 : CloseCode.FLOW_CONTROL_ERROR;
     if (assembly.buffer.length !== length) return CloseCode.FRAME_ENCODING_ERROR;
-    this.endAssembly(sequence);
+    this.forgetAssembly(assembly);
     return 0;
   }
 
@@ -316,6 +306,8 @@ export class ReliableInbox extends Inbox {
   private checkRange(sequence: number, count: number): number {
     const end = sequence + count;
     if (this.finalEnd >= 0 && end > this.finalEnd) return CloseCode.FINAL_SIZE_ERROR;
-    return end - this.seen.floor > this.spanMax ? CloseCode.FLOW_CONTROL_ERROR : 0;
+    if (end - this.seen.floor > this.spanMax) return CloseCode.FLOW_CONTROL_ERROR; // [STR-12]
+    if (end > this.appeared) this.appeared = end;
+    return 0;
   }
 }

@@ -1,7 +1,19 @@
 import { type Micros, NEVER } from '../base/time.ts';
 import type { Space } from '../wire/frame-type.ts';
 
-/** Told when the budget takes a segment's memory away. */
+/** Where a segment is. */
+export const Place = {
+  NOWHERE: 0,
+  /** Some of its one message's bytes are missing; `count` is 0 until it is complete. */
+  INCOMPLETE: 1,
+  /** Complete, behind a gap of an ordered stream. */
+  HELD: 2,
+  /** In the ready queue. */
+  READY: 3,
+} as const;
+export type Place = (typeof Place)[keyof typeof Place];
+
+/** Told when the memory of one of its segments is needed elsewhere. */
 export interface SegmentOwner {
   onEvicted(segment: Segment): void;
 }
@@ -11,6 +23,7 @@ export interface SegmentOwner {
  * each message, or one message. It is the unit in which messages are held, delivered and dropped.
  */
 export class Segment {
+  readonly owner: SegmentOwner;
   readonly space: Space;
   /** Sequence of the first message that is left. */
   sequence: number;
@@ -22,20 +35,22 @@ export class Segment {
   /** One message: where it ends. A run: where the last one ends. */
   end: number;
   readonly prefixed: boolean;
-  deadline: Micros = NEVER;
+  place: Place = Place.NOWHERE;
   /** Bytes of `buffer` that nobody is charged for. */
   waste = 0;
   /** Neighbours in the ready queue. */
   next: Segment | null = null;
   previous: Segment | null = null;
-
-  /** Best effort only: place in the budget, see {@link BestEffortBudget}. */
-  owner: SegmentOwner | null = null;
+  /** Place among the {@link Lifetimes}; -1 without deadline. */
+  deadline: Micros = NEVER;
+  heapIndex = -1;
+  /** Best effort only: bytes of, and neighbours in, the {@link BestEffortBudget}. */
   budgeted = 0;
   older: Segment | null = null;
   newer: Segment | null = null;
 
   constructor(
+    owner: SegmentOwner,
     space: Space,
     sequence: number,
     count: number,
@@ -44,6 +59,7 @@ export class Segment {
     end: number,
     prefixed: boolean,
   ) {
+    this.owner = owner;
     this.space = space;
     this.sequence = sequence;
     this.count = count;
@@ -53,5 +69,3 @@ export class Segment {
     this.prefixed = prefixed;
   }
 }
-
-export const NO_BYTES = new Uint8Array(0);

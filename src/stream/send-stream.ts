@@ -326,6 +326,10 @@ export class SendStream {
   onDropped(space: Space, first: number, count: number): number {
     const outbox = space === Space.RELIABLE ? this.reliable : this.bestEffort;
     if (outbox === null || first + count > outbox.nextSequence) return CloseCode.PROTOCOL_VIOLATION;
+    outbox.reportedDropped += count;
+    if (outbox.reportedDropped > DROPPED_SLACK + DROPPED_FACTOR * outbox.nextSequence) {
+      return CloseCode.PROTOCOL_VIOLATION;
+    }
     outbox.onDropped(first, count);
     return 0;
   }
@@ -409,6 +413,9 @@ export class SendStream {
   }
 }
 
+/** A peer that reports more dropped messages than this, and than so many times those that were sent, only makes work. [STR-18] */
+const DROPPED_SLACK = 65_536;
+const DROPPED_FACTOR = 8;
 const HIGH_WATER_BYTES = 262_144;
 const QUEUE_BYTES_MAX = 67_108_864;
 
