@@ -22,6 +22,8 @@ export interface StreamOwner {
   onReceiveTouched(stream: ConnectionStream): void;
   /** A number by which the outcome of a message of this stream will be told. */
   track(stream: ConnectionStream): number;
+  /** The message with this number was not sent after all. */
+  untrack(tracking: number): void;
   /** The largest message the peer takes. */
   readonly peerMessageBytesMax: number;
 }
@@ -81,6 +83,11 @@ export class ConnectionStream extends Schedulable {
   /** A number to send a message with; an `outcome` event with it tells what became of the message. */
   track(): number {
     return this.table.track(this);
+  }
+
+  /** The message with this number was not sent after all. */
+  untrack(tracking: number): void {
+    this.table.untrack(tracking);
   }
 
   /** Takes the next message, or null. Call {@link onRead} when done reading for now. */

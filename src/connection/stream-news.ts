@@ -21,6 +21,10 @@ export class StreamNews {
     return this.nextTracking++;
   }
 
+  untrack(tracking: number): void {
+    this.tracked.delete(tracking);
+  }
+
   /** Something came, or was read: tells of messages, of the end, and of a reset. */
   tellReceived(stream: ConnectionStream): void {
     const { connection } = this;

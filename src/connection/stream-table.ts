@@ -18,6 +18,7 @@ import type { TransportParameters } from '../wire/transport-parameters.ts';
 import type { ConnectionConfig } from './config.ts';
 import type { Connection, EventSink } from './connection.ts';
 import { ConnectionStream, type StreamOwner, type StreamSettings } from './connection-stream.ts';
+import { ControlQueue } from './control-queue.ts';
 import { DataLimits } from './data-limits.ts';
 import { StreamLimits } from './stream-limits.ts';
 import { StreamNews } from './stream-news.ts';
@@ -36,7 +37,7 @@ export class StreamTable implements StreamOwner {
   private readonly scheduler = new Scheduler();
   private readonly sendContext: SendContext;
   private readonly receiveContext: ReceiveContext;
-  private readonly controlDue: ConnectionStream[] = [];
+  private readonly control = new ControlQueue();
   private readonly droppedDue: ConnectionStream[] = [];
   private peerStreamWindow = 0;
   readonly limits: StreamLimits;
@@ -95,6 +96,10 @@ export class StreamTable implements StreamOwner {
 
   track(stream: ConnectionStream): number {
     return this.news.track(stream);
+  }
+
+  untrack(tracking: number): void {
+    this.news.untrack(tracking);
   }
 
   onSendTouched(stream: ConnectionStream): void {
@@ -193,10 +198,7 @@ export class StreamTable implements StreamOwner {
   /** Something came, was read, or is to be said again: there may be news for the application, and frames for the peer. */
   onReceived(stream: ConnectionStream): void {
     const { receiver } = stream;
-    if (!stream.isControlDue && receiver.controlDue) {
-      stream.isControlDue = true;
-      this.controlDue.push(stream);
-    }
+    this.control.add(stream);
     if (!stream.isDroppedDue && receiver.droppedDue) {
       stream.isDroppedDue = true;
       this.droppedDue.push(stream);
@@ -210,7 +212,7 @@ export class StreamTable implements StreamOwner {
   get hasFrames(): boolean {
     return (
       !this.scheduler.idle ||
-      this.controlDue.length > 0 ||
+      !this.control.isEmpty ||
       this.droppedDue.length > 0 ||
       this.limits.due ||
       this.dataLimits.due
@@ -375,23 +377,8 @@ export class StreamTable implements StreamOwner {
   private writeControl(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
     let at = this.dataLimits.write(out, start, limit, sent);
     at = this.limits.write(out, at, limit, sent);
-    at = this.writeStreamControl(out, at, limit, sent);
+    at = this.control.write(out, at, limit, sent);
     return this.droppedDue.length > 0 ? this.writeDropped(out, at, limit, sent) : at;
-  }
-
-  /** MAX_STREAM_DATA and STOP_SENDING of the streams that owe them. */
-  private writeStreamControl(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
-    let at = start;
-    for (let i = this.controlDue.length - 1; i >= 0; i--) {
-      const stream = this.controlDue[i];
-      if (!stream.sender.isOpenAtPeer) continue; // only STREAM_OPEN and what rides with it may come first
-      at = stream.receiver.writeControl(out, at, limit, sent);
-      if (stream.receiver.controlDue) break;
-      stream.isControlDue = false;
-      this.controlDue[i] = this.controlDue[this.controlDue.length - 1];
-      this.controlDue.pop();
-    }
-    return at;
   }
 }
 

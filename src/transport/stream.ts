@@ -103,6 +103,7 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
    * @returns false when more than `highWaterMark` bytes wait: hold on until `drain`
    * @throws JspError ERR_JSP_STREAM_CLOSED after `end`, `reset` or the connection's end
    * @throws JspError ERR_JSP_MESSAGE_TOO_LARGE above the peer's largest message
+   * @throws JspError ERR_JSP_QUEUE_FULL when 64 MiB wait: `send` has answered false for long
    */
   send(data: Uint8Array | string, options?: SendOptions): boolean {
     if (options === undefined && this.lifetimeMs === 0)
@@ -120,7 +121,12 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
   /** Sends one message and tells what became of it. Rejects as {@link send} throws. */
   async deliver(data: Uint8Array | string, options: SendOptions = NO_OPTIONS): Promise<Outcome> {
     const tracking = this.core.track();
-    this.enqueueWith(data, options, tracking);
+    try {
+      this.enqueueWith(data, options, tracking);
+    } catch (error) {
+      this.core.untrack(tracking);
+      throw error;
+    }
     return new Promise((resolve) => this.outcomes.set(tracking, resolve));
   }
 
@@ -339,7 +345,11 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     this.driver.wake();
     if (result === SendResult.ACCEPTED) return true;
     this.awaitsDrain = true;
-    return false;
+    if (result === SendResult.FULL) return false;
+    throw new JspError(
+      'ERR_JSP_QUEUE_FULL',
+      `${this.queuedBytes} bytes wait on stream ${this.id}: when send() answers false, wait for 'drain'`,
+    );
   }
 }
 
