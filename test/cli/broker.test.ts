@@ -1,8 +1,10 @@
+import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { emptyFolder, Jsp, jsp, startBroker, startSub } from './jsp.ts';
 
@@ -56,6 +58,24 @@ describe('jsp broker', () => {
       expect(subscriber.err).toContain('SHUTTING_DOWN');
     });
   }
+
+  test('stops when the shell that npm has started it with is gone', async () => {
+    const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+    const command = `"${process.execPath}" "${main}" broker --port 0; true`;
+    const shell = spawn('sh', ['-c', command], {
+      cwd: emptyFolder(),
+      env: { ...process.env, npm_command: 'exec' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let err = '';
+    shell.stderr.on('data', (chunk: Buffer) => {
+      err += chunk.toString();
+    });
+    await once(shell.stdout, 'data');
+    shell.kill('SIGTERM');
+    await once(shell.stderr, 'end'); // the broker has it open as long as it runs
+    expect(err).toMatch(/SIGTERM: delivering.*\nclosed; /);
+  });
 
   test('says what to do when its port is taken', async () => {
     const other = createSocket('udp4').bind(0, '127.0.0.1');
