@@ -9,12 +9,12 @@ import {
 } from '../wire/message-frame.ts';
 import { varintSize, writeVarint } from '../wire/varint.ts';
 import { Mark } from './message-records.ts';
-import { Outbox } from './outbox.ts';
+import { OutboxFates } from './outbox-fates.ts';
 import type { SendContext } from './send-context.ts';
 import type { SentFrames } from './sent-frames.ts';
 
 /** How messages of an {@link Outbox} are put into frames; {@link OutboxPacker} decides which ones, and when. */
-export class OutboxFrames extends Outbox {
+export class OutboxFrames extends OutboxFates {
   readonly stream: number;
   /** Where {@link writeSingle} had to cut a message; 0 when it went whole, or not at all. */
   protected cutLength = 0;

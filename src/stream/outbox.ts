@@ -13,8 +13,8 @@ import type { Slab } from './slab.ts';
 const SHARED_BYTES_MAX = 4_096;
 
 /**
- * One sequence space of the sending half of a stream: takes messages in, and hears what became of them. How they
- * get into packets is in {@link OutboxFrames} and {@link OutboxPacker}.
+ * One sequence space of the sending half of a stream: takes messages in and keeps them until they are settled. What becomes of those
+ * that were sent is in {@link OutboxFates}; how they get into packets is in {@link OutboxFrames} and {@link OutboxPacker}.
  */
 export class Outbox extends MessageRecords {
   readonly space: Space;
@@ -36,7 +36,7 @@ export class Outbox extends MessageRecords {
   /** Deadlines of messages that wait or are sent. */
   private readonly deadlineWatch = new DeadlineWatch();
   /** Outcome of messages that were abandoned and did not arrive. */
-  private unsettledOutcome: Outcome = Outcome.EXPIRED;
+  protected unsettledOutcome: Outcome = Outcome.EXPIRED;
   /** The slab that still takes messages. */
   private open: Slab | null = null;
 
@@ -111,92 +111,6 @@ export class Outbox extends MessageRecords {
   /** What the peer must have credit for before the next message goes out, or 0. */
   get headCharge(): number {
     return this.queued > 0 ? this.lengths[this.index(this.flight)] + MESSAGE_COST : 0;
-  }
-
-  /** Whole messages [first, first + count) are acknowledged. */
-  onAcked(first: number, count: number): void {
-    const end = first + count;
-    for (let r = this.find(first); r < this.flight; r++) {
-      const i = this.index(r);
-      if (this.sequences[i] >= end) break;
-      if ((this.marks[i] & Mark.SETTLED) === 0) this.settle(r, i, Outcome.ACKNOWLEDGED);
-    }
-    if (this.lost.size > 0) this.lost.remove(first, end);
-    if (this.abandoned.size > 0) this.abandoned.remove(first, end);
-    this.dropSettled();
-  }
-
-  onFragmentAcked(sequence: number, offset: number, length: number): void {
-    const r = this.placeOf(sequence);
-    if (r < 0) return;
-    const i = this.index(r);
-    const parts = this.partsOf(i);
-    parts.ackedBytes += parts.acked.add(offset, offset + length);
-    if (parts.lost.remove(offset, offset + length) > 0 && parts.lost.size === 0) {
-      this.lost.remove(sequence, sequence + 1);
-    }
-    if (parts.ackedBytes === this.lengths[i]) this.onAcked(sequence, 1);
-  }
-
-  /** Whole messages [first, first + count) are lost. */
-  onLost(first: number, count: number, now: Micros): void {
-    const end = first + count;
-    for (let r = this.find(first); r < this.flight; r++) {
-      const i = this.index(r);
-      if (this.sequences[i] >= end) break;
-      if ((this.marks[i] & (Mark.SETTLED | Mark.ABANDONED)) === 0)
-        this.loseBytes(r, i, 0, this.lengths[i], now);
-    }
-    this.dropSettled();
-  }
-
-  onFragmentLost(sequence: number, offset: number, length: number, now: Micros): void {
-    const r = this.placeOf(sequence);
-    if (r < 0) return;
-    const i = this.index(r);
-    if ((this.marks[i] & Mark.ABANDONED) === 0) this.loseBytes(r, i, offset, length, now);
-    this.dropSettled();
-  }
-
-  /** The peer knows that [first, first + count) will not come. */
-  onAbandonAcked(first: number, count: number): void {
-    const end = first + count;
-    for (let r = this.find(first); r < this.flight; r++) {
-      const i = this.index(r);
-      if (this.sequences[i] >= end) break;
-      const marks = this.marks[i];
-      if ((marks & Mark.ABANDONED) !== 0 && (marks & Mark.SETTLED) === 0)
-        this.settle(r, i, this.unsettledOutcome);
-    }
-    this.abandoned.remove(first, end);
-    this.dropSettled();
-  }
-
-  onAbandonLost(first: number, count: number): void {
-    const end = first + count;
-    for (let r = this.find(first); r < this.flight; r++) {
-      const i = this.index(r);
-      if (this.sequences[i] >= end) break;
-      const marks = this.marks[i];
-      if ((marks & Mark.ABANDONED) !== 0 && (marks & Mark.SETTLED) === 0) {
-        this.abandoned.add(this.sequences[i], this.sequences[i] + 1);
-      }
-    }
-  }
-
-  /** The peer gave up [first, first + count), which were sent: they need no more work. */
-  onDropped(first: number, count: number): void {
-    const end = first + count;
-    for (let r = this.find(first); r < this.flight; r++) {
-      const i = this.index(r);
-      if (this.sequences[i] >= end) break;
-      if ((this.marks[i] & Mark.SETTLED) !== 0) continue;
-      this.context.dropped++;
-      this.settle(r, i, Outcome.DROPPED);
-    }
-    this.lost.remove(first, end);
-    this.abandoned.remove(first, end);
-    this.dropSettled();
   }
 
   /** Ends the lifetime of messages whose deadline has come. */
@@ -288,7 +202,7 @@ export class Outbox extends MessageRecords {
     this.context.slabs.give(slab);
   }
 
-  private settle(r: number, i: number, outcome: Outcome): void {
+  protected settle(r: number, i: number, outcome: Outcome): void {
     this.endCut(r, i);
     this.releaseBytes(i);
     this.report(i, outcome);
@@ -302,7 +216,7 @@ export class Outbox extends MessageRecords {
   }
 
   /** True when the record at `r` is the one that is partly sent. */
-  private isCut(r: number): boolean {
+  protected isCut(r: number): boolean {
     return this.cutAt > 0 && r === this.flight - 1;
   }
 
@@ -311,31 +225,6 @@ export class Outbox extends MessageRecords {
     if (!this.isCut(r)) return;
     this.queuedBytes -= this.lengths[i] - this.cutAt;
     this.cutAt = 0;
-  }
-
-  /** [STR-28] [STR-29] */
-  private loseBytes(r: number, i: number, offset: number, length: number, now: Micros): void {
-    if (this.space === Space.BEST_EFFORT) {
-      this.context.lost++;
-      this.settle(r, i, Outcome.LOST);
-    } else if (this.deadlineOf(i) <= now) {
-      this.expireSent(r, i);
-    } else {
-      const sequence = this.sequences[i];
-      this.lost.add(sequence, sequence + 1);
-      if ((this.marks[i] & Mark.PARTS) === 0) return;
-      const parts = this.partsOf(i);
-      if (!parts.acked.covers(offset, offset + length)) parts.lost.add(offset, offset + length);
-      else if (parts.lost.size === 0) this.lost.remove(sequence, sequence + 1);
-    }
-  }
-
-  /** Place of the unsettled sent record with this sequence number, or -1. */
-  private placeOf(sequence: number): number {
-    const r = this.find(sequence);
-    if (r >= this.flight) return -1;
-    const i = this.index(r);
-    return this.sequences[i] === sequence && (this.marks[i] & Mark.SETTLED) === 0 ? r : -1;
   }
 
   private openSlab(length: number): Slab {

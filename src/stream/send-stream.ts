@@ -2,19 +2,14 @@ import { JspError } from '../base/errors.ts';
 import type { Micros } from '../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { Delivery, FrameType, MessageFlag, Space } from '../wire/frame-type.ts';
-import {
-  CONTROL_FRAME_BYTES_MAX,
-  streamOpenSize,
-  writeStreamDataBlocked,
-  writeStreamFin,
-  writeStreamOpen,
-  writeStreamReset,
-} from '../wire/frame-writer.ts';
-import { varintSize } from '../wire/varint.ts';
+import { CONTROL_FRAME_BYTES_MAX, writeStreamDataBlocked } from '../wire/frame-writer.ts';
 import { FlowCredit, MESSAGE_COST } from './flow-credit.ts';
 import { OutboxPacker } from './outbox-packer.ts';
 import type { SendContext } from './send-context.ts';
+import { SendSignals, type StreamOpening, Told } from './send-signals.ts';
 import type { SentFrames } from './sent-frames.ts';
+
+export type { StreamOpening };
 
 /** What {@link SendStream.send} did with a message. */
 export const SendResult = {
@@ -25,14 +20,6 @@ export const SendResult = {
   REFUSED: 2,
 } as const;
 export type SendResult = (typeof SendResult)[keyof typeof SendResult];
-
-/** What STREAM_OPEN tells the peer. */
-export interface StreamOpening {
-  /** The byte of the frame: priority, ordered, default delivery. */
-  readonly flags: number;
-  /** UTF-8, at most 64 bytes. */
-  readonly label: Uint8Array;
-}
 
 /** A point in the messages of a stream: how many were taken in until then, by space. */
 export interface SendMark {
@@ -70,21 +57,16 @@ export class SendStream {
   stopCode = 0;
 
   private readonly context: SendContext;
-  private readonly opening: StreamOpening | null;
+  private readonly signals: SendSignals;
   private readonly reliable: OutboxPacker;
   private bestEffort: OutboxPacker | null = null;
   private bestEffortFirst = false;
   private awaitsDrain = false;
-  private openState: number;
-  private finState: number = Told.NOT_WANTED;
-  private resetState: number = Told.NOT_WANTED;
-  private resetCode = 0;
 
   constructor(context: SendContext, options: SendStreamOptions) {
     this.id = options.id;
     this.context = context;
-    this.opening = options.opening;
-    this.openState = options.opening === null ? Told.ACKED : Told.WANTED;
+    this.signals = new SendSignals(options.id, options.opening);
     this.credit = new FlowCredit(options.initialMaxStreamData);
     this.queueBytesMax = options.queueBytesMax ?? QUEUE_BYTES_MAX;
     this.highWaterBytes = Math.min(options.highWaterBytes ?? HIGH_WATER_BYTES, this.queueBytesMax);
@@ -109,7 +91,7 @@ export class SendStream {
     transfer: boolean,
     trackingId = 0,
   ): SendResult {
-    if (this.resetState !== Told.NOT_WANTED || this.finState !== Told.NOT_WANTED) this.throwClosed();
+    if (this.signals.isEnding) this.throwClosed();
     const queued = this.queuedBytes;
     if (queued + data.length > this.queueBytesMax && queued > 0) {
       this.awaitsDrain = true;
@@ -144,24 +126,20 @@ export class SendStream {
 
   /** Ends the stream behind the messages that are queued. [STR-6] */
   close(): void {
-    if (this.finState === Told.NOT_WANTED && this.resetState === Told.NOT_WANTED) this.finState = Told.WANTED;
+    if (!this.signals.isEnding) this.signals.fin = Told.WANTED;
   }
 
   /** Ends the stream at once and gives up what is not acknowledged. [STR-24] */
   reset(code: number): void {
-    if (this.resetState !== Told.NOT_WANTED) return;
-    this.resetState = Told.WANTED;
-    this.resetCode = code;
+    if (this.signals.reset !== Told.NOT_WANTED) return;
+    this.signals.wantReset(code);
     this.reliable.reset();
     this.bestEffort?.reset();
   }
 
   /** True when nothing is queued and everything sent is settled, the end of the stream too. */
   get settled(): boolean {
-    if (this.finState === Told.WANTED || this.finState === Told.SENT || this.resetState === Told.SENT)
-      return false;
-    if (this.resetState === Told.WANTED) return false;
-    return this.reliable.empty && (this.bestEffort === null || this.bestEffort.empty);
+    return !this.signals.isEndUntold && this.isEmpty;
   }
 
   /** Whether all of the first `mark.reliable` and `mark.bestEffort` messages of the two spaces are settled. */
@@ -177,21 +155,20 @@ export class SendStream {
 
   /** True when the peer knows the end of the stream and everything sent is settled: the half can be forgotten. [STR-30] */
   get finished(): boolean {
-    const told =
-      this.resetState === Told.ACKED || (this.finState === Told.ACKED && this.resetState === Told.NOT_WANTED);
-    return told && this.reliable.empty && (this.bestEffort === null || this.bestEffort.empty);
+    return this.signals.isEndTold && this.isEmpty;
   }
 
   // ---- the connection's side ----
 
   /** The peer knows the stream, so that frames about it may go without its STREAM_OPEN. */
   get isOpenAtPeer(): boolean {
-    return this.openState === Told.ACKED;
+    return this.signals.open === Told.ACKED;
   }
 
   /** True when {@link write} may have something to write now. */
   get sendable(): boolean {
-    if (this.openState === Told.WANTED || this.resetState === Told.WANTED || this.finDue) return true;
+    const { signals } = this;
+    if (signals.open === Told.WANTED || signals.reset === Told.WANTED || this.finDue) return true;
     if (this.reliable.sendable || this.credit.owesBlocked) return true;
     return this.bestEffort?.sendable ?? false;
   }
@@ -207,30 +184,23 @@ export class SendStream {
    * was written.
    */
   write(out: Uint8Array, start: number, limit: number, now: Micros, sent: SentFrames): number {
+    const { signals, reliable, bestEffort } = this;
     let at = start;
-    if (this.openState !== Told.ACKED) {
+    if (signals.open !== Told.ACKED) {
       // [STR-3]
-      at = this.putOpening(out, at, limit);
+      at = signals.putOpening(out, at, limit);
       if (at === start) return start;
     }
     const opened = at;
-    if (this.resetState === Told.WANTED) at = this.writeReset(out, at, limit, sent);
-    const { reliable } = this;
+    if (signals.reset === Told.WANTED) at = signals.writeReset(out, at, limit, reliable.nextSequence, sent);
     if (reliable.hasLost) at = reliable.writeLost(out, at, limit, now, sent);
     if (reliable.hasAbandoned) at = reliable.writeAbandon(out, at, limit, sent);
-    const { bestEffort } = this;
-    if (bestEffort === null) {
-      if (reliable.hasUnsent) at = reliable.writeNew(out, at, limit, now, sent);
-    } else {
-      at = this.writeNewOfBoth(out, at, limit, now, sent, bestEffort);
-    }
+    if (bestEffort !== null) at = this.writeNewOfBoth(out, at, limit, now, sent, bestEffort);
+    else if (reliable.hasUnsent) at = reliable.writeNew(out, at, limit, now, sent);
     if (this.credit.owesBlocked) at = this.writeBlocked(out, at, limit, sent);
-    if (this.finDue) at = this.writeFin(out, at, limit, sent);
-    if (at === opened && this.openState !== Told.WANTED) return start;
-    if (this.openState !== Told.ACKED) {
-      sent.add(FrameType.STREAM_OPEN, this.id, 0, 0, 0);
-      this.openState = Told.SENT;
-    }
+    if (this.finDue) at = signals.writeFin(out, at, limit, reliable.nextSequence, sent);
+    if (at === opened && signals.open !== Told.WANTED) return start;
+    if (signals.open !== Told.ACKED) signals.openingSent(sent);
     return at;
   }
 
@@ -258,15 +228,8 @@ export class SendStream {
       case FrameType.ABANDON:
         this.reliable.onAbandonAcked(a, b);
         break;
-      case FrameType.STREAM_OPEN:
-        this.openState = Told.ACKED;
-        break;
-      case FrameType.STREAM_FIN:
-        this.finState = Told.ACKED;
-        break;
-      case FrameType.STREAM_RESET:
-        this.resetState = Told.ACKED;
-        break;
+      default:
+        this.signals.onAcked(kind);
     }
   }
 
@@ -294,18 +257,11 @@ export class SendStream {
       case FrameType.ABANDON:
         this.reliable.onAbandonLost(a, b);
         break;
-      case FrameType.STREAM_OPEN:
-        if (this.openState === Told.SENT) this.openState = Told.WANTED;
-        break;
-      case FrameType.STREAM_FIN:
-        if (this.finState === Told.SENT) this.finState = Told.WANTED;
-        break;
-      case FrameType.STREAM_RESET:
-        if (this.resetState === Told.SENT) this.resetState = Told.WANTED;
-        break;
       case FrameType.STREAM_DATA_BLOCKED:
         this.credit.onBlockedLost(a);
         break;
+      default:
+        this.signals.onLost(kind);
     }
   }
 
@@ -348,13 +304,13 @@ export class SendStream {
 
   // ---- inside ----
 
+  private get isEmpty(): boolean {
+    return this.reliable.empty && (this.bestEffort === null || this.bestEffort.empty);
+  }
+
   private get finDue(): boolean {
-    return (
-      this.finState === Told.WANTED &&
-      this.resetState === Told.NOT_WANTED &&
-      !this.reliable.hasUnsent &&
-      (this.bestEffort === null || !this.bestEffort.hasUnsent)
-    );
+    if (!this.signals.isFinWanted || this.reliable.hasUnsent) return false;
+    return this.bestEffort === null || !this.bestEffort.hasUnsent;
   }
 
   /** New messages of both spaces; which goes first changes with every packet, so that neither starves. */
@@ -371,28 +327,6 @@ export class SendStream {
     this.bestEffortFirst = !this.bestEffortFirst;
     const at = first.writeNew(out, start, limit, now, sent);
     return second.writeNew(out, at, limit, now, sent);
-  }
-
-  /** Writes STREAM_OPEN without recording it yet: it goes only with something else, or when it is owed. */
-  private putOpening(out: Uint8Array, at: number, limit: number): number {
-    const { flags, label } = this.opening!;
-    if (limit - at < streamOpenSize(this.id, label)) return at;
-    return writeStreamOpen(out, at, this.id, flags, label);
-  }
-
-  private writeReset(out: Uint8Array, at: number, limit: number, sent: SentFrames): number {
-    if (limit - at < CONTROL_FRAME_BYTES_MAX) return at;
-    sent.add(FrameType.STREAM_RESET, this.id, 0, 0, 0);
-    this.resetState = Told.SENT;
-    return writeStreamReset(out, at, this.id, this.resetCode, this.reliable.nextSequence);
-  }
-
-  private writeFin(out: Uint8Array, at: number, limit: number, sent: SentFrames): number {
-    const end = this.reliable.nextSequence;
-    if (limit - at < 1 + varintSize(this.id) + varintSize(end)) return at;
-    sent.add(FrameType.STREAM_FIN, this.id, 0, 0, 0);
-    this.finState = Told.SENT;
-    return writeStreamFin(out, at, this.id, end);
   }
 
   private writeBlocked(out: Uint8Array, at: number, limit: number, sent: SentFrames): number {
@@ -418,6 +352,3 @@ const DROPPED_SLACK = 65_536;
 const DROPPED_FACTOR = 8;
 const HIGH_WATER_BYTES = 262_144;
 const QUEUE_BYTES_MAX = 67_108_864;
-
-/** How far the peer has been told of something. */
-const Told = { NOT_WANTED: 0, WANTED: 1, SENT: 2, ACKED: 3 } as const;

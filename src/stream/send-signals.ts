@@ -1,0 +1,104 @@
+import { FrameType } from '../wire/frame-type.ts';
+import {
+  CONTROL_FRAME_BYTES_MAX,
+  streamOpenSize,
+  writeStreamFin,
+  writeStreamOpen,
+  writeStreamReset,
+} from '../wire/frame-writer.ts';
+import type { SentFrames } from './sent-frames.ts';
+
+/** What STREAM_OPEN tells the peer. */
+export interface StreamOpening {
+  /** The byte of the frame: priority, ordered, default delivery. */
+  readonly flags: number;
+  /** UTF-8, at most 64 bytes. */
+  readonly label: Uint8Array;
+}
+
+/** How far the peer has been told of something. */
+export const Told = { NOT_WANTED: 0, WANTED: 1, SENT: 2, ACKED: 3 } as const;
+
+/** The beginning and the end of a stream, as far as its sender tells them: STREAM_OPEN, STREAM_FIN and STREAM_RESET. [STR-30] */
+export class SendSignals {
+  open: number;
+  fin: number = Told.NOT_WANTED;
+  reset: number = Told.NOT_WANTED;
+  private readonly stream: number;
+  private readonly opening: StreamOpening | null;
+  private resetCode = 0;
+
+  /** @param opening - null on the side that does not open the stream */
+  constructor(stream: number, opening: StreamOpening | null) {
+    this.stream = stream;
+    this.opening = opening;
+    this.open = opening === null ? Told.ACKED : Told.WANTED;
+  }
+
+  /** The stream was ended or reset: it takes no more messages. */
+  get isEnding(): boolean {
+    return this.fin !== Told.NOT_WANTED || this.reset !== Told.NOT_WANTED;
+  }
+
+  /** STREAM_FIN is to be sent as soon as nothing is unsent. */
+  get isFinWanted(): boolean {
+    return this.fin === Told.WANTED && this.reset === Told.NOT_WANTED;
+  }
+
+  /** The end is on its way, or will be, and the peer has not said that it knows. */
+  get isEndUntold(): boolean {
+    if (this.reset !== Told.NOT_WANTED) return this.reset !== Told.ACKED;
+    return this.fin === Told.WANTED || this.fin === Told.SENT;
+  }
+
+  /** The peer knows the end. */
+  get isEndTold(): boolean {
+    return this.reset === Told.ACKED || (this.fin === Told.ACKED && this.reset === Told.NOT_WANTED);
+  }
+
+  wantReset(code: number): void {
+    this.reset = Told.WANTED;
+    this.resetCode = code;
+  }
+
+  /** Writes STREAM_OPEN without recording it yet: it goes only with something else, or when it is owed. Returns the new offset. */
+  putOpening(out: Uint8Array, at: number, limit: number): number {
+    const { flags, label } = this.opening!;
+    if (limit - at < streamOpenSize(this.stream, label)) return at;
+    return writeStreamOpen(out, at, this.stream, flags, label);
+  }
+
+  /** The packet keeps the STREAM_OPEN that was put into it. */
+  openingSent(sent: SentFrames): void {
+    sent.add(FrameType.STREAM_OPEN, this.stream, 0, 0, 0);
+    this.open = Told.SENT;
+  }
+
+  /** Writes STREAM_RESET. Returns the new offset. */
+  writeReset(out: Uint8Array, at: number, limit: number, end: number, sent: SentFrames): number {
+    if (limit - at < CONTROL_FRAME_BYTES_MAX) return at;
+    sent.add(FrameType.STREAM_RESET, this.stream, 0, 0, 0);
+    this.reset = Told.SENT;
+    return writeStreamReset(out, at, this.stream, this.resetCode, end);
+  }
+
+  /** Writes STREAM_FIN. Returns the new offset. */
+  writeFin(out: Uint8Array, at: number, limit: number, end: number, sent: SentFrames): number {
+    if (limit - at < CONTROL_FRAME_BYTES_MAX) return at;
+    sent.add(FrameType.STREAM_FIN, this.stream, 0, 0, 0);
+    this.fin = Told.SENT;
+    return writeStreamFin(out, at, this.stream, end);
+  }
+
+  onAcked(kind: number): void {
+    if (kind === FrameType.STREAM_OPEN) this.open = Told.ACKED;
+    else if (kind === FrameType.STREAM_FIN) this.fin = Told.ACKED;
+    else if (kind === FrameType.STREAM_RESET) this.reset = Told.ACKED;
+  }
+
+  onLost(kind: number): void {
+    if (kind === FrameType.STREAM_OPEN && this.open === Told.SENT) this.open = Told.WANTED;
+    else if (kind === FrameType.STREAM_FIN && this.fin === Told.SENT) this.fin = Told.WANTED;
+    else if (kind === FrameType.STREAM_RESET && this.reset === Told.SENT) this.reset = Told.WANTED;
+  }
+}
