@@ -173,6 +173,15 @@ describe('Best-effort messages', () => {
     expect(link.receiveContext.budget.used).toBe(0);
   });
 
+  it('that are incomplete give way when a stream has too many of them [STR-21]', () => {
+    const link = new Link({ ordered: false });
+    const packets = packetsOf(link, new Array(300).fill(1_300));
+    for (let i = 0; i < packets.length; i += 2) link.deliver(packets[i], 0);
+    expect(link.receiveContext.evicted).toBe(44);
+    for (let i = 1; i < packets.length; i += 2) link.deliver(packets[i], 0);
+    expect(link.readAll(0).length).toBe(256);
+  });
+
   it('that are larger than the budget are not kept [STR-21]', () => {
     const link = new Link({ ordered: false, budgetBytes: 1_000 });
     for (const packet of packetsOf(link, [900, 2_000, 100])) link.deliver(packet, 0);

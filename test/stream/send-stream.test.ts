@@ -312,6 +312,14 @@ describe('SendStream', () => {
     expect(link.send.onDropped(Space.BEST_EFFORT, 0, 1)).toBe(CloseCode.PROTOCOL_VIOLATION);
   });
 
+  it('does not let a peer make work by reporting the same drops again and again [STR-18]', () => {
+    const link = linkWith(100, 10);
+    link.packAll(0);
+    let reports = 1;
+    while (link.send.onDropped(Space.RELIABLE, 1, 99) === 0) reports++;
+    expect(reports).toBe(Math.floor((65_536 + 800) / 99) + 1);
+  });
+
   it('grows with its load and gives the memory back', () => {
     const link = new Link({ windowBytes: 1 << 24 });
     for (let i = 0; i < 5_000; i++) link.send.send(bytesOf(100, i), RELIABLE, NEVER, false);

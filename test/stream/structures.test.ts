@@ -1,6 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { NEVER } from '../../src/base/time.ts';
 import { Coverage } from '../../src/stream/coverage.ts';
+import { DeadlineWatch } from '../../src/stream/deadline-watch.ts';
 import { OutcomeRing } from '../../src/stream/outcome.ts';
 import { SequenceWindow } from '../../src/stream/sequence-window.ts';
 import { SlabPool } from '../../src/stream/slab.ts';
@@ -120,6 +122,23 @@ describe('Coverage', () => {
       ),
       { numRuns: 100 },
     );
+  });
+});
+
+describe('DeadlineWatch', () => {
+  it('looks at the earliest deadline, but after a long look not again at once', () => {
+    const watch = new DeadlineWatch();
+    expect(watch.next).toBe(NEVER);
+    watch.add(500);
+    watch.add(300);
+    watch.add(400);
+    expect(watch.next).toBe(300);
+    watch.clear();
+    watch.looked(10_000, 300);
+    watch.add(400);
+    expect(watch.next).toBe(2_800);
+    watch.clear();
+    expect(watch.next).toBe(NEVER);
   });
 });
 
