@@ -23,6 +23,7 @@ import { NumberSpace } from './number-space.ts';
 import { OpenResult } from './receive.ts';
 import { resendOldest, settle } from './settle.ts';
 import { StreamTable } from './stream-table.ts';
+import { WaitingPackets } from './waiting-packets.ts';
 
 /** Where a connection puts what the driver should know. */
 export interface EventSink {
@@ -90,8 +91,7 @@ export class Connection implements HeapItem {
   provedFingerprint: Uint8Array | null = null;
   readonly events: EventSink;
   readonly isLoopback: boolean;
-  /** Packets whose key is not there yet. Lifetimes in them count from their arrival. */
-  readonly waiting: { readonly packet: Uint8Array; readonly arrivedAt: Micros }[] = [];
+  readonly waiting = new WaitingPackets();
 
   /** The peer is who it should be, and application data may flow. */
   isEstablished = false;
@@ -232,7 +232,10 @@ export class Connection implements HeapItem {
     const found = this.liveness.onTimeout(now, this.probeTimeout);
     if (found === LivenessOutcome.HEARTBEAT_TIMEOUT) this.timeOut('heartbeat', now);
     else if (found === LivenessOutcome.IDLE_TIMEOUT) this.timeOut('idle', now);
-    else if (found === LivenessOutcome.HEARTBEAT_DUE) this.heartbeatDue = true;
+    else if (found === LivenessOutcome.HEARTBEAT_DUE) {
+      this.heartbeatDue = true;
+      this.recovery.trim(); // a connection that is idle gives memory back
+    }
   }
 
   /** Called before packets are packed: closes gracefully once there is nothing left to wait for. */
@@ -261,14 +264,9 @@ export class Connection implements HeapItem {
     return true;
   }
 
-  /** Keeps a copy of a packet whose key is not there yet; when they are too many or too large, the oldest go. [PKT-17] */
+  /** Keeps a packet whose key is not there yet. */
   keepForLater(packet: Uint8Array, arrivedAt: Micros): void {
-    this.waiting.push({ packet: copyOf(packet), arrivedAt });
-    let bytes = this.waiting.reduce((sum, { packet: { length } }) => sum + length, 0);
-    while (this.waiting.length > WAITING_PACKETS_MAX || bytes > WAITING_BYTES_MAX) {
-      bytes -= this.waiting.shift()?.packet.length ?? 0;
-      this.counters.packetsUnbuffered++;
-    }
+    this.counters.packetsUnbuffered += this.waiting.keep(packet, arrivedAt);
   }
 
   onOpened(result: OpenResult, now: Micros): void {
@@ -385,7 +383,7 @@ export class Connection implements HeapItem {
   }
 
   private over(): void {
-    this.waiting.length = 0;
+    this.waiting.take();
     this.streams.onConnectionOver();
     this.touch();
     if (this.closing.reason !== null)
@@ -394,7 +392,5 @@ export class Connection implements HeapItem {
 }
 
 const DECODER = new TextDecoder();
-const WAITING_PACKETS_MAX = 10;
-const WAITING_BYTES_MAX = 65_536;
 /** More deadlines than spaces and kinds of them cannot be due at once. */
 const TIMEOUTS_MAX = 8;

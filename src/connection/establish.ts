@@ -48,6 +48,19 @@ export function confirmHandshake(connection: Connection, now: Micros): void {
   connection.discardSpace(PacketSpace.HANDSHAKE, now);
 }
 
+/** The connection is forgotten: its keys go, and what is left of the handshake. */
+export function forgetKeys(connection: Connection): void {
+  const { handshake, spaces } = connection;
+  connection.provedFingerprint ??= handshake?.peerFingerprint ?? null;
+  handshake?.forget();
+  connection.handshake = null;
+  for (let space = 0; space < spaces.length; space++) {
+    spaces[space]?.keys?.seal.wipe();
+    spaces[space]?.keys?.open.wipe();
+    spaces[space] = null;
+  }
+}
+
 /** Takes what the handshake has come to: messages, keys, parameters, its end. Returns 0 or a close code. */
 function install(connection: Connection, handshake: Handshake, now: Micros): number {
   startFlights(connection);

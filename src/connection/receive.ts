@@ -155,8 +155,8 @@ export function receivePayload(
 
 /** Keys may be there now that packets wait for. [PKT-17] */
 function receiveWaiting(connection: Connection, now: Micros): void {
-  const packets = connection.waiting.splice(0);
-  for (const { packet, arrivedAt } of packets) receiveDatagram(connection, packet, 0, now, arrivedAt);
+  for (const { packet, arrivedAt } of connection.waiting.take())
+    receiveDatagram(connection, packet, 0, now, arrivedAt);
 }
 
 /** Hands a frame to the part it is for. Returns 0 or a close code. */

@@ -103,7 +103,7 @@ export class StreamLimits {
   /** The packet that held this frame of ours is lost. */
   onLost(kind: number, limit: number): void {
     if (kind === FrameType.MAX_STREAMS) this.announcementLost ||= limit === this.announced;
-    else if (limit === this.blockedAt) this.blockedAt = -1;
+    else if (kind === FrameType.STREAMS_BLOCKED && limit === this.blockedAt) this.blockedAt = -1;
   }
 
   private get isAnnouncementDue(): boolean {

@@ -26,7 +26,9 @@ export class HybridKemKey {
   /** @param seed - {@link KEM_SEED_BYTES} random bytes */
   constructor(seed: Uint8Array) {
     this.x25519 = x25519KeyPair(seed.subarray(0, X25519_BYTES));
-    const { publicKey, secretKey } = ml_kem768.keygen(seed.slice(X25519_BYTES));
+    const kemSeed = new Uint8Array(seed.subarray(X25519_BYTES));
+    const { publicKey, secretKey } = ml_kem768.keygen(kemSeed);
+    kemSeed.fill(0);
     this.decapsulationKey = secretKey;
     this.share = concatenate(this.x25519.publicKey, publicKey);
   }
@@ -37,7 +39,10 @@ export class HybridKemKey {
     const classical = x25519(this.x25519.privateKey, ciphertext.subarray(0, X25519_BYTES));
     if (classical === null) return null;
     // A forged ML-KEM ciphertext gives a secret nobody else knows (implicit rejection), so FINISHED fails.
-    const postQuantum = ml_kem768.decapsulate(ciphertext.slice(X25519_BYTES), this.decapsulationKey);
+    const postQuantum = ml_kem768.decapsulate(
+      new Uint8Array(ciphertext.subarray(X25519_BYTES)),
+      this.decapsulationKey,
+    );
     return joinSecrets(classical, postQuantum);
   }
 
@@ -62,15 +67,18 @@ export function encapsulate(share: Uint8Array, random: Uint8Array): Encapsulatio
   const own = x25519KeyPair(random.subarray(0, X25519_BYTES));
   const classical = x25519(own.privateKey, share.subarray(0, X25519_BYTES));
   if (classical === null) return null;
+  const kemRandom = new Uint8Array(random.subarray(X25519_BYTES));
   try {
-    const encapsulationKey = share.slice(X25519_BYTES);
-    const { cipherText, sharedSecret } = ml_kem768.encapsulate(encapsulationKey, random.slice(X25519_BYTES));
+    const encapsulationKey = new Uint8Array(share.subarray(X25519_BYTES));
+    const { cipherText, sharedSecret } = ml_kem768.encapsulate(encapsulationKey, kemRandom);
     return {
       ciphertext: concatenate(own.publicKey, cipherText),
       secret: joinSecrets(classical, sharedSecret),
     };
   } catch {
     return null; // [HS-18] the key fails the modulus check of FIPS 203 section 7.2
+  } finally {
+    kemRandom.fill(0);
   }
 }
 

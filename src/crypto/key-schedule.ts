@@ -35,7 +35,10 @@ export function handshakeTraffic(handshake: Uint8Array, transcriptHash: Uint8Arr
 
 /** [HS-21] The master secret, from the handshake secret. */
 export function masterSecret(handshake: Uint8Array): Uint8Array {
-  return extract(expandLabel(handshake, 'derived', EMPTY_HASH, HASH_BYTES), ZEROS);
+  const derived = expandLabel(handshake, 'derived', EMPTY_HASH, HASH_BYTES);
+  const master = extract(derived, ZEROS);
+  derived.fill(0);
+  return master;
 }
 
 /** [HS-22] The secrets of the first application phase. `transcriptHash` ends with the server's FINISHED. */
@@ -45,16 +48,21 @@ export function applicationTraffic(master: Uint8Array, transcriptHash: Uint8Arra
 
 /** [HS-24] The value of a FINISHED message of the sender whose handshake traffic secret this is. */
 export function finishedValue(trafficSecret: Uint8Array, transcriptHash: Uint8Array): Uint8Array {
-  return hmac(expandLabel(trafficSecret, 'finished', NOTHING, HASH_BYTES), transcriptHash);
+  const key = expandLabel(trafficSecret, 'finished', NOTHING, HASH_BYTES);
+  const value = hmac(key, transcriptHash);
+  key.fill(0);
+  return value;
 }
 
 /** [HS-23] The packet keys of a traffic secret. */
 export function packetKeys(provider: AeadProvider, trafficSecret: Uint8Array): PacketKeys {
-  return new PacketKeys(
-    provider.createKey(expandLabel(trafficSecret, 'key', NOTHING, KEY_BYTES)),
-    new Uint8Array(expandLabel(trafficSecret, 'iv', NOTHING, NONCE_BYTES)),
-    provider.createHeaderKey(expandLabel(trafficSecret, 'hp', NOTHING, KEY_BYTES)),
-  );
+  const key = expandLabel(trafficSecret, 'key', NOTHING, KEY_BYTES);
+  const headerKey = expandLabel(trafficSecret, 'hp', NOTHING, KEY_BYTES);
+  const iv = new Uint8Array(expandLabel(trafficSecret, 'iv', NOTHING, NONCE_BYTES));
+  const keys = new PacketKeys(provider.createKey(key), iv, provider.createHeaderKey(headerKey));
+  key.fill(0);
+  headerKey.fill(0);
+  return keys;
 }
 
 /** The packet keys of both directions, as an endpoint of this role uses them. */

@@ -5,6 +5,7 @@ import { Ring } from '../base/ring.ts';
 import type { Micros } from '../base/time.ts';
 import type { ConnectionConfig } from '../connection/config.ts';
 import { Connection, type ConnectionOptions } from '../connection/connection.ts';
+import { forgetKeys } from '../connection/establish.ts';
 import type { EndpointEvent } from '../connection/events.ts';
 import { NumberSpace } from '../connection/number-space.ts';
 import { PacketBuilder } from '../connection/packet-builder.ts';
@@ -151,6 +152,20 @@ export class Endpoint {
   /** True when a further {@link transmit} may give packets. */
   get wantsTransmit(): boolean {
     return this.ready.length > 0;
+  }
+
+  /** True when {@link pollEvent} has something to tell. */
+  get hasEvents(): boolean {
+    return this.events.length > 0;
+  }
+
+  /** Until when a peer may have to be told again that we closed its connection [CON-9]; 0 when none may. */
+  get answersUntil(): Micros {
+    let until = 0;
+    for (const { closing } of this.byId.values()) {
+      if (closing.reason?.by === 'local') until = Math.max(until, closing.deadline);
+    }
+    return until;
   }
 
   /** When {@link timeout} is to be called at the latest. */
@@ -349,6 +364,7 @@ export class Endpoint {
   private forget(connection: Connection): void {
     // It may have had something to send when it was forgotten, and come here once more.
     if (!this.byId.remove(connection)) return;
+    forgetKeys(connection);
     this.counters.connectionsOpen = this.byId.size;
     if (connection.role === 'client') return;
     // [CON-3] A handshake that failed takes memory until now.

@@ -157,8 +157,8 @@ export class ClientHandshake {
     this.complete = true;
   }
 
-  /** [HS-25] Zeroes what is not needed any more. */
-  private forget(): void {
+  /** [HS-25] Zeroes what is not needed any more; the handshake cannot go on. */
+  forget(): void {
     this.transcript = null;
     this.kemKey?.wipe();
     this.kemKey = null;

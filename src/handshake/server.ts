@@ -168,8 +168,8 @@ export class ServerHandshake {
     return Buffer.concat([parameters, identityMessage, signature, finished]);
   }
 
-  /** [HS-25] Zeroes what is not needed any more. */
-  private forget(): void {
+  /** [HS-25] Zeroes what is not needed any more; the handshake cannot go on. */
+  forget(): void {
     this.transcript = null;
     this.expectedFinished?.fill(0);
     this.expectedFinished = null;

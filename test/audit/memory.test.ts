@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import type { WaitingPacket } from '../../src/connection/waiting-packets.ts';
 import { Pair } from '../connection/pair.ts';
 
 test('a connection keeps no datagram alive, also where datagrams are Buffers, whose slices are views', () => {
@@ -18,7 +19,37 @@ test('a connection keeps no datagram alive, also where datagrams are Buffers, wh
   pair.run(20);
   const { remoteId, firstDestinationId, waiting } = pair.server.halfOpen;
   expect(waiting.length).toBeGreaterThan(0);
-  for (const { packet } of waiting) expect(packet.buffer.byteLength).toBe(packet.length);
+  const { packets } = waiting as unknown as { packets: WaitingPacket[] };
+  for (const { packet } of packets) expect(packet.buffer.byteLength).toBe(packet.length);
   for (const id of [remoteId, firstDestinationId]) expect(id.buffer.byteLength).toBe(id.length);
   pair.until(() => pair.server.texts(stream.id).includes('early'));
+});
+
+test('a connection that is forgotten has no keys any more, and none is used in vain [HS-25]', () => {
+  const pair = new Pair().connected().echo();
+  const { keys } = pair.server.core.spaces[2] ?? { keys: null };
+  const stream = pair.client.open();
+  pair.client.close('application', 7, 'enough');
+  // What still comes is answered until the end, so that some answer is due at the very moment of oblivion.
+  for (let k = 0; k < 400; k++) {
+    pair.server.send(pair.server.streams[0] ?? stream, 'late');
+    pair.run(1);
+  }
+  pair.toTheEnd();
+  expect(pair.client.core.spaces).toEqual([null, null, null]);
+  expect(pair.server.core.spaces).toEqual([null, null, null]);
+  expect(() => keys?.seal.aead.seal(new Uint8Array(64), 0, 9, 40, new Uint8Array(12))).toThrow();
+  expect(pair.client.core.peerFingerprint).not.toBeNull();
+});
+
+test('an idle connection gives the ledger of its busy time back', () => {
+  const pair = new Pair().connected();
+  const stream = pair.client.open();
+  for (let k = 0; k < 400; k++) pair.client.send(stream, new Uint8Array(5_000));
+  pair.until(() => pair.server.texts(stream.id).length === 400);
+  const ledger = pair.client.core.recovery.ledger(2);
+  expect(ledger.state.length).toBeGreaterThan(64);
+  pair.run(12_000);
+  expect(ledger.state.length).toBe(32);
+  pair.echo();
 });
