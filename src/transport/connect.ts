@@ -40,6 +40,7 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
   const socket = options.socket ?? (await clientSocket(server, options));
   const remote = socket.remote ?? server;
   try {
+    if (options.signal?.aborted) throw abortError(options.signal);
     return await new ClientSession(socket, options, remote, server.fingerprint).connected(options.signal);
   } catch (error) {
     await socket.close();
@@ -100,6 +101,8 @@ class ClientSession {
   }
 
   onConnectionClosed(): void {
+    // The process need not wait until the server has heard of it.
+    this.driver.socket.unref();
     void this.driver.stop();
   }
 

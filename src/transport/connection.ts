@@ -41,6 +41,8 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   private resolveClosed: (error: JspError | null) => void = () => {};
   private over = false;
   private closedWith: JspError | null = null;
+  /** Streams that came before anybody listened for them: no more than the peer may have open. */
+  private unclaimed: Stream[] = [];
 
   /** @internal */
   constructor(core: CoreConnection, driver: Driver, owner: ConnectionOwner) {
@@ -129,10 +131,31 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     await this.close();
   }
 
+  /** As of any emitter; streams that came before the first listener for `stream` are handed to it. */
+  override on<K extends keyof ConnectionEvents>(
+    event: K,
+    listener: (...args: ConnectionEvents[K]) => void,
+  ): this {
+    super.on(event, listener as never);
+    if (event === 'stream' && this.unclaimed.length > 0) queueMicrotask(() => this.claimStreams());
+    return this;
+  }
+
+  override addListener<K extends keyof ConnectionEvents>(
+    event: K,
+    listener: (...args: ConnectionEvents[K]) => void,
+  ): this {
+    return this.on(event, listener);
+  }
+
   /** @internal A stream that the peer opened. */
   onStream(core: ConnectionStream): void {
     const stream = new Stream(core, this.driver, {});
-    if (!this.emit('stream', stream)) stream.reset();
+    if (this.emit('stream', stream)) return;
+    this.unclaimed.push(stream);
+    stream.once('close', () => {
+      this.unclaimed = this.unclaimed.filter((other) => other !== stream);
+    });
   }
 
   /** @internal */
@@ -145,6 +168,14 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     this.resolveClosed(this.closedWith);
     this.emit('close', this.closedWith);
     this.owner.onConnectionClosed(this);
+  }
+
+  private claimStreams(): void {
+    while (this.listenerCount('stream') > 0) {
+      const stream = this.unclaimed.shift();
+      if (stream === undefined) return;
+      this.emit('stream', stream);
+    }
   }
 }
 

@@ -7,7 +7,7 @@
  *   4. set the one timer to when the core wants to be called again.
  */
 
-import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
+import { MILLISECOND, type Micros, NEVER, SECOND } from '../base/time.ts';
 import type { Endpoint, EndpointEvent } from '../endpoint/endpoint.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
@@ -30,6 +30,7 @@ export class Driver {
   private timerAt: Micros = NEVER;
   private turnIsDue = false;
   private inTurn = false;
+  private stopping: Promise<void> | null = null;
   private stopped = false;
 
   constructor(endpoint: Endpoint, socket: DatagramSocket, clock: Clock, owner: DriverOwner) {
@@ -58,14 +59,10 @@ export class Driver {
     if (!this.inTurn) this.turn();
   }
 
-  /** Sends what is due, a last CLOSE above all, then stops for good and closes the socket. */
-  async stop(): Promise<void> {
-    if (this.stopped) return;
-    this.transmit();
-    this.stopped = true;
-    if (this.timer !== null) this.clock.clearTimer(this.timer);
-    this.timer = null;
-    await this.socket.close();
+  /** Sends what is due, goes on as long as a peer may not have heard the CLOSE [CON-9], then stops for good and closes the socket. */
+  stop(): Promise<void> {
+    this.stopping ??= this.linger();
+    return this.stopping;
   }
 
   private readonly onBatch = (batch: ReceiveBatch): void => {
@@ -105,12 +102,28 @@ export class Driver {
       this.transmit();
       this.deliverEvents();
     } finally {
-      // An application's listener may have thrown; the next turn goes on from here.
+      // Also when an application's listener threw: the next turn goes on from here.
       this.inTurn = false;
+      this.comeBack();
     }
+  }
+
+  /** Sees to it that there is a next turn when one is needed. */
+  private comeBack(): void {
     if (this.stopped) return;
-    if (this.endpoint.wantsTransmit && this.held === null) this.wake();
+    if (this.endpoint.hasEvents || (this.endpoint.wantsTransmit && this.held === null)) this.wake();
     else this.armTimer();
+  }
+
+  private async linger(): Promise<void> {
+    this.transmit();
+    const now = this.clock.now();
+    const until = Math.min(this.endpoint.answersUntil, now + LINGER_MAX);
+    if (until > now) await new Promise<void>((resolve) => this.clock.setTimer(until, resolve));
+    this.stopped = true;
+    if (this.timer !== null) this.clock.clearTimer(this.timer);
+    this.timer = null;
+    await this.socket.close();
   }
 
   private deliverEvents(): void {
@@ -160,3 +173,4 @@ const FREE_BATCHES_MAX = 4;
 const ARENA_BYTES = 256 * 1024;
 const DATAGRAMS_MAX = 192;
 const BATCHES_A_TURN = 4;
+const LINGER_MAX: Micros = SECOND;

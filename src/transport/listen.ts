@@ -3,7 +3,9 @@ import { JspError } from '../base/errors.ts';
 import type { Identity } from '../crypto/identity.ts';
 import { Endpoint, type EndpointEvent } from '../endpoint/endpoint.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
+import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { bindDgramSocket } from '../udp/dgram-socket.ts';
+import { CloseCode } from '../wire/close-code.ts';
 import { abortError } from './abort.ts';
 import { type CloseOptions, Connection } from './connection.ts';
 import { Driver } from './driver.ts';
@@ -62,6 +64,7 @@ export class Listener extends EventEmitter<ListenerEvents> implements AsyncItera
 
   /** Accepts no more connections, closes those there are as `Connection.close` does, and closes the socket. */
   close(options: CloseOptions = {}): Promise<void> {
+    if (options.signal?.aborted) return Promise.reject(abortError(options.signal));
     this.closing ??= this.closeAll(options);
     return this.closing;
   }
@@ -87,8 +90,9 @@ export class Listener extends EventEmitter<ListenerEvents> implements AsyncItera
 
   /** @internal */
   onEvent(event: EndpointEvent): void {
-    if (event.type === 'connected') this.accept(new Connection(event.connection, this.driver, this));
-    else dispatchToConnection(event);
+    if (event.type !== 'connected') dispatchToConnection(event);
+    else if (this.closing === null) this.accept(new Connection(event.connection, this.driver, this));
+    else event.connection.close('transport', CloseCode.SHUTTING_DOWN, '', this.driver.now());
   }
 
   /** @internal */
@@ -109,6 +113,8 @@ export class Listener extends EventEmitter<ListenerEvents> implements AsyncItera
   private accept(connection: Connection): void {
     this.connections.add(connection);
     if (this.emit('connection', connection)) return;
+    // Those that nobody takes wait, open or not, up to a bound.
+    if (this.accepted.length === ACCEPTED_MAX) return connection.destroy();
     this.accepted.push(connection);
     this.acceptable?.();
     this.acceptable = null;
@@ -123,7 +129,6 @@ export class Listener extends EventEmitter<ListenerEvents> implements AsyncItera
         this.resolveEmpty = resolve;
       });
     }
-    this.driver.flush();
     await this.driver.stop();
     this.emit('close');
   }
@@ -145,23 +150,32 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       ...(options.receiveBufferBytes === undefined ? {} : { receiveBufferBytes: options.receiveBufferBytes }),
       ...(options.sendBufferBytes === undefined ? {} : { sendBufferBytes: options.sendBufferBytes }),
     }));
-  const listener = new Listener((owner) => {
-    const config = connectionConfig(options, socket, true);
-    const endpoint = new Endpoint({
-      connection: config,
-      random: randomOf(options),
-      server: {
-        identity,
-        acceptUnpinned: options.acceptUnpinned ?? false,
-        halfOpenMax: options.halfOpenMax ?? HALF_OPEN_MAX,
-        connectionsMax: options.connectionsMax ?? CONNECTIONS_MAX,
-        isLoopback,
-      },
-    });
-    return new Driver(endpoint, socket, clockOf(options), owner);
-  }, identity);
-  signal?.addEventListener('abort', () => void listener.close({ timeoutMs: 0 }), { once: true });
-  return listener;
+  try {
+    if (signal?.aborted) throw abortError(signal);
+    const listener = new Listener((owner) => serverDriver(socket, options, owner), identity);
+    const onAbort = (): void => void listener.close({ timeoutMs: 0 });
+    signal?.addEventListener('abort', onAbort, { once: true });
+    listener.once('close', () => signal?.removeEventListener('abort', onAbort));
+    return listener;
+  } catch (error) {
+    await socket.close();
+    throw error;
+  }
+}
+
+function serverDriver(socket: DatagramSocket, options: ListenOptions, owner: Listener): Driver {
+  const endpoint = new Endpoint({
+    connection: connectionConfig(options, socket, true),
+    random: randomOf(options),
+    server: {
+      identity: options.identity,
+      acceptUnpinned: options.acceptUnpinned ?? false,
+      halfOpenMax: options.halfOpenMax ?? HALF_OPEN_MAX,
+      connectionsMax: options.connectionsMax ?? CONNECTIONS_MAX,
+      isLoopback,
+    },
+  });
+  return new Driver(endpoint, socket, clockOf(options), owner);
 }
 
 /** A socket bound to every address can be reached, from this machine at least, at the loopback address. */
@@ -170,5 +184,7 @@ function urlHost(host: string): string {
   return host === '::' ? '::1' : host;
 }
 
+/** Connections that wait to be taken by an iteration over the listener. */
+const ACCEPTED_MAX = 1_024;
 const HALF_OPEN_MAX = 512;
 const CONNECTIONS_MAX = 65_536;

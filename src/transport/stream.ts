@@ -64,7 +64,9 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
   private readonly driver: Driver;
   private readonly highWaterMark: number;
   private readonly lifetimeMs: number;
+  /** Somebody listens for `message`. */
   private flowing = false;
+  private hasFlowed = false;
   private paused = false;
   private awaitsDrain = false;
   private endEmitted = false;
@@ -173,6 +175,7 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     super.on(event, listener as never);
     if (event === 'message' && !this.flowing) {
       this.flowing = true;
+      this.hasFlowed = true;
       queueMicrotask(() => this.resumeFlow());
     }
     return this;
@@ -183,6 +186,26 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     listener: (...args: StreamEvents[K]) => void,
   ): this {
     return this.on(event, listener);
+  }
+
+  /** Without a listener for `message` messages wait, as they do before there is one: so `once` loses none. */
+  override removeListener<K extends keyof StreamEvents>(
+    event: K,
+    listener: (...args: StreamEvents[K]) => void,
+  ): this {
+    super.removeListener(event, listener as never);
+    this.flowing = this.listenerCount('message') > 0;
+    return this;
+  }
+
+  override off<K extends keyof StreamEvents>(event: K, listener: (...args: StreamEvents[K]) => void): this {
+    return this.removeListener(event, listener);
+  }
+
+  override removeAllListeners(event?: keyof StreamEvents): this {
+    super.removeAllListeners(event as never);
+    this.flowing = this.listenerCount('message') > 0;
+    return this;
   }
 
   async *[Symbol.asyncIterator](): AsyncIterator<Buffer> {
@@ -226,16 +249,9 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
       this.readable = null;
       wake();
     }
-    if (!this.flowing || this.paused) return;
-    const receiver = this.core.receiver;
-    const now = this.driver.now();
-    while (!this.paused) {
-      const message = receiver.read(now);
-      if (message === null) break;
-      this.emit('message', asBuffer(message));
-    }
-    this.core.onRead();
-    if (receiver.ended && !this.paused) this.onEnd();
+    if (this.paused) return;
+    if (this.flowing) this.emitMessages();
+    if (this.hasFlowed && this.core.receiver.ended && !this.paused) this.onEnd();
   }
 
   /** @internal The queue is below its low-water mark, or messages were settled. */
@@ -288,6 +304,21 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     this.endEmitted = true;
     this.end();
     this.emit('end');
+  }
+
+  private emitMessages(): void {
+    const receiver = this.core.receiver;
+    const now = this.driver.now();
+    try {
+      while (this.flowing && !this.paused) {
+        const message = receiver.read(now);
+        if (message === null) break;
+        this.emit('message', asBuffer(message));
+      }
+    } finally {
+      // Also when a listener threw: the next messages are news again.
+      this.core.onRead();
+    }
   }
 
   private resumeFlow(): void {
