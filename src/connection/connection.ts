@@ -235,6 +235,7 @@ export class Connection implements HeapItem {
     else if (found === LivenessOutcome.HEARTBEAT_DUE) {
       this.heartbeatDue = true;
       this.recovery.trim(); // a connection that is idle gives memory back
+      this.streams.trim();
     }
   }
 

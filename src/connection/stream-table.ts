@@ -284,6 +284,12 @@ export class StreamTable implements StreamOwner {
     this.news.tellOutcomes(this.sendContext.outcomes);
   }
 
+  /** Gives memory back, for a connection that goes idle. */
+  trim(): void {
+    for (const stream of this.streams.values()) stream.sender.trim();
+    this.sendContext.slabs.trim(0);
+  }
+
   // ---- the connection is over ----
 
   /** Every stream ends with the connection; what was received can still be read. */

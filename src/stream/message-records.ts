@@ -34,7 +34,7 @@ const NO_MARKS = new Uint8Array(0);
 const NO_SLABS: (Slab | null)[] = [];
 
 const FIRST_CAPACITY = 8;
-/** A ring that is larger than this is given back when it runs empty. */
+/** A ring that is larger than this shrinks. */
 const KEPT_CAPACITY = 64;
 
 /**
@@ -48,6 +48,8 @@ const KEPT_CAPACITY = 64;
 export class MessageRecords {
   flight = 0;
   queued = 0;
+  /** Most records since there was none. */
+  private peak = 0;
   protected head = 0;
   protected mask = -1;
   protected sequences = NO_SEQUENCES;
@@ -66,8 +68,10 @@ export class MessageRecords {
   }
 
   protected append(slab: Slab, offset: number, length: number, mark: number): number {
-    if (this.flight + this.queued > this.mask) this.resize(Math.max(FIRST_CAPACITY, 2 * (this.mask + 1)));
-    const i = (this.head + this.flight + this.queued++) & this.mask;
+    const count = this.flight + this.queued++;
+    if (count > this.mask) this.resize(Math.max(FIRST_CAPACITY, 2 * (this.mask + 1)), count);
+    if (count >= this.peak) this.peak = count + 1;
+    const i = (this.head + count) & this.mask;
     this.slabs[i] = slab;
     this.offsets[i] = offset;
     this.lengths[i] = length;
@@ -130,11 +134,22 @@ export class MessageRecords {
       this.head = (this.head + 1) & this.mask;
       this.flight--;
     }
-    if (this.flight + this.queued === 0 && this.mask >= KEPT_CAPACITY) this.resize(FIRST_CAPACITY);
+    if (this.flight + this.queued === 0 && this.mask >= KEPT_CAPACITY) this.shrink();
   }
 
-  private resize(capacity: number): void {
-    const count = this.flight + this.queued;
+  /** Gives memory back when nothing is sent. */
+  trim(): void {
+    if (this.flight + this.queued === 0 && this.mask >= FIRST_CAPACITY) this.resize(FIRST_CAPACITY, 0);
+  }
+
+  /** A sender whose queue runs empty again and again needs its ring again and again, so it shrinks in steps. */
+  private shrink(): void {
+    const capacity = this.mask + 1;
+    if (this.peak * 4 <= capacity) this.resize(capacity / 2, 0);
+    this.peak = 0;
+  }
+
+  private resize(capacity: number, count: number): void {
     const order = new Uint32Array(count);
     for (let r = 0; r < count; r++) order[r] = this.index(r);
     this.sequences = reordered(this.sequences, new Float64Array(capacity), order);

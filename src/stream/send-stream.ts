@@ -290,6 +290,12 @@ export class SendStream {
     return 0;
   }
 
+  /** Gives memory back, when the stream has not been used for a while. */
+  trim(): void {
+    this.reliable.trim();
+    this.bestEffort?.trim();
+  }
+
   /** When {@link onTimeout} is to be called at the latest. */
   nextTimeout(): Micros {
     const next = this.reliable.nextTimeout;

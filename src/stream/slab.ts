@@ -18,8 +18,8 @@ export class Slab {
 const CLASS_BYTES = [2_048, 8_192, 16_384, 32_768, 65_536, 131_072];
 /** A stream without a slab starts with the smallest; one that fills it goes on with this class. */
 const BULK_CLASS = 3;
-/** Most bytes that the pool keeps while no slab is in use. */
-const IDLE_BYTES_MAX = 32_768;
+/** Most bytes that the pool keeps while no slab is in use: what a sender that runs empty needs at its next turn. */
+const IDLE_BYTES_MAX = 262_144;
 
 /**
  * Slabs that are free for the next stream that has something to send. Shared by the streams of a connection, or by all connections
@@ -65,14 +65,17 @@ export class SlabPool {
       this.freeBytes += slab.bytes.length;
       this.free[slab.sizeClass].push(slab);
     }
-    if (this.inUse === 0) this.trim();
+    if (this.inUse === 0 && this.freeBytes > IDLE_BYTES_MAX) this.trim(IDLE_BYTES_MAX);
   }
 
-  /** With nothing to send only little is kept, smallest first. */
-  private trim(): void {
-    for (let sizeClass = CLASS_BYTES.length - 1; this.freeBytes > IDLE_BYTES_MAX; sizeClass--) {
-      this.freeBytes -= this.free[sizeClass].length * CLASS_BYTES[sizeClass];
-      this.free[sizeClass].length = 0;
+  /** Lets go of free slabs, the largest first, until at most `bytesMax` are left. */
+  trim(bytesMax: number): void {
+    for (let sizeClass = CLASS_BYTES.length - 1; sizeClass >= 0; sizeClass--) {
+      const free = this.free[sizeClass];
+      while (this.freeBytes > bytesMax && free.length > 0) {
+        free.pop();
+        this.freeBytes -= CLASS_BYTES[sizeClass];
+      }
     }
   }
 

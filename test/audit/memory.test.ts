@@ -42,7 +42,7 @@ test('a connection that is forgotten has no keys any more, and none is used in v
   expect(pair.client.core.peerFingerprint).not.toBeNull();
 });
 
-test('an idle connection gives the ledger of its busy time back', () => {
+test('an idle connection gives the memory of its busy time back', () => {
   const pair = new Pair().connected();
   const stream = pair.client.open();
   for (let k = 0; k < 400; k++) pair.client.send(stream, new Uint8Array(5_000));
@@ -51,5 +51,9 @@ test('an idle connection gives the ledger of its busy time back', () => {
   expect(ledger.state.length).toBeGreaterThan(64);
   pair.run(12_000);
   expect(ledger.state.length).toBe(32);
+  const { slabs } = pair.client.core.streams.sendCounts;
+  expect({ free: slabs.freeBytes, inUse: slabs.inUse }).toEqual({ free: 0, inUse: 0 });
+  const { reliable } = stream.sender as unknown as { reliable: { mask: number } };
+  expect(reliable.mask).toBeLessThan(8);
   pair.echo();
 });
