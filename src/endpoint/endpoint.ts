@@ -24,6 +24,7 @@ import { ServerHandshake } from '../handshake/server.ts';
 import { INTERNET_MTU_MAX } from '../path/packet-size.ts';
 import { EndpointCounters } from '../trace/counters.ts';
 import type { ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
+import { CloseCode } from '../wire/close-code.ts';
 import { PacketHeader, parsePacketHeader, VERSION } from '../wire/packet-header.ts';
 import { PacketSpace, PacketType } from '../wire/packet-type.ts';
 import { ConnectionIdTable, LOCAL_ID_BYTES } from './id-table.ts';
@@ -121,9 +122,12 @@ export class Endpoint {
     );
   }
 
-  /** Refuses connections from now on; those there are go on. */
-  stopAccepting(): void {
+  /** Refuses connections from now on, and those whose handshake is not complete; the others go on. */
+  stopAccepting(now: Micros): void {
     this.isAccepting = false;
+    for (const connection of this.byId.values()) {
+      if (!connection.isEstablished) connection.close('transport', CloseCode.SHUTTING_DOWN, '', now);
+    }
   }
 
   /** Takes a batch of datagrams: opens what can be opened, then lets the connections have it. */

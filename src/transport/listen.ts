@@ -121,7 +121,7 @@ export class Listener extends EventEmitter<ListenerEvents> implements AsyncItera
   }
 
   private async closeAll(options: CloseOptions): Promise<void> {
-    this.driver.endpoint.stopAccepting();
+    this.driver.endpoint.stopAccepting(this.driver.now());
     this.acceptable?.();
     for (const connection of this.connections) void connection.close(options);
     if (this.connections.size > 0) {

@@ -90,7 +90,7 @@ describe('an endpoint', () => {
     }
   });
 
-  test('forgets all of a connection, so that a thousand one after the other leave nothing behind', () => {
+  test('forgets all of a connection, so that a hundred one after the other leave nothing behind', () => {
     const pair = new Pair({ link: { delayMs: 0 } });
     for (let i = 0; i < 100; i++) {
       pair.client.events.length = 0;

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { SECOND } from '../../src/base/time.ts';
 import { clientInitialKeys } from '../../src/handshake/initial-keys.ts';
+import { CloseCode } from '../../src/wire/close-code.ts';
 import { FrameType } from '../../src/wire/frame-type.ts';
 import { PacketType } from '../../src/wire/packet-type.ts';
 import { AEAD, bytesOf, IDENTITY, Pair } from '../connection/pair.ts';
@@ -106,10 +107,29 @@ describe('the table of connections', () => {
 
   test('takes nobody in when the endpoint is shutting down, and keeps those it has', () => {
     const pair = new Pair().connected();
-    pair.server.endpoint.stopAccepting();
+    pair.server.endpoint.stopAccepting(pair.now);
     hand(pair.server.endpoint, firstFlights(1)[0], pair.now, 'elsewhere');
     expect(pair.server.endpoint.counters).toMatchObject({ connectionsOpen: 1, droppedConnectionLimit: 2 });
     pair.echo();
+  });
+});
+
+describe('an endpoint that is shutting down', () => {
+  test('tells clients whose handshake is under way, also those that think that it is over', () => {
+    for (const ms of [7, 12]) {
+      const pair = new Pair().connect().run(ms);
+      expect(pair.client.isConnected).toBe(ms === 12);
+      pair.server.endpoint.stopAccepting(pair.now);
+      pair.server.node.wake();
+      pair.until(() => pair.client.closed !== null, 50);
+      expect(pair.client.closed).toMatchObject({
+        by: 'peer',
+        scope: 'transport',
+        code: CloseCode.SHUTTING_DOWN,
+      });
+      expect(pair.server.events).toEqual([]);
+      pair.toTheEnd();
+    }
   });
 });
 
