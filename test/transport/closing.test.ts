@@ -37,7 +37,7 @@ describe('closing a connection', () => {
     await connection.close();
   });
 
-  test('with a code tells the peer, and is no error here', async () => {
+  test('with a code tells the peer, and is no error here [ERR-2]', async () => {
     const listener = await serve(echo);
     const accepted = next<Connection>(listener, 'connection');
     const connection = await join(listener);

@@ -1,0 +1,167 @@
+import { describe, expect, test } from 'vitest';
+import { SECOND } from '../../src/base/time.ts';
+import {
+  type Connection,
+  connect,
+  generateIdentity,
+  type Listener,
+  listen,
+  type Stream,
+} from '../../src/index.ts';
+import { Lab, type LabSocket, type LinkOptions } from '../../src/testing/index.ts';
+import { bytesOf } from '../connection/pair.ts';
+import { next, take } from './served.ts';
+
+describe('the driver', () => {
+  test('goes on after a listener threw: other messages, other connections and timers are not lost', async () => {
+    const { lab, client, accepted } = await labPair();
+    const got: string[] = [];
+    accepted.on('stream', (stream) =>
+      stream.on('message', (message) => {
+        got.push(message.toString());
+        if (message.toString() === 'bad') throw new Error("an application's mistake");
+      }),
+    );
+    const stream = client.openStream();
+    stream.sendBatch(['one', 'bad', 'two']);
+    // The error comes out where the socket called, which is here the lab.
+    await expect(lab.run(30)).rejects.toThrow("an application's mistake");
+    await lab.run(100);
+    stream.send('three');
+    await lab.run(100);
+    expect(got).toEqual(['one', 'bad', 'two', 'three']);
+    await lab.run(60_000);
+    expect(client.isOpen && accepted.isOpen).toBe(true);
+    expect(accepted.metrics().heartbeatsSent).toBeGreaterThan(0);
+  });
+
+  test('sends what is sent at one time in one packet', async () => {
+    const { lab, client } = await labPair();
+    const before = client.metrics().packetsSent;
+    const streams = [client.openStream(), client.openStream()];
+    for (let i = 0; i < 20; i++) for (const stream of streams) stream.send(`${i}`);
+    await lab.run(1);
+    expect(client.metrics().packetsSent - before).toBe(1);
+  });
+
+  test('takes no turn when nothing happens', async () => {
+    const { lab, client, sockets } = await labPair({}, { heartbeatMs: 0, idleTimeoutMs: 0 });
+    client.openStream().send('x');
+    await lab.run(5_000);
+    const { datagramsSent } = sockets.client.counters;
+    await lab.run(3_600_000);
+    expect(sockets.client.counters.datagramsSent).toBe(datagramsSent);
+  });
+
+  test('closes connections whose socket broke', async () => {
+    const { lab, client, listener, sockets } = await labPair();
+    const errors: unknown[] = [];
+    listener.on('error', (error) => errors.push(error));
+    const closed = next(listener, 'close');
+    sockets.server.onError?.(new Error('EBADF'), true);
+    await lab.run(2_000);
+    await lab.settle(closed);
+    expect(errors).toEqual([expect.objectContaining({ code: 'ERR_JSP_SOCKET' })]);
+    sockets.client.onError?.(new Error('EBADF'), true);
+    await lab.settle(client.closed);
+    expect(client.isOpen).toBe(false);
+  });
+
+  test('shrugs off errors about single datagrams', async () => {
+    const { lab, client, sockets } = await labPair();
+    sockets.client.onError?.(new Error('ECONNREFUSED'), false);
+    sockets.server.onError?.(new Error('EMSGSIZE'), false);
+    await lab.run(100);
+    expect(client.isOpen).toBe(true);
+  });
+});
+
+describe('the whole API in the lab', () => {
+  test('works over a path that loses, doubles and reorders, and the same seed gives the same run', async () => {
+    const runs = [];
+    for (let i = 0; i < 2; i++) {
+      const { lab, client, accepted } = await labPair({
+        delayMs: 25,
+        loss: 0.1,
+        reorder: 0.05,
+        duplicate: 0.02,
+      });
+      accepted.on('stream', async (stream) => {
+        for await (const message of stream) if (!stream.send(message)) await next(stream, 'drain');
+      });
+      const stream = client.openStream({ highWaterMark: 50_000 });
+      const sent = Array.from({ length: 300 }, (_, k) => bytesOf((k * 101) % 3_000, k));
+      const sending = (async () => {
+        for (const message of sent) if (!stream.send(message)) await next(stream, 'drain');
+        stream.end();
+      })();
+      const back: Buffer[] = [];
+      const receiving = (async () => {
+        for await (const message of stream) back.push(message);
+      })();
+      await lab.settle(Promise.all([sending, receiving]), 120_000);
+      expect(back.length).toBe(300);
+      expect(back.every((message, k) => Buffer.compare(message, sent[k]) === 0)).toBe(true);
+      const { packetsLost } = client.metrics();
+      expect(packetsLost).toBeGreaterThan(0);
+      await lab.settle(client.close());
+      runs.push({ at: lab.now, ...client.metrics() });
+    }
+    expect(runs[0]).toEqual(runs[1]);
+  });
+
+  test('10,000 messages of 64 bytes each way arrive once and in order at 50 ms, 10 % loss, reordering and 2 % doubles, within 60 s', async () => {
+    const { lab, client, accepted } = await labPair({
+      delayMs: 25,
+      loss: 0.1,
+      reorder: 0.1,
+      duplicate: 0.02,
+    });
+    const count = 10_000;
+    const collect = (stream: Stream) => take(stream, count);
+    const there = (async () => {
+      const stream = await next<Stream>(accepted, 'stream');
+      send(stream);
+      return collect(stream);
+    })();
+    const stream = client.openStream();
+    const start = lab.now;
+    send(stream);
+    const [atServer, atClient] = await lab.settle(Promise.all([there, collect(stream)]), 60_000);
+    for (const messages of [atServer, atClient]) {
+      expect(messages.every((message, i) => message.length === 64 && message.readUInt32BE() === i)).toBe(
+        true,
+      );
+    }
+    expect(lab.now - start).toBeLessThan(60 * SECOND);
+
+    function send(on: Stream): void {
+      for (let i = 0; i < count; i++) {
+        const message = Buffer.alloc(64);
+        message.writeUInt32BE(i);
+        on.send(message);
+      }
+    }
+  });
+});
+
+async function labPair(link: Partial<LinkOptions> = {}, options = {}) {
+  const lab = new Lab({ seed: 21, link: { delayMs: 5, ...link } });
+  const { clock, random } = lab;
+  const server: LabSocket = lab.socket({ host: 'server', port: 4_577 });
+  const listener: Listener = await listen({
+    identity: generateIdentity(),
+    socket: server,
+    clock,
+    random,
+    ...options,
+  });
+  const socket = lab.socket({ host: 'client', port: 1_000, connectTo: { host: 'server', port: 4_577 } });
+  const coming = next<Connection>(listener, 'connection');
+  const { username } = new URL(listener.url);
+  const client = await lab.settle(
+    connect(`jsp://${username}@server:4577`, { socket, clock, random, ...options }),
+  );
+  const accepted = await lab.settle(coming);
+  return { lab, listener, client, accepted, sockets: { client: socket, server } };
+}

@@ -1,0 +1,147 @@
+import { afterEach, describe, expect, test } from 'vitest';
+import { generateIdentity } from '../../src/index.ts';
+import { Lab } from '../../src/testing/index.ts';
+import { connectionConfig, isLoopback } from '../../src/transport/options.ts';
+import { formatServerUrl, parseServerUrl } from '../../src/transport/url.ts';
+import { echo, join, serve, take } from './served.ts';
+
+const socket = () => new Lab({ seed: 1 }).socket({ host: 'here', receiveBufferBytes: 123_456 });
+
+describe('options', () => {
+  test('have defaults that grow packets on this machine, and not elsewhere', () => {
+    expect(connectionConfig({}, socket(), true)).toMatchObject({
+      mtu: 1_200,
+      mtuMax: 16_384,
+      receiveBufferBytes: 123_456,
+    });
+    expect(connectionConfig({}, socket(), false).mtuMax).toBeLessThanOrEqual(1_472);
+    expect(connectionConfig({ mtu: 1_000 }, socket(), true)).toMatchObject({ mtu: 1_000, mtuMax: 1_000 });
+  });
+
+  test('make windows hold a message of the largest size', () => {
+    const { streamWindowBytes, connectionWindowBytes } = connectionConfig(
+      { messageBytesMax: 5_000_000 },
+      socket(),
+      true,
+    );
+    expect(streamWindowBytes).toBeGreaterThan(5_000_000);
+    expect(connectionWindowBytes).toBeGreaterThanOrEqual(2 * streamWindowBytes);
+  });
+
+  test.each([
+    { mtu: 511 },
+    { mtu: 65_508 },
+    { handshakeTimeoutMs: 0 },
+    { idleTimeoutMs: -1 },
+    { heartbeatMs: 0.5 },
+    { heartbeatMisses: 0 },
+    { messageBytesMax: 0 },
+    { streamsMax: -1 },
+    { bestEffortBytes: Number.POSITIVE_INFINITY },
+    { aead: 'rot13' as 'auto' },
+  ])('out of range are refused: %j', (options) => {
+    expect(() => connectionConfig(options, socket(), true)).toThrow(/must be|not/);
+  });
+
+  test('tell addresses of this machine from others', () => {
+    for (const host of ['127.0.0.1', '127.8.9.10', '::1']) expect(isLoopback(host)).toBe(true);
+    for (const host of ['10.0.0.1', '128.0.0.1', '::', 'localhost', '127.0.0.1.example.org']) {
+      expect(isLoopback(host)).toBe(false);
+    }
+  });
+
+  describe('of the environment', () => {
+    const before = process.env.JSP_AEAD;
+
+    afterEach(() => {
+      if (before === undefined) delete process.env.JSP_AEAD;
+      else process.env.JSP_AEAD = before;
+    });
+
+    test('choose the AEAD where the caller does not', () => {
+      process.env.JSP_AEAD = 'noble';
+      expect(connectionConfig({}, socket(), true).aead.name).toBe('noble');
+      expect(connectionConfig({ aead: 'node' }, socket(), true).aead.name).toBe('node');
+      process.env.JSP_AEAD = 'quantum';
+      expect(() => connectionConfig({}, socket(), true)).toThrow(
+        expect.objectContaining({ code: 'ERR_JSP_OPTION_INVALID' }),
+      );
+    });
+  });
+
+  test.each(['sodium', 'node', 'noble'] as const)('let %s carry a session', async (aead) => {
+    const connection = await join(await serve(echo, { aead }), { aead });
+    const stream = connection.openStream();
+    stream.sendBatch(['a', 'b', 'c']);
+    expect((await take(stream, 3)).map(String)).toEqual(['a', 'b', 'c']);
+  });
+
+  test('of congestion control and packet size are used', async () => {
+    const connection = await join(await serve(echo, { mtu: 600 }), { mtu: 8_972, congestion: 'newreno' });
+    const stream = connection.openStream();
+    stream.send(new Uint8Array(200_000));
+    await take(stream, 1);
+    expect(connection.metrics().mtu).toBe(8_972);
+  });
+
+  test('grow packets on real sockets of this machine', async () => {
+    const connection = await join(await serve(echo));
+    const stream = connection.openStream();
+    for (let i = 0; i < 100; i++) stream.send(new Uint8Array(50_000));
+    await take(stream, 100);
+    expect(connection.metrics().mtu).toBe(16_384);
+  });
+});
+
+describe('server URLs', () => {
+  const { fingerprint, fingerprintText } = generateIdentity();
+
+  test.each([
+    ['127.0.0.1', 4_577],
+    ['example.org', 1],
+    ['::1', 65_535],
+  ])('are read as they are written: %s, %i', (host, port) => {
+    const url = formatServerUrl(fingerprint, host, port);
+    expect(url).toContain(fingerprintText);
+    const parsed = parseServerUrl(url);
+    expect(parsed).toMatchObject({ host, port });
+    expect(Buffer.compare(parsed.fingerprint ?? Buffer.alloc(0), fingerprint)).toBe(0);
+  });
+
+  test('have a default port, and no fingerprint unless one is there', () => {
+    expect(parseServerUrl('jsp://example.org')).toEqual({
+      host: 'example.org',
+      port: 4_577,
+      fingerprint: null,
+    });
+  });
+
+  test.each([
+    '',
+    'jsp:',
+    'jsp://',
+    'jsp:///',
+    'jsp://a@b',
+    'jsp://:pw@host',
+    'jsp://host/x',
+    'jsp://host?x',
+    'jsp://host#x',
+    'jsp://host:0',
+    'jsp://host:99999',
+    'jsp+tls://host',
+  ])('refuse %j', (text) => {
+    expect(() => parseServerUrl(text)).toThrow(expect.objectContaining({ code: 'ERR_JSP_URL_INVALID' }));
+  });
+
+  test('refuse a fingerprint that is not quite one', () => {
+    for (const text of [
+      fingerprintText.slice(1),
+      `${fingerprintText}A`,
+      `${fingerprintText.slice(0, -1)}=`,
+      `${fingerprintText.slice(0, -1)}B`,
+    ]) {
+      if (text === fingerprintText) continue;
+      expect(() => parseServerUrl(`jsp://${text}@host`)).toThrow(/fingerprint/);
+    }
+  });
+});
