@@ -375,6 +375,7 @@ export class StreamTable implements StreamOwner {
   private forgetFinished(stream: ConnectionStream): void {
     if (!stream.sender.finished || !stream.receiver.finished) return;
     if (!this.streams.delete(stream.id)) return;
+    stream.receiver.forget();
     if (stream.active) this.scheduler.deactivate(stream);
     this.limits.onForgotten(stream.id);
     this.events.push({ type: 'streamClosed', connection: this.connection, stream });

@@ -114,18 +114,23 @@ export class BestEffortInbox extends Inbox {
     return 0;
   }
 
-  /** Begins an incomplete message; undefined when the budget has no room for it at all. */
+  /** Begins an incomplete message; undefined when the budget has no room for it at all, or it is late now. */
   private admitAssembly(frame: FrameReader): Assembly | undefined {
     const { sequence, total } = frame;
+    if (this.assemblies !== null && this.assemblies.size >= ASSEMBLIES_MAX) this.evictAssembly();
     const segment = this.segment(frame, sequence, 0, 0, 0, false);
     if (!this.context.budget.admit(segment, total + MESSAGE_COST)) {
       this.giveUp(sequence, 1);
       this.mark(sequence, 1);
       return undefined;
     }
-    const assembly = this.startAssembly(frame, segment);
-    if (this.assemblies!.size > ASSEMBLIES_MAX) this.evictAssembly();
-    return assembly;
+    // A newer message that gave way on an ordered stream takes all below it with it.
+    if (this.seen.has(sequence)) {
+      this.freeSegment(segment);
+      this.context.late++;
+      return undefined;
+    }
+    return this.startAssembly(frame, segment);
   }
 
   /** The incomplete message that began first gives way. [STR-21] */

@@ -1,0 +1,275 @@
+import { expect, test } from 'vitest';
+import { Prng } from '../../src/base/random.ts';
+import { MILLISECOND } from '../../src/base/time.ts';
+import type { ConnectionStream } from '../../src/connection/connection-stream.ts';
+import type { Segment } from '../../src/stream/segment.ts';
+import { type Delivery, FrameType, MessageFlag } from '../../src/wire/frame-type.ts';
+import { bytesOf, Pair, type Side } from '../connection/pair.ts';
+import { frame, integers, Rogue, varint } from '../connection/rogue.ts';
+
+/**
+ * A peer with the keys of the connection that sends well-formed frames at random, to an application that does things at random: nothing
+ * but a close with a code may come of it.
+ */
+class Chaos {
+  private readonly random: Prng;
+  private readonly pair: Pair;
+  private readonly rogue: Rogue;
+  private readonly victim: Side;
+  private readonly rogueIsClient: boolean;
+  private readonly known = new Set<number>();
+  private opened = 0;
+
+  constructor(seed: number) {
+    this.random = new Prng(seed);
+    const { random } = this;
+    const limits = random.chance(0.5)
+      ? { messageBytesMax: 3_000, streamWindowBytes: 1, bestEffortBytes: 20_000, streamsMax: 6 }
+      : {};
+    this.pair = new Pair({ seed, server: limits, client: limits, link: { delayMs: 1 } }).connected();
+    this.rogueIsClient = random.chance(0.5);
+    this.rogue = new Rogue(this.pair, this.rogueIsClient ? 'client' : 'server');
+    this.victim = this.rogue.victim;
+    this.victim.readsAll = random.chance(0.5);
+  }
+
+  run(packets: number): void {
+    this.rogue.post(this.opening(), this.opening());
+    this.pair.run(3);
+    for (let k = 0; k < packets && this.victim.closed === null; k++) {
+      if (this.random.chance(0.4)) this.act();
+      const frames: Uint8Array[] = [];
+      do frames.push(this.frame());
+      while (this.random.chance(0.6) && frames.length < 12);
+      if (this.random.chance(0.1)) this.rogue.skip(this.random.between(1, 300));
+      this.rogue.post(...frames);
+      this.pair.run(this.random.chance(0.1) ? this.random.below(300) : this.random.below(4));
+      if (this.victim.closed === null) this.check();
+    }
+    this.pair.run(100_000);
+  }
+
+  /** Both levels of flow control charge and free the same; what is forgotten is free; memory is within its bounds. */
+  private check(): void {
+    const { streams } = this.victim.core;
+    const { window, budget, wasteBytes } = streams.receiveCounts;
+    let charged = 0;
+    let budgeted = 0;
+    for (const { receiver } of streams.values()) {
+      const { ready, bestEffort } = receiver as unknown as Inboxes;
+      for (const { segment } of bestEffort?.assemblies?.values() ?? []) budgeted += segment?.budgeted ?? 0;
+      for (let segment = ready.head; segment !== null; segment = segment.next) budgeted += segment.budgeted;
+      expect(receiver.window.freed).toBeLessThanOrEqual(receiver.window.used);
+      charged += receiver.window.used - receiver.window.freed;
+    }
+    expect(window.used - window.freed).toBe(charged);
+    expect(budget.used).toBe(budgeted);
+    expect(budget.used).toBeLessThanOrEqual(budget.bytesMax);
+    expect(wasteBytes).toBeGreaterThanOrEqual(0);
+    const { slabs } = streams.sendCounts;
+    expect(slabs.inUse).toBeGreaterThanOrEqual(0);
+    if (streams.size > 0) return;
+    expect({ wasteBytes, budget: budget.used, slabs: slabs.inUse }).toEqual({
+      wasteBytes: 0,
+      budget: 0,
+      slabs: 0,
+    });
+  }
+
+  /** What the victim's application does. */
+  private act(): void {
+    const { random, victim } = this;
+    const streams = [...victim.core.streams.values()];
+    const stream = streams[random.below(streams.length + 1)] ?? null;
+    switch (random.below(8)) {
+      case 0:
+        if (victim.core.isOpen && streams.length < 12) {
+          victim.open({ delivery: random.below(3) as Delivery, ordered: random.chance(0.5) });
+        }
+        break;
+      case 1:
+        if (random.chance(0.2)) stream?.finish();
+        break;
+      case 2:
+        if (random.chance(0.2)) stream?.reset(random.below(9));
+        break;
+      case 3:
+        if (stream !== null) victim.read(stream, random.below(20));
+        break;
+      default:
+        if (stream !== null) this.send(stream);
+    }
+    victim.node.wake();
+  }
+
+  private send(stream: ConnectionStream): void {
+    const { random, pair } = this;
+    const length = random.chance(0.2) ? random.below(2_900) : random.below(40);
+    const deadline = random.chance(0.5)
+      ? pair.now + random.below(50) * MILLISECOND
+      : Number.POSITIVE_INFINITY;
+    try {
+      stream.send(bytesOf(length), random.below(3) as Delivery, deadline, false);
+    } catch (error) {
+      // The stream may have ended.
+      expect((error as { code?: string }).code).toMatch(/^ERR_JSP_STREAM_/);
+    }
+  }
+
+  /** A stream that is there or was once; rarely any other. */
+  private streamOf(): number {
+    const { random } = this;
+    for (const { id } of this.victim.core.streams.values()) this.known.add(id);
+    const known = [...this.known];
+    if (known.length === 0 || random.chance(0.001)) return random.below(40);
+    return known[random.below(known.length)];
+  }
+
+  private opening(): Uint8Array {
+    const { random } = this;
+    const index = random.chance(0.002) ? 200 : this.opened < 4 ? this.opened++ : random.below(4);
+    const id = 2 * index + (this.rogueIsClient ? 0 : 1);
+    this.known.add(id);
+    const flags = random.below(4) | (random.below(2) << 2) | (random.below(3) << 3);
+    return Buffer.concat([integers(FrameType.STREAM_OPEN, id), Uint8Array.of(flags, 1, 65)]);
+  }
+
+  private frame(): Uint8Array {
+    const { random } = this;
+    const stream = this.streamOf();
+    const sequence = random.chance(0.01) ? 2 ** 53 - 2 : random.below(60);
+    switch (random.below(17)) {
+      case 0:
+      case 1:
+        return this.opening();
+      case 2:
+        return random.chance(0.2) ? integers(FrameType.STREAM_FIN, stream, 60 + random.below(2)) : PING;
+      case 3:
+        return random.chance(0.1)
+          ? integers(FrameType.STREAM_RESET, stream, random.below(9), 60 + random.below(2))
+          : PING;
+      case 4:
+        return random.chance(0.1) ? integers(FrameType.STOP_SENDING, stream, random.below(9)) : PING;
+      case 5: {
+        const count = random.between(1, 5);
+        const lengths = Array.from({ length: count }, () => this.lengthOf(sequence));
+        return integers(FrameType.ABANDON, stream, sequence, count, ...lengths);
+      }
+      case 6: {
+        const head = frame((out) => {
+          out[0] = FrameType.DROPPED;
+          return 1;
+        });
+        const space = Uint8Array.of(random.below(2));
+        const { sender } = this.victim.core.streams.find(stream) ?? { sender: null };
+        const outbox = sender === null ? null : (sender as unknown as Outboxes)[OUTBOXES[space[0]]];
+        const sent = (outbox?.nextSequence ?? 0) + (random.chance(0.01) ? 1 : 0);
+        if (sent === 0) return PING;
+        const first = random.below(sent);
+        const count = random.between(1, sent - first);
+        return Buffer.concat([head, varint(stream), space, varint(first), varint(count)]);
+      }
+      case 7:
+        return integers(FrameType.MAX_STREAM_DATA, stream, random.below(100_000));
+      case 8:
+        return integers(
+          random.chance(0.5) ? FrameType.MAX_DATA : FrameType.MAX_STREAMS,
+          random.below(1_000_000),
+        );
+      case 9:
+        return integers(FrameType.STREAM_DATA_BLOCKED, stream, random.below(100_000));
+      case 10:
+        return integers(
+          random.chance(0.5) ? FrameType.DATA_BLOCKED : FrameType.STREAMS_BLOCKED,
+          random.below(200_000),
+        );
+      case 11:
+        return this.ack();
+      case 12:
+      case 13:
+        return this.run_(stream, sequence);
+      default:
+        return this.message(stream, sequence);
+    }
+  }
+
+  /** All that tells a length of a message tells the same one, mostly. */
+  private lengthOf(sequence: number): number {
+    return this.random.chance(0.01) ? this.random.below(5_000) : (sequence * 37) % 400;
+  }
+
+  private run_(stream: number, sequence: number): Uint8Array {
+    const { random } = this;
+    const count = random.between(1, 4);
+    const parts = [integers(FrameType.MESSAGES + random.below(2), stream, sequence, count)];
+    for (let k = 0; k < count; k++) {
+      const length = this.lengthOf(sequence + k) % 200;
+      parts.push(varint(length), new Uint8Array(length));
+    }
+    return Buffer.concat(parts);
+  }
+
+  private message(stream: number, sequence: number): Uint8Array {
+    const { random } = this;
+    let flags = random.below(2) * MessageFlag.BEST_EFFORT;
+    if (random.chance(0.3)) flags |= MessageFlag.LIFETIME;
+    const total = this.lengthOf(sequence);
+    const remaining = (flags & MessageFlag.LIFETIME) === 0 ? [] : [random.below(20) * MILLISECOND];
+    if (total < 2 || random.chance(0.3)) {
+      const header = integers(FrameType.MESSAGE | flags, stream, sequence, ...remaining, total);
+      return Buffer.concat([header, new Uint8Array(total)]);
+    }
+    flags |= MessageFlag.FRAGMENT;
+    const offset = random.below(total);
+    const length = random.between(1, total - offset);
+    const oldest = random.below(Math.min(sequence, 3) + 1);
+    const fields = [stream, sequence, offset, total, oldest, ...remaining, length];
+    return Buffer.concat([integers(FrameType.MESSAGE | flags, ...fields), new Uint8Array(length)]);
+  }
+
+  private ack(): Uint8Array {
+    const { random, rogue } = this;
+    const largest = rogue.heard.at(-1)?.number ?? -1;
+    if (largest < 0) return PING;
+    const top = random.chance(0.3) ? largest : Math.max(0, largest - random.below(8));
+    const first = random.below(Math.min(top, 5) + 1);
+    const left = top - first;
+    if (left < 4 || random.chance(0.5)) return integers(FrameType.ACK, top, random.below(2_000), 0, first);
+    const gap = random.below(left - 2);
+    return integers(FrameType.ACK, top, 0, 1, first, gap, random.below(left - gap - 1));
+  }
+}
+
+interface Inboxes {
+  readonly ready: { readonly head: Segment | null };
+  readonly bestEffort: {
+    readonly assemblies: Map<number, { readonly segment: Segment | null }> | null;
+  } | null;
+}
+
+interface Outboxes {
+  readonly reliable: { readonly nextSequence: number } | null;
+  readonly bestEffort: { readonly nextSequence: number } | null;
+}
+
+const OUTBOXES = ['reliable', 'bestEffort'] as const;
+const PING = integers(FrameType.PING);
+const FIRST_SEED = 1;
+const SEEDS = Number(process.env.ROGUE_SEEDS ?? 80);
+
+test(`well-formed frames in any order and combination, to applications that do anything, cause a close at worst`, () => {
+  const ends = new Map<string, number>();
+  for (let seed = FIRST_SEED; seed < FIRST_SEED + SEEDS; seed++) {
+    try {
+      const chaos = new Chaos(seed);
+      chaos.run(60);
+      const { victim } = (chaos as unknown as { rogue: Rogue }).rogue;
+      const end = JSON.stringify(victim.closed);
+      ends.set(end, (ends.get(end) ?? 0) + 1);
+      expect(victim.endpoint.counters.connectionsOpen).toBe(0);
+    } catch (error) {
+      throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+  if (process.env.ROGUE_SEEDS !== undefined) console.log(ends);
+});
