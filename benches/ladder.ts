@@ -1,12 +1,14 @@
 /**
- * The ladder: what each layer costs, from bare datagrams up. Datagrams are filled by one message.
+ * The ladder: what each layer costs, from bare datagrams up to the whole stack. Datagrams are filled by one message.
  *
  *     node benches/run.js ladder [--json] [--mtu 64,1472,16384] [--size 0] [--only raw,aead] [--seconds 2] [--runs 3]
  */
 import { runWorkload } from '../src/cli/bench/harness.ts';
-import { workloads } from '../src/cli/bench/rungs/ladder.ts';
+import { workloads as rungs } from '../src/cli/bench/rungs/ladder.ts';
+import { STREAMING } from '../src/cli/bench/stack.ts';
 import { benchArguments, printResults } from './arguments.ts';
 
+const workloads = [...rungs, STREAMING];
 const options = benchArguments({
   mtu: '64,1472,16384',
   size: '0',

@@ -6,10 +6,11 @@
 import { runWorkload } from '../src/cli/bench/harness.ts';
 import { oneCore } from '../src/cli/bench/pinning.ts';
 import { workloads as raw } from '../src/cli/bench/rungs/ping-pong.ts';
+import { PING_PONG } from '../src/cli/bench/stack.ts';
 import { benchArguments, printResults } from './arguments.ts';
 import { workloads as tls } from './peers/tls.ts';
 
-const workloads = [...raw, ...tls.filter((workload) => workload.name === 'tls ping-pong')];
+const workloads = [...raw, PING_PONG, ...tls.filter((workload) => workload.name === 'tls ping-pong')];
 const names = workloads.map((workload) => workload.name).join(',');
 const options = benchArguments({ mtu: '0', size: '64', only: names });
 const cores = oneCore();

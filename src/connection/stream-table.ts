@@ -190,6 +190,8 @@ export class StreamTable implements StreamOwner {
 
   /** Messages of the stream were settled, or may have been. */
   onSettled(stream: ConnectionStream): void {
+    // What is settled makes room in the span of sequences, which may be all that held the stream back. [STR-12]
+    if (!stream.active && stream.sender.sendable) this.onSendTouched(stream);
     this.news.tellSettled(stream);
     this.news.tellOutcomes(this.sendContext.outcomes);
     this.forgetFinished(stream);
