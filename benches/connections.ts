@@ -10,6 +10,9 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type Connection, connect, generateIdentity, listen } from '../src/index.ts';
 
+/** Long enough for closed connections to be forgotten. */
+const SETTLE_MS = 2_000;
+
 if (process.send === undefined) await measure();
 else await serve();
 
@@ -75,6 +78,7 @@ async function serve(): Promise<void> {
     global.gc?.();
     process.send?.(process.memoryUsage.rss());
   });
+  process.on('disconnect', () => process.exit());
   process.send?.(listener.url);
 }
 
@@ -82,5 +86,3 @@ function median(values: number[]): number {
   return values.sort((a, b) => a - b)[values.length >> 1];
 }
 
-/** Long enough for closed connections to be forgotten. */
-const SETTLE_MS = 2_000;
