@@ -14,8 +14,8 @@ export interface CloseReason {
 }
 
 /**
- * The end of a connection (RFC 9000 section 10.2). The side that closes sends CLOSE and answers what still comes with
- * another one, ever more rarely; the other side falls silent. Both forget the connection after three probe timeouts.
+ * The end of a connection (RFC 9000 section 10.2). The side that closes sends CLOSE, twice again in case it was lost, and answers what
+ * still comes with another one, ever more rarely; the other side falls silent. Both forget the connection after three probe timeouts.
  */
 export class Closing {
   /** Null while the connection is open. */
@@ -25,6 +25,8 @@ export class Closing {
   /** Type of the frame at fault, for CLOSE; 0 when none is. */
   frameType = 0;
   private forgetAt: Micros = NEVER;
+  private repeatAt: Micros = NEVER;
+  private repeatEvery: Micros = 0;
   private received = 0;
   private answerAt = 1;
 
@@ -36,12 +38,26 @@ export class Closing {
     return this.forgetAt;
   }
 
+  /** When to call {@link onTimeout}, or to forget the connection. */
+  get nextTimeout(): Micros {
+    return Math.min(this.repeatAt, this.forgetAt);
+  }
+
+  /** An idle peer sends nothing that could be answered, so CLOSE is repeated unasked, too. [CON-9] */
+  onTimeout(now: Micros): void {
+    if (now < this.repeatAt) return;
+    this.closeDue = true;
+    this.repeatAt = now + this.repeatEvery;
+  }
+
   /** We close: CLOSE goes out. Later calls are ignored. [CON-9] */
   close(reason: CloseReason, now: Micros, pto: Micros): boolean {
     if (!this.isOpen) return false;
     this.reason = reason;
     this.closeDue = reason.by === 'local';
     this.forgetAt = reason.by === 'timeout' ? now : now + 3 * pto;
+    this.repeatEvery = pto;
+    if (this.closeDue) this.repeatAt = now + pto;
     return true;
   }
 

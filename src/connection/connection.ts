@@ -211,7 +211,7 @@ export class Connection implements HeapItem {
   }
 
   nextTimeout(now: Micros): Micros {
-    if (!this.closing.isOpen) return this.closing.deadline;
+    if (!this.closing.isOpen) return this.closing.nextTimeout;
     const ends = this.isEstablished ? this.liveness.deadline(this.probeTimeout) : this.handshakeDeadline;
     let next = Math.min(ends, this.recovery.nextTimeout(), this.streams.nextTimeout());
     for (const state of this.spaces)
@@ -223,7 +223,7 @@ export class Connection implements HeapItem {
 
   /** A deadline passed: does what is due. What is to be sent because of it waits for the next transmit. */
   onTimeout(now: Micros): void {
-    if (!this.closing.isOpen) return;
+    if (!this.closing.isOpen) return this.closing.onTimeout(now);
     if (!this.isEstablished && now >= this.handshakeDeadline) return this.timeOut('handshake', now); // [CON-5]
     if (this.finishing !== null && now >= this.finishing.deadline) return this.closeFinished(now);
     this.onRecoveryTimeout(now);

@@ -166,8 +166,8 @@ export class Endpoint {
   /** Until when a peer may have to be told again that we closed its connection [CON-9]; 0 when none may. */
   get answersUntil(): Micros {
     let until = 0;
-    for (const { closing } of this.byId.values()) {
-      if (closing.reason?.by === 'local') until = Math.max(until, closing.deadline);
+    for (const { closing, isEstablished } of this.byId.values()) {
+      if (isEstablished && closing.reason?.by === 'local') until = Math.max(until, closing.deadline);
     }
     return until;
   }
