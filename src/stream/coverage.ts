@@ -8,7 +8,10 @@ export class Coverage {
   /** Distinct bytes that have arrived. */
   covered = 0;
   private readonly total: number;
-  private readonly ranges = new RangeSet();
+  /** The one range there is, [from, to), as long as there is one: parts mostly come in order. */
+  private from = 0;
+  private to = 0;
+  private ranges: RangeSet | null = null;
   private bits: Uint8Array | null = null;
 
   constructor(total: number) {
@@ -19,21 +22,34 @@ export class Coverage {
     return this.covered === this.total;
   }
 
-  /** Adds [start, end). */
+  /** Adds [start, end), which is not empty. */
   add(start: number, end: number): void {
     if (this.bits !== null) {
       this.covered += setBits(this.bits, start, end);
-      return;
+    } else if (this.ranges !== null) {
+      this.covered += this.ranges.add(start, end);
+      if (this.ranges.size > RANGES_MAX) this.bits = toBits(this.ranges, this.total);
+    } else if (this.covered === 0) {
+      this.from = start;
+      this.to = end;
+      this.covered = end - start;
+    } else if (start <= this.to && end >= this.from) {
+      if (start < this.from) this.from = start;
+      if (end > this.to) this.to = end;
+      this.covered = this.to - this.from;
+    } else {
+      this.ranges = new RangeSet();
+      this.ranges.add(this.from, this.to);
+      this.covered += this.ranges.add(start, end);
     }
-    this.covered += this.ranges.add(start, end);
-    if (this.ranges.size > RANGES_MAX) this.toBits();
   }
+}
 
-  private toBits(): void {
-    this.bits = new Uint8Array((this.total + 7) >>> 3);
-    for (let i = 0; i < this.ranges.size; i++) setBits(this.bits, this.ranges.start(i), this.ranges.end(i));
-    this.ranges.clear();
-  }
+function toBits(ranges: RangeSet, total: number): Uint8Array {
+  const bits = new Uint8Array((total + 7) >>> 3);
+  for (let i = 0; i < ranges.size; i++) setBits(bits, ranges.start(i), ranges.end(i));
+  ranges.clear();
+  return bits;
 }
 
 /** Sets the bits [start, end). Returns how many were not set before. */
