@@ -18,5 +18,6 @@ export type { CloseOptions, Connection } from './transport/connection.ts';
 export { generateIdentity } from './transport/identity.ts';
 export { type Listener, type ListenOptions, listen } from './transport/listen.ts';
 export type { TransportOptions } from './transport/options.ts';
-export type { Delivery, Outcome, Priority, SendOptions, Stream, StreamOptions } from './transport/stream.ts';
+export type { Stream } from './transport/stream.ts';
+export type { Delivery, Outcome, Priority, SendOptions, StreamOptions } from './transport/stream-options.ts';
 export { DEFAULT_PORT, formatServerUrl, parseServerUrl, type ServerUrl } from './transport/url.ts';

@@ -1,6 +1,6 @@
 import { copyOf } from '../base/bytes.ts';
 import { DeadlineHeap } from '../base/heap.ts';
-import { type RandomSource, randomBytes } from '../base/random.ts';
+import { randomBytes } from '../base/random.ts';
 import { Ring } from '../base/ring.ts';
 import type { Micros } from '../base/time.ts';
 import type { ConnectionConfig } from '../connection/config.ts';
@@ -18,7 +18,6 @@ import {
   receivePayload,
 } from '../connection/receive.ts';
 import { transmit } from '../connection/transmit.ts';
-import type { Identity } from '../crypto/identity.ts';
 import { ClientHandshake } from '../handshake/client.ts';
 import { ServerHandshake } from '../handshake/server.ts';
 import { INTERNET_MTU_MAX } from '../path/packet-size.ts';
@@ -27,38 +26,12 @@ import type { ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { PacketHeader, parsePacketHeader, VERSION } from '../wire/packet-header.ts';
 import { PacketSpace, PacketType } from '../wire/packet-type.ts';
+import type { ConnectTarget, EndpointConfig } from './config.ts';
 import { ConnectionIdTable, LOCAL_ID_BYTES } from './id-table.ts';
 import { OpenedBatch } from './opened-batch.ts';
 
 export type { EndpointEvent } from '../connection/events.ts';
-
-/** What makes an endpoint a server. */
-export interface ServerConfig {
-  readonly identity: Identity;
-  /** Answers clients that do not pin the identity, too. */
-  readonly acceptUnpinned: boolean;
-  /** Handshakes under way at once. */
-  readonly halfOpenMax: number;
-  readonly connectionsMax: number;
-  /** Whether packets to this address stay on the machine. */
-  readonly isLoopback: (host: string) => boolean;
-}
-
-export interface EndpointConfig {
-  readonly connection: ConnectionConfig;
-  readonly random: RandomSource;
-  /** Null: the endpoint only connects. */
-  readonly server: ServerConfig | null;
-}
-
-/** Where to connect to. */
-export interface ConnectTarget {
-  readonly host: string;
-  readonly port: number;
-  /** Fingerprint of the server's identity; null to accept any. */
-  readonly pin: Uint8Array | null;
-  readonly isLoopback: boolean;
-}
+export type { ConnectTarget, EndpointConfig, ServerConfig } from './config.ts';
 
 /**
  * All the connections of one socket as one state machine without I/O. Hand in {@link receive} or {@link timeout}, or make a call

@@ -8,7 +8,8 @@ import type { ConnectionMetrics } from '../connection/metrics.ts';
 import { closeCodeName } from '../wire/close-code.ts';
 import { abortError } from './abort.ts';
 import type { Driver } from './driver.ts';
-import { deliveryNumber, priorityNumber, Stream, type StreamOptions } from './stream.ts';
+import { Stream } from './stream.ts';
+import { deliveryNumber, priorityNumber, type StreamOptions } from './stream-options.ts';
 
 export interface CloseOptions {
   /** The application's own code, seen by the peer. Default 0. */

@@ -1,0 +1,63 @@
+/** What the application says of streams and messages, and how the wire says it. */
+
+import { JspError } from '../base/errors.ts';
+import type { Delivery as WireDelivery, Priority as WirePriority } from '../wire/frame-type.ts';
+
+/**
+ * `reliable`: exactly once. `partial`: exactly once, or not at all once its lifetime is over. `bestEffort`: sent once,
+ * never again, outside flow control.
+ */
+export type Delivery = 'reliable' | 'partial' | 'bestEffort';
+
+/** Which traffic goes first: `system` with at most a tenth of the rate, then `media`, `chat` and `bulk` at 4:2:1. */
+export type Priority = 'system' | 'media' | 'chat' | 'bulk';
+
+/**
+ * What became of a message: `acknowledged`, complete at the peer's transport; `expired`, its lifetime ended before; `lost`, a
+ * best-effort message of which a packet was lost; `dropped`, given up by the peer or because the stream was reset.
+ */
+export type Outcome = 'acknowledged' | 'expired' | 'lost' | 'dropped';
+
+export interface StreamOptions {
+  /** Default `chat`. */
+  priority?: Priority;
+  /** Default `reliable`. */
+  delivery?: Delivery;
+  /** Whether messages come out in the order they were sent. Default true. */
+  ordered?: boolean;
+  /** Lifetime of `partial` and `bestEffort` messages that name none, in ms. Default none. */
+  lifetimeMs?: number;
+  /** At most 64 bytes of UTF-8 that the peer sees as `stream.label`. Default empty. */
+  label?: string;
+  /** Unsent bytes above which `send` answers false. Default 1 MiB. */
+  highWaterMark?: number;
+}
+
+export interface SendOptions {
+  /** Lower than the stream's own only: a reliable stream can send a best-effort message, not the other way round. */
+  delivery?: Delivery;
+  /** Not delivered later than this many ms from now. Makes a reliable message `partial`. */
+  lifetimeMs?: number;
+  /** The caller will not touch the bytes again, so they need not be copied. */
+  transfer?: boolean;
+}
+
+/** Numbers of the wire for the names of the API. */
+export function priorityNumber(priority: Priority): WirePriority {
+  const number = PRIORITIES.indexOf(priority);
+  if (number < 0)
+    throw new JspError('ERR_JSP_OPTION_INVALID', `priority must be one of ${PRIORITIES.join(', ')}`);
+  return number as WirePriority;
+}
+
+export function deliveryNumber(delivery: Delivery): WireDelivery {
+  const number = DELIVERIES.indexOf(delivery);
+  if (number < 0)
+    throw new JspError('ERR_JSP_OPTION_INVALID', `delivery must be one of ${DELIVERIES.join(', ')}`);
+  return number as WireDelivery;
+}
+
+/** Names in the order of the wire's numbers. */
+export const PRIORITIES: readonly Priority[] = ['system', 'media', 'chat', 'bulk'];
+export const DELIVERIES: readonly Delivery[] = ['reliable', 'partial', 'bestEffort'];
+export const OUTCOMES: readonly Outcome[] = ['acknowledged', 'expired', 'lost', 'dropped'];
