@@ -178,7 +178,7 @@ export class Connection implements HeapItem {
     return this.streams.open(settings);
   }
 
-  /** Lets nothing new begin and closes when all that was sent is settled, or at `deadline`. [CON-11] */
+  /** Lets no stream begin and closes when all that was sent is settled, or at `deadline`. [CON-11] */
   finish(code: number, reason: string, deadline: Micros): void {
     if (!this.isOpen) return;
     this.finishing = { code, reason, deadline };
