@@ -97,7 +97,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
       ordered: options.ordered ?? true,
       label: options.label ?? '',
     });
-    return new Stream(core, this.driver, options);
+    return new Stream(core, this.driver, this.core, options);
   }
 
   metrics(): ConnectionMetrics {
@@ -106,7 +106,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
 
   /**
    * Waits until what was sent is settled, closes, and resolves when the connection is over. Incoming streams and messages that
-   * begin meanwhile are still delivered.
+   * begin meanwhile are still delivered; answers to them are not sent any more. [CON-11]
    */
   async close(options: CloseOptions = {}): Promise<void> {
     if (this.over) return;
@@ -151,7 +151,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
 
   /** @internal A stream that the peer opened. */
   onStream(core: ConnectionStream): void {
-    const stream = new Stream(core, this.driver, {});
+    const stream = new Stream(core, this.driver, this.core, {});
     if (this.emit('stream', stream)) return;
     this.unclaimed.push(stream);
     stream.once('close', () => {

@@ -34,6 +34,7 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
   readonly delivery: Delivery;
   private readonly core: ConnectionStream;
   private readonly driver: Driver;
+  private readonly connection: { readonly isOpen: boolean };
   private readonly highWaterMark: number;
   private readonly lifetimeMs: number;
   /** Somebody listens for `message`. */
@@ -50,10 +51,16 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
   private flushes: { until: SendMark; resolve: () => void; reject: (error: JspError) => void }[] = [];
 
   /** @internal */
-  constructor(core: ConnectionStream, driver: Driver, options: StreamOptions) {
+  constructor(
+    core: ConnectionStream,
+    driver: Driver,
+    connection: { readonly isOpen: boolean },
+    options: StreamOptions,
+  ) {
     super();
     this.core = core;
     this.driver = driver;
+    this.connection = connection;
     this.id = core.id;
     this.label = core.label;
     this.priority = PRIORITIES[core.priority];
@@ -74,7 +81,8 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
   /**
    * Queues one message. Strings are sent as UTF-8.
    *
-   * @returns false when more than `highWaterMark` bytes wait: hold on until `drain`
+   * @returns false when more than `highWaterMark` bytes wait: hold on until `drain`. False also while the connection closes: what it
+   * is told then is not sent any more, so that it comes to an end
    * @throws JspError ERR_JSP_STREAM_CLOSED after `end`, `reset` or the connection's end
    * @throws JspError ERR_JSP_MESSAGE_TOO_LARGE above the peer's largest message
    * @throws JspError ERR_JSP_QUEUE_FULL when 64 MiB wait: `send` has answered false for long
@@ -94,6 +102,7 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
 
   /** Sends one message and tells what became of it. Rejects as {@link send} throws. */
   async deliver(data: Uint8Array | string, options: SendOptions = NO_OPTIONS): Promise<Outcome> {
+    if (this.isLate) return 'dropped';
     const tracking = this.core.track();
     try {
       this.enqueueWith(data, options, tracking);
@@ -278,6 +287,11 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     this.emit('end');
   }
 
+  /** The connection closes, and nothing new begins. [CON-11] */
+  private get isLate(): boolean {
+    return !this.isClosed && !this.connection.isOpen;
+  }
+
   private emitMessages(): void {
     const receiver = this.core.receiver;
     const now = this.driver.now();
@@ -343,6 +357,7 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
         `a message of ${bytes.length} bytes is above the peer's limit of ${this.core.messageBytesMax}; split it, or raise messageBytesMax there`,
       );
     }
+    if (this.isLate) return false;
     const deadline = lifetimeMs === 0 ? NEVER : this.driver.now() + Math.floor(lifetimeMs * MILLISECOND);
     const result = this.core.send(bytes, delivery, deadline, transfer || text, tracking);
     this.driver.wake();

@@ -68,6 +68,42 @@ describe('closing a connection', () => {
     expect(answers).toEqual(['answer to last question']);
   });
 
+  test('lets no new message begin, so that two sides that answer each other come to an end [CON-11]', async () => {
+    const listener = await serve(echo);
+    const connection = await join(listener);
+    const stream = connection.openStream();
+    let count = 0;
+    stream.on('message', (message) => {
+      count++;
+      stream.send(message);
+    });
+    for (let i = 0; i < 10; i++) stream.send(`${i}`);
+    await sleep(30);
+    const begun = performance.now();
+    const closed = connection.close();
+    expect(stream.send('too late')).toBe(false);
+    expect(await stream.deliver('too late')).toBe('dropped');
+    expect(() => connection.openStream()).toThrow(expect.objectContaining({ code: 'ERR_JSP_CLOSED' }));
+    await closed;
+    expect(performance.now() - begun).toBeLessThan(1_000);
+    expect(count).toBeGreaterThan(10);
+  });
+
+  test('of a busy listener comes to an end, too', async () => {
+    const listener = await serve(echo);
+    const clients = await Promise.all([join(listener), join(listener)]);
+    for (const client of clients) {
+      const stream = client.openStream();
+      stream.on('message', (message) => stream.send(message));
+      stream.sendBatch(['ping', 'pong', 'ping']);
+    }
+    await sleep(30);
+    const begun = performance.now();
+    await listener.close();
+    expect(performance.now() - begun).toBeLessThan(1_500);
+    for (const client of clients) expect(await client.closed).toBeNull();
+  });
+
   test('waits for the peer no longer than it is told to, or until it is aborted', async () => {
     const lab = new Lab({ seed: 5, link: { delayMs: 5 } });
     for (const how of ['timeout', 'abort'] as const) {
