@@ -20,6 +20,7 @@ import type { Connection, EventSink } from './connection.ts';
 import { ConnectionStream, type StreamOwner, type StreamSettings } from './connection-stream.ts';
 import { ControlQueue } from './control-queue.ts';
 import { DataLimits } from './data-limits.ts';
+import { DroppedQueue } from './dropped-queue.ts';
 import { StreamLimits } from './stream-limits.ts';
 import { StreamNews } from './stream-news.ts';
 
@@ -38,7 +39,7 @@ export class StreamTable implements StreamOwner {
   private readonly sendContext: SendContext;
   private readonly receiveContext: ReceiveContext;
   private readonly control = new ControlQueue();
-  private readonly droppedDue: ConnectionStream[] = [];
+  private readonly dropped = new DroppedQueue();
   private peerStreamWindow = 0;
   readonly limits: StreamLimits;
   readonly dataLimits: DataLimits;
@@ -199,12 +200,8 @@ export class StreamTable implements StreamOwner {
 
   /** Something came, was read, or is to be said again: there may be news for the application, and frames for the peer. */
   onReceived(stream: ConnectionStream): void {
-    const { receiver } = stream;
     this.control.add(stream);
-    if (!stream.isDroppedDue && receiver.droppedDue) {
-      stream.isDroppedDue = true;
-      this.droppedDue.push(stream);
-    }
+    this.dropped.add(stream);
     this.news.tellReceived(stream);
   }
 
@@ -215,7 +212,7 @@ export class StreamTable implements StreamOwner {
     return (
       !this.scheduler.idle ||
       !this.control.isEmpty ||
-      this.droppedDue.length > 0 ||
+      !this.dropped.isEmpty ||
       this.limits.due ||
       this.dataLimits.due
     );
@@ -247,16 +244,7 @@ export class StreamTable implements StreamOwner {
 
   /** Writes the DROPPED frames that are due; they go ahead of every ACK. [STR-18] */
   writeDropped(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
-    let at = start;
-    for (let i = this.droppedDue.length - 1; i >= 0; i--) {
-      const stream = this.droppedDue[i];
-      at = stream.receiver.writeDropped(out, at, limit, sent);
-      if (stream.receiver.droppedDue) return at;
-      stream.isDroppedDue = false;
-      this.droppedDue.pop();
-      this.forgetFinished(stream);
-    }
-    return at;
+    return this.dropped.write(out, start, limit, sent, this);
   }
 
   // ---- time ----
@@ -374,7 +362,8 @@ export class StreamTable implements StreamOwner {
     if (deadline !== stream.deadline) this.scheduler.setDeadline(stream, deadline);
   }
 
-  private forgetFinished(stream: ConnectionStream): void {
+  /** Both halves may be over: then nothing is kept of the stream. [STR-30] */
+  forgetFinished(stream: ConnectionStream): void {
     if (!stream.sender.finished || !stream.receiver.finished) return;
     if (!this.streams.delete(stream.id)) return;
     stream.receiver.forget();
@@ -387,7 +376,7 @@ export class StreamTable implements StreamOwner {
     let at = this.dataLimits.write(out, start, limit, sent);
     at = this.limits.write(out, at, limit, sent);
     at = this.control.write(out, at, limit, sent);
-    return this.droppedDue.length > 0 ? this.writeDropped(out, at, limit, sent) : at;
+    return this.writeDropped(out, at, limit, sent);
   }
 }
 
