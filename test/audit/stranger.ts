@@ -8,6 +8,7 @@ import { sealLong } from '../connection/rogue.ts';
 /** Somebody who knows the server's fingerprint and sends Initial packets with whatever frames it likes. */
 export class Stranger {
   readonly answers: Uint8Array[] = [];
+  bytesSaid = 0;
   readonly dcid: Uint8Array;
   private readonly pair: Pair;
   private readonly keys: KeyPair;
@@ -26,16 +27,14 @@ export class Stranger {
     const payload = new Uint8Array(payloadBytes);
     payload.set(frames);
     const ids = { dcid: this.dcid, scid: SOURCE_ID };
-    this.port.send(
-      sealLong(this.keys.seal, PacketType.INITIAL, ids, this.number++, payload),
-      'server',
-      this.pair.server.node.port.port,
-    );
+    const packet = sealLong(this.keys.seal, PacketType.INITIAL, ids, this.number++, payload);
+    this.bytesSaid += packet.length;
+    this.port.send(packet, 'server', this.pair.server.node.port.port);
   }
 
-  /** Leaves a packet number out. */
-  skip(): void {
-    this.number++;
+  /** Leaves packet numbers out. */
+  skip(count = 1): void {
+    this.number += count;
   }
 
   get bytesHeard(): number {
