@@ -361,6 +361,7 @@ export class Connection implements HeapItem {
       this.counters.ptoCount++;
       resendOldest(this, now);
       if (this.packetSize.onPto(!this.isEstablished, now)) this.onPacketSize(now);
+      return; // the next timeout counts from the probes, which are to be sent first
     }
   }
 

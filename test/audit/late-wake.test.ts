@@ -1,0 +1,21 @@
+import { expect, test } from 'vitest';
+import { TransmitBatch } from '../../src/wire/batch.ts';
+import { Pair } from '../connection/pair.ts';
+
+test('an endpoint that is woken late takes it for one probe timeout, not for many [REC-13]', () => {
+  const pair = new Pair().connected().echo();
+  const stream = pair.client.open();
+  pair.client.filter = () => [];
+  pair.client.send(stream, 'lost');
+  pair.run(1);
+  pair.client.node.remove();
+  const { endpoint, core } = pair.client;
+  const before = core.counters.ptoCount;
+  const late = pair.now + 3_000_000;
+  expect(endpoint.nextTimeout()).toBeLessThan(late);
+  endpoint.timeout(late);
+  expect(core.counters.ptoCount).toBe(before + 1);
+  const batch = new TransmitBatch(65_536, 16);
+  expect(endpoint.transmit(batch, late)).toBe(2);
+  expect(endpoint.nextTimeout()).toBeGreaterThan(late);
+});
