@@ -77,9 +77,12 @@ export class Driver {
   };
 
   private readonly onTimer = (): void => {
+    const isLate = this.clock.now() - this.timerAt > LATE;
     this.timer = null;
     this.timerAt = NEVER;
-    this.turn();
+    // The process was busy, or stood still: what came meanwhile, and is read only now, may make the timeout void.
+    if (isLate) this.wake();
+    else this.turn();
   };
 
   private readonly onWritable = (): void => {
@@ -174,3 +177,5 @@ const ARENA_BYTES = 256 * 1024;
 const DATAGRAMS_MAX = 192;
 const BATCHES_A_TURN = 4;
 const LINGER_MAX: Micros = SECOND;
+/** A timer that comes later than this waits until the socket was read. */
+const LATE: Micros = 5 * MILLISECOND;
