@@ -55,11 +55,6 @@ export class PacketBuilder {
     this.at = batch.used;
   }
 
-  /** Bytes of the datagram so far, the open packet's tag not included. */
-  get datagramBytes(): number {
-    return this.at - this.datagramStart;
-  }
-
   /** Bytes of frames in the open packet. */
   get payloadBytes(): number {
     return this.at - this.payloadStart;

@@ -97,7 +97,7 @@ class ClientSession {
     if (!fatal) return;
     const failure = new JspError('ERR_JSP_SOCKET', `the socket failed: ${error.message}`, { cause: error });
     this.settled(failure);
-    this.connection.destroy();
+    this.connection.fail(failure);
   }
 
   onConnectionClosed(): void {

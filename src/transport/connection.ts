@@ -42,6 +42,8 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   private resolveClosed: (error: JspError | null) => void = () => {};
   private over = false;
   private closedWith: JspError | null = null;
+  /** Why it has to end, where the core cannot know. */
+  private failure: JspError | null = null;
   /** Streams that came before anybody listened for them: no more than the peer may have open. */
   private unclaimed: Stream[] = [];
 
@@ -149,6 +151,12 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     return this.on(event, listener);
   }
 
+  /** @internal The socket is of no use any more. */
+  fail(error: JspError): void {
+    this.failure = error;
+    this.destroy();
+  }
+
   /** @internal A stream that the peer opened. */
   onStream(core: ConnectionStream): void {
     const stream = new Stream(core, this.driver, this.core, {});
@@ -163,7 +171,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
   onClosed(reason: CloseReason): void {
     if (this.over) return;
     this.over = true;
-    this.closedWith = closeError(reason);
+    this.closedWith = this.failure ?? closeError(reason);
     for (const stream of [...this.core.streams.values()])
       (stream.owner as Stream | null)?.onClosed(this.closedWith);
     this.resolveClosed(this.closedWith);

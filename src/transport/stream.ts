@@ -184,7 +184,8 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
   }
 
   override removeAllListeners(event?: keyof StreamEvents): this {
-    super.removeAllListeners(event as never);
+    if (event === undefined) super.removeAllListeners();
+    else super.removeAllListeners(event);
     this.flowing = this.listenerCount('message') > 0;
     return this;
   }

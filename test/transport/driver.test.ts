@@ -9,6 +9,7 @@ import {
   type Stream,
 } from '../../src/index.ts';
 import { Lab, type LabSocket, type LinkOptions } from '../../src/testing/index.ts';
+import type { TransmitBatch } from '../../src/wire/batch.ts';
 import { bytesOf } from '../connection/pair.ts';
 import { next, take } from './served.ts';
 
@@ -53,18 +54,57 @@ describe('the driver', () => {
     expect(sockets.client.counters.datagramsSent).toBe(datagramsSent);
   });
 
-  test('closes connections whose socket broke', async () => {
-    const { lab, client, listener, sockets } = await labPair();
+  test('closes the connections of a listener whose socket broke, with the error', async () => {
+    const { lab, listener, accepted, sockets } = await labPair();
     const errors: unknown[] = [];
     listener.on('error', (error) => errors.push(error));
     const closed = next(listener, 'close');
     sockets.server.onError?.(new Error('EBADF'), true);
-    await lab.run(2_000);
     await lab.settle(closed);
     expect(errors).toEqual([expect.objectContaining({ code: 'ERR_JSP_SOCKET' })]);
+    expect(await accepted.closed).toMatchObject({
+      code: 'ERR_JSP_SOCKET',
+      cause: expect.objectContaining({ message: 'EBADF' }),
+    });
+  });
+
+  test("closes a client's connection whose socket broke, with the error", async () => {
+    const { lab, client, sockets } = await labPair();
+    const stream = client.openStream();
+    const errors: unknown[] = [];
+    stream.on('error', (error) => errors.push(error));
     sockets.client.onError?.(new Error('EBADF'), true);
-    await lab.settle(client.closed);
-    expect(client.isOpen).toBe(false);
+    expect(await lab.settle(client.closed)).toMatchObject({ code: 'ERR_JSP_SOCKET' });
+    expect(errors).toEqual([expect.objectContaining({ code: 'ERR_JSP_SOCKET' })]);
+    expect(() => client.openStream()).toThrow(expect.objectContaining({ code: 'ERR_JSP_SOCKET' }));
+  });
+
+  test('waits when the socket holds a batch, and does not touch its bytes until it is let go', async () => {
+    const { lab, client, accepted, sockets } = await labPair();
+    const held: { batch: TransmitBatch; bytes: Buffer }[] = [];
+    const send = sockets.client.send.bind(sockets.client);
+    sockets.client.send = (batch) => {
+      held.push({ batch, bytes: Buffer.from(batch.arena.subarray(0, batch.used)) });
+      return false;
+    };
+    const got: string[] = [];
+    accepted.on('stream', (stream) => stream.on('message', (message) => got.push(message.toString())));
+    const stream = client.openStream();
+    stream.send('first');
+    await lab.run(20);
+    for (let i = 0; i < 20; i++) {
+      stream.send(`${i}`);
+      await lab.run(10);
+    }
+    expect(held).toHaveLength(1);
+    expect(got).toEqual([]);
+    const [{ batch, bytes }] = held;
+    expect(Buffer.compare(batch.arena.subarray(0, batch.used), bytes)).toBe(0);
+    sockets.client.send = send;
+    send(batch);
+    sockets.client.onWritable?.();
+    await lab.run(1_000);
+    expect(got).toEqual(['first', ...Array.from({ length: 20 }, (_, i) => `${i}`)]);
   });
 
   test('shrugs off errors about single datagrams', async () => {

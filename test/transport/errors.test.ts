@@ -1,6 +1,7 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
+import type { CloseReason } from '../../src/connection/closing.ts';
 import {
   type Connection,
   connect,
@@ -10,6 +11,8 @@ import {
   listen,
   type Stream,
 } from '../../src/index.ts';
+import { closeError } from '../../src/transport/connection.ts';
+import { CloseCode } from '../../src/wire/close-code.ts';
 import { echo, join, next, serve } from './served.ts';
 
 /** What an error of this library looks like. */
@@ -239,5 +242,55 @@ describe('using a connection or stream wrongly fails with', () => {
     expect(() => stream.send('y')).toThrow(jspError('ERR_JSP_CLOSED_BY_PEER', /code 9/));
     await connection.close();
     connection.destroy();
+  });
+});
+
+describe('the reason of a close becomes', () => {
+  const by = (reason: Partial<CloseReason>): CloseReason => ({
+    by: 'peer',
+    scope: 'transport',
+    code: 0,
+    reason: '',
+    timeout: 'none',
+    ...reason,
+  });
+
+  test.each([
+    [
+      by({ code: CloseCode.IDENTITY_MISMATCH, by: 'local' }),
+      'ERR_JSP_IDENTITY_MISMATCH',
+      /does not have the pinned identity/,
+    ],
+    [
+      by({ code: CloseCode.FLOW_CONTROL_ERROR, by: 'local' }),
+      'ERR_JSP_PROTOCOL',
+      /the peer broke the protocol: FLOW_CONTROL_ERROR/,
+    ],
+    [
+      by({ code: CloseCode.PROTOCOL_VIOLATION, reason: 'oh no' }),
+      'ERR_JSP_PROTOCOL',
+      /peer closed the connection: PROTOCOL_VIOLATION, oh no/,
+    ],
+    [by({ code: 0x77 }), 'ERR_JSP_PROTOCOL', /0x77/],
+    [by({ code: CloseCode.SHUTTING_DOWN }), 'ERR_JSP_PROTOCOL', /SHUTTING_DOWN/],
+    [
+      by({ scope: 'application', code: 3, reason: 'why' }),
+      'ERR_JSP_CLOSED_BY_PEER',
+      /application code 3: why/,
+    ],
+    [by({ by: 'timeout', timeout: 'handshake' }), 'ERR_JSP_HANDSHAKE_TIMEOUT', /handshake timeout/],
+    [by({ by: 'timeout', timeout: 'heartbeat' }), 'ERR_JSP_HEARTBEAT_TIMEOUT', /heartbeat/],
+    [by({ by: 'timeout', timeout: 'idle' }), 'ERR_JSP_IDLE_TIMEOUT', /idle/],
+  ] as const)('an error that says so: %j', (reason, code, message) => {
+    expect(closeError(reason)).toEqual(jspError(code, message));
+  });
+
+  test.each([
+    by({}),
+    by({ scope: 'application' }),
+    by({ scope: 'application', by: 'local', code: 5 }),
+    by({ by: 'local' }),
+  ])('no error: %j', (reason) => {
+    expect(closeError(reason)).toBeNull();
   });
 });

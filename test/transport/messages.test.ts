@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import type { Connection, Stream } from '../../src/index.ts';
+import { type Connection, connect, type Stream } from '../../src/index.ts';
 import { bytesOf } from '../connection/pair.ts';
 import { echo, join, next, serve, take } from './served.ts';
 
@@ -138,6 +138,30 @@ describe('messages', () => {
     expect([first, second, third].map(String)).toEqual(['first', 'second', 'third']);
   });
 
+  test('go to listeners however they are added, and to none when all are removed', async () => {
+    const connection = await join(await serve(echo));
+    const stream = connection.openStream();
+    const got: string[] = [];
+    const listener = (message: Buffer) => got.push(message.toString());
+    const said = async (text: string) => {
+      stream.send(text);
+      await stream.flush();
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    };
+    stream.addListener('message', listener);
+    await said('a');
+    stream.off('message', listener);
+    await said('b');
+    expect(got).toEqual(['a']);
+    stream.on('message', listener);
+    await said('c');
+    expect(got).toEqual(['a', 'b', 'c']);
+    stream.removeAllListeners();
+    await said('d');
+    expect(got).toEqual(['a', 'b', 'c']);
+    expect(String((await take(stream, 1))[0])).toBe('d');
+  });
+
   test('of a stream that the server opens reach the client', async () => {
     const listener = await serve((connection) => {
       const stream = connection.openStream({
@@ -240,6 +264,24 @@ describe('streams and connections', () => {
     expect(metrics.rttMs).toBeGreaterThan(0);
     expect(metrics.bytesSent).toBeGreaterThan(10_000);
     expect(listener.metrics().bytesReceived).toBeLessThanOrEqual(metrics.bytesSent);
+  });
+
+  test('come to a server on all addresses, by name, and from a port of choice', async () => {
+    const listener = await serve(echo, {
+      host: '0.0.0.0',
+      receiveBufferBytes: 300_000,
+      sendBufferBytes: 300_000,
+    });
+    const accepted = next<Connection>(listener, 'connection');
+    const { username, hostname, port } = new URL(listener.url);
+    expect(hostname).toBe('127.0.0.1');
+    const connection = await connect(`jsp://${username}@localhost:${port}`, {
+      localHost: '127.0.0.1',
+      receiveBufferBytes: 300_000,
+      sendBufferBytes: 300_000,
+    });
+    expect((await accepted).remoteHost).toBe('127.0.0.1');
+    await connection.close();
   });
 
   test('tell who is at the other end', async () => {
