@@ -203,10 +203,10 @@ export class Connection implements HeapItem {
   }
 
   /** A datagram came for this connection; its packets follow. */
-  onDatagram(bytes: number): void {
+  onDatagram(bytes: number, host: string, port: number): void {
     this.counters.datagramsReceived++;
     this.counters.bytesReceived += bytes;
-    this.amplification.onReceived(bytes);
+    if (host === this.host && port === this.port) this.amplification.onReceived(bytes); // [CON-4]
     this.closing.onDatagram();
   }
 

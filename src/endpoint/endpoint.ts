@@ -194,7 +194,7 @@ export class Endpoint {
     } else if ((data[0] & LONG_FORM) === 0) {
       if ((data[0] & FIXED_BIT) === 0)
         counters.droppedMalformed++; // [INV-2]
-      else this.routeShort(data, now);
+      else this.routeShort(data, host, port, now);
     } else if (parsePacketHeader(HEADER, data, 0, data.length, LOCAL_ID_BYTES)) {
       this.routeLong(data, host, port, now);
     } else {
@@ -203,13 +203,13 @@ export class Endpoint {
   }
 
   /** A short packet of an established connection is opened now and dispatched with its batch. */
-  private routeShort(data: Uint8Array, now: Micros): void {
+  private routeShort(data: Uint8Array, host: string, port: number, now: Micros): void {
     const connection = this.byId.lookup(data, 1);
     if (connection === null) {
       this.counters.droppedUnknownId++; // [CON-1]
       return;
     }
-    connection.onDatagram(data.length);
+    connection.onDatagram(data.length, host, port);
     this.markReady(connection);
     const state = connection.spaces[PacketSpace.APPLICATION];
     if (state === null || state.keys === null || !connection.isEstablished) {
@@ -238,7 +238,7 @@ export class Endpoint {
     }
     const connection = this.findLong(data, host, port);
     if (connection !== null) {
-      connection.onDatagram(data.length);
+      connection.onDatagram(data.length, host, port);
       this.markReady(connection);
       receiveDatagram(connection, data, 0, now);
     } else if (HEADER.type === PacketType.INITIAL) {
@@ -320,7 +320,7 @@ export class Endpoint {
       );
       this.halfOpen++;
       this.byFirstPacket.set(firstPacketKey(firstDestinationId, host, port), connection);
-      connection.onDatagram(data.length);
+      connection.onDatagram(data.length, host, port);
       connection.onOpened(OpenResult.OPENED, now);
       receivePayload(connection, PacketType.INITIAL, OPENED, data, now);
       receiveDatagram(connection, data, end, now);

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { FrameType } from '../../src/wire/frame-type.ts';
 import { LONG_PACKET_LENGTH_MAX } from '../../src/wire/packet-header.ts';
 import { PacketSpace, PacketType } from '../../src/wire/packet-type.ts';
-import { eachSeed, Pair, type Side } from './pair.ts';
+import { eachSeed, Pair, PORT, type Side } from './pair.ts';
 
 const { INITIAL, HANDSHAKE, APPLICATION } = PacketSpace;
 
@@ -174,6 +174,19 @@ describe('a server, before it knows that the client is where it says it is', () 
     expect(pair.server.bytesSent).toBeGreaterThan(came);
     expect(pair.server.bytesSent).toBeLessThanOrEqual(3 * came);
     expect(pair.server.halfOpen.counters.ptoCount).toBeGreaterThan(0);
+  });
+
+  test('[CON-4] does not count what comes for the connection from other addresses', () => {
+    const pair = new Pair().connect();
+    pair.until(() => pair.server.sent.length > 0);
+    const { amplification, localId } = pair.server.halfOpen;
+    const { allowance } = amplification;
+    const other = pair.world.network.open('elsewhere', 9, () => {});
+    for (let i = 0; i < 5; i++)
+      other.send(Buffer.concat([Uint8Array.of(0x40), localId, new Uint8Array(900)]), 'server', PORT);
+    pair.run(6);
+    expect(pair.server.halfOpen.counters.datagramsReceived).toBeGreaterThanOrEqual(7);
+    expect(amplification.allowance).toBe(allowance);
   });
 
   test('[PKT-19] sends no datagram larger than the largest that came', () => {
