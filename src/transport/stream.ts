@@ -359,6 +359,8 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
       );
     }
     if (this.isLate) return false;
+    // The peer has just stopped the stream, and the event that tells so comes next: no reason to throw in a listener that answers.
+    if (this.core.sender.stopped) return false;
     const deadline = lifetimeMs === 0 ? NEVER : this.driver.now() + Math.floor(lifetimeMs * MILLISECOND);
     const result = this.core.send(bytes, delivery, deadline, transfer || text, tracking);
     this.driver.wake();
