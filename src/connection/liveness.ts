@@ -46,21 +46,21 @@ export class Liveness {
     this.lastActivity = now;
   }
 
-  /** @param pto - the current probe timeout; the idle timeout is never shorter than three of them */
+  /** @param pto - the current probe timeout; no silence that is shorter than three of them means anything */
   deadline(pto: Micros): Micros {
-    return Math.min(this.heartbeatAt, this.deadAt(), this.idleAt(pto));
+    return Math.min(this.heartbeatAt, this.deadAt(pto), this.idleAt(pto));
   }
 
   onTimeout(now: Micros, pto: Micros): LivenessOutcome {
-    if (now >= this.deadAt()) return LivenessOutcome.HEARTBEAT_TIMEOUT; // [CON-8]
+    if (now >= this.deadAt(pto)) return LivenessOutcome.HEARTBEAT_TIMEOUT; // [CON-8]
     if (now >= this.idleAt(pto)) return LivenessOutcome.IDLE_TIMEOUT; // [CON-6]
     if (now < this.heartbeatAt) return LivenessOutcome.NONE;
     this.heartbeatAt = now + this.heartbeat;
     return LivenessOutcome.HEARTBEAT_DUE; // [CON-7]
   }
 
-  private deadAt(): Micros {
-    return this.lastReceived + this.heartbeat * this.misses;
+  private deadAt(pto: Micros): Micros {
+    return this.lastReceived + Math.max(this.heartbeat * this.misses, 3 * pto);
   }
 
   private idleAt(pto: Micros): Micros {

@@ -19,3 +19,15 @@ test('an endpoint that is woken late takes it for one probe timeout, not for man
   expect(endpoint.transmit(batch, late)).toBe(2);
   expect(endpoint.nextTimeout()).toBeGreaterThan(late);
 });
+
+test('heartbeats shorter than the round trip do not end a connection that lives [CON-8]', () => {
+  const pair = new Pair({
+    link: { delayMs: 400 },
+    client: { heartbeatMs: 100, heartbeatMisses: 3 },
+  }).connected();
+  pair.run(20_000);
+  expect(pair.client.closed).toBeNull();
+  pair.server.node.remove();
+  pair.until(() => pair.client.closed !== null, 10_000, 'the end');
+  expect(pair.client.closed).toMatchObject({ by: 'timeout', timeout: 'heartbeat' });
+});
