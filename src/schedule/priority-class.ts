@@ -69,8 +69,7 @@ export class PriorityClass {
 
   /** The item that {@link pick} gave last sent `bytes`. */
   charge(item: Schedulable, bytes: number): void {
-    const debtMax = this.pickedToFill ? FILLING_DEBT_BYTES_MAX : DEBT_BYTES_MAX;
-    item.deficit = Math.max(item.deficit - bytes, Math.min(item.deficit, -debtMax));
+    item.deficit = Math.max(item.deficit - bytes, Math.min(item.deficit, -DEBT_BYTES_MAX));
     if (this.urgent.size === 0) {
       this.urgentLead = 0;
       return;
@@ -88,8 +87,12 @@ export class PriorityClass {
         // it keeps its turn for the next packet; another fills this one, and owes for that
         skipped++;
         this.pickedToFill ||= item.deficit > 0;
-      } else if (item.deficit > 0 || this.pickedToFill) {
+      } else if (item.deficit > 0) {
         return item;
+      } else if (this.pickedToFill) {
+        if (item.deficit > -FILLING_DEBT_BYTES_MAX) return item;
+        // it has filled as much as it may before the others catch up: rather a little room stays empty
+        skipped++;
       } else {
         // its turn is over; this is for the next one
         skipped = 0;
