@@ -85,4 +85,3 @@ async function serve(): Promise<void> {
 function median(values: number[]): number {
   return values.sort((a, b) => a - b)[values.length >> 1];
 }
-

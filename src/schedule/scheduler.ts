@@ -31,8 +31,6 @@ export class Scheduler {
   private picked: Schedulable | null = null;
   /** The class whose deficit pays for `picked`; null for `system` within its tokens. */
   private payer: PriorityClass | null = null;
-  /** `picked` only fills a packet in which there is no room for those whose turn it is. */
-  private isFilling = false;
 
   constructor() {
     this.classes = [this.system, new PriorityClass(), new PriorityClass(), new PriorityClass()];
@@ -89,9 +87,7 @@ export class Scheduler {
       this.tokens -= bytes;
       return;
     }
-    const { deficit } = this.payer;
-    const least = this.isFilling ? Math.min(deficit, -FILLING_DEBT_BYTES_MAX) : Number.NEGATIVE_INFINITY;
-    this.payer.deficit = Math.max(deficit - bytes, least);
+    this.payer.deficit -= bytes;
     if (item.priority === Priority.SYSTEM)
       this.demotedLead += bytes * Math.max(1, this.classes[Priority.MEDIA].count);
     else if (item.priority === Priority.MEDIA) this.demotedLead -= bytes * this.system.count;
@@ -107,28 +103,29 @@ export class Scheduler {
       let filler: Schedulable | null = null;
       let fillerPayer: PriorityClass | null = null;
       let isRoundOver = true;
+      let anyPickable = false;
       for (let priority: number = Priority.MEDIA; priority <= Priority.BULK; priority++) {
         const sharing = this.classes[priority];
         if (!this.isActive(priority)) continue;
         const item = priority === Priority.MEDIA ? this.pickMedia(sharing) : sharing.pick(this.packet);
+        if (item !== null) anyPickable = true;
         if (sharing.deficit > 0) {
-          if (item !== null) return this.paidBy(sharing, item, false);
+          if (item !== null) return this.paidBy(sharing, item);
           isRoundOver = false;
-        } else if (item !== null && (fillerPayer === null || sharing.deficit > fillerPayer.deficit)) {
+        } else if (item !== null && sharing.deficit > (fillerPayer?.deficit ?? -FILLING_DEBT_BYTES_MAX)) {
           filler = item;
           fillerPayer = sharing;
         }
       }
-      if (fillerPayer === null || filler === null) return null;
       // who has its turn fits no more into this packet: another fills it, and owes for that
-      if (!isRoundOver) return this.paidBy(fillerPayer, filler, true);
+      if (!isRoundOver) return filler === null ? null : this.paidBy(fillerPayer, filler);
+      if (!anyPickable) return null;
       this.beginRound();
     }
   }
 
-  private paidBy(sharing: PriorityClass, item: Schedulable, isFilling: boolean): Schedulable {
+  private paidBy(sharing: PriorityClass | null, item: Schedulable): Schedulable {
     this.payer = sharing;
-    this.isFilling = isFilling;
     return item;
   }
 

@@ -85,7 +85,7 @@ describe('closing a connection', () => {
     expect(await stream.deliver('too late')).toBe('dropped');
     expect(() => connection.openStream()).toThrow(expect.objectContaining({ code: 'ERR_JSP_CLOSED' }));
     await closed;
-    expect(performance.now() - begun).toBeLessThan(1_000);
+    expect(performance.now() - begun).toBeLessThan(5_000);
     expect(count).toBeGreaterThan(10);
   });
 
@@ -100,7 +100,7 @@ describe('closing a connection', () => {
     await sleep(30);
     const begun = performance.now();
     await listener.close();
-    expect(performance.now() - begun).toBeLessThan(1_500);
+    expect(performance.now() - begun).toBeLessThan(5_000);
     for (const client of clients) expect(await client.closed).toBeNull();
   });
 
@@ -306,7 +306,7 @@ describe('a process', () => {
       const [code] = await once(child, 'exit');
       expect(message).toBe('done');
       expect(code).toBe(0);
-      expect(performance.now() - told).toBeLessThan(1_000);
+      expect(performance.now() - told).toBeLessThan(5_000);
     },
   );
 });
