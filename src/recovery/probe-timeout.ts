@@ -1,5 +1,5 @@
 import { type Micros, NEVER, SECOND } from '../base/time.ts';
-import { PACKET_SPACES, PacketSpace } from './packet-space.ts';
+import { PACKET_SPACES, PacketSpace } from '../wire/packet-type.ts';
 import type { RttEstimator } from './rtt.ts';
 import type { SentLedger } from './sent-ledger.ts';
 

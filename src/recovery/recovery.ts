@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.ts';
 import { type Micros, NEVER } from '../base/time.ts';
+import { PACKET_SPACES, PacketSpace } from '../wire/packet-type.ts';
 import { Acknowledged, acknowledge } from './acknowledge.ts';
 import type { CongestionController, CongestionName } from './congestion.ts';
 import { Cubic } from './cubic.ts';
@@ -7,7 +8,6 @@ import { detectLost, Lost, withdrawAll } from './loss.ts';
 import { NewReno } from './newreno.ts';
 import { Pacer } from './pacer.ts';
 import type { PacketList } from './packet-list.ts';
-import { PACKET_SPACES, PacketSpace } from './packet-space.ts';
 import { ProbeTimeout } from './probe-timeout.ts';
 import { Reordering } from './reordering.ts';
 import { RttEstimator } from './rtt.ts';

@@ -2,9 +2,10 @@
 export const PacketType = { INITIAL: 0, ZERO_RTT: 1, HANDSHAKE: 2, RETRY: 3, ONE_RTT: 4 } as const;
 export type PacketType = (typeof PacketType)[keyof typeof PacketType];
 
-/** The packet number spaces. [PKT-7] */
+/** The packet number spaces; 0-RTT packets are numbered in the application space. [PKT-7] */
 export const PacketSpace = { INITIAL: 0, HANDSHAKE: 1, APPLICATION: 2 } as const;
 export type PacketSpace = (typeof PacketSpace)[keyof typeof PacketSpace];
+export const PACKET_SPACES = 3;
 
 /** The space that numbers packets of this type; a Retry has no number. */
 export function packetSpaceOf(type: number): PacketSpace {

@@ -3,8 +3,8 @@ import { Prng } from '../../src/base/random.ts';
 import { MILLISECOND, type Micros, NEVER } from '../../src/base/time.ts';
 import { AckTracker } from '../../src/recovery/ack-tracker.ts';
 import type { CongestionName } from '../../src/recovery/congestion.ts';
-import { PacketSpace } from '../../src/recovery/packet-space.ts';
 import { Recovery, TimeoutResult } from '../../src/recovery/recovery.ts';
+import { PacketSpace } from '../../src/wire/packet-type.ts';
 import { PING } from './frames.ts';
 
 export interface BottleneckOptions {

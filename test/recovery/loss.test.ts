@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { NEVER } from '../../src/base/time.ts';
-import { PacketSpace } from '../../src/recovery/packet-space.ts';
 import { TimeoutResult } from '../../src/recovery/recovery.ts';
+import { PacketSpace } from '../../src/wire/packet-type.ts';
 import { numbersOf, Sender } from './sender.ts';
 
 describe('loss detection', () => {

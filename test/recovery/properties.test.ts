@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
 import { NEVER } from '../../src/base/time.ts';
-import { PacketSpace } from '../../src/recovery/packet-space.ts';
 import { Recovery } from '../../src/recovery/recovery.ts';
+import { PacketSpace } from '../../src/wire/packet-type.ts';
 import { PING } from './frames.ts';
 import { numbersOf } from './sender.ts';
 

@@ -1,8 +1,8 @@
 import { type Micros, NEVER } from '../../src/base/time.ts';
 import type { CongestionName } from '../../src/recovery/congestion.ts';
 import type { PacketList } from '../../src/recovery/packet-list.ts';
-import { PacketSpace } from '../../src/recovery/packet-space.ts';
 import { Recovery } from '../../src/recovery/recovery.ts';
+import { PacketSpace } from '../../src/wire/packet-type.ts';
 import { PING } from './frames.ts';
 
 export interface SenderOptions {
