@@ -306,7 +306,8 @@ export class Connection implements HeapItem {
   /** Size of the probe packet that looks for a larger packet size, if one is to be sent now; else 0. */
   sizeProbeBytes(now: Micros): number {
     if (!this.fillsPackets || !this.isConfirmed || !this.closing.isOpen) return 0;
-    return this.packetSize.nextProbe(now);
+    // [REC-44] More than half of the window would keep everything else waiting for the probe's acknowledgement.
+    return this.packetSize.nextProbe(now, this.recovery.congestion.window / 2);
   }
 
   onSizeProbeAcked(bytes: number, now: Micros): void {

@@ -82,11 +82,13 @@ function establish(connection: Connection, parameters: TransportParameters | nul
   if (code !== 0) return code;
   connection.isEstablished = true;
   connection.liveness.limitIdle(parameters.idleTimeoutMs);
-  const ceiling = Math.min(connection.config.mtuMax, parameters.maxDatagramBytes);
-  if (connection.packetSize.limit(ceiling)) connection.onPacketSize(now);
+  let ceiling = Math.min(connection.config.mtuMax, parameters.maxDatagramBytes);
   if (connection.isLoopback && parameters.receiveBufferBytes > 0) {
-    connection.recovery.limitWindow(Math.floor(parameters.receiveBufferBytes * BUFFER_SHARE), now);
+    const window = Math.floor(parameters.receiveBufferBytes * BUFFER_SHARE);
+    connection.recovery.limitWindow(window, now);
+    ceiling = Math.min(ceiling, Math.max(connection.config.mtu, Math.floor(window / WINDOW_PACKETS_MIN)));
   }
+  if (connection.packetSize.limit(ceiling)) connection.onPacketSize(now);
   connection.streams.onPeerParameters(parameters);
   connection.events.push({ type: 'connected', connection });
   if (connection.role === 'server') {
@@ -101,3 +103,5 @@ type Handshake = NonNullable<Connection['handshake']>;
 const HANDSHAKE_SPACES = [PacketSpace.INITIAL, PacketSpace.HANDSHAKE] as const;
 /** Of a socket's buffer, what datagrams may fill: the rest is the kernel's bookkeeping for them. */
 const BUFFER_SHARE = 0.35;
+/** Packets on this machine grow only as far as so many fit into that: with fewer, sender and receiver wait for each other. */
+const WINDOW_PACKETS_MIN = 4;

@@ -29,6 +29,8 @@ export class OpenedPacket {
   payloadStart = 0;
   payloadEnd = 0;
   reserved = 0;
+  /** All of it was taken in, and nobody keeps a view of it. Set by {@link receivePayload}. */
+  isSpent = false;
 }
 
 /**
@@ -133,6 +135,7 @@ export function receivePayload(
   arrivedAt: Micros = now,
 ): void {
   const { number, reserved } = opened;
+  opened.isSpent = false;
   // [PKT-16] The phase counts as reserved until key updates exist.
   if (reserved !== 0) return connection.fail(CloseCode.PROTOCOL_VIOLATION, 0, 'reserved bits are set', now);
   const space = packetSpaceOf(type);
@@ -149,6 +152,7 @@ export function receivePayload(
     if (!ackEliciting) ackEliciting = isAckEliciting(frameType);
   }
   if (READER.error !== 0) return connection.fail(READER.error, READER.type, 'a frame cannot be decoded', now);
+  opened.isSpent = !READER.isKept;
   connection.spaces[space]?.acks.onPacket(number, ackEliciting, now);
   if (space !== PacketSpace.APPLICATION && advanceHandshake(connection, now)) receiveWaiting(connection, now);
 }

@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, getCiphers } from 'node:crypto';
+import { freeNow, LARGE_BUFFER_BYTES } from '../base/memory.ts';
 import { type AeadKey, type AeadProvider, type HeaderKey, TAG_BYTES } from './aead.ts';
 import { ChachaHeaderKey } from './header-key.ts';
 
@@ -29,7 +30,7 @@ class NodeKey implements AeadKey {
   seal(buffer: Uint8Array, adStart: number, start: number, end: number, nonce: Uint8Array): void {
     const cipher = createCipheriv(AEAD, this.key, nonce, TAG_LENGTH);
     if (adStart < start) cipher.setAAD(buffer.subarray(adStart, start), NO_OPTIONS);
-    if (start < end) buffer.set(cipher.update(buffer.subarray(start, end)), start);
+    if (start < end) put(buffer, cipher.update(buffer.subarray(start, end)), start);
     cipher.final();
     buffer.set(cipher.getAuthTag(), end);
   }
@@ -46,7 +47,7 @@ class NodeKey implements AeadKey {
     } catch {
       return false;
     }
-    if (opened !== null) buffer.set(opened, start);
+    if (opened !== null) put(buffer, opened, start);
     return true;
   }
 
@@ -54,6 +55,12 @@ class NodeKey implements AeadKey {
     this.key.fill(0);
     this.key = WIPED;
   }
+}
+
+/** OpenSSL's results come in memory of their own. */
+function put(buffer: Uint8Array, result: Uint8Array, at: number): void {
+  buffer.set(result, at);
+  if (result.length >= LARGE_BUFFER_BYTES) freeNow(result);
 }
 
 const AEAD = 'chacha20-poly1305';

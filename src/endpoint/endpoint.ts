@@ -1,5 +1,6 @@
 import { copyOf } from '../base/bytes.ts';
 import { DeadlineHeap } from '../base/heap.ts';
+import { freeNow, hastenScavenge, LARGE_BUFFER_BYTES } from '../base/memory.ts';
 import { randomBytes } from '../base/random.ts';
 import { Ring } from '../base/ring.ts';
 import type { Micros } from '../base/time.ts';
@@ -106,7 +107,7 @@ export class Endpoint {
   /** Takes a batch of datagrams: opens what can be opened, then lets the connections have it. */
   receive(batch: ReceiveBatch, now: Micros): void {
     for (let i = 0; i < batch.count; i++) this.route(batch.data[i], batch.host[i], batch.port[i], now);
-    this.dispatchOpened(now);
+    this.dispatchOpened(batch.isExclusive, now);
   }
 
   /** Fills `batch` with sealed datagrams. Returns how many there are; 0 when nothing is to be sent now. */
@@ -222,11 +223,16 @@ export class Endpoint {
     if (result === OpenResult.OPENED) this.opened.push(connection, data, OPENED);
   }
 
-  private dispatchOpened(now: Micros): void {
+  private dispatchOpened(mayFree: boolean, now: Micros): void {
     const { opened } = this;
     for (let i = 0; i < opened.count; i++) {
       const connection = opened.take(i, OPENED);
-      if (connection.isReceiving) receivePayload(connection, PacketType.ONE_RTT, OPENED, opened.data[i], now);
+      if (!connection.isReceiving) continue;
+      const data = opened.data[i];
+      receivePayload(connection, PacketType.ONE_RTT, OPENED, data, now);
+      if (data.length < LARGE_BUFFER_BYTES || !mayFree) continue;
+      if (OPENED.isSpent) freeNow(data);
+      else hastenScavenge(data.length);
     }
     opened.clear();
   }

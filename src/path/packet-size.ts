@@ -48,14 +48,14 @@ export class PacketSizeSearch {
     return true;
   }
 
-  /** Size of the probe to send now, or 0. Call {@link onProbeSent} when it went out. */
-  nextProbe(now: Micros): number {
+  /** Size of the probe to send now, of at most `bytesMax`, or 0. Call {@link onProbeSent} when it went out. */
+  nextProbe(now: Micros, bytesMax: number): number {
     if (this.probing !== 0) return 0;
     if (now >= this.retryAt) {
       this.retryAt = NEVER;
       this.failedFrom = Number.POSITIVE_INFINITY;
     }
-    return this.candidate();
+    return this.candidate(bytesMax);
   }
 
   onProbeSent(bytes: number): void {
@@ -108,11 +108,14 @@ export class PacketSizeSearch {
     return true;
   }
 
-  private candidate(): number {
-    // [REC-44]
-    if (this.ceiling < this.failedFrom) return this.ceiling > this.mtu ? this.ceiling : 0;
+  /** [REC-44] */
+  private candidate(bytesMax: number): number {
+    if (this.ceiling < this.failedFrom && this.ceiling <= bytesMax) {
+      return this.ceiling > this.mtu ? this.ceiling : 0;
+    }
     for (const size of LADDER) {
-      if (size < this.failedFrom) return size > this.mtu ? size : 0;
+      if (size < this.failedFrom && size < this.ceiling && size <= bytesMax)
+        return size > this.mtu ? size : 0;
     }
     return 0;
   }

@@ -1,3 +1,4 @@
+import { hastenScavenge, LARGE_BUFFER_BYTES } from '../base/memory.ts';
 import { Coverage } from './coverage.ts';
 import type { Segment } from './segment.ts';
 
@@ -17,6 +18,7 @@ export class Assembly {
     this.flags = flags;
     // Not zeroed, which cost a tenth of the time for 64 KB messages: it is handed out only when all of it is written.
     this.buffer = Buffer.allocUnsafeSlow(total);
+    if (total >= LARGE_BUFFER_BYTES) hastenScavenge(total);
     this.coverage = new Coverage(total);
   }
 

@@ -118,7 +118,7 @@ export class BestEffortInbox extends Inbox {
   private admitAssembly(frame: FrameReader): Assembly | undefined {
     const { sequence, total } = frame;
     if (this.assemblies !== null && this.assemblies.size >= ASSEMBLIES_MAX) this.evictAssembly();
-    const segment = this.segment(frame, sequence, 0, 0, 0, false);
+    const segment = this.incomplete(sequence);
     if (!this.context.budget.admit(segment, total + MESSAGE_COST)) {
       this.giveUp(sequence, 1);
       this.mark(sequence, 1);

@@ -51,6 +51,7 @@ export abstract class Inbox implements SegmentOwner {
     end: number,
     prefixed: boolean,
   ): Segment {
+    frame.isKept = true;
     return new Segment(this, this.space, sequence, count, frame.buffer, at, end, prefixed);
   }
 
@@ -58,6 +59,11 @@ export abstract class Inbox implements SegmentOwner {
   protected single(frame: FrameReader): Segment {
     const { dataStart, dataLength } = frame;
     return this.segment(frame, frame.sequence, 1, dataStart, dataStart + dataLength, false);
+  }
+
+  /** What stands for a message of which only fragments are there; it has no bytes yet. */
+  protected incomplete(sequence: number): Segment {
+    return new Segment(this, this.space, sequence, 0, EMPTY, 0, 0, false);
   }
 
   /**
@@ -107,5 +113,6 @@ export function deadlineOf(frame: FrameReader, now: Micros): Micros {
   return frame.remaining < 0 ? NEVER : now + frame.remaining;
 }
 
+const EMPTY = new Uint8Array(0);
 /** A segment whose buffer is more than this many times what is charged for it wastes memory. */
 const WASTE_FACTOR = 4;

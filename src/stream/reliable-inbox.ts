@@ -188,7 +188,7 @@ export class ReliableInbox extends Inbox {
         this.seen.settle();
         return 0;
       }
-      assembly = this.startAssembly(frame, this.segment(frame, sequence, 0, 0, 0, false));
+      assembly = this.startAssembly(frame, this.incomplete(sequence));
     } else if (!assembly.agrees(total, frame.flags)) {
       return CloseCode.FRAME_ENCODING_ERROR;
     }

@@ -29,7 +29,7 @@ export class LabSocket implements DatagramSocket {
   /** Its place on the network, to {@link LabPort.rebind} it. */
   readonly labPort: LabPort;
   private readonly clock: VirtualClock;
-  private readonly received = new ReceiveBatch();
+  private readonly received = new ReceiveBatch({ isExclusive: true });
   private handOverIsDue = false;
   private closed = false;
 

@@ -99,5 +99,5 @@ const PASSED_ON = [
   'streamsMax',
   'bestEffortBytes',
 ] as const;
-/** Larger loopback packets cost less a byte, and the kernel's copy of one still fits the processor's cache. */
-const LOOPBACK_MTU_MAX = 16_384;
+/** Larger loopback packets cost less a byte. */
+const LOOPBACK_MTU_MAX = 32_768;

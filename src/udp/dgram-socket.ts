@@ -88,7 +88,7 @@ export class DgramSocket implements DatagramSocket {
 
   private readonly socket: Socket;
   private readonly connected: boolean;
-  private readonly received = new ReceiveBatch();
+  private readonly received = new ReceiveBatch({ isExclusive: true });
   private readonly views = new WeakMap<Uint8Array, ArenaViews>();
   private lastHost = '';
   private handOverIsDue = false;

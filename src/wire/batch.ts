@@ -5,10 +5,16 @@
 
 /** Datagrams as they came from a socket. The endpoint opens them in place and may keep views of their bytes. */
 export class ReceiveBatch {
+  /** The datagrams' memory is the endpoint's alone, which may free it when nothing refers to it any more. */
+  readonly isExclusive: boolean;
   count = 0;
   readonly data: Uint8Array[] = [];
   readonly host: string[] = [];
   readonly port: number[] = [];
+
+  constructor({ isExclusive = false } = {}) {
+    this.isExclusive = isExclusive;
+  }
 
   push(data: Uint8Array, host: string, port: number): void {
     const i = this.count++;

@@ -21,11 +21,14 @@ export const LABEL_BYTES_MAX = 64;
 export class FrameReader extends FrameFields {
   /** 0, or the close code for the bytes that ended the reading. */
   error = 0;
+  /** Set by whoever keeps a view of {@link buffer} beyond the frame: its memory must live on. */
+  isKept = false;
 
   /** Begins with the payload buffer[start, end) of a packet. */
   override reset(buffer: Uint8Array, start: number, end: number): void {
     super.reset(buffer, start, end);
     this.type = FrameType.PADDING;
+    this.isKept = false;
     this.error = start < end ? 0 : CloseCode.PROTOCOL_VIOLATION; // [FRM-1] a payload without frames
   }
 

@@ -12,11 +12,28 @@ describe('the packet size', () => {
     expect(pair.client.core.counters.packetSizeProbes).toBe(0);
     flood(pair);
     expect(pair.client.core.mtu).toBe(16_384);
-    expect(pair.client.core.counters).toMatchObject({ packetSizeProbes: 1, packetSizeProbesLost: 0 });
+    expect(pair.client.core.counters).toMatchObject({ packetSizeProbes: 2, packetSizeProbesLost: 0 });
     expect(pair.client.core.metrics().mtu).toBe(16_384);
     expect(largest(pair)).toBe(16_384);
     // The other direction has nothing to send, and so no reason.
     expect(pair.server.core.mtu).toBe(1_200);
+  });
+
+  test('grows only as far as four fit into what the peer can buffer [REC-43]', () => {
+    const pair = loopback({ server: { ...GROWING, receiveBufferBytes: 100_000 } }).connected();
+    flood(pair, 400);
+    expect(pair.client.core.mtu).toBe(8_750);
+    expect(largest(pair)).toBe(8_750);
+  });
+
+  test('is not tried with a probe that would fill the window, but in steps [REC-44]', () => {
+    const large = { mtuMax: 32_768, receiveBufferBytes: 4 * 1024 * 1024 };
+    const pair = loopback({ client: large, server: large, link: { delayMs: 5 } }).connected();
+    const before = pair.client.sent.length;
+    flood(pair, 400);
+    const sizes = pair.client.sent.slice(before).map(({ data }) => data.length);
+    expect(pair.client.core.mtu).toBe(32_768);
+    expect(sizes.find((bytes) => bytes > 1_200)).toBeLessThan(32_768);
   });
 
   test('grows no further than the peer takes in', () => {

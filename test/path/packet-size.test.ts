@@ -3,14 +3,16 @@ import { describe, expect, it } from 'vitest';
 import { SECOND } from '../../src/base/time.ts';
 import { PacketSizeSearch } from '../../src/path/packet-size.ts';
 
+const ANY = Number.POSITIVE_INFINITY;
+
 /** Probes over a path that carries `carries` bytes, until the search is done; returns the sizes probed. */
 function settle(search: PacketSizeSearch, carries: number, now = 0): number[] {
   const probed: number[] = [];
-  for (let probe = search.nextProbe(now); probe > 0; probe = search.nextProbe(now)) {
+  for (let probe = search.nextProbe(now, ANY); probe > 0; probe = search.nextProbe(now, ANY)) {
     probed.push(probe);
     expect(probed.length).toBeLessThan(100);
     search.onProbeSent(probe);
-    expect(search.nextProbe(now)).toBe(0);
+    expect(search.nextProbe(now, ANY)).toBe(0);
     if (probe <= carries) search.onProbeAcked(probe);
     else search.onProbeLost(probe, now);
   }
@@ -41,25 +43,36 @@ describe('the packet size search', () => {
     expect(search.mtu).toBe(1_400);
   });
 
+  it('tries no more than it may send at once, and the rest when it may send more [REC-44]', () => {
+    const search = new PacketSizeSearch({ initial: 1_200, ceiling: 20_000 });
+    expect(search.nextProbe(0, 1_279)).toBe(0);
+    expect(search.nextProbe(0, 12_000)).toBe(8_952);
+    search.onProbeSent(8_952);
+    search.onProbeAcked(8_952);
+    expect(search.nextProbe(0, 12_000)).toBe(0);
+    expect(search.nextProbe(0, 19_999)).toBe(16_384);
+    expect(search.nextProbe(0, 20_000)).toBe(20_000);
+  });
+
   it('does not probe when there is nothing above the size in use [REC-43]', () => {
     const search = new PacketSizeSearch({ initial: 1_472, ceiling: 1_472 });
-    expect(search.nextProbe(0)).toBe(0);
+    expect(search.nextProbe(0, ANY)).toBe(0);
   });
 
   it('keeps below what the peer accepts [REC-43]', () => {
     const search = new PacketSizeSearch({ initial: 1_400, ceiling: 32_768 });
     expect(search.limit(9_000)).toBe(false);
-    expect(search.nextProbe(0)).toBe(9_000);
+    expect(search.nextProbe(0, ANY)).toBe(9_000);
     expect(search.limit(1_300)).toBe(true);
     expect(search.mtu).toBe(1_300);
-    expect(search.nextProbe(0)).toBe(0);
+    expect(search.nextProbe(0, ANY)).toBe(0);
   });
 
   it('tries larger sizes again after ten minutes [REC-45]', () => {
     const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_472 });
     settle(search, 1_400);
-    expect(search.nextProbe(599 * SECOND)).toBe(0);
-    expect(search.nextProbe(600 * SECOND)).toBe(1_472);
+    expect(search.nextProbe(599 * SECOND, ANY)).toBe(0);
+    expect(search.nextProbe(600 * SECOND, ANY)).toBe(1_472);
     expect(settle(search, 1_472, 600 * SECOND)).toEqual([1_472]);
     expect(search.mtu).toBe(1_472);
   });
@@ -76,7 +89,7 @@ describe('the packet size search', () => {
     const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_472 });
     search.onProbeSent(1_472);
     for (let i = 0; i < 5; i++) search.onProbeLost(1_452, 0);
-    expect(search.nextProbe(0)).toBe(0);
+    expect(search.nextProbe(0, ANY)).toBe(0);
     search.onProbeAcked(1_472);
     expect(search.mtu).toBe(1_472);
   });
@@ -129,7 +142,7 @@ describe('the packet size search', () => {
       const search = large();
       for (let i = 0; i < 3; i++) search.onLost(1_472, 0);
       expect(settle(search, 1_400)).toEqual([1_452, 1_452, 1_452, 1_400]);
-      expect(search.nextProbe(600 * SECOND)).toBe(1_472);
+      expect(search.nextProbe(600 * SECOND, ANY)).toBe(1_472);
     });
   });
 

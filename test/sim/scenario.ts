@@ -182,7 +182,7 @@ function limitsOf(random: Prng): Limits {
   const mtu = pick(random, [512, 1_200, 1_200, 1_200, 1_452, 4_096]);
   return {
     mtu,
-    mtuMax: Math.max(mtu, pick(random, [mtu, 16_384])),
+    mtuMax: Math.max(mtu, pick(random, [mtu, 16_384, 32_768])),
     congestion: random.chance(0.7) ? 'cubic' : 'newreno',
     messageBytesMax,
     streamWindowBytes,

@@ -11,7 +11,7 @@ describe('options', () => {
   test('have defaults that grow packets on this machine, and not elsewhere', () => {
     expect(connectionConfig({}, socket(), true)).toMatchObject({
       mtu: 1_200,
-      mtuMax: 16_384,
+      mtuMax: 32_768,
       receiveBufferBytes: 123_456,
     });
     expect(connectionConfig({}, socket(), false).mtuMax).toBeLessThanOrEqual(1_472);
@@ -89,7 +89,7 @@ describe('options', () => {
     const stream = connection.openStream();
     for (let i = 0; i < 100; i++) stream.send(new Uint8Array(50_000));
     await take(stream, 100);
-    expect(connection.metrics().mtu).toBe(16_384);
+    expect(connection.metrics().mtu).toBe(32_768);
   });
 });
 
