@@ -7,5 +7,7 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 30_000,
     pool: 'forks',
+    // One for each core; by default one is left free, which on two cores means one test file at a time.
+    maxWorkers: '100%',
   },
 });
