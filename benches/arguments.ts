@@ -21,11 +21,16 @@ export function benchArguments(defaults: { mtu: string; size: string; only: stri
       mtu: { type: 'string', default: defaults.mtu },
       size: { type: 'string', default: defaults.size },
       only: { type: 'string', default: defaults.only },
-      seconds: { type: 'string', default: '2' },
+      seconds: { type: 'string', default: '3' },
       runs: { type: 'string', default: '3' },
       set: { type: 'string', multiple: true, default: [] },
+      help: { type: 'boolean', default: false },
     },
   });
+  if (values.help) {
+    console.log(USAGE);
+    process.exit(0);
+  }
   return {
     json: values.json,
     mtus: values.mtu.split(',').map(Number),
@@ -36,6 +41,15 @@ export function benchArguments(defaults: { mtu: string; size: string; only: stri
     settings: Object.fromEntries(values.set.map(setting)),
   };
 }
+
+const USAGE = `options:
+  --json             a line of JSON a result, as soon as it is there
+  --mtu A,B          UDP payload; 0 leaves it to the library
+  --size A,B         bytes of a message; 0 fills the packet
+  --only A,B         names of workloads
+  --seconds S        of each measurement, after a warm-up of the same length (default 3)
+  --runs N           of which the median is told (default 3)
+  --set NAME=VALUE   a setting of the workload, such as aead=node`;
 
 function setting(text: string): [string, string | number] {
   const [name, value] = text.split('=');

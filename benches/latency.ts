@@ -1,7 +1,7 @@
 /**
  * Round trips of one message at a time, both processes on one core where the system can do that.
  *
- *     node benches/run.js latency [--json] [--size 64] [--seconds 2] [--runs 3]
+ *     node benches/run.js latency [--json] [--size 64] [--seconds 3] [--runs 3]
  */
 import { runWorkload } from '../src/cli/bench/harness.ts';
 import { oneCore } from '../src/cli/bench/pinning.ts';

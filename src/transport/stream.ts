@@ -190,6 +190,12 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     return this;
   }
 
+  /**
+   * Messages until the peer ends the stream, or this side resets it.
+   *
+   * @throws JspError ERR_JSP_STREAM_RESET when the peer resets it
+   * @throws JspError why the connection closed, when it does before the peer has ended the stream; ERR_JSP_CLOSED without a reason
+   */
   async *[Symbol.asyncIterator](): AsyncIterator<Buffer> {
     for (;;) {
       const message = this.read();
@@ -197,10 +203,17 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
         yield message;
         continue;
       }
-      if (this.core.receiver.ended || this.isClosed) {
-        if (this.closedBy !== null) throw this.closedBy;
+      if (this.core.receiver.ended) {
         this.onEnd();
         return;
+      }
+      if (this.closedBy !== null) throw this.closedBy;
+      if (this.isClosed) {
+        if (this.connection.isOpen) return;
+        throw new JspError(
+          'ERR_JSP_CLOSED',
+          `the connection closed before the peer ended stream ${this.id}; have it call end() when that was all`,
+        );
       }
       await new Promise<void>((resolve) => {
         this.readable = resolve;

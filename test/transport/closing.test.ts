@@ -63,6 +63,7 @@ describe('closing a connection', () => {
     const answers: string[] = [];
     stream.on('message', (message) => answers.push(message.toString()));
     stream.send('last question');
+    stream.end();
     await sleep(40);
     await connection.close();
     expect(answers).toEqual(['answer to last question']);
@@ -149,7 +150,7 @@ describe('closing a connection', () => {
     expect(await connection.closed).toMatchObject({ code: 'ERR_JSP_CLOSED_BY_PEER' });
   });
 
-  test('ends its streams: readers finish, and what came before can still be read', async () => {
+  test('closes its streams: what came before can still be read, and then readers hear that the end is missing', async () => {
     let streamThere: Stream | undefined;
     const listener = await serve((connection) =>
       connection.on('stream', (stream) => {
@@ -165,7 +166,24 @@ describe('closing a connection', () => {
     await connection.close();
     await closed;
     expect((await take(there, 3)).map(String)).toEqual(['a', 'b', 'c']);
-    expect((await there[Symbol.asyncIterator]().next()).done).toBe(true);
+    await expect(there[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: 'ERR_JSP_CLOSED' });
+  });
+
+  test('behind the end of its streams lets readers finish', async () => {
+    let streamThere: Stream | undefined;
+    const listener = await serve((connection) =>
+      connection.on('stream', (stream) => {
+        streamThere = stream;
+      }),
+    );
+    const connection = await join(listener);
+    const stream = connection.openStream();
+    stream.send('a');
+    stream.end();
+    await connection.close();
+    const texts: string[] = [];
+    for await (const message of streamThere as Stream) texts.push(message.toString());
+    expect(texts).toEqual(['a']);
   });
 
   test('a peer that is gone is noticed by heartbeats', async () => {

@@ -9,7 +9,7 @@ export interface RunOptions {
   readonly settings?: WorkloadOptions['settings'];
   /** Default 2. */
   readonly seconds?: number;
-  /** Time before the measurement, in which code gets compiled and buffers grow. Default 0.7. */
+  /** Time before the measurement, in which code gets compiled and buffers grow. Default: as long as the measurement. */
   readonly warmUpSeconds?: number;
   /** Runs of which the median is taken. Default 3. */
   readonly runs?: number;
@@ -27,7 +27,7 @@ export async function runWorkload(workload: Workload, options: RunOptions): Prom
 /** Runs a workload once: opens receiver and sender, warms up, measures, lets the last messages arrive, and ends both. */
 export async function runOnce(workload: Workload, options: RunOptions): Promise<BenchResult> {
   const { module, name } = workload;
-  const { size, mtu, settings = {}, seconds = 2, warmUpSeconds = 0.7, cores = null } = options;
+  const { size, mtu, settings = {}, seconds = 2, warmUpSeconds = seconds, cores = null } = options;
   const workloadOptions: WorkloadOptions = { size, mtu, settings };
   const receiver = new WorkerProcess(cores?.receiver ?? null);
   const sender = new WorkerProcess(cores?.sender ?? null);
