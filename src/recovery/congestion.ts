@@ -42,17 +42,3 @@ export interface CongestionOptions {
   /** The window never grows above this. */
   readonly windowBytesMax: number;
 }
-
-/** [REC-24] Ten packets; below the sizes of jumbo frames bounded as in RFC 9002 section 7.2. */
-export function initialWindow(mtu: number): number {
-  if (mtu > INTERNET_MTU_MAX) return 10 * mtu;
-  return Math.min(10 * mtu, Math.max(2 * mtu, 14_720));
-}
-
-/** [REC-24] */
-export function minimumWindow(mtu: number): number {
-  return 2 * mtu;
-}
-
-/** The largest UDP payload of an Ethernet path. Larger packets are on loopback or a network built for them. */
-const INTERNET_MTU_MAX = 1_472;
