@@ -1,3 +1,5 @@
+import { EventEmitter } from 'node:events';
+import type { JspError } from '../base/errors.ts';
 import { BrokerCode, brokerCodeName } from '../pubsub/broker-code.ts';
 import { COMMAND_BYTES_MAX } from '../pubsub/command.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
@@ -8,29 +10,49 @@ import { BrokerService } from './service.ts';
 
 export interface BrokerOptions extends ListenOptions, BrokerLimits {}
 
+interface BrokerEvents {
+  /** The socket failed for good (`ERR_JSP_SOCKET`): all clients are gone, and `close` follows. Not thrown when nobody listens for it. */
+  error: [error: JspError];
+  /** The broker is over, for whatever reason; {@link Broker.closed} says which. */
+  close: [];
+}
+
 /**
  * A broker that listens. It asks for no credentials: whoever knows its URL may publish and subscribe.
+ *
+ * Ends by {@link close}, by the `signal` of its options, or by a socket that fails for good. [BRK-37]
  *
  * @example
  * await using broker = await Broker.listen({ identity: generateIdentity(), port: 0 });
  * console.log(broker.url);
  */
-export class Broker {
+export class Broker extends EventEmitter<BrokerEvents> {
   /** What clients connect to: `jsp://<fingerprint>@host:port`. */
   readonly url: string;
   readonly host: string;
   readonly port: number;
+  /** Resolves when the broker is over: with the error of a socket that failed for good (`ERR_JSP_SOCKET`), else with null. */
+  readonly closed: Promise<JspError | null>;
   private readonly listener: Listener;
   private readonly service: BrokerService;
   private closing: Promise<void> | null = null;
+  private failure: JspError | null = null;
+  private over = false;
+  private resolveClosed: (error: JspError | null) => void = () => {};
 
   private constructor(listener: Listener, limits: BrokerLimits) {
+    super();
+    this.closed = new Promise((resolve) => {
+      this.resolveClosed = resolve;
+    });
     this.listener = listener;
     this.url = listener.url;
     this.host = listener.host;
     this.port = listener.port;
     this.service = new BrokerService(limits);
     listener.on('connection', (connection) => this.service.serve(connection));
+    listener.on('error', (error) => this.fail(error));
+    listener.on('close', () => this.finish());
   }
 
   /**
@@ -55,6 +77,8 @@ export class Broker {
   /**
    * Reads no more publishers, delivers what is queued, tells the clients, and closes. [BRK-35]
    *
+   * Also of use after a failure, which {@link closed} tells, not this.
+   *
    * @param options.drainMs - closes all the same after so long; default 5,000
    */
   close(options: { drainMs?: number } = {}): Promise<void> {
@@ -71,7 +95,24 @@ export class Broker {
     await this.service.drain(drainMs);
     const code = BrokerCode.SHUTTING_DOWN;
     const timeoutMs = Math.max(0, end - performance.now());
-    await this.listener.close({ code, reason: brokerCodeName(code), timeoutMs });
+    try {
+      await this.listener.close({ code, reason: brokerCodeName(code), timeoutMs });
+    } catch (error) {
+      if (this.failure === null) throw error; // a failed socket was told of already
+    }
+  }
+
+  private fail(error: JspError): void {
+    this.failure = error;
+    this.listener.close().catch(() => this.finish()); // a failed socket may not even close
+    if (this.listenerCount('error') > 0) this.emit('error', error);
+  }
+
+  private finish(): void {
+    if (this.over) return;
+    this.over = true;
+    this.resolveClosed(this.failure);
+    this.emit('close');
   }
 }
 

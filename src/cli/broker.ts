@@ -33,7 +33,11 @@ export function addBrokerCommand(program: Command, onListening: () => void): voi
     .action((options: BrokerCommandOptions) => runBroker(options, onListening));
 }
 
-/** Runs a broker until SIGINT or SIGTERM, then drains it. */
+/**
+ * Runs a broker until SIGINT or SIGTERM, then drains it.
+ *
+ * @throws JspError ERR_JSP_SOCKET when its address cannot be bound, and when its socket fails for good [BRK-37]
+ */
 async function runBroker(options: BrokerCommandOptions, onListening: () => void): Promise<void> {
   const stopped = new Promise<NodeJS.Signals>((resolve) => onStopSignal(resolve));
   const state = StateDirectory.open(options.state);
@@ -47,10 +51,13 @@ async function runBroker(options: BrokerCommandOptions, onListening: () => void)
     process.stdout.write(`${broker.url}\n`);
     onListening();
     note(`broker listens on ${broker.host}, UDP port ${broker.port}; its state is in ${state.path}`);
-    note(`${await stopped}: delivering what is queued, then closing`);
+    const signal = await Promise.race([stopped, broker.closed.then(() => null)]);
+    if (signal !== null) note(`${signal}: delivering what is queued, then closing`);
   } finally {
     await broker.close();
   }
+  const failure = await broker.closed;
+  if (failure !== null) throw failure;
   const { messagesIn, messagesOut } = broker.metrics();
   note(`closed; ${messagesIn} messages came in, ${messagesOut} went out`);
 }
@@ -84,6 +91,7 @@ const ADVICE: Readonly<Record<string, string>> = {
 const HELP = `
 Clients need nothing but the URL, which names the broker's key. It stays the same as long as the state directory does.
 SIGINT and SIGTERM stop reading from publishers, deliver what is queued, and end with exit code 0.
+A socket that fails for good ends it with exit code 1.
 
 Examples:
   $ jsp broker

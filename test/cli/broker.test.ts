@@ -59,6 +59,16 @@ describe('jsp broker', () => {
     });
   }
 
+  test('says what happened and ends with 1 when its socket fails for good [BRK-37]', async () => {
+    const preload = fileURLToPath(new URL('./breaking-socket.cjs', import.meta.url));
+    const env = { NODE_OPTIONS: `--require "${preload}"` };
+    const broker = await new Jsp(['broker', '--port', '0'], { env }).until(({ out }) => out.includes('\n'));
+    broker.process.kill('SIGUSR2');
+    const { exitCode, err } = await broker.ended;
+    expect(exitCode).toBe(1);
+    expect(err).toMatch(/\njsp: the socket failed: recvmsg EBADF \(ERR_JSP_SOCKET\)\n$/);
+  });
+
   test('stops when the shell that npm has started it with is gone', async () => {
     const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
     const command = `"${process.execPath}" "${main}" broker --port 0; true`;

@@ -1,0 +1,96 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { Broker, type BrokerOptions } from '../../src/broker/index.ts';
+import { BrokerClient } from '../../src/client/index.ts';
+import { generateIdentity } from '../../src/index.ts';
+import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';
+import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';
+
+const identity = generateIdentity();
+const open: { close(): Promise<void> }[] = [];
+
+/** A broker, what it has told, and the socket it listens on. */
+async function listen(options: Partial<BrokerOptions> = {}) {
+  const socket = await bindDgramSocket({ host: '127.0.0.1' });
+  const broker = await Broker.listen({ identity, socket, ...options });
+  open.push(broker);
+  const told: unknown[] = [];
+  broker.on('error', ({ code }) => told.push(code));
+  broker.on('close', () => told.push('close'));
+  return { broker, socket, told };
+}
+
+function breakForGood(socket: DatagramSocket): void {
+  socket.onError?.(new Error('EBADF'), true);
+}
+
+const SOCKET_FAILED = expect.objectContaining({
+  code: 'ERR_JSP_SOCKET',
+  message: expect.stringContaining('EBADF'),
+});
+
+afterEach(async () => {
+  for (const each of open.splice(0).reverse()) await each.close().catch(() => {});
+});
+
+describe('the end of a listening broker', () => {
+  it('is told with its error when the socket fails for good, and its clients are gone [BRK-37]', async () => {
+    const { broker, socket, told } = await listen();
+    const client = await BrokerClient.connect(broker.url, { heartbeatMs: 0, idleTimeoutMs: 0 });
+    open.push({ close: async () => client.destroy() });
+    await client.subscribe('#', () => {});
+    breakForGood(socket);
+    expect(told).toEqual(['ERR_JSP_SOCKET']);
+    expect(broker.metrics()).toMatchObject({ clients: 0, subscriptions: 0 });
+    expect(await broker.closed).toEqual(SOCKET_FAILED);
+    expect(told).toEqual(['ERR_JSP_SOCKET', 'close']);
+    await broker.close();
+    expect(told).toEqual(['ERR_JSP_SOCKET', 'close']);
+  });
+
+  it('is told with its error when the broken socket does not even close [BRK-37]', async () => {
+    const { broker, socket, told } = await listen();
+    const close = socket.close.bind(socket);
+    socket.close = () => Promise.reject(new Error('ENOTSOCK'));
+    breakForGood(socket);
+    expect(await broker.closed).toEqual(SOCKET_FAILED);
+    await broker.close();
+    expect(told).toEqual(['ERR_JSP_SOCKET', 'close']);
+    await close();
+  });
+
+  it('does not throw a failure that nobody listens for [BRK-37]', async () => {
+    const { broker, socket } = await listen();
+    broker.removeAllListeners('error');
+    breakForGood(socket);
+    expect(await broker.closed).toEqual(SOCKET_FAILED);
+  });
+
+  it('is told with the error when the socket fails while the broker drains [BRK-37]', async () => {
+    const { broker, socket, told } = await listen();
+    const closing = broker.close();
+    breakForGood(socket);
+    await closing;
+    expect(await broker.closed).toEqual(SOCKET_FAILED);
+    expect(told).toEqual(['ERR_JSP_SOCKET', 'close']);
+  });
+
+  it('is told without an error after a close, and after an abort [BRK-37]', async () => {
+    const abort = new AbortController();
+    const one = await listen();
+    const other = await listen({ signal: abort.signal });
+    await one.broker.close();
+    abort.abort();
+    for (const { broker, told } of [one, other]) {
+      expect(await broker.closed).toBeNull();
+      expect(told).toEqual(['close']);
+    }
+  });
+
+  it('is not brought about by errors about single datagrams [BRK-37]', async () => {
+    const { broker, socket, told } = await listen();
+    socket.onError?.(new Error('ECONNREFUSED'), false);
+    const client = await BrokerClient.connect(broker.url);
+    await client.close();
+    expect(told).toEqual([]);
+  });
+});
