@@ -1,6 +1,6 @@
 import type { AeadProvider } from '../crypto/aead.ts';
-import { initialSecrets, keyPair } from '../crypto/key-schedule.ts';
-import type { KeyPair } from '../crypto/packet-keys.ts';
+import { initialSecrets, keyPair, packetKeys, type TrafficSecrets } from '../crypto/key-schedule.ts';
+import type { KeyPair, PacketKeys } from '../crypto/packet-keys.ts';
 
 /**
  * The client's keys for Initial packets. [HS-20]
@@ -25,5 +25,24 @@ export function serverInitialKeys(
   firstDestinationId: Uint8Array,
   fingerprint: Uint8Array | null,
 ): KeyPair {
-  return keyPair(provider, initialSecrets(firstDestinationId, fingerprint), 'server');
+  return new OpeningFirst(provider, initialSecrets(firstDestinationId, fingerprint));
+}
+
+/** Most of what pretends to be a first packet does not open: keys to answer with are made when there is an answer. */
+class OpeningFirst implements KeyPair {
+  readonly open: PacketKeys;
+  private sealing: PacketKeys | null = null;
+  private readonly provider: AeadProvider;
+  private readonly secrets: TrafficSecrets;
+
+  constructor(provider: AeadProvider, secrets: TrafficSecrets) {
+    this.open = packetKeys(provider, secrets.client);
+    this.provider = provider;
+    this.secrets = secrets;
+  }
+
+  get seal(): PacketKeys {
+    this.sealing ??= packetKeys(this.provider, this.secrets.server);
+    return this.sealing;
+  }
 }
