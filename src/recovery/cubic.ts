@@ -108,7 +108,9 @@ export class Cubic extends WindowController {
 
   private saveStage(): void {
     const stage = this.undoStage;
-    stage.epochStart = this.epochStart;
+    // [REC-29] What was not used until this loss, which begins at `recoveryStart`, stays uncounted after an undo, too.
+    const unused = this.limitedSince === NEVER ? 0 : this.recoveryStart - this.limitedSince;
+    stage.epochStart = this.epochStart + unused;
     stage.windowMax = this.windowMax;
     stage.k = this.k;
     stage.windowEstimate = this.windowEstimate;

@@ -128,6 +128,24 @@ describe('CUBIC', () => {
     expect(cubic.window / before).toBeLessThan(1.05);
   });
 
+  it('does not let it count after the undo of a loss either [REC-23] [REC-29]', () => {
+    const rtt = rttOf(100_000);
+    const windows = [false, true].map((hasSpuriousLoss) => {
+      const cubic = cubicAt(500);
+      cubic.onLost(MTU, 0, 0);
+      let now = 100_000;
+      for (let r = 0; r < 10; r++, now += 100_000) round(cubic, now, rtt);
+      for (let r = 0; r < 300; r++, now += 100_000) cubic.onAcked(MTU, now - 100_000, now, rtt, true);
+      if (hasSpuriousLoss) {
+        cubic.onLost(MTU, now - 1, now);
+        cubic.onSpuriousLoss(now);
+      }
+      for (let r = 0; r < 5; r++, now += 100_000) round(cubic, now, rtt);
+      return cubic.window;
+    });
+    expect(windows[1] / windows[0]).toBeCloseTo(1, 1);
+  });
+
   it('takes a loss back that was none [REC-23]', () => {
     const rtt = rttOf(100_000);
     const cubic = cubicAt(500);
