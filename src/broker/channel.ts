@@ -15,7 +15,7 @@ export type Role = (typeof Role)[keyof typeof Role];
  */
 export class Channel {
   readonly session: Session;
-  readonly queue = new DeliveryQueue();
+  readonly queue: DeliveryQueue;
   /** Filters held by this stream. */
   readonly filters = new Set<string>();
   /** What its first accepted SUBSCRIBE asked for. */
@@ -36,6 +36,7 @@ export class Channel {
 
   constructor(session: Session, link: Link, counters: BrokerCounters) {
     this.session = session;
+    this.queue = new DeliveryQueue(session);
     this.link = link;
     this.counters = counters;
   }
@@ -48,6 +49,11 @@ export class Channel {
   /** Not read, for whatever reason. */
   get held(): boolean {
     return this.holds > 0;
+  }
+
+  /** Nothing is queued, and nothing waits to be. */
+  get idle(): boolean {
+    return this.queue.empty && this.waiting === null;
   }
 
   /** True when a message need not be queued: {@link send} it. */
@@ -91,10 +97,7 @@ export class Channel {
   drained(): void {
     this.writable = true;
     this.sendQueued();
-    while (this.waiting !== null && this.queue.low) {
-      this.admitWaiting(this.waiting);
-      this.sendQueued();
-    }
+    if (this.waiting !== null && this.queue.low) this.admitWaiting(this.waiting);
     if (this.heldForAnswers && this.queue.answerCount <= ANSWERS_MAX / 2) {
       this.heldForAnswers = false;
       this.release();
@@ -147,11 +150,15 @@ export class Channel {
     this.forgetWaiting(() => true);
   }
 
-  /** Takes waiting messages until the queue is full again, and lets their publishers go on. */
+  /**
+   * Sends waiting messages while the link takes them, then queues some until the queue is full again, and lets their publishers go on.
+   * What is sent needs no room in the queue, so a client that is at its bound by other queues still gets what it reads. [BRK-38]
+   */
   private admitWaiting(waiting: Map<Channel, Uint8Array>): void {
     for (const [publisher, message] of waiting) {
-      if (this.queue.full) return;
-      this.queue.push(message);
+      if (this.ready) this.send(message);
+      else if (this.queue.full) return;
+      else this.queue.push(message);
       waiting.delete(publisher);
       publisher.goOn(this);
     }

@@ -19,6 +19,8 @@ export interface BrokerLimits {
   queueMessagesMax?: number;
   /** Most charged bytes in the queue of one subscribing stream. Default 4 MiB. */
   queueBytesMax?: number;
+  /** Most charged bytes in all queues of one connection together, whatever each may hold. Default 16 MiB. */
+  queueBytesPerClientMax?: number;
   /** Most filters of one connection. Default 1,024. */
   filtersPerClientMax?: number;
   /** Most topics whose subscribers are remembered, a power of two. Default 8,192. */
@@ -35,12 +37,14 @@ export class BrokerCore {
   private readonly reader = new CommandReader(Side.BROKER);
   private readonly counters = new BrokerCounters();
   private readonly subscriptions: Subscriptions;
+  private readonly queueBytesPerClientMax: number;
   private messageNumber = 0;
   /** The current message as it is queued: once for all subscribers. */
   private kept: Uint8Array | null = null;
   private shuttingDown = false;
 
   constructor(limits: BrokerLimits = {}) {
+    this.queueBytesPerClientMax = limits.queueBytesPerClientMax ?? 16 * 1024 * 1024;
     this.router = new Router(limits.routesMax ?? 8_192);
     this.subscriptions = new Subscriptions(
       this.router,
@@ -52,7 +56,7 @@ export class BrokerCore {
 
   /** A client has connected. */
   connected(peer: Peer): Session {
-    const session = new Session(peer);
+    const session = new Session(peer, this.queueBytesPerClientMax);
     this.sessions.add(session);
     return session;
   }
@@ -113,10 +117,10 @@ export class BrokerCore {
     }
   }
 
-  /** True when no message and no answer waits in a queue. */
+  /** True when no message and no answer waits in a queue, or to enter one. */
   get idle(): boolean {
     for (const session of this.sessions) {
-      for (const channel of session.channels) if (!channel.queue.empty) return false;
+      for (const channel of session.channels) if (!channel.idle) return false;
     }
     return true;
   }
@@ -136,10 +140,10 @@ export class BrokerCore {
     for (const session of this.sessions) {
       metrics.streams += session.channels.size;
       metrics.subscriptions += session.filterCount;
+      metrics.queuedBytes += session.queuedBytes;
       for (const channel of session.channels) {
         if (channel.stopped) metrics.publishersStopped++;
         metrics.queuedMessages += channel.queue.messageCount;
-        metrics.queuedBytes += channel.queue.bytes;
       }
     }
     return metrics;

@@ -12,14 +12,22 @@ export interface QueuePolicy {
   readonly bytes: number;
 }
 
+/** The client that queues belong to. Under its bound are all of them together. [BRK-38] */
+export interface QueueOwner {
+  /** Charged bytes in all its queues, which keep this up to date. */
+  queuedBytes: number;
+  readonly queuedBytesMax: number;
+}
+
 /**
- * What waits for one stream: messages under a bound and a policy, and answers, which keep their place among the messages but are
- * outside the policy.
+ * What waits for one stream: messages under bounds, its own and its client's, and a policy, and answers, which keep their place among
+ * the messages but are outside the policy.
  */
 export class DeliveryQueue {
   /** Charged bytes of the queued messages. */
   bytes = 0;
   overflow: Overflow = Overflow.BLOCK;
+  private readonly owner: QueueOwner;
   private messagesMax = 1;
   private bytesMax = 1;
   private readonly messages = new Ring<Uint8Array>();
@@ -29,6 +37,10 @@ export class DeliveryQueue {
   /** How many messages were ever queued, and how many of them have left. */
   private queued = 0;
   private left = 0;
+
+  constructor(owner: QueueOwner) {
+    this.owner = owner;
+  }
 
   configure(overflow: Overflow, messagesMax: number, bytesMax: number): void {
     this.overflow = overflow;
@@ -48,29 +60,35 @@ export class DeliveryQueue {
     return this.queued === this.left && this.answers.length === 0;
   }
 
-  /** At a bound or above. Only a queue that blocks can be above. [BRK-18] */
+  /** At a bound or above, its own or its client's. Only a queue that blocks can be above. [BRK-18, BRK-38] */
   get full(): boolean {
-    return this.messageCount >= this.messagesMax || this.bytes >= this.bytesMax;
+    return (
+      this.messageCount >= this.messagesMax ||
+      this.bytes >= this.bytesMax ||
+      this.owner.queuedBytes >= this.owner.queuedBytesMax
+    );
   }
 
-  /** Drained to half of both bounds. [BRK-18] */
+  /** Drained to half of both bounds of its own. [BRK-18] */
   get low(): boolean {
     return this.messageCount * 2 <= this.messagesMax && this.bytes * 2 <= this.bytesMax;
   }
 
   /** Queues a message as the policy says. Returns how many messages were dropped for it, itself perhaps. [BRK-19] */
   push(message: Uint8Array): number {
+    const chargeBytes = message.length + MESSAGE_CHARGE_BYTES;
     let dropped = 0;
     if (this.overflow !== Overflow.BLOCK) {
-      while (!this.fits(message)) {
+      while (!this.fits(chargeBytes)) {
         dropped++;
-        if (this.overflow === Overflow.DROP_NEWEST) return dropped;
+        if (this.overflow === Overflow.DROP_NEWEST || !this.othersLeaveRoom(chargeBytes)) return dropped;
         this.shiftMessage();
       }
     }
     this.messages.push(message);
     this.queued++;
-    this.bytes += message.length + MESSAGE_CHARGE_BYTES;
+    this.bytes += chargeBytes;
+    this.owner.queuedBytes += chargeBytes;
     return dropped;
   }
 
@@ -97,21 +115,29 @@ export class DeliveryQueue {
     this.answers.clear();
     this.answerPlaces.clear();
     this.left = this.queued;
+    this.owner.queuedBytes -= this.bytes;
     this.bytes = 0;
   }
 
-  private fits(message: Uint8Array): boolean {
+  private fits(chargeBytes: number): boolean {
+    const { queuedBytes, queuedBytesMax } = this.owner;
+    if (queuedBytes > 0 && queuedBytes + chargeBytes > queuedBytesMax) return false;
     if (this.messageCount === 0) return true;
-    return (
-      this.messageCount < this.messagesMax &&
-      this.bytes + message.length + MESSAGE_CHARGE_BYTES <= this.bytesMax
-    );
+    return this.messageCount < this.messagesMax && this.bytes + chargeBytes <= this.bytesMax;
+  }
+
+  /** Whether the client's other queues leave room for a message, were this one empty. */
+  private othersLeaveRoom(chargeBytes: number): boolean {
+    const othersBytes = this.owner.queuedBytes - this.bytes;
+    return othersBytes === 0 || othersBytes + chargeBytes <= this.owner.queuedBytesMax;
   }
 
   private shiftMessage(): Uint8Array {
     const message = this.messages.shift() as Uint8Array;
     this.left++;
-    this.bytes -= message.length + MESSAGE_CHARGE_BYTES;
+    const chargeBytes = message.length + MESSAGE_CHARGE_BYTES;
+    this.bytes -= chargeBytes;
+    this.owner.queuedBytes -= chargeBytes;
     return message;
   }
 }

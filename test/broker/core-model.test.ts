@@ -1,12 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
 import { BrokerCore } from '../../src/broker/core.ts';
+import type { Session } from '../../src/broker/session.ts';
 import { Overflow } from '../../src/pubsub/command.ts';
 import { slowMatches } from '../pubsub/slow-topic.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
 
 const TOPICS = ['a', 'a/b', 'a/c', 'b/b', 'b/b/c'];
 const FILTERS = ['a', 'a/b', 'a/+', '+/b', '#', 'a/#', 'b/#', '+'];
+/** Above what any message of the model is charged. */
+const CHARGE_BYTES_MAX = 90;
 const SEEDS = 150;
 const STEPS = 300;
 
@@ -18,6 +21,8 @@ interface Subscriber {
   messagesMax: number;
   filters: Set<string>;
   expected: Uint8Array[];
+  /** All queues of its client were at their bound, or a message from it, since this stream last took messages. */
+  clientWasFull: boolean;
 }
 
 interface Publisher {
@@ -28,18 +33,29 @@ interface Publisher {
 
 /** A broker under random publishers, subscribers and slow transports, beside a model of what everyone must receive. */
 class Model {
-  readonly core = new BrokerCore({ queueMessagesMax: 32, routesMax: 8 });
+  readonly core: BrokerCore;
   readonly subscribers: Subscriber[] = [];
   readonly publishers: Publisher[] = [];
   /** Messages that were waiting when their publisher or a filter went: some subscribers may miss them. */
   readonly abandoned = new Set<Uint8Array>();
   stops = 0;
+  /** Stops that no queue's own bound accounts for. */
+  clientStops = 0;
+  /** Charged bytes that a client's queues may hold together. */
+  private readonly clientBytesMax: number;
   private readonly clients: FakeClient[] = [];
   private readonly random: Prng;
   private sent = 0;
 
-  constructor(random: Prng) {
+  /** @param bounded - clients have a small bound on all their queues together, else one that they never reach */
+  constructor(random: Prng, bounded: boolean) {
     this.random = random;
+    this.clientBytesMax = bounded ? random.between(1, 1_500) : 1_000_000;
+    this.core = new BrokerCore({
+      queueMessagesMax: 32,
+      queueBytesPerClientMax: this.clientBytesMax,
+      routesMax: 8,
+    });
   }
 
   step(): void {
@@ -88,7 +104,10 @@ class Model {
       Overflow.DROP_NEWEST,
     ]);
     const messagesMax = this.random.between(1, 12);
-    const subscriber = { client, stream, overflow, messagesMax, filters: new Set<string>(), expected: [] };
+    const subscriber: Subscriber = {
+      ...{ client, stream, overflow, messagesMax },
+      ...{ filters: new Set<string>(), expected: [], clientWasFull: false },
+    };
     this.subscribers.push(subscriber);
     this.addFilter(subscriber);
   }
@@ -178,18 +197,42 @@ class Model {
   }
 
   private check(): void {
+    for (const { session } of this.clients) this.checkClient(session);
     let mayStop = false;
-    for (const { stream, overflow, messagesMax } of this.subscribers) {
+    let ownBound = false;
+    for (const subscriber of this.subscribers) {
+      const { stream, overflow, messagesMax } = subscriber;
       const { messageCount, low } = stream.channel.queue;
       if (messageCount > messagesMax) throw new Error('a queue above its bound'); // [BRK-18] [BRK-19]
       if (stream.link.paused) throw new Error('a subscribing stream was stopped'); // [BRK-22]
-      mayStop ||= overflow === Overflow.BLOCK && !low;
+      if (stream.link.full) {
+        subscriber.clientWasFull ||= this.isFull(stream.channel.session);
+      } else {
+        if (!stream.channel.idle) throw new Error('a message waits for a stream that takes messages'); // [BRK-38]
+        subscriber.clientWasFull = false;
+      }
+      if (overflow !== Overflow.BLOCK || !stream.link.full) continue;
+      ownBound ||= !low;
+      mayStop ||= !low || subscriber.clientWasFull;
     }
     for (const { stream } of this.publishers) {
       if (!stream.link.paused) continue;
       this.stops++;
+      if (!ownBound) this.clientStops++;
       if (!mayStop) throw new Error('a publisher stopped for nothing');
     }
+  }
+
+  private checkClient(session: Session): void {
+    let bytes = 0;
+    for (const { queue } of session.channels) bytes += queue.bytes;
+    if (session.queuedBytes !== bytes) throw new Error('a client is charged something else than it holds');
+    if (bytes >= this.clientBytesMax + CHARGE_BYTES_MAX) throw new Error('a client above its bound'); // [BRK-38]
+  }
+
+  /** At the bound, or so near that it was there before a queue that drops made room. */
+  private isFull(session: Session): boolean {
+    return session.queuedBytes > this.clientBytesMax - CHARGE_BYTES_MAX;
   }
 
   private pick<T>(from: readonly T[]): T {
@@ -209,11 +252,13 @@ function isSubsequence(part: readonly unknown[], whole: readonly unknown[]): boo
 }
 
 describe('the broker core beside a model', () => {
-  it(`loses, doubles and reorders nothing, and counts every drop, over ${SEEDS} seeds [BRK-7] [BRK-19] [BRK-20]`, () => {
+  it(`loses, doubles and reorders nothing, and counts every drop, over ${SEEDS} seeds [BRK-7] [BRK-19] [BRK-20] [BRK-38]`, () => {
     let stops = 0;
+    let clientStops = 0;
     let drops = 0;
     for (let seed = 1; seed <= SEEDS; seed++) {
-      const model = new Model(new Prng(seed));
+      const bounded = seed % 2 === 0;
+      const model = new Model(new Prng(seed), bounded);
       try {
         for (let i = 0; i < STEPS; i++) model.step();
         model.settle();
@@ -233,46 +278,55 @@ describe('the broker core beside a model', () => {
             );
           }
           expect(isSubsequence(received, expected)).toBe(true);
-          if (overflow === Overflow.DROP_OLDEST) expect(received.at(-1)).toBe(expected.at(-1));
+          if (overflow === Overflow.DROP_OLDEST && !bounded) expect(received.at(-1)).toBe(expected.at(-1));
         }
         model.disconnectAll();
         expect(model.core.metrics()).toMatchObject({ clients: 0, streams: 0, subscriptions: 0, filters: 0 });
         stops += model.stops;
+        clientStops += model.clientStops;
         drops += before.droppedOldest + before.droppedNewest;
       } catch (error) {
-        throw new Error(`Seed ${seed} failed; run it alone with new Model(new Prng(${seed})).`, {
+        throw new Error(`Seed ${seed} failed; run it alone with new Model(new Prng(${seed}), ${bounded}).`, {
           cause: error,
         });
       }
     }
     expect(stops).toBeGreaterThan(1_000);
+    expect(clientStops).toBeGreaterThan(100);
     expect(drops).toBeGreaterThan(1_000);
   });
 
-  it('accounts for every message that was to be queued: delivered or dropped [BRK-19]', () => {
-    for (let seed = 1; seed <= 40; seed++) {
-      const random = new Prng(seed);
-      const core = new BrokerCore();
-      const publisher = new FakeClient(core).open();
-      const streams = Array.from({ length: 6 }, (_, i) => {
-        const stream = new FakeClient(core).open(random.between(1, 4));
-        const overflow = i % 2 === 0 ? Overflow.DROP_OLDEST : Overflow.DROP_NEWEST;
-        stream.subscribe(1, '#', overflow, random.between(1, 20), random.between(70, 3_000));
-        return { stream, overflow };
-      });
-      for (let i = 0; i < 300; i++) {
-        publisher.publish('t', 'x'.repeat(random.below(100)));
-        if (random.chance(0.5)) streams[random.below(streams.length)].stream.carry(random.between(1, 4));
+  it.each([
+    ['on a client of its own', false],
+    ['on one client with a bound for all', true],
+  ])(
+    'accounts for every message that was to be queued, each stream %s: delivered or dropped [BRK-19] [BRK-38]',
+    (_, shared) => {
+      for (let seed = 1; seed <= 40; seed++) {
+        const random = new Prng(seed);
+        const core = new BrokerCore(shared ? { queueBytesPerClientMax: random.between(70, 4_000) } : {});
+        const publisher = new FakeClient(core).open();
+        const client = new FakeClient(core);
+        const streams = Array.from({ length: 6 }, (_, i) => {
+          const stream = (shared ? client : new FakeClient(core)).open(random.between(1, 4));
+          const overflow = i % 2 === 0 ? Overflow.DROP_OLDEST : Overflow.DROP_NEWEST;
+          stream.subscribe(1, '#', overflow, random.between(1, 20), random.between(70, 3_000));
+          return { stream, overflow };
+        });
+        for (let i = 0; i < 300; i++) {
+          publisher.publish('t', 'x'.repeat(random.below(100)));
+          if (random.chance(0.5)) streams[random.below(streams.length)].stream.carry(random.between(1, 4));
+        }
+        for (let i = 0; i < 50; i++) for (const { stream } of streams) stream.carry();
+        const missing = (wanted: Overflow) =>
+          streams
+            .filter(({ overflow }) => overflow === wanted)
+            .reduce((sum, { stream }) => sum + 300 - deliveries(stream).length, 0);
+        expect(core.metrics(), `seed ${seed}`).toMatchObject({
+          droppedOldest: missing(Overflow.DROP_OLDEST),
+          droppedNewest: missing(Overflow.DROP_NEWEST),
+        });
       }
-      for (let i = 0; i < 50; i++) for (const { stream } of streams) stream.carry();
-      const missing = (wanted: Overflow) =>
-        streams
-          .filter(({ overflow }) => overflow === wanted)
-          .reduce((sum, { stream }) => sum + 300 - deliveries(stream).length, 0);
-      expect(core.metrics(), `seed ${seed}`).toMatchObject({
-        droppedOldest: missing(Overflow.DROP_OLDEST),
-        droppedNewest: missing(Overflow.DROP_NEWEST),
-      });
-    }
-  });
+    },
+  );
 });

@@ -5,12 +5,24 @@ import { Overflow } from '../../src/pubsub/command.ts';
 
 /** The policies on a plain list, as spec/broker.md words them. */
 class SlowQueue {
+  /** All queues of its client, itself among them. */
+  readonly siblings: SlowQueue[];
   readonly items: { bytes: Uint8Array; answer: boolean }[] = [];
   private readonly overflow: Overflow;
   private readonly messagesMax: number;
   private readonly bytesMax: number;
+  private readonly clientBytesMax: number;
 
-  constructor(overflow: Overflow, messagesMax: number, bytesMax: number) {
+  constructor(
+    overflow: Overflow,
+    messagesMax: number,
+    bytesMax: number,
+    clientBytesMax: number,
+    siblings: SlowQueue[],
+  ) {
+    siblings.push(this);
+    this.siblings = siblings;
+    this.clientBytesMax = clientBytesMax;
     this.overflow = overflow;
     this.messagesMax = messagesMax;
     this.bytesMax = bytesMax;
@@ -24,12 +36,28 @@ class SlowQueue {
     return this.messages.reduce((sum, message) => sum + message.length + 64, 0);
   }
 
+  get clientCharged(): number {
+    return this.siblings.reduce((sum, queue) => sum + queue.charged, 0);
+  }
+
+  get full(): boolean {
+    return (
+      this.messages.length >= this.messagesMax ||
+      this.charged >= this.bytesMax ||
+      this.clientCharged >= this.clientBytesMax
+    );
+  }
+
   push(bytes: Uint8Array): number {
     const before = this.messages.length;
+    const charge = bytes.length + 64;
+    const clientFits = (charged: number) => charged === 0 || charged + charge <= this.clientBytesMax;
     const fits = () =>
-      this.messages.length === 0 ||
-      (this.messages.length + 1 <= this.messagesMax && this.charged + bytes.length + 64 <= this.bytesMax);
+      clientFits(this.clientCharged) &&
+      (this.messages.length === 0 ||
+        (this.messages.length + 1 <= this.messagesMax && this.charged + charge <= this.bytesMax));
     if (this.overflow === Overflow.DROP_NEWEST && !fits()) return 1;
+    if (this.overflow === Overflow.DROP_OLDEST && !clientFits(this.clientCharged - this.charged)) return 1;
     while (this.overflow === Overflow.DROP_OLDEST && !fits()) {
       this.items.splice(
         this.items.findIndex((item) => !item.answer),
@@ -42,30 +70,50 @@ class SlowQueue {
 }
 
 describe('the delivery queue', () => {
-  it('does what a plain list does, under every policy [BRK-19] [BRK-21]', () => {
+  it('does what a plain list does, under every policy, beside others of its client [BRK-19] [BRK-21] [BRK-38]', () => {
+    const which = fc.nat(2);
     const step = fc.oneof(
-      { weight: 4, arbitrary: fc.record({ kind: fc.constant('push' as const), length: fc.nat(200) }) },
-      { weight: 1, arbitrary: fc.record({ kind: fc.constant('answer' as const), length: fc.nat(20) }) },
-      { weight: 2, arbitrary: fc.record({ kind: fc.constant('shift' as const), length: fc.constant(0) }) },
+      { weight: 8, arbitrary: fc.record({ which, kind: fc.constant('push' as const), length: fc.nat(200) }) },
+      {
+        weight: 2,
+        arbitrary: fc.record({ which, kind: fc.constant('answer' as const), length: fc.nat(20) }),
+      },
+      {
+        weight: 4,
+        arbitrary: fc.record({ which, kind: fc.constant('shift' as const), length: fc.constant(0) }),
+      },
+      {
+        weight: 1,
+        arbitrary: fc.record({ which, kind: fc.constant('clear' as const), length: fc.constant(0) }),
+      },
     );
     const overflow = fc.constantFrom<Overflow>(Overflow.BLOCK, Overflow.DROP_OLDEST, Overflow.DROP_NEWEST);
+    const policy = fc.tuple(overflow, fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 700 }));
     fc.assert(
       fc.property(
-        overflow,
-        fc.integer({ min: 1, max: 6 }),
-        fc.integer({ min: 1, max: 700 }),
-        fc.array(step, { maxLength: 80 }),
-        (policy, messagesMax, bytesMax, steps) => {
-          const queue = new DeliveryQueue();
-          queue.configure(policy, messagesMax, bytesMax);
-          const slow = new SlowQueue(policy, messagesMax, bytesMax);
-          for (const { kind, length } of steps) {
+        fc.tuple(policy, policy, policy),
+        fc.integer({ min: 1, max: 1_200 }),
+        fc.array(step, { maxLength: 120 }),
+        (policies, clientBytesMax, steps) => {
+          const client = { queuedBytes: 0, queuedBytesMax: clientBytesMax };
+          const siblings: SlowQueue[] = [];
+          const pairs = policies.map(([policy, messagesMax, bytesMax]) => {
+            const queue = new DeliveryQueue(client);
+            queue.configure(policy, messagesMax, bytesMax);
+            const slow = new SlowQueue(policy, messagesMax, bytesMax, clientBytesMax, siblings);
+            return { queue, slow, messagesMax, bytesMax };
+          });
+          for (const { which, kind, length } of steps) {
+            const { queue, slow, messagesMax, bytesMax } = pairs[which];
             const bytes = new Uint8Array(length);
             if (kind === 'push') {
               expect(queue.push(bytes)).toBe(slow.push(bytes));
             } else if (kind === 'answer') {
               queue.pushAnswer(bytes);
               slow.items.push({ bytes, answer: true });
+            } else if (kind === 'clear') {
+              queue.clear();
+              slow.items.length = 0;
             } else if (slow.items.length > 0) {
               expect(queue.answerIsNext).toBe(slow.items[0].answer);
               expect(queue.shift()).toBe(slow.items.shift()?.bytes);
@@ -74,8 +122,9 @@ describe('the delivery queue', () => {
             expect(queue.messageCount).toBe(slow.messages.length);
             expect(queue.answerCount).toBe(slow.items.length - slow.messages.length);
             expect(queue.bytes).toBe(slow.charged);
-            expect(queue.full).toBe(slow.messages.length >= messagesMax || slow.charged >= bytesMax);
+            expect(queue.full).toBe(slow.full);
             expect(queue.low).toBe(slow.messages.length <= messagesMax / 2 && slow.charged <= bytesMax / 2);
+            expect(client.queuedBytes).toBe(slow.clientCharged);
           }
         },
       ),
@@ -83,9 +132,9 @@ describe('the delivery queue', () => {
     );
   });
 
-  it('takes a message larger than its bound when it is empty [BRK-19]', () => {
+  it('takes a message larger than its bound when it is empty [BRK-19] [BRK-38]', () => {
     for (const policy of [Overflow.DROP_OLDEST, Overflow.DROP_NEWEST]) {
-      const queue = new DeliveryQueue();
+      const queue = new DeliveryQueue({ queuedBytes: 0, queuedBytesMax: 200 });
       queue.configure(policy, 10, 100);
       expect(queue.push(new Uint8Array(1_000))).toBe(0);
       expect(queue.push(new Uint8Array(2_000))).toBe(1);

@@ -5,12 +5,13 @@ import { type SlowCommand, slowDecode } from '../pubsub/slow-command.ts';
 export class FakeLink implements Link {
   paused = false;
   ended = false;
+  /** Has said enough, and not drained since. */
+  full = false;
   /** In the transport, on the way to the client. */
   readonly outbox: Uint8Array[] = [];
   /** What the client has received. */
   readonly delivered: Uint8Array[] = [];
   private readonly mark: number;
-  private full = false;
 
   constructor(mark = Number.POSITIVE_INFINITY) {
     this.mark = mark;
