@@ -21,3 +21,5 @@ export type { TransportOptions } from './transport/options.ts';
 export type { Stream } from './transport/stream.ts';
 export type { Delivery, Outcome, Priority, SendOptions, StreamOptions } from './transport/stream-options.ts';
 export { DEFAULT_PORT, formatServerUrl, parseServerUrl, type ServerUrl } from './transport/url.ts';
+export type { ImpairmentOptions } from './udp/impaired-socket.ts';
+export type { Impairment } from './udp/impairment.ts';

@@ -6,7 +6,14 @@ import { abortError } from './abort.ts';
 import { Connection, closeError } from './connection.ts';
 import { Driver } from './driver.ts';
 import { dispatchToConnection } from './events.ts';
-import { clockOf, connectionConfig, isLoopback, randomOf, type TransportOptions } from './options.ts';
+import {
+  clockOf,
+  connectionConfig,
+  impairedOr,
+  nearPeers,
+  randomOf,
+  type TransportOptions,
+} from './options.ts';
 import { parseServerUrl } from './url.ts';
 
 export interface ConnectOptions extends TransportOptions {
@@ -41,7 +48,8 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
   const remote = socket.remote ?? server;
   try {
     if (options.signal?.aborted) throw abortError(options.signal);
-    return await new ClientSession(socket, options, remote, server.fingerprint).connected(options.signal);
+    const way = impairedOr(socket, options);
+    return await new ClientSession(way, options, remote, server.fingerprint).connected(options.signal);
   } catch (error) {
     await socket.close();
     throw error;
@@ -61,7 +69,7 @@ class ClientSession {
     pin: Uint8Array | null,
   ) {
     const clock = clockOf(options);
-    const loopback = isLoopback(remote.host);
+    const loopback = nearPeers(options)(remote.host);
     const config = connectionConfig(options, socket, loopback);
     const endpoint = new Endpoint({ connection: config, random: randomOf(options), server: null });
     this.driver = new Driver(endpoint, socket, clock, this);

@@ -10,7 +10,14 @@ import { abortError } from './abort.ts';
 import { type CloseOptions, Connection } from './connection.ts';
 import { Driver } from './driver.ts';
 import { dispatchToConnection } from './events.ts';
-import { clockOf, connectionConfig, isLoopback, randomOf, type TransportOptions } from './options.ts';
+import {
+  clockOf,
+  connectionConfig,
+  impairedOr,
+  nearPeers,
+  randomOf,
+  type TransportOptions,
+} from './options.ts';
 import { DEFAULT_PORT, formatServerUrl } from './url.ts';
 
 export interface ListenOptions extends TransportOptions {
@@ -152,7 +159,10 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     }));
   try {
     if (signal?.aborted) throw abortError(signal);
-    const listener = new Listener((owner) => serverDriver(socket, options, owner), identity);
+    const listener = new Listener(
+      (owner) => serverDriver(impairedOr(socket, options), options, owner),
+      identity,
+    );
     const onAbort = (): void => void listener.close({ timeoutMs: 0 });
     signal?.addEventListener('abort', onAbort, { once: true });
     listener.once('close', () => signal?.removeEventListener('abort', onAbort));
@@ -172,7 +182,7 @@ function serverDriver(socket: DatagramSocket, options: ListenOptions, owner: Lis
       acceptUnpinned: options.acceptUnpinned ?? false,
       halfOpenMax: options.halfOpenMax ?? HALF_OPEN_MAX,
       connectionsMax: options.connectionsMax ?? CONNECTIONS_MAX,
-      isLoopback,
+      isLoopback: nearPeers(options),
     },
   });
   return new Driver(endpoint, socket, clockOf(options), owner);

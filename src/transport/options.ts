@@ -9,6 +9,7 @@ import { type AeadPreference, chooseAead } from '../crypto/choose-aead.ts';
 import { INTERNET_MTU_MAX } from '../path/packet-size.ts';
 import { type Clock, systemClock } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
+import { type ImpairmentOptions, impairSocket } from '../udp/impaired-socket.ts';
 import { systemRandom } from './random.ts';
 
 /** What `listen` and `connect` have in common. Sizes in bytes, durations in ms. */
@@ -39,6 +40,8 @@ export interface TransportOptions {
   /** Asked of the system for the socket. Default 4 MiB each. */
   receiveBufferBytes?: number;
   sendBufferBytes?: number;
+  /** A bad network to try the application on, "fake lag": what happens to this side's datagrams. Default none. */
+  impairment?: ImpairmentOptions;
   /** A socket to use instead of a UDP socket of our own, such as the network lab's; it is closed with the connection or listener. */
   socket?: DatagramSocket;
   /** The clock that belongs to `socket`. */
@@ -76,9 +79,21 @@ export function randomOf(options: TransportOptions): RandomSource {
   return options.random ?? systemRandom;
 }
 
+/** The socket behind the bad network that the options ask for, if any. */
+export function impairedOr(socket: DatagramSocket, options: TransportOptions): DatagramSocket {
+  return options.impairment === undefined
+    ? socket
+    : impairSocket(socket, options.impairment, clockOf(options));
+}
+
 /** True for addresses whose packets never leave this machine, so that they may be large. */
 export function isLoopback(host: string): boolean {
   return host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
+/** Which peers are near enough for large packets: behind a bad network none is. */
+export function nearPeers(options: TransportOptions): (host: string) => boolean {
+  return options.impairment === undefined ? isLoopback : () => false;
 }
 
 function environmentAead(): AeadPreference {

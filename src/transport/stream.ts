@@ -203,7 +203,8 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
         yield message;
         continue;
       }
-      if (this.core.receiver.ended) {
+      const { ended, resetCode } = this.core.receiver;
+      if (ended && resetCode < 0) {
         this.onEnd();
         return;
       }

@@ -16,7 +16,7 @@ export interface ImpairmentOptions {
 
 /**
  * Puts a bad network around a socket, for trying out an application: "fake lag".
- * @throws RangeError when an option is out of its range
+ * @throws JspError ERR_JSP_OPTION_INVALID when an option is out of its range
  */
 export function impairSocket(
   inner: DatagramSocket,

@@ -1,4 +1,5 @@
 import { copyOf } from '../base/bytes.ts';
+import { JspError } from '../base/errors.ts';
 import { Prng } from '../base/random.ts';
 import { MILLISECOND, type Micros, SECOND } from '../base/time.ts';
 
@@ -40,7 +41,7 @@ export class RandomImpairment implements ImpairedWay {
   private rateFreeAt: Micros = 0;
   private latestInOrder: Micros = 0;
 
-  /** @throws RangeError when an option is out of its range */
+  /** @throws JspError ERR_JSP_OPTION_INVALID when an option is out of its range */
   constructor(seed: number, impairment: Impairment) {
     this.options = checked({ ...NONE, ...impairment });
     this.random = new Prng(seed);
@@ -84,12 +85,16 @@ function checked(options: Required<Impairment>): Required<Impairment> {
     inRange(name, options[name], DELAY_MS_MAX);
   inRange('queueBytesMax', options.queueBytesMax, Number.POSITIVE_INFINITY);
   inRange('bitsPerSecond', options.bitsPerSecond, Number.POSITIVE_INFINITY);
-  if (options.bitsPerSecond === 0) throw new RangeError('bitsPerSecond must be above 0');
+  if (options.bitsPerSecond === 0) throw invalid('bitsPerSecond must be above 0');
   return options;
 }
 
 function inRange(name: string, value: number, high: number): void {
-  if (!(value >= 0 && value <= high)) throw new RangeError(`${name} must be from 0 to ${high}, not ${value}`);
+  if (!(value >= 0 && value <= high)) throw invalid(`${name} must be from 0 to ${high}, not ${value}`);
+}
+
+function invalid(message: string): JspError {
+  return new JspError('ERR_JSP_OPTION_INVALID', `impairment: ${message}`);
 }
 
 const NONE: Required<Impairment> = {

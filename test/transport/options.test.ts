@@ -76,6 +76,28 @@ describe('options', () => {
     expect((await take(stream, 3)).map(String)).toEqual(['a', 'b', 'c']);
   });
 
+  test('put a bad network in between, to try an application on', async () => {
+    const way = { delayMs: 20, loss: 0.1, reorder: 0.05 };
+    const listener = await serve(echo);
+    const connection = await join(listener, { impairment: { seed: 1, outgoing: way, incoming: way } });
+    const stream = connection.openStream();
+    for (let i = 0; i < 200; i++) stream.send(`${i}`.padEnd(1_000));
+    const back = await take(stream, 200);
+    expect(back.map((message) => Number(message.toString()))).toEqual(
+      Array.from({ length: 200 }, (_, i) => i),
+    );
+    const { rttMinMs, mtu, packetsLost } = connection.metrics();
+    expect(rttMinMs).toBeGreaterThanOrEqual(40);
+    expect(packetsLost).toBeGreaterThan(0);
+    expect(mtu).toBeLessThanOrEqual(1_472);
+  });
+
+  test('of a bad network are checked', async () => {
+    await expect(serve(echo, { impairment: { seed: 1, outgoing: { loss: 2 } } })).rejects.toMatchObject({
+      code: 'ERR_JSP_OPTION_INVALID',
+    });
+  });
+
   test('of congestion control and packet size are used', async () => {
     const connection = await join(await serve(echo, { mtu: 600 }), { mtu: 8_972, congestion: 'newreno' });
     const stream = connection.openStream();

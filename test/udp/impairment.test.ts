@@ -71,7 +71,9 @@ describe('a random impairment', () => {
   it.each([{ loss: 1.1 }, { duplicate: -1 }, { delayMs: Number.NaN }, { bitsPerSecond: 0 }])(
     'refuses %o',
     (options) => {
-      expect(() => new RandomImpairment(SEED, options)).toThrow(RangeError);
+      expect(() => new RandomImpairment(SEED, options)).toThrow(
+        expect.objectContaining({ code: 'ERR_JSP_OPTION_INVALID' }),
+      );
     },
   );
 });
