@@ -2,9 +2,10 @@ import { EventEmitter, once } from 'node:events';
 import { JspError } from '../base/errors.ts';
 import { MILLISECOND, NEVER } from '../base/time.ts';
 import type { ConnectionStream } from '../connection/connection-stream.ts';
-import { type SendMark, SendResult } from '../stream/send-stream.ts';
+import { SendResult } from '../stream/send-stream.ts';
 import { Delivery as WireDelivery } from '../wire/frame-type.ts';
 import type { Driver } from './driver.ts';
+import { PendingFlushes } from './pending-flushes.ts';
 import {
   DELIVERIES,
   type Delivery,
@@ -48,7 +49,7 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
   private isClosed = false;
   private readable: (() => void) | null = null;
   private readonly outcomes = new Map<number, (outcome: Outcome) => void>();
-  private flushes: { until: SendMark; resolve: () => void; reject: (error: JspError) => void }[] = [];
+  private readonly flushes = new PendingFlushes();
 
   /** @internal */
   constructor(
@@ -120,7 +121,7 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     if (this.core.sender.isSettledUpTo(until)) return Promise.resolve();
     this.core.wantsSettled = true;
     this.driver.wake();
-    return new Promise((resolve, reject) => this.flushes.push({ until, resolve, reject }));
+    return this.flushes.add(until);
   }
 
   /** Sends what is queued, then tells the peer that nothing follows. The other direction stays open. */
@@ -256,7 +257,7 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
       this.awaitsDrain = false;
       this.emit('drain');
     }
-    if (this.flushes.length > 0) this.settleFlushes();
+    if (!this.flushes.isEmpty) this.settleFlushes();
   }
 
   /** @internal */
@@ -286,8 +287,7 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     for (const resolve of this.outcomes.values()) resolve('dropped');
     this.outcomes.clear();
     if (error === null) this.settleFlushes();
-    for (const waiting of this.flushes) waiting.reject(error ?? streamClosed());
-    this.flushes = [];
+    this.flushes.rejectAll(error ?? streamClosed());
     this.readable?.();
     this.readable = null;
     if (error !== null && this.listenerCount('error') > 0) this.emit('error', error);
@@ -328,13 +328,8 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
   }
 
   private settleFlushes(): void {
-    const sender = this.core.sender;
-    this.flushes = this.flushes.filter((waiting) => {
-      if (!sender.isSettledUpTo(waiting.until)) return true;
-      waiting.resolve();
-      return false;
-    });
-    this.core.wantsSettled = this.flushes.length > 0;
+    this.flushes.settle(this.core.sender);
+    this.core.wantsSettled = !this.flushes.isEmpty;
   }
 
   private enqueueWith(data: Uint8Array | string, options: SendOptions, tracking = 0): boolean {
