@@ -107,8 +107,8 @@ export class Listener extends EventEmitter<ListenerEvents> implements AsyncItera
     if (!fatal) return;
     const failure = new JspError('ERR_JSP_SOCKET', `the socket failed: ${error.message}`, { cause: error });
     for (const connection of this.connections) connection.fail(failure);
-    if (this.listenerCount('error') > 0) this.emit('error', failure);
     void this.close();
+    if (this.listenerCount('error') > 0) this.emit('error', failure);
   }
 
   /** @internal */

@@ -100,6 +100,8 @@ export class DgramSocket implements DatagramSocket {
   private held = false;
   private lookIsDue = false;
   private closed: Promise<void> | null = null;
+  /** A fatal error was reported. */
+  private isBroken = false;
 
   // One function each for the life of the socket: nothing is allocated a datagram.
   private readonly handOver = (): void => {
@@ -138,24 +140,31 @@ export class DgramSocket implements DatagramSocket {
   }
 
   send(batch: TransmitBatch): boolean {
-    if (this.closed !== null || batch.count === 0) return true;
+    if (this.closed !== null || this.isBroken || batch.count === 0) return true;
     const { arena, offset, length, host, port, count } = batch;
     const views = this.viewsOf(arena, batch.datagramsMax);
     let bytes = 0;
     let skipped = 0;
-    for (let i = 0; i < count; i++) {
-      const view = views.at(i, offset[i], length[i]);
-      const next = i + 1;
-      if (this.connected) {
-        this.socket.send(view, next === count ? this.sent : undefined);
-      } else if (port[i] !== 0) {
-        const last = next === count || port[next] !== port[i] || host[next] !== host[i];
-        this.socket.send(view, port[i], host[i], last ? this.sent : undefined);
-      } else {
-        skipped++;
-        continue;
+    try {
+      for (let i = 0; i < count; i++) {
+        const view = views.at(i, offset[i], length[i]);
+        const next = i + 1;
+        if (this.connected) {
+          this.socket.send(view, next === count ? this.sent : undefined);
+        } else if (port[i] !== 0) {
+          const last = next === count || port[next] !== port[i] || host[next] !== host[i];
+          this.socket.send(view, port[i], host[i], last ? this.sent : undefined);
+        } else {
+          skipped++;
+          continue;
+        }
+        bytes += length[i];
       }
-      bytes += length[i];
+    } catch (error) {
+      // Node throws when the socket was closed behind our back.
+      this.counters.sendErrors += count;
+      this.report(error as Error);
+      return true;
     }
     this.counters.datagramsSent += count - skipped;
     this.counters.bytesSent += bytes;
@@ -170,7 +179,13 @@ export class DgramSocket implements DatagramSocket {
   close(): Promise<void> {
     if (this.closed === null) {
       this.received.clear();
-      this.closed = new Promise((done) => this.socket.close(done));
+      this.closed = new Promise((done) => {
+        try {
+          this.socket.close(done);
+        } catch {
+          done(); // it was closed behind our back
+        }
+      });
     }
     return this.closed;
   }
@@ -227,8 +242,9 @@ export class DgramSocket implements DatagramSocket {
   }
 
   private report(error: Error): void {
-    if (this.closed === null)
-      this.onError?.(error, FATAL_CODES.has((error as NodeJS.ErrnoException).code ?? ''));
+    if (this.closed !== null || this.isBroken) return;
+    this.isBroken = FATAL_CODES.has((error as NodeJS.ErrnoException).code ?? '');
+    this.onError?.(error, this.isBroken);
   }
 
   private viewsOf(arena: Uint8Array, datagramsMax: number): ArenaViews {

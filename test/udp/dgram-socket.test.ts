@@ -246,6 +246,22 @@ describe('a dgram socket whose system is busy', () => {
     expect(socket.counters).toMatchObject({ datagramsReceived: 2, datagramsDropped: 1 });
   });
 
+  it('that was closed behind its back says so, once, and closes without a word', async () => {
+    const raw: Socket = createSocket('udp4');
+    raw.bind(0, '127.0.0.1');
+    await once(raw, 'listening');
+    const socket = new DgramSocket(raw, null);
+    const seen: [string | undefined, boolean][] = [];
+    socket.onError = (error, fatal) => seen.push([(error as NodeJS.ErrnoException).code, fatal]);
+    raw.close();
+    const batch = batchOf(['a', 'b'], '127.0.0.1', 9);
+    expect(socket.send(batch)).toBe(true);
+    expect(socket.send(batch)).toBe(true);
+    expect(seen).toEqual([['ERR_SOCKET_DGRAM_NOT_RUNNING', true]]);
+    expect(socket.counters).toMatchObject({ datagramsSent: 0, sendErrors: 2 });
+    await socket.close();
+  });
+
   it('knows the errors after which a socket is of no use', async () => {
     const { inner, socket } = await stubbed();
     const seen: [string, boolean][] = [];
