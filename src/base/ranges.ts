@@ -1,14 +1,16 @@
 /**
  * A set of whole numbers kept as ascending, disjoint, non-adjacent half-open ranges [start, end). Built for few ranges
- * with most changes near the end: packet numbers, byte ranges, sequences.
+ * with most changes near the end: packet numbers, byte ranges, sequences. The lists keep their length when ranges go, so that a set
+ * that comes and goes between no range and one, as that of packets to acknowledge does, allocates nothing.
  */
 export class RangeSet {
-  private starts: number[] = [];
-  private ends: number[] = [];
+  private readonly starts: number[] = [];
+  private readonly ends: number[] = [];
+  private count = 0;
 
   /** How many ranges there are. */
   get size(): number {
-    return this.starts.length;
+    return this.count;
   }
 
   /** Start of the range at `index`, counted from the lowest. */
@@ -23,13 +25,13 @@ export class RangeSet {
 
   /** The largest member, or -1 when empty. */
   get largest(): number {
-    return this.size === 0 ? -1 : this.ends[this.size - 1] - 1;
+    return this.count === 0 ? -1 : this.ends[this.count - 1] - 1;
   }
 
   /** How many numbers are in the set. */
   get total(): number {
     let total = 0;
-    for (let i = 0; i < this.size; i++) total += this.ends[i] - this.starts[i];
+    for (let i = 0; i < this.count; i++) total += this.ends[i] - this.starts[i];
     return total;
   }
 
@@ -48,14 +50,13 @@ export class RangeSet {
   /** Adds [start, end). Returns how many numbers were new. */
   add(start: number, end: number): number {
     if (start >= end) return 0;
-    const last = this.size - 1;
+    const last = this.count - 1;
     if (last >= 0 && start === this.ends[last]) {
       this.ends[last] = end;
       return end - start;
     }
     if (last < 0 || start > this.ends[last]) {
-      this.starts.push(start);
-      this.ends.push(end);
+      this.insert(this.count, start, end);
       return end - start;
     }
     let first = this.lastStartingAtOrBelow(start);
@@ -64,14 +65,19 @@ export class RangeSet {
     let low = start;
     let high = end;
     let known = 0;
-    while (after < this.size && this.starts[after] <= end) {
+    while (after < this.count && this.starts[after] <= end) {
       if (this.starts[after] < low) low = this.starts[after];
       if (this.ends[after] > high) high = this.ends[after];
       known += this.ends[after] - this.starts[after];
       after++;
     }
-    this.starts.splice(first, after - first, low);
-    this.ends.splice(first, after - first, high);
+    if (after === first) {
+      this.insert(first, low, high);
+    } else {
+      this.starts[first] = low;
+      this.ends[first] = high;
+      this.drop(first + 1, after);
+    }
     return high - low - known;
   }
 
@@ -81,7 +87,7 @@ export class RangeSet {
     let i = this.lastStartingAtOrBelow(start);
     if (i < 0 || this.ends[i] <= start) i++;
     let removed = 0;
-    while (i < this.size && this.starts[i] < end) {
+    while (i < this.count && this.starts[i] < end) {
       const low = this.starts[i];
       const high = this.ends[i];
       const from = Math.max(low, start);
@@ -89,8 +95,7 @@ export class RangeSet {
       removed += to - from;
       if (low < from && to < high) {
         this.ends[i] = from;
-        this.starts.splice(i + 1, 0, to);
-        this.ends.splice(i + 1, 0, high);
+        this.insert(i + 1, to, high);
         return removed;
       }
       if (low < from) {
@@ -100,8 +105,7 @@ export class RangeSet {
         this.starts[i] = to;
         i++;
       } else {
-        this.starts.splice(i, 1);
-        this.ends.splice(i, 1);
+        this.drop(i, i + 1);
       }
     }
     return removed;
@@ -109,18 +113,38 @@ export class RangeSet {
 
   /** Removes the lowest range. */
   shiftRange(): void {
-    this.starts.shift();
-    this.ends.shift();
+    if (this.count > 0) this.drop(0, 1);
   }
 
   clear(): void {
-    this.starts.length = 0;
-    this.ends.length = 0;
+    this.count = 0;
+  }
+
+  private insert(index: number, start: number, end: number): void {
+    const { starts, ends } = this;
+    for (let i = this.count++; i > index; i--) {
+      starts[i] = starts[i - 1];
+      ends[i] = ends[i - 1];
+    }
+    starts[index] = start;
+    ends[index] = end;
+  }
+
+  /** Drops the ranges from index `first` to before `after`. */
+  private drop(first: number, after: number): void {
+    const { starts, ends } = this;
+    const dropped = after - first;
+    if (dropped === 0) return;
+    this.count -= dropped;
+    for (let i = first; i < this.count; i++) {
+      starts[i] = starts[i + dropped];
+      ends[i] = ends[i + dropped];
+    }
   }
 
   private lastStartingAtOrBelow(value: number): number {
     let low = 0;
-    let high = this.starts.length;
+    let high = this.count;
     if (high > 0 && this.starts[high - 1] <= value) return high - 1;
     while (low < high) {
       const middle = (low + high) >>> 1;
