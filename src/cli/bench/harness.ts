@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type BenchResult, medianRun } from './result.ts';
+import { type CpuTicks, cpuTicks, stolenShare } from './stolen.ts';
 import { type Sample, WorkerProcess } from './worker-process.ts';
 import type { Target, Workload, WorkloadOptions } from './workload.ts';
 
@@ -54,11 +55,12 @@ export async function runOnce(workload: Workload, options: RunOptions): Promise<
 interface BothSamples {
   readonly sender: Sample;
   readonly receiver: Sample;
+  readonly machine: CpuTicks | null;
 }
 
 async function sampleBoth(sender: WorkerProcess, receiver: WorkerProcess): Promise<BothSamples> {
   const [fromSender, fromReceiver] = await Promise.all([sender.sample(), receiver.sample()]);
-  return { sender: fromSender, receiver: fromReceiver };
+  return { sender: fromSender, receiver: fromReceiver, machine: cpuTicks() };
 }
 
 function resultOf(
@@ -85,6 +87,7 @@ function resultOf(
     packetsPerSecond: (to.counts.packets - from.counts.packets) / seconds,
     latencyMicros: after.sender.latencyMicros,
     cpu: { sender: cpuShare(before.sender, after.sender), receiver: cpuShare(from, to) },
+    stolen: stolenShare(before.machine, after.machine),
   };
 }
 

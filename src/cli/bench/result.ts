@@ -20,6 +20,8 @@ export interface BenchResult {
   latencyMicros: LatencyMicros | null;
   /** Share of one core that each process used. */
   cpu: { sender: number; receiver: number };
+  /** Share of the machine's CPU time that its host gave to others: above a few hundredths the run says little. Null when unknown. */
+  stolen: number | null;
 }
 
 /** The run in the middle by messages per second, the lower of the two middle ones. */

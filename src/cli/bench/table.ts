@@ -15,7 +15,7 @@ function formatRow(row: readonly string[], widths: readonly number[]): string {
 }
 
 function cells(result: BenchResult): string[] {
-  const { latencyMicros: latency } = result;
+  const { latencyMicros: latency, stolen } = result;
   const sent = result.messages + result.lost;
   return [
     result.workload,
@@ -28,6 +28,7 @@ function cells(result: BenchResult): string[] {
     latency === null ? '-' : latency.p50.toFixed(1),
     latency === null ? '-' : latency.p99.toFixed(1),
     `${percent(result.cpu.sender)}/${percent(result.cpu.receiver)}`,
+    stolen === null ? '-' : `${percent(stolen)} %`,
   ];
 }
 
@@ -50,4 +51,5 @@ const HEADER = [
   'p50 us',
   'p99 us',
   'cpu % s/r',
+  'stolen',
 ];

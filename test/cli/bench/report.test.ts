@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { LatencyRecorder } from '../../../src/cli/bench/latency-recorder.ts';
 import { type BenchResult, medianRun } from '../../../src/cli/bench/result.ts';
+import { parseCpuTicks, stolenShare } from '../../../src/cli/bench/stolen.ts';
 import { formatTable } from '../../../src/cli/bench/table.ts';
 
 describe('a latency recorder', () => {
@@ -38,6 +39,22 @@ describe('the table', () => {
   });
 });
 
+describe('stolen CPU time', () => {
+  it('is the share of all time that the host kept', () => {
+    const before = parseCpuTicks('cpu  100 0 50 800 10 0 20 20 7 0\ncpu0 1 2 3\n');
+    const after = parseCpuTicks('cpu  200 0 100 850 10 0 20 70 9 0\n');
+    expect(before).toEqual({ total: 1_000, stolen: 20 });
+    expect(stolenShare(before, after)).toBe(50 / 250);
+    expect(formatTable([{ ...result(1), stolen: 0.2 }])).toMatch(/20 %$/);
+  });
+
+  it('is unknown where the system does not tell', () => {
+    expect(parseCpuTicks('')).toBeNull();
+    expect(stolenShare(null, { total: 1, stolen: 0 })).toBeNull();
+    expect(formatTable([result(1)])).toMatch(/ -$/);
+  });
+});
+
 function result(messagesPerSecond: number): BenchResult {
   return {
     workload: 'raw',
@@ -51,5 +68,6 @@ function result(messagesPerSecond: number): BenchResult {
     packetsPerSecond: 1,
     latencyMicros: null,
     cpu: { sender: 0.5, receiver: 0.25 },
+    stolen: null,
   };
 }
