@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import type { Micros } from '../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
@@ -60,7 +61,7 @@ export class ReceiveStream {
    * Takes the next message, or null when there is none now. The bytes belong to the caller; a small message shares the memory of the
    * datagram that brought it, so what is kept for long should be copied.
    */
-  read(now: Micros): Uint8Array | null {
+  read(now: Micros): Buffer | null {
     for (;;) {
       const segment = this.ready.head;
       if (segment === null) return null;
@@ -222,7 +223,11 @@ export class ReceiveStream {
     return this.bestEffort;
   }
 
-  private takeFrom(segment: Segment): Uint8Array {
+  /**
+   * For each of many small messages: asking a typed array for its memory takes as long as making a view of it, and so does looking up
+   * the global `Buffer`.
+   */
+  private takeFrom(segment: Segment): Buffer {
     const { buffer } = segment;
     let start = segment.at;
     let length = segment.end - start;
@@ -245,7 +250,11 @@ export class ReceiveStream {
     if (segment.space === Space.RELIABLE) this.reliable.free(length + MESSAGE_COST);
     else if (last) this.context.budget.release(segment);
     else this.context.budget.shrink(segment, length + MESSAGE_COST);
-    return new Uint8Array(buffer.buffer, buffer.byteOffset + start, length);
+    if (segment.memory === null) {
+      segment.memory = buffer.buffer;
+      segment.memoryStart = buffer.byteOffset;
+    }
+    return Buffer.from(segment.memory, segment.memoryStart + start, length);
   }
 
   /** A message was not complete, in order and read in time. [STR-26] */

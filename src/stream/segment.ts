@@ -35,6 +35,9 @@ export class Segment {
   /** One message: where it ends. A run: where the last one ends. */
   end: number;
   readonly prefixed: boolean;
+  /** The memory below `buffer`, and where in it `buffer` begins; set when the first message is read. */
+  memory: ArrayBufferLike | null = null;
+  memoryStart = 0;
   place: Place = Place.NOWHERE;
   /** Bytes of `buffer` that nobody is charged for. */
   waste = 0;

@@ -229,7 +229,7 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     if (message === null) return null;
     this.core.onRead();
     this.driver.wake();
-    return asBuffer(message);
+    return message;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -314,7 +314,7 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
       while (this.flowing && !this.paused) {
         const message = receiver.read(now);
         if (message === null) break;
-        this.emit('message', asBuffer(message));
+        this.emit('message', message);
       }
     } finally {
       // Also when a listener threw: the next messages are news again.
@@ -385,11 +385,6 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
 
 function streamClosed(): JspError {
   return new JspError('ERR_JSP_STREAM_CLOSED', 'the stream has ended; open another one to send more');
-}
-
-/** Messages are views of what the socket handed out, Buffers already; those put together by the core are not. */
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 const NO_OPTIONS: SendOptions = {};

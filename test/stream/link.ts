@@ -223,8 +223,8 @@ function frameInWords(frame: FrameReader): string {
 }
 
 /** `length` bytes that tell messages apart. */
-export function bytesOf(length: number, seed = 1): Uint8Array {
-  const bytes = new Uint8Array(length);
+export function bytesOf(length: number, seed = 1): Buffer {
+  const bytes = Buffer.alloc(length);
   for (let i = 0; i < length; i++) bytes[i] = seed * 37 + i * 7 + (i >> 8);
   return bytes;
 }
