@@ -50,21 +50,25 @@ describe('closing a connection', () => {
   });
 
   test('lets messages of the peer in that come meanwhile', async () => {
+    let heard = () => {};
+    const isHeard = new Promise<void>((resolve) => {
+      heard = resolve;
+    });
     const listener = await serve((connection) =>
-      connection.on('stream', async (stream) => {
-        for await (const message of stream) {
-          await sleep(20);
+      connection.on('stream', (stream) =>
+        stream.on('message', (message) => {
           stream.send(`answer to ${message}`);
-        }
-      }),
+          heard();
+        }),
+      ),
     );
     const connection = await join(listener);
     const stream = connection.openStream();
     const answers: string[] = [];
     stream.on('message', (message) => answers.push(message.toString()));
     stream.send('last question');
-    stream.end();
-    await sleep(40);
+    await isHeard;
+    expect(answers).toEqual([]);
     await connection.close();
     expect(answers).toEqual(['answer to last question']);
   });
