@@ -14,6 +14,16 @@ export function endWith(error: unknown): void {
   process.stderr.write(failureText(error), () => process.exit(exitCode));
 }
 
+/**
+ * For errors of stdout. That its reader has gone, as `head` does, is no failure; a command that has more to end than the process listens
+ * for itself.
+ */
+export function endWithoutReader(error: NodeJS.ErrnoException): void {
+  if (process.stdout.listenerCount('error') > 1) return;
+  if (error.code === 'EPIPE') process.exit(0);
+  else endWith(error);
+}
+
 /** The line for an error with a code; an error without one is a bug of ours, and comes with its stack. */
 function failureText(error: unknown): string {
   const { message, code, stack } = error as Error & { code?: unknown };

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-import { endWith } from './failure.ts';
+import { endWith, endWithoutReader } from './failure.ts';
 import { createProgram } from './program.ts';
 
+process.stdout.on('error', endWithoutReader);
 createProgram().parseAsync().catch(endWith);

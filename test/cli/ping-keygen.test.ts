@@ -41,6 +41,16 @@ describe('jsp ping', () => {
   });
 });
 
+describe('a reader that goes, as `head` does,', () => {
+  test.each([['ping', '--help'], ['keygen']])('is no failure of jsp %s', async (...args) => {
+    const command = new Jsp(args);
+    command.process.stdout?.destroy();
+    const { exitCode, err } = await command.ended;
+    expect(exitCode).toBe(0);
+    expect(err).not.toContain('EPIPE');
+  });
+});
+
 describe('jsp keygen', () => {
   test('prints a secret and its fingerprint', async () => {
     const { exitCode, out, err } = await jsp(['keygen']);
