@@ -42,8 +42,7 @@ export async function runOnce(workload: Workload, options: RunOptions): Promise<
     await sleep(seconds * 1_000);
     const after = await sampleBoth(sender, receiver);
     await sender.ask({ ask: 'stop' });
-    await sleep(DRAIN_MS);
-    const drained = await sampleBoth(sender, receiver);
+    const drained = await drain(sender, receiver);
     await Promise.all([sender.ask({ ask: 'close' }), receiver.ask({ ask: 'close' })]);
     return resultOf(name, mtu, before, after, drained);
   } finally {
@@ -56,6 +55,18 @@ interface BothSamples {
   readonly sender: Sample;
   readonly receiver: Sample;
   readonly machine: CpuTicks | null;
+}
+
+/** Waits until all that was sent has arrived, or nothing more arrives. */
+async function drain(sender: WorkerProcess, receiver: WorkerProcess): Promise<BothSamples> {
+  let arrived = -1;
+  for (let quiet = 0; ; ) {
+    await sleep(DRAIN_MS);
+    const samples = await sampleBoth(sender, receiver);
+    quiet = samples.receiver.counts.messages > arrived ? 0 : quiet + 1;
+    arrived = samples.receiver.counts.messages;
+    if (arrived >= samples.sender.counts.messages || quiet === QUIET_SAMPLES) return samples;
+  }
 }
 
 async function sampleBoth(sender: WorkerProcess, receiver: WorkerProcess): Promise<BothSamples> {
@@ -106,3 +117,4 @@ function cpuShare(from: Sample, to: Sample): number {
 }
 
 const DRAIN_MS = 150;
+const QUIET_SAMPLES = 6;
