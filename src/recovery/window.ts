@@ -107,7 +107,7 @@ export abstract class WindowController implements CongestionController {
 
 /** [REC-24] Ten packets; below the sizes of jumbo frames bounded as in RFC 9002 section 7.2. */
 function initialWindow(mtu: number): number {
-  if (mtu > INTERNET_MTU_MAX) return 10 * mtu;
+  if (mtu > ETHERNET_PAYLOAD_MAX) return 10 * mtu;
   return Math.min(10 * mtu, Math.max(2 * mtu, 14_720));
 }
 
@@ -117,4 +117,4 @@ function minimumWindow(mtu: number): number {
 }
 
 /** The largest UDP payload of an Ethernet path. Larger packets are on loopback or a network built for them. */
-const INTERNET_MTU_MAX = 1_472;
+const ETHERNET_PAYLOAD_MAX = 1_472;

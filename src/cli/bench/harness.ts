@@ -116,5 +116,7 @@ function cpuShare(from: Sample, to: Sample): number {
   return (to.cpuMicros - from.cpuMicros) / (to.atMicros - from.atMicros);
 }
 
+/** Between two looks at what has arrived after the end. */
 const DRAIN_MS = 150;
+/** After so many in a row without anything new, what is missing is lost. */
 const QUIET_SAMPLES = 6;
