@@ -11,7 +11,7 @@ const programs = [
 
 /** Files that may be longer than {@link LINES_MAX}, each with the reason why it is still one idea. */
 const LONG_FILES: Readonly<Record<string, string>> = {};
-const LINES_MAX = 400;
+const LINES_MAX = 500;
 
 test('no file of src/ has outgrown its one idea', () => {
   const long = sources.map(({ path, text }) => ({ path, lines: text.split('\n').length - 1 }));
