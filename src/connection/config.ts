@@ -1,9 +1,12 @@
 import { JspError } from '../base/errors.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
+import { type MlKem, nobleMlKem } from '../crypto/ml-kem.ts';
 
 /** Limits and choices of a connection. Every field has a default in {@link defaultConnectionConfig}. */
 export interface ConnectionConfig {
   aead: AeadProvider;
+  /** Default: the one in JavaScript, which is made of the random bytes it is handed alone. */
+  mlKem: MlKem;
   /** UDP payload bytes of a datagram until more is proved; 512 to 65,507. Default 1,200. */
   mtu: number;
   /** Largest datagram to look for when the path may carry more; equal to `mtu` turns the search off. */
@@ -42,6 +45,7 @@ export interface ConnectionConfig {
 export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
   return {
     aead,
+    mlKem: nobleMlKem,
     mtu: 1_200,
     mtuMax: 1_200,
     receiveDatagramBytesMax: 65_507,

@@ -1,4 +1,11 @@
-import { ml_kem768 } from '@noble/post-quantum/ml-kem.js';
+import {
+  ML_KEM_CIPHERTEXT_BYTES,
+  ML_KEM_KEY_BYTES,
+  ML_KEM_RANDOM_BYTES,
+  ML_KEM_SEED_BYTES,
+  type MlKem,
+  type MlKemKeyPair,
+} from './ml-kem.ts';
 import { X25519_BYTES, type X25519KeyPair, x25519, x25519KeyPair } from './x25519.ts';
 
 /**
@@ -10,27 +17,24 @@ import { X25519_BYTES, type X25519KeyPair, x25519, x25519KeyPair } from './x2551
  */
 
 /** Random bytes of a key pair: X25519 secret 32, ML-KEM d 32 and z 32. */
-export const KEM_SEED_BYTES = 96;
+export const KEM_SEED_BYTES = X25519_BYTES + ML_KEM_SEED_BYTES;
 /** Random bytes of an encapsulation: X25519 secret 32, ML-KEM m 32. */
-export const KEM_RANDOM_BYTES = 64;
-export const KEM_SHARE_BYTES = 32 + 1184;
-export const KEM_CIPHERTEXT_BYTES = 32 + 1088;
+export const KEM_RANDOM_BYTES = X25519_BYTES + ML_KEM_RANDOM_BYTES;
+export const KEM_SHARE_BYTES = X25519_BYTES + ML_KEM_KEY_BYTES;
+export const KEM_CIPHERTEXT_BYTES = X25519_BYTES + ML_KEM_CIPHERTEXT_BYTES;
 
 /** A client's ephemeral key pair. */
 export class HybridKemKey {
   /** What the peer encapsulates to. */
   readonly share: Uint8Array;
   private readonly x25519: X25519KeyPair;
-  private readonly decapsulationKey: Uint8Array;
+  private readonly mlKem: MlKemKeyPair;
 
   /** @param seed - {@link KEM_SEED_BYTES} random bytes */
-  constructor(seed: Uint8Array) {
+  constructor(seed: Uint8Array, mlKem: MlKem) {
     this.x25519 = x25519KeyPair(seed.subarray(0, X25519_BYTES));
-    const kemSeed = new Uint8Array(seed.subarray(X25519_BYTES));
-    const { publicKey, secretKey } = ml_kem768.keygen(kemSeed);
-    kemSeed.fill(0);
-    this.decapsulationKey = secretKey;
-    this.share = concatenate(this.x25519.publicKey, publicKey);
+    this.mlKem = mlKem.keyPair(seed.subarray(X25519_BYTES));
+    this.share = concatenate(this.x25519.publicKey, this.mlKem.encapsulationKey);
   }
 
   /** The 64-byte secret in a peer's ciphertext; null when that is no ciphertext. */
@@ -39,16 +43,12 @@ export class HybridKemKey {
     const classical = x25519(this.x25519.privateKey, ciphertext.subarray(0, X25519_BYTES));
     if (classical === null) return null;
     // A forged ML-KEM ciphertext gives a secret nobody else knows (implicit rejection), so FINISHED fails.
-    const postQuantum = ml_kem768.decapsulate(
-      new Uint8Array(ciphertext.subarray(X25519_BYTES)),
-      this.decapsulationKey,
-    );
-    return joinSecrets(classical, postQuantum);
+    return joinSecrets(classical, this.mlKem.decapsulate(ciphertext.subarray(X25519_BYTES)));
   }
 
-  /** Zeroes the ML-KEM key; the key pair cannot be used afterwards. */
+  /** Forgets the ML-KEM key; the key pair cannot be used afterwards. */
   wipe(): void {
-    this.decapsulationKey.fill(0);
+    this.mlKem.wipe();
   }
 }
 
@@ -59,27 +59,20 @@ export interface Encapsulation {
 }
 
 /**
- * A fresh 64-byte secret for the owner of `share`; null when that is no valid share.
+ * A fresh 64-byte secret for the owner of `share`; null when that is no valid share. [HS-18]
  * @param random - {@link KEM_RANDOM_BYTES} random bytes
  */
-export function encapsulate(share: Uint8Array, random: Uint8Array): Encapsulation | null {
+export function encapsulate(share: Uint8Array, random: Uint8Array, mlKem: MlKem): Encapsulation | null {
   if (share.length !== KEM_SHARE_BYTES) return null;
   const own = x25519KeyPair(random.subarray(0, X25519_BYTES));
   const classical = x25519(own.privateKey, share.subarray(0, X25519_BYTES));
   if (classical === null) return null;
-  const kemRandom = new Uint8Array(random.subarray(X25519_BYTES));
-  try {
-    const encapsulationKey = new Uint8Array(share.subarray(X25519_BYTES));
-    const { cipherText, sharedSecret } = ml_kem768.encapsulate(encapsulationKey, kemRandom);
-    return {
-      ciphertext: concatenate(own.publicKey, cipherText),
-      secret: joinSecrets(classical, sharedSecret),
-    };
-  } catch {
-    return null; // [HS-18] the key fails the modulus check of FIPS 203 section 7.2
-  } finally {
-    kemRandom.fill(0);
-  }
+  const postQuantum = mlKem.encapsulate(share.subarray(X25519_BYTES), random.subarray(X25519_BYTES));
+  if (postQuantum === null) return null;
+  return {
+    ciphertext: concatenate(own.publicKey, postQuantum.ciphertext),
+    secret: joinSecrets(classical, postQuantum.secret),
+  };
 }
 
 /** Both secrets in one buffer; the single ones are zeroed. */

@@ -68,6 +68,7 @@ export class Endpoint {
     const handshake = new ClientHandshake({
       pin: target.pin,
       provider: config.aead,
+      mlKem: config.mlKem,
       random,
       parameters: localParameters(config, localId, null),
       firstDestinationId,
@@ -294,6 +295,7 @@ export class Endpoint {
       const handshake = new ServerHandshake({
         identity: server.identity,
         provider: config.aead,
+        mlKem: config.mlKem,
         random,
         parameters: localParameters(config, localId, firstDestinationId),
         clientDestinationId: firstDestinationId,

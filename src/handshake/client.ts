@@ -12,6 +12,7 @@ import {
   type TrafficSecrets,
   wipeTraffic,
 } from '../crypto/key-schedule.ts';
+import type { MlKem } from '../crypto/ml-kem.ts';
 import type { KeyPair } from '../crypto/packet-keys.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { VERSION } from '../wire/packet-header.ts';
@@ -34,6 +35,7 @@ export interface ClientHandshakeOptions {
   /** Fingerprint of the server's identity, 32 bytes; null to accept any server. */
   pin: Uint8Array | null;
   provider: AeadProvider;
+  mlKem: MlKem;
   random: RandomSource;
   parameters: TransportParameters;
   /** The id the client chose for the server in its first packet. */
@@ -76,7 +78,7 @@ export class ClientHandshake {
     this.initialKeys = clientInitialKeys(provider, firstDestinationId, pin);
     const helloRandom = randomBytes(random, RANDOM_BYTES);
     const seed = randomBytes(random, KEM_SEED_BYTES);
-    this.kemKey = new HybridKemKey(seed);
+    this.kemKey = new HybridKemKey(seed, options.mlKem);
     seed.fill(0);
     const hello = {
       random: helloRandom,

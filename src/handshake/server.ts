@@ -12,6 +12,7 @@ import {
   type TrafficSecrets,
   wipeTraffic,
 } from '../crypto/key-schedule.ts';
+import type { MlKem } from '../crypto/ml-kem.ts';
 import type { KeyPair } from '../crypto/packet-keys.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { VERSION } from '../wire/packet-header.ts';
@@ -32,6 +33,7 @@ import { Transcript } from './transcript.ts';
 export interface ServerHandshakeOptions {
   identity: Identity;
   provider: AeadProvider;
+  mlKem: MlKem;
   random: RandomSource;
   /** With the ids that the client checks: `originalDestinationId` and `sourceId`. */
   parameters: TransportParameters;
@@ -65,6 +67,7 @@ export class ServerHandshake {
   complete = false;
   private readonly identity: Identity;
   private readonly provider: AeadProvider;
+  private readonly mlKem: MlKem;
   private readonly random: RandomSource;
   private readonly parameters: TransportParameters;
   private transcript: Transcript | null;
@@ -75,6 +78,7 @@ export class ServerHandshake {
   constructor(options: ServerHandshakeOptions) {
     this.identity = options.identity;
     this.provider = options.provider;
+    this.mlKem = options.mlKem;
     this.random = options.random;
     this.parameters = options.parameters;
     const fingerprint = options.unpinned ? null : options.identity.fingerprint;
@@ -133,7 +137,7 @@ export class ServerHandshake {
 
   private encapsulate(share: Uint8Array): Encapsulation | null {
     const random = randomBytes(this.random, KEM_RANDOM_BYTES);
-    const encapsulation = encapsulate(share, random);
+    const encapsulation = encapsulate(share, random, this.mlKem);
     random.fill(0);
     return encapsulation;
   }

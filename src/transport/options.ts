@@ -6,16 +6,25 @@ import {
   defaultConnectionConfig,
 } from '../connection/config.ts';
 import { type AeadPreference, chooseAead } from '../crypto/choose-aead.ts';
+import { type MlKem, type MlKemName, nobleMlKem } from '../crypto/ml-kem.ts';
 import { INTERNET_MTU_MAX } from '../path/packet-size.ts';
 import { type Clock, systemClock } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { type ImpairmentOptions, impairSocket } from '../udp/impaired-socket.ts';
+import { loadNodeMlKem } from './ml-kem-node.ts';
 import { systemRandom } from './random.ts';
+
+export type MlKemPreference = 'auto' | MlKemName;
 
 /** What `listen` and `connect` have in common. Sizes in bytes, durations in ms. */
 export interface TransportOptions {
   /** Implementation of ChaCha20-Poly1305; the environment variable JSP_AEAD chooses where this is not given. Default `auto`. */
   aead?: AeadPreference;
+  /**
+   * Implementation of ML-KEM-768; the environment variable JSP_ML_KEM chooses where this is not given. Default `auto`: that of
+   * `node:crypto` where this Node has it (24.7 and newer), else the one in JavaScript; with a `random` of your own always the latter.
+   */
+  mlKem?: MlKemPreference;
   /** UDP payload of a datagram, 512 to 65,507. Default 1,200, which grows where more is proved; a given one stays. */
   mtu?: number;
   congestion?: 'cubic' | 'newreno';
@@ -57,6 +66,7 @@ export function connectionConfig(
   loopback: boolean,
 ): ConnectionConfig {
   const config = defaultConnectionConfig(chooseAead(options.aead ?? environmentAead()));
+  config.mlKem = mlKemOf(options);
   if (options.mtu !== undefined) {
     config.mtu = options.mtu;
     config.mtuMax = options.mtu;
@@ -94,6 +104,21 @@ export function isLoopback(host: string): boolean {
 /** Which peers are near enough for large packets: behind a bad network none is. */
 export function nearPeers(options: TransportOptions): (host: string) => boolean {
   return options.impairment === undefined ? isLoopback : () => false;
+}
+
+function mlKemOf(options: TransportOptions): MlKem {
+  const preference = options.mlKem ?? process.env.JSP_ML_KEM ?? 'auto';
+  if (preference !== 'auto' && preference !== 'node' && preference !== 'noble') {
+    throw new JspError('ERR_JSP_OPTION_INVALID', `mlKem must be auto, node or noble, not "${preference}"`);
+  }
+  if (preference === 'noble' || (preference === 'auto' && options.random !== undefined)) return nobleMlKem;
+  const native = loadNodeMlKem();
+  if (native !== null) return native;
+  if (preference === 'auto') return nobleMlKem;
+  throw new JspError(
+    'ERR_JSP_OPTION_INVALID',
+    `this Node (${process.version}) has no ML-KEM, which comes with 24.7: choose auto or noble`,
+  );
 }
 
 function environmentAead(): AeadPreference {

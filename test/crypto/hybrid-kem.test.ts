@@ -10,6 +10,7 @@ import {
   KEM_SEED_BYTES,
   KEM_SHARE_BYTES,
 } from '../../src/crypto/hybrid-kem.ts';
+import { nobleMlKem } from '../../src/crypto/ml-kem.ts';
 import { joined, toHex } from './bytes.ts';
 
 const SEED = new Uint8Array(KEM_SEED_BYTES).map((_, i) => i);
@@ -17,7 +18,7 @@ const RANDOM = new Uint8Array(KEM_RANDOM_BYTES).map((_, i) => 200 - i);
 
 describe('the hybrid KEM', () => {
   it('gives both sides the same 64 bytes, X25519 first [HS-16]', () => {
-    const key = new HybridKemKey(SEED);
+    const key = new HybridKemKey(SEED, nobleMlKem);
     const { ciphertext, secret } = encapsulated(key.share, RANDOM);
     expect(key.share).toHaveLength(1216);
     expect(ciphertext).toHaveLength(1120);
@@ -29,9 +30,11 @@ describe('the hybrid KEM', () => {
   });
 
   it('is made of its random bytes alone', () => {
-    expect(toHex(new HybridKemKey(SEED).share)).toBe(toHex(new HybridKemKey(SEED.slice()).share));
-    const { share } = new HybridKemKey(SEED);
-    expect(encapsulate(share, RANDOM)).toEqual(encapsulate(share, RANDOM));
+    expect(toHex(new HybridKemKey(SEED, nobleMlKem).share)).toBe(
+      toHex(new HybridKemKey(SEED.slice(), nobleMlKem).share),
+    );
+    const { share } = new HybridKemKey(SEED, nobleMlKem);
+    expect(encapsulate(share, RANDOM, nobleMlKem)).toEqual(encapsulate(share, RANDOM, nobleMlKem));
   });
 
   // The accumulated test vectors of C2SP/CCTV for ML-KEM-768, the first 100 as Go's standard library checks them.
@@ -41,7 +44,7 @@ describe('the hybrid KEM', () => {
     const classical = SEED.slice(0, 32);
     const point = x25519.getPublicKey(classical);
     for (let i = 0; i < 100; i++) {
-      const key = new HybridKemKey(joined(classical, source.xof(64)));
+      const key = new HybridKemKey(joined(classical, source.xof(64)), nobleMlKem);
       accumulated.update(key.share.slice(32));
       const { ciphertext, secret } = encapsulated(key.share, joined(classical, source.xof(32)));
       accumulated.update(ciphertext.slice(32)).update(secret.slice(32));
@@ -54,9 +57,9 @@ describe('the hybrid KEM', () => {
   });
 
   it('refuses a share or a ciphertext of another length [HS-16]', () => {
-    const key = new HybridKemKey(SEED);
+    const key = new HybridKemKey(SEED, nobleMlKem);
     for (const length of [0, 32, KEM_SHARE_BYTES - 1, KEM_SHARE_BYTES + 1]) {
-      expect(encapsulate(new Uint8Array(length), RANDOM)).toBeNull();
+      expect(encapsulate(new Uint8Array(length), RANDOM, nobleMlKem)).toBeNull();
     }
     for (const length of [0, 32, KEM_CIPHERTEXT_BYTES - 1, KEM_CIPHERTEXT_BYTES + 1]) {
       expect(key.decapsulate(new Uint8Array(length))).toBeNull();
@@ -64,24 +67,24 @@ describe('the hybrid KEM', () => {
   });
 
   it('refuses an ML-KEM key with a coefficient that is not reduced [HS-18]', () => {
-    const { share } = new HybridKemKey(SEED);
+    const { share } = new HybridKemKey(SEED, nobleMlKem);
     for (const at of [32, 32 + 600, 32 + 1149]) {
       const malformed = share.slice();
       malformed.fill(0xff, at, at + 3);
-      expect(encapsulate(malformed, RANDOM)).toBeNull();
+      expect(encapsulate(malformed, RANDOM, nobleMlKem)).toBeNull();
     }
   });
 
   it('refuses an X25519 key that makes that half of the secret zero, from either side [HS-17]', () => {
-    const key = new HybridKemKey(SEED);
+    const key = new HybridKemKey(SEED, nobleMlKem);
     const { ciphertext } = encapsulated(key.share, RANDOM);
     const zero = new Uint8Array(32);
-    expect(encapsulate(joined(zero, key.share.slice(32)), RANDOM)).toBeNull();
+    expect(encapsulate(joined(zero, key.share.slice(32)), RANDOM, nobleMlKem)).toBeNull();
     expect(key.decapsulate(joined(zero, ciphertext.slice(32)))).toBeNull();
   });
 
   it('gives another secret, and no error, for a ciphertext with any bit flipped [HS-18]', () => {
-    const key = new HybridKemKey(SEED);
+    const key = new HybridKemKey(SEED, nobleMlKem);
     const { ciphertext, secret } = encapsulated(key.share, RANDOM);
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 8 * KEM_CIPHERTEXT_BYTES - 1 }), (bit) => {
@@ -97,11 +100,11 @@ describe('the hybrid KEM', () => {
   });
 
   it('never throws, whatever a peer sends', () => {
-    const key = new HybridKemKey(SEED);
+    const key = new HybridKemKey(SEED, nobleMlKem);
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 64, maxLength: 64 }), (seed) => {
         const noise = shake128(seed, { dkLen: KEM_SHARE_BYTES });
-        expect(encapsulate(noise, RANDOM)).toBeNull();
+        expect(encapsulate(noise, RANDOM, nobleMlKem)).toBeNull();
         expect(key.decapsulate(noise.slice(0, KEM_CIPHERTEXT_BYTES))).toHaveLength(64);
       }),
       { numRuns: 20 },
@@ -110,7 +113,7 @@ describe('the hybrid KEM', () => {
 });
 
 function encapsulated(share: Uint8Array, random: Uint8Array) {
-  const encapsulation = encapsulate(share, random);
+  const encapsulation = encapsulate(share, random, nobleMlKem);
   if (encapsulation === null) throw new Error(`the share was refused: ${toHex(share.subarray(0, 8))}`);
   return encapsulation;
 }

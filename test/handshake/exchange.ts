@@ -1,6 +1,7 @@
 import { Prng } from '../../src/base/random.ts';
 import { chooseAead } from '../../src/crypto/choose-aead.ts';
 import { Identity } from '../../src/crypto/identity.ts';
+import { nobleMlKem } from '../../src/crypto/ml-kem.ts';
 import type { PacketKeys } from '../../src/crypto/packet-keys.ts';
 import {
   openPacket,
@@ -24,6 +25,7 @@ export function newClient(changes: Partial<ClientHandshakeOptions> = {}): Client
   return new ClientHandshake({
     pin: SERVER_IDENTITY.fingerprint,
     provider,
+    mlKem: nobleMlKem,
     random: new Prng(11),
     parameters: { ...defaultParameters(CLIENT_ID), initialMaxData: 1000 },
     firstDestinationId: FIRST_ID,
@@ -36,6 +38,7 @@ export function newServer(changes: Partial<ServerHandshakeOptions> = {}): Server
   return new ServerHandshake({
     identity: SERVER_IDENTITY,
     provider,
+    mlKem: nobleMlKem,
     random: new Prng(12),
     parameters: { ...defaultParameters(SERVER_ID), originalDestinationId: FIRST_ID, initialMaxData: 2000 },
     clientDestinationId: FIRST_ID,

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { AeadProvider } from '../../src/crypto/aead.ts';
 import { chooseAead } from '../../src/crypto/choose-aead.ts';
 import { Identity } from '../../src/crypto/identity.ts';
+import { nobleMlKem } from '../../src/crypto/ml-kem.ts';
 import type { KeyPair } from '../../src/crypto/packet-keys.ts';
 import { PacketKeys } from '../../src/crypto/packet-keys.ts';
 import { ClientHandshake } from '../../src/handshake/client.ts';
@@ -84,6 +85,7 @@ function sidesOf(input: SlowHandshakeInput) {
   const client = new ClientHandshake({
     pin: input.pinned ? identity.fingerprint : null,
     provider,
+    mlKem: nobleMlKem,
     random: clientRandom,
     parameters: decoded(input.client.parameters, 'client'),
     firstDestinationId,
@@ -92,6 +94,7 @@ function sidesOf(input: SlowHandshakeInput) {
   const server = new ServerHandshake({
     identity,
     provider,
+    mlKem: nobleMlKem,
     random: serverRandom,
     parameters: decoded(input.server.parameters, 'server'),
     clientDestinationId: firstDestinationId,

@@ -1,0 +1,73 @@
+import type { KeyObject } from 'node:crypto';
+import * as nodeCrypto from 'node:crypto';
+import type { MlKem, MlKemEncapsulation, MlKemKeyPair } from '../crypto/ml-kem.ts';
+
+/**
+ * ML-KEM-768 of OpenSSL 3.5, which Node has from 24.7 on; null where it has not. It draws the random bytes of an encapsulation from the
+ * system itself, which is why it stands above the sans-IO line and is no choice for seeded runs.
+ */
+export function loadNodeMlKem(): MlKem | null {
+  if (loaded === undefined) loaded = works() ? nodeMlKem : null;
+  return loaded;
+}
+
+const nodeMlKem: MlKem = {
+  name: 'node',
+  keyPair(seed: Uint8Array): MlKemKeyPair {
+    const der = Buffer.concat([PKCS8_PREFIX, seed]);
+    let privateKey: KeyObject | null = nodeCrypto.createPrivateKey({
+      key: der,
+      format: 'der',
+      type: 'pkcs8',
+    });
+    der.fill(0);
+    const spki = nodeCrypto.createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
+    return {
+      encapsulationKey: new Uint8Array(spki.subarray(SPKI_PREFIX.length)),
+      decapsulate(ciphertext: Uint8Array): Uint8Array {
+        if (privateKey === null) throw new Error('the key pair was wiped');
+        return kem.decapsulate(privateKey, ciphertext);
+      },
+      // OpenSSL clears the key when its object is collected.
+      wipe(): void {
+        privateKey = null;
+      },
+    };
+  },
+  encapsulate(key: Uint8Array): MlKemEncapsulation | null {
+    try {
+      const spki = Buffer.concat([SPKI_PREFIX, key]);
+      const publicKey = nodeCrypto.createPublicKey({ key: spki, format: 'der', type: 'spki' });
+      const { ciphertext, sharedKey } = kem.encapsulate(publicKey);
+      return { ciphertext, secret: sharedKey };
+    } catch {
+      return null; // OpenSSL makes the modulus check of FIPS 203 section 7.2 when it takes the key in
+    }
+  },
+};
+
+/** True when this Node has it, and its halves agree. */
+function works(): boolean {
+  if (kem.encapsulate === undefined || kem.decapsulate === undefined) return false;
+  try {
+    const pair = nodeMlKem.keyPair(new Uint8Array(64).fill(1));
+    const made = nodeMlKem.encapsulate(pair.encapsulationKey, NO_BYTES);
+    return made !== null && Buffer.from(made.secret).equals(pair.decapsulate(made.ciphertext));
+  } catch {
+    return false;
+  }
+}
+
+/** The part of `node:crypto` that the types of the Node floor do not know. */
+interface Kem {
+  encapsulate(key: KeyObject): { ciphertext: Buffer; sharedKey: Buffer };
+  decapsulate(key: KeyObject, ciphertext: Uint8Array): Buffer;
+}
+
+let loaded: MlKem | null | undefined;
+const kem = nodeCrypto as unknown as Kem;
+const NO_BYTES = new Uint8Array(0);
+/** PrivateKeyInfo with the seed alone (RFC 9935 section 6), up to its 64 bytes. */
+const PKCS8_PREFIX = Buffer.from('3054020100300b060960864801650304040204428040', 'hex');
+/** SubjectPublicKeyInfo (RFC 9935 section 4), up to the 1,184 bytes of the key. */
+const SPKI_PREFIX = Buffer.from('308204b2300b0609608648016503040402038204a100', 'hex');

@@ -1,0 +1,87 @@
+import { shake256 } from '@noble/hashes/sha3.js';
+import { describe, expect, it } from 'vitest';
+import { encapsulate, HybridKemKey, KEM_RANDOM_BYTES, KEM_SEED_BYTES } from '../../src/crypto/hybrid-kem.ts';
+import { type MlKem, nobleMlKem } from '../../src/crypto/ml-kem.ts';
+import { connect, generateIdentity, listen } from '../../src/index.ts';
+import { loadNodeMlKem } from '../../src/transport/ml-kem-node.ts';
+import { toHex } from '../crypto/bytes.ts';
+
+const native = loadNodeMlKem();
+const [major, minor] = process.versions.node.split('.').map(Number);
+const seedOf = (i: number): Uint8Array => shake256(Uint8Array.of(i), { dkLen: 64 });
+
+it('is there from Node 24.7 on, and nowhere before', () => {
+  expect(native !== null).toBe(major > 24 || (major === 24 && minor >= 7));
+});
+
+describe.runIf(native !== null)('ML-KEM-768 of Node', () => {
+  const node = native as MlKem;
+
+  it('makes the same key of a seed as the one in JavaScript', () => {
+    for (let i = 0; i < 20; i++) {
+      const [ours, theirs] = [node, nobleMlKem].map((kem) => kem.keyPair(seedOf(i)));
+      expect(toHex(ours.encapsulationKey)).toBe(toHex(theirs.encapsulationKey));
+    }
+  });
+
+  it('and the one in JavaScript understand each other, both ways [HS-16]', () => {
+    for (let i = 0; i < 20; i++) {
+      for (const [owner, sender] of [
+        [node, nobleMlKem],
+        [nobleMlKem, node],
+      ]) {
+        const pair = owner.keyPair(seedOf(i));
+        const made = sender.encapsulate(pair.encapsulationKey, seedOf(i + 100).slice(0, 32));
+        expect(made?.secret).toHaveLength(32);
+        expect(toHex(pair.decapsulate(made?.ciphertext as Uint8Array))).toBe(
+          toHex(made?.secret as Uint8Array),
+        );
+      }
+    }
+  });
+
+  it('rejects a forged ciphertext implicitly, with the same secret as the one in JavaScript', () => {
+    for (let i = 0; i < 20; i++) {
+      const forged = shake256(Uint8Array.of(i, 1), { dkLen: 1088 });
+      const secrets = [node, nobleMlKem].map((kem) => toHex(kem.keyPair(seedOf(i)).decapsulate(forged)));
+      expect(secrets[0]).toBe(secrets[1]);
+    }
+  });
+
+  it('refuses a key with a coefficient that is not reduced [HS-18]', () => {
+    const key = node.keyPair(seedOf(1)).encapsulationKey;
+    for (const at of [0, 600, 1149]) {
+      const malformed = key.slice().fill(0xff, at, at + 3);
+      expect(node.encapsulate(malformed, new Uint8Array(0))).toBeNull();
+    }
+  });
+
+  it('uses no random bytes but the system’s to encapsulate, so no two ciphertexts are alike', () => {
+    const { encapsulationKey } = node.keyPair(seedOf(1));
+    const made = [1, 2].map(() => node.encapsulate(encapsulationKey, new Uint8Array(32)));
+    expect(toHex(made[0]?.ciphertext as Uint8Array)).not.toBe(toHex(made[1]?.ciphertext as Uint8Array));
+  });
+
+  it('forgets its key when it is wiped', () => {
+    const key = new HybridKemKey(new Uint8Array(KEM_SEED_BYTES), node);
+    const made = encapsulate(key.share, new Uint8Array(KEM_RANDOM_BYTES).fill(5), node);
+    key.wipe();
+    expect(() => key.decapsulate(made?.ciphertext as Uint8Array)).toThrow();
+  });
+
+  it.each([
+    ['node', 'noble'],
+    ['noble', 'node'],
+  ] as const)('carries a handshake of a client with %s and a server with %s', async (ours, theirs) => {
+    await using listener = await listen({ identity: generateIdentity(), port: 0, mlKem: theirs });
+    await using connection = await connect(listener.url, { mlKem: ours });
+    expect(connection.isOpen).toBe(true);
+  });
+});
+
+it.runIf(native === null)('asked for where this Node has none is an error that says so', async () => {
+  await expect(listen({ identity: generateIdentity(), port: 0, mlKem: 'node' })).rejects.toMatchObject({
+    code: 'ERR_JSP_OPTION_INVALID',
+    message: expect.stringContaining('24.7'),
+  });
+});
