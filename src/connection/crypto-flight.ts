@@ -65,39 +65,62 @@ export class OutgoingFlight {
   }
 }
 
-/** Puts together the one handshake message that the peer sends in a packet number space. */
+/**
+ * Puts together the one handshake message that the peer sends in a packet number space. Until an address is validated anyone can send such
+ * frames, so what they cost is bounded: memory comes in blocks, as bytes arrive for them, and a message lies in few pieces at a time.
+ */
 export class IncomingFlight {
-  private message: Uint8Array | null = null;
+  /** Blocks of the message, made when the first byte of one arrives; null when the message was taken. */
+  private blocks: (Uint8Array | undefined)[] | null = [];
   private readonly received = new RangeSet();
   private total = 0;
 
+  /** Bytes of memory that hold what came of the message. */
+  get bytesHeld(): number {
+    return (this.blocks ?? []).reduce((sum, block) => sum + (block?.length ?? 0), 0);
+  }
+
   /** Takes a CRYPTO frame. Returns 0 or a close code. */
   onFrame(frame: FrameReader): number {
+    const { total, offset, dataLength } = frame;
     // [FRM-11] one total, a bounded one, and nothing beyond it
-    if (frame.total < 1 || frame.total > FLIGHT_BYTES_MAX) return CloseCode.CRYPTO_ERROR;
-    if (frame.offset + frame.dataLength > frame.total) return CloseCode.CRYPTO_ERROR;
-    if (this.total === 0) {
-      this.total = frame.total;
-      this.message = new Uint8Array(frame.total);
-    }
-    if (this.total !== frame.total) return CloseCode.CRYPTO_ERROR;
-    if (this.message === null) return 0;
-    this.message.set(
-      frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength),
-      frame.offset,
-    );
-    this.received.add(frame.offset, frame.offset + frame.dataLength);
+    if (total < 1 || total > FLIGHT_BYTES_MAX) return CloseCode.CRYPTO_ERROR;
+    if (offset + dataLength > total) return CloseCode.CRYPTO_ERROR;
+    if (this.total === 0) this.total = total;
+    if (this.total !== total) return CloseCode.CRYPTO_ERROR;
+    if (this.blocks === null || this.received.add(offset, offset + dataLength) === 0) return 0;
+    if (this.received.size > PIECES_MAX) return CloseCode.CRYPTO_ERROR; // [FRM-16]
+    this.store(this.blocks, frame);
     return 0;
   }
 
   /** The whole message, once, when it is complete. */
   take(): Uint8Array | null {
-    const message = this.message;
-    if (message === null || !this.received.covers(0, this.total)) return null;
-    this.message = null;
+    const { blocks, total } = this;
+    if (blocks === null || total === 0 || !this.received.covers(0, total)) return null;
+    const message = new Uint8Array(total);
+    for (const [i, block] of blocks.entries()) if (block !== undefined) message.set(block, i * BLOCK_BYTES);
+    this.blocks = null;
     return message;
+  }
+
+  private store(blocks: (Uint8Array | undefined)[], frame: FrameReader): void {
+    const { buffer, offset, dataStart, dataLength } = frame;
+    for (let done = 0; done < dataLength; ) {
+      const at = offset + done;
+      const index = Math.floor(at / BLOCK_BYTES);
+      const start = index * BLOCK_BYTES;
+      blocks[index] ??= new Uint8Array(Math.min(BLOCK_BYTES, this.total - start));
+      const block = blocks[index];
+      const count = Math.min(dataLength - done, start + block.length - at);
+      for (let i = 0; i < count; i++) block[at - start + i] = buffer[dataStart + done + i];
+      done += count;
+    }
   }
 }
 
 const EMPTY = new Uint8Array(0);
 const FLIGHT_BYTES_MAX = 16_384;
+const BLOCK_BYTES = 512;
+/** [FRM-16] The largest message in the smallest datagrams, all of them out of order, lies in fewer. */
+const PIECES_MAX = 64;

@@ -127,6 +127,42 @@ describe('a flight that comes', () => {
     for (const code of codes.slice(0, -1)) expect(code).toBe(0);
   });
 
+  test('in one-byte pieces with gaps is refused at the 65th piece, whatever their order [FRM-16]', () => {
+    for (const order of ['highest first', 'lowest first', 'from the middle out'] as const) {
+      const flight = new IncomingFlight();
+      const codes = Array.from({ length: 65 }, (_, i) => {
+        const n = order === 'highest first' ? 64 - i : order === 'lowest first' ? i : (i * 32) % 65;
+        return feed(flight, crypto(2 * n, 16_384, [n]));
+      });
+      expect(codes.slice(0, -1).every((code) => code === 0)).toBe(true);
+      expect(codes.at(-1)).toBe(CloseCode.CRYPTO_ERROR);
+    }
+  });
+
+  test('of the largest size in the smallest datagrams is taken however those are ordered [FRM-16]', () => {
+    const message = bytesOf(16_384, 3);
+    const flight = new IncomingFlight();
+    const offsets = Array.from({ length: Math.ceil(16_384 / 400) }, (_, i) => i * 400);
+    const even = offsets.filter((_, i) => i % 2 === 0).reverse();
+    for (const offset of [...even, ...offsets.filter((_, i) => i % 2 === 1)])
+      receive(flight, crypto(offset, 16_384, [...message.subarray(offset, offset + 400)]));
+    expect(flight.take()).toEqual(message);
+  });
+
+  test('takes memory for what arrived of it, not for what it says it will be', () => {
+    const flight = new IncomingFlight();
+    receive(flight, crypto(16_383, 16_384, [1]));
+    expect(flight.bytesHeld).toBeLessThanOrEqual(512);
+    receive(flight, crypto(0, 16_384, [...bytesOf(1_000)]));
+    expect(flight.bytesHeld).toBeLessThanOrEqual(1_536);
+    for (let offset = 1_000; offset < 16_383; offset += 1_000) {
+      const length = Math.min(1_000, 16_383 - offset);
+      receive(flight, crypto(offset, 16_384, [...bytesOf(length)]));
+    }
+    expect(flight.take()).toHaveLength(16_384);
+    expect(flight.bytesHeld).toBe(0);
+  });
+
   test('may have 16,384 bytes', () => {
     const flight = new IncomingFlight();
     for (let offset = 0; offset < 16_384; offset += 1_024) {
