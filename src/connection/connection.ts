@@ -19,6 +19,7 @@ import { startFlights } from './establish.ts';
 import type { EndpointEvent } from './events.ts';
 import { Liveness, LivenessOutcome } from './liveness.ts';
 import { type ConnectionMetrics, metricsOf } from './metrics.ts';
+import { NumberSkips } from './number-skips.ts';
 import { NumberSpace } from './number-space.ts';
 import { OpenResult } from './receive.ts';
 import { resendOldest, settle } from './settle.ts';
@@ -79,6 +80,7 @@ export class Connection implements HeapItem {
   readonly greaseBit: boolean;
 
   readonly spaces: [NumberSpace | null, NumberSpace | null, NumberSpace | null];
+  readonly numberSkips: NumberSkips;
   readonly recovery: Recovery;
   readonly amplification: AmplificationLimit;
   readonly packetSize: PacketSizeSearch;
@@ -134,6 +136,7 @@ export class Connection implements HeapItem {
       new NumberSpace(PacketSpace.HANDSHAKE, config.ackDelayMaxMs),
       new NumberSpace(PacketSpace.APPLICATION, config.ackDelayMaxMs),
     ];
+    this.numberSkips = new NumberSkips(options.random);
     this.recovery = new Recovery({
       isServer,
       mtu: config.mtu,

@@ -237,6 +237,8 @@ function endPacket(
   if (keys === undefined) return;
   const bytes = builder.endPacket(keys);
   state.nextNumber++;
+  if (state.space === PacketSpace.APPLICATION && connection.numberSkips.skips(state.nextNumber))
+    state.nextNumber++; // [PKT-23]
   connection.counters.packetsSent++;
   connection.recovery.onSent(state.space, bytes, isEliciting, isInFlight, now, isSizeProbe);
   if (isEliciting) connection.liveness.onSent(now);

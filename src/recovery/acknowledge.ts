@@ -44,10 +44,11 @@ export function acknowledge(
   if (rangeCount === 0) return 0;
   // [FRM-9]
   if (ranges[1] - 1 > ledger.largestSent) return CloseCode.PROTOCOL_VIOLATION;
-  const { state, ackedRun, mask, base } = ledger;
+  const { state, ackedRun, mask, base, largestSkipped } = ledger;
   for (let r = 0; r < rangeCount; r++) {
     const low = Math.max(ranges[2 * r], base);
     const top = ranges[2 * r + 1] - 1;
+    if (top >= largestSkipped && ranges[2 * r] <= largestSkipped) return CloseCode.PROTOCOL_VIOLATION; // [PKT-23]
     if (top < low) break;
     let number = top;
     let steps = 0;
@@ -59,7 +60,7 @@ export function acknowledge(
         steps++;
         continue;
       }
-      // [FRM-9] The number was skipped.
+      // [PKT-23] The number was left out.
       if ((known & PacketState.SENT) === 0) return CloseCode.PROTOCOL_VIOLATION;
       state[i] = known | PacketState.ACKED;
       ackedRun[i] = 0;

@@ -16,6 +16,8 @@ export class SentLedger {
   ackElicitingInFlight = 0;
   largestSent = -1;
   largestAcked = -1;
+  /** The largest number that was left out on purpose, or -1: known for good, also when its place in the ring is gone. */
+  largestSkipped = -1;
   /** When the last ack-eliciting packet was sent. */
   lastAckElicitingTime: Micros = 0;
   /** When the next packet will count as lost by time, or NEVER. */
@@ -119,6 +121,7 @@ export class SentLedger {
   commit(bytes: number, ackEliciting: boolean, inFlight: boolean, isSizeProbe = false): void {
     const number = this.pending;
     assert(number >= 0, 'commit follows begin');
+    if (number > this.largestSent + 1) this.largestSkipped = number - 1;
     const firstSkipped = Math.max(this.largestSent + 1, this.base);
     for (let skipped = firstSkipped; skipped < number; skipped++) this.markSkipped(skipped & this.mask);
     const i = number & this.mask;

@@ -43,13 +43,26 @@ describe('acknowledgements', () => {
     expect(acknowledge(ledger, Float64Array.of(0, 4), 1, -1, out)).toBe(CloseCode.PROTOCOL_VIOLATION);
   });
 
-  it('of a skipped number are a protocol violation [FRM-9]', () => {
+  it('of a skipped number are a protocol violation [FRM-9] [PKT-23]', () => {
     const ledger = ledgerOf(3);
     ledger.begin(5, 0);
     ledger.commit(1_000, true, true);
     const out = new Acknowledged();
     expect(acknowledge(ledger, Float64Array.of(5, 6, 0, 3), 2, -1, out)).toBe(0);
     expect(acknowledge(ledger, Float64Array.of(3, 6), 1, -1, out)).toBe(CloseCode.PROTOCOL_VIOLATION);
+  });
+
+  it('of the skipped number are a protocol violation also when its record is gone', () => {
+    const ledger = ledgerOf(3);
+    ack(ledger, 0, 3);
+    for (let n = 4; n < 60; n++) {
+      ledger.begin(n, n);
+      ledger.commit(1_000, true, true);
+      if (n < 59) ack(ledger, n, n + 1);
+    }
+    expect(ledger.base).toBeGreaterThan(3);
+    const out = new Acknowledged();
+    expect(acknowledge(ledger, Float64Array.of(59, 60, 0, 4), 2, -1, out)).toBe(CloseCode.PROTOCOL_VIOLATION);
   });
 
   it('count towards the window only what was sent after the recovery period began', () => {
