@@ -47,7 +47,7 @@ for (const { name, states, newestTick, heard } of players) {
 async function runWorld(): Promise<number> {
   const startMs = performance.now();
   for (let tick = 0; tick < seconds * 60; tick++) {
-    await sleep(startMs + tick * TICK_MS - performance.now());
+    await sleep(Math.max(0, startMs + tick * TICK_MS - performance.now()));
     const world = worldAt(tick);
     for (const { state } of seats) state.send(world);
   }
