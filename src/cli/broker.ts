@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { JspError } from '../base/errors.ts';
+import { isLoopback } from '../base/ip-address.ts';
 import { Broker } from '../broker/server.ts';
-import { isLoopback } from '../transport/options.ts';
 import { DEFAULT_PORT } from '../transport/url.ts';
 import { MESSAGE_BYTES_MAX } from './message-limit.ts';
 import { wholeNumber } from './numbers.ts';

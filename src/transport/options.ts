@@ -1,4 +1,5 @@
 import { JspError } from '../base/errors.ts';
+import { isLoopback } from '../base/ip-address.ts';
 import type { RandomSource } from '../base/random.ts';
 import {
   type ConnectionConfig,
@@ -94,11 +95,6 @@ export function impairedOr(socket: DatagramSocket, options: TransportOptions): D
   return options.impairment === undefined
     ? socket
     : impairSocket(socket, options.impairment, clockOf(options));
-}
-
-/** True for addresses whose packets never leave this machine, so that they may be large. */
-export function isLoopback(host: string): boolean {
-  return host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
 
 /** Which peers are near enough for large packets: behind a bad network none is. */
