@@ -52,7 +52,7 @@ export class Router<T> {
   reaches(message: Uint8Array, subscriber: T): boolean {
     const topicEnd = HEADER_BYTES + ((message[2] << 8) | message[3]);
     const entries = this.route(message, topicEnd);
-    return entries?.some((entry) => entry.subscribers.includes(subscriber)) ?? false;
+    return entries?.some((entry) => entry.isHeldBy(subscriber)) ?? false;
   }
 
   private findRoute(message: Uint8Array, topicEnd: number): readonly FilterEntry<T>[] | null {

@@ -1,6 +1,6 @@
 import { BrokerCode } from '../pubsub/broker-code.ts';
 import { Overflow } from '../pubsub/command.ts';
-import { filterFault } from '../pubsub/topic.ts';
+import { filterFault, isShared } from '../pubsub/topic.ts';
 import type { Channel } from './channel.ts';
 import type { QueuePolicy } from './delivery-queue.ts';
 import type { Router } from './router.ts';
@@ -27,7 +27,7 @@ export class Subscriptions {
   /** Adds `filter` to those of `channel`. Null stands for a filter that is not text. */
   add(channel: Channel, filter: string | null, wanted: QueuePolicy): BrokerCode {
     if (filter === null || filterFault(filter) !== null) return BrokerCode.FILTER_INVALID; // [BRK-12]
-    if (filter.startsWith('$share/') || wanted.overflow === Overflow.LATEST) return BrokerCode.UNSUPPORTED;
+    if (isShared(filter) || wanted.overflow === Overflow.LATEST) return BrokerCode.UNSUPPORTED;
     const policy = channel.policy;
     if (policy !== null && !samePolicy(policy, wanted)) return BrokerCode.POLICY_MISMATCH; // [BRK-17]
     if (channel.filters.has(filter)) return BrokerCode.NO_ERROR; // [BRK-14]

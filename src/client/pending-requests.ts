@@ -1,4 +1,4 @@
-import { JspError } from '../base/errors.ts';
+import { abortError, onAbort } from '../transport/abort.ts';
 
 interface Pending {
   resolve: () => void;
@@ -8,7 +8,12 @@ interface Pending {
 /** Requests on one stream that wait for their answer, by id. */
 export class PendingRequests {
   private readonly pending = new Map<number, Pending>();
-  private lastId = 0;
+  private lastId: number;
+
+  /** @param lastId - the id before the first one */
+  constructor(lastId = 0) {
+    this.lastId = lastId;
+  }
 
   /**
    * Gives a request its id, sends it, and waits for the answer.
@@ -18,22 +23,20 @@ export class PendingRequests {
    */
   request(send: (id: number) => void, signal?: AbortSignal): Promise<void> {
     return new Promise<void>((resolve, reject) => {
-      if (signal?.aborted) throw aborted(signal);
+      if (signal?.aborted) throw abortError(signal);
       const id = this.nextId();
-      const abort = () => {
-        this.pending.delete(id);
-        reject(aborted(signal as AbortSignal));
-      };
-      const done = () => signal?.removeEventListener('abort', abort);
       send(id);
-      signal?.addEventListener('abort', abort, { once: true });
+      const forget = onAbort(signal, () => {
+        this.pending.delete(id);
+        reject(abortError(signal as AbortSignal));
+      });
       this.pending.set(id, {
         resolve: () => {
-          done();
+          forget();
           resolve();
         },
         reject: (error) => {
-          done();
+          forget();
           reject(error);
         },
       });
@@ -65,13 +68,12 @@ export class PendingRequests {
     for (const waiting of all) waiting.reject(error);
   }
 
+  /** Ids go round, and none is used that waits. */
   private nextId(): number {
-    do this.lastId = this.lastId >= 0xffff_ffff ? 1 : this.lastId + 1;
+    do this.lastId = this.lastId >= ID_MAX ? 1 : this.lastId + 1;
     while (this.pending.has(this.lastId));
     return this.lastId;
   }
 }
 
-function aborted(signal: AbortSignal): JspError {
-  return new JspError('ERR_JSP_ABORTED', 'The request was aborted.', { cause: signal.reason });
-}
+const ID_MAX = 0xffff_ffff;

@@ -397,6 +397,6 @@ export class Connection implements HeapItem {
   }
 }
 
-const DECODER = new TextDecoder();
+const DECODER = new TextDecoder('utf-8', { ignoreBOM: true }); // a BOM is part of the text
 /** More deadlines than spaces and kinds of them cannot be due at once. */
 const TIMEOUTS_MAX = 8;

@@ -381,7 +381,7 @@ export class StreamTable implements StreamOwner {
 }
 
 const ENCODER = new TextEncoder();
-const DECODER = new TextDecoder();
+const DECODER = new TextDecoder('utf-8', { ignoreBOM: true }); // a BOM is part of the text
 /** Short header with the longest number, tag. */
 const PACKET_OVERHEAD = 1 + 8 + 4 + 16;
 /** With less room than this left no stream is asked. */

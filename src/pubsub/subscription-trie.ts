@@ -1,10 +1,40 @@
-/** One filter and everyone who holds it. `subscribers` is replaced, never changed, so a loop over it is safe from changes. */
+/** One filter and everyone who holds it. */
 export class FilterEntry<T> {
   readonly filter: string;
-  subscribers: readonly T[] = [];
+  private readonly holders = new Set<T>();
+  /** The holders as a list; null after a change, until somebody asks, so that many may come and go at once. */
+  private list: readonly T[] | null = NOBODY;
 
   constructor(filter: string) {
     this.filter = filter;
+  }
+
+  /** Everyone who holds it. The list is replaced, never changed, so a loop over it is safe from changes. */
+  get subscribers(): readonly T[] {
+    return this.list ?? this.listed();
+  }
+
+  get isHeld(): boolean {
+    return this.holders.size > 0;
+  }
+
+  isHeldBy(subscriber: T): boolean {
+    return this.holders.has(subscriber);
+  }
+
+  add(subscriber: T): void {
+    this.holders.add(subscriber);
+    this.list = null;
+  }
+
+  remove(subscriber: T): void {
+    this.holders.delete(subscriber);
+    this.list = null;
+  }
+
+  private listed(): readonly T[] {
+    this.list = [...this.holders];
+    return this.list;
   }
 }
 
@@ -45,7 +75,7 @@ export class SubscriptionTrie<T> {
       if (rest) node.rest = entry;
       else node.entry = entry;
     }
-    if (!entry.subscribers.includes(subscriber)) entry.subscribers = [...entry.subscribers, subscriber];
+    entry.add(subscriber);
     return added;
   }
 
@@ -63,8 +93,8 @@ export class SubscriptionTrie<T> {
     const node = path[path.length - 1];
     const entry = rest ? node.rest : node.entry;
     if (entry === null) return false;
-    entry.subscribers = entry.subscribers.filter((other) => other !== subscriber);
-    if (entry.subscribers.length > 0) return false;
+    entry.remove(subscriber);
+    if (entry.isHeld) return false;
     if (rest) node.rest = null;
     else node.entry = null;
     this.size--;
@@ -133,3 +163,5 @@ function prune<T>(path: readonly TrieNode<T>[], levels: readonly string[]): void
     if (parent.children?.size === 0) parent.children = null;
   }
 }
+
+const NOBODY: readonly never[] = [];

@@ -14,7 +14,12 @@ export function topicFault(topic: string): string | null {
 
 /** What is wrong with `filter`, or null. [BRK-10] */
 export function filterFault(filter: string): string | null {
-  return nameFault(filter, true);
+  return nameFault(filter, true) ?? shareFault(filter);
+}
+
+/** True for the filter of a shared subscription. [BRK-13] */
+export function isShared(filter: string): boolean {
+  return filter === SHARE || filter.startsWith(`${SHARE}/`);
 }
 
 /** Throws `ERR_JSP_TOPIC_INVALID` when nothing can be published to `topic`. */
@@ -53,6 +58,14 @@ function nameFault(name: string, wildcards: boolean): string | null {
   return null;
 }
 
+/** What a filter that begins with `$share` lacks to be `$share/group/filter`. [BRK-13] */
+function shareFault(filter: string): string | null {
+  if (!isShared(filter)) return null;
+  const [, group, ...inner] = filter.split('/');
+  if (group === undefined || inner.length === 0) return 'is not $share/group/filter';
+  return group === '+' || group === '#' ? 'has a wildcard as its group' : null;
+}
+
 function levelFault(level: string, wildcards: boolean, last: boolean): string | null {
   if (level.length === 0) return 'has an empty level';
   if (wildcards && level === '+') return null;
@@ -71,6 +84,7 @@ function quote(name: string): string {
   return JSON.stringify(name.length <= 80 ? name : `${name.slice(0, 80)}…`);
 }
 
+const SHARE = '$share';
 const LONE_SURROGATE = /\p{Surrogate}/u;
 const PLUS = 0x2b;
 const HASH = 0x23;

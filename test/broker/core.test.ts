@@ -154,6 +154,9 @@ describe('refusals', () => {
     ['a//b', BrokerCode.FILTER_INVALID],
     ['a/#/b', BrokerCode.FILTER_INVALID],
     ['$share/group/a', BrokerCode.UNSUPPORTED],
+    ['$share', BrokerCode.FILTER_INVALID],
+    ['$share/group', BrokerCode.FILTER_INVALID],
+    ['$share/+/a', BrokerCode.FILTER_INVALID],
   ])('refuses the filter %s with a code [BRK-12]', (filter, code) => {
     const core = new BrokerCore();
     const stream = new FakeClient(core).open();
@@ -161,6 +164,18 @@ describe('refusals', () => {
     stream.carry();
     expect(stream.link.lines).toEqual([`REFUSED 7 ${code}`]);
     expect(core.metrics()).toMatchObject({ requestsRefused: 1, filters: 0 });
+  });
+
+  it('takes a topic field of more than 1,024 bytes for a fault of layout, whatever the command [BRK-6] [BRK-12]', () => {
+    for (const command of [Command.PUBLISH, Command.SUBSCRIBE, Command.UNSUBSCRIBE]) {
+      const outcomes = [1_024, 1_025].map((length) => {
+        const client = new FakeClient(new BrokerCore());
+        const header = Buffer.from([command, 0, length >> 8, length & 0xff, 0, 0, 0, Number(command !== 1)]);
+        client.open().send(Buffer.concat([header, Buffer.alloc(length, 'x')]));
+        return client.peer.closedWith;
+      });
+      expect(outcomes).toEqual([null, BrokerCode.COMMAND_ENCODING_ERROR]);
+    }
   });
 
   it('refuses what is planned for a subscription [BRK-8]', () => {

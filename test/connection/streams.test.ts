@@ -16,7 +16,7 @@ describe('a stream', () => {
             priority,
             delivery,
             ordered,
-            label: `${priority}/${delivery}/\u{1f984}`,
+            label: `\ufeff${priority}/${delivery}/\u{1f984}`,
           });
           side.send(stream, 'x');
           opened.push(stream);

@@ -7,6 +7,7 @@ export function slowIsTopic(topic: string): boolean {
 export function slowIsFilter(filter: string): boolean {
   if (!levelsAreValid(filter)) return false;
   const levels = filter.split('/');
+  if (levels[0] === '$share' && !/^\$share\/[^+#/]+\/./u.test(filter)) return false;
   return levels.every((level, i) => {
     if (level === '+') return true;
     if (level === '#') return i === levels.length - 1;

@@ -70,6 +70,24 @@ describe('the subscription trie', () => {
     expect(subscribersOf(trie, '$x/b')).toEqual(['$x/# 1']);
   });
 
+  it('lets 16,000 holders of one filter come and go with one list of them made for each publish', () => {
+    const trie = new SubscriptionTrie<number>();
+    for (let i = 0; i < 16_000; i++) trie.add('a', i);
+    const [entry] = trie.match('a');
+    const listed = entry.subscribers;
+    expect(listed.length).toBe(16_000);
+    expect(entry.subscribers).toBe(listed);
+    const copied = new Set<readonly number[]>();
+    for (let i = 0; i < 15_999; i++) {
+      trie.remove('a', i);
+      if (i % 1_000 === 0) copied.add(entry.subscribers);
+      expect(Reflect.get(entry, 'list') === null).toBe(i % 1_000 !== 0);
+    }
+    expect(copied.size).toBe(16);
+    expect(entry.subscribers).toEqual([15_999]);
+    expect([entry.isHeldBy(15_999), entry.isHeldBy(0)]).toEqual([true, false]);
+  });
+
   it('leaves a list of subscribers that someone walks as it was', () => {
     const trie = new SubscriptionTrie<number>();
     trie.add('a', 1);

@@ -13,6 +13,7 @@ const level = fc.oneof(
     '',
     '$',
     '$SYS',
+    '$share',
     'é',
     '温',
     '\u{1f600}',
@@ -67,6 +68,12 @@ describe('topics and filters', () => {
       }),
     );
     expect(() => assertFilter('')).toThrow(/is empty/);
+    for (const filter of ['$share', '$share/g', '$share/#']) {
+      expect(() => assertFilter(filter)).toThrow(/is not \$share\/group\/filter/); // [BRK-13]
+    }
+    expect(() => assertFilter('$share/+/a')).toThrow(/wildcard as its group/);
+    expect(filterFault('$share/g/+/a/#')).toBeNull();
+    expect(filterFault('$shared/+')).toBeNull();
   });
 
   it('does not take bytes that are not UTF-8 for a name [BRK-9]', () => {
