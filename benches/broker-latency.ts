@@ -1,0 +1,200 @@
+/**
+ * How long a message takes from when it was due at its publisher, through a broker, to its subscriber: three processes, an open loop,
+ * light load. This project beside NATS over TLS, by turns.
+ *
+ *     node benches/run.js broker-latency [--rate 1000,10000] [--size 256] [--seconds 12] [--from 3] [--runs 5] [--pace sleep,spin]
+ *                                        [--only jsp,'nats tls'] [--json]
+ *
+ * The totals begin with second `--from`; the table of seconds shows what came before.
+ */
+import { fork } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { extname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import type { LatencyMicros } from '../src/cli/bench/latency-recorder.ts';
+import { type ArrivalReport, STAMP_BYTES } from './broker/arrivals.ts';
+import type { Pace } from './broker/pace.ts';
+import { type BrokerPeer, PEERS } from './broker/peer.ts';
+import type { WorkerAnswer, WorkerOrder } from './broker/worker.ts';
+
+interface Settings {
+  readonly rate: number;
+  readonly size: number;
+  readonly seconds: number;
+  readonly fromSecond: number;
+  readonly how: Pace;
+}
+
+interface RunResult extends ArrivalReport {
+  readonly lost: number;
+  /** Seconds of CPU time from connecting to the end, of publisher, broker and subscriber; null where the system does not tell. */
+  readonly cpuSeconds: readonly (number | null)[];
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      rate: { type: 'string', default: '1000,10000' },
+      size: { type: 'string', default: '256' },
+      seconds: { type: 'string', default: '12' },
+      from: { type: 'string', default: '3' },
+      runs: { type: 'string', default: '5' },
+      pace: { type: 'string', default: 'sleep' },
+      only: { type: 'string', default: PEERS.map(({ name }) => name).join(',') },
+      json: { type: 'boolean', default: false },
+    },
+  });
+  const peers = PEERS.filter(({ name }) => values.only.split(',').includes(name));
+  for (const how of values.pace.split(',') as Pace[]) {
+    for (const rate of values.rate.split(',').map(Number)) {
+      const settings: Settings = {
+        rate,
+        size: Math.max(STAMP_BYTES, Number(values.size)),
+        seconds: Number(values.seconds),
+        fromSecond: Number(values.from),
+        how,
+      };
+      const results = await measure(peers, settings, Number(values.runs));
+      if (values.json) console.log(JSON.stringify({ ...settings, results: Object.fromEntries(results) }));
+      else report(settings, results);
+    }
+  }
+}
+
+/** Peers take turns within each run, so that what else the machine does meets all of them. */
+async function measure(
+  peers: readonly BrokerPeer[],
+  settings: Settings,
+  runs: number,
+): Promise<Map<string, RunResult[]>> {
+  const results = new Map<string, RunResult[]>(peers.map(({ name }) => [name, []]));
+  for (let run = 0; run < runs; run++) {
+    for (const peer of run % 2 === 0 ? peers : [...peers].reverse()) {
+      results.get(peer.name)?.push(await runOnce(peer, settings));
+    }
+  }
+  return results;
+}
+
+async function runOnce(peer: BrokerPeer, settings: Settings): Promise<RunResult> {
+  const { rate, size, seconds, fromSecond, how } = settings;
+  const broker = await peer.startBroker();
+  const subscriber = new WorkerProcess();
+  const publisher = new WorkerProcess();
+  try {
+    const { address } = broker;
+    await subscriber.order({ order: 'connect', peer: peer.name, address });
+    await subscriber.order({ order: 'subscribe', rate, seconds, fromSecond });
+    await publisher.order({ order: 'connect', peer: peer.name, address });
+    await publisher.order({ order: 'publish', rate, seconds, size, how });
+    await sleep(SETTLE_MS);
+    const cpuSeconds = [publisher.pid, broker.pid, subscriber.pid].map(cpuSecondsOf);
+    const arrivals = (await subscriber.order({ order: 'report' })) as ArrivalReport;
+    return { ...arrivals, lost: rate * seconds - arrivals.arrived, cpuSeconds };
+  } finally {
+    publisher.end();
+    subscriber.end();
+    await broker.stop();
+  }
+}
+
+class WorkerProcess {
+  private readonly child = fork(WORKER);
+
+  get pid(): number {
+    return this.child.pid as number;
+  }
+
+  order(order: WorkerOrder): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const onExit = () => reject(new Error('a process of the benchmark ended'));
+      this.child.once('exit', onExit);
+      this.child.once('message', (answer: WorkerAnswer) => {
+        this.child.off('exit', onExit);
+        if ('error' in answer) reject(new Error(answer.error));
+        else resolve(answer.result);
+      });
+      this.child.send(order);
+    });
+  }
+
+  end(): void {
+    if (this.child.connected) this.child.disconnect();
+  }
+}
+
+/** User and system time of a process so far, all threads; null on systems without /proc. */
+function cpuSecondsOf(pid: number): number | null {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / TICKS_A_SECOND;
+  } catch {
+    return null;
+  }
+}
+
+function report(settings: Settings, results: ReadonlyMap<string, readonly RunResult[]>): void {
+  const { rate, size, seconds, fromSecond, how } = settings;
+  console.log(
+    `\n${rate} messages/s of ${size} B, pace ${how}; us from when due, p50 / p95 / p99, medians of the runs`,
+  );
+  const names = [...results.keys()];
+  console.log(row('second', names));
+  for (let second = 0; second < seconds; second++) {
+    const cells = names.map((name) => medianText(results.get(name)?.map((run) => run.seconds[second])));
+    console.log(row(String(second + 1), cells));
+  }
+  console.log(
+    row(
+      `${fromSecond} on`,
+      names.map((name) => medianText(results.get(name)?.map((run) => run.total))),
+    ),
+  );
+  console.log(
+    row(
+      'lost',
+      names.map((name) => String(results.get(name)?.reduce((sum, run) => sum + run.lost, 0))),
+    ),
+  );
+  console.log(
+    row(
+      'cpu s p/b/s',
+      names.map((name) => cpuText(results.get(name) ?? [])),
+    ),
+  );
+}
+
+function row(title: string, cells: readonly string[]): string {
+  return `${title.padEnd(12)}${cells.map((cell) => cell.padStart(26)).join('')}`;
+}
+
+/** Median of each percentile over the runs. */
+function medianText(runs: readonly (LatencyMicros | null)[] = []): string {
+  const known = runs.filter((run) => run !== null);
+  if (known.length === 0) return '-';
+  return (['p50', 'p95', 'p99'] as const)
+    .map((key) => median(known.map((run) => run[key])).toFixed(0))
+    .join(' / ');
+}
+
+function cpuText(runs: readonly RunResult[]): string {
+  return [0, 1, 2]
+    .map((i) => runs.map((run) => run.cpuSeconds[i] ?? Number.NaN))
+    .map((seconds) => median(seconds).toFixed(2))
+    .join(' / ');
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[values.length >> 1];
+}
+
+const SETTLE_MS = 500;
+/** USER_HZ, which is 100 on all systems that have /proc/PID/stat. */
+const TICKS_A_SECOND = 100;
+/** The same extension as this file has. */
+const WORKER = fileURLToPath(new URL(`./broker/worker${extname(import.meta.url)}`, import.meta.url));
+
+await main();

@@ -1,0 +1,36 @@
+import { jsp } from '../peers/jsp.ts';
+import { nats } from '../peers/nats.ts';
+
+/** A broker with its client: what the broker benchmarks measure, and measure it against. */
+export interface BrokerPeer {
+  readonly name: string;
+  /** Starts a broker in a process of its own. Throws with what to install when there is none. */
+  startBroker(): Promise<RunningBroker>;
+  connect(address: string): Promise<BrokerConnection>;
+}
+
+export interface RunningBroker {
+  /** For {@link BrokerPeer.connect}, also in another process. */
+  readonly address: string;
+  readonly pid: number;
+  stop(): Promise<void>;
+}
+
+export interface BrokerConnection {
+  /** Delivers at most once, like NATS and QoS 0. */
+  publish(topic: string, payload: Uint8Array): void;
+  /** Resolves when the broker takes messages for it. */
+  subscribe(topic: string, onMessage: (payload: Uint8Array) => void): Promise<void>;
+  /** Resolves when the broker has all that was published. */
+  flush(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export const PEERS: readonly BrokerPeer[] = [jsp, nats];
+
+export function peerNamed(name: string): BrokerPeer {
+  const peer = PEERS.find((candidate) => candidate.name === name);
+  if (peer === undefined)
+    throw new RangeError(`no peer ${name}; there are ${PEERS.map((p) => p.name).join(', ')}`);
+  return peer;
+}

@@ -1,0 +1,100 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer, connect as dial } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { connect } from '@nats-io/transport-node';
+import type { BrokerPeer } from '../broker/peer.ts';
+import { selfSigned } from './self-signed.ts';
+
+/** `nats-server` over TLS 1.3 with its own client: core NATS, nothing stored. The cipher is the one that the two agree on. */
+export const nats: BrokerPeer = {
+  name: 'nats tls',
+  async startBroker() {
+    const folder = mkdtempSync(join(tmpdir(), 'jsp-bench-nats-'));
+    const { key, cert } = selfSigned('localhost');
+    writeFileSync(join(folder, 'key.pem'), key);
+    writeFileSync(join(folder, 'cert.pem'), cert);
+    const port = await freePort();
+    writeFileSync(join(folder, 'nats.conf'), configuration(folder, port));
+    const server = spawn('nats-server', ['-c', join(folder, 'nats.conf')], { stdio: 'ignore' });
+    try {
+      await started(server, port);
+    } catch (error) {
+      rmSync(folder, { recursive: true, force: true });
+      throw error;
+    }
+    return {
+      address: `tls://127.0.0.1:${port}`,
+      pid: server.pid as number,
+      async stop() {
+        server.kill();
+        if (server.exitCode === null) await once(server, 'exit');
+        rmSync(folder, { recursive: true, force: true });
+      },
+    };
+  },
+  async connect(address) {
+    const options = { servers: address, tls: { rejectUnauthorized: false } };
+    const connection = await connect(options);
+    return {
+      publish: (topic, payload) => connection.publish(topic, payload),
+      async subscribe(topic, onMessage) {
+        connection.subscribe(topic, { callback: (_, message) => onMessage(message.data) });
+        await connection.flush();
+      },
+      flush: () => connection.flush(),
+      close: () => connection.close(),
+    };
+  },
+};
+
+function configuration(folder: string, port: number): string {
+  return `
+listen: "127.0.0.1:${port}"
+tls { cert_file: "${join(folder, 'cert.pem')}", key_file: "${join(folder, 'key.pem')}" }
+`;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** Resolves when the server accepts connections. */
+async function started(server: ChildProcess, port: number): Promise<void> {
+  let failure: Error | null = null;
+  server.once('error', (error: NodeJS.ErrnoException) => {
+    failure =
+      error.code === 'ENOENT'
+        ? new Error(
+            'there is no nats-server on the PATH: "apt-get install nats-server", or leave this peer out with --only jsp',
+          )
+        : error;
+  });
+  server.once('exit', (code) => {
+    failure ??= new Error(`nats-server ended with ${code} before it listened`);
+  });
+  for (let i = 0; i < START_LOOKS; i++) {
+    await sleep(START_LOOK_MS);
+    if (failure !== null) throw failure;
+    const socket = dial(port, '127.0.0.1');
+    const accepted = await new Promise<boolean>((resolve) => {
+      socket.once('connect', () => resolve(true));
+      socket.once('error', () => resolve(false));
+    });
+    socket.destroy();
+    if (accepted) return;
+  }
+  server.kill();
+  throw new Error('nats-server does not listen');
+}
+
+const START_LOOKS = 100;
+const START_LOOK_MS = 50;
