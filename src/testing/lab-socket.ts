@@ -4,7 +4,7 @@ import {
   type SocketCounters,
   socketCounters,
 } from '../udp/datagram-socket.ts';
-import { ReceiveBatch, type TransmitBatch } from '../wire/batch.ts';
+import { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from '../wire/batch.ts';
 import type { LabDatagram, LabPort, Network } from './network.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
@@ -29,7 +29,7 @@ export class LabSocket implements DatagramSocket {
   /** Its place on the network, to {@link LabPort.rebind} it. */
   readonly labPort: LabPort;
   private readonly clock: VirtualClock;
-  private readonly received = new ReceiveBatch({ isExclusive: true });
+  private readonly received = new ReceiveQueue({ isExclusive: true });
   private handOverIsDue = false;
   private closed = false;
 
@@ -84,8 +84,6 @@ export class LabSocket implements DatagramSocket {
 
   private handOver(): void {
     this.handOverIsDue = false;
-    if (this.closed || this.received.count === 0) return;
-    this.onBatch?.(this.received);
-    this.received.clear();
+    if (!this.closed) this.received.handOver(this.onBatch);
   }
 }

@@ -9,7 +9,7 @@
 
 import { Prng } from '../base/random.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
-import { ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
+import { type ReceiveBatch, ReceiveQueue, TransmitBatch } from '../wire/batch.ts';
 import type { LinkOptions } from './link.ts';
 import { type LabDatagram, type LabPort, Network } from './network.ts';
 import { type ScheduledEvent, VirtualClock } from './virtual-clock.ts';
@@ -176,7 +176,7 @@ export class WorldNode {
   private inbox: LabDatagram[] = [];
   private isDue = false;
   private removed = false;
-  private readonly received = new ReceiveBatch();
+  private readonly received = new ReceiveQueue();
   private readonly batch = new TransmitBatch(ARENA_BYTES, DATAGRAMS_MAX);
   private timer: ScheduledEvent | null = null;
   private timerFor: Micros = NEVER;
@@ -236,8 +236,7 @@ export class WorldNode {
 
   private handIn(now: Micros): void {
     for (const { data, host, port } of this.arrivals) this.received.push(data, host, port);
-    this.endpoint.receive(this.received, now);
-    this.received.clear();
+    this.received.handOver((batch) => this.endpoint.receive(batch, now));
   }
 
   /** Nothing was sent, but that may have made events, and these may make the test send. */

@@ -114,6 +114,10 @@ class ClientSession {
     void this.driver.stop();
   }
 
+  setReferenced(referenced: boolean): void {
+    this.driver.setReferenced(referenced);
+  }
+
   private settled(error: JspError | null): void {
     const settle = this.settle;
     this.settle = null;

@@ -1,4 +1,3 @@
-import { EventEmitter } from 'node:events';
 import { JspError } from '../base/errors.ts';
 import { MILLISECOND } from '../base/time.ts';
 import type { CloseReason } from '../connection/closing.ts';
@@ -8,6 +7,7 @@ import type { ConnectionMetrics } from '../connection/metrics.ts';
 import { closeCodeName } from '../wire/close-code.ts';
 import { abortError } from './abort.ts';
 import type { Driver } from './driver.ts';
+import { IsolatedEmitter } from './isolated-emitter.ts';
 import { Stream } from './stream.ts';
 import { deliveryNumber, priorityNumber, type StreamOptions } from './stream-options.ts';
 
@@ -26,13 +26,15 @@ interface ConnectionEvents {
   close: [error: JspError | null];
 }
 
-/** What a connection needs of its socket's owner: to be told when it is gone. */
+/** What a connection needs of its socket's owner. */
 export interface ConnectionOwner {
   onConnectionClosed(connection: Connection): void;
+  /** Whether the socket keeps the process alive, where it is the connection's own. */
+  setReferenced?(referenced: boolean): void;
 }
 
 /** One encrypted connection to one peer. Made by `connect`, and by a listener's `connection` event. */
-export class Connection extends EventEmitter<ConnectionEvents> {
+export class Connection extends IsolatedEmitter<ConnectionEvents> {
   readonly role: 'client' | 'server';
   /** Resolves when the connection is over: with null after a close without error by either side, else with the error. */
   readonly closed: Promise<JspError | null>;
@@ -49,7 +51,7 @@ export class Connection extends EventEmitter<ConnectionEvents> {
 
   /** @internal */
   constructor(core: CoreConnection, driver: Driver, owner: ConnectionOwner) {
-    super();
+    super(driver.context);
     this.core = core;
     this.driver = driver;
     this.owner = owner;
@@ -134,21 +136,19 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     await this.close();
   }
 
-  /** As of any emitter; streams that came before the first listener for `stream` are handed to it. */
-  override on<K extends keyof ConnectionEvents>(
-    event: K,
-    listener: (...args: ConnectionEvents[K]) => void,
-  ): this {
-    super.on(event, listener as never);
-    if (event === 'stream' && this.unclaimed.length > 0) queueMicrotask(() => this.claimStreams());
+  /**
+   * Lets the process end although the connection is open, as `unref` of a socket does. Of no effect on a listener's connections, whose
+   * socket is the listener's: see `Listener.unref`.
+   */
+  unref(): this {
+    this.owner.setReferenced?.(false);
     return this;
   }
 
-  override addListener<K extends keyof ConnectionEvents>(
-    event: K,
-    listener: (...args: ConnectionEvents[K]) => void,
-  ): this {
-    return this.on(event, listener);
+  /** Undoes {@link unref}: the open connection keeps the process alive, as it does by default. */
+  ref(): this {
+    this.owner.setReferenced?.(true);
+    return this;
   }
 
   /** @internal The socket is of no use any more. */
@@ -159,8 +159,8 @@ export class Connection extends EventEmitter<ConnectionEvents> {
 
   /** @internal A stream that the peer opened. */
   onStream(core: ConnectionStream): void {
-    const stream = new Stream(core, this.driver, this.core, {});
-    if (this.emit('stream', stream)) return;
+    const stream = new Stream(core, this.driver, this.core, {}, this.context);
+    if (this.tell('stream', stream)) return;
     this.unclaimed.push(stream);
     stream.once('close', () => {
       this.unclaimed = this.unclaimed.filter((other) => other !== stream);
@@ -172,18 +172,23 @@ export class Connection extends EventEmitter<ConnectionEvents> {
     if (this.over) return;
     this.over = true;
     this.closedWith = this.failure ?? closeError(reason);
+    this.resolveClosed(this.closedWith);
+    this.owner.onConnectionClosed(this);
     for (const stream of [...this.core.streams.values()])
       (stream.owner as Stream | null)?.onClosed(this.closedWith);
-    this.resolveClosed(this.closedWith);
-    this.emit('close', this.closedWith);
-    this.owner.onConnectionClosed(this);
+    this.tell('close', this.closedWith);
+  }
+
+  /** Streams that came before the first listener for `stream` are handed to it. */
+  protected override onListenerAdded(event: keyof ConnectionEvents): void {
+    if (event === 'stream' && this.unclaimed.length > 0) queueMicrotask(() => this.claimStreams());
   }
 
   private claimStreams(): void {
     while (this.listenerCount('stream') > 0) {
       const stream = this.unclaimed.shift();
       if (stream === undefined) return;
-      this.emit('stream', stream);
+      this.tell('stream', stream);
     }
   }
 }

@@ -7,6 +7,7 @@
  *   4. set the one timer to when the core wants to be called again.
  */
 
+import { AsyncResource } from 'node:async_hooks';
 import { MILLISECOND, type Micros, NEVER, SECOND } from '../base/time.ts';
 import type { Endpoint, EndpointEvent } from '../endpoint/endpoint.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
@@ -23,6 +24,8 @@ export class Driver {
   readonly endpoint: Endpoint;
   readonly socket: DatagramSocket;
   readonly clock: Clock;
+  /** Where events are handed out: the context of `listen` or `connect`, whoever woke the process up. [CON-31] */
+  readonly context = new AsyncResource('JSP');
   private readonly owner: DriverOwner;
   /** The batch that the socket holds, while it does. */
   private held: TransmitBatch | null = null;
@@ -57,6 +60,13 @@ export class Driver {
   /** Takes a turn at once. */
   flush(): void {
     if (!this.inTurn) this.turn();
+  }
+
+  /** Whether the open socket keeps the process alive. */
+  setReferenced(referenced: boolean): void {
+    if (this.stopping !== null) return;
+    if (referenced) this.socket.ref();
+    else this.socket.unref();
   }
 
   /** Sends what is due, goes on as long as a peer may not have heard the CLOSE [CON-9], then stops for good and closes the socket. */
@@ -96,7 +106,10 @@ export class Driver {
   };
 
   private turn(): void {
-    if (this.stopped) return;
+    if (!this.stopped) this.context.runInAsyncScope(this.takeTurn, this);
+  }
+
+  private takeTurn(): void {
     this.inTurn = true;
     try {
       const now = this.clock.now();

@@ -1,4 +1,3 @@
-import { EventEmitter } from 'node:events';
 import { JspError } from '../base/errors.ts';
 import type { Identity } from '../crypto/identity.ts';
 import { Endpoint, type EndpointEvent } from '../endpoint/endpoint.ts';
@@ -10,6 +9,7 @@ import { abortError } from './abort.ts';
 import { type CloseOptions, Connection } from './connection.ts';
 import { Driver } from './driver.ts';
 import { dispatchToConnection } from './events.ts';
+import { IsolatedEmitter } from './isolated-emitter.ts';
 import {
   clockOf,
   connectionConfig,
@@ -43,7 +43,7 @@ interface ListenerEvents {
 }
 
 /** A server's socket with all of its connections. */
-export class Listener extends EventEmitter<ListenerEvents> implements AsyncIterable<Connection> {
+export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIterable<Connection> {
   /** `jsp://<fingerprint>@host:port`: all that a client needs. */
   readonly url: string;
   readonly host: string;
@@ -74,6 +74,18 @@ export class Listener extends EventEmitter<ListenerEvents> implements AsyncItera
     if (options.signal?.aborted) return Promise.reject(abortError(options.signal));
     this.closing ??= this.closeAll(options);
     return this.closing;
+  }
+
+  /** Lets the process end although the listener listens, as `unref` of a socket does. */
+  unref(): this {
+    this.driver.setReferenced(false);
+    return this;
+  }
+
+  /** Undoes {@link unref}: the listener keeps the process alive, as it does by default. */
+  ref(): this {
+    this.driver.setReferenced(true);
+    return this;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -108,7 +120,7 @@ export class Listener extends EventEmitter<ListenerEvents> implements AsyncItera
     const failure = new JspError('ERR_JSP_SOCKET', `the socket failed: ${error.message}`, { cause: error });
     for (const connection of this.connections) connection.fail(failure);
     void this.close();
-    if (this.listenerCount('error') > 0) this.emit('error', failure);
+    this.tell('error', failure);
   }
 
   /** @internal */
@@ -117,9 +129,18 @@ export class Listener extends EventEmitter<ListenerEvents> implements AsyncItera
     if (this.connections.size === 0) this.resolveEmpty?.();
   }
 
+  /** Connections that came before the first listener for `connection`, and that no iteration took, are handed to it. */
+  protected override onListenerAdded(event: keyof ListenerEvents): void {
+    if (event !== 'connection' || this.accepted.length === 0) return;
+    queueMicrotask(() => {
+      while (this.listenerCount('connection') > 0 && this.accepted.length > 0)
+        this.tell('connection', this.accepted.shift() as Connection);
+    });
+  }
+
   private accept(connection: Connection): void {
     this.connections.add(connection);
-    if (this.emit('connection', connection)) return;
+    if (this.tell('connection', connection)) return;
     // Those that nobody takes wait, open or not, up to a bound.
     if (this.accepted.length === ACCEPTED_MAX) return connection.destroy();
     this.accepted.push(connection);
@@ -137,7 +158,7 @@ export class Listener extends EventEmitter<ListenerEvents> implements AsyncItera
       });
     }
     await this.driver.stop();
-    this.emit('close');
+    this.tell('close');
   }
 }
 

@@ -1,10 +1,12 @@
-import { EventEmitter, once } from 'node:events';
+import type { AsyncResource } from 'node:async_hooks';
+import { once } from 'node:events';
 import { JspError } from '../base/errors.ts';
 import { MILLISECOND, NEVER } from '../base/time.ts';
 import type { ConnectionStream } from '../connection/connection-stream.ts';
 import { SendResult } from '../stream/send-stream.ts';
 import { Delivery as WireDelivery } from '../wire/frame-type.ts';
 import type { Driver } from './driver.ts';
+import { IsolatedEmitter } from './isolated-emitter.ts';
 import { PendingFlushes } from './pending-flushes.ts';
 import {
   DELIVERIES,
@@ -27,7 +29,7 @@ interface StreamEvents {
 }
 
 /** One stream of messages, in both directions. Made by `connection.openStream` and the `stream` event. */
-export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<Buffer> {
+export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterable<Buffer> {
   readonly id: number;
   readonly label: string;
   readonly priority: Priority;
@@ -57,8 +59,9 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     driver: Driver,
     connection: { readonly isOpen: boolean },
     options: StreamOptions,
+    context?: AsyncResource,
   ) {
-    super();
+    super(context);
     this.core = core;
     this.driver = driver;
     this.connection = connection;
@@ -153,44 +156,6 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     return this;
   }
 
-  override on<K extends keyof StreamEvents>(event: K, listener: (...args: StreamEvents[K]) => void): this {
-    super.on(event, listener as never);
-    if (event === 'message' && !this.flowing) {
-      this.flowing = true;
-      this.hasFlowed = true;
-      queueMicrotask(() => this.resumeFlow());
-    }
-    return this;
-  }
-
-  override addListener<K extends keyof StreamEvents>(
-    event: K,
-    listener: (...args: StreamEvents[K]) => void,
-  ): this {
-    return this.on(event, listener);
-  }
-
-  /** Without a listener for `message` messages wait, as they do before there is one: so `once` loses none. */
-  override removeListener<K extends keyof StreamEvents>(
-    event: K,
-    listener: (...args: StreamEvents[K]) => void,
-  ): this {
-    super.removeListener(event, listener as never);
-    this.flowing = this.listenerCount('message') > 0;
-    return this;
-  }
-
-  override off<K extends keyof StreamEvents>(event: K, listener: (...args: StreamEvents[K]) => void): this {
-    return this.removeListener(event, listener);
-  }
-
-  override removeAllListeners(event?: keyof StreamEvents): this {
-    if (event === undefined) super.removeAllListeners();
-    else super.removeAllListeners(event);
-    this.flowing = this.listenerCount('message') > 0;
-    return this;
-  }
-
   /**
    * Messages until the peer ends the stream, or this side resets it.
    *
@@ -246,16 +211,14 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
       this.readable = null;
       wake();
     }
-    if (this.paused) return;
-    if (this.flowing) this.emitMessages();
-    if (this.hasFlowed && this.core.receiver.ended && !this.paused) this.onEnd();
+    if (!this.paused && this.hasFlowed) this.within(this.flow);
   }
 
   /** @internal The queue is below its low-water mark, or messages were settled. */
   onWritable(): void {
     if (this.awaitsDrain && this.queuedBytes <= this.highWaterMark / 2) {
       this.awaitsDrain = false;
-      this.emit('drain');
+      this.tell('drain');
     }
     if (!this.flushes.isEmpty) this.settleFlushes();
   }
@@ -290,8 +253,8 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     this.flushes.rejectAll(error ?? streamClosed());
     this.readable?.();
     this.readable = null;
-    if (error !== null && this.listenerCount('error') > 0) this.emit('error', error);
-    this.emit('close');
+    if (error !== null) this.tell('error', error);
+    this.tell('close');
   }
 
   /** The peer sends nothing more and all was read: our direction ends, too, behind what is queued. */
@@ -299,7 +262,7 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     if (this.endEmitted) return;
     this.endEmitted = true;
     this.end();
-    this.emit('end');
+    this.tell('end');
   }
 
   /** The connection closes, and nothing new begins. [CON-11] */
@@ -307,19 +270,33 @@ export class Stream extends EventEmitter<StreamEvents> implements AsyncIterable<
     return !this.isClosed && !this.connection.isOpen;
   }
 
+  /** Without a listener for `message` messages wait, as they do before there is one: so `once` loses none. */
+  protected override onListenerAdded(event: keyof StreamEvents): void {
+    if (event !== 'message' || this.flowing) return;
+    this.flowing = true;
+    this.hasFlowed = true;
+    queueMicrotask(() => this.resumeFlow());
+  }
+
+  protected override onListenersRemoved(): void {
+    this.flowing = this.listenerCount('message') > 0;
+  }
+
+  /** Gives the listeners for `message` what is there, then those for `end` the end. */
+  private flow(): void {
+    if (this.flowing) this.emitMessages();
+    if (this.core.receiver.ended && !this.paused) this.onEnd();
+  }
+
   private emitMessages(): void {
     const receiver = this.core.receiver;
     const now = this.driver.now();
-    try {
-      while (this.flowing && !this.paused) {
-        const message = receiver.read(now);
-        if (message === null) break;
-        this.emit('message', message);
-      }
-    } finally {
-      // Also when a listener threw: the next messages are news again.
-      this.core.onRead();
+    while (this.flowing && !this.paused) {
+      const message = receiver.read(now);
+      if (message === null) break;
+      this.tellWithin('message', message);
     }
+    this.core.onRead();
   }
 
   private resumeFlow(): void {

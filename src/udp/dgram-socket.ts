@@ -3,7 +3,7 @@ import { lookup as resolve } from 'node:dns/promises';
 import { isIP, isIPv4 } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { JspError } from '../base/errors.ts';
-import { ReceiveBatch, type TransmitBatch } from '../wire/batch.ts';
+import { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from '../wire/batch.ts';
 import { ArenaViews } from './arena-views.ts';
 import {
   type DatagramSocket,
@@ -88,7 +88,7 @@ export class DgramSocket implements DatagramSocket {
 
   private readonly socket: Socket;
   private readonly connected: boolean;
-  private readonly received = new ReceiveBatch({ isExclusive: true });
+  private readonly received = new ReceiveQueue({ isExclusive: true });
   private readonly views = new WeakMap<Uint8Array, ArenaViews>();
   private lastHost = '';
   private handOverIsDue = false;
@@ -220,9 +220,7 @@ export class DgramSocket implements DatagramSocket {
   }
 
   private flushReceived(): void {
-    if (this.closed !== null || this.received.count === 0) return;
-    this.onBatch?.(this.received);
-    this.received.clear();
+    if (this.closed === null) this.received.handOver(this.onBatch);
   }
 
   private release(): void {

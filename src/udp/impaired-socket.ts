@@ -1,5 +1,5 @@
 import { type Micros, NEVER } from '../base/time.ts';
-import { ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
+import { type ReceiveBatch, ReceiveQueue, TransmitBatch } from '../wire/batch.ts';
 import { type Clock, systemClock, type TimerHandle } from './clock.ts';
 import type { DatagramSocket, SocketAddress, SocketCounters } from './datagram-socket.ts';
 import { type DelayedDatagram, DelayLine } from './delay-line.ts';
@@ -43,7 +43,7 @@ export class ImpairedSocket implements DatagramSocket {
   private readonly sending = new DelayLine(DELAYED_BYTES_MAX);
   private readonly receiving = new DelayLine(DELAYED_BYTES_MAX);
   private readonly transmitBatch = new TransmitBatch(ARENA_BYTES, DATAGRAMS_MAX);
-  private readonly receiveBatch = new ReceiveBatch();
+  private readonly received = new ReceiveQueue();
   /** The inner socket holds our arena. */
   private blocked = false;
   /** We answered false, so `onWritable` is due. */
@@ -139,9 +139,13 @@ export class ImpairedSocket implements DatagramSocket {
 
   /** Lets go of all that is due, and sets the timer for the rest. */
   private turn(now: Micros): void {
-    this.sendDue(now);
-    this.handOverDue(now);
-    if (!this.closed) this.armTimer();
+    try {
+      this.sendDue(now);
+      this.handOverDue(now);
+    } finally {
+      // Also when the socket or its user threw: what is left has its time, too.
+      if (!this.closed) this.armTimer();
+    }
   }
 
   private sendDue(now: Micros): void {
@@ -159,15 +163,14 @@ export class ImpairedSocket implements DatagramSocket {
   }
 
   private handOverDue(now: Micros): void {
-    const batch = this.receiveBatch;
+    const { received } = this;
     while (!this.closed && this.receiving.nextAt <= now) {
-      while (batch.count < DATAGRAMS_MAX) {
+      while (received.count < DATAGRAMS_MAX) {
         const datagram = this.receiving.takeDue(now);
         if (datagram === undefined) break;
-        batch.push(datagram.data, datagram.host, datagram.port);
+        received.push(datagram.data, datagram.host, datagram.port);
       }
-      this.onBatch?.(batch);
-      batch.clear();
+      received.handOver(this.onBatch);
     }
   }
 

@@ -29,6 +29,46 @@ export class ReceiveBatch {
   }
 }
 
+/**
+ * What a socket collects datagrams in, to hand them over in batches. A batch is taken before it is handed over, so that nothing which
+ * happens meanwhile can hand its datagrams over again: they were opened in place. [CON-32]
+ */
+export class ReceiveQueue {
+  private filling: ReceiveBatch;
+  private spare: ReceiveBatch | null = null;
+
+  constructor(options: { isExclusive?: boolean } = {}) {
+    this.filling = new ReceiveBatch(options);
+  }
+
+  /** Datagrams that wait. */
+  get count(): number {
+    return this.filling.count;
+  }
+
+  push(data: Uint8Array, host: string, port: number): void {
+    this.filling.push(data, host, port);
+  }
+
+  /** Hands all that waits to `receive`, if anything does. */
+  handOver(receive: ((batch: ReceiveBatch) => void) | null): void {
+    const batch = this.filling;
+    if (batch.count === 0) return;
+    this.filling = this.spare ?? new ReceiveBatch(batch);
+    this.spare = null;
+    try {
+      receive?.(batch);
+    } finally {
+      batch.clear();
+      this.spare = batch;
+    }
+  }
+
+  clear(): void {
+    this.filling.clear();
+  }
+}
+
 /** Sealed datagrams, back to back in one arena, each with its destination. */
 export class TransmitBatch {
   readonly arena: Uint8Array;

@@ -318,7 +318,7 @@ describe('closing a listener', () => {
 });
 
 describe('a process', () => {
-  test.each(['client', 'server', 'aborted', 'refused'])(
+  test.each(['client', 'server', 'aborted', 'refused', 'unreferenced'])(
     'that is done with a connection exits by itself: %s',
     async (part) => {
       const script = fileURLToPath(new URL('./leaving-process.js', import.meta.url));

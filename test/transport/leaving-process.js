@@ -26,6 +26,14 @@ switch (part) {
     await listener.close();
     break;
   }
+  case 'unreferenced': {
+    const connection = await connect(listener.url);
+    connection.openStream().send('hello');
+    // Both stay open, with their heartbeats.
+    connection.ref().unref();
+    listener.ref().unref();
+    break;
+  }
   case 'refused':
     await connect(listener.url, { mtu: 1 }).catch(() => {});
     await listen({ identity: generateIdentity(), port: 0, mtu: 1 }).catch(() => {});

@@ -1,0 +1,113 @@
+import { AsyncResource, executionAsyncResource } from 'node:async_hooks';
+import { EventEmitter } from 'node:events';
+
+/**
+ * An emitter whose listeners cannot hurt anybody else. It is the one way from this library to an application's listeners:
+ *
+ * - what a listener throws is thrown again by itself, as an `uncaughtException`, in the order in which it happened. It comes out of no
+ *   call of somebody else, and every other listener, of this event too, is called all the same. [CON-30]
+ * - listeners run in the `AsyncLocalStorage` context in which the emitter came to be, whatever woke the process up. [CON-31]
+ *
+ * State is to be in order before {@link tell} is called: a listener may do anything.
+ */
+export abstract class IsolatedEmitter<
+  Events extends Record<keyof Events, unknown[]>,
+> extends EventEmitter<Events> {
+  /** Where listeners run. */
+  protected readonly context: AsyncResource;
+  private readonly catchesRejections: boolean;
+
+  /** @param context - where listeners run; default where the emitter is made */
+  constructor(context: AsyncResource = new AsyncResource('JSP')) {
+    super();
+    this.context = context;
+    this.catchesRejections = EventEmitter.captureRejections;
+  }
+
+  /** Calls the listeners of an event, each isolated from the others and from us. False when there are none. */
+  protected tell<K extends keyof Events>(event: K, ...args: Events[K]): boolean {
+    if (this.listenerCount(event as never) === 0) return false;
+    this.within(() => this.tellWithin(event, ...args));
+    return true;
+  }
+
+  /** As {@link tell}, for callers that are {@link within} already. */
+  protected tellWithin<K extends keyof Events>(event: K, ...args: Events[K]): void {
+    if (this.listenerCount(event as never) > 1) return this.tellEach(event, args);
+    try {
+      this.emit(event as never, ...(args as never));
+    } catch (error) {
+      throwByItself(error);
+    }
+  }
+
+  /** Does something where the listeners run. */
+  protected within(action: () => void): void {
+    if (executionAsyncResource() === this.context) action.call(this);
+    else this.context.runInAsyncScope(action, this);
+  }
+
+  /** A listener was added, in whatever way. */
+  protected onListenerAdded(_event: keyof Events): void {}
+
+  /** Listeners were taken away, in whatever way. */
+  protected onListenersRemoved(): void {}
+
+  /** `emit` stops at the first listener that throws, so several are called one by one. */
+  private tellEach<K extends keyof Events>(event: K, args: Events[K]): void {
+    for (const listener of this.rawListeners(event as never)) {
+      try {
+        const result: unknown = Reflect.apply(listener, this, args);
+        if (this.catchesRejections && result instanceof Promise) this.catchRejection(result, event, args);
+      } catch (error) {
+        throwByItself(error);
+      }
+    }
+  }
+
+  /** As `emit` does with `events.captureRejections`. */
+  private catchRejection<K extends keyof Events>(result: Promise<unknown>, event: K, args: Events[K]): void {
+    result.catch((error: unknown) =>
+      process.nextTick(() => {
+        const handle = this[EventEmitter.captureRejectionSymbol];
+        if (handle !== undefined) handle.call(this, error as Error, event as never, ...(args as never));
+        else this.emit('error' as never, ...([error] as never));
+      }),
+    );
+  }
+}
+
+type Listening = (this: IsolatedEmitter<Record<string, unknown[]>>, ...args: unknown[]) => unknown;
+
+/** Tells an emitter of what was done to its listeners. By name, because the methods differ in nothing else. */
+function watch(names: readonly (keyof EventEmitter)[], tell: (emitter: Watched, event: never) => void): void {
+  for (const name of names) {
+    const method = EventEmitter.prototype[name] as Listening;
+    const watched: Listening = function (...args) {
+      method.apply(this, args);
+      tell(this as unknown as Watched, args[0] as never);
+      return this;
+    };
+    Object.defineProperty(IsolatedEmitter.prototype, name, {
+      value: watched,
+      writable: true,
+      configurable: true,
+    });
+  }
+}
+
+interface Watched {
+  onListenerAdded(event: never): void;
+  onListenersRemoved(): void;
+}
+
+// `once` comes by `on`, `prependOnceListener` by `prependListener`, and `events.once` and `events.on` by these.
+watch(['on', 'addListener', 'prependListener'], (emitter, event) => emitter.onListenerAdded(event));
+watch(['off', 'removeListener', 'removeAllListeners'], (emitter) => emitter.onListenersRemoved());
+
+/** Nobody but the process can take it: it goes where an exception goes that nothing catches. */
+export function throwByItself(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
+}

@@ -1,0 +1,29 @@
+import { type Connection, connect, generateIdentity, type Listener, listen } from '../../src/index.ts';
+import { Lab, type LabSocket, type LinkOptions } from '../../src/testing/index.ts';
+import { next } from './served.ts';
+
+/** A listener and a client that is connected to it, in a lab of their own. `join` connects another one. */
+export async function labPair(link: Partial<LinkOptions> = {}, options = {}) {
+  const lab = new Lab({ seed: 21, link: { delayMs: 5, ...link } });
+  const { clock, random } = lab;
+  const server: LabSocket = lab.socket({ host: 'server', port: 4_577 });
+  const listener: Listener = await listen({
+    identity: generateIdentity(),
+    socket: server,
+    clock,
+    random,
+    ...options,
+  });
+  const { username } = new URL(listener.url);
+  const join = async (host: string) => {
+    const socket = lab.socket({ host, port: 1_000, connectTo: { host: 'server', port: 4_577 } });
+    const coming = next<Connection>(listener, 'connection');
+    const client = await lab.settle(
+      connect(`jsp://${username}@server:4577`, { socket, clock, random, ...options }),
+    );
+    const accepted = await lab.settle(coming);
+    return { client, accepted, socket };
+  };
+  const { client, accepted, socket } = await join('client');
+  return { lab, listener, client, accepted, join, sockets: { client: socket, server } };
+}
