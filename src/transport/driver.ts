@@ -1,7 +1,7 @@
 /**
  * Runs an endpoint on a socket and a clock. It is the only caller of the sans-IO core, and each of its turns goes the same way:
  *
- *   1. hand in what happened: a batch of datagrams, a timeout, or calls that the application made;
+ *   1. hand in what happened: a batch of datagrams, a timeout that is due, or calls that the application made;
  *   2. hand out the core's events to the application, which may make more calls;
  *   3. take out and send what the core wants sent, a batch at a time;
  *   4. set the one timer to when the core wants to be called again.
@@ -33,6 +33,11 @@ export class Driver {
   private timerAt: Micros = NEVER;
   private turnIsDue = false;
   private inTurn = false;
+  /** How far the wait before overdue timeouts has come. */
+  private overdue: Overdue = Overdue.NONE;
+  /** Datagrams handed over since the last step of that wait. */
+  private handedOver = 0;
+  private roundsLeft = 0;
   private stopping: Promise<void> | null = null;
   private stopped = false;
 
@@ -77,6 +82,7 @@ export class Driver {
 
   private readonly onBatch = (batch: ReceiveBatch): void => {
     if (this.stopped) return;
+    this.handedOver += batch.count;
     this.endpoint.receive(batch, this.clock.now());
     this.turn();
   };
@@ -87,12 +93,25 @@ export class Driver {
   };
 
   private readonly onTimer = (): void => {
-    const isLate = this.clock.now() - this.timerAt > LATE;
     this.timer = null;
     this.timerAt = NEVER;
-    // The process was busy, or stood still: what came meanwhile, and is read only now, may make the timeout void.
-    if (isLate) this.wake();
-    else this.turn();
+    this.turn();
+  };
+
+  /** The loop polled the socket once more. */
+  private readonly onPolled = (): void => {
+    if (this.stopped) return;
+    if (this.overdue === Overdue.POLLING) {
+      this.overdue = Overdue.HANDING_OVER;
+    } else if (this.handedOver >= DATAGRAMS_A_POLL && this.roundsLeft > 0) {
+      this.roundsLeft--;
+    } else {
+      this.overdue = Overdue.DUE;
+      this.turn();
+      return;
+    }
+    this.handedOver = 0;
+    this.clock.soon(this.onPolled);
   };
 
   private readonly onWritable = (): void => {
@@ -112,8 +131,7 @@ export class Driver {
   private takeTurn(): void {
     this.inTurn = true;
     try {
-      const now = this.clock.now();
-      if (this.endpoint.nextTimeout() <= now) this.endpoint.timeout(now);
+      this.timeout();
       this.deliverEvents();
       this.transmit();
       this.deliverEvents();
@@ -124,11 +142,33 @@ export class Driver {
     }
   }
 
+  /**
+   * Hands in the timeouts that are due. When one is overdue the process was busy, or stood still, and what makes the timeout void may
+   * wait in the socket: it is read first, whatever began this turn. What `soon` calls now may run before what the next poll brings is
+   * handed over, so the second call counts; and one poll brings so many datagrams at most, so that a full one is followed by another.
+   */
+  private timeout(): void {
+    const now = this.clock.now();
+    const due = this.endpoint.nextTimeout();
+    if (due > now) {
+      if (this.overdue === Overdue.DUE) this.overdue = Overdue.NONE;
+      return;
+    }
+    if (this.overdue === Overdue.NONE && now - due > LATE) {
+      this.overdue = Overdue.POLLING;
+      this.roundsLeft = POLLS_MAX;
+      this.clock.soon(this.onPolled);
+    }
+    if (this.overdue === Overdue.POLLING || this.overdue === Overdue.HANDING_OVER) return;
+    this.overdue = Overdue.NONE;
+    this.endpoint.timeout(now);
+  }
+
   /** Sees to it that there is a next turn when one is needed. */
   private comeBack(): void {
     if (this.stopped) return;
     if (this.endpoint.hasEvents || (this.endpoint.wantsTransmit && this.held === null)) this.wake();
-    else this.armTimer();
+    else if (this.overdue === Overdue.NONE) this.armTimer();
   }
 
   private async linger(): Promise<void> {
@@ -190,5 +230,21 @@ const ARENA_BYTES = 256 * 1024;
 const DATAGRAMS_MAX = 192;
 const BATCHES_A_TURN = 4;
 const LINGER_MAX: Micros = SECOND;
-/** A timer that comes later than this waits until the socket was read. */
-const LATE: Micros = 5 * MILLISECOND;
+/** A timeout that comes later than this, which is more than timers are late by themselves, waits until the socket was read. */
+const LATE: Micros = 2 * MILLISECOND;
+/** libuv reads no more datagrams of a socket before it lets the loop turn. */
+const DATAGRAMS_A_POLL = 32;
+/** So many full polls in a row, and timeouts are due all the same: a flood does not keep them away. */
+const POLLS_MAX = 64;
+
+/** What overdue timeouts wait for. */
+const Overdue = {
+  NONE: 0,
+  /** The socket is to be polled. */
+  POLLING: 1,
+  /** What the poll brought is to be handed over. */
+  HANDING_OVER: 2,
+  /** Nothing any more. */
+  DUE: 3,
+} as const;
+type Overdue = (typeof Overdue)[keyof typeof Overdue];
