@@ -1,8 +1,8 @@
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { JspError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import { Broker } from '../broker/server.ts';
-import { DEFAULT_PORT } from '../transport/url.ts';
+import { DEFAULT_PORT, parseAdvertised } from '../transport/url.ts';
 import { MESSAGE_BYTES_MAX } from './message-limit.ts';
 import { wholeNumber } from './numbers.ts';
 import { onStopSignal } from './signals.ts';
@@ -12,6 +12,7 @@ import { note, warn } from './terminal.ts';
 interface BrokerCommandOptions {
   host: string;
   port: number;
+  advertise?: string;
   /** The state directory. */
   state: string;
 }
@@ -28,6 +29,7 @@ export function addBrokerCommand(program: Command, onListening: () => void): voi
       wholeNumber(0, 65_535),
       BROKER_DEFAULTS.port,
     )
+    .option('--advertise <host[:port]>', 'what the URL names instead: where clients reach it', advertised)
     .option('--state <dir>', 'where its identity and its URL are kept', BROKER_DEFAULTS.state)
     .addHelpText('after', HELP)
     .action((options: BrokerCommandOptions) => runBroker(options, onListening));
@@ -62,15 +64,31 @@ async function runBroker(options: BrokerCommandOptions, onListening: () => void)
   note(`closed; ${messagesIn} messages came in, ${messagesOut} went out`);
 }
 
-async function listening({ host, port }: BrokerCommandOptions, state: StateDirectory): Promise<Broker> {
+async function listening(options: BrokerCommandOptions, state: StateDirectory): Promise<Broker> {
+  const { host, port, advertise } = options;
   try {
-    return await Broker.listen({ identity: state.identity, host, port, messageBytesMax: MESSAGE_BYTES_MAX });
+    return await Broker.listen({
+      identity: state.identity,
+      host,
+      port,
+      messageBytesMax: MESSAGE_BYTES_MAX,
+      ...(advertise === undefined ? {} : { advertise }),
+    });
   } catch (error) {
     const reason =
       error instanceof JspError ? (error.cause as NodeJS.ErrnoException | undefined)?.code : undefined;
     const advice = ADVICE[reason ?? ''];
     if (advice === undefined) throw error;
     throw new JspError('ERR_JSP_SOCKET', `${(error as JspError).message}. ${advice}`, { cause: error });
+  }
+}
+
+function advertised(text: string): string {
+  try {
+    parseAdvertised(text);
+    return text;
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
   }
 }
 
@@ -93,7 +111,11 @@ Clients need nothing but the URL, which names the broker's key. It stays the sam
 SIGINT and SIGTERM stop reading from publishers, deliver what is queued, and end with exit code 0.
 A socket that fails for good ends it with exit code 1.
 
+With --host 0.0.0.0 or :: it listens on all addresses, and the URL names one that others are likely to reach; behind a NAT, or
+under a name, tell it with --advertise.
+
 Examples:
   $ jsp broker
   $ jsp broker --port 0 --state /var/lib/jsp
+  $ jsp broker --host 0.0.0.0 --advertise broker.example.org
 `;

@@ -1,9 +1,11 @@
 import { JspError } from '../base/errors.ts';
+import { isWildcard } from '../base/ip-address.ts';
 import type { Identity } from '../crypto/identity.ts';
 import { Endpoint, type EndpointEvent } from '../endpoint/endpoint.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { bindDgramSocket } from '../udp/dgram-socket.ts';
+import { reachableAddress } from '../udp/local-addresses.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { abortError } from './abort.ts';
 import { type CloseOptions, Connection } from './connection.ts';
@@ -18,7 +20,7 @@ import {
   randomOf,
   type TransportOptions,
 } from './options.ts';
-import { DEFAULT_PORT, formatServerUrl } from './url.ts';
+import { DEFAULT_PORT, formatServerUrl, parseAdvertised } from './url.ts';
 
 export interface ListenOptions extends TransportOptions {
   /** What the server proves to be; its fingerprint goes into the URL. */
@@ -27,6 +29,11 @@ export interface ListenOptions extends TransportOptions {
   host?: string;
   /** Default 4577; 0 lets the system choose. */
   port?: number;
+  /**
+   * Host, or host:port, that the URL names instead of the socket's own: where clients reach a server behind a NAT or a name. By default a
+   * socket that is bound to every address (`0.0.0.0`, `::`) names one that others are likely to reach.
+   */
+  advertise?: string;
   /** Answers clients that do not pin the identity, too. Default false: they get no answer. */
   acceptUnpinned?: boolean;
   /** Handshakes under way at once; further first packets are dropped and counted. Default 512. */
@@ -40,6 +47,12 @@ interface ListenerEvents {
   connection: [connection: Connection];
   error: [error: JspError];
   close: [];
+}
+
+/** What the URL names; null: the socket's own port. */
+interface HostPort {
+  readonly host: string;
+  readonly port: number | null;
 }
 
 /** A server's socket with all of its connections. */
@@ -56,12 +69,12 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   private resolveEmpty: (() => void) | null = null;
 
   /** @internal */
-  constructor(driver: (listener: Listener) => Driver, identity: Identity) {
+  constructor(driver: (listener: Listener) => Driver, identity: Identity, advertised: HostPort) {
     super();
     this.driver = driver(this);
     this.host = this.driver.socket.localHost;
     this.port = this.driver.socket.localPort;
-    this.url = formatServerUrl(identity.fingerprint, urlHost(this.host), this.port);
+    this.url = formatServerUrl(identity.fingerprint, advertised.host, advertised.port ?? this.port);
   }
 
   /** What the endpoint counted over all connections, drops included. */
@@ -165,11 +178,12 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
 /**
  * Serves on a UDP socket. Connections come as `connection` events, or by `for await`.
  *
- * @throws JspError ERR_JSP_SOCKET when the address cannot be bound, ERR_JSP_ABORTED
+ * @throws JspError ERR_JSP_SOCKET when the address cannot be bound, ERR_JSP_OPTION_INVALID, ERR_JSP_ABORTED
  */
 export async function listen(options: ListenOptions): Promise<Listener> {
   const { signal, identity } = options;
   if (signal?.aborted) throw abortError(signal);
+  const advertised = options.advertise === undefined ? null : parseAdvertised(options.advertise);
   const socket =
     options.socket ??
     (await bindDgramSocket({
@@ -179,10 +193,12 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       ...(options.sendBufferBytes === undefined ? {} : { sendBufferBytes: options.sendBufferBytes }),
     }));
   try {
+    const named = advertised ?? (await reachableAt(socket.localHost));
     if (signal?.aborted) throw abortError(signal);
     const listener = new Listener(
       (owner) => serverDriver(impairedOr(socket, options), options, owner),
       identity,
+      named,
     );
     const onAbort = (): void => void listener.close({ timeoutMs: 0 });
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -209,10 +225,9 @@ function serverDriver(socket: DatagramSocket, options: ListenOptions, owner: Lis
   return new Driver(endpoint, socket, clockOf(options), owner);
 }
 
-/** A socket bound to every address can be reached, from this machine at least, at the loopback address. */
-function urlHost(host: string): string {
-  if (host === '0.0.0.0') return '127.0.0.1';
-  return host === '::' ? '::1' : host;
+/** [URL-8] */
+async function reachableAt(host: string): Promise<HostPort> {
+  return { host: isWildcard(host) ? await reachableAddress(host) : host, port: null };
 }
 
 /** Connections that wait to be taken by an iteration over the listener. */

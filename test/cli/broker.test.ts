@@ -6,6 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
+import { reachableAddress } from '../../src/udp/local-addresses.ts';
 import { emptyFolder, Jsp, jsp, startBroker, startSub } from './jsp.ts';
 
 describe('jsp broker', () => {
@@ -119,7 +120,21 @@ describe('jsp broker', () => {
     const broker = new Jsp(['broker', '--port', '0', '--host', '0.0.0.0']);
     await broker.until(({ out }) => out.includes('\n'));
     expect(broker.err).toMatch(/warning: listening on 0\.0\.0\.0: anyone who has the URL .*may publish/);
-    expect(broker.out).toMatch(/@127\.0\.0\.1:\d+\n$/);
+  });
+
+  test('that listens on all addresses prints one that others reach, or what it was told to', async () => {
+    const anywhere = new Jsp(['broker', '--port', '0', '--host', '0.0.0.0']);
+    await anywhere.until(({ out }) => out.includes('\n'));
+    expect(new URL(anywhere.out).hostname).toBe(await reachableAddress('0.0.0.0')); // [URL-8]
+    expect((await jsp(['ping', '--count', '1', '--url', anywhere.out.trim()])).exitCode).toBe(0);
+
+    const named = new Jsp(['broker', '--port', '0', '--advertise', 'Broker.example.org:5000']);
+    await named.until(({ out }) => out.includes('\n'));
+    expect(named.out).toMatch(/@broker\.example\.org:5000\n$/);
+
+    const { exitCode, err } = await jsp(['broker', '--advertise', 'not a host']);
+    expect(exitCode).toBe(2);
+    expect(err).toMatch(/"not a host" cannot be advertised: .* \(ERR_JSP_USAGE\)\n$/);
   });
 
   test('refuses a port that is none', async () => {

@@ -1,8 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest';
-import { generateIdentity } from '../../src/index.ts';
 import { Lab } from '../../src/testing/index.ts';
 import { connectionConfig } from '../../src/transport/options.ts';
-import { formatServerUrl, parseServerUrl } from '../../src/transport/url.ts';
 import { echo, join, serve, take } from './served.ts';
 
 const socket = () => new Lab({ seed: 1 }).socket({ host: 'here', receiveBufferBytes: 123_456 });
@@ -105,58 +103,5 @@ describe('options', () => {
     for (let i = 0; i < 100; i++) stream.send(new Uint8Array(50_000));
     await take(stream, 100);
     expect(connection.metrics().mtu).toBe(32_768);
-  });
-});
-
-describe('server URLs', () => {
-  const { fingerprint, fingerprintText } = generateIdentity();
-
-  test.each([
-    ['127.0.0.1', 4_577],
-    ['example.org', 1],
-    ['::1', 65_535],
-  ])('are read as they are written: %s, %i', (host, port) => {
-    const url = formatServerUrl(fingerprint, host, port);
-    expect(url).toContain(fingerprintText);
-    const parsed = parseServerUrl(url);
-    expect(parsed).toMatchObject({ host, port });
-    expect(Buffer.compare(parsed.fingerprint ?? Buffer.alloc(0), fingerprint)).toBe(0);
-  });
-
-  test('have a default port, and no fingerprint unless one is there', () => {
-    expect(parseServerUrl('jsp://example.org')).toEqual({
-      host: 'example.org',
-      port: 4_577,
-      fingerprint: null,
-    });
-  });
-
-  test.each([
-    '',
-    'jsp:',
-    'jsp://',
-    'jsp:///',
-    'jsp://a@b',
-    'jsp://:pw@host',
-    'jsp://host/x',
-    'jsp://host?x',
-    'jsp://host#x',
-    'jsp://host:0',
-    'jsp://host:99999',
-    'jsp+tls://host',
-  ])('refuse %j', (text) => {
-    expect(() => parseServerUrl(text)).toThrow(expect.objectContaining({ code: 'ERR_JSP_URL_INVALID' }));
-  });
-
-  test('refuse a fingerprint that is not quite one', () => {
-    for (const text of [
-      fingerprintText.slice(1),
-      `${fingerprintText}A`,
-      `${fingerprintText.slice(0, -1)}=`,
-      `${fingerprintText.slice(0, -1)}B`,
-    ]) {
-      if (text === fingerprintText) continue;
-      expect(() => parseServerUrl(`jsp://${text}@host`)).toThrow(/fingerprint/);
-    }
   });
 });
