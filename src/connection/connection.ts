@@ -260,12 +260,18 @@ export class Connection implements HeapItem {
     );
   }
 
-  /** The source id of a long packet that opened: the server's first one is what the client uses from then on. */
-  acceptRemoteId(id: Uint8Array): boolean {
+  /** Whether a long packet with this source id may be the peer's. A client opens the first one with the keys of whatever id it gives. */
+  mayComeFrom(id: Uint8Array): boolean {
     if (this.knowsRemoteId) return equalBytes(id, this.remoteId);
+    if (this.handshake?.role === 'client') this.handshake.initialKeys.expectFrom(id); // [HS-20]
+    return true;
+  }
+
+  /** The source id of a long packet that opened: the server's first one is what the client uses from then on. [CON-1] */
+  acceptRemoteId(id: Uint8Array): void {
+    if (this.knowsRemoteId) return;
     this.knowsRemoteId = true;
     this.remoteId = copyOf(id);
-    return true;
   }
 
   /** Keeps a packet whose key is not there yet. */
@@ -335,8 +341,7 @@ export class Connection implements HeapItem {
   discardSpace(space: PacketSpace, now: Micros): void {
     const state = this.spaces[space];
     if (state === null) return;
-    state.keys?.seal.wipe();
-    state.keys?.open.wipe();
+    state.keys?.wipe();
     this.spaces[space] = null;
     this.recovery.discardSpace(space, now);
   }

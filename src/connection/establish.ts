@@ -55,8 +55,7 @@ export function forgetKeys(connection: Connection): void {
   handshake?.forget();
   connection.handshake = null;
   for (let space = 0; space < spaces.length; space++) {
-    spaces[space]?.keys?.seal.wipe();
-    spaces[space]?.keys?.open.wipe();
+    spaces[space]?.keys?.wipe();
     spaces[space] = null;
   }
 }

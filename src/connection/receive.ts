@@ -83,15 +83,19 @@ function receivePacket(
     connection.keepForLater(data.subarray(at, end), arrivedAt); // [CON-13] [PKT-17]
     return;
   }
-  if (type !== PacketType.ONE_RTT) copyBytes(REMOTE_ID, data, HEADER.scidStart, HEADER.scidLength);
   const scidLength = HEADER.scidLength;
+  const isLong = type !== PacketType.ONE_RTT;
+  if (isLong) {
+    copyBytes(REMOTE_ID, data, HEADER.scidStart, scidLength);
+    if (!connection.mayComeFrom(REMOTE_ID.subarray(0, scidLength))) {
+      connection.counters.packetsUnopened++; // [CON-1]
+      return;
+    }
+  }
   const result = openInto(OPENED, state, data, at, numberStart, end);
   connection.onOpened(result, now);
   if (result !== OpenResult.OPENED) return;
-  if (type !== PacketType.ONE_RTT && !connection.acceptRemoteId(REMOTE_ID.subarray(0, scidLength))) {
-    connection.counters.packetsUnopened++;
-    return;
-  }
+  if (isLong) connection.acceptRemoteId(REMOTE_ID.subarray(0, scidLength));
   receivePayload(connection, type, OPENED, data, now, arrivedAt);
 }
 

@@ -14,13 +14,26 @@ export interface TrafficSecrets {
 export type Role = 'client' | 'server';
 
 /**
- * [HS-20] The secrets of the Initial packets, from what the client's first packet shows and the fingerprint it pins.
+ * [HS-20] What both directions of the Initial packets follow from: what the client's first packet shows, and the fingerprint it pins.
  * @param destinationId - the destination id of the client's first Initial
  * @param fingerprint - 32 bytes; null when the client does not pin
  */
-export function initialSecrets(destinationId: Uint8Array, fingerprint: Uint8Array | null): TrafficSecrets {
-  const secret = hmac(VERSION_SALT, destinationId, fingerprint ?? NOTHING);
-  return deriveTraffic(secret, 'client in', 'server in', NOTHING);
+export function initialSecret(destinationId: Uint8Array, fingerprint: Uint8Array | null): Uint8Array {
+  return hmac(VERSION_SALT, destinationId, fingerprint ?? NOTHING);
+}
+
+/** [HS-20] The secret of a client's Initial packets. */
+export function clientInitialSecret(initial: Uint8Array): Uint8Array {
+  return expandLabel(initial, 'client in', NOTHING, HASH_BYTES);
+}
+
+/**
+ * [HS-20] The secret of a server's Initial packets. Each answer to one and the same first packet has a source id of its own, and so
+ * keys of its own: no two are sealed under one nonce.
+ * @param serverId - the source id of the packets
+ */
+export function serverInitialSecret(initial: Uint8Array, serverId: Uint8Array): Uint8Array {
+  return expandLabel(initial, 'server in', serverId, HASH_BYTES);
 }
 
 /** [HS-21] The handshake secret, from the hybrid shared secret (X25519 then ML-KEM). */
@@ -69,13 +82,28 @@ export function packetKeys(provider: AeadProvider, trafficSecret: Uint8Array): P
 export function keyPair(provider: AeadProvider, secrets: TrafficSecrets, role: Role): KeyPair {
   const client = packetKeys(provider, secrets.client);
   const server = packetKeys(provider, secrets.server);
-  return role === 'client' ? { seal: client, open: server } : { seal: server, open: client };
+  return role === 'client' ? new Directions(client, server) : new Directions(server, client);
 }
 
 /** Zeroes both secrets. */
 export function wipeTraffic(secrets: TrafficSecrets): void {
   secrets.client.fill(0);
   secrets.server.fill(0);
+}
+
+class Directions implements KeyPair {
+  readonly seal: PacketKeys;
+  readonly open: PacketKeys;
+
+  constructor(seal: PacketKeys, open: PacketKeys) {
+    this.seal = seal;
+    this.open = open;
+  }
+
+  wipe(): void {
+    this.seal.wipe();
+    this.open.wipe();
+  }
 }
 
 function deriveTraffic(

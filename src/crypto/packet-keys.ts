@@ -45,6 +45,8 @@ export class PacketKeys {
 export interface KeyPair {
   readonly seal: PacketKeys;
   readonly open: PacketKeys;
+  /** Zeroes both directions when the space is over. [HS-25] */
+  wipe(): void;
 }
 
 const NONCE = new Uint8Array(NONCE_BYTES);

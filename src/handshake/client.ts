@@ -26,7 +26,7 @@ import {
   type ServerHello,
   SUITE_CHACHA20_POLY1305,
 } from './hello.ts';
-import { clientInitialKeys } from './initial-keys.ts';
+import { ClientInitialKeys } from './initial-keys.ts';
 import { MessageType, MessageWriter, splitMessages } from './messages.ts';
 import { decodeParametersMessage, encodeGreasedParameters } from './parameters-message.ts';
 import { Transcript } from './transcript.ts';
@@ -51,7 +51,8 @@ export interface ClientHandshakeOptions {
  * {@link handshakeKeys}; its flight in the Handshake space brings {@link flight}, {@link applicationKeys} and the end.
  */
 export class ClientHandshake {
-  readonly initialKeys: KeyPair;
+  readonly role = 'client';
+  readonly initialKeys: ClientInitialKeys;
   /** What to send in the Initial space. */
   readonly hello: Uint8Array;
   handshakeKeys: KeyPair | null = null;
@@ -75,7 +76,7 @@ export class ClientHandshake {
     const { random, firstDestinationId, pin, provider } = options;
     this.provider = provider;
     this.pin = pin;
-    this.initialKeys = clientInitialKeys(provider, firstDestinationId, pin);
+    this.initialKeys = new ClientInitialKeys(provider, firstDestinationId, pin);
     const helloRandom = randomBytes(random, RANDOM_BYTES);
     const seed = randomBytes(random, KEM_SEED_BYTES);
     this.kemKey = new HybridKemKey(seed, options.mlKem);

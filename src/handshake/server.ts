@@ -25,7 +25,7 @@ import {
   RANDOM_BYTES,
   SUITE_CHACHA20_POLY1305,
 } from './hello.ts';
-import { serverInitialKeys } from './initial-keys.ts';
+import { ServerInitialKeys } from './initial-keys.ts';
 import { MessageType, MessageWriter, splitMessages } from './messages.ts';
 import { encodeParametersMessage } from './parameters-message.ts';
 import { Transcript } from './transcript.ts';
@@ -50,6 +50,7 @@ export interface ServerHandshakeOptions {
  * the Handshake space brings the end.
  */
 export class ServerHandshake {
+  readonly role = 'server';
   readonly initialKeys: KeyPair;
   /** What to send in the Initial space. */
   hello: Uint8Array | null = null;
@@ -82,7 +83,12 @@ export class ServerHandshake {
     this.random = options.random;
     this.parameters = options.parameters;
     const fingerprint = options.unpinned ? null : options.identity.fingerprint;
-    this.initialKeys = serverInitialKeys(options.provider, options.clientDestinationId, fingerprint);
+    this.initialKeys = new ServerInitialKeys(
+      options.provider,
+      options.clientDestinationId,
+      fingerprint,
+      options.parameters.sourceId,
+    );
     this.transcript = new Transcript(!options.unpinned, options.clientDestinationId);
   }
 

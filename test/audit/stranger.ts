@@ -1,5 +1,5 @@
 import type { KeyPair } from '../../src/crypto/packet-keys.ts';
-import { clientInitialKeys } from '../../src/handshake/initial-keys.ts';
+import { ClientInitialKeys } from '../../src/handshake/initial-keys.ts';
 import type { LabPort } from '../../src/testing/network.ts';
 import { PacketType } from '../../src/wire/packet-type.ts';
 import { AEAD, bytesOf, IDENTITY, type Pair, PORT } from '../connection/pair.ts';
@@ -18,7 +18,7 @@ export class Stranger {
   constructor(pair: Pair, tag = 1) {
     this.pair = pair;
     this.dcid = bytesOf(8, tag);
-    this.keys = clientInitialKeys(AEAD, this.dcid, IDENTITY.fingerprint);
+    this.keys = new ClientInitialKeys(AEAD, this.dcid, IDENTITY.fingerprint);
     this.port = pair.world.network.open(`stranger ${tag}`, PORT, ({ data }) => this.answers.push(data));
   }
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
 import { Identity } from '../../src/crypto/identity.ts';
-import { clientInitialKeys, serverInitialKeys } from '../../src/handshake/initial-keys.ts';
+import { ClientInitialKeys, ServerInitialKeys } from '../../src/handshake/initial-keys.ts';
 import { CloseCode } from '../../src/wire/close-code.ts';
 import { FrameType } from '../../src/wire/frame-type.ts';
 import { PacketSpace, PacketType } from '../../src/wire/packet-type.ts';
@@ -114,8 +114,9 @@ describe('ids in the parameters are those of the packets, or else TRANSPORT_PARA
     pair.server.filter = (data, index) => (index === 0 ? [{ data }] : [{ data, afterMs: 20 }]);
     pair.connect().run(12);
     const { halfOpen } = pair.client;
-    const { seal } = serverInitialKeys(AEAD, halfOpen.firstDestinationId, IDENTITY.fingerprint);
-    const ids = { dcid: halfOpen.localId, scid: bytesOf(8, 66) };
+    const scid = bytesOf(8, 66);
+    const { seal } = new ServerInitialKeys(AEAD, halfOpen.firstDestinationId, IDENTITY.fingerprint, scid);
+    const ids = { dcid: halfOpen.localId, scid };
     const before = halfOpen.counters.packetsUnopened;
     pair.server.inject(sealLong(seal, PacketType.INITIAL, ids, 40, integers(FrameType.CLOSE, 0, 1, 0, 0)));
     pair.run(6);
@@ -211,7 +212,7 @@ function sendInitials(
   scid: Uint8Array,
   bits = 0,
 ) {
-  const keys = clientInitialKeys(AEAD, dcid, IDENTITY.fingerprint);
+  const keys = new ClientInitialKeys(AEAD, dcid, IDENTITY.fingerprint);
   const answers: Uint8Array[] = [];
   const port = pair.world.network.open('stranger', PORT, ({ data }) => answers.push(data));
   for (let at = 0, number = 0; at < frames.length; number++) {

@@ -2,13 +2,15 @@ import { describe, expect, it } from 'vitest';
 import { chooseAead } from '../../src/crypto/choose-aead.ts';
 import {
   applicationTraffic,
+  clientInitialSecret,
   finishedValue,
   handshakeSecret,
   handshakeTraffic,
-  initialSecrets,
+  initialSecret,
   keyPair,
   masterSecret,
   packetKeys,
+  serverInitialSecret,
 } from '../../src/crypto/key-schedule.ts';
 import { PacketKeys } from '../../src/crypto/packet-keys.ts';
 import { sealPacket } from '../../src/crypto/packet-protection.ts';
@@ -60,7 +62,7 @@ describe('the key schedule', () => {
   });
 
   it('gives both ends each other’s keys', () => {
-    const secrets = initialSecrets(hex('0102030405060708'), null);
+    const secrets = handshakeTraffic(new Uint8Array(32), new Uint8Array(32));
     const client = keyPair(provider, secrets, 'client');
     const server = keyPair(provider, secrets, 'server');
     expect(sealedWith(client.seal)).toBe(sealedWith(server.open));
@@ -83,8 +85,9 @@ function slowTwin(input: Input): Output {
 function fastTwin(input: Input): Record<string, string> {
   if ('firstDestinationId' in input) {
     const fingerprint = input.fingerprint === null ? null : hex(input.fingerprint);
-    const { client, server } = initialSecrets(hex(input.firstDestinationId), fingerprint);
-    return { client: toHex(client), server: toHex(server) };
+    const initial = initialSecret(hex(input.firstDestinationId), fingerprint);
+    const server = serverInitialSecret(initial, hex(input.serverSourceId));
+    return { client: toHex(clientInitialSecret(initial)), server: toHex(server) };
   }
   const secret = handshakeSecret(hex(input.kemSecret));
   const master = masterSecret(secret);

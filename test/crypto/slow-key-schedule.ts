@@ -37,6 +37,7 @@ export function slowTraffic(secret: Uint8Array): SlowTraffic {
 export interface InitialInput {
   firstDestinationId: string;
   fingerprint: string | null;
+  serverSourceId: string;
 }
 
 /** [HS-20] */
@@ -44,7 +45,7 @@ export function slowInitial(input: InitialInput): { client: SlowTraffic; server:
   const initial = slowExtract(SALT, joined(hex(input.firstDestinationId), hex(input.fingerprint ?? '')));
   return {
     client: slowTraffic(slowExpandLabel(initial, 'client in', NOTHING, 32)),
-    server: slowTraffic(slowExpandLabel(initial, 'server in', NOTHING, 32)),
+    server: slowTraffic(slowExpandLabel(initial, 'server in', hex(input.serverSourceId), 32)),
   };
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { SECOND } from '../../src/base/time.ts';
-import { clientInitialKeys } from '../../src/handshake/initial-keys.ts';
+import { ClientInitialKeys } from '../../src/handshake/initial-keys.ts';
 import { CloseCode } from '../../src/wire/close-code.ts';
 import { FrameType } from '../../src/wire/frame-type.ts';
 import { PacketType } from '../../src/wire/packet-type.ts';
@@ -136,7 +136,7 @@ describe('an endpoint that is shutting down', () => {
 /** An Initial that opens and holds no CLIENT_HELLO. */
 function brokenHello(tag: number): Uint8Array {
   const dcid = bytesOf(8, tag);
-  const { seal } = clientInitialKeys(AEAD, dcid, IDENTITY.fingerprint);
+  const { seal } = new ClientInitialKeys(AEAD, dcid, IDENTITY.fingerprint);
   const payload = new Uint8Array(1_150);
   payload.set(integers(FrameType.CRYPTO, 0, 1, 1, 7));
   return sealLong(seal, PacketType.INITIAL, { dcid, scid: bytesOf(8, tag + 1_000) }, 0, payload);

@@ -18,7 +18,7 @@ import { defaultParameters } from '../../src/wire/transport-parameters.ts';
 export const SERVER_IDENTITY = Identity.generate(new Prng(7));
 export const FIRST_ID = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
 const CLIENT_ID = Uint8Array.of(0xc1, 0xc2);
-const SERVER_ID = Uint8Array.of(0x51, 0x52, 0x53);
+export const SERVER_ID = Uint8Array.of(0x51, 0x52, 0x53);
 const provider = chooseAead('auto');
 
 export function newClient(changes: Partial<ClientHandshakeOptions> = {}): ClientHandshake {

@@ -6,7 +6,16 @@ import type { ServerHandshake } from '../../src/handshake/server.ts';
 import { CloseCode } from '../../src/wire/close-code.ts';
 import { defaultParameters } from '../../src/wire/transport-parameters.ts';
 import { joined, toHex } from '../crypto/bytes.ts';
-import { FIRST_ID, isOpenedBy, newClient, newServer, present, run, SERVER_IDENTITY } from './exchange.ts';
+import {
+  FIRST_ID,
+  isOpenedBy,
+  newClient,
+  newServer,
+  present,
+  run,
+  SERVER_ID,
+  SERVER_IDENTITY,
+} from './exchange.ts';
 
 describe('the handshake', () => {
   it('completes on both sides in one round trip, with keys that fit [HS-1]', () => {
@@ -14,6 +23,7 @@ describe('the handshake', () => {
     const server = newServer();
     expect(run(client, server)).toBe(0);
     expect(client.complete && server.complete).toBe(true);
+    client.initialKeys.expectFrom(SERVER_ID);
     for (const space of ['initialKeys', 'handshakeKeys', 'applicationKeys'] as const) {
       expect(isOpenedBy(client[space]?.seal, server[space]?.open)).toBe(true);
       expect(isOpenedBy(server[space]?.seal, client[space]?.open)).toBe(true);
@@ -109,6 +119,21 @@ describe('the Initial keys', () => {
     const client = newClient({ pin: null });
     expect(isOpenedBy(client.initialKeys.seal, newServer().initialKeys.open)).toBe(false);
     expect(isOpenedBy(client.initialKeys.seal, newServer({ unpinned: true }).initialKeys.open)).toBe(true);
+  });
+
+  it('of a server depend on its source id, so that no two answers are sealed alike [HS-20]', () => {
+    const client = newClient();
+    const parameters = {
+      ...defaultParameters(Uint8Array.of(0x51, 0x52, 0x54)),
+      originalDestinationId: FIRST_ID,
+    };
+    const [one, other] = [newServer(), newServer({ parameters })];
+    expect(isOpenedBy(one.initialKeys.seal, other.initialKeys.seal)).toBe(false);
+    client.initialKeys.expectFrom(SERVER_ID);
+    expect(isOpenedBy(one.initialKeys.seal, client.initialKeys.open)).toBe(true);
+    expect(isOpenedBy(other.initialKeys.seal, client.initialKeys.open)).toBe(false);
+    client.initialKeys.expectFrom(parameters.sourceId);
+    expect(isOpenedBy(other.initialKeys.seal, client.initialKeys.open)).toBe(true);
   });
 
   it('depend on the destination id [HS-20]', () => {

@@ -22,6 +22,8 @@ export interface SlowHandshakeInput {
     grease: string;
   };
   server: {
+    /** The one in its parameters. */
+    sourceId: string;
     random: string;
     x25519Secret: string;
     mlKemMessage: string;
@@ -74,6 +76,7 @@ export function slowHandshake(input: SlowHandshakeInput) {
     initial: slowInitial({
       firstDestinationId: input.firstDestinationId,
       fingerprint: input.pinned ? fingerprint : null,
+      serverSourceId: server.sourceId,
     }),
     clientHello: toHex(clientHello),
     serverHello: toHex(serverHello),

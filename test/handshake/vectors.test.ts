@@ -40,6 +40,7 @@ describe.each(CASES)('the handshake of $name', ({ input, output }) => {
   it('ends with the packet keys that the slow twin derived, in all spaces [HS-20] [HS-22] [HS-23]', () => {
     const { client, server } = sidesOf(input);
     server.receive(0, client.hello);
+    client.initialKeys.expectFrom(hex(input.server.sourceId));
     client.receive(0, present(server.hello));
     client.receive(1, present(server.flight));
     const spaces: [KeyPair, KeyPair, SlowTraffic, SlowTraffic][] = [
