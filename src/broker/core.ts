@@ -16,15 +16,15 @@ import { Subscriptions } from './subscriptions.ts';
 /** The bounds of a broker. */
 export interface BrokerLimits {
   /** Most messages in the queue of one subscribing stream. Default 16,384. */
-  queueMessagesMax?: number;
+  queueMessagesMax?: number | undefined;
   /** Most charged bytes in the queue of one subscribing stream. Default 4 MiB. */
-  queueBytesMax?: number;
+  queueBytesMax?: number | undefined;
   /** Most charged bytes in all queues of one connection together, whatever each may hold. Default 16 MiB. */
-  queueBytesPerClientMax?: number;
+  queueBytesPerClientMax?: number | undefined;
   /** Most filters of one connection. Default 1,024. */
-  filtersPerClientMax?: number;
+  filtersPerClientMax?: number | undefined;
   /** Most topics whose subscribers are remembered, a power of two. Default 8,192. */
-  routesMax?: number;
+  routesMax?: number | undefined;
 }
 
 /**

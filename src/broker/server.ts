@@ -1,9 +1,10 @@
 import { EventEmitter } from 'node:events';
 import type { JspError } from '../base/errors.ts';
+import { chosenOptions } from '../base/options.ts';
 import { BrokerCode, brokerCodeName } from '../pubsub/broker-code.ts';
 import { COMMAND_BYTES_MAX } from '../pubsub/command.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
-import { type Listener, type ListenOptions, listen } from '../transport/listen.ts';
+import { LISTEN_OPTIONS, type Listener, type ListenOptions, listen } from '../transport/listen.ts';
 import type { BrokerLimits } from './core.ts';
 import type { BrokerMetrics } from './metrics.ts';
 import { BrokerService } from './service.ts';
@@ -64,7 +65,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
     const listener = await listen({
       streamsMax: STREAMS_MAX,
       messageBytesMax: COMMAND_BYTES_MAX,
-      ...options,
+      ...chosenOptions<ListenOptions>(options, LISTEN_OPTIONS),
       host: options.host ?? '127.0.0.1', // [BRK-36]
     });
     return new Broker(listener, options);
@@ -81,7 +82,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
    *
    * @param options.drainMs - closes all the same after so long; default 5,000
    */
-  close(options: { drainMs?: number } = {}): Promise<void> {
+  close(options: { drainMs?: number | undefined } = {}): Promise<void> {
     this.closing ??= this.drainAndClose(options.drainMs ?? DRAIN_MS);
     return this.closing;
   }

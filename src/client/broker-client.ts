@@ -1,10 +1,11 @@
 import { EventEmitter } from 'node:events';
 import { performance } from 'node:perf_hooks';
+import { chosenOptions } from '../base/options.ts';
 import { COMMAND_BYTES_MAX, Command } from '../pubsub/command.ts';
 import { encodePlain } from '../pubsub/command-writer.ts';
 import type { MessageConnection, StreamPriority } from '../pubsub/message-stream.ts';
 import { assertFilter } from '../pubsub/topic.ts';
-import { type ConnectOptions, connect } from '../transport/connect.ts';
+import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/connect.ts';
 import { CommandStream, closedError } from './command-stream.ts';
 import { Publisher } from './publisher.ts';
 import { type MessageHandler, type SubscribeOptions, Subscription } from './subscription.ts';
@@ -12,13 +13,13 @@ import { TopicTexts } from './topic-texts.ts';
 
 export interface BrokerClientOptions extends ConnectOptions {
   /** Class of the stream that carries what this client publishes. Default `chat`. */
-  publishPriority?: StreamPriority;
+  publishPriority?: StreamPriority | undefined;
 }
 
 /** A connection of the transport, as a client uses it. */
 export interface ClientConnection extends MessageConnection {
   /** Closes when everything sent has arrived, or at once when `signal` fires. */
-  close(options?: { signal?: AbortSignal }): Promise<unknown>;
+  close(options?: { signal?: AbortSignal | undefined }): Promise<unknown>;
 }
 
 interface BrokerClientEvents {
@@ -73,11 +74,10 @@ export class BrokerClient extends EventEmitter<BrokerClientEvents> {
     options: BrokerClientOptions = {},
   ): Promise<BrokerClient> {
     if (typeof target !== 'string') return new BrokerClient(target, options);
-    const { publishPriority: _, ...transport } = options;
     const connection = await connect(target, {
       messageBytesMax: COMMAND_BYTES_MAX,
       connectionWindowBytes: WINDOW_BYTES,
-      ...transport,
+      ...chosenOptions<ConnectOptions>(options, CONNECT_OPTIONS),
     });
     return new BrokerClient(connection, options);
   }
@@ -94,7 +94,7 @@ export class BrokerClient extends EventEmitter<BrokerClientEvents> {
   }
 
   /** Resolves when {@link publish} may go on; at once when it never had to stop. Rejects when the connection ends. */
-  drained(options: { signal?: AbortSignal } = {}): Promise<void> {
+  drained(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     if (this.failure !== null) return Promise.reject(this.failure);
     if (this.publisher === null || !this.publisher.full) return Promise.resolve();
     return this.publisher.drained(options.signal);
@@ -104,7 +104,7 @@ export class BrokerClient extends EventEmitter<BrokerClientEvents> {
    * Resolves when the broker has handed everything published so far to the queues of its subscribers. Where a queue is full that
    * takes until its subscriber has read: do not await it between messages of a subscription that this client's publishes feed.
    */
-  async flush(options: { signal?: AbortSignal } = {}): Promise<void> {
+  async flush(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     await (this.publisher ?? this.openPublisher()).flush(options.signal);
   }
 
@@ -140,7 +140,7 @@ export class BrokerClient extends EventEmitter<BrokerClientEvents> {
   }
 
   /** One round trip to the broker, in ms. */
-  async ping(options: { signal?: AbortSignal } = {}): Promise<number> {
+  async ping(options: { signal?: AbortSignal | undefined } = {}): Promise<number> {
     this.assertOpen();
     this.pings ??= new CommandStream(this.connection, 'system', {
       onDrain: () => {},
@@ -160,7 +160,7 @@ export class BrokerClient extends EventEmitter<BrokerClientEvents> {
    *
    * @throws what ended the connection before the broker had everything
    */
-  close(options: { signal?: AbortSignal } = {}): Promise<void> {
+  close(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
     this.closing ??= this.finish(options.signal);
     return this.closing;
   }

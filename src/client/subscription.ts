@@ -14,14 +14,14 @@ export interface SubscribeOptions {
    * What the queues of this subscription do when they are full. `block` (default): its publishers wait, nothing is lost. `dropOldest`,
    * `dropNewest`: messages are dropped and counted, and nobody waits.
    */
-  overflow?: 'block' | 'dropOldest' | 'dropNewest';
+  overflow?: 'block' | 'dropOldest' | 'dropNewest' | undefined;
   /** Bounds of its queue in the broker, within those of the broker, which are the default. */
-  queueMessages?: number;
-  queueBytes?: number;
+  queueMessages?: number | undefined;
+  queueBytes?: number | undefined;
   /** Class of the stream that carries it. Default `chat`. */
-  priority?: StreamPriority;
+  priority?: StreamPriority | undefined;
   /** Ends the wait for the broker's answer. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
 }
 
 /**

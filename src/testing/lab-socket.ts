@@ -11,11 +11,11 @@ import type { VirtualClock } from './virtual-clock.ts';
 export interface LabSocketOptions {
   host: string;
   /** Default 0: a free one. */
-  port?: number;
+  port?: number | undefined;
   /** The only peer: datagrams of others are dropped. */
-  connectTo?: SocketAddress;
+  connectTo?: SocketAddress | undefined;
   /** What the socket says that it was granted; the lab itself never drops for want of it. Default 4 MiB. */
-  receiveBufferBytes?: number;
+  receiveBufferBytes?: number | undefined;
 }
 
 /** A socket on the lab's network. It never holds a batch back, so {@link onWritable} is never called. */

@@ -13,9 +13,9 @@ export interface LabOptions {
   /** Decides everything that happens by chance. */
   seed: number;
   /** Options of each link that is not described otherwise. */
-  link?: Partial<LinkOptions>;
+  link?: Partial<LinkOptions> | undefined;
   /** Instants after which a wait counts as endless. Default 5 million. */
-  instantsMax?: number;
+  instantsMax?: number | undefined;
 }
 
 /**

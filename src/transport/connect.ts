@@ -1,4 +1,5 @@
 import { JspError } from '../base/errors.ts';
+import { abortSignal, checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
 import { Endpoint, type EndpointEvent } from '../endpoint/endpoint.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { bindDgramSocket } from '../udp/dgram-socket.ts';
@@ -12,6 +13,7 @@ import {
   impairedOr,
   nearPeers,
   randomOf,
+  TRANSPORT_OPTIONS,
   type TransportOptions,
 } from './options.ts';
 import { parseServerUrl } from './url.ts';
@@ -21,11 +23,11 @@ export interface ConnectOptions extends TransportOptions {
    * Connects to a URL without a fingerprint, to whoever answers: encrypted, but to an unknown peer. For experiments only; the
    * server must allow it with `acceptUnpinned`.
    */
-  insecure?: boolean;
+  insecure?: boolean | undefined;
   /** Local address to bind. Default: any. */
-  localHost?: string;
-  localPort?: number;
-  signal?: AbortSignal;
+  localHost?: string | undefined;
+  localPort?: number | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /**
@@ -33,9 +35,10 @@ export interface ConnectOptions extends TransportOptions {
  * fingerprint.
  *
  * @throws JspError ERR_JSP_URL_INVALID, ERR_JSP_PIN_MISSING, ERR_JSP_HANDSHAKE_TIMEOUT, ERR_JSP_IDENTITY_MISMATCH,
- * ERR_JSP_SOCKET, ERR_JSP_ABORTED; see spec/errors.md
+ * ERR_JSP_SOCKET, ERR_JSP_OPTION_INVALID, ERR_JSP_ABORTED; see spec/errors.md
  */
 export async function connect(url: string, options: ConnectOptions = {}): Promise<Connection> {
+  checkOptions('connect', options, CONNECT_OPTIONS);
   const server = parseServerUrl(url);
   if (server.fingerprint === null && options.insecure !== true) {
     throw new JspError(
@@ -125,6 +128,15 @@ class ClientSession {
   }
 }
 
+/** What the options of {@link connect} may be. */
+export const CONNECT_OPTIONS: OptionTable<ConnectOptions> = {
+  ...TRANSPORT_OPTIONS,
+  insecure: flag,
+  localHost: text,
+  localPort: whole(0, 65_535),
+  signal: abortSignal,
+};
+
 function closedEarly(): JspError {
   return new JspError('ERR_JSP_HANDSHAKE_FAILED', 'the server closed the connection during the handshake');
 }
@@ -135,9 +147,9 @@ function clientSocket(
 ): Promise<DatagramSocket> {
   return bindDgramSocket({
     connectTo: { host: server.host, port: server.port },
-    ...(options.localHost === undefined ? {} : { host: options.localHost }),
-    ...(options.localPort === undefined ? {} : { port: options.localPort }),
-    ...(options.receiveBufferBytes === undefined ? {} : { receiveBufferBytes: options.receiveBufferBytes }),
-    ...(options.sendBufferBytes === undefined ? {} : { sendBufferBytes: options.sendBufferBytes }),
+    host: options.localHost,
+    port: options.localPort,
+    receiveBufferBytes: options.receiveBufferBytes,
+    sendBufferBytes: options.sendBufferBytes,
   });
 }

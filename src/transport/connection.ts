@@ -1,4 +1,5 @@
 import { JspError } from '../base/errors.ts';
+import { abortSignal, checkOptions, number, type OptionTable, text, whole } from '../base/options.ts';
 import { MILLISECOND } from '../base/time.ts';
 import type { CloseReason } from '../connection/closing.ts';
 import type { Connection as CoreConnection } from '../connection/connection.ts';
@@ -9,16 +10,16 @@ import { abortError } from './abort.ts';
 import type { Driver } from './driver.ts';
 import { IsolatedEmitter } from './isolated-emitter.ts';
 import { Stream } from './stream.ts';
-import { deliveryNumber, priorityNumber, type StreamOptions } from './stream-options.ts';
+import { deliveryNumber, priorityNumber, STREAM_OPTIONS, type StreamOptions } from './stream-options.ts';
 
 export interface CloseOptions {
   /** The application's own code, seen by the peer. Default 0. */
-  code?: number;
+  code?: number | undefined;
   /** A sentence for people, seen by the peer; at most 512 bytes are sent. */
-  reason?: string;
+  reason?: string | undefined;
   /** How long to wait for what was sent to be settled, in ms, before closing all the same. Default 10,000. */
-  timeoutMs?: number;
-  signal?: AbortSignal;
+  timeoutMs?: number | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 interface ConnectionEvents {
@@ -86,6 +87,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
    * @throws JspError ERR_JSP_CLOSED when the connection is closing
    */
   openStream(options: StreamOptions = {}): Stream {
+    checkOptions('openStream', options, STREAM_OPTIONS);
     if (!this.isOpen)
       throw this.closedWith ?? new JspError('ERR_JSP_CLOSED', 'the connection is closed; connect again');
     const label = Buffer.from(options.label ?? '');
@@ -113,6 +115,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
    * begin meanwhile are still delivered; answers to them are not sent any more. [CON-11]
    */
   async close(options: CloseOptions = {}): Promise<void> {
+    checkOptions('close', options, CLOSE_OPTIONS);
     if (this.over) return;
     if (options.signal?.aborted) throw abortError(options.signal);
     const onAbort = (): void => this.destroy(options.code, options.reason);
@@ -192,6 +195,14 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     }
   }
 }
+
+/** What the options of `close` may be. */
+export const CLOSE_OPTIONS: OptionTable<CloseOptions> = {
+  code: whole(0, Number.MAX_SAFE_INTEGER),
+  reason: text,
+  timeoutMs: number(0, 2 ** 31),
+  signal: abortSignal,
+};
 
 /** The error that tells an application why a connection is over; null for a close without error. */
 export function closeError(reason: CloseReason): JspError | null {

@@ -1,6 +1,7 @@
 import { JspError } from '../base/errors.ts';
 import { isWildcard } from '../base/ip-address.ts';
-import type { Identity } from '../crypto/identity.ts';
+import { abortSignal, checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
+import { Identity } from '../crypto/identity.ts';
 import { Endpoint, type EndpointEvent } from '../endpoint/endpoint.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
@@ -8,7 +9,7 @@ import { bindDgramSocket } from '../udp/dgram-socket.ts';
 import { reachableAddress } from '../udp/local-addresses.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { abortError } from './abort.ts';
-import { type CloseOptions, Connection } from './connection.ts';
+import { CLOSE_OPTIONS, type CloseOptions, Connection } from './connection.ts';
 import { Driver } from './driver.ts';
 import { dispatchToConnection } from './events.ts';
 import { IsolatedEmitter } from './isolated-emitter.ts';
@@ -18,6 +19,7 @@ import {
   impairedOr,
   nearPeers,
   randomOf,
+  TRANSPORT_OPTIONS,
   type TransportOptions,
 } from './options.ts';
 import { DEFAULT_PORT, formatServerUrl, parseAdvertised } from './url.ts';
@@ -26,21 +28,21 @@ export interface ListenOptions extends TransportOptions {
   /** What the server proves to be; its fingerprint goes into the URL. */
   identity: Identity;
   /** Address to bind. Default 127.0.0.1. */
-  host?: string;
+  host?: string | undefined;
   /** Default 4577; 0 lets the system choose. */
-  port?: number;
+  port?: number | undefined;
   /**
    * Host, or host:port, that the URL names instead of the socket's own: where clients reach a server behind a NAT or a name. By default a
    * socket that is bound to every address (`0.0.0.0`, `::`) names one that others are likely to reach.
    */
-  advertise?: string;
+  advertise?: string | undefined;
   /** Answers clients that do not pin the identity, too. Default false: they get no answer. */
-  acceptUnpinned?: boolean;
+  acceptUnpinned?: boolean | undefined;
   /** Handshakes under way at once; further first packets are dropped and counted. Default 512. */
-  halfOpenMax?: number;
+  halfOpenMax?: number | undefined;
   /** Connections at once; further first packets are dropped and counted. Default 65,536. */
-  connectionsMax?: number;
-  signal?: AbortSignal;
+  connectionsMax?: number | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 interface ListenerEvents {
@@ -83,10 +85,11 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   }
 
   /** Accepts no more connections, closes those there are as `Connection.close` does, and closes the socket. */
-  close(options: CloseOptions = {}): Promise<void> {
-    if (options.signal?.aborted) return Promise.reject(abortError(options.signal));
+  async close(options: CloseOptions = {}): Promise<void> {
+    checkOptions('close', options, CLOSE_OPTIONS);
+    if (options.signal?.aborted) throw abortError(options.signal);
     this.closing ??= this.closeAll(options);
-    return this.closing;
+    await this.closing;
   }
 
   /** Lets the process end although the listener listens, as `unref` of a socket does. */
@@ -132,7 +135,7 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
     if (!fatal) return;
     const failure = new JspError('ERR_JSP_SOCKET', `the socket failed: ${error.message}`, { cause: error });
     for (const connection of this.connections) connection.fail(failure);
-    void this.close();
+    this.close().catch(() => {}); // whoever awaits the end is told by a close of their own
     this.tell('error', failure);
   }
 
@@ -181,7 +184,13 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
  * @throws JspError ERR_JSP_SOCKET when the address cannot be bound, ERR_JSP_OPTION_INVALID, ERR_JSP_ABORTED
  */
 export async function listen(options: ListenOptions): Promise<Listener> {
+  checkOptions('listen', options, LISTEN_OPTIONS);
   const { signal, identity } = options;
+  if (identity === undefined)
+    throw new JspError(
+      'ERR_JSP_OPTION_INVALID',
+      'listen: identity is missing; make one with generateIdentity()',
+    );
   if (signal?.aborted) throw abortError(signal);
   const advertised = options.advertise === undefined ? null : parseAdvertised(options.advertise);
   const socket =
@@ -189,8 +198,8 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     (await bindDgramSocket({
       host: options.host ?? '127.0.0.1',
       port: options.port ?? DEFAULT_PORT,
-      ...(options.receiveBufferBytes === undefined ? {} : { receiveBufferBytes: options.receiveBufferBytes }),
-      ...(options.sendBufferBytes === undefined ? {} : { sendBufferBytes: options.sendBufferBytes }),
+      receiveBufferBytes: options.receiveBufferBytes,
+      sendBufferBytes: options.sendBufferBytes,
     }));
   try {
     const named = advertised ?? (await reachableAt(socket.localHost));
@@ -209,6 +218,19 @@ export async function listen(options: ListenOptions): Promise<Listener> {
     throw error;
   }
 }
+
+/** What the options of {@link listen} may be. */
+export const LISTEN_OPTIONS: OptionTable<ListenOptions> = {
+  ...TRANSPORT_OPTIONS,
+  identity: (value) => (value instanceof Identity ? null : 'an Identity, as generateIdentity() makes'),
+  host: text,
+  port: whole(0, 65_535),
+  advertise: text,
+  acceptUnpinned: flag,
+  halfOpenMax: whole(1, 2 ** 31),
+  connectionsMax: whole(1, 2 ** 31),
+  signal: abortSignal,
+};
 
 function serverDriver(socket: DatagramSocket, options: ListenOptions, owner: Listener): Driver {
   const endpoint = new Endpoint({

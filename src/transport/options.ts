@@ -1,5 +1,6 @@
 import { JspError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
+import { anObject, anything, type OptionTable, oneOf, whole } from '../base/options.ts';
 import type { RandomSource } from '../base/random.ts';
 import {
   type ConnectionConfig,
@@ -20,45 +21,68 @@ export type MlKemPreference = 'auto' | MlKemName;
 /** What `listen` and `connect` have in common. Sizes in bytes, durations in ms. */
 export interface TransportOptions {
   /** Implementation of ChaCha20-Poly1305; the environment variable JSP_AEAD chooses where this is not given. Default `auto`. */
-  aead?: AeadPreference;
+  aead?: AeadPreference | undefined;
   /**
    * Implementation of ML-KEM-768; the environment variable JSP_ML_KEM chooses where this is not given. Default `auto`: that of
    * `node:crypto` where this Node has it (24.7 and newer), else the one in JavaScript; with a `random` of your own always the latter.
    */
-  mlKem?: MlKemPreference;
+  mlKem?: MlKemPreference | undefined;
   /** UDP payload of a datagram, 512 to 65,507. Default 1,200, which grows where more is proved; a given one stays. */
-  mtu?: number;
-  congestion?: 'cubic' | 'newreno';
+  mtu?: number | undefined;
+  congestion?: 'cubic' | 'newreno' | undefined;
   /** Default 10,000. */
-  handshakeTimeoutMs?: number;
+  handshakeTimeoutMs?: number | undefined;
   /** Default 30,000; 0 = never. */
-  idleTimeoutMs?: number;
+  idleTimeoutMs?: number | undefined;
   /** Default 5,000; 0 = none. */
-  heartbeatMs?: number;
+  heartbeatMs?: number | undefined;
   /** Default 3. */
-  heartbeatMisses?: number;
+  heartbeatMisses?: number | undefined;
   /** Default 16 MiB. */
-  messageBytesMax?: number;
+  messageBytesMax?: number | undefined;
   /** Receive window of a stream. Default 1 MiB, or a maximal message if that is more. */
-  streamWindowBytes?: number;
+  streamWindowBytes?: number | undefined;
   /** Receive window of a connection. Default twice that of a stream. */
-  connectionWindowBytes?: number;
+  connectionWindowBytes?: number | undefined;
   /** Streams that the peer may have open at once. Default 100. */
-  streamsMax?: number;
+  streamsMax?: number | undefined;
   /** Memory for best-effort messages that are incomplete or unread. Default 1 MiB. */
-  bestEffortBytes?: number;
+  bestEffortBytes?: number | undefined;
   /** Asked of the system for the socket. Default 4 MiB each. */
-  receiveBufferBytes?: number;
-  sendBufferBytes?: number;
+  receiveBufferBytes?: number | undefined;
+  sendBufferBytes?: number | undefined;
   /** A bad network to try the application on, "fake lag": what happens to this side's datagrams. Default none. */
-  impairment?: ImpairmentOptions;
+  impairment?: ImpairmentOptions | undefined;
   /** A socket to use instead of a UDP socket of our own, such as the network lab's; it is closed with the connection or listener. */
-  socket?: DatagramSocket;
+  socket?: DatagramSocket | undefined;
   /** The clock that belongs to `socket`. */
-  clock?: Clock;
+  clock?: Clock | undefined;
   /** The source of random bytes that belongs to `socket`. Only for the lab: a seeded one gives no secrecy. */
-  random?: RandomSource;
+  random?: RandomSource | undefined;
 }
+
+/** What the options of {@link TransportOptions} may be; ranges of those that go into the connection's config are checked there. */
+export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
+  aead: oneOf(['auto', 'sodium', 'node', 'noble']),
+  mlKem: oneOf(['auto', 'node', 'noble']),
+  mtu: anything,
+  congestion: oneOf(['cubic', 'newreno']),
+  handshakeTimeoutMs: anything,
+  idleTimeoutMs: anything,
+  heartbeatMs: anything,
+  heartbeatMisses: anything,
+  messageBytesMax: anything,
+  streamWindowBytes: anything,
+  connectionWindowBytes: anything,
+  streamsMax: anything,
+  bestEffortBytes: anything,
+  receiveBufferBytes: whole(1, 2 ** 31 - 1),
+  sendBufferBytes: whole(1, 2 ** 31 - 1),
+  impairment: anObject,
+  socket: anObject,
+  clock: anObject,
+  random: anObject,
+};
 
 /** Options with their defaults, for a socket that is bound. */
 export function connectionConfig(

@@ -1,6 +1,7 @@
 /** What the application says of streams and messages, and how the wire says it. */
 
 import { JspError } from '../base/errors.ts';
+import { flag, number, type OptionTable, oneOf, text } from '../base/options.ts';
 import type { Delivery as WireDelivery, Priority as WirePriority } from '../wire/frame-type.ts';
 
 /**
@@ -20,26 +21,26 @@ export type Outcome = 'acknowledged' | 'expired' | 'lost' | 'dropped';
 
 export interface StreamOptions {
   /** Default `chat`. */
-  priority?: Priority;
+  priority?: Priority | undefined;
   /** Default `reliable`. */
-  delivery?: Delivery;
+  delivery?: Delivery | undefined;
   /** Whether messages come out in the order they were sent. Default true. */
-  ordered?: boolean;
+  ordered?: boolean | undefined;
   /** Lifetime of `partial` and `bestEffort` messages that name none, in ms. Default none. */
-  lifetimeMs?: number;
+  lifetimeMs?: number | undefined;
   /** At most 64 bytes of UTF-8 that the peer sees as `stream.label`. Default empty. */
-  label?: string;
+  label?: string | undefined;
   /** Unsent bytes above which `send` answers false. Default 1 MiB. */
-  highWaterMark?: number;
+  highWaterMark?: number | undefined;
 }
 
 export interface SendOptions {
   /** Lower than the stream's own only: a reliable stream can send a best-effort message, not the other way round. */
-  delivery?: Delivery;
+  delivery?: Delivery | undefined;
   /** Not delivered later than this many ms from now. Makes a reliable message `partial`. */
-  lifetimeMs?: number;
+  lifetimeMs?: number | undefined;
   /** The caller will not touch the bytes again, so they need not be copied. */
-  transfer?: boolean;
+  transfer?: boolean | undefined;
 }
 
 /** Numbers of the wire for the names of the API. */
@@ -61,3 +62,18 @@ export function deliveryNumber(delivery: Delivery): WireDelivery {
 export const PRIORITIES: readonly Priority[] = ['system', 'media', 'chat', 'bulk'];
 export const DELIVERIES: readonly Delivery[] = ['reliable', 'partial', 'bestEffort'];
 export const OUTCOMES: readonly Outcome[] = ['acknowledged', 'expired', 'lost', 'dropped'];
+
+/** What the options of `openStream` and of `send` may be. */
+export const STREAM_OPTIONS: OptionTable<StreamOptions> = {
+  priority: oneOf(PRIORITIES),
+  delivery: oneOf(DELIVERIES),
+  ordered: flag,
+  lifetimeMs: number(0, Number.POSITIVE_INFINITY),
+  label: text,
+  highWaterMark: number(0, Number.POSITIVE_INFINITY),
+};
+export const SEND_OPTIONS: OptionTable<SendOptions> = {
+  delivery: oneOf(DELIVERIES),
+  lifetimeMs: number(0, Number.POSITIVE_INFINITY),
+  transfer: flag,
+};

@@ -1,6 +1,7 @@
 import type { AsyncResource } from 'node:async_hooks';
 import { once } from 'node:events';
 import { JspError } from '../base/errors.ts';
+import { checkOptions } from '../base/options.ts';
 import { MILLISECOND, NEVER } from '../base/time.ts';
 import type { ConnectionStream } from '../connection/connection-stream.ts';
 import { SendResult } from '../stream/send-stream.ts';
@@ -16,6 +17,7 @@ import {
   type Outcome,
   PRIORITIES,
   type Priority,
+  SEND_OPTIONS,
   type SendOptions,
   type StreamOptions,
 } from './stream-options.ts';
@@ -310,11 +312,12 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   }
 
   private enqueueWith(data: Uint8Array | string, options: SendOptions, tracking = 0): boolean {
+    if (options !== checkedLast) {
+      checkOptions('send', options, SEND_OPTIONS);
+      checkedLast = options;
+    }
     const asked = options.delivery === undefined ? this.core.delivery : deliveryNumber(options.delivery);
     const lifetimeMs = options.lifetimeMs ?? this.lifetimeMs;
-    if (!(lifetimeMs >= 0)) {
-      throw new JspError('ERR_JSP_OPTION_INVALID', `lifetimeMs must be a number of ms, not ${lifetimeMs}`);
-    }
     if (asked < this.core.delivery) {
       throw new JspError(
         'ERR_JSP_OPTION_INVALID',
@@ -365,4 +368,6 @@ function streamClosed(): JspError {
 }
 
 const NO_OPTIONS: SendOptions = {};
+/** Options that were fine: callers who send much pass the same object again. */
+let checkedLast: SendOptions = NO_OPTIONS;
 const HIGH_WATER_MARK = 1024 * 1024;

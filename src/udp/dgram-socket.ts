@@ -14,19 +14,19 @@ import {
 
 export interface DgramSocketOptions {
   /** Address or name to listen on; default is any address of the family of `connectTo`, else any IPv4 address. */
-  readonly host?: string;
+  readonly host?: string | undefined;
   /** Default 0: the system chooses. */
-  readonly port?: number;
+  readonly port?: number | undefined;
   /** Asked of the system, which may grant less. Default 4 MiB. */
-  readonly receiveBufferBytes?: number;
+  readonly receiveBufferBytes?: number | undefined;
   /** Asked of the system, which may grant less. Default 4 MiB. */
-  readonly sendBufferBytes?: number;
+  readonly sendBufferBytes?: number | undefined;
   /** Lets another socket bind the same address (SO_REUSEADDR). Default false. */
-  readonly reuseAddress?: boolean;
+  readonly reuseAddress?: boolean | undefined;
   /** An IPv6 socket that does not take IPv4 too. Default false. */
-  readonly ipv6Only?: boolean;
+  readonly ipv6Only?: boolean | undefined;
   /** The only peer: the kernel drops datagrams of others, and reports "port unreachable". */
-  readonly connectTo?: { readonly host: string; readonly port: number };
+  readonly connectTo?: { readonly host: string; readonly port: number } | undefined;
 }
 
 /**

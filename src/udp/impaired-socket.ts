@@ -1,3 +1,4 @@
+import { anObject, checkOptions, number, type OptionTable } from '../base/options.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import { type ReceiveBatch, ReceiveQueue, TransmitBatch } from '../wire/batch.ts';
 import { type Clock, systemClock, type TimerHandle } from './clock.ts';
@@ -9,9 +10,9 @@ export interface ImpairmentOptions {
   /** The same seed draws the same fates. */
   readonly seed: number;
   /** What happens to datagrams that are sent. */
-  readonly outgoing?: Impairment;
+  readonly outgoing?: Impairment | undefined;
   /** What happens to datagrams that come. */
-  readonly incoming?: Impairment;
+  readonly incoming?: Impairment | undefined;
 }
 
 /**
@@ -23,6 +24,7 @@ export function impairSocket(
   options: ImpairmentOptions,
   clock = systemClock,
 ): DatagramSocket {
+  checkOptions('impairment', options, IMPAIRMENT_OPTIONS);
   const outgoing = new RandomImpairment(options.seed, options.outgoing ?? {});
   const incoming = new RandomImpairment(options.seed + 1, options.incoming ?? {});
   return new ImpairedSocket(inner, outgoing, incoming, clock);
@@ -197,6 +199,13 @@ export class ImpairedSocket implements DatagramSocket {
     if (!this.closed) this.turn(this.clock.now());
   };
 }
+
+/** What the options of an impairment may be. */
+export const IMPAIRMENT_OPTIONS: OptionTable<ImpairmentOptions> = {
+  seed: number(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
+  outgoing: anObject,
+  incoming: anObject,
+};
 
 function place(batch: TransmitBatch, datagram: DelayedDatagram): void {
   batch.arena.set(datagram.data, batch.used);

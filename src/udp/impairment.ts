@@ -1,25 +1,25 @@
 import { copyOf } from '../base/bytes.ts';
-import { JspError } from '../base/errors.ts';
+import { checkOptions, chosenOptions, type Given, number, type OptionTable } from '../base/options.ts';
 import { Prng } from '../base/random.ts';
 import { MILLISECOND, type Micros, SECOND } from '../base/time.ts';
 
 /** What "fake lag" does to the datagrams of one direction. Chances are from 0 to 1; what is absent does nothing. */
 export interface Impairment {
   /** Chance that a datagram is lost. */
-  readonly loss?: number;
-  readonly delayMs?: number;
+  readonly loss?: number | undefined;
+  readonly delayMs?: number | undefined;
   /** Most that is added to the delay at random, evenly distributed; it does not change the order. */
-  readonly jitterMs?: number;
+  readonly jitterMs?: number | undefined;
   /** Chance that a datagram arrives a second time, right behind the first. */
-  readonly duplicate?: number;
+  readonly duplicate?: number | undefined;
   /** Chance that a datagram is held back, so that later ones overtake it. */
-  readonly reorder?: number;
+  readonly reorder?: number | undefined;
   /** How much longer a datagram that is held back takes. Default 5. */
-  readonly reorderHoldMs?: number;
+  readonly reorderHoldMs?: number | undefined;
   /** Rate at which datagrams get through. */
-  readonly bitsPerSecond?: number;
+  readonly bitsPerSecond?: number | undefined;
   /** Bytes that wait behind the rate, beyond which the newest is dropped. Default 256 KiB. */
-  readonly queueBytesMax?: number;
+  readonly queueBytesMax?: number | undefined;
 }
 
 /** A datagram on its way. `data` belongs to it alone. */
@@ -35,7 +35,7 @@ export interface ImpairedWay {
 
 /** An {@link ImpairedWay} by chance, from a seed: the same seed and the same datagrams give the same answers. */
 export class RandomImpairment implements ImpairedWay {
-  private readonly options: Required<Impairment>;
+  private readonly options: Readonly<Settings>;
   private readonly random: Prng;
   /** When the last bit of what waits behind the rate will have left. */
   private rateFreeAt: Micros = 0;
@@ -43,7 +43,8 @@ export class RandomImpairment implements ImpairedWay {
 
   /** @throws JspError ERR_JSP_OPTION_INVALID when an option is out of its range */
   constructor(seed: number, impairment: Impairment) {
-    this.options = checked({ ...NONE, ...impairment });
+    checkOptions('impairment', impairment, IMPAIRMENT);
+    this.options = { ...NONE, ...chosenOptions(impairment, IMPAIRMENT) };
     this.random = new Prng(seed);
   }
 
@@ -79,25 +80,9 @@ export class RandomImpairment implements ImpairedWay {
   }
 }
 
-function checked(options: Required<Impairment>): Required<Impairment> {
-  for (const name of ['loss', 'duplicate', 'reorder'] as const) inRange(name, options[name], 1);
-  for (const name of ['delayMs', 'jitterMs', 'reorderHoldMs'] as const)
-    inRange(name, options[name], DELAY_MS_MAX);
-  inRange('queueBytesMax', options.queueBytesMax, Number.POSITIVE_INFINITY);
-  inRange('bitsPerSecond', options.bitsPerSecond, Number.POSITIVE_INFINITY);
-  if (options.bitsPerSecond === 0) throw invalid('bitsPerSecond must be above 0');
-  return options;
-}
+type Settings = Required<Given<Impairment>>;
 
-function inRange(name: string, value: number, high: number): void {
-  if (!(value >= 0 && value <= high)) throw invalid(`${name} must be from 0 to ${high}, not ${value}`);
-}
-
-function invalid(message: string): JspError {
-  return new JspError('ERR_JSP_OPTION_INVALID', `impairment: ${message}`);
-}
-
-const NONE: Required<Impairment> = {
+const NONE: Settings = {
   loss: 0,
   delayMs: 0,
   jitterMs: 0,
@@ -109,3 +94,15 @@ const NONE: Required<Impairment> = {
 };
 const NOTHING: readonly Arrival[] = [];
 const DELAY_MS_MAX = 600_000;
+const CHANCE = number(0, 1);
+const DELAY_MS = number(0, DELAY_MS_MAX);
+const IMPAIRMENT: OptionTable<Impairment> = {
+  loss: CHANCE,
+  delayMs: DELAY_MS,
+  jitterMs: DELAY_MS,
+  duplicate: CHANCE,
+  reorder: CHANCE,
+  reorderHoldMs: DELAY_MS,
+  bitsPerSecond: number(1, Number.POSITIVE_INFINITY),
+  queueBytesMax: number(0, Number.POSITIVE_INFINITY),
+};
