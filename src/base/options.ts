@@ -53,8 +53,6 @@ export const flag: OptionCheck = (value) => (typeof value === 'boolean' ? null :
 
 export const text: OptionCheck = (value) => (typeof value === 'string' ? null : 'a string');
 
-export const abortSignal: OptionCheck = (value) => (value instanceof AbortSignal ? null : 'an AbortSignal');
-
 export const anObject: OptionCheck = (value) =>
   typeof value === 'object' && value !== null ? null : 'an object';
 

@@ -181,6 +181,12 @@ export class Connection implements HeapItem {
     return this.streams.open(settings);
   }
 
+  /** The client's first flight goes out again, before a timeout asks for it. */
+  resendHello(): void {
+    this.spaces[PacketSpace.INITIAL]?.outgoing?.resend();
+    this.touch();
+  }
+
   /** Lets no stream begin and closes when all that was sent is settled, or at `deadline`. [CON-11] */
   finish(code: number, reason: string, deadline: Micros): void {
     if (!this.isOpen) return;

@@ -1,4 +1,5 @@
 import { JspError } from '../base/errors.ts';
+import type { OptionCheck } from '../base/options.ts';
 
 /** The error of a wait that `signal` ended, with the signal's reason as cause. */
 export function abortError(signal: AbortSignal): JspError {
@@ -41,3 +42,5 @@ class AbortWatch {
 }
 
 const WATCHES = new WeakMap<AbortSignal, AbortWatch>();
+/** What an option `signal` may be. */
+export const abortSignal: OptionCheck = (value) => (value instanceof AbortSignal ? null : 'an AbortSignal');

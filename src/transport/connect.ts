@@ -1,9 +1,11 @@
 import { JspError } from '../base/errors.ts';
-import { abortSignal, checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
+import { checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
+import { MILLISECOND, type Micros } from '../base/time.ts';
+import type { Connection as CoreConnection } from '../connection/connection.ts';
 import { Endpoint, type EndpointEvent } from '../endpoint/endpoint.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { bindDgramSocket } from '../udp/dgram-socket.ts';
-import { abortError } from './abort.ts';
+import { abortError, abortSignal } from './abort.ts';
 import { Connection, closeError } from './connection.ts';
 import { Driver } from './driver.ts';
 import { dispatchToConnection } from './events.ts';
@@ -34,7 +36,7 @@ export interface ConnectOptions extends TransportOptions {
  * Connects to the server at `jsp://<fingerprint>@host:port` and resolves once it has proved to hold the identity with that
  * fingerprint.
  *
- * @throws JspError ERR_JSP_URL_INVALID, ERR_JSP_PIN_MISSING, ERR_JSP_HANDSHAKE_TIMEOUT, ERR_JSP_IDENTITY_MISMATCH,
+ * @throws JspError ERR_JSP_URL_INVALID, ERR_JSP_PIN_MISSING, ERR_JSP_CONNECTION_REFUSED, ERR_JSP_HANDSHAKE_TIMEOUT, ERR_JSP_IDENTITY_MISMATCH,
  * ERR_JSP_SOCKET, ERR_JSP_OPTION_INVALID, ERR_JSP_ABORTED; see spec/errors.md
  */
 export async function connect(url: string, options: ConnectOptions = {}): Promise<Connection> {
@@ -62,7 +64,11 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
 /** The one connection on a socket of its own, which is closed with it. */
 class ClientSession {
   private readonly driver: Driver;
+  private readonly core: CoreConnection;
   private readonly connection: Connection;
+  /** How often in a row the server's system said that nothing listens there. */
+  private refusals = 0;
+  private retryIsDue = false;
   private settle: ((error: JspError | null) => void) | null = null;
 
   constructor(
@@ -76,11 +82,11 @@ class ClientSession {
     const config = connectionConfig(options, socket, loopback);
     const endpoint = new Endpoint({ connection: config, random: randomOf(options), server: null });
     this.driver = new Driver(endpoint, socket, clock, this);
-    const core = endpoint.connect(
+    this.core = endpoint.connect(
       { host: remote.host, port: remote.port, pin, isLoopback: loopback },
       clock.now(),
     );
-    this.connection = new Connection(core, this.driver, this);
+    this.connection = new Connection(this.core, this.driver, this);
   }
 
   async connected(signal: AbortSignal | undefined): Promise<Connection> {
@@ -105,10 +111,8 @@ class ClientSession {
   }
 
   onSocketError(error: Error, fatal: boolean): void {
-    if (!fatal) return;
-    const failure = new JspError('ERR_JSP_SOCKET', `the socket failed: ${error.message}`, { cause: error });
-    this.settled(failure);
-    this.connection.fail(failure);
+    if (!fatal) return this.onRefused(error);
+    this.giveUp(new JspError('ERR_JSP_SOCKET', `the socket failed: ${error.message}`, { cause: error }));
   }
 
   onConnectionClosed(): void {
@@ -119,6 +123,39 @@ class ClientSession {
 
   setReferenced(referenced: boolean): void {
     this.driver.setReferenced(referenced);
+  }
+
+  /**
+   * "Port unreachable" came back. Once may be chance, or a server that is about to start, and on a connection that is established it may
+   * be anybody's: it means something only in the handshake, and when it comes for one try after the other. [CON-15]
+   */
+  private onRefused(error: Error): void {
+    if (this.settle === null || this.retryIsDue) return;
+    if ((error as NodeJS.ErrnoException).code !== 'ECONNREFUSED') return;
+    if (++this.refusals === REFUSALS_MAX) {
+      const { host, port } = this.core;
+      this.giveUp(
+        new JspError(
+          'ERR_JSP_CONNECTION_REFUSED',
+          `nothing listens on UDP port ${port} of ${host}: check that the server runs, and that host and port are right`,
+          { cause: error },
+        ),
+      );
+      return;
+    }
+    this.retryIsDue = true;
+    const { clock } = this.driver;
+    clock.setTimer(clock.now() + REFUSED_RETRY * this.refusals, () => {
+      this.retryIsDue = false;
+      if (this.settle === null) return;
+      this.core.resendHello();
+      this.driver.flush();
+    });
+  }
+
+  private giveUp(failure: JspError): void {
+    this.settled(failure);
+    this.connection.fail(failure);
   }
 
   private settled(error: JspError | null): void {
@@ -153,3 +190,8 @@ function clientSocket(
     sendBufferBytes: options.sendBufferBytes,
   });
 }
+
+/** Tries in a row that are refused before the server counts as not there. */
+const REFUSALS_MAX = 3;
+/** Time until the second try; the third takes twice as long. */
+const REFUSED_RETRY: Micros = 100 * MILLISECOND;

@@ -1,12 +1,12 @@
 import { JspError } from '../base/errors.ts';
-import { abortSignal, checkOptions, number, type OptionTable, text, whole } from '../base/options.ts';
+import { checkOptions, number, type OptionTable, text, whole } from '../base/options.ts';
 import { MILLISECOND } from '../base/time.ts';
 import type { CloseReason } from '../connection/closing.ts';
 import type { Connection as CoreConnection } from '../connection/connection.ts';
 import type { ConnectionStream } from '../connection/connection-stream.ts';
 import type { ConnectionMetrics } from '../connection/metrics.ts';
 import { closeCodeName } from '../wire/close-code.ts';
-import { abortError } from './abort.ts';
+import { abortError, abortSignal } from './abort.ts';
 import type { Driver } from './driver.ts';
 import { IsolatedEmitter } from './isolated-emitter.ts';
 import { Stream } from './stream.ts';

@@ -1,6 +1,6 @@
 import { JspError } from '../base/errors.ts';
 import { isWildcard } from '../base/ip-address.ts';
-import { abortSignal, checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
+import { checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
 import { Identity } from '../crypto/identity.ts';
 import { Endpoint, type EndpointEvent } from '../endpoint/endpoint.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
@@ -8,7 +8,7 @@ import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { bindDgramSocket } from '../udp/dgram-socket.ts';
 import { reachableAddress } from '../udp/local-addresses.ts';
 import { CloseCode } from '../wire/close-code.ts';
-import { abortError } from './abort.ts';
+import { abortError, abortSignal } from './abort.ts';
 import { CLOSE_OPTIONS, type CloseOptions, Connection } from './connection.ts';
 import { Driver } from './driver.ts';
 import { dispatchToConnection } from './events.ts';

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest';
 import {
-  abortSignal,
   anything,
   checkOptions,
   chosenOptions,
@@ -11,6 +10,7 @@ import {
   text,
   whole,
 } from '../../src/base/options.ts';
+import { abortSignal } from '../../src/transport/abort.ts';
 
 interface Tea {
   cups?: number | undefined;

@@ -1,5 +1,6 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import type { CloseReason } from '../../src/connection/closing.ts';
 import {
@@ -12,6 +13,7 @@ import {
   type Stream,
 } from '../../src/index.ts';
 import { closeError } from '../../src/transport/connection.ts';
+import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';
 import { CloseCode } from '../../src/wire/close-code.ts';
 import { echo, join, next, serve } from './served.ts';
 
@@ -51,13 +53,45 @@ describe('connecting fails with', () => {
     expect(listener.metrics().droppedUnpinned).toBeGreaterThan(0);
   });
 
-  test('nobody at that address', async () => {
+  test('nobody at that address, long before the handshake times out [CON-15]', async () => {
     const listener = await serve(echo);
-    const { url } = listener;
+    const { url, port } = listener;
     await listener.close();
-    await expect(connect(url, { handshakeTimeoutMs: 100 })).rejects.toThrow(
-      jspError('ERR_JSP_HANDSHAKE_TIMEOUT', /the server runs/),
+    const begun = performance.now();
+    await expect(connect(url)).rejects.toThrow(
+      jspError('ERR_JSP_CONNECTION_REFUSED', new RegExp(`port ${port} .*the server runs`)),
     );
+    expect(performance.now() - begun).toBeLessThan(5_000);
+  });
+
+  test('nobody at that address yet: a server that starts a moment later is found', async () => {
+    const listener = await serve(echo);
+    const { port } = listener;
+    await listener.close();
+    const identity = generateIdentity();
+    const connecting = connect(`jsp://${identity.fingerprintText}@127.0.0.1:${port}`);
+    await sleep(20);
+    const started = await listen({ identity, port });
+    const connection = await connecting;
+    // Once it is established, nobody can end it that way.
+    const { driver } = connection as unknown as { driver: { socket: DatagramSocket } };
+    for (let i = 0; i < 10; i++) {
+      driver.socket.onError?.(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' }), false);
+    }
+    await sleep(1);
+    expect(connection.isOpen).toBe(true);
+    await connection.close();
+    await started.close();
+  });
+
+  test('silence, which is no refusal', async () => {
+    const silent = createSocket('udp4').bind(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const pin = generateIdentity().fingerprintText;
+    await expect(
+      connect(`jsp://${pin}@127.0.0.1:${silent.address().port}`, { handshakeTimeoutMs: 100 }),
+    ).rejects.toThrow(jspError('ERR_JSP_HANDSHAKE_TIMEOUT', /the server runs/));
+    silent.close();
   });
 
   test.each([
