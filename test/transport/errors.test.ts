@@ -95,10 +95,10 @@ describe('connecting fails with', () => {
   });
 
   test.each([
-    ['nonsense', /not a URL/],
+    ['nonsense', /not a server URL/],
     ['http://127.0.0.1:1', /jsp:\/\//],
-    ['jsp://abc@127.0.0.1:1', /43 characters/],
-    ['jsp://127.0.0.1:1/path', /only a fingerprint/],
+    ['jsp://abc@127.0.0.1:1', /instead of 43/],
+    ['jsp://127.0.0.1:1/path', /nothing but a "\/"/],
     ['jsp://127.0.0.1:0', /port 0/],
   ])('a URL like %s', async (url, message) => {
     await expect(connect(url, { insecure: true })).rejects.toThrow(jspError('ERR_JSP_URL_INVALID', message));
