@@ -18,6 +18,15 @@ export function onAbort(signal: AbortSignal | undefined, callback: () => void): 
   return () => watch.forget(callback);
 }
 
+/** What `promise` brings, unless `signal` ends the wait for it. */
+export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const forget = onAbort(signal, () => reject(abortError(signal)));
+    promise.then(resolve, reject).finally(forget);
+  });
+}
+
 class AbortWatch {
   readonly callbacks = new Set<() => void>();
   private readonly signal: AbortSignal;
@@ -42,5 +51,6 @@ class AbortWatch {
 }
 
 const WATCHES = new WeakMap<AbortSignal, AbortWatch>();
+
 /** What an option `signal` may be. */
 export const abortSignal: OptionCheck = (value) => (value instanceof AbortSignal ? null : 'an AbortSignal');

@@ -1,11 +1,13 @@
 import { JspError } from '../base/errors.ts';
+import { addressFamily } from '../base/ip-address.ts';
 import { checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
 import { MILLISECOND, type Micros } from '../base/time.ts';
 import type { Connection as CoreConnection } from '../connection/connection.ts';
 import { Endpoint, type EndpointEvent } from '../endpoint/endpoint.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { bindDgramSocket } from '../udp/dgram-socket.ts';
-import { abortError, abortSignal } from './abort.ts';
+import { resolveHost } from '../udp/resolve.ts';
+import { abortError, abortSignal, unlessAborted } from './abort.ts';
 import { Connection, closeError } from './connection.ts';
 import { Driver } from './driver.ts';
 import { dispatchToConnection } from './events.ts';
@@ -18,7 +20,8 @@ import {
   TRANSPORT_OPTIONS,
   type TransportOptions,
 } from './options.ts';
-import { parseServerUrl } from './url.ts';
+import { race } from './race.ts';
+import { parseServerUrl, type ServerUrl } from './url.ts';
 
 export interface ConnectOptions extends TransportOptions {
   /**
@@ -34,10 +37,12 @@ export interface ConnectOptions extends TransportOptions {
 
 /**
  * Connects to the server at `jsp://<fingerprint>@host:port` and resolves once it has proved to hold the identity with that
- * fingerprint.
+ * fingerprint. The addresses of a name are tried side by side, each begun 250 ms after the one before or as soon as that has failed; the
+ * first handshake that completes wins, and `handshakeTimeoutMs` is for each (RFC 8305).
  *
  * @throws JspError ERR_JSP_URL_INVALID, ERR_JSP_PIN_MISSING, ERR_JSP_CONNECTION_REFUSED, ERR_JSP_HANDSHAKE_TIMEOUT, ERR_JSP_IDENTITY_MISMATCH,
- * ERR_JSP_SOCKET, ERR_JSP_OPTION_INVALID, ERR_JSP_ABORTED; see spec/errors.md
+ * ERR_JSP_SOCKET, ERR_JSP_OPTION_INVALID, ERR_JSP_ABORTED; see spec/errors.md. Where several addresses were tried it is the most telling error, whose `cause` has
+ * the `errors` of all.
  */
 export async function connect(url: string, options: ConnectOptions = {}): Promise<Connection> {
   checkOptions('connect', options, CONNECT_OPTIONS);
@@ -48,18 +53,70 @@ export async function connect(url: string, options: ConnectOptions = {}): Promis
       `"${url}" has no fingerprint, so anyone could answer. Pass jsp://<fingerprint>@host:port as the server prints it, or insecure: true for an experiment.`,
     );
   }
-  if (options.signal?.aborted) throw abortError(options.signal);
-  const socket = options.socket ?? (await clientSocket(server, options));
-  const remote = socket.remote ?? server;
+  const { signal } = options;
+  if (signal?.aborted) throw abortError(signal);
+  if (options.socket !== undefined) return connectOver(options.socket, server, options, signal);
+  const hosts = await unlessAborted(hostsToTry(server.host, options.localHost), signal);
+  const attempt = async (host: string, ended: AbortSignal | undefined): Promise<Connection> => {
+    const socket = await clientSocket({ host, port: server.port }, options, hosts.length > 1);
+    return connectOver(socket, server, options, ended);
+  };
+  if (hosts.length === 1) return attempt(hosts[0], signal);
   try {
-    if (options.signal?.aborted) throw abortError(options.signal);
+    const discard = (late: Connection): void => late.destroy();
+    return await race(hosts, attempt, { clock: clockOf(options), signal, discard });
+  } catch (error) {
+    throw error instanceof AggregateError ? mostTelling(error.errors as Error[], hosts) : error;
+  }
+}
+
+/** Connects over a socket, which is closed with the connection, or when there is none. */
+async function connectOver(
+  socket: DatagramSocket,
+  server: ServerUrl,
+  options: ConnectOptions,
+  signal: AbortSignal | undefined,
+): Promise<Connection> {
+  try {
+    if (signal?.aborted) throw abortError(signal);
     const way = impairedOr(socket, options);
-    return await new ClientSession(way, options, remote, server.fingerprint).connected(options.signal);
+    return await new ClientSession(way, options, socket.remote ?? server, server.fingerprint).connected(
+      signal,
+    );
   } catch (error) {
     await socket.close();
     throw error;
   }
 }
+
+/** The addresses of the server that a socket bound to `localHost` can reach, in the order in which to try them. */
+async function hostsToTry(host: string, localHost: string | undefined): Promise<string[]> {
+  const hosts = await resolveHost(host);
+  if (hosts.length === 1 || localHost === undefined) return hosts;
+  const [local] = await resolveHost(localHost);
+  if (local === '::') return hosts;
+  const reachable = hosts.filter((other) => addressFamily(other) === addressFamily(local));
+  return reachable.length === 0 ? hosts : reachable;
+}
+
+/** The error of the attempt that came farthest, with those of all attempts as its cause. */
+function mostTelling(errors: readonly Error[], hosts: readonly string[]): JspError {
+  const rank = (error: Error): number => TELLS_LITTLE.indexOf((error as JspError).code);
+  const telling = errors.reduce((best, error) => (rank(error) < rank(best) ? error : best));
+  const each = errors.map(({ message }, i) => `${hosts[i]}: ${message}`).join('\n');
+  return new JspError(
+    (telling as JspError).code ?? 'ERR_JSP_SOCKET',
+    `${telling.message} (of all the addresses tried, ${hosts.join(', ')}, none answered as it should)`,
+    { cause: new AggregateError(errors, each) },
+  );
+}
+
+/** Errors that tell less than any other, and each less than the one before. */
+const TELLS_LITTLE: readonly string[] = [
+  'ERR_JSP_HANDSHAKE_TIMEOUT',
+  'ERR_JSP_CONNECTION_REFUSED',
+  'ERR_JSP_SOCKET',
+];
 
 /** The one connection on a socket of its own, which is closed with it. */
 class ClientSession {
@@ -181,8 +238,11 @@ function closedEarly(): JspError {
 function clientSocket(
   server: { host: string; port: number },
   options: ConnectOptions,
+  hasRivals: boolean,
 ): Promise<DatagramSocket> {
   return bindDgramSocket({
+    // Several attempts at once can share a port that was asked for: each hears its own peer only.
+    reuseAddress: hasRivals && (options.localPort ?? 0) !== 0,
     connectTo: { host: server.host, port: server.port },
     host: options.localHost,
     port: options.localPort,

@@ -1,8 +1,7 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
-import { lookup as resolve } from 'node:dns/promises';
-import { isIP, isIPv4 } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { JspError } from '../base/errors.ts';
+import { addressFamily, fromSystem, normalAddress } from '../base/ip-address.ts';
 import { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from '../wire/batch.ts';
 import { ArenaViews } from './arena-views.ts';
 import {
@@ -11,6 +10,7 @@ import {
   type SocketCounters,
   socketCounters,
 } from './datagram-socket.ts';
+import { resolveHost } from './resolve.ts';
 
 export interface DgramSocketOptions {
   /** Address or name to listen on; default is any address of the family of `connectTo`, else any IPv4 address. */
@@ -34,9 +34,9 @@ export interface DgramSocketOptions {
  * @throws JspError `ERR_JSP_SOCKET` when the system refuses, with the system's error as `cause`
  */
 export async function bindDgramSocket(options: DgramSocketOptions = {}): Promise<DgramSocket> {
-  const remote = options.connectTo === undefined ? null : await resolveRemote(options.connectTo);
-  const host = await resolveLocal(options.host, remote);
-  const type = isIPv4(host) ? 'udp4' : 'udp6';
+  const remote = options.connectTo === undefined ? null : await resolved(options.connectTo);
+  const host = await localHost(options.host, remote);
+  const type = addressFamily(host) === 4 ? 'udp4' : 'udp6';
   const socket = createSocket({
     type,
     reuseAddr: options.reuseAddress ?? false,
@@ -90,6 +90,8 @@ export class DgramSocket implements DatagramSocket {
   private readonly connected: boolean;
   private readonly received = new ReceiveQueue({ isExclusive: true });
   private readonly views = new WeakMap<Uint8Array, ArenaViews>();
+  /** The address of the latest datagram, as the system wrote it and in normal form. */
+  private lastAddress = '';
   private lastHost = '';
   private handOverIsDue = false;
   /** Datagrams come one by one, so that waiting for others of the same turn would be in vain. */
@@ -126,7 +128,7 @@ export class DgramSocket implements DatagramSocket {
   constructor(socket: Socket, remote: SocketAddress | null) {
     const local = socket.address();
     this.socket = socket;
-    this.localHost = local.address;
+    this.localHost = normalAddress(local.address);
     this.localPort = local.port;
     this.remote = remote;
     this.connected = remote !== null;
@@ -198,9 +200,12 @@ export class DgramSocket implements DatagramSocket {
     if (this.closed === null) this.socket.unref();
   }
 
-  private receive(data: Uint8Array, host: string, port: number): void {
+  private receive(data: Uint8Array, address: string, port: number): void {
     // Node makes a new string for each datagram's address; one for all of them makes later comparisons cheap.
-    if (host !== this.lastHost) this.lastHost = host;
+    if (address !== this.lastAddress) {
+      this.lastAddress = address;
+      this.lastHost = fromSystem(address);
+    }
     this.counters.datagramsReceived++;
     this.counters.bytesReceived += data.length;
     if (port === 0) {
@@ -267,27 +272,13 @@ function literalLookup6(address: string, _family: unknown, callback: LookupCallb
   callback(null, address.includes(':') ? address : `::ffff:${address}`, 6);
 }
 
-async function resolveRemote(remote: {
-  readonly host: string;
-  readonly port: number;
-}): Promise<SocketAddress> {
-  return { host: await resolveHost(remote.host), port: remote.port };
+async function resolved({ host, port }: SocketAddress): Promise<SocketAddress> {
+  return { host: (await resolveHost(host))[0], port };
 }
 
-async function resolveLocal(host: string | undefined, remote: SocketAddress | null): Promise<string> {
-  if (host !== undefined) return resolveHost(host);
-  return remote !== null && !isIPv4(remote.host) ? '::' : '0.0.0.0';
-}
-
-async function resolveHost(host: string): Promise<string> {
-  if (isIP(host) !== 0) return host;
-  try {
-    return (await resolve(host)).address;
-  } catch (error) {
-    throw new JspError('ERR_JSP_SOCKET', `cannot resolve ${host}: ${(error as Error).message}`, {
-      cause: error,
-    });
-  }
+async function localHost(host: string | undefined, remote: SocketAddress | null): Promise<string> {
+  if (host !== undefined) return (await resolveHost(host))[0];
+  return remote !== null && addressFamily(remote.host) === 6 ? '::' : '0.0.0.0';
 }
 
 /** Waits for a `bind`, which reports failure as an event, or a `connect`, which hands it to its callback. */
