@@ -1,3 +1,5 @@
+import { markAsUntransferable } from 'node:worker_threads';
+
 /**
  * Large buffers and V8's garbage collector. An array buffer's memory lies outside the heap and is freed only when the collector finds
  * the small object that stands for it. With 16 KB and more a buffer, tens of megabytes are dead by then: each new buffer is memory that
@@ -28,6 +30,11 @@ export function freeNow(bytes: Uint8Array): void {
  */
 export function hastenScavenge(bytes: number): void {
   ballast = new Array(Math.min(bytes >>> 4, BALLAST_MAX));
+}
+
+/** Sees to it that nobody can transfer this memory to another thread, which would take it away from all who have views of it. */
+export function keepHere(memory: ArrayBufferLike): void {
+  markAsUntransferable(memory as ArrayBuffer);
 }
 
 function openAndClose() {

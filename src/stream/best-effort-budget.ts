@@ -18,7 +18,7 @@ export class BestEffortBudget {
   admit(segment: Segment, bytes: number): boolean {
     if (bytes > this.bytesMax) return false;
     while (this.used + bytes > this.bytesMax) this.evictOldest();
-    segment.budgeted = bytes;
+    segment.charged = bytes;
     this.used += bytes;
     segment.older = this.newest;
     segment.newer = null;
@@ -30,15 +30,15 @@ export class BestEffortBudget {
 
   /** Gives a part of a segment's bytes back; it stays in its place. */
   shrink(segment: Segment, bytes: number): void {
-    segment.budgeted -= bytes;
+    segment.charged -= bytes;
     this.used -= bytes;
   }
 
   /** Gives back all that `segment` has. Harmless when it has nothing. */
   release(segment: Segment): void {
     if (segment !== this.oldest && segment.older === null) return;
-    this.used -= segment.budgeted;
-    segment.budgeted = 0;
+    this.used -= segment.charged;
+    segment.charged = 0;
     if (segment.older === null) this.oldest = segment.newer;
     else segment.older.newer = segment.newer;
     if (segment.newer === null) this.newest = segment.older;

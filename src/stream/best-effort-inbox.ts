@@ -59,7 +59,7 @@ export class BestEffortInbox extends Inbox {
       return 0;
     }
     const deadline = deadlineOf(frame, now);
-    if (fragment) return this.onFragment(frame, deadline);
+    if (fragment) return this.onFragment(frame, deadline, now);
     if (this.assemblyFor(sequence) !== undefined) this.cancel(sequence);
     this.deliver(this.single(frame), frame.total, deadline);
     return 0;
@@ -95,17 +95,17 @@ export class BestEffortInbox extends Inbox {
 
   // ---- inside ----
 
-  private onFragment(frame: FrameReader, deadline: Micros): number {
+  private onFragment(frame: FrameReader, deadline: Micros, now: Micros): number {
     const { sequence, total } = frame;
     let assembly = this.assemblyFor(sequence);
     if (assembly === undefined) {
       if (this.discarding) return 0;
-      assembly = this.admitAssembly(frame);
+      assembly = this.admitAssembly(frame, now);
       if (assembly === undefined) return 0;
     } else if (!assembly.agrees(total, frame.flags)) {
       return CloseCode.FRAME_ENCODING_ERROR;
     }
-    if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, frame.offset)) {
+    if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, frame.offset, now)) {
       this.lifetimes.set(assembly.segment, deadline);
       return 0;
     }
@@ -115,7 +115,7 @@ export class BestEffortInbox extends Inbox {
   }
 
   /** Begins an incomplete message; undefined when the budget has no room for it at all, or it is late now. */
-  private admitAssembly(frame: FrameReader): Assembly | undefined {
+  private admitAssembly(frame: FrameReader, now: Micros): Assembly | undefined {
     const { sequence, total } = frame;
     if (this.assemblies !== null && this.assemblies.size >= ASSEMBLIES_MAX) this.evictAssembly();
     const segment = this.incomplete(sequence);
@@ -130,7 +130,7 @@ export class BestEffortInbox extends Inbox {
       this.context.late++;
       return undefined;
     }
-    return this.startAssembly(frame, segment);
+    return this.startAssembly(frame, segment, now);
   }
 
   /** The incomplete message that began first gives way. [STR-21] */

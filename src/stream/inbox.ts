@@ -4,6 +4,7 @@ import type { Space } from '../wire/frame-type.ts';
 import { Assembly } from './assembly.ts';
 import { DroppedReport } from './dropped-report.ts';
 import { MESSAGE_COST } from './flow-credit.ts';
+import { copyOut } from './lending.ts';
 import type { Lifetimes } from './lifetimes.ts';
 import type { ReadyQueue } from './ready-queue.ts';
 import type { ReceiveContext } from './receive-context.ts';
@@ -51,6 +52,11 @@ export abstract class Inbox implements SegmentOwner {
     end: number,
     prefixed: boolean,
   ): Segment {
+    if (frame.isKept) {
+      // Its datagram has something for another receiver already, and what one does with its memory must not touch the other. [STR-32]
+      const own = copyOut(frame.buffer, at, end - at);
+      return new Segment(this, this.space, sequence, count, own, 0, end - at, prefixed);
+    }
     frame.isKept = true;
     return new Segment(this, this.space, sequence, count, frame.buffer, at, end, prefixed);
   }
@@ -79,7 +85,7 @@ export abstract class Inbox implements SegmentOwner {
       this.context.wasteBytes += size;
       return;
     }
-    segment.buffer = new Uint8Array(segment.buffer.subarray(segment.at, segment.end));
+    segment.buffer = copyOut(segment.buffer, segment.at, own);
     segment.at = 0;
     segment.end = own;
   }
@@ -88,8 +94,8 @@ export abstract class Inbox implements SegmentOwner {
     return this.assemblies === null ? undefined : this.assemblies.get(sequence);
   }
 
-  protected startAssembly(frame: FrameReader, segment: Segment): Assembly {
-    const assembly = new Assembly(segment, frame.total, frame.flags);
+  protected startAssembly(frame: FrameReader, segment: Segment, now: Micros): Assembly {
+    const assembly = new Assembly(segment, frame.total, frame.flags, now);
     segment.place = Place.INCOMPLETE;
     if (this.assemblies === null) this.assemblies = new Map();
     this.assemblies.set(frame.sequence, assembly);

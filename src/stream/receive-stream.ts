@@ -8,6 +8,7 @@ import { readVarint, varintLength } from '../wire/varint.ts';
 import { BestEffortInbox } from './best-effort-inbox.ts';
 import { MESSAGE_COST } from './flow-credit.ts';
 import { FlowWindow } from './flow-window.ts';
+import { copyOut, lend, OWN_BYTES_MAX } from './lending.ts';
 import { Lifetimes } from './lifetimes.ts';
 import { ReadyQueue } from './ready-queue.ts';
 import type { ReceiveContext } from './receive-context.ts';
@@ -41,6 +42,8 @@ export class ReceiveStream {
   private stopState: number = Told.NOT_WANTED;
   private stopCode = 0;
   private limitLost = false;
+  /** Messages were lost because the application detached the memory they were in. */
+  isDetached = false;
 
   constructor(context: ReceiveContext, options: ReceiveStreamOptions) {
     this.id = options.id;
@@ -58,8 +61,8 @@ export class ReceiveStream {
   }
 
   /**
-   * Takes the next message, or null when there is none now. The bytes belong to the caller; a small message shares the memory of the
-   * datagram that brought it, so what is kept for long should be copied.
+   * Takes the next message, or null when there is none now. The bytes belong to the caller. Small messages have memory of their own;
+   * others may share it with messages of the same run, but then it is little, and cannot be transferred. [STR-32]
    */
   read(now: Micros): Buffer | null {
     for (;;) {
@@ -227,10 +230,11 @@ export class ReceiveStream {
    * For each of many small messages: asking a typed array for its memory takes as long as making a view of it, and so does looking up
    * the global `Buffer`.
    */
-  private takeFrom(segment: Segment): Buffer {
+  private takeFrom(segment: Segment): Buffer | null {
     const { buffer } = segment;
     let start = segment.at;
     let length = segment.end - start;
+    if (segment.end > buffer.length) return this.lose(segment);
     if (segment.prefixed) {
       length = readVarint(buffer, start, segment.end);
       start += varintLength(buffer[start]);
@@ -247,14 +251,22 @@ export class ReceiveStream {
       this.lifetimes.remove(segment);
       this.context.wasteBytes -= segment.waste;
     }
-    if (segment.space === Space.RELIABLE) this.reliable.free(length + MESSAGE_COST);
-    else if (last) this.context.budget.release(segment);
+    if (segment.space === Space.RELIABLE) {
+      segment.charged -= length + MESSAGE_COST;
+      this.reliable.free(length + MESSAGE_COST);
+    } else if (last) this.context.budget.release(segment);
     else this.context.budget.shrink(segment, length + MESSAGE_COST);
-    if (segment.memory === null) {
-      segment.memory = buffer.buffer;
-      segment.memoryStart = buffer.byteOffset;
-    }
-    return Buffer.from(segment.memory, segment.memoryStart + start, length);
+    if (length <= OWN_BYTES_MAX) return copyOut(buffer, start, length);
+    if (start + length > segment.memoryEnd) lend(segment, start, length);
+    return Buffer.from(segment.memory as ArrayBuffer, segment.memoryStart + start, length);
+  }
+
+  /** The application let go of memory that messages share which it has not read: they are gone, and the stream with them. [STR-32] */
+  private lose(segment: Segment): null {
+    this.ready.remove(segment);
+    (segment.space === Space.RELIABLE ? this.reliable : this.bestEffort!).freeSegment(segment);
+    this.isDetached = true;
+    return null;
   }
 
   /** A message was not complete, in order and read in time. [STR-26] */

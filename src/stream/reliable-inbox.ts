@@ -75,6 +75,7 @@ export class ReliableInbox extends Inbox {
     if (!this.charge(bytes + count * MESSAGE_COST)) return CloseCode.FLOW_CONTROL_ERROR;
     this.seen.advance(count);
     const segment = this.segment(frame, sequence, count, dataStart, end, true);
+    segment.charged = bytes + count * MESSAGE_COST;
     this.bound(segment);
     this.ready.push(segment);
     return 0;
@@ -90,10 +91,12 @@ export class ReliableInbox extends Inbox {
       return 0;
     }
     const deadline = deadlineOf(frame, now);
-    if ((frame.flags & MessageFlag.FRAGMENT) !== 0) return this.onFragment(frame, deadline);
+    if ((frame.flags & MessageFlag.FRAGMENT) !== 0) return this.onFragment(frame, deadline, now);
     const fault = this.chargeOnce(sequence, frame.total);
     if (fault !== 0) return fault;
-    this.take(this.single(frame), deadline);
+    const segment = this.single(frame);
+    segment.charged = frame.total + MESSAGE_COST;
+    this.take(segment, deadline);
     this.afterArrival();
     return 0;
   }
@@ -149,12 +152,9 @@ export class ReliableInbox extends Inbox {
     segment.place = Place.NOWHERE;
     this.lifetimes.remove(segment);
     this.context.wasteBytes -= segment.waste;
-    const { buffer, end, prefixed } = segment;
-    for (let at = segment.at, left = segment.count; left > 0; left--) {
-      const length = prefixed ? readVarint(buffer, at, end) : end - at;
-      if (prefixed) at += varintLength(buffer[at]) + length;
-      this.free(length + MESSAGE_COST);
-    }
+    segment.waste = 0;
+    this.free(segment.charged);
+    segment.charged = 0;
   }
 
   /** [STR-26] */
@@ -177,7 +177,7 @@ export class ReliableInbox extends Inbox {
 
   // ---- inside ----
 
-  private onFragment(frame: FrameReader, deadline: Micros): number {
+  private onFragment(frame: FrameReader, deadline: Micros, now: Micros): number {
     const { sequence, total } = frame;
     let assembly = this.assemblyFor(sequence);
     if (assembly === undefined) {
@@ -188,16 +188,18 @@ export class ReliableInbox extends Inbox {
         this.seen.settle();
         return 0;
       }
-      assembly = this.startAssembly(frame, this.incomplete(sequence));
+      assembly = this.startAssembly(frame, this.incomplete(sequence), now);
     } else if (!assembly.agrees(total, frame.flags)) {
       return CloseCode.FRAME_ENCODING_ERROR;
     }
-    if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, frame.offset)) {
+    if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, frame.offset, now)) {
       this.lifetimes.set(assembly.segment, deadline);
       return 0;
     }
     this.endAssembly(sequence);
-    this.take(assembly.finish(), deadline);
+    const segment = assembly.finish();
+    segment.charged = total + MESSAGE_COST;
+    this.take(segment, deadline);
     this.afterArrival();
     return 0;
   }
@@ -208,13 +210,14 @@ export class ReliableInbox extends Inbox {
     let sequence = frame.sequence;
     let from = -1;
     let first = sequence;
+    let charged = 0;
     let at = frame.dataStart;
     for (; at < end; sequence++) {
       const length = readVarint(buffer, at, end);
       if (length > this.context.messageBytesMax) return CloseCode.MESSAGE_TOO_LARGE;
       if (this.seen.has(sequence)) {
         this.context.duplicates++;
-        if (from >= 0) this.take(this.segment(frame, first, sequence - first, from, at, true), NEVER);
+        if (from >= 0) this.takeRun(frame, first, sequence - first, from, at, charged);
         from = -1;
       } else {
         const fault = this.chargeOnce(sequence, length);
@@ -222,13 +225,28 @@ export class ReliableInbox extends Inbox {
         if (from < 0) {
           from = at;
           first = sequence;
+          charged = 0;
         }
+        charged += length + MESSAGE_COST;
       }
       at += varintLength(buffer[at]) + length;
     }
-    if (from >= 0) this.take(this.segment(frame, first, sequence - first, from, at, true), NEVER);
+    if (from >= 0) this.takeRun(frame, first, sequence - first, from, at, charged);
     this.afterArrival();
     return 0;
+  }
+
+  private takeRun(
+    frame: FrameReader,
+    first: number,
+    count: number,
+    from: number,
+    to: number,
+    charged: number,
+  ): void {
+    const segment = this.segment(frame, first, count, from, to, true);
+    segment.charged = charged;
+    this.take(segment, NEVER);
   }
 
   /** Takes new, charged messages in: delivers them, holds them behind a gap, or discards them. */
@@ -278,7 +296,7 @@ export class ReliableInbox extends Inbox {
   /** Gives up an incomplete message. */
   private dropAssembly(assembly: Assembly): void {
     const { sequence } = assembly;
-    this.free(assembly.buffer.length + MESSAGE_COST);
+    this.free(assembly.total + MESSAGE_COST);
     this.forgetAssembly(assembly);
     this.seen.add(sequence, sequence + 1);
   }
@@ -292,7 +310,7 @@ export class ReliableInbox extends Inbox {
   private chargeOnce(sequence: number, length: number): number {
     const assembly = this.assemblyFor(sequence);
     if (assembly === undefined) return this.charge(length + MESSAGE_COST) ? 0 : CloseCode.FLOW_CONTROL_ERROR;
-    if (assembly.buffer.length !== length) return CloseCode.FRAME_ENCODING_ERROR;
+    if (assembly.total !== length) return CloseCode.FRAME_ENCODING_ERROR;
     this.forgetAssembly(assembly);
     return 0;
   }

@@ -35,9 +35,13 @@ export class Segment {
   /** One message: where it ends. A run: where the last one ends. */
   end: number;
   readonly prefixed: boolean;
-  /** The memory below `buffer`, and where in it `buffer` begins; set when the first message is read. */
+  /** What flow control or the budget holds for the messages that are left. */
+  charged = 0;
+  /** What views of the messages are made of, set when the first one is read: position p of `buffer` is at `memoryStart + p` in it. */
   memory: ArrayBufferLike | null = null;
   memoryStart = 0;
+  /** The first position of `buffer` that `memory` does not hold. */
+  memoryEnd = 0;
   place: Place = Place.NOWHERE;
   /** Bytes of `buffer` that nobody is charged for. */
   waste = 0;
@@ -47,8 +51,7 @@ export class Segment {
   /** Place among the {@link Lifetimes}; -1 without deadline. */
   deadline: Micros = NEVER;
   heapIndex = -1;
-  /** Best effort only: bytes of, and neighbours in, the {@link BestEffortBudget}. */
-  budgeted = 0;
+  /** Best effort only: neighbours in the {@link BestEffortBudget}. */
   older: Segment | null = null;
   newer: Segment | null = null;
 

@@ -193,7 +193,10 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   /** The next message, or null when none is there. The bytes are the caller's. */
   read(): Buffer | null {
     const message = this.core.receiver.read(this.driver.now());
-    if (message === null) return null;
+    if (message === null) {
+      if (this.core.receiver.isDetached) this.failDetached();
+      return null;
+    }
     this.core.onRead();
     this.driver.wake();
     return message;
@@ -298,7 +301,20 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
       if (message === null) break;
       this.tellWithin('message', message);
     }
+    if (receiver.isDetached) this.failDetached();
     this.core.onRead();
+  }
+
+  /** The application detached memory that held messages it had not read: they are lost, which no reliable stream survives. [STR-32] */
+  private failDetached(): void {
+    if (this.isClosed) return;
+    this.core.reset(0);
+    this.onClosed(
+      new JspError(
+        'ERR_JSP_MESSAGE_DETACHED',
+        `unread messages of stream ${this.id} were lost: the ArrayBuffer behind a message was detached; copy what is to be transferred`,
+      ),
+    );
   }
 
   private resumeFlow(): void {

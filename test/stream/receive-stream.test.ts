@@ -209,8 +209,7 @@ describe('ReceiveStream', () => {
     const packets = Array.from({ length: 10 }, datagram);
     for (const each of packets) link.deliver(each, 0);
     expect(link.receiveContext.wasteBytes).toBe(240_000);
-    const sizes = link.readAll(0).map((message) => message.buffer.byteLength);
-    expect(sizes.slice(0, 5)).toEqual([60_000, 60_000, 60_000, 60_000, 11]);
+    link.readAll(0);
     expect(link.receiveContext.wasteBytes).toBe(0);
   });
 

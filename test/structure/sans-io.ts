@@ -39,6 +39,8 @@ function importViolations(file: ProjectFile): string[] {
   return importsOf(file).flatMap(({ specifier, path, names, line }) => {
     const at = `${file.path}:${line}`;
     if (path !== undefined) return [];
+    // A mark on memory, no thread.
+    if (specifier === 'node:worker_threads' && names?.join() === 'markAsUntransferable') return [];
     if (!ALLOWED_MODULES.some((allowed) => specifier === allowed || specifier.startsWith(`${allowed}/`))) {
       return [`${at} imports ${specifier}`];
     }
