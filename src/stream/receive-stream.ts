@@ -8,7 +8,7 @@ import { readVarint, varintLength } from '../wire/varint.ts';
 import { BestEffortInbox } from './best-effort-inbox.ts';
 import { MESSAGE_COST } from './flow-credit.ts';
 import { FlowWindow } from './flow-window.ts';
-import { copyOut, lend, OWN_BYTES_MAX } from './lending.ts';
+import { copyOut, lend } from './lending.ts';
 import { Lifetimes } from './lifetimes.ts';
 import { ReadyQueue } from './ready-queue.ts';
 import type { ReceiveContext } from './receive-context.ts';
@@ -233,8 +233,9 @@ export class ReceiveStream {
   private takeFrom(segment: Segment): Buffer | null {
     const { buffer } = segment;
     let start = segment.at;
-    let length = segment.end - start;
     if (segment.end > buffer.length) return this.lose(segment);
+    if (segment.memory === null) lend(segment);
+    let length = segment.end - start;
     if (segment.prefixed) {
       length = readVarint(buffer, start, segment.end);
       start += varintLength(buffer[start]);
@@ -256,8 +257,7 @@ export class ReceiveStream {
       this.reliable.free(length + MESSAGE_COST);
     } else if (last) this.context.budget.release(segment);
     else this.context.budget.shrink(segment, length + MESSAGE_COST);
-    if (length <= OWN_BYTES_MAX) return copyOut(buffer, start, length);
-    if (start + length > segment.memoryEnd) lend(segment, start, length);
+    if (length <= segment.copyMax) return copyOut(buffer, start, length);
     return Buffer.from(segment.memory as ArrayBuffer, segment.memoryStart + start, length);
   }
 

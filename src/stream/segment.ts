@@ -40,8 +40,8 @@ export class Segment {
   /** What views of the messages are made of, set when the first one is read: position p of `buffer` is at `memoryStart + p` in it. */
   memory: ArrayBufferLike | null = null;
   memoryStart = 0;
-  /** The first position of `buffer` that `memory` does not hold. */
-  memoryEnd = 0;
+  /** Messages up to this length are copied rather than viewed. */
+  copyMax = 0;
   place: Place = Place.NOWHERE;
   /** Bytes of `buffer` that nobody is charged for. */
   waste = 0;

@@ -346,6 +346,7 @@ describe('the memory of a message', () => {
     }
     await wanted.flush();
     while (kept.length < 200) await next(wanted, 'message');
-    expect(kept.reduce((sum, { buffer }) => sum + buffer.byteLength, 0)).toBe(200 * 5);
+    const memories = new Set(kept.map(({ buffer }) => buffer));
+    expect([...memories].reduce((sum, { byteLength }) => sum + byteLength, 0)).toBeLessThan(200 * 5 * 10);
   });
 });
