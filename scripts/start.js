@@ -3,6 +3,7 @@
 import { setUp } from './set-up.js';
 
 setUp();
+process.stderr.on('error', () => {}); // as in `jsp`: who reads only the URL may go
 const { createProgram } = await import('../dist/cli/program.js');
 const { endWith } = await import('../dist/cli/failure.js');
 

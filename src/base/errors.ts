@@ -1,3 +1,5 @@
+import { printable } from './printable.ts';
+
 /** Stable codes of the errors an application can see; each is explained in spec/errors.md. */
 export type JspErrorCode =
   | 'ERR_JSP_PIN_MISSING'
@@ -26,13 +28,16 @@ export type JspErrorCode =
   | 'ERR_JSP_FILTER_INVALID'
   | 'ERR_JSP_BROKER';
 
-/** Every error this library hands to an application: a sentence that says what to do next, and a stable `code`. */
+/**
+ * Every error this library hands to an application: a sentence that says what to do next, and a stable `code`. What a message quotes, a
+ * peer's reason say, is {@link printable} in it.
+ */
 export class JspError extends Error {
   override readonly name: string = 'JspError';
   readonly code: JspErrorCode;
 
   constructor(code: JspErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
+    super(printable(message), options);
     this.code = code;
   }
 }

@@ -36,14 +36,17 @@ export function addBrokerCommand(program: Command, onListening: () => void): voi
 }
 
 /**
- * Runs a broker until SIGINT or SIGTERM, then drains it.
+ * Runs a broker until SIGINT, SIGTERM or SIGHUP, then drains it.
  *
  * @throws JspError ERR_JSP_SOCKET when its address cannot be bound, and when its socket fails for good [BRK-37]
  */
 async function runBroker(options: BrokerCommandOptions, onListening: () => void): Promise<void> {
   const stopped = new Promise<NodeJS.Signals>((resolve) => onStopSignal(resolve));
   const state = StateDirectory.open(options.state);
-  const broker = await listening(options, state);
+  const broker = await listening(options, state).catch((error: unknown) => {
+    state.close();
+    throw error;
+  });
   try {
     state.writeUrl(broker.url);
     if (!isLoopback(broker.host)) {
@@ -57,6 +60,7 @@ async function runBroker(options: BrokerCommandOptions, onListening: () => void)
     if (signal !== null) note(`${signal}: delivering what is queued, then closing`);
   } finally {
     await broker.close();
+    state.close();
   }
   const failure = await broker.closed;
   if (failure !== null) throw failure;
@@ -108,7 +112,7 @@ const ADVICE: Readonly<Record<string, string>> = {
 
 const HELP = `
 Clients need nothing but the URL, which names the broker's key. It stays the same as long as the state directory does.
-SIGINT and SIGTERM stop reading from publishers, deliver what is queued, and end with exit code 0.
+SIGINT, SIGTERM and SIGHUP stop reading from publishers, deliver what is queued, and end with exit code 0.
 A socket that fails for good ends it with exit code 1.
 
 With --host 0.0.0.0 or :: it listens on all addresses, and the URL names one that others are likely to reach; behind a NAT, or

@@ -1,3 +1,5 @@
+import { printable } from '../base/printable.ts';
+
 /** What makes a command fail that is not the library's to report. */
 export type CommandErrorCode =
   | 'ERR_JSP_URL_MISSING'
@@ -11,7 +13,7 @@ export class CommandError extends Error {
   readonly code: CommandErrorCode;
 
   constructor(code: CommandErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
+    super(printable(message), options);
     this.code = code;
   }
 }

@@ -1,4 +1,5 @@
 import { CommanderError } from 'commander';
+import { printable } from '../base/printable.ts';
 import { CommandError } from './command-error.ts';
 import { coloursOf } from './terminal.ts';
 
@@ -28,7 +29,7 @@ export function endWithoutReader(error: NodeJS.ErrnoException): void {
 function failureText(error: unknown): string {
   const { message, code, stack } = error as Error & { code?: unknown };
   return typeof code === 'string'
-    ? failureLine(message, code)
+    ? failureLine(printable(message), printable(code))
     : failureLine(stack ?? String(error), 'ERR_JSP_BUG');
 }
 

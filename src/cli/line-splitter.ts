@@ -1,6 +1,6 @@
 import { CommandError } from './command-error.ts';
 
-/** Cuts chunks of bytes into lines at newlines, which are not part of them. */
+/** Cuts chunks of bytes into lines at newlines, which are not part of them, nor is a carriage return in front of one (CRLF). */
 export class LineSplitter {
   private readonly lineBytesMax: number;
   /** What came of a line that goes on in the next chunk. */
@@ -17,7 +17,7 @@ export class LineSplitter {
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
       const line = chunk.subarray(start, end);
       start = end + 1;
-      onLine(this.pieces.length === 0 ? line : this.joined(line));
+      onLine(withoutReturn(this.pieces.length === 0 ? line : this.joined(line)));
     }
     if (start < chunk.length) this.keep(chunk.subarray(start));
   }
@@ -47,5 +47,10 @@ export class LineSplitter {
   }
 }
 
+function withoutReturn(line: Buffer): Uint8Array {
+  return line.length > 0 && line[line.length - 1] === RETURN ? line.subarray(0, -1) : line;
+}
+
 const NEWLINE = 0x0a;
+const RETURN = 0x0d;
 const EMPTY = Buffer.alloc(0);

@@ -44,7 +44,7 @@ async function ping(options: PingOptions): Promise<void> {
       say(`round trip ${result.roundTripsMs.push(roundTripMs)}: ${milliseconds(roundTripMs)}`);
     });
     if (options.json) print(JSON.stringify(result));
-    else if (result.roundTripsMs.length > 0) print(summary(result.roundTripsMs));
+    else if (result.roundTripsMs.length > 0) print(roundTripSummary(result.roundTripsMs));
   } finally {
     await client.close();
   }
@@ -71,10 +71,12 @@ async function roundTrips(
   }
 }
 
-function summary(times: readonly number[]): string {
+/** For people: so many round trips and their figures, in ms. */
+export function roundTripSummary(times: readonly number[]): string {
   const mean = times.reduce((sum, time) => sum + time, 0) / times.length;
   const sorted = [...times].sort((a, b) => a - b);
-  const median = sorted[sorted.length >> 1];
+  const upper = sorted.length >> 1;
+  const median = sorted.length % 2 === 1 ? sorted[upper] : (sorted[upper - 1] + sorted[upper]) / 2;
   const figures = [sorted[0], median, mean, sorted[sorted.length - 1]]
     .map((time) => time.toFixed(3))
     .join('/');

@@ -46,8 +46,10 @@ async function publishInput(client: BrokerClient, topic: string, lines: boolean)
   if (stdin.isTTY) note('reading from the terminal; end with Ctrl-D');
   // A lost connection is not noticed by who waits for input.
   client.once('close', (error) => stdin.destroy(error ?? undefined));
-  if (lines) await publishLines(client, topic, stdin);
-  else client.publish(topic, await wholeInput(stdin));
+  if (lines) return publishLines(client, topic, stdin);
+  const input = await wholeInput(stdin);
+  if (input.length > 0) client.publish(topic, input);
+  else note(`stdin was empty, so nothing is published; for an empty message: jsp pub ${topic} ''`);
 }
 
 async function publishLines(
@@ -83,7 +85,8 @@ async function wholeInput(input: AsyncIterable<Buffer>): Promise<Buffer> {
 }
 
 const HELP = `
-Ends with exit code 0 when the broker has everything. A line is what stands before a newline, which is not part of the message.
+Ends with exit code 0 when the broker has everything. A line is what stands before a newline, which is not part of the message, nor is the
+carriage return of a CRLF. An empty stdin publishes nothing.
 With --lines stdin may be endless; it is read as fast as the subscribers take it.
 
 Examples:

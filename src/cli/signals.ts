@@ -1,5 +1,5 @@
 /**
- * Calls `stop` at the first SIGINT or SIGTERM, once. A second one ends the process at once, as if nothing had been said.
+ * Calls `stop` at the first SIGINT, SIGTERM or SIGHUP, once. A second one ends the process at once, as if nothing had been said.
  *
  * A SIGTERM to `npx jsp` ends npm and the shell it has started, and that shell passes nothing on. So a process that npm has started
  * also stops when its parent is gone.
@@ -27,5 +27,6 @@ export function onStopSignal(stop: (signal: NodeJS.Signals) => void): () => void
   return forget;
 }
 
-const STOP_SIGNALS = ['SIGINT', 'SIGTERM'] as const;
+/** SIGHUP: the terminal was closed. */
+const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const PARENT_CHECK_MS = 250;

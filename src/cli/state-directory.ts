@@ -13,6 +13,7 @@ import { JspError } from '../base/errors.ts';
 import { Identity } from '../crypto/identity.ts';
 import { generateIdentity } from '../transport/identity.ts';
 import { CommandError } from './command-error.ts';
+import { lockDirectory } from './directory-lock.ts';
 import { warn } from './terminal.ts';
 
 export const DEFAULT_STATE_DIRECTORY = '.jsp';
@@ -21,29 +22,42 @@ export const URL_FILE = 'url';
 /** The file with the secret of the broker's identity. */
 export const IDENTITY_FILE = 'identity';
 
-/** Where a broker keeps its identity, so that its URL stays the same, and where it leaves its URL for clients. */
+/** Where a broker keeps its identity, so that its URL stays the same, and where it leaves its URL for clients. One broker at a time has it. */
 export class StateDirectory {
   readonly path: string;
   readonly identity: Identity;
+  private readonly unlock: () => void;
 
-  private constructor(path: string, identity: Identity) {
+  private constructor(path: string, identity: Identity, unlock: () => void) {
     this.path = path;
     this.identity = identity;
+    this.unlock = unlock;
   }
 
   /**
    * Opens the directory, and makes it and an identity where there are none.
    *
-   * @throws CommandError ERR_JSP_STATE_DIRECTORY when it cannot be read or written, or holds no valid identity
+   * @throws CommandError ERR_JSP_STATE_DIRECTORY when it cannot be read or written, is in use, or holds no valid identity
    */
   static open(path: string): StateDirectory {
     try {
       mkdirSync(path, { recursive: true, mode: 0o700 });
-      const file = join(path, IDENTITY_FILE);
-      return new StateDirectory(path, readIdentity(file) ?? createIdentity(file));
+      const unlock = lockDirectory(path);
+      try {
+        const file = join(path, IDENTITY_FILE);
+        return new StateDirectory(path, readIdentity(file) ?? createIdentity(file), unlock);
+      } catch (error) {
+        unlock();
+        throw error;
+      }
     } catch (error) {
       throw stateError(path, error);
     }
+  }
+
+  /** Lets another broker have it. */
+  close(): void {
+    this.unlock();
   }
 
   /** Replaces the file with the URL as a whole, so that nobody reads half of it. */
@@ -90,18 +104,12 @@ function readIdentity(file: string): Identity | null {
 
 function createIdentity(file: string): Identity {
   const identity = generateIdentity();
-  try {
-    writeSecretFile(file, identity.exportSecret());
-    return identity;
-  } catch (error) {
-    // Another broker that starts in the same directory was faster.
-    const other = codeOf(error) === 'EEXIST' ? readIdentity(file) : null;
-    if (other === null) throw error;
-    return other;
-  }
+  writeSecretFile(file, identity.exportSecret());
+  return identity;
 }
 
 function stateError(path: string, error: unknown): CommandError {
+  if (error instanceof CommandError) return error;
   const reason =
     error instanceof JspError
       ? `${join(path, IDENTITY_FILE)} is damaged: ${error.message}. Restore it, or remove it to get a new identity and URL`

@@ -102,7 +102,7 @@ class Printer {
 const HELP = `
 "subscribed" on stderr says that what is published from then on comes. Control characters in a message are printed
 as \\n, \\r or \\x1b, so that it stays on its line; --json and --raw keep every byte. With --count it ends after so many
-messages with exit code 0, else at SIGINT or SIGTERM.
+messages with exit code 0, else at SIGINT, SIGTERM or SIGHUP.
 
 Examples:
   $ jsp sub 'sensors/+/temperature'

@@ -42,7 +42,35 @@ describe('jsp broker', () => {
     expect(broker.err).toContain('could be read by others');
   });
 
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  test('has its state directory for itself: another broker there ends with an error, and the URL stays the first one’s', async () => {
+    const { url, state, jsp: first } = await startBroker();
+    const second = await jsp(['broker', '--port', '0', '--state', state]);
+    expect(second.exitCode).toBe(1);
+    expect(second.err).toContain(`in use by another broker, process ${first.process.pid}`);
+    expect(second.err).toContain('ERR_JSP_STATE_DIRECTORY');
+    expect(readFileSync(join(state, 'url'), 'utf8')).toBe(`${url}\n`);
+    first.process.kill('SIGTERM');
+    await first.ended;
+    expect((await startBroker(state)).url.split('@')[0]).toBe(url.split('@')[0]);
+  });
+
+  test('takes over the state directory of one that was killed', async () => {
+    const { state, jsp: first } = await startBroker();
+    first.process.kill('SIGKILL');
+    await first.ended;
+    expect((await startBroker(state)).jsp.err).not.toContain('in use');
+  });
+
+  test('goes on when nobody reads its output any more, stderr included', async () => {
+    const { state, url, jsp: broker } = await startBroker();
+    broker.process.stdout?.destroy();
+    broker.process.stderr?.destroy();
+    broker.process.kill('SIGTERM'); // it has something to say
+    expect((await broker.ended).exitCode).toBe(0);
+    expect(readFileSync(join(state, 'url'), 'utf8')).toBe(`${url}\n`);
+  });
+
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     test(`delivers what is queued and ends with 0 at ${signal}`, async () => {
       const { jsp: broker, url } = await startBroker();
       const sub = await startSub(url, 'numbers');

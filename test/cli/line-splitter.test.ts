@@ -21,10 +21,16 @@ describe('a line splitter', () => {
     fc.assert(
       fc.property(fc.array(chunk, { maxLength: 8 }), (chunks) => {
         const expected = chunks.join('').split('\n');
+        for (let i = 0; i < expected.length - 1; i++) expected[i] = expected[i].replace(/\r$/, '');
         if (expected.at(-1) === '') expected.pop(); // what is behind the last newline is a line only if there is something
         expect(linesOf(chunks.map((text) => Buffer.from(text)))).toEqual(expected);
       }),
     );
+  });
+
+  test('takes the carriage return of a CRLF away, one only, and no other', () => {
+    const lines = linesOf([Buffer.from('one\r'), Buffer.from('\ntwo\r\r\n\r\na\rb\nlast\r')]);
+    expect(lines).toEqual(['one', 'two\r', '', 'a\rb', 'last\r']);
   });
 
   test('keeps empty lines', () => {

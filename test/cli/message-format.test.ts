@@ -18,10 +18,15 @@ describe('a message as a line', () => {
     expect(line('two\r\nlines')).toBe('two\\r\\nlines');
     expect(line('\x1b[2J\x00\x7f')).toBe('\\x1b[2J\\x00\\x7f');
     expect(line('\u0085 \u009b31m')).toBe('\\x85 \\x9b31m');
+    expect(line('safe\u202egpj.exe')).toBe('safe\\u202egpj.exe');
   });
 
-  test('has the topic in front where that is asked for', () => {
+  test('shows what a topic hides, too', () => {
     expect(line('text', { topics: true })).toBe('a/b\ttext');
+    const hidden = Buffer.from(messageLine('a/\u202eb', Buffer.from('x'), { topics: true }));
+    expect(hidden.toString()).toBe('a/\\u202eb\tx');
+    const json = Buffer.from(messageLine('a/\u202eb', Buffer.from('\x7f\u009b'), { json: true })).toString();
+    expect(json).toBe('{"topic":"a/\\u202eb","payload":"\\u007f\\u009b"}');
   });
 
   test('keeps every byte as JSON', () => {

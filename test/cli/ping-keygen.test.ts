@@ -1,10 +1,31 @@
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { roundTripSummary } from '../../src/cli/ping.ts';
 import { Identity } from '../../src/crypto/identity.ts';
+import { generateIdentity, listen } from '../../src/index.ts';
 import { emptyFolder, Jsp, jsp, startBroker } from './jsp.ts';
 
 describe('jsp ping', () => {
+  test('takes the middle of the two middle ones as median of an even number of round trips', () => {
+    expect(roundTripSummary([4, 1])).toBe('2 round trips, min/median/mean/max 1.000/2.500/2.500/4.000 ms');
+    expect(roundTripSummary([9, 1, 2, 4])).toContain(' 1.000/3.000/4.000/9.000 ');
+    expect(roundTripSummary([9, 1, 2])).toContain(' 1.000/2.000/4.000/9.000 ');
+    expect(roundTripSummary([5])).toContain(' 5.000/5.000/5.000/5.000 ');
+  });
+
+  test('shows what a server says as text: it moves no cursor and forges no line', async () => {
+    await using listener = await listen({ identity: generateIdentity(), port: 0 });
+    listener.on('connection', (connection) =>
+      connection.destroy(7, '\x1b]0;OWNED\x07\x1b[2K\u202e\u009b31m\nsecond line'),
+    );
+    const { exitCode, out, err } = await jsp(['ping', '--url', listener.url]);
+    expect(exitCode).toBe(1);
+    expect(err).toContain('\\x1b]0;OWNED\\x07\\x1b[2K\\u202e\\x9b31m\\nsecond line');
+    expect(`${out}${err}`.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\p{Bidi_Control}]/u);
+    expect(err.trimEnd().split('\n')).toHaveLength(1);
+  });
+
   test('tells the handshake time, each round trip, and a summary', async () => {
     const { url } = await startBroker();
     const { exitCode, out } = await jsp(['ping', '--count', '3', '--interval', '0.01', '--url', url]);

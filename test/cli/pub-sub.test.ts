@@ -48,6 +48,28 @@ describe('jsp pub and jsp sub', () => {
     expect(err).toMatch(/^jsp: stdin has more than .*--lines.* \(ERR_JSP_INPUT_TOO_LARGE\)\n$/);
   });
 
+  test('an empty stdin publishes nothing and says so; an empty argument is an empty message', async () => {
+    const { url } = await startBroker();
+    const sub = await startSub(url, 'a', '--count', '2', '--json');
+    const nothing = await jsp(['pub', 'a', '--url', url], { input: '' });
+    expect([nothing.exitCode, nothing.err]).toEqual([0, expect.stringContaining('nothing is published')]);
+    expect((await jsp(['pub', 'a', '--lines', '--url', url], { input: '' })).exitCode).toBe(0);
+    await jsp(['pub', 'a', '', '--url', url]);
+    await jsp(['pub', 'a', 'end', '--url', url]);
+    expect((await sub.ended).out).toBe('{"topic":"a","payload":""}\n{"topic":"a","payload":"end"}\n');
+  });
+
+  test('lines of a file from Windows arrive without their carriage returns', async () => {
+    const { url } = await startBroker();
+    const sub = await startSub(url, 'a', '--count', '3', '--json');
+    await jsp(['pub', 'a', '--lines', '--url', url], { input: 'one\r\n\r\nthree\r\n' });
+    expect((await sub.ended).out.match(/"payload":"[^"]*"/g)).toEqual([
+      '"payload":"one"',
+      '"payload":""',
+      '"payload":"three"',
+    ]);
+  });
+
   test('a line is published as it comes, while stdin stays open', async () => {
     const { url } = await startBroker();
     const sub = await startSub(url, 'chat');
