@@ -157,6 +157,7 @@ export function receivePayload(
   }
   if (READER.error !== 0) return connection.fail(READER.error, READER.type, 'a frame cannot be decoded', now);
   opened.isSpent = !READER.isKept;
+  if (space === PacketSpace.APPLICATION) connection.streams.onPacketEnd();
   connection.spaces[space]?.acks.onPacket(number, ackEliciting, now);
   if (space !== PacketSpace.APPLICATION && advanceHandshake(connection, now)) receiveWaiting(connection, now);
 }

@@ -62,7 +62,7 @@ function acknowledged(connection: Connection, space: PacketSpace, packets: Packe
       const a = ledger.entryA(entry);
       const b = ledger.entryB(entry);
       if (kind === FrameType.CRYPTO) connection.spaces[space]?.outgoing?.onAcked(a, b);
-      else if (kind === FrameType.ACK) connection.spaces[space]?.acks.onAckAcked(a);
+      else if (kind === FrameType.ACK) connection.spaces[space]?.acks.onAckAcked(a, b, ledger.entryC(entry));
       else if (space === PacketSpace.APPLICATION) {
         streamFrameAcked(connection.streams, kind, ledger.entryId(entry), a, b, ledger.entryC(entry));
       }

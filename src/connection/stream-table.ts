@@ -41,6 +41,8 @@ export class StreamTable implements StreamOwner {
   private readonly control = new ControlQueue();
   private readonly dropped = new DroppedQueue();
   private peerStreamWindow = 0;
+  /** The packet being read raised a limit of the connection, which every stream may have waited for. */
+  private isLimitRaised = false;
   readonly limits: StreamLimits;
   readonly dataLimits: DataLimits;
   /** Deadlines of messages, sent and received. */
@@ -154,10 +156,10 @@ export class StreamTable implements StreamOwner {
   onControlFrame(frame: FrameReader): number {
     switch (frame.type) {
       case FrameType.MAX_DATA:
-        if (this.sendContext.credit.raise(frame.limit)) this.touchAll();
+        if (this.sendContext.credit.raise(frame.limit)) this.isLimitRaised = true;
         return 0;
       case FrameType.MAX_STREAMS:
-        if (this.limits.raise(frame.limit)) this.touchAll();
+        if (this.limits.raise(frame.limit)) this.isLimitRaised = true;
         return 0;
       case FrameType.DATA_BLOCKED:
         this.receiveContext.window.onBlocked(frame.limit);
@@ -175,6 +177,13 @@ export class StreamTable implements StreamOwner {
     this.onReceived(stream);
     this.onSettled(stream);
     return 0;
+  }
+
+  /** All frames of a packet were handed over. Streams look at a limit once a packet, however often it rose in it. */
+  onPacketEnd(): void {
+    if (!this.isLimitRaised) return;
+    this.isLimitRaised = false;
+    for (const stream of this.streams.values()) this.onSendTouched(stream);
   }
 
   // ---- what became of frames that were sent ----
@@ -351,10 +360,6 @@ export class StreamTable implements StreamOwner {
   /** A frame for a stream that is not there: fine when it was once, and is closed. [STR-5] */
   private checkForgotten(id: number): number {
     return this.limits.wasOpen(id) ? 0 : CloseCode.STREAM_STATE_ERROR;
-  }
-
-  private touchAll(): void {
-    for (const stream of this.streams.values()) this.onSendTouched(stream);
   }
 
   private setDeadline(stream: ConnectionStream): void {

@@ -10,7 +10,7 @@
  */
 
 import { type Micros, SECOND } from '../base/time.ts';
-import { writeAck } from '../wire/ack-frame.ts';
+import { rangesTold, writeAck } from '../wire/ack-frame.ts';
 import type { TransmitBatch } from '../wire/batch.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { FrameType } from '../wire/frame-type.ts';
@@ -71,12 +71,15 @@ function packDatagram(
 function packPackets(connection: Connection, builder: PacketBuilder, bytes: number, now: Micros): void {
   const [initial, handshake, application] = connection.spaces;
   const isClient = connection.role === 'client';
-  if (isClient && handshake?.outgoing?.pending === true) connection.discardSpace(PacketSpace.INITIAL, now); // [CON-14]
-  if (initial !== null && connection.spaces[PacketSpace.INITIAL] !== null) {
+  // A client that has its last word in the handshake says nothing more in Initial packets.
+  const isLastWord = isClient && handshake?.outgoing?.pending === true;
+  if (initial !== null && !isLastWord) {
     const packed = packHandshake(connection, builder, initial, isClient ? bytes : 0, now);
     if (packed && isClient) return; // its padding fills the datagram
   }
-  if (handshake !== null) packHandshake(connection, builder, handshake, 0, now);
+  if (handshake !== null && packHandshake(connection, builder, handshake, 0, now) && isClient) {
+    connection.discardSpace(PacketSpace.INITIAL, now); // [CON-14] whatever the packet holds
+  }
   if (application !== null && connection.isEstablished)
     packApplication(connection, builder, application, now);
 }
@@ -94,7 +97,7 @@ function packHandshake(
   const { recovery } = connection;
   const isProbe = recovery.probesPending(space) > 0;
   if (isProbe && !outgoing.pending) outgoing.resend();
-  const mayCrypto = outgoing.pending && (isProbe || recovery.allowance(now) > 0);
+  const mayCrypto = outgoing.pending && (isProbe || mayFill(connection, now));
   if (!isProbe && !mayCrypto && !acks.ackDue(now)) return false;
   const ledger = recovery.ledger(space);
   const type = space === PacketSpace.INITIAL ? PacketType.INITIAL : PacketType.HANDSHAKE;
@@ -136,7 +139,9 @@ function packApplication(
   const ledger = recovery.ledger(PacketSpace.APPLICATION);
   if (!builder.beginPacket(PacketType.ONE_RTT, connection, state.nextNumber, ledger.largestAcked)) return;
   ledger.begin(state.nextNumber, now);
+  const { acksSent } = connection.counters;
   let isEliciting = packAck(connection, builder, state, now);
+  const hasAck = connection.counters.acksSent > acksSent;
   const afterAck = builder.at;
   if (mayFrames) {
     packControlFrames(connection, builder, now);
@@ -151,7 +156,8 @@ function packApplication(
     if (builder.limit - builder.at < FULL_PACKET_SLACK) connection.fillsPackets = true;
   }
   if (builder.at > afterAck) isEliciting = true;
-  if (isProbe && !isEliciting) {
+  const isToElicit = hasAck && state.acks.wantsAcknowledgement(now) && recovery.allowance(now) > 0; // [REC-50]
+  if ((isProbe || isToElicit) && !isEliciting) {
     builder.at = writePing(builder.out, builder.at);
     isEliciting = true;
   }
@@ -160,15 +166,15 @@ function packApplication(
     builder.cancelPacket();
     return;
   }
+  if (hasAck && isEliciting) state.acks.onElicitingAckSent(now);
   endPacket(connection, builder, state, isEliciting, isEliciting, now);
 }
 
-/** True when congestion control and pacing let a packet out now; otherwise notes that they did not. */
+/** True when congestion control and pacing let a packet out now; otherwise notes that something waits for them. */
 function mayFill(connection: Connection, now: Micros): boolean {
   const { recovery } = connection;
   // A packet is let out while any allowance is left, so that a window need not be a multiple of the packet size.
   if (recovery.allowance(now) > 0) return true;
-  recovery.onBlocked(now);
   connection.isBlocked = true;
   return false;
 }
@@ -191,11 +197,14 @@ function packAck(connection: Connection, builder: PacketBuilder, state: NumberSp
   }
   const isEliciting = builder.at > start;
   const room = builder.limit - builder.at - PING_BYTES; // the packet may be a probe
-  const at = writeAck(builder.out, builder.at, acks.ranges, acks.ackDelay(now), room);
+  const { ranges } = acks;
+  const delay = acks.ackDelay(now);
+  const at = writeAck(builder.out, builder.at, ranges, delay, room);
   if (at === builder.at) return isEliciting;
+  const told = rangesTold(builder.out, builder.at, ranges.largest, delay);
   builder.at = at;
-  ledger.add(FrameType.ACK, 0, acks.ranges.largest, 0, 0);
-  acks.onAckSent(now);
+  const lowest = ranges.start(ranges.size - told);
+  ledger.add(FrameType.ACK, 0, ranges.largest, lowest, acks.onAckSent(now));
   connection.counters.acksSent++;
   return isEliciting;
 }

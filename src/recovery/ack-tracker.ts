@@ -26,15 +26,22 @@ export class AckTracker {
   private readonly advertisedDelay: Micros;
   private delay: Micros;
   private threshold: number = THRESHOLD_MIN;
+  /** When the largest number of {@link ranges} came. */
   private largestTime: Micros = 0;
+  private smoothedRtt: Micros = 0;
+  /** When an acknowledgement last went out in a packet that is acknowledged itself. */
+  private elicitedAt: Micros = 0;
   private largestEliciting = -1;
   /** The number at which a gap is old enough for the sender to act on. */
   private gapReportAt = NEVER;
   private isUrgent = false;
   /** Number of the peer's newest ACK_FREQUENCY, or -1. */
   private peerRequest = -1;
-  /** Numbers below need not be reported again once what is pending was. */
-  private settledBelow = 0;
+  /** Acknowledgements sent. */
+  private frames = 0;
+  /** The newest numbers that came below a larger one, and how many acknowledgements had been sent when they came. */
+  private readonly lateNumbers: number[] = [];
+  private readonly lateFrames: number[] = [];
 
   constructor(options: AckTrackerOptions) {
     this.isImmediate = options.isImmediate;
@@ -48,10 +55,9 @@ export class AckTracker {
     if (this.ranges.size > RANGES_MAX) this.ranges.shiftRange();
     if (isMarked) this.ceCount++;
     if (ackEliciting) this.onEliciting(number, now, isMarked);
-    if (number > this.largest) {
-      this.largest = number;
-      this.largestTime = now;
-    }
+    if (number === this.ranges.largest) this.largestTime = now;
+    if (number > this.largest) this.largest = number;
+    else this.onLate(number);
   }
 
   /** True when an acknowledgement should go out now, alone if need be. */
@@ -64,24 +70,55 @@ export class AckTracker {
     return now > this.largestTime ? now - this.largestTime : 0;
   }
 
-  /** An acknowledgement of all {@link ranges} went out. */
-  onAckSent(now: Micros): void {
+  /** An acknowledgement went out. Returns its number, for {@link onAckAcked}. */
+  onAckSent(now: Micros): number {
     if (this.pending > 0 && this.peerRequest < 0) this.adapt(now);
     this.pending = 0;
     this.deadline = NEVER;
     this.isUrgent = false;
-    if (this.settledBelow > 0) this.forgetSettled();
+    return this.frames++;
   }
 
-  /** The peer acknowledged a packet with our ACK frame up to `largest`: it need not hear of those again. */
-  onAckAcked(largest: number): void {
-    if (largest >= this.settledBelow) this.settledBelow = largest + 1;
-    // A late packet below it may not have been reported yet.
-    if (this.pending === 0) this.forgetSettled();
+  /**
+   * The peer acknowledged a packet with our ACK frame, which told the ranges from `lowest` to `largest`: it need not hear of those
+   * again. What did not fit into the frame, or came after it, stays. [REC-39]
+   *
+   * @param frame - what {@link onAckSent} returned for it
+   */
+  onAckAcked(largest: number, lowest: number, frame: number): void {
+    const { ranges, lateNumbers, lateFrames } = this;
+    ranges.remove(lowest, largest + 1);
+    let kept = 0;
+    for (let i = 0; i < lateNumbers.length; i++) {
+      const number = lateNumbers[i];
+      const isInside = number >= lowest && number <= largest;
+      if (isInside && lateFrames[i] <= frame) continue;
+      if (isInside) ranges.add(number, number + 1);
+      lateNumbers[kept] = number;
+      lateFrames[kept++] = lateFrames[i];
+    }
+    lateNumbers.length = kept;
+    lateFrames.length = kept;
+  }
+
+  /**
+   * True when an acknowledgement that goes out now should elicit one: there are many ranges, of which the peer need not hear again once
+   * it is known to have heard of them, and it has had a round trip to tell so. [REC-50]
+   */
+  wantsAcknowledgement(now: Micros): boolean {
+    return (
+      !this.isImmediate && this.ranges.size > RANGES_TO_SETTLE && now - this.elicitedAt >= this.smoothedRtt
+    );
+  }
+
+  /** The packet with the newest acknowledgement is ack-eliciting. */
+  onElicitingAckSent(now: Micros): void {
+    this.elicitedAt = now;
   }
 
   /** The smoothed RTT changed: the delay is a quarter of it, from 1 ms to the advertised maximum. */
   onRtt(smoothed: Micros): void {
+    this.smoothedRtt = smoothed;
     if (this.peerRequest >= 0) return;
     // [REC-37]
     const quarter = Math.round(smoothed / 4);
@@ -108,10 +145,12 @@ export class AckTracker {
     }
   }
 
-  private forgetSettled(): void {
-    // [REC-39]
-    this.ranges.remove(0, this.settledBelow);
-    this.settledBelow = 0;
+  private onLate(number: number): void {
+    this.lateNumbers.push(number);
+    this.lateFrames.push(this.frames);
+    if (this.lateNumbers.length <= RANGES_MAX) return;
+    this.lateNumbers.shift();
+    this.lateFrames.shift();
   }
 
   private onEliciting(number: number, now: Micros, isMarked: boolean): void {
@@ -137,6 +176,8 @@ export class AckTracker {
 }
 
 export const RANGES_MAX = 64;
+/** With more ranges than this an acknowledgement is worth one of its own. */
+const RANGES_TO_SETTLE = 4;
 const THRESHOLD_MIN = 2;
 const THRESHOLD_DEFAULT = 10;
 const THRESHOLD_MAX = 1_000;

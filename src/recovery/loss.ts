@@ -53,7 +53,7 @@ export function detectLost(ledger: SentLedger, now: Micros, thresholds: LossThre
     const i = number & mask;
     const known = state[i];
     if ((known & PacketState.ACKED) !== 0) {
-      if ((known & PacketState.ACK_ELICITING) !== 0) ledger.lossRunStart = NEVER;
+      ledger.lossRunStart = NEVER; // [REC-22] whatever it carried, the path carried it
       continue;
     }
     // [REC-6] What is not in flight carried nothing that must arrive.

@@ -57,8 +57,8 @@ export class Recovery {
   private readonly losses = new Lost();
   private readonly reordering = new Reordering();
   private readonly undoWatch = new UndoWatch();
-  /** When the window was last full, or the pacer held something back. */
-  private limitedAt: Micros = -1;
+  /** When the window was last full. */
+  private fullAt: Micros = -1;
 
   constructor(options: RecoveryOptions) {
     this.mtu = options.mtu;
@@ -127,8 +127,7 @@ export class Recovery {
   }
 
   /**
-   * Bytes that window and pacer let out now. A packet larger than that waits; when it does, call {@link onBlocked}. Probes,
-   * and packets that are not in flight, are not bound by it.
+   * Bytes that window and pacer let out now. Probes, and packets that are not in flight, are not bound by it.
    */
   allowance(now: Micros): number {
     const window = this.congestion.window - this.bytesInFlight;
@@ -153,11 +152,6 @@ export class Recovery {
     return this.pacer.nextSend(now);
   }
 
-  /** There was more to send than the {@link allowance}: it is not the application that limits the sender. */
-  onBlocked(now: Micros): void {
-    this.limitedAt = now;
-  }
-
   /** Commits the packet begun in the space's ledger. `isSizeProbe`: it only tests whether the path carries this size. */
   onSent(
     space: PacketSpace,
@@ -172,7 +166,7 @@ export class Recovery {
     if (!inFlight) return;
     this.congestion.onSent(bytes, before, now);
     this.pacer.onSent(bytes, now);
-    if (before + bytes + this.mtu > this.congestion.window) this.limitedAt = now;
+    if (this.isWindowFull) this.fullAt = now;
     if (ackEliciting) this.pto.onAckElicitingSent(space, now);
   }
 
@@ -188,6 +182,7 @@ export class Recovery {
     const outcome = this.outcome;
     this.clearResults(space);
     const largestBefore = ledger.largestAcked;
+    if (this.isWindowFull) this.fullAt = now;
     const code = acknowledge(ledger, ranges, rangeCount, this.congestion.recoveryStart, outcome);
     if (code !== 0 || outcome.acked.count + outcome.spurious.count === 0) return code;
     this.pto.onAck(space, now);
@@ -299,8 +294,8 @@ export class Recovery {
 
   private growWindow(ledger: SentLedger, now: Micros): void {
     const sentTime = ledger.sentTimeOf(this.outcome.acked.numbers[0]);
-    // [REC-25] The window was not full since the newest acknowledged packet was sent.
-    const isApplicationLimited = this.limitedAt < sentTime;
+    // [REC-25] The window was not full since the newest acknowledged packet was sent, whatever the pacer held back.
+    const isApplicationLimited = this.fullAt < sentTime;
     this.congestion.onAcked(this.outcome.ackedBytes, sentTime, now, this.rtt, isApplicationLimited);
   }
 
@@ -334,6 +329,10 @@ export class Recovery {
       if (this.undoWatch.onSpurious(ledger.sentTimeOf(number))) this.congestion.onSpuriousLoss(now);
     }
     ledger.lossRunStart = NEVER;
+  }
+
+  private get isWindowFull(): boolean {
+    return this.bytesInFlight + this.mtu > this.congestion.window;
   }
 
   private updatePacer(now: Micros): void {

@@ -57,6 +57,11 @@ export function writeAck(
   return recovered.length === 0 ? next : writeRecovered(out, next, recovered, largest);
 }
 
+/** How many ranges, from the largest down, the frame tells that {@link writeAck} wrote at `at` with this `largest` and `delay`. */
+export function rangesTold(out: Uint8Array, at: number, largest: number, delay: number): number {
+  return out[at + 1 + varintSize(largest) + varintSize(delay)] + 1;
+}
+
 function ecnSize(ecn: EcnCounts | null): number {
   return ecn === null ? 0 : varintSize(ecn.ect0) + varintSize(ecn.ect1) + varintSize(ecn.ce);
 }

@@ -133,23 +133,56 @@ describe('acknowledging', () => {
 
   it('forgets what the peer knows to have been received [REC-39]', () => {
     const acks = tracker();
-    for (const n of [0, 1, 2, 5, 6]) acks.onPacket(n, true, 0);
-    acks.onAckSent(0);
-    acks.onAckAcked(5);
-    expect(acks.ranges.size).toBe(1);
-    expect([acks.ranges.start(0), acks.ranges.end(0)]).toEqual([6, 7]);
+    for (const n of [0, 1, 2, 5]) acks.onPacket(n, true, 0);
+    const frame = acks.onAckSent(0);
+    acks.onPacket(6, true, 0);
+    acks.onAckAcked(5, 0, frame);
+    expect(rangesOf(acks)).toEqual([[6, 7]]);
   });
 
-  it('reports a late packet before it forgets it [REC-39]', () => {
+  it('keeps the ranges that the frame had no room for [REC-39]', () => {
+    const acks = tracker();
+    for (const n of [0, 4, 8, 12]) acks.onPacket(n, true, 0);
+    acks.onAckAcked(12, 8, acks.onAckSent(0));
+    expect(rangesOf(acks)).toEqual([
+      [0, 1],
+      [4, 5],
+    ]);
+  });
+
+  it('keeps what came late, until a frame that told it is acknowledged [REC-39]', () => {
     const acks = tracker();
     for (const n of [0, 2]) acks.onPacket(n, true, 0);
-    acks.onAckSent(0);
+    const before = acks.onAckSent(0);
     acks.onPacket(1, true, 1);
-    acks.onAckAcked(2);
     expect(acks.ackDue(1)).toBe(true);
-    expect(acks.ranges.contains(1)).toBe(true);
-    acks.onAckSent(1);
+    const lost = acks.onAckSent(1);
+    expect(lost).not.toBe(before);
+    acks.onAckAcked(2, 0, before);
+    expect(rangesOf(acks)).toEqual([[1, 2]]);
+    const told = acks.onAckSent(2);
+    acks.onAckAcked(1, 1, told);
     expect(acks.ranges.size).toBe(0);
+  });
+
+  describe('when many ranges are told again and again [REC-50]', () => {
+    it('asks for an acknowledgement above four ranges, once a round trip', () => {
+      const acks = tracker();
+      acks.onRtt(80_000);
+      for (const n of [0, 2, 4, 6]) acks.onPacket(n, true, 1_000_000);
+      expect(acks.wantsAcknowledgement(1_000_000)).toBe(false);
+      acks.onPacket(8, true, 1_000_000);
+      expect(acks.wantsAcknowledgement(1_000_000)).toBe(true);
+      acks.onElicitingAckSent(1_000_000);
+      expect(acks.wantsAcknowledgement(1_079_999)).toBe(false);
+      expect(acks.wantsAcknowledgement(1_080_000)).toBe(true);
+    });
+
+    it('does not ask in the spaces of the handshake', () => {
+      const acks = tracker(true);
+      for (const n of [0, 2, 4, 6, 8]) acks.onPacket(n, true, 1_000_000);
+      expect(acks.wantsAcknowledgement(1_000_000)).toBe(false);
+    });
   });
 
   it('remembers at most 64 ranges, the highest [REC-39]', () => {
@@ -205,7 +238,7 @@ describe('acknowledging', () => {
     });
   });
 
-  it('has something to report whenever an acknowledgement is due', () => {
+  it('has something to report whenever an acknowledgement is due, and forgets nothing that was not told', () => {
     const step = fc.record({
       kind: fc.constantFrom('packet', 'packet', 'packet', 'ack', 'ackAcked'),
       number: fc.integer({ min: 0, max: 400 }),
@@ -216,20 +249,29 @@ describe('acknowledging', () => {
       fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
         const acks = tracker();
         const seen = new Set<number>();
+        const settled = new Set<number>();
+        const frames: { lowest: number; largest: number; told: number[]; number: number }[] = [];
+        // The lowest ranges go when there are too many.
+        const dropped = () => (acks.ranges.size < RANGES_MAX ? -1 : acks.ranges.start(0));
         let now = 0;
-        let reported = -1;
         for (const { kind, number, eliciting, wait } of steps) {
           now += wait;
           if (kind === 'packet' && !seen.has(number)) {
             seen.add(number);
             acks.onPacket(number, eliciting, now);
           } else if (kind === 'ack' && acks.ranges.size > 0) {
-            reported = acks.ranges.largest;
-            acks.onAckSent(now);
-          } else if (kind === 'ackAcked' && reported >= 0) {
-            acks.onAckAcked(reported);
+            // As much of it as fits: from one of the ranges up.
+            const told = Math.floor((number * acks.ranges.size) / 401);
+            const frame = { lowest: acks.ranges.start(told), largest: acks.ranges.largest, told: [...seen] };
+            frames.push({ ...frame, number: acks.onAckSent(now) });
+          } else if (kind === 'ackAcked' && frames.length > 0) {
+            const frame = frames[number % frames.length];
+            acks.onAckAcked(frame.largest, frame.lowest, frame.number);
+            for (const n of frame.told) if (n >= frame.lowest && n <= frame.largest) settled.add(n);
           }
           if (acks.ackDue(now)) expect(acks.ranges.size).toBeGreaterThan(0);
+          for (const n of seen)
+            if (!settled.has(n) && n > dropped()) expect(acks.ranges.contains(n)).toBe(true);
           if (acks.pending > 0) expect(acks.deadline).not.toBe(NEVER);
           for (let i = 0; i < acks.ranges.size; i++) expect(seen.has(acks.ranges.start(i))).toBe(true);
         }
@@ -237,3 +279,7 @@ describe('acknowledging', () => {
     );
   });
 });
+
+function rangesOf({ ranges }: AckTracker): number[][] {
+  return Array.from({ length: ranges.size }, (_, i) => [ranges.start(i), ranges.end(i)]);
+}

@@ -56,6 +56,22 @@ describe('over a bottleneck link', () => {
         expect(link.deliveredBytes).toBeGreaterThan(1_490 * 1_200);
       });
 
+      it('does not grow its window for bursts that only the pacer spreads, and pays for none of it afterwards [REC-25]', () => {
+        const path = { mtu: 1_200, rate: 10 * MBIT, rtt: 100_000, queueBytes: 125_000, congestion };
+        const link = new Bottleneck({ ...path, bursts: { packets: 20, every: 200_000 } });
+        link.run(120 * SECOND);
+        expect(link.deliveredBytes).toBeGreaterThan(590 * 20 * 1_200);
+        // A burst meets the second half of the one before it once, at the start: 30 packets are in flight then.
+        expect(link.windowMax).toBeLessThanOrEqual(2 * 30 * 1_200);
+        expect(link.lostPackets).toBe(0);
+        link.offersAll = true;
+        link.run(10 * SECOND);
+        const control = new Bottleneck(path);
+        control.run(10 * SECOND);
+        expect(control.lostPackets).toBeGreaterThan(0);
+        expect(link.lostPackets).toBeLessThanOrEqual(1.2 * control.lostPackets);
+      });
+
       it('gets its window back after a jump in delay that only looked like loss [REC-23]', () => {
         const jump = { from: 2 * SECOND, until: 2 * SECOND + 3_000 };
         const link = new Bottleneck({

@@ -23,6 +23,8 @@ export interface BottleneckOptions {
   readonly timerGranularity?: Micros;
   /** Packets the application offers a microsecond; unlimited by default. */
   readonly offered?: number;
+  /** Packets the application offers at once, and how often it does, until {@link Bottleneck.offersAll}. */
+  readonly bursts?: { readonly packets: number; readonly every: Micros };
   /** Extra delay of a data packet. */
   readonly jitter?: (number: number, now: Micros) => Micros;
 }
@@ -44,6 +46,8 @@ export class Bottleneck {
   windowMax = 0;
   /** While true the link swallows everything. */
   isCut = false;
+  /** The application offers all that the sender can send, whatever the options say. */
+  offersAll = false;
 
   private readonly options: BottleneckOptions;
   private readonly random: Prng;
@@ -85,10 +89,7 @@ export class Bottleneck {
     const { mtu } = this.options;
     while (recovery.probesPending(PacketSpace.APPLICATION) > 0) this.sendPacket(mtu);
     while (this.hasData()) {
-      if (recovery.allowance(now) < mtu) {
-        recovery.onBlocked(now);
-        break;
-      }
+      if (recovery.allowance(now) < mtu) break;
       this.sendPacket(mtu);
       this.offeredSent++;
     }
@@ -96,7 +97,10 @@ export class Bottleneck {
   }
 
   private hasData(): boolean {
-    const offered = this.options.offered;
+    const { bursts, offered } = this.options;
+    if (this.offersAll) return true;
+    if (bursts !== undefined)
+      return this.offeredSent < bursts.packets * (1 + Math.floor(this.now / bursts.every));
     return offered === undefined || this.offeredSent < Math.floor(offered * this.now);
   }
 
@@ -164,6 +168,7 @@ export class Bottleneck {
     let deadline = recovery.nextTimeout();
     if (this.hasData()) deadline = Math.min(deadline, Math.max(recovery.nextSend(now), now + 1));
     else if (this.options.offered) deadline = Math.min(deadline, now + 1 / this.options.offered);
+    else if (this.options.bursts) deadline = Math.min(deadline, nextMultiple(now, this.options.bursts.every));
     const granularity = this.options.timerGranularity ?? 1;
     deadline = Math.max(now + 1, Math.ceil(deadline / granularity) * granularity);
     if (this.senderTimer === undefined) this.senderTimer = this.at(NEVER, () => this.onSenderTimer());
@@ -178,6 +183,10 @@ export class Bottleneck {
     }
     this.send();
   }
+}
+
+function nextMultiple(now: Micros, of: Micros): Micros {
+  return (Math.floor(now / of) + 1) * of;
 }
 
 interface Event extends HeapItem {

@@ -34,13 +34,22 @@ describe('recovery', () => {
     expect(sender.recovery.congestion.window).toBe(24_000);
   });
 
-  it('grows the window when the pacer held the sender back [REC-25]', () => {
+  it('grows the window for packets that were sent before it was full, and for those in flight while it is [REC-25]', () => {
     const sender = new Sender();
+    sender.send(5);
+    sender.now += 1_000;
+    sender.send(5);
+    sender.now += 40_000;
+    sender.ack([0, 5]);
+    expect(sender.recovery.congestion.window).toBe(18_000);
+    // The second half was full until this acknowledgement took it off, and is not any more.
+    sender.ack([5, 10]);
+    expect(sender.recovery.congestion.window).toBe(24_000);
+    sender.now += 1;
     const first = sender.send(5) - 4;
-    sender.recovery.onBlocked(sender.now);
     sender.now += 40_000;
     sender.ack([first, first + 5]);
-    expect(sender.recovery.congestion.window).toBe(18_000);
+    expect(sender.recovery.congestion.window).toBe(24_000);
   });
 
   it('answers a loss with one reduction a recovery period [REC-26] [REC-27]', () => {
@@ -57,6 +66,28 @@ describe('recovery', () => {
   });
 
   for (const congestion of ['newreno', 'cubic'] as const) {
+    it(`does not undo a reduction of ${congestion} for a late packet of an earlier recovery period [REC-23]`, () => {
+      const sender = new Sender({ congestion });
+      fillRound(sender, 40_000);
+      const first = sender.send(10) - 9;
+      sender.now += 40_000;
+      sender.ack([first + 1, first + 10]); // the first period: one packet is lost
+      expect(numbersOf(sender.recovery.lost)).toEqual([first]);
+      sender.now += 1_000;
+      const second = sender.send(10) - 9;
+      const { window } = sender.recovery.congestion;
+      sender.now += 40_000;
+      sender.ack([second + 1, second + 10]); // the second: another one
+      expect(numbersOf(sender.recovery.lost)).toEqual([second]);
+      const reduced = sender.recovery.congestion.window;
+      expect(reduced).toBeLessThan(window);
+      sender.ack([first, first + 10]);
+      expect(numbersOf(sender.recovery.spurious)).toEqual([first]);
+      expect(sender.recovery.congestion.window).toBe(reduced);
+      sender.ack([second, second + 10]);
+      expect(sender.recovery.congestion.window).toBeGreaterThanOrEqual(window);
+    });
+
     it(`undoes a reduction of ${congestion} when all its losses turn out to be late [REC-23]`, () => {
       const sender = new Sender({ congestion });
       fillRound(sender, 40_000);
@@ -126,6 +157,20 @@ describe('recovery', () => {
     broken.ack([start + 6, start + 7, start + 1, start + 2]);
     expect(numbersOf(broken.recovery.lost)).toEqual([start, start + 2, start + 3]);
     expect(broken.recovery.congestion.window).toBeGreaterThan(2_400);
+  });
+
+  it('takes the acknowledgement of any packet in between for one, also of a packet that only acknowledges [REC-22]', () => {
+    const sender = new Sender();
+    for (let i = 0; i < 20; i++) sender.sampleRtt(40_000);
+    const first = sender.send();
+    sender.now += 300_000;
+    const between = sender.sendAckOnly();
+    sender.now += 300_000;
+    sender.send(5);
+    sender.now += 40_000;
+    sender.ack([between + 5, between + 6, between, between + 1]);
+    expect(numbersOf(sender.recovery.lost)).toEqual([first, between + 1, between + 2]);
+    expect(sender.recovery.congestion.window).toBeGreaterThan(2_400);
   });
 
   it('sees persistent congestion whose losses are declared in several passes [REC-22]', () => {
