@@ -71,14 +71,15 @@ function packDatagram(
 function packPackets(connection: Connection, builder: PacketBuilder, bytes: number, now: Micros): void {
   const [initial, handshake, application] = connection.spaces;
   const isClient = connection.role === 'client';
-  // A client that has its last word in the handshake says nothing more in Initial packets.
-  const isLastWord = isClient && handshake?.outgoing?.pending === true;
-  if (initial !== null && !isLastWord) {
-    const packed = packHandshake(connection, builder, initial, isClient ? bytes : 0, now);
-    if (packed && isClient) return; // its padding fills the datagram
-  }
-  if (handshake !== null && packHandshake(connection, builder, handshake, 0, now) && isClient) {
-    connection.discardSpace(PacketSpace.INITIAL, now); // [CON-14] whatever the packet holds
+  // A client that has a Handshake packet to send, whatever it holds, has no use for Initial ones any more. [CON-14]
+  if (isClient && handshake !== null && packHandshake(connection, builder, handshake, 0, now)) {
+    connection.discardSpace(PacketSpace.INITIAL, now);
+  } else {
+    if (initial !== null) {
+      const packed = packHandshake(connection, builder, initial, isClient ? bytes : 0, now);
+      if (packed && isClient) return; // its padding fills the datagram
+    }
+    if (handshake !== null && !isClient) packHandshake(connection, builder, handshake, 0, now);
   }
   if (application !== null && connection.isEstablished)
     packApplication(connection, builder, application, now);
