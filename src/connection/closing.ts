@@ -11,6 +11,8 @@ export interface CloseReason {
   reason: string;
   /** What fell silent, for `by: 'timeout'`. */
   timeout: 'none' | 'handshake' | 'idle' | 'heartbeat';
+  /** The exception in our own code that ended the connection, with INTERNAL_ERROR. */
+  cause?: unknown;
 }
 
 /**

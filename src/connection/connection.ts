@@ -1,7 +1,7 @@
 import { copyOf, equalBytes } from '../base/bytes.ts';
 import type { HeapItem } from '../base/heap.ts';
 import type { RandomSource } from '../base/random.ts';
-import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
+import { MILLISECOND, type Micros, NEVER, SECOND } from '../base/time.ts';
 import type { ClientHandshake } from '../handshake/client.ts';
 import type { ServerHandshake } from '../handshake/server.ts';
 import { AmplificationLimit } from '../path/address-validation.ts';
@@ -38,6 +38,8 @@ export interface ConnectionOptions {
   readonly events: EventSink;
   /** Called when the connection may have something to send. */
   readonly touched: (connection: Connection) => void;
+  /** Called when a client's hello is there to be answered. */
+  readonly helloCame: (connection: Connection) => void;
   readonly handshake: ClientHandshake | ServerHandshake;
   /** Whether the client does not pin the server's identity. */
   readonly unpinned: boolean;
@@ -106,11 +108,15 @@ export class Connection implements HeapItem {
   fillsPackets = false;
   /** Something waits for congestion control or the pacer. */
   isBlocked = false;
+  /** A client's hello waits for its answer, which takes a while to compute; what is sent before it would be in vain. [CON-35] */
+  isAnswerDue = false;
 
   private readonly touched: (connection: Connection) => void;
+  private readonly helloCame: (connection: Connection) => void;
   private handshakeDeadline: Micros;
   private finishing: { code: number; reason: string; deadline: Micros } | null = null;
   private knowsRemoteId: boolean;
+  private isEndTold = false;
 
   constructor(options: ConnectionOptions, now: Micros) {
     const { config, role } = options;
@@ -119,6 +125,7 @@ export class Connection implements HeapItem {
     this.config = config;
     this.events = options.events;
     this.touched = options.touched;
+    this.helloCame = options.helloCame;
     this.handshake = options.handshake;
     this.localId = options.localId;
     this.remoteId = options.remoteId;
@@ -200,6 +207,27 @@ export class Connection implements HeapItem {
   }
 
   // ---- for the endpoint ----
+
+  /**
+   * An exception came out of our own code: closes with INTERNAL_ERROR and tells so, whatever state the parts are in. False when the
+   * connection was closing already, so that it can only be forgotten. [CON-33]
+   */
+  crash(cause: unknown, now: Micros): boolean {
+    const code = CloseCode.INTERNAL_ERROR;
+    const reason: CloseReason = { by: 'local', scope: 'transport', code, reason: '', timeout: 'none', cause };
+    let mayTell = false;
+    try {
+      mayTell = this.closing.close(reason, now, Math.min(this.probeTimeout, CRASHED_PTO));
+    } catch {
+      this.closing.reason ??= reason;
+    }
+    try {
+      this.over();
+    } catch {
+      // The end was told; of the parts nothing is needed any more.
+    }
+    return mayTell && this.closing.deadline >= now;
+  }
 
   /** Whether packets are still looked at. */
   get isReceiving(): boolean {
@@ -352,6 +380,13 @@ export class Connection implements HeapItem {
     this.recovery.discardSpace(space, now);
   }
 
+  /** A CRYPTO frame came from the client: once its hello is whole, it asks for the answer. */
+  onHelloBytes(): void {
+    if (this.isAnswerDue || this.spaces[PacketSpace.INITIAL]?.incoming?.isComplete !== true) return;
+    this.isAnswerDue = true;
+    this.helloCame(this);
+  }
+
   /** The peer broke the protocol: closes with this code. */
   fail(code: number, frameType: number, reason: string, now: Micros): void {
     this.closing.frameType = frameType;
@@ -400,14 +435,19 @@ export class Connection implements HeapItem {
   }
 
   private over(): void {
+    const { reason } = this.closing;
+    if (this.isEndTold || reason === null) return;
+    // First, so that it is told once whatever comes of the rest.
+    this.isEndTold = true;
+    this.events.push({ type: 'closed', connection: this, reason });
+    this.touch();
     this.waiting.take();
     this.streams.onConnectionOver();
-    this.touch();
-    if (this.closing.reason !== null)
-      this.events.push({ type: 'closed', connection: this, reason: this.closing.reason });
   }
 }
 
 const DECODER = new TextDecoder('utf-8', { ignoreBOM: true }); // a BOM is part of the text
+/** Probe timeout, at most, of a connection whose own measure cannot be trusted. */
+const CRASHED_PTO: Micros = SECOND;
 /** More deadlines than spaces and kinds of them cannot be due at once. */
 const TIMEOUTS_MAX = 8;

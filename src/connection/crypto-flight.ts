@@ -94,10 +94,15 @@ export class IncomingFlight {
     return 0;
   }
 
+  /** All of the message is there, and was not taken. */
+  get isComplete(): boolean {
+    return this.blocks !== null && this.total > 0 && this.received.covers(0, this.total);
+  }
+
   /** The whole message, once, when it is complete. */
   take(): Uint8Array | null {
     const { blocks, total } = this;
-    if (blocks === null || total === 0 || !this.received.covers(0, total)) return null;
+    if (blocks === null || !this.isComplete) return null;
     const message = new Uint8Array(total);
     for (const [i, block] of blocks.entries()) if (block !== undefined) message.set(block, i * BLOCK_BYTES);
     this.blocks = null;

@@ -52,11 +52,12 @@ export function confirmHandshake(connection: Connection, now: Micros): void {
 export function forgetKeys(connection: Connection): void {
   const { handshake, spaces } = connection;
   connection.provedFingerprint ??= handshake?.peerFingerprint ?? null;
-  handshake?.forget();
   connection.handshake = null;
-  for (let space = 0; space < spaces.length; space++) {
-    spaces[space]?.keys?.wipe();
-    spaces[space] = null;
+  const keys = spaces.map((state) => state?.keys ?? null);
+  spaces.fill(null);
+  handshake?.forget();
+  for (const pair of keys) {
+    pair?.wipe();
   }
 }
 
@@ -79,7 +80,6 @@ function establish(connection: Connection, parameters: TransportParameters | nul
   const firstId = connection.role === 'client' ? connection.firstDestinationId : null;
   const code = checkParameterIds(parameters, connection.remoteId, firstId);
   if (code !== 0) return code;
-  connection.isEstablished = true;
   connection.liveness.limitIdle(parameters.idleTimeoutMs);
   let ceiling = Math.min(connection.config.mtuMax, parameters.maxDatagramBytes);
   if (connection.isLoopback && parameters.receiveBufferBytes > 0) {
@@ -89,6 +89,7 @@ function establish(connection: Connection, parameters: TransportParameters | nul
   }
   if (connection.packetSize.limit(ceiling)) connection.onPacketSize(now);
   connection.streams.onPeerParameters(parameters);
+  connection.isEstablished = true;
   connection.events.push({ type: 'connected', connection });
   if (connection.role === 'server') {
     connection.handshakeDoneDue = true;

@@ -35,9 +35,12 @@ export class PacketBuilder {
   limit = 0;
   /** The arena being filled. */
   out: Uint8Array = EMPTY;
-  private readonly sealBatch = new SealBatch();
+  private readonly sealBatch = new SealBatch<PacketAddress>();
   private batch: TransmitBatch | null = null;
   private datagramStart = 0;
+  /** Packets of the batch that were packed before the open datagram. */
+  private packetsBefore = 0;
+  private address: PacketAddress | null = null;
   private datagramEnd = 0;
   private headerStart = 0;
   private numberStart = 0;
@@ -53,6 +56,13 @@ export class PacketBuilder {
     this.datagramStart = batch.used;
     this.datagramEnd = batch.used + bytes;
     this.at = batch.used;
+    this.packetsBefore = this.sealBatch.count;
+  }
+
+  /** Drops the open datagram, if there is one, with all of its packets. */
+  abandonDatagram(): void {
+    if (this.batch !== null) this.sealBatch.truncate(this.packetsBefore);
+    this.batch = null;
   }
 
   /** Bytes of frames in the open packet. */
@@ -90,6 +100,7 @@ export class PacketBuilder {
     this.numberStart = this.payloadStart - numberBytes;
     this.numberBytes = numberBytes;
     this.number = number;
+    this.address = address;
     this.isLong = isLong;
     this.at = this.payloadStart;
     // A long packet can be no longer than its Length can say. [PKT-2]
@@ -120,7 +131,15 @@ export class PacketBuilder {
     assert(this.at <= this.limit, 'frames stay within their packet');
     const end = this.at + TAG_BYTES;
     if (this.isLong) writePacketLength(this.out, this.numberStart, end);
-    this.sealBatch.push(keys, this.headerStart, this.numberStart, this.numberBytes, this.at, this.number);
+    this.sealBatch.push(
+      keys,
+      this.headerStart,
+      this.numberStart,
+      this.numberBytes,
+      this.at,
+      this.number,
+      this.address as PacketAddress,
+    );
     this.at = end;
     return end - this.headerStart;
   }
@@ -133,9 +152,9 @@ export class PacketBuilder {
     return bytes;
   }
 
-  /** Seals every packet since the last call. */
-  seal(): void {
-    this.sealBatch.seal(this.out);
+  /** Seals every packet since the last call; see {@link SealBatch.seal}. */
+  seal(onFailure: (address: PacketAddress, headerStart: number, error: unknown) => void): void {
+    this.sealBatch.seal(this.out, onFailure);
   }
 }
 

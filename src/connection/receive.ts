@@ -159,7 +159,15 @@ export function receivePayload(
   opened.isSpent = !READER.isKept;
   if (space === PacketSpace.APPLICATION) connection.streams.onPacketEnd();
   connection.spaces[space]?.acks.onPacket(number, ackEliciting, now);
-  if (space !== PacketSpace.APPLICATION && advanceHandshake(connection, now)) receiveWaiting(connection, now);
+  if (space === PacketSpace.APPLICATION) return;
+  if (space === PacketSpace.INITIAL && connection.role === 'server') connection.onHelloBytes();
+  else if (advanceHandshake(connection, now)) receiveWaiting(connection, now);
+}
+
+/** Answers the client's hello, which asked for it by {@link Connection.onHelloBytes}: the one costly step of a handshake. [CON-35] */
+export function answerHello(connection: Connection, now: Micros): void {
+  connection.isAnswerDue = false;
+  if (connection.isReceiving && advanceHandshake(connection, now)) receiveWaiting(connection, now);
 }
 
 /** Keys may be there now that packets wait for. [PKT-17] */

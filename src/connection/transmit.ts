@@ -35,6 +35,7 @@ export function transmit(
   batch: TransmitBatch,
   now: Micros,
 ): boolean {
+  if (connection.isAnswerDue && connection.closing.isOpen) return false;
   for (;;) {
     if (connection.closing.isOpen && connection.recovery.isExhausted(now)) {
       connection.fail(CloseCode.PROTOCOL_VIOLATION, 0, 'nothing is acknowledged', now); // [REC-12]

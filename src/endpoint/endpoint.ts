@@ -1,3 +1,4 @@
+import { assert } from '../base/assert.ts';
 import { copyOf } from '../base/bytes.ts';
 import { DeadlineHeap } from '../base/heap.ts';
 import { freeNow, hastenScavenge, LARGE_BUFFER_BYTES } from '../base/memory.ts';
@@ -12,6 +13,7 @@ import { NumberSpace } from '../connection/number-space.ts';
 import { PacketBuilder } from '../connection/packet-builder.ts';
 import { localParameters } from '../connection/parameters.ts';
 import {
+  answerHello,
   OpenedPacket,
   OpenResult,
   openInto,
@@ -51,6 +53,11 @@ export class Endpoint {
   private readonly builder = new PacketBuilder();
   private readonly opened = new OpenedBatch<Connection>();
   private readonly touched = (connection: Connection): void => this.markReady(connection);
+  private readonly helloCame = (connection: Connection): void => this.hellos.push(connection);
+  /** Connections whose client's hello waits for its answer: half-open ones, so no more than these may be. */
+  private readonly hellos = new Ring<Connection>();
+  /** Whose code runs, while a datagram is routed: the connection that an exception ends. */
+  private routedTo: Connection | null = null;
   private halfOpen = 0;
   private isAccepting: boolean;
 
@@ -83,6 +90,7 @@ export class Endpoint {
         random,
         events: this,
         touched: this.touched,
+        helloCame: this.helloCame,
         handshake,
         unpinned: target.pin === null,
         localId,
@@ -101,28 +109,57 @@ export class Endpoint {
   stopAccepting(now: Micros): void {
     this.isAccepting = false;
     for (const connection of this.byId.values()) {
-      if (!connection.isEstablished) connection.close('transport', CloseCode.SHUTTING_DOWN, '', now);
+      if (connection.isEstablished) continue;
+      try {
+        connection.close('transport', CloseCode.SHUTTING_DOWN, '', now);
+      } catch (error) {
+        this.onInternalError(connection, error, now);
+      }
     }
   }
 
-  /** Takes a batch of datagrams: opens what can be opened, then lets the connections have it. */
-  receive(batch: ReceiveBatch, now: Micros): void {
-    for (let i = 0; i < batch.count; i++) this.route(batch.data[i], batch.host[i], batch.port[i], now);
+  /**
+   * Takes a batch of datagrams: opens what can be opened, then lets the connections have it.
+   * @param hellosMax - how many clients' hellos are answered at once; the others wait for {@link answerHello}
+   */
+  receive(batch: ReceiveBatch, now: Micros, hellosMax = Number.POSITIVE_INFINITY): void {
+    for (let i = 0; i < batch.count; i++) {
+      this.routedTo = null;
+      try {
+        this.route(batch.data[i], batch.host[i], batch.port[i], now);
+      } catch (error) {
+        if (this.routedTo === null) this.counters.internalErrors++;
+        else this.onInternalError(this.routedTo, error, now);
+      }
+    }
     this.dispatchOpened(batch.isExclusive, now);
+    for (let i = 0; i < hellosMax && this.hasHellos; i++) this.answerHello(now);
   }
 
   /** Fills `batch` with sealed datagrams. Returns how many there are; 0 when nothing is to be sent now. */
   transmit(batch: TransmitBatch, now: Micros): number {
     for (let left = this.ready.length; left > 0; left--) {
       const connection = this.ready.peek() as Connection;
-      connection.beforeTransmit(now);
-      if (transmit(connection, this.builder, batch, now)) break; // the batch is full: the connection stays in front
-      this.ready.shift();
-      connection.isReady = false;
-      this.deadlines.set(connection, connection.nextTimeout(now));
+      try {
+        connection.beforeTransmit(now);
+        if (transmit(connection, this.builder, batch, now)) break; // the batch is full: the connection stays in front
+        const next = connection.nextTimeout(now);
+        assert(next >= 0, 'a deadline is a time');
+        this.deadlines.set(connection, next);
+        this.ready.shift();
+        connection.isReady = false;
+      } catch (error) {
+        this.builder.abandonDatagram();
+        this.ready.shift();
+        connection.isReady = false;
+        if (this.onInternalError(connection, error, now)) left++; // its CLOSE is packed behind the others
+      }
     }
     this.rotate(batch);
-    this.builder.seal();
+    this.builder.seal((address, headerStart, error) => {
+      batch.dropAt(headerStart); // it must not leave as it is
+      this.onInternalError(address as Connection, error, now);
+    });
     this.counters.datagramsSent += batch.count;
     this.counters.bytesSent += batch.used;
     return batch.count;
@@ -162,9 +199,49 @@ export class Endpoint {
         this.forget(connection);
         continue;
       }
-      connection.onTimeout(now);
+      try {
+        connection.onTimeout(now);
+      } catch (error) {
+        this.onInternalError(connection, error, now);
+      }
       this.markReady(connection);
     }
+  }
+
+  /** True when a client's hello waits for {@link answerHello}. */
+  get hasHellos(): boolean {
+    return this.hellos.length > 0;
+  }
+
+  /** Answers the hello that has waited longest: the one costly step of a handshake, a millisecond or two. [CON-35] */
+  answerHello(now: Micros): void {
+    const connection = this.hellos.shift();
+    if (connection === undefined) return;
+    try {
+      answerHello(connection, now);
+    } catch (error) {
+      this.onInternalError(connection, error, now);
+    }
+    this.markReady(connection);
+  }
+
+  /**
+   * An exception came out of a connection's own code, which is our bug: ends this connection and no other, tells so with the exception as
+   * `cause`, and lets the peer know where that is still possible. For callers, too, whose call on a connection threw.
+   *
+   * @returns false when the connection was forgotten at once: it was closing already, or had not answered its client yet, which will try
+   * again. [CON-33]
+   */
+  onInternalError(connection: Connection, error: unknown, now: Micros): boolean {
+    this.counters.internalErrors++;
+    const wasOpen = connection.crash(error, now);
+    const isUnheard = connection.role === 'server' && connection.counters.packetsSent === 0;
+    if (!wasOpen || isUnheard) {
+      this.forget(connection);
+      return false;
+    }
+    this.markReady(connection);
+    return true;
   }
 
   /** The next event, or null. */
@@ -211,6 +288,7 @@ export class Endpoint {
       this.counters.droppedUnknownId++; // [CON-1]
       return;
     }
+    this.routedTo = connection;
     connection.onDatagram(data.length, host, port);
     this.markReady(connection);
     const state = connection.spaces[PacketSpace.APPLICATION];
@@ -230,7 +308,12 @@ export class Endpoint {
       const connection = opened.take(i, OPENED);
       if (!connection.isReceiving) continue;
       const data = opened.data[i];
-      receivePayload(connection, PacketType.ONE_RTT, OPENED, data, now);
+      try {
+        receivePayload(connection, PacketType.ONE_RTT, OPENED, data, now);
+      } catch (error) {
+        this.onInternalError(connection, error, now);
+        continue; // somebody may have a view of its bytes
+      }
       if (data.length < LARGE_BUFFER_BYTES || !mayFree) continue;
       if (OPENED.isSpent) freeNow(data);
       else hastenScavenge(data.length);
@@ -245,6 +328,7 @@ export class Endpoint {
     }
     const connection = this.findLong(data, host, port);
     if (connection !== null) {
+      this.routedTo = connection;
       connection.onDatagram(data.length, host, port);
       this.markReady(connection);
       receiveDatagram(connection, data, 0, now);
@@ -314,6 +398,7 @@ export class Endpoint {
           random,
           events: this,
           touched: this.touched,
+          helloCame: this.helloCame,
           handshake,
           unpinned,
           localId,
@@ -326,6 +411,7 @@ export class Endpoint {
         },
         now,
       );
+      this.routedTo = connection;
       this.halfOpen++;
       this.byFirstPacket.set(firstPacketKey(firstDestinationId, host, port), connection);
       connection.onDatagram(data.length, host, port);
@@ -349,13 +435,15 @@ export class Endpoint {
   private forget(connection: Connection): void {
     // It may have had something to send when it was forgotten, and come here once more.
     if (!this.byId.remove(connection)) return;
-    forgetKeys(connection);
+    this.deadlines.remove(connection);
     this.counters.connectionsOpen = this.byId.size;
-    if (connection.role === 'client') return;
-    // [CON-3] A handshake that failed takes memory until now.
-    if (!connection.isEstablished) this.halfOpen--;
-    const key = firstPacketKey(connection.firstDestinationId, connection.host, connection.port);
-    if (this.byFirstPacket.get(key) === connection) this.byFirstPacket.delete(key);
+    if (connection.role === 'server') {
+      // [CON-3] A handshake that failed takes memory until now.
+      if (!connection.isEstablished) this.halfOpen--;
+      const key = firstPacketKey(connection.firstDestinationId, connection.host, connection.port);
+      if (this.byFirstPacket.get(key) === connection) this.byFirstPacket.delete(key);
+    }
+    forgetKeys(connection);
   }
 
   private configFor(isLoopback: boolean): ConnectionConfig {

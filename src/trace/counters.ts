@@ -50,5 +50,9 @@ export class EndpointCounters {
   handshakesStarted = 0;
   handshakesCompleted = 0;
   handshakesFailed = 0;
+  /** Exceptions in this library's own code: each ended one connection, or cost one datagram. */
+  internalErrors = 0;
+  /** Batches of datagrams that the socket's `send` answered with an exception; they count as lost. */
+  batchesRefused = 0;
   connectionsOpen = 0;
 }

@@ -7,7 +7,7 @@ import type { ConnectionStream } from '../connection/connection-stream.ts';
 import type { ConnectionMetrics } from '../connection/metrics.ts';
 import { closeCodeName } from '../wire/close-code.ts';
 import { abortError, abortSignal } from './abort.ts';
-import type { Driver } from './driver.ts';
+import { type Driver, internalError } from './driver.ts';
 import { IsolatedEmitter } from './isolated-emitter.ts';
 import { Stream } from './stream.ts';
 import { deliveryNumber, priorityNumber, STREAM_OPTIONS, type StreamOptions } from './stream-options.ts';
@@ -97,13 +97,17 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
         `a label has at most ${LABEL_BYTES_MAX} bytes, not ${label.length}`,
       );
     }
-    const core = this.core.openStream({
+    const settings = {
       priority: priorityNumber(options.priority ?? 'chat'),
       delivery: deliveryNumber(options.delivery ?? 'reliable'),
       ordered: options.ordered ?? true,
       label: options.label ?? '',
-    });
-    return new Stream(core, this.driver, this.core, options);
+    };
+    try {
+      return new Stream(this.core.openStream(settings), this.driver, this.core, options);
+    } catch (error) {
+      throw this.driver.onInternalError(this.core, error);
+    }
   }
 
   metrics(): ConnectionMetrics {
@@ -122,7 +126,11 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     options.signal?.addEventListener('abort', onAbort, { once: true });
     const timeoutMs = options.timeoutMs ?? CLOSE_TIMEOUT_MS;
     const now = this.driver.now();
-    this.core.finish(options.code ?? 0, options.reason ?? '', now + timeoutMs * MILLISECOND);
+    try {
+      this.core.finish(options.code ?? 0, options.reason ?? '', now + timeoutMs * MILLISECOND);
+    } catch (error) {
+      this.driver.onInternalError(this.core, error); // which ends it, too
+    }
     this.driver.wake();
     await this.closed;
     options.signal?.removeEventListener('abort', onAbort);
@@ -131,7 +139,11 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   /** Closes at once; what is not delivered yet is dropped. */
   destroy(code = 0, reason = ''): void {
     if (this.over) return;
-    this.core.close('application', code, reason, this.driver.now());
+    try {
+      this.core.close('application', code, reason, this.driver.now());
+    } catch (error) {
+      this.driver.onInternalError(this.core, error); // which ends it, too
+    }
     this.driver.flush();
   }
 
@@ -215,6 +227,7 @@ export function closeError(reason: CloseReason): JspError | null {
       `the peer closed with application code ${reason.code}: ${reason.reason}`,
     );
   }
+  if (reason.cause !== undefined) return internalError(reason.cause);
   const name = closeCodeName(reason.code); // [ERR-1]
   if (name === 'NO_ERROR') return null;
   if (name === 'IDENTITY_MISMATCH') {

@@ -8,6 +8,7 @@
  */
 
 import { AsyncResource } from 'node:async_hooks';
+import { JspError } from '../base/errors.ts';
 import { MILLISECOND, type Micros, NEVER, SECOND } from '../base/time.ts';
 import type { Endpoint, EndpointEvent } from '../endpoint/endpoint.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
@@ -80,10 +81,18 @@ export class Driver {
     return this.stopping;
   }
 
+  /** A call on a connection threw. When that is our bug it ends the connection, and no other. Returns what to throw, if anybody is to catch it. [CON-33] */
+  onInternalError(connection: EndpointEvent['connection'], error: unknown): JspError {
+    if (error instanceof JspError) return error;
+    this.endpoint.onInternalError(connection, error, this.clock.now());
+    this.wake();
+    return internalError(error);
+  }
+
   private readonly onBatch = (batch: ReceiveBatch): void => {
     if (this.stopped) return;
     this.handedOver += batch.count;
-    this.endpoint.receive(batch, this.clock.now());
+    this.endpoint.receive(batch, this.clock.now(), 0);
     this.turn();
   };
 
@@ -132,11 +141,12 @@ export class Driver {
     this.inTurn = true;
     try {
       this.timeout();
+      this.answerHellos();
       this.deliverEvents();
       this.transmit();
       this.deliverEvents();
     } finally {
-      // Also when an application's listener threw: the next turn goes on from here.
+      // Also when the clock or the socket of somebody else threw: the next turn goes on from here.
       this.inTurn = false;
       this.comeBack();
     }
@@ -167,8 +177,13 @@ export class Driver {
   /** Sees to it that there is a next turn when one is needed. */
   private comeBack(): void {
     if (this.stopped) return;
-    if (this.endpoint.hasEvents || (this.endpoint.wantsTransmit && this.held === null)) this.wake();
+    if (this.hasWork) this.wake();
     else if (this.overdue === Overdue.NONE) this.armTimer();
+  }
+
+  private get hasWork(): boolean {
+    const { endpoint } = this;
+    return endpoint.hasEvents || endpoint.hasHellos || (endpoint.wantsTransmit && this.held === null);
   }
 
   private async linger(): Promise<void> {
@@ -186,7 +201,24 @@ export class Driver {
     for (;;) {
       const event = this.endpoint.pollEvent();
       if (event === null || this.stopped) return;
-      this.owner.onEvent(event);
+      try {
+        this.owner.onEvent(event);
+      } catch (error) {
+        // Not a listener's: those are isolated.
+        this.onInternalError(event.connection, error);
+      }
+    }
+  }
+
+  /** As many as there is time for; the event loop turns before the others are answered. [CON-35] */
+  private answerHellos(): void {
+    const { endpoint, clock } = this;
+    if (!endpoint.hasHellos) return;
+    const from = clock.now();
+    for (let i = 0; i < HELLOS_A_TURN && endpoint.hasHellos; i++) {
+      const now = clock.now();
+      if (now - from >= HELLOS_TIME) return;
+      endpoint.answerHello(now);
     }
   }
 
@@ -196,7 +228,16 @@ export class Driver {
     const batch = FREE_BATCHES.pop() ?? new TransmitBatch(ARENA_BYTES, DATAGRAMS_MAX);
     for (let i = 0; i < BATCHES_A_TURN; i++) {
       if (this.endpoint.transmit(batch, this.clock.now()) === 0) break;
-      if (!this.socket.send(batch)) {
+      let isFree: boolean;
+      try {
+        isFree = this.socket.send(batch);
+      } catch (error) {
+        // [CON-34] Its datagrams count as lost. The batch is left to the socket, which may hold it.
+        this.endpoint.counters.batchesRefused++;
+        this.onError(error as Error, false);
+        return;
+      }
+      if (!isFree) {
         this.held = batch;
         return;
       }
@@ -218,6 +259,16 @@ export class Driver {
   }
 }
 
+/** What an application is told when a connection ends by a bug of ours. */
+export function internalError(cause: unknown): JspError {
+  const what = cause instanceof Error ? cause.message : String(cause);
+  return new JspError(
+    'ERR_JSP_INTERNAL',
+    `a bug in jetstream-proto ended the connection, please report it: ${what}`,
+    { cause },
+  );
+}
+
 /** Most sockets take a batch at once, so that all drivers of the process can share a few. */
 function giveBack(batch: TransmitBatch): void {
   batch.clear();
@@ -229,6 +280,9 @@ const FREE_BATCHES_MAX = 4;
 const ARENA_BYTES = 256 * 1024;
 const DATAGRAMS_MAX = 192;
 const BATCHES_A_TURN = 4;
+/** A turn answers hellos until this much time has passed, and no more than so many; the answer to one takes a millisecond or two. */
+const HELLOS_TIME: Micros = 2 * MILLISECOND;
+const HELLOS_A_TURN = 8;
 const LINGER_MAX: Micros = SECOND;
 /** A timeout that comes later than this, which is more than timers are late by themselves, waits until the socket was read. */
 const LATE: Micros = 2 * MILLISECOND;

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { JspError } from '../base/errors.ts';
 import { checkOptions } from '../base/options.ts';
 import { MILLISECOND, NEVER } from '../base/time.ts';
+import type { Connection as CoreConnection } from '../connection/connection.ts';
 import type { ConnectionStream } from '../connection/connection-stream.ts';
 import { SendResult } from '../stream/send-stream.ts';
 import { Delivery as WireDelivery } from '../wire/frame-type.ts';
@@ -39,7 +40,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   readonly delivery: Delivery;
   private readonly core: ConnectionStream;
   private readonly driver: Driver;
-  private readonly connection: { readonly isOpen: boolean };
+  private readonly connection: CoreConnection;
   private readonly highWaterMark: number;
   private readonly lifetimeMs: number;
   /** Somebody listens for `message`. */
@@ -59,7 +60,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   constructor(
     core: ConnectionStream,
     driver: Driver,
-    connection: { readonly isOpen: boolean },
+    connection: CoreConnection,
     options: StreamOptions,
     context?: AsyncResource,
   ) {
@@ -133,16 +134,14 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   end(): void {
     if (this.ended || this.isClosed) return;
     this.ended = true;
-    this.core.finish();
-    this.driver.wake();
+    this.call(() => this.core.finish());
   }
 
   /** Gives up both directions: what is not delivered yet is dropped. The peer sees `code`. */
   reset(code = 0): void {
     if (this.isClosed) return;
     this.ended = true;
-    this.core.reset(code);
-    this.driver.wake();
+    this.call(() => this.core.reset(code));
   }
 
   /** Leaves messages in the transport: their credit stays used, so the peer is slowed down. */
@@ -153,8 +152,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   resume(): this {
     this.paused = false;
-    this.onReadable();
-    this.driver.wake();
+    this.resumeFlow();
     return this;
   }
 
@@ -192,14 +190,18 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   /** The next message, or null when none is there. The bytes are the caller's. */
   read(): Buffer | null {
-    const message = this.core.receiver.read(this.driver.now());
-    if (message === null) {
-      if (this.core.receiver.isDetached) this.failDetached();
-      return null;
+    try {
+      const message = this.core.receiver.read(this.driver.now());
+      if (message !== null) {
+        this.core.onRead();
+        this.driver.wake();
+        return message;
+      }
+    } catch (error) {
+      throw this.driver.onInternalError(this.connection, error);
     }
-    this.core.onRead();
-    this.driver.wake();
-    return message;
+    if (this.core.receiver.isDetached) this.failDetached();
+    return null;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -242,7 +244,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
       'ERR_JSP_STREAM_RESET',
       `the peer reset stream ${this.id} with code ${code}`,
     );
-    this.core.reset(code);
+    this.call(() => this.core.reset(code));
     this.onClosed(this.closedBy);
   }
 
@@ -308,7 +310,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   /** The application detached memory that held messages it had not read: they are lost, which no reliable stream survives. [STR-32] */
   private failDetached(): void {
     if (this.isClosed) return;
-    this.core.reset(0);
+    this.call(() => this.core.reset(0));
     this.onClosed(
       new JspError(
         'ERR_JSP_MESSAGE_DETACHED',
@@ -318,7 +320,16 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   }
 
   private resumeFlow(): void {
-    this.onReadable();
+    this.call(() => this.onReadable());
+  }
+
+  /** Does something in the core on behalf of a caller who is not to see it fail: he is told by the end of the connection. */
+  private call(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.driver.onInternalError(this.connection, error);
+    }
     this.driver.wake();
   }
 
@@ -367,7 +378,12 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     // The peer has just stopped the stream, and the event that tells so comes next: no reason to throw in a listener that answers.
     if (this.core.sender.stopped) return false;
     const deadline = lifetimeMs === 0 ? NEVER : this.driver.now() + Math.floor(lifetimeMs * MILLISECOND);
-    const result = this.core.send(bytes, delivery, deadline, transfer || text, tracking);
+    let result: SendResult;
+    try {
+      result = this.core.send(bytes, delivery, deadline, transfer || text, tracking);
+    } catch (error) {
+      throw this.driver.onInternalError(this.connection, error);
+    }
     this.driver.wake();
     if (result === SendResult.ACCEPTED) return true;
     this.awaitsDrain = true;

@@ -160,7 +160,12 @@ export class ImpairedSocket implements DatagramSocket {
         place(batch, datagram);
       }
       if (batch.count === 0) return;
-      this.blocked = !this.inner.send(batch);
+      try {
+        this.blocked = !this.inner.send(batch);
+      } catch (error) {
+        this.dropped += batch.count; // [CON-34]
+        this.onError?.(error as Error, false);
+      }
     }
   }
 
@@ -178,10 +183,15 @@ export class ImpairedSocket implements DatagramSocket {
 
   private resume(): void {
     this.blocked = false;
-    this.turn(this.clock.now());
-    if (this.blocked || !this.refused || this.closed) return;
-    this.refused = false;
-    this.onWritable?.();
+    try {
+      this.turn(this.clock.now());
+    } finally {
+      // Also when the socket threw: whoever waits for it must not wait for ever.
+      if (!this.blocked && this.refused && !this.closed) {
+        this.refused = false;
+        this.onWritable?.();
+      }
+    }
   }
 
   private armTimer(): void {

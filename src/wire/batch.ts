@@ -112,6 +112,20 @@ export class TransmitBatch {
     this.used += length;
   }
 
+  /** Takes the datagram out that has the byte at `at` of the arena, if one has. The others stay where they are. */
+  dropAt(at: number): void {
+    let kept = 0;
+    for (let i = 0; i < this.count; i++) {
+      if (at >= this.offset[i] && at < this.offset[i] + this.length[i]) continue;
+      this.offset[kept] = this.offset[i];
+      this.length[kept] = this.length[i];
+      this.host[kept] = this.host[i];
+      this.port[kept] = this.port[i];
+      kept++;
+    }
+    this.count = kept;
+  }
+
   clear(): void {
     this.used = 0;
     this.count = 0;

@@ -80,6 +80,7 @@ describe('a batch of packets', () => {
         numberBytes,
         payloadEnd,
         input.packetNumber,
+        null,
       );
       at = payloadEnd + 16;
     }

@@ -48,7 +48,7 @@ export class FramedWriter implements PacketWriter {
     let next = writeShortHeader(arena, at, false, 0, CONNECTION_ID, number, NUMBER_BYTES);
     next = this.writeMessages(arena, next, number * this.messagesPerPacket);
     if (this.keys === null) return next;
-    this.sealing.push(this.keys, at, at + 1 + CONNECTION_ID.length, NUMBER_BYTES, next, number);
+    this.sealing.push(this.keys, at, at + 1 + CONNECTION_ID.length, NUMBER_BYTES, next, number, null);
     return next + TAG_BYTES;
   }
 
