@@ -2,7 +2,7 @@
 export class PacketList {
   count = 0;
   /** Only the first {@link count} are meaningful. Replaced when it grows: do not keep a reference. */
-  numbers = new Float64Array(8);
+  numbers: Float64Array = new Float64Array(8);
 
   push(number: number): void {
     if (this.count === this.numbers.length) {
