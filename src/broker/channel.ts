@@ -1,12 +1,23 @@
-import { Overflow } from '../pubsub/command.ts';
+import { Ring } from '../base/ring.ts';
+import { Command, DropReason, Overflow } from '../pubsub/command.ts';
+import { encodeDropped, encodePlain } from '../pubsub/command-writer.ts';
+import type { DeliveryLanes } from './delivery-lanes.ts';
 import { DeliveryQueue, type QueuePolicy } from './delivery-queue.ts';
 import type { Link } from './link.ts';
 import type { BrokerCounters } from './metrics.ts';
 import type { Session } from './session.ts';
 
-/** What a stream is for; its first command decides. [BRK-3] */
-export const Role = { UNDECIDED: 0, PUBLISHING: 1, SUBSCRIBING: 2 } as const;
+/** What a stream is for; its first command decides. The broker opens lanes itself. [BRK-3] [BRK-39] */
+export const Role = { UNDECIDED: 0, PUBLISHING: 1, SUBSCRIBING: 2, LANE: 3 } as const;
 export type Role = (typeof Role)[keyof typeof Role];
+
+/** A message that has to wait until the client has taken what another stream brought before it. */
+interface Gate {
+  /** Its place in the queue. */
+  readonly place: number;
+  readonly behind: Channel;
+  readonly mark: number;
+}
 
 /**
  * One stream of a client. As a subscriber it queues what its link does not take at once, and knows which publishing channels wait for
@@ -15,6 +26,7 @@ export type Role = (typeof Role)[keyof typeof Role];
  */
 export class Channel {
   readonly session: Session;
+  readonly link: Link;
   readonly queue: DeliveryQueue;
   /** Filters held by this stream. */
   readonly filters = new Set<string>();
@@ -24,15 +36,35 @@ export class Channel {
   closed = false;
   /** Number of the last message offered to this channel, so that overlapping filters offer it once. */
   lastOffered = 0;
-  private readonly link: Link;
+  /** The other streams of a subscribing stream; null where its client takes none. */
+  lanes: DeliveryLanes | null = null;
+  /** The subscribing stream whose lane this is. */
+  main: Channel | null = null;
   private readonly counters: BrokerCounters;
   private writable = true;
+  /** What the session counts as this channel's part of {@link Session.transportBytes}. */
+  private transportBytes = 0;
   /** Reasons to leave the link unread. */
   private holds = 0;
   private heldForAnswers = false;
+  private finishing = false;
+  private ended = false;
   /** Publishers that are stopped for this queue, each with the message that waits to enter it, the first one first. */
   private waiting: Map<Channel, Uint8Array> | null = null;
   private waitsFor: Set<Channel> | null = null;
+  /** Messages that are missing for the client where the queue's next answer stands. */
+  private tooLarge = 0;
+  private gates: Ring<Gate> | null = null;
+  /** Numbers of the last MARK queued and answered, and how many messages had been queued or sent at the last one. [BRK-39] */
+  private marked = 0;
+  private confirmed = 0;
+  private offered = 0;
+  private offeredAtMark = 0;
+  /** What it had sent and what its transport held when {@link isStalled} last looked, and since when nothing has moved. */
+  private sent = 0;
+  private sentSeen = 0;
+  private transportSeen = 0;
+  private stillSince = -1;
 
   constructor(session: Session, link: Link, counters: BrokerCounters) {
     this.session = session;
@@ -56,18 +88,24 @@ export class Channel {
     return this.queue.empty && this.waiting === null;
   }
 
-  /** True when a message need not be queued: {@link send} it. */
+  /** True when an answer, or a message that {@link Session.takes}, need not be queued. */
   get ready(): boolean {
-    return this.writable && this.queue.empty;
+    return this.writable && this.queue.empty && this.gates === null;
   }
 
-  send(message: Uint8Array): void {
-    this.counters.messagesOut++;
-    this.counters.bytesOut += message.length;
-    this.writable = this.link.send(message);
+  /** Sends a message at once, or drops one that the client does not take. False: {@link enqueue} it. */
+  offer(message: Uint8Array): boolean {
+    if (message.length > this.link.messageBytesMax) {
+      this.dropTooLarge();
+      return true;
+    }
+    this.offered++;
+    if (!this.ready || !this.session.takes(message.length)) return false;
+    this.send(message);
+    return true;
   }
 
-  /** Queues a message behind those before it. False when it has to wait, see {@link stop}. [BRK-20] */
+  /** Queues a message behind those before it, as the policy says. False when it has to wait, see {@link stop}. [BRK-20] */
   enqueue(message: Uint8Array): boolean {
     if (this.queue.overflow === Overflow.BLOCK) {
       if (this.queue.full || this.waiting !== null) return false;
@@ -82,12 +120,16 @@ export class Channel {
 
   /** Sends an answer, behind what is queued for this stream. [BRK-4, BRK-21] */
   answer(bytes: Uint8Array): void {
+    if (bytes.length > this.link.messageBytesMax) {
+      this.counters.droppedTooLarge++; // a client that takes so little cannot be told of it either
+      return;
+    }
     if (this.ready) {
-      this.writable = this.link.send(bytes);
+      this.handOver(bytes);
       return;
     }
     this.queue.pushAnswer(bytes);
-    if (!this.heldForAnswers && this.queue.answerCount >= ANSWERS_MAX) {
+    if (!this.heldForAnswers && this.answersAreMany(1)) {
       this.heldForAnswers = true;
       this.hold();
     }
@@ -96,12 +138,19 @@ export class Channel {
   /** The link takes messages again. */
   drained(): void {
     this.writable = true;
+    this.account(this.link.queuedBytes);
+    this.goOnSending();
+  }
+
+  /** Sends what may be sent by now: a gate has opened, or there is room in the transport again. */
+  goOnSending(): void {
     this.sendQueued();
     if (this.waiting !== null && this.queue.low) this.admitWaiting(this.waiting);
-    if (this.heldForAnswers && this.queue.answerCount <= ANSWERS_MAX / 2) {
+    if (this.heldForAnswers && !this.answersAreMany(2)) {
       this.heldForAnswers = false;
       this.release();
     }
+    if (this.finishing && this.idle) this.end();
   }
 
   /** Stops `publisher` until this channel's queue has drained and taken its message. [BRK-18] */
@@ -135,7 +184,60 @@ export class Channel {
 
   /** Ends the broker's direction, behind what was sent. */
   end(): void {
+    if (this.ended) return;
+    this.ended = true;
     this.link.end();
+  }
+
+  /** Ends the broker's direction behind what is queued. */
+  finish(): void {
+    this.finishing = true;
+    if (this.idle) this.end();
+  }
+
+  /** True when the client has taken everything that was offered. */
+  get isTaken(): boolean {
+    return this.idle && this.confirmed === this.marked && this.offered === this.offeredAtMark;
+  }
+
+  /** Asks the client to say when it has taken everything so far. Returns the number it will say. [BRK-39] */
+  mark(): number {
+    if (this.offered !== this.offeredAtMark) {
+      this.offeredAtMark = this.offered;
+      this.marked++;
+      this.answer(encodePlain(Command.MARK, this.marked));
+    }
+    return this.marked;
+  }
+
+  /** The client has answered. */
+  markTaken(mark: number): void {
+    if (mark > this.confirmed && mark <= this.marked) this.confirmed = mark;
+  }
+
+  hasTaken(mark: number): boolean {
+    return this.closed || this.confirmed >= mark;
+  }
+
+  /** The next message is not sent before the client has taken what `behind` has brought until now. */
+  gate(behind: Channel): void {
+    if (behind.isTaken) return;
+    const mark = behind.mark();
+    this.gates ??= new Ring();
+    this.gates.push({ place: this.queue.nextPlace + (this.waiting?.size ?? 0), behind, mark });
+  }
+
+  /** A full `block` queue that has not moved for so long. Asked now and then. [BRK-23] */
+  isStalled(nowMs: number, stallMs: number): boolean {
+    const transport = this.link.queuedBytes;
+    this.account(transport);
+    const moved = this.sent !== this.sentSeen || transport !== this.transportSeen;
+    this.sentSeen = this.sent;
+    this.transportSeen = transport;
+    const blocks = this.queue.overflow === Overflow.BLOCK && (this.waiting !== null || this.queue.full);
+    if (!blocks) this.stillSince = -1;
+    else if (moved || this.stillSince < 0) this.stillSince = nowMs;
+    return this.stillSince >= 0 && nowMs - this.stillSince >= stallMs;
   }
 
   /** Forgets what is queued and what waits, on either side, and lets the publishers that wait for it go on. [BRK-5] */
@@ -143,11 +245,44 @@ export class Channel {
     this.closed = true;
     this.counters.discarded += this.queue.messageCount;
     this.queue.clear();
+    this.gates = null;
+    this.account(0);
     if (this.waitsFor !== null) {
       for (const subscriber of this.waitsFor) subscriber.forget(this);
       this.waitsFor = null;
     }
     this.forgetWaiting(() => true);
+  }
+
+  private send(message: Uint8Array): void {
+    this.counters.messagesOut++;
+    this.counters.bytesOut += message.length;
+    this.handOver(message);
+  }
+
+  private handOver(bytes: Uint8Array): void {
+    this.sent++;
+    this.writable = this.link.send(bytes);
+    if (!this.writable || bytes.length >= ACCOUNTED_BYTES_MIN) this.account(this.link.queuedBytes);
+  }
+
+  private account(transportBytes: number): void {
+    this.session.transportBytes += transportBytes - this.transportBytes;
+    this.transportBytes = transportBytes;
+  }
+
+  /** The client is told in the place of the gap; what is missing until then is told with it. [BRK-24] */
+  private dropTooLarge(): void {
+    this.counters.droppedTooLarge++;
+    if (this.tooLarge++ > 0) return;
+    if (this.ready) this.tellTooLarge();
+    else if (HEADER_AND_BODY_BYTES <= this.link.messageBytesMax) this.queue.pushAnswer(DROPPED_PLACE);
+  }
+
+  private tellTooLarge(): void {
+    const notice = encodeDropped(this.tooLarge, DropReason.TOO_LARGE);
+    this.tooLarge = 0;
+    if (notice.length <= this.link.messageBytesMax) this.handOver(notice);
   }
 
   /**
@@ -156,7 +291,7 @@ export class Channel {
    */
   private admitWaiting(waiting: Map<Channel, Uint8Array>): void {
     for (const [publisher, message] of waiting) {
-      if (this.ready) this.send(message);
+      if (this.ready && this.session.takes(message.length)) this.send(message);
       else if (this.queue.full) return;
       else this.queue.push(message);
       waiting.delete(publisher);
@@ -178,12 +313,45 @@ export class Channel {
   }
 
   private sendQueued(): void {
-    while (this.writable && !this.queue.empty) {
-      if (this.queue.answerIsNext) this.writable = this.link.send(this.queue.shift());
-      else this.send(this.queue.shift());
+    const { queue } = this;
+    while (this.writable && !queue.empty) {
+      if (queue.answerIsNext) {
+        const answer = queue.shift();
+        if (answer === DROPPED_PLACE) this.tellTooLarge();
+        else this.handOver(answer);
+      } else {
+        if (this.gates !== null && this.isGated(this.gates)) return;
+        if (!this.session.takes(queue.nextLength)) return;
+        this.send(queue.shift());
+      }
     }
+    if (this.gates !== null && queue.empty && this.waiting === null) this.isGated(this.gates);
+  }
+
+  /** True when the next message has to wait for another stream. Forgets gates that are open. */
+  private isGated(gates: Ring<Gate>): boolean {
+    for (let gate = gates.peek(); gate !== undefined; gate = gates.peek()) {
+      if (!this.queue.isPast(gate.place)) return false;
+      if (!gate.behind.hasTaken(gate.mark)) return true;
+      gates.shift();
+    }
+    this.gates = null;
+    return false;
+  }
+
+  private answersAreMany(share: number): boolean {
+    const { answerCount, answerBytes } = this.queue;
+    return share === 1
+      ? answerCount >= ANSWERS_MAX || answerBytes >= ANSWER_BYTES_MAX
+      : answerCount * share > ANSWERS_MAX || answerBytes * share > ANSWER_BYTES_MAX;
   }
 }
 
-/** Unsent answers at which a stream is no longer read. [BRK-21] */
+/** Unsent answers, and their bytes, at which a stream is no longer read. [BRK-21] */
 const ANSWERS_MAX = 64;
+const ANSWER_BYTES_MAX = 8_192;
+/** From here on the transport is asked how much it holds. */
+const ACCOUNTED_BYTES_MIN = 4_096;
+/** Stands in a queue where messages are missing. */
+const DROPPED_PLACE: Uint8Array = encodeDropped(0, DropReason.TOO_LARGE);
+const HEADER_AND_BODY_BYTES = DROPPED_PLACE.length;

@@ -26,6 +26,8 @@ export interface QueueOwner {
 export class DeliveryQueue {
   /** Charged bytes of the queued messages. */
   bytes = 0;
+  /** Bytes of the queued answers. */
+  answerBytes = 0;
   overflow: Overflow = Overflow.BLOCK;
   private readonly owner: QueueOwner;
   private messagesMax = 1;
@@ -37,7 +39,6 @@ export class DeliveryQueue {
   /** How many messages were ever queued, and how many of them have left. */
   private queued = 0;
   private left = 0;
-
   constructor(owner: QueueOwner) {
     this.owner = owner;
   }
@@ -48,12 +49,32 @@ export class DeliveryQueue {
     this.bytesMax = bytesMax;
   }
 
+  /** Takes the policy and the bounds of another queue. */
+  configureAs(other: DeliveryQueue): void {
+    this.configure(other.overflow, other.messagesMax, other.bytesMax);
+  }
+
   get messageCount(): number {
     return this.queued - this.left;
   }
 
   get answerCount(): number {
     return this.answers.length;
+  }
+
+  /** The place of the next message that comes, to be told from {@link isPast}. */
+  get nextPlace(): number {
+    return this.queued;
+  }
+
+  /** True when every message before `place` has left. */
+  isPast(place: number): boolean {
+    return this.left >= place;
+  }
+
+  /** Length of what {@link shift} would give. The queue is not empty. */
+  get nextLength(): number {
+    return ((this.answerIsNext ? this.answers : this.messages).peek() as Uint8Array).length;
   }
 
   get empty(): boolean {
@@ -94,6 +115,7 @@ export class DeliveryQueue {
 
   pushAnswer(answer: Uint8Array): void {
     this.answers.push(answer);
+    this.answerBytes += answer.length;
     this.answerPlaces.push(this.queued);
   }
 
@@ -107,12 +129,15 @@ export class DeliveryQueue {
   shift(): Uint8Array {
     if (!this.answerIsNext) return this.shiftMessage();
     this.answerPlaces.shift();
-    return this.answers.shift() as Uint8Array;
+    const answer = this.answers.shift() as Uint8Array;
+    this.answerBytes -= answer.length;
+    return answer;
   }
 
   clear(): void {
     this.messages.clear();
     this.answers.clear();
+    this.answerBytes = 0;
     this.answerPlaces.clear();
     this.left = this.queued;
     this.owner.queuedBytes -= this.bytes;

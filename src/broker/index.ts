@@ -1,3 +1,3 @@
 export type { BrokerLimits } from './core.ts';
 export type { BrokerMetrics } from './metrics.ts';
-export { Broker, type BrokerOptions } from './server.ts';
+export { Broker, type BrokerCloseOptions, type BrokerOptions } from './server.ts';

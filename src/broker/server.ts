@@ -1,21 +1,31 @@
-import { EventEmitter } from 'node:events';
 import type { JspError } from '../base/errors.ts';
-import { chosenOptions } from '../base/options.ts';
+import { checkOptions, chosenOptions, number, type OptionTable } from '../base/options.ts';
 import { BrokerCode, brokerCodeName } from '../pubsub/broker-code.ts';
 import { COMMAND_BYTES_MAX } from '../pubsub/command.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
+import { abortSignal, onAbort } from '../transport/abort.ts';
+import { IsolatedEmitter } from '../transport/isolated-emitter.ts';
 import { LISTEN_OPTIONS, type Listener, type ListenOptions, listen } from '../transport/listen.ts';
-import type { BrokerLimits } from './core.ts';
+import { BROKER_LIMITS, type BrokerLimits } from './core.ts';
 import type { BrokerMetrics } from './metrics.ts';
 import { BrokerService } from './service.ts';
 
 export interface BrokerOptions extends ListenOptions, BrokerLimits {}
+
+export interface BrokerCloseOptions {
+  /** Closes all the same after so long, in ms; default 5,000. A later call can only shorten it. */
+  drainMs?: number | undefined;
+  /** Closes at once when it fires. */
+  signal?: AbortSignal | undefined;
+}
 
 interface BrokerEvents {
   /** The socket failed for good (`ERR_JSP_SOCKET`): all clients are gone, and `close` follows. Not thrown when nobody listens for it. */
   error: [error: JspError];
   /** The broker is over, for whatever reason; {@link Broker.closed} says which. */
   close: [];
+  /** A fault of the broker itself while it acted for one client, whose connection has failed with INTERNAL_ERROR. [BRK-40] */
+  fault: [error: unknown];
 }
 
 /**
@@ -27,7 +37,7 @@ interface BrokerEvents {
  * await using broker = await Broker.listen({ identity: generateIdentity(), port: 0 });
  * console.log(broker.url);
  */
-export class Broker extends EventEmitter<BrokerEvents> {
+export class Broker extends IsolatedEmitter<BrokerEvents> {
   /** What clients connect to: `jsp://<fingerprint>@host:port`. */
   readonly url: string;
   readonly host: string;
@@ -37,11 +47,14 @@ export class Broker extends EventEmitter<BrokerEvents> {
   private readonly listener: Listener;
   private readonly service: BrokerService;
   private closing: Promise<void> | null = null;
+  /** When a close that is under way ends at the latest. */
+  private closesAt = Number.POSITIVE_INFINITY;
+  private listenerCloses = false;
   private failure: JspError | null = null;
   private over = false;
   private resolveClosed: (error: JspError | null) => void = () => {};
 
-  private constructor(listener: Listener, limits: BrokerLimits) {
+  private constructor(listener: Listener, options: BrokerOptions) {
     super();
     this.closed = new Promise((resolve) => {
       this.resolveClosed = resolve;
@@ -50,7 +63,10 @@ export class Broker extends EventEmitter<BrokerEvents> {
     this.url = listener.url;
     this.host = listener.host;
     this.port = listener.port;
-    this.service = new BrokerService(limits);
+    this.service = new BrokerService(options, {
+      clock: options.clock,
+      onFault: (error) => this.tell('fault', error),
+    });
     listener.on('connection', (connection) => this.service.serve(connection));
     listener.on('error', (error) => this.fail(error));
     listener.on('close', () => this.finish());
@@ -62,6 +78,7 @@ export class Broker extends EventEmitter<BrokerEvents> {
    * @throws {JspError} as `listen` of the transport does
    */
   static async listen(options: BrokerOptions): Promise<Broker> {
+    checkOptions('Broker.listen', options, BROKER_OPTIONS);
     const listener = await listen({
       streamsMax: STREAMS_MAX,
       messageBytesMax: COMMAND_BYTES_MAX,
@@ -80,43 +97,74 @@ export class Broker extends EventEmitter<BrokerEvents> {
    *
    * Also of use after a failure, which {@link closed} tells, not this.
    *
-   * @param options.drainMs - closes all the same after so long; default 5,000
    */
-  close(options: { drainMs?: number | undefined } = {}): Promise<void> {
-    this.closing ??= this.drainAndClose(options.drainMs ?? DRAIN_MS);
-    return this.closing;
+  close(options: BrokerCloseOptions = {}): Promise<void> {
+    checkOptions('Broker.close', options, CLOSE_OPTIONS);
+    const drainMs = options.signal?.aborted ? 0 : (options.drainMs ?? DRAIN_MS);
+    const closesAt = performance.now() + drainMs;
+    if (closesAt < this.closesAt) this.shorten(drainMs, closesAt);
+    this.closing ??= this.drainAndClose();
+    const forget = onAbort(options.signal, () => this.shorten(0, performance.now()));
+    return this.closing.finally(forget);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
-  private async drainAndClose(drainMs: number): Promise<void> {
-    const end = performance.now() + drainMs;
-    await this.service.drain(drainMs);
-    const code = BrokerCode.SHUTTING_DOWN;
-    const timeoutMs = Math.max(0, end - performance.now());
+  /** Keeps the process alive, as it does from the start. */
+  ref(): this {
+    this.listener.ref();
+    return this;
+  }
+
+  /** Lets the process end although the broker listens. */
+  unref(): this {
+    this.listener.unref();
+    return this;
+  }
+
+  private shorten(drainMs: number, closesAt: number): void {
+    this.closesAt = closesAt;
+    void this.service.drain(drainMs);
+    if (this.listenerCloses) this.closeListener().catch(() => {}); // the first call has the outcome
+  }
+
+  private async drainAndClose(): Promise<void> {
+    await this.service.drain(Math.max(0, this.closesAt - performance.now()));
+    this.listenerCloses = true;
     try {
-      await this.listener.close({ code, reason: brokerCodeName(code), timeoutMs });
+      await this.closeListener();
     } catch (error) {
       if (this.failure === null) throw error; // a failed socket was told of already
     }
   }
 
+  private closeListener(): Promise<void> {
+    const code = BrokerCode.SHUTTING_DOWN;
+    const timeoutMs = Math.max(0, this.closesAt - performance.now());
+    return this.listener.close({ code, reason: brokerCodeName(code), timeoutMs });
+  }
+
   private fail(error: JspError): void {
     this.failure = error;
     this.listener.close().catch(() => this.finish()); // a failed socket may not even close
-    if (this.listenerCount('error') > 0) this.emit('error', error);
+    this.tell('error', error);
   }
 
   private finish(): void {
     if (this.over) return;
     this.over = true;
     this.resolveClosed(this.failure);
-    this.emit('close');
+    this.tell('close');
   }
 }
 
 /** Streams a client may have open at once: one for each filter it may hold, and some. */
 const STREAMS_MAX = 1_040;
 const DRAIN_MS = 5_000;
+const BROKER_OPTIONS: OptionTable<BrokerOptions> = { ...LISTEN_OPTIONS, ...BROKER_LIMITS };
+const CLOSE_OPTIONS: OptionTable<BrokerCloseOptions> = {
+  drainMs: number(0, Number.POSITIVE_INFINITY),
+  signal: abortSignal,
+};

@@ -1,13 +1,27 @@
-import type { MessageStream } from '../pubsub/message-stream.ts';
+import { type MessageStream, STREAM_PRIORITIES } from '../pubsub/message-stream.ts';
 import type { Link } from './link.ts';
 
 /** A transport stream as the core's {@link Link}: it does not throw when the stream is gone, and resumes after the core has returned. */
 export class StreamLink implements Link {
+  readonly id: number;
+  readonly priority: number;
+  readonly messageBytesMax: number;
   private readonly stream: MessageStream;
   private paused = false;
 
   constructor(stream: MessageStream) {
     this.stream = stream;
+    this.id = stream.id;
+    this.messageBytesMax = stream.messageBytesMax;
+    this.priority = STREAM_PRIORITIES.indexOf(stream.priority);
+  }
+
+  get queuedBytes(): number {
+    return this.stream.queuedBytes;
+  }
+
+  limit(bytes: number): void {
+    this.stream.highWaterMark = bytes;
   }
 
   send(bytes: Uint8Array): boolean {
@@ -36,6 +50,10 @@ export class StreamLink implements Link {
     } catch {
       // closed already
     }
+  }
+
+  reset(code: number): void {
+    this.stream.reset(code);
   }
 }
 

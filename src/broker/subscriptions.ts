@@ -44,7 +44,9 @@ export class Subscriptions {
     if (filter === null || !channel.filters.delete(filter)) return BrokerCode.NOT_SUBSCRIBED; // [BRK-15]
     channel.session.filterCount--;
     this.router.remove(filter, channel);
-    channel.forgetWaiting((message) => !this.router.reaches(message, channel));
+    const unwanted = (message: Uint8Array) => !this.router.reaches(message, channel);
+    channel.forgetWaiting(unwanted);
+    if (channel.lanes !== null) for (const lane of channel.lanes) lane.forgetWaiting(unwanted);
     return BrokerCode.NO_ERROR;
   }
 

@@ -13,6 +13,7 @@ export const BrokerCode = {
   TOO_MANY_SUBSCRIPTIONS: 0x0b,
   POLICY_MISMATCH: 0x0c,
   NOT_SUBSCRIBED: 0x0d,
+  STALLED: 0x0e,
 } as const;
 export type BrokerCode = (typeof BrokerCode)[keyof typeof BrokerCode];
 

@@ -2,7 +2,9 @@ import { BrokerCode } from './broker-code.ts';
 import {
   ANSWER,
   Command,
+  DROPPED_BODY_BYTES,
   HEADER_BYTES,
+  LANE_BODY_BYTES,
   PING_BYTES_MAX,
   PublishFlag,
   REASON_BYTES_MAX,
@@ -65,6 +67,7 @@ export class CommandReader {
       case Command.UNSUBSCRIBE:
         return verdict(this.flags === 0 && this.id !== 0 && this.hasTopic() && this.bodyLength === 0);
       case Command.FLUSH:
+      case Command.MARKED:
         return this.checkPlain(0);
       case Command.PING:
         return this.checkPlain(PING_BYTES_MAX);
@@ -78,7 +81,12 @@ export class CommandReader {
       case Command.SUBSCRIBED:
       case Command.UNSUBSCRIBED:
       case Command.FLUSHED:
+      case Command.MARK:
         return this.checkPlain(0);
+      case Command.LANE:
+        return verdict(this.isBare && this.id === 0 && this.bodyLength === LANE_BODY_BYTES);
+      case Command.DROPPED:
+        return verdict(this.isBare && this.id === 0 && this.bodyLength === DROPPED_BODY_BYTES);
       case Command.PONG:
         return this.checkPlain(PING_BYTES_MAX);
       case Command.REFUSED:
@@ -92,8 +100,12 @@ export class CommandReader {
 
   /** A command with an id and a body, and nothing else. */
   private checkPlain(bodyBytesMax: number): BrokerCode {
-    const noTopic = this.topicEnd === HEADER_BYTES;
-    return verdict(this.flags === 0 && this.id !== 0 && noTopic && this.bodyLength <= bodyBytesMax);
+    return verdict(this.isBare && this.id !== 0 && this.bodyLength <= bodyBytesMax);
+  }
+
+  /** Neither flags nor topic. */
+  private get isBare(): boolean {
+    return this.flags === 0 && this.topicEnd === HEADER_BYTES;
   }
 
   private hasTopic(): boolean {

@@ -1,4 +1,4 @@
-import { Command, HEADER_BYTES, type Overflow, REASON_BYTES_MAX } from './command.ts';
+import { Command, DROPPED_BODY_BYTES, HEADER_BYTES, LANE_BODY_BYTES, REASON_BYTES_MAX } from './command.ts';
 
 /** Header and topic of every PUBLISH to `topic`: put a payload behind them and the command is complete. */
 export function publishPrefix(topic: string): Buffer {
@@ -8,16 +8,16 @@ export function publishPrefix(topic: string): Buffer {
   return prefix;
 }
 
-/** SUBSCRIBE; bounds of 0 leave the choice to the broker. */
+/** SUBSCRIBE, with its flags; bounds of 0 leave the choice to the broker. */
 export function encodeSubscribe(
   id: number,
   filter: string,
-  overflow: Overflow,
+  flags: number,
   queueMessages: number,
   queueBytes: number,
 ): Buffer {
   const bounded = queueMessages !== 0 || queueBytes !== 0;
-  const out = encodeWithTopic(Command.SUBSCRIBE, overflow, id, filter, bounded ? 8 : 0);
+  const out = encodeWithTopic(Command.SUBSCRIBE, flags, id, filter, bounded ? 8 : 0);
   if (bounded) {
     out.writeUInt32BE(queueMessages, out.length - 8);
     out.writeUInt32BE(queueBytes, out.length - 4);
@@ -35,6 +35,21 @@ export function encodePlain(command: Command, id: number, body: Uint8Array = EMP
   writeHeader(out, command, 0, 0, id);
   out.set(body, HEADER_BYTES);
   return out;
+}
+
+/** LANE: this stream carries deliveries of the subscribing stream with that number. */
+export function encodeLane(streamId: number): Buffer {
+  const body = Buffer.alloc(LANE_BODY_BYTES);
+  body.writeUInt32BE(streamId);
+  return encodePlain(Command.LANE, 0, body);
+}
+
+/** DROPPED: so many messages are missing here. */
+export function encodeDropped(count: number, reason: number): Buffer {
+  const body = Buffer.alloc(DROPPED_BODY_BYTES);
+  body.writeBigUInt64BE(BigInt(count), 0);
+  body[8] = reason;
+  return encodePlain(Command.DROPPED, 0, body);
 }
 
 /** REFUSED; a reason that is too long is cut. */

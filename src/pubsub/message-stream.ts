@@ -1,7 +1,19 @@
 /** A stream of the transport, as broker and client use it. */
 export interface MessageStream {
+  /** The same at both ends. */
+  readonly id: number;
   readonly label: string;
   readonly ordered: boolean;
+  readonly delivery: string;
+  readonly priority: StreamPriority;
+  /** The largest message the peer takes. */
+  readonly messageBytesMax: number;
+  /** Bytes that `send` took and that have not left yet. */
+  readonly queuedBytes: number;
+  /** Unsent bytes above which `send` answers false. */
+  highWaterMark: number;
+  /** The peer has sent something best effort on it, which its delivery may or may not allow. */
+  readonly hasReceivedBestEffort: boolean;
   /**
    * Takes `message`, as a copy unless it is given away with `transfer`. False above the high-water mark; `drain` follows. Throws when the
    * stream is closed.
@@ -23,7 +35,9 @@ export interface MessageStream {
   on(event: 'close', listener: () => void): unknown;
 }
 
-export type StreamPriority = 'system' | 'media' | 'chat' | 'bulk';
+/** Classes of streams, in the order of their numbers. */
+export const STREAM_PRIORITIES = ['system', 'media', 'chat', 'bulk'] as const;
+export type StreamPriority = (typeof STREAM_PRIORITIES)[number];
 
 /** A connection of the transport, as broker and client use it. */
 export interface MessageConnection {

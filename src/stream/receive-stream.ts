@@ -73,6 +73,11 @@ export class ReceiveStream {
     }
   }
 
+  /** A best-effort message has come, read or not. */
+  get hasReceivedBestEffort(): boolean {
+    return this.bestEffort !== null;
+  }
+
   /** Asks the peer to stop; what has come and will come is thrown away. [STR-25] */
   stop(code: number): void {
     if (this.stopState !== Told.NOT_WANTED) return;

@@ -41,7 +41,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   private readonly core: ConnectionStream;
   private readonly driver: Driver;
   private readonly connection: CoreConnection;
-  private readonly highWaterMark: number;
+  private mark: number;
   private readonly lifetimeMs: number;
   /** Somebody listens for `message`. */
   private flowing = false;
@@ -73,11 +73,31 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     this.priority = PRIORITIES[core.priority];
     this.ordered = core.ordered;
     this.delivery = DELIVERIES[core.delivery];
-    this.highWaterMark = options.highWaterMark ?? HIGH_WATER_MARK;
     this.lifetimeMs = options.lifetimeMs ?? 0;
     core.owner = this;
-    core.sender.highWaterBytes = this.highWaterMark;
-    core.sender.lowWaterBytes = this.highWaterMark / 2;
+    this.mark = options.highWaterMark ?? HIGH_WATER_MARK;
+    this.highWaterMark = this.mark;
+  }
+
+  /** Unsent bytes above which `send` answers false; `drain` follows at half of it. */
+  get highWaterMark(): number {
+    return this.mark;
+  }
+
+  set highWaterMark(bytes: number) {
+    this.mark = bytes;
+    this.core.sender.highWaterBytes = bytes;
+    this.core.sender.lowWaterBytes = bytes / 2;
+  }
+
+  /** The largest message that the peer takes, in bytes. */
+  get messageBytesMax(): number {
+    return this.core.messageBytesMax;
+  }
+
+  /** The peer has sent something best effort: on a reliable stream that can happen, too. */
+  get hasReceivedBestEffort(): boolean {
+    return this.core.receiver.hasReceivedBestEffort;
   }
 
   /** Bytes accepted by `send` and not sent for the first time yet. */
@@ -223,7 +243,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   /** @internal The queue is below its low-water mark, or messages were settled. */
   onWritable(): void {
-    if (this.awaitsDrain && this.queuedBytes <= this.highWaterMark / 2) {
+    if (this.awaitsDrain && this.queuedBytes <= this.mark / 2) {
       this.awaitsDrain = false;
       this.tell('drain');
     }

@@ -10,6 +10,12 @@ import {
 } from '../../src/pubsub/command-writer.ts';
 import { FakeLink, FakePeer } from './fake-link.ts';
 
+/** What the client's transport says of a stream. */
+interface LinkOptions {
+  priority?: number;
+  messageBytesMax?: number;
+}
+
 /** One stream of a {@link FakeClient}. What the client sends waits here while the broker does not read. */
 export class FakeStream {
   readonly link: FakeLink;
@@ -17,9 +23,9 @@ export class FakeStream {
   readonly inbox: Uint8Array[] = [];
   private readonly core: BrokerCore;
 
-  constructor(core: BrokerCore, session: Session, mark: number) {
+  constructor(core: BrokerCore, session: Session, mark: number, options: LinkOptions) {
     this.core = core;
-    this.link = new FakeLink(mark);
+    this.link = new FakeLink(mark, options);
     this.channel = core.opened(session, this.link);
   }
 
@@ -78,8 +84,8 @@ export class FakeClient {
   }
 
   /** @param mark - messages the stream's transport takes towards the client before it says enough */
-  open(mark = Number.POSITIVE_INFINITY): FakeStream {
-    return new FakeStream(this.core, this.session, mark);
+  open(mark = Number.POSITIVE_INFINITY, options: LinkOptions = {}): FakeStream {
+    return new FakeStream(this.core, this.session, mark, options);
   }
 
   disconnect(): void {

@@ -1,8 +1,15 @@
+import type { Channel } from '../../src/broker/channel.ts';
 import type { Link, Peer } from '../../src/broker/link.ts';
 import { type SlowCommand, slowDecode } from '../pubsub/slow-command.ts';
 
 /** A stream whose transport takes `mark` messages before it says enough, and gives them on only when told. */
 export class FakeLink implements Link {
+  readonly id: number;
+  readonly priority: number;
+  readonly messageBytesMax: number;
+  /** The bound the broker has set on the transport. */
+  limitBytes = Number.POSITIVE_INFINITY;
+  resetWith: number | null = null;
   paused = false;
   ended = false;
   /** Has said enough, and not drained since. */
@@ -13,12 +20,24 @@ export class FakeLink implements Link {
   readonly delivered: Uint8Array[] = [];
   private readonly mark: number;
 
-  constructor(mark = Number.POSITIVE_INFINITY) {
+  constructor(mark = Number.POSITIVE_INFINITY, { priority = 2, messageBytesMax = 2 ** 30 } = {}) {
     this.mark = mark;
+    this.id = nextId++;
+    this.priority = priority;
+    this.messageBytesMax = messageBytesMax;
+  }
+
+  get queuedBytes(): number {
+    return this.outbox.reduce((sum, bytes) => sum + bytes.length, 0);
+  }
+
+  limit(bytes: number): void {
+    this.limitBytes = bytes;
   }
 
   send(bytes: Uint8Array): boolean {
     if (this.ended) throw new Error('sent after the end');
+    if (bytes.length > this.messageBytesMax) throw new Error('sent more than the client takes');
     this.outbox.push(bytes);
     if (this.outbox.length >= this.mark) this.full = true;
     return !this.full;
@@ -37,6 +56,10 @@ export class FakeLink implements Link {
   end(): void {
     if (this.ended) throw new Error('ended twice');
     this.ended = true;
+  }
+
+  reset(code: number): void {
+    this.resetWith = code;
   }
 
   /** The client receives up to `count` messages. True when the transport is to report that it drained. */
@@ -60,16 +83,36 @@ export class FakeLink implements Link {
   get lines(): string[] {
     return this.commands.map(({ name, topic, id, body }) => {
       if (name === 'PUBLISH') return `${topic}=${body}`;
-      return name === 'REFUSED' ? `REFUSED ${id} ${body.readUInt16BE(0)}` : `${name} ${id}`;
+      if (name === 'REFUSED') return `REFUSED ${id} ${body.readUInt16BE(0)}`;
+      if (name === 'DROPPED') return `DROPPED ${body.readBigUInt64BE(0)} ${body[8]}`;
+      return name === 'LANE' ? `LANE ${body.readUInt32BE(0)}` : `${name} ${id}`;
     });
   }
 }
 
+export interface FakeLane {
+  readonly link: FakeLink;
+  readonly channel: Channel;
+}
+
 export class FakePeer implements Peer {
   closedWith: number | null = null;
+  /** Streams that the broker has opened. */
+  readonly lanes: FakeLane[] = [];
+  /** Messages the transport of such a stream takes before it says enough. */
+  laneMark = Number.POSITIVE_INFINITY;
+
+  open(priority: number, attach: (link: Link) => unknown): boolean {
+    const link = new FakeLink(this.laneMark, { priority });
+    const lane: FakeLane = { link, channel: attach(link) as Channel };
+    this.lanes.push(lane);
+    return true;
+  }
 
   close(code: number): void {
     if (this.closedWith !== null) throw new Error('closed twice');
     this.closedWith = code;
   }
 }
+
+let nextId = 0;

@@ -38,7 +38,7 @@ const TABLE: Record<number, Row> = {
     topic: true,
     answered: true,
     planned: 0,
-    reserved: 0xe0,
+    reserved: 0x60,
     body: (n) => n === 0 || n === 8,
   },
   3: {
@@ -52,10 +52,14 @@ const TABLE: Record<number, Row> = {
   },
   4: { ...plain, name: 'FLUSH', from: 'client', body: empty },
   5: { ...plain, name: 'PING', from: 'client', body: (n) => n <= 1024 },
+  14: { ...plain, name: 'MARKED', from: 'client', body: empty },
   130: { ...plain, name: 'SUBSCRIBED', from: 'broker', body: empty },
   131: { ...plain, name: 'UNSUBSCRIBED', from: 'broker', body: empty },
   132: { ...plain, name: 'FLUSHED', from: 'broker', body: empty },
   133: { ...plain, name: 'PONG', from: 'broker', body: (n) => n <= 1024 },
+  134: { ...plain, name: 'LANE', from: 'broker', answered: false, body: (n) => n === 4 },
+  135: { ...plain, name: 'MARK', from: 'broker', body: empty },
+  138: { ...plain, name: 'DROPPED', from: 'broker', answered: false, body: (n) => n === 9 },
   143: { ...plain, name: 'REFUSED', from: 'broker', body: (n) => n >= 2 && n <= 514 },
 };
 

@@ -1,0 +1,145 @@
+/**
+ * The streams that carry one subscription to its client. Messages of the default class go on the subscribing stream itself, those of another
+ * class on a lane of that class, and large ones on a lane of their own class beside it, so that the transport's scheduler gives each its share:
+ * a message waits for no other one, except of the same topic, class and publisher, behind which it belongs. [BRK-39]
+ *
+ * That order is kept by the sender alone. A topic moves to the lane of large messages with its first large one, which is not sent before the
+ * client has taken what the topic's former lane brought; it moves back when the client has taken everything of the lane.
+ */
+
+import { HEADER_BYTES, LARGE_BYTES_MIN } from '../pubsub/command.ts';
+import { STREAM_PRIORITIES } from '../pubsub/message-stream.ts';
+import type { Channel } from './channel.ts';
+
+/** A lane for large messages, and the topics that go on it for now. */
+interface LargeLane {
+  readonly channel: Channel;
+  readonly topics: Set<string>;
+}
+
+/** An answer on the main channel that comes behind what the lanes bring. */
+interface LateAnswer {
+  readonly marks: readonly (readonly [lane: Channel, mark: number])[];
+  readonly send: () => void;
+}
+
+export class DeliveryLanes {
+  private readonly main: Channel;
+  private readonly open: (main: Channel, priority: number) => Channel | null;
+  /** By class. */
+  private readonly small: (Channel | null)[] = STREAM_PRIORITIES.map(() => null);
+  private readonly large: (LargeLane | null)[] = STREAM_PRIORITIES.map(() => null);
+  /** Lanes that end behind what is queued for them. */
+  private readonly leaving = new Set<Channel>();
+  /** Answers that wait until the client has taken what the lanes held. */
+  private readonly lateAnswers: LateAnswer[] = [];
+
+  /** @param open - opens a lane; null when there may be no more */
+  constructor(main: Channel, open: (main: Channel, priority: number) => Channel | null) {
+    this.main = main;
+    this.open = open;
+  }
+
+  /** Which channel is to take this message of a publisher of this class. */
+  choose(priority: number, message: Uint8Array, topicEnd: number): Channel {
+    const large = this.large[priority];
+    const isLarge = message.length >= LARGE_BYTES_MIN;
+    if (!isLarge && (large === null || large.topics.size === 0)) return this.smallLane(priority);
+    const topic = Buffer.from(message.buffer, message.byteOffset, topicEnd).toString('latin1', HEADER_BYTES);
+    if (large?.topics.has(topic)) return large.channel;
+    return isLarge ? this.moved(priority, topic) : this.smallLane(priority);
+  }
+
+  /** All channels but the main one. */
+  *[Symbol.iterator](): Iterator<Channel> {
+    for (const lane of this.small) if (lane !== null && lane !== this.main) yield lane;
+    for (const lane of this.large) if (lane !== null) yield lane.channel;
+    yield* this.leaving;
+  }
+
+  /** The client has answered a MARK on one of the channels. */
+  onTaken(): void {
+    for (const lane of this.large) {
+      if (lane === null) continue;
+      lane.channel.goOnSending();
+      this.onSent(lane.channel);
+      if (lane.channel.isTaken) lane.topics.clear();
+    }
+    for (const lane of this.leaving) lane.goOnSending();
+    this.sendLateAnswers();
+  }
+
+  /** Calls `send` when the client has taken everything that was queued for the lanes until now. [BRK-15] */
+  whenTaken(send: () => void): void {
+    const marks: [Channel, number][] = [];
+    for (const lane of this) marks.push([lane, lane.mark()]);
+    this.lateAnswers.push({ marks, send });
+    if (this.lateAnswers.length === LATE_ANSWERS_MAX) this.main.hold();
+    this.sendLateAnswers();
+  }
+
+  /** Something has gone out on `channel`: asks whether a lane of large messages was taken as soon as all of it has. */
+  onSent(channel: Channel): void {
+    const lane = this.large[channel.link.priority];
+    if (lane?.channel === channel && channel.idle) channel.mark();
+  }
+
+  /** Ends all lanes behind what is queued for them. */
+  finish(): void {
+    const lanes = [...this];
+    this.small.fill(null);
+    this.large.fill(null);
+    for (const lane of lanes) {
+      this.leaving.add(lane);
+      lane.finish();
+    }
+  }
+
+  /** A lane is gone. */
+  forget(channel: Channel): void {
+    this.leaving.delete(channel);
+    for (let i = 0; i < this.small.length; i++) {
+      if (this.small[i] === channel) this.small[i] = null;
+      if (this.large[i]?.channel === channel) this.large[i] = null;
+    }
+    if (!this.main.closed) this.sendLateAnswers();
+  }
+
+  private sendLateAnswers(): void {
+    for (let answer = this.lateAnswers.at(0); answer !== undefined; answer = this.lateAnswers.at(0)) {
+      if (!answer.marks.every(([lane, mark]) => lane.hasTaken(mark))) return;
+      if (this.lateAnswers.length === LATE_ANSWERS_MAX) this.main.release();
+      this.lateAnswers.shift();
+      answer.send();
+    }
+  }
+
+  private smallLane(priority: number): Channel {
+    if (priority === DEFAULT_PRIORITY) return this.main;
+    // What has once gone on the main channel for want of a lane stays there, for the sake of its order.
+    const lane = this.small[priority] ?? this.open(this.main, priority) ?? this.main;
+    this.small[priority] = lane;
+    return lane;
+  }
+
+  private moved(priority: number, topic: string): Channel {
+    const from = this.smallLane(priority);
+    let lane = this.large[priority];
+    if (lane === null) {
+      const channel = this.open(this.main, priority);
+      if (channel === null) return from;
+      lane = { channel, topics: new Set() };
+      this.large[priority] = lane;
+    }
+    if (lane.topics.size >= TOPICS_MAX) return from;
+    lane.channel.gate(from);
+    lane.topics.add(topic);
+    return lane.channel;
+  }
+}
+
+/** Late answers at which the main channel is no longer read. */
+const LATE_ANSWERS_MAX = 64;
+const DEFAULT_PRIORITY = STREAM_PRIORITIES.indexOf('chat');
+/** Topics at once on a lane of large messages; further ones stay where they are. */
+const TOPICS_MAX = 1_024;

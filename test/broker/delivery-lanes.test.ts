@@ -1,0 +1,248 @@
+import { describe, expect, it } from 'vitest';
+import { Prng } from '../../src/base/random.ts';
+import { BrokerCore } from '../../src/broker/core.ts';
+import { BrokerCode } from '../../src/pubsub/broker-code.ts';
+import { Command, LARGE_BYTES_MIN, Overflow, SubscribeFlag } from '../../src/pubsub/command.ts';
+import { encodePlain, encodeSubscribe, publishPrefix } from '../../src/pubsub/command-writer.ts';
+import { FakeClient, type FakeStream } from './fake-client.ts';
+import type { FakeLane } from './fake-link.ts';
+
+const [SYSTEM, MEDIA, CHAT, BULK] = [0, 1, 2, 3];
+const LARGE = 'x'.repeat(LARGE_BYTES_MIN);
+
+/** A client that takes lanes, and answers MARK once it has taken what came before. */
+class LaneClient {
+  readonly client: FakeClient;
+  readonly main: FakeStream;
+  /** Deliveries as `topic=first characters`, in the order the client has taken them. */
+  readonly taken: string[] = [];
+  private readonly core: BrokerCore;
+  private readonly read = new Map<object, number>();
+
+  constructor(
+    core: BrokerCore,
+    filter = '#',
+    flags: number = Overflow.BLOCK,
+    mark = Number.POSITIVE_INFINITY,
+  ) {
+    this.core = core;
+    this.client = new FakeClient(core);
+    this.client.peer.laneMark = mark;
+    this.main = this.client.open(mark);
+    this.main.send(encodeSubscribe(1, filter, flags | SubscribeFlag.LANES, 0, 0));
+  }
+
+  get lanes(): FakeLane[] {
+    return this.client.peer.lanes;
+  }
+
+  get streams() {
+    return [this.main, ...this.lanes];
+  }
+
+  /** Up to `count` messages of one stream arrive, and are taken. */
+  carry({ link, channel }: FakeLane, count?: number): void {
+    if (link.carry(count)) this.core.drained(channel);
+    for (let at = this.read.get(link) ?? 0; at < link.delivered.length; at++) {
+      this.read.set(link, at + 1);
+      const bytes = Buffer.from(link.delivered[at]);
+      if (bytes[0] === Command.MARK) {
+        this.core.received(channel, encodePlain(Command.MARKED, bytes.readUInt32BE(4)));
+      } else if (bytes[0] === Command.PUBLISH) {
+        const end = 8 + bytes.readUInt16BE(2);
+        this.taken.push(`${bytes.toString('utf8', 8, end)}=${bytes.toString('latin1', end, end + 8)}`);
+      }
+    }
+  }
+
+  carryAll(): void {
+    for (let i = 0; i < 40; i++) for (const stream of this.streams) this.carry(stream);
+  }
+}
+
+function publisher(core: BrokerCore, priority = CHAT): FakeStream {
+  return new FakeClient(core).open(Number.POSITIVE_INFINITY, { priority });
+}
+
+describe('lanes', () => {
+  it('carry what is of another class or large; what is not goes on the subscribing stream [BRK-39]', () => {
+    const core = new BrokerCore();
+    const subscriber = new LaneClient(core);
+    publisher(core).publish('a', 'chat');
+    publisher(core, SYSTEM).publish('b', 'system');
+    publisher(core, BULK).publish('c', 'bulk');
+    publisher(core, BULK).publish('d', 'bulk');
+    publisher(core).publish('e', LARGE);
+    publisher(core, MEDIA).publish('f', LARGE);
+    subscriber.carryAll();
+    const { lanes, main } = subscriber;
+    expect(main.link.lines.slice(0, 2)).toEqual(['SUBSCRIBED 1', 'a=chat']);
+    expect(lanes.map(({ link }) => link.priority)).toEqual([SYSTEM, BULK, CHAT, MEDIA, MEDIA]);
+    expect(lanes.every(({ link }) => link.lines[0] === `LANE ${main.link.id}`)).toBe(true);
+    expect(subscriber.taken.map((line) => line.slice(0, 1)).sort()).toEqual(['a', 'b', 'c', 'd', 'e', 'f']);
+    expect(core.metrics()).toMatchObject({ lanes: 5, messagesOut: 6, queuedMessages: 0 });
+  });
+
+  it('are not opened for a client that did not ask for them [BRK-39]', () => {
+    const core = new BrokerCore();
+    const client = new FakeClient(core);
+    const stream = client.open();
+    stream.subscribe(1, '#');
+    publisher(core, SYSTEM).publish('a', LARGE);
+    stream.carry();
+    expect([client.peer.lanes.length, stream.link.lines.length]).toEqual([0, 2]);
+  });
+
+  it('hold a large message until the client has taken what its topic had on the other stream [BRK-39]', () => {
+    const core = new BrokerCore();
+    const subscriber = new LaneClient(core);
+    const { main } = subscriber;
+    subscriber.carry(main);
+    const stream = publisher(core);
+    stream.publish('a', 'first');
+    stream.publish('a', LARGE);
+    stream.publish('a', 'third');
+    stream.publish('b', 'free');
+    const [lane] = subscriber.lanes;
+    subscriber.carry(lane);
+    expect(lane.link.lines.length).toBe(1);
+    subscriber.carry(main);
+    subscriber.carry(lane);
+    expect(subscriber.taken).toEqual(['a=first', 'b=free', 'a=xxxxxxxx', 'a=third']);
+    subscriber.carryAll();
+    stream.publish('a', 'back');
+    subscriber.carry(main);
+    expect(subscriber.taken.at(-1)).toBe('a=back');
+  });
+
+  it.each([
+    ['never full', Number.POSITIVE_INFINITY, 0],
+    ['full after two messages', 2, 0],
+    ['with short queues', 2, 3],
+  ])(
+    'keep the order of each publisher, topic and class, streams %s, at random [BRK-20] [BRK-39]',
+    (_, mark, queue) => {
+      let moves = 0;
+      for (let seed = 1; seed <= 40; seed++) {
+        const random = new Prng(seed);
+        const core = new BrokerCore(queue === 0 ? {} : { queueMessagesMax: queue });
+        const subscriber = new LaneClient(core, '#', Overflow.BLOCK, mark);
+        // As a client does, a publisher sends a large message only when the other stream has been handed on.
+        const publishers = [CHAT, BULK].map((priority) => {
+          const client = new FakeClient(core);
+          return [0, 1].map(() => client.open(Number.POSITIVE_INFINITY, { priority }));
+        });
+        const expected = new Map<string, string[]>();
+        let sent = 0;
+        for (let step = 0; step < 250; step++) {
+          if (random.chance(0.5)) {
+            const which = random.below(2);
+            const topic = `${which}${'abc'[random.below(3)]}`;
+            const streams = publishers[which];
+            if (streams.some(({ link }) => link.paused)) continue;
+            const large = random.chance(0.3);
+            const text = `${sent++}`.padEnd(8, '.');
+            const list = expected.get(topic) ?? [];
+            list.push(`${topic}=${text}`);
+            expected.set(topic, list);
+            streams[Number(large)].send(
+              Buffer.concat([publishPrefix(topic), Buffer.from(large ? text + LARGE : text)]),
+            );
+          } else {
+            const { streams } = subscriber;
+            subscriber.carry(streams[random.below(streams.length)], random.between(1, 4));
+          }
+        }
+        for (let i = 0; i < 60; i++) subscriber.carryAll();
+        moves += subscriber.lanes.length;
+        for (const [topic, list] of expected) {
+          const taken = subscriber.taken.filter((line) => line.startsWith(`${topic}=`));
+          expect(taken, `seed ${seed}, topic ${topic}`).toEqual(list);
+        }
+        expect(core.idle, `seed ${seed}`).toBe(true);
+        expect(core.metrics(), `seed ${seed}`).toMatchObject({ queuedBytes: 0, publishersStopped: 0 });
+      }
+      expect(moves).toBe(40 * 3);
+    },
+  );
+
+  it('are at most 64 for a client; what finds none goes on the subscribing stream, and stays there [BRK-39]', () => {
+    const core = new BrokerCore();
+    const client = new FakeClient(core);
+    const streams = Array.from({ length: 70 }, (_, i) => {
+      const stream = client.open();
+      stream.send(encodeSubscribe(1, `t/${i}`, SubscribeFlag.LANES, 0, 0));
+      return stream;
+    });
+    const from = publisher(core, BULK);
+    for (let i = 0; i < 70; i++) from.publish(`t/${i}`, 'x');
+    expect([client.peer.lanes.length, core.metrics().lanes]).toEqual([64, 64]);
+    for (const stream of streams) stream.carry();
+    expect(streams.filter(({ link }) => link.lines.length === 2).length).toBe(6);
+  });
+
+  it('are waited for by the answer to an unsubscription, and end with the last filter [BRK-15]', () => {
+    const core = new BrokerCore();
+    const subscriber = new LaneClient(core);
+    const { main } = subscriber;
+    publisher(core, BULK).publish('a', 'on a lane');
+    main.unsubscribe(2, '#');
+    subscriber.carry(main);
+    expect(main.link.lines).toEqual(['SUBSCRIBED 1']);
+    subscriber.carry(subscriber.lanes[0]);
+    subscriber.carry(main);
+    expect(main.link.lines).toEqual(['SUBSCRIBED 1', 'UNSUBSCRIBED 2']);
+    expect([subscriber.taken, subscriber.lanes[0].link.ended]).toEqual([['a=on a lan'], true]);
+    core.ended(subscriber.lanes[0].channel);
+    expect(core.metrics()).toMatchObject({ lanes: 0, streams: 2 });
+  });
+
+  it('go with their subscribing stream, and with their client [BRK-5] [BRK-39]', () => {
+    const core = new BrokerCore();
+    const one = new LaneClient(core, '#', Overflow.BLOCK, 1);
+    const other = new LaneClient(core, '#', Overflow.BLOCK, 1);
+    const from = publisher(core, BULK);
+    for (let i = 0; i < 4; i++) from.publish('a', LARGE);
+    core.ended(one.main.channel);
+    expect(one.lanes.every(({ link }) => link.ended)).toBe(true);
+    other.client.disconnect();
+    expect(core.metrics()).toMatchObject({ lanes: 0, queuedMessages: 0, queuedBytes: 0, clients: 2 });
+  });
+
+  it('that stand still are reset with their subscribing stream [BRK-23]', () => {
+    const core = new BrokerCore({ stallMs: 1_000, queueMessagesMax: 2 });
+    const subscriber = new LaneClient(core, '#', Overflow.BLOCK, 1);
+    subscriber.carry(subscriber.main);
+    const from = publisher(core, BULK);
+    for (let i = 0; i < 5; i++) from.publish('a', `${i}`);
+    expect(from.link.paused).toBe(true);
+    for (let now = 0; now < 2_000; now += 100) core.tick(now);
+    for (const { link } of subscriber.streams) expect(link.resetWith).toBe(BrokerCode.STALLED);
+    expect(from.link.paused).toBe(false);
+  });
+
+  it('take nothing but MARKED and PING from the client [BRK-39]', () => {
+    const attempts: ((subscriber: LaneClient, core: BrokerCore) => void)[] = [
+      ({ lanes }, core) => core.received(lanes[0].channel, encodeSubscribe(1, 'a', 0, 0, 0)),
+      ({ lanes }, core) => core.received(lanes[0].channel, encodePlain(Command.FLUSH, 1)),
+      ({ lanes }, core) => core.received(lanes[0].channel, publishPrefix('a')),
+      ({ client }) => client.open().send(encodePlain(Command.MARKED, 1)),
+    ];
+    for (const attempt of attempts) {
+      const core = new BrokerCore();
+      const subscriber = new LaneClient(core);
+      publisher(core, BULK).publish('a', '');
+      attempt(subscriber, core);
+      expect(subscriber.client.peer.closedWith).toBe(BrokerCode.WRONG_STREAM);
+    }
+    const core = new BrokerCore();
+    const subscriber = new LaneClient(core);
+    publisher(core, BULK).publish('a', '');
+    const [lane] = subscriber.lanes;
+    core.received(lane.channel, encodePlain(Command.PING, 1));
+    core.received(lane.channel, encodePlain(Command.MARKED, 77)); // of no MARK: ignored
+    subscriber.carryAll();
+    expect(lane.link.lines.at(-1)).toBe('PONG 1');
+    expect(subscriber.client.peer.closedWith).toBeNull();
+  });
+});
