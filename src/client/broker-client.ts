@@ -1,32 +1,76 @@
-import { EventEmitter } from 'node:events';
 import { performance } from 'node:perf_hooks';
-import { chosenOptions } from '../base/options.ts';
-import { COMMAND_BYTES_MAX, Command } from '../pubsub/command.ts';
+import { JspError, type JspErrorCode } from '../base/errors.ts';
+import { checkOptions, chosenOptions, number, type OptionTable, oneOf } from '../base/options.ts';
+import { BrokerCode } from '../pubsub/broker-code.ts';
+import { COMMAND_BYTES_MAX, Command, STREAM_LABEL } from '../pubsub/command.ts';
 import { encodePlain } from '../pubsub/command-writer.ts';
-import type { MessageConnection, StreamPriority } from '../pubsub/message-stream.ts';
+import {
+  type MessageConnection,
+  type MessageStream,
+  STREAM_PRIORITIES,
+  type StreamPriority,
+} from '../pubsub/message-stream.ts';
 import { assertFilter } from '../pubsub/topic.ts';
+import { abortSignal, onAbort } from '../transport/abort.ts';
 import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/connect.ts';
-import { CommandStream, closedError } from './command-stream.ts';
+import { IsolatedEmitter } from '../transport/isolated-emitter.ts';
+import { CommandStream, closedError, openCommandStream } from './command-stream.ts';
+import { PendingRequests } from './pending-requests.ts';
 import { Publisher } from './publisher.ts';
-import { type MessageHandler, type SubscribeOptions, Subscription } from './subscription.ts';
+import {
+  type MessageHandler,
+  SUBSCRIBE_OPTIONS,
+  type SubscribeOptions,
+  Subscription,
+} from './subscription.ts';
 import { TopicTexts } from './topic-texts.ts';
 
 export interface BrokerClientOptions extends ConnectOptions {
-  /** Class of the stream that carries what this client publishes. Default `chat`. */
+  /** Class of what this client publishes, where a publish names none. Default `chat`. */
   publishPriority?: StreamPriority | undefined;
+}
+
+export interface PublishOptions {
+  /**
+   * Which traffic goes first, on the way to the broker and from there to the subscribers. Messages of one topic stay in order within a class.
+   * Default: the client's `publishPriority`.
+   */
+  priority?: StreamPriority | undefined;
+}
+
+/** For whatever waits for the broker. */
+export interface WaitOptions {
+  signal?: AbortSignal | undefined;
+}
+
+export interface ClientCloseOptions {
+  /** How long to wait until the broker has everything, in ms. Default 10,000. A later call can only shorten it. */
+  timeoutMs?: number | undefined;
+  /** Closes at once when it fires. */
+  signal?: AbortSignal | undefined;
 }
 
 /** A connection of the transport, as a client uses it. */
 export interface ClientConnection extends MessageConnection {
-  /** Closes when everything sent has arrived, or at once when `signal` fires. */
-  close(options?: { signal?: AbortSignal | undefined }): Promise<unknown>;
+  /** Closes when everything sent has arrived, or after `timeoutMs`. */
+  close(options?: { timeoutMs?: number | undefined }): Promise<unknown>;
+  /** Lets the process end although the connection is open, and the opposite. */
+  unref?(): unknown;
+  ref?(): unknown;
 }
 
 interface BrokerClientEvents {
   /** After a publish that answered false: go on. */
   drain: [];
-  /** The connection is over; `error` is null when this side closed it. */
-  close: [error: Error | null];
+  /**
+   * The connection is over; `error` is null when this side closed it, else a {@link JspError} with the `applicationCode` and `reason` of a broker
+   * that closed it. `unconfirmed` is how many published messages it may not have.
+   */
+  close: [error: Error | null, unconfirmed: number];
+  /** Messages for a subscription are missing here: they are above this client's `messageBytesMax`. */
+  missed: [subscription: Subscription, count: number];
+  /** The broker gave a subscription up; the connection goes on. */
+  lost: [subscription: Subscription, error: Error];
 }
 
 /**
@@ -38,17 +82,27 @@ interface BrokerClientEvents {
  * client.publish('chat/hall', 'hello');
  * await client.flush();
  */
-export class BrokerClient extends EventEmitter<BrokerClientEvents> {
+export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   /** Resolves when the connection is over, with the error that ended it or null. */
   readonly closed: Promise<Error | null>;
   private readonly connection: ClientConnection;
   private readonly publishPriority: StreamPriority;
-  private readonly subscriptions = new Set<Subscription>();
+  /** By the number of their stream. */
+  private readonly subscriptions = new Map<number, Subscription>();
   private readonly topics = new TopicTexts();
-  private publisher: Publisher | null = null;
+  /** By class. */
+  private readonly publishers: (Publisher | null)[] = STREAM_PRIORITIES.map(() => null);
+  private defaultPublisher: Publisher | null = null;
+  private readonly drains = new PendingRequests();
+  private confirmTimer: NodeJS.Timeout | null = null;
   private pings: CommandStream | null = null;
   private failure: Error | null = null;
   private closing: Promise<void> | null = null;
+  /** When a close that is under way ends at the latest. */
+  private closesAt = Number.POSITIVE_INFINITY;
+  private closeTimer: NodeJS.Timeout | undefined;
+  /** What a close that ran out of time has not done. */
+  private incomplete: JspError | null = null;
 
   private constructor(connection: ClientConnection, options: BrokerClientOptions) {
     super();
@@ -56,11 +110,16 @@ export class BrokerClient extends EventEmitter<BrokerClientEvents> {
     this.publishPriority = options.publishPriority ?? 'chat';
     this.closed = new Promise((resolve) => {
       connection.on('close', (error) => {
-        this.failure = error ?? closedError();
-        resolve(error);
-        this.emit('close', error);
+        const { unconfirmed } = this;
+        const reason = error === null ? null : withUnconfirmed(error, unconfirmed);
+        this.failure = reason ?? closedError();
+        clearTimeout(this.confirmTimer ?? undefined);
+        this.drains.failAll(this.failure);
+        resolve(reason);
+        this.tell('close', reason, unconfirmed);
       });
     });
+    connection.on('stream', (stream) => this.onStream(stream));
   }
 
   /**
@@ -73,6 +132,7 @@ export class BrokerClient extends EventEmitter<BrokerClientEvents> {
     target: string | ClientConnection,
     options: BrokerClientOptions = {},
   ): Promise<BrokerClient> {
+    checkOptions('BrokerClient.connect', options, CLIENT_OPTIONS);
     if (typeof target !== 'string') return new BrokerClient(target, options);
     const connection = await connect(target, {
       messageBytesMax: COMMAND_BYTES_MAX,
@@ -86,26 +146,49 @@ export class BrokerClient extends EventEmitter<BrokerClientEvents> {
    * Publishes with QoS 0: delivered to every subscription that matches, unless the connection breaks; {@link flush} tells.
    *
    * @param payload - copied; a string is sent as UTF-8
-   * @returns false when enough is queued: wait for `drain`, or {@link drained}
-   * @throws {JspError} `ERR_JSP_TOPIC_INVALID`; `ERR_JSP_MESSAGE_TOO_LARGE`; `ERR_JSP_CLOSED`, or the error that ended the connection
+   * @returns false when more than 1 MiB is queued: wait for `drain`, or {@link drained}. A loop that does not is stopped by ERR_JSP_QUEUE_FULL
+   * at 64 MiB
+   * @throws {JspError} `ERR_JSP_TOPIC_INVALID`; `ERR_JSP_MESSAGE_TOO_LARGE`; `ERR_JSP_QUEUE_FULL`; `ERR_JSP_CLOSED`, or the error that ended
+   * the connection
    */
-  publish(topic: string, payload: Uint8Array | string): boolean {
-    return (this.publisher ?? this.openPublisher()).publish(topic, payload);
+  publish(topic: string, payload: Uint8Array | string, options?: PublishOptions): boolean {
+    const publisher =
+      options === undefined ? (this.defaultPublisher ?? this.openDefault()) : this.publisherFor(options);
+    if (this.confirmTimer === null) this.confirmLater();
+    return publisher.publish(topic, payload);
+  }
+
+  /** How many published messages the broker has not confirmed to have. After the end of the connection: which it may not have got. */
+  get unconfirmed(): number {
+    let count = 0;
+    for (const publisher of this.publishers) count += publisher?.unconfirmed ?? 0;
+    return count;
+  }
+
+  /** Bytes that were published and have not left yet. */
+  get queuedBytes(): number {
+    let bytes = 0;
+    for (const publisher of this.publishers) bytes += publisher?.queuedBytes ?? 0;
+    return bytes;
   }
 
   /** Resolves when {@link publish} may go on; at once when it never had to stop. Rejects when the connection ends. */
-  drained(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+  drained(options: WaitOptions = {}): Promise<void> {
+    checkOptions('drained', options, WAIT_OPTIONS);
     if (this.failure !== null) return Promise.reject(this.failure);
-    if (this.publisher === null || !this.publisher.full) return Promise.resolve();
-    return this.publisher.drained(options.signal);
+    if (!this.isFull) return Promise.resolve();
+    return this.drains.request(() => {}, options.signal);
   }
 
   /**
    * Resolves when the broker has handed everything published so far to the queues of its subscribers. Where a queue is full that
    * takes until its subscriber has read: do not await it between messages of a subscription that this client's publishes feed.
    */
-  async flush(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
-    await (this.publisher ?? this.openPublisher()).flush(options.signal);
+  async flush(options: WaitOptions = {}): Promise<void> {
+    checkOptions('flush', options, WAIT_OPTIONS);
+    this.assertOpen();
+    if (this.defaultPublisher === null) this.openDefault();
+    await Promise.all(this.publishers.map((publisher) => publisher?.flush(options.signal)));
   }
 
   /**
@@ -128,23 +211,28 @@ export class BrokerClient extends EventEmitter<BrokerClientEvents> {
   ): Promise<Subscription> {
     const handler = typeof second === 'function' ? second : null;
     const options = typeof second === 'object' ? second : third;
+    checkOptions('subscribe', options, SUBSCRIBE_OPTIONS);
     const filters = typeof filter === 'string' ? [filter] : [...new Set(filter)];
     if (filters.length === 0) throw new RangeError('filter must not be an empty list');
     filters.forEach(assertFilter);
     this.assertOpen();
-    const forget = (closed: Subscription) => this.subscriptions.delete(closed);
-    const subscription = new Subscription(this.connection, filters, handler, options, this.topics, forget);
-    this.subscriptions.add(subscription);
+    const subscription = new Subscription(this.connection, filters, handler, options, this.topics, {
+      onClosed: (over, error) => {
+        this.subscriptions.delete(over.streamId);
+        if (error !== null) this.tellLost(over, error);
+      },
+      onMissed: (over, count) => void this.tell('missed', over, count),
+    });
+    this.subscriptions.set(subscription.streamId, subscription);
     await subscription.confirm(options);
     return subscription;
   }
 
   /** One round trip to the broker, in ms. */
-  async ping(options: { signal?: AbortSignal | undefined } = {}): Promise<number> {
+  async ping(options: WaitOptions = {}): Promise<number> {
+    checkOptions('ping', options, WAIT_OPTIONS);
     this.assertOpen();
-    this.pings ??= new CommandStream(this.connection, 'system', {
-      onDrain: () => {},
-      onDelivery: () => {},
+    this.pings ??= new CommandStream(this.connection, openCommandStream(this.connection, 'system'), {
       onClosed: () => {
         this.pings = null;
       },
@@ -155,14 +243,31 @@ export class BrokerClient extends EventEmitter<BrokerClientEvents> {
   }
 
   /**
-   * Ends the subscriptions, waits until the broker has everything that was published, and closes the connection. Resolves in any case
-   * when the connection is over; an abort of `signal` closes it at once.
+   * Ends the subscriptions, waits until the broker has everything that was published, and closes the connection. Resolves or rejects when the
+   * connection is over. An abort of `signal` closes it at once, as a later call with `timeoutMs: 0` does.
    *
-   * @throws what ended the connection before the broker had everything
+   * @throws {JspError} `ERR_JSP_CLOSE_INCOMPLETE` when the time is over first: it says what was waited for; what ended the connection before
+   * the broker had everything
    */
-  close(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
-    this.closing ??= this.finish(options.signal);
-    return this.closing;
+  close(options: ClientCloseOptions = {}): Promise<void> {
+    checkOptions('BrokerClient.close', options, CLIENT_CLOSE_OPTIONS);
+    const timeoutMs = options.signal?.aborted ? 0 : (options.timeoutMs ?? CLOSE_TIMEOUT_MS);
+    this.closing ??= this.finish();
+    this.shorten(timeoutMs);
+    const forget = onAbort(options.signal, () => this.shorten(0));
+    return this.closing.finally(forget);
+  }
+
+  /** Lets the process end although the connection is open. */
+  unref(): this {
+    this.connection.unref?.();
+    return this;
+  }
+
+  /** Undoes {@link unref}: the open connection keeps the process alive, as it does by default. */
+  ref(): this {
+    this.connection.ref?.();
+    return this;
   }
 
   /** Closes at once; what is on its way may be lost. */
@@ -174,20 +279,105 @@ export class BrokerClient extends EventEmitter<BrokerClientEvents> {
     await this.close();
   }
 
-  private async finish(signal: AbortSignal | undefined): Promise<void> {
-    for (const subscription of this.subscriptions) subscription.close();
+  private async finish(): Promise<void> {
+    for (const subscription of this.subscriptions.values()) subscription.close();
     try {
-      if (this.publisher !== null) await this.publisher.flush(signal);
-      if (this.failure === null) await this.connection.close(signal === undefined ? {} : { signal });
+      await Promise.all(this.publishers.map((publisher) => publisher?.flush()));
+      const timeoutMs = Math.max(0, this.closesAt - performance.now());
+      if (this.failure === null) await this.connection.close({ timeoutMs });
+    } catch (error) {
+      throw this.incomplete ?? error;
     } finally {
+      clearTimeout(this.closeTimer);
       this.connection.destroy();
     }
+    if (this.incomplete !== null) throw this.incomplete;
   }
 
-  private openPublisher(): Publisher {
+  /** Sees to it that a close is over after so long. */
+  private shorten(timeoutMs: number): void {
+    const closesAt = performance.now() + timeoutMs;
+    if (closesAt >= this.closesAt) return;
+    this.closesAt = closesAt;
+    clearTimeout(this.closeTimer);
+    if (timeoutMs <= 0) this.cutShort();
+    else this.closeTimer = setTimeout(() => this.cutShort(), Math.min(timeoutMs, TIMEOUT_MS_MAX));
+  }
+
+  private cutShort(): void {
+    const { unconfirmed, failure } = this;
+    if (failure !== null) return;
+    if (unconfirmed > 0) {
+      this.incomplete = new JspError(
+        'ERR_JSP_CLOSE_INCOMPLETE',
+        `closed before the broker had taken ${counted(unconfirmed)}: it waits for subscribers whose queues are full, or the way to it is slow; give close() more time`,
+      );
+    }
+    this.connection.destroy();
+  }
+
+  private openDefault(): Publisher {
+    this.defaultPublisher = this.publisherOf(STREAM_PRIORITIES.indexOf(this.publishPriority));
+    return this.defaultPublisher;
+  }
+
+  private publisherFor(options: PublishOptions): Publisher {
+    checkOptions('publish', options, PUBLISH_OPTIONS);
+    return this.publisherOf(STREAM_PRIORITIES.indexOf(options.priority ?? this.publishPriority));
+  }
+
+  private publisherOf(priority: number): Publisher {
+    const open = this.publishers[priority];
+    if (open !== null) return open;
     this.assertOpen();
-    this.publisher = new Publisher(this.connection, this.publishPriority, () => this.emit('drain'));
-    return this.publisher;
+    const publisher = new Publisher(this.connection, STREAM_PRIORITIES[priority], {
+      onDrain: () => this.onDrain(),
+    });
+    this.publishers[priority] = publisher;
+    return publisher;
+  }
+
+  private get isFull(): boolean {
+    return this.publishers.some((publisher) => publisher?.full ?? false);
+  }
+
+  private onDrain(): void {
+    if (this.isFull) return;
+    this.drains.settleAll();
+    this.tell('drain');
+  }
+
+  /** Asks the broker now and then what it has, so that {@link unconfirmed} tells the truth without a flush. */
+  private confirmLater(): void {
+    this.confirmTimer = setTimeout(() => {
+      this.confirmTimer = null;
+      for (const publisher of this.publishers) publisher?.askForConfirmation();
+      if (this.unconfirmed > 0) this.confirmLater();
+    }, CONFIRM_MS).unref();
+  }
+
+  /** A stream that the broker has opened: its first command says for which subscription. [BRK-39] */
+  private onStream(stream: MessageStream): void {
+    if (stream.label !== STREAM_LABEL || !stream.ordered || stream.delivery !== 'reliable') {
+      stream.on('error', () => {});
+      stream.reset(BrokerCode.UNKNOWN_PROTOCOL);
+      return;
+    }
+    const lane: CommandStream = new CommandStream(this.connection, stream, {
+      onLane: (id) => {
+        const subscription = this.subscriptions.get(id);
+        if (subscription === undefined) lane.reset();
+        else subscription.addLane(lane);
+      },
+      onClosed: () => {},
+    });
+  }
+
+  private tellLost(subscription: Subscription, error: Error): void {
+    // A connection that is over tells of itself.
+    queueMicrotask(() => {
+      if (this.failure === null) this.tell('lost', subscription, error);
+    });
   }
 
   private assertOpen(): void {
@@ -196,5 +386,36 @@ export class BrokerClient extends EventEmitter<BrokerClientEvents> {
   }
 }
 
+function counted(messages: number): string {
+  return messages === 1 ? '1 published message' : `${messages} published messages`;
+}
+
+/** The same error, with what it may have cost. */
+function withUnconfirmed(error: Error, unconfirmed: number): Error {
+  if (unconfirmed === 0) return error;
+  const { code } = error as { code?: JspErrorCode };
+  if (code === undefined) return error;
+  const told = new JspError(code, `${error.message}. The broker has not confirmed ${counted(unconfirmed)}.`, {
+    cause: error,
+  });
+  const { applicationCode, reason } = error as { applicationCode?: number; reason?: string };
+  return applicationCode === undefined ? told : Object.assign(told, { applicationCode, reason });
+}
+
+const CLIENT_OPTIONS: OptionTable<BrokerClientOptions> = {
+  ...CONNECT_OPTIONS,
+  publishPriority: oneOf(STREAM_PRIORITIES),
+};
+const PUBLISH_OPTIONS: OptionTable<PublishOptions> = { priority: oneOf(STREAM_PRIORITIES) };
+const WAIT_OPTIONS: OptionTable<WaitOptions> = { signal: abortSignal };
+const CLIENT_CLOSE_OPTIONS: OptionTable<ClientCloseOptions> = {
+  timeoutMs: number(0, Number.POSITIVE_INFINITY),
+  signal: abortSignal,
+};
+
 /** Room for the windows of many subscriptions that are not read, so that they leave the answers to requests their own. [BRK-22] */
 const WINDOW_BYTES = 1024 * 1024 * 1024;
+const CLOSE_TIMEOUT_MS = 10_000;
+/** Node turns a longer timeout into 1 ms. */
+const TIMEOUT_MS_MAX = 2 ** 31 - 1;
+const CONFIRM_MS = 1_000;

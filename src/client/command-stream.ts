@@ -2,16 +2,26 @@ import { JspError } from '../base/errors.ts';
 import { BrokerCode, brokerCodeName } from '../pubsub/broker-code.ts';
 import { Command, HEADER_BYTES, STREAM_LABEL } from '../pubsub/command.ts';
 import { CommandReader, Side } from '../pubsub/command-reader.ts';
+import { encodePlain } from '../pubsub/command-writer.ts';
 import type { MessageConnection, MessageStream, StreamPriority } from '../pubsub/message-stream.ts';
 import { PendingRequests } from './pending-requests.ts';
 
 /** What the owner of a {@link CommandStream} wants to hear. */
 export interface CommandListener {
-  onDrain(): void;
+  onDrain?(): void;
   /** A delivery; its topic is message[HEADER_BYTES, topicEnd). */
-  onDelivery(message: Buffer, topicEnd: number): void;
+  onDelivery?(message: Buffer, topicEnd: number): void;
+  /** Messages are missing here, because this client does not take so large ones. [BRK-24] */
+  onDropped?(count: number): void;
+  /** The stream carries deliveries of the subscribing stream with this number. [BRK-39] */
+  onLane?(streamId: number): void;
   /** The stream is over: with null after an end that was asked for. */
   onClosed(error: Error | null): void;
+}
+
+/** Opens a stream to the broker. [BRK-1] */
+export function openCommandStream(connection: MessageConnection, priority: StreamPriority): MessageStream {
+  return connection.openStream({ label: STREAM_LABEL, priority, delivery: 'reliable', ordered: true });
 }
 
 /** A stream to the broker on which requests are answered. */
@@ -20,23 +30,23 @@ export class CommandStream {
   private readonly requests = new PendingRequests();
   private readonly reader = new CommandReader(Side.CLIENT);
   private readonly connection: MessageConnection;
-  private readonly listener: CommandListener;
+  private listener: CommandListener;
   private closed = false;
 
-  constructor(connection: MessageConnection, priority: StreamPriority, listener: CommandListener) {
+  constructor(connection: MessageConnection, stream: MessageStream, listener: CommandListener) {
     this.connection = connection;
+    this.stream = stream;
     this.listener = listener;
-    this.stream = connection.openStream({
-      label: STREAM_LABEL,
-      priority,
-      delivery: 'reliable',
-      ordered: true,
-    }); // [BRK-1]
     this.stream.on('message', (message) => this.receive(message));
-    this.stream.on('drain', () => listener.onDrain());
+    this.stream.on('drain', () => this.listener.onDrain?.());
     this.stream.on('error', (error) => this.close(error));
     this.stream.on('end', () => this.end());
     this.stream.on('close', () => this.close(null));
+  }
+
+  /** From now on `listener` hears what comes. */
+  giveTo(listener: CommandListener): void {
+    this.listener = listener;
   }
 
   /** Sends the command that `encode` makes of a fresh id, and waits for its answer. Rejects with what the broker refused it for. */
@@ -61,16 +71,30 @@ export class CommandStream {
 
   private receive(message: Buffer): void {
     if (this.closed) return;
-    const { reader } = this;
+    const { reader, listener } = this;
     const code = reader.read(message); // [BRK-2]
     if (code !== BrokerCode.NO_ERROR) {
       this.connection.destroy(code, brokerCodeName(code)); // [BRK-6]
-    } else if (reader.command === Command.PUBLISH) {
-      this.listener.onDelivery(message, reader.topicEnd);
-    } else if (reader.command === Command.REFUSED) {
-      this.requests.refuse(reader.id, refusal(message));
-    } else {
-      this.requests.settle(reader.id);
+      return;
+    }
+    switch (reader.command) {
+      case Command.PUBLISH:
+        listener.onDelivery?.(message, reader.topicEnd);
+        break;
+      case Command.REFUSED:
+        this.requests.refuse(reader.id, refusal(message));
+        break;
+      case Command.MARK:
+        this.stream.send(encodePlain(Command.MARKED, reader.id)); // [BRK-39]
+        break;
+      case Command.LANE:
+        listener.onLane?.(message.readUInt32BE(HEADER_BYTES));
+        break;
+      case Command.DROPPED:
+        listener.onDropped?.(Number(message.readBigUInt64BE(HEADER_BYTES)));
+        break;
+      default:
+        this.requests.settle(reader.id);
     }
   }
 

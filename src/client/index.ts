@@ -1,3 +1,10 @@
-export { BrokerClient, type BrokerClientOptions, type ClientConnection } from './broker-client.ts';
+export {
+  BrokerClient,
+  type BrokerClientOptions,
+  type ClientCloseOptions,
+  type ClientConnection,
+  type PublishOptions,
+  type WaitOptions,
+} from './broker-client.ts';
 export type { Message } from './message.ts';
 export type { MessageHandler, SubscribeOptions, Subscription } from './subscription.ts';

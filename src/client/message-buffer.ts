@@ -10,7 +10,8 @@ export class MessageBuffer {
   /** Messages dropped here. */
   dropped = 0;
   private readonly messages = new Ring<Message>();
-  private bytes = 0;
+  /** Of their payloads. */
+  bytes = 0;
   private readonly overflow: Overflow;
 
   constructor(overflow: Overflow) {

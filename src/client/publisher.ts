@@ -1,36 +1,68 @@
-import { Command } from '../pubsub/command.ts';
+/**
+ * What a client publishes in one class, on two streams: one for messages as they come, and one beside it for large ones, so that the transport's
+ * scheduler lets the others go on meanwhile. [BRK-39]
+ *
+ * The messages of a topic stay in order: it moves to the stream of large messages with its first large one, which is held until the broker has
+ * everything that the other stream carries, and moves back when the broker has everything of the topic.
+ */
+
+import { JspError } from '../base/errors.ts';
+import { Command, LARGE_BYTES_MIN } from '../pubsub/command.ts';
 import { encodePlain, publishPrefix } from '../pubsub/command-writer.ts';
 import type { MessageConnection, StreamPriority } from '../pubsub/message-stream.ts';
 import { assertTopic } from '../pubsub/topic.ts';
-import { CommandStream, closedError } from './command-stream.ts';
-import { PendingRequests } from './pending-requests.ts';
+import { CommandStream, openCommandStream } from './command-stream.ts';
 
-/** A client's publishing stream. */
+/** A large message that was not handed to its stream yet. */
+interface HeldMessage {
+  readonly message: Uint8Array;
+  /** The other stream may still carry something of its topic. */
+  waits: boolean;
+}
+
+/** What a publisher tells its client. */
+export interface PublisherListener {
+  /** After a publish that answered false: there is room again. */
+  onDrain(): void;
+}
+
 export class Publisher {
-  /** The last publish was above the high-water mark, and the queue has not drained since. */
-  full = false;
-  private readonly commands: CommandStream;
+  private readonly connection: MessageConnection;
+  private readonly priority: StreamPriority;
+  private readonly listener: PublisherListener;
+  private readonly small: PublishingStream;
+  private large: PublishingStream | null = null;
+  /** Topics that go on the stream of large messages, each with the number of its last message there. */
+  private readonly moved = new Map<string, number>();
+  /** Large messages that wait for the other stream, and their bytes. */
+  private held: HeldMessage[] = [];
+  private heldBytes = 0;
   private readonly prefixes = new Map<string, Buffer>();
   private lastTopic = '';
   private lastPrefix: Buffer = Buffer.alloc(0);
 
-  private readonly drains = new PendingRequests();
-
-  constructor(connection: MessageConnection, priority: StreamPriority, onDrain: () => void) {
-    this.commands = new CommandStream(connection, priority, {
-      onDrain: () => {
-        this.full = false;
-        this.drains.settleAll();
-        onDrain();
-      },
-      onDelivery: () => {}, // nothing is subscribed here, so an honest broker sends none
-      onClosed: (error) => this.drains.failAll(error ?? closedError()),
-    });
+  constructor(connection: MessageConnection, priority: StreamPriority, listener: PublisherListener) {
+    this.connection = connection;
+    this.priority = priority;
+    this.listener = listener;
+    this.small = new PublishingStream(connection, priority, () => this.onDrain());
   }
 
-  /** Resolves with the next drain. */
-  drained(signal?: AbortSignal): Promise<void> {
-    return this.drains.request(() => {}, signal);
+  /** A publish answered false, and the queue has not drained since. */
+  get full(): boolean {
+    return this.small.full || this.heldBytes > 0 || (this.large?.full ?? false);
+  }
+
+  /** Messages that the broker has not confirmed. */
+  get unconfirmed(): number {
+    return this.small.unconfirmed + this.held.length + (this.large?.unconfirmed ?? 0);
+  }
+
+  /** Bytes that have not left yet. */
+  get queuedBytes(): number {
+    return (
+      this.small.commands.stream.queuedBytes + this.heldBytes + (this.large?.commands.stream.queuedBytes ?? 0)
+    );
   }
 
   publish(topic: string, payload: Uint8Array | string): boolean {
@@ -38,18 +70,77 @@ export class Publisher {
     const start = prefix.length;
     const length = start + payloadBytes(payload);
     const small = length <= SCRATCH_BYTES;
-    const message = small ? scratch(length) : Buffer.allocUnsafe(length);
+    const moves = length >= LARGE_BYTES_MIN || (this.moved.size > 0 && this.moved.has(topic));
+    const message = small && !moves ? scratch(length) : Buffer.allocUnsafe(length);
     message.set(prefix, 0);
     if (typeof payload === 'string') message.write(payload, start);
     else message.set(payload, start);
-    const { stream } = this.commands;
-    this.full = !(small ? stream.send(message) : stream.send(message, TRANSFER));
-    return !this.full;
+    return moves ? this.publishLarge(topic, message) : this.small.publish(message, !small);
   }
 
   /** Resolves when the broker has everything published so far. [BRK-25] */
-  flush(signal?: AbortSignal): Promise<void> {
-    return this.commands.request((id) => encodePlain(Command.FLUSH, id), signal);
+  async flush(signal?: AbortSignal): Promise<void> {
+    await this.small.flush(signal);
+    // What was held has been sent by now: its wait was for what this flush has waited for as well.
+    await this.large?.flush(signal);
+  }
+
+  /** Asks the broker to confirm what it has, unless it was asked already. */
+  askForConfirmation(): void {
+    this.small.confirm();
+    this.large?.confirm();
+  }
+
+  private publishLarge(topic: string, message: Uint8Array): boolean {
+    this.large ??= new PublishingStream(this.connection, this.priority, () => this.onDrain());
+    const { large } = this;
+    if (message.length > large.commands.stream.messageBytesMax) return large.publish(message, true); // which throws
+    if (this.heldBytes + message.length > HELD_BYTES_MAX && this.held.length > 0) throw queueFull();
+    const waits = this.small.unconfirmed > 0 && !this.moved.has(topic);
+    if (!waits && this.held.length === 0) {
+      this.moved.set(topic, large.published + 1);
+      const room = large.publish(message, true);
+      void this.release(large);
+      return room;
+    }
+    this.moved.set(topic, large.published + this.held.length + 1);
+    const held = { message, waits };
+    this.held.push(held);
+    this.heldBytes += message.length;
+    if (waits) void this.sendHeld(large, held);
+    return false;
+  }
+
+  /** Sends `held`, and those behind it that wait for nothing else, when the broker has what was published before. */
+  private async sendHeld(large: PublishingStream, held: HeldMessage): Promise<void> {
+    try {
+      await this.small.flush();
+    } catch {
+      return; // the connection is over, and tells it itself
+    }
+    held.waits = false;
+    for (let next = this.held.at(0); next !== undefined && !next.waits; next = this.held.at(0)) {
+      this.held.shift();
+      this.heldBytes -= next.message.length;
+      large.publish(next.message, true);
+    }
+    void this.release(large);
+    if (!this.full) this.listener.onDrain();
+  }
+
+  /** Moves topics back as soon as the broker has their last message. */
+  private async release(large: PublishingStream): Promise<void> {
+    const { published } = large;
+    try {
+      await large.flush();
+    } catch {
+      return;
+    }
+    for (const [topic, last] of this.moved) if (last <= published) this.moved.delete(topic);
+  }
+
+  private onDrain(): void {
+    if (!this.full) this.listener.onDrain();
   }
 
   private prefixOf(topic: string): Buffer {
@@ -66,10 +157,69 @@ export class Publisher {
   }
 }
 
+/** One stream, and how much of it the broker has confirmed. */
+class PublishingStream {
+  /** The last publish was above the high-water mark, and the queue has not drained since. */
+  full = false;
+  /** Messages handed to the stream. */
+  published = 0;
+  readonly commands: CommandStream;
+  private confirmed = 0;
+  /** Asked at this many messages; no answer yet. */
+  private asked = 0;
+
+  constructor(connection: MessageConnection, priority: StreamPriority, onDrain: () => void) {
+    this.commands = new CommandStream(connection, openCommandStream(connection, priority), {
+      onDrain: () => {
+        this.full = false;
+        onDrain();
+      },
+      onClosed: () => {},
+    });
+  }
+
+  get unconfirmed(): number {
+    return this.published - this.confirmed;
+  }
+
+  publish(message: Uint8Array, transfer: boolean): boolean {
+    const { stream } = this.commands;
+    try {
+      this.full = !(transfer ? stream.send(message, TRANSFER) : stream.send(message));
+    } catch (error) {
+      throw (error as { code?: unknown }).code === 'ERR_JSP_QUEUE_FULL' ? queueFull(error) : error;
+    }
+    this.published++;
+    if (this.published - this.asked >= CONFIRM_MESSAGES && this.asked === this.confirmed) this.confirm();
+    return !this.full;
+  }
+
+  async flush(signal?: AbortSignal): Promise<void> {
+    const { published } = this;
+    await this.commands.request((id) => encodePlain(Command.FLUSH, id), signal);
+    this.confirmed = Math.max(this.confirmed, published);
+  }
+
+  /** Learns what the broker has, without anybody waiting for it. */
+  confirm(): void {
+    if (this.asked > this.confirmed || this.unconfirmed === 0) return;
+    this.asked = this.published;
+    this.flush().catch(() => {}); // the connection is over, and tells it itself
+  }
+}
+
 function payloadBytes(payload: Uint8Array | string): number {
   if (typeof payload === 'string') return Buffer.byteLength(payload);
   if (payload instanceof Uint8Array) return payload.length;
   throw new TypeError('payload must be a Uint8Array or a string');
+}
+
+function queueFull(cause?: unknown): JspError {
+  return new JspError(
+    'ERR_JSP_QUEUE_FULL',
+    '64 MiB of published messages wait to be sent: when publish() answers false, wait for drained()',
+    { cause },
+  );
 }
 
 /** The first `length` bytes of memory in which small commands are put together; the transport copies them at once. */
@@ -87,4 +237,7 @@ const SCRATCH = Buffer.alloc(SCRATCH_BYTES);
 const scratchViews = new Array<Buffer | undefined>(SCRATCH_BYTES + 1).fill(undefined);
 /** Topics whose encoding is remembered; past it all are forgotten. */
 const PREFIXES_MAX = 1_024;
+const HELD_BYTES_MAX = 64 * 1024 * 1024;
+/** Unconfirmed messages at which the broker is asked what it has. */
+const CONFIRM_MESSAGES = 1_024;
 const TRANSFER = { transfer: true };

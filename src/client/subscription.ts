@@ -1,12 +1,20 @@
-import { Overflow } from '../pubsub/command.ts';
+import { JspError } from '../base/errors.ts';
+import { type OptionTable, oneOf, whole } from '../base/options.ts';
+import { BrokerCode, brokerCodeName } from '../pubsub/broker-code.ts';
+import { Overflow, SubscribeFlag } from '../pubsub/command.ts';
 import { encodeSubscribe, encodeUnsubscribe } from '../pubsub/command-writer.ts';
-import type { MessageConnection, StreamPriority } from '../pubsub/message-stream.ts';
-import { CommandStream } from './command-stream.ts';
+import { type MessageConnection, STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
+import { abortSignal } from '../transport/abort.ts';
+import { throwByItself } from '../transport/isolated-emitter.ts';
+import { CommandStream, openCommandStream } from './command-stream.ts';
 import { Message } from './message.ts';
 import { MessageBuffer } from './message-buffer.ts';
 import type { TopicTexts } from './topic-texts.ts';
 
-/** Called with each message. When it returns a promise, the next message waits until that settles. */
+/**
+ * Called with each message. When it returns a promise, the next message waits until that settles. What it throws or rejects with is the
+ * application's: it is thrown again by itself, or stays an unhandled rejection, and the next message comes all the same.
+ */
 export type MessageHandler = (message: Message) => unknown;
 
 export interface SubscribeOptions {
@@ -18,32 +26,50 @@ export interface SubscribeOptions {
   /** Bounds of its queue in the broker, within those of the broker, which are the default. */
   queueMessages?: number | undefined;
   queueBytes?: number | undefined;
-  /** Class of the stream that carries it. Default `chat`. */
+  /** Class of the stream that carries what was published as `chat`. Default `chat`. */
   priority?: StreamPriority | undefined;
   /** Ends the wait for the broker's answer. */
   signal?: AbortSignal | undefined;
 }
 
+/** What a subscription tells its client. */
+export interface SubscriptionOwner {
+  onClosed(subscription: Subscription, error: Error | null): void;
+  onMissed(subscription: Subscription, count: number): void;
+}
+
 /**
  * A subscription, on a stream of its own: a slow one holds up neither other subscriptions nor requests. Its messages go to its handler, or,
- * where it has none, to whoever iterates over it.
+ * where it has none, to whoever iterates over it; several loops share them, each message going to the loop that has waited longest.
  *
  * @example
  * for await (const message of await client.subscribe('sensors/+/temperature')) console.log(message.topic, message.text());
  */
 export class Subscription implements AsyncIterable<Message> {
   readonly filters: readonly string[];
-  private readonly commands: CommandStream;
+  /**
+   * Resolves when the subscription is over: with null after {@link unsubscribe} or {@link close}, else with what ended it, such as
+   * `ERR_JSP_BROKER` when the broker gave it up because nobody read its messages.
+   */
+  readonly closed: Promise<Error | null>;
+  /** Messages that the broker did not send, because they are above this client's `messageBytesMax`. */
+  missed = 0;
+  private readonly main: CommandStream;
+  /** Streams that the broker has opened for what must not wait behind other messages. [BRK-39] */
+  private readonly lanes = new Set<CommandStream>();
   private readonly handler: MessageHandler | null;
   private readonly buffer: MessageBuffer;
   private readonly topics: TopicTexts;
-  private readonly onClosed: (subscription: Subscription) => void;
+  private readonly owner: SubscriptionOwner;
   private handling = false;
   private paused = false;
+  /** It is being taken back: what the broker still has is read to the end, so that its answer comes. */
+  private unsubscribing = false;
   private over = false;
   private failure: Error | null = null;
-  /** The iterator that waits for a message, or for the end. */
-  private wake: (() => void) | null = null;
+  /** The loops that wait for a message, or for the end. */
+  private readonly loops: (() => void)[] = [];
+  private resolveClosed: (error: Error | null) => void = () => {};
 
   /** @internal Use `BrokerClient.subscribe`. */
   constructor(
@@ -52,16 +78,19 @@ export class Subscription implements AsyncIterable<Message> {
     handler: MessageHandler | null,
     options: SubscribeOptions,
     topics: TopicTexts,
-    onClosed: (subscription: Subscription) => void,
+    owner: SubscriptionOwner,
   ) {
     this.filters = filters;
     this.topics = topics;
     this.handler = handler;
-    this.onClosed = onClosed;
+    this.owner = owner;
+    this.closed = new Promise((resolve) => {
+      this.resolveClosed = resolve;
+    });
     this.buffer = new MessageBuffer(OVERFLOW[options.overflow ?? 'block']);
-    this.commands = new CommandStream(connection, options.priority ?? 'chat', {
-      onDrain: () => {},
+    this.main = new CommandStream(connection, openCommandStream(connection, options.priority ?? 'chat'), {
       onDelivery: (message, topicEnd) => this.receive(message, topicEnd),
+      onDropped: (count) => this.onMissed(count),
       onClosed: (error) => this.finish(error),
     });
   }
@@ -71,34 +100,53 @@ export class Subscription implements AsyncIterable<Message> {
     return this.buffer.dropped;
   }
 
+  /** @internal Number of its stream. */
+  get streamId(): number {
+    return this.main.stream.id;
+  }
+
   /**
-   * Takes the subscription back. Messages that the broker has queued still come, and have all arrived when this resolves; then
-   * iteration ends. A loop over the subscription has to go on meanwhile; {@link close} waits for nothing.
+   * Takes the subscription back. Messages that the broker has queued still come, and have all arrived when this resolves; a handler or a
+   * loop gets them, and then it is over, so this may be awaited there, too. {@link close} waits for nothing.
    */
   async unsubscribe(signal?: AbortSignal): Promise<void> {
-    const request = (filter: string) => this.commands.request((id) => encodeUnsubscribe(id, filter), signal);
+    this.unsubscribing = true;
+    this.readOn();
+    const request = (filter: string) => this.main.request((id) => encodeUnsubscribe(id, filter), signal);
     await Promise.all(this.filters.map(request));
-    this.commands.end();
+    this.main.end();
   }
 
   /** Ends the subscription at once: no message comes any more, not even one that has arrived. */
   close(): void {
     this.buffer.clear();
-    this.commands.reset();
+    for (const lane of this.lanes) lane.reset();
+    this.main.reset();
   }
 
   /** @internal Resolves when the broker has acknowledged all filters. */
   async confirm(options: SubscribeOptions): Promise<void> {
-    const overflow = OVERFLOW[options.overflow ?? 'block'];
+    const flags = OVERFLOW[options.overflow ?? 'block'] | SubscribeFlag.LANES;
     const messages = options.queueMessages ?? 0;
     const bytes = options.queueBytes ?? 0;
-    const encode = (filter: string) => (id: number) => encodeSubscribe(id, filter, overflow, messages, bytes);
+    const encode = (filter: string) => (id: number) => encodeSubscribe(id, filter, flags, messages, bytes);
     try {
-      await Promise.all(this.filters.map((filter) => this.commands.request(encode(filter), options.signal)));
+      await Promise.all(this.filters.map((filter) => this.main.request(encode(filter), options.signal)));
     } catch (error) {
       this.close();
       throw error;
     }
+  }
+
+  /** @internal A stream that the broker has opened for this subscription. Its listener hears of its end. */
+  addLane(lane: CommandStream): void {
+    lane.giveTo({
+      onDelivery: (message, topicEnd) => this.receive(message, topicEnd),
+      onDropped: (count) => this.onMissed(count),
+      onClosed: (error) => this.onLaneClosed(lane, error),
+    });
+    this.lanes.add(lane);
+    if (this.paused) lane.stream.pause();
   }
 
   /** The messages as they come. Leaving the loop closes the subscription; an error of the connection is thrown. */
@@ -106,17 +154,17 @@ export class Subscription implements AsyncIterable<Message> {
     if (this.handler !== null) throw new TypeError('This subscription gives its messages to a handler.');
     try {
       for (;;) {
-        const message = this.buffer.shift();
+        // Those that have waited go first.
+        const message = this.loops.length === 0 ? this.buffer.shift() : undefined;
         if (message !== undefined) {
           this.readOn();
           yield message;
-        } else if (this.over) {
+        } else if (this.over && this.buffer.empty) {
           if (this.failure !== null) throw this.failure;
           return;
         } else {
-          await new Promise<void>((resolve) => {
-            this.wake = resolve;
-          });
+          const own = await this.nextMessage();
+          if (own !== undefined) yield own;
         }
       }
     } finally {
@@ -128,31 +176,52 @@ export class Subscription implements AsyncIterable<Message> {
     this.close();
   }
 
+  /** Waits for its turn. Undefined: look again. */
+  private async nextMessage(): Promise<Message | undefined> {
+    let message: Message | undefined;
+    await new Promise<void>((resolve) => {
+      this.loops.push(() => {
+        message = this.buffer.shift();
+        this.readOn();
+        resolve();
+      });
+    });
+    return message;
+  }
+
   private receive(bytes: Buffer, topicEnd: number): void {
+    if (this.over) return;
     this.buffer.push(new Message(this.topics.textOf(bytes, topicEnd), bytes.subarray(topicEnd)));
-    if (this.handler === null) this.wakeIterator();
+    if (this.handler === null) this.loops.shift()?.();
     else if (!this.handling) this.handleBuffered(this.handler);
-    if (this.paused || !this.buffer.blocked) return;
+    if (this.paused || !this.mustPause) return;
     this.paused = true;
-    this.commands.stream.pause();
+    this.main.stream.pause();
+    for (const lane of this.lanes) lane.stream.pause();
+  }
+
+  /** While it is being taken back, what the broker still holds is taken in; that has its bounds, too. */
+  private get mustPause(): boolean {
+    return this.unsubscribing ? this.buffer.bytes >= LAST_BYTES_MAX : this.buffer.blocked;
   }
 
   private handleBuffered(handler: MessageHandler): void {
-    try {
-      while (!this.handling) {
-        const message = this.buffer.shift();
-        if (message === undefined) break;
-        this.handle(handler, message);
-      }
-      this.readOn();
-    } finally {
-      // Only after a handler has thrown: its error goes its way, and the next message comes all the same.
-      if (!this.handling && !this.buffer.empty) queueMicrotask(() => this.handleBuffered(handler));
+    while (!this.handling) {
+      const message = this.buffer.shift();
+      if (message === undefined) break;
+      this.handle(handler, message);
     }
+    this.readOn();
   }
 
   private handle(handler: MessageHandler, message: Message): void {
-    const result = handler(message);
+    let result: unknown;
+    try {
+      result = handler(message);
+    } catch (error) {
+      throwByItself(error);
+      return;
+    }
     if (!(result instanceof Promise)) return;
     this.handling = true;
     // A rejection stays unhandled on purpose: it is the application's error, as a throw is.
@@ -163,27 +232,64 @@ export class Subscription implements AsyncIterable<Message> {
   }
 
   private readOn(): void {
-    if (!this.paused || this.over || !this.buffer.low) return;
+    if (!this.paused || this.over) return;
+    if (this.unsubscribing ? this.mustPause : !this.buffer.low) return;
     this.paused = false;
-    this.commands.stream.resume();
+    this.main.stream.resume();
+    for (const lane of this.lanes) lane.stream.resume();
+  }
+
+  private onMissed(count: number): void {
+    this.missed += count;
+    this.owner.onMissed(this, count);
+  }
+
+  private onLaneClosed(lane: CommandStream, error: Error | null): void {
+    this.lanes.delete(lane);
+    // Its messages are lost, as those of the main stream would be.
+    if (error !== null && !this.over) {
+      this.finish(error);
+      this.close();
+    }
   }
 
   private finish(error: Error | null): void {
+    if (this.over) return;
     this.over = true;
-    this.failure = error;
-    this.wakeIterator();
-    this.onClosed(this);
-  }
-
-  private wakeIterator(): void {
-    const wake = this.wake;
-    this.wake = null;
-    wake?.();
+    this.failure = error === null ? null : givenUp(error);
+    for (const lane of [...this.lanes]) lane.reset();
+    for (const wake of this.loops.splice(0)) wake();
+    this.resolveClosed(this.failure);
+    this.owner.onClosed(this, this.failure);
   }
 }
+
+/** Says what a reset of the stream means for its subscription. */
+function givenUp(error: Error): Error {
+  const { code, applicationCode } = error as { code?: unknown; applicationCode?: unknown };
+  if (code !== 'ERR_JSP_STREAM_RESET') return error;
+  const stalled = applicationCode === undefined || applicationCode === BrokerCode.STALLED;
+  return new JspError(
+    'ERR_JSP_BROKER',
+    stalled
+      ? 'The broker gave the subscription up: its messages were not read for so long that others waited for it (STALLED). Read on, choose a drop policy, or subscribe again.'
+      : `The broker gave the subscription up (${brokerCodeName(Number(applicationCode))})`,
+    { cause: error },
+  );
+}
+
+export const SUBSCRIBE_OPTIONS: OptionTable<SubscribeOptions> = {
+  overflow: oneOf(['block', 'dropOldest', 'dropNewest']),
+  queueMessages: whole(0, 2 ** 32 - 1),
+  queueBytes: whole(0, 2 ** 32 - 1),
+  priority: oneOf(STREAM_PRIORITIES),
+  signal: abortSignal,
+};
 
 const OVERFLOW = {
   block: Overflow.BLOCK,
   dropOldest: Overflow.DROP_OLDEST,
   dropNewest: Overflow.DROP_NEWEST,
 } as const;
+/** Unread bytes of a subscription that is being taken back at which reading stops. */
+const LAST_BYTES_MAX = 64 * 1024 * 1024;

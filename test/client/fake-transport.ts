@@ -1,14 +1,29 @@
 import { EventEmitter } from 'node:events';
 import { JspError } from '../../src/base/errors.ts';
 import type { ClientConnection } from '../../src/client/index.ts';
-import type { MessageStream } from '../../src/pubsub/message-stream.ts';
+import type { MessageStream, StreamPriority } from '../../src/pubsub/message-stream.ts';
+
+export interface FakeStreamOptions {
+  label?: string;
+  ordered?: boolean;
+  delivery?: string;
+  priority?: StreamPriority;
+}
 
 type Item = { message: Buffer } | 'end';
 
 /** One end of a stream in memory: a queue towards the peer, and what the peer has sent and this end has not read. */
 export class FakeStream extends EventEmitter implements MessageStream {
+  readonly id: number;
   readonly label: string;
   readonly ordered: boolean;
+  readonly delivery: string;
+  readonly priority: StreamPriority;
+  messageBytesMax = 2 ** 30;
+  highWaterMark = 2 ** 20;
+  hasReceivedBestEffort = false;
+  /** The code this end was reset with, by itself or by the peer. */
+  resetWith: number | null = null;
   peer: FakeStream | null = null;
   /** Messages sent, and not given to the peer yet. */
   readonly outbox: Item[] = [];
@@ -20,11 +35,18 @@ export class FakeStream extends EventEmitter implements MessageStream {
   private endSeen = false;
   private closed = false;
 
-  constructor(network: FakeNetwork, label: string, ordered: boolean) {
+  constructor(network: FakeNetwork, id: number, options: FakeStreamOptions) {
     super();
     this.network = network;
-    this.label = label;
-    this.ordered = ordered;
+    this.id = id;
+    this.label = options.label ?? '';
+    this.ordered = options.ordered ?? true;
+    this.delivery = options.delivery ?? 'reliable';
+    this.priority = options.priority ?? 'chat';
+  }
+
+  get queuedBytes(): number {
+    return this.outbox.reduce((sum, item) => sum + (item === 'end' ? 0 : item.message.length), 0);
   }
 
   get isClosed(): boolean {
@@ -55,10 +77,17 @@ export class FakeStream extends EventEmitter implements MessageStream {
     this.network.schedule();
   }
 
-  reset(_code = 0): void {
-    const error = new JspError('ERR_JSP_STREAM_RESET', 'the stream was reset');
+  reset(code = 0): void {
+    this.resetWith = code;
+    const error = new JspError('ERR_JSP_STREAM_RESET', `the peer reset the stream with code ${code}`);
+    this.close(null);
+    queueMicrotask(() => this.peer?.onReset(code, error));
+  }
+
+  private onReset(code: number, error: Error): void {
+    if (this.closed) return;
+    this.resetWith = code;
     this.close(error);
-    queueMicrotask(() => this.peer?.close(error));
   }
 
   override on(event: string, listener: (...args: never[]) => void): this {
@@ -131,11 +160,11 @@ export class FakeConnection extends EventEmitter implements ClientConnection {
     return this.over;
   }
 
-  openStream(options: { label?: string; ordered?: boolean } = {}): FakeStream {
+  openStream(options: FakeStreamOptions = {}): FakeStream {
     if (this.over) throw new JspError('ERR_JSP_CLOSED', 'the connection is closed');
-    const { label = '', ordered = true } = options;
+    const id = this.network.nextStreamId++;
     const [near, far] = [this, this.peer as FakeConnection].map((end) => {
-      const stream = new FakeStream(this.network, label, ordered);
+      const stream = new FakeStream(this.network, id, options);
       end.streams.push(stream);
       return stream;
     });
@@ -182,6 +211,7 @@ export class FakeNetwork {
   readonly windowMessages: number;
   private readonly connections: FakeConnection[] = [];
   private scheduled = false;
+  nextStreamId = 0;
 
   constructor(highWaterMessages = 16, windowMessages = 16) {
     this.highWaterMessages = highWaterMessages;
