@@ -2,10 +2,15 @@ import type { JspError } from '../base/errors.ts';
 import { checkOptions, chosenOptions, number, type OptionTable } from '../base/options.ts';
 import { BrokerCode, brokerCodeName } from '../pubsub/broker-code.ts';
 import { COMMAND_BYTES_MAX } from '../pubsub/command.ts';
-import type { EndpointCounters } from '../trace/counters.ts';
 import { abortSignal, onAbort } from '../transport/abort.ts';
 import { IsolatedEmitter } from '../transport/isolated-emitter.ts';
-import { LISTEN_OPTIONS, type Listener, type ListenOptions, listen } from '../transport/listen.ts';
+import {
+  LISTEN_OPTIONS,
+  type Listener,
+  type ListenerMetrics,
+  type ListenOptions,
+  listen,
+} from '../transport/listen.ts';
 import { BROKER_LIMITS, type BrokerLimits } from './core.ts';
 import type { BrokerMetrics } from './metrics.ts';
 import { BrokerService } from './service.ts';
@@ -88,7 +93,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     return new Broker(listener, options);
   }
 
-  metrics(): BrokerMetrics & { transport: Readonly<EndpointCounters> } {
+  metrics(): BrokerMetrics & { transport: ListenerMetrics } {
     return { ...this.service.metrics(), transport: this.listener.metrics() };
   }
 

@@ -78,6 +78,9 @@ export class Connection implements HeapItem {
   readonly firstDestinationId: Uint8Array;
   readonly host: string;
   readonly port: number;
+  /** Which of the socket's own addresses the peer talks to, and what came last came to, opened or not. */
+  local = 0;
+  private latestLocal = 0;
   readonly unpinned: boolean;
   readonly greaseBit: boolean;
 
@@ -240,10 +243,13 @@ export class Connection implements HeapItem {
   }
 
   /** A datagram came for this connection; its packets follow. */
-  onDatagram(bytes: number, host: string, port: number): void {
+  onDatagram(bytes: number, host: string, port: number, local: number): void {
     this.counters.datagramsReceived++;
     this.counters.bytesReceived += bytes;
-    if (host === this.host && port === this.port) this.amplification.onReceived(bytes); // [CON-4]
+    if (host === this.host && port === this.port) {
+      this.amplification.onReceived(bytes); // [CON-4]
+      this.latestLocal = local;
+    }
     this.closing.onDatagram();
   }
 
@@ -314,8 +320,10 @@ export class Connection implements HeapItem {
   }
 
   onOpened(result: OpenResult, now: Micros): void {
-    if (result === OpenResult.OPENED) this.counters.packetsReceived++;
-    else if (result === OpenResult.REPLAYED) this.counters.packetsReplayed++;
+    if (result === OpenResult.OPENED) {
+      this.counters.packetsReceived++;
+      this.local = this.latestLocal; // [CON-60] where the peer sent to is where it is answered from
+    } else if (result === OpenResult.REPLAYED) this.counters.packetsReplayed++;
     else {
       // [PKT-15] Forgeries that were tried, over all keys of the connection.
       if (++this.counters.packetsUnopened < this.config.openFailuresMax) return;

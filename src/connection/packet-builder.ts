@@ -22,6 +22,7 @@ export interface PacketAddress {
   readonly greaseBit: boolean;
   readonly host: string;
   readonly port: number;
+  readonly local: number;
 }
 
 /**
@@ -145,9 +146,9 @@ export class PacketBuilder {
   }
 
   /** Ends the datagram. Returns its bytes; 0 when it holds no packet and is dropped. */
-  endDatagram(host: string, port: number): number {
+  endDatagram({ host, port, local }: PacketAddress): number {
     const bytes = this.at - this.datagramStart;
-    if (bytes > 0) this.batch?.push(bytes, host, port);
+    if (bytes > 0) this.batch?.push(bytes, host, port, local);
     this.batch = null;
     return bytes;
   }

@@ -61,7 +61,7 @@ function packDatagram(
   builder.beginDatagram(batch, bytes);
   if (connection.closing.isOpen) packPackets(connection, builder, bytes, now);
   else packClose(connection, builder);
-  const sent = builder.endDatagram(connection.host, connection.port);
+  const sent = builder.endDatagram(connection);
   if (sent === 0) return false;
   amplification.onSent(sent);
   connection.counters.datagramsSent++;
@@ -273,7 +273,7 @@ function packSizeProbe(
   builder.at = writePing(builder.out, builder.at);
   builder.padDatagram(bytes);
   endPacket(connection, builder, state, true, true, now, true);
-  const sent = builder.endDatagram(connection.host, connection.port);
+  const sent = builder.endDatagram(connection);
   connection.counters.datagramsSent++;
   connection.counters.bytesSent += sent;
   connection.counters.packetSizeProbes++;

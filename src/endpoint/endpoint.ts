@@ -126,7 +126,7 @@ export class Endpoint {
     for (let i = 0; i < batch.count; i++) {
       this.routedTo = null;
       try {
-        this.route(batch.data[i], batch.host[i], batch.port[i], now);
+        this.route(batch.data[i], batch.host[i], batch.port[i], batch.local[i], now);
       } catch (error) {
         if (this.routedTo === null) this.counters.internalErrors++;
         else this.onInternalError(this.routedTo, error, now);
@@ -264,7 +264,7 @@ export class Endpoint {
 
   // ---- the way in ----
 
-  private route(data: Uint8Array, host: string, port: number, now: Micros): void {
+  private route(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
     const { counters } = this;
     counters.datagramsReceived++;
     counters.bytesReceived += data.length;
@@ -273,23 +273,23 @@ export class Endpoint {
     } else if ((data[0] & LONG_FORM) === 0) {
       if ((data[0] & FIXED_BIT) === 0)
         counters.droppedMalformed++; // [INV-2]
-      else this.routeShort(data, host, port, now);
+      else this.routeShort(data, host, port, local, now);
     } else if (parsePacketHeader(HEADER, data, 0, data.length, LOCAL_ID_BYTES)) {
-      this.routeLong(data, host, port, now);
+      this.routeLong(data, host, port, local, now);
     } else {
       counters.droppedMalformed++;
     }
   }
 
   /** A short packet of an established connection is opened now and dispatched with its batch. */
-  private routeShort(data: Uint8Array, host: string, port: number, now: Micros): void {
+  private routeShort(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
     const connection = this.byId.lookup(data, 1);
     if (connection === null) {
       this.counters.droppedUnknownId++; // [CON-1]
       return;
     }
     this.routedTo = connection;
-    connection.onDatagram(data.length, host, port);
+    connection.onDatagram(data.length, host, port, local);
     this.markReady(connection);
     const state = connection.spaces[PacketSpace.APPLICATION];
     if (state === null || state.keys === null || !connection.isEstablished) {
@@ -321,7 +321,7 @@ export class Endpoint {
     opened.clear();
   }
 
-  private routeLong(data: Uint8Array, host: string, port: number, now: Micros): void {
+  private routeLong(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
     if (HEADER.version !== VERSION) {
       this.counters.droppedVersion++; // [INV-6]
       return;
@@ -329,11 +329,11 @@ export class Endpoint {
     const connection = this.findLong(data, host, port);
     if (connection !== null) {
       this.routedTo = connection;
-      connection.onDatagram(data.length, host, port);
+      connection.onDatagram(data.length, host, port, local);
       this.markReady(connection);
       receiveDatagram(connection, data, 0, now);
     } else if (HEADER.type === PacketType.INITIAL) {
-      this.acceptInitial(data, host, port, now);
+      this.acceptInitial(data, host, port, local, now);
     } else if (HEADER.type === PacketType.HANDSHAKE) {
       this.counters.droppedUnknownId++;
     } else {
@@ -355,7 +355,7 @@ export class Endpoint {
   }
 
   /** The first Initial of a client: nothing is kept unless it opens. [CON-2] */
-  private acceptInitial(data: Uint8Array, host: string, port: number, now: Micros): void {
+  private acceptInitial(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
     const { server, random } = this.config;
     const { counters } = this;
     if (server === null) counters.droppedUnknownId++;
@@ -414,7 +414,7 @@ export class Endpoint {
       this.routedTo = connection;
       this.halfOpen++;
       this.byFirstPacket.set(firstPacketKey(firstDestinationId, host, port), connection);
-      connection.onDatagram(data.length, host, port);
+      connection.onDatagram(data.length, host, port, local);
       connection.onOpened(OpenResult.OPENED, now);
       receivePayload(connection, PacketType.INITIAL, OPENED, data, now);
       receiveDatagram(connection, data, end, now);

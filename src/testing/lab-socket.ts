@@ -16,16 +16,20 @@ export interface LabSocketOptions {
   connectTo?: SocketAddress | undefined;
   /** What the socket says that it was granted; the lab itself never drops for want of it. Default 4 MiB. */
   receiveBufferBytes?: number | undefined;
+  /** The same for sending. Default 4 MiB. */
+  sendBufferBytes?: number | undefined;
 }
 
 /** A socket on the lab's network. It never holds a batch back, so {@link onWritable} is never called. */
 export class LabSocket implements DatagramSocket {
   readonly remote: SocketAddress | null;
   readonly receiveBufferBytes: number;
+  readonly sendBufferBytes: number;
   readonly counters: SocketCounters = socketCounters();
   onBatch: ((batch: ReceiveBatch) => void) | null = null;
   onWritable: (() => void) | null = null;
   onError: ((error: Error, fatal: boolean) => void) | null = null;
+  onTooLarge: ((bytes: number, host: string, port: number) => void) | null = null;
   /** Its place on the network, to {@link LabPort.rebind} it. */
   readonly labPort: LabPort;
   private readonly clock: VirtualClock;
@@ -37,6 +41,7 @@ export class LabSocket implements DatagramSocket {
     this.clock = clock;
     this.remote = options.connectTo ?? null;
     this.receiveBufferBytes = options.receiveBufferBytes ?? 4 * 1024 * 1024;
+    this.sendBufferBytes = options.sendBufferBytes ?? 4 * 1024 * 1024;
     this.labPort = network.open(options.host, options.port ?? 0, (datagram) => this.receive(datagram));
     this.localHost = this.labPort.host;
     this.localPort = this.labPort.port;

@@ -5,6 +5,7 @@ import type { CloseReason } from '../connection/closing.ts';
 import type { Connection as CoreConnection } from '../connection/connection.ts';
 import type { ConnectionStream } from '../connection/connection-stream.ts';
 import type { ConnectionMetrics } from '../connection/metrics.ts';
+import { type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
 import { closeCodeName } from '../wire/close-code.ts';
 import { abortError, abortSignal } from './abort.ts';
 import { type Driver, internalError } from './driver.ts';
@@ -110,8 +111,9 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     }
   }
 
-  metrics(): ConnectionMetrics {
-    return this.core.metrics();
+  /** `socket` is that of the listener, with all of its connections, on a server. */
+  metrics(): ConnectionMetrics & { readonly socket: SocketMetrics } {
+    return { ...this.core.metrics(), socket: socketMetrics(this.driver.socket) };
   }
 
   /**

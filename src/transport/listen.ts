@@ -4,9 +4,9 @@ import { checkOptions, flag, type OptionTable, text, whole } from '../base/optio
 import { Identity } from '../crypto/identity.ts';
 import { Endpoint, type EndpointEvent } from '../endpoint/endpoint.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
-import type { DatagramSocket } from '../udp/datagram-socket.ts';
-import { bindDgramSocket } from '../udp/dgram-socket.ts';
+import { type DatagramSocket, type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
 import { reachableAddress } from '../udp/local-addresses.ts';
+import { bindServerSocket } from '../udp/wildcard-socket.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { abortError, abortSignal } from './abort.ts';
 import { CLOSE_OPTIONS, type CloseOptions, Connection } from './connection.ts';
@@ -51,6 +51,11 @@ interface ListenerEvents {
   close: [];
 }
 
+/** What the endpoint counted, and what its socket did. */
+export interface ListenerMetrics extends Readonly<EndpointCounters> {
+  readonly socket: SocketMetrics;
+}
+
 /** What the URL names; null: the socket's own port. */
 interface HostPort {
   readonly host: string;
@@ -79,9 +84,9 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
     this.url = formatServerUrl(identity.fingerprint, advertised.host, advertised.port ?? this.port);
   }
 
-  /** What the endpoint counted over all connections, drops included. */
-  metrics(): Readonly<EndpointCounters> {
-    return { ...this.driver.endpoint.counters };
+  /** What the endpoint counted over all connections, drops included, and what its socket did. */
+  metrics(): ListenerMetrics {
+    return { ...this.driver.endpoint.counters, socket: socketMetrics(this.driver.socket) };
   }
 
   /** Accepts no more connections, closes those there are as `Connection.close` does, and closes the socket. */
@@ -195,7 +200,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   const advertised = options.advertise === undefined ? null : parseAdvertised(options.advertise);
   const socket =
     options.socket ??
-    (await bindDgramSocket({
+    (await bindServerSocket({
       host: options.host ?? '127.0.0.1',
       port: options.port ?? DEFAULT_PORT,
       receiveBufferBytes: options.receiveBufferBytes,

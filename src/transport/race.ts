@@ -12,7 +12,7 @@ export interface RaceOptions<T> {
 
 /**
  * Tries candidates one after the other, without waiting until one has failed: the next is started when one fails, or when the latest has
- * not won within 250 ms, and the first that succeeds wins (RFC 8305 section 5). The others are told to end by the signal that each is given.
+ * not won within 250 ms, and the first that succeeds wins (RFC 8305 section 5). [CON-61] The others are told to end by the signal that each is given.
  *
  * @param candidates - at least one, in order of preference
  * @returns what the winner brought

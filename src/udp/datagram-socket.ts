@@ -16,6 +16,8 @@ export interface SocketCounters {
   sendErrors: number;
   /** Errors the system reported while receiving, such as an ICMP "port unreachable" on a connected socket. */
   receiveErrors: number;
+  /** Errors of both kinds by the system's code, such as EMSGSIZE, ENOBUFS or EHOSTUNREACH. */
+  readonly errorCodes: Record<string, number>;
   /** Datagrams that could not be answered (source port 0) and were dropped. */
   datagramsDropped: number;
   /** Batches whose arena had to be held because the system's send buffer was full. */
@@ -37,6 +39,8 @@ export interface DatagramSocket {
    * some 600 bytes more, and rounded up to the system's next size of memory block.
    */
   readonly receiveBufferBytes: number;
+  /** The same for sending. */
+  readonly sendBufferBytes: number;
   readonly counters: Readonly<SocketCounters>;
 
   /**
@@ -48,6 +52,8 @@ export interface DatagramSocket {
   onWritable: (() => void) | null;
   /** `fatal` means that the socket is of no use any more; other errors are news about single datagrams. */
   onError: ((error: Error, fatal: boolean) => void) | null;
+  /** Called when the system refused a datagram for its size: nothing as large can go to that peer. */
+  onTooLarge: ((bytes: number, host: string, port: number) => void) | null;
 
   /**
    * Sends every datagram of the batch, in order. True: the arena may be reused at once. False: the system holds bytes of it, so
@@ -62,6 +68,44 @@ export interface DatagramSocket {
   unref(): void;
 }
 
+/** What an application is told of a socket: its counters, and the buffers that the system granted. */
+export interface SocketMetrics extends Readonly<SocketCounters> {
+  readonly receiveBufferBytes: number;
+  readonly sendBufferBytes: number;
+}
+
+export function socketMetrics({
+  counters,
+  receiveBufferBytes,
+  sendBufferBytes,
+}: DatagramSocket): SocketMetrics {
+  return { ...counters, errorCodes: { ...counters.errorCodes }, receiveBufferBytes, sendBufferBytes };
+}
+
+/** Counts an error under its code; beyond a number of codes all others are one. */
+export function countErrorCode(counters: SocketCounters, error: Error, times = 1): void {
+  addErrorCode(counters, (error as NodeJS.ErrnoException).code ?? 'UNKNOWN', times);
+}
+
+function addErrorCode({ errorCodes }: SocketCounters, name: string, times: number): void {
+  const isNew = errorCodes[name] === undefined && Object.keys(errorCodes).length >= ERROR_CODES_MAX;
+  const code = isNew ? 'OTHER' : name;
+  errorCodes[code] = (errorCodes[code] ?? 0) + times;
+}
+
+/** Adds what another socket counted. */
+export function addCounters(sum: SocketCounters, other: Readonly<SocketCounters>): void {
+  sum.datagramsSent += other.datagramsSent;
+  sum.bytesSent += other.bytesSent;
+  sum.datagramsReceived += other.datagramsReceived;
+  sum.bytesReceived += other.bytesReceived;
+  sum.sendErrors += other.sendErrors;
+  sum.receiveErrors += other.receiveErrors;
+  sum.datagramsDropped += other.datagramsDropped;
+  sum.batchesHeld += other.batchesHeld;
+  for (const [code, times] of Object.entries(other.errorCodes)) addErrorCode(sum, code, times);
+}
+
 /** A fresh set of counters. */
 export function socketCounters(): SocketCounters {
   return {
@@ -71,7 +115,10 @@ export function socketCounters(): SocketCounters {
     bytesReceived: 0,
     sendErrors: 0,
     receiveErrors: 0,
+    errorCodes: {},
     datagramsDropped: 0,
     batchesHeld: 0,
   };
 }
+
+const ERROR_CODES_MAX = 16;

@@ -6,6 +6,8 @@ export interface DelayedDatagram {
   readonly data: Uint8Array;
   readonly host: string;
   readonly port: number;
+  /** Of the socket's own addresses the one that it came to, or goes from. */
+  readonly local: number;
 }
 
 /**

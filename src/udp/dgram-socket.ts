@@ -5,6 +5,7 @@ import { addressFamily, fromSystem, normalAddress } from '../base/ip-address.ts'
 import { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from '../wire/batch.ts';
 import { ArenaViews } from './arena-views.ts';
 import {
+  countErrorCode,
   type DatagramSocket,
   type SocketAddress,
   type SocketCounters,
@@ -33,30 +34,39 @@ export interface DgramSocketOptions {
  * Binds a `node:dgram` socket.
  * @throws JspError `ERR_JSP_SOCKET` when the system refuses, with the system's error as `cause`
  */
-export async function bindDgramSocket(options: DgramSocketOptions = {}): Promise<DgramSocket> {
+export async function bindDgramSocket(options: DgramSocketOptions = {}): Promise<DatagramSocket> {
   const remote = options.connectTo === undefined ? null : await resolved(options.connectTo);
   const host = await localHost(options.host, remote);
-  const type = addressFamily(host) === 4 ? 'udp4' : 'udp6';
-  const socket = createSocket({
-    type,
-    reuseAddr: options.reuseAddress ?? false,
-    ipv6Only: options.ipv6Only ?? false,
-    lookup: type === 'udp4' ? literalLookup : literalLookup6,
-  });
+  if (remote === null) return bindDgramSocketNow(host, options);
+  let socket: Socket | undefined;
   try {
-    await settled(socket, (done) =>
-      socket.bind({ address: host, port: options.port ?? 0, exclusive: true }, done),
-    );
-    growBuffers(socket, options.receiveBufferBytes ?? BUFFER_BYTES, options.sendBufferBytes ?? BUFFER_BYTES);
-    if (remote !== null) await settled(socket, (done) => socket.connect(remote.port, remote.host, done));
-  } catch (error) {
-    socket.close();
-    const where = remote === null ? `${host}:${options.port ?? 0}` : `${remote.host}:${remote.port}`;
-    throw new JspError('ERR_JSP_SOCKET', `UDP socket for ${where}: ${(error as Error).message}`, {
-      cause: error,
+    socket = boundSocket(host, options);
+    const bound = socket;
+    await new Promise<void>((done, failed) => {
+      bound.connect(remote.port, remote.host, (error?: unknown) =>
+        error instanceof Error ? failed(error) : done(),
+      );
     });
+    return new DgramSocket(socket, remote);
+  } catch (error) {
+    socket?.close();
+    throw socketError(`${remote.host}:${remote.port}`, error as Error);
   }
-  return new DgramSocket(socket, remote);
+}
+
+/**
+ * Binds a socket that has no single peer, without waiting for anything.
+ *
+ * @param host - an address; names are for {@link bindDgramSocket}
+ * @param local - the number that what comes here is handed over with
+ * @throws JspError `ERR_JSP_SOCKET`
+ */
+export function bindDgramSocketNow(host: string, options: DgramSocketOptions, local = 0): DgramSocket {
+  try {
+    return new DgramSocket(boundSocket(host, options), null, local);
+  } catch (error) {
+    throw socketError(`${host}:${options.port ?? 0}`, error as Error);
+  }
 }
 
 /**
@@ -69,8 +79,9 @@ export async function bindDgramSocket(options: DgramSocketOptions = {}): Promise
  *   which happened; `getSendQueueCount()` does. With a lookup that answers in place, nothing is put off to a later tick.
  * - Sending costs 4,130 connected and 4,700 unconnected: give a client's socket its only peer.
  * - Passing a view that exists already saves 60 over making one, and 120 over `send(buffer, offset, length)`.
- * - A callback costs 80, so only the last datagram to each destination has one: it tells of a broken path, and (the queue
- *   being first in, first out) when the system has let go of the batch. Without a callback Node drops errors silently.
+ * - Without a callback Node drops errors silently, and a callback costs 80 to 130. So every datagram has one while few are sent at once,
+ *   after an error for a while, and when it is larger than any that was taken before; in a large run the first, the last to each
+ *   destination and every fourth do. The last also tells (the queue being first in, first out) when the system has let go of the batch.
  * - Reading costs 3,100, two thirds of it in Node: a 64 KB buffer, a copy, and an address object each. libuv reads at most 32
  *   datagrams before it lets the loop turn, so `setImmediate` hands over all that one turn brings. Ticks and microtasks
  *   run after each single datagram: too early.
@@ -81,13 +92,17 @@ export class DgramSocket implements DatagramSocket {
   readonly localPort: number;
   readonly remote: SocketAddress | null;
   readonly receiveBufferBytes: number;
+  readonly sendBufferBytes: number;
   readonly counters: SocketCounters = socketCounters();
   onBatch: ((batch: ReceiveBatch) => void) | null = null;
   onWritable: (() => void) | null = null;
   onError: ((error: Error, fatal: boolean) => void) | null = null;
+  onTooLarge: ((bytes: number, host: string, port: number) => void) | null = null;
 
   private readonly socket: Socket;
   private readonly connected: boolean;
+  /** What goes with each datagram that comes, to say where it came. */
+  private readonly local: number;
   private readonly received = new ReceiveQueue({ isExclusive: true });
   private readonly views = new WeakMap<Uint8Array, ArenaViews>();
   /** The address of the latest datagram, as the system wrote it and in normal form. */
@@ -100,6 +115,10 @@ export class DgramSocket implements DatagramSocket {
   private singles = 0;
   private handedOverAtMs = 0;
   private held = false;
+  /** Runs yet to be sent with a callback for every datagram. */
+  private wary = 0;
+  /** The largest datagram that the system has taken. */
+  private largestTaken = 0;
   private lookIsDue = false;
   private closed: Promise<void> | null = null;
   /** A fatal error was reported. */
@@ -116,6 +135,8 @@ export class DgramSocket implements DatagramSocket {
     if (this.closed !== null) return;
     if (error !== null) {
       this.counters.sendErrors++;
+      countErrorCode(this.counters, error);
+      this.wary = WARY_RUNS;
       this.report(error);
     }
     if (this.held) this.release();
@@ -125,37 +146,55 @@ export class DgramSocket implements DatagramSocket {
     if (this.held && this.closed === null) this.release();
   };
 
-  constructor(socket: Socket, remote: SocketAddress | null) {
-    const local = socket.address();
+  /** @param local - what datagrams are handed over with, to say that they came here */
+  constructor(socket: Socket, remote: SocketAddress | null, local = 0) {
+    const { address, port } = socket.address();
     this.socket = socket;
-    this.localHost = normalAddress(local.address);
-    this.localPort = local.port;
+    this.localHost = normalAddress(address);
+    this.localPort = port;
     this.remote = remote;
     this.connected = remote !== null;
-    // Linux doubles what was asked, for its own overhead, and reports the double.
-    this.receiveBufferBytes = socket.getRecvBufferSize() / (process.platform === 'linux' ? 2 : 1);
+    this.local = local;
+    this.receiveBufferBytes = granted(socket.getRecvBufferSize());
+    this.sendBufferBytes = granted(socket.getSendBufferSize());
     socket.on('message', (data: Uint8Array, info: RemoteInfo) => this.receive(data, info.address, info.port));
     socket.on('error', (error: Error) => {
       this.counters.receiveErrors++;
+      countErrorCode(this.counters, error);
       this.report(error);
     });
   }
 
+  /** True while the system holds bytes that were to be sent. */
+  get isHeld(): boolean {
+    return this.held;
+  }
+
   send(batch: TransmitBatch): boolean {
-    if (this.closed !== null || this.isBroken || batch.count === 0) return true;
-    const { arena, offset, length, host, port, count } = batch;
+    return this.sendRun(batch, 0, batch.count);
+  }
+
+  /** {@link send} for the datagrams from `start` on and before `end`. */
+  sendRun(batch: TransmitBatch, start: number, end: number): boolean {
+    if (this.closed !== null || this.isBroken || start === end) return true;
+    const { arena, offset, length, host, port } = batch;
     const views = this.viewsOf(arena, batch.datagramsMax);
+    const isWatched = this.wary > 0 || end - start <= WATCHED_RUN_MAX;
+    if (this.wary > 0) this.wary--;
     let bytes = 0;
     let skipped = 0;
     try {
-      for (let i = 0; i < count; i++) {
+      for (let i = start; i < end; i++) {
         const view = views.at(i, offset[i], length[i]);
         const next = i + 1;
+        let callback = isWatched || (i - start) % SAMPLED_EVERY === 0 || next === end ? this.sent : undefined;
+        if (length[i] > this.largestTaken) callback = this.watch(length[i], host[i], port[i]);
         if (this.connected) {
-          this.socket.send(view, next === count ? this.sent : undefined);
+          this.socket.send(view, callback);
         } else if (port[i] !== 0) {
-          const last = next === count || port[next] !== port[i] || host[next] !== host[i];
-          this.socket.send(view, port[i], host[i], last ? this.sent : undefined);
+          if (callback === undefined && (port[next] !== port[i] || host[next] !== host[i]))
+            callback = this.sent;
+          this.socket.send(view, port[i], host[i], callback);
         } else {
           skipped++;
           continue;
@@ -164,11 +203,12 @@ export class DgramSocket implements DatagramSocket {
       }
     } catch (error) {
       // Node throws when the socket was closed behind our back.
-      this.counters.sendErrors += count;
+      this.counters.sendErrors += end - start;
+      countErrorCode(this.counters, error as Error, end - start);
       this.report(error as Error);
       return true;
     }
-    this.counters.datagramsSent += count - skipped;
+    this.counters.datagramsSent += end - start - skipped;
     this.counters.bytesSent += bytes;
     this.counters.sendErrors += skipped;
     if (this.socket.getSendQueueCount() === 0) return true;
@@ -212,7 +252,7 @@ export class DgramSocket implements DatagramSocket {
       this.counters.datagramsDropped++;
       return;
     }
-    this.received.push(data, this.lastHost, port);
+    this.received.push(data, this.lastHost, port, this.local);
     if (this.handOverIsDue) {
       if (this.received.count >= RECEIVE_BATCH_MAX) this.flushReceived();
     } else if (this.sparse && performance.now() - this.handedOverAtMs > BURST_GAP_MS) {
@@ -226,6 +266,15 @@ export class DgramSocket implements DatagramSocket {
 
   private flushReceived(): void {
     if (this.closed === null) this.received.handOver(this.onBatch);
+  }
+
+  /** For a datagram that is larger than any before: what became of it says which sizes this system takes. */
+  private watch(bytes: number, host: string, port: number): (error: Error | null) => void {
+    return (error) => {
+      if (error === null) this.largestTaken = Math.max(this.largestTaken, bytes);
+      else if (isTooLarge(error) && this.closed === null) this.onTooLarge?.(bytes, host, port);
+      this.sent(error);
+    };
   }
 
   private release(): void {
@@ -260,6 +309,10 @@ export class DgramSocket implements DatagramSocket {
   }
 }
 
+function isTooLarge(error: NodeJS.ErrnoException): boolean {
+  return error.code === 'EMSGSIZE';
+}
+
 type LookupCallback = (error: NodeJS.ErrnoException | null, address: string, family: number) => void;
 
 /** Destinations are literal addresses here, so nothing is looked up and `send` reaches the system within the call. */
@@ -281,26 +334,52 @@ async function localHost(host: string | undefined, remote: SocketAddress | null)
   return remote !== null && addressFamily(remote.host) === 6 ? '::' : '0.0.0.0';
 }
 
-/** Waits for a `bind`, which reports failure as an event, or a `connect`, which hands it to its callback. */
-function settled(socket: Socket, start: (done: (error?: unknown) => void) => void): Promise<void> {
-  return new Promise((resolved, rejected) => {
-    socket.once('error', rejected);
-    start((error) => {
-      socket.removeListener('error', rejected);
-      if (error instanceof Error) rejected(error);
-      else resolved();
-    });
+/** Node binds within the call when nothing is to be looked up, and tells of a failure by an event within it. */
+function boundSocket(host: string, options: DgramSocketOptions): Socket {
+  const type = addressFamily(host) === 4 ? 'udp4' : 'udp6';
+  const socket = createSocket({
+    type,
+    reuseAddr: options.reuseAddress ?? false,
+    ipv6Only: options.ipv6Only ?? false,
+    lookup: type === 'udp4' ? literalLookup : literalLookup6,
   });
+  let failure: Error | null = null;
+  const onError = (error: Error): void => {
+    failure = error;
+  };
+  socket.once('error', onError);
+  socket.bind({ address: host, port: options.port ?? 0, exclusive: true });
+  socket.removeListener('error', onError);
+  if (failure !== null) {
+    socket.close();
+    throw failure;
+  }
+  grow(options.receiveBufferBytes, 'getRecvBufferSize', 'setRecvBufferSize', socket);
+  grow(options.sendBufferBytes, 'getSendBufferSize', 'setSendBufferSize', socket);
+  return socket;
 }
 
-/** Asks for larger buffers; a system that grants less, or refuses, is no reason to fail. */
-function growBuffers(socket: Socket, receiveBytes: number, sendBytes: number): void {
-  try {
-    if (socket.getRecvBufferSize() < receiveBytes) socket.setRecvBufferSize(receiveBytes);
-  } catch {}
-  try {
-    if (socket.getSendBufferSize() < sendBytes) socket.setSendBufferSize(sendBytes);
-  } catch {}
+function socketError(where: string, cause: Error): JspError {
+  return new JspError('ERR_JSP_SOCKET', `UDP socket for ${where}: ${cause.message}`, { cause });
+}
+
+/** Asks for a larger buffer. Some systems grant less than was asked for; others refuse, and are asked for half of it, again and again. */
+function grow(
+  bytes = BUFFER_BYTES,
+  size: 'getRecvBufferSize' | 'getSendBufferSize',
+  setSize: 'setRecvBufferSize' | 'setSendBufferSize',
+  socket: Socket,
+): void {
+  for (let wanted = bytes; wanted > socket[size](); wanted = Math.floor(wanted / 2)) {
+    try {
+      return socket[setSize](wanted);
+    } catch {}
+  }
+}
+
+/** Linux doubles what was asked, for its own overhead, and reports the double. */
+function granted(bytes: number): number {
+  return bytes / (process.platform === 'linux' ? 2 : 1);
 }
 
 const BUFFER_BYTES = 4 * 1024 * 1024;
@@ -311,4 +390,8 @@ const SPARSE_TURNS = 4;
 /** The next datagram of one turn comes sooner than this behind the last; a misjudged one is handed over alone or late by a turn. */
 const BURST_GAP_MS = 0.005;
 const HELD_LOOK_MS = 1;
+/** In a run of so many datagrams all have a callback. */
+const WATCHED_RUN_MAX = 16;
+const SAMPLED_EVERY = 4;
+const WARY_RUNS = 256;
 const FATAL_CODES: ReadonlySet<string> = new Set(['EBADF', 'ENOTSOCK', 'ERR_SOCKET_DGRAM_NOT_RUNNING']);

@@ -35,6 +35,7 @@ export class ImpairedSocket implements DatagramSocket {
   onBatch: ((batch: ReceiveBatch) => void) | null = null;
   onWritable: (() => void) | null = null;
   onError: ((error: Error, fatal: boolean) => void) | null = null;
+  onTooLarge: ((bytes: number, host: string, port: number) => void) | null = null;
   /** Datagrams dropped, because they were lost on their way or too many were under way. */
   dropped = 0;
 
@@ -62,6 +63,7 @@ export class ImpairedSocket implements DatagramSocket {
     inner.onBatch = (batch) => this.receive(batch);
     inner.onWritable = () => this.resume();
     inner.onError = (error, fatal) => this.onError?.(error, fatal);
+    inner.onTooLarge = (bytes, host, port) => this.onTooLarge?.(bytes, host, port);
   }
 
   get localHost(): string {
@@ -80,6 +82,10 @@ export class ImpairedSocket implements DatagramSocket {
     return this.inner.receiveBufferBytes;
   }
 
+  get sendBufferBytes(): number {
+    return this.inner.sendBufferBytes;
+  }
+
   /** Those of the socket inside: what was lost on the way out never was sent. */
   get counters(): Readonly<SocketCounters> {
     return this.inner.counters;
@@ -90,7 +96,7 @@ export class ImpairedSocket implements DatagramSocket {
     const now = this.clock.now();
     for (let i = 0; i < batch.count; i++) {
       const data = batch.arena.subarray(batch.offset[i], batch.offset[i] + batch.length[i]);
-      this.enter(this.sending, this.outgoing, data, batch.host[i], batch.port[i], now);
+      this.enter(this.sending, this.outgoing, data, batch.host[i], batch.port[i], batch.local[i], now);
     }
     // Not what was received: we may be in a call of `onBatch`.
     this.sendDue(now);
@@ -119,7 +125,8 @@ export class ImpairedSocket implements DatagramSocket {
   private receive(batch: ReceiveBatch): void {
     const now = this.clock.now();
     for (let i = 0; i < batch.count; i++) {
-      this.enter(this.receiving, this.incoming, batch.data[i], batch.host[i], batch.port[i], now);
+      const { data, host, port, local } = batch;
+      this.enter(this.receiving, this.incoming, data[i], host[i], port[i], local[i], now);
     }
     this.turn(now);
   }
@@ -130,12 +137,13 @@ export class ImpairedSocket implements DatagramSocket {
     data: Uint8Array,
     host: string,
     port: number,
+    local: number,
     now: Micros,
   ): void {
     const arrivals = way.send(data, now);
     if (arrivals.length === 0) this.dropped++;
     for (const arrival of arrivals) {
-      if (!line.add({ at: arrival.at, data: arrival.data, host, port })) this.dropped++;
+      if (!line.add({ at: arrival.at, data: arrival.data, host, port, local })) this.dropped++;
     }
   }
 
@@ -175,7 +183,7 @@ export class ImpairedSocket implements DatagramSocket {
       while (received.count < DATAGRAMS_MAX) {
         const datagram = this.receiving.takeDue(now);
         if (datagram === undefined) break;
-        received.push(datagram.data, datagram.host, datagram.port);
+        received.push(datagram.data, datagram.host, datagram.port, datagram.local);
       }
       received.handOver(this.onBatch);
     }
@@ -219,7 +227,7 @@ export const IMPAIRMENT_OPTIONS: OptionTable<ImpairmentOptions> = {
 
 function place(batch: TransmitBatch, datagram: DelayedDatagram): void {
   batch.arena.set(datagram.data, batch.used);
-  batch.push(datagram.data.length, datagram.host, datagram.port);
+  batch.push(datagram.data.length, datagram.host, datagram.port, datagram.local);
 }
 
 const DELAYED_BYTES_MAX = 64 * 1024 * 1024;

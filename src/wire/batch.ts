@@ -11,16 +11,19 @@ export class ReceiveBatch {
   readonly data: Uint8Array[] = [];
   readonly host: string[] = [];
   readonly port: number[] = [];
+  /** At which of the socket's own addresses each datagram came: a number of the socket's choice, to answer with. */
+  readonly local: number[] = [];
 
   constructor({ isExclusive = false } = {}) {
     this.isExclusive = isExclusive;
   }
 
-  push(data: Uint8Array, host: string, port: number): void {
+  push(data: Uint8Array, host: string, port: number, local = 0): void {
     const i = this.count++;
     this.data[i] = data;
     this.host[i] = host;
     this.port[i] = port;
+    this.local[i] = local;
   }
 
   clear(): void {
@@ -46,8 +49,8 @@ export class ReceiveQueue {
     return this.filling.count;
   }
 
-  push(data: Uint8Array, host: string, port: number): void {
-    this.filling.push(data, host, port);
+  push(data: Uint8Array, host: string, port: number, local = 0): void {
+    this.filling.push(data, host, port, local);
   }
 
   /** Hands all that waits to `receive`, if anything does. */
@@ -82,6 +85,8 @@ export class TransmitBatch {
   readonly length: Int32Array;
   readonly host: string[] = [];
   readonly port: number[] = [];
+  /** From which of the socket's own addresses each datagram goes; 0 leaves it to the system. */
+  readonly local: Int32Array;
 
   /**
    * @param arenaBytes - room for datagrams; at least one of the largest size in use
@@ -91,6 +96,7 @@ export class TransmitBatch {
     this.arena = new Uint8Array(arenaBytes);
     this.offset = new Int32Array(datagramsMax);
     this.length = new Int32Array(datagramsMax);
+    this.local = new Int32Array(datagramsMax);
   }
 
   get datagramsMax(): number {
@@ -103,12 +109,13 @@ export class TransmitBatch {
   }
 
   /** Takes the `length` bytes at {@link used} as the next datagram. */
-  push(length: number, host: string, port: number): void {
+  push(length: number, host: string, port: number, local = 0): void {
     const i = this.count++;
     this.offset[i] = this.used;
     this.length[i] = length;
     this.host[i] = host;
     this.port[i] = port;
+    this.local[i] = local;
     this.used += length;
   }
 

@@ -1,10 +1,23 @@
-import { describe, expect, test } from 'vitest';
-import { reachableAddress } from '../../src/udp/local-addresses.ts';
-import { serve } from './served.ts';
+import { Socket } from 'node:dgram';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { addressFamily, isLinkLocal } from '../../src/base/ip-address.ts';
+import { type Connection, connect, formatServerUrl, parseServerUrl } from '../../src/index.ts';
+import { localAddresses, reachableAddress } from '../../src/udp/local-addresses.ts';
+import { echo, join, next, serve, take } from './served.ts';
+
+const addresses = localAddresses();
+const ipv4 = addresses.filter((host) => addressFamily(host) === 4);
+const has6 = addresses.includes('::1');
+const linkLocal = addresses.filter(isLinkLocal);
+if (!has6) console.warn('no IPv6 on this machine: tests over ::1 are skipped');
+if (linkLocal.length === 0) console.warn('no link-local address on this machine: tests over one are skipped');
+
+afterEach(() => vi.restoreAllMocks());
 
 describe('a listener', () => {
   // [URL-8]
   test.each(['0.0.0.0', '::'])('on %s has a URL that names an address others reach', async (host) => {
+    if (host === '::' && !has6) return;
     const listener = await serve(null, { host });
     const reachable = await reachableAddress(host);
     expect(listener.url).toContain(
@@ -19,4 +32,123 @@ describe('a listener', () => {
     expect(mapped.url).toMatch(/@\[2001:db8::1\]:443$/);
     await expect(serve(null, { advertise: 'a b' })).rejects.toMatchObject({ code: 'ERR_JSP_OPTION_INVALID' });
   });
+
+  // [CON-60]
+  test.each(ipv4)('on all IPv4 addresses is reached at %s', async (host) => {
+    await talk(await serve(echo, { host: '0.0.0.0' }), host);
+  });
+
+  // [CON-60]
+  test.runIf(process.platform === 'linux')(
+    'on all addresses is reached at any loopback address',
+    async () => {
+      const listener = await serve(echo, { host: '0.0.0.0' });
+      await Promise.all(['127.0.0.2', '127.0.0.3', '127.9.9.9'].map((host) => talk(listener, host)));
+    },
+  );
+
+  // [CON-60]
+  test.runIf(has6).each([...addresses, '127.0.0.2', '::ffff:127.0.0.1', '0:0::1'])(
+    'on all addresses of both families is reached at %s',
+    async (host) => {
+      await talk(await serve(echo, { host: '::' }), host);
+    },
+  );
+
+  test.runIf(has6)(
+    'on both families sees an IPv4 client at its IPv4 address, near enough for large packets',
+    async () => {
+      const listener = await serve(echo, { host: '::' });
+      const accepted = next<Connection>(listener, 'connection');
+      const connection = await connect(urlAt(listener, '127.0.0.1'));
+      const server = await accepted;
+      expect(server.remoteHost).toBe('127.0.0.1');
+      const stream = connection.openStream();
+      for (let i = 0; i < 100; i++) stream.send(new Uint8Array(50_000));
+      await take(stream, 100);
+      expect(server.metrics().mtu).toBe(32_768);
+      expect(connection.metrics().mtu).toBe(32_768);
+      await connection.close();
+    },
+  );
+
+  test.runIf(has6)('on ::1 has a URL that can be connected to, and large packets', async () => {
+    const listener = await serve(echo, { host: '0:0:0:0:0:0:0:1' });
+    expect(listener.host).toBe('::1');
+    const connection = await join(listener);
+    expect(connection.remoteHost).toBe('::1');
+    const stream = connection.openStream();
+    for (let i = 0; i < 100; i++) stream.send(new Uint8Array(50_000));
+    expect(await take(stream, 100)).toHaveLength(100);
+    expect(connection.metrics().mtu).toBe(32_768);
+  });
+
+  test.runIf(linkLocal.length > 0)('on a link-local address has a URL that can be connected to', async () => {
+    const [host] = linkLocal;
+    const listener = await serve(echo, { host });
+    expect(listener.host).toBe(host);
+    expect(listener.url).toContain(host.replace('%', '%25'));
+    const accepted = next<Connection>(listener, 'connection');
+    const connection = await join(listener);
+    expect(connection.remoteHost).toBe(host);
+    expect((await accepted).remoteHost).toBe(host);
+    const stream = connection.openStream();
+    stream.send('hello');
+    expect(String(await take(stream, 1))).toBe('hello');
+  });
 });
+
+describe('metrics', () => {
+  test('say which buffers the system granted, which is what was asked for where it can be', async () => {
+    const receive = vi.spyOn(Socket.prototype, 'setRecvBufferSize');
+    const send = vi.spyOn(Socket.prototype, 'setSendBufferSize');
+    const buffers = { receiveBufferBytes: 1_000_001, sendBufferBytes: 1_000_002 };
+    const listener = await serve(echo, buffers);
+    const connection = await join(listener, { receiveBufferBytes: 1_000_003, sendBufferBytes: 1_000_004 });
+    expect(receive.mock.calls).toEqual([[1_000_001], [1_000_003]]);
+    expect(send.mock.calls).toEqual([[1_000_002], [1_000_004]]);
+    for (const { receiveBufferBytes, sendBufferBytes } of [
+      listener.metrics().socket,
+      connection.metrics().socket,
+    ]) {
+      expect(receiveBufferBytes).toBeGreaterThan(50_000);
+      expect(receiveBufferBytes).toBeLessThanOrEqual(1_000_003);
+      expect(sendBufferBytes).toBeGreaterThan(50_000);
+      expect(sendBufferBytes).toBeLessThanOrEqual(1_000_004);
+    }
+  });
+
+  test('say what the socket did, of which they are a copy', async () => {
+    const listener = await serve(echo);
+    const connection = await join(listener);
+    const stream = connection.openStream();
+    stream.send('x');
+    await take(stream, 1);
+    const before = connection.metrics().socket;
+    expect(before).toMatchObject({ sendErrors: 0, receiveErrors: 0, errorCodes: {} });
+    expect(before.datagramsSent).toBe(connection.metrics().datagramsSent);
+    expect(listener.metrics().socket.datagramsReceived).toBeGreaterThan(0);
+    vi.spyOn(Socket.prototype, 'send').mockImplementation(((...parameters: unknown[]) => {
+      const error = Object.assign(new Error('no buffer space'), { code: 'ENOBUFS' });
+      process.nextTick(parameters.at(-1) as (error: Error) => void, error);
+    }) as Socket['send']);
+    stream.send('y');
+    await vi.waitFor(() => expect(connection.metrics().socket.errorCodes.ENOBUFS).toBeGreaterThan(0));
+    vi.restoreAllMocks();
+    expect(String(await take(stream, 1))).toBe('y'); // lost, and sent again
+    expect(before.errorCodes).toEqual({});
+  });
+});
+
+function urlAt(listener: { url: string; port: number }, host: string): string {
+  const { fingerprint } = parseServerUrl(listener.url);
+  return formatServerUrl(fingerprint ?? new Uint8Array(32), host, listener.port);
+}
+
+async function talk(listener: { url: string; port: number }, host: string): Promise<void> {
+  const connection = await connect(urlAt(listener, host));
+  const stream = connection.openStream();
+  stream.send('hello');
+  expect(String(await take(stream, 1))).toBe('hello');
+  await connection.close();
+}

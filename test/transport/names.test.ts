@@ -23,6 +23,7 @@ function named(url: string, name: string, ...addresses: string[]): string {
 }
 
 describe('a name', () => {
+  // [CON-61]
   test('with several addresses is tried at all of them, and the one that answers is connected to', async () => {
     const listener = await serve(echo);
     const url = named(listener.url, 'two.test', '::1', '127.0.0.1');

@@ -1,6 +1,6 @@
-import { createSocket, type Socket } from 'node:dgram';
+import { createSocket, Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { JspError } from '../../src/base/errors.ts';
 import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';
 import { bindDgramSocket, DgramSocket, type DgramSocketOptions } from '../../src/udp/dgram-socket.ts';
@@ -9,6 +9,7 @@ import { TransmitBatch } from '../../src/wire/batch.ts';
 const open: DatagramSocket[] = [];
 
 afterEach(async () => {
+  vi.restoreAllMocks();
   await Promise.all(open.splice(0).map((socket) => socket.close()));
 });
 
@@ -136,9 +137,38 @@ describe('a dgram socket', () => {
     expect(client.counters).toMatchObject({ datagramsSent: 1, sendErrors: 2 });
   });
 
-  it('grants what the system grants when a buffer size is refused', async () => {
-    const socket = await bind({ receiveBufferBytes: 2 ** 32 - 1, sendBufferBytes: 2 ** 32 - 1 });
+  it.each(['receive', 'send'] as const)(
+    'asks for half, and half again, of a %s buffer that is refused',
+    async (way) => {
+      const name = way === 'receive' ? 'setRecvBufferSize' : 'setSendBufferSize';
+      const set = Socket.prototype[name];
+      const asked: number[] = [];
+      vi.spyOn(Socket.prototype, name).mockImplementation(function (this: Socket, bytes: number) {
+        asked.push(bytes);
+        if (bytes > 600_000) throw Object.assign(new Error('refused'), { code: 'ENOBUFS' });
+        set.call(this, bytes);
+      });
+      const buffer = `${way}BufferBytes` as const;
+      const usual = await bind({ [buffer]: 1 });
+      const socket = await bind({ [buffer]: 2_000_001 });
+      expect(asked).toEqual([2_000_001, 1_000_000, 500_000]);
+      expect(socket[buffer]).toBeGreaterThan(usual[buffer]);
+      expect(socket[buffer]).toBeLessThanOrEqual(500_000);
+      expect((await bind({ [buffer]: 2 ** 32 - 1 }))[buffer]).toBe(
+        socket[buffer] > 500_000 ? 0 : 2 ** 19 - 1,
+      );
+    },
+  );
+
+  it('keeps what it has of a system that refuses every size', async () => {
+    for (const name of ['setRecvBufferSize', 'setSendBufferSize'] as const) {
+      vi.spyOn(Socket.prototype, name).mockImplementation(() => {
+        throw new Error('refused');
+      });
+    }
+    const socket = await bind({ host: '127.0.0.1' });
     expect(socket.receiveBufferBytes).toBeGreaterThan(0);
+    expect(socket.sendBufferBytes).toBeGreaterThan(0);
   });
 
   it('says which address it cannot have', async () => {
@@ -262,6 +292,16 @@ describe('a dgram socket whose system is busy', () => {
     await socket.close();
   });
 
+  it('that has been closed behind its back for a while closes, too', async () => {
+    const raw: Socket = createSocket('udp4');
+    raw.bind(0, '127.0.0.1');
+    await once(raw, 'listening');
+    const socket = new DgramSocket(raw, null);
+    raw.close();
+    await once(raw, 'close');
+    await socket.close();
+  });
+
   it('knows the errors after which a socket is of no use', async () => {
     const { inner, socket } = await stubbed();
     const seen: [string, boolean][] = [];
@@ -273,6 +313,71 @@ describe('a dgram socket whose system is busy', () => {
       ['EBADF', true],
     ]);
     expect(socket.counters.receiveErrors).toBe(2);
+  });
+});
+
+describe('errors of a dgram socket', () => {
+  it('are counted for every datagram of a batch, whatever its place', async () => {
+    const server = await bind({ host: '127.0.0.1' });
+    const socket = await bind({ host: '127.0.0.1' });
+    const tooLarge: unknown[] = [];
+    socket.onTooLarge = (...refused) => tooLarge.push(refused);
+    const batch = new TransmitBatch(300_000, 8);
+    for (const bytes of [65_508, 3, 65_508, 4, 65_507]) batch.push(bytes, '127.0.0.1', server.localPort);
+    batch.push(5, '255.255.255.255', 9); // broadcast, which is not allowed
+    batch.push(6, '127.0.0.1', server.localPort);
+    const arrived = collect(server, 4);
+    socket.send(batch);
+    expect((await arrived).map(({ text }) => text.length)).toEqual([3, 4, 65_507, 6]);
+    expect(socket.counters).toMatchObject({ sendErrors: 3, errorCodes: { EMSGSIZE: 2, EACCES: 1 } });
+    expect(tooLarge).toEqual([
+      [65_508, '127.0.0.1', server.localPort],
+      [65_508, '127.0.0.1', server.localPort],
+    ]);
+  });
+
+  it('are all counted in large batches once there was one', async () => {
+    const { socket, refuse } = await refusing();
+    const large = () =>
+      batchOf(
+        Array.from({ length: 100 }, () => 'x'),
+        '127.0.0.1',
+        9,
+        100,
+      );
+    socket.send(large());
+    await turn();
+    refuse.code = 'ENOBUFS';
+    refuse.every = 2;
+    socket.send(large());
+    await turn();
+    const { ENOBUFS: first } = socket.counters.errorCodes;
+    expect(first).toBeGreaterThanOrEqual(25); // every fourth is looked at
+    socket.send(large());
+    await turn();
+    expect(socket.counters.errorCodes.ENOBUFS).toBe(first + 50);
+  });
+
+  it('of the first and the last datagram to each peer are seen in large batches, too', async () => {
+    const { socket, refuse } = await refusing();
+    socket.send(batchOf(['x'], '127.0.0.1', 9));
+    await turn();
+    refuse.code = 'EHOSTUNREACH';
+    refuse.port = 7;
+    const batch = new TransmitBatch(1_024, 100);
+    for (let i = 0; i < 100; i++) put(batch, 'x', '127.0.0.1', i === 50 ? 7 : 9);
+    socket.send(batch);
+    await turn();
+    expect(socket.counters.errorCodes).toEqual({ EHOSTUNREACH: 1 });
+  });
+
+  it('do not make more than 16 kinds', async () => {
+    const { inner, socket } = await stubbed();
+    for (let i = 0; i < 40; i++) inner.fail(`E${i}`);
+    inner.fail('E3');
+    expect(socket.counters.receiveErrors).toBe(41);
+    expect(Object.keys(socket.counters.errorCodes)).toHaveLength(17);
+    expect(socket.counters.errorCodes).toMatchObject({ E3: 2, OTHER: 24 });
   });
 });
 
@@ -288,8 +393,8 @@ async function bind(options: DgramSocketOptions): Promise<DatagramSocket> {
   return socket;
 }
 
-function batchOf(texts: string[], host: string, port: number): TransmitBatch {
-  const batch = new TransmitBatch(1_024, 8);
+function batchOf(texts: string[], host: string, port: number, datagramsMax = 8): TransmitBatch {
+  const batch = new TransmitBatch(1_024, datagramsMax);
   for (const text of texts) put(batch, text, host, port);
   return batch;
 }
@@ -346,4 +451,21 @@ async function stubbed() {
     fail: (code: string) => raw.emit('error', Object.assign(new Error(code), { code })),
   };
   return { inner, socket, queue };
+}
+
+/** A socket whose system refuses every n-th datagram, or those to one port, without a word to who does not ask. */
+async function refusing() {
+  const raw: Socket = createSocket('udp4');
+  raw.bind(0, '127.0.0.1');
+  await once(raw, 'listening');
+  const refuse = { code: '', every: 1, port: 0 };
+  let sent = 0;
+  raw.send = ((_data: Uint8Array, port: number, _host: string, callback?: (error: Error | null) => void) => {
+    const isRefused = refuse.code !== '' && sent++ % refuse.every === 0 && (refuse.port || port) === port;
+    const error = isRefused ? Object.assign(new Error(refuse.code), { code: refuse.code }) : null;
+    if (callback !== undefined) process.nextTick(callback, error);
+  }) as Socket['send'];
+  const socket = new DgramSocket(raw, null);
+  open.push(socket);
+  return { socket, refuse };
 }

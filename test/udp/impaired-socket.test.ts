@@ -149,11 +149,15 @@ class RecordingSocket implements DatagramSocket {
   readonly localHost = '192.0.2.2';
   readonly localPort = 1;
   readonly remote = null;
-  readonly receiveBufferBytes = 1;
+  readonly receiveBufferBytes = 123_456;
+  readonly sendBufferBytes = 654_321;
   readonly counters = socketCounters();
   onBatch: ((batch: ReceiveBatch) => void) | null = null;
   onWritable: (() => void) | null = null;
   onError: ((error: Error, fatal: boolean) => void) | null = null;
+  onTooLarge: ((bytes: number, host: string, port: number) => void) | null = null;
+  /** The socket's own address that each datagram was sent from. */
+  readonly locals: number[] = [];
   full = false;
   readonly sent: string[] = [];
 
@@ -161,6 +165,7 @@ class RecordingSocket implements DatagramSocket {
     for (let i = 0; i < batch.count; i++) {
       const data = batch.arena.subarray(batch.offset[i], batch.offset[i] + batch.length[i]);
       this.sent.push(new TextDecoder().decode(data));
+      this.locals.push(batch.local[i]);
     }
     return !this.full;
   }
