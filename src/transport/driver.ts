@@ -33,6 +33,8 @@ export class Driver {
   private timer: TimerHandle | null = null;
   private timerAt: Micros = NEVER;
   private turnIsDue = false;
+  /** When the latest turn at the end of a tick was over. */
+  private tickEndedAt: Micros = -TICKS_APART;
   private inTurn = false;
   /** How far the wait before overdue timeouts has come. */
   private overdue: Overdue = Overdue.NONE;
@@ -56,11 +58,20 @@ export class Driver {
     return this.clock.now();
   }
 
-  /** The application changed something: takes a turn once it has done all it does now, so that small sends share packets. */
+  /**
+   * The application changed something: takes a turn once it has done all it does now, so that small sends share packets. That is at the end
+   * of the tick, for waiting until the event loop has gone round costs latency; but when the loop runs tick after tick, such as one for
+   * each of many sockets that it reads, the sends of all of them share packets.
+   */
   wake(): void {
     if (this.turnIsDue || this.inTurn || this.stopped) return;
     this.turnIsDue = true;
-    this.clock.soon(this.onSoon);
+    const { clock } = this;
+    if (clock.atEndOfTick !== undefined && clock.now() - this.tickEndedAt >= TICKS_APART) {
+      clock.atEndOfTick(this.onEndOfTick);
+    } else {
+      clock.soon(this.onSoon);
+    }
   }
 
   /** Takes a turn at once. */
@@ -99,6 +110,12 @@ export class Driver {
   private readonly onSoon = (): void => {
     this.turnIsDue = false;
     this.turn();
+  };
+
+  private readonly onEndOfTick = (): void => {
+    this.turnIsDue = false;
+    this.turn();
+    this.tickEndedAt = this.clock.now();
   };
 
   private readonly onTimer = (): void => {
@@ -177,8 +194,15 @@ export class Driver {
   /** Sees to it that there is a next turn when one is needed. */
   private comeBack(): void {
     if (this.stopped) return;
-    if (this.hasWork) this.wake();
+    if (this.hasWork) this.goOn();
     else if (this.overdue === Overdue.NONE) this.armTimer();
+  }
+
+  /** After the loop has gone round, so that datagrams that came meanwhile are looked at first. */
+  private goOn(): void {
+    if (this.turnIsDue) return;
+    this.turnIsDue = true;
+    this.clock.soon(this.onSoon);
   }
 
   private get hasWork(): boolean {
@@ -280,6 +304,8 @@ const FREE_BATCHES_MAX = 4;
 const ARENA_BYTES = 256 * 1024;
 const DATAGRAMS_MAX = 192;
 const BATCHES_A_TURN = 4;
+/** Ticks that follow each other sooner are those of a loop that is busy. */
+const TICKS_APART: Micros = 100;
 /** A turn answers hellos until this much time has passed, and no more than so many; the answer to one takes a millisecond or two. */
 const HELLOS_TIME: Micros = 2 * MILLISECOND;
 const HELLOS_A_TURN = 8;

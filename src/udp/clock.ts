@@ -13,6 +13,11 @@ export interface Clock {
   clearTimer(timer: TimerHandle): void;
   /** Calls `callback` once, after what is running now and before later timers, like `setImmediate`. */
   soon(callback: () => void): void;
+  /**
+   * Calls `callback` once, when what is running now has run with all promises that it settles, and before the event loop goes on. A clock
+   * that cannot do that leaves it out; {@link soon} is used then.
+   */
+  atEndOfTick?(callback: () => void): void;
 }
 
 /** The machine's monotonic clock. Its timers are those of Node: at least 1 ms, rounded up to whole milliseconds. */
@@ -34,6 +39,11 @@ export class SystemClock implements Clock {
 
   soon(callback: () => void): void {
     setImmediate(callback);
+  }
+
+  /** A tick runs before promise reactions, but one that is asked for by such a reaction runs when none is left. */
+  atEndOfTick(callback: () => void): void {
+    void SETTLED.then(() => process.nextTick(callback));
   }
 }
 
@@ -64,5 +74,6 @@ function fire(timer: SystemTimer): void {
   else timer.callback();
 }
 
+const SETTLED = Promise.resolve();
 /** Node turns a longer timeout into 1 ms. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;

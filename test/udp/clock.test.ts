@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND, NEVER } from '../../src/base/time.ts';
-import { systemClock } from '../../src/udp/clock.ts';
+import { SystemClock, systemClock } from '../../src/udp/clock.ts';
 
 describe('system clock', () => {
   test('time is whole microseconds and does not go back', () => {
@@ -48,5 +48,25 @@ describe('system clock', () => {
     order.push('now');
     await both;
     expect(order).toEqual(['now', 'soon', 'timer']);
+  });
+
+  test('the end of a tick comes after the promises of the tick, and before the event loop goes on', async () => {
+    const order: string[] = [];
+    const later = async (): Promise<void> => {
+      for (let i = 0; i < 3; i++) await null;
+      order.push('promises');
+    };
+    await new Promise<void>((done) => {
+      setImmediate(() => {
+        setImmediate(() => {
+          order.push('loop');
+          done();
+        });
+        new SystemClock().atEndOfTick(() => order.push('end of tick'));
+        void later();
+        process.nextTick(() => order.push('ticks'));
+      });
+    });
+    expect(order).toEqual(['ticks', 'promises', 'end of tick', 'loop']);
   });
 });
