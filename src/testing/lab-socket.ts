@@ -1,3 +1,4 @@
+import { normalAddress } from '../base/ip-address.ts';
 import {
   type DatagramSocket,
   type SocketAddress,
@@ -39,10 +40,13 @@ export class LabSocket implements DatagramSocket {
 
   constructor(network: Network, clock: VirtualClock, options: LabSocketOptions) {
     this.clock = clock;
-    this.remote = options.connectTo ?? null;
+    const { connectTo } = options;
+    this.remote = connectTo === undefined ? null : { ...connectTo, host: normalAddress(connectTo.host) };
     this.receiveBufferBytes = options.receiveBufferBytes ?? 4 * 1024 * 1024;
     this.sendBufferBytes = options.sendBufferBytes ?? 4 * 1024 * 1024;
-    this.labPort = network.open(options.host, options.port ?? 0, (datagram) => this.receive(datagram));
+    this.labPort = network.open(normalAddress(options.host), options.port ?? 0, (datagram) =>
+      this.receive(datagram),
+    );
     this.localHost = this.labPort.host;
     this.localPort = this.labPort.port;
   }

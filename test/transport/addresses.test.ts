@@ -1,7 +1,16 @@
 import { Socket } from 'node:dgram';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { addressFamily, isLinkLocal } from '../../src/base/ip-address.ts';
-import { type Connection, connect, formatServerUrl, parseServerUrl } from '../../src/index.ts';
+import {
+  type Connection,
+  connect,
+  formatServerUrl,
+  generateIdentity,
+  listen,
+  parseServerUrl,
+} from '../../src/index.ts';
+import { Lab } from '../../src/testing/index.ts';
+import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';
 import { localAddresses, reachableAddress } from '../../src/udp/local-addresses.ts';
 import { echo, join, next, serve, take } from './served.ts';
 
@@ -95,6 +104,41 @@ describe('a listener', () => {
     const stream = connection.openStream();
     stream.send('hello');
     expect(String(await take(stream, 1))).toBe('hello');
+  });
+});
+
+describe('a client', () => {
+  test('comes from the address and port that it was told to use', async () => {
+    const listener = await serve(echo);
+    const free = await bindDgramSocket({ host: '127.0.0.1' });
+    await free.close();
+    const accepted = next<Connection>(listener, 'connection');
+    await join(listener, { localHost: '127.0.0.1', localPort: free.localPort });
+    expect(await accepted).toMatchObject({ remoteHost: '127.0.0.1', remotePort: free.localPort });
+    const other = next<Connection>(listener, 'connection');
+    await join(listener, { localHost: '127.0.0.2' });
+    expect((await other).remoteHost).toBe('127.0.0.2');
+  });
+
+  test('sends no larger packets than fit four times into the buffer of a server behind a bad network', async () => {
+    const lab = new Lab({ seed: 3, link: { delayMs: 1 } });
+    const { clock, random } = lab;
+    const listener = await listen({
+      identity: generateIdentity(),
+      socket: lab.socket({ host: '127.0.0.1', port: 4_577, receiveBufferBytes: 100_000 }),
+      clock,
+      random,
+      impairment: { seed: 1, incoming: { delayMs: 1 } },
+    });
+    listener.on('connection', echo);
+    const socket = lab.socket({ host: '127.0.0.1' });
+    const connection = await lab.settle(connect(listener.url, { socket, clock, random }));
+    const stream = connection.openStream();
+    for (let i = 0; i < 300; i++) stream.send(new Uint8Array(10_000));
+    await lab.settle(take(stream, 300));
+    expect(connection.metrics().mtu).toBe(8_750);
+    await lab.settle(connection.close());
+    await lab.settle(listener.close());
   });
 });
 

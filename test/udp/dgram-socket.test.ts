@@ -4,9 +4,12 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { JspError } from '../../src/base/errors.ts';
 import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';
 import { bindDgramSocket, DgramSocket, type DgramSocketOptions } from '../../src/udp/dgram-socket.ts';
+import { localAddresses } from '../../src/udp/local-addresses.ts';
 import { TransmitBatch } from '../../src/wire/batch.ts';
 
 const open: DatagramSocket[] = [];
+const has6 = localAddresses().includes('::1');
+if (!has6) console.warn('no IPv6 on this machine: its tests are skipped');
 
 afterEach(async () => {
   vi.restoreAllMocks();
@@ -14,10 +17,12 @@ afterEach(async () => {
 });
 
 describe('a dgram socket', () => {
-  it.each([
-    ['127.0.0.1', 'IPv4'],
-    ['::1', 'IPv6'],
-  ])('carries batches both ways over %s', async (host) => {
+  it.each(
+    [
+      ['127.0.0.1', 'IPv4'],
+      ['::1', 'IPv6'],
+    ].filter(([host]) => has6 || host !== '::1'),
+  )('carries batches both ways over %s', async (host) => {
     const server = await bind({ host });
     const client = await bind({ connectTo: { host, port: server.localPort } });
     expect(client.remote).toEqual({ host, port: server.localPort });
@@ -79,7 +84,7 @@ describe('a dgram socket', () => {
     ]);
   });
 
-  it('reaches an IPv4 peer from a socket that listens on both families', async () => {
+  it.runIf(has6)('reaches an IPv4 peer from a socket that listens on both families', async () => {
     const server = await bind({ host: '127.0.0.1' });
     const both = await bind({ host: '::' });
     const arrived = collect(server, 1);
@@ -177,6 +182,37 @@ describe('a dgram socket', () => {
     expect(failure).toBeInstanceOf(JspError);
     expect(failure).toMatchObject({ code: 'ERR_JSP_SOCKET', cause: { code: 'EADDRINUSE' } });
     expect(failure.message).toContain(`127.0.0.1:${taken.localPort}`);
+  });
+
+  it('shares an address with another where both allow it', async () => {
+    const first = await bind({ host: '127.0.0.1', reuseAddress: true });
+    const second = await bind({ host: '127.0.0.1', port: first.localPort, reuseAddress: true });
+    expect(second.localPort).toBe(first.localPort);
+    const selfish = await bindDgramSocket({ host: '127.0.0.1', port: first.localPort }).catch((e) => e);
+    expect(selfish).toMatchObject({ code: 'ERR_JSP_SOCKET', cause: { code: 'EADDRINUSE' } });
+  });
+
+  it.runIf(has6)('on IPv6 only leaves the port of IPv4 to others', async () => {
+    const six = await bind({ host: '::', ipv6Only: true });
+    const four = await bind({ host: '0.0.0.0', port: six.localPort });
+    const client = await bind({ connectTo: { host: '127.0.0.1', port: four.localPort } });
+    const arrived = collect(four, 1);
+    client.send(batchOf(['four'], '127.0.0.1', four.localPort));
+    expect((await arrived)[0].text).toBe('four');
+    const both = await bind({ host: '::' });
+    const taken = await bindDgramSocket({ host: '0.0.0.0', port: both.localPort }).catch((e) => e);
+    expect(taken).toMatchObject({ cause: { code: 'EADDRINUSE' } });
+  });
+
+  it('that is connected hears nobody but its peer', async () => {
+    const peer = await bind({ host: '127.0.0.1' });
+    const stranger = await bind({ host: '127.0.0.1' });
+    const client = await bind({ connectTo: { host: '127.0.0.1', port: peer.localPort } });
+    const arrived = collect(client, 1);
+    stranger.send(batchOf(['not heard'], '127.0.0.1', client.localPort));
+    peer.send(batchOf(['heard'], '127.0.0.1', client.localPort));
+    expect((await arrived).map(({ text }) => text)).toEqual(['heard']);
+    expect(client.counters.datagramsReceived).toBe(1);
   });
 
   it('says which name it cannot resolve', async () => {

@@ -101,6 +101,50 @@ describe('an impaired socket', () => {
     expect(socket.send(batchOf('c'))).toBe(true);
   });
 
+  it('says of itself what the socket inside says', () => {
+    const { inner, socket } = impaired({ seed: 1 });
+    const { localHost, localPort, remote, receiveBufferBytes, sendBufferBytes } = socket;
+    expect({ localHost, localPort, remote, receiveBufferBytes, sendBufferBytes }).toEqual({
+      localHost: '192.0.2.2',
+      localPort: 1,
+      remote: null,
+      receiveBufferBytes: 123_456,
+      sendBufferBytes: 654_321,
+    });
+    expect(socket.counters).toBe(inner.counters);
+    const news: unknown[] = [];
+    socket.onError = (...error) => news.push(error);
+    socket.onTooLarge = (...refused) => news.push(refused);
+    const error = new Error('news');
+    inner.onError?.(error, true);
+    inner.onTooLarge?.(9_000, '192.0.2.1', 7);
+    expect(news).toEqual([
+      [error, true],
+      [9_000, '192.0.2.1', 7],
+    ]);
+  });
+
+  // [CON-60]
+  it('keeps with each datagram to which address it came, and from which it goes', () => {
+    const { clock, inner, socket } = impaired({
+      seed: 1,
+      outgoing: { delayMs: 5 },
+      incoming: { delayMs: 5 },
+    });
+    const out = batchOf('a');
+    out.push(0, '192.0.2.1', 4_000, 7);
+    socket.send(out);
+    const locals: number[] = [];
+    socket.onBatch = (batch) => locals.push(...batch.local.slice(0, batch.count));
+    const came = new ReceiveBatch();
+    came.push(new Uint8Array(1), '192.0.2.1', 4_000, 3);
+    came.push(new Uint8Array(1), '192.0.2.1', 4_000);
+    inner.onBatch?.(came);
+    clock.advance(5 * MILLISECOND);
+    expect(inner.locals).toEqual([0, 7]);
+    expect(locals).toEqual([3, 0]);
+  });
+
   it("lags over a real socket with the machine's clock", async () => {
     const server = await bindDgramSocket({ host: '127.0.0.1' });
     const client = impairSocket(

@@ -38,13 +38,25 @@ describe('a random impairment', () => {
   it('delays within its bounds and keeps the order', () => {
     const way = new RandomImpairment(SEED, { delayMs: 30, jitterMs: 20 });
     let before = 0;
+    let longest = 0;
     for (let now = 0; now < SECOND; now += MILLISECOND) {
       const [{ at }] = way.send(new Uint8Array(10), now);
       expect(at).toBeGreaterThanOrEqual(now + 30 * MILLISECOND);
       expect(at).toBeLessThanOrEqual(now + 50 * MILLISECOND);
       expect(at).toBeGreaterThanOrEqual(before);
+      longest = Math.max(longest, at - now);
       before = at;
     }
+    expect(longest).toBeGreaterThan(45 * MILLISECOND); // the jitter is drawn over all of its range
+  });
+
+  it('holds back for 5 ms and queues 256 KiB where it is not told otherwise', () => {
+    const held = new RandomImpairment(SEED, { reorder: 1 });
+    expect(held.send(new Uint8Array(10), 0)[0].at).toBe(5 * MILLISECOND);
+    const queue = new RandomImpairment(SEED, { bitsPerSecond: 1_000_000 });
+    let queued = 0;
+    while (queue.send(new Uint8Array(1_024), 0).length > 0) queued++;
+    expect(queued).toBe(256);
   });
 
   it('lets later datagrams overtake those it holds back', () => {
