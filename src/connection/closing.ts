@@ -2,8 +2,8 @@ import { type Micros, NEVER } from '../base/time.ts';
 
 /** Why and by whom a connection was closed. */
 export interface CloseReason {
-  /** Which side decided; `timeout` when the peer fell silent. */
-  by: 'local' | 'peer' | 'timeout';
+  /** Which side decided; `timeout` when the peer fell silent; `reset` when it does not know the connection any more. */
+  by: 'local' | 'peer' | 'timeout' | 'reset';
   /** `transport` codes are those of spec/errors.md, `application` codes the application's own. */
   scope: 'transport' | 'application';
   code: number;

@@ -1,6 +1,7 @@
 import { JspError } from '../base/errors.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
 import { type MlKem, nobleMlKem } from '../crypto/ml-kem.ts';
+import { INTERNET_MTU_MAX } from '../path/packet-size.ts';
 
 /** Limits and choices of a connection. Every field has a default in {@link defaultConnectionConfig}. */
 export interface ConnectionConfig {
@@ -84,6 +85,12 @@ export function checkedConnectionConfig(config: ConnectionConfig): ConnectionCon
     streamWindowBytes,
     connectionWindowBytes: Math.max(config.connectionWindowBytes, 2 * streamWindowBytes),
   };
+}
+
+/** `config` for a peer: only packets that do not leave the machine may be larger than those of the internet. */
+export function configForPeer(config: ConnectionConfig, isLoopback: boolean): ConnectionConfig {
+  if (isLoopback) return config;
+  return { ...config, mtuMax: Math.max(config.mtu, Math.min(config.mtuMax, INTERNET_MTU_MAX)) };
 }
 
 const MIB = 1024 * 1024;

@@ -67,6 +67,8 @@ export class Connection implements HeapItem {
   heapIndex = -1;
   /** It is in the endpoint's list of connections that may have something to send. */
   isReady = false;
+  /** The endpoint knows it no more. */
+  isForgotten = false;
   /** Whatever the driver wants to find again with an event. */
   owner: unknown = null;
 
@@ -106,6 +108,8 @@ export class Connection implements HeapItem {
   isConfirmed = false;
   handshakeDoneDue = false;
   heartbeatDue = false;
+  /** At a client: what its server ends the connection with when it has forgotten it. [PKT-22] */
+  resetToken: Uint8Array | null = null;
   pathResponse: Uint8Array | null = null;
   /** There is more to send than one packet holds, so that larger packets are worth looking for. */
   fillsPackets = false;
@@ -116,6 +120,9 @@ export class Connection implements HeapItem {
 
   private readonly touched: (connection: Connection) => void;
   private readonly helloCame: (connection: Connection) => void;
+  readonly startedAt: Micros;
+  /** When the last packet opened, until the client's address is validated. */
+  lastOpenedAt: Micros;
   private handshakeDeadline: Micros;
   private finishing: { code: number; reason: string; deadline: Micros } | null = null;
   private knowsRemoteId: boolean;
@@ -157,7 +164,9 @@ export class Connection implements HeapItem {
     this.packetSize = new PacketSizeSearch({ initial: config.mtu, ceiling: config.mtu });
     this.liveness = new Liveness(config.heartbeatMs, config.heartbeatMisses, config.idleTimeoutMs, now);
     this.streams = new StreamTable(this, config, options.events);
+    this.startedAt = now;
     this.handshakeDeadline = now + config.handshakeTimeoutMs * MILLISECOND;
+    this.lastOpenedAt = now;
     startFlights(this);
   }
 
@@ -334,7 +343,9 @@ export class Connection implements HeapItem {
   /** A packet of this space opened: the peer is alive and, once it has Handshake keys, where it says it is. */
   onPacketOpened(space: PacketSpace, now: Micros): void {
     this.liveness.onReceived(now);
-    if (space !== PacketSpace.HANDSHAKE || this.role === 'client' || this.amplification.validated) return;
+    if (this.role === 'client' || this.amplification.validated) return;
+    this.lastOpenedAt = now;
+    if (space !== PacketSpace.HANDSHAKE) return;
     this.amplification.validated = true; // [CON-4]
     this.discardSpace(PacketSpace.INITIAL, now); // [CON-14]
   }
@@ -348,6 +359,17 @@ export class Connection implements HeapItem {
       this.probeTimeout,
     );
     if (isNews) this.over();
+  }
+
+  /** The server does not know the connection any more. [PKT-24] */
+  onStatelessReset(now: Micros): void {
+    const reason = { by: 'reset', scope: 'transport', code: 0, reason: '', timeout: 'none' } as const;
+    if (this.closing.drain(reason, now, this.probeTimeout)) this.over();
+  }
+
+  /** Another handshake takes this one's place: it ends without a word. [CON-3] */
+  giveWay(now: Micros): void {
+    this.timeOut('handshake', now);
   }
 
   onPathChallenge(frame: FrameReader): void {

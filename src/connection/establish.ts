@@ -80,6 +80,7 @@ function establish(connection: Connection, parameters: TransportParameters | nul
   const firstId = connection.role === 'client' ? connection.firstDestinationId : null;
   const code = checkParameterIds(parameters, connection.remoteId, firstId);
   if (code !== 0) return code;
+  connection.resetToken = parameters.statelessResetToken;
   connection.liveness.limitIdle(parameters.idleTimeoutMs);
   let ceiling = Math.min(connection.config.mtuMax, parameters.maxDatagramBytes);
   if (connection.isLoopback && parameters.receiveBufferBytes > 0) {

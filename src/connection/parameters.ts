@@ -9,6 +9,7 @@ export function localParameters(
   config: ConnectionConfig,
   localId: Uint8Array,
   originalDestinationId: Uint8Array | null,
+  statelessResetToken: Uint8Array | null = null,
 ): TransportParameters {
   return {
     ...defaultParameters(localId),
@@ -24,6 +25,7 @@ export function localParameters(
     heartbeatMs: config.heartbeatMs,
     receiveBufferBytes: config.receiveBufferBytes,
     minAckDelayUs: MILLISECOND,
+    statelessResetToken,
   };
 }
 

@@ -169,6 +169,8 @@ function packApplication(
     return;
   }
   if (hasAck && isEliciting) state.acks.onElicitingAckSent(now);
+  // Large enough for a server that does not know the connection to say so. [PKT-24]
+  if (isEliciting && connection.resetToken !== null) builder.padDatagram(RESET_TRIGGER_BYTES);
   endPacket(connection, builder, state, isEliciting, isEliciting, now);
 }
 
@@ -318,6 +320,8 @@ const ENCODER = new TextEncoder();
 const EMPTY = new Uint8Array(0);
 const PACKET_TYPES = [PacketType.INITIAL, PacketType.HANDSHAKE, PacketType.ONE_RTT] as const;
 const PING_BYTES = 1;
+/** One more than the smallest stateless reset. */
+const RESET_TRIGGER_BYTES = 38;
 /** Below this a datagram holds no useful packet. */
 const DATAGRAM_BYTES_MIN = 64;
 /** A packet with less room left than this is full. */

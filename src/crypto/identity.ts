@@ -10,6 +10,7 @@ import {
   ed25519Sign,
   ed25519Verify,
 } from './ed25519.ts';
+import { resetKeyOf } from './reset-token.ts';
 
 /**
  * Who an endpoint is: a raw key, named by its fingerprint, as in SSH and WireGuard.
@@ -61,6 +62,14 @@ export class Identity {
   /** {@link fingerprint} as text: 43 characters of base64url. */
   get fingerprintText(): string {
     return Buffer.from(this.fingerprint).toString('base64url');
+  }
+
+  /** The key of stateless resets that follows from the secret. [PKT-22] */
+  resetKey(): Uint8Array {
+    const secret = entry(this.#seed);
+    const key = resetKeyOf(secret);
+    secret.fill(0);
+    return key;
   }
 
   /** Signs a transcript hash as the side that `signer` names. [HS-11] */

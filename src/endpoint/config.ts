@@ -10,6 +10,8 @@ export interface ServerConfig {
   /** Handshakes under way at once. */
   readonly halfOpenMax: number;
   readonly connectionsMax: number;
+  /** Of stateless resets, 32 bytes; default: what follows from the identity. [PKT-22] */
+  readonly resetKey?: Uint8Array | undefined;
   /** Whether packets to this address stay on the machine. */
   readonly isLoopback: (host: string) => boolean;
 }

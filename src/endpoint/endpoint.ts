@@ -5,7 +5,7 @@ import { freeNow, hastenScavenge, LARGE_BUFFER_BYTES } from '../base/memory.ts';
 import { randomBytes } from '../base/random.ts';
 import { Ring } from '../base/ring.ts';
 import type { Micros } from '../base/time.ts';
-import type { ConnectionConfig } from '../connection/config.ts';
+import { configForPeer } from '../connection/config.ts';
 import { Connection, type ConnectionOptions } from '../connection/connection.ts';
 import { forgetKeys } from '../connection/establish.ts';
 import type { EndpointEvent } from '../connection/events.ts';
@@ -21,17 +21,22 @@ import {
   receivePayload,
 } from '../connection/receive.ts';
 import { transmit } from '../connection/transmit.ts';
+import { resetToken } from '../crypto/reset-token.ts';
 import { ClientHandshake } from '../handshake/client.ts';
+import { ServerInitialKeys } from '../handshake/initial-keys.ts';
 import { ServerHandshake } from '../handshake/server.ts';
-import { INTERNET_MTU_MAX } from '../path/packet-size.ts';
 import { EndpointCounters } from '../trace/counters.ts';
 import type { ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { PacketHeader, parsePacketHeader, VERSION } from '../wire/packet-header.ts';
 import { PacketSpace, PacketType } from '../wire/packet-type.ts';
+import { Admission } from './admission.ts';
 import type { ConnectTarget, EndpointConfig } from './config.ts';
-import { ConnectionIdTable, LOCAL_ID_BYTES } from './id-table.ts';
+import { HalfOpenTable } from './half-open.ts';
+import { ConnectionIdTable, FirstIdTable, LOCAL_ID_BYTES } from './id-table.ts';
 import { OpenedBatch } from './opened-batch.ts';
+import { ResetWatch } from './reset-watch.ts';
+import { StatelessAnswers } from './stateless-answers.ts';
 
 export type { EndpointEvent } from '../connection/events.ts';
 export type { ConnectTarget, EndpointConfig, ServerConfig } from './config.ts';
@@ -45,31 +50,34 @@ export class Endpoint {
   readonly counters = new EndpointCounters();
   private readonly config: EndpointConfig;
   private readonly byId = new ConnectionIdTable<Connection>();
-  /** Connections by the id and address of the client's first packet, as long as they live. */
-  private readonly byFirstPacket = new Map<string, Connection>();
+  /** Connections by the destination id of the client's first packet, as long as they live. */
+  private readonly byFirstPacket = new FirstIdTable<Connection>();
+  private readonly resets = new ResetWatch();
   private readonly deadlines = new DeadlineHeap<Connection>();
   private readonly ready = new Ring<Connection>();
   private readonly events = new Ring<EndpointEvent>();
   private readonly builder = new PacketBuilder();
   private readonly opened = new OpenedBatch<Connection>();
   private readonly touched = (connection: Connection): void => this.markReady(connection);
-  private readonly helloCame = (connection: Connection): void => this.hellos.push(connection);
-  /** Connections whose client's hello waits for its answer: half-open ones, so no more than these may be. */
-  private readonly hellos = new Ring<Connection>();
+  private readonly helloCame = (connection: Connection): void => this.halfOpen.helloCame(connection);
   /** Whose code runs, while a datagram is routed: the connection that an exception ends. */
   private routedTo: Connection | null = null;
-  private halfOpen = 0;
-  private isAccepting: boolean;
+  private readonly halfOpen = new HalfOpenTable();
+  private readonly resetKey: Uint8Array | null;
+  private readonly answers: StatelessAnswers;
+  private readonly admission = new Admission(this.halfOpen, this.counters);
 
   constructor(config: EndpointConfig) {
+    const { server } = config;
     this.config = config;
-    this.isAccepting = config.server !== null;
+    this.resetKey = server === null ? null : (server.resetKey ?? server.identity.resetKey());
+    this.answers = new StatelessAnswers(config.random, this.counters, this.resetKey);
   }
 
   /** Starts a connection; `connected` or `closed` tells how it went. */
   connect(target: ConnectTarget, now: Micros): Connection {
     const { random } = this.config;
-    const config = this.configFor(target.isLoopback);
+    const config = configForPeer(this.config.connection, target.isLoopback);
     const localId = this.byId.issue(random);
     const firstDestinationId = randomBytes(random, FIRST_ID_BYTES);
     const handshake = new ClientHandshake({
@@ -107,7 +115,7 @@ export class Endpoint {
 
   /** Refuses connections from now on, and those whose handshake is not complete; the others go on. */
   stopAccepting(now: Micros): void {
-    this.isAccepting = false;
+    this.admission.stop();
     for (const connection of this.byId.values()) {
       if (connection.isEstablished) continue;
       try {
@@ -138,8 +146,13 @@ export class Endpoint {
 
   /** Fills `batch` with sealed datagrams. Returns how many there are; 0 when nothing is to be sent now. */
   transmit(batch: TransmitBatch, now: Micros): number {
+    this.answers.write(batch);
     for (let left = this.ready.length; left > 0; left--) {
       const connection = this.ready.peek() as Connection;
+      if (connection.isForgotten) {
+        this.ready.shift();
+        continue;
+      }
       try {
         connection.beforeTransmit(now);
         if (transmit(connection, this.builder, batch, now)) break; // the batch is full: the connection stays in front
@@ -167,7 +180,7 @@ export class Endpoint {
 
   /** True when a further {@link transmit} may give packets. */
   get wantsTransmit(): boolean {
-    return this.ready.length > 0;
+    return this.ready.length > 0 || this.answers.pending;
   }
 
   /** True when {@link pollEvent} has something to tell. */
@@ -210,13 +223,13 @@ export class Endpoint {
 
   /** True when a client's hello waits for {@link answerHello}. */
   get hasHellos(): boolean {
-    return this.hellos.length > 0;
+    return this.halfOpen.hasHellos;
   }
 
-  /** Answers the hello that has waited longest: the one costly step of a handshake, a millisecond or two. [CON-35] */
+  /** Answers the hello that is next: the one costly step of a handshake, a millisecond or two. [CON-35] */
   answerHello(now: Micros): void {
-    const connection = this.hellos.shift();
-    if (connection === undefined) return;
+    const connection = this.halfOpen.takeHello();
+    if (connection === null) return;
     try {
       answerHello(connection, now);
     } catch (error) {
@@ -253,7 +266,11 @@ export class Endpoint {
   push(event: EndpointEvent): void {
     if (event.type === 'connected') {
       this.counters.handshakesCompleted++;
-      if (event.connection.role === 'server') this.halfOpen--;
+      this.resets.add(event.connection);
+      if (event.connection.role === 'server') {
+        this.halfOpen.remove(event.connection);
+        this.halfOpen.remember(event.connection.host);
+      }
     } else if (event.type === 'closed' && !event.connection.isEstablished) {
       this.counters.handshakesFailed++;
       // Nobody was told of it yet, so nobody need hear of its end.
@@ -286,6 +303,9 @@ export class Endpoint {
     const connection = this.byId.lookup(data, 1);
     if (connection === null) {
       this.counters.droppedUnknownId++; // [CON-1]
+      const ended = this.resets.ended(data);
+      if (ended === null) this.answers.reset(data, LOCAL_ID_BYTES, host, port, now);
+      else ended.onStatelessReset(now);
       return;
     }
     this.routedTo = connection;
@@ -326,7 +346,14 @@ export class Endpoint {
       this.counters.droppedVersion++; // [INV-6]
       return;
     }
-    const connection = this.findLong(data, host, port);
+    let connection = this.findById(data);
+    if (connection === null) {
+      connection = this.byFirstPacket.find(data, HEADER.dcidStart, HEADER.dcidLength);
+      if (connection !== null && (connection.host !== host || connection.port !== port)) {
+        this.counters.droppedRepeatedInitial++; // [CON-1]
+        return;
+      }
+    }
     if (connection !== null) {
       this.routedTo = connection;
       connection.onDatagram(data.length, host, port, local);
@@ -341,17 +368,8 @@ export class Endpoint {
     }
   }
 
-  private findLong(data: Uint8Array, host: string, port: number): Connection | null {
-    const { dcidStart, dcidLength } = HEADER;
-    if (dcidLength === LOCAL_ID_BYTES) {
-      const connection = this.byId.lookup(data, dcidStart);
-      if (connection !== null) return connection;
-    }
-    if (this.byFirstPacket.size === 0) return null;
-    return (
-      this.byFirstPacket.get(firstPacketKey(data.subarray(dcidStart, dcidStart + dcidLength), host, port)) ??
-      null
-    );
+  private findById(data: Uint8Array): Connection | null {
+    return HEADER.dcidLength === LOCAL_ID_BYTES ? this.byId.lookup(data, HEADER.dcidStart) : null;
   }
 
   /** The first Initial of a client: nothing is kept unless it opens. [CON-2] */
@@ -363,34 +381,45 @@ export class Endpoint {
       counters.droppedShortInitial++;
     else if (HEADER.unpinned && !server.acceptUnpinned)
       counters.droppedUnpinned++; // [CON-2]
-    else if (!this.isAccepting || this.byId.size >= server.connectionsMax)
-      counters.droppedConnectionLimit++; // [CON-3]
-    else if (this.halfOpen >= server.halfOpenMax)
-      counters.droppedHalfOpenLimit++; // [CON-3]
     else {
+      const room = this.admission.roomFor(host, this.byId.size, server, now);
+      if (typeof room === 'number' && !this.answers.mayRefuse(now)) return;
       const isLoopback = server.isLoopback(host);
-      const config = this.configFor(isLoopback);
+      const config = configForPeer(this.config.connection, isLoopback);
       const { end, unpinned, numberStart } = HEADER;
       const firstDestinationId = copyOf(
         data.subarray(HEADER.dcidStart, HEADER.dcidStart + HEADER.dcidLength),
       );
       const remoteId = copyOf(data.subarray(HEADER.scidStart, HEADER.scidStart + HEADER.scidLength));
       const localId = this.byId.issue(random);
+      const fingerprint = unpinned ? null : server.identity.fingerprint;
+      const initial = new NumberSpace(PacketSpace.INITIAL, config.ackDelayMaxMs);
+      const keys = new ServerInitialKeys(config.aead, firstDestinationId, fingerprint, localId);
+      initial.keys = keys;
+      if (openInto(OPENED, initial, data, 0, numberStart, end) !== OpenResult.OPENED) {
+        counters.droppedUnopened++;
+        return;
+      }
+      if (typeof room === 'number') {
+        this.answers.refuse(room, keys.seal, { dcid: remoteId, scid: localId, unpinned }, host, port);
+        return;
+      }
+      if (room !== null) {
+        counters.handshakesDisplaced++;
+        room.giveWay(now);
+        this.forget(room);
+      }
+      const token = this.resetKey === null ? null : resetToken(this.resetKey, localId);
       const handshake = new ServerHandshake({
         identity: server.identity,
         provider: config.aead,
         mlKem: config.mlKem,
         random,
-        parameters: localParameters(config, localId, firstDestinationId),
+        parameters: localParameters(config, localId, firstDestinationId, token),
         clientDestinationId: firstDestinationId,
+        initialKeys: keys,
         unpinned,
       });
-      const initial = new NumberSpace(PacketSpace.INITIAL, config.ackDelayMaxMs);
-      initial.keys = handshake.initialKeys;
-      if (openInto(OPENED, initial, data, 0, numberStart, end) !== OpenResult.OPENED) {
-        counters.droppedUnopened++;
-        return;
-      }
       const connection = this.add(
         {
           role: 'server',
@@ -412,8 +441,8 @@ export class Endpoint {
         now,
       );
       this.routedTo = connection;
-      this.halfOpen++;
-      this.byFirstPacket.set(firstPacketKey(firstDestinationId, host, port), connection);
+      this.halfOpen.add(connection);
+      this.byFirstPacket.add(connection);
       connection.onDatagram(data.length, host, port, local);
       connection.onOpened(OpenResult.OPENED, now);
       receivePayload(connection, PacketType.INITIAL, OPENED, data, now);
@@ -433,28 +462,20 @@ export class Endpoint {
   }
 
   private forget(connection: Connection): void {
-    // It may have had something to send when it was forgotten, and come here once more.
     if (!this.byId.remove(connection)) return;
+    connection.isForgotten = true;
     this.deadlines.remove(connection);
     this.counters.connectionsOpen = this.byId.size;
+    this.resets.remove(connection);
     if (connection.role === 'server') {
-      // [CON-3] A handshake that failed takes memory until now.
-      if (!connection.isEstablished) this.halfOpen--;
-      const key = firstPacketKey(connection.firstDestinationId, connection.host, connection.port);
-      if (this.byFirstPacket.get(key) === connection) this.byFirstPacket.delete(key);
+      this.halfOpen.remove(connection); // [CON-3] a handshake that failed takes memory until now
+      this.byFirstPacket.remove(connection);
     }
     forgetKeys(connection);
   }
 
-  private configFor(isLoopback: boolean): ConnectionConfig {
-    const config = this.config.connection;
-    return isLoopback
-      ? config
-      : { ...config, mtuMax: Math.max(config.mtu, Math.min(config.mtuMax, INTERNET_MTU_MAX)) };
-  }
-
   private markReady(connection: Connection): void {
-    if (connection.isReady) return;
+    if (connection.isReady || connection.isForgotten) return;
     connection.isReady = true;
     this.ready.push(connection);
   }
@@ -464,12 +485,6 @@ export class Endpoint {
     if (batch.count === 0 || this.ready.length < 2) return;
     this.ready.push(this.ready.shift() as Connection);
   }
-}
-
-function firstPacketKey(id: Uint8Array, host: string, port: number): string {
-  let key = `${host}|${port}|`;
-  for (let i = 0; i < id.length; i++) key += String.fromCharCode(id[i]);
-  return key;
 }
 
 const HEADER = new PacketHeader();

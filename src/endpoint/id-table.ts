@@ -48,6 +48,34 @@ export class ConnectionIdTable<T extends IdOwner> {
   }
 }
 
+/** Servers' connections by the destination id of their client's first packet, which the client chose, as long as they live. [CON-1] */
+export class FirstIdTable<T extends { readonly firstDestinationId: Uint8Array }> {
+  private readonly owners = new Map<string, T>();
+
+  get size(): number {
+    return this.owners.size;
+  }
+
+  add(owner: T): void {
+    this.owners.set(textOf(owner.firstDestinationId, 0, owner.firstDestinationId.length), owner);
+  }
+
+  remove(owner: T): void {
+    const key = textOf(owner.firstDestinationId, 0, owner.firstDestinationId.length);
+    if (this.owners.get(key) === owner) this.owners.delete(key);
+  }
+
+  find(buffer: Uint8Array, at: number, length: number): T | null {
+    return this.owners.size === 0 ? null : (this.owners.get(textOf(buffer, at, length)) ?? null);
+  }
+}
+
+function textOf(buffer: Uint8Array, at: number, length: number): string {
+  let text = '';
+  for (let i = at; i < at + length; i++) text += String.fromCharCode(buffer[i]);
+  return text;
+}
+
 /** Bits 0 to 51 of the id. The caller compares the last two bytes, of which the high half of one is in the key too. */
 function keyOf(buffer: Uint8Array, at: number): number {
   const high = ((buffer[at] << 24) | (buffer[at + 1] << 16) | (buffer[at + 2] << 8) | buffer[at + 3]) >>> 0;

@@ -39,6 +39,8 @@ export interface ServerHandshakeOptions {
   parameters: TransportParameters;
   /** Destination id of the client's first packet. */
   clientDestinationId: Uint8Array;
+  /** Made already, to open the client's first packet with; else they are made here. */
+  initialKeys?: ServerInitialKeys;
   /** The U bit of the client's Initial: it does not pin our identity. */
   unpinned: boolean;
 }
@@ -83,12 +85,14 @@ export class ServerHandshake {
     this.random = options.random;
     this.parameters = options.parameters;
     const fingerprint = options.unpinned ? null : options.identity.fingerprint;
-    this.initialKeys = new ServerInitialKeys(
-      options.provider,
-      options.clientDestinationId,
-      fingerprint,
-      options.parameters.sourceId,
-    );
+    this.initialKeys =
+      options.initialKeys ??
+      new ServerInitialKeys(
+        options.provider,
+        options.clientDestinationId,
+        fingerprint,
+        options.parameters.sourceId,
+      );
     this.transcript = new Transcript(!options.unpinned, options.clientDestinationId);
   }
 

@@ -41,12 +41,22 @@ export class EndpointCounters {
   droppedUnpinned = 0;
   /** An Initial smaller than the floor, or without the first bytes of a hello. */
   droppedShortInitial = 0;
-  /** First packets beyond the bound on half-open handshakes. */
+  /** A first packet whose id is that of a handshake from another address: somebody sent it again. */
+  droppedRepeatedInitial = 0;
+  /** First packets beyond the bound on half-open handshakes, all of which were of clients that had answered. */
   droppedHalfOpenLimit = 0;
   /** First packets beyond the bound on connections, or while shutting down. */
   droppedConnectionLimit = 0;
   /** A packet of a kind that is not handled (Retry, 0-RTT, version negotiation). */
   droppedUnsupported = 0;
+  /** First packets that were answered by a refusal: there is no room for another connection, or the server is closing. */
+  connectionsRefused = 0;
+  /** Half-open handshakes of clients that had not answered yet, which gave way to newer ones. */
+  handshakesDisplaced = 0;
+  /** Packets of connections that are not known here and were answered by a stateless reset. */
+  statelessResetsSent = 0;
+  /** Those that were not, because too many came. */
+  statelessResetsSuppressed = 0;
   handshakesStarted = 0;
   handshakesCompleted = 0;
   handshakesFailed = 0;

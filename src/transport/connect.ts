@@ -41,7 +41,7 @@ export interface ConnectOptions extends TransportOptions {
  * first handshake that completes wins, and `handshakeTimeoutMs` is for each (RFC 8305).
  *
  * @throws JspError ERR_JSP_URL_INVALID, ERR_JSP_PIN_MISSING, ERR_JSP_CONNECTION_REFUSED, ERR_JSP_HANDSHAKE_TIMEOUT, ERR_JSP_IDENTITY_MISMATCH,
- * ERR_JSP_SOCKET, ERR_JSP_OPTION_INVALID, ERR_JSP_ABORTED; see spec/errors.md. Where several addresses were tried it is the most telling error, whose `cause` has
+ * ERR_JSP_SERVER_FULL, ERR_JSP_SERVER_CLOSING, ERR_JSP_SOCKET, ERR_JSP_OPTION_INVALID, ERR_JSP_ABORTED; see spec/errors.md. Where several addresses were tried it is the most telling error, whose `cause` has
  * the `errors` of all.
  */
 export async function connect(url: string, options: ConnectOptions = {}): Promise<Connection> {

@@ -221,6 +221,12 @@ export const CLOSE_OPTIONS: OptionTable<CloseOptions> = {
 /** The error that tells an application why a connection is over; null for a close without error. */
 export function closeError(reason: CloseReason): JspError | null {
   if (reason.by === 'timeout') return timeoutError(reason.timeout);
+  if (reason.by === 'reset') {
+    return new JspError(
+      'ERR_JSP_STATELESS_RESET',
+      'the server does not know this connection any more, probably because it was started anew; connect again',
+    );
+  }
   // [ERR-2] Application codes are the application's; 0 means that nothing is wrong.
   if (reason.scope === 'application') {
     if (reason.code === 0 || reason.by === 'local') return null;
@@ -232,6 +238,18 @@ export function closeError(reason: CloseReason): JspError | null {
   if (reason.cause !== undefined) return internalError(reason.cause);
   const name = closeCodeName(reason.code); // [ERR-1]
   if (name === 'NO_ERROR') return null;
+  if (name === 'CONNECTION_REFUSED' && reason.by === 'peer') {
+    return new JspError(
+      'ERR_JSP_SERVER_FULL',
+      'the server has no room for another connection now; try again later, or raise its connectionsMax',
+    );
+  }
+  if (name === 'SHUTTING_DOWN' && reason.by === 'peer') {
+    return new JspError(
+      'ERR_JSP_SERVER_CLOSING',
+      'the server is being closed and takes no more connections; try again when it is back',
+    );
+  }
   if (name === 'IDENTITY_MISMATCH') {
     return new JspError(
       'ERR_JSP_IDENTITY_MISMATCH',

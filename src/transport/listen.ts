@@ -2,6 +2,7 @@ import { JspError } from '../base/errors.ts';
 import { isWildcard } from '../base/ip-address.ts';
 import { checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
 import { Identity } from '../crypto/identity.ts';
+import { RESET_KEY_BYTES } from '../crypto/reset-token.ts';
 import { Endpoint, type EndpointEvent } from '../endpoint/endpoint.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
 import { type DatagramSocket, type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
@@ -38,10 +39,15 @@ export interface ListenOptions extends TransportOptions {
   advertise?: string | undefined;
   /** Answers clients that do not pin the identity, too. Default false: they get no answer. */
   acceptUnpinned?: boolean | undefined;
-  /** Handshakes under way at once; further first packets are dropped and counted. Default 512. */
+  /** Handshakes under way at once; at the bound the oldest whose client did not answer yet gives way. Default 512. */
   halfOpenMax?: number | undefined;
-  /** Connections at once; further first packets are dropped and counted. Default 65,536. */
+  /** Connections at once; further clients are told, with ERR_JSP_SERVER_FULL. Default 65,536. */
   connectionsMax?: number | undefined;
+  /**
+   * 32 secret bytes from which follows how this server ends, after it was started anew, connections that it does not know any more.
+   * Default: derived from the identity, so that nothing has to be kept.
+   */
+  resetKey?: Uint8Array | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -234,6 +240,10 @@ export const LISTEN_OPTIONS: OptionTable<ListenOptions> = {
   acceptUnpinned: flag,
   halfOpenMax: whole(1, 2 ** 31),
   connectionsMax: whole(1, 2 ** 31),
+  resetKey: (value) =>
+    value instanceof Uint8Array && value.length === RESET_KEY_BYTES
+      ? null
+      : `a Uint8Array of ${RESET_KEY_BYTES} bytes`,
   signal: abortSignal,
 };
 
@@ -246,6 +256,7 @@ function serverDriver(socket: DatagramSocket, options: ListenOptions, owner: Lis
       acceptUnpinned: options.acceptUnpinned ?? false,
       halfOpenMax: options.halfOpenMax ?? HALF_OPEN_MAX,
       connectionsMax: options.connectionsMax ?? CONNECTIONS_MAX,
+      resetKey: options.resetKey,
       isLoopback: nearPeers(options),
     },
   });

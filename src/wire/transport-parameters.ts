@@ -29,6 +29,8 @@ export interface TransportParameters {
   receiveBufferBytes: number;
   /** Not null: ACK_FREQUENCY is understood. */
   minAckDelayUs: number | null;
+  /** What ends the connection when it comes at the end of a packet that does not open, 16 bytes; from the server only. [PKT-22] */
+  statelessResetToken: Uint8Array | null;
 }
 
 /** An id that no version gives a meaning, 0x1f + 0x20 n, with any value. [FRM-14] */
@@ -55,6 +57,7 @@ export function defaultParameters(sourceId: Uint8Array): TransportParameters {
     heartbeatMs: 0,
     receiveBufferBytes: 0,
     minAckDelayUs: null,
+    statelessResetToken: null,
   };
 }
 
@@ -97,7 +100,7 @@ export function decodeParameters(
       return CloseCode.TRANSPORT_PARAMETER_ERROR;
   }
   const required = seen.has(SOURCE_ID) && (sender !== 'server' || seen.has(ORIGINAL_DESTINATION_ID));
-  const forbidden = sender === 'client' && (seen.has(ORIGINAL_DESTINATION_ID) || seen.has(RETRY_SOURCE_ID));
+  const forbidden = sender === 'client' && SERVERS_ONLY.some((id) => seen.has(id));
   return required && !forbidden ? parameters : CloseCode.TRANSPORT_PARAMETER_ERROR;
 }
 
@@ -114,6 +117,10 @@ function decodeValue(
   if (row.form === 'id') {
     parameters[row.name] = copyOf(bytes.subarray(start, end));
     return end - start <= CONNECTION_ID_BYTES_MAX;
+  }
+  if (row.form === 'token') {
+    parameters[row.name] = copyOf(bytes.subarray(start, end));
+    return end - start === RESET_TOKEN_BYTES;
   }
   const cursor = new ByteCursor();
   cursor.reset(bytes, start, end);
@@ -137,6 +144,9 @@ function pushBytes(parts: number[], id: number, value: Uint8Array): void {
 const ORIGINAL_DESTINATION_ID = 0x00;
 const SOURCE_ID = 0x09;
 const RETRY_SOURCE_ID = 0x0a;
+const STATELESS_RESET_TOKEN = 0x0f;
+const SERVERS_ONLY = [ORIGINAL_DESTINATION_ID, RETRY_SOURCE_ID, STATELESS_RESET_TOKEN] as const;
+const RESET_TOKEN_BYTES = 16;
 
 const ANY = Number.MAX_SAFE_INTEGER;
 
@@ -156,6 +166,7 @@ const TABLE = [
   { id: 0x0c, form: 'number', name: 'heartbeatMs', least: 0, most: ANY },
   { id: 0x0d, form: 'number', name: 'receiveBufferBytes', least: 0, most: ANY },
   { id: 0x0e, form: 'number', name: 'minAckDelayUs', least: 0, most: ANY },
+  { id: STATELESS_RESET_TOKEN, form: 'token', name: 'statelessResetToken' },
 ] as const;
 
 const NO_ID = new Uint8Array(0);

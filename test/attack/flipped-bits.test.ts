@@ -67,6 +67,10 @@ function flipAll(pair: Lockstep, packet: Uint8Array, to: Endpoint, step: number)
     count++;
   }
   expect(JSON.stringify(stateOf(to))).toBe(before);
-  expect(drain(to, pair.now)).toEqual([]);
+  // [PKT-24] With another id it is a packet of no connection, which may be answered by a reset that means nothing to anyone.
+  for (const answer of drain(to, pair.now)) {
+    expect(answer[0] & 0xc0).toBe(0x40);
+    expect(answer.length).toBeLessThan(packet.length);
+  }
   return count;
 }

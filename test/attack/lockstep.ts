@@ -85,6 +85,7 @@ export function dropsOf(endpoint: Endpoint): number {
     counters.droppedUnopened +
     counters.droppedUnpinned +
     counters.droppedShortInitial +
+    counters.droppedRepeatedInitial +
     counters.droppedHalfOpenLimit +
     counters.droppedConnectionLimit +
     counters.droppedUnsupported;

@@ -7,7 +7,7 @@ import { LOCAL_ID_BYTES } from '../../src/endpoint/id-table.ts';
 import { FrameReader } from '../../src/wire/frame-reader.ts';
 import { FrameType } from '../../src/wire/frame-type.ts';
 import { PacketHeader, parsePacketHeader } from '../../src/wire/packet-header.ts';
-import { packetSpaceOf } from '../../src/wire/packet-type.ts';
+import { PacketType, packetSpaceOf } from '../../src/wire/packet-type.ts';
 
 /** A frame that was sent, with the fields that tests look at; those that its type does not have are whatever came before. */
 export interface LoggedFrame {
@@ -49,6 +49,7 @@ export interface LoggedDatagram {
 
 /** Opens what `endpoint` is about to send: its own sealing keys open as well. */
 export function readDatagram(endpoint: Endpoint, data: Uint8Array, at: Micros): LoggedDatagram {
+  if (isStateless(endpoint, data)) return { at, data: data.slice(), packets: [] };
   return {
     at,
     data: data.slice(),
@@ -86,6 +87,18 @@ export function readPackets(
     });
   }
   return packets;
+}
+
+/** A stateless reset or refusal: what no connection of the endpoint sent. */
+function isStateless(endpoint: Endpoint, data: Uint8Array): boolean {
+  const header = new PacketHeader();
+  if (!parsePacketHeader(header, data, 0, data.length, LOCAL_ID_BYTES)) return true;
+  const sender = connectionsOf(endpoint).find(({ localId, remoteId }) =>
+    header.scidLength === 0 || header.type === PacketType.ONE_RTT
+      ? Buffer.compare(remoteId, data.subarray(header.dcidStart, header.dcidStart + header.dcidLength)) === 0
+      : Buffer.compare(localId, data.subarray(header.scidStart, header.scidStart + header.scidLength)) === 0,
+  );
+  return sender === undefined;
 }
 
 /** The connections of an endpoint, half-open ones included. */

@@ -106,13 +106,13 @@ describe('an endpoint', () => {
         byFirstPacket: Map<string, unknown>;
         deadlines: { size: number };
         ready: { length: number };
-        halfOpen: number;
+        halfOpen: { size: number };
       };
       expect(inside.byId.size).toBe(0);
       expect(inside.byFirstPacket.size).toBe(0);
       expect(inside.deadlines.size).toBe(0);
       expect(inside.ready.length).toBe(0);
-      expect(inside.halfOpen).toBe(0);
+      expect(inside.halfOpen.size).toBe(0);
     }
   });
 });
