@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { chooseAead } from '../../src/crypto/choose-aead.ts';
+import { Identity } from '../../src/crypto/identity.ts';
 import {
   applicationTraffic,
   clientInitialSecret,
@@ -14,19 +15,22 @@ import {
 } from '../../src/crypto/key-schedule.ts';
 import { PacketKeys } from '../../src/crypto/packet-keys.ts';
 import { sealPacket } from '../../src/crypto/packet-protection.ts';
+import { resetToken } from '../../src/crypto/reset-token.ts';
 import { hex, toHex } from './bytes.ts';
 import {
   type ChainInput,
   type InitialInput,
+  type ResetInput,
   type SlowTraffic,
   slowChain,
   slowInitial,
+  slowReset,
   slowTraffic,
 } from './slow-key-schedule.ts';
 import { vectorCases } from './vector-file.ts';
 
-type Input = InitialInput | ChainInput;
-type Output = ReturnType<typeof slowInitial> | ReturnType<typeof slowChain>;
+type Input = InitialInput | ChainInput | ResetInput;
+type Output = ReturnType<typeof slowInitial> | ReturnType<typeof slowChain> | ReturnType<typeof slowReset>;
 
 const CASES = vectorCases<Input, Output>('key-schedule.json', slowTwin);
 const provider = chooseAead('auto');
@@ -36,7 +40,7 @@ describe.each(CASES)('the key schedule, case "$name"', ({ input, output }) => {
     expect(slowTwin(input)).toEqual(output);
   });
 
-  it('is what the library derives [HS-20] [HS-21] [HS-22] [HS-24]', () => {
+  it('is what the library derives [HS-20] [HS-21] [HS-22] [HS-24] [PKT-22]', () => {
     expect(fastTwin(input)).toEqual(withoutKeys(output));
   });
 
@@ -79,6 +83,7 @@ describe('the key schedule', () => {
 });
 
 function slowTwin(input: Input): Output {
+  if ('identitySecret' in input) return slowReset(input);
   return 'kemSecret' in input ? slowChain(input) : slowInitial(input);
 }
 
@@ -88,6 +93,11 @@ function fastTwin(input: Input): Record<string, string> {
     const initial = initialSecret(hex(input.firstDestinationId), fingerprint);
     const server = serverInitialSecret(initial, hex(input.serverSourceId));
     return { client: toHex(clientInitialSecret(initial)), server: toHex(server) };
+  }
+  if ('identitySecret' in input) {
+    const identity = Identity.fromSecret(Buffer.from(hex(input.identitySecret)).toString('base64url'));
+    const resetKey = identity.resetKey();
+    return { resetKey: toHex(resetKey), token: toHex(resetToken(resetKey, hex(input.connectionId))) };
   }
   const secret = handshakeSecret(hex(input.kemSecret));
   const master = masterSecret(secret);

@@ -49,6 +49,22 @@ export function slowInitial(input: InitialInput): { client: SlowTraffic; server:
   };
 }
 
+export interface ResetInput {
+  /** As exported: algorithm, length, seed. */
+  identitySecret: string;
+  connectionId: string;
+}
+
+/** [PKT-22] */
+export function slowReset(input: ResetInput): { resetKey: string; token: string } {
+  const extracted = slowExtract(ZEROS, hex(input.identitySecret));
+  const resetKey = slowExpandLabel(extracted, 'stateless reset', NOTHING, 32);
+  return {
+    resetKey: toHex(resetKey),
+    token: toHex(slowHmac(resetKey, hex(input.connectionId)).slice(0, 16)),
+  };
+}
+
 export interface ChainInput {
   /** The 64 bytes of the KEM. */
   kemSecret: string;
