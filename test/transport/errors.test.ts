@@ -64,6 +64,25 @@ describe('connecting fails with', () => {
     expect(performance.now() - begun).toBeLessThan(5_000);
   });
 
+  test('a server that is full, or being closed: told at once, not after the handshake timeout [CON-40]', async () => {
+    const listener = await serve(echo, { connectionsMax: 1 });
+    const only = await join(listener);
+    const begun = performance.now();
+    await expect(connect(listener.url)).rejects.toThrow(jspError('ERR_JSP_SERVER_FULL', /no room/));
+    const stream = only.openStream();
+    stream.send('x');
+    // The one connection is read by nobody, so that the listener goes on closing.
+    const closing = listener.close({ timeoutMs: 3_000 });
+    await expect(connect(listener.url)).rejects.toThrow(jspError('ERR_JSP_SERVER_CLOSING', /being closed/));
+    expect(performance.now() - begun).toBeLessThan(3_000);
+    expect(listener.metrics()).toMatchObject({
+      connectionsRefused: expect.any(Number),
+      handshakesStarted: 1,
+    });
+    await only.close();
+    await closing;
+  });
+
   test('nobody at that address yet: a server that starts a moment later is found', async () => {
     const listener = await serve(echo);
     const { port } = listener;
@@ -306,7 +325,9 @@ describe('the reason of a close becomes', () => {
       /peer closed the connection: PROTOCOL_VIOLATION, oh no/,
     ],
     [by({ code: 0x77 }), 'ERR_JSP_PROTOCOL', /0x77/],
-    [by({ code: CloseCode.SHUTTING_DOWN }), 'ERR_JSP_PROTOCOL', /SHUTTING_DOWN/],
+    [by({ code: CloseCode.SHUTTING_DOWN }), 'ERR_JSP_SERVER_CLOSING', /being closed/],
+    [by({ code: CloseCode.CONNECTION_REFUSED }), 'ERR_JSP_SERVER_FULL', /no room/],
+    [by({ by: 'reset' }), 'ERR_JSP_STATELESS_RESET', /connect again/],
     [
       by({ scope: 'application', code: 3, reason: 'why' }),
       'ERR_JSP_CLOSED_BY_PEER',
