@@ -64,9 +64,10 @@ export class Identity {
     return Buffer.from(this.fingerprint).toString('base64url');
   }
 
-  /** The key of stateless resets that follows from the secret. [PKT-22] */
-  resetKey(): Uint8Array {
-    const secret = entry(this.#seed);
+  /** The key of stateless resets that follows from an identity's secret; null for what only looks like an identity and has none. [PKT-22] */
+  static resetKeyOf(identity: Identity): Uint8Array | null {
+    if (!(#seed in identity)) return null;
+    const secret = entry(identity.#seed);
     const key = resetKeyOf(secret);
     secret.fill(0);
     return key;

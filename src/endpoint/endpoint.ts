@@ -21,6 +21,7 @@ import {
   receivePayload,
 } from '../connection/receive.ts';
 import { transmit } from '../connection/transmit.ts';
+import { Identity } from '../crypto/identity.ts';
 import { resetToken } from '../crypto/reset-token.ts';
 import { ClientHandshake } from '../handshake/client.ts';
 import { ServerInitialKeys } from '../handshake/initial-keys.ts';
@@ -70,7 +71,7 @@ export class Endpoint {
   constructor(config: EndpointConfig) {
     const { server } = config;
     this.config = config;
-    this.resetKey = server === null ? null : (server.resetKey ?? server.identity.resetKey());
+    this.resetKey = server === null ? null : (server.resetKey ?? Identity.resetKeyOf(server.identity));
     this.answers = new StatelessAnswers(config.random, this.counters, this.resetKey);
   }
 

@@ -53,7 +53,6 @@ describe('who may connect to whom', () => {
       publicKey: OTHER.publicKey,
       fingerprint: IDENTITY.fingerprint,
       sign: OTHER.sign.bind(OTHER),
-      resetKey: OTHER.resetKey.bind(OTHER),
     } as unknown as Identity;
     const pair = new Pair({ accept: { identity: impostor } }).connect();
     pair.until(() => pair.client.closed !== null);

@@ -96,7 +96,7 @@ function fastTwin(input: Input): Record<string, string> {
   }
   if ('identitySecret' in input) {
     const identity = Identity.fromSecret(Buffer.from(hex(input.identitySecret)).toString('base64url'));
-    const resetKey = identity.resetKey();
+    const resetKey = Identity.resetKeyOf(identity) as Uint8Array;
     return { resetKey: toHex(resetKey), token: toHex(resetToken(resetKey, hex(input.connectionId))) };
   }
   const secret = handshakeSecret(hex(input.kemSecret));
