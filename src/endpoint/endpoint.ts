@@ -305,7 +305,7 @@ export class Endpoint {
     if (connection === null) {
       this.counters.droppedUnknownId++; // [CON-1]
       const ended = this.resets.ended(data);
-      if (ended === null) this.answers.reset(data, LOCAL_ID_BYTES, host, port, now);
+      if (ended === null) this.answers.reset(data, LOCAL_ID_BYTES, { host, port, local }, now);
       else ended.onStatelessReset(now);
       return;
     }
@@ -402,7 +402,8 @@ export class Endpoint {
         return;
       }
       if (typeof room === 'number') {
-        this.answers.refuse(room, keys.seal, { dcid: remoteId, scid: localId, unpinned }, host, port);
+        const ids = { dcid: remoteId, scid: localId, unpinned };
+        this.answers.refuse(room, keys.seal, ids, { host, port, local });
         return;
       }
       if (room !== null) {

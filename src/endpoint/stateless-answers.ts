@@ -20,10 +20,16 @@ import { longHeaderSize, writeLongHeader, writePacketLength } from '../wire/pack
 import { PacketType } from '../wire/packet-type.ts';
 import { RateLimit } from './rate-limit.ts';
 
-interface Answer {
-  readonly data: Uint8Array;
+/** Where a datagram came from, and to which of our addresses. */
+interface Way {
   readonly host: string;
   readonly port: number;
+  readonly local: number;
+}
+
+interface Answer {
+  readonly data: Uint8Array;
+  readonly way: Way;
 }
 
 export class StatelessAnswers {
@@ -59,8 +65,7 @@ export class StatelessAnswers {
     code: number,
     seal: PacketKeys,
     ids: { dcid: Uint8Array; scid: Uint8Array; unpinned: boolean },
-    host: string,
-    port: number,
+    way: Way,
   ): void {
     const { dcid, scid, unpinned } = ids;
     const headerBytes = longHeaderSize(PacketType.INITIAL, dcid.length, scid.length, 0, 1);
@@ -70,11 +75,11 @@ export class StatelessAnswers {
     writePacketLength(out, start - 1, end + TAG_BYTES);
     sealPacket(seal, out, 0, start - 1, 1, end, 0);
     this.counters.connectionsRefused++;
-    this.waiting.push({ data: out.subarray(0, end + TAG_BYTES), host, port });
+    this.waiting.push({ data: out.subarray(0, end + TAG_BYTES), way });
   }
 
   /** Answers a short packet whose id, which begins at its second byte, is no connection's. */
-  reset(packet: Uint8Array, idBytes: number, host: string, port: number, now: Micros): void {
+  reset(packet: Uint8Array, idBytes: number, way: Way, now: Micros): void {
     if (this.resetKey === null || packet.length <= RESET_BYTES_MIN) return;
     if (this.waiting.length >= WAITING_MAX || !this.resets.take(now)) {
       this.counters.statelessResetsSuppressed++;
@@ -89,15 +94,16 @@ export class StatelessAnswers {
     data[0] = FIXED_BIT | (data[0] & SHORT_BITS);
     data.set(resetToken(this.resetKey, packet.subarray(1, 1 + idBytes)), length - RESET_TOKEN_BYTES);
     this.counters.statelessResetsSent++;
-    this.waiting.push({ data, host, port });
+    this.waiting.push({ data, way });
   }
 
   /** Puts the answers that wait into the batch, as many as it has room for. */
   write(batch: TransmitBatch): void {
     for (let answer = this.waiting.peek(); answer !== undefined; answer = this.waiting.peek()) {
-      if (!batch.hasRoom(answer.data.length)) return;
-      batch.arena.set(answer.data, batch.used);
-      batch.push(answer.data.length, answer.host, answer.port);
+      const { data, way } = answer;
+      if (!batch.hasRoom(data.length)) return;
+      batch.arena.set(data, batch.used);
+      batch.push(data.length, way.host, way.port, way.local);
       this.waiting.shift();
     }
   }

@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import type { Connection } from '../../src/connection/connection.ts';
 import { HalfOpenTable } from '../../src/endpoint/half-open.ts';
-import { firstFlights, hand, serverEndpoint } from './first-flights.ts';
+import { ReceiveBatch } from '../../src/wire/batch.ts';
+import { firstFlights, serverEndpoint } from './first-flights.ts';
 
 /** As much of a connection as the table looks at. */
 function from(host: string): Connection {
@@ -57,7 +58,11 @@ describe('hellos that wait are answered [CON-41]', () => {
 
   test('and never of a handshake that gave way meanwhile: they are bounded as those are', () => {
     const server = serverEndpoint({ halfOpenMax: 4 });
-    for (const [i, flight] of firstFlights(12).entries()) hand(server, flight, i, `10.0.${i}.1`, i);
+    for (const [i, flight] of firstFlights(12).entries()) {
+      const batch = new ReceiveBatch();
+      for (const data of flight) batch.push(data, `10.0.${i}.1`, i);
+      server.receive(batch, i);
+    }
     let answered = 0;
     for (; server.hasHellos; answered++) server.answerHello(20);
     expect(answered).toBe(4);
