@@ -1,0 +1,250 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { Broker, type BrokerOptions } from '../../src/broker/index.ts';
+import type { BrokerService } from '../../src/broker/service.ts';
+import { BrokerClient, type BrokerClientOptions, type SubscribeOptions } from '../../src/client/index.ts';
+import { connect, generateIdentity } from '../../src/index.ts';
+import { COMMAND_BYTES_MAX, Command, STREAM_LABEL } from '../../src/pubsub/command.ts';
+import { encodePlain } from '../../src/pubsub/command-writer.ts';
+import { FakeBroker, settled, until } from './fake-broker.ts';
+import { FakeNetwork, type FakeStream } from './fake-transport.ts';
+
+const identity = generateIdentity();
+const open: { close(): Promise<unknown> }[] = [];
+
+async function listen(options: Partial<BrokerOptions> = {}): Promise<Broker> {
+  const broker = await Broker.listen({ identity, port: 0, ...options });
+  open.push({ close: () => broker.close({ drainMs: 0 }) });
+  return broker;
+}
+
+async function client(broker: Broker, options?: BrokerClientOptions): Promise<BrokerClient> {
+  const connected = await BrokerClient.connect(broker.url, options);
+  open.push({ close: async () => connected.destroy() });
+  return connected;
+}
+
+/** The first SUBSCRIBE of a subscription with these options, and the stream it went on. */
+async function subscribing(options?: SubscribeOptions) {
+  const [near, far] = new FakeNetwork().connect();
+  let seen: { stream: FakeStream; message: Buffer } | null = null;
+  far.on('stream', (stream: FakeStream) => {
+    stream.on('message', (message: Buffer) => {
+      seen ??= { stream, message };
+      stream.send(encodePlain(Command.SUBSCRIBED, message.readUInt32BE(4)));
+    });
+  });
+  const connected = await BrokerClient.connect(near);
+  await connected.subscribe('f', options);
+  const { stream, message } = seen as unknown as { stream: FakeStream; message: Buffer };
+  return { priority: stream.priority, overflow: message[1] & 3, body: [...message.subarray(9)] };
+}
+
+afterEach(async () => {
+  for (const each of open.splice(0).reverse()) await each.close().catch(() => {});
+});
+
+describe('options of subscribe', () => {
+  it('leave everything to the broker by default: it blocks, gives no bounds, and is of class chat', async () => {
+    expect(await subscribing()).toEqual({ priority: 'chat', overflow: 0, body: [] });
+  });
+
+  it.each<[SubscribeOptions, object]>([
+    [{ overflow: 'block' }, { overflow: 0 }],
+    [{ overflow: 'dropOldest' }, { overflow: 1 }],
+    [{ overflow: 'dropNewest' }, { overflow: 2 }],
+    [{ queueMessages: 258 }, { body: [0, 0, 1, 2, 0, 0, 0, 0] }],
+    [{ queueBytes: 65_537 }, { body: [0, 0, 0, 0, 0, 1, 0, 1] }],
+    [{ priority: 'bulk' }, { priority: 'bulk' }],
+  ])('%o reach the broker', async (options, expected) => {
+    expect(await subscribing(options)).toMatchObject(expected);
+  });
+});
+
+describe('options that do not exist, or cannot be so', () => {
+  const wrong = (message: RegExp) =>
+    expect.objectContaining({ code: 'ERR_JSP_OPTION_INVALID', message: expect.stringMatching(message) });
+
+  it('are refused by the broker, with the nearest that does exist', async () => {
+    const bad: [object, RegExp][] = [
+      [{ queueMessageMax: 1 }, /queueMessagesMax/],
+      [{ stallMS: 1 }, /stallMs/],
+      [{ prot: 1 }, /port/],
+      [{ queueBytesMax: 0 }, /queueBytesMax must be/],
+      [{ routesMax: 9 }, /power of two/],
+      [{ stallMs: -1 }, /stallMs must be/],
+    ];
+    for (const [options, message] of bad) {
+      await expect(Broker.listen({ identity, port: 0, ...options })).rejects.toEqual(wrong(message));
+    }
+    const broker = await listen();
+    expect(() => broker.close({ drainMS: 1 } as object)).toThrow(wrong(/drainMs/));
+  });
+
+  it('are refused by the client', async () => {
+    const connected = await new FakeBroker().client();
+    const [near] = new FakeNetwork().connect();
+    await expect(BrokerClient.connect(near, { publishPriorty: 'chat' } as object)).rejects.toEqual(
+      wrong(/publishPriority/),
+    );
+    await expect(BrokerClient.connect(near, { publishPriority: 'fast' } as object)).rejects.toEqual(
+      wrong(/one of/),
+    );
+    await expect(connected.subscribe('a', { overfow: 'block' } as object)).rejects.toEqual(wrong(/overflow/));
+    await expect(connected.subscribe('a', () => {}, { queueMessages: -1 })).rejects.toEqual(
+      wrong(/queueMessages/),
+    );
+    expect(() => connected.publish('a', '', { prority: 'bulk' } as object)).toThrow(wrong(/priority/));
+    expect(() => connected.close({ timeOutMs: 1 } as object)).toThrow(wrong(/timeoutMs/));
+    await expect(connected.flush({ timeoutMs: 1 } as object)).rejects.toEqual(wrong(/signal/));
+  });
+});
+
+describe('bounds of a broker', () => {
+  /** What a subscriber that reads nothing leaves in the broker, in its transport and in itself, of `count` messages. */
+  async function held(limits: ConstructorParameters<typeof BrokerService>[0], bytes: number) {
+    const broker = new FakeBroker(limits, new FakeNetwork(1, 1));
+    const [publisher, subscriber] = [await broker.client(), await broker.client()];
+    await subscriber.subscribe('a');
+    const payload = Buffer.alloc(bytes);
+    for (let i = 0; i < 20_000 && broker.service.metrics().publishersStopped === 0; i++) {
+      if (!publisher.publish('a', payload)) await settled();
+    }
+    return broker.service.metrics();
+  }
+
+  it('are those that are given', async () => {
+    expect((await held({ queueMessagesMax: 5 }, 0)).queuedMessages).toBe(5);
+    const { queuedBytes } = await held({ queueBytesMax: 10_000 }, 927);
+    expect(queuedBytes).toBe(10_000);
+  });
+
+  it('allow exactly 1,040 streams of a client, and 1,024 filters, by default [BRK-16]', async () => {
+    const broker = await listen();
+    const connection = await connect(broker.url);
+    open.push(connection);
+    const streams = Array.from({ length: 1_060 }, (_, i) => {
+      const stream = connection.openStream({ label: STREAM_LABEL });
+      stream.on('error', () => {});
+      stream.on('message', () => {});
+      stream.send(encodePlain(Command.PING, i + 1));
+      return stream;
+    });
+    await until(() => broker.metrics().streams >= 1_040);
+    await until(() => connection.metrics().packetsReceived > 0);
+    for (let i = 0; i < 20; i++) await settled();
+    expect(broker.metrics().streams).toBe(1_040);
+    streams[0].end();
+    await until(() => streams[0].queuedBytes === 0);
+    await until(() => broker.metrics().streams === 1_040);
+    const filters = Array.from({ length: 1_024 }, (_, i) => `f/${i}`);
+    const holder = await client(broker);
+    await holder.subscribe(filters, () => {});
+    await expect(holder.subscribe('one more')).rejects.toMatchObject({
+      message: expect.stringContaining('TOO_MANY'),
+    });
+  });
+
+  it('take a message of 16 MiB behind the longest topic, and not one byte more, by default', async () => {
+    const broker = await listen();
+    const publisher = await client(broker);
+    const topic = 't'.repeat(1_024);
+    const length = COMMAND_BYTES_MAX - 8 - 1_024;
+    expect(length).toBe(16 * 1024 * 1024);
+    expect(() => publisher.publish(topic, Buffer.alloc(length + 1))).toThrow(
+      expect.objectContaining({ code: 'ERR_JSP_MESSAGE_TOO_LARGE' }),
+    );
+    publisher.publish(topic, Buffer.alloc(length));
+    await publisher.flush();
+    expect(broker.metrics().bytesIn).toBe(COMMAND_BYTES_MAX);
+  });
+});
+
+describe('a broker and its client', () => {
+  it('do not take part in commands that are sent best effort [BRK-1]', async () => {
+    const broker = await listen();
+    const connection = await connect(broker.url);
+    open.push(connection);
+    const resets: unknown[] = [];
+    const foreign = connection.openStream({ label: STREAM_LABEL, delivery: 'partial' });
+    foreign.on('error', (error) => resets.push(error));
+    foreign.send(encodePlain(Command.PING, 1));
+    const stream = connection.openStream({ label: STREAM_LABEL });
+    const answers: number[] = [];
+    stream.on('message', (message) => answers.push(message[0]));
+    stream.on('error', (error) => resets.push(error));
+    stream.send(encodePlain(Command.PING, 1));
+    await until(() => answers.length === 1);
+    stream.send(encodePlain(Command.PING, 2), { delivery: 'bestEffort' });
+    await until(() => resets.length === 2);
+    for (const reset of resets)
+      expect(reset).toMatchObject({ code: 'ERR_JSP_STREAM_RESET', message: expect.stringContaining('7') });
+    expect(answers).toEqual([Command.PONG]);
+    expect(broker.metrics()).toMatchObject({ clients: 1, clientsFailed: 0, streams: 0 });
+  });
+
+  it('tell code and reason of who closed', async () => {
+    const broker = await listen();
+    const subscriber = await client(broker);
+    await subscriber.subscribe('a', () => {});
+    await broker.close();
+    expect(await subscriber.closed).toMatchObject({
+      code: 'ERR_JSP_CLOSED_BY_PEER',
+      message: expect.stringContaining('SHUTTING_DOWN'),
+    });
+  });
+
+  it('drop a message that a subscriber does not take for it alone, and go on [BRK-24]', async () => {
+    const broker = await listen();
+    const [publisher, small, other] = [
+      await client(broker),
+      await client(broker, { messageBytesMax: 4_096 }),
+      await client(broker),
+    ];
+    const received: [string, number][] = [];
+    const subscription = await small.subscribe('t/#', ({ payload }) =>
+      received.push(['small', payload.length]),
+    );
+    await other.subscribe('t/#', ({ payload }) => received.push(['other', payload.length]));
+    for (const size of [8_000, 1, 2]) publisher.publish('t/x', Buffer.alloc(size));
+    await publisher.flush();
+    await until(() => received.length === 5);
+    expect(received.filter(([who]) => who === 'small').map(([, size]) => size)).toEqual([1, 2]);
+    expect(subscription.missed).toBe(1);
+    expect(broker.metrics().droppedTooLarge).toBe(1);
+    await publisher.close();
+  });
+
+  it('close a drain that is under way by a shorter one, and at once by a signal', async () => {
+    for (const cut of ['later call', 'signal'] as const) {
+      const broker = await listen({ messageBytesMax: 65_536 });
+      const publisher = await client(broker);
+      const subscriber = await client(broker, { messageBytesMax: 65_536 });
+      await subscriber.subscribe('n');
+      for (let i = 0; i < 6_000; i++) publisher.publish('n', Buffer.alloc(1_000));
+      await until(() => broker.metrics().queuedMessages > 100);
+      const controller = new AbortController();
+      const start = performance.now();
+      const closing = broker.close({ drainMs: 60_000, signal: controller.signal }).catch(() => {});
+      await settled();
+      if (cut === 'signal') controller.abort();
+      else void broker.close({ drainMs: 0 }).catch(() => {});
+      await closing;
+      expect(performance.now() - start).toBeLessThan(20_000);
+      expect(broker.metrics().clients).toBe(0);
+    }
+  });
+
+  it('give a subscription up that nobody reads, so that its publisher ends [BRK-23]', async () => {
+    const broker = await listen({ stallMs: 300, queueMessagesMax: 50 });
+    const publisher = await client(broker);
+    const subscriber = await client(broker);
+    const subscription = await subscriber.subscribe('t/#');
+    for (let i = 0; i < 60_000 && broker.metrics().publishersStopped === 0; i++) {
+      if (!publisher.publish('t/x', Buffer.alloc(1_000))) await settled();
+    }
+    expect(broker.metrics().publishersStopped).toBe(1);
+    await publisher.close();
+    expect(await subscription.closed).toMatchObject({ code: 'ERR_JSP_BROKER' });
+    expect(broker.metrics().subscriptionsStalled).toBe(1);
+  });
+});
