@@ -15,6 +15,11 @@ interface BrokerCommandOptions {
   advertise?: string;
   /** The state directory. */
   state: string;
+  /** In MiB. */
+  queueTotal: number;
+  queuePerClient: number;
+  /** In seconds. */
+  stall: number;
 }
 
 /** @param onListening - called when clients can connect, after the URL was printed */
@@ -31,6 +36,24 @@ export function addBrokerCommand(program: Command, onListening: () => void): voi
     )
     .option('--advertise <host[:port]>', 'what the URL names instead: where clients reach it', advertised)
     .option('--state <dir>', 'where its identity and its URL are kept', BROKER_DEFAULTS.state)
+    .option(
+      '--queue-total <MiB>',
+      'memory for messages that wait for slow subscribers, of all clients together',
+      wholeNumber(1, 1_048_576),
+      BROKER_DEFAULTS.queueTotal,
+    )
+    .option(
+      '--queue-per-client <MiB>',
+      'the same of one client',
+      wholeNumber(1, 1_048_576),
+      BROKER_DEFAULTS.queuePerClient,
+    )
+    .option(
+      '--stall <seconds>',
+      'give a subscription up that makes publishers wait and is not read for so long; 0: never',
+      wholeNumber(0, 86_400),
+      BROKER_DEFAULTS.stall,
+    )
     .addHelpText('after', HELP)
     .action((options: BrokerCommandOptions) => runBroker(options, onListening));
 }
@@ -52,6 +75,9 @@ async function runBroker(options: BrokerCommandOptions, onListening: () => void)
     if (!isLoopback(broker.host)) {
       warn(`listening on ${broker.host}: anyone who has the URL and can reach it may publish and subscribe`);
     }
+    broker.on('fault', (error) =>
+      warn(`a fault of the broker cost a client its connection: ${faultText(error)}`),
+    );
     process.stdout.on('error', () => {}); // who started it does not read any more; the URL is in the state directory
     process.stdout.write(`${broker.url}\n`);
     onListening();
@@ -76,6 +102,9 @@ async function listening(options: BrokerCommandOptions, state: StateDirectory): 
       host,
       port,
       messageBytesMax: MESSAGE_BYTES_MAX,
+      queueBytesTotalMax: options.queueTotal * MIB,
+      queueBytesPerClientMax: options.queuePerClient * MIB,
+      stallMs: options.stall * 1_000,
       ...(advertise === undefined ? {} : { advertise }),
     });
   } catch (error) {
@@ -87,6 +116,10 @@ async function listening(options: BrokerCommandOptions, state: StateDirectory): 
   }
 }
 
+function faultText(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
 function advertised(text: string): string {
   try {
     parseAdvertised(text);
@@ -96,10 +129,14 @@ function advertised(text: string): string {
   }
 }
 
+const MIB = 1024 * 1024;
 const BROKER_DEFAULTS: BrokerCommandOptions = {
   host: '127.0.0.1',
   port: DEFAULT_PORT,
   state: DEFAULT_STATE_DIRECTORY,
+  queueTotal: 256,
+  queuePerClient: 16,
+  stall: 30,
 };
 
 const ADVICE: Readonly<Record<string, string>> = {

@@ -4,12 +4,16 @@ import { assertTopic } from '../pubsub/topic.ts';
 import { CommandError } from './command-error.ts';
 import { LineSplitter } from './line-splitter.ts';
 import { PAYLOAD_BYTES_MAX } from './message-limit.ts';
+import { positiveNumber } from './numbers.ts';
 import { findServerUrl, URL_OPTION_HELP } from './server-url.ts';
+import { StuckWatch } from './stuck-watch.ts';
 import { note } from './terminal.ts';
 
 interface PubOptions {
   url?: string;
   lines?: boolean;
+  /** In seconds. */
+  timeout: number;
 }
 
 export function addPubCommand(program: Command): void {
@@ -20,6 +24,12 @@ export function addPubCommand(program: Command): void {
     .argument('[message]', 'its text; without it, all of stdin is the message')
     .option('--url <url>', URL_OPTION_HELP)
     .option('--lines', 'publish each line of stdin as a message, as it comes')
+    .option(
+      '--timeout <seconds>',
+      'give up when the broker takes nothing for so long',
+      positiveNumber,
+      TIMEOUT_SECONDS,
+    )
     .addHelpText('after', HELP)
     .action(publish);
 }
@@ -30,15 +40,27 @@ async function publish(topic: string, message: string | undefined, options: PubO
   }
   assertTopic(topic);
   const client = await BrokerClient.connect(findServerUrl(options.url));
+  const watch = new StuckWatch(client, options.timeout * 1_000);
   try {
-    if (message !== undefined) client.publish(topic, message);
-    else await publishInput(client, topic, options.lines === true);
-    await client.flush();
+    await Promise.race([publishAll(client, topic, message, options), watch.stuck]);
   } catch (error) {
     client.destroy();
     throw error;
+  } finally {
+    watch.stop();
   }
   await client.close();
+}
+
+async function publishAll(
+  client: BrokerClient,
+  topic: string,
+  message: string | undefined,
+  options: PubOptions,
+): Promise<void> {
+  if (message !== undefined) client.publish(topic, message);
+  else await publishInput(client, topic, options.lines === true);
+  await client.flush();
 }
 
 async function publishInput(client: BrokerClient, topic: string, lines: boolean): Promise<void> {
@@ -84,10 +106,14 @@ async function wholeInput(input: AsyncIterable<Buffer>): Promise<Buffer> {
   return Buffer.concat(chunks, bytes);
 }
 
+/** Longer than a broker waits for a subscriber that does not read, by default. */
+const TIMEOUT_SECONDS = 60;
+
 const HELP = `
 Ends with exit code 0 when the broker has everything. A line is what stands before a newline, which is not part of the message, nor is the
 carriage return of a CRLF. An empty stdin publishes nothing.
-With --lines stdin may be endless; it is read as fast as the subscribers take it.
+With --lines stdin may be endless; it is read as fast as the subscribers take it. A subscriber that does not read at all stops it until the
+broker gives that subscription up, after 30 s unless the broker was told otherwise.
 
 Examples:
   $ jsp pub greetings 'Hello, world'

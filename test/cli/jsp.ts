@@ -96,8 +96,11 @@ export interface RunningBroker {
 }
 
 /** A broker on a port of its own. */
-export async function startBroker(state = join(emptyFolder(), 'state')): Promise<RunningBroker> {
-  const broker = new Jsp(['broker', '--port', '0', '--state', state]);
+export async function startBroker(
+  state = join(emptyFolder(), 'state'),
+  ...args: readonly string[]
+): Promise<RunningBroker> {
+  const broker = new Jsp(['broker', '--port', '0', '--state', state, ...args]);
   await broker.until(({ out }) => out.includes('\n'));
   return { jsp: broker, url: broker.out.split('\n')[0], state };
 }
