@@ -11,7 +11,7 @@ export interface CloseReason {
   reason: string;
   /** What fell silent, for `by: 'timeout'`. */
   timeout: 'none' | 'handshake' | 'idle' | 'heartbeat';
-  /** The exception in our own code that ended the connection, with INTERNAL_ERROR. */
+  /** The exception in our own code that ended the connection, with INTERNAL_ERROR; a JspError that says why we had to. */
   cause?: unknown;
 }
 

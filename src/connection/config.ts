@@ -10,8 +10,12 @@ export interface ConnectionConfig {
   mlKem: MlKem;
   /** UDP payload bytes of a datagram until more is proved; 512 to 65,507. Default 1,200. */
   mtu: number;
+  /** Rather no connection than packets that are smaller than `mtu`. Default false. */
+  mtuIsExact: boolean;
   /** Largest datagram to look for when the path may carry more; equal to `mtu` turns the search off. */
   mtuMax: number;
+  /** The network under the socket drops what it does not carry whole, instead of taking it apart. Default false. */
+  setsDontFragment: boolean;
   /** Largest datagram this endpoint takes in. Default 65,507. */
   receiveDatagramBytesMax: number;
   /** Bytes that the socket was granted for receiving, told to the peer; 0 = unknown. */
@@ -48,7 +52,9 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
     aead,
     mlKem: nobleMlKem,
     mtu: 1_200,
+    mtuIsExact: false,
     mtuMax: 1_200,
+    setsDontFragment: false,
     receiveDatagramBytesMax: 65_507,
     receiveBufferBytes: 0,
     congestion: 'cubic',

@@ -88,10 +88,14 @@ function establish(connection: Connection, parameters: TransportParameters | nul
     connection.recovery.limitWindow(window, now);
     ceiling = Math.min(ceiling, Math.max(connection.config.mtu, Math.floor(window / WINDOW_PACKETS_MIN)));
   }
-  if (connection.packetSize.limit(ceiling)) connection.onPacketSize(now);
+  if (connection.config.mtuIsExact && ceiling < connection.config.mtu) {
+    connection.failMtu(now);
+    return 0;
+  }
   connection.streams.onPeerParameters(parameters);
+  if (connection.packetSize.limit(ceiling)) connection.onPacketSize(now);
   connection.isEstablished = true;
-  connection.events.push({ type: 'connected', connection });
+  connection.tellConnected();
   if (connection.role === 'server') {
     connection.handshakeDoneDue = true;
     confirmHandshake(connection, now);

@@ -29,5 +29,12 @@ export type EndpointEvent =
     }
   /** Both directions of the stream are over. */
   | { readonly type: 'streamClosed'; readonly connection: Connection; readonly stream: ConnectionStream }
+  /** The size of datagrams changed. */
+  | {
+      readonly type: 'mtu';
+      readonly connection: Connection;
+      readonly mtu: number;
+      readonly previous: number;
+    }
   /** The connection is over. */
   | { readonly type: 'closed'; readonly connection: Connection; readonly reason: CloseReason };

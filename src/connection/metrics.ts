@@ -8,6 +8,13 @@ export interface ConnectionMetrics {
   rttVariationMs: number;
   /** UDP payload of the datagrams in use. */
   mtu: number;
+  /** How often the path was found not to carry the size in use. */
+  mtuFalls: number;
+  /**
+   * 1 when datagrams of this size are known to arrive, but not whether IP takes them apart on the way: `node:dgram` cannot forbid it.
+   * 0 up to 1,200 bytes, which every path in use carries whole.
+   */
+  mtuMayFragment: 0 | 1;
   congestionWindowBytes: number;
   bytesInFlight: number;
   /** Packets declared lost and not found later, as a share of those sent; 0 to 1. */
@@ -59,6 +66,8 @@ export function metricsOf(connection: Connection): ConnectionMetrics {
     rttMinMs: rtt.hasSample ? rtt.min / MILLISECOND : 0,
     rttVariationMs: rtt.hasSample ? rtt.variance / MILLISECOND : 0,
     mtu: connection.mtu,
+    mtuFalls: connection.packetSize.falls,
+    mtuMayFragment: mayFragment(connection) ? 1 : 0,
     congestionWindowBytes: recovery.congestion.window,
     bytesInFlight: recovery.bytesInFlight,
     packetLossRate: counters.packetsSent === 0 ? 0 : lost / counters.packetsSent,
@@ -91,3 +100,10 @@ export function metricsOf(connection: Connection): ConnectionMetrics {
     streamsOpen: streams.size,
   };
 }
+
+function mayFragment({ config, isLoopback, mtu }: Connection): boolean {
+  return !config.setsDontFragment && !isLoopback && mtu > UNFRAGMENTED;
+}
+
+/** IPv6 carries 1,280 bytes whole everywhere, and networks that carry less of IPv4 are gone. */
+const UNFRAGMENTED = 1_200;

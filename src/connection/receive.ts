@@ -238,14 +238,13 @@ function receiveFrame(
 }
 
 function receiveAck(connection: Connection, space: PacketSpace, frame: FrameReader, now: Micros): number {
-  const { recovery, counters, packetSize } = connection;
+  const { recovery, counters } = connection;
   if (recovery.isDiscarded(space)) return 0;
   counters.acksReceived++;
   const code = recovery.onAck(space, frame.ackRanges, frame.rangeCount, frame.delay, now);
   if (code !== 0) return code;
-  packetSize.onAcked(recovery.largestAckedBytes);
   settle(connection, now);
-  connection.onLossPass(now);
+  connection.onAckTaken(now);
   connection.spaces[space]?.acks.onRtt(recovery.rtt.smoothed);
   return 0;
 }

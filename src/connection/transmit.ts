@@ -55,7 +55,10 @@ function packDatagram(
   now: Micros,
 ): boolean {
   const { amplification, recovery } = connection;
-  const bytes = Math.min(connection.mtu, amplification.datagramBytesMax, amplification.allowance);
+  // The second packet of a probe timeout. [REC-51]
+  const isSecondProbe = recovery.probesPending(PacketSpace.APPLICATION) === 1;
+  const mtu = isSecondProbe ? connection.packetSize.secondProbeBytes : connection.mtu;
+  const bytes = Math.min(mtu, amplification.datagramBytesMax, amplification.allowance);
   recovery.isAmplificationLimited = bytes < DATAGRAM_BYTES_MIN; // [CON-4]
   if (recovery.isAmplificationLimited) return false;
   builder.beginDatagram(batch, bytes);

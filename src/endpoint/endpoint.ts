@@ -258,6 +258,15 @@ export class Endpoint {
     return true;
   }
 
+  /** The system says that a datagram was larger than its path carries. Of many paths it does not say which. [REC-53] */
+  onDatagramTooLarge(now: Micros): void {
+    if (this.config.server !== null) return;
+    for (const connection of this.byId.values()) {
+      connection.onDatagramTooLarge(now);
+      this.markReady(connection);
+    }
+  }
+
   /** The next event, or null. */
   pollEvent(): EndpointEvent | null {
     return this.events.shift() ?? null;

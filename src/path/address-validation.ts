@@ -26,6 +26,11 @@ export class AmplificationLimit {
     return this.validated ? Number.POSITIVE_INFINITY : AMPLIFICATION_FACTOR * this.received - this.sent;
   }
 
+  /** The largest datagram that came from the address. */
+  get datagramBytesLargest(): number {
+    return this.largest;
+  }
+
   /** The largest datagram that may be sent: before validation never larger than the largest received. [PKT-19] */
   get datagramBytesMax(): number {
     return this.validated ? Number.POSITIVE_INFINITY : this.largest;

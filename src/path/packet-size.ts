@@ -111,10 +111,12 @@ export class PacketSizeSearch {
 
   /** A loss pass found packets lost, the smallest of them of `smallestBytes`. True when {@link mtu} changed. */
   onLost(smallestBytes: number): boolean {
+    if (smallestBytes > this.mtu) return false; // sent before the size fell
     if (smallestBytes < this.lostFrom) this.lostFrom = smallestBytes;
     this.suspicion += 1 + this.timeouts;
     // [REC-46]
-    if (this.suspicion < SUSPICIONS_MAX || this.mtu <= this.floor || this.lostFrom <= this.floor) return false;
+    if (this.suspicion < SUSPICIONS_MAX || this.mtu <= this.floor || this.lostFrom <= this.floor)
+      return false;
     const isAboveBase = this.mtu > this.base && this.lostFrom > this.base;
     this.fallTo(isAboveBase ? this.base : this.floor);
     // A first step that was too short is found out sooner.
@@ -138,6 +140,13 @@ export class PacketSizeSearch {
   get secondProbeBytes(): number {
     const isDoubtful = this.timeouts >= 2 || (this.timeouts === 1 && this.suspicion > 0);
     return isDoubtful ? Math.min(this.mtu, this.floor) : this.mtu;
+  }
+
+  /** The system says that the path does not carry all that was sent in one piece: nothing larger is tried. True when {@link mtu} changed. */
+  onTooLarge(): boolean {
+    const isProbe = this.probing > this.mtu;
+    this.probing = 0;
+    return this.limit(isProbe ? this.mtu : Math.min(this.mtu, this.base));
   }
 
   /** [REC-44] */

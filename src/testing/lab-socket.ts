@@ -26,6 +26,7 @@ export class LabSocket implements DatagramSocket {
   readonly remote: SocketAddress | null;
   readonly receiveBufferBytes: number;
   readonly sendBufferBytes: number;
+  readonly setsDontFragment = true;
   readonly counters: SocketCounters = socketCounters();
   onBatch: ((batch: ReceiveBatch) => void) | null = null;
   onWritable: (() => void) | null = null;

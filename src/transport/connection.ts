@@ -25,6 +25,11 @@ export interface CloseOptions {
 
 interface ConnectionEvents {
   stream: [stream: Stream];
+  /**
+   * The size of datagrams changed, in bytes of UDP payload: it grew, or the path was found to carry no more. One that changed before
+   * anybody listened is told to the first listener.
+   */
+  mtu: [mtu: number, previous: number];
   close: [error: JspError | null];
 }
 
@@ -50,6 +55,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   private failure: JspError | null = null;
   /** Streams that came before anybody listened for them: no more than the peer may have open. */
   private unclaimed: Stream[] = [];
+  /** The change of the size of datagrams that nobody listened for. */
+  private untoldMtu: { mtu: number; previous: number } | null = null;
 
   /** @internal */
   constructor(core: CoreConnection, driver: Driver, owner: ConnectionOwner) {
@@ -185,6 +192,12 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   }
 
   /** @internal */
+  onMtu(mtu: number, previous: number): void {
+    const first = this.untoldMtu?.previous ?? previous;
+    this.untoldMtu = this.tell('mtu', mtu, first) ? null : { mtu, previous: first };
+  }
+
+  /** @internal */
   onClosed(reason: CloseReason): void {
     if (this.over) return;
     this.over = true;
@@ -199,6 +212,12 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   /** Streams that came before the first listener for `stream` are handed to it. */
   protected override onListenerAdded(event: keyof ConnectionEvents): void {
     if (event === 'stream' && this.unclaimed.length > 0) queueMicrotask(() => this.claimStreams());
+    if (event === 'mtu' && this.untoldMtu !== null) queueMicrotask(() => this.tellMtu());
+  }
+
+  private tellMtu(): void {
+    const change = this.untoldMtu;
+    if (change !== null && this.tell('mtu', change.mtu, change.previous)) this.untoldMtu = null;
   }
 
   private claimStreams(): void {
@@ -235,6 +254,7 @@ export function closeError(reason: CloseReason): JspError | null {
       `the peer closed with application code ${reason.code}: ${reason.reason}`,
     );
   }
+  if (reason.cause instanceof JspError) return reason.cause;
   if (reason.cause !== undefined) return internalError(reason.cause);
   const name = closeCodeName(reason.code); // [ERR-1]
   if (name === 'NO_ERROR') return null;

@@ -147,7 +147,10 @@ export class Driver {
   };
 
   private readonly onError = (error: Error, fatal: boolean): void => {
-    if (!this.stopped) this.owner.onSocketError(error, fatal);
+    if (this.stopped) return;
+    if ((error as NodeJS.ErrnoException).code === 'EMSGSIZE')
+      this.endpoint.onDatagramTooLarge(this.clock.now());
+    this.owner.onSocketError(error, fatal);
   };
 
   private turn(): void {

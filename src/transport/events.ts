@@ -21,6 +21,8 @@ export function dispatchToConnection(event: EndpointEvent): void {
       return (event.stream.owner as Stream | null)?.onReset(event.code);
     case 'streamClosed':
       return (event.stream.owner as Stream | null)?.onClosed(null);
+    case 'mtu':
+      return connection.onMtu(event.mtu, event.previous);
     case 'closed':
       return connection.onClosed(event.reason);
   }

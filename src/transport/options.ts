@@ -27,8 +27,15 @@ export interface TransportOptions {
    * `node:crypto` where this Node has it (24.7 and newer), else the one in JavaScript; with a `random` of your own always the latter.
    */
   mlKem?: MlKemPreference | undefined;
-  /** UDP payload of a datagram, 512 to 65,507. Default 1,200, which grows where more is proved; a given one stays. */
-  mtu?: number | undefined;
+  /**
+   * UDP payload of the datagrams that this side sends, 512 to 65,507; what the peer sends is its own affair, but for
+   * {@link datagramBytesMax}. Default 1,200, which grows where more is proved. A given one does not grow; where the path carries no more it
+   * shrinks all the same, which the event `mtu` and the metrics `mtu` and `mtuFalls` tell. With `{ exactly: bytes }` the connection fails
+   * with ERR_JSP_MTU_NOT_CARRIED instead. A server sends no larger datagrams than it got until the path has carried larger ones.
+   */
+  mtu?: number | { readonly exactly: number } | undefined;
+  /** Largest datagram that this side takes, told to the peer as `max_datagram_bytes`; 512 to 65,507, which is the default. */
+  datagramBytesMax?: number | undefined;
   congestion?: 'cubic' | 'newreno' | undefined;
   /** Default 10,000. */
   handshakeTimeoutMs?: number | undefined;
@@ -66,6 +73,7 @@ export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
   aead: oneOf(['auto', 'sodium', 'node', 'noble']),
   mlKem: oneOf(['auto', 'node', 'noble']),
   mtu: anything,
+  datagramBytesMax: whole(512, 65_507),
   congestion: oneOf(['cubic', 'newreno']),
   handshakeTimeoutMs: anything,
   idleTimeoutMs: anything,
@@ -93,11 +101,14 @@ export function connectionConfig(
   const config = defaultConnectionConfig(chooseAead(options.aead ?? environmentAead()));
   config.mlKem = mlKemOf(options);
   if (options.mtu !== undefined) {
-    config.mtu = options.mtu;
-    config.mtuMax = options.mtu;
+    config.mtuIsExact = typeof options.mtu === 'object' && options.mtu !== null;
+    config.mtu = config.mtuIsExact ? (options.mtu as { exactly: number }).exactly : (options.mtu as number);
+    config.mtuMax = config.mtu;
   } else {
     config.mtuMax = loopback ? LOOPBACK_MTU_MAX : INTERNET_MTU_MAX;
   }
+  config.receiveDatagramBytesMax = options.datagramBytesMax ?? config.receiveDatagramBytesMax;
+  config.setsDontFragment = socket.setsDontFragment ?? false;
   config.receiveBufferBytes = socket.receiveBufferBytes;
   for (const name of PASSED_ON) {
     const value = options[name];

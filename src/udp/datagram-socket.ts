@@ -41,6 +41,8 @@ export interface DatagramSocket {
   readonly receiveBufferBytes: number;
   /** The same for sending. */
   readonly sendBufferBytes: number;
+  /** The network drops datagrams that it does not carry whole, as with IP's don't-fragment bit. Default false: that is not known. */
+  readonly setsDontFragment?: boolean;
   readonly counters: Readonly<SocketCounters>;
 
   /**

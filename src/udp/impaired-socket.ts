@@ -86,6 +86,10 @@ export class ImpairedSocket implements DatagramSocket {
     return this.inner.sendBufferBytes;
   }
 
+  get setsDontFragment(): boolean {
+    return this.inner.setsDontFragment ?? false;
+  }
+
   /** Those of the socket inside: what was lost on the way out never was sent. */
   get counters(): Readonly<SocketCounters> {
     return this.inner.counters;

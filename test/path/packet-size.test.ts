@@ -94,6 +94,18 @@ describe('the packet size search', () => {
     expect(search.mtu).toBe(1_472);
   });
 
+  it('begins with what is known to be carried, and looks for more from there [REC-43]', () => {
+    const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_452 });
+    expect(search.startAt(1_200)).toBe(false);
+    expect(search.startAt(600)).toBe(true);
+    expect(search.mtu).toBe(600);
+    expect(search.startAt(100)).toBe(true);
+    expect(search.mtu).toBe(512);
+    expect(search.falls).toBe(0);
+    settle(search, 1_100);
+    expect(search.mtu).toBe(1_024);
+  });
+
   describe('when the path begins to swallow large packets [REC-46]', () => {
     const large = () => {
       const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_472 });
@@ -103,90 +115,201 @@ describe('the packet size search', () => {
 
     it('falls back to 1,200 after three passes that lost only large packets', () => {
       const search = large();
-      expect(search.onLost(1_472, 0)).toBe(false);
-      expect(search.onLost(1_300, 0)).toBe(false);
-      expect(search.onLost(1_472, 0)).toBe(true);
+      expect(search.onLost(1_472)).toBe(false);
+      expect(search.onLost(1_300)).toBe(false);
+      expect(search.onLost(1_472)).toBe(true);
       expect(search.mtu).toBe(1_200);
+      expect(search.falls).toBe(1);
     });
 
-    it('counts probe timeouts like such passes', () => {
+    it('falls back at once to 512 when smaller packets than 1,200 are swallowed as well', () => {
       const search = large();
-      search.onPto(false, 0);
-      search.onLost(1_472, 0);
-      expect(search.onPto(false, 0)).toBe(true);
-      expect(search.mtu).toBe(1_200);
+      for (const bytes of [1_472, 800, 1_472]) search.onLost(bytes);
+      expect(search.mtu).toBe(512);
     });
 
-    it('is not deceived by small packets that still arrive', () => {
+    it('falls further with the next such pass when the first step was too short', () => {
       const search = large();
-      for (let i = 0; i < 2; i++) {
-        search.onAcked(300);
-        search.onLost(1_472, 0);
+      for (let i = 0; i < 3; i++) search.onLost(1_472);
+      // What is still lost of the size given up tells nothing new.
+      expect(search.onLost(1_472)).toBe(false);
+      expect(search.mtu).toBe(1_200);
+      expect(search.onLost(1_200)).toBe(true);
+      expect(search.mtu).toBe(512);
+    });
+
+    it('falls from 1,200 and less, too', () => {
+      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_200 });
+      for (let i = 0; i < 2; i++) expect(search.onAck(100, 1_000)).toBe(false);
+      expect(search.onAck(100, 1_000)).toBe(true);
+      expect(search.mtu).toBe(512);
+    });
+
+    it('counts the probe timeouts before such a pass, and no others', () => {
+      const search = large();
+      search.onPto(false);
+      search.onPto(false);
+      expect(search.onAck(60, 1_472)).toBe(true);
+      expect(search.mtu).toBe(1_200);
+      const quiet = large();
+      for (let i = 0; i < 10; i++) {
+        quiet.onPto(false);
+        quiet.onPto(false);
+        quiet.onAck(60, 0);
       }
-      search.onAcked(1_200);
-      expect(search.onLost(1_472, 0)).toBe(true);
+      expect(quiet.onAck(60, 1_472)).toBe(false);
+      expect(quiet.mtu).toBe(1_472);
     });
 
-    it('is not alarmed by congestion: large packets arrive in between, small ones are lost too', () => {
+    it('does not take an outage for one: nothing arrives, and then large packets do', () => {
+      const search = large();
+      for (let i = 0; i < 20; i++) expect(search.onPto(false)).toBe(false);
+      search.onAck(1_472, 1_472);
+      expect(search.mtu).toBe(1_472);
+      expect(search.falls).toBe(0);
+    });
+
+    it('asks for a small probe beside a large one from the second probe timeout on, sooner in doubt [REC-51]', () => {
+      const search = large();
+      expect(search.secondProbeBytes).toBe(1_472);
+      search.onPto(false);
+      expect(search.secondProbeBytes).toBe(1_472);
+      search.onPto(false);
+      expect(search.secondProbeBytes).toBe(512);
+      search.onAck(512, 0);
+      expect(search.secondProbeBytes).toBe(1_472);
+      search.onLost(1_472);
+      search.onPto(false);
+      expect(search.secondProbeBytes).toBe(512);
+    });
+
+    it('is not deceived by packets that still arrive and are smaller than those lost', () => {
+      const search = large();
+      for (let i = 0; i < 2; i++) expect(search.onAck(1_200, 1_472)).toBe(false);
+      search.onAck(1_200, 0);
+      expect(search.onAck(1_200, 1_472)).toBe(true);
+    });
+
+    it('is not alarmed by congestion: packets as large arrive in between, small ones are lost too', () => {
       const search = large();
       for (let i = 0; i < 100; i++) {
-        search.onLost(1_472, 0);
-        search.onLost(1_472, 0);
-        search.onLost(600, 0);
-        search.onAcked(1_472);
+        search.onLost(1_472);
+        search.onLost(1_472);
+        search.onAck(1_472, 0);
+        search.onAck(1_472, 1_472);
+        search.onAck(1_472, 1_472);
+        search.onAck(1_472, 600);
+        search.onLost(600);
+        search.onLost(1_472);
+        search.onAck(600, 0);
       }
       expect(search.mtu).toBe(1_472);
     });
 
-    it('searches below the size that failed, and again for it after ten minutes', () => {
+    it('does not fall while packets of 512 bytes and less are lost as well', () => {
       const search = large();
-      for (let i = 0; i < 3; i++) search.onLost(1_472, 0);
-      expect(settle(search, 1_400)).toEqual([1_452, 1_452, 1_452, 1_400]);
-      expect(search.nextProbe(600 * SECOND, ANY)).toBe(1_472);
+      search.onLost(400);
+      for (let i = 0; i < 10; i++) expect(search.onLost(1_472)).toBe(false);
+    });
+
+    it('tries the size that failed first, then those below, and the failed again after ten minutes', () => {
+      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 9_000 });
+      settle(search, 1_472, 0);
+      for (let i = 0; i < 3; i++) search.onLost(1_472);
+      expect(settle(search, 1_400)).toEqual([1_472, 1_472, 1_472, 1_452, 1_452, 1_452, 1_400]);
+      expect(search.nextProbe(600 * SECOND - 1, ANY)).toBe(0);
+      expect(search.nextProbe(600 * SECOND, ANY)).toBe(9_000);
+    });
+
+    it('is back with one probe where the alarm was false', () => {
+      const search = new PacketSizeSearch({ initial: 1_300, ceiling: 9_000 });
+      for (let i = 0; i < 3; i++) search.onLost(1_300);
+      expect(search.nextProbe(0, ANY)).toBe(1_300);
+      search.onProbeSent(1_300);
+      expect(search.onProbeAcked(1_300)).toBe(true);
+      expect(search.nextProbe(0, ANY)).toBe(9_000);
+    });
+
+    it('tells when a size is given up', () => {
+      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_472 });
+      const given = [1, 2, 3].map(() => {
+        search.onProbeSent(1_472);
+        return search.onProbeLost(1_472, 0);
+      });
+      expect(given).toEqual([false, false, true]);
     });
   });
 
   describe('when nothing comes through [REC-47]', () => {
     it('shrinks after two probe timeouts of the handshake, twice', () => {
       const search = new PacketSizeSearch({ initial: 1_400, ceiling: 1_400 });
-      expect(search.onPto(true, 0)).toBe(false);
-      expect(search.onPto(true, 0)).toBe(true);
+      expect(search.onPto(true)).toBe(false);
+      expect(search.onPto(true)).toBe(true);
       expect(search.mtu).toBe(1_200);
-      search.onPto(true, 0);
-      expect(search.onPto(true, 0)).toBe(true);
+      search.onPto(true);
+      expect(search.onPto(true)).toBe(true);
       expect(search.mtu).toBe(512);
-      for (let i = 0; i < 10; i++) expect(search.onPto(true, 0)).toBe(false);
+      for (let i = 0; i < 10; i++) expect(search.onPto(true)).toBe(false);
     });
 
     it('does not shrink while acknowledgements come in between', () => {
       const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_200 });
       for (let i = 0; i < 10; i++) {
-        search.onPto(true, 0);
-        search.onAcked(100);
+        search.onPto(true);
+        search.onAck(100, 0);
       }
       expect(search.mtu).toBe(1_200);
     });
 
+    it('takes it back when a packet from before arrived after all', () => {
+      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_200 });
+      for (let i = 0; i < 2; i++) search.onPto(true);
+      expect(search.mtu).toBe(512);
+      expect(search.onAck(512, 0)).toBe(false);
+      expect(search.onAck(1_200, 0)).toBe(true);
+      expect(search.mtu).toBe(1_200);
+      expect(search.nextProbe(0, ANY)).toBe(0);
+    });
+
+    it('takes no packet back that is larger than the peer allows', () => {
+      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_200 });
+      search.limit(700);
+      expect(search.onAck(1_200, 0)).toBe(false);
+      expect(search.mtu).toBe(700);
+    });
+
     it('finds its way back up after the handshake', () => {
       const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_472 });
-      search.onPto(true, 0);
-      search.onPto(true, 0);
+      search.onPto(true);
+      search.onPto(true);
       expect(search.mtu).toBe(512);
       settle(search, 1_472);
       expect(search.mtu).toBe(1_472);
     });
+  });
 
-    it('needs six timeouts after the handshake', () => {
-      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_200 });
-      for (let i = 0; i < 5; i++) expect(search.onPto(false, 0)).toBe(false);
-      expect(search.onPto(false, 0)).toBe(true);
-      expect(search.mtu).toBe(512);
+  describe('when the system says that a datagram was too large for the path [REC-53]', () => {
+    it('keeps to what is in use when that was a probe', () => {
+      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_472 });
+      search.onProbeSent(1_472);
+      expect(search.onTooLarge()).toBe(false);
+      expect(search.onProbeAcked(1_472)).toBe(false);
+      expect(search.mtu).toBe(1_200);
+      expect(search.nextProbe(1_000 * SECOND, ANY)).toBe(0);
+    });
+
+    it('goes back to 1,200 when that was in use', () => {
+      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_472 });
+      settle(search, 1_472);
+      expect(search.onTooLarge()).toBe(true);
+      expect(search.mtu).toBe(1_200);
+      expect(search.nextProbe(0, ANY)).toBe(0);
     });
   });
 
   it('stays between floor and ceiling, and ends, whatever the path does', () => {
     const event = fc.record({
-      kind: fc.constantFrom('probe', 'lost', 'acked', 'pto', 'handshakePto', 'limit'),
+      kind: fc.constantFrom('probe', 'lost', 'acked', 'pto', 'handshakePto', 'limit', 'tooLarge'),
       bytes: fc.integer({ min: 40, max: 65_507 }),
       wait: fc.integer({ min: 0, max: 700 * SECOND }),
     });
@@ -202,12 +325,13 @@ describe('the packet size search', () => {
           for (const { kind, bytes, wait } of events) {
             now += wait;
             if (kind === 'probe') settle(search, bytes, now);
-            else if (kind === 'lost') search.onLost(bytes, now);
-            else if (kind === 'acked') search.onAcked(bytes);
+            else if (kind === 'lost') search.onLost(bytes);
+            else if (kind === 'tooLarge') search.onTooLarge();
+            else if (kind === 'acked') search.onAck(bytes, bytes ^ 1_000);
             else if (kind === 'limit') {
               ceiling = Math.max(512, bytes);
               search.limit(bytes);
-            } else search.onPto(kind === 'handshakePto', now);
+            } else search.onPto(kind === 'handshakePto');
             expect(search.mtu).toBeGreaterThanOrEqual(512);
             expect(search.mtu).toBeLessThanOrEqual(ceiling);
           }
