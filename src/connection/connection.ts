@@ -1,5 +1,5 @@
 import { copyOf, equalBytes } from '../base/bytes.ts';
-import { JspError } from '../base/errors.ts';
+import type { JspError } from '../base/errors.ts';
 import type { HeapItem } from '../base/heap.ts';
 import type { RandomSource } from '../base/random.ts';
 import { MILLISECOND, type Micros, NEVER, SECOND } from '../base/time.ts';
@@ -22,6 +22,7 @@ import { Liveness, LivenessOutcome } from './liveness.ts';
 import { type ConnectionMetrics, metricsOf } from './metrics.ts';
 import { NumberSkips } from './number-skips.ts';
 import { NumberSpace } from './number-space.ts';
+import { startPacketSize, usePacketSize } from './path-mtu.ts';
 import { OpenResult } from './receive.ts';
 import { resendOldest, settle } from './settle.ts';
 import { StreamTable } from './stream-table.ts';
@@ -114,15 +115,15 @@ export class Connection implements HeapItem {
   pathResponse: Uint8Array | null = null;
   /** There is more to send than one packet holds, so that larger packets are worth looking for. */
   fillsPackets = false;
+  /** The handshake is complete, and the application is told when the size of packets is as it has to be. */
+  isConnectedDue = false;
+  /** The packet size that the application knows of. */
+  mtuTold: number;
   /** Something waits for congestion control or the pacer. */
   isBlocked = false;
   /** A client's hello waits for its answer, which takes a while to compute; what is sent before it would be in vain. [CON-35] */
   isAnswerDue = false;
 
-  /** The handshake is complete, and the application not told yet. */
-  private isConnectedDue = false;
-  /** The packet size that the application knows of. */
-  private mtuTold: number;
   private readonly touched: (connection: Connection) => void;
   private readonly helloCame: (connection: Connection) => void;
   readonly startedAt: Micros;
@@ -354,7 +355,7 @@ export class Connection implements HeapItem {
     if (space !== PacketSpace.HANDSHAKE) return;
     this.amplification.validated = true; // [CON-4]
     this.discardSpace(PacketSpace.INITIAL, now); // [CON-14]
-    this.startPacketSize(now);
+    startPacketSize(this, now);
   }
 
   onClose(frame: FrameReader, now: Micros): void {
@@ -383,33 +384,10 @@ export class Connection implements HeapItem {
     this.pathResponse = copyOf(frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength));
   }
 
-  /** Size of the probe packet that looks for a larger packet size, if one is to be sent now; else 0. */
-  sizeProbeBytes(now: Micros): number {
-    const isWanted = this.fillsPackets || this.isBelowExactMtu;
-    if (!isWanted || !this.isConfirmed || !this.closing.isOpen) return 0;
-    // [REC-44] More than half of the window would keep everything else waiting for the probe's acknowledgement.
-    return this.packetSize.nextProbe(now, this.recovery.congestion.window / 2);
-  }
-
-  onSizeProbeAcked(bytes: number, now: Micros): void {
-    if (this.packetSize.onProbeAcked(bytes)) this.onPacketSize(now);
-  }
-
-  onSizeProbeLost(bytes: number, now: Micros): void {
-    this.counters.packetSizeProbesLost++;
-    if (this.packetSize.onProbeLost(bytes, now) && this.isBelowExactMtu) this.failMtu(now);
-  }
-
-  /** An acknowledgement was taken: a path that swallows large packets shows here, and one that does not. */
-  onAckTaken(now: Micros): void {
+  /** Losses were looked for: a path that swallows large packets shows here, and one that only delayed them. */
+  onLossPass(now: Micros): void {
     const { largestAckedBytes, smallestLostBytes } = this.recovery;
-    if (this.packetSize.onAck(largestAckedBytes, smallestLostBytes)) this.onPacketSize(now);
-  }
-
-  /** The system says that a datagram was larger than the path carries in one piece. */
-  onDatagramTooLarge(now: Micros): void {
-    if (this.packetSize.onTooLarge()) this.onPacketSize(now);
-    if (this.isBelowExactMtu) this.failMtu(now);
+    if (this.packetSize.onAck(largestAckedBytes, smallestLostBytes)) usePacketSize(this, now);
   }
 
   get hasControlFrames(): boolean {
@@ -437,6 +415,12 @@ export class Connection implements HeapItem {
     this.end({ by: 'local', scope: 'transport', code, reason, timeout: 'none' }, now);
   }
 
+  /** Closes for a reason of our own, which `cause` tells the application. */
+  giveUp(cause: JspError, reason: string, now: Micros): void {
+    const code = CloseCode.NO_ERROR;
+    this.end({ by: 'local', scope: 'transport', code, reason, timeout: 'none', cause }, now);
+  }
+
   // ---- inside ----
 
   private get probeTimeout(): Micros {
@@ -449,60 +433,14 @@ export class Connection implements HeapItem {
       if (result === TimeoutResult.NONE) return;
       if (result === TimeoutResult.LOST) {
         settle(this, now);
-        const bytes = this.recovery.smallestLostBytes;
-        if (bytes > 0 && this.packetSize.onLost(bytes)) this.onPacketSize(now);
+        this.onLossPass(now);
         continue;
       }
       this.counters.ptoCount++;
       resendOldest(this, now);
-      if (this.packetSize.onPto(!this.isConfirmed)) this.onPacketSize(now);
+      if (this.packetSize.onPto(!this.isConfirmed)) usePacketSize(this, now);
       return; // the next timeout counts from the probes, which are to be sent first
     }
-  }
-
-  /** The size of packets changed. */
-  onPacketSize(now: Micros): void {
-    this.recovery.onPacketSize(this.mtu, now);
-    this.streams.onPacketSize(this.mtu);
-    if (this.isConnectedDue && !this.isBelowExactMtu) this.tellConnected();
-    else if (this.isEstablished) this.tellPacketSize();
-  }
-
-  /** Tells that the handshake is complete, a client with an exact size only once the path has carried it. */
-  tellConnected(): void {
-    this.isConnectedDue = this.role === 'client' && this.isBelowExactMtu;
-    if (this.isConnectedDue) return;
-    this.events.push({ type: 'connected', connection: this });
-    this.tellPacketSize();
-  }
-
-  /** The path does not carry packets of the size that is to be used or none. [REC-52] */
-  failMtu(now: Micros): void {
-    const reason = `the path does not carry datagrams of ${this.config.mtu} bytes`;
-    const cause = new JspError(
-      'ERR_JSP_MTU_NOT_CARRIED',
-      `${reason}, or the peer does not take them: ask for exactly a smaller size, or pass the size alone to let it shrink where it must`,
-    );
-    const code = CloseCode.NO_ERROR;
-    this.end({ by: 'local', scope: 'transport', code, reason, timeout: 'none', cause }, now);
-  }
-
-  private get isBelowExactMtu(): boolean {
-    return this.config.mtuIsExact && this.mtu < this.config.mtu;
-  }
-
-  /** The client's address is validated: what its largest datagram was is all that is known of the path. [REC-43] [HS-7] */
-  private startPacketSize(now: Micros): void {
-    const said = this.handshake?.role === 'server' ? this.handshake.peerLargestDatagram : 0;
-    const proved = Math.min(this.amplification.datagramBytesLargest, said);
-    if (this.packetSize.startAt(proved)) this.onPacketSize(now);
-  }
-
-  private tellPacketSize(): void {
-    const { mtu, mtuTold: previous } = this;
-    if (mtu === previous) return;
-    this.mtuTold = mtu;
-    this.events.push({ type: 'mtu', connection: this, mtu, previous });
   }
 
   private closeFinished(now: Micros): void {

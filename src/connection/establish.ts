@@ -9,6 +9,7 @@ import { PacketSpace } from '../wire/packet-type.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
 import type { Connection } from './connection.ts';
 import { checkParameterIds } from './parameters.ts';
+import { failExactMtu, tellConnected, usePacketSize } from './path-mtu.ts';
 
 /** Hands handshake messages that are complete over, and installs what comes of them. True when something new is there. */
 export function advanceHandshake(connection: Connection, now: Micros): boolean {
@@ -89,13 +90,13 @@ function establish(connection: Connection, parameters: TransportParameters | nul
     ceiling = Math.min(ceiling, Math.max(connection.config.mtu, Math.floor(window / WINDOW_PACKETS_MIN)));
   }
   if (connection.config.mtuIsExact && ceiling < connection.config.mtu) {
-    connection.failMtu(now);
+    failExactMtu(connection, now);
     return 0;
   }
   connection.streams.onPeerParameters(parameters);
-  if (connection.packetSize.limit(ceiling)) connection.onPacketSize(now);
+  if (connection.packetSize.limit(ceiling)) usePacketSize(connection, now);
   connection.isEstablished = true;
-  connection.tellConnected();
+  tellConnected(connection);
   if (connection.role === 'server') {
     connection.handshakeDoneDue = true;
     confirmHandshake(connection, now);

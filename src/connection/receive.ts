@@ -244,7 +244,7 @@ function receiveAck(connection: Connection, space: PacketSpace, frame: FrameRead
   const code = recovery.onAck(space, frame.ackRanges, frame.rangeCount, frame.delay, now);
   if (code !== 0) return code;
   settle(connection, now);
-  connection.onAckTaken(now);
+  connection.onLossPass(now);
   connection.spaces[space]?.acks.onRtt(recovery.rtt.smoothed);
   return 0;
 }

@@ -8,6 +8,7 @@ import type { PacketList } from '../recovery/packet-list.ts';
 import { FrameType, MessageFlag } from '../wire/frame-type.ts';
 import { PacketSpace } from '../wire/packet-type.ts';
 import type { Connection } from './connection.ts';
+import { sizeProbeAcked, sizeProbeLost } from './path-mtu.ts';
 import type { StreamTable } from './stream-table.ts';
 
 /** Hands out what the last acknowledgement or timeout of recovery found. */
@@ -56,7 +57,7 @@ function acknowledged(connection: Connection, space: PacketSpace, packets: Packe
   const ledger = connection.recovery.ledger(space);
   for (let i = 0; i < packets.count; i++) {
     const number = packets.numbers[i];
-    if (ledger.isSizeProbe(number)) connection.onSizeProbeAcked(ledger.bytesOf(number), now);
+    if (ledger.isSizeProbe(number)) sizeProbeAcked(connection, ledger.bytesOf(number), now);
     for (let entry = ledger.entryStart(number), end = ledger.entryEnd(number); entry < end; entry++) {
       const kind = ledger.entryKind(entry);
       const a = ledger.entryA(entry);
@@ -72,7 +73,7 @@ function acknowledged(connection: Connection, space: PacketSpace, packets: Packe
 
 function packetLost(connection: Connection, space: PacketSpace, number: number, now: Micros): void {
   const ledger = connection.recovery.ledger(space);
-  if (ledger.isSizeProbe(number)) connection.onSizeProbeLost(ledger.bytesOf(number), now);
+  if (ledger.isSizeProbe(number)) sizeProbeLost(connection, ledger.bytesOf(number), now);
   for (let entry = ledger.entryStart(number), end = ledger.entryEnd(number); entry < end; entry++) {
     const kind = ledger.entryKind(entry);
     const a = ledger.entryA(entry);

@@ -27,6 +27,7 @@ import { PacketSpace, PacketType } from '../wire/packet-type.ts';
 import type { Connection } from './connection.ts';
 import type { NumberSpace } from './number-space.ts';
 import type { PacketBuilder } from './packet-builder.ts';
+import { sizeProbeBytes } from './path-mtu.ts';
 
 /** Packs what the connection has to send. True when it may have more that the batch has no room for. */
 export function transmit(
@@ -40,7 +41,7 @@ export function transmit(
     if (connection.closing.isOpen && connection.recovery.isExhausted(now)) {
       connection.fail(CloseCode.PROTOCOL_VIOLATION, 0, 'nothing is acknowledged', now); // [REC-12]
     }
-    const probeBytes = connection.sizeProbeBytes(now);
+    const probeBytes = sizeProbeBytes(connection, now);
     if (!batch.hasRoom(Math.max(connection.mtu, probeBytes))) return true;
     if (probeBytes > 0) packSizeProbe(connection, builder, batch, probeBytes, now);
     else if (!packDatagram(connection, builder, batch, now)) return false;

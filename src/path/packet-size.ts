@@ -142,7 +142,17 @@ export class PacketSizeSearch {
     return isDoubtful ? Math.min(this.mtu, this.floor) : this.mtu;
   }
 
-  /** The system says that the path does not carry all that was sent in one piece: nothing larger is tried. True when {@link mtu} changed. */
+  /** The system did not take a datagram of this size: it and all above are given up. True when {@link mtu} changed. */
+  onRefused(bytes: number, now: Micros): boolean {
+    if (bytes >= this.failedFrom || bytes <= this.floor) return false;
+    if (bytes <= this.probing) this.probing = 0;
+    const isInUse = bytes <= this.mtu;
+    if (isInUse) this.fallTo(bytes > this.base ? this.base : this.floor);
+    this.giveUp(bytes, now);
+    return isInUse;
+  }
+
+  /** The system heard that the path does not carry all that was sent in one piece: nothing larger is tried. True when {@link mtu} changed. */
   onTooLarge(): boolean {
     const isProbe = this.probing > this.mtu;
     this.probing = 0;

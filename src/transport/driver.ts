@@ -52,6 +52,7 @@ export class Driver {
     socket.onBatch = this.onBatch;
     socket.onWritable = this.onWritable;
     socket.onError = this.onError;
+    socket.onTooLarge = this.onTooLarge;
   }
 
   now(): Micros {
@@ -151,6 +152,10 @@ export class Driver {
     if ((error as NodeJS.ErrnoException).code === 'EMSGSIZE')
       this.endpoint.onDatagramTooLarge(this.clock.now());
     this.owner.onSocketError(error, fatal);
+  };
+
+  private readonly onTooLarge = (bytes: number, host: string, port: number): void => {
+    if (!this.stopped) this.endpoint.onDatagramRefused(bytes, host, port, this.clock.now());
   };
 
   private turn(): void {

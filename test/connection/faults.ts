@@ -15,7 +15,8 @@ export function layTrips(connection: Connection, kinds: readonly FaultKind[], tr
     packing: [
       [streams, 'write', 'writeDropped'],
       [recovery, 'onSent', 'allowance', 'probesPending'],
-      [connection, 'beforeTransmit', 'nextTimeout', 'sizeProbeBytes'],
+      [connection, 'beforeTransmit', 'nextTimeout'],
+      [packetSize, 'nextProbe'],
       [application?.acks, 'onAckSent'],
       [liveness, 'onSent'],
     ],
@@ -25,7 +26,7 @@ export function layTrips(connection: Connection, kinds: readonly FaultKind[], tr
       [recovery, 'onAck'],
       [application?.acks, 'onPacket'],
       [connection, 'onDatagram', 'onOpened', 'onPacketOpened', 'onClose'],
-      [packetSize, 'onAcked'],
+      [packetSize, 'onAck'],
       [keys?.open.aead, 'open'],
     ],
     timeout: [
@@ -35,7 +36,8 @@ export function layTrips(connection: Connection, kinds: readonly FaultKind[], tr
     ],
     settling: [
       [streams, 'onSettled', 'find'],
-      [connection, 'onLossPass', 'onSizeProbeAcked', 'onSizeProbeLost'],
+      [connection, 'onLossPass'],
+      [packetSize, 'onProbeAcked', 'onProbeLost'],
     ],
     closing: [
       [closing, 'close', 'drain'],

@@ -298,6 +298,17 @@ describe('the packet size search', () => {
       expect(search.nextProbe(1_000 * SECOND, ANY)).toBe(0);
     });
 
+    it('gives up a size that it does not even take, and goes on below', () => {
+      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 32_768 });
+      search.onProbeSent(32_768);
+      expect(search.onRefused(32_768, 0)).toBe(false);
+      expect(settle(search, 9_000)).toEqual([16_384, 16_384, 16_384, 8_952]);
+      expect(search.onRefused(8_952, 0)).toBe(true);
+      expect(search.mtu).toBe(1_200);
+      expect(settle(search, 9_000)).toEqual([4_096]);
+      expect(search.onRefused(8_952, 0)).toBe(false);
+    });
+
     it('goes back to 1,200 when that was in use', () => {
       const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_472 });
       settle(search, 1_472);
