@@ -12,7 +12,6 @@ import type { EndpointEvent } from '../connection/events.ts';
 import { NumberSpace } from '../connection/number-space.ts';
 import { PacketBuilder } from '../connection/packet-builder.ts';
 import { localParameters } from '../connection/parameters.ts';
-import { datagramRefused, datagramTooLarge } from '../connection/path-mtu.ts';
 import {
   answerHello,
   OpenedPacket,
@@ -257,24 +256,6 @@ export class Endpoint {
     }
     this.markReady(connection);
     return true;
-  }
-
-  /** The system did not take a datagram of this size for its destination. [REC-53] */
-  onDatagramRefused(bytes: number, host: string, port: number, now: Micros): void {
-    for (const connection of this.byId.values()) {
-      if (connection.port !== port || connection.host !== host) continue;
-      datagramRefused(connection, bytes, now);
-      this.markReady(connection);
-    }
-  }
-
-  /** The system heard that a datagram was larger than its path carries. Of many paths it does not say which. [REC-53] */
-  onDatagramTooLarge(now: Micros): void {
-    if (this.config.server !== null) return;
-    for (const connection of this.byId.values()) {
-      datagramTooLarge(connection, now);
-      this.markReady(connection);
-    }
   }
 
   /** The next event, or null. */

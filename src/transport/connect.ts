@@ -3,6 +3,7 @@ import { addressFamily } from '../base/ip-address.ts';
 import { checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
 import { MILLISECOND, type Micros } from '../base/time.ts';
 import type { Connection as CoreConnection } from '../connection/connection.ts';
+import { datagramRefused, datagramTooLarge } from '../connection/path-mtu.ts';
 import { Endpoint, type EndpointEvent } from '../endpoint/endpoint.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { bindDgramSocket } from '../udp/dgram-socket.ts';
@@ -144,6 +145,10 @@ class ClientSession {
       clock.now(),
     );
     this.connection = new Connection(this.core, this.driver, this);
+    socket.onTooLarge = (bytes) => {
+      datagramRefused(this.core, bytes, this.driver.now());
+      this.driver.wake();
+    };
   }
 
   async connected(signal: AbortSignal | undefined): Promise<Connection> {
@@ -168,6 +173,8 @@ class ClientSession {
   }
 
   onSocketError(error: Error, fatal: boolean): void {
+    // There is one path, so it is known which one does not carry what was sent. [REC-53]
+    if ((error as NodeJS.ErrnoException).code === 'EMSGSIZE') datagramTooLarge(this.core, this.driver.now());
     if (!fatal) return this.onRefused(error);
     this.giveUp(new JspError('ERR_JSP_SOCKET', `the socket failed: ${error.message}`, { cause: error }));
   }

@@ -52,7 +52,6 @@ export class Driver {
     socket.onBatch = this.onBatch;
     socket.onWritable = this.onWritable;
     socket.onError = this.onError;
-    socket.onTooLarge = this.onTooLarge;
   }
 
   now(): Micros {
@@ -148,14 +147,7 @@ export class Driver {
   };
 
   private readonly onError = (error: Error, fatal: boolean): void => {
-    if (this.stopped) return;
-    if ((error as NodeJS.ErrnoException).code === 'EMSGSIZE')
-      this.endpoint.onDatagramTooLarge(this.clock.now());
-    this.owner.onSocketError(error, fatal);
-  };
-
-  private readonly onTooLarge = (bytes: number, host: string, port: number): void => {
-    if (!this.stopped) this.endpoint.onDatagramRefused(bytes, host, port, this.clock.now());
+    if (!this.stopped) this.owner.onSocketError(error, fatal);
   };
 
   private turn(): void {
