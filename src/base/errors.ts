@@ -34,6 +34,11 @@ export type JspErrorCode =
   | 'ERR_JSP_FILTER_INVALID'
   | 'ERR_JSP_BROKER';
 
+export interface JspErrorOptions extends ErrorOptions {
+  readonly applicationCode?: number | undefined;
+  readonly reason?: string | undefined;
+}
+
 /**
  * Every error this library hands to an application: a sentence that says what to do next, and a stable `code`. What a message quotes, a
  * peer's reason say, is {@link printable} in it.
@@ -41,9 +46,15 @@ export type JspErrorCode =
 export class JspError extends Error {
   override readonly name: string = 'JspError';
   readonly code: JspErrorCode;
+  /** The application's own code with which the peer closed the connection or reset the stream; undefined where none came. */
+  readonly applicationCode: number | undefined;
+  /** What the peer's application gave as its reason for closing, as it came: text of a stranger. */
+  readonly reason: string | undefined;
 
-  constructor(code: JspErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: JspErrorCode, message: string, options?: JspErrorOptions) {
     super(printable(message), options);
     this.code = code;
+    this.applicationCode = options?.applicationCode;
+    this.reason = options?.reason;
   }
 }

@@ -1,4 +1,6 @@
 import { type Micros, NEVER } from '../base/time.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import type { FrameReader } from '../wire/frame-reader.ts';
 
 /** Why and by whom a connection was closed. */
 export interface CloseReason {
@@ -9,14 +11,16 @@ export interface CloseReason {
   code: number;
   /** A sentence for people. */
   reason: string;
-  /** What fell silent, for `by: 'timeout'`. */
-  timeout: 'none' | 'handshake' | 'idle' | 'heartbeat';
   /** The exception in our own code that ended the connection, with INTERNAL_ERROR; a JspError that says why we had to. */
   cause?: unknown;
+  /** What fell silent, for `by: 'timeout'`; `close` when a graceful close came to its time limit. */
+  timeout: 'none' | 'handshake' | 'idle' | 'heartbeat' | 'close';
+  /** Of what the side that closed had sent reliably, not all was acknowledged. */
+  incomplete: boolean;
 }
 
 /**
- * The end of a connection (RFC 9000 section 10.2). The side that closes sends CLOSE, twice again in case it was lost, and answers what
+ * The end of a connection (RFC 9000 section 10.2). The side that closes sends CLOSE, again and again in case it was lost, and answers what
  * still comes with another one, ever more rarely; the other side falls silent. Both forget the connection after three probe timeouts.
  */
 export class Closing {
@@ -34,6 +38,11 @@ export class Closing {
 
   get isOpen(): boolean {
     return this.reason === null;
+  }
+
+  /** We closed, and the peer may have to be told again. */
+  get isTelling(): boolean {
+    return this.reason?.by === 'local' || this.reason?.by === 'timeout';
   }
 
   get deadline(): Micros {
@@ -56,10 +65,11 @@ export class Closing {
   close(reason: CloseReason, now: Micros, pto: Micros): boolean {
     if (!this.isOpen) return false;
     this.reason = reason;
-    this.closeDue = reason.by === 'local';
-    this.forgetAt = reason.by === 'timeout' ? now : now + 3 * pto;
-    this.repeatEvery = pto;
-    if (this.closeDue) this.repeatAt = now + pto;
+    this.closeDue = true;
+    // A handshake that failed takes a place that others want.
+    this.forgetAt = reason.timeout === 'handshake' ? now : now + 3 * pto;
+    this.repeatEvery = pto / 2;
+    this.repeatAt = now + this.repeatEvery;
     return true;
   }
 
@@ -76,10 +86,41 @@ export class Closing {
 
   /** A datagram came after we closed: answer the 1st, 2nd, 4th, 8th ... [CON-9] */
   onDatagram(): void {
-    if (this.reason?.by !== 'local') return;
+    if (!this.isTelling) return;
     this.received++;
     if (this.received < this.answerAt) return;
     this.answerAt *= 2;
     this.closeDue = true;
   }
 }
+
+/** What a CLOSE of the peer says. */
+export function closeReasonOf(frame: FrameReader): CloseReason {
+  const text = frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength);
+  return {
+    by: 'peer',
+    scope: frame.scope === 0 ? 'transport' : 'application',
+    code: frame.code,
+    reason: DECODER.decode(text),
+    timeout: 'none',
+    incomplete: frame.scope === 2, // [CON-17]
+  };
+}
+
+/** The peer does not know the connection any more, nor what became of what it had sent. */
+export const STATELESS_RESET: CloseReason = {
+  by: 'reset',
+  scope: 'transport',
+  code: 0,
+  reason: '',
+  timeout: 'none',
+  incomplete: true,
+};
+/** What a CLOSE says when something fell silent. */
+export const TIMEOUT_CODES = {
+  handshake: CloseCode.HANDSHAKE_TIMEOUT,
+  idle: CloseCode.IDLE_TIMEOUT,
+  heartbeat: CloseCode.HEARTBEAT_TIMEOUT,
+} as const;
+
+const DECODER = new TextDecoder('utf-8', { ignoreBOM: true }); // a BOM is part of the text

@@ -13,11 +13,12 @@ import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import type { PacketHeader } from '../wire/packet-header.ts';
 import { PacketSpace } from '../wire/packet-type.ts';
-import { type CloseReason, Closing } from './closing.ts';
+import { type CloseReason, Closing, closeReasonOf, STATELESS_RESET, TIMEOUT_CODES } from './closing.ts';
 import type { ConnectionConfig } from './config.ts';
 import type { ConnectionStream, StreamSettings } from './connection-stream.ts';
 import { startFlights } from './establish.ts';
 import type { EndpointEvent } from './events.ts';
+import { GracefulClose } from './graceful-close.ts';
 import { Liveness, LivenessOutcome } from './liveness.ts';
 import { type ConnectionMetrics, metricsOf } from './metrics.ts';
 import { NumberSkips } from './number-skips.ts';
@@ -130,7 +131,9 @@ export class Connection implements HeapItem {
   /** When the last packet opened, until the client's address is validated. */
   lastOpenedAt: Micros;
   private handshakeDeadline: Micros;
-  private finishing: { code: number; reason: string; deadline: Micros } | null = null;
+  private finishing: GracefulClose | null = null;
+  /** It is over, and not all that was sent reliably was acknowledged. */
+  wasCut = true;
   private knowsRemoteId: boolean;
   private isEndTold = false;
 
@@ -213,10 +216,11 @@ export class Connection implements HeapItem {
     this.touch();
   }
 
-  /** Lets no stream begin and closes when all that was sent is settled, or at `deadline`. [CON-11] */
-  finish(code: number, reason: string, deadline: Micros): void {
-    if (!this.isOpen) return;
-    this.finishing = { code, reason, deadline };
+  /** Lets no stream begin, and closes when all that was sent is settled, or {@link GracefulClose} has waited enough. [CON-11] */
+  finish(code: number, reason: string, deadline: Micros, stall: Micros, now: Micros): void {
+    if (!this.closing.isOpen) return;
+    if (this.finishing === null) this.finishing = new GracefulClose(code, reason, deadline, stall, now);
+    else this.finishing.shorten(deadline, stall);
     this.touch();
   }
 
@@ -233,7 +237,16 @@ export class Connection implements HeapItem {
    */
   crash(cause: unknown, now: Micros): boolean {
     const code = CloseCode.INTERNAL_ERROR;
-    const reason: CloseReason = { by: 'local', scope: 'transport', code, reason: '', timeout: 'none', cause };
+    const incomplete = true; // what arrived of the rest, nobody can tell
+    const reason: CloseReason = {
+      by: 'local',
+      scope: 'transport',
+      code,
+      reason: '',
+      timeout: 'none',
+      incomplete,
+      cause,
+    };
     let mayTell = false;
     try {
       mayTell = this.closing.close(reason, now, Math.min(this.probeTimeout, CRASHED_PTO));
@@ -275,7 +288,7 @@ export class Connection implements HeapItem {
     let next = Math.min(ends, this.recovery.nextTimeout(), this.streams.nextTimeout());
     for (const state of this.spaces)
       if (state !== null && state.keys !== null) next = Math.min(next, state.acks.deadline);
-    if (this.finishing !== null) next = Math.min(next, this.finishing.deadline);
+    if (this.finishing !== null) next = Math.min(next, this.finishing.end);
     if (this.isBlocked) next = Math.min(next, this.recovery.nextSend(now));
     return next;
   }
@@ -284,7 +297,7 @@ export class Connection implements HeapItem {
   onTimeout(now: Micros): void {
     if (!this.closing.isOpen) return this.closing.onTimeout(now);
     if (!this.isEstablished && now >= this.handshakeDeadline) return this.timeOut('handshake', now); // [CON-5]
-    if (this.finishing !== null && now >= this.finishing.deadline) return this.closeFinished(now);
+    if (this.finishing !== null && now >= this.finishing.end) return this.closeFinished('close', now);
     this.onRecoveryTimeout(now);
     this.streams.onTimeout(now);
     if (!this.isEstablished) return;
@@ -302,8 +315,20 @@ export class Connection implements HeapItem {
   beforeTransmit(now: Micros): void {
     this.isBlocked = false;
     if (this.finishing !== null && this.closing.isOpen && this.isConfirmed && this.streams.isSettled) {
-      this.closeFinished(now);
+      this.closeFinished('none', now);
     }
+  }
+
+  /** Nothing was looked at for a while: silence meanwhile says nothing about the peer, which is asked now. [CON-16] */
+  onResumed(now: Micros): void {
+    if (!this.closing.isOpen) return;
+    const pto = this.probeTimeout;
+    this.handshakeDeadline = Math.max(this.handshakeDeadline, now + 3 * pto);
+    if (!this.isEstablished || !this.liveness.onResumed(now)) return;
+    this.onProgress(now);
+    this.recovery.onResumed(now);
+    this.heartbeatDue = true;
+    this.touch();
   }
 
   // ---- for receive.ts, transmit.ts and settle.ts ----
@@ -359,20 +384,12 @@ export class Connection implements HeapItem {
   }
 
   onClose(frame: FrameReader, now: Micros): void {
-    const reason = DECODER.decode(frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength));
-    const scope = frame.scope === 1 ? 'application' : 'transport';
-    const isNews = this.closing.drain(
-      { by: 'peer', scope, code: frame.code, reason, timeout: 'none' },
-      now,
-      this.probeTimeout,
-    );
-    if (isNews) this.over();
+    if (this.closing.drain(closeReasonOf(frame), now, this.probeTimeout)) this.over();
   }
 
   /** The server does not know the connection any more. [PKT-24] */
   onStatelessReset(now: Micros): void {
-    const reason = { by: 'reset', scope: 'transport', code: 0, reason: '', timeout: 'none' } as const;
-    if (this.closing.drain(reason, now, this.probeTimeout)) this.over();
+    if (this.closing.drain(STATELESS_RESET, now, this.probeTimeout)) this.over();
   }
 
   /** Another handshake takes this one's place: it ends without a word. [CON-3] */
@@ -388,6 +405,17 @@ export class Connection implements HeapItem {
   onLossPass(now: Micros): void {
     const { largestAckedBytes, smallestLostBytes } = this.recovery;
     if (this.packetSize.onAck(largestAckedBytes, smallestLostBytes)) usePacketSize(this, now);
+  }
+
+  /** What a HEARTBEAT tells of when the next one comes, in ms; 0 when none does. [CON-7] */
+  get heartbeatIntervalMs(): number {
+    const interval = this.liveness.interval(this.probeTimeout);
+    return this.config.heartbeatMs === 0 ? 0 : Math.ceil(interval / MILLISECOND);
+  }
+
+  /** A message, or the end of a stream, was acknowledged: a graceful close gets on. */
+  onProgress(now: Micros): void {
+    this.finishing?.onProgress(now);
   }
 
   get hasControlFrames(): boolean {
@@ -412,7 +440,7 @@ export class Connection implements HeapItem {
   /** The peer broke the protocol: closes with this code. */
   fail(code: number, frameType: number, reason: string, now: Micros): void {
     this.closing.frameType = frameType;
-    this.end({ by: 'local', scope: 'transport', code, reason, timeout: 'none' }, now);
+    this.close('transport', code, reason, now);
   }
 
   /** Closes for a reason of our own, which `cause` tells the application. */
@@ -443,17 +471,22 @@ export class Connection implements HeapItem {
     }
   }
 
-  private closeFinished(now: Micros): void {
+  private closeFinished(timeout: 'none' | 'close', now: Micros): void {
     const { code, reason } = this.finishing ?? { code: 0, reason: '' };
-    this.end({ by: 'local', scope: 'application', code, reason, timeout: 'none' }, now);
+    this.end({ by: 'local', scope: 'application', code, reason, timeout }, now);
   }
 
-  private timeOut(timeout: CloseReason['timeout'], now: Micros): void {
-    this.end({ by: 'timeout', scope: 'transport', code: CloseCode.NO_ERROR, reason: '', timeout }, now);
+  /** Gives up, and says so, for the peer may be there and only not be heard. [CON-6] [CON-8] */
+  private timeOut(timeout: 'handshake' | 'idle' | 'heartbeat', now: Micros): void {
+    const code = TIMEOUT_CODES[timeout];
+    this.end({ by: 'timeout', scope: 'transport', code, reason: '', timeout }, now);
+    // Whose handshake it was, nobody knows: a word to everybody who began one is one too many.
+    if (timeout === 'handshake' && this.role === 'server') this.closing.closeDue = false;
   }
 
-  private end(reason: CloseReason, now: Micros): void {
-    if (this.closing.close(reason, now, this.probeTimeout)) this.over();
+  private end(reason: Omit<CloseReason, 'incomplete'>, now: Micros): void {
+    const incomplete = !this.streams.isDelivered;
+    if (this.closing.close({ ...reason, incomplete }, now, this.probeTimeout)) this.over();
   }
 
   private over(): void {
@@ -463,12 +496,12 @@ export class Connection implements HeapItem {
     this.isEndTold = true;
     this.events.push({ type: 'closed', connection: this, reason });
     this.touch();
+    this.wasCut = !this.streams.isDelivered;
     this.waiting.take();
     this.streams.onConnectionOver();
   }
 }
 
-const DECODER = new TextDecoder('utf-8', { ignoreBOM: true }); // a BOM is part of the text
 /** Probe timeout, at most, of a connection whose own measure cannot be trusted. */
 const CRASHED_PTO: Micros = SECOND;
 /** More deadlines than spaces and kinds of them cannot be due at once. */

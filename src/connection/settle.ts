@@ -66,6 +66,7 @@ function acknowledged(connection: Connection, space: PacketSpace, packets: Packe
       else if (kind === FrameType.ACK) connection.spaces[space]?.acks.onAckAcked(a, b, ledger.entryC(entry));
       else if (space === PacketSpace.APPLICATION) {
         streamFrameAcked(connection.streams, kind, ledger.entryId(entry), a, b, ledger.entryC(entry));
+        if (isProgress(kind)) connection.onProgress(now);
       }
     }
   }
@@ -136,6 +137,11 @@ function isStreamFrame(kind: number): boolean {
     kind === FrameType.MAX_STREAM_DATA ||
     kind === FrameType.STREAM_DATA_BLOCKED
   );
+}
+
+/** Frames that take a stream nearer to its end: those of its sender, but not that it is held up. */
+function isProgress(kind: number): boolean {
+  return isStreamFrame(kind) && !isReceiverFrame(kind) && kind !== FrameType.STREAM_DATA_BLOCKED;
 }
 
 /** Frames that the receiving half of a stream sends; the others come from the sending half. */

@@ -97,6 +97,12 @@ export class StreamTable implements StreamOwner {
     return true;
   }
 
+  /** All that was sent reliably, and every end of a stream, is acknowledged; best-effort messages do not count. */
+  get isDelivered(): boolean {
+    for (const stream of this.streams.values()) if (!stream.sender.delivered) return false;
+    return true;
+  }
+
   track(stream: ConnectionStream): number {
     return this.news.track(stream);
   }

@@ -235,7 +235,7 @@ function packControlFrames(connection: Connection, builder: PacketBuilder, now: 
       builder.out,
       builder.at,
       connection.counters.heartbeatsSent++,
-      connection.config.heartbeatMs,
+      connection.heartbeatIntervalMs,
     );
     ledger.add(FrameType.HEARTBEAT, 0, now, 0, 0);
   }
@@ -303,7 +303,7 @@ function packClose(connection: Connection, builder: PacketBuilder): void {
     // [CON-12] what the application says is for the application only
     const isHidden = reason.scope === 'application' && !isApplication;
     const code = isHidden ? CloseCode.NO_ERROR : reason.code;
-    const scope = reason.scope === 'application' && isApplication ? 1 : 0;
+    const scope = reason.scope === 'transport' || !isApplication ? 0 : reason.incomplete ? 2 : 1;
     const text = isHidden ? EMPTY : reasonBytes(reason.reason, builder.limit - builder.at);
     if (builder.limit - builder.at < closeSize(code, text)) return builder.cancelPacket();
     builder.at = writeClose(builder.out, builder.at, scope, code, closing.frameType, text);

@@ -192,9 +192,8 @@ export class Endpoint {
   /** Until when a peer may have to be told again that we closed its connection [CON-9]; 0 when none may. */
   get answersUntil(): Micros {
     let until = 0;
-    for (const { closing, isEstablished } of this.byId.values()) {
-      if (isEstablished && closing.reason?.by === 'local') until = Math.max(until, closing.deadline);
-    }
+    for (const { closing, isEstablished } of this.byId.values())
+      if (isEstablished && closing.isTelling) until = Math.max(until, closing.deadline);
     return until;
   }
 
@@ -203,8 +202,9 @@ export class Endpoint {
     return this.deadlines.peek()?.deadline ?? Number.POSITIVE_INFINITY;
   }
 
-  /** Lets every connection whose deadline has come do what is due. */
-  timeout(now: Micros): void {
+  /** Lets every connection whose deadline has come do what is due; after a sleep, asks every peer first whether it is there. [CON-16] */
+  timeout(now: Micros, hasSlept = false): void {
+    if (hasSlept) for (const connection of this.byId.values()) connection.onResumed(now);
     for (;;) {
       const connection = this.deadlines.peek();
       if (connection === undefined || connection.deadline > now) return;

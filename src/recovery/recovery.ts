@@ -59,6 +59,7 @@ export class Recovery {
   private readonly undoWatch = new UndoWatch();
   /** When the window was last full. */
   private fullAt: Micros = -1;
+  private resumedAt: Micros = -1;
 
   constructor(options: RecoveryOptions) {
     this.mtu = options.mtu;
@@ -197,6 +198,12 @@ export class Recovery {
     return 0;
   }
 
+  /** Time passed in which nothing was looked at: what was sent before tells nothing of the path's delay any more. [REC-54] */
+  onResumed(now: Micros): void {
+    this.resumedAt = now;
+    this.pto.count = 0;
+  }
+
   /** When {@link onTimeout} must be called, or NEVER. */
   nextTimeout(): Micros {
     // [REC-19] [REC-20]
@@ -284,7 +291,9 @@ export class Recovery {
   }
 
   private sampleRtt(space: PacketSpace, ledger: SentLedger, ackDelay: Micros, now: Micros): void {
-    const sample = now - ledger.sentTimeOf(this.outcome.acked.numbers[0]);
+    const sentTime = ledger.sentTimeOf(this.outcome.acked.numbers[0]);
+    if (sentTime < this.resumedAt) return; // [REC-54] it measures how long we slept
+    const sample = now - sentTime;
     // [REC-5]
     let delay = space === PacketSpace.APPLICATION ? ackDelay : 0;
     if (this.pto.isHandshakeConfirmed) delay = Math.min(delay, this.pto.peerMaxAckDelay);

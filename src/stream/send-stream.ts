@@ -142,6 +142,11 @@ export class SendStream {
     return !this.signals.isEndUntold && this.isEmpty;
   }
 
+  /** True when nothing of the reliable space is unsettled, nor the end of the stream. */
+  get delivered(): boolean {
+    return !this.signals.isEndUntold && this.reliable.empty;
+  }
+
   /** Whether all of the first `mark.reliable` and `mark.bestEffort` messages of the two spaces are settled. */
   isSettledUpTo(mark: SendMark): boolean {
     if (this.reliable.settledPrefix < mark.reliable) return false;
@@ -347,6 +352,7 @@ export class SendStream {
       throw new JspError(
         'ERR_JSP_STREAM_RESET',
         `the peer stopped stream ${this.id} with code ${this.stopCode}`,
+        { applicationCode: this.stopCode },
       );
     }
     throw new JspError('ERR_JSP_STREAM_CLOSED', `stream ${this.id} is closed for sending`);

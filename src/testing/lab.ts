@@ -46,6 +46,18 @@ export class Lab {
     return this.time.now();
   }
 
+  /** A clock for a machine of its own, to give to that machine's driver; {@link sleep} puts the machine to sleep. */
+  machineClock(): LabClock {
+    return new LabClock(this.time);
+  }
+
+  /** The machine with this clock sleeps: nothing happens on it, and what is sent to its hosts is lost. */
+  sleep(clock: LabClock, ms: number, ...hosts: readonly string[]): void {
+    clock.sleep(ms);
+    this.network.cut(...hosts);
+    this.time.schedule(this.now + Math.round(ms * MILLISECOND), () => this.network.mend(...hosts));
+  }
+
   /** A socket on the lab's network, for instance `lab.socket({ host: '10.0.0.1', port: 4577 })`. */
   socket(options: LabSocketOptions): LabSocket {
     return new LabSocket(this.network, this.time, options);

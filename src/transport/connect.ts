@@ -7,6 +7,7 @@ import { datagramRefused, datagramTooLarge } from '../connection/path-mtu.ts';
 import { Endpoint, type EndpointEvent } from '../endpoint/endpoint.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { bindDgramSocket } from '../udp/dgram-socket.ts';
+import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { resolveHost } from '../udp/resolve.ts';
 import { abortError, abortSignal, unlessAborted } from './abort.ts';
 import { Connection, closeError } from './connection.ts';
@@ -180,9 +181,12 @@ class ClientSession {
   }
 
   onConnectionClosed(): void {
-    // The process need not wait until the server has heard of it.
-    this.driver.socket.unref();
+    // The open socket keeps the process alive until the server can be expected to have heard of it. [CON-9]
     void this.driver.stop();
+  }
+
+  impairConnection(options: ImpairmentOptions | null): void {
+    this.driver.impair(options);
   }
 
   setReferenced(referenced: boolean): void {

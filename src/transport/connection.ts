@@ -1,13 +1,14 @@
 import { JspError } from '../base/errors.ts';
 import { checkOptions, number, type OptionTable, text, whole } from '../base/options.ts';
-import { MILLISECOND } from '../base/time.ts';
+import { MILLISECOND, NEVER } from '../base/time.ts';
 import type { CloseReason } from '../connection/closing.ts';
 import type { Connection as CoreConnection } from '../connection/connection.ts';
 import type { ConnectionStream } from '../connection/connection-stream.ts';
 import type { ConnectionMetrics } from '../connection/metrics.ts';
 import { type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
+import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { closeCodeName } from '../wire/close-code.ts';
-import { abortError, abortSignal } from './abort.ts';
+import { abortError, abortSignal, onAbort } from './abort.ts';
 import { type Driver, internalError } from './driver.ts';
 import { IsolatedEmitter } from './isolated-emitter.ts';
 import { Stream } from './stream.ts';
@@ -18,8 +19,10 @@ export interface CloseOptions {
   code?: number | undefined;
   /** A sentence for people, seen by the peer; at most 512 bytes are sent. */
   reason?: string | undefined;
-  /** How long to wait for what was sent to be settled, in ms, before closing all the same. Default 10,000. */
+  /** How long to wait for what was sent to be settled, in ms, before closing all the same. Default: as long as there is progress. */
   timeoutMs?: number | undefined;
+  /** How long to wait while nothing of what was sent gets acknowledged, in ms, before closing all the same. Default 10,000. */
+  stallMs?: number | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -36,6 +39,7 @@ interface ConnectionEvents {
 /** What a connection needs of its socket's owner. */
 export interface ConnectionOwner {
   onConnectionClosed(connection: Connection): void;
+  impairConnection?(options: ImpairmentOptions | null): void;
   /** Whether the socket keeps the process alive, where it is the connection's own. */
   setReferenced?(referenced: boolean): void;
 }
@@ -125,27 +129,38 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
 
   /**
    * Waits until what was sent is settled, closes, and resolves when the connection is over. Incoming streams and messages that
-   * begin meanwhile are still delivered; answers to them are not sent any more. [CON-11]
+   * begin meanwhile are still delivered; answers to them are not sent any more. Another call can only shorten the wait, and an abort of
+   * `signal` ends it at once. [CON-11]
+   *
+   * The socket keeps the process alive a little longer, until the peer can be expected to have heard of the end. [CON-9]
+   *
+   * @throws JspError when not all that was sent reliably was acknowledged: ERR_JSP_CLOSE_INCOMPLETE at a time limit, which the peer's
+   * application is told as well, or where the peer closed first; ERR_JSP_ABORTED; or what else ended the connection. Who does not
+   * await it finds the same in {@link closed}
    */
-  async close(options: CloseOptions = {}): Promise<void> {
-    checkOptions('close', options, CLOSE_OPTIONS);
-    if (this.over) return;
-    if (options.signal?.aborted) throw abortError(options.signal);
-    const onAbort = (): void => this.destroy(options.code, options.reason);
-    options.signal?.addEventListener('abort', onAbort, { once: true });
-    const timeoutMs = options.timeoutMs ?? CLOSE_TIMEOUT_MS;
-    const now = this.driver.now();
-    try {
-      this.core.finish(options.code ?? 0, options.reason ?? '', now + timeoutMs * MILLISECOND);
-    } catch (error) {
-      this.driver.onInternalError(this.core, error); // which ends it, too
-    }
-    this.driver.wake();
-    await this.closed;
-    options.signal?.removeEventListener('abort', onAbort);
+  close(options: CloseOptions = {}): Promise<void> {
+    const done = this.finish(options);
+    done.catch(() => {}); // no crash where nobody awaits it
+    return done;
   }
 
-  /** Closes at once; what is not delivered yet is dropped. */
+  /**
+   * Changes the bad network that the option `impairment` puts around this side's socket, or puts one there; null gives a good one. What is
+   * under way arrives as it would have. The connections of a listener share its socket: see `Listener.impair`.
+   *
+   * @throws JspError ERR_JSP_OPTION_INVALID
+   */
+  impair(options: ImpairmentOptions | null): void {
+    if (this.owner.impairConnection === undefined) {
+      throw new JspError(
+        'ERR_JSP_OPTION_INVALID',
+        'this connection shares its socket: use impair() of its listener',
+      );
+    }
+    this.owner.impairConnection(options);
+  }
+
+  /** Closes at once; what is not delivered yet is dropped, and the peer is told that there was more. */
   destroy(code = 0, reason = ''): void {
     if (this.over) return;
     try {
@@ -209,6 +224,31 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     this.tell('close', this.closedWith);
   }
 
+  private async finish(options: CloseOptions): Promise<void> {
+    checkOptions('close', options, CLOSE_OPTIONS);
+    if (this.over) return;
+    const { code = 0, reason = '', timeoutMs, stallMs = CLOSE_STALL_MS, signal } = options;
+    if (signal?.aborted) throw abortError(signal);
+    let aborted = false;
+    const forget = onAbort(signal, () => {
+      aborted = true;
+      this.destroy(code, reason);
+    });
+    const now = this.driver.now();
+    const deadline = timeoutMs === undefined ? NEVER : now + timeoutMs * MILLISECOND;
+    try {
+      this.core.finish(code, reason, deadline, stallMs * MILLISECOND, now);
+    } catch (error) {
+      this.driver.onInternalError(this.core, error); // which ends it, too
+    }
+    this.driver.wake();
+    await this.closed;
+    forget();
+    if (!this.core.wasCut) return;
+    if (aborted && signal !== undefined) throw abortError(signal);
+    throw this.closedWith ?? incompleteError('the connection closed', '');
+  }
+
   /** Streams that came before the first listener for `stream` are handed to it. */
   protected override onListenerAdded(event: keyof ConnectionEvents): void {
     if (event === 'stream' && this.unclaimed.length > 0) queueMicrotask(() => this.claimStreams());
@@ -233,7 +273,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
 export const CLOSE_OPTIONS: OptionTable<CloseOptions> = {
   code: whole(0, Number.MAX_SAFE_INTEGER),
   reason: text,
-  timeoutMs: number(0, 2 ** 31),
+  timeoutMs: number(0, Number.POSITIVE_INFINITY),
+  stallMs: number(0, Number.POSITIVE_INFINITY),
   signal: abortSignal,
 };
 
@@ -248,10 +289,17 @@ export function closeError(reason: CloseReason): JspError | null {
   }
   // [ERR-2] Application codes are the application's; 0 means that nothing is wrong.
   if (reason.scope === 'application') {
-    if (reason.code === 0 || reason.by === 'local') return null;
+    if (reason.by === 'local') {
+      return reason.timeout === 'close' && reason.incomplete
+        ? incompleteError('the time limit of the close came', '')
+        : null;
+    }
+    if (reason.code === 0)
+      return reason.incomplete ? incompleteError('the peer closed', reason.reason) : null;
     return new JspError(
       'ERR_JSP_CLOSED_BY_PEER',
       `the peer closed with application code ${reason.code}: ${reason.reason}`,
+      { applicationCode: reason.code, reason: reason.reason },
     );
   }
   if (reason.cause instanceof JspError) return reason.cause;
@@ -276,11 +324,39 @@ export function closeError(reason: CloseReason): JspError | null {
       'the server does not have the pinned identity; check the fingerprint in the URL against what the server prints',
     );
   }
+  const timeout = reason.by === 'peer' ? peerTimeoutError(name) : null;
+  if (timeout !== null) return timeout;
   const who = reason.by === 'local' ? 'the peer broke the protocol' : 'the peer closed the connection';
   return new JspError(
     'ERR_JSP_PROTOCOL',
     `${who}: ${name}${reason.reason === '' ? '' : `, ${reason.reason}`}`,
   );
+}
+
+/** [CON-17] */
+function incompleteError(what: string, reason: string): JspError {
+  return new JspError(
+    'ERR_JSP_CLOSE_INCOMPLETE',
+    `${what} before all that had been sent was acknowledged: messages are missing at the other side`,
+    reason === '' ? {} : { applicationCode: 0, reason },
+  );
+}
+
+/** The error for a CLOSE that says that the peer gave up, or null. */
+function peerTimeoutError(name: string): JspError | null {
+  switch (name) {
+    case 'IDLE_TIMEOUT':
+      return timeoutError('idle');
+    case 'HEARTBEAT_TIMEOUT':
+      return new JspError(
+        'ERR_JSP_HEARTBEAT_TIMEOUT',
+        'the peer heard nothing from this side for too long and gave the connection up; connect again',
+      );
+    case 'HANDSHAKE_TIMEOUT':
+      return timeoutError('handshake');
+    default:
+      return null;
+  }
 }
 
 function timeoutError(timeout: CloseReason['timeout']): JspError {
@@ -304,4 +380,4 @@ function timeoutError(timeout: CloseReason['timeout']): JspError {
 }
 
 const LABEL_BYTES_MAX = 64;
-const CLOSE_TIMEOUT_MS = 10_000;
+const CLOSE_STALL_MS = 10_000;

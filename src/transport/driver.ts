@@ -13,6 +13,7 @@ import { MILLISECOND, type Micros, NEVER, SECOND } from '../base/time.ts';
 import type { Endpoint, EndpointEvent } from '../endpoint/endpoint.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
+import { ImpairedSocket, type ImpairmentOptions, impairSocket } from '../udp/impaired-socket.ts';
 import { type ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
 
 /** What the driver's owner does with events, and with a socket that broke. */
@@ -23,7 +24,7 @@ export interface DriverOwner {
 
 export class Driver {
   readonly endpoint: Endpoint;
-  readonly socket: DatagramSocket;
+  socket: DatagramSocket;
   readonly clock: Clock;
   /** Where events are handed out: the context of `listen` or `connect`, whoever woke the process up. [CON-31] */
   readonly context = new AsyncResource('JSP');
@@ -41,6 +42,9 @@ export class Driver {
   /** Datagrams handed over since the last step of that wait. */
   private handedOver = 0;
   private roundsLeft = 0;
+  /** The machine slept, or the process stood still, and the core does not know yet. */
+  private isResumed = false;
+  private readonly forgetClock: () => void;
   private stopping: Promise<void> | null = null;
   private stopped = false;
 
@@ -49,9 +53,8 @@ export class Driver {
     this.socket = socket;
     this.clock = clock;
     this.owner = owner;
-    socket.onBatch = this.onBatch;
-    socket.onWritable = this.onWritable;
-    socket.onError = this.onError;
+    this.listen(socket);
+    this.forgetClock = clock.onResume?.(this.onResume) ?? (() => {});
   }
 
   now(): Micros {
@@ -77,6 +80,21 @@ export class Driver {
   /** Takes a turn at once. */
   flush(): void {
     if (!this.inTurn) this.turn();
+  }
+
+  /** Puts a bad network around the socket, or another one, or with null a good one. */
+  impair(options: ImpairmentOptions | null): void {
+    if (this.socket instanceof ImpairedSocket) return this.socket.impair(options);
+    if (options === null || this.stopping !== null) return;
+    // What the socket holds of ours it gives back as before.
+    const inner = this.socket;
+    this.socket = impairSocket(inner, options, this.clock);
+    const { onWritable } = inner;
+    inner.onWritable = () => {
+      onWritable?.();
+      if (this.held !== null) this.onWritable();
+    };
+    this.listen(this.socket);
   }
 
   /** Whether the open socket keeps the process alive. */
@@ -140,6 +158,12 @@ export class Driver {
     this.clock.soon(this.onPolled);
   };
 
+  private readonly onResume = (): void => {
+    if (this.stopped) return;
+    this.isResumed = true;
+    this.turn();
+  };
+
   private readonly onWritable = (): void => {
     if (this.held !== null) giveBack(this.held);
     this.held = null;
@@ -149,6 +173,12 @@ export class Driver {
   private readonly onError = (error: Error, fatal: boolean): void => {
     if (!this.stopped) this.owner.onSocketError(error, fatal);
   };
+
+  private listen(socket: DatagramSocket): void {
+    socket.onBatch = this.onBatch;
+    socket.onWritable = this.onWritable;
+    socket.onError = this.onError;
+  }
 
   private turn(): void {
     if (!this.stopped) this.context.runInAsyncScope(this.takeTurn, this);
@@ -173,22 +203,22 @@ export class Driver {
    * Hands in the timeouts that are due. When one is overdue the process was busy, or stood still, and what makes the timeout void may
    * wait in the socket: it is read first, whatever began this turn. What `soon` calls now may run before what the next poll brings is
    * handed over, so the second call counts; and one poll brings so many datagrams at most, so that a full one is followed by another.
+   * When it is overdue by much, peers are asked before they count as gone.
    */
   private timeout(): void {
     const now = this.clock.now();
-    const due = this.endpoint.nextTimeout();
-    if (due > now) {
-      if (this.overdue === Overdue.DUE) this.overdue = Overdue.NONE;
-      return;
-    }
-    if (this.overdue === Overdue.NONE && now - due > LATE) {
+    const late = now - this.endpoint.nextTimeout();
+    if (late > STALL) this.isResumed = true;
+    if (this.overdue === Overdue.NONE && (late > LATE || this.isResumed)) {
       this.overdue = Overdue.POLLING;
       this.roundsLeft = POLLS_MAX;
       this.clock.soon(this.onPolled);
     }
     if (this.overdue === Overdue.POLLING || this.overdue === Overdue.HANDING_OVER) return;
     this.overdue = Overdue.NONE;
-    this.endpoint.timeout(now);
+    const hasSlept = this.isResumed;
+    this.isResumed = false;
+    if (hasSlept || this.endpoint.nextTimeout() <= now) this.endpoint.timeout(now, hasSlept);
   }
 
   /** Sees to it that there is a next turn when one is needed. */
@@ -218,6 +248,7 @@ export class Driver {
     this.stopped = true;
     if (this.timer !== null) this.clock.clearTimer(this.timer);
     this.timer = null;
+    this.forgetClock();
     await this.socket.close();
   }
 
@@ -309,9 +340,11 @@ const TICKS_APART: Micros = 100;
 /** A turn answers hellos until this much time has passed, and no more than so many; the answer to one takes a millisecond or two. */
 const HELLOS_TIME: Micros = 2 * MILLISECOND;
 const HELLOS_A_TURN = 8;
-const LINGER_MAX: Micros = SECOND;
+const LINGER_MAX: Micros = 30 * SECOND;
 /** A timeout that comes later than this, which is more than timers are late by themselves, waits until the socket was read. */
 const LATE: Micros = 2 * MILLISECOND;
+/** A timeout that comes later than this tells that the machine slept or the process stood still. [CON-16] */
+const STALL: Micros = SECOND;
 /** libuv reads no more datagrams of a socket before it lets the loop turn. */
 const DATAGRAMS_A_POLL = 32;
 /** So many full polls in a row, and timeouts are due all the same: a flood does not keep them away. */

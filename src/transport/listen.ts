@@ -6,6 +6,7 @@ import { RESET_KEY_BYTES } from '../crypto/reset-token.ts';
 import { Endpoint, type EndpointEvent } from '../endpoint/endpoint.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
 import { type DatagramSocket, type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
+import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { reachableAddress } from '../udp/local-addresses.ts';
 import { bindServerSocket } from '../udp/wildcard-socket.ts';
 import { CloseCode } from '../wire/close-code.ts';
@@ -95,12 +96,23 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
     return { ...this.driver.endpoint.counters, socket: socketMetrics(this.driver.socket) };
   }
 
-  /** Accepts no more connections, closes those there are as `Connection.close` does, and closes the socket. */
+  /**
+   * Accepts no more connections, closes those there are as `Connection.close` does, and closes the socket. Another call can only shorten
+   * the wait. Resolves in any case; a connection of which something was cut tells so itself: `closed`, and its `close` event.
+   *
+   * @throws JspError ERR_JSP_ABORTED when the signal was aborted before, ERR_JSP_OPTION_INVALID
+   */
   async close(options: CloseOptions = {}): Promise<void> {
     checkOptions('close', options, CLOSE_OPTIONS);
     if (options.signal?.aborted) throw abortError(options.signal);
-    this.closing ??= this.closeAll(options);
+    this.closing ??= this.closeAll();
+    for (const connection of this.connections) void connection.close(options);
     await this.closing;
+  }
+
+  /** As `Connection.impair`, for all connections of the listener. */
+  impair(options: ImpairmentOptions | null): void {
+    this.driver.impair(options);
   }
 
   /** Lets the process end although the listener listens, as `unref` of a socket does. */
@@ -175,10 +187,9 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
     this.acceptable = null;
   }
 
-  private async closeAll(options: CloseOptions): Promise<void> {
+  private async closeAll(): Promise<void> {
     this.driver.endpoint.stopAccepting(this.driver.now());
     this.acceptable?.();
-    for (const connection of this.connections) void connection.close(options);
     if (this.connections.size > 0) {
       await new Promise<void>((resolve) => {
         this.resolveEmpty = resolve;

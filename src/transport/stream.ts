@@ -263,6 +263,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     this.closedBy = new JspError(
       'ERR_JSP_STREAM_RESET',
       `the peer reset stream ${this.id} with code ${code}`,
+      { applicationCode: code },
     );
     this.call(() => this.core.reset(code));
     this.onClosed(this.closedBy);

@@ -1,5 +1,5 @@
 import { anObject, checkOptions, number, type OptionTable } from '../base/options.ts';
-import { type Micros, NEVER } from '../base/time.ts';
+import { type Micros, NEVER, SECOND } from '../base/time.ts';
 import { type ReceiveBatch, ReceiveQueue, TransmitBatch } from '../wire/batch.ts';
 import { type Clock, systemClock, type TimerHandle } from './clock.ts';
 import type { DatagramSocket, SocketAddress, SocketCounters } from './datagram-socket.ts';
@@ -23,11 +23,17 @@ export function impairSocket(
   inner: DatagramSocket,
   options: ImpairmentOptions,
   clock = systemClock,
-): DatagramSocket {
-  checkOptions('impairment', options, IMPAIRMENT_OPTIONS);
-  const outgoing = new RandomImpairment(options.seed, options.outgoing ?? {});
-  const incoming = new RandomImpairment(options.seed + 1, options.incoming ?? {});
+): ImpairedSocket {
+  const [outgoing, incoming] = waysOf(options);
   return new ImpairedSocket(inner, outgoing, incoming, clock);
+}
+
+function waysOf(options: ImpairmentOptions): [outgoing: ImpairedWay, incoming: ImpairedWay] {
+  checkOptions('impairment', options, IMPAIRMENT_OPTIONS);
+  return [
+    new RandomImpairment(options.seed, options.outgoing ?? {}),
+    new RandomImpairment(options.seed + 1, options.incoming ?? {}),
+  ];
 }
 
 /** A {@link DatagramSocket} whose datagrams take the ways `outgoing` and `incoming`. Its timers have the clock's granularity. */
@@ -40,8 +46,8 @@ export class ImpairedSocket implements DatagramSocket {
   dropped = 0;
 
   private readonly inner: DatagramSocket;
-  private readonly outgoing: ImpairedWay;
-  private readonly incoming: ImpairedWay;
+  private outgoing: ImpairedWay;
+  private incoming: ImpairedWay;
   private readonly clock: Clock;
   private readonly sending = new DelayLine(DELAYED_BYTES_MAX);
   private readonly receiving = new DelayLine(DELAYED_BYTES_MAX);
@@ -109,12 +115,25 @@ export class ImpairedSocket implements DatagramSocket {
     return !this.blocked;
   }
 
+  /** Another bad network from now on; null for a good one. What is under way arrives as it would have, and may be overtaken. */
+  impair(options: ImpairmentOptions | null): void {
+    [this.outgoing, this.incoming] = waysOf(options ?? { seed: 0 });
+  }
+
+  /** What was sent is still under way, not least the last words of a connection: the inner socket is closed behind it. */
   async close(): Promise<void> {
     this.closed = true;
     if (this.timer !== null) this.clock.clearTimer(this.timer);
     this.timer = null;
-    this.sending.clear();
     this.receiving.clear();
+    const until = this.clock.now() + LAST_DATAGRAM_MAX;
+    while (this.sending.nextAt <= until) {
+      const at = Math.max(this.sending.nextAt, this.clock.now());
+      await new Promise<void>((resolve) => this.clock.setTimer(at, resolve));
+      if (this.clock.now() > until) break;
+      this.sendDue(this.clock.now());
+    }
+    this.sending.clear();
     await this.inner.close();
   }
 
@@ -234,6 +253,8 @@ function place(batch: TransmitBatch, datagram: DelayedDatagram): void {
   batch.push(datagram.data.length, datagram.host, datagram.port, datagram.local);
 }
 
+/** What is longer under way when the socket is closed is lost. */
+const LAST_DATAGRAM_MAX: Micros = 30 * SECOND;
 const DELAYED_BYTES_MAX = 64 * 1024 * 1024;
 const DATAGRAM_BYTES_MAX = 65_536;
 const ARENA_BYTES = 256 * 1024;

@@ -15,6 +15,9 @@ export const CloseCode = {
   MESSAGE_TOO_LARGE: 0x0d,
   AEAD_LIMIT_REACHED: 0x0f,
   SHUTTING_DOWN: 0x10,
+  IDLE_TIMEOUT: 0x11,
+  HEARTBEAT_TIMEOUT: 0x12,
+  HANDSHAKE_TIMEOUT: 0x13,
 } as const;
 export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
 

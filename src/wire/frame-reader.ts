@@ -247,7 +247,7 @@ export class FrameReader extends FrameFields {
     this.code = this.varint();
     this.frameType = this.u8();
     this.data();
-    if (this.scope > 1) this.fail(); // [FRM-12]
+    if (this.scope > 2) this.fail(); // [FRM-12]
   }
 
   private repair(): void {

@@ -234,7 +234,7 @@ export function closeSize(code: number, reason: Uint8Array): number {
 }
 
 /**
- * @param scope - 0 transport, 1 application
+ * @param scope - 0 transport, 1 application, 2 application before all was delivered
  * @param frameType - the type at fault, 0 when none is
  * @param reason - UTF-8
  */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { SECOND } from '../../src/base/time.ts';
 import { type CloseReason, Closing } from '../../src/connection/closing.ts';
-import { FrameType } from '../../src/wire/frame-type.ts';
+import { Delivery, FrameType } from '../../src/wire/frame-type.ts';
 import { PacketSpace } from '../../src/wire/packet-type.ts';
 import { bytesOf, eachSeed, Pair } from './pair.ts';
 
@@ -20,6 +20,7 @@ describe('an immediate close', () => {
       code: 42,
       reason: 'a good reason: \u{1f44b}',
       timeout: 'none',
+      incomplete: false,
     });
     expect(pair.client.closed).toMatchObject({ by: 'local', scope: 'application', code: 42 });
     pair.until(() => pair.client.endpoint.counters.connectionsOpen === 0);
@@ -79,8 +80,8 @@ describe('an immediate close', () => {
     expect(new Set(closes.map(({ code }) => code))).toEqual(new Set([3]));
   });
 
-  test('is repeated after one and two probe timeouts, for a peer that is idle [CON-9]', () => {
-    for (const lost of [0, 1, 2]) {
+  test('is repeated every half probe timeout, for a peer that is idle [CON-9]', () => {
+    for (const lost of [0, 1, 2, 5]) {
       const pair = new Pair().connected().run(500);
       const pto = pair.client.core.recovery.probeTimeout(PacketSpace.APPLICATION);
       const first = pair.client.sent.length;
@@ -88,9 +89,9 @@ describe('an immediate close', () => {
       const start = pair.now;
       pair.client.close('application', 3, 'gone');
       pair.until(() => pair.server.closed !== null, 1_000);
-      expect(pair.now - start).toBeLessThanOrEqual(lost * (pto + 1_000) + 5_000);
+      expect(pair.now - start).toBeLessThanOrEqual(lost * (pto / 2 + 1_000) + 5_000);
       pair.toTheEnd();
-      expect(pair.client.sent.length - first).toBe(3);
+      expect(pair.client.sent.length - first).toBe(6);
     }
   });
 
@@ -130,7 +131,7 @@ describe('an immediate close', () => {
     expect(pair.client.closed).toMatchObject({ by: 'local', code: 1 });
     expect(pair.server.closed).toMatchObject({ by: 'local', code: 2 });
     pair.toTheEnd();
-    expect(pair.client.frames(FrameType.CLOSE).length).toBeLessThanOrEqual(8);
+    expect(pair.client.frames(FrameType.CLOSE).length).toBeLessThanOrEqual(12);
     expect(pair.world.run({ forMs: 60_000 })).toBe('quiet');
   });
 
@@ -193,6 +194,69 @@ describe('a graceful close', () => {
     expect(pair.client.closed).toMatchObject({ by: 'local', code: 4 });
   });
 
+  test('waits as long as there is progress, and is over soon after there is none any more [CON-11]', () => {
+    const pair = new Pair({ link: { delayMs: 20, bitsPerSecond: 1_000_000 } }).connected();
+    const stream = pair.client.open();
+    for (let i = 0; i < 40; i++) pair.client.send(stream, bytesOf(50_000, i));
+    pair.client.finish(0, '', 3_600_000, 2_000);
+    const start = pair.now;
+    pair.until(() => (pair.server.messages.get(stream.id)?.length ?? 0) === 30, 60_000);
+    expect(pair.now - start).toBeGreaterThan(10 * SECOND);
+    expect(pair.client.closed).toBeNull();
+    pair.world.network.cut('server');
+    const cutAt = pair.now;
+    pair.until(() => pair.client.closed !== null);
+    expect(pair.now - cutAt).toBeLessThan(3 * SECOND);
+    expect(pair.client.closed).toMatchObject({ by: 'local', timeout: 'close', incomplete: true });
+  });
+
+  test('does not take for progress that a peer is there which does not read [CON-11]', () => {
+    const pair = new Pair({ client: { heartbeatMs: 300 } }).connected();
+    pair.server.readsAll = false;
+    const stream = pair.client.open();
+    for (let i = 0; i < 600; i++) pair.client.send(stream, bytesOf(50_000, i));
+    pair.run(3_000);
+    const start = pair.now;
+    pair.client.finish(0, '', 3_600_000, 2_000);
+    pair.until(() => pair.server.closed !== null);
+    expect(pair.now - start).toBeLessThan(2.1 * SECOND);
+    expect(pair.client.core.counters.heartbeatsSent).toBeGreaterThan(3);
+    expect(pair.server.closed).toMatchObject({ by: 'peer', scope: 'application', code: 0, incomplete: true });
+    expect(pair.client.core.wasCut).toBe(true);
+  });
+
+  test('is only shortened by another call [CON-11]', () => {
+    const pair = new Pair().connected();
+    pair.client.send(pair.client.open(), 'nobody hears this');
+    pair.world.network.cut('server');
+    const start = pair.now;
+    pair.client.finish(1, 'first', 60_000, 60_000);
+    pair.run(100);
+    pair.client.finish(2, 'second', 500_000, 500_000);
+    pair.run(100);
+    pair.client.finish(3, 'third', 100, 60_000);
+    pair.until(() => pair.client.closed !== null);
+    expect(pair.now - start).toBeGreaterThanOrEqual(300_000);
+    expect(pair.now - start).toBeLessThanOrEqual(302_000);
+    expect(pair.client.closed).toMatchObject({ by: 'local', code: 1, reason: 'first' });
+  });
+
+  test('by the application, before all arrived, tells that messages are missing; best-effort ones do not count [CON-17]', () => {
+    for (const delivery of [Delivery.RELIABLE, Delivery.BEST_EFFORT]) {
+      const pair = new Pair().connected();
+      const stream = pair.client.open({ delivery });
+      pair.client.send(stream, 'first');
+      pair.run(1_000);
+      pair.client.send(stream, 'second');
+      pair.client.close('application', 7, 'off');
+      pair.until(() => pair.server.closed !== null);
+      const incomplete = delivery === Delivery.RELIABLE;
+      expect(pair.server.closed).toMatchObject({ scope: 'application', code: 7, reason: 'off', incomplete });
+      expect(pair.client.closed?.incomplete).toBe(incomplete);
+      expect(pair.client.frames(FrameType.CLOSE)[0]).toMatchObject({ scope: incomplete ? 2 : 1 });
+    }
+  });
+
   test('waits for the end of a stream, and for a reset, to be known', () => {
     const pair = new Pair().connected();
     const ended = pair.client.open();
@@ -228,14 +292,22 @@ describe('a graceful close', () => {
 });
 
 describe('closing', () => {
-  const reason: CloseReason = { by: 'local', scope: 'application', code: 0, reason: '', timeout: 'none' };
+  const reason: CloseReason = {
+    by: 'local',
+    scope: 'application',
+    code: 0,
+    reason: '',
+    timeout: 'none',
+    incomplete: false,
+  };
 
-  test('a timeout is forgotten at once, without a CLOSE [CON-6] [CON-8]', () => {
+  test('by a timeout says so like any other; after a failed handshake it is forgotten at once [CON-6] [CON-8] [CON-9]', () => {
     const closing = new Closing();
     expect(closing.close({ ...reason, by: 'timeout', timeout: 'idle' }, 5 * SECOND, SECOND)).toBe(true);
-    expect(closing).toMatchObject({ isOpen: false, closeDue: false, deadline: 5 * SECOND });
-    closing.onDatagram();
-    expect(closing.closeDue).toBe(false);
+    expect(closing).toMatchObject({ isOpen: false, closeDue: true, deadline: 8 * SECOND });
+    const failed = new Closing();
+    failed.close({ ...reason, by: 'timeout', timeout: 'handshake' }, 5 * SECOND, SECOND);
+    expect(failed).toMatchObject({ isOpen: false, closeDue: true, deadline: 5 * SECOND });
   });
 
   test('a side that was told never answers [CON-10]', () => {

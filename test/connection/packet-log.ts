@@ -22,6 +22,7 @@ export interface LoggedFrame {
   readonly scope: number;
   readonly frameType: number;
   readonly number: number;
+  readonly interval: number;
   readonly end: number;
   /** Message data, label, reason, CRYPTO bytes. */
   readonly data: Uint8Array;
@@ -118,6 +119,7 @@ function readFrames(buffer: Uint8Array, start: number, end: number): LoggedFrame
   reader.reset(buffer, start, end);
   while (reader.next()) {
     const { type, stream, sequence, count, offset, total, limit, code, scope, frameType, number } = reader;
+    const { interval } = reader;
     const isAck = type >= FrameType.ACK && type <= FrameType.ACK_ECN_RECOVERED;
     frames.push({
       type,
@@ -131,6 +133,7 @@ function readFrames(buffer: Uint8Array, start: number, end: number): LoggedFrame
       scope,
       frameType,
       number,
+      interval,
       end: reader.end,
       data: buffer.slice(reader.dataStart, reader.dataStart + reader.dataLength),
       ranges: isAck ? [...reader.ackRanges.subarray(0, 2 * reader.rangeCount)] : [],

@@ -264,8 +264,9 @@ export class Side {
     this.node.wake();
   }
 
-  finish(code = 0, reason = '', withinMs = 10_000): void {
-    this.core.finish(code, reason, this.world.now + withinMs * MILLISECOND);
+  finish(code = 0, reason = '', withinMs = 10_000, stallMs = 10_000): void {
+    const { now } = this.world;
+    this.core.finish(code, reason, now + withinMs * MILLISECOND, stallMs * MILLISECOND, now);
     this.node.wake();
   }
 

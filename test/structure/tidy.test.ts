@@ -10,7 +10,10 @@ const programs = [
 ];
 
 /** Files that may be longer than {@link LINES_MAX}, each with the reason why it is still one idea. */
-const LONG_FILES: Readonly<Record<string, string>> = {};
+const LONG_FILES: Readonly<Record<string, string>> = {
+  'src/connection/connection.ts':
+    'the faces of a connection to application, endpoint and parts, a few lines a method',
+};
 const LINES_MAX = 500;
 
 test('no file of src/ has outgrown its one idea', () => {

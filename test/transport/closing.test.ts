@@ -120,10 +120,143 @@ describe('closing a connection', () => {
       const start = lab.now;
       const closed = client.close({ timeoutMs: how === 'timeout' ? 300 : 60_000, signal: controller.signal });
       if (how === 'abort') lab.clock.setTimer(lab.now + 300_000, () => controller.abort());
-      await lab.settle(closed);
+      const code = how === 'abort' ? 'ERR_JSP_ABORTED' : 'ERR_JSP_CLOSE_INCOMPLETE';
+      await expect(lab.settle(closed)).rejects.toMatchObject({ code });
       expect(lab.now - start).toBeGreaterThanOrEqual(300_000);
       expect(lab.now - start).toBeLessThan(310_000);
     }
+  });
+
+  test('is shortened by a later call, and by nothing lengthened', async () => {
+    const lab = new Lab({ seed: 5, link: { delayMs: 5 } });
+    const { client } = await labPair(lab, 'x');
+    lab.network.cut('client x');
+    client.openStream().send('nobody hears this');
+    const start = lab.now;
+    const calls = [client.close(), client.close({ timeoutMs: 50_000, stallMs: 50_000 })];
+    await lab.run(100);
+    calls.push(client.close({ timeoutMs: 0 }));
+    for (const call of calls) {
+      await expect(lab.settle(call)).rejects.toMatchObject({ code: 'ERR_JSP_CLOSE_INCOMPLETE' });
+    }
+    expect(lab.now - start).toBeLessThan(110_000);
+    await client.close();
+  });
+
+  test('of a listener is shortened by a later call, and ended by an abort of its signal', async () => {
+    for (const how of ['call', 'abort'] as const) {
+      const lab = new Lab({ seed: 5, link: { delayMs: 5 } });
+      const controller = new AbortController();
+      const { listener, accepted } = await labPair(lab, 'x', {}, controller.signal);
+      lab.network.cut('client x');
+      accepted.openStream().send('nobody hears this');
+      const start = lab.now;
+      const closed = listener.close();
+      await lab.run(100);
+      if (how === 'call') void listener.close({ timeoutMs: 0 });
+      else controller.abort();
+      await lab.settle(closed);
+      expect(await accepted.closed).toMatchObject({ code: 'ERR_JSP_CLOSE_INCOMPLETE' });
+      expect(lab.now - start).toBeLessThan(1_000_000);
+    }
+  });
+
+  test('waits as long as there is progress: 6 MB at 2 Mbit/s arrive whole', async () => {
+    const lab = new Lab({ seed: 5, link: { delayMs: 20, bitsPerSecond: 2_000_000 } });
+    const { client, accepted } = await labPair(lab, 'x');
+    let bytes = 0;
+    const ended = new Promise<void>((resolve) =>
+      accepted.on('stream', (stream) =>
+        stream
+          .on('message', (message) => {
+            bytes += message.length;
+          })
+          .on('end', resolve),
+      ),
+    );
+    const stream = client.openStream();
+    for (let i = 0; i < 60; i++) stream.send(bytesOf(100_000, i));
+    stream.end();
+    const start = lab.now;
+    await lab.settle(client.close(), 60_000);
+    expect(lab.now - start).toBeGreaterThan(20_000_000);
+    await lab.settle(ended);
+    expect(bytes).toBe(6_000_000);
+    expect(await lab.settle(accepted.closed)).toBeNull();
+    expect(await client.closed).toBeNull();
+  }, 30_000);
+
+  test('at a time limit that cuts data is an error at both ends, also for the streams [CON-17]', async () => {
+    const lab = new Lab({ seed: 5, link: { delayMs: 20, bitsPerSecond: 2_000_000 } });
+    const { client, accepted } = await labPair(lab, 'x');
+    const told: string[] = [];
+    accepted.on('stream', (stream) =>
+      stream
+        .on('message', () => {})
+        .on('end', () => told.push('end'))
+        .on('error', (error) => told.push(error.code)),
+    );
+    const stream = client.openStream();
+    for (let i = 0; i < 60; i++) stream.send(bytesOf(100_000, i));
+    const flushed = stream.flush().catch((error: JspError) => error.code);
+    stream.end();
+    const incomplete = { code: 'ERR_JSP_CLOSE_INCOMPLETE' };
+    await expect(lab.settle(client.close({ timeoutMs: 2_000 }))).rejects.toMatchObject(incomplete);
+    expect(await client.closed).toMatchObject(incomplete);
+    expect(await flushed).toBe('ERR_JSP_CLOSE_INCOMPLETE');
+    expect(await lab.settle(accepted.closed)).toMatchObject(incomplete);
+    expect(told).toEqual(['ERR_JSP_CLOSE_INCOMPLETE']);
+  });
+
+  test('does not resolve as if all was well when the peer leaves first, or goes silent', async () => {
+    for (const how of ['leaves', 'silent'] as const) {
+      const lab = new Lab({ seed: 5, link: { delayMs: 20, bitsPerSecond: 1_000_000 } });
+      const { client, accepted } = await labPair(lab, 'x', { heartbeatMs: 500 });
+      accepted.on('stream', (stream) => stream.on('message', () => {}));
+      const stream = client.openStream();
+      for (let i = 0; i < 30; i++) stream.send(bytesOf(100_000, i));
+      const closed = client.close();
+      await lab.run(1_000);
+      if (how === 'leaves') accepted.destroy();
+      else lab.network.cut('client x');
+      const code = how === 'leaves' ? 'ERR_JSP_CLOSE_INCOMPLETE' : 'ERR_JSP_HEARTBEAT_TIMEOUT';
+      await expect(lab.settle(closed, 20_000)).rejects.toMatchObject({ code });
+    }
+  });
+
+  test('tells code and reason of the peer as values', async () => {
+    const connection = await join(
+      await serve((accepted) =>
+        accepted.on('stream', (stream) => stream.on('message', () => accepted.destroy(1_001, 'full house'))),
+      ),
+    );
+    connection.openStream().send('x');
+    expect(await connection.closed).toMatchObject({
+      code: 'ERR_JSP_CLOSED_BY_PEER',
+      applicationCode: 1_001,
+      reason: 'full house',
+    });
+    const other = await join(
+      await serve((accepted) =>
+        accepted.on('stream', (stream) => stream.on('message', () => stream.reset(77))),
+      ),
+    );
+    const stream = other.openStream();
+    stream.send('x');
+    expect(await next(stream, 'error')).toMatchObject({ code: 'ERR_JSP_STREAM_RESET', applicationCode: 77 });
+    expect(() => stream.send('y')).toThrow(expect.objectContaining({ applicationCode: 77 }));
+  });
+
+  test('lingers as the round-trip time asks for, so that a lost goodbye is repeated [CON-9]', async () => {
+    const lab = new Lab({ seed: 8, link: { delayMs: 1_500 } });
+    const { client, accepted } = await labPair(lab, 'x');
+    await lab.run(10_000);
+    const there = lab.network.link('client x', 'server');
+    there.change({ blackHole: true }, lab.now);
+    client.destroy(4, 'heard late');
+    await lab.run(2_000);
+    there.change({ blackHole: false }, lab.now);
+    expect(await lab.settle(accepted.closed, 14_000)).toMatchObject({ applicationCode: 4 });
   });
 
   test('is refused with an aborted signal', async () => {
@@ -283,7 +416,7 @@ describe('closing a listener', () => {
       await listener.close();
       const error = await connecting;
       // Before its first packet came, nobody is there to tell it.
-      if (error !== null) expect(error.code).toMatch(/ERR_JSP_(PROTOCOL|HANDSHAKE_TIMEOUT)/);
+      if (error !== null) expect(error.code).toMatch(/ERR_JSP_(SERVER_CLOSING|HANDSHAKE_TIMEOUT)/);
     }
   });
 
@@ -304,7 +437,7 @@ describe('closing a listener', () => {
       ),
       20_000,
     );
-    expect(outcome?.code).toMatch(/ERR_JSP_(PROTOCOL|HANDSHAKE_FAILED|HANDSHAKE_TIMEOUT)/);
+    expect(outcome?.code).toMatch(/ERR_JSP_(SERVER_CLOSING|HANDSHAKE_FAILED|HANDSHAKE_TIMEOUT)/);
     for await (const connection of listener) expect(connection).toBeUndefined();
   });
 
@@ -318,6 +451,22 @@ describe('closing a listener', () => {
 });
 
 describe('a process', () => {
+  test('that awaits its close and ends is heard over a bad network: the peer sees no silence [CON-9]', async () => {
+    const ends: (JspError | null)[] = [];
+    const listener = await serve((connection) => {
+      echo(connection);
+      void connection.closed.then((error) => ends.push(error));
+    });
+    const script = fileURLToPath(new URL('./leaving-process.js', import.meta.url));
+    const children = ['delay', 'loss'].map((bad) =>
+      fork(script, [bad, listener.url], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] }),
+    );
+    const exits = await Promise.all(children.map((child) => once(child, 'exit')));
+    expect(exits.map(([code]) => code)).toEqual([0, 0]);
+    while (ends.length < 11) await sleep(5);
+    expect(ends).toEqual(Array.from({ length: 11 }, () => null));
+  });
+
   test.each(['client', 'server', 'aborted', 'refused', 'unreferenced'])(
     'that is done with a connection exits by itself: %s',
     async (part) => {
@@ -333,12 +482,13 @@ describe('a process', () => {
   );
 });
 
-async function labPair(lab: Lab, name: string, options = {}) {
+async function labPair(lab: Lab, name: string, options = {}, signal?: AbortSignal) {
   const listener = await listen({
     identity: generateIdentity(),
     socket: lab.socket({ host: 'server', port: name === 'x' || name === 'early' ? 4_577 : 0 }),
     clock: lab.clock,
     random: lab.random,
+    signal,
     ...options,
   });
   const accepted = next<Connection>(listener, 'connection');

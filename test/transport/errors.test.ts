@@ -305,6 +305,7 @@ describe('the reason of a close becomes', () => {
     code: 0,
     reason: '',
     timeout: 'none',
+    incomplete: false,
     ...reason,
   });
 

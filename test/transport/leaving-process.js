@@ -2,7 +2,7 @@
 
 import { connect, generateIdentity, listen } from '../../dist/index.js';
 
-const [part] = process.argv.slice(2);
+const [part, url] = process.argv.slice(2);
 const listener = await listen({ identity: generateIdentity(), port: 0 });
 listener.on('connection', (connection) =>
   connection.on('stream', (stream) => stream.on('message', (message) => stream.send(message))),
@@ -34,6 +34,16 @@ switch (part) {
     listener.ref().unref();
     break;
   }
+  case 'delay':
+    await leave({ seed: 1, outgoing: { delayMs: 40 } });
+    await listener.close();
+    break;
+  case 'loss':
+    await Promise.all(
+      Array.from({ length: 10 }, (_, i) => leave({ seed: 100 + i, outgoing: { loss: 0.3 } })),
+    );
+    await listener.close();
+    break;
   case 'refused':
     await connect(listener.url, { mtu: 1 }).catch(() => {});
     await listen({ identity: generateIdentity(), port: 0, mtu: 1 }).catch(() => {});
@@ -41,3 +51,12 @@ switch (part) {
     break;
 }
 process.send('done', () => process.disconnect());
+
+/** Says something over a bad network, and good-bye. */
+async function leave(impairment) {
+  const connection = await connect(url, { impairment });
+  const stream = connection.openStream();
+  stream.send('hello');
+  for await (const _ of stream) break;
+  await connection.close();
+}

@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, test } from 'vitest';
+import type { Connection } from '../../src/index.ts';
 import { Lab } from '../../src/testing/index.ts';
 import { connectionConfig } from '../../src/transport/options.ts';
-import { echo, join, serve, take } from './served.ts';
+import { echo, join, next, serve, take } from './served.ts';
 
 const socket = () => new Lab({ seed: 1 }).socket({ host: 'here', receiveBufferBytes: 123_456 });
 
@@ -81,6 +82,33 @@ describe('options', () => {
     expect(rttMinMs).toBeGreaterThanOrEqual(40);
     expect(packetsLost).toBeGreaterThan(0);
     expect(mtu).toBeLessThanOrEqual(1_472);
+  });
+
+  test('of a bad network change while it is used, and can begin and end so', async () => {
+    const listener = await serve(echo);
+    const accepted = next<Connection>(listener, 'connection');
+    const connection = await join(listener);
+    const stream = connection.openStream();
+    const roundTrip = async (): Promise<number> => {
+      const begun = performance.now();
+      stream.send('x');
+      await take(stream, 1);
+      return performance.now() - begun;
+    };
+    await roundTrip();
+    connection.impair({ seed: 1, outgoing: { delayMs: 60 }, incoming: { delayMs: 60 } });
+    expect(await roundTrip()).toBeGreaterThanOrEqual(120);
+    connection.impair({ seed: 1, incoming: { delayMs: 30 } });
+    listener.impair({ seed: 2, incoming: { delayMs: 30 } });
+    expect(await roundTrip()).toBeGreaterThanOrEqual(60);
+    listener.impair(null);
+    connection.impair(null);
+    let best = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < 20 && best > 25; i++) best = Math.min(best, await roundTrip());
+    expect(best).toBeLessThanOrEqual(25);
+    expect(() => connection.impair({ seed: 1, outgoing: { loss: 2 } })).toThrow('loss must be');
+    const shared = await accepted;
+    expect(() => shared.impair(null)).toThrow('use impair() of its listener');
   });
 
   test('of a bad network are checked', async () => {

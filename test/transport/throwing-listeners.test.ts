@@ -87,6 +87,7 @@ describe('a listener that throws [CON-30]', () => {
     mine.on('close', mistake('third'));
     const closed = once(mine, 'close');
     const disposed = mine[Symbol.asyncDispose]();
+    await lab.run(100); // what was sent is acknowledged
     client.destroy();
     await lab.settle(Promise.all([closed, disposed]));
     expect(uncaught.map((error) => (error as Error).message)).toEqual(['first', 'second', 'third']);

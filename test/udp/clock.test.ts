@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { MILLISECOND, NEVER } from '../../src/base/time.ts';
-import { SystemClock, systemClock } from '../../src/udp/clock.ts';
+import { MILLISECOND, NEVER, SECOND } from '../../src/base/time.ts';
+import { SystemClock, systemClock, type TimeSource } from '../../src/udp/clock.ts';
 
 describe('system clock', () => {
   test('time is whole microseconds and does not go back', () => {
@@ -68,5 +68,78 @@ describe('system clock', () => {
       });
     });
     expect(order).toEqual(['ticks', 'promises', 'end of tick', 'loop']);
+  });
+});
+
+describe('the clock of a machine that sleeps [CON-16]', () => {
+  /** A machine whose uptime runs on when its monotonic time stands still. */
+  class Machine implements TimeSource {
+    asleepMs = 0;
+    setMs = 0;
+    monotonicMs(): number {
+      return performance.now();
+    }
+    uptimeMs(): number {
+      return performance.now() + this.asleepMs + this.setMs + 1e6;
+    }
+  }
+
+  test('jumps on when it wakes: timers that are due fire, others wait for what is left, and it tells', async () => {
+    const machine = new Machine();
+    const clock = new SystemClock(machine);
+    const told: string[] = [];
+    const forget = clock.onResume(() => told.push('resumed'));
+    const start = clock.now();
+    const fired = new Promise<void>((done) => clock.setTimer(start + 3_600 * SECOND, done));
+    const late = clock.setTimer(start + 9_000 * SECOND, () => told.push('too early'));
+    machine.asleepMs += 3_600_000;
+    clock.look();
+    expect(told).toEqual(['resumed']);
+    expect(clock.now() - start).toBeGreaterThanOrEqual(3_600 * SECOND);
+    expect(clock.now() - start).toBeLessThan(3_660 * SECOND);
+    await fired;
+    forget();
+    machine.asleepMs += 60_000;
+    clock.look();
+    expect(clock.now() - start).toBeGreaterThanOrEqual(3_660 * SECOND);
+    expect(told).toEqual(['resumed']);
+    clock.clearTimer(late);
+  });
+
+  test('looks by itself, once a second', async () => {
+    const machine = new Machine();
+    const clock = new SystemClock(machine);
+    const timer = clock.setTimer(clock.now() + 3_600 * SECOND, () => {});
+    const resumed = new Promise<void>((done) => clock.onResume(done));
+    machine.asleepMs += 10_000;
+    await resumed;
+    clock.clearTimer(timer);
+  });
+
+  test.each([-5_000_000, -900, 900, 1_500, Number.NaN])(
+    'takes an uptime that is off by %d ms for no sleep',
+    (offMs) => {
+      const machine = new Machine();
+      const clock = new SystemClock(machine);
+      let told = 0;
+      clock.onResume(() => told++);
+      const timer = clock.setTimer(clock.now() + 3_600 * SECOND, () => told++);
+      const before = clock.now();
+      machine.setMs = offMs;
+      clock.look();
+      clock.look();
+      clock.clearTimer(timer);
+      expect(clock.now() - before).toBeLessThan(60 * SECOND);
+      expect(told).toBe(0);
+    },
+  );
+
+  test('of this machine has not slept while this test ran', () => {
+    const before = performance.now();
+    const start = systemClock.now();
+    const timer = systemClock.setTimer(start + 3_600 * SECOND, () => {});
+    (systemClock as SystemClock).look();
+    systemClock.clearTimer(timer);
+    expect(systemClock.now() - start).toBeLessThan((performance.now() - before + 2) * MILLISECOND);
   });
 });

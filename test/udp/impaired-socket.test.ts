@@ -85,7 +85,7 @@ describe('an impaired socket', () => {
     expect(inner.sent).toEqual(['echo a', 'echo b']);
   });
 
-  it('keeps nothing and calls nobody once it is closed', async () => {
+  it('lets what is under way out before it closes the socket inside, and calls nobody once it is closed', async () => {
     const { clock, inner, socket } = impaired({
       seed: 1,
       outgoing: { delayMs: 5 },
@@ -94,11 +94,14 @@ describe('an impaired socket', () => {
     const seen = collect(socket);
     socket.send(batchOf('a'));
     inner.receive('b');
-    await socket.close();
-    clock.advance(10 * MILLISECOND);
+    const closed = socket.close();
     expect(inner.sent).toEqual([]);
+    clock.advance(10 * MILLISECOND);
+    await closed;
+    expect(inner.sent).toHaveLength(1);
     expect(seen).toEqual([]);
     expect(socket.send(batchOf('c'))).toBe(true);
+    expect(inner.sent).toHaveLength(1);
   });
 
   it('says of itself what the socket inside says', () => {
