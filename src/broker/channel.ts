@@ -197,7 +197,7 @@ export class Channel {
 
   /** True when the client has taken everything that was offered. */
   get isTaken(): boolean {
-    return this.idle && this.confirmed === this.marked && this.offered === this.offeredAtMark;
+    return this.idle && !this.awaitsMarked && this.offered === this.offeredAtMark;
   }
 
   /** Asks the client to say when it has taken everything so far. Returns the number it will say. [BRK-39] */
@@ -213,6 +213,11 @@ export class Channel {
   /** The client has answered. */
   markTaken(mark: number): void {
     if (mark > this.confirmed && mark <= this.marked) this.confirmed = mark;
+  }
+
+  /** The client was asked, and has not answered. */
+  get awaitsMarked(): boolean {
+    return this.confirmed !== this.marked;
   }
 
   hasTaken(mark: number): boolean {

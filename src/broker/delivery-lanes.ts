@@ -78,10 +78,10 @@ export class DeliveryLanes {
     this.sendLateAnswers();
   }
 
-  /** Something has gone out on `channel`: asks whether a lane of large messages was taken as soon as all of it has. */
+  /** Something has gone out on `channel`: asks whether a lane of large messages was taken, one question at a time. */
   onSent(channel: Channel): void {
     const lane = this.large[channel.link.priority];
-    if (lane?.channel === channel && channel.idle) channel.mark();
+    if (lane?.channel === channel && channel.idle && !channel.awaitsMarked) channel.mark();
   }
 
   /** Ends all lanes behind what is queued for them. */

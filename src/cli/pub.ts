@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { BrokerClient } from '../client/broker-client.ts';
 import { assertTopic } from '../pubsub/topic.ts';
 import { CommandError } from './command-error.ts';
+import { HEARTBEATS } from './heartbeats.ts';
 import { LineSplitter } from './line-splitter.ts';
 import { PAYLOAD_BYTES_MAX } from './message-limit.ts';
 import { positiveNumber } from './numbers.ts';
@@ -39,7 +40,7 @@ async function publish(topic: string, message: string | undefined, options: PubO
     throw new CommandError('ERR_JSP_USAGE', '--lines takes the messages from stdin: leave the message out');
   }
   assertTopic(topic);
-  const client = await BrokerClient.connect(findServerUrl(options.url));
+  const client = await BrokerClient.connect(findServerUrl(options.url), HEARTBEATS);
   const watch = new StuckWatch(client, options.timeout * 1_000);
   try {
     await Promise.race([publishAll(client, topic, message, options), watch.stuck]);

@@ -3,6 +3,7 @@ import { JspError } from '../base/errors.ts';
 import { BrokerClient } from '../client/broker-client.ts';
 import type { Message } from '../client/message.ts';
 import { CommandError } from './command-error.ts';
+import { HEARTBEATS } from './heartbeats.ts';
 import { LineWriter } from './line-writer.ts';
 import { messageLine } from './message-format.ts';
 import { MESSAGE_BYTES_MAX } from './message-limit.ts';
@@ -39,6 +40,7 @@ async function subscribe(filter: string, options: SubOptions): Promise<void> {
   }
   const client = await BrokerClient.connect(findServerUrl(options.url), {
     messageBytesMax: MESSAGE_BYTES_MAX,
+    ...HEARTBEATS,
   });
   try {
     const printer = new Printer(options);

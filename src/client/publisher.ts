@@ -37,6 +37,7 @@ export class Publisher {
   /** Large messages that wait for the other stream, and their bytes. */
   private held: HeldMessage[] = [];
   private heldBytes = 0;
+  private releasing = false;
   private readonly prefixes = new Map<string, Buffer>();
   private lastTopic = '';
   private lastPrefix: Buffer = Buffer.alloc(0);
@@ -128,15 +129,21 @@ export class Publisher {
     if (!this.full) this.listener.onDrain();
   }
 
-  /** Moves topics back as soon as the broker has their last message. */
+  /** Moves topics back as soon as the broker has their last message. Asks one question at a time. */
   private async release(large: PublishingStream): Promise<void> {
-    const { published } = large;
+    if (this.releasing) return;
+    this.releasing = true;
     try {
-      await large.flush();
+      for (let published = -1; published < large.published; ) {
+        published = large.published;
+        await large.flush();
+        for (const [topic, last] of this.moved) if (last <= published) this.moved.delete(topic);
+      }
     } catch {
-      return;
+      // the connection is over, and tells it itself
+    } finally {
+      this.releasing = false;
     }
-    for (const [topic, last] of this.moved) if (last <= published) this.moved.delete(topic);
   }
 
   private onDrain(): void {

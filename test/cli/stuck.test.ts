@@ -49,4 +49,24 @@ describe('jsp pub and sub when the broker ends', () => {
       expect(err).toMatch(/SHUTTING_DOWN.*\(ERR_JSP_CLOSED_BY_PEER\)/);
     }
   });
+
+  test('end within a second of a restart of a broker that was killed, and say why', async () => {
+    const first = await startBroker();
+    const port = new URL(first.url.replace('jsp:', 'http:')).port;
+    const sub = await startSub(first.url, 'a');
+    const input = new PassThrough();
+    const pub = new Jsp(['pub', 'a', '--lines', '--url', first.url], { input });
+    input.write('one\n');
+    await sub.until(({ out }) => out === 'one\n');
+    first.jsp.process.kill('SIGKILL');
+    await first.jsp.ended;
+    const start = performance.now();
+    await startBroker(first.state, '--port', port);
+    const results = await Promise.all([sub.ended, pub.ended]);
+    expect(performance.now() - start).toBeLessThan(10_000); // less than the heartbeats' time, on a busy machine
+    for (const { exitCode, err } of results) {
+      expect(exitCode).toBe(1);
+      expect(err).toContain('(ERR_JSP_STATELESS_RESET)');
+    }
+  });
 });
