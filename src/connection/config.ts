@@ -32,10 +32,17 @@ export interface ConnectionConfig {
   heartbeatMisses: number;
   /** Largest message, both taken and sent. */
   messageBytesMax: number;
-  /** Receive window of a stream; raised to hold one message of maximal size. */
+  /** Most that the receive window of a stream grows to; raised to hold one message of maximal size. */
   streamWindowBytes: number;
-  /** Receive window of the connection; raised to twice a stream's. */
+  /** Most that the receive window of the connection grows to; raised to twice a stream's. */
   connectionWindowBytes: number;
+  /** What these windows are at first; lowered to what they may be at most, and to what is sure to be there for every stream. [STR-34] */
+  streamWindowStartBytes: number;
+  connectionWindowStartBytes: number;
+  /** Most memory that all peers of the endpoint together can make it keep. [CON-50] */
+  memoryBytesMax: number;
+  /** How long an incomplete message may wait for its next byte before the connection is given up; 0 = for ever. [STR-35] */
+  stallTimeoutMs: number;
   /** Streams that the peer may have open at once. */
   streamsMax: number;
   /** Memory for best-effort messages that are incomplete or unread. */
@@ -66,6 +73,10 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
     messageBytesMax: 16 * MIB,
     streamWindowBytes: 1 * MIB,
     connectionWindowBytes: 2 * MIB,
+    streamWindowStartBytes: 128 * 1024,
+    connectionWindowStartBytes: 256 * 1024,
+    memoryBytesMax: 1024 * MIB,
+    stallTimeoutMs: 30_000,
     streamsMax: 100,
     bestEffortBytes: 1 * MIB,
     openFailuresMax: 2 ** 36,
@@ -85,23 +96,48 @@ export function checkedConnectionConfig(config: ConnectionConfig): ConnectionCon
     }
   }
   const streamWindowBytes = Math.max(config.streamWindowBytes, config.messageBytesMax + WINDOW_SLACK_BYTES);
+  const connectionWindowBytes = Math.max(config.connectionWindowBytes, 2 * streamWindowBytes);
+  // A quarter of the connection's window is for what streams have from the start; the rest is for those that grow.
+  const shareBytes = Math.floor(connectionWindowBytes / 4 / Math.max(1, config.streamsMax));
   return {
     ...config,
     mtuMax: Math.max(config.mtu, config.mtuMax),
     streamWindowBytes,
-    connectionWindowBytes: Math.max(config.connectionWindowBytes, 2 * streamWindowBytes),
+    connectionWindowBytes,
+    streamWindowStartBytes: Math.min(
+      streamWindowBytes,
+      config.streamWindowStartBytes,
+      Math.max(STREAM_WINDOW_BYTES_MIN, shareBytes),
+    ),
+    connectionWindowStartBytes: Math.min(connectionWindowBytes, config.connectionWindowStartBytes),
   };
 }
 
 /** `config` for a peer: only packets that do not leave the machine may be larger than those of the internet. */
-export function configForPeer(config: ConnectionConfig, isLoopback: boolean): ConnectionConfig {
-  if (isLoopback) return config;
-  return { ...config, mtuMax: Math.max(config.mtu, Math.min(config.mtuMax, INTERNET_MTU_MAX)) };
+export function configForPeer(
+  config: ConnectionConfig,
+  isLoopback: boolean,
+  memoryBytes: number,
+): ConnectionConfig {
+  // Where there is little left for many, each newcomer begins with little. [CON-50]
+  const share = Math.max(CONNECTION_WINDOW_BYTES_MIN, Math.floor(memoryBytes / NEWCOMERS));
+  const connectionWindowStartBytes = Math.min(config.connectionWindowStartBytes, share);
+  if (isLoopback) return { ...config, connectionWindowStartBytes };
+  const mtuMax = Math.max(config.mtu, Math.min(config.mtuMax, INTERNET_MTU_MAX));
+  return { ...config, connectionWindowStartBytes, mtuMax };
 }
+
+/** A new connection's window begins with so small a part of the memory that is left. */
+const NEWCOMERS = 4_096;
+/** No connection's window is smaller, whatever others have; without room for that none is accepted. */
+export const CONNECTION_WINDOW_BYTES_MIN = 32_768;
 
 const MIB = 1024 * 1024;
 /** Beyond a maximal message, room for its fixed cost and for small messages beside it. */
 const WINDOW_SLACK_BYTES = 64 * 1024;
+
+/** A stream's window is not smaller at first, unless it may never be larger. */
+const STREAM_WINDOW_BYTES_MIN = 16 * 1024;
 
 type NumericField = {
   [K in keyof ConnectionConfig]: ConnectionConfig[K] extends number ? K : never;
@@ -120,6 +156,10 @@ const BOUNDS: readonly (readonly [NumericField, number, number])[] = [
   ['messageBytesMax', 1, 2 ** 30],
   ['streamWindowBytes', 1, 2 ** 32],
   ['connectionWindowBytes', 1, 2 ** 32],
+  ['streamWindowStartBytes', 1, 2 ** 32],
+  ['connectionWindowStartBytes', 1, 2 ** 32],
+  ['memoryBytesMax', 1, 2 ** 48],
+  ['stallTimeoutMs', 0, 2 ** 31],
   ['streamsMax', 0, 2 ** 20],
   ['bestEffortBytes', 0, 2 ** 30],
   ['openFailuresMax', 1, 2 ** 36],

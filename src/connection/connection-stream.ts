@@ -26,6 +26,9 @@ export interface StreamOwner {
   untrack(tracking: number): void;
   /** The largest message the peer takes. */
   readonly peerMessageBytesMax: number;
+  /** The largest message that this side takes, and is meant to send. */
+  readonly ownMessageBytesMax: number;
+  readonly isServer: boolean;
 }
 
 /** A stream of one connection: its two halves, and what the application may do with them. */
@@ -71,6 +74,14 @@ export class ConnectionStream extends Schedulable {
   /** The largest message that can be sent, in bytes. */
   get messageBytesMax(): number {
     return this.table.peerMessageBytesMax;
+  }
+
+  /**
+   * Whether a message of so many bytes is the fault of this side's application, which can know better: above its own limit, or above what
+   * the server it chose takes. A server did not choose its clients, and none must end it by the limit that it advertises. [STR-36]
+   */
+  isOwnFault(bytes: number): boolean {
+    return !this.table.isServer || bytes > this.table.ownMessageBytesMax;
   }
 
   /** Queues a message; see {@link SendStream.send}. */

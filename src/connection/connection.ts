@@ -1,6 +1,7 @@
 import { copyOf, equalBytes } from '../base/bytes.ts';
 import type { JspError } from '../base/errors.ts';
 import type { HeapItem } from '../base/heap.ts';
+import type { MemoryAccount } from '../base/memory-budget.ts';
 import type { RandomSource } from '../base/random.ts';
 import { MILLISECOND, type Micros, NEVER, SECOND } from '../base/time.ts';
 import type { ClientHandshake } from '../handshake/client.ts';
@@ -55,6 +56,8 @@ export interface ConnectionOptions {
   readonly port: number;
   /** Both ends are on this machine: packets may be large, and must fit the peer's socket buffer. */
   readonly isLoopback: boolean;
+  /** What this connection may make the endpoint keep. */
+  readonly memory: MemoryAccount;
   /** The Initial space, with its keys. */
   readonly initial: NumberSpace;
 }
@@ -103,6 +106,7 @@ export class Connection implements HeapItem {
   provedFingerprint: Uint8Array | null = null;
   readonly events: EventSink;
   readonly isLoopback: boolean;
+  readonly memory: MemoryAccount;
   readonly waiting = new WaitingPackets();
 
   /** The peer is who it should be, and application data may flow. */
@@ -154,6 +158,7 @@ export class Connection implements HeapItem {
     this.port = options.port;
     this.unpinned = options.unpinned;
     this.isLoopback = options.isLoopback;
+    this.memory = options.memory;
     const bit = new Uint8Array(1);
     options.random.fill(bit);
     this.greaseBit = (bit[0] & 1) === 1;
@@ -173,7 +178,7 @@ export class Connection implements HeapItem {
     this.packetSize = new PacketSizeSearch({ initial: config.mtu, ceiling: config.mtu });
     this.mtuTold = config.mtu;
     this.liveness = new Liveness(config.heartbeatMs, config.heartbeatMisses, config.idleTimeoutMs, now);
-    this.streams = new StreamTable(this, config, options.events);
+    this.streams = new StreamTable(this, config, options.events, options.memory);
     this.startedAt = now;
     this.handshakeDeadline = now + config.handshakeTimeoutMs * MILLISECOND;
     this.lastOpenedAt = now;
@@ -299,7 +304,8 @@ export class Connection implements HeapItem {
     if (!this.isEstablished && now >= this.handshakeDeadline) return this.timeOut('handshake', now); // [CON-5]
     if (this.finishing !== null && now >= this.finishing.end) return this.closeFinished('close', now);
     this.onRecoveryTimeout(now);
-    this.streams.onTimeout(now);
+    const code = this.streams.onTimeout(now);
+    if (code !== 0) return this.fail(code, 0, 'a message was begun and not completed', now); // [STR-35]
     if (!this.isEstablished) return;
     const found = this.liveness.onTimeout(now, this.probeTimeout);
     if (found === LivenessOutcome.HEARTBEAT_TIMEOUT) this.timeOut('heartbeat', now);

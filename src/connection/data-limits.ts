@@ -39,9 +39,9 @@ export class DataLimits {
     const { credit } = this;
     if (credit.owesBlocked && at <= bound) {
       this.blockedCount++;
-      at = writeDataBlocked(out, at, credit.limit);
-      sent.add(FrameType.DATA_BLOCKED, 0, credit.limit, 0, 0);
-      credit.blockedSent();
+      const needed = credit.sayBlocked();
+      at = writeDataBlocked(out, at, needed);
+      sent.add(FrameType.DATA_BLOCKED, 0, needed, 0, 0);
     }
     return at;
   }

@@ -1,5 +1,6 @@
 import { MILLISECOND } from '../base/time.ts';
 import type { Connection } from './connection.ts';
+import { memoryOf } from './memory.ts';
 
 /** True figures of a connection at one moment. Durations in ms, sizes in bytes, counts since the connection began. */
 export interface ConnectionMetrics {
@@ -53,6 +54,9 @@ export interface ConnectionMetrics {
   heartbeatsSent: number;
   heartbeatsReceived: number;
   streamsOpen: number;
+  /** What the peer makes this process keep now, in bytes, and what is reserved for it of the endpoint's `memoryBytesMax`. [CON-50] */
+  memoryBytes: number;
+  memoryReservedBytes: number;
 }
 
 export function metricsOf(connection: Connection): ConnectionMetrics {
@@ -98,6 +102,8 @@ export function metricsOf(connection: Connection): ConnectionMetrics {
     heartbeatsSent: counters.heartbeatsSent,
     heartbeatsReceived: counters.heartbeatsReceived,
     streamsOpen: streams.size,
+    memoryBytes: memoryOf(connection),
+    memoryReservedBytes: connection.memory.reserved,
   };
 }
 

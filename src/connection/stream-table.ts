@@ -1,18 +1,20 @@
-import type { Micros } from '../base/time.ts';
+import type { MemoryAccount } from '../base/memory-budget.ts';
+import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
 import { Scheduler } from '../schedule/scheduler.ts';
-import { BestEffortBudget } from '../stream/best-effort-budget.ts';
+import { BestEffortBudget, SURE_BYTES } from '../stream/best-effort-budget.ts';
 import { DeadlineWatch } from '../stream/deadline-watch.ts';
 import { FlowCredit } from '../stream/flow-credit.ts';
-import { FlowWindow } from '../stream/flow-window.ts';
+import { FlowWindow, Pace, type WindowGrowth } from '../stream/flow-window.ts';
 import { ReceiveContext } from '../stream/receive-context.ts';
 import { ReceiveStream } from '../stream/receive-stream.ts';
 import { SendContext } from '../stream/send-context.ts';
 import { SendStream, type StreamOpening } from '../stream/send-stream.ts';
 import type { SentFrames } from '../stream/sent-frames.ts';
 import { SlabPool } from '../stream/slab.ts';
+import { WindowPool } from '../stream/window-pool.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
-import { type Delivery, FrameType, type Priority, type Space } from '../wire/frame-type.ts';
+import { type Delivery, FrameType, Priority, type Space } from '../wire/frame-type.ts';
 import { streamOpenFlags } from '../wire/frame-writer.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
 import type { ConnectionConfig } from './config.ts';
@@ -30,6 +32,8 @@ import { StreamNews } from './stream-news.ts';
  */
 export class StreamTable implements StreamOwner {
   peerMessageBytesMax: number;
+  readonly ownMessageBytesMax: number;
+  readonly isServer: boolean;
   private readonly connection: Connection;
   private readonly config: ConnectionConfig;
   private readonly events: EventSink;
@@ -48,18 +52,45 @@ export class StreamTable implements StreamOwner {
   /** Deadlines of messages, sent and received. */
   private readonly deadlines = new DeadlineWatch();
 
-  constructor(connection: Connection, config: ConnectionConfig, events: EventSink) {
+  /** How the windows of streams grow. */
+  private readonly streamGrowth: WindowGrowth;
+  private readonly pool: WindowPool;
+  private readonly pace = new Pace();
+  private readonly memory: MemoryAccount;
+
+  constructor(connection: Connection, config: ConnectionConfig, events: EventSink, memory: MemoryAccount) {
     this.connection = connection;
     this.config = config;
     this.events = events;
     this.news = new StreamNews(connection, events);
     this.peerMessageBytesMax = config.messageBytesMax;
+    this.ownMessageBytesMax = config.messageBytesMax;
+    this.isServer = connection.role === 'server';
     this.limits = new StreamLimits(connection.role === 'client', config.streamsMax);
     this.sendContext = new SendContext(new SlabPool(), new FlowCredit(0), config.mtu - PACKET_OVERHEAD);
+    this.memory = memory;
+    memory.take(config.connectionWindowStartBytes + SURE_BYTES);
+    memory.onRoom = () => this.onMemory();
+    const { pace } = this;
+    this.pool = new WindowPool(Math.floor(config.connectionWindowBytes * POOL_SHARE));
+    this.streamGrowth = {
+      bytesMax: config.streamWindowBytes,
+      source: this.pool,
+      pace,
+      isShared: false,
+    };
     this.receiveContext = new ReceiveContext(
-      new FlowWindow(config.connectionWindowBytes),
-      new BestEffortBudget(config.bestEffortBytes),
+      new FlowWindow(config.connectionWindowStartBytes, {
+        bytesMax: config.connectionWindowBytes,
+        source: memory,
+        pace,
+        isShared: true,
+      }),
+      new BestEffortBudget(config.bestEffortBytes, memory),
       config.messageBytesMax,
+      WASTE_BYTES_MAX,
+      config.stallTimeoutMs === 0 ? NEVER : config.stallTimeoutMs * MILLISECOND,
+      pace,
     );
     this.dataLimits = new DataLimits(this.receiveContext.window, this.sendContext.credit);
   }
@@ -133,6 +164,7 @@ export class StreamTable implements StreamOwner {
     this.peerStreamWindow = parameters.initialMaxStreamData;
     this.limits.raise(parameters.initialMaxStreams);
     this.sendContext.credit.raise(parameters.initialMaxData);
+    this.sendContext.reserveBytes = Math.min(RESERVE_BYTES_MAX, Math.floor(parameters.initialMaxData / 8)); // [STR-34]
   }
 
   onPacketSize(mtu: number): void {
@@ -146,13 +178,14 @@ export class StreamTable implements StreamOwner {
     const stream = this.streams.get(frame.stream);
     if (stream === undefined) return this.checkForgotten(frame.stream);
     const { receiver } = stream;
+    this.pace.now = arrivedAt;
     let code: number;
     if (frame.type >= FrameType.MESSAGES) code = receiver.onMessages(frame);
     else {
       code = receiver.onMessage(frame, arrivedAt);
-      if (frame.remaining >= 0) this.deadlines.add(receiver.nextTimeout());
     }
     if (code !== 0) return code;
+    this.deadlines.add(receiver.nextTimeout());
     this.onReceived(stream);
     if (receiver.finished) this.forgetFinished(stream);
     return 0;
@@ -229,12 +262,15 @@ export class StreamTable implements StreamOwner {
       !this.control.isEmpty ||
       !this.dropped.isEmpty ||
       this.limits.due ||
-      this.dataLimits.due
+      this.dataLimits.due ||
+      this.pool.hasRoomAgain
     );
   }
 
   /** Fills out[at, limit) with control frames, then with messages as the scheduler chooses. Returns the new offset. */
   write(out: Uint8Array, start: number, limit: number, now: Micros, sent: SentFrames, rate: number): number {
+    this.pace.now = now;
+    this.pace.rtt = this.connection.recovery.rtt.smoothed;
     let at = this.writeControl(out, start, limit, sent);
     const { scheduler } = this;
     scheduler.beginPacket(now, rate);
@@ -268,9 +304,10 @@ export class StreamTable implements StreamOwner {
     return this.deadlines.next;
   }
 
-  onTimeout(now: Micros): void {
+  /** Returns 0 or a close code. */
+  onTimeout(now: Micros): number {
     const { deadlines } = this;
-    if (now < deadlines.next) return;
+    if (now < deadlines.next) return 0;
     deadlines.clear();
     deadlines.looked(this.streams.size, now);
     for (const stream of this.streams.values()) {
@@ -283,15 +320,21 @@ export class StreamTable implements StreamOwner {
       if (receiver.nextTimeout() <= now) {
         receiver.onTimeout(now);
         this.onReceived(stream);
+        if (receiver.stallsAt <= now) return CloseCode.PROTOCOL_VIOLATION; // [STR-35]
       }
       deadlines.add(Math.min(sender.nextTimeout(), receiver.nextTimeout()));
     }
     this.news.tellOutcomes(this.sendContext.outcomes);
+    return 0;
   }
 
   /** Gives memory back, for a connection that goes idle. */
   trim(): void {
-    for (const stream of this.streams.values()) stream.sender.trim();
+    for (const stream of this.streams.values()) {
+      stream.sender.trim();
+      stream.receiver.window.relax();
+    }
+    this.receiveContext.window.relax();
     this.sendContext.slabs.trim(0);
   }
 
@@ -309,12 +352,15 @@ export class StreamTable implements StreamOwner {
       id,
       opening,
       initialMaxStreamData: this.peerStreamWindow,
+      isSystem: settings.priority === Priority.SYSTEM,
     });
     const receiver = new ReceiveStream(this.receiveContext, {
       id,
       ordered: settings.ordered,
-      windowBytes: this.config.streamWindowBytes,
+      windowBytes: this.config.streamWindowStartBytes,
+      growth: this.streamGrowth,
     });
+    this.memory.take(STREAM_BYTES);
     const stream = new ConnectionStream(id, settings, sender, receiver, this);
     this.streams.set(id, stream);
     return stream;
@@ -378,12 +424,30 @@ export class StreamTable implements StreamOwner {
     if (!stream.sender.finished || !stream.receiver.finished) return;
     if (!this.streams.delete(stream.id)) return;
     stream.receiver.forget();
+    this.memory.give(STREAM_BYTES);
     if (stream.active) this.scheduler.deactivate(stream);
     this.limits.onForgotten(stream.id);
     this.events.push({ type: 'streamClosed', connection: this.connection, stream });
   }
 
+  /** The endpoint has room for what this connection's peer waits for. */
+  private onMemory(): void {
+    this.receiveContext.window.retry();
+    this.connection.touch();
+  }
+
+  /** Some streams gave back what others of this connection wait for. */
+  private shareOut(): void {
+    this.pool.retried();
+    for (const stream of this.streams.values()) {
+      if (!stream.receiver.window.isStarved) continue;
+      stream.receiver.window.retry();
+      this.control.add(stream);
+    }
+  }
+
   private writeControl(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
+    if (this.pool.hasRoomAgain) this.shareOut();
     let at = this.dataLimits.write(out, start, limit, sent);
     at = this.limits.write(out, at, limit, sent);
     at = this.control.write(out, at, limit, sent);
@@ -399,3 +463,11 @@ const PACKET_OVERHEAD = 1 + 8 + 4 + 16;
 const FRAME_ROOM_MIN = 16;
 /** When so many streams had nothing that fits into what is left of a packet, no other is asked. [SCH-1] */
 const SKIPS_MAX = 16;
+/** The part of a connection's window by which the windows of its streams may grow. [STR-34] */
+const POOL_SHARE = 0.75;
+/** Most that unread messages of a connection keep alive beyond what is charged for them, before they are copied. [STR-14] */
+const WASTE_BYTES_MAX = 262_144;
+/** Most of the connection's credit that only `system` may use. */
+const RESERVE_BYTES_MAX = 65_536;
+/** What a stream costs with nothing in it. */
+export const STREAM_BYTES = 2_048;

@@ -10,7 +10,8 @@ export interface WaitingPacket {
 /** Packets whose key is not there yet. [PKT-17] */
 export class WaitingPackets {
   private packets: WaitingPacket[] = [];
-  private bytes = 0;
+  /** Their bytes together. */
+  bytes = 0;
 
   get length(): number {
     return this.packets.length;

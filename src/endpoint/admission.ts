@@ -1,5 +1,8 @@
+import type { MemoryBudget } from '../base/memory-budget.ts';
 import { type Micros, SECOND } from '../base/time.ts';
+import { CONNECTION_WINDOW_BYTES_MIN } from '../connection/config.ts';
 import type { Connection } from '../connection/connection.ts';
+import { CONNECTION_BYTES } from '../connection/memory.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { ServerConfig } from './config.ts';
@@ -8,11 +11,13 @@ import type { HalfOpenTable } from './half-open.ts';
 /** Whether a server has room for another connection. [CON-3] [CON-40] */
 export class Admission {
   private readonly halfOpen: HalfOpenTable;
+  private readonly memory: MemoryBudget;
   private readonly counters: EndpointCounters;
   private isClosing = false;
 
-  constructor(halfOpen: HalfOpenTable, counters: EndpointCounters) {
+  constructor(halfOpen: HalfOpenTable, memory: MemoryBudget, counters: EndpointCounters) {
     this.halfOpen = halfOpen;
+    this.memory = memory;
     this.counters = counters;
   }
 
@@ -40,6 +45,10 @@ export class Admission {
       const overdue = halfOpen.overdue(now - SILENCE_AT_CONNECTIONS_MAX);
       if (overdue === null) counters.droppedConnectionLimit++;
       return overdue ?? CloseCode.CONNECTION_REFUSED;
+    }
+    if (this.memory.available < CONNECTION_BYTES + CONNECTION_WINDOW_BYTES_MIN) {
+      counters.droppedMemoryLimit++; // [CON-50]
+      return CloseCode.CONNECTION_REFUSED;
     }
     if (halfOpen.size < server.halfOpenMax / 2) return null;
     if (halfOpen.size < server.halfOpenMax) return halfOpen.overdue(now - SILENCE_WHEN_HALF_FULL);

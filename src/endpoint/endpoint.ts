@@ -2,6 +2,7 @@ import { assert } from '../base/assert.ts';
 import { copyOf } from '../base/bytes.ts';
 import { DeadlineHeap } from '../base/heap.ts';
 import { freeNow, hastenScavenge, LARGE_BUFFER_BYTES } from '../base/memory.ts';
+import { MemoryAccount, MemoryBudget } from '../base/memory-budget.ts';
 import { randomBytes } from '../base/random.ts';
 import { Ring } from '../base/ring.ts';
 import type { Micros } from '../base/time.ts';
@@ -9,6 +10,7 @@ import { configForPeer } from '../connection/config.ts';
 import { Connection, type ConnectionOptions } from '../connection/connection.ts';
 import { forgetKeys } from '../connection/establish.ts';
 import type { EndpointEvent } from '../connection/events.ts';
+import { CONNECTION_BYTES, type MemoryMetrics, memoryMetrics } from '../connection/memory.ts';
 import { NumberSpace } from '../connection/number-space.ts';
 import { PacketBuilder } from '../connection/packet-builder.ts';
 import { localParameters } from '../connection/parameters.ts';
@@ -50,6 +52,7 @@ export type { ConnectTarget, EndpointConfig, ServerConfig } from './config.ts';
 export class Endpoint {
   readonly counters = new EndpointCounters();
   private readonly config: EndpointConfig;
+  readonly memory: MemoryBudget;
   private readonly byId = new ConnectionIdTable<Connection>();
   /** Connections by the destination id of the client's first packet, as long as they live. */
   private readonly byFirstPacket = new FirstIdTable<Connection>();
@@ -66,11 +69,13 @@ export class Endpoint {
   private readonly halfOpen = new HalfOpenTable();
   private readonly resetKey: Uint8Array | null;
   private readonly answers: StatelessAnswers;
-  private readonly admission = new Admission(this.halfOpen, this.counters);
+  private readonly admission: Admission;
 
   constructor(config: EndpointConfig) {
     const { server } = config;
     this.config = config;
+    this.memory = new MemoryBudget(config.connection.memoryBytesMax);
+    this.admission = new Admission(this.halfOpen, this.memory, this.counters);
     this.resetKey = server === null ? null : (server.resetKey ?? Identity.resetKeyOf(server.identity));
     this.answers = new StatelessAnswers(config.random, this.counters, this.resetKey);
   }
@@ -78,7 +83,7 @@ export class Endpoint {
   /** Starts a connection; `connected` or `closed` tells how it went. */
   connect(target: ConnectTarget, now: Micros): Connection {
     const { random } = this.config;
-    const config = configForPeer(this.config.connection, target.isLoopback);
+    const config = configForPeer(this.config.connection, target.isLoopback, this.memory.available);
     const localId = this.byId.issue(random);
     const firstDestinationId = randomBytes(random, FIRST_ID_BYTES);
     const handshake = new ClientHandshake({
@@ -108,6 +113,7 @@ export class Endpoint {
         host: target.host,
         port: target.port,
         isLoopback: target.isLoopback,
+        memory: this.newAccount(),
         initial,
       },
       now,
@@ -177,6 +183,10 @@ export class Endpoint {
     this.counters.datagramsSent += batch.count;
     this.counters.bytesSent += batch.used;
     return batch.count;
+  }
+
+  memoryMetrics(): MemoryMetrics {
+    return memoryMetrics(this.byId.values(), this.memory);
   }
 
   /** True when a further {@link transmit} may give packets. */
@@ -386,7 +396,7 @@ export class Endpoint {
       const room = this.admission.roomFor(host, this.byId.size, server, now);
       if (typeof room === 'number' && !this.answers.mayRefuse(now)) return;
       const isLoopback = server.isLoopback(host);
-      const config = configForPeer(this.config.connection, isLoopback);
+      const config = configForPeer(this.config.connection, isLoopback, this.memory.available);
       const { end, unpinned, numberStart } = HEADER;
       const firstDestinationId = copyOf(
         data.subarray(HEADER.dcidStart, HEADER.dcidStart + HEADER.dcidLength),
@@ -438,6 +448,7 @@ export class Endpoint {
           host,
           port,
           isLoopback,
+          memory: this.newAccount(),
           initial,
         },
         now,
@@ -474,6 +485,13 @@ export class Endpoint {
       this.byFirstPacket.remove(connection);
     }
     forgetKeys(connection);
+    connection.memory.close();
+  }
+
+  private newAccount(): MemoryAccount {
+    const account = new MemoryAccount(this.memory);
+    account.take(CONNECTION_BYTES);
+    return account;
   }
 
   private markReady(connection: Connection): void {

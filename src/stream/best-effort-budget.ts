@@ -1,3 +1,4 @@
+import type { MemorySource } from '../base/memory-budget.ts';
 import type { Segment } from './segment.ts';
 
 /**
@@ -7,17 +8,24 @@ import type { Segment } from './segment.ts';
 export class BestEffortBudget {
   readonly bytesMax: number;
   used = 0;
+  /** What is reserved of `source`, besides what is there for sure. */
+  private taken = 0;
+  private readonly source: MemorySource | null;
   private oldest: Segment | null = null;
   private newest: Segment | null = null;
 
-  constructor(bytesMax: number) {
+  /** @param source - where what exceeds {@link SURE_BYTES} comes from; null when all of `bytesMax` is there for sure */
+  constructor(bytesMax: number, source: MemorySource | null = null) {
     this.bytesMax = bytesMax;
+    this.source = source;
   }
 
   /** Takes `bytes` for `segment`, evicting older ones; false when that is more than there is at all. */
   admit(segment: Segment, bytes: number): boolean {
     if (bytes > this.bytesMax) return false;
-    while (this.used + bytes > this.bytesMax) this.evictOldest();
+    const bytesMax = this.reserve(this.used + bytes);
+    if (bytes > bytesMax) return false;
+    while (this.used + bytes > bytesMax) this.evictOldest();
     segment.charged = bytes;
     this.used += bytes;
     segment.older = this.newest;
@@ -45,6 +53,25 @@ export class BestEffortBudget {
     else segment.newer.older = segment.older;
     segment.older = null;
     segment.newer = null;
+    if (this.used === 0 && this.taken > 0) {
+      this.source?.give(this.taken);
+      this.taken = 0;
+    }
+  }
+
+  /** Reserves memory for `bytes` altogether, as far as there is some. Returns for how many there is. */
+  private reserve(bytes: number): number {
+    const { source } = this;
+    if (source === null) return this.bytesMax;
+    if (bytes > SURE_BYTES + this.taken) {
+      const wanted = Math.min(this.bytesMax, bytes + STEP_BYTES) - SURE_BYTES - this.taken;
+      const more = Math.min(wanted, Math.floor(source.available));
+      if (more > 0) {
+        source.take(more);
+        this.taken += more;
+      }
+    }
+    return Math.min(this.bytesMax, SURE_BYTES + this.taken);
   }
 
   private evictOldest(): void {
@@ -53,3 +80,8 @@ export class BestEffortBudget {
     segment.owner.onEvicted(segment);
   }
 }
+
+/** Every connection has so much, whatever others use. */
+export const SURE_BYTES = 16_384;
+/** So much is reserved ahead. */
+const STEP_BYTES = 65_536;

@@ -24,6 +24,8 @@ export class BestEffortInbox extends Inbox {
   private discarding = false;
   /** Fragments of messages below this are of no use any more. */
   private cancelledBelow = 0;
+  /** When to look for incomplete messages of which nothing comes any more; NEVER while there is none. */
+  staleAt: Micros = NEVER;
 
   constructor(context: ReceiveContext, ready: ReadyQueue, lifetimes: Lifetimes, ordered: boolean) {
     super(Space.BEST_EFFORT, context, ready, lifetimes, ordered);
@@ -73,6 +75,18 @@ export class BestEffortInbox extends Inbox {
     this.dropSegment(segment);
   }
 
+  /** Nothing is sent again here: what got no byte for long is never complete. [STR-35] */
+  giveUpStale(now: Micros): void {
+    if (now < this.staleAt) return;
+    this.staleAt = NEVER;
+    if (this.assemblies === null) return;
+    for (const { progressAt, segment } of this.assemblies.values()) {
+      const staleAt = progressAt + this.context.stallTimeout;
+      if (staleAt <= now) this.onEvicted(segment);
+      else this.staleAt = Math.min(this.staleAt, staleAt);
+    }
+  }
+
   /** [STR-26] */
   override onExpired(segment: Segment): void {
     this.noteExpired(segment.sequence);
@@ -84,8 +98,7 @@ export class BestEffortInbox extends Inbox {
     segment.place = Place.NOWHERE;
     this.lifetimes.remove(segment);
     this.context.budget.release(segment);
-    this.context.wasteBytes -= segment.waste;
-    segment.waste = 0;
+    this.context.unkeep(segment);
   }
 
   discard(): void {
@@ -130,6 +143,7 @@ export class BestEffortInbox extends Inbox {
       this.context.late++;
       return undefined;
     }
+    if (this.staleAt === NEVER) this.staleAt = now + this.context.stallTimeout;
     return this.startAssembly(frame, segment, now);
   }
 

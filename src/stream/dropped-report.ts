@@ -19,6 +19,11 @@ export class DroppedReport {
     return this.ranges !== null;
   }
 
+  /** Bytes of memory. */
+  get bytes(): number {
+    return (this.ranges?.size ?? 0) * 16;
+  }
+
   add(first: number, count: number): void {
     if (this.ranges === null) this.ranges = new RangeSet();
     this.ranges.add(first, first + count);

@@ -73,21 +73,34 @@ export abstract class Inbox implements SegmentOwner {
   }
 
   /**
-   * Copies a segment that stays unread out of its datagram when that is much larger and enough of such memory is already kept
-   * alive. [STR-14]
+   * Counts what a segment that stays unread keeps alive beyond what is charged for it, and copies it out of its datagram when that is much
+   * larger and enough of such memory is already kept alive. [STR-14]
    */
   protected bound(segment: Segment): void {
+    const { context } = this;
     const own = segment.end - segment.at;
-    const size = segment.buffer.buffer.byteLength;
-    if (size <= WASTE_FACTOR * (own + segment.count * MESSAGE_COST)) return;
-    if (this.context.wasteBytes + size <= this.context.wasteBytesMax) {
-      segment.waste = size;
-      this.context.wasteBytes += size;
-      return;
+    const charged = own + segment.count * MESSAGE_COST;
+    let kept = segment.buffer.buffer.byteLength;
+    if (kept > WASTE_FACTOR * own && context.wasteBytes + kept > context.wasteBytesMax) {
+      segment.buffer = copyOut(segment.buffer, segment.at, own);
+      segment.at = 0;
+      segment.end = own;
+      kept = own;
     }
-    segment.buffer = copyOut(segment.buffer, segment.at, own);
-    segment.at = 0;
-    segment.end = own;
+    kept += SEGMENT_BYTES;
+    segment.kept = kept;
+    context.keptBytes += kept;
+    if (kept <= charged) return;
+    segment.waste = kept - charged;
+    context.wasteBytes += segment.waste;
+  }
+
+  /** Bytes of memory but for those of complete messages. */
+  get memoryBytes(): number {
+    let bytes = this.seen.bytes + this.report.bytes;
+    if (this.assemblies === null) return bytes;
+    for (const assembly of this.assemblies.values()) bytes += assembly.bytes;
+    return bytes;
   }
 
   protected assemblyFor(sequence: number): Assembly | undefined {
@@ -120,5 +133,7 @@ export function deadlineOf(frame: FrameReader, now: Micros): Micros {
 }
 
 const EMPTY = new Uint8Array(0);
-/** A segment whose buffer is more than this many times what is charged for it wastes memory. */
-const WASTE_FACTOR = 4;
+/** A segment whose buffer is more than this many times its own bytes wastes memory. */
+const WASTE_FACTOR = 2;
+/** A segment and the objects of its memory. */
+const SEGMENT_BYTES = 320;

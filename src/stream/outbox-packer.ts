@@ -18,11 +18,21 @@ export class OutboxPacker extends OutboxFrames {
   private readonly credit: FlowCredit;
   /** Most sequences from the oldest unsettled one on. [STR-12] */
   private readonly spanMax: number;
+  /** Its messages may use the connection's credit to the last byte. [STR-34] */
+  private readonly usesReserve: boolean;
 
-  constructor(space: Space, context: SendContext, stream: number, credit: FlowCredit, spanMax: number) {
+  constructor(
+    space: Space,
+    context: SendContext,
+    stream: number,
+    credit: FlowCredit,
+    spanMax: number,
+    usesReserve: boolean,
+  ) {
     super(space, context, stream);
     this.credit = credit;
     this.spanMax = spanMax;
+    this.usesReserve = usesReserve;
   }
 
   /** True when something could be sent now. If that is for lack of credit, the credit notes it, so that a BLOCKED is owed. */
@@ -210,7 +220,11 @@ export class OutboxPacker extends OutboxFrames {
   // ---- credit ----
 
   private get creditLeft(): number {
-    return Math.min(this.credit.available, this.context.credit.available);
+    return Math.min(this.credit.available, this.context.credit.available - this.reserve);
+  }
+
+  private get reserve(): number {
+    return this.usesReserve ? 0 : this.context.reserveBytes;
   }
 
   private get spanLeft(): number {
@@ -227,10 +241,11 @@ export class OutboxPacker extends OutboxFrames {
   private isBlocked(): boolean {
     if (this.space === Space.BEST_EFFORT) return false;
     const charge = this.headCharge;
+    const ofConnection = this.context.credit;
     const onStream = charge > this.credit.available;
-    const onConnection = charge > this.context.credit.available;
-    if (onStream) this.credit.blocked = true;
-    if (onConnection) this.context.credit.blocked = true;
+    const onConnection = charge + this.reserve > ofConnection.available;
+    if (onStream) this.credit.block(this.credit.used + charge);
+    if (onConnection) ofConnection.block(ofConnection.used + charge + this.reserve);
     return onStream || onConnection || this.spanLeft <= 0;
   }
 }

@@ -1,5 +1,7 @@
+import { type Micros, NEVER } from '../base/time.ts';
 import type { BestEffortBudget } from './best-effort-budget.ts';
-import type { FlowWindow } from './flow-window.ts';
+import { type FlowWindow, Pace } from './flow-window.ts';
+import type { Segment } from './segment.ts';
 
 /** What the receiving halves of all streams of one connection share. */
 export class ReceiveContext {
@@ -13,7 +15,14 @@ export class ReceiveContext {
    * are copied out. [STR-14]
    */
   wasteBytes = 0;
+  /** Bytes of memory that unread messages keep. */
+  keptBytes = 0;
   readonly wasteBytesMax: number;
+
+  /** How fast the connection is, and what time it is. */
+  readonly pace: Pace;
+  /** How long what is incomplete may wait for its next byte; NEVER for ever. [STR-35] */
+  readonly stallTimeout: Micros;
 
   /** Messages that were read, and their bytes. */
   messages = 0;
@@ -27,12 +36,24 @@ export class ReceiveContext {
   /** Best-effort messages that had to give way to the budget. */
   evicted = 0;
 
+  /** A segment is not unread any more. */
+  unkeep(segment: Segment): void {
+    this.keptBytes -= segment.kept;
+    this.wasteBytes -= segment.waste;
+    segment.kept = 0;
+    segment.waste = 0;
+  }
+
   constructor(
     window: FlowWindow,
     budget: BestEffortBudget,
     messageBytesMax: number,
     wasteBytesMax = 262_144,
+    stallTimeout = NEVER,
+    pace = new Pace(),
   ) {
+    this.pace = pace;
+    this.stallTimeout = stallTimeout;
     this.window = window;
     this.budget = budget;
     this.messageBytesMax = messageBytesMax;

@@ -1,13 +1,13 @@
 import { Buffer } from 'node:buffer';
-import type { Micros } from '../base/time.ts';
+import { type Micros, NEVER } from '../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import { FrameType, MessageFlag, Space } from '../wire/frame-type.ts';
 import { CONTROL_FRAME_BYTES_MAX, writeMaxStreamData, writeStopSending } from '../wire/frame-writer.ts';
 import { readVarint, varintLength } from '../wire/varint.ts';
 import { BestEffortInbox } from './best-effort-inbox.ts';
-import { MESSAGE_COST } from './flow-credit.ts';
-import { FlowWindow } from './flow-window.ts';
+import { MESSAGE_COST, SEQUENCE_SPAN_MAX } from './flow-credit.ts';
+import { FlowWindow, type WindowGrowth } from './flow-window.ts';
 import { copyOut, lend } from './lending.ts';
 import { Lifetimes } from './lifetimes.ts';
 import { ReadyQueue } from './ready-queue.ts';
@@ -22,6 +22,10 @@ export interface ReceiveStreamOptions {
   readonly ordered: boolean;
   /** Our initial_max_stream_data. */
   readonly windowBytes: number;
+  /** How the window grows; without it, it stays as it is. */
+  readonly growth?: WindowGrowth;
+  /** Most sequences from the floor on. [STR-12] Default 65,536. */
+  readonly spanMax?: number;
 }
 
 /**
@@ -49,8 +53,16 @@ export class ReceiveStream {
     this.id = options.id;
     this.ordered = options.ordered;
     this.context = context;
-    this.window = new FlowWindow(options.windowBytes);
-    this.reliable = new ReliableInbox(context, this.ready, this.lifetimes, options.ordered, this.window);
+    this.window = new FlowWindow(options.windowBytes, options.growth);
+    const spanMax = options.spanMax ?? SEQUENCE_SPAN_MAX;
+    this.reliable = new ReliableInbox(
+      context,
+      this.ready,
+      this.lifetimes,
+      options.ordered,
+      this.window,
+      spanMax,
+    );
   }
 
   // ---- the application's side ----
@@ -99,6 +111,7 @@ export class ReceiveStream {
   /** Lets go of all memory, when the half is forgotten. */
   forget(): void {
     this.discard();
+    this.window.close();
   }
 
   // ---- the connection's side ----
@@ -201,7 +214,13 @@ export class ReceiveStream {
 
   /** When {@link onTimeout} is to be called at the latest. */
   nextTimeout(): Micros {
-    return this.lifetimes.earliest;
+    const stale = Math.min(this.reliable.stallsAt, this.bestEffort?.staleAt ?? NEVER);
+    return Math.min(this.lifetimes.earliest, stale);
+  }
+
+  /** When what is incomplete has waited too long for its next byte; NEVER when nothing is. [STR-35] */
+  get stallsAt(): Micros {
+    return this.reliable.stallsAt;
   }
 
   /** Gives up messages whose deadline has come. */
@@ -213,6 +232,12 @@ export class ReceiveStream {
     ) {
       this.expire(segment);
     }
+    this.bestEffort?.giveUpStale(now);
+  }
+
+  /** Bytes of memory but for those of complete messages. */
+  get memoryBytes(): number {
+    return this.reliable.memoryBytes + (this.bestEffort?.memoryBytes ?? 0);
   }
 
   // ---- inside ----
@@ -255,7 +280,7 @@ export class ReceiveStream {
     if (last) {
       this.ready.remove(segment);
       this.lifetimes.remove(segment);
-      this.context.wasteBytes -= segment.waste;
+      this.context.unkeep(segment);
     }
     if (segment.space === Space.RELIABLE) {
       segment.charged -= length + MESSAGE_COST;

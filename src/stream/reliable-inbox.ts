@@ -29,6 +29,9 @@ export class ReliableInbox extends Inbox {
   private readonly spanMax: number;
   /** Ordered streams: complete messages behind a gap, by their first sequence. */
   private held: Map<number, Segment> | null = null;
+  /** While something is missing below what appeared: when the lowest that is missing began to wait for its next byte; else NEVER. */
+  private waitsSince: Micros = NEVER;
+  private waitsFor = -1;
   /** End of what {@link take} delivered last without holding it. */
   private deliveredTo = 0;
 
@@ -38,15 +41,21 @@ export class ReliableInbox extends Inbox {
     lifetimes: Lifetimes,
     ordered: boolean,
     window: FlowWindow,
+    spanMax: number,
   ) {
     super(Space.RELIABLE, context, ready, lifetimes, ordered);
     this.window = window;
-    this.spanMax = Math.max(1, Math.floor(window.windowBytes / MESSAGE_COST));
+    this.spanMax = spanMax;
   }
 
   /** True when every sequence up to the stream's end was seen. */
   get complete(): boolean {
     return this.finalEnd >= 0 && this.seen.floor >= this.finalEnd;
+  }
+
+  /** When the next byte of the lowest message that is missing is overdue. [STR-35] */
+  get stallsAt(): Micros {
+    return this.waitsSince + this.context.stallTimeout;
   }
 
   // ---- frames; each returns 0 or a close code ----
@@ -145,14 +154,14 @@ export class ReliableInbox extends Inbox {
     if (this.assemblies !== null)
       for (const assembly of this.assemblies.values()) this.dropAssembly(assembly);
     this.seen.settle();
+    this.watch();
   }
 
   /** Frees a segment that is complete and will not be read. */
   freeSegment(segment: Segment): void {
     segment.place = Place.NOWHERE;
     this.lifetimes.remove(segment);
-    this.context.wasteBytes -= segment.waste;
-    segment.waste = 0;
+    this.context.unkeep(segment);
     this.free(segment.charged);
     segment.charged = 0;
   }
@@ -194,6 +203,7 @@ export class ReliableInbox extends Inbox {
     }
     if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, frame.offset, now)) {
       this.lifetimes.set(assembly.segment, deadline);
+      this.watch();
       return 0;
     }
     this.endAssembly(sequence);
@@ -272,6 +282,27 @@ export class ReliableInbox extends Inbox {
 
   /** Moves the floor on and delivers what waited for that. */
   private afterArrival(): void {
+    this.deliverHeld();
+    this.watch();
+  }
+
+  /** Notes since when the lowest missing message waits for its next byte. */
+  private watch(): void {
+    const { floor } = this.seen;
+    if (this.assemblies === null && this.seen.contiguous) {
+      this.waitsSince = NEVER;
+      return;
+    }
+    const { now } = this.context.pace;
+    if (this.waitsSince !== NEVER && this.waitsFor === floor) {
+      this.waitsSince = Math.max(this.waitsSince, this.assemblyFor(floor)?.progressAt ?? 0);
+      return;
+    }
+    this.waitsSince = now;
+    this.waitsFor = floor;
+  }
+
+  private deliverHeld(): void {
     const { seen } = this;
     if (this.held === null) {
       seen.settle();

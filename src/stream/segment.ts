@@ -43,7 +43,8 @@ export class Segment {
   /** Messages up to this length are copied rather than viewed. */
   copyMax = 0;
   place: Place = Place.NOWHERE;
-  /** Bytes of `buffer` that nobody is charged for. */
+  /** Bytes of memory that it keeps while it is unread, and how many of them nobody is charged for. */
+  kept = 0;
   waste = 0;
   /** Neighbours in the ready queue. */
   next: Segment | null = null;

@@ -7,6 +7,8 @@ export class SendContext {
   readonly slabs: SlabPool;
   /** The connection's credit, raised by MAX_DATA. */
   readonly credit: FlowCredit;
+  /** The last bytes of `credit`, which are for streams of the class `system`. [STR-34] */
+  reserveBytes = 0;
   /** Outcomes of tracked messages, for the connection to take. */
   readonly outcomes = new OutcomeRing();
   /** Frame bytes of an empty packet on the current path; the connection keeps it current. */

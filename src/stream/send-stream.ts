@@ -3,7 +3,7 @@ import type { Micros } from '../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { Delivery, FrameType, MessageFlag, Space } from '../wire/frame-type.ts';
 import { CONTROL_FRAME_BYTES_MAX, writeStreamDataBlocked } from '../wire/frame-writer.ts';
-import { FlowCredit, MESSAGE_COST } from './flow-credit.ts';
+import { FlowCredit, MESSAGE_COST, SEQUENCE_SPAN_MAX } from './flow-credit.ts';
 import { OutboxPacker } from './outbox-packer.ts';
 import type { SendContext } from './send-context.ts';
 import { SendSignals, type StreamOpening, Told } from './send-signals.ts';
@@ -34,6 +34,10 @@ export interface SendStreamOptions {
   readonly opening: StreamOpening | null;
   /** The peer's initial_max_stream_data. */
   readonly initialMaxStreamData: number;
+  /** It is of the class `system`, and may use the last of the connection's credit. Default false. */
+  readonly isSystem?: boolean;
+  /** Most sequences from the oldest unsettled one on. [STR-12] Default 65,536. */
+  readonly spanMax?: number;
   readonly highWaterBytes?: number;
   readonly lowWaterBytes?: number;
   readonly queueBytesMax?: number;
@@ -71,8 +75,9 @@ export class SendStream {
     this.queueBytesMax = options.queueBytesMax ?? QUEUE_BYTES_MAX;
     this.highWaterBytes = Math.min(options.highWaterBytes ?? HIGH_WATER_BYTES, this.queueBytesMax);
     this.lowWaterBytes = options.lowWaterBytes ?? this.highWaterBytes >>> 2;
-    const spanMax = Math.max(1, Math.floor(options.initialMaxStreamData / MESSAGE_COST));
-    this.reliable = new OutboxPacker(Space.RELIABLE, context, this.id, this.credit, spanMax);
+    const spanMax = options.spanMax ?? SEQUENCE_SPAN_MAX;
+    const isSystem = options.isSystem ?? false;
+    this.reliable = new OutboxPacker(Space.RELIABLE, context, this.id, this.credit, spanMax, isSystem);
   }
 
   // ---- the application's side ----
@@ -100,7 +105,7 @@ export class SendStream {
     let outbox = this.reliable;
     if (delivery === Delivery.BEST_EFFORT) {
       if (this.bestEffort === null) {
-        this.bestEffort = new OutboxPacker(Space.BEST_EFFORT, this.context, this.id, this.credit, 0);
+        this.bestEffort = new OutboxPacker(Space.BEST_EFFORT, this.context, this.id, this.credit, 0, false);
       }
       outbox = this.bestEffort;
     }
@@ -342,9 +347,9 @@ export class SendStream {
 
   private writeBlocked(out: Uint8Array, at: number, limit: number, sent: SentFrames): number {
     if (limit - at < CONTROL_FRAME_BYTES_MAX) return at;
-    sent.add(FrameType.STREAM_DATA_BLOCKED, this.id, this.credit.limit, 0, 0);
-    this.credit.blockedSent();
-    return writeStreamDataBlocked(out, at, this.id, this.credit.limit);
+    const needed = this.credit.sayBlocked();
+    sent.add(FrameType.STREAM_DATA_BLOCKED, this.id, needed, 0, 0);
+    return writeStreamDataBlocked(out, at, this.id, needed);
   }
 
   private throwClosed(): never {

@@ -47,6 +47,8 @@ export class EndpointCounters {
   droppedHalfOpenLimit = 0;
   /** First packets beyond the bound on connections, or while shutting down. */
   droppedConnectionLimit = 0;
+  /** First packets for whose connections there was no memory left. */
+  droppedMemoryLimit = 0;
   /** A packet of a kind that is not handled (Retry, 0-RTT, version negotiation). */
   droppedUnsupported = 0;
   /** First packets that were answered by a refusal: there is no room for another connection, or the server is closing. */

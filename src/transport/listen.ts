@@ -1,6 +1,7 @@
 import { JspError } from '../base/errors.ts';
 import { isWildcard } from '../base/ip-address.ts';
 import { checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
+import type { MemoryMetrics } from '../connection/memory.ts';
 import { Identity } from '../crypto/identity.ts';
 import { RESET_KEY_BYTES } from '../crypto/reset-token.ts';
 import { Endpoint, type EndpointEvent } from '../endpoint/endpoint.ts';
@@ -59,7 +60,7 @@ interface ListenerEvents {
 }
 
 /** What the endpoint counted, and what its socket did. */
-export interface ListenerMetrics extends Readonly<EndpointCounters> {
+export interface ListenerMetrics extends Readonly<EndpointCounters>, MemoryMetrics {
   readonly socket: SocketMetrics;
 }
 
@@ -93,7 +94,8 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
 
   /** What the endpoint counted over all connections, drops included, and what its socket did. */
   metrics(): ListenerMetrics {
-    return { ...this.driver.endpoint.counters, socket: socketMetrics(this.driver.socket) };
+    const { endpoint, socket } = this.driver;
+    return { ...endpoint.counters, ...endpoint.memoryMetrics(), socket: socketMetrics(socket) };
   }
 
   /**

@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os';
 import { JspError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import { anObject, anything, type OptionTable, oneOf, whole } from '../base/options.ts';
@@ -47,14 +48,21 @@ export interface TransportOptions {
   heartbeatMisses?: number | undefined;
   /** Default 16 MiB. */
   messageBytesMax?: number | undefined;
-  /** Receive window of a stream. Default 1 MiB, or a maximal message if that is more. */
+  /** Most that the receive window of a stream grows to, which begins small. Default a little more than a maximal message. */
   streamWindowBytes?: number | undefined;
-  /** Receive window of a connection. Default twice that of a stream. */
+  /** Most that the receive window of a connection grows to. Default twice that of a stream. */
   connectionWindowBytes?: number | undefined;
   /** Streams that the peer may have open at once. Default 100. */
   streamsMax?: number | undefined;
   /** Memory for best-effort messages that are incomplete or unread. Default 1 MiB. */
   bestEffortBytes?: number | undefined;
+  /**
+   * Most memory that all peers of this socket together can make the process keep. Default a quarter of the machine's, or the container's,
+   * memory, from 64 MiB to 4 GiB.
+   */
+  memoryBytesMax?: number | undefined;
+  /** How long an incomplete message may wait for its next byte before the connection is closed. Default 30,000; 0 = for ever. */
+  stallTimeoutMs?: number | undefined;
   /** Asked of the system for the socket. Default 4 MiB each. */
   receiveBufferBytes?: number | undefined;
   sendBufferBytes?: number | undefined;
@@ -84,6 +92,8 @@ export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
   connectionWindowBytes: anything,
   streamsMax: anything,
   bestEffortBytes: anything,
+  memoryBytesMax: anything,
+  stallTimeoutMs: anything,
   receiveBufferBytes: whole(1, 2 ** 31 - 1),
   sendBufferBytes: whole(1, 2 ** 31 - 1),
   impairment: anObject,
@@ -110,6 +120,7 @@ export function connectionConfig(
   config.receiveDatagramBytesMax = options.datagramBytesMax ?? config.receiveDatagramBytesMax;
   config.setsDontFragment = socket.setsDontFragment ?? false;
   config.receiveBufferBytes = socket.receiveBufferBytes;
+  config.memoryBytesMax = defaultMemoryBytes();
   for (const name of PASSED_ON) {
     const value = options[name];
     if (value !== undefined) config[name] = value as never;
@@ -135,6 +146,13 @@ export function impairedOr(socket: DatagramSocket, options: TransportOptions): D
 /** Which peers are near enough for large packets: behind a bad network none is. */
 export function nearPeers(options: TransportOptions): (host: string) => boolean {
   return options.impairment === undefined ? isLoopback : () => false;
+}
+
+function defaultMemoryBytes(): number {
+  const granted = process.constrainedMemory() ?? 0;
+  const machine = totalmem();
+  const bytes = granted > 0 && granted < machine ? granted : machine;
+  return Math.min(4 * GIB, Math.max(GIB / 16, Math.floor(bytes / 4)));
 }
 
 function mlKemOf(options: TransportOptions): MlKem {
@@ -169,6 +187,9 @@ const PASSED_ON = [
   'connectionWindowBytes',
   'streamsMax',
   'bestEffortBytes',
+  'memoryBytesMax',
+  'stallTimeoutMs',
 ] as const;
+const GIB = 2 ** 30;
 /** Larger loopback packets cost less a byte. */
 const LOOPBACK_MTU_MAX = 32_768;

@@ -111,7 +111,8 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
    * @returns false when more than `highWaterMark` bytes wait: hold on until `drain`. False also while the connection closes: what it
    * is told then is not sent any more, so that it comes to an end
    * @throws JspError ERR_JSP_STREAM_CLOSED after `end`, `reset` or the connection's end
-   * @throws JspError ERR_JSP_MESSAGE_TOO_LARGE above the peer's largest message
+   * @throws JspError ERR_JSP_MESSAGE_TOO_LARGE above the peer's largest message; but on a server, for a message that is within its own
+   * `messageBytesMax`, the stream ends with that error, and the answer is false: no client can make a server throw
    * @throws JspError ERR_JSP_QUEUE_FULL when 64 MiB wait: `send` has answered false for long
    */
   send(data: Uint8Array | string, options?: SendOptions): boolean {
@@ -330,14 +331,19 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   /** The application detached memory that held messages it had not read: they are lost, which no reliable stream survives. [STR-32] */
   private failDetached(): void {
-    if (this.isClosed) return;
-    this.call(() => this.core.reset(0));
-    this.onClosed(
+    this.fail(
       new JspError(
         'ERR_JSP_MESSAGE_DETACHED',
         `unread messages of stream ${this.id} were lost: the ArrayBuffer behind a message was detached; copy what is to be transferred`,
       ),
     );
+  }
+
+  private fail(error: JspError): void {
+    if (this.isClosed) return;
+    this.call(() => this.core.reset(0));
+    this.onClosed(error);
+    this.driver.wake();
   }
 
   private resumeFlow(): void {
@@ -390,10 +396,13 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
       throw new TypeError('data must be a Uint8Array or a string');
     }
     if (bytes.length > this.core.messageBytesMax) {
-      throw new JspError(
+      const error = new JspError(
         'ERR_JSP_MESSAGE_TOO_LARGE',
         `a message of ${bytes.length} bytes is above the peer's limit of ${this.core.messageBytesMax}; split it, or raise messageBytesMax there`,
       );
+      if (tracking > 0 || this.core.isOwnFault(bytes.length)) throw error;
+      this.fail(error);
+      return false;
     }
     if (this.isLate) return false;
     // The peer has just stopped the stream, and the event that tells so comes next: no reason to throw in a listener that answers.

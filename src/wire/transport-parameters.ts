@@ -48,7 +48,7 @@ export function defaultParameters(sourceId: Uint8Array): TransportParameters {
     initialMaxData: 0,
     initialMaxStreamData: 0,
     initialMaxStreams: 0,
-    maxMessageBytes: 0,
+    maxMessageBytes: 1_048_576,
     bestEffortBytes: 0,
     maxAckDelayUs: 25_000,
     sourceId,

@@ -71,8 +71,8 @@ describe('the configuration of a connection', () => {
       initialMaxStreams: 3,
       maxMessageBytes: 999,
       heartbeatMs: 11,
-      initialMaxStreamData: settings.streamWindowBytes,
-      initialMaxData: settings.connectionWindowBytes,
+      initialMaxStreamData: settings.streamWindowStartBytes,
+      initialMaxData: settings.connectionWindowStartBytes,
     });
     expect(checkParameterIds(parameters, bytesOf(8), bytesOf(9))).toBe(0);
     const wrong = CloseCode.TRANSPORT_PARAMETER_ERROR;

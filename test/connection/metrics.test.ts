@@ -73,9 +73,12 @@ describe('metrics', () => {
   test('are 0 where there is nothing to tell', () => {
     const pair = new Pair().connect();
     const metrics = pair.client.core.metrics();
-    const { mtu, congestionWindowBytes, ...rest } = metrics;
+    const { mtu, congestionWindowBytes, memoryBytes, memoryReservedBytes, ...rest } = metrics;
     expect(mtu).toBe(1_200);
     expect(congestionWindowBytes).toBe(12_000);
+    // But for what it takes to have a connection.
+    expect(memoryBytes).toBeLessThan(65_536);
+    expect(memoryReservedBytes).toBeGreaterThan(memoryBytes);
     expect(new Set(Object.values(rest))).toEqual(new Set([0]));
   });
 

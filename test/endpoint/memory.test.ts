@@ -28,7 +28,7 @@ describe('the memory of a large datagram', () => {
 
 /** Has a client send messages in packets of 16 KB, and hands its datagrams over as one batch. */
 function deliver(messages: Uint8Array[], isExclusive: boolean) {
-  const size = { mtu: 16_384, mtuMax: 16_384 };
+  const size = { mtu: 16_384, mtuMax: 16_384, streamsMax: 1 };
   const pair = new Pair({ client: size, server: size }).connected();
   const stream = pair.client.core.openStream({ priority: 2, delivery: 0, ordered: true, label: '' });
   for (const message of messages) stream.send(message, 0, Number.POSITIVE_INFINITY, false);

@@ -20,18 +20,20 @@ describe('FlowCredit', () => {
 
   it('owes one BLOCKED a limit, and another when that is lost [STR-10]', () => {
     const credit = new FlowCredit(1_000);
-    credit.blocked = true;
+    credit.block(1_100);
+    credit.block(1_300);
+    credit.block(1_200);
     expect(credit.owesBlocked).toBe(true);
-    credit.blockedSent();
+    expect(credit.sayBlocked()).toBe(1_300);
     expect(credit.owesBlocked).toBe(false);
-    credit.onBlockedLost(1_000);
+    credit.onBlockedLost(1_300);
     expect(credit.owesBlocked).toBe(true);
-    credit.blockedSent();
+    expect(credit.sayBlocked()).toBe(1_300);
     credit.raise(2_000);
-    credit.blocked = true;
+    credit.block(2_100);
     expect(credit.owesBlocked).toBe(true);
-    credit.blockedSent();
-    credit.onBlockedLost(1_000);
+    expect(credit.sayBlocked()).toBe(2_100);
+    credit.onBlockedLost(1_300);
     expect(credit.owesBlocked).toBe(false);
   });
 });
@@ -101,12 +103,12 @@ describe('Flow control of a stream', () => {
   it('sends a message only when all of it is within the limit of the stream, and says so [STR-10]', () => {
     const link = new Link({ windowBytes: 1_000 });
     for (let i = 0; i < 5; i++) link.send.send(bytesOf(122, i), RELIABLE, NEVER, false);
-    expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'MESSAGES 0+4', 'BLOCKED 1000']);
+    expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'MESSAGES 0+4', 'BLOCKED 1250']);
     expect(link.send.sendable).toBe(false);
     expect(link.pack(0)).toBeNull();
     expect(link.send.onMaxStreamData(1_249)).toBe(true);
     expect(link.send.sendable).toBe(true);
-    expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'BLOCKED 1249']);
+    expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'BLOCKED 1250']);
     link.send.onMaxStreamData(1_250);
     expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'MESSAGES 4+1']);
   });
@@ -125,7 +127,7 @@ describe('Flow control of a stream', () => {
     const link = new Link({ windowBytes: 2_000, connectionWindowBytes: 600 });
     link.send.send(bytesOf(1_000), RELIABLE, NEVER, false);
     link.packAll(0);
-    link.sendContext.credit.blockedSent();
+    link.sendContext.credit.sayBlocked();
     link.sendContext.credit.raise(700);
     expect(link.send.sendable).toBe(false);
     expect(link.sendContext.credit.owesBlocked).toBe(true);
@@ -142,9 +144,9 @@ describe('Flow control of a stream', () => {
     const link = new Link({ windowBytes: 200 });
     link.send.send(bytesOf(100), RELIABLE, NEVER, false);
     const packet = link.pack(0)!;
-    expect(framesOf(packet.bytes)).toEqual(['OPEN', 'BLOCKED 200']);
+    expect(framesOf(packet.bytes)).toEqual(['OPEN', 'BLOCKED 228']);
     link.lost(packet, 0);
-    expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'BLOCKED 200']);
+    expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'BLOCKED 228']);
   });
 
   it('sends the newest limit again when one was lost, and none once the end is known [STR-11]', () => {
@@ -189,13 +191,13 @@ describe('Flow control of a stream', () => {
   });
 
   it('bounds how far sequences run ahead of the oldest that is not settled [STR-12]', () => {
-    const link = new Link({ windowBytes: 128 * 50, ordered: false, mtu: 400 });
+    const link = new Link({ windowBytes: 128 * 50, spanMax: 50, ordered: false, mtu: 400 });
     for (let i = 0; i < 500; i++) link.send.send(new Uint8Array(1), RELIABLE, NEVER, false);
     const [first, ...others] = link.packAll(0);
-    expect(framesOf(first.bytes)).toEqual(['OPEN', 'MESSAGES 0+49', 'BLOCKED 6400']);
+    expect(framesOf(first.bytes)).toEqual(['OPEN', 'MESSAGES 0+49', 'BLOCKED 6450']);
     expect(others).toEqual([]);
     // all but the first message are read, so there is credit; but the sender does not run further ahead
-    const wide = new Link({ windowBytes: 128 * 50, ordered: false, mtu: 30 });
+    const wide = new Link({ windowBytes: 128 * 50, spanMax: 50, ordered: false, mtu: 30 });
     for (let i = 0; i < 500; i++) wide.send.send(new Uint8Array(1), RELIABLE, NEVER, false);
     const lost = wide.pack(0)!;
     for (let packet = wide.pack(0); packet !== null; packet = wide.pack(0)) {
@@ -214,7 +216,7 @@ describe('Flow control of a stream', () => {
   });
 
   it('closes when sequences run too far ahead [STR-12]', () => {
-    const link = new Link({ windowBytes: 128 * 50, ordered: false, mtu: 30 });
+    const link = new Link({ windowBytes: 128 * 50, spanMax: 50, ordered: false, mtu: 30 });
     const sender = new Link({ ordered: false, mtu: 30 });
     for (let i = 0; i < 100; i++) sender.send.send(new Uint8Array(0), RELIABLE, NEVER, false);
     const [lost, ...packets] = sender.packAll(0);
@@ -240,8 +242,7 @@ describe('Flow control of a stream', () => {
       const reply = link.reply();
       if (reply !== null) link.deliverReply(reply);
       if (link.sendContext.credit.owesBlocked) {
-        link.sendContext.credit.blockedSent();
-        link.receiveContext.window.onBlocked(link.sendContext.credit.limit);
+        link.receiveContext.window.onBlocked(link.sendContext.credit.sayBlocked());
       }
       const { window } = link.receiveContext;
       if (window.due) link.sendContext.credit.raise(window.announce());

@@ -32,6 +32,8 @@ export interface LinkOptions {
   messageBytesMax?: number;
   budgetBytes?: number;
   mtu?: number;
+  /** Most unsettled sequences. */
+  spanMax?: number;
   highWaterBytes?: number;
   queueBytesMax?: number;
 }
@@ -62,6 +64,7 @@ export class Link {
       id: 4,
       opening: { flags: 0, label: new Uint8Array(0) },
       initialMaxStreamData: windowBytes,
+      ...(options.spanMax === undefined ? {} : { spanMax: options.spanMax }),
       ...(options.highWaterBytes === undefined ? {} : { highWaterBytes: options.highWaterBytes }),
       ...(options.queueBytesMax === undefined ? {} : { queueBytesMax: options.queueBytesMax }),
     });
@@ -69,6 +72,7 @@ export class Link {
       id: 4,
       ordered: options.ordered ?? true,
       windowBytes,
+      ...(options.spanMax === undefined ? {} : { spanMax: options.spanMax }),
     });
   }
 

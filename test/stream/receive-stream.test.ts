@@ -208,7 +208,8 @@ describe('ReceiveStream', () => {
     let next = 0;
     const packets = Array.from({ length: 10 }, datagram);
     for (const each of packets) link.deliver(each, 0);
-    expect(link.receiveContext.wasteBytes).toBe(240_000);
+    expect(link.receiveContext.wasteBytes).toBeGreaterThan(200_000);
+    expect(link.receiveContext.wasteBytes).toBeLessThan(link.receiveContext.wasteBytesMax);
     link.readAll(0);
     expect(link.receiveContext.wasteBytes).toBe(0);
   });

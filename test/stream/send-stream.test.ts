@@ -229,7 +229,7 @@ describe('SendStream', () => {
     link.send.send(bytesOf(100), RELIABLE, NEVER, false);
     link.send.send(bytesOf(100), RELIABLE, NEVER, false);
     link.send.close();
-    expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'MESSAGES 0+1', 'BLOCKED 300']);
+    expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'MESSAGES 0+1', 'BLOCKED 456']);
     link.send.onMaxStreamData(600);
     expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'MESSAGES 1+1', 'FIN 2']);
   });

@@ -246,9 +246,9 @@ export class World {
       const limit = this.mtu - this.random.below(60);
       let at = 0;
       if (this.sendContext.credit.owesBlocked) {
-        at = writeDataBlocked(this.scratch, at, this.sendContext.credit.limit);
-        ledger.add(FrameType.DATA_BLOCKED, 0, this.sendContext.credit.limit, 0, 0);
-        this.sendContext.credit.blockedSent();
+        const needed = this.sendContext.credit.sayBlocked();
+        at = writeDataBlocked(this.scratch, at, needed);
+        ledger.add(FrameType.DATA_BLOCKED, 0, needed, 0, 0);
       }
       const first = this.random.below(this.senders.length);
       for (let k = 0; k < this.senders.length; k++) {

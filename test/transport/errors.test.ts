@@ -15,7 +15,7 @@ import {
 import { closeError } from '../../src/transport/connection.ts';
 import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';
 import { CloseCode } from '../../src/wire/close-code.ts';
-import { echo, join, next, serve } from './served.ts';
+import { echo, join, next, serve, take } from './served.ts';
 
 /** What an error of this library looks like. */
 function jspError(code: JspErrorCode, message: RegExp) {
@@ -348,5 +348,30 @@ describe('the reason of a close becomes', () => {
     by({ by: 'local' }),
   ])('no error: %j', (reason) => {
     expect(closeError(reason)).toBeNull();
+  });
+});
+
+describe('a client that takes less than a server says', () => {
+  test('ends the stream on which it was asked to take more, not the server [STR-36]', async () => {
+    const errors: unknown[] = [];
+    const listener = await serve((connection) => {
+      connection.on('stream', (stream) => {
+        stream.on('error', (error) => errors.push(error));
+        stream.on('message', (message) => stream.send(message));
+      });
+    });
+    const small = await join(listener, { messageBytesMax: 1 });
+    const asked = small.openStream();
+    const told = next(asked, 'error');
+    asked.send('hello');
+    expect(await told).toMatchObject({ code: 'ERR_JSP_STREAM_RESET' });
+    expect(errors).toMatchObject([{ code: 'ERR_JSP_MESSAGE_TOO_LARGE' }]);
+    // The connection, and others, go on.
+    const again = small.openStream();
+    again.send('x');
+    expect(String((await take(again, 1))[0])).toBe('x');
+    const other = (await join(listener)).openStream();
+    other.send('hello');
+    expect(String((await take(other, 1))[0])).toBe('hello');
   });
 });

@@ -1,0 +1,100 @@
+/**
+ * Memory that peers may make an endpoint keep. Each connection has an account: what it is sure to need, and what was promised to its peer,
+ * is reserved ahead, so that the sum has a bound whatever peers do. Nothing here allocates; it only counts.
+ */
+export class MemoryBudget {
+  readonly bytesMax: number;
+  /** Reserved by all accounts. */
+  reserved = 0;
+  private readonly waiting = new Set<MemoryAccount>();
+
+  constructor(bytesMax: number) {
+    this.bytesMax = bytesMax;
+  }
+
+  /** What is not reserved; below 0 when accounts were sure to need more than there is. */
+  get available(): number {
+    return this.bytesMax - this.reserved;
+  }
+
+  /** For accounts only. */
+  change(bytes: number): void {
+    this.reserved += bytes;
+    if (bytes < 0 && this.waiting.size > 0 && this.available >= RETRY_BYTES) this.retry();
+  }
+
+  /** For accounts only: `account` is told when there is room again. */
+  awaitRoom(account: MemoryAccount): void {
+    this.waiting.add(account);
+  }
+
+  forget(account: MemoryAccount): void {
+    this.waiting.delete(account);
+  }
+
+  private retry(): void {
+    const accounts = [...this.waiting];
+    this.waiting.clear();
+    for (const account of accounts) account.onRoom?.();
+  }
+}
+
+/** Where a window, or a queue, gets bytes beyond those that it has for sure. */
+export interface MemorySource {
+  /** What can be taken now. */
+  readonly available: number;
+  take(bytes: number): void;
+  give(bytes: number): void;
+  /** Somebody found too little here. */
+  awaitRoom(): void;
+}
+
+/** The part of a {@link MemoryBudget} that one connection has. */
+export class MemoryAccount implements MemorySource {
+  /** Told when there is room again after {@link awaitRoom}. */
+  onRoom: (() => void) | null = null;
+  reserved = 0;
+  private isClosed = false;
+  private readonly budget: MemoryBudget;
+
+  constructor(budget: MemoryBudget) {
+    this.budget = budget;
+  }
+
+  /**
+   * Half of what is left for one, and an eighth of all left alone: so there is always something for another, for newcomers and for what is
+   * sure to be needed, and the greediest gets no more first.
+   */
+  get available(): number {
+    const { available, bytesMax } = this.budget;
+    return Math.max(0, Math.floor((available - bytesMax / 8) / 2));
+  }
+
+  /** Takes bytes, also where there is too little: what is sure to be needed. */
+  take(bytes: number): void {
+    if (this.isClosed) return;
+    this.reserved += bytes;
+    this.budget.change(bytes);
+  }
+
+  give(bytes: number): void {
+    if (this.isClosed) return;
+    this.reserved -= bytes;
+    this.budget.change(-bytes);
+  }
+
+  awaitRoom(): void {
+    if (!this.isClosed) this.budget.awaitRoom(this);
+  }
+
+  /** The connection is forgotten. What an application still reads of it changes nothing here. */
+  close(): void {
+    this.onRoom = null;
+    this.budget.forget(this);
+    this.give(this.reserved);
+    this.isClosed = true;
+  }
+}
+
+/** With less room than this it is not worth asking again. */
+const RETRY_BYTES = 65_536;
