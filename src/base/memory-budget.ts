@@ -1,3 +1,10 @@
+/** What all peers make an endpoint keep now, in bytes; what is reserved for them, and the most that may be. [CON-50] */
+export interface MemoryMetrics {
+  readonly memoryBytes: number;
+  readonly memoryReservedBytes: number;
+  readonly memoryBytesMax: number;
+}
+
 /**
  * Memory that peers may make an endpoint keep. Each connection has an account: what it is sure to need, and what was promised to its peer,
  * is reserved ahead, so that the sum has a bound whatever peers do. Nothing here allocates; it only counts.
@@ -6,6 +13,7 @@ export class MemoryBudget {
   readonly bytesMax: number;
   /** Reserved by all accounts. */
   reserved = 0;
+  private readonly accounts = new Set<MemoryAccount>();
   private readonly waiting = new Set<MemoryAccount>();
 
   constructor(bytesMax: number) {
@@ -15,6 +23,17 @@ export class MemoryBudget {
   /** What is not reserved; below 0 when accounts were sure to need more than there is. */
   get available(): number {
     return this.bytesMax - this.reserved;
+  }
+
+  metrics(): MemoryMetrics {
+    let memoryBytes = 0;
+    for (const account of this.accounts) memoryBytes += account.held();
+    return { memoryBytes, memoryReservedBytes: this.reserved, memoryBytesMax: this.bytesMax };
+  }
+
+  /** For accounts only. */
+  open(account: MemoryAccount): void {
+    this.accounts.add(account);
   }
 
   /** For accounts only. */
@@ -30,6 +49,7 @@ export class MemoryBudget {
 
   forget(account: MemoryAccount): void {
     this.waiting.delete(account);
+    this.accounts.delete(account);
   }
 
   private retry(): void {
@@ -53,12 +73,17 @@ export interface MemorySource {
 export class MemoryAccount implements MemorySource {
   /** Told when there is room again after {@link awaitRoom}. */
   onRoom: (() => void) | null = null;
+  /** What is held of it now. */
+  held: () => number = () => 0;
   reserved = 0;
   private isClosed = false;
   private readonly budget: MemoryBudget;
 
-  constructor(budget: MemoryBudget) {
+  /** @param bytes - what a connection costs with nothing in it */
+  constructor(budget: MemoryBudget, bytes: number) {
     this.budget = budget;
+    budget.open(this);
+    this.take(bytes);
   }
 
   /**
@@ -90,6 +115,7 @@ export class MemoryAccount implements MemorySource {
   /** The connection is forgotten. What an application still reads of it changes nothing here. */
   close(): void {
     this.onRoom = null;
+    this.held = () => 0;
     this.budget.forget(this);
     this.give(this.reserved);
     this.isClosed = true;

@@ -21,6 +21,7 @@ import { startFlights } from './establish.ts';
 import type { EndpointEvent } from './events.ts';
 import { GracefulClose } from './graceful-close.ts';
 import { Liveness, LivenessOutcome } from './liveness.ts';
+import { memoryOf } from './memory.ts';
 import { type ConnectionMetrics, metricsOf } from './metrics.ts';
 import { NumberSkips } from './number-skips.ts';
 import { NumberSpace } from './number-space.ts';
@@ -159,6 +160,7 @@ export class Connection implements HeapItem {
     this.unpinned = options.unpinned;
     this.isLoopback = options.isLoopback;
     this.memory = options.memory;
+    this.memory.held = () => memoryOf(this);
     const bit = new Uint8Array(1);
     options.random.fill(bit);
     this.greaseBit = (bit[0] & 1) === 1;

@@ -1,4 +1,3 @@
-import type { MemoryBudget } from '../base/memory-budget.ts';
 import type { Connection } from './connection.ts';
 import { STREAM_BYTES } from './stream-table.ts';
 
@@ -14,18 +13,4 @@ export function memoryOf(connection: Connection): number {
   let bytes = CONNECTION_BYTES + connection.waiting.bytes + streams.size * STREAM_BYTES;
   for (const { receiver } of streams.values()) bytes += receiver.memoryBytes;
   return bytes + streams.receiveCounts.keptBytes;
-}
-
-/** What all peers of an endpoint make this process keep now, in bytes; what is reserved for them, and the most that may be. [CON-50] */
-export interface MemoryMetrics {
-  readonly memoryBytes: number;
-  readonly memoryReservedBytes: number;
-  readonly memoryBytesMax: number;
-}
-
-export function memoryMetrics(connections: Iterable<Connection>, budget: MemoryBudget): MemoryMetrics {
-  let memoryBytes = 0;
-  for (const connection of connections) memoryBytes += memoryOf(connection);
-  const { reserved, bytesMax } = budget;
-  return { memoryBytes, memoryReservedBytes: reserved, memoryBytesMax: bytesMax };
 }

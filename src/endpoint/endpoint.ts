@@ -10,7 +10,7 @@ import { configForPeer } from '../connection/config.ts';
 import { Connection, type ConnectionOptions } from '../connection/connection.ts';
 import { forgetKeys } from '../connection/establish.ts';
 import type { EndpointEvent } from '../connection/events.ts';
-import { CONNECTION_BYTES, type MemoryMetrics, memoryMetrics } from '../connection/memory.ts';
+import { CONNECTION_BYTES } from '../connection/memory.ts';
 import { NumberSpace } from '../connection/number-space.ts';
 import { PacketBuilder } from '../connection/packet-builder.ts';
 import { localParameters } from '../connection/parameters.ts';
@@ -113,7 +113,7 @@ export class Endpoint {
         host: target.host,
         port: target.port,
         isLoopback: target.isLoopback,
-        memory: this.newAccount(),
+        memory: new MemoryAccount(this.memory, CONNECTION_BYTES),
         initial,
       },
       now,
@@ -183,10 +183,6 @@ export class Endpoint {
     this.counters.datagramsSent += batch.count;
     this.counters.bytesSent += batch.used;
     return batch.count;
-  }
-
-  memoryMetrics(): MemoryMetrics {
-    return memoryMetrics(this.byId.values(), this.memory);
   }
 
   /** True when a further {@link transmit} may give packets. */
@@ -448,7 +444,7 @@ export class Endpoint {
           host,
           port,
           isLoopback,
-          memory: this.newAccount(),
+          memory: new MemoryAccount(this.memory, CONNECTION_BYTES),
           initial,
         },
         now,
@@ -486,12 +482,6 @@ export class Endpoint {
     }
     forgetKeys(connection);
     connection.memory.close();
-  }
-
-  private newAccount(): MemoryAccount {
-    const account = new MemoryAccount(this.memory);
-    account.take(CONNECTION_BYTES);
-    return account;
   }
 
   private markReady(connection: Connection): void {

@@ -1,7 +1,7 @@
 import { JspError } from '../base/errors.ts';
 import { isWildcard } from '../base/ip-address.ts';
+import type { MemoryMetrics } from '../base/memory-budget.ts';
 import { checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
-import type { MemoryMetrics } from '../connection/memory.ts';
 import { Identity } from '../crypto/identity.ts';
 import { RESET_KEY_BYTES } from '../crypto/reset-token.ts';
 import { Endpoint, type EndpointEvent } from '../endpoint/endpoint.ts';
@@ -95,7 +95,7 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   /** What the endpoint counted over all connections, drops included, and what its socket did. */
   metrics(): ListenerMetrics {
     const { endpoint, socket } = this.driver;
-    return { ...endpoint.counters, ...endpoint.memoryMetrics(), socket: socketMetrics(socket) };
+    return { ...endpoint.counters, ...endpoint.memory.metrics(), socket: socketMetrics(socket) };
   }
 
   /**

@@ -26,7 +26,7 @@ function held(): number {
 /** The streams of a connection of which nobody reads anything, fed with the payloads of its peer's packets. */
 class Unread {
   readonly streams: StreamTable;
-  readonly memory = new MemoryAccount(new MemoryBudget(2 ** 40));
+  readonly memory = new MemoryAccount(new MemoryBudget(2 ** 40), CONNECTION_BYTES);
   private readonly connection: Connection;
   private readonly reader = new FrameReader();
   private now = 1;
@@ -140,7 +140,7 @@ describe('memoryBytes', () => {
     pair.client.close();
     pair.toTheEnd();
     expect(memory.reserved).toBe(0);
-    expect(pair.server.endpoint.memoryMetrics()).toMatchObject({ memoryBytes: 0, memoryReservedBytes: 0 });
+    expect(pair.server.endpoint.memory.metrics()).toMatchObject({ memoryBytes: 0, memoryReservedBytes: 0 });
   });
 });
 
@@ -155,7 +155,7 @@ describe('the memory of an endpoint', () => {
     pair.run(5_000);
     const { memory } = pair.server.endpoint;
     expect(memory.reserved).toBeLessThanOrEqual(4 * MIB);
-    expect(pair.server.endpoint.memoryMetrics().memoryBytes).toBeLessThanOrEqual(4 * MIB);
+    expect(pair.server.endpoint.memory.metrics().memoryBytes).toBeLessThanOrEqual(4 * MIB);
     expect(pair.server.closed).toBeNull();
     // When they are read all comes.
     pair.server.readsAll = true;
