@@ -1,7 +1,7 @@
 import { copyOf, equalBytes } from '../base/bytes.ts';
 import type { JspError } from '../base/errors.ts';
 import type { HeapItem } from '../base/heap.ts';
-import type { MemoryAccount } from '../base/memory-budget.ts';
+import { MemoryAccount, type MemoryBudget } from '../base/memory-budget.ts';
 import type { RandomSource } from '../base/random.ts';
 import { MILLISECOND, type Micros, NEVER, SECOND } from '../base/time.ts';
 import type { ClientHandshake } from '../handshake/client.ts';
@@ -21,7 +21,7 @@ import { startFlights } from './establish.ts';
 import type { EndpointEvent } from './events.ts';
 import { GracefulClose } from './graceful-close.ts';
 import { Liveness, LivenessOutcome } from './liveness.ts';
-import { memoryOf } from './memory.ts';
+import { CONNECTION_BYTES, memoryOf } from './memory.ts';
 import { type ConnectionMetrics, metricsOf } from './metrics.ts';
 import { NumberSkips } from './number-skips.ts';
 import { NumberSpace } from './number-space.ts';
@@ -57,8 +57,8 @@ export interface ConnectionOptions {
   readonly port: number;
   /** Both ends are on this machine: packets may be large, and must fit the peer's socket buffer. */
   readonly isLoopback: boolean;
-  /** What this connection may make the endpoint keep. */
-  readonly memory: MemoryAccount;
+  /** What all connections of the endpoint may make it keep. */
+  readonly memory: MemoryBudget;
   /** The Initial space, with its keys. */
   readonly initial: NumberSpace;
 }
@@ -159,7 +159,7 @@ export class Connection implements HeapItem {
     this.port = options.port;
     this.unpinned = options.unpinned;
     this.isLoopback = options.isLoopback;
-    this.memory = options.memory;
+    this.memory = new MemoryAccount(options.memory, CONNECTION_BYTES);
     this.memory.held = () => memoryOf(this);
     const bit = new Uint8Array(1);
     options.random.fill(bit);
@@ -180,7 +180,7 @@ export class Connection implements HeapItem {
     this.packetSize = new PacketSizeSearch({ initial: config.mtu, ceiling: config.mtu });
     this.mtuTold = config.mtu;
     this.liveness = new Liveness(config.heartbeatMs, config.heartbeatMisses, config.idleTimeoutMs, now);
-    this.streams = new StreamTable(this, config, options.events, options.memory);
+    this.streams = new StreamTable(this, config, options.events, this.memory);
     this.startedAt = now;
     this.handshakeDeadline = now + config.handshakeTimeoutMs * MILLISECOND;
     this.lastOpenedAt = now;

@@ -2,7 +2,7 @@ import { assert } from '../base/assert.ts';
 import { copyOf } from '../base/bytes.ts';
 import { DeadlineHeap } from '../base/heap.ts';
 import { freeNow, hastenScavenge, LARGE_BUFFER_BYTES } from '../base/memory.ts';
-import { MemoryAccount, MemoryBudget } from '../base/memory-budget.ts';
+import { MemoryBudget } from '../base/memory-budget.ts';
 import { randomBytes } from '../base/random.ts';
 import { Ring } from '../base/ring.ts';
 import type { Micros } from '../base/time.ts';
@@ -10,7 +10,6 @@ import { configForPeer } from '../connection/config.ts';
 import { Connection, type ConnectionOptions } from '../connection/connection.ts';
 import { forgetKeys } from '../connection/establish.ts';
 import type { EndpointEvent } from '../connection/events.ts';
-import { CONNECTION_BYTES } from '../connection/memory.ts';
 import { NumberSpace } from '../connection/number-space.ts';
 import { PacketBuilder } from '../connection/packet-builder.ts';
 import { localParameters } from '../connection/parameters.ts';
@@ -113,7 +112,7 @@ export class Endpoint {
         host: target.host,
         port: target.port,
         isLoopback: target.isLoopback,
-        memory: new MemoryAccount(this.memory, CONNECTION_BYTES),
+        memory: this.memory,
         initial,
       },
       now,
@@ -444,7 +443,7 @@ export class Endpoint {
           host,
           port,
           isLoopback,
-          memory: new MemoryAccount(this.memory, CONNECTION_BYTES),
+          memory: this.memory,
           initial,
         },
         now,

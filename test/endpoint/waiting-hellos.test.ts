@@ -61,7 +61,7 @@ describe('hellos that wait are answered [CON-41]', () => {
     for (const [i, flight] of firstFlights(12).entries()) {
       const batch = new ReceiveBatch();
       for (const data of flight) batch.push(data, `10.0.${i}.1`, i);
-      server.receive(batch, i);
+      server.receive(batch, i, 0);
     }
     let answered = 0;
     for (; server.hasHellos; answered++) server.answerHello(20);
