@@ -146,10 +146,6 @@ class ClientSession {
       clock.now(),
     );
     this.connection = new Connection(this.core, this.driver, this);
-    socket.onTooLarge = (bytes) => {
-      datagramRefused(this.core, bytes, this.driver.now());
-      this.driver.wake();
-    };
   }
 
   async connected(signal: AbortSignal | undefined): Promise<Connection> {
@@ -178,6 +174,10 @@ class ClientSession {
     if ((error as NodeJS.ErrnoException).code === 'EMSGSIZE') datagramTooLarge(this.core, this.driver.now());
     if (!fatal) return this.onRefused(error);
     this.giveUp(new JspError('ERR_JSP_SOCKET', `the socket failed: ${error.message}`, { cause: error }));
+  }
+
+  onDatagramRefused(bytes: number): void {
+    datagramRefused(this.core, bytes, this.driver.now());
   }
 
   onConnectionClosed(): void {

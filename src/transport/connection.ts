@@ -5,6 +5,7 @@ import type { CloseReason } from '../connection/closing.ts';
 import type { Connection as CoreConnection } from '../connection/connection.ts';
 import type { ConnectionStream } from '../connection/connection-stream.ts';
 import type { ConnectionMetrics } from '../connection/metrics.ts';
+import { datagramRefused } from '../connection/path-mtu.ts';
 import { type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { closeCodeName } from '../wire/close-code.ts';
@@ -194,6 +195,11 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   fail(error: JspError): void {
     this.failure = error;
     this.destroy();
+  }
+
+  /** @internal The system did not take a datagram of so many bytes. */
+  onDatagramRefused(bytes: number): void {
+    datagramRefused(this.core, bytes, this.driver.now());
   }
 
   /** @internal A stream that the peer opened. */

@@ -20,6 +20,8 @@ import { type ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
 export interface DriverOwner {
   onEvent(event: EndpointEvent): void;
   onSocketError(error: Error, fatal: boolean): void;
+  /** The system does not take datagrams of so many bytes to this address. */
+  onDatagramRefused(bytes: number, host: string, port: number): void;
 }
 
 export class Driver {
@@ -174,10 +176,17 @@ export class Driver {
     if (!this.stopped) this.owner.onSocketError(error, fatal);
   };
 
+  private readonly onTooLarge = (bytes: number, host: string, port: number): void => {
+    if (this.stopped) return;
+    this.owner.onDatagramRefused(bytes, host, port);
+    this.wake();
+  };
+
   private listen(socket: DatagramSocket): void {
     socket.onBatch = this.onBatch;
     socket.onWritable = this.onWritable;
     socket.onError = this.onError;
+    socket.onTooLarge = this.onTooLarge;
   }
 
   private turn(): void {

@@ -165,6 +165,14 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   }
 
   /** @internal */
+  onDatagramRefused(bytes: number, host: string, port: number): void {
+    for (const connection of this.connections) {
+      if (connection.remoteHost === host && connection.remotePort === port)
+        connection.onDatagramRefused(bytes);
+    }
+  }
+
+  /** @internal */
   onConnectionClosed(connection: Connection): void {
     this.connections.delete(connection);
     if (this.connections.size === 0) this.resolveEmpty?.();

@@ -54,7 +54,7 @@ export interface DatagramSocket {
   onWritable: (() => void) | null;
   /** `fatal` means that the socket is of no use any more; other errors are news about single datagrams. */
   onError: ((error: Error, fatal: boolean) => void) | null;
-  /** Called when the system refused a datagram for its size: nothing as large can go to that peer. */
+  /** Called, and {@link onError} not, when the system refused a datagram for its size: nothing as large can go to that peer. */
   onTooLarge: ((bytes: number, host: string, port: number) => void) | null;
 
   /**

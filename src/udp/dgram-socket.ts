@@ -134,9 +134,7 @@ export class DgramSocket implements DatagramSocket {
   private readonly sent = (error: Error | null): void => {
     if (this.closed !== null) return;
     if (error !== null) {
-      this.counters.sendErrors++;
-      countErrorCode(this.counters, error);
-      this.wary = WARY_RUNS;
+      this.countRefused(error);
       this.report(error);
     }
     if (this.held) this.release();
@@ -272,9 +270,17 @@ export class DgramSocket implements DatagramSocket {
   private watch(bytes: number, host: string, port: number): (error: Error | null) => void {
     return (error) => {
       if (error === null) this.largestTaken = Math.max(this.largestTaken, bytes);
-      else if (isTooLarge(error) && this.closed === null) this.onTooLarge?.(bytes, host, port);
-      this.sent(error);
+      if (error === null || !isTooLarge(error) || this.closed !== null) return this.sent(error);
+      this.countRefused(error);
+      this.onTooLarge?.(bytes, host, port);
+      this.sent(null);
     };
+  }
+
+  private countRefused(error: Error): void {
+    this.counters.sendErrors++;
+    countErrorCode(this.counters, error);
+    this.wary = WARY_RUNS;
   }
 
   private release(): void {

@@ -142,6 +142,40 @@ describe('a client', () => {
   });
 });
 
+describe('a system', () => {
+  test.each(['127.0.0.1', '0.0.0.0'])(
+    'that refuses large datagrams is heeded at once, at both ends of a connection to a server on %s [REC-53]',
+    async (host) => {
+      const send = Socket.prototype.send as (...parameters: unknown[]) => void;
+      vi.spyOn(Socket.prototype, 'send').mockImplementation(function (
+        this: Socket,
+        ...parameters: unknown[]
+      ) {
+        const callback = parameters.at(-1);
+        if ((parameters[0] as Uint8Array).length <= 9_216) return send.apply(this, parameters);
+        const error = Object.assign(new Error('message too long'), { code: 'EMSGSIZE' });
+        if (typeof callback === 'function') process.nextTick(callback as (error: Error) => void, error);
+      } as Socket['send']);
+      const listener = await serve(echo, { host });
+      const accepted = next<Connection>(listener, 'connection');
+      const connection = await connect(urlAt(listener, '127.0.0.1'));
+      const stream = connection.openStream();
+      for (let i = 0; i < 200; i++) stream.send(new Uint8Array(20_000));
+      await take(stream, 200);
+      for (const end of [connection, await accepted]) {
+        const { mtu, socket } = end.metrics();
+        expect(mtu).toBe(8_952);
+        // 32,768, if the window was large enough, and 16,384, each once: a probe that is lost would be sent three times.
+        const { EMSGSIZE, ...others } = socket.errorCodes;
+        expect(EMSGSIZE).toBeGreaterThanOrEqual(1);
+        expect(EMSGSIZE).toBeLessThanOrEqual(2);
+        expect(others).toEqual({});
+      }
+      await connection.close();
+    },
+  );
+});
+
 describe('metrics', () => {
   test('say which buffers the system granted, which is what was asked for where it can be', async () => {
     const receive = vi.spyOn(Socket.prototype, 'setRecvBufferSize');

@@ -154,6 +154,7 @@ class Loop {
     this.driver = new Driver(endpoint as never, this.socket, clock, {
       onEvent: () => {},
       onSocketError: () => {},
+      onDatagramRefused: () => {},
     });
     this.driver.flush(); // it sets its timer
     this.log.length = 0;

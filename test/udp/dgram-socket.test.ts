@@ -116,13 +116,16 @@ describe('a dgram socket', () => {
     const server = await bind({ host: '127.0.0.1' });
     const client = await bind({ host: '127.0.0.1' });
     const reported = new Promise<string>((resolve) => {
-      client.onError = (error) => resolve((error as NodeJS.ErrnoException).code ?? '');
+      client.onTooLarge = (bytes, host, port) => resolve(`${bytes} to ${host}:${port}`);
     });
+    const errors: Error[] = [];
+    client.onError = (error) => errors.push(error);
     const large = new TransmitBatch(70_000, 1);
     large.push(65_508, '127.0.0.1', server.localPort);
     expect(client.send(large)).toBe(true);
-    expect(await reported).toBe('EMSGSIZE');
-    expect(client.counters.sendErrors).toBe(1);
+    expect(await reported).toBe(`65508 to 127.0.0.1:${server.localPort}`);
+    expect(client.counters).toMatchObject({ sendErrors: 1, errorCodes: { EMSGSIZE: 1 } });
+    expect(errors).toEqual([]);
 
     const arrived = collect(server, 1);
     client.send(batchOf(['small'], '127.0.0.1', server.localPort));
