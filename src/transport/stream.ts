@@ -131,7 +131,12 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   /** Sends one message and tells what became of it. Rejects as {@link send} throws. */
   async deliver(data: Uint8Array | string, options: SendOptions = NO_OPTIONS): Promise<Outcome> {
     if (this.isLate) return 'dropped';
-    const tracking = this.core.track();
+    let tracking: number;
+    try {
+      tracking = this.core.track();
+    } catch (error) {
+      throw this.driver.onInternalError(this.connection, error);
+    }
     try {
       this.enqueueWith(data, options, tracking);
     } catch (error) {

@@ -1,7 +1,7 @@
 import type { Connection } from '../../src/connection/connection.ts';
 
 /** Called in the middle of a connection's own code, before and after what is named; throws when it is time to. */
-export type Trip = (place: string) => void;
+export type Trip = (place: string, kind: FaultKind) => void;
 
 /** What a connection's core does, by the way on which it does it. */
 export type FaultKind = 'packing' | 'sealing' | 'receiving' | 'timeout' | 'settling' | 'closing' | 'calls';
@@ -48,7 +48,8 @@ export function layTrips(connection: Connection, kinds: readonly FaultKind[], tr
   };
   for (const kind of kinds)
     for (const [object, ...names] of places[kind])
-      for (const name of names) wrap(object as Record<string, unknown>, name, () => trip(`${kind} ${name}`));
+      for (const name of names)
+        wrap(object as Record<string, unknown>, name, () => trip(`${kind} ${name}`, kind));
 }
 
 export const FAULT_KINDS: readonly FaultKind[] = [

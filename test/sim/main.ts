@@ -3,17 +3,36 @@
  *
  *     npm run sim -- --seeds 10000 [--from 1] [--jobs 2]     many seeds; says which fail
  *     npm run sim -- --seed 1234                             one seed, with its scenario and all that it met
+ *     npm run sim -- --scenario faults --seeds 10000         worlds in which listeners, sockets and our own code throw
  */
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
+import { faultPlanOf, runFaultySeed } from './faults.ts';
 import { runSeed } from './run.ts';
 import { scenarioOf } from './scenario.ts';
 import { Totals } from './totals.ts';
 
 /** Seeds that a worker is given at once. */
 const RANGE = 20;
+
+/** What a worker is asked. */
+interface Range {
+  readonly scenario: string;
+  readonly from: number;
+  readonly to: number;
+}
+
+interface Runner {
+  readonly planOf: (seed: number) => unknown;
+  readonly run: (seed: number) => Totals | Promise<Totals>;
+}
+
+const SCENARIOS: Readonly<Record<string, Runner>> = {
+  traffic: { planOf: scenarioOf, run: runSeed },
+  faults: { planOf: faultPlanOf, run: runFaultySeed },
+};
 
 /** What a worker answers about a range of seeds. */
 interface RangeResult {
@@ -29,35 +48,35 @@ interface Failure {
 
 if (isMainThread) await main();
 else
-  parentPort?.on('message', ({ from, to }: { from: number; to: number }) =>
-    parentPort?.postMessage(runRange(from, to)),
+  parentPort?.on('message', async ({ scenario, from, to }: Range) =>
+    parentPort?.postMessage(await runRange(SCENARIOS[scenario], from, to)),
   );
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
+      scenario: { type: 'string', default: 'traffic' },
       seed: { type: 'string' },
       seeds: { type: 'string', default: '1000' },
       from: { type: 'string', default: '1' },
       jobs: { type: 'string', default: String(availableParallelism()) },
     },
   });
-  if (values.seed !== undefined) runOne(Number(values.seed));
-  else await runMany(Number(values.from), Number(values.seeds), Number(values.jobs));
+  const { scenario } = values;
+  if (SCENARIOS[scenario] === undefined)
+    throw new RangeError(`--scenario is one of ${Object.keys(SCENARIOS).join(', ')}, not "${scenario}"`);
+  if (values.seed !== undefined) await runOne(SCENARIOS[scenario], Number(values.seed));
+  else await runMany(scenario, Number(values.from), Number(values.seeds), Number(values.jobs));
 }
 
-function runOne(seed: number): void {
+async function runOne({ planOf, run }: Runner, seed: number): Promise<void> {
   console.log(
-    JSON.stringify(
-      scenarioOf(seed),
-      (_, value) => (value === Number.POSITIVE_INFINITY ? 'infinite' : value),
-      1,
-    ),
+    JSON.stringify(planOf(seed), (_, value) => (value === Number.POSITIVE_INFINITY ? 'infinite' : value), 1),
   );
-  console.log(runSeed(seed).toString());
+  console.log((await run(seed)).toString());
 }
 
-async function runMany(from: number, seeds: number, jobs: number): Promise<void> {
+async function runMany(scenario: string, from: number, seeds: number, jobs: number): Promise<void> {
   const end = from + seeds;
   const totals = new Totals();
   const failures: Failure[] = [];
@@ -71,12 +90,12 @@ async function runMany(from: number, seeds: number, jobs: number): Promise<void>
   const work = async (): Promise<void> => {
     const worker = new Worker(fileURLToPath(import.meta.url));
     while (next < end) {
-      const range = { from: next, to: Math.min(next + RANGE, end) };
+      const range = { scenario, from: next, to: Math.min(next + RANGE, end) };
       next = range.to;
       const result = await answerOf(worker, range);
       done += result.runs;
       totals.addAll('', result.totals);
-      for (const failure of result.failures) report(failure);
+      for (const failure of result.failures) report(scenario, failure);
       failures.push(...result.failures);
     }
     await worker.terminate();
@@ -88,12 +107,12 @@ async function runMany(from: number, seeds: number, jobs: number): Promise<void>
   if (failures.length > 0) process.exitCode = 1;
 }
 
-function runRange(from: number, to: number): RangeResult {
+async function runRange({ run }: Runner, from: number, to: number): Promise<RangeResult> {
   const totals = new Totals();
   const failures: Failure[] = [];
   for (let seed = from; seed < to; seed++) {
     try {
-      totals.merge(runSeed(seed));
+      totals.merge(await run(seed));
     } catch (error) {
       failures.push({ seed, message: error instanceof Error ? error.message : String(error) });
     }
@@ -101,7 +120,7 @@ function runRange(from: number, to: number): RangeResult {
   return { runs: to - from, totals: totals.toObject(), failures };
 }
 
-function answerOf(worker: Worker, range: { from: number; to: number }): Promise<RangeResult> {
+function answerOf(worker: Worker, range: Range): Promise<RangeResult> {
   return new Promise((resolve, reject) => {
     worker.once('error', reject);
     worker.once('message', (result: RangeResult) => {
@@ -112,8 +131,8 @@ function answerOf(worker: Worker, range: { from: number; to: number }): Promise<
   });
 }
 
-function report({ seed, message }: Failure): void {
-  console.log(`${message}\n    replay: npm run sim -- --seed ${seed}`);
+function report(scenario: string, { seed, message }: Failure): void {
+  console.log(`${message}\n    replay: npm run sim -- --scenario ${scenario} --seed ${seed}`);
 }
 
 function progressLine(done: number, seeds: number, failures: number, startedAt: number): string {

@@ -1,0 +1,3 @@
+import { simulateFaults } from './faults-shard.ts';
+
+simulateFaults(2);
