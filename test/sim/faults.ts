@@ -270,10 +270,7 @@ class FaultyWorld {
       SIDES.map((side) => (connections[side] as Connection).closed),
     );
     if (this.plan.end === 'clients close') {
-      await lab.settle(
-        Promise.all(this.parties.map(({ connections }) => connections.client?.close())),
-        600_000,
-      );
+      await lab.settle(Promise.all(this.parties.map((party) => party.close())), 600_000);
     } else if (this.plan.end === 'clients destroy') {
       for (const { connections } of this.parties) connections.client?.destroy(9);
     }
@@ -369,6 +366,15 @@ class Party {
       const { label, ordered } = plan;
       const priority = (['system', 'media', 'chat', 'bulk'] as const)[plan.priority];
       this.try(() => this.use(plan.opener, connection.openStream({ label, ordered, priority })));
+    }
+  }
+
+  /** Closes gracefully, which is an error when the connection fails before that is done. */
+  async close(): Promise<void> {
+    try {
+      await this.connections.client?.close();
+    } catch (error) {
+      if (!this.isBroken) throw error;
     }
   }
 
