@@ -110,9 +110,9 @@ export class Connection implements HeapItem {
   readonly memory: MemoryAccount;
   readonly waiting = new WaitingPackets();
 
-  /** The peer is who it should be, and application data may flow. */
+  /** The handshake is complete [CON-36]: the peer is who it should be, and application data may flow. */
   isEstablished = false;
-  /** Both sides know that it is: the handshake's keys are gone. */
+  /** The handshake is confirmed [CON-36]: both sides know that it is complete, and its keys are gone. */
   isConfirmed = false;
   handshakeDoneDue = false;
   heartbeatDue = false;
@@ -405,6 +405,7 @@ export class Connection implements HeapItem {
     this.timeOut('handshake', now);
   }
 
+  /** Answered with the next packet; of several the newest. [FRM-20] */
   onPathChallenge(frame: FrameReader): void {
     this.pathResponse = copyOf(frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength));
   }
