@@ -255,6 +255,11 @@ export class StreamTable implements StreamOwner {
 
   // ---- frames to send ----
 
+  /** True when {@link write} may have messages to write. */
+  get hasMessages(): boolean {
+    return !this.scheduler.idle;
+  }
+
   /** True when {@link write} may have something to write. */
   get hasFrames(): boolean {
     return (

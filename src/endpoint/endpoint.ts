@@ -37,6 +37,7 @@ import type { ConnectTarget, EndpointConfig } from './config.ts';
 import { HalfOpenTable } from './half-open.ts';
 import { ConnectionIdTable, FirstIdTable, LOCAL_ID_BYTES } from './id-table.ts';
 import { OpenedBatch } from './opened-batch.ts';
+import { type Packer, ReadyConnections } from './ready-connections.ts';
 import { ResetWatch } from './reset-watch.ts';
 import { StatelessAnswers } from './stateless-answers.ts';
 
@@ -48,7 +49,7 @@ export type { ConnectTarget, EndpointConfig, ServerConfig } from './config.ts';
  * on a connection; then drain {@link pollEvent}, take packets with {@link transmit} until it gives none, and come back at
  * {@link nextTimeout}.
  */
-export class Endpoint {
+export class Endpoint implements Packer {
   readonly counters = new EndpointCounters();
   private readonly config: EndpointConfig;
   readonly memory: MemoryBudget;
@@ -57,11 +58,11 @@ export class Endpoint {
   private readonly byFirstPacket = new FirstIdTable<Connection>();
   private readonly resets = new ResetWatch();
   private readonly deadlines = new DeadlineHeap<Connection>();
-  private readonly ready = new Ring<Connection>();
+  private readonly ready = new ReadyConnections();
   private readonly events = new Ring<EndpointEvent>();
   private readonly builder = new PacketBuilder();
   private readonly opened = new OpenedBatch<Connection>();
-  private readonly touched = (connection: Connection): void => this.markReady(connection);
+  private readonly touched = (connection: Connection): void => this.ready.add(connection);
   private readonly helloCame = (connection: Connection): void => this.halfOpen.helloCame(connection);
   /** Whose code runs, while a datagram is routed: the connection that an exception ends. */
   private routedTo: Connection | null = null;
@@ -153,28 +154,7 @@ export class Endpoint {
   /** Fills `batch` with sealed datagrams. Returns how many there are; 0 when nothing is to be sent now. */
   transmit(batch: TransmitBatch, now: Micros): number {
     this.answers.write(batch);
-    for (let left = this.ready.length; left > 0; left--) {
-      const connection = this.ready.peek() as Connection;
-      if (connection.isForgotten) {
-        this.ready.shift();
-        continue;
-      }
-      try {
-        connection.beforeTransmit(now);
-        if (transmit(connection, this.builder, batch, now)) break; // the batch is full: the connection stays in front
-        const next = connection.nextTimeout(now);
-        assert(next >= 0, 'a deadline is a time');
-        this.deadlines.set(connection, next);
-        this.ready.shift();
-        connection.isReady = false;
-      } catch (error) {
-        this.builder.abandonDatagram();
-        this.ready.shift();
-        connection.isReady = false;
-        if (this.onInternalError(connection, error, now)) left++; // its CLOSE is packed behind the others
-      }
-    }
-    this.rotate(batch);
+    this.ready.fill(batch, now, this);
     this.builder.seal((address, headerStart, error) => {
       batch.dropAt(headerStart); // it must not leave as it is
       this.onInternalError(address as Connection, error, now);
@@ -182,6 +162,22 @@ export class Endpoint {
     this.counters.datagramsSent += batch.count;
     this.counters.bytesSent += batch.used;
     return batch.count;
+  }
+
+  /** For {@link ReadyConnections}. */
+  pack(connection: Connection, batch: TransmitBatch, now: Micros): boolean {
+    connection.beforeTransmit(now);
+    if (transmit(connection, this.builder, batch, now)) return true;
+    const next = connection.nextTimeout(now);
+    assert(next >= 0, 'a deadline is a time');
+    this.deadlines.set(connection, next);
+    return false;
+  }
+
+  /** For {@link ReadyConnections}. */
+  onPackError(connection: Connection, error: unknown, now: Micros): boolean {
+    this.builder.abandonDatagram();
+    return this.onInternalError(connection, error, now);
   }
 
   /** True when a further {@link transmit} may give packets. */
@@ -223,7 +219,7 @@ export class Endpoint {
       } catch (error) {
         this.onInternalError(connection, error, now);
       }
-      this.markReady(connection);
+      this.ready.add(connection);
     }
   }
 
@@ -241,7 +237,7 @@ export class Endpoint {
     } catch (error) {
       this.onInternalError(connection, error, now);
     }
-    this.markReady(connection);
+    this.ready.add(connection);
   }
 
   /**
@@ -259,7 +255,7 @@ export class Endpoint {
       this.forget(connection);
       return false;
     }
-    this.markReady(connection);
+    this.ready.add(connection);
     return true;
   }
 
@@ -316,7 +312,7 @@ export class Endpoint {
     }
     this.routedTo = connection;
     connection.onDatagram(data.length, host, port, local);
-    this.markReady(connection);
+    this.ready.add(connection);
     const state = connection.spaces[PacketSpace.APPLICATION];
     if (state === null || state.keys === null || !connection.isEstablished) {
       receiveDatagram(connection, data, 0, now);
@@ -363,7 +359,7 @@ export class Endpoint {
     if (connection !== null) {
       this.routedTo = connection;
       connection.onDatagram(data.length, host, port, local);
-      this.markReady(connection);
+      this.ready.add(connection);
       receiveDatagram(connection, data, 0, now);
     } else if (HEADER.type === PacketType.INITIAL) {
       this.acceptInitial(data, host, port, local, now);
@@ -465,7 +461,7 @@ export class Endpoint {
     this.byId.add(connection);
     this.counters.handshakesStarted++;
     this.counters.connectionsOpen = this.byId.size;
-    this.markReady(connection);
+    this.ready.add(connection);
     return connection;
   }
 
@@ -481,18 +477,6 @@ export class Endpoint {
     }
     forgetKeys(connection);
     connection.memory.close();
-  }
-
-  private markReady(connection: Connection): void {
-    if (connection.isReady || connection.isForgotten) return;
-    connection.isReady = true;
-    this.ready.push(connection);
-  }
-
-  /** After a full batch the connection that filled it goes to the back, so that it cannot keep others from sending. */
-  private rotate(batch: TransmitBatch): void {
-    if (batch.count === 0 || this.ready.length < 2) return;
-    this.ready.push(this.ready.shift() as Connection);
   }
 }
 

@@ -61,6 +61,33 @@ describe('batches', () => {
     expect(ids).toContain(Buffer.from(quiet.remoteId).toString('hex'));
   });
 
+  test('begin with messages, but messages that fill one after the other do not keep the rest away', () => {
+    const pair = new Pair({ link: { delayMs: 1 } });
+    const telling = pair.connect().client.core;
+    pair.until(() => telling.isConfirmed);
+    const sending = pair.connect().client.core;
+    pair.until(() => sending.isConfirmed);
+    const stream = sending.openStream({ priority: 2, delivery: 0, ordered: true, label: '' });
+    for (const bytes of [10, 1_000_000]) {
+      telling.heartbeatDue = true;
+      telling.touch();
+      stream.send(bytesOf(bytes), 0, Number.POSITIVE_INFINITY, false);
+      const ids: string[] = [];
+      const batch = new TransmitBatch(2_400, 2);
+      for (let i = 0; i < 2; i++) {
+        pair.client.endpoint.transmit(batch, pair.now);
+        for (let k = 0; k < batch.count; k++) {
+          ids.push(
+            Buffer.from(batch.arena.subarray(batch.offset[k] + 1, batch.offset[k] + 9)).toString('hex'),
+          );
+        }
+        batch.clear();
+      }
+      expect(ids[0]).toBe(Buffer.from(sending.remoteId).toString('hex'));
+      expect(ids).toContain(Buffer.from(telling.remoteId).toString('hex'));
+    }
+  });
+
   test("hand packets over in order, those that open a connection's streams before those that use them", () => {
     const pair = new Pair().connected();
     const stream = pair.client.open();
