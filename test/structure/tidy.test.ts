@@ -13,7 +13,6 @@ const programs = [
 const LONG_FILES: Readonly<Record<string, string>> = {
   'src/connection/connection.ts':
     'the faces of a connection to application, endpoint and parts, a few lines a method',
-  'src/endpoint/endpoint.ts': 'the one door to the core: every way in and out of it passes here',
 };
 const LINES_MAX = 500;
 
