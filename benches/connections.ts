@@ -1,15 +1,21 @@
 /**
- * What connections cost: full handshakes a second, one after another on fresh sockets, and the server's memory for each idle one.
+ * What connections cost: full handshakes a second, one after another on fresh sockets, beside those of TLS 1.3 (X25519, ECDSA P-256, without
+ * resumption) in the same run, and the server's memory for each idle one.
  *
  *     node benches/run.js connections [--json] [--handshakes 500] [--idle 1000] [--runs 5]
  */
 import { type ChildProcess, fork } from 'node:child_process';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createServer, connect as dialTls } from 'node:tls';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type Connection, connect, generateIdentity, listen } from '../src/index.ts';
+import { selfSigned } from './peers/self-signed.ts';
 
+const TLS_1_3 = { minVersion: 'TLSv1.3', maxVersion: 'TLSv1.3', ecdhCurve: 'X25519' } as const;
 /** Long enough for closed connections to be forgotten. */
 const SETTLE_MS = 2_000;
 
@@ -26,28 +32,46 @@ async function measure(): Promise<void> {
     },
   });
   const rates: number[] = [];
+  const tlsRates: number[] = [];
   const kilobytes: number[] = [];
   for (let run = 0; run < Number(values.runs); run++) {
     const server = fork(fileURLToPath(import.meta.url), [], { execArgv: ['--expose-gc'] });
-    const url = (await answer(server)) as string;
-    rates.push(await handshakesPerSecond(url, Number(values.handshakes)));
+    const { url, tlsPort } = (await answer(server)) as Addresses;
+    const count = Number(values.handshakes);
+    rates.push(await handshakesPerSecond(count, async () => (await connect(url)).destroy()));
+    tlsRates.push(await handshakesPerSecond(count, () => tlsHandshake(tlsPort)));
     kilobytes.push(await kilobytesPerConnection(server, url, Number(values.idle)));
     server.kill();
   }
   const handshakes = median(rates);
+  const tlsHandshakes = median(tlsRates);
   const idleKilobytes = median(kilobytes);
-  if (values.json) console.log(JSON.stringify({ handshakesPerSecond: handshakes, idleKilobytes }));
-  else
+  if (values.json) {
     console.log(
-      `${handshakes.toFixed(0)} handshakes/s, ${idleKilobytes.toFixed(1)} KB of RSS an idle connection`,
+      JSON.stringify({
+        handshakesPerSecond: handshakes,
+        tlsHandshakesPerSecond: tlsHandshakes,
+        idleKilobytes,
+      }),
     );
+  } else {
+    console.log(`${handshakes.toFixed(0)} handshakes/s (TLS 1.3: ${tlsHandshakes.toFixed(0)})`);
+    console.log(`${idleKilobytes.toFixed(1)} KB of RSS an idle connection`);
+  }
 }
 
-async function handshakesPerSecond(url: string, count: number): Promise<number> {
-  for (let i = 0; i < 100; i++) (await connect(url)).destroy();
+async function handshakesPerSecond(count: number, handshake: () => Promise<void>): Promise<number> {
+  for (let i = 0; i < 100; i++) await handshake();
   const before = performance.now();
-  for (let i = 0; i < count; i++) (await connect(url)).destroy();
+  for (let i = 0; i < count; i++) await handshake();
   return count / ((performance.now() - before) / 1_000);
+}
+
+/** The client is done when it has the server's certificate and FINISHED, as ours is. */
+async function tlsHandshake(port: number): Promise<void> {
+  const socket = dialTls({ host: '127.0.0.1', port, rejectUnauthorized: false, ...TLS_1_3 });
+  await once(socket, 'secureConnect');
+  socket.destroy();
 }
 
 async function kilobytesPerConnection(server: ChildProcess, url: string, count: number): Promise<number> {
@@ -79,7 +103,19 @@ async function serve(): Promise<void> {
     process.send?.(process.memoryUsage.rss());
   });
   process.on('disconnect', () => process.exit());
-  process.send?.(listener.url);
+  const tls = createServer({ ...selfSigned('localhost'), ...TLS_1_3 }, (socket) =>
+    socket.on('error', () => {}),
+  );
+  tls.on('tlsClientError', () => {}); // a client that is done at once
+  tls.listen(0, '127.0.0.1');
+  await once(tls, 'listening');
+  const addresses: Addresses = { url: listener.url, tlsPort: (tls.address() as AddressInfo).port };
+  process.send?.(addresses);
+}
+
+interface Addresses {
+  url: string;
+  tlsPort: number;
 }
 
 function median(values: number[]): number {

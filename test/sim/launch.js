@@ -5,9 +5,10 @@ import { spawnSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 
 const folder = fileURLToPath(new URL('.', import.meta.url));
-const script = fileURLToPath(new URL('../../node_modules/.cache/sim/test/sim/main.js', import.meta.url));
+const compiler = fileURLToPath(new URL('../../node_modules/typescript/bin/tsc', import.meta.url));
+const script = fileURLToPath(new URL('../../.cache/sim/test/sim/main.js', import.meta.url));
 
-const compiled = spawnSync('npx', ['tsc', '-p', folder], { stdio: 'inherit' });
+const compiled = spawnSync(process.execPath, [compiler, '-p', folder], { stdio: 'inherit' });
 if (compiled.status !== 0) process.exit(compiled.status ?? 1);
 const ran = spawnSync(process.execPath, ['--enable-source-maps', script, ...process.argv.slice(2)], {
   stdio: 'inherit',
