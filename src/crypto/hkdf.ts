@@ -1,13 +1,35 @@
-import { createHmac } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** HKDF (RFC 5869) with SHA-256, and the labelled expansion of TLS 1.3 (RFC 8446 section 7.1). */
 
 export const HASH_BYTES = 32;
 
+/**
+ * HMAC-SHA256 (RFC 2104) over all of `data`. A handshake takes some 80 of them: made of Node's one-shot hash one
+ * costs 3.6 us on Node 20 (`createHmac`: 4.5) and 5 us on Node 24, where `createHmac` takes 17 to 24 as it learns by exceptions of what kind
+ * a key is.
+ */
 export function hmac(key: Uint8Array, ...data: Uint8Array[]): Uint8Array {
-  const mac = createHmac('sha256', key);
-  for (const part of data) mac.update(part);
-  return mac.digest();
+  if (key.length > BLOCK_BYTES) return hmac(hash('sha256', key, 'buffer'), ...data);
+  let bytes = 0;
+  for (const part of data) bytes += part.length;
+  const inner = new Uint8Array(BLOCK_BYTES + bytes);
+  const outer = new Uint8Array(BLOCK_BYTES + HASH_BYTES);
+  for (let i = 0; i < BLOCK_BYTES; i++) {
+    const byte = i < key.length ? key[i] : 0;
+    inner[i] = byte ^ 0x36;
+    outer[i] = byte ^ 0x5c;
+  }
+  let at = BLOCK_BYTES;
+  for (const part of data) {
+    inner.set(part, at);
+    at += part.length;
+  }
+  outer.set(hash('sha256', inner, 'buffer'), BLOCK_BYTES);
+  const mac = hash('sha256', outer, 'buffer');
+  inner.fill(0);
+  outer.fill(0);
+  return mac;
 }
 
 /** HKDF-Extract: a pseudorandom key of 32 bytes. */
@@ -38,4 +60,6 @@ export function expandLabel(
   return hmac(secret, info).subarray(0, length);
 }
 
+/** Of SHA-256. */
+const BLOCK_BYTES = 64;
 const LABEL_PREFIX = 'jsp1 ';

@@ -1,6 +1,7 @@
+import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { expandLabel, extract } from '../../src/crypto/hkdf.ts';
+import { expandLabel, extract, hmac } from '../../src/crypto/hkdf.ts';
 import { hex, toHex } from './bytes.ts';
 import { slowExpand, slowExpandLabel, slowExtract } from './slow-hkdf.ts';
 
@@ -44,6 +45,19 @@ describe('HKDF', () => {
           );
         },
       ),
+    );
+  });
+});
+
+describe('HMAC', () => {
+  it('gives what OpenSSL gives, for keys and data of all lengths', () => {
+    const bytes = fc.uint8Array({ maxLength: 150 });
+    fc.assert(
+      fc.property(bytes, fc.array(bytes, { maxLength: 3 }), (key, parts) => {
+        const expected = createHmac('sha256', key).update(Buffer.concat(parts)).digest('hex');
+        expect(toHex(hmac(key, ...parts))).toBe(expected);
+      }),
+      { numRuns: 500 },
     );
   });
 });
