@@ -1,4 +1,5 @@
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import { rawKeys } from './raw-keys.ts';
 
 /** Ed25519 (RFC 8032) on raw 32-byte keys, computed by OpenSSL. */
 
@@ -25,12 +26,16 @@ export function ed25519Sign(privateKey: KeyObject, message: Uint8Array): Uint8Ar
 export function ed25519Verify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
   if (publicKey.length !== ED25519_KEY_BYTES || signature.length !== ED25519_SIGNATURE_BYTES) return false;
   try {
-    const x = Buffer.from(publicKey).toString('base64url');
-    const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
-    return verify(null, message, key, signature);
+    return verify(null, message, publicKeyOf(publicKey), signature);
   } catch {
     return false;
   }
+}
+
+function publicKeyOf(bytes: Uint8Array): KeyObject {
+  if (rawKeys !== null) return rawKeys.publicKey('ed25519', bytes);
+  const x = Buffer.from(bytes).toString('base64url');
+  return createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
 }
 
 /** PrivateKeyInfo of RFC 8410 up to the 32 key bytes. */

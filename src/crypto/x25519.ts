@@ -1,4 +1,5 @@
 import { createPrivateKey, createPublicKey, diffieHellman, type KeyObject } from 'node:crypto';
+import { rawKeys } from './raw-keys.ts';
 
 /** X25519 (RFC 7748) on raw 32-byte keys, computed by OpenSSL. */
 
@@ -11,22 +12,32 @@ export interface X25519KeyPair {
 
 /** The key pair of a 32-byte secret. */
 export function x25519KeyPair(secret: Uint8Array): X25519KeyPair {
-  return fromJwk(secret) ?? fromPkcs8(secret);
+  return fromRaw(secret) ?? fromJwk(secret) ?? fromPkcs8(secret);
 }
 
 /** The shared secret; null when the peer's key makes it all zero, or is no key. [HS-17] */
 export function x25519(privateKey: KeyObject, peerPublicKey: Uint8Array): Uint8Array | null {
   let shared: Uint8Array;
   try {
-    const x = Buffer.from(peerPublicKey).toString('base64url');
-    const publicKey = createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x }, format: 'jwk' });
-    shared = diffieHellman({ privateKey, publicKey });
+    shared = diffieHellman({ privateKey, publicKey: publicKeyOf(peerPublicKey) });
   } catch {
     return null; // OpenSSL refuses a zero secret itself
   }
   let bits = 0;
   for (const byte of shared) bits |= byte;
   return bits === 0 ? null : shared;
+}
+
+function publicKeyOf(bytes: Uint8Array): KeyObject {
+  if (rawKeys !== null) return rawKeys.publicKey('x25519', bytes);
+  const x = Buffer.from(bytes).toString('base64url');
+  return createPublicKey({ key: { kty: 'OKP', crv: 'X25519', x }, format: 'jwk' });
+}
+
+function fromRaw(secret: Uint8Array): X25519KeyPair | null {
+  if (rawKeys === null) return null;
+  const privateKey = rawKeys.privateKey('x25519', secret);
+  return { privateKey, publicKey: rawKeys.bytesOf(createPublicKey(privateKey)) };
 }
 
 /**

@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import * as nodeCrypto from 'node:crypto';
 import type { MlKem, MlKemEncapsulation, MlKemKeyPair } from '../crypto/ml-kem.ts';
+import { type RawKeys, rawKeys } from '../crypto/raw-keys.ts';
 
 /**
  * ML-KEM-768 of OpenSSL 3.5, which Node has from 24.7 on; null where it has not. It draws the random bytes of an encapsulation from the
@@ -21,9 +22,8 @@ const nodeMlKem: MlKem = {
       type: 'pkcs8',
     });
     der.fill(0);
-    const spki = nodeCrypto.createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
     return {
-      encapsulationKey: new Uint8Array(spki.subarray(SPKI_PREFIX.length)),
+      encapsulationKey: bytesOf(nodeCrypto.createPublicKey(privateKey)),
       decapsulate(ciphertext: Uint8Array): Uint8Array {
         if (privateKey === null) throw new Error('the key pair was wiped');
         return kem.decapsulate(privateKey, ciphertext);
@@ -36,15 +36,34 @@ const nodeMlKem: MlKem = {
   },
   encapsulate(key: Uint8Array): MlKemEncapsulation | null {
     try {
-      const spki = Buffer.concat([SPKI_PREFIX, key]);
-      const publicKey = nodeCrypto.createPublicKey({ key: spki, format: 'der', type: 'spki' });
-      const { ciphertext, sharedKey } = kem.encapsulate(publicKey);
+      const { ciphertext, sharedKey } = kem.encapsulate(publicKeyOf(key));
       return { ciphertext, secret: sharedKey };
     } catch {
       return null; // OpenSSL makes the modulus check of FIPS 203 section 7.2 when it takes the key in
     }
   },
 };
+
+function publicKeyOf(bytes: Uint8Array): KeyObject {
+  if (raw !== null) return raw.publicKey('ml-kem-768', bytes);
+  const key = Buffer.concat([SPKI_PREFIX, bytes]);
+  return nodeCrypto.createPublicKey({ key, format: 'der', type: 'spki' });
+}
+
+function bytesOf(publicKey: KeyObject): Uint8Array {
+  if (raw !== null) return raw.bytesOf(publicKey);
+  const spki = publicKey.export({ format: 'der', type: 'spki' });
+  return new Uint8Array(spki.subarray(SPKI_PREFIX.length));
+}
+
+function takesRaw(): boolean {
+  try {
+    rawKeys?.publicKey('ml-kem-768', new Uint8Array(1184));
+    return rawKeys !== null;
+  } catch {
+    return false;
+  }
+}
 
 /** True when this Node has it, and its halves agree. */
 function works(): boolean {
@@ -64,6 +83,8 @@ interface Kem {
   decapsulate(key: KeyObject, ciphertext: Uint8Array): Buffer;
 }
 
+/** Raw keys of this type came later than ML-KEM itself. */
+const raw: RawKeys | null = takesRaw() ? rawKeys : null;
 let loaded: MlKem | null | undefined;
 const kem = nodeCrypto as unknown as Kem;
 const NO_BYTES = new Uint8Array(0);
