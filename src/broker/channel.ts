@@ -65,6 +65,7 @@ export class Channel {
   private sentSeen = 0;
   private transportSeen = 0;
   private stillSince = -1;
+  private unusedSince = -1;
 
   constructor(session: Session, link: Link, counters: BrokerCounters) {
     this.session = session;
@@ -243,6 +244,14 @@ export class Channel {
     if (!blocks) this.stillSince = -1;
     else if (moved || this.stillSince < 0) this.stillSince = nowMs;
     return this.stillSince >= 0 && nowMs - this.stillSince >= stallMs;
+  }
+
+  /** A lane whose client has taken everything, so long ago. Asked now and then, it asks the client. */
+  isUnused(nowMs: number, unusedMs: number): boolean {
+    if (this.idle && !this.awaitsMarked) this.mark();
+    if (!this.isTaken) this.unusedSince = -1;
+    else if (this.unusedSince < 0) this.unusedSince = nowMs;
+    return this.unusedSince >= 0 && nowMs - this.unusedSince >= unusedMs;
   }
 
   /** Forgets what is queued and what waits, on either side, and lets the publishers that wait for it go on. [BRK-5] */

@@ -317,6 +317,9 @@ export class BrokerCore {
     if (channel.closed || channel.role === Role.PUBLISHING) return;
     if (channel.isStalled(nowMs, this.stallMs) && this.stallMs > 0) this.stall(channel.main ?? channel);
     else if (!channel.idle) this.goOnSending(channel);
+    else if (channel.main !== null && channel.isUnused(nowMs, LANE_UNUSED_MS)) {
+      channel.main.lanes?.retire(channel);
+    }
   }
 
   private goOnSending(channel: Channel): void {
@@ -436,6 +439,8 @@ const TRANSPORT_BOUNDS = [
 ] as const;
 /** Streams that the broker opens to one client at once: within what a client of the transport allows by default. [BRK-39] */
 const LANES_MAX = 64;
+/** A lane that carries nothing for so long is ended. */
+const LANE_UNUSED_MS = 10_000;
 
 /** `message` itself, or a copy when it is a small part of a buffer, a datagram say, that a queue would otherwise keep alive. */
 function compact(message: Uint8Array): Uint8Array {

@@ -84,6 +84,13 @@ export class DeliveryLanes {
     if (lane?.channel === channel && channel.idle && !channel.awaitsMarked) channel.mark();
   }
 
+  /** Ends a lane of which the client has taken everything; the next message for it opens another. */
+  retire(lane: Channel): void {
+    this.forget(lane);
+    this.leaving.add(lane);
+    lane.finish();
+  }
+
   /** Ends all lanes behind what is queued for them. */
   finish(): void {
     const lanes = [...this];

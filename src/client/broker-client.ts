@@ -87,6 +87,8 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   readonly closed: Promise<Error | null>;
   private readonly connection: ClientConnection;
   private readonly publishPriority: StreamPriority;
+  /** The broker may open as many streams as it may want to. [BRK-39] */
+  private readonly takesLanes: boolean;
   /** By the number of their stream. */
   private readonly subscriptions = new Map<number, Subscription>();
   private readonly topics = new TopicTexts();
@@ -108,6 +110,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     super();
     this.connection = connection;
     this.publishPriority = options.publishPriority ?? 'chat';
+    this.takesLanes = (options.streamsMax ?? LANES_MAX) >= LANES_MAX;
     this.closed = new Promise((resolve) => {
       connection.on('close', (error) => {
         const { unconfirmed } = this;
@@ -224,7 +227,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
       onMissed: (over, count) => void this.tell('missed', over, count),
     });
     this.subscriptions.set(subscription.streamId, subscription);
-    await subscription.confirm(options);
+    await subscription.confirm(options, this.takesLanes);
     return subscription;
   }
 
@@ -415,6 +418,8 @@ const CLIENT_CLOSE_OPTIONS: OptionTable<ClientCloseOptions> = {
 
 /** Room for the windows of many subscriptions that are not read, so that they leave the answers to requests their own. [BRK-22] */
 const WINDOW_BYTES = 1024 * 1024 * 1024;
+/** Streams that a broker opens at most. */
+const LANES_MAX = 64;
 const CLOSE_TIMEOUT_MS = 10_000;
 /** Node turns a longer timeout into 1 ms. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;

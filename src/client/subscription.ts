@@ -125,8 +125,8 @@ export class Subscription implements AsyncIterable<Message> {
   }
 
   /** @internal Resolves when the broker has acknowledged all filters. */
-  async confirm(options: SubscribeOptions): Promise<void> {
-    const flags = OVERFLOW[options.overflow ?? 'block'] | SubscribeFlag.LANES;
+  async confirm(options: SubscribeOptions, takesLanes: boolean): Promise<void> {
+    const flags = OVERFLOW[options.overflow ?? 'block'] | (takesLanes ? SubscribeFlag.LANES : 0);
     const messages = options.queueMessages ?? 0;
     const bytes = options.queueBytes ?? 0;
     const encode = (filter: string) => (id: number) => encodeSubscribe(id, filter, flags, messages, bytes);

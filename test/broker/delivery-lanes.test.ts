@@ -197,6 +197,33 @@ describe('lanes', () => {
     expect(core.metrics()).toMatchObject({ lanes: 0, streams: 2 });
   });
 
+  it('end when they have carried nothing for 10 s, and are opened again when they are needed [BRK-39]', () => {
+    const core = new BrokerCore();
+    const subscriber = new LaneClient(core);
+    const from = publisher(core, BULK);
+    from.publish('a', '1');
+    from.publish('a', LARGE);
+    let now = 0;
+    const pass = (ms: number) => {
+      for (const end = now + ms; now < end; now += 500) {
+        core.tick(now);
+        subscriber.carryAll();
+        for (const { link, channel } of subscriber.lanes) if (link.ended) core.ended(channel);
+      }
+    };
+    pass(9_000);
+    expect(core.metrics().lanes).toBe(2);
+    from.publish('a', '2');
+    pass(9_000);
+    expect(core.metrics().lanes).toBe(1);
+    pass(4_000);
+    expect(core.metrics()).toMatchObject({ lanes: 0, subscriptions: 1 });
+    from.publish('a', '3');
+    subscriber.carryAll();
+    expect(core.metrics().lanes).toBe(1);
+    expect(subscriber.taken).toEqual(['a=1', 'a=xxxxxxxx', 'a=2', 'a=3']);
+  });
+
   it('go with their subscribing stream, and with their client [BRK-5] [BRK-39]', () => {
     const core = new BrokerCore();
     const one = new LaneClient(core, '#', Overflow.BLOCK, 1);

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Broker, type BrokerOptions } from '../../src/broker/index.ts';
 import type { BrokerService } from '../../src/broker/service.ts';
@@ -57,6 +59,46 @@ describe('options of subscribe', () => {
     [{ priority: 'bulk' }, { priority: 'bulk' }],
   ])('%o reach the broker', async (options, expected) => {
     expect(await subscribing(options)).toMatchObject(expected);
+  });
+});
+
+describe('options of a client', () => {
+  it.each([
+    [100, true],
+    [64, true],
+    [63, false],
+  ])('let the broker open streams when it may open %i [BRK-39]', async (streamsMax, lanes) => {
+    const broker = await listen();
+    const subscriber = await client(broker, { streamsMax });
+    await subscriber.subscribe('a', () => {});
+    subscriber.publish('a', '', { priority: 'bulk' });
+    await subscriber.flush();
+    expect(broker.metrics().lanes).toBe(lanes ? 1 : 0);
+  });
+
+  it('do not keep a process alive after unref, nor does a broker', async () => {
+    const dist = new URL('../../dist/', import.meta.url).href;
+    const program = `
+      const { Broker } = await import('${dist}broker/index.js');
+      const { BrokerClient } = await import('${dist}client/index.js');
+      const { generateIdentity } = await import('${dist}index.js');
+      const broker = await Broker.listen({ identity: generateIdentity(), port: 0 });
+      const client = await BrokerClient.connect(broker.url);
+      await client.subscribe('a', () => {});
+      client.publish('a', '');
+      client.unref().ref().unref();
+      broker.unref().ref().unref();
+      console.log('free');
+    `;
+    const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    let out = '';
+    child.stdout.on('data', (chunk) => {
+      out += chunk;
+    });
+    const [code] = await once(child, 'close');
+    expect([code, out]).toEqual([0, 'free\n']);
   });
 });
 
