@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import { JspError, type JspErrorCode } from '../base/errors.ts';
+import { JspError } from '../base/errors.ts';
 import { checkOptions, chosenOptions, number, type OptionTable, oneOf } from '../base/options.ts';
 import { BrokerCode } from '../pubsub/broker-code.ts';
 import { COMMAND_BYTES_MAX, Command, STREAM_LABEL } from '../pubsub/command.ts';
@@ -44,16 +44,18 @@ export interface WaitOptions {
 }
 
 export interface ClientCloseOptions {
-  /** How long to wait until the broker has everything, in ms. Default 10,000. A later call can only shorten it. */
+  /** How long to wait at most until the broker has everything, in ms. Default: as long as it gets on. A later call can only shorten it. */
   timeoutMs?: number | undefined;
+  /** How long to wait while nothing gets on, in ms. Default 10,000. A later call can only shorten it. */
+  stallMs?: number | undefined;
   /** Closes at once when it fires. */
   signal?: AbortSignal | undefined;
 }
 
 /** A connection of the transport, as a client uses it. */
 export interface ClientConnection extends MessageConnection {
-  /** Closes when everything sent has arrived, or after `timeoutMs`. */
-  close(options?: { timeoutMs?: number | undefined }): Promise<unknown>;
+  /** Closes when everything sent has arrived, or when nothing has got on for `stallMs`. */
+  close(options?: { stallMs?: number | undefined }): Promise<unknown>;
   /** Lets the process end although the connection is open, and the opposite. */
   unref?(): unknown;
   ref?(): unknown;
@@ -66,7 +68,7 @@ interface BrokerClientEvents {
    * The connection is over; `error` is null when this side closed it, else a {@link JspError} with the `applicationCode` and `reason` of a broker
    * that closed it. `unconfirmed` is how many published messages it may not have.
    */
-  close: [error: Error | null, unconfirmed: number];
+  close: [error: JspError | null, unconfirmed: number];
   /** Messages for a subscription are missing here: they are above this client's `messageBytesMax`. */
   missed: [subscription: Subscription, count: number];
   /** The broker gave a subscription up; the connection goes on. */
@@ -84,7 +86,7 @@ interface BrokerClientEvents {
  */
 export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   /** Resolves when the connection is over, with the error that ended it or null. */
-  readonly closed: Promise<Error | null>;
+  readonly closed: Promise<JspError | null>;
   private readonly connection: ClientConnection;
   private readonly publishPriority: StreamPriority;
   /** The broker may open as many streams as it may want to. [BRK-39] */
@@ -103,7 +105,10 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   /** When a close that is under way ends at the latest. */
   private closesAt = Number.POSITIVE_INFINITY;
   private closeTimer: NodeJS.Timeout | undefined;
-  /** What a close that ran out of time has not done. */
+  private closeStallMs = Number.POSITIVE_INFINITY;
+  /** A close ran out of time. */
+  private wasCut = false;
+  /** What it has not done. */
   private incomplete: JspError | null = null;
 
   private constructor(connection: ClientConnection, options: BrokerClientOptions) {
@@ -249,12 +254,13 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
    * Ends the subscriptions, waits until the broker has everything that was published, and closes the connection. Resolves or rejects when the
    * connection is over. An abort of `signal` closes it at once, as a later call with `timeoutMs: 0` does.
    *
-   * @throws {JspError} `ERR_JSP_CLOSE_INCOMPLETE` when the time is over first: it says what was waited for; what ended the connection before
+   * @throws {JspError} `ERR_JSP_CLOSE_INCOMPLETE` when the time is over first, or nothing gets on: it says what was waited for; what ended the connection before
    * the broker had everything
    */
   close(options: ClientCloseOptions = {}): Promise<void> {
     checkOptions('BrokerClient.close', options, CLIENT_CLOSE_OPTIONS);
-    const timeoutMs = options.signal?.aborted ? 0 : (options.timeoutMs ?? CLOSE_TIMEOUT_MS);
+    const timeoutMs = options.signal?.aborted ? 0 : (options.timeoutMs ?? Number.POSITIVE_INFINITY);
+    this.closeStallMs = Math.min(this.closeStallMs, options.stallMs ?? CLOSE_STALL_MS);
     this.closing ??= this.finish();
     this.shorten(timeoutMs);
     const forget = onAbort(options.signal, () => this.shorten(0));
@@ -284,17 +290,31 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
 
   private async finish(): Promise<void> {
     for (const subscription of this.subscriptions.values()) subscription.close();
+    const watch = this.watchProgress();
     try {
       await Promise.all(this.publishers.map((publisher) => publisher?.flush()));
-      const timeoutMs = Math.max(0, this.closesAt - performance.now());
-      if (this.failure === null) await this.connection.close({ timeoutMs });
+      if (this.failure === null) await this.connection.close({ stallMs: this.closeStallMs });
     } catch (error) {
-      throw this.incomplete ?? error;
+      if (!this.wasCut) throw error;
     } finally {
+      clearInterval(watch);
       clearTimeout(this.closeTimer);
       this.connection.destroy();
     }
     if (this.incomplete !== null) throw this.incomplete;
+  }
+
+  /** Ends a close that has not got on for too long. */
+  private watchProgress(): NodeJS.Timeout {
+    let seen = '';
+    let movedAt = performance.now();
+    return setInterval(() => {
+      const now = performance.now();
+      const state = `${this.unconfirmed} ${this.queuedBytes}`;
+      if (state !== seen) movedAt = now;
+      seen = state;
+      if (this.unconfirmed > 0 && now - movedAt >= this.closeStallMs) this.cutShort();
+    }, PROGRESS_MS);
   }
 
   /** Sees to it that a close is over after so long. */
@@ -310,10 +330,11 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   private cutShort(): void {
     const { unconfirmed, failure } = this;
     if (failure !== null) return;
+    this.wasCut = true;
     if (unconfirmed > 0) {
       this.incomplete = new JspError(
         'ERR_JSP_CLOSE_INCOMPLETE',
-        `closed before the broker had taken ${counted(unconfirmed)}: it waits for subscribers whose queues are full, or the way to it is slow; give close() more time`,
+        `closed before the broker had taken ${counted(unconfirmed)}: it waits for subscribers whose queues are full, or the way to it is slow; give close() more timeoutMs or stallMs`,
       );
     }
     this.connection.destroy();
@@ -393,16 +414,15 @@ function counted(messages: number): string {
   return messages === 1 ? '1 published message' : `${messages} published messages`;
 }
 
-/** The same error, with what it may have cost. */
-function withUnconfirmed(error: Error, unconfirmed: number): Error {
-  if (unconfirmed === 0) return error;
-  const { code } = error as { code?: JspErrorCode };
-  if (code === undefined) return error;
-  const told = new JspError(code, `${error.message}. The broker has not confirmed ${counted(unconfirmed)}.`, {
-    cause: error,
-  });
-  const { applicationCode, reason } = error as { applicationCode?: number; reason?: string };
-  return applicationCode === undefined ? told : Object.assign(told, { applicationCode, reason });
+/** The same error, with what it may have cost. A connection of somebody else's may tell of its end in its own way. */
+function withUnconfirmed(error: Error, unconfirmed: number): JspError {
+  const { code, applicationCode, reason } =
+    error instanceof JspError
+      ? error
+      : { code: 'ERR_JSP_CLOSED' as const, applicationCode: undefined, reason: undefined };
+  if (unconfirmed === 0 && error instanceof JspError) return error;
+  const cost = unconfirmed === 0 ? '' : `. The broker has not confirmed ${counted(unconfirmed)}.`;
+  return new JspError(code, `${error.message}${cost}`, { applicationCode, reason, cause: error });
 }
 
 const CLIENT_OPTIONS: OptionTable<BrokerClientOptions> = {
@@ -413,6 +433,7 @@ const PUBLISH_OPTIONS: OptionTable<PublishOptions> = { priority: oneOf(STREAM_PR
 const WAIT_OPTIONS: OptionTable<WaitOptions> = { signal: abortSignal };
 const CLIENT_CLOSE_OPTIONS: OptionTable<ClientCloseOptions> = {
   timeoutMs: number(0, Number.POSITIVE_INFINITY),
+  stallMs: number(0, Number.POSITIVE_INFINITY),
   signal: abortSignal,
 };
 
@@ -420,7 +441,8 @@ const CLIENT_CLOSE_OPTIONS: OptionTable<ClientCloseOptions> = {
 const WINDOW_BYTES = 1024 * 1024 * 1024;
 /** Streams that a broker opens at most. */
 const LANES_MAX = 64;
-const CLOSE_TIMEOUT_MS = 10_000;
+const CLOSE_STALL_MS = 10_000;
+const PROGRESS_MS = 100;
 /** Node turns a longer timeout into 1 ms. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 const CONFIRM_MS = 1_000;

@@ -266,15 +266,14 @@ export class Subscription implements AsyncIterable<Message> {
 
 /** Says what a reset of the stream means for its subscription. */
 function givenUp(error: Error): Error {
-  const { code, applicationCode } = error as { code?: unknown; applicationCode?: unknown };
-  if (code !== 'ERR_JSP_STREAM_RESET') return error;
-  const stalled = applicationCode === undefined || applicationCode === BrokerCode.STALLED;
+  if (!(error instanceof JspError) || error.code !== 'ERR_JSP_STREAM_RESET') return error;
+  const { applicationCode } = error;
   return new JspError(
     'ERR_JSP_BROKER',
-    stalled
+    applicationCode === BrokerCode.STALLED
       ? 'The broker gave the subscription up: its messages were not read for so long that others waited for it (STALLED). Read on, choose a drop policy, or subscribe again.'
-      : `The broker gave the subscription up (${brokerCodeName(Number(applicationCode))})`,
-    { cause: error },
+      : `The broker gave the subscription up (${brokerCodeName(applicationCode ?? 0)})`,
+    { applicationCode, cause: error },
   );
 }
 

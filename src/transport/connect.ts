@@ -9,7 +9,7 @@ import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { bindDgramSocket } from '../udp/dgram-socket.ts';
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { resolveHost } from '../udp/resolve.ts';
-import { abortError, abortSignal, unlessAborted } from './abort.ts';
+import { abortError, abortSignal, onAbort, unlessAborted } from './abort.ts';
 import { Connection, closeError } from './connection.ts';
 import { Driver } from './driver.ts';
 import { dispatchToConnection } from './events.ts';
@@ -149,13 +149,12 @@ class ClientSession {
   }
 
   async connected(signal: AbortSignal | undefined): Promise<Connection> {
-    const onAbort = (): void => this.connection.destroy();
-    signal?.addEventListener('abort', onAbort, { once: true });
+    const forget = onAbort(signal, () => this.connection.destroy());
     const error = await new Promise<JspError | null>((resolve) => {
       this.settle = resolve;
       this.driver.flush();
     });
-    signal?.removeEventListener('abort', onAbort);
+    forget();
     if (signal?.aborted) throw abortError(signal);
     if (error !== null) throw error;
     return this.connection;

@@ -11,7 +11,7 @@ import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { reachableAddress } from '../udp/local-addresses.ts';
 import { bindServerSocket } from '../udp/wildcard-socket.ts';
 import { CloseCode } from '../wire/close-code.ts';
-import { abortError, abortSignal } from './abort.ts';
+import { abortError, abortSignal, onAbort } from './abort.ts';
 import { CLOSE_OPTIONS, type CloseOptions, Connection } from './connection.ts';
 import { Driver } from './driver.ts';
 import { dispatchToConnection } from './events.ts';
@@ -241,9 +241,10 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       identity,
       named,
     );
-    const onAbort = (): void => void listener.close({ timeoutMs: 0 });
-    signal?.addEventListener('abort', onAbort, { once: true });
-    listener.once('close', () => signal?.removeEventListener('abort', onAbort));
+    listener.once(
+      'close',
+      onAbort(signal, () => void listener.close({ timeoutMs: 0 })),
+    );
     return listener;
   } catch (error) {
     await socket.close();

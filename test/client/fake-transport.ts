@@ -79,7 +79,9 @@ export class FakeStream extends EventEmitter implements MessageStream {
 
   reset(code = 0): void {
     this.resetWith = code;
-    const error = new JspError('ERR_JSP_STREAM_RESET', `the peer reset the stream with code ${code}`);
+    const error = new JspError('ERR_JSP_STREAM_RESET', `the peer reset the stream with code ${code}`, {
+      applicationCode: code,
+    });
     this.close(null);
     queueMicrotask(() => this.peer?.onReset(code, error));
   }

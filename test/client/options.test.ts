@@ -5,6 +5,7 @@ import { Broker, type BrokerOptions } from '../../src/broker/index.ts';
 import type { BrokerService } from '../../src/broker/service.ts';
 import { BrokerClient, type BrokerClientOptions, type SubscribeOptions } from '../../src/client/index.ts';
 import { connect, generateIdentity } from '../../src/index.ts';
+import { BrokerCode } from '../../src/pubsub/broker-code.ts';
 import { COMMAND_BYTES_MAX, Command, STREAM_LABEL } from '../../src/pubsub/command.ts';
 import { encodePlain } from '../../src/pubsub/command-writer.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
@@ -230,6 +231,8 @@ describe('a broker and its client', () => {
     await subscriber.subscribe('a', () => {});
     await broker.close();
     expect(await subscriber.closed).toMatchObject({
+      applicationCode: BrokerCode.SHUTTING_DOWN,
+      reason: 'SHUTTING_DOWN',
       code: 'ERR_JSP_CLOSED_BY_PEER',
       message: expect.stringContaining('SHUTTING_DOWN'),
     });

@@ -170,6 +170,14 @@ describe('closing a client', () => {
     expect(await client.closed).toBeNull();
   });
 
+  it('waits as long as something gets on, and gives up when nothing has for stallMs', async () => {
+    const { client } = await silent();
+    for (let i = 0; i < 3; i++) client.publish('a', `${i}`);
+    const start = performance.now();
+    await expect(client.close({ stallMs: 300 })).rejects.toMatchObject({ code: 'ERR_JSP_CLOSE_INCOMPLETE' });
+    expect(performance.now() - start).toBeGreaterThan(290);
+  });
+
   it.each([
     [
       'a later call with less time',
@@ -204,6 +212,10 @@ describe('closing a client', () => {
     client.publish('a', '');
     await Promise.all([client.close(), client.close({ timeoutMs: 50_000 }), client.close()]);
     await client.close({ timeoutMs: 0 });
+    const idle = await new FakeBroker().client();
+    idle.publish('a', '');
+    await idle.flush();
+    await idle.close({ timeoutMs: 0 });
   });
 });
 
