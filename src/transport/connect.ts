@@ -122,6 +122,7 @@ const TELLS_LITTLE: readonly string[] = [
 
 /** The one connection on a socket of its own, which is closed with it. */
 class ClientSession {
+  readonly allowHalfOpen: boolean;
   private readonly driver: Driver;
   private readonly core: CoreConnection;
   private readonly connection: Connection;
@@ -136,6 +137,7 @@ class ClientSession {
     remote: { host: string; port: number },
     pin: Uint8Array | null,
   ) {
+    this.allowHalfOpen = options.allowHalfOpen ?? false;
     const clock = clockOf(options);
     const loopback = nearPeers(options)(remote.host);
     const config = connectionConfig(options, socket, loopback);

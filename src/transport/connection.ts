@@ -39,6 +39,7 @@ interface ConnectionEvents {
 
 /** What a connection needs of its socket's owner. */
 export interface ConnectionOwner {
+  readonly allowHalfOpen: boolean;
   onConnectionClosed(connection: Connection): void;
   impairConnection?(options: ImpairmentOptions | null): void;
   /** Whether the socket keeps the process alive, where it is the connection's own. */
@@ -117,7 +118,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       label: options.label ?? '',
     };
     try {
-      return new Stream(this.core.openStream(settings), this.driver, this.core, options);
+      return new Stream(this.core.openStream(settings), this.driver, this.core, this.streamDefaults(options));
     } catch (error) {
       throw this.driver.onInternalError(this.core, error);
     }
@@ -204,7 +205,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
 
   /** @internal A stream that the peer opened. */
   onStream(core: ConnectionStream): void {
-    const stream = new Stream(core, this.driver, this.core, {}, this.context);
+    const stream = new Stream(core, this.driver, this.core, this.streamDefaults({}), this.context);
     if (this.tell('stream', stream)) return;
     this.unclaimed.push(stream);
     stream.once('close', () => {
@@ -228,6 +229,12 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     for (const stream of [...this.core.streams.values()])
       (stream.owner as Stream | null)?.onClosed(this.closedWith);
     this.tell('close', this.closedWith);
+  }
+
+  private streamDefaults(options: StreamOptions): StreamOptions {
+    return options.allowHalfOpen === undefined
+      ? { ...options, allowHalfOpen: this.owner.allowHalfOpen }
+      : options;
   }
 
   private async finish(options: CloseOptions): Promise<void> {

@@ -76,6 +76,8 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   readonly url: string;
   readonly host: string;
   readonly port: number;
+  /** @internal Default of its connections' streams. */
+  readonly allowHalfOpen: boolean;
   private readonly driver: Driver;
   private readonly connections = new Set<Connection>();
   private readonly accepted: Connection[] = [];
@@ -84,8 +86,14 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   private resolveEmpty: (() => void) | null = null;
 
   /** @internal */
-  constructor(driver: (listener: Listener) => Driver, identity: Identity, advertised: HostPort) {
+  constructor(
+    driver: (listener: Listener) => Driver,
+    identity: Identity,
+    advertised: HostPort,
+    allowHalfOpen: boolean,
+  ) {
     super();
+    this.allowHalfOpen = allowHalfOpen;
     this.driver = driver(this);
     this.host = this.driver.socket.localHost;
     this.port = this.driver.socket.localPort;
@@ -240,6 +248,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
       (owner) => serverDriver(impairedOr(socket, options), options, owner),
       identity,
       named,
+      options.allowHalfOpen ?? false,
     );
     listener.once(
       'close',

@@ -1,7 +1,7 @@
 import { totalmem } from 'node:os';
 import { JspError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
-import { anObject, anything, type OptionTable, oneOf, whole } from '../base/options.ts';
+import { anObject, anything, flag, type OptionTable, oneOf, whole } from '../base/options.ts';
 import type { RandomSource } from '../base/random.ts';
 import {
   type ConnectionConfig,
@@ -54,6 +54,8 @@ export interface TransportOptions {
   connectionWindowBytes?: number | undefined;
   /** Streams that the peer may have open at once. Default 100. */
   streamsMax?: number | undefined;
+  /** The default of streams' own `allowHalfOpen`, also for those that the peer opens. Default false. */
+  allowHalfOpen?: boolean | undefined;
   /** Memory for best-effort messages that are incomplete or unread. Default 1 MiB. */
   bestEffortBytes?: number | undefined;
   /**
@@ -91,6 +93,7 @@ export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
   streamWindowBytes: anything,
   connectionWindowBytes: anything,
   streamsMax: anything,
+  allowHalfOpen: flag,
   bestEffortBytes: anything,
   memoryBytesMax: anything,
   stallTimeoutMs: anything,

@@ -30,6 +30,12 @@ export interface StreamOptions {
   lifetimeMs?: number | undefined;
   /** At most 64 bytes of UTF-8 that the peer sees as `stream.label`. Default empty. */
   label?: string | undefined;
+  /**
+   * Whether this side may go on sending for as long as it likes when the peer has ended its own direction, as of sockets in `node:net`.
+   * Default: what `listen` or `connect` was told, else false: then this side ends, too, behind what listeners of `end`, or the code after
+   * a `for await`, send at once.
+   */
+  allowHalfOpen?: boolean | undefined;
   /** Unsent bytes above which `send` answers false. Default 1 MiB. */
   highWaterMark?: number | undefined;
 }
@@ -70,6 +76,7 @@ export const STREAM_OPTIONS: OptionTable<StreamOptions> = {
   ordered: flag,
   lifetimeMs: number(0, Number.POSITIVE_INFINITY),
   label: text,
+  allowHalfOpen: flag,
   highWaterMark: number(0, Number.POSITIVE_INFINITY),
 };
 export const SEND_OPTIONS: OptionTable<SendOptions> = {

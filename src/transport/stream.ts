@@ -38,6 +38,8 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   readonly priority: Priority;
   readonly ordered: boolean;
   readonly delivery: Delivery;
+  /** Whether this side stays open when the peer has ended; what it is at that moment counts. See {@link StreamOptions}. */
+  allowHalfOpen: boolean;
   private readonly core: ConnectionStream;
   private readonly driver: Driver;
   private readonly connection: CoreConnection;
@@ -74,6 +76,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     this.ordered = core.ordered;
     this.delivery = DELIVERIES[core.delivery];
     this.lifetimeMs = options.lifetimeMs ?? 0;
+    this.allowHalfOpen = options.allowHalfOpen ?? false;
     core.owner = this;
     this.mark = options.highWaterMark ?? HIGH_WATER_MARK;
     this.highWaterMark = this.mark;
@@ -156,7 +159,10 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     return this.flushes.add(until);
   }
 
-  /** Sends what is queued, then tells the peer that nothing follows. The other direction stays open. */
+  /**
+   * Sends what is queued, then tells the peer that nothing follows. The other direction stays open: the peer may still send what it has to,
+   * and then ends, by itself unless it has asked for `allowHalfOpen`.
+   */
   end(): void {
     if (this.ended || this.isClosed) return;
     this.ended = true;
@@ -291,12 +297,15 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     this.tell('close');
   }
 
-  /** The peer sends nothing more and all was read: our direction ends, too, behind what is queued. */
+  /** The peer sends nothing more and all was read: unless half-open is allowed our direction ends, too, behind what is queued. */
   private onEnd(): void {
     if (this.endEmitted) return;
     this.endEmitted = true;
-    this.end();
     this.tell('end');
+    // After listeners, and what awaits the end of an iteration, had their say.
+    this.driver.clock.soon(() => {
+      if (!this.allowHalfOpen) this.end();
+    });
   }
 
   /** The connection closes, and nothing new begins. [CON-11] */

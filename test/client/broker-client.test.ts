@@ -312,8 +312,10 @@ describe('other requests', () => {
     const client = await new FakeBroker({ queueMessagesMax: 1 }).client();
     await client.subscribe('n');
     for (let i = 0; i < 1_000; i++) client.publish('n', `${i}`);
-    expect(await client.ping()).toBeGreaterThan(0);
-    expect(await client.ping()).toBeLessThan(5_000);
+    const begun = performance.now();
+    const ms = await client.ping();
+    expect(ms).toBeGreaterThan(0);
+    expect(ms).toBeLessThanOrEqual(performance.now() - begun);
   });
 });
 
