@@ -224,7 +224,7 @@ function receiveFrame(
     case FrameType.DATA_BLOCKED:
     case FrameType.STREAM_DATA_BLOCKED:
     case FrameType.STREAMS_BLOCKED:
-      return connection.streams.onControlFrame(frame);
+      return connection.streams.onControlFrame(frame, now);
     case FrameType.TOKEN:
     case FrameType.TICKET:
       // Only a server gives these out; a client that has no use for them yet ignores them.
@@ -245,7 +245,9 @@ function receiveAck(connection: Connection, space: PacketSpace, frame: FrameRead
   if (code !== 0) return code;
   settle(connection, now);
   connection.onLossPass(now);
-  connection.spaces[space]?.acks.onRtt(recovery.rtt.smoothed);
+  const { rtt } = recovery;
+  connection.spaces[space]?.acks.onRtt(rtt.smoothed);
+  if (rtt.hasSample) connection.streams.onRtt(rtt.min, rtt.adjusted, now);
   return 0;
 }
 

@@ -167,6 +167,10 @@ export class StreamTable implements StreamOwner {
     this.sendContext.reserveBytes = Math.min(RESERVE_BYTES_MAX, Math.floor(parameters.initialMaxData / 8)); // [STR-34]
   }
 
+  onRtt(min: Micros, newest: Micros, now: Micros): void {
+    this.sendContext.onRtt(min, newest, now);
+  }
+
   onPacketSize(mtu: number): void {
     this.sendContext.packetRoom = mtu - PACKET_OVERHEAD;
   }
@@ -192,7 +196,7 @@ export class StreamTable implements StreamOwner {
   }
 
   /** All other frames about streams and flow control. Returns 0 or a close code. */
-  onControlFrame(frame: FrameReader): number {
+  onControlFrame(frame: FrameReader, now: Micros): number {
     switch (frame.type) {
       case FrameType.MAX_DATA:
         if (this.sendContext.credit.raise(frame.limit)) this.isLimitRaised = true;
@@ -211,7 +215,7 @@ export class StreamTable implements StreamOwner {
     }
     const stream = this.streams.get(frame.stream);
     if (stream === undefined) return this.checkForgotten(frame.stream);
-    const code = this.onStreamFrame(stream, frame);
+    const code = this.onStreamFrame(stream, frame, now);
     if (code !== 0) return code;
     this.onReceived(stream);
     this.onSettled(stream);
@@ -295,6 +299,8 @@ export class StreamTable implements StreamOwner {
       this.news.tellDrained(stream);
       if (skips >= SKIPS_MAX && at > start) break;
     }
+    // Some may have expired where they waited.
+    if (this.sendContext.outcomes.length > 0) this.news.tellOutcomes(this.sendContext.outcomes);
     return at;
   }
 
@@ -390,7 +396,7 @@ export class StreamTable implements StreamOwner {
     return 0;
   }
 
-  private onStreamFrame(stream: ConnectionStream, frame: FrameReader): number {
+  private onStreamFrame(stream: ConnectionStream, frame: FrameReader, now: Micros): number {
     const { sender, receiver } = stream;
     switch (frame.type) {
       case FrameType.STREAM_FIN:
@@ -410,7 +416,7 @@ export class StreamTable implements StreamOwner {
         if (sender.onMaxStreamData(frame.limit)) this.onSendTouched(stream);
         return 0;
       default:
-        return sender.onDropped(frame.space as Space, frame.sequence, frame.count);
+        return sender.onDropped(frame.space as Space, frame.sequence, frame.count, now);
     }
   }
 

@@ -4,6 +4,8 @@ import { MILLISECOND, type Micros } from '../base/time.ts';
 export class RttEstimator {
   /** The newest sample, unadjusted. */
   latest: Micros = 0;
+  /** The newest sample without the peer's acknowledgement delay. */
+  adjusted: Micros = 0;
   /** The smallest sample seen; acknowledgement delay is never taken off it. */
   min: Micros = 0;
   smoothed: Micros = INITIAL_RTT;
@@ -27,6 +29,7 @@ export class RttEstimator {
       this.hasSample = true;
       this.firstSampleTime = now;
       this.min = latest;
+      this.adjusted = latest;
       this.smoothed = latest;
       this.variance = latest / 2;
       return;
@@ -34,6 +37,7 @@ export class RttEstimator {
     if (latest < this.min) this.min = latest;
     // [REC-4] The delay comes off only where that does not push the sample below the minimum.
     const adjusted = latest >= this.min + ackDelay ? latest - ackDelay : latest;
+    this.adjusted = adjusted;
     const deviation = Math.abs(this.smoothed - adjusted);
     this.variance = 0.75 * this.variance + 0.25 * deviation;
     this.smoothed = 0.875 * this.smoothed + 0.125 * adjusted;
@@ -48,6 +52,7 @@ export class RttEstimator {
   /** Forgets what was measured: the path is another one. */
   reset(): void {
     this.latest = 0;
+    this.adjusted = 0;
     this.min = 0;
     this.smoothed = INITIAL_RTT;
     this.variance = INITIAL_RTT / 2;

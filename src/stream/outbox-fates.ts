@@ -81,14 +81,17 @@ export class OutboxFates extends Outbox {
   }
 
   /** The peer gave up [first, first + count), which were sent: they need no more work. */
-  onDropped(first: number, count: number): void {
+  onDropped(first: number, count: number, now: Micros): void {
     const end = first + count;
     for (let r = this.find(first); r < this.flight; r++) {
       const i = this.index(r);
       if (this.sequences[i] >= end) break;
       if ((this.marks[i] & Mark.SETTLED) !== 0) continue;
-      this.context.dropped++;
-      this.settle(r, i, Outcome.DROPPED);
+      // [STR-27] The peer may well have dropped it because its time was over.
+      const isExpired = this.deadlineOf(i) <= now;
+      if (isExpired) this.context.expired++;
+      else this.context.dropped++;
+      this.settle(r, i, isExpired ? Outcome.EXPIRED : Outcome.DROPPED);
     }
     this.lost.remove(first, end);
     this.abandoned.remove(first, end);

@@ -195,7 +195,7 @@ export class OutboxFrames extends OutboxFates {
       offset,
       this.lengths[i],
       this.oldest(sequence),
-      this.deadlineOf(i) - now,
+      this.remaining(i, now),
       length,
     );
     const kind = FrameType.MESSAGE | (flags & (MessageFlag.BEST_EFFORT | MessageFlag.FRAGMENT));
@@ -212,7 +212,7 @@ export class OutboxFrames extends OutboxFates {
       offset,
       this.lengths[i],
       this.oldest(sequence),
-      this.deadlineOf(i) - now,
+      this.remaining(i, now),
       length,
     );
   }
@@ -221,6 +221,18 @@ export class OutboxFrames extends OutboxFates {
     let flags = this.space === Space.BEST_EFFORT ? MessageFlag.BEST_EFFORT : 0;
     if (fragment) flags |= MessageFlag.FRAGMENT;
     return this.deadlineOf(i) === NEVER ? flags : flags | MessageFlag.LIFETIME;
+  }
+
+  /** What remains of a message's lifetime when the packet that is made now arrives. [STR-16] */
+  private remaining(i: number, now: Micros): Micros {
+    const deadline = this.deadlineOf(i);
+    return deadline === NEVER ? NEVER : Math.max(1, deadline - now - this.context.oneWayDelay(now));
+  }
+
+  /** A message that would arrive at or after its deadline, as far as the delay is known, is not sent. [STR-16] */
+  protected isTooLate(i: number, now: Micros): boolean {
+    const deadline = this.deadlineOf(i);
+    return deadline !== NEVER && deadline - this.context.oneWayDelay(now) <= now;
   }
 
   /** Oldest sequence that is not settled, `sequence` being one that is not. */

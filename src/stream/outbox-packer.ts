@@ -48,7 +48,7 @@ export class OutboxPacker extends OutboxFrames {
       const sequence = this.lost.start(0);
       const r = this.find(sequence);
       const i = this.index(r);
-      if (this.deadlineOf(i) <= now) {
+      if (this.isTooLate(i, now)) {
         this.expireSent(r, i);
         continue;
       }
@@ -204,13 +204,13 @@ export class OutboxPacker extends OutboxFrames {
   private expireNext(now: Micros): void {
     if (this.cutAt > 0) {
       const r = this.flight - 1;
-      if (this.deadlineOf(this.index(r)) > now) return;
+      if (!this.isTooLate(this.index(r), now)) return;
       this.expireSent(r, this.index(r));
     }
     this.absorbVoids();
     while (this.queued > 0) {
       const i = this.index(this.flight);
-      if (this.deadlineOf(i) > now) break;
+      if (!this.isTooLate(i, now)) break;
       this.discard(i, Outcome.EXPIRED);
       this.absorbVoids();
     }

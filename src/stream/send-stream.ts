@@ -289,14 +289,14 @@ export class SendStream {
   }
 
   /** DROPPED from the peer. Returns 0 or a close code. */
-  onDropped(space: Space, first: number, count: number): number {
+  onDropped(space: Space, first: number, count: number, now: Micros): number {
     const outbox = space === Space.RELIABLE ? this.reliable : this.bestEffort;
     if (outbox === null || first + count > outbox.nextSequence) return CloseCode.PROTOCOL_VIOLATION;
     outbox.reportedDropped += count;
     if (outbox.reportedDropped > DROPPED_SLACK + DROPPED_FACTOR * outbox.nextSequence) {
       return CloseCode.PROTOCOL_VIOLATION;
     }
-    outbox.onDropped(first, count);
+    outbox.onDropped(first, count, now);
     return 0;
   }
 

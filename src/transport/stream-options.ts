@@ -14,7 +14,8 @@ export type Delivery = 'reliable' | 'partial' | 'bestEffort';
 export type Priority = 'system' | 'media' | 'chat' | 'bulk';
 
 /**
- * What became of a message: `acknowledged`, complete at the peer's transport; `expired`, its lifetime ended before; `lost`, a
+ * What became of a message: `acknowledged`, complete at the peer's transport; `expired`, its lifetime ended before, here, on the way
+ * or unread there; `lost`, a
  * best-effort message of which a packet was lost; `dropped`, given up by the peer or because the stream was reset.
  */
 export type Outcome = 'acknowledged' | 'expired' | 'lost' | 'dropped';
@@ -43,7 +44,11 @@ export interface StreamOptions {
 export interface SendOptions {
   /** Lower than the stream's own only: a reliable stream can send a best-effort message, not the other way round. */
   delivery?: Delivery | undefined;
-  /** Not delivered later than this many ms from now. Makes a reliable message `partial`. */
+  /**
+   * Not delivered later than this many ms from now. Makes a reliable message `partial`. Half of the measured round-trip time counts as the
+   * time under way: what would come too late is not sent, and the outcome is `expired`. On a path whose two directions differ, a message may
+   * come late by half of the difference, or be given up that much too early.
+   */
   lifetimeMs?: number | undefined;
   /** The caller will not touch the bytes again, so they need not be copied. */
   transfer?: boolean | undefined;

@@ -64,7 +64,9 @@ class Unread {
     reader.reset(data, 0, bytes.length);
     while (reader.next()) {
       const isMessage = reader.type >= F.MESSAGE && reader.type <= F.MESSAGES_BEST_EFFORT;
-      const code = isMessage ? streams.onMessageFrame(reader, this.now++) : streams.onControlFrame(reader);
+      const code = isMessage
+        ? streams.onMessageFrame(reader, this.now++)
+        : streams.onControlFrame(reader, this.now);
       expect(code).toBe(0);
     }
     expect(reader.error).toBe(0);

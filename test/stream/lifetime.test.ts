@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { NEVER } from '../../src/base/time.ts';
 import { Outcome } from '../../src/stream/outcome.ts';
-import { Delivery } from '../../src/wire/frame-type.ts';
+import { Delivery, Space } from '../../src/wire/frame-type.ts';
 import { bytesOf, framesOf, Link } from './link.ts';
 
 const { RELIABLE, PARTIAL, BEST_EFFORT } = Delivery;
@@ -93,6 +93,31 @@ describe('A lifetime', () => {
     link.acked(packet);
     link.acked(abandon);
     expect(link.outcomes()).toEqual([[1, Outcome.ACKNOWLEDGED]]);
+  });
+
+  it('is why the peer dropped a message, when it was over by then [STR-27]', () => {
+    const link = new Link();
+    link.send.send(bytesOf(10, 0), PARTIAL, 5_000, false, 1);
+    link.send.send(bytesOf(10, 1), PARTIAL, 9_000, false, 2);
+    link.pack(0);
+    link.send.onDropped(Space.RELIABLE, 0, 2, 5_000);
+    expect(link.outcomes()).toEqual([
+      [1, Outcome.EXPIRED],
+      [2, Outcome.DROPPED],
+    ]);
+  });
+
+  it('travels less the one-way delay, and ends a message that would come too late before it is sent [STR-16]', () => {
+    const link = new Link();
+    link.sendContext.onRtt(1_000, 2_000, 0);
+    link.send.send(bytesOf(10, 0), PARTIAL, 5_000, false, 1);
+    link.send.send(bytesOf(10, 1), PARTIAL, 1_000, false, 2);
+    link.send.send(bytesOf(10, 2), PARTIAL, 1_001, false, 3);
+    expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'MESSAGE 0 for 4000', 'MESSAGE 1 for 1']);
+    expect(link.outcomes()).toEqual([[2, Outcome.EXPIRED]]);
+    // The measure is old: the least that was seen counts.
+    link.send.send(bytesOf(10, 3), PARTIAL, 9_000, false, 4);
+    expect(framesOf(link.pack(2_001)!.bytes)).toEqual(['OPEN', 'MESSAGE 2 for 6499']);
   });
 
   it('names consecutive abandoned messages in one frame [STR-17]', () => {

@@ -123,7 +123,7 @@ export class Link {
       if (frame.type === FrameType.MAX_STREAM_DATA) this.send.onMaxStreamData(frame.limit);
       else if (frame.type === FrameType.STOP_SENDING) this.send.onStopSending(frame.code);
       else if (frame.type === FrameType.DROPPED) {
-        const error = this.send.onDropped(frame.space as Space, frame.sequence, frame.count);
+        const error = this.send.onDropped(frame.space as Space, frame.sequence, frame.count, 0);
         if (error !== 0) return error;
       }
     }

@@ -304,19 +304,19 @@ describe('SendStream', () => {
     const link = new Link();
     for (let i = 0; i < 3; i++) link.send.send(bytesOf(10), RELIABLE, NEVER, false, i + 1);
     const packet = link.pack(0)!;
-    expect(link.send.onDropped(Space.RELIABLE, 1, 1)).toBe(0);
+    expect(link.send.onDropped(Space.RELIABLE, 1, 1, 0)).toBe(0);
     expect(link.outcomes()).toEqual([[2, Outcome.DROPPED]]);
     link.lost(packet, 0);
     expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'MESSAGES 0+1', 'MESSAGES 2+1']);
-    expect(link.send.onDropped(Space.RELIABLE, 2, 2)).toBe(CloseCode.PROTOCOL_VIOLATION);
-    expect(link.send.onDropped(Space.BEST_EFFORT, 0, 1)).toBe(CloseCode.PROTOCOL_VIOLATION);
+    expect(link.send.onDropped(Space.RELIABLE, 2, 2, 0)).toBe(CloseCode.PROTOCOL_VIOLATION);
+    expect(link.send.onDropped(Space.BEST_EFFORT, 0, 1, 0)).toBe(CloseCode.PROTOCOL_VIOLATION);
   });
 
   it('does not let a peer make work by reporting the same drops again and again [STR-18]', () => {
     const link = linkWith(100, 10);
     link.packAll(0);
     let reports = 1;
-    while (link.send.onDropped(Space.RELIABLE, 1, 99) === 0) reports++;
+    while (link.send.onDropped(Space.RELIABLE, 1, 99, 0) === 0) reports++;
     expect(reports).toBe(Math.floor((65_536 + 800) / 99) + 1);
   });
 

@@ -390,7 +390,7 @@ export class World {
       return 0;
     }
     if (type === FrameType.DROPPED)
-      return sender.onDropped(frame.space as Space, frame.sequence, frame.count);
+      return sender.onDropped(frame.space as Space, frame.sequence, frame.count, this.now);
     if (!this.openAt[index]) this.fail('a frame came ahead of STREAM_OPEN');
     if (type >= FrameType.MESSAGES && type <= FrameType.MESSAGES_BEST_EFFORT)
       return receiver.onMessages(frame);

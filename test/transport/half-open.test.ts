@@ -103,7 +103,7 @@ describe('a stream whose peer has ended its direction', () => {
     const listener = await serve(reporter((stream) => stream.reset(4)));
     const connection = await join(listener);
     const stream = connection.openStream();
-    const closed = new Promise((resolve) => stream.on('close', resolve));
+    const closed = new Promise<void>((resolve) => stream.on('close', resolve));
     stream.end();
     await closed;
     expect(connection.isOpen).toBe(true);
