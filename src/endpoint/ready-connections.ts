@@ -13,8 +13,8 @@ export interface Packer {
 
 /**
  * The connections of an endpoint that may have something to send, each once. They take turns, in the order in which they became ready, but
- * those that have messages to send go first: no message waits while the acknowledgements of others are sealed and sent. Not so after a
- * full batch, or messages that fill one batch after the other would keep acknowledgements away.
+ * those that have messages to send go first, and in a batch of their own: no message waits while the acknowledgements of others are packed,
+ * sealed and sent. Not so after a full batch, or messages that fill one batch after the other would keep acknowledgements away.
  */
 export class ReadyConnections {
   private readonly ring = new Ring<Connection>();
@@ -31,13 +31,15 @@ export class ReadyConnections {
     this.ring.push(connection);
   }
 
-  /** Has them pack until the batch is full or nobody is ready. The one that filled the batch then goes to the back, so that it cannot keep others away. */
+  /** Has them pack until the batch is full or all have had their turn; after a batch of messages the others have theirs with the next call. */
   fill(batch: TransmitBatch, now: Micros, packer: Packer): void {
     const { ring } = this;
+    const before = batch.count;
     const messagesFirst = ring.length > 1 && !this.wasFull;
-    this.wasFull =
-      (messagesFirst && this.goRound(batch, now, packer, true)) || this.goRound(batch, now, packer, false);
-    if (batch.count > 0 && ring.length > 1) ring.push(ring.shift() as Connection);
+    this.wasFull = messagesFirst && this.goRound(batch, now, packer, true);
+    if (!this.wasFull && batch.count === before) this.wasFull = this.goRound(batch, now, packer, false);
+    // Who filled the batch goes to the back, so that it cannot keep others away.
+    if (this.wasFull) ring.push(ring.shift() as Connection);
   }
 
   /** Asks each that is ready now, or only those that have messages. True when the batch is full: who filled it stays in front. */

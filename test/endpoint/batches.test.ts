@@ -61,7 +61,7 @@ describe('batches', () => {
     expect(ids).toContain(Buffer.from(quiet.remoteId).toString('hex'));
   });
 
-  test('begin with messages, but messages that fill one after the other do not keep the rest away', () => {
+  test('hold messages first, alone, but messages that fill one after the other do not keep the rest away', () => {
     const pair = new Pair({ link: { delayMs: 1 } });
     const telling = pair.connect().client.core;
     pair.until(() => telling.isConfirmed);
@@ -81,9 +81,9 @@ describe('batches', () => {
             Buffer.from(batch.arena.subarray(batch.offset[k] + 1, batch.offset[k] + 9)).toString('hex'),
           );
         }
+        if (i === 0) expect(new Set(ids)).toEqual(new Set([Buffer.from(sending.remoteId).toString('hex')]));
         batch.clear();
       }
-      expect(ids[0]).toBe(Buffer.from(sending.remoteId).toString('hex'));
       expect(ids).toContain(Buffer.from(telling.remoteId).toString('hex'));
     }
   });
