@@ -152,11 +152,12 @@ export class SentLedger {
     this.pendingEntries = 0;
   }
 
-  /** The oldest packet that is in flight, or -1. */
+  /** The oldest packet in flight that carries something, or -1: a bare PING, such as a probe for the packet size, mends nothing. */
   get oldestInFlight(): number {
     for (let number = this.lossCursor; number <= this.largestSent; number++) {
-      const state = this.state[number & this.mask];
-      if ((state & (PacketState.IN_FLIGHT | SETTLED)) === PacketState.IN_FLIGHT) return number;
+      const i = number & this.mask;
+      const isInFlight = (this.state[i] & (PacketState.IN_FLIGHT | SETTLED)) === PacketState.IN_FLIGHT;
+      if (isInFlight && this.entryCount[i] > 0) return number;
     }
     return -1;
   }

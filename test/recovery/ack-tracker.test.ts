@@ -210,6 +210,7 @@ describe('acknowledging', () => {
       const acks = tracker();
       acks.onAckFrequency(4, 3, 5_000);
       acks.onAckFrequency(3, 50, 5_000);
+      acks.onAckFrequency(4, 50, 5_000);
       expect(receive(acks, 0, 3, 10)).toEqual([1, 3, 3]);
     });
 
@@ -227,6 +228,7 @@ describe('acknowledging', () => {
 
     it('refuses a delay that it said it cannot keep', () => {
       expect(tracker().onAckFrequency(0, 2, 999)).toBe(CloseCode.PROTOCOL_VIOLATION);
+      expect(tracker().onAckFrequency(0, 2, 1_000)).toBe(0);
     });
 
     it('still acknowledges at once what leaves a gap [REC-38]', () => {

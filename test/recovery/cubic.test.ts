@@ -115,6 +115,18 @@ describe('CUBIC', () => {
     expect(idle.window / busy.window).toBeCloseTo(1, 1);
   });
 
+  it('lets the time count in which something was in flight, whatever is sent meanwhile [REC-29]', () => {
+    const rtt = rttOf(100_000);
+    const [quiet, sending] = [cubicAt(500), cubicAt(500)];
+    let now = 100_000;
+    for (const cubic of [quiet, sending]) cubic.onLost(MTU, 0, 0);
+    for (let r = 0; r < 40; r++, now += 100_000) {
+      for (const cubic of [quiet, sending]) round(cubic, now, rtt);
+      for (let i = 0; i < 50; i++) sending.onSent(MTU, MTU, now + 100_000 + i);
+    }
+    expect(sending.window).toBe(quiet.window);
+  });
+
   it('does not let application-limited time count as elapsed [REC-25] [REC-29]', () => {
     const rtt = rttOf(100_000);
     const cubic = cubicAt(500);

@@ -25,6 +25,15 @@ describe('the probe timeout', () => {
     expect(sender.recovery.nextTimeout()).toBe(sender.now + 145_000);
   });
 
+  it("adds the peer's delay neither before the handshake is confirmed nor in its spaces [REC-14]", () => {
+    const early = new Sender({ isConfirmed: false }).recovery;
+    expect(early.probeTimeout(APPLICATION)).toBe(999_000);
+    early.onHandshakeConfirmed(25_000);
+    expect(early.probeTimeout(APPLICATION)).toBe(999_000 + 25_000);
+    expect(early.probeTimeout(HANDSHAKE)).toBe(999_000);
+    expect(early.probeTimeout(INITIAL)).toBe(999_000);
+  });
+
   it('backs off, doubling each time, up to a minute [REC-13]', () => {
     const sender = new Sender();
     sender.sampleRtt(40_000);

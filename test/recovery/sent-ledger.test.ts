@@ -66,6 +66,19 @@ describe('the sent ledger', () => {
     expect(ledger.lastAckElicitingTime).toBe(5);
   });
 
+  it('knows the oldest packet in flight that carries something: what a probe timeout sends again', () => {
+    const ledger = new SentLedger();
+    expect(ledger.oldestInFlight).toBe(-1);
+    ledger.begin(0, 0);
+    ledger.commit(1_452, true, true, true); // a probe for the packet size
+    expect(ledger.oldestInFlight).toBe(-1);
+    send(ledger, 1);
+    send(ledger, 2);
+    expect(ledger.oldestInFlight).toBe(1);
+    acknowledge(ledger, Float64Array.of(1, 2), 1, -1, new Acknowledged());
+    expect(ledger.oldestInFlight).toBe(2);
+  });
+
   it('forgets a cancelled packet and lets its number be used again', () => {
     const ledger = new SentLedger();
     ledger.begin(0, 0);
