@@ -293,3 +293,21 @@ describe('a broker and its client', () => {
     expect(broker.metrics().subscriptionsStalled).toBe(1);
   });
 });
+
+describe('connections that share one signal', () => {
+  it('make Node warn of no leak: twelve at once, with their closes', async () => {
+    const warnings: unknown[] = [];
+    const note = (warning: Error) => void warnings.push(warning);
+    process.on('warning', note);
+    try {
+      const { signal } = new AbortController();
+      const broker = await listen();
+      const clients = await Promise.all(Array.from({ length: 12 }, () => client(broker, { signal })));
+      await Promise.all(clients.map((each) => each.close({ signal })));
+      await settled();
+      expect(warnings).toEqual([]);
+    } finally {
+      process.off('warning', note);
+    }
+  });
+});
