@@ -36,5 +36,7 @@ export type EndpointEvent =
       readonly mtu: number;
       readonly previous: number;
     }
+  /** Streams of ours have waited for long because the peer, which has not ended others, lets us open no more. [STR-39] */
+  | { readonly type: 'streamsBlocked'; readonly connection: Connection; readonly waiting: number }
   /** The connection is over. */
   | { readonly type: 'closed'; readonly connection: Connection; readonly reason: CloseReason };

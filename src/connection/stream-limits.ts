@@ -1,4 +1,5 @@
 import { RangeSet } from '../base/ranges.ts';
+import { type Micros, NEVER, SECOND } from '../base/time.ts';
 import type { SentFrames } from '../stream/sent-frames.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { FrameType } from '../wire/frame-type.ts';
@@ -23,6 +24,9 @@ export class StreamLimits {
   private announced: number;
   private announcementLost = false;
   private isPeerBlocked = false;
+  /** When the application is to be told that streams wait; NEVER when none does, or it was told. */
+  warnAt: Micros = NEVER;
+  private isWarned = false;
 
   /** @param streamsMax - streams that the peer may have open at once */
   constructor(isClient: boolean, streamsMax: number) {
@@ -43,6 +47,27 @@ export class StreamLimits {
   /** False for a stream of ours that is beyond the peer's limit: it has to wait. */
   isAllowed(id: number): boolean {
     return !this.isOurs(id) || Math.floor(id / 2) < this.peerLimit;
+  }
+
+  /** Streams of ours that wait until the peer lets us open more. */
+  get waiting(): number {
+    return Math.max(0, this.opened - this.peerLimit);
+  }
+
+  /** Looks whether streams wait: when they do for long, that is worth a word, once until none waits. [STR-39] */
+  watch(now: Micros): void {
+    const isWaiting = this.waiting > 0;
+    if (!isWaiting) this.isWarned = false;
+    if (!isWaiting || this.isWarned) this.warnAt = NEVER;
+    else if (this.warnAt === NEVER) this.warnAt = now + WARNED_AFTER;
+  }
+
+  /** How many streams wait, when that is to be told now; else 0. */
+  takeWarning(now: Micros): number {
+    if (now < this.warnAt) return 0;
+    this.warnAt = NEVER;
+    this.isWarned = this.waiting > 0;
+    return this.waiting;
   }
 
   /** The peer opens a stream that was not open before. Returns 0 or a close code. */
@@ -117,3 +142,6 @@ export class StreamLimits {
     return this.opened > this.peerLimit && this.blockedAt !== this.peerLimit;
   }
 }
+
+/** Streams that wait for the peer's limit so long are told of. */
+const WARNED_AFTER: Micros = 5 * SECOND;

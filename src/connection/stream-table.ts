@@ -280,6 +280,7 @@ export class StreamTable implements StreamOwner {
   write(out: Uint8Array, start: number, limit: number, now: Micros, sent: SentFrames, rate: number): number {
     this.pace.now = now;
     this.pace.rtt = this.connection.recovery.rtt.smoothed;
+    this.limits.watch(now);
     let at = this.writeControl(out, start, limit, sent);
     const { scheduler } = this;
     scheduler.beginPacket(now, rate);
@@ -312,11 +313,13 @@ export class StreamTable implements StreamOwner {
   // ---- time ----
 
   nextTimeout(): Micros {
-    return this.deadlines.next;
+    return Math.min(this.deadlines.next, this.limits.warnAt);
   }
 
   /** Returns 0 or a close code. */
   onTimeout(now: Micros): number {
+    const waiting = this.limits.takeWarning(now);
+    if (waiting > 0) this.events.push({ type: 'streamsBlocked', connection: this.connection, waiting });
     const { deadlines } = this;
     if (now < deadlines.next) return 0;
     deadlines.clear();

@@ -35,6 +35,11 @@ interface ConnectionEvents {
    */
   mtu: [mtu: number, previous: number];
   close: [error: JspError | null];
+  /**
+   * Streams that this side opened have waited for 5 s, so many of them: the peer lets no more be open at once (its `streamsMax`) until others
+   * have ended in both directions. A peer that does not listen for `stream` never ends any.
+   */
+  streamsBlocked: [waiting: number];
 }
 
 /** What a connection needs of its socket's owner. */
@@ -96,7 +101,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   }
 
   /**
-   * Opens a stream. It can be used at once; where the peer allows no more streams now, what is sent waits until it does.
+   * Opens a stream. It can be used at once; where the peer allows no more streams now, what is sent waits until it does; the event
+   * `streamsBlocked` tells when that takes long.
    *
    * @throws JspError ERR_JSP_CLOSED when the connection is closing
    */
@@ -217,6 +223,15 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   onMtu(mtu: number, previous: number): void {
     const first = this.untoldMtu?.previous ?? previous;
     this.untoldMtu = this.tell('mtu', mtu, first) ? null : { mtu, previous: first };
+  }
+
+  /** @internal */
+  onStreamsBlocked(waiting: number): void {
+    if (this.tell('streamsBlocked', waiting)) return;
+    process.emitWarning(
+      `${waiting} streams have waited for 5 s: the peer (${this.remoteHost}) lets no more be open until others have ended in both directions; does it read its streams, and end them? Listen for 'streamsBlocked' to handle this.`,
+      { code: 'JSP_STREAMS_BLOCKED' },
+    );
   }
 
   /** @internal */

@@ -23,6 +23,8 @@ export function dispatchToConnection(event: EndpointEvent): void {
       return (event.stream.owner as Stream | null)?.onClosed(null);
     case 'mtu':
       return connection.onMtu(event.mtu, event.previous);
+    case 'streamsBlocked':
+      return connection.onStreamsBlocked(event.waiting);
     case 'closed':
       return connection.onClosed(event.reason);
   }

@@ -25,7 +25,10 @@ export interface StreamOptions {
   priority?: Priority | undefined;
   /** Default `reliable`. */
   delivery?: Delivery | undefined;
-  /** Whether messages come out in the order they were sent. Default true. */
+  /**
+   * Whether messages come out in the order they were sent. Default true. Of best-effort messages an ordered stream drops those that come
+   * after a newer one (`messagesLate` of the peer's metrics): what games want of states. Unordered, each is delivered as it comes.
+   */
   ordered?: boolean | undefined;
   /** Lifetime of `partial` and `bestEffort` messages that name none, in ms. Default none. */
   lifetimeMs?: number | undefined;

@@ -146,3 +146,23 @@ describe('stream limits', () => {
     expect(sent.at(-1)).toEqual([FrameType.MAX_STREAMS, 6]);
   });
 });
+
+test('streams that wait for a peer which ends none are told of after 5 s, once until none waits [STR-39]', () => {
+  const pair = new Pair({ server: { streamsMax: 2 } }).connected();
+  const told = () => pair.client.events.filter(({ type }) => type === 'streamsBlocked');
+  const streams = Array.from({ length: 4 }, () => pair.client.open());
+  for (const stream of streams) pair.client.send(stream, 'x');
+  pair.run(4_900);
+  expect(told()).toEqual([]);
+  pair.run(60_000);
+  expect(told()).toMatchObject([{ waiting: 2 }]);
+  for (const stream of streams) pair.client.end(stream);
+  pair.until(() => pair.server.streams.length === 2);
+  for (const stream of pair.server.streams) pair.server.end(stream);
+  pair.until(() => pair.server.streams.length === 4);
+  for (const stream of pair.server.streams) pair.server.end(stream);
+  pair.run(1_000);
+  for (let i = 0; i < 3; i++) pair.client.send(pair.client.open(), 'y');
+  pair.run(10_000);
+  expect(told()).toMatchObject([{ waiting: 2 }, { waiting: 1 }]);
+});
