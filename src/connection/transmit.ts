@@ -103,7 +103,9 @@ function packHandshake(
   const { recovery } = connection;
   const isProbe = recovery.probesPending(space) > 0;
   if (isProbe && !outgoing.pending) outgoing.resend();
-  const mayCrypto = outgoing.pending && (isProbe || mayFill(connection, now));
+  // A probe of the Handshake space takes what is lost of the hello along: probes may be all that the window lets out.
+  const isProbing = isProbe || recovery.probesPending(PacketSpace.HANDSHAKE) > 0;
+  const mayCrypto = outgoing.pending && (isProbing || mayFill(connection, now));
   if (!isProbe && !mayCrypto && !acks.ackDue(now)) return false;
   const ledger = recovery.ledger(space);
   const type = space === PacketSpace.INITIAL ? PacketType.INITIAL : PacketType.HANDSHAKE;

@@ -6,6 +6,8 @@ import { Totals } from './totals.ts';
 const SEEDS = 1_000;
 const SHARDS = 2;
 const FAILURES_MAX = 5;
+/** Seeds beyond these that found something: lost bytes of the server's hello kept waiting by a window that its probes filled. */
+const FOUND = [27_192];
 
 /** What was thrown in a shard's runs, or they have proved little. Each place throws before and behind what it names. */
 const MET = [
@@ -32,7 +34,10 @@ export function simulateFaults(shard: number): void {
     timeout: 300_000,
   }, async () => {
     const failures: string[] = [];
-    for (let seed = shard; seed <= SEEDS && failures.length < FAILURES_MAX; seed += SHARDS) {
+    const seeds = shard === 1 ? [...FOUND] : [];
+    for (let seed = shard; seed <= SEEDS; seed += SHARDS) seeds.push(seed);
+    for (const seed of seeds) {
+      if (failures.length === FAILURES_MAX) break;
       try {
         totals.merge(await runFaultySeed(seed));
       } catch (error) {
