@@ -197,4 +197,7 @@ const TICKS_A_SECOND = 100;
 /** The same extension as this file has. */
 const WORKER = fileURLToPath(new URL(`./broker/worker${extname(import.meta.url)}`, import.meta.url));
 
-await main();
+await main().catch((error: Error) => {
+  console.error(error.message);
+  process.exitCode = 1;
+});

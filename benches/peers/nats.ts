@@ -19,7 +19,9 @@ export const nats: BrokerPeer = {
     writeFileSync(join(folder, 'cert.pem'), cert);
     const port = await freePort();
     writeFileSync(join(folder, 'nats.conf'), configuration(folder, port));
-    const server = spawn('nats-server', ['-c', join(folder, 'nats.conf')], { stdio: 'ignore' });
+    // Debian puts it where not everybody's PATH leads.
+    const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin` };
+    const server = spawn('nats-server', ['-c', join(folder, 'nats.conf')], { stdio: 'ignore', env });
     try {
       await started(server, port);
     } catch (error) {
