@@ -27,8 +27,8 @@ interface Target {
   readonly pin: Uint8Array;
 }
 
-/** The next datagram, and the socket that it has to come from; any, when that does not matter. */
-type Attack = () => { data: Uint8Array; from?: Socket };
+/** The next datagram. Those with one `group` come from one address; `from` is the socket that it has to come from. */
+type Attack = () => { data: Uint8Array; group?: number; from?: Socket };
 
 /** By name; each is told whom to attack. */
 export const ATTACKS: Record<string, (target: Target) => Attack | Promise<Attack>> = {
@@ -58,8 +58,8 @@ export async function attack(name: string, url: string, megabits: number): Promi
     allowed = Math.min(allowed + (now - last) * bytesPerMs, 50 * bytesPerMs);
     last = now;
     while (allowed > 0) {
-      const { data, from } = next();
-      (from ?? sockets[sent++ % SOCKETS]).send(data, port, host);
+      const { data, group = sent++, from } = next();
+      (from ?? sockets[group % SOCKETS]).send(data, port, host);
       allowed -= data.length;
     }
   }
@@ -77,14 +77,16 @@ function captured(target: Target): Attack {
 function hellos(target: Target): Attack {
   const { hello, scid } = firstFlight(target);
   const waiting: Uint8Array[] = [];
+  let group = 0;
   return () => {
     if (waiting.length === 0) {
+      group++;
       const half = hello.length >> 1;
       waiting.push(
         ...initials(target, scid, [cryptoFrame(hello, half, hello.length), cryptoFrame(hello, 0, half)]),
       );
     }
-    return { data: waiting.pop() as Uint8Array };
+    return { data: waiting.pop() as Uint8Array, group: group - 1 };
   };
 }
 
