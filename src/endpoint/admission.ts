@@ -6,7 +6,7 @@ import { CONNECTION_BYTES } from '../connection/memory.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { ServerConfig } from './config.ts';
-import type { HalfOpenTable } from './half-open.ts';
+import { type HalfOpenTable, networkOf } from './half-open.ts';
 
 /** Whether a server has room for another connection. [CON-3] [CON-40] */
 export class Admission {
@@ -14,6 +14,10 @@ export class Admission {
   private readonly memory: MemoryBudget;
   private readonly counters: EndpointCounters;
   private isClosing = false;
+  /** First packets that were let in since {@link windowStart}, and of them those of each network. */
+  private admitted = 0;
+  private readonly admittedOf = new Map<string, number>();
+  private windowStart: Micros = 0;
 
   constructor(halfOpen: HalfOpenTable, memory: MemoryBudget, counters: EndpointCounters) {
     this.halfOpen = halfOpen;
@@ -24,6 +28,29 @@ export class Admission {
   /** From now on nobody is let in. */
   stop(): void {
     this.isClosing = true;
+  }
+
+  /**
+   * Whether a first packet from `host` is worth being opened, now that so many come. Beyond a rate that a server can bear each network gets
+   * its first ones through, so that a flood from few networks leaves the others alone; beyond three times that rate nobody does but who
+   * completed a handshake lately. [CON-42]
+   */
+  isInPace(host: string, now: Micros): boolean {
+    if (now - this.windowStart >= PACE_WINDOW || now < this.windowStart) {
+      this.windowStart = now;
+      this.admitted = 0;
+      this.admittedOf.clear();
+    }
+    if (this.halfOpen.knows(host)) return true;
+    const network = networkOf(host);
+    const own = this.admittedOf.get(network) ?? 0;
+    if (this.admitted >= PACE_MAX || (this.admitted >= PACE_FREE && own > 0)) {
+      this.counters.droppedInitialPace++;
+      return false;
+    }
+    this.admitted++;
+    this.admittedOf.set(network, own + 1);
+    return true;
   }
 
   /**
@@ -58,6 +85,10 @@ export class Admission {
   }
 }
 
+/** [CON-42] */
+const PACE_WINDOW: Micros = 100_000;
+const PACE_FREE = 100;
+const PACE_MAX = 300;
 /** [CON-5] Half-open handshakes whose clients are silent for so long make room for others. */
 const SILENCE_WHEN_HALF_FULL: Micros = 5 * SECOND;
 const SILENCE_AT_CONNECTIONS_MAX: Micros = SECOND;

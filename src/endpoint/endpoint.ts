@@ -228,6 +228,11 @@ export class Endpoint implements Packer {
     return this.halfOpen.hasHellos;
   }
 
+  /** True when they are more than a few: more come than can be answered. */
+  get hasManyHellos(): boolean {
+    return this.halfOpen.hasManyHellos;
+  }
+
   /** Answers the hello that is next: the one costly step of a handshake, a millisecond or two. [CON-35] */
   answerHello(now: Micros): void {
     const connection = this.halfOpen.takeHello();
@@ -348,9 +353,10 @@ export class Endpoint implements Packer {
       this.counters.droppedVersion++; // [INV-6]
       return;
     }
-    let connection = this.findById(data);
+    const { dcidStart, dcidLength } = HEADER;
+    let connection = dcidLength === LOCAL_ID_BYTES ? this.byId.lookup(data, dcidStart) : null;
     if (connection === null) {
-      connection = this.byFirstPacket.find(data, HEADER.dcidStart, HEADER.dcidLength);
+      connection = this.byFirstPacket.find(data, dcidStart, dcidLength);
       if (connection !== null && (connection.host !== host || connection.port !== port)) {
         this.counters.droppedRepeatedInitial++; // [CON-1]
         return;
@@ -370,10 +376,6 @@ export class Endpoint implements Packer {
     }
   }
 
-  private findById(data: Uint8Array): Connection | null {
-    return HEADER.dcidLength === LOCAL_ID_BYTES ? this.byId.lookup(data, HEADER.dcidStart) : null;
-  }
-
   /** The first Initial of a client: nothing is kept unless it opens. [CON-2] */
   private acceptInitial(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
     const { server, random } = this.config;
@@ -385,17 +387,16 @@ export class Endpoint implements Packer {
       counters.droppedUnpinned++; // [CON-2]
     else {
       const room = this.admission.roomFor(host, this.byId.size, server, now);
-      if (typeof room === 'number' && !this.answers.mayRefuse(now)) return;
+      if (typeof room === 'number' ? !this.answers.mayRefuse(now) : !this.admission.isInPace(host, now))
+        return;
       const isLoopback = server.isLoopback(host);
       const config = configForPeer(this.config.connection, isLoopback, this.memory.available);
-      const { end, unpinned, numberStart } = HEADER;
-      const firstDestinationId = copyOf(
-        data.subarray(HEADER.dcidStart, HEADER.dcidStart + HEADER.dcidLength),
-      );
-      const remoteId = copyOf(data.subarray(HEADER.scidStart, HEADER.scidStart + HEADER.scidLength));
+      const { end, unpinned, numberStart, dcidStart, dcidLength, scidStart, scidLength } = HEADER;
+      const firstDestinationId = copyOf(data.subarray(dcidStart, dcidStart + dcidLength));
+      const remoteId = copyOf(data.subarray(scidStart, scidStart + scidLength));
       const localId = this.byId.issue(random);
-      const fingerprint = unpinned ? null : server.identity.fingerprint;
       const initial = new NumberSpace(PacketSpace.INITIAL, config.ackDelayMaxMs);
+      const fingerprint = unpinned ? null : server.identity.fingerprint;
       const keys = new ServerInitialKeys(config.aead, firstDestinationId, fingerprint, localId);
       initial.keys = keys;
       if (openInto(OPENED, initial, data, 0, numberStart, end) !== OpenResult.OPENED) {
@@ -471,10 +472,8 @@ export class Endpoint implements Packer {
     this.deadlines.remove(connection);
     this.counters.connectionsOpen = this.byId.size;
     this.resets.remove(connection);
-    if (connection.role === 'server') {
-      this.halfOpen.remove(connection); // [CON-3] a handshake that failed takes memory until now
-      this.byFirstPacket.remove(connection);
-    }
+    this.halfOpen.remove(connection); // [CON-3] a handshake that failed takes memory until now
+    this.byFirstPacket.remove(connection);
     forgetKeys(connection);
     connection.memory.close();
   }

@@ -50,6 +50,10 @@ export class HalfOpenTable {
     return this.hellos.size > 0;
   }
 
+  get hasManyHellos(): boolean {
+    return this.hellos.size > WAITING_IN_TURN_MAX;
+  }
+
   /**
    * The one to be answered next, which waits no more: of an address that completed a handshake lately, else of the network with the fewest
    * handshakes under way. Among such the oldest; but when many wait the newest, for the others may have given up by then. [CON-41]
@@ -57,7 +61,7 @@ export class HalfOpenTable {
   takeHello(): Connection | null {
     let next: Connection | null = null;
     let nextRank = Number.POSITIVE_INFINITY;
-    const isNewestFirst = this.hellos.size > WAITING_IN_TURN_MAX;
+    const isNewestFirst = this.hasManyHellos;
     for (const connection of this.hellos) {
       const count = this.counts.get(this.networks.get(connection) as string) ?? 0;
       const rank = this.known.has(connection.host) ? 0 : count;
@@ -78,6 +82,11 @@ export class HalfOpenTable {
       this.known.delete(oldest);
       return;
     }
+  }
+
+  /** Whether a handshake from this address was completed lately. */
+  knows(host: string): boolean {
+    return this.known.has(host);
   }
 
   /** The one that gives way to a newcomer from `host`; null when none does. */
@@ -113,8 +122,8 @@ export class HalfOpenTable {
   }
 }
 
-/** Providers give a customer an IPv6 /56, and an IPv4 /24 is the least that is routed. */
-function networkOf(host: string): string {
+/** The network that an address counts for. Providers give a customer an IPv6 /56, and an IPv4 /24 is the least that is routed. */
+export function networkOf(host: string): string {
   return addressPrefix(host, 24, 56);
 }
 

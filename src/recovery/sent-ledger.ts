@@ -60,7 +60,7 @@ export class SentLedger {
    * @param capacity - first size of both rings, a power of two
    * @param packetsMax - bound of {@link isFull}, a power of two; the ring has room for twice as many
    */
-  constructor(capacity = 32, packetsMax = PACKETS_MAX) {
+  constructor(capacity = 8, packetsMax = PACKETS_MAX) {
     this.capacityMin = capacity;
     this.packetsMax = packetsMax;
     this.mask = capacity - 1;

@@ -43,6 +43,8 @@ export class EndpointCounters {
   droppedShortInitial = 0;
   /** A first packet whose id is that of a handshake from another address: somebody sent it again. */
   droppedRepeatedInitial = 0;
+  /** First packets that came faster than handshakes are begun. */
+  droppedInitialPace = 0;
   /** First packets beyond the bound on half-open handshakes, all of which were of clients that had answered. */
   droppedHalfOpenLimit = 0;
   /** First packets beyond the bound on connections, or while shutting down. */

@@ -35,6 +35,8 @@ export class Driver {
   private held: TransmitBatch | null = null;
   private timer: TimerHandle | null = null;
   private timerAt: Micros = NEVER;
+  /** Until when hellos rest while many wait. */
+  private hellosAfter: Micros = 0;
   private turnIsDue = false;
   /** When the latest turn at the end of a tick was over. */
   private tickEndedAt: Micros = -TICKS_APART;
@@ -279,11 +281,14 @@ export class Driver {
     const { endpoint, clock } = this;
     if (!endpoint.hasHellos) return;
     const from = clock.now();
-    for (let i = 0; i < HELLOS_A_TURN && endpoint.hasHellos; i++) {
-      const now = clock.now();
-      if (now - from >= HELLOS_TIME) return;
+    if (from < this.hellosAfter && endpoint.hasManyHellos) return;
+    let now = from;
+    for (let i = 0; i < HELLOS_A_TURN && endpoint.hasHellos && now - from < HELLOS_TIME; i++) {
       endpoint.answerHello(now);
+      now = clock.now();
     }
+    // When more come than can be answered, who is connected has half of the time. [CON-41]
+    this.hellosAfter = now + (now - from);
   }
 
   /** A few batches at most, so that datagrams that came meanwhile are looked at before more are sent. */

@@ -86,6 +86,7 @@ export function dropsOf(endpoint: Endpoint): number {
     counters.droppedUnpinned +
     counters.droppedShortInitial +
     counters.droppedRepeatedInitial +
+    counters.droppedInitialPace +
     counters.droppedHalfOpenLimit +
     counters.droppedConnectionLimit +
     counters.droppedUnsupported;
