@@ -110,7 +110,7 @@ describe('the table of half-open handshakes', () => {
   test('leaves honest clients a place while 60 first datagrams a second come from made-up addresses', () => {
     for (const isOneCaptured of [true, false]) {
       const pair = new Pair({ seed: 3, accept: { halfOpenMax: 64, connectionsMax: 1_000 } });
-      const flights = firstFlights(isOneCaptured ? 1 : 400, 50);
+      const flights = firstFlights(isOneCaptured ? 1 : 100, 50);
       let sent = 0;
       const flood = (ms: number) => {
         for (let i = 0; i < ms; i += 16) {
@@ -121,8 +121,8 @@ describe('the table of half-open handshakes', () => {
           pair.server.node.wake();
         }
       };
-      flood(3_000);
-      for (let i = 0; i < 10; i++) {
+      flood(1_500);
+      for (let i = 0; i < 4; i++) {
         pair.client.events.length = 0;
         pair.connect();
         flood(300);
@@ -131,8 +131,8 @@ describe('the table of half-open handshakes', () => {
       }
       const { handshakesStarted, droppedRepeatedInitial } = pair.server.endpoint.counters;
       // [CON-1] One captured datagram costs one handshake at a time, whoever sends it.
-      if (isOneCaptured) expect(handshakesStarted).toBeLessThanOrEqual(12);
-      if (isOneCaptured) expect(droppedRepeatedInitial).toBeGreaterThan(300);
+      if (isOneCaptured) expect(handshakesStarted).toBeLessThanOrEqual(6);
+      if (isOneCaptured) expect(droppedRepeatedInitial).toBeGreaterThan(150);
     }
   });
 

@@ -27,7 +27,7 @@ function flooded(hasManyHellos: boolean) {
     soon: (call: () => void) => soon.push(call),
     setTimer: () => 0,
   } as unknown as Clock;
-  const owner = { onEvent: () => {}, onSocketError: () => {} };
+  const owner = { onEvent: () => {}, onSocketError: () => {}, onDatagramRefused: () => {} };
   const driver = new Driver(endpoint, {} as DatagramSocket, clock, owner);
   driver.wake();
   for (let i = 0; i < 1_000; i++) {
