@@ -43,6 +43,8 @@ export class Application implements PeerApplication {
   closed: CloseReason | null = null;
   connectedAt: Micros = -1;
   node: WorldNode | null = null;
+  /** Half of the longest round trip that its connection has measured. */
+  oneWayDelayMax: Micros = 0;
   private readonly peer: Peer;
   private readonly shared: SharedStreams;
   private readonly used = new Map<PeerStream, UsedStream>();
@@ -56,6 +58,7 @@ export class Application implements PeerApplication {
   /** The world's pump. */
   pump(): void {
     this.shared.delays[this.side].add(this.at.arrivals);
+    this.oneWayDelayMax = Math.max(this.oneWayDelayMax, (this.peer.connection?.recovery.rtt.latest ?? 0) / 2);
     this.peer.drain(this);
     this.peer.checkMemory();
   }
@@ -174,7 +177,7 @@ class UsedStream {
     const index = this.indexOfTracking.get(tracking);
     if (index === undefined)
       throw new Violation(`an outcome for tracking number ${tracking}, which is nobody's`);
-    this.outgoing.settle(index, outcome, this.application.now);
+    this.outgoing.settle(index, outcome, this.application.now, this.application.oneWayDelayMax);
   }
 
   onReadable(): void {

@@ -473,7 +473,7 @@ class Party {
         stream
           .deliver(data)
           .then(
-            (outcome) => flow.settle(index, outcome, this.world.now),
+            (outcome) => flow.settle(index, outcome, this.world.now, 0),
             (error) =>
               this.try(() => {
                 throw error;

@@ -132,7 +132,7 @@ class SimulationRun {
     });
   }
 
-  /** Both sides know who closed and why; only a CLOSE that was lost every time may look like silence. */
+  /** Both sides know who closed and why; only a CLOSE that was lost every time may look like silence, or like a peer that knows of nothing. */
   private checkReasons(): void {
     const { by, kind } = this.scenario.ending;
     const code = kind === 'graceful' ? GRACEFUL_CODE : ABRUPT_CODE;
@@ -140,7 +140,7 @@ class SimulationRun {
       const reason = this.applications[side].closed;
       if (reason === null) continue;
       const isExpected = reason.scope === 'application' && reason.code === code;
-      const mayBeSilence = side !== by && reason.by === 'timeout';
+      const mayBeSilence = side !== by && (reason.by === 'timeout' || reason.by === 'reset');
       if (!isExpected && !mayBeSilence) this.fail(`the ${side} was closed: ${JSON.stringify(reason)}`);
     }
   }
