@@ -1,7 +1,7 @@
 import { assert } from '../base/assert.ts';
 import { number, type OptionTable, whole } from '../base/options.ts';
 import { BrokerCode, brokerCodeName } from '../pubsub/broker-code.ts';
-import { Command, HEADER_BYTES, type Overflow, SubscribeFlag } from '../pubsub/command.ts';
+import { Command, HEADER_BYTES, LANE_BODY_BYTES, type Overflow, SubscribeFlag } from '../pubsub/command.ts';
 import { CommandReader, Side } from '../pubsub/command-reader.ts';
 import { encodeLane, encodePlain, encodeRefused } from '../pubsub/command-writer.ts';
 import type { FilterEntry } from '../pubsub/subscription-trie.ts';
@@ -346,7 +346,8 @@ export class BrokerCore {
     };
     const filter = decodeName(message, HEADER_BYTES, topicEnd);
     const code = planned ? BrokerCode.UNSUPPORTED : this.subscriptions.add(channel, filter, wanted); // [BRK-8]
-    if (isFirst && code === BrokerCode.NO_ERROR && (flags & SubscribeFlag.LANES) !== 0) {
+    const takesLanes = (flags & SubscribeFlag.LANES) !== 0 && channel.link.messageBytesMax >= LANE_BYTES;
+    if (isFirst && code === BrokerCode.NO_ERROR && takesLanes) {
       channel.lanes = new DeliveryLanes(channel, (main, priority) => this.openLane(main, priority));
     }
     this.settle(channel, id, Command.SUBSCRIBED, code);
@@ -371,7 +372,7 @@ export class BrokerCore {
       return;
     }
     this.counters.requestsRefused++;
-    channel.answer(encodeRefused(id, code, REASONS[code] ?? ''));
+    channel.answer(encodeRefused(id, code, REASONS[code] ?? '', channel.link.messageBytesMax));
   }
 
   /** Gives an undecided channel its role; a channel with the other role fails. [BRK-3] */
@@ -439,6 +440,8 @@ const TRANSPORT_BOUNDS = [
 ] as const;
 /** Streams that the broker opens to one client at once: within what a client of the transport allows by default. [BRK-39] */
 const LANES_MAX = 64;
+/** The command that begins a lane. */
+const LANE_BYTES = HEADER_BYTES + LANE_BODY_BYTES;
 /** A lane that carries nothing for so long is ended. */
 const LANE_UNUSED_MS = 10_000;
 

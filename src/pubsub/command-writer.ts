@@ -52,9 +52,15 @@ export function encodeDropped(count: number, reason: number): Buffer {
   return encodePlain(Command.DROPPED, 0, body);
 }
 
-/** REFUSED; a reason that is too long is cut. */
-export function encodeRefused(id: number, code: number, reason: string): Buffer {
-  const body = Buffer.alloc(2 + REASON_BYTES_MAX);
+/** REFUSED; a reason that is too long, for the protocol or for a command of `bytesMax`, is cut. */
+export function encodeRefused(
+  id: number,
+  code: number,
+  reason: string,
+  bytesMax = Number.POSITIVE_INFINITY,
+): Buffer {
+  const reasonBytesMax = Math.min(REASON_BYTES_MAX, Math.max(0, bytesMax - HEADER_BYTES - 2));
+  const body = Buffer.alloc(2 + reasonBytesMax);
   body.writeUInt16BE(code, 0);
   const written = body.write(reason, 2); // never cuts a character in two
   return encodePlain(Command.REFUSED, id, body.subarray(0, 2 + written));

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { BrokerCore } from '../../src/broker/core.ts';
 import { BrokerCode } from '../../src/pubsub/broker-code.ts';
-import { Overflow } from '../../src/pubsub/command.ts';
+import { Command, Overflow, SubscribeFlag } from '../../src/pubsub/command.ts';
+import { encodeSubscribe } from '../../src/pubsub/command-writer.ts';
 import { FakeClient } from './fake-client.ts';
 
 /** A subscriber whose transport takes one message and whose queue takes four, and a publisher that has filled both. */
@@ -109,6 +110,22 @@ describe('a message that is larger than a subscriber takes', () => {
     expect(stream.channel.queue.answerCount).toBe(1);
     for (let i = 0; i < 3; i++) stream.carry();
     expect(stream.link.lines).toEqual(['SUBSCRIBED 1', 'DROPPED 5000 4']);
+  });
+
+  it('is not a refusal, whose reason is cut to what the client takes, nor the first command of a lane', () => {
+    const core = new BrokerCore();
+    const client = new FakeClient(core);
+    const stream = client.open(Number.POSITIVE_INFINITY, { messageBytesMax: 11 });
+    stream.send(encodeSubscribe(1, '$share/g/x', 0, 0, 0));
+    stream.send(encodeSubscribe(2, 't', SubscribeFlag.LANES, 0, 0));
+    new FakeClient(core).open(Number.POSITIVE_INFINITY, { priority: 1 }).publish('t', 'x');
+    stream.carry();
+    expect(stream.link.delivered.map((bytes) => [bytes[0], bytes.length])).toEqual([
+      [Command.REFUSED, 11],
+      [Command.SUBSCRIBED, 8],
+      [Command.PUBLISH, 10],
+    ]);
+    expect(client.peer.lanes).toEqual([]);
   });
 
   it('is no message for a client that takes not even an answer, and costs no one else anything [BRK-24]', () => {
