@@ -1,8 +1,14 @@
 import { performance } from 'node:perf_hooks';
 import { JspError } from '../base/errors.ts';
-import { checkOptions, chosenOptions, number, type OptionTable, oneOf } from '../base/options.ts';
+import { checkOptions, chosenOptions, number, type OptionTable, oneOf, whole } from '../base/options.ts';
 import { BrokerCode } from '../pubsub/broker-code.ts';
-import { COMMAND_BYTES_MAX, Command, STREAM_LABEL } from '../pubsub/command.ts';
+import {
+  COMMAND_BYTES_MAX,
+  Command,
+  DROPPED_BODY_BYTES,
+  HEADER_BYTES,
+  STREAM_LABEL,
+} from '../pubsub/command.ts';
 import { encodePlain } from '../pubsub/command-writer.ts';
 import {
   type MessageConnection,
@@ -160,6 +166,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
    * the connection
    */
   publish(topic: string, payload: Uint8Array | string, options?: PublishOptions): boolean {
+    if (this.failure !== null || this.closing !== null) this.assertOpen();
     const publisher =
       options === undefined ? (this.defaultPublisher ?? this.openDefault()) : this.publisherFor(options);
     if (this.confirmTimer === null) this.confirmLater();
@@ -218,9 +225,9 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     third: SubscribeOptions = {},
   ): Promise<Subscription> {
     const handler = typeof second === 'function' ? second : null;
-    const options = typeof second === 'object' ? second : third;
+    const options = handler === null && second !== undefined ? (second as SubscribeOptions) : third;
     checkOptions('subscribe', options, SUBSCRIBE_OPTIONS);
-    const filters = typeof filter === 'string' ? [filter] : [...new Set(filter)];
+    const filters = Array.isArray(filter) ? [...new Set<string>(filter)] : [filter as string];
     if (filters.length === 0) throw new RangeError('filter must not be an empty list');
     filters.forEach(assertFilter);
     this.assertOpen();
@@ -291,11 +298,14 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   private async finish(): Promise<void> {
     for (const subscription of this.subscriptions.values()) subscription.close();
     const watch = this.watchProgress();
+    const unconfirmed = this.publishers.filter(
+      (publisher) => publisher !== null && publisher.unconfirmed > 0,
+    );
     try {
-      await Promise.all(this.publishers.map((publisher) => publisher?.flush()));
+      await Promise.all(unconfirmed.map((publisher) => publisher?.flush()));
       if (this.failure === null) await this.connection.close({ stallMs: this.closeStallMs });
     } catch (error) {
-      if (!this.wasCut) throw error;
+      if (!this.wasCut && this.unconfirmed > 0) throw error; // else the broker has everything, however the connection ended
     } finally {
       clearInterval(watch);
       clearTimeout(this.closeTimer);
@@ -425,8 +435,11 @@ function withUnconfirmed(error: Error, unconfirmed: number): JspError {
   return new JspError(code, `${error.message}${cost}`, { applicationCode, reason, cause: error });
 }
 
+/** In a smaller one the broker's answers would not fit, and whoever waits for them would wait for ever. */
+const MESSAGE_BYTES_MIN = HEADER_BYTES + DROPPED_BODY_BYTES;
 const CLIENT_OPTIONS: OptionTable<BrokerClientOptions> = {
   ...CONNECT_OPTIONS,
+  messageBytesMax: whole(MESSAGE_BYTES_MIN, Number.MAX_SAFE_INTEGER),
   publishPriority: oneOf(STREAM_PRIORITIES),
 };
 const PUBLISH_OPTIONS: OptionTable<PublishOptions> = { priority: oneOf(STREAM_PRIORITIES) };

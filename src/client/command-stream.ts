@@ -85,7 +85,7 @@ export class CommandStream {
         this.requests.refuse(reader.id, refusal(message));
         break;
       case Command.MARK:
-        this.stream.send(encodePlain(Command.MARKED, reader.id)); // [BRK-39]
+        this.answerMark(reader.id);
         break;
       case Command.LANE:
         listener.onLane?.(message.readUInt32BE(HEADER_BYTES));
@@ -95,6 +95,15 @@ export class CommandStream {
         break;
       default:
         this.requests.settle(reader.id);
+    }
+  }
+
+  /** A broker that asks without end and takes no answer is not worth keeping, nor is it the application's fault. [BRK-39] */
+  private answerMark(mark: number): void {
+    try {
+      this.stream.send(encodePlain(Command.MARKED, mark));
+    } catch {
+      this.connection.destroy(BrokerCode.INTERNAL_ERROR, brokerCodeName(BrokerCode.INTERNAL_ERROR));
     }
   }
 

@@ -96,7 +96,8 @@ export class Publisher {
     this.large ??= new PublishingStream(this.connection, this.priority, () => this.onDrain());
     const { large } = this;
     if (message.length > large.commands.stream.messageBytesMax) return large.publish(message, true); // which throws
-    if (this.heldBytes + message.length > HELD_BYTES_MAX && this.held.length > 0) throw queueFull();
+    const waiting = this.heldBytes + large.commands.stream.queuedBytes;
+    if (waiting > 0 && waiting + message.length > QUEUE_BYTES_MAX) throw queueFull();
     const waits = this.small.unconfirmed > 0 && !this.moved.has(topic);
     if (!waits && this.held.length === 0) {
       this.moved.set(topic, large.published + 1);
@@ -116,14 +117,14 @@ export class Publisher {
   private async sendHeld(large: PublishingStream, held: HeldMessage): Promise<void> {
     try {
       await this.small.flush();
+      held.waits = false;
+      for (let next = this.held.at(0); next !== undefined && !next.waits; next = this.held.at(0)) {
+        large.publish(next.message, true);
+        this.held.shift();
+        this.heldBytes -= next.message.length;
+      }
     } catch {
-      return; // the connection is over, and tells it itself
-    }
-    held.waits = false;
-    for (let next = this.held.at(0); next !== undefined && !next.waits; next = this.held.at(0)) {
-      this.held.shift();
-      this.heldBytes -= next.message.length;
-      large.publish(next.message, true);
+      return; // the connection is over, and tells it itself; what is held stays unconfirmed
     }
     void this.release(large);
     if (!this.full) this.listener.onDrain();
@@ -244,7 +245,8 @@ const SCRATCH = Buffer.alloc(SCRATCH_BYTES);
 const scratchViews = new Array<Buffer | undefined>(SCRATCH_BYTES + 1).fill(undefined);
 /** Topics whose encoding is remembered; past it all are forgotten. */
 const PREFIXES_MAX = 1_024;
-const HELD_BYTES_MAX = 64 * 1024 * 1024;
+/** Unsent bytes of large messages at which publishing throws: less than what the transport takes, so that what was held always finds room. */
+const QUEUE_BYTES_MAX = 63 * 1024 * 1024;
 /** Unconfirmed messages at which the broker is asked what it has. */
 const CONFIRM_MESSAGES = 1_024;
 const TRANSFER = { transfer: true };

@@ -1,10 +1,10 @@
 import { JspError } from '../base/errors.ts';
-import { type OptionTable, oneOf, whole } from '../base/options.ts';
+import { checkOptions, type OptionTable, oneOf, whole } from '../base/options.ts';
 import { BrokerCode, brokerCodeName } from '../pubsub/broker-code.ts';
 import { Overflow, SubscribeFlag } from '../pubsub/command.ts';
 import { encodeSubscribe, encodeUnsubscribe } from '../pubsub/command-writer.ts';
 import { type MessageConnection, STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
-import { abortSignal } from '../transport/abort.ts';
+import { abortError, abortSignal, unlessAborted } from '../transport/abort.ts';
 import { throwByItself } from '../transport/isolated-emitter.ts';
 import { CommandStream, openCommandStream } from './command-stream.ts';
 import { Message } from './message.ts';
@@ -12,7 +12,7 @@ import { MessageBuffer } from './message-buffer.ts';
 import type { TopicTexts } from './topic-texts.ts';
 
 /**
- * Called with each message. When it returns a promise, the next message waits until that settles. What it throws or rejects with is the
+ * Called with each message. When it returns a promise, or anything else with a `then`, the next message waits until that settles. What it throws or rejects with is the
  * application's: it is thrown again by itself, or stays an unhandled rejection, and the next message comes all the same.
  */
 export type MessageHandler = (message: Message) => unknown;
@@ -64,7 +64,7 @@ export class Subscription implements AsyncIterable<Message> {
   private handling = false;
   private paused = false;
   /** It is being taken back: what the broker still has is read to the end, so that its answer comes. */
-  private unsubscribing = false;
+  private takenBack: Promise<void> | null = null;
   private over = false;
   private failure: Error | null = null;
   /** The loops that wait for a message, or for the end. */
@@ -107,14 +107,30 @@ export class Subscription implements AsyncIterable<Message> {
 
   /**
    * Takes the subscription back. Messages that the broker has queued still come, and have all arrived when this resolves; a handler or a
-   * loop gets them, and then it is over, so this may be awaited there, too. {@link close} waits for nothing.
+   * loop gets them, and then it is over, so this may be awaited there, too. {@link close} waits for nothing. A further call waits for the same,
+   * so a handler may make one for each message that it does not want.
+   *
+   * @param signal - ends this wait; the subscription is taken back all the same
+   * @throws {JspError} `ERR_JSP_ABORTED`; what ended the subscription, or its connection, meanwhile or before
    */
   async unsubscribe(signal?: AbortSignal): Promise<void> {
-    this.unsubscribing = true;
-    this.readOn();
-    const request = (filter: string) => this.main.request((id) => encodeUnsubscribe(id, filter), signal);
-    await Promise.all(this.filters.map(request));
-    this.main.end();
+    checkOptions('unsubscribe', { signal }, UNSUBSCRIBE_OPTIONS);
+    if (this.takenBack === null) {
+      this.takenBack = this.takeBack();
+      this.takenBack.catch(() => {}); // whoever waits hears of it
+      this.readOn();
+    }
+    if (signal?.aborted) throw abortError(signal);
+    await unlessAborted(this.takenBack, signal);
+  }
+
+  private async takeBack(): Promise<void> {
+    if (!this.over) {
+      await Promise.all(
+        this.filters.map((filter) => this.main.request((id) => encodeUnsubscribe(id, filter))),
+      );
+      this.main.end();
+    } else if (this.failure !== null) throw this.failure;
   }
 
   /** Ends the subscription at once: no message comes any more, not even one that has arrived. */
@@ -202,7 +218,7 @@ export class Subscription implements AsyncIterable<Message> {
 
   /** While it is being taken back, what the broker still holds is taken in; that has its bounds, too. */
   private get mustPause(): boolean {
-    return this.unsubscribing ? this.buffer.bytes >= LAST_BYTES_MAX : this.buffer.blocked;
+    return this.takenBack !== null ? this.buffer.bytes >= LAST_BYTES_MAX : this.buffer.blocked;
   }
 
   private handleBuffered(handler: MessageHandler): void {
@@ -222,18 +238,19 @@ export class Subscription implements AsyncIterable<Message> {
       throwByItself(error);
       return;
     }
-    if (!(result instanceof Promise)) return;
+    if (!isThenable(result)) return;
     this.handling = true;
-    // A rejection stays unhandled on purpose: it is the application's error, as a throw is.
-    void result.finally(() => {
+    const goOn = (): void => {
       this.handling = false;
       this.handleBuffered(handler);
-    });
+    };
+    // A rejection stays unhandled on purpose: it is the application's error, as a throw is.
+    void Promise.resolve(result).finally(goOn);
   }
 
   private readOn(): void {
     if (!this.paused || this.over) return;
-    if (this.unsubscribing ? this.mustPause : !this.buffer.low) return;
+    if (this.takenBack !== null ? this.mustPause : !this.buffer.low) return;
     this.paused = false;
     this.main.stream.resume();
     for (const lane of this.lanes) lane.stream.resume();
@@ -264,6 +281,12 @@ export class Subscription implements AsyncIterable<Message> {
   }
 }
 
+function isThenable(result: unknown): result is PromiseLike<unknown> {
+  return (
+    typeof result === 'object' && result !== null && typeof (result as { then?: unknown }).then === 'function'
+  );
+}
+
 /** Says what a reset of the stream means for its subscription. */
 function givenUp(error: Error): Error {
   if (!(error instanceof JspError) || error.code !== 'ERR_JSP_STREAM_RESET') return error;
@@ -284,6 +307,8 @@ export const SUBSCRIBE_OPTIONS: OptionTable<SubscribeOptions> = {
   priority: oneOf(STREAM_PRIORITIES),
   signal: abortSignal,
 };
+
+const UNSUBSCRIBE_OPTIONS = { signal: abortSignal };
 
 const OVERFLOW = {
   block: Overflow.BLOCK,

@@ -22,14 +22,16 @@ export function isShared(filter: string): boolean {
   return filter === SHARE || filter.startsWith(`${SHARE}/`);
 }
 
-/** Throws `ERR_JSP_TOPIC_INVALID` when nothing can be published to `topic`. */
+/** Throws `ERR_JSP_TOPIC_INVALID` when nothing can be published to `topic`, and a TypeError when it is no text. */
 export function assertTopic(topic: string): void {
+  assertText('topic', topic);
   const fault = topicFault(topic);
   if (fault !== null) throw new JspError('ERR_JSP_TOPIC_INVALID', `The topic ${quote(topic)} ${fault}.`);
 }
 
-/** Throws `ERR_JSP_FILTER_INVALID` when nothing can be subscribed to with `filter`. */
+/** Throws `ERR_JSP_FILTER_INVALID` when nothing can be subscribed to with `filter`, and a TypeError when it is no text. */
 export function assertFilter(filter: string): void {
+  assertText('filter', filter);
   const fault = filterFault(filter);
   if (fault !== null) throw new JspError('ERR_JSP_FILTER_INVALID', `The filter ${quote(filter)} ${fault}.`);
 }
@@ -43,6 +45,10 @@ export function hasWildcard(filter: string): boolean {
 export function decodeName(bytes: Uint8Array, start: number, end: number): string | null {
   const part = Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start);
   return isUtf8(part) ? part.toString() : null;
+}
+
+function assertText(what: string, name: unknown): void {
+  if (typeof name !== 'string') throw new TypeError(`${what} must be a string, not ${typeof name}`);
 }
 
 function nameFault(name: string, wildcards: boolean): string | null {

@@ -139,6 +139,19 @@ describe('options that do not exist, or cannot be so', () => {
     expect(() => connected.publish('a', '', { prority: 'bulk' } as object)).toThrow(wrong(/priority/));
     expect(() => connected.close({ timeOutMs: 1 } as object)).toThrow(wrong(/timeoutMs/));
     await expect(connected.flush({ timeoutMs: 1 } as object)).rejects.toEqual(wrong(/signal/));
+    await expect(connected.subscribe('a', 'handler' as never)).rejects.toEqual(wrong(/an object/));
+    await expect(connected.subscribe('a', null as never)).rejects.toEqual(wrong(/an object/));
+    await expect(BrokerClient.connect(near, { messageBytesMax: 16 })).rejects.toEqual(wrong(/from 17/));
+  });
+
+  it('are told from topics and filters that are no text', async () => {
+    const connected = await new FakeBroker().client();
+    expect(() => connected.publish(5 as never, '')).toThrow(
+      new TypeError('topic must be a string, not number'),
+    );
+    for (const filter of [5, [5], undefined]) {
+      await expect(connected.subscribe(filter as never)).rejects.toThrow(/^filter must be a string, not/);
+    }
   });
 });
 

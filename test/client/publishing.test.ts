@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
+import { JspError } from '../../src/base/errors.ts';
 import { BrokerClient } from '../../src/client/index.ts';
 import { Command, LARGE_BYTES_MIN } from '../../src/pubsub/command.ts';
 import { encodePlain } from '../../src/pubsub/command-writer.ts';
@@ -125,6 +126,55 @@ describe('the streams of a publisher', () => {
   });
 });
 
+describe('large messages that are held', () => {
+  it('share one bound with those that wait to be sent, so that none finds the stream full when its turn comes [BRK-39]', async () => {
+    const { client, near, seen, answerFlushes } = await silent();
+    const payload = Buffer.alloc(1024 * 1024);
+    const publishAll = (topic: string) => {
+      let accepted = 0;
+      try {
+        for (; accepted < 100; accepted++) client.publish(topic, payload);
+      } catch (error) {
+        expect(error).toMatchObject({ code: 'ERR_JSP_QUEUE_FULL' });
+      }
+      return accepted;
+    };
+    client.publish('first', LARGE); // on the stream of large ones, which now stands still
+    const large = near.streams[1];
+    const waiting = 40 * 1024 * 1024;
+    Object.defineProperty(large, 'queuedBytes', { get: () => waiting });
+    client.publish('other', 'small');
+    const accepted = publishAll('other');
+    expect(accepted).toBeGreaterThan(20);
+    expect(accepted * payload.length + waiting).toBeLessThanOrEqual(64 * 1024 * 1024);
+    await until(() => seen.length > 0);
+    while (client.unconfirmed > 0) {
+      answerFlushes();
+      await settled();
+    }
+  });
+
+  it('stay unconfirmed, and throw at nobody, when the connection goes just as their turn has come', async () => {
+    const rejections: unknown[] = [];
+    const note = (error: unknown) => void rejections.push(error);
+    process.on('unhandledRejection', note);
+    try {
+      const { client, near, seen, answerFlushes } = await silent();
+      client.publish('a', 'small');
+      client.publish('a', LARGE);
+      await until(() => seen.some(({ message }) => message[0] === Command.FLUSH));
+      answerFlushes();
+      near.streams[0].once('message', () => near.break());
+      expect(await client.closed).toMatchObject({ code: 'ERR_JSP_HEARTBEAT_TIMEOUT' });
+      await settled();
+      expect(client.unconfirmed).toBeGreaterThanOrEqual(1);
+      expect(rejections).toEqual([]);
+    } finally {
+      process.off('unhandledRejection', note);
+    }
+  });
+});
+
 describe('what the broker has not confirmed', () => {
   it('is told with the error that ended the connection, and is zero after a flush [BRK-25]', async () => {
     const { client, near, seen, answerFlushes } = await silent();
@@ -205,6 +255,31 @@ describe('closing a client', () => {
     await settled();
     controller.abort();
     await expect(closing).rejects.toMatchObject({ code: 'ERR_JSP_CLOSE_INCOMPLETE' });
+  });
+
+  it('takes no more publishes, on no stream', async () => {
+    const client = await new FakeBroker().client();
+    client.publish('a', '');
+    const closing = client.close();
+    for (const options of [undefined, { priority: 'chat' }, { priority: 'bulk' }] as const) {
+      expect(() => client.publish('a', '', options)).toThrow(
+        expect.objectContaining({ code: 'ERR_JSP_CLOSED' }),
+      );
+    }
+    await closing;
+    expect(client.unconfirmed).toBe(0);
+    expect(() => client.publish('a', '')).toThrow(expect.objectContaining({ code: 'ERR_JSP_CLOSED' }));
+  });
+
+  it('resolves when the broker has everything, however the connection ends meanwhile', async () => {
+    const { client, near, seen, answerFlushes } = await silent();
+    client.publish('a', '');
+    const flushing = client.flush();
+    await until(() => seen.some(({ message }) => message[0] === Command.FLUSH));
+    answerFlushes();
+    await flushing;
+    near.close = () => Promise.reject(new JspError('ERR_JSP_HEARTBEAT_TIMEOUT', 'the peer is gone'));
+    await client.close();
   });
 
   it('resolves when the broker has everything, however often it is called', async () => {

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
+import { JspError } from '../../src/base/errors.ts';
 import { BrokerClient } from '../../src/client/index.ts';
 import type { Message } from '../../src/client/message.ts';
 import { BrokerCode } from '../../src/pubsub/broker-code.ts';
@@ -92,6 +93,49 @@ describe('taking a subscription back', () => {
     },
   );
 
+  it('may be asked for by each message that its handler does not want, and again later', async () => {
+    const broker = new FakeBroker();
+    const [client, publisher] = [await broker.client(), await broker.client()];
+    const outcomes: unknown[] = [];
+    const subscription = await client.subscribe(['n', 'm'], () => {
+      subscription.unsubscribe().then(
+        () => outcomes.push('taken back'),
+        (error) => outcomes.push(error),
+      );
+    });
+    for (let i = 0; i < 5; i++) publisher.publish('n', `${i}`);
+    await until(() => outcomes.length === 5);
+    expect(outcomes).toEqual(Array(5).fill('taken back'));
+    await subscription.unsubscribe();
+    expect(broker.service.metrics().requestsRefused).toBe(0);
+  });
+
+  it('has nothing left to do after a close, and tells what had ended the subscription before', async () => {
+    const { client, connection } = await new FakeBroker().clientAndConnection();
+    const closed = await client.subscribe('a');
+    closed.close();
+    await closed.unsubscribe();
+    const broken = await client.subscribe('b');
+    connection.break();
+    await expect(broken.unsubscribe()).rejects.toMatchObject({ code: 'ERR_JSP_HEARTBEAT_TIMEOUT' });
+  });
+
+  it('goes on when the signal of its wait fires, and refuses what is no signal', async () => {
+    const broker = new FakeBroker();
+    const client = await broker.client();
+    const subscription = await client.subscribe('n');
+    await expect(subscription.unsubscribe({ timeoutMs: 1 } as never)).rejects.toMatchObject({
+      code: 'ERR_JSP_OPTION_INVALID',
+      message: expect.stringContaining('AbortSignal'),
+    });
+    expect(broker.service.metrics().subscriptions).toBe(1);
+    await expect(subscription.unsubscribe(AbortSignal.abort())).rejects.toMatchObject({
+      code: 'ERR_JSP_ABORTED',
+    });
+    expect(await subscription.closed).toBeNull();
+    expect(broker.service.metrics().subscriptions).toBe(0);
+  });
+
   it('is over at once, though the broker never ends its side', async () => {
     const { client } = await scripted(confirming);
     const subscription = await client.subscribe('n');
@@ -115,6 +159,25 @@ describe('taking a subscription back', () => {
     await settled();
     near.break();
     await expect(waiting).rejects.toMatchObject({ code: 'ERR_JSP_HEARTBEAT_TIMEOUT' });
+  });
+});
+
+describe('a handler that returns no promise, but something with a then', () => {
+  it('gets the next message when that settles', async () => {
+    const client = await new FakeBroker().client();
+    let active = 0;
+    const seen: number[] = [];
+    await client.subscribe('n', () => {
+      seen.push(++active);
+      const work = new Promise((resolve) => setImmediate(resolve)).then(() => {
+        active--;
+      });
+      // biome-ignore lint/suspicious/noThenProperty: what is tested
+      return { then: work.then.bind(work) };
+    });
+    for (let i = 0; i < 5; i++) client.publish('n', `${i}`);
+    await until(() => seen.length === 5);
+    expect(seen).toEqual([1, 1, 1, 1, 1]);
   });
 });
 
@@ -197,6 +260,18 @@ describe('lanes at the client', () => {
     expect([received, marked]).toEqual([['on a lane'], [Command.MARKED, 9]]);
     lane.end();
     await until(() => lane.isClosed);
+  });
+
+  it('close the connection of a broker that asks without end and reads no answer, and throw at nobody', async () => {
+    const { client, far } = await scripted(confirming);
+    await client.subscribe('#', () => {});
+    const lane = far.openStream({ label: 'jsp-broker/1' });
+    await settled();
+    (lane.peer as FakeStream).send = () => {
+      throw new JspError('ERR_JSP_QUEUE_FULL', '64 MiB wait');
+    };
+    lane.send(encodePlain(Command.MARK, 1));
+    expect(await client.closed).toBeNull();
   });
 
   it('of no subscription are given back, and streams of another protocol reset [BRK-1] [BRK-39]', async () => {
