@@ -63,6 +63,8 @@ export class MemoryBudget {
 export interface MemorySource {
   /** What can be taken now. */
   readonly available: number;
+  /** Whether one that cannot go on without them may have so many bytes now. */
+  admits(bytes: number): boolean;
   take(bytes: number): void;
   give(bytes: number): void;
   /** Somebody found too little here. */
@@ -93,6 +95,10 @@ export class MemoryAccount implements MemorySource {
   get available(): number {
     const { available, bytesMax } = this.budget;
     return Math.max(0, Math.floor((available - bytesMax / 8) / 2));
+  }
+
+  admits(bytes: number): boolean {
+    return bytes <= this.available;
   }
 
   /** Takes bytes, also where there is too little: what is sure to be needed. */

@@ -44,6 +44,11 @@ export class Liveness {
       : Math.min(heartbeat, Math.max(this.idle / HEARTBEATS_AN_IDLE_TIMEOUT, pto));
   }
 
+  /** When the last packet was received. */
+  get receivedAt(): Micros {
+    return this.lastReceived;
+  }
+
   onReceived(now: Micros): void {
     this.lastReceived = now;
     this.lastActivity = now;

@@ -1,5 +1,5 @@
 import type { MemoryAccount } from '../base/memory-budget.ts';
-import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
+import { MILLISECOND, type Micros, NEVER, SECOND } from '../base/time.ts';
 import { Scheduler } from '../schedule/scheduler.ts';
 import { BestEffortBudget, SURE_BYTES } from '../stream/best-effort-budget.ts';
 import { DeadlineWatch } from '../stream/deadline-watch.ts';
@@ -72,7 +72,10 @@ export class StreamTable implements StreamOwner {
     memory.take(config.connectionWindowStartBytes + SURE_BYTES);
     memory.onRoom = () => this.onMemory();
     const { pace } = this;
-    this.pool = new WindowPool(Math.floor(config.connectionWindowBytes * POOL_SHARE));
+    this.pool = new WindowPool(Math.floor(config.connectionWindowBytes * POOL_SHARE), () => {
+      const { used, freed } = this.receiveContext.window;
+      return used - freed;
+    });
     this.streamGrowth = {
       bytesMax: config.streamWindowBytes,
       source: this.pool,
@@ -183,6 +186,7 @@ export class StreamTable implements StreamOwner {
     if (stream === undefined) return this.checkForgotten(frame.stream);
     const { receiver } = stream;
     this.pace.now = arrivedAt;
+    this.receiveContext.onBytes(frame.dataLength, arrivedAt);
     let code: number;
     if (frame.type >= FrameType.MESSAGES) code = receiver.onMessages(frame);
     else {
@@ -334,12 +338,20 @@ export class StreamTable implements StreamOwner {
       if (receiver.nextTimeout() <= now) {
         receiver.onTimeout(now);
         this.onReceived(stream);
-        if (receiver.stallsAt <= now) return CloseCode.PROTOCOL_VIOLATION; // [STR-35]
+        if (receiver.stallsAt <= now && !this.isExcused(now)) return CloseCode.PROTOCOL_VIOLATION; // [STR-35]
       }
       deadlines.add(Math.min(sender.nextTimeout(), receiver.nextTimeout()));
     }
     this.news.tellOutcomes(this.sendContext.outcomes);
     return 0;
+  }
+
+  /** A peer that is not heard at all cannot get on: that is the path's fault, and for heartbeats and timeouts to judge. [STR-35] */
+  private isExcused(now: Micros): boolean {
+    if (now - this.connection.liveness.receivedAt < SILENCE) return false;
+    const { receiveContext } = this;
+    receiveContext.progressAt = now - receiveContext.stallTimeout + SILENCE;
+    return true;
   }
 
   /** Gives memory back, for a connection that goes idle. */
@@ -483,5 +495,7 @@ const POOL_SHARE = 0.75;
 const WASTE_BYTES_MAX = 262_144;
 /** Most of the connection's credit that only `system` may use. */
 const RESERVE_BYTES_MAX = 65_536;
+/** A peer that was not heard for so long has, or its path has, another problem than a message that it does not complete. */
+const SILENCE: Micros = 5 * SECOND;
 /** What a stream costs with nothing in it. */
 export const STREAM_BYTES = 2_048;

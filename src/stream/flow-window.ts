@@ -127,7 +127,7 @@ export class FlowWindow {
     const target = Math.min(needed, this.freed + growth.bytesMax);
     const more = target - this.freed - this.initialBytes - this.taken;
     const { available } = growth.source;
-    if (more <= 0 || more <= available) this.extend(growth, Math.max(0, more), target);
+    if (more <= 0 || growth.source.admits(more)) this.extend(growth, Math.max(0, more), target);
     else if (growth.isShared && available > 0) this.extend(growth, available, target - more + available);
     if (this.next >= needed || target < needed) return;
     this.isStarved = true;

@@ -23,6 +23,9 @@ export class ReceiveContext {
   readonly pace: Pace;
   /** How long what is incomplete may wait for its next byte; NEVER for ever. [STR-35] */
   readonly stallTimeout: Micros;
+  /** When the peer last got on: bytes of messages came, on whatever stream, and not just a few. */
+  progressAt: Micros = 0;
+  private fewBytes = 0;
 
   /** Messages that were read, and their bytes. */
   messages = 0;
@@ -35,6 +38,14 @@ export class ReceiveContext {
   late = 0;
   /** Best-effort messages that had to give way to the budget. */
   evicted = 0;
+
+  /** Bytes of messages came. What is not worth a packet in all that time is no progress, but keeps a connection alive. [STR-35] */
+  onBytes(bytes: number, now: Micros): void {
+    this.fewBytes += bytes;
+    if (this.fewBytes < PROGRESS_BYTES) return;
+    this.fewBytes = 0;
+    this.progressAt = now;
+  }
 
   /** A segment is not unread any more. */
   unkeep(segment: Segment): void {
@@ -60,3 +71,6 @@ export class ReceiveContext {
     this.wasteBytesMax = wasteBytesMax;
   }
 }
+
+/** A little less than the smallest packet, all message. */
+const PROGRESS_BYTES = 400;

@@ -55,7 +55,7 @@ export class ReliableInbox extends Inbox {
 
   /** When the next byte of the lowest message that is missing is overdue. [STR-35] */
   get stallsAt(): Micros {
-    return this.waitsSince + this.context.stallTimeout;
+    return Math.max(this.waitsSince, this.context.progressAt) + this.context.stallTimeout;
   }
 
   // ---- frames; each returns 0 or a close code ----

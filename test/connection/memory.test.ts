@@ -200,6 +200,17 @@ describe('what makes no progress', () => {
     });
   });
 
+  test('does not end while other messages of the connection get on: a slow link has many that wait [STR-35]', () => {
+    const pair = new Pair().connected();
+    const rogue = new Rogue(pair);
+    rogue.send(opening(0), fragment(0, 0, 0, 1_000, 100), opening(2));
+    for (let s = 0; s < 90; s++) {
+      rogue.send(run(2, s, 100)); // a hundred bytes a second
+      pair.run(1_000);
+    }
+    expect(pair.server.closed).toBeNull();
+  });
+
   test('ends: so does a gap that nobody closes, and not when a stream is only not read [STR-35]', () => {
     const pair = new Pair().connected();
     pair.server.readsAll = false;

@@ -5,6 +5,8 @@ import { Totals } from './totals.ts';
 /** Seeds of all shards together; each takes every n-th of them, so that their work is alike. */
 const SEEDS = 1_600;
 const SHARDS = 4;
+/** Worlds beyond those that once showed a fault: streams that were promised all credit and used none, a link that was silent for long. */
+const KEPT_SEEDS = [3_497, 4_852, 5_325, 7_876, 8_239, 8_803];
 /** After so many failures a shard has said enough. */
 const FAILURES_MAX = 5;
 
@@ -42,7 +44,10 @@ export function simulate(shard: number): void {
     timeout: 300_000,
   }, () => {
     const failures: string[] = [];
-    for (let seed = shard; seed <= SEEDS && failures.length < FAILURES_MAX; seed += SHARDS) {
+    const seeds = KEPT_SEEDS.filter((_, i) => i % SHARDS === shard - 1);
+    for (let seed = shard; seed <= SEEDS; seed += SHARDS) seeds.push(seed);
+    for (const seed of seeds) {
+      if (failures.length === FAILURES_MAX) break;
       try {
         totals.merge(runSeed(seed));
       } catch (error) {

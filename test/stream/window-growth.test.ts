@@ -5,7 +5,8 @@ import { WindowPool } from '../../src/stream/window-pool.ts';
 
 /** A window of 1,000 bytes that may grow to 100,000, out of a pool of `poolBytes`. */
 function growing(poolBytes = 1_000_000, isShared = false) {
-  const pool = new WindowPool(poolBytes);
+  const held = { bytes: 0 };
+  const pool = new WindowPool(poolBytes, () => held.bytes);
   const pace = new Pace();
   pace.rtt = 100 * MILLISECOND;
   const window = new FlowWindow(1_000, { bytesMax: 100_000, source: pool, pace, isShared });
@@ -16,7 +17,7 @@ function growing(poolBytes = 1_000_000, isShared = false) {
     window.free(bytes);
     return window.due ? window.announce() : 0;
   };
-  return { window, pool, pace, pass };
+  return { window, pool, held, pace, pass };
 }
 
 describe('A window', () => {
@@ -58,8 +59,9 @@ describe('A window', () => {
   });
 
   test('waits for its pool, and asks again when others gave something back [STR-34]', () => {
-    const { window, pool } = growing(60_000);
+    const { window, pool, held } = growing(60_000);
     pool.take(40_000);
+    held.bytes = 40_000;
     window.onBlocked(50_128);
     expect(window.isStarved).toBe(true);
     expect(window.announce()).toBeLessThan(20_000);
@@ -69,6 +71,19 @@ describe('A window', () => {
     window.retry();
     expect(window.isStarved).toBe(false);
     expect(window.announce()).toBe(50_128);
+  });
+
+  test('gets the next message in although others were promised all there is, when they hold none of it [STR-34]', () => {
+    const { window, pool, held } = growing(60_000);
+    pool.take(60_000);
+    held.bytes = 30_000;
+    window.onBlocked(50_128);
+    expect([window.isStarved, pool.hasRoomAgain]).toEqual([true, false]);
+    held.bytes = 5_000; // read by now, and not given back: limits never shrink
+    expect(pool.hasRoomAgain).toBe(true);
+    pool.retried();
+    window.retry();
+    expect([window.isStarved, window.announce()]).toEqual([false, 50_128]);
   });
 
   test('of all streams grows past what is unread, as far as there is room [STR-34]', () => {
