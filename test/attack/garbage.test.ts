@@ -30,7 +30,8 @@ describe('100,000 datagrams of garbage and of damaged, cut and repeated real pac
     await pour(child, middle, 10_000);
     const before = await ask<Report>(child, { name: 'report' });
     let after = before;
-    while (received(after) - received(before) < 100_000) {
+    // How much of it the system passes on, and to which side, depends on how busy the machine is.
+    while (received(after) - received(before) < 100_000 || !isEnough(after)) {
       await pour(child, middle, 10_000);
       after = await ask<Report>(child, { name: 'report' });
     }
@@ -40,12 +41,8 @@ describe('100,000 datagrams of garbage and of damaged, cut and repeated real pac
 
     expect(after).toMatchObject({ echoed: after.sent, isInOrder: true });
     expect(after.rss - before.rss).toBeLessThan(16 * 1024 * 1024);
-    const { server, client } = after;
-    expect(server.droppedMalformed).toBeGreaterThan(5_000);
-    expect(server.droppedUnknownId).toBeGreaterThan(1_000);
-    expect(client.packetsUnopened).toBeGreaterThan(5_000);
-    expect(client.packetsReplayed).toBeGreaterThan(100);
-    expect(server).toMatchObject({ connectionsOpen: 1, handshakesCompleted: 1 });
+    expect(isEnough(after)).toBe(true);
+    expect(after.server).toMatchObject({ connectionsOpen: 1, handshakesCompleted: 1 });
   });
 
   test('change nothing of two endpoints but their counters', () => {
@@ -106,6 +103,16 @@ async function ask<T>(child: ChildProcess, order: { name: string } & Record<stri
   child.send(order);
   const [answer] = await once(child, 'message');
   return answer as T;
+}
+
+/** Every kind of it has come, and often. */
+function isEnough({ server, client }: Report): boolean {
+  return (
+    server.droppedMalformed > 5_000 &&
+    server.droppedUnknownId > 1_000 &&
+    client.packetsUnopened > 5_000 &&
+    client.packetsReplayed > 100
+  );
 }
 
 function received({ client, server }: Report): number {

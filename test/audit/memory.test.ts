@@ -50,7 +50,7 @@ test('an idle connection gives the memory of its busy time back', () => {
   const ledger = pair.client.core.recovery.ledger(2);
   expect(ledger.state.length).toBeGreaterThan(64);
   pair.run(12_000);
-  expect(ledger.state.length).toBe(32);
+  expect(ledger.state.length).toBe(8);
   const { slabs } = pair.client.core.streams.sendCounts;
   expect({ free: slabs.freeBytes, inUse: slabs.inUse }).toEqual({ free: 0, inUse: 0 });
   const { reliable } = stream.sender as unknown as { reliable: { mask: number } };

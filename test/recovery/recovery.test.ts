@@ -261,7 +261,7 @@ describe('recovery', () => {
     sender.now += 40_000;
     sender.ack([0, 500]);
     sender.recovery.trim();
-    expect(sender.recovery.ledger(2).state.length).toBe(32);
+    expect(sender.recovery.ledger(2).state.length).toBe(8);
     sender.sampleRtt(40_000);
   });
 });
