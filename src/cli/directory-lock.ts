@@ -26,7 +26,7 @@ export function lockDirectory(directory: string): () => void {
       if (holder !== null && isHeld(holder)) throw inUse(directory, holder);
       if (holder !== null) removeStale(file, holder);
     }
-    throw inUse(directory, contentOf(file) ?? '');
+    throw unreadable(directory);
   } finally {
     rmSync(draft, { force: true });
   }
@@ -95,6 +95,14 @@ function inUse(directory: string, holder: string): CommandError {
   return new CommandError(
     'ERR_JSP_STATE_DIRECTORY',
     `state directory ${directory} is in use by another broker, process ${pid}: stop that one, or choose another directory with --state`,
+  );
+}
+
+/** It is there, and neither can it be read nor does it go away: a folder, say. */
+function unreadable(directory: string): CommandError {
+  return new CommandError(
+    'ERR_JSP_STATE_DIRECTORY',
+    `state directory ${directory}: its ${LOCK_FILE} is no lock of a broker: remove it, or choose another directory with --state`,
   );
 }
 

@@ -3,3 +3,6 @@
  * so many that a broker that is silent for a while is not given up sooner than by the defaults.
  */
 export const HEARTBEATS = { heartbeatMs: 750, heartbeatMisses: 20 } as const;
+
+/** A command that has published nothing has nothing to wait for but its goodbye, and a person who has pressed Ctrl-C waits for it. */
+export const GOODBYE = { timeoutMs: 1_000 } as const;

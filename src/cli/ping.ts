@@ -2,6 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { BrokerClient } from '../client/broker-client.ts';
+import { GOODBYE } from './heartbeats.ts';
 import { positiveNumber, wholeNumber } from './numbers.ts';
 import { findServerUrl, URL_OPTION_HELP } from './server-url.ts';
 import { onStopSignal } from './signals.ts';
@@ -46,7 +47,7 @@ async function ping(options: PingOptions): Promise<void> {
     if (options.json) print(JSON.stringify(result));
     else if (result.roundTripsMs.length > 0) print(roundTripSummary(result.roundTripsMs));
   } finally {
-    await client.close();
+    await client.close(GOODBYE);
   }
 }
 

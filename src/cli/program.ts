@@ -20,7 +20,17 @@ export function createProgram(onBrokerListening = (): void => {}): Command {
     .helpCommand(false)
     .exitOverride()
     .configureOutput({
-      outputError: (text, write) => write(failureLine(text.replace(/^error: /, ''), 'ERR_JSP_USAGE')),
+      // A suggestion comes on a line of its own, and an error is one line.
+      outputError: (text, write) =>
+        write(
+          failureLine(
+            text
+              .replace(/^error: /, '')
+              .trim()
+              .replaceAll('\n', ' '),
+            'ERR_JSP_USAGE',
+          ),
+        ),
     });
   addBrokerCommand(jsp, onBrokerListening);
   addSubCommand(jsp);

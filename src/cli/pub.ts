@@ -1,12 +1,16 @@
+import { fstatSync } from 'node:fs';
+import type { Readable } from 'node:stream';
 import type { Command } from 'commander';
 import { BrokerClient } from '../client/broker-client.ts';
 import { assertTopic } from '../pubsub/topic.ts';
+import { assertUtf8 } from './arguments.ts';
 import { CommandError } from './command-error.ts';
 import { HEARTBEATS } from './heartbeats.ts';
 import { LineSplitter } from './line-splitter.ts';
 import { PAYLOAD_BYTES_MAX } from './message-limit.ts';
 import { positiveNumber } from './numbers.ts';
 import { findServerUrl, URL_OPTION_HELP } from './server-url.ts';
+import { onStopSignal } from './signals.ts';
 import { StuckWatch } from './stuck-watch.ts';
 import { note } from './terminal.ts';
 
@@ -39,6 +43,8 @@ async function publish(topic: string, message: string | undefined, options: PubO
   if (message !== undefined && options.lines) {
     throw new CommandError('ERR_JSP_USAGE', '--lines takes the messages from stdin: leave the message out');
   }
+  assertUtf8(topic, 'the topic');
+  if (message !== undefined) assertUtf8(message, 'the message');
   assertTopic(topic);
   const client = await BrokerClient.connect(findServerUrl(options.url), HEARTBEATS);
   const watch = new StuckWatch(client, options.timeout * 1_000);
@@ -59,13 +65,19 @@ async function publishAll(
   message: string | undefined,
   options: PubOptions,
 ): Promise<void> {
-  if (message !== undefined) client.publish(topic, message);
-  else await publishInput(client, topic, options.lines === true);
-  await client.flush();
+  try {
+    if (message !== undefined) client.publish(topic, message);
+    else await publishInput(client, topic, options.lines === true);
+  } finally {
+    await client.flush(); // also what came before a fault of the input
+  }
 }
 
 async function publishInput(client: BrokerClient, topic: string, lines: boolean): Promise<void> {
   const { stdin } = process;
+  // Node reads a folder as if it were empty.
+  if (isFolder(stdin.fd))
+    throw new CommandError('ERR_JSP_FILE', 'stdin is a directory, which cannot be read');
   if (stdin.isTTY) note('reading from the terminal; end with Ctrl-D');
   // A lost connection is not noticed by who waits for input.
   client.once('close', (error) => stdin.destroy(error ?? undefined));
@@ -75,20 +87,28 @@ async function publishInput(client: BrokerClient, topic: string, lines: boolean)
   else note(`stdin was empty, so nothing is published; for an empty message: jsp pub ${topic} ''`);
 }
 
-async function publishLines(
-  client: BrokerClient,
-  topic: string,
-  input: AsyncIterable<Buffer>,
-): Promise<void> {
+/** Until the input ends, or a signal says that it is enough: then what was read is still delivered, but for a line that is not complete. */
+async function publishLines(client: BrokerClient, topic: string, input: Readable): Promise<void> {
   const splitter = new LineSplitter(PAYLOAD_BYTES_MAX);
   const send = (line: Uint8Array): void => {
     client.publish(topic, line);
   };
-  for await (const chunk of input) {
-    splitter.push(chunk, send);
-    await client.drained();
+  let stopped = false;
+  const forget = onStopSignal(() => {
+    stopped = true;
+    input.destroy();
+  });
+  try {
+    for await (const chunk of input) {
+      splitter.push(chunk, send);
+      await client.drained();
+    }
+    splitter.end(send);
+  } catch (error) {
+    if (!stopped) throw error;
+  } finally {
+    forget();
   }
-  splitter.end(send);
 }
 
 async function wholeInput(input: AsyncIterable<Buffer>): Promise<Buffer> {
@@ -107,12 +127,21 @@ async function wholeInput(input: AsyncIterable<Buffer>): Promise<Buffer> {
   return Buffer.concat(chunks, bytes);
 }
 
+function isFolder(file: number): boolean {
+  try {
+    return fstatSync(file).isDirectory();
+  } catch {
+    return false; // it is closed
+  }
+}
+
 /** Longer than a broker waits for a subscriber that does not read, by default. */
 const TIMEOUT_SECONDS = 60;
 
 const HELP = `
 Ends with exit code 0 when the broker has everything. A line is what stands before a newline, which is not part of the message, nor is the
 carriage return of a CRLF. An empty stdin publishes nothing.
+SIGINT, SIGTERM and SIGHUP end --lines as the end of stdin does, but for a line that is not complete; a second one ends it at once.
 With --lines stdin may be endless; it is read as fast as the subscribers take it. A subscriber that does not read at all stops it until the
 broker gives that subscription up, after 30 s unless the broker was told otherwise.
 

@@ -19,7 +19,7 @@ export interface UrlSources {
  * @throws CommandError ERR_JSP_URL_MISSING when there is none; JspError ERR_JSP_URL_INVALID, which says where it came from
  */
 export function findServerUrl(option: string | undefined, sources: UrlSources = {}): string {
-  const { environment = process.env, folder = process.cwd() } = sources;
+  const { environment = process.env, folder = '.' } = sources;
   if (option !== undefined) return checked(option, '--url');
   if (environment.JSP_URL) return checked(environment.JSP_URL, 'JSP_URL');
   const path = join(folder, DEFAULT_STATE_DIRECTORY, URL_FILE);

@@ -62,11 +62,13 @@ export class StateDirectory {
 
   /** Replaces the file with the URL as a whole, so that nobody reads half of it. */
   writeUrl(url: string): void {
+    const file = join(this.path, URL_FILE);
+    const draft = `${file}.${process.pid}.new`;
     try {
-      const file = join(this.path, URL_FILE);
-      writeFileSync(`${file}.${process.pid}`, `${url}\n`);
-      renameSync(`${file}.${process.pid}`, file);
+      writeFileSync(draft, `${url}\n`);
+      renameSync(draft, file);
     } catch (error) {
+      rmSync(draft, { force: true });
       throw stateError(this.path, error);
     }
   }

@@ -2,8 +2,9 @@ import type { Command } from 'commander';
 import { JspError } from '../base/errors.ts';
 import { BrokerClient } from '../client/broker-client.ts';
 import type { Message } from '../client/message.ts';
+import { assertUtf8 } from './arguments.ts';
 import { CommandError } from './command-error.ts';
-import { HEARTBEATS } from './heartbeats.ts';
+import { GOODBYE, HEARTBEATS } from './heartbeats.ts';
 import { LineWriter } from './line-writer.ts';
 import { messageLine } from './message-format.ts';
 import { MESSAGE_BYTES_MAX } from './message-limit.ts';
@@ -38,6 +39,7 @@ async function subscribe(filter: string, options: SubOptions): Promise<void> {
   if (options.raw && (options.json || options.topics)) {
     throw new CommandError('ERR_JSP_USAGE', '--raw prints nothing but bytes: leave out --json and --topics');
   }
+  assertUtf8(filter, 'the filter');
   const client = await BrokerClient.connect(findServerUrl(options.url), {
     messageBytesMax: MESSAGE_BYTES_MAX,
     ...HEARTBEATS,
@@ -50,7 +52,7 @@ async function subscribe(filter: string, options: SubOptions): Promise<void> {
     if (error !== null) throw error;
     await printer.finish();
   } finally {
-    await client.close();
+    await client.close(GOODBYE);
   }
 }
 

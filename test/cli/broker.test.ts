@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { chmodSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -30,6 +30,14 @@ describe('jsp broker', () => {
     const second = await startBroker(first.state);
     expect(second.url.split('@')[0]).toBe(first.url.split('@')[0]);
     expect(second.jsp.err).not.toContain('warning');
+  });
+
+  test('leaves no draft behind where its URL cannot be written', async () => {
+    const state = join(emptyFolder(), 'state');
+    mkdirSync(join(state, 'url'), { recursive: true });
+    const { exitCode, err } = await jsp(['broker', '--port', '0', '--state', state]);
+    expect([exitCode, err]).toEqual([1, expect.stringContaining('ERR_JSP_STATE_DIRECTORY')]);
+    expect(readdirSync(state).sort()).toEqual(['identity', 'url']);
   });
 
   test('makes an identity file private that others could read, and says so', async () => {

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { LOCK_FILE, lockDirectory } from '../../src/cli/directory-lock.ts';
@@ -31,6 +31,13 @@ describe('a locked directory', () => {
     expect(readFileSync(join(folder, LOCK_FILE), 'latin1')).toMatch(new RegExp(`^${process.pid} `));
     unlock();
     expect(readdirSync(folder)).toEqual([]);
+  });
+
+  test('is said to hold no lock where its lock is something else that does not go away', () => {
+    const folder = emptyFolder();
+    mkdirSync(join(folder, LOCK_FILE));
+    expect(() => lockDirectory(folder)).toThrow(/is no lock of a broker: remove it/);
+    expect(readdirSync(folder)).toEqual([LOCK_FILE]);
   });
 
   test('is not unlocked by who has lost it', () => {

@@ -123,4 +123,5 @@ function environment(): NodeJS.ProcessEnv {
   return rest;
 }
 
-const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+/** The built command. */
+export const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));

@@ -1,9 +1,10 @@
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { emptyFolder, Jsp, jsp, startBroker, startSub } from './jsp.ts';
+import { emptyFolder, Jsp, jsp, MAIN, startBroker, startSub } from './jsp.ts';
 
 describe('jsp pub and jsp sub', () => {
   test('a message is a line on stdout, and sub ends after as many as it was told', async () => {
@@ -234,4 +235,78 @@ describe('misuse', () => {
       expect(out).toMatch(/Examples:\n {2}\$ jsp /);
     }
   });
+});
+
+describe('jsp pub', () => {
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+    '--lines at %s: what was read is delivered, but for a line that is not complete',
+    async (signal) => {
+      const { url } = await startBroker();
+      const sub = await startSub(url, 'a', '--count', '3');
+      const input = new PassThrough();
+      const pub = new Jsp(['pub', 'a', '--lines', '--url', url], { input });
+      input.write('one\n');
+      await sub.until(({ out }) => out === 'one\n');
+      input.write('two\nthr');
+      await sub.until(({ out }) => out === 'one\ntwo\n');
+      pub.process.kill(signal);
+      expect(await pub.ended).toMatchObject({ exitCode: 0, err: '' });
+      await jsp(['pub', 'a', 'end', '--url', url]);
+      expect((await sub.ended).out).toBe('one\ntwo\nend\n');
+    },
+  );
+
+  test('--lines delivers what came before a line that is too long', async () => {
+    const { url } = await startBroker();
+    const sub = await startSub(url, 'a', '--count', '1');
+    const input = Buffer.concat([Buffer.from('one\n'), Buffer.alloc(16 * 1024 * 1024 + 1)]);
+    const { exitCode, err } = await jsp(['pub', 'a', '--lines', '--url', url], { input });
+    expect([exitCode, err]).toEqual([1, expect.stringContaining('ERR_JSP_INPUT_TOO_LARGE')]);
+    expect((await sub.ended).out).toBe('one\n');
+  });
+
+  test('a folder as stdin is no empty input', async () => {
+    const { url } = await startBroker();
+    const folder = openSync(emptyFolder(), 'r');
+    const args = [MAIN, 'pub', 'a', '--url', url];
+    const { status, stderr } = spawnSync(process.execPath, args, { stdio: [folder, 'pipe', 'pipe'] });
+    closeSync(folder);
+    expect([status, stderr.toString()]).toEqual([1, expect.stringMatching(/directory.*ERR_JSP_FILE/)]);
+  });
+
+  test('works in a folder that is gone', async () => {
+    const { url } = await startBroker();
+    const script = `mkdir gone && cd gone && rmdir ../gone && exec "${process.execPath}" "${MAIN}" pub a x --url "${url}"`;
+    const { status, stderr } = spawnSync('sh', ['-c', script], { cwd: emptyFolder() });
+    expect([status, stderr.toString()]).toEqual([0, '']);
+  });
+
+  test.each([
+    [['pub', 'a', 'caf\ufffd'], 'the message'],
+    [['pub', 'caf\ufffd', 'x'], 'the topic'],
+    [['sub', 'caf\ufffd'], 'the filter'],
+  ])('%j: an argument that was not UTF-8, which Node gives with U+FFFD, is refused', async (args, what) => {
+    const { exitCode, err } = await jsp([...args, '--url', 'jsp://no-matter']);
+    expect(exitCode).toBe(2);
+    expect(err).toMatch(new RegExp(`^jsp: ${what} has bytes that are not UTF-8.*\\(ERR_JSP_USAGE\\)\\n$`));
+  });
+});
+
+test('jsp sub ends soon after Ctrl-C although the broker stands still, and complains of nothing', async () => {
+  const broker = await startBroker();
+  const sub = await startSub(broker.url, 'a');
+  broker.jsp.process.kill('SIGSTOP');
+  const start = performance.now();
+  sub.process.kill('SIGINT');
+  const { exitCode, err } = await sub.ended;
+  expect([exitCode, err]).toEqual([0, 'subscribed\n']);
+  expect(performance.now() - start).toBeLessThan(9_000);
+});
+
+test('an option that is misspelt is answered in one line, with the one that was probably meant', async () => {
+  const { exitCode, err } = await jsp(['sub', 'a', '--cuont', '3']);
+  expect([exitCode, err]).toEqual([
+    2,
+    "jsp: unknown option '--cuont' (Did you mean --count?) (ERR_JSP_USAGE)\n",
+  ]);
 });
