@@ -1,3 +1,4 @@
+import { JspError } from '../base/errors.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import { FrameType, MessageFlag, Space } from '../wire/frame-type.ts';
 import { abandonHeaderSize, writeAbandonHeader } from '../wire/frame-writer.ts';
@@ -248,10 +249,13 @@ export class OutboxFrames extends OutboxFates {
 }
 
 function copy(out: Uint8Array, at: number, from: Uint8Array, start: number, length: number): number {
+  if (from.length < start + length) throw new JspError('ERR_JSP_MESSAGE_DETACHED', DETACHED);
   if (length > 0) out.set(from.subarray(start, start + length), at);
   return at + length;
 }
 
+const DETACHED =
+  'the ArrayBuffer of a message that was sent with `transfer` was detached or resized before it was delivered: what is given away must stay as it is';
 const NOT_IN_RUN = Mark.LIFETIME | Mark.PARTS | Mark.ABANDONED | Mark.SETTLED | Mark.VOID;
 /** Most messages of one frame: so many that their count takes two bytes. */
 const COUNT_MAX = 0x3fff;

@@ -1,3 +1,4 @@
+import { keepHere } from '../base/memory.ts';
 import { RangeSet } from '../base/ranges.ts';
 import { type Micros, NEVER } from '../base/time.ts';
 import { Space } from '../wire/frame-type.ts';
@@ -52,7 +53,8 @@ export class Outbox extends MessageRecords {
     let i: number;
     if (length > SHARED_BYTES_MAX) {
       const slab = transfer ? this.context.slabs.adopt(data) : this.context.slabs.takeFor(length);
-      if (!transfer) slab.bytes.set(data);
+      if (transfer) keepHere(data.buffer);
+      else slab.bytes.set(data);
       slab.live = 1;
       i = this.append(slab, 0, length, 0);
     } else {

@@ -46,7 +46,7 @@ export class ReceiveStream {
   private stopState: number = Told.NOT_WANTED;
   private stopCode = 0;
   private limitLost = false;
-  /** Messages were lost because the application detached the memory they were in. */
+  /** Messages were lost because the application detached the memory they were in, or wrote over it. */
   isDetached = false;
 
   constructor(context: ReceiveContext, options: ReceiveStreamOptions) {
@@ -270,7 +270,11 @@ export class ReceiveStream {
       length = readVarint(buffer, start, segment.end);
       start += varintLength(buffer[start]);
     }
-    segment.at = start + length;
+    const next = start + length;
+    // Lengths come in runs that were checked, so somebody wrote over them.
+    if (length < 0 || next > segment.end || (segment.count === 1 && next < segment.end))
+      return this.lose(segment);
+    segment.at = next;
     segment.sequence++;
     segment.count--;
     this.ready.count--;
@@ -291,7 +295,7 @@ export class ReceiveStream {
     return Buffer.from(segment.memory as ArrayBuffer, segment.memoryStart + start, length);
   }
 
-  /** The application let go of memory that messages share which it has not read: they are gone, and the stream with them. [STR-32] */
+  /** The application let go of memory that messages share which it has not read, or wrote over it: they are gone, and the stream with them. [STR-32] */
   private lose(segment: Segment): null {
     this.ready.remove(segment);
     (segment.space === Space.RELIABLE ? this.reliable : this.bestEffort!).freeSegment(segment);

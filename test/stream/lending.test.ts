@@ -132,3 +132,42 @@ describe('The memory of an incomplete message', () => {
     }
   });
 });
+
+describe('What an application writes over all of the memory behind a message', () => {
+  it.each([0, 255, 3])('ends its stream where unread ones were in it, and no more [STR-32] (%i)', (value) => {
+    const link = new Link({ mtu: 1_400 });
+    for (let i = 0; i < 3; i++) link.send.send(bytesOf(400, i), Delivery.RELIABLE, NEVER, false);
+    link.exchange(0);
+    const { buffer } = link.receive.read(0)!;
+    new Uint8Array(buffer).fill(value);
+    while (link.receive.read(0) !== null);
+    expect(link.receive.isDetached).toBe(true);
+    expect(link.receive.readable).toBe(0);
+    expect(link.receive.window.freed).toBe(link.receive.window.used);
+  });
+});
+
+describe('What a sender does with the memory of a message that it gave away', () => {
+  it('does no harm when it tries to transfer it before it is sent', () => {
+    const link = new Link({ mtu: 1_400 });
+    const message = bytesOf(5_000, 1);
+    link.send.send(message, Delivery.RELIABLE, NEVER, true);
+    transfer(message);
+    link.exchange(0);
+    expect(link.readAll(0).map((received) => [...received])).toEqual([[...bytesOf(5_000, 1)]]);
+  });
+
+  it.runIf('resizable' in ArrayBuffer.prototype)('is told when it takes it away all the same', () => {
+    const link = new Link({ mtu: 1_400 });
+    const Resizable = ArrayBuffer as unknown as new (bytes: number, options: object) => ArrayBuffer;
+    const memory = new Resizable(5_000, { maxByteLength: 5_000 });
+    link.send.send(new Uint8Array(memory), Delivery.RELIABLE, NEVER, true);
+    (memory as unknown as { resize(bytes: number): void }).resize(10);
+    expect(() => link.exchange(0)).toThrow(
+      expect.objectContaining({
+        code: 'ERR_JSP_MESSAGE_DETACHED',
+        message: expect.stringContaining('transfer'),
+      }),
+    );
+  });
+});
