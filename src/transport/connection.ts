@@ -1,5 +1,5 @@
 import { JspError } from '../base/errors.ts';
-import { checkOptions, number, type OptionTable, text, whole } from '../base/options.ts';
+import { checkOptions, number, type OptionTable, text } from '../base/options.ts';
 import { MILLISECOND, NEVER } from '../base/time.ts';
 import type { CloseReason } from '../connection/closing.ts';
 import type { Connection as CoreConnection } from '../connection/connection.ts';
@@ -13,7 +13,13 @@ import { abortError, abortSignal, onAbort } from './abort.ts';
 import { type Driver, internalError } from './driver.ts';
 import { IsolatedEmitter } from './isolated-emitter.ts';
 import { Stream } from './stream.ts';
-import { deliveryNumber, priorityNumber, STREAM_OPTIONS, type StreamOptions } from './stream-options.ts';
+import {
+  APPLICATION_CODE,
+  deliveryNumber,
+  priorityNumber,
+  STREAM_OPTIONS,
+  type StreamOptions,
+} from './stream-options.ts';
 
 export interface CloseOptions {
   /** The application's own code, seen by the peer. Default 0. */
@@ -168,8 +174,18 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     this.owner.impairConnection(options);
   }
 
-  /** Closes at once; what is not delivered yet is dropped, and the peer is told that there was more. */
+  /**
+   * Closes at once; what is not delivered yet is dropped, and the peer is told that there was more. Listeners get no further messages.
+   *
+   * @throws JspError ERR_JSP_OPTION_INVALID unless the code is a whole number from 0 on, and the reason a string
+   */
   destroy(code = 0, reason = ''): void {
+    checkOptions('destroy', { code, reason }, CLOSE_OPTIONS);
+    for (const stream of this.core.streams.values()) (stream.owner as Stream | null)?.hush();
+    this.closeNow(code, reason);
+  }
+
+  private closeNow(code: number, reason: string): void {
     if (this.over) return;
     try {
       this.core.close('application', code, reason, this.driver.now());
@@ -201,7 +217,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   /** @internal The socket is of no use any more. */
   fail(error: JspError): void {
     this.failure = error;
-    this.destroy();
+    this.closeNow(0, '');
   }
 
   /** @internal The system did not take a datagram of so many bytes. */
@@ -299,7 +315,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
 
 /** What the options of `close` may be. */
 export const CLOSE_OPTIONS: OptionTable<CloseOptions> = {
-  code: whole(0, Number.MAX_SAFE_INTEGER),
+  code: APPLICATION_CODE,
   reason: text,
   timeoutMs: number(0, Number.POSITIVE_INFINITY),
   stallMs: number(0, Number.POSITIVE_INFINITY),

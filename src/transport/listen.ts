@@ -81,7 +81,8 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   private readonly driver: Driver;
   private readonly connections = new Set<Connection>();
   private readonly accepted: Connection[] = [];
-  private acceptable: (() => void) | null = null;
+  /** Iterations that wait for a connection, or the end; several share those that come. */
+  private waiting: (() => void)[] = [];
   private closing: Promise<void> | null = null;
   private resolveEmpty: (() => void) | null = null;
 
@@ -150,9 +151,7 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
         continue;
       }
       if (this.closing !== null) return;
-      await new Promise<void>((resolve) => {
-        this.acceptable = resolve;
-      });
+      await new Promise<void>((resolve) => this.waiting.push(resolve));
     }
   }
 
@@ -201,13 +200,18 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
     // Those that nobody takes wait, open or not, up to a bound.
     if (this.accepted.length === ACCEPTED_MAX) return connection.destroy();
     this.accepted.push(connection);
-    this.acceptable?.();
-    this.acceptable = null;
+    this.wakeIterations();
+  }
+
+  private wakeIterations(): void {
+    const waiting = this.waiting;
+    this.waiting = [];
+    for (const wake of waiting) wake();
   }
 
   private async closeAll(): Promise<void> {
     this.driver.endpoint.stopAccepting(this.driver.now());
-    this.acceptable?.();
+    this.wakeIterations();
     if (this.connections.size > 0) {
       await new Promise<void>((resolve) => {
         this.resolveEmpty = resolve;

@@ -1,7 +1,7 @@
 /** What the application says of streams and messages, and how the wire says it. */
 
 import { JspError } from '../base/errors.ts';
-import { flag, number, type OptionTable, oneOf, text } from '../base/options.ts';
+import { flag, number, type OptionTable, oneOf, text, whole } from '../base/options.ts';
 import type { Delivery as WireDelivery, Priority as WirePriority } from '../wire/frame-type.ts';
 
 /**
@@ -77,7 +77,10 @@ export const PRIORITIES: readonly Priority[] = ['system', 'media', 'chat', 'bulk
 export const DELIVERIES: readonly Delivery[] = ['reliable', 'partial', 'bestEffort'];
 export const OUTCOMES: readonly Outcome[] = ['acknowledged', 'expired', 'lost', 'dropped'];
 
-/** What the options of `openStream` and of `send` may be. */
+/** What an application's code for a close or a reset may be. */
+export const APPLICATION_CODE = whole(0, Number.MAX_SAFE_INTEGER);
+
+/** What the options of `openStream`, `send` and `reset` may be. */
 export const STREAM_OPTIONS: OptionTable<StreamOptions> = {
   priority: oneOf(PRIORITIES),
   delivery: oneOf(DELIVERIES),
@@ -92,3 +95,4 @@ export const SEND_OPTIONS: OptionTable<SendOptions> = {
   lifetimeMs: number(0, Number.POSITIVE_INFINITY),
   transfer: flag,
 };
+export const RESET_OPTIONS: OptionTable<{ code: number }> = { code: APPLICATION_CODE };

@@ -18,8 +18,10 @@ import {
   type Outcome,
   PRIORITIES,
   type Priority,
+  RESET_OPTIONS,
   SEND_OPTIONS,
   type SendOptions,
+  STREAM_OPTIONS,
   type StreamOptions,
 } from './stream-options.ts';
 
@@ -54,7 +56,10 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   private ended = false;
   private closedBy: JspError | null = null;
   private isClosed = false;
-  private readable: (() => void) | null = null;
+  /** The connection was destroyed here: listeners hear of no more messages. */
+  private isHushed = false;
+  /** Iterations that wait for a message, or the end; several share what comes. */
+  private waiting: (() => void)[] = [];
   private readonly outcomes = new Map<number, (outcome: Outcome) => void>();
   private readonly flushes = new PendingFlushes();
 
@@ -79,18 +84,18 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     this.allowHalfOpen = options.allowHalfOpen ?? false;
     core.owner = this;
     this.mark = options.highWaterMark ?? HIGH_WATER_MARK;
-    this.highWaterMark = this.mark;
+    this.useMark();
   }
 
-  /** Unsent bytes above which `send` answers false; `drain` follows at half of it. */
+  /** Unsent bytes above which `send` answers false; `drain` follows at half of it. From 0 on, or ERR_JSP_OPTION_INVALID. */
   get highWaterMark(): number {
     return this.mark;
   }
 
   set highWaterMark(bytes: number) {
+    checkOptions('stream', { highWaterMark: bytes }, STREAM_OPTIONS);
     this.mark = bytes;
-    this.core.sender.highWaterBytes = bytes;
-    this.core.sender.lowWaterBytes = bytes / 2;
+    this.useMark();
   }
 
   /** The largest message that the peer takes, in bytes. */
@@ -169,8 +174,13 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     this.call(() => this.core.finish());
   }
 
-  /** Gives up both directions: what is not delivered yet is dropped. The peer sees `code`. */
+  /**
+   * Gives up both directions: what is not delivered yet is dropped. The peer sees `code`.
+   *
+   * @throws JspError ERR_JSP_OPTION_INVALID unless the code is a whole number from 0 on
+   */
   reset(code = 0): void {
+    checkOptions('reset', { code }, RESET_OPTIONS);
     if (this.isClosed) return;
     this.ended = true;
     this.call(() => this.core.reset(code));
@@ -189,7 +199,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   }
 
   /**
-   * Messages until the peer ends the stream, or this side resets it.
+   * Messages until the peer ends the stream, or this side resets it. Of several iterations each message goes to one.
    *
    * @throws JspError ERR_JSP_STREAM_RESET when the peer resets it
    * @throws JspError why the connection closed, when it does before the peer has ended the stream; ERR_JSP_CLOSED without a reason
@@ -214,9 +224,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
           `the connection closed before the peer ended stream ${this.id}; have it call end() when that was all`,
         );
       }
-      await new Promise<void>((resolve) => {
-        this.readable = resolve;
-      });
+      await new Promise<void>((resolve) => this.waiting.push(resolve));
     }
   }
 
@@ -236,21 +244,20 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     return null;
   }
 
+  /** Ends the stream and waits until the peer has ended it, too; what it still sends goes to listeners for `message`, or nowhere. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.isClosed) return;
     const closed = once(this, 'close');
     this.end();
+    if (!this.flowing) this.on('message', () => {});
+    this.resume();
     await closed;
   }
 
   /** @internal The core has messages, or the end of the stream. */
   onReadable(): void {
-    const wake = this.readable;
-    if (wake !== null) {
-      this.readable = null;
-      wake();
-    }
-    if (!this.paused && this.hasFlowed) this.within(this.flow);
+    this.wakeIterations();
+    if (!this.paused && this.hasFlowed && !this.isHushed) this.within(this.flow);
   }
 
   /** @internal The queue is below its low-water mark, or messages were settled. */
@@ -291,10 +298,26 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     this.outcomes.clear();
     if (error === null) this.settleFlushes();
     this.flushes.rejectAll(error ?? streamClosed());
-    this.readable?.();
-    this.readable = null;
+    this.wakeIterations();
     if (error !== null) this.tell('error', error);
     this.tell('close');
+  }
+
+  /** @internal The application destroyed the connection. */
+  hush(): void {
+    this.isHushed = true;
+  }
+
+  private wakeIterations(): void {
+    if (this.waiting.length === 0) return;
+    const waiting = this.waiting;
+    this.waiting = [];
+    for (const wake of waiting) wake();
+  }
+
+  private useMark(): void {
+    this.core.sender.highWaterBytes = this.mark;
+    this.core.sender.lowWaterBytes = this.mark / 2;
   }
 
   /** The peer sends nothing more and all was read: unless half-open is allowed our direction ends, too, behind what is queued. */
@@ -328,13 +351,13 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   /** Gives the listeners for `message` what is there, then those for `end` the end. */
   private flow(): void {
     if (this.flowing) this.emitMessages();
-    if (this.core.receiver.ended && !this.paused) this.onEnd();
+    if (this.core.receiver.ended && !this.paused && !this.isHushed) this.onEnd();
   }
 
   private emitMessages(): void {
     const receiver = this.core.receiver;
     const now = this.driver.now();
-    while (this.flowing && !this.paused) {
+    while (this.flowing && !this.paused && !this.isHushed) {
       const message = receiver.read(now);
       if (message === null) break;
       this.tellWithin('message', message);
@@ -343,12 +366,12 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     this.core.onRead();
   }
 
-  /** The application detached memory that held messages it had not read: they are lost, which no reliable stream survives. [STR-32] */
+  /** The application detached, or wrote over, memory that held messages it had not read: they are lost, which no reliable stream survives. [STR-32] */
   private failDetached(): void {
     this.fail(
       new JspError(
         'ERR_JSP_MESSAGE_DETACHED',
-        `unread messages of stream ${this.id} were lost: the ArrayBuffer behind a message was detached; copy what is to be transferred`,
+        `unread messages of stream ${this.id} were lost: the ArrayBuffer behind a message was detached, or written over beyond the message; copy what is to be transferred`,
       ),
     );
   }
@@ -380,12 +403,13 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   }
 
   private enqueueWith(data: Uint8Array | string, options: SendOptions, tracking = 0): boolean {
-    if (options !== checkedLast) {
+    const lifetimeMs = options.lifetimeMs ?? this.lifetimeMs;
+    if (options !== checkedLast || lifetimeMs !== checkedLifetimeMs) {
       checkOptions('send', options, SEND_OPTIONS);
       checkedLast = options;
+      checkedLifetimeMs = lifetimeMs;
     }
     const asked = options.delivery === undefined ? this.core.delivery : deliveryNumber(options.delivery);
-    const lifetimeMs = options.lifetimeMs ?? this.lifetimeMs;
     if (asked < this.core.delivery) {
       throw new JspError(
         'ERR_JSP_OPTION_INVALID',
@@ -444,6 +468,7 @@ function streamClosed(): JspError {
 }
 
 const NO_OPTIONS: SendOptions = {};
-/** Options that were fine: callers who send much pass the same object again. */
+/** Options that were fine: callers who send much pass the same object again, though they may have changed it. */
 let checkedLast: SendOptions = NO_OPTIONS;
+let checkedLifetimeMs = 0;
 const HIGH_WATER_MARK = 1024 * 1024;

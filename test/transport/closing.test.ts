@@ -37,6 +37,26 @@ describe('closing a connection', () => {
     await connection.close();
   });
 
+  test('by `destroy` in a listener is the end of messages for it, though more have come', async () => {
+    const lab = new Lab({ seed: 12 });
+    const { client, accepted } = await labPair(lab, 'x');
+    const got: string[] = [];
+    const told: string[] = [];
+    accepted.on('stream', (stream) => {
+      stream.on('message', (message) => {
+        got.push(message.toString());
+        if (got.length === 2) accepted.destroy(4, 'enough');
+      });
+      stream.on('end', () => told.push('end')).on('close', () => told.push('close'));
+    });
+    const stream = client.openStream();
+    stream.sendBatch(Array.from({ length: 20 }, (_, i) => `${i}`));
+    stream.end();
+    await lab.settle(Promise.all([client.closed, accepted.closed]));
+    expect(got).toEqual(['0', '1']);
+    expect(told).toEqual(['close']);
+  });
+
   test('with a code tells the peer, and is no error here [ERR-2]', async () => {
     const listener = await serve(echo);
     const accepted = next<Connection>(listener, 'connection');
