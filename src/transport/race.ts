@@ -76,7 +76,11 @@ class Race<C, T> {
   }
 
   private onWon(index: number, value: T): void {
-    if (this.isOver) return this.options.discard(value);
+    if (this.isOver) {
+      // Second, or as the signal fired: then it is one more that did not win.
+      this.options.discard(value);
+      return this.onFailed(index, null);
+    }
     this.forgetSignal();
     this.enders.splice(index, 1);
     this.endAll();

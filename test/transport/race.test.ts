@@ -74,6 +74,20 @@ describe('a race', () => {
     expect(runners.begun).toEqual([0, 250]);
   });
 
+  test('that is aborted just as an attempt succeeds lets go of it, and fails', async () => {
+    const { clock } = new Lab({ seed: 1 });
+    const controller = new AbortController();
+    const discarded: string[] = [];
+    const won = race(['a'], (name) => Promise.resolve(name), {
+      clock,
+      signal: controller.signal,
+      discard: (late) => discarded.push(late),
+    });
+    controller.abort();
+    await expect(won).rejects.toMatchObject({ code: 'ERR_JSP_ABORTED' });
+    expect(discarded).toEqual(['a']);
+  });
+
   test('lets go of what came second', async () => {
     const { clock } = new Lab({ seed: 1 });
     const discarded: string[] = [];
