@@ -16,6 +16,7 @@ import { CLOSE_OPTIONS, type CloseOptions, Connection } from './connection.ts';
 import { Driver } from './driver.ts';
 import { dispatchToConnection } from './events.ts';
 import { IsolatedEmitter } from './isolated-emitter.ts';
+import { Iterations } from './iteration.ts';
 import {
   clockOf,
   connectionConfig,
@@ -81,8 +82,7 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   private readonly driver: Driver;
   private readonly connections = new Set<Connection>();
   private readonly accepted: Connection[] = [];
-  /** Iterations that wait for a connection, or the end; several share those that come. */
-  private waiting: (() => void)[] = [];
+  private readonly iterations = new Iterations<Connection>(() => this.takeNext());
   private closing: Promise<void> | null = null;
   private resolveEmpty: (() => void) | null = null;
 
@@ -143,16 +143,8 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   }
 
   /** Connections as they come, until the listener closes. Instead of the `connection` event, not beside it. */
-  async *[Symbol.asyncIterator](): AsyncIterator<Connection> {
-    for (;;) {
-      const connection = this.accepted.shift();
-      if (connection !== undefined) {
-        yield connection;
-        continue;
-      }
-      if (this.closing !== null) return;
-      await new Promise<void>((resolve) => this.waiting.push(resolve));
-    }
+  [Symbol.asyncIterator](): AsyncIterator<Connection> {
+    return this.iterations.begin();
   }
 
   /** @internal */
@@ -200,18 +192,19 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
     // Those that nobody takes wait, open or not, up to a bound.
     if (this.accepted.length === ACCEPTED_MAX) return connection.destroy();
     this.accepted.push(connection);
-    this.wakeIterations();
+    this.iterations.wake();
   }
 
-  private wakeIterations(): void {
-    const waiting = this.waiting;
-    this.waiting = [];
-    for (const wake of waiting) wake();
+  /** For iterations: the next connection, or the end; null when there is neither yet. */
+  private takeNext(): IteratorResult<Connection, undefined> | null {
+    const connection = this.accepted.shift();
+    if (connection !== undefined) return { done: false, value: connection };
+    return this.closing === null ? null : { done: true, value: undefined };
   }
 
   private async closeAll(): Promise<void> {
     this.driver.endpoint.stopAccepting(this.driver.now());
-    this.wakeIterations();
+    this.iterations.wake();
     if (this.connections.size > 0) {
       await new Promise<void>((resolve) => {
         this.resolveEmpty = resolve;

@@ -9,6 +9,7 @@ import { SendResult } from '../stream/send-stream.ts';
 import { Delivery as WireDelivery } from '../wire/frame-type.ts';
 import type { Driver } from './driver.ts';
 import { IsolatedEmitter } from './isolated-emitter.ts';
+import { Iterations } from './iteration.ts';
 import { PendingFlushes } from './pending-flushes.ts';
 import {
   DELIVERIES,
@@ -58,8 +59,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   private isClosed = false;
   /** The connection was destroyed here: listeners hear of no more messages. */
   private isHushed = false;
-  /** Iterations that wait for a message, or the end; several share what comes. */
-  private waiting: (() => void)[] = [];
+  private readonly iterations = new Iterations<Buffer>(() => this.takeNext());
   private readonly outcomes = new Map<number, (outcome: Outcome) => void>();
   private readonly flushes = new PendingFlushes();
 
@@ -204,28 +204,8 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
    * @throws JspError ERR_JSP_STREAM_RESET when the peer resets it
    * @throws JspError why the connection closed, when it does before the peer has ended the stream; ERR_JSP_CLOSED without a reason
    */
-  async *[Symbol.asyncIterator](): AsyncIterator<Buffer> {
-    for (;;) {
-      const message = this.read();
-      if (message !== null) {
-        yield message;
-        continue;
-      }
-      const { ended, resetCode } = this.core.receiver;
-      if (ended && resetCode < 0) {
-        this.onEnd();
-        return;
-      }
-      if (this.closedBy !== null) throw this.closedBy;
-      if (this.isClosed) {
-        if (this.connection.isOpen) return;
-        throw new JspError(
-          'ERR_JSP_CLOSED',
-          `the connection closed before the peer ended stream ${this.id}; have it call end() when that was all`,
-        );
-      }
-      await new Promise<void>((resolve) => this.waiting.push(resolve));
-    }
+  [Symbol.asyncIterator](): AsyncIterator<Buffer> {
+    return this.iterations.begin();
   }
 
   /** The next message, or null when none is there. The bytes are the caller's. */
@@ -256,7 +236,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   /** @internal The core has messages, or the end of the stream. */
   onReadable(): void {
-    this.wakeIterations();
+    this.iterations.wake();
     if (!this.paused && this.hasFlowed && !this.isHushed) this.within(this.flow);
   }
 
@@ -298,7 +278,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     this.outcomes.clear();
     if (error === null) this.settleFlushes();
     this.flushes.rejectAll(error ?? streamClosed());
-    this.wakeIterations();
+    this.iterations.wake();
     if (error !== null) this.tell('error', error);
     this.tell('close');
   }
@@ -308,11 +288,22 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     this.isHushed = true;
   }
 
-  private wakeIterations(): void {
-    if (this.waiting.length === 0) return;
-    const waiting = this.waiting;
-    this.waiting = [];
-    for (const wake of waiting) wake();
+  /** For iterations: the next message, or the end; null when there is neither yet. */
+  private takeNext(): IteratorResult<Buffer, undefined> | null {
+    const message = this.read();
+    if (message !== null) return { done: false, value: message };
+    const { ended, resetCode } = this.core.receiver;
+    if (ended && resetCode < 0) {
+      this.onEnd();
+      return ITERATED;
+    }
+    if (this.closedBy !== null) throw this.closedBy;
+    if (!this.isClosed) return null;
+    if (this.connection.isOpen) return ITERATED;
+    throw new JspError(
+      'ERR_JSP_CLOSED',
+      `the connection closed before the peer ended stream ${this.id}; have it call end() when that was all`,
+    );
   }
 
   private useMark(): void {
@@ -467,6 +458,7 @@ function streamClosed(): JspError {
   return new JspError('ERR_JSP_STREAM_CLOSED', 'the stream has ended; open another one to send more');
 }
 
+const ITERATED: IteratorReturnResult<undefined> = { done: true, value: undefined };
 const NO_OPTIONS: SendOptions = {};
 /** Options that were fine: callers who send much pass the same object again, though they may have changed it. */
 let checkedLast: SendOptions = NO_OPTIONS;

@@ -50,6 +50,23 @@ test('several iterations over a listener share its connections, and all come to 
   await Promise.all(iterations);
 });
 
+test('an iteration that waits can be left, and takes nothing from those that stay', async () => {
+  const { lab, client, accepted } = await labPair();
+  const coming = next<Stream>(accepted, 'stream');
+  const sender = client.openStream();
+  sender.send('first');
+  const receiver = await lab.settle(coming);
+  const iterator = receiver[Symbol.asyncIterator]();
+  expect(await iterator.next()).toMatchObject({ done: false, value: Buffer.from('first') });
+  const waits = iterator.next();
+  const stays = receiver[Symbol.asyncIterator]().next();
+  expect(await iterator.return?.()).toEqual({ done: true, value: undefined });
+  expect(await waits).toEqual({ done: true, value: undefined });
+  sender.send('second');
+  expect(await lab.settle(stays)).toMatchObject({ value: Buffer.from('second') });
+  expect(await iterator.next()).toEqual({ done: true, value: undefined });
+});
+
 test('leaving the scope of a stream drops what nobody has read, and does not wait for it', async () => {
   const { lab, client, accepted } = await labPair();
   echo(accepted);
