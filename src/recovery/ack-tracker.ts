@@ -88,6 +88,7 @@ export class AckTracker {
   onAckAcked(largest: number, lowest: number, frame: number): void {
     const { ranges, lateNumbers, lateFrames } = this;
     ranges.remove(lowest, largest + 1);
+    if (lateNumbers.length === 0) return; // also because setting the length of an array is slow
     let kept = 0;
     for (let i = 0; i < lateNumbers.length; i++) {
       const number = lateNumbers[i];

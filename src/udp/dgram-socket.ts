@@ -253,7 +253,7 @@ export class DgramSocket implements DatagramSocket {
     this.received.push(data, this.lastHost, port, this.local);
     if (this.handOverIsDue) {
       if (this.received.count >= RECEIVE_BATCH_MAX) this.flushReceived();
-    } else if (this.sparse && performance.now() - this.handedOverAtMs > BURST_GAP_MS) {
+    } else if (this.sparse && performance.now() - this.handedOverAtMs > burstGapMs(data.length)) {
       this.flushReceived();
       this.handedOverAtMs = performance.now();
     } else {
@@ -383,6 +383,14 @@ function grow(
   }
 }
 
+/**
+ * The next datagram of one turn comes sooner than this behind the last, but a large one takes long to read. A misjudged one is handed over
+ * alone or late by a turn; were all of 32 KB taken for single ones, each would have a turn of its own, at half of the rate.
+ */
+function burstGapMs(bytes: number): number {
+  return BURST_GAP_MS + bytes * READING_MS_A_BYTE;
+}
+
 /** Linux doubles what was asked, for its own overhead, and reports the double. */
 function granted(bytes: number): number {
   return bytes / (process.platform === 'linux' ? 2 : 1);
@@ -393,8 +401,8 @@ const BUFFER_BYTES = 4 * 1024 * 1024;
 const RECEIVE_BATCH_MAX = 64;
 /** After so many turns with one datagram each, datagrams are handed over as they come. */
 const SPARSE_TURNS = 4;
-/** The next datagram of one turn comes sooner than this behind the last; a misjudged one is handed over alone or late by a turn. */
 const BURST_GAP_MS = 0.005;
+const READING_MS_A_BYTE = 0.000_001;
 const HELD_LOOK_MS = 1;
 /** In a run of so many datagrams all have a callback. */
 const WATCHED_RUN_MAX = 16;

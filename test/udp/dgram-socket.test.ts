@@ -304,6 +304,32 @@ describe('a dgram socket whose system is busy', () => {
     expect(seen).toBe(11);
   });
 
+  it('takes large datagrams for a burst although each takes a while to read', async () => {
+    const { inner, socket } = await stubbed();
+    const counts: number[] = [];
+    socket.onBatch = (batch) => counts.push(batch.count);
+    let nowMs = 1_000;
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => nowMs);
+    try {
+      for (const bytes of [32_768, 100]) {
+        counts.length = 0;
+        for (let i = 0; i < 4; i++) {
+          nowMs += i === 0 ? 1 : 0.02;
+          inner.deliver(9, bytes);
+        }
+        await turn();
+        expect(counts).toEqual(bytes === 100 ? [1, 1, 1, 1] : [1, 3]);
+        // Sparse once more for the next size.
+        for (let i = 0; i < 4; i++) {
+          inner.deliver(9);
+          await turn();
+        }
+      }
+    } finally {
+      clock.mockRestore();
+    }
+  });
+
   it('drops datagrams from port 0, which nobody can answer', async () => {
     const { inner, socket } = await stubbed();
     const ports: number[] = [];
@@ -486,7 +512,8 @@ async function stubbed() {
   open.push(socket);
   const inner = {
     completeOldest: (error: Error | null = null) => callbacks.shift()?.(error),
-    deliver: (port: number) => raw.emit('message', Buffer.from('x'), { address: '127.0.0.1', port }),
+    deliver: (port: number, bytes = 1) =>
+      raw.emit('message', Buffer.alloc(bytes), { address: '127.0.0.1', port }),
     fail: (code: string) => raw.emit('error', Object.assign(new Error(code), { code })),
   };
   return { inner, socket, queue };
