@@ -30,7 +30,7 @@ export interface Peer {
   close(code: number, reason: string): void;
   /**
    * Opens a stream of this class to the client. `attach` makes its channel, which is told of what happens on it from then on. False when
-   * the connection is closing.
+   * the connection is closing, or the client allows no more streams now.
    */
   open(priority: number, attach: (link: Link) => unknown): boolean;
 }

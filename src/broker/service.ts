@@ -91,6 +91,7 @@ export class BrokerService {
     priority: number,
     attach: (link: Link) => Channel,
   ): boolean {
+    if (connection.openableStreams === 0) return false; // what waits for the client to allow it would wait for ever [BRK-39]
     let stream: MessageStream;
     try {
       stream = connection.openStream({

@@ -305,7 +305,8 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
       await Promise.all(unconfirmed.map((publisher) => publisher?.flush()));
       if (this.failure === null) await this.connection.close({ stallMs: this.closeStallMs });
     } catch (error) {
-      if (!this.wasCut && this.unconfirmed > 0) throw error; // else the broker has everything, however the connection ended
+      // The end of the connection says what it has cost. Where that is nothing, the broker has everything, however the connection ended.
+      if (!this.wasCut && this.unconfirmed > 0) throw this.failure ?? error;
     } finally {
       clearInterval(watch);
       clearTimeout(this.closeTimer);

@@ -54,6 +54,11 @@ export class StreamLimits {
     return Math.max(0, this.opened - this.peerLimit);
   }
 
+  /** Streams that we may open without waiting. */
+  get openable(): number {
+    return Math.max(0, this.peerLimit - this.opened);
+  }
+
   /** Looks whether streams wait: when they do for long, that is worth a word, once until none waits. [STR-39] */
   watch(now: Micros): void {
     const isWaiting = this.waiting > 0;

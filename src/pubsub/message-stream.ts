@@ -41,6 +41,8 @@ export type StreamPriority = (typeof STREAM_PRIORITIES)[number];
 
 /** A connection of the transport, as broker and client use it. */
 export interface MessageConnection {
+  /** Streams that can be opened without waiting until the peer allows more. */
+  readonly openableStreams: number;
   openStream(options: {
     label: string;
     priority: StreamPriority;

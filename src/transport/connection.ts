@@ -106,6 +106,11 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     return !this.over && this.core.isOpen;
   }
 
+  /** Streams that can be opened now without waiting until the peer allows more. */
+  get openableStreams(): number {
+    return this.core.streams.limits.openable;
+  }
+
   /**
    * Opens a stream. It can be used at once; where the peer allows no more streams now, what is sent waits until it does; the event
    * `streamsBlocked` tells when that takes long.

@@ -150,6 +150,7 @@ export class FakeConnection extends EventEmitter implements ClientConnection {
   readonly streams: FakeStream[] = [];
   /** The code this end closed with. */
   closedWith: number | null = null;
+  openableStreams = 1_000;
   private readonly network: FakeNetwork;
   private over = false;
 

@@ -155,6 +155,24 @@ describe('options that do not exist, or cannot be so', () => {
   });
 });
 
+describe('a subscriber whose connection allows the broker few streams', () => {
+  it('gets on its subscribing stream what finds no lane [BRK-39]', async () => {
+    const broker = await listen();
+    for (const streamsMax of [0, 1, 3]) {
+      const subscriber = await BrokerClient.connect(await connect(broker.url, { streamsMax }));
+      open.push(subscriber);
+      const received: string[] = [];
+      await subscriber.subscribe('#', (message) => received.push(message.topic));
+      const publisher = await client(broker);
+      for (const priority of ['system', 'media', 'chat', 'bulk'] as const) {
+        publisher.publish(`${priority}/small`, '', { priority });
+        publisher.publish(`${priority}/large`, Buffer.alloc(65_536), { priority });
+      }
+      await until(() => received.length === 8);
+    }
+  });
+});
+
 describe('bounds of a broker', () => {
   /** What a subscriber that reads nothing leaves in the broker, in its transport and in itself, of `count` messages. */
   async function held(limits: ConstructorParameters<typeof BrokerService>[0], bytes: number) {

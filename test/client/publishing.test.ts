@@ -271,6 +271,18 @@ describe('closing a client', () => {
     expect(() => client.publish('a', '')).toThrow(expect.objectContaining({ code: 'ERR_JSP_CLOSED' }));
   });
 
+  it('rejects with what the end of the connection has cost', async () => {
+    const { client, far } = await silent();
+    for (let i = 0; i < 3; i++) client.publish('a', `${i}`);
+    const closing = client.close();
+    await settled();
+    far.destroy(8);
+    await expect(closing).rejects.toMatchObject({
+      code: 'ERR_JSP_CLOSED_BY_PEER',
+      message: expect.stringContaining('3 published messages'),
+    });
+  });
+
   it('resolves when the broker has everything, however the connection ends meanwhile', async () => {
     const { client, near, seen, answerFlushes } = await silent();
     client.publish('a', '');
