@@ -98,10 +98,8 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   }
 
   /**
-   * Reads no more publishers, delivers what is queued, tells the clients, and closes. [BRK-35]
-   *
-   * Also of use after a failure, which {@link closed} tells, not this.
-   *
+   * Reads no more publishers, delivers what is queued, tells the clients, and closes. [BRK-35] Resolves when they can be expected to have heard
+   * of it. Also of use after a failure, which {@link closed} tells, not this.
    */
   close(options: BrokerCloseOptions = {}): Promise<void> {
     checkOptions('Broker.close', options, CLOSE_OPTIONS);

@@ -63,7 +63,7 @@ export class Subscription implements AsyncIterable<Message> {
   private readonly owner: SubscriptionOwner;
   private handling = false;
   private paused = false;
-  /** It is being taken back: what the broker still has is read to the end, so that its answer comes. */
+  /** Settles when it is taken back; null until that is asked for. From then on what the broker still has is read to the end, so that its answer comes. */
   private takenBack: Promise<void> | null = null;
   private over = false;
   private failure: Error | null = null;

@@ -41,7 +41,7 @@ export const PublishFlag = {
   RESERVED: 0xc0,
 } as const;
 
-/** Flags of SUBSCRIBE. The overflow policy and lanes are built yet. */
+/** Flags of SUBSCRIBE. Only the overflow policy and lanes are built yet. */
 export const SubscribeFlag = {
   OVERFLOW: 0x03,
   QOS1: 0x04,
