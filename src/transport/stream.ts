@@ -424,6 +424,9 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     if (!text && !(bytes instanceof Uint8Array)) {
       throw new TypeError('data must be a Uint8Array or a string');
     }
+    if (bytes.length === 0 && isDetached(bytes.buffer)) {
+      throw new TypeError('the ArrayBuffer of data is detached: its bytes are gone');
+    }
     if (bytes.length > this.core.messageBytesMax) {
       const error = new JspError(
         'ERR_JSP_MESSAGE_TOO_LARGE',
@@ -451,6 +454,16 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
       'ERR_JSP_QUEUE_FULL',
       `${this.queuedBytes} bytes wait on stream ${this.id}: when send() answers false, wait for 'drain'`,
     );
+  }
+}
+
+/** Where Node has no `ArrayBuffer.detached` yet, only trying tells. */
+function isDetached(buffer: ArrayBufferLike): boolean {
+  try {
+    new Uint8Array(buffer);
+    return false;
+  } catch {
+    return true;
   }
 }
 

@@ -20,6 +20,7 @@ export const DEFAULT_PORT = 4577;
  * @throws JspError ERR_JSP_URL_INVALID when it is no such URL
  */
 export function parseServerUrl(text: string): ServerUrl {
+  if (typeof text !== 'string') throw invalid(String(text), 'it is no string');
   const [scheme, rest] = splitAt(text.trim(), '://');
   if (rest === null || scheme.toLowerCase() !== 'jsp') throw invalid(text, 'it does not begin with jsp://');
   const at = rest.lastIndexOf('@');

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { connect } from '../../src/index.ts';
 import { labPair } from './lab-pair.ts';
 
 const invalid = expect.objectContaining({ code: 'ERR_JSP_OPTION_INVALID' });
@@ -32,6 +33,23 @@ describe('a value that cannot go over the wire is refused where it is given, and
       stream.highWaterMark = bytes;
     }).toThrow(invalid);
     expect(stream.highWaterMark).toBe(1_000);
+  });
+
+  test('bytes that were transferred away, but not an empty message', async () => {
+    const { lab, client } = await labPair();
+    const stream = client.openStream();
+    const gone = new Uint8Array(10);
+    structuredClone(gone.buffer, { transfer: [gone.buffer] });
+    expect(() => stream.send(gone)).toThrow(/detached/);
+    await expect(stream.deliver(gone)).rejects.toThrow(/detached/);
+    expect(await lab.settle(stream.deliver(new Uint8Array(0)))).toBe('acknowledged');
+  });
+
+  test.each([5, null, undefined, new URL('jsp://x@localhost')])('%s for a URL', async (url) => {
+    await expect(connect(url as never)).rejects.toMatchObject({
+      code: 'ERR_JSP_URL_INVALID',
+      message: expect.stringContaining('no string'),
+    });
   });
 
   test('options that were fine once, and were changed since', async () => {
