@@ -48,8 +48,8 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   private readonly connection: CoreConnection;
   private mark: number;
   private readonly lifetimeMs: number;
-  /** Somebody listens for `message`. */
-  private flowing = false;
+  /** Listeners for `message`: while there are none, messages wait. */
+  private listening = 0;
   private hasFlowed = false;
   private paused = false;
   private awaitsDrain = false;
@@ -229,7 +229,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     if (this.isClosed) return;
     const closed = once(this, 'close');
     this.end();
-    if (!this.flowing) this.on('message', () => {});
+    if (this.listening === 0) this.on('message', () => {});
     this.resume();
     await closed;
   }
@@ -329,29 +329,32 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   /** Without a listener for `message` messages wait, as they do before there is one: so `once` loses none. */
   protected override onListenerAdded(event: keyof StreamEvents): void {
-    if (event !== 'message' || this.flowing) return;
-    this.flowing = true;
+    if (event !== 'message') return;
+    const before = this.listening;
+    this.listening = this.listenerCount('message');
+    if (before > 0) return;
     this.hasFlowed = true;
     queueMicrotask(() => this.resumeFlow());
   }
 
   protected override onListenersRemoved(): void {
-    this.flowing = this.listenerCount('message') > 0;
+    this.listening = this.listenerCount('message');
   }
 
   /** Gives the listeners for `message` what is there, then those for `end` the end. */
   private flow(): void {
-    if (this.flowing) this.emitMessages();
+    if (this.listening > 0) this.emitMessages();
     if (this.core.receiver.ended && !this.paused && !this.isHushed) this.onEnd();
   }
 
   private emitMessages(): void {
     const receiver = this.core.receiver;
     const now = this.driver.now();
-    while (this.flowing && !this.paused && !this.isHushed) {
+    while (this.listening > 0 && !this.paused && !this.isHushed) {
       const message = receiver.read(now);
       if (message === null) break;
-      this.tellWithin('message', message);
+      if (this.listening === 1) this.tellSole('message', message);
+      else this.tellWithin('message', message);
     }
     if (receiver.isDetached) this.failDetached();
     this.core.onRead();
