@@ -287,8 +287,8 @@ export class Driver {
       endpoint.answerHello(now);
       now = clock.now();
     }
-    // When more come than can be answered, who is connected has half of the time. [CON-41]
-    this.hellosAfter = now + (now - from);
+    // When more come than can be answered, who is connected has most of the time. [CON-41]
+    this.hellosAfter = now + HELLOS_REST * (now - from);
   }
 
   /** A few batches at most, so that datagrams that came meanwhile are looked at before more are sent. */
@@ -354,6 +354,8 @@ const TICKS_APART: Micros = 100;
 /** A turn answers hellos until this much time has passed, and no more than so many; the answer to one takes a millisecond or two. */
 const HELLOS_TIME: Micros = 2 * MILLISECOND;
 const HELLOS_A_TURN = 8;
+/** Times as long as it answered hellos, a driver with many that wait does everything else. */
+const HELLOS_REST = 4;
 const LINGER_MAX: Micros = 30 * SECOND;
 /** A timeout that comes later than this, which is more than timers are late by themselves, waits until the socket was read. */
 const LATE: Micros = 2 * MILLISECOND;
