@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { SECOND } from '../../src/base/time.ts';
+import { MILLISECOND, SECOND } from '../../src/base/time.ts';
 import { ClientInitialKeys } from '../../src/handshake/initial-keys.ts';
 import { CloseCode } from '../../src/wire/close-code.ts';
 import { FrameType } from '../../src/wire/frame-type.ts';
@@ -8,6 +8,9 @@ import { connectionsOf } from '../connection/packet-log.ts';
 import { AEAD, bytesOf, IDENTITY, Pair } from '../connection/pair.ts';
 import { integers, sealLong } from '../connection/rogue.ts';
 import { drain, firstFlights, hand, pass, serverEndpoint } from './first-flights.ts';
+
+/** Between first packets, so that all of them are opened. [CON-42] */
+const APART = 6 * MILLISECOND;
 
 describe('the table of half-open handshakes', () => {
   test('is bounded: beyond it the oldest whose client did not answer gives way, without a word [CON-3]', () => {
@@ -43,7 +46,7 @@ describe('the table of half-open handshakes', () => {
     for (let i = 0; i < 50; i++) {
       const data = damaged[0].slice();
       data[100 + i] ^= 1;
-      hand(server, [data], 0, 'elsewhere', i);
+      hand(server, [data], i * APART, 'elsewhere', i);
     }
     expect(server.counters).toMatchObject({
       handshakesDisplaced: 0,
@@ -60,9 +63,9 @@ describe('the table of half-open handshakes', () => {
     // One network each: 198.51.100.0/24 and 2001:db8:2::/56, whatever the address in it.
     for (let i = 2; i < 50; i++) {
       const host = i % 2 === 0 ? `198.51.100.${i}` : `2001:db8:2:${i.toString(16)}::1`;
-      hand(server, flights[i], i, host, i);
+      hand(server, flights[i], i * APART, host, i);
     }
-    drain(server, 50);
+    drain(server, 50 * APART);
     expect(server.counters).toMatchObject({ connectionsOpen: 8, handshakesDisplaced: 42 });
     const hosts = connectionsOf(server).map(({ host }) => host);
     expect(hosts).toContain('192.0.2.1');
@@ -160,8 +163,8 @@ describe('the table of half-open handshakes', () => {
 
   test('is not left by handshakes that fail before they are forgotten: they hold memory, too [CON-3]', () => {
     const server = serverEndpoint({ halfOpenMax: 4 });
-    for (let i = 0; i < 50; i++) hand(server, [brokenHello(i)], 0, 'client', 1_000 + i);
-    drain(server, 0);
+    for (let i = 0; i < 50; i++) hand(server, [brokenHello(i)], i * APART, 'client', 1_000 + i);
+    drain(server, 50 * APART);
     expect(server.counters).toMatchObject({
       connectionsOpen: 4,
       handshakesFailed: 50,

@@ -37,8 +37,8 @@ function flooded(hasManyHellos: boolean) {
   return answering / now;
 }
 
-test('under a flood of hellos half of the time is left to who is connected; a few hellos have all there is [CON-41]', () => {
-  expect(flooded(true)).toBeGreaterThan(0.4);
-  expect(flooded(true)).toBeLessThanOrEqual(0.51);
+test('under a flood of hellos most of the time is left to who is connected; a few hellos have all there is [CON-41]', () => {
+  expect(flooded(true)).toBeGreaterThan(0.15);
+  expect(flooded(true)).toBeLessThanOrEqual(0.21);
   expect(flooded(false)).toBeGreaterThan(0.75);
 });
