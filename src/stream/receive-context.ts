@@ -39,7 +39,7 @@ export class ReceiveContext {
   /** Best-effort messages that had to give way to the budget. */
   evicted = 0;
 
-  /** Bytes of messages came. What is not worth a packet in all that time is no progress, but keeps a connection alive. [STR-35] */
+  /** Bytes of messages came. A trickle of less than a packet is no progress: it would only keep the connection. [STR-35] */
   onBytes(bytes: number, now: Micros): void {
     this.fewBytes += bytes;
     if (this.fewBytes < PROGRESS_BYTES) return;
