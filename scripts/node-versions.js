@@ -20,7 +20,7 @@ const SMOKE = [
   'test/transport/ml-kem-node.test.ts',
   'test/client/end-to-end.test.ts',
   'test/cli/pub-sub.test.ts',
-  'test/crypto/choose-aead.test.ts',
+  'test/protocol/crypto/choose-aead.test.ts',
 ];
 
 const words = process.argv.slice(2);

@@ -5,21 +5,25 @@ import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { randomBytes } from '../../src/base/random.ts';
-import { defaultConnectionConfig } from '../../src/connection/config.ts';
-import type { Connection } from '../../src/connection/connection.ts';
-import { chooseAead } from '../../src/crypto/choose-aead.ts';
-import type { PacketKeys } from '../../src/crypto/packet-keys.ts';
-import { sealPacket } from '../../src/crypto/packet-protection.ts';
-import { Endpoint } from '../../src/endpoint/endpoint.ts';
-import { ClientInitialKeys } from '../../src/handshake/initial-keys.ts';
+import { defaultConnectionConfig } from '../../src/protocol/connection/config.ts';
+import type { Connection } from '../../src/protocol/connection/connection.ts';
+import { chooseAead } from '../../src/protocol/crypto/choose-aead.ts';
+import type { PacketKeys } from '../../src/protocol/crypto/packet-keys.ts';
+import { sealPacket } from '../../src/protocol/crypto/packet-protection.ts';
+import { Endpoint } from '../../src/protocol/endpoint/endpoint.ts';
+import { ClientInitialKeys } from '../../src/protocol/handshake/initial-keys.ts';
+import { ReceiveBatch, TransmitBatch } from '../../src/protocol/wire/batch.ts';
+import { FrameType } from '../../src/protocol/wire/frame-type.ts';
+import { writeCryptoHeader } from '../../src/protocol/wire/frame-writer.ts';
+import {
+  writeLongHeader,
+  writePacketLength,
+  writeShortHeader,
+} from '../../src/protocol/wire/packet-header.ts';
+import { PacketSpace, PacketType } from '../../src/protocol/wire/packet-type.ts';
+import { varintSize, writeVarint } from '../../src/protocol/wire/varint.ts';
 import { systemRandom } from '../../src/transport/random.ts';
 import { parseServerUrl } from '../../src/transport/url.ts';
-import { ReceiveBatch, TransmitBatch } from '../../src/wire/batch.ts';
-import { FrameType } from '../../src/wire/frame-type.ts';
-import { writeCryptoHeader } from '../../src/wire/frame-writer.ts';
-import { writeLongHeader, writePacketLength, writeShortHeader } from '../../src/wire/packet-header.ts';
-import { PacketSpace, PacketType } from '../../src/wire/packet-type.ts';
-import { varintSize, writeVarint } from '../../src/wire/varint.ts';
 
 interface Target {
   readonly host: string;

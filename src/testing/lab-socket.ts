@@ -1,11 +1,11 @@
 import { normalAddress } from '../base/ip-address.ts';
+import { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from '../protocol/wire/batch.ts';
 import {
   type DatagramSocket,
   type SocketAddress,
   type SocketCounters,
   socketCounters,
 } from '../udp/datagram-socket.ts';
-import { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from '../wire/batch.ts';
 import type { LabDatagram, LabPort, Network } from './network.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 

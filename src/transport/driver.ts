@@ -10,11 +10,11 @@
 import { AsyncResource } from 'node:async_hooks';
 import { JspError } from '../base/errors.ts';
 import { MILLISECOND, type Micros, NEVER, SECOND } from '../base/time.ts';
-import type { Endpoint, EndpointEvent } from '../endpoint/endpoint.ts';
+import type { Endpoint, EndpointEvent } from '../protocol/endpoint/endpoint.ts';
+import { type ReceiveBatch, TransmitBatch } from '../protocol/wire/batch.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { ImpairedSocket, type ImpairmentOptions, impairSocket } from '../udp/impaired-socket.ts';
-import { type ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
 
 /** What the driver's owner does with events, and with a socket that broke. */
 export interface DriverOwner {

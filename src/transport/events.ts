@@ -1,4 +1,4 @@
-import type { EndpointEvent } from '../endpoint/endpoint.ts';
+import type { EndpointEvent } from '../protocol/endpoint/endpoint.ts';
 import type { Connection } from './connection.ts';
 import type { Stream } from './stream.ts';
 

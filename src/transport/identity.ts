@@ -1,4 +1,4 @@
-import { Identity } from '../crypto/identity.ts';
+import { Identity } from '../protocol/crypto/identity.ts';
 import { systemRandom } from './random.ts';
 
 /** A new server identity from the system's secure random bytes. Keep what its `exportSecret()` gives. */

@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import * as nodeCrypto from 'node:crypto';
-import type { MlKem, MlKemEncapsulation, MlKemKeyPair } from '../crypto/ml-kem.ts';
-import { type RawKeys, rawKeys } from '../crypto/raw-keys.ts';
+import type { MlKem, MlKemEncapsulation, MlKemKeyPair } from '../protocol/crypto/ml-kem.ts';
+import { type RawKeys, rawKeys } from '../protocol/crypto/raw-keys.ts';
 
 /**
  * ML-KEM-768 of OpenSSL 3.5, which Node has from 24.7 on; null where it has not. It draws the random bytes of an encapsulation from the

@@ -7,10 +7,10 @@ import {
   type ConnectionConfig,
   checkedConnectionConfig,
   defaultConnectionConfig,
-} from '../connection/config.ts';
-import { type AeadPreference, chooseAead } from '../crypto/choose-aead.ts';
-import { type MlKem, type MlKemName, nobleMlKem } from '../crypto/ml-kem.ts';
-import { INTERNET_MTU_MAX } from '../path/packet-size.ts';
+} from '../protocol/connection/config.ts';
+import { type AeadPreference, chooseAead } from '../protocol/crypto/choose-aead.ts';
+import { type MlKem, type MlKemName, nobleMlKem } from '../protocol/crypto/ml-kem.ts';
+import { INTERNET_MTU_MAX } from '../protocol/path/packet-size.ts';
 import { type Clock, systemClock } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { type ImpairmentOptions, impairSocket } from '../udp/impaired-socket.ts';

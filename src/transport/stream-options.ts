@@ -2,7 +2,7 @@
 
 import { JspError } from '../base/errors.ts';
 import { flag, number, type OptionTable, oneOf, text, whole } from '../base/options.ts';
-import type { Delivery as WireDelivery, Priority as WirePriority } from '../wire/frame-type.ts';
+import type { Delivery as WireDelivery, Priority as WirePriority } from '../protocol/wire/frame-type.ts';
 
 /**
  * `reliable`: exactly once. `partial`: exactly once, or not at all once its lifetime is over. `bestEffort`: sent once,

@@ -1,6 +1,6 @@
 import { anObject, checkOptions, number, type OptionTable } from '../base/options.ts';
 import { type Micros, NEVER, SECOND } from '../base/time.ts';
-import { type ReceiveBatch, ReceiveQueue, TransmitBatch } from '../wire/batch.ts';
+import { type ReceiveBatch, ReceiveQueue, TransmitBatch } from '../protocol/wire/batch.ts';
 import { type Clock, systemClock, type TimerHandle } from './clock.ts';
 import type { DatagramSocket, SocketAddress, SocketCounters } from './datagram-socket.ts';
 import { type DelayedDatagram, DelayLine } from './delay-line.ts';

@@ -13,7 +13,7 @@
  */
 
 import { addressFamily, isLoopback, isWildcard } from '../base/ip-address.ts';
-import type { ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
+import type { ReceiveBatch, TransmitBatch } from '../protocol/wire/batch.ts';
 import { connectedSockets } from './connected-sockets.ts';
 import {
   addCounters,

@@ -1,6 +1,6 @@
 import { deflateRawSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { IDENTITY, Pair } from '../connection/pair.ts';
+import { IDENTITY, Pair } from '../protocol/connection/pair.ts';
 
 describe('a capture of a whole session', () => {
   test("shows nothing of messages, labels, reasons or the server's identity", () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import type { Endpoint } from '../../src/endpoint/endpoint.ts';
-import { bytesOf } from '../connection/pair.ts';
-import { drain } from '../endpoint/first-flights.ts';
+import type { Endpoint } from '../../src/protocol/endpoint/endpoint.ts';
+import { bytesOf } from '../protocol/connection/pair.ts';
+import { drain } from '../protocol/endpoint/first-flights.ts';
 import { dropsOf, Lockstep, stateOf } from './lockstep.ts';
 
 describe('a packet with a flipped bit is dropped and counted, and disturbs nothing', () => {

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
-import { bytesOf } from '../connection/pair.ts';
-import { firstFlights } from '../endpoint/first-flights.ts';
+import { bytesOf } from '../protocol/connection/pair.ts';
+import { firstFlights } from '../protocol/endpoint/first-flights.ts';
 import { dropsOf, Lockstep, stateOf } from './lockstep.ts';
 import { Middle } from './middle.ts';
 

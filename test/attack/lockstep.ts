@@ -1,11 +1,11 @@
 import { Prng } from '../../src/base/random.ts';
-import type { Connection } from '../../src/connection/connection.ts';
-import { Endpoint } from '../../src/endpoint/endpoint.ts';
-import { LOCAL_ID_BYTES } from '../../src/endpoint/id-table.ts';
-import { PacketHeader, parsePacketHeader } from '../../src/wire/packet-header.ts';
-import { connectionsOf } from '../connection/packet-log.ts';
-import { config, IDENTITY, PORT } from '../connection/pair.ts';
-import { drain, hand, serverEndpoint } from '../endpoint/first-flights.ts';
+import type { Connection } from '../../src/protocol/connection/connection.ts';
+import { Endpoint } from '../../src/protocol/endpoint/endpoint.ts';
+import { LOCAL_ID_BYTES } from '../../src/protocol/endpoint/id-table.ts';
+import { PacketHeader, parsePacketHeader } from '../../src/protocol/wire/packet-header.ts';
+import { connectionsOf } from '../protocol/connection/packet-log.ts';
+import { config, IDENTITY, PORT } from '../protocol/connection/pair.ts';
+import { drain, hand, serverEndpoint } from '../protocol/endpoint/first-flights.ts';
 
 /** A client and a server whose packets pass by hand, one by one, at one point in time. */
 export class Lockstep {

@@ -1,14 +1,14 @@
 import { describe, expect, test } from 'vitest';
-import { CloseCode, closeCodeName } from '../../src/wire/close-code.ts';
-import { FrameType, MessageFlag } from '../../src/wire/frame-type.ts';
+import { CloseCode, closeCodeName } from '../../src/protocol/wire/close-code.ts';
+import { FrameType, MessageFlag } from '../../src/protocol/wire/frame-type.ts';
 import {
   writeAckFrequency,
   writeClose,
   writeNewConnectionId,
   writePathChallenge,
-} from '../../src/wire/frame-writer.ts';
-import { Pair } from '../connection/pair.ts';
-import { fragment, frame, integers, opening, Rogue, run, varint } from '../connection/rogue.ts';
+} from '../../src/protocol/wire/frame-writer.ts';
+import { Pair } from '../protocol/connection/pair.ts';
+import { fragment, frame, integers, opening, Rogue, run, varint } from '../protocol/connection/rogue.ts';
 
 const {
   FLOW_CONTROL_ERROR,

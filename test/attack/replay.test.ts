@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { SECOND } from '../../src/base/time.ts';
-import { FrameType } from '../../src/wire/frame-type.ts';
-import { bytesOf, Pair } from '../connection/pair.ts';
-import { drain, hand, pass } from '../endpoint/first-flights.ts';
+import { FrameType } from '../../src/protocol/wire/frame-type.ts';
+import { bytesOf, Pair } from '../protocol/connection/pair.ts';
+import { drain, hand, pass } from '../protocol/endpoint/first-flights.ts';
 import { Lockstep, stateOf } from './lockstep.ts';
 
 describe('the datagrams of a whole session, sent again', () => {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { Acknowledged, acknowledge } from '../../src/recovery/acknowledge.ts';
-import { SentLedger } from '../../src/recovery/sent-ledger.ts';
+import { Acknowledged, acknowledge } from '../../src/protocol/recovery/acknowledge.ts';
+import { SentLedger } from '../../src/protocol/recovery/sent-ledger.ts';
 
 test('acknowledgements that cover ever fewer of many packets that were acknowledged one by one cost little [REC-11]', () => {
   const ledger = new SentLedger();

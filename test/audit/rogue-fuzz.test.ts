@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
 import { MILLISECOND } from '../../src/base/time.ts';
-import type { ConnectionStream } from '../../src/connection/connection-stream.ts';
-import type { Segment } from '../../src/stream/segment.ts';
-import { type Delivery, FrameType, MessageFlag } from '../../src/wire/frame-type.ts';
-import { bytesOf, Pair, type Side } from '../connection/pair.ts';
-import { frame, integers, Rogue, varint } from '../connection/rogue.ts';
+import type { ConnectionStream } from '../../src/protocol/connection/connection-stream.ts';
+import type { Segment } from '../../src/protocol/stream/segment.ts';
+import { type Delivery, FrameType, MessageFlag } from '../../src/protocol/wire/frame-type.ts';
+import { bytesOf, Pair, type Side } from '../protocol/connection/pair.ts';
+import { frame, integers, Rogue, varint } from '../protocol/connection/rogue.ts';
 
 /**
  * A peer with the keys of the connection that sends well-formed frames at random, to an application that does things at random: nothing

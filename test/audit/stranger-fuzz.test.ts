@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
-import { FrameType } from '../../src/wire/frame-type.ts';
-import { Pair } from '../connection/pair.ts';
-import { integers } from '../connection/rogue.ts';
+import { FrameType } from '../../src/protocol/wire/frame-type.ts';
+import { Pair } from '../protocol/connection/pair.ts';
+import { integers } from '../protocol/connection/rogue.ts';
 import { Stranger } from './stranger.ts';
 
 const SEEDS = Number(process.env.STRANGER_SEEDS ?? 80);

@@ -1,9 +1,9 @@
-import type { KeyPair } from '../../src/crypto/packet-keys.ts';
-import { ClientInitialKeys } from '../../src/handshake/initial-keys.ts';
+import type { KeyPair } from '../../src/protocol/crypto/packet-keys.ts';
+import { ClientInitialKeys } from '../../src/protocol/handshake/initial-keys.ts';
+import { PacketType } from '../../src/protocol/wire/packet-type.ts';
 import type { LabPort } from '../../src/testing/network.ts';
-import { PacketType } from '../../src/wire/packet-type.ts';
-import { AEAD, bytesOf, IDENTITY, type Pair, PORT } from '../connection/pair.ts';
-import { sealLong } from '../connection/rogue.ts';
+import { AEAD, bytesOf, IDENTITY, type Pair, PORT } from '../protocol/connection/pair.ts';
+import { sealLong } from '../protocol/connection/rogue.ts';
 
 /** Somebody who knows the server's fingerprint and sends Initial packets with whatever frames it likes. */
 export class Stranger {

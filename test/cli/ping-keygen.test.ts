@@ -2,8 +2,8 @@ import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { roundTripSummary } from '../../src/cli/ping.ts';
-import { Identity } from '../../src/crypto/identity.ts';
 import { generateIdentity, listen } from '../../src/index.ts';
+import { Identity } from '../../src/protocol/crypto/identity.ts';
 import { emptyFolder, Jsp, jsp, startBroker } from './jsp.ts';
 
 describe('jsp ping', () => {

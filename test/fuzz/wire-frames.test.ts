@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { FrameReader } from '../../src/wire/frame-reader.ts';
-import { frame } from '../wire/arbitrary-frames.ts';
-import { readAll } from '../wire/fast-frames.ts';
-import { mutated } from '../wire/mutation.ts';
-import { slowDecode } from '../wire/slow-decoder.ts';
-import { slowEncode } from '../wire/slow-encoder.ts';
-import { Malformed, type SlowFrame } from '../wire/slow-frames.ts';
+import { FrameReader } from '../../src/protocol/wire/frame-reader.ts';
+import { frame } from '../protocol/wire/arbitrary-frames.ts';
+import { readAll } from '../protocol/wire/fast-frames.ts';
+import { mutated } from '../protocol/wire/mutation.ts';
+import { slowDecode } from '../protocol/wire/slow-decoder.ts';
+import { slowEncode } from '../protocol/wire/slow-encoder.ts';
+import { Malformed, type SlowFrame } from '../protocol/wire/slow-frames.ts';
 
 /** Used for all payloads: what one leaves behind must not show in the next. */
 const reader = new FrameReader();

@@ -1,10 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { decodeParameters, encodeParameters } from '../../src/wire/transport-parameters.ts';
-import { fastParseHeader } from '../wire/fast-header.ts';
-import { fromHex } from '../wire/hex.ts';
-import { mutated } from '../wire/mutation.ts';
-import { type SlowHeader, slowParseHeader } from '../wire/slow-header.ts';
+import { decodeParameters, encodeParameters } from '../../src/protocol/wire/transport-parameters.ts';
+import { fastParseHeader } from '../protocol/wire/fast-header.ts';
+import { fromHex } from '../protocol/wire/hex.ts';
+import { mutated } from '../protocol/wire/mutation.ts';
+import { type SlowHeader, slowParseHeader } from '../protocol/wire/slow-header.ts';
 
 /** The parser and its slow twin take or refuse a packet alike, and read the same. [PKT-3] */
 function agree(datagram: Uint8Array, shortIdLength: number): void {

@@ -6,8 +6,6 @@
 
 import { Prng } from '../../src/base/random.ts';
 import { MILLISECOND } from '../../src/base/time.ts';
-import type { Connection as CoreConnection } from '../../src/connection/connection.ts';
-import { Identity } from '../../src/crypto/identity.ts';
 import {
   type Connection,
   connect,
@@ -16,8 +14,10 @@ import {
   listen,
   type Stream,
 } from '../../src/index.ts';
+import type { Connection as CoreConnection } from '../../src/protocol/connection/connection.ts';
+import { Identity } from '../../src/protocol/crypto/identity.ts';
 import { Lab, type LabSocket } from '../../src/testing/index.ts';
-import { FAULT_KINDS, type FaultKind, layTrips } from '../connection/faults.ts';
+import { FAULT_KINDS, type FaultKind, layTrips } from '../protocol/connection/faults.ts';
 import { DelayLog, Flow, Violation } from './invariants.ts';
 import { type FlowPlan, otherSide, SIDES, type Side, type StreamPlan, scenarioOf } from './scenario.ts';
 import { Totals } from './totals.ts';

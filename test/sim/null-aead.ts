@@ -5,7 +5,7 @@ import {
   MASK_BYTES,
   SAMPLE_BYTES,
   TAG_BYTES,
-} from '../../src/crypto/aead.ts';
+} from '../../src/protocol/crypto/aead.ts';
 
 /**
  * Not encryption: a checksum over key, nonce, header and payload in the place of the tag. It finds flipped bits and wrong keys

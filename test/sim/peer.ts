@@ -1,14 +1,14 @@
 import type { Prng } from '../../src/base/random.ts';
 import type { Micros } from '../../src/base/time.ts';
-import type { CloseReason } from '../../src/connection/closing.ts';
-import { checkedConnectionConfig, defaultConnectionConfig } from '../../src/connection/config.ts';
-import type { Connection } from '../../src/connection/connection.ts';
-import type { ConnectionStream } from '../../src/connection/connection-stream.ts';
-import type { AeadProvider } from '../../src/crypto/aead.ts';
-import type { Identity } from '../../src/crypto/identity.ts';
-import { Endpoint } from '../../src/endpoint/endpoint.ts';
-import { SendResult } from '../../src/stream/send-stream.ts';
-import type { Delivery, Priority } from '../../src/wire/frame-type.ts';
+import type { CloseReason } from '../../src/protocol/connection/closing.ts';
+import { checkedConnectionConfig, defaultConnectionConfig } from '../../src/protocol/connection/config.ts';
+import type { Connection } from '../../src/protocol/connection/connection.ts';
+import type { ConnectionStream } from '../../src/protocol/connection/connection-stream.ts';
+import type { AeadProvider } from '../../src/protocol/crypto/aead.ts';
+import type { Identity } from '../../src/protocol/crypto/identity.ts';
+import { Endpoint } from '../../src/protocol/endpoint/endpoint.ts';
+import { SendResult } from '../../src/protocol/stream/send-stream.ts';
+import type { Delivery, Priority } from '../../src/protocol/wire/frame-type.ts';
 import { type OutcomeName, Violation } from './invariants.ts';
 import { DELIVERIES, type DeliveryName, type Limits, type Side, type StreamPlan } from './scenario.ts';
 

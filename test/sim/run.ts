@@ -1,7 +1,7 @@
 import { Prng } from '../../src/base/random.ts';
 import { MILLISECOND, SECOND } from '../../src/base/time.ts';
-import { chooseAead } from '../../src/crypto/choose-aead.ts';
-import { Identity } from '../../src/crypto/identity.ts';
+import { chooseAead } from '../../src/protocol/crypto/choose-aead.ts';
+import { Identity } from '../../src/protocol/crypto/identity.ts';
 import { World } from '../../src/testing/world.ts';
 import { Application, SharedStreams } from './application.ts';
 import { Violation } from './invariants.ts';

@@ -27,13 +27,21 @@ test('the table names each folder of src/ once', () => {
 
 test('an import that goes up, aside, out, or to an unknown folder is found', () => {
   const check = (path: string, text: string) => floorViolations([{ path, text }]);
-  expect(check('src/stream/a.ts', `import { a } from '../base/a.ts'; import './b.ts';`)).toEqual([]);
-  expect(check('src/stream/a.ts', `import { a } from '../recovery/a.ts';`)[0]).toContain('sibling');
-  expect(check('src/stream/a.ts', `import type { A } from '../connection/a.ts';`)[0]).toContain('higher');
-  expect(check('src/stream/a.ts', `export * from '../connection/a.ts';`)[0]).toContain('higher');
-  expect(check('src/stream/a.ts', `const a = await import('../udp/a.ts');`)[0]).toContain('higher');
-  expect(check('src/stream/a.ts', `import { a } from '../../test/a.ts';`)[0]).toContain('outside');
-  expect(check('src/stream/a.ts', `import { a } from '../base/a.js';`)[0]).toContain('.ts');
+  expect(check('src/protocol/stream/a.ts', `import { a } from '../../base/a.ts'; import './b.ts';`)).toEqual(
+    [],
+  );
+  expect(check('src/protocol/stream/a.ts', `import { a } from '../recovery/a.ts';`)[0]).toContain('sibling');
+  expect(check('src/protocol/stream/a.ts', `import type { A } from '../connection/a.ts';`)[0]).toContain(
+    'higher',
+  );
+  expect(check('src/protocol/stream/a.ts', `export * from '../connection/a.ts';`)[0]).toContain('higher');
+  expect(check('src/protocol/stream/a.ts', `const a = await import('../../udp/a.ts');`)[0]).toContain(
+    'higher',
+  );
+  expect(check('src/protocol/stream/a.ts', `import { a } from '../../../test/a.ts';`)[0]).toContain(
+    'outside',
+  );
+  expect(check('src/protocol/stream/a.ts', `import { a } from '../../base/a.js';`)[0]).toContain('.ts');
   expect(check('src/misc/a.ts', '')[0]).toContain('no folder');
   expect(check('src/testing/a.ts', `import { a } from '../transport/a.ts';`)[0]).toContain('sibling');
 });

@@ -4,20 +4,17 @@ import type { ProjectFile } from './project.ts';
 /** The floors of src/, lowest first. A folder imports from lower floors and from itself only. */
 export const FLOORS: readonly (readonly string[])[] = [
   ['base'],
-  ['wire', 'trace'],
-  ['crypto', 'recovery', 'path', 'stream', 'schedule', 'fec', 'compress'],
-  ['handshake'],
-  ['connection'],
-  ['endpoint'],
+  ['protocol/wire', 'protocol/trace'],
+  ['crypto', 'recovery', 'path', 'stream', 'schedule', 'fec', 'compress'].map((part) => `protocol/${part}`),
+  ['protocol/handshake'],
+  ['protocol/connection'],
+  ['protocol/endpoint'],
   ['udp'],
   ['transport', 'testing'],
   ['pubsub'],
   ['broker', 'client'],
   ['cli'],
 ];
-
-/** What is below the line between the state machines and the world. */
-export const BELOW_THE_LINE: readonly string[] = FLOORS.slice(0, 6).flat();
 
 /** The public face of the transport: it shows what is up to transport/, and only programs above may look at it. */
 const FACE = 'src/index.ts';
@@ -65,5 +62,6 @@ function floorOfFolder(folder: string): number {
 
 function folderOf(path: string): string {
   const parts = path.split('/');
-  return parts.length > 2 ? parts[1] : '';
+  if (parts.length <= 2) return '';
+  return parts[1] === 'protocol' && parts.length > 3 ? `protocol/${parts[2]}` : parts[1];
 }

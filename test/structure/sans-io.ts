@@ -1,4 +1,3 @@
-import { BELOW_THE_LINE } from './floors.ts';
 import { importsOf } from './imports.ts';
 import type { ProjectFile } from './project.ts';
 import { codeTokens, type Token } from './tokens.ts';
@@ -52,7 +51,7 @@ function importViolations(file: ProjectFile): string[] {
   });
 }
 
-const PURE_FOLDERS: ReadonlySet<string> = new Set([...BELOW_THE_LINE, 'pubsub']);
+const PURE_FOLDERS: ReadonlySet<string> = new Set(['base', 'protocol', 'pubsub']);
 
 const FORBIDDEN: ReadonlySet<string> = new Set([
   'AbortSignal',

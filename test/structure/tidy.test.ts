@@ -11,9 +11,9 @@ const programs = [
 
 /** Files that may be longer than {@link LINES_MAX}, each with the reason why it is still one idea. */
 const LONG_FILES: Readonly<Record<string, string>> = {
-  'src/connection/stream-table.ts':
+  'src/protocol/connection/stream-table.ts':
     'everything that a connection does with all of its streams at once: frames in and out, fates, timers, limits',
-  'src/connection/connection.ts':
+  'src/protocol/connection/connection.ts':
     'the faces of a connection to application, endpoint and parts, a few lines a method',
 };
 const LINES_MAX = 500;

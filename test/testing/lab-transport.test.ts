@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
-import { Identity } from '../../src/crypto/identity.ts';
+import { Identity } from '../../src/protocol/crypto/identity.ts';
 import { Lab, type LinkOptions } from '../../src/testing/index.ts';
 import { connect } from '../../src/transport/connect.ts';
 import { type Listener, listen } from '../../src/transport/listen.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND } from '../../src/base/time.ts';
+import { TransmitBatch } from '../../src/protocol/wire/batch.ts';
 import { Lab, LabFailure, type LabSocket } from '../../src/testing/index.ts';
-import { TransmitBatch } from '../../src/wire/batch.ts';
 
 describe('lab', () => {
   test('sockets exchange datagrams under virtual time', async () => {

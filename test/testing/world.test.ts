@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND, type Micros, NEVER } from '../../src/base/time.ts';
+import type { ReceiveBatch, TransmitBatch } from '../../src/protocol/wire/batch.ts';
 import { type LabEndpoint, LabFailure, World, type WorldNode } from '../../src/testing/world.ts';
-import type { ReceiveBatch, TransmitBatch } from '../../src/wire/batch.ts';
 
 describe('world', () => {
   test('endpoints talk, and the run ends when nothing is left to happen', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Stream } from '../../src/index.ts';
-import { bytesOf } from '../connection/pair.ts';
+import { bytesOf } from '../protocol/connection/pair.ts';
 import { join, next, serve, take } from './served.ts';
 
 describe('back-pressure', () => {

@@ -12,7 +12,7 @@ import {
   type Stream,
 } from '../../src/index.ts';
 import { Lab } from '../../src/testing/index.ts';
-import { bytesOf } from '../connection/pair.ts';
+import { bytesOf } from '../protocol/connection/pair.ts';
 import { echo, join, next, serve, take } from './served.ts';
 
 describe('closing a connection', () => {

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { SECOND } from '../../src/base/time.ts';
 import type { Stream } from '../../src/index.ts';
-import type { TransmitBatch } from '../../src/wire/batch.ts';
-import { bytesOf } from '../connection/pair.ts';
+import type { TransmitBatch } from '../../src/protocol/wire/batch.ts';
+import { bytesOf } from '../protocol/connection/pair.ts';
 import { labPair } from './lab-pair.ts';
 import { next, take } from './served.ts';
 import { catchUncaught } from './uncaught.ts';

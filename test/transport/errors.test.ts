@@ -2,7 +2,6 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
-import type { CloseReason } from '../../src/connection/closing.ts';
 import {
   type Connection,
   connect,
@@ -12,9 +11,10 @@ import {
   listen,
   type Stream,
 } from '../../src/index.ts';
+import type { CloseReason } from '../../src/protocol/connection/closing.ts';
+import { CloseCode } from '../../src/protocol/wire/close-code.ts';
 import { closeError } from '../../src/transport/connection.ts';
 import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';
-import { CloseCode } from '../../src/wire/close-code.ts';
 import { echo, join, next, serve, take } from './served.ts';
 
 /** What an error of this library looks like. */

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { MILLISECOND } from '../../src/base/time.ts';
-import type { Endpoint } from '../../src/endpoint/endpoint.ts';
+import type { Endpoint } from '../../src/protocol/endpoint/endpoint.ts';
 import { Driver } from '../../src/transport/driver.ts';
 import type { Clock } from '../../src/udp/clock.ts';
 import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Connection, Stream } from '../../src/index.ts';
-import { layTrips } from '../connection/faults.ts';
-import { bytesOf } from '../connection/pair.ts';
+import { layTrips } from '../protocol/connection/faults.ts';
+import { bytesOf } from '../protocol/connection/pair.ts';
 import { labPair } from './lab-pair.ts';
 import { next } from './served.ts';
 

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { type Connection, connect, type Stream } from '../../src/index.ts';
-import { bytesOf } from '../connection/pair.ts';
+import { bytesOf } from '../protocol/connection/pair.ts';
 import { echo, join, next, serve, take } from './served.ts';
 
 describe('messages', () => {

@@ -1,10 +1,15 @@
 import { shake256 } from '@noble/hashes/sha3.js';
 import { describe, expect, it } from 'vitest';
-import { encapsulate, HybridKemKey, KEM_RANDOM_BYTES, KEM_SEED_BYTES } from '../../src/crypto/hybrid-kem.ts';
-import { type MlKem, nobleMlKem } from '../../src/crypto/ml-kem.ts';
 import { connect, generateIdentity, listen } from '../../src/index.ts';
+import {
+  encapsulate,
+  HybridKemKey,
+  KEM_RANDOM_BYTES,
+  KEM_SEED_BYTES,
+} from '../../src/protocol/crypto/hybrid-kem.ts';
+import { type MlKem, nobleMlKem } from '../../src/protocol/crypto/ml-kem.ts';
 import { loadNodeMlKem } from '../../src/transport/ml-kem-node.ts';
-import { toHex } from '../crypto/bytes.ts';
+import { toHex } from '../protocol/crypto/bytes.ts';
 
 const native = loadNodeMlKem();
 const [major, minor] = process.versions.node.split('.').map(Number);

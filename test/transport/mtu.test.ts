@@ -4,7 +4,7 @@ import { Lab, type LinkOptions } from '../../src/testing/index.ts';
 import type { ConnectOptions } from '../../src/transport/connect.ts';
 import type { ListenOptions } from '../../src/transport/listen.ts';
 import { connectionConfig } from '../../src/transport/options.ts';
-import { bytesOf } from '../connection/pair.ts';
+import { bytesOf } from '../protocol/connection/pair.ts';
 import { next, take } from './served.ts';
 
 describe('the option mtu', () => {

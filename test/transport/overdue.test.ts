@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND, type Micros, SECOND } from '../../src/base/time.ts';
+import { ReceiveBatch } from '../../src/protocol/wire/batch.ts';
 import { Driver } from '../../src/transport/driver.ts';
 import type { Clock, TimerHandle } from '../../src/udp/clock.ts';
 import { type DatagramSocket, socketCounters } from '../../src/udp/datagram-socket.ts';
-import { ReceiveBatch } from '../../src/wire/batch.ts';
 
 const SLEPT = 200 * MILLISECOND;
 

@@ -1,8 +1,8 @@
 import { EventEmitter, on, once } from 'node:events';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { Stream } from '../../src/index.ts';
-import type { ReceiveBatch } from '../../src/wire/batch.ts';
-import { bytesOf } from '../connection/pair.ts';
+import type { ReceiveBatch } from '../../src/protocol/wire/batch.ts';
+import { bytesOf } from '../protocol/connection/pair.ts';
 import { labPair } from './lab-pair.ts';
 import { join, next, serve } from './served.ts';
 import { catchUncaught } from './uncaught.ts';

@@ -2,10 +2,10 @@ import { createSocket, Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { JspError } from '../../src/base/errors.ts';
+import { TransmitBatch } from '../../src/protocol/wire/batch.ts';
 import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';
 import { bindDgramSocket, DgramSocket, type DgramSocketOptions } from '../../src/udp/dgram-socket.ts';
 import { localAddresses } from '../../src/udp/local-addresses.ts';
-import { TransmitBatch } from '../../src/wire/batch.ts';
 
 const open: DatagramSocket[] = [];
 const has6 = localAddresses().includes('::1');

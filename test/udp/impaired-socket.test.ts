@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { MILLISECOND, type Micros } from '../../src/base/time.ts';
+import { ReceiveBatch, TransmitBatch } from '../../src/protocol/wire/batch.ts';
 import type { Clock, TimerHandle } from '../../src/udp/clock.ts';
 import { type DatagramSocket, socketCounters } from '../../src/udp/datagram-socket.ts';
 import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';
 import { type ImpairmentOptions, impairSocket } from '../../src/udp/impaired-socket.ts';
-import { ReceiveBatch, TransmitBatch } from '../../src/wire/batch.ts';
 
 describe('an impaired socket', () => {
   it('passes datagrams on at once when nothing is impaired', () => {

@@ -2,11 +2,11 @@ import { createSocket, Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { addressFamily } from '../../src/base/ip-address.ts';
+import { TransmitBatch } from '../../src/protocol/wire/batch.ts';
 import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';
 import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';
 import { localAddresses } from '../../src/udp/local-addresses.ts';
 import { bindServerSocket, type Surroundings } from '../../src/udp/wildcard-socket.ts';
-import { TransmitBatch } from '../../src/wire/batch.ts';
 
 const open: DatagramSocket[] = [];
 const families = new Set(localAddresses().map(addressFamily));

@@ -1,11 +1,11 @@
 import { RangeSet } from '../../../base/ranges.ts';
-import { TAG_BYTES } from '../../../crypto/aead.ts';
-import type { PacketKeys } from '../../../crypto/packet-keys.ts';
-import { sealPacket } from '../../../crypto/packet-protection.ts';
-import { writeAck } from '../../../wire/ack-frame.ts';
-import { FrameReader } from '../../../wire/frame-reader.ts';
-import { FrameType } from '../../../wire/frame-type.ts';
-import { writeShortHeader } from '../../../wire/packet-header.ts';
+import { TAG_BYTES } from '../../../protocol/crypto/aead.ts';
+import type { PacketKeys } from '../../../protocol/crypto/packet-keys.ts';
+import { sealPacket } from '../../../protocol/crypto/packet-protection.ts';
+import { writeAck } from '../../../protocol/wire/ack-frame.ts';
+import { FrameReader } from '../../../protocol/wire/frame-reader.ts';
+import { FrameType } from '../../../protocol/wire/frame-type.ts';
+import { writeShortHeader } from '../../../protocol/wire/packet-header.ts';
 import { CONNECTION_ID, NUMBER_BYTES, PacketOpening } from './framed.ts';
 import type { FeedbackReader, FeedbackWriter } from './packet-format.ts';
 

@@ -1,21 +1,29 @@
 import { assert } from '../../../base/assert.ts';
 import { RangeSet } from '../../../base/ranges.ts';
-import { TAG_BYTES } from '../../../crypto/aead.ts';
-import type { PacketKeys } from '../../../crypto/packet-keys.ts';
-import { openPacket, UnprotectedHeader, unprotectHeader } from '../../../crypto/packet-protection.ts';
-import { ReplayWindow } from '../../../crypto/replay-window.ts';
-import { SealBatch } from '../../../crypto/seal-batch.ts';
-import { FrameReader } from '../../../wire/frame-reader.ts';
-import { FrameType } from '../../../wire/frame-type.ts';
-import { messagesHeaderSize, writeMessageHeader, writeMessagesHeader } from '../../../wire/message-frame.ts';
+import { TAG_BYTES } from '../../../protocol/crypto/aead.ts';
+import type { PacketKeys } from '../../../protocol/crypto/packet-keys.ts';
+import {
+  openPacket,
+  UnprotectedHeader,
+  unprotectHeader,
+} from '../../../protocol/crypto/packet-protection.ts';
+import { ReplayWindow } from '../../../protocol/crypto/replay-window.ts';
+import { SealBatch } from '../../../protocol/crypto/seal-batch.ts';
+import { FrameReader } from '../../../protocol/wire/frame-reader.ts';
+import { FrameType } from '../../../protocol/wire/frame-type.ts';
+import {
+  messagesHeaderSize,
+  writeMessageHeader,
+  writeMessagesHeader,
+} from '../../../protocol/wire/message-frame.ts';
 import {
   decodePacketNumber,
   PacketHeader,
   parsePacketHeader,
   writeShortHeader,
-} from '../../../wire/packet-header.ts';
-import { readPacketNumber } from '../../../wire/packet-number.ts';
-import { readVarint, varintLength, varintSize, writeVarint } from '../../../wire/varint.ts';
+} from '../../../protocol/wire/packet-header.ts';
+import { readPacketNumber } from '../../../protocol/wire/packet-number.ts';
+import { readVarint, varintLength, varintSize, writeVarint } from '../../../protocol/wire/varint.ts';
 import type { Counts } from '../workload.ts';
 import type { PacketReader, PacketWriter } from './packet-format.ts';
 

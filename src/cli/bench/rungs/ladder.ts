@@ -1,5 +1,5 @@
-import { chooseAead } from '../../../crypto/choose-aead.ts';
-import { PacketKeys } from '../../../crypto/packet-keys.ts';
+import { chooseAead } from '../../../protocol/crypto/choose-aead.ts';
+import { PacketKeys } from '../../../protocol/crypto/packet-keys.ts';
 import { bindDgramSocket } from '../../../udp/dgram-socket.ts';
 import type { Receiver, Sender, Target, Workload, WorkloadOptions } from '../workload.ts';
 import { AckReader, AckWriter } from './acks.ts';

@@ -1,5 +1,5 @@
+import { type ReceiveBatch, TransmitBatch } from '../../../protocol/wire/batch.ts';
 import type { DatagramSocket } from '../../../udp/datagram-socket.ts';
-import { type ReceiveBatch, TransmitBatch } from '../../../wire/batch.ts';
 import type { Counts, Sender, Target } from '../workload.ts';
 import type { FeedbackReader, PacketWriter } from './packet-format.ts';
 

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks';
+import { TransmitBatch } from '../../../protocol/wire/batch.ts';
 import type { DatagramSocket } from '../../../udp/datagram-socket.ts';
 import { bindDgramSocket } from '../../../udp/dgram-socket.ts';
-import { TransmitBatch } from '../../../wire/batch.ts';
 import { LatencyRecorder } from '../latency-recorder.ts';
 import type { Counts, Receiver, Sender, Target, Workload, WorkloadOptions } from '../workload.ts';
 

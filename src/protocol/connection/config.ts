@@ -1,0 +1,167 @@
+import { JspError } from '../../base/errors.ts';
+import type { AeadProvider } from '../crypto/aead.ts';
+import { type MlKem, nobleMlKem } from '../crypto/ml-kem.ts';
+import { INTERNET_MTU_MAX } from '../path/packet-size.ts';
+
+/** Limits and choices of a connection. Every field has a default in {@link defaultConnectionConfig}. */
+export interface ConnectionConfig {
+  aead: AeadProvider;
+  /** Default: the one in JavaScript, which is made of the random bytes it is handed alone. */
+  mlKem: MlKem;
+  /** UDP payload bytes of a datagram until more is proved; 512 to 65,507. Default 1,200. */
+  mtu: number;
+  /** Rather no connection than packets that are smaller than `mtu`. Default false. */
+  mtuIsExact: boolean;
+  /** Largest datagram to look for when the path may carry more; equal to `mtu` turns the search off. */
+  mtuMax: number;
+  /** The network under the socket drops what it does not carry whole, instead of taking it apart. Default false. */
+  setsDontFragment: boolean;
+  /** Largest datagram this endpoint takes in. Default 65,507. */
+  receiveDatagramBytesMax: number;
+  /** Bytes that the socket was granted for receiving, told to the peer; 0 = unknown. */
+  receiveBufferBytes: number;
+  congestion: 'cubic' | 'newreno';
+  /** Most bytes in flight, whatever the congestion controller would allow. */
+  congestionWindowBytesMax: number;
+  handshakeTimeoutMs: number;
+  /** Silence after which the connection is given up; 0 = never. */
+  idleTimeoutMs: number;
+  /** Silence after which a heartbeat is sent; 0 = no heartbeats. */
+  heartbeatMs: number;
+  /** Heartbeats without any answer after which the connection is given up. */
+  heartbeatMisses: number;
+  /** Largest message, both taken and sent. */
+  messageBytesMax: number;
+  /** Most that the receive window of a stream grows to; raised to hold one message of maximal size. */
+  streamWindowBytes: number;
+  /** Most that the receive window of the connection grows to; raised to twice a stream's. */
+  connectionWindowBytes: number;
+  /** What these windows are at first; lowered to what they may be at most, and to what is sure to be there for every stream. [STR-34] */
+  streamWindowStartBytes: number;
+  connectionWindowStartBytes: number;
+  /** Most memory that all peers of the endpoint together can make it keep. [CON-50] */
+  memoryBytesMax: number;
+  /** How long an incomplete message may wait for its next byte before the connection is given up; 0 = for ever. [STR-35] */
+  stallTimeoutMs: number;
+  /** Streams that the peer may have open at once. */
+  streamsMax: number;
+  /** Memory for best-effort messages that are incomplete or unread. */
+  bestEffortBytes: number;
+  /** Packets that may fail to open before the connection is closed: the AEAD's integrity limit, 2^36. */
+  openFailuresMax: number;
+  /** Longest time an acknowledgement is held back. */
+  ackDelayMaxMs: number;
+}
+
+/** The defaults, with `aead` from the caller. */
+export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
+  return {
+    aead,
+    mlKem: nobleMlKem,
+    mtu: 1_200,
+    mtuIsExact: false,
+    mtuMax: 1_200,
+    setsDontFragment: false,
+    receiveDatagramBytesMax: 65_507,
+    receiveBufferBytes: 0,
+    congestion: 'cubic',
+    congestionWindowBytesMax: 64 * MIB,
+    handshakeTimeoutMs: 10_000,
+    idleTimeoutMs: 30_000,
+    heartbeatMs: 5_000,
+    heartbeatMisses: 3,
+    messageBytesMax: 16 * MIB,
+    streamWindowBytes: 1 * MIB,
+    connectionWindowBytes: 2 * MIB,
+    streamWindowStartBytes: 128 * 1024,
+    connectionWindowStartBytes: 256 * 1024,
+    memoryBytesMax: 1024 * MIB,
+    stallTimeoutMs: 30_000,
+    streamsMax: 100,
+    bestEffortBytes: 1 * MIB,
+    openFailuresMax: 2 ** 36,
+    ackDelayMaxMs: 25,
+  };
+}
+
+/** `config` with windows raised to what its largest message needs. Throws {@link JspError} for values out of range. */
+export function checkedConnectionConfig(config: ConnectionConfig): ConnectionConfig {
+  for (const [name, low, high] of BOUNDS) {
+    const value = config[name] as number;
+    if (!Number.isInteger(value) || value < low || value > high) {
+      throw new JspError(
+        'ERR_JSP_OPTION_INVALID',
+        `${name} must be a whole number from ${low} to ${high}, not ${value}`,
+      );
+    }
+  }
+  const streamWindowBytes = Math.max(config.streamWindowBytes, config.messageBytesMax + WINDOW_SLACK_BYTES);
+  const connectionWindowBytes = Math.max(config.connectionWindowBytes, 2 * streamWindowBytes);
+  // A quarter of the connection's window is for what streams have from the start; the rest is for those that grow.
+  const shareBytes = Math.floor(connectionWindowBytes / 4 / Math.max(1, config.streamsMax));
+  return {
+    ...config,
+    mtuMax: Math.max(config.mtu, config.mtuMax),
+    streamWindowBytes,
+    connectionWindowBytes,
+    streamWindowStartBytes: Math.min(
+      streamWindowBytes,
+      config.streamWindowStartBytes,
+      Math.max(STREAM_WINDOW_BYTES_MIN, shareBytes),
+    ),
+    connectionWindowStartBytes: Math.min(connectionWindowBytes, config.connectionWindowStartBytes),
+  };
+}
+
+/** `config` for a peer: only packets that do not leave the machine may be larger than those of the internet. */
+export function configForPeer(
+  config: ConnectionConfig,
+  isLoopback: boolean,
+  memoryBytes: number,
+): ConnectionConfig {
+  // Where there is little left for many, each newcomer begins with little. [CON-50]
+  const share = Math.max(CONNECTION_WINDOW_BYTES_MIN, Math.floor(memoryBytes / NEWCOMERS));
+  const connectionWindowStartBytes = Math.min(config.connectionWindowStartBytes, share);
+  if (isLoopback) return { ...config, connectionWindowStartBytes };
+  const mtuMax = Math.max(config.mtu, Math.min(config.mtuMax, INTERNET_MTU_MAX));
+  return { ...config, connectionWindowStartBytes, mtuMax };
+}
+
+/** A new connection's window begins with so small a part of the memory that is left. */
+const NEWCOMERS = 4_096;
+/** No connection's window is smaller, whatever others have; without room for that none is accepted. */
+export const CONNECTION_WINDOW_BYTES_MIN = 32_768;
+
+const MIB = 1024 * 1024;
+/** Beyond a maximal message, room for its fixed cost and for small messages beside it. */
+const WINDOW_SLACK_BYTES = 64 * 1024;
+
+/** A stream's window is not smaller at first, unless it may never be larger. */
+const STREAM_WINDOW_BYTES_MIN = 16 * 1024;
+
+type NumericField = {
+  [K in keyof ConnectionConfig]: ConnectionConfig[K] extends number ? K : never;
+}[keyof ConnectionConfig];
+
+const BOUNDS: readonly (readonly [NumericField, number, number])[] = [
+  ['mtu', 512, 65_507],
+  ['mtuMax', 512, 65_507],
+  ['receiveDatagramBytesMax', 512, 65_507],
+  ['receiveBufferBytes', 0, 2 ** 32],
+  ['congestionWindowBytesMax', 16_384, 2 ** 32],
+  ['handshakeTimeoutMs', 1, 2 ** 31],
+  ['idleTimeoutMs', 0, 2 ** 31],
+  ['heartbeatMs', 0, 2 ** 31],
+  ['heartbeatMisses', 1, 100],
+  ['messageBytesMax', 1, 2 ** 30],
+  ['streamWindowBytes', 1, 2 ** 32],
+  ['connectionWindowBytes', 1, 2 ** 32],
+  ['streamWindowStartBytes', 1, 2 ** 32],
+  ['connectionWindowStartBytes', 1, 2 ** 32],
+  ['memoryBytesMax', 1, 2 ** 48],
+  ['stallTimeoutMs', 0, 2 ** 31],
+  ['streamsMax', 0, 2 ** 20],
+  ['bestEffortBytes', 0, 2 ** 30],
+  ['openFailuresMax', 1, 2 ** 36],
+  ['ackDelayMaxMs', 1, 1_000],
+];

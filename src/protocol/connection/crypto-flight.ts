@@ -1,0 +1,131 @@
+import { RangeSet } from '../../base/ranges.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import type { FrameReader } from '../wire/frame-reader.ts';
+import { FrameType } from '../wire/frame-type.ts';
+import { cryptoHeaderSize, writeCryptoHeader } from '../wire/frame-writer.ts';
+
+/** Where the ledger's entries go: the sent ledger of the packet's space. */
+interface SentFrames {
+  add(kind: number, id: number, a: number, b: number, c: number): void;
+}
+
+/** The one handshake message that an endpoint sends in a packet number space, cut into CRYPTO frames. */
+export class OutgoingFlight {
+  private message: Uint8Array = EMPTY;
+  private readonly unsent = new RangeSet();
+  private readonly acknowledged = new RangeSet();
+
+  start(message: Uint8Array): void {
+    this.message = message;
+    this.unsent.add(0, message.length);
+  }
+
+  get isEmpty(): boolean {
+    return this.message.length === 0;
+  }
+
+  get pending(): boolean {
+    return this.unsent.size > 0;
+  }
+
+  /** All of the message is acknowledged, or there is none. */
+  get settled(): boolean {
+    return this.acknowledged.total === this.message.length;
+  }
+
+  /** Writes one frame with as much as fits before `limit`; returns the new offset, `at` when nothing fits. */
+  write(out: Uint8Array, at: number, limit: number, sent: SentFrames): number {
+    if (!this.pending) return at;
+    const offset = this.unsent.start(0);
+    const room = limit - at - cryptoHeaderSize(offset, this.message.length, limit - at);
+    const length = Math.min(room, this.unsent.end(0) - offset);
+    if (length < 1) return at;
+    const dataStart = writeCryptoHeader(out, at, offset, this.message.length, length);
+    out.set(this.message.subarray(offset, offset + length), dataStart);
+    this.unsent.remove(offset, offset + length);
+    sent.add(FrameType.CRYPTO, 0, offset, length, 0);
+    return dataStart + length;
+  }
+
+  onAcked(offset: number, length: number): void {
+    this.acknowledged.add(offset, offset + length);
+    this.unsent.remove(offset, offset + length);
+  }
+
+  onLost(offset: number, length: number): void {
+    this.unsent.add(offset, offset + length);
+    for (let i = 0; i < this.acknowledged.size; i++) {
+      this.unsent.remove(this.acknowledged.start(i), this.acknowledged.end(i));
+    }
+  }
+
+  /** Sends again all that is not acknowledged, for a probe. */
+  resend(): void {
+    this.onLost(0, this.message.length);
+  }
+}
+
+/**
+ * Puts together the one handshake message that the peer sends in a packet number space. Until an address is validated anyone can send such
+ * frames, so what they cost is bounded: memory comes in blocks, as bytes arrive for them, and a message lies in few pieces at a time.
+ */
+export class IncomingFlight {
+  /** Blocks of the message, made when the first byte of one arrives; null when the message was taken. */
+  private blocks: (Uint8Array | undefined)[] | null = [];
+  private readonly received = new RangeSet();
+  private total = 0;
+
+  /** Bytes of memory that hold what came of the message. */
+  get bytesHeld(): number {
+    return (this.blocks ?? []).reduce((sum, block) => sum + (block?.length ?? 0), 0);
+  }
+
+  /** Takes a CRYPTO frame. Returns 0 or a close code. */
+  onFrame(frame: FrameReader): number {
+    const { total, offset, dataLength } = frame;
+    // [FRM-11] one total, a bounded one, and nothing beyond it
+    if (total < 1 || total > FLIGHT_BYTES_MAX) return CloseCode.CRYPTO_ERROR;
+    if (offset + dataLength > total) return CloseCode.CRYPTO_ERROR;
+    if (this.total === 0) this.total = total;
+    if (this.total !== total) return CloseCode.CRYPTO_ERROR;
+    if (this.blocks === null || this.received.add(offset, offset + dataLength) === 0) return 0;
+    if (this.received.size > PIECES_MAX) return CloseCode.CRYPTO_ERROR; // [FRM-16]
+    this.store(this.blocks, frame);
+    return 0;
+  }
+
+  /** All of the message is there, and was not taken. */
+  get isComplete(): boolean {
+    return this.blocks !== null && this.total > 0 && this.received.covers(0, this.total);
+  }
+
+  /** The whole message, once, when it is complete. */
+  take(): Uint8Array | null {
+    const { blocks, total } = this;
+    if (blocks === null || !this.isComplete) return null;
+    const message = new Uint8Array(total);
+    for (const [i, block] of blocks.entries()) if (block !== undefined) message.set(block, i * BLOCK_BYTES);
+    this.blocks = null;
+    return message;
+  }
+
+  private store(blocks: (Uint8Array | undefined)[], frame: FrameReader): void {
+    const { buffer, offset, dataStart, dataLength } = frame;
+    for (let done = 0; done < dataLength; ) {
+      const at = offset + done;
+      const index = Math.floor(at / BLOCK_BYTES);
+      const start = index * BLOCK_BYTES;
+      blocks[index] ??= new Uint8Array(Math.min(BLOCK_BYTES, this.total - start));
+      const block = blocks[index];
+      const count = Math.min(dataLength - done, start + block.length - at);
+      for (let i = 0; i < count; i++) block[at - start + i] = buffer[dataStart + done + i];
+      done += count;
+    }
+  }
+}
+
+const EMPTY = new Uint8Array(0);
+const FLIGHT_BYTES_MAX = 16_384;
+const BLOCK_BYTES = 512;
+/** [FRM-16] The largest message in the smallest datagrams, all of them out of order, lies in fewer. */
+const PIECES_MAX = 64;

@@ -1,0 +1,28 @@
+import { MILLISECOND } from '../../base/time.ts';
+import type { KeyPair } from '../crypto/packet-keys.ts';
+import { ReplayWindow } from '../crypto/replay-window.ts';
+import { AckTracker } from '../recovery/ack-tracker.ts';
+import { PacketSpace } from '../wire/packet-type.ts';
+import { IncomingFlight, OutgoingFlight } from './crypto-flight.ts';
+
+/** What a connection keeps for one packet number space. */
+export class NumberSpace {
+  readonly space: PacketSpace;
+  /** Null until the handshake installs them. */
+  keys: KeyPair | null = null;
+  /** Number of the next packet to send. [PKT-7] */
+  nextNumber = 0;
+  readonly replay = new ReplayWindow();
+  readonly acks: AckTracker;
+  /** The handshake messages of the space; null in the application space. */
+  readonly outgoing: OutgoingFlight | null;
+  readonly incoming: IncomingFlight | null;
+
+  constructor(space: PacketSpace, ackDelayMaxMs: number) {
+    const isHandshake = space !== PacketSpace.APPLICATION;
+    this.space = space;
+    this.acks = new AckTracker({ isImmediate: isHandshake, maxDelay: ackDelayMaxMs * MILLISECOND });
+    this.outgoing = isHandshake ? new OutgoingFlight() : null;
+    this.incoming = isHandshake ? new IncomingFlight() : null;
+  }
+}

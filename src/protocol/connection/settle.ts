@@ -1,0 +1,150 @@
+/**
+ * What becomes of sent packets: recovery says which were acknowledged and which are lost, the ledger says what they carried, and
+ * each part of the connection is told of its own. What still matters of a lost packet goes out in new frames. [FRM-5]
+ */
+
+import type { Micros } from '../../base/time.ts';
+import type { PacketList } from '../recovery/packet-list.ts';
+import { FrameType, MessageFlag } from '../wire/frame-type.ts';
+import { PacketSpace } from '../wire/packet-type.ts';
+import type { Connection } from './connection.ts';
+import { sizeProbeAcked, sizeProbeLost } from './path-mtu.ts';
+import type { StreamTable } from './stream-table.ts';
+
+/** Hands out what the last acknowledgement or timeout of recovery found. */
+export function settle(connection: Connection, now: Micros): void {
+  const { recovery, counters } = connection;
+  const space = recovery.resultSpace;
+  if (recovery.acked.count > 0) acknowledged(connection, space, recovery.acked, now);
+  if (recovery.spurious.count > 0) {
+    counters.packetsSpuriouslyLost += recovery.spurious.count;
+    acknowledged(connection, space, recovery.spurious, now);
+  }
+  const lost = recovery.lost;
+  if (lost.count === 0) return;
+  counters.packetsLost += lost.count;
+  for (let i = 0; i < lost.count; i++) packetLost(connection, space, lost.numbers[i], now);
+}
+
+/**
+ * A probe is due: what the oldest packet in flight carried goes out again, so that a lost tail is mended by the probe itself. The packet
+ * stays in flight, and its acknowledgement is as good as ever. Best-effort messages are sent once only.
+ */
+export function resendOldest(connection: Connection, now: Micros): void {
+  const space = connection.recovery.resultSpace;
+  if (space !== PacketSpace.APPLICATION) return;
+  const ledger = connection.recovery.ledger(space);
+  const number = ledger.oldestInFlight;
+  if (number < 0) return;
+  for (let entry = ledger.entryStart(number), end = ledger.entryEnd(number); entry < end; entry++) {
+    const kind = ledger.entryKind(entry);
+    if (isBestEffort(kind)) continue;
+    if (kind === FrameType.HANDSHAKE_DONE) connection.handshakeDoneDue = true;
+    else {
+      const { streams } = connection;
+      const [id, a, b, c] = [
+        ledger.entryId(entry),
+        ledger.entryA(entry),
+        ledger.entryB(entry),
+        ledger.entryC(entry),
+      ];
+      streamFrameLost(streams, kind, id, a, b, c, now);
+    }
+  }
+}
+
+function acknowledged(connection: Connection, space: PacketSpace, packets: PacketList, now: Micros): void {
+  const ledger = connection.recovery.ledger(space);
+  for (let i = 0; i < packets.count; i++) {
+    const number = packets.numbers[i];
+    if (ledger.isSizeProbe(number)) sizeProbeAcked(connection, ledger.bytesOf(number), now);
+    for (let entry = ledger.entryStart(number), end = ledger.entryEnd(number); entry < end; entry++) {
+      const kind = ledger.entryKind(entry);
+      const a = ledger.entryA(entry);
+      const b = ledger.entryB(entry);
+      if (kind === FrameType.CRYPTO) connection.spaces[space]?.outgoing?.onAcked(a, b);
+      else if (kind === FrameType.ACK) connection.spaces[space]?.acks.onAckAcked(a, b, ledger.entryC(entry));
+      else if (space === PacketSpace.APPLICATION) {
+        streamFrameAcked(connection.streams, kind, ledger.entryId(entry), a, b, ledger.entryC(entry));
+        if (isProgress(kind)) connection.onProgress(now);
+      }
+    }
+  }
+}
+
+function packetLost(connection: Connection, space: PacketSpace, number: number, now: Micros): void {
+  const ledger = connection.recovery.ledger(space);
+  if (ledger.isSizeProbe(number)) sizeProbeLost(connection, ledger.bytesOf(number), now);
+  for (let entry = ledger.entryStart(number), end = ledger.entryEnd(number); entry < end; entry++) {
+    const kind = ledger.entryKind(entry);
+    const a = ledger.entryA(entry);
+    const b = ledger.entryB(entry);
+    if (kind === FrameType.CRYPTO) connection.spaces[space]?.outgoing?.onLost(a, b);
+    else if (kind === FrameType.HANDSHAKE_DONE) connection.handshakeDoneDue = true;
+    else if (space === PacketSpace.APPLICATION) {
+      streamFrameLost(connection.streams, kind, ledger.entryId(entry), a, b, ledger.entryC(entry), now);
+    }
+  }
+}
+
+function streamFrameAcked(
+  streams: StreamTable,
+  kind: number,
+  id: number,
+  a: number,
+  b: number,
+  c: number,
+): void {
+  if (!isStreamFrame(kind)) return;
+  const stream = streams.find(id);
+  if (stream === undefined) return;
+  if (isReceiverFrame(kind)) stream.receiver.onAcked(kind, a, b, c);
+  else stream.sender.onAcked(kind, a, b, c);
+  streams.onSettled(stream);
+}
+
+function streamFrameLost(
+  streams: StreamTable,
+  kind: number,
+  id: number,
+  a: number,
+  b: number,
+  c: number,
+  now: Micros,
+): void {
+  if (!isStreamFrame(kind)) return streams.onLimitLost(kind, a);
+  const stream = streams.find(id);
+  if (stream === undefined) return;
+  if (isReceiverFrame(kind)) {
+    stream.receiver.onLost(kind, a, b, c);
+    streams.onReceived(stream);
+  } else {
+    stream.sender.onLost(kind, a, b, c, now);
+    streams.onSendTouched(stream);
+    streams.onSettled(stream);
+  }
+}
+
+function isBestEffort(kind: number): boolean {
+  if (kind === FrameType.MESSAGES_BEST_EFFORT) return true;
+  return kind >= FrameType.MESSAGE && kind < FrameType.MESSAGES && (kind & MessageFlag.BEST_EFFORT) !== 0;
+}
+
+function isStreamFrame(kind: number): boolean {
+  if (kind >= FrameType.MESSAGE && kind <= FrameType.MESSAGES_BEST_EFFORT) return true;
+  return (
+    (kind >= FrameType.STREAM_OPEN && kind <= FrameType.DROPPED) ||
+    kind === FrameType.MAX_STREAM_DATA ||
+    kind === FrameType.STREAM_DATA_BLOCKED
+  );
+}
+
+/** Frames that take a stream nearer to its end: those of its sender, but not that it is held up. */
+function isProgress(kind: number): boolean {
+  return isStreamFrame(kind) && !isReceiverFrame(kind) && kind !== FrameType.STREAM_DATA_BLOCKED;
+}
+
+/** Frames that the receiving half of a stream sends; the others come from the sending half. */
+function isReceiverFrame(kind: number): boolean {
+  return kind === FrameType.STOP_SENDING || kind === FrameType.DROPPED || kind === FrameType.MAX_STREAM_DATA;
+}

@@ -1,0 +1,335 @@
+/**
+ * The way out, from the parts of a connection to datagrams in the arena of a batch:
+ *
+ *   1. {@link transmit} packs datagrams until nothing is to be sent, the batch is full, or congestion control says no;
+ *   2. {@link packDatagram} decides which packets a datagram holds: Initial, Handshake, 1-RTT, in this order;
+ *   3. {@link packHandshake} fills the first two kinds: ACK, then CRYPTO;
+ *   4. {@link packApplication} fills the last: ACK, then control frames, then messages as the scheduler says.
+ *
+ * Everything is sealed later, by the endpoint, for all connections of the batch at once.
+ */
+
+import { type Micros, SECOND } from '../../base/time.ts';
+import { rangesTold, writeAck } from '../wire/ack-frame.ts';
+import type { TransmitBatch } from '../wire/batch.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import { FrameType } from '../wire/frame-type.ts';
+import {
+  CONTROL_FRAME_BYTES_MAX,
+  closeSize,
+  writeClose,
+  writeHandshakeDone,
+  writeHeartbeat,
+  writePathResponse,
+  writePing,
+} from '../wire/frame-writer.ts';
+import { PacketSpace, PacketType } from '../wire/packet-type.ts';
+import type { Connection } from './connection.ts';
+import type { NumberSpace } from './number-space.ts';
+import type { PacketBuilder } from './packet-builder.ts';
+import { sizeProbeBytes } from './path-mtu.ts';
+
+/** Packs what the connection has to send. True when it may have more that the batch has no room for. */
+export function transmit(
+  connection: Connection,
+  builder: PacketBuilder,
+  batch: TransmitBatch,
+  now: Micros,
+): boolean {
+  if (connection.isAnswerDue && connection.closing.isOpen) return false;
+  for (;;) {
+    if (connection.closing.isOpen && connection.recovery.isExhausted(now)) {
+      connection.fail(CloseCode.PROTOCOL_VIOLATION, 0, 'nothing is acknowledged', now); // [REC-12]
+    }
+    const probeBytes = sizeProbeBytes(connection, now);
+    if (!batch.hasRoom(Math.max(connection.mtu, probeBytes))) return true;
+    if (probeBytes > 0) packSizeProbe(connection, builder, batch, probeBytes, now);
+    else if (!packDatagram(connection, builder, batch, now)) return false;
+  }
+}
+
+/** Packs one datagram. False when there is nothing to send, or nothing that may be sent now. */
+function packDatagram(
+  connection: Connection,
+  builder: PacketBuilder,
+  batch: TransmitBatch,
+  now: Micros,
+): boolean {
+  const { amplification, recovery } = connection;
+  // The second packet of a probe timeout. [REC-51]
+  const isSecondProbe = recovery.probesPending(PacketSpace.APPLICATION) === 1;
+  const mtu = isSecondProbe ? connection.packetSize.secondProbeBytes : connection.mtu;
+  const bytes = Math.min(mtu, amplification.datagramBytesMax, amplification.allowance);
+  recovery.isAmplificationLimited = bytes < DATAGRAM_BYTES_MIN; // [CON-4]
+  if (recovery.isAmplificationLimited) return false;
+  builder.beginDatagram(batch, bytes);
+  if (connection.closing.isOpen) packPackets(connection, builder, bytes, now);
+  else packClose(connection, builder);
+  const sent = builder.endDatagram(connection);
+  if (sent === 0) return false;
+  amplification.onSent(sent);
+  connection.counters.datagramsSent++;
+  connection.counters.bytesSent += sent;
+  return true;
+}
+
+function packPackets(connection: Connection, builder: PacketBuilder, bytes: number, now: Micros): void {
+  const [initial, handshake, application] = connection.spaces;
+  const isClient = connection.role === 'client';
+  // A client that has a Handshake packet to send, whatever it holds, has no use for Initial ones any more. [CON-14]
+  if (isClient && handshake !== null && packHandshake(connection, builder, handshake, 0, now)) {
+    connection.discardSpace(PacketSpace.INITIAL, now);
+  } else {
+    if (initial !== null) {
+      const packed = packHandshake(connection, builder, initial, isClient ? bytes : 0, now);
+      if (packed && isClient) return; // its padding fills the datagram
+    }
+    if (handshake !== null && !isClient) packHandshake(connection, builder, handshake, 0, now);
+  }
+  if (application !== null && connection.isEstablished)
+    packApplication(connection, builder, application, now);
+}
+
+/** Fills an Initial or Handshake packet. False when there is nothing for it. */
+function packHandshake(
+  connection: Connection,
+  builder: PacketBuilder,
+  state: NumberSpace,
+  padTo: number,
+  now: Micros,
+): boolean {
+  const { keys, acks, outgoing, space } = state;
+  if (keys === null || outgoing === null) return false;
+  const { recovery } = connection;
+  const isProbe = recovery.probesPending(space) > 0;
+  if (isProbe && !outgoing.pending) outgoing.resend();
+  // A probe of the Handshake space takes what is lost of the hello along: probes may be all that the window lets out.
+  const isProbing = isProbe || recovery.probesPending(PacketSpace.HANDSHAKE) > 0;
+  const mayCrypto = outgoing.pending && (isProbing || mayFill(connection, now));
+  if (!isProbe && !mayCrypto && !acks.ackDue(now)) return false;
+  const ledger = recovery.ledger(space);
+  const type = space === PacketSpace.INITIAL ? PacketType.INITIAL : PacketType.HANDSHAKE;
+  if (!builder.beginPacket(type, connection, state.nextNumber, ledger.largestAcked)) return false;
+  ledger.begin(state.nextNumber, now);
+  packAck(connection, builder, state, now);
+  let isEliciting = false;
+  if (mayCrypto) {
+    const at = outgoing.write(builder.out, builder.at, builder.limit, ledger);
+    isEliciting = at > builder.at;
+    builder.at = at;
+  }
+  if (isProbe && !isEliciting) {
+    builder.at = writePing(builder.out, builder.at);
+    isEliciting = true;
+  }
+  if (builder.payloadBytes === 0) {
+    ledger.cancel();
+    builder.cancelPacket();
+    return false;
+  }
+  if (padTo > 0) builder.padDatagram(padTo); // [PKT-19]
+  endPacket(connection, builder, state, isEliciting, isEliciting || padTo > 0, now);
+  return true;
+}
+
+/** Fills a 1-RTT packet. */
+function packApplication(
+  connection: Connection,
+  builder: PacketBuilder,
+  state: NumberSpace,
+  now: Micros,
+): void {
+  const { recovery, streams } = connection;
+  const isProbe = recovery.probesPending(PacketSpace.APPLICATION) > 0;
+  const hasFrames = connection.hasControlFrames || streams.hasFrames;
+  const mayFrames = isProbe || (hasFrames && mayFill(connection, now));
+  if (!isProbe && !(hasFrames && mayFrames) && !state.acks.ackDue(now)) return;
+  const ledger = recovery.ledger(PacketSpace.APPLICATION);
+  if (!builder.beginPacket(PacketType.ONE_RTT, connection, state.nextNumber, ledger.largestAcked)) return;
+  ledger.begin(state.nextNumber, now);
+  const { acksSent } = connection.counters;
+  let isEliciting = packAck(connection, builder, state, now);
+  const hasAck = connection.counters.acksSent > acksSent;
+  const afterAck = builder.at;
+  if (mayFrames) {
+    packControlFrames(connection, builder, now);
+    builder.at = streams.write(
+      builder.out,
+      builder.at,
+      builder.limit,
+      now,
+      ledger,
+      recovery.pacer.rate * SECOND,
+    );
+    if (builder.limit - builder.at < FULL_PACKET_SLACK) connection.fillsPackets = true;
+  }
+  if (builder.at > afterAck) isEliciting = true;
+  const isToElicit = hasAck && state.acks.wantsAcknowledgement(now) && recovery.allowance(now) > 0; // [REC-50]
+  if ((isProbe || isToElicit) && !isEliciting) {
+    builder.at = writePing(builder.out, builder.at);
+    isEliciting = true;
+  }
+  if (builder.payloadBytes === 0) {
+    ledger.cancel();
+    builder.cancelPacket();
+    return;
+  }
+  if (hasAck && isEliciting) state.acks.onElicitingAckSent(now);
+  // Large enough for a server that does not know the connection to say so. [PKT-24]
+  if (isEliciting && connection.resetToken !== null) builder.padDatagram(RESET_TRIGGER_BYTES);
+  endPacket(connection, builder, state, isEliciting, isEliciting, now);
+}
+
+/** True when congestion control and pacing let a packet out now; otherwise notes that something waits for them. */
+function mayFill(connection: Connection, now: Micros): boolean {
+  const { recovery } = connection;
+  // A packet is let out while any allowance is left, so that a window need not be a multiple of the packet size.
+  if (recovery.allowance(now) > 0) return true;
+  connection.isBlocked = true;
+  return false;
+}
+
+/**
+ * Writes an ACK of all that was received, and ahead of it what was dropped [STR-18], when there is news. True when that makes the packet
+ * one to be acknowledged, too.
+ */
+function packAck(connection: Connection, builder: PacketBuilder, state: NumberSpace, now: Micros): boolean {
+  const { acks, space } = state;
+  if (acks.pending === 0 && !acks.ackDue(now)) return false;
+  if (acks.ranges.size === 0) {
+    acks.onAckSent(now);
+    return false;
+  }
+  const ledger = connection.recovery.ledger(space);
+  const start = builder.at;
+  if (space === PacketSpace.APPLICATION) {
+    builder.at = connection.streams.writeDropped(builder.out, start, builder.limit, ledger);
+  }
+  const isEliciting = builder.at > start;
+  const room = builder.limit - builder.at - PING_BYTES; // the packet may be a probe
+  const { ranges } = acks;
+  const delay = acks.ackDelay(now);
+  const at = writeAck(builder.out, builder.at, ranges, delay, room);
+  if (at === builder.at) return isEliciting;
+  const told = rangesTold(builder.out, builder.at, ranges.largest, delay);
+  builder.at = at;
+  const lowest = ranges.start(ranges.size - told);
+  ledger.add(FrameType.ACK, 0, ranges.largest, lowest, acks.onAckSent(now));
+  connection.counters.acksSent++;
+  return isEliciting;
+}
+
+function packControlFrames(connection: Connection, builder: PacketBuilder, now: Micros): void {
+  const ledger = connection.recovery.ledger(PacketSpace.APPLICATION);
+  if (builder.limit - builder.at < 4 * CONTROL_FRAME_BYTES_MAX) return;
+  if (connection.handshakeDoneDue) {
+    connection.handshakeDoneDue = false;
+    builder.at = writeHandshakeDone(builder.out, builder.at);
+    ledger.add(FrameType.HANDSHAKE_DONE, 0, 0, 0, 0);
+  }
+  if (connection.pathResponse !== null) {
+    builder.at = writePathResponse(builder.out, builder.at, connection.pathResponse);
+    connection.pathResponse = null;
+  }
+  if (connection.heartbeatDue) {
+    connection.heartbeatDue = false;
+    builder.at = writeHeartbeat(
+      builder.out,
+      builder.at,
+      connection.counters.heartbeatsSent++,
+      connection.heartbeatIntervalMs,
+    );
+    ledger.add(FrameType.HEARTBEAT, 0, now, 0, 0);
+  }
+}
+
+function endPacket(
+  connection: Connection,
+  builder: PacketBuilder,
+  state: NumberSpace,
+  isEliciting: boolean,
+  isInFlight: boolean,
+  now: Micros,
+  isSizeProbe = false,
+): void {
+  const keys = state.keys?.seal;
+  if (keys === undefined) return;
+  const bytes = builder.endPacket(keys);
+  state.nextNumber++;
+  if (state.space === PacketSpace.APPLICATION && connection.numberSkips.skips(state.nextNumber))
+    state.nextNumber++; // [PKT-23]
+  connection.counters.packetsSent++;
+  connection.recovery.onSent(state.space, bytes, isEliciting, isInFlight, now, isSizeProbe);
+  if (isEliciting) connection.liveness.onSent(now);
+}
+
+/** A packet of PING and PADDING that tests whether the path carries this size. */
+function packSizeProbe(
+  connection: Connection,
+  builder: PacketBuilder,
+  batch: TransmitBatch,
+  bytes: number,
+  now: Micros,
+): void {
+  const state = connection.spaces[PacketSpace.APPLICATION];
+  connection.packetSize.onProbeSent(bytes);
+  if (state === null) return;
+  const ledger = connection.recovery.ledger(PacketSpace.APPLICATION);
+  builder.beginDatagram(batch, bytes);
+  if (!builder.beginPacket(PacketType.ONE_RTT, connection, state.nextNumber, ledger.largestAcked)) return;
+  ledger.begin(state.nextNumber, now);
+  builder.at = writePing(builder.out, builder.at);
+  builder.padDatagram(bytes);
+  endPacket(connection, builder, state, true, true, now, true);
+  const sent = builder.endDatagram(connection);
+  connection.counters.datagramsSent++;
+  connection.counters.bytesSent += sent;
+  connection.counters.packetSizeProbes++;
+}
+
+/** CLOSE in every space that the peer may be able to open. [CON-9] */
+function packClose(connection: Connection, builder: PacketBuilder): void {
+  const { closing, spaces } = connection;
+  const reason = closing.reason;
+  if (!closing.closeDue || reason === null) return;
+  closing.closeDue = false;
+  const isClient = connection.role === 'client';
+  for (const state of spaces) {
+    if (state === null || state.keys === null) continue;
+    const isInitial = state.space === PacketSpace.INITIAL;
+    if (isClient && isInitial && spaces[PacketSpace.HANDSHAKE]?.keys) continue;
+    const isApplication = state.space === PacketSpace.APPLICATION;
+    if (isApplication && !connection.isEstablished) continue;
+    const type = PACKET_TYPES[state.space];
+    if (!builder.beginPacket(type, connection, state.nextNumber, -1)) return;
+    // [CON-12] what the application says is for the application only
+    const isHidden = reason.scope === 'application' && !isApplication;
+    const code = isHidden ? CloseCode.NO_ERROR : reason.code;
+    const scope = reason.scope === 'transport' || !isApplication ? 0 : reason.incomplete ? 2 : 1;
+    const text = isHidden ? EMPTY : reasonBytes(reason.reason, builder.limit - builder.at);
+    if (builder.limit - builder.at < closeSize(code, text)) return builder.cancelPacket();
+    builder.at = writeClose(builder.out, builder.at, scope, code, closing.frameType, text);
+    if (isClient && isInitial) builder.padDatagram(connection.mtu); // [PKT-19]
+    builder.endPacket(state.keys.seal);
+    state.nextNumber++;
+    connection.counters.packetsSent++;
+  }
+}
+
+/** As much of `reason` as fits, cut between characters. */
+function reasonBytes(reason: string, room: number): Uint8Array {
+  const bytes = new Uint8Array(Math.max(0, Math.min(REASON_BYTES_MAX, room - CONTROL_FRAME_BYTES_MAX)));
+  return bytes.subarray(0, ENCODER.encodeInto(reason, bytes).written);
+}
+
+const ENCODER = new TextEncoder();
+const EMPTY = new Uint8Array(0);
+const PACKET_TYPES = [PacketType.INITIAL, PacketType.HANDSHAKE, PacketType.ONE_RTT] as const;
+const PING_BYTES = 1;
+/** One more than the smallest stateless reset. */
+const RESET_TRIGGER_BYTES = 38;
+/** Below this a datagram holds no useful packet. */
+const DATAGRAM_BYTES_MIN = 64;
+/** A packet with less room left than this is full. */
+const FULL_PACKET_SLACK = 64;
+const REASON_BYTES_MAX = 512;

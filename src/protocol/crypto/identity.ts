@@ -1,0 +1,139 @@
+import { createHash, type KeyObject, timingSafeEqual } from 'node:crypto';
+import { JspError } from '../../base/errors.ts';
+import { type RandomSource, randomBytes } from '../../base/random.ts';
+import {
+  ED25519_KEY_BYTES,
+  ED25519_SEED_BYTES,
+  ED25519_SIGNATURE_BYTES,
+  ed25519PrivateKey,
+  ed25519PublicKey,
+  ed25519Sign,
+  ed25519Verify,
+} from './ed25519.ts';
+import { resetKeyOf } from './reset-token.ts';
+
+/**
+ * Who an endpoint is: a raw key, named by its fingerprint, as in SSH and WireGuard.
+ *
+ * Keys, signatures and secrets have one form: entries of `algorithm u8, length u16, bytes`, one for each algorithm of the
+ * identity. There is one algorithm now, Ed25519. [HS-9]
+ */
+export class Identity {
+  /** The key as it is sent and hashed: 35 bytes. */
+  readonly publicKey: Uint8Array;
+  /** SHA-256 of {@link publicKey}: what a client pins. */
+  readonly fingerprint: Uint8Array;
+  readonly #seed: Uint8Array;
+  readonly #privateKey: KeyObject;
+
+  private constructor(seed: Uint8Array) {
+    this.#seed = seed;
+    this.#privateKey = ed25519PrivateKey(seed);
+    this.publicKey = entry(ed25519PublicKey(this.#privateKey));
+    this.fingerprint = fingerprintOf(this.publicKey);
+  }
+
+  /** A new identity. Keep what {@link exportSecret} gives, or it is gone with the process. */
+  static generate(random: RandomSource): Identity {
+    return new Identity(randomBytes(random, ED25519_SEED_BYTES));
+  }
+
+  /**
+   * The identity that {@link exportSecret} gave.
+   * @throws {@link JspError} `ERR_JSP_IDENTITY_INVALID` when the text is no such secret
+   */
+  static fromSecret(secret: string): Identity {
+    const bytes = Buffer.from(secret, 'base64url');
+    const seed = entryValue(bytes, ED25519_SEED_BYTES);
+    if (seed === null || bytes.toString('base64url') !== secret) {
+      throw new JspError(
+        'ERR_JSP_IDENTITY_INVALID',
+        `an identity's secret is ${SECRET_CHARACTERS} characters of base64url, as exportSecret() gives it`,
+      );
+    }
+    return new Identity(seed.slice());
+  }
+
+  /** The secret as text (47 characters of base64url). Who has it is this identity. */
+  exportSecret(): string {
+    return Buffer.from(entry(this.#seed)).toString('base64url');
+  }
+
+  /** {@link fingerprint} as text: 43 characters of base64url. */
+  get fingerprintText(): string {
+    return Buffer.from(this.fingerprint).toString('base64url');
+  }
+
+  /** The key of stateless resets that follows from an identity's secret; null for what only looks like an identity and has none. [PKT-22] */
+  static resetKeyOf(identity: Identity): Uint8Array | null {
+    if (!(#seed in identity)) return null;
+    const secret = entry(identity.#seed);
+    const key = resetKeyOf(secret);
+    secret.fill(0);
+    return key;
+  }
+
+  /** Signs a transcript hash as the side that `signer` names. [HS-11] */
+  sign(signer: Signer, transcriptHash: Uint8Array): Uint8Array {
+    return entry(ed25519Sign(this.#privateKey, signedContent(signer, transcriptHash)));
+  }
+}
+
+/** A signature of one side is worth nothing as one of the other. */
+export type Signer = 'client' | 'server';
+
+/** The fingerprint of a public key in the form of {@link Identity.publicKey}. [HS-9] */
+export function fingerprintOf(publicKey: Uint8Array): Uint8Array {
+  return createHash('sha256').update(publicKey).digest();
+}
+
+/** Compares two values of 32 bytes in constant time. */
+export function equalSecrets(one: Uint8Array, other: Uint8Array): boolean {
+  return one.length === other.length && timingSafeEqual(one, other);
+}
+
+/**
+ * True when `signature` over a transcript hash is that of `publicKey`, both in the form of {@link Identity}. False also when
+ * either has an unknown algorithm or is malformed. [HS-12]
+ */
+export function verifyIdentity(
+  publicKey: Uint8Array,
+  signer: Signer,
+  transcriptHash: Uint8Array,
+  signature: Uint8Array,
+): boolean {
+  const key = entryValue(publicKey, ED25519_KEY_BYTES);
+  const value = entryValue(signature, ED25519_SIGNATURE_BYTES);
+  return key !== null && value !== null && ed25519Verify(key, signedContent(signer, transcriptHash), value);
+}
+
+/** As RFC 8446 section 4.4.3: blanks, a context that names protocol and signer, a zero byte, the hash. */
+function signedContent(signer: Signer, transcriptHash: Uint8Array): Uint8Array {
+  return Buffer.concat([CONTEXTS[signer], transcriptHash]);
+}
+
+function entry(value: Uint8Array): Uint8Array {
+  const bytes = new Uint8Array(ENTRY_HEADER_BYTES + value.length);
+  bytes[0] = ALGORITHM_ED25519;
+  bytes[2] = value.length;
+  bytes.set(value, ENTRY_HEADER_BYTES);
+  return bytes;
+}
+
+/** The value of the one entry that `bytes` must be; null when they are anything else. */
+function entryValue(bytes: Uint8Array, length: number): Uint8Array | null {
+  const isEntry =
+    bytes.length === ENTRY_HEADER_BYTES + length &&
+    bytes[0] === ALGORITHM_ED25519 &&
+    bytes[1] === 0 &&
+    bytes[2] === length;
+  return isEntry ? bytes.subarray(ENTRY_HEADER_BYTES) : null;
+}
+
+const ALGORITHM_ED25519 = 0x01;
+const ENTRY_HEADER_BYTES = 3;
+const SECRET_CHARACTERS = 47;
+const CONTEXTS: Record<Signer, Uint8Array> = {
+  client: Buffer.from(`${' '.repeat(64)}JetStreamProto 1 client identity\0`),
+  server: Buffer.from(`${' '.repeat(64)}JetStreamProto 1 server identity\0`),
+};

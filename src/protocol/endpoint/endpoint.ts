@@ -1,0 +1,490 @@
+import { assert } from '../../base/assert.ts';
+import { copyOf } from '../../base/bytes.ts';
+import { DeadlineHeap } from '../../base/heap.ts';
+import { freeNow, hastenScavenge, LARGE_BUFFER_BYTES } from '../../base/memory.ts';
+import { MemoryBudget } from '../../base/memory-budget.ts';
+import { randomBytes } from '../../base/random.ts';
+import { Ring } from '../../base/ring.ts';
+import type { Micros } from '../../base/time.ts';
+import { configForPeer } from '../connection/config.ts';
+import { Connection, type ConnectionOptions } from '../connection/connection.ts';
+import { forgetKeys } from '../connection/establish.ts';
+import type { EndpointEvent } from '../connection/events.ts';
+import { NumberSpace } from '../connection/number-space.ts';
+import { PacketBuilder } from '../connection/packet-builder.ts';
+import { localParameters } from '../connection/parameters.ts';
+import {
+  answerHello,
+  OpenedPacket,
+  OpenResult,
+  openInto,
+  receiveDatagram,
+  receivePayload,
+} from '../connection/receive.ts';
+import { transmit } from '../connection/transmit.ts';
+import { Identity } from '../crypto/identity.ts';
+import { resetToken } from '../crypto/reset-token.ts';
+import { ClientHandshake } from '../handshake/client.ts';
+import { ServerInitialKeys } from '../handshake/initial-keys.ts';
+import { ServerHandshake } from '../handshake/server.ts';
+import { EndpointCounters } from '../trace/counters.ts';
+import type { ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import { PacketHeader, parsePacketHeader, VERSION } from '../wire/packet-header.ts';
+import { PacketSpace, PacketType } from '../wire/packet-type.ts';
+import { Admission } from './admission.ts';
+import type { ConnectTarget, EndpointConfig } from './config.ts';
+import { HalfOpenTable } from './half-open.ts';
+import { ConnectionIdTable, FirstIdTable, LOCAL_ID_BYTES } from './id-table.ts';
+import { OpenedBatch } from './opened-batch.ts';
+import { type Packer, ReadyConnections } from './ready-connections.ts';
+import { ResetWatch } from './reset-watch.ts';
+import { StatelessAnswers } from './stateless-answers.ts';
+
+export type { EndpointEvent } from '../connection/events.ts';
+export type { ConnectTarget, EndpointConfig, ServerConfig } from './config.ts';
+
+/**
+ * All the connections of one socket as one state machine without I/O. Hand in {@link receive} or {@link timeout}, or make a call
+ * on a connection; then drain {@link pollEvent}, take packets with {@link transmit} until it gives none, and come back at
+ * {@link nextTimeout}.
+ */
+export class Endpoint implements Packer {
+  readonly counters = new EndpointCounters();
+  private readonly config: EndpointConfig;
+  readonly memory: MemoryBudget;
+  private readonly byId = new ConnectionIdTable<Connection>();
+  /** Connections by the destination id of the client's first packet, as long as they live. */
+  private readonly byFirstPacket = new FirstIdTable<Connection>();
+  private readonly resets = new ResetWatch();
+  private readonly deadlines = new DeadlineHeap<Connection>();
+  private readonly ready = new ReadyConnections();
+  private readonly events = new Ring<EndpointEvent>();
+  private readonly builder = new PacketBuilder();
+  private readonly opened = new OpenedBatch<Connection>();
+  private readonly touched = (connection: Connection): void => this.ready.add(connection);
+  private readonly helloCame = (connection: Connection): void => this.halfOpen.helloCame(connection);
+  /** Whose code runs, while a datagram is routed: the connection that an exception ends. */
+  private routedTo: Connection | null = null;
+  private readonly halfOpen = new HalfOpenTable();
+  private readonly resetKey: Uint8Array | null;
+  private readonly answers: StatelessAnswers;
+  private readonly admission: Admission;
+
+  constructor(config: EndpointConfig) {
+    const { server } = config;
+    this.config = config;
+    this.memory = new MemoryBudget(config.connection.memoryBytesMax);
+    this.admission = new Admission(this.halfOpen, this.memory, this.counters);
+    this.resetKey = server === null ? null : (server.resetKey ?? Identity.resetKeyOf(server.identity));
+    this.answers = new StatelessAnswers(config.random, this.counters, this.resetKey);
+  }
+
+  /** Starts a connection; `connected` or `closed` tells how it went. */
+  connect(target: ConnectTarget, now: Micros): Connection {
+    const { random } = this.config;
+    const config = configForPeer(this.config.connection, target.isLoopback, this.memory.available);
+    const localId = this.byId.issue(random);
+    const firstDestinationId = randomBytes(random, FIRST_ID_BYTES);
+    const handshake = new ClientHandshake({
+      pin: target.pin,
+      provider: config.aead,
+      mlKem: config.mlKem,
+      random,
+      parameters: localParameters(config, localId, null),
+      firstDestinationId,
+      largestDatagram: config.mtu,
+    });
+    const initial = new NumberSpace(PacketSpace.INITIAL, config.ackDelayMaxMs);
+    initial.keys = handshake.initialKeys;
+    return this.add(
+      {
+        role: 'client',
+        config,
+        random,
+        events: this,
+        touched: this.touched,
+        helloCame: this.helloCame,
+        handshake,
+        unpinned: target.pin === null,
+        localId,
+        remoteId: firstDestinationId,
+        firstDestinationId,
+        host: target.host,
+        port: target.port,
+        isLoopback: target.isLoopback,
+        memory: this.memory,
+        initial,
+      },
+      now,
+    );
+  }
+
+  /** Refuses connections from now on, and those whose handshake is not complete; the others go on. */
+  stopAccepting(now: Micros): void {
+    this.admission.stop();
+    for (const connection of this.byId.values()) {
+      if (connection.isEstablished) continue;
+      try {
+        connection.close('transport', CloseCode.SHUTTING_DOWN, '', now);
+      } catch (error) {
+        this.onInternalError(connection, error, now);
+      }
+    }
+  }
+
+  /**
+   * Takes a batch of datagrams: opens what can be opened, then lets the connections have it.
+   * @param hellosMax - how many clients' hellos are answered at once; the others wait for {@link answerHello}
+   */
+  receive(batch: ReceiveBatch, now: Micros, hellosMax = Number.POSITIVE_INFINITY): void {
+    for (let i = 0; i < batch.count; i++) {
+      this.routedTo = null;
+      try {
+        this.route(batch.data[i], batch.host[i], batch.port[i], batch.local[i], now);
+      } catch (error) {
+        if (this.routedTo === null) this.counters.internalErrors++;
+        else this.onInternalError(this.routedTo, error, now);
+      }
+    }
+    this.dispatchOpened(batch.isExclusive, now);
+    for (let i = 0; i < hellosMax && this.hasHellos; i++) this.answerHello(now);
+  }
+
+  /** Fills `batch` with sealed datagrams. Returns how many there are; 0 when nothing is to be sent now. */
+  transmit(batch: TransmitBatch, now: Micros): number {
+    this.answers.write(batch);
+    this.ready.fill(batch, now, this);
+    this.builder.seal((address, headerStart, error) => {
+      batch.dropAt(headerStart); // it must not leave as it is
+      this.onInternalError(address as Connection, error, now);
+    });
+    this.counters.datagramsSent += batch.count;
+    this.counters.bytesSent += batch.used;
+    return batch.count;
+  }
+
+  /** For {@link ReadyConnections}. */
+  pack(connection: Connection, batch: TransmitBatch, now: Micros): boolean {
+    connection.beforeTransmit(now);
+    if (transmit(connection, this.builder, batch, now)) return true;
+    const next = connection.nextTimeout(now);
+    assert(next >= 0, 'a deadline is a time');
+    this.deadlines.set(connection, next);
+    return false;
+  }
+
+  /** For {@link ReadyConnections}. */
+  onPackError(connection: Connection, error: unknown, now: Micros): boolean {
+    this.builder.abandonDatagram();
+    return this.onInternalError(connection, error, now);
+  }
+
+  /** True when a further {@link transmit} may give packets. */
+  get wantsTransmit(): boolean {
+    return this.ready.length > 0 || this.answers.pending;
+  }
+
+  /** True when {@link pollEvent} has something to tell. */
+  get hasEvents(): boolean {
+    return this.events.length > 0;
+  }
+
+  /** Until when a peer may have to be told again that we closed its connection [CON-9]; 0 when none may. */
+  get answersUntil(): Micros {
+    let until = 0;
+    for (const { closing, isEstablished } of this.byId.values())
+      if (isEstablished && closing.isTelling) until = Math.max(until, closing.deadline);
+    return until;
+  }
+
+  /** When {@link timeout} is to be called at the latest. */
+  nextTimeout(): Micros {
+    return this.deadlines.peek()?.deadline ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** Lets every connection whose deadline has come do what is due; after a sleep, asks every peer first whether it is there. [CON-16] */
+  timeout(now: Micros, hasSlept = false): void {
+    if (hasSlept) for (const connection of this.byId.values()) connection.onResumed(now);
+    for (;;) {
+      const connection = this.deadlines.peek();
+      if (connection === undefined || connection.deadline > now) return;
+      this.deadlines.remove(connection);
+      if (connection.isOver(now)) {
+        this.forget(connection);
+        continue;
+      }
+      try {
+        connection.onTimeout(now);
+      } catch (error) {
+        this.onInternalError(connection, error, now);
+      }
+      this.ready.add(connection);
+    }
+  }
+
+  /** True when a client's hello waits for {@link answerHello}. */
+  get hasHellos(): boolean {
+    return this.halfOpen.hasHellos;
+  }
+
+  /** True when they are more than a few: more come than can be answered. */
+  get hasManyHellos(): boolean {
+    return this.halfOpen.hasManyHellos;
+  }
+
+  /** Answers the hello that is next: the one costly step of a handshake, a millisecond or two. [CON-35] */
+  answerHello(now: Micros): void {
+    const connection = this.halfOpen.takeHello();
+    if (connection === null) return;
+    try {
+      answerHello(connection, now);
+    } catch (error) {
+      this.onInternalError(connection, error, now);
+    }
+    this.ready.add(connection);
+  }
+
+  /**
+   * An exception came out of a connection's own code, which is our bug: ends this connection and no other, tells so with the exception as
+   * `cause`, and lets the peer know where that is still possible. For callers, too, whose call on a connection threw.
+   *
+   * @returns false when the connection was forgotten at once: it was closing already, or had not answered its client yet, which will try
+   * again. [CON-33]
+   */
+  onInternalError(connection: Connection, error: unknown, now: Micros): boolean {
+    this.counters.internalErrors++;
+    const wasOpen = connection.crash(error, now);
+    const isUnheard = connection.role === 'server' && connection.counters.packetsSent === 0;
+    if (!wasOpen || isUnheard) {
+      this.forget(connection);
+      return false;
+    }
+    this.ready.add(connection);
+    return true;
+  }
+
+  /** The next event, or null. */
+  pollEvent(): EndpointEvent | null {
+    return this.events.shift() ?? null;
+  }
+
+  /** For connections only: what they have to tell the driver passes through here. */
+  push(event: EndpointEvent): void {
+    if (event.type === 'connected') {
+      this.counters.handshakesCompleted++;
+      this.resets.add(event.connection);
+      if (event.connection.role === 'server') {
+        this.halfOpen.remove(event.connection);
+        this.halfOpen.remember(event.connection.host);
+      }
+    } else if (event.type === 'closed' && !event.connection.isEstablished) {
+      this.counters.handshakesFailed++;
+      // Nobody was told of it yet, so nobody need hear of its end.
+      if (event.connection.role === 'server') return;
+    }
+    this.events.push(event);
+  }
+
+  // ---- the way in ----
+
+  private route(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
+    const { counters } = this;
+    counters.datagramsReceived++;
+    counters.bytesReceived += data.length;
+    if (data.length < SHORTEST_PACKET_BYTES) {
+      counters.droppedMalformed++;
+    } else if ((data[0] & LONG_FORM) === 0) {
+      if ((data[0] & FIXED_BIT) === 0)
+        counters.droppedMalformed++; // [INV-2]
+      else this.routeShort(data, host, port, local, now);
+    } else if (parsePacketHeader(HEADER, data, 0, data.length, LOCAL_ID_BYTES)) {
+      this.routeLong(data, host, port, local, now);
+    } else {
+      counters.droppedMalformed++;
+    }
+  }
+
+  /** A short packet of an established connection is opened now and dispatched with its batch. */
+  private routeShort(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
+    const connection = this.byId.lookup(data, 1);
+    if (connection === null) {
+      this.counters.droppedUnknownId++; // [CON-1]
+      const ended = this.resets.ended(data);
+      if (ended === null) this.answers.reset(data, LOCAL_ID_BYTES, { host, port, local }, now);
+      else ended.onStatelessReset(now);
+      return;
+    }
+    this.routedTo = connection;
+    connection.onDatagram(data.length, host, port, local);
+    this.ready.add(connection);
+    const state = connection.spaces[PacketSpace.APPLICATION];
+    if (state === null || state.keys === null || !connection.isEstablished) {
+      receiveDatagram(connection, data, 0, now);
+      return;
+    }
+    if (!connection.isReceiving) return;
+    const result = openInto(OPENED, state, data, 0, 1 + LOCAL_ID_BYTES, data.length);
+    connection.onOpened(result, now);
+    if (result === OpenResult.OPENED) this.opened.push(connection, data, OPENED);
+  }
+
+  private dispatchOpened(mayFree: boolean, now: Micros): void {
+    const { opened } = this;
+    for (let i = 0; i < opened.count; i++) {
+      const connection = opened.take(i, OPENED);
+      if (!connection.isReceiving) continue;
+      const data = opened.data[i];
+      try {
+        receivePayload(connection, PacketType.ONE_RTT, OPENED, data, now);
+      } catch (error) {
+        this.onInternalError(connection, error, now);
+        continue; // somebody may have a view of its bytes
+      }
+      if (data.length < LARGE_BUFFER_BYTES || !mayFree) continue;
+      if (OPENED.isSpent) freeNow(data);
+      else hastenScavenge(data.length);
+    }
+    opened.clear();
+  }
+
+  private routeLong(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
+    if (HEADER.version !== VERSION) {
+      this.counters.droppedVersion++; // [INV-6]
+      return;
+    }
+    const { dcidStart, dcidLength } = HEADER;
+    let connection = dcidLength === LOCAL_ID_BYTES ? this.byId.lookup(data, dcidStart) : null;
+    if (connection === null) {
+      connection = this.byFirstPacket.find(data, dcidStart, dcidLength);
+      if (connection !== null && (connection.host !== host || connection.port !== port)) {
+        this.counters.droppedRepeatedInitial++; // [CON-1]
+        return;
+      }
+    }
+    if (connection !== null) {
+      this.routedTo = connection;
+      connection.onDatagram(data.length, host, port, local);
+      this.ready.add(connection);
+      receiveDatagram(connection, data, 0, now);
+    } else if (HEADER.type === PacketType.INITIAL) {
+      this.acceptInitial(data, host, port, local, now);
+    } else if (HEADER.type === PacketType.HANDSHAKE) {
+      this.counters.droppedUnknownId++;
+    } else {
+      this.counters.droppedUnsupported++;
+    }
+  }
+
+  /** The first Initial of a client: nothing is kept unless it opens. [CON-2] */
+  private acceptInitial(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
+    const { server, random } = this.config;
+    const { counters } = this;
+    if (server === null) counters.droppedUnknownId++;
+    else if (data.length < DATAGRAM_BYTES_MIN || HEADER.dcidLength < FIRST_ID_BYTES)
+      counters.droppedShortInitial++;
+    else if (HEADER.unpinned && !server.acceptUnpinned)
+      counters.droppedUnpinned++; // [CON-2]
+    else {
+      const room = this.admission.roomFor(host, this.byId.size, server, now);
+      if (typeof room === 'number' ? !this.answers.mayRefuse(now) : !this.admission.isInPace(host, now))
+        return;
+      const isLoopback = server.isLoopback(host);
+      const config = configForPeer(this.config.connection, isLoopback, this.memory.available);
+      const { end, unpinned, numberStart, dcidStart, dcidLength, scidStart, scidLength } = HEADER;
+      const firstDestinationId = copyOf(data.subarray(dcidStart, dcidStart + dcidLength));
+      const remoteId = copyOf(data.subarray(scidStart, scidStart + scidLength));
+      const localId = this.byId.issue(random);
+      const initial = new NumberSpace(PacketSpace.INITIAL, config.ackDelayMaxMs);
+      const fingerprint = unpinned ? null : server.identity.fingerprint;
+      const keys = new ServerInitialKeys(config.aead, firstDestinationId, fingerprint, localId);
+      initial.keys = keys;
+      if (openInto(OPENED, initial, data, 0, numberStart, end) !== OpenResult.OPENED) {
+        counters.droppedUnopened++;
+        return;
+      }
+      if (typeof room === 'number') {
+        const ids = { dcid: remoteId, scid: localId, unpinned };
+        this.answers.refuse(room, keys.seal, ids, { host, port, local });
+        return;
+      }
+      if (room !== null) {
+        counters.handshakesDisplaced++;
+        room.giveWay(now);
+        this.forget(room);
+      }
+      const token = this.resetKey === null ? null : resetToken(this.resetKey, localId);
+      const handshake = new ServerHandshake({
+        identity: server.identity,
+        provider: config.aead,
+        mlKem: config.mlKem,
+        random,
+        parameters: localParameters(config, localId, firstDestinationId, token),
+        clientDestinationId: firstDestinationId,
+        initialKeys: keys,
+        unpinned,
+      });
+      const connection = this.add(
+        {
+          role: 'server',
+          config,
+          random,
+          events: this,
+          touched: this.touched,
+          helloCame: this.helloCame,
+          handshake,
+          unpinned,
+          localId,
+          remoteId,
+          firstDestinationId,
+          host,
+          port,
+          isLoopback,
+          memory: this.memory,
+          initial,
+        },
+        now,
+      );
+      this.routedTo = connection;
+      this.halfOpen.add(connection);
+      this.byFirstPacket.add(connection);
+      connection.onDatagram(data.length, host, port, local);
+      connection.onOpened(OpenResult.OPENED, now);
+      receivePayload(connection, PacketType.INITIAL, OPENED, data, now);
+      receiveDatagram(connection, data, end, now);
+    }
+  }
+
+  // ---- inside ----
+
+  private add(options: ConnectionOptions, now: Micros): Connection {
+    const connection = new Connection(options, now);
+    this.byId.add(connection);
+    this.counters.handshakesStarted++;
+    this.counters.connectionsOpen = this.byId.size;
+    this.ready.add(connection);
+    return connection;
+  }
+
+  private forget(connection: Connection): void {
+    if (!this.byId.remove(connection)) return;
+    connection.isForgotten = true;
+    this.deadlines.remove(connection);
+    this.counters.connectionsOpen = this.byId.size;
+    this.resets.remove(connection);
+    this.halfOpen.remove(connection); // [CON-3] a handshake that failed takes memory until now
+    this.byFirstPacket.remove(connection);
+    forgetKeys(connection);
+    connection.memory.close();
+  }
+}
+
+const HEADER = new PacketHeader();
+const OPENED = new OpenedPacket();
+const LONG_FORM = 0x80;
+const FIXED_BIT = 0x40;
+/** First byte, id, number and tag with the least payload. */
+const SHORTEST_PACKET_BYTES = 1 + LOCAL_ID_BYTES + 4 + 16;
+/** Length of the destination id that a client makes up for its first packet: enough to be unpredictable. */
+const FIRST_ID_BYTES = 8;
+const DATAGRAM_BYTES_MIN = 512;

@@ -1,0 +1,84 @@
+import { type RandomSource, randomBytes } from '../../base/random.ts';
+
+/** Length of the connection ids that an endpoint issues, in bytes. */
+export const LOCAL_ID_BYTES = 8;
+
+/** What the table finds: something that knows its own id. */
+export interface IdOwner {
+  readonly localId: Uint8Array;
+}
+
+/**
+ * The connection ids that an endpoint issued. An id is 8 random bytes, looked up by its first 52 bits, which fit a number, so
+ * that routing a packet makes no string; ids are issued so that these bits are unique.
+ */
+export class ConnectionIdTable<T extends IdOwner> {
+  private readonly owners = new Map<number, T>();
+
+  get size(): number {
+    return this.owners.size;
+  }
+
+  /** A fresh id that no owner in the table has. */
+  issue(random: RandomSource): Uint8Array {
+    for (;;) {
+      const id = randomBytes(random, LOCAL_ID_BYTES);
+      if (!this.owners.has(keyOf(id, 0))) return id;
+    }
+  }
+
+  add(owner: T): void {
+    this.owners.set(keyOf(owner.localId, 0), owner);
+  }
+
+  /** False when it was not there. */
+  remove(owner: T): boolean {
+    return this.owners.delete(keyOf(owner.localId, 0));
+  }
+
+  /** The owner of the id at `at`, of which the caller has checked that 8 bytes are there; null when unknown. [CON-1] */
+  lookup(buffer: Uint8Array, at: number): T | null {
+    const owner = this.owners.get(keyOf(buffer, at));
+    if (owner === undefined) return null;
+    return owner.localId[6] === buffer[at + 6] && owner.localId[7] === buffer[at + 7] ? owner : null;
+  }
+
+  values(): IterableIterator<T> {
+    return this.owners.values();
+  }
+}
+
+/** Servers' connections by the destination id of their client's first packet, which the client chose, as long as they live. [CON-1] */
+export class FirstIdTable<T extends { readonly firstDestinationId: Uint8Array }> {
+  private readonly owners = new Map<string, T>();
+
+  get size(): number {
+    return this.owners.size;
+  }
+
+  add(owner: T): void {
+    this.owners.set(textOf(owner.firstDestinationId, 0, owner.firstDestinationId.length), owner);
+  }
+
+  remove(owner: T): void {
+    const key = textOf(owner.firstDestinationId, 0, owner.firstDestinationId.length);
+    if (this.owners.get(key) === owner) this.owners.delete(key);
+  }
+
+  find(buffer: Uint8Array, at: number, length: number): T | null {
+    return this.owners.size === 0 ? null : (this.owners.get(textOf(buffer, at, length)) ?? null);
+  }
+}
+
+function textOf(buffer: Uint8Array, at: number, length: number): string {
+  let text = '';
+  for (let i = at; i < at + length; i++) text += String.fromCharCode(buffer[i]);
+  return text;
+}
+
+/** Bits 0 to 51 of the id. The caller compares the last two bytes, of which the high half of one is in the key too. */
+function keyOf(buffer: Uint8Array, at: number): number {
+  const high = ((buffer[at] << 24) | (buffer[at + 1] << 16) | (buffer[at + 2] << 8) | buffer[at + 3]) >>> 0;
+  const low = (buffer[at + 4] << 12) | (buffer[at + 5] << 4) | (buffer[at + 6] >> 4);
+  return high * 2 ** 20 + low;
+}

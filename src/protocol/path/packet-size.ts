@@ -1,0 +1,214 @@
+import { type Micros, NEVER, SECOND } from '../../base/time.ts';
+
+export interface PacketSizeOptions {
+  /** Size to start with, in bytes of UDP payload; 1,200 unless configured. */
+  readonly initial: number;
+  /** The most that interface, socket, peer and user allow. Nothing larger is ever sent. */
+  readonly ceiling: number;
+  /** The smallest size to fall back to; 512 by default. */
+  readonly floor?: number;
+}
+
+/**
+ * Which packet size a path carries (after RFC 8899). {@link mtu} is in use. Larger sizes are tried with probe packets, the
+ * largest first; a path that swallows large packets is noticed, and the size falls back.
+ *
+ * That small packets arrive says nothing about large ones: a black hole is a path on which packets of some size and above are lost
+ * again and again while none as large arrives. What falls too deep, or for a delay that only looked like a loss, rises again: with the
+ * acknowledgement of a larger packet at once, else with the first probe, which is for the size that was in use before.
+ */
+export class PacketSizeSearch {
+  /** The size in use: no packet but a probe is larger. */
+  mtu: number;
+  /** How often a size was found not to be carried any more. */
+  falls = 0;
+
+  private readonly floor: number;
+  /** What most paths are expected to carry. */
+  private readonly base: number;
+  private ceiling: number;
+  /** This size and all above are given up until {@link retryAt}. */
+  private failedFrom = Number.POSITIVE_INFINITY;
+  private retryAt: Micros = NEVER;
+  /** What was in use before the size fell, to be tried first; 0 for nothing. */
+  private before = 0;
+  /** The size of the probe on its way, or 0. */
+  private probing = 0;
+  private tries = 0;
+  /** The smallest packet of those lost since one as large arrived. */
+  private lostFrom = Number.POSITIVE_INFINITY;
+  /** Loss passes since then, each with the probe timeouts before it. */
+  private suspicion = 0;
+  /** Probe timeouts since anything was acknowledged. */
+  private timeouts = 0;
+
+  constructor(options: PacketSizeOptions) {
+    this.floor = options.floor ?? SIZE_FLOOR;
+    this.mtu = Math.max(options.initial, this.floor);
+    this.base = Math.min(SIZE_BASE, this.mtu);
+    this.ceiling = Math.max(options.ceiling, this.mtu);
+  }
+
+  /** A new ceiling is known, such as the peer's max_datagram_bytes. True when {@link mtu} changed. */
+  limit(ceiling: number): boolean {
+    this.ceiling = Math.max(ceiling, this.floor);
+    if (this.probing > this.ceiling) this.probing = 0;
+    if (this.mtu <= this.ceiling) return false;
+    this.mtu = this.ceiling;
+    return true;
+  }
+
+  /** No more than `bytes` is known to be carried yet: larger sizes have to prove themselves. True when {@link mtu} changed. [REC-43] */
+  startAt(bytes: number): boolean {
+    if (this.mtu <= bytes || this.mtu <= this.floor) return false;
+    this.mtu = Math.max(bytes, this.floor);
+    return true;
+  }
+
+  /** Size of the probe to send now, of at most `bytesMax`, or 0. Call {@link onProbeSent} when it went out. */
+  nextProbe(now: Micros, bytesMax: number): number {
+    if (this.probing !== 0) return 0;
+    if (now >= this.retryAt) {
+      this.retryAt = NEVER;
+      this.failedFrom = Number.POSITIVE_INFINITY;
+    }
+    return this.candidate(bytesMax);
+  }
+
+  onProbeSent(bytes: number): void {
+    this.probing = bytes;
+  }
+
+  /** A probe arrived, if late. True when {@link mtu} changed. */
+  onProbeAcked(bytes: number): boolean {
+    if (bytes === this.probing) this.probing = 0;
+    return this.raise(bytes);
+  }
+
+  /** True when the size is given up. */
+  onProbeLost(bytes: number, now: Micros): boolean {
+    if (bytes !== this.probing) return false;
+    this.probing = 0;
+    if (++this.tries < PROBE_TRIES) return false;
+    this.giveUp(bytes, now); // [REC-45]
+    return true;
+  }
+
+  /**
+   * An acknowledgement came. True when {@link mtu} changed.
+   *
+   * @param arrivedBytes - size of the largest packet that it proves to have arrived
+   * @param lostBytes - size of the smallest packet that it shows to be lost, probes aside; 0 for none
+   */
+  onAck(arrivedBytes: number, lostBytes: number): boolean {
+    // [REC-47] A packet from before the size fell arrived: what made it fall was a delay.
+    const isRaised = this.raise(arrivedBytes);
+    if (arrivedBytes >= this.lostFrom) this.trust();
+    const isBlack = lostBytes > arrivedBytes && this.onLost(lostBytes);
+    if (arrivedBytes > 0) this.timeouts = 0;
+    return isBlack || isRaised;
+  }
+
+  /** A loss pass found packets lost, the smallest of them of `smallestBytes`. True when {@link mtu} changed. */
+  onLost(smallestBytes: number): boolean {
+    if (smallestBytes > this.mtu) return false; // sent before the size fell
+    if (smallestBytes < this.lostFrom) this.lostFrom = smallestBytes;
+    this.suspicion += 1 + this.timeouts;
+    // [REC-46]
+    if (this.suspicion < SUSPICIONS_MAX || this.mtu <= this.floor || this.lostFrom <= this.floor)
+      return false;
+    const isAboveBase = this.mtu > this.base && this.lostFrom > this.base;
+    this.fallTo(isAboveBase ? this.base : this.floor);
+    // A first step that was too short is found out sooner.
+    if (isAboveBase) this.suspicion = SUSPICIONS_MAX - 1;
+    return true;
+  }
+
+  /** A probe timeout expired. True when {@link mtu} changed. */
+  onPto(isHandshake: boolean): boolean {
+    this.timeouts++;
+    // [REC-47] Before anything arrived there is nothing to tell a black hole by.
+    if (!isHandshake || this.timeouts < HANDSHAKE_TIMEOUTS || this.mtu <= this.floor) return false;
+    this.fallTo(this.mtu > this.base ? this.base : this.floor);
+    return true;
+  }
+
+  /**
+   * The most that the second packet of a probe timeout may take: when large packets come to nothing one after the other, a small one
+   * tells a black hole from a path that is gone. [REC-51]
+   */
+  get secondProbeBytes(): number {
+    const isDoubtful = this.timeouts >= 2 || (this.timeouts === 1 && this.suspicion > 0);
+    return isDoubtful ? Math.min(this.mtu, this.floor) : this.mtu;
+  }
+
+  /** The system did not take a datagram of this size: it and all above are given up. True when {@link mtu} changed. */
+  onRefused(bytes: number, now: Micros): boolean {
+    if (bytes >= this.failedFrom || bytes <= this.floor) return false;
+    if (bytes <= this.probing) this.probing = 0;
+    const isInUse = bytes <= this.mtu;
+    if (isInUse) this.fallTo(bytes > this.base ? this.base : this.floor);
+    this.giveUp(bytes, now);
+    return isInUse;
+  }
+
+  /** The system heard that the path does not carry all that was sent in one piece: nothing larger is tried. True when {@link mtu} changed. */
+  onTooLarge(): boolean {
+    const isProbe = this.probing > this.mtu;
+    this.probing = 0;
+    return this.limit(isProbe ? this.mtu : Math.min(this.mtu, this.base));
+  }
+
+  /** [REC-44] */
+  private candidate(bytesMax: number): number {
+    const { before, ceiling, failedFrom, mtu } = this;
+    if (before > mtu && before <= ceiling && before < failedFrom && before <= bytesMax) return before;
+    if (ceiling < failedFrom && ceiling <= bytesMax) return ceiling > mtu ? ceiling : 0;
+    for (const size of LADDER) {
+      if (size < failedFrom && size < ceiling && size <= bytesMax) return size > mtu ? size : 0;
+    }
+    return 0;
+  }
+
+  private raise(bytes: number): boolean {
+    if (bytes <= this.mtu || bytes > this.ceiling) return false;
+    this.mtu = bytes;
+    this.tries = 0;
+    this.trust();
+    return true;
+  }
+
+  private trust(): void {
+    this.suspicion = 0;
+    this.lostFrom = Number.POSITIVE_INFINITY;
+  }
+
+  private fallTo(size: number): void {
+    this.falls++;
+    this.before = Math.max(this.before, this.mtu);
+    this.mtu = size;
+    this.probing = 0;
+    this.tries = 0;
+    this.timeouts = 0;
+    this.trust();
+  }
+
+  private giveUp(size: number, now: Micros): void {
+    this.failedFrom = size;
+    this.retryAt = now + RETRY_AFTER;
+    this.tries = 0;
+    if (size <= this.before) this.before = 0;
+  }
+}
+
+/** What Ethernet carries of UDP over IPv6; over IPv4 it would be 20 bytes more. Off this machine nothing larger is looked for. */
+export const INTERNET_MTU_MAX = 1_452;
+/** Largest first: loopback, jumbo frames, Ethernet with and without the usual tunnels, and what is below. */
+const LADDER = [65_507, 32_768, 16_384, 8_952, 4_096, 1_472, 1_452, 1_400, 1_280, 1_200, 1_024, 768];
+/** [REC-43] */
+const SIZE_FLOOR = 512;
+const SIZE_BASE = 1_200;
+const PROBE_TRIES = 3;
+const RETRY_AFTER: Micros = 600 * SECOND;
+const SUSPICIONS_MAX = 3;
+const HANDSHAKE_TIMEOUTS = 2;

@@ -1,0 +1,186 @@
+import { RangeSet } from '../../base/ranges.ts';
+import { MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
+import { CloseCode } from '../wire/close-code.ts';
+
+export interface AckTrackerOptions {
+  /** Initial and Handshake spaces: every ack-eliciting packet is acknowledged at once. */
+  readonly isImmediate: boolean;
+  /** The delay this endpoint advertises as its maximum. */
+  readonly maxDelay: Micros;
+}
+
+/** The receiver's side of one packet number space: what arrived, and when to say so. */
+export class AckTracker {
+  /** What was received and is still reported; at most {@link RANGES_MAX} ranges, the oldest are dropped. */
+  readonly ranges = new RangeSet();
+  /** The largest number received, or -1. */
+  largest = -1;
+  /** Ack-eliciting packets received since the last acknowledgement went out. */
+  pending = 0;
+  /** When an acknowledgement is due at the latest, or NEVER. */
+  deadline: Micros = NEVER;
+  /** ECN congestion marks seen. */
+  ceCount = 0;
+
+  private readonly isImmediate: boolean;
+  private readonly advertisedDelay: Micros;
+  private delay: Micros;
+  private threshold: number = THRESHOLD_MIN;
+  /** When the largest number of {@link ranges} came. */
+  private largestTime: Micros = 0;
+  private smoothedRtt: Micros = 0;
+  /** When an acknowledgement last went out in a packet that is acknowledged itself. */
+  private elicitedAt: Micros = 0;
+  private largestEliciting = -1;
+  /** The number at which a gap is old enough for the sender to act on. */
+  private gapReportAt = NEVER;
+  private isUrgent = false;
+  /** Number of the peer's newest ACK_FREQUENCY, or -1. */
+  private peerRequest = -1;
+  /** Acknowledgements sent. */
+  private frames = 0;
+  /** The newest numbers that came below a larger one, and how many acknowledgements had been sent when they came. */
+  private readonly lateNumbers: number[] = [];
+  private readonly lateFrames: number[] = [];
+
+  constructor(options: AckTrackerOptions) {
+    this.isImmediate = options.isImmediate;
+    this.advertisedDelay = options.maxDelay;
+    this.delay = options.maxDelay;
+  }
+
+  /** Notes a packet that was opened and is not a duplicate. `isMarked`: it carried an ECN congestion mark. */
+  onPacket(number: number, ackEliciting: boolean, now: Micros, isMarked = false): void {
+    this.ranges.add(number, number + 1);
+    if (this.ranges.size > RANGES_MAX) this.ranges.shiftRange();
+    if (isMarked) this.ceCount++;
+    if (ackEliciting) this.onEliciting(number, now, isMarked);
+    if (number === this.ranges.largest) this.largestTime = now;
+    if (number > this.largest) this.largest = number;
+    else this.onLate(number);
+  }
+
+  /** True when an acknowledgement should go out now, alone if need be. */
+  ackDue(now: Micros): boolean {
+    return this.isUrgent || this.pending >= this.threshold || (this.pending > 0 && now >= this.deadline);
+  }
+
+  /** The delay field of an acknowledgement that is made now. [REC-42] */
+  ackDelay(now: Micros): Micros {
+    return now > this.largestTime ? now - this.largestTime : 0;
+  }
+
+  /** An acknowledgement went out. Returns its number, for {@link onAckAcked}. */
+  onAckSent(now: Micros): number {
+    if (this.pending > 0 && this.peerRequest < 0) this.adapt(now);
+    this.pending = 0;
+    this.deadline = NEVER;
+    this.isUrgent = false;
+    return this.frames++;
+  }
+
+  /**
+   * The peer acknowledged a packet with our ACK frame, which told the ranges from `lowest` to `largest`: it need not hear of those
+   * again. What did not fit into the frame, or came after it, stays. [REC-39]
+   *
+   * @param frame - what {@link onAckSent} returned for it
+   */
+  onAckAcked(largest: number, lowest: number, frame: number): void {
+    const { ranges, lateNumbers, lateFrames } = this;
+    ranges.remove(lowest, largest + 1);
+    if (lateNumbers.length === 0) return; // also because setting the length of an array is slow
+    let kept = 0;
+    for (let i = 0; i < lateNumbers.length; i++) {
+      const number = lateNumbers[i];
+      const isInside = number >= lowest && number <= largest;
+      if (isInside && lateFrames[i] <= frame) continue;
+      if (isInside) ranges.add(number, number + 1);
+      lateNumbers[kept] = number;
+      lateFrames[kept++] = lateFrames[i];
+    }
+    lateNumbers.length = kept;
+    lateFrames.length = kept;
+  }
+
+  /**
+   * True when an acknowledgement that goes out now should elicit one: there are many ranges, of which the peer need not hear again once
+   * it is known to have heard of them, and it has had a round trip to tell so. [REC-50]
+   */
+  wantsAcknowledgement(now: Micros): boolean {
+    return (
+      !this.isImmediate && this.ranges.size > RANGES_TO_SETTLE && now - this.elicitedAt >= this.smoothedRtt
+    );
+  }
+
+  /** The packet with the newest acknowledgement is ack-eliciting. */
+  onElicitingAckSent(now: Micros): void {
+    this.elicitedAt = now;
+  }
+
+  /** The smoothed RTT changed: the delay is a quarter of it, from 1 ms to the advertised maximum. */
+  onRtt(smoothed: Micros): void {
+    this.smoothedRtt = smoothed;
+    if (this.peerRequest >= 0) return;
+    // [REC-37]
+    const quarter = Math.round(smoothed / 4);
+    this.delay = Math.min(this.advertisedDelay, quarter > DELAY_MIN ? quarter : DELAY_MIN);
+  }
+
+  /** The peer's ACK_FREQUENCY frame. Returns 0, or the code to close the connection with. */
+  onAckFrequency(request: number, threshold: number, maxDelay: Micros): number {
+    // [REC-40]
+    if (maxDelay < DELAY_MIN) return CloseCode.PROTOCOL_VIOLATION;
+    if (request <= this.peerRequest) return 0;
+    this.peerRequest = request;
+    this.threshold = Math.min(Math.max(threshold, 1), THRESHOLD_MAX);
+    this.delay = Math.min(maxDelay, this.advertisedDelay);
+    return 0;
+  }
+
+  /** [REC-41] Few packets in a whole delay: the sender's window may be smaller than the threshold. */
+  private adapt(now: Micros): void {
+    if (now >= this.deadline) {
+      this.threshold = Math.max(this.pending >> 1, THRESHOLD_MIN);
+    } else if (this.pending >= this.threshold && this.deadline - now > this.delay / 2) {
+      this.threshold = Math.min(this.threshold + 1, THRESHOLD_DEFAULT);
+    }
+  }
+
+  private onLate(number: number): void {
+    this.lateNumbers.push(number);
+    this.lateFrames.push(this.frames);
+    if (this.lateNumbers.length <= RANGES_MAX) return;
+    this.lateNumbers.shift();
+    this.lateFrames.shift();
+  }
+
+  private onEliciting(number: number, now: Micros, isMarked: boolean): void {
+    this.pending++;
+    if (this.deadline === NEVER) this.deadline = now + this.delay;
+    // [REC-35] [REC-36]
+    if (this.isImmediate || isMarked || this.largestEliciting < 0) this.isUrgent = true;
+    // [REC-38]
+    if (number < this.largestEliciting) {
+      this.isUrgent = true;
+      return;
+    }
+    if (number >= this.gapReportAt) {
+      this.isUrgent = true;
+      this.gapReportAt = NEVER;
+    }
+    if (number > this.largest + 1) {
+      this.isUrgent = true;
+      this.gapReportAt = number - 1 + REORDERING_THRESHOLD;
+    }
+    this.largestEliciting = number;
+  }
+}
+
+export const RANGES_MAX = 64;
+/** With more ranges than this an acknowledgement is worth one of its own. */
+const RANGES_TO_SETTLE = 4;
+const THRESHOLD_MIN = 2;
+const THRESHOLD_DEFAULT = 10;
+const THRESHOLD_MAX = 1_000;
+const REORDERING_THRESHOLD = 3;
+export const DELAY_MIN: Micros = MILLISECOND;

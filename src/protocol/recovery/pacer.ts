@@ -1,0 +1,66 @@
+import { MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
+
+/**
+ * Spreads packets over the round trip (RFC 9002 section 7.7) with a token bucket. The driver's timers have a granularity of a
+ * millisecond, so the bucket holds what the rate gives in two: a sender woken once a millisecond reaches its rate.
+ */
+export class Pacer {
+  /** Bytes a microsecond; infinite until there is an RTT sample. */
+  rate: number = Number.POSITIVE_INFINITY;
+  private capacity = Number.POSITIVE_INFINITY;
+  private tokens = 0;
+  private filledAt: Micros = 0;
+  private mtu: number;
+
+  constructor(mtu: number) {
+    this.mtu = mtu;
+  }
+
+  /** Sets the rate from the congestion window and the smoothed RTT. */
+  update(window: number, smoothedRtt: Micros, isSlowStart: boolean, mtu: number, now: Micros): void {
+    const isFirst = this.rate === Number.POSITIVE_INFINITY;
+    if (!isFirst) this.fill(now);
+    this.mtu = mtu;
+    // [REC-30]
+    this.rate = ((isSlowStart ? SLOW_START_GAIN : GAIN) * window) / smoothedRtt;
+    this.capacity = Math.max(BURST_PACKETS * mtu, this.rate * BURST_TIME);
+    if (isFirst) {
+      this.tokens = this.capacity;
+      this.filledAt = now;
+    }
+  }
+
+  /** Bytes that may be sent now. */
+  available(now: Micros): number {
+    if (this.rate === Number.POSITIVE_INFINITY) return Number.POSITIVE_INFINITY;
+    this.fill(now);
+    return Math.max(this.tokens, 0);
+  }
+
+  /** When `bytes` (a packet of the size in use, by default) may be sent; `now` when they may already. */
+  nextSend(now: Micros, bytes: number = this.mtu): Micros {
+    if (this.rate === Number.POSITIVE_INFINITY) return now;
+    this.fill(now);
+    if (this.tokens >= bytes) return now;
+    if (this.rate <= 0) return NEVER;
+    return Math.ceil(now + (bytes - this.tokens) / this.rate);
+  }
+
+  onSent(bytes: number, now: Micros): void {
+    if (this.rate === Number.POSITIVE_INFINITY) return;
+    this.fill(now);
+    this.tokens -= bytes;
+  }
+
+  private fill(now: Micros): void {
+    if (now <= this.filledAt) return;
+    const tokens = this.tokens + this.rate * (now - this.filledAt);
+    this.tokens = Math.min(tokens, this.capacity);
+    this.filledAt = now;
+  }
+}
+
+const GAIN = 1.25;
+const SLOW_START_GAIN = 2;
+const BURST_PACKETS = 10;
+const BURST_TIME: Micros = 2 * MILLISECOND;

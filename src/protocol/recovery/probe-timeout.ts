@@ -1,0 +1,99 @@
+import { type Micros, NEVER, SECOND } from '../../base/time.ts';
+import { PACKET_SPACES, PacketSpace } from '../wire/packet-type.ts';
+import type { RttEstimator } from './rtt.ts';
+import type { SentLedger } from './sent-ledger.ts';
+
+/** The probe timeout (RFC 9002 section 6.2): when to send something that makes the peer acknowledge, and how often. */
+export class ProbeTimeout {
+  /** Consecutive timeouts without an acknowledgement. */
+  count = 0;
+  /** The peer's max_ack_delay_us. */
+  peerMaxAckDelay: Micros = 25_000;
+  isHandshakeConfirmed = false;
+  /** The peer is known to accept what we send: it cannot be waiting for us to lift its amplification limit. */
+  isPeerValidated: boolean;
+  /** Client: Handshake packets can be sent. */
+  hasHandshakeKeys = false;
+
+  /** Probes to send, by space. */
+  private readonly pending = [0, 0, 0];
+  /** When the last event happened that restarts the anti-deadlock timer; NEVER before the first packet. */
+  private lastEventTime: Micros = NEVER;
+  /** The space that {@link deadline} was last computed from. */
+  private space: PacketSpace = PacketSpace.INITIAL;
+  private probes = PROBES;
+
+  constructor(isServer: boolean) {
+    this.isPeerValidated = isServer;
+  }
+
+  /** The timeout of a space, without back-off. */
+  duration(space: PacketSpace, rtt: RttEstimator): Micros {
+    // [REC-14] Only application packets are acknowledged with a delay.
+    return space === PacketSpace.APPLICATION && this.isHandshakeConfirmed
+      ? rtt.probeTimeout + this.peerMaxAckDelay
+      : rtt.probeTimeout;
+  }
+
+  /** When the timeout expires, or NEVER. */
+  deadline(ledgers: readonly (SentLedger | null)[], rtt: RttEstimator): Micros {
+    let earliest = NEVER;
+    for (let space = 0; space < PACKET_SPACES; space++) {
+      const ledger = ledgers[space];
+      if (ledger === null || ledger.ackElicitingInFlight === 0) continue;
+      // [REC-15] Before confirmation the peer may be unable to read application packets.
+      if (space === PacketSpace.APPLICATION && !this.isHandshakeConfirmed) continue;
+      const timeout = this.backedOff(this.duration(space as PacketSpace, rtt));
+      if (ledger.lastAckElicitingTime + timeout >= earliest) continue;
+      earliest = ledger.lastAckElicitingTime + timeout;
+      this.space = space as PacketSpace;
+      this.probes = PROBES;
+    }
+    if (earliest !== NEVER || this.isPeerValidated) return earliest;
+    // [REC-16] The server may be waiting for bytes from us before it may send more.
+    this.space = this.hasHandshakeKeys ? PacketSpace.HANDSHAKE : PacketSpace.INITIAL;
+    this.probes = 1;
+    return this.lastEventTime + this.backedOff(rtt.probeTimeout);
+  }
+
+  /** The last computed {@link deadline} passed. Returns the space to probe. */
+  expire(now: Micros): PacketSpace {
+    // [REC-13]
+    this.count++;
+    this.lastEventTime = now;
+    this.pending[this.space] = this.probes;
+    return this.space;
+  }
+
+  probesPending(space: PacketSpace): number {
+    return this.pending[space];
+  }
+
+  onAckElicitingSent(space: PacketSpace, now: Micros): void {
+    this.lastEventTime = now;
+    if (this.pending[space] > 0) this.pending[space]--;
+  }
+
+  onAck(space: PacketSpace, now: Micros): void {
+    if (space === PacketSpace.HANDSHAKE) this.isPeerValidated = true;
+    // [REC-17] An acknowledged Initial does not prove that the server may send.
+    if (this.isPeerValidated) this.count = 0;
+    this.lastEventTime = now;
+    this.pending[space] = 0;
+  }
+
+  onSpaceDiscarded(space: PacketSpace, now: Micros): void {
+    this.count = 0;
+    this.lastEventTime = now;
+    this.pending[space] = 0;
+  }
+
+  private backedOff(timeout: Micros): Micros {
+    return Math.min(timeout * 2 ** Math.min(this.count, BACKOFF_EXPONENT_MAX), PTO_MAX);
+  }
+}
+
+/** [REC-21] */
+const PROBES = 2;
+const BACKOFF_EXPONENT_MAX = 16;
+const PTO_MAX: Micros = 60 * SECOND;

@@ -1,0 +1,325 @@
+import { assert } from '../../base/assert.ts';
+import { type Micros, NEVER } from '../../base/time.ts';
+import { PacketState } from './packet-state.ts';
+
+/**
+ * What was sent in one packet number space and is not settled yet: a ring of packets indexed by their number, and a ring of
+ * entries that say what each packet carried. A packet is recorded with begin, add.., commit (or cancel).
+ *
+ * Acknowledged packets are freed when the ring needs their place; packets declared lost are kept for {@link retention}, so
+ * that a late acknowledgement is recognised. Nothing is allocated unless a ring grows.
+ */
+export class SentLedger {
+  /** Bytes sent and neither acknowledged nor declared lost. */
+  bytesInFlight = 0;
+  /** Ack-eliciting packets in flight. */
+  ackElicitingInFlight = 0;
+  largestSent = -1;
+  largestAcked = -1;
+  /** The largest number that was left out on purpose, or -1: known for good, also when its place in the ring is gone. */
+  largestSkipped = -1;
+  /** When the last ack-eliciting packet was sent. */
+  lastAckElicitingTime: Micros = 0;
+  /** When the next packet will count as lost by time, or NEVER. */
+  lossDeadline: Micros = NEVER;
+  /** How long after its sending the record of a lost packet is kept. */
+  retention: Micros = 1_000_000;
+
+  // The packet ring. Read and changed by the functions of this folder only.
+  state: Uint8Array;
+  sentTime: Float64Array;
+  bytes: Uint16Array;
+  /** For an acknowledged packet: how many numbers right below it are known to be acknowledged too. */
+  ackedRun: Uint16Array;
+  mask: number;
+  /** The lowest number with a record. */
+  base = 0;
+  /** All numbers below are acknowledged, lost or skipped. */
+  lossCursor = 0;
+  /** Sent time of the first packet of an unbroken run of losses, or NEVER (RFC 9002 section 7.6). */
+  lossRunStart: Micros = NEVER;
+
+  private entryFirst: Uint32Array;
+  private entryCount: Uint16Array;
+
+  // The entry ring: kinds, and four numbers an entry.
+  private kinds: Uint8Array;
+  private fields: Float64Array;
+  private entryMask: number;
+  /** Position of the next entry; positions count modulo 2^32. */
+  private entryHead = 0;
+  private entryTail = 0;
+
+  private pending = -1;
+  private pendingTime: Micros = 0;
+  private pendingEntries = 0;
+  private readonly capacityMin: number;
+  private readonly packetsMax: number;
+
+  /**
+   * @param capacity - first size of both rings, a power of two
+   * @param packetsMax - bound of {@link isFull}, a power of two; the ring has room for twice as many
+   */
+  constructor(capacity = 8, packetsMax = PACKETS_MAX) {
+    this.capacityMin = capacity;
+    this.packetsMax = packetsMax;
+    this.mask = capacity - 1;
+    this.state = new Uint8Array(capacity);
+    this.sentTime = new Float64Array(capacity);
+    this.bytes = new Uint16Array(capacity);
+    this.ackedRun = new Uint16Array(capacity);
+    this.entryFirst = new Uint32Array(capacity);
+    this.entryCount = new Uint16Array(capacity);
+    this.entryMask = capacity - 1;
+    this.kinds = new Uint8Array(capacity);
+    this.fields = new Float64Array(capacity * 4);
+  }
+
+  /** True when no more data may be sent: the bound of outstanding packets is reached. Acknowledgements and probes still fit. */
+  isFull(now: Micros): boolean {
+    if (this.largestSent + 1 - this.base < this.packetsMax) return false;
+    this.release(now, true);
+    return this.largestSent + 1 - this.base >= this.packetsMax;
+  }
+
+  /**
+   * True when not even an acknowledgement can be recorded any more: the peer makes us send, and lets the oldest packet go
+   * unacknowledged all the while. [REC-12]
+   */
+  isExhausted(now: Micros): boolean {
+    if (this.largestSent + 1 - this.base < 2 * this.packetsMax - 1) return false;
+    this.release(now, true);
+    return this.largestSent + 1 - this.base >= 2 * this.packetsMax - 1;
+  }
+
+  /** Starts the record of a packet. Numbers between the largest sent and this one are skipped: they are never sent. */
+  begin(number: number, now: Micros): void {
+    assert(this.pending < 0, 'a packet is being recorded already');
+    assert(number > this.largestSent, 'packet numbers grow');
+    this.makeRoom(number, now);
+    this.pending = number;
+    this.pendingTime = now;
+    this.pendingEntries = 0;
+  }
+
+  /** Notes one thing the begun packet carries. What a, b and c mean depends on `kind`, a frame type. */
+  add(kind: number, id: number, a: number, b: number, c: number): void {
+    const position = this.entryHead + this.pendingEntries;
+    if ((position - this.entryTail) >>> 0 > this.entryMask) this.growEntries();
+    const i = position & this.entryMask;
+    const at = i << 2;
+    const fields = this.fields;
+    this.kinds[i] = kind;
+    fields[at] = id;
+    fields[at + 1] = a;
+    fields[at + 2] = b;
+    fields[at + 3] = c;
+    this.pendingEntries++;
+  }
+
+  /** The begun packet is going out with this size. `isSizeProbe`: it only tests whether the path carries this size. */
+  commit(bytes: number, ackEliciting: boolean, inFlight: boolean, isSizeProbe = false): void {
+    const number = this.pending;
+    assert(number >= 0, 'commit follows begin');
+    if (number > this.largestSent + 1) this.largestSkipped = number - 1;
+    const firstSkipped = Math.max(this.largestSent + 1, this.base);
+    for (let skipped = firstSkipped; skipped < number; skipped++) this.markSkipped(skipped & this.mask);
+    const i = number & this.mask;
+    let state: number = PacketState.SENT;
+    if (ackEliciting) state |= PacketState.ACK_ELICITING;
+    if (inFlight) state |= PacketState.IN_FLIGHT;
+    if (isSizeProbe) state |= PacketState.SIZE_PROBE;
+    this.state[i] = state;
+    this.sentTime[i] = this.pendingTime;
+    this.bytes[i] = bytes;
+    this.entryFirst[i] = this.entryHead;
+    this.entryCount[i] = this.pendingEntries;
+    this.entryHead = (this.entryHead + this.pendingEntries) >>> 0;
+    this.largestSent = number;
+    this.pending = -1;
+    if (inFlight) {
+      this.bytesInFlight += bytes;
+      if (ackEliciting) {
+        this.ackElicitingInFlight++;
+        this.lastAckElicitingTime = this.pendingTime;
+      }
+    }
+  }
+
+  /** The begun packet is not going out; its number may be used again. */
+  cancel(): void {
+    this.pending = -1;
+    this.pendingEntries = 0;
+  }
+
+  /** The oldest packet in flight that carries something, or -1: a bare PING, such as a probe for the packet size, mends nothing. */
+  get oldestInFlight(): number {
+    for (let number = this.lossCursor; number <= this.largestSent; number++) {
+      const i = number & this.mask;
+      const isInFlight = (this.state[i] & (PacketState.IN_FLIGHT | SETTLED)) === PacketState.IN_FLIGHT;
+      if (isInFlight && this.entryCount[i] > 0) return number;
+    }
+    return -1;
+  }
+
+  /** True while the packet's record exists; entries may be read only then. */
+  holds(number: number): boolean {
+    return (
+      number >= this.base &&
+      number <= this.largestSent &&
+      (this.state[number & this.mask] & PacketState.SENT) !== 0
+    );
+  }
+
+  /** Position of the packet's first entry: `for (let e = entryStart(n), end = entryEnd(n); e < end; e++) entryKind(e)`. */
+  entryStart(number: number): number {
+    return this.entryFirst[number & this.mask];
+  }
+
+  /** Position behind the packet's last entry. */
+  entryEnd(number: number): number {
+    const i = number & this.mask;
+    return this.entryFirst[i] + this.entryCount[i];
+  }
+
+  entryKind(position: number): number {
+    return this.kinds[position & this.entryMask];
+  }
+
+  entryId(position: number): number {
+    return this.fields[(position & this.entryMask) << 2];
+  }
+
+  entryA(position: number): number {
+    return this.fields[((position & this.entryMask) << 2) + 1];
+  }
+
+  entryB(position: number): number {
+    return this.fields[((position & this.entryMask) << 2) + 2];
+  }
+
+  entryC(position: number): number {
+    return this.fields[((position & this.entryMask) << 2) + 3];
+  }
+
+  sentTimeOf(number: number): Micros {
+    return this.sentTime[number & this.mask];
+  }
+
+  bytesOf(number: number): number {
+    return this.bytes[number & this.mask];
+  }
+
+  isSizeProbe(number: number): boolean {
+    return (this.state[number & this.mask] & PacketState.SIZE_PROBE) !== 0;
+  }
+
+  /** Gives memory back when nothing is outstanding, for a connection that goes idle. */
+  trim(): void {
+    if (this.ackElicitingInFlight > 0 || this.bytesInFlight > 0 || this.pending >= 0) return;
+    this.base = this.largestSent + 1;
+    this.lossCursor = this.base;
+    this.entryTail = this.entryHead;
+    if (this.mask + 1 > this.capacityMin) this.resizePackets(this.capacityMin);
+    if (this.entryMask + 1 > this.capacityMin) this.resizeEntries(this.capacityMin);
+  }
+
+  /** Frees settled packets from the low end. `force` forgets lost ones before their time. */
+  private release(now: Micros, force: boolean): void {
+    const end = this.largestSent + 1;
+    let number = this.base;
+    while (number < end) {
+      const i = number & this.mask;
+      const state = this.state[i];
+      if ((state & SETTLED) === 0 && (state & PacketState.SENT) !== 0) {
+        // A packet that is not in flight holds nothing that must arrive.
+        if ((state & PacketState.IN_FLIGHT) !== 0) break;
+      } else if ((state & (PacketState.LOST | PacketState.ACKED)) === PacketState.LOST) {
+        if (!force && this.sentTime[i] + this.retention > now) break;
+      }
+      number++;
+    }
+    this.base = number;
+    if (this.lossCursor < number) {
+      // What loss detection did not come to see was acknowledged.
+      this.lossCursor = number;
+      this.lossRunStart = NEVER;
+    }
+    this.entryTail = number < end ? this.entryFirst[number & this.mask] : this.entryHead;
+  }
+
+  private makeRoom(number: number, now: Micros): void {
+    if (number - this.base <= this.mask) return;
+    this.release(now, number - this.base >= this.packetsMax);
+    if (this.base > this.largestSent) {
+      this.base = number;
+      this.lossCursor = number;
+      return;
+    }
+    // At least half of a ring is free after it was cleared or grew, so that neither is frequent.
+    let capacity = this.mask + 1;
+    while (number - this.base >= capacity >> 1 && capacity < 2 * this.packetsMax) capacity *= 2;
+    assert(number - this.base < capacity, 'no more packets are outstanding than the ledger holds');
+    if (capacity > this.mask + 1) this.resizePackets(capacity);
+  }
+
+  private markSkipped(i: number): void {
+    this.state[i] = 0;
+    this.entryFirst[i] = this.entryHead;
+    this.entryCount[i] = 0;
+  }
+
+  private resizePackets(capacity: number): void {
+    const mask = capacity - 1;
+    const state = new Uint8Array(capacity);
+    const sentTime = new Float64Array(capacity);
+    const bytes = new Uint16Array(capacity);
+    const ackedRun = new Uint16Array(capacity);
+    const entryFirst = new Uint32Array(capacity);
+    const entryCount = new Uint16Array(capacity);
+    for (let number = this.base; number <= this.largestSent; number++) {
+      const from = number & this.mask;
+      const to = number & mask;
+      state[to] = this.state[from];
+      sentTime[to] = this.sentTime[from];
+      bytes[to] = this.bytes[from];
+      ackedRun[to] = this.ackedRun[from];
+      entryFirst[to] = this.entryFirst[from];
+      entryCount[to] = this.entryCount[from];
+    }
+    this.state = state;
+    this.sentTime = sentTime;
+    this.bytes = bytes;
+    this.ackedRun = ackedRun;
+    this.entryFirst = entryFirst;
+    this.entryCount = entryCount;
+    this.mask = mask;
+  }
+
+  private growEntries(): void {
+    this.release(this.pendingTime, false);
+    const used = (this.entryHead + this.pendingEntries - this.entryTail) >>> 0;
+    const capacity = this.entryMask + 1;
+    if (used >= capacity >> 1) this.resizeEntries(capacity * 2);
+  }
+
+  private resizeEntries(capacity: number): void {
+    const mask = capacity - 1;
+    const kinds = new Uint8Array(capacity);
+    const fields = new Float64Array(capacity * 4);
+    const used = (this.entryHead + this.pendingEntries - this.entryTail) >>> 0;
+    for (let k = 0; k < used; k++) {
+      const from = (this.entryTail + k) & this.entryMask;
+      const to = (this.entryTail + k) & mask;
+      kinds[to] = this.kinds[from];
+      for (let f = 0; f < 4; f++) fields[to * 4 + f] = this.fields[from * 4 + f];
+    }
+    this.kinds = kinds;
+    this.fields = fields;
+    this.entryMask = mask;
+  }
+}
+
+const SETTLED = PacketState.ACKED | PacketState.LOST;
+/** [REC-12] The most numbers from the oldest outstanding packet to the newest one with data. */
+export const PACKETS_MAX = 65_536;

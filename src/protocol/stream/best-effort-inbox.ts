@@ -1,0 +1,256 @@
+import { type Micros, NEVER } from '../../base/time.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import type { FrameReader } from '../wire/frame-reader.ts';
+import { MessageFlag, Space } from '../wire/frame-type.ts';
+import { readVarint, varintLength } from '../wire/varint.ts';
+import type { Assembly } from './assembly.ts';
+import { MESSAGE_COST } from './flow-credit.ts';
+import { deadlineOf, Inbox } from './inbox.ts';
+import type { Lifetimes } from './lifetimes.ts';
+import type { ReadyQueue } from './ready-queue.ts';
+import type { ReceiveContext } from './receive-context.ts';
+import { Place, type Segment } from './segment.ts';
+
+/** Most sequences that are told apart behind the newest one; what is older counts as late. [STR-22] */
+const WINDOW_SEQUENCES = 16_384;
+/** Most incomplete messages; with more the one that began first gives way. */
+const ASSEMBLIES_MAX = 256;
+
+/**
+ * The best-effort space of the receiving half of a stream. Nothing waits for anything: whole messages are delivered at once. On
+ * an ordered stream a message is delivered only when it is newer than all that were delivered.
+ */
+export class BestEffortInbox extends Inbox {
+  private discarding = false;
+  /** Fragments of messages below this are of no use any more. */
+  private cancelledBelow = 0;
+  /** When to look for incomplete messages of which nothing comes any more; NEVER while there is none. */
+  staleAt: Micros = NEVER;
+
+  constructor(context: ReceiveContext, ready: ReadyQueue, lifetimes: Lifetimes, ordered: boolean) {
+    super(Space.BEST_EFFORT, context, ready, lifetimes, ordered);
+  }
+
+  // ---- frames; each returns 0 or a close code ----
+
+  onRun(frame: FrameReader): number {
+    const { sequence, count, buffer, dataStart } = frame;
+    const end = dataStart + frame.dataLength;
+    const { seen } = this;
+    const simple = sequence >= seen.top && this.assemblies === null;
+    if (!simple) return this.onScatteredRun(frame, end);
+    let bytes = 0;
+    const max = this.context.messageBytesMax;
+    for (let at = dataStart; at < end; ) {
+      const length = readVarint(buffer, at, end);
+      if (length > max) return CloseCode.MESSAGE_TOO_LARGE;
+      bytes += length;
+      at += varintLength(buffer[at]) + length;
+    }
+    this.deliver(this.segment(frame, sequence, count, dataStart, end, true), bytes, NEVER);
+    return 0;
+  }
+
+  onMessage(frame: FrameReader, now: Micros): number {
+    const { sequence } = frame;
+    if (frame.total > this.context.messageBytesMax) return CloseCode.MESSAGE_TOO_LARGE;
+    const fragment = (frame.flags & MessageFlag.FRAGMENT) !== 0;
+    if (fragment) this.cancelBelow(frame.oldest);
+    if (this.seen.has(sequence) || (fragment && sequence < this.cancelledBelow)) {
+      this.context.late++;
+      return 0;
+    }
+    const deadline = deadlineOf(frame, now);
+    if (fragment) return this.onFragment(frame, deadline, now);
+    if (this.assemblyFor(sequence) !== undefined) this.cancel(sequence);
+    this.deliver(this.single(frame), frame.total, deadline);
+    return 0;
+  }
+
+  // ---- the rest ----
+
+  /** The memory of an incomplete or unread message is needed for newer ones. [STR-21] */
+  override onEvicted(segment: Segment): void {
+    this.giveUp(segment.sequence, Math.max(1, segment.count));
+    this.dropSegment(segment);
+  }
+
+  /** Nothing is sent again here: what got no byte for long is never complete. [STR-35] */
+  giveUpStale(now: Micros): void {
+    if (now < this.staleAt) return;
+    this.staleAt = NEVER;
+    if (this.assemblies === null) return;
+    for (const { progressAt, segment } of this.assemblies.values()) {
+      const staleAt = progressAt + this.context.stallTimeout;
+      if (staleAt <= now) this.onEvicted(segment);
+      else this.staleAt = Math.min(this.staleAt, staleAt);
+    }
+  }
+
+  /** [STR-26] */
+  override onExpired(segment: Segment): void {
+    this.noteExpired(segment.sequence);
+    this.dropSegment(segment);
+  }
+
+  /** Frees a segment that is not in the ready queue any more and will not be read. */
+  freeSegment(segment: Segment): void {
+    segment.place = Place.NOWHERE;
+    this.lifetimes.remove(segment);
+    this.context.budget.release(segment);
+    this.context.unkeep(segment);
+  }
+
+  discard(): void {
+    this.discarding = true;
+    if (this.assemblies !== null) for (const sequence of this.assemblies.keys()) this.cancel(sequence);
+  }
+
+  // ---- inside ----
+
+  private onFragment(frame: FrameReader, deadline: Micros, now: Micros): number {
+    const { sequence, total } = frame;
+    let assembly = this.assemblyFor(sequence);
+    if (assembly === undefined) {
+      if (this.discarding) return 0;
+      assembly = this.admitAssembly(frame, now);
+      if (assembly === undefined) return 0;
+    } else if (!assembly.agrees(total, frame.flags)) {
+      return CloseCode.FRAME_ENCODING_ERROR;
+    }
+    if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, frame.offset, now)) {
+      this.lifetimes.set(assembly.segment, deadline);
+      return 0;
+    }
+    this.cancel(sequence);
+    this.deliver(assembly.finish(), total, deadline);
+    return 0;
+  }
+
+  /** Begins an incomplete message; undefined when the budget has no room for it at all, or it is late now. */
+  private admitAssembly(frame: FrameReader, now: Micros): Assembly | undefined {
+    const { sequence, total } = frame;
+    if (this.assemblies !== null && this.assemblies.size >= ASSEMBLIES_MAX) this.evictAssembly();
+    const segment = this.incomplete(sequence);
+    if (!this.context.budget.admit(segment, total + MESSAGE_COST)) {
+      this.giveUp(sequence, 1);
+      this.mark(sequence, 1);
+      return undefined;
+    }
+    // A newer message that gave way on an ordered stream takes all below it with it.
+    if (this.seen.has(sequence)) {
+      this.freeSegment(segment);
+      this.context.late++;
+      return undefined;
+    }
+    if (this.staleAt === NEVER) this.staleAt = now + this.context.stallTimeout;
+    return this.startAssembly(frame, segment, now);
+  }
+
+  /** The incomplete message that began first gives way. [STR-21] */
+  private evictAssembly(): void {
+    for (const { segment } of this.assemblies!.values()) {
+      this.onEvicted(segment);
+      return;
+    }
+  }
+
+  /** Takes what is new of a run that is not simply newer than everything before. */
+  private onScatteredRun(frame: FrameReader, end: number): number {
+    const { buffer } = frame;
+    let sequence = frame.sequence;
+    let from = -1;
+    let first = sequence;
+    let bytes = 0;
+    let at = frame.dataStart;
+    for (; at < end; sequence++) {
+      const length = readVarint(buffer, at, end);
+      if (length > this.context.messageBytesMax) return CloseCode.MESSAGE_TOO_LARGE;
+      if (this.seen.has(sequence)) {
+        this.context.late++;
+        if (from >= 0)
+          this.deliver(this.segment(frame, first, sequence - first, from, at, true), bytes, NEVER);
+        from = -1;
+      } else {
+        if (this.assemblyFor(sequence) !== undefined) this.cancel(sequence);
+        if (from < 0) {
+          from = at;
+          first = sequence;
+          bytes = 0;
+        }
+        bytes += length;
+      }
+      at += varintLength(buffer[at]) + length;
+    }
+    if (from >= 0) this.deliver(this.segment(frame, first, sequence - first, from, at, true), bytes, NEVER);
+    return 0;
+  }
+
+  /** Delivers messages that were not seen before, `bytes` long together. */
+  private deliver(segment: Segment, bytes: number, deadline: Micros): void {
+    const { sequence, count } = segment;
+    this.mark(sequence, count);
+    if (this.discarding) return;
+    this.bound(segment);
+    if (this.context.budget.admit(segment, bytes + count * MESSAGE_COST)) {
+      this.ready.push(segment);
+      this.lifetimes.set(segment, deadline);
+    } else {
+      this.freeSegment(segment);
+      this.giveUp(sequence, count);
+    }
+  }
+
+  /** The budget has no room for these messages. */
+  private giveUp(first: number, count: number): void {
+    this.context.evicted += count;
+    this.report.add(first, count);
+  }
+
+  /** Counts sequences as seen. On an ordered stream nothing below them will be delivered any more. */
+  private mark(first: number, count: number): void {
+    const { seen } = this;
+    const end = first + count;
+    if (this.ordered) {
+      seen.raise(end);
+      this.cancelBelow(end);
+      return;
+    }
+    if (seen.contiguous && first === seen.floor) {
+      seen.advance(count);
+      return;
+    }
+    seen.raise(end - WINDOW_SEQUENCES);
+    seen.add(Math.max(first, seen.floor), end);
+    seen.settle();
+  }
+
+  /** Gives up incomplete messages below `oldest`: the sender has, or they are too late. [STR-19] */
+  private cancelBelow(oldest: number): void {
+    if (oldest <= this.cancelledBelow) return;
+    this.cancelledBelow = oldest;
+    if (this.assemblies === null) return;
+    for (const sequence of this.assemblies.keys()) {
+      if (sequence >= oldest) continue;
+      this.cancel(sequence);
+      this.context.late++;
+    }
+  }
+
+  private cancel(sequence: number): void {
+    const { segment } = this.assemblyFor(sequence)!;
+    this.endAssembly(sequence);
+    this.freeSegment(segment);
+  }
+
+  /** Lets go of an incomplete or unread message. */
+  private dropSegment(segment: Segment): void {
+    if (segment.place === Place.INCOMPLETE) {
+      this.cancel(segment.sequence);
+      this.mark(segment.sequence, 1);
+    } else {
+      this.ready.remove(segment);
+      this.freeSegment(segment);
+    }
+  }
+}

@@ -1,0 +1,176 @@
+import type { MemorySource } from '../../base/memory-budget.ts';
+import { MILLISECOND, type Micros } from '../../base/time.ts';
+
+/** How fast a connection is, for windows that follow it; its owner keeps it current. */
+export class Pace {
+  now: Micros = 0;
+  rtt: Micros = 0;
+}
+
+/** How a window may grow. */
+export interface WindowGrowth {
+  /** Most bytes of the window. */
+  readonly bytesMax: number;
+  readonly source: MemorySource;
+  readonly pace: Pace;
+  /**
+   * It is the window of all streams: each of them bounds what it holds unread, so that what is unread of some must not keep others
+   * waiting, and a part of what the peer needs is of use, too.
+   */
+  readonly isShared: boolean;
+}
+
+/**
+ * What a receiver allows and counts, at one level: a stream or the whole connection. Everything first seen is charged; what the
+ * application has read, and what was abandoned or dropped, is freed and so becomes credit again. A window begins small and grows in two
+ * ways [STR-9]: it doubles while the application reads so fast that the window is what holds the peer back, and it admits the one message
+ * that a blocked peer says it has.
+ */
+export class FlowWindow {
+  /** What the window is when nobody waits: it grows with the pace at which messages are read. */
+  windowBytes: number;
+  /** Charged so far. */
+  used = 0;
+  /** Freed so far; never above `used`. */
+  freed = 0;
+  /** The limit that the peer was told last. */
+  announced: number;
+  /** The source has too little for what the peer needs. */
+  isStarved = false;
+  private readonly initialBytes: number;
+  private readonly growth: WindowGrowth | null;
+  /** Bytes taken from the source. */
+  private taken = 0;
+  private peerBlocked = false;
+  /** The limit that a blocked peer needs, and as much of it as it can have. */
+  private needed = 0;
+  private admitted = 0;
+  /** When, and with how much freed, the measuring of the pace began. */
+  private since: Micros = -1;
+  private freedThen = 0;
+
+  constructor(windowBytes: number, growth: WindowGrowth | null = null) {
+    this.windowBytes = windowBytes;
+    this.initialBytes = windowBytes;
+    this.announced = windowBytes;
+    this.growth = growth;
+  }
+
+  /** Charges `bytes`; false when the peer went over its limit. */
+  charge(bytes: number): boolean {
+    this.used += bytes;
+    if (this.since < 0 && this.growth !== null) this.since = this.growth.pace.now;
+    return this.used <= this.announced;
+  }
+
+  free(bytes: number): void {
+    this.freed += bytes;
+    if (this.isStarved) this.admit();
+  }
+
+  /** The peer says that it needs `limit` to go on. One that is not above the last one sent is old, or says only that it waits. */
+  onBlocked(limit: number): void {
+    if (limit < this.announced) return;
+    this.peerBlocked = true;
+    this.needed = limit;
+    this.admit();
+    // The application has read most of what there was: the window is what the peer waits for.
+    if (this.growth !== null && (this.used - this.freed) * 2 <= this.windowBytes) this.double(this.growth);
+  }
+
+  /** There may be room now in the source for what the peer needs. */
+  retry(): void {
+    if (this.isStarved) this.admit();
+  }
+
+  /** True when a new limit is worth a frame: a quarter of the window was freed, or the peer waits for less. [STR-11] */
+  get due(): boolean {
+    const fresh = this.next - this.announced;
+    return fresh * 4 >= this.windowBytes ? fresh > 0 : this.peerBlocked && fresh > 0;
+  }
+
+  /** The limit to send now. [STR-9] */
+  announce(): number {
+    if (this.growth !== null) this.follow(this.growth);
+    this.announced = Math.max(this.announced, this.next);
+    this.peerBlocked = false;
+    if (this.growth !== null) this.giveBack(this.growth);
+    return this.announced;
+  }
+
+  /** Gives back what was taken and is not promised: the stream or connection has been idle. */
+  relax(): void {
+    this.windowBytes = this.initialBytes;
+    if (this.growth !== null) this.giveBack(this.growth);
+  }
+
+  /** Gives back all: nothing is received any more. */
+  close(): void {
+    this.isStarved = false;
+    this.growth?.source.give(this.taken);
+    this.taken = 0;
+  }
+
+  private get next(): number {
+    return Math.max(this.freed + this.windowBytes, this.admitted);
+  }
+
+  /** Makes room for what the peer needs, as far as the window may grow and its source has it. */
+  private admit(): void {
+    const { growth, needed } = this;
+    this.isStarved = false;
+    if (growth === null || needed <= this.next) return;
+    if (!growth.isShared && (this.used - this.freed) * 2 > this.windowBytes) {
+      this.isStarved = true; // until the application has read what is there
+      return;
+    }
+    const target = Math.min(needed, this.freed + growth.bytesMax);
+    const more = target - this.freed - this.initialBytes - this.taken;
+    const { available } = growth.source;
+    if (more <= 0 || growth.source.admits(more)) this.extend(growth, Math.max(0, more), target);
+    else if (growth.isShared && available > 0) this.extend(growth, available, target - more + available);
+    if (this.next >= needed || target < needed) return;
+    this.isStarved = true;
+    growth.source.awaitRoom();
+  }
+
+  private extend(growth: WindowGrowth, bytes: number, limit: number): void {
+    growth.source.take(bytes);
+    this.taken += bytes;
+    if (limit > this.admitted) this.admitted = limit;
+  }
+
+  /** Doubles the window when a quarter of it, or more, was read in the time of one round trip for each quarter. */
+  private follow(growth: WindowGrowth): void {
+    const { now, rtt } = growth.pace;
+    const elapsed = now - this.since;
+    const read = this.freed - this.freedThen;
+    this.since = now;
+    this.freedThen = this.freed;
+    if (elapsed * this.windowBytes < 4 * read * Math.max(rtt, RTT_MIN)) this.double(growth);
+  }
+
+  /** Doubles the window, but takes no more than half of what is left for all. */
+  private double(growth: WindowGrowth): void {
+    const wanted = Math.min(2 * this.windowBytes, growth.bytesMax);
+    const spare = this.initialBytes + this.taken - this.windowBytes;
+    const more = Math.min(wanted - this.windowBytes, Math.floor(spare + growth.source.available / 2));
+    if (more <= 0) return;
+    this.windowBytes += more;
+    const lacking = this.windowBytes - this.initialBytes - this.taken;
+    if (lacking > 0) this.extend(growth, lacking, 0);
+  }
+
+  /** What was admitted for one message is given back when that was read. Limits never shrink, so what is promised stays. */
+  private giveBack(growth: WindowGrowth): void {
+    const bound =
+      Math.max(this.windowBytes, this.announced - this.freed, this.admitted - this.freed) - this.initialBytes;
+    const spare = this.taken - Math.max(0, bound);
+    if (spare <= 0) return;
+    this.taken -= spare;
+    growth.source.give(spare);
+  }
+}
+
+/** Below this round trips say more about when processes get to run than about the path. */
+const RTT_MIN: Micros = 5 * MILLISECOND;

@@ -1,0 +1,362 @@
+import { AssertionFailure } from '../../base/assert.ts';
+import { type Micros, NEVER } from '../../base/time.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import type { FrameReader } from '../wire/frame-reader.ts';
+import { MessageFlag, Space } from '../wire/frame-type.ts';
+import { readVarint, varintLength } from '../wire/varint.ts';
+import type { Assembly } from './assembly.ts';
+import { MESSAGE_COST } from './flow-credit.ts';
+import type { FlowWindow } from './flow-window.ts';
+import { deadlineOf, Inbox } from './inbox.ts';
+import type { Lifetimes } from './lifetimes.ts';
+import type { ReadyQueue } from './ready-queue.ts';
+import type { ReceiveContext } from './receive-context.ts';
+import { Place, type Segment } from './segment.ts';
+
+/**
+ * The reliable space of the receiving half of a stream. Every sequence is charged when it first appears and freed when its message is
+ * read or given up; what is out of order on an ordered stream is held until the gap closes. [STR-7]
+ */
+export class ReliableInbox extends Inbox {
+  /** One above the highest sequence of which anything has appeared. */
+  private appeared = 0;
+  /** The stream's end: how many sequences its reliable space has; -1 while unknown. */
+  finalEnd = -1;
+  /** Nobody will read: what comes is only counted. */
+  private discarding = false;
+  private readonly window: FlowWindow;
+  /** Most sequences from the floor on. [STR-12] */
+  private readonly spanMax: number;
+  /** Ordered streams: complete messages behind a gap, by their first sequence. */
+  private held: Map<number, Segment> | null = null;
+  /** While something is missing below what appeared: when the lowest that is missing began to wait for its next byte; else NEVER. */
+  private waitsSince: Micros = NEVER;
+  private waitsFor = -1;
+  /** End of what {@link take} delivered last without holding it. */
+  private deliveredTo = 0;
+
+  constructor(
+    context: ReceiveContext,
+    ready: ReadyQueue,
+    lifetimes: Lifetimes,
+    ordered: boolean,
+    window: FlowWindow,
+    spanMax: number,
+  ) {
+    super(Space.RELIABLE, context, ready, lifetimes, ordered);
+    this.window = window;
+    this.spanMax = spanMax;
+  }
+
+  /** True when every sequence up to the stream's end was seen. */
+  get complete(): boolean {
+    return this.finalEnd >= 0 && this.seen.floor >= this.finalEnd;
+  }
+
+  /** When the next byte of the lowest message that is missing is overdue. [STR-35] */
+  get stallsAt(): Micros {
+    return Math.max(this.waitsSince, this.context.progressAt) + this.context.stallTimeout;
+  }
+
+  // ---- frames; each returns 0 or a close code ----
+
+  onRun(frame: FrameReader): number {
+    const { sequence, count, buffer, dataStart } = frame;
+    const error = this.checkRange(sequence, count);
+    if (error !== 0) return error;
+    const end = dataStart + frame.dataLength;
+    if (
+      !this.seen.contiguous ||
+      sequence !== this.seen.floor ||
+      this.assemblies !== null ||
+      this.discarding
+    ) {
+      return this.onScatteredRun(frame, end);
+    }
+    let bytes = 0;
+    const max = this.context.messageBytesMax;
+    for (let at = dataStart; at < end; ) {
+      const length = readVarint(buffer, at, end);
+      if (length > max) return CloseCode.MESSAGE_TOO_LARGE;
+      bytes += length;
+      at += varintLength(buffer[at]) + length;
+    }
+    if (!this.charge(bytes + count * MESSAGE_COST)) return CloseCode.FLOW_CONTROL_ERROR;
+    this.seen.advance(count);
+    const segment = this.segment(frame, sequence, count, dataStart, end, true);
+    segment.charged = bytes + count * MESSAGE_COST;
+    this.bound(segment);
+    this.ready.push(segment);
+    return 0;
+  }
+
+  onMessage(frame: FrameReader, now: Micros): number {
+    const { sequence } = frame;
+    const error = this.checkRange(sequence, 1);
+    if (error !== 0) return error;
+    if (frame.total > this.context.messageBytesMax) return CloseCode.MESSAGE_TOO_LARGE;
+    if (this.seen.has(sequence)) {
+      this.context.duplicates++;
+      return 0;
+    }
+    const deadline = deadlineOf(frame, now);
+    if ((frame.flags & MessageFlag.FRAGMENT) !== 0) return this.onFragment(frame, deadline, now);
+    const fault = this.chargeOnce(sequence, frame.total);
+    if (fault !== 0) return fault;
+    const segment = this.single(frame);
+    segment.charged = frame.total + MESSAGE_COST;
+    this.take(segment, deadline);
+    this.afterArrival();
+    return 0;
+  }
+
+  /** [STR-17] */
+  onAbandon(frame: FrameReader): number {
+    const { sequence, count, buffer, dataStart } = frame;
+    const error = this.checkRange(sequence, count);
+    if (error !== 0) return error;
+    const end = dataStart + frame.dataLength;
+    let at = dataStart;
+    for (let i = 0; i < count; i++) {
+      const length = readVarint(buffer, at, end);
+      at += varintLength(buffer[at]);
+      if (this.seen.has(sequence + i)) continue;
+      const fault = this.chargeOnce(sequence + i, length);
+      if (fault !== 0) return fault;
+      this.free(length + MESSAGE_COST);
+      this.seen.add(sequence + i, sequence + i + 1);
+    }
+    this.afterArrival();
+    return 0;
+  }
+
+  /** The stream ends before sequence `end`. [STR-6] */
+  onEnd(end: number): number {
+    if (end === this.finalEnd) return 0;
+    if (this.finalEnd >= 0 || end < this.appeared) return CloseCode.FINAL_SIZE_ERROR;
+    this.finalEnd = end;
+    return 0;
+  }
+
+  // ---- what the application does ----
+
+  /** Returns the credit of a message that was read or given up. [STR-9] */
+  free(bytes: number): void {
+    this.window.free(bytes);
+    this.context.window.free(bytes);
+  }
+
+  /** Nobody will read any more: frees what is held, and from now on everything that comes. */
+  discard(): void {
+    this.discarding = true;
+    if (this.held !== null) for (const segment of this.held.values()) this.freeSegment(segment);
+    this.held = null;
+    if (this.assemblies !== null)
+      for (const assembly of this.assemblies.values()) this.dropAssembly(assembly);
+    this.seen.settle();
+    this.watch();
+  }
+
+  /** Frees a segment that is complete and will not be read. */
+  freeSegment(segment: Segment): void {
+    segment.place = Place.NOWHERE;
+    this.lifetimes.remove(segment);
+    this.context.unkeep(segment);
+    this.free(segment.charged);
+    segment.charged = 0;
+  }
+
+  /** [STR-26] */
+  override onExpired(segment: Segment): void {
+    const { sequence } = segment;
+    if (segment.place === Place.INCOMPLETE) {
+      this.dropAssembly(this.assemblyFor(sequence)!);
+      this.afterArrival();
+    } else {
+      if (segment.place === Place.READY) this.ready.remove(segment);
+      else this.held!.delete(sequence);
+      this.freeSegment(segment);
+    }
+    this.noteExpired(sequence);
+  }
+
+  override onEvicted(): never {
+    throw new AssertionFailure('the budget holds a segment of the reliable space');
+  }
+
+  // ---- inside ----
+
+  private onFragment(frame: FrameReader, deadline: Micros, now: Micros): number {
+    const { sequence, total } = frame;
+    let assembly = this.assemblyFor(sequence);
+    if (assembly === undefined) {
+      if (!this.charge(total + MESSAGE_COST)) return CloseCode.FLOW_CONTROL_ERROR;
+      if (this.discarding) {
+        this.free(total + MESSAGE_COST);
+        this.seen.add(sequence, sequence + 1);
+        this.seen.settle();
+        return 0;
+      }
+      assembly = this.startAssembly(frame, this.incomplete(sequence), now);
+    } else if (!assembly.agrees(total, frame.flags)) {
+      return CloseCode.FRAME_ENCODING_ERROR;
+    }
+    if (!assembly.add(frame.buffer, frame.dataStart, frame.dataLength, frame.offset, now)) {
+      this.lifetimes.set(assembly.segment, deadline);
+      this.watch();
+      return 0;
+    }
+    this.endAssembly(sequence);
+    const segment = assembly.finish();
+    segment.charged = total + MESSAGE_COST;
+    this.take(segment, deadline);
+    this.afterArrival();
+    return 0;
+  }
+
+  /** A run that is not simply the next messages: takes the stretches of it that are new. */
+  private onScatteredRun(frame: FrameReader, end: number): number {
+    const { buffer } = frame;
+    let sequence = frame.sequence;
+    let from = -1;
+    let first = sequence;
+    let charged = 0;
+    let at = frame.dataStart;
+    for (; at < end; sequence++) {
+      const length = readVarint(buffer, at, end);
+      if (length > this.context.messageBytesMax) return CloseCode.MESSAGE_TOO_LARGE;
+      if (this.seen.has(sequence)) {
+        this.context.duplicates++;
+        if (from >= 0) this.takeRun(frame, first, sequence - first, from, at, charged);
+        from = -1;
+      } else {
+        const fault = this.chargeOnce(sequence, length);
+        if (fault !== 0) return fault;
+        if (from < 0) {
+          from = at;
+          first = sequence;
+          charged = 0;
+        }
+        charged += length + MESSAGE_COST;
+      }
+      at += varintLength(buffer[at]) + length;
+    }
+    if (from >= 0) this.takeRun(frame, first, sequence - first, from, at, charged);
+    this.afterArrival();
+    return 0;
+  }
+
+  private takeRun(
+    frame: FrameReader,
+    first: number,
+    count: number,
+    from: number,
+    to: number,
+    charged: number,
+  ): void {
+    const segment = this.segment(frame, first, count, from, to, true);
+    segment.charged = charged;
+    this.take(segment, NEVER);
+  }
+
+  /** Takes new, charged messages in: delivers them, holds them behind a gap, or discards them. */
+  private take(segment: Segment, deadline: Micros): void {
+    const { sequence, count } = segment;
+    if (this.discarding) {
+      this.freeSegment(segment);
+      this.seen.add(sequence, sequence + count);
+      return;
+    }
+    this.bound(segment);
+    if (!this.ordered || sequence === this.seen.floor) {
+      this.ready.push(segment);
+      this.deliveredTo = sequence + count;
+    } else {
+      if (this.held === null) this.held = new Map();
+      this.held.set(sequence, segment);
+      segment.place = Place.HELD;
+    }
+    this.lifetimes.set(segment, deadline);
+    this.seen.add(sequence, sequence + count);
+  }
+
+  /** Moves the floor on and delivers what waited for that. */
+  private afterArrival(): void {
+    this.deliverHeld();
+    this.watch();
+  }
+
+  /** Notes since when the lowest missing message waits for its next byte. */
+  private watch(): void {
+    const { floor } = this.seen;
+    if (this.assemblies === null && this.seen.contiguous) {
+      this.waitsSince = NEVER;
+      return;
+    }
+    const { now } = this.context.pace;
+    if (this.waitsSince !== NEVER && this.waitsFor === floor) {
+      this.waitsSince = Math.max(this.waitsSince, this.assemblyFor(floor)?.progressAt ?? 0);
+      return;
+    }
+    this.waitsSince = now;
+    this.waitsFor = floor;
+  }
+
+  private deliverHeld(): void {
+    const { seen } = this;
+    if (this.held === null) {
+      seen.settle();
+      return;
+    }
+    const before = seen.floor;
+    seen.settle();
+    if (seen.floor === before) return;
+    for (let sequence = Math.max(before, this.deliveredTo); sequence < seen.floor; ) {
+      const segment = this.held.get(sequence);
+      if (segment === undefined) {
+        sequence++;
+        continue;
+      }
+      this.held.delete(sequence);
+      sequence += segment.count;
+      this.ready.push(segment);
+    }
+    if (this.held.size === 0) this.held = null;
+  }
+
+  /** Gives up an incomplete message. */
+  private dropAssembly(assembly: Assembly): void {
+    const { sequence } = assembly;
+    this.free(assembly.total + MESSAGE_COST);
+    this.forgetAssembly(assembly);
+    this.seen.add(sequence, sequence + 1);
+  }
+
+  private forgetAssembly(assembly: Assembly): void {
+    this.lifetimes.remove(assembly.segment);
+    this.endAssembly(assembly.sequence);
+  }
+
+  /** Charges an unseen sequence, unless a fragment of it was charged already, whose assembly then ends. 0 or a close code. [STR-8] [STR-15] */
+  private chargeOnce(sequence: number, length: number): number {
+    const assembly = this.assemblyFor(sequence);
+    if (assembly === undefined) return this.charge(length + MESSAGE_COST) ? 0 : CloseCode.FLOW_CONTROL_ERROR;
+    if (assembly.total !== length) return CloseCode.FRAME_ENCODING_ERROR;
+    this.forgetAssembly(assembly);
+    return 0;
+  }
+
+  /** False when the peer went over a limit. [STR-13] */
+  private charge(bytes: number): boolean {
+    const within = this.window.charge(bytes);
+    return this.context.window.charge(bytes) && within;
+  }
+
+  private checkRange(sequence: number, count: number): number {
+    const end = sequence + count;
+    if (this.finalEnd >= 0 && end > this.finalEnd) return CloseCode.FINAL_SIZE_ERROR;
+    if (end - this.seen.floor > this.spanMax) return CloseCode.FLOW_CONTROL_ERROR; // [STR-12]
+    if (end > this.appeared) this.appeared = end;
+    return 0;
+  }
+}

@@ -1,0 +1,371 @@
+import { JspError } from '../../base/errors.ts';
+import type { Micros } from '../../base/time.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import { Delivery, FrameType, MessageFlag, Space } from '../wire/frame-type.ts';
+import { CONTROL_FRAME_BYTES_MAX, writeStreamDataBlocked } from '../wire/frame-writer.ts';
+import { FlowCredit, MESSAGE_COST, SEQUENCE_SPAN_MAX } from './flow-credit.ts';
+import { OutboxPacker } from './outbox-packer.ts';
+import type { SendContext } from './send-context.ts';
+import { SendSignals, type StreamOpening, Told } from './send-signals.ts';
+import type { SentFrames } from './sent-frames.ts';
+
+export type { StreamOpening };
+
+/** What {@link SendStream.send} did with a message. */
+export const SendResult = {
+  ACCEPTED: 0,
+  /** Accepted, but the queue is above its high-water mark: wait for the drain. */
+  FULL: 1,
+  /** Not accepted: the queue is at its limit. */
+  REFUSED: 2,
+} as const;
+export type SendResult = (typeof SendResult)[keyof typeof SendResult];
+
+/** A point in the messages of a stream: how many were taken in until then, by space. */
+export interface SendMark {
+  readonly reliable: number;
+  readonly bestEffort: number;
+}
+
+/** Fixed things of a sending half. */
+export interface SendStreamOptions {
+  readonly id: number;
+  /** Given by the side that opens the stream; null on the other side. */
+  readonly opening: StreamOpening | null;
+  /** The peer's initial_max_stream_data. */
+  readonly initialMaxStreamData: number;
+  /** It is of the class `system`, and may use the last of the connection's credit. Default false. */
+  readonly isSystem?: boolean;
+  /** Most sequences from the oldest unsettled one on. [STR-12] Default 65,536. */
+  readonly spanMax?: number;
+  readonly highWaterBytes?: number;
+  readonly lowWaterBytes?: number;
+  readonly queueBytesMax?: number;
+}
+
+/**
+ * The sending half of a stream. The application's messages go in with {@link send}; the connection takes them out with
+ * {@link write} and brings back what became of the frames with {@link onAcked} and {@link onLost}.
+ */
+export class SendStream {
+  readonly id: number;
+  readonly credit: FlowCredit;
+  /** Above this many queued bytes {@link send} answers FULL. */
+  highWaterBytes: number;
+  /** When the queue falls to this after FULL, {@link takeDrained} says so. */
+  lowWaterBytes: number;
+  /** Beyond this {@link send} refuses, unless nothing else is queued. */
+  queueBytesMax: number;
+  /** The peer asked us to stop; its code is in `stopCode`. */
+  stopped = false;
+  stopCode = 0;
+
+  private readonly context: SendContext;
+  private readonly signals: SendSignals;
+  private readonly reliable: OutboxPacker;
+  private bestEffort: OutboxPacker | null = null;
+  private bestEffortFirst = false;
+  private awaitsDrain = false;
+
+  constructor(context: SendContext, options: SendStreamOptions) {
+    this.id = options.id;
+    this.context = context;
+    this.signals = new SendSignals(options.id, options.opening);
+    this.credit = new FlowCredit(options.initialMaxStreamData);
+    this.queueBytesMax = options.queueBytesMax ?? QUEUE_BYTES_MAX;
+    this.highWaterBytes = Math.min(options.highWaterBytes ?? HIGH_WATER_BYTES, this.queueBytesMax);
+    this.lowWaterBytes = options.lowWaterBytes ?? this.highWaterBytes >>> 2;
+    const spanMax = options.spanMax ?? SEQUENCE_SPAN_MAX;
+    const isSystem = options.isSystem ?? false;
+    this.reliable = new OutboxPacker(Space.RELIABLE, context, this.id, this.credit, spanMax, isSystem);
+  }
+
+  // ---- the application's side ----
+
+  /**
+   * Queues a message, by its delivery in one of the two spaces. It is copied unless `transfer` gives it away. [STR-1]
+   *
+   * @param deadline - when it is worth nothing any more; NEVER for none
+   * @param trackingId - above 0 to find its outcome in the context's ring; 0 for none
+   * @throws JspError ERR_JSP_STREAM_CLOSED after {@link close} or {@link reset}, ERR_JSP_STREAM_RESET when the peer stopped it
+   */
+  send(
+    data: Uint8Array,
+    delivery: Delivery,
+    deadline: Micros,
+    transfer: boolean,
+    trackingId = 0,
+  ): SendResult {
+    if (this.signals.isEnding) this.throwClosed();
+    const queued = this.queuedBytes;
+    if (queued + data.length > this.queueBytesMax && queued > 0) {
+      this.awaitsDrain = true;
+      return SendResult.REFUSED;
+    }
+    let outbox = this.reliable;
+    if (delivery === Delivery.BEST_EFFORT) {
+      if (this.bestEffort === null) {
+        this.bestEffort = new OutboxPacker(Space.BEST_EFFORT, this.context, this.id, this.credit, 0, false);
+      }
+      outbox = this.bestEffort;
+    }
+    outbox.push(data, deadline, transfer, trackingId);
+    if (queued + data.length + MESSAGE_COST <= this.highWaterBytes) return SendResult.ACCEPTED;
+    this.awaitsDrain = true;
+    return SendResult.FULL;
+  }
+
+  /** Bytes not sent yet, with the fixed cost of their messages. */
+  get queuedBytes(): number {
+    return this.bestEffort === null
+      ? this.reliable.queuedBytes
+      : this.reliable.queuedBytes + this.bestEffort.queuedBytes;
+  }
+
+  /** True once after {@link send} answered FULL or REFUSED and the queue has fallen to the low-water mark. */
+  takeDrained(): boolean {
+    if (!this.awaitsDrain || this.queuedBytes > this.lowWaterBytes) return false;
+    this.awaitsDrain = false;
+    return true;
+  }
+
+  /** Ends the stream behind the messages that are queued. [STR-6] */
+  close(): void {
+    if (!this.signals.isEnding) this.signals.fin = Told.WANTED;
+  }
+
+  /** Ends the stream at once and gives up what is not acknowledged. [STR-24] */
+  reset(code: number): void {
+    if (this.signals.reset !== Told.NOT_WANTED) return;
+    this.signals.wantReset(code);
+    this.reliable.reset();
+    this.bestEffort?.reset();
+  }
+
+  /** True when nothing is queued and everything sent is settled, the end of the stream too. */
+  get settled(): boolean {
+    return !this.signals.isEndUntold && this.isEmpty;
+  }
+
+  /** True when nothing of the reliable space is unsettled, nor the end of the stream. */
+  get delivered(): boolean {
+    return !this.signals.isEndUntold && this.reliable.empty;
+  }
+
+  /** Whether all of the first `mark.reliable` and `mark.bestEffort` messages of the two spaces are settled. */
+  isSettledUpTo(mark: SendMark): boolean {
+    if (this.reliable.settledPrefix < mark.reliable) return false;
+    return this.bestEffort === null || this.bestEffort.settledPrefix >= mark.bestEffort;
+  }
+
+  /** How many messages were taken in so far. */
+  mark(): SendMark {
+    return { reliable: this.reliable.pushed, bestEffort: this.bestEffort?.pushed ?? 0 };
+  }
+
+  /** True when the peer knows the end of the stream and everything sent is settled: the half can be forgotten. [STR-30] */
+  get finished(): boolean {
+    return this.signals.isEndTold && this.isEmpty;
+  }
+
+  // ---- the connection's side ----
+
+  /** The peer knows the stream, so that frames about it may go without its STREAM_OPEN. */
+  get isOpenAtPeer(): boolean {
+    return this.signals.open === Told.ACKED;
+  }
+
+  /** True when {@link write} may have something to write now. */
+  get sendable(): boolean {
+    const { signals } = this;
+    if (signals.open === Told.WANTED || signals.reset === Told.WANTED || this.finDue) return true;
+    if (this.reliable.sendable || this.credit.owesBlocked) return true;
+    return this.bestEffort?.sendable ?? false;
+  }
+
+  /** Deadline of the message that would be sent next, for the scheduler. */
+  get headDeadline(): Micros {
+    const deadline = this.reliable.headDeadline;
+    return this.bestEffort === null ? deadline : Math.min(deadline, this.bestEffort.headDeadline);
+  }
+
+  /**
+   * Writes as much as fits into `out[at, limit)`: what is lost first, then what is new. Returns the new offset, `at` when nothing
+   * was written.
+   */
+  write(out: Uint8Array, start: number, limit: number, now: Micros, sent: SentFrames): number {
+    const { signals, reliable, bestEffort } = this;
+    let at = start;
+    if (signals.open !== Told.ACKED) {
+      // [STR-3]
+      at = signals.putOpening(out, at, limit);
+      if (at === start) return start;
+    }
+    const opened = at;
+    if (signals.reset === Told.WANTED) at = signals.writeReset(out, at, limit, reliable.nextSequence, sent);
+    if (reliable.hasLost) at = reliable.writeLost(out, at, limit, now, sent);
+    if (reliable.hasAbandoned) at = reliable.writeAbandon(out, at, limit, sent);
+    if (bestEffort !== null) at = this.writeNewOfBoth(out, at, limit, now, sent, bestEffort);
+    else if (reliable.hasUnsent) at = reliable.writeNew(out, at, limit, now, sent);
+    if (this.credit.owesBlocked) at = this.writeBlocked(out, at, limit, sent);
+    if (this.finDue) at = signals.writeFin(out, at, limit, reliable.nextSequence, sent);
+    if (at === opened && signals.open !== Told.WANTED) return start;
+    if (signals.open !== Told.ACKED) signals.openingSent(sent);
+    return at;
+  }
+
+  /** The packet that held this frame of ours is acknowledged. */
+  onAcked(kind: number, a: number, b: number, c: number): void {
+    switch (kind) {
+      case FrameType.MESSAGES:
+        this.reliable.onAcked(a, b);
+        break;
+      case FrameType.MESSAGES_BEST_EFFORT:
+        this.bestEffort?.onAcked(a, b);
+        break;
+      case FrameType.MESSAGE:
+        this.reliable.onAcked(a, 1);
+        break;
+      case FrameType.MESSAGE | MessageFlag.BEST_EFFORT:
+        this.bestEffort?.onAcked(a, 1);
+        break;
+      case FrameType.MESSAGE | MessageFlag.FRAGMENT:
+        this.reliable.onFragmentAcked(a, b, c);
+        break;
+      case FrameType.MESSAGE | MessageFlag.FRAGMENT | MessageFlag.BEST_EFFORT:
+        this.bestEffort?.onFragmentAcked(a, b, c);
+        break;
+      case FrameType.ABANDON:
+        this.reliable.onAbandonAcked(a, b);
+        break;
+      default:
+        this.signals.onAcked(kind);
+    }
+  }
+
+  /** The packet that held this frame of ours is lost. */
+  onLost(kind: number, a: number, b: number, c: number, now: Micros): void {
+    switch (kind) {
+      case FrameType.MESSAGES:
+        this.reliable.onLost(a, b, now);
+        break;
+      case FrameType.MESSAGES_BEST_EFFORT:
+        this.bestEffort?.onLost(a, b, now);
+        break;
+      case FrameType.MESSAGE:
+        this.reliable.onLost(a, 1, now);
+        break;
+      case FrameType.MESSAGE | MessageFlag.BEST_EFFORT:
+        this.bestEffort?.onLost(a, 1, now);
+        break;
+      case FrameType.MESSAGE | MessageFlag.FRAGMENT:
+        this.reliable.onFragmentLost(a, b, c, now);
+        break;
+      case FrameType.MESSAGE | MessageFlag.FRAGMENT | MessageFlag.BEST_EFFORT:
+        this.bestEffort?.onFragmentLost(a, b, c, now);
+        break;
+      case FrameType.ABANDON:
+        this.reliable.onAbandonLost(a, b);
+        break;
+      case FrameType.STREAM_DATA_BLOCKED:
+        this.credit.onBlockedLost(a);
+        break;
+      default:
+        this.signals.onLost(kind);
+    }
+  }
+
+  /** MAX_STREAM_DATA from the peer. True when there is more credit than before. */
+  onMaxStreamData(limit: number): boolean {
+    return this.credit.raise(limit);
+  }
+
+  /** STOP_SENDING from the peer: nobody reads any more. [STR-25] */
+  onStopSending(code: number): void {
+    if (this.stopped) return;
+    this.stopped = true;
+    this.stopCode = code;
+    if (!this.finished) this.reset(code);
+  }
+
+  /** DROPPED from the peer. Returns 0 or a close code. */
+  onDropped(space: Space, first: number, count: number, now: Micros): number {
+    const outbox = space === Space.RELIABLE ? this.reliable : this.bestEffort;
+    if (outbox === null || first + count > outbox.nextSequence) return CloseCode.PROTOCOL_VIOLATION;
+    outbox.reportedDropped += count;
+    if (outbox.reportedDropped > DROPPED_SLACK + DROPPED_FACTOR * outbox.nextSequence) {
+      return CloseCode.PROTOCOL_VIOLATION;
+    }
+    outbox.onDropped(first, count, now);
+    return 0;
+  }
+
+  /** Gives memory back, when the stream has not been used for a while. */
+  trim(): void {
+    this.reliable.trim();
+    this.bestEffort?.trim();
+  }
+
+  /** When {@link onTimeout} is to be called at the latest. */
+  nextTimeout(): Micros {
+    const next = this.reliable.nextTimeout;
+    return this.bestEffort === null ? next : Math.min(next, this.bestEffort.nextTimeout);
+  }
+
+  /** Ends the lifetime of messages whose deadline has come. */
+  onTimeout(now: Micros): void {
+    this.reliable.expire(now);
+    this.bestEffort?.expire(now);
+  }
+
+  // ---- inside ----
+
+  private get isEmpty(): boolean {
+    return this.reliable.empty && (this.bestEffort === null || this.bestEffort.empty);
+  }
+
+  private get finDue(): boolean {
+    if (!this.signals.isFinWanted || this.reliable.hasUnsent) return false;
+    return this.bestEffort === null || !this.bestEffort.hasUnsent;
+  }
+
+  /** New messages of both spaces; which goes first changes with every packet, so that neither starves. */
+  private writeNewOfBoth(
+    out: Uint8Array,
+    start: number,
+    limit: number,
+    now: Micros,
+    sent: SentFrames,
+    bestEffort: OutboxPacker,
+  ): number {
+    const first = this.bestEffortFirst ? bestEffort : this.reliable;
+    const second = this.bestEffortFirst ? this.reliable : bestEffort;
+    this.bestEffortFirst = !this.bestEffortFirst;
+    const at = first.writeNew(out, start, limit, now, sent);
+    return second.writeNew(out, at, limit, now, sent);
+  }
+
+  private writeBlocked(out: Uint8Array, at: number, limit: number, sent: SentFrames): number {
+    if (limit - at < CONTROL_FRAME_BYTES_MAX) return at;
+    const needed = this.credit.sayBlocked();
+    sent.add(FrameType.STREAM_DATA_BLOCKED, this.id, needed, 0, 0);
+    return writeStreamDataBlocked(out, at, this.id, needed);
+  }
+
+  private throwClosed(): never {
+    if (this.stopped) {
+      throw new JspError(
+        'ERR_JSP_STREAM_RESET',
+        `the peer stopped stream ${this.id} with code ${this.stopCode}`,
+        { applicationCode: this.stopCode },
+      );
+    }
+    throw new JspError('ERR_JSP_STREAM_CLOSED', `stream ${this.id} is closed for sending`);
+  }
+}
+
+/** A peer that reports more dropped messages than this, and than so many times those that were sent, only makes work. [STR-18] */
+const DROPPED_SLACK = 65_536;
+const DROPPED_FACTOR = 8;
+const HIGH_WATER_BYTES = 262_144;
+const QUEUE_BYTES_MAX = 67_108_864;

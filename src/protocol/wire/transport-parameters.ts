@@ -1,0 +1,172 @@
+import { copyOf } from '../../base/bytes.ts';
+import { ByteCursor } from './byte-cursor.ts';
+import { CloseCode } from './close-code.ts';
+import { CONNECTION_ID_BYTES_MAX } from './packet-header.ts';
+import { varintSize, writeVarint } from './varint.ts';
+
+/** What an endpoint tells its peer in the handshake (spec/frames.md). */
+export interface TransportParameters {
+  /** Destination id of the client's first packet; from the server only. */
+  originalDestinationId: Uint8Array | null;
+  /** 0: no idle timeout. */
+  idleTimeoutMs: number;
+  maxDatagramBytes: number;
+  initialMaxData: number;
+  initialMaxStreamData: number;
+  initialMaxStreams: number;
+  maxMessageBytes: number;
+  /** Reassembly budget for best-effort messages. */
+  bestEffortBytes: number;
+  maxAckDelayUs: number;
+  /** Source id of the sender's first packet. */
+  sourceId: Uint8Array;
+  /** Source id of the Retry; from a server that sent one only. */
+  retrySourceId: Uint8Array | null;
+  activeIdLimit: number;
+  /** 0: no heartbeat. */
+  heartbeatMs: number;
+  /** What the socket's receive buffer was granted; 0: unknown. */
+  receiveBufferBytes: number;
+  /** Not null: ACK_FREQUENCY is understood. */
+  minAckDelayUs: number | null;
+  /** What ends the connection when it comes at the end of a packet that does not open, 16 bytes; from the server only. [PKT-22] */
+  statelessResetToken: Uint8Array | null;
+}
+
+/** An id that no version gives a meaning, 0x1f + 0x20 n, with any value. [FRM-14] */
+export interface GreasedParameter {
+  id: number;
+  value: Uint8Array;
+}
+
+/** The parameters of an endpoint that sends none but its source id. */
+export function defaultParameters(sourceId: Uint8Array): TransportParameters {
+  return {
+    originalDestinationId: null,
+    idleTimeoutMs: 0,
+    maxDatagramBytes: 65_507,
+    initialMaxData: 0,
+    initialMaxStreamData: 0,
+    initialMaxStreams: 0,
+    maxMessageBytes: 1_048_576,
+    bestEffortBytes: 0,
+    maxAckDelayUs: 25_000,
+    sourceId,
+    retrySourceId: null,
+    activeIdLimit: 2,
+    heartbeatMs: 0,
+    receiveBufferBytes: 0,
+    minAckDelayUs: null,
+    statelessResetToken: null,
+  };
+}
+
+/** Encodes the parameters, without those that have their default. */
+export function encodeParameters(
+  parameters: TransportParameters,
+  grease: GreasedParameter | null,
+): Uint8Array {
+  const parts: number[] = [];
+  const defaults = defaultParameters(NO_ID);
+  for (const row of TABLE) {
+    const value = parameters[row.name];
+    if (value === null) continue;
+    if (typeof value !== 'number') pushBytes(parts, row.id, value);
+    else if (value !== defaults[row.name]) pushNumber(parts, row.id, value);
+  }
+  if (grease !== null) pushBytes(parts, grease.id, grease.value); // [FRM-14]
+  return Uint8Array.from(parts);
+}
+
+/**
+ * Decodes a peer's parameters; a close code when they cannot be decoded or make no sense. [FRM-13]
+ * @param sender - who sent them: some come from a server only
+ */
+export function decodeParameters(
+  bytes: Uint8Array,
+  sender: 'client' | 'server',
+): TransportParameters | CloseCode {
+  const parameters = defaultParameters(NO_ID);
+  const seen = new Set<number>();
+  const cursor = new ByteCursor();
+  cursor.reset(bytes, 0, bytes.length);
+  while (cursor.left > 0) {
+    const id = cursor.varint();
+    const length = cursor.varint();
+    const start = cursor.skip(length);
+    if (cursor.failed || seen.has(id)) return CloseCode.TRANSPORT_PARAMETER_ERROR;
+    seen.add(id);
+    if (!decodeValue(parameters, id, bytes, start, start + length))
+      return CloseCode.TRANSPORT_PARAMETER_ERROR;
+  }
+  const required = seen.has(SOURCE_ID) && (sender !== 'server' || seen.has(ORIGINAL_DESTINATION_ID));
+  const forbidden = sender === 'client' && SERVERS_ONLY.some((id) => seen.has(id));
+  return required && !forbidden ? parameters : CloseCode.TRANSPORT_PARAMETER_ERROR;
+}
+
+/** Takes one value. False when it has the wrong form or range; an unknown id is ignored. */
+function decodeValue(
+  parameters: TransportParameters,
+  id: number,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+): boolean {
+  const row = TABLE.find((candidate) => candidate.id === id);
+  if (row === undefined) return true;
+  if (row.form === 'id') {
+    parameters[row.name] = copyOf(bytes.subarray(start, end));
+    return end - start <= CONNECTION_ID_BYTES_MAX;
+  }
+  if (row.form === 'token') {
+    parameters[row.name] = copyOf(bytes.subarray(start, end));
+    return end - start === RESET_TOKEN_BYTES;
+  }
+  const cursor = new ByteCursor();
+  cursor.reset(bytes, start, end);
+  const value = cursor.varint();
+  parameters[row.name] = value;
+  return !cursor.failed && cursor.left === 0 && value >= row.least && value <= row.most;
+}
+
+function pushNumber(parts: number[], id: number, value: number): void {
+  const bytes = new Uint8Array(varintSize(value));
+  writeVarint(bytes, 0, value);
+  pushBytes(parts, id, bytes);
+}
+
+function pushBytes(parts: number[], id: number, value: Uint8Array): void {
+  const head = new Uint8Array(varintSize(id) + varintSize(value.length));
+  writeVarint(head, writeVarint(head, 0, id), value.length);
+  parts.push(...head, ...value);
+}
+
+const ORIGINAL_DESTINATION_ID = 0x00;
+const SOURCE_ID = 0x09;
+const RETRY_SOURCE_ID = 0x0a;
+const STATELESS_RESET_TOKEN = 0x0f;
+const SERVERS_ONLY = [ORIGINAL_DESTINATION_ID, RETRY_SOURCE_ID, STATELESS_RESET_TOKEN] as const;
+const RESET_TOKEN_BYTES = 16;
+
+const ANY = Number.MAX_SAFE_INTEGER;
+
+const TABLE = [
+  { id: ORIGINAL_DESTINATION_ID, form: 'id', name: 'originalDestinationId' },
+  { id: 0x01, form: 'number', name: 'idleTimeoutMs', least: 0, most: ANY },
+  { id: 0x02, form: 'number', name: 'maxDatagramBytes', least: 512, most: 65_507 }, // [PKT-20]
+  { id: 0x03, form: 'number', name: 'initialMaxData', least: 0, most: ANY },
+  { id: 0x04, form: 'number', name: 'initialMaxStreamData', least: 0, most: ANY },
+  { id: 0x05, form: 'number', name: 'initialMaxStreams', least: 0, most: ANY },
+  { id: 0x06, form: 'number', name: 'maxMessageBytes', least: 0, most: ANY },
+  { id: 0x07, form: 'number', name: 'bestEffortBytes', least: 0, most: ANY },
+  { id: 0x08, form: 'number', name: 'maxAckDelayUs', least: 0, most: 2 ** 24 - 1 },
+  { id: SOURCE_ID, form: 'id', name: 'sourceId' },
+  { id: RETRY_SOURCE_ID, form: 'id', name: 'retrySourceId' },
+  { id: 0x0b, form: 'number', name: 'activeIdLimit', least: 2, most: ANY },
+  { id: 0x0c, form: 'number', name: 'heartbeatMs', least: 0, most: ANY },
+  { id: 0x0d, form: 'number', name: 'receiveBufferBytes', least: 0, most: ANY },
+  { id: 0x0e, form: 'number', name: 'minAckDelayUs', least: 0, most: ANY },
+  { id: STATELESS_RESET_TOKEN, form: 'token', name: 'statelessResetToken' },
+] as const;
+
+const NO_ID = new Uint8Array(0);

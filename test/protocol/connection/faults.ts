@@ -1,0 +1,74 @@
+import type { Connection } from '../../../src/protocol/connection/connection.ts';
+
+/** Called in the middle of a connection's own code, before and after what is named; throws when it is time to. */
+export type Trip = (place: string, kind: FaultKind) => void;
+
+/** What a connection's core does, by the way on which it does it. */
+export type FaultKind = 'packing' | 'sealing' | 'receiving' | 'timeout' | 'settling' | 'closing' | 'calls';
+
+/** Puts `trip` around the inner workings of an established connection. */
+export function layTrips(connection: Connection, kinds: readonly FaultKind[], trip: Trip): void {
+  const { streams, recovery, closing, liveness, packetSize } = connection;
+  const application = connection.spaces[2];
+  const keys = application?.keys;
+  const places: Record<FaultKind, readonly (readonly [unknown, ...string[]])[]> = {
+    packing: [
+      [streams, 'write', 'writeDropped'],
+      [recovery, 'onSent', 'allowance', 'probesPending'],
+      [connection, 'beforeTransmit', 'nextTimeout'],
+      [packetSize, 'nextProbe'],
+      [application?.acks, 'onAckSent'],
+      [liveness, 'onSent'],
+    ],
+    sealing: [[keys?.seal.aead, 'seal']],
+    receiving: [
+      [streams, 'onMessageFrame', 'onControlFrame', 'onReceived'],
+      [recovery, 'onAck'],
+      [application?.acks, 'onPacket'],
+      [connection, 'onDatagram', 'onOpened', 'onPacketOpened', 'onClose'],
+      [packetSize, 'onAck'],
+      [keys?.open.aead, 'open'],
+    ],
+    timeout: [
+      [recovery, 'onTimeout'],
+      [streams, 'onTimeout'],
+      [connection, 'onTimeout'],
+    ],
+    settling: [
+      [streams, 'onSettled', 'find'],
+      [connection, 'onLossPass'],
+      [packetSize, 'onProbeAcked', 'onProbeLost'],
+    ],
+    closing: [
+      [closing, 'close', 'drain'],
+      [streams, 'onConnectionOver'],
+      [connection.waiting, 'take'],
+    ],
+    calls: [[streams, 'open', 'onSendTouched', 'onReceiveTouched', 'track']],
+  };
+  for (const kind of kinds)
+    for (const [object, ...names] of places[kind])
+      for (const name of names)
+        wrap(object as Record<string, unknown>, name, () => trip(`${kind} ${name}`, kind));
+}
+
+export const FAULT_KINDS: readonly FaultKind[] = [
+  'packing',
+  'sealing',
+  'receiving',
+  'timeout',
+  'settling',
+  'closing',
+  'calls',
+];
+
+/** Replaces a method by one that trips before and behind it. */
+export function wrap(object: Record<string, unknown>, name: string, trip: () => void): void {
+  const method = object[name] as (...args: unknown[]) => unknown;
+  object[name] = (...args: unknown[]): unknown => {
+    trip();
+    const result = method.apply(object, args);
+    trip();
+    return result;
+  };
+}

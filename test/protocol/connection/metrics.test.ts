@@ -1,0 +1,129 @@
+import { describe, expect, test } from 'vitest';
+import { Delivery, FrameType } from '../../../src/protocol/wire/frame-type.ts';
+import { bytesOf, eachSeed, Pair, type Side } from './pair.ts';
+
+describe('metrics', () => {
+  test('agree with what went over the network, whatever happens to it', () => {
+    eachSeed(1, 12, (seed) => {
+      const loss = (seed % 4) * 0.08;
+      const link = { delayMs: 10, loss, duplicate: 0.05, corrupt: seed % 3 === 0 ? 0.05 : 0, reorder: 0.1 };
+      const pair = new Pair({ seed, link }).connected();
+      const stream = pair.client.open();
+      const back = pair.server.open({ delivery: Delivery.BEST_EFFORT, ordered: false });
+      for (let i = 0; i < 80; i++) {
+        pair.client.send(stream, bytesOf((i * 131) % 5_000, i));
+        pair.server.send(back, bytesOf((i * 71) % 800, i));
+        pair.run(7);
+      }
+      pair.until(() => pair.server.messages.get(stream.id)?.length === 80);
+      pair.run(4_000);
+      for (const side of [pair.client, pair.server]) check(side);
+      const [here, there] = [pair.client.core.metrics(), pair.server.core.metrics()];
+      expect(here.messagesSent).toBe(80);
+      expect(here.messageBytesSent).toBe(sizes((i) => (i * 131) % 5_000));
+      expect(there.messagesReceived).toBe(80);
+      expect(there.messageBytesReceived).toBe(here.messageBytesSent);
+      expect(there.messagesSent).toBe(80);
+      expect(here.messagesReceived + there.messagesLost).toBeGreaterThanOrEqual(80);
+      // With nothing lost nothing is sent twice. What was lost was sent again.
+      if (loss === 0 && link.corrupt === 0) expect(here.packetsLost - here.packetsSpuriouslyLost).toBe(0);
+      else expect(here.packetsLost).toBeGreaterThan(0);
+    });
+  });
+
+  test('count packets that were lost, as the path lost them', () => {
+    const pair = new Pair({ seed: 5, link: { delayMs: 10 } }).connected();
+    const stream = pair.client.open();
+    let dropped = 0;
+    pair.client.filter = (data, index) => {
+      if (index % 10 !== 3) return [{ data }];
+      dropped++;
+      return [];
+    };
+    for (let i = 0; i < 300; i++) {
+      pair.client.send(stream, bytesOf(1_000, i));
+      pair.run(2);
+    }
+    pair.run(2_000);
+    const { packetsLost, packetsSpuriouslyLost, packetLossRate, packetsSent, retransmittedBytes } =
+      pair.client.core.metrics();
+    // What was lost last may have been an acknowledgement, which nobody misses.
+    expect(packetsSpuriouslyLost).toBe(0);
+    expect(packetsLost).toBeLessThanOrEqual(dropped);
+    expect(packetsLost).toBeGreaterThan(dropped * 0.8);
+    expect(packetLossRate).toBeCloseTo(packetsLost / packetsSent, 10);
+    expect(retransmittedBytes).toBeGreaterThan(packetsLost * 900);
+    expect(pair.server.messages.get(stream.id)).toHaveLength(300);
+  });
+
+  test('measure the round trip of the path', () => {
+    const pair = new Pair({ link: { delayMs: 40 } }).connected();
+    const stream = pair.client.open();
+    for (let i = 0; i < 30; i++) {
+      pair.client.send(stream, 'x');
+      pair.run(100);
+    }
+    const { rttMs, rttMinMs, rttVariationMs } = pair.client.core.metrics();
+    expect(rttMinMs).toBeCloseTo(80, 0);
+    expect(rttMs).toBeGreaterThanOrEqual(80);
+    expect(rttMs).toBeLessThan(90);
+    expect(rttVariationMs).toBeLessThan(20);
+  });
+
+  test('are 0 where there is nothing to tell', () => {
+    const pair = new Pair().connect();
+    const metrics = pair.client.core.metrics();
+    const { mtu, congestionWindowBytes, memoryBytes, memoryReservedBytes, ...rest } = metrics;
+    expect(mtu).toBe(1_200);
+    expect(congestionWindowBytes).toBe(12_000);
+    // But for what it takes to have a connection.
+    expect(memoryBytes).toBeLessThan(65_536);
+    expect(memoryReservedBytes).toBeGreaterThan(memoryBytes);
+    expect(new Set(Object.values(rest))).toEqual(new Set([0]));
+  });
+
+  test('tell heartbeats and streams', () => {
+    const pair = new Pair({ client: { heartbeatMs: 100 }, server: { heartbeatMs: 0 } }).connected();
+    pair.client.send(pair.client.open(), 'x');
+    pair.server.send(pair.server.open(), 'x');
+    pair.run(1_050);
+    expect(pair.client.core.metrics()).toMatchObject({
+      heartbeatsSent: 9,
+      heartbeatsReceived: 0,
+      streamsOpen: 2,
+    });
+    expect(pair.server.core.metrics()).toMatchObject({
+      heartbeatsSent: 0,
+      heartbeatsReceived: 9,
+      streamsOpen: 2,
+    });
+  });
+});
+
+/** Compares what a side counted with what passed. */
+function check(side: Side): void {
+  const metrics = side.core.metrics();
+  const { counters } = side.endpoint;
+  const arrivedBytes = side.arrived.reduce((sum, { data }) => sum + data.length, 0);
+  expect(metrics.datagramsSent).toBe(side.sent.length);
+  expect(metrics.bytesSent).toBe(side.bytesSent);
+  expect(metrics.packetsSent).toBe(side.packets.length);
+  expect(counters).toMatchObject({ datagramsSent: side.sent.length, bytesSent: side.bytesSent });
+  expect(counters).toMatchObject({ datagramsReceived: side.arrived.length, bytesReceived: arrivedBytes });
+  const dropped =
+    counters.droppedMalformed +
+    counters.droppedUnknownId +
+    counters.droppedVersion +
+    counters.droppedUnopened +
+    counters.droppedUnpinned +
+    counters.droppedUnsupported +
+    counters.droppedShortInitial;
+  expect(metrics.datagramsReceived + dropped).toBe(side.arrived.length);
+  const acks = side.packets.filter(({ frames }) => frames.some(({ type }) => type === FrameType.ACK));
+  expect(metrics.acksSent).toBe(acks.length);
+  expect(metrics.bytesInFlight).toBe(0);
+}
+
+function sizes(sizeOf: (index: number) => number): number {
+  return Array.from({ length: 80 }, (_, i) => sizeOf(i)).reduce((sum, size) => sum + size, 0);
+}

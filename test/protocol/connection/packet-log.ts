@@ -1,0 +1,154 @@
+import type { Micros } from '../../../src/base/time.ts';
+import type { Connection } from '../../../src/protocol/connection/connection.ts';
+import type { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
+import {
+  openPacket,
+  UnprotectedHeader,
+  unprotectHeader,
+} from '../../../src/protocol/crypto/packet-protection.ts';
+import type { Endpoint } from '../../../src/protocol/endpoint/endpoint.ts';
+import { LOCAL_ID_BYTES } from '../../../src/protocol/endpoint/id-table.ts';
+import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
+import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
+import { PacketHeader, parsePacketHeader } from '../../../src/protocol/wire/packet-header.ts';
+import { PacketType, packetSpaceOf } from '../../../src/protocol/wire/packet-type.ts';
+
+/** A frame that was sent, with the fields that tests look at; those that its type does not have are whatever came before. */
+export interface LoggedFrame {
+  readonly type: number;
+  readonly stream: number;
+  readonly sequence: number;
+  readonly count: number;
+  readonly offset: number;
+  readonly total: number;
+  readonly limit: number;
+  readonly code: number;
+  readonly scope: number;
+  readonly frameType: number;
+  readonly number: number;
+  readonly interval: number;
+  readonly end: number;
+  /** Message data, label, reason, CRYPTO bytes. */
+  readonly data: Uint8Array;
+  /** ACK: [start, end) pairs, newest first. */
+  readonly ranges: readonly number[];
+}
+
+/** A packet in the clear. */
+export interface LoggedPacket {
+  readonly type: number;
+  readonly space: number;
+  readonly number: number;
+  readonly unpinned: boolean;
+  /** Header, payload and tag. */
+  readonly bytes: number;
+  readonly frames: readonly LoggedFrame[];
+}
+
+export interface LoggedDatagram {
+  readonly at: Micros;
+  /** As it was sent. */
+  readonly data: Uint8Array;
+  readonly packets: readonly LoggedPacket[];
+}
+
+/** Opens what `endpoint` is about to send: its own sealing keys open as well. */
+export function readDatagram(endpoint: Endpoint, data: Uint8Array, at: Micros): LoggedDatagram {
+  if (isStateless(endpoint, data)) return { at, data: data.slice(), packets: [] };
+  return {
+    at,
+    data: data.slice(),
+    packets: readPackets(data, (space, dcid) => sealKeys(endpoint, space, dcid)),
+  };
+}
+
+/** Takes a datagram apart, with `keysOf` to find what opens the packets of a space. */
+export function readPackets(
+  data: Uint8Array,
+  keysOf: (space: number, dcid: Uint8Array) => PacketKeys | null,
+): LoggedPacket[] {
+  const copy = data.slice();
+  const packets: LoggedPacket[] = [];
+  const header = new PacketHeader();
+  for (let at = 0; at < copy.length; at = header.end) {
+    if (!parsePacketHeader(header, copy, at, copy.length, LOCAL_ID_BYTES))
+      throw new Error('a malformed packet was sent');
+    const space = packetSpaceOf(header.type);
+    const keys = keysOf(space, copy.slice(header.dcidStart, header.dcidStart + header.dcidLength));
+    if (keys === null) throw new Error(`no keys for a packet of space ${space}`);
+    const found = new UnprotectedHeader();
+    // The log sees every packet, so the largest number so far is what the next one is decoded against.
+    unprotectHeader(keys, copy, at, header.numberStart, header.end, largestOf(keys), found);
+    const end = openPacket(keys, copy, at, header.end, found);
+    if (end < 0) throw new Error(`a packet of space ${space} was sent that does not open`);
+    LARGEST.set(keys, Math.max(largestOf(keys), found.number));
+    packets.push({
+      type: header.type,
+      space,
+      number: found.number,
+      unpinned: header.unpinned,
+      bytes: header.end - at,
+      frames: readFrames(copy, found.payloadStart, end),
+    });
+  }
+  return packets;
+}
+
+/** A stateless reset or refusal: what no connection of the endpoint sent. */
+function isStateless(endpoint: Endpoint, data: Uint8Array): boolean {
+  const header = new PacketHeader();
+  if (!parsePacketHeader(header, data, 0, data.length, LOCAL_ID_BYTES)) return true;
+  const sender = connectionsOf(endpoint).find(({ localId, remoteId }) =>
+    header.scidLength === 0 || header.type === PacketType.ONE_RTT
+      ? Buffer.compare(remoteId, data.subarray(header.dcidStart, header.dcidStart + header.dcidLength)) === 0
+      : Buffer.compare(localId, data.subarray(header.scidStart, header.scidStart + header.scidLength)) === 0,
+  );
+  return sender === undefined;
+}
+
+/** The connections of an endpoint, half-open ones included. */
+export function connectionsOf(endpoint: Endpoint): Connection[] {
+  const table = (endpoint as unknown as { byId: { values(): IterableIterator<Connection> } }).byId;
+  return [...table.values()];
+}
+
+function sealKeys(endpoint: Endpoint, space: number, dcid: Uint8Array): PacketKeys | null {
+  const owner = connectionsOf(endpoint).find(({ remoteId }) => Buffer.compare(remoteId, dcid) === 0);
+  return owner?.spaces[space]?.keys?.seal ?? null;
+}
+
+function readFrames(buffer: Uint8Array, start: number, end: number): LoggedFrame[] {
+  const reader = new FrameReader();
+  const frames: LoggedFrame[] = [];
+  reader.reset(buffer, start, end);
+  while (reader.next()) {
+    const { type, stream, sequence, count, offset, total, limit, code, scope, frameType, number } = reader;
+    const { interval } = reader;
+    const isAck = type >= FrameType.ACK && type <= FrameType.ACK_ECN_RECOVERED;
+    frames.push({
+      type,
+      stream,
+      sequence,
+      count,
+      offset,
+      total,
+      limit,
+      code,
+      scope,
+      frameType,
+      number,
+      interval,
+      end: reader.end,
+      data: buffer.slice(reader.dataStart, reader.dataStart + reader.dataLength),
+      ranges: isAck ? [...reader.ackRanges.subarray(0, 2 * reader.rangeCount)] : [],
+    });
+  }
+  if (reader.error !== 0) throw new Error(`a malformed frame of type ${reader.type} was sent`);
+  return frames;
+}
+
+function largestOf(keys: PacketKeys): number {
+  return LARGEST.get(keys) ?? -1;
+}
+
+const LARGEST = new WeakMap<PacketKeys, number>();

@@ -1,0 +1,170 @@
+import type { CloseReason } from '../../../src/protocol/connection/closing.ts';
+import type { Connection } from '../../../src/protocol/connection/connection.ts';
+import type { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
+import { sealPacket } from '../../../src/protocol/crypto/packet-protection.ts';
+import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
+import {
+  longHeaderSize,
+  shortHeaderSize,
+  writeLongHeader,
+  writePacketLength,
+  writeShortHeader,
+} from '../../../src/protocol/wire/packet-header.ts';
+import { PacketSpace } from '../../../src/protocol/wire/packet-type.ts';
+import { varintSize, writeVarint } from '../../../src/protocol/wire/varint.ts';
+import type { LabPort } from '../../../src/testing/network.ts';
+import { type LoggedPacket, readPackets } from './packet-log.ts';
+import { type Pair, PORT, type Side } from './pair.ts';
+
+/**
+ * A peer that went through the handshake as it should and now sends what it likes: it takes the place of one side of a pair, with the
+ * keys of its connection.
+ */
+export class Rogue {
+  /** The honest side. */
+  readonly victim: Side;
+  /** What the victim sent since. */
+  readonly heard: LoggedPacket[] = [];
+  private readonly pair: Pair;
+  private readonly core: Connection;
+  private readonly port: LabPort;
+  private number: number;
+
+  constructor(pair: Pair, name: 'client' | 'server' = 'client') {
+    const side = pair[name];
+    this.pair = pair;
+    this.victim = name === 'client' ? pair.server : pair.client;
+    this.core = side.core;
+    this.number = this.space.nextNumber;
+    side.node.remove();
+    this.port = pair.world.network.open(name, PORT, ({ data }) => {
+      if ((data[0] & 0x80) === 0) this.heard.push(...readPackets(data, () => this.keys.open));
+    });
+  }
+
+  /** Sends the frames in one 1-RTT packet and lets the victim take it. */
+  send(...frames: readonly Uint8Array[]): this {
+    return this.sendRaw(Buffer.concat(frames));
+  }
+
+  /** Sends a payload, whatever it is, in a packet with these protected bits set. */
+  sendRaw(payload: Uint8Array, bits = 0): this {
+    const { seal } = this.keys;
+    const packet = sealShort(seal, this.core.remoteId, this.number++, payload, bits);
+    this.port.send(packet, this.victim.name, PORT);
+    this.pair.run(20);
+    return this;
+  }
+
+  /** Sends as {@link send} does without waiting. */
+  post(...frames: readonly Uint8Array[]): void {
+    const packet = sealShort(this.keys.seal, this.core.remoteId, this.number++, Buffer.concat(frames));
+    this.port.send(packet, this.victim.name, PORT);
+  }
+
+  /** Leaves packet numbers out. */
+  skip(count = 1): void {
+    this.number += count;
+  }
+
+  /** Frames of a type that the victim sent since. */
+  frames(type: number) {
+    return this.heard.flatMap(({ frames }) => frames.filter((frame) => frame.type === type));
+  }
+
+  get victimClosed(): CloseReason | null {
+    return this.victim.closed;
+  }
+
+  private get space() {
+    const space = this.core.spaces[PacketSpace.APPLICATION];
+    if (space === null) throw new Error('there is no connection');
+    return space;
+  }
+
+  private get keys() {
+    const { keys } = this.space;
+    if (keys === null) throw new Error('the handshake is not over');
+    return keys;
+  }
+}
+
+/** A 1-RTT packet. `bits` are set in its first byte before it is protected. */
+export function sealShort(
+  keys: PacketKeys,
+  dcid: Uint8Array,
+  number: number,
+  payload: Uint8Array,
+  bits = 0,
+): Uint8Array {
+  const out = new Uint8Array(shortHeaderSize(dcid.length, 4) + payload.length + 16);
+  const start = writeShortHeader(out, 0, false, 0, dcid, number, 4);
+  out[0] |= bits;
+  out.set(payload, start);
+  sealPacket(keys, out, 0, start - 4, 4, start + payload.length, number);
+  return out;
+}
+
+/** An Initial or Handshake packet. `bits` are set in its first byte before it is protected. */
+export function sealLong(
+  keys: PacketKeys,
+  type: number,
+  ids: { dcid: Uint8Array; scid: Uint8Array; unpinned?: boolean },
+  number: number,
+  payload: Uint8Array,
+  bits = 0,
+): Uint8Array {
+  const { dcid, scid, unpinned = false } = ids;
+  const out = new Uint8Array(longHeaderSize(type, dcid.length, scid.length, 0, 4) + payload.length + 16);
+  const start = writeLongHeader(out, 0, type, unpinned, dcid, scid, NOTHING, number, 4);
+  out[0] |= bits;
+  out.set(payload, start);
+  writePacketLength(out, start - 4, out.length);
+  sealPacket(keys, out, 0, start - 4, 4, start + payload.length, number);
+  return out;
+}
+
+/** The bytes that a writer of src/protocol/wire/ writes. */
+export function frame(write: (out: Uint8Array, at: number) => number): Uint8Array {
+  const out = new Uint8Array(2_048);
+  return out.slice(0, write(out, 0));
+}
+
+/** A frame of a type and integers, in the least bytes. */
+export function integers(type: number, ...values: readonly number[]): Uint8Array {
+  return Buffer.concat([Uint8Array.of(type), ...values.map(varint)]);
+}
+
+export function varint(value: number): Uint8Array {
+  const out = new Uint8Array(varintSize(value));
+  writeVarint(out, 0, value);
+  return out;
+}
+
+/** STREAM_OPEN of an ordered, reliable chat stream. */
+export function opening(stream: number, label = ''): Uint8Array {
+  const text = Buffer.from(label);
+  return Buffer.concat([integers(FrameType.STREAM_OPEN, stream), Uint8Array.of(0x06, text.length), text]);
+}
+
+/** MESSAGES with messages of these lengths. */
+export function run(stream: number, first: number, ...lengths: readonly number[]): Uint8Array {
+  const messages = lengths.flatMap((length) => [varint(length), new Uint8Array(length)]);
+  return Buffer.concat([integers(FrameType.MESSAGES, stream, first, lengths.length), ...messages]);
+}
+
+/** A fragment of a message of the reliable space. */
+export function fragment(
+  stream: number,
+  sequence: number,
+  offset: number,
+  total: number,
+  length: number,
+): Uint8Array {
+  return Buffer.concat([
+    integers(FrameType.MESSAGE | 0x2, stream, sequence, offset, total, 0, length),
+    new Uint8Array(length),
+  ]);
+}
+
+const NOTHING = new Uint8Array(0);

@@ -1,0 +1,154 @@
+import { inspect } from 'node:util';
+import { ed25519 } from '@noble/curves/ed25519.js';
+import { sha256 } from '@noble/hashes/sha2.js';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { Prng } from '../../../src/base/random.ts';
+import {
+  ed25519PrivateKey,
+  ed25519PublicKey,
+  ed25519Sign,
+  ed25519Verify,
+} from '../../../src/protocol/crypto/ed25519.ts';
+import {
+  equalSecrets,
+  fingerprintOf,
+  Identity,
+  verifyIdentity,
+} from '../../../src/protocol/crypto/identity.ts';
+import { hex, joined, toHex } from './bytes.ts';
+
+// RFC 8032 section 7.1
+const RFC_VECTORS = [
+  {
+    seed: '9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60',
+    publicKey: 'd75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a',
+    message: '',
+    signature:
+      'e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b',
+  },
+  {
+    seed: '4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb',
+    publicKey: '3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c',
+    message: '72',
+    signature:
+      '92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00',
+  },
+];
+
+const HASH = new Uint8Array(32).fill(7);
+const identity = Identity.generate(new Prng(1));
+
+describe('Ed25519', () => {
+  it.each(RFC_VECTORS)('gives the signature of RFC 8032 section 7.1 over "$message"', (vector) => {
+    const key = ed25519PrivateKey(hex(vector.seed));
+    expect(toHex(ed25519PublicKey(key))).toBe(vector.publicKey);
+    expect(toHex(ed25519Sign(key, hex(vector.message)))).toBe(vector.signature);
+    expect(ed25519Verify(hex(vector.publicKey), hex(vector.message), hex(vector.signature))).toBe(true);
+  });
+
+  it('answers false, and throws nothing, for any bytes as key and signature', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 64 }), fc.uint8Array({ maxLength: 100 }), (key, signature) => {
+        expect(ed25519Verify(key, HASH, signature)).toBe(false);
+        expect(
+          ed25519Verify(key.slice(0, 32), HASH, joined(signature, new Uint8Array(64)).slice(0, 64)),
+        ).toBe(false);
+      }),
+    );
+  });
+});
+
+describe('an identity', () => {
+  it('is named by the SHA-256 of algorithm, length and key [HS-9]', () => {
+    const seed = new Uint8Array(32);
+    new Prng(1).fill(seed);
+    const expected = joined(hex('01 0020'), ed25519.getPublicKey(seed));
+    expect(toHex(identity.publicKey)).toBe(toHex(expected));
+    expect(toHex(identity.fingerprint)).toBe(toHex(sha256(expected)));
+    expect(toHex(fingerprintOf(identity.publicKey))).toBe(toHex(sha256(expected)));
+    expect(identity.fingerprintText).toMatch(/^[A-Za-z0-9_-]{43}$/);
+  });
+
+  it('comes back from its exported secret [HS-9]', () => {
+    const secret = identity.exportSecret();
+    expect(secret).toMatch(/^AQAg[A-Za-z0-9_-]{43}$/);
+    expect(Identity.fromSecret(secret).fingerprintText).toBe(identity.fingerprintText);
+    expect(Identity.fromSecret(secret).exportSecret()).toBe(secret);
+  });
+
+  it('refuses text that is no secret with ERR_JSP_IDENTITY_INVALID, and does not repeat the text', () => {
+    const secret = identity.exportSecret();
+    const invalid = [
+      '',
+      'x',
+      secret.slice(1),
+      `${secret}A`,
+      `${secret}=`,
+      `B${secret.slice(1)}`,
+      identity.fingerprintText,
+    ];
+    for (const text of invalid) {
+      expect(() => Identity.fromSecret(text)).toThrow(
+        expect.objectContaining({
+          code: 'ERR_JSP_IDENTITY_INVALID',
+          message: expect.not.stringContaining(secret.slice(5, 40)),
+        }),
+      );
+    }
+  });
+
+  it('does not show its secret when it is printed', () => {
+    const printed = inspect(identity, { depth: 9, showHidden: true }) + JSON.stringify(identity);
+    const seed = Buffer.from(identity.exportSecret(), 'base64url').subarray(3);
+    expect(printed).not.toContain(seed.toString('base64url'));
+    expect(printed).not.toContain(seed.toString('hex'));
+    expect(printed).not.toContain(inspect(new Uint8Array(seed)));
+  });
+
+  it('signs blanks, a context, a zero byte and the transcript hash [HS-11]', () => {
+    const signature = identity.sign('server', HASH);
+    const context = new TextEncoder().encode(`${' '.repeat(64)}JetStreamProto 1 server identity\0`);
+    expect(toHex(signature.subarray(0, 3))).toBe('010040');
+    expect(ed25519.verify(signature.slice(3), joined(context, HASH), identity.publicKey.slice(3))).toBe(true);
+  });
+
+  it('is verified for the signer, the hash and the key it signed with, and for no other [HS-11] [HS-12]', () => {
+    const other = Identity.generate(new Prng(2));
+    const signature = identity.sign('server', HASH);
+    expect(verifyIdentity(identity.publicKey, 'server', HASH, signature)).toBe(true);
+    expect(verifyIdentity(identity.publicKey, 'client', HASH, signature)).toBe(false);
+    expect(verifyIdentity(identity.publicKey, 'client', HASH, identity.sign('client', HASH))).toBe(true);
+    expect(verifyIdentity(identity.publicKey, 'server', new Uint8Array(32), signature)).toBe(false);
+    expect(verifyIdentity(other.publicKey, 'server', HASH, signature)).toBe(false);
+  });
+
+  it('is not verified when key or signature have another form, length or algorithm [HS-12]', () => {
+    const key = identity.publicKey;
+    const signature = identity.sign('server', HASH);
+    const verified = (oneKey: Uint8Array, oneSignature: Uint8Array) =>
+      verifyIdentity(oneKey, 'server', HASH, oneSignature);
+    for (const at of [0, 1, 2, 20]) {
+      expect(verified(changed(key, at), signature)).toBe(false);
+      expect(verified(key, changed(signature, at))).toBe(false);
+    }
+    expect(verified(joined(key, key), joined(signature, signature))).toBe(false);
+    expect(verified(new Uint8Array(0), new Uint8Array(0))).toBe(false);
+    expect(verified(key.slice(0, -1), signature)).toBe(false);
+    expect(verified(key, signature.slice(0, -1))).toBe(false);
+    expect(verified(key, signature)).toBe(true);
+  });
+
+  it('compares fingerprints of any length without throwing', () => {
+    expect(equalSecrets(HASH, HASH.slice())).toBe(true);
+    expect(equalSecrets(HASH, changed(HASH, 31))).toBe(false);
+    expect(equalSecrets(HASH, HASH.slice(1))).toBe(false);
+    expect(equalSecrets(HASH, new Uint8Array(0))).toBe(false);
+  });
+});
+
+function changed(bytes: Uint8Array, at: number): Uint8Array {
+  const copy = bytes.slice();
+  copy[at] ^= 1;
+  return copy;
+}

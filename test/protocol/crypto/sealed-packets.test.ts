@@ -1,0 +1,101 @@
+import { describe, expect, it } from 'vitest';
+import { chooseAead } from '../../../src/protocol/crypto/choose-aead.ts';
+import { ChachaHeaderKey } from '../../../src/protocol/crypto/header-key.ts';
+import { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
+import {
+  openPacket,
+  sealPacket,
+  UnprotectedHeader,
+  unprotectHeader,
+} from '../../../src/protocol/crypto/packet-protection.ts';
+import { SealBatch } from '../../../src/protocol/crypto/seal-batch.ts';
+import { hex, joined, toHex } from './bytes.ts';
+import { type SealedPacketInput, slowHeaderProtection, slowSealedPacket } from './slow-packet.ts';
+import { vectorCases } from './vector-file.ts';
+
+const MASKS = vectorCases('header-protection.json', slowHeaderProtection);
+const PACKETS = vectorCases('sealed-packets.json', slowSealedPacket);
+
+describe.each(MASKS)('header protection, case "$name" [PKT-13]', ({ input, output }) => {
+  it('is what the slow twin makes', () => {
+    expect(slowHeaderProtection(input)).toEqual(output);
+  });
+
+  it('is what the library makes', () => {
+    const mask = new Uint8Array(5);
+    new ChachaHeaderKey(hex(input.headerKey)).mask(hex(input.sample), 0, mask);
+    expect(toHex(mask)).toBe(output.mask);
+  });
+});
+
+describe.each(PACKETS)('the sealed packet "$name" [PKT-11] [PKT-12]', ({ input, output }) => {
+  const header = hex(input.header);
+  const payload = hex(input.payload);
+  const packet = hex(output.packet);
+  const numberBytes = (header[0] & 3) + 1;
+  const numberStart = header.length - numberBytes;
+
+  it('is what the slow twin makes', () => {
+    expect(slowSealedPacket(input)).toEqual(output);
+  });
+
+  it('is what the library seals', () => {
+    const keys = keysOf(input);
+    const buffer = joined(header, payload, new Uint8Array(16));
+    const payloadEnd = header.length + payload.length;
+    expect(toHex(keys.nonceFor(input.packetNumber))).toBe(output.nonce);
+    expect(sealPacket(keys, buffer, 0, numberStart, numberBytes, payloadEnd, input.packetNumber)).toBe(
+      packet.length,
+    );
+    expect(toHex(buffer)).toBe(output.packet);
+  });
+
+  it('is what the library opens', () => {
+    const keys = keysOf(input);
+    const found = new UnprotectedHeader();
+    const largest = input.packetNumber - 1;
+    expect(unprotectHeader(keys, packet, 0, numberStart, packet.length, largest, found)).toBe(true);
+    expect(found).toMatchObject({ number: input.packetNumber, numberBytes, payloadStart: header.length });
+    expect(openPacket(keys, packet, 0, packet.length, found)).toBe(header.length + payload.length);
+    expect(toHex(packet.subarray(0, header.length + payload.length))).toBe(input.header + input.payload);
+  });
+});
+
+describe('a batch of packets', () => {
+  it('is sealed to the same bytes as the packets one by one, and is empty afterwards', () => {
+    const batch = new SealBatch();
+    const total = PACKETS.reduce((sum, { output }) => sum + output.packet.length / 2, 0);
+    const arena = new Uint8Array(total);
+    let at = 0;
+    for (const { input } of PACKETS) {
+      const header = hex(input.header);
+      const payload = hex(input.payload);
+      const numberBytes = (header[0] & 3) + 1;
+      arena.set(joined(header, payload), at);
+      const payloadEnd = at + header.length + payload.length;
+      batch.push(
+        keysOf(input),
+        at,
+        at + header.length - numberBytes,
+        numberBytes,
+        payloadEnd,
+        input.packetNumber,
+        null,
+      );
+      at = payloadEnd + 16;
+    }
+    expect(batch.count).toBe(PACKETS.length);
+    batch.seal(arena);
+    expect(batch.count).toBe(0);
+    expect(toHex(arena)).toBe(PACKETS.map(({ output }) => output.packet).join(''));
+  });
+});
+
+function keysOf(input: SealedPacketInput): PacketKeys {
+  const provider = chooseAead('auto');
+  return new PacketKeys(
+    provider.createKey(hex(input.key)),
+    hex(input.iv),
+    provider.createHeaderKey(hex(input.headerKey)),
+  );
+}

@@ -1,0 +1,50 @@
+import { describe, expect, test } from 'vitest';
+import { LARGE_BUFFER_BYTES } from '../../../src/base/memory.ts';
+import { ReceiveBatch, TransmitBatch } from '../../../src/protocol/wire/batch.ts';
+import { bytesOf, Pair } from '../connection/pair.ts';
+
+describe('the memory of a large datagram', () => {
+  test('is freed as soon as its fragments are copied', () => {
+    const { received, datagrams } = deliver([bytesOf(100_000, 1)], true);
+    expect(Buffer.compare(received[0], bytesOf(100_000, 1))).toBe(0);
+    // Small ones, as the last one is here, are left to the collector.
+    const kept = datagrams.filter((data) => data.length > 0);
+    expect(kept.every((data) => data.length < LARGE_BUFFER_BYTES)).toBe(true);
+    expect(kept.length).toBeLessThan(datagrams.length - 5);
+  });
+
+  test('lives on while a message in it does', () => {
+    const messages = [1, 2, 3, 4, 5].map((i) => bytesOf(3_000, i));
+    const { received, datagrams } = deliver(messages, true);
+    expect(received.map((message, i) => Buffer.compare(message, messages[i]))).toEqual([0, 0, 0, 0, 0]);
+    expect(datagrams.some((data) => data.length > 10_000)).toBe(true);
+  });
+
+  test('is left alone when it may have another owner', () => {
+    const { datagrams } = deliver([bytesOf(100_000, 1)], false);
+    expect(datagrams.every((data) => data.length > 0)).toBe(true);
+  });
+});
+
+/** Has a client send messages in packets of 16 KB, and hands its datagrams over as one batch. */
+function deliver(messages: Uint8Array[], isExclusive: boolean) {
+  const size = { mtu: 16_384, mtuMax: 16_384, streamsMax: 1 };
+  const pair = new Pair({ client: size, server: size }).connected();
+  const stream = pair.client.core.openStream({ priority: 2, delivery: 0, ordered: true, label: '' });
+  for (const message of messages) stream.send(message, 0, Number.POSITIVE_INFINITY, false);
+  const batch = new TransmitBatch(1_000_000, 100);
+  const received = new ReceiveBatch({ isExclusive });
+  const datagrams: Uint8Array[] = [];
+  while (pair.client.endpoint.transmit(batch, pair.now) > 0) {
+    for (let i = 0; i < batch.count; i++) {
+      const data = batch.arena.slice(batch.offset[i], batch.offset[i] + batch.length[i]);
+      datagrams.push(data);
+      received.push(data, 'client', 4577);
+    }
+    batch.clear();
+  }
+  pair.server.endpoint.receive(received, pair.now);
+  pair.server.node.wake();
+  pair.run(1);
+  return { received: pair.server.messages.get(stream.id) ?? [], datagrams };
+}

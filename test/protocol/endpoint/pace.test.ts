@@ -1,0 +1,36 @@
+import { describe, expect, test } from 'vitest';
+import { MILLISECOND } from '../../../src/base/time.ts';
+import { ClientInitialKeys } from '../../../src/protocol/handshake/initial-keys.ts';
+import { PacketType } from '../../../src/protocol/wire/packet-type.ts';
+import { AEAD, bytesOf, IDENTITY, Pair } from '../connection/pair.ts';
+import { sealLong } from '../connection/rogue.ts';
+import { firstFlights, hand, serverEndpoint } from './first-flights.ts';
+
+/** A first Initial that opens and says nothing yet. */
+function initial(tag: number): Uint8Array {
+  const dcid = bytesOf(8, tag);
+  const { seal } = new ClientInitialKeys(AEAD, dcid, IDENTITY.fingerprint);
+  return sealLong(seal, PacketType.INITIAL, { dcid, scid: bytesOf(8, 1) }, 0, new Uint8Array(1_150));
+}
+
+describe('first packets are opened at a pace that a server can bear [CON-42]', () => {
+  test('20 in 100 ms from one network, and as many in the next', () => {
+    const server = serverEndpoint({ halfOpenMax: 1_000, connectionsMax: 1_000 });
+    for (let i = 0; i < 90; i++) hand(server, [initial(i)], i, `10.0.0.${i}`);
+    expect(server.counters).toMatchObject({ handshakesStarted: 20, droppedInitialPace: 70 });
+    for (let i = 0; i < 90; i++) hand(server, [initial(1_000 + i)], 100 * MILLISECOND, `10.0.0.${i}`);
+    expect(server.counters).toMatchObject({ handshakesStarted: 40, droppedInitialPace: 140 });
+  });
+
+  test('then one of each other network, up to 30, and those of addresses that were there lately', () => {
+    const pair = new Pair({ accept: { halfOpenMax: 1_000, connectionsMax: 1_000 } }).connected();
+    const server = pair.server.endpoint;
+    const now = pair.now + 200 * MILLISECOND;
+    for (let i = 0; i < 25; i++) hand(server, [initial(i)], now, `10.0.0.${i}`);
+    for (let i = 0; i < 40; i++) hand(server, [initial(1_000 + i)], now, `10.${1 + (i >> 8)}.${i & 255}.1`);
+    expect(server.counters).toMatchObject({ handshakesStarted: 31, droppedInitialPace: 35 });
+    const [flight] = firstFlights(1, 9);
+    hand(server, flight, now, 'client', 99);
+    expect(server.counters).toMatchObject({ handshakesStarted: 32, droppedInitialPace: 35 });
+  });
+});

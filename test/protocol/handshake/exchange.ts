@@ -1,0 +1,74 @@
+import { Prng } from '../../../src/base/random.ts';
+import { chooseAead } from '../../../src/protocol/crypto/choose-aead.ts';
+import { Identity } from '../../../src/protocol/crypto/identity.ts';
+import { nobleMlKem } from '../../../src/protocol/crypto/ml-kem.ts';
+import type { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
+import {
+  openPacket,
+  sealPacket,
+  UnprotectedHeader,
+  unprotectHeader,
+} from '../../../src/protocol/crypto/packet-protection.ts';
+import { ClientHandshake, type ClientHandshakeOptions } from '../../../src/protocol/handshake/client.ts';
+import { ServerHandshake, type ServerHandshakeOptions } from '../../../src/protocol/handshake/server.ts';
+import { defaultParameters } from '../../../src/protocol/wire/transport-parameters.ts';
+
+/** A client and a server that fit each other, and what the tests change about them. */
+
+export const SERVER_IDENTITY = Identity.generate(new Prng(7));
+export const FIRST_ID = Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8);
+const CLIENT_ID = Uint8Array.of(0xc1, 0xc2);
+export const SERVER_ID = Uint8Array.of(0x51, 0x52, 0x53);
+const provider = chooseAead('auto');
+
+export function newClient(changes: Partial<ClientHandshakeOptions> = {}): ClientHandshake {
+  return new ClientHandshake({
+    pin: SERVER_IDENTITY.fingerprint,
+    provider,
+    mlKem: nobleMlKem,
+    random: new Prng(11),
+    parameters: { ...defaultParameters(CLIENT_ID), initialMaxData: 1000 },
+    firstDestinationId: FIRST_ID,
+    largestDatagram: 1200,
+    ...changes,
+  });
+}
+
+export function newServer(changes: Partial<ServerHandshakeOptions> = {}): ServerHandshake {
+  return new ServerHandshake({
+    identity: SERVER_IDENTITY,
+    provider,
+    mlKem: nobleMlKem,
+    random: new Prng(12),
+    parameters: { ...defaultParameters(SERVER_ID), originalDestinationId: FIRST_ID, initialMaxData: 2000 },
+    clientDestinationId: FIRST_ID,
+    unpinned: false,
+    ...changes,
+  });
+}
+
+/** Runs a handshake to its end, or to the first side that gives it up. Returns that side's code, or 0. */
+export function run(client: ClientHandshake, server: ServerHandshake): number {
+  return (
+    server.receive(0, client.hello) ||
+    client.receive(0, present(server.hello)) ||
+    client.receive(1, present(server.flight)) ||
+    server.receive(1, present(client.flight))
+  );
+}
+
+export function present<T>(value: T | null): T {
+  if (value === null) throw new Error('not there yet');
+  return value;
+}
+
+/** True when what one side seals the other opens. */
+export function isOpenedBy(seal: PacketKeys | undefined, open: PacketKeys | undefined): boolean {
+  if (seal === undefined || open === undefined) throw new Error('not there yet');
+  const packet = new Uint8Array(60);
+  const end = sealPacket(seal, packet, 0, 9, 1, 40, 0);
+  const found = new UnprotectedHeader();
+  return (
+    unprotectHeader(open, packet, 0, 9, end, -1, found) && openPacket(open, packet, 0, end, found) === 40
+  );
+}

@@ -1,0 +1,302 @@
+import { describe, expect, it } from 'vitest';
+import { Prng } from '../../../src/base/random.ts';
+import { Identity } from '../../../src/protocol/crypto/identity.ts';
+import type { ClientHandshake } from '../../../src/protocol/handshake/client.ts';
+import type { ServerHandshake } from '../../../src/protocol/handshake/server.ts';
+import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
+import { defaultParameters } from '../../../src/protocol/wire/transport-parameters.ts';
+import { joined, toHex } from '../crypto/bytes.ts';
+import {
+  FIRST_ID,
+  isOpenedBy,
+  newClient,
+  newServer,
+  present,
+  run,
+  SERVER_ID,
+  SERVER_IDENTITY,
+} from './exchange.ts';
+
+describe('the handshake', () => {
+  it('completes on both sides in one round trip, with keys that fit [HS-1]', () => {
+    const client = newClient();
+    const server = newServer();
+    expect(run(client, server)).toBe(0);
+    expect(client.complete && server.complete).toBe(true);
+    client.initialKeys.expectFrom(SERVER_ID);
+    for (const space of ['initialKeys', 'handshakeKeys', 'applicationKeys'] as const) {
+      expect(isOpenedBy(client[space]?.seal, server[space]?.open)).toBe(true);
+      expect(isOpenedBy(server[space]?.seal, client[space]?.open)).toBe(true);
+      expect(isOpenedBy(client[space]?.seal, client[space]?.open)).toBe(false);
+    }
+    expect(isOpenedBy(client.handshakeKeys?.seal, server.applicationKeys?.open)).toBe(false);
+    expect(isOpenedBy(client.initialKeys.seal, server.handshakeKeys?.open)).toBe(false);
+  });
+
+  it('tells each side the other’s parameters, and the client whom it talks to', () => {
+    const client = newClient();
+    const server = newServer();
+    run(client, server);
+    expect(client.peerParameters?.initialMaxData).toBe(2000);
+    expect(toHex(present(client.peerParameters?.originalDestinationId ?? null))).toBe(toHex(FIRST_ID));
+    expect(server.peerParameters?.initialMaxData).toBe(1000);
+    expect(server.peerLargestDatagram).toBe(1200);
+    expect(toHex(present(client.peerFingerprint))).toBe(toHex(SERVER_IDENTITY.fingerprint));
+    expect(server.peerFingerprint).toBeNull();
+  });
+
+  it('gives each key when its message came, and not before [HS-15]', () => {
+    const client = newClient();
+    const server = newServer();
+    expect([client.handshakeKeys, client.applicationKeys, client.flight]).toEqual([null, null, null]);
+    expect([server.handshakeKeys, server.applicationKeys, server.flight, server.hello]).toEqual([
+      null,
+      null,
+      null,
+      null,
+    ]);
+    server.receive(0, client.hello);
+    expect(server.handshakeKeys && server.applicationKeys && server.flight).not.toBeNull();
+    expect(server.complete).toBe(false);
+    client.receive(0, present(server.hello));
+    expect(client.handshakeKeys).not.toBeNull();
+    expect([client.applicationKeys, client.peerFingerprint, client.peerParameters]).toEqual([
+      null,
+      null,
+      null,
+    ]);
+    client.receive(1, present(server.flight));
+    expect(client.applicationKeys).not.toBeNull();
+    expect(client.complete).toBe(true);
+    expect(server.complete).toBe(false);
+    server.receive(1, present(client.flight));
+    expect(server.complete).toBe(true);
+  });
+
+  it('never repeats keys, however alike the sides are [HS-16]', () => {
+    const first = newClient();
+    const second = newClient({ random: new Prng(99) });
+    run(first, newServer());
+    run(second, newServer({ random: new Prng(98) }));
+    expect(isOpenedBy(first.applicationKeys?.seal, second.applicationKeys?.seal)).toBe(false);
+    expect(first.hello).not.toEqual(second.hello);
+  });
+
+  it('has no secrets left when it is over [HS-25]', () => {
+    const client = newClient();
+    const server = newServer();
+    run(client, server);
+    expect(client).toMatchObject({ kemKey: null, master: null, traffic: null });
+    expect(server).toMatchObject({ expectedFinished: null });
+    const failed = newClient();
+    failed.receive(0, newServerHello());
+    failed.receive(1, new Uint8Array(0));
+    expect(failed).toMatchObject({ kemKey: null, master: null, traffic: null });
+  });
+
+  it('fits a hello into two datagrams of the smallest internet size', () => {
+    const client = newClient();
+    const server = newServer();
+    run(client, server);
+    expect(client.hello.length).toBeLessThan(1400);
+    expect(present(server.hello).length).toBeLessThan(1200);
+    expect(present(server.flight).length).toBeLessThan(400);
+  });
+});
+
+describe('the Initial keys', () => {
+  it('fit only a server whose fingerprint the client pins [HS-20]', () => {
+    const stranger = Identity.generate(new Prng(8));
+    const client = newClient({ pin: stranger.fingerprint });
+    expect(isOpenedBy(client.initialKeys.seal, newServer().initialKeys.open)).toBe(false);
+    expect(isOpenedBy(client.initialKeys.seal, newServer({ unpinned: true }).initialKeys.open)).toBe(false);
+    expect(isOpenedBy(client.initialKeys.seal, newServer({ identity: stranger }).initialKeys.open)).toBe(
+      true,
+    );
+  });
+
+  it('of a client that does not pin fit any server that is told so by the U bit [HS-14] [HS-20]', () => {
+    const client = newClient({ pin: null });
+    expect(isOpenedBy(client.initialKeys.seal, newServer().initialKeys.open)).toBe(false);
+    expect(isOpenedBy(client.initialKeys.seal, newServer({ unpinned: true }).initialKeys.open)).toBe(true);
+  });
+
+  it('of a server depend on its source id, so that no two answers are sealed alike [HS-20]', () => {
+    const client = newClient();
+    const parameters = {
+      ...defaultParameters(Uint8Array.of(0x51, 0x52, 0x54)),
+      originalDestinationId: FIRST_ID,
+    };
+    const [one, other] = [newServer(), newServer({ parameters })];
+    expect(isOpenedBy(one.initialKeys.seal, other.initialKeys.seal)).toBe(false);
+    client.initialKeys.expectFrom(SERVER_ID);
+    expect(isOpenedBy(one.initialKeys.seal, client.initialKeys.open)).toBe(true);
+    expect(isOpenedBy(other.initialKeys.seal, client.initialKeys.open)).toBe(false);
+    client.initialKeys.expectFrom(parameters.sourceId);
+    expect(isOpenedBy(other.initialKeys.seal, client.initialKeys.open)).toBe(true);
+  });
+
+  it('depend on the destination id [HS-20]', () => {
+    const other = newServer({ clientDestinationId: Uint8Array.of(9) });
+    expect(isOpenedBy(newClient().initialKeys.seal, other.initialKeys.open)).toBe(false);
+  });
+});
+
+describe('a client', () => {
+  it('takes any identity when it does not pin, and says whose it was [HS-14]', () => {
+    const stranger = Identity.generate(new Prng(8));
+    const client = newClient({ pin: null });
+    expect(run(client, newServer({ identity: stranger, unpinned: true }))).toBe(0);
+    expect(toHex(present(client.peerFingerprint))).toBe(toHex(stranger.fingerprint));
+  });
+
+  it('that pins ends with IDENTITY_MISMATCH when another server proves another identity [HS-10]', () => {
+    const client = newClient();
+    const stranger = Identity.generate(new Prng(8));
+    expect(run(client, newServer({ identity: stranger }))).toBe(CloseCode.IDENTITY_MISMATCH);
+    expect(client.complete).toBe(false);
+    expect([client.applicationKeys, client.peerFingerprint, client.peerParameters]).toEqual([
+      null,
+      null,
+      null,
+    ]);
+  });
+
+  it('ends with CRYPTO_ERROR when a server shows the pinned key and cannot sign with it [HS-12]', () => {
+    const stranger = Identity.generate(new Prng(8));
+    const impostor = Object.create(stranger, {
+      publicKey: { value: SERVER_IDENTITY.publicKey },
+      fingerprint: { value: SERVER_IDENTITY.fingerprint },
+      sign: { value: stranger.sign.bind(stranger) },
+    }) as Identity;
+    expect(run(newClient(), newServer({ identity: impostor }))).toBe(CloseCode.CRYPTO_ERROR);
+  });
+
+  it('ends with CRYPTO_ERROR when the FINISHED is not right, even without a pin [HS-13] [HS-14]', () => {
+    for (const pin of [SERVER_IDENTITY.fingerprint, null]) {
+      const client = newClient({ pin });
+      const server = newServer({ unpinned: pin === null });
+      server.receive(0, client.hello);
+      client.receive(0, present(server.hello));
+      const flight = present(server.flight).slice();
+      flight[flight.length - 1] ^= 1;
+      expect(client.receive(1, flight)).toBe(CloseCode.CRYPTO_ERROR);
+      expect(client.applicationKeys).toBeNull();
+    }
+  });
+
+  it('refuses a version, a suite or a KEM that it did not list [HS-6]', () => {
+    for (const [at, value] of [
+      [3 + 32 + 3, 0x32],
+      [3 + 32 + 4, 0x02],
+      [3 + 32 + 5, 0x02],
+    ]) {
+      const client = newClient();
+      const hello = newServerHello();
+      hello[at] = value;
+      expect(client.receive(0, hello)).toBe(CloseCode.CRYPTO_ERROR);
+    }
+  });
+
+  it('refuses a server that sends its X25519 key as zero [HS-17]', () => {
+    const hello = newServerHello();
+    hello.fill(0, 3 + 32 + 6 + 2, 3 + 32 + 6 + 2 + 32);
+    expect(newClient().receive(0, hello)).toBe(CloseCode.CRYPTO_ERROR);
+  });
+
+  it('ends with TRANSPORT_PARAMETER_ERROR when the server leaves out the original id [HS-2]', () => {
+    const server = newServer({ parameters: defaultParameters(Uint8Array.of(1)) });
+    expect(run(newClient(), server)).toBe(CloseCode.TRANSPORT_PARAMETER_ERROR);
+  });
+});
+
+describe('a server', () => {
+  it('ends with CRYPTO_ERROR when the client’s FINISHED is not right [HS-13]', () => {
+    const client = newClient();
+    const server = newServer();
+    server.receive(0, client.hello);
+    client.receive(0, present(server.hello));
+    client.receive(1, present(server.flight));
+    const flight = present(client.flight).slice();
+    flight[10] ^= 0x80;
+    expect(server.receive(1, flight)).toBe(CloseCode.CRYPTO_ERROR);
+    expect(server.complete).toBe(false);
+    expect(server.receive(1, present(client.flight))).toBe(CloseCode.CRYPTO_ERROR);
+  });
+
+  it('ends with TRANSPORT_PARAMETER_ERROR when the client sends what only servers send', () => {
+    const parameters = { ...defaultParameters(Uint8Array.of(1)), originalDestinationId: FIRST_ID };
+    expect(run(newClient({ parameters }), newServer())).toBe(CloseCode.TRANSPORT_PARAMETER_ERROR);
+  });
+});
+
+describe('the transcript', () => {
+  it('makes the sides disagree when they saw another first id or another U bit [HS-8]', () => {
+    const otherId = newServer({ clientDestinationId: Uint8Array.of(9, 9) });
+    expect(run(newClient(), otherId)).toBe(CloseCode.CRYPTO_ERROR);
+    expect(run(newClient(), newServer({ unpinned: true }))).toBe(CloseCode.CRYPTO_ERROR);
+    expect(run(newClient({ pin: null }), newServer())).toBe(CloseCode.CRYPTO_ERROR);
+  });
+
+  it('makes them disagree when any byte of a hello was changed on the way [HS-8]', () => {
+    for (let at = 3; at < 1294; at += 37) {
+      const client = newClient();
+      const server = newServer();
+      const hello = client.hello.slice();
+      hello[at] ^= 0x10;
+      if (server.receive(0, hello) !== 0) continue;
+      client.receive(0, present(server.hello));
+      expect(client.receive(1, present(server.flight))).not.toBe(0);
+      expect(client.complete).toBe(false);
+    }
+  });
+});
+
+describe('messages out of turn', () => {
+  it('end with PROTOCOL_VIOLATION: twice in a space, or the Handshake space first [HS-1]', () => {
+    const finishedTwice = completed();
+    expect(finishedTwice.server.receive(1, present(finishedTwice.client.flight))).toBe(
+      CloseCode.PROTOCOL_VIOLATION,
+    );
+    expect(finishedTwice.client.receive(1, present(finishedTwice.server.flight))).toBe(
+      CloseCode.PROTOCOL_VIOLATION,
+    );
+    const helloTwice = completed();
+    expect(helloTwice.server.receive(0, helloTwice.client.hello)).toBe(CloseCode.PROTOCOL_VIOLATION);
+    expect(helloTwice.client.receive(0, present(helloTwice.server.hello))).toBe(CloseCode.PROTOCOL_VIOLATION);
+    expect(newClient().receive(1, present(helloTwice.server.flight))).toBe(CloseCode.PROTOCOL_VIOLATION);
+    expect(newServer().receive(1, present(helloTwice.client.flight))).toBe(CloseCode.PROTOCOL_VIOLATION);
+  });
+
+  it('end with CRYPTO_ERROR when messages are missing, doubled or followed by more bytes [HS-1] [HS-2]', () => {
+    const { client, server } = completed();
+    const flight = present(server.flight);
+    for (const bytes of [
+      flight.slice(0, -35),
+      joined(flight, flight.slice(-35)),
+      joined(flight, new Uint8Array(1)),
+    ]) {
+      const other = newClient();
+      other.receive(0, newServerHello());
+      expect(other.receive(1, bytes)).toBe(CloseCode.CRYPTO_ERROR);
+    }
+    expect(newServer().receive(0, joined(client.hello, new Uint8Array(1)))).toBe(CloseCode.CRYPTO_ERROR);
+    expect(newServer().receive(0, present(server.hello))).toBe(CloseCode.CRYPTO_ERROR);
+    expect(newServer().receive(0, new Uint8Array(0))).toBe(CloseCode.CRYPTO_ERROR);
+    expect(newClient().receive(0, new Uint8Array(20_000))).toBe(CloseCode.CRYPTO_ERROR);
+  });
+});
+
+/** The hello with which {@link newServer} answers {@link newClient}. */
+function newServerHello(): Uint8Array {
+  const server = newServer();
+  server.receive(0, newClient().hello);
+  return present(server.hello).slice();
+}
+
+function completed(): { client: ClientHandshake; server: ServerHandshake } {
+  const client = newClient();
+  const server = newServer();
+  if (run(client, server) !== 0) throw new Error('the handshake failed');
+  return { client, server };
+}

@@ -1,0 +1,129 @@
+import { describe, expect, it } from 'vitest';
+import type { AeadProvider } from '../../../src/protocol/crypto/aead.ts';
+import { chooseAead } from '../../../src/protocol/crypto/choose-aead.ts';
+import { Identity } from '../../../src/protocol/crypto/identity.ts';
+import { nobleMlKem } from '../../../src/protocol/crypto/ml-kem.ts';
+import type { KeyPair } from '../../../src/protocol/crypto/packet-keys.ts';
+import { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
+import { ClientHandshake } from '../../../src/protocol/handshake/client.ts';
+import { ServerHandshake } from '../../../src/protocol/handshake/server.ts';
+import {
+  decodeParameters,
+  type TransportParameters,
+} from '../../../src/protocol/wire/transport-parameters.ts';
+import { hex, joined, toHex } from '../crypto/bytes.ts';
+import type { SlowTraffic } from '../crypto/slow-key-schedule.ts';
+import { vectorCases } from '../crypto/vector-file.ts';
+import { isOpenedBy, present } from './exchange.ts';
+import { ScriptedRandom } from './scripted-random.ts';
+import { type SlowHandshakeInput, slowHandshake } from './slow-handshake.ts';
+
+const CASES = vectorCases('handshake.json', slowHandshake);
+const provider: AeadProvider = chooseAead('auto');
+
+describe.each(CASES)('the handshake of $name', ({ input, output }) => {
+  it('is what the slow twin makes', () => {
+    expect(slowHandshake(input)).toEqual(output);
+  });
+
+  it('is what the library makes, byte by byte [HS-1] [HS-4] [HS-5] [HS-8] [HS-16]', () => {
+    const { client, server, clientRandom, serverRandom } = sidesOf(input);
+    expect(toHex(client.hello)).toBe(output.clientHello);
+    expect(server.receive(0, client.hello)).toBe(0);
+    expect(toHex(present(server.hello))).toBe(output.serverHello);
+    expect(toHex(present(server.flight))).toBe(output.serverFlight);
+    expect(client.receive(0, hex(output.serverHello))).toBe(0);
+    expect(client.receive(1, hex(output.serverFlight))).toBe(0);
+    expect(toHex(present(client.flight))).toBe(output.clientFlight);
+    expect(server.receive(1, hex(output.clientFlight))).toBe(0);
+    expect(toHex(present(client.peerFingerprint))).toBe(output.fingerprint);
+    expect(clientRandom.left + serverRandom.left).toBe(0);
+  });
+
+  it('ends with the packet keys that the slow twin derived, in all spaces [HS-20] [HS-22] [HS-23]', () => {
+    const { client, server } = sidesOf(input);
+    server.receive(0, client.hello);
+    client.initialKeys.expectFrom(hex(input.server.sourceId));
+    client.receive(0, present(server.hello));
+    client.receive(1, present(server.flight));
+    const spaces: [KeyPair, KeyPair, SlowTraffic, SlowTraffic][] = [
+      [client.initialKeys, server.initialKeys, output.initial.client, output.initial.server],
+      [
+        present(client.handshakeKeys),
+        present(server.handshakeKeys),
+        output.clientHandshake,
+        output.serverHandshake,
+      ],
+      [
+        present(client.applicationKeys),
+        present(server.applicationKeys),
+        output.clientApplication,
+        output.serverApplication,
+      ],
+    ];
+    for (const [ofClient, ofServer, clientTraffic, serverTraffic] of spaces) {
+      expect(isOpenedBy(ofClient.seal, keysOf(clientTraffic))).toBe(true);
+      expect(isOpenedBy(keysOf(clientTraffic), ofServer.open)).toBe(true);
+      expect(isOpenedBy(ofServer.seal, keysOf(serverTraffic))).toBe(true);
+      expect(isOpenedBy(keysOf(serverTraffic), ofClient.open)).toBe(true);
+      expect(isOpenedBy(ofClient.seal, ofClient.open)).toBe(false);
+    }
+  });
+});
+
+function sidesOf(input: SlowHandshakeInput) {
+  const entry = joined(hex('010020'), hex(input.identitySeed));
+  const identity = Identity.fromSecret(Buffer.from(entry).toString('base64url'));
+  const firstDestinationId = hex(input.firstDestinationId);
+  const clientRandom = new ScriptedRandom([
+    hex(input.client.random),
+    hex(input.client.x25519Secret + input.client.mlKemSeed),
+    parameterDraw(input.client.greasedParameter),
+    hex(input.client.grease),
+  ]);
+  const serverRandom = new ScriptedRandom([
+    hex(input.server.random),
+    hex(input.server.x25519Secret + input.server.mlKemMessage),
+    parameterDraw(input.server.greasedParameter),
+  ]);
+  const client = new ClientHandshake({
+    pin: input.pinned ? identity.fingerprint : null,
+    provider,
+    mlKem: nobleMlKem,
+    random: clientRandom,
+    parameters: decoded(input.client.parameters, 'client'),
+    firstDestinationId,
+    largestDatagram: input.largestDatagram,
+  });
+  const server = new ServerHandshake({
+    identity,
+    provider,
+    mlKem: nobleMlKem,
+    random: serverRandom,
+    parameters: decoded(input.server.parameters, 'server'),
+    clientDestinationId: firstDestinationId,
+    unpinned: !input.pinned,
+  });
+  return { client, server, clientRandom, serverRandom };
+}
+
+/** The draw from which this greased parameter is made. */
+function parameterDraw({ id, value }: { id: number; value: string }): Uint8Array {
+  const draw = new Uint8Array(9);
+  draw.set([(id - 0x1f) / 0x20, hex(value).length, ...hex(value)]);
+  return draw;
+}
+
+function decoded(parameters: string, sender: 'client' | 'server'): TransportParameters {
+  const result = decodeParameters(hex(parameters), sender);
+  if (typeof result === 'number') throw new Error(`the vector's parameters do not decode: ${result}`);
+  return result;
+}
+
+function keysOf({ keys }: SlowTraffic): PacketKeys {
+  return new PacketKeys(
+    provider.createKey(hex(keys.key)),
+    hex(keys.iv),
+    provider.createHeaderKey(hex(keys.hp)),
+  );
+}

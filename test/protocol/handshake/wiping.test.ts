@@ -1,0 +1,125 @@
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import type { RandomSource } from '../../../src/base/random.ts';
+import { Prng } from '../../../src/base/random.ts';
+import { FIRST_ID, newClient, newServer, present, run } from './exchange.ts';
+
+/** Every secret that the two sides made since the last test, as the arrays that they were made in. */
+const SECRETS = vi.hoisted(() => [] as { name: string; bytes: Uint8Array }[]);
+
+vi.mock('../../../src/protocol/crypto/key-schedule.ts', async (original) => {
+  const real = (await original()) as Record<string, unknown>;
+  const watched = [
+    'initialSecret',
+    'clientInitialSecret',
+    'serverInitialSecret',
+    'handshakeSecret',
+    'handshakeTraffic',
+    'masterSecret',
+    'applicationTraffic',
+    'finishedValue',
+  ];
+  return { ...real, ...Object.fromEntries(watched.map((name) => [name, watch(name, real[name])])) };
+});
+
+vi.mock('../../../src/protocol/crypto/hybrid-kem.ts', async (original) => {
+  const real = (await original()) as typeof import('../../../src/protocol/crypto/hybrid-kem.ts');
+  const { decapsulate } = real.HybridKemKey.prototype;
+  real.HybridKemKey.prototype.decapsulate = watch('decapsulate', decapsulate) as typeof decapsulate;
+  return { ...real, encapsulate: watch('encapsulate', real.encapsulate) };
+});
+
+/** `call`, with a note of all the byte arrays in what it returns. */
+function watch(name: string, call: unknown): unknown {
+  return function watched(this: unknown, ...given: unknown[]): unknown {
+    const result = (call as (...given: unknown[]) => unknown).apply(this, given);
+    const parts = result instanceof Uint8Array ? { '': result } : ((result ?? {}) as object);
+    for (const [part, bytes] of Object.entries(parts)) {
+      if (bytes instanceof Uint8Array && part !== 'ciphertext')
+        SECRETS.push({ name: `${name} ${part}`, bytes });
+    }
+    return result;
+  };
+}
+
+/** Gives seeded bytes and notes those that keys are made from: all draws of 64 bytes and more. */
+class WatchedRandom implements RandomSource {
+  private readonly prng: Prng;
+
+  constructor(seed: number) {
+    this.prng = new Prng(seed);
+  }
+
+  fill(target: Uint8Array): void {
+    this.prng.fill(target);
+    if (target.length >= 64) SECRETS.push({ name: `seed of ${target.length} bytes`, bytes: target });
+  }
+}
+
+const sides = () =>
+  [newClient({ random: new WatchedRandom(1) }), newServer({ random: new WatchedRandom(2) })] as const;
+
+/** What is not zero, but for the value of FINISHED that the client sent and the packet keys' own secrets. */
+function left(except: readonly string[] = []): string[] {
+  return SECRETS.filter(({ bytes }) => bytes.some((byte) => byte !== 0))
+    .map(({ name }) => name.trim())
+    .filter((name) => !except.includes(name));
+}
+
+afterEach(() => {
+  SECRETS.length = 0;
+});
+
+describe('secrets of the handshake [HS-25]', () => {
+  test('are zero on both sides when it is complete and the keys of its packets are wiped', () => {
+    const [client, server] = sides();
+    client.initialKeys.expectFrom(FIRST_ID);
+    expect([client.initialKeys.open, server.initialKeys.seal]).toHaveLength(2);
+    expect(run(client, server)).toBe(0);
+    client.initialKeys.wipe();
+    server.initialKeys.wipe();
+    // Two seeds, what the KEM gave to both, 3 Initial secrets and 2 x 2 traffic secrets a side, ...
+    expect(SECRETS.length).toBeGreaterThan(20);
+    // FINISHED is no secret once it was sent or compared.
+    expect(left(['finishedValue'])).toEqual([]);
+  });
+
+  test.each(['the hello', 'the flight'])('are zero when a client gives up at %s', (at) => {
+    const [client, server] = sides();
+    server.receive(0, client.hello);
+    if (at === 'the hello') {
+      const hello = present(server.hello).slice();
+      hello[40] ^= 1;
+      client.receive(0, hello.subarray(0, 100));
+    } else {
+      client.receive(0, present(server.hello));
+      const flight = present(server.flight).slice();
+      flight[flight.length - 1] ^= 1;
+      expect(client.receive(1, flight)).not.toBe(0);
+    }
+    client.forget();
+    client.initialKeys.wipe();
+    server.forget();
+    server.initialKeys.wipe();
+    expect(left(['finishedValue'])).toEqual([]);
+  });
+
+  test('are zero when either side is forgotten half-way', () => {
+    const [client, server] = sides();
+    server.receive(0, client.hello);
+    client.receive(0, present(server.hello));
+    expect(left().length).toBeGreaterThan(0);
+    for (const side of [client, server]) {
+      side.forget();
+      side.initialKeys.wipe();
+    }
+    expect(left(['finishedValue'])).toEqual([]);
+  });
+
+  test('leave the FINISHED that a server expects zero as well', () => {
+    const [client, server] = sides();
+    server.receive(0, client.hello);
+    server.forget();
+    const [expected] = SECRETS.filter(({ name }) => name.startsWith('finishedValue')).slice(-1);
+    expect(expected.bytes.every((byte) => byte === 0)).toBe(true);
+  });
+});

@@ -1,0 +1,87 @@
+import { describe, expect, it } from 'vitest';
+import { Pacer } from '../../../src/protocol/recovery/pacer.ts';
+
+const MTU = 1_200;
+
+/** Wakes a sender every `interval`, sends all that is let out, and returns bytes a microsecond. */
+function sendEvery(
+  pacer: Pacer,
+  interval: number,
+  wakes: number,
+  mtu: number,
+  windowBytes = Infinity,
+): number {
+  let sent = 0;
+  for (let wake = 1; wake <= wakes; wake++) {
+    const now = wake * interval;
+    let room = windowBytes;
+    while (room >= mtu && pacer.available(now) >= mtu) {
+      pacer.onSent(mtu, now);
+      sent += mtu;
+      room -= mtu;
+    }
+  }
+  return sent / (wakes * interval);
+}
+
+describe('the pacer', () => {
+  it('lets everything out until there is an RTT sample [REC-30]', () => {
+    const pacer = new Pacer(MTU);
+    pacer.onSent(MTU, 0);
+    expect(pacer.available(0)).toBe(Infinity);
+    expect(pacer.nextSend(5)).toBe(5);
+  });
+
+  it('lets a burst of ten packets out, then keeps the rate [REC-30]', () => {
+    const pacer = new Pacer(MTU);
+    pacer.update(120_000, 100_000, false, MTU, 0);
+    expect(pacer.available(0)).toBe(10 * MTU);
+    for (let i = 0; i < 10; i++) pacer.onSent(MTU, 0);
+    expect(pacer.available(0)).toBe(0);
+    // 1.25 x 120,000 bytes in 100,000 us are 1.5 bytes a us.
+    expect(pacer.nextSend(0)).toBe(800);
+    expect(pacer.available(800)).toBe(MTU);
+  });
+
+  it('paces at 1.25 windows a round trip, in slow start at 2 [REC-30]', () => {
+    for (const [isSlowStart, gain] of [
+      [false, 1.25],
+      [true, 2],
+    ] as const) {
+      const pacer = new Pacer(MTU);
+      pacer.update(1_200_000, 100_000, isSlowStart, MTU, 0);
+      expect(sendEvery(pacer, 1_000, 1_000, MTU) / 12).toBeCloseTo(gain, 1);
+    }
+  });
+
+  it('does not hold back a sender that is woken only once a millisecond [REC-30]', () => {
+    for (const rtt of [50, 100, 200, 1_000, 5_000, 20_000]) {
+      for (const mtu of [1_200, 16_384, 32_768]) {
+        for (const windowPackets of [10, 100, 1_000]) {
+          const window = windowPackets * mtu;
+          const pacer = new Pacer(mtu);
+          pacer.update(window, rtt, false, mtu, 0);
+          // At most one window can be sent between two wakes: the acknowledgements come in between.
+          const possible = Math.min(window / rtt, window / 1_000);
+          const rate = sendEvery(pacer, 1_000, 200, mtu, window);
+          expect(rate, `rtt ${rtt} mtu ${mtu} window ${windowPackets}`).toBeGreaterThan(0.98 * possible);
+        }
+      }
+    }
+  });
+
+  it('does not save up for more than a burst', () => {
+    const pacer = new Pacer(MTU);
+    pacer.update(1_200_000, 100_000, false, MTU, 0);
+    // 15 bytes a us: 2 ms are more than ten packets.
+    expect(pacer.available(60_000_000)).toBe(30_000);
+  });
+
+  it('remembers what was sent beyond its allowance', () => {
+    const pacer = new Pacer(MTU);
+    pacer.update(120_000, 100_000, false, MTU, 0);
+    for (let i = 0; i < 12; i++) pacer.onSent(MTU, 0);
+    expect(pacer.available(0)).toBe(0);
+    expect(pacer.nextSend(0)).toBe(2_400);
+  });
+});

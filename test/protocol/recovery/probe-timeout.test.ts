@@ -1,0 +1,180 @@
+import { describe, expect, it } from 'vitest';
+import { NEVER } from '../../../src/base/time.ts';
+import { TimeoutResult } from '../../../src/protocol/recovery/recovery.ts';
+import { PacketSpace } from '../../../src/protocol/wire/packet-type.ts';
+import { Sender } from './sender.ts';
+
+const { INITIAL, HANDSHAKE, APPLICATION } = PacketSpace;
+
+describe('the probe timeout', () => {
+  it('is armed by ack-eliciting packets only [REC-13]', () => {
+    const sender = new Sender();
+    sender.sendAckOnly();
+    expect(sender.recovery.nextTimeout()).toBe(NEVER);
+    sender.send();
+    expect(sender.recovery.nextTimeout()).toBe(sender.now + 999_000 + 25_000);
+  });
+
+  it("counts from the last ack-eliciting packet and adds the peer's delay [REC-13] [REC-14]", () => {
+    const sender = new Sender();
+    sender.sampleRtt(40_000);
+    sender.send();
+    sender.now += 7_000;
+    sender.send();
+    // 40,000 smoothed + 4 x 20,000 variance + 25,000
+    expect(sender.recovery.nextTimeout()).toBe(sender.now + 145_000);
+  });
+
+  it("adds the peer's delay neither before the handshake is confirmed nor in its spaces [REC-14]", () => {
+    const early = new Sender({ isConfirmed: false }).recovery;
+    expect(early.probeTimeout(APPLICATION)).toBe(999_000);
+    early.onHandshakeConfirmed(25_000);
+    expect(early.probeTimeout(APPLICATION)).toBe(999_000 + 25_000);
+    expect(early.probeTimeout(HANDSHAKE)).toBe(999_000);
+    expect(early.probeTimeout(INITIAL)).toBe(999_000);
+  });
+
+  it('backs off, doubling each time, up to a minute [REC-13]', () => {
+    const sender = new Sender();
+    sender.sampleRtt(40_000);
+    sender.send();
+    const sentAt = sender.now;
+    const waits: number[] = [];
+    for (let i = 0; i < 14; i++) {
+      waits.push(sender.recovery.nextTimeout() - sentAt);
+      expect(sender.fireTimeout()).toBe(TimeoutResult.PROBE);
+    }
+    expect(waits.slice(0, 4)).toEqual([145_000, 290_000, 580_000, 1_160_000]);
+    expect(waits.at(-1)).toBe(60_000_000);
+    expect(sender.recovery.ptoCount).toBe(14);
+  });
+
+  it('asks for two probes, which window and pacer do not hold back [REC-21]', () => {
+    const sender = new Sender();
+    sender.send(10);
+    const { window } = sender.recovery.congestion;
+    expect(sender.recovery.allowance(sender.now)).toBeLessThan(1_200);
+    expect(sender.fireTimeout()).toBe(TimeoutResult.PROBE);
+    expect(sender.recovery.resultSpace).toBe(APPLICATION);
+    expect(sender.recovery.probesPending(APPLICATION)).toBe(2);
+    expect(sender.recovery.lost.count).toBe(0);
+    expect(sender.recovery.congestion.window).toBe(window);
+    sender.send(1);
+    expect(sender.recovery.probesPending(APPLICATION)).toBe(1);
+    expect(sender.recovery.bytesInFlight).toBe(11 * 1_200);
+    sender.ack([3, 4]);
+    expect(sender.recovery.probesPending(APPLICATION)).toBe(0);
+  });
+
+  it('starts over when something new is acknowledged [REC-17]', () => {
+    const sender = new Sender();
+    sender.sampleRtt(40_000);
+    sender.send();
+    sender.fireTimeout();
+    sender.fireTimeout();
+    sender.send(2);
+    sender.ack([3, 4, 0, 1]);
+    expect(sender.recovery.ptoCount).toBe(0);
+  });
+
+  it('gives way to the loss timer [REC-19]', () => {
+    const sender = new Sender();
+    const sentAt = sender.now;
+    sender.send(2);
+    sender.now += 40_000;
+    sender.ack([1, 2]);
+    sender.send();
+    expect(sender.recovery.nextTimeout()).toBe(sentAt + 45_000);
+  });
+
+  it('leaves application packets alone before the handshake is confirmed [REC-15]', () => {
+    const sender = new Sender({ isConfirmed: false });
+    sender.send(1, APPLICATION);
+    expect(sender.recovery.nextTimeout()).toBe(NEVER);
+    sender.recovery.onHandshakeConfirmed(10_000);
+    expect(sender.recovery.nextTimeout()).toBe(sender.now + 999_000 + 10_000);
+  });
+
+  it('takes the earliest of the spaces, without a delay during the handshake [REC-14]', () => {
+    const sender = new Sender({ isConfirmed: false });
+    sender.send(1, INITIAL);
+    const initialAt = sender.now;
+    sender.now += 100;
+    sender.send(1, HANDSHAKE);
+    expect(sender.recovery.nextTimeout()).toBe(initialAt + 999_000);
+    sender.fireTimeout();
+    expect(sender.recovery.resultSpace).toBe(INITIAL);
+    expect(sender.recovery.probesPending(INITIAL)).toBe(2);
+    expect(sender.recovery.probesPending(HANDSHAKE)).toBe(0);
+  });
+
+  it('is not armed by a server at its amplification limit [REC-20]', () => {
+    const sender = new Sender({ isConfirmed: false });
+    sender.send(1, HANDSHAKE);
+    sender.recovery.isAmplificationLimited = true;
+    expect(sender.recovery.nextTimeout()).toBe(NEVER);
+    expect(sender.recovery.onTimeout(sender.now + 10_000_000)).toBe(TimeoutResult.NONE);
+    sender.recovery.isAmplificationLimited = false;
+    expect(sender.recovery.nextTimeout()).toBe(sender.now + 999_000);
+  });
+
+  it('ends for a space whose keys are discarded [REC-18]', () => {
+    const sender = new Sender({ isConfirmed: false });
+    sender.send(1, INITIAL);
+    sender.fireTimeout();
+    sender.recovery.discardSpace(INITIAL, sender.now);
+    expect(sender.recovery.bytesInFlight).toBe(0);
+    expect(sender.recovery.nextTimeout()).toBe(NEVER);
+    expect(sender.recovery.ptoCount).toBe(0);
+    expect(sender.recovery.isDiscarded(INITIAL)).toBe(true);
+    expect(() => sender.recovery.ledger(INITIAL)).toThrow(/discarded/);
+  });
+
+  describe('of a client', () => {
+    const client = () => new Sender({ isServer: false, isConfirmed: false });
+
+    it('is not armed before it sent anything [REC-16]', () => {
+      expect(client().recovery.nextTimeout()).toBe(NEVER);
+    });
+
+    it('stays armed with nothing in flight until the server has proof of its address [REC-16]', () => {
+      const sender = client();
+      sender.send(1, INITIAL);
+      sender.now += 40_000;
+      sender.ack([0, 1], 0, INITIAL);
+      expect(sender.recovery.nextTimeout()).toBe(sender.now + 120_000);
+      expect(sender.fireTimeout()).toBe(TimeoutResult.PROBE);
+      expect(sender.recovery.resultSpace).toBe(INITIAL);
+      expect(sender.recovery.probesPending(INITIAL)).toBe(1);
+      sender.recovery.onHandshakeKeys();
+      sender.fireTimeout();
+      expect(sender.recovery.resultSpace).toBe(HANDSHAKE);
+      sender.send(1, HANDSHAKE);
+      sender.now += 40_000;
+      sender.ack([0, 1], 0, HANDSHAKE);
+      expect(sender.recovery.nextTimeout()).toBe(NEVER);
+    });
+
+    it('stays armed while only early data is in flight [REC-16]', () => {
+      const sender = client();
+      sender.send(1, INITIAL);
+      sender.send(1, APPLICATION);
+      sender.now += 40_000;
+      sender.ack([0, 1], 0, INITIAL);
+      expect(sender.recovery.nextTimeout()).toBe(sender.now + 120_000);
+    });
+
+    it('keeps its back-off while only Initial packets are acknowledged [REC-17]', () => {
+      const sender = client();
+      sender.send(1, INITIAL);
+      sender.fireTimeout();
+      sender.fireTimeout();
+      sender.send(1, INITIAL);
+      sender.ack([0, 2], 0, INITIAL);
+      expect(sender.recovery.ptoCount).toBe(2);
+      sender.send(1, HANDSHAKE);
+      sender.ack([0, 1], 0, HANDSHAKE);
+      expect(sender.recovery.ptoCount).toBe(0);
+    });
+  });
+});

@@ -1,0 +1,234 @@
+import { BestEffortBudget } from '../../../src/protocol/stream/best-effort-budget.ts';
+import { FlowCredit } from '../../../src/protocol/stream/flow-credit.ts';
+import { FlowWindow } from '../../../src/protocol/stream/flow-window.ts';
+import type { Outcome } from '../../../src/protocol/stream/outcome.ts';
+import { ReceiveContext } from '../../../src/protocol/stream/receive-context.ts';
+import { ReceiveStream } from '../../../src/protocol/stream/receive-stream.ts';
+import { SendContext } from '../../../src/protocol/stream/send-context.ts';
+import { SendStream } from '../../../src/protocol/stream/send-stream.ts';
+import type { SentFrames } from '../../../src/protocol/stream/sent-frames.ts';
+import { SlabPool } from '../../../src/protocol/stream/slab.ts';
+import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
+import { FrameType, MessageFlag, type Space } from '../../../src/protocol/wire/frame-type.ts';
+
+/** The frames of one packet, as a sent ledger would keep them. */
+export class Ledger implements SentFrames {
+  readonly entries: [number, number, number, number, number][] = [];
+
+  add(kind: number, id: number, a: number, b: number, c: number): void {
+    this.entries.push([kind, id, a, b, c]);
+  }
+}
+
+export interface Packet {
+  readonly bytes: Uint8Array;
+  readonly ledger: Ledger;
+}
+
+export interface LinkOptions {
+  ordered?: boolean;
+  windowBytes?: number;
+  connectionWindowBytes?: number;
+  messageBytesMax?: number;
+  budgetBytes?: number;
+  mtu?: number;
+  /** Most unsettled sequences. */
+  spanMax?: number;
+  highWaterBytes?: number;
+  queueBytesMax?: number;
+}
+
+/** A sending half and the receiving half it feeds, with the frames between them in the hands of the test. */
+export class Link {
+  mtu: number;
+  readonly slabs = new SlabPool();
+  readonly sendContext: SendContext;
+  readonly receiveContext: ReceiveContext;
+  readonly send: SendStream;
+  readonly receive: ReceiveStream;
+  opened = 0;
+  private readonly reader = new FrameReader();
+  private readonly scratch = new Uint8Array(70_000);
+
+  constructor(options: LinkOptions = {}) {
+    const windowBytes = options.windowBytes ?? 1 << 20;
+    const connectionWindowBytes = options.connectionWindowBytes ?? 2 * windowBytes;
+    this.mtu = options.mtu ?? 1_200;
+    this.sendContext = new SendContext(this.slabs, new FlowCredit(connectionWindowBytes), this.mtu);
+    this.receiveContext = new ReceiveContext(
+      new FlowWindow(connectionWindowBytes),
+      new BestEffortBudget(options.budgetBytes ?? 1 << 20),
+      options.messageBytesMax ?? 1 << 24,
+    );
+    this.send = new SendStream(this.sendContext, {
+      id: 4,
+      opening: { flags: 0, label: new Uint8Array(0) },
+      initialMaxStreamData: windowBytes,
+      ...(options.spanMax === undefined ? {} : { spanMax: options.spanMax }),
+      ...(options.highWaterBytes === undefined ? {} : { highWaterBytes: options.highWaterBytes }),
+      ...(options.queueBytesMax === undefined ? {} : { queueBytesMax: options.queueBytesMax }),
+    });
+    this.receive = new ReceiveStream(this.receiveContext, {
+      id: 4,
+      ordered: options.ordered ?? true,
+      windowBytes,
+      ...(options.spanMax === undefined ? {} : { spanMax: options.spanMax }),
+    });
+  }
+
+  /** The next packet of the sender, or null when it has nothing to send. */
+  pack(now: number): Packet | null {
+    const ledger = new Ledger();
+    this.sendContext.packetRoom = this.mtu;
+    const end = this.send.write(this.scratch, 0, this.mtu, now, ledger);
+    return end === 0 ? null : { bytes: this.scratch.slice(0, end), ledger };
+  }
+
+  /** Packs until the sender has nothing more to send. */
+  packAll(now: number): Packet[] {
+    const packets: Packet[] = [];
+    for (let packet = this.pack(now); packet !== null; packet = this.pack(now)) packets.push(packet);
+    return packets;
+  }
+
+  /** Packs, delivers and acknowledges everything, without loss. */
+  exchange(now: number): void {
+    for (const packet of this.packAll(now)) {
+      const error = this.deliver(packet, now);
+      if (error !== 0) throw new Error(`close code ${error}`);
+      this.acked(packet);
+    }
+  }
+
+  /** Takes all messages that can be read. */
+  readAll(now: number): Uint8Array[] {
+    const messages: Uint8Array[] = [];
+    for (let data = this.receive.read(now); data !== null; data = this.receive.read(now)) messages.push(data);
+    return messages;
+  }
+
+  /** What the receiver has to tell: control frames, and DROPPED. */
+  reply(): Packet | null {
+    const ledger = new Ledger();
+    let end = this.receive.writeDropped(this.scratch, 0, 1_200, ledger);
+    end = this.receive.writeControl(this.scratch, end, 1_200, ledger);
+    return end === 0 ? null : { bytes: this.scratch.slice(0, end), ledger };
+  }
+
+  /** Hands a reply of the receiver to the sender. Returns 0 or a close code. */
+  deliverReply(packet: Packet): number {
+    const frame = this.reader;
+    frame.reset(packet.bytes, 0, packet.bytes.length);
+    while (frame.next()) {
+      if (frame.type === FrameType.MAX_STREAM_DATA) this.send.onMaxStreamData(frame.limit);
+      else if (frame.type === FrameType.STOP_SENDING) this.send.onStopSending(frame.code);
+      else if (frame.type === FrameType.DROPPED) {
+        const error = this.send.onDropped(frame.space as Space, frame.sequence, frame.count, 0);
+        if (error !== 0) return error;
+      }
+    }
+    return frame.error;
+  }
+
+  /** Outcomes that were not taken yet, as [tracking id, outcome]. */
+  outcomes(): [number, Outcome][] {
+    const { outcomes } = this.sendContext;
+    const taken: [number, Outcome][] = [];
+    while (outcomes.next()) taken.push([outcomes.id, outcomes.outcome]);
+    return taken;
+  }
+
+  /** Hands a packet to the receiver. Returns 0 or a close code. */
+  deliver(packet: Packet, now: number): number {
+    const frame = this.reader;
+    frame.reset(packet.bytes, 0, packet.bytes.length);
+    while (frame.next()) {
+      const error = this.dispatch(frame, now);
+      if (error !== 0) return error;
+    }
+    return frame.error;
+  }
+
+  acked(packet: Packet): void {
+    for (const [kind, , a, b, c] of packet.ledger.entries) this.send.onAcked(kind, a, b, c);
+  }
+
+  lost(packet: Packet, now: number): void {
+    for (const [kind, , a, b, c] of packet.ledger.entries) this.send.onLost(kind, a, b, c, now);
+  }
+
+  private dispatch(frame: FrameReader, now: number): number {
+    const { type } = frame;
+    if (type === FrameType.MESSAGES || type === FrameType.MESSAGES_BEST_EFFORT)
+      return this.receive.onMessages(frame);
+    if (type >= FrameType.MESSAGE && type < FrameType.MESSAGES) return this.receive.onMessage(frame, now);
+    switch (type) {
+      case FrameType.STREAM_OPEN:
+        this.opened++;
+        return 0;
+      case FrameType.STREAM_FIN:
+        return this.receive.onFin(frame.end);
+      case FrameType.STREAM_RESET:
+        return this.receive.onReset(frame.code, frame.end);
+      case FrameType.ABANDON:
+        return this.receive.onAbandon(frame);
+      case FrameType.STREAM_DATA_BLOCKED:
+        this.receive.onBlocked(frame.limit);
+        return 0;
+      default:
+        throw new Error(`unexpected frame ${type}`);
+    }
+  }
+}
+
+/** The frames of a packet in words, such as `MESSAGES 0+18` or `MESSAGE 3 [0,400) of 5000`. */
+export function framesOf(bytes: Uint8Array): string[] {
+  const frame = new FrameReader();
+  const words: string[] = [];
+  frame.reset(bytes, 0, bytes.length);
+  while (frame.next()) words.push(frameInWords(frame));
+  if (frame.error !== 0) throw new Error(`close code ${frame.error}`);
+  return words;
+}
+
+function frameInWords(frame: FrameReader): string {
+  const { type, sequence, count } = frame;
+  if (type >= FrameType.MESSAGE && type < FrameType.MESSAGES) {
+    const kind = (frame.flags & MessageFlag.BEST_EFFORT) === 0 ? 'MESSAGE' : 'MESSAGE_BEST_EFFORT';
+    const end = frame.offset + frame.dataLength;
+    const part =
+      (frame.flags & MessageFlag.FRAGMENT) === 0 ? '' : ` [${frame.offset},${end}) of ${frame.total}`;
+    return `${kind} ${sequence}${part}${frame.remaining < 0 ? '' : ` for ${frame.remaining}`}`;
+  }
+  switch (type) {
+    case FrameType.MESSAGES:
+      return `MESSAGES ${sequence}+${count}`;
+    case FrameType.MESSAGES_BEST_EFFORT:
+      return `MESSAGES_BEST_EFFORT ${sequence}+${count}`;
+    case FrameType.ABANDON:
+      return `ABANDON ${sequence}+${count}`;
+    case FrameType.DROPPED:
+      return `DROPPED ${frame.space} ${sequence}+${count}`;
+    case FrameType.STREAM_OPEN:
+      return 'OPEN';
+    case FrameType.STREAM_FIN:
+      return `FIN ${frame.end}`;
+    case FrameType.STREAM_RESET:
+      return `RESET ${frame.code} ${frame.end}`;
+    case FrameType.STOP_SENDING:
+      return `STOP ${frame.code}`;
+    case FrameType.MAX_STREAM_DATA:
+      return `MAX ${frame.limit}`;
+    case FrameType.STREAM_DATA_BLOCKED:
+      return `BLOCKED ${frame.limit}`;
+    default:
+      throw new Error(`unexpected frame ${type}`);
+  }
+}
+
+/** `length` bytes that tell messages apart. */
+export function bytesOf(length: number, seed = 1): Buffer {
+  const bytes = Buffer.alloc(length);
+  for (let i = 0; i < length; i++) bytes[i] = seed * 37 + i * 7 + (i >> 8);
+  return bytes;
+}

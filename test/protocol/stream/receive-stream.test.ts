@@ -1,0 +1,318 @@
+import { describe, expect, it } from 'vitest';
+import { NEVER } from '../../../src/base/time.ts';
+import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
+import { Delivery, FrameType, MessageFlag, Space } from '../../../src/protocol/wire/frame-type.ts';
+import {
+  writeAbandonHeader,
+  writeDropped,
+  writeStreamFin,
+  writeStreamReset,
+} from '../../../src/protocol/wire/frame-writer.ts';
+import {
+  encodeEnvelope,
+  writeMessageHeader,
+  writeMessagesHeader,
+} from '../../../src/protocol/wire/message-frame.ts';
+import { writeVarint } from '../../../src/protocol/wire/varint.ts';
+import { bytesOf, framesOf, Link, type Packet } from './link.ts';
+
+const { RELIABLE, BEST_EFFORT } = Delivery;
+
+/** The packets of `count` messages of `length` bytes, about `perPacket` in each. */
+function packetsOf(link: Link, count: number, length: number, perPacket: number): Packet[] {
+  const packets: Packet[] = [];
+  for (let i = 0; i < count; i++) {
+    link.send.send(bytesOf(length, i), RELIABLE, NEVER, false);
+    if (i % perPacket === perPacket - 1) packets.push(link.pack(0)!);
+  }
+  return packets;
+}
+
+describe('ReceiveStream', () => {
+  it('delivers what comes in order at once, as views of the packet', () => {
+    const link = new Link();
+    const [packet] = packetsOf(link, 4, 100, 4);
+    link.deliver(packet, 0);
+    const messages = link.readAll(0);
+    expect(messages).toEqual([0, 1, 2, 3].map((i) => bytesOf(100, i)));
+    expect(messages[0].buffer).toBe(packet.bytes.buffer);
+  });
+
+  it('holds back on an ordered stream what came early [STR-7]', () => {
+    const link = new Link({ ordered: true });
+    const packets = packetsOf(link, 12, 100, 3);
+    for (const i of [1, 3, 2]) link.deliver(packets[i], 0);
+    expect(link.receive.readable).toBe(0);
+    link.deliver(packets[0], 0);
+    expect(link.readAll(0)).toEqual(Array.from({ length: 12 }, (_, i) => bytesOf(100, i)));
+  });
+
+  it('delivers on an unordered stream as it comes [STR-7]', () => {
+    const link = new Link({ ordered: false });
+    const packets = packetsOf(link, 6, 100, 3);
+    link.deliver(packets[1], 0);
+    expect(link.readAll(0)).toEqual([3, 4, 5].map((i) => bytesOf(100, i)));
+    link.deliver(packets[0], 0);
+    expect(link.readAll(0)).toEqual([0, 1, 2].map((i) => bytesOf(100, i)));
+  });
+
+  it.each([true, false])('delivers nothing twice, ordered %s [STR-7]', (ordered) => {
+    const link = new Link({ ordered });
+    const packets = packetsOf(link, 12, 100, 3);
+    for (const i of [0, 2, 2, 0, 1, 1, 3, 0, 3]) link.deliver(packets[i], 0);
+    expect(link.readAll(0).length).toBe(12);
+    expect(link.receiveContext.duplicates).toBe(15);
+    expect(link.receive.window.used).toBe(12 * 228);
+  });
+
+  it('takes from a run only what is new [STR-7] [STR-15]', () => {
+    const link = new Link({ ordered: true });
+    link.deliver(run(2, [20, 20]), 0);
+    link.deliver(run(0, [20, 20, 20, 20, 20, 20]), 0);
+    link.deliver(run(5, [20, 20]), 0);
+    expect(link.readAll(0).length).toBe(7);
+    expect(link.receive.window.used).toBe(7 * 148);
+  });
+
+  it('puts a message together whatever the order and overlap of its parts [STR-15]', () => {
+    const link = new Link();
+    for (const [from, to] of [
+      [500, 900],
+      [0, 300],
+      [250, 600],
+      [880, 1000],
+    ]) {
+      expect(link.deliver(fragment(0, from, to, 1_000), 0)).toBe(0);
+    }
+    expect(link.readAll(0)).toEqual([bytesOf(1_000)]);
+    expect(link.receive.window.used).toBe(1_128);
+  });
+
+  it('takes a whole message in place of its parts, and parts in place of the whole [STR-15]', () => {
+    const link = new Link();
+    link.deliver(fragment(0, 0, 500, 1_000), 0);
+    expect(link.deliver(run(0, [1_000]), 0)).toBe(0);
+    expect(link.deliver(fragment(0, 500, 1_000, 1_000), 0)).toBe(0);
+    expect(link.readAll(0).length).toBe(1);
+    expect(link.receive.window.used).toBe(1_128);
+  });
+
+  it('closes when parts of a message disagree [STR-15]', () => {
+    const parts = () => {
+      const link = new Link();
+      link.deliver(fragment(0, 0, 500, 1_000), 0);
+      return link;
+    };
+    expect(parts().deliver(fragment(0, 500, 900, 900), 0)).toBe(CloseCode.FRAME_ENCODING_ERROR);
+    expect(parts().deliver(fragment(0, 500, 900, 1_000, MessageFlag.LIFETIME), 0)).toBe(
+      CloseCode.FRAME_ENCODING_ERROR,
+    );
+    expect(parts().deliver(run(0, [999]), 0)).toBe(CloseCode.FRAME_ENCODING_ERROR);
+    expect(parts().deliver(abandon(0, [999]), 0)).toBe(CloseCode.FRAME_ENCODING_ERROR);
+  });
+
+  it('closes on a message above the limit that it advertised [FRM-7]', () => {
+    const link = () => new Link({ messageBytesMax: 500 });
+    expect(link().deliver(run(0, [501]), 0)).toBe(CloseCode.MESSAGE_TOO_LARGE);
+    expect(link().deliver(run(3, [20, 501]), 0)).toBe(CloseCode.MESSAGE_TOO_LARGE);
+    expect(link().deliver(run(0, [501], true), 0)).toBe(CloseCode.MESSAGE_TOO_LARGE);
+    expect(link().deliver(fragment(0, 0, 100, 501), 0)).toBe(CloseCode.MESSAGE_TOO_LARGE);
+    expect(link().deliver(fragment(0, 0, 100, 501, MessageFlag.BEST_EFFORT), 0)).toBe(
+      CloseCode.MESSAGE_TOO_LARGE,
+    );
+    expect(link().deliver(run(0, [500]), 0)).toBe(0);
+  });
+
+  it('closes on an envelope, as compression was not agreed to [STR-23]', () => {
+    const out = new Uint8Array(100);
+    const envelope = encodeEnvelope(true, null, -1);
+    const end = writeMessageHeader(out, 0, MessageFlag.ENVELOPE, 4, 0, 0, 0, 0, 0, 10, envelope) + 10;
+    expect(new Link().deliver(packet(out.slice(0, end)), 0)).toBe(CloseCode.PROTOCOL_VIOLATION);
+  });
+
+  it('ends when all before the end was read [STR-6]', () => {
+    const link = new Link();
+    link.deliver(control(writeStreamFin, 2), 0);
+    expect(link.receive.ended).toBe(false);
+    link.deliver(run(0, [10, 10]), 0);
+    expect(link.receive.ended).toBe(false);
+    link.readAll(0);
+    expect(link.receive.ended).toBe(true);
+    expect(link.receive.finished).toBe(true);
+  });
+
+  it('closes when the end of the stream moves, or something lies beyond it [STR-6]', () => {
+    const ended = () => {
+      const link = new Link();
+      link.deliver(run(0, [10, 10]), 0);
+      expect(link.deliver(control(writeStreamFin, 2), 0)).toBe(0);
+      return link;
+    };
+    expect(ended().deliver(control(writeStreamFin, 2), 0)).toBe(0);
+    expect(ended().deliver(control(writeStreamFin, 3), 0)).toBe(CloseCode.FINAL_SIZE_ERROR);
+    expect(ended().deliver(run(2, [10]), 0)).toBe(CloseCode.FINAL_SIZE_ERROR);
+    expect(ended().deliver(fragment(2, 0, 10, 100), 0)).toBe(CloseCode.FINAL_SIZE_ERROR);
+    expect(ended().deliver(abandon(1, [10, 10]), 0)).toBe(CloseCode.FINAL_SIZE_ERROR);
+    const link = new Link();
+    link.deliver(run(3, [10]), 0);
+    link.deliver(fragment(5, 0, 10, 100), 0);
+    expect(link.deliver(control(writeStreamFin, 3), 0)).toBe(CloseCode.FINAL_SIZE_ERROR);
+    expect(link.deliver(control(writeStreamFin, 5), 0)).toBe(CloseCode.FINAL_SIZE_ERROR);
+    expect(link.deliver(control(writeStreamFin, 6), 0)).toBe(0);
+  });
+
+  it('throws away what is unread when the stream is reset, and keeps count until all is seen [STR-24]', () => {
+    const link = new Link();
+    link.deliver(run(0, [10, 10]), 0);
+    link.deliver(run(4, [10]), 0);
+    link.deliver(fragment(5, 0, 50, 100), 0);
+    const out = new Uint8Array(20);
+    expect(link.deliver(packet(out.slice(0, writeStreamReset(out, 0, 4, 77, 8))), 0)).toBe(0);
+    expect(link.receive.resetCode).toBe(77);
+    expect(link.receive.read(0)).toBeNull();
+    expect(link.receive.window.freed).toBe(link.receive.window.used);
+    expect(link.receive.finished).toBe(false);
+    link.deliver(run(2, [10]), 0);
+    link.deliver(abandon(2, [10, 20]), 0);
+    link.deliver(fragment(6, 0, 10, 100), 0);
+    link.deliver(abandon(6, [100, 20]), 0);
+    expect(link.receive.finished).toBe(true);
+    expect(link.receive.window.used).toBe(3 * 138 + 138 + 148 + 228 + 228 + 148);
+    expect(link.receive.window.freed).toBe(link.receive.window.used);
+  });
+
+  it('asks the sender to stop, again when that is lost, and throws away what still comes [STR-25] [STR-30]', () => {
+    const link = new Link();
+    link.deliver(run(0, [10, 10]), 0);
+    link.receive.stop(3);
+    expect(link.receive.controlDue).toBe(true);
+    const stop = link.reply()!;
+    expect(framesOf(stop.bytes)).toEqual(['STOP 3']);
+    expect(link.receive.controlDue).toBe(false);
+    link.receive.onLost(FrameType.STOP_SENDING, 0, 0, 0);
+    expect(framesOf(link.reply()!.bytes)).toEqual(['STOP 3']);
+    link.receive.onAcked(FrameType.STOP_SENDING, 0, 0, 0);
+    link.deliver(run(2, [10]), 0);
+    link.deliver(run(0, [10], true), 0);
+    expect(link.receive.read(0)).toBeNull();
+    expect(link.receive.window.freed).toBe(3 * 138);
+    expect(link.receiveContext.budget.used).toBe(0);
+    link.deliver(control(writeStreamFin, 3), 0);
+    expect(link.receive.finished).toBe(true);
+  });
+
+  it('keeps a datagram alive for small unread messages only within a bound [STR-14]', () => {
+    const link = new Link({ ordered: false });
+    const datagram = () => {
+      const bytes = new Uint8Array(60_000);
+      const small = run(next++, [10]).bytes;
+      bytes.set(small);
+      return packet(bytes.subarray(0, small.length));
+    };
+    let next = 0;
+    const packets = Array.from({ length: 10 }, datagram);
+    for (const each of packets) link.deliver(each, 0);
+    expect(link.receiveContext.wasteBytes).toBeGreaterThan(200_000);
+    expect(link.receiveContext.wasteBytes).toBeLessThan(link.receiveContext.wasteBytesMax);
+    link.readAll(0);
+    expect(link.receiveContext.wasteBytes).toBe(0);
+  });
+
+  it('lets go of everything when it is forgotten', () => {
+    const link = new Link();
+    link.deliver(run(0, [10]), 0);
+    link.deliver(run(2, [10]), 0);
+    link.deliver(fragment(0, 0, 10, 100, MessageFlag.BEST_EFFORT), 0);
+    link.deliver(run(1, [10], true), 0);
+    link.receive.forget();
+    expect(link.receive.window.freed).toBe(link.receive.window.used);
+    expect(link.receiveContext.budget.used).toBe(0);
+    expect(link.receiveContext.wasteBytes).toBe(0);
+  });
+
+  it('reports at most 256 ranges of dropped messages at once [STR-18]', () => {
+    const link = new Link({ ordered: false });
+    for (let i = 0; i < 600; i += 2) link.deliver(withLifetime(i, 10), 0);
+    link.receive.onTimeout(11);
+    const { sent, ranges } = drainDropped(link);
+    expect(ranges).toBe(256);
+    // what is lost is reported again
+    link.receive.onLost(FrameType.DROPPED, sent[0][0], sent[0][1], Space.RELIABLE);
+    expect(drainDropped(link).ranges).toBe(1);
+  });
+
+  it('writes DROPPED as the wire has it [FRM-12]', () => {
+    const out = new Uint8Array(20);
+    expect(framesOf(out.slice(0, writeDropped(out, 0, 4, 1, 7, 2)))).toEqual(['DROPPED 1 7+2']);
+  });
+
+  it('has no space for best-effort messages until one comes', () => {
+    const link = new Link();
+    link.send.send(bytesOf(20), BEST_EFFORT, NEVER, false);
+    link.exchange(0);
+    expect(link.readAll(0)).toEqual([bytesOf(20)]);
+    expect(link.receive.window.used).toBe(0);
+  });
+});
+
+function packet(bytes: Uint8Array): Packet {
+  return { bytes, ledger: { entries: [], add() {} } };
+}
+
+function run(first: number, lengths: number[], bestEffort = false): Packet {
+  const out = new Uint8Array(10_000);
+  let at = writeMessagesHeader(out, 0, bestEffort, 4, first, lengths.length);
+  for (const length of lengths) at = writeVarint(out, at, length) + length;
+  return packet(out.slice(0, at));
+}
+
+function fragment(sequence: number, from: number, to: number, total: number, flags = 0): Packet {
+  const out = new Uint8Array(10_000);
+  const at = writeMessageHeader(
+    out,
+    0,
+    flags | MessageFlag.FRAGMENT,
+    4,
+    sequence,
+    from,
+    total,
+    sequence,
+    10,
+    to - from,
+  );
+  out.set(bytesOf(total).subarray(from, to), at);
+  return packet(out.slice(0, at + to - from));
+}
+
+function withLifetime(sequence: number, remaining: number): Packet {
+  const out = new Uint8Array(100);
+  const at = writeMessageHeader(out, 0, MessageFlag.LIFETIME, 4, sequence, 0, 0, 0, remaining, 10);
+  return packet(out.slice(0, at + 10));
+}
+
+function abandon(first: number, lengths: number[]): Packet {
+  const out = new Uint8Array(1_000);
+  let at = writeAbandonHeader(out, 0, 4, first, lengths.length);
+  for (const length of lengths) at = writeVarint(out, at, length);
+  return packet(out.slice(0, at));
+}
+
+function control(
+  write: (out: Uint8Array, at: number, stream: number, value: number) => number,
+  value: number,
+): Packet {
+  const out = new Uint8Array(20);
+  return packet(out.slice(0, write(out, 0, 4, value)));
+}
+
+/** Takes all DROPPED frames that are due. */
+function drainDropped(link: Link): { sent: [number, number][]; ranges: number } {
+  const sent: [number, number][] = [];
+  while (link.receive.droppedDue) {
+    const reply = link.reply()!;
+    for (const [kind, , first, count] of reply.ledger.entries) {
+      if (kind === FrameType.DROPPED) sent.push([first, count]);
+    }
+  }
+  return { sent, ranges: sent.length };
+}

@@ -1,0 +1,420 @@
+/** Brings the fast reader and writers to the plain frames that the vectors and the slow twins speak. */
+import { RangeSet } from '../../../src/base/ranges.ts';
+import { writeAck } from '../../../src/protocol/wire/ack-frame.ts';
+import { closeCodeName } from '../../../src/protocol/wire/close-code.ts';
+import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
+import { EnvelopeFlag, FrameType, MessageFlag } from '../../../src/protocol/wire/frame-type.ts';
+import * as writer from '../../../src/protocol/wire/frame-writer.ts';
+import {
+  encodeEnvelope,
+  messageHeaderSize,
+  messagesHeaderSize,
+  writeMessageHeader,
+  writeMessagesHeader,
+} from '../../../src/protocol/wire/message-frame.ts';
+import { readVarint, varintLength, varintSize, writeVarint } from '../../../src/protocol/wire/varint.ts';
+import { fromHex, toHex } from './hex.ts';
+import type { SlowAck, SlowEnvelope, SlowFrame, SlowMessage } from './slow-frames.ts';
+
+/** What {@link readAll} found: the frames up to the end or the error, and the error's name. */
+export interface Reading {
+  frames: SlowFrame[];
+  error: string | null;
+}
+
+/** Reads a payload that lies somewhere in a larger buffer, whose other bytes must not matter. */
+export function readAll(payload: Uint8Array, reader: FrameReader = new FrameReader()): Reading {
+  const buffer = new Uint8Array(payload.length + 32).fill(0x01);
+  buffer.set(payload, 16);
+  const frames: SlowFrame[] = [];
+  reader.reset(buffer, 16, 16 + payload.length);
+  while (reader.next()) frames.push(describeFrame(reader));
+  return { frames, error: reader.error === 0 ? null : closeCodeName(reader.error) };
+}
+
+/** The frame that the reader is at. */
+export function describeFrame(reader: FrameReader): SlowFrame {
+  const { type, stream } = reader;
+  const data = bytesAt(reader, reader.dataStart, reader.dataLength);
+  if (type >= 0x20 && type <= 0x2f) return describeMessage(reader, data);
+  if (type >= 0x38) return { type: 'EXTENSION', id: type, data };
+  switch (type) {
+    case FrameType.PADDING:
+      return { type: 'PADDING', count: reader.count };
+    case FrameType.PING:
+      return { type: 'PING' };
+    case FrameType.ACK:
+    case FrameType.ACK_ECN:
+    case FrameType.ACK_RECOVERED:
+    case FrameType.ACK_ECN_RECOVERED:
+      return describeAck(reader);
+    case FrameType.CRYPTO:
+      return { type: 'CRYPTO', offset: reader.offset, total: reader.total, data };
+    case FrameType.HANDSHAKE_DONE:
+      return { type: 'HANDSHAKE_DONE' };
+    case FrameType.TOKEN:
+      return { type: 'TOKEN', data };
+    case FrameType.TICKET:
+      return {
+        type: 'TICKET',
+        lifetime: reader.lifetime,
+        nonce: bytesAt(reader, reader.nonceStart, 16),
+        data,
+      };
+    case FrameType.STREAM_OPEN: {
+      const { priority, ordered, delivery } = reader;
+      return { type: 'STREAM_OPEN', stream, priority, ordered, delivery, label: data };
+    }
+    case FrameType.STREAM_FIN:
+      return { type: 'STREAM_FIN', stream, end: reader.end };
+    case FrameType.STREAM_RESET:
+      return { type: 'STREAM_RESET', stream, code: reader.code, end: reader.end };
+    case FrameType.STOP_SENDING:
+      return { type: 'STOP_SENDING', stream, code: reader.code };
+    case FrameType.ABANDON:
+      return { type: 'ABANDON', stream, first: reader.sequence, lengths: lengthsOf(reader) };
+    case FrameType.DROPPED: {
+      const { space, sequence, count } = reader;
+      return { type: 'DROPPED', stream, space, first: sequence, count };
+    }
+    case FrameType.MAX_DATA:
+      return { type: 'MAX_DATA', limit: reader.limit };
+    case FrameType.MAX_STREAM_DATA:
+      return { type: 'MAX_STREAM_DATA', stream, limit: reader.limit };
+    case FrameType.MAX_STREAMS:
+      return { type: 'MAX_STREAMS', limit: reader.limit };
+    case FrameType.DATA_BLOCKED:
+      return { type: 'DATA_BLOCKED', limit: reader.limit };
+    case FrameType.STREAM_DATA_BLOCKED:
+      return { type: 'STREAM_DATA_BLOCKED', stream, limit: reader.limit };
+    case FrameType.STREAMS_BLOCKED:
+      return { type: 'STREAMS_BLOCKED', limit: reader.limit };
+    case FrameType.REPAIR: {
+      const { code, group, index, k, r } = reader;
+      return { type: 'REPAIR', code, group, index, k, r, data };
+    }
+    case FrameType.HEARTBEAT:
+      return { type: 'HEARTBEAT', number: reader.number, interval: reader.interval };
+    case FrameType.PATH_CHALLENGE:
+      return { type: 'PATH_CHALLENGE', data };
+    case FrameType.PATH_RESPONSE:
+      return { type: 'PATH_RESPONSE', data };
+    case FrameType.NEW_CONNECTION_ID: {
+      const { sequence, retirePriorTo } = reader;
+      const resetToken = bytesAt(reader, reader.resetTokenStart, 16);
+      return { type: 'NEW_CONNECTION_ID', sequence, retirePriorTo, id: data, resetToken };
+    }
+    case FrameType.RETIRE_CONNECTION_ID:
+      return { type: 'RETIRE_CONNECTION_ID', sequence: reader.sequence };
+    case FrameType.CLOSE: {
+      const { scope, code, frameType } = reader;
+      return { type: 'CLOSE', scope, code, frameType, reason: data };
+    }
+    case FrameType.ACK_FREQUENCY: {
+      const { number, threshold, delay } = reader;
+      return { type: 'ACK_FREQUENCY', number, threshold, delay };
+    }
+    case FrameType.MESSAGES:
+    case FrameType.MESSAGES_BEST_EFFORT: {
+      const bestEffort = type === FrameType.MESSAGES_BEST_EFFORT;
+      return { type: 'MESSAGES', bestEffort, stream, first: reader.sequence, messages: messagesOf(reader) };
+    }
+    default:
+      throw new Error(`the reader let type ${type} through`);
+  }
+}
+
+/** Writes the frame into a buffer of exactly the size that the size functions give, and checks that it fills it. */
+export function writeFrame(frame: SlowFrame): Uint8Array {
+  const size = frameSize(frame);
+  const guard = 8;
+  const out = new Uint8Array(guard + size + guard).fill(0xa5);
+  const end = writeFrameAt(out, guard, frame);
+  if (end > guard + size) throw new Error(`${frame.type} is longer than its size, ${size}`);
+  if (SIZED.has(frame.type) && end < guard + size) throw new Error(`${frame.type} is shorter than its size`);
+  if (out.subarray(end).some((byte) => byte !== 0xa5)) throw new Error(`${frame.type} wrote behind its end`);
+  if (out.subarray(0, guard).some((byte) => byte !== 0xa5)) throw new Error(`${frame.type} wrote before it`);
+  return out.slice(guard, end);
+}
+
+/** Frames whose size functions are exact; for the others there is a bound. */
+const SIZED = new Set<SlowFrame['type']>([
+  'PADDING',
+  'CRYPTO',
+  'TOKEN',
+  'TICKET',
+  'STREAM_OPEN',
+  'ABANDON',
+  'REPAIR',
+  'CLOSE',
+  'MESSAGE',
+  'MESSAGES',
+  'EXTENSION',
+]);
+
+function frameSize(frame: SlowFrame): number {
+  switch (frame.type) {
+    case 'PADDING':
+      return frame.count;
+    case 'ACK':
+      return 1 + 8 * (7 + 2 * frame.ranges.length + (frame.recovered?.length ?? 0));
+    case 'CRYPTO': {
+      const length = frame.data.length / 2;
+      return writer.cryptoHeaderSize(frame.offset, frame.total, length) + length;
+    }
+    case 'TOKEN':
+      return writer.tokenSize(fromHex(frame.data));
+    case 'TICKET':
+      return writer.ticketSize(frame.lifetime, fromHex(frame.data));
+    case 'STREAM_OPEN':
+      return writer.streamOpenSize(frame.stream, fromHex(frame.label));
+    case 'ABANDON': {
+      const lengths = frame.lengths.reduce((sum, length) => sum + varintSize(length), 0);
+      return writer.abandonHeaderSize(frame.stream, frame.first, frame.lengths.length) + lengths;
+    }
+    case 'REPAIR':
+      return writer.repairHeaderSize(frame.group, frame.data.length / 2) + frame.data.length / 2;
+    case 'NEW_CONNECTION_ID':
+      return writer.NEW_CONNECTION_ID_BYTES_MAX;
+    case 'CLOSE':
+      return writer.closeSize(frame.code, fromHex(frame.reason));
+    case 'MESSAGE': {
+      const { flags, offset, total, oldest, remaining, length, envelope } = messageFields(frame);
+      const { stream, sequence } = frame;
+      const header = messageHeaderSize(
+        flags,
+        stream,
+        sequence,
+        offset,
+        total,
+        oldest,
+        remaining,
+        length,
+        envelope,
+      );
+      return header + length;
+    }
+    case 'MESSAGES': {
+      const pairs = frame.messages.reduce((sum, hex) => sum + varintSize(hex.length / 2) + hex.length / 2, 0);
+      return messagesHeaderSize(frame.stream, frame.first, frame.messages.length) + pairs;
+    }
+    case 'EXTENSION':
+      return writer.extensionSize(fromHex(frame.data));
+    default:
+      return writer.CONTROL_FRAME_BYTES_MAX;
+  }
+}
+
+function writeFrameAt(out: Uint8Array, at: number, frame: SlowFrame): number {
+  switch (frame.type) {
+    case 'PADDING':
+      return writer.writePadding(out, at, frame.count);
+    case 'PING':
+      return writer.writePing(out, at);
+    case 'ACK':
+      return writeAck(
+        out,
+        at,
+        rangeSetOf(frame),
+        frame.delay,
+        frameSize(frame),
+        frame.ecn ?? null,
+        frame.recovered ?? [],
+      );
+    case 'CRYPTO': {
+      const length = frame.data.length / 2;
+      return put(out, writer.writeCryptoHeader(out, at, frame.offset, frame.total, length), frame.data);
+    }
+    case 'HANDSHAKE_DONE':
+      return writer.writeHandshakeDone(out, at);
+    case 'TOKEN':
+      return writer.writeToken(out, at, fromHex(frame.data));
+    case 'TICKET':
+      return writer.writeTicket(out, at, frame.lifetime, fromHex(frame.nonce), fromHex(frame.data));
+    case 'STREAM_OPEN': {
+      const flags = writer.streamOpenFlags(frame.priority, frame.ordered, frame.delivery);
+      return writer.writeStreamOpen(out, at, frame.stream, flags, fromHex(frame.label));
+    }
+    case 'STREAM_FIN':
+      return writer.writeStreamFin(out, at, frame.stream, frame.end);
+    case 'STREAM_RESET':
+      return writer.writeStreamReset(out, at, frame.stream, frame.code, frame.end);
+    case 'STOP_SENDING':
+      return writer.writeStopSending(out, at, frame.stream, frame.code);
+    case 'ABANDON': {
+      let next = writer.writeAbandonHeader(out, at, frame.stream, frame.first, frame.lengths.length);
+      for (const length of frame.lengths) next = writeVarint(out, next, length);
+      return next;
+    }
+    case 'DROPPED':
+      return writer.writeDropped(out, at, frame.stream, frame.space, frame.first, frame.count);
+    case 'MAX_DATA':
+      return writer.writeMaxData(out, at, frame.limit);
+    case 'MAX_STREAM_DATA':
+      return writer.writeMaxStreamData(out, at, frame.stream, frame.limit);
+    case 'MAX_STREAMS':
+      return writer.writeMaxStreams(out, at, frame.limit);
+    case 'DATA_BLOCKED':
+      return writer.writeDataBlocked(out, at, frame.limit);
+    case 'STREAM_DATA_BLOCKED':
+      return writer.writeStreamDataBlocked(out, at, frame.stream, frame.limit);
+    case 'STREAMS_BLOCKED':
+      return writer.writeStreamsBlocked(out, at, frame.limit);
+    case 'REPAIR': {
+      const { code, group, index, k, r } = frame;
+      const next = writer.writeRepairHeader(out, at, code, group, index, k, r, frame.data.length / 2);
+      return put(out, next, frame.data);
+    }
+    case 'HEARTBEAT':
+      return writer.writeHeartbeat(out, at, frame.number, frame.interval);
+    case 'PATH_CHALLENGE':
+      return writer.writePathChallenge(out, at, fromHex(frame.data));
+    case 'PATH_RESPONSE':
+      return writer.writePathResponse(out, at, fromHex(frame.data));
+    case 'NEW_CONNECTION_ID': {
+      const { sequence, retirePriorTo } = frame;
+      const [id, token] = [fromHex(frame.id), fromHex(frame.resetToken)];
+      return writer.writeNewConnectionId(out, at, sequence, retirePriorTo, id, token);
+    }
+    case 'RETIRE_CONNECTION_ID':
+      return writer.writeRetireConnectionId(out, at, frame.sequence);
+    case 'CLOSE':
+      return writer.writeClose(out, at, frame.scope, frame.code, frame.frameType, fromHex(frame.reason));
+    case 'ACK_FREQUENCY':
+      return writer.writeAckFrequency(out, at, frame.number, frame.threshold, frame.delay);
+    case 'MESSAGE':
+      return writeMessage(out, at, frame);
+    case 'MESSAGES': {
+      const { bestEffort, stream, first, messages } = frame;
+      let next = writeMessagesHeader(out, at, bestEffort, stream, first, messages.length);
+      for (const message of messages) next = put(out, writeVarint(out, next, message.length / 2), message);
+      return next;
+    }
+    case 'EXTENSION':
+      return writer.writeExtension(out, at, frame.id, fromHex(frame.data));
+  }
+}
+
+function writeMessage(out: Uint8Array, at: number, frame: SlowMessage): number {
+  const { flags, offset, total, oldest, remaining, length, envelope } = messageFields(frame);
+  const { stream, sequence } = frame;
+  const next = writeMessageHeader(
+    out,
+    at,
+    flags,
+    stream,
+    sequence,
+    offset,
+    total,
+    oldest,
+    remaining,
+    length,
+    envelope,
+  );
+  return put(out, next, frame.data);
+}
+
+function messageFields(frame: SlowMessage) {
+  let flags = 0;
+  if (frame.bestEffort) flags |= MessageFlag.BEST_EFFORT;
+  if (frame.fragment !== undefined) flags |= MessageFlag.FRAGMENT;
+  if (frame.remaining !== undefined) flags |= MessageFlag.LIFETIME;
+  if (frame.envelope !== undefined) flags |= MessageFlag.ENVELOPE;
+  const { offset, total, oldest } = frame.fragment ?? { offset: 0, total: 0, oldest: 0 };
+  const length = frame.data.length / 2;
+  return {
+    flags,
+    offset,
+    total,
+    oldest,
+    remaining: frame.remaining ?? -1,
+    length,
+    envelope: envelopeOf(frame),
+  };
+}
+
+function envelopeOf(frame: SlowMessage): Uint8Array {
+  if (frame.envelope === undefined) return new Uint8Array(0);
+  const { compressed, dictionary, originalLength } = frame.envelope;
+  return encodeEnvelope(
+    compressed,
+    dictionary === undefined ? null : fromHex(dictionary),
+    originalLength ?? -1,
+  );
+}
+
+function rangeSetOf(frame: SlowAck): RangeSet {
+  const set = new RangeSet();
+  for (const [low, top] of frame.ranges.toReversed()) set.add(low, top + 1);
+  return set;
+}
+
+function put(out: Uint8Array, at: number, hex: string): number {
+  const bytes = fromHex(hex);
+  out.set(bytes, at);
+  return at + bytes.length;
+}
+
+function bytesAt(reader: FrameReader, start: number, length: number): string {
+  return toHex(reader.buffer.subarray(start, start + length));
+}
+
+function describeAck(reader: FrameReader): SlowAck {
+  const ranges: [number, number][] = [];
+  for (let i = 0; i < reader.rangeCount; i++) {
+    ranges.push([reader.ackRanges[2 * i], reader.ackRanges[2 * i + 1] - 1]);
+  }
+  const frame: SlowAck = { type: 'ACK', delay: reader.delay, ranges };
+  if (reader.ect0 >= 0) frame.ecn = { ect0: reader.ect0, ect1: reader.ect1, ce: reader.ce };
+  if (reader.type >= FrameType.ACK_RECOVERED) {
+    frame.recovered = [...reader.recovered.subarray(0, reader.recoveredCount)];
+  }
+  return frame;
+}
+
+function describeMessage(reader: FrameReader, data: string): SlowMessage {
+  const { flags, stream, sequence, offset, total, oldest } = reader;
+  const bestEffort = (flags & MessageFlag.BEST_EFFORT) !== 0;
+  const frame: SlowMessage = { type: 'MESSAGE', bestEffort, stream, sequence, data };
+  if ((flags & MessageFlag.FRAGMENT) !== 0) frame.fragment = { offset, total, oldest };
+  else if (offset !== 0 || total !== reader.dataLength || oldest !== -1)
+    throw new Error('stale fragment fields');
+  if ((flags & MessageFlag.LIFETIME) !== 0) frame.remaining = reader.remaining;
+  else if (reader.remaining !== -1) throw new Error('a stale lifetime');
+  if ((flags & MessageFlag.ENVELOPE) !== 0) frame.envelope = describeEnvelope(reader);
+  else if (reader.envelope !== 0) throw new Error('a stale envelope');
+  return frame;
+}
+
+function describeEnvelope(reader: FrameReader): SlowEnvelope {
+  const envelope: SlowEnvelope = { compressed: (reader.envelope & EnvelopeFlag.COMPRESSED) !== 0 };
+  if (reader.dictionaryStart >= 0) envelope.dictionary = bytesAt(reader, reader.dictionaryStart, 8);
+  if (reader.originalLength >= 0) envelope.originalLength = reader.originalLength;
+  return envelope;
+}
+
+/** Walks a run as a receiver does. */
+function messagesOf(reader: FrameReader): string[] {
+  const { buffer, dataStart } = reader;
+  const end = dataStart + reader.dataLength;
+  const messages: string[] = [];
+  let at = dataStart;
+  for (let i = 0; i < reader.count; i++) {
+    const length = readVarint(buffer, at, end);
+    at += varintLength(buffer[at]);
+    messages.push(toHex(buffer.subarray(at, at + length)));
+    at += length;
+  }
+  if (at !== end) throw new Error('the run does not end where its last message does');
+  return messages;
+}
+
+function lengthsOf(reader: FrameReader): number[] {
+  const { buffer, dataStart } = reader;
+  const end = dataStart + reader.dataLength;
+  const lengths: number[] = [];
+  for (let at = dataStart; at < end; at += varintLength(buffer[at]))
+    lengths.push(readVarint(buffer, at, end));
+  if (lengths.length !== reader.count) throw new Error('not as many lengths as counted');
+  return lengths;
+}

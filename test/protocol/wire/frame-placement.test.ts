@@ -1,0 +1,41 @@
+import { describe, expect, it } from 'vitest';
+import { isAckEliciting, isAllowedIn } from '../../../src/protocol/wire/frame-placement.ts';
+import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
+import { PacketType } from '../../../src/protocol/wire/packet-type.ts';
+
+/** Every type that a reader lets through. */
+const TYPES: number[] = [];
+for (let type = 0; type < 0x40; type++) {
+  if (type === 0x1e || type === 0x1f || (type > 0x31 && type < 0x38)) continue;
+  TYPES.push(type);
+}
+
+const ACKS = [FrameType.ACK, FrameType.ACK_ECN, FrameType.ACK_RECOVERED, FrameType.ACK_ECN_RECOVERED];
+
+describe('frames', () => {
+  it('are all ack-eliciting but ACK, PADDING and CLOSE [FRM-3] [FRM-2]', () => {
+    const silent = TYPES.filter((type) => !isAckEliciting(type));
+    expect(silent).toEqual([FrameType.PADDING, ...ACKS, FrameType.CLOSE]);
+  });
+
+  it('of Initial and Handshake packets are only PADDING, PING, ACK, CRYPTO and CLOSE [FRM-4]', () => {
+    const expected = [FrameType.PADDING, FrameType.PING, ...ACKS, FrameType.CRYPTO, FrameType.CLOSE];
+    expect(TYPES.filter((type) => isAllowedIn(type, PacketType.INITIAL))).toEqual(expected);
+    expect(TYPES.filter((type) => isAllowedIn(type, PacketType.HANDSHAKE))).toEqual(expected);
+  });
+
+  it('of 0-RTT packets are all but those that answer or belong to the handshake [FRM-4]', () => {
+    expect(TYPES.filter((type) => !isAllowedIn(type, PacketType.ZERO_RTT))).toEqual([
+      ...ACKS,
+      FrameType.CRYPTO,
+      FrameType.HANDSHAKE_DONE,
+      FrameType.TOKEN,
+      FrameType.PATH_RESPONSE,
+      FrameType.RETIRE_CONNECTION_ID,
+    ]);
+  });
+
+  it('of 1-RTT packets are all [FRM-4]', () => {
+    expect(TYPES.filter((type) => !isAllowedIn(type, PacketType.ONE_RTT))).toEqual([]);
+  });
+});

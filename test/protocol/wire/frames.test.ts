@@ -1,0 +1,116 @@
+import { readFileSync } from 'node:fs';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
+import { frame as anyFrame, widened, widening } from './arbitrary-frames.ts';
+import { readAll, writeFrame } from './fast-frames.ts';
+import { fromHex, toHex } from './hex.ts';
+import { slowDecode } from './slow-decoder.ts';
+import { slowEncode } from './slow-encoder.ts';
+import type { Malformed, SlowFrame } from './slow-frames.ts';
+
+interface FrameVectors {
+  frames: { name: string; hex: string; frame: SlowFrame; canonical?: boolean }[];
+  invalid: { name: string; hex: string; error: Malformed['code']; rule: string }[];
+}
+
+const vectors: FrameVectors = JSON.parse(
+  readFileSync(new URL('../../../spec/vectors/frames.json', import.meta.url), 'utf8'),
+);
+
+describe('frame vectors', () => {
+  for (const { name, hex, frame, canonical } of vectors.frames) {
+    const bytes = fromHex(hex);
+    it(`${name} is read as the spec says`, () => {
+      expect(readAll(bytes)).toEqual({ frames: [frame], error: null });
+      expect(slowDecode(bytes)).toEqual([frame]);
+    });
+    if (canonical === false) continue;
+    it(`${name} is written as the spec says`, () => {
+      expect(toHex(writeFrame(frame))).toBe(toHex(bytes));
+      expect(toHex(slowEncode(frame))).toBe(toHex(bytes));
+    });
+  }
+
+  for (const { name, hex, error, rule } of vectors.invalid) {
+    it(`${name} is refused with ${error} [${rule}]`, () => {
+      expect(readAll(fromHex(hex)).error).toBe(error);
+      expect(() => slowDecode(fromHex(hex))).toThrow(error);
+    });
+  }
+
+  it('hold every frame type of the spec', () => {
+    const types = new Set(vectors.frames.map(({ hex }) => fromHex(hex)[0]));
+    const missing = [];
+    for (let type = 0; type <= 0x1d; type++) if (!types.has(type)) missing.push(type);
+    for (const type of [0x20, 0x21, 0x22, 0x24, 0x28, 0x30, 0x31]) if (!types.has(type)) missing.push(type);
+    expect(missing).toEqual([]);
+  });
+
+  it('prove every rule about decoding [FRM-1] [FRM-2] [FRM-6] [FRM-8] [FRM-9] [FRM-10] [FRM-12]', () => {
+    const rules = [...new Set(vectors.invalid.map(({ rule }) => rule))].sort();
+    expect(rules).toEqual(['FRM-1', 'FRM-10', 'FRM-12', 'FRM-2', 'FRM-6', 'FRM-8', 'FRM-9']);
+  });
+
+  it('are refused wherever they are cut short [FRM-1]', () => {
+    for (const { name, hex, frame } of vectors.frames) {
+      if (frame.type === 'PADDING') continue;
+      const bytes = fromHex(hex);
+      for (let length = 1; length < bytes.length; length++) {
+        const { frames, error } = readAll(bytes.subarray(0, length));
+        expect({ name, length, frames, error }).toEqual({
+          name,
+          length,
+          frames: [],
+          error: 'FRAME_ENCODING_ERROR',
+        });
+      }
+    }
+  });
+});
+
+describe('frames', () => {
+  const payload = fc.array(anyFrame, { minLength: 1, maxLength: 8 }).map(joinPadding);
+
+  it('written by the fast writers are what the slow decoder reads', () => {
+    fc.assert(
+      fc.property(payload, (frames) => {
+        const bytes = Buffer.concat(frames.map(writeFrame));
+        expect(slowDecode(bytes)).toEqual(frames.map(asWritten));
+      }),
+    );
+  });
+
+  it('written by the slow encoder, with varints of any form, are what the fast reader reads', () => {
+    fc.assert(
+      fc.property(payload, widening, (frames, extra) => {
+        const form = widened(extra);
+        const bytes = Buffer.concat(frames.map((frame) => slowEncode(frame, form)));
+        expect(readAll(bytes)).toEqual({ frames, error: null });
+      }),
+    );
+  });
+
+  it('leave no trace in the reader that the next payload could see', () => {
+    fc.assert(
+      fc.property(payload, payload, (before, frames) => {
+        const first = Buffer.concat(before.map((frame) => slowEncode(frame)));
+        const second = Buffer.concat(frames.map((frame) => slowEncode(frame)));
+        const used = new FrameReader();
+        readAll(first, used);
+        expect(readAll(second, used)).toEqual(readAll(second));
+      }),
+      { numRuns: 50 },
+    );
+  });
+});
+
+/** Rows of PADDING run together, on the wire and in what a reader says. */
+function joinPadding(frames: SlowFrame[]): SlowFrame[] {
+  return frames.filter((frame, i) => frame.type !== 'PADDING' || frames[i - 1]?.type !== 'PADDING');
+}
+
+/** An ACK of ours keeps 64 ranges. */
+function asWritten(frame: SlowFrame): SlowFrame {
+  return frame.type === 'ACK' ? { ...frame, ranges: frame.ranges.slice(0, 64) } : frame;
+}
