@@ -1,5 +1,5 @@
 import type { JspError } from '../base/errors.ts';
-import type { SendMark, SendStream } from '../protocol/stream/send-stream.ts';
+import type { SendMark, SendStream } from '../protocol/stream/send/send-stream.ts';
 
 /** The calls of `flush` that wait until what was sent before them is settled. */
 export class PendingFlushes {

@@ -5,7 +5,7 @@ import { checkOptions } from '../base/options.ts';
 import { MILLISECOND, NEVER } from '../base/time.ts';
 import type { Connection as CoreConnection } from '../protocol/connection/connection.ts';
 import type { ConnectionStream } from '../protocol/connection/connection-stream.ts';
-import { SendResult } from '../protocol/stream/send-stream.ts';
+import { SendResult } from '../protocol/stream/send/send-stream.ts';
 import { Delivery as WireDelivery } from '../protocol/wire/frame-type.ts';
 import type { Driver } from './driver.ts';
 import { IsolatedEmitter } from './isolated-emitter.ts';

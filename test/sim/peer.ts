@@ -7,7 +7,7 @@ import type { ConnectionStream } from '../../src/protocol/connection/connection-
 import type { AeadProvider } from '../../src/protocol/crypto/aead.ts';
 import type { Identity } from '../../src/protocol/crypto/identity.ts';
 import { Endpoint } from '../../src/protocol/endpoint/endpoint.ts';
-import { SendResult } from '../../src/protocol/stream/send-stream.ts';
+import { SendResult } from '../../src/protocol/stream/send/send-stream.ts';
 import type { Delivery, Priority } from '../../src/protocol/wire/frame-type.ts';
 import { type OutcomeName, Violation } from './invariants.ts';
 import { DELIVERIES, type DeliveryName, type Limits, type Side, type StreamPlan } from './scenario.ts';

@@ -10,7 +10,7 @@ describe('ARCHITECTURE.md', () => {
 
   test('tells the way of a message from send to the message event, through every part it passes', () => {
     const folders = named.map(({ path }) => path.split('/').slice(1, -1).join('/'));
-    for (const part of ['endpoint', 'connection', 'stream', 'schedule', 'recovery', 'crypto', 'wire']) {
+    for (const part of ['endpoint', 'connection', 'stream', 'recovery', 'crypto', 'wire']) {
       expect(folders, part).toContain(`protocol/${part}`);
     }
     for (const folder of ['transport', 'udp']) expect(folders, folder).toContain(folder);

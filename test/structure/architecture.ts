@@ -2,8 +2,8 @@ import { posix } from 'node:path';
 import { codeTokens } from './tokens.ts';
 
 /**
- * What a page names in backticks, by these conventions: `src/protocol/stream/outbox.ts` is a file or folder of the project, and
- * `src/protocol/stream/outbox.ts#Outbox.push` is something declared there, a member after a dot. Other code is not looked at.
+ * What a page names in backticks, by these conventions: `src/protocol/stream/send/outbox.ts` is a file or folder of the project, and
+ * `src/protocol/stream/send/outbox.ts#Outbox.push` is something declared there, a member after a dot. Other code is not looked at.
  */
 export interface Named {
   path: string;

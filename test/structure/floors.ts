@@ -5,7 +5,7 @@ import type { ProjectFile } from './project.ts';
 export const FLOORS: readonly (readonly string[])[] = [
   ['base'],
   ['protocol/wire', 'protocol/trace'],
-  ['crypto', 'recovery', 'path', 'stream', 'schedule', 'fec', 'compress'].map((part) => `protocol/${part}`),
+  ['crypto', 'recovery', 'path', 'stream', 'fec', 'compress'].map((part) => `protocol/${part}`),
   ['protocol/handshake'],
   ['protocol/connection'],
   ['protocol/endpoint'],

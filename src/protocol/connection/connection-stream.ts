@@ -1,7 +1,7 @@
 import type { Micros } from '../../base/time.ts';
-import { Schedulable } from '../schedule/schedulable.ts';
-import type { ReceiveStream } from '../stream/receive-stream.ts';
-import type { SendResult, SendStream } from '../stream/send-stream.ts';
+import type { ReceiveStream } from '../stream/receive/receive-stream.ts';
+import { Schedulable } from '../stream/schedulable.ts';
+import type { SendResult, SendStream } from '../stream/send/send-stream.ts';
 import type { Delivery, Priority } from '../wire/frame-type.ts';
 
 /** What a stream is opened with. */

@@ -1,4 +1,4 @@
-import type { OutcomeRing } from '../stream/outcome.ts';
+import type { OutcomeRing } from '../stream/send/outcome.ts';
 import type { Connection, EventSink } from './connection.ts';
 import type { ConnectionStream } from './connection-stream.ts';
 

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { NEVER } from '../../../src/base/time.ts';
-import { Assembly } from '../../../src/protocol/stream/assembly.ts';
-import { Place, Segment } from '../../../src/protocol/stream/segment.ts';
+import { Assembly } from '../../../src/protocol/stream/receive/assembly.ts';
+import { Place, Segment } from '../../../src/protocol/stream/receive/segment.ts';
 import { Delivery } from '../../../src/protocol/wire/frame-type.ts';
 import { bytesOf, Link } from './link.ts';
 

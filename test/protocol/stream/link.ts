@@ -1,13 +1,13 @@
-import { BestEffortBudget } from '../../../src/protocol/stream/best-effort-budget.ts';
 import { FlowCredit } from '../../../src/protocol/stream/flow-credit.ts';
 import { FlowWindow } from '../../../src/protocol/stream/flow-window.ts';
-import type { Outcome } from '../../../src/protocol/stream/outcome.ts';
-import { ReceiveContext } from '../../../src/protocol/stream/receive-context.ts';
-import { ReceiveStream } from '../../../src/protocol/stream/receive-stream.ts';
-import { SendContext } from '../../../src/protocol/stream/send-context.ts';
-import { SendStream } from '../../../src/protocol/stream/send-stream.ts';
+import { BestEffortBudget } from '../../../src/protocol/stream/receive/best-effort-budget.ts';
+import { ReceiveContext } from '../../../src/protocol/stream/receive/receive-context.ts';
+import { ReceiveStream } from '../../../src/protocol/stream/receive/receive-stream.ts';
+import type { Outcome } from '../../../src/protocol/stream/send/outcome.ts';
+import { SendContext } from '../../../src/protocol/stream/send/send-context.ts';
+import { SendStream } from '../../../src/protocol/stream/send/send-stream.ts';
+import { SlabPool } from '../../../src/protocol/stream/send/slab.ts';
 import type { SentFrames } from '../../../src/protocol/stream/sent-frames.ts';
-import { SlabPool } from '../../../src/protocol/stream/slab.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType, MessageFlag, type Space } from '../../../src/protocol/wire/frame-type.ts';
 

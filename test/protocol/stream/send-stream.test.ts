@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { NEVER } from '../../../src/base/time.ts';
-import { Outcome } from '../../../src/protocol/stream/outcome.ts';
-import { SendResult } from '../../../src/protocol/stream/send-stream.ts';
+import { Outcome } from '../../../src/protocol/stream/send/outcome.ts';
+import { SendResult } from '../../../src/protocol/stream/send/send-stream.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { Delivery, FrameType, Space } from '../../../src/protocol/wire/frame-type.ts';
 import { bytesOf, framesOf, Ledger, Link } from './link.ts';

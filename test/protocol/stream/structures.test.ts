@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { NEVER } from '../../../src/base/time.ts';
-import { Coverage } from '../../../src/protocol/stream/coverage.ts';
 import { DeadlineWatch } from '../../../src/protocol/stream/deadline-watch.ts';
-import { OutcomeRing } from '../../../src/protocol/stream/outcome.ts';
-import { SequenceWindow } from '../../../src/protocol/stream/sequence-window.ts';
-import { SlabPool } from '../../../src/protocol/stream/slab.ts';
+import { Coverage } from '../../../src/protocol/stream/receive/coverage.ts';
+import { SequenceWindow } from '../../../src/protocol/stream/receive/sequence-window.ts';
+import { OutcomeRing } from '../../../src/protocol/stream/send/outcome.ts';
+import { SlabPool } from '../../../src/protocol/stream/send/slab.ts';
 
 /** Which sequences were seen, the slow way. */
 class SlowWindow {

@@ -1,5 +1,5 @@
-import { type Micros, NEVER } from '../../base/time.ts';
-import type { Space } from '../wire/frame-type.ts';
+import { type Micros, NEVER } from '../../../base/time.ts';
+import type { Space } from '../../wire/frame-type.ts';
 
 /** Where a segment is. */
 export const Place = {

@@ -1,7 +1,7 @@
-import { RangeSet } from '../../base/ranges.ts';
-import { FrameType, type Space } from '../wire/frame-type.ts';
-import { CONTROL_FRAME_BYTES_MAX, writeDropped } from '../wire/frame-writer.ts';
-import type { SentFrames } from './sent-frames.ts';
+import { RangeSet } from '../../../base/ranges.ts';
+import { FrameType, type Space } from '../../wire/frame-type.ts';
+import { CONTROL_FRAME_BYTES_MAX, writeDropped } from '../../wire/frame-writer.ts';
+import type { SentFrames } from '../sent-frames.ts';
 
 /** Ranges to report at once. With more the oldest are forgotten: a report only spares the sender work. */
 const RANGES_MAX = 256;

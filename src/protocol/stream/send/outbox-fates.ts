@@ -1,5 +1,5 @@
-import type { Micros } from '../../base/time.ts';
-import { Space } from '../wire/frame-type.ts';
+import type { Micros } from '../../../base/time.ts';
+import { Space } from '../../wire/frame-type.ts';
 import { Mark } from './message-records.ts';
 import { Outbox } from './outbox.ts';
 import { Outcome } from './outcome.ts';

@@ -1,4 +1,4 @@
-import type { MemorySource } from '../../base/memory-budget.ts';
+import type { MemorySource } from '../../../base/memory-budget.ts';
 import type { Segment } from './segment.ts';
 
 /**

@@ -1,10 +1,10 @@
-import { keepHere } from '../../base/memory.ts';
-import { RangeSet } from '../../base/ranges.ts';
-import { type Micros, NEVER } from '../../base/time.ts';
-import { Space } from '../wire/frame-type.ts';
-import { varintSize, writeVarint } from '../wire/varint.ts';
-import { DeadlineWatch } from './deadline-watch.ts';
-import { MESSAGE_COST } from './flow-credit.ts';
+import { keepHere } from '../../../base/memory.ts';
+import { RangeSet } from '../../../base/ranges.ts';
+import { type Micros, NEVER } from '../../../base/time.ts';
+import { Space } from '../../wire/frame-type.ts';
+import { varintSize, writeVarint } from '../../wire/varint.ts';
+import { DeadlineWatch } from '../deadline-watch.ts';
+import { MESSAGE_COST } from '../flow-credit.ts';
 import { Mark, MessageRecords } from './message-records.ts';
 import { Outcome } from './outcome.ts';
 import type { SendContext } from './send-context.ts';

@@ -1,18 +1,18 @@
-import { JspError } from '../../base/errors.ts';
-import { type Micros, NEVER } from '../../base/time.ts';
-import { FrameType, MessageFlag, Space } from '../wire/frame-type.ts';
-import { abandonHeaderSize, writeAbandonHeader } from '../wire/frame-writer.ts';
+import { JspError } from '../../../base/errors.ts';
+import { type Micros, NEVER } from '../../../base/time.ts';
+import { FrameType, MessageFlag, Space } from '../../wire/frame-type.ts';
+import { abandonHeaderSize, writeAbandonHeader } from '../../wire/frame-writer.ts';
 import {
   messageHeaderSize,
   messagesHeaderSize,
   writeMessageHeader,
   writeMessagesHeader,
-} from '../wire/message-frame.ts';
-import { varintSize, writeVarint } from '../wire/varint.ts';
+} from '../../wire/message-frame.ts';
+import { varintSize, writeVarint } from '../../wire/varint.ts';
+import type { SentFrames } from '../sent-frames.ts';
 import { Mark } from './message-records.ts';
 import { OutboxFates } from './outbox-fates.ts';
 import type { SendContext } from './send-context.ts';
-import type { SentFrames } from './sent-frames.ts';
 
 /** How messages of an {@link Outbox} are put into frames; {@link OutboxPacker} decides which ones, and when. */
 export class OutboxFrames extends OutboxFates {

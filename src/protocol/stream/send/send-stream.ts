@@ -1,13 +1,13 @@
-import { JspError } from '../../base/errors.ts';
-import type { Micros } from '../../base/time.ts';
-import { CloseCode } from '../wire/close-code.ts';
-import { Delivery, FrameType, MessageFlag, Space } from '../wire/frame-type.ts';
-import { CONTROL_FRAME_BYTES_MAX, writeStreamDataBlocked } from '../wire/frame-writer.ts';
-import { FlowCredit, MESSAGE_COST, SEQUENCE_SPAN_MAX } from './flow-credit.ts';
+import { JspError } from '../../../base/errors.ts';
+import type { Micros } from '../../../base/time.ts';
+import { CloseCode } from '../../wire/close-code.ts';
+import { Delivery, FrameType, MessageFlag, Space } from '../../wire/frame-type.ts';
+import { CONTROL_FRAME_BYTES_MAX, writeStreamDataBlocked } from '../../wire/frame-writer.ts';
+import { FlowCredit, MESSAGE_COST, SEQUENCE_SPAN_MAX } from '../flow-credit.ts';
+import type { SentFrames } from '../sent-frames.ts';
 import { OutboxPacker } from './outbox-packer.ts';
 import type { SendContext } from './send-context.ts';
 import { SendSignals, type StreamOpening, Told } from './send-signals.ts';
-import type { SentFrames } from './sent-frames.ts';
 
 export type { StreamOpening };
 

@@ -1,5 +1,5 @@
-import { hastenScavenge, LARGE_BUFFER_BYTES } from '../../base/memory.ts';
-import type { Micros } from '../../base/time.ts';
+import { hastenScavenge, LARGE_BUFFER_BYTES } from '../../../base/memory.ts';
+import type { Micros } from '../../../base/time.ts';
 import { Coverage } from './coverage.ts';
 import type { Segment } from './segment.ts';
 

@@ -1,11 +1,11 @@
-import type { Micros } from '../../base/time.ts';
-import { Space } from '../wire/frame-type.ts';
-import { type FlowCredit, MESSAGE_COST } from './flow-credit.ts';
+import type { Micros } from '../../../base/time.ts';
+import { Space } from '../../wire/frame-type.ts';
+import { type FlowCredit, MESSAGE_COST } from '../flow-credit.ts';
+import type { SentFrames } from '../sent-frames.ts';
 import { Mark } from './message-records.ts';
 import { OutboxFrames } from './outbox-frames.ts';
 import { Outcome } from './outcome.ts';
 import type { SendContext } from './send-context.ts';
-import type { SentFrames } from './sent-frames.ts';
 
 /**
  * Decides which messages of a space go into a packet:

@@ -1,9 +1,9 @@
-import { type Micros, NEVER } from '../../base/time.ts';
-import type { FrameReader } from '../wire/frame-reader.ts';
-import type { Space } from '../wire/frame-type.ts';
+import { type Micros, NEVER } from '../../../base/time.ts';
+import type { FrameReader } from '../../wire/frame-reader.ts';
+import type { Space } from '../../wire/frame-type.ts';
+import { MESSAGE_COST } from '../flow-credit.ts';
 import { Assembly } from './assembly.ts';
 import { DroppedReport } from './dropped-report.ts';
-import { MESSAGE_COST } from './flow-credit.ts';
 import { copyOut } from './lending.ts';
 import type { Lifetimes } from './lifetimes.ts';
 import type { ReadyQueue } from './ready-queue.ts';

@@ -1,20 +1,20 @@
 import { Buffer } from 'node:buffer';
-import { type Micros, NEVER } from '../../base/time.ts';
-import { CloseCode } from '../wire/close-code.ts';
-import type { FrameReader } from '../wire/frame-reader.ts';
-import { FrameType, MessageFlag, Space } from '../wire/frame-type.ts';
-import { CONTROL_FRAME_BYTES_MAX, writeMaxStreamData, writeStopSending } from '../wire/frame-writer.ts';
-import { readVarint, varintLength } from '../wire/varint.ts';
+import { type Micros, NEVER } from '../../../base/time.ts';
+import { CloseCode } from '../../wire/close-code.ts';
+import type { FrameReader } from '../../wire/frame-reader.ts';
+import { FrameType, MessageFlag, Space } from '../../wire/frame-type.ts';
+import { CONTROL_FRAME_BYTES_MAX, writeMaxStreamData, writeStopSending } from '../../wire/frame-writer.ts';
+import { readVarint, varintLength } from '../../wire/varint.ts';
+import { MESSAGE_COST, SEQUENCE_SPAN_MAX } from '../flow-credit.ts';
+import { FlowWindow, type WindowGrowth } from '../flow-window.ts';
+import type { SentFrames } from '../sent-frames.ts';
 import { BestEffortInbox } from './best-effort-inbox.ts';
-import { MESSAGE_COST, SEQUENCE_SPAN_MAX } from './flow-credit.ts';
-import { FlowWindow, type WindowGrowth } from './flow-window.ts';
 import { copyOut, lend } from './lending.ts';
 import { Lifetimes } from './lifetimes.ts';
 import { ReadyQueue } from './ready-queue.ts';
 import type { ReceiveContext } from './receive-context.ts';
 import { ReliableInbox } from './reliable-inbox.ts';
 import type { Segment } from './segment.ts';
-import type { SentFrames } from './sent-frames.ts';
 
 /** Fixed things of a receiving half. */
 export interface ReceiveStreamOptions {

@@ -1,12 +1,12 @@
-import { FrameType } from '../wire/frame-type.ts';
+import { FrameType } from '../../wire/frame-type.ts';
 import {
   CONTROL_FRAME_BYTES_MAX,
   streamOpenSize,
   writeStreamFin,
   writeStreamOpen,
   writeStreamReset,
-} from '../wire/frame-writer.ts';
-import type { SentFrames } from './sent-frames.ts';
+} from '../../wire/frame-writer.ts';
+import type { SentFrames } from '../sent-frames.ts';
 
 /** What STREAM_OPEN tells the peer. */
 export interface StreamOpening {

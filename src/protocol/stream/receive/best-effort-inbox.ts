@@ -1,10 +1,10 @@
-import { type Micros, NEVER } from '../../base/time.ts';
-import { CloseCode } from '../wire/close-code.ts';
-import type { FrameReader } from '../wire/frame-reader.ts';
-import { MessageFlag, Space } from '../wire/frame-type.ts';
-import { readVarint, varintLength } from '../wire/varint.ts';
+import { type Micros, NEVER } from '../../../base/time.ts';
+import { CloseCode } from '../../wire/close-code.ts';
+import type { FrameReader } from '../../wire/frame-reader.ts';
+import { MessageFlag, Space } from '../../wire/frame-type.ts';
+import { readVarint, varintLength } from '../../wire/varint.ts';
+import { MESSAGE_COST } from '../flow-credit.ts';
 import type { Assembly } from './assembly.ts';
-import { MESSAGE_COST } from './flow-credit.ts';
 import { deadlineOf, Inbox } from './inbox.ts';
 import type { Lifetimes } from './lifetimes.ts';
 import type { ReadyQueue } from './ready-queue.ts';

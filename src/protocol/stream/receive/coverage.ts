@@ -1,4 +1,4 @@
-import { RangeSet } from '../../base/ranges.ts';
+import { RangeSet } from '../../../base/ranges.ts';
 
 /** With more ranges than this, ranges cost too much time: the bytes are looked at block by block. */
 const RANGES_MAX = 256;

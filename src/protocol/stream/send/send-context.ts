@@ -1,5 +1,5 @@
-import type { Micros } from '../../base/time.ts';
-import type { FlowCredit } from './flow-credit.ts';
+import type { Micros } from '../../../base/time.ts';
+import type { FlowCredit } from '../flow-credit.ts';
 import { OutcomeRing } from './outcome.ts';
 import type { SlabPool } from './slab.ts';
 

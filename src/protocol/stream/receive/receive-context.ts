@@ -1,6 +1,6 @@
-import { type Micros, NEVER } from '../../base/time.ts';
+import { type Micros, NEVER } from '../../../base/time.ts';
+import { type FlowWindow, Pace } from '../flow-window.ts';
 import type { BestEffortBudget } from './best-effort-budget.ts';
-import { type FlowWindow, Pace } from './flow-window.ts';
 import type { Segment } from './segment.ts';
 
 /** What the receiving halves of all streams of one connection share. */

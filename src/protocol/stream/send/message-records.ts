@@ -1,5 +1,5 @@
-import { RangeSet } from '../../base/ranges.ts';
-import { type Micros, NEVER } from '../../base/time.ts';
+import { RangeSet } from '../../../base/ranges.ts';
+import { type Micros, NEVER } from '../../../base/time.ts';
 import type { Slab } from './slab.ts';
 
 /** State bits of a message record. */
