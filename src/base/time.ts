@@ -1,3 +1,5 @@
+/** Time as the core sees it, and what waits for its turn in it. */
+
 /**
  * A point in time, or a duration, in whole microseconds. Below the sans-IO line time is handed in by the
  * driver; points count from an origin of the driver's choice and never go back.
@@ -8,3 +10,85 @@ export type Micros = number;
 export const NEVER: Micros = Number.POSITIVE_INFINITY;
 export const MILLISECOND: Micros = 1_000;
 export const SECOND: Micros = 1_000_000;
+
+/** What a {@link DeadlineHeap} orders. The heap keeps `heapIndex`; it is -1 while the item is not in it. */
+export interface HeapItem {
+  deadline: Micros;
+  heapIndex: number;
+}
+
+/** A binary min-heap on `deadline` whose items know their place, so that a deadline can be moved in O(log n). */
+export class DeadlineHeap<T extends HeapItem> {
+  private readonly items: T[] = [];
+
+  get size(): number {
+    return this.items.length;
+  }
+
+  /** The item with the earliest deadline, or undefined. */
+  peek(): T | undefined {
+    return this.items[0];
+  }
+
+  /** Gives `item` this deadline: adds it, moves it, or takes it out when the deadline is infinite. */
+  set(item: T, deadline: Micros): void {
+    if (deadline === NEVER) {
+      this.remove(item);
+      item.deadline = deadline;
+      return;
+    }
+    if (item.heapIndex < 0) {
+      item.deadline = deadline;
+      item.heapIndex = this.items.length;
+      this.items.push(item);
+      this.rise(item.heapIndex);
+      return;
+    }
+    const before = item.deadline;
+    item.deadline = deadline;
+    if (deadline < before) this.rise(item.heapIndex);
+    else if (deadline > before) this.sink(item.heapIndex);
+  }
+
+  remove(item: T): void {
+    const index = item.heapIndex;
+    if (index < 0) return;
+    item.heapIndex = -1;
+    const last = this.items.pop() as T;
+    if (last === item) return;
+    this.items[index] = last;
+    last.heapIndex = index;
+    this.rise(index);
+    this.sink(last.heapIndex);
+  }
+
+  private rise(index: number): void {
+    const item = this.items[index];
+    while (index > 0) {
+      const parentIndex = (index - 1) >> 1;
+      const parent = this.items[parentIndex];
+      if (parent.deadline <= item.deadline) break;
+      this.items[index] = parent;
+      parent.heapIndex = index;
+      index = parentIndex;
+    }
+    this.items[index] = item;
+    item.heapIndex = index;
+  }
+
+  private sink(index: number): void {
+    const item = this.items[index];
+    const size = this.items.length;
+    for (;;) {
+      let child = 2 * index + 1;
+      if (child >= size) break;
+      if (child + 1 < size && this.items[child + 1].deadline < this.items[child].deadline) child++;
+      if (this.items[child].deadline >= item.deadline) break;
+      this.items[index] = this.items[child];
+      this.items[index].heapIndex = index;
+      index = child;
+    }
+    this.items[index] = item;
+    item.heapIndex = index;
+  }
+}

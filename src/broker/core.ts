@@ -1,4 +1,4 @@
-import { assert } from '../base/assert.ts';
+import { assert } from '../base/errors.ts';
 import { number, type OptionTable, whole } from '../base/options.ts';
 import { BrokerCode, brokerCodeName } from '../pubsub/broker-code.ts';
 import { Command, HEADER_BYTES, LANE_BODY_BYTES, type Overflow, SubscribeFlag } from '../pubsub/command.ts';

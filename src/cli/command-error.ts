@@ -1,4 +1,4 @@
-import { printable } from '../base/printable.ts';
+import { printable } from '../base/errors.ts';
 
 /** What makes a command fail that is not the library's to report. */
 export type CommandErrorCode =

@@ -1,5 +1,5 @@
 import { CommanderError } from 'commander';
-import { printable } from '../base/printable.ts';
+import { printable } from '../base/errors.ts';
 import { CommandError } from './command-error.ts';
 import { coloursOf } from './terminal.ts';
 

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { mayBeUnprintable, printable, printableJson } from '../base/printable.ts';
+import { mayBeUnprintable, printable, printableJson } from '../base/errors.ts';
 
 /** How `jsp sub` shows a message. */
 export interface MessageFormat {

@@ -1,9 +1,8 @@
 import { copyOf, equalBytes } from '../../base/bytes.ts';
 import type { JspError } from '../../base/errors.ts';
-import type { HeapItem } from '../../base/heap.ts';
 import { MemoryAccount, type MemoryBudget } from '../../base/memory-budget.ts';
 import type { RandomSource } from '../../base/random.ts';
-import { MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
+import { type HeapItem, MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
 import type { ClientHandshake } from '../handshake/client.ts';
 import type { ServerHandshake } from '../handshake/server.ts';
 import { AmplificationLimit } from '../path/address-validation.ts';

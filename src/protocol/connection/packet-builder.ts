@@ -1,4 +1,4 @@
-import { assert } from '../../base/assert.ts';
+import { assert } from '../../base/errors.ts';
 import { TAG_BYTES } from '../crypto/aead.ts';
 import type { PacketKeys } from '../crypto/packet-keys.ts';
 import { SealBatch } from '../crypto/seal-batch.ts';

@@ -1,5 +1,5 @@
 import { createCipheriv, createDecipheriv, getCiphers } from 'node:crypto';
-import { freeNow, LARGE_BUFFER_BYTES } from '../../base/memory.ts';
+import { freeNow, LARGE_BUFFER_BYTES } from '../../base/bytes.ts';
 import { type AeadKey, type AeadProvider, type HeaderKey, TAG_BYTES } from './aead.ts';
 import { ChachaHeaderKey } from './header-key.ts';
 

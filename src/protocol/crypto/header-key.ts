@@ -1,4 +1,4 @@
-import { assert } from '../../base/assert.ts';
+import { assert } from '../../base/errors.ts';
 import { type HeaderKey, KEY_BYTES } from './aead.ts';
 
 /**

@@ -1,4 +1,4 @@
-import { assert } from '../../base/assert.ts';
+import { assert } from '../../base/errors.ts';
 import { decodePacketNumber } from '../wire/packet-header.ts';
 import { MASK_BYTES, SAMPLE_BYTES, TAG_BYTES } from './aead.ts';
 import type { PacketKeys } from './packet-keys.ts';

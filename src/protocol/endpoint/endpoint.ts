@@ -1,11 +1,9 @@
-import { assert } from '../../base/assert.ts';
-import { copyOf } from '../../base/bytes.ts';
-import { DeadlineHeap } from '../../base/heap.ts';
-import { freeNow, hastenScavenge, LARGE_BUFFER_BYTES } from '../../base/memory.ts';
+import { copyOf, freeNow, hastenScavenge, LARGE_BUFFER_BYTES } from '../../base/bytes.ts';
+import { assert } from '../../base/errors.ts';
 import { MemoryBudget } from '../../base/memory-budget.ts';
 import { randomBytes } from '../../base/random.ts';
 import { Ring } from '../../base/ring.ts';
-import type { Micros } from '../../base/time.ts';
+import { DeadlineHeap, type Micros } from '../../base/time.ts';
 import { configForPeer } from '../connection/config.ts';
 import { Connection, type ConnectionOptions } from '../connection/connection.ts';
 import { forgetKeys } from '../connection/establish.ts';

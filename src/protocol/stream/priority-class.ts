@@ -1,5 +1,4 @@
-import { DeadlineHeap } from '../../base/heap.ts';
-import type { Micros } from '../../base/time.ts';
+import { DeadlineHeap, type Micros } from '../../base/time.ts';
 import { QUANTUM_BYTES, type Schedulable } from './schedulable.ts';
 
 /**

@@ -1,4 +1,4 @@
-import { assert } from '../../base/assert.ts';
+import { assert } from '../../base/errors.ts';
 import { type Micros, SECOND } from '../../base/time.ts';
 import { Priority } from '../wire/frame-type.ts';
 import { PriorityClass } from './priority-class.ts';

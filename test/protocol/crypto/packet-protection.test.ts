@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { AssertionFailure } from '../../../src/base/assert.ts';
+import { AssertionFailure } from '../../../src/base/errors.ts';
 import { chooseAead } from '../../../src/protocol/crypto/choose-aead.ts';
 import { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
 import {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { LARGE_BUFFER_BYTES } from '../../../src/base/memory.ts';
+import { LARGE_BUFFER_BYTES } from '../../../src/base/bytes.ts';
 import { ReceiveBatch, TransmitBatch } from '../../../src/protocol/wire/batch.ts';
 import { bytesOf, Pair } from '../connection/pair.ts';
 

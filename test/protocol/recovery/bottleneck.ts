@@ -1,6 +1,5 @@
-import { DeadlineHeap, type HeapItem } from '../../../src/base/heap.ts';
 import { Prng } from '../../../src/base/random.ts';
-import { MILLISECOND, type Micros, NEVER } from '../../../src/base/time.ts';
+import { DeadlineHeap, type HeapItem, MILLISECOND, type Micros, NEVER } from '../../../src/base/time.ts';
 import { AckTracker } from '../../../src/protocol/recovery/ack-tracker.ts';
 import type { CongestionName } from '../../../src/protocol/recovery/congestion.ts';
 import { Recovery, TimeoutResult } from '../../../src/protocol/recovery/recovery.ts';

@@ -1,4 +1,4 @@
-import { assert } from '../../../base/assert.ts';
+import { assert } from '../../../base/errors.ts';
 import { RangeSet } from '../../../base/ranges.ts';
 import { TAG_BYTES } from '../../../protocol/crypto/aead.ts';
 import type { PacketKeys } from '../../../protocol/crypto/packet-keys.ts';

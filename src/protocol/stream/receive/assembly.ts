@@ -1,4 +1,4 @@
-import { hastenScavenge, LARGE_BUFFER_BYTES } from '../../../base/memory.ts';
+import { hastenScavenge, LARGE_BUFFER_BYTES } from '../../../base/bytes.ts';
 import type { Micros } from '../../../base/time.ts';
 import { Coverage } from './coverage.ts';
 import type { Segment } from './segment.ts';

@@ -11,7 +11,7 @@
  *  - memory with unread messages in it cannot be transferred.
  */
 
-import { keepHere } from '../../../base/memory.ts';
+import { keepHere } from '../../../base/bytes.ts';
 import type { Segment } from './segment.ts';
 
 /** A copy of bytes[start, start + length) in memory of its own. */

@@ -1,5 +1,4 @@
-import { DeadlineHeap } from '../../../base/heap.ts';
-import { type Micros, NEVER } from '../../../base/time.ts';
+import { DeadlineHeap, type Micros, NEVER } from '../../../base/time.ts';
 import type { Segment } from './segment.ts';
 
 /** The messages of a receiving half that have a deadline, earliest first. Costs nothing until there is one. */

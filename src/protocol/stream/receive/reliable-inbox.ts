@@ -1,4 +1,4 @@
-import { AssertionFailure } from '../../../base/assert.ts';
+import { AssertionFailure } from '../../../base/errors.ts';
 import { type Micros, NEVER } from '../../../base/time.ts';
 import { CloseCode } from '../../wire/close-code.ts';
 import type { FrameReader } from '../../wire/frame-reader.ts';

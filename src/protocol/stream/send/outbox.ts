@@ -1,4 +1,4 @@
-import { keepHere } from '../../../base/memory.ts';
+import { keepHere } from '../../../base/bytes.ts';
 import { RangeSet } from '../../../base/ranges.ts';
 import { type Micros, NEVER } from '../../../base/time.ts';
 import { Space } from '../../wire/frame-type.ts';

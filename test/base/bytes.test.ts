@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { freeNow, hastenScavenge } from '../../src/base/memory.ts';
+import { freeNow, hastenScavenge } from '../../src/base/bytes.ts';
 
 describe('freeNow', () => {
   it('frees the memory without waiting for the collector', () => {

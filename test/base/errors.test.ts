@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { mayBeUnprintable, printable, printableJson } from '../../src/base/printable.ts';
+import { mayBeUnprintable, printable, printableJson } from '../../src/base/errors.ts';
 
 describe('text for people', () => {
   it('stays as it is where it is harmless', () => {
