@@ -15,11 +15,17 @@ export type { ConnectionMetrics } from './protocol/connection/metrics.ts';
 export { Identity } from './protocol/crypto/identity.ts';
 export { type ConnectOptions, connect } from './transport/connect.ts';
 export type { CloseOptions, Connection } from './transport/connection.ts';
-export { generateIdentity } from './transport/identity.ts';
 export { type Listener, type ListenerMetrics, type ListenOptions, listen } from './transport/listen.ts';
-export type { TransportOptions } from './transport/options.ts';
+export type {
+  Delivery,
+  Outcome,
+  Priority,
+  SendOptions,
+  StreamOptions,
+  TransportOptions,
+} from './transport/options.ts';
 export type { Stream } from './transport/stream.ts';
-export type { Delivery, Outcome, Priority, SendOptions, StreamOptions } from './transport/stream-options.ts';
+export { generateIdentity } from './transport/system-crypto.ts';
 export { DEFAULT_PORT, formatServerUrl, parseServerUrl, type ServerUrl } from './transport/url.ts';
 export type { SocketMetrics } from './udp/datagram-socket.ts';
 export type { ImpairmentOptions } from './udp/impaired-socket.ts';

@@ -22,7 +22,7 @@ import {
 } from '../../src/protocol/wire/packet-header.ts';
 import { PacketSpace, PacketType } from '../../src/protocol/wire/packet-type.ts';
 import { varintSize, writeVarint } from '../../src/protocol/wire/varint.ts';
-import { systemRandom } from '../../src/transport/random.ts';
+import { systemRandom } from '../../src/transport/system-crypto.ts';
 import { parseServerUrl } from '../../src/transport/url.ts';
 
 interface Target {

@@ -3,7 +3,6 @@ import { checkOptions, chosenOptions, number, type OptionTable } from '../base/o
 import { BrokerCode, brokerCodeName } from '../pubsub/broker-code.ts';
 import { COMMAND_BYTES_MAX } from '../pubsub/command.ts';
 import { abortSignal, onAbort } from '../transport/abort.ts';
-import { IsolatedEmitter } from '../transport/isolated-emitter.ts';
 import {
   LISTEN_OPTIONS,
   type Listener,
@@ -11,6 +10,7 @@ import {
   type ListenOptions,
   listen,
 } from '../transport/listen.ts';
+import { IsolatedEmitter } from '../transport/listeners.ts';
 import { BROKER_LIMITS, type BrokerLimits } from './core.ts';
 import type { BrokerMetrics } from './metrics.ts';
 import { BrokerService } from './service.ts';

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { generateIdentity } from '../transport/identity.ts';
+import { generateIdentity } from '../transport/system-crypto.ts';
 import { CommandError } from './command-error.ts';
 import { writeSecretFile } from './state-directory.ts';
 import { note } from './terminal.ts';

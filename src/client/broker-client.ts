@@ -19,7 +19,7 @@ import {
 import { assertFilter } from '../pubsub/topic.ts';
 import { abortSignal, onAbort } from '../transport/abort.ts';
 import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/connect.ts';
-import { IsolatedEmitter } from '../transport/isolated-emitter.ts';
+import { IsolatedEmitter } from '../transport/listeners.ts';
 import { CommandStream, closedError, openCommandStream } from './command-stream.ts';
 import { PendingRequests } from './pending-requests.ts';
 import { Publisher } from './publisher.ts';

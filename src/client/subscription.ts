@@ -5,7 +5,7 @@ import { Overflow, SubscribeFlag } from '../pubsub/command.ts';
 import { encodeSubscribe, encodeUnsubscribe } from '../pubsub/command-writer.ts';
 import { type MessageConnection, STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
 import { abortError, abortSignal, unlessAborted } from '../transport/abort.ts';
-import { throwByItself } from '../transport/isolated-emitter.ts';
+import { throwByItself } from '../transport/listeners.ts';
 import { CommandStream, openCommandStream } from './command-stream.ts';
 import { Message } from './message.ts';
 import { MessageBuffer } from './message-buffer.ts';

@@ -6,20 +6,21 @@ import type { Connection as CoreConnection } from '../protocol/connection/connec
 import type { ConnectionStream } from '../protocol/connection/connection-stream.ts';
 import type { ConnectionMetrics } from '../protocol/connection/metrics.ts';
 import { datagramRefused } from '../protocol/connection/path-mtu.ts';
+import type { EndpointEvent } from '../protocol/endpoint/endpoint.ts';
 import { closeCodeName } from '../protocol/wire/close-code.ts';
 import { type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { abortError, abortSignal, onAbort } from './abort.ts';
 import { type Driver, internalError } from './driver.ts';
-import { IsolatedEmitter } from './isolated-emitter.ts';
-import { Stream } from './stream.ts';
+import { IsolatedEmitter } from './listeners.ts';
 import {
   APPLICATION_CODE,
   deliveryNumber,
   priorityNumber,
   STREAM_OPTIONS,
   type StreamOptions,
-} from './stream-options.ts';
+} from './options.ts';
+import { Stream } from './stream.ts';
 
 export interface CloseOptions {
   /** The application's own code, seen by the peer. Default 0. */
@@ -430,3 +431,31 @@ function timeoutError(timeout: CloseReason['timeout']): JspError {
 
 const LABEL_BYTES_MAX = 64;
 const CLOSE_STALL_MS = 10_000;
+
+/** Hands an event of the core to the connection or stream that it is about. */
+export function dispatchToConnection(event: EndpointEvent): void {
+  const connection = event.connection.owner as Connection | null;
+  if (connection === null) return;
+  switch (event.type) {
+    case 'connected':
+      return;
+    case 'stream':
+      return connection.onStream(event.stream);
+    case 'readable':
+      return (event.stream.owner as Stream | null)?.onReadable();
+    case 'writable':
+      return (event.stream.owner as Stream | null)?.onWritable();
+    case 'outcome':
+      return (event.stream.owner as Stream | null)?.onOutcome(event.tracking, event.outcome);
+    case 'reset':
+      return (event.stream.owner as Stream | null)?.onReset(event.code);
+    case 'streamClosed':
+      return (event.stream.owner as Stream | null)?.onClosed(null);
+    case 'mtu':
+      return connection.onMtu(event.mtu, event.previous);
+    case 'streamsBlocked':
+      return connection.onStreamsBlocked(event.waiting);
+    case 'closed':
+      return connection.onClosed(event.reason);
+  }
+}

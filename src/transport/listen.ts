@@ -7,16 +7,14 @@ import { RESET_KEY_BYTES } from '../protocol/crypto/reset-token.ts';
 import { Endpoint, type EndpointEvent } from '../protocol/endpoint/endpoint.ts';
 import type { EndpointCounters } from '../protocol/trace/counters.ts';
 import { CloseCode } from '../protocol/wire/close-code.ts';
+import { reachableAddress } from '../udp/addresses.ts';
 import { type DatagramSocket, type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
-import { reachableAddress } from '../udp/local-addresses.ts';
 import { bindServerSocket } from '../udp/wildcard-socket.ts';
 import { abortError, abortSignal, onAbort } from './abort.ts';
-import { CLOSE_OPTIONS, type CloseOptions, Connection } from './connection.ts';
+import { CLOSE_OPTIONS, type CloseOptions, Connection, dispatchToConnection } from './connection.ts';
 import { Driver } from './driver.ts';
-import { dispatchToConnection } from './events.ts';
-import { IsolatedEmitter } from './isolated-emitter.ts';
-import { Iterations } from './iteration.ts';
+import { IsolatedEmitter, Iterations } from './listeners.ts';
 import {
   clockOf,
   connectionConfig,

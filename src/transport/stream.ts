@@ -5,12 +5,10 @@ import { checkOptions } from '../base/options.ts';
 import { MILLISECOND, NEVER } from '../base/time.ts';
 import type { Connection as CoreConnection } from '../protocol/connection/connection.ts';
 import type { ConnectionStream } from '../protocol/connection/connection-stream.ts';
-import { SendResult } from '../protocol/stream/send/send-stream.ts';
+import { type SendMark, SendResult, type SendStream } from '../protocol/stream/send/send-stream.ts';
 import { Delivery as WireDelivery } from '../protocol/wire/frame-type.ts';
 import type { Driver } from './driver.ts';
-import { IsolatedEmitter } from './isolated-emitter.ts';
-import { Iterations } from './iteration.ts';
-import { PendingFlushes } from './pending-flushes.ts';
+import { IsolatedEmitter, Iterations } from './listeners.ts';
 import {
   DELIVERIES,
   type Delivery,
@@ -24,7 +22,7 @@ import {
   type SendOptions,
   STREAM_OPTIONS,
   type StreamOptions,
-} from './stream-options.ts';
+} from './options.ts';
 
 interface StreamEvents {
   message: [data: Buffer];
@@ -480,3 +478,36 @@ const NO_OPTIONS: SendOptions = {};
 let checkedLast: SendOptions = NO_OPTIONS;
 let checkedLifetimeMs = 0;
 const HIGH_WATER_MARK = 1024 * 1024;
+
+/** The calls of `flush` that wait until what was sent before them is settled. */
+export class PendingFlushes {
+  private waiting: Flush[] = [];
+
+  get isEmpty(): boolean {
+    return this.waiting.length === 0;
+  }
+
+  add(until: SendMark): Promise<void> {
+    return new Promise((resolve, reject) => this.waiting.push({ until, resolve, reject }));
+  }
+
+  /** Resolves those whose messages are settled. */
+  settle(sender: SendStream): void {
+    this.waiting = this.waiting.filter((flush) => {
+      if (!sender.isSettledUpTo(flush.until)) return true;
+      flush.resolve();
+      return false;
+    });
+  }
+
+  rejectAll(error: JspError): void {
+    for (const flush of this.waiting) flush.reject(error);
+    this.waiting = [];
+  }
+}
+
+interface Flush {
+  readonly until: SendMark;
+  readonly resolve: () => void;
+  readonly reject: (error: JspError) => void;
+}

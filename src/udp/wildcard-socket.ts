@@ -14,7 +14,7 @@
 
 import { addressFamily, isLoopback, isWildcard } from '../base/ip-address.ts';
 import type { ReceiveBatch, TransmitBatch } from '../protocol/wire/batch.ts';
-import { connectedSockets } from './connected-sockets.ts';
+import { connectedSockets, localAddresses, resolveHost } from './addresses.ts';
 import {
   addCounters,
   countErrorCode,
@@ -28,8 +28,6 @@ import {
   type DgramSocket,
   type DgramSocketOptions,
 } from './dgram-socket.ts';
-import { localAddresses } from './local-addresses.ts';
-import { resolveHost } from './resolve.ts';
 
 /** What a wildcard socket asks of its machine; tests answer themselves. */
 export interface Surroundings {

@@ -1,7 +1,7 @@
 import { Prng } from '../../src/base/random.ts';
 import type { Connection } from '../../src/protocol/connection/connection.ts';
 import { Endpoint } from '../../src/protocol/endpoint/endpoint.ts';
-import { LOCAL_ID_BYTES } from '../../src/protocol/endpoint/id-table.ts';
+import { LOCAL_ID_BYTES } from '../../src/protocol/endpoint/routing.ts';
 import { PacketHeader, parsePacketHeader } from '../../src/protocol/wire/packet-header.ts';
 import { connectionsOf } from '../protocol/connection/packet-log.ts';
 import { config, IDENTITY, PORT } from '../protocol/connection/pair.ts';

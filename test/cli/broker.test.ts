@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { reachableAddress } from '../../src/udp/local-addresses.ts';
+import { reachableAddress } from '../../src/udp/addresses.ts';
 import { emptyFolder, Jsp, jsp, startBroker, startSub } from './jsp.ts';
 
 describe('jsp broker', () => {

@@ -10,8 +10,8 @@ import {
   parseServerUrl,
 } from '../../src/index.ts';
 import { Lab } from '../../src/testing/index.ts';
+import { localAddresses, reachableAddress } from '../../src/udp/addresses.ts';
 import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';
-import { localAddresses, reachableAddress } from '../../src/udp/local-addresses.ts';
 import { echo, join, next, serve, take } from './served.ts';
 
 const addresses = localAddresses();

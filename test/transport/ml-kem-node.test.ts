@@ -8,7 +8,7 @@ import {
   KEM_SEED_BYTES,
 } from '../../src/protocol/crypto/hybrid-kem.ts';
 import { type MlKem, nobleMlKem } from '../../src/protocol/crypto/ml-kem.ts';
-import { loadNodeMlKem } from '../../src/transport/ml-kem-node.ts';
+import { loadNodeMlKem } from '../../src/transport/system-crypto.ts';
 import { toHex } from '../protocol/crypto/bytes.ts';
 
 const native = loadNodeMlKem();

@@ -7,7 +7,7 @@ import {
   type TransportOptions,
 } from '../../src/index.ts';
 import { Lab } from '../../src/testing/index.ts';
-import type { LabClock } from '../../src/testing/lab-clock.ts';
+import type { LabClock } from '../../src/testing/lab.ts';
 import { next } from './served.ts';
 
 describe('a machine that sleeps, or a process that stands still', () => {

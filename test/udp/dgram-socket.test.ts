@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { JspError } from '../../src/base/errors.ts';
 import { TransmitBatch } from '../../src/protocol/wire/batch.ts';
+import { localAddresses } from '../../src/udp/addresses.ts';
 import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';
 import { bindDgramSocket, DgramSocket, type DgramSocketOptions } from '../../src/udp/dgram-socket.ts';
-import { localAddresses } from '../../src/udp/local-addresses.ts';
 
 const open: DatagramSocket[] = [];
 const has6 = localAddresses().includes('::1');

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MILLISECOND, SECOND } from '../../src/base/time.ts';
-import { DelayLine } from '../../src/udp/delay-line.ts';
+import { DelayLine } from '../../src/udp/impaired-socket.ts';
 import { type Impairment, RandomImpairment } from '../../src/udp/impairment.ts';
 
 const SEED = 42;

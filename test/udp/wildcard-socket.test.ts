@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { addressFamily } from '../../src/base/ip-address.ts';
 import { TransmitBatch } from '../../src/protocol/wire/batch.ts';
+import { localAddresses } from '../../src/udp/addresses.ts';
 import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';
 import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';
-import { localAddresses } from '../../src/udp/local-addresses.ts';
 import { bindServerSocket, type Surroundings } from '../../src/udp/wildcard-socket.ts';
 
 const open: DatagramSocket[] = [];

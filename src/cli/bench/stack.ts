@@ -2,10 +2,10 @@ import { performance } from 'node:perf_hooks';
 import type { AeadPreference } from '../../protocol/crypto/choose-aead.ts';
 import { connect } from '../../transport/connect.ts';
 import type { Connection } from '../../transport/connection.ts';
-import { generateIdentity } from '../../transport/identity.ts';
 import { type Listener, listen } from '../../transport/listen.ts';
 import type { TransportOptions } from '../../transport/options.ts';
 import type { Stream } from '../../transport/stream.ts';
+import { generateIdentity } from '../../transport/system-crypto.ts';
 import { LatencyRecorder } from './latency-recorder.ts';
 import type { Counts, Receiver, Sender, Target, Workload, WorkloadOptions } from './workload.ts';
 

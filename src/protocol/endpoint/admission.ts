@@ -1,3 +1,4 @@
+import { addressPrefix } from '../../base/ip-address.ts';
 import type { MemoryBudget } from '../../base/memory-budget.ts';
 import { type Micros, SECOND } from '../../base/time.ts';
 import { CONNECTION_WINDOW_BYTES_MIN } from '../connection/config.ts';
@@ -6,7 +7,6 @@ import { CONNECTION_BYTES } from '../connection/memory.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { ServerConfig } from './config.ts';
-import { type HalfOpenTable, networkOf } from './half-open.ts';
 
 /** Whether a server has room for another connection. [CON-3] [CON-40] */
 export class Admission {
@@ -95,3 +95,132 @@ const PACE_MAX = 30;
 /** [CON-5] Half-open handshakes whose clients are silent for so long make room for others. */
 const SILENCE_WHEN_HALF_FULL: Micros = 5 * SECOND;
 const SILENCE_AT_CONNECTIONS_MAX: Micros = SECOND;
+
+/**
+ * The handshakes under way at a server, and who gives way when there are too many. Anyone can begin a handshake in anybody's name, so
+ * until a client has answered, which proves its address, its place is only lent [CON-3]:
+ *
+ * - the oldest that did not answer yet gives way to a newcomer, of the network that has the most of them;
+ * - addresses that completed a handshake lately come last;
+ * - one that did answer gives way only to a newcomer of a network that has fewer;
+ * - when half of the places are taken, whoever is silent for a while goes.
+ */
+export class HalfOpenTable {
+  /** Each with its network, oldest first. */
+  private readonly networks = new Map<Connection, string>();
+  private readonly counts = new Map<string, number>();
+  /** Addresses that completed a handshake, the latest last. */
+  private readonly known = new Set<string>();
+
+  /** Those whose client's hello waits for its answer, the one costly step of a handshake; oldest first. */
+  private readonly hellos = new Set<Connection>();
+
+  get size(): number {
+    return this.networks.size;
+  }
+
+  add(connection: Connection): void {
+    const network = networkOf(connection.host);
+    this.networks.set(connection, network);
+    this.counts.set(network, (this.counts.get(network) ?? 0) + 1);
+  }
+
+  /** The handshake is over, one way or the other. */
+  remove(connection: Connection): void {
+    const network = this.networks.get(connection);
+    if (network === undefined) return;
+    this.networks.delete(connection);
+    this.hellos.delete(connection);
+    const count = (this.counts.get(network) as number) - 1;
+    if (count === 0) this.counts.delete(network);
+    else this.counts.set(network, count);
+  }
+
+  helloCame(connection: Connection): void {
+    if (this.networks.has(connection)) this.hellos.add(connection);
+  }
+
+  get hasHellos(): boolean {
+    return this.hellos.size > 0;
+  }
+
+  get hasManyHellos(): boolean {
+    return this.hellos.size > WAITING_IN_TURN_MAX;
+  }
+
+  /**
+   * The one to be answered next, which waits no more: of an address that completed a handshake lately, else of the network with the fewest
+   * handshakes under way. Among such the oldest; but when many wait the newest, for the others may have given up by then. [CON-41]
+   */
+  takeHello(): Connection | null {
+    let next: Connection | null = null;
+    let nextRank = Number.POSITIVE_INFINITY;
+    const isNewestFirst = this.hasManyHellos;
+    for (const connection of this.hellos) {
+      const count = this.counts.get(this.networks.get(connection) as string) ?? 0;
+      const rank = this.known.has(connection.host) ? 0 : count;
+      if (rank > nextRank || (rank === nextRank && !isNewestFirst)) continue;
+      next = connection;
+      nextRank = rank;
+    }
+    if (next !== null) this.hellos.delete(next);
+    return next;
+  }
+
+  /** A handshake from this address was completed. */
+  remember(host: string): void {
+    this.known.delete(host);
+    this.known.add(host);
+    if (this.known.size <= KNOWN_MAX) return;
+    for (const oldest of this.known) {
+      this.known.delete(oldest);
+      return;
+    }
+  }
+
+  /** Whether a handshake from this address was completed lately. */
+  knows(host: string): boolean {
+    return this.known.has(host);
+  }
+
+  /** The one that gives way to a newcomer from `host`; null when none does. */
+  displacedBy(host: string): Connection | null {
+    let most = 0;
+    for (const count of this.counts.values()) most = Math.max(most, count);
+    let known: Connection | null = null;
+    let answered: Connection | null = null;
+    let elsewhere: Connection | null = null;
+    for (const [connection, network] of this.networks) {
+      const isLargest = this.counts.get(network) === most;
+      if (connection.amplification.validated) {
+        if (isLargest) answered ??= connection;
+      } else if (!isLargest) elsewhere ??= connection;
+      else if (this.known.has(connection.host)) known ??= connection;
+      else return connection;
+    }
+    if (known !== null || elsewhere !== null) return known ?? elsewhere;
+    const own = this.counts.get(networkOf(host)) ?? 0;
+    return own + 1 < most ? answered : null;
+  }
+
+  /**
+   * The oldest of a client that was not heard of since `silentSince` and has not answered; null when there is none among those that
+   * began before.
+   */
+  overdue(silentSince: Micros): Connection | null {
+    for (const connection of this.networks.keys()) {
+      if (connection.startedAt >= silentSince) return null;
+      if (!connection.amplification.validated && connection.lastOpenedAt < silentSince) return connection;
+    }
+    return null;
+  }
+}
+
+/** The network that an address counts for. Providers give a customer an IPv6 /56, and an IPv4 /24 is the least that is routed. */
+export function networkOf(host: string): string {
+  return addressPrefix(host, 24, 56);
+}
+
+const KNOWN_MAX = 4_096;
+/** With more hellos than these waiting the server is slower than they come. */
+const WAITING_IN_TURN_MAX = 32;

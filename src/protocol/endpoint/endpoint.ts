@@ -30,13 +30,11 @@ import type { ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { PacketHeader, parsePacketHeader, VERSION } from '../wire/packet-header.ts';
 import { PacketSpace, PacketType } from '../wire/packet-type.ts';
-import { Admission } from './admission.ts';
+import { Admission, HalfOpenTable } from './admission.ts';
 import type { ConnectTarget, EndpointConfig } from './config.ts';
-import { HalfOpenTable } from './half-open.ts';
-import { ConnectionIdTable, FirstIdTable, LOCAL_ID_BYTES } from './id-table.ts';
 import { OpenedBatch } from './opened-batch.ts';
 import { type Packer, ReadyConnections } from './ready-connections.ts';
-import { ResetWatch } from './reset-watch.ts';
+import { ConnectionIdTable, FirstIdTable, LOCAL_ID_BYTES, ResetWatch } from './routing.ts';
 import { StatelessAnswers } from './stateless-answers.ts';
 
 export type { EndpointEvent } from '../connection/events.ts';

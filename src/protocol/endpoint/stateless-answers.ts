@@ -1,14 +1,6 @@
-/**
- * What a server says to those of whom it keeps nothing, each in one datagram that is smaller than what it answers, and not more often
- * than so many times a second:
- *
- * - {@link StatelessAnswers.refuse}: there is no room for another connection, or the server is closing [CON-40];
- * - {@link StatelessAnswers.reset}: the connection of a packet is not known here, perhaps because the server was started anew [PKT-24].
- */
-
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import { Ring } from '../../base/ring.ts';
-import type { Micros } from '../../base/time.ts';
+import { type Micros, SECOND } from '../../base/time.ts';
 import { TAG_BYTES } from '../crypto/aead.ts';
 import type { PacketKeys } from '../crypto/packet-keys.ts';
 import { sealPacket } from '../crypto/packet-protection.ts';
@@ -18,7 +10,14 @@ import type { TransmitBatch } from '../wire/batch.ts';
 import { CONTROL_FRAME_BYTES_MAX, writeClose } from '../wire/frame-writer.ts';
 import { longHeaderSize, writeLongHeader, writePacketLength } from '../wire/packet-header.ts';
 import { PacketType } from '../wire/packet-type.ts';
-import { RateLimit } from './rate-limit.ts';
+
+/**
+ * What a server says to those of whom it keeps nothing, each in one datagram that is smaller than what it answers, and not more often
+ * than so many times a second:
+ *
+ * - {@link StatelessAnswers.refuse}: there is no room for another connection, or the server is closing [CON-40];
+ * - {@link StatelessAnswers.reset}: the connection of a packet is not known here, perhaps because the server was started anew [PKT-24].
+ */
 
 /** Where a datagram came from, and to which of our addresses. */
 interface Way {
@@ -120,3 +119,27 @@ const NOTHING = new Uint8Array(0);
 const WAITING_MAX = 64;
 const REFUSALS_PER_SECOND = 200;
 const RESETS_PER_SECOND = 1_000;
+
+/** So many a second, and a few at once after a pause: a token bucket. */
+export class RateLimit {
+  private readonly perSecond: number;
+  private readonly burst: number;
+  private tokens: number;
+  private countedAt: Micros = 0;
+
+  constructor(perSecond: number, burst: number) {
+    this.perSecond = perSecond;
+    this.burst = burst;
+    this.tokens = burst;
+  }
+
+  /** True when one more is allowed now, which is counted. */
+  take(now: Micros): boolean {
+    const passed = Math.max(0, now - this.countedAt);
+    this.countedAt = now;
+    this.tokens = Math.min(this.burst, this.tokens + (passed * this.perSecond) / SECOND);
+    if (this.tokens < 1) return false;
+    this.tokens--;
+    return true;
+  }
+}

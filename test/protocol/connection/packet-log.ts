@@ -7,7 +7,7 @@ import {
   unprotectHeader,
 } from '../../../src/protocol/crypto/packet-protection.ts';
 import type { Endpoint } from '../../../src/protocol/endpoint/endpoint.ts';
-import { LOCAL_ID_BYTES } from '../../../src/protocol/endpoint/id-table.ts';
+import { LOCAL_ID_BYTES } from '../../../src/protocol/endpoint/routing.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { PacketHeader, parsePacketHeader } from '../../../src/protocol/wire/packet-header.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Prng, type RandomSource } from '../../../src/base/random.ts';
-import { ConnectionIdTable, LOCAL_ID_BYTES } from '../../../src/protocol/endpoint/id-table.ts';
+import { ConnectionIdTable, LOCAL_ID_BYTES } from '../../../src/protocol/endpoint/routing.ts';
 
 describe('the table of connection ids', () => {
   test('finds an owner by its whole id, wherever it stands, and nobody else', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
-import { HalfOpenTable } from '../../../src/protocol/endpoint/half-open.ts';
+import { HalfOpenTable } from '../../../src/protocol/endpoint/admission.ts';
 import { ReceiveBatch } from '../../../src/protocol/wire/batch.ts';
 import { firstFlights, serverEndpoint } from './first-flights.ts';
 
