@@ -233,40 +233,6 @@ class ClientSession {
   }
 }
 
-/** What the options of {@link connect} may be. */
-export const CONNECT_OPTIONS: OptionTable<ConnectOptions> = {
-  ...TRANSPORT_OPTIONS,
-  insecure: flag,
-  localHost: text,
-  localPort: whole(0, 65_535),
-  signal: abortSignal,
-};
-
-function closedEarly(): JspError {
-  return new JspError('ERR_JSP_HANDSHAKE_FAILED', 'the server closed the connection during the handshake');
-}
-
-function clientSocket(
-  server: { host: string; port: number },
-  options: ConnectOptions,
-  hasRivals: boolean,
-): Promise<DatagramSocket> {
-  return bindDgramSocket({
-    // Several attempts at once can share a port that was asked for: each hears its own peer only.
-    reuseAddress: hasRivals && (options.localPort ?? 0) !== 0,
-    connectTo: { host: server.host, port: server.port },
-    host: options.localHost,
-    port: options.localPort,
-    receiveBufferBytes: options.receiveBufferBytes,
-    sendBufferBytes: options.sendBufferBytes,
-  });
-}
-
-/** Tries in a row that are refused before the server counts as not there. */
-const REFUSALS_MAX = 3;
-/** Time until the second try; the third takes twice as long. */
-const REFUSED_RETRY: Micros = 100 * MILLISECOND;
-
 export interface RaceOptions<T> {
   readonly clock: Clock;
   /** Ends all attempts; the race then fails with ERR_JSP_ABORTED. */
@@ -375,4 +341,38 @@ class Race<C, T> {
   }
 }
 
-const ATTEMPT_DELAY = SECOND / 4;
+function closedEarly(): JspError {
+  return new JspError('ERR_JSP_HANDSHAKE_FAILED', 'the server closed the connection during the handshake');
+}
+
+function clientSocket(
+  server: { host: string; port: number },
+  options: ConnectOptions,
+  hasRivals: boolean,
+): Promise<DatagramSocket> {
+  return bindDgramSocket({
+    // Several attempts at once can share a port that was asked for: each hears its own peer only.
+    reuseAddress: hasRivals && (options.localPort ?? 0) !== 0,
+    connectTo: { host: server.host, port: server.port },
+    host: options.localHost,
+    port: options.localPort,
+    receiveBufferBytes: options.receiveBufferBytes,
+    sendBufferBytes: options.sendBufferBytes,
+  });
+}
+
+/** What the options of {@link connect} may be. */
+export const CONNECT_OPTIONS: OptionTable<ConnectOptions> = {
+  ...TRANSPORT_OPTIONS,
+  insecure: flag,
+  localHost: text,
+  localPort: whole(0, 65_535),
+  signal: abortSignal,
+};
+
+/** Tries in a row that are refused before the server counts as not there. */
+const REFUSALS_MAX = 3;
+/** Time until the second try; the third takes twice as long. */
+const REFUSED_RETRY: Micros = 100 * MILLISECOND;
+/** How long an address may take before the next one is tried beside it. */
+const ATTEMPT_DELAY: Micros = SECOND / 4;

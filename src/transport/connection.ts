@@ -319,6 +319,34 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   }
 }
 
+/** Hands an event of the core to the connection or stream that it is about. */
+export function dispatchToConnection(event: EndpointEvent): void {
+  const connection = event.connection.owner as Connection | null;
+  if (connection === null) return;
+  switch (event.type) {
+    case 'connected':
+      return;
+    case 'stream':
+      return connection.onStream(event.stream);
+    case 'readable':
+      return (event.stream.owner as Stream | null)?.onReadable();
+    case 'writable':
+      return (event.stream.owner as Stream | null)?.onWritable();
+    case 'outcome':
+      return (event.stream.owner as Stream | null)?.onOutcome(event.tracking, event.outcome);
+    case 'reset':
+      return (event.stream.owner as Stream | null)?.onReset(event.code);
+    case 'streamClosed':
+      return (event.stream.owner as Stream | null)?.onClosed(null);
+    case 'mtu':
+      return connection.onMtu(event.mtu, event.previous);
+    case 'streamsBlocked':
+      return connection.onStreamsBlocked(event.waiting);
+    case 'closed':
+      return connection.onClosed(event.reason);
+  }
+}
+
 /** What the options of `close` may be. */
 export const CLOSE_OPTIONS: OptionTable<CloseOptions> = {
   code: APPLICATION_CODE,
@@ -431,31 +459,3 @@ function timeoutError(timeout: CloseReason['timeout']): JspError {
 
 const LABEL_BYTES_MAX = 64;
 const CLOSE_STALL_MS = 10_000;
-
-/** Hands an event of the core to the connection or stream that it is about. */
-export function dispatchToConnection(event: EndpointEvent): void {
-  const connection = event.connection.owner as Connection | null;
-  if (connection === null) return;
-  switch (event.type) {
-    case 'connected':
-      return;
-    case 'stream':
-      return connection.onStream(event.stream);
-    case 'readable':
-      return (event.stream.owner as Stream | null)?.onReadable();
-    case 'writable':
-      return (event.stream.owner as Stream | null)?.onWritable();
-    case 'outcome':
-      return (event.stream.owner as Stream | null)?.onOutcome(event.tracking, event.outcome);
-    case 'reset':
-      return (event.stream.owner as Stream | null)?.onReset(event.code);
-    case 'streamClosed':
-      return (event.stream.owner as Stream | null)?.onClosed(null);
-    case 'mtu':
-      return connection.onMtu(event.mtu, event.previous);
-    case 'streamsBlocked':
-      return connection.onStreamsBlocked(event.waiting);
-    case 'closed':
-      return connection.onClosed(event.reason);
-  }
-}

@@ -1,3 +1,8 @@
+/**
+ * How an application takes what comes: by listeners that cannot hurt anybody else ({@link IsolatedEmitter}), or by iterations that can be
+ * left at any time ({@link Iterations}).
+ */
+
 import { AsyncResource, executionAsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
 
@@ -86,46 +91,6 @@ export abstract class IsolatedEmitter<
   }
 }
 
-/** `emit` without a list of arguments, which its type asks for. */
-interface SoleEmitter {
-  emit(event: PropertyKey, value: unknown): boolean;
-}
-
-type Listening = (this: IsolatedEmitter<Record<string, unknown[]>>, ...args: unknown[]) => unknown;
-
-/** Tells an emitter of what was done to its listeners. By name, because the methods differ in nothing else. */
-function watch(names: readonly (keyof EventEmitter)[], tell: (emitter: Watched, event: never) => void): void {
-  for (const name of names) {
-    const method = EventEmitter.prototype[name] as Listening;
-    const watched: Listening = function (...args) {
-      method.apply(this, args);
-      tell(this as unknown as Watched, args[0] as never);
-      return this;
-    };
-    Object.defineProperty(IsolatedEmitter.prototype, name, {
-      value: watched,
-      writable: true,
-      configurable: true,
-    });
-  }
-}
-
-interface Watched {
-  onListenerAdded(event: never): void;
-  onListenersRemoved(): void;
-}
-
-// `once` comes by `on`, `prependOnceListener` by `prependListener`, and `events.once` and `events.on` by these.
-watch(['on', 'addListener', 'prependListener'], (emitter, event) => emitter.onListenerAdded(event));
-watch(['off', 'removeListener', 'removeAllListeners'], (emitter) => emitter.onListenersRemoved());
-
-/** Nobody but the process can take it: it goes where an exception goes that nothing catches. */
-export function throwByItself(error: unknown): void {
-  queueMicrotask(() => {
-    throw error;
-  });
-}
-
 /**
  * Iterations over what comes now and then. Any number may go on at once, each of which gets a part; and unlike that of an async generator,
  * `return` ends a `next` that waits, so that whoever has waited long enough can leave: a race with a timer, or `Readable.from`.
@@ -185,4 +150,44 @@ export class Iterations<T> {
       throw error;
     }
   }
+}
+
+/** `emit` without a list of arguments, which its type asks for. */
+interface SoleEmitter {
+  emit(event: PropertyKey, value: unknown): boolean;
+}
+
+type Listening = (this: IsolatedEmitter<Record<string, unknown[]>>, ...args: unknown[]) => unknown;
+
+/** Tells an emitter of what was done to its listeners. By name, because the methods differ in nothing else. */
+function watch(names: readonly (keyof EventEmitter)[], tell: (emitter: Watched, event: never) => void): void {
+  for (const name of names) {
+    const method = EventEmitter.prototype[name] as Listening;
+    const watched: Listening = function (...args) {
+      method.apply(this, args);
+      tell(this as unknown as Watched, args[0] as never);
+      return this;
+    };
+    Object.defineProperty(IsolatedEmitter.prototype, name, {
+      value: watched,
+      writable: true,
+      configurable: true,
+    });
+  }
+}
+
+interface Watched {
+  onListenerAdded(event: never): void;
+  onListenersRemoved(): void;
+}
+
+// `once` comes by `on`, `prependOnceListener` by `prependListener`, and `events.once` and `events.on` by these.
+watch(['on', 'addListener', 'prependListener'], (emitter, event) => emitter.onListenerAdded(event));
+watch(['off', 'removeListener', 'removeAllListeners'], (emitter) => emitter.onListenersRemoved());
+
+/** Nobody but the process can take it: it goes where an exception goes that nothing catches. */
+export function throwByItself(error: unknown): void {
+  queueMicrotask(() => {
+    throw error;
+  });
 }

@@ -1,3 +1,5 @@
+/** What an application may say to `listen`, `connect`, `openStream` and `send`, and what the core and the wire make of it. */
+
 import { totalmem } from 'node:os';
 import { JspError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
@@ -78,127 +80,6 @@ export interface TransportOptions {
   random?: RandomSource | undefined;
 }
 
-/** What the options of {@link TransportOptions} may be; ranges of those that go into the connection's config are checked there. */
-export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
-  aead: oneOf(['auto', 'sodium', 'node', 'noble']),
-  mlKem: oneOf(['auto', 'node', 'noble']),
-  mtu: anything,
-  datagramBytesMax: whole(512, 65_507),
-  congestion: oneOf(['cubic', 'newreno']),
-  handshakeTimeoutMs: anything,
-  idleTimeoutMs: anything,
-  heartbeatMs: anything,
-  heartbeatMisses: anything,
-  messageBytesMax: anything,
-  streamWindowBytes: anything,
-  connectionWindowBytes: anything,
-  streamsMax: anything,
-  allowHalfOpen: flag,
-  bestEffortBytes: anything,
-  memoryBytesMax: anything,
-  stallTimeoutMs: anything,
-  receiveBufferBytes: whole(1, 2 ** 31 - 1),
-  sendBufferBytes: whole(1, 2 ** 31 - 1),
-  impairment: anObject,
-  socket: anObject,
-  clock: anObject,
-  random: anObject,
-};
-
-/** Options with their defaults, for a socket that is bound. */
-export function connectionConfig(
-  options: TransportOptions,
-  socket: DatagramSocket,
-  loopback: boolean,
-): ConnectionConfig {
-  const config = defaultConnectionConfig(chooseAead(options.aead ?? environmentAead()));
-  config.mlKem = mlKemOf(options);
-  if (options.mtu !== undefined) {
-    config.mtuIsExact = typeof options.mtu === 'object' && options.mtu !== null;
-    config.mtu = config.mtuIsExact ? (options.mtu as { exactly: number }).exactly : (options.mtu as number);
-    config.mtuMax = config.mtu;
-  } else {
-    config.mtuMax = loopback ? LOOPBACK_MTU_MAX : INTERNET_MTU_MAX;
-  }
-  config.receiveDatagramBytesMax = options.datagramBytesMax ?? config.receiveDatagramBytesMax;
-  config.setsDontFragment = socket.setsDontFragment ?? false;
-  config.receiveBufferBytes = socket.receiveBufferBytes;
-  config.memoryBytesMax = defaultMemoryBytes();
-  for (const name of PASSED_ON) {
-    const value = options[name];
-    if (value !== undefined) config[name] = value as never;
-  }
-  return checkedConnectionConfig(config);
-}
-
-export function clockOf(options: TransportOptions): Clock {
-  return options.clock ?? systemClock;
-}
-
-export function randomOf(options: TransportOptions): RandomSource {
-  return options.random ?? systemRandom;
-}
-
-/** The socket behind the bad network that the options ask for, if any. */
-export function impairedOr(socket: DatagramSocket, options: TransportOptions): DatagramSocket {
-  return options.impairment === undefined
-    ? socket
-    : impairSocket(socket, options.impairment, clockOf(options));
-}
-
-/** Which peers are near enough for large packets: behind a bad network none is. */
-export function nearPeers(options: TransportOptions): (host: string) => boolean {
-  return options.impairment === undefined ? isLoopback : () => false;
-}
-
-function defaultMemoryBytes(): number {
-  const granted = process.constrainedMemory() ?? 0;
-  const machine = totalmem();
-  const bytes = granted > 0 && granted < machine ? granted : machine;
-  return Math.min(4 * GIB, Math.max(GIB / 16, Math.floor(bytes / 4)));
-}
-
-function mlKemOf(options: TransportOptions): MlKem {
-  const preference = options.mlKem ?? process.env.JSP_ML_KEM ?? 'auto';
-  if (preference !== 'auto' && preference !== 'node' && preference !== 'noble') {
-    throw new JspError('ERR_JSP_OPTION_INVALID', `mlKem must be auto, node or noble, not "${preference}"`);
-  }
-  if (preference === 'noble' || (preference === 'auto' && options.random !== undefined)) return nobleMlKem;
-  const native = loadNodeMlKem();
-  if (native !== null) return native;
-  if (preference === 'auto') return nobleMlKem;
-  throw new JspError(
-    'ERR_JSP_OPTION_INVALID',
-    `this Node (${process.version}) has no ML-KEM, which comes with 24.7: choose auto or noble`,
-  );
-}
-
-function environmentAead(): AeadPreference {
-  const name = process.env.JSP_AEAD ?? 'auto';
-  if (name === 'auto' || name === 'sodium' || name === 'node' || name === 'noble') return name;
-  throw new JspError('ERR_JSP_OPTION_INVALID', `JSP_AEAD must be auto, sodium, node or noble, not "${name}"`);
-}
-
-const PASSED_ON = [
-  'congestion',
-  'handshakeTimeoutMs',
-  'idleTimeoutMs',
-  'heartbeatMs',
-  'heartbeatMisses',
-  'messageBytesMax',
-  'streamWindowBytes',
-  'connectionWindowBytes',
-  'streamsMax',
-  'bestEffortBytes',
-  'memoryBytesMax',
-  'stallTimeoutMs',
-] as const;
-const GIB = 2 ** 30;
-/** Larger loopback packets cost less a byte. */
-const LOOPBACK_MTU_MAX = 32_768;
-
-/** What the application says of streams and messages, and how the wire says it. */
-
 /**
  * `reliable`: exactly once. `partial`: exactly once, or not at all once its lifetime is over. `bestEffort`: sent once,
  * never again, outside flow control.
@@ -252,20 +133,32 @@ export interface SendOptions {
   transfer?: boolean | undefined;
 }
 
-/** Numbers of the wire for the names of the API. */
-export function priorityNumber(priority: Priority): WirePriority {
-  const number = PRIORITIES.indexOf(priority);
-  if (number < 0)
-    throw new JspError('ERR_JSP_OPTION_INVALID', `priority must be one of ${PRIORITIES.join(', ')}`);
-  return number as WirePriority;
-}
-
-export function deliveryNumber(delivery: Delivery): WireDelivery {
-  const number = DELIVERIES.indexOf(delivery);
-  if (number < 0)
-    throw new JspError('ERR_JSP_OPTION_INVALID', `delivery must be one of ${DELIVERIES.join(', ')}`);
-  return number as WireDelivery;
-}
+/** What the options of {@link TransportOptions} may be; ranges of those that go into the connection's config are checked there. */
+export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
+  aead: oneOf(['auto', 'sodium', 'node', 'noble']),
+  mlKem: oneOf(['auto', 'node', 'noble']),
+  mtu: anything,
+  datagramBytesMax: whole(512, 65_507),
+  congestion: oneOf(['cubic', 'newreno']),
+  handshakeTimeoutMs: anything,
+  idleTimeoutMs: anything,
+  heartbeatMs: anything,
+  heartbeatMisses: anything,
+  messageBytesMax: anything,
+  streamWindowBytes: anything,
+  connectionWindowBytes: anything,
+  streamsMax: anything,
+  allowHalfOpen: flag,
+  bestEffortBytes: anything,
+  memoryBytesMax: anything,
+  stallTimeoutMs: anything,
+  receiveBufferBytes: whole(1, 2 ** 31 - 1),
+  sendBufferBytes: whole(1, 2 ** 31 - 1),
+  impairment: anObject,
+  socket: anObject,
+  clock: anObject,
+  random: anObject,
+};
 
 /** Names in the order of the wire's numbers. */
 export const PRIORITIES: readonly Priority[] = ['system', 'media', 'chat', 'bulk'];
@@ -291,3 +184,110 @@ export const SEND_OPTIONS: OptionTable<SendOptions> = {
   transfer: flag,
 };
 export const RESET_OPTIONS: OptionTable<{ code: number }> = { code: APPLICATION_CODE };
+
+/** Options with their defaults, for a socket that is bound. */
+export function connectionConfig(
+  options: TransportOptions,
+  socket: DatagramSocket,
+  loopback: boolean,
+): ConnectionConfig {
+  const config = defaultConnectionConfig(chooseAead(options.aead ?? environmentAead()));
+  config.mlKem = mlKemOf(options);
+  if (options.mtu !== undefined) {
+    config.mtuIsExact = typeof options.mtu === 'object' && options.mtu !== null;
+    config.mtu = config.mtuIsExact ? (options.mtu as { exactly: number }).exactly : (options.mtu as number);
+    config.mtuMax = config.mtu;
+  } else {
+    config.mtuMax = loopback ? LOOPBACK_MTU_MAX : INTERNET_MTU_MAX;
+  }
+  config.receiveDatagramBytesMax = options.datagramBytesMax ?? config.receiveDatagramBytesMax;
+  config.setsDontFragment = socket.setsDontFragment ?? false;
+  config.receiveBufferBytes = socket.receiveBufferBytes;
+  config.memoryBytesMax = defaultMemoryBytes();
+  for (const name of PASSED_ON) {
+    const value = options[name];
+    if (value !== undefined) config[name] = value as never;
+  }
+  return checkedConnectionConfig(config);
+}
+
+export function clockOf(options: TransportOptions): Clock {
+  return options.clock ?? systemClock;
+}
+
+export function randomOf(options: TransportOptions): RandomSource {
+  return options.random ?? systemRandom;
+}
+
+/** The socket behind the bad network that the options ask for, if any. */
+export function impairedOr(socket: DatagramSocket, options: TransportOptions): DatagramSocket {
+  return options.impairment === undefined
+    ? socket
+    : impairSocket(socket, options.impairment, clockOf(options));
+}
+
+/** Which peers are near enough for large packets: behind a bad network none is. */
+export function nearPeers(options: TransportOptions): (host: string) => boolean {
+  return options.impairment === undefined ? isLoopback : () => false;
+}
+
+/** Numbers of the wire for the names of the API. */
+export function priorityNumber(priority: Priority): WirePriority {
+  const number = PRIORITIES.indexOf(priority);
+  if (number < 0)
+    throw new JspError('ERR_JSP_OPTION_INVALID', `priority must be one of ${PRIORITIES.join(', ')}`);
+  return number as WirePriority;
+}
+
+export function deliveryNumber(delivery: Delivery): WireDelivery {
+  const number = DELIVERIES.indexOf(delivery);
+  if (number < 0)
+    throw new JspError('ERR_JSP_OPTION_INVALID', `delivery must be one of ${DELIVERIES.join(', ')}`);
+  return number as WireDelivery;
+}
+
+function defaultMemoryBytes(): number {
+  const granted = process.constrainedMemory() ?? 0;
+  const machine = totalmem();
+  const bytes = granted > 0 && granted < machine ? granted : machine;
+  return Math.min(4 * GIB, Math.max(GIB / 16, Math.floor(bytes / 4)));
+}
+
+function mlKemOf(options: TransportOptions): MlKem {
+  const preference = options.mlKem ?? process.env.JSP_ML_KEM ?? 'auto';
+  if (preference !== 'auto' && preference !== 'node' && preference !== 'noble') {
+    throw new JspError('ERR_JSP_OPTION_INVALID', `mlKem must be auto, node or noble, not "${preference}"`);
+  }
+  if (preference === 'noble' || (preference === 'auto' && options.random !== undefined)) return nobleMlKem;
+  const native = loadNodeMlKem();
+  if (native !== null) return native;
+  if (preference === 'auto') return nobleMlKem;
+  throw new JspError(
+    'ERR_JSP_OPTION_INVALID',
+    `this Node (${process.version}) has no ML-KEM, which comes with 24.7: choose auto or noble`,
+  );
+}
+
+function environmentAead(): AeadPreference {
+  const name = process.env.JSP_AEAD ?? 'auto';
+  if (name === 'auto' || name === 'sodium' || name === 'node' || name === 'noble') return name;
+  throw new JspError('ERR_JSP_OPTION_INVALID', `JSP_AEAD must be auto, sodium, node or noble, not "${name}"`);
+}
+
+const PASSED_ON = [
+  'congestion',
+  'handshakeTimeoutMs',
+  'idleTimeoutMs',
+  'heartbeatMs',
+  'heartbeatMisses',
+  'messageBytesMax',
+  'streamWindowBytes',
+  'connectionWindowBytes',
+  'streamsMax',
+  'bestEffortBytes',
+  'memoryBytesMax',
+  'stallTimeoutMs',
+] as const;
+const GIB = 2 ** 30;
+/** Larger loopback packets cost less a byte. */
+const LOOPBACK_MTU_MAX = 32_768;

@@ -458,29 +458,8 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   }
 }
 
-/** Where Node has no `ArrayBuffer.detached` yet, only trying tells. */
-function isDetached(buffer: ArrayBufferLike): boolean {
-  try {
-    new Uint8Array(buffer);
-    return false;
-  } catch {
-    return true;
-  }
-}
-
-function streamClosed(): JspError {
-  return new JspError('ERR_JSP_STREAM_CLOSED', 'the stream has ended; open another one to send more');
-}
-
-const ITERATED: IteratorReturnResult<undefined> = { done: true, value: undefined };
-const NO_OPTIONS: SendOptions = {};
-/** Options that were fine: callers who send much pass the same object again, though they may have changed it. */
-let checkedLast: SendOptions = NO_OPTIONS;
-let checkedLifetimeMs = 0;
-const HIGH_WATER_MARK = 1024 * 1024;
-
 /** The calls of `flush` that wait until what was sent before them is settled. */
-export class PendingFlushes {
+class PendingFlushes {
   private waiting: Flush[] = [];
 
   get isEmpty(): boolean {
@@ -511,3 +490,24 @@ interface Flush {
   readonly resolve: () => void;
   readonly reject: (error: JspError) => void;
 }
+
+/** Where Node has no `ArrayBuffer.detached` yet, only trying tells. */
+function isDetached(buffer: ArrayBufferLike): boolean {
+  try {
+    new Uint8Array(buffer);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+function streamClosed(): JspError {
+  return new JspError('ERR_JSP_STREAM_CLOSED', 'the stream has ended; open another one to send more');
+}
+
+const ITERATED: IteratorReturnResult<undefined> = { done: true, value: undefined };
+const NO_OPTIONS: SendOptions = {};
+/** Options that were fine: callers who send much pass the same object again, though they may have changed it. */
+let checkedLast: SendOptions = NO_OPTIONS;
+let checkedLifetimeMs = 0;
+const HIGH_WATER_MARK = 1024 * 1024;

@@ -1,9 +1,23 @@
+/** What the system has for keys: random bytes, the identities made of them, and ML-KEM where Node brings it. */
+
 import * as nodeCrypto from 'node:crypto';
 import { type KeyObject, randomFillSync } from 'node:crypto';
 import type { RandomSource } from '../base/random.ts';
 import { Identity } from '../protocol/crypto/identity.ts';
 import type { MlKem, MlKemEncapsulation, MlKemKeyPair } from '../protocol/crypto/ml-kem.ts';
 import { type RawKeys, rawKeys } from '../protocol/crypto/raw-keys.ts';
+
+/** A new server identity from the system's secure random bytes. Keep what its `exportSecret()` gives. */
+export function generateIdentity(): Identity {
+  return Identity.generate(systemRandom);
+}
+
+/** The operating system's secure random bytes. */
+export const systemRandom: RandomSource = {
+  fill(target: Uint8Array): void {
+    randomFillSync(target);
+  },
+};
 
 /**
  * ML-KEM-768 of OpenSSL 3.5, which Node has from 24.7 on; null where it has not. It draws the random bytes of an encapsulation from the
@@ -94,15 +108,3 @@ const NO_BYTES = new Uint8Array(0);
 const PKCS8_PREFIX = Buffer.from('3054020100300b060960864801650304040204428040', 'hex');
 /** SubjectPublicKeyInfo (RFC 9935 section 4), up to the 1,184 bytes of the key. */
 const SPKI_PREFIX = Buffer.from('308204b2300b0609608648016503040402038204a100', 'hex');
-
-/** The operating system's secure random bytes. */
-export const systemRandom: RandomSource = {
-  fill(target: Uint8Array): void {
-    randomFillSync(target);
-  },
-};
-
-/** A new server identity from the system's secure random bytes. Keep what its `exportSecret()` gives. */
-export function generateIdentity(): Identity {
-  return Identity.generate(systemRandom);
-}

@@ -1,3 +1,8 @@
+/**
+ * Which addresses there are: {@link resolveHost} those of a name, {@link localAddresses} those of this machine, of which
+ * {@link reachableAddress} is the one to tell others, and {@link connectedSockets} those of ours that this machine's sockets are connected to.
+ */
+
 import { createSocket } from 'node:dgram';
 import { lookup } from 'node:dns/promises';
 import { readFileSync } from 'node:fs';
@@ -55,10 +60,6 @@ function sourceAddress(family: 4 | 6): Promise<string | null> {
   });
 }
 
-/** Networks that are in no use (RFC 5737, RFC 3849), so that only a default route leads there. */
-const DOCUMENTATION = { 4: '203.0.113.1', 6: '2001:db8::1' } as const;
-const DISCARD_PORT = 9;
-
 /**
  * The addresses of a host in normal form, in the order in which to try them: as the system sorts them, but the families take turns
  * (RFC 8305 section 4). An address is its own only one.
@@ -90,9 +91,6 @@ function interleaved(addresses: readonly string[]): string[] {
     .flatMap((_, i) => [first[i], second[i]])
     .filter((host): host is string => host !== undefined);
 }
-
-/** Who has more than these is reachable at one of them, or at none. */
-const ADDRESSES_MAX = 16;
 
 /**
  * Which address of ours the UDP sockets of this machine that are connected to `port` have as their peer. Linux tells it of every socket
@@ -136,6 +134,11 @@ function readText(path: string): string {
   }
 }
 
+/** Networks that are in no use (RFC 5737, RFC 3849), so that only a default route leads there. */
+const DOCUMENTATION = { 4: '203.0.113.1', 6: '2001:db8::1' } as const;
+const DISCARD_PORT = 9;
+/** Who has more than these is reachable at one of them, or at none. */
+const ADDRESSES_MAX = 16;
 const LITTLE_ENDIAN = endianness() === 'LE';
 /** Ten bytes of 0 and two of 0xff, which make a word of their own, in either order of bytes. */
 const MAPPED = /^0{16}(?:FFFF0000|0000FFFF)/i;

@@ -240,25 +240,6 @@ export class ImpairedSocket implements DatagramSocket {
   };
 }
 
-/** What the options of an impairment may be. */
-export const IMPAIRMENT_OPTIONS: OptionTable<ImpairmentOptions> = {
-  seed: number(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
-  outgoing: anObject,
-  incoming: anObject,
-};
-
-function place(batch: TransmitBatch, datagram: DelayedDatagram): void {
-  batch.arena.set(datagram.data, batch.used);
-  batch.push(datagram.data.length, datagram.host, datagram.port, datagram.local);
-}
-
-/** What is longer under way when the socket is closed is lost. */
-const LAST_DATAGRAM_MAX: Micros = 30 * SECOND;
-const DELAYED_BYTES_MAX = 64 * 1024 * 1024;
-const DATAGRAM_BYTES_MAX = 65_536;
-const ARENA_BYTES = 256 * 1024;
-const DATAGRAMS_MAX = 64;
-
 /** A datagram that waits for its time. */
 export interface DelayedDatagram {
   readonly at: Micros;
@@ -319,6 +300,24 @@ export class DelayLine {
   }
 }
 
+/** What the options of an impairment may be. */
+export const IMPAIRMENT_OPTIONS: OptionTable<ImpairmentOptions> = {
+  seed: number(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
+  outgoing: anObject,
+  incoming: anObject,
+};
+
+function place(batch: TransmitBatch, datagram: DelayedDatagram): void {
+  batch.arena.set(datagram.data, batch.used);
+  batch.push(datagram.data.length, datagram.host, datagram.port, datagram.local);
+}
+
+/** What is longer under way when the socket is closed is lost. */
+const LAST_DATAGRAM_MAX: Micros = 30 * SECOND;
+const DELAYED_BYTES_MAX = 64 * 1024 * 1024;
+const DATAGRAM_BYTES_MAX = 65_536;
+const ARENA_BYTES = 256 * 1024;
+const DATAGRAMS_MAX = 64;
 /** What a datagram costs besides its bytes, so that empty ones are not free. */
 const OVERHEAD_BYTES = 256;
 const COMPACT_AT = 64;

@@ -15,6 +15,7 @@ const LONG_FILES: Readonly<Record<string, string>> = {
     'everything that a connection does with all of its streams at once: frames in and out, fates, timers, limits',
   'src/protocol/connection/connection.ts':
     'the faces of a connection to application, endpoint and parts, a few lines a method',
+  'src/transport/stream.ts': 'a stream as applications see it: each call with its documentation',
 };
 const LINES_MAX = 500;
 

@@ -1,3 +1,11 @@
+/**
+ * What strangers may cost a server, in the order in which a first packet is looked at:
+ *
+ * - {@link Admission.roomFor}: whether there is room for another connection, and who gives way for it [CON-3, CON-40];
+ * - {@link Admission.isInPace}: whether first packets come faster than they can be opened [CON-42];
+ * - {@link HalfOpenTable}: the handshakes under way, and which of their hellos is answered next [CON-41].
+ */
+
 import { addressPrefix } from '../../base/ip-address.ts';
 import type { MemoryBudget } from '../../base/memory-budget.ts';
 import { type Micros, SECOND } from '../../base/time.ts';
@@ -8,7 +16,7 @@ import type { EndpointCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { ServerConfig } from './config.ts';
 
-/** Whether a server has room for another connection. [CON-3] [CON-40] */
+/** Whether a client that nobody knows yet is let in. */
 export class Admission {
   private readonly halfOpen: HalfOpenTable;
   private readonly memory: MemoryBudget;
@@ -84,17 +92,6 @@ export class Admission {
     return displaced ?? CloseCode.CONNECTION_REFUSED;
   }
 }
-
-/**
- * [CON-42] About as many handshakes as one core can make (1.8 ms each with the KEM in JavaScript). What is let in beyond that costs those who
- * are connected: at three to ten times this pace a flood of hellos held their round trips up by 320 ms.
- */
-const PACE_WINDOW: Micros = 100_000;
-const PACE_FREE = 20;
-const PACE_MAX = 30;
-/** [CON-5] Half-open handshakes whose clients are silent for so long make room for others. */
-const SILENCE_WHEN_HALF_FULL: Micros = 5 * SECOND;
-const SILENCE_AT_CONNECTIONS_MAX: Micros = SECOND;
 
 /**
  * The handshakes under way at a server, and who gives way when there are too many. Anyone can begin a handshake in anybody's name, so
@@ -217,10 +214,20 @@ export class HalfOpenTable {
 }
 
 /** The network that an address counts for. Providers give a customer an IPv6 /56, and an IPv4 /24 is the least that is routed. */
-export function networkOf(host: string): string {
+function networkOf(host: string): string {
   return addressPrefix(host, 24, 56);
 }
 
 const KNOWN_MAX = 4_096;
 /** With more hellos than these waiting the server is slower than they come. */
 const WAITING_IN_TURN_MAX = 32;
+/**
+ * [CON-42] About as many handshakes as one core can make (1.8 ms each with the KEM in JavaScript). What is let in beyond that costs those who
+ * are connected: at three to ten times this pace a flood of hellos held their round trips up by 320 ms.
+ */
+const PACE_WINDOW: Micros = 100_000;
+const PACE_FREE = 20;
+const PACE_MAX = 30;
+/** [CON-5] Half-open handshakes whose clients are silent for so long make room for others. */
+const SILENCE_WHEN_HALF_FULL: Micros = 5 * SECOND;
+const SILENCE_AT_CONNECTIONS_MAX: Micros = SECOND;

@@ -1,11 +1,16 @@
+/**
+ * Whose a datagram is [CON-1]:
+ *
+ * - {@link ConnectionIdTable}: by a connection id that this endpoint issued;
+ * - {@link FirstIdTable}: by the id that a client made up for its first packets;
+ * - {@link ResetWatch}: of a packet with neither, whether it is a stateless reset of one of ours.
+ */
+
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import type { Connection } from '../connection/connection.ts';
 import { equalSecrets } from '../crypto/identity.ts';
 import { RESET_TOKEN_BYTES } from '../crypto/reset-token.ts';
 import { RESET_BYTES_MIN } from './stateless-answers.ts';
-
-/** Length of the connection ids that an endpoint issues, in bytes. */
-export const LOCAL_ID_BYTES = 8;
 
 /** What the table finds: something that knows its own id. */
 export interface IdOwner {
@@ -74,19 +79,6 @@ export class FirstIdTable<T extends { readonly firstDestinationId: Uint8Array }>
   }
 }
 
-function textOf(buffer: Uint8Array, at: number, length: number): string {
-  let text = '';
-  for (let i = at; i < at + length; i++) text += String.fromCharCode(buffer[i]);
-  return text;
-}
-
-/** Bits 0 to 51 of the id. The caller compares the last two bytes, of which the high half of one is in the key too. */
-function keyOf(buffer: Uint8Array, at: number): number {
-  const high = ((buffer[at] << 24) | (buffer[at + 1] << 16) | (buffer[at + 2] << 8) | buffer[at + 3]) >>> 0;
-  const low = (buffer[at + 4] << 12) | (buffer[at + 5] << 4) | (buffer[at + 6] >> 4);
-  return high * 2 ** 20 + low;
-}
-
 /** The connections of clients that were told what a stateless reset of theirs looks like. */
 export class ResetWatch {
   private readonly connections = new Set<Connection>();
@@ -108,3 +100,19 @@ export class ResetWatch {
     return null;
   }
 }
+
+function textOf(buffer: Uint8Array, at: number, length: number): string {
+  let text = '';
+  for (let i = at; i < at + length; i++) text += String.fromCharCode(buffer[i]);
+  return text;
+}
+
+/** Bits 0 to 51 of the id. The caller compares the last two bytes, of which the high half of one is in the key too. */
+function keyOf(buffer: Uint8Array, at: number): number {
+  const high = ((buffer[at] << 24) | (buffer[at + 1] << 16) | (buffer[at + 2] << 8) | buffer[at + 3]) >>> 0;
+  const low = (buffer[at + 4] << 12) | (buffer[at + 5] << 4) | (buffer[at + 6] >> 4);
+  return high * 2 ** 20 + low;
+}
+
+/** Length of the connection ids that an endpoint issues, in bytes. */
+export const LOCAL_ID_BYTES = 8;

@@ -1,3 +1,11 @@
+/**
+ * What a server says to those of whom it keeps nothing, each in one datagram that is smaller than what it answers, and not more often
+ * than so many times a second:
+ *
+ * - {@link StatelessAnswers.refuse}: there is no room for another connection, or the server is closing [CON-40];
+ * - {@link StatelessAnswers.reset}: the connection of a packet is not known here, perhaps because the server was started anew [PKT-24].
+ */
+
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import { Ring } from '../../base/ring.ts';
 import { type Micros, SECOND } from '../../base/time.ts';
@@ -10,14 +18,6 @@ import type { TransmitBatch } from '../wire/batch.ts';
 import { CONTROL_FRAME_BYTES_MAX, writeClose } from '../wire/frame-writer.ts';
 import { longHeaderSize, writeLongHeader, writePacketLength } from '../wire/packet-header.ts';
 import { PacketType } from '../wire/packet-type.ts';
-
-/**
- * What a server says to those of whom it keeps nothing, each in one datagram that is smaller than what it answers, and not more often
- * than so many times a second:
- *
- * - {@link StatelessAnswers.refuse}: there is no room for another connection, or the server is closing [CON-40];
- * - {@link StatelessAnswers.reset}: the connection of a packet is not known here, perhaps because the server was started anew [PKT-24].
- */
 
 /** Where a datagram came from, and to which of our addresses. */
 interface Way {
@@ -108,20 +108,8 @@ export class StatelessAnswers {
   }
 }
 
-/** [PKT-22] The smallest stateless reset; a packet must be larger to be answered by one. */
-export const RESET_BYTES_MIN = 21 + RESET_TOKEN_BYTES;
-/** Sizes of resets differ, so that they look like other small packets. */
-const RESET_BYTES_SPREAD = 16;
-const FIXED_BIT = 0x40;
-const SHORT_BITS = 0x3f;
-const NOTHING = new Uint8Array(0);
-/** Answers for one turn; more are not worth their memory. */
-const WAITING_MAX = 64;
-const REFUSALS_PER_SECOND = 200;
-const RESETS_PER_SECOND = 1_000;
-
 /** So many a second, and a few at once after a pause: a token bucket. */
-export class RateLimit {
+class RateLimit {
   private readonly perSecond: number;
   private readonly burst: number;
   private tokens: number;
@@ -143,3 +131,15 @@ export class RateLimit {
     return true;
   }
 }
+
+/** [PKT-22] The smallest stateless reset; a packet must be larger to be answered by one. */
+export const RESET_BYTES_MIN = 21 + RESET_TOKEN_BYTES;
+/** Sizes of resets differ, so that they look like other small packets. */
+const RESET_BYTES_SPREAD = 16;
+const FIXED_BIT = 0x40;
+const SHORT_BITS = 0x3f;
+const NOTHING = new Uint8Array(0);
+/** Answers for one turn; more are not worth their memory. */
+const WAITING_MAX = 64;
+const REFUSALS_PER_SECOND = 200;
+const RESETS_PER_SECOND = 1_000;
