@@ -143,9 +143,8 @@ class FaultyWorld {
     this.options = {
       clock: this.lab.clock,
       random: this.lab.random,
-      // A path that loses nearly a third needs patience.
-      handshakeTimeoutMs: 180_000,
-      idleTimeoutMs: 180_000,
+      handshakeTimeoutMs: PATIENCE_MS,
+      idleTimeoutMs: PATIENCE_MS,
       heartbeatMisses: 100,
     };
   }
@@ -307,6 +306,7 @@ class FaultyWorld {
   private async until(what: string, seconds: number, predicate: () => boolean): Promise<void> {
     const end = this.now + seconds * 1_000 * MILLISECOND;
     while (!predicate()) {
+      if (this.failures.length > 0) throw this.failures[0];
       if (this.now > end) {
         const missing = this.parties.flatMap(({ flows }) => flows.map((flow) => flow.missing));
         throw new Violation(`${what} does not end; ${missing.filter(Boolean).slice(0, 4).join('; ')}`);
@@ -355,7 +355,8 @@ class Party {
     connection.on('close', (error) => {
       this.errors[side] = error;
       this.told(`connection of the ${side}`);
-      if (!this.isEnding && !this.isBroken) throw new Violation(`a connection ended: ${error?.message}`);
+      if (!this.isEnding && !this.isBroken)
+        this.world.failures.push(new Violation(`a connection ended: ${error?.message}`));
       this.world.maybeThrow('close');
     });
   }
@@ -372,7 +373,7 @@ class Party {
   /** Closes gracefully, which is an error when the connection fails before that is done. */
   async close(): Promise<void> {
     try {
-      await this.connections.client?.close();
+      await this.connections.client?.close({ stallMs: PATIENCE_MS });
     } catch (error) {
       if (!this.isBroken) throw error;
     }
@@ -502,4 +503,6 @@ class Party {
   }
 }
 
+/** A path that loses nearly a third needs it. */
+const PATIENCE_MS = 180_000;
 const IDENTITY = Identity.generate(new Prng(1));

@@ -1,10 +1,4 @@
-/**
- * The simulation by itself, over as many seeds as there is patience for:
- *
- *     npm run sim -- --seeds 10000 [--from 1] [--jobs 2]     many seeds; says which fail
- *     npm run sim -- --seed 1234                             one seed, with its scenario and all that it met
- *     npm run sim -- --scenario faults --seeds 10000         worlds in which listeners, sockets and our own code throw
- */
+/** The simulation by itself, over as many seeds as there is patience for: see {@link USAGE}. */
 import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -13,6 +7,14 @@ import { faultPlanOf, runFaultySeed } from './faults.ts';
 import { runSeed } from './run.ts';
 import { scenarioOf } from './scenario.ts';
 import { Totals } from './totals.ts';
+
+const USAGE = `npm run sim -- [--scenario traffic | faults] [--seeds N] [--from N] [--jobs N]   many seeds; says which fail
+npm run sim -- [--scenario traffic | faults] --seed N                               one seed, with its scenario and all that it met
+
+  --scenario   traffic: streams over bad links; faults: listeners, sockets and our own code throw   (default traffic)
+  --seeds      how many                                                                              (default 1000)
+  --from       the first                                                                             (default 1)
+  --jobs       how many at a time                                                                    (default: one a processor)`;
 
 /** Seeds that a worker is given at once. */
 const RANGE = 20;
@@ -60,8 +62,10 @@ async function main(): Promise<void> {
       seeds: { type: 'string', default: '1000' },
       from: { type: 'string', default: '1' },
       jobs: { type: 'string', default: String(availableParallelism()) },
+      help: { type: 'boolean' },
     },
   });
+  if (values.help) return console.log(USAGE);
   const { scenario } = values;
   if (SCENARIOS[scenario] === undefined)
     throw new RangeError(`--scenario is one of ${Object.keys(SCENARIOS).join(', ')}, not "${scenario}"`);

@@ -57,6 +57,9 @@ export class StreamTable implements StreamOwner {
   private readonly pool: WindowPool;
   private readonly pace = new Pace();
   private readonly memory: MemoryAccount;
+  /** What the receive context was last told as progress that was none, and how many packets had come when the stall was seen. */
+  private excusedAt: Micros = NEVER;
+  private heardAtStall = 0;
 
   constructor(connection: Connection, config: ConnectionConfig, events: EventSink, memory: MemoryAccount) {
     this.connection = connection;
@@ -346,11 +349,18 @@ export class StreamTable implements StreamOwner {
     return 0;
   }
 
-  /** A peer that is not heard at all cannot get on: that is the path's fault, and for heartbeats and timeouts to judge. [STR-35] */
+  /**
+   * A peer that is hardly heard cannot get on, nor does one that hears none of our acknowledgements: that is the path's fault, and for
+   * heartbeats and timeouts to judge. One that is heard again and again, and sends other things, does not want to. [STR-35]
+   */
   private isExcused(now: Micros): boolean {
-    if (now - this.connection.liveness.receivedAt < SILENCE) return false;
-    const { receiveContext } = this;
-    receiveContext.progressAt = now - receiveContext.stallTimeout + SILENCE;
+    const { connection, receiveContext } = this;
+    const heard = connection.counters.packetsReceived;
+    if (receiveContext.progressAt !== this.excusedAt) this.heardAtStall = heard;
+    const isSilent = now - connection.liveness.receivedAt >= SILENCE;
+    if (!isSilent && heard - this.heardAtStall >= CHANCES) return false;
+    receiveContext.progressAt = now - receiveContext.stallTimeout + (isSilent ? SILENCE : SECOND);
+    this.excusedAt = receiveContext.progressAt;
     return true;
   }
 
@@ -497,5 +507,7 @@ const WASTE_BYTES_MAX = 262_144;
 const RESERVE_BYTES_MAX = 65_536;
 /** A peer that was not heard for so long has, or its path has, another problem than a message that it does not complete. */
 const SILENCE: Micros = 5 * SECOND;
+/** Packets of a peer that stalls in which it could still have got on. */
+const CHANCES = 8;
 /** What a stream costs with nothing in it. */
 export const STREAM_BYTES = 2_048;

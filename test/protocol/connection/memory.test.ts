@@ -192,7 +192,7 @@ describe('what makes no progress', () => {
       pair.run(950);
     }
     expect(pair.server.closed).toBeNull();
-    for (let s = 0; s < 4; s++) {
+    for (let s = 0; s < 12; s++) {
       rogue.send(Uint8Array.of(F.PING));
       pair.run(1_000);
     }
@@ -200,6 +200,22 @@ describe('what makes no progress', () => {
       by: 'local',
       reason: 'a message was begun and not completed',
     });
+  });
+
+  test('does not end before the peer was heard often enough that it knows what arrived [STR-35]', () => {
+    const pair = new Pair().connected();
+    const rogue = new Rogue(pair);
+    rogue.send(opening(0), fragment(0, 0, 0, 1_000, 100));
+    for (let i = 0; i < 10; i++) {
+      rogue.send(Uint8Array.of(F.PING));
+      pair.run(7_000); // 70 s, of which the packets of 30 s and seven more were heard
+    }
+    expect(pair.server.closed).toBeNull();
+    for (let s = 0; s < 10; s++) {
+      rogue.send(Uint8Array.of(F.PING));
+      pair.run(1_000);
+    }
+    expect(pair.server.closed?.by).toBe('local');
   });
 
   test('does not end while other messages of the connection get on: a slow link has many that wait [STR-35]', () => {
@@ -227,7 +243,7 @@ describe('what makes no progress', () => {
     alive(40);
     expect(pair.server.closed).toBeNull();
     rogue.send(run(0, 3, 10));
-    alive(35);
+    alive(45);
     expect(pair.server.closed?.by).toBe('local');
   });
 
