@@ -12,7 +12,7 @@ import {
 } from '../protocol/connection/config.ts';
 import { type AeadPreference, chooseAead } from '../protocol/crypto/choose-aead.ts';
 import { type MlKem, type MlKemName, nobleMlKem } from '../protocol/crypto/ml-kem.ts';
-import { INTERNET_MTU_MAX } from '../protocol/path/packet-size.ts';
+import { INTERNET_MTU_MAX } from '../protocol/path/mtu-discovery.ts';
 import type { Delivery as WireDelivery, Priority as WirePriority } from '../protocol/wire/frame-type.ts';
 import { type Clock, systemClock } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';

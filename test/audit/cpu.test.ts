@@ -1,24 +1,24 @@
 import { expect, test } from 'vitest';
 import { Acknowledged, acknowledge } from '../../src/protocol/recovery/acknowledge.ts';
-import { SentLedger } from '../../src/protocol/recovery/sent-ledger.ts';
+import { SentPackets } from '../../src/protocol/recovery/sent-packets.ts';
 
 test('acknowledgements that cover ever fewer of many packets that were acknowledged one by one cost little [REC-11]', () => {
-  const ledger = new SentLedger();
+  const sent = new SentPackets();
   const count = 60_000;
   for (let number = 0; number < count; number++) {
-    ledger.begin(number, 0);
-    ledger.commit(100, true, true);
+    sent.begin(number, 0);
+    sent.commit(100, true, true);
   }
   const outcome = new Acknowledged();
   for (let number = 1; number < count; number++) {
     outcome.clear();
-    acknowledge(ledger, Float64Array.of(number, number + 1), 1, -1, outcome);
+    acknowledge(sent, Float64Array.of(number, number + 1), 1, -1, outcome);
   }
   let news = 0;
   const start = performance.now();
   for (let end = count; end > count - 4_000; end--) {
     outcome.clear();
-    acknowledge(ledger, Float64Array.of(1, end), 1, -1, outcome);
+    acknowledge(sent, Float64Array.of(1, end), 1, -1, outcome);
     news += outcome.acked.count;
   }
   // Step by step these are 230 million steps.

@@ -15,18 +15,18 @@ function countTimeouts(endpoint: Endpoint): () => number {
   return () => count;
 }
 
-test('a sender whose ledger is full sleeps [REC-12]', () => {
+test('a sender that can record no more packets sleeps [REC-12]', () => {
   const pair = new Pair().connected();
   const rogue = new Rogue(pair);
   const { core } = pair.server;
-  const ledger = core.recovery.ledger(PacketSpace.APPLICATION);
+  const sent = core.recovery.sentPackets(PacketSpace.APPLICATION);
   const state = core.spaces[PacketSpace.APPLICATION];
   if (state === null) throw new Error('no space');
-  ledger.begin(state.nextNumber++, pair.now);
-  ledger.commit(50, true, true);
+  sent.begin(state.nextNumber++, pair.now);
+  sent.commit(50, true, true);
   for (const from = state.nextNumber; state.nextNumber < from + 66_000; state.nextNumber++) {
-    ledger.begin(state.nextNumber, pair.now);
-    ledger.commit(40, false, false);
+    sent.begin(state.nextNumber, pair.now);
+    sent.commit(40, false, false);
   }
   rogue.skip();
   const timeouts = countTimeouts(pair.server.endpoint);

@@ -8,7 +8,7 @@ import { Stranger } from './stranger.ts';
 
 const PING = integers(FrameType.PING);
 
-describe("a peer that makes us acknowledge and never acknowledges itself is closed at the ledger's bound [REC-12]", () => {
+describe('a peer that makes us acknowledge and never acknowledges itself is closed at the bound of what is recorded of sent packets [REC-12]', () => {
   test('before the handshake, where anybody can be it', () => {
     const pair = new Pair();
     const stranger = new Stranger(pair);
@@ -33,16 +33,16 @@ describe("a peer that makes us acknowledge and never acknowledges itself is clos
     const pair = new Pair().connected();
     const rogue = new Rogue(pair);
     const { core } = pair.server;
-    const ledger = core.recovery.ledger(PacketSpace.APPLICATION);
+    const sent = core.recovery.sentPackets(PacketSpace.APPLICATION);
     const state = core.spaces[PacketSpace.APPLICATION];
     if (state === null) throw new Error('no space');
-    // One packet in flight that is never acknowledged, then as many acknowledgements as the ledger can hold but a few.
-    ledger.begin(state.nextNumber++, pair.now);
-    ledger.commit(50, true, true);
+    // One packet in flight that is never acknowledged, then as many acknowledgements as can be recorded but a few.
+    sent.begin(state.nextNumber++, pair.now);
+    sent.commit(50, true, true);
     const from = state.nextNumber;
     for (; state.nextNumber < from + 131_060; state.nextNumber++) {
-      ledger.begin(state.nextNumber, pair.now);
-      ledger.commit(40, false, false);
+      sent.begin(state.nextNumber, pair.now);
+      sent.commit(40, false, false);
     }
     for (let k = 0; k < 20; k++) {
       rogue.skip();

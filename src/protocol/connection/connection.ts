@@ -6,7 +6,7 @@ import { type HeapItem, MILLISECOND, type Micros, NEVER, SECOND } from '../../ba
 import type { ClientHandshake } from '../handshake/client.ts';
 import type { ServerHandshake } from '../handshake/server.ts';
 import { AmplificationLimit } from '../path/address-validation.ts';
-import { PacketSizeSearch } from '../path/packet-size.ts';
+import { PathMtuDiscovery } from '../path/mtu-discovery.ts';
 import { Recovery, TimeoutResult } from '../recovery/recovery.ts';
 import { ConnectionCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
@@ -96,7 +96,7 @@ export class Connection implements HeapItem {
   readonly numberSkips: NumberSkips;
   readonly recovery: Recovery;
   readonly amplification: AmplificationLimit;
-  readonly packetSize: PacketSizeSearch;
+  readonly packetSize: PathMtuDiscovery;
   readonly liveness: Liveness;
   readonly closing = new Closing();
   readonly streams: StreamTable;
@@ -176,7 +176,7 @@ export class Connection implements HeapItem {
       windowBytesMax: config.congestionWindowBytesMax,
     });
     this.amplification = new AmplificationLimit(!isServer);
-    this.packetSize = new PacketSizeSearch({ initial: config.mtu, ceiling: config.mtu });
+    this.packetSize = new PathMtuDiscovery({ initial: config.mtu, ceiling: config.mtu });
     this.mtuTold = config.mtu;
     this.liveness = new Liveness(config.heartbeatMs, config.heartbeatMisses, config.idleTimeoutMs, now);
     this.streams = new StreamTable(this, config, options.events, this.memory);

@@ -4,7 +4,7 @@ import type { FrameReader } from '../wire/frame-reader.ts';
 import { FrameType } from '../wire/frame-type.ts';
 import { cryptoHeaderSize, writeCryptoHeader } from '../wire/frame-writer.ts';
 
-/** Where the ledger's entries go: the sent ledger of the packet's space. */
+/** Where what a packet carries is noted: in the sent packets of its space. */
 interface SentFrames {
   add(kind: number, id: number, a: number, b: number, c: number): void;
 }

@@ -1,7 +1,7 @@
 import type { Connection } from './connection.ts';
 import { STREAM_BYTES } from './stream-table.ts';
 
-/** What a connection costs with nothing in it: its own state, keys, ledgers, tables. */
+/** What a connection costs with nothing in it: its own state, keys, sent packets, tables. */
 export const CONNECTION_BYTES = 49_152;
 
 /**

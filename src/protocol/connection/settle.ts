@@ -1,5 +1,5 @@
 /**
- * What becomes of sent packets: recovery says which were acknowledged and which are lost, the ledger says what they carried, and
+ * What becomes of sent packets: recovery says which were acknowledged and which are lost, their records say what they carried, and
  * each part of the connection is told of its own. What still matters of a lost packet goes out in new frames. [FRM-5]
  */
 
@@ -33,39 +33,34 @@ export function settle(connection: Connection, now: Micros): void {
 export function resendOldest(connection: Connection, now: Micros): void {
   const space = connection.recovery.resultSpace;
   if (space !== PacketSpace.APPLICATION) return;
-  const ledger = connection.recovery.ledger(space);
-  const number = ledger.oldestInFlight;
+  const sent = connection.recovery.sentPackets(space);
+  const number = sent.oldestInFlight;
   if (number < 0) return;
-  for (let entry = ledger.entryStart(number), end = ledger.entryEnd(number); entry < end; entry++) {
-    const kind = ledger.entryKind(entry);
+  for (let entry = sent.entryStart(number), end = sent.entryEnd(number); entry < end; entry++) {
+    const kind = sent.entryKind(entry);
     if (isBestEffort(kind)) continue;
     if (kind === FrameType.HANDSHAKE_DONE) connection.handshakeDoneDue = true;
     else {
       const { streams } = connection;
-      const [id, a, b, c] = [
-        ledger.entryId(entry),
-        ledger.entryA(entry),
-        ledger.entryB(entry),
-        ledger.entryC(entry),
-      ];
+      const [id, a, b, c] = [sent.entryId(entry), sent.entryA(entry), sent.entryB(entry), sent.entryC(entry)];
       streamFrameLost(streams, kind, id, a, b, c, now);
     }
   }
 }
 
 function acknowledged(connection: Connection, space: PacketSpace, packets: PacketList, now: Micros): void {
-  const ledger = connection.recovery.ledger(space);
+  const sent = connection.recovery.sentPackets(space);
   for (let i = 0; i < packets.count; i++) {
     const number = packets.numbers[i];
-    if (ledger.isSizeProbe(number)) sizeProbeAcked(connection, ledger.bytesOf(number), now);
-    for (let entry = ledger.entryStart(number), end = ledger.entryEnd(number); entry < end; entry++) {
-      const kind = ledger.entryKind(entry);
-      const a = ledger.entryA(entry);
-      const b = ledger.entryB(entry);
+    if (sent.isSizeProbe(number)) sizeProbeAcked(connection, sent.bytesOf(number), now);
+    for (let entry = sent.entryStart(number), end = sent.entryEnd(number); entry < end; entry++) {
+      const kind = sent.entryKind(entry);
+      const a = sent.entryA(entry);
+      const b = sent.entryB(entry);
       if (kind === FrameType.CRYPTO) connection.spaces[space]?.outgoing?.onAcked(a, b);
-      else if (kind === FrameType.ACK) connection.spaces[space]?.acks.onAckAcked(a, b, ledger.entryC(entry));
+      else if (kind === FrameType.ACK) connection.spaces[space]?.acks.onAckAcked(a, b, sent.entryC(entry));
       else if (space === PacketSpace.APPLICATION) {
-        streamFrameAcked(connection.streams, kind, ledger.entryId(entry), a, b, ledger.entryC(entry));
+        streamFrameAcked(connection.streams, kind, sent.entryId(entry), a, b, sent.entryC(entry));
         if (isProgress(kind)) connection.onProgress(now);
       }
     }
@@ -73,16 +68,16 @@ function acknowledged(connection: Connection, space: PacketSpace, packets: Packe
 }
 
 function packetLost(connection: Connection, space: PacketSpace, number: number, now: Micros): void {
-  const ledger = connection.recovery.ledger(space);
-  if (ledger.isSizeProbe(number)) sizeProbeLost(connection, ledger.bytesOf(number), now);
-  for (let entry = ledger.entryStart(number), end = ledger.entryEnd(number); entry < end; entry++) {
-    const kind = ledger.entryKind(entry);
-    const a = ledger.entryA(entry);
-    const b = ledger.entryB(entry);
+  const sent = connection.recovery.sentPackets(space);
+  if (sent.isSizeProbe(number)) sizeProbeLost(connection, sent.bytesOf(number), now);
+  for (let entry = sent.entryStart(number), end = sent.entryEnd(number); entry < end; entry++) {
+    const kind = sent.entryKind(entry);
+    const a = sent.entryA(entry);
+    const b = sent.entryB(entry);
     if (kind === FrameType.CRYPTO) connection.spaces[space]?.outgoing?.onLost(a, b);
     else if (kind === FrameType.HANDSHAKE_DONE) connection.handshakeDoneDue = true;
     else if (space === PacketSpace.APPLICATION) {
-      streamFrameLost(connection.streams, kind, ledger.entryId(entry), a, b, ledger.entryC(entry), now);
+      streamFrameLost(connection.streams, kind, sent.entryId(entry), a, b, sent.entryC(entry), now);
     }
   }
 }

@@ -107,14 +107,14 @@ function packHandshake(
   const isProbing = isProbe || recovery.probesPending(PacketSpace.HANDSHAKE) > 0;
   const mayCrypto = outgoing.pending && (isProbing || mayFill(connection, now));
   if (!isProbe && !mayCrypto && !acks.ackDue(now)) return false;
-  const ledger = recovery.ledger(space);
+  const sent = recovery.sentPackets(space);
   const type = space === PacketSpace.INITIAL ? PacketType.INITIAL : PacketType.HANDSHAKE;
-  if (!builder.beginPacket(type, connection, state.nextNumber, ledger.largestAcked)) return false;
-  ledger.begin(state.nextNumber, now);
+  if (!builder.beginPacket(type, connection, state.nextNumber, sent.largestAcked)) return false;
+  sent.begin(state.nextNumber, now);
   packAck(connection, builder, state, now);
   let isEliciting = false;
   if (mayCrypto) {
-    const at = outgoing.write(builder.out, builder.at, builder.limit, ledger);
+    const at = outgoing.write(builder.out, builder.at, builder.limit, sent);
     isEliciting = at > builder.at;
     builder.at = at;
   }
@@ -123,7 +123,7 @@ function packHandshake(
     isEliciting = true;
   }
   if (builder.payloadBytes === 0) {
-    ledger.cancel();
+    sent.cancel();
     builder.cancelPacket();
     return false;
   }
@@ -144,9 +144,9 @@ function packApplication(
   const hasFrames = connection.hasControlFrames || streams.hasFrames;
   const mayFrames = isProbe || (hasFrames && mayFill(connection, now));
   if (!isProbe && !(hasFrames && mayFrames) && !state.acks.ackDue(now)) return;
-  const ledger = recovery.ledger(PacketSpace.APPLICATION);
-  if (!builder.beginPacket(PacketType.ONE_RTT, connection, state.nextNumber, ledger.largestAcked)) return;
-  ledger.begin(state.nextNumber, now);
+  const sent = recovery.sentPackets(PacketSpace.APPLICATION);
+  if (!builder.beginPacket(PacketType.ONE_RTT, connection, state.nextNumber, sent.largestAcked)) return;
+  sent.begin(state.nextNumber, now);
   const { acksSent } = connection.counters;
   let isEliciting = packAck(connection, builder, state, now);
   const hasAck = connection.counters.acksSent > acksSent;
@@ -158,7 +158,7 @@ function packApplication(
       builder.at,
       builder.limit,
       now,
-      ledger,
+      sent,
       recovery.pacer.rate * SECOND,
     );
     if (builder.limit - builder.at < FULL_PACKET_SLACK) connection.fillsPackets = true;
@@ -170,7 +170,7 @@ function packApplication(
     isEliciting = true;
   }
   if (builder.payloadBytes === 0) {
-    ledger.cancel();
+    sent.cancel();
     builder.cancelPacket();
     return;
   }
@@ -200,10 +200,10 @@ function packAck(connection: Connection, builder: PacketBuilder, state: NumberSp
     acks.onAckSent(now);
     return false;
   }
-  const ledger = connection.recovery.ledger(space);
+  const sent = connection.recovery.sentPackets(space);
   const start = builder.at;
   if (space === PacketSpace.APPLICATION) {
-    builder.at = connection.streams.writeDropped(builder.out, start, builder.limit, ledger);
+    builder.at = connection.streams.writeDropped(builder.out, start, builder.limit, sent);
   }
   const isEliciting = builder.at > start;
   const room = builder.limit - builder.at - PING_BYTES; // the packet may be a probe
@@ -214,18 +214,18 @@ function packAck(connection: Connection, builder: PacketBuilder, state: NumberSp
   const told = rangesTold(builder.out, builder.at, ranges.largest, delay);
   builder.at = at;
   const lowest = ranges.start(ranges.size - told);
-  ledger.add(FrameType.ACK, 0, ranges.largest, lowest, acks.onAckSent(now));
+  sent.add(FrameType.ACK, 0, ranges.largest, lowest, acks.onAckSent(now));
   connection.counters.acksSent++;
   return isEliciting;
 }
 
 function packControlFrames(connection: Connection, builder: PacketBuilder, now: Micros): void {
-  const ledger = connection.recovery.ledger(PacketSpace.APPLICATION);
+  const sent = connection.recovery.sentPackets(PacketSpace.APPLICATION);
   if (builder.limit - builder.at < 4 * CONTROL_FRAME_BYTES_MAX) return;
   if (connection.handshakeDoneDue) {
     connection.handshakeDoneDue = false;
     builder.at = writeHandshakeDone(builder.out, builder.at);
-    ledger.add(FrameType.HANDSHAKE_DONE, 0, 0, 0, 0);
+    sent.add(FrameType.HANDSHAKE_DONE, 0, 0, 0, 0);
   }
   if (connection.pathResponse !== null) {
     builder.at = writePathResponse(builder.out, builder.at, connection.pathResponse);
@@ -239,7 +239,7 @@ function packControlFrames(connection: Connection, builder: PacketBuilder, now: 
       connection.counters.heartbeatsSent++,
       connection.heartbeatIntervalMs,
     );
-    ledger.add(FrameType.HEARTBEAT, 0, now, 0, 0);
+    sent.add(FrameType.HEARTBEAT, 0, now, 0, 0);
   }
 }
 
@@ -274,16 +274,15 @@ function packSizeProbe(
   const state = connection.spaces[PacketSpace.APPLICATION];
   connection.packetSize.onProbeSent(bytes);
   if (state === null) return;
-  const ledger = connection.recovery.ledger(PacketSpace.APPLICATION);
+  const sent = connection.recovery.sentPackets(PacketSpace.APPLICATION);
   builder.beginDatagram(batch, bytes);
-  if (!builder.beginPacket(PacketType.ONE_RTT, connection, state.nextNumber, ledger.largestAcked)) return;
-  ledger.begin(state.nextNumber, now);
+  if (!builder.beginPacket(PacketType.ONE_RTT, connection, state.nextNumber, sent.largestAcked)) return;
+  sent.begin(state.nextNumber, now);
   builder.at = writePing(builder.out, builder.at);
   builder.padDatagram(bytes);
   endPacket(connection, builder, state, true, true, now, true);
-  const sent = builder.endDatagram(connection);
+  connection.counters.bytesSent += builder.endDatagram(connection);
   connection.counters.datagramsSent++;
-  connection.counters.bytesSent += sent;
   connection.counters.packetSizeProbes++;
 }
 

@@ -2,7 +2,7 @@ import type { Micros } from '../../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { PacketList } from './packet-list.ts';
 import { PacketState } from './packet-state.ts';
-import type { SentLedger } from './sent-ledger.ts';
+import type { SentPackets } from './sent-packets.ts';
 
 /** What one acknowledgement settled. Reused: valid until the next acknowledgement or timeout. */
 export class Acknowledged {
@@ -27,7 +27,7 @@ export class Acknowledged {
 }
 
 /**
- * Applies the ranges of an ACK frame to a ledger. The cost is that of the ranges and of the newly acknowledged packets:
+ * Applies the ranges of an ACK frame to the packets sent in a space. The cost is that of the ranges and of the newly acknowledged packets:
  * runs of packets known to be acknowledged are stepped over at once. [REC-11]
  *
  * @param ranges - descending pairs [start, end)
@@ -35,7 +35,7 @@ export class Acknowledged {
  * @returns 0, or the code to close the connection with
  */
 export function acknowledge(
-  ledger: SentLedger,
+  sent: SentPackets,
   ranges: Float64Array,
   rangeCount: number,
   recoveryStart: Micros,
@@ -43,8 +43,8 @@ export function acknowledge(
 ): number {
   if (rangeCount === 0) return 0;
   // [FRM-9]
-  if (ranges[1] - 1 > ledger.largestSent) return CloseCode.PROTOCOL_VIOLATION;
-  const { state, ackedRun, mask, base, largestSkipped } = ledger;
+  if (ranges[1] - 1 > sent.largestSent) return CloseCode.PROTOCOL_VIOLATION;
+  const { state, ackedRun, mask, base, largestSkipped } = sent;
   for (let r = 0; r < rangeCount; r++) {
     const low = Math.max(ranges[2 * r], base);
     const top = ranges[2 * r + 1] - 1;
@@ -64,14 +64,14 @@ export function acknowledge(
       if ((known & PacketState.SENT) === 0) return CloseCode.PROTOCOL_VIOLATION;
       state[i] = known | PacketState.ACKED;
       ackedRun[i] = 0;
-      settle(ledger, number, i, known, recoveryStart, out);
+      settle(sent, number, i, known, recoveryStart, out);
       number--;
     }
     const bottom = Math.max(number + 1, base);
-    if (steps > STEPS_MAX) joinRuns(ledger, top, bottom);
+    if (steps > STEPS_MAX) joinRuns(sent, top, bottom);
     else ackedRun[top & mask] = Math.min(top - bottom, RUN_MAX);
   }
-  if (ranges[1] - 1 > ledger.largestAcked) ledger.largestAcked = ranges[1] - 1;
+  if (ranges[1] - 1 > sent.largestAcked) sent.largestAcked = ranges[1] - 1;
   return 0;
 }
 
@@ -79,8 +79,8 @@ export function acknowledge(
  * Every packet of [bottom, top] is acknowledged: makes all the runs that were stepped over reach down to `bottom`, so that no later
  * range, wherever it begins, has to step over them again.
  */
-function joinRuns(ledger: SentLedger, top: number, bottom: number): void {
-  const { ackedRun, mask } = ledger;
+function joinRuns(sent: SentPackets, top: number, bottom: number): void {
+  const { ackedRun, mask } = sent;
   for (let number = top; number > bottom; ) {
     const i = number & mask;
     const next = number - ackedRun[i] - 1;
@@ -90,14 +90,14 @@ function joinRuns(ledger: SentLedger, top: number, bottom: number): void {
 }
 
 function settle(
-  ledger: SentLedger,
+  sent: SentPackets,
   number: number,
   i: number,
   known: number,
   recoveryStart: Micros,
   out: Acknowledged,
 ): void {
-  const bytes = ledger.bytes[i];
+  const bytes = sent.bytes[i];
   if (bytes > out.largestPacketBytes) out.largestPacketBytes = bytes;
   if ((known & PacketState.LOST) !== 0 && (known & PacketState.IN_FLIGHT) !== 0) {
     out.spurious.push(number);
@@ -105,10 +105,10 @@ function settle(
   }
   out.acked.push(number);
   if ((known & PacketState.IN_FLIGHT) === 0) return;
-  ledger.bytesInFlight -= bytes;
-  if (ledger.sentTime[i] > recoveryStart) out.ackedBytes += bytes;
+  sent.bytesInFlight -= bytes;
+  if (sent.sentTime[i] > recoveryStart) out.ackedBytes += bytes;
   if ((known & PacketState.ACK_ELICITING) !== 0) {
-    ledger.ackElicitingInFlight--;
+    sent.ackElicitingInFlight--;
     out.ackEliciting = true;
   }
 }

@@ -1,7 +1,7 @@
 import { type Micros, NEVER } from '../../base/time.ts';
 import { PacketList } from './packet-list.ts';
 import { PacketState } from './packet-state.ts';
-import type { SentLedger } from './sent-ledger.ts';
+import type { SentPackets } from './sent-packets.ts';
 
 /** What one pass of loss detection found. Reused: valid until the next pass. */
 export class Lost {
@@ -41,19 +41,19 @@ export interface LossThresholds {
 }
 
 /**
- * Declares packets lost and sets the ledger's next loss deadline. Sent times grow with the numbers, so the pass begins where
+ * Declares packets lost and sets the next loss deadline. Sent times grow with the numbers, so the pass begins where
  * the last one stopped, and stops at the first packet that may still arrive.
  */
-export function detectLost(ledger: SentLedger, now: Micros, thresholds: LossThresholds, out: Lost): void {
-  const { state, sentTime, mask, largestAcked } = ledger;
+export function detectLost(sent: SentPackets, now: Micros, thresholds: LossThresholds, out: Lost): void {
+  const { state, sentTime, mask, largestAcked } = sent;
   const { packetThreshold, lossDelay } = thresholds;
-  ledger.lossDeadline = NEVER;
-  let number = ledger.lossCursor;
+  sent.lossDeadline = NEVER;
+  let number = sent.lossCursor;
   for (; number <= largestAcked; number++) {
     const i = number & mask;
     const known = state[i];
     if ((known & PacketState.ACKED) !== 0) {
-      ledger.lossRunStart = NEVER; // [REC-22] whatever it carried, the path carried it
+      sent.lossRunStart = NEVER; // [REC-22] whatever it carried, the path carried it
       continue;
     }
     // [REC-6] What is not in flight carried nothing that must arrive.
@@ -61,56 +61,56 @@ export function detectLost(ledger: SentLedger, now: Micros, thresholds: LossThre
     const isBehind = number + packetThreshold <= largestAcked;
     if (!isBehind && sentTime[i] + lossDelay > now) {
       // [REC-7]
-      ledger.lossDeadline = sentTime[i] + lossDelay;
+      sent.lossDeadline = sentTime[i] + lossDelay;
       break;
     }
-    declareLost(ledger, i, isBehind ? PacketState.LOST : LOST_BY_TIME);
+    declareLost(sent, i, isBehind ? PacketState.LOST : LOST_BY_TIME);
     out.packets.push(number);
     // [REC-32]
-    if ((known & PacketState.SIZE_PROBE) === 0) countForCongestion(ledger, i, known, thresholds, out);
+    if ((known & PacketState.SIZE_PROBE) === 0) countForCongestion(sent, i, known, thresholds, out);
   }
-  ledger.lossCursor = number;
+  sent.lossCursor = number;
 }
 
 /** Declares everything in flight lost without a word about congestion: the peer can never have accepted it. */
-export function withdrawAll(ledger: SentLedger, below: number, out: Lost): void {
-  const end = Math.min(below, ledger.largestSent + 1);
-  for (let number = ledger.base; number < end; number++) {
-    const i = number & ledger.mask;
-    const known = ledger.state[i];
+export function withdrawAll(sent: SentPackets, below: number, out: Lost): void {
+  const end = Math.min(below, sent.largestSent + 1);
+  for (let number = sent.base; number < end; number++) {
+    const i = number & sent.mask;
+    const known = sent.state[i];
     if ((known & IN_FLIGHT_MASK) !== IN_FLIGHT) continue;
-    declareLost(ledger, i, PacketState.LOST);
+    declareLost(sent, i, PacketState.LOST);
     out.packets.push(number);
   }
 }
 
-function declareLost(ledger: SentLedger, i: number, mark: number): void {
-  const known = ledger.state[i];
-  ledger.state[i] = known | mark;
-  ledger.bytesInFlight -= ledger.bytes[i];
-  if ((known & PacketState.ACK_ELICITING) !== 0) ledger.ackElicitingInFlight--;
+function declareLost(sent: SentPackets, i: number, mark: number): void {
+  const known = sent.state[i];
+  sent.state[i] = known | mark;
+  sent.bytesInFlight -= sent.bytes[i];
+  if ((known & PacketState.ACK_ELICITING) !== 0) sent.ackElicitingInFlight--;
 }
 
 function countForCongestion(
-  ledger: SentLedger,
+  sent: SentPackets,
   i: number,
   known: number,
   thresholds: LossThresholds,
   out: Lost,
 ): void {
-  const bytes = ledger.bytes[i];
-  const sent = ledger.sentTime[i];
+  const bytes = sent.bytes[i];
+  const sentTime = sent.sentTime[i];
   out.congestionBytes += bytes;
   out.congestionPackets++;
-  out.largestSentTime = sent;
+  out.largestSentTime = sentTime;
   if (out.smallestPacketBytes === 0 || bytes < out.smallestPacketBytes) out.smallestPacketBytes = bytes;
   // [REC-22] An unbroken run of lost ack-eliciting packets over a long time.
-  if ((known & PacketState.ACK_ELICITING) === 0 || sent <= thresholds.persistentAfter) return;
-  if (ledger.lossRunStart === NEVER) {
-    ledger.lossRunStart = sent;
-  } else if (sent - ledger.lossRunStart > thresholds.persistentDuration) {
+  if ((known & PacketState.ACK_ELICITING) === 0 || sentTime <= thresholds.persistentAfter) return;
+  if (sent.lossRunStart === NEVER) {
+    sent.lossRunStart = sentTime;
+  } else if (sentTime - sent.lossRunStart > thresholds.persistentDuration) {
     out.isPersistent = true;
-    ledger.lossRunStart = NEVER;
+    sent.lossRunStart = NEVER;
   }
 }
 

@@ -1,4 +1,4 @@
-/** Bits of {@link SentLedger.state}. A number without SENT was skipped. */
+/** Bits of {@link SentPackets.state}. A number without SENT was skipped. */
 export const PacketState = {
   SENT: 0x01,
   ACK_ELICITING: 0x02,

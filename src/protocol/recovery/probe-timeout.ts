@@ -1,7 +1,7 @@
 import { type Micros, NEVER, SECOND } from '../../base/time.ts';
+import type { RttEstimator } from '../path/rtt.ts';
 import { PACKET_SPACES, PacketSpace } from '../wire/packet-type.ts';
-import type { RttEstimator } from './rtt.ts';
-import type { SentLedger } from './sent-ledger.ts';
+import type { SentPackets } from './sent-packets.ts';
 
 /** The probe timeout (RFC 9002 section 6.2): when to send something that makes the peer acknowledge, and how often. */
 export class ProbeTimeout {
@@ -36,16 +36,16 @@ export class ProbeTimeout {
   }
 
   /** When the timeout expires, or NEVER. */
-  deadline(ledgers: readonly (SentLedger | null)[], rtt: RttEstimator): Micros {
+  deadline(spaces: readonly (SentPackets | null)[], rtt: RttEstimator): Micros {
     let earliest = NEVER;
     for (let space = 0; space < PACKET_SPACES; space++) {
-      const ledger = ledgers[space];
-      if (ledger === null || ledger.ackElicitingInFlight === 0) continue;
+      const sent = spaces[space];
+      if (sent === null || sent.ackElicitingInFlight === 0) continue;
       // [REC-15] Before confirmation the peer may be unable to read application packets.
       if (space === PacketSpace.APPLICATION && !this.isHandshakeConfirmed) continue;
       const timeout = this.backedOff(this.duration(space as PacketSpace, rtt));
-      if (ledger.lastAckElicitingTime + timeout >= earliest) continue;
-      earliest = ledger.lastAckElicitingTime + timeout;
+      if (sent.lastAckElicitingTime + timeout >= earliest) continue;
+      earliest = sent.lastAckElicitingTime + timeout;
       this.space = space as PacketSpace;
       this.probes = PROBES;
     }

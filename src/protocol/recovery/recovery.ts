@@ -1,18 +1,18 @@
 import { assert } from '../../base/errors.ts';
 import { type Micros, NEVER } from '../../base/time.ts';
+import type { CongestionController, CongestionName } from '../congestion/controller.ts';
+import { Cubic } from '../congestion/cubic.ts';
+import { NewReno } from '../congestion/newreno.ts';
+import { Pacer } from '../congestion/pacer.ts';
+import { UndoWatch } from '../congestion/undo-watch.ts';
+import { RttEstimator } from '../path/rtt.ts';
 import { PACKET_SPACES, PacketSpace } from '../wire/packet-type.ts';
 import { Acknowledged, acknowledge } from './acknowledge.ts';
-import type { CongestionController, CongestionName } from './congestion.ts';
-import { Cubic } from './cubic.ts';
 import { detectLost, Lost, withdrawAll } from './loss.ts';
-import { NewReno } from './newreno.ts';
-import { Pacer } from './pacer.ts';
 import type { PacketList } from './packet-list.ts';
 import { ProbeTimeout } from './probe-timeout.ts';
 import { Reordering } from './reordering.ts';
-import { RttEstimator } from './rtt.ts';
-import { SentLedger } from './sent-ledger.ts';
-import { UndoWatch } from './undo-watch.ts';
+import { SentPackets } from './sent-packets.ts';
 
 export interface RecoveryOptions {
   readonly isServer: boolean;
@@ -37,7 +37,7 @@ export type TimeoutResult = (typeof TimeoutResult)[keyof typeof TimeoutResult];
 /**
  * Loss detection and congestion control of one connection (RFC 9002), over its three packet number spaces.
  *
- * To send: ask {@link allowance}, record the packet in `ledger(space)` with begin and add, then call {@link onSent}. After
+ * To send: ask {@link allowance}, record the packet in `sentPackets(space)` with begin and add, then call {@link onSent}. After
  * {@link onAck} and {@link onTimeout}, walk `acked`, `spurious` and `lost`; they and the records they name stay valid until
  * the next packet is begun. Then ask {@link nextTimeout}.
  */
@@ -51,7 +51,7 @@ export class Recovery {
   isAmplificationLimited = false;
 
   private mtu: number;
-  private readonly ledgers: (SentLedger | null)[];
+  private readonly spaces: (SentPackets | null)[];
   private readonly pto: ProbeTimeout;
   private readonly outcome = new Acknowledged();
   private readonly losses = new Lost();
@@ -70,10 +70,10 @@ export class Recovery {
     this.congestion = options.congestion === 'newreno' ? new NewReno(settings) : new Cubic(settings);
     this.pacer = new Pacer(options.mtu);
     this.pto = new ProbeTimeout(options.isServer);
-    this.ledgers = [
-      new SentLedger(HANDSHAKE_CAPACITY, HANDSHAKE_PACKETS_MAX),
-      new SentLedger(HANDSHAKE_CAPACITY, HANDSHAKE_PACKETS_MAX),
-      new SentLedger(),
+    this.spaces = [
+      new SentPackets(HANDSHAKE_CAPACITY, HANDSHAKE_PACKETS_MAX),
+      new SentPackets(HANDSHAKE_CAPACITY, HANDSHAKE_PACKETS_MAX),
+      new SentPackets(),
     ];
   }
 
@@ -105,8 +105,8 @@ export class Recovery {
   get bytesInFlight(): number {
     let total = 0;
     for (let space = 0; space < PACKET_SPACES; space++) {
-      const ledger = this.ledgers[space];
-      if (ledger !== null) total += ledger.bytesInFlight;
+      const sent = this.spaces[space];
+      if (sent !== null) total += sent.bytesInFlight;
     }
     return total;
   }
@@ -116,15 +116,15 @@ export class Recovery {
     return this.pto.count;
   }
 
-  /** The ledger of a space that has not been discarded. */
-  ledger(space: PacketSpace): SentLedger {
-    const ledger = this.ledgers[space];
-    assert(ledger !== null, 'the packet number space was discarded');
-    return ledger;
+  /** What was sent in a space that has not been discarded. */
+  sentPackets(space: PacketSpace): SentPackets {
+    const sent = this.spaces[space];
+    assert(sent !== null, 'the packet number space was discarded');
+    return sent;
   }
 
   isDiscarded(space: PacketSpace): boolean {
-    return this.ledgers[space] === null;
+    return this.spaces[space] === null;
   }
 
   /**
@@ -133,27 +133,27 @@ export class Recovery {
   allowance(now: Micros): number {
     const window = this.congestion.window - this.bytesInFlight;
     if (window <= 0) return 0;
-    const ledger = this.ledgers[PacketSpace.APPLICATION];
-    if (ledger === null || ledger.isFull(now)) return 0;
+    const sent = this.spaces[PacketSpace.APPLICATION];
+    if (sent === null || sent.isFull(now)) return 0;
     return Math.min(window, this.pacer.available(now));
   }
 
   /** True when no packet at all can be recorded any more in one of the spaces; the connection is to be closed. [REC-12] */
   isExhausted(now: Micros): boolean {
     for (let space = 0; space < PACKET_SPACES; space++) {
-      if (this.ledgers[space]?.isExhausted(now)) return true;
+      if (this.spaces[space]?.isExhausted(now)) return true;
     }
     return false;
   }
 
-  /** When the pacer lets the next full packet out; NEVER while window or ledger is full, for then an event must come first. */
+  /** When the pacer lets the next full packet out; NEVER while the window or {@link SentPackets} is full, for then an event must come first. */
   nextSend(now: Micros): Micros {
     if (this.congestion.window - this.bytesInFlight < this.mtu) return NEVER;
-    if (this.ledgers[PacketSpace.APPLICATION]?.isFull(now)) return NEVER;
+    if (this.spaces[PacketSpace.APPLICATION]?.isFull(now)) return NEVER;
     return this.pacer.nextSend(now);
   }
 
-  /** Commits the packet begun in the space's ledger. `isSizeProbe`: it only tests whether the path carries this size. */
+  /** Commits the packet begun in `sentPackets(space)`. `isSizeProbe`: it only tests whether the path carries this size. */
   onSent(
     space: PacketSpace,
     bytes: number,
@@ -163,7 +163,7 @@ export class Recovery {
     isSizeProbe = false,
   ): void {
     const before = this.bytesInFlight;
-    this.ledger(space).commit(bytes, ackEliciting, inFlight, isSizeProbe);
+    this.sentPackets(space).commit(bytes, ackEliciting, inFlight, isSizeProbe);
     if (!inFlight) return;
     this.congestion.onSent(bytes, before, now);
     this.pacer.onSent(bytes, now);
@@ -179,21 +179,21 @@ export class Recovery {
    * @returns 0, or the code to close the connection with
    */
   onAck(space: PacketSpace, ranges: Float64Array, rangeCount: number, ackDelay: Micros, now: Micros): number {
-    const ledger = this.ledger(space);
+    const sent = this.sentPackets(space);
     const outcome = this.outcome;
     this.clearResults(space);
-    const largestBefore = ledger.largestAcked;
+    const largestBefore = sent.largestAcked;
     if (this.isWindowFull) this.fullAt = now;
-    const code = acknowledge(ledger, ranges, rangeCount, this.congestion.recoveryStart, outcome);
+    const code = acknowledge(sent, ranges, rangeCount, this.congestion.recoveryStart, outcome);
     if (code !== 0 || outcome.acked.count + outcome.spurious.count === 0) return code;
     this.pto.onAck(space, now);
     // [REC-2]
     if (outcome.ackEliciting && outcome.acked.numbers[0] === ranges[1] - 1) {
-      this.sampleRtt(space, ledger, ackDelay, now);
+      this.sampleRtt(space, sent, ackDelay, now);
     }
-    if (outcome.spurious.count > 0) this.onSpurious(ledger, largestBefore, now);
-    const isNewPeriod = this.detectLosses(ledger, now);
-    if (outcome.acked.count > 0 && !isNewPeriod) this.growWindow(ledger, now);
+    if (outcome.spurious.count > 0) this.onSpurious(sent, largestBefore, now);
+    const isNewPeriod = this.detectLosses(sent, now);
+    if (outcome.acked.count > 0 && !isNewPeriod) this.growWindow(sent, now);
     this.updatePacer(now);
     return 0;
   }
@@ -209,16 +209,16 @@ export class Recovery {
     // [REC-19] [REC-20]
     const loss = this.lossDeadline();
     if (loss !== NEVER || this.isAmplificationLimited) return loss;
-    return this.pto.deadline(this.ledgers, this.rtt);
+    return this.pto.deadline(this.spaces, this.rtt);
   }
 
   /** A deadline may have passed. Call again until {@link nextTimeout} is later than `now`. */
   onTimeout(now: Micros): TimeoutResult {
     for (let space = 0; space < PACKET_SPACES; space++) {
-      const ledger = this.ledgers[space];
-      if (ledger === null || ledger.lossDeadline > now) continue;
+      const sent = this.spaces[space];
+      if (sent === null || sent.lossDeadline > now) continue;
       this.clearResults(space as PacketSpace);
-      this.detectLosses(ledger, now);
+      this.detectLosses(sent, now);
       this.updatePacer(now);
       return this.lost.count > 0 ? TimeoutResult.LOST : TimeoutResult.NONE;
     }
@@ -246,9 +246,9 @@ export class Recovery {
 
   /** The keys of a space are gone: what was sent there no longer counts. */
   discardSpace(space: PacketSpace, now: Micros): void {
-    if (this.ledgers[space] === null) return;
+    if (this.spaces[space] === null) return;
     // [REC-18]
-    this.ledgers[space] = null;
+    this.spaces[space] = null;
     this.pto.onSpaceDiscarded(space, now);
   }
 
@@ -258,7 +258,7 @@ export class Recovery {
    */
   withdraw(space: PacketSpace, below: number): void {
     this.clearResults(space);
-    withdrawAll(this.ledger(space), below, this.losses);
+    withdrawAll(this.sentPackets(space), below, this.losses);
   }
 
   /** The size of packets changed. */
@@ -281,7 +281,7 @@ export class Recovery {
 
   /** Gives memory back where nothing is outstanding, for a connection that goes idle. */
   trim(): void {
-    for (let space = 0; space < PACKET_SPACES; space++) this.ledgers[space]?.trim();
+    for (let space = 0; space < PACKET_SPACES; space++) this.spaces[space]?.trim();
   }
 
   private clearResults(space: PacketSpace): void {
@@ -290,29 +290,29 @@ export class Recovery {
     this.losses.clear();
   }
 
-  private sampleRtt(space: PacketSpace, ledger: SentLedger, ackDelay: Micros, now: Micros): void {
-    const sentTime = ledger.sentTimeOf(this.outcome.acked.numbers[0]);
+  private sampleRtt(space: PacketSpace, sent: SentPackets, ackDelay: Micros, now: Micros): void {
+    const sentTime = sent.sentTimeOf(this.outcome.acked.numbers[0]);
     if (sentTime < this.resumedAt) return; // [REC-54] it measures how long we slept
     const sample = now - sentTime;
     // [REC-5]
     let delay = space === PacketSpace.APPLICATION ? ackDelay : 0;
     if (this.pto.isHandshakeConfirmed) delay = Math.min(delay, this.pto.peerMaxAckDelay);
     this.rtt.update(sample, delay, now);
-    ledger.retention = RETENTION_PTOS * this.rtt.probeTimeout;
+    sent.retention = RETENTION_PTOS * this.rtt.probeTimeout;
   }
 
-  private growWindow(ledger: SentLedger, now: Micros): void {
-    const sentTime = ledger.sentTimeOf(this.outcome.acked.numbers[0]);
+  private growWindow(sent: SentPackets, now: Micros): void {
+    const sentTime = sent.sentTimeOf(this.outcome.acked.numbers[0]);
     // [REC-25] The window was not full since the newest acknowledged packet was sent, whatever the pacer held back.
     const isApplicationLimited = this.fullAt < sentTime;
     this.congestion.onAcked(this.outcome.ackedBytes, sentTime, now, this.rtt, isApplicationLimited);
   }
 
   /** Detects losses in one space and tells the congestion controller. True when a recovery period began. */
-  private detectLosses(ledger: SentLedger, now: Micros): boolean {
+  private detectLosses(sent: SentPackets, now: Micros): boolean {
     const losses = this.losses;
     this.reordering.update(this.rtt, this.pto.peerMaxAckDelay);
-    detectLost(ledger, now, this.reordering, losses);
+    detectLost(sent, now, this.reordering, losses);
     if (losses.congestionPackets === 0) return false;
     const previousStart = this.congestion.recoveryStart;
     const isNewPeriod = this.congestion.onLost(losses.congestionBytes, losses.largestSentTime, now);
@@ -328,16 +328,16 @@ export class Recovery {
     return isNewPeriod;
   }
 
-  private onSpurious(ledger: SentLedger, largestBefore: number, now: Micros): void {
+  private onSpurious(sent: SentPackets, largestBefore: number, now: Micros): void {
     const { numbers, count } = this.outcome.spurious;
     for (let k = 0; k < count; k++) {
       const number = numbers[k];
-      if (ledger.isSizeProbe(number)) continue;
-      this.reordering.onSpurious(ledger, number, largestBefore);
+      if (sent.isSizeProbe(number)) continue;
+      this.reordering.onSpurious(sent, number, largestBefore);
       // [REC-23]
-      if (this.undoWatch.onSpurious(ledger.sentTimeOf(number))) this.congestion.onSpuriousLoss(now);
+      if (this.undoWatch.onSpurious(sent.sentTimeOf(number))) this.congestion.onSpuriousLoss(now);
     }
-    ledger.lossRunStart = NEVER;
+    sent.lossRunStart = NEVER;
   }
 
   private get isWindowFull(): boolean {
@@ -353,8 +353,8 @@ export class Recovery {
   private lossDeadline(): Micros {
     let earliest = NEVER;
     for (let space = 0; space < PACKET_SPACES; space++) {
-      const ledger = this.ledgers[space];
-      if (ledger !== null && ledger.lossDeadline < earliest) earliest = ledger.lossDeadline;
+      const sent = this.spaces[space];
+      if (sent !== null && sent.lossDeadline < earliest) earliest = sent.lossDeadline;
     }
     return earliest;
   }

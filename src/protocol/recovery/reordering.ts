@@ -1,8 +1,8 @@
 import { type Micros, NEVER } from '../../base/time.ts';
+import { GRANULARITY, type RttEstimator } from '../path/rtt.ts';
 import type { LossThresholds } from './loss.ts';
 import { PacketState } from './packet-state.ts';
-import { GRANULARITY, type RttEstimator } from './rtt.ts';
-import type { SentLedger } from './sent-ledger.ts';
+import type { SentPackets } from './sent-packets.ts';
 
 /** How much reordering the path shows: the loss thresholds, which rise with each spurious loss up to a bound. */
 export class Reordering implements LossThresholds {
@@ -25,10 +25,10 @@ export class Reordering implements LossThresholds {
   }
 
   /** A packet declared lost was acknowledged; before that, `largestAcked` was the largest acknowledged number. */
-  onSpurious(ledger: SentLedger, number: number, largestAcked: number): void {
+  onSpurious(sent: SentPackets, number: number, largestAcked: number): void {
     this.periodsSinceSpurious = 0;
     // [REC-10]
-    if ((ledger.state[number & ledger.mask] & PacketState.LOST_BY_TIME) !== 0) {
+    if ((sent.state[number & sent.mask] & PacketState.LOST_BY_TIME) !== 0) {
       this.extraFraction = Math.min(this.extraFraction * 2, EXTRA_FRACTION_MAX);
       return;
     }

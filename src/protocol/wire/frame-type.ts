@@ -1,4 +1,4 @@
-/** Frame types of spec/frames.md. The sent ledger records what a packet carried under the same numbers. */
+/** Frame types of spec/frames.md. What a sent packet carried is recorded under the same numbers. */
 export const FrameType = {
   PADDING: 0x00,
   PING: 0x01,

@@ -7,7 +7,7 @@ import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { bytesOf } from './pair.ts';
 import { integers } from './rogue.ts';
 
-/** What a packet carried, as the ledger would note it. */
+/** What a packet carried, as its record would note it. */
 class Notes {
   readonly entries: { offset: number; length: number }[] = [];
 

@@ -46,8 +46,8 @@ describe('packet numbers that are left out', () => {
     const space = pair.client.core.spaces[PacketSpace.APPLICATION];
     expect(space?.nextNumber).toBeGreaterThan(numbers.length + 1);
     expect(pair.client.core.counters).toMatchObject({ packetsLost: 0, ptoCount: 0 });
-    const ledger = pair.client.core.recovery.ledger(PacketSpace.APPLICATION);
-    expect(ledger).toMatchObject({ bytesInFlight: 0, ackElicitingInFlight: 0 });
+    const sent = pair.client.core.recovery.sentPackets(PacketSpace.APPLICATION);
+    expect(sent).toMatchObject({ bytesInFlight: 0, ackElicitingInFlight: 0 });
     expect(pair.server.closed).toBeNull();
   });
 
@@ -59,7 +59,7 @@ describe('packet numbers that are left out', () => {
       for (let i = 0; i < 2_000; i++) pair.server.send(stream, bytesOf(1_000, i));
       const { spaces, recovery } = pair.server.core;
       for (let round = 0; round < 100 && rogue.victimClosed === null; round++) {
-        const sent = recovery.ledger(PacketSpace.APPLICATION).largestSent;
+        const sent = recovery.sentPackets(PacketSpace.APPLICATION).largestSent;
         rogue.post(integers(FrameType.ACK, sent, 0, 0, sent));
         pair.run(10);
       }
@@ -74,9 +74,9 @@ describe('packet numbers that are left out', () => {
       const stream = pair.server.open();
       const rogue = new Rogue(pair, 'client');
       for (let i = 0; i < 500; i++) pair.server.send(stream, bytesOf(1_000, i));
-      const ledger = pair.server.core.recovery.ledger(PacketSpace.APPLICATION);
+      const sent = pair.server.core.recovery.sentPackets(PacketSpace.APPLICATION);
       for (let number = 0; number < 2_000 && rogue.victimClosed === null; number++) {
-        for (let waits = 0; waits < 50 && number > ledger.largestSent; waits++) pair.run(1);
+        for (let waits = 0; waits < 50 && number > sent.largestSent; waits++) pair.run(1);
         rogue.post(integers(FrameType.ACK, number, 0, 0, 0));
         if (number % 8 === 0) pair.run(10);
       }

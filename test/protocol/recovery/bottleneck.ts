@@ -1,7 +1,7 @@
 import { Prng } from '../../../src/base/random.ts';
 import { DeadlineHeap, type HeapItem, MILLISECOND, type Micros, NEVER } from '../../../src/base/time.ts';
+import type { CongestionName } from '../../../src/protocol/congestion/controller.ts';
 import { AckTracker } from '../../../src/protocol/recovery/ack-tracker.ts';
-import type { CongestionName } from '../../../src/protocol/recovery/congestion.ts';
 import { Recovery, TimeoutResult } from '../../../src/protocol/recovery/recovery.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-type.ts';
 import { PING } from './frames.ts';
@@ -105,9 +105,9 @@ export class Bottleneck {
 
   private sendPacket(bytes: number): void {
     const number = this.nextNumber++;
-    const ledger = this.recovery.ledger(PacketSpace.APPLICATION);
-    ledger.begin(number, this.now);
-    ledger.add(PING, 0, number, 0, 0);
+    const sent = this.recovery.sentPackets(PacketSpace.APPLICATION);
+    sent.begin(number, this.now);
+    sent.add(PING, 0, number, 0, 0);
     this.recovery.onSent(PacketSpace.APPLICATION, bytes, true, true, this.now);
     this.sentPackets++;
     this.cross(number, bytes);

@@ -113,7 +113,7 @@ describe('loss detection', () => {
     expect(numbersOf(sender.recovery.lost)).toEqual([1, 2, 3]);
     sender.now += 100_000;
     sender.send(200);
-    expect(sender.recovery.ledger(PacketSpace.APPLICATION).holds(2)).toBe(false);
+    expect(sender.recovery.sentPackets(PacketSpace.APPLICATION).holds(2)).toBe(false);
     sender.ack([5, 7, 2, 3]);
     expect(sender.recovery.spurious.count).toBe(0);
   });

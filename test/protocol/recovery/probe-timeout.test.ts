@@ -127,7 +127,7 @@ describe('the probe timeout', () => {
     expect(sender.recovery.nextTimeout()).toBe(NEVER);
     expect(sender.recovery.ptoCount).toBe(0);
     expect(sender.recovery.isDiscarded(INITIAL)).toBe(true);
-    expect(() => sender.recovery.ledger(INITIAL)).toThrow(/discarded/);
+    expect(() => sender.recovery.sentPackets(INITIAL)).toThrow(/discarded/);
   });
 
   describe('of a client', () => {

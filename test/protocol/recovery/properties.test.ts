@@ -41,9 +41,9 @@ class Model {
       const number = this.next++;
       const inFlight = this.random.chance(0.9);
       const bytes = inFlight ? this.random.between(100, 1_200) : 40;
-      const ledger = this.recovery.ledger(APPLICATION);
-      ledger.begin(number, this.now);
-      for (let e = this.random.below(4); e > 0; e--) ledger.add(PING, number, e, 0, 0);
+      const sent = this.recovery.sentPackets(APPLICATION);
+      sent.begin(number, this.now);
+      for (let e = this.random.below(4); e > 0; e--) sent.add(PING, number, e, 0, 0);
       this.recovery.onSent(APPLICATION, bytes, inFlight, inFlight, this.now);
       this.fates.set(number, inFlight ? 'outstanding' : 'untracked');
       if (inFlight) this.bytes.set(number, bytes);
@@ -76,7 +76,7 @@ class Model {
   }
 
   private settle(): void {
-    const ledger = this.recovery.ledger(APPLICATION);
+    const sent = this.recovery.sentPackets(APPLICATION);
     for (const number of numbersOf(this.recovery.acked)) {
       this.expectEntries(number);
       expect(this.received.has(number)).toBe(true);
@@ -92,16 +92,16 @@ class Model {
     }
     for (const number of numbersOf(this.recovery.lost)) {
       this.expectEntries(number);
-      expect(ledger.largestAcked).toBeGreaterThan(number);
+      expect(sent.largestAcked).toBeGreaterThan(number);
       this.move(number, 'outstanding', 'lost');
     }
   }
 
   private expectEntries(number: number): void {
-    const ledger = this.recovery.ledger(APPLICATION);
-    expect(ledger.holds(number)).toBe(true);
-    for (let e = ledger.entryStart(number), end = ledger.entryEnd(number); e < end; e++) {
-      expect(ledger.entryId(e)).toBe(number);
+    const sent = this.recovery.sentPackets(APPLICATION);
+    expect(sent.holds(number)).toBe(true);
+    for (let e = sent.entryStart(number), end = sent.entryEnd(number); e < end; e++) {
+      expect(sent.entryId(e)).toBe(number);
     }
   }
 
@@ -119,7 +119,7 @@ class Model {
       packets++;
     }
     expect(this.recovery.bytesInFlight).toBe(bytes);
-    expect(this.recovery.ledger(APPLICATION).ackElicitingInFlight).toBe(packets);
+    expect(this.recovery.sentPackets(APPLICATION).ackElicitingInFlight).toBe(packets);
     if (packets > 0) expect(this.recovery.nextTimeout()).not.toBe(NEVER);
     const { window } = this.recovery.congestion;
     expect(window).toBeGreaterThanOrEqual(2 * 1_200);

@@ -208,7 +208,7 @@ describe('recovery', () => {
     sender.now += 40_000;
     sender.ack([probe + 1, probe + 5]);
     expect(numbersOf(sender.recovery.lost)).toEqual([probe]);
-    expect(sender.recovery.ledger(2).isSizeProbe(probe)).toBe(true);
+    expect(sender.recovery.sentPackets(2).isSizeProbe(probe)).toBe(true);
     expect(sender.recovery.smallestLostBytes).toBe(0);
     expect(sender.recovery.congestion.window).toBeGreaterThanOrEqual(window);
     expect(sender.recovery.bytesInFlight).toBe(0);
@@ -261,7 +261,7 @@ describe('recovery', () => {
     sender.now += 40_000;
     sender.ack([0, 500]);
     sender.recovery.trim();
-    expect(sender.recovery.ledger(2).state.length).toBe(8);
+    expect(sender.recovery.sentPackets(2).state.length).toBe(8);
     sender.sampleRtt(40_000);
   });
 });

@@ -1,5 +1,5 @@
 import { type Micros, NEVER } from '../../../src/base/time.ts';
-import type { CongestionName } from '../../../src/protocol/recovery/congestion.ts';
+import type { CongestionName } from '../../../src/protocol/congestion/controller.ts';
 import type { PacketList } from '../../../src/protocol/recovery/packet-list.ts';
 import { Recovery } from '../../../src/protocol/recovery/recovery.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-type.ts';
@@ -34,9 +34,9 @@ export class Sender {
   /** Sends `count` full packets now; returns the number of the last. */
   send(count = 1, space: PacketSpace = PacketSpace.APPLICATION, isSizeProbe = false): number {
     for (let i = 0; i < count; i++) {
-      const ledger = this.recovery.ledger(space);
-      ledger.begin(this.next[space]++, this.now);
-      ledger.add(PING, 0, 0, 0, 0);
+      const sent = this.recovery.sentPackets(space);
+      sent.begin(this.next[space]++, this.now);
+      sent.add(PING, 0, 0, 0, 0);
       this.recovery.onSent(space, this.mtu, true, true, this.now, isSizeProbe);
     }
     return this.next[space] - 1;
@@ -44,7 +44,7 @@ export class Sender {
 
   /** Sends a packet that only acknowledges. */
   sendAckOnly(space: PacketSpace = PacketSpace.APPLICATION): number {
-    this.recovery.ledger(space).begin(this.next[space]++, this.now);
+    this.recovery.sentPackets(space).begin(this.next[space]++, this.now);
     this.recovery.onSent(space, 40, false, false, this.now);
     return this.next[space] - 1;
   }

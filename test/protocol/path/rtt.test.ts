@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { RttEstimator } from '../../../src/protocol/recovery/rtt.ts';
+import { RttEstimator } from '../../../src/protocol/path/rtt.ts';
 
 describe('RTT estimation', () => {
   it('assumes 333 ms until there is a sample [REC-1]', () => {

@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SECOND } from '../../../src/base/time.ts';
-import { PacketSizeSearch } from '../../../src/protocol/path/packet-size.ts';
+import { PathMtuDiscovery } from '../../../src/protocol/path/mtu-discovery.ts';
 
 const ANY = Number.POSITIVE_INFINITY;
 
 /** Probes over a path that carries `carries` bytes, until the search is done; returns the sizes probed. */
-function settle(search: PacketSizeSearch, carries: number, now = 0): number[] {
+function settle(search: PathMtuDiscovery, carries: number, now = 0): number[] {
   const probed: number[] = [];
   for (let probe = search.nextProbe(now, ANY); probe > 0; probe = search.nextProbe(now, ANY)) {
     probed.push(probe);
@@ -21,21 +21,21 @@ function settle(search: PacketSizeSearch, carries: number, now = 0): number[] {
 
 describe('the packet size search', () => {
   it('starts with the configured size, never below 512 [REC-43]', () => {
-    expect(new PacketSizeSearch({ initial: 1_200, ceiling: 1_472 }).mtu).toBe(1_200);
-    expect(new PacketSizeSearch({ initial: 600, ceiling: 1_472 }).mtu).toBe(600);
-    expect(new PacketSizeSearch({ initial: 100, ceiling: 1_472 }).mtu).toBe(512);
+    expect(new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 }).mtu).toBe(1_200);
+    expect(new PathMtuDiscovery({ initial: 600, ceiling: 1_472 }).mtu).toBe(600);
+    expect(new PathMtuDiscovery({ initial: 100, ceiling: 1_472 }).mtu).toBe(512);
   });
 
   it('takes the ceiling at once where the path carries it [REC-44]', () => {
     for (const ceiling of [1_472, 8_972, 32_768]) {
-      const search = new PacketSizeSearch({ initial: 1_200, ceiling });
+      const search = new PathMtuDiscovery({ initial: 1_200, ceiling });
       expect(settle(search, 65_507)).toEqual([ceiling]);
       expect(search.mtu).toBe(ceiling);
     }
   });
 
   it('steps down from the largest candidate, three tries each [REC-44] [REC-45]', () => {
-    const search = new PacketSizeSearch({ initial: 1_200, ceiling: 9_000 });
+    const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 9_000 });
     const probed = settle(search, 1_430);
     expect(probed).toEqual(
       [9_000, 8_952, 4_096, 1_472, 1_452].flatMap((size) => [size, size, size]).concat(1_400),
@@ -44,7 +44,7 @@ describe('the packet size search', () => {
   });
 
   it('tries no more than it may send at once, and the rest when it may send more [REC-44]', () => {
-    const search = new PacketSizeSearch({ initial: 1_200, ceiling: 20_000 });
+    const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 20_000 });
     expect(search.nextProbe(0, 1_279)).toBe(0);
     expect(search.nextProbe(0, 12_000)).toBe(8_952);
     search.onProbeSent(8_952);
@@ -55,12 +55,12 @@ describe('the packet size search', () => {
   });
 
   it('does not probe when there is nothing above the size in use [REC-43]', () => {
-    const search = new PacketSizeSearch({ initial: 1_472, ceiling: 1_472 });
+    const search = new PathMtuDiscovery({ initial: 1_472, ceiling: 1_472 });
     expect(search.nextProbe(0, ANY)).toBe(0);
   });
 
   it('keeps below what the peer accepts [REC-43]', () => {
-    const search = new PacketSizeSearch({ initial: 1_400, ceiling: 32_768 });
+    const search = new PathMtuDiscovery({ initial: 1_400, ceiling: 32_768 });
     expect(search.limit(9_000)).toBe(false);
     expect(search.nextProbe(0, ANY)).toBe(9_000);
     expect(search.limit(1_300)).toBe(true);
@@ -69,7 +69,7 @@ describe('the packet size search', () => {
   });
 
   it('tries larger sizes again after ten minutes [REC-45]', () => {
-    const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_472 });
+    const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
     settle(search, 1_400);
     expect(search.nextProbe(599 * SECOND, ANY)).toBe(0);
     expect(search.nextProbe(600 * SECOND, ANY)).toBe(1_472);
@@ -78,7 +78,7 @@ describe('the packet size search', () => {
   });
 
   it('takes a probe that arrives after it was given up [REC-44]', () => {
-    const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_472 });
+    const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
     search.onProbeSent(1_472);
     search.onProbeLost(1_472, 0);
     expect(search.onProbeAcked(1_472)).toBe(true);
@@ -86,7 +86,7 @@ describe('the packet size search', () => {
   });
 
   it('ignores probes of another size than the one on its way', () => {
-    const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_472 });
+    const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
     search.onProbeSent(1_472);
     for (let i = 0; i < 5; i++) search.onProbeLost(1_452, 0);
     expect(search.nextProbe(0, ANY)).toBe(0);
@@ -95,7 +95,7 @@ describe('the packet size search', () => {
   });
 
   it('begins with what is known to be carried, and looks for more from there [REC-43]', () => {
-    const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_452 });
+    const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_452 });
     expect(search.startAt(1_200)).toBe(false);
     expect(search.startAt(600)).toBe(true);
     expect(search.mtu).toBe(600);
@@ -108,7 +108,7 @@ describe('the packet size search', () => {
 
   describe('when the path begins to swallow large packets [REC-46]', () => {
     const large = () => {
-      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_472 });
+      const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
       settle(search, 1_472);
       return search;
     };
@@ -139,7 +139,7 @@ describe('the packet size search', () => {
     });
 
     it('falls from 1,200 and less, too', () => {
-      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_200 });
+      const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_200 });
       for (let i = 0; i < 2; i++) expect(search.onAck(100, 1_000)).toBe(false);
       expect(search.onAck(100, 1_000)).toBe(true);
       expect(search.mtu).toBe(512);
@@ -213,7 +213,7 @@ describe('the packet size search', () => {
     });
 
     it('tries the size that failed first, then those below, and the failed again after ten minutes', () => {
-      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 9_000 });
+      const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 9_000 });
       settle(search, 1_472, 0);
       for (let i = 0; i < 3; i++) search.onLost(1_472);
       expect(settle(search, 1_400)).toEqual([1_472, 1_472, 1_472, 1_452, 1_452, 1_452, 1_400]);
@@ -222,7 +222,7 @@ describe('the packet size search', () => {
     });
 
     it('is back with one probe where the alarm was false', () => {
-      const search = new PacketSizeSearch({ initial: 1_300, ceiling: 9_000 });
+      const search = new PathMtuDiscovery({ initial: 1_300, ceiling: 9_000 });
       for (let i = 0; i < 3; i++) search.onLost(1_300);
       expect(search.nextProbe(0, ANY)).toBe(1_300);
       search.onProbeSent(1_300);
@@ -231,7 +231,7 @@ describe('the packet size search', () => {
     });
 
     it('tells when a size is given up', () => {
-      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_472 });
+      const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
       const given = [1, 2, 3].map(() => {
         search.onProbeSent(1_472);
         return search.onProbeLost(1_472, 0);
@@ -242,7 +242,7 @@ describe('the packet size search', () => {
 
   describe('when nothing comes through [REC-47]', () => {
     it('shrinks after two probe timeouts of the handshake, twice', () => {
-      const search = new PacketSizeSearch({ initial: 1_400, ceiling: 1_400 });
+      const search = new PathMtuDiscovery({ initial: 1_400, ceiling: 1_400 });
       expect(search.onPto(true)).toBe(false);
       expect(search.onPto(true)).toBe(true);
       expect(search.mtu).toBe(1_200);
@@ -253,7 +253,7 @@ describe('the packet size search', () => {
     });
 
     it('does not shrink while acknowledgements come in between', () => {
-      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_200 });
+      const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_200 });
       for (let i = 0; i < 10; i++) {
         search.onPto(true);
         search.onAck(100, 0);
@@ -262,7 +262,7 @@ describe('the packet size search', () => {
     });
 
     it('takes it back when a packet from before arrived after all', () => {
-      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_200 });
+      const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_200 });
       for (let i = 0; i < 2; i++) search.onPto(true);
       expect(search.mtu).toBe(512);
       expect(search.onAck(512, 0)).toBe(false);
@@ -272,14 +272,14 @@ describe('the packet size search', () => {
     });
 
     it('takes no packet back that is larger than the peer allows', () => {
-      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_200 });
+      const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_200 });
       search.limit(700);
       expect(search.onAck(1_200, 0)).toBe(false);
       expect(search.mtu).toBe(700);
     });
 
     it('finds its way back up after the handshake', () => {
-      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_472 });
+      const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
       search.onPto(true);
       search.onPto(true);
       expect(search.mtu).toBe(512);
@@ -290,7 +290,7 @@ describe('the packet size search', () => {
 
   describe('when the system says that a datagram was too large for the path [REC-53]', () => {
     it('keeps to what is in use when that was a probe', () => {
-      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_472 });
+      const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
       search.onProbeSent(1_472);
       expect(search.onTooLarge()).toBe(false);
       expect(search.onProbeAcked(1_472)).toBe(false);
@@ -299,7 +299,7 @@ describe('the packet size search', () => {
     });
 
     it('gives up a size that it does not even take, and goes on below', () => {
-      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 32_768 });
+      const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 32_768 });
       search.onProbeSent(32_768);
       expect(search.onRefused(32_768, 0)).toBe(false);
       expect(settle(search, 9_000)).toEqual([16_384, 16_384, 16_384, 8_952]);
@@ -310,7 +310,7 @@ describe('the packet size search', () => {
     });
 
     it('goes back to 1,200 when that was in use', () => {
-      const search = new PacketSizeSearch({ initial: 1_200, ceiling: 1_472 });
+      const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
       settle(search, 1_472);
       expect(search.onTooLarge()).toBe(true);
       expect(search.mtu).toBe(1_200);
@@ -331,7 +331,7 @@ describe('the packet size search', () => {
         fc.array(event, { maxLength: 60 }),
         (initial, top, events) => {
           let ceiling = Math.max(initial, top);
-          const search = new PacketSizeSearch({ initial, ceiling });
+          const search = new PathMtuDiscovery({ initial, ceiling });
           let now = 0;
           for (const { kind, bytes, wait } of events) {
             now += wait;

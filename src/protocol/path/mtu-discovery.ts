@@ -1,6 +1,6 @@
 import { type Micros, NEVER, SECOND } from '../../base/time.ts';
 
-export interface PacketSizeOptions {
+export interface PathMtuOptions {
   /** Size to start with, in bytes of UDP payload; 1,200 unless configured. */
   readonly initial: number;
   /** The most that interface, socket, peer and user allow. Nothing larger is ever sent. */
@@ -17,7 +17,7 @@ export interface PacketSizeOptions {
  * again and again while none as large arrives. What falls too deep, or for a delay that only looked like a loss, rises again: with the
  * acknowledgement of a larger packet at once, else with the first probe, which is for the size that was in use before.
  */
-export class PacketSizeSearch {
+export class PathMtuDiscovery {
   /** The size in use: no packet but a probe is larger. */
   mtu: number;
   /** How often a size was found not to be carried any more. */
@@ -42,7 +42,7 @@ export class PacketSizeSearch {
   /** Probe timeouts since anything was acknowledged. */
   private timeouts = 0;
 
-  constructor(options: PacketSizeOptions) {
+  constructor(options: PathMtuOptions) {
     this.floor = options.floor ?? SIZE_FLOOR;
     this.mtu = Math.max(options.initial, this.floor);
     this.base = Math.min(SIZE_BASE, this.mtu);

@@ -9,7 +9,7 @@ import { PacketState } from './packet-state.ts';
  * Acknowledged packets are freed when the ring needs their place; packets declared lost are kept for {@link retention}, so
  * that a late acknowledgement is recognised. Nothing is allocated unless a ring grows.
  */
-export class SentLedger {
+export class SentPackets {
   /** Bytes sent and neither acknowledged nor declared lost. */
   bytesInFlight = 0;
   /** Ack-eliciting packets in flight. */
@@ -259,7 +259,7 @@ export class SentLedger {
     // At least half of a ring is free after it was cleared or grew, so that neither is frequent.
     let capacity = this.mask + 1;
     while (number - this.base >= capacity >> 1 && capacity < 2 * this.packetsMax) capacity *= 2;
-    assert(number - this.base < capacity, 'no more packets are outstanding than the ledger holds');
+    assert(number - this.base < capacity, 'no more packets are outstanding than the sent holds');
     if (capacity > this.mask + 1) this.resizePackets(capacity);
   }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
-import { NewReno } from '../../../src/protocol/recovery/newreno.ts';
-import { RttEstimator } from '../../../src/protocol/recovery/rtt.ts';
+import { NewReno } from '../../../src/protocol/congestion/newreno.ts';
+import { RttEstimator } from '../../../src/protocol/path/rtt.ts';
 
 const MTU = 1_200;
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Pacer } from '../../../src/protocol/recovery/pacer.ts';
+import { Pacer } from '../../../src/protocol/congestion/pacer.ts';
 
 const MTU = 1_200;
 

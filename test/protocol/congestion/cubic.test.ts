@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
-import { Cubic } from '../../../src/protocol/recovery/cubic.ts';
-import { RttEstimator } from '../../../src/protocol/recovery/rtt.ts';
+import { Cubic } from '../../../src/protocol/congestion/cubic.ts';
+import { RttEstimator } from '../../../src/protocol/path/rtt.ts';
 import { CubicTwin } from './cubic-twin.ts';
 
 const MTU = 1_200;

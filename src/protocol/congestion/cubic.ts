@@ -1,6 +1,6 @@
 import { type Micros, NEVER, SECOND } from '../../base/time.ts';
-import type { RttEstimator } from './rtt.ts';
-import { WindowController } from './window.ts';
+import type { RttEstimator } from '../path/rtt.ts';
+import { WindowController } from './loss-based.ts';
 
 /**
  * CUBIC (RFC 9438) with fast convergence, the Reno-friendly region, HyStart++ and undo of spurious losses. The RFC counts

@@ -1,6 +1,6 @@
 /**
  * CUBIC straight from RFC 9438, in segments and seconds, one acknowledged segment at a time: slow, plain, and written without
- * a look at src/protocol/recovery/cubic.ts. Only congestion avoidance; the caller places the congestion events.
+ * a look at src/protocol/congestion/cubic.ts. Only congestion avoidance; the caller places the congestion events.
  */
 export class CubicTwin {
   cwnd: number;

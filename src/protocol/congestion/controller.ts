@@ -1,5 +1,5 @@
 import type { Micros } from '../../base/time.ts';
-import type { RttEstimator } from './rtt.ts';
+import type { RttEstimator } from '../path/rtt.ts';
 
 /** What decides how many bytes may be in flight. All windows are in bytes. */
 export interface CongestionController {

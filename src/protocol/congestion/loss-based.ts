@@ -1,6 +1,6 @@
 import type { Micros } from '../../base/time.ts';
-import type { CongestionController, CongestionName, CongestionOptions } from './congestion.ts';
-import type { RttEstimator } from './rtt.ts';
+import type { RttEstimator } from '../path/rtt.ts';
+import type { CongestionController, CongestionName, CongestionOptions } from './controller.ts';
 import { SlowStart } from './slow-start.ts';
 
 /**

@@ -1,4 +1,4 @@
-import { WindowController } from './window.ts';
+import { WindowController } from './loss-based.ts';
 
 /** NewReno as RFC 9002 section 7 describes it, with HyStart++ and undo of spurious losses. */
 export class NewReno extends WindowController {

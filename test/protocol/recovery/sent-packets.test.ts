@@ -1,0 +1,192 @@
+import { describe, expect, it } from 'vitest';
+import { Acknowledged, acknowledge } from '../../../src/protocol/recovery/acknowledge.ts';
+import { PACKETS_MAX, SentPackets } from '../../../src/protocol/recovery/sent-packets.ts';
+import { MESSAGES, PING } from './frames.ts';
+
+interface Entry {
+  readonly kind: number;
+  readonly id: number;
+  readonly a: number;
+  readonly b: number;
+  readonly c: number;
+}
+
+function entriesOf(sent: SentPackets, number: number): Entry[] {
+  const entries: Entry[] = [];
+  for (let e = sent.entryStart(number), end = sent.entryEnd(number); e < end; e++) {
+    entries.push({
+      kind: sent.entryKind(e),
+      id: sent.entryId(e),
+      a: sent.entryA(e),
+      b: sent.entryB(e),
+      c: sent.entryC(e),
+    });
+  }
+  return entries;
+}
+
+function send(sent: SentPackets, number: number, now = 0, entries = 1): void {
+  sent.begin(number, now);
+  for (let i = 0; i < entries; i++) sent.add(MESSAGES, number, i, number * 10, 2 ** 40 + i);
+  sent.commit(1_200, true, true);
+}
+
+function expectEntries(sent: SentPackets, number: number, count: number): void {
+  const expected = Array.from({ length: count }, (_, i) => ({
+    kind: MESSAGES,
+    id: number,
+    a: i,
+    b: number * 10,
+    c: 2 ** 40 + i,
+  }));
+  expect(entriesOf(sent, number)).toEqual(expected);
+}
+
+function ack(sent: SentPackets, ...ranges: number[]): Acknowledged {
+  const out = new Acknowledged();
+  expect(acknowledge(sent, Float64Array.from(ranges), ranges.length / 2, -1, out)).toBe(0);
+  return out;
+}
+
+describe('the sent sent', () => {
+  it('records what a packet carried', () => {
+    const sent = new SentPackets();
+    sent.begin(0, 5);
+    sent.add(MESSAGES, 4, 100, 10, 0);
+    sent.add(PING, 0, 0, 0, 0);
+    sent.commit(900, true, true);
+    expect(entriesOf(sent, 0)).toEqual([
+      { kind: MESSAGES, id: 4, a: 100, b: 10, c: 0 },
+      { kind: PING, id: 0, a: 0, b: 0, c: 0 },
+    ]);
+    expect(sent.sentTimeOf(0)).toBe(5);
+    expect(sent.bytesOf(0)).toBe(900);
+    expect(sent.bytesInFlight).toBe(900);
+    expect(sent.ackElicitingInFlight).toBe(1);
+    expect(sent.lastAckElicitingTime).toBe(5);
+  });
+
+  it('knows the oldest packet in flight that carries something: what a probe timeout sends again', () => {
+    const sent = new SentPackets();
+    expect(sent.oldestInFlight).toBe(-1);
+    sent.begin(0, 0);
+    sent.commit(1_452, true, true, true); // a probe for the packet size
+    expect(sent.oldestInFlight).toBe(-1);
+    send(sent, 1);
+    send(sent, 2);
+    expect(sent.oldestInFlight).toBe(1);
+    acknowledge(sent, Float64Array.of(1, 2), 1, -1, new Acknowledged());
+    expect(sent.oldestInFlight).toBe(2);
+  });
+
+  it('forgets a cancelled packet and lets its number be used again', () => {
+    const sent = new SentPackets();
+    sent.begin(0, 0);
+    sent.add(PING, 0, 0, 0, 0);
+    sent.cancel();
+    expect(sent.largestSent).toBe(-1);
+    send(sent, 0, 1, 2);
+    expectEntries(sent, 0, 2);
+  });
+
+  it('does not count packets that are not in flight', () => {
+    const sent = new SentPackets();
+    sent.begin(0, 9);
+    sent.commit(40, false, false);
+    expect(sent.bytesInFlight).toBe(0);
+    expect(sent.ackElicitingInFlight).toBe(0);
+    expect(sent.lastAckElicitingTime).toBe(0);
+  });
+
+  it('grows both rings and keeps every record', () => {
+    const sent = new SentPackets(4);
+    const count = 1_000;
+    for (let n = 0; n < count; n++) send(sent, n, n, n % 5);
+    for (let n = 0; n < count; n++) {
+      expect(sent.holds(n)).toBe(true);
+      expect(sent.sentTimeOf(n)).toBe(n);
+      expectEntries(sent, n, n % 5);
+    }
+    expect(sent.bytesInFlight).toBe(count * 1_200);
+  });
+
+  it('reuses its rings without growing while the window stays small', () => {
+    const sent = new SentPackets(32);
+    const { state } = sent;
+    for (let n = 0; n < 100_000; n++) {
+      send(sent, n, n, 1);
+      if (n >= 10) ack(sent, n - 10, n - 9);
+      if (n >= 10 && n % 997 === 0) for (let held = n - 9; held <= n; held++) expectEntries(sent, held, 1);
+    }
+    expect(sent.state).toBe(state);
+  });
+
+  it('grows in the middle of a packet with many entries', () => {
+    const sent = new SentPackets(4);
+    send(sent, 0, 0, 3);
+    send(sent, 1, 0, 500);
+    expectEntries(sent, 0, 3);
+    expectEntries(sent, 1, 500);
+  });
+
+  it('keeps entries readable when their positions wrap around 2^32', () => {
+    const sent = new SentPackets(4);
+    const near = sent as unknown as { entryHead: number; entryTail: number };
+    near.entryHead = 2 ** 32 - 5;
+    near.entryTail = 2 ** 32 - 5;
+    for (let n = 0; n < 20; n++) send(sent, n, 0, 3);
+    for (let n = 0; n < 20; n++) expectEntries(sent, n, 3);
+    ack(sent, 0, 20);
+    for (let n = 20; n < 60; n++) send(sent, n, 0, 3);
+    for (let n = 20; n < 60; n++) expectEntries(sent, n, 3);
+  });
+
+  it('works with packet numbers far above 2^32', () => {
+    const sent = new SentPackets(4);
+    const first = 2 ** 45 + 3;
+    for (let n = first; n < first + 100; n++) send(sent, n, 1, 2);
+    for (let n = first; n < first + 100; n++) expectEntries(sent, n, 2);
+    expect(ack(sent, first + 10, first + 100).acked.count).toBe(90);
+    expect(sent.bytesInFlight).toBe(12_000);
+  });
+
+  it('lets acknowledgements and probes through at its bound, but no data [REC-12]', () => {
+    const sent = new SentPackets();
+    for (let n = 0; n < PACKETS_MAX; n++) send(sent, n, 0, 0);
+    expect(sent.isFull(1)).toBe(true);
+    send(sent, PACKETS_MAX, 1, 1);
+    expectEntries(sent, PACKETS_MAX, 1);
+    ack(sent, 0, 100);
+    expect(sent.isFull(1)).toBe(false);
+  });
+
+  it('frees acknowledgement-only packets nobody will acknowledge, without growing', () => {
+    const sent = new SentPackets(32);
+    const { state } = sent;
+    for (let n = 0; n < 10_000; n++) {
+      sent.begin(n, n);
+      sent.add(PING, 0, n, 0, 0);
+      sent.commit(40, false, false);
+    }
+    expect(sent.state).toBe(state);
+  });
+
+  it('gives its memory back when idle', () => {
+    const sent = new SentPackets(32);
+    for (let n = 0; n < 5_000; n++) send(sent, n, 0, 2);
+    sent.trim();
+    expect(sent.state.length).toBeGreaterThan(4_096);
+    ack(sent, 0, 5_000);
+    sent.trim();
+    expect(sent.state.length).toBe(32);
+    send(sent, 5_000, 0, 2);
+    expectEntries(sent, 5_000, 2);
+    expect(ack(sent, 4_000, 5_001).acked.count).toBe(1);
+  });
+
+  it('refuses a number that does not grow', () => {
+    const sent = new SentPackets();
+    send(sent, 3);
+    expect(() => sent.begin(3, 0)).toThrow(/packet numbers grow/);
+  });
+});
