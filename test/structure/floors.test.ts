@@ -30,7 +30,7 @@ test('an import that goes up, aside, out, or to an unknown folder is found', () 
   expect(check('src/protocol/stream/a.ts', `import { a } from '../../base/a.ts'; import './b.ts';`)).toEqual(
     [],
   );
-  expect(check('src/protocol/stream/a.ts', `import { a } from '../recovery/a.ts';`)[0]).toContain('sibling');
+  expect(check('src/protocol/stream/a.ts', `import { a } from '../crypto/a.ts';`)[0]).toContain('sibling');
   expect(check('src/protocol/stream/a.ts', `import type { A } from '../connection/a.ts';`)[0]).toContain(
     'higher',
   );

@@ -5,8 +5,9 @@ import type { ProjectFile } from './project.ts';
 export const FLOORS: readonly (readonly string[])[] = [
   ['base'],
   ['protocol/wire', 'protocol/trace'],
-  ['crypto', 'recovery', 'path', 'stream', 'fec', 'compress'].map((part) => `protocol/${part}`),
-  ['protocol/handshake'],
+  ['crypto', 'congestion', 'stream', 'fec', 'compress'].map((part) => `protocol/${part}`),
+  ['protocol/handshake', 'protocol/path'],
+  ['protocol/recovery'],
   ['protocol/connection'],
   ['protocol/endpoint'],
   ['udp'],

@@ -1,5 +1,11 @@
 import type { Micros } from '../../base/time.ts';
-import type { RttEstimator } from '../path/rtt.ts';
+
+/** What a controller sees of the path's round-trip time, in microseconds. */
+export interface RoundTripTime {
+  /** The newest sample, unadjusted. */
+  readonly latest: Micros;
+  readonly smoothed: Micros;
+}
 
 /** What decides how many bytes may be in flight. All windows are in bytes. */
 export interface CongestionController {
@@ -20,7 +26,7 @@ export interface CongestionController {
     bytes: number,
     sentTime: Micros,
     now: Micros,
-    rtt: RttEstimator,
+    rtt: RoundTripTime,
     isApplicationLimited: boolean,
   ): void;
   /** Packets were declared lost, the newest sent at `sentTime`. True when this began a recovery period. */

@@ -1,5 +1,5 @@
 import { type Micros, NEVER, SECOND } from '../../base/time.ts';
-import type { RttEstimator } from '../path/rtt.ts';
+import type { RoundTripTime } from './controller.ts';
 import { WindowController } from './loss-based.ts';
 
 /**
@@ -33,7 +33,7 @@ export class Cubic extends WindowController {
     bytes: number,
     sentTime: Micros,
     now: Micros,
-    rtt: RttEstimator,
+    rtt: RoundTripTime,
     isApplicationLimited: boolean,
   ): void {
     this.lastAckTime = now;

@@ -1,6 +1,5 @@
 import type { Micros } from '../../base/time.ts';
-import type { RttEstimator } from '../path/rtt.ts';
-import type { CongestionController, CongestionName, CongestionOptions } from './controller.ts';
+import type { CongestionController, CongestionName, CongestionOptions, RoundTripTime } from './controller.ts';
 import { SlowStart } from './slow-start.ts';
 
 /**
@@ -39,7 +38,7 @@ export abstract class WindowController implements CongestionController {
     bytes: number,
     sentTime: Micros,
     now: Micros,
-    rtt: RttEstimator,
+    rtt: RoundTripTime,
     isApplicationLimited: boolean,
   ): void {
     if (isApplicationLimited || bytes === 0) return;
