@@ -11,8 +11,8 @@
  */
 
 export { JspError, type JspErrorCode } from './base/errors.ts';
-export type { ConnectionMetrics } from './protocol/connection/metrics.ts';
 export { Identity } from './protocol/crypto/identity.ts';
+export type { ConnectionMetrics } from './protocol/endpoint/index.ts';
 export { type ConnectOptions, connect } from './transport/connect.ts';
 export type { CloseOptions, Connection } from './transport/connection.ts';
 export { type Listener, type ListenerMetrics, type ListenOptions, listen } from './transport/listen.ts';

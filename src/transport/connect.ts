@@ -2,9 +2,13 @@ import { JspError } from '../base/errors.ts';
 import { addressFamily } from '../base/ip-address.ts';
 import { checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
 import { MILLISECOND, type Micros, SECOND } from '../base/time.ts';
-import type { Connection as CoreConnection } from '../protocol/connection/connection.ts';
-import { datagramRefused, datagramTooLarge } from '../protocol/connection/path-mtu.ts';
-import { Endpoint, type EndpointEvent } from '../protocol/endpoint/endpoint.ts';
+import {
+  type Connection as CoreConnection,
+  datagramRefused,
+  datagramTooLarge,
+  Endpoint,
+  type EndpointEvent,
+} from '../protocol/endpoint/index.ts';
 import { resolveHost } from '../udp/addresses.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';

@@ -1,13 +1,15 @@
 import { JspError } from '../base/errors.ts';
 import { checkOptions, number, type OptionTable, text } from '../base/options.ts';
 import { MILLISECOND, NEVER } from '../base/time.ts';
-import type { CloseReason } from '../protocol/connection/closing.ts';
-import type { Connection as CoreConnection } from '../protocol/connection/connection.ts';
-import type { ConnectionStream } from '../protocol/connection/connection-stream.ts';
-import type { ConnectionMetrics } from '../protocol/connection/metrics.ts';
-import { datagramRefused } from '../protocol/connection/path-mtu.ts';
-import type { EndpointEvent } from '../protocol/endpoint/endpoint.ts';
-import { closeCodeName } from '../protocol/wire/close-code.ts';
+import {
+  type CloseReason,
+  type ConnectionMetrics,
+  type ConnectionStream,
+  type Connection as CoreConnection,
+  closeCodeName,
+  datagramRefused,
+  type EndpointEvent,
+} from '../protocol/endpoint/index.ts';
 import { type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { abortError, abortSignal, onAbort } from './abort.ts';

@@ -10,7 +10,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { JspError } from '../base/errors.ts';
 import { MILLISECOND, type Micros, NEVER, SECOND } from '../base/time.ts';
-import type { Endpoint, EndpointEvent } from '../protocol/endpoint/endpoint.ts';
+import type { Endpoint, EndpointEvent } from '../protocol/endpoint/index.ts';
 import { type ReceiveBatch, TransmitBatch } from '../protocol/wire/batch.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';

@@ -4,9 +4,12 @@ import type { MemoryMetrics } from '../base/memory-budget.ts';
 import { checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
 import { Identity } from '../protocol/crypto/identity.ts';
 import { RESET_KEY_BYTES } from '../protocol/crypto/reset-token.ts';
-import { Endpoint, type EndpointEvent } from '../protocol/endpoint/endpoint.ts';
-import type { EndpointCounters } from '../protocol/trace/counters.ts';
-import { CloseCode } from '../protocol/wire/close-code.ts';
+import {
+  CloseCode,
+  Endpoint,
+  type EndpointCounters,
+  type EndpointEvent,
+} from '../protocol/endpoint/index.ts';
 import { reachableAddress } from '../udp/addresses.ts';
 import { type DatagramSocket, type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';

@@ -1,23 +1,24 @@
-/** What an application may say to `listen`, `connect`, `openStream` and `send`, and what the core and the wire make of it. */
-
 import { totalmem } from 'node:os';
 import { JspError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import { anObject, anything, flag, number, type OptionTable, oneOf, text, whole } from '../base/options.ts';
 import type { RandomSource } from '../base/random.ts';
+import { type AeadPreference, chooseAead } from '../protocol/crypto/choose-aead.ts';
+import { type MlKem, type MlKemName, nobleMlKem } from '../protocol/crypto/ml-kem.ts';
 import {
   type ConnectionConfig,
   checkedConnectionConfig,
   defaultConnectionConfig,
-} from '../protocol/connection/config.ts';
-import { type AeadPreference, chooseAead } from '../protocol/crypto/choose-aead.ts';
-import { type MlKem, type MlKemName, nobleMlKem } from '../protocol/crypto/ml-kem.ts';
-import { INTERNET_MTU_MAX } from '../protocol/path/mtu-discovery.ts';
-import type { Delivery as WireDelivery, Priority as WirePriority } from '../protocol/wire/frame-type.ts';
+  INTERNET_MTU_MAX,
+  type Delivery as WireDelivery,
+  type Priority as WirePriority,
+} from '../protocol/endpoint/index.ts';
 import { type Clock, systemClock } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { type ImpairmentOptions, impairSocket } from '../udp/impaired-socket.ts';
 import { loadNodeMlKem, systemRandom } from './system-crypto.ts';
+
+/** What an application may say to `listen`, `connect`, `openStream` and `send`, and what the core and the wire make of it. */
 
 export type MlKemPreference = 'auto' | MlKemName;
 

@@ -3,10 +3,13 @@ import { once } from 'node:events';
 import { JspError } from '../base/errors.ts';
 import { checkOptions } from '../base/options.ts';
 import { MILLISECOND, NEVER } from '../base/time.ts';
-import type { Connection as CoreConnection } from '../protocol/connection/connection.ts';
-import type { ConnectionStream } from '../protocol/connection/connection-stream.ts';
-import { type SendMark, SendResult, type SendStream } from '../protocol/stream/send/send-stream.ts';
-import { Delivery as WireDelivery } from '../protocol/wire/frame-type.ts';
+import {
+  type ConnectionStream,
+  type Connection as CoreConnection,
+  type SendMark,
+  SendResult,
+  Delivery as WireDelivery,
+} from '../protocol/endpoint/index.ts';
 import type { Driver } from './driver.ts';
 import { IsolatedEmitter, Iterations } from './listeners.ts';
 import {
@@ -390,7 +393,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   }
 
   private settleFlushes(): void {
-    this.flushes.settle(this.core.sender);
+    this.flushes.settle(this.core);
     this.core.wantsSettled = !this.flushes.isEmpty;
   }
 
@@ -471,7 +474,7 @@ class PendingFlushes {
   }
 
   /** Resolves those whose messages are settled. */
-  settle(sender: SendStream): void {
+  settle({ sender }: ConnectionStream): void {
     this.waiting = this.waiting.filter((flush) => {
       if (!sender.isSettledUpTo(flush.until)) return true;
       flush.resolve();

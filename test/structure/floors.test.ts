@@ -46,6 +46,18 @@ test('an import that goes up, aside, out, or to an unknown folder is found', () 
   expect(check('src/testing/a.ts', `import { a } from '../transport/a.ts';`)[0]).toContain('sibling');
 });
 
+test('code outside of the core sees its faces, and nothing behind them', () => {
+  const check = (path: string, text: string) => floorViolations([{ path, text }]);
+  expect(check('src/udp/a.ts', `import { A } from '../protocol/endpoint/index.ts';`)).toEqual([]);
+  expect(check('src/udp/a.ts', `import type { A } from '../protocol/endpoint/endpoint.ts';`)[0]).toContain(
+    'face',
+  );
+  expect(check('src/transport/a.ts', `import { A } from '../protocol/stream/index.ts';`)[0]).toContain(
+    'face',
+  );
+  expect(check('src/protocol/endpoint/a.ts', `import { A } from '../stream/a.ts';`)).toEqual([]);
+});
+
 test('only the public face and what is above it see transport/, and of the broker only its server', () => {
   const check = (path: string, text: string) => floorViolations([{ path, text }]);
   expect(check('src/index.ts', `export { connect } from './transport/connect.ts';`)).toEqual([]);

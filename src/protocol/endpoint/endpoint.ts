@@ -37,9 +37,6 @@ import { type Packer, ReadyConnections } from './ready-connections.ts';
 import { ConnectionIdTable, FirstIdTable, LOCAL_ID_BYTES, ResetWatch } from './routing.ts';
 import { StatelessAnswers } from './stateless-answers.ts';
 
-export type { EndpointEvent } from '../connection/events.ts';
-export type { ConnectTarget, EndpointConfig, ServerConfig } from './config.ts';
-
 /**
  * All the connections of one socket as one state machine without I/O. Hand in {@link receive} or {@link timeout}, or make a call
  * on a connection; then drain {@link pollEvent}, take packets with {@link transmit} until it gives none, and come back at

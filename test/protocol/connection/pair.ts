@@ -10,7 +10,7 @@ import type { Connection } from '../../../src/protocol/connection/connection.ts'
 import type { ConnectionStream, StreamSettings } from '../../../src/protocol/connection/connection-stream.ts';
 import { chooseAead } from '../../../src/protocol/crypto/choose-aead.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
-import { Endpoint, type EndpointEvent, type ServerConfig } from '../../../src/protocol/endpoint/endpoint.ts';
+import { Endpoint, type EndpointEvent, type ServerConfig } from '../../../src/protocol/endpoint/index.ts';
 import { Delivery, Priority } from '../../../src/protocol/wire/frame-type.ts';
 import type { LinkOptions } from '../../../src/testing/link.ts';
 import type { LabDatagram } from '../../../src/testing/network.ts';

@@ -1,6 +1,6 @@
 import { Prng } from '../../../src/base/random.ts';
 import type { Micros } from '../../../src/base/time.ts';
-import { Endpoint, type ServerConfig } from '../../../src/protocol/endpoint/endpoint.ts';
+import { Endpoint, type ServerConfig } from '../../../src/protocol/endpoint/index.ts';
 import { ReceiveBatch, TransmitBatch } from '../../../src/protocol/wire/batch.ts';
 import { config, IDENTITY, PORT } from '../connection/pair.ts';
 

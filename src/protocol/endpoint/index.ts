@@ -1,0 +1,24 @@
+/**
+ * All connections of one socket as one state machine without I/O: what a driver hands datagrams and time to, and the connections and
+ * streams that it hands to applications. Code outside of `protocol/` sees no more of the core than this, `protocol/datagram` and
+ * `protocol/crypto`.
+ */
+
+export type { CloseReason } from '../connection/closing.ts';
+export {
+  type ConnectionConfig,
+  checkedConnectionConfig,
+  defaultConnectionConfig,
+} from '../connection/config.ts';
+export type { Connection } from '../connection/connection.ts';
+export type { ConnectionStream } from '../connection/connection-stream.ts';
+export type { EndpointEvent } from '../connection/events.ts';
+export type { ConnectionMetrics } from '../connection/metrics.ts';
+export { datagramRefused, datagramTooLarge } from '../connection/path-mtu.ts';
+export { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
+export { type SendMark, SendResult } from '../stream/send/send-stream.ts';
+export type { EndpointCounters } from '../trace/counters.ts';
+export { CloseCode, closeCodeName } from '../wire/close-code.ts';
+export { Delivery, Priority } from '../wire/frame-type.ts';
+export type { ConnectTarget, EndpointConfig, ServerConfig } from './config.ts';
+export { Endpoint } from './endpoint.ts';
