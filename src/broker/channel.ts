@@ -1,6 +1,5 @@
 import { Ring } from '../base/ring.ts';
-import { Command, DropReason, Overflow } from '../pubsub/command.ts';
-import { encodeDropped, encodePlain } from '../pubsub/command-writer.ts';
+import { Command, DropReason, encodeDropped, encodePlain, Overflow } from '../pubsub/command.ts';
 import type { DeliveryLanes } from './delivery-lanes.ts';
 import { DeliveryQueue, type QueuePolicy } from './delivery-queue.ts';
 import type { Link } from './link.ts';

@@ -1,17 +1,26 @@
 import { assert } from '../base/errors.ts';
 import { number, type OptionTable, whole } from '../base/options.ts';
-import { BrokerCode, brokerCodeName } from '../pubsub/broker-code.ts';
-import { Command, HEADER_BYTES, LANE_BODY_BYTES, type Overflow, SubscribeFlag } from '../pubsub/command.ts';
-import { CommandReader, Side } from '../pubsub/command-reader.ts';
-import { encodeLane, encodePlain, encodeRefused } from '../pubsub/command-writer.ts';
-import type { FilterEntry } from '../pubsub/subscription-trie.ts';
+import {
+  BrokerCode,
+  brokerCodeName,
+  Command,
+  CommandReader,
+  encodeLane,
+  encodePlain,
+  encodeRefused,
+  HEADER_BYTES,
+  LANE_BODY_BYTES,
+  type Overflow,
+  Side,
+  SubscribeFlag,
+} from '../pubsub/command.ts';
+import { type FilterEntry, Router } from '../pubsub/router.ts';
 import { decodeName } from '../pubsub/topic.ts';
 import { Channel, Role } from './channel.ts';
 import { DeliveryLanes } from './delivery-lanes.ts';
 import { MESSAGE_CHARGE_BYTES, type QueuePolicy } from './delivery-queue.ts';
 import type { Link, Peer } from './link.ts';
 import { BrokerCounters, type BrokerMetrics } from './metrics.ts';
-import { Router } from './router.ts';
 import { type QueueBudget, Session } from './session.ts';
 import { Subscriptions } from './subscriptions.ts';
 

@@ -1,7 +1,6 @@
 import type { JspError } from '../base/errors.ts';
 import { checkOptions, chosenOptions, number, type OptionTable } from '../base/options.ts';
-import { BrokerCode, brokerCodeName } from '../pubsub/broker-code.ts';
-import { COMMAND_BYTES_MAX } from '../pubsub/command.ts';
+import { BrokerCode, brokerCodeName, COMMAND_BYTES_MAX } from '../pubsub/command.ts';
 import { abortSignal, onAbort } from '../transport/abort.ts';
 import {
   LISTEN_OPTIONS,

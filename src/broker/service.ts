@@ -1,6 +1,5 @@
 import { MILLISECOND } from '../base/time.ts';
-import { BrokerCode, brokerCodeName } from '../pubsub/broker-code.ts';
-import { STREAM_LABEL } from '../pubsub/command.ts';
+import { BrokerCode, brokerCodeName, STREAM_LABEL } from '../pubsub/command.ts';
 import { type MessageConnection, type MessageStream, STREAM_PRIORITIES } from '../pubsub/message-stream.ts';
 import { type Clock, systemClock } from '../udp/clock.ts';
 import type { Channel } from './channel.ts';

@@ -1,9 +1,8 @@
-import { BrokerCode } from '../pubsub/broker-code.ts';
-import { Overflow } from '../pubsub/command.ts';
+import { BrokerCode, Overflow } from '../pubsub/command.ts';
+import type { Router } from '../pubsub/router.ts';
 import { filterFault, isShared } from '../pubsub/topic.ts';
 import type { Channel } from './channel.ts';
 import type { QueuePolicy } from './delivery-queue.ts';
-import type { Router } from './router.ts';
 
 /** Who holds which filter, and under which bounds. Answers are NO_ERROR or the code of a refusal. */
 export class Subscriptions {

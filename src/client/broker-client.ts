@@ -1,15 +1,15 @@
 import { performance } from 'node:perf_hooks';
 import { JspError } from '../base/errors.ts';
 import { checkOptions, chosenOptions, number, type OptionTable, oneOf, whole } from '../base/options.ts';
-import { BrokerCode } from '../pubsub/broker-code.ts';
 import {
+  BrokerCode,
   COMMAND_BYTES_MAX,
   Command,
   DROPPED_BODY_BYTES,
+  encodePlain,
   HEADER_BYTES,
   STREAM_LABEL,
 } from '../pubsub/command.ts';
-import { encodePlain } from '../pubsub/command-writer.ts';
 import {
   type MessageConnection,
   type MessageStream,

@@ -1,8 +1,14 @@
 import { JspError } from '../base/errors.ts';
-import { BrokerCode, brokerCodeName } from '../pubsub/broker-code.ts';
-import { Command, HEADER_BYTES, STREAM_LABEL } from '../pubsub/command.ts';
-import { CommandReader, Side } from '../pubsub/command-reader.ts';
-import { encodePlain } from '../pubsub/command-writer.ts';
+import {
+  BrokerCode,
+  brokerCodeName,
+  Command,
+  CommandReader,
+  encodePlain,
+  HEADER_BYTES,
+  Side,
+  STREAM_LABEL,
+} from '../pubsub/command.ts';
 import type { MessageConnection, MessageStream, StreamPriority } from '../pubsub/message-stream.ts';
 import { PendingRequests } from './pending-requests.ts';
 

@@ -7,8 +7,7 @@
  */
 
 import { JspError } from '../base/errors.ts';
-import { Command, LARGE_BYTES_MIN } from '../pubsub/command.ts';
-import { encodePlain, publishPrefix } from '../pubsub/command-writer.ts';
+import { Command, encodePlain, LARGE_BYTES_MIN, publishPrefix } from '../pubsub/command.ts';
 import type { MessageConnection, StreamPriority } from '../pubsub/message-stream.ts';
 import { assertTopic } from '../pubsub/topic.ts';
 import { CommandStream, openCommandStream } from './command-stream.ts';

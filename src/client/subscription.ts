@@ -1,8 +1,13 @@
 import { JspError } from '../base/errors.ts';
 import { checkOptions, type OptionTable, oneOf, whole } from '../base/options.ts';
-import { BrokerCode, brokerCodeName } from '../pubsub/broker-code.ts';
-import { Overflow, SubscribeFlag } from '../pubsub/command.ts';
-import { encodeSubscribe, encodeUnsubscribe } from '../pubsub/command-writer.ts';
+import {
+  BrokerCode,
+  brokerCodeName,
+  encodeSubscribe,
+  encodeUnsubscribe,
+  Overflow,
+  SubscribeFlag,
+} from '../pubsub/command.ts';
 import { type MessageConnection, STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
 import { abortError, abortSignal, unlessAborted } from '../transport/abort.ts';
 import { throwByItself } from '../transport/listeners.ts';

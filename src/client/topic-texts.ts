@@ -1,5 +1,5 @@
 import { HEADER_BYTES } from '../pubsub/command.ts';
-import { TopicTable } from '../pubsub/topic-table.ts';
+import { TopicTable } from '../pubsub/topic.ts';
 
 /** Topics as text, decoded once as long as they are remembered. */
 export class TopicTexts {

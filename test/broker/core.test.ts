@@ -1,8 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { BrokerCore } from '../../src/broker/core.ts';
-import { BrokerCode } from '../../src/pubsub/broker-code.ts';
-import { Command, Overflow } from '../../src/pubsub/command.ts';
-import { encodePlain, encodeSubscribe, publishPrefix } from '../../src/pubsub/command-writer.ts';
+import {
+  BrokerCode,
+  Command,
+  encodePlain,
+  encodeSubscribe,
+  Overflow,
+  publishPrefix,
+} from '../../src/pubsub/command.ts';
 import { FakeClient } from './fake-client.ts';
 
 describe('publishing and subscribing', () => {

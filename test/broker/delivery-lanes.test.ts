@@ -1,9 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
 import { BrokerCore } from '../../src/broker/core.ts';
-import { BrokerCode } from '../../src/pubsub/broker-code.ts';
-import { Command, LARGE_BYTES_MIN, Overflow, SubscribeFlag } from '../../src/pubsub/command.ts';
-import { encodePlain, encodeSubscribe, publishPrefix } from '../../src/pubsub/command-writer.ts';
+import {
+  BrokerCode,
+  Command,
+  encodePlain,
+  encodeSubscribe,
+  LARGE_BYTES_MIN,
+  Overflow,
+  publishPrefix,
+  SubscribeFlag,
+} from '../../src/pubsub/command.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
 import type { FakeLane } from './fake-link.ts';
 

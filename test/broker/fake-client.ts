@@ -1,13 +1,14 @@
 import type { Channel } from '../../src/broker/channel.ts';
 import type { BrokerCore } from '../../src/broker/core.ts';
 import type { Session } from '../../src/broker/session.ts';
-import { Command, Overflow } from '../../src/pubsub/command.ts';
 import {
+  Command,
   encodePlain,
   encodeSubscribe,
   encodeUnsubscribe,
+  Overflow,
   publishPrefix,
-} from '../../src/pubsub/command-writer.ts';
+} from '../../src/pubsub/command.ts';
 import { FakeLink, FakePeer } from './fake-link.ts';
 
 /** What the client's transport says of a stream. */

@@ -3,9 +3,9 @@ import { Prng } from '../../src/base/random.ts';
 import { Channel } from '../../src/broker/channel.ts';
 import { BrokerCore } from '../../src/broker/core.ts';
 import { DeliveryQueue } from '../../src/broker/delivery-queue.ts';
-import { Router } from '../../src/broker/router.ts';
 import { Subscriptions } from '../../src/broker/subscriptions.ts';
-import { BrokerCode } from '../../src/pubsub/broker-code.ts';
+import { BrokerCode } from '../../src/pubsub/command.ts';
+import { Router } from '../../src/pubsub/router.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
 import { FakeLink } from './fake-link.ts';
 

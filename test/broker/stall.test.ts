@@ -1,8 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { BrokerCore } from '../../src/broker/core.ts';
-import { BrokerCode } from '../../src/pubsub/broker-code.ts';
-import { Command, Overflow, SubscribeFlag } from '../../src/pubsub/command.ts';
-import { encodeSubscribe } from '../../src/pubsub/command-writer.ts';
+import { BrokerCode, Command, encodeSubscribe, Overflow, SubscribeFlag } from '../../src/pubsub/command.ts';
 import { FakeClient } from './fake-client.ts';
 
 /** A subscriber whose transport takes one message and whose queue takes four, and a publisher that has filled both. */

@@ -1,8 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { BrokerClient } from '../../src/client/index.ts';
-import { BrokerCode } from '../../src/pubsub/broker-code.ts';
-import { Command, STREAM_LABEL } from '../../src/pubsub/command.ts';
-import { encodePlain } from '../../src/pubsub/command-writer.ts';
+import { BrokerCode, Command, encodePlain, STREAM_LABEL } from '../../src/pubsub/command.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
 import { FakeNetwork, type FakeStream } from './fake-transport.ts';
 

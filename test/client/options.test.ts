@@ -5,9 +5,13 @@ import { Broker, type BrokerOptions } from '../../src/broker/index.ts';
 import type { BrokerService } from '../../src/broker/service.ts';
 import { BrokerClient, type BrokerClientOptions, type SubscribeOptions } from '../../src/client/index.ts';
 import { connect, generateIdentity } from '../../src/index.ts';
-import { BrokerCode } from '../../src/pubsub/broker-code.ts';
-import { COMMAND_BYTES_MAX, Command, STREAM_LABEL } from '../../src/pubsub/command.ts';
-import { encodePlain } from '../../src/pubsub/command-writer.ts';
+import {
+  BrokerCode,
+  COMMAND_BYTES_MAX,
+  Command,
+  encodePlain,
+  STREAM_LABEL,
+} from '../../src/pubsub/command.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
 import { FakeNetwork, type FakeStream } from './fake-transport.ts';
 

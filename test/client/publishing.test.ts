@@ -2,8 +2,7 @@ import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { JspError } from '../../src/base/errors.ts';
 import { BrokerClient } from '../../src/client/index.ts';
-import { Command, LARGE_BYTES_MIN } from '../../src/pubsub/command.ts';
-import { encodePlain } from '../../src/pubsub/command-writer.ts';
+import { Command, encodePlain, LARGE_BYTES_MIN } from '../../src/pubsub/command.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
 import { FakeNetwork, type FakeStream } from './fake-transport.ts';
 

@@ -3,9 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { JspError } from '../../src/base/errors.ts';
 import { BrokerClient } from '../../src/client/index.ts';
 import type { Message } from '../../src/client/message.ts';
-import { BrokerCode } from '../../src/pubsub/broker-code.ts';
-import { Command } from '../../src/pubsub/command.ts';
-import { encodeDropped, encodeLane, encodePlain, publishPrefix } from '../../src/pubsub/command-writer.ts';
+import {
+  BrokerCode,
+  Command,
+  encodeDropped,
+  encodeLane,
+  encodePlain,
+  publishPrefix,
+} from '../../src/pubsub/command.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
 import { FakeNetwork, type FakeStream } from './fake-transport.ts';
 

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BrokerCore } from '../../src/broker/core.ts';
-import { BrokerCode } from '../../src/pubsub/broker-code.ts';
+import { BrokerCode } from '../../src/pubsub/command.ts';
 import { FakeClient } from '../broker/fake-client.ts';
 
 const NAMES = ['a', 'a/b', '+', '#', 'a/#', '', 'a//b', '$x', '$share/g/a', '\u0000', '\ufffd'];

@@ -1,8 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { brokerCodeName } from '../../src/pubsub/broker-code.ts';
-import { Command, HEADER_BYTES } from '../../src/pubsub/command.ts';
-import { CommandReader, Side } from '../../src/pubsub/command-reader.ts';
+import { brokerCodeName, Command, CommandReader, HEADER_BYTES, Side } from '../../src/pubsub/command.ts';
 import { slowDecode } from '../pubsub/slow-command.ts';
 
 const command = fc.oneof(fc.constantFrom(...Object.values(Command)), fc.integer({ min: 0, max: 255 }));

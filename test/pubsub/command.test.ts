@@ -1,17 +1,21 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { BrokerCode, brokerCodeName } from '../../src/pubsub/broker-code.ts';
-import { Command, HEADER_BYTES, type Overflow } from '../../src/pubsub/command.ts';
-import { CommandReader, Side } from '../../src/pubsub/command-reader.ts';
 import {
+  BrokerCode,
+  brokerCodeName,
+  Command,
+  CommandReader,
   encodeDropped,
   encodeLane,
   encodePlain,
   encodeRefused,
   encodeSubscribe,
   encodeUnsubscribe,
+  HEADER_BYTES,
+  type Overflow,
   publishPrefix,
-} from '../../src/pubsub/command-writer.ts';
+  Side,
+} from '../../src/pubsub/command.ts';
 import { slowDecode } from './slow-command.ts';
 
 interface Valid {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { SubscriptionTrie } from '../../src/pubsub/subscription-trie.ts';
+import { SubscriptionTrie } from '../../src/pubsub/router.ts';
 import { slowMatches } from './slow-topic.ts';
 
 const level = fc.constantFrom('a', 'b', 'c');
