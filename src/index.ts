@@ -11,7 +11,7 @@
  */
 
 export { JspError, type JspErrorCode } from './base/errors.ts';
-export { Identity } from './protocol/crypto/identity.ts';
+export { Identity } from './protocol/crypto/index.ts';
 export type { ConnectionMetrics } from './protocol/endpoint/index.ts';
 export { type ConnectOptions, connect } from './transport/connect.ts';
 export type { CloseOptions, Connection } from './transport/connection.ts';

@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { JspError } from '../base/errors.ts';
-import { Identity } from '../protocol/crypto/identity.ts';
+import { Identity } from '../protocol/crypto/index.ts';
 import { generateIdentity } from '../transport/system-crypto.ts';
 import { CommandError } from './command-error.ts';
 import { lockDirectory } from './directory-lock.ts';

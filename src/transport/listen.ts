@@ -2,8 +2,7 @@ import { JspError } from '../base/errors.ts';
 import { isWildcard } from '../base/ip-address.ts';
 import type { MemoryMetrics } from '../base/memory-budget.ts';
 import { checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
-import { Identity } from '../protocol/crypto/identity.ts';
-import { RESET_KEY_BYTES } from '../protocol/crypto/reset-token.ts';
+import { Identity, RESET_KEY_BYTES } from '../protocol/crypto/index.ts';
 import {
   CloseCode,
   Endpoint,

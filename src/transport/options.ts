@@ -3,8 +3,13 @@ import { JspError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import { anObject, anything, flag, number, type OptionTable, oneOf, text, whole } from '../base/options.ts';
 import type { RandomSource } from '../base/random.ts';
-import { type AeadPreference, chooseAead } from '../protocol/crypto/choose-aead.ts';
-import { type MlKem, type MlKemName, nobleMlKem } from '../protocol/crypto/ml-kem.ts';
+import {
+  type AeadPreference,
+  chooseAead,
+  type MlKem,
+  type MlKemName,
+  nobleMlKem,
+} from '../protocol/crypto/index.ts';
 import {
   type ConnectionConfig,
   checkedConnectionConfig,

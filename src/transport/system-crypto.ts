@@ -3,9 +3,14 @@
 import * as nodeCrypto from 'node:crypto';
 import { type KeyObject, randomFillSync } from 'node:crypto';
 import type { RandomSource } from '../base/random.ts';
-import { Identity } from '../protocol/crypto/identity.ts';
-import type { MlKem, MlKemEncapsulation, MlKemKeyPair } from '../protocol/crypto/ml-kem.ts';
-import { type RawKeys, rawKeys } from '../protocol/crypto/raw-keys.ts';
+import {
+  type Encapsulation,
+  Identity,
+  type MlKem,
+  type MlKemKeyPair,
+  type RawKeys,
+  rawKeys,
+} from '../protocol/crypto/index.ts';
 
 /** A new server identity from the system's secure random bytes. Keep what its `exportSecret()` gives. */
 export function generateIdentity(): Identity {
@@ -50,7 +55,7 @@ const nodeMlKem: MlKem = {
       },
     };
   },
-  encapsulate(key: Uint8Array): MlKemEncapsulation | null {
+  encapsulate(key: Uint8Array): Encapsulation | null {
     try {
       const { ciphertext, sharedKey } = kem.encapsulate(publicKeyOf(key));
       return { ciphertext, secret: sharedKey };

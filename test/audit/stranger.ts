@@ -1,4 +1,4 @@
-import type { KeyPair } from '../../src/protocol/crypto/packet-keys.ts';
+import type { KeyPair } from '../../src/protocol/crypto/packet-protection.ts';
 import { ClientInitialKeys } from '../../src/protocol/handshake/initial-keys.ts';
 import { PacketType } from '../../src/protocol/wire/packet-type.ts';
 import type { LabPort } from '../../src/testing/network.ts';

@@ -1,11 +1,11 @@
+import type { AeadProvider } from '../../src/protocol/crypto/aead.ts';
 import {
   type AeadKey,
-  type AeadProvider,
   type HeaderKey,
   MASK_BYTES,
   SAMPLE_BYTES,
   TAG_BYTES,
-} from '../../src/protocol/crypto/aead.ts';
+} from '../../src/protocol/crypto/packet-protection.ts';
 
 /**
  * Not encryption: a checksum over key, nonce, header and payload in the place of the tag. It finds flipped bits and wrong keys

@@ -1,6 +1,6 @@
 import { Prng } from '../../src/base/random.ts';
 import { MILLISECOND, SECOND } from '../../src/base/time.ts';
-import { chooseAead } from '../../src/protocol/crypto/choose-aead.ts';
+import { chooseAead } from '../../src/protocol/crypto/aead.ts';
 import { Identity } from '../../src/protocol/crypto/identity.ts';
 import { World } from '../../src/testing/world.ts';
 import { Application, SharedStreams } from './application.ts';

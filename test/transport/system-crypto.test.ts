@@ -6,8 +6,9 @@ import {
   HybridKemKey,
   KEM_RANDOM_BYTES,
   KEM_SEED_BYTES,
+  type MlKem,
+  nobleMlKem,
 } from '../../src/protocol/crypto/hybrid-kem.ts';
-import { type MlKem, nobleMlKem } from '../../src/protocol/crypto/ml-kem.ts';
 import { loadNodeMlKem } from '../../src/transport/system-crypto.ts';
 import { toHex } from '../protocol/crypto/bytes.ts';
 

@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import type { AeadPreference } from '../../protocol/crypto/choose-aead.ts';
+import type { AeadPreference } from '../../protocol/crypto/index.ts';
 import { connect } from '../../transport/connect.ts';
 import type { Connection } from '../../transport/connection.ts';
 import { type Listener, listen } from '../../transport/listen.ts';

@@ -1,6 +1,6 @@
 import { JspError } from '../../base/errors.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
-import { type MlKem, nobleMlKem } from '../crypto/ml-kem.ts';
+import { type MlKem, nobleMlKem } from '../crypto/hybrid-kem.ts';
 import { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
 
 /** Limits and choices of a connection. Every field has a default in {@link defaultConnectionConfig}. */

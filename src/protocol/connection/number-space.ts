@@ -1,5 +1,5 @@
 import { MILLISECOND } from '../../base/time.ts';
-import type { KeyPair } from '../crypto/packet-keys.ts';
+import type { KeyPair } from '../crypto/packet-protection.ts';
 import { ReplayWindow } from '../crypto/replay-window.ts';
 import { AckTracker } from '../recovery/ack-tracker.ts';
 import { PacketSpace } from '../wire/packet-type.ts';

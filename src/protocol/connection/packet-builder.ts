@@ -1,6 +1,5 @@
 import { assert } from '../../base/errors.ts';
-import { TAG_BYTES } from '../crypto/aead.ts';
-import type { PacketKeys } from '../crypto/packet-keys.ts';
+import { type PacketKeys, TAG_BYTES } from '../crypto/packet-protection.ts';
 import { SealBatch } from '../crypto/seal-batch.ts';
 import type { TransmitBatch } from '../wire/batch.ts';
 import {

@@ -9,8 +9,8 @@ import {
   ed25519PublicKey,
   ed25519Sign,
   ed25519Verify,
-} from './ed25519.ts';
-import { resetKeyOf } from './reset-token.ts';
+} from './curve25519.ts';
+import { expandLabel, extract, HASH_BYTES, hmac } from './key-schedule.ts';
 
 /**
  * Who an endpoint is: a raw key, named by its fingerprint, as in SSH and WireGuard.
@@ -64,12 +64,17 @@ export class Identity {
     return Buffer.from(this.fingerprint).toString('base64url');
   }
 
-  /** The key of stateless resets that follows from an identity's secret; null for what only looks like an identity and has none. [PKT-22] */
+  /**
+   * The key of stateless resets: who has the server's identity has it, so that a server that is started anew can end what its
+   * predecessor began. Null for what only looks like an identity and has no secret. [PKT-22]
+   */
   static resetKeyOf(identity: Identity): Uint8Array | null {
     if (!(#seed in identity)) return null;
     const secret = entry(identity.#seed);
-    const key = resetKeyOf(secret);
+    const extracted = extract(ZEROS, secret);
+    const key = expandLabel(extracted, 'stateless reset', NOTHING, HASH_BYTES);
     secret.fill(0);
+    extracted.fill(0);
     return key;
   }
 
@@ -130,6 +135,15 @@ function entryValue(bytes: Uint8Array, length: number): Uint8Array | null {
   return isEntry ? bytes.subarray(ENTRY_HEADER_BYTES) : null;
 }
 
+/** The token that ends the connection whose server gave it this id. [PKT-22] */
+export function resetToken(resetKey: Uint8Array, id: Uint8Array): Uint8Array {
+  return hmac(resetKey, id).subarray(0, RESET_TOKEN_BYTES);
+}
+
+export const RESET_KEY_BYTES = 32;
+export const RESET_TOKEN_BYTES = 16;
+const ZEROS = new Uint8Array(HASH_BYTES);
+const NOTHING = new Uint8Array(0);
 const ALGORITHM_ED25519 = 0x01;
 const ENTRY_HEADER_BYTES = 3;
 const SECRET_CHARACTERS = 47;

@@ -1,5 +1,4 @@
-import type { PacketKeys } from './packet-keys.ts';
-import { sealPacket } from './packet-protection.ts';
+import { type PacketKeys, sealPacket } from './packet-protection.ts';
 
 /**
  * Packets that are packed into an arena and wait for their seal, over any number of connections: packing and sealing are separate

@@ -20,8 +20,7 @@ import {
   receivePayload,
 } from '../connection/receive.ts';
 import { transmit } from '../connection/transmit.ts';
-import { Identity } from '../crypto/identity.ts';
-import { resetToken } from '../crypto/reset-token.ts';
+import { Identity, resetToken } from '../crypto/identity.ts';
 import { ClientHandshake } from '../handshake/client.ts';
 import { ServerInitialKeys } from '../handshake/initial-keys.ts';
 import { ServerHandshake } from '../handshake/server.ts';

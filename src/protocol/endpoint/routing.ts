@@ -8,8 +8,7 @@
 
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import type { Connection } from '../connection/connection.ts';
-import { equalSecrets } from '../crypto/identity.ts';
-import { RESET_TOKEN_BYTES } from '../crypto/reset-token.ts';
+import { equalSecrets, RESET_TOKEN_BYTES } from '../crypto/identity.ts';
 import { RESET_BYTES_MIN } from './stateless-answers.ts';
 
 /** What the table finds: something that knows its own id. */

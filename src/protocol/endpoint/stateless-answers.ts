@@ -9,10 +9,8 @@
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import { Ring } from '../../base/ring.ts';
 import { type Micros, SECOND } from '../../base/time.ts';
-import { TAG_BYTES } from '../crypto/aead.ts';
-import type { PacketKeys } from '../crypto/packet-keys.ts';
-import { sealPacket } from '../crypto/packet-protection.ts';
-import { RESET_TOKEN_BYTES, resetToken } from '../crypto/reset-token.ts';
+import { RESET_TOKEN_BYTES, resetToken } from '../crypto/identity.ts';
+import { type PacketKeys, sealPacket, TAG_BYTES } from '../crypto/packet-protection.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
 import type { TransmitBatch } from '../wire/batch.ts';
 import { CONTROL_FRAME_BYTES_MAX, writeClose } from '../wire/frame-writer.ts';

@@ -12,7 +12,7 @@ import {
   packetKeys,
   serverInitialSecret,
 } from '../crypto/key-schedule.ts';
-import type { KeyPair, PacketKeys } from '../crypto/packet-keys.ts';
+import type { KeyPair, PacketKeys } from '../crypto/packet-protection.ts';
 
 /** The client's keys for Initial packets. */
 export class ClientInitialKeys implements KeyPair {

@@ -1,6 +1,6 @@
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
-import { type Encapsulation, encapsulate, KEM_RANDOM_BYTES } from '../crypto/hybrid-kem.ts';
+import { type Encapsulation, encapsulate, KEM_RANDOM_BYTES, type MlKem } from '../crypto/hybrid-kem.ts';
 import { equalSecrets, type Identity } from '../crypto/identity.ts';
 import {
   applicationTraffic,
@@ -12,8 +12,7 @@ import {
   type TrafficSecrets,
   wipeTraffic,
 } from '../crypto/key-schedule.ts';
-import type { MlKem } from '../crypto/ml-kem.ts';
-import type { KeyPair } from '../crypto/packet-keys.ts';
+import type { KeyPair } from '../crypto/packet-protection.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { VERSION } from '../wire/packet-header.ts';
 import { decodeParameters, type TransportParameters } from '../wire/transport-parameters.ts';

@@ -113,7 +113,7 @@ describe('a handshake that nothing disturbs', () => {
   test.each(['sodium', 'node', 'noble'] as const)(
     'works between %s and the automatic choice of AEAD',
     async (name) => {
-      const { chooseAead } = await import('../../../src/protocol/crypto/choose-aead.ts');
+      const { chooseAead } = await import('../../../src/protocol/crypto/aead.ts');
       const aead = chooseAead(name);
       new Pair({ client: { aead } }).connected().echo();
       new Pair({ server: { aead } }).connected().echo();

@@ -1,8 +1,8 @@
 import type { Micros } from '../../../src/base/time.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
-import type { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
 import {
   openPacket,
+  type PacketKeys,
   UnprotectedHeader,
   unprotectHeader,
 } from '../../../src/protocol/crypto/packet-protection.ts';

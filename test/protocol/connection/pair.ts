@@ -8,7 +8,7 @@ import {
 } from '../../../src/protocol/connection/config.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
 import type { ConnectionStream, StreamSettings } from '../../../src/protocol/connection/connection-stream.ts';
-import { chooseAead } from '../../../src/protocol/crypto/choose-aead.ts';
+import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
 import { Endpoint, type EndpointEvent, type ServerConfig } from '../../../src/protocol/endpoint/index.ts';
 import { Delivery, Priority } from '../../../src/protocol/wire/frame-type.ts';

@@ -1,7 +1,6 @@
 import type { CloseReason } from '../../../src/protocol/connection/closing.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
-import type { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
-import { sealPacket } from '../../../src/protocol/crypto/packet-protection.ts';
+import { type PacketKeys, sealPacket } from '../../../src/protocol/crypto/packet-protection.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import {
   longHeaderSize,

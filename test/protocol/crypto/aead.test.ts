@@ -1,16 +1,20 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { JspError } from '../../../src/base/errors.ts';
-import type { AeadName, AeadProvider } from '../../../src/protocol/crypto/aead.ts';
-import { AeadBySize } from '../../../src/protocol/crypto/aead-by-size.ts';
-import { chooseAead } from '../../../src/protocol/crypto/choose-aead.ts';
+import {
+  type AeadName,
+  type AeadProvider,
+  aeadBySize,
+  chooseAead,
+} from '../../../src/protocol/crypto/aead.ts';
 import { hex, joined, toHex } from './bytes.ts';
 import { slowChacha20Block, slowSeal } from './slow-chacha20-poly1305.ts';
 
 const NAMES: AeadName[] = ['sodium', 'node', 'noble'];
 const NAMED = NAMES.map((name) => available(name)).filter((provider) => provider !== null);
-/** The last one takes one of the others for short packets and another for long ones. */
-const PROVIDERS = [...NAMED, new AeadBySize(NAMED[0], NAMED[1], 200)];
+/** For short packets one of the others, and another for long ones. */
+const BY_SIZE = aeadBySize(NAMED[0], NAMED[1], 200);
+const PROVIDERS = [...NAMED, BY_SIZE];
 
 // RFC 8439 section 2.8.2
 const RFC_KEY = hex('808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f');
@@ -38,7 +42,9 @@ describe('the slow twin', () => {
   });
 });
 
-describe.each(PROVIDERS)('the provider $constructor.name', (provider) => {
+describe.each(
+  PROVIDERS.map((provider) => ({ provider, title: provider === BY_SIZE ? 'by size' : provider.name })),
+)('the provider $title', ({ provider }) => {
   it('seals and opens the packet of RFC 8439 section 2.8.2 in place [PKT-10]', () => {
     const key = provider.createKey(RFC_KEY);
     const start = RFC_AD.length;
@@ -142,6 +148,36 @@ describe('the providers together', () => {
   });
 });
 
+describe('a machine without a native library that works', () => {
+  afterEach(() => {
+    vi.resetModules();
+    vi.doUnmock('node:module');
+  });
+
+  it('falls back to OpenSSL, and says what to do when sodium was asked for by name', async () => {
+    const choose = await chooserWithSodium(() => {
+      throw new Error('Cannot find module');
+    });
+    expect(choose().name).toBe('node');
+    expect(() => choose('sodium')).toThrow(
+      expect.objectContaining({
+        code: 'ERR_JSP_AEAD_UNAVAILABLE',
+        message: expect.stringMatching(/'sodium-native'.*'auto'/),
+      }),
+    );
+  });
+
+  it('does not trust a native library that loads and encrypts wrongly', async () => {
+    const nothing = () => 0;
+    const choose = await chooserWithSodium(() => ({
+      crypto_aead_chacha20poly1305_ietf_encrypt: nothing,
+      crypto_aead_chacha20poly1305_ietf_decrypt: nothing,
+    }));
+    expect(choose().name).toBe('node');
+    expect(() => choose('sodium')).toThrow(expect.objectContaining({ code: 'ERR_JSP_AEAD_UNAVAILABLE' }));
+  });
+});
+
 function bytes(minLength: number, maxLength: number): fc.Arbitrary<Uint8Array> {
   return fc.uint8Array({ minLength, maxLength });
 }
@@ -153,4 +189,11 @@ function available(name: AeadName): AeadProvider | null {
     if (error instanceof JspError) return null;
     throw error;
   }
+}
+
+/** {@link chooseAead} where this is what comes of loading `sodium-native`. */
+async function chooserWithSodium(load: () => unknown): Promise<typeof chooseAead> {
+  vi.resetModules();
+  vi.doMock('node:module', () => ({ createRequire: () => load }));
+  return (await import('../../../src/protocol/crypto/aead.ts')).chooseAead;
 }

@@ -9,8 +9,8 @@ import {
   KEM_RANDOM_BYTES,
   KEM_SEED_BYTES,
   KEM_SHARE_BYTES,
+  nobleMlKem,
 } from '../../../src/protocol/crypto/hybrid-kem.ts';
-import { nobleMlKem } from '../../../src/protocol/crypto/ml-kem.ts';
 import { joined, toHex } from './bytes.ts';
 
 const SEED = new Uint8Array(KEM_SEED_BYTES).map((_, i) => i);

@@ -9,7 +9,7 @@ import {
   ed25519PublicKey,
   ed25519Sign,
   ed25519Verify,
-} from '../../../src/protocol/crypto/ed25519.ts';
+} from '../../../src/protocol/crypto/curve25519.ts';
 import {
   equalSecrets,
   fingerprintOf,

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { chooseAead } from '../../../src/protocol/crypto/choose-aead.ts';
-import { ChachaHeaderKey } from '../../../src/protocol/crypto/header-key.ts';
-import { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
+import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import {
+  ChachaHeaderKey,
   openPacket,
+  PacketKeys,
   sealPacket,
   UnprotectedHeader,
   unprotectHeader,

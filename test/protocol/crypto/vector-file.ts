@@ -21,7 +21,7 @@ export function vectorCases<Input, Output>(
   fileName: string,
   slowTwin: (input: Input) => Output,
 ): VectorCase<Input, Output>[] {
-  const path = fileURLToPath(new URL(`../../spec/vectors/${fileName}`, import.meta.url));
+  const path = fileURLToPath(new URL(`../../../spec/vectors/${fileName}`, import.meta.url));
   const file = JSON.parse(readFileSync(path, 'utf8')) as VectorFile<Input, Output>;
   if (process.env.JSP_WRITE_VECTORS === '1') {
     for (const each of file.cases) each.output = slowTwin(each.input);

@@ -1,10 +1,10 @@
 import { Prng } from '../../../src/base/random.ts';
-import { chooseAead } from '../../../src/protocol/crypto/choose-aead.ts';
+import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
+import { nobleMlKem } from '../../../src/protocol/crypto/hybrid-kem.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
-import { nobleMlKem } from '../../../src/protocol/crypto/ml-kem.ts';
-import type { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
 import {
   openPacket,
+  type PacketKeys,
   sealPacket,
   UnprotectedHeader,
   unprotectHeader,

@@ -1,10 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { AeadProvider } from '../../../src/protocol/crypto/aead.ts';
-import { chooseAead } from '../../../src/protocol/crypto/choose-aead.ts';
+import { type AeadProvider, chooseAead } from '../../../src/protocol/crypto/aead.ts';
+import { nobleMlKem } from '../../../src/protocol/crypto/hybrid-kem.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
-import { nobleMlKem } from '../../../src/protocol/crypto/ml-kem.ts';
-import type { KeyPair } from '../../../src/protocol/crypto/packet-keys.ts';
-import { PacketKeys } from '../../../src/protocol/crypto/packet-keys.ts';
+import { type KeyPair, PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
 import { ClientHandshake } from '../../../src/protocol/handshake/client.ts';
 import { ServerHandshake } from '../../../src/protocol/handshake/server.ts';
 import {

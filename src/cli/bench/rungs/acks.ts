@@ -1,7 +1,5 @@
 import { RangeSet } from '../../../base/ranges.ts';
-import { TAG_BYTES } from '../../../protocol/crypto/aead.ts';
-import type { PacketKeys } from '../../../protocol/crypto/packet-keys.ts';
-import { sealPacket } from '../../../protocol/crypto/packet-protection.ts';
+import { type PacketKeys, sealPacket, TAG_BYTES } from '../../../protocol/crypto/index.ts';
 import { writeAck } from '../../../protocol/wire/ack-frame.ts';
 import { FrameReader } from '../../../protocol/wire/frame-reader.ts';
 import { FrameType } from '../../../protocol/wire/frame-type.ts';

@@ -1,13 +1,13 @@
 import { assert } from '../../../base/errors.ts';
 import { RangeSet } from '../../../base/ranges.ts';
-import { TAG_BYTES } from '../../../protocol/crypto/aead.ts';
-import type { PacketKeys } from '../../../protocol/crypto/packet-keys.ts';
 import {
   openPacket,
+  type PacketKeys,
+  ReplayWindow,
+  TAG_BYTES,
   UnprotectedHeader,
   unprotectHeader,
-} from '../../../protocol/crypto/packet-protection.ts';
-import { ReplayWindow } from '../../../protocol/crypto/replay-window.ts';
+} from '../../../protocol/crypto/index.ts';
 import { SealBatch } from '../../../protocol/crypto/seal-batch.ts';
 import { FrameReader } from '../../../protocol/wire/frame-reader.ts';
 import { FrameType } from '../../../protocol/wire/frame-type.ts';

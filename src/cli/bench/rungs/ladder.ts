@@ -1,5 +1,4 @@
-import { chooseAead } from '../../../protocol/crypto/choose-aead.ts';
-import { PacketKeys } from '../../../protocol/crypto/packet-keys.ts';
+import { chooseAead, PacketKeys } from '../../../protocol/crypto/index.ts';
 import { bindDgramSocket } from '../../../udp/dgram-socket.ts';
 import type { Receiver, Sender, Target, Workload, WorkloadOptions } from '../workload.ts';
 import { AckReader, AckWriter } from './acks.ts';

@@ -1,7 +1,7 @@
 import { x25519 as nobleX25519 } from '@noble/curves/ed25519.js';
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { x25519, x25519KeyPair } from '../../../src/protocol/crypto/x25519.ts';
+import { x25519, x25519KeyPair } from '../../../src/protocol/crypto/curve25519.ts';
 import { hex, toHex } from './bytes.ts';
 
 // RFC 7748 section 6.1
@@ -66,7 +66,7 @@ describe('X25519', () => {
       };
       return { ...crypto, createPrivateKey };
     });
-    const strict = await import('../../../src/protocol/crypto/x25519.ts');
+    const strict = await import('../../../src/protocol/crypto/curve25519.ts');
     vi.doUnmock('node:crypto');
     const pair = strict.x25519KeyPair(hex(ALICE));
     expect(toHex(pair.publicKey)).toBe(ALICE_PUBLIC);

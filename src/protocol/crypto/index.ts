@@ -1,0 +1,21 @@
+/** What the world above the sans-IO line sees of the cryptography: identities, ciphers, KEMs, and for benchmarks the packets. */
+
+export { type AeadPreference, chooseAead } from './aead.ts';
+export { type RawKeys, rawKeys } from './curve25519.ts';
+export {
+  type Encapsulation,
+  type MlKem,
+  type MlKemKeyPair,
+  type MlKemName,
+  nobleMlKem,
+} from './hybrid-kem.ts';
+export { Identity, RESET_KEY_BYTES } from './identity.ts';
+export {
+  openPacket,
+  PacketKeys,
+  sealPacket,
+  TAG_BYTES,
+  UnprotectedHeader,
+  unprotectHeader,
+} from './packet-protection.ts';
+export { ReplayWindow } from './replay-window.ts';
