@@ -252,11 +252,14 @@ export function deliveryNumber(delivery: Delivery): WireDelivery {
   return number as WireDelivery;
 }
 
+/** Asked once: the system reads it out of files, for 35 us. */
 function defaultMemoryBytes(): number {
+  if (memoryBytes > 0) return memoryBytes;
   const granted = process.constrainedMemory() ?? 0;
   const machine = totalmem();
   const bytes = granted > 0 && granted < machine ? granted : machine;
-  return Math.min(4 * GIB, Math.max(GIB / 16, Math.floor(bytes / 4)));
+  memoryBytes = Math.min(4 * GIB, Math.max(GIB / 16, Math.floor(bytes / 4)));
+  return memoryBytes;
 }
 
 function mlKemOf(options: TransportOptions): MlKem {
@@ -295,5 +298,6 @@ const PASSED_ON = [
   'stallTimeoutMs',
 ] as const;
 const GIB = 2 ** 30;
+let memoryBytes = 0;
 /** Larger loopback packets cost less a byte. */
 const LOOPBACK_MTU_MAX = 32_768;

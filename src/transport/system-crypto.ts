@@ -17,10 +17,22 @@ export function generateIdentity(): Identity {
   return Identity.generate(systemRandom);
 }
 
-/** The operating system's secure random bytes. */
+/** The operating system's secure random bytes, fetched some at a time: a call takes 2 us, and a handshake wants a dozen small pieces. */
 export const systemRandom: RandomSource = {
   fill(target: Uint8Array): void {
-    randomFillSync(target);
+    const { length } = target;
+    if (length > RANDOM_POOL.length / 4) {
+      randomFillSync(target);
+      return;
+    }
+    if (randomUsed + length > RANDOM_POOL.length) {
+      randomFillSync(RANDOM_POOL);
+      randomUsed = 0;
+    }
+    const end = randomUsed + length;
+    target.set(RANDOM_POOL.subarray(randomUsed, end));
+    RANDOM_POOL.fill(0, randomUsed, end); // what was given away is not to be found here
+    randomUsed = end;
   },
 };
 
@@ -107,6 +119,8 @@ interface Kem {
 /** Raw keys of this type came later than ML-KEM itself. */
 const raw: RawKeys | null = takesRaw() ? rawKeys : null;
 let loaded: MlKem | null | undefined;
+const RANDOM_POOL = new Uint8Array(4_096);
+let randomUsed: number = RANDOM_POOL.length;
 const kem = nodeCrypto as unknown as Kem;
 const NO_BYTES = new Uint8Array(0);
 /** PrivateKeyInfo with the seed alone (RFC 9935 section 6), up to its 64 bytes. */

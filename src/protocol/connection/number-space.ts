@@ -21,7 +21,7 @@ export class NumberSpace {
   constructor(space: PacketSpace, ackDelayMaxMs: number) {
     const isHandshake = space !== PacketSpace.APPLICATION;
     this.space = space;
-    this.acks = new AckTracker({ isImmediate: isHandshake, maxDelay: ackDelayMaxMs * MILLISECOND });
+    this.acks = new AckTracker({ isHandshake, maxDelay: ackDelayMaxMs * MILLISECOND });
     this.outgoing = isHandshake ? new OutgoingFlight() : null;
     this.incoming = isHandshake ? new IncomingFlight() : null;
   }

@@ -3,8 +3,8 @@ import { MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 
 export interface AckTrackerOptions {
-  /** Initial and Handshake spaces: every ack-eliciting packet is acknowledged at once. */
-  readonly isImmediate: boolean;
+  /** Initial and Handshake spaces: an ack-eliciting packet is acknowledged with its answer, which is a millisecond away at most. */
+  readonly isHandshake: boolean;
   /** The delay this endpoint advertises as its maximum. */
   readonly maxDelay: Micros;
 }
@@ -22,7 +22,7 @@ export class AckTracker {
   /** ECN congestion marks seen. */
   ceCount = 0;
 
-  private readonly isImmediate: boolean;
+  private readonly isHandshake: boolean;
   private readonly advertisedDelay: Micros;
   private delay: Micros;
   private threshold: number = THRESHOLD_MIN;
@@ -44,9 +44,10 @@ export class AckTracker {
   private readonly lateFrames: number[] = [];
 
   constructor(options: AckTrackerOptions) {
-    this.isImmediate = options.isImmediate;
+    this.isHandshake = options.isHandshake;
     this.advertisedDelay = options.maxDelay;
-    this.delay = options.maxDelay;
+    this.delay = options.isHandshake ? DELAY_MIN : options.maxDelay;
+    if (options.isHandshake) this.threshold = NEVER;
   }
 
   /** Notes a packet that was opened and is not a duplicate. `isMarked`: it carried an ECN congestion mark. */
@@ -72,7 +73,7 @@ export class AckTracker {
 
   /** An acknowledgement went out. Returns its number, for {@link onAckAcked}. */
   onAckSent(now: Micros): number {
-    if (this.pending > 0 && this.peerRequest < 0) this.adapt(now);
+    if (this.pending > 0 && this.peerRequest < 0 && !this.isHandshake) this.adapt(now);
     this.pending = 0;
     this.deadline = NEVER;
     this.isUrgent = false;
@@ -108,7 +109,7 @@ export class AckTracker {
    */
   wantsAcknowledgement(now: Micros): boolean {
     return (
-      !this.isImmediate && this.ranges.size > RANGES_TO_SETTLE && now - this.elicitedAt >= this.smoothedRtt
+      !this.isHandshake && this.ranges.size > RANGES_TO_SETTLE && now - this.elicitedAt >= this.smoothedRtt
     );
   }
 
@@ -120,7 +121,7 @@ export class AckTracker {
   /** The smoothed RTT changed: the delay is a quarter of it, from 1 ms to the advertised maximum. */
   onRtt(smoothed: Micros): void {
     this.smoothedRtt = smoothed;
-    if (this.peerRequest >= 0) return;
+    if (this.peerRequest >= 0 || this.isHandshake) return;
     // [REC-37]
     const quarter = Math.round(smoothed / 4);
     this.delay = Math.min(this.advertisedDelay, quarter > DELAY_MIN ? quarter : DELAY_MIN);
@@ -158,7 +159,7 @@ export class AckTracker {
     this.pending++;
     if (this.deadline === NEVER) this.deadline = now + this.delay;
     // [REC-35] [REC-36]
-    if (this.isImmediate || isMarked || this.largestEliciting < 0) this.isUrgent = true;
+    if (isMarked || (this.largestEliciting < 0 && !this.isHandshake)) this.isUrgent = true;
     // [REC-38]
     if (number < this.largestEliciting) {
       this.isUrgent = true;

@@ -35,7 +35,7 @@ export interface BottleneckOptions {
 export class Bottleneck {
   now: Micros = 0;
   readonly recovery: Recovery;
-  readonly tracker = new AckTracker({ isImmediate: false, maxDelay: 25 * MILLISECOND });
+  readonly tracker = new AckTracker({ isHandshake: false, maxDelay: 25 * MILLISECOND });
   deliveredBytes = 0;
   sentPackets = 0;
   lostPackets = 0;
