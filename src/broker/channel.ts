@@ -1,5 +1,12 @@
 import { Ring } from '../base/ring.ts';
-import { Command, DropReason, encodeDropped, encodePlain, Overflow } from '../pubsub/command.ts';
+import {
+  Command,
+  DROPPED_BYTES,
+  DropReason,
+  encodeDropped,
+  encodePlain,
+  Overflow,
+} from '../pubsub/command.ts';
 import type { DeliveryLanes } from './delivery-lanes.ts';
 import { DeliveryQueue, type QueuePolicy } from './delivery-queue.ts';
 import type { Link } from './link.ts';
@@ -289,7 +296,7 @@ export class Channel {
     this.counters.droppedTooLarge++;
     if (this.tooLarge++ > 0) return;
     if (this.ready) this.tellTooLarge();
-    else if (HEADER_AND_BODY_BYTES <= this.link.messageBytesMax) this.queue.pushAnswer(DROPPED_PLACE);
+    else if (DROPPED_BYTES <= this.link.messageBytesMax) this.queue.pushAnswer(DROPPED_PLACE);
   }
 
   private tellTooLarge(): void {
@@ -367,4 +374,3 @@ const ANSWER_BYTES_MAX = 8_192;
 const ACCOUNTED_BYTES_MIN = 4_096;
 /** Stands in a queue where messages are missing. */
 const DROPPED_PLACE: Uint8Array = encodeDropped(0, DropReason.TOO_LARGE);
-const HEADER_AND_BODY_BYTES = DROPPED_PLACE.length;

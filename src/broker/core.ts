@@ -1,16 +1,16 @@
 import { assert } from '../base/errors.ts';
 import { number, type OptionTable, whole } from '../base/options.ts';
 import {
-  BrokerCode,
-  brokerCodeName,
   Command,
   CommandReader,
   encodeLane,
   encodePlain,
   encodeRefused,
   HEADER_BYTES,
-  LANE_BODY_BYTES,
+  LANE_BYTES,
   type Overflow,
+  ReasonCode,
+  reasonCodeName,
   Side,
   SubscribeFlag,
 } from '../pubsub/command.ts';
@@ -125,7 +125,7 @@ export class BrokerCore {
     assert(!channel.held, 'a paused stream was read');
     const reader = this.reader;
     const code = reader.read(message); // [BRK-2]
-    if (code !== BrokerCode.NO_ERROR) {
+    if (code !== ReasonCode.NO_ERROR) {
       this.fail(channel.session, code);
     } else if (reader.command === Command.PUBLISH) {
       this.publish(channel, message, reader.topicEnd);
@@ -245,7 +245,7 @@ export class BrokerCore {
     if (publisher.role !== Role.PUBLISHING && !this.takeRole(publisher, Role.PUBLISHING)) return;
     const entries = this.router.route(message, topicEnd);
     if (entries === null) {
-      this.fail(publisher.session, BrokerCode.TOPIC_INVALID);
+      this.fail(publisher.session, ReasonCode.TOPIC_INVALID);
       return;
     }
     this.counters.messagesIn++;
@@ -315,7 +315,7 @@ export class BrokerCore {
   /** The client has taken what the broker had marked. */
   private taken(channel: Channel, mark: number): void {
     if (channel.role !== Role.SUBSCRIBING && channel.role !== Role.LANE) {
-      this.fail(channel.session, BrokerCode.WRONG_STREAM);
+      this.fail(channel.session, ReasonCode.WRONG_STREAM);
       return;
     }
     channel.markTaken(mark);
@@ -341,22 +341,22 @@ export class BrokerCore {
     this.counters.subscriptionsStalled++;
     const streams = [main, ...(main.lanes ?? [])];
     this.close(main);
-    for (const { link } of streams) link.reset(BrokerCode.STALLED);
+    for (const { link } of streams) link.reset(ReasonCode.STALLED);
   }
 
   private subscribe(channel: Channel, message: Uint8Array): void {
-    const { id, flags, topicEnd, bodyLength } = this.reader;
+    const { id, flags, topicEnd, queueMessages, queueBytes } = this.reader;
     const planned = (flags & ~(SubscribeFlag.OVERFLOW | SubscribeFlag.LANES)) !== 0;
     const isFirst = channel.policy === null;
     const wanted: QueuePolicy = {
       overflow: (flags & SubscribeFlag.OVERFLOW) as Overflow,
-      messages: bodyLength === 0 ? 0 : uint32(message, topicEnd),
-      bytes: bodyLength === 0 ? 0 : uint32(message, topicEnd + 4),
+      messages: queueMessages,
+      bytes: queueBytes,
     };
     const filter = decodeName(message, HEADER_BYTES, topicEnd);
-    const code = planned ? BrokerCode.UNSUPPORTED : this.subscriptions.add(channel, filter, wanted); // [BRK-8]
+    const code = planned ? ReasonCode.UNSUPPORTED : this.subscriptions.add(channel, filter, wanted); // [BRK-8]
     const takesLanes = (flags & SubscribeFlag.LANES) !== 0 && channel.link.messageBytesMax >= LANE_BYTES;
-    if (isFirst && code === BrokerCode.NO_ERROR && takesLanes) {
+    if (isFirst && code === ReasonCode.NO_ERROR && takesLanes) {
       channel.lanes = new DeliveryLanes(channel, (main, priority) => this.openLane(main, priority));
     }
     this.settle(channel, id, Command.SUBSCRIBED, code);
@@ -366,7 +366,7 @@ export class BrokerCore {
     const { id, topicEnd } = this.reader;
     const code = this.subscriptions.remove(channel, decodeName(message, HEADER_BYTES, topicEnd));
     const { lanes } = channel;
-    if (lanes === null || code !== BrokerCode.NO_ERROR) {
+    if (lanes === null || code !== ReasonCode.NO_ERROR) {
       this.settle(channel, id, Command.UNSUBSCRIBED, code);
       return;
     }
@@ -375,8 +375,8 @@ export class BrokerCore {
   }
 
   /** Answers a request with `answer`, or with REFUSED. */
-  private settle(channel: Channel, id: number, answer: Command, code: BrokerCode): void {
-    if (code === BrokerCode.NO_ERROR) {
+  private settle(channel: Channel, id: number, answer: Command, code: ReasonCode): void {
+    if (code === ReasonCode.NO_ERROR) {
       channel.answer(encodePlain(answer, id));
       return;
     }
@@ -388,7 +388,7 @@ export class BrokerCore {
   private takeRole(channel: Channel, role: Role): boolean {
     if (channel.role === role) return true;
     if (channel.role !== Role.UNDECIDED) {
-      this.fail(channel.session, BrokerCode.WRONG_STREAM);
+      this.fail(channel.session, ReasonCode.WRONG_STREAM);
       return false;
     }
     channel.role = role;
@@ -397,9 +397,9 @@ export class BrokerCore {
   }
 
   /** Closes a connection for what its client did. */
-  private fail(session: Session, code: BrokerCode): void {
+  private fail(session: Session, code: ReasonCode): void {
     this.counters.clientsFailed++;
-    session.peer.close(code, brokerCodeName(code));
+    session.peer.close(code, reasonCodeName(code));
     this.disconnected(session);
   }
 
@@ -407,9 +407,9 @@ export class BrokerCore {
   private failInternally(session: Session, error: unknown): void {
     this.reportFault(error);
     if (session.closed) return;
-    const code = BrokerCode.INTERNAL_ERROR;
+    const code = ReasonCode.INTERNAL_ERROR;
     try {
-      session.peer.close(code, brokerCodeName(code));
+      session.peer.close(code, reasonCodeName(code));
     } catch (second) {
       this.reportFault(second);
     }
@@ -449,8 +449,6 @@ const TRANSPORT_BOUNDS = [
 ] as const;
 /** Streams that the broker opens to one client at once: within what a client of the transport allows by default. [BRK-39] */
 const LANES_MAX = 64;
-/** The command that begins a lane. */
-const LANE_BYTES = HEADER_BYTES + LANE_BODY_BYTES;
 /** A lane that carries nothing for so long is ended. */
 const LANE_UNUSED_MS = 10_000;
 
@@ -460,16 +458,12 @@ function compact(message: Uint8Array): Uint8Array {
   return message.buffer.byteLength <= charged * KEPT_SHARE ? message : Buffer.from(message);
 }
 
-function uint32(bytes: Uint8Array, at: number): number {
-  return ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]) >>> 0;
-}
-
-const REASONS: Partial<Record<BrokerCode, string>> = {
-  [BrokerCode.FILTER_INVALID]: 'This is not a filter.',
-  [BrokerCode.UNSUPPORTED]: 'This broker cannot do that yet.',
-  [BrokerCode.TOO_MANY_SUBSCRIPTIONS]: 'The connection holds as many filters as the broker allows.',
-  [BrokerCode.POLICY_MISMATCH]: 'The stream has another queue policy or other bounds.',
-  [BrokerCode.NOT_SUBSCRIBED]: 'The stream does not hold this filter.',
+const REASONS: Partial<Record<ReasonCode, string>> = {
+  [ReasonCode.FILTER_INVALID]: 'This is not a filter.',
+  [ReasonCode.UNSUPPORTED]: 'This broker cannot do that yet.',
+  [ReasonCode.TOO_MANY_SUBSCRIPTIONS]: 'The connection holds as many filters as the broker allows.',
+  [ReasonCode.POLICY_MISMATCH]: 'The stream has another queue policy or other bounds.',
+  [ReasonCode.NOT_SUBSCRIBED]: 'The stream does not hold this filter.',
 };
 
 function powerOfTwo(value: unknown): string | null {

@@ -1,6 +1,6 @@
 import type { JspError } from '../base/errors.ts';
 import { checkOptions, chosenOptions, number, type OptionTable } from '../base/options.ts';
-import { BrokerCode, brokerCodeName, COMMAND_BYTES_MAX } from '../pubsub/command.ts';
+import { COMMAND_BYTES_MAX, ReasonCode, reasonCodeName } from '../pubsub/command.ts';
 import { abortSignal, onAbort } from '../transport/abort.ts';
 import {
   LISTEN_OPTIONS,
@@ -143,9 +143,9 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   }
 
   private closeListener(): Promise<void> {
-    const code = BrokerCode.SHUTTING_DOWN;
+    const code = ReasonCode.SHUTTING_DOWN;
     const timeoutMs = Math.max(0, this.closesAt - performance.now());
-    return this.listener.close({ code, reason: brokerCodeName(code), timeoutMs });
+    return this.listener.close({ code, reason: reasonCodeName(code), timeoutMs });
   }
 
   private fail(error: JspError): void {

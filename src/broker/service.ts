@@ -1,5 +1,5 @@
 import { MILLISECOND } from '../base/time.ts';
-import { BrokerCode, brokerCodeName, STREAM_LABEL } from '../pubsub/command.ts';
+import { ReasonCode, reasonCodeName, STREAM_LABEL } from '../pubsub/command.ts';
 import { type MessageConnection, type MessageStream, STREAM_PRIORITIES } from '../pubsub/message-stream.ts';
 import { type Clock, systemClock } from '../udp/clock.ts';
 import type { Channel } from './channel.ts';
@@ -38,7 +38,7 @@ export class BrokerService {
   /** Takes `connection` over, until it closes. */
   serve(connection: MessageConnection): void {
     if (this.draining) {
-      connection.destroy(BrokerCode.SHUTTING_DOWN, brokerCodeName(BrokerCode.SHUTTING_DOWN));
+      connection.destroy(ReasonCode.SHUTTING_DOWN, reasonCodeName(ReasonCode.SHUTTING_DOWN));
       return;
     }
     const session: Session = this.core.connected({
@@ -79,7 +79,7 @@ export class BrokerService {
   private serveStream(session: Session, stream: MessageStream): void {
     if (stream.label !== STREAM_LABEL || !stream.ordered || stream.delivery !== 'reliable') {
       stream.on('error', ignore);
-      stream.reset(BrokerCode.UNKNOWN_PROTOCOL); // [BRK-1]
+      stream.reset(ReasonCode.UNKNOWN_PROTOCOL); // [BRK-1]
       return;
     }
     this.carry(this.core.opened(session, new StreamLink(stream)), stream);
@@ -122,7 +122,7 @@ export class BrokerService {
     stream.on('message', (message) => {
       if (!stream.hasReceivedBestEffort) this.core.received(channel, message);
       else if (!channel.closed) {
-        stream.reset(BrokerCode.UNKNOWN_PROTOCOL); // [BRK-1]
+        stream.reset(ReasonCode.UNKNOWN_PROTOCOL); // [BRK-1]
         ended();
       }
     });

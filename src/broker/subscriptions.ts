@@ -1,4 +1,4 @@
-import { BrokerCode, Overflow } from '../pubsub/command.ts';
+import { Overflow, ReasonCode } from '../pubsub/command.ts';
 import type { Router } from '../pubsub/router.ts';
 import { filterFault, isShared } from '../pubsub/topic.ts';
 import type { Channel } from './channel.ts';
@@ -24,29 +24,29 @@ export class Subscriptions {
   }
 
   /** Adds `filter` to those of `channel`. Null stands for a filter that is not text. */
-  add(channel: Channel, filter: string | null, wanted: QueuePolicy): BrokerCode {
-    if (filter === null || filterFault(filter) !== null) return BrokerCode.FILTER_INVALID; // [BRK-12]
-    if (isShared(filter) || wanted.overflow === Overflow.LATEST) return BrokerCode.UNSUPPORTED;
+  add(channel: Channel, filter: string | null, wanted: QueuePolicy): ReasonCode {
+    if (filter === null || filterFault(filter) !== null) return ReasonCode.FILTER_INVALID; // [BRK-12]
+    if (isShared(filter) || wanted.overflow === Overflow.LATEST) return ReasonCode.UNSUPPORTED;
     const policy = channel.policy;
-    if (policy !== null && !samePolicy(policy, wanted)) return BrokerCode.POLICY_MISMATCH; // [BRK-17]
-    if (channel.filters.has(filter)) return BrokerCode.NO_ERROR; // [BRK-14]
+    if (policy !== null && !samePolicy(policy, wanted)) return ReasonCode.POLICY_MISMATCH; // [BRK-17]
+    if (channel.filters.has(filter)) return ReasonCode.NO_ERROR; // [BRK-14]
     const session = channel.session;
-    if (session.filterCount >= this.filtersPerClientMax) return BrokerCode.TOO_MANY_SUBSCRIPTIONS; // [BRK-16]
+    if (session.filterCount >= this.filtersPerClientMax) return ReasonCode.TOO_MANY_SUBSCRIPTIONS; // [BRK-16]
     if (policy === null) this.settlePolicy(channel, wanted);
     session.filterCount++;
     channel.filters.add(filter);
     this.router.add(filter, channel);
-    return BrokerCode.NO_ERROR;
+    return ReasonCode.NO_ERROR;
   }
 
-  remove(channel: Channel, filter: string | null): BrokerCode {
-    if (filter === null || !channel.filters.delete(filter)) return BrokerCode.NOT_SUBSCRIBED; // [BRK-15]
+  remove(channel: Channel, filter: string | null): ReasonCode {
+    if (filter === null || !channel.filters.delete(filter)) return ReasonCode.NOT_SUBSCRIBED; // [BRK-15]
     channel.session.filterCount--;
     this.router.remove(filter, channel);
     const unwanted = (message: Uint8Array) => !this.router.reaches(message, channel);
     channel.forgetWaiting(unwanted);
     if (channel.lanes !== null) for (const lane of channel.lanes) lane.forgetWaiting(unwanted);
-    return BrokerCode.NO_ERROR;
+    return ReasonCode.NO_ERROR;
   }
 
   removeAll(channel: Channel): void {

@@ -2,12 +2,11 @@ import { performance } from 'node:perf_hooks';
 import { JspError } from '../base/errors.ts';
 import { checkOptions, chosenOptions, number, type OptionTable, oneOf, whole } from '../base/options.ts';
 import {
-  BrokerCode,
   COMMAND_BYTES_MAX,
   Command,
-  DROPPED_BODY_BYTES,
+  DROPPED_BYTES,
   encodePlain,
-  HEADER_BYTES,
+  ReasonCode,
   STREAM_LABEL,
 } from '../pubsub/command.ts';
 import {
@@ -395,7 +394,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   private onStream(stream: MessageStream): void {
     if (stream.label !== STREAM_LABEL || !stream.ordered || stream.delivery !== 'reliable') {
       stream.on('error', () => {});
-      stream.reset(BrokerCode.UNKNOWN_PROTOCOL);
+      stream.reset(ReasonCode.UNKNOWN_PROTOCOL);
       return;
     }
     const lane: CommandStream = new CommandStream(this.connection, stream, {
@@ -437,10 +436,9 @@ function withUnconfirmed(error: Error, unconfirmed: number): JspError {
 }
 
 /** In a smaller one the broker's answers would not fit, and whoever waits for them would wait for ever. */
-const MESSAGE_BYTES_MIN = HEADER_BYTES + DROPPED_BODY_BYTES;
 const CLIENT_OPTIONS: OptionTable<BrokerClientOptions> = {
   ...CONNECT_OPTIONS,
-  messageBytesMax: whole(MESSAGE_BYTES_MIN, Number.MAX_SAFE_INTEGER),
+  messageBytesMax: whole(DROPPED_BYTES, Number.MAX_SAFE_INTEGER),
   publishPriority: oneOf(STREAM_PRIORITIES),
 };
 const PUBLISH_OPTIONS: OptionTable<PublishOptions> = { priority: oneOf(STREAM_PRIORITIES) };

@@ -1,11 +1,13 @@
 import { JspError } from '../base/errors.ts';
 import {
-  BrokerCode,
-  brokerCodeName,
   Command,
   CommandReader,
+  decodeDropped,
+  decodeLane,
+  decodeRefused,
   encodePlain,
-  HEADER_BYTES,
+  ReasonCode,
+  reasonCodeName,
   Side,
   STREAM_LABEL,
 } from '../pubsub/command.ts';
@@ -72,15 +74,15 @@ export class CommandStream {
   reset(): void {
     if (this.closed) return;
     this.close(null);
-    this.stream.reset(BrokerCode.NO_ERROR);
+    this.stream.reset(ReasonCode.NO_ERROR);
   }
 
   private receive(message: Buffer): void {
     if (this.closed) return;
     const { reader, listener } = this;
     const code = reader.read(message); // [BRK-2]
-    if (code !== BrokerCode.NO_ERROR) {
-      this.connection.destroy(code, brokerCodeName(code)); // [BRK-6]
+    if (code !== ReasonCode.NO_ERROR) {
+      this.connection.destroy(code, reasonCodeName(code)); // [BRK-6]
       return;
     }
     switch (reader.command) {
@@ -94,10 +96,10 @@ export class CommandStream {
         this.answerMark(reader.id);
         break;
       case Command.LANE:
-        listener.onLane?.(message.readUInt32BE(HEADER_BYTES));
+        listener.onLane?.(decodeLane(message));
         break;
       case Command.DROPPED:
-        listener.onDropped?.(Number(message.readBigUInt64BE(HEADER_BYTES)));
+        listener.onDropped?.(decodeDropped(message));
         break;
       default:
         this.requests.settle(reader.id);
@@ -109,7 +111,7 @@ export class CommandStream {
     try {
       this.stream.send(encodePlain(Command.MARKED, mark));
     } catch {
-      this.connection.destroy(BrokerCode.INTERNAL_ERROR, brokerCodeName(BrokerCode.INTERNAL_ERROR));
+      this.connection.destroy(ReasonCode.INTERNAL_ERROR, reasonCodeName(ReasonCode.INTERNAL_ERROR));
     }
   }
 
@@ -122,11 +124,8 @@ export class CommandStream {
 }
 
 function refusal(message: Buffer): JspError {
-  const name = brokerCodeName(message.readUInt16BE(HEADER_BYTES));
-  return new JspError(
-    'ERR_JSP_BROKER',
-    `The broker refused: ${message.toString('utf8', HEADER_BYTES + 2)} (${name})`,
-  );
+  const { code, reason } = decodeRefused(message);
+  return new JspError('ERR_JSP_BROKER', `The broker refused: ${reason} (${reasonCodeName(code)})`);
 }
 
 /** The error of whatever waits or is asked for when the connection is over without an error of its own. */

@@ -1,11 +1,11 @@
 import { JspError } from '../base/errors.ts';
 import { checkOptions, type OptionTable, oneOf, whole } from '../base/options.ts';
 import {
-  BrokerCode,
-  brokerCodeName,
   encodeSubscribe,
   encodeUnsubscribe,
   Overflow,
+  ReasonCode,
+  reasonCodeName,
   SubscribeFlag,
 } from '../pubsub/command.ts';
 import { type MessageConnection, STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
@@ -298,9 +298,9 @@ function givenUp(error: Error): Error {
   const { applicationCode } = error;
   return new JspError(
     'ERR_JSP_BROKER',
-    applicationCode === BrokerCode.STALLED
+    applicationCode === ReasonCode.STALLED
       ? 'The broker gave the subscription up: its messages were not read for so long that others waited for it (STALLED). Read on, choose a drop policy, or subscribe again.'
-      : `The broker gave the subscription up (${brokerCodeName(applicationCode ?? 0)})`,
+      : `The broker gave the subscription up (${reasonCodeName(applicationCode ?? 0)})`,
     { applicationCode, cause: error },
   );
 }

@@ -1,14 +1,16 @@
-import { TOPIC_BYTES_MAX } from './topic.ts';
 /**
- * The broker's commands as numbers (spec/broker.md). Every command begins with the same eight bytes:
+ * The broker's commands (spec/broker.md): their numbers, flags and codes, one reader of them all, and a writer for each. Every command begins
+ * with the same eight bytes:
  *
  *     command u8, flags u8, topic length u16, id u32, topic bytes, body
  */
 
+import { TOPIC_BYTES_MAX } from './topic.ts';
+
 /** Label of every stream that carries commands. [BRK-1] */
 export const STREAM_LABEL = 'jsp-broker/1';
 
-/** An answer is its request with {@link ANSWER} set. LANE and DROPPED answer nothing; MARK asks the client, which answers MARKED. */
+/** An answer is its request with 0x80 set. LANE and DROPPED answer nothing; MARK asks the client, which answers MARKED. */
 export const Command = {
   PUBLISH: 0x01,
   SUBSCRIBE: 0x02,
@@ -26,9 +28,6 @@ export const Command = {
   REFUSED: 0x8f,
 } as const;
 export type Command = (typeof Command)[keyof typeof Command];
-
-/** The bit that tells an answer from a request. */
-export const ANSWER = 0x80;
 
 /** Flags of PUBLISH. None is built yet. */
 export const PublishFlag = {
@@ -58,21 +57,8 @@ export type Overflow = (typeof Overflow)[keyof typeof Overflow];
 /** Why messages were dropped, as DROPPED says. */
 export const DropReason = { TOO_LARGE: 4 } as const;
 
-/** A command that is longer than this goes on a stream of its own class, beside the shorter ones. [BRK-39] */
-export const LARGE_BYTES_MIN = 64 * 1024;
-
-export const HEADER_BYTES = 8;
-/** Default for the largest message that broker and client take: 16 MiB of payload behind header and topic. */
-export const COMMAND_BYTES_MAX = 16 * 1024 * 1024 + HEADER_BYTES + TOPIC_BYTES_MAX;
-export const PING_BYTES_MAX = 1_024;
-/** A count and a reason. */
-export const DROPPED_BODY_BYTES = 9;
-/** The number of a stream. */
-export const LANE_BODY_BYTES = 4;
-export const REASON_BYTES_MAX = 512;
-
-/** Codes of a CLOSE with scope 1, of a STREAM_RESET and of REFUSED between a broker and its clients (spec/broker.md). */
-export const BrokerCode = {
+/** Why a connection, a stream or a request ends: codes of a CLOSE with scope 1, of a STREAM_RESET and of REFUSED. */
+export const ReasonCode = {
   NO_ERROR: 0x00,
   INTERNAL_ERROR: 0x01,
   COMMAND_ENCODING_ERROR: 0x02,
@@ -88,17 +74,27 @@ export const BrokerCode = {
   NOT_SUBSCRIBED: 0x0d,
   STALLED: 0x0e,
 } as const;
-export type BrokerCode = (typeof BrokerCode)[keyof typeof BrokerCode];
+export type ReasonCode = (typeof ReasonCode)[keyof typeof ReasonCode];
 
 /** The table's name for a code, or its number in hex. */
-export function brokerCodeName(code: number): string {
-  for (const [name, value] of Object.entries(BrokerCode)) if (value === code) return name;
+export function reasonCodeName(code: number): string {
+  for (const [name, value] of Object.entries(ReasonCode)) if (value === code) return name;
   return `0x${code.toString(16)}`;
 }
 
 /** Which side reads: each takes only what the other may send. PUBLISH goes both ways. */
 export const Side = { BROKER: 0, CLIENT: 1 } as const;
 export type Side = (typeof Side)[keyof typeof Side];
+
+export const HEADER_BYTES = 8;
+/** LANE is the smallest command that a client has to take to be given lanes; its body is the number of a stream. */
+export const LANE_BYTES = HEADER_BYTES + 4;
+/** DROPPED has a count and a reason. */
+export const DROPPED_BYTES = HEADER_BYTES + 9;
+/** Default for the largest message that broker and client take: 16 MiB of payload behind header and topic. */
+export const COMMAND_BYTES_MAX = 16 * 1024 * 1024 + HEADER_BYTES + TOPIC_BYTES_MAX;
+/** A command that is longer than this goes on a stream of its own class, beside the shorter ones. [BRK-39] */
+export const LARGE_BYTES_MIN = 64 * 1024;
 
 /**
  * Reads one command after another into its own fields, without allocating. It checks the layout; whether a topic or filter is valid
@@ -107,7 +103,7 @@ export type Side = (typeof Side)[keyof typeof Side];
  * @example
  * const reader = new CommandReader(Side.BROKER);
  * const code = reader.read(message);
- * if (code === BrokerCode.NO_ERROR && reader.command === Command.PUBLISH) route(message, reader.topicEnd);
+ * if (code === ReasonCode.NO_ERROR && reader.command === Command.PUBLISH) route(message, reader.topicEnd);
  */
 export class CommandReader {
   command = 0;
@@ -116,6 +112,9 @@ export class CommandReader {
   /** End of the topic or filter, which begins at {@link HEADER_BYTES}, and start of the body. */
   topicEnd = HEADER_BYTES;
   bodyLength = 0;
+  /** Of SUBSCRIBE: the bounds asked for its queue; 0 leaves the choice to the broker. */
+  queueMessages = 0;
+  queueBytes = 0;
   private readonly side: Side;
 
   constructor(side: Side) {
@@ -123,31 +122,40 @@ export class CommandReader {
   }
 
   /** Reads `bytes`, one whole command. Returns NO_ERROR, or the code that closes the connection. */
-  read(bytes: Uint8Array): BrokerCode {
-    if (bytes.length < HEADER_BYTES) return BrokerCode.COMMAND_ENCODING_ERROR; // [BRK-6]
+  read(bytes: Uint8Array): ReasonCode {
+    if (bytes.length < HEADER_BYTES) return ReasonCode.COMMAND_ENCODING_ERROR; // [BRK-6]
     this.command = bytes[0];
     this.flags = bytes[1];
     this.topicEnd = HEADER_BYTES + ((bytes[2] << 8) | bytes[3]);
-    this.id = ((bytes[4] << 24) | (bytes[5] << 16) | (bytes[6] << 8) | bytes[7]) >>> 0;
+    this.id = uint32(bytes, 4);
     this.bodyLength = bytes.length - this.topicEnd;
     if (this.command === Command.PUBLISH) return this.checkPublish();
     const fromBroker = (this.command & ANSWER) !== 0;
-    if (fromBroker !== (this.side === Side.CLIENT)) return BrokerCode.UNKNOWN_COMMAND;
+    if (fromBroker !== (this.side === Side.CLIENT)) return ReasonCode.UNKNOWN_COMMAND;
+    if (this.command === Command.SUBSCRIBE) return this.readSubscribe(bytes);
     return fromBroker ? this.checkAnswer() : this.checkRequest();
   }
 
-  private checkPublish(): BrokerCode {
-    if ((this.flags & PublishFlag.RESERVED) !== 0) return BrokerCode.COMMAND_ENCODING_ERROR;
-    if ((this.flags & PublishFlag.QOS) > 1) return BrokerCode.COMMAND_ENCODING_ERROR;
-    if (this.flags !== 0) return BrokerCode.UNSUPPORTED; // [BRK-8]
+  private checkPublish(): ReasonCode {
+    if ((this.flags & PublishFlag.RESERVED) !== 0) return ReasonCode.COMMAND_ENCODING_ERROR;
+    if ((this.flags & PublishFlag.QOS) > 1) return ReasonCode.COMMAND_ENCODING_ERROR;
+    if (this.flags !== 0) return ReasonCode.UNSUPPORTED; // [BRK-8]
     return verdict(this.id === 0 && this.hasTopic());
   }
 
-  private checkRequest(): BrokerCode {
+  private readSubscribe(bytes: Uint8Array): ReasonCode {
+    if ((this.flags & SubscribeFlag.RESERVED) !== 0) return ReasonCode.COMMAND_ENCODING_ERROR;
+    const bounded = this.bodyLength === BOUNDS_BYTES;
+    if (this.id === 0 || !this.hasTopic() || !(bounded || this.bodyLength === 0)) {
+      return ReasonCode.COMMAND_ENCODING_ERROR;
+    }
+    this.queueMessages = bounded ? uint32(bytes, this.topicEnd) : 0;
+    this.queueBytes = bounded ? uint32(bytes, this.topicEnd + 4) : 0;
+    return ReasonCode.NO_ERROR;
+  }
+
+  private checkRequest(): ReasonCode {
     switch (this.command) {
-      case Command.SUBSCRIBE:
-        if ((this.flags & SubscribeFlag.RESERVED) !== 0) return BrokerCode.COMMAND_ENCODING_ERROR;
-        return verdict(this.id !== 0 && this.hasTopic() && (this.bodyLength === 0 || this.bodyLength === 8));
       case Command.UNSUBSCRIBE:
         return verdict(this.flags === 0 && this.id !== 0 && this.hasTopic() && this.bodyLength === 0);
       case Command.FLUSH:
@@ -156,11 +164,11 @@ export class CommandReader {
       case Command.PING:
         return this.checkPlain(PING_BYTES_MAX);
       default:
-        return BrokerCode.UNKNOWN_COMMAND;
+        return ReasonCode.UNKNOWN_COMMAND;
     }
   }
 
-  private checkAnswer(): BrokerCode {
+  private checkAnswer(): ReasonCode {
     switch (this.command) {
       case Command.SUBSCRIBED:
       case Command.UNSUBSCRIBED:
@@ -168,22 +176,22 @@ export class CommandReader {
       case Command.MARK:
         return this.checkPlain(0);
       case Command.LANE:
-        return verdict(this.isBare && this.id === 0 && this.bodyLength === LANE_BODY_BYTES);
+        return verdict(this.isBare && this.id === 0 && this.bodyLength === LANE_BYTES - HEADER_BYTES);
       case Command.DROPPED:
-        return verdict(this.isBare && this.id === 0 && this.bodyLength === DROPPED_BODY_BYTES);
+        return verdict(this.isBare && this.id === 0 && this.bodyLength === DROPPED_BYTES - HEADER_BYTES);
       case Command.PONG:
         return this.checkPlain(PING_BYTES_MAX);
       case Command.REFUSED:
         return this.bodyLength < 2
-          ? BrokerCode.COMMAND_ENCODING_ERROR
+          ? ReasonCode.COMMAND_ENCODING_ERROR
           : this.checkPlain(2 + REASON_BYTES_MAX);
       default:
-        return BrokerCode.UNKNOWN_COMMAND;
+        return ReasonCode.UNKNOWN_COMMAND;
     }
   }
 
   /** A command with an id and a body, and nothing else. */
-  private checkPlain(bodyBytesMax: number): BrokerCode {
+  private checkPlain(bodyBytesMax: number): ReasonCode {
     return verdict(this.isBare && this.id !== 0 && this.bodyLength <= bodyBytesMax);
   }
 
@@ -198,16 +206,9 @@ export class CommandReader {
   }
 }
 
-function verdict(wellFormed: boolean): BrokerCode {
-  return wellFormed ? BrokerCode.NO_ERROR : BrokerCode.COMMAND_ENCODING_ERROR;
-}
-
 /** Header and topic of every PUBLISH to `topic`: put a payload behind them and the command is complete. */
 export function publishPrefix(topic: string): Buffer {
-  const prefix = Buffer.allocUnsafe(HEADER_BYTES + Buffer.byteLength(topic));
-  writeHeader(prefix, Command.PUBLISH, 0, prefix.length - HEADER_BYTES, 0);
-  prefix.write(topic, HEADER_BYTES);
-  return prefix;
+  return encodeWithTopic(Command.PUBLISH, 0, 0, topic, 0);
 }
 
 /** SUBSCRIBE, with its flags; bounds of 0 leave the choice to the broker. */
@@ -219,7 +220,7 @@ export function encodeSubscribe(
   queueBytes: number,
 ): Buffer {
   const bounded = queueMessages !== 0 || queueBytes !== 0;
-  const out = encodeWithTopic(Command.SUBSCRIBE, flags, id, filter, bounded ? 8 : 0);
+  const out = encodeWithTopic(Command.SUBSCRIBE, flags, id, filter, bounded ? BOUNDS_BYTES : 0);
   if (bounded) {
     out.writeUInt32BE(queueMessages, out.length - 8);
     out.writeUInt32BE(queueBytes, out.length - 4);
@@ -233,28 +234,37 @@ export function encodeUnsubscribe(id: number, filter: string): Buffer {
 
 /** A command that is nothing but its header and, for PING and PONG, a body. */
 export function encodePlain(command: Command, id: number, body: Uint8Array = EMPTY): Buffer {
-  const out = Buffer.allocUnsafe(HEADER_BYTES + body.length);
-  writeHeader(out, command, 0, 0, id);
+  const out = encodeBare(command, id, body.length);
   out.set(body, HEADER_BYTES);
   return out;
 }
 
 /** LANE: this stream carries deliveries of the subscribing stream with that number. */
 export function encodeLane(streamId: number): Buffer {
-  const body = Buffer.alloc(LANE_BODY_BYTES);
-  body.writeUInt32BE(streamId);
-  return encodePlain(Command.LANE, 0, body);
+  const out = encodeBare(Command.LANE, 0, LANE_BYTES - HEADER_BYTES);
+  out.writeUInt32BE(streamId, HEADER_BYTES);
+  return out;
+}
+
+/** The number of the subscribing stream. */
+export function decodeLane(lane: Buffer): number {
+  return lane.readUInt32BE(HEADER_BYTES);
 }
 
 /** DROPPED: so many messages are missing here. */
 export function encodeDropped(count: number, reason: number): Buffer {
-  const body = Buffer.alloc(DROPPED_BODY_BYTES);
-  body.writeBigUInt64BE(BigInt(count), 0);
-  body[8] = reason;
-  return encodePlain(Command.DROPPED, 0, body);
+  const out = encodeBare(Command.DROPPED, 0, DROPPED_BYTES - HEADER_BYTES);
+  out.writeBigUInt64BE(BigInt(count), HEADER_BYTES);
+  out[HEADER_BYTES + 8] = reason;
+  return out;
 }
 
-/** REFUSED; a reason that is too long, for the protocol or for a command of `bytesMax`, is cut. */
+/** How many messages are missing. */
+export function decodeDropped(dropped: Buffer): number {
+  return Number(dropped.readBigUInt64BE(HEADER_BYTES));
+}
+
+/** REFUSED; a reason string that is too long, for the protocol or for a command of `bytesMax`, is cut. */
 export function encodeRefused(
   id: number,
   code: number,
@@ -262,10 +272,21 @@ export function encodeRefused(
   bytesMax = Number.POSITIVE_INFINITY,
 ): Buffer {
   const reasonBytesMax = Math.min(REASON_BYTES_MAX, Math.max(0, bytesMax - HEADER_BYTES - 2));
-  const body = Buffer.alloc(2 + reasonBytesMax);
-  body.writeUInt16BE(code, 0);
-  const written = body.write(reason, 2); // never cuts a character in two
-  return encodePlain(Command.REFUSED, id, body.subarray(0, 2 + written));
+  const out = encodeBare(Command.REFUSED, id, 2 + reasonBytesMax);
+  out.writeUInt16BE(code, HEADER_BYTES);
+  const written = out.write(reason, HEADER_BYTES + 2); // never cuts a character in two
+  return out.subarray(0, HEADER_BYTES + 2 + written);
+}
+
+/** Why a request was refused. */
+export function decodeRefused(refused: Buffer): { code: number; reason: string } {
+  return { code: refused.readUInt16BE(HEADER_BYTES), reason: refused.toString('utf8', HEADER_BYTES + 2) };
+}
+
+function encodeBare(command: Command, id: number, bodyBytes: number): Buffer {
+  const out = Buffer.allocUnsafe(HEADER_BYTES + bodyBytes);
+  writeHeader(out, command, 0, 0, id);
+  return out;
 }
 
 function encodeWithTopic(
@@ -276,7 +297,7 @@ function encodeWithTopic(
   bodyBytes: number,
 ): Buffer {
   const topicBytes = Buffer.byteLength(topic);
-  const out = Buffer.alloc(HEADER_BYTES + topicBytes + bodyBytes);
+  const out = Buffer.allocUnsafe(HEADER_BYTES + topicBytes + bodyBytes);
   writeHeader(out, command, flags, topicBytes, id);
   out.write(topic, HEADER_BYTES);
   return out;
@@ -289,4 +310,18 @@ function writeHeader(out: Buffer, command: Command, flags: number, topicBytes: n
   out.writeUInt32BE(id, 4);
 }
 
+function verdict(wellFormed: boolean): ReasonCode {
+  return wellFormed ? ReasonCode.NO_ERROR : ReasonCode.COMMAND_ENCODING_ERROR;
+}
+
+function uint32(bytes: Uint8Array, at: number): number {
+  return ((bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3]) >>> 0;
+}
+
+/** The bit that tells what a broker sends from what a client sends. */
+const ANSWER = 0x80;
+/** Two bounds of a queue. */
+const BOUNDS_BYTES = 8;
+const PING_BYTES_MAX = 1_024;
+const REASON_BYTES_MAX = 512;
 const EMPTY = new Uint8Array(0);

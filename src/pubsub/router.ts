@@ -1,16 +1,10 @@
+/**
+ * Who wants a message: the filters that match its topic, each with everyone who holds it. A trie of filters answers, behind a cache of the topics
+ * seen lately, so that a message of a known topic costs a hash and a comparison.
+ */
+
 import { HEADER_BYTES } from './command.ts';
 import { decodeName, hasWildcard, TopicTable, topicFault } from './topic.ts';
-
-/** The filters that match one topic. Who holds them is read from the entries, so it is always current. */
-export class Route<T> {
-  version: number;
-  entries: readonly FilterEntry<T>[];
-
-  constructor(version: number, entries: readonly FilterEntry<T>[]) {
-    this.version = version;
-    this.entries = entries;
-  }
-}
 
 /**
  * Finds the subscribers of a topic: a trie of filters behind a cache of topics. A change of a filter without wildcards touches one
@@ -74,10 +68,6 @@ export class Router<T> {
   }
 }
 
-/** Routes of more filters are found anew each time, which bounds what the cache can hold. */
-const CACHED_ENTRIES_MAX = 64;
-const STALE = -1;
-
 /** One filter and everyone who holds it. */
 export class FilterEntry<T> {
   readonly filter: string;
@@ -115,19 +105,6 @@ export class FilterEntry<T> {
   private listed(): readonly T[] {
     this.list = [...this.holders];
     return this.list;
-  }
-}
-
-/** A node stands for the levels on the way to it; its two entries for a filter that ends there, and there with `/#`. */
-class TrieNode<T> {
-  children: Map<string, TrieNode<T>> | null = null;
-  /** The child for a `+` level. */
-  any: TrieNode<T> | null = null;
-  entry: FilterEntry<T> | null = null;
-  rest: FilterEntry<T> | null = null;
-
-  get unused(): boolean {
-    return this.children === null && this.any === null && this.entry === null && this.rest === null;
   }
 }
 
@@ -196,6 +173,30 @@ export class SubscriptionTrie<T> {
   }
 }
 
+/** A node stands for the levels on the way to it; its two entries for a filter that ends there, and there with `/#`. */
+class TrieNode<T> {
+  children: Map<string, TrieNode<T>> | null = null;
+  /** The child for a `+` level. */
+  any: TrieNode<T> | null = null;
+  entry: FilterEntry<T> | null = null;
+  rest: FilterEntry<T> | null = null;
+
+  get unused(): boolean {
+    return this.children === null && this.any === null && this.entry === null && this.rest === null;
+  }
+}
+
+/** The filters that match one topic, as the cache keeps them. Who holds them is read from the entries, so it is always current. */
+class Route<T> {
+  version: number;
+  entries: readonly FilterEntry<T>[];
+
+  constructor(version: number, entries: readonly FilterEntry<T>[]) {
+    this.version = version;
+    this.entries = entries;
+  }
+}
+
 function collect<T>(
   node: TrieNode<T>,
   levels: readonly string[],
@@ -245,3 +246,6 @@ function prune<T>(path: readonly TrieNode<T>[], levels: readonly string[]): void
 }
 
 const NOBODY: readonly never[] = [];
+/** Routes of more filters are found anew each time, which bounds what the cache can hold. */
+const CACHED_ENTRIES_MAX = 64;
+const STALE = -1;

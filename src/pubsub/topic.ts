@@ -1,3 +1,5 @@
+/** Topics and filters: what is one, in text and in bytes, and a table of those seen lately. */
+
 import { isUtf8 } from 'node:buffer';
 import { JspError } from '../base/errors.ts';
 
@@ -46,54 +48,6 @@ export function decodeName(bytes: Uint8Array, start: number, end: number): strin
   const part = Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start);
   return isUtf8(part) ? part.toString() : null;
 }
-
-function assertText(what: string, name: unknown): void {
-  if (typeof name !== 'string') throw new TypeError(`${what} must be a string, not ${typeof name}`);
-}
-
-function nameFault(name: string, wildcards: boolean): string | null {
-  if (name.length === 0) return 'is empty';
-  if (Buffer.byteLength(name) > TOPIC_BYTES_MAX) return `is longer than ${TOPIC_BYTES_MAX} bytes`;
-  if (LONE_SURROGATE.test(name)) return 'is not well-formed Unicode';
-  const levels = name.split('/');
-  if (levels.length > TOPIC_LEVELS_MAX) return `has more than ${TOPIC_LEVELS_MAX} levels`;
-  for (let i = 0; i < levels.length; i++) {
-    const fault = levelFault(levels[i], wildcards, i === levels.length - 1);
-    if (fault !== null) return fault;
-  }
-  return null;
-}
-
-/** What a filter that begins with `$share` lacks to be `$share/group/filter`. [BRK-13] */
-function shareFault(filter: string): string | null {
-  if (!isShared(filter)) return null;
-  const [, group, ...inner] = filter.split('/');
-  if (group === undefined || inner.length === 0) return 'is not $share/group/filter';
-  return group === '+' || group === '#' ? 'has a wildcard as its group' : null;
-}
-
-function levelFault(level: string, wildcards: boolean, last: boolean): string | null {
-  if (level.length === 0) return 'has an empty level';
-  if (wildcards && level === '+') return null;
-  if (wildcards && level === '#') return last ? null : 'has a # before its last level';
-  for (let i = 0; i < level.length; i++) {
-    const unit = level.charCodeAt(i);
-    if (unit < 0x20 || (unit >= 0x7f && unit <= 0x9f)) return 'has a control character';
-    if (unit === PLUS || unit === HASH) {
-      return wildcards ? 'has a + or # beside other characters' : 'has a + or #, which only filters may have';
-    }
-  }
-  return null;
-}
-
-function quote(name: string): string {
-  return JSON.stringify(name.length <= 80 ? name : `${name.slice(0, 80)}…`);
-}
-
-const SHARE = '$share';
-const LONE_SURROGATE = /\p{Surrogate}/u;
-const PLUS = 0x2b;
-const HASH = 0x23;
 
 /**
  * A bounded cache from the bytes of a topic to a value, so that a message whose topic was seen before costs a hash and a comparison,
@@ -148,6 +102,49 @@ export class TopicTable<T> {
   }
 }
 
+function assertText(what: string, name: unknown): void {
+  if (typeof name !== 'string') throw new TypeError(`${what} must be a string, not ${typeof name}`);
+}
+
+function nameFault(name: string, wildcards: boolean): string | null {
+  if (name.length === 0) return 'is empty';
+  if (Buffer.byteLength(name) > TOPIC_BYTES_MAX) return `is longer than ${TOPIC_BYTES_MAX} bytes`;
+  if (LONE_SURROGATE.test(name)) return 'is not well-formed Unicode';
+  const levels = name.split('/');
+  if (levels.length > TOPIC_LEVELS_MAX) return `has more than ${TOPIC_LEVELS_MAX} levels`;
+  for (let i = 0; i < levels.length; i++) {
+    const fault = levelFault(levels[i], wildcards, i === levels.length - 1);
+    if (fault !== null) return fault;
+  }
+  return null;
+}
+
+/** What a filter that begins with `$share` lacks to be `$share/group/filter`. [BRK-13] */
+function shareFault(filter: string): string | null {
+  if (!isShared(filter)) return null;
+  const [, group, ...inner] = filter.split('/');
+  if (group === undefined || inner.length === 0) return 'is not $share/group/filter';
+  return group === '+' || group === '#' ? 'has a wildcard as its group' : null;
+}
+
+function levelFault(level: string, wildcards: boolean, last: boolean): string | null {
+  if (level.length === 0) return 'has an empty level';
+  if (wildcards && level === '+') return null;
+  if (wildcards && level === '#') return last ? null : 'has a # before its last level';
+  for (let i = 0; i < level.length; i++) {
+    const unit = level.charCodeAt(i);
+    if (unit < 0x20 || (unit >= 0x7f && unit <= 0x9f)) return 'has a control character';
+    if (unit === PLUS || unit === HASH) {
+      return wildcards ? 'has a + or # beside other characters' : 'has a + or #, which only filters may have';
+    }
+  }
+  return null;
+}
+
+function quote(name: string): string {
+  return JSON.stringify(name.length <= 80 ? name : `${name.slice(0, 80)}…`);
+}
+
 /** FNV-1a, finished so that every bit of the topic reaches the low bits that choose the set. */
 function topicHash(bytes: Uint8Array, start: number, end: number): number {
   let hash = 0x811c9dc5 | 0;
@@ -164,3 +161,7 @@ function sameBytes(key: Uint8Array, bytes: Uint8Array, start: number, end: numbe
 }
 
 const WAYS = 8;
+const SHARE = '$share';
+const LONE_SURROGATE = /\p{Surrogate}/u;
+const PLUS = 0x2b;
+const HASH = 0x23;

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { BrokerCore } from '../../src/broker/core.ts';
 import {
-  BrokerCode,
   Command,
   encodePlain,
   encodeSubscribe,
   Overflow,
   publishPrefix,
+  ReasonCode,
 } from '../../src/pubsub/command.ts';
 import { FakeClient } from './fake-client.ts';
 
@@ -72,7 +72,7 @@ describe('publishing and subscribing', () => {
     for (let i = 0; i < 20; i++) stream.carry();
     expect(stream.link.lines).toEqual([
       ...['SUBSCRIBED 1', 'SUBSCRIBED 2', 'a=1', 'b=1', 'a=1', 'UNSUBSCRIBED 3', 'b=2'],
-      `REFUSED 4 ${BrokerCode.NOT_SUBSCRIBED}`,
+      `REFUSED 4 ${ReasonCode.NOT_SUBSCRIBED}`,
     ]);
   });
 
@@ -156,12 +156,12 @@ describe('memory', () => {
 
 describe('refusals', () => {
   it.each([
-    ['a//b', BrokerCode.FILTER_INVALID],
-    ['a/#/b', BrokerCode.FILTER_INVALID],
-    ['$share/group/a', BrokerCode.UNSUPPORTED],
-    ['$share', BrokerCode.FILTER_INVALID],
-    ['$share/group', BrokerCode.FILTER_INVALID],
-    ['$share/+/a', BrokerCode.FILTER_INVALID],
+    ['a//b', ReasonCode.FILTER_INVALID],
+    ['a/#/b', ReasonCode.FILTER_INVALID],
+    ['$share/group/a', ReasonCode.UNSUPPORTED],
+    ['$share', ReasonCode.FILTER_INVALID],
+    ['$share/group', ReasonCode.FILTER_INVALID],
+    ['$share/+/a', ReasonCode.FILTER_INVALID],
   ])('refuses the filter %s with a code [BRK-12]', (filter, code) => {
     const core = new BrokerCore();
     const stream = new FakeClient(core).open();
@@ -179,7 +179,7 @@ describe('refusals', () => {
         client.open().send(Buffer.concat([header, Buffer.alloc(length, 'x')]));
         return client.peer.closedWith;
       });
-      expect(outcomes).toEqual([null, BrokerCode.COMMAND_ENCODING_ERROR]);
+      expect(outcomes).toEqual([null, ReasonCode.COMMAND_ENCODING_ERROR]);
     }
   });
 
@@ -188,7 +188,7 @@ describe('refusals', () => {
     stream.subscribe(1, 'a', Overflow.LATEST);
     for (const flag of [0x04, 0x08, 0x10]) stream.subscribe(1, 'a', flag as Overflow);
     stream.carry();
-    expect(stream.link.lines).toEqual(new Array(4).fill(`REFUSED 1 ${BrokerCode.UNSUPPORTED}`));
+    expect(stream.link.lines).toEqual(new Array(4).fill(`REFUSED 1 ${ReasonCode.UNSUPPORTED}`));
   });
 
   it('refuses more filters than a connection may hold, over all its streams [BRK-16]', () => {
@@ -203,7 +203,7 @@ describe('refusals', () => {
     one.subscribe(6, 'c');
     one.carry();
     expect(one.link.lines).toEqual([
-      ...['SUBSCRIBED 1', 'SUBSCRIBED 2', `REFUSED 4 ${BrokerCode.TOO_MANY_SUBSCRIPTIONS}`, 'SUBSCRIBED 6'],
+      ...['SUBSCRIBED 1', 'SUBSCRIBED 2', `REFUSED 4 ${ReasonCode.TOO_MANY_SUBSCRIPTIONS}`, 'SUBSCRIBED 6'],
     ]);
   });
 
@@ -214,7 +214,7 @@ describe('refusals', () => {
     stream.subscribe(3, 'b', Overflow.DROP_OLDEST, 10, 999);
     stream.subscribe(4, 'b', Overflow.DROP_OLDEST, 10, 1_000);
     stream.carry();
-    const refused = (id: number) => `REFUSED ${id} ${BrokerCode.POLICY_MISMATCH}`;
+    const refused = (id: number) => `REFUSED ${id} ${ReasonCode.POLICY_MISMATCH}`;
     expect(stream.link.lines).toEqual(['SUBSCRIBED 1', refused(2), refused(3), 'SUBSCRIBED 4']);
   });
 });
@@ -224,14 +224,14 @@ describe('faults of a client', () => {
   const bad = (bytes: number[], topic: string) => Buffer.concat([Buffer.from(bytes), Buffer.from(topic)]);
 
   it.each([
-    ['bytes that are no command', Buffer.from('?'), BrokerCode.COMMAND_ENCODING_ERROR],
-    ['two commands in one message', Buffer.concat([FLUSH, FLUSH]), BrokerCode.COMMAND_ENCODING_ERROR],
-    ['an unknown command', Buffer.alloc(8), BrokerCode.UNKNOWN_COMMAND],
-    ['an answer', encodePlain(Command.FLUSHED, 1), BrokerCode.UNKNOWN_COMMAND],
-    ['a publish to a filter', bad([1, 0, 0, 3, 0, 0, 0, 0], 'a/#'), BrokerCode.TOPIC_INVALID],
-    ['a publish to a topic of the broker', bad([1, 0, 0, 4, 0, 0, 0, 0], '$SYS'), BrokerCode.TOPIC_INVALID],
-    ['a publish that is planned', bad([1, 4, 0, 1, 0, 0, 0, 0], 'a'), BrokerCode.UNSUPPORTED],
-    ['a subscription on the publishing stream', encodeSubscribe(1, 'a', 0, 0, 0), BrokerCode.WRONG_STREAM],
+    ['bytes that are no command', Buffer.from('?'), ReasonCode.COMMAND_ENCODING_ERROR],
+    ['two commands in one message', Buffer.concat([FLUSH, FLUSH]), ReasonCode.COMMAND_ENCODING_ERROR],
+    ['an unknown command', Buffer.alloc(8), ReasonCode.UNKNOWN_COMMAND],
+    ['an answer', encodePlain(Command.FLUSHED, 1), ReasonCode.UNKNOWN_COMMAND],
+    ['a publish to a filter', bad([1, 0, 0, 3, 0, 0, 0, 0], 'a/#'), ReasonCode.TOPIC_INVALID],
+    ['a publish to a topic of the broker', bad([1, 0, 0, 4, 0, 0, 0, 0], '$SYS'), ReasonCode.TOPIC_INVALID],
+    ['a publish that is planned', bad([1, 4, 0, 1, 0, 0, 0, 0], 'a'), ReasonCode.UNSUPPORTED],
+    ['a subscription on the publishing stream', encodeSubscribe(1, 'a', 0, 0, 0), ReasonCode.WRONG_STREAM],
   ])(
     'closes the connection for %s, and cleans up [BRK-2] [BRK-3] [BRK-6] [BRK-8] [BRK-12]',
     (_, bytes, code) => {
@@ -261,7 +261,7 @@ describe('faults of a client', () => {
       stream.subscribe(1, 'a');
       if (command === 'publish') stream.publish('a', '');
       else stream.flush(2);
-      expect(client.peer.closedWith).toBe(BrokerCode.WRONG_STREAM);
+      expect(client.peer.closedWith).toBe(ReasonCode.WRONG_STREAM);
     }
   });
 });

@@ -2,13 +2,13 @@ import { describe, expect, it } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
 import { BrokerCore } from '../../src/broker/core.ts';
 import {
-  BrokerCode,
   Command,
   encodePlain,
   encodeSubscribe,
   LARGE_BYTES_MIN,
   Overflow,
   publishPrefix,
+  ReasonCode,
   SubscribeFlag,
 } from '../../src/pubsub/command.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
@@ -251,7 +251,7 @@ describe('lanes', () => {
     for (let i = 0; i < 5; i++) from.publish('a', `${i}`);
     expect(from.link.paused).toBe(true);
     for (let now = 0; now < 2_000; now += 100) core.tick(now);
-    for (const { link } of subscriber.streams) expect(link.resetWith).toBe(BrokerCode.STALLED);
+    for (const { link } of subscriber.streams) expect(link.resetWith).toBe(ReasonCode.STALLED);
     expect(from.link.paused).toBe(false);
   });
 
@@ -267,7 +267,7 @@ describe('lanes', () => {
       const subscriber = new LaneClient(core);
       publisher(core, BULK).publish('a', '');
       attempt(subscriber, core);
-      expect(subscriber.client.peer.closedWith).toBe(BrokerCode.WRONG_STREAM);
+      expect(subscriber.client.peer.closedWith).toBe(ReasonCode.WRONG_STREAM);
     }
     const core = new BrokerCore();
     const subscriber = new LaneClient(core);

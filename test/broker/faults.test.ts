@@ -4,7 +4,7 @@ import { Channel } from '../../src/broker/channel.ts';
 import { BrokerCore } from '../../src/broker/core.ts';
 import { DeliveryQueue } from '../../src/broker/delivery-queue.ts';
 import { Subscriptions } from '../../src/broker/subscriptions.ts';
-import { BrokerCode } from '../../src/pubsub/command.ts';
+import { ReasonCode } from '../../src/pubsub/command.ts';
 import { Router } from '../../src/pubsub/router.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
 import { FakeLink } from './fake-link.ts';
@@ -59,7 +59,7 @@ describe('a fault of the broker while it acts for one client', () => {
     for (let i = 0; i < 5; i++) publishing.publish('a', `${i}`);
     others.carry();
     expect(others.link.lines.slice(1)).toEqual(['a=0', 'a=1', 'a=2', 'a=3', 'a=4']);
-    expect(victim.peer.closedWith).toBe(BrokerCode.INTERNAL_ERROR);
+    expect(victim.peer.closedWith).toBe(ReasonCode.INTERNAL_ERROR);
     expect([publisher.peer.closedWith, other.peer.closedWith]).toEqual([null, null]);
     expect(faults).toEqual([new Error('injected')]);
     expect(core.metrics()).toMatchObject({ internalErrors: 1, clients: 2, subscriptions: 1 });
@@ -100,7 +100,7 @@ describe('a fault of the broker while it acts for one client', () => {
         );
         for (const each of clients) {
           const { closedWith } = each.client.peer;
-          if (closedWith !== null && closedWith !== BrokerCode.INTERNAL_ERROR)
+          if (closedWith !== null && closedWith !== ReasonCode.INTERNAL_ERROR)
             throw new Error('another code');
         }
         if (client.peer.closedWith !== null) failures++;

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { BrokerCore } from '../../src/broker/core.ts';
-import { BrokerCode, Command, encodeSubscribe, Overflow, SubscribeFlag } from '../../src/pubsub/command.ts';
+import { Command, encodeSubscribe, Overflow, ReasonCode, SubscribeFlag } from '../../src/pubsub/command.ts';
 import { FakeClient } from './fake-client.ts';
 
 /** A subscriber whose transport takes one message and whose queue takes four, and a publisher that has filled both. */
@@ -28,7 +28,7 @@ describe('a subscription that nobody reads', () => {
     let now = pass(core, 5_000, 29_900);
     expect([subscriber.link.resetWith, publisher.link.paused]).toEqual([null, true]);
     now = pass(core, now, 300);
-    expect([subscriber.link.resetWith, publisher.link.paused]).toEqual([BrokerCode.STALLED, false]);
+    expect([subscriber.link.resetWith, publisher.link.paused]).toEqual([ReasonCode.STALLED, false]);
     expect(client.peer.closedWith).toBeNull();
     publisher.pump();
     expect(publisher.inbox).toEqual([]);
@@ -56,7 +56,7 @@ describe('a subscription that nobody reads', () => {
     for (let i = 0; i < 50; i++, queuedBytes--) core.tick(i * 500);
     expect(subscriber.link.resetWith).toBeNull();
     pass(core, 25_000, 1_600);
-    expect(subscriber.link.resetWith).toBe(BrokerCode.STALLED);
+    expect(subscriber.link.resetWith).toBe(ReasonCode.STALLED);
   });
 
   it.each([

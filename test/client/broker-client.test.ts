@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { BrokerClient } from '../../src/client/index.ts';
-import { BrokerCode, Command, encodePlain, STREAM_LABEL } from '../../src/pubsub/command.ts';
+import { Command, encodePlain, ReasonCode, STREAM_LABEL } from '../../src/pubsub/command.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
 import { FakeNetwork, type FakeStream } from './fake-transport.ts';
 
@@ -294,7 +294,7 @@ describe('the end', () => {
       encodePlain(Command.FLUSH, 1),
       Buffer.from([1, 1, 0, 1, 0, 0, 0, 0, 97]),
     ];
-    const codes = [BrokerCode.COMMAND_ENCODING_ERROR, BrokerCode.UNKNOWN_COMMAND, BrokerCode.UNSUPPORTED];
+    const codes = [ReasonCode.COMMAND_ENCODING_ERROR, ReasonCode.UNKNOWN_COMMAND, ReasonCode.UNSUPPORTED];
     for (const [i, bytes] of nonsense.entries()) {
       const [near, far] = new FakeNetwork().connect();
       far.on('stream', (stream: FakeStream) => stream.on('message', () => void stream.send(bytes)));

@@ -6,10 +6,10 @@ import type { BrokerService } from '../../src/broker/service.ts';
 import { BrokerClient, type BrokerClientOptions, type SubscribeOptions } from '../../src/client/index.ts';
 import { connect, generateIdentity } from '../../src/index.ts';
 import {
-  BrokerCode,
   COMMAND_BYTES_MAX,
   Command,
   encodePlain,
+  ReasonCode,
   STREAM_LABEL,
 } from '../../src/pubsub/command.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
@@ -266,7 +266,7 @@ describe('a broker and its client', () => {
     await subscriber.subscribe('a', () => {});
     await broker.close();
     expect(await subscriber.closed).toMatchObject({
-      applicationCode: BrokerCode.SHUTTING_DOWN,
+      applicationCode: ReasonCode.SHUTTING_DOWN,
       reason: 'SHUTTING_DOWN',
       code: 'ERR_JSP_CLOSED_BY_PEER',
       message: expect.stringContaining('SHUTTING_DOWN'),

@@ -4,12 +4,12 @@ import { JspError } from '../../src/base/errors.ts';
 import { BrokerClient } from '../../src/client/index.ts';
 import type { Message } from '../../src/client/message.ts';
 import {
-  BrokerCode,
   Command,
   encodeDropped,
   encodeLane,
   encodePlain,
   publishPrefix,
+  ReasonCode,
 } from '../../src/pubsub/command.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
 import { FakeNetwork, type FakeStream } from './fake-transport.ts';
@@ -237,7 +237,7 @@ describe('what the broker tells of a subscription', () => {
       for await (const _ of subscription);
     })();
     const lost = once(client, 'lost');
-    (stream as FakeStream | null)?.reset(BrokerCode.STALLED);
+    (stream as FakeStream | null)?.reset(ReasonCode.STALLED);
     const stalled = { code: 'ERR_JSP_BROKER', message: expect.stringContaining('STALLED') };
     await expect(iterating).rejects.toMatchObject(stalled);
     expect(await subscription.closed).toMatchObject(stalled);
@@ -290,8 +290,8 @@ describe('lanes at the client', () => {
       far.openStream({ label: 'jsp-broker/1', delivery: 'bestEffort' }),
     ];
     await until(() => lane.isClosed && foreign.every(({ isClosed }) => isClosed));
-    expect(lane.resetWith).toBe(BrokerCode.NO_ERROR);
-    for (const { resetWith } of foreign) expect(resetWith).toBe(BrokerCode.UNKNOWN_PROTOCOL);
+    expect(lane.resetWith).toBe(ReasonCode.NO_ERROR);
+    for (const { resetWith } of foreign) expect(resetWith).toBe(ReasonCode.UNKNOWN_PROTOCOL);
   });
 
   it('pause with their subscription, and go on with it', async () => {

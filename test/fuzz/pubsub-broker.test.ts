@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BrokerCore } from '../../src/broker/core.ts';
-import { BrokerCode } from '../../src/pubsub/command.ts';
+import { ReasonCode } from '../../src/pubsub/command.ts';
 import { FakeClient } from '../broker/fake-client.ts';
 
 const NAMES = ['a', 'a/b', '+', '#', 'a/#', '', 'a//b', '$x', '$share/g/a', '\u0000', '\ufffd'];
@@ -38,7 +38,7 @@ const step = fc.record({
 
 describe('the broker core under arbitrary commands', () => {
   it('never throws, closes only with codes of the specification, and cleans up [BRK-6]', () => {
-    const codes: number[] = Object.values(BrokerCode);
+    const codes: number[] = Object.values(ReasonCode);
     let failed = 0;
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {

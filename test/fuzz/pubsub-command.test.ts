@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { brokerCodeName, Command, CommandReader, HEADER_BYTES, Side } from '../../src/pubsub/command.ts';
+import { Command, CommandReader, HEADER_BYTES, reasonCodeName, Side } from '../../src/pubsub/command.ts';
 import { slowDecode } from '../pubsub/slow-command.ts';
 
 const command = fc.oneof(fc.constantFrom(...Object.values(Command)), fc.integer({ min: 0, max: 255 }));
@@ -38,7 +38,7 @@ describe('the command reader under arbitrary bytes', () => {
       fc.assert(
         fc.property(anything, (bytes) => {
           const slow = slowDecode(bytes, side);
-          const code = brokerCodeName(reader.read(bytes));
+          const code = reasonCodeName(reader.read(bytes));
           if (typeof slow === 'string') {
             expect(code).toBe(slow);
             return;

@@ -1,8 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import {
-  BrokerCode,
-  brokerCodeName,
   Command,
   CommandReader,
   encodeDropped,
@@ -14,6 +12,8 @@ import {
   HEADER_BYTES,
   type Overflow,
   publishPrefix,
+  ReasonCode,
+  reasonCodeName,
   Side,
 } from '../../src/pubsub/command.ts';
 import { slowDecode } from './slow-command.ts';
@@ -70,7 +70,7 @@ describe('command vectors', () => {
       for (const side of ['broker', 'client'] as const) {
         if (vector.from === side) continue;
         const reader = new CommandReader(side === 'broker' ? Side.BROKER : Side.CLIENT);
-        expect(brokerCodeName(reader.read(bytes))).toBe('NO_ERROR');
+        expect(reasonCodeName(reader.read(bytes))).toBe('NO_ERROR');
         expect(reader.command).toBe(Command[vector.command]);
         expect(reader.flags).toBe(vector.flags);
         expect(reader.id).toBe(vector.id);
@@ -88,27 +88,27 @@ describe('command vectors', () => {
   for (const { name, reader: side, code, bytes } of vectors.invalid) {
     it(`refuses with ${code}: ${name}`, () => {
       const reader = new CommandReader(side === 'broker' ? Side.BROKER : Side.CLIENT);
-      expect(brokerCodeName(reader.read(Buffer.from(bytes, 'hex')))).toBe(code);
+      expect(reasonCodeName(reader.read(Buffer.from(bytes, 'hex')))).toBe(code);
       expect(slowDecode(Buffer.from(bytes, 'hex'), side)).toBe(code);
     });
   }
 });
 
 describe('commands', () => {
-  it('cut a reason that is too long at a character', () => {
+  it('cut a reason string that is too long at a character', () => {
     const reader = new CommandReader(Side.CLIENT);
     const bytes = encodeRefused(1, 10, '温'.repeat(200));
-    expect(reader.read(bytes)).toBe(BrokerCode.NO_ERROR);
+    expect(reader.read(bytes)).toBe(ReasonCode.NO_ERROR);
     expect(Buffer.from(bytes).toString('utf8', HEADER_BYTES + 2)).toBe('温'.repeat(170));
   });
 
-  it('have codes whose names are those of the specification', () => {
+  it('have reason codes whose names are those of the specification', () => {
     const page = readFileSync(new URL('../../spec/broker.md', import.meta.url), 'utf8');
     const rows = [...page.matchAll(/^\| (0x[0-9a-f]{2}) \| ([A-Z_]+) \| (?:connection|stream|request)/gm)];
     const planned = ['NOT_AUTHORIZED'];
     const listed = Object.fromEntries(
       rows.filter(([, , name]) => !planned.includes(name)).map(([, code, name]) => [name, Number(code)]),
     );
-    expect(listed).toEqual(BrokerCode);
+    expect(listed).toEqual(ReasonCode);
   });
 });
