@@ -1,9 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
-import { decodeClientHello, decodeServerHello } from '../../src/protocol/handshake/hello.ts';
-import { MessageType, splitMessages } from '../../src/protocol/handshake/messages.ts';
-import { decodeParametersMessage } from '../../src/protocol/handshake/parameters-message.ts';
+import {
+  decodeClientHello,
+  decodeParametersMessage,
+  decodeServerHello,
+  MessageType,
+  splitMessages,
+} from '../../src/protocol/handshake/messages.ts';
 import { closeCodeName } from '../../src/protocol/wire/close-code.ts';
 import { newClient, newServer, present, run } from '../protocol/handshake/exchange.ts';
 

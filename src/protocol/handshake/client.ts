@@ -16,19 +16,22 @@ import type { KeyPair } from '../crypto/packet-protection.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { VERSION } from '../wire/packet-header.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
+import { ClientInitialKeys } from './initial-keys.ts';
 import {
+  decodeParametersMessage,
   decodeServerHello,
   encodeClientHello,
+  encodeGreasedParameters,
+  encodeMessage,
   GREASE_BYTES,
   KEM_X25519_ML_KEM_768,
+  MessageType,
   RANDOM_BYTES,
   type ServerHello,
   SUITE_CHACHA20_POLY1305,
-} from './hello.ts';
-import { ClientInitialKeys } from './initial-keys.ts';
-import { MessageType, MessageWriter, splitMessages } from './messages.ts';
-import { decodeParametersMessage, encodeGreasedParameters } from './parameters-message.ts';
-import { Transcript } from './transcript.ts';
+  splitMessages,
+  Transcript,
+} from './messages.ts';
 
 export interface ClientHandshakeOptions {
   /** Fingerprint of the server's identity, 32 bytes; null to accept any server. */
@@ -152,7 +155,7 @@ export class ClientHandshake {
 
   private finish(traffic: TrafficSecrets, transcriptHash: Uint8Array): void {
     const value = finishedValue(traffic.client, transcriptHash);
-    this.flight = new MessageWriter().bytes(value).finish(MessageType.FINISHED);
+    this.flight = encodeMessage(MessageType.FINISHED, value);
     const application = applicationTraffic(this.master as Uint8Array, transcriptHash);
     this.applicationKeys = keyPair(this.provider, application, 'client');
     wipeTraffic(application);

@@ -1,6 +1,20 @@
+import { createHash, type Hash } from 'node:crypto';
+import { type RandomSource, randomBytes } from '../../base/random.ts';
 import { ByteCursor } from '../wire/byte-cursor.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import {
+  decodeParameters,
+  encodeParameters,
+  type GreasedParameter,
+  type TransportParameters,
+} from '../wire/transport-parameters.ts';
 
-/** Handshake messages: `type u8, length u16, body bytes[length]`. [HS-1] */
+/**
+ * The messages of the handshake, from bytes and to bytes: CLIENT_HELLO and SERVER_HELLO in the Initial space; PARAMETERS, IDENTITY, SIGNATURE
+ * and FINISHED in the Handshake space. Each is `type u8, length u16, body bytes[length]` [HS-1]. What both sides must have seen alike is the
+ * {@link Transcript} of them.
+ */
+
 export const MessageType = {
   CLIENT_HELLO: 0x01,
   SERVER_HELLO: 0x02,
@@ -10,9 +24,6 @@ export const MessageType = {
   FINISHED: 0x06,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
-
-/** Most bytes that the messages of one packet number space take together. [FRM-11] */
-export const MESSAGES_BYTES_MAX = 16_384;
 
 /** A message as it came: views of the received bytes. */
 export interface Message {
@@ -24,8 +35,7 @@ export interface Message {
 /** Takes the bytes of one space apart. Null unless they are exactly messages of these types, in this order. [HS-2] */
 export function splitMessages(bytes: Uint8Array, types: readonly MessageType[]): Message[] | null {
   if (bytes.length > MESSAGES_BYTES_MAX) return null;
-  const cursor = new ByteCursor();
-  cursor.reset(bytes, 0, bytes.length);
+  const cursor = cursorOver(bytes);
   const messages: Message[] = [];
   for (const type of types) {
     const start = cursor.at;
@@ -36,6 +46,151 @@ export function splitMessages(bytes: Uint8Array, types: readonly MessageType[]):
   }
   return cursor.left === 0 ? messages : null;
 }
+
+/** A message whose body is this and nothing else: IDENTITY, SIGNATURE, FINISHED. */
+export function encodeMessage(type: MessageType, body: Uint8Array): Uint8Array {
+  return new MessageWriter().bytes(body).finish(type);
+}
+
+// ---- hellos ----
+
+/** What a client offers. [HS-4] */
+export interface ClientHello {
+  readonly random: Uint8Array;
+  readonly versions: readonly number[];
+  readonly suites: readonly number[];
+  /** The share for {@link KEM_X25519_ML_KEM_768}; null when the client offers none. */
+  readonly share: Uint8Array | null;
+  /** Largest datagram the client sends, in bytes. */
+  readonly largestDatagram: number;
+  /** Encoded transport parameters. */
+  readonly parameters: Uint8Array;
+}
+
+/** What a server chose of it. [HS-6] */
+export interface ServerHello {
+  readonly random: Uint8Array;
+  readonly version: number;
+  readonly suite: number;
+  readonly kem: number;
+  readonly ciphertext: Uint8Array;
+}
+
+/**
+ * A CLIENT_HELLO that also offers a version, a suite, a KEM and an extension that do not exist. [HS-5]
+ * @param grease - {@link GREASE_BYTES} random bytes
+ */
+export function encodeClientHello(
+  hello: ClientHello & { share: Uint8Array },
+  grease: Uint8Array,
+): Uint8Array {
+  const writer = new MessageWriter().bytes(hello.random);
+  writer.u8(1 + hello.versions.length).bytes(grease.subarray(0, 4).map(greased));
+  for (const version of hello.versions) writer.u32(version);
+  writer.u8(1 + hello.suites.length).u8(greased(grease[4]));
+  for (const suite of hello.suites) writer.u8(suite);
+  writer.u8(2).u8(greased(grease[5])).vector(grease.subarray(6, 7));
+  writer.u8(KEM_X25519_ML_KEM_768).vector(hello.share);
+  writer.u16(hello.largestDatagram).vector(hello.parameters);
+  writer.bytes(grease.subarray(8, 10).map(greased)).vector(grease.subarray(10, 10 + (grease[7] & 0x3)));
+  return writer.finish(MessageType.CLIENT_HELLO);
+}
+
+/** Reads the body of a CLIENT_HELLO. Null when it is malformed. [HS-2] */
+export function decodeClientHello(body: Uint8Array): ClientHello | null {
+  const cursor = cursorOver(body);
+  const random = readBytes(cursor, RANDOM_BYTES);
+  const versions = readList(cursor, readU32);
+  const suites = readList(cursor, (from) => from.u8());
+  const shares = readShares(cursor);
+  const largestDatagram = readU16(cursor);
+  const parameters = readVector(cursor);
+  if (!skipExtensions(cursor) || versions === null || suites === null || shares === null) return null;
+  if (largestDatagram < DATAGRAM_BYTES_MIN || largestDatagram > DATAGRAM_BYTES_MAX) return null; // [HS-7]
+  const share = shares.get(KEM_X25519_ML_KEM_768) ?? null;
+  return { random, versions, suites, share, largestDatagram, parameters };
+}
+
+export function encodeServerHello(hello: ServerHello): Uint8Array {
+  return new MessageWriter()
+    .bytes(hello.random)
+    .u32(hello.version)
+    .u8(hello.suite)
+    .u8(hello.kem)
+    .vector(hello.ciphertext)
+    .finish(MessageType.SERVER_HELLO);
+}
+
+/** Reads the body of a SERVER_HELLO. Null when it is malformed. [HS-2] */
+export function decodeServerHello(body: Uint8Array): ServerHello | null {
+  const cursor = cursorOver(body);
+  const random = readBytes(cursor, RANDOM_BYTES);
+  const version = readU32(cursor);
+  const suite = cursor.u8();
+  const kem = cursor.u8();
+  const ciphertext = readVector(cursor);
+  return skipExtensions(cursor) ? { random, version, suite, kem, ciphertext } : null;
+}
+
+// ---- parameters ----
+
+/** An endpoint's parameters, with one that does not exist among them. [FRM-14] */
+export function encodeGreasedParameters(parameters: TransportParameters, random: RandomSource): Uint8Array {
+  const bytes = randomBytes(random, 2 + GREASE_VALUE_BYTES_MAX);
+  const grease: GreasedParameter = {
+    id: 0x1f + 0x20 * bytes[0],
+    value: bytes.subarray(2, 2 + (bytes[1] % (GREASE_VALUE_BYTES_MAX + 1))),
+  };
+  return encodeParameters(parameters, grease);
+}
+
+/** The server's PARAMETERS message. */
+export function encodeParametersMessage(parameters: TransportParameters, random: RandomSource): Uint8Array {
+  return new MessageWriter()
+    .vector(encodeGreasedParameters(parameters, random))
+    .finish(MessageType.PARAMETERS);
+}
+
+/** Reads the body of the server's PARAMETERS; a close code when it is malformed. */
+export function decodeParametersMessage(body: Uint8Array): TransportParameters | CloseCode {
+  const cursor = cursorOver(body);
+  const parameters = readVector(cursor);
+  if (!skipExtensions(cursor)) return CloseCode.CRYPTO_ERROR;
+  return decodeParameters(parameters, 'server');
+}
+
+// ---- transcript ----
+
+/**
+ * The running SHA-256 over all that both sides must have seen alike: how the client's first packet looked, then every message,
+ * with its type and length, in the order in which the handshake sends them. [HS-8]
+ */
+export class Transcript {
+  private readonly running: Hash;
+
+  /**
+   * @param pinned - whether the client pins the server's identity
+   * @param firstDestinationId - destination id of the client's first packet
+   */
+  constructor(pinned: boolean, firstDestinationId: Uint8Array) {
+    this.running = createHash('sha256').update(LABEL);
+    this.running.update(Uint8Array.of(pinned ? 1 : 0, firstDestinationId.length)).update(firstDestinationId);
+    this.running.update(NO_RETRY);
+  }
+
+  /** Takes in a whole message. */
+  add(message: Uint8Array): this {
+    this.running.update(message);
+    return this;
+  }
+
+  /** The hash up to here. */
+  hash(): Uint8Array {
+    return this.running.copy().digest();
+  }
+}
+
+// ---- fields ----
 
 /** Collects the fields of a message. */
 export class MessageWriter {
@@ -80,22 +235,28 @@ export class MessageWriter {
   }
 }
 
-export function readU16(cursor: ByteCursor): number {
+function cursorOver(bytes: Uint8Array): ByteCursor {
+  const cursor = new ByteCursor();
+  cursor.reset(bytes, 0, bytes.length);
+  return cursor;
+}
+
+function readU16(cursor: ByteCursor): number {
   return cursor.u8() * 2 ** 8 + cursor.u8();
 }
 
-export function readU32(cursor: ByteCursor): number {
+function readU32(cursor: ByteCursor): number {
   return readU16(cursor) * 2 ** 16 + readU16(cursor);
 }
 
 /** The next `length` bytes, a view; empty when they are not there, and the cursor has failed. */
-export function readBytes(cursor: ByteCursor, length: number): Uint8Array {
+function readBytes(cursor: ByteCursor, length: number): Uint8Array {
   const start = cursor.skip(length);
   return cursor.failed ? NOTHING : cursor.buffer.subarray(start, start + length);
 }
 
 /** `length u16`, then as many bytes. */
-export function readVector(cursor: ByteCursor): Uint8Array {
+function readVector(cursor: ByteCursor): Uint8Array {
   return readBytes(cursor, readU16(cursor));
 }
 
@@ -103,7 +264,7 @@ export function readVector(cursor: ByteCursor): Uint8Array {
  * Reads the extensions up to the end of a message: `id u16, length u16, bytes`. No extension is known yet, so all are passed
  * over. False when one is cut short or an id comes twice. [HS-3]
  */
-export function skipExtensions(cursor: ByteCursor): boolean {
+function skipExtensions(cursor: ByteCursor): boolean {
   const seen = new Set<number>();
   while (cursor.left > 0) {
     const id = readU16(cursor);
@@ -114,5 +275,50 @@ export function skipExtensions(cursor: ByteCursor): boolean {
   return !cursor.failed;
 }
 
+/** `count u8`, then as many items. */
+function readList(cursor: ByteCursor, readItem: (cursor: ByteCursor) => number): number[] | null {
+  const count = cursor.u8();
+  if (count < 1 || count > LIST_ITEMS_MAX) return null;
+  const items: number[] = [];
+  for (let i = 0; i < count; i++) items.push(readItem(cursor));
+  return cursor.failed ? null : items;
+}
+
+/** `count u8`, then as many `kem u8, length u16, share`. */
+function readShares(cursor: ByteCursor): Map<number, Uint8Array> | null {
+  const count = cursor.u8();
+  if (count < 1 || count > LIST_ITEMS_MAX) return null;
+  const shares = new Map<number, Uint8Array>();
+  for (let i = 0; i < count; i++) {
+    const kem = cursor.u8();
+    const share = readVector(cursor);
+    if (cursor.failed || shares.has(kem)) return null;
+    shares.set(kem, share);
+  }
+  return shares;
+}
+
+/** [HS-5] A value that no version, suite, KEM or extension will ever have. */
+function greased(byte: number): number {
+  return (byte & 0xf0) | 0x0a;
+}
+
+/** Most bytes that the messages of one packet number space take together. [FRM-11] */
+const MESSAGES_BYTES_MAX = 16_384;
+/** ChaCha20-Poly1305 with SHA-256. */
+export const SUITE_CHACHA20_POLY1305 = 0x01;
+/** X25519 with ML-KEM-768. */
+export const KEM_X25519_ML_KEM_768 = 0x01;
+export const RANDOM_BYTES = 32;
+/** Random bytes that greasing takes. */
+export const GREASE_BYTES = 16;
+/** Most items of a list in a hello. */
+const LIST_ITEMS_MAX = 16;
+const DATAGRAM_BYTES_MIN = 512;
+const DATAGRAM_BYTES_MAX = 65_507;
+const GREASE_VALUE_BYTES_MAX = 7;
 const MESSAGE_HEADER_BYTES = 3;
 const NOTHING = new Uint8Array(0);
+const LABEL = Buffer.from('jsp1 handshake');
+/** Length of the Retry's source id: there was no Retry. */
+const NO_RETRY = Uint8Array.of(0);

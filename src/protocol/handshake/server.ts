@@ -16,18 +16,20 @@ import type { KeyPair } from '../crypto/packet-protection.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { VERSION } from '../wire/packet-header.ts';
 import { decodeParameters, type TransportParameters } from '../wire/transport-parameters.ts';
+import { ServerInitialKeys } from './initial-keys.ts';
 import {
   type ClientHello,
   decodeClientHello,
+  encodeMessage,
+  encodeParametersMessage,
   encodeServerHello,
   KEM_X25519_ML_KEM_768,
+  MessageType,
   RANDOM_BYTES,
   SUITE_CHACHA20_POLY1305,
-} from './hello.ts';
-import { ServerInitialKeys } from './initial-keys.ts';
-import { MessageType, MessageWriter, splitMessages } from './messages.ts';
-import { encodeParametersMessage } from './parameters-message.ts';
-import { Transcript } from './transcript.ts';
+  splitMessages,
+  Transcript,
+} from './messages.ts';
 
 export interface ServerHandshakeOptions {
   identity: Identity;
@@ -170,13 +172,13 @@ export class ServerHandshake {
   private encodeFlight(traffic: TrafficSecrets, transcript: Transcript): Uint8Array {
     const { identity } = this;
     const parameters = encodeParametersMessage(this.parameters, this.random);
-    const identityMessage = new MessageWriter().bytes(identity.publicKey).finish(MessageType.IDENTITY);
+    const identityMessage = encodeMessage(MessageType.IDENTITY, identity.publicKey);
     transcript.add(parameters).add(identityMessage);
     const signed = identity.sign('server', transcript.hash());
-    const signature = new MessageWriter().bytes(signed).finish(MessageType.SIGNATURE);
+    const signature = encodeMessage(MessageType.SIGNATURE, signed);
     transcript.add(signature);
     const value = finishedValue(traffic.server, transcript.hash());
-    const finished = new MessageWriter().bytes(value).finish(MessageType.FINISHED);
+    const finished = encodeMessage(MessageType.FINISHED, value);
     transcript.add(finished);
     return Buffer.concat([parameters, identityMessage, signature, finished]);
   }

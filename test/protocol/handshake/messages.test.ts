@@ -5,8 +5,8 @@ import {
   decodeClientHello,
   decodeServerHello,
   encodeClientHello,
-} from '../../../src/protocol/handshake/hello.ts';
-import { MessageWriter } from '../../../src/protocol/handshake/messages.ts';
+  MessageWriter,
+} from '../../../src/protocol/handshake/messages.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { VERSION } from '../../../src/protocol/wire/packet-header.ts';
 import { hex, joined, toHex } from '../crypto/bytes.ts';
