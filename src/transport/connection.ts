@@ -111,7 +111,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
 
   /** Streams that can be opened now without waiting until the peer allows more. */
   get openableStreams(): number {
-    return this.core.streams.limits.openable;
+    return this.core.streams.limits.streams.openable;
   }
 
   /**

@@ -18,9 +18,10 @@ test('a message beyond the bound of a queue is refused with an error, never drop
   );
   const connection = await lab.settle(connect(url, { ...common, socket }));
   const stream = connection.openStream();
-  const { core } = stream as unknown as {
-    core: { sender: { queueBytesMax: number }; table: { news: { tracked: Map<number, unknown> } } };
-  };
+  const { core } = stream as unknown as { core: { sender: { queueBytesMax: number } } };
+  const { events } = (
+    connection as unknown as { core: { streams: { events: { tracked: Map<number, unknown> } } } }
+  ).core.streams;
   core.sender.queueBytesMax = 100_000;
   let sent = 0;
   const full = (): void => {
@@ -29,7 +30,7 @@ test('a message beyond the bound of a queue is refused with an error, never drop
   expect(full).toThrow(expect.objectContaining({ code: 'ERR_JSP_QUEUE_FULL' }));
   expect(sent).toBeGreaterThan(50);
   await expect(stream.deliver(new Uint8Array(1_000))).rejects.toMatchObject({ code: 'ERR_JSP_QUEUE_FULL' });
-  expect(core.table.news.tracked.size).toBe(0);
+  expect(events.tracked.size).toBe(0);
   await lab.settle(stream.flush());
   expect(received).toBe(sent);
   // There is room again, and it was told so.

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
 import { MILLISECOND } from '../../src/base/time.ts';
-import type { ConnectionStream } from '../../src/protocol/connection/connection-stream.ts';
+import type { ConnectionStream } from '../../src/protocol/stream/connection-stream.ts';
 import type { Segment } from '../../src/protocol/stream/receive/segment.ts';
 import { type Delivery, FrameType, MessageFlag } from '../../src/protocol/wire/frame-type.ts';
 import { bytesOf, Pair, type Side } from '../protocol/connection/pair.ts';

@@ -11,8 +11,6 @@ const programs = [
 
 /** Files that may be longer than {@link LINES_MAX}, each with the reason why it is still one idea. */
 const LONG_FILES: Readonly<Record<string, string>> = {
-  'src/protocol/connection/stream-table.ts':
-    'everything that a connection does with all of its streams at once: frames in and out, fates, timers, limits',
   'src/protocol/connection/connection.ts':
     'the faces of a connection to application, endpoint and parts, a few lines a method',
   'src/transport/stream.ts': 'a stream as applications see it: each call with its documentation',

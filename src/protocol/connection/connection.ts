@@ -8,6 +8,8 @@ import type { ServerHandshake } from '../handshake/server.ts';
 import { AmplificationLimit } from '../path/address-validation.ts';
 import { PathMtuDiscovery } from '../path/mtu-discovery.ts';
 import { Recovery, TimeoutResult } from '../recovery/recovery.ts';
+import type { ConnectionStream, StreamSettings } from '../stream/connection-stream.ts';
+import { Streams } from '../stream/streams.ts';
 import { ConnectionCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
@@ -15,7 +17,6 @@ import type { PacketHeader } from '../wire/packet-header.ts';
 import { PacketSpace } from '../wire/packet-type.ts';
 import { type CloseReason, Closing, closeReasonOf, STATELESS_RESET, TIMEOUT_CODES } from './closing.ts';
 import type { ConnectionConfig } from './config.ts';
-import type { ConnectionStream, StreamSettings } from './connection-stream.ts';
 import { startFlights } from './establish.ts';
 import type { EndpointEvent } from './events.ts';
 import { GracefulClose } from './graceful-close.ts';
@@ -27,7 +28,6 @@ import { NumberSpace } from './number-space.ts';
 import { startPacketSize, usePacketSize } from './path-mtu.ts';
 import { OpenResult } from './receive.ts';
 import { resendOldest, settle } from './settle.ts';
-import { StreamTable } from './stream-table.ts';
 import { WaitingPackets } from './waiting-packets.ts';
 
 /** Where a connection puts what the driver should know. */
@@ -99,7 +99,7 @@ export class Connection implements HeapItem {
   readonly packetSize: PathMtuDiscovery;
   readonly liveness: Liveness;
   readonly closing = new Closing();
-  readonly streams: StreamTable;
+  readonly streams: Streams<Connection>;
   /** Null once it is over, for it holds much memory. */
   handshake: ClientHandshake | ServerHandshake | null;
   /** What the handshake proved, kept when it is gone. */
@@ -179,7 +179,7 @@ export class Connection implements HeapItem {
     this.packetSize = new PathMtuDiscovery({ initial: config.mtu, ceiling: config.mtu });
     this.mtuTold = config.mtu;
     this.liveness = new Liveness(config.heartbeatMs, config.heartbeatMisses, config.idleTimeoutMs, now);
-    this.streams = new StreamTable(this, config, options.events, this.memory);
+    this.streams = new Streams(this, config, options.events, this.memory);
     this.startedAt = now;
     this.handshakeDeadline = now + config.handshakeTimeoutMs * MILLISECOND;
     this.lastOpenedAt = now;
@@ -305,7 +305,7 @@ export class Connection implements HeapItem {
     if (!this.isEstablished && now >= this.handshakeDeadline) return this.timeOut('handshake', now); // [CON-5]
     if (this.finishing !== null && now >= this.finishing.end) return this.closeFinished('close', now);
     this.onRecoveryTimeout(now);
-    const code = this.streams.onTimeout(now);
+    const code = this.streams.onTimeout(now, this.liveness.receivedAt, this.counters.packetsReceived);
     if (code !== 0) return this.fail(code, 0, 'a message was begun and not completed', now); // [STR-35]
     if (!this.isEstablished) return;
     const found = this.liveness.onTimeout(now, this.probeTimeout);

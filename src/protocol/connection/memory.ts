@@ -1,5 +1,5 @@
+import { STREAM_BYTES } from '../stream/streams.ts';
 import type { Connection } from './connection.ts';
-import { STREAM_BYTES } from './stream-table.ts';
 
 /** What a connection costs with nothing in it: its own state, keys, sent packets, tables. */
 export const CONNECTION_BYTES = 49_152;

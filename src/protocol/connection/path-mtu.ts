@@ -49,7 +49,7 @@ export function datagramTooLarge(connection: Connection, now: Micros): void {
 /** The size changed: packets are cut to it from now on. */
 export function usePacketSize(connection: Connection, now: Micros): void {
   connection.recovery.onPacketSize(connection.mtu, now);
-  connection.streams.onPacketSize(connection.mtu);
+  connection.streams.packer.onPacketSize(connection.mtu);
   if (connection.isConnectedDue) tellConnected(connection);
   else if (connection.isEstablished) tellPacketSize(connection);
 }

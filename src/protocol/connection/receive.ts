@@ -247,7 +247,7 @@ function receiveAck(connection: Connection, space: PacketSpace, frame: FrameRead
   connection.onLossPass(now);
   const { rtt } = recovery;
   connection.spaces[space]?.acks.onRtt(rtt.smoothed);
-  if (rtt.hasSample) connection.streams.onRtt(rtt.min, rtt.adjusted, now);
+  if (rtt.hasSample) connection.streams.packer.onRtt(rtt.min, rtt.adjusted, now);
   return 0;
 }
 

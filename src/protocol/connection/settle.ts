@@ -5,11 +5,11 @@
 
 import type { Micros } from '../../base/time.ts';
 import type { PacketList } from '../recovery/packet-list.ts';
-import { FrameType, MessageFlag } from '../wire/frame-type.ts';
+import { isBestEffortFrame } from '../stream/streams.ts';
+import { FrameType } from '../wire/frame-type.ts';
 import { PacketSpace } from '../wire/packet-type.ts';
 import type { Connection } from './connection.ts';
 import { sizeProbeAcked, sizeProbeLost } from './path-mtu.ts';
-import type { StreamTable } from './stream-table.ts';
 
 /** Hands out what the last acknowledgement or timeout of recovery found. */
 export function settle(connection: Connection, now: Micros): void {
@@ -38,12 +38,11 @@ export function resendOldest(connection: Connection, now: Micros): void {
   if (number < 0) return;
   for (let entry = sent.entryStart(number), end = sent.entryEnd(number); entry < end; entry++) {
     const kind = sent.entryKind(entry);
-    if (isBestEffort(kind)) continue;
+    if (isBestEffortFrame(kind)) continue;
     if (kind === FrameType.HANDSHAKE_DONE) connection.handshakeDoneDue = true;
     else {
-      const { streams } = connection;
       const [id, a, b, c] = [sent.entryId(entry), sent.entryA(entry), sent.entryB(entry), sent.entryC(entry)];
-      streamFrameLost(streams, kind, id, a, b, c, now);
+      connection.streams.onFrameLost(kind, id, a, b, c, now);
     }
   }
 }
@@ -60,8 +59,8 @@ function acknowledged(connection: Connection, space: PacketSpace, packets: Packe
       if (kind === FrameType.CRYPTO) connection.spaces[space]?.outgoing?.onAcked(a, b);
       else if (kind === FrameType.ACK) connection.spaces[space]?.acks.onAckAcked(a, b, sent.entryC(entry));
       else if (space === PacketSpace.APPLICATION) {
-        streamFrameAcked(connection.streams, kind, sent.entryId(entry), a, b, sent.entryC(entry));
-        if (isProgress(kind)) connection.onProgress(now);
+        const id = sent.entryId(entry);
+        if (connection.streams.onFrameAcked(kind, id, a, b, sent.entryC(entry))) connection.onProgress(now);
       }
     }
   }
@@ -77,69 +76,7 @@ function packetLost(connection: Connection, space: PacketSpace, number: number, 
     if (kind === FrameType.CRYPTO) connection.spaces[space]?.outgoing?.onLost(a, b);
     else if (kind === FrameType.HANDSHAKE_DONE) connection.handshakeDoneDue = true;
     else if (space === PacketSpace.APPLICATION) {
-      streamFrameLost(connection.streams, kind, sent.entryId(entry), a, b, sent.entryC(entry), now);
+      connection.streams.onFrameLost(kind, sent.entryId(entry), a, b, sent.entryC(entry), now);
     }
   }
-}
-
-function streamFrameAcked(
-  streams: StreamTable,
-  kind: number,
-  id: number,
-  a: number,
-  b: number,
-  c: number,
-): void {
-  if (!isStreamFrame(kind)) return;
-  const stream = streams.find(id);
-  if (stream === undefined) return;
-  if (isReceiverFrame(kind)) stream.receiver.onAcked(kind, a, b, c);
-  else stream.sender.onAcked(kind, a, b, c);
-  streams.onSettled(stream);
-}
-
-function streamFrameLost(
-  streams: StreamTable,
-  kind: number,
-  id: number,
-  a: number,
-  b: number,
-  c: number,
-  now: Micros,
-): void {
-  if (!isStreamFrame(kind)) return streams.onLimitLost(kind, a);
-  const stream = streams.find(id);
-  if (stream === undefined) return;
-  if (isReceiverFrame(kind)) {
-    stream.receiver.onLost(kind, a, b, c);
-    streams.onReceived(stream);
-  } else {
-    stream.sender.onLost(kind, a, b, c, now);
-    streams.onSendTouched(stream);
-    streams.onSettled(stream);
-  }
-}
-
-function isBestEffort(kind: number): boolean {
-  if (kind === FrameType.MESSAGES_BEST_EFFORT) return true;
-  return kind >= FrameType.MESSAGE && kind < FrameType.MESSAGES && (kind & MessageFlag.BEST_EFFORT) !== 0;
-}
-
-function isStreamFrame(kind: number): boolean {
-  if (kind >= FrameType.MESSAGE && kind <= FrameType.MESSAGES_BEST_EFFORT) return true;
-  return (
-    (kind >= FrameType.STREAM_OPEN && kind <= FrameType.DROPPED) ||
-    kind === FrameType.MAX_STREAM_DATA ||
-    kind === FrameType.STREAM_DATA_BLOCKED
-  );
-}
-
-/** Frames that take a stream nearer to its end: those of its sender, but not that it is held up. */
-function isProgress(kind: number): boolean {
-  return isStreamFrame(kind) && !isReceiverFrame(kind) && kind !== FrameType.STREAM_DATA_BLOCKED;
-}
-
-/** Frames that the receiving half of a stream sends; the others come from the sending half. */
-function isReceiverFrame(kind: number): boolean {
-  return kind === FrameType.STOP_SENDING || kind === FrameType.DROPPED || kind === FrameType.MAX_STREAM_DATA;
 }

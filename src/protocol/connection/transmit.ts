@@ -141,7 +141,7 @@ function packApplication(
 ): void {
   const { recovery, streams } = connection;
   const isProbe = recovery.probesPending(PacketSpace.APPLICATION) > 0;
-  const hasFrames = connection.hasControlFrames || streams.hasFrames;
+  const hasFrames = connection.hasControlFrames || streams.packer.hasFrames;
   const mayFrames = isProbe || (hasFrames && mayFill(connection, now));
   if (!isProbe && !(hasFrames && mayFrames) && !state.acks.ackDue(now)) return;
   const sent = recovery.sentPackets(PacketSpace.APPLICATION);
@@ -153,13 +153,14 @@ function packApplication(
   const afterAck = builder.at;
   if (mayFrames) {
     packControlFrames(connection, builder, now);
-    builder.at = streams.write(
+    builder.at = streams.packer.write(
       builder.out,
       builder.at,
       builder.limit,
       now,
       sent,
       recovery.pacer.rate * SECOND,
+      recovery.rtt.smoothed,
     );
     if (builder.limit - builder.at < FULL_PACKET_SLACK) connection.fillsPackets = true;
   }
@@ -203,7 +204,7 @@ function packAck(connection: Connection, builder: PacketBuilder, state: NumberSp
   const sent = connection.recovery.sentPackets(space);
   const start = builder.at;
   if (space === PacketSpace.APPLICATION) {
-    builder.at = connection.streams.writeDropped(builder.out, start, builder.limit, sent);
+    builder.at = connection.streams.packer.writeDropped(builder.out, start, builder.limit, sent);
   }
   const isEliciting = builder.at > start;
   const room = builder.limit - builder.at - PING_BYTES; // the packet may be a probe

@@ -11,11 +11,11 @@ export {
   defaultConnectionConfig,
 } from '../connection/config.ts';
 export type { Connection } from '../connection/connection.ts';
-export type { ConnectionStream } from '../connection/connection-stream.ts';
 export type { EndpointEvent } from '../connection/events.ts';
 export type { ConnectionMetrics } from '../connection/metrics.ts';
 export { datagramRefused, datagramTooLarge } from '../connection/path-mtu.ts';
 export { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
+export type { ConnectionStream } from '../stream/connection-stream.ts';
 export { type SendMark, SendResult } from '../stream/send/send-stream.ts';
 export type { EndpointCounters } from '../trace/counters.ts';
 export { CloseCode, closeCodeName } from '../wire/close-code.ts';

@@ -49,7 +49,7 @@ export class ReadyConnections {
       const connection = ring.peek() as Connection;
       if (connection.isForgotten) {
         ring.shift();
-      } else if (messagesOnly && !connection.streams.hasMessages) {
+      } else if (messagesOnly && !connection.streams.packer.hasMessages) {
         ring.push(ring.shift() as Connection);
       } else {
         try {

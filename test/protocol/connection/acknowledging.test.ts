@@ -78,9 +78,10 @@ test('a packet whose every frame raises a limit has the streams look at it once 
   const { streams } = pair.client.core;
   for (let i = 0; i < 100; i++) pair.client.send(pair.client.open(), 'x');
   pair.run(20);
+  const { packer } = streams;
   let looks = 0;
-  const looked = streams.onSendTouched.bind(streams);
-  streams.onSendTouched = (stream) => {
+  const looked = packer.onSendTouched.bind(packer);
+  packer.onSendTouched = (stream) => {
     looks++;
     looked(stream);
   };

@@ -9,11 +9,12 @@ export type FaultKind = 'packing' | 'sealing' | 'receiving' | 'timeout' | 'settl
 /** Puts `trip` around the inner workings of an established connection. */
 export function layTrips(connection: Connection, kinds: readonly FaultKind[], trip: Trip): void {
   const { streams, recovery, closing, liveness, packetSize } = connection;
+  const { events } = streams as unknown as { events: unknown };
   const application = connection.spaces[2];
   const keys = application?.keys;
   const places: Record<FaultKind, readonly (readonly [unknown, ...string[]])[]> = {
     packing: [
-      [streams, 'write', 'writeDropped'],
+      [streams.packer, 'write', 'writeDropped'],
       [recovery, 'onSent', 'allowance', 'probesPending'],
       [connection, 'beforeTransmit', 'nextTimeout'],
       [packetSize, 'nextProbe'],
@@ -35,7 +36,7 @@ export function layTrips(connection: Connection, kinds: readonly FaultKind[], tr
       [connection, 'onTimeout'],
     ],
     settling: [
-      [streams, 'onSettled', 'find'],
+      [streams, 'onFrameAcked', 'onFrameLost', 'onSettled'],
       [connection, 'onLossPass'],
       [packetSize, 'onProbeAcked', 'onProbeLost'],
     ],
@@ -44,7 +45,10 @@ export function layTrips(connection: Connection, kinds: readonly FaultKind[], tr
       [streams, 'onConnectionOver'],
       [connection.waiting, 'take'],
     ],
-    calls: [[streams, 'open', 'onSendTouched', 'onReceiveTouched', 'track']],
+    calls: [
+      [streams, 'open', 'onSendTouched', 'onReceiveTouched'],
+      [events, 'track'],
+    ],
   };
   for (const kind of kinds)
     for (const [object, ...names] of places[kind])

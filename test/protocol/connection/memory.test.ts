@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { MemoryAccount, MemoryBudget } from '../../../src/base/memory-budget.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
 import { CONNECTION_BYTES, memoryOf } from '../../../src/protocol/connection/memory.ts';
-import { StreamTable } from '../../../src/protocol/connection/stream-table.ts';
+import { Streams } from '../../../src/protocol/stream/streams.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType, MessageFlag } from '../../../src/protocol/wire/frame-type.ts';
 import { config, Pair } from './pair.ts';
@@ -25,7 +25,7 @@ function held(): number {
 
 /** The streams of a connection of which nobody reads anything, fed with the payloads of its peer's packets. */
 class Unread {
-  readonly streams: StreamTable;
+  readonly streams: Streams<Connection>;
   readonly memory = new MemoryAccount(new MemoryBudget(2 ** 40), CONNECTION_BYTES);
   private readonly connection: Connection;
   private readonly reader = new FrameReader();
@@ -46,7 +46,7 @@ class Unread {
       streamWindowStartBytes: 64 * MIB,
       connectionWindowStartBytes: 1024 * MIB,
     });
-    this.streams = new StreamTable(
+    this.streams = new Streams(
       this.connection,
       { ...settings, streamWindowStartBytes: 64 * MIB },
       { push: () => {} },

@@ -7,10 +7,10 @@ import {
   defaultConnectionConfig,
 } from '../../../src/protocol/connection/config.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
-import type { ConnectionStream, StreamSettings } from '../../../src/protocol/connection/connection-stream.ts';
 import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
 import { Endpoint, type EndpointEvent, type ServerConfig } from '../../../src/protocol/endpoint/index.ts';
+import type { ConnectionStream, StreamSettings } from '../../../src/protocol/stream/connection-stream.ts';
 import { Delivery, Priority } from '../../../src/protocol/wire/frame-type.ts';
 import type { LinkOptions } from '../../../src/testing/link.ts';
 import type { LabDatagram } from '../../../src/testing/network.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { StreamLimits } from '../../../src/protocol/connection/stream-limits.ts';
+import { StreamLimits } from '../../../src/protocol/stream/limits.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { eachSeed, Pair } from './pair.ts';
@@ -138,9 +138,9 @@ describe('stream limits', () => {
       [FrameType.MAX_STREAMS, 5],
       [FrameType.MAX_STREAMS, 6],
     ]);
-    limits.onLost(FrameType.MAX_STREAMS, 5);
+    limits.onFrameLost(FrameType.MAX_STREAMS, 5);
     expect(limits.due).toBe(false);
-    limits.onLost(FrameType.MAX_STREAMS, 6);
+    limits.onFrameLost(FrameType.MAX_STREAMS, 6);
     expect(limits.due).toBe(true);
     write();
     expect(sent.at(-1)).toEqual([FrameType.MAX_STREAMS, 6]);

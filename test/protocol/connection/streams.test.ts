@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { ConnectionStream } from '../../../src/protocol/connection/connection-stream.ts';
+import type { ConnectionStream } from '../../../src/protocol/stream/connection-stream.ts';
 import { Delivery, FrameType, Priority } from '../../../src/protocol/wire/frame-type.ts';
 import { bytesOf, eachSeed, Pair } from './pair.ts';
 import { integers, opening, Rogue, run } from './rogue.ts';

@@ -162,11 +162,11 @@ describe('Flow control of a stream', () => {
     link.deliverReply(first);
     const second = readOne()!;
     expect(framesOf(second.bytes)).toEqual(['MAX 1600']);
-    link.receive.onLost(FrameType.MAX_STREAM_DATA, 1_300, 0, 0);
+    link.receive.onFrameLost(FrameType.MAX_STREAM_DATA, 1_300, 0, 0);
     expect(link.receive.controlDue).toBe(false);
-    link.receive.onLost(FrameType.MAX_STREAM_DATA, 1_600, 0, 0);
+    link.receive.onFrameLost(FrameType.MAX_STREAM_DATA, 1_600, 0, 0);
     expect(framesOf(link.reply()!.bytes)).toEqual(['MAX 1600']);
-    link.receive.onLost(FrameType.MAX_STREAM_DATA, 1_600, 0, 0);
+    link.receive.onFrameLost(FrameType.MAX_STREAM_DATA, 1_600, 0, 0);
     link.send.close();
     link.exchange(0);
     expect(link.receive.controlDue).toBe(false);

@@ -150,11 +150,11 @@ export class Link {
   }
 
   acked(packet: Packet): void {
-    for (const [kind, , a, b, c] of packet.ledger.entries) this.send.onAcked(kind, a, b, c);
+    for (const [kind, , a, b, c] of packet.ledger.entries) this.send.onFrameAcked(kind, a, b, c);
   }
 
   lost(packet: Packet, now: number): void {
-    for (const [kind, , a, b, c] of packet.ledger.entries) this.send.onLost(kind, a, b, c, now);
+    for (const [kind, , a, b, c] of packet.ledger.entries) this.send.onFrameLost(kind, a, b, c, now);
   }
 
   private dispatch(frame: FrameReader, now: number): number {

@@ -189,9 +189,9 @@ describe('ReceiveStream', () => {
     const stop = link.reply()!;
     expect(framesOf(stop.bytes)).toEqual(['STOP 3']);
     expect(link.receive.controlDue).toBe(false);
-    link.receive.onLost(FrameType.STOP_SENDING, 0, 0, 0);
+    link.receive.onFrameLost(FrameType.STOP_SENDING, 0, 0, 0);
     expect(framesOf(link.reply()!.bytes)).toEqual(['STOP 3']);
-    link.receive.onAcked(FrameType.STOP_SENDING, 0, 0, 0);
+    link.receive.onFrameAcked(FrameType.STOP_SENDING);
     link.deliver(run(2, [10]), 0);
     link.deliver(run(0, [10], true), 0);
     expect(link.receive.read(0)).toBeNull();
@@ -237,7 +237,7 @@ describe('ReceiveStream', () => {
     const { sent, ranges } = drainDropped(link);
     expect(ranges).toBe(256);
     // what is lost is reported again
-    link.receive.onLost(FrameType.DROPPED, sent[0][0], sent[0][1], Space.RELIABLE);
+    link.receive.onFrameLost(FrameType.DROPPED, sent[0][0], sent[0][1], Space.RELIABLE);
     expect(drainDropped(link).ranges).toBe(1);
   });
 

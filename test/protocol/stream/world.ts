@@ -320,7 +320,7 @@ export class World {
     if (flight.settledAs === 'acked') return;
     flight.settledAs = 'acked';
     for (const [kind, id, a, b, c] of flight.ledger.entries) {
-      if (id % 4 === 0 && kind !== FrameType.DATA_BLOCKED) this.senders[id / 4].onAcked(kind, a, b, c);
+      if (id % 4 === 0 && kind !== FrameType.DATA_BLOCKED) this.senders[id / 4].onFrameAcked(kind, a, b, c);
     }
     this.forthFlights = this.forthFlights.filter((f) => f !== flight);
   }
@@ -335,7 +335,7 @@ export class World {
       this.forthFlights = this.forthFlights.filter((f) => f !== flight);
       for (const [kind, id, a, b, c] of flight.ledger.entries) {
         if (kind === FrameType.DATA_BLOCKED) this.sendContext.credit.onBlockedLost(a);
-        else this.senders[id / 4].onLost(kind, a, b, c, this.now);
+        else this.senders[id / 4].onFrameLost(kind, a, b, c, this.now);
       }
     }
     for (const flight of [...this.backFlights]) {
@@ -347,8 +347,8 @@ export class World {
       for (const [kind, id, a, b, c] of flight.ledger.entries) {
         if (kind === FrameType.MAX_DATA) {
           if (!flight.arrived && a === this.receiveContext.window.announced) this.maxDataLost = true;
-        } else if (flight.arrived) this.receivers[id / 4].onAcked(kind, a, b, c);
-        else this.receivers[id / 4].onLost(kind, a, b, c);
+        } else if (flight.arrived) this.receivers[id / 4].onFrameAcked(kind);
+        else this.receivers[id / 4].onFrameLost(kind, a, b, c);
       }
     }
   }

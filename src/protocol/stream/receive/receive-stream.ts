@@ -193,12 +193,12 @@ export class ReceiveStream {
   }
 
   /** The packet that held this frame of ours is acknowledged. */
-  onAcked(kind: number, _a: number, _b: number, _c: number): void {
+  onFrameAcked(kind: number): void {
     if (kind === FrameType.STOP_SENDING) this.stopState = Told.ACKED;
   }
 
   /** The packet that held this frame of ours is lost. */
-  onLost(kind: number, a: number, b: number, c: number): void {
+  onFrameLost(kind: number, a: number, b: number, c: number): void {
     switch (kind) {
       case FrameType.STOP_SENDING:
         if (this.stopState === Told.SENT) this.stopState = Told.WANTED;

@@ -90,13 +90,13 @@ export class SendSignals {
     return writeStreamFin(out, at, this.stream, end);
   }
 
-  onAcked(kind: number): void {
+  onFrameAcked(kind: number): void {
     if (kind === FrameType.STREAM_OPEN) this.open = Told.ACKED;
     else if (kind === FrameType.STREAM_FIN) this.fin = Told.ACKED;
     else if (kind === FrameType.STREAM_RESET) this.reset = Told.ACKED;
   }
 
-  onLost(kind: number): void {
+  onFrameLost(kind: number): void {
     if (kind === FrameType.STREAM_OPEN && this.open === Told.SENT) this.open = Told.WANTED;
     else if (kind === FrameType.STREAM_FIN && this.fin === Told.SENT) this.fin = Told.WANTED;
     else if (kind === FrameType.STREAM_RESET && this.reset === Told.SENT) this.reset = Told.WANTED;

@@ -45,7 +45,7 @@ export interface SendStreamOptions {
 
 /**
  * The sending half of a stream. The application's messages go in with {@link send}; the connection takes them out with
- * {@link write} and brings back what became of the frames with {@link onAcked} and {@link onLost}.
+ * {@link write} and brings back what became of the frames with {@link onFrameAcked} and {@link onFrameLost}.
  */
 export class SendStream {
   readonly id: number;
@@ -215,7 +215,7 @@ export class SendStream {
   }
 
   /** The packet that held this frame of ours is acknowledged. */
-  onAcked(kind: number, a: number, b: number, c: number): void {
+  onFrameAcked(kind: number, a: number, b: number, c: number): void {
     switch (kind) {
       case FrameType.MESSAGES:
         this.reliable.onAcked(a, b);
@@ -239,12 +239,12 @@ export class SendStream {
         this.reliable.onAbandonAcked(a, b);
         break;
       default:
-        this.signals.onAcked(kind);
+        this.signals.onFrameAcked(kind);
     }
   }
 
   /** The packet that held this frame of ours is lost. */
-  onLost(kind: number, a: number, b: number, c: number, now: Micros): void {
+  onFrameLost(kind: number, a: number, b: number, c: number, now: Micros): void {
     switch (kind) {
       case FrameType.MESSAGES:
         this.reliable.onLost(a, b, now);
@@ -271,7 +271,7 @@ export class SendStream {
         this.credit.onBlockedLost(a);
         break;
       default:
-        this.signals.onLost(kind);
+        this.signals.onFrameLost(kind);
     }
   }
 

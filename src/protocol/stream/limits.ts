@@ -1,9 +1,75 @@
+/**
+ * The limits of a connection that its two sides tell each other: how many streams may be opened (MAX_STREAMS, STREAMS_BLOCKED), and how much
+ * may be sent on all of them together (MAX_DATA, DATA_BLOCKED). Those of a single stream are in its two halves.
+ */
+
 import { RangeSet } from '../../base/ranges.ts';
 import { type Micros, NEVER, SECOND } from '../../base/time.ts';
-import type { SentFrames } from '../stream/sent-frames.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { FrameType } from '../wire/frame-type.ts';
-import { CONTROL_FRAME_BYTES_MAX, writeMaxStreams, writeStreamsBlocked } from '../wire/frame-writer.ts';
+import {
+  CONTROL_FRAME_BYTES_MAX,
+  writeDataBlocked,
+  writeMaxData,
+  writeMaxStreams,
+  writeStreamsBlocked,
+} from '../wire/frame-writer.ts';
+import type { FlowCredit } from './flow-credit.ts';
+import type { FlowWindow } from './flow-window.ts';
+import type { SentFrames } from './sent-frames.ts';
+
+/** All limits of a connection. */
+export class Limits {
+  readonly streams: StreamLimits;
+  readonly data: DataLimits;
+  readonly messages: MessageLimits;
+
+  constructor(streams: StreamLimits, data: DataLimits, messages: MessageLimits) {
+    this.streams = streams;
+    this.data = data;
+    this.messages = messages;
+  }
+
+  /** True when {@link write} has something to write. */
+  get due(): boolean {
+    return this.streams.due || this.data.due;
+  }
+
+  /** Writes MAX_DATA, DATA_BLOCKED, MAX_STREAMS and STREAMS_BLOCKED. Returns the new offset. */
+  write(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
+    const at = this.data.write(out, start, limit, sent);
+    return this.streams.write(out, at, limit, sent);
+  }
+
+  /** The packet that held this frame of ours is lost. */
+  onFrameLost(kind: number, limit: number): void {
+    if (kind === FrameType.MAX_DATA || kind === FrameType.DATA_BLOCKED) this.data.onFrameLost(kind, limit);
+    else this.streams.onFrameLost(kind, limit);
+  }
+}
+
+/** How large a message may be. */
+export class MessageLimits {
+  /** The largest message that the peer takes. */
+  peer: number;
+  /** The largest message that this side takes, and is meant to send. */
+  private readonly own: number;
+  private readonly isServer: boolean;
+
+  constructor(own: number, isServer: boolean) {
+    this.peer = own;
+    this.own = own;
+    this.isServer = isServer;
+  }
+
+  /**
+   * Whether a message of so many bytes is the fault of this side's application, which can know better: above its own limit, or above what
+   * the server it chose takes. A server did not choose its clients, and none must end it by the limit that it advertises. [STR-36]
+   */
+  isOwnFault(bytes: number): boolean {
+    return !this.isServer || bytes > this.own;
+  }
+}
 
 /**
  * Which stream ids exist, and how many streams each side may open. Ids of the client are even, those of the server odd; limits are
@@ -131,7 +197,7 @@ export class StreamLimits {
   }
 
   /** The packet that held this frame of ours is lost. */
-  onLost(kind: number, limit: number): void {
+  onFrameLost(kind: number, limit: number): void {
     if (kind === FrameType.MAX_STREAMS) this.announcementLost ||= limit === this.announced;
     else if (kind === FrameType.STREAMS_BLOCKED && limit === this.blockedAt) this.blockedAt = -1;
   }
@@ -145,6 +211,55 @@ export class StreamLimits {
 
   private get isBlocked(): boolean {
     return this.opened > this.peerLimit && this.blockedAt !== this.peerLimit;
+  }
+}
+
+/** Tells the peer how much it may send on the whole connection, and that we would send more than it allows. */
+export class DataLimits {
+  /** DATA_BLOCKED frames sent. */
+  blockedCount = 0;
+  private readonly window: FlowWindow;
+  private readonly credit: FlowCredit;
+  private announcementLost = false;
+
+  /**
+   * @param window - what we let the peer send
+   * @param credit - what the peer lets us send
+   */
+  constructor(window: FlowWindow, credit: FlowCredit) {
+    this.window = window;
+    this.credit = credit;
+  }
+
+  /** True when {@link write} has something to write. */
+  get due(): boolean {
+    return this.window.due || this.announcementLost || this.credit.owesBlocked;
+  }
+
+  /** Writes MAX_DATA and DATA_BLOCKED. Returns the new offset. */
+  write(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
+    let at = start;
+    const bound = limit - CONTROL_FRAME_BYTES_MAX;
+    if ((this.window.due || this.announcementLost) && at <= bound) {
+      this.announcementLost = false;
+      const allowed = this.window.announce();
+      at = writeMaxData(out, at, allowed);
+      sent.add(FrameType.MAX_DATA, 0, allowed, 0, 0);
+    }
+    const { credit } = this;
+    if (credit.owesBlocked && at <= bound) {
+      this.blockedCount++;
+      const needed = credit.sayBlocked();
+      at = writeDataBlocked(out, at, needed);
+      sent.add(FrameType.DATA_BLOCKED, 0, needed, 0, 0);
+    }
+    return at;
+  }
+
+  /** The packet that held this frame of ours is lost. */
+  onFrameLost(kind: number, limit: number): void {
+    if (kind === FrameType.MAX_DATA) this.announcementLost ||= limit === this.window.announced;
+    else this.credit.onBlockedLost(limit);
   }
 }
 

@@ -1,8 +1,9 @@
 import type { Micros } from '../../base/time.ts';
-import type { ReceiveStream } from '../stream/receive/receive-stream.ts';
-import { Schedulable } from '../stream/schedulable.ts';
-import type { SendResult, SendStream } from '../stream/send/send-stream.ts';
 import type { Delivery, Priority } from '../wire/frame-type.ts';
+import type { MessageLimits } from './limits.ts';
+import type { ReceiveStream } from './receive/receive-stream.ts';
+import { Schedulable } from './schedulable.ts';
+import type { SendResult, SendStream } from './send/send-stream.ts';
 
 /** What a stream is opened with. */
 export interface StreamSettings {
@@ -14,7 +15,7 @@ export interface StreamSettings {
   readonly label: string;
 }
 
-/** Whom a stream tells that it changed: the stream table. */
+/** What a stream needs of its connection. */
 export interface StreamOwner {
   /** The application queued, ended or gave up something. */
   onSendTouched(stream: ConnectionStream): void;
@@ -24,11 +25,7 @@ export interface StreamOwner {
   track(stream: ConnectionStream): number;
   /** The message with this number was not sent after all. */
   untrack(tracking: number): void;
-  /** The largest message the peer takes. */
-  readonly peerMessageBytesMax: number;
-  /** The largest message that this side takes, and is meant to send. */
-  readonly ownMessageBytesMax: number;
-  readonly isServer: boolean;
+  readonly messageLimits: MessageLimits;
 }
 
 /** A stream of one connection: its two halves, and what the application may do with them. */
@@ -45,21 +42,17 @@ export class ConnectionStream extends Schedulable {
   isReadableTold = false;
   /** The application wants to know when messages are settled. */
   wantsSettled = false;
-  /** It is in the stream table's list of streams with control frames to send. */
-  isControlDue = false;
-  /** It is in the stream table's list of streams that have DROPPED to report. */
-  isDroppedDue = false;
   isResetTold = false;
   /** The application was told that the peer's messages end here. */
   isEndTold = false;
-  private readonly table: StreamOwner;
+  private readonly streams: StreamOwner;
 
   constructor(
     id: number,
     settings: StreamSettings,
     sender: SendStream,
     receiver: ReceiveStream,
-    table: StreamOwner,
+    streams: StreamOwner,
   ) {
     super(settings.priority);
     this.id = id;
@@ -68,37 +61,34 @@ export class ConnectionStream extends Schedulable {
     this.label = settings.label;
     this.sender = sender;
     this.receiver = receiver;
-    this.table = table;
+    this.streams = streams;
   }
 
   /** The largest message that can be sent, in bytes. */
   get messageBytesMax(): number {
-    return this.table.peerMessageBytesMax;
+    return this.streams.messageLimits.peer;
   }
 
-  /**
-   * Whether a message of so many bytes is the fault of this side's application, which can know better: above its own limit, or above what
-   * the server it chose takes. A server did not choose its clients, and none must end it by the limit that it advertises. [STR-36]
-   */
+  /** Whether this side's application is at fault when a message of so many bytes is too large. [STR-36] */
   isOwnFault(bytes: number): boolean {
-    return !this.table.isServer || bytes > this.table.ownMessageBytesMax;
+    return this.streams.messageLimits.isOwnFault(bytes);
   }
 
   /** Queues a message; see {@link SendStream.send}. */
   send(data: Uint8Array, delivery: Delivery, deadline: Micros, transfer: boolean, tracking = 0): SendResult {
     const result = this.sender.send(data, delivery, deadline, transfer, tracking);
-    if (!this.active || deadline < this.deadline) this.table.onSendTouched(this);
+    if (!this.active || deadline < this.deadline) this.streams.onSendTouched(this);
     return result;
   }
 
   /** A number to send a message with; an `outcome` event with it tells what became of the message. */
   track(): number {
-    return this.table.track(this);
+    return this.streams.track(this);
   }
 
   /** The message with this number was not sent after all. */
   untrack(tracking: number): void {
-    this.table.untrack(tracking);
+    this.streams.untrack(tracking);
   }
 
   /** Takes the next message, or null. Call {@link onRead} when done reading for now. */
@@ -109,20 +99,20 @@ export class ConnectionStream extends Schedulable {
   /** The application has read what it wants for now: credit may go back, and news is news again. */
   onRead(): void {
     this.isReadableTold = false;
-    this.table.onReceiveTouched(this);
+    this.streams.onReceiveTouched(this);
   }
 
   /** Ends the stream behind the messages that are queued; the peer may go on. */
   finish(): void {
     this.sender.close();
-    this.table.onSendTouched(this);
+    this.streams.onSendTouched(this);
   }
 
   /** Gives up both directions. */
   reset(code: number): void {
     this.sender.reset(code);
     this.receiver.stop(code);
-    this.table.onSendTouched(this);
-    this.table.onReceiveTouched(this);
+    this.streams.onSendTouched(this);
+    this.streams.onReceiveTouched(this);
   }
 }

@@ -1,0 +1,197 @@
+import type { Micros } from '../../base/time.ts';
+import type { ConnectionStream } from './connection-stream.ts';
+import type { Pace } from './flow-window.ts';
+import type { Limits } from './limits.ts';
+import { Scheduler } from './scheduler.ts';
+import type { SendContext } from './send/send-context.ts';
+import type { SentFrames } from './sent-frames.ts';
+import type { StreamEvents } from './stream-events.ts';
+import type { WindowPool } from './window-pool.ts';
+
+/** What a {@link StreamPacker} shares with the table of streams that it belongs to. */
+export interface StreamPackerOptions {
+  readonly streams: ReadonlyMap<number, ConnectionStream>;
+  readonly context: SendContext;
+  readonly limits: Limits;
+  /** What streams' windows grow by. */
+  readonly pool: WindowPool;
+  readonly pace: Pace;
+  readonly events: Pick<StreamEvents<unknown>, 'sent' | 'outcomes'>;
+  /** Both halves of the stream may be over now. */
+  readonly forgetFinished: (stream: ConnectionStream) => void;
+}
+
+/**
+ * Fills packets with what the streams of a connection have to send:
+ *
+ *   1. limits of the connection, then MAX_STREAM_DATA, STOP_SENDING and DROPPED of the streams that owe some;
+ *   2. messages, of the streams that the scheduler chooses, one after the other until the packet is full.
+ */
+export class StreamPacker {
+  private readonly streams: ReadonlyMap<number, ConnectionStream>;
+  private readonly context: SendContext;
+  private readonly limits: Limits;
+  private readonly pool: WindowPool;
+  private readonly pace: Pace;
+  private readonly events: Pick<StreamEvents<unknown>, 'sent' | 'outcomes'>;
+  private readonly forgetFinished: (stream: ConnectionStream) => void;
+  private readonly scheduler = new Scheduler();
+  /** Streams whose receiving half has MAX_STREAM_DATA or STOP_SENDING to send. */
+  private readonly controlDue = new Set<ConnectionStream>();
+  /** Streams whose receiving half has DROPPED to send. */
+  private readonly droppedDue = new Set<ConnectionStream>();
+
+  constructor(options: StreamPackerOptions) {
+    this.streams = options.streams;
+    this.context = options.context;
+    this.limits = options.limits;
+    this.pool = options.pool;
+    this.pace = options.pace;
+    this.events = options.events;
+    this.forgetFinished = options.forgetFinished;
+  }
+
+  // ---- what changed ----
+
+  /** The sending half may have something to send. */
+  onSendTouched(stream: ConnectionStream): void {
+    if (!stream.sender.sendable || !this.limits.streams.isAllowed(stream.id)) return;
+    this.scheduler.activate(stream);
+    this.setDeadline(stream);
+  }
+
+  /** The receiving half may have something to send. */
+  onReceiveTouched(stream: ConnectionStream): void {
+    const { receiver } = stream;
+    if (receiver.controlDue) this.controlDue.add(stream);
+    if (receiver.droppedDue) this.droppedDue.add(stream);
+  }
+
+  /** The stream sends nothing any more. */
+  remove(stream: ConnectionStream): void {
+    this.scheduler.deactivate(stream);
+  }
+
+  onRtt(min: Micros, newest: Micros, now: Micros): void {
+    this.context.onRtt(min, newest, now);
+  }
+
+  onPacketSize(mtu: number): void {
+    this.context.packetRoom = mtu - PACKET_OVERHEAD;
+  }
+
+  // ---- frames to send ----
+
+  /** True when {@link write} may have messages to write. */
+  get hasMessages(): boolean {
+    return !this.scheduler.idle;
+  }
+
+  /** True when {@link write} may have something to write. */
+  get hasFrames(): boolean {
+    return (
+      !this.scheduler.idle ||
+      this.controlDue.size > 0 ||
+      this.droppedDue.size > 0 ||
+      this.limits.due ||
+      this.pool.hasRoomAgain
+    );
+  }
+
+  /**
+   * Fills out[at, limit). Returns the new offset.
+   *
+   * @param rate - pacing rate in bytes a second
+   * @param rtt - smoothed round-trip time
+   */
+  write(
+    out: Uint8Array,
+    start: number,
+    limit: number,
+    now: Micros,
+    sent: SentFrames,
+    rate: number,
+    rtt: Micros,
+  ): number {
+    this.pace.now = now;
+    this.pace.rtt = rtt;
+    this.limits.streams.watch(now);
+    let at = this.writeControl(out, start, limit, sent);
+    const { scheduler } = this;
+    scheduler.beginPacket(now, rate);
+    let skips = 0;
+    while (limit - at >= FRAME_ROOM_MIN) {
+      const stream = scheduler.next() as ConnectionStream | null;
+      if (stream === null) break;
+      const next = stream.sender.write(out, at, limit, now, sent);
+      if (next > at) scheduler.charge(stream, next - at);
+      else {
+        scheduler.skip(stream);
+        skips++;
+      }
+      at = next;
+      if (stream.sender.sendable) this.setDeadline(stream);
+      else scheduler.deactivate(stream);
+      this.events.sent(stream);
+      if (skips >= SKIPS_MAX && at > start) break;
+    }
+    // Some may have expired where they waited.
+    if (this.context.outcomes.length > 0) this.events.outcomes(this.context.outcomes);
+    return at;
+  }
+
+  /** Writes the DROPPED frames that are due; they go ahead of every ACK. [STR-18] */
+  writeDropped(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
+    let at = start;
+    if (this.droppedDue.size === 0) return at;
+    for (const stream of this.droppedDue) {
+      at = stream.receiver.writeDropped(out, at, limit, sent);
+      if (stream.receiver.droppedDue) break;
+      this.droppedDue.delete(stream);
+      this.forgetFinished(stream);
+    }
+    return at;
+  }
+
+  // ---- inside ----
+
+  private setDeadline(stream: ConnectionStream): void {
+    const deadline = stream.sender.headDeadline;
+    if (deadline !== stream.deadline) this.scheduler.setDeadline(stream, deadline);
+  }
+
+  private writeControl(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
+    if (this.pool.hasRoomAgain) this.shareOut();
+    let at = this.limits.write(out, start, limit, sent);
+    if (this.controlDue.size > 0) at = this.writeStreamControl(out, at, limit, sent);
+    return this.writeDropped(out, at, limit, sent);
+  }
+
+  private writeStreamControl(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
+    let at = start;
+    for (const stream of this.controlDue) {
+      if (!stream.sender.isOpenAtPeer) continue; // only STREAM_OPEN and what rides with it may come first [STR-3]
+      at = stream.receiver.writeControl(out, at, limit, sent);
+      if (stream.receiver.controlDue) break;
+      this.controlDue.delete(stream);
+    }
+    return at;
+  }
+
+  /** Some streams gave back what others of this connection wait for. */
+  private shareOut(): void {
+    this.pool.retried();
+    for (const stream of this.streams.values()) {
+      if (!stream.receiver.window.isStarved) continue;
+      stream.receiver.window.retry();
+      if (stream.receiver.controlDue) this.controlDue.add(stream);
+    }
+  }
+}
+
+/** Short header with the longest number, tag. */
+export const PACKET_OVERHEAD = 1 + 8 + 4 + 16;
+/** With less room than this left no stream is asked. */
+const FRAME_ROOM_MIN = 16;
+/** When so many streams had nothing that fits into what is left of a packet, no other is asked. [SCH-1] */
+const SKIPS_MAX = 16;

@@ -1,0 +1,469 @@
+import type { MemoryAccount } from '../../base/memory-budget.ts';
+import { MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import type { FrameReader } from '../wire/frame-reader.ts';
+import { type Delivery, FrameType, MessageFlag, Priority, type Space } from '../wire/frame-type.ts';
+import { streamOpenFlags } from '../wire/frame-writer.ts';
+import type { TransportParameters } from '../wire/transport-parameters.ts';
+import { ConnectionStream, type StreamOwner, type StreamSettings } from './connection-stream.ts';
+import { DeadlineWatch } from './deadline-watch.ts';
+import { FlowCredit } from './flow-credit.ts';
+import { FlowWindow, Pace, type WindowGrowth } from './flow-window.ts';
+import { DataLimits, Limits, MessageLimits, StreamLimits } from './limits.ts';
+import { BestEffortBudget, SURE_BYTES } from './receive/best-effort-budget.ts';
+import { ReceiveContext } from './receive/receive-context.ts';
+import { ReceiveStream } from './receive/receive-stream.ts';
+import { SendContext } from './send/send-context.ts';
+import { SendStream, type StreamOpening } from './send/send-stream.ts';
+import { SlabPool } from './send/slab.ts';
+import { type StreamEventSink, StreamEvents } from './stream-events.ts';
+import { PACKET_OVERHEAD, StreamPacker } from './stream-packer.ts';
+import { WindowPool } from './window-pool.ts';
+
+/** What a connection's configuration says of its streams. */
+export interface StreamsConfig {
+  readonly messageBytesMax: number;
+  readonly streamsMax: number;
+  readonly streamWindowStartBytes: number;
+  readonly streamWindowBytes: number;
+  readonly connectionWindowStartBytes: number;
+  readonly connectionWindowBytes: number;
+  readonly bestEffortBytes: number;
+  readonly stallTimeoutMs: number;
+  readonly mtu: number;
+}
+
+/** The connection, as its streams see it. */
+export interface StreamsHost {
+  readonly role: 'client' | 'server';
+  /** Something changed that may be worth a packet. */
+  touch(): void;
+}
+
+/**
+ * The streams of a connection: opens and accepts them, hands them the frames that came and what became of the frames that were sent, and
+ * forgets them when both halves are over. What goes out is in {@link StreamPacker}.
+ */
+export class Streams<Host extends StreamsHost> {
+  readonly limits: Limits;
+  readonly packer: StreamPacker;
+  private readonly host: Host;
+  private readonly config: StreamsConfig;
+  private readonly memory: MemoryAccount;
+  private readonly events: StreamEvents<Host>;
+  private readonly streams = new Map<number, ConnectionStream>();
+  private readonly owner: StreamOwner;
+  private readonly sendContext: SendContext;
+  private readonly receiveContext: ReceiveContext;
+  private peerStreamWindow = 0;
+  /** How the windows of streams grow. */
+  private readonly streamGrowth: WindowGrowth;
+  private readonly pace = new Pace();
+  /** Deadlines of messages, sent and received. */
+  private readonly deadlines = new DeadlineWatch();
+  /** The packet being read raised a limit of the connection, which every stream may have waited for. */
+  private isLimitRaised = false;
+  /** What the receive context was last told as progress that was none, and how many packets had come when the stall was seen. */
+  private excusedAt: Micros = NEVER;
+  private heardAtStall = 0;
+
+  constructor(host: Host, config: StreamsConfig, sink: StreamEventSink<Host>, memory: MemoryAccount) {
+    this.host = host;
+    this.config = config;
+    this.memory = memory;
+    this.events = new StreamEvents(host, sink);
+    memory.take(config.connectionWindowStartBytes + SURE_BYTES);
+    memory.onRoom = () => this.onMemory();
+    const { pace } = this;
+    const pool = new WindowPool(Math.floor(config.connectionWindowBytes * POOL_SHARE), () => {
+      const { used, freed } = this.receiveContext.window;
+      return used - freed;
+    });
+    this.streamGrowth = { bytesMax: config.streamWindowBytes, source: pool, pace, isShared: false };
+    const window = new FlowWindow(config.connectionWindowStartBytes, {
+      bytesMax: config.connectionWindowBytes,
+      source: memory,
+      pace,
+      isShared: true,
+    });
+    this.receiveContext = new ReceiveContext(
+      window,
+      new BestEffortBudget(config.bestEffortBytes, memory),
+      config.messageBytesMax,
+      WASTE_BYTES_MAX,
+      config.stallTimeoutMs === 0 ? NEVER : config.stallTimeoutMs * MILLISECOND,
+      pace,
+    );
+    const credit = new FlowCredit(0);
+    this.sendContext = new SendContext(new SlabPool(), credit, config.mtu - PACKET_OVERHEAD);
+    this.limits = new Limits(
+      new StreamLimits(host.role === 'client', config.streamsMax),
+      new DataLimits(window, credit),
+      new MessageLimits(config.messageBytesMax, host.role === 'server'),
+    );
+    this.packer = new StreamPacker({
+      streams: this.streams,
+      context: this.sendContext,
+      limits: this.limits,
+      pool,
+      pace,
+      events: this.events,
+      forgetFinished: (stream) => this.forgetFinished(stream),
+    });
+    this.owner = {
+      onSendTouched: (stream) => this.onSendTouched(stream),
+      onReceiveTouched: (stream) => this.onReceiveTouched(stream),
+      track: (stream) => this.events.track(stream),
+      untrack: (tracking) => this.events.untrack(tracking),
+      messageLimits: this.limits.messages,
+    };
+  }
+
+  // ---- the application's side ----
+
+  /** Opens a stream. Beyond the peer's limit it waits until MAX_STREAMS allows it. */
+  open(settings: StreamSettings): ConnectionStream {
+    const id = this.limits.streams.open();
+    const flags = streamOpenFlags(settings.priority, settings.ordered, settings.delivery);
+    const stream = this.add(id, settings, { flags, label: ENCODER.encode(settings.label) });
+    this.onSendTouched(stream);
+    return stream;
+  }
+
+  find(id: number): ConnectionStream | undefined {
+    return this.streams.get(id);
+  }
+
+  values(): IterableIterator<ConnectionStream> {
+    return this.streams.values();
+  }
+
+  get size(): number {
+    return this.streams.size;
+  }
+
+  get sendCounts(): Readonly<SendContext> {
+    return this.sendContext;
+  }
+
+  get receiveCounts(): Readonly<ReceiveContext> {
+    return this.receiveContext;
+  }
+
+  /** Nothing sent on any stream is unsettled. */
+  get isSettled(): boolean {
+    for (const stream of this.streams.values()) if (!stream.sender.settled) return false;
+    return true;
+  }
+
+  /** All that was sent reliably, and every end of a stream, is acknowledged; best-effort messages do not count. */
+  get isDelivered(): boolean {
+    for (const stream of this.streams.values()) if (!stream.sender.delivered) return false;
+    return true;
+  }
+
+  // ---- what came ----
+
+  onPeerParameters(parameters: TransportParameters): void {
+    this.limits.messages.peer = parameters.maxMessageBytes;
+    this.peerStreamWindow = parameters.initialMaxStreamData;
+    this.limits.streams.raise(parameters.initialMaxStreams);
+    this.sendContext.credit.raise(parameters.initialMaxData);
+    this.sendContext.reserveBytes = Math.min(RESERVE_BYTES_MAX, Math.floor(parameters.initialMaxData / 8)); // [STR-34]
+  }
+
+  /** MESSAGE and MESSAGES. Returns 0 or a close code. */
+  onMessageFrame(frame: FrameReader, arrivedAt: Micros): number {
+    const stream = this.streams.get(frame.stream);
+    if (stream === undefined) return this.checkForgotten(frame.stream);
+    const { receiver } = stream;
+    this.pace.now = arrivedAt;
+    this.receiveContext.onBytes(frame.dataLength, arrivedAt);
+    const isRun = frame.type >= FrameType.MESSAGES;
+    const code = isRun ? receiver.onMessages(frame) : receiver.onMessage(frame, arrivedAt);
+    if (code !== 0) return code;
+    this.deadlines.add(receiver.nextTimeout());
+    this.onReceived(stream);
+    if (receiver.finished) this.forgetFinished(stream);
+    return 0;
+  }
+
+  /** All other frames about streams and flow control. Returns 0 or a close code. */
+  onControlFrame(frame: FrameReader, now: Micros): number {
+    switch (frame.type) {
+      case FrameType.MAX_DATA:
+        if (this.sendContext.credit.raise(frame.limit)) this.isLimitRaised = true;
+        return 0;
+      case FrameType.MAX_STREAMS:
+        if (this.limits.streams.raise(frame.limit)) this.isLimitRaised = true;
+        return 0;
+      case FrameType.DATA_BLOCKED:
+        this.receiveContext.window.onBlocked(frame.limit);
+        return 0;
+      case FrameType.STREAMS_BLOCKED:
+        this.limits.streams.onBlocked(frame.limit);
+        return 0;
+      case FrameType.STREAM_OPEN:
+        return this.onOpen(frame);
+    }
+    const stream = this.streams.get(frame.stream);
+    if (stream === undefined) return this.checkForgotten(frame.stream);
+    const code = this.onStreamFrame(stream, frame, now);
+    if (code !== 0) return code;
+    this.onReceived(stream);
+    this.onSettled(stream);
+    return 0;
+  }
+
+  /** All frames of a packet were handed over. Streams look at a limit once a packet, however often it rose in it. */
+  onPacketEnd(): void {
+    if (!this.isLimitRaised) return;
+    this.isLimitRaised = false;
+    for (const stream of this.streams.values()) this.onSendTouched(stream);
+  }
+
+  // ---- what became of frames that were sent ----
+
+  /** The packet that held this frame of ours is acknowledged. True for one that takes a stream nearer to its end. */
+  onFrameAcked(kind: number, id: number, a: number, b: number, c: number): boolean {
+    if (!isStreamFrame(kind)) return false;
+    const isReceivers = isReceiversFrame(kind);
+    const stream = this.streams.get(id);
+    if (stream !== undefined) {
+      if (isReceivers) stream.receiver.onFrameAcked(kind);
+      else stream.sender.onFrameAcked(kind, a, b, c);
+      this.onSettled(stream);
+    }
+    return !isReceivers && kind !== FrameType.STREAM_DATA_BLOCKED;
+  }
+
+  /** The packet that held this frame of ours is lost: what still matters of it is sent again. [FRM-5] */
+  onFrameLost(kind: number, id: number, a: number, b: number, c: number, now: Micros): void {
+    if (!isStreamFrame(kind)) return this.limits.onFrameLost(kind, a);
+    const stream = this.streams.get(id);
+    if (stream === undefined) return;
+    if (isReceiversFrame(kind)) {
+      stream.receiver.onFrameLost(kind, a, b, c);
+      this.onReceived(stream);
+    } else {
+      stream.sender.onFrameLost(kind, a, b, c, now);
+      this.onSendTouched(stream);
+      this.onSettled(stream);
+    }
+  }
+
+  // ---- time ----
+
+  nextTimeout(): Micros {
+    return Math.min(this.deadlines.next, this.limits.streams.warnAt);
+  }
+
+  /**
+   * Returns 0 or a close code.
+   *
+   * @param heardAt - when the peer was heard last
+   * @param heard - packets of the peer so far
+   */
+  onTimeout(now: Micros, heardAt: Micros, heard: number): number {
+    const waiting = this.limits.streams.takeWarning(now);
+    if (waiting > 0) this.events.blocked(waiting);
+    const { deadlines } = this;
+    if (now < deadlines.next) return 0;
+    deadlines.clear();
+    deadlines.looked(this.streams.size, now);
+    for (const stream of this.streams.values()) {
+      const { sender, receiver } = stream;
+      if (sender.nextTimeout() <= now) {
+        sender.onTimeout(now);
+        this.onSendTouched(stream);
+        this.onSettled(stream);
+      }
+      if (receiver.nextTimeout() <= now) {
+        receiver.onTimeout(now);
+        this.onReceived(stream);
+        if (receiver.stallsAt <= now && !this.isExcused(now, heardAt, heard))
+          return CloseCode.PROTOCOL_VIOLATION; // [STR-35]
+      }
+      deadlines.add(Math.min(sender.nextTimeout(), receiver.nextTimeout()));
+    }
+    this.events.outcomes(this.sendContext.outcomes);
+    return 0;
+  }
+
+  /** Gives memory back, for a connection that goes idle. */
+  trim(): void {
+    for (const stream of this.streams.values()) {
+      stream.sender.trim();
+      stream.receiver.window.relax();
+    }
+    this.receiveContext.window.relax();
+    this.sendContext.slabs.trim(0);
+  }
+
+  /** Every stream ends with the connection; what was received can still be read. */
+  onConnectionOver(): void {
+    for (const stream of this.streams.values()) this.packer.remove(stream);
+  }
+
+  // ---- inside ----
+
+  private add(id: number, settings: StreamSettings, opening: StreamOpening | null): ConnectionStream {
+    const sender = new SendStream(this.sendContext, {
+      id,
+      opening,
+      initialMaxStreamData: this.peerStreamWindow,
+      isSystem: settings.priority === Priority.SYSTEM,
+    });
+    const receiver = new ReceiveStream(this.receiveContext, {
+      id,
+      ordered: settings.ordered,
+      windowBytes: this.config.streamWindowStartBytes,
+      growth: this.streamGrowth,
+    });
+    this.memory.take(STREAM_BYTES);
+    const stream = new ConnectionStream(id, settings, sender, receiver, this.owner);
+    this.streams.set(id, stream);
+    return stream;
+  }
+
+  private onSendTouched(stream: ConnectionStream): void {
+    this.packer.onSendTouched(stream);
+    this.deadlines.add(stream.sender.nextTimeout());
+    this.host.touch();
+  }
+
+  private onReceiveTouched(stream: ConnectionStream): void {
+    this.onReceived(stream);
+    this.forgetFinished(stream);
+    this.host.touch();
+  }
+
+  /** Something came, was read, or is to be said again: there may be news for the application, and frames for the peer. */
+  private onReceived(stream: ConnectionStream): void {
+    this.packer.onReceiveTouched(stream);
+    this.events.received(stream);
+  }
+
+  /** Messages of the stream were settled, or may have been. */
+  private onSettled(stream: ConnectionStream): void {
+    // What is settled makes room in the span of sequences, which may be all that held the stream back. [STR-12]
+    if (!stream.active && stream.sender.sendable) this.onSendTouched(stream);
+    this.events.settled(stream);
+    this.events.outcomes(this.sendContext.outcomes);
+    this.forgetFinished(stream);
+  }
+
+  /** Both halves may be over: then nothing is kept of the stream. [STR-30] */
+  private forgetFinished(stream: ConnectionStream): void {
+    if (!stream.sender.finished || !stream.receiver.finished) return;
+    if (!this.streams.delete(stream.id)) return;
+    stream.receiver.forget();
+    this.memory.give(STREAM_BYTES);
+    this.packer.remove(stream);
+    this.limits.streams.onForgotten(stream.id);
+    this.events.closed(stream);
+  }
+
+  /** STREAM_OPEN, which may come again with every packet until we acknowledged one. [STR-3] */
+  private onOpen(frame: FrameReader): number {
+    const id = frame.stream;
+    const limits = this.limits.streams;
+    if (limits.isOurs(id)) return CloseCode.STREAM_STATE_ERROR;
+    if (limits.wasOpen(id)) return 0;
+    const code = limits.accept(id);
+    if (code !== 0) return code;
+    const label = DECODER.decode(frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength));
+    const settings = {
+      priority: frame.priority as Priority,
+      delivery: frame.delivery as Delivery,
+      ordered: frame.ordered,
+      label,
+    };
+    this.events.opened(this.add(id, settings, null));
+    return 0;
+  }
+
+  private onStreamFrame(stream: ConnectionStream, frame: FrameReader, now: Micros): number {
+    const { sender, receiver } = stream;
+    switch (frame.type) {
+      case FrameType.STREAM_FIN:
+        return receiver.onFin(frame.end);
+      case FrameType.STREAM_RESET:
+        return receiver.onReset(frame.code, frame.end);
+      case FrameType.ABANDON:
+        return receiver.onAbandon(frame);
+      case FrameType.STREAM_DATA_BLOCKED:
+        receiver.onBlocked(frame.limit);
+        return 0;
+      case FrameType.STOP_SENDING:
+        sender.onStopSending(frame.code);
+        this.onSendTouched(stream);
+        return 0;
+      case FrameType.MAX_STREAM_DATA:
+        if (sender.onMaxStreamData(frame.limit)) this.onSendTouched(stream);
+        return 0;
+      default:
+        return sender.onDropped(frame.space as Space, frame.sequence, frame.count, now);
+    }
+  }
+
+  /** A frame for a stream that is not there: fine when it was once, and is closed. [STR-5] */
+  private checkForgotten(id: number): number {
+    return this.limits.streams.wasOpen(id) ? 0 : CloseCode.STREAM_STATE_ERROR;
+  }
+
+  /**
+   * A peer that is hardly heard cannot get on, nor does one that hears none of our acknowledgements: that is the path's fault, and for
+   * heartbeats and timeouts to judge. One that is heard again and again, and sends other things, does not want to. [STR-35]
+   */
+  private isExcused(now: Micros, heardAt: Micros, heard: number): boolean {
+    const { receiveContext } = this;
+    if (receiveContext.progressAt !== this.excusedAt) this.heardAtStall = heard;
+    const isSilent = now - heardAt >= SILENCE;
+    if (!isSilent && heard - this.heardAtStall >= CHANCES) return false;
+    receiveContext.progressAt = now - receiveContext.stallTimeout + (isSilent ? SILENCE : SECOND);
+    this.excusedAt = receiveContext.progressAt;
+    return true;
+  }
+
+  /** The endpoint has room for what this connection's peer waits for. */
+  private onMemory(): void {
+    this.receiveContext.window.retry();
+    this.host.touch();
+  }
+}
+
+/** Whether a frame that was sent is of best-effort messages, which are sent once only. */
+export function isBestEffortFrame(kind: number): boolean {
+  if (kind === FrameType.MESSAGES_BEST_EFFORT) return true;
+  return kind >= FrameType.MESSAGE && kind < FrameType.MESSAGES && (kind & MessageFlag.BEST_EFFORT) !== 0;
+}
+
+function isStreamFrame(kind: number): boolean {
+  if (kind >= FrameType.MESSAGE && kind <= FrameType.MESSAGES_BEST_EFFORT) return true;
+  return (
+    (kind >= FrameType.STREAM_OPEN && kind <= FrameType.DROPPED) ||
+    kind === FrameType.MAX_STREAM_DATA ||
+    kind === FrameType.STREAM_DATA_BLOCKED
+  );
+}
+
+/** Frames that the receiving half of a stream sends; the others come from the sending half. */
+function isReceiversFrame(kind: number): boolean {
+  return kind === FrameType.STOP_SENDING || kind === FrameType.DROPPED || kind === FrameType.MAX_STREAM_DATA;
+}
+
+const ENCODER = new TextEncoder();
+const DECODER = new TextDecoder('utf-8', { ignoreBOM: true }); // a BOM is part of the text
+/** The part of a connection's window by which the windows of its streams may grow. [STR-34] */
+const POOL_SHARE = 0.75;
+/** Most that unread messages of a connection keep alive beyond what is charged for them, before they are copied. [STR-14] */
+const WASTE_BYTES_MAX = 262_144;
+/** Most of the connection's credit that only `system` may use. */
+const RESERVE_BYTES_MAX = 65_536;
+/** A peer that was not heard for so long has, or its path has, another problem than a message that it does not complete. */
+const SILENCE: Micros = 5 * SECOND;
+/** Packets of a peer that stalls in which it could still have got on. */
+const CHANCES = 8;
+/** What a stream costs with nothing in it. */
+export const STREAM_BYTES = 2_048;
