@@ -1,4 +1,34 @@
-import { CommandError } from './command-error.ts';
+/** What commands read from their command line and its surroundings: numbers, text, and the URL of the broker. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { InvalidArgumentError } from 'commander';
+import { JspError } from '../base/errors.ts';
+import { parseServerUrl } from '../transport/url.ts';
+import { DEFAULT_STATE_DIRECTORY, URL_FILE } from './state-directory.ts';
+import { CommandError } from './terminal.ts';
+
+/** Parses a whole number from `min` to `max`; commander prints what is thrown, with the option's name. */
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (/^\d+$/.test(text) && value >= min && value <= max) return value;
+    const range = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
+    throw new InvalidArgumentError(`It must be a whole number ${range}.`);
+  };
+}
+
+/** The same with commas between several. */
+export function wholeNumbers(min: number, max: number): (text: string) => number[] {
+  const parse = wholeNumber(min, max);
+  return (text) => text.split(',').map(parse);
+}
+
+/** A number above 0, such as of seconds. */
+export function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (/^\d*\.?\d+$/.test(text) && value > 0) return value;
+  throw new InvalidArgumentError('It must be a number above 0.');
+}
 
 /**
  * Refuses an argument that was not UTF-8. Node gives it with U+FFFD in the place of its bytes, so that something else would be published, or
@@ -14,3 +44,55 @@ export function assertUtf8(argument: string, what: string): void {
     `${what} has bytes that are not UTF-8: other bytes than text can be published from stdin, to a topic that is text`,
   );
 }
+
+/**
+ * The URL of the broker: the option's, else that of the environment variable `JSP_URL`, else that in `.jsp/url`, where a broker
+ * that was started in this folder has written it.
+ *
+ * @throws CommandError ERR_JSP_URL_MISSING when there is none; JspError ERR_JSP_URL_INVALID, which says where it came from
+ */
+export function findServerUrl(option: string | undefined): string {
+  if (option !== undefined) return checked(option, '--url');
+  if (process.env.JSP_URL) return checked(process.env.JSP_URL, 'JSP_URL');
+  const path = join(DEFAULT_STATE_DIRECTORY, URL_FILE);
+  return checked(urlIn(path), path);
+}
+
+function urlIn(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    throw new CommandError(
+      'ERR_JSP_URL_MISSING',
+      `no broker to connect to: pass --url or set JSP_URL to the URL it prints, or run this where ${DEFAULT_STATE_DIRECTORY}/${URL_FILE} is; "jsp broker" starts one`,
+      { cause: error },
+    );
+  }
+}
+
+function checked(url: string, source: string): string {
+  try {
+    parseServerUrl(url);
+  } catch (error) {
+    if (!(error instanceof JspError)) throw error;
+    throw new JspError(error.code, `${source}: ${error.message}`, { cause: error });
+  }
+  return url;
+}
+
+export const URL_OPTION_HELP = 'the URL the broker prints (else JSP_URL, else .jsp/url)';
+
+/** The largest payload that the commands take, and that a broker they run passes on. */
+export const PAYLOAD_BYTES_MAX = 16 * 1024 * 1024;
+
+/** The same with room for what comes in front of it: the broker's header and the longest topic. */
+export const MESSAGE_BYTES_MAX = PAYLOAD_BYTES_MAX + 8 + 1_024;
+
+/**
+ * So often that a command learns within a second that its broker was started anew, which answers the next packet with a stateless reset; and
+ * so many that a broker that is silent for a while is not given up sooner than by the defaults.
+ */
+export const HEARTBEATS = { heartbeatMs: 750, heartbeatMisses: 20 } as const;
+
+/** A command that has published nothing has nothing to wait for but its goodbye, and a person who has pressed Ctrl-C waits for it. */
+export const GOODBYE = { timeoutMs: 1_000 } as const;

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { positiveNumber, wholeNumber, wholeNumbers } from './arguments.ts';
 import { type RunOptions, runWorkload } from './bench/harness.ts';
 import { oneCore } from './bench/pinning.ts';
 import type { BenchResult } from './bench/result.ts';
@@ -8,7 +9,6 @@ import { workloads as stack } from './bench/stack.ts';
 import { formatTable } from './bench/table.ts';
 import type { Workload } from './bench/workload.ts';
 import { formatMtuTable, type MtuResult, mtuResult } from './mtu-report.ts';
-import { positiveNumber, wholeNumber, wholeNumbers } from './numbers.ts';
 import { note } from './terminal.ts';
 
 interface BenchOptions {

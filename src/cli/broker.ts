@@ -3,11 +3,9 @@ import { JspError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import { Broker } from '../broker/server.ts';
 import { DEFAULT_PORT, parseAdvertised } from '../transport/url.ts';
-import { MESSAGE_BYTES_MAX } from './message-limit.ts';
-import { wholeNumber } from './numbers.ts';
-import { onStopSignal } from './signals.ts';
+import { MESSAGE_BYTES_MAX, wholeNumber } from './arguments.ts';
 import { DEFAULT_STATE_DIRECTORY, StateDirectory } from './state-directory.ts';
-import { note, warn } from './terminal.ts';
+import { note, onStopSignal, warn } from './terminal.ts';
 
 interface BrokerCommandOptions {
   host: string;

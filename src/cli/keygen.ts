@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
 import { generateIdentity } from '../transport/system-crypto.ts';
-import { CommandError } from './command-error.ts';
 import { writeSecretFile } from './state-directory.ts';
-import { note } from './terminal.ts';
+import { CommandError, note } from './terminal.ts';
 
 interface KeygenOptions {
   out?: string;

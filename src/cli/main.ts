@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-import { endWith, endWithoutReader } from './failure.ts';
 import { createProgram } from './program.ts';
+import { endWith, endWithoutReader } from './terminal.ts';
 
 process.stdout.on('error', endWithoutReader);
 process.stderr.on('error', () => {}); // nobody is left to be told, and what the command does goes on

@@ -2,10 +2,8 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { BrokerClient } from '../client/broker-client.ts';
-import { GOODBYE } from './heartbeats.ts';
-import { positiveNumber, wholeNumber } from './numbers.ts';
-import { findServerUrl, URL_OPTION_HELP } from './server-url.ts';
-import { onStopSignal } from './signals.ts';
+import { findServerUrl, GOODBYE, positiveNumber, URL_OPTION_HELP, wholeNumber } from './arguments.ts';
+import { onStopSignal } from './terminal.ts';
 
 interface PingOptions {
   url?: string;

@@ -2,11 +2,11 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addBenchCommand } from './bench.ts';
 import { addBrokerCommand } from './broker.ts';
-import { failureLine } from './failure.ts';
 import { addKeygenCommand } from './keygen.ts';
 import { addPingCommand } from './ping.ts';
 import { addPubCommand } from './pub.ts';
 import { addSubCommand } from './sub.ts';
+import { failureLine } from './terminal.ts';
 
 /**
  * `jsp` with all its commands. Errors of usage come out as exceptions, printed already.

@@ -1,17 +1,19 @@
+import { isUtf8 } from 'node:buffer';
 import type { Command } from 'commander';
-import { JspError } from '../base/errors.ts';
+import { JspError, mayBeUnprintable, printable, printableJson } from '../base/errors.ts';
 import { BrokerClient } from '../client/broker-client.ts';
 import type { Message } from '../client/message.ts';
-import { assertUtf8 } from './arguments.ts';
-import { CommandError } from './command-error.ts';
-import { GOODBYE, HEARTBEATS } from './heartbeats.ts';
-import { LineWriter } from './line-writer.ts';
-import { messageLine } from './message-format.ts';
-import { MESSAGE_BYTES_MAX } from './message-limit.ts';
-import { wholeNumber } from './numbers.ts';
-import { findServerUrl, URL_OPTION_HELP } from './server-url.ts';
-import { onStopSignal } from './signals.ts';
-import { coloursOf, note } from './terminal.ts';
+import {
+  assertUtf8,
+  findServerUrl,
+  GOODBYE,
+  HEARTBEATS,
+  MESSAGE_BYTES_MAX,
+  URL_OPTION_HELP,
+  wholeNumber,
+} from './arguments.ts';
+import { LineWriter } from './lines.ts';
+import { CommandError, coloursOf, note, onStopSignal } from './terminal.ts';
 
 interface SubOptions {
   url?: string;
@@ -101,6 +103,32 @@ class Printer {
     this.left = 0;
     this.resolveDone(error);
   }
+}
+
+/** How `jsp sub` shows a message. */
+export interface MessageFormat {
+  topics?: boolean;
+  json?: boolean;
+}
+
+/** A message as a line, without the newline behind it: one message stays one line, and sends no commands to the terminal. */
+export function messageLine(topic: string, payload: Buffer, format: MessageFormat): Uint8Array {
+  if (format.json) return Buffer.from(printableJson(JSON.stringify(jsonMessage(topic, payload))));
+  // Most payloads have nothing to escape, and stay as they are.
+  const text = mayBeUnprintable(payload) ? escapedBytes(payload) : payload;
+  return format.topics ? Buffer.concat([Buffer.from(`${printable(topic)}\t`), text]) : text;
+}
+
+/** Text as `payload`; bytes that are no UTF-8 as `base64`, so that nothing is lost. */
+function jsonMessage(topic: string, payload: Buffer): object {
+  if (isUtf8(payload)) return { topic, payload: payload.toString() };
+  return { topic, base64: payload.toString('base64') };
+}
+
+function escapedBytes(payload: Buffer): Buffer {
+  const text = payload.toString();
+  const shown = printable(text);
+  return shown === text ? payload : Buffer.from(shown);
 }
 
 const HELP = `

@@ -1,3 +1,11 @@
+import { CommanderError } from 'commander';
+import { printable } from '../base/errors.ts';
+
+/**
+ * What a command has to do with its terminal and with the system that runs it: notes and colours on stderr, the signals that stop it, and
+ * how it ends when something failed.
+ */
+
 /** What a terminal stream has that decides about colours. */
 export interface TerminalStream {
   readonly isTTY?: boolean;
@@ -25,6 +33,87 @@ export function warn(text: string): void {
   note(`${coloursOf(process.stderr).yellow('warning:')} ${text}`);
 }
 
+/**
+ * Calls `stop` at the first SIGINT, SIGTERM or SIGHUP, once. A second one ends the process at once, as if nothing had been said.
+ *
+ * A SIGTERM to `npx jsp` ends npm and the shell it has started, and that shell passes nothing on. So a process that npm has started
+ * also stops when its parent is gone.
+ *
+ * @returns a function that takes this back
+ */
+export function onStopSignal(stop: (signal: NodeJS.Signals) => void): () => void {
+  const parent = process.ppid;
+  const startedByNpm = process.env.npm_command !== undefined;
+  const watch = startedByNpm ? setInterval(onWatch, PARENT_CHECK_MS).unref() : undefined;
+
+  function forget(): void {
+    clearInterval(watch);
+    for (const signal of STOP_SIGNALS) process.off(signal, onSignal);
+  }
+  function onSignal(signal: NodeJS.Signals): void {
+    forget();
+    stop(signal);
+  }
+  function onWatch(): void {
+    if (process.ppid !== parent) onSignal('SIGTERM');
+  }
+
+  for (const signal of STOP_SIGNALS) process.on(signal, onSignal);
+  return forget;
+}
+
+/** What makes a command fail that is not the library's to report. */
+export type CommandErrorCode =
+  | 'ERR_JSP_URL_MISSING'
+  | 'ERR_JSP_STATE_DIRECTORY'
+  | 'ERR_JSP_FILE'
+  | 'ERR_JSP_INPUT_TOO_LARGE'
+  | 'ERR_JSP_USAGE';
+
+/** An error of the command line: a sentence that says what to do next, and a stable `code`. */
+export class CommandError extends Error {
+  readonly code: CommandErrorCode;
+
+  constructor(code: CommandErrorCode, message: string, options?: ErrorOptions) {
+    super(printable(message), options);
+    this.code = code;
+  }
+}
+
+/** Says in one line what went wrong, and ends the process at once: a failed command may have a socket or stdin open. */
+export function endWith(error: unknown): void {
+  if (error instanceof CommanderError) {
+    // Commander has printed its message, or the help that was asked for.
+    process.exitCode = error.exitCode === 0 ? 0 : EXIT_USAGE;
+    return;
+  }
+  const exitCode =
+    error instanceof CommandError && error.code === 'ERR_JSP_USAGE' ? EXIT_USAGE : EXIT_FAILURE;
+  process.stderr.write(failureText(error), () => process.exit(exitCode));
+}
+
+/**
+ * For errors of stdout. That its reader has gone, as `head` does, is no failure; a command that has more to end than the process listens
+ * for itself.
+ */
+export function endWithoutReader(error: NodeJS.ErrnoException): void {
+  if (process.stdout.listenerCount('error') > 1) return;
+  if (error.code === 'EPIPE') process.exit(0);
+  else endWith(error);
+}
+
+export function failureLine(message: string, code: string): string {
+  return `${coloursOf(process.stderr).red('jsp:')} ${message.trim()} (${code})\n`;
+}
+
+/** The line for an error with a code; an error without one is a bug of ours, and comes with its stack. */
+function failureText(error: unknown): string {
+  const { message, code, stack } = error as Error & { code?: unknown };
+  return typeof code === 'string'
+    ? failureLine(printable(message), printable(code))
+    : failureLine(stack ?? String(error), 'ERR_JSP_BUG');
+}
+
 function style(on: number, off: number): (text: string) => string {
   return (text) => `\x1b[${on}m${text}\x1b[${off}m`;
 }
@@ -32,3 +121,8 @@ function style(on: number, off: number): (text: string) => string {
 const ANSI: Colours = { bold: style(1, 22), dim: style(2, 22), red: style(31, 39), yellow: style(33, 39) };
 const same = (text: string): string => text;
 const PLAIN: Colours = { bold: same, dim: same, red: same, yellow: same };
+/** SIGHUP: the terminal was closed. */
+const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+const PARENT_CHECK_MS = 250;
+const EXIT_FAILURE = 1;
+const EXIT_USAGE = 2;

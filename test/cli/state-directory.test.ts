@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { LOCK_FILE, lockDirectory } from '../../src/cli/directory-lock.ts';
+import { LOCK_FILE, lockDirectory } from '../../src/cli/state-directory.ts';
 import { emptyFolder } from './jsp.ts';
 
 describe('a locked directory', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { messageLine } from '../../src/cli/message-format.ts';
+import { messageLine } from '../../src/cli/sub.ts';
 
 function line(payload: string | Uint8Array, format = {}): string {
   return Buffer.from(messageLine('a/b', Buffer.from(payload as string), format)).toString();
