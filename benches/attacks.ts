@@ -2,18 +2,20 @@
  * What an attack costs others: an honest client's round trips and new connections, and the server's memory and CPU time, while somebody
  * sends it 20 Mbit/s of what is worst for it.
  *
- *     node benches/run.js attacks [--json] [--seconds 4] [--megabits 20] [--only captured,hellos]
+ *     npm run ts benches/attacks.ts -- [--json] [--seconds 4] [--megabits 20] [--only captured,hellos]
  *
  * Server, attacker and honest client are a process each.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { performance } from 'node:perf_hooks';
+import { performance, type RecordableHistogram } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
-import { LatencyRecorder } from '../src/cli/bench/latency-recorder.ts';
+import { Command } from 'commander';
+import { formatTable, latencyHistogram, percentilesOf, recordMicros } from '../src/bench/figures.ts';
+import { positiveNumber } from '../src/cli/arguments.ts';
 import { type Connection, connect, generateIdentity, listen, type Stream } from '../src/index.ts';
+import { names } from './arguments.ts';
 import { ATTACKS, attack } from './attacks/attacker.ts';
 
 interface Outcome {
@@ -32,21 +34,20 @@ else if (role === 'attacker') await attack(given[0], given[1], Number(given[2]))
 else await measureAll();
 
 async function measureAll(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      json: { type: 'boolean', default: false },
-      seconds: { type: 'string', default: '4' },
-      megabits: { type: 'string', default: '20' },
-      only: { type: 'string', default: Object.keys(ATTACKS).join(',') },
-    },
-  });
+  const { json, seconds, megabits, only } = new Command()
+    .option('--json', 'a line of JSON an attack')
+    .option('--seconds <s>', 'of each attack', positiveNumber, 4)
+    .option('--megabits <n>', 'a second that the attacker sends', positiveNumber, 20)
+    .option('--only <names>', 'of attacks, with commas between them', names, Object.keys(ATTACKS))
+    .parse()
+    .opts<{ json?: boolean; seconds: number; megabits: number; only: string[] }>();
   const outcomes: Outcome[] = [];
-  for (const name of ['none', ...values.only.split(',')]) {
-    const outcome = await measure(name, Number(values.seconds), Number(values.megabits));
-    if (values.json) console.log(JSON.stringify(outcome));
+  for (const name of ['none', ...only]) {
+    const outcome = await measure(name, seconds, megabits);
+    if (json) console.log(JSON.stringify(outcome));
     outcomes.push(outcome);
   }
-  if (!values.json) print(outcomes);
+  if (!json) console.log(outcomeTable(outcomes));
   process.exit();
 }
 
@@ -56,12 +57,12 @@ async function measure(name: string, seconds: number, megabits: number): Promise
   const [url] = (await once(server, 'message')) as [string];
   const connection = await connect(url);
   const stream = connection.openStream();
-  await echoes(stream, 1_500, new LatencyRecorder());
+  await echoes(stream, 1_500, latencyHistogram());
   const before = await stateOf(server);
   const attacker =
     name === 'none' ? null : fork(fileURLToPath(import.meta.url), ['attacker', name, url, `${megabits}`]);
   if (attacker !== null) await once(attacker, 'message');
-  const latency = new LatencyRecorder();
+  const latency = latencyHistogram();
   const begun = performance.now();
   const connecting = newConnections(url, seconds * 1_000);
   await echoes(stream, seconds * 1_000, latency);
@@ -71,7 +72,7 @@ async function measure(name: string, seconds: number, megabits: number): Promise
   attacker?.kill();
   connection.destroy();
   server.kill();
-  const percentiles = latency.percentiles();
+  const percentiles = percentilesOf(latency);
   return {
     attack: name,
     p50Ms: (percentiles?.p50 ?? Number.NaN) / 1_000,
@@ -83,12 +84,12 @@ async function measure(name: string, seconds: number, megabits: number): Promise
 }
 
 /** Sends a message there and back, again and again with short pauses. */
-async function echoes(stream: Stream, forMs: number, latency: LatencyRecorder): Promise<void> {
+async function echoes(stream: Stream, forMs: number, latency: RecordableHistogram): Promise<void> {
   for (const end = performance.now() + forMs; performance.now() < end; await sleep(2)) {
     const begun = performance.now();
     stream.send(Buffer.alloc(64));
     await new Promise((resolve) => stream.once('message', resolve));
-    latency.add((performance.now() - begun) * 1_000);
+    recordMicros(latency, (performance.now() - begun) * 1_000);
   }
 }
 
@@ -133,15 +134,15 @@ async function serve(): Promise<void> {
   process.send?.(listener.url);
 }
 
-function print(outcomes: readonly Outcome[]): void {
-  const row = (cells: readonly string[]): string =>
-    cells.map((cell, i) => (i === 0 ? cell.padEnd(12) : cell.padStart(12))).join('');
-  console.log(row(['attack', 'p50 ms', 'p99 ms', 'connect ms', 'server cpu', 'RSS +MB']));
-  for (const { attack: name, p50Ms, p99Ms, connectMs, serverCpu, rssGrowthMegabytes } of outcomes) {
-    const connects = connectMs === null ? 'failed' : connectMs.toFixed(0);
-    const cpu = `${(serverCpu * 100).toFixed(0)} %`;
-    console.log(
-      row([name, p50Ms.toFixed(2), p99Ms.toFixed(2), connects, cpu, rssGrowthMegabytes.toFixed(1)]),
-    );
-  }
+function outcomeTable(outcomes: readonly Outcome[]): string {
+  const header = ['attack', 'p50 ms', 'p99 ms', 'connect ms', 'server cpu', 'RSS +MB'];
+  const rows = outcomes.map(({ attack: name, p50Ms, p99Ms, connectMs, serverCpu, rssGrowthMegabytes }) => [
+    name,
+    p50Ms.toFixed(2),
+    p99Ms.toFixed(2),
+    connectMs === null ? 'failed' : connectMs.toFixed(0),
+    `${(serverCpu * 100).toFixed(0)} %`,
+    rssGrowthMegabytes.toFixed(1),
+  ]);
+  return formatTable(header, rows);
 }

@@ -2,8 +2,8 @@
  * How long a message takes from when it was due at its publisher, through a broker, to its subscriber: three processes, an open loop,
  * light load. This project beside NATS over TLS, by turns.
  *
- *     node benches/run.js broker-latency [--rate 1000,10000] [--size 256] [--seconds 12] [--from 3] [--runs 5] [--pace sleep,spin]
- *                                        [--only jsp,'nats tls'] [--json]
+ *     npm run ts benches/broker-latency.ts -- [--rate 1000,10000] [--size 256] [--seconds 12] [--from 3] [--runs 5] [--pace sleep,spin]
+ *                                              [--only jsp,'nats tls'] [--json]
  *
  * The totals begin with second `--from`; the table of seconds shows what came before.
  */
@@ -12,8 +12,10 @@ import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
-import type { LatencyMicros } from '../src/cli/bench/latency-recorder.ts';
+import { Command } from 'commander';
+import { formatTable, type LatencyMicros, median } from '../src/bench/figures.ts';
+import { positiveNumber, wholeNumber, wholeNumbers } from '../src/cli/arguments.ts';
+import { names } from './arguments.ts';
 import { type ArrivalReport, STAMP_BYTES } from './broker/arrivals.ts';
 import type { Pace } from './broker/pace.ts';
 import { type BrokerPeer, PEERS } from './broker/peer.ts';
@@ -34,33 +36,55 @@ interface RunResult extends ArrivalReport {
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      rate: { type: 'string', default: '1000,10000' },
-      size: { type: 'string', default: '256' },
-      seconds: { type: 'string', default: '12' },
-      from: { type: 'string', default: '3' },
-      runs: { type: 'string', default: '5' },
-      pace: { type: 'string', default: 'sleep' },
-      only: { type: 'string', default: PEERS.map(({ name }) => name).join(',') },
-      json: { type: 'boolean', default: false },
-    },
-  });
-  const peers = PEERS.filter(({ name }) => values.only.split(',').includes(name));
-  for (const how of values.pace.split(',') as Pace[]) {
-    for (const rate of values.rate.split(',').map(Number)) {
+  const {
+    json,
+    runs,
+    pace,
+    rate: rates,
+    only,
+    ...given
+  } = new Command()
+    .option('--rate <n,...>', 'messages a second', wholeNumbers(1, 1_000_000), [1_000, 10_000])
+    .option('--size <bytes>', 'of a message', wholeNumber(STAMP_BYTES, 16 * 1024 * 1024), 256)
+    .option('--seconds <s>', 'of each measurement', wholeNumber(1, 3_600), 12)
+    .option('--from <second>', 'the first that counts in the totals', positiveNumber, 3)
+    .option('--runs <n>', 'of which medians are told', wholeNumber(1, 1_000), 5)
+    .option('--pace <how>', 'sleep, spin, or both with a comma between them', names, ['sleep'])
+    .option(
+      '--only <names>',
+      'of peers',
+      names,
+      PEERS.map(({ name }) => name),
+    )
+    .option('--json', 'a line of JSON a rate')
+    .parse()
+    .opts<Options>();
+  const peers = PEERS.filter(({ name }) => only.includes(name));
+  for (const how of pace) {
+    for (const rate of rates) {
       const settings: Settings = {
         rate,
-        size: Math.max(STAMP_BYTES, Number(values.size)),
-        seconds: Number(values.seconds),
-        fromSecond: Number(values.from),
+        size: given.size,
+        seconds: given.seconds,
+        fromSecond: given.from,
         how,
       };
-      const results = await measure(peers, settings, Number(values.runs));
-      if (values.json) console.log(JSON.stringify({ ...settings, results: Object.fromEntries(results) }));
-      else report(settings, results);
+      const results = await measure(peers, settings, runs);
+      if (json) console.log(JSON.stringify({ ...settings, results: Object.fromEntries(results) }));
+      else console.log(reportOf(settings, results));
     }
   }
+}
+
+interface Options {
+  json?: boolean;
+  rate: number[];
+  size: number;
+  seconds: number;
+  from: number;
+  runs: number;
+  pace: Pace[];
+  only: string[];
 }
 
 /** Peers take turns within each run, so that what else the machine does meets all of them. */
@@ -136,43 +160,24 @@ function cpuSecondsOf(pid: number): number | null {
   }
 }
 
-function report(settings: Settings, results: ReadonlyMap<string, readonly RunResult[]>): void {
+function reportOf(settings: Settings, results: ReadonlyMap<string, readonly RunResult[]>): string {
   const { rate, size, seconds, fromSecond, how } = settings;
-  console.log(
-    `\n${rate} messages/s of ${size} B, pace ${how}; us from when due, p50 / p95 / p99, medians of the runs`,
+  const row = (title: string, cell: (runs: readonly RunResult[]) => string): string[] => [
+    title,
+    ...[...results.values()].map(cell),
+  ];
+  const rows = Array.from({ length: seconds }, (_, second) =>
+    row(String(second + 1), (runs) => medianText(runs.map((run) => run.seconds[second]))),
   );
-  const names = [...results.keys()];
-  console.log(row('second', names));
-  for (let second = 0; second < seconds; second++) {
-    const cells = names.map((name) => medianText(results.get(name)?.map((run) => run.seconds[second])));
-    console.log(row(String(second + 1), cells));
-  }
-  console.log(
-    row(
-      `${fromSecond} on`,
-      names.map((name) => medianText(results.get(name)?.map((run) => run.total))),
-    ),
-  );
-  console.log(
-    row(
-      'lost',
-      names.map((name) => String(results.get(name)?.reduce((sum, run) => sum + run.lost, 0))),
-    ),
-  );
-  console.log(
-    row(
-      'cpu s p/b/s',
-      names.map((name) => cpuText(results.get(name) ?? [])),
-    ),
-  );
-}
-
-function row(title: string, cells: readonly string[]): string {
-  return `${title.padEnd(12)}${cells.map((cell) => cell.padStart(26)).join('')}`;
+  rows.push(row(`${fromSecond} on`, (runs) => medianText(runs.map((run) => run.total))));
+  rows.push(row('lost', (runs) => String(runs.reduce((sum, run) => sum + run.lost, 0))));
+  rows.push(row('cpu s p/b/s', cpuText));
+  const title = `${rate} messages/s of ${size} B, pace ${how}; us from when due, p50 / p95 / p99, medians of the runs`;
+  return `\n${title}\n${formatTable(['second', ...results.keys()], rows)}`;
 }
 
 /** Median of each percentile over the runs. */
-function medianText(runs: readonly (LatencyMicros | null)[] = []): string {
+function medianText(runs: readonly (LatencyMicros | null)[]): string {
   const known = runs.filter((run) => run !== null);
   if (known.length === 0) return '-';
   return (['p50', 'p95', 'p99'] as const)
@@ -185,10 +190,6 @@ function cpuText(runs: readonly RunResult[]): string {
     .map((i) => runs.map((run) => run.cpuSeconds[i] ?? Number.NaN))
     .map((seconds) => median(seconds).toFixed(2))
     .join(' / ');
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[values.length >> 1];
 }
 
 const SETTLE_MS = 500;

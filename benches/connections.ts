@@ -2,7 +2,7 @@
  * What connections cost: full handshakes a second, one after another on fresh sockets, beside those of TLS 1.3 (X25519, ECDSA P-256, without
  * resumption) in the same run, and the server's memory for each idle one.
  *
- *     node benches/run.js connections [--json] [--handshakes 500] [--idle 1000] [--runs 5]
+ *     npm run ts benches/connections.ts -- [--json] [--handshakes 500] [--idle 1000] [--runs 5]
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,7 +11,9 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createServer, connect as dialTls } from 'node:tls';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
+import { median } from '../src/bench/figures.ts';
+import { wholeNumber } from '../src/cli/arguments.ts';
 import { type Connection, connect, generateIdentity, listen } from '../src/index.ts';
 import { selfSigned } from './peers/self-signed.ts';
 
@@ -23,39 +25,34 @@ if (process.send === undefined) await measure();
 else await serve();
 
 async function measure(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      json: { type: 'boolean', default: false },
-      handshakes: { type: 'string', default: '500' },
-      idle: { type: 'string', default: '1000' },
-      runs: { type: 'string', default: '5' },
-    },
-  });
+  const { json, handshakes, idle, runs } = new Command()
+    .option('--json', 'one line of JSON')
+    .option('--handshakes <n>', 'one after another, of each kind', wholeNumber(1, 1_000_000), 500)
+    .option('--idle <n>', 'connections that are kept', wholeNumber(1, 1_000_000), 1_000)
+    .option('--runs <n>', 'of which the median is told', wholeNumber(1, 1_000), 5)
+    .parse()
+    .opts<{ json?: boolean; handshakes: number; idle: number; runs: number }>();
   const rates: number[] = [];
   const tlsRates: number[] = [];
   const kilobytes: number[] = [];
-  for (let run = 0; run < Number(values.runs); run++) {
+  for (let run = 0; run < runs; run++) {
     const server = fork(fileURLToPath(import.meta.url), [], { execArgv: ['--expose-gc'] });
     const { url, tlsPort } = (await answer(server)) as Addresses;
-    const count = Number(values.handshakes);
-    rates.push(await handshakesPerSecond(count, async () => (await connect(url)).destroy()));
-    tlsRates.push(await handshakesPerSecond(count, () => tlsHandshake(tlsPort)));
-    kilobytes.push(await kilobytesPerConnection(server, url, Number(values.idle)));
+    rates.push(await handshakesPerSecond(handshakes, async () => (await connect(url)).destroy()));
+    tlsRates.push(await handshakesPerSecond(handshakes, () => tlsHandshake(tlsPort)));
+    kilobytes.push(await kilobytesPerConnection(server, url, idle));
     server.kill();
   }
-  const handshakes = median(rates);
-  const tlsHandshakes = median(tlsRates);
-  const idleKilobytes = median(kilobytes);
-  if (values.json) {
-    console.log(
-      JSON.stringify({
-        handshakesPerSecond: handshakes,
-        tlsHandshakesPerSecond: tlsHandshakes,
-        idleKilobytes,
-      }),
-    );
+  const result = {
+    handshakesPerSecond: median(rates),
+    tlsHandshakesPerSecond: median(tlsRates),
+    idleKilobytes: median(kilobytes),
+  };
+  if (json) {
+    console.log(JSON.stringify(result));
   } else {
-    console.log(`${handshakes.toFixed(0)} handshakes/s (TLS 1.3: ${tlsHandshakes.toFixed(0)})`);
+    const { handshakesPerSecond: ours, tlsHandshakesPerSecond: theirs, idleKilobytes } = result;
+    console.log(`${ours.toFixed(0)} handshakes/s (TLS 1.3: ${theirs.toFixed(0)})`);
     console.log(`${idleKilobytes.toFixed(1)} KB of RSS an idle connection`);
   }
 }
@@ -116,8 +113,4 @@ async function serve(): Promise<void> {
 interface Addresses {
   url: string;
   tlsPort: number;
-}
-
-function median(values: number[]): number {
-  return values.sort((a, b) => a - b)[values.length >> 1];
 }

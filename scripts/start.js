@@ -5,7 +5,7 @@ import { setUp } from './set-up.js';
 setUp();
 process.stderr.on('error', () => {}); // as in `jsp`: who reads only the URL may go
 const { createProgram } = await import('../dist/cli/program.js');
-const { endWith } = await import('../dist/cli/failure.js');
+const { endWith } = await import('../dist/cli/terminal.js');
 
 createProgram(printNextSteps)
   .parseAsync(['broker', ...process.argv.slice(2)], { from: 'user' })

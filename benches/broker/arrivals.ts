@@ -1,4 +1,10 @@
-import { type LatencyMicros, LatencyRecorder } from '../../src/cli/bench/latency-recorder.ts';
+import type { RecordableHistogram } from 'node:perf_hooks';
+import {
+  type LatencyMicros,
+  latencyHistogram,
+  percentilesOf,
+  recordMicros,
+} from '../../src/bench/figures.ts';
 import { sharedMicros } from './pace.ts';
 
 export interface ArrivalReport {
@@ -12,8 +18,8 @@ export interface ArrivalReport {
 /** What a subscriber sees: how long after it was due each message arrives. Made before the first one, so that nothing grows meanwhile. */
 export class Arrivals {
   private readonly rate: number;
-  private readonly bySecond: LatencyRecorder[];
-  private readonly total = new LatencyRecorder();
+  private readonly bySecond: RecordableHistogram[];
+  private readonly total = latencyHistogram();
   private readonly fromSecond: number;
   private arrived = 0;
 
@@ -21,7 +27,7 @@ export class Arrivals {
   constructor(rate: number, seconds: number, fromSecond: number) {
     this.rate = rate;
     this.fromSecond = fromSecond;
-    this.bySecond = Array.from({ length: seconds }, () => new LatencyRecorder());
+    this.bySecond = Array.from({ length: seconds }, latencyHistogram);
   }
 
   readonly onMessage = (payload: Uint8Array): void => {
@@ -30,15 +36,15 @@ export class Arrivals {
     const second = Math.floor(view.getUint32(8) / this.rate);
     const latency = now - view.getFloat64(0);
     this.arrived++;
-    this.bySecond[second]?.add(latency);
-    if (second + 1 >= this.fromSecond) this.total.add(latency);
+    if (second < this.bySecond.length) recordMicros(this.bySecond[second], latency);
+    if (second + 1 >= this.fromSecond) recordMicros(this.total, latency);
   };
 
   report(): ArrivalReport {
     return {
       arrived: this.arrived,
-      seconds: this.bySecond.map((recorder) => recorder.percentiles()),
-      total: this.total.percentiles(),
+      seconds: this.bySecond.map(percentilesOf),
+      total: percentilesOf(this.total),
     };
   }
 }

@@ -1,8 +1,7 @@
 import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
-import { performance } from 'node:perf_hooks';
 import { connect, createServer, type Server, type TLSSocket } from 'node:tls';
-import { LatencyRecorder } from '../../src/cli/bench/latency-recorder.ts';
+import { Pinger } from '../../src/bench/ping-pong.ts';
 import type {
   Counts,
   Receiver,
@@ -10,7 +9,7 @@ import type {
   Target,
   Workload,
   WorkloadOptions,
-} from '../../src/cli/bench/workload.ts';
+} from '../../src/bench/workload.ts';
 import { selfSigned } from './self-signed.ts';
 
 /**
@@ -20,16 +19,16 @@ import { selfSigned } from './self-signed.ts';
  *   tls cork       the same, corked until the end of the tick: the best that a user of TLS can do
  *   tls ping-pong  one message there and back, and then the next
  */
-export const workloads: readonly Workload[] = [
-  flood('tls', false),
-  flood('tls cork', true),
-  {
-    name: 'tls ping-pong',
-    module: import.meta.url,
-    openReceiver: () => listen((socket) => (chunk) => socket.write(chunk)),
-    openSender: async (options, target) => new TlsPinger(await dial(target), messageBytes(options)),
-  },
-];
+export const TLS = flood('tls', false);
+export const TLS_CORK = flood('tls cork', true);
+export const TLS_PING_PONG: Workload = {
+  name: 'tls ping-pong',
+  module: import.meta.url,
+  openReceiver: () => listen((socket) => (chunk) => socket.write(chunk)),
+  openSender: async (options, target) => pingerOver(await dial(target), messageBytes(options)),
+};
+
+export const workloads: readonly Workload[] = [TLS, TLS_CORK, TLS_PING_PONG];
 
 function flood(name: string, cork: boolean): Workload {
   return {
@@ -177,55 +176,27 @@ class TlsSender implements Sender {
   }
 }
 
-class TlsPinger implements Sender {
-  readonly latencies = new LatencyRecorder();
-  private readonly socket: TLSSocket;
-  private readonly frame: Buffer;
-  private readonly bytes: number;
-  private readonly sent: Counts = { messages: 0, bytes: 0, packets: 0 };
-  private returned = 0;
-  private sentAt = 0;
-  private running = false;
-
-  constructor(socket: TLSSocket, bytes: number) {
-    this.socket = socket;
-    this.frame = frameOf(bytes);
-    this.bytes = bytes;
-    socket.on('error', () => this.stop());
-    socket.on('data', (chunk: Buffer) => {
-      this.returned += chunk.length;
-      if (this.returned < this.frame.length) return;
-      this.returned = 0;
-      this.latencies.add((performance.now() - this.sentAt) * 1_000);
-      if (this.running) this.ping();
-    });
-  }
-
-  start(): void {
-    this.running = true;
-    this.ping();
-  }
-
-  stop(): void {
-    this.running = false;
-  }
-
-  counts(): Counts {
-    return this.sent;
-  }
-
-  async close(): Promise<void> {
-    this.stop();
-    this.socket.destroy();
-  }
-
-  private ping(): void {
-    this.sent.messages++;
-    this.sent.bytes += this.bytes;
-    this.sent.packets++;
-    this.sentAt = performance.now();
-    this.socket.write(this.frame);
-  }
+function pingerOver(socket: TLSSocket, bytes: number): Pinger {
+  const frame = frameOf(bytes);
+  let sent = 0;
+  let returned = 0;
+  const link = {
+    send() {
+      sent++;
+      socket.write(frame);
+    },
+    packetsSent: () => sent,
+    close: async () => void socket.destroy(),
+  };
+  const pinger = new Pinger(link, bytes);
+  socket.on('error', () => pinger.stop());
+  socket.on('data', (chunk: Buffer) => {
+    returned += chunk.length;
+    if (returned < frame.length) return;
+    returned = 0;
+    pinger.returned();
+  });
+  return pinger;
 }
 
 function frameOf(bytes: number): Buffer {

@@ -1,14 +1,9 @@
 import type { Command } from 'commander';
-import { positiveNumber, wholeNumber, wholeNumbers } from './arguments.ts';
-import { type RunOptions, runWorkload } from './bench/harness.ts';
-import { oneCore } from './bench/pinning.ts';
-import type { BenchResult } from './bench/result.ts';
-import { workloads as rungs } from './bench/rungs/ladder.ts';
-import { workloads as rawPingPong } from './bench/rungs/ping-pong.ts';
-import { workloads as stack } from './bench/stack.ts';
-import { formatTable } from './bench/table.ts';
-import type { Workload } from './bench/workload.ts';
-import { formatMtuTable, type MtuResult, mtuResult } from './mtu-report.ts';
+import { formatTable, resultTable, whole } from '../bench/figures.ts';
+import { type BenchResult, oneCore, type RunOptions, runWorkload } from '../bench/harness.ts';
+import type { Workload } from '../bench/workload.ts';
+import { PING_PONG, RAW_PING_PONG, STREAMING } from '../bench/workloads.ts';
+import { PAYLOAD_BYTES_MAX, positiveNumber, wholeNumber, wholeNumbers } from './arguments.ts';
 import { note } from './terminal.ts';
 
 interface BenchOptions {
@@ -21,6 +16,12 @@ interface BenchOptions {
   json?: boolean;
 }
 
+/** A result of `jsp bench mtu`. */
+interface MtuResult extends BenchResult {
+  /** Share of the bytes of all full datagrams that was not messages: headers, tags, acknowledgements, what was sent again. */
+  overheadPercent: number;
+}
+
 export function addBenchCommand(program: Command): void {
   const bench = program
     .command('bench')
@@ -30,7 +31,7 @@ export function addBenchCommand(program: Command): void {
     .helpCommand(false)
     .addHelpText('after', HELP);
   measuring(bench, 'transport', 'messages one way over one connection')
-    .option('--size <bytes>', 'of a message', wholeNumber(1, MESSAGE_BYTES_MAX), 1_400)
+    .option('--size <bytes>', 'of a message', wholeNumber(1, PAYLOAD_BYTES_MAX), 1_400)
     .option('--mtu <bytes>', 'of a datagram; without it the library chooses', MTU, 0)
     .action((options: BenchOptions) => reportAll([{ workload: STREAMING, ...options }], options.json));
   measuring(bench, 'latency', 'round trips of one message at a time, beside those of a bare datagram')
@@ -38,17 +39,9 @@ export function addBenchCommand(program: Command): void {
     .option('--mtu <bytes>', 'of a datagram; without it the library chooses', MTU, 0)
     .action((options: BenchOptions) => reportAll(latencyRuns(options), options.json));
   measuring(bench, 'mtu', 'messages one way in packets of each of several sizes')
-    .option('--size <bytes>', 'of a message', wholeNumber(1, MESSAGE_BYTES_MAX), 8_192)
+    .option('--size <bytes>', 'of a message', wholeNumber(1, PAYLOAD_BYTES_MAX), 8_192)
     .option('--mtus <bytes,...>', 'sizes of datagrams', wholeNumbers(512, 65_507), MTUS)
     .action(reportMtus);
-  measuring(
-    bench,
-    'ladder',
-    'what each layer costs: bare datagrams, + framing, + encryption, + ACKs, and the whole stack',
-  )
-    .option('--size <bytes>', 'of a message; 0: as many as fill a datagram', wholeNumber(0, 65_507), 0)
-    .option('--mtu <bytes>', 'of a datagram', MTU, 1_472)
-    .action((options: BenchOptions) => reportAll(ladderRuns(options), options.json));
 }
 
 /** One line of a report: a workload, and how it is run. */
@@ -72,13 +65,7 @@ function measuring(bench: Command, name: string, description: string): Command {
 function latencyRuns(options: BenchOptions): Run[] {
   const cores = oneCore();
   if (cores === null) note('without taskset the processes run on any core, and the figures depend on which');
-  return [...rawPingPong, ...PING_PONG].map((workload) => ({ workload, ...options, cores }));
-}
-
-/** The stack sends messages of the size that fills its packets, as the rungs below it do. */
-function ladderRuns(options: BenchOptions): Run[] {
-  const size = options.size === 0 ? options.mtu - STACK_OVERHEAD_BYTES : options.size;
-  return [...rungs.map((workload) => ({ workload, ...options })), { workload: STREAMING, ...options, size }];
+  return [RAW_PING_PONG, PING_PONG].map((workload) => ({ workload, ...options, cores }));
 }
 
 async function reportAll(runs: readonly Run[], json = false): Promise<void> {
@@ -88,17 +75,29 @@ async function reportAll(runs: readonly Run[], json = false): Promise<void> {
     if (json) print(JSON.stringify(result));
     results.push(result);
   }
-  if (!json) print(formatTable(results));
+  if (!json) print(resultTable(results));
 }
 
 async function reportMtus(options: BenchOptions): Promise<void> {
   const results: MtuResult[] = [];
   for (const mtu of options.mtus) {
-    const result = mtuResult(await runWorkload(STREAMING, { ...options, mtu }));
+    const result = withOverhead(await runWorkload(STREAMING, { ...options, mtu }));
     if (options.json) print(JSON.stringify(result));
     results.push(result);
   }
-  if (!options.json) print(formatMtuTable(results));
+  if (!options.json) print(formatTable(MTU_HEADER, results.map(mtuCells)));
+}
+
+function withOverhead(result: BenchResult): MtuResult {
+  const datagramMegabits = (result.packetsPerSecond * result.mtu * 8) / 1e6;
+  const share = datagramMegabits === 0 ? 0 : 1 - result.megabitsPerSecond / datagramMegabits;
+  return { ...result, overheadPercent: Math.max(0, 100 * share) };
+}
+
+function mtuCells(result: MtuResult): string[] {
+  const { mtu, megabitsPerSecond, packetsPerSecond, messagesPerSecond, overheadPercent } = result;
+  const figures = [megabitsPerSecond, packetsPerSecond, messagesPerSecond].map(whole);
+  return [String(mtu), ...figures, overheadPercent.toFixed(1)];
 }
 
 function print(text: string): void {
@@ -106,15 +105,12 @@ function print(text: string): void {
 }
 
 const MTU = wholeNumber(512, 65_507);
-const MESSAGE_BYTES_MAX = 16 * 1024 * 1024;
 const MTUS = [512, 1_100, 1_200, 1_400, 1_472, 8_972, 16_384];
-const STACK_OVERHEAD_BYTES = 40;
-const STREAMING = stack.find(({ name }) => name === 'stack') as Workload;
-const PING_PONG = stack.filter(({ name }) => name.endsWith('ping-pong'));
+const MTU_HEADER = ['mtu', 'goodput Mbit/s', 'packets/s', 'messages/s', 'overhead %'];
 
 const HELP = `
 Examples:
   $ jsp bench transport --size 64 --seconds 5
+  $ jsp bench latency
   $ jsp bench mtu --json
-  $ jsp bench ladder
 `;

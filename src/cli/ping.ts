@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
+import { median } from '../bench/figures.ts';
 import { BrokerClient } from '../client/broker-client.ts';
 import { findServerUrl, GOODBYE, positiveNumber, URL_OPTION_HELP, wholeNumber } from './arguments.ts';
 import { onStopSignal } from './terminal.ts';
@@ -73,12 +74,9 @@ async function roundTrips(
 /** For people: so many round trips and their figures, in ms. */
 export function roundTripSummary(times: readonly number[]): string {
   const mean = times.reduce((sum, time) => sum + time, 0) / times.length;
-  const sorted = [...times].sort((a, b) => a - b);
-  const upper = sorted.length >> 1;
-  const median = sorted.length % 2 === 1 ? sorted[upper] : (sorted[upper - 1] + sorted[upper]) / 2;
-  const figures = [sorted[0], median, mean, sorted[sorted.length - 1]]
-    .map((time) => time.toFixed(3))
-    .join('/');
+  const least = times.reduce((a, b) => Math.min(a, b));
+  const most = times.reduce((a, b) => Math.max(a, b));
+  const figures = [least, median(times), mean, most].map((time) => time.toFixed(3)).join('/');
   return `${times.length} round trips, min/median/mean/max ${figures} ms`;
 }
 

@@ -56,9 +56,4 @@ describe('jsp bench', () => {
       expect(Object.keys(latencyMicros ?? {})).toEqual(['p50', 'p95', 'p99', 'p999']);
     }
   });
-
-  test('ladder goes from bare datagrams to the stack', async () => {
-    const results = await bench('ladder');
-    expect(results.map(({ workload }) => workload)).toEqual(['raw', 'framing', 'aead', 'acks', 'stack']);
-  });
 });

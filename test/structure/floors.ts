@@ -14,6 +14,7 @@ export const FLOORS: readonly (readonly string[])[] = [
   ['transport', 'testing'],
   ['pubsub'],
   ['broker', 'client'],
+  ['bench'],
   ['cli'],
 ];
 

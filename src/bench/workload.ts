@@ -1,4 +1,4 @@
-import type { LatencyRecorder } from './latency-recorder.ts';
+import type { RecordableHistogram } from 'node:perf_hooks';
 
 /**
  * What a benchmark runs: a sender and a receiver, each in a process of its own. The harness starts both, lets them warm up, and reads
@@ -41,8 +41,8 @@ export interface Sender {
   start(): void;
   stop(): void;
   counts(): Counts;
-  /** Round trips, of a workload that measures them. */
-  readonly latencies: LatencyRecorder | null;
+  /** Round trips, of a workload that measures them: see {@link recordMicros}. */
+  readonly latencies: RecordableHistogram | null;
   close(): Promise<void>;
 }
 

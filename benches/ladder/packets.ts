@@ -1,31 +1,123 @@
-import { assert } from '../../../base/errors.ts';
-import { RangeSet } from '../../../base/ranges.ts';
+/** How the rungs of the ladder fill their datagrams, and read them: bare, framed, framed and sealed; and what their receivers tell their senders. */
+
+import { assert } from '../../src/base/errors.ts';
+import { RangeSet } from '../../src/base/ranges.ts';
+import type { Counts } from '../../src/bench/workload.ts';
 import {
   openPacket,
   type PacketKeys,
   ReplayWindow,
+  sealPacket,
   TAG_BYTES,
   UnprotectedHeader,
   unprotectHeader,
-} from '../../../protocol/crypto/index.ts';
-import { SealBatch } from '../../../protocol/crypto/seal-batch.ts';
-import { FrameReader } from '../../../protocol/wire/frame-reader.ts';
-import { FrameType } from '../../../protocol/wire/frame-type.ts';
+} from '../../src/protocol/crypto/index.ts';
+import { SealBatch } from '../../src/protocol/crypto/seal-batch.ts';
+import { writeAck } from '../../src/protocol/wire/ack-frame.ts';
+import { FrameReader } from '../../src/protocol/wire/frame-reader.ts';
+import { FrameType } from '../../src/protocol/wire/frame-type.ts';
 import {
   messagesHeaderSize,
   writeMessageHeader,
   writeMessagesHeader,
-} from '../../../protocol/wire/message-frame.ts';
+} from '../../src/protocol/wire/message-frame.ts';
 import {
   decodePacketNumber,
   PacketHeader,
   parsePacketHeader,
   writeShortHeader,
-} from '../../../protocol/wire/packet-header.ts';
-import { readPacketNumber } from '../../../protocol/wire/packet-number.ts';
-import { readVarint, varintLength, varintSize, writeVarint } from '../../../protocol/wire/varint.ts';
-import type { Counts } from '../workload.ts';
-import type { PacketReader, PacketWriter } from './packet-format.ts';
+} from '../../src/protocol/wire/packet-header.ts';
+import { readPacketNumber } from '../../src/protocol/wire/packet-number.ts';
+import { readVarint, varintLength, varintSize, writeVarint } from '../../src/protocol/wire/varint.ts';
+
+/** How a rung of the ladder fills datagrams. Numbers count up from 0. */
+export interface PacketWriter {
+  readonly messagesPerPacket: number;
+  /** Bytes of one message. */
+  readonly messageBytes: number;
+  /** Most bytes a datagram takes. */
+  readonly packetBytesMax: number;
+  /** Writes datagram `number` at `at`. Returns its end. */
+  write(arena: Uint8Array, at: number, number: number): number;
+  /** The second pass over all that was written since the last call: sealing, in rungs that seal. */
+  finish(arena: Uint8Array): void;
+}
+
+/** How a rung reads datagrams. */
+export interface PacketReader {
+  readonly counts: Counts;
+  /** Reads a datagram, and counts what is new of it. Returns its number, or -1 when it is none of ours. */
+  read(datagram: Uint8Array): number;
+}
+
+/** How a rung's receiver tells its sender what came. */
+export interface FeedbackWriter {
+  /** A datagram that came for the first time or again. */
+  note(number: number): void;
+  /** Writes what came so far. Returns the end of the datagram. */
+  write(arena: Uint8Array, at: number): number;
+}
+
+export interface FeedbackReader {
+  /** The first number that is not known to have come, or -1 when the datagram is none of ours. */
+  read(datagram: Uint8Array): number;
+}
+
+/** A datagram a message, and nothing of ours but the number in its first 4 bytes. */
+export class RawWriter implements PacketWriter {
+  readonly messagesPerPacket = 1;
+  readonly messageBytes: number;
+  readonly packetBytesMax: number;
+
+  constructor(messageBytes: number) {
+    if (messageBytes < RAW_NUMBER_BYTES)
+      throw new RangeError(`a raw datagram has at least ${RAW_NUMBER_BYTES} bytes`);
+    this.messageBytes = messageBytes;
+    this.packetBytesMax = messageBytes;
+  }
+
+  write(arena: Uint8Array, at: number, number: number): number {
+    writeNumber(arena, at, number);
+    return at + this.messageBytes;
+  }
+
+  finish(): void {}
+}
+
+export class RawReader implements PacketReader {
+  readonly counts: Counts = { messages: 0, bytes: 0, packets: 0 };
+  private readonly seen = new RangeSet();
+
+  read(datagram: Uint8Array): number {
+    if (datagram.length < RAW_NUMBER_BYTES) return -1;
+    const number = readNumber(datagram, 0);
+    const fresh = this.seen.add(number, number + 1);
+    this.counts.packets++;
+    this.counts.messages += fresh;
+    this.counts.bytes += fresh * datagram.length;
+    return number;
+  }
+}
+
+/** Feedback that is no part of a protocol: the highest number that came, now and then, so that no buffer overflows. */
+export class LightFeedbackWriter implements FeedbackWriter {
+  private next = 0;
+
+  note(number: number): void {
+    if (number >= this.next) this.next = number + 1;
+  }
+
+  write(arena: Uint8Array, at: number): number {
+    writeNumber(arena, at, this.next);
+    return at + RAW_NUMBER_BYTES;
+  }
+}
+
+export class LightFeedbackReader implements FeedbackReader {
+  read(datagram: Uint8Array): number {
+    return datagram.length === RAW_NUMBER_BYTES ? readNumber(datagram, 0) : -1;
+  }
+}
 
 /**
  * Short headers, and messages in MESSAGE or MESSAGES frames: the bytes of the stack without its state machines. With keys each
@@ -126,7 +218,7 @@ export class FramedReader implements PacketReader {
 }
 
 /** Finds number and payload of short-header packets, and opens them where there are keys. */
-export class PacketOpening {
+class PacketOpening {
   number = -1;
   payloadStart = 0;
   payloadEnd = 0;
@@ -190,13 +282,70 @@ function largestMessage(room: number): number {
   return left - varintSize(left);
 }
 
+/** Sealed packets with an ACK frame each, as the stack sends them. */
+export class AckWriter implements FeedbackWriter {
+  private readonly keys: PacketKeys;
+  private readonly received = new RangeSet();
+  private number = 0;
+
+  constructor(keys: PacketKeys) {
+    this.keys = keys;
+  }
+
+  note(number: number): void {
+    this.received.add(number, number + 1);
+    if (this.received.size > RANGES_MAX) this.received.shiftRange();
+  }
+
+  write(arena: Uint8Array, at: number): number {
+    const number = this.number++;
+    const payload = writeShortHeader(arena, at, false, 0, CONNECTION_ID, number, NUMBER_BYTES);
+    const end = writeAck(arena, payload, this.received, 0, ACK_BYTES_MAX - HEADER_AND_TAG_BYTES);
+    return sealPacket(this.keys, arena, at, at + 1 + CONNECTION_ID.length, NUMBER_BYTES, end, number);
+  }
+}
+
+/** Opens such packets and keeps the largest number that was acknowledged. */
+export class AckReader implements FeedbackReader {
+  private readonly opening: PacketOpening;
+  private readonly frames = new FrameReader();
+
+  constructor(keys: PacketKeys) {
+    this.opening = new PacketOpening(keys);
+  }
+
+  read(datagram: Uint8Array): number {
+    const { frames, opening } = this;
+    if (!opening.open(datagram)) return -1;
+    let next = -1;
+    frames.reset(datagram, opening.payloadStart, opening.payloadEnd);
+    while (frames.next()) if (frames.type === FrameType.ACK) next = frames.largest + 1;
+    return next;
+  }
+}
+
+function writeNumber(out: Uint8Array, at: number, number: number): void {
+  out[at] = number >>> 24;
+  out[at + 1] = number >>> 16;
+  out[at + 2] = number >>> 8;
+  out[at + 3] = number;
+}
+
+function readNumber(from: Uint8Array, at: number): number {
+  return ((from[at] << 24) | (from[at + 1] << 16) | (from[at + 2] << 8) | from[at + 3]) >>> 0;
+}
+
+const RAW_NUMBER_BYTES = 4;
 /** What all benchmark packets carry as their destination. */
-export const CONNECTION_ID = Uint8Array.of(0x6a, 0x73, 0x70, 0x62, 0x65, 0x6e, 0x63, 0x68);
+const CONNECTION_ID = Uint8Array.of(0x6a, 0x73, 0x70, 0x62, 0x65, 0x6e, 0x63, 0x68);
 /** Enough for more packets in flight than any window here. */
-export const NUMBER_BYTES = 2;
+const NUMBER_BYTES = 2;
 const HEADER_BYTES = 1 + CONNECTION_ID.length + NUMBER_BYTES;
 const STREAM = 0;
 /** Sequences of a run stay below this, and take 4 bytes at most. */
 const SEQUENCE_LARGE = 2 ** 30 - 1;
 /** Type, stream and sequence. */
 const MESSAGE_HEADER_BYTES = 1 + 1 + 4;
+const ACK_BYTES_MAX = 512;
+const HEADER_AND_TAG_BYTES = 1 + CONNECTION_ID.length + NUMBER_BYTES + TAG_BYTES;
+const RANGES_MAX = 32;

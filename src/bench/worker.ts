@@ -1,7 +1,8 @@
 /** The process of a sender or a receiver: does what the harness asks over the channel to its parent, and ends with it. */
 
 import { performance } from 'node:perf_hooks';
-import type { WorkerAnswer, WorkerRequest } from './worker-process.ts';
+import { percentilesOf } from './figures.ts';
+import type { WorkerAnswer, WorkerRequest } from './harness.ts';
 import type { Receiver, Sender, Workload } from './workload.ts';
 
 let sender: Sender | null = null;
@@ -54,8 +55,8 @@ function sample(): WorkerAnswer {
   if (side === null) throw new Error('nothing is open yet');
   const cpu = process.cpuUsage();
   const latencies = sender?.latencies ?? null;
-  const latencyMicros = latencies === null ? null : latencies.percentiles();
-  latencies?.clear();
+  const latencyMicros = latencies === null ? null : percentilesOf(latencies);
+  latencies?.reset();
   return {
     sample: {
       atMicros: (performance.timeOrigin + performance.now()) * 1_000,

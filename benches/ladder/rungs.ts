@@ -1,12 +1,21 @@
-import { chooseAead, PacketKeys } from '../../../protocol/crypto/index.ts';
-import { bindDgramSocket } from '../../../udp/dgram-socket.ts';
-import type { Receiver, Sender, Target, Workload, WorkloadOptions } from '../workload.ts';
-import { AckReader, AckWriter } from './acks.ts';
-import { CountingReceiver } from './counting-receiver.ts';
-import { FramedReader, FramedWriter } from './framed.ts';
-import { PacedSender } from './paced-sender.ts';
-import type { FeedbackReader, FeedbackWriter, PacketReader, PacketWriter } from './packet-format.ts';
-import { LightFeedbackReader, LightFeedbackWriter, RawReader, RawWriter } from './raw.ts';
+import type { Receiver, Sender, Target, Workload, WorkloadOptions } from '../../src/bench/workload.ts';
+import { chooseAead, PacketKeys } from '../../src/protocol/crypto/index.ts';
+import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';
+import { CountingReceiver, PacedSender } from './paced.ts';
+import {
+  AckReader,
+  AckWriter,
+  type FeedbackReader,
+  type FeedbackWriter,
+  FramedReader,
+  FramedWriter,
+  LightFeedbackReader,
+  LightFeedbackWriter,
+  type PacketReader,
+  type PacketWriter,
+  RawReader,
+  RawWriter,
+} from './packets.ts';
 
 /**
  * The lower rungs of the ladder: what the stack is made of, each with the same sockets, arenas and ciphers as the stack and with
