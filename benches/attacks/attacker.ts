@@ -13,7 +13,8 @@ import { Endpoint } from '../../src/protocol/endpoint/endpoint.ts';
 import { ClientInitialKeys } from '../../src/protocol/handshake/initial-keys.ts';
 import { ReceiveBatch, TransmitBatch } from '../../src/protocol/wire/batch.ts';
 import { FrameType } from '../../src/protocol/wire/frame-type.ts';
-import { writeCryptoHeader } from '../../src/protocol/wire/frame-writer.ts';
+import { FrameWriter } from '../../src/protocol/wire/frame-writer.ts';
+import { writeCryptoHeader } from '../../src/protocol/wire/frames/crypto.ts';
 import {
   writeLongHeader,
   writePacketLength,
@@ -237,10 +238,11 @@ function initials({ pin }: Target, scid: Uint8Array, payloads: readonly Uint8Arr
 }
 
 function cryptoFrame(message: Uint8Array, from: number, to: number): Uint8Array {
-  const out = new Uint8Array(16 + to - from);
-  const start = writeCryptoHeader(out, 0, from, message.length, to - from);
-  out.set(message.subarray(from, to), start);
-  return out.subarray(0, start + to - from);
+  const frames = new FrameWriter();
+  frames.begin(new Uint8Array(16 + to - from), 0, 16 + to - from);
+  writeCryptoHeader(frames, from, message.length, to - from);
+  frames.bytes(message.subarray(from, to));
+  return frames.out.subarray(0, frames.at);
 }
 
 function integers(type: number, ...values: readonly number[]): Uint8Array {

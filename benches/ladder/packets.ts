@@ -13,14 +13,15 @@ import {
   unprotectHeader,
 } from '../../src/protocol/crypto/index.ts';
 import { SealBatch } from '../../src/protocol/crypto/seal-batch.ts';
-import { writeAck } from '../../src/protocol/wire/ack-frame.ts';
 import { FrameReader } from '../../src/protocol/wire/frame-reader.ts';
 import { FrameType } from '../../src/protocol/wire/frame-type.ts';
+import { FrameWriter } from '../../src/protocol/wire/frame-writer.ts';
+import { writeAck } from '../../src/protocol/wire/frames/ack.ts';
 import {
   messagesHeaderSize,
   writeMessageHeader,
   writeMessagesHeader,
-} from '../../src/protocol/wire/message-frame.ts';
+} from '../../src/protocol/wire/frames/message.ts';
 import {
   decodePacketNumber,
   PacketHeader,
@@ -129,6 +130,7 @@ export class FramedWriter implements PacketWriter {
   readonly packetBytesMax: number;
   private readonly keys: PacketKeys | null;
   private readonly message: Uint8Array;
+  private readonly frames = new FrameWriter();
   private readonly sealing = new SealBatch();
 
   /** @param size - bytes of a message, 0 for one that fills the packet */
@@ -157,13 +159,17 @@ export class FramedWriter implements PacketWriter {
   }
 
   private writeMessages(arena: Uint8Array, at: number, first: number): number {
-    const { message, messageBytes, messagesPerPacket } = this;
+    const { frames, message, messageBytes, messagesPerPacket } = this;
+    frames.begin(arena, at, arena.length);
     if (messagesPerPacket === 1) {
-      const data = writeMessageHeader(arena, at, 0, STREAM, first, 0, 0, 0, 0, messageBytes);
-      arena.set(message, data);
-      return data + messageBytes;
+      frames.message.sequence = first;
+      frames.message.length = messageBytes;
+      writeMessageHeader(frames);
+      frames.bytes(message);
+      return frames.at;
     }
-    let next = writeMessagesHeader(arena, at, false, STREAM, first, messagesPerPacket);
+    writeMessagesHeader(frames, false, STREAM, first, messagesPerPacket);
+    let next = frames.at;
     for (let i = 0; i < messagesPerPacket; i++) {
       next = writeVarint(arena, next, messageBytes);
       arena.set(message, next);
@@ -285,6 +291,7 @@ function largestMessage(room: number): number {
 /** Sealed packets with an ACK frame each, as the stack sends them. */
 export class AckWriter implements FeedbackWriter {
   private readonly keys: PacketKeys;
+  private readonly frames = new FrameWriter();
   private readonly received = new RangeSet();
   private number = 0;
 
@@ -298,10 +305,12 @@ export class AckWriter implements FeedbackWriter {
   }
 
   write(arena: Uint8Array, at: number): number {
+    const { frames } = this;
     const number = this.number++;
     const payload = writeShortHeader(arena, at, false, 0, CONNECTION_ID, number, NUMBER_BYTES);
-    const end = writeAck(arena, payload, this.received, 0, ACK_BYTES_MAX - HEADER_AND_TAG_BYTES);
-    return sealPacket(this.keys, arena, at, at + 1 + CONNECTION_ID.length, NUMBER_BYTES, end, number);
+    frames.begin(arena, payload, at + ACK_BYTES_MAX - TAG_BYTES);
+    writeAck(frames, this.received, 0, number);
+    return sealPacket(this.keys, arena, at, at + 1 + CONNECTION_ID.length, NUMBER_BYTES, frames.at, number);
   }
 }
 
@@ -347,5 +356,4 @@ const SEQUENCE_LARGE = 2 ** 30 - 1;
 /** Type, stream and sequence. */
 const MESSAGE_HEADER_BYTES = 1 + 1 + 4;
 const ACK_BYTES_MAX = 512;
-const HEADER_AND_TAG_BYTES = 1 + CONNECTION_ID.length + NUMBER_BYTES + TAG_BYTES;
 const RANGES_MAX = 32;

@@ -1,12 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { CloseCode, closeCodeName } from '../../src/protocol/wire/close-code.ts';
 import { FrameType, MessageFlag } from '../../src/protocol/wire/frame-type.ts';
-import {
-  writeAckFrequency,
-  writeClose,
-  writeNewConnectionId,
-  writePathChallenge,
-} from '../../src/protocol/wire/frame-writer.ts';
+import { writeAckFrequency } from '../../src/protocol/wire/frames/ack.ts';
+import { writeClose } from '../../src/protocol/wire/frames/close.ts';
+import { writeNewConnectionId, writePathChallenge } from '../../src/protocol/wire/frames/path.ts';
 import { Pair } from '../protocol/connection/pair.ts';
 import { fragment, frame, integers, opening, Rogue, run, varint } from '../protocol/connection/rogue.ts';
 
@@ -75,7 +72,7 @@ describe('a peer that has the keys and breaks the rules is told which [ERR-1]', 
     ['ACK that reaches below 0 [FRM-9]', [integers(F.ACK, 0, 0, 0, 1)], FRAME_ENCODING_ERROR],
     [
       'ACK_FREQUENCY with a delay that is too short [REC-40]',
-      [frame((out, at) => writeAckFrequency(out, at, 0, 2, 10))],
+      [frame((w) => writeAckFrequency(w, 0, 2, 10))],
       PROTOCOL_VIOLATION,
     ],
     ['a message on a stream that was never opened [STR-5]', [run(0, 0, 5)], STREAM_STATE_ERROR],
@@ -211,7 +208,7 @@ describe('a peer that is merely odd is tolerated', () => {
     ['extension frames that nobody knows [FRM-2]', [integers(0x38, 3, 1, 2, 3), integers(0x3f, 0)]],
     [
       'NEW_CONNECTION_ID',
-      [frame((out, at) => writeNewConnectionId(out, at, 1, 0, new Uint8Array(8), new Uint8Array(16)))],
+      [frame((w) => writeNewConnectionId(w, 1, 0, new Uint8Array(8), new Uint8Array(16)))],
     ],
     ['limits as large as they can be', [integers(F.MAX_DATA, LARGEST), integers(F.MAX_STREAMS, LARGEST)]],
     ['limits that shrink [STR-9]', [integers(F.MAX_DATA, 0), integers(F.MAX_STREAMS, 0)]],
@@ -239,16 +236,16 @@ describe('a peer that is merely odd is tolerated', () => {
   test('PATH_CHALLENGE is answered, however often it comes', () => {
     const { rogue, victim } = attacked();
     for (let i = 0; i < 100; i++) {
-      rogue.post(frame((out, at) => writePathChallenge(out, at, Buffer.alloc(8, i))));
+      rogue.post(frame((w) => writePathChallenge(w, Buffer.alloc(8, i))));
     }
-    rogue.send(frame((out, at) => writePathChallenge(out, at, Buffer.alloc(8, 0xaa))));
+    rogue.send(frame((w) => writePathChallenge(w, Buffer.alloc(8, 0xaa))));
     expect(victim.closed).toBeNull();
     expect(Buffer.from(rogue.frames(F.PATH_RESPONSE).at(-1)?.data ?? [])).toEqual(Buffer.alloc(8, 0xaa));
   });
 
   test('a CLOSE with a code that nobody knows is shown as what it is [ERR-1]', () => {
     const { rogue, victim } = attacked();
-    rogue.send(frame((out, at) => writeClose(out, at, 0, 0x77, 0, Buffer.from([0xff, 0x41]))));
+    rogue.send(frame((w) => writeClose(w, 0, 0x77, 0, Buffer.from([0xff, 0x41]))));
     expect(victim.closed).toMatchObject({ by: 'peer', scope: 'transport', code: 0x77, reason: '\ufffdA' });
   });
 });

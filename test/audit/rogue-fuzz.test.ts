@@ -4,6 +4,7 @@ import { MILLISECOND } from '../../src/base/time.ts';
 import type { ConnectionStream } from '../../src/protocol/stream/connection-stream.ts';
 import type { Segment } from '../../src/protocol/stream/receive/segment.ts';
 import { type Delivery, FrameType, MessageFlag } from '../../src/protocol/wire/frame-type.ts';
+import { writeDropped } from '../../src/protocol/wire/frames/abandon.ts';
 import { bytesOf, Pair, type Side } from '../protocol/connection/pair.ts';
 import { frame, integers, Rogue, varint } from '../protocol/connection/rogue.ts';
 
@@ -158,18 +159,14 @@ class Chaos {
         return integers(FrameType.ABANDON, stream, sequence, count, ...lengths);
       }
       case 6: {
-        const head = frame((out) => {
-          out[0] = FrameType.DROPPED;
-          return 1;
-        });
-        const space = Uint8Array.of(random.below(2));
+        const space = random.below(2);
         const { sender } = this.victim.core.streams.find(stream) ?? { sender: null };
-        const outbox = sender === null ? null : (sender as unknown as Outboxes)[OUTBOXES[space[0]]];
+        const outbox = sender === null ? null : (sender as unknown as Outboxes)[OUTBOXES[space]];
         const sent = (outbox?.nextSequence ?? 0) + (random.chance(0.01) ? 1 : 0);
         if (sent === 0) return PING;
         const first = random.below(sent);
         const count = random.between(1, sent - first);
-        return Buffer.concat([head, varint(stream), space, varint(first), varint(count)]);
+        return frame((w) => writeDropped(w, stream, space, first, count));
       }
       case 7:
         return integers(FrameType.MAX_STREAM_DATA, stream, random.below(100_000));

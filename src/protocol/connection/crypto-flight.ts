@@ -1,13 +1,8 @@
 import { RangeSet } from '../../base/ranges.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
-import { FrameType } from '../wire/frame-type.ts';
-import { cryptoHeaderSize, writeCryptoHeader } from '../wire/frame-writer.ts';
-
-/** Where what a packet carries is noted: in the sent packets of its space. */
-interface SentFrames {
-  add(kind: number, id: number, a: number, b: number, c: number): void;
-}
+import type { FrameWriter } from '../wire/frame-writer.ts';
+import { cryptoHeaderSize, writeCryptoHeader } from '../wire/frames/crypto.ts';
 
 /** The one handshake message that an endpoint sends in a packet number space, cut into CRYPTO frames. */
 export class OutgoingFlight {
@@ -33,18 +28,17 @@ export class OutgoingFlight {
     return this.acknowledged.total === this.message.length;
   }
 
-  /** Writes one frame with as much as fits before `limit`; returns the new offset, `at` when nothing fits. */
-  write(out: Uint8Array, at: number, limit: number, sent: SentFrames): number {
-    if (!this.pending) return at;
+  /** Writes one frame with as much as fits. False when nothing does. */
+  write(w: FrameWriter): boolean {
+    if (!this.pending) return false;
     const offset = this.unsent.start(0);
-    const room = limit - at - cryptoHeaderSize(offset, this.message.length, limit - at);
+    const room = w.room - cryptoHeaderSize(offset, this.message.length, w.room);
     const length = Math.min(room, this.unsent.end(0) - offset);
-    if (length < 1) return at;
-    const dataStart = writeCryptoHeader(out, at, offset, this.message.length, length);
-    out.set(this.message.subarray(offset, offset + length), dataStart);
+    if (length < 1) return false;
+    writeCryptoHeader(w, offset, this.message.length, length);
+    w.bytes(this.message.subarray(offset, offset + length));
     this.unsent.remove(offset, offset + length);
-    sent.add(FrameType.CRYPTO, 0, offset, length, 0);
-    return dataStart + length;
+    return true;
   }
 
   onAcked(offset: number, length: number): void {

@@ -1,7 +1,9 @@
 import { assert } from '../../base/errors.ts';
+import type { Micros } from '../../base/time.ts';
 import { type PacketKeys, TAG_BYTES } from '../crypto/packet-protection.ts';
 import { SealBatch } from '../crypto/seal-batch.ts';
 import type { TransmitBatch } from '../wire/batch.ts';
+import { FrameWriter } from '../wire/frame-writer.ts';
 import {
   LONG_PACKET_LENGTH_MAX,
   longHeaderSize,
@@ -25,16 +27,12 @@ export interface PacketAddress {
 }
 
 /**
- * Lays packets out in the arena of a batch, one datagram after the other: header first, then whatever the connection writes at
- * {@link at}, up to {@link limit}. Packets are only packed here; {@link seal} seals all of the batch.
+ * Lays packets out in the arena of a batch, one datagram after the other: header first, then whatever the connection writes with
+ * {@link frames}. Packets are only packed here; {@link seal} seals all of the batch.
  */
 export class PacketBuilder {
-  /** Where the next frame goes. */
-  at = 0;
-  /** Where the frames of the open packet must end: its tag still fits behind. */
-  limit = 0;
-  /** The arena being filled. */
-  out: Uint8Array = EMPTY;
+  /** The frames of the open packet. They end where its tag still fits behind. */
+  readonly frames = new FrameWriter();
   private readonly sealBatch = new SealBatch<PacketAddress>();
   private batch: TransmitBatch | null = null;
   private datagramStart = 0;
@@ -50,12 +48,13 @@ export class PacketBuilder {
   private isLong = false;
 
   /** Begins a datagram of at most `bytes` bytes, which the batch has room for. */
-  beginDatagram(batch: TransmitBatch, bytes: number): void {
+  beginDatagram(batch: TransmitBatch, bytes: number, now: Micros): void {
     this.batch = batch;
-    this.out = batch.arena;
+    this.frames.out = batch.arena;
+    this.frames.now = now;
     this.datagramStart = batch.used;
     this.datagramEnd = batch.used + bytes;
-    this.at = batch.used;
+    this.frames.at = batch.used;
     this.packetsBefore = this.sealBatch.count;
   }
 
@@ -67,7 +66,7 @@ export class PacketBuilder {
 
   /** Bytes of frames in the open packet. */
   get payloadBytes(): number {
-    return this.at - this.payloadStart;
+    return this.frames.at - this.payloadStart;
   }
 
   /**
@@ -82,12 +81,13 @@ export class PacketBuilder {
     const headerBytes = isLong
       ? longHeaderSize(type, remoteId.length, localId.length, 0, numberBytes)
       : shortHeaderSize(remoteId.length, numberBytes);
-    if (this.at + headerBytes + PAYLOAD_BYTES_MIN + TAG_BYTES > this.datagramEnd) return false;
-    this.headerStart = this.at;
+    const { frames } = this;
+    if (frames.at + headerBytes + PAYLOAD_BYTES_MIN + TAG_BYTES > this.datagramEnd) return false;
+    this.headerStart = frames.at;
     this.payloadStart = isLong
       ? writeLongHeader(
-          this.out,
-          this.at,
+          frames.out,
+          frames.at,
           type,
           address.unpinned,
           remoteId,
@@ -96,57 +96,59 @@ export class PacketBuilder {
           number,
           numberBytes,
         )
-      : writeShortHeader(this.out, this.at, address.greaseBit, 0, remoteId, number, numberBytes);
+      : writeShortHeader(frames.out, frames.at, address.greaseBit, 0, remoteId, number, numberBytes);
     this.numberStart = this.payloadStart - numberBytes;
     this.numberBytes = numberBytes;
     this.number = number;
     this.address = address;
     this.isLong = isLong;
-    this.at = this.payloadStart;
+    frames.at = this.payloadStart;
     // A long packet can be no longer than its Length can say. [PKT-2]
     const end = isLong
       ? Math.min(this.datagramEnd, this.numberStart + LONG_PACKET_LENGTH_MAX)
       : this.datagramEnd;
-    this.limit = end - TAG_BYTES;
+    frames.limit = end - TAG_BYTES;
     return true;
   }
 
   /** Drops the open packet, which holds nothing. */
   cancelPacket(): void {
-    this.at = this.headerStart;
+    this.frames.at = this.headerStart;
   }
 
   /** Fills the open packet, the datagram's last, up to `bytes` bytes of datagram with PADDING. [PKT-19] */
   padDatagram(bytes: number): void {
-    const end = Math.min(this.datagramStart + bytes - TAG_BYTES, this.limit);
-    if (end <= this.at) return;
-    this.out.fill(0, this.at, end);
-    this.at = end;
+    const { frames } = this;
+    const end = Math.min(this.datagramStart + bytes - TAG_BYTES, frames.limit);
+    if (end <= frames.at) return;
+    frames.out.fill(0, frames.at, end);
+    frames.at = end;
   }
 
   /** Ends the open packet; it waits for its seal. Returns its bytes, tag included. */
   endPacket(keys: PacketKeys): number {
+    const { frames } = this;
     const shortest = this.numberStart + PAYLOAD_BYTES_MIN; // [PKT-14]
-    while (this.at < shortest) this.out[this.at++] = 0;
-    assert(this.at <= this.limit, 'frames stay within their packet');
-    const end = this.at + TAG_BYTES;
-    if (this.isLong) writePacketLength(this.out, this.numberStart, end);
+    while (frames.at < shortest) frames.out[frames.at++] = 0;
+    assert(frames.at <= frames.limit, 'frames stay within their packet');
+    const end = frames.at + TAG_BYTES;
+    if (this.isLong) writePacketLength(frames.out, this.numberStart, end);
     this.sealBatch.push(
       keys,
       this.headerStart,
       this.numberStart,
       this.numberBytes,
-      this.at,
+      frames.at,
       this.number,
       this.address as PacketAddress,
     );
-    this.at = end;
+    frames.at = end;
     return end - this.headerStart;
   }
 
   /** Ends the datagram. Returns its bytes; 0 when it holds no packet and is dropped. */
   endDatagram({ host, port, local }: PacketAddress): number {
-    const bytes = this.at - this.datagramStart;
+    const bytes = this.frames.at - this.datagramStart;
     if (bytes > 0) this.batch?.push(bytes, host, port, local);
     this.batch = null;
     return bytes;
@@ -154,7 +156,7 @@ export class PacketBuilder {
 
   /** Seals every packet since the last call; see {@link SealBatch.seal}. */
   seal(onFailure: (address: PacketAddress, headerStart: number, error: unknown) => void): void {
-    this.sealBatch.seal(this.out, onFailure);
+    this.sealBatch.seal(this.frames.out, onFailure);
   }
 }
 

@@ -10,19 +10,14 @@
  */
 
 import { type Micros, SECOND } from '../../base/time.ts';
-import { rangesTold, writeAck } from '../wire/ack-frame.ts';
 import type { TransmitBatch } from '../wire/batch.ts';
 import { CloseCode } from '../wire/close-code.ts';
-import { FrameType } from '../wire/frame-type.ts';
-import {
-  CONTROL_FRAME_BYTES_MAX,
-  closeSize,
-  writeClose,
-  writeHandshakeDone,
-  writeHeartbeat,
-  writePathResponse,
-  writePing,
-} from '../wire/frame-writer.ts';
+import { CONTROL_FRAME_BYTES_MAX, type FrameWriter } from '../wire/frame-writer.ts';
+import { writeAck } from '../wire/frames/ack.ts';
+import { closeSize, writeClose } from '../wire/frames/close.ts';
+import { writeHandshakeDone } from '../wire/frames/crypto.ts';
+import { writePathResponse } from '../wire/frames/path.ts';
+import { writeHeartbeat, writePing } from '../wire/frames/ping.ts';
 import { PacketSpace, PacketType } from '../wire/packet-type.ts';
 import type { Connection } from './connection.ts';
 import type { NumberSpace } from './number-space.ts';
@@ -62,7 +57,7 @@ function packDatagram(
   const bytes = Math.min(mtu, amplification.datagramBytesMax, amplification.allowance);
   recovery.isAmplificationLimited = bytes < DATAGRAM_BYTES_MIN; // [CON-4]
   if (recovery.isAmplificationLimited) return false;
-  builder.beginDatagram(batch, bytes);
+  builder.beginDatagram(batch, bytes, now);
   if (connection.closing.isOpen) packPackets(connection, builder, bytes, now);
   else packClose(connection, builder);
   const sent = builder.endDatagram(connection);
@@ -111,15 +106,11 @@ function packHandshake(
   const type = space === PacketSpace.INITIAL ? PacketType.INITIAL : PacketType.HANDSHAKE;
   if (!builder.beginPacket(type, connection, state.nextNumber, sent.largestAcked)) return false;
   sent.begin(state.nextNumber, now);
-  packAck(connection, builder, state, now);
-  let isEliciting = false;
-  if (mayCrypto) {
-    const at = outgoing.write(builder.out, builder.at, builder.limit, sent);
-    isEliciting = at > builder.at;
-    builder.at = at;
-  }
+  builder.frames.sent = sent;
+  packAck(connection, builder.frames, state, now);
+  let isEliciting = mayCrypto && outgoing.write(builder.frames);
   if (isProbe && !isEliciting) {
-    builder.at = writePing(builder.out, builder.at);
+    writePing(builder.frames);
     isEliciting = true;
   }
   if (builder.payloadBytes === 0) {
@@ -147,27 +138,21 @@ function packApplication(
   const sent = recovery.sentPackets(PacketSpace.APPLICATION);
   if (!builder.beginPacket(PacketType.ONE_RTT, connection, state.nextNumber, sent.largestAcked)) return;
   sent.begin(state.nextNumber, now);
+  builder.frames.sent = sent;
   const { acksSent } = connection.counters;
-  let isEliciting = packAck(connection, builder, state, now);
+  let isEliciting = packAck(connection, builder.frames, state, now);
   const hasAck = connection.counters.acksSent > acksSent;
-  const afterAck = builder.at;
+  const { frames } = builder;
+  const afterAck = frames.at;
   if (mayFrames) {
-    packControlFrames(connection, builder, now);
-    builder.at = streams.packer.write(
-      builder.out,
-      builder.at,
-      builder.limit,
-      now,
-      sent,
-      recovery.pacer.rate * SECOND,
-      recovery.rtt.smoothed,
-    );
-    if (builder.limit - builder.at < FULL_PACKET_SLACK) connection.fillsPackets = true;
+    packControlFrames(connection, frames);
+    streams.packer.write(frames, recovery.pacer.rate * SECOND, recovery.rtt.smoothed);
+    if (frames.room < FULL_PACKET_SLACK) connection.fillsPackets = true;
   }
-  if (builder.at > afterAck) isEliciting = true;
+  if (frames.at > afterAck) isEliciting = true;
   const isToElicit = hasAck && state.acks.wantsAcknowledgement(now) && recovery.allowance(now) > 0; // [REC-50]
   if ((isProbe || isToElicit) && !isEliciting) {
-    builder.at = writePing(builder.out, builder.at);
+    writePing(frames);
     isEliciting = true;
   }
   if (builder.payloadBytes === 0) {
@@ -194,53 +179,37 @@ function mayFill(connection: Connection, now: Micros): boolean {
  * Writes an ACK of all that was received, and ahead of it what was dropped [STR-18], when there is news. True when that makes the packet
  * one to be acknowledged, too.
  */
-function packAck(connection: Connection, builder: PacketBuilder, state: NumberSpace, now: Micros): boolean {
+function packAck(connection: Connection, frames: FrameWriter, state: NumberSpace, now: Micros): boolean {
   const { acks, space } = state;
   if (acks.pending === 0 && !acks.ackDue(now)) return false;
-  if (acks.ranges.size === 0) {
+  const { ranges } = acks;
+  if (ranges.size === 0) {
     acks.onAckSent(now);
     return false;
   }
-  const sent = connection.recovery.sentPackets(space);
-  const start = builder.at;
-  if (space === PacketSpace.APPLICATION) {
-    builder.at = connection.streams.packer.writeDropped(builder.out, start, builder.limit, sent);
+  const start = frames.at;
+  if (space === PacketSpace.APPLICATION) connection.streams.packer.writeDropped(frames);
+  const isEliciting = frames.at > start;
+  if (writeAck(frames, ranges, acks.ackDelay(now), acks.nextFrame)) {
+    acks.onAckSent(now);
+    connection.counters.acksSent++;
   }
-  const isEliciting = builder.at > start;
-  const room = builder.limit - builder.at - PING_BYTES; // the packet may be a probe
-  const { ranges } = acks;
-  const delay = acks.ackDelay(now);
-  const at = writeAck(builder.out, builder.at, ranges, delay, room);
-  if (at === builder.at) return isEliciting;
-  const told = rangesTold(builder.out, builder.at, ranges.largest, delay);
-  builder.at = at;
-  const lowest = ranges.start(ranges.size - told);
-  sent.add(FrameType.ACK, 0, ranges.largest, lowest, acks.onAckSent(now));
-  connection.counters.acksSent++;
   return isEliciting;
 }
 
-function packControlFrames(connection: Connection, builder: PacketBuilder, now: Micros): void {
-  const sent = connection.recovery.sentPackets(PacketSpace.APPLICATION);
-  if (builder.limit - builder.at < 4 * CONTROL_FRAME_BYTES_MAX) return;
+function packControlFrames(connection: Connection, frames: FrameWriter): void {
+  if (frames.room < 4 * CONTROL_FRAME_BYTES_MAX) return;
   if (connection.handshakeDoneDue) {
     connection.handshakeDoneDue = false;
-    builder.at = writeHandshakeDone(builder.out, builder.at);
-    sent.add(FrameType.HANDSHAKE_DONE, 0, 0, 0, 0);
+    writeHandshakeDone(frames);
   }
   if (connection.pathResponse !== null) {
-    builder.at = writePathResponse(builder.out, builder.at, connection.pathResponse);
+    writePathResponse(frames, connection.pathResponse);
     connection.pathResponse = null;
   }
   if (connection.heartbeatDue) {
     connection.heartbeatDue = false;
-    builder.at = writeHeartbeat(
-      builder.out,
-      builder.at,
-      connection.counters.heartbeatsSent++,
-      connection.heartbeatIntervalMs,
-    );
-    sent.add(FrameType.HEARTBEAT, 0, now, 0, 0);
+    writeHeartbeat(frames, connection.counters.heartbeatsSent++, connection.heartbeatIntervalMs);
   }
 }
 
@@ -276,10 +245,11 @@ function packSizeProbe(
   connection.packetSize.onProbeSent(bytes);
   if (state === null) return;
   const sent = connection.recovery.sentPackets(PacketSpace.APPLICATION);
-  builder.beginDatagram(batch, bytes);
+  builder.beginDatagram(batch, bytes, now);
   if (!builder.beginPacket(PacketType.ONE_RTT, connection, state.nextNumber, sent.largestAcked)) return;
   sent.begin(state.nextNumber, now);
-  builder.at = writePing(builder.out, builder.at);
+  builder.frames.sent = sent;
+  writePing(builder.frames);
   builder.padDatagram(bytes);
   endPacket(connection, builder, state, true, true, now, true);
   connection.counters.bytesSent += builder.endDatagram(connection);
@@ -306,9 +276,10 @@ function packClose(connection: Connection, builder: PacketBuilder): void {
     const isHidden = reason.scope === 'application' && !isApplication;
     const code = isHidden ? CloseCode.NO_ERROR : reason.code;
     const scope = reason.scope === 'transport' || !isApplication ? 0 : reason.incomplete ? 2 : 1;
-    const text = isHidden ? EMPTY : reasonBytes(reason.reason, builder.limit - builder.at);
-    if (builder.limit - builder.at < closeSize(code, text)) return builder.cancelPacket();
-    builder.at = writeClose(builder.out, builder.at, scope, code, closing.frameType, text);
+    const { frames } = builder;
+    const text = isHidden ? EMPTY : reasonBytes(reason.reason, frames.room);
+    if (frames.room < closeSize(code, text)) return builder.cancelPacket();
+    writeClose(frames, scope, code, closing.frameType, text);
     if (isClient && isInitial) builder.padDatagram(connection.mtu); // [PKT-19]
     builder.endPacket(state.keys.seal);
     state.nextNumber++;
@@ -325,7 +296,6 @@ function reasonBytes(reason: string, room: number): Uint8Array {
 const ENCODER = new TextEncoder();
 const EMPTY = new Uint8Array(0);
 const PACKET_TYPES = [PacketType.INITIAL, PacketType.HANDSHAKE, PacketType.ONE_RTT] as const;
-const PING_BYTES = 1;
 /** One more than the smallest stateless reset. */
 const RESET_TRIGGER_BYTES = 38;
 /** Below this a datagram holds no useful packet. */

@@ -13,7 +13,8 @@ import { RESET_TOKEN_BYTES, resetToken } from '../crypto/identity.ts';
 import { type PacketKeys, sealPacket, TAG_BYTES } from '../crypto/packet-protection.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
 import type { TransmitBatch } from '../wire/batch.ts';
-import { CONTROL_FRAME_BYTES_MAX, writeClose } from '../wire/frame-writer.ts';
+import { CONTROL_FRAME_BYTES_MAX, FrameWriter } from '../wire/frame-writer.ts';
+import { writeClose } from '../wire/frames/close.ts';
 import { longHeaderSize, writeLongHeader, writePacketLength } from '../wire/packet-header.ts';
 import { PacketType } from '../wire/packet-type.ts';
 
@@ -68,7 +69,10 @@ export class StatelessAnswers {
     const headerBytes = longHeaderSize(PacketType.INITIAL, dcid.length, scid.length, 0, 1);
     const out = new Uint8Array(headerBytes + CONTROL_FRAME_BYTES_MAX + TAG_BYTES);
     const start = writeLongHeader(out, 0, PacketType.INITIAL, unpinned, dcid, scid, NOTHING, 0, 1);
-    const end = writeClose(out, start, 0, code, 0, NOTHING);
+    const frames = new FrameWriter();
+    frames.begin(out, start, out.length - TAG_BYTES);
+    writeClose(frames, 0, code, 0, NOTHING);
+    const end = frames.at;
     writePacketLength(out, start - 1, end + TAG_BYTES);
     sealPacket(seal, out, 0, start - 1, 1, end, 0);
     this.counters.connectionsRefused++;

@@ -71,6 +71,11 @@ export class AckTracker {
     return now > this.largestTime ? now - this.largestTime : 0;
   }
 
+  /** Number of the next ACK frame. */
+  get nextFrame(): number {
+    return this.frames;
+  }
+
   /** An acknowledgement went out. Returns its number, for {@link onAckAcked}. */
   onAckSent(now: Micros): number {
     if (this.pending > 0 && this.peerRequest < 0 && !this.isHandshake) this.adapt(now);

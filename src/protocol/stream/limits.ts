@@ -7,16 +7,15 @@ import { RangeSet } from '../../base/ranges.ts';
 import { type Micros, NEVER, SECOND } from '../../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { FrameType } from '../wire/frame-type.ts';
+import type { FrameWriter } from '../wire/frame-writer.ts';
 import {
-  CONTROL_FRAME_BYTES_MAX,
   writeDataBlocked,
   writeMaxData,
   writeMaxStreams,
   writeStreamsBlocked,
-} from '../wire/frame-writer.ts';
+} from '../wire/frames/flow-control.ts';
 import type { FlowCredit } from './flow-credit.ts';
 import type { FlowWindow } from './flow-window.ts';
-import type { SentFrames } from './sent-frames.ts';
 
 /** All limits of a connection. */
 export class Limits {
@@ -35,10 +34,10 @@ export class Limits {
     return this.streams.due || this.data.due;
   }
 
-  /** Writes MAX_DATA, DATA_BLOCKED, MAX_STREAMS and STREAMS_BLOCKED. Returns the new offset. */
-  write(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
-    const at = this.data.write(out, start, limit, sent);
-    return this.streams.write(out, at, limit, sent);
+  /** Writes MAX_DATA, DATA_BLOCKED, MAX_STREAMS and STREAMS_BLOCKED. */
+  write(w: FrameWriter): void {
+    this.data.write(w);
+    this.streams.write(w);
   }
 
   /** The packet that held this frame of ours is lost. */
@@ -177,23 +176,19 @@ export class StreamLimits {
     return this.isAnnouncementDue || this.isBlocked;
   }
 
-  /** Writes MAX_STREAMS and STREAMS_BLOCKED. Returns the new offset. */
-  write(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
-    let at = start;
-    if (this.isAnnouncementDue && limit - at >= CONTROL_FRAME_BYTES_MAX) {
+  /** Writes MAX_STREAMS and STREAMS_BLOCKED. */
+  write(w: FrameWriter): void {
+    if (this.isAnnouncementDue && w.hasControlRoom) {
       this.announcementLost = false;
       this.isPeerBlocked = false;
       this.announced = this.acceptedClosed + this.streamsMax;
-      at = writeMaxStreams(out, at, this.announced);
-      sent.add(FrameType.MAX_STREAMS, 0, this.announced, 0, 0);
+      writeMaxStreams(w, this.announced);
     }
-    if (this.isBlocked && limit - at >= CONTROL_FRAME_BYTES_MAX) {
+    if (this.isBlocked && w.hasControlRoom) {
       this.blockedAt = this.peerLimit;
       this.blockedCount++;
-      at = writeStreamsBlocked(out, at, this.peerLimit);
-      sent.add(FrameType.STREAMS_BLOCKED, 0, this.peerLimit, 0, 0);
+      writeStreamsBlocked(w, this.peerLimit);
     }
-    return at;
   }
 
   /** The packet that held this frame of ours is lost. */
@@ -236,24 +231,16 @@ export class DataLimits {
     return this.window.due || this.announcementLost || this.credit.owesBlocked;
   }
 
-  /** Writes MAX_DATA and DATA_BLOCKED. Returns the new offset. */
-  write(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
-    let at = start;
-    const bound = limit - CONTROL_FRAME_BYTES_MAX;
-    if ((this.window.due || this.announcementLost) && at <= bound) {
+  /** Writes MAX_DATA and DATA_BLOCKED. */
+  write(w: FrameWriter): void {
+    if ((this.window.due || this.announcementLost) && w.hasControlRoom) {
       this.announcementLost = false;
-      const allowed = this.window.announce();
-      at = writeMaxData(out, at, allowed);
-      sent.add(FrameType.MAX_DATA, 0, allowed, 0, 0);
+      writeMaxData(w, this.window.announce());
     }
-    const { credit } = this;
-    if (credit.owesBlocked && at <= bound) {
+    if (this.credit.owesBlocked && w.hasControlRoom) {
       this.blockedCount++;
-      const needed = credit.sayBlocked();
-      at = writeDataBlocked(out, at, needed);
-      sent.add(FrameType.DATA_BLOCKED, 0, needed, 0, 0);
+      writeDataBlocked(w, this.credit.sayBlocked());
     }
-    return at;
   }
 
   /** The packet that held this frame of ours is lost. */

@@ -1,10 +1,10 @@
 import type { Micros } from '../../base/time.ts';
+import type { FrameWriter } from '../wire/frame-writer.ts';
 import type { ConnectionStream } from './connection-stream.ts';
 import type { Pace } from './flow-window.ts';
 import type { Limits } from './limits.ts';
 import { Scheduler } from './scheduler.ts';
 import type { SendContext } from './send/send-context.ts';
-import type { SentFrames } from './sent-frames.ts';
 import type { StreamEvents } from './stream-events.ts';
 import type { WindowPool } from './window-pool.ts';
 
@@ -99,58 +99,48 @@ export class StreamPacker {
   }
 
   /**
-   * Fills out[at, limit). Returns the new offset.
+   * Fills the packet.
    *
    * @param rate - pacing rate in bytes a second
    * @param rtt - smoothed round-trip time
    */
-  write(
-    out: Uint8Array,
-    start: number,
-    limit: number,
-    now: Micros,
-    sent: SentFrames,
-    rate: number,
-    rtt: Micros,
-  ): number {
+  write(w: FrameWriter, rate: number, rtt: Micros): void {
+    const { now, at: start } = w;
     this.pace.now = now;
     this.pace.rtt = rtt;
     this.limits.streams.watch(now);
-    let at = this.writeControl(out, start, limit, sent);
+    this.writeControl(w);
     const { scheduler } = this;
     scheduler.beginPacket(now, rate);
     let skips = 0;
-    while (limit - at >= FRAME_ROOM_MIN) {
+    while (w.room >= FRAME_ROOM_MIN) {
       const stream = scheduler.next() as ConnectionStream | null;
       if (stream === null) break;
-      const next = stream.sender.write(out, at, limit, now, sent);
-      if (next > at) scheduler.charge(stream, next - at);
+      const before = w.at;
+      stream.sender.write(w);
+      if (w.at > before) scheduler.charge(stream, w.at - before);
       else {
         scheduler.skip(stream);
         skips++;
       }
-      at = next;
       if (stream.sender.sendable) this.setDeadline(stream);
       else scheduler.deactivate(stream);
       this.events.sent(stream);
-      if (skips >= SKIPS_MAX && at > start) break;
+      if (skips >= SKIPS_MAX && w.at > start) break;
     }
     // Some may have expired where they waited.
     if (this.context.outcomes.length > 0) this.events.outcomes(this.context.outcomes);
-    return at;
   }
 
   /** Writes the DROPPED frames that are due; they go ahead of every ACK. [STR-18] */
-  writeDropped(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
-    let at = start;
-    if (this.droppedDue.size === 0) return at;
+  writeDropped(w: FrameWriter): void {
+    if (this.droppedDue.size === 0) return;
     for (const stream of this.droppedDue) {
-      at = stream.receiver.writeDropped(out, at, limit, sent);
+      stream.receiver.writeDropped(w);
       if (stream.receiver.droppedDue) break;
       this.droppedDue.delete(stream);
       this.forgetFinished(stream);
     }
-    return at;
   }
 
   // ---- inside ----
@@ -160,22 +150,20 @@ export class StreamPacker {
     if (deadline !== stream.deadline) this.scheduler.setDeadline(stream, deadline);
   }
 
-  private writeControl(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
+  private writeControl(w: FrameWriter): void {
     if (this.pool.hasRoomAgain) this.shareOut();
-    let at = this.limits.write(out, start, limit, sent);
-    if (this.controlDue.size > 0) at = this.writeStreamControl(out, at, limit, sent);
-    return this.writeDropped(out, at, limit, sent);
+    this.limits.write(w);
+    if (this.controlDue.size > 0) this.writeStreamControl(w);
+    this.writeDropped(w);
   }
 
-  private writeStreamControl(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
-    let at = start;
+  private writeStreamControl(w: FrameWriter): void {
     for (const stream of this.controlDue) {
       if (!stream.sender.isOpenAtPeer) continue; // only STREAM_OPEN and what rides with it may come first [STR-3]
-      at = stream.receiver.writeControl(out, at, limit, sent);
+      stream.receiver.writeControl(w);
       if (stream.receiver.controlDue) break;
       this.controlDue.delete(stream);
     }
-    return at;
   }
 
   /** Some streams gave back what others of this connection wait for. */

@@ -3,7 +3,7 @@ import { MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import { type Delivery, FrameType, MessageFlag, Priority, type Space } from '../wire/frame-type.ts';
-import { streamOpenFlags } from '../wire/frame-writer.ts';
+import { streamOpenFlags } from '../wire/frames/stream.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
 import { ConnectionStream, type StreamOwner, type StreamSettings } from './connection-stream.ts';
 import { DeadlineWatch } from './deadline-watch.ts';

@@ -4,6 +4,7 @@ import { IncomingFlight, OutgoingFlight } from '../../../src/protocol/connection
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
+import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
 import { bytesOf } from './pair.ts';
 import { integers } from './rogue.ts';
 
@@ -55,8 +56,7 @@ describe('a flight that is sent', () => {
   test('writes nothing where nothing fits', () => {
     const flight = new OutgoingFlight();
     flight.start(bytesOf(100));
-    const out = new Uint8Array(10);
-    for (let room = 0; room <= 4; room++) expect(flight.write(out, 0, room, new Notes())).toBe(0);
+    for (let room = 0; room <= 4; room++) expect(writePacket(flight, room, new Notes())).toHaveLength(0);
     expect(flight.pending).toBe(true);
   });
 
@@ -178,8 +178,11 @@ function crypto(offset: number, total: number, data: number[]): Uint8Array {
 
 /** The frames of a packet with this much room. */
 function writePacket(flight: OutgoingFlight, room: number, notes: Notes): Uint8Array {
-  const out = new Uint8Array(room);
-  return out.slice(0, flight.write(out, 0, room, notes));
+  const w = new FrameWriter();
+  w.begin(new Uint8Array(room), 0, room);
+  w.sent = notes;
+  flight.write(w);
+  return w.out.slice(0, w.at);
 }
 
 function feed(flight: IncomingFlight, bytes: Uint8Array): number {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
-import { writePathChallenge } from '../../../src/protocol/wire/frame-writer.ts';
+import { writePathChallenge } from '../../../src/protocol/wire/frames/path.ts';
 import { Pair } from './pair.ts';
 import { frame, Rogue } from './rogue.ts';
 
@@ -44,7 +44,7 @@ function bytes(i: number): number[] {
 }
 
 function challenge(i: number): Uint8Array {
-  return frame((out, at) => writePathChallenge(out, at, Uint8Array.from(bytes(i))));
+  return frame((w) => writePathChallenge(w, Uint8Array.from(bytes(i))));
 }
 
 function answers(rogue: Rogue): number[][] {

@@ -2,6 +2,7 @@ import type { CloseReason } from '../../../src/protocol/connection/closing.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
 import { type PacketKeys, sealPacket } from '../../../src/protocol/crypto/packet-protection.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
+import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
 import {
   longHeaderSize,
   shortHeaderSize,
@@ -123,10 +124,12 @@ export function sealLong(
   return out;
 }
 
-/** The bytes that a writer of src/protocol/wire/ writes. */
-export function frame(write: (out: Uint8Array, at: number) => number): Uint8Array {
-  const out = new Uint8Array(2_048);
-  return out.slice(0, write(out, 0));
+/** The bytes that writers of src/protocol/wire/frames/ write. */
+export function frame(write: (w: FrameWriter) => void): Uint8Array {
+  const w = new FrameWriter();
+  w.begin(new Uint8Array(2_048), 0, 2_048);
+  write(w);
+  return w.out.slice(0, w.at);
 }
 
 /** A frame of a type and integers, in the least bytes. */

@@ -2,6 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { StreamLimits } from '../../../src/protocol/stream/limits.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
+import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
+import type { SentFrames } from '../../../src/protocol/wire/sent-frames.ts';
 import { eachSeed, Pair } from './pair.ts';
 
 describe('the number of streams', () => {
@@ -118,7 +120,7 @@ describe('stream limits', () => {
     expect(limits.accept(6)).toBe(CloseCode.STREAM_LIMIT_ERROR);
     limits.onForgotten(4);
     expect(limits.due).toBe(true);
-    limits.write(new Uint8Array(100), 0, 100, { add: () => {} });
+    writeTo(limits, () => {});
     expect(limits.accept(6)).toBe(0);
     expect(limits.accept(8)).toBe(CloseCode.STREAM_LIMIT_ERROR);
   });
@@ -126,8 +128,7 @@ describe('stream limits', () => {
   test('are told again when the packet that told them is lost, but only the newest', () => {
     const limits = new StreamLimits(false, 4);
     const sent: [number, number][] = [];
-    const out = new Uint8Array(200);
-    const write = () => limits.write(out, 0, 200, { add: (kind, _, limit) => sent.push([kind, limit]) });
+    const write = () => writeTo(limits, (kind, _, limit) => sent.push([kind, limit]));
     limits.accept(0);
     limits.onForgotten(0);
     write();
@@ -166,3 +167,10 @@ test('streams that wait for a peer which ends none are told of after 5 s, once u
   pair.run(10_000);
   expect(told()).toMatchObject([{ waiting: 2 }, { waiting: 1 }]);
 });
+
+function writeTo(limits: StreamLimits, add: SentFrames['add']): void {
+  const w = new FrameWriter();
+  w.begin(new Uint8Array(200), 0, 200);
+  w.sent = { add };
+  limits.write(w);
+}

@@ -7,9 +7,10 @@ import type { Outcome } from '../../../src/protocol/stream/send/outcome.ts';
 import { SendContext } from '../../../src/protocol/stream/send/send-context.ts';
 import { SendStream } from '../../../src/protocol/stream/send/send-stream.ts';
 import { SlabPool } from '../../../src/protocol/stream/send/slab.ts';
-import type { SentFrames } from '../../../src/protocol/stream/sent-frames.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType, MessageFlag, type Space } from '../../../src/protocol/wire/frame-type.ts';
+import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
+import type { SentFrames } from '../../../src/protocol/wire/sent-frames.ts';
 
 /** The frames of one packet, as a sent ledger would keep them. */
 export class Ledger implements SentFrames {
@@ -18,6 +19,15 @@ export class Ledger implements SentFrames {
   add(kind: number, id: number, a: number, b: number, c: number): void {
     this.entries.push([kind, id, a, b, c]);
   }
+}
+
+/** Writes frames to a packet of `limit` bytes. */
+export function writerOn(out: Uint8Array, limit: number, now: number, ledger: SentFrames): FrameWriter {
+  const w = new FrameWriter();
+  w.begin(out, 0, limit);
+  w.now = now;
+  w.sent = ledger;
+  return w;
 }
 
 export interface Packet {
@@ -80,8 +90,9 @@ export class Link {
   pack(now: number): Packet | null {
     const ledger = new Ledger();
     this.sendContext.packetRoom = this.mtu;
-    const end = this.send.write(this.scratch, 0, this.mtu, now, ledger);
-    return end === 0 ? null : { bytes: this.scratch.slice(0, end), ledger };
+    const w = writerOn(this.scratch, this.mtu, now, ledger);
+    this.send.write(w);
+    return w.at === 0 ? null : { bytes: this.scratch.slice(0, w.at), ledger };
   }
 
   /** Packs until the sender has nothing more to send. */
@@ -110,9 +121,10 @@ export class Link {
   /** What the receiver has to tell: control frames, and DROPPED. */
   reply(): Packet | null {
     const ledger = new Ledger();
-    let end = this.receive.writeDropped(this.scratch, 0, 1_200, ledger);
-    end = this.receive.writeControl(this.scratch, end, 1_200, ledger);
-    return end === 0 ? null : { bytes: this.scratch.slice(0, end), ledger };
+    const w = writerOn(this.scratch, 1_200, 0, ledger);
+    this.receive.writeDropped(w);
+    this.receive.writeControl(w);
+    return w.at === 0 ? null : { bytes: this.scratch.slice(0, w.at), ledger };
   }
 
   /** Hands a reply of the receiver to the sender. Returns 0 or a close code. */

@@ -2,19 +2,15 @@ import { describe, expect, it } from 'vitest';
 import { NEVER } from '../../../src/base/time.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { Delivery, FrameType, MessageFlag, Space } from '../../../src/protocol/wire/frame-type.ts';
-import {
-  writeAbandonHeader,
-  writeDropped,
-  writeStreamFin,
-  writeStreamReset,
-} from '../../../src/protocol/wire/frame-writer.ts';
+import { FrameWriter, type MessageHeader } from '../../../src/protocol/wire/frame-writer.ts';
+import { writeAbandonHeader, writeDropped } from '../../../src/protocol/wire/frames/abandon.ts';
 import {
   encodeEnvelope,
   writeMessageHeader,
   writeMessagesHeader,
-} from '../../../src/protocol/wire/message-frame.ts';
-import { writeVarint } from '../../../src/protocol/wire/varint.ts';
-import { bytesOf, framesOf, Link, type Packet } from './link.ts';
+} from '../../../src/protocol/wire/frames/message.ts';
+import { writeStreamFin, writeStreamReset } from '../../../src/protocol/wire/frames/stream.ts';
+import { bytesOf, framesOf, Ledger, Link, type Packet } from './link.ts';
 
 const { RELIABLE, BEST_EFFORT } = Delivery;
 
@@ -124,10 +120,9 @@ describe('ReceiveStream', () => {
   });
 
   it('closes on an envelope, as compression was not agreed to [STR-23]', () => {
-    const out = new Uint8Array(100);
     const envelope = encodeEnvelope(true, null, -1);
-    const end = writeMessageHeader(out, 0, MessageFlag.ENVELOPE, 4, 0, 0, 0, 0, 0, 10, envelope) + 10;
-    expect(new Link().deliver(packet(out.slice(0, end)), 0)).toBe(CloseCode.PROTOCOL_VIOLATION);
+    const compressed = message({ flags: MessageFlag.ENVELOPE, envelope }, bytesOf(10));
+    expect(new Link().deliver(compressed, 0)).toBe(CloseCode.PROTOCOL_VIOLATION);
   });
 
   it('ends when all before the end was read [STR-6]', () => {
@@ -166,8 +161,12 @@ describe('ReceiveStream', () => {
     link.deliver(run(0, [10, 10]), 0);
     link.deliver(run(4, [10]), 0);
     link.deliver(fragment(5, 0, 50, 100), 0);
-    const out = new Uint8Array(20);
-    expect(link.deliver(packet(out.slice(0, writeStreamReset(out, 0, 4, 77, 8))), 0)).toBe(0);
+    expect(
+      link.deliver(
+        packet((w) => writeStreamReset(w, 4, 77, 8)),
+        0,
+      ),
+    ).toBe(0);
     expect(link.receive.resetCode).toBe(77);
     expect(link.receive.read(0)).toBeNull();
     expect(link.receive.window.freed).toBe(link.receive.window.used);
@@ -207,7 +206,7 @@ describe('ReceiveStream', () => {
       const bytes = new Uint8Array(60_000);
       const small = run(next++, [10]).bytes;
       bytes.set(small);
-      return packet(bytes.subarray(0, small.length));
+      return { bytes: bytes.subarray(0, small.length), ledger: new Ledger() };
     };
     let next = 0;
     const packets = Array.from({ length: 10 }, datagram);
@@ -242,8 +241,7 @@ describe('ReceiveStream', () => {
   });
 
   it('writes DROPPED as the wire has it [FRM-12]', () => {
-    const out = new Uint8Array(20);
-    expect(framesOf(out.slice(0, writeDropped(out, 0, 4, 1, 7, 2)))).toEqual(['DROPPED 1 7+2']);
+    expect(framesOf(packet((w) => writeDropped(w, 4, 1, 7, 2)).bytes)).toEqual(['DROPPED 1 7+2']);
   });
 
   it('has no space for best-effort messages until one comes', () => {
@@ -255,54 +253,49 @@ describe('ReceiveStream', () => {
   });
 });
 
-function packet(bytes: Uint8Array): Packet {
-  return { bytes, ledger: { entries: [], add() {} } };
+function packet(write: (w: FrameWriter) => void): Packet {
+  const w = new FrameWriter();
+  w.begin(new Uint8Array(10_000), 0, 10_000);
+  write(w);
+  return { bytes: w.out.slice(0, w.at), ledger: new Ledger() };
 }
 
 function run(first: number, lengths: number[], bestEffort = false): Packet {
-  const out = new Uint8Array(10_000);
-  let at = writeMessagesHeader(out, 0, bestEffort, 4, first, lengths.length);
-  for (const length of lengths) at = writeVarint(out, at, length) + length;
-  return packet(out.slice(0, at));
+  return packet((w) => {
+    writeMessagesHeader(w, bestEffort, 4, first, lengths.length);
+    for (const length of lengths) {
+      w.varint(length);
+      w.bytes(new Uint8Array(length));
+    }
+  });
+}
+
+function message(header: Partial<MessageHeader>, data: Uint8Array): Packet {
+  return packet((w) => {
+    Object.assign(w.message, { stream: 4, length: data.length }, header);
+    writeMessageHeader(w);
+    w.bytes(data);
+  });
 }
 
 function fragment(sequence: number, from: number, to: number, total: number, flags = 0): Packet {
-  const out = new Uint8Array(10_000);
-  const at = writeMessageHeader(
-    out,
-    0,
-    flags | MessageFlag.FRAGMENT,
-    4,
-    sequence,
-    from,
-    total,
-    sequence,
-    10,
-    to - from,
-  );
-  out.set(bytesOf(total).subarray(from, to), at);
-  return packet(out.slice(0, at + to - from));
+  const header = { sequence, offset: from, total, oldest: sequence, remaining: 10 };
+  return message({ ...header, flags: flags | MessageFlag.FRAGMENT }, bytesOf(total).subarray(from, to));
 }
 
 function withLifetime(sequence: number, remaining: number): Packet {
-  const out = new Uint8Array(100);
-  const at = writeMessageHeader(out, 0, MessageFlag.LIFETIME, 4, sequence, 0, 0, 0, remaining, 10);
-  return packet(out.slice(0, at + 10));
+  return message({ flags: MessageFlag.LIFETIME, sequence, remaining }, new Uint8Array(10));
 }
 
 function abandon(first: number, lengths: number[]): Packet {
-  const out = new Uint8Array(1_000);
-  let at = writeAbandonHeader(out, 0, 4, first, lengths.length);
-  for (const length of lengths) at = writeVarint(out, at, length);
-  return packet(out.slice(0, at));
+  return packet((w) => {
+    writeAbandonHeader(w, 4, first, lengths.length);
+    for (const length of lengths) w.varint(length);
+  });
 }
 
-function control(
-  write: (out: Uint8Array, at: number, stream: number, value: number) => number,
-  value: number,
-): Packet {
-  const out = new Uint8Array(20);
-  return packet(out.slice(0, write(out, 0, 4, value)));
+function control(write: (w: FrameWriter, stream: number, value: number) => void, value: number): Packet {
+  return packet((w) => write(w, 4, value));
 }
 
 /** Takes all DROPPED frames that are due. */

@@ -4,7 +4,7 @@ import { Outcome } from '../../../src/protocol/stream/send/outcome.ts';
 import { SendResult } from '../../../src/protocol/stream/send/send-stream.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { Delivery, FrameType, Space } from '../../../src/protocol/wire/frame-type.ts';
-import { bytesOf, framesOf, Ledger, Link } from './link.ts';
+import { bytesOf, framesOf, Ledger, Link, writerOn } from './link.ts';
 
 const { RELIABLE, PARTIAL, BEST_EFFORT } = Delivery;
 
@@ -69,7 +69,7 @@ describe('SendStream', () => {
   it('writes nothing, and no STREAM_OPEN either, when there is no room [STR-3]', () => {
     const link = linkWith(1, 64);
     const ledger = new Ledger();
-    expect(link.send.write(new Uint8Array(10), 0, 3, 0, ledger)).toBe(0);
+    expect(written(link, new Uint8Array(10), 3, ledger)).toBe(0);
     expect(ledger.entries).toEqual([]);
   });
 
@@ -103,19 +103,18 @@ describe('SendStream', () => {
     const link = linkWith(1, 1_150, BEST_EFFORT);
     const out = new Uint8Array(1_200);
     link.acked({ bytes: out, ledger: opening() });
-    const written: number[] = [];
-    for (let i = 0; i < 10; i++) written.push(link.send.write(out, 0, 1_100, 0, new Ledger()));
-    expect(written.slice(0, 8)).toEqual(new Array(8).fill(0));
-    expect(written[8]).toBeGreaterThan(1_000);
-    expect(written[9]).toBeGreaterThan(0);
+    const sizes = Array.from({ length: 10 }, () => written(link, out, 1_100));
+    expect(sizes.slice(0, 8)).toEqual(new Array(8).fill(0));
+    expect(sizes[8]).toBeGreaterThan(1_000);
+    expect(sizes[9]).toBeGreaterThan(0);
   });
 
   it('makes no fragment shorter than 64 bytes unless it ends the message [STR-20]', () => {
     const link = linkWith(1, 5_000);
     link.acked({ bytes: new Uint8Array(0), ledger: opening() });
     const out = new Uint8Array(1_200);
-    expect(link.send.write(out, 0, 70, 0, new Ledger())).toBe(0);
-    const end = link.send.write(out, 0, 80, 0, new Ledger());
+    expect(written(link, out, 70)).toBe(0);
+    const end = written(link, out, 80);
     expect(framesOf(out.subarray(0, end))).toEqual([
       expect.stringMatching(/^MESSAGE 0 \[0,(6[4-9]|7\d)\) of 5000$/),
     ]);
@@ -332,6 +331,13 @@ describe('SendStream', () => {
     expect(link.slabs.freeBytes).toBe(0);
   });
 });
+
+/** Bytes that the sender writes into a packet with this much room. */
+function written(link: Link, out: Uint8Array, room: number, ledger = new Ledger()): number {
+  const w = writerOn(out, room, 0, ledger);
+  link.send.write(w);
+  return w.at;
+}
 
 /** A ledger as of a packet with STREAM_OPEN alone. */
 function opening(): Ledger {

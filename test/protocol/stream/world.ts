@@ -11,8 +11,8 @@ import { SendStream } from '../../../src/protocol/stream/send/send-stream.ts';
 import { SlabPool } from '../../../src/protocol/stream/send/slab.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { Delivery, FrameType, type Space } from '../../../src/protocol/wire/frame-type.ts';
-import { writeDataBlocked, writeMaxData } from '../../../src/protocol/wire/frame-writer.ts';
-import { Ledger } from './link.ts';
+import { writeDataBlocked, writeMaxData } from '../../../src/protocol/wire/frames/flow-control.ts';
+import { Ledger, writerOn } from './link.ts';
 
 /** Everything that a run may vary. */
 export interface Scenario {
@@ -244,37 +244,31 @@ export class World {
       const ledger = new Ledger();
       // the room that other frames of the packet take
       const limit = this.mtu - this.random.below(60);
-      let at = 0;
-      if (this.sendContext.credit.owesBlocked) {
-        const needed = this.sendContext.credit.sayBlocked();
-        at = writeDataBlocked(this.scratch, at, needed);
-        ledger.add(FrameType.DATA_BLOCKED, 0, needed, 0, 0);
-      }
+      const w = writerOn(this.scratch, limit, this.now, ledger);
+      if (this.sendContext.credit.owesBlocked) writeDataBlocked(w, this.sendContext.credit.sayBlocked());
       const first = this.random.below(this.senders.length);
       for (let k = 0; k < this.senders.length; k++) {
         const sender = this.senders[(first + k) % this.senders.length];
         if (!sender.sendable) continue;
-        at = sender.write(this.scratch, at, limit, this.now, ledger);
+        sender.write(w);
       }
-      if (at === 0) break;
-      if (at > limit) this.fail('a packet is too long');
-      this.launch(this.forth, this.forthFlights, this.scratch.slice(0, at), ledger);
+      if (w.at === 0) break;
+      if (w.at > limit) this.fail('a packet is too long');
+      this.launch(this.forth, this.forthFlights, this.scratch.slice(0, w.at), ledger);
     }
     const ledger = new Ledger();
-    let at = 0;
-    for (const receiver of this.receivers) at = receiver.writeDropped(this.scratch, at, 1_200, ledger);
+    const w = writerOn(this.scratch, 1_200, this.now, ledger);
+    for (const receiver of this.receivers) receiver.writeDropped(w);
     const { window } = this.receiveContext;
     if (window.due || this.maxDataLost) {
       this.maxDataLost = false;
-      const limit = window.announce();
-      at = writeMaxData(this.scratch, at, limit);
-      ledger.add(FrameType.MAX_DATA, 0, limit, 0, 0);
+      writeMaxData(w, window.announce());
     }
     for (const receiver of this.receivers) {
-      if (receiver.controlDue) at = receiver.writeControl(this.scratch, at, 1_200, ledger);
+      if (receiver.controlDue) receiver.writeControl(w);
     }
-    if (at === 0 && this.toAck.length === 0) return;
-    const flight = this.launch(this.back, this.backFlights, this.scratch.slice(0, at), ledger);
+    if (w.at === 0 && this.toAck.length === 0) return;
+    const flight = this.launch(this.back, this.backFlights, this.scratch.slice(0, w.at), ledger);
     this.acks.set(flight, [...this.toAck]);
   }
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { RangeSet } from '../../../src/base/ranges.ts';
-import { ACK_RANGES_SENT_MAX, writeAck } from '../../../src/protocol/wire/ack-frame.ts';
 import { ACK_RANGES_MAX, FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
+import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
+import { ACK_RANGES_SENT_MAX, type EcnCounts, writeAck } from '../../../src/protocol/wire/frames/ack.ts';
 import { readAll } from './fast-frames.ts';
 import { slowEncode } from './slow-encoder.ts';
 import type { SlowAck } from './slow-frames.ts';
@@ -14,12 +15,26 @@ function scattered(count: number, step: number): RangeSet {
 }
 
 function ackOf(ranges: RangeSet, room: number): { frame: SlowAck; bytes: number } {
-  const out = new Uint8Array(room + 50).fill(0xff);
-  const bytes = writeAck(out, 0, ranges, 0, room);
-  const { frames, error } = readAll(out.subarray(0, bytes));
+  const { frames, error, bytes } = write(ranges, room);
   expect(error).toBe(null);
-  expect(out.subarray(bytes).every((byte) => byte === 0xff)).toBe(true);
   return { frame: frames[0] as SlowAck, bytes };
+}
+
+/** Writes an ACK where there is so much room, and a byte for a PING. */
+function write(
+  ranges: RangeSet,
+  room: number,
+  delay = 0,
+  ecn: EcnCounts | null = null,
+  recovered = [] as number[],
+) {
+  const w = new FrameWriter();
+  w.begin(new Uint8Array(room + 50).fill(0xff), 3, 3 + room + 1);
+  const isWritten = writeAck(w, ranges, delay, 0, ecn, recovered);
+  const bytes = w.at - 3;
+  expect(isWritten).toBe(bytes > 0);
+  expect(w.out.subarray(w.at).every((byte) => byte === 0xff)).toBe(true);
+  return { ...readAll(w.out.subarray(3, w.at)), bytes };
 }
 
 describe('writing an ACK', () => {
@@ -41,19 +56,15 @@ describe('writing an ACK', () => {
   });
 
   it('writes nothing when not even the newest range fits', () => {
-    const out = new Uint8Array(16);
-    expect(writeAck(out, 3, scattered(2, 3), 0, 4)).toBe(3);
-    expect(writeAck(out, 3, scattered(2, 3), 25_000, 7)).toBe(3);
-    expect(out.every((byte) => byte === 0)).toBe(true);
+    expect(write(scattered(2, 3), 4).bytes).toBe(0);
+    expect(write(scattered(2, 3), 7, 25_000).bytes).toBe(0);
   });
 
   it('counts ECN counts and recovered numbers as part of the room', () => {
     const ranges = scattered(10, 3);
     const ecn = { ect0: 1, ect1: 2, ce: 3 };
-    const out = new Uint8Array(64);
-    expect(writeAck(out, 0, ranges, 0, 5 + 3 + 2 - 1, ecn, [27])).toBe(0);
-    const end = writeAck(out, 0, ranges, 0, 5 + 3 + 2 + 2, ecn, [27]);
-    expect(readAll(out.subarray(0, end)).frames).toEqual([
+    expect(write(ranges, 5 + 3 + 2 - 1, 0, ecn, [27]).bytes).toBe(0);
+    expect(write(ranges, 5 + 3 + 2 + 2, 0, ecn, [27]).frames).toEqual([
       {
         type: 'ACK',
         delay: 0,

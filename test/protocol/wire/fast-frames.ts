@@ -1,18 +1,24 @@
 /** Brings the fast reader and writers to the plain frames that the vectors and the slow twins speak. */
 import { RangeSet } from '../../../src/base/ranges.ts';
-import { writeAck } from '../../../src/protocol/wire/ack-frame.ts';
 import { closeCodeName } from '../../../src/protocol/wire/close-code.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { EnvelopeFlag, FrameType, MessageFlag } from '../../../src/protocol/wire/frame-type.ts';
-import * as writer from '../../../src/protocol/wire/frame-writer.ts';
 import {
-  encodeEnvelope,
-  messageHeaderSize,
-  messagesHeaderSize,
-  writeMessageHeader,
-  writeMessagesHeader,
-} from '../../../src/protocol/wire/message-frame.ts';
-import { readVarint, varintLength, varintSize, writeVarint } from '../../../src/protocol/wire/varint.ts';
+  CONTROL_FRAME_BYTES_MAX,
+  FrameWriter,
+  MessageHeader,
+} from '../../../src/protocol/wire/frame-writer.ts';
+import * as abandon from '../../../src/protocol/wire/frames/abandon.ts';
+import * as ack from '../../../src/protocol/wire/frames/ack.ts';
+import * as close from '../../../src/protocol/wire/frames/close.ts';
+import * as crypto from '../../../src/protocol/wire/frames/crypto.ts';
+import * as extension from '../../../src/protocol/wire/frames/extension.ts';
+import * as flowControl from '../../../src/protocol/wire/frames/flow-control.ts';
+import * as message from '../../../src/protocol/wire/frames/message.ts';
+import * as path from '../../../src/protocol/wire/frames/path.ts';
+import * as ping from '../../../src/protocol/wire/frames/ping.ts';
+import * as stream from '../../../src/protocol/wire/frames/stream.ts';
+import { readVarint, varintLength, varintSize } from '../../../src/protocol/wire/varint.ts';
 import { fromHex, toHex } from './hex.ts';
 import type { SlowAck, SlowEnvelope, SlowFrame, SlowMessage } from './slow-frames.ts';
 
@@ -128,8 +134,10 @@ export function describeFrame(reader: FrameReader): SlowFrame {
 export function writeFrame(frame: SlowFrame): Uint8Array {
   const size = frameSize(frame);
   const guard = 8;
-  const out = new Uint8Array(guard + size + guard).fill(0xa5);
-  const end = writeFrameAt(out, guard, frame);
+  const w = new FrameWriter();
+  w.begin(new Uint8Array(guard + size + guard).fill(0xa5), guard, guard + size);
+  writeTo(w, frame);
+  const { out, at: end } = w;
   if (end > guard + size) throw new Error(`${frame.type} is longer than its size, ${size}`);
   if (SIZED.has(frame.type) && end < guard + size) throw new Error(`${frame.type} is shorter than its size`);
   if (out.subarray(end).some((byte) => byte !== 0xa5)) throw new Error(`${frame.type} wrote behind its end`);
@@ -157,186 +165,147 @@ function frameSize(frame: SlowFrame): number {
     case 'PADDING':
       return frame.count;
     case 'ACK':
-      return 1 + 8 * (7 + 2 * frame.ranges.length + (frame.recovered?.length ?? 0));
+      return 2 + 8 * (7 + 2 * frame.ranges.length + (frame.recovered?.length ?? 0));
     case 'CRYPTO': {
       const length = frame.data.length / 2;
-      return writer.cryptoHeaderSize(frame.offset, frame.total, length) + length;
+      return crypto.cryptoHeaderSize(frame.offset, frame.total, length) + length;
     }
     case 'TOKEN':
-      return writer.tokenSize(fromHex(frame.data));
+      return crypto.tokenSize(fromHex(frame.data));
     case 'TICKET':
-      return writer.ticketSize(frame.lifetime, fromHex(frame.data));
+      return crypto.ticketSize(frame.lifetime, fromHex(frame.data));
     case 'STREAM_OPEN':
-      return writer.streamOpenSize(frame.stream, fromHex(frame.label));
+      return stream.streamOpenSize(frame.stream, fromHex(frame.label));
     case 'ABANDON': {
       const lengths = frame.lengths.reduce((sum, length) => sum + varintSize(length), 0);
-      return writer.abandonHeaderSize(frame.stream, frame.first, frame.lengths.length) + lengths;
+      return abandon.abandonHeaderSize(frame.stream, frame.first, frame.lengths.length) + lengths;
     }
     case 'REPAIR':
-      return writer.repairHeaderSize(frame.group, frame.data.length / 2) + frame.data.length / 2;
+      return extension.repairHeaderSize(frame.group, frame.data.length / 2) + frame.data.length / 2;
     case 'NEW_CONNECTION_ID':
-      return writer.NEW_CONNECTION_ID_BYTES_MAX;
+      return path.NEW_CONNECTION_ID_BYTES_MAX;
     case 'CLOSE':
-      return writer.closeSize(frame.code, fromHex(frame.reason));
-    case 'MESSAGE': {
-      const { flags, offset, total, oldest, remaining, length, envelope } = messageFields(frame);
-      const { stream, sequence } = frame;
-      const header = messageHeaderSize(
-        flags,
-        stream,
-        sequence,
-        offset,
-        total,
-        oldest,
-        remaining,
-        length,
-        envelope,
-      );
-      return header + length;
-    }
+      return close.closeSize(frame.code, fromHex(frame.reason));
+    case 'MESSAGE':
+      return message.messageHeaderSize(headerOf(frame)) + frame.data.length / 2;
     case 'MESSAGES': {
       const pairs = frame.messages.reduce((sum, hex) => sum + varintSize(hex.length / 2) + hex.length / 2, 0);
-      return messagesHeaderSize(frame.stream, frame.first, frame.messages.length) + pairs;
+      return message.messagesHeaderSize(frame.stream, frame.first, frame.messages.length) + pairs;
     }
     case 'EXTENSION':
-      return writer.extensionSize(fromHex(frame.data));
+      return extension.extensionSize(fromHex(frame.data));
     default:
-      return writer.CONTROL_FRAME_BYTES_MAX;
+      return CONTROL_FRAME_BYTES_MAX;
   }
 }
 
-function writeFrameAt(out: Uint8Array, at: number, frame: SlowFrame): number {
+function writeTo(w: FrameWriter, frame: SlowFrame): void {
   switch (frame.type) {
     case 'PADDING':
-      return writer.writePadding(out, at, frame.count);
+      return ping.writePadding(w, frame.count);
     case 'PING':
-      return writer.writePing(out, at);
+      return ping.writePing(w);
     case 'ACK':
-      return writeAck(
-        out,
-        at,
-        rangeSetOf(frame),
-        frame.delay,
-        frameSize(frame),
-        frame.ecn ?? null,
-        frame.recovered ?? [],
-      );
+      ack.writeAck(w, rangeSetOf(frame), frame.delay, 0, frame.ecn ?? null, frame.recovered ?? []);
+      return;
     case 'CRYPTO': {
-      const length = frame.data.length / 2;
-      return put(out, writer.writeCryptoHeader(out, at, frame.offset, frame.total, length), frame.data);
+      crypto.writeCryptoHeader(w, frame.offset, frame.total, frame.data.length / 2);
+      return w.bytes(fromHex(frame.data));
     }
     case 'HANDSHAKE_DONE':
-      return writer.writeHandshakeDone(out, at);
+      return crypto.writeHandshakeDone(w);
     case 'TOKEN':
-      return writer.writeToken(out, at, fromHex(frame.data));
+      return crypto.writeToken(w, fromHex(frame.data));
     case 'TICKET':
-      return writer.writeTicket(out, at, frame.lifetime, fromHex(frame.nonce), fromHex(frame.data));
+      return crypto.writeTicket(w, frame.lifetime, fromHex(frame.nonce), fromHex(frame.data));
     case 'STREAM_OPEN': {
-      const flags = writer.streamOpenFlags(frame.priority, frame.ordered, frame.delivery);
-      return writer.writeStreamOpen(out, at, frame.stream, flags, fromHex(frame.label));
+      const flags = stream.streamOpenFlags(frame.priority, frame.ordered, frame.delivery);
+      return stream.writeStreamOpen(w, frame.stream, flags, fromHex(frame.label));
     }
     case 'STREAM_FIN':
-      return writer.writeStreamFin(out, at, frame.stream, frame.end);
+      return stream.writeStreamFin(w, frame.stream, frame.end);
     case 'STREAM_RESET':
-      return writer.writeStreamReset(out, at, frame.stream, frame.code, frame.end);
+      return stream.writeStreamReset(w, frame.stream, frame.code, frame.end);
     case 'STOP_SENDING':
-      return writer.writeStopSending(out, at, frame.stream, frame.code);
+      return stream.writeStopSending(w, frame.stream, frame.code);
     case 'ABANDON': {
-      let next = writer.writeAbandonHeader(out, at, frame.stream, frame.first, frame.lengths.length);
-      for (const length of frame.lengths) next = writeVarint(out, next, length);
-      return next;
+      abandon.writeAbandonHeader(w, frame.stream, frame.first, frame.lengths.length);
+      for (const length of frame.lengths) w.varint(length);
+      return;
     }
     case 'DROPPED':
-      return writer.writeDropped(out, at, frame.stream, frame.space, frame.first, frame.count);
+      return abandon.writeDropped(w, frame.stream, frame.space, frame.first, frame.count);
     case 'MAX_DATA':
-      return writer.writeMaxData(out, at, frame.limit);
+      return flowControl.writeMaxData(w, frame.limit);
     case 'MAX_STREAM_DATA':
-      return writer.writeMaxStreamData(out, at, frame.stream, frame.limit);
+      return flowControl.writeMaxStreamData(w, frame.stream, frame.limit);
     case 'MAX_STREAMS':
-      return writer.writeMaxStreams(out, at, frame.limit);
+      return flowControl.writeMaxStreams(w, frame.limit);
     case 'DATA_BLOCKED':
-      return writer.writeDataBlocked(out, at, frame.limit);
+      return flowControl.writeDataBlocked(w, frame.limit);
     case 'STREAM_DATA_BLOCKED':
-      return writer.writeStreamDataBlocked(out, at, frame.stream, frame.limit);
+      return flowControl.writeStreamDataBlocked(w, frame.stream, frame.limit);
     case 'STREAMS_BLOCKED':
-      return writer.writeStreamsBlocked(out, at, frame.limit);
+      return flowControl.writeStreamsBlocked(w, frame.limit);
     case 'REPAIR': {
       const { code, group, index, k, r } = frame;
-      const next = writer.writeRepairHeader(out, at, code, group, index, k, r, frame.data.length / 2);
-      return put(out, next, frame.data);
+      extension.writeRepairHeader(w, { code, group, index, k, r, length: frame.data.length / 2 });
+      return w.bytes(fromHex(frame.data));
     }
     case 'HEARTBEAT':
-      return writer.writeHeartbeat(out, at, frame.number, frame.interval);
+      return ping.writeHeartbeat(w, frame.number, frame.interval);
     case 'PATH_CHALLENGE':
-      return writer.writePathChallenge(out, at, fromHex(frame.data));
+      return path.writePathChallenge(w, fromHex(frame.data));
     case 'PATH_RESPONSE':
-      return writer.writePathResponse(out, at, fromHex(frame.data));
+      return path.writePathResponse(w, fromHex(frame.data));
     case 'NEW_CONNECTION_ID': {
       const { sequence, retirePriorTo } = frame;
       const [id, token] = [fromHex(frame.id), fromHex(frame.resetToken)];
-      return writer.writeNewConnectionId(out, at, sequence, retirePriorTo, id, token);
+      return path.writeNewConnectionId(w, sequence, retirePriorTo, id, token);
     }
     case 'RETIRE_CONNECTION_ID':
-      return writer.writeRetireConnectionId(out, at, frame.sequence);
+      return path.writeRetireConnectionId(w, frame.sequence);
     case 'CLOSE':
-      return writer.writeClose(out, at, frame.scope, frame.code, frame.frameType, fromHex(frame.reason));
+      return close.writeClose(w, frame.scope, frame.code, frame.frameType, fromHex(frame.reason));
     case 'ACK_FREQUENCY':
-      return writer.writeAckFrequency(out, at, frame.number, frame.threshold, frame.delay);
+      return ack.writeAckFrequency(w, frame.number, frame.threshold, frame.delay);
     case 'MESSAGE':
-      return writeMessage(out, at, frame);
+      Object.assign(w.message, headerOf(frame));
+      message.writeMessageHeader(w);
+      return w.bytes(fromHex(frame.data));
     case 'MESSAGES': {
       const { bestEffort, stream, first, messages } = frame;
-      let next = writeMessagesHeader(out, at, bestEffort, stream, first, messages.length);
-      for (const message of messages) next = put(out, writeVarint(out, next, message.length / 2), message);
-      return next;
+      message.writeMessagesHeader(w, bestEffort, stream, first, messages.length);
+      for (const hex of messages) {
+        w.varint(hex.length / 2);
+        w.bytes(fromHex(hex));
+      }
+      return;
     }
     case 'EXTENSION':
-      return writer.writeExtension(out, at, frame.id, fromHex(frame.data));
+      return extension.writeExtension(w, frame.id, fromHex(frame.data));
   }
 }
 
-function writeMessage(out: Uint8Array, at: number, frame: SlowMessage): number {
-  const { flags, offset, total, oldest, remaining, length, envelope } = messageFields(frame);
-  const { stream, sequence } = frame;
-  const next = writeMessageHeader(
-    out,
-    at,
-    flags,
-    stream,
-    sequence,
-    offset,
-    total,
-    oldest,
-    remaining,
-    length,
-    envelope,
-  );
-  return put(out, next, frame.data);
-}
-
-function messageFields(frame: SlowMessage) {
-  let flags = 0;
-  if (frame.bestEffort) flags |= MessageFlag.BEST_EFFORT;
-  if (frame.fragment !== undefined) flags |= MessageFlag.FRAGMENT;
-  if (frame.remaining !== undefined) flags |= MessageFlag.LIFETIME;
-  if (frame.envelope !== undefined) flags |= MessageFlag.ENVELOPE;
-  const { offset, total, oldest } = frame.fragment ?? { offset: 0, total: 0, oldest: 0 };
+function headerOf(frame: SlowMessage): MessageHeader {
+  const header = new MessageHeader();
+  if (frame.bestEffort) header.flags |= MessageFlag.BEST_EFFORT;
+  if (frame.fragment !== undefined) header.flags |= MessageFlag.FRAGMENT;
+  if (frame.remaining !== undefined) header.flags |= MessageFlag.LIFETIME;
+  if (frame.envelope !== undefined) header.flags |= MessageFlag.ENVELOPE;
+  const { stream, sequence, remaining = -1 } = frame;
   const length = frame.data.length / 2;
-  return {
-    flags,
-    offset,
-    total,
-    oldest,
-    remaining: frame.remaining ?? -1,
-    length,
-    envelope: envelopeOf(frame),
-  };
+  return Object.assign(
+    header,
+    { stream, sequence, remaining, length, envelope: envelopeOf(frame) },
+    frame.fragment,
+  );
 }
 
 function envelopeOf(frame: SlowMessage): Uint8Array {
   if (frame.envelope === undefined) return new Uint8Array(0);
   const { compressed, dictionary, originalLength } = frame.envelope;
-  return encodeEnvelope(
+  return message.encodeEnvelope(
     compressed,
     dictionary === undefined ? null : fromHex(dictionary),
     originalLength ?? -1,
@@ -347,12 +316,6 @@ function rangeSetOf(frame: SlowAck): RangeSet {
   const set = new RangeSet();
   for (const [low, top] of frame.ranges.toReversed()) set.add(low, top + 1);
   return set;
-}
-
-function put(out: Uint8Array, at: number, hex: string): number {
-  const bytes = fromHex(hex);
-  out.set(bytes, at);
-  return at + bytes.length;
 }
 
 function bytesAt(reader: FrameReader, start: number, length: number): string {

@@ -241,7 +241,7 @@ function decodeClose(input: Input): SlowFrame {
   const code = input.varint();
   const frameType = input.u8();
   const reason = input.sized();
-  must(scope === 0 || scope === 1, 'an unknown scope');
+  must(scope <= 2, 'an unknown scope');
   return { type: 'CLOSE', scope, code, frameType, reason };
 }
 

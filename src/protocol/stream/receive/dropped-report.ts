@@ -1,7 +1,7 @@
 import { RangeSet } from '../../../base/ranges.ts';
-import { FrameType, type Space } from '../../wire/frame-type.ts';
-import { CONTROL_FRAME_BYTES_MAX, writeDropped } from '../../wire/frame-writer.ts';
-import type { SentFrames } from '../sent-frames.ts';
+import type { Space } from '../../wire/frame-type.ts';
+import type { FrameWriter } from '../../wire/frame-writer.ts';
+import { writeDropped } from '../../wire/frames/abandon.ts';
 
 /** Ranges to report at once. With more the oldest are forgotten: a report only spares the sender work. */
 const RANGES_MAX = 256;
@@ -30,18 +30,14 @@ export class DroppedReport {
     if (this.ranges.size > RANGES_MAX) this.ranges.shiftRange();
   }
 
-  write(out: Uint8Array, start: number, limit: number, stream: number, sent: SentFrames): number {
-    let at = start;
+  write(w: FrameWriter, stream: number): void {
     const { ranges } = this;
-    if (ranges === null) return at;
-    while (ranges.size > 0 && limit - at >= CONTROL_FRAME_BYTES_MAX) {
+    if (ranges === null) return;
+    while (ranges.size > 0 && w.hasControlRoom) {
       const first = ranges.start(0);
-      const count = ranges.end(0) - first;
-      at = writeDropped(out, at, stream, this.space, first, count);
-      sent.add(FrameType.DROPPED, stream, first, count, this.space);
+      writeDropped(w, stream, this.space, first, ranges.end(0) - first);
       ranges.shiftRange();
     }
     if (ranges.size === 0) this.ranges = null;
-    return at;
   }
 }

@@ -3,11 +3,12 @@ import { type Micros, NEVER } from '../../../base/time.ts';
 import { CloseCode } from '../../wire/close-code.ts';
 import type { FrameReader } from '../../wire/frame-reader.ts';
 import { FrameType, MessageFlag, Space } from '../../wire/frame-type.ts';
-import { CONTROL_FRAME_BYTES_MAX, writeMaxStreamData, writeStopSending } from '../../wire/frame-writer.ts';
+import type { FrameWriter } from '../../wire/frame-writer.ts';
+import { writeMaxStreamData } from '../../wire/frames/flow-control.ts';
+import { writeStopSending } from '../../wire/frames/stream.ts';
 import { readVarint, varintLength } from '../../wire/varint.ts';
 import { MESSAGE_COST, SEQUENCE_SPAN_MAX } from '../flow-credit.ts';
 import { FlowWindow, type WindowGrowth } from '../flow-window.ts';
-import type { SentFrames } from '../sent-frames.ts';
 import { BestEffortInbox } from './best-effort-inbox.ts';
 import { copyOut, lend } from './lending.ts';
 import { Lifetimes } from './lifetimes.ts';
@@ -161,25 +162,16 @@ export class ReceiveStream {
     return (this.window.due || this.limitLost) && this.reliable.finalEnd < 0;
   }
 
-  /** Writes MAX_STREAM_DATA and STOP_SENDING. Returns the new offset. */
-  writeControl(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
-    let at = start;
-    if (this.stopState === Told.WANTED && limit - at >= CONTROL_FRAME_BYTES_MAX) {
-      at = writeStopSending(out, at, this.id, this.stopCode);
-      sent.add(FrameType.STOP_SENDING, this.id, 0, 0, 0);
+  /** Writes MAX_STREAM_DATA and STOP_SENDING. */
+  writeControl(w: FrameWriter): void {
+    if (this.stopState === Told.WANTED && w.hasControlRoom) {
+      writeStopSending(w, this.id, this.stopCode);
       this.stopState = Told.SENT;
     }
-    if (
-      (this.window.due || this.limitLost) &&
-      this.reliable.finalEnd < 0 &&
-      limit - at >= CONTROL_FRAME_BYTES_MAX
-    ) {
-      const allowed = this.window.announce();
+    if ((this.window.due || this.limitLost) && this.reliable.finalEnd < 0 && w.hasControlRoom) {
       this.limitLost = false;
-      at = writeMaxStreamData(out, at, this.id, allowed);
-      sent.add(FrameType.MAX_STREAM_DATA, this.id, allowed, 0, 0);
+      writeMaxStreamData(w, this.id, this.window.announce());
     }
-    return at;
   }
 
   /** True when {@link writeDropped} has something to write: it belongs into every packet that carries an ACK, ahead of it. [STR-18] */
@@ -187,9 +179,9 @@ export class ReceiveStream {
     return this.reliable.report.due || (this.bestEffort?.report.due ?? false);
   }
 
-  writeDropped(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
-    const at = this.reliable.report.write(out, start, limit, this.id, sent);
-    return this.bestEffort === null ? at : this.bestEffort.report.write(out, at, limit, this.id, sent);
+  writeDropped(w: FrameWriter): void {
+    this.reliable.report.write(w, this.id);
+    this.bestEffort?.report.write(w, this.id);
   }
 
   /** The packet that held this frame of ours is acknowledged. */

@@ -1,15 +1,15 @@
 import { JspError } from '../../../base/errors.ts';
 import { type Micros, NEVER } from '../../../base/time.ts';
-import { FrameType, MessageFlag, Space } from '../../wire/frame-type.ts';
-import { abandonHeaderSize, writeAbandonHeader } from '../../wire/frame-writer.ts';
+import { MessageFlag, Space } from '../../wire/frame-type.ts';
+import type { FrameWriter, MessageHeader } from '../../wire/frame-writer.ts';
+import { abandonHeaderSize, writeAbandonHeader } from '../../wire/frames/abandon.ts';
 import {
   messageHeaderSize,
   messagesHeaderSize,
   writeMessageHeader,
   writeMessagesHeader,
-} from '../../wire/message-frame.ts';
+} from '../../wire/frames/message.ts';
 import { varintSize, writeVarint } from '../../wire/varint.ts';
-import type { SentFrames } from '../sent-frames.ts';
 import { Mark } from './message-records.ts';
 import { OutboxFates } from './outbox-fates.ts';
 import type { SendContext } from './send-context.ts';
@@ -27,30 +27,22 @@ export class OutboxFrames extends OutboxFates {
     this.stream = stream;
   }
 
-  /** Tells which messages the peer need not wait for. Returns the new offset. [STR-17] */
-  writeAbandon(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
-    let at = start;
+  /** Tells which messages the peer need not wait for. [STR-17] */
+  writeAbandon(w: FrameWriter): void {
     while (this.abandoned.size > 0) {
       const first = this.abandoned.start(0);
       const r = this.find(first);
-      const count = this.planAbandon(
-        r,
-        Math.min(this.abandoned.end(0) - first, COUNT_MAX),
-        first,
-        limit - at,
-      );
+      const count = this.planAbandon(r, Math.min(this.abandoned.end(0) - first, COUNT_MAX), first, w.room);
       if (count === 0) break;
-      at = writeAbandonHeader(out, at, this.stream, first, count);
+      writeAbandonHeader(w, this.stream, first, count);
       for (let place = r, left = count; left > 0; place++) {
         const i = this.index(place);
         if ((this.marks[i] & Mark.VOID) !== 0) continue;
-        at = writeVarint(out, at, this.lengths[i]);
+        w.varint(this.lengths[i]);
         left--;
       }
-      sent.add(FrameType.ABANDON, this.stream, first, count, 0);
       this.abandoned.remove(first, first + count);
     }
-    return at;
   }
 
   private planAbandon(r: number, countMax: number, first: number, room: number): number {
@@ -97,11 +89,12 @@ export class OutboxFrames extends OutboxFates {
     return count;
   }
 
-  /** Writes the messages at [r, r + count), whose sequences are consecutive, as one run. Returns the new offset. */
-  protected writeRun(out: Uint8Array, start: number, r: number, count: number, sent: SentFrames): number {
+  /** Writes the messages at [r, r + count), whose sequences are consecutive, as one run. */
+  protected writeRun(w: FrameWriter, r: number, count: number): void {
     const first = this.sequences[this.index(r)];
-    const bestEffort = this.space === Space.BEST_EFFORT;
-    let at = writeMessagesHeader(out, start, bestEffort, this.stream, first, count);
+    writeMessagesHeader(w, this.space === Space.BEST_EFFORT, this.stream, first, count);
+    const { out } = w;
+    let { at } = w;
     const { slabs, offsets, lengths, marks, mask } = this;
     let i = this.index(r);
     for (let k = 0; k < count; ) {
@@ -126,8 +119,7 @@ export class OutboxFrames extends OutboxFates {
       }
       at = copy(out, at, slab.bytes, from, end - from);
     }
-    sent.add(bestEffort ? FrameType.MESSAGES_BEST_EFFORT : FrameType.MESSAGES, this.stream, first, count, 0);
-    return at;
+    w.at = at;
   }
 
   /** Upper bound of a run's bytes before its first message. */
@@ -137,85 +129,62 @@ export class OutboxFrames extends OutboxFates {
 
   // ---- single messages and fragments ----
 
-  /** Writes the message at index `i` whole or, when it may be cut, the first part of it. Returns the new offset. */
-  protected writeSingle(
-    out: Uint8Array,
-    start: number,
-    limit: number,
-    now: Micros,
-    sent: SentFrames,
-    i: number,
-  ): number {
+  /** Writes the message at index `i` whole or, when it may be cut, the first part of it; or nothing. */
+  protected writeSingle(w: FrameWriter, i: number): void {
     this.cutLength = 0;
-    const room = limit - start;
     const length = this.lengths[i];
-    const whole = this.headerSize(i, 0, length, now, false) + length;
-    if (whole <= room) {
+    const whole = messageHeaderSize(this.fill(w, i, 0, length, false)) + length;
+    if (whole <= w.room) {
       this.waits = 0;
-      return this.writePart(out, start, sent, i, 0, length, now, false);
+      this.writePart(w, i, 0, length, false);
+      return;
     }
-    if (!this.mayCut(whole, room)) {
+    if (!this.mayCut(whole, w.room)) {
       this.waits++;
-      return start;
+      return;
     }
-    const part = this.partThatFits(i, 0, length, room, now);
-    if (part === 0) return start;
+    const part = this.partThatFits(w, i, 0, length);
+    if (part === 0) return;
     this.waits = 0;
     this.partsOf(i);
     if (part < length) this.cutLength = part;
-    return this.writePart(out, start, sent, i, 0, part, now, true);
+    this.writePart(w, i, 0, part, true);
   }
 
-  /** Writes what fits of bytes [offset, end) of the message at index `i` as a fragment. Returns its length, 0 when nothing fits. */
-  protected partThatFits(i: number, offset: number, end: number, room: number, now: Micros): number {
+  /** How much of bytes [offset, end) of the message at index `i` fits as a fragment; 0 when nothing does. */
+  protected partThatFits(w: FrameWriter, i: number, offset: number, end: number): number {
     const left = end - offset;
-    const fits = room - this.headerSize(i, offset, Math.min(left, Math.max(0, room)), now, true);
+    const { room } = w;
+    const fits = room - messageHeaderSize(this.fill(w, i, offset, Math.min(left, Math.max(0, room)), true));
     if (fits >= left) return left;
     return fits < FRAGMENT_BYTES_MIN ? 0 : fits;
   }
 
   /** Writes bytes [offset, offset + length) of the message at index `i`: a fragment, or the whole message. */
-  protected writePart(
-    out: Uint8Array,
-    start: number,
-    sent: SentFrames,
+  protected writePart(w: FrameWriter, i: number, offset: number, length: number, fragment: boolean): void {
+    this.fill(w, i, offset, length, fragment);
+    writeMessageHeader(w);
+    w.at = copy(w.out, w.at, this.slabs[i]!.bytes, this.offsets[i] + offset, length);
+  }
+
+  /** Fills in the header of such a frame. */
+  private fill(
+    { message, now }: FrameWriter,
     i: number,
     offset: number,
     length: number,
-    now: Micros,
     fragment: boolean,
-  ): number {
+  ): MessageHeader {
     const sequence = this.sequences[i];
-    const flags = this.flagsOf(i, fragment);
-    const at = writeMessageHeader(
-      out,
-      start,
-      flags,
-      this.stream,
-      sequence,
-      offset,
-      this.lengths[i],
-      this.oldest(sequence),
-      this.remaining(i, now),
-      length,
-    );
-    const kind = FrameType.MESSAGE | (flags & (MessageFlag.BEST_EFFORT | MessageFlag.FRAGMENT));
-    sent.add(kind, this.stream, sequence, offset, length);
-    return copy(out, at, this.slabs[i]!.bytes, this.offsets[i] + offset, length);
-  }
-
-  private headerSize(i: number, offset: number, length: number, now: Micros, fragment: boolean): number {
-    const sequence = this.sequences[i];
-    return messageHeaderSize(
-      this.flagsOf(i, fragment),
-      this.stream,
-      sequence,
-      offset,
-      this.lengths[i],
-      this.oldest(sequence),
-      this.remaining(i, now),
-      length,
-    );
+    message.flags = this.flagsOf(i, fragment);
+    message.stream = this.stream;
+    message.sequence = sequence;
+    message.offset = offset;
+    message.total = this.lengths[i];
+    message.oldest = this.oldest(sequence);
+    message.remaining = this.remaining(i, now);
+    message.length = length;
+    return message;
   }
 
   private flagsOf(i: number, fragment: boolean): number {

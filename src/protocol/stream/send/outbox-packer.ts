@@ -1,7 +1,7 @@
 import type { Micros } from '../../../base/time.ts';
 import { Space } from '../../wire/frame-type.ts';
+import type { FrameWriter } from '../../wire/frame-writer.ts';
 import { type FlowCredit, MESSAGE_COST } from '../flow-credit.ts';
-import type { SentFrames } from '../sent-frames.ts';
 import { Mark } from './message-records.ts';
 import { OutboxFrames } from './outbox-frames.ts';
 import { Outcome } from './outcome.ts';
@@ -41,105 +41,80 @@ export class OutboxPacker extends OutboxFrames {
     return this.queued > 0 && !this.isBlocked();
   }
 
-  /** Writes lost messages and parts of messages again. Returns the new offset. [STR-28] */
-  writeLost(out: Uint8Array, start: number, limit: number, now: Micros, sent: SentFrames): number {
-    let at = start;
+  /** Writes lost messages and parts of messages again. [STR-28] */
+  writeLost(w: FrameWriter): void {
     while (this.lost.size > 0) {
       const sequence = this.lost.start(0);
       const r = this.find(sequence);
       const i = this.index(r);
-      if (this.isTooLate(i, now)) {
+      if (this.isTooLate(i, w.now)) {
         this.expireSent(r, i);
         continue;
       }
-      const before = at;
-      if ((this.marks[i] & Mark.PARTS) !== 0) at = this.writeLostPart(out, at, limit, now, sent, i);
-      else if (this.runFits(i, limit - at)) at = this.writeLostRun(out, at, limit, sent, r, sequence);
-      else at = this.writeLostSingle(out, at, limit, now, sent, i);
-      if (at === before) break;
-      this.context.retransmittedBytes += at - before;
+      const before = w.at;
+      if ((this.marks[i] & Mark.PARTS) !== 0) this.writeLostPart(w, i);
+      else if (this.runFits(i, w.room)) this.writeLostRun(w, r, sequence);
+      else this.writeLostSingle(w, i);
+      if (w.at === before) break;
+      this.context.retransmittedBytes += w.at - before;
     }
-    return at;
   }
 
-  /** Writes messages that were not sent before. Returns the new offset. */
-  writeNew(out: Uint8Array, start: number, limit: number, now: Micros, sent: SentFrames): number {
-    let at = start;
+  /** Writes messages that were not sent before. */
+  writeNew(w: FrameWriter): void {
     for (;;) {
-      this.expireNext(now);
-      const before = at;
+      this.expireNext(w.now);
+      const before = w.at;
       if (this.cutAt > 0) {
-        at = this.writeRest(out, at, limit, now, sent);
+        this.writeRest(w);
       } else if (this.queued > 0) {
         const i = this.index(this.flight);
         if (this.isBlocked()) break;
-        if (this.runFits(i, limit - at)) at = this.writeNewRun(out, at, limit, sent);
-        else at = this.writeNewSingle(out, at, limit, now, sent, i);
+        if (this.runFits(i, w.room)) this.writeNewRun(w);
+        else this.writeNewSingle(w, i);
       }
-      if (at === before) break;
+      if (w.at === before) break;
     }
-    return at;
   }
 
   // ---- again ----
 
-  private writeLostRun(
-    out: Uint8Array,
-    start: number,
-    limit: number,
-    sent: SentFrames,
-    r: number,
-    sequence: number,
-  ): number {
+  private writeLostRun(w: FrameWriter, r: number, sequence: number): void {
     const countMax = this.lost.end(0) - sequence;
-    const count = this.planRun(r, countMax, limit - start, Number.POSITIVE_INFINITY, 0);
+    const count = this.planRun(r, countMax, w.room, Number.POSITIVE_INFINITY, 0);
     this.lost.remove(sequence, sequence + count);
-    return this.writeRun(out, start, r, count, sent);
+    this.writeRun(w, r, count);
   }
 
-  private writeLostSingle(
-    out: Uint8Array,
-    start: number,
-    limit: number,
-    now: Micros,
-    sent: SentFrames,
-    i: number,
-  ): number {
-    const at = this.writeSingle(out, start, limit, now, sent, i);
-    if (at === start) return start;
+  private writeLostSingle(w: FrameWriter, i: number): void {
+    const start = w.at;
+    this.writeSingle(w, i);
+    if (w.at === start) return;
     const sequence = this.sequences[i];
     // what was whole when it was lost may have to be cut now; the rest of it is lost as well
     if (this.cutLength > 0) this.partsOf(i).lost.add(this.cutLength, this.lengths[i]);
     else this.lost.remove(sequence, sequence + 1);
-    return at;
   }
 
-  private writeLostPart(
-    out: Uint8Array,
-    start: number,
-    limit: number,
-    now: Micros,
-    sent: SentFrames,
-    i: number,
-  ): number {
+  private writeLostPart(w: FrameWriter, i: number): void {
     const { lost } = this.partsOf(i);
     const offset = lost.start(0);
-    const length = this.partThatFits(i, offset, lost.end(0), limit - start, now);
-    if (length === 0) return start;
+    const length = this.partThatFits(w, i, offset, lost.end(0));
+    if (length === 0) return;
     lost.remove(offset, offset + length);
     const sequence = this.sequences[i];
     if (lost.size === 0) this.lost.remove(sequence, sequence + 1);
-    return this.writePart(out, start, sent, i, offset, length, now, true);
+    this.writePart(w, i, offset, length, true);
   }
 
   // ---- for the first time ----
 
-  private writeNewRun(out: Uint8Array, start: number, limit: number, sent: SentFrames): number {
+  private writeNewRun(w: FrameWriter): void {
     const reliable = this.space === Space.RELIABLE;
     const budget = reliable ? this.creditLeft : Number.POSITIVE_INFINITY;
     const countMax = reliable ? Math.min(this.queued, this.spanLeft) : this.queued;
     const r = this.flight;
-    const count = this.planRun(r, countMax, limit - start, budget, MESSAGE_COST);
+    const count = this.planRun(r, countMax, w.room, budget, MESSAGE_COST);
     const { sequences, lengths, mask } = this;
     let sequence = this.nextSequence;
     let charge = count * MESSAGE_COST;
@@ -153,23 +128,16 @@ export class OutboxPacker extends OutboxFrames {
     this.flight += count;
     this.queued -= count;
     this.queuedBytes -= charge;
-    const at = this.writeRun(out, start, r, count, sent);
+    this.writeRun(w, r, count);
     if (reliable) this.charge(charge);
     else for (let k = 0; k < count; k++) this.releaseBytes(this.index(r + k));
-    return at;
   }
 
-  private writeNewSingle(
-    out: Uint8Array,
-    start: number,
-    limit: number,
-    now: Micros,
-    sent: SentFrames,
-    i: number,
-  ): number {
+  private writeNewSingle(w: FrameWriter, i: number): void {
+    const start = w.at;
     this.sequences[i] = this.nextSequence;
-    const at = this.writeSingle(out, start, limit, now, sent, i);
-    if (at === start) return start;
+    this.writeSingle(w, i);
+    if (w.at === start) return;
     this.nextSequence++;
     this.flight++;
     this.queued--;
@@ -178,21 +146,19 @@ export class OutboxPacker extends OutboxFrames {
     this.cutAt = this.cutLength;
     this.queuedBytes -= MESSAGE_COST + (this.cutAt === 0 ? length : this.cutAt);
     this.afterWhole(i);
-    return at;
   }
 
   /** Goes on with the youngest sent message, which is partly sent. */
-  private writeRest(out: Uint8Array, start: number, limit: number, now: Micros, sent: SentFrames): number {
+  private writeRest(w: FrameWriter): void {
     const i = this.index(this.flight - 1);
     const total = this.lengths[i];
     const offset = this.cutAt;
-    const length = this.partThatFits(i, offset, total, limit - start, now);
-    if (length === 0) return start;
-    const at = this.writePart(out, start, sent, i, offset, length, now, true);
+    const length = this.partThatFits(w, i, offset, total);
+    if (length === 0) return;
+    this.writePart(w, i, offset, length, true);
     this.queuedBytes -= length;
     this.cutAt = offset + length === total ? 0 : offset + length;
     this.afterWhole(i);
-    return at;
   }
 
   /** Best-effort messages are never sent again: their bytes are free once all of them are in packets. */

@@ -1,12 +1,12 @@
 import { FrameType } from '../../wire/frame-type.ts';
+import type { FrameWriter } from '../../wire/frame-writer.ts';
 import {
-  CONTROL_FRAME_BYTES_MAX,
+  recordStreamOpen,
   streamOpenSize,
   writeStreamFin,
   writeStreamOpen,
   writeStreamReset,
-} from '../../wire/frame-writer.ts';
-import type { SentFrames } from '../sent-frames.ts';
+} from '../../wire/frames/stream.ts';
 
 /** What STREAM_OPEN tells the peer. */
 export interface StreamOpening {
@@ -61,33 +61,30 @@ export class SendSignals {
     this.resetCode = code;
   }
 
-  /** Writes STREAM_OPEN without recording it yet: it goes only with something else, or when it is owed. Returns the new offset. */
-  putOpening(out: Uint8Array, at: number, limit: number): number {
+  /** Writes STREAM_OPEN without recording it yet: it goes only with something else, or when it is owed. False when it does not fit. */
+  putOpening(w: FrameWriter): boolean {
     const { flags, label } = this.opening!;
-    if (limit - at < streamOpenSize(this.stream, label)) return at;
-    return writeStreamOpen(out, at, this.stream, flags, label);
+    if (w.room < streamOpenSize(this.stream, label)) return false;
+    writeStreamOpen(w, this.stream, flags, label);
+    return true;
   }
 
   /** The packet keeps the STREAM_OPEN that was put into it. */
-  openingSent(sent: SentFrames): void {
-    sent.add(FrameType.STREAM_OPEN, this.stream, 0, 0, 0);
+  openingSent(w: FrameWriter): void {
+    recordStreamOpen(w, this.stream);
     this.open = Told.SENT;
   }
 
-  /** Writes STREAM_RESET. Returns the new offset. */
-  writeReset(out: Uint8Array, at: number, limit: number, end: number, sent: SentFrames): number {
-    if (limit - at < CONTROL_FRAME_BYTES_MAX) return at;
-    sent.add(FrameType.STREAM_RESET, this.stream, 0, 0, 0);
+  writeReset(w: FrameWriter, end: number): void {
+    if (!w.hasControlRoom) return;
     this.reset = Told.SENT;
-    return writeStreamReset(out, at, this.stream, this.resetCode, end);
+    writeStreamReset(w, this.stream, this.resetCode, end);
   }
 
-  /** Writes STREAM_FIN. Returns the new offset. */
-  writeFin(out: Uint8Array, at: number, limit: number, end: number, sent: SentFrames): number {
-    if (limit - at < CONTROL_FRAME_BYTES_MAX) return at;
-    sent.add(FrameType.STREAM_FIN, this.stream, 0, 0, 0);
+  writeFin(w: FrameWriter, end: number): void {
+    if (!w.hasControlRoom) return;
     this.fin = Told.SENT;
-    return writeStreamFin(out, at, this.stream, end);
+    writeStreamFin(w, this.stream, end);
   }
 
   onFrameAcked(kind: number): void {

@@ -2,9 +2,9 @@ import { JspError } from '../../../base/errors.ts';
 import type { Micros } from '../../../base/time.ts';
 import { CloseCode } from '../../wire/close-code.ts';
 import { Delivery, FrameType, MessageFlag, Space } from '../../wire/frame-type.ts';
-import { CONTROL_FRAME_BYTES_MAX, writeStreamDataBlocked } from '../../wire/frame-writer.ts';
+import type { FrameWriter } from '../../wire/frame-writer.ts';
+import { writeStreamDataBlocked } from '../../wire/frames/flow-control.ts';
 import { FlowCredit, MESSAGE_COST, SEQUENCE_SPAN_MAX } from '../flow-credit.ts';
-import type { SentFrames } from '../sent-frames.ts';
 import { OutboxPacker } from './outbox-packer.ts';
 import type { SendContext } from './send-context.ts';
 import { SendSignals, type StreamOpening, Told } from './send-signals.ts';
@@ -189,29 +189,23 @@ export class SendStream {
     return this.bestEffort === null ? deadline : Math.min(deadline, this.bestEffort.headDeadline);
   }
 
-  /**
-   * Writes as much as fits into `out[at, limit)`: what is lost first, then what is new. Returns the new offset, `at` when nothing
-   * was written.
-   */
-  write(out: Uint8Array, start: number, limit: number, now: Micros, sent: SentFrames): number {
+  /** Writes as much as fits into the packet: what is lost first, then what is new. */
+  write(w: FrameWriter): void {
     const { signals, reliable, bestEffort } = this;
-    let at = start;
-    if (signals.open !== Told.ACKED) {
-      // [STR-3]
-      at = signals.putOpening(out, at, limit);
-      if (at === start) return start;
+    const start = w.at;
+    if (signals.open !== Told.ACKED && !signals.putOpening(w)) return; // [STR-3]
+    const opened = w.at;
+    if (signals.reset === Told.WANTED) signals.writeReset(w, reliable.nextSequence);
+    if (reliable.hasLost) reliable.writeLost(w);
+    if (reliable.hasAbandoned) reliable.writeAbandon(w);
+    if (bestEffort !== null) this.writeNewOfBoth(w, bestEffort);
+    else if (reliable.hasUnsent) reliable.writeNew(w);
+    if (this.credit.owesBlocked && w.hasControlRoom) {
+      writeStreamDataBlocked(w, this.id, this.credit.sayBlocked());
     }
-    const opened = at;
-    if (signals.reset === Told.WANTED) at = signals.writeReset(out, at, limit, reliable.nextSequence, sent);
-    if (reliable.hasLost) at = reliable.writeLost(out, at, limit, now, sent);
-    if (reliable.hasAbandoned) at = reliable.writeAbandon(out, at, limit, sent);
-    if (bestEffort !== null) at = this.writeNewOfBoth(out, at, limit, now, sent, bestEffort);
-    else if (reliable.hasUnsent) at = reliable.writeNew(out, at, limit, now, sent);
-    if (this.credit.owesBlocked) at = this.writeBlocked(out, at, limit, sent);
-    if (this.finDue) at = signals.writeFin(out, at, limit, reliable.nextSequence, sent);
-    if (at === opened && signals.open !== Told.WANTED) return start;
-    if (signals.open !== Told.ACKED) signals.openingSent(sent);
-    return at;
+    if (this.finDue) signals.writeFin(w, reliable.nextSequence);
+    if (w.at === opened && signals.open !== Told.WANTED) w.at = start;
+    else if (signals.open !== Told.ACKED) signals.openingSent(w);
   }
 
   /** The packet that held this frame of ours is acknowledged. */
@@ -330,26 +324,12 @@ export class SendStream {
   }
 
   /** New messages of both spaces; which goes first changes with every packet, so that neither starves. */
-  private writeNewOfBoth(
-    out: Uint8Array,
-    start: number,
-    limit: number,
-    now: Micros,
-    sent: SentFrames,
-    bestEffort: OutboxPacker,
-  ): number {
+  private writeNewOfBoth(w: FrameWriter, bestEffort: OutboxPacker): void {
     const first = this.bestEffortFirst ? bestEffort : this.reliable;
     const second = this.bestEffortFirst ? this.reliable : bestEffort;
     this.bestEffortFirst = !this.bestEffortFirst;
-    const at = first.writeNew(out, start, limit, now, sent);
-    return second.writeNew(out, at, limit, now, sent);
-  }
-
-  private writeBlocked(out: Uint8Array, at: number, limit: number, sent: SentFrames): number {
-    if (limit - at < CONTROL_FRAME_BYTES_MAX) return at;
-    const needed = this.credit.sayBlocked();
-    sent.add(FrameType.STREAM_DATA_BLOCKED, this.id, needed, 0, 0);
-    return writeStreamDataBlocked(out, at, this.id, needed);
+    first.writeNew(w);
+    second.writeNew(w);
   }
 
   private throwClosed(): never {

@@ -1,6 +1,7 @@
-import type { RangeSet } from '../../base/ranges.ts';
-import { FrameType } from './frame-type.ts';
-import { varintSize, writeVarint } from './varint.ts';
+import type { RangeSet } from '../../../base/ranges.ts';
+import { FrameType } from '../frame-type.ts';
+import type { FrameWriter } from '../frame-writer.ts';
+import { varintSize, writeVarint } from '../varint.ts';
 
 /** Most ranges that an ACK of ours carries. */
 export const ACK_RANGES_SENT_MAX = 64;
@@ -13,33 +14,32 @@ export interface EcnCounts {
 }
 
 /**
- * Writes an ACK of the newest ranges, as many as fit and at most 64. Returns the offset behind it, or `at` when not even the
- * newest range fits. [FRM-9]
+ * Writes an ACK of the newest ranges, as many as fit and at most 64, and leaves room for a PING, which the packet may need. False when
+ * not even the newest range fits. [FRM-9]
  * @param ranges - the packet numbers received, at least one
  * @param delay - microseconds since the largest of them came
- * @param room - bytes that may be written
+ * @param number - of the frame among our ACKs, for its record
  * @param ecn - null: none are reported
  * @param recovered - numbers, at most the largest received, whose packets FEC recovered
  */
 export function writeAck(
-  out: Uint8Array,
-  at: number,
+  w: FrameWriter,
   ranges: RangeSet,
   delay: number,
-  room: number,
+  number: number,
   ecn: EcnCounts | null = null,
   recovered: readonly number[] = NONE,
-): number {
+): boolean {
+  const { out, at } = w;
   const largest = ranges.largest;
   let i = ranges.size - 1;
   let start = ranges.start(i);
   const first = largest - start;
   const headSize = 1 + varintSize(largest) + varintSize(delay) + COUNT_BYTES + varintSize(first);
-  let left = room - headSize - ecnSize(ecn) - recoveredSize(recovered, largest);
-  if (left < 0) return at;
+  let left = w.limit - at - PING_BYTES - headSize - ecnSize(ecn) - recoveredSize(recovered, largest);
+  if (left < 0) return false;
 
-  const type = FrameType.ACK + (ecn === null ? 0 : 1) + (recovered.length === 0 ? 0 : 2);
-  out[at] = type;
+  out[at] = FrameType.ACK + (ecn === null ? 0 : 1) + (recovered.length === 0 ? 0 : 2);
   const countAt = writeVarint(out, writeVarint(out, at + 1, largest), delay);
   let next = writeVarint(out, countAt + COUNT_BYTES, first);
   let count = 0;
@@ -54,12 +54,16 @@ export function writeAck(
   }
   out[countAt] = count;
   if (ecn !== null) next = writeEcn(out, next, ecn);
-  return recovered.length === 0 ? next : writeRecovered(out, next, recovered, largest);
+  w.at = recovered.length === 0 ? next : writeRecovered(out, next, recovered, largest);
+  w.sent.add(FrameType.ACK, 0, largest, start, number);
+  return true;
 }
 
-/** How many ranges, from the largest down, the frame tells that {@link writeAck} wrote at `at` with this `largest` and `delay`. */
-export function rangesTold(out: Uint8Array, at: number, largest: number, delay: number): number {
-  return out[at + 1 + varintSize(largest) + varintSize(delay)] + 1;
+export function writeAckFrequency(w: FrameWriter, number: number, threshold: number, delayMax: number): void {
+  w.u8(FrameType.ACK_FREQUENCY);
+  w.varint(number);
+  w.varint(threshold);
+  w.varint(delayMax);
 }
 
 function ecnSize(ecn: EcnCounts | null): number {
@@ -85,4 +89,5 @@ function writeRecovered(out: Uint8Array, at: number, recovered: readonly number[
 
 /** The count of further ranges is below 64 and so takes one byte. */
 const COUNT_BYTES = 1;
+const PING_BYTES = 1;
 const NONE: readonly number[] = [];

@@ -1,0 +1,27 @@
+import { FrameType } from '../frame-type.ts';
+import type { FrameWriter } from '../frame-writer.ts';
+import { varintSize } from '../varint.ts';
+
+export function closeSize(code: number, reason: Uint8Array): number {
+  return 1 + 1 + varintSize(code) + 1 + varintSize(reason.length) + reason.length;
+}
+
+/**
+ * @param scope - 0 transport, 1 application, 2 application before all was delivered
+ * @param frameType - the type at fault, 0 when none is
+ * @param reason - UTF-8
+ */
+export function writeClose(
+  w: FrameWriter,
+  scope: number,
+  code: number,
+  frameType: number,
+  reason: Uint8Array,
+): void {
+  w.u8(FrameType.CLOSE);
+  w.u8(scope);
+  w.varint(code);
+  w.u8(frameType);
+  w.varint(reason.length);
+  w.bytes(reason);
+}
