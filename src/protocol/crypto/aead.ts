@@ -1,9 +1,9 @@
 import { createCipheriv, createDecipheriv, getCiphers } from 'node:crypto';
-import { createRequire } from 'node:module';
 import { chacha20poly1305 } from '@noble/ciphers/chacha.js';
 import { freeNow, LARGE_BUFFER_BYTES } from '../../base/bytes.ts';
 import { JspError } from '../../base/errors.ts';
 import { type AeadKey, ChachaHeaderKey, type HeaderKey, TAG_BYTES } from './packet-protection.ts';
+import { loadSodium, type Sodium } from './sodium.ts';
 
 /**
  * ChaCha20-Poly1305 (RFC 8439), of which there are three implementations: libsodium, the OpenSSL inside Node, and one in JavaScript. All
@@ -122,33 +122,8 @@ class KeyBySize implements AeadKey {
  * has no binary for this machine.
  */
 function loadSodiumAead(): AeadProvider | null {
-  try {
-    const sodium = createRequire(import.meta.url)('sodium-native') as Sodium;
-    return chachaProvider('sodium', (key) => new SodiumKey(sodium, key));
-  } catch {
-    return null;
-  }
-}
-
-/** What is used of `sodium-native`, which has no types of its own. */
-interface Sodium {
-  crypto_aead_chacha20poly1305_ietf_encrypt: (
-    ciphertext: Uint8Array,
-    message: Uint8Array,
-    ad: Uint8Array | null,
-    secretNonce: null,
-    nonce: Uint8Array,
-    key: Uint8Array,
-  ) => number;
-  /** Throws when the tag does not verify. */
-  crypto_aead_chacha20poly1305_ietf_decrypt: (
-    message: Uint8Array,
-    secretNonce: null,
-    ciphertext: Uint8Array,
-    ad: Uint8Array | null,
-    nonce: Uint8Array,
-    key: Uint8Array,
-  ) => number;
+  const sodium = loadSodium();
+  return sodium === null ? null : chachaProvider('sodium', (key) => new SodiumKey(sodium, key));
 }
 
 class SodiumKey implements AeadKey {

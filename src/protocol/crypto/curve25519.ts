@@ -1,28 +1,42 @@
 import { createPrivateKey, createPublicKey, diffieHellman, type KeyObject, sign, verify } from 'node:crypto';
+import { loadSodium } from './sodium.ts';
 
-/** X25519 (RFC 7748) and Ed25519 (RFC 8032) on raw 32-byte keys, computed by OpenSSL. */
+/** X25519 (RFC 7748) and Ed25519 (RFC 8032) on raw 32-byte keys, computed by libsodium where it is there, else by OpenSSL. */
 
 export interface X25519KeyPair {
-  readonly privateKey: KeyObject;
+  readonly privateKey: X25519PrivateKey;
   readonly publicKey: Uint8Array;
 }
 
-/** The key pair of a 32-byte secret. */
+/** The secret itself for libsodium. */
+export type X25519PrivateKey = Uint8Array | KeyObject;
+
+/** The key pair of a 32-byte secret, of which no view is kept. */
 export function x25519KeyPair(secret: Uint8Array): X25519KeyPair {
-  return fromRaw(secret) ?? fromJwk(secret) ?? fromPkcs8(secret);
+  return fromSodium(secret) ?? fromRaw(secret) ?? fromJwk(secret) ?? fromPkcs8(secret);
 }
 
 /** The shared secret; null when the peer's key makes it all zero, or is no key. [HS-17] */
-export function x25519(privateKey: KeyObject, peerPublicKey: Uint8Array): Uint8Array | null {
+export function x25519(privateKey: X25519PrivateKey, peerPublicKey: Uint8Array): Uint8Array | null {
   let shared: Uint8Array;
   try {
-    shared = diffieHellman({ privateKey, publicKey: publicKeyOf('x25519', peerPublicKey) });
+    if (privateKey instanceof Uint8Array) {
+      shared = new Uint8Array(X25519_BYTES);
+      loadSodium()?.crypto_scalarmult(shared, privateKey, peerPublicKey);
+    } else {
+      shared = diffieHellman({ privateKey, publicKey: publicKeyOf('x25519', peerPublicKey) });
+    }
   } catch {
-    return null; // OpenSSL refuses a zero secret itself
+    return null; // both refuse a zero secret themselves
   }
   let bits = 0;
   for (const byte of shared) bits |= byte;
   return bits === 0 ? null : shared;
+}
+
+/** Zeroes a private key, where that can be done; OpenSSL clears one when its object is collected. */
+export function wipeX25519(privateKey: X25519PrivateKey): void {
+  if (privateKey instanceof Uint8Array) privateKey.fill(0);
 }
 
 /** The private key of a 32-byte seed. */
@@ -43,6 +57,8 @@ export function ed25519Sign(privateKey: KeyObject, message: Uint8Array): Uint8Ar
 export function ed25519Verify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
   if (publicKey.length !== ED25519_KEY_BYTES || signature.length !== ED25519_SIGNATURE_BYTES) return false;
   try {
+    const sodium = loadSodium();
+    if (sodium !== null) return sodium.crypto_sign_verify_detached(signature, message, publicKey);
     return verify(null, message, publicKeyOf('ed25519', publicKey), signature);
   } catch {
     return false;
@@ -102,6 +118,15 @@ function derivedPublicKey(privateKey: KeyObject): Uint8Array {
 
 function fromDer(prefix: Uint8Array, secret: Uint8Array): KeyObject {
   return createPrivateKey({ key: Buffer.concat([prefix, secret]), format: 'der', type: 'pkcs8' });
+}
+
+function fromSodium(secret: Uint8Array): X25519KeyPair | null {
+  const sodium = loadSodium();
+  if (sodium === null) return null;
+  const privateKey = new Uint8Array(secret);
+  const publicKey = new Uint8Array(X25519_BYTES);
+  sodium.crypto_scalarmult_base(publicKey, privateKey);
+  return { privateKey, publicKey };
 }
 
 function fromRaw(secret: Uint8Array): X25519KeyPair | null {

@@ -1,5 +1,5 @@
 import { ml_kem768 } from '@noble/post-quantum/ml-kem.js';
-import { X25519_BYTES, type X25519KeyPair, x25519, x25519KeyPair } from './curve25519.ts';
+import { wipeX25519, X25519_BYTES, type X25519KeyPair, x25519, x25519KeyPair } from './curve25519.ts';
 
 /**
  * X25519 and ML-KEM-768 (FIPS 203) side by side: the secret holds as long as one of the two does. [HS-16]
@@ -32,8 +32,9 @@ export class HybridKemKey {
     return joinSecrets(classical, this.mlKem.decapsulate(ciphertext.subarray(X25519_BYTES)));
   }
 
-  /** Forgets the ML-KEM key; the key pair cannot be used afterwards. */
+  /** Forgets both secret keys; the key pair cannot be used afterwards. */
   wipe(): void {
+    wipeX25519(this.x25519.privateKey);
     this.mlKem.wipe();
   }
 }
@@ -52,6 +53,7 @@ export function encapsulate(share: Uint8Array, random: Uint8Array, mlKem: MlKem)
   if (share.length !== KEM_SHARE_BYTES) return null;
   const own = x25519KeyPair(random.subarray(0, X25519_BYTES));
   const classical = x25519(own.privateKey, share.subarray(0, X25519_BYTES));
+  wipeX25519(own.privateKey);
   if (classical === null) return null;
   const postQuantum = mlKem.encapsulate(share.subarray(X25519_BYTES), random.subarray(X25519_BYTES));
   if (postQuantum === null) return null;

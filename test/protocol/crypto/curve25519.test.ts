@@ -1,8 +1,11 @@
 import { x25519 as nobleX25519 } from '@noble/curves/ed25519.js';
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { x25519, x25519KeyPair } from '../../../src/protocol/crypto/curve25519.ts';
+import * as usual from '../../../src/protocol/crypto/curve25519.ts';
 import { hex, toHex } from './bytes.ts';
+import { withoutSodium } from './without-sodium.ts';
+
+const withOpenSsl = await withoutSodium(() => import('../../../src/protocol/crypto/curve25519.ts'));
 
 // RFC 7748 section 6.1
 const ALICE = '77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a';
@@ -22,7 +25,16 @@ const SMALL_ORDER = [
   `ee${'ff'.repeat(30)}7f`,
 ];
 
-describe('X25519', () => {
+describe.each([
+  ['libsodium, where it is there', usual],
+  ['OpenSSL', withOpenSsl],
+] as const)('X25519 of %s', (_, { x25519, x25519KeyPair }) => {
+  function secretOf(...args: Parameters<typeof x25519>): Uint8Array<ArrayBuffer> {
+    const secret = x25519(...args);
+    if (secret === null) throw new Error('the secret is zero');
+    return new Uint8Array(secret);
+  }
+
   it('gives the keys and the secret of RFC 7748 section 6.1', () => {
     const alice = x25519KeyPair(hex(ALICE));
     const bob = x25519KeyPair(hex(BOB));
@@ -56,34 +68,36 @@ describe('X25519', () => {
     );
   });
 
-  it('gives the same keys where Node wants a JWK to be complete', async () => {
-    vi.resetModules();
-    vi.doMock('node:crypto', async (original) => {
-      const crypto = await original<typeof import('node:crypto')>();
-      const createPrivateKey = (input: { format: string }) => {
-        if (input.format === 'jwk') throw new TypeError('Invalid JWK data');
-        return crypto.createPrivateKey(input as Parameters<typeof crypto.createPrivateKey>[0]);
-      };
-      return { ...crypto, createPrivateKey };
-    });
-    const strict = await import('../../../src/protocol/crypto/curve25519.ts');
-    vi.doUnmock('node:crypto');
-    const pair = strict.x25519KeyPair(hex(ALICE));
-    expect(toHex(pair.publicKey)).toBe(ALICE_PUBLIC);
-    expect(toHex(secretOf(pair.privateKey, hex(BOB_PUBLIC)))).toBe(SHARED);
-  });
-
   it('refuses a peer’s key that makes the secret zero [HS-17]', () => {
     const { privateKey } = x25519KeyPair(hex(ALICE));
     for (const point of SMALL_ORDER) expect(x25519(privateKey, hex(point))).toBeNull();
   });
 });
 
-function secretOf(...args: Parameters<typeof x25519>): Uint8Array<ArrayBuffer> {
-  const secret = x25519(...args);
-  if (secret === null) throw new Error('the secret is zero');
-  return new Uint8Array(secret);
-}
+it('gives the same keys where Node wants a JWK to be complete', async () => {
+  vi.doMock('node:crypto', async (original) => {
+    const crypto = await original<typeof import('node:crypto')>();
+    const createPrivateKey = (input: { format: string }) => {
+      if (input.format === 'jwk') throw new TypeError('Invalid JWK data');
+      return crypto.createPrivateKey(input as Parameters<typeof crypto.createPrivateKey>[0]);
+    };
+    return { ...crypto, createPrivateKey };
+  });
+  const strict = await withoutSodium(() => import('../../../src/protocol/crypto/curve25519.ts'));
+  vi.doUnmock('node:crypto');
+  const pair = strict.x25519KeyPair(hex(ALICE));
+  expect(toHex(pair.publicKey)).toBe(ALICE_PUBLIC);
+  expect(toHex(new Uint8Array(strict.x25519(pair.privateKey, hex(BOB_PUBLIC)) ?? []))).toBe(SHARED);
+});
+
+it('forgets a private key that is wiped, and keeps no view of the secret it was made of', () => {
+  const secret = hex(ALICE);
+  const pair = usual.x25519KeyPair(secret);
+  secret.fill(0);
+  expect(toHex(new Uint8Array(usual.x25519(pair.privateKey, hex(BOB_PUBLIC)) ?? []))).toBe(SHARED);
+  usual.wipeX25519(pair.privateKey);
+  if (pair.privateKey instanceof Uint8Array) expect(pair.privateKey.every((byte) => byte === 0)).toBe(true);
+});
 
 function bytes32(): fc.Arbitrary<Uint8Array> {
   return fc.uint8Array({ minLength: 32, maxLength: 32 });

@@ -32,6 +32,7 @@ import {
   slowTraffic,
 } from './slow-key-schedule.ts';
 import { vectorCases } from './vector-file.ts';
+import { withoutSodium } from './without-sodium.ts';
 
 // RFC 5869 appendix A.1
 const INPUT_KEY = hex('0b'.repeat(22));
@@ -68,6 +69,19 @@ describe.each(CASES)('the key schedule, case "$name"', ({ input, output }) => {
 });
 
 describe('the key schedule', () => {
+  it('is the same where libsodium is not there', async () => {
+    const other = await withoutSodium(() => import('../../../src/protocol/crypto/key-schedule.ts'));
+    const bytes = fc.uint8Array({ maxLength: 70 });
+    fc.assert(
+      fc.property(bytes, bytes, bytes, (key, one, two) => {
+        expect(toHex(other.hmac(key, one, two))).toBe(toHex(hmac(key, one, two)));
+        expect(toHex(other.expandLabel(key, 'some label', one, 32))).toBe(
+          toHex(expandLabel(key, 'some label', one, 32)),
+        );
+      }),
+    );
+  });
+
   it('updates keys by the label "ku", for a rule that is laid down for later [HS-28]', () => {
     const next = slowTraffic(hex(slowTraffic(hex('11'.repeat(32))).nextSecret));
     expect(next.secret).toHaveLength(64);
