@@ -11,13 +11,18 @@
  */
 
 export { JspError, type JspErrorCode } from './base/errors.ts';
-export { Identity } from './protocol/crypto/index.ts';
-export type { ConnectionMetrics } from './protocol/endpoint/index.ts';
+export type { MemoryMetrics } from './base/memory-budget.ts';
+export type { RandomSource } from './base/random.ts';
+export type { Micros } from './base/time.ts';
+export { type AeadPreference, Identity } from './protocol/crypto/index.ts';
+export type { ConnectionMetrics, EndpointCounters } from './protocol/endpoint/index.ts';
+export type { ReceiveBatch, TransmitBatch } from './protocol/wire/batch.ts';
 export { type ConnectOptions, connect } from './transport/connect.ts';
 export type { CloseOptions, Connection } from './transport/connection.ts';
 export { type Listener, type ListenerMetrics, type ListenOptions, listen } from './transport/listen.ts';
 export type {
   Delivery,
+  MlKemPreference,
   Outcome,
   Priority,
   SendOptions,
@@ -27,6 +32,7 @@ export type {
 export type { Stream } from './transport/stream.ts';
 export { generateIdentity } from './transport/system-crypto.ts';
 export { DEFAULT_PORT, formatServerUrl, parseServerUrl, type ServerUrl } from './transport/url.ts';
-export type { SocketMetrics } from './udp/datagram-socket.ts';
+export type { Clock, TimerHandle } from './udp/clock.ts';
+export type { DatagramSocket, SocketAddress, SocketCounters, SocketMetrics } from './udp/datagram-socket.ts';
 export type { ImpairmentOptions } from './udp/impaired-socket.ts';
 export type { Impairment } from './udp/impairment.ts';

@@ -1,8 +1,8 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { Broker } from '../../src/broker/index.ts';
-import { BrokerClient } from '../../src/client/index.ts';
+import { startBroker } from '../../src/broker/index.ts';
+import { connectClient } from '../../src/client/index.ts';
 import { generateIdentity } from '../../src/index.ts';
 import type { BrokerPeer } from '../broker/peer.ts';
 
@@ -24,7 +24,7 @@ export const jsp: BrokerPeer = {
     };
   },
   async connect(address) {
-    const client = await BrokerClient.connect(address);
+    const client = await connectClient(address);
     return {
       publish: (topic, payload) => void client.publish(topic, payload),
       async subscribe(topic, onMessage) {
@@ -37,7 +37,7 @@ export const jsp: BrokerPeer = {
 };
 
 if (process.argv[2] === BROKER_ROLE) {
-  const broker = await Broker.listen({ identity: generateIdentity(), port: 0 });
+  const broker = await startBroker({ identity: generateIdentity(), port: 0 });
   process.on('disconnect', () => process.exit());
   process.send?.(broker.url);
 }

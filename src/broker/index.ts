@@ -1,3 +1,3 @@
 export type { BrokerLimits } from './core.ts';
 export type { BrokerMetrics } from './metrics.ts';
-export { Broker, type BrokerCloseOptions, type BrokerOptions } from './server.ts';
+export { type Broker, type BrokerCloseOptions, type BrokerOptions, startBroker } from './server.ts';

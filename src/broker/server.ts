@@ -33,12 +33,31 @@ interface BrokerEvents {
 }
 
 /**
+ * Starts a broker. Resolves when clients can connect.
+ *
+ * @throws {JspError} as `listen` of the transport does
+ */
+export async function startBroker(options: BrokerOptions): Promise<Broker> {
+  checkOptions('startBroker', options, BROKER_OPTIONS);
+  const listener = await listen({
+    streamsMax: STREAMS_MAX,
+    messageBytesMax: COMMAND_BYTES_MAX,
+    ...chosenOptions<ListenOptions>(options, LISTEN_OPTIONS),
+    host: options.host ?? '127.0.0.1', // [BRK-36]
+  });
+  return brokerOn(listener, options);
+}
+
+/** The constructor of {@link Broker}, which is nobody else's. */
+let brokerOn: (listener: Listener, options: BrokerOptions) => Broker;
+
+/**
  * A broker that listens. It asks for no credentials: whoever knows its URL may publish and subscribe.
  *
  * Ends by {@link close}, by the `signal` of its options, or by a socket that fails for good. [BRK-37]
  *
  * @example
- * await using broker = await Broker.listen({ identity: generateIdentity(), port: 0 });
+ * await using broker = await startBroker({ identity: generateIdentity(), port: 0 });
  * console.log(broker.url);
  */
 export class Broker extends IsolatedEmitter<BrokerEvents> {
@@ -58,6 +77,10 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   private over = false;
   private resolveClosed: (error: JspError | null) => void = () => {};
 
+  static {
+    brokerOn = (listener, options) => new Broker(listener, options);
+  }
+
   private constructor(listener: Listener, options: BrokerOptions) {
     super();
     this.closed = new Promise((resolve) => {
@@ -74,22 +97,6 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     listener.on('connection', (connection) => this.service.serve(connection));
     listener.on('error', (error) => this.fail(error));
     listener.on('close', () => this.finish());
-  }
-
-  /**
-   * Resolves when clients can connect.
-   *
-   * @throws {JspError} as `listen` of the transport does
-   */
-  static async listen(options: BrokerOptions): Promise<Broker> {
-    checkOptions('Broker.listen', options, BROKER_OPTIONS);
-    const listener = await listen({
-      streamsMax: STREAMS_MAX,
-      messageBytesMax: COMMAND_BYTES_MAX,
-      ...chosenOptions<ListenOptions>(options, LISTEN_OPTIONS),
-      host: options.host ?? '127.0.0.1', // [BRK-36]
-    });
-    return new Broker(listener, options);
   }
 
   metrics(): BrokerMetrics & { transport: ListenerMetrics } {

@@ -1,7 +1,7 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { JspError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
-import { Broker } from '../broker/server.ts';
+import { type Broker, startBroker } from '../broker/server.ts';
 import { DEFAULT_PORT, parseAdvertised } from '../transport/url.ts';
 import { MESSAGE_BYTES_MAX, wholeNumber } from './arguments.ts';
 import { DEFAULT_STATE_DIRECTORY, StateDirectory } from './state-directory.ts';
@@ -95,7 +95,7 @@ async function runBroker(options: BrokerCommandOptions, onListening: () => void)
 async function listening(options: BrokerCommandOptions, state: StateDirectory): Promise<Broker> {
   const { host, port, advertise } = options;
   try {
-    return await Broker.listen({
+    return await startBroker({
       identity: state.identity,
       host,
       port,

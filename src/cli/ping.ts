@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { median } from '../bench/figures.ts';
-import { BrokerClient } from '../client/broker-client.ts';
+import { type BrokerClient, connectClient } from '../client/broker-client.ts';
 import { findServerUrl, GOODBYE, positiveNumber, URL_OPTION_HELP, wholeNumber } from './arguments.ts';
 import { onStopSignal } from './terminal.ts';
 
@@ -35,7 +35,7 @@ export function addPingCommand(program: Command): void {
 async function ping(options: PingOptions): Promise<void> {
   const url = findServerUrl(options.url);
   const begun = performance.now();
-  const client = await BrokerClient.connect(url);
+  const client = await connectClient(url);
   const result: PingResult = { url, handshakeMs: performance.now() - begun, roundTripsMs: [] };
   const say = options.json ? (): void => {} : print;
   try {

@@ -2,7 +2,7 @@ import { fstatSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { Command } from 'commander';
 import { JspError } from '../base/errors.ts';
-import { BrokerClient } from '../client/broker-client.ts';
+import { type BrokerClient, connectClient } from '../client/broker-client.ts';
 import { assertTopic } from '../pubsub/topic.ts';
 import {
   assertUtf8,
@@ -47,7 +47,7 @@ async function publish(topic: string, message: string | undefined, options: PubO
   assertUtf8(topic, 'the topic');
   if (message !== undefined) assertUtf8(message, 'the message');
   assertTopic(topic);
-  const client = await BrokerClient.connect(findServerUrl(options.url), HEARTBEATS);
+  const client = await connectClient(findServerUrl(options.url), HEARTBEATS);
   const watch = new StuckWatch(client, options.timeout * 1_000);
   try {
     await Promise.race([publishAll(client, topic, message, options), watch.stuck]);

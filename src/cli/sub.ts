@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { Command } from 'commander';
 import { JspError, mayBeUnprintable, printable, printableJson } from '../base/errors.ts';
-import { BrokerClient } from '../client/broker-client.ts';
+import { type BrokerClient, connectClient } from '../client/broker-client.ts';
 import type { Message } from '../client/message.ts';
 import {
   assertUtf8,
@@ -42,7 +42,7 @@ async function subscribe(filter: string, options: SubOptions): Promise<void> {
     throw new CommandError('ERR_JSP_USAGE', '--raw prints nothing but bytes: leave out --json and --topics');
   }
   assertUtf8(filter, 'the filter');
-  const client = await BrokerClient.connect(findServerUrl(options.url), {
+  const client = await connectClient(findServerUrl(options.url), {
     messageBytesMax: MESSAGE_BYTES_MAX,
     ...HEARTBEATS,
   });

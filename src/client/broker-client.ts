@@ -81,10 +81,33 @@ interface BrokerClientEvents {
 }
 
 /**
+ * Connects to a broker.
+ *
+ * @param target - its URL, `jsp://<fingerprint>@host:port`, or a connection to it, which the client takes over and closes
+ * @throws {JspError} as `connect` of the transport does
+ */
+export async function connectClient(
+  target: string | ClientConnection,
+  options: BrokerClientOptions = {},
+): Promise<BrokerClient> {
+  checkOptions('connectClient', options, CLIENT_OPTIONS);
+  if (typeof target !== 'string') return clientOver(target, options);
+  const connection = await connect(target, {
+    messageBytesMax: COMMAND_BYTES_MAX,
+    connectionWindowBytes: WINDOW_BYTES,
+    ...chosenOptions<ConnectOptions>(options, CONNECT_OPTIONS),
+  });
+  return clientOver(connection, options);
+}
+
+/** The constructor of {@link BrokerClient}, which is nobody else's. */
+let clientOver: (connection: ClientConnection, options: BrokerClientOptions) => BrokerClient;
+
+/**
  * A client of a broker: publishes and subscribes over one connection.
  *
  * @example
- * await using client = await BrokerClient.connect(url);
+ * await using client = await connectClient(url);
  * await client.subscribe('chat/#', (message) => console.log(message.topic, message.text()));
  * client.publish('chat/hall', 'hello');
  * await client.flush();
@@ -116,6 +139,10 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   /** What it has not done. */
   private incomplete: JspError | null = null;
 
+  static {
+    clientOver = (connection, options) => new BrokerClient(connection, options);
+  }
+
   private constructor(connection: ClientConnection, options: BrokerClientOptions) {
     super();
     this.connection = connection;
@@ -133,26 +160,6 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
       });
     });
     connection.on('stream', (stream) => this.onStream(stream));
-  }
-
-  /**
-   * Connects to a broker.
-   *
-   * @param target - its URL, `jsp://<fingerprint>@host:port`, or a connection to it, which the client takes over and closes
-   * @throws {JspError} as `connect` of the transport does
-   */
-  static async connect(
-    target: string | ClientConnection,
-    options: BrokerClientOptions = {},
-  ): Promise<BrokerClient> {
-    checkOptions('BrokerClient.connect', options, CLIENT_OPTIONS);
-    if (typeof target !== 'string') return new BrokerClient(target, options);
-    const connection = await connect(target, {
-      messageBytesMax: COMMAND_BYTES_MAX,
-      connectionWindowBytes: WINDOW_BYTES,
-      ...chosenOptions<ConnectOptions>(options, CONNECT_OPTIONS),
-    });
-    return new BrokerClient(connection, options);
   }
 
   /**

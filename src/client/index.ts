@@ -1,8 +1,9 @@
 export {
-  BrokerClient,
+  type BrokerClient,
   type BrokerClientOptions,
   type ClientCloseOptions,
   type ClientConnection,
+  connectClient,
   type PublishOptions,
   type WaitOptions,
 } from './broker-client.ts';

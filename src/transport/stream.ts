@@ -137,8 +137,8 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     return open;
   }
 
-  /** Sends one message and tells what became of it. Rejects as {@link send} throws. */
-  async deliver(data: Uint8Array | string, options: SendOptions = NO_OPTIONS): Promise<Outcome> {
+  /** As {@link send}, and resolves with what became of the message. Rejects as {@link send} throws. */
+  async sendTracked(data: Uint8Array | string, options: SendOptions = NO_OPTIONS): Promise<Outcome> {
     if (this.isLate) return 'dropped';
     let tracking: number;
     try {

@@ -49,7 +49,7 @@ test('a peer that sends and resets in one breath does not make an echo throw', a
   const { core } = own as unknown as { core: { sender: { onStopSending(code: number): void } } };
   core.sender.onStopSending(5);
   expect(own.send('in between')).toBe(false);
-  const outcome = own.deliver('in between');
+  const outcome = own.sendTracked('in between');
   (own as unknown as { onReset(code: number): void }).onReset(5);
   expect(await outcome).toBe('dropped');
   expect(() => own.send('later')).toThrow(expect.objectContaining({ code: 'ERR_JSP_STREAM_RESET' }));

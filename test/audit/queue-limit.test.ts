@@ -29,7 +29,9 @@ test('a message beyond the bound of a queue is refused with an error, never drop
   };
   expect(full).toThrow(expect.objectContaining({ code: 'ERR_JSP_QUEUE_FULL' }));
   expect(sent).toBeGreaterThan(50);
-  await expect(stream.deliver(new Uint8Array(1_000))).rejects.toMatchObject({ code: 'ERR_JSP_QUEUE_FULL' });
+  await expect(stream.sendTracked(new Uint8Array(1_000))).rejects.toMatchObject({
+    code: 'ERR_JSP_QUEUE_FULL',
+  });
   expect(events.tracked.size).toBe(0);
   await lab.settle(stream.flush());
   expect(received).toBe(sent);

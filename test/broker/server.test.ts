@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { Broker, type BrokerOptions } from '../../src/broker/index.ts';
-import { BrokerClient } from '../../src/client/index.ts';
+import { type BrokerOptions, startBroker } from '../../src/broker/index.ts';
+import { connectClient } from '../../src/client/index.ts';
 import { generateIdentity } from '../../src/index.ts';
 import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';
 import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';
@@ -11,7 +11,7 @@ const open: { close(): Promise<void> }[] = [];
 /** A broker, what it has told, and the socket it listens on. */
 async function listen(options: Partial<BrokerOptions> = {}) {
   const socket = await bindDgramSocket({ host: '127.0.0.1' });
-  const broker = await Broker.listen({ identity, socket, ...options });
+  const broker = await startBroker({ identity, socket, ...options });
   open.push(broker);
   const told: unknown[] = [];
   broker.on('error', ({ code }) => told.push(code));
@@ -35,7 +35,7 @@ afterEach(async () => {
 describe('the end of a listening broker', () => {
   it('is told with its error when the socket fails for good, and its clients are gone [BRK-37]', async () => {
     const { broker, socket, told } = await listen();
-    const client = await BrokerClient.connect(broker.url, { heartbeatMs: 0, idleTimeoutMs: 0 });
+    const client = await connectClient(broker.url, { heartbeatMs: 0, idleTimeoutMs: 0 });
     open.push({ close: async () => client.destroy() });
     await client.subscribe('#', () => {});
     breakForGood(socket);
@@ -89,7 +89,7 @@ describe('the end of a listening broker', () => {
   it('is not brought about by errors about single datagrams [BRK-37]', async () => {
     const { broker, socket, told } = await listen();
     socket.onError?.(new Error('ECONNREFUSED'), false);
-    const client = await BrokerClient.connect(broker.url);
+    const client = await connectClient(broker.url);
     await client.close();
     expect(told).toEqual([]);
   });

@@ -1,11 +1,11 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { BrokerClient } from '../../src/client/index.ts';
+import { connectClient } from '../../src/client/index.ts';
 import { Jsp, startBroker, startSub } from './jsp.ts';
 
 /** A subscriber of everything that reads nothing. */
 async function deaf(url: string) {
-  const client = await BrokerClient.connect(url, { messageBytesMax: 65_536 });
+  const client = await connectClient(url, { messageBytesMax: 65_536 });
   onTestFinished(() => client.destroy());
   return client.subscribe('#');
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BrokerClient } from '../../src/client/index.ts';
+import { connectClient } from '../../src/client/index.ts';
 import { Command, encodePlain, ReasonCode, STREAM_LABEL } from '../../src/pubsub/command.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
 import { FakeNetwork, type FakeStream } from './fake-transport.ts';
@@ -298,7 +298,7 @@ describe('the end', () => {
     for (const [i, bytes] of nonsense.entries()) {
       const [near, far] = new FakeNetwork().connect();
       far.on('stream', (stream: FakeStream) => stream.on('message', () => void stream.send(bytes)));
-      const client = await BrokerClient.connect(near);
+      const client = await connectClient(near);
       await expect(client.ping()).rejects.toMatchObject({ code: 'ERR_JSP_CLOSED' });
       expect(near.closedWith).toBe(codes[i]);
     }

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { afterEach, describe, expect, it } from 'vitest';
-import { Broker, type BrokerOptions } from '../../src/broker/index.ts';
-import { BrokerClient, type BrokerClientOptions } from '../../src/client/index.ts';
+import { type Broker, type BrokerOptions, startBroker } from '../../src/broker/index.ts';
+import { type BrokerClient, type BrokerClientOptions, connectClient } from '../../src/client/index.ts';
 import { connect, generateIdentity } from '../../src/index.ts';
 import { STREAM_LABEL } from '../../src/pubsub/command.ts';
 import { until } from './fake-broker.ts';
@@ -10,13 +10,13 @@ const identity = generateIdentity();
 const open: { close(): Promise<void> }[] = [];
 
 async function listen(options: Partial<BrokerOptions> = {}): Promise<Broker> {
-  const broker = await Broker.listen({ identity, port: 0, ...options });
+  const broker = await startBroker({ identity, port: 0, ...options });
   open.push(broker);
   return broker;
 }
 
 async function client(broker: Broker, options?: BrokerClientOptions): Promise<BrokerClient> {
-  const connected = await BrokerClient.connect(broker.url, options);
+  const connected = await connectClient(broker.url, options);
   open.push(connected);
   return connected;
 }
@@ -101,7 +101,7 @@ describe('broker and clients over the encrypted transport', () => {
   it('let publishers go on when a slow subscriber vanishes [BRK-5]', async () => {
     const broker = await listen({ queueMessagesMax: 10, messageBytesMax: 65_536 });
     const publisher = await client(broker);
-    const subscriber = await BrokerClient.connect(broker.url, { messageBytesMax: 65_536 });
+    const subscriber = await connectClient(broker.url, { messageBytesMax: 65_536 });
     await subscriber.subscribe('n');
     for (let i = 0; i < 6_000; i++) publisher.publish('n', Buffer.alloc(1_000));
     await until(() => broker.metrics().publishersStopped === 1);

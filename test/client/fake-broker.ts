@@ -1,6 +1,6 @@
 import type { BrokerLimits } from '../../src/broker/core.ts';
 import { BrokerService } from '../../src/broker/service.ts';
-import { BrokerClient } from '../../src/client/index.ts';
+import { type BrokerClient, connectClient } from '../../src/client/index.ts';
 import { type FakeConnection, FakeNetwork } from './fake-transport.ts';
 
 /** A broker and its clients over a transport in memory. */
@@ -20,7 +20,7 @@ export class FakeBroker {
   async clientAndConnection(): Promise<{ client: BrokerClient; connection: FakeConnection }> {
     const [near, far] = this.network.connect();
     this.service.serve(far);
-    return { client: await BrokerClient.connect(near), connection: near };
+    return { client: await connectClient(near), connection: near };
   }
 }
 

@@ -1,9 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { afterEach, describe, expect, it } from 'vitest';
-import { Broker, type BrokerOptions } from '../../src/broker/index.ts';
+import { type Broker, type BrokerOptions, startBroker } from '../../src/broker/index.ts';
 import type { BrokerService } from '../../src/broker/service.ts';
-import { BrokerClient, type BrokerClientOptions, type SubscribeOptions } from '../../src/client/index.ts';
+import {
+  type BrokerClient,
+  type BrokerClientOptions,
+  connectClient,
+  type SubscribeOptions,
+} from '../../src/client/index.ts';
 import { connect, generateIdentity } from '../../src/index.ts';
 import {
   COMMAND_BYTES_MAX,
@@ -19,13 +24,13 @@ const identity = generateIdentity();
 const open: { close(): Promise<unknown> }[] = [];
 
 async function listen(options: Partial<BrokerOptions> = {}): Promise<Broker> {
-  const broker = await Broker.listen({ identity, port: 0, ...options });
+  const broker = await startBroker({ identity, port: 0, ...options });
   open.push({ close: () => broker.close({ drainMs: 0 }) });
   return broker;
 }
 
 async function client(broker: Broker, options?: BrokerClientOptions): Promise<BrokerClient> {
-  const connected = await BrokerClient.connect(broker.url, options);
+  const connected = await connectClient(broker.url, options);
   open.push({ close: async () => connected.destroy() });
   return connected;
 }
@@ -40,7 +45,7 @@ async function subscribing(options?: SubscribeOptions) {
       stream.send(encodePlain(Command.SUBSCRIBED, message.readUInt32BE(4)));
     });
   });
-  const connected = await BrokerClient.connect(near);
+  const connected = await connectClient(near);
   await connected.subscribe('f', options);
   const { stream, message } = seen as unknown as { stream: FakeStream; message: Buffer };
   return { priority: stream.priority, overflow: message[1] & 3, body: [...message.subarray(9)] };
@@ -84,11 +89,11 @@ describe('options of a client', () => {
   it('do not keep a process alive after unref, nor does a broker', async () => {
     const dist = new URL('../../dist/', import.meta.url).href;
     const program = `
-      const { Broker } = await import('${dist}broker/index.js');
-      const { BrokerClient } = await import('${dist}client/index.js');
+      const { startBroker } = await import('${dist}broker/index.js');
+      const { connectClient } = await import('${dist}client/index.js');
       const { generateIdentity } = await import('${dist}index.js');
-      const broker = await Broker.listen({ identity: generateIdentity(), port: 0 });
-      const client = await BrokerClient.connect(broker.url);
+      const broker = await startBroker({ identity: generateIdentity(), port: 0 });
+      const client = await connectClient(broker.url);
       await client.subscribe('a', () => {});
       client.publish('a', '');
       client.unref().ref().unref();
@@ -121,7 +126,7 @@ describe('options that do not exist, or cannot be so', () => {
       [{ stallMs: -1 }, /stallMs must be/],
     ];
     for (const [options, message] of bad) {
-      await expect(Broker.listen({ identity, port: 0, ...options })).rejects.toEqual(wrong(message));
+      await expect(startBroker({ identity, port: 0, ...options })).rejects.toEqual(wrong(message));
     }
     const broker = await listen();
     expect(() => broker.close({ drainMS: 1 } as object)).toThrow(wrong(/drainMs/));
@@ -130,12 +135,10 @@ describe('options that do not exist, or cannot be so', () => {
   it('are refused by the client', async () => {
     const connected = await new FakeBroker().client();
     const [near] = new FakeNetwork().connect();
-    await expect(BrokerClient.connect(near, { publishPriorty: 'chat' } as object)).rejects.toEqual(
+    await expect(connectClient(near, { publishPriorty: 'chat' } as object)).rejects.toEqual(
       wrong(/publishPriority/),
     );
-    await expect(BrokerClient.connect(near, { publishPriority: 'fast' } as object)).rejects.toEqual(
-      wrong(/one of/),
-    );
+    await expect(connectClient(near, { publishPriority: 'fast' } as object)).rejects.toEqual(wrong(/one of/));
     await expect(connected.subscribe('a', { overfow: 'block' } as object)).rejects.toEqual(wrong(/overflow/));
     await expect(connected.subscribe('a', () => {}, { queueMessages: -1 })).rejects.toEqual(
       wrong(/queueMessages/),
@@ -145,7 +148,7 @@ describe('options that do not exist, or cannot be so', () => {
     await expect(connected.flush({ timeoutMs: 1 } as object)).rejects.toEqual(wrong(/signal/));
     await expect(connected.subscribe('a', 'handler' as never)).rejects.toEqual(wrong(/an object/));
     await expect(connected.subscribe('a', null as never)).rejects.toEqual(wrong(/an object/));
-    await expect(BrokerClient.connect(near, { messageBytesMax: 16 })).rejects.toEqual(wrong(/from 17/));
+    await expect(connectClient(near, { messageBytesMax: 16 })).rejects.toEqual(wrong(/from 17/));
   });
 
   it('are told from topics and filters that are no text', async () => {
@@ -163,7 +166,7 @@ describe('a subscriber whose connection allows the broker few streams', () => {
   it('gets on its subscribing stream what finds no lane [BRK-39]', async () => {
     const broker = await listen();
     for (const streamsMax of [0, 1, 3]) {
-      const subscriber = await BrokerClient.connect(await connect(broker.url, { streamsMax }));
+      const subscriber = await connectClient(await connect(broker.url, { streamsMax }));
       open.push(subscriber);
       const received: string[] = [];
       await subscriber.subscribe('#', (message) => received.push(message.topic));

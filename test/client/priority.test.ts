@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { Broker } from '../../src/broker/index.ts';
-import { BrokerClient, type PublishOptions } from '../../src/client/index.ts';
+import { startBroker } from '../../src/broker/index.ts';
+import { connectClient, type PublishOptions } from '../../src/client/index.ts';
 import { generateIdentity } from '../../src/index.ts';
 import { Lab } from '../../src/testing/index.ts';
 
@@ -12,14 +12,14 @@ const open: { destroy(): void }[] = [];
 async function world(slow: readonly string[]) {
   const lab = new Lab({ seed: 7, link: { delayMs: 1 } });
   const shared = { clock: lab.clock, random: lab.random };
-  const broker = await Broker.listen({
+  const broker = await startBroker({
     ...shared,
     identity,
     socket: lab.socket({ host: '10.0.0.1', port: 4577 }),
   });
   const connect = async (host: string) => {
     if (slow.includes(host)) lab.network.connect(host, '10.0.0.1', SLOW);
-    const connecting = BrokerClient.connect(broker.url, { ...shared, socket: lab.socket({ host }) });
+    const connecting = connectClient(broker.url, { ...shared, socket: lab.socket({ host }) });
     const client = await lab.settle(connecting);
     open.push(client);
     return client;

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { JspError } from '../../src/base/errors.ts';
-import { BrokerClient } from '../../src/client/index.ts';
+import { type BrokerClient, connectClient } from '../../src/client/index.ts';
 import { Command, encodePlain, LARGE_BYTES_MIN } from '../../src/pubsub/command.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
 import { FakeNetwork, type FakeStream } from './fake-transport.ts';
@@ -24,7 +24,7 @@ async function silent() {
       if (message[0] === Command.FLUSH) stream.send(encodePlain(Command.FLUSHED, message.readUInt32BE(4)));
     }
   };
-  return { client: await BrokerClient.connect(near), near, far, seen, log, answerFlushes };
+  return { client: await connectClient(near), near, far, seen, log, answerFlushes };
 }
 
 const LARGE = Buffer.alloc(LARGE_BYTES_MIN, 'L');
@@ -54,7 +54,7 @@ describe('the streams of a publisher', () => {
       [{ publishPriority: 'media' }, 'media'],
     ] as const) {
       const [near] = new FakeNetwork().connect();
-      const client = await BrokerClient.connect(near, options);
+      const client = await connectClient(near, options);
       client.publish('a', '');
       expect(near.streams.map(({ priority }) => priority)).toEqual([expected]);
     }

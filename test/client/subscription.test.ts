@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { JspError } from '../../src/base/errors.ts';
-import { BrokerClient } from '../../src/client/index.ts';
+import { connectClient } from '../../src/client/index.ts';
 import type { Message } from '../../src/client/message.ts';
 import {
   Command,
@@ -24,7 +24,7 @@ async function scripted(answer: (stream: FakeStream, message: Buffer) => void) {
   far.on('stream', (stream: FakeStream) => {
     stream.on('message', (message: Buffer) => answer(stream, message));
   });
-  return { client: await BrokerClient.connect(near), near, far };
+  return { client: await connectClient(near), near, far };
 }
 
 /** Answers every SUBSCRIBE and UNSUBSCRIBE, and nothing else. */

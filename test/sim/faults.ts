@@ -472,7 +472,7 @@ class Party {
       if (message.tracked) {
         const { index } = message;
         stream
-          .deliver(data)
+          .sendTracked(data)
           .then(
             (outcome) => flow.settle(index, outcome, this.world.now, 0),
             (error) =>

@@ -10,8 +10,8 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 /** A program of somebody who has installed the package. */
 const CONSUMER = `
 import { connect, generateIdentity, listen, type ConnectOptions } from 'jetstream-proto';
-import { Broker } from 'jetstream-proto/broker';
-import { BrokerClient } from 'jetstream-proto/client';
+import { startBroker } from 'jetstream-proto/broker';
+import { type BrokerClient, connectClient } from 'jetstream-proto/client';
 import { Lab } from 'jetstream-proto/testing';
 
 export async function main(mtu?: number): Promise<void> {
@@ -23,8 +23,8 @@ export async function main(mtu?: number): Promise<void> {
   const connection = await connect(listener.url, options);
   const stream = connection.openStream({ priority: 'chat', lifetimeMs: undefined });
   for await (const message of stream) console.log(message.toString());
-  await using broker = await Broker.listen({ identity: generateIdentity(), port: 0 });
-  const client: BrokerClient = await BrokerClient.connect(broker.url);
+  await using broker = await startBroker({ identity: generateIdentity(), port: 0 });
+  const client: BrokerClient = await connectClient(broker.url);
   await client.subscribe('a/#', ({ topic, payload }) => console.log(topic, payload.length));
   console.log(Lab.name);
 }

@@ -64,7 +64,7 @@ describe('listeners run in the AsyncLocalStorage context [CON-31]', () => {
   test('also when they were added late, or reading was resumed by somebody else', async () => {
     const listener = await who.run('server', () => listen({ identity: generateIdentity(), port: 0 }));
     const client = await connect(listener.url);
-    await client.openStream().deliver('x');
+    await client.openStream().sendTracked('x');
     const accepted = await who.run('late', () => next<Connection>(listener, 'connection'));
     const stream = await who.run('late', () => next<Stream>(accepted, 'stream'));
     const at: (string | undefined)[] = [];

@@ -75,7 +75,7 @@ describe('back-pressure', () => {
       for (; queued < 40; queued++) stream.send(message, { transfer: true });
     }).toThrow(expect.objectContaining({ code: 'ERR_JSP_QUEUE_FULL' }));
     expect(queued).toBe(7);
-    await expect(stream.deliver(message)).rejects.toMatchObject({ code: 'ERR_JSP_QUEUE_FULL' });
+    await expect(stream.sendTracked(message)).rejects.toMatchObject({ code: 'ERR_JSP_QUEUE_FULL' });
     connection.destroy();
   });
 

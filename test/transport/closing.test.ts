@@ -107,7 +107,7 @@ describe('closing a connection', () => {
     const begun = performance.now();
     const closed = connection.close();
     expect(stream.send('too late')).toBe(false);
-    expect(await stream.deliver('too late')).toBe('dropped');
+    expect(await stream.sendTracked('too late')).toBe('dropped');
     expect(() => connection.openStream()).toThrow(expect.objectContaining({ code: 'ERR_JSP_CLOSED' }));
     await closed;
     expect(performance.now() - begun).toBeLessThan(5_000);

@@ -72,7 +72,7 @@ async function connected() {
   const socket = await tellingSocket(listener.port);
   const connection = await join(listener, { socket });
   const stream = connection.openStream();
-  await stream.deliver('first');
+  await stream.sendTracked('first');
   const received = async (wanted: number): Promise<void> => {
     while (count < wanted + 1) {
       await new Promise<void>((resolve) => {

@@ -88,10 +88,10 @@ describe('a stream whose peer has ended its direction', () => {
       await once(stream, 'end');
       await new Promise((done) => setTimeout(done, 5));
       if (isOpen) {
-        expect(await stream.deliver('after the end')).toBe('acknowledged');
+        expect(await stream.sendTracked('after the end')).toBe('acknowledged');
         stream.end();
       } else {
-        await expect(stream.deliver('after the end')).rejects.toMatchObject({
+        await expect(stream.sendTracked('after the end')).rejects.toMatchObject({
           code: 'ERR_JSP_STREAM_CLOSED',
         });
       }

@@ -33,7 +33,7 @@ describe('an exception in our own code [CON-33]', () => {
       message: expect.stringContaining('INTERNAL_ERROR'),
     });
     expect(listener.metrics().internalErrors).toBe(1);
-    expect(await lab.settle(other.client.openStream().deliver('x'))).toBe('acknowledged');
+    expect(await lab.settle(other.client.openStream().sendTracked('x'))).toBe('acknowledged');
     await lab.settle(listener.close());
   });
 

@@ -8,11 +8,11 @@ describe('a lifetime', () => {
   test('that is shorter than the way there ends before anything is sent: expired, not delivered [STR-16]', async () => {
     const { lab, client, got } = await pair({ delayMs: 250 });
     const stream = client.openStream();
-    expect(await lab.settle(stream.deliver('in time', { lifetimeMs: 300 }))).toBe('acknowledged');
+    expect(await lab.settle(stream.sendTracked('in time', { lifetimeMs: 300 }))).toBe('acknowledged');
     for (const delivery of ['partial', 'bestEffort'] as const) {
       const own = client.openStream({ delivery });
       const asked = lab.now;
-      expect(await lab.settle(own.deliver('too late', { lifetimeMs: 50 }))).toBe('expired');
+      expect(await lab.settle(own.sendTracked('too late', { lifetimeMs: 50 }))).toBe('expired');
       expect(lab.now - asked).toBeLessThan(20_000);
     }
     await lab.run(1_000);
@@ -24,9 +24,9 @@ describe('a lifetime', () => {
     const { lab, client, got } = await pair({ delayMs: 90 }, { delayMs: 10 });
     const stream = client.openStream({ ordered: false });
     // 50 ms count as the way there.
-    expect(await lab.settle(stream.deliver('40', { lifetimeMs: 40 }))).toBe('expired');
+    expect(await lab.settle(stream.sendTracked('40', { lifetimeMs: 40 }))).toBe('expired');
     const sentAt = lab.now;
-    expect(await lab.settle(stream.deliver('60', { lifetimeMs: 60 }))).toBe('acknowledged');
+    expect(await lab.settle(stream.sendTracked('60', { lifetimeMs: 60 }))).toBe('acknowledged');
     await lab.run(500);
     expect(got.map(({ text }) => text)).toEqual(['60']);
     expect(got[0].at - sentAt).toBeLessThanOrEqual((60 + 40 + 1) * 1_000);
@@ -38,7 +38,7 @@ describe('a lifetime', () => {
     const outcomes: Record<string, number> = {};
     for (let i = 0; i < 600; i++) {
       const state = `${lab.now}`.padEnd(1_000);
-      void stream.deliver(state).then((outcome) => {
+      void stream.sendTracked(state).then((outcome) => {
         outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
       });
       await lab.run(1000 / 30);

@@ -41,8 +41,8 @@ describe('a value that cannot go over the wire is refused where it is given, and
     const gone = new Uint8Array(10);
     structuredClone(gone.buffer, { transfer: [gone.buffer] });
     expect(() => stream.send(gone)).toThrow(/detached/);
-    await expect(stream.deliver(gone)).rejects.toThrow(/detached/);
-    expect(await lab.settle(stream.deliver(new Uint8Array(0)))).toBe('acknowledged');
+    await expect(stream.sendTracked(gone)).rejects.toThrow(/detached/);
+    expect(await lab.settle(stream.sendTracked(new Uint8Array(0)))).toBe('acknowledged');
   });
 
   test.each([5, null, undefined, new URL('jsp://x@localhost')])('%s for a URL', async (url) => {
@@ -62,6 +62,6 @@ describe('a value that cannot go over the wire is refused where it is given, and
       expect(() => stream.send('b', options)).toThrow(invalid);
     }
     options.lifetimeMs = 2_000;
-    expect(await lab.settle(stream.deliver('c', options))).toBe('acknowledged');
+    expect(await lab.settle(stream.sendTracked('c', options))).toBe('acknowledged');
   });
 });

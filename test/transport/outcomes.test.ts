@@ -14,24 +14,24 @@ describe('what became of a message', () => {
   test('is told: acknowledged', async () => {
     const connection = await join(await serve(echo));
     const stream = connection.openStream();
-    expect(await stream.deliver('hello')).toBe('acknowledged');
-    const outcomes = await Promise.all(Array.from({ length: 200 }, (_, i) => stream.deliver(`${i}`)));
+    expect(await stream.sendTracked('hello')).toBe('acknowledged');
+    const outcomes = await Promise.all(Array.from({ length: 200 }, (_, i) => stream.sendTracked(`${i}`)));
     expect(new Set(outcomes)).toEqual(new Set(['acknowledged']));
   });
 
   test('is told of best-effort and partial messages, too', async () => {
     const connection = await join(await serve(echo));
     const stream = connection.openStream({ delivery: 'bestEffort', ordered: false });
-    expect(await stream.deliver('state')).toBe('acknowledged');
+    expect(await stream.sendTracked('state')).toBe('acknowledged');
     const partial = connection.openStream({ delivery: 'partial', lifetimeMs: 5_000 });
-    expect(await partial.deliver('soon')).toBe('acknowledged');
+    expect(await partial.sendTracked('soon')).toBe('acknowledged');
   });
 
   test('is told: expired, when its lifetime ends before it arrived', async () => {
     const { lab, client } = await labPair();
     const stream = client.openStream();
     deaf(lab, true);
-    const told = stream.deliver('too late', { lifetimeMs: 100 });
+    const told = stream.sendTracked('too late', { lifetimeMs: 100 });
     await lab.run(300);
     deaf(lab, false);
     expect(await lab.settle(told)).toBe('expired');
@@ -40,9 +40,9 @@ describe('what became of a message', () => {
   test('is told: lost, when a packet of a best-effort message is', async () => {
     const { lab, client } = await labPair();
     const stream = client.openStream({ delivery: 'bestEffort', ordered: false });
-    expect(await lab.settle(stream.deliver('first'))).toBe('acknowledged');
+    expect(await lab.settle(stream.sendTracked('first'))).toBe('acknowledged');
     deaf(lab, true);
-    const told = stream.deliver('lost');
+    const told = stream.sendTracked('lost');
     await lab.run(2);
     deaf(lab, false);
     for (let i = 0; i < 5; i++) {
@@ -56,13 +56,13 @@ describe('what became of a message', () => {
     const { lab, client } = await labPair();
     const stream = client.openStream();
     lab.network.cut('client');
-    const told: Promise<Outcome> = stream.deliver('never');
+    const told: Promise<Outcome> = stream.sendTracked('never');
     await lab.run(10);
     stream.reset();
     lab.network.mend();
     expect(['dropped', 'acknowledged']).toContain(await lab.settle(told));
     const other = client.openStream();
-    const unsent = other.deliver('never sent');
+    const unsent = other.sendTracked('never sent');
     other.reset();
     expect(await lab.settle(unsent)).toBe('dropped');
   });
@@ -71,7 +71,7 @@ describe('what became of a message', () => {
     const { lab, client } = await labPair();
     const stream = client.openStream();
     lab.network.cut('client');
-    const told = stream.deliver('never');
+    const told = stream.sendTracked('never');
     client.destroy();
     expect(await lab.settle(told)).toBe('dropped');
   });
@@ -80,7 +80,7 @@ describe('what became of a message', () => {
     const connection = await join(await serve(echo));
     const stream = connection.openStream();
     stream.end();
-    await expect(stream.deliver('x')).rejects.toMatchObject({ code: 'ERR_JSP_STREAM_CLOSED' });
+    await expect(stream.sendTracked('x')).rejects.toMatchObject({ code: 'ERR_JSP_STREAM_CLOSED' });
   });
 });
 

@@ -97,7 +97,7 @@ describe('a machine that sleeps, or a process that stands still', () => {
     stream.send('first');
     await lab.run(100);
     lab.network.cut('client');
-    const outcome = stream.deliver('for a second', { lifetimeMs: 1_000 });
+    const outcome = stream.sendTracked('for a second', { lifetimeMs: 1_000 });
     await lab.run(1);
     lab.sleep(clock, 5_000, 'client');
     await lab.run(5_000);

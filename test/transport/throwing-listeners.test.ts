@@ -60,7 +60,7 @@ describe('a listener that throws [CON-30]', () => {
     const iterated = (async () => {
       for await (const _ of streams[2]);
     })().catch((error) => error);
-    const delivery = streams[0].deliver('never acknowledged');
+    const delivery = streams[0].sendTracked('never acknowledged');
     client.destroy(7);
     await lab.settle(Promise.all([client.closed, accepted.closed]));
     expect(await iterated).toMatchObject({ code: 'ERR_JSP_CLOSED_BY_PEER' });
@@ -181,7 +181,7 @@ describe('a batch of datagrams [CON-32]', () => {
         const connection = await join(listener);
         spoil((listener as unknown as { driver: { socket: never } }).driver.socket);
         const stream = connection.openStream();
-        for (let i = 0; i < 20; i++) await stream.deliver(`${i}`);
+        for (let i = 0; i < 20; i++) await stream.sendTracked(`${i}`);
       } else {
         // Of an impaired socket, what throws is its user, behind the delay line.
         const { driver } = accepted as unknown as { driver: { socket: never } };
@@ -225,7 +225,7 @@ describe('every way of listening is one [CON-30]', () => {
   test('a connection that came before anybody listened is told to the first listener', async () => {
     const listener = await serve(null);
     const client = await join(listener);
-    await client.openStream().deliver('x');
+    await client.openStream().sendTracked('x');
     const accepted = await new Promise((resolve) => listener.prependListener('connection', resolve));
     expect(accepted).toMatchObject({ role: 'server' });
   });

@@ -67,7 +67,7 @@ describe('options that do not exist are refused with the nearest that does', () 
     const late = { lifetime: 5 } as SendOptions;
     for (let i = 0; i < 2; i++) expect(() => stream.send('x', late)).toThrow('"lifetimeMs"');
     expect(() => stream.sendBatch(['x'], late)).toThrow('"lifetimeMs"');
-    await expect(stream.deliver('x', late)).rejects.toMatchObject(invalid('"lifetimeMs"'));
+    await expect(stream.sendTracked('x', late)).rejects.toMatchObject(invalid('"lifetimeMs"'));
     expect(stream.queuedBytes).toBe(0);
   });
 
@@ -103,7 +103,7 @@ test('options that are undefined have their default, and the types let them be s
     label: nothing,
   });
   expect(stream).toMatchObject({ priority: 'chat', delivery: 'reliable', ordered: true, label: '' });
-  expect(await stream.deliver('x', { lifetimeMs: nothing, transfer: nothing })).toBe('acknowledged');
+  expect(await stream.sendTracked('x', { lifetimeMs: nothing, transfer: nothing })).toBe('acknowledged');
   await connection.close({ code: nothing, reason: nothing, timeoutMs: nothing, signal: nothing });
   expect(await connection.closed).toBeNull();
   expect(noneIsStubborn).toEqual([]);
