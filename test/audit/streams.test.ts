@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND } from '../../src/base/time.ts';
-import { Outcome } from '../../src/protocol/stream/send/outcome.ts';
+import { Outcome } from '../../src/protocol/stream/send/send-context.ts';
 import { Delivery, FrameType } from '../../src/protocol/wire/frame-type.ts';
 import { bytesOf, Pair } from '../protocol/connection/pair.ts';
 import { integers, opening, Rogue, run } from '../protocol/connection/rogue.ts';

@@ -2,7 +2,7 @@ import type { Micros } from '../../base/time.ts';
 import type { Delivery, Priority } from '../wire/frame-type.ts';
 import type { MessageLimits } from './limits.ts';
 import type { ReceiveStream } from './receive/receive-stream.ts';
-import { Schedulable } from './schedulable.ts';
+import { Schedulable } from './scheduler.ts';
 import type { SendResult, SendStream } from './send/send-stream.ts';
 
 /** What a stream is opened with. */

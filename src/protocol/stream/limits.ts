@@ -14,8 +14,7 @@ import {
   writeMaxStreams,
   writeStreamsBlocked,
 } from '../wire/frames/flow-control.ts';
-import type { FlowCredit } from './flow-credit.ts';
-import type { FlowWindow } from './flow-window.ts';
+import type { FlowCredit, FlowWindow } from './flow-control.ts';
 
 /** All limits of a connection. */
 export class Limits {

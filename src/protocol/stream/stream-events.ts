@@ -1,5 +1,5 @@
 import type { ConnectionStream } from './connection-stream.ts';
-import type { OutcomeRing } from './send/outcome.ts';
+import type { Outcomes } from './send/send-context.ts';
 
 /** What the streams of a connection tell of themselves; `Connection` is whatever they belong to. */
 export type StreamEvent<Connection> =
@@ -101,7 +101,7 @@ export class StreamEvents<Connection> {
   }
 
   /** Takes the outcomes of tracked messages out of the ring. */
-  outcomes(ring: OutcomeRing): void {
+  outcomes(ring: Outcomes): void {
     const { connection } = this;
     while (ring.next()) {
       const { id: tracking, outcome } = ring;

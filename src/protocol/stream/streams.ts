@@ -1,24 +1,20 @@
 import type { MemoryAccount } from '../../base/memory-budget.ts';
-import { MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
+import { DeadlineWatch, MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import { type Delivery, FrameType, MessageFlag, Priority, type Space } from '../wire/frame-type.ts';
 import { streamOpenFlags } from '../wire/frames/stream.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
 import { ConnectionStream, type StreamOwner, type StreamSettings } from './connection-stream.ts';
-import { DeadlineWatch } from './deadline-watch.ts';
-import { FlowCredit } from './flow-credit.ts';
-import { FlowWindow, Pace, type WindowGrowth } from './flow-window.ts';
+import { FlowCredit, FlowWindow, Pace, type WindowGrowth, WindowPool } from './flow-control.ts';
 import { DataLimits, Limits, MessageLimits, StreamLimits } from './limits.ts';
-import { BestEffortBudget, SURE_BYTES } from './receive/best-effort-budget.ts';
-import { ReceiveContext } from './receive/receive-context.ts';
+import { BestEffortBudget, ReceiveContext, SURE_BYTES } from './receive/receive-context.ts';
 import { ReceiveStream } from './receive/receive-stream.ts';
 import { SendContext } from './send/send-context.ts';
 import { SendStream, type StreamOpening } from './send/send-stream.ts';
 import { SlabPool } from './send/slab.ts';
 import { type StreamEventSink, StreamEvents } from './stream-events.ts';
 import { PACKET_OVERHEAD, StreamPacker } from './stream-packer.ts';
-import { WindowPool } from './window-pool.ts';
 
 /** What a connection's configuration says of its streams. */
 export interface StreamsConfig {

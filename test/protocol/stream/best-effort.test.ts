@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { NEVER } from '../../../src/base/time.ts';
-import { Outcome } from '../../../src/protocol/stream/send/outcome.ts';
+import { Outcome } from '../../../src/protocol/stream/send/send-context.ts';
 import { Delivery } from '../../../src/protocol/wire/frame-type.ts';
 import { bytesOf, framesOf, Link, type Packet } from './link.ts';
 

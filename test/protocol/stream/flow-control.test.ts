@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { NEVER } from '../../../src/base/time.ts';
-import { FlowCredit } from '../../../src/protocol/stream/flow-credit.ts';
-import { FlowWindow } from '../../../src/protocol/stream/flow-window.ts';
+import { FlowCredit, FlowWindow } from '../../../src/protocol/stream/flow-control.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { Delivery, FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { bytesOf, framesOf, Link } from './link.ts';

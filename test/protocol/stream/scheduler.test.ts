@@ -2,8 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { NEVER } from '../../../src/base/time.ts';
-import { Schedulable } from '../../../src/protocol/stream/schedulable.ts';
-import { Scheduler } from '../../../src/protocol/stream/scheduler.ts';
+import { Schedulable, Scheduler } from '../../../src/protocol/stream/scheduler.ts';
 import { Priority } from '../../../src/protocol/wire/frame-type.ts';
 
 const { SYSTEM, MEDIA, CHAT, BULK } = Priority;

@@ -1,10 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { NEVER } from '../../../src/base/time.ts';
-import { DeadlineWatch } from '../../../src/protocol/stream/deadline-watch.ts';
-import { Coverage } from '../../../src/protocol/stream/receive/coverage.ts';
-import { SequenceWindow } from '../../../src/protocol/stream/receive/sequence-window.ts';
-import { OutcomeRing } from '../../../src/protocol/stream/send/outcome.ts';
+import { DeadlineWatch, NEVER } from '../../../src/base/time.ts';
+import { Coverage } from '../../../src/protocol/stream/receive/assembly.ts';
+import { SequenceWindow } from '../../../src/protocol/stream/receive/sequences.ts';
+import { Outcomes } from '../../../src/protocol/stream/send/send-context.ts';
 import { SlabPool } from '../../../src/protocol/stream/send/slab.ts';
 
 /** Which sequences were seen, the slow way. */
@@ -142,9 +141,9 @@ describe('DeadlineWatch', () => {
   });
 });
 
-describe('OutcomeRing', () => {
+describe('Outcomes', () => {
   it('keeps the order while it grows, and is small again when it was emptied', () => {
-    const ring = new OutcomeRing();
+    const ring = new Outcomes();
     expect(ring.next()).toBe(false);
     let taken = 0;
     for (let i = 0; i < 5_000; i++) {

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND } from '../../../src/base/time.ts';
-import { FlowWindow, Pace } from '../../../src/protocol/stream/flow-window.ts';
-import { WindowPool } from '../../../src/protocol/stream/window-pool.ts';
+import { FlowWindow, Pace, WindowPool } from '../../../src/protocol/stream/flow-control.ts';
 
 /** A window of 1,000 bytes that may grow to 100,000, out of a pool of `poolBytes`. */
 function growing(poolBytes = 1_000_000, isShared = false) {

@@ -1,12 +1,9 @@
 import { Prng } from '../../../src/base/random.ts';
 import { MILLISECOND, type Micros, NEVER } from '../../../src/base/time.ts';
-import { FlowCredit } from '../../../src/protocol/stream/flow-credit.ts';
-import { FlowWindow } from '../../../src/protocol/stream/flow-window.ts';
-import { BestEffortBudget } from '../../../src/protocol/stream/receive/best-effort-budget.ts';
-import { ReceiveContext } from '../../../src/protocol/stream/receive/receive-context.ts';
+import { FlowCredit, FlowWindow } from '../../../src/protocol/stream/flow-control.ts';
+import { BestEffortBudget, ReceiveContext } from '../../../src/protocol/stream/receive/receive-context.ts';
 import { ReceiveStream } from '../../../src/protocol/stream/receive/receive-stream.ts';
-import { Outcome } from '../../../src/protocol/stream/send/outcome.ts';
-import { SendContext } from '../../../src/protocol/stream/send/send-context.ts';
+import { Outcome, SendContext } from '../../../src/protocol/stream/send/send-context.ts';
 import { SendStream } from '../../../src/protocol/stream/send/send-stream.ts';
 import { SlabPool } from '../../../src/protocol/stream/send/slab.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';

@@ -1,15 +1,12 @@
 import { type Micros, NEVER } from '../../../base/time.ts';
 import type { FrameReader } from '../../wire/frame-reader.ts';
 import type { Space } from '../../wire/frame-type.ts';
-import { MESSAGE_COST } from '../flow-credit.ts';
+import { MESSAGE_COST } from '../flow-control.ts';
 import { Assembly } from './assembly.ts';
-import { DroppedReport } from './dropped-report.ts';
-import { copyOut } from './lending.ts';
 import type { Lifetimes } from './lifetimes.ts';
-import type { ReadyQueue } from './ready-queue.ts';
 import type { ReceiveContext } from './receive-context.ts';
-import { Place, Segment, type SegmentOwner } from './segment.ts';
-import { SequenceWindow } from './sequence-window.ts';
+import { copyOut, Place, type ReadyQueue, Segment, type SegmentOwner } from './segment.ts';
+import { DroppedReport, SequenceWindow } from './sequences.ts';
 
 /** What both sequence spaces of the receiving half of a stream have in common. */
 export abstract class Inbox implements SegmentOwner {

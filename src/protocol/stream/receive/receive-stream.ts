@@ -7,15 +7,12 @@ import type { FrameWriter } from '../../wire/frame-writer.ts';
 import { writeMaxStreamData } from '../../wire/frames/flow-control.ts';
 import { writeStopSending } from '../../wire/frames/stream.ts';
 import { readVarint, varintLength } from '../../wire/varint.ts';
-import { MESSAGE_COST, SEQUENCE_SPAN_MAX } from '../flow-credit.ts';
-import { FlowWindow, type WindowGrowth } from '../flow-window.ts';
+import { FlowWindow, MESSAGE_COST, SEQUENCE_SPAN_MAX, type WindowGrowth } from '../flow-control.ts';
 import { BestEffortInbox } from './best-effort-inbox.ts';
-import { copyOut, lend } from './lending.ts';
 import { Lifetimes } from './lifetimes.ts';
-import { ReadyQueue } from './ready-queue.ts';
 import type { ReceiveContext } from './receive-context.ts';
 import { ReliableInbox } from './reliable-inbox.ts';
-import type { Segment } from './segment.ts';
+import { copyOut, lend, ReadyQueue, type Segment } from './segment.ts';
 
 /** Fixed things of a receiving half. */
 export interface ReceiveStreamOptions {

@@ -4,14 +4,12 @@ import { CloseCode } from '../../wire/close-code.ts';
 import type { FrameReader } from '../../wire/frame-reader.ts';
 import { MessageFlag, Space } from '../../wire/frame-type.ts';
 import { readVarint, varintLength } from '../../wire/varint.ts';
-import { MESSAGE_COST } from '../flow-credit.ts';
-import type { FlowWindow } from '../flow-window.ts';
+import { type FlowWindow, MESSAGE_COST } from '../flow-control.ts';
 import type { Assembly } from './assembly.ts';
 import { deadlineOf, Inbox } from './inbox.ts';
 import type { Lifetimes } from './lifetimes.ts';
-import type { ReadyQueue } from './ready-queue.ts';
 import type { ReceiveContext } from './receive-context.ts';
-import { Place, type Segment } from './segment.ts';
+import { Place, type ReadyQueue, type Segment } from './segment.ts';
 
 /**
  * The reliable space of the receiving half of a stream. Every sequence is charged when it first appears and freed when its message is

@@ -2,7 +2,7 @@ import type { Micros } from '../../../base/time.ts';
 import { Space } from '../../wire/frame-type.ts';
 import { Mark } from './message-records.ts';
 import { Outbox } from './outbox.ts';
-import { Outcome } from './outcome.ts';
+import { Outcome } from './send-context.ts';
 
 /**
  * What becomes of the messages of an {@link Outbox} that were sent. Frames are told as acknowledged or lost in any order, more than

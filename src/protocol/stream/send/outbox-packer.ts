@@ -1,11 +1,10 @@
 import type { Micros } from '../../../base/time.ts';
 import { Space } from '../../wire/frame-type.ts';
 import type { FrameWriter } from '../../wire/frame-writer.ts';
-import { type FlowCredit, MESSAGE_COST } from '../flow-credit.ts';
+import { type FlowCredit, MESSAGE_COST } from '../flow-control.ts';
 import { Mark } from './message-records.ts';
 import { OutboxFrames } from './outbox-frames.ts';
-import { Outcome } from './outcome.ts';
-import type { SendContext } from './send-context.ts';
+import { Outcome, type SendContext } from './send-context.ts';
 
 /**
  * Decides which messages of a space go into a packet:

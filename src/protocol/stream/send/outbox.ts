@@ -1,13 +1,11 @@
 import { keepHere } from '../../../base/bytes.ts';
 import { RangeSet } from '../../../base/ranges.ts';
-import { type Micros, NEVER } from '../../../base/time.ts';
+import { DeadlineWatch, type Micros, NEVER } from '../../../base/time.ts';
 import { Space } from '../../wire/frame-type.ts';
 import { varintSize, writeVarint } from '../../wire/varint.ts';
-import { DeadlineWatch } from '../deadline-watch.ts';
-import { MESSAGE_COST } from '../flow-credit.ts';
+import { MESSAGE_COST } from '../flow-control.ts';
 import { Mark, MessageRecords } from './message-records.ts';
-import { Outcome } from './outcome.ts';
-import type { SendContext } from './send-context.ts';
+import { Outcome, type SendContext } from './send-context.ts';
 import type { Slab } from './slab.ts';
 
 /** Messages up to this length share slabs; longer ones have memory of their own. */

@@ -1,6 +1,6 @@
+import { Ring } from '../../../base/ring.ts';
 import type { Micros } from '../../../base/time.ts';
-import type { FlowCredit } from '../flow-credit.ts';
-import { OutcomeRing } from './outcome.ts';
+import type { FlowCredit } from '../flow-control.ts';
 import type { SlabPool } from './slab.ts';
 
 /** What the sending halves of all streams of one connection share. */
@@ -11,7 +11,7 @@ export class SendContext {
   /** The last bytes of `credit`, which are for streams of the class `system`. [STR-34] */
   reserveBytes = 0;
   /** Outcomes of tracked messages, for the connection to take. */
-  readonly outcomes = new OutcomeRing();
+  readonly outcomes = new Outcomes();
   /** Frame bytes of an empty packet on the current path; the connection keeps it current. */
   packetRoom: number;
   /** One-way delay that the path has at least, and as it was measured last: half of the round-trip time, of which nobody knows the halves. */
@@ -51,3 +51,56 @@ export class SendContext {
     return now - this.measuredAt <= 2 * this.delay ? this.delay : this.delayMin;
   }
 }
+
+/** What became of a message whose sender asked to be told. [STR-27] */
+export const Outcome = {
+  /** Complete at the peer's transport. */
+  ACKNOWLEDGED: 0,
+  /** Its deadline passed before it was known to have arrived. */
+  EXPIRED: 1,
+  /** A best-effort message, or a part of it, was lost. */
+  LOST: 2,
+  /** The peer's transport gave it up before its application read it, or the stream was reset. */
+  DROPPED: 3,
+} as const;
+export type Outcome = (typeof Outcome)[keyof typeof Outcome];
+
+/**
+ * Outcomes on their way to those who asked. Each tracked message enters it exactly once, so that the tracked messages in
+ * the send queues bound it.
+ */
+export class Outcomes {
+  /** For each its tracking id and, in the lowest two bits, its outcome. */
+  private ring = new Ring<number>();
+  private pushed = 0;
+  /** Tracking id of the outcome that {@link next} took last. */
+  id = 0;
+  outcome: Outcome = Outcome.ACKNOWLEDGED;
+
+  get length(): number {
+    return this.ring.length;
+  }
+
+  push(id: number, outcome: Outcome): void {
+    this.ring.push(id * 4 + outcome);
+    this.pushed++;
+  }
+
+  /** Takes the oldest into `id` and `outcome`; false when there is none. */
+  next(): boolean {
+    const item = this.ring.shift();
+    if (item === undefined) return false;
+    this.id = Math.floor(item / 4);
+    this.outcome = (item % 4) as Outcome;
+    if (this.ring.length === 0) this.onEmpty();
+    return true;
+  }
+
+  /** A ring that has grown large is given back. */
+  private onEmpty(): void {
+    if (this.pushed > KEPT_OUTCOMES) this.ring = new Ring();
+    this.pushed = 0;
+  }
+}
+
+const KEPT_OUTCOMES = 1_024;

@@ -4,7 +4,7 @@ import { CloseCode } from '../../wire/close-code.ts';
 import { Delivery, FrameType, MessageFlag, Space } from '../../wire/frame-type.ts';
 import type { FrameWriter } from '../../wire/frame-writer.ts';
 import { writeStreamDataBlocked } from '../../wire/frames/flow-control.ts';
-import { FlowCredit, MESSAGE_COST, SEQUENCE_SPAN_MAX } from '../flow-credit.ts';
+import { FlowCredit, MESSAGE_COST, SEQUENCE_SPAN_MAX } from '../flow-control.ts';
 import { OutboxPacker } from './outbox-packer.ts';
 import type { SendContext } from './send-context.ts';
 import { SendSignals, type StreamOpening, Told } from './send-signals.ts';

@@ -1,5 +1,66 @@
+/**
+ * Flow control, at its two levels: a stream and the connection. {@link FlowCredit} is what the peer lets us send, {@link FlowWindow} what we
+ * let the peer send, and {@link WindowPool} what the windows of a connection's streams grow by. Limits are cumulative, as MAX_DATA and
+ * MAX_STREAM_DATA give them.
+ */
+
 import type { MemorySource } from '../../base/memory-budget.ts';
 import { MILLISECOND, type Micros } from '../../base/time.ts';
+
+/** What a sender may still send, at one level. */
+export class FlowCredit {
+  /** Charged so far; never above `limit`. */
+  used = 0;
+  limit: number;
+  /** The limit at which the peer was last told that we are blocked, or -1. */
+  blockedAt = -1;
+  /** True once something had to wait for this credit, until the limit is raised. */
+  blocked = false;
+  /** The limit that what waits needs: the highest, where several wait. */
+  needed = 0;
+  /** What was last said to be needed. */
+  private neededThen = 0;
+
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+
+  get available(): number {
+    return this.limit - this.used;
+  }
+
+  /** Takes a limit of the peer; an older, smaller one changes nothing. True when there is more credit than before. [STR-9] */
+  raise(limit: number): boolean {
+    if (limit <= this.limit) return false;
+    this.limit = limit;
+    this.blocked = false;
+    this.needed = 0;
+    return true;
+  }
+
+  /** Something needs this limit, and waits for it. */
+  block(needed: number): void {
+    this.blocked = true;
+    if (needed > this.needed) this.needed = needed;
+  }
+
+  /** True while a BLOCKED frame is owed for the current limit: one a limit. */
+  get owesBlocked(): boolean {
+    return this.blocked && this.blockedAt !== this.limit;
+  }
+
+  /** A BLOCKED frame goes into a packet. Returns the limit that it says is needed. [STR-10] */
+  sayBlocked(): number {
+    this.blockedAt = this.limit;
+    this.neededThen = this.needed;
+    return this.needed;
+  }
+
+  /** The packet with the BLOCKED frame that asked for `needed` is lost: say it again if it still holds. */
+  onBlockedLost(needed: number): void {
+    if (needed === this.neededThen) this.blockedAt = -1;
+  }
+}
 
 /** How fast a connection is, for windows that follow it; its owner keeps it current. */
 export class Pace {
@@ -172,5 +233,67 @@ export class FlowWindow {
   }
 }
 
+/**
+ * What the windows of a connection's streams may grow by, all together, beyond what each has from the start. The rest of the
+ * connection's window is for those beginnings, so that streams which nobody reads cannot take everything. [STR-34]
+ *
+ * What was promised to a peer cannot be taken back, and it may never use it: a stream grew, and falls silent. Such promises must not keep
+ * another stream from its next message for ever, so a message is also admitted while what the streams really hold leaves room for it.
+ */
+export class WindowPool implements MemorySource {
+  readonly bytesMax: number;
+  /** Promised, or held. */
+  used = 0;
+  private readonly held: () => number;
+  /** A window found too little here, with so much held at that time. */
+  private isAwaited = false;
+  private heldThen = 0;
+  private wasGiven = false;
+
+  /** @param held - bytes that are charged to the streams and not read yet */
+  constructor(bytesMax: number, held: () => number) {
+    this.bytesMax = bytesMax;
+    this.held = held;
+  }
+
+  get available(): number {
+    return this.bytesMax - this.used;
+  }
+
+  admits(bytes: number): boolean {
+    return bytes <= this.available || this.held() + bytes <= this.bytesMax;
+  }
+
+  /** A window found too little here, and there is more since: it should ask again. */
+  get hasRoomAgain(): boolean {
+    return this.isAwaited && (this.wasGiven || this.held() < this.heldThen);
+  }
+
+  take(bytes: number): void {
+    this.used += bytes;
+  }
+
+  give(bytes: number): void {
+    this.used -= bytes;
+    if (bytes > 0) this.wasGiven = true;
+  }
+
+  awaitRoom(): void {
+    this.isAwaited = true;
+    this.heldThen = this.held();
+    this.wasGiven = false;
+  }
+
+  /** Everybody asks again now. */
+  retried(): void {
+    this.isAwaited = false;
+  }
+}
+
+/** Bytes charged for a message besides its length, so that empty messages are not free. */
+export const MESSAGE_COST = 128;
+
+/** Sequences of the reliable space that may be unsettled, from the oldest one on. [STR-12] */
+export const SEQUENCE_SPAN_MAX = 65_536;
 /** Below this round trips say more about when processes get to run than about the path. */
 const RTT_MIN: Micros = 5 * MILLISECOND;

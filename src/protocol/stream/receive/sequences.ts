@@ -1,7 +1,9 @@
-const NO_WORDS = new Int32Array(0);
-const FIRST_WORDS = 2;
-/** A map that is larger than this is given back when no bit is set. */
-const KEPT_WORDS = 64;
+/** What a receiver keeps of the sequences of a space: which were seen, and which it gave up and has to report. */
+
+import { RangeSet } from '../../../base/ranges.ts';
+import type { Space } from '../../wire/frame-type.ts';
+import type { FrameWriter } from '../../wire/frame-writer.ts';
+import { writeDropped } from '../../wire/frames/abandon.ts';
 
 /**
  * Which sequences of a space were seen: all below `floor`, and those above it whose bit is set in a circular bit map that grows with
@@ -116,3 +118,46 @@ export class SequenceWindow {
     this.mask = length - 1;
   }
 }
+
+/** Messages of one space that the receiver gave up and has to report, until the report is acknowledged. [STR-18] */
+export class DroppedReport {
+  private readonly space: Space;
+  private ranges: RangeSet | null = null;
+
+  constructor(space: Space) {
+    this.space = space;
+  }
+
+  get due(): boolean {
+    return this.ranges !== null;
+  }
+
+  /** Bytes of memory. */
+  get bytes(): number {
+    return (this.ranges?.size ?? 0) * 16;
+  }
+
+  add(first: number, count: number): void {
+    if (this.ranges === null) this.ranges = new RangeSet();
+    this.ranges.add(first, first + count);
+    if (this.ranges.size > RANGES_MAX) this.ranges.shiftRange();
+  }
+
+  write(w: FrameWriter, stream: number): void {
+    const { ranges } = this;
+    if (ranges === null) return;
+    while (ranges.size > 0 && w.hasControlRoom) {
+      const first = ranges.start(0);
+      writeDropped(w, stream, this.space, first, ranges.end(0) - first);
+      ranges.shiftRange();
+    }
+    if (ranges.size === 0) this.ranges = null;
+  }
+}
+
+const NO_WORDS = new Int32Array(0);
+const FIRST_WORDS = 2;
+/** A map that is larger than this is given back when no bit is set. */
+const KEPT_WORDS = 64;
+/** Ranges to report at once. With more the oldest are forgotten: a report only spares the sender work. */
+const RANGES_MAX = 256;
