@@ -77,7 +77,7 @@ export function assert(condition: boolean, message: string): asserts condition {
  * `text` with everything that would do something on a terminal, or hide, written as an escape: control characters (`\n`, `\x1b`), marks that
  * turn the direction of writing (`\u202e`, "Trojan source"), line and paragraph separators, characters of no width, halves of surrogate pairs.
  *
- * All text of a peer passes through here before it becomes part of an error's message or of a line for people: a CLOSE reason of the
+ * All text of a peer passes through here before it becomes part of an error's message or of a line for people: a CONNECTION_CLOSE reason of the
  * peer must not be able to clear the screen, or forge a second line of a log. Backslashes stay, so it cannot be turned back.
  */
 export function printable(text: string): string {

@@ -57,7 +57,7 @@ export type Overflow = (typeof Overflow)[keyof typeof Overflow];
 /** Why messages were dropped, as DROPPED says. */
 export const DropReason = { TOO_LARGE: 4 } as const;
 
-/** Why a connection, a stream or a request ends: codes of a CLOSE with scope 1, of a STREAM_RESET and of REFUSED. */
+/** Why a connection, a stream or a request ends: codes of a CONNECTION_CLOSE with scope 1, of a RESET_STREAM and of REFUSED. */
 export const ReasonCode = {
   NO_ERROR: 0x00,
   INTERNAL_ERROR: 0x01,

@@ -422,7 +422,7 @@ function incompleteError(what: string, reason: string): JspError {
   );
 }
 
-/** The error for a CLOSE that says that the peer gave up, or null. */
+/** The error for a CONNECTION_CLOSE that says that the peer gave up, or null. */
 function peerTimeoutError(name: string): JspError | null {
   switch (name) {
     case 'IDLE_TIMEOUT':

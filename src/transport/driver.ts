@@ -108,7 +108,7 @@ export class Driver {
     else this.socket.unref();
   }
 
-  /** Sends what is due, goes on as long as a peer may not have heard the CLOSE [CON-9], then stops for good and closes the socket. */
+  /** Sends what is due, goes on as long as a peer may not have heard the CONNECTION_CLOSE [CON-9], then stops for good and closes the socket. */
   stop(): Promise<void> {
     this.stopping ??= this.linger();
     return this.stopping;

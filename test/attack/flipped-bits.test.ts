@@ -41,7 +41,7 @@ describe('a packet with a flipped bit is dropped and counted, and disturbs nothi
     expect(there.receiver.ended).toBe(true);
   });
 
-  test('in a CLOSE', () => {
+  test('in a CONNECTION_CLOSE', () => {
     const pair = new Lockstep();
     pair.run();
     pair.clientCore.close('application', 7, 'bye', pair.now);

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { CloseCode, closeCodeName } from '../../src/protocol/wire/close-code.ts';
 import { FrameType, MessageFlag } from '../../src/protocol/wire/frame-type.ts';
 import { writeAckFrequency } from '../../src/protocol/wire/frames/ack.ts';
-import { writeClose } from '../../src/protocol/wire/frames/close.ts';
+import { writeConnectionClose } from '../../src/protocol/wire/frames/connection-close.ts';
 import { writeNewConnectionId, writePathChallenge } from '../../src/protocol/wire/frames/path.ts';
 import { Pair } from '../protocol/connection/pair.ts';
 import { fragment, frame, integers, opening, Rogue, run, varint } from '../protocol/connection/rogue.ts';
@@ -51,7 +51,7 @@ describe('a peer that has the keys and breaks the rules is told which [ERR-1]', 
     ],
     ['CRYPTO with application keys', [integers(F.CRYPTO, 0, 1, 1, 1)], PROTOCOL_VIOLATION],
     ['HANDSHAKE_DONE from a client', [integers(F.HANDSHAKE_DONE)], PROTOCOL_VIOLATION],
-    ['TOKEN from a client', [integers(F.TOKEN, 1, 1)], PROTOCOL_VIOLATION],
+    ['NEW_TOKEN from a client', [integers(F.NEW_TOKEN, 1, 1)], PROTOCOL_VIOLATION],
     [
       'TICKET from a client',
       [Buffer.concat([integers(F.TICKET, 1), new Uint8Array(16), varint(1), Uint8Array.of(1)])],
@@ -148,7 +148,7 @@ describe('a peer that has the keys and breaks the rules is told which [ERR-1]', 
     ],
     [
       'a reset with another end [STR-6]',
-      [opening(0), integers(F.STREAM_FIN, 0, 2), integers(F.STREAM_RESET, 0, 9, 3)],
+      [opening(0), integers(F.STREAM_FIN, 0, 2), integers(F.RESET_STREAM, 0, 9, 3)],
       FINAL_SIZE_ERROR,
     ],
     [
@@ -171,7 +171,7 @@ describe('a peer that has the keys and breaks the rules is told which [ERR-1]', 
     rogue.send(...frames);
     expect(closeCodeName(victim.closed?.code ?? -1)).toBe(closeCodeName(code));
     expect(victim.closed).toMatchObject({ by: 'local', scope: 'transport' });
-    const [close] = rogue.frames(F.CLOSE);
+    const [close] = rogue.frames(F.CONNECTION_CLOSE);
     expect(close).toMatchObject({ scope: 0, code, frameType: frames.at(-1)?.[0] });
   });
 
@@ -243,9 +243,9 @@ describe('a peer that is merely odd is tolerated', () => {
     expect(Buffer.from(rogue.frames(F.PATH_RESPONSE).at(-1)?.data ?? [])).toEqual(Buffer.alloc(8, 0xaa));
   });
 
-  test('a CLOSE with a code that nobody knows is shown as what it is [ERR-1]', () => {
+  test('a CONNECTION_CLOSE with a code that nobody knows is shown as what it is [ERR-1]', () => {
     const { rogue, victim } = attacked();
-    rogue.send(frame((w) => writeClose(w, 0, 0x77, 0, Buffer.from([0xff, 0x41]))));
+    rogue.send(frame((w) => writeConnectionClose(w, 0, 0x77, 0, Buffer.from([0xff, 0x41]))));
     expect(victim.closed).toMatchObject({ by: 'peer', scope: 'transport', code: 0x77, reason: '\ufffdA' });
   });
 });
@@ -312,7 +312,7 @@ describe('a peer that wants memory', () => {
     pair.run(100);
     expect(victim.closed).toBeNull();
     expect(victim.events.filter(({ type }) => type === 'reset')).toHaveLength(1);
-    expect(rogue.frames(F.STREAM_RESET).length).toBeLessThan(10);
+    expect(rogue.frames(F.RESET_STREAM).length).toBeLessThan(10);
   });
 });
 

@@ -111,7 +111,7 @@ describe('the datagrams of a whole session, sent again', () => {
     }
     other.run(100);
     expect(other.server.core.counters.packetsReceived).toBe(before);
-    expect(other.server.frames(FrameType.CLOSE)).toEqual([]);
+    expect(other.server.frames(FrameType.CONNECTION_CLOSE)).toEqual([]);
     other.echo();
   });
 });

@@ -149,7 +149,7 @@ class Chaos {
         return random.chance(0.2) ? integers(FrameType.STREAM_FIN, stream, 60 + random.below(2)) : PING;
       case 3:
         return random.chance(0.1)
-          ? integers(FrameType.STREAM_RESET, stream, random.below(9), 60 + random.below(2))
+          ? integers(FrameType.RESET_STREAM, stream, random.below(9), 60 + random.below(2))
           : PING;
       case 4:
         return random.chance(0.1) ? integers(FrameType.STOP_SENDING, stream, random.below(9)) : PING;

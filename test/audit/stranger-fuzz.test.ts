@@ -58,7 +58,7 @@ function frame(random: Prng, hello: Uint8Array): Uint8Array {
       return integers(FrameType.ACK, largest, random.below(100), 0, random.below(largest + 1));
     }
     case 4:
-      return random.chance(0.02) ? integers(FrameType.CLOSE, 0, 0, 0, 0) : PING;
+      return random.chance(0.02) ? integers(FrameType.CONNECTION_CLOSE, 0, 0, 0, 0) : PING;
     case 5:
       return new Uint8Array(random.between(1, 40));
     default:

@@ -25,7 +25,9 @@ describe('a peer that makes us acknowledge and never acknowledges itself is clos
       pair.run(0.01);
     }
     pair.run(50);
-    expect(pair.server.frames(FrameType.CLOSE)[0]).toMatchObject({ code: CloseCode.PROTOCOL_VIOLATION });
+    expect(pair.server.frames(FrameType.CONNECTION_CLOSE)[0]).toMatchObject({
+      code: CloseCode.PROTOCOL_VIOLATION,
+    });
     expect(pair.server.endpoint.counters.handshakesFailed).toBe(1);
   });
 

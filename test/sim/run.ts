@@ -132,7 +132,7 @@ class SimulationRun {
     });
   }
 
-  /** Both sides know who closed and why; only a CLOSE that was lost every time may look like silence, or like a peer that knows of nothing. */
+  /** Both sides know who closed and why; only a CONNECTION_CLOSE that was lost every time may look like silence, or like a peer that knows of nothing. */
   private checkReasons(): void {
     const { by, kind } = this.scenario.ending;
     const code = kind === 'graceful' ? GRACEFUL_CODE : ABRUPT_CODE;

@@ -20,15 +20,15 @@ export interface CloseReason {
 }
 
 /**
- * The end of a connection (RFC 9000 section 10.2). The side that closes sends CLOSE, again and again in case it was lost, and answers what
+ * The end of a connection (RFC 9000 section 10.2). The side that closes sends CONNECTION_CLOSE, again and again in case it was lost, and answers what
  * still comes with another one, ever more rarely; the other side falls silent. Both forget the connection after three probe timeouts.
  */
 export class Closing {
   /** Null while the connection is open. */
   reason: CloseReason | null = null;
-  /** A CLOSE frame is to be sent. */
+  /** A CONNECTION_CLOSE frame is to be sent. */
   closeDue = false;
-  /** Type of the frame at fault, for CLOSE; 0 when none is. */
+  /** Type of the frame at fault, for CONNECTION_CLOSE; 0 when none is. */
   frameType = 0;
   private forgetAt: Micros = NEVER;
   private repeatAt: Micros = NEVER;
@@ -54,14 +54,14 @@ export class Closing {
     return Math.min(this.repeatAt, this.forgetAt);
   }
 
-  /** An idle peer sends nothing that could be answered, so CLOSE is repeated unasked, too. [CON-9] */
+  /** An idle peer sends nothing that could be answered, so CONNECTION_CLOSE is repeated unasked, too. [CON-9] */
   onTimeout(now: Micros): void {
     if (now < this.repeatAt) return;
     this.closeDue = true;
     this.repeatAt = now + this.repeatEvery;
   }
 
-  /** We close: CLOSE goes out. Later calls are ignored. [CON-9] */
+  /** We close: CONNECTION_CLOSE goes out. Later calls are ignored. [CON-9] */
   close(reason: CloseReason, now: Micros, pto: Micros): boolean {
     if (!this.isOpen) return false;
     this.reason = reason;
@@ -94,7 +94,7 @@ export class Closing {
   }
 }
 
-/** What a CLOSE of the peer says. */
+/** What a CONNECTION_CLOSE of the peer says. */
 export function closeReasonOf(frame: FrameReader): CloseReason {
   const text = frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength);
   return {
@@ -116,7 +116,7 @@ export const STATELESS_RESET: CloseReason = {
   timeout: 'none',
   incomplete: true,
 };
-/** What a CLOSE says when something fell silent. */
+/** What a CONNECTION_CLOSE says when something fell silent. */
 export const TIMEOUT_CODES = {
   handshake: CloseCode.HANDSHAKE_TIMEOUT,
   idle: CloseCode.IDLE_TIMEOUT,

@@ -206,7 +206,7 @@ function receiveFrame(
     case FrameType.HEARTBEAT:
       connection.counters.heartbeatsReceived++;
       return 0;
-    case FrameType.CLOSE:
+    case FrameType.CONNECTION_CLOSE:
       connection.onClose(frame, now);
       return 0;
     case FrameType.PATH_CHALLENGE:
@@ -214,7 +214,7 @@ function receiveFrame(
       return 0;
     case FrameType.STREAM_OPEN:
     case FrameType.STREAM_FIN:
-    case FrameType.STREAM_RESET:
+    case FrameType.RESET_STREAM:
     case FrameType.STOP_SENDING:
     case FrameType.ABANDON:
     case FrameType.DROPPED:
@@ -225,7 +225,7 @@ function receiveFrame(
     case FrameType.STREAM_DATA_BLOCKED:
     case FrameType.STREAMS_BLOCKED:
       return connection.streams.onControlFrame(frame, now);
-    case FrameType.TOKEN:
+    case FrameType.NEW_TOKEN:
     case FrameType.TICKET:
       // Only a server gives these out; a client that has no use for them yet ignores them.
       return connection.role === 'client' ? 0 : CloseCode.PROTOCOL_VIOLATION;

@@ -14,7 +14,7 @@ import type { TransmitBatch } from '../wire/batch.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { CONTROL_FRAME_BYTES_MAX, type FrameWriter } from '../wire/frame-writer.ts';
 import { writeAck } from '../wire/frames/ack.ts';
-import { closeSize, writeClose } from '../wire/frames/close.ts';
+import { connectionCloseSize, writeConnectionClose } from '../wire/frames/connection-close.ts';
 import { writeHandshakeDone } from '../wire/frames/crypto.ts';
 import { writePathResponse } from '../wire/frames/path.ts';
 import { writeHeartbeat, writePing } from '../wire/frames/ping.ts';
@@ -257,7 +257,7 @@ function packSizeProbe(
   connection.counters.packetSizeProbes++;
 }
 
-/** CLOSE in every space that the peer may be able to open. [CON-9] */
+/** CONNECTION_CLOSE in every space that the peer may be able to open. [CON-9] */
 function packClose(connection: Connection, builder: PacketBuilder): void {
   const { closing, spaces } = connection;
   const reason = closing.reason;
@@ -278,8 +278,8 @@ function packClose(connection: Connection, builder: PacketBuilder): void {
     const scope = reason.scope === 'transport' || !isApplication ? 0 : reason.incomplete ? 2 : 1;
     const { frames } = builder;
     const text = isHidden ? EMPTY : reasonBytes(reason.reason, frames.room);
-    if (frames.room < closeSize(code, text)) return builder.cancelPacket();
-    writeClose(frames, scope, code, closing.frameType, text);
+    if (frames.room < connectionCloseSize(code, text)) return builder.cancelPacket();
+    writeConnectionClose(frames, scope, code, closing.frameType, text);
     if (isClient && isInitial) builder.padDatagram(connection.mtu); // [PKT-19]
     builder.endPacket(state.keys.seal);
     state.nextNumber++;

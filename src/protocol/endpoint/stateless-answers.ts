@@ -14,7 +14,7 @@ import { type PacketKeys, sealPacket, TAG_BYTES } from '../crypto/packet-protect
 import type { EndpointCounters } from '../trace/counters.ts';
 import type { TransmitBatch } from '../wire/batch.ts';
 import { CONTROL_FRAME_BYTES_MAX, FrameWriter } from '../wire/frame-writer.ts';
-import { writeClose } from '../wire/frames/close.ts';
+import { writeConnectionClose } from '../wire/frames/connection-close.ts';
 import { longHeaderSize, writeLongHeader, writePacketLength } from '../wire/packet-header.ts';
 import { PacketType } from '../wire/packet-type.ts';
 
@@ -55,7 +55,7 @@ export class StatelessAnswers {
   }
 
   /**
-   * CLOSE in an Initial packet.
+   * CONNECTION_CLOSE in an Initial packet.
    * @param seal - keys that follow from `scid`, which nobody else was given
    * @param dcid - the client's source id
    */
@@ -71,7 +71,7 @@ export class StatelessAnswers {
     const start = writeLongHeader(out, 0, PacketType.INITIAL, unpinned, dcid, scid, NOTHING, 0, 1);
     const frames = new FrameWriter();
     frames.begin(out, start, out.length - TAG_BYTES);
-    writeClose(frames, 0, code, 0, NOTHING);
+    writeConnectionClose(frames, 0, code, 0, NOTHING);
     const end = frames.at;
     writePacketLength(out, start - 1, end + TAG_BYTES);
     sealPacket(seal, out, 0, start - 1, 1, end, 0);

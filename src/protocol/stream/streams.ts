@@ -384,7 +384,7 @@ export class Streams<Host extends StreamsHost> {
     switch (frame.type) {
       case FrameType.STREAM_FIN:
         return receiver.onFin(frame.end);
-      case FrameType.STREAM_RESET:
+      case FrameType.RESET_STREAM:
         return receiver.onReset(frame.code, frame.end);
       case FrameType.ABANDON:
         return receiver.onAbandon(frame);

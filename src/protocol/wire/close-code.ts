@@ -1,4 +1,4 @@
-/** Codes of a transport CLOSE (spec/errors.md). */
+/** Codes of a transport CONNECTION_CLOSE (spec/errors.md). */
 export const CloseCode = {
   NO_ERROR: 0x00,
   INTERNAL_ERROR: 0x01,

@@ -32,17 +32,17 @@ export abstract class FrameFields extends ByteCursor {
   priority = 0;
   ordered = false;
   delivery = 0;
-  /** STREAM_FIN and STREAM_RESET. */
+  /** STREAM_FIN and RESET_STREAM. */
   end = 0;
-  /** STREAM_RESET, STOP_SENDING and CLOSE: why. REPAIR: id of the erasure code. */
+  /** RESET_STREAM, STOP_SENDING and CONNECTION_CLOSE: why. REPAIR: id of the erasure code. */
   code = 0;
   /** DROPPED: a {@link Space}. */
   space = 0;
   /** MAX_ and BLOCKED frames. */
   limit = 0;
-  /** CLOSE: 0 transport, 1 application. */
+  /** CONNECTION_CLOSE: 0 transport, 1 application. */
   scope = 0;
-  /** CLOSE: the type at fault, 0 when none is. */
+  /** CONNECTION_CLOSE: the type at fault, 0 when none is. */
   frameType = 0;
   /** HEARTBEAT and ACK_FREQUENCY. */
   number = 0;

@@ -3,7 +3,7 @@ import { PacketType } from './packet-type.ts';
 
 /** True when a packet with this frame must be acknowledged. [FRM-3] */
 export function isAckEliciting(type: number): boolean {
-  return type > FrameType.ACK_ECN_RECOVERED ? type !== FrameType.CLOSE : type === FrameType.PING;
+  return type > FrameType.ACK_ECN_RECOVERED ? type !== FrameType.CONNECTION_CLOSE : type === FrameType.PING;
 }
 
 /** True when a packet of this {@link PacketType} may carry the frame; else the connection closes with PROTOCOL_VIOLATION. [FRM-4] */
@@ -24,7 +24,7 @@ for (const type of [
   FrameType.ACK_RECOVERED,
   FrameType.ACK_ECN_RECOVERED,
   FrameType.CRYPTO,
-  FrameType.CLOSE,
+  FrameType.CONNECTION_CLOSE,
 ]) {
   ALLOWED[type] |= ANY_HANDSHAKE;
 }
@@ -35,7 +35,7 @@ for (const type of [
   FrameType.ACK_ECN_RECOVERED,
   FrameType.CRYPTO,
   FrameType.HANDSHAKE_DONE,
-  FrameType.TOKEN,
+  FrameType.NEW_TOKEN,
   FrameType.PATH_RESPONSE,
   FrameType.RETIRE_CONNECTION_ID,
 ]) {

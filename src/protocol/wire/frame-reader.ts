@@ -70,7 +70,7 @@ export class FrameReader extends FrameFields {
         this.total = this.varint();
         this.data();
         return;
-      case FrameType.TOKEN:
+      case FrameType.NEW_TOKEN:
         this.data();
         return;
       case FrameType.TICKET:
@@ -85,7 +85,7 @@ export class FrameReader extends FrameFields {
         this.stream = this.varint();
         this.end = this.varint();
         return;
-      case FrameType.STREAM_RESET:
+      case FrameType.RESET_STREAM:
         this.stream = this.varint();
         this.code = this.varint();
         this.end = this.varint();
@@ -136,7 +136,7 @@ export class FrameReader extends FrameFields {
       case FrameType.RETIRE_CONNECTION_ID:
         this.sequence = this.varint();
         return;
-      case FrameType.CLOSE:
+      case FrameType.CONNECTION_CLOSE:
         this.close();
         return;
       case FrameType.ACK_FREQUENCY:

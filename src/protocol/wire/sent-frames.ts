@@ -4,7 +4,7 @@
  *
  *     MESSAGES, MESSAGES_BEST_EFFORT   stream, first sequence, count
  *     MESSAGE | BEST_EFFORT | FRAGMENT stream, sequence, offset, length
- *     STREAM_OPEN, STREAM_FIN, STREAM_RESET, STOP_SENDING   stream
+ *     STREAM_OPEN, STREAM_FIN, RESET_STREAM, STOP_SENDING   stream
  *     ABANDON                          stream, first sequence, count
  *     DROPPED                          stream, first sequence, count, space
  *     MAX_STREAM_DATA, STREAM_DATA_BLOCKED                  stream, limit

@@ -76,7 +76,7 @@ describe('an immediate close', () => {
       if (pair.server.sent.length > before) answered.push(i);
     }
     expect(answered).toEqual([1, 2, 4, 8, 16]);
-    const closes = pair.server.frames(FrameType.CLOSE);
+    const closes = pair.server.frames(FrameType.CONNECTION_CLOSE);
     expect(new Set(closes.map(({ code }) => code))).toEqual(new Set([3]));
   });
 
@@ -131,7 +131,7 @@ describe('an immediate close', () => {
     expect(pair.client.closed).toMatchObject({ by: 'local', code: 1 });
     expect(pair.server.closed).toMatchObject({ by: 'local', code: 2 });
     pair.toTheEnd();
-    expect(pair.client.frames(FrameType.CLOSE).length).toBeLessThanOrEqual(12);
+    expect(pair.client.frames(FrameType.CONNECTION_CLOSE).length).toBeLessThanOrEqual(12);
     expect(pair.world.run({ forMs: 60_000 })).toBe('quiet');
   });
 
@@ -167,7 +167,7 @@ describe('a graceful close', () => {
       ).toBe(0);
       expect(pair.client.closed).toMatchObject({ by: 'local', code: 9 });
       pair.toTheEnd();
-      // A CLOSE that was lost each time may look like silence.
+      // A CONNECTION_CLOSE that was lost each time may look like silence.
       if (pair.server.closed?.by === 'peer')
         expect(pair.server.closed).toMatchObject({ code: 9, reason: 'all said' });
     });
@@ -253,7 +253,7 @@ describe('a graceful close', () => {
       const incomplete = delivery === Delivery.RELIABLE;
       expect(pair.server.closed).toMatchObject({ scope: 'application', code: 7, reason: 'off', incomplete });
       expect(pair.client.closed?.incomplete).toBe(incomplete);
-      expect(pair.client.frames(FrameType.CLOSE)[0]).toMatchObject({ scope: incomplete ? 2 : 1 });
+      expect(pair.client.frames(FrameType.CONNECTION_CLOSE)[0]).toMatchObject({ scope: incomplete ? 2 : 1 });
     }
   });
 

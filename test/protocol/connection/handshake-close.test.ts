@@ -10,7 +10,7 @@ describe('closing during the handshake', () => {
     const pair = new Pair().connect();
     pair.client.close('application', 42, 'none of your business');
     pair.run(100);
-    const [close] = pair.client.frames(FrameType.CLOSE);
+    const [close] = pair.client.frames(FrameType.CONNECTION_CLOSE);
     expect(close).toMatchObject({ scope: 0, code: CloseCode.NO_ERROR });
     expect(close.data).toHaveLength(0);
     expect(pair.client.sent[0].data.length).toBe(1_200);
@@ -24,7 +24,7 @@ describe('closing during the handshake', () => {
     pair.until(() => pair.server.sent.length > 0);
     pair.client.close('application', 42, 'none of your business');
     pair.run(200);
-    for (const close of pair.client.frames(FrameType.CLOSE)) {
+    for (const close of pair.client.frames(FrameType.CONNECTION_CLOSE)) {
       expect(close).toMatchObject({ scope: 0, code: CloseCode.NO_ERROR });
     }
     expect(pair.server.endpoint.counters).toMatchObject({ handshakesFailed: 1, handshakesCompleted: 0 });
@@ -59,7 +59,7 @@ describe('closing during the handshake', () => {
     };
     pair.connect().run(100);
     const closes = pair.client.packets.flatMap(({ type, frames }) =>
-      frames.filter((frame) => frame.type === FrameType.CLOSE).map((frame) => ({ type, frame })),
+      frames.filter((frame) => frame.type === FrameType.CONNECTION_CLOSE).map((frame) => ({ type, frame })),
     );
     expect(closes.map(({ type }) => type)).toContain(PacketType.HANDSHAKE);
     for (const { type, frame } of closes) {

@@ -98,6 +98,6 @@ describe('the configuration of a connection', () => {
     };
     const pair = new Pair({ client: odd, server: odd }).connected();
     pair.echo('').run(100);
-    expect(pair.client.frames(FrameType.CLOSE)).toEqual([]);
+    expect(pair.client.frames(FrameType.CONNECTION_CLOSE)).toEqual([]);
   });
 });

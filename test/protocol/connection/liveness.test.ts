@@ -70,7 +70,7 @@ describe('heartbeats', () => {
       expect(waited).toBeLessThanOrEqual(heartbeatMs * heartbeatMisses * MILLISECOND + 2 * MILLISECOND);
       pair.run(500);
       expect(pair.client.endpoint.counters.connectionsOpen).toBe(0);
-      expect(pair.client.frames(FrameType.CLOSE).length).toBeGreaterThan(0);
+      expect(pair.client.frames(FrameType.CONNECTION_CLOSE).length).toBeGreaterThan(0);
     }
   });
 

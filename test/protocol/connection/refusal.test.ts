@@ -64,7 +64,7 @@ describe('who may connect to whom', () => {
     expect(pair.client.isConnected).toBe(false);
     expect(pair.client.core.peerFingerprint).toBeNull();
     pair.run(100);
-    expect(pair.client.frames(FrameType.CLOSE)[0]).toMatchObject({
+    expect(pair.client.frames(FrameType.CONNECTION_CLOSE)[0]).toMatchObject({
       code: CloseCode.IDENTITY_MISMATCH,
       scope: 0,
     });
@@ -118,7 +118,9 @@ describe('ids in the parameters are those of the packets, or else TRANSPORT_PARA
     const { seal } = new ServerInitialKeys(AEAD, halfOpen.firstDestinationId, IDENTITY.fingerprint, scid);
     const ids = { dcid: halfOpen.localId, scid };
     const before = halfOpen.counters.packetsUnopened;
-    pair.server.inject(sealLong(seal, PacketType.INITIAL, ids, 40, integers(FrameType.CLOSE, 0, 1, 0, 0)));
+    pair.server.inject(
+      sealLong(seal, PacketType.INITIAL, ids, 40, integers(FrameType.CONNECTION_CLOSE, 0, 1, 0, 0)),
+    );
     pair.run(6);
     expect(halfOpen.counters.packetsUnopened).toBe(before + 1);
     expect(Buffer.compare(halfOpen.remoteId, pair.server.halfOpen.localId)).toBe(0);
@@ -171,7 +173,7 @@ describe('handshake packets with handmade frames', () => {
     const pair = new Pair();
     const { answers } = handmade(pair, frames);
     expect(answers.length).toBeGreaterThan(0);
-    expect(pair.server.frames(FrameType.CLOSE)[0]).toMatchObject({ code, scope: 0 });
+    expect(pair.server.frames(FrameType.CONNECTION_CLOSE)[0]).toMatchObject({ code, scope: 0 });
     expect(pair.server.events).toEqual([]);
     expect(pair.server.endpoint.counters.handshakesFailed).toBe(1);
     pair.until(() => pair.server.endpoint.counters.connectionsOpen === 0);
@@ -180,7 +182,9 @@ describe('handshake packets with handmade frames', () => {
   test('a reserved bit in an Initial packet [PKT-16]', () => {
     const pair = new Pair();
     handmade(pair, [integers(FrameType.PING)], 0x04);
-    expect(pair.server.frames(FrameType.CLOSE)[0]).toMatchObject({ code: CloseCode.PROTOCOL_VIOLATION });
+    expect(pair.server.frames(FrameType.CONNECTION_CLOSE)[0]).toMatchObject({
+      code: CloseCode.PROTOCOL_VIOLATION,
+    });
   });
 
   test('CRYPTO strings in single bytes, backwards and twice, are put together', () => {

@@ -107,7 +107,7 @@ describe('a stateless reset', () => {
     expect(pair.client.closed).toMatchObject({ by: 'peer', code: 3 });
     pair.toTheEnd();
     expect(pair.server.endpoint.counters.statelessResetsSent).toBe(0);
-    expect(pair.server.frames(FrameType.CLOSE).length).toBeGreaterThan(0);
+    expect(pair.server.frames(FrameType.CONNECTION_CLOSE).length).toBeGreaterThan(0);
   });
 
   test('that is forged does nothing, and does not count as a packet of the server [PKT-25]', () => {

@@ -227,7 +227,7 @@ describe('frames of streams that are closed', () => {
     pair.until(() => pair.server.core.streams.size === 0 && pair.client.core.streams.size === 0);
     const rogue = new Rogue(pair);
     rogue.send(opening(0), run(0, 0, 5), run(0, 9, 1), integers(FrameType.STREAM_FIN, 0, 99));
-    rogue.send(integers(FrameType.STREAM_RESET, 0, 1, 5), integers(FrameType.STOP_SENDING, 0, 1));
+    rogue.send(integers(FrameType.RESET_STREAM, 0, 1, 5), integers(FrameType.STOP_SENDING, 0, 1));
     rogue.send(integers(FrameType.MAX_STREAM_DATA, 0, 1), integers(FrameType.STREAM_DATA_BLOCKED, 0, 1));
     rogue.send(integers(FrameType.ABANDON, 0, 1, 1, 5));
     expect(pair.server.closed).toBeNull();

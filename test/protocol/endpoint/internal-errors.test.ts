@@ -78,7 +78,7 @@ describe('an exception in our own code [CON-33]', () => {
     },
   );
 
-  test('that happens again while closing drops the connection without a CLOSE', () => {
+  test('that happens again while closing drops the connection without a CONNECTION_CLOSE', () => {
     const { pair, bad, good } = twoConnections();
     layTrips(bad.server, ['packing', 'sealing', 'receiving', 'timeout', 'closing'], () => {
       throw BUG;

@@ -91,7 +91,7 @@ function scidOf(packet: Uint8Array): Uint8Array {
   return packet.slice(header.scidStart, header.scidStart + header.scidLength);
 }
 
-/** The code of the CLOSE that answers the first packet of a client. */
+/** The code of the CONNECTION_CLOSE that answers the first packet of a client. */
 function closeOf(answer: Uint8Array, first: Uint8Array): number | undefined {
   const header = new PacketHeader();
   parsePacketHeader(header, first, 0, first.length, 8);
@@ -99,5 +99,5 @@ function closeOf(answer: Uint8Array, first: Uint8Array): number | undefined {
   const keys = new ClientInitialKeys(AEAD, dcid, IDENTITY.fingerprint);
   keys.expectFrom(scidOf(answer));
   const [{ frames }] = readPackets(answer, () => keys.open);
-  return frames.find(({ type }) => type === FrameType.CLOSE)?.code;
+  return frames.find(({ type }) => type === FrameType.CONNECTION_CLOSE)?.code;
 }

@@ -177,7 +177,7 @@ export class Link {
         return 0;
       case FrameType.STREAM_FIN:
         return this.receive.onFin(frame.end);
-      case FrameType.STREAM_RESET:
+      case FrameType.RESET_STREAM:
         return this.receive.onReset(frame.code, frame.end);
       case FrameType.ABANDON:
         return this.receive.onAbandon(frame);
@@ -222,7 +222,7 @@ function frameInWords(frame: FrameReader): string {
       return 'OPEN';
     case FrameType.STREAM_FIN:
       return `FIN ${frame.end}`;
-    case FrameType.STREAM_RESET:
+    case FrameType.RESET_STREAM:
       return `RESET ${frame.code} ${frame.end}`;
     case FrameType.STOP_SENDING:
       return `STOP ${frame.code}`;

@@ -9,7 +9,7 @@ import {
   writeMessageHeader,
   writeMessagesHeader,
 } from '../../../src/protocol/wire/frames/message.ts';
-import { writeStreamFin, writeStreamReset } from '../../../src/protocol/wire/frames/stream.ts';
+import { writeResetStream, writeStreamFin } from '../../../src/protocol/wire/frames/stream.ts';
 import { bytesOf, framesOf, Ledger, Link, type Packet } from './link.ts';
 
 const { RELIABLE, BEST_EFFORT } = Delivery;
@@ -163,7 +163,7 @@ describe('ReceiveStream', () => {
     link.deliver(fragment(5, 0, 50, 100), 0);
     expect(
       link.deliver(
-        packet((w) => writeStreamReset(w, 4, 77, 8)),
+        packet((w) => writeResetStream(w, 4, 77, 8)),
         0,
       ),
     ).toBe(0);

@@ -389,7 +389,7 @@ export class World {
     switch (type) {
       case FrameType.STREAM_FIN:
         return receiver.onFin(frame.end);
-      case FrameType.STREAM_RESET:
+      case FrameType.RESET_STREAM:
         return receiver.onReset(frame.code, frame.end);
       case FrameType.ABANDON:
         return receiver.onAbandon(frame);

@@ -110,7 +110,7 @@ export const frame: fc.Arbitrary<SlowFrame> = fc.oneof(
   plain('PADDING', { count: fc.integer({ min: 1, max: 50 }) }),
   fc.constantFrom<SlowFrame>({ type: 'PING' }, { type: 'HANDSHAKE_DONE' }),
   plain('CRYPTO', { offset: integer, total: integer, data: bytes(0, 100) }),
-  plain('TOKEN', { data: bytes(0, 100) }),
+  plain('NEW_TOKEN', { data: bytes(0, 100) }),
   plain('TICKET', { lifetime: integer, nonce: bytes(16, 16), data: bytes(0, 100) }),
   plain('STREAM_OPEN', {
     stream: integer,
@@ -120,7 +120,7 @@ export const frame: fc.Arbitrary<SlowFrame> = fc.oneof(
     label,
   }),
   plain('STREAM_FIN', { stream: integer, end: integer }),
-  plain('STREAM_RESET', { stream: integer, code: integer, end: integer }),
+  plain('RESET_STREAM', { stream: integer, code: integer, end: integer }),
   plain('STOP_SENDING', { stream: integer, code: integer }),
   plain('ABANDON', { stream: integer, first, lengths: fc.array(integer, { minLength: 1, maxLength: 100 }) }),
   plain('DROPPED', { stream: integer, space: fc.nat(1), first, count: fc.integer({ min: 1, max: 999 }) }),
@@ -141,7 +141,7 @@ export const frame: fc.Arbitrary<SlowFrame> = fc.oneof(
       return { type: 'NEW_CONNECTION_ID' as const, sequence, retirePriorTo, id, resetToken };
     }),
   plain('RETIRE_CONNECTION_ID', { sequence: integer }),
-  plain('CLOSE', { scope: fc.nat(1), code: integer, frameType: u8, reason: bytes(0, 100) }),
+  plain('CONNECTION_CLOSE', { scope: fc.nat(2), code: integer, frameType: u8, reason: bytes(0, 100) }),
   plain('ACK_FREQUENCY', { number: integer, threshold: integer, delay: integer }),
   plain('EXTENSION', { id: fc.integer({ min: 0x38, max: 0x3f }), data: bytes(0, 100) }),
 );

@@ -10,7 +10,7 @@ import {
 } from '../../../src/protocol/wire/frame-writer.ts';
 import * as abandon from '../../../src/protocol/wire/frames/abandon.ts';
 import * as ack from '../../../src/protocol/wire/frames/ack.ts';
-import * as close from '../../../src/protocol/wire/frames/close.ts';
+import * as close from '../../../src/protocol/wire/frames/connection-close.ts';
 import * as crypto from '../../../src/protocol/wire/frames/crypto.ts';
 import * as extension from '../../../src/protocol/wire/frames/extension.ts';
 import * as flowControl from '../../../src/protocol/wire/frames/flow-control.ts';
@@ -58,8 +58,8 @@ export function describeFrame(reader: FrameReader): SlowFrame {
       return { type: 'CRYPTO', offset: reader.offset, total: reader.total, data };
     case FrameType.HANDSHAKE_DONE:
       return { type: 'HANDSHAKE_DONE' };
-    case FrameType.TOKEN:
-      return { type: 'TOKEN', data };
+    case FrameType.NEW_TOKEN:
+      return { type: 'NEW_TOKEN', data };
     case FrameType.TICKET:
       return {
         type: 'TICKET',
@@ -73,8 +73,8 @@ export function describeFrame(reader: FrameReader): SlowFrame {
     }
     case FrameType.STREAM_FIN:
       return { type: 'STREAM_FIN', stream, end: reader.end };
-    case FrameType.STREAM_RESET:
-      return { type: 'STREAM_RESET', stream, code: reader.code, end: reader.end };
+    case FrameType.RESET_STREAM:
+      return { type: 'RESET_STREAM', stream, code: reader.code, end: reader.end };
     case FrameType.STOP_SENDING:
       return { type: 'STOP_SENDING', stream, code: reader.code };
     case FrameType.ABANDON:
@@ -112,9 +112,9 @@ export function describeFrame(reader: FrameReader): SlowFrame {
     }
     case FrameType.RETIRE_CONNECTION_ID:
       return { type: 'RETIRE_CONNECTION_ID', sequence: reader.sequence };
-    case FrameType.CLOSE: {
+    case FrameType.CONNECTION_CLOSE: {
       const { scope, code, frameType } = reader;
-      return { type: 'CLOSE', scope, code, frameType, reason: data };
+      return { type: 'CONNECTION_CLOSE', scope, code, frameType, reason: data };
     }
     case FrameType.ACK_FREQUENCY: {
       const { number, threshold, delay } = reader;
@@ -149,12 +149,12 @@ export function writeFrame(frame: SlowFrame): Uint8Array {
 const SIZED = new Set<SlowFrame['type']>([
   'PADDING',
   'CRYPTO',
-  'TOKEN',
+  'NEW_TOKEN',
   'TICKET',
   'STREAM_OPEN',
   'ABANDON',
   'REPAIR',
-  'CLOSE',
+  'CONNECTION_CLOSE',
   'MESSAGE',
   'MESSAGES',
   'EXTENSION',
@@ -170,8 +170,8 @@ function frameSize(frame: SlowFrame): number {
       const length = frame.data.length / 2;
       return crypto.cryptoHeaderSize(frame.offset, frame.total, length) + length;
     }
-    case 'TOKEN':
-      return crypto.tokenSize(fromHex(frame.data));
+    case 'NEW_TOKEN':
+      return crypto.newTokenSize(fromHex(frame.data));
     case 'TICKET':
       return crypto.ticketSize(frame.lifetime, fromHex(frame.data));
     case 'STREAM_OPEN':
@@ -184,8 +184,8 @@ function frameSize(frame: SlowFrame): number {
       return extension.repairHeaderSize(frame.group, frame.data.length / 2) + frame.data.length / 2;
     case 'NEW_CONNECTION_ID':
       return path.NEW_CONNECTION_ID_BYTES_MAX;
-    case 'CLOSE':
-      return close.closeSize(frame.code, fromHex(frame.reason));
+    case 'CONNECTION_CLOSE':
+      return close.connectionCloseSize(frame.code, fromHex(frame.reason));
     case 'MESSAGE':
       return message.messageHeaderSize(headerOf(frame)) + frame.data.length / 2;
     case 'MESSAGES': {
@@ -214,8 +214,8 @@ function writeTo(w: FrameWriter, frame: SlowFrame): void {
     }
     case 'HANDSHAKE_DONE':
       return crypto.writeHandshakeDone(w);
-    case 'TOKEN':
-      return crypto.writeToken(w, fromHex(frame.data));
+    case 'NEW_TOKEN':
+      return crypto.writeNewToken(w, fromHex(frame.data));
     case 'TICKET':
       return crypto.writeTicket(w, frame.lifetime, fromHex(frame.nonce), fromHex(frame.data));
     case 'STREAM_OPEN': {
@@ -224,8 +224,8 @@ function writeTo(w: FrameWriter, frame: SlowFrame): void {
     }
     case 'STREAM_FIN':
       return stream.writeStreamFin(w, frame.stream, frame.end);
-    case 'STREAM_RESET':
-      return stream.writeStreamReset(w, frame.stream, frame.code, frame.end);
+    case 'RESET_STREAM':
+      return stream.writeResetStream(w, frame.stream, frame.code, frame.end);
     case 'STOP_SENDING':
       return stream.writeStopSending(w, frame.stream, frame.code);
     case 'ABANDON': {
@@ -265,8 +265,8 @@ function writeTo(w: FrameWriter, frame: SlowFrame): void {
     }
     case 'RETIRE_CONNECTION_ID':
       return path.writeRetireConnectionId(w, frame.sequence);
-    case 'CLOSE':
-      return close.writeClose(w, frame.scope, frame.code, frame.frameType, fromHex(frame.reason));
+    case 'CONNECTION_CLOSE':
+      return close.writeConnectionClose(w, frame.scope, frame.code, frame.frameType, fromHex(frame.reason));
     case 'ACK_FREQUENCY':
       return ack.writeAckFrequency(w, frame.number, frame.threshold, frame.delay);
     case 'MESSAGE':

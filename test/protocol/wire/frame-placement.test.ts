@@ -13,13 +13,19 @@ for (let type = 0; type < 0x40; type++) {
 const ACKS = [FrameType.ACK, FrameType.ACK_ECN, FrameType.ACK_RECOVERED, FrameType.ACK_ECN_RECOVERED];
 
 describe('frames', () => {
-  it('are all ack-eliciting but ACK, PADDING and CLOSE [FRM-3] [FRM-2]', () => {
+  it('are all ack-eliciting but ACK, PADDING and CONNECTION_CLOSE [FRM-3] [FRM-2]', () => {
     const silent = TYPES.filter((type) => !isAckEliciting(type));
-    expect(silent).toEqual([FrameType.PADDING, ...ACKS, FrameType.CLOSE]);
+    expect(silent).toEqual([FrameType.PADDING, ...ACKS, FrameType.CONNECTION_CLOSE]);
   });
 
-  it('of Initial and Handshake packets are only PADDING, PING, ACK, CRYPTO and CLOSE [FRM-4]', () => {
-    const expected = [FrameType.PADDING, FrameType.PING, ...ACKS, FrameType.CRYPTO, FrameType.CLOSE];
+  it('of Initial and Handshake packets are only PADDING, PING, ACK, CRYPTO and CONNECTION_CLOSE [FRM-4]', () => {
+    const expected = [
+      FrameType.PADDING,
+      FrameType.PING,
+      ...ACKS,
+      FrameType.CRYPTO,
+      FrameType.CONNECTION_CLOSE,
+    ];
     expect(TYPES.filter((type) => isAllowedIn(type, PacketType.INITIAL))).toEqual(expected);
     expect(TYPES.filter((type) => isAllowedIn(type, PacketType.HANDSHAKE))).toEqual(expected);
   });
@@ -29,7 +35,7 @@ describe('frames', () => {
       ...ACKS,
       FrameType.CRYPTO,
       FrameType.HANDSHAKE_DONE,
-      FrameType.TOKEN,
+      FrameType.NEW_TOKEN,
       FrameType.PATH_RESPONSE,
       FrameType.RETIRE_CONNECTION_ID,
     ]);

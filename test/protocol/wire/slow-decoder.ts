@@ -86,7 +86,7 @@ function decodeFrame(input: Input): SlowFrame {
     case 0x07:
       return { type: 'HANDSHAKE_DONE' };
     case 0x08:
-      return { type: 'TOKEN', data: input.sized() };
+      return { type: 'NEW_TOKEN', data: input.sized() };
     case 0x09:
       return { type: 'TICKET', lifetime: input.varint(), nonce: input.hex(16), data: input.sized() };
     case 0x0a:
@@ -94,7 +94,7 @@ function decodeFrame(input: Input): SlowFrame {
     case 0x0b:
       return { type: 'STREAM_FIN', stream: input.varint(), end: input.varint() };
     case 0x0c:
-      return { type: 'STREAM_RESET', stream: input.varint(), code: input.varint(), end: input.varint() };
+      return { type: 'RESET_STREAM', stream: input.varint(), code: input.varint(), end: input.varint() };
     case 0x0d:
       return { type: 'STOP_SENDING', stream: input.varint(), code: input.varint() };
     case 0x0e:
@@ -242,7 +242,7 @@ function decodeClose(input: Input): SlowFrame {
   const frameType = input.u8();
   const reason = input.sized();
   must(scope <= 2, 'an unknown scope');
-  return { type: 'CLOSE', scope, code, frameType, reason };
+  return { type: 'CONNECTION_CLOSE', scope, code, frameType, reason };
 }
 
 function decodeMessage(input: Input, flags: number): SlowFrame {

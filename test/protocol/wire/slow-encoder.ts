@@ -71,7 +71,7 @@ function encodeFrame(output: Output, frame: SlowFrame): void {
     case 'HANDSHAKE_DONE':
       output.u8(0x07);
       break;
-    case 'TOKEN':
+    case 'NEW_TOKEN':
       output.u8(0x08).sized(frame.data);
       break;
     case 'TICKET':
@@ -85,7 +85,7 @@ function encodeFrame(output: Output, frame: SlowFrame): void {
     case 'STREAM_FIN':
       output.u8(0x0b).varint(frame.stream, frame.end);
       break;
-    case 'STREAM_RESET':
+    case 'RESET_STREAM':
       output.u8(0x0c).varint(frame.stream, frame.code, frame.end);
       break;
     case 'STOP_SENDING':
@@ -129,7 +129,7 @@ function encodeFrame(output: Output, frame: SlowFrame): void {
     case 'RETIRE_CONNECTION_ID':
       output.u8(0x1b).varint(frame.sequence);
       break;
-    case 'CLOSE':
+    case 'CONNECTION_CLOSE':
       output.u8(0x1c, frame.scope).varint(frame.code).u8(frame.frameType).sized(frame.reason);
       break;
     case 'ACK_FREQUENCY':

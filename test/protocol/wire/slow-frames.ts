@@ -38,7 +38,7 @@ export type SlowFrame =
   | { type: 'PADDING'; count: number }
   | { type: 'PING' | 'HANDSHAKE_DONE' }
   | { type: 'CRYPTO'; offset: number; total: number; data: string }
-  | { type: 'TOKEN' | 'PATH_CHALLENGE' | 'PATH_RESPONSE'; data: string }
+  | { type: 'NEW_TOKEN' | 'PATH_CHALLENGE' | 'PATH_RESPONSE'; data: string }
   | { type: 'TICKET'; lifetime: number; nonce: string; data: string }
   | {
       type: 'STREAM_OPEN';
@@ -49,7 +49,7 @@ export type SlowFrame =
       label: string;
     }
   | { type: 'STREAM_FIN'; stream: number; end: number }
-  | { type: 'STREAM_RESET'; stream: number; code: number; end: number }
+  | { type: 'RESET_STREAM'; stream: number; code: number; end: number }
   | { type: 'STOP_SENDING'; stream: number; code: number }
   | { type: 'ABANDON'; stream: number; first: number; lengths: number[] }
   | { type: 'DROPPED'; stream: number; space: number; first: number; count: number }
@@ -59,7 +59,7 @@ export type SlowFrame =
   | { type: 'HEARTBEAT'; number: number; interval: number }
   | { type: 'NEW_CONNECTION_ID'; sequence: number; retirePriorTo: number; id: string; resetToken: string }
   | { type: 'RETIRE_CONNECTION_ID'; sequence: number }
-  | { type: 'CLOSE'; scope: number; code: number; frameType: number; reason: string }
+  | { type: 'CONNECTION_CLOSE'; scope: number; code: number; frameType: number; reason: string }
   | { type: 'ACK_FREQUENCY'; number: number; threshold: number; delay: number }
   | { type: 'MESSAGES'; bestEffort: boolean; stream: number; first: number; messages: string[] }
   | { type: 'EXTENSION'; id: number; data: string };

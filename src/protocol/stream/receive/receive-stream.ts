@@ -34,7 +34,7 @@ export class ReceiveStream {
   readonly id: number;
   readonly ordered: boolean;
   readonly window: FlowWindow;
-  /** Code of the peer's STREAM_RESET; -1 without one. */
+  /** Code of the peer's RESET_STREAM; -1 without one. */
   resetCode = -1;
   private readonly context: ReceiveContext;
   private readonly ready = new ReadyQueue();
@@ -139,7 +139,7 @@ export class ReceiveStream {
     return this.reliable.onEnd(end);
   }
 
-  /** STREAM_RESET: unread messages are thrown away. [STR-24] */
+  /** RESET_STREAM: unread messages are thrown away. [STR-24] */
   onReset(code: number, end: number): number {
     const error = this.reliable.onEnd(end);
     if (error !== 0 || this.resetCode >= 0) return error;

@@ -3,9 +3,9 @@ import type { FrameWriter } from '../../wire/frame-writer.ts';
 import {
   recordStreamOpen,
   streamOpenSize,
+  writeResetStream,
   writeStreamFin,
   writeStreamOpen,
-  writeStreamReset,
 } from '../../wire/frames/stream.ts';
 
 /** What STREAM_OPEN tells the peer. */
@@ -19,7 +19,7 @@ export interface StreamOpening {
 /** How far the peer has been told of something. */
 export const Told = { NOT_WANTED: 0, WANTED: 1, SENT: 2, ACKED: 3 } as const;
 
-/** The beginning and the end of a stream, as far as its sender tells them: STREAM_OPEN, STREAM_FIN and STREAM_RESET. [STR-30] */
+/** The beginning and the end of a stream, as far as its sender tells them: STREAM_OPEN, STREAM_FIN and RESET_STREAM. [STR-30] */
 export class SendSignals {
   open: number;
   fin: number = Told.NOT_WANTED;
@@ -78,7 +78,7 @@ export class SendSignals {
   writeReset(w: FrameWriter, end: number): void {
     if (!w.hasControlRoom) return;
     this.reset = Told.SENT;
-    writeStreamReset(w, this.stream, this.resetCode, end);
+    writeResetStream(w, this.stream, this.resetCode, end);
   }
 
   writeFin(w: FrameWriter, end: number): void {
@@ -90,12 +90,12 @@ export class SendSignals {
   onFrameAcked(kind: number): void {
     if (kind === FrameType.STREAM_OPEN) this.open = Told.ACKED;
     else if (kind === FrameType.STREAM_FIN) this.fin = Told.ACKED;
-    else if (kind === FrameType.STREAM_RESET) this.reset = Told.ACKED;
+    else if (kind === FrameType.RESET_STREAM) this.reset = Told.ACKED;
   }
 
   onFrameLost(kind: number): void {
     if (kind === FrameType.STREAM_OPEN && this.open === Told.SENT) this.open = Told.WANTED;
     else if (kind === FrameType.STREAM_FIN && this.fin === Told.SENT) this.fin = Told.WANTED;
-    else if (kind === FrameType.STREAM_RESET && this.reset === Told.SENT) this.reset = Told.WANTED;
+    else if (kind === FrameType.RESET_STREAM && this.reset === Told.SENT) this.reset = Told.WANTED;
   }
 }

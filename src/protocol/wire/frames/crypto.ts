@@ -19,12 +19,12 @@ export function writeHandshakeDone(w: FrameWriter): void {
   w.sent.add(FrameType.HANDSHAKE_DONE, 0, 0, 0, 0);
 }
 
-export function tokenSize(token: Uint8Array): number {
+export function newTokenSize(token: Uint8Array): number {
   return 1 + varintSize(token.length) + token.length;
 }
 
-export function writeToken(w: FrameWriter, token: Uint8Array): void {
-  w.u8(FrameType.TOKEN);
+export function writeNewToken(w: FrameWriter, token: Uint8Array): void {
+  w.u8(FrameType.NEW_TOKEN);
   w.varint(token.length);
   w.bytes(token);
 }

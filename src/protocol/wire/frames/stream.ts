@@ -35,12 +35,12 @@ export function writeStreamFin(w: FrameWriter, stream: number, end: number): voi
   w.sent.add(FrameType.STREAM_FIN, stream, 0, 0, 0);
 }
 
-export function writeStreamReset(w: FrameWriter, stream: number, code: number, end: number): void {
-  w.u8(FrameType.STREAM_RESET);
+export function writeResetStream(w: FrameWriter, stream: number, code: number, end: number): void {
+  w.u8(FrameType.RESET_STREAM);
   w.varint(stream);
   w.varint(code);
   w.varint(end);
-  w.sent.add(FrameType.STREAM_RESET, stream, 0, 0, 0);
+  w.sent.add(FrameType.RESET_STREAM, stream, 0, 0, 0);
 }
 
 export function writeStopSending(w: FrameWriter, stream: number, code: number): void {

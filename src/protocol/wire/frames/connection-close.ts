@@ -2,7 +2,7 @@ import { FrameType } from '../frame-type.ts';
 import type { FrameWriter } from '../frame-writer.ts';
 import { varintSize } from '../varint.ts';
 
-export function closeSize(code: number, reason: Uint8Array): number {
+export function connectionCloseSize(code: number, reason: Uint8Array): number {
   return 1 + 1 + varintSize(code) + 1 + varintSize(reason.length) + reason.length;
 }
 
@@ -11,14 +11,14 @@ export function closeSize(code: number, reason: Uint8Array): number {
  * @param frameType - the type at fault, 0 when none is
  * @param reason - UTF-8
  */
-export function writeClose(
+export function writeConnectionClose(
   w: FrameWriter,
   scope: number,
   code: number,
   frameType: number,
   reason: Uint8Array,
 ): void {
-  w.u8(FrameType.CLOSE);
+  w.u8(FrameType.CONNECTION_CLOSE);
   w.u8(scope);
   w.varint(code);
   w.u8(frameType);
