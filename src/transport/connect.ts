@@ -205,7 +205,7 @@ class ClientSession {
     if (this.settle === null || this.retryIsDue) return;
     if ((error as NodeJS.ErrnoException).code !== 'ECONNREFUSED') return;
     if (++this.refusals === REFUSALS_MAX) {
-      const { host, port } = this.core;
+      const { host, port } = this.core.path;
       this.giveUp(
         new JspError(
           'ERR_JSP_CONNECTION_REFUSED',

@@ -92,11 +92,11 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   }
 
   get remoteHost(): string {
-    return this.core.host;
+    return this.core.path.host;
   }
 
   get remotePort(): number {
-    return this.core.port;
+    return this.core.path.port;
   }
 
   /** SHA-256 fingerprint of the server's identity; null on the server, whose clients have none yet. */

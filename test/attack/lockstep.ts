@@ -99,8 +99,7 @@ export function dropsOf(endpoint: Endpoint): number {
 /** What of an endpoint must not change because of packets that are dropped. */
 export function stateOf(endpoint: Endpoint): unknown[] {
   return connectionsOf(endpoint).map((connection) => {
-    const { spaces, counters, streams, closing, recovery, isEstablished, isConfirmed, amplification } =
-      connection;
+    const { spaces, counters, streams, closing, recovery, isEstablished, isConfirmed, path } = connection;
     return {
       spaces: spaces.map((space) =>
         space === null
@@ -121,12 +120,12 @@ export function stateOf(endpoint: Endpoint): unknown[] {
       ]),
       messages: streams.receiveCounts.messages,
       isOpen: closing.isOpen,
-      inFlight: recovery.bytesInFlight,
-      window: recovery.congestion.window,
+      inFlight: recovery.path.bytesInFlight,
+      window: recovery.path.congestion.window,
       remoteId: Buffer.from(connection.remoteId).toString('hex'),
       isEstablished,
       isConfirmed,
-      isValidated: amplification.validated,
+      isValidated: path.validation.isValidated,
     };
   });
 }

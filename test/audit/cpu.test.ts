@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
-import { Acknowledged, acknowledge } from '../../src/protocol/recovery/acknowledge.ts';
+import { acknowledge, PacketFates } from '../../src/protocol/recovery/loss-detection.ts';
 import { SentPackets } from '../../src/protocol/recovery/sent-packets.ts';
+import { pathOf } from '../protocol/path/path-of.ts';
 
 test('acknowledgements that cover ever fewer of many packets that were acknowledged one by one cost little [REC-11]', () => {
   const sent = new SentPackets();
@@ -9,16 +10,16 @@ test('acknowledgements that cover ever fewer of many packets that were acknowled
     sent.begin(number, 0);
     sent.commit(100, true, true);
   }
-  const outcome = new Acknowledged();
+  const outcome = new PacketFates();
   for (let number = 1; number < count; number++) {
-    outcome.clear();
-    acknowledge(sent, Float64Array.of(number, number + 1), 1, -1, outcome);
+    outcome.clear(2);
+    acknowledge(sent, Float64Array.of(number, number + 1), 1, pathOf(), outcome, 0);
   }
   let news = 0;
   const start = performance.now();
   for (let end = count; end > count - 4_000; end--) {
-    outcome.clear();
-    acknowledge(sent, Float64Array.of(1, end), 1, -1, outcome);
+    outcome.clear(2);
+    acknowledge(sent, Float64Array.of(1, end), 1, pathOf(), outcome, 0);
     news += outcome.acked.count;
   }
   // Step by step these are 230 million steps.

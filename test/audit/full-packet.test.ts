@@ -24,9 +24,9 @@ describe('a probe has room for its PING behind an acknowledgement that could fil
         stranger.post(PING, 4);
         pair.run(0.1);
       }
-      const { amplification } = pair.server.halfOpen;
+      const { validation } = pair.server.halfOpen.path;
       pair.run(900);
-      amplification.onSent(amplification.allowance);
+      validation.onSent(validation.allowance);
       pair.run(400);
       for (let k = 0; k < 4; k++) {
         stranger.skip();

@@ -58,7 +58,10 @@ export class Application implements PeerApplication {
   /** The world's pump. */
   pump(): void {
     this.shared.delays[this.side].add(this.at.arrivals);
-    this.oneWayDelayMax = Math.max(this.oneWayDelayMax, (this.peer.connection?.recovery.rtt.latest ?? 0) / 2);
+    this.oneWayDelayMax = Math.max(
+      this.oneWayDelayMax,
+      (this.peer.connection?.recovery.path.rtt.latest ?? 0) / 2,
+    );
     this.peer.drain(this);
     this.peer.checkMemory();
   }

@@ -1,39 +1,40 @@
+/**
+ * The seam between recovery, which knows what became of packets, and a congestion controller, which decides how many bytes may be in
+ * flight and how fast packets leave.
+ *
+ * A controller is told of every packet in flight one by one: sent, acknowledged, lost, or acknowledged after it was taken for lost. After
+ * the packets of an acknowledgement or of a loss pass it is told that this was all of it. A packet that was recovered by other packets
+ * is told as lost, like any other: the path did not carry it.
+ */
+
 import type { Micros } from '../../base/time.ts';
 
-/** What a controller sees of the path's round-trip time, in microseconds. */
-export interface RoundTripTime {
-  /** The newest sample, unadjusted. */
-  readonly latest: Micros;
-  readonly smoothed: Micros;
-}
-
-/** What decides how many bytes may be in flight. All windows are in bytes. */
 export interface CongestionController {
   readonly name: CongestionName;
   /** Bytes that may be in flight. */
   readonly window: number;
-  readonly isSlowStart: boolean;
-  /** When the current or last recovery period began; -1 before the first. Packets sent until then do not grow the window. */
-  readonly recoveryStart: Micros;
+  /** Bytes a microsecond at which packets leave; infinite until there is an RTT sample. */
+  readonly pacingRate: number;
+  /** True when packets are to be told with what was delivered before them: see {@link Delivery}. */
+  readonly wantsDelivery: boolean;
 
   /** A packet goes out; `bytesInFlight` does not include it yet. */
-  onSent(bytes: number, bytesInFlight: number, now: Micros): void;
+  onPacketSent(bytes: number, bytesInFlight: number, now: Micros): void;
+  /** Those of an ACK frame are told newest first. */
+  onPacketAcked(packet: PacketReport): void;
+  /** Oldest first. */
+  onPacketLost(packet: PacketReport, now: Micros): void;
+  /** A packet that was told as lost is acknowledged: the loss was spurious. */
+  onSpuriousLoss(packet: PacketReport, now: Micros): void;
   /**
-   * `bytes` sent after {@link recoveryStart} are newly acknowledged; `sentTime` is that of the newest acknowledged packet.
-   * `isApplicationLimited`: the window was not what limited the sender, so it must not grow.
+   * All packets that an ACK frame newly acknowledges, and those it shows to be lost, were told.
+   *
+   * @param newestSentTime - of the acknowledged packets
+   * @param isAppLimited - the window was not what limited the sender, so it must not grow
    */
-  onAcked(
-    bytes: number,
-    sentTime: Micros,
-    now: Micros,
-    rtt: RoundTripTime,
-    isApplicationLimited: boolean,
-  ): void;
-  /** Packets were declared lost, the newest sent at `sentTime`. True when this began a recovery period. */
-  onLost(bytes: number, sentTime: Micros, now: Micros): boolean;
-  /** All losses of the last recovery period turned out to be late, not lost. */
-  onSpuriousLoss(now: Micros): void;
-  onPersistentCongestion(now: Micros): void;
+  onAck(newestSentTime: Micros, isAppLimited: boolean, now: Micros): void;
+  /** The losses just told are more than a bad moment (RFC 9002 section 7.6). */
+  onPersistentCongestion(): void;
   /** The packet size in use changed. */
   onPacketSize(mtu: number): void;
   /** The window never grows above `bytes` from now on, nor above a bound set before. */
@@ -47,4 +48,62 @@ export interface CongestionOptions {
   readonly mtu: number;
   /** The window never grows above this. */
   readonly windowBytesMax: number;
+  readonly rtt: RoundTripTime;
+}
+
+/** What a controller sees of the path's round-trip time, in microseconds. */
+export interface RoundTripTime {
+  readonly hasSample: boolean;
+  /** The newest sample, unadjusted. */
+  readonly latest: Micros;
+  readonly min: Micros;
+  readonly smoothed: Micros;
+}
+
+/** One packet as a controller is told of it. One object is used for all: read it during the call. */
+export class PacketReport {
+  bytes = 0;
+  sentTime: Micros = 0;
+  /** Bytes that were known to be delivered when it was sent, and since when; what they are counted from. See {@link Delivery}. */
+  delivered = 0;
+  deliveredTime: Micros = 0;
+  firstSentTime: Micros = 0;
+  /** What was in flight when it was sent was all that the application had to send. */
+  isAppLimited = false;
+}
+
+/**
+ * How much a path has delivered, for a controller that goes by the delivery rate (draft-ietf-ccwg-bbr section 4.1): a packet takes a
+ * snapshot along when it is sent, and the difference to the state at its acknowledgement is a sample of the rate.
+ */
+export class Delivery {
+  /** Bytes acknowledged, and when that number last grew. */
+  delivered = 0;
+  deliveredTime: Micros = 0;
+  /** When the newest acknowledged packet was sent, or the first one after nothing was in flight. */
+  firstSentTime: Micros = 0;
+  /** While this much is not delivered, packets are of a time when the application had no more to send. */
+  private appLimitedUntil = 0;
+
+  /** A packet goes out. */
+  onPacketSent(bytesInFlight: number, now: Micros): void {
+    if (bytesInFlight > 0) return;
+    this.firstSentTime = now;
+    this.deliveredTime = now;
+  }
+
+  onPacketAcked(packet: PacketReport, now: Micros): void {
+    this.delivered += packet.bytes;
+    this.deliveredTime = now;
+    if (packet.sentTime > this.firstSentTime) this.firstSentTime = packet.sentTime;
+  }
+
+  /** The application has no more to send, and the window has room. */
+  onAppLimited(bytesInFlight: number): void {
+    this.appLimitedUntil = Math.max(this.delivered + bytesInFlight, 1);
+  }
+
+  get isAppLimited(): boolean {
+    return this.delivered < this.appLimitedUntil;
+  }
 }

@@ -1,130 +1,109 @@
 import { type Micros, NEVER, SECOND } from '../../base/time.ts';
-import type { RoundTripTime } from './controller.ts';
-import { WindowController } from './loss-based.ts';
+import type { CongestionAvoidance } from './loss-based.ts';
 
 /**
- * CUBIC (RFC 9438) with fast convergence, the Reno-friendly region, HyStart++ and undo of spurious losses. The RFC counts
- * windows in segments; here they are bytes, and a segment is the packet size in use.
+ * CUBIC (RFC 9438) with fast convergence, the Reno-friendly region and undo of spurious losses. The RFC counts windows in segments; here
+ * they are bytes, and a segment is the packet size in use.
  */
-export class Cubic extends WindowController {
+export class Cubic implements CongestionAvoidance {
   readonly name = 'cubic';
 
   private lastAckTime: Micros = 0;
   /** Since when the sender does not fill the window, or NEVER. That time does not count as elapsed. */
-  private limitedSince: Micros = NEVER;
-
-  // The current congestion avoidance stage.
-  private epochStart: Micros = NEVER;
-  private windowMax = 0;
-  private k = 0;
-  private windowEstimate = 0;
-  private windowPrior = 0;
-
+  private appLimitedSince: Micros = NEVER;
+  /** The current congestion avoidance stage. */
+  private stage = new Stage();
   /** The stage before the last reduction, for its undo. */
-  private readonly undoStage = new Stage();
+  private undoStage = new Stage();
 
-  onSent(_bytes: number, bytesInFlight: number, now: Micros): void {
-    if (bytesInFlight > 0 || this.epochStart === NEVER || this.limitedSince !== NEVER) return;
+  onPacketSent(bytesInFlight: number, now: Micros): void {
+    const { stage } = this;
+    if (bytesInFlight > 0 || stage.start === NEVER || this.appLimitedSince !== NEVER) return;
     // [REC-29] Nothing was in flight since the last acknowledgement.
-    this.epochStart += now - this.lastAckTime;
+    stage.start += now - this.lastAckTime;
   }
 
-  override onAcked(
-    bytes: number,
-    sentTime: Micros,
-    now: Micros,
-    rtt: RoundTripTime,
-    isApplicationLimited: boolean,
-  ): void {
+  onAck(isAppLimited: boolean, now: Micros): void {
     this.lastAckTime = now;
-    if (isApplicationLimited) {
-      if (this.limitedSince === NEVER) this.limitedSince = now;
-    } else if (this.limitedSince !== NEVER) {
-      // [REC-29]
-      this.epochStart += now - this.limitedSince;
-      this.limitedSince = NEVER;
+    if (isAppLimited) {
+      if (this.appLimitedSince === NEVER) this.appLimitedSince = now;
+    } else if (this.appLimitedSince !== NEVER) {
+      // [REC-29] Time in which the window was not filled does not count.
+      this.stage.start += now - this.appLimitedSince;
+      this.appLimitedSince = NEVER;
     }
-    super.onAcked(bytes, sentTime, now, rtt, isApplicationLimited);
   }
 
-  override onPersistentCongestion(now: Micros): void {
-    super.onPersistentCongestion(now);
-    this.windowMax = 0;
-    this.epochStart = NEVER;
+  grow(window: number, bytes: number, mtu: number, now: Micros, smoothedRtt: Micros): number {
+    const { stage } = this;
+    if (stage.start === NEVER) stage.begin(window, mtu, now);
+    const elapsed = now - stage.start;
+    // [REC-27] The Reno-friendly region: never slower than NewReno would be.
+    const alpha = stage.windowEstimate >= stage.windowPrior ? 1 : ALPHA;
+    stage.windowEstimate += (alpha * mtu * bytes) / window;
+    if (stage.windowAt(elapsed, mtu) < stage.windowEstimate) return Math.max(window, stage.windowEstimate);
+    const target = Math.min(stage.windowAt(elapsed + smoothedRtt, mtu), 1.5 * window);
+    return target > window ? window + ((target - window) * bytes) / window : window;
   }
 
-  protected avoidCongestion(bytes: number, now: Micros, smoothedRtt: Micros): void {
-    if (this.epochStart === NEVER) this.beginEpoch(now);
-    const elapsed = now - this.epochStart;
-    // [REC-27]
-    const alpha = this.windowEstimate >= this.windowPrior ? 1 : ALPHA;
-    this.windowEstimate += (alpha * this.mtu * bytes) / this.window;
-    if (this.cubicAt(elapsed) < this.windowEstimate) {
-      if (this.windowEstimate > this.window) this.window = this.windowEstimate;
-      return;
-    }
-    const target = Math.min(this.cubicAt(elapsed + smoothedRtt), 1.5 * this.window);
-    if (target > this.window) this.window += ((target - this.window) * bytes) / this.window;
-  }
-
-  protected reduce(): void {
-    this.saveStage();
+  reduce(window: number, now: Micros): number {
+    const before = this.stage;
+    // [REC-29] What was not used until this loss stays uncounted after an undo, too.
+    if (this.appLimitedSince !== NEVER) before.start += now - this.appLimitedSince;
+    const next = this.undoStage;
+    next.start = NEVER;
     // [REC-28] Fast convergence: a window that ends below the last maximum makes room for new flows.
-    this.windowMax = this.window < this.windowMax ? (this.window * (1 + BETA)) / 2 : this.window;
-    this.windowPrior = this.window;
-    this.window *= BETA;
-    this.epochStart = NEVER;
-    this.limitedSince = NEVER;
+    next.windowMax = window < before.windowMax ? (window * (1 + BETA)) / 2 : window;
+    next.k = before.k;
+    next.windowEstimate = before.windowEstimate;
+    next.windowPrior = window;
+    this.stage = next;
+    this.undoStage = before;
+    this.appLimitedSince = NEVER;
+    return window * BETA;
   }
 
-  protected override undoReduction(): void {
+  undo(window: number, before: number): boolean {
     // A stage that has already outgrown the old window goes on.
-    if (this.window >= this.undoWindow) return;
-    super.undoReduction();
-    const stage = this.undoStage;
-    this.epochStart = stage.epochStart;
-    this.windowMax = stage.windowMax;
-    this.k = stage.k;
-    this.windowEstimate = stage.windowEstimate;
-    this.windowPrior = stage.windowPrior;
+    if (window >= before) return false;
+    const { stage } = this;
+    this.stage = this.undoStage;
+    this.undoStage = stage;
+    return true;
   }
 
-  private beginEpoch(now: Micros): void {
-    this.epochStart = now;
-    this.windowEstimate = this.window;
-    if (this.windowMax > this.window) {
-      this.k = Math.cbrt((this.windowMax - this.window) / this.mtu / C);
-    } else {
-      this.k = 0;
-      this.windowMax = this.window;
-    }
-  }
-
-  /** W_cubic of RFC 9438 section 4.2, in bytes. */
-  private cubicAt(elapsed: Micros): number {
-    const t = elapsed / SECOND - this.k;
-    return C * t * t * t * this.mtu + this.windowMax;
-  }
-
-  private saveStage(): void {
-    const stage = this.undoStage;
-    // [REC-29] What was not used until this loss, which begins at `recoveryStart`, stays uncounted after an undo, too.
-    const unused = this.limitedSince === NEVER ? 0 : this.recoveryStart - this.limitedSince;
-    stage.epochStart = this.epochStart + unused;
-    stage.windowMax = this.windowMax;
-    stage.k = this.k;
-    stage.windowEstimate = this.windowEstimate;
-    stage.windowPrior = this.windowPrior;
+  restart(): void {
+    this.stage.windowMax = 0;
+    this.stage.start = NEVER;
   }
 }
 
-/** What an undo restores of a stage. */
+/** Congestion avoidance from one reduction to the next: a cubic curve of the time since it began. */
 class Stage {
-  epochStart: Micros = NEVER;
+  /** When it began, later by what does not count as elapsed; NEVER before the window grows in it. */
+  start: Micros = NEVER;
+  /** W_max, K, W_est and cwnd_prior of the RFC, in bytes and seconds. */
   windowMax = 0;
   k = 0;
   windowEstimate = 0;
   windowPrior = 0;
+
+  begin(window: number, mtu: number, now: Micros): void {
+    this.start = now;
+    this.windowEstimate = window;
+    if (this.windowMax > window) {
+      this.k = Math.cbrt((this.windowMax - window) / mtu / C);
+    } else {
+      this.k = 0;
+      this.windowMax = window;
+    }
+  }
+
+  /** W_cubic of RFC 9438 section 4.2. */
+  windowAt(elapsed: Micros, mtu: number): number {
+    const t = elapsed / SECOND - this.k;
+    return C * t * t * t * mtu + this.windowMax;
+  }
 }
 
 // RFC 9438 sections 4.1 to 4.6.

@@ -1,106 +1,249 @@
-import type { Micros } from '../../base/time.ts';
-import type { CongestionController, CongestionName, CongestionOptions, RoundTripTime } from './controller.ts';
-import { SlowStart } from './slow-start.ts';
-
 /**
- * What CUBIC and NewReno have in common: slow start (HyStart++), recovery periods, the bounds of the window and the undo of
- * spurious losses. A controller adds how the window grows in congestion avoidance and what a loss leaves of it.
+ * A controller that takes losses for the sign that the path is full, as NewReno (RFC 9002 section 7) and CUBIC do. They have in common
+ * slow start (HyStart++), recovery periods, the bounds of the window and the undo of spurious losses; how the window grows in congestion
+ * avoidance and what a loss leaves of it is up to a {@link CongestionAvoidance}: {@link NewReno} below, or CUBIC.
  */
-export abstract class WindowController implements CongestionController {
-  abstract readonly name: CongestionName;
-  window: number;
-  recoveryStart: Micros = -1;
 
-  protected mtu: number;
+import { MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
+import type {
+  CongestionController,
+  CongestionName,
+  CongestionOptions,
+  PacketReport,
+  RoundTripTime,
+} from './controller.ts';
+
+/** How a window behaves above the slow start threshold. Its bounds are kept by the {@link LossBasedController}. */
+export interface CongestionAvoidance {
+  readonly name: CongestionName;
+  /** A packet goes out; `bytesInFlight` does not include it yet. */
+  onPacketSent(bytesInFlight: number, now: Micros): void;
+  /** An acknowledgement came, in slow start or not. */
+  onAck(isAppLimited: boolean, now: Micros): void;
+  /** The window after `bytes` more were acknowledged. */
+  grow(window: number, bytes: number, mtu: number, now: Micros, smoothedRtt: Micros): number;
+  /** The window after a loss. */
+  reduce(window: number, now: Micros): number;
+  /** The last reduction, of `before` bytes, was for nothing. False when the window has outgrown it, so that all stays as it is. */
+  undo(window: number, before: number): boolean;
+  /** Slow start begins again. */
+  restart(): void;
+}
+
+export class LossBasedController implements CongestionController {
+  readonly wantsDelivery = false;
+  window: number;
+
+  private readonly avoidance: CongestionAvoidance;
+  private readonly rtt: RoundTripTime;
+  private mtu: number;
   private windowBytesMax: number;
   private slowStartThreshold = Number.POSITIVE_INFINITY;
   private readonly slowStart = new SlowStart();
   private hasLost = false;
+  /** When the current or last recovery period began; -1 before the first. Packets sent until then do not grow the window. */
+  private recoveryStart: Micros = -1;
+  /** When the window was last reduced, unless that was undone. */
+  private reducedAt: Micros = -1;
+  /** Bytes acknowledged that will grow the window when all of the acknowledgement was told. */
+  private ackedBytes = 0;
 
-  /** The window before the last reduction; 0 when there is nothing to undo. */
-  protected undoWindow = 0;
+  // What an undo restores; a window of 0 when there is nothing to undo.
+  private undoWindow = 0;
   private undoThreshold = 0;
   private undoRecoveryStart: Micros = -1;
+  /** Losses behind the last reduction that did not turn out to be late arrivals. */
+  private unexplainedLosses = 0;
+  /** They are of packets sent after this: those before belong to an earlier recovery period. */
+  private lossesAfter: Micros = -1;
 
-  constructor(options: CongestionOptions) {
+  constructor(options: CongestionOptions, avoidance: CongestionAvoidance) {
+    this.avoidance = avoidance;
+    this.rtt = options.rtt;
     this.mtu = options.mtu;
     this.windowBytesMax = options.windowBytesMax;
     this.window = Math.min(initialWindow(options.mtu), options.windowBytesMax);
+  }
+
+  get name(): CongestionName {
+    return this.avoidance.name;
   }
 
   get isSlowStart(): boolean {
     return this.window < this.slowStartThreshold;
   }
 
-  abstract onSent(bytes: number, bytesInFlight: number, now: Micros): void;
+  /** [REC-30] More than a window a round trip, so that pacing is not what limits the sender. */
+  get pacingRate(): number {
+    if (!this.rtt.hasSample) return Number.POSITIVE_INFINITY;
+    return ((this.isSlowStart ? SLOW_START_PACING_GAIN : PACING_GAIN) * this.window) / this.rtt.smoothed;
+  }
 
-  onAcked(
-    bytes: number,
-    sentTime: Micros,
-    now: Micros,
-    rtt: RoundTripTime,
-    isApplicationLimited: boolean,
-  ): void {
-    if (isApplicationLimited || bytes === 0) return;
-    if (this.window < this.slowStartThreshold) {
-      const grown = this.window + this.slowStart.grow(bytes, sentTime, now, rtt.latest);
+  onPacketSent(_bytes: number, bytesInFlight: number, now: Micros): void {
+    this.avoidance.onPacketSent(bytesInFlight, now);
+  }
+
+  onPacketAcked(packet: PacketReport): void {
+    if (packet.sentTime > this.recoveryStart) this.ackedBytes += packet.bytes;
+  }
+
+  onPacketLost(packet: PacketReport, now: Micros): void {
+    if (packet.sentTime > this.recoveryStart) this.beginRecoveryPeriod(now);
+    this.unexplainedLosses++;
+  }
+
+  /** [REC-23] When every loss of the last period was spurious, its reduction is undone. */
+  onSpuriousLoss(packet: PacketReport): void {
+    if (this.unexplainedLosses === 0 || packet.sentTime <= this.lossesAfter) return;
+    if (--this.unexplainedLosses > 0 || this.undoWindow === 0) return;
+    const before = this.undoWindow;
+    this.undoWindow = 0;
+    if (!this.avoidance.undo(this.window, before)) return;
+    this.window = Math.min(Math.max(this.window, before), this.windowBytesMax);
+    this.slowStartThreshold = this.undoThreshold;
+    this.recoveryStart = this.undoRecoveryStart;
+    this.reducedAt = -1;
+  }
+
+  onAck(newestSentTime: Micros, isAppLimited: boolean, now: Micros): void {
+    const bytes = this.ackedBytes;
+    this.ackedBytes = 0;
+    if (this.reducedAt === now) return; // the same acknowledgement brought the loss
+    this.avoidance.onAck(isAppLimited, now);
+    if (isAppLimited || bytes === 0) return;
+    const { avoidance, rtt, slowStart } = this;
+    if (this.isSlowStart) {
+      const grown = this.window + slowStart.grow(bytes, newestSentTime, now, rtt.latest);
       this.window = Math.min(grown, this.slowStartThreshold);
-      if (this.slowStart.isFinished) this.slowStartThreshold = this.window;
+      if (slowStart.isFinished) this.slowStartThreshold = this.window;
     } else {
-      this.avoidCongestion(bytes, now, rtt.smoothed);
+      this.window = avoidance.grow(this.window, bytes, this.mtu, now, rtt.smoothed);
     }
     if (this.window > this.windowBytesMax) this.window = this.windowBytesMax;
   }
 
-  onLost(_bytes: number, sentTime: Micros, now: Micros): boolean {
-    if (sentTime <= this.recoveryStart) return false;
-    this.hasLost = true;
-    this.undoWindow = this.window;
-    this.undoThreshold = this.slowStartThreshold;
-    this.undoRecoveryStart = this.recoveryStart;
-    this.recoveryStart = now;
-    this.reduce();
-    this.window = Math.max(this.window, minimumWindow(this.mtu));
-    this.slowStartThreshold = this.window;
-    return true;
-  }
-
-  onSpuriousLoss(_now: Micros): void {
-    if (this.undoWindow === 0) return;
-    this.undoReduction();
-    this.undoWindow = 0;
-  }
-
-  onPersistentCongestion(_now: Micros): void {
+  /** [REC-22] Back to the smallest window and slow start; a reduction before is not undone any more. */
+  onPersistentCongestion(): void {
     this.window = minimumWindow(this.mtu);
     this.recoveryStart = -1;
     this.undoWindow = 0;
+    this.unexplainedLosses = 0;
     this.slowStart.restart();
+    this.avoidance.restart();
   }
 
+  /** [REC-33] Before any loss the window is that of a connection which began with this size. */
   onPacketSize(mtu: number): void {
     this.mtu = mtu;
-    // [REC-33]
     const floor = this.hasLost ? minimumWindow(mtu) : initialWindow(mtu);
     this.window = Math.min(Math.max(this.window, floor), this.windowBytesMax);
   }
 
+  /** [REC-49] A bound below two packets counts as two packets. */
   limitWindow(bytes: number): void {
-    // [REC-49]
     this.windowBytesMax = Math.min(this.windowBytesMax, Math.max(bytes, minimumWindow(this.mtu)));
     this.window = Math.min(this.window, this.windowBytesMax);
   }
 
-  /** Grows the window for `bytes` acknowledged above the slow start threshold. The upper bound is kept by the caller. */
-  protected abstract avoidCongestion(bytes: number, now: Micros, smoothedRtt: Micros): void;
+  private beginRecoveryPeriod(now: Micros): void {
+    this.hasLost = true;
+    this.undoWindow = this.window;
+    this.undoThreshold = this.slowStartThreshold;
+    this.undoRecoveryStart = this.recoveryStart;
+    this.lossesAfter = this.recoveryStart;
+    this.unexplainedLosses = 0;
+    this.recoveryStart = now;
+    this.reducedAt = now;
+    this.window = Math.max(this.avoidance.reduce(this.window, now), minimumWindow(this.mtu));
+    this.slowStartThreshold = this.window;
+  }
+}
 
-  /** Reduces the window for a loss. The lower bound is kept by the caller. */
-  protected abstract reduce(): void;
+/** NewReno as RFC 9002 section 7 describes it. */
+export class NewReno implements CongestionAvoidance {
+  readonly name = 'newreno';
 
-  protected undoReduction(): void {
-    this.window = Math.min(Math.max(this.window, this.undoWindow), this.windowBytesMax);
-    this.slowStartThreshold = this.undoThreshold;
-    this.recoveryStart = this.undoRecoveryStart;
+  onPacketSent(): void {}
+
+  onAck(): void {}
+
+  /** [REC-26] One packet a window of acknowledged bytes. */
+  grow(window: number, bytes: number, mtu: number): number {
+    return window + (mtu * bytes) / window;
+  }
+
+  reduce(window: number): number {
+    return window / 2;
+  }
+
+  undo(): boolean {
+    return true;
+  }
+
+  restart(): void {}
+}
+
+/**
+ * [REC-31] HyStart++ (RFC 9406): slow start that ends when the round-trip time of a round rises, instead of with a loss. After a rise it
+ * grows at a quarter of the speed for five rounds (conservative slow start), in case the rise was a hiccup.
+ *
+ * A round ends with the acknowledgement of a packet sent after the round began, by its sent time.
+ */
+export class SlowStart {
+  /** True once slow start is over: the caller makes the window its threshold. */
+  isFinished = false;
+  private roundStart: Micros = 0;
+  private minLastRound: Micros = NEVER;
+  private minThisRound: Micros = NEVER;
+  private samples = 0;
+  /** The round minimum that started conservative slow start, or NEVER outside of it. */
+  private baseline: Micros = NEVER;
+  private conservativeRounds = 0;
+
+  /** How many bytes the window grows for `bytes` newly acknowledged. */
+  grow(bytes: number, sentTime: Micros, now: Micros, rtt: Micros): number {
+    if (sentTime >= this.roundStart) this.beginRound(now);
+    if (rtt < this.minThisRound) this.minThisRound = rtt;
+    this.samples++;
+    if (this.baseline === NEVER) {
+      this.watchForRise();
+      return bytes;
+    }
+    this.watchForHiccup();
+    return bytes / CSS_GROWTH_DIVISOR;
+  }
+
+  /** Slow start begins again, after persistent congestion. */
+  restart(): void {
+    this.isFinished = false;
+    this.roundStart = 0;
+    this.minLastRound = NEVER;
+    this.minThisRound = NEVER;
+    this.samples = 0;
+    this.baseline = NEVER;
+    this.conservativeRounds = 0;
+  }
+
+  private beginRound(now: Micros): void {
+    this.roundStart = now;
+    this.minLastRound = this.minThisRound;
+    this.minThisRound = NEVER;
+    this.samples = 0;
+    if (this.baseline !== NEVER && ++this.conservativeRounds > CSS_ROUNDS) this.isFinished = true;
+  }
+
+  private watchForRise(): void {
+    if (this.samples < RTT_SAMPLES_MIN || this.minLastRound === NEVER) return;
+    const eighth = this.minLastRound / MIN_RTT_DIVISOR;
+    const rise = Math.max(RTT_RISE_MIN, Math.min(eighth, RTT_RISE_MAX));
+    if (this.minThisRound < this.minLastRound + rise) return;
+    this.baseline = this.minThisRound;
+    this.conservativeRounds = 1;
+  }
+
+  private watchForHiccup(): void {
+    if (this.samples < RTT_SAMPLES_MIN || this.minThisRound >= this.baseline) return;
+    this.baseline = NEVER;
   }
 }
 
@@ -110,10 +253,19 @@ function initialWindow(mtu: number): number {
   return Math.min(10 * mtu, Math.max(2 * mtu, 14_720));
 }
 
-/** [REC-24] */
+/** [REC-24] Two packets, whatever is lost. */
 function minimumWindow(mtu: number): number {
   return 2 * mtu;
 }
 
 /** The largest UDP payload of an Ethernet path. Larger packets are on loopback or a network built for them. */
 const ETHERNET_PAYLOAD_MAX = 1_472;
+const PACING_GAIN = 1.25;
+const SLOW_START_PACING_GAIN = 2;
+// RFC 9406 section 4.3.
+const RTT_RISE_MIN: Micros = 4 * MILLISECOND;
+const RTT_RISE_MAX: Micros = 16 * MILLISECOND;
+const MIN_RTT_DIVISOR = 8;
+const RTT_SAMPLES_MIN = 8;
+const CSS_GROWTH_DIVISOR = 4;
+const CSS_ROUNDS = 5;

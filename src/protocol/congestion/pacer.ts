@@ -16,14 +16,14 @@ export class Pacer {
     this.mtu = mtu;
   }
 
-  /** Sets the rate from the congestion window and the smoothed RTT. */
-  update(window: number, smoothedRtt: Micros, isSlowStart: boolean, mtu: number, now: Micros): void {
+  /** Sets what the congestion controller wants, in bytes a microsecond, and the packet size in use. */
+  setRate(rate: number, mtu: number, now: Micros): void {
     const isFirst = this.rate === Number.POSITIVE_INFINITY;
     if (!isFirst) this.fill(now);
     this.mtu = mtu;
-    // [REC-30]
-    this.rate = ((isSlowStart ? SLOW_START_GAIN : GAIN) * window) / smoothedRtt;
-    this.capacity = Math.max(BURST_PACKETS * mtu, this.rate * BURST_TIME);
+    this.rate = rate;
+    // [REC-30] A burst is ten packets, or what the rate gives between two wake-ups.
+    this.capacity = Math.max(BURST_PACKETS * mtu, rate * BURST_TIME);
     if (isFirst) {
       this.tokens = this.capacity;
       this.filledAt = now;
@@ -60,7 +60,5 @@ export class Pacer {
   }
 }
 
-const GAIN = 1.25;
-const SLOW_START_GAIN = 2;
 const BURST_PACKETS = 10;
 const BURST_TIME: Micros = 2 * MILLISECOND;

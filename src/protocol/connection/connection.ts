@@ -5,8 +5,7 @@ import type { RandomSource } from '../../base/random.ts';
 import { type HeapItem, MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
 import type { ClientHandshake } from '../handshake/client.ts';
 import type { ServerHandshake } from '../handshake/server.ts';
-import { AmplificationLimit } from '../path/address-validation.ts';
-import { PathMtuDiscovery } from '../path/mtu-discovery.ts';
+import { Path } from '../path/path.ts';
 import { Recovery, TimeoutResult } from '../recovery/recovery.ts';
 import type { ConnectionStream, StreamSettings } from '../stream/connection-stream.ts';
 import { Streams } from '../stream/streams.ts';
@@ -84,10 +83,8 @@ export class Connection implements HeapItem {
   readonly localId: Uint8Array;
   remoteId: Uint8Array;
   readonly firstDestinationId: Uint8Array;
-  readonly host: string;
-  readonly port: number;
-  /** Which of the socket's own addresses the peer talks to, and what came last came to, opened or not. */
-  local = 0;
+  readonly path: Path;
+  /** Which of the socket's own addresses the latest datagram came to, opened or not. */
   private latestLocal = 0;
   readonly unpinned: boolean;
   readonly greaseBit: boolean;
@@ -95,8 +92,6 @@ export class Connection implements HeapItem {
   readonly spaces: [NumberSpace | null, NumberSpace | null, NumberSpace | null];
   readonly numberSkips: NumberSkips;
   readonly recovery: Recovery;
-  readonly amplification: AmplificationLimit;
-  readonly packetSize: PathMtuDiscovery;
   readonly liveness: Liveness;
   readonly closing = new Closing();
   readonly streams: Streams<Connection>;
@@ -154,8 +149,6 @@ export class Connection implements HeapItem {
     this.remoteId = options.remoteId;
     this.knowsRemoteId = isServer;
     this.firstDestinationId = options.firstDestinationId;
-    this.host = options.host;
-    this.port = options.port;
     this.unpinned = options.unpinned;
     this.isLoopback = options.isLoopback;
     this.memory = new MemoryAccount(options.memory, CONNECTION_BYTES);
@@ -169,14 +162,15 @@ export class Connection implements HeapItem {
       new NumberSpace(PacketSpace.APPLICATION, config.ackDelayMaxMs),
     ];
     this.numberSkips = new NumberSkips(options.random);
-    this.recovery = new Recovery({
-      isServer,
+    this.path = new Path({
+      host: options.host,
+      port: options.port,
+      isValidated: !isServer,
       mtu: config.mtu,
       congestion: config.congestion,
       windowBytesMax: config.congestionWindowBytesMax,
     });
-    this.amplification = new AmplificationLimit(!isServer);
-    this.packetSize = new PathMtuDiscovery({ initial: config.mtu, ceiling: config.mtu });
+    this.recovery = new Recovery(this.path, isServer);
     this.mtuTold = config.mtu;
     this.liveness = new Liveness(config.heartbeatMs, config.heartbeatMisses, config.idleTimeoutMs, now);
     this.streams = new Streams(this, config, options.events, this.memory);
@@ -194,7 +188,7 @@ export class Connection implements HeapItem {
 
   /** Datagram size in use, in bytes. */
   get mtu(): number {
-    return this.packetSize.mtu;
+    return this.path.mtu;
   }
 
   /** Fingerprint of the server's identity, on the client once it is proved. */
@@ -281,8 +275,8 @@ export class Connection implements HeapItem {
   onDatagram(bytes: number, host: string, port: number, local: number): void {
     this.counters.datagramsReceived++;
     this.counters.bytesReceived += bytes;
-    if (host === this.host && port === this.port) {
-      this.amplification.onReceived(bytes); // [CON-4]
+    if (host === this.path.host && port === this.path.port) {
+      this.path.validation.onReceived(bytes); // [CON-4]
       this.latestLocal = local;
     }
     this.closing.onDatagram();
@@ -370,7 +364,7 @@ export class Connection implements HeapItem {
   onOpened(result: OpenResult, now: Micros): void {
     if (result === OpenResult.OPENED) {
       this.counters.packetsReceived++;
-      this.local = this.latestLocal; // [CON-60] where the peer sent to is where it is answered from
+      this.path.local = this.latestLocal; // [CON-60] where the peer sent to is where it is answered from
     } else if (result === OpenResult.REPLAYED) this.counters.packetsReplayed++;
     else {
       // [PKT-15] Forgeries that were tried, over all keys of the connection.
@@ -382,10 +376,10 @@ export class Connection implements HeapItem {
   /** A packet of this space opened: the peer is alive and, once it has Handshake keys, where it says it is. */
   onPacketOpened(space: PacketSpace, now: Micros): void {
     this.liveness.onReceived(now);
-    if (this.role === 'client' || this.amplification.validated) return;
+    if (this.role === 'client' || this.path.validation.isValidated) return;
     this.lastOpenedAt = now;
     if (space !== PacketSpace.HANDSHAKE) return;
-    this.amplification.validated = true; // [CON-4]
+    this.path.validation.isValidated = true; // [CON-4]
     this.discardSpace(PacketSpace.INITIAL, now); // [CON-14]
     startPacketSize(this, now);
   }
@@ -411,8 +405,8 @@ export class Connection implements HeapItem {
 
   /** Losses were looked for: a path that swallows large packets shows here, and one that only delayed them. */
   onLossPass(now: Micros): void {
-    const { largestAckedBytes, smallestLostBytes } = this.recovery;
-    if (this.packetSize.onAck(largestAckedBytes, smallestLostBytes)) usePacketSize(this, now);
+    const { largestAckedBytes, smallestLostBytes } = this.recovery.fates;
+    if (this.path.mtuDiscovery.onAck(largestAckedBytes, smallestLostBytes)) usePacketSize(this, now);
   }
 
   /** What a HEARTBEAT tells of when the next one comes, in ms; 0 when none does. [CON-7] */
@@ -474,7 +468,7 @@ export class Connection implements HeapItem {
       }
       this.counters.ptoCount++;
       resendOldest(this, now);
-      if (this.packetSize.onPto(!this.isConfirmed)) usePacketSize(this, now);
+      if (this.path.mtuDiscovery.onPto(!this.isConfirmed)) usePacketSize(this, now);
       return; // the next timeout counts from the probes, which are to be sent first
     }
   }

@@ -86,7 +86,7 @@ function establish(connection: Connection, parameters: TransportParameters | nul
   let ceiling = Math.min(connection.config.mtuMax, parameters.maxDatagramBytes);
   if (connection.isLoopback && parameters.receiveBufferBytes > 0) {
     const window = Math.floor(parameters.receiveBufferBytes * BUFFER_SHARE);
-    connection.recovery.limitWindow(window, now);
+    connection.path.limitWindow(window, now);
     ceiling = Math.min(ceiling, Math.max(connection.config.mtu, Math.floor(window / WINDOW_PACKETS_MIN)));
   }
   if (connection.config.mtuIsExact && ceiling < connection.config.mtu) {
@@ -94,7 +94,7 @@ function establish(connection: Connection, parameters: TransportParameters | nul
     return 0;
   }
   connection.streams.onPeerParameters(parameters);
-  if (connection.packetSize.limit(ceiling)) usePacketSize(connection, now);
+  if (connection.path.mtuDiscovery.limit(ceiling)) usePacketSize(connection, now);
   connection.isEstablished = true;
   tellConnected(connection);
   if (connection.role === 'server') {

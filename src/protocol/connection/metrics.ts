@@ -60,8 +60,8 @@ export interface ConnectionMetrics {
 }
 
 export function metricsOf(connection: Connection): ConnectionMetrics {
-  const { counters, recovery, streams } = connection;
-  const { rtt } = recovery;
+  const { counters, path, streams } = connection;
+  const { rtt } = path;
   const sent = streams.sendCounts;
   const received = streams.receiveCounts;
   const lost = counters.packetsLost - counters.packetsSpuriouslyLost;
@@ -70,10 +70,10 @@ export function metricsOf(connection: Connection): ConnectionMetrics {
     rttMinMs: rtt.hasSample ? rtt.min / MILLISECOND : 0,
     rttVariationMs: rtt.hasSample ? rtt.variance / MILLISECOND : 0,
     mtu: connection.mtu,
-    mtuFalls: connection.packetSize.falls,
+    mtuFalls: path.mtuDiscovery.falls,
     mtuMayFragment: mayFragment(connection) ? 1 : 0,
-    congestionWindowBytes: recovery.congestion.window,
-    bytesInFlight: recovery.bytesInFlight,
+    congestionWindowBytes: path.congestion.window,
+    bytesInFlight: path.bytesInFlight,
     packetLossRate: counters.packetsSent === 0 ? 0 : lost / counters.packetsSent,
     datagramsSent: counters.datagramsSent,
     datagramsReceived: counters.datagramsReceived,

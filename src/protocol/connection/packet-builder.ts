@@ -21,6 +21,10 @@ export interface PacketAddress {
   readonly localId: Uint8Array;
   readonly unpinned: boolean;
   readonly greaseBit: boolean;
+}
+
+/** Where a datagram goes. */
+interface Destination {
   readonly host: string;
   readonly port: number;
   readonly local: number;
@@ -147,7 +151,7 @@ export class PacketBuilder {
   }
 
   /** Ends the datagram. Returns its bytes; 0 when it holds no packet and is dropped. */
-  endDatagram({ host, port, local }: PacketAddress): number {
+  endDatagram({ host, port, local }: Destination): number {
     const bytes = this.frames.at - this.datagramStart;
     if (bytes > 0) this.batch?.push(bytes, host, port, local);
     this.batch = null;

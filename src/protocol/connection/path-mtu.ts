@@ -10,10 +10,10 @@ import type { Connection } from './connection.ts';
 
 /** A server knows where the client is: what its largest datagram was is all that is known of the path. [REC-43] [HS-7] */
 export function startPacketSize(connection: Connection, now: Micros): void {
-  const { amplification, handshake, packetSize } = connection;
+  const { handshake, path } = connection;
   if (handshake?.role !== 'server') return;
-  const proved = Math.min(amplification.datagramBytesLargest, handshake.peerLargestDatagram);
-  if (packetSize.startAt(proved)) usePacketSize(connection, now);
+  const proved = Math.min(path.validation.datagramBytesLargest, handshake.peerLargestDatagram);
+  if (path.mtuDiscovery.startAt(proved)) usePacketSize(connection, now);
 }
 
 /** Size of the probe packet that looks for a larger packet size, if one is to be sent now; else 0. */
@@ -21,34 +21,34 @@ export function sizeProbeBytes(connection: Connection, now: Micros): number {
   const isWanted = connection.fillsPackets || isBelowExactMtu(connection);
   if (!isWanted || !connection.isConfirmed || !connection.closing.isOpen) return 0;
   // [REC-44] More than half of the window would keep everything else waiting for the probe's acknowledgement.
-  return connection.packetSize.nextProbe(now, connection.recovery.congestion.window / 2);
+  return connection.path.mtuDiscovery.nextProbe(now, connection.path.congestion.window / 2);
 }
 
 export function sizeProbeAcked(connection: Connection, bytes: number, now: Micros): void {
-  if (connection.packetSize.onProbeAcked(bytes)) usePacketSize(connection, now);
+  if (connection.path.mtuDiscovery.onProbeAcked(bytes)) usePacketSize(connection, now);
 }
 
 export function sizeProbeLost(connection: Connection, bytes: number, now: Micros): void {
   connection.counters.packetSizeProbesLost++;
-  const isGivenUp = connection.packetSize.onProbeLost(bytes, now);
+  const isGivenUp = connection.path.mtuDiscovery.onProbeLost(bytes, now);
   if (isGivenUp && isBelowExactMtu(connection)) failExactMtu(connection, now);
 }
 
 /** The system did not take a datagram of this size. [REC-53] */
 export function datagramRefused(connection: Connection, bytes: number, now: Micros): void {
-  if (connection.packetSize.onRefused(bytes, now)) usePacketSize(connection, now);
+  if (connection.path.mtuDiscovery.onRefused(bytes, now)) usePacketSize(connection, now);
   if (isBelowExactMtu(connection)) failExactMtu(connection, now);
 }
 
 /** The system heard that a datagram was larger than the path carries in one piece. [REC-53] */
 export function datagramTooLarge(connection: Connection, now: Micros): void {
-  if (connection.packetSize.onTooLarge()) usePacketSize(connection, now);
+  if (connection.path.mtuDiscovery.onTooLarge()) usePacketSize(connection, now);
   if (isBelowExactMtu(connection)) failExactMtu(connection, now);
 }
 
 /** The size changed: packets are cut to it from now on. */
 export function usePacketSize(connection: Connection, now: Micros): void {
-  connection.recovery.onPacketSize(connection.mtu, now);
+  connection.path.onMtu(now);
   connection.streams.packer.onPacketSize(connection.mtu);
   if (connection.isConnectedDue) tellConnected(connection);
   else if (connection.isEstablished) tellPacketSize(connection);

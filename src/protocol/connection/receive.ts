@@ -245,7 +245,7 @@ function receiveAck(connection: Connection, space: PacketSpace, frame: FrameRead
   if (code !== 0) return code;
   settle(connection, now);
   connection.onLossPass(now);
-  const { rtt } = recovery;
+  const { rtt } = connection.path;
   connection.spaces[space]?.acks.onRtt(rtt.smoothed);
   if (rtt.hasSample) connection.streams.packer.onRtt(rtt.min, rtt.adjusted, now);
   return 0;

@@ -4,7 +4,7 @@
  */
 
 import type { Micros } from '../../base/time.ts';
-import type { PacketList } from '../recovery/packet-list.ts';
+import type { PacketList } from '../recovery/sent-packets.ts';
 import { isBestEffortFrame } from '../stream/streams.ts';
 import { FrameType } from '../wire/frame-type.ts';
 import { PacketSpace } from '../wire/packet-type.ts';
@@ -14,13 +14,12 @@ import { sizeProbeAcked, sizeProbeLost } from './path-mtu.ts';
 /** Hands out what the last acknowledgement or timeout of recovery found. */
 export function settle(connection: Connection, now: Micros): void {
   const { recovery, counters } = connection;
-  const space = recovery.resultSpace;
-  if (recovery.acked.count > 0) acknowledged(connection, space, recovery.acked, now);
-  if (recovery.spurious.count > 0) {
-    counters.packetsSpuriouslyLost += recovery.spurious.count;
-    acknowledged(connection, space, recovery.spurious, now);
+  const { space, acked, spurious, lost } = recovery.fates;
+  if (acked.count > 0) acknowledged(connection, space, acked, now);
+  if (spurious.count > 0) {
+    counters.packetsSpuriouslyLost += spurious.count;
+    acknowledged(connection, space, spurious, now);
   }
-  const lost = recovery.lost;
   if (lost.count === 0) return;
   counters.packetsLost += lost.count;
   for (let i = 0; i < lost.count; i++) packetLost(connection, space, lost.numbers[i], now);
@@ -31,7 +30,7 @@ export function settle(connection: Connection, now: Micros): void {
  * stays in flight, and its acknowledgement is as good as ever. Best-effort messages are sent once only.
  */
 export function resendOldest(connection: Connection, now: Micros): void {
-  const space = connection.recovery.resultSpace;
+  const space = connection.recovery.fates.space;
   if (space !== PacketSpace.APPLICATION) return;
   const sent = connection.recovery.sentPackets(space);
   const number = sent.oldestInFlight;

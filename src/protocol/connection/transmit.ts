@@ -39,7 +39,10 @@ export function transmit(
     const probeBytes = sizeProbeBytes(connection, now);
     if (!batch.hasRoom(Math.max(connection.mtu, probeBytes))) return true;
     if (probeBytes > 0) packSizeProbe(connection, builder, batch, probeBytes, now);
-    else if (!packDatagram(connection, builder, batch, now)) return false;
+    else if (!packDatagram(connection, builder, batch, now)) {
+      if (!connection.isBlocked) connection.path.onAppLimited();
+      return false;
+    }
   }
 }
 
@@ -50,19 +53,20 @@ function packDatagram(
   batch: TransmitBatch,
   now: Micros,
 ): boolean {
-  const { amplification, recovery } = connection;
+  const { path, recovery } = connection;
+  const { validation } = path;
   // The second packet of a probe timeout. [REC-51]
   const isSecondProbe = recovery.probesPending(PacketSpace.APPLICATION) === 1;
-  const mtu = isSecondProbe ? connection.packetSize.secondProbeBytes : connection.mtu;
-  const bytes = Math.min(mtu, amplification.datagramBytesMax, amplification.allowance);
-  recovery.isAmplificationLimited = bytes < DATAGRAM_BYTES_MIN; // [CON-4]
-  if (recovery.isAmplificationLimited) return false;
+  const mtu = isSecondProbe ? path.mtuDiscovery.secondProbeBytes : connection.mtu;
+  const bytes = Math.min(mtu, validation.datagramBytesMax, validation.allowance);
+  validation.isExhausted = bytes < DATAGRAM_BYTES_MIN; // [CON-4]
+  if (validation.isExhausted) return false;
   builder.beginDatagram(batch, bytes, now);
   if (connection.closing.isOpen) packPackets(connection, builder, bytes, now);
   else packClose(connection, builder);
-  const sent = builder.endDatagram(connection);
+  const sent = builder.endDatagram(connection.path);
   if (sent === 0) return false;
-  amplification.onSent(sent);
+  validation.onSent(sent);
   connection.counters.datagramsSent++;
   connection.counters.bytesSent += sent;
   return true;
@@ -130,7 +134,7 @@ function packApplication(
   state: NumberSpace,
   now: Micros,
 ): void {
-  const { recovery, streams } = connection;
+  const { path, recovery, streams } = connection;
   const isProbe = recovery.probesPending(PacketSpace.APPLICATION) > 0;
   const hasFrames = connection.hasControlFrames || streams.packer.hasFrames;
   const mayFrames = isProbe || (hasFrames && mayFill(connection, now));
@@ -146,7 +150,7 @@ function packApplication(
   const afterAck = frames.at;
   if (mayFrames) {
     packControlFrames(connection, frames);
-    streams.packer.write(frames, recovery.pacer.rate * SECOND, recovery.rtt.smoothed);
+    streams.packer.write(frames, path.pacer.rate * SECOND, path.rtt.smoothed);
     if (frames.room < FULL_PACKET_SLACK) connection.fillsPackets = true;
   }
   if (frames.at > afterAck) isEliciting = true;
@@ -242,7 +246,7 @@ function packSizeProbe(
   now: Micros,
 ): void {
   const state = connection.spaces[PacketSpace.APPLICATION];
-  connection.packetSize.onProbeSent(bytes);
+  connection.path.mtuDiscovery.onProbeSent(bytes);
   if (state === null) return;
   const sent = connection.recovery.sentPackets(PacketSpace.APPLICATION);
   builder.beginDatagram(batch, bytes, now);
@@ -252,7 +256,7 @@ function packSizeProbe(
   writePing(builder.frames);
   builder.padDatagram(bytes);
   endPacket(connection, builder, state, true, true, now, true);
-  connection.counters.bytesSent += builder.endDatagram(connection);
+  connection.counters.bytesSent += builder.endDatagram(connection.path);
   connection.counters.datagramsSent++;
   connection.counters.packetSizeProbes++;
 }

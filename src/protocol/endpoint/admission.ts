@@ -117,7 +117,7 @@ export class HalfOpenTable {
   }
 
   add(connection: Connection): void {
-    const network = networkOf(connection.host);
+    const network = networkOf(connection.path.host);
     this.networks.set(connection, network);
     this.counts.set(network, (this.counts.get(network) ?? 0) + 1);
   }
@@ -155,7 +155,7 @@ export class HalfOpenTable {
     const isNewestFirst = this.hasManyHellos;
     for (const connection of this.hellos) {
       const count = this.counts.get(this.networks.get(connection) as string) ?? 0;
-      const rank = this.known.has(connection.host) ? 0 : count;
+      const rank = this.known.has(connection.path.host) ? 0 : count;
       if (rank > nextRank || (rank === nextRank && !isNewestFirst)) continue;
       next = connection;
       nextRank = rank;
@@ -189,10 +189,10 @@ export class HalfOpenTable {
     let elsewhere: Connection | null = null;
     for (const [connection, network] of this.networks) {
       const isLargest = this.counts.get(network) === most;
-      if (connection.amplification.validated) {
+      if (connection.path.validation.isValidated) {
         if (isLargest) answered ??= connection;
       } else if (!isLargest) elsewhere ??= connection;
-      else if (this.known.has(connection.host)) known ??= connection;
+      else if (this.known.has(connection.path.host)) known ??= connection;
       else return connection;
     }
     if (known !== null || elsewhere !== null) return known ?? elsewhere;
@@ -207,7 +207,7 @@ export class HalfOpenTable {
   overdue(silentSince: Micros): Connection | null {
     for (const connection of this.networks.keys()) {
       if (connection.startedAt >= silentSince) return null;
-      if (!connection.amplification.validated && connection.lastOpenedAt < silentSince) return connection;
+      if (!connection.path.validation.isValidated && connection.lastOpenedAt < silentSince) return connection;
     }
     return null;
   }

@@ -268,7 +268,7 @@ export class Endpoint implements Packer {
       this.resets.add(event.connection);
       if (event.connection.role === 'server') {
         this.halfOpen.remove(event.connection);
-        this.halfOpen.remember(event.connection.host);
+        this.halfOpen.remember(event.connection.path.host);
       }
     } else if (event.type === 'closed' && !event.connection.isEstablished) {
       this.counters.handshakesFailed++;
@@ -349,7 +349,7 @@ export class Endpoint implements Packer {
     let connection = dcidLength === LOCAL_ID_BYTES ? this.byId.lookup(data, dcidStart) : null;
     if (connection === null) {
       connection = this.byFirstPacket.find(data, dcidStart, dcidLength);
-      if (connection !== null && (connection.host !== host || connection.port !== port)) {
+      if (connection !== null && (connection.path.host !== host || connection.path.port !== port)) {
         this.counters.droppedRepeatedInitial++; // [CON-1]
         return;
       }

@@ -1,114 +1,47 @@
 import { assert } from '../../base/errors.ts';
 import { type Micros, NEVER } from '../../base/time.ts';
-import type { CongestionController, CongestionName } from '../congestion/controller.ts';
-import { Cubic } from '../congestion/cubic.ts';
-import { NewReno } from '../congestion/newreno.ts';
-import { Pacer } from '../congestion/pacer.ts';
-import { UndoWatch } from '../congestion/undo-watch.ts';
-import { RttEstimator } from '../path/rtt.ts';
+import type { Path } from '../path/path.ts';
 import { PACKET_SPACES, PacketSpace } from '../wire/packet-type.ts';
-import { Acknowledged, acknowledge } from './acknowledge.ts';
-import { detectLost, Lost, withdrawAll } from './loss.ts';
-import type { PacketList } from './packet-list.ts';
+import { acknowledge, detectLost, LossThresholds, PacketFates, withdraw } from './loss-detection.ts';
 import { ProbeTimeout } from './probe-timeout.ts';
-import { Reordering } from './reordering.ts';
 import { SentPackets } from './sent-packets.ts';
-
-export interface RecoveryOptions {
-  readonly isServer: boolean;
-  /** Packet size in bytes at the start. */
-  readonly mtu: number;
-  /** Default 'cubic'. */
-  readonly congestion?: CongestionName;
-  /** Bound of the congestion window; none by default. */
-  readonly windowBytesMax?: number;
-}
 
 /** What {@link Recovery.onTimeout} did. */
 export const TimeoutResult = {
   NONE: 0,
-  /** Packets of `resultSpace` are in `lost`. */
+  /** Packets are in `fates.lost`. */
   LOST: 1,
-  /** Probes are to be sent in `resultSpace`: see `probesPending`. */
+  /** Probes are to be sent in `fates.space`: see `probesPending`. */
   PROBE: 2,
 } as const;
 export type TimeoutResult = (typeof TimeoutResult)[keyof typeof TimeoutResult];
 
 /**
- * Loss detection and congestion control of one connection (RFC 9002), over its three packet number spaces.
+ * Loss detection of one connection (RFC 9002), over its three packet number spaces. What it finds it tells the {@link Path} on which the
+ * packets travel, whose round-trip time it measures, and the caller, in {@link fates}.
  *
  * To send: ask {@link allowance}, record the packet in `sentPackets(space)` with begin and add, then call {@link onSent}. After
- * {@link onAck} and {@link onTimeout}, walk `acked`, `spurious` and `lost`; they and the records they name stay valid until
- * the next packet is begun. Then ask {@link nextTimeout}.
+ * {@link onAck} and {@link onTimeout}, walk {@link fates}; they and the records they name stay valid until the next packet is begun.
+ * Then ask {@link nextTimeout}.
  */
 export class Recovery {
-  readonly rtt = new RttEstimator();
-  readonly congestion: CongestionController;
-  readonly pacer: Pacer;
-  /** The space that `acked`, `spurious` and `lost` speak of. */
-  resultSpace: PacketSpace = PacketSpace.INITIAL;
-  /** Server: nothing may be sent to this unvalidated address, so no probe is armed. */
-  isAmplificationLimited = false;
+  readonly path: Path;
+  /** What the last acknowledgement or timeout settled. */
+  readonly fates = new PacketFates();
 
-  private mtu: number;
   private readonly spaces: (SentPackets | null)[];
   private readonly pto: ProbeTimeout;
-  private readonly outcome = new Acknowledged();
-  private readonly losses = new Lost();
-  private readonly reordering = new Reordering();
-  private readonly undoWatch = new UndoWatch();
-  /** When the window was last full. */
-  private fullAt: Micros = -1;
+  private readonly thresholds = new LossThresholds();
   private resumedAt: Micros = -1;
 
-  constructor(options: RecoveryOptions) {
-    this.mtu = options.mtu;
-    const settings = {
-      mtu: options.mtu,
-      windowBytesMax: options.windowBytesMax ?? Number.POSITIVE_INFINITY,
-    };
-    this.congestion = options.congestion === 'newreno' ? new NewReno(settings) : new Cubic(settings);
-    this.pacer = new Pacer(options.mtu);
-    this.pto = new ProbeTimeout(options.isServer);
+  constructor(path: Path, isServer: boolean) {
+    this.path = path;
+    this.pto = new ProbeTimeout(isServer);
     this.spaces = [
       new SentPackets(HANDSHAKE_CAPACITY, HANDSHAKE_PACKETS_MAX),
       new SentPackets(HANDSHAKE_CAPACITY, HANDSHAKE_PACKETS_MAX),
       new SentPackets(),
     ];
-  }
-
-  /** Newly acknowledged packets of `resultSpace`, newest first. */
-  get acked(): PacketList {
-    return this.outcome.acked;
-  }
-
-  /** Packets of `resultSpace` that were reported as lost before and are acknowledged now. */
-  get spurious(): PacketList {
-    return this.outcome.spurious;
-  }
-
-  /** Packets of `resultSpace` newly declared lost, oldest first. */
-  get lost(): PacketList {
-    return this.losses.packets;
-  }
-
-  /** Size of the largest packet the last {@link onAck} proved to have arrived; 0 when none. */
-  get largestAckedBytes(): number {
-    return this.outcome.largestPacketBytes;
-  }
-
-  /** Size of the smallest packet among the last losses, size probes aside; 0 when none. */
-  get smallestLostBytes(): number {
-    return this.losses.smallestPacketBytes;
-  }
-
-  get bytesInFlight(): number {
-    let total = 0;
-    for (let space = 0; space < PACKET_SPACES; space++) {
-      const sent = this.spaces[space];
-      if (sent !== null) total += sent.bytesInFlight;
-    }
-    return total;
   }
 
   /** Consecutive probe timeouts without an acknowledgement. */
@@ -127,15 +60,16 @@ export class Recovery {
     return this.spaces[space] === null;
   }
 
-  /**
-   * Bytes that window and pacer let out now. Probes, and packets that are not in flight, are not bound by it.
-   */
+  /** Bytes that may be sent now: what the path lets out, and 0 when no more packets can be recorded. */
   allowance(now: Micros): number {
-    const window = this.congestion.window - this.bytesInFlight;
-    if (window <= 0) return 0;
-    const sent = this.spaces[PacketSpace.APPLICATION];
-    if (sent === null || sent.isFull(now)) return 0;
-    return Math.min(window, this.pacer.available(now));
+    const bytes = this.path.allowance(now);
+    return bytes > 0 && this.isFull(now) ? 0 : bytes;
+  }
+
+  /** When the path lets the next full packet out; NEVER while an event must come first. */
+  nextSend(now: Micros): Micros {
+    const at = this.path.nextSend(now);
+    return at < NEVER && this.isFull(now) ? NEVER : at;
   }
 
   /** True when no packet at all can be recorded any more in one of the spaces; the connection is to be closed. [REC-12] */
@@ -144,13 +78,6 @@ export class Recovery {
       if (this.spaces[space]?.isExhausted(now)) return true;
     }
     return false;
-  }
-
-  /** When the pacer lets the next full packet out; NEVER while the window or {@link SentPackets} is full, for then an event must come first. */
-  nextSend(now: Micros): Micros {
-    if (this.congestion.window - this.bytesInFlight < this.mtu) return NEVER;
-    if (this.spaces[PacketSpace.APPLICATION]?.isFull(now)) return NEVER;
-    return this.pacer.nextSend(now);
   }
 
   /** Commits the packet begun in `sentPackets(space)`. `isSizeProbe`: it only tests whether the path carries this size. */
@@ -162,39 +89,42 @@ export class Recovery {
     now: Micros,
     isSizeProbe = false,
   ): void {
-    const before = this.bytesInFlight;
-    this.sentPackets(space).commit(bytes, ackEliciting, inFlight, isSizeProbe);
+    const { path } = this;
+    const sent = this.sentPackets(space);
+    sent.commit(bytes, ackEliciting, inFlight, isSizeProbe);
     if (!inFlight) return;
-    this.congestion.onSent(bytes, before, now);
-    this.pacer.onSent(bytes, now);
-    if (this.isWindowFull) this.fullAt = now;
+    if (path.delivery !== null) {
+      path.delivery.onPacketSent(path.bytesInFlight, now);
+      sent.noteDelivery(path.delivery);
+    }
+    path.onPacketSent(bytes, now);
     if (ackEliciting) this.pto.onAckElicitingSent(space, now);
   }
 
   /**
-   * Takes an ACK frame: fills `acked`, `spurious` and `lost`.
+   * Takes an ACK frame: fills {@link fates}.
    *
    * @param ranges - descending pairs [start, end)
    * @param ackDelay - the frame's delay field
    * @returns 0, or the code to close the connection with
    */
   onAck(space: PacketSpace, ranges: Float64Array, rangeCount: number, ackDelay: Micros, now: Micros): number {
+    const { fates, path } = this;
     const sent = this.sentPackets(space);
-    const outcome = this.outcome;
-    this.clearResults(space);
+    fates.clear(space);
     const largestBefore = sent.largestAcked;
-    if (this.isWindowFull) this.fullAt = now;
-    const code = acknowledge(sent, ranges, rangeCount, this.congestion.recoveryStart, outcome);
-    if (code !== 0 || outcome.acked.count + outcome.spurious.count === 0) return code;
+    path.noteFull(now);
+    const code = acknowledge(sent, ranges, rangeCount, path, fates, now);
+    if (code !== 0 || fates.acked.count + fates.spurious.count === 0) return code;
     this.pto.onAck(space, now);
-    // [REC-2]
-    if (outcome.ackEliciting && outcome.acked.numbers[0] === ranges[1] - 1) {
+    // [REC-2] The largest number is newly acknowledged, and something that had to be.
+    if (fates.isAckEliciting && fates.acked.numbers[0] === ranges[1] - 1) {
       this.sampleRtt(space, sent, ackDelay, now);
     }
-    if (outcome.spurious.count > 0) this.onSpurious(sent, largestBefore, now);
-    const isNewPeriod = this.detectLosses(sent, now);
-    if (outcome.acked.count > 0 && !isNewPeriod) this.growWindow(sent, now);
-    this.updatePacer(now);
+    if (fates.spurious.count > 0) this.onSpurious(sent, largestBefore, now);
+    this.detectLosses(sent, now);
+    if (fates.acked.count > 0) path.onAck(sent.sentTimeOf(fates.acked.numbers[0]), now);
+    path.updatePacing(now);
     return 0;
   }
 
@@ -206,24 +136,25 @@ export class Recovery {
 
   /** When {@link onTimeout} must be called, or NEVER. */
   nextTimeout(): Micros {
-    // [REC-19] [REC-20]
+    // [REC-19] No probe while a loss timer is set. [REC-20] None where nothing may be sent.
     const loss = this.lossDeadline();
-    if (loss !== NEVER || this.isAmplificationLimited) return loss;
-    return this.pto.deadline(this.spaces, this.rtt);
+    if (loss !== NEVER || this.path.validation.isExhausted) return loss;
+    return this.pto.deadline(this.spaces, this.path.rtt);
   }
 
   /** A deadline may have passed. Call again until {@link nextTimeout} is later than `now`. */
   onTimeout(now: Micros): TimeoutResult {
+    const { fates } = this;
     for (let space = 0; space < PACKET_SPACES; space++) {
       const sent = this.spaces[space];
       if (sent === null || sent.lossDeadline > now) continue;
-      this.clearResults(space as PacketSpace);
+      fates.clear(space as PacketSpace);
       this.detectLosses(sent, now);
-      this.updatePacer(now);
-      return this.lost.count > 0 ? TimeoutResult.LOST : TimeoutResult.NONE;
+      this.path.updatePacing(now);
+      return fates.lost.count > 0 ? TimeoutResult.LOST : TimeoutResult.NONE;
     }
     if (this.nextTimeout() > now) return TimeoutResult.NONE;
-    this.clearResults(this.pto.expire(now));
+    fates.clear(this.pto.expire(now));
     return TimeoutResult.PROBE;
   }
 
@@ -244,39 +175,27 @@ export class Recovery {
     this.pto.peerMaxAckDelay = peerMaxAckDelay;
   }
 
-  /** The keys of a space are gone: what was sent there no longer counts. */
+  /** The keys of a space are gone: what was sent there no longer counts. [REC-18] */
   discardSpace(space: PacketSpace, now: Micros): void {
-    if (this.spaces[space] === null) return;
-    // [REC-18]
+    const sent = this.spaces[space];
+    if (sent === null) return;
+    this.path.leaveFlight(sent.bytesInFlight);
     this.spaces[space] = null;
     this.pto.onSpaceDiscarded(space, now);
   }
 
   /**
-   * Packets of the space numbered below `below` can never have been accepted (refused 0-RTT, Retry): they are reported in
-   * `lost` and leave the flight, without a congestion signal.
+   * Packets of the space numbered below `below` can never have been accepted (refused 0-RTT, Retry): they are reported as lost and leave
+   * the flight, without a congestion signal.
    */
   withdraw(space: PacketSpace, below: number): void {
-    this.clearResults(space);
-    withdrawAll(this.sentPackets(space), below, this.losses);
-  }
-
-  /** The size of packets changed. */
-  onPacketSize(mtu: number, now: Micros): void {
-    this.mtu = mtu;
-    this.congestion.onPacketSize(mtu);
-    this.updatePacer(now);
-  }
-
-  /** Bounds the window, for instance by what the peer's socket buffers; lower bounds only. */
-  limitWindow(bytes: number, now: Micros): void {
-    this.congestion.limitWindow(bytes);
-    this.updatePacer(now);
+    this.fates.clear(space);
+    withdraw(this.sentPackets(space), below, this.path, this.fates);
   }
 
   /** The probe timeout of a space without back-off: for key retirement, closing and path checks. */
   probeTimeout(space: PacketSpace): Micros {
-    return this.pto.duration(space, this.rtt);
+    return this.pto.duration(space, this.path.rtt);
   }
 
   /** Gives memory back where nothing is outstanding, for a connection that goes idle. */
@@ -284,70 +203,38 @@ export class Recovery {
     for (let space = 0; space < PACKET_SPACES; space++) this.spaces[space]?.trim();
   }
 
-  private clearResults(space: PacketSpace): void {
-    this.resultSpace = space;
-    this.outcome.clear();
-    this.losses.clear();
+  /** True when no more packets with data can be recorded. [REC-12] */
+  private isFull(now: Micros): boolean {
+    return this.spaces[PacketSpace.APPLICATION]?.isFull(now) ?? true;
   }
 
   private sampleRtt(space: PacketSpace, sent: SentPackets, ackDelay: Micros, now: Micros): void {
-    const sentTime = sent.sentTimeOf(this.outcome.acked.numbers[0]);
+    const sentTime = sent.sentTimeOf(this.fates.acked.numbers[0]);
     if (sentTime < this.resumedAt) return; // [REC-54] it measures how long we slept
-    const sample = now - sentTime;
-    // [REC-5]
+    const { rtt } = this.path;
+    // [REC-5] Only what the peer may delay, and only as long as it may.
     let delay = space === PacketSpace.APPLICATION ? ackDelay : 0;
     if (this.pto.isHandshakeConfirmed) delay = Math.min(delay, this.pto.peerMaxAckDelay);
-    this.rtt.update(sample, delay, now);
-    sent.retention = RETENTION_PTOS * this.rtt.probeTimeout;
+    rtt.update(now - sentTime, delay, now);
+    sent.retention = RETENTION_PTOS * rtt.probeTimeout;
   }
 
-  private growWindow(sent: SentPackets, now: Micros): void {
-    const sentTime = sent.sentTimeOf(this.outcome.acked.numbers[0]);
-    // [REC-25] The window was not full since the newest acknowledged packet was sent, whatever the pacer held back.
-    const isApplicationLimited = this.fullAt < sentTime;
-    this.congestion.onAcked(this.outcome.ackedBytes, sentTime, now, this.rtt, isApplicationLimited);
-  }
-
-  /** Detects losses in one space and tells the congestion controller. True when a recovery period began. */
-  private detectLosses(sent: SentPackets, now: Micros): boolean {
-    const losses = this.losses;
-    this.reordering.update(this.rtt, this.pto.peerMaxAckDelay);
-    detectLost(sent, now, this.reordering, losses);
-    if (losses.congestionPackets === 0) return false;
-    const previousStart = this.congestion.recoveryStart;
-    const isNewPeriod = this.congestion.onLost(losses.congestionBytes, losses.largestSentTime, now);
-    if (isNewPeriod) {
-      this.undoWatch.begin(previousStart);
-      this.reordering.onRecoveryPeriod();
-    }
-    this.undoWatch.onLost(losses.congestionPackets);
-    if (losses.isPersistent) {
-      this.congestion.onPersistentCongestion(now);
-      this.undoWatch.end();
-    }
-    return isNewPeriod;
+  private detectLosses(sent: SentPackets, now: Micros): void {
+    const { fates, path, thresholds } = this;
+    thresholds.update(path.rtt, this.pto.peerMaxAckDelay);
+    detectLost(sent, now, thresholds, path, fates);
+    if (fates.isPersistent) path.congestion.onPersistentCongestion();
   }
 
   private onSpurious(sent: SentPackets, largestBefore: number, now: Micros): void {
-    const { numbers, count } = this.outcome.spurious;
+    const { numbers, count } = this.fates.spurious;
     for (let k = 0; k < count; k++) {
       const number = numbers[k];
       if (sent.isSizeProbe(number)) continue;
-      this.reordering.onSpurious(sent, number, largestBefore);
-      // [REC-23]
-      if (this.undoWatch.onSpurious(sent.sentTimeOf(number))) this.congestion.onSpuriousLoss(now);
+      this.thresholds.onSpurious(sent, number, largestBefore);
+      this.path.congestion.onSpuriousLoss(sent.reportOf(number), now);
     }
     sent.lossRunStart = NEVER;
-  }
-
-  private get isWindowFull(): boolean {
-    return this.bytesInFlight + this.mtu > this.congestion.window;
-  }
-
-  private updatePacer(now: Micros): void {
-    if (!this.rtt.hasSample) return;
-    const { window, isSlowStart } = this.congestion;
-    this.pacer.update(window, this.rtt.smoothed, isSlowStart, this.mtu, now);
   }
 
   private lossDeadline(): Micros {

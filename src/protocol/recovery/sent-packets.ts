@@ -1,6 +1,6 @@
 import { assert } from '../../base/errors.ts';
 import { type Micros, NEVER } from '../../base/time.ts';
-import { PacketState } from './packet-state.ts';
+import { type Delivery, PacketReport } from '../congestion/controller.ts';
 
 /**
  * What was sent in one packet number space and is not settled yet: a ring of packets indexed by their number, and a ring of
@@ -39,6 +39,9 @@ export class SentPackets {
   /** Sent time of the first packet of an unbroken run of losses, or NEVER (RFC 9002 section 7.6). */
   lossRunStart: Micros = NEVER;
 
+  /** Four numbers a packet: what {@link PacketReport} says of what was delivered before. Made when it is first wanted. */
+  private delivery: Float64Array | null = null;
+  private readonly report = new PacketReport();
   private entryFirst: Uint32Array;
   private entryCount: Uint16Array;
 
@@ -144,6 +147,30 @@ export class SentPackets {
         this.lastAckElicitingTime = this.pendingTime;
       }
     }
+  }
+
+  /** Notes what the path had delivered when the packet, the newest, was sent. */
+  noteDelivery(delivery: Delivery): void {
+    this.delivery ??= new Float64Array(4 * (this.mask + 1));
+    const at = (this.largestSent & this.mask) << 2;
+    this.delivery[at] = delivery.delivered;
+    this.delivery[at + 1] = delivery.deliveredTime;
+    this.delivery[at + 2] = delivery.firstSentTime;
+    this.delivery[at + 3] = delivery.isAppLimited ? 1 : 0;
+  }
+
+  /** What a congestion controller is told of the packet; valid until the next call. */
+  reportOf(number: number): PacketReport {
+    const { delivery, report } = this;
+    const i = number & this.mask;
+    report.bytes = this.bytes[i];
+    report.sentTime = this.sentTime[i];
+    if (delivery === null) return report;
+    report.delivered = delivery[i << 2];
+    report.deliveredTime = delivery[(i << 2) + 1];
+    report.firstSentTime = delivery[(i << 2) + 2];
+    report.isAppLimited = delivery[(i << 2) + 3] !== 0;
+    return report;
   }
 
   /** The begun packet is not going out; its number may be used again. */
@@ -277,6 +304,7 @@ export class SentPackets {
     const ackedRun = new Uint16Array(capacity);
     const entryFirst = new Uint32Array(capacity);
     const entryCount = new Uint16Array(capacity);
+    const delivery = this.delivery === null ? null : new Float64Array(4 * capacity);
     for (let number = this.base; number <= this.largestSent; number++) {
       const from = number & this.mask;
       const to = number & mask;
@@ -286,7 +314,9 @@ export class SentPackets {
       ackedRun[to] = this.ackedRun[from];
       entryFirst[to] = this.entryFirst[from];
       entryCount[to] = this.entryCount[from];
+      if (this.delivery !== null) delivery?.set(this.delivery.subarray(4 * from, 4 * from + 4), 4 * to);
     }
+    this.delivery = delivery;
     this.state = state;
     this.sentTime = sentTime;
     this.bytes = bytes;
@@ -317,6 +347,39 @@ export class SentPackets {
     this.kinds = kinds;
     this.fields = fields;
     this.entryMask = mask;
+  }
+}
+
+/** Bits of {@link SentPackets.state}. A number without SENT was skipped. */
+export const PacketState = {
+  SENT: 0x01,
+  ACK_ELICITING: 0x02,
+  IN_FLIGHT: 0x04,
+  ACKED: 0x08,
+  LOST: 0x10,
+  /** LOST was concluded from time, not from later packets. */
+  LOST_BY_TIME: 0x20,
+  /** A probe for a larger packet size: its loss says nothing about congestion. */
+  SIZE_PROBE: 0x40,
+} as const;
+
+/** A growing list of packet numbers, used again: how results are handed out without allocating. */
+export class PacketList {
+  count = 0;
+  /** Only the first {@link count} are meaningful. Replaced when it grows: do not keep a reference. */
+  numbers: Float64Array = new Float64Array(8);
+
+  push(number: number): void {
+    if (this.count === this.numbers.length) {
+      const grown = new Float64Array(this.count * 2);
+      grown.set(this.numbers);
+      this.numbers = grown;
+    }
+    this.numbers[this.count++] = number;
+  }
+
+  clear(): void {
+    this.count = 0;
   }
 }
 

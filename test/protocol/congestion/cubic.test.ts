@@ -3,6 +3,7 @@ import { Prng } from '../../../src/base/random.ts';
 import { Cubic } from '../../../src/protocol/congestion/cubic.ts';
 import { RttEstimator } from '../../../src/protocol/path/rtt.ts';
 import { CubicTwin } from './cubic-twin.ts';
+import { Driven } from './driven.ts';
 
 const MTU = 1_200;
 
@@ -13,14 +14,14 @@ function rttOf(sample: number): RttEstimator {
 }
 
 /** A controller at `packets` packets. */
-function cubicAt(packets: number, windowBytesMax = Number.POSITIVE_INFINITY): Cubic {
-  const cubic = new Cubic({ mtu: MTU, windowBytesMax });
+function cubicAt(packets: number, windowBytesMax = Number.POSITIVE_INFINITY): Driven {
+  const cubic = new Driven(new Cubic(), MTU, windowBytesMax);
   cubic.window = packets * MTU;
   return cubic;
 }
 
 /** One round trip in which the whole window is acknowledged, `each` packets an ACK. */
-function round(cubic: Cubic, now: number, rtt: RttEstimator, each = 2): void {
+function round(cubic: Driven, now: number, rtt: RttEstimator, each = 2): void {
   const packets = Math.floor(cubic.window / MTU);
   for (let p = 0; p < packets; p += each) {
     const at = now + Math.floor((rtt.latest * p) / packets);
@@ -107,7 +108,7 @@ describe('CUBIC', () => {
       round(idle, now, rtt);
     }
     const pause = 60_000_000;
-    idle.onSent(MTU, 0, now + pause);
+    idle.onPacketSent(MTU, 0, now + pause);
     for (let r = 0; r < 10; r++, now += 100_000) {
       round(busy, now, rtt);
       round(idle, now + pause, rtt);
@@ -122,7 +123,7 @@ describe('CUBIC', () => {
     for (const cubic of [quiet, sending]) cubic.onLost(MTU, 0, 0);
     for (let r = 0; r < 40; r++, now += 100_000) {
       for (const cubic of [quiet, sending]) round(cubic, now, rtt);
-      for (let i = 0; i < 50; i++) sending.onSent(MTU, MTU, now + 100_000 + i);
+      for (let i = 0; i < 50; i++) sending.onPacketSent(MTU, MTU, now + 100_000 + i);
     }
     expect(sending.window).toBe(quiet.window);
   });
@@ -150,7 +151,7 @@ describe('CUBIC', () => {
       for (let r = 0; r < 300; r++, now += 100_000) cubic.onAcked(MTU, now - 100_000, now, rtt, true);
       if (hasSpuriousLoss) {
         cubic.onLost(MTU, now - 1, now);
-        cubic.onSpuriousLoss(now);
+        cubic.onAllSpurious();
       }
       for (let r = 0; r < 5; r++, now += 100_000) round(cubic, now, rtt);
       return cubic.window;
@@ -168,21 +169,21 @@ describe('CUBIC', () => {
     }
     const before = cubic.window;
     cubic.onLost(MTU, 2_900_000, 3_000_000);
-    cubic.onSpuriousLoss(3_050_000);
+    cubic.onAllSpurious();
     expect(cubic.window).toBe(before);
     for (const controller of [cubic, twin]) round(controller, 3_100_000, rtt);
     expect(cubic.window).toBe(twin.window);
-    cubic.onSpuriousLoss(3_200_000);
+    cubic.onAllSpurious();
     expect(cubic.window).toBe(twin.window);
   });
 
   it('starts over in slow start after persistent congestion, with two packets [REC-22]', () => {
     const cubic = cubicAt(500);
     cubic.onLost(MTU, 0, 0);
-    cubic.onPersistentCongestion(1);
+    cubic.onPersistentCongestion();
     expect(cubic.window).toBe(2 * MTU);
     expect(cubic.isSlowStart).toBe(true);
-    cubic.onSpuriousLoss(2);
+    cubic.onAllSpurious();
     expect(cubic.window).toBe(2 * MTU);
   });
 

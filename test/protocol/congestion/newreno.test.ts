@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
-import { NewReno } from '../../../src/protocol/congestion/newreno.ts';
+import { NewReno } from '../../../src/protocol/congestion/loss-based.ts';
 import { RttEstimator } from '../../../src/protocol/path/rtt.ts';
+import { Driven } from './driven.ts';
 
 const MTU = 1_200;
 
-function newReno(windowBytesMax = Number.POSITIVE_INFINITY): NewReno {
-  return new NewReno({ mtu: MTU, windowBytesMax });
+function newReno(windowBytesMax = Number.POSITIVE_INFINITY): Driven {
+  return new Driven(new NewReno(), MTU, windowBytesMax);
 }
 
 function rttOf(sample: number): RttEstimator {
@@ -17,7 +18,7 @@ function rttOf(sample: number): RttEstimator {
 
 describe('NewReno', () => {
   it('begins with ten packets, or what RFC 9002 allows of them [REC-24]', () => {
-    const window = (mtu: number) => new NewReno({ mtu, windowBytesMax: Infinity }).window;
+    const window = (mtu: number) => new Driven(new NewReno(), mtu).window;
     expect(window(1_200)).toBe(12_000);
     expect(window(1_472)).toBe(14_720);
     expect(window(512)).toBe(5_120);
@@ -43,6 +44,15 @@ describe('NewReno', () => {
     expect(reno.window).toBe(3_600);
   });
 
+  it('grows for those packets only that were sent after the recovery period began [REC-26]', () => {
+    const reno = newReno();
+    reno.onLost(MTU, 100, 200);
+    reno.onAcked(6_000, 200, 300, rttOf(40_000), false);
+    expect(reno.window).toBe(6_000);
+    reno.onAcked(3_000, 201, 400, rttOf(40_000), false);
+    expect(reno.window).toBe(6_600);
+  });
+
   it('never goes below two packets [REC-24]', () => {
     const reno = newReno();
     for (let now = 1; now < 100; now++) reno.onLost(MTU, now, now);
@@ -64,11 +74,20 @@ describe('NewReno', () => {
   it('returns to the window before a loss that was none [REC-23]', () => {
     const reno = newReno();
     reno.onLost(MTU, 100, 200);
-    reno.onSpuriousLoss(300);
+    reno.onAllSpurious();
     expect(reno.window).toBe(12_000);
     expect(reno.isSlowStart).toBe(true);
     // Packets of that time that are really lost still count.
     expect(reno.onLost(MTU, 150, 400)).toBe(true);
+  });
+
+  it('has packets leave at 1.25 windows a round trip, in slow start at 2, and at once before there is an RTT sample [REC-30]', () => {
+    const reno = newReno();
+    expect(reno.pacingRate).toBe(Infinity);
+    reno.onAcked(MTU, 10, 20, rttOf(40_000), true);
+    expect(reno.pacingRate).toBe((2 * 12_000) / 40_000);
+    reno.onLost(MTU, 100, 200);
+    expect(reno.pacingRate).toBe((1.25 * 6_000) / 40_000);
   });
 
   it('follows the packet size [REC-33]', () => {
@@ -95,7 +114,7 @@ describe('NewReno', () => {
       }
       const packets = random.between(1, Math.max(1, Math.min(4, Math.floor(reno.window / MTU / 4))));
       const sentTime = now - random.between(0, 2_000);
-      if (sentTime > reno.recoveryStart) reno.onAcked(packets * MTU, sentTime, now, rtt, false);
+      reno.onAcked(packets * MTU, sentTime, now, rtt, false);
       for (let i = 0; i < packets; i++) twin.onAcked(sentTime);
       expect(reno.window / twin.window).toBeGreaterThan(0.99);
       expect(reno.window / twin.window).toBeLessThan(1.01);

@@ -34,7 +34,7 @@ describe('the pacer', () => {
 
   it('lets a burst of ten packets out, then keeps the rate [REC-30]', () => {
     const pacer = new Pacer(MTU);
-    pacer.update(120_000, 100_000, false, MTU, 0);
+    pacer.setRate((1.25 * 120_000) / 100_000, MTU, 0);
     expect(pacer.available(0)).toBe(10 * MTU);
     for (let i = 0; i < 10; i++) pacer.onSent(MTU, 0);
     expect(pacer.available(0)).toBe(0);
@@ -43,14 +43,11 @@ describe('the pacer', () => {
     expect(pacer.available(800)).toBe(MTU);
   });
 
-  it('paces at 1.25 windows a round trip, in slow start at 2 [REC-30]', () => {
-    for (const [isSlowStart, gain] of [
-      [false, 1.25],
-      [true, 2],
-    ] as const) {
+  it('keeps the rate of its controller, whatever it is [REC-30]', () => {
+    for (const rate of [0.3, 15, 24]) {
       const pacer = new Pacer(MTU);
-      pacer.update(1_200_000, 100_000, isSlowStart, MTU, 0);
-      expect(sendEvery(pacer, 1_000, 1_000, MTU) / 12).toBeCloseTo(gain, 1);
+      pacer.setRate(rate, MTU, 0);
+      expect(sendEvery(pacer, 1_000, 1_000, MTU) / rate).toBeCloseTo(1, 1);
     }
   });
 
@@ -60,7 +57,7 @@ describe('the pacer', () => {
         for (const windowPackets of [10, 100, 1_000]) {
           const window = windowPackets * mtu;
           const pacer = new Pacer(mtu);
-          pacer.update(window, rtt, false, mtu, 0);
+          pacer.setRate((1.25 * window) / rtt, mtu, 0);
           // At most one window can be sent between two wakes: the acknowledgements come in between.
           const possible = Math.min(window / rtt, window / 1_000);
           const rate = sendEvery(pacer, 1_000, 200, mtu, window);
@@ -72,14 +69,14 @@ describe('the pacer', () => {
 
   it('does not save up for more than a burst', () => {
     const pacer = new Pacer(MTU);
-    pacer.update(1_200_000, 100_000, false, MTU, 0);
+    pacer.setRate((1.25 * 1_200_000) / 100_000, MTU, 0);
     // 15 bytes a us: 2 ms are more than ten packets.
     expect(pacer.available(60_000_000)).toBe(30_000);
   });
 
   it('remembers what was sent beyond its allowance', () => {
     const pacer = new Pacer(MTU);
-    pacer.update(120_000, 100_000, false, MTU, 0);
+    pacer.setRate((1.25 * 120_000) / 100_000, MTU, 0);
     for (let i = 0; i < 12; i++) pacer.onSent(MTU, 0);
     expect(pacer.available(0)).toBe(0);
     expect(pacer.nextSend(0)).toBe(2_400);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { SlowStart } from '../../../src/protocol/congestion/slow-start.ts';
+import { SlowStart } from '../../../src/protocol/congestion/loss-based.ts';
 
 /** Acknowledges `acks` packets of 1,000 bytes over one round trip; returns by how much the window grew. */
 function round(slowStart: SlowStart, index: number, rtt: number, acks = 20): number {

@@ -8,7 +8,8 @@ export type FaultKind = 'packing' | 'sealing' | 'receiving' | 'timeout' | 'settl
 
 /** Puts `trip` around the inner workings of an established connection. */
 export function layTrips(connection: Connection, kinds: readonly FaultKind[], trip: Trip): void {
-  const { streams, recovery, closing, liveness, packetSize } = connection;
+  const { streams, recovery, closing, liveness, path } = connection;
+  const { mtuDiscovery } = path;
   const { events } = streams as unknown as { events: unknown };
   const application = connection.spaces[2];
   const keys = application?.keys;
@@ -17,7 +18,7 @@ export function layTrips(connection: Connection, kinds: readonly FaultKind[], tr
       [streams.packer, 'write', 'writeDropped'],
       [recovery, 'onSent', 'allowance', 'probesPending'],
       [connection, 'beforeTransmit', 'nextTimeout'],
-      [packetSize, 'nextProbe'],
+      [mtuDiscovery, 'nextProbe'],
       [application?.acks, 'onAckSent'],
       [liveness, 'onSent'],
     ],
@@ -27,7 +28,7 @@ export function layTrips(connection: Connection, kinds: readonly FaultKind[], tr
       [recovery, 'onAck'],
       [application?.acks, 'onPacket'],
       [connection, 'onDatagram', 'onOpened', 'onPacketOpened', 'onClose'],
-      [packetSize, 'onAck'],
+      [mtuDiscovery, 'onAck'],
       [keys?.open.aead, 'open'],
     ],
     timeout: [
@@ -38,7 +39,7 @@ export function layTrips(connection: Connection, kinds: readonly FaultKind[], tr
     settling: [
       [streams, 'onFrameAcked', 'onFrameLost', 'onSettled'],
       [connection, 'onLossPass'],
-      [packetSize, 'onProbeAcked', 'onProbeLost'],
+      [mtuDiscovery, 'onProbeAcked', 'onProbeLost'],
     ],
     closing: [
       [closing, 'close', 'drain'],

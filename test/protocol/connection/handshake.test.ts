@@ -153,7 +153,7 @@ describe('a server, before it knows that the client is where it says it is', () 
       pair.server.filter = (data) => {
         // Runs when the server sends: all that arrived until now is counted.
         received = pair.server.arrived.reduce((sum, { data: { length } }) => sum + length, 0);
-        validated ||= pair.server.halfOpen.amplification.validated;
+        validated ||= pair.server.halfOpen.path.validation.isValidated;
         sent += data.length;
         if (!validated) expect(sent).toBeLessThanOrEqual(3 * received);
         return [{ data }];
@@ -179,14 +179,14 @@ describe('a server, before it knows that the client is where it says it is', () 
   test('[CON-4] does not count what comes for the connection from other addresses', () => {
     const pair = new Pair().connect();
     pair.until(() => pair.server.sent.length > 0);
-    const { amplification, localId } = pair.server.halfOpen;
-    const { allowance } = amplification;
+    const { localId, path } = pair.server.halfOpen;
+    const { allowance } = path.validation;
     const other = pair.world.network.open('elsewhere', 9, () => {});
     for (let i = 0; i < 5; i++)
       other.send(Buffer.concat([Uint8Array.of(0x40), localId, new Uint8Array(900)]), 'server', PORT);
     pair.run(6);
     expect(pair.server.halfOpen.counters.datagramsReceived).toBeGreaterThanOrEqual(7);
-    expect(amplification.allowance).toBe(allowance);
+    expect(path.validation.allowance).toBe(allowance);
   });
 
   test('[PKT-19] sends no datagram larger than the largest that came', () => {

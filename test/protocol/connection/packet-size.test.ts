@@ -114,7 +114,7 @@ describe('the packet size', () => {
     const stream = pair.client.open();
     for (let i = 0; i < 300; i++) pair.client.send(stream, bytesOf(10_000, i));
     pair.client.node.pump = wrap(pair.client.node.pump, () => {
-      most = Math.max(most, pair.client.core.recovery.bytesInFlight);
+      most = Math.max(most, pair.client.core.recovery.path.bytesInFlight);
     });
     pair.until(() => pair.server.messages.get(stream.id)?.length === 300);
     expect(most).toBeLessThanOrEqual(35_000 + 16_384);

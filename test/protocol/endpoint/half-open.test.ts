@@ -67,7 +67,7 @@ describe('the table of half-open handshakes', () => {
     }
     drain(server, 50 * APART);
     expect(server.counters).toMatchObject({ connectionsOpen: 8, handshakesDisplaced: 42 });
-    const hosts = connectionsOf(server).map(({ host }) => host);
+    const hosts = connectionsOf(server).map(({ path: { host } }) => host);
     expect(hosts).toContain('192.0.2.1');
     expect(hosts).toContain('2001:db8:1:1::1');
   });
@@ -76,7 +76,7 @@ describe('the table of half-open handshakes', () => {
     const server = serverEndpoint({ halfOpenMax: 4 });
     const flights = firstFlights(30);
     for (let i = 0; i < 4; i++) hand(server, flights[i], i, '192.0.2.1', i);
-    for (const connection of connectionsOf(server)) connection.amplification.validated = true;
+    for (const connection of connectionsOf(server)) connection.path.validation.isValidated = true;
     drain(server, 4);
     for (let i = 4; i < 10; i++) hand(server, flights[i], i, '192.0.2.1', i);
     expect(server.counters).toMatchObject({ handshakesDisplaced: 0, connectionsOpen: 4 });
@@ -92,7 +92,7 @@ describe('the table of half-open handshakes', () => {
     const flights = firstFlights(20);
     hand(endpoint, flights[0], pair.now, 'client', 9);
     for (let i = 1; i < 10; i++) hand(endpoint, flights[i], pair.now + i, `stranger ${i}`, i);
-    const hosts = connectionsOf(endpoint).map(({ host, port }) => `${host} ${port}`);
+    const hosts = connectionsOf(endpoint).map(({ path: { host, port } }) => `${host} ${port}`);
     expect(hosts).toContain('client 9');
     expect(endpoint.counters.handshakesDisplaced).toBe(7);
   });

@@ -7,10 +7,9 @@ import { firstFlights, serverEndpoint } from './first-flights.ts';
 /** As much of a connection as the table looks at. */
 function from(host: string): Connection {
   return {
-    host,
+    path: { host, validation: { isValidated: false } },
     startedAt: 0,
     lastOpenedAt: 0,
-    amplification: { validated: false },
   } as unknown as Connection;
 }
 

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { AmplificationLimit } from '../../../src/protocol/path/address-validation.ts';
+import { AddressValidation } from '../../../src/protocol/path/path.ts';
 
 describe('the amplification limit [CON-4]', () => {
   it('lets three times the bytes out that came, to the byte', () => {
-    const limit = new AmplificationLimit(false);
+    const limit = new AddressValidation(false);
     expect(limit.allowance).toBe(0);
     limit.onReceived(1_000);
     expect(limit.allowance).toBe(3_000);
@@ -16,7 +16,7 @@ describe('the amplification limit [CON-4]', () => {
   });
 
   it('never lets a datagram out that is larger than the largest that came [PKT-19]', () => {
-    const limit = new AmplificationLimit(false);
+    const limit = new AddressValidation(false);
     expect(limit.datagramBytesMax).toBe(0);
     limit.onReceived(600);
     limit.onReceived(512);
@@ -26,16 +26,16 @@ describe('the amplification limit [CON-4]', () => {
   });
 
   it('ends with validation, whatever was sent; the largest that came is still known', () => {
-    const limit = new AmplificationLimit(false);
+    const limit = new AddressValidation(false);
     limit.onReceived(700);
     limit.onSent(2_100);
-    limit.validated = true;
+    limit.isValidated = true;
     expect(limit.allowance).toBe(Number.POSITIVE_INFINITY);
     expect(limit.datagramBytesMax).toBe(Number.POSITIVE_INFINITY);
     expect(limit.datagramBytesLargest).toBe(700);
   });
 
   it('does not hold for a client', () => {
-    expect(new AmplificationLimit(true).allowance).toBe(Number.POSITIVE_INFINITY);
+    expect(new AddressValidation(true).allowance).toBe(Number.POSITIVE_INFINITY);
   });
 });

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { Acknowledged, acknowledge } from '../../../src/protocol/recovery/acknowledge.ts';
-import { PacketState } from '../../../src/protocol/recovery/packet-state.ts';
-import { SentPackets } from '../../../src/protocol/recovery/sent-packets.ts';
+import { acknowledge, PacketFates } from '../../../src/protocol/recovery/loss-detection.ts';
+import { PacketState, SentPackets } from '../../../src/protocol/recovery/sent-packets.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
+import { pathOf } from '../path/path-of.ts';
 
 function sentOf(count: number): SentPackets {
   const sent = new SentPackets(8);
@@ -14,8 +14,8 @@ function sentOf(count: number): SentPackets {
 }
 
 function ack(sent: SentPackets, ...ranges: number[]): number[] {
-  const out = new Acknowledged();
-  expect(acknowledge(sent, Float64Array.from(ranges), ranges.length / 2, -1, out)).toBe(0);
+  const out = new PacketFates();
+  expect(acknowledge(sent, Float64Array.from(ranges), ranges.length / 2, pathOf(), out, 0)).toBe(0);
   return Array.from(out.acked.numbers.subarray(0, out.acked.count));
 }
 
@@ -39,17 +39,17 @@ describe('acknowledgements', () => {
 
   it('of a number that was never sent are a protocol violation [FRM-9]', () => {
     const sent = sentOf(3);
-    const out = new Acknowledged();
-    expect(acknowledge(sent, Float64Array.of(0, 4), 1, -1, out)).toBe(CloseCode.PROTOCOL_VIOLATION);
+    const out = new PacketFates();
+    expect(acknowledge(sent, Float64Array.of(0, 4), 1, pathOf(), out, 0)).toBe(CloseCode.PROTOCOL_VIOLATION);
   });
 
   it('of a skipped number are a protocol violation [FRM-9] [PKT-23]', () => {
     const sent = sentOf(3);
     sent.begin(5, 0);
     sent.commit(1_000, true, true);
-    const out = new Acknowledged();
-    expect(acknowledge(sent, Float64Array.of(5, 6, 0, 3), 2, -1, out)).toBe(0);
-    expect(acknowledge(sent, Float64Array.of(3, 6), 1, -1, out)).toBe(CloseCode.PROTOCOL_VIOLATION);
+    const out = new PacketFates();
+    expect(acknowledge(sent, Float64Array.of(5, 6, 0, 3), 2, pathOf(), out, 0)).toBe(0);
+    expect(acknowledge(sent, Float64Array.of(3, 6), 1, pathOf(), out, 0)).toBe(CloseCode.PROTOCOL_VIOLATION);
   });
 
   it('of the skipped number are a protocol violation also when its record is gone', () => {
@@ -61,16 +61,10 @@ describe('acknowledgements', () => {
       if (n < 59) ack(sent, n, n + 1);
     }
     expect(sent.base).toBeGreaterThan(3);
-    const out = new Acknowledged();
-    expect(acknowledge(sent, Float64Array.of(59, 60, 0, 4), 2, -1, out)).toBe(CloseCode.PROTOCOL_VIOLATION);
-  });
-
-  it('count towards the window only what was sent after the recovery period began', () => {
-    const sent = sentOf(10);
-    const out = new Acknowledged();
-    acknowledge(sent, Float64Array.of(0, 10), 1, 6, out);
-    expect(out.acked.count).toBe(10);
-    expect(out.ackedBytes).toBe(3_000);
+    const out = new PacketFates();
+    expect(acknowledge(sent, Float64Array.of(59, 60, 0, 4), 2, pathOf(), out, 0)).toBe(
+      CloseCode.PROTOCOL_VIOLATION,
+    );
   });
 
   it('step over known runs: a frame that repeats old ranges costs next to nothing', () => {
@@ -89,8 +83,8 @@ describe('acknowledgements', () => {
   it('tell packets declared lost apart', () => {
     const sent = sentOf(4);
     sent.state[1] |= PacketState.LOST;
-    const out = new Acknowledged();
-    acknowledge(sent, Float64Array.of(0, 4), 1, -1, out);
+    const out = new PacketFates();
+    acknowledge(sent, Float64Array.of(0, 4), 1, pathOf(), out, 0);
     expect(Array.from(out.acked.numbers.subarray(0, out.acked.count))).toEqual([3, 2, 0]);
     expect(Array.from(out.spurious.numbers.subarray(0, out.spurious.count))).toEqual([1]);
   });

@@ -26,8 +26,8 @@ describe('over a bottleneck link', () => {
         const link = new Bottleneck({ ...dsl, congestion });
         expect(goodput(link, 30 * SECOND, 5 * SECOND) / dsl.rate).toBeGreaterThan(0.95);
         const pathBytes = dsl.rate * dsl.rtt + dsl.queueBytes;
-        expect(link.recovery.congestion.window).toBeGreaterThan(0.4 * pathBytes);
-        expect(link.recovery.congestion.window).toBeLessThan(1.1 * pathBytes);
+        expect(link.recovery.path.congestion.window).toBeGreaterThan(0.4 * pathBytes);
+        expect(link.recovery.path.congestion.window).toBeLessThan(1.1 * pathBytes);
         expect(link.lostPackets / link.sentPackets).toBeLessThan(0.01);
         expect(link.timeouts).toBe(0);
       });
@@ -83,11 +83,11 @@ describe('over a bottleneck link', () => {
           offered: 1 / 400,
         });
         link.run(2 * SECOND);
-        const { window } = link.recovery.congestion;
+        const { window } = link.recovery.path.congestion;
         link.run(SECOND / 2);
         expect(link.lostPackets).toBeGreaterThan(0);
         expect(link.spuriousPackets).toBe(link.lostPackets);
-        expect(link.recovery.congestion.window).toBeGreaterThanOrEqual(window);
+        expect(link.recovery.path.congestion.window).toBeGreaterThanOrEqual(window);
       });
 
       it('survives a cut of the line: probes back off, then the transfer goes on [REC-13] [REC-22]', () => {
@@ -135,7 +135,7 @@ describe('over a bottleneck link', () => {
     const run = () => {
       const link = new Bottleneck({ ...dsl, congestion: 'cubic', loss: 0.02, seed: 9 });
       link.run(10 * SECOND);
-      return [link.deliveredBytes, link.sentPackets, link.recovery.congestion.window];
+      return [link.deliveredBytes, link.sentPackets, link.recovery.path.congestion.window];
     };
     expect(run()).toEqual(run());
   });

@@ -4,6 +4,7 @@ import type { CongestionName } from '../../../src/protocol/congestion/controller
 import { AckTracker } from '../../../src/protocol/recovery/ack-tracker.ts';
 import { Recovery, TimeoutResult } from '../../../src/protocol/recovery/recovery.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-type.ts';
+import { pathOf } from '../path/path-of.ts';
 import { PING } from './frames.ts';
 
 export interface BottleneckOptions {
@@ -60,7 +61,7 @@ export class Bottleneck {
   constructor(options: BottleneckOptions) {
     this.options = options;
     this.random = new Prng(options.seed ?? 1);
-    this.recovery = new Recovery({ isServer: true, mtu: options.mtu, congestion: options.congestion });
+    this.recovery = new Recovery(pathOf(options), true);
     this.recovery.onHandshakeConfirmed(25 * MILLISECOND);
     this.at(0, () => this.send());
   }
@@ -72,7 +73,7 @@ export class Bottleneck {
       this.events.remove(event);
       this.now = event.deadline;
       event.run();
-      this.windowMax = Math.max(this.windowMax, this.recovery.congestion.window);
+      this.windowMax = Math.max(this.windowMax, this.recovery.path.congestion.window);
     }
     this.now = end;
   }
@@ -156,9 +157,9 @@ export class Bottleneck {
   private receiveAck(ranges: Float64Array, count: number, delay: Micros): void {
     const code = this.recovery.onAck(PacketSpace.APPLICATION, ranges, count, delay, this.now);
     if (code !== 0) throw new Error(`close code ${code}`);
-    this.lostPackets += this.recovery.lost.count;
-    this.spuriousPackets += this.recovery.spurious.count;
-    this.tracker.onRtt(this.recovery.rtt.smoothed);
+    this.lostPackets += this.recovery.fates.lost.count;
+    this.spuriousPackets += this.recovery.fates.spurious.count;
+    this.tracker.onRtt(this.recovery.path.rtt.smoothed);
     this.send();
   }
 
@@ -178,7 +179,7 @@ export class Bottleneck {
     while (this.recovery.nextTimeout() <= this.now) {
       const result = this.recovery.onTimeout(this.now);
       if (result === TimeoutResult.PROBE) this.timeouts++;
-      if (result === TimeoutResult.LOST) this.lostPackets += this.recovery.lost.count;
+      if (result === TimeoutResult.LOST) this.lostPackets += this.recovery.fates.lost.count;
     }
     this.send();
   }

@@ -10,8 +10,8 @@ describe('loss detection', () => {
     sender.send(6);
     sender.now += 10_000;
     sender.ack([4, 5]);
-    expect(numbersOf(sender.recovery.lost)).toEqual([0, 1]);
-    expect(sender.recovery.bytesInFlight).toBe(3 * 1_200);
+    expect(numbersOf(sender.recovery.fates.lost)).toEqual([0, 1]);
+    expect(sender.recovery.path.bytesInFlight).toBe(3 * 1_200);
   });
 
   it('waits a little longer than a round trip for packets less far behind [REC-6] [REC-7] [REC-9]', () => {
@@ -20,12 +20,12 @@ describe('loss detection', () => {
     sender.send(3);
     sender.now += 40_000;
     sender.ack([2, 3]);
-    expect(sender.recovery.lost.count).toBe(0);
+    expect(sender.recovery.fates.lost.count).toBe(0);
     expect(sender.recovery.nextTimeout()).toBe(sentAt + 45_000);
     expect(sender.fireTimeout()).toBe(TimeoutResult.LOST);
-    expect(numbersOf(sender.recovery.lost)).toEqual([0, 1]);
-    expect(sender.recovery.resultSpace).toBe(PacketSpace.APPLICATION);
-    expect(sender.recovery.bytesInFlight).toBe(0);
+    expect(numbersOf(sender.recovery.fates.lost)).toEqual([0, 1]);
+    expect(sender.recovery.fates.space).toBe(PacketSpace.APPLICATION);
+    expect(sender.recovery.path.bytesInFlight).toBe(0);
     expect(sender.recovery.nextTimeout()).toBe(NEVER);
   });
 
@@ -44,7 +44,7 @@ describe('loss detection', () => {
     sender.now += 40_000;
     sender.ack([1, 2]);
     expect(sender.recovery.onTimeout(sender.now)).toBe(TimeoutResult.NONE);
-    expect(sender.recovery.lost.count).toBe(0);
+    expect(sender.recovery.fates.lost.count).toBe(0);
   });
 
   it('never declares a packet lost that is not in flight [REC-6]', () => {
@@ -53,10 +53,10 @@ describe('loss detection', () => {
     sender.send(5);
     sender.now += 40_000;
     sender.ack([1, 6]);
-    expect(sender.recovery.lost.count).toBe(0);
+    expect(sender.recovery.fates.lost.count).toBe(0);
     expect(sender.recovery.nextTimeout()).toBe(NEVER);
     sender.ack([0, 1]);
-    expect(numbersOf(sender.recovery.acked)).toEqual([acknowledgement]);
+    expect(numbersOf(sender.recovery.fates.acked)).toEqual([acknowledgement]);
   });
 
   it('samples the RTT only from a new largest number in an ack-eliciting acknowledgement [REC-2]', () => {
@@ -64,14 +64,14 @@ describe('loss detection', () => {
     sender.sendAckOnly();
     sender.now += 30_000;
     sender.ack([0, 1]);
-    expect(sender.recovery.rtt.hasSample).toBe(false);
+    expect(sender.recovery.path.rtt.hasSample).toBe(false);
     sender.send(2);
     sender.now += 30_000;
     sender.ack([2, 3]);
-    expect(sender.recovery.rtt.latest).toBe(30_000);
+    expect(sender.recovery.path.rtt.latest).toBe(30_000);
     sender.now += 5_000;
     sender.ack([1, 3]);
-    expect(sender.recovery.rtt.latest).toBe(30_000);
+    expect(sender.recovery.path.rtt.latest).toBe(30_000);
   });
 
   it('bounds the reported delay once the handshake is confirmed, and ignores it before [REC-5]', () => {
@@ -80,7 +80,7 @@ describe('loss detection', () => {
     sender.send();
     sender.now += 100_000;
     sender.ack([1, 2], 80_000);
-    expect(sender.recovery.rtt.smoothed).toBe(0.875 * 10_000 + 0.125 * 75_000);
+    expect(sender.recovery.path.rtt.smoothed).toBe(0.875 * 10_000 + 0.125 * 75_000);
 
     const early = new Sender({ isConfirmed: false });
     for (const [number, rtt] of [10_000, 100_000].entries()) {
@@ -88,7 +88,7 @@ describe('loss detection', () => {
       early.now += rtt;
       early.ack([number, number + 1], 80_000, PacketSpace.INITIAL);
     }
-    expect(early.recovery.rtt.smoothed).toBe(0.875 * 10_000 + 0.125 * 100_000);
+    expect(early.recovery.path.rtt.smoothed).toBe(0.875 * 10_000 + 0.125 * 100_000);
   });
 
   it('recognises that a lost packet was only late [REC-8]', () => {
@@ -96,12 +96,12 @@ describe('loss detection', () => {
     sender.send(6);
     sender.now += 10_000;
     sender.ack([4, 6]);
-    expect(numbersOf(sender.recovery.lost)).toEqual([0, 1, 2]);
+    expect(numbersOf(sender.recovery.fates.lost)).toEqual([0, 1, 2]);
     sender.now += 1_000;
     sender.ack([4, 6, 1, 2]);
-    expect(numbersOf(sender.recovery.spurious)).toEqual([1]);
-    expect(sender.recovery.acked.count).toBe(0);
-    expect(sender.recovery.bytesInFlight).toBe(1_200);
+    expect(numbersOf(sender.recovery.fates.spurious)).toEqual([1]);
+    expect(sender.recovery.fates.acked.count).toBe(0);
+    expect(sender.recovery.path.bytesInFlight).toBe(1_200);
   });
 
   it('forgets lost packets in time [REC-8]', () => {
@@ -110,12 +110,12 @@ describe('loss detection', () => {
     sender.send(6);
     sender.now += 10_000;
     sender.ack([5, 7]);
-    expect(numbersOf(sender.recovery.lost)).toEqual([1, 2, 3]);
+    expect(numbersOf(sender.recovery.fates.lost)).toEqual([1, 2, 3]);
     sender.now += 100_000;
     sender.send(200);
     expect(sender.recovery.sentPackets(PacketSpace.APPLICATION).holds(2)).toBe(false);
     sender.ack([5, 7, 2, 3]);
-    expect(sender.recovery.spurious.count).toBe(0);
+    expect(sender.recovery.fates.spurious.count).toBe(0);
   });
 
   it('takes more reordering for granted after a spurious loss by number [REC-10]', () => {
@@ -123,15 +123,15 @@ describe('loss detection', () => {
     sender.send(10);
     sender.now += 10_000;
     sender.ack([6, 7]);
-    expect(numbersOf(sender.recovery.lost)).toEqual([0, 1, 2, 3]);
+    expect(numbersOf(sender.recovery.fates.lost)).toEqual([0, 1, 2, 3]);
     // Packet 2 was overtaken by four: 3, 4, 5 and 6.
     sender.ack([6, 7, 2, 3]);
     const next = sender.send(10) - 9;
     sender.now += 10_000;
     sender.ack([next + 4, next + 5, 4, 10]);
-    expect(numbersOf(sender.recovery.lost)).toEqual([]);
+    expect(numbersOf(sender.recovery.fates.lost)).toEqual([]);
     sender.ack([next + 5, next + 6]);
-    expect(numbersOf(sender.recovery.lost)).toEqual([next]);
+    expect(numbersOf(sender.recovery.fates.lost)).toEqual([next]);
   });
 
   it('waits longer after a spurious loss by time [REC-10]', () => {
@@ -140,9 +140,9 @@ describe('loss detection', () => {
     sender.now += 40_000;
     sender.ack([1, 2]);
     sender.fireTimeout();
-    expect(numbersOf(sender.recovery.lost)).toEqual([0]);
+    expect(numbersOf(sender.recovery.fates.lost)).toEqual([0]);
     sender.ack([0, 2]);
-    expect(numbersOf(sender.recovery.spurious)).toEqual([0]);
+    expect(numbersOf(sender.recovery.fates.spurious)).toEqual([0]);
     const sentAt = sender.now;
     sender.send(2);
     sender.now += 40_000;
@@ -162,7 +162,7 @@ describe('loss detection', () => {
       const first = sender.send(4) - 3;
       sender.now += 40_000;
       sender.ack([first + 1, first + 4]);
-      expect(sender.recovery.lost.count).toBe(1);
+      expect(sender.recovery.fates.lost.count).toBe(1);
     }
     sender.now += 1;
     const sentAt = sender.now;
@@ -175,10 +175,10 @@ describe('loss detection', () => {
   it('withdraws what the peer can never have accepted, without a congestion signal', () => {
     const sender = new Sender();
     sender.send(5);
-    const { window } = sender.recovery.congestion;
+    const { window } = sender.recovery.path.congestion;
     sender.recovery.withdraw(PacketSpace.APPLICATION, 3);
-    expect(numbersOf(sender.recovery.lost)).toEqual([0, 1, 2]);
-    expect(sender.recovery.bytesInFlight).toBe(2_400);
-    expect(sender.recovery.congestion.window).toBe(window);
+    expect(numbersOf(sender.recovery.fates.lost)).toEqual([0, 1, 2]);
+    expect(sender.recovery.path.bytesInFlight).toBe(2_400);
+    expect(sender.recovery.path.congestion.window).toBe(window);
   });
 });

@@ -52,16 +52,16 @@ describe('the probe timeout', () => {
   it('asks for two probes, which window and pacer do not hold back [REC-21]', () => {
     const sender = new Sender();
     sender.send(10);
-    const { window } = sender.recovery.congestion;
+    const { window } = sender.recovery.path.congestion;
     expect(sender.recovery.allowance(sender.now)).toBeLessThan(1_200);
     expect(sender.fireTimeout()).toBe(TimeoutResult.PROBE);
-    expect(sender.recovery.resultSpace).toBe(APPLICATION);
+    expect(sender.recovery.fates.space).toBe(APPLICATION);
     expect(sender.recovery.probesPending(APPLICATION)).toBe(2);
-    expect(sender.recovery.lost.count).toBe(0);
-    expect(sender.recovery.congestion.window).toBe(window);
+    expect(sender.recovery.fates.lost.count).toBe(0);
+    expect(sender.recovery.path.congestion.window).toBe(window);
     sender.send(1);
     expect(sender.recovery.probesPending(APPLICATION)).toBe(1);
-    expect(sender.recovery.bytesInFlight).toBe(11 * 1_200);
+    expect(sender.recovery.path.bytesInFlight).toBe(11 * 1_200);
     sender.ack([3, 4]);
     expect(sender.recovery.probesPending(APPLICATION)).toBe(0);
   });
@@ -103,7 +103,7 @@ describe('the probe timeout', () => {
     sender.send(1, HANDSHAKE);
     expect(sender.recovery.nextTimeout()).toBe(initialAt + 999_000);
     sender.fireTimeout();
-    expect(sender.recovery.resultSpace).toBe(INITIAL);
+    expect(sender.recovery.fates.space).toBe(INITIAL);
     expect(sender.recovery.probesPending(INITIAL)).toBe(2);
     expect(sender.recovery.probesPending(HANDSHAKE)).toBe(0);
   });
@@ -111,10 +111,10 @@ describe('the probe timeout', () => {
   it('is not armed by a server at its amplification limit [REC-20]', () => {
     const sender = new Sender({ isConfirmed: false });
     sender.send(1, HANDSHAKE);
-    sender.recovery.isAmplificationLimited = true;
+    sender.recovery.path.validation.isExhausted = true;
     expect(sender.recovery.nextTimeout()).toBe(NEVER);
     expect(sender.recovery.onTimeout(sender.now + 10_000_000)).toBe(TimeoutResult.NONE);
-    sender.recovery.isAmplificationLimited = false;
+    sender.recovery.path.validation.isExhausted = false;
     expect(sender.recovery.nextTimeout()).toBe(sender.now + 999_000);
   });
 
@@ -123,7 +123,7 @@ describe('the probe timeout', () => {
     sender.send(1, INITIAL);
     sender.fireTimeout();
     sender.recovery.discardSpace(INITIAL, sender.now);
-    expect(sender.recovery.bytesInFlight).toBe(0);
+    expect(sender.recovery.path.bytesInFlight).toBe(0);
     expect(sender.recovery.nextTimeout()).toBe(NEVER);
     expect(sender.recovery.ptoCount).toBe(0);
     expect(sender.recovery.isDiscarded(INITIAL)).toBe(true);
@@ -144,11 +144,11 @@ describe('the probe timeout', () => {
       sender.ack([0, 1], 0, INITIAL);
       expect(sender.recovery.nextTimeout()).toBe(sender.now + 120_000);
       expect(sender.fireTimeout()).toBe(TimeoutResult.PROBE);
-      expect(sender.recovery.resultSpace).toBe(INITIAL);
+      expect(sender.recovery.fates.space).toBe(INITIAL);
       expect(sender.recovery.probesPending(INITIAL)).toBe(1);
       sender.recovery.onHandshakeKeys();
       sender.fireTimeout();
-      expect(sender.recovery.resultSpace).toBe(HANDSHAKE);
+      expect(sender.recovery.fates.space).toBe(HANDSHAKE);
       sender.send(1, HANDSHAKE);
       sender.now += 40_000;
       sender.ack([0, 1], 0, HANDSHAKE);

@@ -4,6 +4,7 @@ import { Prng } from '../../../src/base/random.ts';
 import { NEVER } from '../../../src/base/time.ts';
 import { Recovery } from '../../../src/protocol/recovery/recovery.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-type.ts';
+import { pathOf } from '../path/path-of.ts';
 import { PING } from './frames.ts';
 import { numbersOf } from './sender.ts';
 
@@ -13,7 +14,7 @@ type Fate = 'outstanding' | 'acked' | 'lost' | 'spurious' | 'untracked';
 
 /** Random sends, acknowledgements and timeouts against Recovery, beside a plain map of what must be true. */
 class Model {
-  readonly recovery = new Recovery({ isServer: true, mtu: 1_200 });
+  readonly recovery = new Recovery(pathOf({ mtu: 1_200, congestion: 'cubic' }), true);
   private readonly random: Prng;
   private readonly fates = new Map<number, Fate>();
   private readonly bytes = new Map<number, number>();
@@ -77,7 +78,7 @@ class Model {
 
   private settle(): void {
     const sent = this.recovery.sentPackets(APPLICATION);
-    for (const number of numbersOf(this.recovery.acked)) {
+    for (const number of numbersOf(this.recovery.fates.acked)) {
       this.expectEntries(number);
       expect(this.received.has(number)).toBe(true);
       if (this.fates.get(number) === 'untracked') {
@@ -86,11 +87,11 @@ class Model {
       }
       this.move(number, 'outstanding', 'acked');
     }
-    for (const number of numbersOf(this.recovery.spurious)) {
+    for (const number of numbersOf(this.recovery.fates.spurious)) {
       this.expectEntries(number);
       this.move(number, 'lost', 'spurious');
     }
-    for (const number of numbersOf(this.recovery.lost)) {
+    for (const number of numbersOf(this.recovery.fates.lost)) {
       this.expectEntries(number);
       expect(sent.largestAcked).toBeGreaterThan(number);
       this.move(number, 'outstanding', 'lost');
@@ -118,10 +119,10 @@ class Model {
       bytes += size;
       packets++;
     }
-    expect(this.recovery.bytesInFlight).toBe(bytes);
+    expect(this.recovery.path.bytesInFlight).toBe(bytes);
     expect(this.recovery.sentPackets(APPLICATION).ackElicitingInFlight).toBe(packets);
     if (packets > 0) expect(this.recovery.nextTimeout()).not.toBe(NEVER);
-    const { window } = this.recovery.congestion;
+    const { window } = this.recovery.path.congestion;
     expect(window).toBeGreaterThanOrEqual(2 * 1_200);
     expect(this.recovery.allowance(this.now)).toBeGreaterThanOrEqual(0);
   }

@@ -7,7 +7,7 @@ import { numbersOf, Sender } from './sender.ts';
 function fillRound(sender: Sender, rtt: number): void {
   const first = sender.send() + 1;
   let last = first - 1;
-  while (sender.recovery.congestion.window - sender.recovery.bytesInFlight >= sender.mtu)
+  while (sender.recovery.path.congestion.window - sender.recovery.path.bytesInFlight >= sender.mtu)
     last = sender.send();
   sender.now += rtt;
   for (let n = first - 1; n <= last; n += 2) {
@@ -29,9 +29,9 @@ describe('recovery', () => {
   it('grows the window only when the sender fills it [REC-25]', () => {
     const sender = new Sender();
     for (let i = 0; i < 50; i++) sender.sampleRtt(40_000);
-    expect(sender.recovery.congestion.window).toBe(12_000);
+    expect(sender.recovery.path.congestion.window).toBe(12_000);
     fillRound(sender, 40_000);
-    expect(sender.recovery.congestion.window).toBe(24_000);
+    expect(sender.recovery.path.congestion.window).toBe(24_000);
   });
 
   it('grows the window for packets that were sent before it was full, and for those in flight while it is [REC-25]', () => {
@@ -41,28 +41,28 @@ describe('recovery', () => {
     sender.send(5);
     sender.now += 40_000;
     sender.ack([0, 5]);
-    expect(sender.recovery.congestion.window).toBe(18_000);
+    expect(sender.recovery.path.congestion.window).toBe(18_000);
     // The second half was full until this acknowledgement took it off, and is not any more.
     sender.ack([5, 10]);
-    expect(sender.recovery.congestion.window).toBe(24_000);
+    expect(sender.recovery.path.congestion.window).toBe(24_000);
     sender.now += 1;
     const first = sender.send(5) - 4;
     sender.now += 40_000;
     sender.ack([first, first + 5]);
-    expect(sender.recovery.congestion.window).toBe(24_000);
+    expect(sender.recovery.path.congestion.window).toBe(24_000);
   });
 
   it('answers a loss with one reduction a recovery period [REC-26] [REC-27]', () => {
     const sender = new Sender();
     fillRound(sender, 40_000);
-    const { window } = sender.recovery.congestion;
+    const { window } = sender.recovery.path.congestion;
     const first = sender.send(20) - 19;
     sender.now += 40_000;
     sender.ack([first + 4, first + 5]);
-    expect(sender.recovery.congestion.window).toBeCloseTo(0.7 * window);
+    expect(sender.recovery.path.congestion.window).toBeCloseTo(0.7 * window);
     sender.ack([first + 10, first + 12]);
-    expect(sender.recovery.lost.count).toBeGreaterThan(0);
-    expect(sender.recovery.congestion.window).toBeCloseTo(0.7 * window);
+    expect(sender.recovery.fates.lost.count).toBeGreaterThan(0);
+    expect(sender.recovery.path.congestion.window).toBeCloseTo(0.7 * window);
   });
 
   for (const congestion of ['newreno', 'cubic'] as const) {
@@ -72,55 +72,55 @@ describe('recovery', () => {
       const first = sender.send(10) - 9;
       sender.now += 40_000;
       sender.ack([first + 1, first + 10]); // the first period: one packet is lost
-      expect(numbersOf(sender.recovery.lost)).toEqual([first]);
+      expect(numbersOf(sender.recovery.fates.lost)).toEqual([first]);
       sender.now += 1_000;
       const second = sender.send(10) - 9;
-      const { window } = sender.recovery.congestion;
+      const { window } = sender.recovery.path.congestion;
       sender.now += 40_000;
       sender.ack([second + 1, second + 10]); // the second: another one
-      expect(numbersOf(sender.recovery.lost)).toEqual([second]);
-      const reduced = sender.recovery.congestion.window;
+      expect(numbersOf(sender.recovery.fates.lost)).toEqual([second]);
+      const reduced = sender.recovery.path.congestion.window;
       expect(reduced).toBeLessThan(window);
       sender.ack([first, first + 10]);
-      expect(numbersOf(sender.recovery.spurious)).toEqual([first]);
-      expect(sender.recovery.congestion.window).toBe(reduced);
+      expect(numbersOf(sender.recovery.fates.spurious)).toEqual([first]);
+      expect(sender.recovery.path.congestion.window).toBe(reduced);
       sender.ack([second, second + 10]);
-      expect(sender.recovery.congestion.window).toBeGreaterThanOrEqual(window);
+      expect(sender.recovery.path.congestion.window).toBeGreaterThanOrEqual(window);
     });
 
     it(`undoes a reduction of ${congestion} when all its losses turn out to be late [REC-23]`, () => {
       const sender = new Sender({ congestion });
       fillRound(sender, 40_000);
-      const { window } = sender.recovery.congestion;
+      const { window } = sender.recovery.path.congestion;
       const first = sender.send(10) - 9;
       sender.now += 40_000;
       sender.ack([first + 5, first + 8]);
-      expect(sender.recovery.lost.count).toBe(5);
-      expect(sender.recovery.congestion.window).toBeLessThan(window);
+      expect(sender.recovery.fates.lost.count).toBe(5);
+      expect(sender.recovery.path.congestion.window).toBeLessThan(window);
       sender.now += 500;
       sender.ack([first + 5, first + 8, first + 1, first + 4]);
-      expect(sender.recovery.congestion.window).toBeLessThan(window);
+      expect(sender.recovery.path.congestion.window).toBeLessThan(window);
       sender.ack([first, first + 8]);
-      expect(numbersOf(sender.recovery.spurious)).toEqual([first + 4, first]);
-      expect(sender.recovery.congestion.window).toBeGreaterThanOrEqual(window);
+      expect(numbersOf(sender.recovery.fates.spurious)).toEqual([first + 4, first]);
+      expect(sender.recovery.path.congestion.window).toBeGreaterThanOrEqual(window);
     });
   }
 
   it('lets a reduction stand when one of its losses was real [REC-23]', () => {
     const sender = new Sender();
     fillRound(sender, 40_000);
-    const { window } = sender.recovery.congestion;
+    const { window } = sender.recovery.path.congestion;
     const first = sender.send(10) - 9;
     sender.now += 40_000;
     sender.ack([first + 5, first + 8]);
     sender.ack([first + 1, first + 8]);
-    expect(sender.recovery.congestion.window).toBeLessThan(window);
+    expect(sender.recovery.path.congestion.window).toBeLessThan(window);
   });
 
   it('takes losses over a long time for persistent congestion [REC-22]', () => {
     const sender = new Sender();
     for (let i = 0; i < 20; i++) sender.sampleRtt(40_000);
-    const duration = 3 * (sender.recovery.rtt.probeTimeout + 25_000);
+    const duration = 3 * (sender.recovery.path.rtt.probeTimeout + 25_000);
     const first = sender.send();
     sender.now += duration;
     sender.send(2);
@@ -130,21 +130,20 @@ describe('recovery', () => {
     sender.send(3);
     sender.now += 40_000;
     sender.ack([first + 6, first + 7]);
-    expect(numbersOf(sender.recovery.lost)).toEqual([0, 1, 2, 3].map((n) => first + n));
-    expect(sender.recovery.congestion.window).toBe(2 * 1_200);
-    expect(sender.recovery.congestion.isSlowStart).toBe(true);
+    expect(numbersOf(sender.recovery.fates.lost)).toEqual([0, 1, 2, 3].map((n) => first + n));
+    expect(sender.recovery.path.congestion.window).toBe(2 * 1_200);
   });
 
   it('takes no shorter time, and no time with an acknowledgement in it, for that [REC-22]', () => {
     const shorter = new Sender();
     for (let i = 0; i < 20; i++) shorter.sampleRtt(40_000);
     const first = shorter.send();
-    shorter.now += 3 * (shorter.recovery.rtt.probeTimeout + 25_000);
+    shorter.now += 3 * (shorter.recovery.path.rtt.probeTimeout + 25_000);
     shorter.send(5);
     shorter.now += 40_000;
     shorter.ack([first + 5, first + 6]);
-    expect(shorter.recovery.lost.count).toBe(3);
-    expect(shorter.recovery.congestion.window).toBeGreaterThan(2_400);
+    expect(shorter.recovery.fates.lost.count).toBe(3);
+    expect(shorter.recovery.path.congestion.window).toBeGreaterThan(2_400);
 
     const broken = new Sender();
     for (let i = 0; i < 20; i++) broken.sampleRtt(40_000);
@@ -155,8 +154,8 @@ describe('recovery', () => {
     broken.send(5);
     broken.now += 40_000;
     broken.ack([start + 6, start + 7, start + 1, start + 2]);
-    expect(numbersOf(broken.recovery.lost)).toEqual([start, start + 2, start + 3]);
-    expect(broken.recovery.congestion.window).toBeGreaterThan(2_400);
+    expect(numbersOf(broken.recovery.fates.lost)).toEqual([start, start + 2, start + 3]);
+    expect(broken.recovery.path.congestion.window).toBeGreaterThan(2_400);
   });
 
   it('takes the acknowledgement of any packet in between for one, also of a packet that only acknowledges [REC-22]', () => {
@@ -169,8 +168,8 @@ describe('recovery', () => {
     sender.send(5);
     sender.now += 40_000;
     sender.ack([between + 5, between + 6, between, between + 1]);
-    expect(numbersOf(sender.recovery.lost)).toEqual([first, between + 1, between + 2]);
-    expect(sender.recovery.congestion.window).toBeGreaterThan(2_400);
+    expect(numbersOf(sender.recovery.fates.lost)).toEqual([first, between + 1, between + 2]);
+    expect(sender.recovery.path.congestion.window).toBeGreaterThan(2_400);
   });
 
   it('sees persistent congestion whose losses are declared in several passes [REC-22]', () => {
@@ -181,11 +180,11 @@ describe('recovery', () => {
     sender.send(3);
     sender.now += 40_000;
     sender.ack([first + 3, first + 4]);
-    expect(numbersOf(sender.recovery.lost)).toEqual([first]);
-    expect(sender.recovery.congestion.window).toBeGreaterThan(2_400);
+    expect(numbersOf(sender.recovery.fates.lost)).toEqual([first]);
+    expect(sender.recovery.path.congestion.window).toBeGreaterThan(2_400);
     expect(sender.fireTimeout()).toBe(TimeoutResult.LOST);
-    expect(numbersOf(sender.recovery.lost)).toEqual([first + 1, first + 2]);
-    expect(sender.recovery.congestion.window).toBe(2_400);
+    expect(numbersOf(sender.recovery.fates.lost)).toEqual([first + 1, first + 2]);
+    expect(sender.recovery.path.congestion.window).toBe(2_400);
   });
 
   it('does not call it persistent before the first RTT sample [REC-22]', () => {
@@ -195,23 +194,23 @@ describe('recovery', () => {
     sender.send(5);
     sender.now += 40_000;
     sender.ack([first + 5, first + 6]);
-    expect(sender.recovery.lost.count).toBe(3);
-    expect(sender.recovery.congestion.window).toBeCloseTo(8_400);
+    expect(sender.recovery.fates.lost.count).toBe(3);
+    expect(sender.recovery.path.congestion.window).toBeCloseTo(8_400);
   });
 
   it('does not mind the loss of a size probe [REC-32]', () => {
     const sender = new Sender();
     sender.sampleRtt(40_000);
-    const { window } = sender.recovery.congestion;
+    const { window } = sender.recovery.path.congestion;
     const probe = sender.send(1, 2, true);
     sender.send(4);
     sender.now += 40_000;
     sender.ack([probe + 1, probe + 5]);
-    expect(numbersOf(sender.recovery.lost)).toEqual([probe]);
+    expect(numbersOf(sender.recovery.fates.lost)).toEqual([probe]);
     expect(sender.recovery.sentPackets(2).isSizeProbe(probe)).toBe(true);
-    expect(sender.recovery.smallestLostBytes).toBe(0);
-    expect(sender.recovery.congestion.window).toBeGreaterThanOrEqual(window);
-    expect(sender.recovery.bytesInFlight).toBe(0);
+    expect(sender.recovery.fates.smallestLostBytes).toBe(0);
+    expect(sender.recovery.path.congestion.window).toBeGreaterThanOrEqual(window);
+    expect(sender.recovery.path.bytesInFlight).toBe(0);
   });
 
   it('says how large the packets were that arrived and that were lost', () => {
@@ -220,14 +219,14 @@ describe('recovery', () => {
     sender.sendAckOnly();
     sender.now += 40_000;
     sender.ack([3, 6]);
-    expect(sender.recovery.largestAckedBytes).toBe(1_200);
-    expect(sender.recovery.smallestLostBytes).toBe(1_200);
+    expect(sender.recovery.fates.largestAckedBytes).toBe(1_200);
+    expect(sender.recovery.fates.smallestLostBytes).toBe(1_200);
   });
 
   it('never lets the window grow above its bound', () => {
     const sender = new Sender({ windowBytesMax: 20_000 });
     for (let i = 0; i < 10; i++) fillRound(sender, 40_000);
-    expect(sender.recovery.congestion.window).toBe(20_000);
+    expect(sender.recovery.path.congestion.window).toBe(20_000);
   });
 
   for (const congestion of ['newreno', 'cubic'] as const) {
@@ -237,22 +236,25 @@ describe('recovery', () => {
       const first = sender.send(10) - 9;
       sender.now += 40_000;
       sender.ack([first + 4, first + 10]);
-      expect(sender.recovery.lost.count).toBe(4);
-      sender.recovery.limitWindow(30_000, sender.now);
-      expect(sender.recovery.congestion.window).toBe(30_000);
+      expect(sender.recovery.fates.lost.count).toBe(4);
+      sender.recovery.path.limitWindow(30_000, sender.now);
+      expect(sender.recovery.path.congestion.window).toBe(30_000);
       sender.ack([first, first + 10]);
-      expect(sender.recovery.spurious.count).toBe(4);
-      expect(sender.recovery.congestion.window).toBe(30_000);
-      sender.recovery.limitWindow(50_000, sender.now);
+      expect(sender.recovery.fates.spurious.count).toBe(4);
+      expect(sender.recovery.path.congestion.window).toBe(30_000);
+      sender.recovery.path.limitWindow(50_000, sender.now);
       fillRound(sender, 40_000);
-      expect(sender.recovery.congestion.window).toBe(30_000);
+      expect(sender.recovery.path.congestion.window).toBe(30_000);
     });
   }
 
   it('raises the window with the packet size [REC-33]', () => {
     const sender = new Sender();
-    sender.recovery.onPacketSize(16_384, sender.now);
-    expect(sender.recovery.congestion.window).toBe(163_840);
+    const { path } = sender.recovery;
+    path.mtuDiscovery.limit(20_000);
+    path.mtuDiscovery.onProbeAcked(16_384);
+    path.onMtu(sender.now);
+    expect(sender.recovery.path.congestion.window).toBe(163_840);
   });
 
   it('gives memory back when nothing is outstanding', () => {

@@ -1,8 +1,13 @@
 import { type Micros, NEVER } from '../../../src/base/time.ts';
-import type { CongestionName } from '../../../src/protocol/congestion/controller.ts';
-import type { PacketList } from '../../../src/protocol/recovery/packet-list.ts';
+import type {
+  CongestionController,
+  CongestionName,
+  CongestionOptions,
+} from '../../../src/protocol/congestion/controller.ts';
 import { Recovery } from '../../../src/protocol/recovery/recovery.ts';
+import type { PacketList } from '../../../src/protocol/recovery/sent-packets.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-type.ts';
+import { pathOf } from '../path/path-of.ts';
 import { PING } from './frames.ts';
 
 export interface SenderOptions {
@@ -11,6 +16,7 @@ export interface SenderOptions {
   readonly mtu?: number;
   readonly congestion?: CongestionName;
   readonly windowBytesMax?: number;
+  readonly controller?: (options: CongestionOptions) => CongestionController;
 }
 
 /** A Recovery with short hands to send and acknowledge, for tests that place every event themselves. */
@@ -22,12 +28,14 @@ export class Sender {
 
   constructor(options: SenderOptions = {}) {
     this.mtu = options.mtu ?? 1_200;
-    this.recovery = new Recovery({
-      isServer: options.isServer ?? true,
+    const isServer = options.isServer ?? true;
+    const path = pathOf({
       mtu: this.mtu,
-      congestion: options.congestion ?? 'cubic',
+      ...(options.congestion === undefined ? {} : { congestion: options.congestion }),
       ...(options.windowBytesMax === undefined ? {} : { windowBytesMax: options.windowBytesMax }),
+      ...(options.controller === undefined ? {} : { controller: options.controller }),
     });
+    this.recovery = new Recovery(path, isServer);
     if (options.isConfirmed ?? true) this.recovery.onHandshakeConfirmed(25_000);
   }
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { Acknowledged, acknowledge } from '../../../src/protocol/recovery/acknowledge.ts';
+import { acknowledge, PacketFates } from '../../../src/protocol/recovery/loss-detection.ts';
 import { PACKETS_MAX, SentPackets } from '../../../src/protocol/recovery/sent-packets.ts';
+import { pathOf } from '../path/path-of.ts';
 import { MESSAGES, PING } from './frames.ts';
 
 interface Entry {
@@ -42,9 +43,9 @@ function expectEntries(sent: SentPackets, number: number, count: number): void {
   expect(entriesOf(sent, number)).toEqual(expected);
 }
 
-function ack(sent: SentPackets, ...ranges: number[]): Acknowledged {
-  const out = new Acknowledged();
-  expect(acknowledge(sent, Float64Array.from(ranges), ranges.length / 2, -1, out)).toBe(0);
+function ack(sent: SentPackets, ...ranges: number[]): PacketFates {
+  const out = new PacketFates();
+  expect(acknowledge(sent, Float64Array.from(ranges), ranges.length / 2, pathOf(), out, 0)).toBe(0);
   return out;
 }
 
@@ -75,7 +76,7 @@ describe('the sent sent', () => {
     send(sent, 1);
     send(sent, 2);
     expect(sent.oldestInFlight).toBe(1);
-    acknowledge(sent, Float64Array.of(1, 2), 1, -1, new Acknowledged());
+    acknowledge(sent, Float64Array.of(1, 2), 1, pathOf(), new PacketFates(), 0);
     expect(sent.oldestInFlight).toBe(2);
   });
 

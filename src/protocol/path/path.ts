@@ -1,0 +1,195 @@
+/**
+ * A network path: the two addresses between which packets travel, and all that is known of the way. A connection has one path at a time;
+ * what is learned on it (whether the address is the peer's, round-trip time, how much may be in flight, how large packets may be) says
+ * nothing about another.
+ */
+
+import type { Micros } from '../../base/time.ts';
+import { NEVER } from '../../base/time.ts';
+import {
+  type CongestionController,
+  type CongestionName,
+  type CongestionOptions,
+  Delivery,
+  type PacketReport,
+} from '../congestion/controller.ts';
+import { Cubic } from '../congestion/cubic.ts';
+import { LossBasedController, NewReno } from '../congestion/loss-based.ts';
+import { Pacer } from '../congestion/pacer.ts';
+import { PathMtuDiscovery } from './mtu-discovery.ts';
+import { RttEstimator } from './rtt.ts';
+
+export interface PathOptions {
+  /** Address of the peer. */
+  readonly host: string;
+  readonly port: number;
+  /** The peer is known to be at its address, as a server is that we connect to. */
+  readonly isValidated: boolean;
+  /** Packet size at the start, in bytes of UDP payload. */
+  readonly mtu: number;
+  readonly congestion: CongestionName;
+  /** Bound of the congestion window; none by default. */
+  readonly windowBytesMax?: number;
+  /** Default: what `congestion` names. */
+  readonly controller?: (options: CongestionOptions) => CongestionController;
+}
+
+export class Path {
+  readonly host: string;
+  readonly port: number;
+  /** Which of the socket's own addresses the peer talks to. */
+  local = 0;
+  readonly validation: AddressValidation;
+  readonly rtt = new RttEstimator();
+  readonly congestion: CongestionController;
+  readonly pacer: Pacer;
+  readonly mtuDiscovery: PathMtuDiscovery;
+  /** Null unless the controller wants it. */
+  readonly delivery: Delivery | null;
+  /** What the peer says it received with each ECN codepoint. */
+  readonly ecn = { ect0: 0, ect1: 0, ce: 0 };
+  /** Bytes sent and neither acknowledged nor declared lost, over all packet number spaces. */
+  bytesInFlight = 0;
+
+  /** When the window was last full. */
+  private fullAt: Micros = -1;
+
+  constructor(options: PathOptions) {
+    const { mtu } = options;
+    this.host = options.host;
+    this.port = options.port;
+    this.validation = new AddressValidation(options.isValidated);
+    const windowBytesMax = options.windowBytesMax ?? Number.POSITIVE_INFINITY;
+    const controller = options.controller ?? CONTROLLERS[options.congestion];
+    this.congestion = controller({ mtu, windowBytesMax, rtt: this.rtt });
+    this.pacer = new Pacer(mtu);
+    this.mtuDiscovery = new PathMtuDiscovery({ initial: mtu, ceiling: mtu });
+    this.delivery = this.congestion.wantsDelivery ? new Delivery() : null;
+  }
+
+  /** Packet size in use, in bytes of UDP payload. */
+  get mtu(): number {
+    return this.mtuDiscovery.mtu;
+  }
+
+  /** Bytes that window and pacer let out now. Probes, and packets that are not in flight, are not bound by it. */
+  allowance(now: Micros): number {
+    const room = this.congestion.window - this.bytesInFlight;
+    return room <= 0 ? 0 : Math.min(room, this.pacer.available(now));
+  }
+
+  /** When the pacer lets the next full packet out; NEVER while the window is full, for then an event must come first. */
+  nextSend(now: Micros): Micros {
+    if (this.congestion.window - this.bytesInFlight < this.mtu) return NEVER;
+    return this.pacer.nextSend(now);
+  }
+
+  /** A packet that counts in flight goes out. */
+  onPacketSent(bytes: number, now: Micros): void {
+    const before = this.bytesInFlight;
+    this.bytesInFlight = before + bytes;
+    this.congestion.onPacketSent(bytes, before, now);
+    this.pacer.onSent(bytes, now);
+    this.noteFull(now);
+  }
+
+  /** A packet in flight is acknowledged. */
+  onPacketAcked(packet: PacketReport, now: Micros): void {
+    this.bytesInFlight -= packet.bytes;
+    this.congestion.onPacketAcked(packet);
+    this.delivery?.onPacketAcked(packet, now);
+  }
+
+  /** A packet in flight is declared lost. */
+  onPacketLost(packet: PacketReport, now: Micros): void {
+    this.bytesInFlight -= packet.bytes;
+    this.congestion.onPacketLost(packet, now);
+  }
+
+  /** Packets leave the flight for no fault of the path: probes for a larger size, or of a space that is gone. */
+  leaveFlight(bytes: number): void {
+    this.bytesInFlight -= bytes;
+  }
+
+  /** An ACK frame came; its packets are still in flight. */
+  noteFull(now: Micros): void {
+    if (this.bytesInFlight + this.mtu > this.congestion.window) this.fullAt = now;
+  }
+
+  /** All that an ACK frame acknowledges was told; the newest packet of it was sent at `newestSentTime`. */
+  onAck(newestSentTime: Micros, now: Micros): void {
+    // [REC-25] The window was not full since the newest acknowledged packet was sent, whatever the pacer held back.
+    this.congestion.onAck(newestSentTime, this.fullAt < newestSentTime, now);
+  }
+
+  /** There is nothing more to send, though nothing but the window may hold it back. */
+  onAppLimited(): void {
+    if (this.delivery !== null && this.bytesInFlight < this.congestion.window)
+      this.delivery.onAppLimited(this.bytesInFlight);
+  }
+
+  /** The pacer follows the congestion controller; called when that may have changed its mind. */
+  updatePacing(now: Micros): void {
+    const rate = this.congestion.pacingRate;
+    if (rate !== Number.POSITIVE_INFINITY) this.pacer.setRate(rate, this.mtu, now);
+  }
+
+  /** {@link mtu} changed. */
+  onMtu(now: Micros): void {
+    this.congestion.onPacketSize(this.mtu);
+    this.updatePacing(now);
+  }
+
+  /** Bounds the window, for instance by what the peer's socket buffers; lower bounds only. */
+  limitWindow(bytes: number, now: Micros): void {
+    this.congestion.limitWindow(bytes);
+    this.updatePacing(now);
+  }
+}
+
+/**
+ * Whether the peer is at the address that its packets name. Before that is known a server sends there at most three times the bytes that
+ * came from it (RFC 9000 section 8.1), so that it cannot be used to flood somebody else.
+ */
+export class AddressValidation {
+  isValidated: boolean;
+  /** The server has so little left to send that no useful packet fits. */
+  isExhausted = false;
+  private received = 0;
+  private sent = 0;
+  private largest = 0;
+
+  constructor(isValidated: boolean) {
+    this.isValidated = isValidated;
+  }
+
+  onReceived(bytes: number): void {
+    this.received += bytes;
+    if (bytes > this.largest) this.largest = bytes;
+  }
+
+  onSent(bytes: number): void {
+    this.sent += bytes;
+  }
+
+  /** Bytes that may be sent now; infinite once validated. */
+  get allowance(): number {
+    return this.isValidated ? Number.POSITIVE_INFINITY : AMPLIFICATION_FACTOR * this.received - this.sent;
+  }
+
+  /** The largest datagram that came from the address. */
+  get datagramBytesLargest(): number {
+    return this.largest;
+  }
+
+  /** The largest datagram that may be sent: before validation never larger than the largest received. [PKT-19] */
+  get datagramBytesMax(): number {
+    return this.isValidated ? Number.POSITIVE_INFINITY : this.largest;
+  }
+}
+
+const CONTROLLERS: Readonly<Record<CongestionName, (options: CongestionOptions) => CongestionController>> = {
+  cubic: (options) => new LossBasedController(options, new Cubic()),
+  newreno: (options) => new LossBasedController(options, new NewReno()),
+};
+const AMPLIFICATION_FACTOR = 3;

@@ -1,0 +1,136 @@
+import { describe, expect, it } from 'vitest';
+import type { Micros } from '../../../src/base/time.ts';
+import type { CongestionController, PacketReport } from '../../../src/protocol/congestion/controller.ts';
+import { Sender } from './sender.ts';
+
+/** A controller that goes by the delivery rate, as far as what it hears is concerned. */
+class Recorder implements CongestionController {
+  readonly name = 'newreno';
+  readonly window = 1_000_000;
+  readonly pacingRate = Number.POSITIVE_INFINITY;
+  readonly wantsDelivery = true;
+  heard: unknown[] = [];
+
+  onPacketSent(bytes: number, bytesInFlight: number): void {
+    this.heard.push(['sent', bytes, bytesInFlight]);
+  }
+  onPacketAcked(packet: PacketReport): void {
+    this.heard.push(['acked', { ...packet }]);
+  }
+  onPacketLost(packet: PacketReport): void {
+    this.heard.push(['lost', packet.sentTime]);
+  }
+  onSpuriousLoss(packet: PacketReport): void {
+    this.heard.push(['spurious', packet.sentTime]);
+  }
+  onAck(newestSentTime: Micros): void {
+    this.heard.push(['ack', newestSentTime]);
+  }
+  onPersistentCongestion(): void {}
+  onPacketSize(): void {}
+  limitWindow(): void {}
+
+  take(): unknown[] {
+    const { heard } = this;
+    this.heard = [];
+    return heard;
+  }
+}
+
+function senderOf(recorder: Recorder): Sender {
+  return new Sender({ mtu: 1_000, controller: () => recorder });
+}
+
+describe('a congestion controller', () => {
+  it('is told of each packet that is sent, acknowledged, lost, or late after all, in this order', () => {
+    const recorder = new Recorder();
+    const sender = senderOf(recorder);
+    for (let i = 0; i < 5; i++) {
+      sender.send();
+      sender.now += 1;
+    }
+    const start = sender.now - 5;
+    expect(recorder.take()).toEqual([0, 1, 2, 3, 4].map((i) => ['sent', 1_000, 1_000 * i]));
+    sender.now += 40_000;
+    sender.ack([3, 5]);
+    expect(recorder.take()).toMatchObject([
+      ['acked', { sentTime: start + 4 }],
+      ['acked', { sentTime: start + 3 }],
+      ['lost', start],
+      ['lost', start + 1],
+      ['ack', start + 4],
+    ]);
+    sender.ack([0, 1]);
+    expect(recorder.take()).toEqual([['spurious', start]]);
+  });
+
+  it('hears what the path had delivered when a packet was sent, which makes a sample of the delivery rate', () => {
+    const recorder = new Recorder();
+    const sender = senderOf(recorder);
+    const start = sender.now;
+    sender.send(2);
+    sender.now = start + 100;
+    sender.ack([0, 1]);
+    sender.send(); // number 2, after 1,000 bytes were delivered
+    sender.now = start + 250;
+    recorder.take();
+    sender.ack([0, 3]);
+    expect(recorder.take()).toEqual([
+      [
+        'acked',
+        {
+          bytes: 1_000,
+          sentTime: start + 100,
+          delivered: 1_000,
+          deliveredTime: start + 100,
+          firstSentTime: start,
+          isAppLimited: false,
+        },
+      ],
+      [
+        'acked',
+        {
+          bytes: 1_000,
+          sentTime: start,
+          delivered: 0,
+          deliveredTime: start,
+          firstSentTime: start,
+          isAppLimited: false,
+        },
+      ],
+      ['ack', start + 100],
+    ]);
+    expect(sender.recovery.path.delivery?.delivered).toBe(3_000);
+  });
+
+  it('hears which packets were sent while the application had no more to send, until those are delivered', () => {
+    const recorder = new Recorder();
+    const sender = senderOf(recorder);
+    sender.send(2);
+    sender.recovery.path.onAppLimited();
+    sender.send();
+    sender.now += 100;
+    sender.ack([0, 2]);
+    sender.send();
+    recorder.take();
+    sender.now += 100;
+    sender.ack([0, 4]);
+    expect(recorder.take()).toMatchObject([
+      ['acked', { delivered: 2_000, isAppLimited: false }],
+      ['acked', { delivered: 0, isAppLimited: true }],
+      ['ack', sender.now - 100],
+    ]);
+  });
+
+  it('is not told of the loss of a probe for a larger packet size [REC-32]', () => {
+    const recorder = new Recorder();
+    const sender = senderOf(recorder);
+    sender.send(1, 2, true);
+    sender.send(4);
+    sender.now += 40_000;
+    recorder.take();
+    sender.ack([4, 5]);
+    expect(recorder.take().filter((told) => (told as unknown[])[0] === 'lost')).toHaveLength(1);
+    expect(sender.recovery.path.bytesInFlight).toBe(2_000);
+  });
+});
