@@ -15,7 +15,7 @@ import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { bindDgramSocket } from '../udp/dgram-socket.ts';
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { abortError, abortSignal, onAbort, unlessAborted } from './abort.ts';
-import { Connection, closeError, dispatchToConnection } from './connection.ts';
+import { type Connection, closeError, failConnection, openConnection, tellConnection } from './connection.ts';
 import { Driver } from './driver.ts';
 import {
   clockOf,
@@ -150,7 +150,7 @@ class ClientSession {
       { host: remote.host, port: remote.port, pin, isLoopback: loopback },
       clock.now(),
     );
-    this.connection = new Connection(this.core, this.driver, this);
+    this.connection = openConnection(this.core, this.driver, this);
   }
 
   async connected(signal: AbortSignal | undefined): Promise<Connection> {
@@ -170,7 +170,7 @@ class ClientSession {
     else if (event.type === 'closed') {
       if (this.settle !== null) this.settled(closeError(event.reason) ?? closedEarly());
     }
-    dispatchToConnection(event);
+    tellConnection(event);
   }
 
   onSocketError(error: Error, fatal: boolean): void {
@@ -227,7 +227,7 @@ class ClientSession {
 
   private giveUp(failure: JspError): void {
     this.settled(failure);
-    this.connection.fail(failure);
+    failConnection(this.connection, failure);
   }
 
   private settled(error: JspError | null): void {

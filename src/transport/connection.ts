@@ -22,7 +22,7 @@ import {
   STREAM_OPTIONS,
   type StreamOptions,
 } from './options.ts';
-import { Stream } from './stream.ts';
+import { closeStream, hushStream, openStream, type Stream, tellStream } from './stream.ts';
 
 export interface CloseOptions {
   /** The application's own code, seen by the peer. Default 0. */
@@ -60,6 +60,17 @@ export interface ConnectionOwner {
   setReferenced?(referenced: boolean): void;
 }
 
+// How the transport itself reaches connections, which applications cannot: set by the class, whose private members these are.
+
+/** Makes the connection that stands for `core` in the application. */
+export let openConnection: (core: CoreConnection, driver: Driver, owner: ConnectionOwner) => Connection;
+/** Tells the connection in question, or its stream, what happened to it. */
+export let tellConnection: (event: EndpointEvent) => void;
+/** Ends a connection whose socket is of no use any more. */
+export let failConnection: (connection: Connection, error: JspError) => void;
+/** The system did not take a datagram of so many bytes to the connection's peer. */
+export let datagramWasRefused: (connection: Connection, bytes: number) => void;
+
 /** One encrypted connection to one peer. Made by `connect`, and by a listener's `connection` event. */
 export class Connection extends IsolatedEmitter<ConnectionEvents> {
   readonly role: 'client' | 'server';
@@ -78,8 +89,31 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   /** The change of the size of datagrams that nobody listened for. */
   private untoldMtu: { mtu: number; previous: number } | null = null;
 
-  /** @internal */
-  constructor(core: CoreConnection, driver: Driver, owner: ConnectionOwner) {
+  static {
+    openConnection = (core, driver, owner) => new Connection(core, driver, owner);
+    tellConnection = (event) => {
+      const connection = event.connection.owner as Connection | null;
+      if (connection === null) return;
+      switch (event.type) {
+        case 'connected':
+          return;
+        case 'stream':
+          return connection.onStream(event.stream);
+        case 'mtu':
+          return connection.onMtu(event.mtu, event.previous);
+        case 'streamsBlocked':
+          return connection.onStreamsBlocked(event.waiting);
+        case 'closed':
+          return connection.onClosed(event.reason);
+        default:
+          return tellStream(event);
+      }
+    };
+    failConnection = (connection, error) => connection.fail(error);
+    datagramWasRefused = (connection, bytes) => connection.onDatagramRefused(bytes);
+  }
+
+  private constructor(core: CoreConnection, driver: Driver, owner: ConnectionOwner) {
     super(driver.context);
     this.core = core;
     this.driver = driver;
@@ -138,7 +172,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       label: options.label ?? '',
     };
     try {
-      return new Stream(this.core.openStream(settings), this.driver, this.core, this.streamDefaults(options));
+      return openStream(this.core.openStream(settings), this.driver, this.core, this.streamDefaults(options));
     } catch (error) {
       throw this.driver.onInternalError(this.core, error);
     }
@@ -189,7 +223,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
    */
   destroy(code = 0, reason = ''): void {
     checkOptions('destroy', { code, reason }, CLOSE_OPTIONS);
-    for (const stream of this.core.streams.values()) (stream.owner as Stream | null)?.hush();
+    for (const stream of this.core.streams.values()) hushStream(stream);
     this.closeNow(code, reason);
   }
 
@@ -222,20 +256,20 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     return this;
   }
 
-  /** @internal The socket is of no use any more. */
-  fail(error: JspError): void {
+  /** The socket is of no use any more. */
+  private fail(error: JspError): void {
     this.failure = error;
     this.closeNow(0, '');
   }
 
-  /** @internal The system did not take a datagram of so many bytes. */
-  onDatagramRefused(bytes: number): void {
+  /** The system did not take a datagram of so many bytes. */
+  private onDatagramRefused(bytes: number): void {
     datagramRefused(this.core, bytes, this.driver.now());
   }
 
-  /** @internal A stream that the peer opened. */
-  onStream(core: ConnectionStream): void {
-    const stream = new Stream(core, this.driver, this.core, this.streamDefaults({}), this.context);
+  /** The peer opened a stream. */
+  private onStream(core: ConnectionStream): void {
+    const stream = openStream(core, this.driver, this.core, this.streamDefaults({}), this.context);
     if (this.tell('stream', stream)) return;
     this.unclaimed.push(stream);
     stream.once('close', () => {
@@ -243,14 +277,12 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     });
   }
 
-  /** @internal */
-  onMtu(mtu: number, previous: number): void {
+  private onMtu(mtu: number, previous: number): void {
     const first = this.untoldMtu?.previous ?? previous;
     this.untoldMtu = this.tell('mtu', mtu, first) ? null : { mtu, previous: first };
   }
 
-  /** @internal */
-  onStreamsBlocked(waiting: number): void {
+  private onStreamsBlocked(waiting: number): void {
     if (this.tell('streamsBlocked', waiting)) return;
     process.emitWarning(
       `${waiting} streams have waited for 5 s: the peer (${this.remoteHost}) lets no more be open until others have ended in both directions; does it read its streams, and end them? Listen for 'streamsBlocked' to handle this.`,
@@ -258,15 +290,13 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     );
   }
 
-  /** @internal */
-  onClosed(reason: CloseReason): void {
+  private onClosed(reason: CloseReason): void {
     if (this.over) return;
     this.over = true;
     this.closedWith = this.failure ?? closeError(reason);
     this.resolveClosed(this.closedWith);
     this.owner.onConnectionClosed(this);
-    for (const stream of [...this.core.streams.values()])
-      (stream.owner as Stream | null)?.onClosed(this.closedWith);
+    for (const stream of [...this.core.streams.values()]) closeStream(stream, this.closedWith);
     this.tell('close', this.closedWith);
   }
 
@@ -318,34 +348,6 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       if (stream === undefined) return;
       this.tell('stream', stream);
     }
-  }
-}
-
-/** Hands an event of the core to the connection or stream that it is about. */
-export function dispatchToConnection(event: EndpointEvent): void {
-  const connection = event.connection.owner as Connection | null;
-  if (connection === null) return;
-  switch (event.type) {
-    case 'connected':
-      return;
-    case 'stream':
-      return connection.onStream(event.stream);
-    case 'readable':
-      return (event.stream.owner as Stream | null)?.onReadable();
-    case 'writable':
-      return (event.stream.owner as Stream | null)?.onWritable();
-    case 'outcome':
-      return (event.stream.owner as Stream | null)?.onOutcome(event.tracking, event.outcome);
-    case 'reset':
-      return (event.stream.owner as Stream | null)?.onReset(event.code);
-    case 'streamClosed':
-      return (event.stream.owner as Stream | null)?.onClosed(null);
-    case 'mtu':
-      return connection.onMtu(event.mtu, event.previous);
-    case 'streamsBlocked':
-      return connection.onStreamsBlocked(event.waiting);
-    case 'closed':
-      return connection.onClosed(event.reason);
   }
 }
 

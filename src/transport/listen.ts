@@ -14,8 +14,17 @@ import { type DatagramSocket, type SocketMetrics, socketMetrics } from '../udp/d
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { bindServerSocket } from '../udp/wildcard-socket.ts';
 import { abortError, abortSignal, onAbort } from './abort.ts';
-import { CLOSE_OPTIONS, type CloseOptions, Connection, dispatchToConnection } from './connection.ts';
-import { Driver } from './driver.ts';
+import {
+  CLOSE_OPTIONS,
+  type CloseOptions,
+  type Connection,
+  type ConnectionOwner,
+  datagramWasRefused,
+  failConnection,
+  openConnection,
+  tellConnection,
+} from './connection.ts';
+import { Driver, type DriverOwner } from './driver.ts';
 import { IsolatedEmitter, Iterations } from './listeners.ts';
 import {
   clockOf,
@@ -71,34 +80,41 @@ interface HostPort {
   readonly port: number | null;
 }
 
+/** The constructor of {@link Listener}, which is nobody else's. */
+let listenerOn: (socket: DatagramSocket, options: ListenOptions, advertised: HostPort) => Listener;
+
 /** A server's socket with all of its connections. */
 export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIterable<Connection> {
   /** `jsp://<fingerprint>@host:port`: all that a client needs. */
   readonly url: string;
   readonly host: string;
   readonly port: number;
-  /** @internal Default of its connections' streams. */
-  readonly allowHalfOpen: boolean;
   private readonly driver: Driver;
+  /** What the driver and the connections tell, which is nobody else's to call. */
+  private readonly owner: DriverOwner & ConnectionOwner;
   private readonly connections = new Set<Connection>();
   private readonly accepted: Connection[] = [];
   private readonly iterations = new Iterations<Connection>(() => this.takeNext());
   private closing: Promise<void> | null = null;
   private resolveEmpty: (() => void) | null = null;
 
-  /** @internal */
-  constructor(
-    driver: (listener: Listener) => Driver,
-    identity: Identity,
-    advertised: HostPort,
-    allowHalfOpen: boolean,
-  ) {
+  static {
+    listenerOn = (socket, options, advertised) => new Listener(socket, options, advertised);
+  }
+
+  private constructor(socket: DatagramSocket, options: ListenOptions, advertised: HostPort) {
     super();
-    this.allowHalfOpen = allowHalfOpen;
-    this.driver = driver(this);
+    this.owner = {
+      allowHalfOpen: options.allowHalfOpen ?? false,
+      onEvent: (event) => this.onEvent(event),
+      onSocketError: (error, fatal) => this.onSocketError(error, fatal),
+      onDatagramRefused: (bytes, host, port) => this.onDatagramRefused(bytes, host, port),
+      onConnectionClosed: (connection) => this.onConnectionClosed(connection),
+    };
+    this.driver = serverDriver(socket, options, this.owner);
     this.host = this.driver.socket.localHost;
     this.port = this.driver.socket.localPort;
-    this.url = formatServerUrl(identity.fingerprint, advertised.host, advertised.port ?? this.port);
+    this.url = formatServerUrl(options.identity.fingerprint, advertised.host, advertised.port ?? this.port);
   }
 
   /** What the endpoint counted over all connections, drops included, and what its socket did. */
@@ -147,32 +163,28 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
     return this.iterations.begin();
   }
 
-  /** @internal */
-  onEvent(event: EndpointEvent): void {
-    if (event.type !== 'connected') dispatchToConnection(event);
-    else if (this.closing === null) this.accept(new Connection(event.connection, this.driver, this));
+  private onEvent(event: EndpointEvent): void {
+    if (event.type !== 'connected') tellConnection(event);
+    else if (this.closing === null) this.accept(openConnection(event.connection, this.driver, this.owner));
     else event.connection.close('transport', CloseCode.SHUTTING_DOWN, '', this.driver.now());
   }
 
-  /** @internal */
-  onSocketError(error: Error, fatal: boolean): void {
+  private onSocketError(error: Error, fatal: boolean): void {
     if (!fatal) return;
     const failure = new JspError('ERR_JSP_SOCKET', `the socket failed: ${error.message}`, { cause: error });
-    for (const connection of this.connections) connection.fail(failure);
+    for (const connection of this.connections) failConnection(connection, failure);
     this.close().catch(() => {}); // whoever awaits the end is told by a close of their own
     this.tell('error', failure);
   }
 
-  /** @internal */
-  onDatagramRefused(bytes: number, host: string, port: number): void {
+  private onDatagramRefused(bytes: number, host: string, port: number): void {
     for (const connection of this.connections) {
       if (connection.remoteHost === host && connection.remotePort === port)
-        connection.onDatagramRefused(bytes);
+        datagramWasRefused(connection, bytes);
     }
   }
 
-  /** @internal */
-  onConnectionClosed(connection: Connection): void {
+  private onConnectionClosed(connection: Connection): void {
     this.connections.delete(connection);
     if (this.connections.size === 0) this.resolveEmpty?.();
   }
@@ -241,12 +253,7 @@ export async function listen(options: ListenOptions): Promise<Listener> {
   try {
     const named = advertised ?? (await reachableAt(socket.localHost));
     if (signal?.aborted) throw abortError(signal);
-    const listener = new Listener(
-      (owner) => serverDriver(impairedOr(socket, options), options, owner),
-      identity,
-      named,
-      options.allowHalfOpen ?? false,
-    );
+    const listener = listenerOn(impairedOr(socket, options), options, named);
     listener.once(
       'close',
       onAbort(signal, () => void listener.close({ timeoutMs: 0 })),
@@ -275,7 +282,7 @@ export const LISTEN_OPTIONS: OptionTable<ListenOptions> = {
   signal: abortSignal,
 };
 
-function serverDriver(socket: DatagramSocket, options: ListenOptions, owner: Listener): Driver {
+function serverDriver(socket: DatagramSocket, options: ListenOptions, owner: DriverOwner): Driver {
   const endpoint = new Endpoint({
     connection: connectionConfig(options, socket, true),
     random: randomOf(options),

@@ -6,6 +6,7 @@ import { MILLISECOND, NEVER } from '../base/time.ts';
 import {
   type ConnectionStream,
   type Connection as CoreConnection,
+  type EndpointEvent,
   type SendMark,
   SendResult,
   Delivery as WireDelivery,
@@ -27,6 +28,12 @@ import {
   type StreamOptions,
 } from './options.ts';
 
+/** What the core tells of streams that are open. */
+export type StreamEvent = Extract<
+  EndpointEvent,
+  { type: 'readable' | 'writable' | 'outcome' | 'reset' | 'streamClosed' }
+>;
+
 interface StreamEvents {
   message: [data: Buffer];
   drain: [];
@@ -34,6 +41,23 @@ interface StreamEvents {
   error: [error: JspError];
   close: [];
 }
+
+// How the transport itself reaches streams, which applications cannot: set by the class, whose private members these are.
+
+/** Makes the stream that stands for `core` in the application. */
+export let openStream: (
+  core: ConnectionStream,
+  driver: Driver,
+  connection: CoreConnection,
+  options: StreamOptions,
+  context?: AsyncResource,
+) => Stream;
+/** Tells the stream in question what happened to it. */
+export let tellStream: (event: StreamEvent) => void;
+/** The stream ends with its connection; `error` says why that did. */
+export let closeStream: (core: ConnectionStream, error: JspError | null) => void;
+/** Listeners of the stream hear of no more messages. */
+export let hushStream: (core: ConnectionStream) => void;
 
 /** One stream of messages, in both directions. Made by `connection.openStream` and the `stream` event. */
 export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterable<Buffer> {
@@ -64,8 +88,29 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   private readonly outcomes = new Map<number, (outcome: Outcome) => void>();
   private readonly flushes = new PendingFlushes();
 
-  /** @internal */
-  constructor(
+  static {
+    openStream = (core, driver, connection, options, context) =>
+      new Stream(core, driver, connection, options, context);
+    tellStream = (event) => {
+      const stream = event.stream.owner as Stream | null;
+      switch (event.type) {
+        case 'readable':
+          return stream?.onReadable();
+        case 'writable':
+          return stream?.onWritable();
+        case 'outcome':
+          return stream?.onOutcome(event.tracking, event.outcome);
+        case 'reset':
+          return stream?.onReset(event.code);
+        case 'streamClosed':
+          return stream?.onClosed(null);
+      }
+    };
+    closeStream = (core, error) => (core.owner as Stream | null)?.onClosed(error);
+    hushStream = (core) => (core.owner as Stream | null)?.hush();
+  }
+
+  private constructor(
     core: ConnectionStream,
     driver: Driver,
     connection: CoreConnection,
@@ -235,14 +280,14 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     await closed;
   }
 
-  /** @internal The core has messages, or the end of the stream. */
-  onReadable(): void {
+  /** The core has messages, or the end of the stream. */
+  private onReadable(): void {
     this.iterations.wake();
     if (!this.paused && this.hasFlowed && !this.isHushed) this.within(this.flow);
   }
 
-  /** @internal The queue is below its low-water mark, or messages were settled. */
-  onWritable(): void {
+  /** The queue is below its low-water mark, or messages were settled. */
+  private onWritable(): void {
     if (this.awaitsDrain && this.queuedBytes <= this.mark / 2) {
       this.awaitsDrain = false;
       this.tell('drain');
@@ -250,15 +295,14 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     if (!this.flushes.isEmpty) this.settleFlushes();
   }
 
-  /** @internal */
-  onOutcome(tracking: number, outcome: number): void {
+  private onOutcome(tracking: number, outcome: number): void {
     const resolve = this.outcomes.get(tracking);
     this.outcomes.delete(tracking);
     resolve?.(OUTCOMES[outcome]);
   }
 
-  /** @internal The peer gave the stream up, or reads it no more. */
-  onReset(code: number): void {
+  /** The peer gave the stream up, or reads it no more. */
+  private onReset(code: number): void {
     if (this.isClosed) return;
     this.closedBy = new JspError(
       'ERR_JSP_STREAM_RESET',
@@ -269,8 +313,8 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     this.onClosed(this.closedBy);
   }
 
-  /** @internal The stream is gone; `error` says why unless both sides ended it. */
-  onClosed(error: JspError | null): void {
+  /** The stream is gone; `error` says why unless both sides ended it. */
+  private onClosed(error: JspError | null): void {
     if (this.isClosed) return;
     this.isClosed = true;
     this.ended = true;
@@ -284,8 +328,8 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     this.tell('close');
   }
 
-  /** @internal The application destroyed the connection. */
-  hush(): void {
+  /** The application destroyed the connection. */
+  private hush(): void {
     this.isHushed = true;
   }
 
