@@ -1,4 +1,4 @@
-/** A server that sends every message back, and a client: `npm run example echo`. */
+/** A server that sends every message back, and a client: `npm run ts examples/echo.ts`. */
 import { connect, generateIdentity, listen } from 'jetstream-proto';
 
 const listener = await listen({ identity: generateIdentity(), port: 0 });

@@ -1,5 +1,5 @@
 /**
- * A game server and two players, in one process to keep it short: `npm run example game-loop [seconds]`.
+ * A game server and two players, in one process to keep it short: `npm run ts examples/game-loop.ts [seconds]`.
  *
  * The world goes to the players 60 times a second, best effort: a state that is lost or late is not worth waiting for, as the next one
  * is on its way. Chat goes over the same connections and arrives complete and in order, and neither ever waits for the other.

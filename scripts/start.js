@@ -1,11 +1,8 @@
-/** `npm start`: sets a fresh clone up and runs `jsp broker`, with what to paste in another terminal below its URL. */
+/** `npm start`: runs `jsp broker`, with what to paste in another terminal below its URL. */
+import { createProgram } from '../dist/cli/program.js';
+import { endWith } from '../dist/cli/terminal.js';
 
-import { setUp } from './set-up.js';
-
-setUp();
 process.stderr.on('error', () => {}); // as in `jsp`: who reads only the URL may go
-const { createProgram } = await import('../dist/cli/program.js');
-const { endWith } = await import('../dist/cli/terminal.js');
 
 createProgram(printNextSteps)
   .parseAsync(['broker', ...process.argv.slice(2)], { from: 'user' })

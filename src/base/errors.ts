@@ -45,7 +45,7 @@ export interface JspErrorOptions extends ErrorOptions {
 
 /**
  * Every error this library hands to an application: a sentence that says what to do next, and a stable `code`. What a message quotes, a
- * peer's reason say, is {@link printable} in it.
+ * peer's reason say, is made printable in it.
  */
 export class JspError extends Error {
   override readonly name: string = 'JspError';

@@ -111,7 +111,7 @@ export class Lab {
 }
 
 /**
- * A driver's {@link Clock} on virtual time. Its timers are as coarse as Node's: at least 1 ms, and whole milliseconds. Its machine can
+ * A driver's clock on virtual time. Its timers are as coarse as Node's: at least 1 ms, and whole milliseconds. Its machine can
  * {@link sleep}: what would happen on it meanwhile happens when it wakes.
  */
 export class LabClock implements Clock {

@@ -32,10 +32,12 @@ test('the game loop sends states at 60 Hz beside chat that arrives complete', as
   }
 });
 
-/** Runs an example as the README says, and answers what it printed. */
-async function runExample(...args: string[]): Promise<string> {
-  const script = fileURLToPath(new URL('../../scripts/example.js', import.meta.url));
-  const example = spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+/** Runs an example as `npm run ts` does, and answers what it printed. */
+async function runExample(name: string, ...args: string[]): Promise<string> {
+  const script = fileURLToPath(new URL(`../../examples/${name}.ts`, import.meta.url));
+  const example = spawn(process.execPath, ['--import', 'ts-blank-space/register', script, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   let output = '';
   let errors = '';
   example.stdout.on('data', (chunk: Buffer) => {

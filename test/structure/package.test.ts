@@ -1,7 +1,10 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { type Analysis, checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
+import { publint } from 'publint';
 import { describe, expect, test } from 'vitest';
 import { emptyFolder } from '../cli/jsp.ts';
 
@@ -31,6 +34,8 @@ export async function main(mtu?: number): Promise<void> {
 `;
 
 describe('the package', () => {
+  const { tarball, files: packed } = pack();
+
   test('has types that TypeScript 5.4, the oldest supported, takes with all libraries checked and optional members exact', () => {
     const folder = emptyFolder();
     mkdirSync(join(folder, 'node_modules/@types'), { recursive: true });
@@ -52,7 +57,6 @@ describe('the package', () => {
   });
 
   test('has everything that its README links to, and the sources that its source maps name', () => {
-    const packed = packedFiles();
     const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
     const links = [...readme.matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)].map(([, path]) => path);
     expect(links.length).toBeGreaterThan(10);
@@ -71,22 +75,43 @@ describe('the package', () => {
     expect(missing).toEqual([]);
   });
 
-  test('is built before it is packed, or not packed', () => {
+  test('is compiled anew and documented before it is packed, or not packed', () => {
     const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
       scripts: Record<string, string>;
     };
-    expect(scripts.prepack).toBe('node scripts/set-up.js');
-    expect(packedFiles()).toContain('dist/index.js');
-    expect(packedFiles()).toContain('dist/cli/main.js');
+    expect(scripts.prepack).toBe('node scripts/set-up.js --anew && node scripts/docs.js');
+    expect(packed).toContain('dist/index.js');
+    expect(packed).toContain('dist/cli/main.js');
+    expect(packed).not.toContain('dist/.tsbuildinfo');
+  });
+
+  test('is one that publint and arethetypeswrong find nothing wrong with', async () => {
+    const { messages } = await publint({ pack: { tarball: tarball.buffer }, strict: true });
+    expect(messages).toEqual([]);
+    const { problems } = (await checkPackage(createPackageFromTarballData(tarball))) as Analysis;
+    // It is for ES modules only, which those who require() it hear of.
+    expect(problems.filter(({ kind }) => kind !== 'CJSResolvesToESM' && kind !== 'NoResolution')).toEqual([]);
   });
 });
 
-/** What `npm pack` puts into the package, as paths. */
-function packedFiles(): string[] {
-  const ran = spawnSync('npm', ['pack', '--dry-run', '--json', '--ignore-scripts'], {
-    cwd: ROOT,
-    encoding: 'utf8',
-  });
-  const [{ files }] = JSON.parse(ran.stdout) as { files: { path: string }[] }[];
-  return files.map(({ path }) => path);
+interface Packed {
+  readonly tarball: Uint8Array<ArrayBuffer>;
+  /** Paths of its files. */
+  readonly files: readonly string[];
+}
+
+/** What `npm pack` makes of what is there now, without building first. */
+function pack(): Packed {
+  const folder = mkdtempSync(join(tmpdir(), 'jsp-pack-'));
+  try {
+    const ran = spawnSync('npm', ['pack', '--json', '--ignore-scripts', '--pack-destination', folder], {
+      cwd: ROOT,
+      encoding: 'utf8',
+    });
+    const [{ filename, files }] = JSON.parse(ran.stdout) as { filename: string; files: { path: string }[] }[];
+    const tarball = new Uint8Array(readFileSync(join(folder, filename)));
+    return { tarball, files: files.map(({ path }) => path) };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
