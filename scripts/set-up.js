@@ -8,7 +8,7 @@
  * It is by hand because npm installs nothing by itself before a script, and its `prepare` runs within an install only.
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import { chmodSync, existsSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** Ends the process when it fails. Also what Vitest calls before any test: those of the command line run what is in dist/. */
@@ -39,13 +39,22 @@ function packagesIn(lockFile) {
   }
 }
 
-/** The compiler keeps what it has seen in dist/.tsbuildinfo, and writes what has changed since. */
+/** The compiler keeps what it has seen in dist/.tsbuildinfo, and writes what has changed since; what has no source any more is left to us. */
 function compile(anew) {
   if (anew) rmSync(pathOf('dist'), { recursive: true, force: true });
+  else removeOrphans();
   if (!existsSync(pathOf('dist/index.js'))) console.error('Compiling src/ to dist/ ...');
   const options = ['-p', 'tsconfig.build.json', ...(anew ? [] : ['--noCheck'])];
   run(process.execPath, [COMPILER, ...options]);
   chmodSync(pathOf('dist/cli/main.js'), 0o755);
+}
+
+function removeOrphans() {
+  if (!existsSync(pathOf('dist'))) return;
+  for (const file of readdirSync(pathOf('dist'), { recursive: true })) {
+    const source = file.replace(/\.(js|js\.map|d\.ts)$/, '.ts');
+    if (source !== file && !existsSync(pathOf(`src/${source}`))) rmSync(pathOf(`dist/${file}`));
+  }
 }
 
 /** Runs a program whose output goes to stderr, so that stdout is what the command at hand prints. */
