@@ -8,9 +8,9 @@ import { randomBytes } from '../../src/base/random.ts';
 import { defaultConnectionConfig } from '../../src/protocol/connection/config.ts';
 import type { Connection } from '../../src/protocol/connection/connection.ts';
 import { chooseAead } from '../../src/protocol/crypto/aead.ts';
+import { KeyRing } from '../../src/protocol/crypto/key-ring.ts';
 import { type PacketKeys, sealPacket } from '../../src/protocol/crypto/packet-protection.ts';
 import { Endpoint } from '../../src/protocol/endpoint/endpoint.ts';
-import { ClientInitialKeys } from '../../src/protocol/handshake/initial-keys.ts';
 import { ReceiveBatch, TransmitBatch } from '../../src/protocol/wire/batch.ts';
 import { FrameType } from '../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../src/protocol/wire/frame-writer.ts';
@@ -194,8 +194,8 @@ function sendAll(endpoint: Endpoint, socket: Socket, { host, port }: Target): vo
 
 function sealShort(core: Connection, payload: Uint8Array): Uint8Array {
   const state = core.spaces[PacketSpace.APPLICATION];
-  const keys = state?.keys?.seal;
-  if (state === null || keys === undefined) throw new Error('the handshake is not over');
+  const keys = core.keys.toSeal(PacketSpace.APPLICATION);
+  if (state === null || keys === null) throw new Error('the handshake is not over');
   const out = new Uint8Array(1 + 8 + 4 + payload.length + 16);
   const number = state.nextNumber++;
   const start = writeShortHeader(out, 0, false, 0, core.remoteId, number, 4);
@@ -226,7 +226,7 @@ function clientConfig() {
 /** Initial packets of a new handshake with these payloads, each padded to a datagram. */
 function initials({ pin }: Target, scid: Uint8Array, payloads: readonly Uint8Array[]): Uint8Array[] {
   const dcid = randomBytes(systemRandom, 8);
-  const keys: PacketKeys = new ClientInitialKeys(AEAD, dcid, pin).seal;
+  const keys = KeyRing.ofClient(AEAD, dcid, pin).toSeal(PacketSpace.INITIAL) as PacketKeys;
   return payloads.map((payload, number) => {
     const out = new Uint8Array(DATAGRAM_BYTES);
     const start = writeLongHeader(out, 0, PacketType.INITIAL, false, dcid, scid, NOTHING, number, 4);

@@ -109,7 +109,7 @@ export function stateOf(endpoint: Endpoint): unknown[] {
               space.replay.largest,
               space.acks.largest,
               space.acks.ranges.total,
-              space.keys !== null,
+              connection.keys.toSeal(space.space) !== null,
             ],
       ),
       received: counters.packetsReceived,

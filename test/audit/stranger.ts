@@ -1,9 +1,8 @@
-import type { KeyPair } from '../../src/protocol/crypto/packet-protection.ts';
-import { ClientInitialKeys } from '../../src/protocol/handshake/initial-keys.ts';
+import type { PacketKeys } from '../../src/protocol/crypto/packet-protection.ts';
 import { PacketType } from '../../src/protocol/wire/packet-type.ts';
 import type { LabPort } from '../../src/testing/network.ts';
-import { AEAD, bytesOf, IDENTITY, type Pair, PORT } from '../protocol/connection/pair.ts';
-import { sealLong } from '../protocol/connection/rogue.ts';
+import { bytesOf, type Pair, PORT } from '../protocol/connection/pair.ts';
+import { initialSealKeys, sealLong } from '../protocol/connection/rogue.ts';
 
 /** Somebody who knows the server's fingerprint and sends Initial packets with whatever frames it likes. */
 export class Stranger {
@@ -11,14 +10,14 @@ export class Stranger {
   bytesSaid = 0;
   readonly dcid: Uint8Array;
   private readonly pair: Pair;
-  private readonly keys: KeyPair;
+  private readonly keys: PacketKeys;
   private readonly port: LabPort;
   private number = 0;
 
   constructor(pair: Pair, tag = 1) {
     this.pair = pair;
     this.dcid = bytesOf(8, tag);
-    this.keys = new ClientInitialKeys(AEAD, this.dcid, IDENTITY.fingerprint);
+    this.keys = initialSealKeys(this.dcid);
     this.port = pair.world.network.open(`stranger ${tag}`, PORT, ({ data }) => this.answers.push(data));
   }
 
@@ -27,7 +26,7 @@ export class Stranger {
     const payload = new Uint8Array(payloadBytes);
     payload.set(frames);
     const ids = { dcid: this.dcid, scid: SOURCE_ID };
-    const packet = sealLong(this.keys.seal, PacketType.INITIAL, ids, this.number++, payload);
+    const packet = sealLong(this.keys, PacketType.INITIAL, ids, this.number++, payload);
     this.bytesSaid += packet.length;
     this.port.send(packet, 'server', this.pair.server.node.port.port);
   }

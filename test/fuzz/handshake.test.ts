@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
+import { HandshakeState } from '../../src/protocol/handshake/handshake.ts';
 import {
   decodeClientHello,
   decodeParametersMessage,
@@ -9,7 +10,7 @@ import {
   splitMessages,
 } from '../../src/protocol/handshake/messages.ts';
 import { closeCodeName } from '../../src/protocol/wire/close-code.ts';
-import { newClient, newServer, present, run } from '../protocol/handshake/exchange.ts';
+import { application, newClient, newServer, present, run } from '../protocol/handshake/exchange.ts';
 
 const CLIENT = newClient();
 const SERVER = newServer();
@@ -40,8 +41,8 @@ describe('the handshake, given any bytes', () => {
         expect(closeCodeName(code)).toMatch(/^[A-Z_]+$/);
         expect(code).not.toBe(0);
         if (helloCode !== 0) expect(code).toBe(helloCode);
-        expect(client.complete).toBe(false);
-        expect(client.applicationKeys).toBeNull();
+        expect(client.state).not.toBe(HandshakeState.COMPLETE);
+        expect(application(client)).toEqual({ seal: null, open: null });
       }),
       { numRuns: 150 },
     );
@@ -58,7 +59,7 @@ describe('the handshake, given any bytes', () => {
         expect(closeCodeName(code)).toMatch(/^[A-Z_]+$/);
         expect(code).not.toBe(0);
         if (helloCode !== 0) expect(code).toBe(helloCode);
-        expect(server.complete).toBe(false);
+        expect(server.state).not.toBe(HandshakeState.COMPLETE);
       }),
       { numRuns: 150 },
     );

@@ -3,8 +3,8 @@ import type { JspError } from '../../base/errors.ts';
 import { MemoryAccount, type MemoryBudget } from '../../base/memory-budget.ts';
 import type { RandomSource } from '../../base/random.ts';
 import { type HeapItem, MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
-import type { ClientHandshake } from '../handshake/client.ts';
-import type { ServerHandshake } from '../handshake/server.ts';
+import type { KeyRing } from '../crypto/key-ring.ts';
+import type { Handshake } from '../handshake/handshake.ts';
 import { Path } from '../path/path.ts';
 import { Recovery, TimeoutResult } from '../recovery/recovery.ts';
 import type { ConnectionStream, StreamSettings } from '../stream/connection-stream.ts';
@@ -13,7 +13,7 @@ import { ConnectionCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import type { PacketHeader } from '../wire/packet-header.ts';
-import { PacketSpace } from '../wire/packet-type.ts';
+import { PacketSpace, PacketType } from '../wire/packet-type.ts';
 import { type CloseReason, Closing, closeReasonOf, STATELESS_RESET, TIMEOUT_CODES } from './closing.ts';
 import type { ConnectionConfig } from './config.ts';
 import { startFlights } from './establish.ts';
@@ -43,7 +43,7 @@ export interface ConnectionOptions {
   readonly touched: (connection: Connection) => void;
   /** Called when a client's hello is there to be answered. */
   readonly helloCame: (connection: Connection) => void;
-  readonly handshake: ClientHandshake | ServerHandshake;
+  readonly handshake: Handshake;
   /** Whether the client does not pin the server's identity. */
   readonly unpinned: boolean;
   readonly localId: Uint8Array;
@@ -57,7 +57,7 @@ export interface ConnectionOptions {
   readonly isLoopback: boolean;
   /** What all connections of the endpoint may make it keep. */
   readonly memory: MemoryBudget;
-  /** The Initial space, with its keys. */
+  /** The Initial space, which may have seen a packet already, with the connection's keys. */
   readonly initial: NumberSpace;
 }
 
@@ -89,6 +89,7 @@ export class Connection implements HeapItem {
   readonly unpinned: boolean;
   readonly greaseBit: boolean;
 
+  readonly keys: KeyRing;
   readonly spaces: [NumberSpace | null, NumberSpace | null, NumberSpace | null];
   readonly numberSkips: NumberSkips;
   readonly recovery: Recovery;
@@ -96,7 +97,7 @@ export class Connection implements HeapItem {
   readonly closing = new Closing();
   readonly streams: Streams<Connection>;
   /** Null once it is over, for it holds much memory. */
-  handshake: ClientHandshake | ServerHandshake | null;
+  handshake: Handshake | null;
   /** What the handshake proved, kept when it is gone. */
   provedFingerprint: Uint8Array | null = null;
   readonly events: EventSink;
@@ -145,6 +146,7 @@ export class Connection implements HeapItem {
     this.touched = options.touched;
     this.helloCame = options.helloCame;
     this.handshake = options.handshake;
+    this.keys = options.initial.keys;
     this.localId = options.localId;
     this.remoteId = options.remoteId;
     this.knowsRemoteId = isServer;
@@ -158,8 +160,8 @@ export class Connection implements HeapItem {
     this.greaseBit = (bit[0] & 1) === 1;
     this.spaces = [
       options.initial,
-      new NumberSpace(PacketSpace.HANDSHAKE, config.ackDelayMaxMs),
-      new NumberSpace(PacketSpace.APPLICATION, config.ackDelayMaxMs),
+      new NumberSpace(PacketSpace.HANDSHAKE, this.keys, config.ackDelayMaxMs),
+      new NumberSpace(PacketSpace.APPLICATION, this.keys, config.ackDelayMaxMs),
     ];
     this.numberSkips = new NumberSkips(options.random);
     this.path = new Path({
@@ -286,8 +288,7 @@ export class Connection implements HeapItem {
     if (!this.closing.isOpen) return this.closing.nextTimeout;
     const ends = this.isEstablished ? this.liveness.deadline(this.probeTimeout) : this.handshakeDeadline;
     let next = Math.min(ends, this.recovery.nextTimeout(), this.streams.nextTimeout());
-    for (const state of this.spaces)
-      if (state !== null && state.keys !== null) next = Math.min(next, state.acks.deadline);
+    for (const state of this.spaces) if (state !== null) next = Math.min(next, state.acks.deadline);
     if (this.finishing !== null) next = Math.min(next, this.finishing.end);
     if (this.isBlocked) next = Math.min(next, this.recovery.nextSend(now));
     return next;
@@ -345,7 +346,7 @@ export class Connection implements HeapItem {
   /** Whether a long packet with this source id may be the peer's. A client opens the first one with the keys of whatever id it gives. */
   mayComeFrom(id: Uint8Array): boolean {
     if (this.knowsRemoteId) return equalBytes(id, this.remoteId);
-    if (this.handshake?.role === 'client') this.handshake.initialKeys.expectFrom(id); // [HS-20]
+    this.keys.expectFrom(id); // [HS-20] the keys of a server's Initial packets follow from its id
     return true;
   }
 
@@ -424,10 +425,10 @@ export class Connection implements HeapItem {
     return this.handshakeDoneDue || this.heartbeatDue || this.pathResponse !== null;
   }
 
-  discardSpace(space: PacketSpace, now: Micros): void {
-    const state = this.spaces[space];
-    if (state === null) return;
-    state.keys?.wipe();
+  /** The handshake needs this space no more: its keys go, and all that was kept for it. [CON-14] */
+  discardSpace(space: typeof PacketSpace.INITIAL | typeof PacketSpace.HANDSHAKE, now: Micros): void {
+    if (this.spaces[space] === null) return;
+    this.keys.discard(space === PacketSpace.INITIAL ? PacketType.INITIAL : PacketType.HANDSHAKE);
     this.spaces[space] = null;
     this.recovery.discardSpace(space, now);
   }

@@ -4,6 +4,7 @@
  */
 
 import type { Micros } from '../../base/time.ts';
+import { type Handshake, HandshakeState } from '../handshake/handshake.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { PacketSpace } from '../wire/packet-type.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
@@ -19,7 +20,7 @@ export function advanceHandshake(connection: Connection, now: Micros): boolean {
     if (message === null) continue;
     const { handshake } = connection;
     if (handshake === null) return false;
-    const code = handshake.receive(space, message) || install(connection, handshake, now);
+    const code = handshake.receive(space, message) || takeOver(connection, handshake, now);
     if (code !== 0) {
       connection.fail(code, 0, '', now);
       return false;
@@ -51,27 +52,19 @@ export function confirmHandshake(connection: Connection, now: Micros): void {
 
 /** The connection is forgotten: its keys go, and what is left of the handshake. */
 export function forgetKeys(connection: Connection): void {
-  const { handshake, spaces } = connection;
+  const { handshake, keys, spaces } = connection;
   connection.provedFingerprint ??= handshake?.peerFingerprint ?? null;
   connection.handshake = null;
-  const keys = spaces.map((state) => state?.keys ?? null);
   spaces.fill(null);
   handshake?.forget();
-  for (const pair of keys) {
-    pair?.wipe();
-  }
+  keys.discardAll();
 }
 
-/** Takes what the handshake has come to: messages, keys, parameters, its end. Returns 0 or a close code. */
-function install(connection: Connection, handshake: Handshake, now: Micros): number {
+/** Takes what the handshake has come to: messages, parameters, its end. Returns 0 or a close code. */
+function takeOver(connection: Connection, handshake: Handshake, now: Micros): number {
   startFlights(connection);
-  const [, handshakeSpace, application] = connection.spaces;
-  if (handshakeSpace !== null && handshakeSpace.keys === null && handshake.handshakeKeys !== null) {
-    handshakeSpace.keys = handshake.handshakeKeys;
-    connection.recovery.onHandshakeKeys();
-  }
-  if (application !== null) application.keys ??= handshake.applicationKeys;
-  if (!handshake.complete || connection.isEstablished) return 0;
+  if (connection.keys.toSeal(PacketSpace.HANDSHAKE) !== null) connection.recovery.onHandshakeKeys();
+  if (handshake.state !== HandshakeState.COMPLETE || connection.isEstablished) return 0;
   return establish(connection, handshake.peerParameters, now);
 }
 
@@ -103,8 +96,6 @@ function establish(connection: Connection, parameters: TransportParameters | nul
   }
   return 0;
 }
-
-type Handshake = NonNullable<Connection['handshake']>;
 
 const HANDSHAKE_SPACES = [PacketSpace.INITIAL, PacketSpace.HANDSHAKE] as const;
 /** Of a socket's buffer, what datagrams may fill: the rest is the kernel's bookkeeping for them. */

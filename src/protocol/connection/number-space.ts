@@ -1,5 +1,5 @@
 import { MILLISECOND } from '../../base/time.ts';
-import type { KeyPair } from '../crypto/packet-protection.ts';
+import type { KeyRing } from '../crypto/key-ring.ts';
 import { ReplayWindow } from '../crypto/replay-window.ts';
 import { AckTracker } from '../recovery/ack-tracker.ts';
 import { PacketSpace } from '../wire/packet-type.ts';
@@ -8,8 +8,8 @@ import { IncomingFlight, OutgoingFlight } from './crypto-flight.ts';
 /** What a connection keeps for one packet number space. */
 export class NumberSpace {
   readonly space: PacketSpace;
-  /** Null until the handshake installs them. */
-  keys: KeyPair | null = null;
+  /** Those of the connection. */
+  readonly keys: KeyRing;
   /** Number of the next packet to send. [PKT-7] */
   nextNumber = 0;
   readonly replay = new ReplayWindow();
@@ -18,9 +18,10 @@ export class NumberSpace {
   readonly outgoing: OutgoingFlight | null;
   readonly incoming: IncomingFlight | null;
 
-  constructor(space: PacketSpace, ackDelayMaxMs: number) {
+  constructor(space: PacketSpace, keys: KeyRing, ackDelayMaxMs: number) {
     const isHandshake = space !== PacketSpace.APPLICATION;
     this.space = space;
+    this.keys = keys;
     this.acks = new AckTracker({ isHandshake, maxDelay: ackDelayMaxMs * MILLISECOND });
     this.outgoing = isHandshake ? new OutgoingFlight() : null;
     this.incoming = isHandshake ? new IncomingFlight() : null;

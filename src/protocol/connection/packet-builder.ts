@@ -42,6 +42,7 @@ export class PacketBuilder {
   private datagramStart = 0;
   /** Packets of the batch that were packed before the open datagram. */
   private packetsBefore = 0;
+  private keys: PacketKeys | null = null;
   private address: PacketAddress | null = null;
   private datagramEnd = 0;
   private headerStart = 0;
@@ -75,11 +76,12 @@ export class PacketBuilder {
 
   /**
    * Begins a packet in the datagram. False when no useful one fits.
-   * @param type - Initial, Handshake or 1-RTT
+   * @param keys - with which it is sealed, and which say what type it has
    * @param largestAcked - largest number that the peer acknowledged in the space, or -1
    */
-  beginPacket(type: number, address: PacketAddress, number: number, largestAcked: number): boolean {
+  beginPacket(keys: PacketKeys, address: PacketAddress, number: number, largestAcked: number): boolean {
     const numberBytes = packetNumberBytes(number, largestAcked);
+    const type = keys.epoch;
     const isLong = type !== PacketType.ONE_RTT;
     const { remoteId, localId } = address;
     const headerBytes = isLong
@@ -100,10 +102,11 @@ export class PacketBuilder {
           number,
           numberBytes,
         )
-      : writeShortHeader(frames.out, frames.at, address.greaseBit, 0, remoteId, number, numberBytes);
+      : writeShortHeader(frames.out, frames.at, address.greaseBit, keys.phase, remoteId, number, numberBytes);
     this.numberStart = this.payloadStart - numberBytes;
     this.numberBytes = numberBytes;
     this.number = number;
+    this.keys = keys;
     this.address = address;
     this.isLong = isLong;
     frames.at = this.payloadStart;
@@ -130,7 +133,7 @@ export class PacketBuilder {
   }
 
   /** Ends the open packet; it waits for its seal. Returns its bytes, tag included. */
-  endPacket(keys: PacketKeys): number {
+  endPacket(): number {
     const { frames } = this;
     const shortest = this.numberStart + PAYLOAD_BYTES_MIN; // [PKT-14]
     while (frames.at < shortest) frames.out[frames.at++] = 0;
@@ -138,7 +141,7 @@ export class PacketBuilder {
     const end = frames.at + TAG_BYTES;
     if (this.isLong) writePacketLength(frames.out, this.numberStart, end);
     this.sealBatch.push(
-      keys,
+      this.keys as PacketKeys,
       this.headerStart,
       this.numberStart,
       this.numberBytes,

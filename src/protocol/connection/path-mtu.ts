@@ -11,7 +11,7 @@ import type { Connection } from './connection.ts';
 /** A server knows where the client is: what its largest datagram was is all that is known of the path. [REC-43] [HS-7] */
 export function startPacketSize(connection: Connection, now: Micros): void {
   const { handshake, path } = connection;
-  if (handshake?.role !== 'server') return;
+  if (connection.role !== 'server' || handshake === null) return;
   const proved = Math.min(path.validation.datagramBytesLargest, handshake.peerLargestDatagram);
   if (path.mtuDiscovery.startAt(proved)) usePacketSize(connection, now);
 }

@@ -14,7 +14,7 @@ import { isAckEliciting, isAllowedIn } from '../wire/frame-placement.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
 import { FrameType } from '../wire/frame-type.ts';
 import { PacketHeader, parsePacketHeader, VERSION } from '../wire/packet-header.ts';
-import { PacketSpace, PacketType, packetSpaceOf } from '../wire/packet-type.ts';
+import { PacketSpace, PacketType, packetSpaceOf, packetTypeOf } from '../wire/packet-type.ts';
 import type { Connection } from './connection.ts';
 import { advanceHandshake, confirmHandshake } from './establish.ts';
 import type { NumberSpace } from './number-space.ts';
@@ -79,10 +79,6 @@ function receivePacket(
     connection.counters.packetsUnopened++; // [CON-14] the keys of this space are gone
     return;
   }
-  if (state.keys === null || (space === PacketSpace.APPLICATION && !connection.isEstablished)) {
-    connection.keepForLater(data.subarray(at, end), arrivedAt); // [CON-13] [PKT-17]
-    return;
-  }
   const scidLength = HEADER.scidLength;
   const isLong = type !== PacketType.ONE_RTT;
   if (isLong) {
@@ -92,6 +88,10 @@ function receivePacket(
       return;
     }
   }
+  if (connection.keys.toOpen(type) === null) {
+    connection.keepForLater(data.subarray(at, end), arrivedAt); // [CON-13] [PKT-17]
+    return;
+  }
   const result = openInto(OPENED, state, data, at, numberStart, end);
   connection.onOpened(result, now);
   if (result !== OpenResult.OPENED) return;
@@ -100,7 +100,7 @@ function receivePacket(
 }
 
 /**
- * Opens the packet at `at` of a space that has keys, in place, and marks its number as seen.
+ * Opens the packet at `at` of a space in place, and marks its number as seen.
  *
  * @param numberStart - where its packet number begins
  * @param end - where it ends, tag included
@@ -113,11 +113,14 @@ export function openInto(
   numberStart: number,
   end: number,
 ): OpenResult {
-  const keys = state.keys?.open;
-  if (keys === undefined) return OpenResult.FAILED;
-  if (!unprotectHeader(keys, data, at, numberStart, end, state.replay.largest, UNPROTECTED))
+  const type = packetTypeOf(data[at]);
+  const headerKeys = state.keys.toOpen(type);
+  if (headerKeys === null) return OpenResult.FAILED;
+  if (!unprotectHeader(headerKeys, data, at, numberStart, end, state.replay.largest, UNPROTECTED))
     return OpenResult.FAILED;
-  const { number } = UNPROTECTED;
+  const { number, phase } = UNPROTECTED;
+  const keys = phase === 0 ? headerKeys : state.keys.toOpen(type, phase);
+  if (keys === null) return OpenResult.FAILED;
   const payloadEnd = openPacket(keys, data, at, end, UNPROTECTED);
   if (payloadEnd < 0) return OpenResult.FAILED;
   if (state.replay.seen(number)) return OpenResult.REPLAYED; // [PKT-9]

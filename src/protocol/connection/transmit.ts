@@ -18,7 +18,7 @@ import { connectionCloseSize, writeConnectionClose } from '../wire/frames/connec
 import { writeHandshakeDone } from '../wire/frames/crypto.ts';
 import { writePathResponse } from '../wire/frames/path.ts';
 import { writeHeartbeat, writePing } from '../wire/frames/ping.ts';
-import { PacketSpace, PacketType } from '../wire/packet-type.ts';
+import { PacketSpace } from '../wire/packet-type.ts';
 import type { Connection } from './connection.ts';
 import type { NumberSpace } from './number-space.ts';
 import type { PacketBuilder } from './packet-builder.ts';
@@ -97,8 +97,8 @@ function packHandshake(
   padTo: number,
   now: Micros,
 ): boolean {
-  const { keys, acks, outgoing, space } = state;
-  if (keys === null || outgoing === null) return false;
+  const { acks, outgoing, space } = state;
+  if (outgoing === null) return false;
   const { recovery } = connection;
   const isProbe = recovery.probesPending(space) > 0;
   if (isProbe && !outgoing.pending) outgoing.resend();
@@ -107,8 +107,9 @@ function packHandshake(
   const mayCrypto = outgoing.pending && (isProbing || mayFill(connection, now));
   if (!isProbe && !mayCrypto && !acks.ackDue(now)) return false;
   const sent = recovery.sentPackets(space);
-  const type = space === PacketSpace.INITIAL ? PacketType.INITIAL : PacketType.HANDSHAKE;
-  if (!builder.beginPacket(type, connection, state.nextNumber, sent.largestAcked)) return false;
+  const keys = state.keys.toSeal(space);
+  if (keys === null || !builder.beginPacket(keys, connection, state.nextNumber, sent.largestAcked))
+    return false;
   sent.begin(state.nextNumber, now);
   builder.frames.sent = sent;
   packAck(connection, builder.frames, state, now);
@@ -140,7 +141,8 @@ function packApplication(
   const mayFrames = isProbe || (hasFrames && mayFill(connection, now));
   if (!isProbe && !(hasFrames && mayFrames) && !state.acks.ackDue(now)) return;
   const sent = recovery.sentPackets(PacketSpace.APPLICATION);
-  if (!builder.beginPacket(PacketType.ONE_RTT, connection, state.nextNumber, sent.largestAcked)) return;
+  const keys = state.keys.toSeal(PacketSpace.APPLICATION);
+  if (keys === null || !builder.beginPacket(keys, connection, state.nextNumber, sent.largestAcked)) return;
   sent.begin(state.nextNumber, now);
   builder.frames.sent = sent;
   const { acksSent } = connection.counters;
@@ -226,9 +228,7 @@ function endPacket(
   now: Micros,
   isSizeProbe = false,
 ): void {
-  const keys = state.keys?.seal;
-  if (keys === undefined) return;
-  const bytes = builder.endPacket(keys);
+  const bytes = builder.endPacket();
   state.nextNumber++;
   if (state.space === PacketSpace.APPLICATION && connection.numberSkips.skips(state.nextNumber))
     state.nextNumber++; // [PKT-23]
@@ -246,11 +246,12 @@ function packSizeProbe(
   now: Micros,
 ): void {
   const state = connection.spaces[PacketSpace.APPLICATION];
+  const keys = connection.keys.toSeal(PacketSpace.APPLICATION);
   connection.path.mtuDiscovery.onProbeSent(bytes);
-  if (state === null) return;
+  if (state === null || keys === null) return;
   const sent = connection.recovery.sentPackets(PacketSpace.APPLICATION);
   builder.beginDatagram(batch, bytes, now);
-  if (!builder.beginPacket(PacketType.ONE_RTT, connection, state.nextNumber, sent.largestAcked)) return;
+  if (!builder.beginPacket(keys, connection, state.nextNumber, sent.largestAcked)) return;
   sent.begin(state.nextNumber, now);
   builder.frames.sent = sent;
   writePing(builder.frames);
@@ -269,13 +270,14 @@ function packClose(connection: Connection, builder: PacketBuilder): void {
   closing.closeDue = false;
   const isClient = connection.role === 'client';
   for (const state of spaces) {
-    if (state === null || state.keys === null) continue;
+    if (state === null) continue;
     const isInitial = state.space === PacketSpace.INITIAL;
-    if (isClient && isInitial && spaces[PacketSpace.HANDSHAKE]?.keys) continue;
+    if (isClient && isInitial && state.keys.toSeal(PacketSpace.HANDSHAKE) !== null) continue;
     const isApplication = state.space === PacketSpace.APPLICATION;
     if (isApplication && !connection.isEstablished) continue;
-    const type = PACKET_TYPES[state.space];
-    if (!builder.beginPacket(type, connection, state.nextNumber, -1)) return;
+    const keys = state.keys.toSeal(state.space);
+    if (keys === null) continue;
+    if (!builder.beginPacket(keys, connection, state.nextNumber, -1)) return;
     // [CON-12] what the application says is for the application only
     const isHidden = reason.scope === 'application' && !isApplication;
     const code = isHidden ? CloseCode.NO_ERROR : reason.code;
@@ -285,7 +287,7 @@ function packClose(connection: Connection, builder: PacketBuilder): void {
     if (frames.room < connectionCloseSize(code, text)) return builder.cancelPacket();
     writeConnectionClose(frames, scope, code, closing.frameType, text);
     if (isClient && isInitial) builder.padDatagram(connection.mtu); // [PKT-19]
-    builder.endPacket(state.keys.seal);
+    builder.endPacket();
     state.nextNumber++;
     connection.counters.packetsSent++;
   }
@@ -299,7 +301,6 @@ function reasonBytes(reason: string, room: number): Uint8Array {
 
 const ENCODER = new TextEncoder();
 const EMPTY = new Uint8Array(0);
-const PACKET_TYPES = [PacketType.INITIAL, PacketType.HANDSHAKE, PacketType.ONE_RTT] as const;
 /** One more than the smallest stateless reset. */
 const RESET_TRIGGER_BYTES = 38;
 /** Below this a datagram holds no useful packet. */

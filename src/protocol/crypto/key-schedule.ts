@@ -1,6 +1,7 @@
 import { hash } from 'node:crypto';
+import { PacketType } from '../wire/packet-type.ts';
 import type { AeadProvider } from './aead.ts';
-import { KEY_BYTES, type KeyPair, NONCE_BYTES, PacketKeys } from './packet-protection.ts';
+import { KEY_BYTES, NONCE_BYTES, PacketKeys } from './packet-protection.ts';
 import { loadSodium } from './sodium.ts';
 
 /**
@@ -13,8 +14,6 @@ export interface TrafficSecrets {
   readonly client: Uint8Array;
   readonly server: Uint8Array;
 }
-
-export type Role = 'client' | 'server';
 
 /**
  * [HS-20] What both directions of the Initial packets follow from: what the client's first packet shows, and the fingerprint it pins.
@@ -70,43 +69,25 @@ export function finishedValue(trafficSecret: Uint8Array, transcriptHash: Uint8Ar
   return value;
 }
 
-/** [HS-23] The packet keys of a traffic secret. */
-export function packetKeys(provider: AeadProvider, trafficSecret: Uint8Array): PacketKeys {
+/** [HS-23] The packet keys of a traffic secret, for the packets of this epoch. */
+export function packetKeys(
+  provider: AeadProvider,
+  trafficSecret: Uint8Array,
+  epoch: PacketType = PacketType.ONE_RTT,
+): PacketKeys {
   const key = expandLabel(trafficSecret, 'key', NOTHING, KEY_BYTES);
   const headerKey = expandLabel(trafficSecret, 'hp', NOTHING, KEY_BYTES);
   const iv = new Uint8Array(expandLabel(trafficSecret, 'iv', NOTHING, NONCE_BYTES));
-  const keys = new PacketKeys(provider.createKey(key), iv, provider.createHeaderKey(headerKey));
+  const keys = new PacketKeys(provider.createKey(key), iv, provider.createHeaderKey(headerKey), epoch);
   key.fill(0);
   headerKey.fill(0);
   return keys;
-}
-
-/** The packet keys of both directions, as an endpoint of this role uses them. */
-export function keyPair(provider: AeadProvider, secrets: TrafficSecrets, role: Role): KeyPair {
-  const client = packetKeys(provider, secrets.client);
-  const server = packetKeys(provider, secrets.server);
-  return role === 'client' ? new Directions(client, server) : new Directions(server, client);
 }
 
 /** Zeroes both secrets. */
 export function wipeTraffic(secrets: TrafficSecrets): void {
   secrets.client.fill(0);
   secrets.server.fill(0);
-}
-
-class Directions implements KeyPair {
-  readonly seal: PacketKeys;
-  readonly open: PacketKeys;
-
-  constructor(seal: PacketKeys, open: PacketKeys) {
-    this.seal = seal;
-    this.open = open;
-  }
-
-  wipe(): void {
-    this.seal.wipe();
-    this.open.wipe();
-  }
 }
 
 function deriveTraffic(

@@ -1,5 +1,6 @@
 import { assert } from '../../base/errors.ts';
 import { decodePacketNumber } from '../wire/packet-header.ts';
+import { PacketType } from '../wire/packet-type.ts';
 
 /**
  * Packet protection after RFC 9001 section 5: the payload under the AEAD with the header as associated data, then the
@@ -112,17 +113,29 @@ export function openPacket(
   return opened ? packetEnd - TAG_BYTES : -1;
 }
 
-/** What protects the packets of one direction in one space and phase. */
+/** What protects the packets of one direction in one epoch and phase. */
 export class PacketKeys {
   readonly aead: AeadKey;
   readonly iv: Uint8Array;
   readonly header: HeaderKey;
+  /** The type of the packets. */
+  readonly epoch: PacketType;
+  /** The key phase that their short headers name, 0 or 1. */
+  readonly phase: number;
 
   /** @param iv - 12 bytes, owned by the keys from now on */
-  constructor(aead: AeadKey, iv: Uint8Array, header: HeaderKey) {
+  constructor(
+    aead: AeadKey,
+    iv: Uint8Array,
+    header: HeaderKey,
+    epoch: PacketType = PacketType.ONE_RTT,
+    phase = 0,
+  ) {
     this.aead = aead;
     this.iv = iv;
     this.header = header;
+    this.epoch = epoch;
+    this.phase = phase;
   }
 
   /** The nonce for a packet number, in a buffer that the next call, on any keys, overwrites. [PKT-11] */
@@ -145,20 +158,12 @@ export class PacketKeys {
     return NONCE;
   }
 
-  /** Zeroes the keys when their space or phase is over; they cannot be used afterwards. */
+  /** Zeroes the keys; they cannot be used afterwards. */
   wipe(): void {
     this.aead.wipe();
     this.header.wipe();
     this.iv.fill(0);
   }
-}
-
-/** The two directions of one space, as one endpoint sees them. */
-export interface KeyPair {
-  readonly seal: PacketKeys;
-  readonly open: PacketKeys;
-  /** Zeroes both directions when the space is over. [HS-25] */
-  wipe(): void;
 }
 
 export interface AeadKey {

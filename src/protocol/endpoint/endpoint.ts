@@ -21,8 +21,9 @@ import {
 } from '../connection/receive.ts';
 import { transmit } from '../connection/transmit.ts';
 import { Identity, resetToken } from '../crypto/identity.ts';
+import { KeyRing } from '../crypto/key-ring.ts';
+import type { PacketKeys } from '../crypto/packet-protection.ts';
 import { ClientHandshake } from '../handshake/client.ts';
-import { ServerInitialKeys } from '../handshake/initial-keys.ts';
 import { ServerHandshake } from '../handshake/server.ts';
 import { EndpointCounters } from '../trace/counters.ts';
 import type { ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
@@ -78,7 +79,9 @@ export class Endpoint implements Packer {
     const config = configForPeer(this.config.connection, target.isLoopback, this.memory.available);
     const localId = this.byId.issue(random);
     const firstDestinationId = randomBytes(random, FIRST_ID_BYTES);
+    const keys = KeyRing.ofClient(config.aead, firstDestinationId, target.pin);
     const handshake = new ClientHandshake({
+      keys,
       pin: target.pin,
       provider: config.aead,
       mlKem: config.mlKem,
@@ -87,8 +90,7 @@ export class Endpoint implements Packer {
       firstDestinationId,
       largestDatagram: config.mtu,
     });
-    const initial = new NumberSpace(PacketSpace.INITIAL, config.ackDelayMaxMs);
-    initial.keys = handshake.initialKeys;
+    const initial = new NumberSpace(PacketSpace.INITIAL, keys, config.ackDelayMaxMs);
     return this.add(
       {
         role: 'client',
@@ -311,7 +313,7 @@ export class Endpoint implements Packer {
     connection.onDatagram(data.length, host, port, local);
     this.ready.add(connection);
     const state = connection.spaces[PacketSpace.APPLICATION];
-    if (state === null || state.keys === null || !connection.isEstablished) {
+    if (state === null || state.keys.toOpen(PacketType.ONE_RTT) === null) {
       receiveDatagram(connection, data, 0, now);
       return;
     }
@@ -387,17 +389,16 @@ export class Endpoint implements Packer {
       const firstDestinationId = copyOf(data.subarray(dcidStart, dcidStart + dcidLength));
       const remoteId = copyOf(data.subarray(scidStart, scidStart + scidLength));
       const localId = this.byId.issue(random);
-      const initial = new NumberSpace(PacketSpace.INITIAL, config.ackDelayMaxMs);
       const fingerprint = unpinned ? null : server.identity.fingerprint;
-      const keys = new ServerInitialKeys(config.aead, firstDestinationId, fingerprint, localId);
-      initial.keys = keys;
+      const keys = KeyRing.ofServer(config.aead, firstDestinationId, fingerprint, localId);
+      const initial = new NumberSpace(PacketSpace.INITIAL, keys, config.ackDelayMaxMs);
       if (openInto(OPENED, initial, data, 0, numberStart, end) !== OpenResult.OPENED) {
         counters.droppedUnopened++;
         return;
       }
       if (typeof room === 'number') {
         const ids = { dcid: remoteId, scid: localId, unpinned };
-        this.answers.refuse(room, keys.seal, ids, { host, port, local });
+        this.answers.refuse(room, keys.toSeal(PacketSpace.INITIAL) as PacketKeys, ids, { host, port, local });
         return;
       }
       if (room !== null) {
@@ -407,13 +408,13 @@ export class Endpoint implements Packer {
       }
       const token = this.resetKey === null ? null : resetToken(this.resetKey, localId);
       const handshake = new ServerHandshake({
+        keys,
         identity: server.identity,
         provider: config.aead,
         mlKem: config.mlKem,
         random,
         parameters: localParameters(config, localId, firstDestinationId, token),
         clientDestinationId: firstDestinationId,
-        initialKeys: keys,
         unpinned,
       });
       const connection = this.add(

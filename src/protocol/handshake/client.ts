@@ -2,21 +2,22 @@ import { type RandomSource, randomBytes } from '../../base/random.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
 import { HybridKemKey, KEM_SEED_BYTES, type MlKem } from '../crypto/hybrid-kem.ts';
 import { equalSecrets, fingerprintOf, verifyIdentity } from '../crypto/identity.ts';
+import type { KeyRing } from '../crypto/key-ring.ts';
 import {
   applicationTraffic,
   finishedValue,
   handshakeSecret,
   handshakeTraffic,
-  keyPair,
   masterSecret,
+  packetKeys,
   type TrafficSecrets,
   wipeTraffic,
 } from '../crypto/key-schedule.ts';
-import type { KeyPair } from '../crypto/packet-protection.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { VERSION } from '../wire/packet-header.ts';
+import { PacketType } from '../wire/packet-type.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
-import { ClientInitialKeys } from './initial-keys.ts';
+import { type Handshake, HandshakeState } from './handshake.ts';
 import {
   decodeParametersMessage,
   decodeServerHello,
@@ -34,6 +35,8 @@ import {
 } from './messages.ts';
 
 export interface ClientHandshakeOptions {
+  /** The connection's keys, where those that the handshake brings are installed. */
+  keys: KeyRing;
   /** Fingerprint of the server's identity, 32 bytes; null to accept any server. */
   pin: Uint8Array | null;
   provider: AeadProvider;
@@ -47,90 +50,81 @@ export interface ClientHandshakeOptions {
 }
 
 /**
- * The client's side of the handshake, without packets: whole messages in, whole messages out.
- *
- * {@link hello} goes out in the Initial space at once. The server's hello, given to {@link receive}, brings
- * {@link handshakeKeys}; its flight in the Handshake space brings {@link flight}, {@link applicationKeys} and the end.
+ * The client's side of the handshake. {@link hello} goes out in the Initial space at once. The server's hello, given to {@link receive},
+ * brings the Handshake keys; its flight in the Handshake space brings {@link flight}, the 1-RTT keys and the end.
  */
-export class ClientHandshake {
-  readonly role = 'client';
-  readonly initialKeys: ClientInitialKeys;
-  /** What to send in the Initial space. */
+export class ClientHandshake implements Handshake {
   readonly hello: Uint8Array;
-  handshakeKeys: KeyPair | null = null;
-  /** What to send in the Handshake space, once the server proved itself. */
   flight: Uint8Array | null = null;
-  applicationKeys: KeyPair | null = null;
   peerParameters: TransportParameters | null = null;
-  /** Fingerprint of the server's identity, once it proved that it has the key. */
   peerFingerprint: Uint8Array | null = null;
-  /** The server proved its identity, and application data may be sent. */
-  complete = false;
+  readonly peerLargestDatagram = 0;
+  private readonly keys: KeyRing;
   private readonly provider: AeadProvider;
   private readonly pin: Uint8Array | null;
-  private transcript: Transcript | null;
-  private kemKey: HybridKemKey | null;
-  private master: Uint8Array | null = null;
-  private traffic: TrafficSecrets | null = null;
-  private failure = 0;
+  private step: Step;
 
   constructor(options: ClientHandshakeOptions) {
-    const { random, firstDestinationId, pin, provider } = options;
-    this.provider = provider;
+    const { random, firstDestinationId, pin } = options;
+    this.keys = options.keys;
+    this.provider = options.provider;
     this.pin = pin;
-    this.initialKeys = new ClientInitialKeys(provider, firstDestinationId, pin);
     const helloRandom = randomBytes(random, RANDOM_BYTES);
     const seed = randomBytes(random, KEM_SEED_BYTES);
-    this.kemKey = new HybridKemKey(seed, options.mlKem);
+    const kemKey = new HybridKemKey(seed, options.mlKem);
     seed.fill(0);
     const hello = {
       random: helloRandom,
       versions: [VERSION],
       suites: [SUITE_CHACHA20_POLY1305],
-      share: this.kemKey.share,
+      share: kemKey.share,
       largestDatagram: options.largestDatagram,
       parameters: encodeGreasedParameters(options.parameters, random),
     };
     this.hello = encodeClientHello(hello, randomBytes(random, GREASE_BYTES));
-    this.transcript = new Transcript(pin !== null, firstDestinationId).add(this.hello);
+    const transcript = new Transcript(pin !== null, firstDestinationId).add(this.hello);
+    this.step = { state: HandshakeState.WAIT_SERVER_HELLO, kemKey, transcript };
   }
 
-  /**
-   * Takes all the bytes that the server sent in a space: 0 Initial, 1 Handshake.
-   * @returns 0, or the code to close the connection with
-   */
+  get state(): HandshakeState {
+    return this.step.state;
+  }
+
   receive(space: 0 | 1, bytes: Uint8Array): number {
-    if (this.failure !== 0) return this.failure;
-    const { kemKey, traffic, transcript } = this;
+    const { step } = this;
+    if (step.state === HandshakeState.FAILED) return step.code;
     let code: number = CloseCode.PROTOCOL_VIOLATION;
-    if (transcript !== null) {
-      if (space === 0 && kemKey !== null) code = this.receiveHello(bytes, kemKey, transcript);
-      else if (space === 1 && traffic !== null) code = this.receiveFlight(bytes, traffic, transcript);
-    }
-    this.failure = code;
-    if (code !== 0 || this.complete) this.forget();
+    if (space === 0 && step.state === HandshakeState.WAIT_SERVER_HELLO) code = this.receiveHello(bytes, step);
+    else if (space === 1 && step.state === HandshakeState.WAIT_SERVER_FLIGHT)
+      code = this.receiveFlight(bytes, step);
+    if (code !== 0) this.fail(code);
     return code;
   }
 
-  private receiveHello(bytes: Uint8Array, kemKey: HybridKemKey, transcript: Transcript): number {
+  forget(): void {
+    if (this.step.state !== HandshakeState.COMPLETE) this.fail(CloseCode.PROTOCOL_VIOLATION);
+  }
+
+  private receiveHello(bytes: Uint8Array, { kemKey, transcript }: WaitServerHello): number {
     const messages = splitMessages(bytes, SERVER_HELLO_ONLY);
     const hello = messages === null ? null : decodeServerHello(messages[0].body);
     if (hello === null || !isOffered(hello)) return CloseCode.CRYPTO_ERROR;
     const shared = kemKey.decapsulate(hello.ciphertext);
     if (shared === null) return CloseCode.CRYPTO_ERROR;
     kemKey.wipe();
-    this.kemKey = null;
     transcript.add(bytes);
     const secret = handshakeSecret(shared);
     shared.fill(0);
-    this.traffic = handshakeTraffic(secret, transcript.hash());
-    this.master = masterSecret(secret);
+    const traffic = handshakeTraffic(secret, transcript.hash());
+    const master = masterSecret(secret);
     secret.fill(0);
-    this.handshakeKeys = keyPair(this.provider, this.traffic, 'client');
+    this.install(traffic, PacketType.HANDSHAKE);
+    this.step = { state: HandshakeState.WAIT_SERVER_FLIGHT, traffic, master, transcript };
     return 0;
   }
 
-  private receiveFlight(bytes: Uint8Array, traffic: TrafficSecrets, transcript: Transcript): number {
+  private receiveFlight(bytes: Uint8Array, step: WaitServerFlight): number {
+    const { traffic, transcript } = step;
     const messages = splitMessages(bytes, SERVER_FLIGHT);
     if (messages === null) return CloseCode.CRYPTO_ERROR;
     const [parameters, identity, signature, finished] = messages;
@@ -143,38 +137,66 @@ export class ClientHandshake {
     if (!verifyIdentity(identity.body, 'server', transcript.hash(), signature.body))
       return CloseCode.CRYPTO_ERROR;
     transcript.add(signature.whole);
-    // [HS-13]
+    // [HS-13] FINISHED proves that the server saw the same messages.
     if (!equalSecrets(finished.body, finishedValue(traffic.server, transcript.hash())))
       return CloseCode.CRYPTO_ERROR;
     transcript.add(finished.whole);
     this.peerParameters = peerParameters;
     this.peerFingerprint = fingerprint;
-    this.finish(traffic, transcript.hash());
+    this.complete(step);
     return 0;
   }
 
-  private finish(traffic: TrafficSecrets, transcriptHash: Uint8Array): void {
-    const value = finishedValue(traffic.client, transcriptHash);
-    this.flight = encodeMessage(MessageType.FINISHED, value);
-    const application = applicationTraffic(this.master as Uint8Array, transcriptHash);
-    this.applicationKeys = keyPair(this.provider, application, 'client');
+  private complete(step: WaitServerFlight): void {
+    const transcriptHash = step.transcript.hash();
+    this.flight = encodeMessage(MessageType.FINISHED, finishedValue(step.traffic.client, transcriptHash));
+    const application = applicationTraffic(step.master, transcriptHash);
+    this.install(application, PacketType.ONE_RTT);
     wipeTraffic(application);
-    this.complete = true;
+    wipeStep(step);
+    this.step = { state: HandshakeState.COMPLETE };
   }
 
-  /** [HS-25] Zeroes what is not needed any more; the handshake cannot go on. */
-  forget(): void {
-    this.transcript = null;
-    this.kemKey?.wipe();
-    this.kemKey = null;
-    this.master?.fill(0);
-    this.master = null;
-    if (this.traffic !== null) wipeTraffic(this.traffic);
-    this.traffic = null;
+  private install(traffic: TrafficSecrets, epoch: PacketType): void {
+    this.keys.installSealing(packetKeys(this.provider, traffic.client, epoch));
+    this.keys.installOpening(packetKeys(this.provider, traffic.server, epoch));
+  }
+
+  private fail(code: number): void {
+    wipeStep(this.step);
+    this.step = { state: HandshakeState.FAILED, code };
   }
 }
 
-/** [HS-6] */
+/** What is kept at each state, and no longer. */
+type Step =
+  | WaitServerHello
+  | WaitServerFlight
+  | { state: typeof HandshakeState.COMPLETE }
+  | { state: typeof HandshakeState.FAILED; code: number };
+
+interface WaitServerHello {
+  state: typeof HandshakeState.WAIT_SERVER_HELLO;
+  kemKey: HybridKemKey;
+  transcript: Transcript;
+}
+
+interface WaitServerFlight {
+  state: typeof HandshakeState.WAIT_SERVER_FLIGHT;
+  traffic: TrafficSecrets;
+  master: Uint8Array;
+  transcript: Transcript;
+}
+
+/** [HS-25] Zeroes the secrets of a state that is over. */
+function wipeStep(step: Step): void {
+  if (step.state === HandshakeState.WAIT_SERVER_HELLO) step.kemKey.wipe();
+  if (step.state !== HandshakeState.WAIT_SERVER_FLIGHT) return;
+  step.master.fill(0);
+  wipeTraffic(step.traffic);
+}
+
+/** [HS-6] The server chose of what was offered. */
 function isOffered(hello: ServerHello): boolean {
   const { version, suite, kem } = hello;
   return version === VERSION && suite === SUITE_CHACHA20_POLY1305 && kem === KEM_X25519_ML_KEM_768;

@@ -2,21 +2,23 @@ import { type RandomSource, randomBytes } from '../../base/random.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
 import { type Encapsulation, encapsulate, KEM_RANDOM_BYTES, type MlKem } from '../crypto/hybrid-kem.ts';
 import { equalSecrets, type Identity } from '../crypto/identity.ts';
+import type { KeyRing } from '../crypto/key-ring.ts';
 import {
   applicationTraffic,
   finishedValue,
   handshakeSecret,
   handshakeTraffic,
-  keyPair,
   masterSecret,
+  packetKeys,
   type TrafficSecrets,
   wipeTraffic,
 } from '../crypto/key-schedule.ts';
-import type { KeyPair } from '../crypto/packet-protection.ts';
+import type { PacketKeys } from '../crypto/packet-protection.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { VERSION } from '../wire/packet-header.ts';
+import { PacketType } from '../wire/packet-type.ts';
 import { decodeParameters, type TransportParameters } from '../wire/transport-parameters.ts';
-import { ServerInitialKeys } from './initial-keys.ts';
+import { type Handshake, HandshakeState } from './handshake.ts';
 import {
   type ClientHello,
   decodeClientHello,
@@ -32,6 +34,8 @@ import {
 } from './messages.ts';
 
 export interface ServerHandshakeOptions {
+  /** The connection's keys, where those that the handshake brings are installed. */
+  keys: KeyRing;
   identity: Identity;
   provider: AeadProvider;
   mlKem: MlKem;
@@ -40,76 +44,58 @@ export interface ServerHandshakeOptions {
   parameters: TransportParameters;
   /** Destination id of the client's first packet. */
   clientDestinationId: Uint8Array;
-  /** Made already, to open the client's first packet with; else they are made here. */
-  initialKeys?: ServerInitialKeys;
   /** The U bit of the client's Initial: it does not pin our identity. */
   unpinned: boolean;
 }
 
 /**
- * The server's side of the handshake, without packets: whole messages in, whole messages out.
- *
- * The client's hello, given to {@link receive}, brings {@link hello}, {@link flight} and both pairs of keys; the client's flight in
- * the Handshake space brings the end.
+ * The server's side of the handshake. The client's hello, given to {@link receive}, brings {@link hello}, {@link flight} and the keys of both
+ * epochs; the client's flight in the Handshake space brings the end.
  */
-export class ServerHandshake {
-  readonly role = 'server';
-  readonly initialKeys: KeyPair;
-  /** What to send in the Initial space. */
+export class ServerHandshake implements Handshake {
   hello: Uint8Array | null = null;
-  handshakeKeys: KeyPair | null = null;
-  /** What to send in the Handshake space. */
   flight: Uint8Array | null = null;
-  /** [HS-15] Data may be sent with these at once, but nothing is opened with them before {@link complete}. */
-  applicationKeys: KeyPair | null = null;
   peerParameters: TransportParameters | null = null;
   /** Always null: clients do not prove an identity yet. */
   readonly peerFingerprint: Uint8Array | null = null;
-  /** Largest datagram the client sends, in bytes, from its hello. */
   peerLargestDatagram = 0;
-  /** The client has the same keys and saw the same messages. */
-  complete = false;
+  private readonly keys: KeyRing;
   private readonly identity: Identity;
   private readonly provider: AeadProvider;
   private readonly mlKem: MlKem;
   private readonly random: RandomSource;
   private readonly parameters: TransportParameters;
-  private transcript: Transcript | null;
-  /** What the client's FINISHED must be; null before its hello and after the end. */
-  private expectedFinished: Uint8Array | null = null;
-  private failure = 0;
+  private step: Step;
 
   constructor(options: ServerHandshakeOptions) {
+    this.keys = options.keys;
     this.identity = options.identity;
     this.provider = options.provider;
     this.mlKem = options.mlKem;
     this.random = options.random;
     this.parameters = options.parameters;
-    const fingerprint = options.unpinned ? null : options.identity.fingerprint;
-    this.initialKeys =
-      options.initialKeys ??
-      new ServerInitialKeys(
-        options.provider,
-        options.clientDestinationId,
-        fingerprint,
-        options.parameters.sourceId,
-      );
-    this.transcript = new Transcript(!options.unpinned, options.clientDestinationId);
+    const transcript = new Transcript(!options.unpinned, options.clientDestinationId);
+    this.step = { state: HandshakeState.WAIT_CLIENT_HELLO, transcript };
   }
 
-  /**
-   * Takes all the bytes that the client sent in a space: 0 Initial, 1 Handshake.
-   * @returns 0, or the code to close the connection with
-   */
+  get state(): HandshakeState {
+    return this.step.state;
+  }
+
   receive(space: 0 | 1, bytes: Uint8Array): number {
-    if (this.failure !== 0) return this.failure;
+    const { step } = this;
+    if (step.state === HandshakeState.FAILED) return step.code;
     let code: number = CloseCode.PROTOCOL_VIOLATION;
-    if (space === 0 && this.transcript !== null) code = this.receiveHello(bytes, this.transcript);
-    else if (space === 1 && this.expectedFinished !== null)
-      code = this.receiveFlight(bytes, this.expectedFinished);
-    this.failure = code;
-    if (code !== 0 || this.complete) this.forget();
+    if (space === 0 && step.state === HandshakeState.WAIT_CLIENT_HELLO)
+      code = this.receiveHello(bytes, step.transcript);
+    else if (space === 1 && step.state === HandshakeState.WAIT_CLIENT_FINISHED)
+      code = this.receiveFlight(bytes, step);
+    if (code !== 0) this.fail(code);
     return code;
+  }
+
+  forget(): void {
+    if (this.step.state !== HandshakeState.COMPLETE) this.fail(CloseCode.PROTOCOL_VIOLATION);
   }
 
   private receiveHello(bytes: Uint8Array, transcript: Transcript): number {
@@ -131,7 +117,6 @@ export class ServerHandshake {
       ciphertext: encapsulation.ciphertext,
     });
     transcript.add(bytes).add(this.hello);
-    this.transcript = null;
     const secret = handshakeSecret(encapsulation.secret);
     encapsulation.secret.fill(0);
     this.deriveAll(secret, transcript);
@@ -139,10 +124,13 @@ export class ServerHandshake {
     return 0;
   }
 
-  private receiveFlight(bytes: Uint8Array, expectedFinished: Uint8Array): number {
+  private receiveFlight(bytes: Uint8Array, step: WaitClientFinished): number {
     const messages = splitMessages(bytes, CLIENT_FLIGHT);
-    if (messages === null || !equalSecrets(messages[0].body, expectedFinished)) return CloseCode.CRYPTO_ERROR; // [HS-13]
-    this.complete = true;
+    // [HS-13] FINISHED proves that the client saw the same messages.
+    if (messages === null || !equalSecrets(messages[0].body, step.expected)) return CloseCode.CRYPTO_ERROR;
+    step.expected.fill(0);
+    this.keys.installOpening(step.application);
+    this.step = { state: HandshakeState.COMPLETE };
     return 0;
   }
 
@@ -155,18 +143,22 @@ export class ServerHandshake {
 
   /** Keys, flight and the FINISHED to expect: all follow now, so that no secret has to wait for the client. */
   private deriveAll(secret: Uint8Array, transcript: Transcript): void {
-    const { provider } = this;
+    const { keys, provider } = this;
     const traffic = handshakeTraffic(secret, transcript.hash());
-    this.handshakeKeys = keyPair(provider, traffic, 'server');
+    keys.installSealing(packetKeys(provider, traffic.server, PacketType.HANDSHAKE));
+    keys.installOpening(packetKeys(provider, traffic.client, PacketType.HANDSHAKE));
     this.flight = this.encodeFlight(traffic, transcript);
     const transcriptHash = transcript.hash();
-    this.expectedFinished = finishedValue(traffic.client, transcriptHash);
+    const expected = finishedValue(traffic.client, transcriptHash);
     wipeTraffic(traffic);
     const master = masterSecret(secret);
     const application = applicationTraffic(master, transcriptHash);
     master.fill(0);
-    this.applicationKeys = keyPair(provider, application, 'server');
+    // [HS-15] Data may be sent at once, but none is opened before the client's FINISHED is there.
+    keys.installSealing(packetKeys(provider, application.server, PacketType.ONE_RTT));
+    const opening = packetKeys(provider, application.client, PacketType.ONE_RTT);
     wipeTraffic(application);
+    this.step = { state: HandshakeState.WAIT_CLIENT_FINISHED, expected, application: opening };
   }
 
   private encodeFlight(traffic: TrafficSecrets, transcript: Transcript): Uint8Array {
@@ -183,12 +175,30 @@ export class ServerHandshake {
     return Buffer.concat([parameters, identityMessage, signature, finished]);
   }
 
-  /** [HS-25] Zeroes what is not needed any more; the handshake cannot go on. */
-  forget(): void {
-    this.transcript = null;
-    this.expectedFinished?.fill(0);
-    this.expectedFinished = null;
+  /** [HS-25] Zeroes what is not needed any more. */
+  private fail(code: number): void {
+    const { step } = this;
+    if (step.state === HandshakeState.WAIT_CLIENT_FINISHED) {
+      step.expected.fill(0);
+      step.application.wipe();
+    }
+    this.step = { state: HandshakeState.FAILED, code };
   }
+}
+
+/** What is kept at each state, and no longer. */
+type Step =
+  | { state: typeof HandshakeState.WAIT_CLIENT_HELLO; transcript: Transcript }
+  | WaitClientFinished
+  | { state: typeof HandshakeState.COMPLETE }
+  | { state: typeof HandshakeState.FAILED; code: number };
+
+interface WaitClientFinished {
+  state: typeof HandshakeState.WAIT_CLIENT_FINISHED;
+  /** What the client's FINISHED must be. */
+  expected: Uint8Array;
+  /** Opens the client's 1-RTT packets. */
+  application: PacketKeys;
 }
 
 /** [HS-5] One of each that we know is enough; what we do not know is no fault. */

@@ -2,6 +2,11 @@
 export const PacketType = { INITIAL: 0, ZERO_RTT: 1, HANDSHAKE: 2, RETRY: 3, ONE_RTT: 4 } as const;
 export type PacketType = (typeof PacketType)[keyof typeof PacketType];
 
+/** What a packet is, by its first byte. Header protection leaves these bits as they are. */
+export function packetTypeOf(firstByte: number): PacketType {
+  return ((firstByte & FORM_LONG) === 0 ? PacketType.ONE_RTT : (firstByte >> 4) & 0x3) as PacketType;
+}
+
 /** The packet number spaces; 0-RTT packets are numbered in the application space. [PKT-7] */
 export const PacketSpace = { INITIAL: 0, HANDSHAKE: 1, APPLICATION: 2 } as const;
 export type PacketSpace = (typeof PacketSpace)[keyof typeof PacketSpace];
@@ -12,3 +17,5 @@ export function packetSpaceOf(type: number): PacketSpace {
   if (type === PacketType.INITIAL) return PacketSpace.INITIAL;
   return type === PacketType.HANDSHAKE ? PacketSpace.HANDSHAKE : PacketSpace.APPLICATION;
 }
+
+const FORM_LONG = 0x80;

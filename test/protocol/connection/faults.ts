@@ -1,4 +1,5 @@
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
+import { PacketType } from '../../../src/protocol/wire/packet-type.ts';
 
 /** Called in the middle of a connection's own code, before and after what is named; throws when it is time to. */
 export type Trip = (place: string, kind: FaultKind) => void;
@@ -12,7 +13,7 @@ export function layTrips(connection: Connection, kinds: readonly FaultKind[], tr
   const { mtuDiscovery } = path;
   const { events } = streams as unknown as { events: unknown };
   const application = connection.spaces[2];
-  const keys = application?.keys;
+  const { keys } = connection;
   const places: Record<FaultKind, readonly (readonly [unknown, ...string[]])[]> = {
     packing: [
       [streams.packer, 'write', 'writeDropped'],
@@ -22,14 +23,14 @@ export function layTrips(connection: Connection, kinds: readonly FaultKind[], tr
       [application?.acks, 'onAckSent'],
       [liveness, 'onSent'],
     ],
-    sealing: [[keys?.seal.aead, 'seal']],
+    sealing: [[keys.toSeal(2)?.aead, 'seal']],
     receiving: [
       [streams, 'onMessageFrame', 'onControlFrame', 'onReceived'],
       [recovery, 'onAck'],
       [application?.acks, 'onPacket'],
       [connection, 'onDatagram', 'onOpened', 'onPacketOpened', 'onClose'],
       [mtuDiscovery, 'onAck'],
-      [keys?.open.aead, 'open'],
+      [keys.toOpen(PacketType.ONE_RTT)?.aead, 'open'],
     ],
     timeout: [
       [recovery, 'onTimeout'],

@@ -125,7 +125,7 @@ describe('1-RTT packets that come before the handshake is over', () => {
     pair.connect();
     pair.until(() => pair.server.sent.length > 0);
     const core = pair.server.halfOpen;
-    expect(core.spaces[PacketSpace.APPLICATION]?.keys).not.toBeNull();
+    expect(core.keys.toSeal(PacketSpace.APPLICATION)).not.toBeNull();
     const stream = core.openStream({ priority: 2, delivery: 0, ordered: true, label: '' });
     stream.send(bytesOf(10), 0, Number.POSITIVE_INFINITY, false);
     pair.client.node.remove();
@@ -137,11 +137,11 @@ describe('1-RTT packets that come before the handshake is over', () => {
     const pair = new Pair().connect();
     pair.until(() => pair.server.sent.length > 0);
     const server = pair.server.halfOpen;
-    const { keys } = server.spaces[PacketSpace.APPLICATION] ?? { keys: null };
+    const keys = server.keys.toSeal(PacketSpace.APPLICATION);
     if (keys === null) throw new Error('the server has its keys by now');
     const packets = Array.from({ length: 25 }, (_, number) =>
       // Sealed by the wrong side, so none of them will open; but that nobody knows yet.
-      sealShort(keys.seal, server.localId, number, integers(FrameType.PING)),
+      sealShort(keys, server.localId, number, integers(FrameType.PING)),
     );
     pair.world.network.connect('client', 'server', { delayMs: 0 });
     for (const packet of packets) pair.client.inject(packet);
@@ -179,9 +179,9 @@ describe('1-RTT packets that come before the handshake is over', () => {
 
   test('packets with keys that nobody will ever have do not keep a handshake from its end', () => {
     const pair = new Pair().connect();
-    const { localId, remoteId, spaces } = pair.client.halfOpen;
-    const { seal } = spaces[PacketSpace.INITIAL]?.keys ?? {};
-    if (seal === undefined) throw new Error('the client has its Initial keys');
+    const { keys, localId, remoteId } = pair.client.halfOpen;
+    const seal = keys.toSeal(PacketSpace.INITIAL);
+    if (seal === null) throw new Error('the client has its Initial keys');
     for (let number = 0; number < 40; number++) {
       pair.client.inject(
         sealLong(seal, PacketType.HANDSHAKE, { dcid: remoteId, scid: localId }, number, bytesOf(100)),

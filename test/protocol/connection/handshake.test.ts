@@ -59,7 +59,8 @@ describe('a handshake that nothing disturbs', () => {
     for (const { core } of [pair.client, pair.server]) {
       expect(core.spaces[INITIAL]).toBeNull();
       expect(core.spaces[HANDSHAKE]).toBeNull();
-      expect(core.spaces[APPLICATION]?.keys).not.toBeNull();
+      expect([core.keys.toSeal(INITIAL), core.keys.toSeal(HANDSHAKE)]).toEqual([null, null]);
+      expect(core.keys.toSeal(APPLICATION)).not.toBeNull();
     }
     expect(pair.server.frames(FrameType.HANDSHAKE_DONE)).toHaveLength(1);
     const before = pair.server.core.counters.packetsUnopened;

@@ -11,7 +11,7 @@ import { LOCAL_ID_BYTES } from '../../../src/protocol/endpoint/routing.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { PacketHeader, parsePacketHeader } from '../../../src/protocol/wire/packet-header.ts';
-import { PacketType, packetSpaceOf } from '../../../src/protocol/wire/packet-type.ts';
+import { type PacketSpace, PacketType, packetSpaceOf } from '../../../src/protocol/wire/packet-type.ts';
 
 /** A frame that was sent, with the fields that tests look at; those that its type does not have are whatever came before. */
 export interface LoggedFrame {
@@ -65,7 +65,7 @@ export function readDatagram(endpoint: Endpoint, data: Uint8Array, at: Micros): 
 /** Takes a datagram apart, with `keysOf` to find what opens the packets of a space. */
 export function readPackets(
   data: Uint8Array,
-  keysOf: (space: number, dcid: Uint8Array) => PacketKeys | null,
+  keysOf: (space: PacketSpace, dcid: Uint8Array) => PacketKeys | null,
 ): LoggedPacket[] {
   const copy = data.slice();
   const packets: LoggedPacket[] = [];
@@ -112,9 +112,9 @@ export function connectionsOf(endpoint: Endpoint): Connection[] {
   return [...table.values()];
 }
 
-function sealKeys(endpoint: Endpoint, space: number, dcid: Uint8Array): PacketKeys | null {
+function sealKeys(endpoint: Endpoint, space: PacketSpace, dcid: Uint8Array): PacketKeys | null {
   const owner = connectionsOf(endpoint).find(({ remoteId }) => Buffer.compare(remoteId, dcid) === 0);
-  return owner?.spaces[space]?.keys?.seal ?? null;
+  return owner?.keys.toSeal(space) ?? null;
 }
 
 function readFrames(buffer: Uint8Array, start: number, end: number): LoggedFrame[] {

@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
-import { ClientInitialKeys, ServerInitialKeys } from '../../../src/protocol/handshake/initial-keys.ts';
+import { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
+import type { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-type.ts';
 import { AEAD, bytesOf, IDENTITY, Pair, PORT } from './pair.ts';
-import { integers, sealLong } from './rogue.ts';
+import { initialSealKeys, integers, sealLong } from './rogue.ts';
 
 const OTHER = Identity.generate(new Prng(99));
 
@@ -115,7 +116,9 @@ describe('ids in the parameters are those of the packets, or else TRANSPORT_PARA
     pair.connect().run(12);
     const { halfOpen } = pair.client;
     const scid = bytesOf(8, 66);
-    const { seal } = new ServerInitialKeys(AEAD, halfOpen.firstDestinationId, IDENTITY.fingerprint, scid);
+    const { firstDestinationId } = halfOpen;
+    const keys = KeyRing.ofServer(AEAD, firstDestinationId, IDENTITY.fingerprint, scid);
+    const seal = keys.toSeal(PacketSpace.INITIAL) as PacketKeys;
     const ids = { dcid: halfOpen.localId, scid };
     const before = halfOpen.counters.packetsUnopened;
     pair.server.inject(
@@ -216,7 +219,7 @@ function sendInitials(
   scid: Uint8Array,
   bits = 0,
 ) {
-  const keys = new ClientInitialKeys(AEAD, dcid, IDENTITY.fingerprint);
+  const keys = initialSealKeys(dcid);
   const answers: Uint8Array[] = [];
   const port = pair.world.network.open('stranger', PORT, ({ data }) => answers.push(data));
   for (let at = 0, number = 0; at < frames.length; number++) {
@@ -225,7 +228,7 @@ function sendInitials(
     while (at < frames.length && bytes + frames[at].length <= 1_100) bytes += frames[at++].length;
     const payload = new Uint8Array(1_150);
     payload.set(Buffer.concat(frames.slice(first, at)));
-    port.send(sealLong(keys.seal, PacketType.INITIAL, { dcid, scid }, number, payload, bits), 'server', PORT);
+    port.send(sealLong(keys, PacketType.INITIAL, { dcid, scid }, number, payload, bits), 'server', PORT);
   }
   pair.run(100);
   return { answers };

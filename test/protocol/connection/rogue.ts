@@ -1,5 +1,6 @@
 import type { CloseReason } from '../../../src/protocol/connection/closing.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
+import { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
 import { type PacketKeys, sealPacket } from '../../../src/protocol/crypto/packet-protection.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
@@ -10,11 +11,11 @@ import {
   writePacketLength,
   writeShortHeader,
 } from '../../../src/protocol/wire/packet-header.ts';
-import { PacketSpace } from '../../../src/protocol/wire/packet-type.ts';
+import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-type.ts';
 import { varintSize, writeVarint } from '../../../src/protocol/wire/varint.ts';
 import type { LabPort } from '../../../src/testing/network.ts';
 import { type LoggedPacket, readPackets } from './packet-log.ts';
-import { type Pair, PORT, type Side } from './pair.ts';
+import { AEAD, IDENTITY, type Pair, PORT, type Side } from './pair.ts';
 
 /**
  * A peer that went through the handshake as it should and now sends what it likes: it takes the place of one side of a pair, with the
@@ -38,7 +39,8 @@ export class Rogue {
     this.number = this.space.nextNumber;
     side.node.remove();
     this.port = pair.world.network.open(name, PORT, ({ data }) => {
-      if ((data[0] & 0x80) === 0) this.heard.push(...readPackets(data, () => this.keys.open));
+      if ((data[0] & 0x80) === 0)
+        this.heard.push(...readPackets(data, () => this.core.keys.toOpen(PacketType.ONE_RTT)));
     });
   }
 
@@ -49,8 +51,7 @@ export class Rogue {
 
   /** Sends a payload, whatever it is, in a packet with these protected bits set. */
   sendRaw(payload: Uint8Array, bits = 0): this {
-    const { seal } = this.keys;
-    const packet = sealShort(seal, this.core.remoteId, this.number++, payload, bits);
+    const packet = sealShort(this.keys, this.core.remoteId, this.number++, payload, bits);
     this.port.send(packet, this.victim.name, PORT);
     this.pair.run(20);
     return this;
@@ -58,7 +59,7 @@ export class Rogue {
 
   /** Sends as {@link send} does without waiting. */
   post(...frames: readonly Uint8Array[]): void {
-    const packet = sealShort(this.keys.seal, this.core.remoteId, this.number++, Buffer.concat(frames));
+    const packet = sealShort(this.keys, this.core.remoteId, this.number++, Buffer.concat(frames));
     this.port.send(packet, this.victim.name, PORT);
   }
 
@@ -82,8 +83,8 @@ export class Rogue {
     return space;
   }
 
-  private get keys() {
-    const { keys } = this.space;
+  private get keys(): PacketKeys {
+    const keys = this.core.keys.toSeal(PacketSpace.APPLICATION);
     if (keys === null) throw new Error('the handshake is not over');
     return keys;
   }
@@ -170,3 +171,8 @@ export function fragment(
 }
 
 const NOTHING = new Uint8Array(0);
+
+/** What seals the Initial packets of a client that made up this destination id and knows the server. */
+export function initialSealKeys(dcid: Uint8Array): PacketKeys {
+  return KeyRing.ofClient(AEAD, dcid, IDENTITY.fingerprint).toSeal(PacketSpace.INITIAL) as PacketKeys;
+}

@@ -1,12 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND, SECOND } from '../../../src/base/time.ts';
-import { ClientInitialKeys } from '../../../src/protocol/handshake/initial-keys.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { PacketType } from '../../../src/protocol/wire/packet-type.ts';
 import { connectionsOf } from '../connection/packet-log.ts';
-import { AEAD, bytesOf, IDENTITY, Pair } from '../connection/pair.ts';
-import { integers, sealLong } from '../connection/rogue.ts';
+import { bytesOf, Pair } from '../connection/pair.ts';
+import { initialSealKeys, integers, sealLong } from '../connection/rogue.ts';
 import { drain, firstFlights, hand, pass, serverEndpoint } from './first-flights.ts';
 
 /** Between first packets, so that all of them are opened. [CON-42] */
@@ -257,7 +256,7 @@ describe('an endpoint that is shutting down', () => {
 /** An Initial that opens and holds no CLIENT_HELLO. */
 function brokenHello(tag: number): Uint8Array {
   const dcid = bytesOf(8, tag);
-  const { seal } = new ClientInitialKeys(AEAD, dcid, IDENTITY.fingerprint);
+  const seal = initialSealKeys(dcid);
   const payload = new Uint8Array(1_150);
   payload.set(integers(FrameType.CRYPTO, 0, 1, 1, 7));
   return sealLong(seal, PacketType.INITIAL, { dcid, scid: bytesOf(8, tag + 1_000) }, 0, payload);

@@ -1,15 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND } from '../../../src/base/time.ts';
-import { ClientInitialKeys } from '../../../src/protocol/handshake/initial-keys.ts';
 import { PacketType } from '../../../src/protocol/wire/packet-type.ts';
-import { AEAD, bytesOf, IDENTITY, Pair } from '../connection/pair.ts';
-import { sealLong } from '../connection/rogue.ts';
+import { bytesOf, Pair } from '../connection/pair.ts';
+import { initialSealKeys, sealLong } from '../connection/rogue.ts';
 import { firstFlights, hand, serverEndpoint } from './first-flights.ts';
 
 /** A first Initial that opens and says nothing yet. */
 function initial(tag: number): Uint8Array {
   const dcid = bytesOf(8, tag);
-  const { seal } = new ClientInitialKeys(AEAD, dcid, IDENTITY.fingerprint);
+  const seal = initialSealKeys(dcid);
   return sealLong(seal, PacketType.INITIAL, { dcid, scid: bytesOf(8, 1) }, 0, new Uint8Array(1_150));
 }
 

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { SECOND } from '../../../src/base/time.ts';
-import { ClientInitialKeys } from '../../../src/protocol/handshake/initial-keys.ts';
+import { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { PacketHeader, parsePacketHeader } from '../../../src/protocol/wire/packet-header.ts';
+import { PacketType } from '../../../src/protocol/wire/packet-type.ts';
 import { readPackets } from '../connection/packet-log.ts';
 import { AEAD, bytesOf, IDENTITY, Pair } from '../connection/pair.ts';
 import { drain, firstFlights, hand, serverEndpoint } from './first-flights.ts';
@@ -96,8 +97,8 @@ function closeOf(answer: Uint8Array, first: Uint8Array): number | undefined {
   const header = new PacketHeader();
   parsePacketHeader(header, first, 0, first.length, 8);
   const dcid = first.slice(header.dcidStart, header.dcidStart + header.dcidLength);
-  const keys = new ClientInitialKeys(AEAD, dcid, IDENTITY.fingerprint);
+  const keys = KeyRing.ofClient(AEAD, dcid, IDENTITY.fingerprint);
   keys.expectFrom(scidOf(answer));
-  const [{ frames }] = readPackets(answer, () => keys.open);
+  const [{ frames }] = readPackets(answer, () => keys.toOpen(PacketType.INITIAL));
   return frames.find(({ type }) => type === FrameType.CONNECTION_CLOSE)?.code;
 }

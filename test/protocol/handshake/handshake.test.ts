@@ -1,14 +1,20 @@
 import { describe, expect, it } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
+import { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
 import type { ClientHandshake } from '../../../src/protocol/handshake/client.ts';
+import { HandshakeState } from '../../../src/protocol/handshake/handshake.ts';
 import type { ServerHandshake } from '../../../src/protocol/handshake/server.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { defaultParameters } from '../../../src/protocol/wire/transport-parameters.ts';
 import { joined, toHex } from '../crypto/bytes.ts';
 import {
+  application,
   FIRST_ID,
+  handshake,
+  initial,
   isOpenedBy,
+  keysOf,
   newClient,
   newServer,
   present,
@@ -22,15 +28,15 @@ describe('the handshake', () => {
     const client = newClient();
     const server = newServer();
     expect(run(client, server)).toBe(0);
-    expect(client.complete && server.complete).toBe(true);
-    client.initialKeys.expectFrom(SERVER_ID);
-    for (const space of ['initialKeys', 'handshakeKeys', 'applicationKeys'] as const) {
-      expect(isOpenedBy(client[space]?.seal, server[space]?.open)).toBe(true);
-      expect(isOpenedBy(server[space]?.seal, client[space]?.open)).toBe(true);
-      expect(isOpenedBy(client[space]?.seal, client[space]?.open)).toBe(false);
+    expect([client.state, server.state]).toEqual([HandshakeState.COMPLETE, HandshakeState.COMPLETE]);
+    keysOf(client).expectFrom(SERVER_ID);
+    for (const epoch of [initial, handshake, application]) {
+      expect(isOpenedBy(epoch(client).seal, epoch(server).open)).toBe(true);
+      expect(isOpenedBy(epoch(server).seal, epoch(client).open)).toBe(true);
+      expect(isOpenedBy(epoch(client).seal, epoch(client).open)).toBe(false);
     }
-    expect(isOpenedBy(client.handshakeKeys?.seal, server.applicationKeys?.open)).toBe(false);
-    expect(isOpenedBy(client.initialKeys.seal, server.handshakeKeys?.open)).toBe(false);
+    expect(isOpenedBy(handshake(client).seal, application(server).open)).toBe(false);
+    expect(isOpenedBy(initial(client).seal, handshake(server).open)).toBe(false);
   });
 
   it('tells each side the other’s parameters, and the client whom it talks to', () => {
@@ -48,29 +54,32 @@ describe('the handshake', () => {
   it('gives each key when its message came, and not before [HS-15]', () => {
     const client = newClient();
     const server = newServer();
-    expect([client.handshakeKeys, client.applicationKeys, client.flight]).toEqual([null, null, null]);
-    expect([server.handshakeKeys, server.applicationKeys, server.flight, server.hello]).toEqual([
-      null,
-      null,
+    expect([handshake(client), application(client), client.flight]).toEqual([NONE, NONE, null]);
+    expect([handshake(server), application(server), server.flight, server.hello]).toEqual([
+      NONE,
+      NONE,
       null,
       null,
     ]);
     server.receive(0, client.hello);
-    expect(server.handshakeKeys && server.applicationKeys && server.flight).not.toBeNull();
-    expect(server.complete).toBe(false);
+    expect(server.flight).not.toBeNull();
+    expect(handshake(server)).toEqual({ seal: expect.any(PacketKeys), open: expect.any(PacketKeys) });
+    expect(application(server)).toEqual({ seal: expect.any(PacketKeys), open: null });
+    expect(server.state).toBe(HandshakeState.WAIT_CLIENT_FINISHED);
     client.receive(0, present(server.hello));
-    expect(client.handshakeKeys).not.toBeNull();
-    expect([client.applicationKeys, client.peerFingerprint, client.peerParameters]).toEqual([
-      null,
-      null,
-      null,
-    ]);
+    expect(handshake(client)).toEqual({ seal: expect.any(PacketKeys), open: expect.any(PacketKeys) });
+    expect(application(client)).toEqual(NONE);
+    expect([client.peerFingerprint, client.peerParameters]).toEqual([null, null]);
+    expect(client.state).toBe(HandshakeState.WAIT_SERVER_FLIGHT);
     client.receive(1, present(server.flight));
-    expect(client.applicationKeys).not.toBeNull();
-    expect(client.complete).toBe(true);
-    expect(server.complete).toBe(false);
+    expect(application(client)).toEqual({ seal: expect.any(PacketKeys), open: expect.any(PacketKeys) });
+    expect([client.state, server.state]).toEqual([
+      HandshakeState.COMPLETE,
+      HandshakeState.WAIT_CLIENT_FINISHED,
+    ]);
     server.receive(1, present(client.flight));
-    expect(server.complete).toBe(true);
+    expect(application(server).open).toEqual(expect.any(PacketKeys));
+    expect(server.state).toBe(HandshakeState.COMPLETE);
   });
 
   it('never repeats keys, however alike the sides are [HS-16]', () => {
@@ -78,7 +87,7 @@ describe('the handshake', () => {
     const second = newClient({ random: new Prng(99) });
     run(first, newServer());
     run(second, newServer({ random: new Prng(98) }));
-    expect(isOpenedBy(first.applicationKeys?.seal, second.applicationKeys?.seal)).toBe(false);
+    expect(isOpenedBy(application(first).seal, application(second).seal)).toBe(false);
     expect(first.hello).not.toEqual(second.hello);
   });
 
@@ -86,12 +95,12 @@ describe('the handshake', () => {
     const client = newClient();
     const server = newServer();
     run(client, server);
-    expect(client).toMatchObject({ kemKey: null, master: null, traffic: null });
-    expect(server).toMatchObject({ expectedFinished: null });
+    for (const side of [client, server])
+      expect(side).toHaveProperty('step', { state: HandshakeState.COMPLETE });
     const failed = newClient();
     failed.receive(0, newServerHello());
     failed.receive(1, new Uint8Array(0));
-    expect(failed).toMatchObject({ kemKey: null, master: null, traffic: null });
+    expect(failed).toHaveProperty('step', { state: HandshakeState.FAILED, code: CloseCode.CRYPTO_ERROR });
   });
 
   it('fits a hello into two datagrams of the smallest internet size', () => {
@@ -108,17 +117,15 @@ describe('the Initial keys', () => {
   it('fit only a server whose fingerprint the client pins [HS-20]', () => {
     const stranger = Identity.generate(new Prng(8));
     const client = newClient({ pin: stranger.fingerprint });
-    expect(isOpenedBy(client.initialKeys.seal, newServer().initialKeys.open)).toBe(false);
-    expect(isOpenedBy(client.initialKeys.seal, newServer({ unpinned: true }).initialKeys.open)).toBe(false);
-    expect(isOpenedBy(client.initialKeys.seal, newServer({ identity: stranger }).initialKeys.open)).toBe(
-      true,
-    );
+    expect(isOpenedBy(initial(client).seal, initial(newServer()).open)).toBe(false);
+    expect(isOpenedBy(initial(client).seal, initial(newServer({ unpinned: true })).open)).toBe(false);
+    expect(isOpenedBy(initial(client).seal, initial(newServer({ identity: stranger })).open)).toBe(true);
   });
 
   it('of a client that does not pin fit any server that is told so by the U bit [HS-14] [HS-20]', () => {
     const client = newClient({ pin: null });
-    expect(isOpenedBy(client.initialKeys.seal, newServer().initialKeys.open)).toBe(false);
-    expect(isOpenedBy(client.initialKeys.seal, newServer({ unpinned: true }).initialKeys.open)).toBe(true);
+    expect(isOpenedBy(initial(client).seal, initial(newServer()).open)).toBe(false);
+    expect(isOpenedBy(initial(client).seal, initial(newServer({ unpinned: true })).open)).toBe(true);
   });
 
   it('of a server depend on its source id, so that no two answers are sealed alike [HS-20]', () => {
@@ -128,17 +135,17 @@ describe('the Initial keys', () => {
       originalDestinationId: FIRST_ID,
     };
     const [one, other] = [newServer(), newServer({ parameters })];
-    expect(isOpenedBy(one.initialKeys.seal, other.initialKeys.seal)).toBe(false);
-    client.initialKeys.expectFrom(SERVER_ID);
-    expect(isOpenedBy(one.initialKeys.seal, client.initialKeys.open)).toBe(true);
-    expect(isOpenedBy(other.initialKeys.seal, client.initialKeys.open)).toBe(false);
-    client.initialKeys.expectFrom(parameters.sourceId);
-    expect(isOpenedBy(other.initialKeys.seal, client.initialKeys.open)).toBe(true);
+    expect(isOpenedBy(initial(one).seal, initial(other).seal)).toBe(false);
+    keysOf(client).expectFrom(SERVER_ID);
+    expect(isOpenedBy(initial(one).seal, initial(client).open)).toBe(true);
+    expect(isOpenedBy(initial(other).seal, initial(client).open)).toBe(false);
+    keysOf(client).expectFrom(parameters.sourceId);
+    expect(isOpenedBy(initial(other).seal, initial(client).open)).toBe(true);
   });
 
   it('depend on the destination id [HS-20]', () => {
     const other = newServer({ clientDestinationId: Uint8Array.of(9) });
-    expect(isOpenedBy(newClient().initialKeys.seal, other.initialKeys.open)).toBe(false);
+    expect(isOpenedBy(initial(newClient()).seal, initial(other).open)).toBe(false);
   });
 });
 
@@ -154,12 +161,8 @@ describe('a client', () => {
     const client = newClient();
     const stranger = Identity.generate(new Prng(8));
     expect(run(client, newServer({ identity: stranger }))).toBe(CloseCode.IDENTITY_MISMATCH);
-    expect(client.complete).toBe(false);
-    expect([client.applicationKeys, client.peerFingerprint, client.peerParameters]).toEqual([
-      null,
-      null,
-      null,
-    ]);
+    expect(client.state).not.toBe(HandshakeState.COMPLETE);
+    expect([application(client), client.peerFingerprint, client.peerParameters]).toEqual([NONE, null, null]);
   });
 
   it('ends with CRYPTO_ERROR when a server shows the pinned key and cannot sign with it [HS-12]', () => {
@@ -181,7 +184,7 @@ describe('a client', () => {
       const flight = present(server.flight).slice();
       flight[flight.length - 1] ^= 1;
       expect(client.receive(1, flight)).toBe(CloseCode.CRYPTO_ERROR);
-      expect(client.applicationKeys).toBeNull();
+      expect(application(client)).toEqual(NONE);
     }
   });
 
@@ -220,7 +223,7 @@ describe('a server', () => {
     const flight = present(client.flight).slice();
     flight[10] ^= 0x80;
     expect(server.receive(1, flight)).toBe(CloseCode.CRYPTO_ERROR);
-    expect(server.complete).toBe(false);
+    expect(server.state).not.toBe(HandshakeState.COMPLETE);
     expect(server.receive(1, present(client.flight))).toBe(CloseCode.CRYPTO_ERROR);
   });
 
@@ -247,7 +250,7 @@ describe('the transcript', () => {
       if (server.receive(0, hello) !== 0) continue;
       client.receive(0, present(server.hello));
       expect(client.receive(1, present(server.flight))).not.toBe(0);
-      expect(client.complete).toBe(false);
+      expect(client.state).not.toBe(HandshakeState.COMPLETE);
     }
   });
 });
@@ -300,3 +303,5 @@ function completed(): { client: ClientHandshake; server: ServerHandshake } {
   if (run(client, server) !== 0) throw new Error('the handshake failed');
   return { client, server };
 }
+
+const NONE = { seal: null, open: null };

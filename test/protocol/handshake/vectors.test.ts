@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { type AeadProvider, chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import { nobleMlKem } from '../../../src/protocol/crypto/hybrid-kem.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
-import { type KeyPair, PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
+import { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
+import { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
 import { ClientHandshake } from '../../../src/protocol/handshake/client.ts';
 import { ServerHandshake } from '../../../src/protocol/handshake/server.ts';
 import {
@@ -12,7 +13,16 @@ import {
 import { hex, joined, toHex } from '../crypto/bytes.ts';
 import type { SlowTraffic } from '../crypto/slow-key-schedule.ts';
 import { vectorCases } from '../crypto/vector-file.ts';
-import { isOpenedBy, present } from './exchange.ts';
+import {
+  application,
+  type Directions,
+  handshake,
+  initial,
+  isOpenedBy,
+  keysOf,
+  present,
+  withKeys,
+} from './exchange.ts';
 import { ScriptedRandom } from './scripted-random.ts';
 import { type SlowHandshakeInput, slowHandshake } from './slow-handshake.ts';
 
@@ -41,29 +51,20 @@ describe.each(CASES)('the handshake of $name', ({ input, output }) => {
   it('ends with the packet keys that the slow twin derived, in all spaces [HS-20] [HS-22] [HS-23]', () => {
     const { client, server } = sidesOf(input);
     server.receive(0, client.hello);
-    client.initialKeys.expectFrom(hex(input.server.sourceId));
+    keysOf(client).expectFrom(hex(input.server.sourceId));
     client.receive(0, present(server.hello));
     client.receive(1, present(server.flight));
-    const spaces: [KeyPair, KeyPair, SlowTraffic, SlowTraffic][] = [
-      [client.initialKeys, server.initialKeys, output.initial.client, output.initial.server],
-      [
-        present(client.handshakeKeys),
-        present(server.handshakeKeys),
-        output.clientHandshake,
-        output.serverHandshake,
-      ],
-      [
-        present(client.applicationKeys),
-        present(server.applicationKeys),
-        output.clientApplication,
-        output.serverApplication,
-      ],
+    server.receive(1, present(client.flight));
+    const epochs: [Directions, Directions, SlowTraffic, SlowTraffic][] = [
+      [initial(client), initial(server), output.initial.client, output.initial.server],
+      [handshake(client), handshake(server), output.clientHandshake, output.serverHandshake],
+      [application(client), application(server), output.clientApplication, output.serverApplication],
     ];
-    for (const [ofClient, ofServer, clientTraffic, serverTraffic] of spaces) {
-      expect(isOpenedBy(ofClient.seal, keysOf(clientTraffic))).toBe(true);
-      expect(isOpenedBy(keysOf(clientTraffic), ofServer.open)).toBe(true);
-      expect(isOpenedBy(ofServer.seal, keysOf(serverTraffic))).toBe(true);
-      expect(isOpenedBy(keysOf(serverTraffic), ofClient.open)).toBe(true);
+    for (const [ofClient, ofServer, clientTraffic, serverTraffic] of epochs) {
+      expect(isOpenedBy(ofClient.seal, trafficKeys(clientTraffic))).toBe(true);
+      expect(isOpenedBy(trafficKeys(clientTraffic), ofServer.open)).toBe(true);
+      expect(isOpenedBy(ofServer.seal, trafficKeys(serverTraffic))).toBe(true);
+      expect(isOpenedBy(trafficKeys(serverTraffic), ofClient.open)).toBe(true);
       expect(isOpenedBy(ofClient.seal, ofClient.open)).toBe(false);
     }
   });
@@ -84,8 +85,11 @@ function sidesOf(input: SlowHandshakeInput) {
     hex(input.server.x25519Secret + input.server.mlKemMessage),
     parameterDraw(input.server.greasedParameter),
   ]);
+  const pin = input.pinned ? identity.fingerprint : null;
+  const clientKeys = KeyRing.ofClient(provider, firstDestinationId, pin);
   const client = new ClientHandshake({
-    pin: input.pinned ? identity.fingerprint : null,
+    keys: clientKeys,
+    pin,
     provider,
     mlKem: nobleMlKem,
     random: clientRandom,
@@ -93,7 +97,9 @@ function sidesOf(input: SlowHandshakeInput) {
     firstDestinationId,
     largestDatagram: input.largestDatagram,
   });
+  const serverKeys = KeyRing.ofServer(provider, firstDestinationId, pin, hex(input.server.sourceId));
   const server = new ServerHandshake({
+    keys: serverKeys,
     identity,
     provider,
     mlKem: nobleMlKem,
@@ -102,6 +108,8 @@ function sidesOf(input: SlowHandshakeInput) {
     clientDestinationId: firstDestinationId,
     unpinned: !input.pinned,
   });
+  withKeys(client, clientKeys);
+  withKeys(server, serverKeys);
   return { client, server, clientRandom, serverRandom };
 }
 
@@ -118,7 +126,7 @@ function decoded(parameters: string, sender: 'client' | 'server'): TransportPara
   return result;
 }
 
-function keysOf({ keys }: SlowTraffic): PacketKeys {
+function trafficKeys({ keys }: SlowTraffic): PacketKeys {
   return new PacketKeys(
     provider.createKey(hex(keys.key)),
     hex(keys.iv),

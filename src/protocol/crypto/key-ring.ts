@@ -1,0 +1,132 @@
+import { copyOf, equalBytes } from '../../base/bytes.ts';
+import { PACKET_SPACES, PacketSpace, PacketType, packetSpaceOf } from '../wire/packet-type.ts';
+import type { AeadProvider } from './aead.ts';
+import { clientInitialSecret, initialSecret, packetKeys, serverInitialSecret } from './key-schedule.ts';
+import type { PacketKeys } from './packet-protection.ts';
+
+/**
+ * All packet keys that a connection has now, by epoch: Initial, 0-RTT, Handshake and 1-RTT (RFC 9001 says encryption levels), the last one in
+ * generations that the phase bit tells apart. Whoever receives asks for the key of a packet's type and phase, whoever sends for the key that a
+ * space seals with now; what is not there is null. Keys come one direction at a time, and go by {@link discard}, which zeroes them. [HS-25]
+ *
+ * Initial keys follow from what the first packets show, so the ring makes them itself [HS-20]: those that every first packet needs at once,
+ * those of the other direction only when asked for. Most of what pretends to be a first packet does not open, and a client does not know its
+ * server's source id before it is answered.
+ */
+export class KeyRing {
+  /** Opening keys by packet type; a phase of 1 is one row further. */
+  private readonly opening: (PacketKeys | null)[] = new Array(OPENING_ROWS).fill(null);
+  /** Sealing keys by packet number space: those of its newest epoch and generation. */
+  private readonly sealing: (PacketKeys | null)[] = new Array(PACKET_SPACES).fill(null);
+  private readonly provider: AeadProvider;
+  /** What both directions of the Initial packets follow from; null once these are over. */
+  private initial: Uint8Array | null;
+  /** Source id of the server's Initial packets; null while a client does not know it. */
+  private serverId: Uint8Array | null;
+
+  private constructor(provider: AeadProvider, initial: Uint8Array, serverId: Uint8Array | null) {
+    this.provider = provider;
+    this.initial = initial;
+    this.serverId = serverId;
+  }
+
+  /**
+   * A client's keys, with which it can seal its first packet.
+   *
+   * @param firstDestinationId - the id it chose for the server in its first packet
+   * @param pin - fingerprint of the server's identity; null when it does not pin [HS-14]
+   */
+  static ofClient(provider: AeadProvider, firstDestinationId: Uint8Array, pin: Uint8Array | null): KeyRing {
+    const initial = initialSecret(firstDestinationId, pin);
+    const keys = new KeyRing(provider, initial, null);
+    keys.installSealing(keys.initialKeys(clientInitialSecret(initial)));
+    return keys;
+  }
+
+  /**
+   * A server's keys, with which it can open a client's first packet.
+   *
+   * @param firstDestinationId - destination id of the client's first packet
+   * @param fingerprint - of the server's own identity; null when the packet's U bit says that the client does not pin
+   * @param serverId - the source id of the server's packets
+   */
+  static ofServer(
+    provider: AeadProvider,
+    firstDestinationId: Uint8Array,
+    fingerprint: Uint8Array | null,
+    serverId: Uint8Array,
+  ): KeyRing {
+    const initial = initialSecret(firstDestinationId, fingerprint);
+    const keys = new KeyRing(provider, initial, serverId);
+    keys.installOpening(keys.initialKeys(clientInitialSecret(initial)));
+    return keys;
+  }
+
+  /** The key that opens packets of this {@link PacketType}, and of a short header this phase. */
+  toOpen(type: number, phase = 0): PacketKeys | null {
+    return this.opening[type + phase];
+  }
+
+  /** The key that seals what is sent in this space now. */
+  toSeal(space: PacketSpace): PacketKeys | null {
+    const keys = this.sealing[space];
+    return keys === null && space === PacketSpace.INITIAL ? this.makeServerSealing() : keys;
+  }
+
+  /** At a client: the Initial packet to be opened next gives this as its source id. */
+  expectFrom(serverId: Uint8Array): void {
+    const { initial } = this;
+    if (initial === null || (this.serverId !== null && equalBytes(serverId, this.serverId))) return;
+    this.opening[PacketType.INITIAL]?.wipe();
+    this.serverId = copyOf(serverId);
+    this.installOpening(this.initialKeys(serverInitialSecret(initial, serverId)));
+  }
+
+  /** From now on packets of this epoch, and phase, open. */
+  installOpening(keys: PacketKeys): void {
+    const { epoch, phase } = keys;
+    this.opening[epoch + phase] = keys;
+    // [PKT-16] Until keys are updated the first generation opens both phases, and whoever sets the bit breaks the protocol.
+    if (epoch === PacketType.ONE_RTT) this.opening[epoch + 1 - phase] ??= keys;
+  }
+
+  /** From now on the space of this epoch is sealed with these. */
+  installSealing(keys: PacketKeys): void {
+    this.sealing[packetSpaceOf(keys.epoch)] = keys;
+  }
+
+  /** Zeroes all keys of an epoch: its packets are neither opened nor sent any more. */
+  discard(epoch: PacketType): void {
+    for (const keys of [this.opening, this.sealing]) {
+      for (let row = 0; row < keys.length; row++) {
+        if (keys[row]?.epoch !== epoch) continue;
+        keys[row]?.wipe();
+        keys[row] = null;
+      }
+    }
+    if (epoch !== PacketType.INITIAL) return;
+    this.initial?.fill(0);
+    this.initial = null;
+  }
+
+  /** Zeroes all keys there are. */
+  discardAll(): void {
+    for (const epoch of EPOCHS) this.discard(epoch);
+  }
+
+  private makeServerSealing(): PacketKeys | null {
+    const { initial, serverId } = this;
+    if (initial === null || serverId === null) return null;
+    this.installSealing(this.initialKeys(serverInitialSecret(initial, serverId)));
+    return this.sealing[PacketSpace.INITIAL];
+  }
+
+  private initialKeys(secret: Uint8Array): PacketKeys {
+    const keys = packetKeys(this.provider, secret, PacketType.INITIAL);
+    secret.fill(0);
+    return keys;
+  }
+}
+
+const EPOCHS = [PacketType.INITIAL, PacketType.ZERO_RTT, PacketType.HANDSHAKE, PacketType.ONE_RTT] as const;
+const OPENING_ROWS = PacketType.ONE_RTT + 2;

@@ -1,0 +1,37 @@
+import type { TransportParameters } from '../wire/transport-parameters.ts';
+
+/** How far one side of a handshake is: what it waits for, or how it ended. */
+export const HandshakeState = {
+  WAIT_CLIENT_HELLO: 'wait client hello',
+  WAIT_SERVER_HELLO: 'wait server hello',
+  WAIT_SERVER_FLIGHT: 'wait server flight',
+  WAIT_CLIENT_FINISHED: 'wait client finished',
+  /** The peer has the same keys and saw the same messages; a server has proved its identity (RFC 9001 section 4.1.1). */
+  COMPLETE: 'complete',
+  FAILED: 'failed',
+} as const;
+export type HandshakeState = (typeof HandshakeState)[keyof typeof HandshakeState];
+
+/**
+ * One side of a handshake as its connection sees it, without packets: whole messages in by {@link receive}, whole messages out. The keys that
+ * come of it are installed in the connection's `KeyRing`.
+ */
+export interface Handshake {
+  readonly state: HandshakeState;
+  /** What to send in the Initial space; null before it is there. */
+  readonly hello: Uint8Array | null;
+  /** What to send in the Handshake space; null before it is there. */
+  readonly flight: Uint8Array | null;
+  readonly peerParameters: TransportParameters | null;
+  /** Fingerprint of the peer's identity, once it proved that it has the key. */
+  readonly peerFingerprint: Uint8Array | null;
+  /** Largest datagram that a client says it sends, in bytes; 0 where a server is the peer. */
+  readonly peerLargestDatagram: number;
+  /**
+   * Takes all the bytes that the peer sent in a space: 0 Initial, 1 Handshake.
+   * @returns 0, or the code to close the connection with
+   */
+  receive(space: 0 | 1, bytes: Uint8Array): number;
+  /** Zeroes what is not needed any more; the handshake cannot go on. [HS-25] */
+  forget(): void;
+}
