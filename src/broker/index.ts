@@ -1,3 +1,3 @@
-export type { BrokerLimits } from './core.ts';
-export type { BrokerMetrics } from './metrics.ts';
+export type { BrokerMetrics } from './output.ts';
 export { type Broker, type BrokerCloseOptions, type BrokerOptions, startBroker } from './server.ts';
+export type { BrokerLimits } from './state.ts';

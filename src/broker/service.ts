@@ -1,13 +1,16 @@
+/**
+ * The broker's driver: carries what happens on connections that someone else accepts to the core, and carries out what the core says. It knows a
+ * connection and a stream by their faces in pubsub/, so that it serves any transport that has them.
+ */
+
 import { MILLISECOND } from '../base/time.ts';
 import { ReasonCode, reasonCodeName, STREAM_LABEL } from '../pubsub/command.ts';
 import { type MessageConnection, type MessageStream, STREAM_PRIORITIES } from '../pubsub/message-stream.ts';
 import { type Clock, systemClock } from '../udp/clock.ts';
-import type { Channel } from './channel.ts';
-import { BrokerCore, type BrokerLimits } from './core.ts';
-import type { Link } from './link.ts';
-import type { BrokerMetrics } from './metrics.ts';
-import type { Session } from './session.ts';
-import { StreamLink } from './stream-link.ts';
+import { BrokerCore, type BrokerEffect } from './core.ts';
+import { ACCOUNTED_BYTES_MIN, type Channel } from './delivery/client.ts';
+import { Action, type BrokerMetrics, type Link, type Peer } from './output.ts';
+import type { BrokerLimits } from './state.ts';
 
 /** What a {@link BrokerService} needs of its surroundings. */
 export interface BrokerSurroundings {
@@ -17,7 +20,7 @@ export interface BrokerSurroundings {
   readonly onFault?: (error: unknown) => void;
 }
 
-/** A broker for connections that someone else accepts: carries what happens on them to the core. */
+/** A broker for connections that someone else accepts. */
 export class BrokerService {
   private readonly core: BrokerCore;
   private readonly clock: Clock;
@@ -27,6 +30,7 @@ export class BrokerService {
   private drained: Promise<void> | null = null;
   private whenIdle: (() => void) | null = null;
   private draining = false;
+  private inTurn = false;
 
   constructor(limits: BrokerLimits = {}, { clock = systemClock, onFault }: BrokerSurroundings = {}) {
     this.core = new BrokerCore(limits, onFault);
@@ -41,17 +45,25 @@ export class BrokerService {
       connection.destroy(ReasonCode.SHUTTING_DOWN, reasonCodeName(ReasonCode.SHUTTING_DOWN));
       return;
     }
-    const session: Session = this.core.connected({
-      close: (code, reason) => void connection.destroy(code, reason),
-      open: (priority, attach) => this.openStream(connection, priority, attach as (link: Link) => Channel),
-    });
+    const { core } = this;
+    const client = core.connected(
+      new ClientConnection(connection, (lane, stream) => this.attach(lane, stream)),
+    );
     this.connections++;
     this.tickLater();
-    connection.on('stream', (stream) => this.serveStream(session, stream));
+    connection.on('stream', (stream) => {
+      if (stream.label !== STREAM_LABEL || !stream.ordered || stream.delivery !== 'reliable') {
+        stream.on('error', ignore);
+        stream.reset(ReasonCode.UNKNOWN_PROTOCOL); // [BRK-1]
+        return;
+      }
+      this.carry(core.opened(client, new StreamLink(stream)), stream);
+      this.turn();
+    });
     connection.on('close', () => {
       this.connections--;
-      this.core.disconnected(session);
-      this.checkIdle();
+      core.disconnected(client);
+      this.turn();
     });
   }
 
@@ -72,60 +84,51 @@ export class BrokerService {
     });
     const timer = this.clock.setTimer(this.clock.now() + drainMs * MILLISECOND, () => this.endDrain());
     void this.drained.then(() => this.clock.clearTimer(timer));
-    this.checkIdle();
+    this.turn();
     return this.drained;
   }
 
-  private serveStream(session: Session, stream: MessageStream): void {
-    if (stream.label !== STREAM_LABEL || !stream.ordered || stream.delivery !== 'reliable') {
-      stream.on('error', ignore);
-      stream.reset(ReasonCode.UNKNOWN_PROTOCOL); // [BRK-1]
-      return;
-    }
-    this.carry(this.core.opened(session, new StreamLink(stream)), stream);
-  }
-
-  private openStream(
-    connection: MessageConnection,
-    priority: number,
-    attach: (link: Link) => Channel,
-  ): boolean {
-    if (connection.openableStreams === 0) return false; // what waits for the client to allow it would wait for ever [BRK-39]
-    let stream: MessageStream;
+  /** Does what the core says, after whatever it was told. What it is told meanwhile, by what this does, has its turn in the same one. */
+  private turn(): void {
+    if (this.inTurn) return;
+    this.inTurn = true;
     try {
-      stream = connection.openStream({
-        label: STREAM_LABEL,
-        priority: STREAM_PRIORITIES[priority],
-        delivery: 'reliable',
-        ordered: true,
-      });
-    } catch {
-      return false; // it closes
+      carryOut(this.core);
+    } finally {
+      this.inTurn = false;
     }
-    this.carry(attach(new StreamLink(stream)), stream);
-    return true;
+    if (this.whenIdle !== null && this.core.idle) this.endDrain();
   }
 
   /** Tells the core what happens on a stream. */
   private carry(channel: Channel, stream: MessageStream): void {
+    const { core } = this;
     const ended = () => {
-      this.core.ended(channel); // [BRK-5]
-      this.checkIdle();
+      core.ended(channel); // [BRK-5]
+      this.turn();
     };
     stream.on('drain', () => {
-      this.core.drained(channel);
-      this.checkIdle();
+      core.drained(channel);
+      this.turn();
     });
     stream.on('end', ended);
     stream.on('close', ended);
     stream.on('error', ended);
     stream.on('message', (message) => {
-      if (!stream.hasReceivedBestEffort) this.core.received(channel, message);
-      else if (!channel.closed) {
+      if (!stream.hasReceivedBestEffort) {
+        core.received(channel, message);
+        this.turn();
+      } else if (!channel.closed) {
         stream.reset(ReasonCode.UNKNOWN_PROTOCOL); // [BRK-1]
         ended();
       }
     });
+  }
+
+  /** A stream was opened that the core had asked for; null: the connection closes, and cannot open any. */
+  private attach(lane: Channel, stream: MessageStream | null): void {
+    this.core.laneOpened(lane, stream === null ? NOWHERE : new StreamLink(stream));
+    if (stream !== null) this.carry(lane, stream);
   }
 
   /** Lets time pass in the core as long as there are connections. */
@@ -136,13 +139,9 @@ export class BrokerService {
     this.clock.setTimer(now + this.tickMs * MILLISECOND, () => {
       this.ticking = false;
       this.core.tick(this.clock.now() / MILLISECOND);
-      this.checkIdle();
+      this.turn();
       this.tickLater();
     });
-  }
-
-  private checkIdle(): void {
-    if (this.whenIdle !== null && this.core.idle) this.endDrain();
   }
 
   private endDrain(): void {
@@ -151,6 +150,179 @@ export class BrokerService {
   }
 }
 
+/** A stream on which effects are carried out. */
+export interface CarryingLink extends Link {
+  /** Takes `bytes` as one message and may keep them. False: enough for now; the core is told when it has drained. */
+  send(bytes: Uint8Array): boolean;
+  limit(bytes: number): void;
+  pause(): void;
+  resume(): void;
+  end(): void;
+  reset(code: number): void;
+}
+
+/** A connection on which effects are carried out. */
+export interface CarryingPeer extends Peer {
+  /** Opens a stream for `lane`, which the core is told of. */
+  open(lane: Channel): void;
+  close(code: number): void;
+}
+
+/**
+ * Does everything that the core says, on its streams and connections, which are {@link CarryingLink}s and {@link CarryingPeer}s. What fails is the fault of
+ * the client for whom it was done. [BRK-40]
+ */
+export function carryOut(core: BrokerCore): void {
+  for (let effect = core.poll(); effect !== null; effect = core.poll()) {
+    const { channel, client } = effect;
+    try {
+      if (channel !== null) carryOutOn(channel, effect, core);
+      else if (client !== null) (client.peer as CarryingPeer).close(effect.value);
+    } catch (error) {
+      const failed = channel?.client ?? client;
+      if (failed !== null) core.failed(failed, error);
+    }
+  }
+}
+
+function carryOutOn(channel: Channel, effect: BrokerEffect, core: BrokerCore): void {
+  const link = channel.link as CarryingLink;
+  switch (effect.action) {
+    case Action.SEND: {
+      const { bytes } = effect;
+      const writable = link.send(bytes);
+      if (!writable || bytes.length >= ACCOUNTED_BYTES_MIN) core.sent(channel, writable);
+      break;
+    }
+    case Action.LIMIT:
+      link.limit(effect.value);
+      break;
+    case Action.PAUSE:
+      link.pause();
+      break;
+    case Action.RESUME:
+      link.resume();
+      break;
+    case Action.END:
+      link.end();
+      break;
+    case Action.RESET:
+      link.reset(effect.value);
+      break;
+    case Action.OPEN:
+      (channel.client.peer as CarryingPeer).open(channel);
+      break;
+  }
+}
+
+/** A stream of the transport. None of its methods throws when it is gone: the core hears of that by the stream's own events. */
+export class StreamLink implements CarryingLink {
+  readonly id: number;
+  readonly priority: number;
+  readonly messageBytesMax: number;
+  private readonly stream: MessageStream;
+  private paused = false;
+
+  constructor(stream: MessageStream) {
+    this.stream = stream;
+    this.id = stream.id;
+    this.messageBytesMax = stream.messageBytesMax;
+    this.priority = STREAM_PRIORITIES.indexOf(stream.priority);
+  }
+
+  get queuedBytes(): number {
+    return this.stream.queuedBytes;
+  }
+
+  limit(bytes: number): void {
+    this.stream.highWaterMark = bytes;
+  }
+
+  send(bytes: Uint8Array): boolean {
+    try {
+      return bytes.length < TRANSFER_BYTES_MIN ? this.stream.send(bytes) : this.stream.send(bytes, TRANSFER); // [BRK-7]
+    } catch {
+      return false; // closed
+    }
+  }
+
+  pause(): void {
+    this.paused = true;
+    this.stream.pause();
+  }
+
+  /** Resumes when the turn is over: what then comes is another one. */
+  resume(): void {
+    this.paused = false;
+    queueMicrotask(() => {
+      if (!this.paused) this.stream.resume();
+    });
+  }
+
+  end(): void {
+    try {
+      this.stream.end();
+    } catch {
+      // closed already
+    }
+  }
+
+  reset(code: number): void {
+    this.stream.reset(code);
+  }
+}
+
+/** A connection of the transport. */
+class ClientConnection implements CarryingPeer {
+  private readonly connection: MessageConnection;
+  private readonly attach: (lane: Channel, stream: MessageStream | null) => void;
+
+  constructor(connection: MessageConnection, attach: (lane: Channel, stream: MessageStream | null) => void) {
+    this.connection = connection;
+    this.attach = attach;
+  }
+
+  get openableStreams(): number {
+    return this.connection.openableStreams;
+  }
+
+  open(lane: Channel): void {
+    let stream: MessageStream | null = null;
+    try {
+      stream = this.connection.openStream({
+        label: STREAM_LABEL,
+        priority: STREAM_PRIORITIES[lane.priority],
+        delivery: 'reliable',
+        ordered: true,
+      });
+    } catch {
+      // it closes
+    }
+    this.attach(lane, stream);
+  }
+
+  close(code: number): void {
+    this.connection.destroy(code, reasonCodeName(code));
+  }
+}
+
+/** The stream of a lane that could not be opened any more. */
+const NOWHERE: CarryingLink = {
+  id: -1,
+  priority: 0,
+  messageBytesMax: 0,
+  queuedBytes: 0,
+  send: () => false,
+  limit: ignore,
+  pause: ignore,
+  resume: ignore,
+  end: ignore,
+  reset: ignore,
+};
+
 function ignore(): void {}
 
 const TICK_MS_MAX = 1_000;
+/** Below this a copy is cheaper than keeping hold of the bytes. */
+const TRANSFER_BYTES_MIN = 4_096;
+const TRANSFER = { transfer: true };

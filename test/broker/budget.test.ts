@@ -1,13 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { BrokerCore } from '../../src/broker/core.ts';
 import { Overflow } from '../../src/pubsub/command.ts';
+import { DrivenCore } from './driven-core.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
 
 const MIB = 1024 * 1024;
 
 /** A client that reads nothing of `count` streams, on each of which a topic of its own is published. */
 function hostile(
-  core: BrokerCore,
+  core: DrivenCore,
   name: string,
   count: number,
 ): { client: FakeClient; streams: FakeStream[] } {
@@ -22,7 +22,7 @@ function hostile(
 
 describe('the bound on all queues of a broker', () => {
   it('is reached, never passed by more than a message of each client, and told in the metrics [BRK-41]', () => {
-    const core = new BrokerCore({ queueBytesTotalMax: 10 * MIB });
+    const core = new DrivenCore({ queueBytesTotalMax: 10 * MIB });
     const publisher = new FakeClient(core).open();
     for (let c = 0; c < 8; c++) {
       hostile(core, `c${c}`, 4);
@@ -36,7 +36,7 @@ describe('the bound on all queues of a broker', () => {
   });
 
   it('leaves room for a client that holds little, when others hold all they can [BRK-41]', () => {
-    const core = new BrokerCore({ queueBytesTotalMax: 10 * MIB });
+    const core = new DrivenCore({ queueBytesTotalMax: 10 * MIB });
     const publisher = new FakeClient(core).open();
     hostile(core, 'greedy', 4);
     for (let n = 0; n < 400; n++) publisher.publish(`greedy/${n % 4}`, 'x'.repeat(100_000));
@@ -46,11 +46,11 @@ describe('the bound on all queues of a broker', () => {
     const slow = new FakeClient(core).open(1);
     slow.subscribe(1, 'modest', Overflow.DROP_NEWEST);
     for (let n = 0; n < 10; n++) publisher.publish('modest', 'x'.repeat(100_000));
-    expect(slow.channel.queue.messageCount).toBe(10);
+    expect(slow.channel.delivery.queue.messageCount).toBe(10);
   });
 
   it('is 256 MiB by default, and given back with the clients [BRK-41]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     expect(core.metrics().queuedBytesMax).toBe(256 * MIB);
     const { client } = hostile(core, 'h', 2);
     const publisher = new FakeClient(core).open();
@@ -63,7 +63,7 @@ describe('the bound on all queues of a broker', () => {
 
 describe('what the transport holds for a client that reads nothing', () => {
   it('is bounded for each stream, the more of them the lower [BRK-38]', () => {
-    const client = new FakeClient(new BrokerCore());
+    const client = new FakeClient(new DrivenCore());
     const limits = Array.from({ length: 1_040 }, () => client.open().link.limitBytes);
     const counts = [Number.POSITIVE_INFINITY, 65_536, 8_192].map(
       (bytes) => limits.filter((limit) => limit === bytes).length,
@@ -78,7 +78,7 @@ describe('what the transport holds for a client that reads nothing', () => {
   ] as const)(
     'is the bound of a client for large messages, and goes on as soon as there is room: %s [BRK-38]',
     (_, overflow) => {
-      const core = new BrokerCore();
+      const core = new DrivenCore();
       const client = new FakeClient(core);
       const streams = Array.from({ length: 60 }, (_, i) => {
         const stream = client.open(1);
@@ -103,10 +103,10 @@ describe('what the transport holds for a client that reads nothing', () => {
   );
 
   it('counts answers: a stream whose 8,192 bytes of answers are not taken is read no more [BRK-21]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const stream = new FakeClient(core).open(1);
     for (let i = 1; i <= 40; i++) stream.ping(i, 'x'.repeat(1_024));
-    expect([stream.link.paused, stream.channel.queue.answerCount]).toEqual([true, 8]);
+    expect([stream.link.paused, stream.channel.delivery.queue.answerCount]).toEqual([true, 8]);
     for (let i = 0; i < 60; i++) {
       stream.carry();
       stream.pump();

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { BrokerCore } from '../../src/broker/core.ts';
 import { Overflow } from '../../src/pubsub/command.ts';
+import { DrivenCore } from './driven-core.ts';
 import { FakeClient } from './fake-client.ts';
 
 /** What a message with a topic of one character and a payload of 27 is charged. */
@@ -13,7 +13,7 @@ function padded(text: string): string {
 
 /** A client whose stream of topic `h` never reads and holds `held` messages; its bound is ten messages. */
 function hoarder(held: number) {
-  const core = new BrokerCore({ queueBytesPerClientMax: 10 * CHARGE_BYTES });
+  const core = new DrivenCore({ queueBytesPerClientMax: 10 * CHARGE_BYTES });
   const client = new FakeClient(core);
   const unread = client.open(1);
   unread.subscribe(1, 'h');
@@ -31,7 +31,7 @@ describe('the bound on all queues of a client', () => {
     publisher.publish('o', padded('0'));
     expect(publisher.link.paused).toBe(false);
     publisher.publish('o', padded('1'));
-    expect([publisher.link.paused, other.channel.queue.messageCount]).toEqual([true, 1]);
+    expect([publisher.link.paused, other.channel.delivery.queue.messageCount]).toEqual([true, 1]);
     expect(core.metrics()).toMatchObject({ queuedBytes: 10 * CHARGE_BYTES, publishersStopped: 1 });
   });
 
@@ -64,10 +64,10 @@ describe('the bound on all queues of a client', () => {
     expect(publishers.every(({ link }) => link.paused)).toBe(true);
     unread.carry(1);
     unread.carry(1); // a message leaves the queue
-    expect(client.session.queuedBytes).toBe(8 * CHARGE_BYTES);
+    expect(client.end.queuedBytes).toBe(8 * CHARGE_BYTES);
     other.carry(1);
     expect(publishers.some(({ link }) => link.paused)).toBe(false);
-    expect([other.channel.queue.messageCount, other.link.outbox.length]).toEqual([2, 1]);
+    expect([other.channel.delivery.queue.messageCount, other.link.outbox.length]).toEqual([2, 1]);
     for (let i = 0; i < 3; i++) other.carry(1);
     expect(other.link.lines.slice(1)).toEqual(['a', 'b', 'c'].map((name) => `o=${padded(name)}`));
   });
@@ -78,7 +78,7 @@ describe('the bound on all queues of a client', () => {
     other.subscribe(1, 'o');
     const publisher = new FakeClient(core).open();
     for (let i = 0; i < 9; i++) publisher.publish('o', padded(`${i}`));
-    expect([publisher.link.paused, other.channel.queue.messageCount]).toEqual([false, 9]);
+    expect([publisher.link.paused, other.channel.delivery.queue.messageCount]).toEqual([false, 9]);
   });
 
   it.each([
@@ -94,7 +94,7 @@ describe('the bound on all queues of a client', () => {
       for (let i = 0; i < 4; i++) publisher.publish('d', padded(`${i}`));
       expect(publisher.link.paused).toBe(false);
       expect(core.metrics()).toMatchObject({ ...drops, publisherStops: 0, queuedBytes: 10 * CHARGE_BYTES });
-      expect(unread.channel.queue.messageCount).toBe(8);
+      expect(unread.channel.delivery.queue.messageCount).toBe(8);
       for (let i = 0; i < 4; i++) dropping.carry();
       expect(dropping.link.lines.slice(1)).toEqual(kept.map((text) => `d=${padded(text)}`));
     },
@@ -107,7 +107,7 @@ describe('the bound on all queues of a client', () => {
     const publisher = new FakeClient(core).open();
     for (let i = 0; i < 2; i++) publisher.publish('d', padded(`${i}`));
     publisher.publish('d', 'x'.repeat(1_000));
-    expect(dropping.channel.queue.messageCount).toBe(2);
+    expect(dropping.channel.delivery.queue.messageCount).toBe(2);
     expect(core.metrics()).toMatchObject({ droppedOldest: 1 });
   });
 
@@ -118,7 +118,7 @@ describe('the bound on all queues of a client', () => {
   ] as const)(
     'takes a message that is larger than it when the client holds nothing: %s [BRK-38]',
     (_, overflow) => {
-      const core = new BrokerCore({ queueBytesPerClientMax: 100 });
+      const core = new DrivenCore({ queueBytesPerClientMax: 100 });
       const stream = new FakeClient(core).open(1);
       stream.subscribe(1, 'a', overflow);
       new FakeClient(core).open().publish('a', 'x'.repeat(1_000));
@@ -130,7 +130,7 @@ describe('the bound on all queues of a client', () => {
   it('gives back what a stream held when it ends, and what a client held when it goes [BRK-5] [BRK-38]', () => {
     const { core, client, unread, publisher } = hoarder(11);
     unread.end();
-    expect(client.session.queuedBytes).toBe(0);
+    expect(client.end.queuedBytes).toBe(0);
     expect(publisher.link.paused).toBe(false);
     const second = client.open(1);
     second.subscribe(1, 's');
@@ -138,7 +138,7 @@ describe('the bound on all queues of a client', () => {
     expect(publisher.link.paused).toBe(true);
     client.disconnect();
     expect(publisher.link.paused).toBe(false);
-    expect([client.session.queuedBytes, core.metrics().queuedBytes]).toEqual([0, 0]);
+    expect([client.end.queuedBytes, core.metrics().queuedBytes]).toEqual([0, 0]);
   });
 
   it('is not a reason to end before what waits at it was delivered [BRK-35] [BRK-38]', () => {
@@ -161,7 +161,7 @@ describe('the bound on all queues of a client', () => {
   ] as const)(
     'is 16 MiB by default for a client that reads none of 1,024 streams: %s [BRK-38]',
     (_, overflow) => {
-      const core = new BrokerCore();
+      const core = new DrivenCore();
       const client = new FakeClient(core);
       for (let i = 0; i < 1_024; i++) client.open(1).subscribe(1, `hostile/${i}`, overflow);
       const chargeBytes = 1_000_000 + 'hostile/0'.length + 8 + 64;

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
-import { BrokerCore } from '../../src/broker/core.ts';
-import type { Session } from '../../src/broker/session.ts';
+import type { Client } from '../../src/broker/delivery/client.ts';
 import { Overflow } from '../../src/pubsub/command.ts';
 import { slowMatches } from '../pubsub/slow-topic.ts';
+import { DrivenCore } from './driven-core.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
 
 const TOPICS = ['a', 'a/b', 'a/c', 'b/b', 'b/b/c'];
@@ -33,7 +33,7 @@ interface Publisher {
 
 /** A broker under random publishers, subscribers and slow transports, beside a model of what everyone must receive. */
 class Model {
-  readonly core: BrokerCore;
+  readonly core: DrivenCore;
   readonly subscribers: Subscriber[] = [];
   readonly publishers: Publisher[] = [];
   /** Messages that were waiting when their publisher or a filter went: some subscribers may miss them. */
@@ -51,7 +51,7 @@ class Model {
   constructor(random: Prng, bounded: boolean) {
     this.random = random;
     this.clientBytesMax = bounded ? random.between(1, 1_500) : 1_000_000;
-    this.core = new BrokerCore({
+    this.core = new DrivenCore({
       queueMessagesMax: 32,
       queueBytesPerClientMax: this.clientBytesMax,
       routesMax: 8,
@@ -197,18 +197,19 @@ class Model {
   }
 
   private check(): void {
-    for (const { session } of this.clients) this.checkClient(session);
+    for (const { end } of this.clients) this.checkClient(end);
     let mayStop = false;
     let ownBound = false;
     for (const subscriber of this.subscribers) {
       const { stream, overflow, messagesMax } = subscriber;
-      const { messageCount, low } = stream.channel.queue;
+      const { messageCount, low } = stream.channel.delivery.queue;
       if (messageCount > messagesMax) throw new Error('a queue above its bound'); // [BRK-18] [BRK-19]
       if (stream.link.paused) throw new Error('a subscribing stream was stopped'); // [BRK-22]
       if (stream.link.full) {
-        subscriber.clientWasFull ||= this.isFull(stream.channel.session);
+        subscriber.clientWasFull ||= this.isFull(stream.channel.client);
       } else {
-        if (!stream.channel.idle) throw new Error('a message waits for a stream that takes messages'); // [BRK-38]
+        if (!stream.channel.delivery.idle)
+          throw new Error('a message waits for a stream that takes messages'); // [BRK-38]
         subscriber.clientWasFull = false;
       }
       if (overflow !== Overflow.BLOCK || !stream.link.full) continue;
@@ -223,16 +224,16 @@ class Model {
     }
   }
 
-  private checkClient(session: Session): void {
+  private checkClient(client: Client): void {
     let bytes = 0;
-    for (const { queue } of session.channels) bytes += queue.bytes;
-    if (session.queuedBytes !== bytes) throw new Error('a client is charged something else than it holds');
+    for (const { delivery } of client.channels) bytes += delivery.queue.bytes;
+    if (client.queuedBytes !== bytes) throw new Error('a client is charged something else than it holds');
     if (bytes >= this.clientBytesMax + CHARGE_BYTES_MAX) throw new Error('a client above its bound'); // [BRK-38]
   }
 
   /** At the bound, or so near that it was there before a queue that drops made room. */
-  private isFull(session: Session): boolean {
-    return session.queuedBytes > this.clientBytesMax - CHARGE_BYTES_MAX;
+  private isFull(client: Client): boolean {
+    return client.queuedBytes > this.clientBytesMax - CHARGE_BYTES_MAX;
   }
 
   private pick<T>(from: readonly T[]): T {
@@ -304,7 +305,7 @@ describe('the broker core beside a model', () => {
     (_, shared) => {
       for (let seed = 1; seed <= 40; seed++) {
         const random = new Prng(seed);
-        const core = new BrokerCore(shared ? { queueBytesPerClientMax: random.between(70, 4_000) } : {});
+        const core = new DrivenCore(shared ? { queueBytesPerClientMax: random.between(70, 4_000) } : {});
         const publisher = new FakeClient(core).open();
         const client = new FakeClient(core);
         const streams = Array.from({ length: 6 }, (_, i) => {

@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { BrokerCore } from '../../src/broker/core.ts';
 import {
   Command,
   encodePlain,
@@ -8,11 +7,12 @@ import {
   publishPrefix,
   ReasonCode,
 } from '../../src/pubsub/command.ts';
+import { DrivenCore } from './driven-core.ts';
 import { FakeClient } from './fake-client.ts';
 
 describe('publishing and subscribing', () => {
   it('hands every subscriber the very bytes the publisher sent [BRK-7]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const publisher = new FakeClient(core).open();
     const streams = ['a/+', 'a/b', '#'].map((filter) => {
       const stream = new FakeClient(core).open();
@@ -29,7 +29,7 @@ describe('publishing and subscribing', () => {
   });
 
   it('gives a message once to a stream with overlapping filters, and once to each stream of a client', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const client = new FakeClient(core);
     const one = client.open();
     const other = client.open();
@@ -44,7 +44,7 @@ describe('publishing and subscribing', () => {
   });
 
   it('answers a subscription before its first message, and again without an effect [BRK-14] [BRK-26]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const client = new FakeClient(core);
     const publisher = client.open();
     const stream = client.open();
@@ -59,7 +59,7 @@ describe('publishing and subscribing', () => {
   });
 
   it('answers an unsubscription behind what was queued, and sends nothing of the filter after it [BRK-15]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const client = new FakeClient(core);
     const publisher = client.open();
     const stream = client.open(1);
@@ -77,7 +77,7 @@ describe('publishing and subscribing', () => {
   });
 
   it('discards what waits for a filter that goes, and lets its publisher go on [BRK-15]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const stream = new FakeClient(core).open(1);
     const publishers = ['a', 'b'].map(() => new FakeClient(core).open());
     stream.subscribe(1, 'a', Overflow.BLOCK, 1);
@@ -94,7 +94,7 @@ describe('publishing and subscribing', () => {
   });
 
   it('follows changes of filters when it has seen the topic before', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const client = new FakeClient(core);
     const publisher = client.open();
     const stream = client.open();
@@ -111,7 +111,7 @@ describe('publishing and subscribing', () => {
   });
 
   it('answers a flush behind the publishes before it, and a ping at once [BRK-25] [BRK-34]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const client = new FakeClient(core);
     const stream = client.open();
     stream.subscribe(1, '#');
@@ -130,7 +130,7 @@ describe('publishing and subscribing', () => {
 
 describe('memory', () => {
   it('keeps a small part of a large buffer as one copy for all queues, and a whole buffer as it is', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const publisher = new FakeClient(core).open();
     const streams = [1, 2].map(() => {
       const stream = new FakeClient(core).open(1);
@@ -163,7 +163,7 @@ describe('refusals', () => {
     ['$share/group', ReasonCode.FILTER_INVALID],
     ['$share/+/a', ReasonCode.FILTER_INVALID],
   ])('refuses the filter %s with a code [BRK-12]', (filter, code) => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const stream = new FakeClient(core).open();
     stream.subscribe(7, filter);
     stream.carry();
@@ -174,7 +174,7 @@ describe('refusals', () => {
   it('takes a topic field of more than 1,024 bytes for a fault of layout, whatever the command [BRK-6] [BRK-12]', () => {
     for (const command of [Command.PUBLISH, Command.SUBSCRIBE, Command.UNSUBSCRIBE]) {
       const outcomes = [1_024, 1_025].map((length) => {
-        const client = new FakeClient(new BrokerCore());
+        const client = new FakeClient(new DrivenCore());
         const header = Buffer.from([command, 0, length >> 8, length & 0xff, 0, 0, 0, Number(command !== 1)]);
         client.open().send(Buffer.concat([header, Buffer.alloc(length, 'x')]));
         return client.peer.closedWith;
@@ -184,7 +184,7 @@ describe('refusals', () => {
   });
 
   it('refuses what is planned for a subscription [BRK-8]', () => {
-    const stream = new FakeClient(new BrokerCore()).open();
+    const stream = new FakeClient(new DrivenCore()).open();
     stream.subscribe(1, 'a', Overflow.LATEST);
     for (const flag of [0x04, 0x08, 0x10]) stream.subscribe(1, 'a', flag as Overflow);
     stream.carry();
@@ -192,7 +192,7 @@ describe('refusals', () => {
   });
 
   it('refuses more filters than a connection may hold, over all its streams [BRK-16]', () => {
-    const client = new FakeClient(new BrokerCore({ filtersPerClientMax: 2 }));
+    const client = new FakeClient(new DrivenCore({ filtersPerClientMax: 2 }));
     const one = client.open();
     const other = client.open();
     one.subscribe(1, 'a');
@@ -208,7 +208,7 @@ describe('refusals', () => {
   });
 
   it('refuses another policy or other bounds on a stream that has its own [BRK-17]', () => {
-    const stream = new FakeClient(new BrokerCore()).open();
+    const stream = new FakeClient(new DrivenCore()).open();
     stream.subscribe(1, 'a', Overflow.DROP_OLDEST, 10, 1_000);
     stream.subscribe(2, 'b', Overflow.DROP_NEWEST, 10, 1_000);
     stream.subscribe(3, 'b', Overflow.DROP_OLDEST, 10, 999);
@@ -235,7 +235,7 @@ describe('faults of a client', () => {
   ])(
     'closes the connection for %s, and cleans up [BRK-2] [BRK-3] [BRK-6] [BRK-8] [BRK-12]',
     (_, bytes, code) => {
-      const core = new BrokerCore();
+      const core = new DrivenCore();
       const client = new FakeClient(core);
       const stream = client.open();
       client.open().subscribe(1, '#');
@@ -256,7 +256,7 @@ describe('faults of a client', () => {
 
   it('closes the connection for publishing on a subscribing stream [BRK-3]', () => {
     for (const command of ['publish', 'flush'] as const) {
-      const client = new FakeClient(new BrokerCore());
+      const client = new FakeClient(new DrivenCore());
       const stream = client.open();
       stream.subscribe(1, 'a');
       if (command === 'publish') stream.publish('a', '');
@@ -268,7 +268,7 @@ describe('faults of a client', () => {
 
 describe('back-pressure', () => {
   /** A publisher and a subscriber whose transport takes 2 messages and whose queue takes 4. */
-  function slowPair(core: BrokerCore, overflow: Overflow = Overflow.BLOCK) {
+  function slowPair(core: DrivenCore, overflow: Overflow = Overflow.BLOCK) {
     const publisher = new FakeClient(core).open();
     const subscriber = new FakeClient(core).open(2);
     subscriber.subscribe(1, 'slow/#', overflow, 4);
@@ -277,16 +277,16 @@ describe('back-pressure', () => {
   }
 
   it('stops a publisher at a full queue and lets it go on when the queue has drained to half [BRK-18]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const { publisher, subscriber } = slowPair(core);
     for (let i = 0; i < 10; i++) publisher.publish('slow/x', `${i}`);
     expect(publisher.link.paused).toBe(true);
     expect(publisher.inbox.length).toBe(3);
     expect(core.metrics()).toMatchObject({ publishersStopped: 1, publisherStops: 1, queuedMessages: 4 });
     subscriber.carry(1);
-    expect([publisher.link.paused, subscriber.channel.queue.messageCount]).toEqual([true, 3]);
+    expect([publisher.link.paused, subscriber.channel.delivery.queue.messageCount]).toEqual([true, 3]);
     subscriber.carry(1);
-    expect([publisher.link.paused, subscriber.channel.queue.messageCount]).toEqual([false, 3]);
+    expect([publisher.link.paused, subscriber.channel.delivery.queue.messageCount]).toEqual([false, 3]);
     for (let i = 0; i < 10; i++) {
       publisher.pump();
       subscriber.carry();
@@ -295,7 +295,7 @@ describe('back-pressure', () => {
   });
 
   it('counts bytes as well as messages [BRK-18]', () => {
-    const core = new BrokerCore({ queueBytesMax: 1_000 });
+    const core = new DrivenCore({ queueBytesMax: 1_000 });
     const publisher = new FakeClient(core).open();
     const subscriber = new FakeClient(core).open(1);
     subscriber.subscribe(1, '#');
@@ -309,7 +309,7 @@ describe('back-pressure', () => {
   });
 
   it('leaves publishers of other topics, and other subscribers, alone [BRK-18]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const { publisher } = slowPair(core);
     const fast = new FakeClient(core).open();
     fast.subscribe(1, '#');
@@ -322,7 +322,7 @@ describe('back-pressure', () => {
   });
 
   it('keeps one message of each stopped stream waiting, and takes them in the order they came [BRK-18]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const { subscriber } = slowPair(core);
     const publishers = ['a', 'b', 'c', 'd', 'e'].map((name) => ({
       name,
@@ -331,7 +331,7 @@ describe('back-pressure', () => {
     for (let i = 0; i < 10; i++)
       for (const { name, stream } of publishers) stream.publish('slow/x', `${name}${i}`);
     expect(publishers.every(({ stream }) => stream.link.paused)).toBe(true);
-    expect(subscriber.channel.queue.messageCount).toBe(4);
+    expect(subscriber.channel.delivery.queue.messageCount).toBe(4);
     subscriber.carry(2);
     expect(publishers.map(({ stream }) => stream.link.paused)).toEqual([true, false, false, true, true]);
     for (let i = 0; i < 60; i++) {
@@ -344,7 +344,7 @@ describe('back-pressure', () => {
   });
 
   it('goes on only when the last of several full queues has drained', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const { publisher, subscriber } = slowPair(core);
     const second = new FakeClient(core).open(1);
     second.subscribe(1, '#', Overflow.BLOCK, 4);
@@ -358,7 +358,7 @@ describe('back-pressure', () => {
   it.each(['end', 'disconnect'] as const)(
     'lets publishers go on when the slow subscriber goes by %s [BRK-5]',
     (how) => {
-      const core = new BrokerCore();
+      const core = new DrivenCore();
       const publisher = new FakeClient(core).open();
       const client = new FakeClient(core);
       const subscriber = client.open(1);
@@ -380,7 +380,7 @@ describe('back-pressure', () => {
   );
 
   it('forgets a stopped publisher that goes, and its waiting message [BRK-18]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const publishing = new FakeClient(core);
     const publisher = publishing.open();
     const subscriber = new FakeClient(core).open(1);
@@ -398,7 +398,7 @@ describe('back-pressure', () => {
   ] as const)(
     'drops the %s where a subscription asks for it, counts it, and stops nobody [BRK-19]',
     (name, overflow, kept) => {
-      const core = new BrokerCore();
+      const core = new DrivenCore();
       const { publisher, subscriber } = slowPair(core, overflow);
       for (let i = 0; i < 10; i++) publisher.publish('slow/x', `${i}`);
       expect(publisher.link.paused).toBe(false);
@@ -411,7 +411,7 @@ describe('back-pressure', () => {
   );
 
   it('lets a client that is stopped by its own subscription read it, unsubscribe, and ping [BRK-4] [BRK-22]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const client = new FakeClient(core);
     const publisher = client.open();
     const subscriber = client.open(1);
@@ -434,12 +434,12 @@ describe('back-pressure', () => {
   });
 
   it('stops reading a stream whose client does not take its answers [BRK-21]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const client = new FakeClient(core);
     for (const stream of [client.open(1), client.open(1)]) {
       for (let i = 1; i <= 200; i++) stream.ping(i);
       expect(stream.link.paused).toBe(true);
-      expect(stream.channel.queue.answerCount).toBe(64);
+      expect(stream.channel.delivery.queue.answerCount).toBe(64);
       for (let i = 0; i < 300; i++) {
         stream.carry();
         stream.pump();
@@ -450,7 +450,7 @@ describe('back-pressure', () => {
   });
 
   it('takes bounds from the subscriber, but not above its own [BRK-17]', () => {
-    const core = new BrokerCore({ queueMessagesMax: 8 });
+    const core = new DrivenCore({ queueMessagesMax: 8 });
     const publisher = new FakeClient(core).open();
     for (const [wanted, held] of [
       [3, 3],
@@ -460,7 +460,7 @@ describe('back-pressure', () => {
       const stream = new FakeClient(core).open(1);
       stream.subscribe(1, '#', Overflow.DROP_NEWEST, wanted);
       for (let i = 0; i < 20; i++) publisher.publish('a', `${i}`);
-      expect(stream.channel.queue.messageCount).toBe(held);
+      expect(stream.channel.delivery.queue.messageCount).toBe(held);
       stream.end();
     }
   });
@@ -468,7 +468,7 @@ describe('back-pressure', () => {
 
 describe('the end of a broker', () => {
   it('reads no more publishers and sends what is queued [BRK-35]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const client = new FakeClient(core);
     const publisher = client.open();
     const subscriber = client.open(1);

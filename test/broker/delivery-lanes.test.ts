@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
-import { BrokerCore } from '../../src/broker/core.ts';
 import {
   Command,
   encodePlain,
@@ -11,6 +10,7 @@ import {
   ReasonCode,
   SubscribeFlag,
 } from '../../src/pubsub/command.ts';
+import { DrivenCore } from './driven-core.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
 import type { FakeLane } from './fake-link.ts';
 
@@ -23,11 +23,11 @@ class LaneClient {
   readonly main: FakeStream;
   /** Deliveries as `topic=first characters`, in the order the client has taken them. */
   readonly taken: string[] = [];
-  private readonly core: BrokerCore;
+  private readonly core: DrivenCore;
   private readonly read = new Map<object, number>();
 
   constructor(
-    core: BrokerCore,
+    core: DrivenCore,
     filter = '#',
     flags: number = Overflow.BLOCK,
     mark = Number.POSITIVE_INFINITY,
@@ -67,13 +67,13 @@ class LaneClient {
   }
 }
 
-function publisher(core: BrokerCore, priority = CHAT): FakeStream {
+function publisher(core: DrivenCore, priority = CHAT): FakeStream {
   return new FakeClient(core).open(Number.POSITIVE_INFINITY, { priority });
 }
 
 describe('lanes', () => {
   it('carry what is of another class or large; what is not goes on the subscribing stream [BRK-39]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const subscriber = new LaneClient(core);
     publisher(core).publish('a', 'chat');
     publisher(core, SYSTEM).publish('b', 'system');
@@ -91,7 +91,7 @@ describe('lanes', () => {
   });
 
   it('are not opened for a client that did not ask for them [BRK-39]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const client = new FakeClient(core);
     const stream = client.open();
     stream.subscribe(1, '#');
@@ -101,7 +101,7 @@ describe('lanes', () => {
   });
 
   it('hold a large message until the client has taken what its topic had on the other stream [BRK-39]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const subscriber = new LaneClient(core);
     const { main } = subscriber;
     subscriber.carry(main);
@@ -132,7 +132,7 @@ describe('lanes', () => {
       let moves = 0;
       for (let seed = 1; seed <= 40; seed++) {
         const random = new Prng(seed);
-        const core = new BrokerCore(queue === 0 ? {} : { queueMessagesMax: queue });
+        const core = new DrivenCore(queue === 0 ? {} : { queueMessagesMax: queue });
         const subscriber = new LaneClient(core, '#', Overflow.BLOCK, mark);
         // As a client does, a publisher sends a large message only when the other stream has been handed on.
         const publishers = [CHAT, BULK].map((priority) => {
@@ -174,7 +174,7 @@ describe('lanes', () => {
   );
 
   it('are at most 64 for a client; what finds none goes on the subscribing stream, and stays there [BRK-39]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const client = new FakeClient(core);
     const streams = Array.from({ length: 70 }, (_, i) => {
       const stream = client.open();
@@ -189,7 +189,7 @@ describe('lanes', () => {
   });
 
   it('are waited for by the answer to an unsubscription, and end with the last filter [BRK-15]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const subscriber = new LaneClient(core);
     const { main } = subscriber;
     publisher(core, BULK).publish('a', 'on a lane');
@@ -205,7 +205,7 @@ describe('lanes', () => {
   });
 
   it('end when they have carried nothing for 10 s, and are opened again when they are needed [BRK-39]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const subscriber = new LaneClient(core);
     const from = publisher(core, BULK);
     from.publish('a', '1');
@@ -232,7 +232,7 @@ describe('lanes', () => {
   });
 
   it('go with their subscribing stream, and with their client [BRK-5] [BRK-39]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const one = new LaneClient(core, '#', Overflow.BLOCK, 1);
     const other = new LaneClient(core, '#', Overflow.BLOCK, 1);
     const from = publisher(core, BULK);
@@ -244,7 +244,7 @@ describe('lanes', () => {
   });
 
   it('that stand still are reset with their subscribing stream [BRK-23]', () => {
-    const core = new BrokerCore({ stallMs: 1_000, queueMessagesMax: 2 });
+    const core = new DrivenCore({ stallMs: 1_000, queueMessagesMax: 2 });
     const subscriber = new LaneClient(core, '#', Overflow.BLOCK, 1);
     subscriber.carry(subscriber.main);
     const from = publisher(core, BULK);
@@ -256,20 +256,20 @@ describe('lanes', () => {
   });
 
   it('take nothing but MARKED and PING from the client [BRK-39]', () => {
-    const attempts: ((subscriber: LaneClient, core: BrokerCore) => void)[] = [
+    const attempts: ((subscriber: LaneClient, core: DrivenCore) => void)[] = [
       ({ lanes }, core) => core.received(lanes[0].channel, encodeSubscribe(1, 'a', 0, 0, 0)),
       ({ lanes }, core) => core.received(lanes[0].channel, encodePlain(Command.FLUSH, 1)),
       ({ lanes }, core) => core.received(lanes[0].channel, publishPrefix('a')),
       ({ client }) => client.open().send(encodePlain(Command.MARKED, 1)),
     ];
     for (const attempt of attempts) {
-      const core = new BrokerCore();
+      const core = new DrivenCore();
       const subscriber = new LaneClient(core);
       publisher(core, BULK).publish('a', '');
       attempt(subscriber, core);
       expect(subscriber.client.peer.closedWith).toBe(ReasonCode.WRONG_STREAM);
     }
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const subscriber = new LaneClient(core);
     publisher(core, BULK).publish('a', '');
     const [lane] = subscriber.lanes;

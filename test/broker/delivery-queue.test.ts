@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DeliveryQueue } from '../../src/broker/delivery-queue.ts';
+import { DeliveryQueue } from '../../src/broker/delivery/delivery-queue.ts';
 import { Overflow } from '../../src/pubsub/command.ts';
 
 /** The policies on a plain list, as spec/broker.md words them. */

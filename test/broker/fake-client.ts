@@ -1,6 +1,5 @@
-import type { Channel } from '../../src/broker/channel.ts';
 import type { BrokerCore } from '../../src/broker/core.ts';
-import type { Session } from '../../src/broker/session.ts';
+import type { Channel, Client } from '../../src/broker/delivery/client.ts';
 import {
   Command,
   encodePlain,
@@ -24,10 +23,10 @@ export class FakeStream {
   readonly inbox: Uint8Array[] = [];
   private readonly core: BrokerCore;
 
-  constructor(core: BrokerCore, session: Session, mark: number, options: LinkOptions) {
+  constructor(core: BrokerCore, end: Client, mark: number, options: LinkOptions) {
     this.core = core;
     this.link = new FakeLink(mark, options);
-    this.channel = core.opened(session, this.link);
+    this.channel = core.opened(end, this.link);
   }
 
   send(command: Uint8Array): void {
@@ -75,21 +74,23 @@ export class FakeStream {
 }
 
 export class FakeClient {
-  readonly peer = new FakePeer();
-  readonly session: Session;
+  readonly peer: FakePeer;
+  /** Its end in the broker. */
+  readonly end: Client;
   private readonly core: BrokerCore;
 
   constructor(core: BrokerCore) {
     this.core = core;
-    this.session = core.connected(this.peer);
+    this.peer = new FakePeer(core);
+    this.end = core.connected(this.peer);
   }
 
   /** @param mark - messages the stream's transport takes towards the client before it says enough */
   open(mark = Number.POSITIVE_INFINITY, options: LinkOptions = {}): FakeStream {
-    return new FakeStream(this.core, this.session, mark, options);
+    return new FakeStream(this.core, this.end, mark, options);
   }
 
   disconnect(): void {
-    this.core.disconnected(this.session);
+    this.core.disconnected(this.end);
   }
 }

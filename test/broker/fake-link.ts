@@ -1,9 +1,10 @@
-import type { Channel } from '../../src/broker/channel.ts';
-import type { Link, Peer } from '../../src/broker/link.ts';
+import type { BrokerCore } from '../../src/broker/core.ts';
+import type { Channel } from '../../src/broker/delivery/client.ts';
+import type { CarryingLink, CarryingPeer } from '../../src/broker/service.ts';
 import { type SlowCommand, slowDecode } from '../pubsub/slow-command.ts';
 
 /** A stream whose transport takes `mark` messages before it says enough, and gives them on only when told. */
-export class FakeLink implements Link {
+export class FakeLink implements CarryingLink {
   readonly id: number;
   readonly priority: number;
   readonly messageBytesMax: number;
@@ -95,18 +96,23 @@ export interface FakeLane {
   readonly channel: Channel;
 }
 
-export class FakePeer implements Peer {
+export class FakePeer implements CarryingPeer {
   closedWith: number | null = null;
+  openableStreams = Number.POSITIVE_INFINITY;
   /** Streams that the broker has opened. */
   readonly lanes: FakeLane[] = [];
   /** Messages the transport of such a stream takes before it says enough. */
   laneMark = Number.POSITIVE_INFINITY;
+  private readonly core: BrokerCore;
 
-  open(priority: number, attach: (link: Link) => unknown): boolean {
-    const link = new FakeLink(this.laneMark, { priority });
-    const lane: FakeLane = { link, channel: attach(link) as Channel };
-    this.lanes.push(lane);
-    return true;
+  constructor(core: BrokerCore) {
+    this.core = core;
+  }
+
+  open(channel: Channel): void {
+    const link = new FakeLink(this.laneMark, { priority: channel.priority });
+    this.core.laneOpened(channel, link);
+    this.lanes.push({ link, channel });
   }
 
   close(code: number): void {

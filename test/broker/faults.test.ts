@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
-import { Channel } from '../../src/broker/channel.ts';
-import { BrokerCore } from '../../src/broker/core.ts';
-import { DeliveryQueue } from '../../src/broker/delivery-queue.ts';
-import { Subscriptions } from '../../src/broker/subscriptions.ts';
+import { Channel, Delivery } from '../../src/broker/delivery/client.ts';
+import { DeliveryQueue } from '../../src/broker/delivery/delivery-queue.ts';
+import { BrokerState } from '../../src/broker/state.ts';
 import { ReasonCode } from '../../src/pubsub/command.ts';
 import { Router } from '../../src/pubsub/router.ts';
+import { DrivenCore } from './driven-core.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
 import { FakeLink } from './fake-link.ts';
 
@@ -14,15 +14,18 @@ const PLACES: readonly (readonly [owner: object, method: string])[] = [
   [Router.prototype, 'route'],
   [Router.prototype, 'add'],
   [Router.prototype, 'remove'],
-  [Subscriptions.prototype, 'add'],
+  [BrokerState.prototype, 'subscribe'],
   [DeliveryQueue.prototype, 'push'],
   [DeliveryQueue.prototype, 'shift'],
   [DeliveryQueue.prototype, 'pushAnswer'],
   [DeliveryQueue.prototype, 'clear'],
-  [Channel.prototype, 'offer'],
-  [Channel.prototype, 'answer'],
-  [Channel.prototype, 'drained'],
-  [Channel.prototype, 'stop'],
+  [Delivery.prototype, 'offer'],
+  [Delivery.prototype, 'answer'],
+  [Delivery.prototype, 'drained'],
+  [Delivery.prototype, 'stop'],
+  [Delivery.prototype, 'goOn'],
+  [Delivery.prototype, 'sent'],
+  [Channel.prototype, 'hold'],
   [FakeLink.prototype, 'send'],
 ];
 
@@ -46,7 +49,7 @@ function breaking(fails: (method: string) => boolean, action: () => void): void 
 describe('a fault of the broker while it acts for one client', () => {
   it('closes that connection with INTERNAL_ERROR, once, is reported, and nobody else notices [BRK-40]', () => {
     const faults: unknown[] = [];
-    const core = new BrokerCore({}, (error) => faults.push(error));
+    const core = new DrivenCore({}, (error) => faults.push(error));
     const [victim, publisher, other] = [new FakeClient(core), new FakeClient(core), new FakeClient(core)];
     const victims = victim.open();
     victims.subscribe(1, 'a');
@@ -70,7 +73,7 @@ describe('a fault of the broker while it acts for one client', () => {
     for (let seed = 1; seed <= 60; seed++) {
       const random = new Prng(seed);
       let faults = 0;
-      const core = new BrokerCore({ queueMessagesMax: 8 }, () => faults++);
+      const core = new DrivenCore({ queueMessagesMax: 8 }, () => faults++);
       const honest = new FakeClient(core);
       const reader = honest.open();
       const writer = new FakeClient(core);

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { BrokerCore } from '../../src/broker/core.ts';
 import { Command, encodeSubscribe, Overflow, ReasonCode, SubscribeFlag } from '../../src/pubsub/command.ts';
+import { DrivenCore } from './driven-core.ts';
 import { FakeClient } from './fake-client.ts';
 
 /** A subscriber whose transport takes one message and whose queue takes four, and a publisher that has filled both. */
-function stopped(core: BrokerCore, overflow: Overflow = Overflow.BLOCK) {
+function stopped(core: DrivenCore, overflow: Overflow = Overflow.BLOCK) {
   const client = new FakeClient(core);
   const subscriber = client.open(1);
   subscriber.subscribe(1, 't/#', overflow, 4);
@@ -15,14 +15,14 @@ function stopped(core: BrokerCore, overflow: Overflow = Overflow.BLOCK) {
 }
 
 /** Lets so many ms pass from `start`, a tenth of a second at a time. */
-function pass(core: BrokerCore, start: number, ms: number): number {
+function pass(core: DrivenCore, start: number, ms: number): number {
   for (let now = start; now <= start + ms; now += 100) core.tick(now);
   return start + ms;
 }
 
 describe('a subscription that nobody reads', () => {
   it('is reset with STALLED when its full queue has stood still for stallMs, and its publisher goes on [BRK-23]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const { subscriber, publisher, client } = stopped(core);
     expect(publisher.link.paused).toBe(true);
     let now = pass(core, 5_000, 29_900);
@@ -36,7 +36,7 @@ describe('a subscription that nobody reads', () => {
   });
 
   it('is kept as long as one message leaves now and then, however slowly [BRK-23]', () => {
-    const core = new BrokerCore({ stallMs: 1_000 });
+    const core = new DrivenCore({ stallMs: 1_000 });
     const { subscriber, publisher } = stopped(core);
     for (let i = 0, now = 0; i < 9; i++) {
       now = pass(core, now, 900);
@@ -49,7 +49,7 @@ describe('a subscription that nobody reads', () => {
   });
 
   it('is kept while bytes leave its transport, though the transport takes no new message [BRK-23]', () => {
-    const core = new BrokerCore({ stallMs: 1_000 });
+    const core = new DrivenCore({ stallMs: 1_000 });
     const { subscriber } = stopped(core);
     let queuedBytes = 1_000;
     Object.defineProperty(subscriber.link, 'queuedBytes', { get: () => queuedBytes });
@@ -64,7 +64,7 @@ describe('a subscription that nobody reads', () => {
     ['a policy that drops', Overflow.DROP_OLDEST, 10],
     ['a policy that drops', Overflow.DROP_NEWEST, 10],
   ] as const)('stops nobody, and is kept, with %s [BRK-23]', (_, overflow, count) => {
-    const core = new BrokerCore({ stallMs: 1_000 });
+    const core = new DrivenCore({ stallMs: 1_000 });
     const subscriber = new FakeClient(core).open(1);
     subscriber.subscribe(1, 't', overflow, 4);
     const publisher = new FakeClient(core).open();
@@ -74,7 +74,7 @@ describe('a subscription that nobody reads', () => {
   });
 
   it('is kept for ever where stallMs is 0 [BRK-23]', () => {
-    const core = new BrokerCore({ stallMs: 0 });
+    const core = new DrivenCore({ stallMs: 0 });
     const { subscriber } = stopped(core);
     pass(core, 0, 1_000_000);
     expect(subscriber.link.resetWith).toBeNull();
@@ -83,7 +83,7 @@ describe('a subscription that nobody reads', () => {
 
 describe('a message that is larger than a subscriber takes', () => {
   it('is dropped for this subscriber alone, which is told in its place, and stops nobody [BRK-24]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const small = new FakeClient(core).open(Number.POSITIVE_INFINITY, { messageBytesMax: 4_096 });
     const other = new FakeClient(core).open();
     for (const each of [small, other]) each.subscribe(1, 't/#');
@@ -100,18 +100,18 @@ describe('a message that is larger than a subscriber takes', () => {
   });
 
   it('counts what is dropped until the subscriber can be told with it, and keeps nothing for it [BRK-24]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const stream = new FakeClient(core).open(1, { messageBytesMax: 100 });
     stream.subscribe(1, 't');
     const publisher = new FakeClient(core).open();
     for (let i = 0; i < 5_000; i++) publisher.publish('t', 'x'.repeat(100));
-    expect(stream.channel.queue.answerCount).toBe(1);
+    expect(stream.channel.delivery.queue.answerCount).toBe(1);
     for (let i = 0; i < 3; i++) stream.carry();
     expect(stream.link.lines).toEqual(['SUBSCRIBED 1', 'DROPPED 5000 4']);
   });
 
   it('is not a refusal, whose reason is cut to what the client takes, nor the first command of a lane', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const client = new FakeClient(core);
     const stream = client.open(Number.POSITIVE_INFINITY, { messageBytesMax: 11 });
     stream.send(encodeSubscribe(1, '$share/g/x', 0, 0, 0));
@@ -127,7 +127,7 @@ describe('a message that is larger than a subscriber takes', () => {
   });
 
   it('is no message for a client that takes not even an answer, and costs no one else anything [BRK-24]', () => {
-    const core = new BrokerCore();
+    const core = new DrivenCore();
     const client = new FakeClient(core);
     const stream = client.open(1, { messageBytesMax: 7 });
     stream.subscribe(1, 't');

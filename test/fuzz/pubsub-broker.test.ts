@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BrokerCore } from '../../src/broker/core.ts';
 import { ReasonCode } from '../../src/pubsub/command.ts';
+import { DrivenCore } from '../broker/driven-core.ts';
 import { FakeClient } from '../broker/fake-client.ts';
 
 const NAMES = ['a', 'a/b', '+', '#', 'a/#', '', 'a//b', '$x', '$share/g/a', '\u0000', '\ufffd'];
@@ -42,7 +42,7 @@ describe('the broker core under arbitrary commands', () => {
     let failed = 0;
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
-        const core = new BrokerCore({ queueMessagesMax: 3, filtersPerClientMax: 3, routesMax: 8 });
+        const core = new DrivenCore({ queueMessagesMax: 3, filtersPerClientMax: 3, routesMax: 8 });
         const clients = [0, 1, 2].map(() => new FakeClient(core));
         const streams = clients.map((client) => [client.open(1), client.open(2), client.open()]);
         for (const { client, stream, bytes, carry } of steps) {

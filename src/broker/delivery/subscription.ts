@@ -1,15 +1,19 @@
 /**
- * The streams that carry one subscription to its client. Messages of the default class go on the subscribing stream itself, those of another
- * class on a lane of that class, and large ones on a lane of their own class beside it, so that the transport's scheduler gives each its share:
- * a message waits for no other one, except of the same topic, class and publisher, behind which it belongs. [BRK-39]
+ * One subscription: the filters that share a queue, and the streams that carry what matches them. Messages of the default class go on the
+ * subscribing stream itself, those of another class on a lane of that class, and large ones on a lane of their own class beside it, so that the
+ * transport's scheduler gives each its share: a message waits for no other one, except of the same topic, class and publisher, behind which it belongs. [BRK-39]
  *
  * That order is kept by the sender alone. A topic moves to the lane of large messages with its first large one, which is not sent before the
  * client has taken what the topic's former lane brought; it moves back when the client has taken everything of the lane.
  */
 
-import { HEADER_BYTES, LARGE_BYTES_MIN } from '../pubsub/command.ts';
-import { STREAM_PRIORITIES } from '../pubsub/message-stream.ts';
-import type { Channel } from './channel.ts';
+import { HEADER_BYTES, LARGE_BYTES_MIN } from '../../pubsub/command.ts';
+import { STREAM_PRIORITIES } from '../../pubsub/message-stream.ts';
+import type { Channel, Delivery } from './client.ts';
+import type { QueuePolicy } from './delivery-queue.ts';
+
+/** Opens a stream for deliveries of a subscription. Null when there may be no more. */
+export type OpenLane = (subscription: Subscription, priority: number) => Channel | null;
 
 /** A lane for large messages, and the topics that go on it for now. */
 interface LargeLane {
@@ -19,13 +23,19 @@ interface LargeLane {
 
 /** An answer on the main channel that comes behind what the lanes bring. */
 interface LateAnswer {
-  readonly marks: readonly (readonly [lane: Channel, mark: number])[];
+  readonly marks: readonly (readonly [lane: Delivery, mark: number])[];
   readonly send: () => void;
 }
 
-export class DeliveryLanes {
-  private readonly main: Channel;
-  private readonly open: (main: Channel, priority: number) => Channel | null;
+export class Subscription {
+  /** The subscribing stream. */
+  readonly main: Channel;
+  /** What its first accepted SUBSCRIBE asked for. */
+  readonly policy: QueuePolicy;
+  readonly filters = new Set<string>();
+  /** Number of the last message offered to it, so that overlapping filters offer it once. */
+  lastOffered = 0;
+  private readonly openLane: OpenLane | null;
   /** By class. */
   private readonly small: (Channel | null)[] = STREAM_PRIORITIES.map(() => null);
   private readonly large: (LargeLane | null)[] = STREAM_PRIORITIES.map(() => null);
@@ -34,14 +44,16 @@ export class DeliveryLanes {
   /** Answers that wait until the client has taken what the lanes held. */
   private readonly lateAnswers: LateAnswer[] = [];
 
-  /** @param open - opens a lane; null when there may be no more */
-  constructor(main: Channel, open: (main: Channel, priority: number) => Channel | null) {
+  /** @param openLane - null where the client takes no lanes */
+  constructor(main: Channel, policy: QueuePolicy, openLane: OpenLane | null) {
     this.main = main;
-    this.open = open;
+    this.policy = policy;
+    this.openLane = openLane;
   }
 
-  /** Which channel is to take this message of a publisher of this class. */
-  choose(priority: number, message: Uint8Array, topicEnd: number): Channel {
+  /** Where a message of a publisher of this class is to go. */
+  pathOf(priority: number, message: Uint8Array, topicEnd: number): Channel {
+    if (this.openLane === null) return this.main;
     const large = this.large[priority];
     const isLarge = message.length >= LARGE_BYTES_MIN;
     if (!isLarge && (large === null || large.topics.size === 0)) return this.smallLane(priority);
@@ -50,38 +62,46 @@ export class DeliveryLanes {
     return isLarge ? this.moved(priority, topic) : this.smallLane(priority);
   }
 
-  /** All channels but the main one. */
-  *[Symbol.iterator](): Iterator<Channel> {
+  /** All streams but the subscribing stream. */
+  *lanes(): Iterable<Channel> {
     for (const lane of this.small) if (lane !== null && lane !== this.main) yield lane;
     for (const lane of this.large) if (lane !== null) yield lane.channel;
     yield* this.leaving;
   }
 
-  /** The client has answered a MARK on one of the channels. */
+  /** The client has answered a MARK on one of the streams. */
   onTaken(): void {
     for (const lane of this.large) {
       if (lane === null) continue;
-      lane.channel.goOnSending();
+      lane.channel.delivery.wake();
       this.onSent(lane.channel);
-      if (lane.channel.isTaken) lane.topics.clear();
+      if (lane.channel.delivery.isTaken) lane.topics.clear();
     }
-    for (const lane of this.leaving) lane.goOnSending();
-    this.sendLateAnswers();
-  }
-
-  /** Calls `send` when the client has taken everything that was queued for the lanes until now. [BRK-15] */
-  whenTaken(send: () => void): void {
-    const marks: [Channel, number][] = [];
-    for (const lane of this) marks.push([lane, lane.mark()]);
-    this.lateAnswers.push({ marks, send });
-    if (this.lateAnswers.length === LATE_ANSWERS_MAX) this.main.hold();
+    for (const lane of this.leaving) lane.delivery.wake();
     this.sendLateAnswers();
   }
 
   /** Something has gone out on `channel`: asks whether a lane of large messages was taken, one question at a time. */
   onSent(channel: Channel): void {
-    const lane = this.large[channel.link.priority];
-    if (lane?.channel === channel && channel.idle && !channel.awaitsMarked) channel.mark();
+    const lane = this.large[channel.priority];
+    if (lane === null || lane.channel !== channel) return;
+    const { delivery } = channel;
+    if (delivery.idle && !delivery.marks.isAwaited) delivery.mark();
+  }
+
+  /** Calls `send` when the client has taken everything that was queued for the lanes until now. [BRK-15] */
+  whenTaken(send: () => void): void {
+    const marks: [Delivery, number][] = [];
+    for (const { delivery } of this.lanes()) marks.push([delivery, delivery.mark()]);
+    this.lateAnswers.push({ marks, send });
+    if (this.lateAnswers.length === LATE_ANSWERS_MAX) this.main.hold();
+    this.sendLateAnswers();
+  }
+
+  /** Discards what waits for a publisher to go on and is `unwanted`, for all its streams. [BRK-15] */
+  forgetWaiting(unwanted: (message: Uint8Array) => boolean): void {
+    this.main.delivery.forgetWaiting(unwanted);
+    for (const { delivery } of this.lanes()) delivery.forgetWaiting(unwanted);
   }
 
   /** Ends a lane of which the client has taken everything; the next message for it opens another. */
@@ -92,8 +112,8 @@ export class DeliveryLanes {
   }
 
   /** Ends all lanes behind what is queued for them. */
-  finish(): void {
-    const lanes = [...this];
+  finishLanes(): void {
+    const lanes = [...this.lanes()];
     this.small.fill(null);
     this.large.fill(null);
     for (const lane of lanes) {
@@ -103,11 +123,11 @@ export class DeliveryLanes {
   }
 
   /** A lane is gone. */
-  forget(channel: Channel): void {
-    this.leaving.delete(channel);
+  forget(lane: Channel): void {
+    this.leaving.delete(lane);
     for (let i = 0; i < this.small.length; i++) {
-      if (this.small[i] === channel) this.small[i] = null;
-      if (this.large[i]?.channel === channel) this.large[i] = null;
+      if (this.small[i] === lane) this.small[i] = null;
+      if (this.large[i]?.channel === lane) this.large[i] = null;
     }
     if (!this.main.closed) this.sendLateAnswers();
   }
@@ -124,7 +144,7 @@ export class DeliveryLanes {
   private smallLane(priority: number): Channel {
     if (priority === DEFAULT_PRIORITY) return this.main;
     // What has once gone on the main channel for want of a lane stays there, for the sake of its order.
-    const lane = this.small[priority] ?? this.open(this.main, priority) ?? this.main;
+    const lane = this.small[priority] ?? this.openLane?.(this, priority) ?? this.main;
     this.small[priority] = lane;
     return lane;
   }
@@ -133,13 +153,13 @@ export class DeliveryLanes {
     const from = this.smallLane(priority);
     let lane = this.large[priority];
     if (lane === null) {
-      const channel = this.open(this.main, priority);
+      const channel = this.openLane?.(this, priority) ?? null;
       if (channel === null) return from;
       lane = { channel, topics: new Set() };
       this.large[priority] = lane;
     }
     if (lane.topics.size >= TOPICS_MAX) return from;
-    lane.channel.gate(from);
+    lane.channel.delivery.gate(from.delivery);
     lane.topics.add(topic);
     return lane.channel;
   }

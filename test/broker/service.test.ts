@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { StreamLink } from '../../src/broker/stream-link.ts';
+import { StreamLink } from '../../src/broker/service.ts';
 import type { MessageStream } from '../../src/pubsub/message-stream.ts';
 
 /** A transport stream that notes what it is told. */

@@ -1,0 +1,516 @@
+/**
+ * A client as long as it is connected: its connection, the streams on it, and what goes out on each of them. What is to outlive the connection is
+ * its session's (store/). Of a stream three things are told apart: the stream itself ({@link Channel}), whose reading can be held back; what goes out on it
+ * ({@link Delivery}); and how much of that the client has taken ({@link Marks}).
+ *
+ * Being held is a matter of the publishing stream alone: a subscribing stream of the same client is still read and written. [BRK-22]
+ */
+
+import { Ring } from '../../base/ring.ts';
+import {
+  Command,
+  DROPPED_BYTES,
+  DropReason,
+  encodeDropped,
+  encodePlain,
+  Overflow,
+} from '../../pubsub/command.ts';
+import { Action, type BrokerCounters, type Link, type Output, type Peer } from '../output.ts';
+import { DeliveryQueue, type QueueOwner } from './delivery-queue.ts';
+
+export type BrokerOutput = Output<Channel, Client>;
+
+/** What all queues of a broker may hold together, in charged bytes. [BRK-41] */
+export interface QueueBudget {
+  usedBytes: number;
+  readonly bytesMax: number;
+}
+
+/** A client's end of a connection; it dies with it. */
+export class Client implements QueueOwner {
+  readonly peer: Peer;
+  readonly channels = new Set<Channel>();
+  /** Streams that the broker has opened to it. */
+  laneCount = 0;
+  /** Those of them that the transport was asked for and has not opened yet. */
+  lanesOpening = 0;
+  /** Bytes handed to the transport that had not left when it was last asked. */
+  transportBytes = 0;
+  closed = false;
+  private queued = 0;
+  private readonly bytesMax: number;
+  private readonly budget: QueueBudget;
+
+  /**
+   * @param bytesMax - charged bytes at which all queues of the client are full, and bytes that its transport may hold [BRK-38]
+   * @param budget - shared by all clients of the broker
+   */
+  constructor(peer: Peer, bytesMax: number, budget: QueueBudget) {
+    this.peer = peer;
+    this.bytesMax = bytesMax;
+    this.budget = budget;
+  }
+
+  /** Charged bytes in all its queues. */
+  get queuedBytes(): number {
+    return this.queued;
+  }
+
+  set queuedBytes(bytes: number) {
+    this.budget.usedBytes += bytes - this.queued;
+    this.queued = bytes;
+  }
+
+  /** Its own bound, or what is left of the broker's if that is less: so the clients that hold the most are full first. [BRK-41] */
+  get queuedBytesMax(): number {
+    const { bytesMax, usedBytes } = this.budget;
+    return Math.min(this.bytesMax, Math.max(0, bytesMax - usedBytes));
+  }
+
+  /** Whether a message of this length may go to the transport now, where one stream takes it. Small ones always may. [BRK-38] */
+  takes(length: number): boolean {
+    return (
+      length <= SMALL_BYTES_MAX || this.transportBytes === 0 || this.transportBytes + length <= this.bytesMax
+    );
+  }
+}
+
+/** What a stream is for; its first command decides. The broker opens lanes itself. [BRK-3] [BRK-39] */
+export const Role = { UNDECIDED: 0, PUBLISHING: 1, SUBSCRIBING: 2, LANE: 3 } as const;
+export type Role = (typeof Role)[keyof typeof Role];
+
+/** The life of a stream: the broker's direction ends, perhaps behind what is queued for it, and then, with the client's, the stream. */
+const ChannelState = { OPEN: 0, ENDING: 1, ENDED: 2, CLOSED: 3 } as const;
+type ChannelState = (typeof ChannelState)[keyof typeof ChannelState];
+
+/** One stream of a client. */
+export class Channel {
+  readonly client: Client;
+  readonly priority: number;
+  readonly delivery: Delivery;
+  /** What the transport tells of it. */
+  link: Link;
+  role: Role = Role.UNDECIDED;
+  private readonly output: BrokerOutput;
+  private state: ChannelState = ChannelState.OPEN;
+  /** Reasons to leave the stream unread. */
+  private holds = 0;
+  /** As a publisher: the full queues that a message of it waits for. */
+  private waitsFor: Set<Delivery> | null = null;
+
+  constructor(client: Client, link: Link, output: BrokerOutput, counters: BrokerCounters) {
+    this.client = client;
+    this.link = link;
+    this.priority = link.priority;
+    this.output = output;
+    this.delivery = new Delivery(this, output, counters);
+  }
+
+  get closed(): boolean {
+    return this.state === ChannelState.CLOSED;
+  }
+
+  /** Not read, for whatever reason. */
+  get held(): boolean {
+    return this.holds > 0;
+  }
+
+  /** Leaves the stream unread until {@link release} was called as often. */
+  hold(): void {
+    if (this.holds++ === 0) this.output.act(Action.PAUSE, this);
+  }
+
+  release(): void {
+    if (--this.holds === 0 && !this.closed) this.output.act(Action.RESUME, this);
+  }
+
+  /** Stopped, as a publisher, by a full queue. */
+  get stopped(): boolean {
+    return this.waitsFor !== null && this.waitsFor.size > 0;
+  }
+
+  /** Is not read until {@link goOn}: a message of it waits to enter the queue of `delivery`. */
+  waitFor(delivery: Delivery): void {
+    this.waitsFor ??= new Set();
+    this.waitsFor.add(delivery);
+    this.hold();
+  }
+
+  goOn(delivery: Delivery): void {
+    this.waitsFor?.delete(delivery);
+    this.release();
+  }
+
+  /** Ends the broker's direction behind what is queued. */
+  finish(): void {
+    if (this.state === ChannelState.OPEN) this.state = ChannelState.ENDING;
+    this.endIfFinished();
+  }
+
+  endIfFinished(): void {
+    if (this.state === ChannelState.ENDING && this.delivery.idle) this.end();
+  }
+
+  /** Ends the broker's direction behind what was sent. */
+  end(): void {
+    if (this.state >= ChannelState.ENDED) return;
+    this.state = ChannelState.ENDED;
+    this.output.act(Action.END, this);
+  }
+
+  /** Gives both directions up. */
+  reset(code: number): void {
+    this.output.act(Action.RESET, this, code);
+  }
+
+  /** The stream is gone: forgets what is queued and what waits, on either side, and lets the publishers that wait for it go on. [BRK-5] */
+  close(): void {
+    this.state = ChannelState.CLOSED; // first: whatever fails below, nothing is delivered to it any more
+    this.client.channels.delete(this);
+    if (this.waitsFor !== null) {
+      for (const delivery of this.waitsFor) delivery.forget(this);
+      this.waitsFor = null;
+    }
+    this.delivery.close();
+  }
+}
+
+/** A message that has to wait until the client has taken what another stream brought before it. */
+interface Gate {
+  /** Its place in the queue. */
+  readonly place: number;
+  readonly behind: Delivery;
+  readonly mark: number;
+}
+
+/**
+ * What goes out on one stream: answers, and the messages of a subscription, which wait in a queue for as long as the transport takes no more. It knows
+ * which publishing streams wait for that queue.
+ *
+ * What the transport answers is known only after the core has returned. So a message that is offered goes out on the word of its last answer, and
+ * what is queued goes out one by one ({@link goOn}).
+ */
+export class Delivery {
+  readonly queue: DeliveryQueue;
+  readonly marks = new Marks();
+  private readonly channel: Channel;
+  private readonly client: Client;
+  private readonly output: BrokerOutput;
+  private readonly counters: BrokerCounters;
+  private readonly messageBytesMax: number;
+  private writable = true;
+  private woken = false;
+  /** What the client counts as this stream's part of {@link Client.transportBytes}. */
+  private transportBytes = 0;
+  /** The stream is not read because of its unsent answers. */
+  private heldForAnswers = false;
+  /** Publishers that are stopped for this queue, each with the message that waits to enter it, the first one first. */
+  private waiting: Map<Channel, Uint8Array> | null = null;
+  /** Messages that are missing for the client where the queue's next answer stands. */
+  private tooLarge = 0;
+  private gates: Ring<Gate> | null = null;
+  /** What it had sent and what its transport held when {@link isStalled} last looked, and since when nothing has moved. */
+  private sentCount = 0;
+  private sentSeen = 0;
+  private transportSeen = 0;
+  private stillSince = -1;
+  private unusedSince = -1;
+
+  constructor(channel: Channel, output: BrokerOutput, counters: BrokerCounters) {
+    this.channel = channel;
+    this.client = channel.client;
+    this.output = output;
+    this.counters = counters;
+    this.messageBytesMax = channel.link.messageBytesMax;
+    this.queue = new DeliveryQueue(channel.client);
+  }
+
+  /** Nothing is queued, and nothing waits to be. */
+  get idle(): boolean {
+    return this.queue.empty && this.waiting === null;
+  }
+
+  /** Sends a message at once, or drops one that the client does not take. False: {@link enqueue} it. */
+  offer(message: Uint8Array): boolean {
+    if (message.length > this.messageBytesMax) {
+      this.dropTooLarge();
+      return true;
+    }
+    this.marks.offered++;
+    if (!this.ready || !this.client.takes(message.length)) return false;
+    this.send(message);
+    return true;
+  }
+
+  /** Queues a message behind those before it, as the policy says. False when it has to wait, see {@link stop}. [BRK-20] */
+  enqueue(message: Uint8Array): boolean {
+    if (this.queue.overflow === Overflow.BLOCK) {
+      if (this.queue.full || this.waiting !== null) return false;
+      this.queue.push(message);
+      return true;
+    }
+    const dropped = this.queue.push(message);
+    if (this.queue.overflow === Overflow.DROP_OLDEST) this.counters.droppedOldest += dropped;
+    else this.counters.droppedNewest += dropped;
+    return true;
+  }
+
+  /** Stops `publisher` until the queue has drained and taken its message. [BRK-18] */
+  stop(publisher: Channel, message: Uint8Array): void {
+    this.waiting ??= new Map();
+    this.waiting.set(publisher, message);
+    publisher.waitFor(this);
+    this.counters.publisherStops++;
+  }
+
+  /** Discards the waiting messages that are `unwanted`, and lets their publishers go on. [BRK-15] */
+  forgetWaiting(unwanted: (message: Uint8Array) => boolean): void {
+    if (this.waiting === null) return;
+    for (const [publisher, message] of this.waiting) {
+      if (!unwanted(message)) continue;
+      this.forget(publisher);
+      publisher.goOn(this);
+    }
+  }
+
+  /** Discards the message of a publisher that waits here. */
+  forget(publisher: Channel): void {
+    if (this.waiting === null) return;
+    this.counters.discarded++;
+    this.waiting.delete(publisher);
+    if (this.waiting.size === 0) this.waiting = null;
+  }
+
+  /** Sends an answer, behind what is queued for this stream. [BRK-4, BRK-21] */
+  answer(bytes: Uint8Array): void {
+    if (bytes.length > this.messageBytesMax) {
+      this.counters.droppedTooLarge++; // a client that takes so little cannot be told of it either
+      return;
+    }
+    if (this.ready) {
+      this.handOver(bytes);
+      return;
+    }
+    this.queue.pushAnswer(bytes);
+    if (!this.heldForAnswers && this.answersAreMany(1)) {
+      this.heldForAnswers = true;
+      this.channel.hold();
+    }
+  }
+
+  /** What the transport has answered to a message: whether it takes another one. */
+  sent(writable: boolean): void {
+    this.writable = writable;
+    this.account(this.channel.link.queuedBytes);
+  }
+
+  /** The transport, which had said enough, takes messages again. */
+  drained(): void {
+    this.sent(true);
+    this.wake();
+  }
+
+  /** Something may go out now: a gate has opened, or there is room in the transport. */
+  wake(): void {
+    if (this.woken) return;
+    this.woken = true;
+    this.output.wake(this.channel);
+  }
+
+  /** Hands over the next of what is queued or waits. False when nothing may go out any more; then it sleeps. */
+  goOn(): boolean {
+    if (this.sendQueued()) return true;
+    if (this.waiting !== null && this.queue.low && this.admitWaiting(this.waiting)) return true;
+    this.woken = false;
+    if (this.heldForAnswers && !this.answersAreMany(2)) {
+      this.heldForAnswers = false;
+      this.channel.release();
+    }
+    this.channel.endIfFinished();
+    return false;
+  }
+
+  /** The next message is not sent before the client has taken what `behind` has brought until now. [BRK-39] */
+  gate(behind: Delivery): void {
+    if (behind.isTaken) return;
+    const mark = behind.mark();
+    this.gates ??= new Ring();
+    this.gates.push({ place: this.queue.nextPlace + (this.waiting?.size ?? 0), behind, mark });
+  }
+
+  /** Asks the client to say when it has taken everything so far. Returns the number it will say. [BRK-39] */
+  mark(): number {
+    if (this.marks.isDue) this.answer(encodePlain(Command.MARK, this.marks.next()));
+    return this.marks.last;
+  }
+
+  /** True when the client has taken everything that was offered. */
+  get isTaken(): boolean {
+    return this.idle && !this.marks.isAwaited && !this.marks.isDue;
+  }
+
+  hasTaken(mark: number): boolean {
+    return this.channel.closed || this.marks.confirmed >= mark;
+  }
+
+  /** A full `block` queue that has not moved for so long. Asked now and then. [BRK-23] */
+  isStalled(nowMs: number, stallMs: number): boolean {
+    const transport = this.channel.link.queuedBytes;
+    this.account(transport);
+    const moved = this.sentCount !== this.sentSeen || transport !== this.transportSeen;
+    this.sentSeen = this.sentCount;
+    this.transportSeen = transport;
+    const blocks = this.queue.overflow === Overflow.BLOCK && (this.waiting !== null || this.queue.full);
+    if (!blocks) this.stillSince = -1;
+    else if (moved || this.stillSince < 0) this.stillSince = nowMs;
+    return this.stillSince >= 0 && nowMs - this.stillSince >= stallMs;
+  }
+
+  /** A lane whose client has taken everything, so long ago. Asked now and then, it asks the client. */
+  isUnused(nowMs: number, unusedMs: number): boolean {
+    if (this.idle && !this.marks.isAwaited) this.mark();
+    if (!this.isTaken) this.unusedSince = -1;
+    else if (this.unusedSince < 0) this.unusedSince = nowMs;
+    return this.unusedSince >= 0 && nowMs - this.unusedSince >= unusedMs;
+  }
+
+  close(): void {
+    this.forgetWaiting(() => true); // first: these are other clients
+    this.counters.discarded += this.queue.messageCount;
+    this.queue.clear();
+    this.gates = null;
+    this.account(0);
+  }
+
+  /** True when an answer, or a message that {@link Client.takes}, need not be queued. */
+  private get ready(): boolean {
+    return this.writable && this.queue.empty && this.gates === null;
+  }
+
+  private send(message: Uint8Array): void {
+    this.counters.messagesOut++;
+    this.counters.bytesOut += message.length;
+    this.handOver(message);
+  }
+
+  private handOver(bytes: Uint8Array): void {
+    this.sentCount++;
+    if (bytes.length >= ACCOUNTED_BYTES_MIN) this.account(this.transportBytes + bytes.length);
+    this.output.send(this.channel, bytes);
+  }
+
+  private account(transportBytes: number): void {
+    this.client.transportBytes += transportBytes - this.transportBytes;
+    this.transportBytes = transportBytes;
+  }
+
+  /** The client is told in the place of the gap; what is missing until then is told with it. [BRK-24] */
+  private dropTooLarge(): void {
+    this.counters.droppedTooLarge++;
+    if (this.tooLarge++ > 0) return;
+    if (this.ready) this.tellTooLarge();
+    else if (DROPPED_BYTES <= this.messageBytesMax) this.queue.pushAnswer(DROPPED_PLACE);
+  }
+
+  private tellTooLarge(): void {
+    const notice = encodeDropped(this.tooLarge, DropReason.TOO_LARGE);
+    this.tooLarge = 0;
+    if (notice.length <= this.messageBytesMax) this.handOver(notice);
+  }
+
+  /** True when something was handed over. */
+  private sendQueued(): boolean {
+    const { queue } = this;
+    if (this.writable && !queue.empty) {
+      if (queue.answerIsNext) {
+        const answer = queue.shift();
+        if (answer === DROPPED_PLACE) this.tellTooLarge();
+        else this.handOver(answer);
+        return true;
+      }
+      if (this.gates !== null && this.isGated(this.gates)) return false;
+      if (!this.client.takes(queue.nextLength)) return false;
+      this.send(queue.shift());
+      return true;
+    }
+    if (this.gates !== null && queue.empty && this.waiting === null) this.isGated(this.gates);
+    return false;
+  }
+
+  /**
+   * Sends the first waiting message if the transport takes it, else queues waiting ones until the queue is full again, and lets their publishers go on.
+   * What is sent needs no room in the queue, so a client that is at its bound by other queues still gets what it reads. [BRK-38]
+   */
+  private admitWaiting(waiting: Map<Channel, Uint8Array>): boolean {
+    for (const [publisher, message] of waiting) {
+      const sends = this.ready && this.client.takes(message.length);
+      if (sends) this.send(message);
+      else if (this.queue.full) return false;
+      else this.queue.push(message);
+      waiting.delete(publisher);
+      if (waiting.size === 0) this.waiting = null;
+      publisher.goOn(this);
+      if (sends) return true;
+    }
+    return false;
+  }
+
+  /** True when the next message has to wait for another stream. Forgets gates that are open. */
+  private isGated(gates: Ring<Gate>): boolean {
+    for (let gate = gates.peek(); gate !== undefined; gate = gates.peek()) {
+      if (!this.queue.isPast(gate.place)) return false;
+      if (!gate.behind.hasTaken(gate.mark)) return true;
+      gates.shift();
+    }
+    this.gates = null;
+    return false;
+  }
+
+  private answersAreMany(share: number): boolean {
+    const { answerCount, answerBytes } = this.queue;
+    return share === 1
+      ? answerCount >= ANSWERS_MAX || answerBytes >= ANSWER_BYTES_MAX
+      : answerCount * share > ANSWERS_MAX || answerBytes * share > ANSWER_BYTES_MAX;
+  }
+}
+
+/** What the client has taken of a stream, as far as it was asked: it answers a MARK when it has taken everything before. [BRK-39] */
+class Marks {
+  /** Messages that were queued or sent. */
+  offered = 0;
+  /** Numbers of the last MARK, and of the last that was answered. */
+  last = 0;
+  confirmed = 0;
+  private offeredAtLast = 0;
+
+  /** Something was offered since the last MARK. */
+  get isDue(): boolean {
+    return this.offered !== this.offeredAtLast;
+  }
+
+  /** The client was asked, and has not answered. */
+  get isAwaited(): boolean {
+    return this.confirmed !== this.last;
+  }
+
+  /** The number of the next MARK, which is about to be queued. */
+  next(): number {
+    this.offeredAtLast = this.offered;
+    this.last++;
+    return this.last;
+  }
+
+  /** The client has answered. */
+  confirm(mark: number): void {
+    if (mark > this.confirmed && mark <= this.last) this.confirmed = mark;
+  }
+}
+
+/** From here on the transport is asked how much it holds. */
+export const ACCOUNTED_BYTES_MIN = 4_096;
+const SMALL_BYTES_MAX = 16_384;
+/** Unsent answers, and their bytes, at which a stream is no longer read. [BRK-21] */
+const ANSWERS_MAX = 64;
+const ANSWER_BYTES_MAX = 8_192;
+/** Stands in a queue where messages are missing. */
+const DROPPED_PLACE: Uint8Array = encodeDropped(0, DropReason.TOO_LARGE);

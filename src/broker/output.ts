@@ -1,0 +1,175 @@
+/**
+ * What comes out of the broker's core: effects, which its driver carries out, and figures. The core calls nothing of the world outside; it reads a few
+ * facts of streams and connections, and says what is to happen to them.
+ */
+
+import { Ring } from '../base/ring.ts';
+
+/** A stream of a client, as its transport tells of it. */
+export interface Link {
+  /** The stream's number, by which the client knows it, too. */
+  readonly id: number;
+  /** The stream's class: its place in the list of priorities. */
+  readonly priority: number;
+  /** The largest message that the client takes. */
+  readonly messageBytesMax: number;
+  /** Bytes in the transport that have not left yet. */
+  readonly queuedBytes: number;
+}
+
+/** A client's connection, as its transport tells of it. */
+export interface Peer {
+  /** Streams that can be opened to the client without waiting until it allows more. */
+  readonly openableStreams: number;
+}
+
+/** What is to be done. */
+export const Action = {
+  /** Give the transport `bytes` as one message, which it may keep; what it answers goes to `BrokerCore.sent`. */
+  SEND: 0,
+  /** From `value` unsent bytes on the transport is to say enough. */
+  LIMIT: 1,
+  /** Stop reading: the client's messages stay in the transport, whose flow control then stops the client. */
+  PAUSE: 2,
+  RESUME: 3,
+  /** Finish the broker's direction; what was sent is still delivered. */
+  END: 4,
+  /** Give both directions up, with the reason code `value`. */
+  RESET: 5,
+  /** Open the stream to the client, and tell `BrokerCore.laneOpened`. */
+  OPEN: 6,
+  /** Close the client's connection at once, with the reason code `value`. */
+  CLOSE: 7,
+} as const;
+export type Action = (typeof Action)[keyof typeof Action];
+
+/** One thing to be done. It is used again for another as soon as the next is asked for. */
+export class Effect<Channel, Client> {
+  action: Action = Action.SEND;
+  /** The stream; null when it is about a connection. */
+  channel: Channel | null = null;
+  /** The connection; null when it is about a stream. */
+  client: Client | null = null;
+  bytes: Uint8Array = NOTHING;
+  value = 0;
+}
+
+/** Effects in the order in which they are to be carried out, and streams that may have more to send when those are. */
+export class Output<Channel, Client> {
+  private readonly effects: Effect<Channel, Client>[] = [];
+  private count = 0;
+  private taken = 0;
+  private readonly woken = new Ring<Channel>();
+
+  send(channel: Channel, bytes: Uint8Array): void {
+    this.next(Action.SEND, channel).bytes = bytes;
+  }
+
+  /** Something without bytes to a stream. */
+  act(action: Action, channel: Channel, value = 0): void {
+    this.next(action, channel).value = value;
+  }
+
+  close(client: Client, code: number): void {
+    const effect = this.next(Action.CLOSE, null);
+    effect.client = client;
+    effect.value = code;
+  }
+
+  /** The next effect, or null when all were taken. */
+  poll(): Effect<Channel, Client> | null {
+    if (this.taken < this.count) return this.effects[this.taken++];
+    if (this.count > 0) this.clear();
+    return null;
+  }
+
+  /** `channel` is to look, when all effects were taken, whether something that is queued for it may go out. */
+  wake(channel: Channel): void {
+    this.woken.push(channel);
+  }
+
+  /** The stream that was woken first. */
+  get firstWoken(): Channel | undefined {
+    return this.woken.peek();
+  }
+
+  dropFirstWoken(): void {
+    this.woken.shift();
+  }
+
+  private next(action: Action, channel: Channel | null): Effect<Channel, Client> {
+    if (this.count === this.effects.length) this.effects.push(new Effect());
+    const effect = this.effects[this.count++];
+    effect.action = action;
+    effect.channel = channel;
+    return effect;
+  }
+
+  /** Keeps the effects, but nothing that they were about. */
+  private clear(): void {
+    const { effects } = this;
+    for (let i = 0; i < this.count; i++) {
+      effects[i].channel = null;
+      effects[i].client = null;
+      effects[i].bytes = NOTHING;
+    }
+    this.count = 0;
+    this.taken = 0;
+    if (effects.length > EFFECTS_KEPT) effects.length = EFFECTS_KEPT;
+  }
+}
+
+/** What only grows; one object that all parts of a core share. */
+export class BrokerCounters {
+  /** Messages and payload-with-header bytes taken from publishers. */
+  messagesIn = 0;
+  bytesIn = 0;
+  /** Messages and bytes handed to the subscribers' transports. */
+  messagesOut = 0;
+  bytesOut = 0;
+  /** Messages that no filter matched. */
+  messagesUnrouted = 0;
+  /** Messages dropped by subscriptions that asked for it. */
+  droppedOldest = 0;
+  droppedNewest = 0;
+  /** Messages not sent to a subscriber because they are above the largest message that it takes. */
+  droppedTooLarge = 0;
+  /** Messages discarded with the queues of streams that went away. */
+  discarded = 0;
+  /** How often a publishing stream was stopped by a full queue. */
+  publisherStops = 0;
+  /** Requests refused, and connections closed for what their client sent. */
+  requestsRefused = 0;
+  clientsFailed = 0;
+  /** Subscriptions given up because nobody read them. */
+  subscriptionsStalled = 0;
+  /** Connections closed because of a fault of the broker itself. */
+  internalErrors = 0;
+}
+
+/** What a broker has done since it began, and what it holds now. */
+export interface BrokerMetrics extends BrokerCounters {
+  /** Connected clients. */
+  clients: number;
+  /** Streams the clients have open. */
+  streams: number;
+  /** Filters, counted once for each stream that holds them. */
+  subscriptions: number;
+  /** Different filters. */
+  filters: number;
+  /** Publishing streams that are stopped now. */
+  publishersStopped: number;
+  /** Messages, and their charged bytes, waiting in all queues now. */
+  queuedMessages: number;
+  queuedBytes: number;
+  /** What {@link queuedBytes} may be at most, over all clients. */
+  queuedBytesMax: number;
+  /** Bytes that the transports of all clients hold and have not sent yet. */
+  transportBytes: number;
+  /** Streams that the broker has opened to subscribers, for what must not wait behind other messages. */
+  lanes: number;
+}
+
+const NOTHING = new Uint8Array(0);
+/** Effects that are kept to be used again: those of a message for so many subscribers. */
+const EFFECTS_KEPT = 4_096;

@@ -1,0 +1,236 @@
+/** What a broker holds, and how clients and their streams come and go: for the core, which is told what happens, and the handlers of commands. */
+
+import { assert } from '../base/errors.ts';
+import { number, type OptionTable, whole } from '../base/options.ts';
+import { CommandReader, encodeLane, LANE_BYTES, ReasonCode, Side } from '../pubsub/command.ts';
+import { Router } from '../pubsub/router.ts';
+import { type BrokerOutput, Channel, Client, type QueueBudget, Role } from './delivery/client.ts';
+import type { QueuePolicy } from './delivery/delivery-queue.ts';
+import { Subscription } from './delivery/subscription.ts';
+import { Action, BrokerCounters, type Link, Output, type Peer } from './output.ts';
+import type { Session, Store } from './store/store.ts';
+
+/** The bounds of a broker. */
+export interface BrokerLimits {
+  /** Most messages in the queue of one subscribing stream. Default 16,384. */
+  queueMessagesMax?: number | undefined;
+  /** Most charged bytes in the queue of one subscribing stream. Default 4 MiB. */
+  queueBytesMax?: number | undefined;
+  /** Most charged bytes in all queues of one connection together, whatever each may hold. Default 16 MiB. */
+  queueBytesPerClientMax?: number | undefined;
+  /** Most charged bytes in all queues of all connections: those that hold the most are full first. Default 256 MiB. */
+  queueBytesTotalMax?: number | undefined;
+  /** Most filters of one connection. Default 1,024. */
+  filtersPerClientMax?: number | undefined;
+  /** Most topics whose subscribers are remembered, a power of two. Default 8,192. */
+  routesMax?: number | undefined;
+  /** Time in ms after which a subscription whose full `block` queue has not moved is given up; 0 = never. Default 30,000. */
+  stallMs?: number | undefined;
+}
+
+const BOUND_MAX = 2 ** 32 - 1;
+export const BROKER_LIMITS: OptionTable<BrokerLimits> = {
+  queueMessagesMax: whole(1, BOUND_MAX),
+  queueBytesMax: whole(1, BOUND_MAX),
+  queueBytesPerClientMax: whole(1, Number.MAX_SAFE_INTEGER),
+  queueBytesTotalMax: whole(1, Number.MAX_SAFE_INTEGER),
+  filtersPerClientMax: whole(0, BOUND_MAX),
+  routesMax: powerOfTwo,
+  stallMs: number(0, Number.POSITIVE_INFINITY),
+};
+
+/** Does what a command asks for; its fields are in {@link BrokerState.reader}. */
+export type Handler = (broker: BrokerState, channel: Channel, message: Uint8Array) => void;
+
+export class BrokerState {
+  readonly limits: { readonly [K in keyof BrokerLimits]-?: number };
+  /** The command at hand. */
+  readonly reader = new CommandReader(Side.BROKER);
+  readonly router: Router<Subscription>;
+  readonly output: BrokerOutput = new Output();
+  readonly counters = new BrokerCounters();
+  readonly budget: QueueBudget;
+  /** Who is connected, each with its session. */
+  readonly clients = new Map<Client, Session>();
+  readonly store: Store;
+  /** Number of the last message that was routed. */
+  messageNumber = 0;
+  shuttingDown = false;
+  /** By each of their streams. */
+  private readonly subscriptions = new Map<Channel, Subscription>();
+  private readonly report: (error: unknown) => void;
+  private readonly openLane = (subscription: Subscription, priority: number) =>
+    this.addLane(subscription, priority);
+
+  /** @param report - told of each fault of the broker itself */
+  constructor(limits: BrokerLimits, store: Store, report: (error: unknown) => void) {
+    this.limits = {
+      queueMessagesMax: limits.queueMessagesMax ?? 16_384,
+      queueBytesMax: limits.queueBytesMax ?? 4 * 1024 * 1024,
+      queueBytesPerClientMax: limits.queueBytesPerClientMax ?? 16 * 1024 * 1024,
+      queueBytesTotalMax: limits.queueBytesTotalMax ?? 256 * 1024 * 1024,
+      filtersPerClientMax: limits.filtersPerClientMax ?? 1_024,
+      routesMax: limits.routesMax ?? 8_192,
+      stallMs: limits.stallMs ?? 30_000,
+    };
+    this.store = store;
+    this.report = report;
+    this.budget = { usedBytes: 0, bytesMax: this.limits.queueBytesTotalMax };
+    this.router = new Router(this.limits.routesMax);
+  }
+
+  connect(peer: Peer): Client {
+    const client = new Client(peer, this.limits.queueBytesPerClientMax, this.budget);
+    this.clients.set(client, this.store.begin());
+    return client;
+  }
+
+  /** The connection is gone, or is closed by the broker: so is everything on it. */
+  disconnect(client: Client): void {
+    client.closed = true;
+    for (const channel of client.channels) {
+      try {
+        this.close(channel);
+      } catch (error) {
+        this.reportFault(error);
+      }
+    }
+    client.channels.clear();
+    const session = this.clients.get(client);
+    this.clients.delete(client);
+    if (session !== undefined) this.store.end(session);
+  }
+
+  /** Closes a connection for what its client did. */
+  fail(client: Client, code: ReasonCode): void {
+    this.counters.clientsFailed++;
+    this.output.close(client, code);
+    this.disconnect(client);
+  }
+
+  /** A fault of the broker while it acted for this client, whose connection fails. The others notice nothing. [BRK-40] */
+  failInternally(client: Client, error: unknown): void {
+    this.reportFault(error);
+    if (client.closed) return;
+    this.output.close(client, ReasonCode.INTERNAL_ERROR);
+    this.disconnect(client);
+  }
+
+  /** A stream has come to be; or is to, where the broker itself opens a lane. */
+  open(client: Client, link: Link, role: Role = Role.UNDECIDED): Channel {
+    const channel = new Channel(client, link, this.output, this.counters);
+    if (client.closed) {
+      channel.close();
+      return channel;
+    }
+    channel.role = role;
+    if (role === Role.LANE) this.output.act(Action.OPEN, channel);
+    // However many streams a client opens, its transport holds little for it that it does not read. [BRK-38]
+    const bound = TRANSPORT_BOUNDS.find(({ from }) => client.channels.size >= from);
+    if (bound !== undefined) this.output.act(Action.LIMIT, channel, bound.bytes);
+    client.channels.add(channel);
+    return channel;
+  }
+
+  /** The stream is gone, and with it its subscription, and the lanes of that. */
+  close(channel: Channel): void {
+    const subscription = this.subscriptions.get(channel);
+    this.subscriptions.delete(channel);
+    if (subscription === undefined) {
+      channel.close();
+    } else if (subscription.main !== channel) {
+      channel.close();
+      channel.client.laneCount--;
+      subscription.forget(channel);
+    } else {
+      this.end(subscription);
+    }
+  }
+
+  /** Gives an undecided stream its role; one that has the other role fails. [BRK-3] */
+  takeRole(channel: Channel, role: Role): boolean {
+    if (channel.role === role) return true;
+    if (channel.role !== Role.UNDECIDED) {
+      this.fail(channel.client, ReasonCode.WRONG_STREAM);
+      return false;
+    }
+    channel.role = role;
+    if (this.shuttingDown && role === Role.PUBLISHING) channel.hold();
+    return true;
+  }
+
+  sessionOf(channel: Channel): Session {
+    const session = this.clients.get(channel.client);
+    assert(session !== undefined, 'a client without a session');
+    return session;
+  }
+
+  subscriptionOf(channel: Channel): Subscription | undefined {
+    return this.subscriptions.get(channel);
+  }
+
+  /** Makes `channel` a subscription, which has no filters yet. */
+  subscribe(channel: Channel, policy: QueuePolicy, takesLanes: boolean): Subscription {
+    const { limits } = this;
+    const opensLanes = takesLanes && channel.link.messageBytesMax >= LANE_BYTES;
+    const subscription = new Subscription(channel, policy, opensLanes ? this.openLane : null);
+    // The subscriber's bounds as far as it gives them, the broker's above all. [BRK-17]
+    const messagesMax = Math.min(policy.messages || limits.queueMessagesMax, limits.queueMessagesMax);
+    const bytesMax = Math.min(policy.bytes || limits.queueBytesMax, limits.queueBytesMax);
+    channel.delivery.queue.configure(policy.overflow, messagesMax, bytesMax);
+    this.subscriptions.set(channel, subscription);
+    this.clients.get(channel.client)?.subscriptions.add(subscription);
+    return subscription;
+  }
+
+  reportFault(error: unknown): void {
+    this.counters.internalErrors++;
+    this.report(error);
+  }
+
+  /** A subscription is over, because its stream is. */
+  private end(subscription: Subscription): void {
+    const { main, filters } = subscription;
+    main.close();
+    const session = this.clients.get(main.client);
+    session?.subscriptions.delete(subscription);
+    if (session !== undefined) session.filterCount -= filters.size;
+    for (const filter of filters) this.router.remove(filter, subscription);
+    filters.clear();
+    for (const lane of subscription.lanes()) {
+      lane.end();
+      this.close(lane);
+    }
+  }
+
+  /** Opens a stream that carries deliveries of a subscription. Null when there may be no more. [BRK-39] */
+  private addLane(subscription: Subscription, priority: number): Channel | null {
+    const { client, link, delivery } = subscription.main;
+    // What waits for the client to allow it would wait for ever.
+    if (client.laneCount >= LANES_MAX || client.peer.openableStreams <= client.lanesOpening) return null;
+    const { messageBytesMax } = link;
+    const lane = this.open(client, { id: UNOPENED, priority, messageBytesMax, queuedBytes: 0 }, Role.LANE);
+    if (lane.closed) return null;
+    lane.delivery.queue.configureAs(delivery.queue);
+    client.laneCount++;
+    client.lanesOpening++;
+    this.subscriptions.set(lane, subscription);
+    lane.delivery.answer(encodeLane(link.id));
+    return lane;
+  }
+}
+
+function powerOfTwo(value: unknown): string | null {
+  const bits = Math.log2(value as number);
+  return Number.isInteger(bits) && bits >= 3 && bits <= 24 ? null : 'a power of two from 8 to 16,777,216';
+}
+
+/** Unsent bytes that the transport takes for a stream of a client that has so many; the most first. */
+const TRANSPORT_BOUNDS = [
+  { from: 128, bytes: 8_192 },
+  { from: 16, bytes: 65_536 },
+] as const;
+/** Streams that the broker opens to one client at once: within what a client of the transport allows by default. [BRK-39] */
+const LANES_MAX = 64;
+/** The number of a stream that has none yet. */
+const UNOPENED = -1;

@@ -1,0 +1,46 @@
+import { BrokerCore } from '../../src/broker/core.ts';
+import type { Channel, Client } from '../../src/broker/delivery/client.ts';
+import type { Link } from '../../src/broker/output.ts';
+import { carryOut } from '../../src/broker/service.ts';
+
+/** The core with what its driver does after each report: whatever it says is carried out, on streams and connections of the test's own. */
+export class DrivenCore extends BrokerCore {
+  private inTurn = false;
+
+  override opened(client: Client, link: Link): Channel {
+    return this.turn(() => super.opened(client, link));
+  }
+
+  override received(channel: Channel, message: Uint8Array): void {
+    this.turn(() => super.received(channel, message));
+  }
+
+  override drained(channel: Channel): void {
+    this.turn(() => super.drained(channel));
+  }
+
+  override ended(channel: Channel): void {
+    this.turn(() => super.ended(channel));
+  }
+
+  override disconnected(client: Client): void {
+    this.turn(() => super.disconnected(client));
+  }
+
+  override tick(nowMs: number): void {
+    this.turn(() => super.tick(nowMs));
+  }
+
+  override shutDown(): void {
+    this.turn(() => super.shutDown());
+  }
+
+  private turn<T>(report: () => T): T {
+    const result = report();
+    if (this.inTurn) return result;
+    this.inTurn = true;
+    carryOut(this);
+    this.inTurn = false;
+    return result;
+  }
+}
