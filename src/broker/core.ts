@@ -172,7 +172,7 @@ export class BrokerCore {
     for (const client of state.clients.keys()) {
       metrics.streams += client.channels.size - client.laneCount;
       metrics.lanes += client.laneCount;
-      metrics.queuedBytes += client.queuedBytes;
+      metrics.queuedBytes += client.queued.bytes;
       for (const channel of client.channels) {
         if (channel.stopped) metrics.publishersStopped++;
         metrics.queuedMessages += channel.delivery.queue.messageCount;

@@ -64,7 +64,7 @@ describe('the bound on all queues of a client', () => {
     expect(publishers.every(({ link }) => link.paused)).toBe(true);
     unread.carry(1);
     unread.carry(1); // a message leaves the queue
-    expect(client.end.queuedBytes).toBe(8 * CHARGE_BYTES);
+    expect(client.end.queued.bytes).toBe(8 * CHARGE_BYTES);
     other.carry(1);
     expect(publishers.some(({ link }) => link.paused)).toBe(false);
     expect([other.channel.delivery.queue.messageCount, other.link.outbox.length]).toEqual([2, 1]);
@@ -130,7 +130,7 @@ describe('the bound on all queues of a client', () => {
   it('gives back what a stream held when it ends, and what a client held when it goes [BRK-5] [BRK-38]', () => {
     const { core, client, unread, publisher } = hoarder(11);
     unread.end();
-    expect(client.end.queuedBytes).toBe(0);
+    expect(client.end.queued.bytes).toBe(0);
     expect(publisher.link.paused).toBe(false);
     const second = client.open(1);
     second.subscribe(1, 's');
@@ -138,7 +138,7 @@ describe('the bound on all queues of a client', () => {
     expect(publisher.link.paused).toBe(true);
     client.disconnect();
     expect(publisher.link.paused).toBe(false);
-    expect([client.end.queuedBytes, core.metrics().queuedBytes]).toEqual([0, 0]);
+    expect([client.end.queued.bytes, core.metrics().queuedBytes]).toEqual([0, 0]);
   });
 
   it('is not a reason to end before what waits at it was delivered [BRK-35] [BRK-38]', () => {

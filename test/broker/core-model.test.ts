@@ -227,13 +227,13 @@ class Model {
   private checkClient(client: Client): void {
     let bytes = 0;
     for (const { delivery } of client.channels) bytes += delivery.queue.bytes;
-    if (client.queuedBytes !== bytes) throw new Error('a client is charged something else than it holds');
+    if (client.queued.bytes !== bytes) throw new Error('a client is charged something else than it holds');
     if (bytes >= this.clientBytesMax + CHARGE_BYTES_MAX) throw new Error('a client above its bound'); // [BRK-38]
   }
 
   /** At the bound, or so near that it was there before a queue that drops made room. */
   private isFull(client: Client): boolean {
-    return client.queuedBytes > this.clientBytesMax - CHARGE_BYTES_MAX;
+    return client.queued.bytes > this.clientBytesMax - CHARGE_BYTES_MAX;
   }
 
   private pick<T>(from: readonly T[]): T {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DeliveryQueue } from '../../src/broker/delivery/delivery-queue.ts';
+import { DeliveryQueue, QueueAccount } from '../../src/broker/delivery/delivery-queue.ts';
 import { Overflow } from '../../src/pubsub/command.ts';
 
 /** The policies on a plain list, as spec/broker.md words them. */
@@ -69,6 +69,9 @@ class SlowQueue {
   }
 }
 
+/** A broker whose own bound is never reached. */
+const unbounded = () => ({ usedBytes: 0, bytesMax: Number.POSITIVE_INFINITY });
+
 describe('the delivery queue', () => {
   it('does what a plain list does, under every policy, beside others of its client [BRK-19] [BRK-21] [BRK-38]', () => {
     const which = fc.nat(2);
@@ -95,7 +98,7 @@ describe('the delivery queue', () => {
         fc.integer({ min: 1, max: 1_200 }),
         fc.array(step, { maxLength: 120 }),
         (policies, clientBytesMax, steps) => {
-          const client = { queuedBytes: 0, queuedBytesMax: clientBytesMax };
+          const client = new QueueAccount(clientBytesMax, unbounded());
           const siblings: SlowQueue[] = [];
           const pairs = policies.map(([policy, messagesMax, bytesMax]) => {
             const queue = new DeliveryQueue(client);
@@ -124,7 +127,7 @@ describe('the delivery queue', () => {
             expect(queue.bytes).toBe(slow.charged);
             expect(queue.full).toBe(slow.full);
             expect(queue.low).toBe(slow.messages.length <= messagesMax / 2 && slow.charged <= bytesMax / 2);
-            expect(client.queuedBytes).toBe(slow.clientCharged);
+            expect(client.bytes).toBe(slow.clientCharged);
           }
         },
       ),
@@ -134,7 +137,7 @@ describe('the delivery queue', () => {
 
   it('takes a message larger than its bound when it is empty [BRK-19] [BRK-38]', () => {
     for (const policy of [Overflow.DROP_OLDEST, Overflow.DROP_NEWEST]) {
-      const queue = new DeliveryQueue({ queuedBytes: 0, queuedBytesMax: 200 });
+      const queue = new DeliveryQueue(new QueueAccount(200, unbounded()));
       queue.configure(policy, 10, 100);
       expect(queue.push(new Uint8Array(1_000))).toBe(0);
       expect(queue.push(new Uint8Array(2_000))).toBe(1);

@@ -16,20 +16,16 @@ import {
   Overflow,
 } from '../../pubsub/command.ts';
 import { Action, type BrokerCounters, type Link, type Output, type Peer } from '../output.ts';
-import { DeliveryQueue, type QueueOwner } from './delivery-queue.ts';
+import { DeliveryQueue, QueueAccount, type QueueBudget } from './delivery-queue.ts';
 
 export type BrokerOutput = Output<Channel, Client>;
 
-/** What all queues of a broker may hold together, in charged bytes. [BRK-41] */
-export interface QueueBudget {
-  usedBytes: number;
-  readonly bytesMax: number;
-}
-
 /** A client's end of a connection; it dies with it. */
-export class Client implements QueueOwner {
+export class Client {
   readonly peer: Peer;
   readonly channels = new Set<Channel>();
+  /** What waits for it, on all its streams. */
+  readonly queued: QueueAccount;
   /** Streams that the broker has opened to it. */
   laneCount = 0;
   /** Those of them that the transport was asked for and has not opened yet. */
@@ -37,34 +33,13 @@ export class Client implements QueueOwner {
   /** Bytes handed to the transport that had not left when it was last asked. */
   transportBytes = 0;
   closed = false;
-  private queued = 0;
   private readonly bytesMax: number;
-  private readonly budget: QueueBudget;
 
-  /**
-   * @param bytesMax - charged bytes at which all queues of the client are full, and bytes that its transport may hold [BRK-38]
-   * @param budget - shared by all clients of the broker
-   */
+  /** @param bytesMax - charged bytes at which all queues of the client are full, and bytes that its transport may hold [BRK-38] */
   constructor(peer: Peer, bytesMax: number, budget: QueueBudget) {
     this.peer = peer;
     this.bytesMax = bytesMax;
-    this.budget = budget;
-  }
-
-  /** Charged bytes in all its queues. */
-  get queuedBytes(): number {
-    return this.queued;
-  }
-
-  set queuedBytes(bytes: number) {
-    this.budget.usedBytes += bytes - this.queued;
-    this.queued = bytes;
-  }
-
-  /** Its own bound, or what is left of the broker's if that is less: so the clients that hold the most are full first. [BRK-41] */
-  get queuedBytesMax(): number {
-    const { bytesMax, usedBytes } = this.budget;
-    return Math.min(this.bytesMax, Math.max(0, bytesMax - usedBytes));
+    this.queued = new QueueAccount(bytesMax, budget);
   }
 
   /** Whether a message of this length may go to the transport now, where one stream takes it. Small ones always may. [BRK-38] */
@@ -222,7 +197,7 @@ export class Delivery {
     this.output = output;
     this.counters = counters;
     this.messageBytesMax = channel.link.messageBytesMax;
-    this.queue = new DeliveryQueue(channel.client);
+    this.queue = new DeliveryQueue(channel.client.queued);
   }
 
   /** Nothing is queued, and nothing waits to be. */

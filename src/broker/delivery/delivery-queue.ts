@@ -12,11 +12,39 @@ export interface QueuePolicy {
   readonly bytes: number;
 }
 
-/** The client that queues belong to. Under its bound are all of them together. [BRK-38] */
-export interface QueueOwner {
+/** What all queues of a broker may hold together, in charged bytes. [BRK-41] */
+export interface QueueBudget {
+  usedBytes: number;
+  readonly bytesMax: number;
+}
+
+/** What the queues of one client hold together, under a bound of its own and within the broker's. [BRK-38] */
+export class QueueAccount {
+  private held = 0;
+  private readonly ownBytesMax: number;
+  private readonly budget: QueueBudget;
+
+  /** @param budget - shared by all clients of the broker */
+  constructor(ownBytesMax: number, budget: QueueBudget) {
+    this.ownBytesMax = ownBytesMax;
+    this.budget = budget;
+  }
+
   /** Charged bytes in all its queues, which keep this up to date. */
-  queuedBytes: number;
-  readonly queuedBytesMax: number;
+  get bytes(): number {
+    return this.held;
+  }
+
+  charge(bytes: number): void {
+    this.held += bytes;
+    this.budget.usedBytes += bytes;
+  }
+
+  /** Its own bound, or what is left of the broker's if that is less: so the clients that hold the most are full first. [BRK-41] */
+  get bytesMax(): number {
+    const { bytesMax, usedBytes } = this.budget;
+    return Math.min(this.ownBytesMax, Math.max(0, bytesMax - usedBytes));
+  }
 }
 
 /**
@@ -29,7 +57,7 @@ export class DeliveryQueue {
   /** Bytes of the queued answers. */
   answerBytes = 0;
   overflow: Overflow = Overflow.BLOCK;
-  private readonly owner: QueueOwner;
+  private readonly account: QueueAccount;
   private messagesMax = 1;
   private bytesMax = 1;
   private readonly messages = new Ring<Uint8Array>();
@@ -39,8 +67,9 @@ export class DeliveryQueue {
   /** How many messages were ever queued, and how many of them have left. */
   private queued = 0;
   private left = 0;
-  constructor(owner: QueueOwner) {
-    this.owner = owner;
+
+  constructor(account: QueueAccount) {
+    this.account = account;
   }
 
   configure(overflow: Overflow, messagesMax: number, bytesMax: number): void {
@@ -86,7 +115,7 @@ export class DeliveryQueue {
     return (
       this.messageCount >= this.messagesMax ||
       this.bytes >= this.bytesMax ||
-      this.owner.queuedBytes >= this.owner.queuedBytesMax
+      this.account.bytes >= this.account.bytesMax
     );
   }
 
@@ -109,7 +138,7 @@ export class DeliveryQueue {
     this.messages.push(message);
     this.queued++;
     this.bytes += chargeBytes;
-    this.owner.queuedBytes += chargeBytes;
+    this.account.charge(chargeBytes);
     return dropped;
   }
 
@@ -140,21 +169,21 @@ export class DeliveryQueue {
     this.answerBytes = 0;
     this.answerPlaces.clear();
     this.left = this.queued;
-    this.owner.queuedBytes -= this.bytes;
+    this.account.charge(-this.bytes);
     this.bytes = 0;
   }
 
   private fits(chargeBytes: number): boolean {
-    const { queuedBytes, queuedBytesMax } = this.owner;
-    if (queuedBytes > 0 && queuedBytes + chargeBytes > queuedBytesMax) return false;
+    const { bytes, bytesMax } = this.account;
+    if (bytes > 0 && bytes + chargeBytes > bytesMax) return false;
     if (this.messageCount === 0) return true;
     return this.messageCount < this.messagesMax && this.bytes + chargeBytes <= this.bytesMax;
   }
 
   /** Whether the client's other queues leave room for a message, were this one empty. */
   private othersLeaveRoom(chargeBytes: number): boolean {
-    const othersBytes = this.owner.queuedBytes - this.bytes;
-    return othersBytes === 0 || othersBytes + chargeBytes <= this.owner.queuedBytesMax;
+    const othersBytes = this.account.bytes - this.bytes;
+    return othersBytes === 0 || othersBytes + chargeBytes <= this.account.bytesMax;
   }
 
   private shiftMessage(): Uint8Array {
@@ -162,7 +191,7 @@ export class DeliveryQueue {
     this.left++;
     const chargeBytes = message.length + MESSAGE_CHARGE_BYTES;
     this.bytes -= chargeBytes;
-    this.owner.queuedBytes -= chargeBytes;
+    this.account.charge(-chargeBytes);
     return message;
   }
 }
