@@ -35,4 +35,4 @@ export { DEFAULT_PORT, formatServerUrl, parseServerUrl, type ServerUrl } from '.
 export type { Clock, TimerHandle } from './udp/clock.ts';
 export type { DatagramSocket, SocketAddress, SocketCounters, SocketMetrics } from './udp/datagram-socket.ts';
 export type { ImpairmentOptions } from './udp/impaired-socket.ts';
-export type { Impairment } from './udp/impairment.ts';
+export type { BurstLoss, LinkOptions } from './udp/link.ts';

@@ -10,7 +10,7 @@ import {
   type SocketCounters,
   socketCounters,
 } from '../udp/datagram-socket.ts';
-import type { LinkOptions } from './link.ts';
+import type { LinkOptions } from '../udp/link.ts';
 import { type LabDatagram, type LabPort, Network } from './network.ts';
 import { type ScheduledEvent, VirtualClock } from './virtual-clock.ts';
 import { LabFailure } from './world.ts';
@@ -19,7 +19,7 @@ export interface LabOptions {
   /** Decides everything that happens by chance. */
   seed: number;
   /** Options of each link that is not described otherwise. */
-  link?: Partial<LinkOptions> | undefined;
+  link?: LinkOptions | undefined;
   /** Instants after which a wait counts as endless. Default 5 million. */
   instantsMax?: number | undefined;
 }

@@ -1,6 +1,6 @@
 import type { Prng } from '../base/random.ts';
 import type { Micros } from '../base/time.ts';
-import { Link, type LinkOptions } from './link.ts';
+import { Link, type LinkOptions } from '../udp/link.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
 /** A datagram that has arrived, with when and from where it was sent. Its bytes belong to the receiver. */
@@ -33,14 +33,14 @@ export class Network {
   tap: ((data: Uint8Array, from: LabPort, host: string, port: number, now: Micros) => void) | null = null;
   private readonly clock: VirtualClock;
   private readonly random: Prng;
-  private readonly linkDefaults: Partial<LinkOptions>;
+  private readonly linkDefaults: LinkOptions;
   private readonly links = new Map<string, Link>();
   private readonly cuts = new Set<string>();
   private readonly ports = new Map<string, LabPort>();
   private nextPort = FIRST_PORT;
 
   /** @param linkDefaults - options of each link that is not described by {@link connect} */
-  constructor(clock: VirtualClock, random: Prng, linkDefaults: Partial<LinkOptions> = {}) {
+  constructor(clock: VirtualClock, random: Prng, linkDefaults: LinkOptions = {}) {
     this.clock = clock;
     this.random = random;
     this.linkDefaults = linkDefaults;
@@ -66,7 +66,7 @@ export class Network {
   }
 
   /** Changes the links between two hosts in both directions, or differently in each. */
-  connect(a: string, b: string, options: Partial<LinkOptions>, back: Partial<LinkOptions> = options): void {
+  connect(a: string, b: string, options: LinkOptions, back: LinkOptions = options): void {
     this.link(a, b).change(options, this.clock.now());
     this.link(b, a).change(back, this.clock.now());
   }

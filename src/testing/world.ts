@@ -10,7 +10,7 @@
 import { Prng } from '../base/random.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
 import { type ReceiveBatch, ReceiveQueue, TransmitBatch } from '../protocol/wire/batch.ts';
-import type { LinkOptions } from './link.ts';
+import type { LinkOptions } from '../udp/link.ts';
 import { type LabDatagram, type LabPort, Network } from './network.ts';
 import { type ScheduledEvent, VirtualClock } from './virtual-clock.ts';
 
@@ -27,7 +27,7 @@ export interface WorldOptions {
   /** Decides everything that happens by chance. */
   seed: number;
   /** Options of each link that is not described otherwise. */
-  link?: Partial<LinkOptions>;
+  link?: LinkOptions;
   /** Waits are rounded up to multiples of this, as the timers of the real driver are. Default 1 ms; 1 is exact. */
   timerGranularity?: Micros;
   /** Turns after which a run counts as endless. Default 5 million. */

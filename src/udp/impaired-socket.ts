@@ -1,17 +1,18 @@
 import { anObject, checkOptions, number, type OptionTable } from '../base/options.ts';
+import { Prng } from '../base/random.ts';
 import { type Micros, NEVER, SECOND } from '../base/time.ts';
 import { type ReceiveBatch, ReceiveQueue, TransmitBatch } from '../protocol/wire/batch.ts';
 import { type Clock, systemClock, type TimerHandle } from './clock.ts';
 import type { DatagramSocket, SocketAddress, SocketCounters } from './datagram-socket.ts';
-import { type ImpairedWay, type Impairment, RandomImpairment } from './impairment.ts';
+import { type Arrival, LINK_OPTIONS, Link, type LinkOptions } from './link.ts';
 
 export interface ImpairmentOptions {
   /** The same seed draws the same fates. */
   readonly seed: number;
   /** What happens to datagrams that are sent. */
-  readonly outgoing?: Impairment | undefined;
+  readonly outgoing?: LinkOptions | undefined;
   /** What happens to datagrams that come. */
-  readonly incoming?: Impairment | undefined;
+  readonly incoming?: LinkOptions | undefined;
 }
 
 /**
@@ -23,19 +24,10 @@ export function impairSocket(
   options: ImpairmentOptions,
   clock = systemClock,
 ): ImpairedSocket {
-  const [outgoing, incoming] = waysOf(options);
-  return new ImpairedSocket(inner, outgoing, incoming, clock);
+  return new ImpairedSocket(inner, options, clock);
 }
 
-function waysOf(options: ImpairmentOptions): [outgoing: ImpairedWay, incoming: ImpairedWay] {
-  checkOptions('impairment', options, IMPAIRMENT_OPTIONS);
-  return [
-    new RandomImpairment(options.seed, options.outgoing ?? {}),
-    new RandomImpairment(options.seed + 1, options.incoming ?? {}),
-  ];
-}
-
-/** A {@link DatagramSocket} whose datagrams take the ways `outgoing` and `incoming`. Its timers have the clock's granularity. */
+/** A {@link DatagramSocket} with a link on each of its ways. Its timers have the clock's granularity. */
 export class ImpairedSocket implements DatagramSocket {
   onBatch: ((batch: ReceiveBatch) => void) | null = null;
   onWritable: (() => void) | null = null;
@@ -45,9 +37,9 @@ export class ImpairedSocket implements DatagramSocket {
   dropped = 0;
 
   private readonly inner: DatagramSocket;
-  private outgoing: ImpairedWay;
-  private incoming: ImpairedWay;
   private readonly clock: Clock;
+  private outgoing: Link;
+  private incoming: Link;
   private readonly sending = new DelayLine(DELAYED_BYTES_MAX);
   private readonly receiving = new DelayLine(DELAYED_BYTES_MAX);
   private readonly transmitBatch = new TransmitBatch(ARENA_BYTES, DATAGRAMS_MAX);
@@ -60,10 +52,9 @@ export class ImpairedSocket implements DatagramSocket {
   private timer: TimerHandle | null = null;
   private timerAt: Micros = NEVER;
 
-  constructor(inner: DatagramSocket, outgoing: ImpairedWay, incoming: ImpairedWay, clock: Clock) {
+  constructor(inner: DatagramSocket, options: ImpairmentOptions, clock: Clock) {
+    [this.outgoing, this.incoming] = linksOf(options);
     this.inner = inner;
-    this.outgoing = outgoing;
-    this.incoming = incoming;
     this.clock = clock;
     inner.onBatch = (batch) => this.receive(batch);
     inner.onWritable = () => this.resume();
@@ -105,7 +96,8 @@ export class ImpairedSocket implements DatagramSocket {
     const now = this.clock.now();
     for (let i = 0; i < batch.count; i++) {
       const data = batch.arena.subarray(batch.offset[i], batch.offset[i] + batch.length[i]);
-      this.enter(this.sending, this.outgoing, data, batch.host[i], batch.port[i], batch.local[i], now);
+      const to = { host: batch.host[i], port: batch.port[i], local: batch.local[i] };
+      this.enter(this.sending, this.outgoing.send(data, now), to);
     }
     // Not what was received: we may be in a call of `onBatch`.
     this.sendDue(now);
@@ -116,7 +108,7 @@ export class ImpairedSocket implements DatagramSocket {
 
   /** Another bad network from now on; null for a good one. What is under way arrives as it would have, and may be overtaken. */
   impair(options: ImpairmentOptions | null): void {
-    [this.outgoing, this.incoming] = waysOf(options ?? { seed: 0 });
+    [this.outgoing, this.incoming] = linksOf(options ?? { seed: 0 });
   }
 
   /** What was sent is still under way, not least the last words of a connection: the inner socket is closed behind it. */
@@ -147,26 +139,15 @@ export class ImpairedSocket implements DatagramSocket {
   private receive(batch: ReceiveBatch): void {
     const now = this.clock.now();
     for (let i = 0; i < batch.count; i++) {
-      const { data, host, port, local } = batch;
-      this.enter(this.receiving, this.incoming, data[i], host[i], port[i], local[i], now);
+      const from = { host: batch.host[i], port: batch.port[i], local: batch.local[i] };
+      this.enter(this.receiving, this.incoming.send(batch.data[i], now), from);
     }
     this.turn(now);
   }
 
-  private enter(
-    line: DelayLine,
-    way: ImpairedWay,
-    data: Uint8Array,
-    host: string,
-    port: number,
-    local: number,
-    now: Micros,
-  ): void {
-    const arrivals = way.send(data, now);
+  private enter(line: DelayLine, arrivals: readonly Arrival[], address: Address): void {
     if (arrivals.length === 0) this.dropped++;
-    for (const arrival of arrivals) {
-      if (!line.add({ at: arrival.at, data: arrival.data, host, port, local })) this.dropped++;
-    }
+    for (const arrival of arrivals) if (!line.add({ ...arrival, ...address })) this.dropped++;
   }
 
   /** Lets go of all that is due, and sets the timer for the rest. */
@@ -240,15 +221,25 @@ export class ImpairedSocket implements DatagramSocket {
   };
 }
 
-/** A datagram that waits for its time. */
-export interface DelayedDatagram {
-  readonly at: Micros;
-  readonly data: Uint8Array;
+/** The links of the way out and of the way in. */
+function linksOf(options: ImpairmentOptions): [outgoing: Link, incoming: Link] {
+  checkOptions('impairment', options, IMPAIRMENT_OPTIONS);
+  const { seed, outgoing = {}, incoming = {} } = options;
+  checkOptions('impairment.outgoing', outgoing, LINK_OPTIONS);
+  checkOptions('impairment.incoming', incoming, LINK_OPTIONS);
+  return [new Link(new Prng(seed), outgoing), new Link(new Prng(seed + 1), incoming)];
+}
+
+/** Whom a datagram comes from, or goes to. */
+interface Address {
   readonly host: string;
   readonly port: number;
   /** Of the socket's own addresses the one that it came to, or goes from. */
   readonly local: number;
 }
+
+/** A datagram that waits for its time. */
+interface DelayedDatagram extends Arrival, Address {}
 
 /**
  * Datagrams ordered by when they are due, and among those of one time by when they were added. Most are added at the end, so

@@ -1,5 +1,5 @@
 import { Prng } from '../../src/base/random.ts';
-import type { LinkOptions } from '../../src/testing/link.ts';
+import type { LinkOptions } from '../../src/udp/link.ts';
 import { MESSAGES_MAX } from './content.ts';
 
 /**
@@ -11,7 +11,7 @@ export interface Scenario {
   /** Real encryption, or a checksum in its place that is only good for finding flipped bits. */
   readonly aead: 'real' | 'null';
   /** The link that each side sends on. */
-  readonly links: Record<Side, Partial<LinkOptions>>;
+  readonly links: Record<Side, LinkOptions>;
   /** Both ends take themselves to be on one machine, where packets may grow. */
   readonly loopback: boolean;
   /** Changes of the links while the run goes on. */
@@ -32,7 +32,7 @@ export interface LinkChange {
   readonly atMs: number;
   /** The side that sends on the link. */
   readonly from: Side;
-  readonly options: Partial<LinkOptions>;
+  readonly options: LinkOptions;
 }
 
 /** What one end is configured with. */
@@ -134,7 +134,7 @@ function networkOf(random: Prng, mtu: number): Pick<Scenario, 'links' | 'changes
   return { links, changes };
 }
 
-function linkOf(random: Prng, delayMs: number, mtu: number): Partial<LinkOptions> {
+function linkOf(random: Prng, delayMs: number, mtu: number): LinkOptions {
   if (random.chance(0.15)) return { delayMs, mtu };
   const rate = random.chance(0.5) ? Number.POSITIVE_INFINITY : Math.round(logUniform(random, 500e3, 200e6));
   return {
@@ -161,7 +161,7 @@ function linkOf(random: Prng, delayMs: number, mtu: number): Partial<LinkOptions
 }
 
 /** A black hole that ends, or another delay, which makes what was sent before arrive behind or far ahead. */
-function changesOf(random: Prng, from: Side, link: Partial<LinkOptions>): LinkChange[] {
+function changesOf(random: Prng, from: Side, link: LinkOptions): LinkChange[] {
   const atMs = random.below(1_000);
   if (random.chance(0.5)) {
     const lastsMs = Math.round(logUniform(random, 20, 2_000));

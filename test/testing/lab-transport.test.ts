@@ -23,7 +23,7 @@ describe('lab with the real transport', () => {
 });
 
 async function echoOverLossyLink(seed: number): Promise<{ echoes: string[]; tookMicros: number }> {
-  const link: Partial<LinkOptions> = { delayMs: 25, jitterMs: 5, loss: 0.1, duplicate: 0.02, reorder: 0.05 };
+  const link: LinkOptions = { delayMs: 25, jitterMs: 5, loss: 0.1, duplicate: 0.02, reorder: 0.05 };
   const lab = new Lab({ seed, link });
   const startedAt = lab.now;
   const listener = await serve(lab);

@@ -3,7 +3,7 @@ import { Lab, type LabSocket, type LinkOptions } from '../../src/testing/index.t
 import { next } from './served.ts';
 
 /** A listener and a client that is connected to it, in a lab of their own. `join` connects another one. */
-export async function labPair(link: Partial<LinkOptions> = {}, options = {}) {
+export async function labPair(link: LinkOptions = {}, options = {}) {
   const lab = new Lab({ seed: 21, link: { delayMs: 5, ...link } });
   const { clock, random } = lab;
   const server: LabSocket = lab.socket({ host: 'server', port: 4_577 });

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { type Connection, connect, generateIdentity, listen } from '../../src/index.ts';
 import { Lab } from '../../src/testing/index.ts';
-import type { LinkOptions } from '../../src/testing/link.ts';
+import type { LinkOptions } from '../../src/udp/link.ts';
 import { next } from './served.ts';
 
 describe('a lifetime', () => {
@@ -62,7 +62,7 @@ interface Arrival {
   readonly at: number;
 }
 
-async function pair(there: Partial<LinkOptions>, back = there) {
+async function pair(there: LinkOptions, back = there) {
   const lab = new Lab({ seed: 21 });
   lab.network.connect('client', 'server', there, back);
   const identity = generateIdentity();

@@ -89,7 +89,7 @@ test('a client whose system says that a datagram was too large looks no further 
 });
 
 /** A listener and a client that begins to connect, on a network of the lab. */
-function lay(link: Partial<LinkOptions>, client: ConnectOptions, server: Partial<ListenOptions> = {}) {
+function lay(link: LinkOptions, client: ConnectOptions, server: Partial<ListenOptions> = {}) {
   const lab = new Lab({ seed: 9, link: { delayMs: 5, ...link } });
   const { clock, random } = lab;
   const socket = lab.socket({ host: 'client', port: 1_000, connectTo: { host: 'server', port: 4_577 } });

@@ -164,7 +164,7 @@ function deaf(lab: Lab, isDeaf: boolean): void {
 
 /** A client and a server in the lab, whose server's streams go to `onStream`. */
 async function labPair(
-  link: Partial<LinkOptions> = { delayMs: 5 },
+  link: LinkOptions = { delayMs: 5 },
   onStream: (stream: Stream) => void = (stream) => stream.on('message', () => {}),
 ) {
   const lab = new Lab({ seed: 11, link });

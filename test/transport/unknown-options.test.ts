@@ -4,8 +4,8 @@ import {
   type ConnectOptions,
   connect,
   generateIdentity,
-  type Impairment,
   type ImpairmentOptions,
+  type LinkOptions,
   type ListenOptions,
   listen,
   type SendOptions,
@@ -23,7 +23,7 @@ const STUBBORN: Stubborn<ListenOptions>[] &
   Stubborn<CloseOptions>[] &
   Stubborn<StreamOptions>[] &
   Stubborn<SendOptions>[] &
-  Stubborn<Impairment>[] &
+  Stubborn<LinkOptions>[] &
   Stubborn<ImpairmentOptions>[] = [] as never[];
 const noneIsStubborn: readonly never[] = STUBBORN;
 

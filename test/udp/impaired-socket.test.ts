@@ -1,10 +1,11 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MILLISECOND, type Micros } from '../../src/base/time.ts';
 import { ReceiveBatch, TransmitBatch } from '../../src/protocol/wire/batch.ts';
 import type { Clock, TimerHandle } from '../../src/udp/clock.ts';
 import { type DatagramSocket, socketCounters } from '../../src/udp/datagram-socket.ts';
 import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';
-import { type ImpairmentOptions, impairSocket } from '../../src/udp/impaired-socket.ts';
+import { DelayLine, type ImpairmentOptions, impairSocket } from '../../src/udp/impaired-socket.ts';
 
 describe('an impaired socket', () => {
   it('passes datagrams on at once when nothing is impaired', () => {
@@ -54,7 +55,7 @@ describe('an impaired socket', () => {
   });
 
   it('doubles datagrams', () => {
-    const { inner, socket } = impaired({ seed: 1, outgoing: { duplicate: 1 } });
+    const { inner, socket } = impaired({ seed: 1, outgoing: { duplicate: 1, duplicateLagMs: 0 } });
     socket.send(batchOf('a', 'b'));
     expect(inner.sent.sort()).toEqual(['a', 'a', 'b', 'b']);
   });
@@ -165,6 +166,42 @@ describe('an impaired socket', () => {
     await arrived;
     expect(performance.now() - start).toBeGreaterThanOrEqual(29);
     await Promise.all([client.close(), server.close()]);
+  });
+});
+
+describe('a delay line', () => {
+  it('gives out what is due, by time and then by order, whatever the order it came in', () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.nat(20), fc.nat(3))), (steps) => {
+        const line = new DelayLine(Number.POSITIVE_INFINITY);
+        let waiting: { at: number; port: number }[] = [];
+        let now = 0;
+        let port = 0;
+        for (const [delay, advance] of steps) {
+          const at = now + delay;
+          port++;
+          line.add({ at, data: new Uint8Array(1), host: '', port, local: 0 });
+          waiting.push({ at, port });
+          now += advance;
+          const due = waiting.filter((d) => d.at <= now).sort((a, b) => a.at - b.at || a.port - b.port);
+          waiting = waiting.filter((d) => d.at > now);
+          for (const { port } of due) expect(line.takeDue(now)?.port).toBe(port);
+          expect(line.takeDue(now)).toBeUndefined();
+        }
+      }),
+    );
+  });
+
+  it('refuses what it has no room for, empty datagrams too', () => {
+    const line = new DelayLine(1_000);
+    let taken = 0;
+    while (line.add({ at: 1, data: new Uint8Array(0), host: '', port: 1, local: 0 })) taken++;
+    expect(taken).toBeGreaterThan(0);
+    line.takeDue(1);
+    expect(line.add({ at: 1, data: new Uint8Array(0), host: '', port: 1, local: 0 })).toBe(true);
+    line.clear();
+    expect(line.takeDue(1)).toBeUndefined();
+    expect(line.add({ at: 1, data: new Uint8Array(700), host: '', port: 1, local: 0 })).toBe(true);
   });
 });
 

@@ -12,9 +12,9 @@ import { Identity } from '../../../src/protocol/crypto/identity.ts';
 import { Endpoint, type EndpointEvent, type ServerConfig } from '../../../src/protocol/endpoint/index.ts';
 import type { ConnectionStream, StreamSettings } from '../../../src/protocol/stream/connection-stream.ts';
 import { Delivery, Priority } from '../../../src/protocol/wire/frame-type.ts';
-import type { LinkOptions } from '../../../src/testing/link.ts';
 import type { LabDatagram } from '../../../src/testing/network.ts';
 import { World, type WorldNode } from '../../../src/testing/world.ts';
+import type { LinkOptions } from '../../../src/udp/link.ts';
 import {
   connectionsOf,
   type LoggedDatagram,
@@ -26,7 +26,7 @@ import {
 export interface PairOptions {
   seed?: number;
   /** Of both directions. Default: perfect, 5 ms. */
-  link?: Partial<LinkOptions>;
+  link?: LinkOptions;
   client?: Partial<ConnectionConfig>;
   server?: Partial<ConnectionConfig>;
   accept?: Partial<ServerConfig>;

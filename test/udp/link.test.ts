@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
 import { MILLISECOND, SECOND } from '../../src/base/time.ts';
-import { type Arrival, Link, type LinkOptions } from '../../src/testing/link.ts';
+import { type Arrival, type BurstLoss, Link, type LinkOptions } from '../../src/udp/link.ts';
 
 describe('link', () => {
   test('a perfect link delivers a copy at once', () => {
@@ -73,6 +73,47 @@ describe('link', () => {
     expect(link.counters).toMatchObject({ sent: 1, delivered: 2, duplicated: 1 });
   });
 
+  test('loses and doubles as many as the chances say', () => {
+    const link = makeLink({ loss: 0.2, duplicate: 0.1 }, 42);
+    let arrived = 0;
+    let twice = 0;
+    for (let i = 0; i < 10_000; i++) {
+      const { length } = link.send(new Uint8Array(10), i);
+      if (length > 0) arrived++;
+      if (length > 1) twice++;
+    }
+    expect(arrived / 10_000).toBeCloseTo(0.8, 1);
+    expect(twice / arrived).toBeCloseTo(0.1, 1);
+  });
+
+  test('jitter is drawn over all of its range', () => {
+    const link = makeLink({ delayMs: 30, jitterMs: 20 }, 42);
+    const waits = sendMany(link, 1_000, MILLISECOND).map(({ at }, i) => at - i * MILLISECOND);
+    expect(Math.max(...waits)).toBeGreaterThan(45 * MILLISECOND);
+    expect(Math.max(...waits)).toBeLessThanOrEqual(50 * MILLISECOND);
+    expect(Math.min(...waits)).toBeGreaterThanOrEqual(30 * MILLISECOND);
+  });
+
+  test('holds back for 5 ms and queues 256 KiB where it is not told otherwise', () => {
+    expect(makeLink({ reorder: 1 }).send(new Uint8Array(10), 0)[0].at).toBe(5 * MILLISECOND);
+    const queue = makeLink({ bitsPerSecond: 1_000_000 });
+    let queued = 0;
+    while (queue.send(new Uint8Array(1_024), 0).length > 0) queued++;
+    expect(queued).toBe(256);
+  });
+
+  test('those that are not held back keep their time', () => {
+    const link = makeLink({ reorder: 0.1, reorderHoldMs: 3 }, 42);
+    let held = 0;
+    for (let now = 0; now < SECOND; now += MILLISECOND) {
+      const [{ at }] = link.send(new Uint8Array(10), now);
+      if (at === now + 3 * MILLISECOND) held++;
+      else expect(at).toBe(now);
+    }
+    expect(held).toBeGreaterThan(60);
+    expect(held).toBeLessThan(140);
+  });
+
   test('corruption flips one to three bits', () => {
     const link = makeLink({ corrupt: 1 });
     const seen = new Set<number>();
@@ -127,17 +168,20 @@ describe('link', () => {
 
   test.each([
     { loss: 1.5 },
+    { duplicate: -1 },
     { corrupt: -0.1 },
     { delayMs: Number.NaN },
     { delayMs: Number.POSITIVE_INFINITY },
     { bitsPerSecond: 0 },
     { burstLoss: { enter: 2, leave: 0.1 } },
+    { burstLoss: { enter: 0.1 } as BurstLoss },
+    { delay: 5 } as LinkOptions,
   ])('options out of range are refused: %o', (options) => {
-    expect(() => makeLink(options)).toThrow(RangeError);
+    expect(() => makeLink(options)).toThrow(expect.objectContaining({ code: 'ERR_JSP_OPTION_INVALID' }));
   });
 });
 
-function makeLink(options: Partial<LinkOptions>, seed = 1): Link {
+function makeLink(options: LinkOptions, seed = 1): Link {
   return new Link(new Prng(seed), options);
 }
 

@@ -1,53 +1,68 @@
+/**
+ * What a network does to datagrams, told once: the lab's hosts are joined by such links under virtual time, and `impairment` puts one on
+ * each way of a real socket. A link has no clock of its own: it is asked what becomes of a datagram, and answers when it arrives.
+ */
+
+import { copyOf } from '../base/bytes.ts';
+import {
+  checkOptions,
+  chosenOptions,
+  flag,
+  type Given,
+  number,
+  type OptionCheck,
+  type OptionTable,
+} from '../base/options.ts';
 import type { Prng } from '../base/random.ts';
 import { MILLISECOND, type Micros, NEVER, SECOND } from '../base/time.ts';
 
 /** Burst loss after Gilbert and Elliott: a link that changes between a good and a bad state, datagram by datagram. */
 export interface BurstLoss {
   /** Chance, per datagram, that a good link turns bad. */
-  enter: number;
+  readonly enter: number;
   /** Chance, per datagram, that a bad link turns good: bursts are 1 / leave datagrams long on average. */
-  leave: number;
+  readonly leave: number;
   /** Chance that a datagram is lost while the link is bad. Default 1. */
-  lossInBurst?: number;
+  readonly lossInBurst?: number | undefined;
   /** A burst ends after this long even if hardly anything was sent meanwhile. Default infinite. */
-  longestMs?: number;
+  readonly longestMs?: number | undefined;
 }
 
-/** What a one-way link does to datagrams. All chances are from 0 to 1, sizes are UDP payload. */
+/** What a one-way link does to datagrams. Chances are from 0 to 1, sizes are UDP payload; what is absent does nothing. */
 export interface LinkOptions {
   /** One-way delay, without the time in the queue. */
-  delayMs: number;
+  readonly delayMs?: number | undefined;
   /** Most that is added to the delay at random, evenly distributed. */
-  jitterMs: number;
-  /** Whether jitter may change the order of datagrams. */
-  jitterReorders: boolean;
+  readonly jitterMs?: number | undefined;
+  /** Whether jitter may change the order of datagrams. Default false. */
+  readonly jitterReorders?: boolean | undefined;
   /** Chance that a datagram is lost. */
-  loss: number;
-  burstLoss: BurstLoss | undefined;
+  readonly loss?: number | undefined;
+  readonly burstLoss?: BurstLoss | undefined;
   /** Chance that a datagram is held back, so that later ones overtake it. */
-  reorder: number;
-  /** How much longer a datagram that is held back takes. */
-  reorderHoldMs: number;
+  readonly reorder?: number | undefined;
+  /** How much longer a datagram that is held back takes. Default 5. */
+  readonly reorderHoldMs?: number | undefined;
   /** Chance that a datagram arrives a second time. */
-  duplicate: number;
-  /** How much later the second one arrives, at most. */
-  duplicateLagMs: number;
+  readonly duplicate?: number | undefined;
+  /** How much later the second one arrives, at most. Default 5. */
+  readonly duplicateLagMs?: number | undefined;
   /** Chance that 1 to 3 bits of a datagram are flipped. */
-  corrupt: number;
-  /** Rate at which datagrams leave the queue; infinite for no queue at all. */
-  bitsPerSecond: number;
-  /** Bytes that wait behind the rate, beyond which the newest is dropped. A lone datagram always has room. */
-  queueBytesMax: number;
-  /** Largest datagram that passes. */
-  mtu: number;
+  readonly corrupt?: number | undefined;
+  /** Rate at which datagrams leave the queue. Default infinite: there is no queue at all. */
+  readonly bitsPerSecond?: number | undefined;
+  /** Bytes that wait behind the rate, beyond which the newest is dropped. A lone datagram always has room. Default 256 KiB. */
+  readonly queueBytesMax?: number | undefined;
+  /** Largest datagram that passes. Default 65,507, the largest there is. */
+  readonly mtu?: number | undefined;
   /** True drops everything. */
-  blackHole: boolean;
+  readonly blackHole?: boolean | undefined;
 }
 
 /** A datagram on its way. `data` belongs to it alone. */
 export interface Arrival {
-  at: Micros;
-  data: Uint8Array;
+  readonly at: Micros;
+  readonly data: Uint8Array;
 }
 
 /** What a link did since it was made. Each datagram that was dropped is in one of the drop counters. */
@@ -77,26 +92,6 @@ export class LinkCounters {
   }
 }
 
-/** A perfect link: no delay, no limits. */
-export function perfectLink(): LinkOptions {
-  return {
-    delayMs: 0,
-    jitterMs: 0,
-    jitterReorders: false,
-    loss: 0,
-    burstLoss: undefined,
-    reorder: 0,
-    reorderHoldMs: 5,
-    duplicate: 0,
-    duplicateLagMs: 5,
-    corrupt: 0,
-    bitsPerSecond: Number.POSITIVE_INFINITY,
-    queueBytesMax: 256 * 1024,
-    mtu: 65_507,
-    blackHole: false,
-  };
-}
-
 /**
  * One direction of a path between two hosts. It is asked what becomes of each datagram and answers when it arrives, if it does;
  * the way is: black hole and MTU, queue, loss, corruption, delay, holding back, duplication. The same seed and the same
@@ -104,7 +99,7 @@ export function perfectLink(): LinkOptions {
  */
 export class Link {
   readonly counters = new LinkCounters();
-  private settings: LinkOptions;
+  private settings: Settings;
   private readonly random: Prng;
   /** When the last bit of what is queued will have left. */
   private queueEmptyAt: Micros = 0;
@@ -114,19 +109,24 @@ export class Link {
   /** When the link turned bad; NEVER while it is good. */
   private badSince: Micros = NEVER;
 
-  constructor(random: Prng, options: Partial<LinkOptions> = {}) {
+  /** @throws JspError ERR_JSP_OPTION_INVALID when an option is out of its range */
+  constructor(random: Prng, options: LinkOptions = {}) {
     this.random = random;
-    this.settings = checked({ ...perfectLink(), ...options });
+    this.settings = settingsOf(PERFECT, options);
   }
 
   get options(): Readonly<LinkOptions> {
     return this.settings;
   }
 
-  /** Changes some options from `now` on. What is under way keeps its arrival; what waits in the queue keeps its bytes. */
-  change(options: Partial<LinkOptions>, now: Micros): void {
+  /**
+   * Changes some options from `now` on. What is under way keeps its arrival; what waits in the queue keeps its bytes.
+   *
+   * @throws JspError ERR_JSP_OPTION_INVALID when an option is out of its range
+   */
+  change(options: LinkOptions, now: Micros): void {
     const waiting = this.queuedBytes(now);
-    this.settings = checked({ ...this.settings, ...options });
+    this.settings = settingsOf(this.settings, options);
     this.queueEmptyAt = now + this.serializationTime(waiting);
   }
 
@@ -201,14 +201,14 @@ export class Link {
 
   private deliver(data: Uint8Array, leaves: Micros): readonly Arrival[] {
     const { counters, random, settings } = this;
-    const copy = data.slice();
+    const copy = copyOf(data);
     if (random.chance(settings.corrupt)) this.corrupt(copy);
     const first: Arrival = { at: this.arrivalTime(leaves), data: copy };
     this.count(first);
     if (!random.chance(settings.duplicate)) return [first];
     counters.duplicated++;
     const lag = micros(random.float() * settings.duplicateLagMs);
-    const second: Arrival = { at: first.at + lag, data: copy.slice() };
+    const second: Arrival = { at: first.at + lag, data: copyOf(copy) };
     this.count(second);
     return [first, second];
   }
@@ -250,29 +250,62 @@ function micros(ms: number): Micros {
   return Math.round(ms * MILLISECOND);
 }
 
-function checked(options: LinkOptions): LinkOptions {
-  for (const name of CHANCES) inRange(name, options[name], 0, 1);
-  for (const name of TIMES) inRange(name, options[name], 0, TIME_MS_MAX);
-  for (const name of SIZES) inRange(name, options[name], 0, Number.POSITIVE_INFINITY);
-  if (options.bitsPerSecond === 0)
-    throw new RangeError('bitsPerSecond must be above 0; use blackHole to stop a link');
-  if (options.burstLoss !== undefined) {
-    inRange('burstLoss.enter', options.burstLoss.enter, 0, 1);
-    inRange('burstLoss.leave', options.burstLoss.leave, 0, 1);
-    inRange('burstLoss.lossInBurst', options.burstLoss.lossInBurst ?? 1, 0, 1);
-    inRange('burstLoss.longestMs', options.burstLoss.longestMs ?? 0, 0, Number.POSITIVE_INFINITY);
-  }
-  return options;
+function settingsOf(before: Settings, options: LinkOptions): Settings {
+  checkOptions('link', options, LINK_OPTIONS);
+  return { ...before, ...chosenOptions(options, LINK_OPTIONS) };
 }
 
-function inRange(name: string, value: number, low: number, high: number): void {
-  if (!(value >= low && value <= high)) {
-    throw new RangeError(`${name} must be from ${low} to ${high}, not ${value}`);
-  }
-}
+/** What the options of a link are when all are given. */
+type Settings = Omit<Required<Given<LinkOptions>>, 'burstLoss'> & {
+  readonly burstLoss: BurstLoss | undefined;
+};
 
+const PERFECT: Settings = {
+  delayMs: 0,
+  jitterMs: 0,
+  jitterReorders: false,
+  loss: 0,
+  burstLoss: undefined,
+  reorder: 0,
+  reorderHoldMs: 5,
+  duplicate: 0,
+  duplicateLagMs: 5,
+  corrupt: 0,
+  bitsPerSecond: Number.POSITIVE_INFINITY,
+  queueBytesMax: 256 * 1024,
+  mtu: 65_507,
+  blackHole: false,
+};
 const NOTHING: readonly Arrival[] = [];
-const CHANCES = ['loss', 'reorder', 'duplicate', 'corrupt'] as const;
-const TIMES = ['delayMs', 'jitterMs', 'reorderHoldMs', 'duplicateLagMs'] as const;
-const SIZES = ['bitsPerSecond', 'queueBytesMax', 'mtu'] as const;
-const TIME_MS_MAX = 1e9;
+const CHANCE = number(0, 1);
+const DELAY_MS = number(0, 1e9);
+const SIZE = number(0, Number.POSITIVE_INFINITY);
+const BURST_LOSS: OptionTable<BurstLoss> = {
+  enter: CHANCE,
+  leave: CHANCE,
+  lossInBurst: CHANCE,
+  longestMs: number(0, Number.POSITIVE_INFINITY),
+};
+const burstLossOptions: OptionCheck = (value) => {
+  if (typeof value !== 'object' || value === null) return 'an object';
+  checkOptions('burstLoss', value as BurstLoss, BURST_LOSS);
+  const { enter, leave } = value as Partial<BurstLoss>;
+  return enter === undefined || leave === undefined ? 'an object with enter and leave' : null;
+};
+/** What the options of a link may be. */
+export const LINK_OPTIONS: OptionTable<LinkOptions> = {
+  delayMs: DELAY_MS,
+  jitterMs: DELAY_MS,
+  jitterReorders: flag,
+  loss: CHANCE,
+  burstLoss: burstLossOptions,
+  reorder: CHANCE,
+  reorderHoldMs: DELAY_MS,
+  duplicate: CHANCE,
+  duplicateLagMs: DELAY_MS,
+  corrupt: CHANCE,
+  bitsPerSecond: number(1, Number.POSITIVE_INFINITY),
+  queueBytesMax: SIZE,
+  mtu: SIZE,
+  blackHole: flag,
+};
