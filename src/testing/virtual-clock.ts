@@ -1,4 +1,4 @@
-import { type Micros, NEVER } from '../base/time.ts';
+import { DeadlineHeap, type HeapItem, type Micros, NEVER } from '../base/time.ts';
 
 /** Something that will happen; answered by {@link VirtualClock.schedule} to cancel it with. */
 export interface ScheduledEvent {
@@ -11,8 +11,9 @@ export interface ScheduledEvent {
  */
 export class VirtualClock {
   private time: Micros;
-  private order = 0;
-  private readonly heap: Event[] = [];
+  private count = 0;
+  private readonly byTime = new Map<Micros, Instant>();
+  private readonly instants = new DeadlineHeap<Instant>();
 
   /** @param start - first reading; not 0 by default, so that code which takes 0 for "never" is found out */
   constructor(start: Micros = START) {
@@ -25,43 +26,48 @@ export class VirtualClock {
 
   /** Events that are still to happen. */
   get pending(): number {
-    return this.heap.length;
+    return this.count;
   }
 
   /** When the next event happens, or NEVER. */
   get nextAt(): Micros {
-    return this.heap.length === 0 ? NEVER : this.heap[0].at;
+    return this.instants.peek()?.deadline ?? NEVER;
   }
 
   /** Lets `callback` happen at `at`, or now when that has passed. At NEVER it does not happen. */
   schedule(at: Micros, callback: () => void): ScheduledEvent {
-    const event = new Event(Math.max(at, this.time), this.order++, callback);
-    if (event.at !== NEVER) this.insert(event);
+    const event: Event = { at: Math.max(at, this.time), callback };
+    if (event.at === NEVER) return event;
+    let instant = this.byTime.get(event.at);
+    if (instant === undefined) {
+      instant = new Instant();
+      this.byTime.set(event.at, instant);
+      this.instants.set(instant, event.at);
+    }
+    instant.events.add(event);
+    this.count++;
     return event;
   }
 
   /** Takes an event out. One that has happened, or was cancelled before, is ignored. */
-  cancel(scheduled: ScheduledEvent): void {
-    const event = scheduled as Event;
-    const { heap } = this;
-    if (event.index < 0) return;
-    const last = heap.pop() as Event;
-    if (last !== event) {
-      this.place(last, event.index);
-      this.sink(last);
-      this.rise(last);
-    }
-    event.index = -1;
+  cancel(event: ScheduledEvent): void {
+    const instant = this.byTime.get(event.at);
+    if (instant === undefined || !instant.events.delete(event as Event)) return;
+    this.count--;
+    if (instant.events.size > 0) return;
+    this.byTime.delete(event.at);
+    this.instants.remove(instant);
   }
 
   /** Moves to the next event and lets it happen. False when there is none. */
   runNext(): boolean {
-    const event = this.heap[0];
-    if (event === undefined) return false;
-    this.cancel(event);
-    this.time = event.at;
-    event.callback();
-    return true;
+    for (const event of this.instants.peek()?.events ?? []) {
+      this.cancel(event);
+      this.time = event.at;
+      event.callback();
+      return true;
+    }
+    return false;
   }
 
   /**
@@ -69,9 +75,14 @@ export class VirtualClock {
    * time waits for the next call.
    */
   runInstant(): void {
-    const at = this.nextAt;
-    const newest = this.order;
-    while (this.heap.length > 0 && this.heap[0].at === at && this.heap[0].order < newest) this.runNext();
+    const instant = this.instants.peek();
+    if (instant === undefined) return;
+    for (const event of [...instant.events]) {
+      if (!instant.events.has(event)) continue; // cancelled by one before
+      this.cancel(event);
+      this.time = event.at;
+      event.callback();
+    }
   }
 
   /** Moves on to `at`, past which no event may be skipped. */
@@ -79,61 +90,17 @@ export class VirtualClock {
     if (at > this.nextAt) throw new RangeError('an event is due before the time to advance to');
     this.time = Math.max(this.time, at);
   }
-
-  private insert(event: Event): void {
-    this.heap.push(event);
-    event.index = this.heap.length - 1;
-    this.rise(event);
-  }
-
-  private rise(event: Event): void {
-    while (event.index > 0) {
-      const parent = this.heap[(event.index - 1) >> 1];
-      if (!event.isBefore(parent)) return;
-      this.swap(event, parent);
-    }
-  }
-
-  private sink(event: Event): void {
-    const { heap } = this;
-    for (;;) {
-      const left = 2 * event.index + 1;
-      if (left >= heap.length) return;
-      const right = left + 1;
-      const child = heap[right < heap.length && heap[right].isBefore(heap[left]) ? right : left];
-      if (!child.isBefore(event)) return;
-      this.swap(event, child);
-    }
-  }
-
-  private swap(a: Event, b: Event): void {
-    const index = a.index;
-    this.place(a, b.index);
-    this.place(b, index);
-  }
-
-  private place(event: Event, index: number): void {
-    this.heap[index] = event;
-    event.index = index;
-  }
 }
 
-class Event implements ScheduledEvent {
-  readonly at: Micros;
-  readonly order: number;
+interface Event extends ScheduledEvent {
   readonly callback: () => void;
-  /** Place in the heap; -1 when not in it. */
-  index = -1;
+}
 
-  constructor(at: Micros, order: number, callback: () => void) {
-    this.at = at;
-    this.order = order;
-    this.callback = callback;
-  }
-
-  isBefore(other: Event): boolean {
-    return this.at < other.at || (this.at === other.at && this.order < other.order);
-  }
+/** All that is scheduled for one point in time, in the order in which it was. */
+class Instant implements HeapItem {
+  deadline: Micros = NEVER;
+  heapIndex = -1;
+  readonly events = new Set<Event>();
 }
 
 const START: Micros = 1_000_000;
