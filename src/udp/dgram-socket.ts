@@ -103,7 +103,6 @@ export class DgramSocket implements DatagramSocket {
   /** What goes with each datagram that comes, to say where it came. */
   private readonly local: number;
   private readonly received = new ReceiveQueue({ isExclusive: true });
-  private readonly views = new WeakMap<Uint8Array, ArenaViews>();
   /** The address of the latest datagram, as the system wrote it and in normal form. */
   private lastAddress = '';
   private lastHost = '';
@@ -175,7 +174,7 @@ export class DgramSocket implements DatagramSocket {
   sendRun(batch: TransmitBatch, start: number, end: number): boolean {
     if (this.closed !== null || this.isBroken || start === end) return true;
     const { arena, offset, length, host, port } = batch;
-    const views = this.viewsOf(arena, batch.datagramsMax);
+    const views = viewsOf(arena, batch.datagramsMax);
     const isWatched = this.wary > 0 || end - start <= WATCHED_RUN_MAX;
     if (this.wary > 0) this.wary--;
     let bytes = 0;
@@ -303,15 +302,16 @@ export class DgramSocket implements DatagramSocket {
     this.isBroken = FATAL_CODES.has((error as NodeJS.ErrnoException).code ?? '');
     this.onError?.(error, this.isBroken);
   }
+}
 
-  private viewsOf(arena: Uint8Array, datagramsMax: number): ArenaViews {
-    let views = this.views.get(arena);
-    if (views === undefined) {
-      views = new ArenaViews(arena, datagramsMax);
-      this.views.set(arena, views);
-    }
-    return views;
+/** Sockets of one process share a few arenas, and the views into them. */
+function viewsOf(arena: Uint8Array, datagramsMax: number): ArenaViews {
+  let views = VIEWS.get(arena);
+  if (views === undefined) {
+    views = new ArenaViews(arena, datagramsMax);
+    VIEWS.set(arena, views);
   }
+  return views;
 }
 
 /** Views into an arena, remembered by index: in bulk transfer the n-th datagram is at the same place every time. */
@@ -419,6 +419,7 @@ function granted(bytes: number): number {
   return bytes / (process.platform === 'linux' ? 2 : 1);
 }
 
+const VIEWS = new WeakMap<Uint8Array, ArenaViews>();
 const BUFFER_BYTES = 4 * 1024 * 1024;
 /** A batch that grows to this size is handed over before the event loop's turn ends. */
 const RECEIVE_BATCH_MAX = 64;

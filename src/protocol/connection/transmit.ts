@@ -295,6 +295,7 @@ function packClose(connection: Connection, builder: PacketBuilder): void {
 
 /** As much of `reason` as fits, cut between characters. */
 function reasonBytes(reason: string, room: number): Uint8Array {
+  if (reason === '') return EMPTY;
   const bytes = new Uint8Array(Math.max(0, Math.min(REASON_BYTES_MAX, room - CONTROL_FRAME_BYTES_MAX)));
   return bytes.subarray(0, ENCODER.encodeInto(reason, bytes).written);
 }

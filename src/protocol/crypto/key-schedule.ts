@@ -120,12 +120,14 @@ export function hmac(key: Uint8Array, ...data: Uint8Array[]): Uint8Array {
     inner.set(part, at);
     at += part.length;
   }
-  const mac = new Uint8Array(HASH_BYTES);
-  sha256(mac, inner);
-  OUTER.set(mac, BLOCK_BYTES);
-  sha256(mac, OUTER);
+  sha256(DIGEST, inner);
+  OUTER.set(DIGEST, BLOCK_BYTES);
+  sha256(DIGEST, OUTER);
+  // A copy: what libsodium has seen of a small array is no longer small, and the collector sweeps it on its own.
+  const mac = new Uint8Array(DIGEST);
   inner.fill(0);
   OUTER.fill(0);
+  DIGEST.fill(0);
   return mac;
 }
 
@@ -175,6 +177,7 @@ const BLOCK_BYTES = 64;
 const INNER = new Uint8Array(256);
 const OUTER = new Uint8Array(BLOCK_BYTES + HASH_BYTES);
 const INFO = new Uint8Array(128);
+const DIGEST = new Uint8Array(HASH_BYTES);
 const LABEL_PREFIX = 'jsp1 ';
 const NOTHING = new Uint8Array(0);
 const ZEROS = new Uint8Array(HASH_BYTES);
