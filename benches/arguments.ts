@@ -1,6 +1,5 @@
 import { Command } from 'commander';
-import { resultTable } from '../src/bench/figures.ts';
-import type { BenchResult } from '../src/bench/harness.ts';
+import { type BenchResult, resultTable } from '../src/bench/figures.ts';
 import { positiveNumber, wholeNumber, wholeNumbers } from '../src/cli/arguments.ts';
 
 /** What benchmarks of workloads are told. */

@@ -1,6 +1,5 @@
 /** How measurements become figures that people compare: percentiles, medians, tables. */
 import { createHistogram, type RecordableHistogram } from 'node:perf_hooks';
-import type { BenchResult } from './harness.ts';
 
 /** Percentiles in microseconds. */
 export interface LatencyMicros {
@@ -8,6 +7,30 @@ export interface LatencyMicros {
   readonly p95: number;
   readonly p99: number;
   readonly p999: number;
+}
+
+/** What one run of a workload measured, as `--json` prints it. Everything is counted where it arrived. */
+export interface BenchResult {
+  workload: string;
+  /** Bytes of a message. */
+  size: number;
+  /** Bytes of the largest datagram; 0 for a workload without datagrams. */
+  mtu: number;
+  /** Length of the measurement. */
+  seconds: number;
+  messages: number;
+  /** Messages that were sent and never arrived. */
+  lost: number;
+  messagesPerSecond: number;
+  /** Message bytes, not headers. */
+  megabitsPerSecond: number;
+  packetsPerSecond: number;
+  /** Round trips, of a workload that measures them. */
+  latencyMicros: LatencyMicros | null;
+  /** Share of one core that each process used. */
+  cpu: { sender: number; receiver: number };
+  /** Share of the machine's CPU time that its host gave to others: above a few hundredths the run says little. Null when unknown. */
+  stolen: number | null;
 }
 
 /** For {@link recordMicros}: exact to a thousandth of what it records. */

@@ -7,32 +7,8 @@ import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import type { LatencyMicros } from './figures.ts';
+import type { BenchResult, LatencyMicros } from './figures.ts';
 import type { Counts, Target, Workload, WorkloadOptions } from './workload.ts';
-
-/** What one run of a workload measured, as `--json` prints it. Everything is counted where it arrived. */
-export interface BenchResult {
-  workload: string;
-  /** Bytes of a message. */
-  size: number;
-  /** Bytes of the largest datagram; 0 for a workload without datagrams. */
-  mtu: number;
-  /** Length of the measurement. */
-  seconds: number;
-  messages: number;
-  /** Messages that were sent and never arrived. */
-  lost: number;
-  messagesPerSecond: number;
-  /** Message bytes, not headers. */
-  megabitsPerSecond: number;
-  packetsPerSecond: number;
-  /** Round trips, of a workload that measures them. */
-  latencyMicros: LatencyMicros | null;
-  /** Share of one core that each process used. */
-  cpu: { sender: number; receiver: number };
-  /** Share of the machine's CPU time that its host gave to others: above a few hundredths the run says little. Null when unknown. */
-  stolen: number | null;
-}
 
 export interface RunOptions {
   readonly size: number;

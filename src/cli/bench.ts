@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { formatTable, resultTable, whole } from '../bench/figures.ts';
-import { type BenchResult, oneCore, type RunOptions, runWorkload } from '../bench/harness.ts';
+import { type BenchResult, formatTable, resultTable, whole } from '../bench/figures.ts';
+import { oneCore, type RunOptions, runWorkload } from '../bench/harness.ts';
 import type { Workload } from '../bench/workload.ts';
 import { PING_PONG, RAW_PING_PONG, STREAMING } from '../bench/workloads.ts';
 import { PAYLOAD_BYTES_MAX, positiveNumber, wholeNumber, wholeNumbers } from './arguments.ts';

@@ -1,12 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import {
+  type BenchResult,
   latencyHistogram,
   median,
   percentilesOf,
   recordMicros,
   resultTable,
 } from '../../src/bench/figures.ts';
-import { type BenchResult, medianRun, parseCpuTicks, stolenShare } from '../../src/bench/harness.ts';
+import { medianRun, parseCpuTicks, stolenShare } from '../../src/bench/harness.ts';
 
 describe('latencies', () => {
   test('have percentiles that are exact to a thousandth', () => {

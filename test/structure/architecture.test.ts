@@ -36,9 +36,20 @@ test('names and declarations are found as they are written', () => {
     { path: 'src/a/b.ts', symbol: 'C.d', line: 2 },
     { path: 'src/a/', symbol: undefined, line: 2 },
   ]);
-  const source = `export class C<T> extends D { readonly d = 1; e(): void { this.f(); } get h(): number { return 1; } }
-    export const i = 2; // class J
-    interface K { l?: number }`;
+  const source = `export class C<T> extends D {
+  readonly d = 1;
+  e(): void {
+    this.f();
+  }
+  get h(): number {
+    return 1;
+  }
+}
+export const i = 2; // class J
+interface K {
+  l?: number;
+}
+`;
   for (const symbol of ['C', 'C.d', 'C.e', 'C.h', 'i', 'K.l'])
     expect(declares(source, symbol), symbol).toBe(true);
   for (const symbol of ['D', 'C.f', 'J', 'C.l', 'K.d']) expect(declares(source, symbol), symbol).toBe(false);

@@ -1,5 +1,4 @@
 import { posix } from 'node:path';
-import { codeTokens } from './tokens.ts';
 
 /**
  * What a page names in backticks, by these conventions: `src/protocol/stream/send/outbox.ts` is a file or folder of the project, and
@@ -23,21 +22,15 @@ export function namedIn(page: string): Named[] {
   );
 }
 
-/** Whether a source file declares `symbol`: a name, or a class, interface or object and its member. */
+/** Whether a source file, formatted as ours are, declares `symbol`: a name, or a class, interface or object and its member. */
 export function declares(source: string, symbol: string): boolean {
   const [name, member] = symbol.split('.');
-  const texts = codeTokens(source).map(({ text }) => text);
-  const start = texts.findIndex((text, i) => text === name && DECLARING.has(texts[i - 1]));
-  if (start < 0) return false;
-  if (member === undefined) return true;
-  let depth = 0;
-  for (let i = texts.indexOf('{', start); i >= 0 && i < texts.length; i++) {
-    if (texts[i] === '{') depth++;
-    if (texts[i] === '}' && --depth === 0) return false;
-    if (depth === 1 && texts[i] === member && MEMBER_FOLLOWED_BY.has(texts[i + 1])) return true;
-  }
-  return false;
+  const declaration = new RegExp(
+    `^(export )?(declare )?(abstract )?(async )?(class|function|const|let|interface|type) ${name}\\b`,
+    'm',
+  );
+  const start = source.search(declaration);
+  if (start < 0 || member === undefined) return start >= 0;
+  const end = source.indexOf('\n}', start);
+  return new RegExp(`^  ([a-z]+ )*${member}[(:=;<?,! ]`, 'm').test(source.slice(start, end));
 }
-
-const DECLARING = new Set(['class', 'function', 'const', 'let', 'interface', 'type']);
-const MEMBER_FOLLOWED_BY = new Set(['(', ':', '=', ';', '<', '?', ',', '!']);

@@ -1,0 +1,73 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { cruise, type ICruiseResult } from 'dependency-cruiser';
+import { expect, test } from 'vitest';
+import config from '../../.dependency-cruiser.mjs';
+import { emptyFolder } from '../cli/jsp.ts';
+import { ROOT } from './project.ts';
+
+/** Folders whose files still import each other in circles: to become none. */
+const STILL_CIRCULAR = ['src/broker', 'src/protocol/connection'];
+/** Files behind the faces of the core that are still seen from outside: to become none. */
+const STILL_DEEP = ['src/protocol/wire/batch.ts'];
+
+test('in src/ imports go down, through the faces of the core, and never in a circle', async () => {
+  const { totalCruised, violations } = await violationsIn(ROOT);
+  expect(totalCruised).toBeGreaterThan(100);
+  const circles = violations.filter(({ rule }) => rule.name === 'no-circle');
+  expect([...new Set(circles.map(({ from }) => dirname(from)))].sort()).toEqual(STILL_CIRCULAR);
+  const deep = violations.filter(({ rule }) => rule.name === 'faces-of-the-core');
+  expect([...new Set(deep.map(({ to }) => to))].sort()).toEqual(STILL_DEEP);
+  const others = violations.filter((violation) => !circles.includes(violation) && !deep.includes(violation));
+  expect(others.map(({ from, to, rule }) => `${from} imports ${to}: ${rule.name}`)).toEqual([]);
+});
+
+test.each([
+  ['goes up', 'protocol/wire/a.ts', '../stream/b.ts', 'down-from-wire'],
+  ['goes up for a type', 'protocol/stream/a.ts', '../connection/b.ts', 'down-from-crypto'],
+  ['goes to a sibling', 'protocol/stream/a.ts', '../crypto/b.ts', 'down-from-crypto'],
+  ['leaves the core', 'protocol/endpoint/a.ts', '../../udp/b.ts', 'core-on-base'],
+  ['goes behind a face', 'udp/a.ts', '../protocol/stream/b.ts', 'faces-of-the-core'],
+  ['comes from a folder without a floor', 'stuff/a.ts', '../base/b.ts', 'has-a-floor'],
+  ['goes to a test', 'base/a.ts', '../../test/b.ts', 'stays-in-src'],
+  ['is of a part of Node that waits', 'base/a.ts', 'node:fs', 'pure-below-the-line'],
+  [
+    'is of the transport, in the core of the broker',
+    'broker/a.ts',
+    '../transport/b.ts',
+    'one-door-of-the-broker',
+  ],
+  ['comes back', 'base/a.ts', './b.ts', 'no-circle'],
+])('an import that %s is found', async (_, from, to, rule) => {
+  const folder = emptyFolder();
+  const write = (path: string, text: string): void => {
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    writeFileSync(join(folder, path), text);
+  };
+  write('package.json', '{ "type": "module" }');
+  write(`src/${from}`, `import type { B } from '${to}';\nexport type A = B;\n`);
+  if (to.startsWith('.')) {
+    write(join('src', dirname(from), to), `import type { A } from './a.ts';\nexport type B = A;\n`);
+  }
+  const { violations } = await violationsIn(folder);
+  expect(violations.map((violation) => violation.rule.name)).toContain(rule);
+});
+
+test('an import that goes down is fine', async () => {
+  const folder = emptyFolder();
+  mkdirSync(join(folder, 'src/base'), { recursive: true });
+  mkdirSync(join(folder, 'src/protocol/wire'), { recursive: true });
+  writeFileSync(join(folder, 'src/base/a.ts'), 'export type A = 1;\n');
+  writeFileSync(join(folder, 'src/protocol/wire/b.ts'), `export { A } from '../../base/a.ts';\n`);
+  expect((await violationsIn(folder)).violations).toEqual([]);
+});
+
+async function violationsIn(baseDir: string): Promise<ICruiseResult['summary']> {
+  const { output } = await cruise(['src'], {
+    ...config.options,
+    baseDir,
+    validate: true,
+    ruleSet: { forbidden: config.forbidden },
+  });
+  return (output as ICruiseResult).summary;
+}
