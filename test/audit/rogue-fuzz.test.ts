@@ -3,7 +3,7 @@ import { Prng } from '../../src/base/random.ts';
 import { MILLISECOND } from '../../src/base/time.ts';
 import type { ConnectionStream } from '../../src/protocol/stream/connection-stream.ts';
 import type { Segment } from '../../src/protocol/stream/receive/segment.ts';
-import { type Delivery, FrameType, MessageFlag } from '../../src/protocol/wire/frame-type.ts';
+import { type Delivery, FrameType, MessageFlag, type Space } from '../../src/protocol/wire/frame-type.ts';
 import { writeDropped } from '../../src/protocol/wire/frames/abandon.ts';
 import { bytesOf, Pair, type Side } from '../protocol/connection/pair.ts';
 import { frame, integers, Rogue, varint } from '../protocol/connection/rogue.ts';
@@ -159,7 +159,7 @@ class Chaos {
         return integers(FrameType.ABANDON, stream, sequence, count, ...lengths);
       }
       case 6: {
-        const space = random.below(2);
+        const space = random.below(2) as Space;
         const { sender } = this.victim.core.streams.find(stream) ?? { sender: null };
         const outbox = sender === null ? null : (sender as unknown as Outboxes)[OUTBOXES[space]];
         const sent = (outbox?.nextSequence ?? 0) + (random.chance(0.01) ? 1 : 0);

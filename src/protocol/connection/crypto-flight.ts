@@ -3,6 +3,10 @@ import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import type { FrameWriter } from '../wire/frame-writer.ts';
 import { cryptoHeaderSize, writeCryptoHeader } from '../wire/frames/crypto.ts';
+import type { SentFrame } from '../wire/frames/sent-frames.ts';
+
+/** Of a message, as the record of a CRYPTO frame names it. */
+type Part = Pick<SentFrame, 'offset' | 'length'>;
 
 /** The one handshake message that an endpoint sends in a packet number space, cut into CRYPTO frames. */
 export class OutgoingFlight {
@@ -41,21 +45,25 @@ export class OutgoingFlight {
     return true;
   }
 
-  onAcked(offset: number, length: number): void {
+  onFrameAcked({ offset, length }: Part): void {
     this.acknowledged.add(offset, offset + length);
     this.unsent.remove(offset, offset + length);
   }
 
-  onLost(offset: number, length: number): void {
-    this.unsent.add(offset, offset + length);
-    for (let i = 0; i < this.acknowledged.size; i++) {
-      this.unsent.remove(this.acknowledged.start(i), this.acknowledged.end(i));
-    }
+  onFrameLost({ offset, length }: Part): void {
+    this.lose(offset, length);
   }
 
   /** Sends again all that is not acknowledged, for a probe. */
   resend(): void {
-    this.onLost(0, this.message.length);
+    this.lose(0, this.message.length);
+  }
+
+  private lose(offset: number, length: number): void {
+    this.unsent.add(offset, offset + length);
+    for (let i = 0; i < this.acknowledged.size; i++) {
+      this.unsent.remove(this.acknowledged.start(i), this.acknowledged.end(i));
+    }
   }
 }
 

@@ -5,8 +5,8 @@
 
 import type { Micros } from '../../base/time.ts';
 import type { PacketList } from '../recovery/sent-packets.ts';
-import { isBestEffortFrame } from '../stream/streams.ts';
 import { FrameType } from '../wire/frame-type.ts';
+import type { SentFrame } from '../wire/frames/sent-frames.ts';
 import { PacketSpace } from '../wire/packet-type.ts';
 import type { Connection } from './connection.ts';
 import { sizeProbeAcked, sizeProbeLost } from './path-mtu.ts';
@@ -35,32 +35,19 @@ export function resendOldest(connection: Connection, now: Micros): void {
   const sent = connection.recovery.sentPackets(space);
   const number = sent.oldestInFlight;
   if (number < 0) return;
-  for (let entry = sent.entryStart(number), end = sent.entryEnd(number); entry < end; entry++) {
-    const kind = sent.entryKind(entry);
-    if (isBestEffortFrame(kind)) continue;
-    if (kind === FrameType.HANDSHAKE_DONE) connection.handshakeDoneDue = true;
-    else {
-      const [id, a, b, c] = [sent.entryId(entry), sent.entryA(entry), sent.entryB(entry), sent.entryC(entry)];
-      connection.streams.onFrameLost(kind, id, a, b, c, now);
-    }
+  for (let i = sent.framesStart(number), end = sent.framesEnd(number); i < end; i++) {
+    const frame = sent.frames.read(i);
+    if (!frame.isBestEffort) frameLost(connection, space, frame, now);
   }
 }
 
 function acknowledged(connection: Connection, space: PacketSpace, packets: PacketList, now: Micros): void {
   const sent = connection.recovery.sentPackets(space);
-  for (let i = 0; i < packets.count; i++) {
-    const number = packets.numbers[i];
+  for (let k = 0; k < packets.count; k++) {
+    const number = packets.numbers[k];
     if (sent.isSizeProbe(number)) sizeProbeAcked(connection, sent.bytesOf(number), now);
-    for (let entry = sent.entryStart(number), end = sent.entryEnd(number); entry < end; entry++) {
-      const kind = sent.entryKind(entry);
-      const a = sent.entryA(entry);
-      const b = sent.entryB(entry);
-      if (kind === FrameType.CRYPTO) connection.spaces[space]?.outgoing?.onAcked(a, b);
-      else if (kind === FrameType.ACK) connection.spaces[space]?.acks.onAckAcked(a, b, sent.entryC(entry));
-      else if (space === PacketSpace.APPLICATION) {
-        const id = sent.entryId(entry);
-        if (connection.streams.onFrameAcked(kind, id, a, b, sent.entryC(entry))) connection.onProgress(now);
-      }
+    for (let i = sent.framesStart(number), end = sent.framesEnd(number); i < end; i++) {
+      frameAcked(connection, space, sent.frames.read(i), now);
     }
   }
 }
@@ -68,14 +55,39 @@ function acknowledged(connection: Connection, space: PacketSpace, packets: Packe
 function packetLost(connection: Connection, space: PacketSpace, number: number, now: Micros): void {
   const sent = connection.recovery.sentPackets(space);
   if (sent.isSizeProbe(number)) sizeProbeLost(connection, sent.bytesOf(number), now);
-  for (let entry = sent.entryStart(number), end = sent.entryEnd(number); entry < end; entry++) {
-    const kind = sent.entryKind(entry);
-    const a = sent.entryA(entry);
-    const b = sent.entryB(entry);
-    if (kind === FrameType.CRYPTO) connection.spaces[space]?.outgoing?.onLost(a, b);
-    else if (kind === FrameType.HANDSHAKE_DONE) connection.handshakeDoneDue = true;
-    else if (space === PacketSpace.APPLICATION) {
-      connection.streams.onFrameLost(kind, sent.entryId(entry), a, b, sent.entryC(entry), now);
-    }
+  for (let i = sent.framesStart(number), end = sent.framesEnd(number); i < end; i++) {
+    frameLost(connection, space, sent.frames.read(i), now);
+  }
+}
+
+function frameAcked(connection: Connection, space: PacketSpace, frame: SentFrame, now: Micros): void {
+  switch (frame.type) {
+    case FrameType.CRYPTO:
+      connection.spaces[space]?.outgoing?.onFrameAcked(frame);
+      break;
+    case FrameType.ACK:
+      connection.spaces[space]?.acks.onFrameAcked(frame);
+      break;
+    case FrameType.HANDSHAKE_DONE:
+    case FrameType.HEARTBEAT:
+      break;
+    default:
+      if (connection.streams.onFrameAcked(frame)) connection.onProgress(now);
+  }
+}
+
+function frameLost(connection: Connection, space: PacketSpace, frame: SentFrame, now: Micros): void {
+  switch (frame.type) {
+    case FrameType.CRYPTO:
+      connection.spaces[space]?.outgoing?.onFrameLost(frame);
+      break;
+    case FrameType.HANDSHAKE_DONE:
+      connection.handshakeDoneDue = true;
+      break;
+    case FrameType.ACK: // the next one says the same, and more
+    case FrameType.HEARTBEAT:
+      break;
+    default:
+      connection.streams.onFrameLost(frame, now);
   }
 }

@@ -111,7 +111,7 @@ function packHandshake(
   if (keys === null || !builder.beginPacket(keys, connection, state.nextNumber, sent.largestAcked))
     return false;
   sent.begin(state.nextNumber, now);
-  builder.frames.sent = sent;
+  builder.frames.sent = sent.frames;
   packAck(connection, builder.frames, state, now);
   let isEliciting = mayCrypto && outgoing.write(builder.frames);
   if (isProbe && !isEliciting) {
@@ -144,7 +144,7 @@ function packApplication(
   const keys = state.keys.toSeal(PacketSpace.APPLICATION);
   if (keys === null || !builder.beginPacket(keys, connection, state.nextNumber, sent.largestAcked)) return;
   sent.begin(state.nextNumber, now);
-  builder.frames.sent = sent;
+  builder.frames.sent = sent.frames;
   const { acksSent } = connection.counters;
   let isEliciting = packAck(connection, builder.frames, state, now);
   const hasAck = connection.counters.acksSent > acksSent;
@@ -253,7 +253,7 @@ function packSizeProbe(
   builder.beginDatagram(batch, bytes, now);
   if (!builder.beginPacket(keys, connection, state.nextNumber, sent.largestAcked)) return;
   sent.begin(state.nextNumber, now);
-  builder.frames.sent = sent;
+  builder.frames.sent = sent.frames;
   writePing(builder.frames);
   builder.padDatagram(bytes);
   endPacket(connection, builder, state, true, true, now, true);

@@ -1,6 +1,7 @@
 import { RangeSet } from '../../base/ranges.ts';
 import { MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
+import type { SentFrame } from '../wire/frames/sent-frames.ts';
 
 export interface AckTrackerOptions {
   /** Initial and Handshake spaces: an ack-eliciting packet is acknowledged with its answer, which is a millisecond away at most. */
@@ -76,7 +77,7 @@ export class AckTracker {
     return this.frames;
   }
 
-  /** An acknowledgement went out. Returns its number, for {@link onAckAcked}. */
+  /** An acknowledgement went out. Returns its number, for {@link onFrameAcked}. */
   onAckSent(now: Micros): number {
     if (this.pending > 0 && this.peerRequest < 0 && !this.isHandshake) this.adapt(now);
     this.pending = 0;
@@ -86,12 +87,12 @@ export class AckTracker {
   }
 
   /**
-   * The peer acknowledged a packet with our ACK frame, which told the ranges from `lowest` to `largest`: it need not hear of those
+   * The peer acknowledged a packet with an ACK frame of ours, which told the ranges from `lowest` to `largest`: it need not hear of those
    * again. What did not fit into the frame, or came after it, stays. [REC-39]
    *
-   * @param frame - what {@link onAckSent} returned for it
+   * @param number - what {@link onAckSent} returned for the frame
    */
-  onAckAcked(largest: number, lowest: number, frame: number): void {
+  onFrameAcked({ largest, lowest, number: frame }: Pick<SentFrame, 'largest' | 'lowest' | 'number'>): void {
     const { ranges, lateNumbers, lateFrames } = this;
     ranges.remove(lowest, largest + 1);
     if (lateNumbers.length === 0) return; // also because setting the length of an array is slow

@@ -1,15 +1,16 @@
 import { assert } from '../../base/errors.ts';
 import { type Micros, NEVER } from '../../base/time.ts';
 import { type Delivery, PacketReport } from '../congestion/controller.ts';
+import { type RecordOwner, SentFrames } from '../wire/frames/sent-frames.ts';
 
 /**
- * What was sent in one packet number space and is not settled yet: a ring of packets indexed by their number, and a ring of
- * entries that say what each packet carried. A packet is recorded with begin, add.., commit (or cancel).
+ * What was sent in one packet number space and is not settled yet: a ring of packets indexed by their number, each with its part of
+ * {@link frames}, which say what it carried. A packet is recorded with begin, then its frames, then commit (or cancel).
  *
  * Acknowledged packets are freed when the ring needs their place; packets declared lost are kept for {@link retention}, so
  * that a late acknowledgement is recognised. Nothing is allocated unless a ring grows.
  */
-export class SentPackets {
+export class SentPackets implements RecordOwner {
   /** Bytes sent and neither acknowledged nor declared lost. */
   bytesInFlight = 0;
   /** Ack-eliciting packets in flight. */
@@ -42,20 +43,13 @@ export class SentPackets {
   /** Four numbers a packet: what {@link PacketReport} says of what was delivered before. Made when it is first wanted. */
   private delivery: Float64Array | null = null;
   private readonly report = new PacketReport();
-  private entryFirst: Uint32Array;
-  private entryCount: Uint16Array;
-
-  // The entry ring: kinds, and four numbers an entry.
-  private kinds: Uint8Array;
-  private fields: Float64Array;
-  private entryMask: number;
-  /** Position of the next entry; positions count modulo 2^32. */
-  private entryHead = 0;
-  private entryTail = 0;
+  /** What the packets carried: of each packet `frameCount` records from `frameFirst` on. */
+  readonly frames: SentFrames;
+  private frameFirst: Uint32Array;
+  private frameCount: Uint16Array;
 
   private pending = -1;
   private pendingTime: Micros = 0;
-  private pendingEntries = 0;
   private readonly capacityMin: number;
   private readonly packetsMax: number;
 
@@ -71,11 +65,9 @@ export class SentPackets {
     this.sentTime = new Float64Array(capacity);
     this.bytes = new Uint16Array(capacity);
     this.ackedRun = new Uint16Array(capacity);
-    this.entryFirst = new Uint32Array(capacity);
-    this.entryCount = new Uint16Array(capacity);
-    this.entryMask = capacity - 1;
-    this.kinds = new Uint8Array(capacity);
-    this.fields = new Float64Array(capacity * 4);
+    this.frameFirst = new Uint32Array(capacity);
+    this.frameCount = new Uint16Array(capacity);
+    this.frames = new SentFrames(capacity, this);
   }
 
   /** True when no more data may be sent: the bound of outstanding packets is reached. Acknowledgements and probes still fit. */
@@ -100,24 +92,9 @@ export class SentPackets {
     assert(this.pending < 0, 'a packet is being recorded already');
     assert(number > this.largestSent, 'packet numbers grow');
     this.makeRoom(number, now);
+    this.frames.begin();
     this.pending = number;
     this.pendingTime = now;
-    this.pendingEntries = 0;
-  }
-
-  /** Notes one thing the begun packet carries. What a, b and c mean depends on `kind`, a frame type. */
-  add(kind: number, id: number, a: number, b: number, c: number): void {
-    const position = this.entryHead + this.pendingEntries;
-    if ((position - this.entryTail) >>> 0 > this.entryMask) this.growEntries();
-    const i = position & this.entryMask;
-    const at = i << 2;
-    const fields = this.fields;
-    this.kinds[i] = kind;
-    fields[at] = id;
-    fields[at + 1] = a;
-    fields[at + 2] = b;
-    fields[at + 3] = c;
-    this.pendingEntries++;
   }
 
   /** The begun packet is going out with this size. `isSizeProbe`: it only tests whether the path carries this size. */
@@ -135,9 +112,8 @@ export class SentPackets {
     this.state[i] = state;
     this.sentTime[i] = this.pendingTime;
     this.bytes[i] = bytes;
-    this.entryFirst[i] = this.entryHead;
-    this.entryCount[i] = this.pendingEntries;
-    this.entryHead = (this.entryHead + this.pendingEntries) >>> 0;
+    this.frameFirst[i] = this.frames.head;
+    this.frameCount[i] = this.frames.commit();
     this.largestSent = number;
     this.pending = -1;
     if (inFlight) {
@@ -176,7 +152,7 @@ export class SentPackets {
   /** The begun packet is not going out; its number may be used again. */
   cancel(): void {
     this.pending = -1;
-    this.pendingEntries = 0;
+    this.frames.begin();
   }
 
   /** The oldest packet in flight that carries something, or -1: a bare PING, such as a probe for the packet size, mends nothing. */
@@ -184,12 +160,12 @@ export class SentPackets {
     for (let number = this.lossCursor; number <= this.largestSent; number++) {
       const i = number & this.mask;
       const isInFlight = (this.state[i] & (PacketState.IN_FLIGHT | SETTLED)) === PacketState.IN_FLIGHT;
-      if (isInFlight && this.entryCount[i] > 0) return number;
+      if (isInFlight && this.frameCount[i] > 0) return number;
     }
     return -1;
   }
 
-  /** True while the packet's record exists; entries may be read only then. */
+  /** True while the packet's record exists; its frames may be read only then. */
   holds(number: number): boolean {
     return (
       number >= this.base &&
@@ -198,35 +174,15 @@ export class SentPackets {
     );
   }
 
-  /** Position of the packet's first entry: `for (let e = entryStart(n), end = entryEnd(n); e < end; e++) entryKind(e)`. */
-  entryStart(number: number): number {
-    return this.entryFirst[number & this.mask];
+  /** Position of the packet's first frame in {@link frames}. */
+  framesStart(number: number): number {
+    return this.frameFirst[number & this.mask];
   }
 
-  /** Position behind the packet's last entry. */
-  entryEnd(number: number): number {
+  /** Position behind the packet's last frame. */
+  framesEnd(number: number): number {
     const i = number & this.mask;
-    return this.entryFirst[i] + this.entryCount[i];
-  }
-
-  entryKind(position: number): number {
-    return this.kinds[position & this.entryMask];
-  }
-
-  entryId(position: number): number {
-    return this.fields[(position & this.entryMask) << 2];
-  }
-
-  entryA(position: number): number {
-    return this.fields[((position & this.entryMask) << 2) + 1];
-  }
-
-  entryB(position: number): number {
-    return this.fields[((position & this.entryMask) << 2) + 2];
-  }
-
-  entryC(position: number): number {
-    return this.fields[((position & this.entryMask) << 2) + 3];
+    return this.frameFirst[i] + this.frameCount[i];
   }
 
   sentTimeOf(number: number): Micros {
@@ -246,9 +202,13 @@ export class SentPackets {
     if (this.ackElicitingInFlight > 0 || this.bytesInFlight > 0 || this.pending >= 0) return;
     this.base = this.largestSent + 1;
     this.lossCursor = this.base;
-    this.entryTail = this.entryHead;
     if (this.mask + 1 > this.capacityMin) this.resizePackets(this.capacityMin);
-    if (this.entryMask + 1 > this.capacityMin) this.resizeEntries(this.capacityMin);
+    this.frames.clear(this.capacityMin);
+  }
+
+  /** {@link frames} asks for room. */
+  onRecordsFull(): void {
+    this.release(this.pendingTime, false);
   }
 
   /** Frees settled packets from the low end. `force` forgets lost ones before their time. */
@@ -272,7 +232,7 @@ export class SentPackets {
       this.lossCursor = number;
       this.lossRunStart = NEVER;
     }
-    this.entryTail = number < end ? this.entryFirst[number & this.mask] : this.entryHead;
+    this.frames.forgetBefore(number < end ? this.frameFirst[number & this.mask] : this.frames.head);
   }
 
   private makeRoom(number: number, now: Micros): void {
@@ -292,8 +252,8 @@ export class SentPackets {
 
   private markSkipped(i: number): void {
     this.state[i] = 0;
-    this.entryFirst[i] = this.entryHead;
-    this.entryCount[i] = 0;
+    this.frameFirst[i] = this.frames.head;
+    this.frameCount[i] = 0;
   }
 
   private resizePackets(capacity: number): void {
@@ -302,8 +262,8 @@ export class SentPackets {
     const sentTime = new Float64Array(capacity);
     const bytes = new Uint16Array(capacity);
     const ackedRun = new Uint16Array(capacity);
-    const entryFirst = new Uint32Array(capacity);
-    const entryCount = new Uint16Array(capacity);
+    const frameFirst = new Uint32Array(capacity);
+    const frameCount = new Uint16Array(capacity);
     const delivery = this.delivery === null ? null : new Float64Array(4 * capacity);
     for (let number = this.base; number <= this.largestSent; number++) {
       const from = number & this.mask;
@@ -312,8 +272,8 @@ export class SentPackets {
       sentTime[to] = this.sentTime[from];
       bytes[to] = this.bytes[from];
       ackedRun[to] = this.ackedRun[from];
-      entryFirst[to] = this.entryFirst[from];
-      entryCount[to] = this.entryCount[from];
+      frameFirst[to] = this.frameFirst[from];
+      frameCount[to] = this.frameCount[from];
       if (this.delivery !== null) delivery?.set(this.delivery.subarray(4 * from, 4 * from + 4), 4 * to);
     }
     this.delivery = delivery;
@@ -321,32 +281,9 @@ export class SentPackets {
     this.sentTime = sentTime;
     this.bytes = bytes;
     this.ackedRun = ackedRun;
-    this.entryFirst = entryFirst;
-    this.entryCount = entryCount;
+    this.frameFirst = frameFirst;
+    this.frameCount = frameCount;
     this.mask = mask;
-  }
-
-  private growEntries(): void {
-    this.release(this.pendingTime, false);
-    const used = (this.entryHead + this.pendingEntries - this.entryTail) >>> 0;
-    const capacity = this.entryMask + 1;
-    if (used >= capacity >> 1) this.resizeEntries(capacity * 2);
-  }
-
-  private resizeEntries(capacity: number): void {
-    const mask = capacity - 1;
-    const kinds = new Uint8Array(capacity);
-    const fields = new Float64Array(capacity * 4);
-    const used = (this.entryHead + this.pendingEntries - this.entryTail) >>> 0;
-    for (let k = 0; k < used; k++) {
-      const from = (this.entryTail + k) & this.entryMask;
-      const to = (this.entryTail + k) & mask;
-      kinds[to] = this.kinds[from];
-      for (let f = 0; f < 4; f++) fields[to * 4 + f] = this.fields[from * 4 + f];
-    }
-    this.kinds = kinds;
-    this.fields = fields;
-    this.entryMask = mask;
   }
 }
 

@@ -14,6 +14,7 @@ import {
   writeMaxStreams,
   writeStreamsBlocked,
 } from '../wire/frames/flow-control.ts';
+import type { SentFrame } from '../wire/frames/sent-frames.ts';
 import type { FlowCredit, FlowWindow } from './flow-control.ts';
 
 /** All limits of a connection. */
@@ -40,9 +41,10 @@ export class Limits {
   }
 
   /** The packet that held this frame of ours is lost. */
-  onFrameLost(kind: number, limit: number): void {
-    if (kind === FrameType.MAX_DATA || kind === FrameType.DATA_BLOCKED) this.data.onFrameLost(kind, limit);
-    else this.streams.onFrameLost(kind, limit);
+  onFrameLost(frame: SentFrame): void {
+    if (frame.type === FrameType.MAX_DATA || frame.type === FrameType.DATA_BLOCKED)
+      this.data.onFrameLost(frame);
+    else this.streams.onFrameLost(frame);
   }
 }
 
@@ -191,9 +193,9 @@ export class StreamLimits {
   }
 
   /** The packet that held this frame of ours is lost. */
-  onFrameLost(kind: number, limit: number): void {
-    if (kind === FrameType.MAX_STREAMS) this.announcementLost ||= limit === this.announced;
-    else if (kind === FrameType.STREAMS_BLOCKED && limit === this.blockedAt) this.blockedAt = -1;
+  onFrameLost({ type, limit }: SentFrame): void {
+    if (type === FrameType.MAX_STREAMS) this.announcementLost ||= limit === this.announced;
+    else if (type === FrameType.STREAMS_BLOCKED && limit === this.blockedAt) this.blockedAt = -1;
   }
 
   private get isAnnouncementDue(): boolean {
@@ -243,8 +245,8 @@ export class DataLimits {
   }
 
   /** The packet that held this frame of ours is lost. */
-  onFrameLost(kind: number, limit: number): void {
-    if (kind === FrameType.MAX_DATA) this.announcementLost ||= limit === this.window.announced;
+  onFrameLost({ type, limit }: SentFrame): void {
+    if (type === FrameType.MAX_DATA) this.announcementLost ||= limit === this.window.announced;
     else this.credit.onBlockedLost(limit);
   }
 }

@@ -2,7 +2,8 @@ import type { MemoryAccount } from '../../base/memory-budget.ts';
 import { DeadlineWatch, MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
-import { type Delivery, FrameType, MessageFlag, Priority, type Space } from '../wire/frame-type.ts';
+import { type Delivery, FrameType, Priority, type Space } from '../wire/frame-type.ts';
+import type { SentFrame } from '../wire/frames/sent-frames.ts';
 import { streamOpenFlags } from '../wire/frames/stream.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
 import { ConnectionStream, type StreamOwner, type StreamSettings } from './connection-stream.ts';
@@ -221,28 +222,29 @@ export class Streams<Host extends StreamsHost> {
   // ---- what became of frames that were sent ----
 
   /** The packet that held this frame of ours is acknowledged. True for one that takes a stream nearer to its end. */
-  onFrameAcked(kind: number, id: number, a: number, b: number, c: number): boolean {
-    if (!isStreamFrame(kind)) return false;
-    const isReceivers = isReceiversFrame(kind);
-    const stream = this.streams.get(id);
+  onFrameAcked(frame: SentFrame): boolean {
+    const { type } = frame;
+    if (!isStreamFrame(type)) return false;
+    const isReceivers = isReceiversFrame(type);
+    const stream = this.streams.get(frame.stream);
     if (stream !== undefined) {
-      if (isReceivers) stream.receiver.onFrameAcked(kind);
-      else stream.sender.onFrameAcked(kind, a, b, c);
+      if (isReceivers) stream.receiver.onFrameAcked(frame);
+      else stream.sender.onFrameAcked(frame);
       this.onSettled(stream);
     }
-    return !isReceivers && kind !== FrameType.STREAM_DATA_BLOCKED;
+    return !isReceivers && type !== FrameType.STREAM_DATA_BLOCKED;
   }
 
   /** The packet that held this frame of ours is lost: what still matters of it is sent again. [FRM-5] */
-  onFrameLost(kind: number, id: number, a: number, b: number, c: number, now: Micros): void {
-    if (!isStreamFrame(kind)) return this.limits.onFrameLost(kind, a);
-    const stream = this.streams.get(id);
+  onFrameLost(frame: SentFrame, now: Micros): void {
+    if (!isStreamFrame(frame.type)) return this.limits.onFrameLost(frame);
+    const stream = this.streams.get(frame.stream);
     if (stream === undefined) return;
-    if (isReceiversFrame(kind)) {
-      stream.receiver.onFrameLost(kind, a, b, c);
+    if (isReceiversFrame(frame.type)) {
+      stream.receiver.onFrameLost(frame);
       this.onReceived(stream);
     } else {
-      stream.sender.onFrameLost(kind, a, b, c, now);
+      stream.sender.onFrameLost(frame, now);
       this.onSendTouched(stream);
       this.onSettled(stream);
     }
@@ -427,12 +429,6 @@ export class Streams<Host extends StreamsHost> {
     this.receiveContext.window.retry();
     this.host.touch();
   }
-}
-
-/** Whether a frame that was sent is of best-effort messages, which are sent once only. */
-export function isBestEffortFrame(kind: number): boolean {
-  if (kind === FrameType.MESSAGES_BEST_EFFORT) return true;
-  return kind >= FrameType.MESSAGE && kind < FrameType.MESSAGES && (kind & MessageFlag.BEST_EFFORT) !== 0;
 }
 
 function isStreamFrame(kind: number): boolean {

@@ -1,5 +1,5 @@
 import type { Micros } from '../../base/time.ts';
-import type { SentFrames } from './sent-frames.ts';
+import { SentFrames } from './frames/sent-frames.ts';
 import { writeVarint } from './varint.ts';
 
 /**
@@ -18,15 +18,16 @@ export class FrameWriter {
   /** When the packet is made. */
   now: Micros = 0;
   /** The record of the packet. */
-  sent: SentFrames = UNRECORDED;
+  sent = new SentFrames();
   /** What `writeMessageHeader` writes; filled in by whoever writes a message. */
   readonly message = new MessageHeader();
 
-  /** Begins to write at `out[at]`; frames end before `limit`. */
+  /** Begins a payload at `out[at, limit)`, and its records. */
   begin(out: Uint8Array, at: number, limit: number): void {
     this.out = out;
     this.at = at;
     this.limit = limit;
+    this.sent.begin();
   }
 
   /** Bytes that are left for frames. */
@@ -76,5 +77,3 @@ export class MessageHeader {
 /** No frame is longer than this whose fields are only integers, or a PATH_CHALLENGE or PATH_RESPONSE. */
 export const CONTROL_FRAME_BYTES_MAX = 26;
 const EMPTY = new Uint8Array(0);
-/** For packets of which no record is kept. */
-const UNRECORDED: SentFrames = { add() {} };

@@ -54,7 +54,11 @@ describe('acknowledgements', () => {
     const lowest = ranges.start(0);
     expect(ranges.size).toBeGreaterThan(30);
     // The frame told the five newest.
-    acks.onAckAcked(ranges.largest, ranges.start(ranges.size - 5), acks.onAckSent(pair.now));
+    acks.onFrameAcked({
+      largest: ranges.largest,
+      lowest: ranges.start(ranges.size - 5),
+      number: acks.onAckSent(pair.now),
+    });
     rogue.send(ping);
     const newest = rogue.frames(FrameType.ACK).at(-1);
     expect(newest?.ranges.at(-2)).toBe(lowest);

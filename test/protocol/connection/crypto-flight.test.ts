@@ -5,17 +5,16 @@ import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
+import { PacketRecord } from '../wire/recorded.ts';
 import { bytesOf } from './pair.ts';
 import { integers } from './rogue.ts';
 
-/** What a packet carried, as its record would note it. */
-class Notes {
-  readonly entries: { offset: number; length: number }[] = [];
-
-  add(kind: number, _: number, offset: number, length: number): void {
-    expect(kind).toBe(FrameType.CRYPTO);
-    this.entries.push({ offset, length });
-  }
+/** The parts of the message that a packet carried. */
+function partsOf(record: PacketRecord): { offset: number; length: number }[] {
+  return Array.from(record.frames(), ({ type, offset, length }) => {
+    expect(type).toBe(FrameType.CRYPTO);
+    return { offset, length };
+  });
 }
 
 describe('a flight that is sent', () => {
@@ -24,31 +23,32 @@ describe('a flight that is sent', () => {
     expect(flight).toMatchObject({ isEmpty: true, pending: false, settled: true });
     flight.start(bytesOf(1_000));
     expect(flight).toMatchObject({ isEmpty: false, pending: true, settled: false });
-    const notes = new Notes();
+    const notes = new PacketRecord();
     while (flight.pending) writePacket(flight, 300, notes);
-    expect(notes.entries.reduce((sum, { length }) => sum + length, 0)).toBe(1_000);
-    expect(notes.entries).toHaveLength(4);
-    flight.onAcked(notes.entries[0].offset, notes.entries[0].length);
-    flight.onLost(notes.entries[1].offset, notes.entries[1].length);
-    const again = new Notes();
+    const parts = partsOf(notes);
+    expect(parts.reduce((sum, { length }) => sum + length, 0)).toBe(1_000);
+    expect(parts).toHaveLength(4);
+    flight.onFrameAcked(parts[0]);
+    flight.onFrameLost(parts[1]);
+    const again = new PacketRecord();
     writePacket(flight, 300, again);
-    expect(again.entries).toEqual([notes.entries[1]]);
+    expect(partsOf(again)).toEqual([parts[1]]);
     expect(flight.pending).toBe(false);
   });
 
   test('is not sent again where it was acknowledged meanwhile', () => {
     const flight = new OutgoingFlight();
     flight.start(bytesOf(500));
-    writePacket(flight, 2_000, new Notes());
-    flight.onAcked(100, 200);
-    flight.onLost(0, 500);
-    const notes = new Notes();
+    writePacket(flight, 2_000, new PacketRecord());
+    flight.onFrameAcked({ offset: 100, length: 200 });
+    flight.onFrameLost({ offset: 0, length: 500 });
+    const notes = new PacketRecord();
     while (flight.pending) writePacket(flight, 2_000, notes);
-    expect(notes.entries).toEqual([
+    expect(partsOf(notes)).toEqual([
       { offset: 0, length: 100 },
       { offset: 300, length: 200 },
     ]);
-    flight.onAcked(0, 500);
+    flight.onFrameAcked({ offset: 0, length: 500 });
     flight.resend();
     expect(flight).toMatchObject({ pending: false, settled: true });
   });
@@ -56,7 +56,8 @@ describe('a flight that is sent', () => {
   test('writes nothing where nothing fits', () => {
     const flight = new OutgoingFlight();
     flight.start(bytesOf(100));
-    for (let room = 0; room <= 4; room++) expect(writePacket(flight, room, new Notes())).toHaveLength(0);
+    for (let room = 0; room <= 4; room++)
+      expect(writePacket(flight, room, new PacketRecord())).toHaveLength(0);
     expect(flight.pending).toBe(true);
   });
 
@@ -73,15 +74,15 @@ describe('a flight that is sent', () => {
           const message = bytesOf(size, tag);
           const [outgoing, incoming] = [new OutgoingFlight(), new IncomingFlight()];
           outgoing.start(message);
-          const late: { bytes: Uint8Array; notes: Notes }[] = [];
-          const arrive = ({ bytes, notes }: { bytes: Uint8Array; notes: Notes }) => {
+          const late: { bytes: Uint8Array; notes: PacketRecord }[] = [];
+          const arrive = ({ bytes, notes }: { bytes: Uint8Array; notes: PacketRecord }) => {
             receive(incoming, bytes);
-            for (const { offset, length } of notes.entries) outgoing.onAcked(offset, length);
+            for (const part of partsOf(notes)) outgoing.onFrameAcked(part);
           };
           for (const { room, fate } of packets) {
-            const notes = new Notes();
+            const notes = new PacketRecord();
             const packet = { bytes: writePacket(outgoing, room, notes), notes };
-            if (fate === 0) for (const { offset, length } of notes.entries) outgoing.onLost(offset, length);
+            if (fate === 0) for (const part of partsOf(notes)) outgoing.onFrameLost(part);
             else if (fate === 1) late.push(packet);
             else arrive(packet);
             if (fate === 3) arrive(packet);
@@ -89,7 +90,7 @@ describe('a flight that is sent', () => {
           for (const packet of late.reverse()) arrive(packet);
           while (!outgoing.settled) {
             if (!outgoing.pending) outgoing.resend();
-            const notes = new Notes();
+            const notes = new PacketRecord();
             arrive({ bytes: writePacket(outgoing, 400, notes), notes });
           }
           expect(incoming.take()).toEqual(message);
@@ -177,7 +178,7 @@ function crypto(offset: number, total: number, data: number[]): Uint8Array {
 }
 
 /** The frames of a packet with this much room. */
-function writePacket(flight: OutgoingFlight, room: number, notes: Notes): Uint8Array {
+function writePacket(flight: OutgoingFlight, room: number, notes: PacketRecord): Uint8Array {
   const w = new FrameWriter();
   w.begin(new Uint8Array(room), 0, room);
   w.sent = notes;

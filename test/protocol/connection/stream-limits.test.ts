@@ -3,7 +3,7 @@ import { StreamLimits } from '../../../src/protocol/stream/limits.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
-import type { SentFrames } from '../../../src/protocol/wire/sent-frames.ts';
+import { PacketRecord, recorded } from '../wire/recorded.ts';
 import { eachSeed, Pair } from './pair.ts';
 
 describe('the number of streams', () => {
@@ -120,7 +120,7 @@ describe('stream limits', () => {
     expect(limits.accept(6)).toBe(CloseCode.STREAM_LIMIT_ERROR);
     limits.onForgotten(4);
     expect(limits.due).toBe(true);
-    writeTo(limits, () => {});
+    written(limits);
     expect(limits.accept(6)).toBe(0);
     expect(limits.accept(8)).toBe(CloseCode.STREAM_LIMIT_ERROR);
   });
@@ -128,7 +128,7 @@ describe('stream limits', () => {
   test('are told again when the packet that told them is lost, but only the newest', () => {
     const limits = new StreamLimits(false, 4);
     const sent: [number, number][] = [];
-    const write = () => writeTo(limits, (kind, _, limit) => sent.push([kind, limit]));
+    const write = () => sent.push(...written(limits));
     limits.accept(0);
     limits.onForgotten(0);
     write();
@@ -139,9 +139,9 @@ describe('stream limits', () => {
       [FrameType.MAX_STREAMS, 5],
       [FrameType.MAX_STREAMS, 6],
     ]);
-    limits.onFrameLost(FrameType.MAX_STREAMS, 5);
+    limits.onFrameLost(recorded((record) => record.limit(FrameType.MAX_STREAMS, 0, 5)));
     expect(limits.due).toBe(false);
-    limits.onFrameLost(FrameType.MAX_STREAMS, 6);
+    limits.onFrameLost(recorded((record) => record.limit(FrameType.MAX_STREAMS, 0, 6)));
     expect(limits.due).toBe(true);
     write();
     expect(sent.at(-1)).toEqual([FrameType.MAX_STREAMS, 6]);
@@ -168,9 +168,12 @@ test('streams that wait for a peer which ends none are told of after 5 s, once u
   expect(told()).toMatchObject([{ waiting: 2 }, { waiting: 1 }]);
 });
 
-function writeTo(limits: StreamLimits, add: SentFrames['add']): void {
+/** Writes what is due. Returns types and limits of the frames. */
+function written(limits: StreamLimits): [number, number][] {
   const w = new FrameWriter();
+  const record = new PacketRecord();
   w.begin(new Uint8Array(200), 0, 200);
-  w.sent = { add };
+  w.sent = record;
   limits.write(w);
+  return Array.from(record.frames(), ({ type, limit }) => [type, limit]);
 }

@@ -146,14 +146,14 @@ describe('acknowledging', () => {
     for (const n of [0, 1, 2, 5]) acks.onPacket(n, true, 0);
     const frame = acks.onAckSent(0);
     acks.onPacket(6, true, 0);
-    acks.onAckAcked(5, 0, frame);
+    acks.onFrameAcked({ largest: 5, lowest: 0, number: frame });
     expect(rangesOf(acks)).toEqual([[6, 7]]);
   });
 
   it('keeps the ranges that the frame had no room for [REC-39]', () => {
     const acks = tracker();
     for (const n of [0, 4, 8, 12]) acks.onPacket(n, true, 0);
-    acks.onAckAcked(12, 8, acks.onAckSent(0));
+    acks.onFrameAcked({ largest: 12, lowest: 8, number: acks.onAckSent(0) });
     expect(rangesOf(acks)).toEqual([
       [0, 1],
       [4, 5],
@@ -168,10 +168,10 @@ describe('acknowledging', () => {
     expect(acks.ackDue(1)).toBe(true);
     const lost = acks.onAckSent(1);
     expect(lost).not.toBe(before);
-    acks.onAckAcked(2, 0, before);
+    acks.onFrameAcked({ largest: 2, lowest: 0, number: before });
     expect(rangesOf(acks)).toEqual([[1, 2]]);
     const told = acks.onAckSent(2);
-    acks.onAckAcked(1, 1, told);
+    acks.onFrameAcked({ largest: 1, lowest: 1, number: told });
     expect(acks.ranges.size).toBe(0);
   });
 
@@ -278,7 +278,7 @@ describe('acknowledging', () => {
             frames.push({ ...frame, number: acks.onAckSent(now) });
           } else if (kind === 'ackAcked' && frames.length > 0) {
             const frame = frames[number % frames.length];
-            acks.onAckAcked(frame.largest, frame.lowest, frame.number);
+            acks.onFrameAcked(frame);
             for (const n of frame.told) if (n >= frame.lowest && n <= frame.largest) settled.add(n);
           }
           if (acks.ackDue(now)) expect(acks.ranges.size).toBeGreaterThan(0);

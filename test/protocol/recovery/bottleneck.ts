@@ -108,7 +108,7 @@ export class Bottleneck {
     const number = this.nextNumber++;
     const sent = this.recovery.sentPackets(PacketSpace.APPLICATION);
     sent.begin(number, this.now);
-    sent.add(PING, 0, number, 0, 0);
+    sent.frames.plain(PING);
     this.recovery.onSent(PacketSpace.APPLICATION, bytes, true, true, this.now);
     this.sentPackets++;
     this.cross(number, bytes);

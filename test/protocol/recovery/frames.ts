@@ -1,4 +1,4 @@
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 
 export const PING = FrameType.PING;
-export const MESSAGES = FrameType.MESSAGES;
+export const MESSAGE = FrameType.MESSAGE;

@@ -44,7 +44,7 @@ class Model {
       const bytes = inFlight ? this.random.between(100, 1_200) : 40;
       const sent = this.recovery.sentPackets(APPLICATION);
       sent.begin(number, this.now);
-      for (let e = this.random.below(4); e > 0; e--) sent.add(PING, number, e, 0, 0);
+      for (let e = this.random.below(4); e > 0; e--) sent.frames.ofStream(PING, number);
       this.recovery.onSent(APPLICATION, bytes, inFlight, inFlight, this.now);
       this.fates.set(number, inFlight ? 'outstanding' : 'untracked');
       if (inFlight) this.bytes.set(number, bytes);
@@ -101,8 +101,8 @@ class Model {
   private expectEntries(number: number): void {
     const sent = this.recovery.sentPackets(APPLICATION);
     expect(sent.holds(number)).toBe(true);
-    for (let e = sent.entryStart(number), end = sent.entryEnd(number); e < end; e++) {
-      expect(sent.entryId(e)).toBe(number);
+    for (let i = sent.framesStart(number), end = sent.framesEnd(number); i < end; i++) {
+      expect(sent.frames.read(i).stream).toBe(number);
     }
   }
 

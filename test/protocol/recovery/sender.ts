@@ -44,7 +44,7 @@ export class Sender {
     for (let i = 0; i < count; i++) {
       const sent = this.recovery.sentPackets(space);
       sent.begin(this.next[space]++, this.now);
-      sent.add(PING, 0, 0, 0, 0);
+      sent.frames.plain(PING);
       this.recovery.onSent(space, this.mtu, true, true, this.now, isSizeProbe);
     }
     return this.next[space] - 1;

@@ -2,45 +2,29 @@ import { describe, expect, it } from 'vitest';
 import { acknowledge, PacketFates } from '../../../src/protocol/recovery/loss-detection.ts';
 import { PACKETS_MAX, SentPackets } from '../../../src/protocol/recovery/sent-packets.ts';
 import { pathOf } from '../path/path-of.ts';
-import { MESSAGES, PING } from './frames.ts';
+import { MESSAGE, PING } from './frames.ts';
 
-interface Entry {
-  readonly kind: number;
-  readonly id: number;
-  readonly a: number;
-  readonly b: number;
-  readonly c: number;
-}
-
-function entriesOf(sent: SentPackets, number: number): Entry[] {
-  const entries: Entry[] = [];
-  for (let e = sent.entryStart(number), end = sent.entryEnd(number); e < end; e++) {
-    entries.push({
-      kind: sent.entryKind(e),
-      id: sent.entryId(e),
-      a: sent.entryA(e),
-      b: sent.entryB(e),
-      c: sent.entryC(e),
-    });
+/** The parts of messages that a packet carried. */
+function partsOf(sent: SentPackets, number: number) {
+  const parts: { type: number; stream: number; sequence: number; offset: number; length: number }[] = [];
+  for (let i = sent.framesStart(number), end = sent.framesEnd(number); i < end; i++) {
+    const { type, stream, sequence, offset, length } = sent.frames.read(i);
+    parts.push({ type, stream, sequence, offset, length });
   }
-  return entries;
+  return parts;
 }
 
-function send(sent: SentPackets, number: number, now = 0, entries = 1): void {
+function send(sent: SentPackets, number: number, now = 0, parts = 1): void {
   sent.begin(number, now);
-  for (let i = 0; i < entries; i++) sent.add(MESSAGES, number, i, number * 10, 2 ** 40 + i);
+  for (let i = 0; i < parts; i++) sent.frames.part(MESSAGE, number, i, number * 10, 2 ** 40 + i);
   sent.commit(1_200, true, true);
 }
 
-function expectEntries(sent: SentPackets, number: number, count: number): void {
-  const expected = Array.from({ length: count }, (_, i) => ({
-    kind: MESSAGES,
-    id: number,
-    a: i,
-    b: number * 10,
-    c: 2 ** 40 + i,
-  }));
-  expect(entriesOf(sent, number)).toEqual(expected);
+function expectParts(sent: SentPackets, number: number, count: number): void {
+  const expected = Array.from({ length: count }, (_, i) => {
+    return { type: MESSAGE, stream: number, sequence: i, offset: number * 10, length: 2 ** 40 + i };
+  });
+  expect(partsOf(sent, number)).toEqual(expected);
 }
 
 function ack(sent: SentPackets, ...ranges: number[]): PacketFates {
@@ -49,16 +33,16 @@ function ack(sent: SentPackets, ...ranges: number[]): PacketFates {
   return out;
 }
 
-describe('the sent sent', () => {
+describe('the sent packets', () => {
   it('records what a packet carried', () => {
     const sent = new SentPackets();
     sent.begin(0, 5);
-    sent.add(MESSAGES, 4, 100, 10, 0);
-    sent.add(PING, 0, 0, 0, 0);
+    sent.frames.part(MESSAGE, 4, 100, 10, 7);
+    sent.frames.plain(PING);
     sent.commit(900, true, true);
-    expect(entriesOf(sent, 0)).toEqual([
-      { kind: MESSAGES, id: 4, a: 100, b: 10, c: 0 },
-      { kind: PING, id: 0, a: 0, b: 0, c: 0 },
+    expect(partsOf(sent, 0)).toEqual([
+      { type: MESSAGE, stream: 4, sequence: 100, offset: 10, length: 7 },
+      { type: PING, stream: 0, sequence: 0, offset: 0, length: 0 },
     ]);
     expect(sent.sentTimeOf(0)).toBe(5);
     expect(sent.bytesOf(0)).toBe(900);
@@ -83,11 +67,11 @@ describe('the sent sent', () => {
   it('forgets a cancelled packet and lets its number be used again', () => {
     const sent = new SentPackets();
     sent.begin(0, 0);
-    sent.add(PING, 0, 0, 0, 0);
+    sent.frames.plain(PING);
     sent.cancel();
     expect(sent.largestSent).toBe(-1);
     send(sent, 0, 1, 2);
-    expectEntries(sent, 0, 2);
+    expectParts(sent, 0, 2);
   });
 
   it('does not count packets that are not in flight', () => {
@@ -106,7 +90,7 @@ describe('the sent sent', () => {
     for (let n = 0; n < count; n++) {
       expect(sent.holds(n)).toBe(true);
       expect(sent.sentTimeOf(n)).toBe(n);
-      expectEntries(sent, n, n % 5);
+      expectParts(sent, n, n % 5);
     }
     expect(sent.bytesInFlight).toBe(count * 1_200);
   });
@@ -117,36 +101,35 @@ describe('the sent sent', () => {
     for (let n = 0; n < 100_000; n++) {
       send(sent, n, n, 1);
       if (n >= 10) ack(sent, n - 10, n - 9);
-      if (n >= 10 && n % 997 === 0) for (let held = n - 9; held <= n; held++) expectEntries(sent, held, 1);
+      if (n >= 10 && n % 997 === 0) for (let held = n - 9; held <= n; held++) expectParts(sent, held, 1);
     }
     expect(sent.state).toBe(state);
   });
 
-  it('grows in the middle of a packet with many entries', () => {
+  it('grows in the middle of a packet with many frames', () => {
     const sent = new SentPackets(4);
     send(sent, 0, 0, 3);
     send(sent, 1, 0, 500);
-    expectEntries(sent, 0, 3);
-    expectEntries(sent, 1, 500);
+    expectParts(sent, 0, 3);
+    expectParts(sent, 1, 500);
   });
 
-  it('keeps entries readable when their positions wrap around 2^32', () => {
+  it('keeps frames readable when their positions wrap around 2^32', () => {
     const sent = new SentPackets(4);
-    const near = sent as unknown as { entryHead: number; entryTail: number };
-    near.entryHead = 2 ** 32 - 5;
-    near.entryTail = 2 ** 32 - 5;
+    sent.frames.head = 2 ** 32 - 5;
+    sent.frames.forgetBefore(2 ** 32 - 5);
     for (let n = 0; n < 20; n++) send(sent, n, 0, 3);
-    for (let n = 0; n < 20; n++) expectEntries(sent, n, 3);
+    for (let n = 0; n < 20; n++) expectParts(sent, n, 3);
     ack(sent, 0, 20);
     for (let n = 20; n < 60; n++) send(sent, n, 0, 3);
-    for (let n = 20; n < 60; n++) expectEntries(sent, n, 3);
+    for (let n = 20; n < 60; n++) expectParts(sent, n, 3);
   });
 
   it('works with packet numbers far above 2^32', () => {
     const sent = new SentPackets(4);
     const first = 2 ** 45 + 3;
     for (let n = first; n < first + 100; n++) send(sent, n, 1, 2);
-    for (let n = first; n < first + 100; n++) expectEntries(sent, n, 2);
+    for (let n = first; n < first + 100; n++) expectParts(sent, n, 2);
     expect(ack(sent, first + 10, first + 100).acked.count).toBe(90);
     expect(sent.bytesInFlight).toBe(12_000);
   });
@@ -156,7 +139,7 @@ describe('the sent sent', () => {
     for (let n = 0; n < PACKETS_MAX; n++) send(sent, n, 0, 0);
     expect(sent.isFull(1)).toBe(true);
     send(sent, PACKETS_MAX, 1, 1);
-    expectEntries(sent, PACKETS_MAX, 1);
+    expectParts(sent, PACKETS_MAX, 1);
     ack(sent, 0, 100);
     expect(sent.isFull(1)).toBe(false);
   });
@@ -166,7 +149,7 @@ describe('the sent sent', () => {
     const { state } = sent;
     for (let n = 0; n < 10_000; n++) {
       sent.begin(n, n);
-      sent.add(PING, 0, n, 0, 0);
+      sent.frames.plain(PING);
       sent.commit(40, false, false);
     }
     expect(sent.state).toBe(state);
@@ -181,7 +164,7 @@ describe('the sent sent', () => {
     sent.trim();
     expect(sent.state.length).toBe(32);
     send(sent, 5_000, 0, 2);
-    expectEntries(sent, 5_000, 2);
+    expectParts(sent, 5_000, 2);
     expect(ack(sent, 4_000, 5_001).acked.count).toBe(1);
   });
 

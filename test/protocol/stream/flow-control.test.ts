@@ -3,6 +3,7 @@ import { NEVER } from '../../../src/base/time.ts';
 import { FlowCredit, FlowWindow } from '../../../src/protocol/stream/flow-control.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { Delivery, FrameType } from '../../../src/protocol/wire/frame-type.ts';
+import { recorded } from '../wire/recorded.ts';
 import { bytesOf, framesOf, Link } from './link.ts';
 
 const { RELIABLE, BEST_EFFORT } = Delivery;
@@ -161,11 +162,11 @@ describe('Flow control of a stream', () => {
     link.deliverReply(first);
     const second = readOne()!;
     expect(framesOf(second.bytes)).toEqual(['MAX 1600']);
-    link.receive.onFrameLost(FrameType.MAX_STREAM_DATA, 1_300, 0, 0);
+    link.receive.onFrameLost(recorded((sent) => sent.limit(FrameType.MAX_STREAM_DATA, 4, 1_300)));
     expect(link.receive.controlDue).toBe(false);
-    link.receive.onFrameLost(FrameType.MAX_STREAM_DATA, 1_600, 0, 0);
+    link.receive.onFrameLost(recorded((sent) => sent.limit(FrameType.MAX_STREAM_DATA, 4, 1_600)));
     expect(framesOf(link.reply()!.bytes)).toEqual(['MAX 1600']);
-    link.receive.onFrameLost(FrameType.MAX_STREAM_DATA, 1_600, 0, 0);
+    link.receive.onFrameLost(recorded((sent) => sent.limit(FrameType.MAX_STREAM_DATA, 4, 1_600)));
     link.send.close();
     link.exchange(0);
     expect(link.receive.controlDue).toBe(false);

@@ -7,29 +7,20 @@ import { SlabPool } from '../../../src/protocol/stream/send/slab.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType, MessageFlag, type Space } from '../../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
-import type { SentFrames } from '../../../src/protocol/wire/sent-frames.ts';
-
-/** The frames of one packet, as a sent ledger would keep them. */
-export class Ledger implements SentFrames {
-  readonly entries: [number, number, number, number, number][] = [];
-
-  add(kind: number, id: number, a: number, b: number, c: number): void {
-    this.entries.push([kind, id, a, b, c]);
-  }
-}
+import { PacketRecord } from '../wire/recorded.ts';
 
 /** Writes frames to a packet of `limit` bytes. */
-export function writerOn(out: Uint8Array, limit: number, now: number, ledger: SentFrames): FrameWriter {
+export function writerOn(out: Uint8Array, limit: number, now: number, record: PacketRecord): FrameWriter {
   const w = new FrameWriter();
   w.begin(out, 0, limit);
   w.now = now;
-  w.sent = ledger;
+  w.sent = record;
   return w;
 }
 
 export interface Packet {
   readonly bytes: Uint8Array;
-  readonly ledger: Ledger;
+  readonly record: PacketRecord;
 }
 
 export interface LinkOptions {
@@ -85,11 +76,11 @@ export class Link {
 
   /** The next packet of the sender, or null when it has nothing to send. */
   pack(now: number): Packet | null {
-    const ledger = new Ledger();
+    const record = new PacketRecord();
     this.sendContext.packetRoom = this.mtu;
-    const w = writerOn(this.scratch, this.mtu, now, ledger);
+    const w = writerOn(this.scratch, this.mtu, now, record);
     this.send.write(w);
-    return w.at === 0 ? null : { bytes: this.scratch.slice(0, w.at), ledger };
+    return w.at === 0 ? null : { bytes: this.scratch.slice(0, w.at), record };
   }
 
   /** Packs until the sender has nothing more to send. */
@@ -117,11 +108,11 @@ export class Link {
 
   /** What the receiver has to tell: control frames, and DROPPED. */
   reply(): Packet | null {
-    const ledger = new Ledger();
-    const w = writerOn(this.scratch, 1_200, 0, ledger);
+    const record = new PacketRecord();
+    const w = writerOn(this.scratch, 1_200, 0, record);
     this.receive.writeDropped(w);
     this.receive.writeControl(w);
-    return w.at === 0 ? null : { bytes: this.scratch.slice(0, w.at), ledger };
+    return w.at === 0 ? null : { bytes: this.scratch.slice(0, w.at), record };
   }
 
   /** Hands a reply of the receiver to the sender. Returns 0 or a close code. */
@@ -159,11 +150,11 @@ export class Link {
   }
 
   acked(packet: Packet): void {
-    for (const [kind, , a, b, c] of packet.ledger.entries) this.send.onFrameAcked(kind, a, b, c);
+    for (const frame of packet.record.frames()) this.send.onFrameAcked(frame);
   }
 
   lost(packet: Packet, now: number): void {
-    for (const [kind, , a, b, c] of packet.ledger.entries) this.send.onFrameLost(kind, a, b, c, now);
+    for (const frame of packet.record.frames()) this.send.onFrameLost(frame, now);
   }
 
   private dispatch(frame: FrameReader, now: number): number {

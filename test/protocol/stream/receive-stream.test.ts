@@ -10,7 +10,8 @@ import {
   writeMessagesHeader,
 } from '../../../src/protocol/wire/frames/message.ts';
 import { writeResetStream, writeStreamFin } from '../../../src/protocol/wire/frames/stream.ts';
-import { bytesOf, framesOf, Ledger, Link, type Packet } from './link.ts';
+import { PacketRecord, recorded } from '../wire/recorded.ts';
+import { bytesOf, framesOf, Link, type Packet } from './link.ts';
 
 const { RELIABLE, BEST_EFFORT } = Delivery;
 
@@ -188,9 +189,9 @@ describe('ReceiveStream', () => {
     const stop = link.reply()!;
     expect(framesOf(stop.bytes)).toEqual(['STOP 3']);
     expect(link.receive.controlDue).toBe(false);
-    link.receive.onFrameLost(FrameType.STOP_SENDING, 0, 0, 0);
+    link.receive.onFrameLost(recorded((sent) => sent.ofStream(FrameType.STOP_SENDING, 4)));
     expect(framesOf(link.reply()!.bytes)).toEqual(['STOP 3']);
-    link.receive.onFrameAcked(FrameType.STOP_SENDING);
+    link.receive.onFrameAcked(recorded((sent) => sent.ofStream(FrameType.STOP_SENDING, 4)));
     link.deliver(run(2, [10]), 0);
     link.deliver(run(0, [10], true), 0);
     expect(link.receive.read(0)).toBeNull();
@@ -206,7 +207,7 @@ describe('ReceiveStream', () => {
       const bytes = new Uint8Array(60_000);
       const small = run(next++, [10]).bytes;
       bytes.set(small);
-      return { bytes: bytes.subarray(0, small.length), ledger: new Ledger() };
+      return { bytes: bytes.subarray(0, small.length), record: new PacketRecord() };
     };
     let next = 0;
     const packets = Array.from({ length: 10 }, datagram);
@@ -236,7 +237,9 @@ describe('ReceiveStream', () => {
     const { sent, ranges } = drainDropped(link);
     expect(ranges).toBe(256);
     // what is lost is reported again
-    link.receive.onFrameLost(FrameType.DROPPED, sent[0][0], sent[0][1], Space.RELIABLE);
+    link.receive.onFrameLost(
+      recorded((record) => record.run(FrameType.DROPPED, 4, ...sent[0], Space.RELIABLE)),
+    );
     expect(drainDropped(link).ranges).toBe(1);
   });
 
@@ -257,7 +260,7 @@ function packet(write: (w: FrameWriter) => void): Packet {
   const w = new FrameWriter();
   w.begin(new Uint8Array(10_000), 0, 10_000);
   write(w);
-  return { bytes: w.out.slice(0, w.at), ledger: new Ledger() };
+  return { bytes: w.out.slice(0, w.at), record: new PacketRecord() };
 }
 
 function run(first: number, lengths: number[], bestEffort = false): Packet {
@@ -303,8 +306,8 @@ function drainDropped(link: Link): { sent: [number, number][]; ranges: number } 
   const sent: [number, number][] = [];
   while (link.receive.droppedDue) {
     const reply = link.reply()!;
-    for (const [kind, , first, count] of reply.ledger.entries) {
-      if (kind === FrameType.DROPPED) sent.push([first, count]);
+    for (const { type, sequence, count } of reply.record.frames()) {
+      if (type === FrameType.DROPPED) sent.push([sequence, count]);
     }
   }
   return { sent, ranges: sent.length };

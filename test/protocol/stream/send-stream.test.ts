@@ -4,7 +4,8 @@ import { Outcome } from '../../../src/protocol/stream/send/send-context.ts';
 import { SendResult } from '../../../src/protocol/stream/send/send-stream.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { Delivery, FrameType, Space } from '../../../src/protocol/wire/frame-type.ts';
-import { bytesOf, framesOf, Ledger, Link, writerOn } from './link.ts';
+import { PacketRecord } from '../wire/recorded.ts';
+import { bytesOf, framesOf, Link, writerOn } from './link.ts';
 
 const { RELIABLE, PARTIAL, BEST_EFFORT } = Delivery;
 
@@ -68,9 +69,9 @@ describe('SendStream', () => {
 
   it('writes nothing, and no STREAM_OPEN either, when there is no room [STR-3]', () => {
     const link = linkWith(1, 64);
-    const ledger = new Ledger();
-    expect(written(link, new Uint8Array(10), 3, ledger)).toBe(0);
-    expect(ledger.entries).toEqual([]);
+    const record = new PacketRecord();
+    expect(written(link, new Uint8Array(10), 3, record)).toBe(0);
+    expect(record.isEmpty).toBe(true);
   });
 
   it('sends a message that fits into a packet whole when less than 256 bytes are left [STR-20]', () => {
@@ -102,7 +103,7 @@ describe('SendStream', () => {
   it('cuts a message after all when packet after packet has too little room for it [STR-20]', () => {
     const link = linkWith(1, 1_150, BEST_EFFORT);
     const out = new Uint8Array(1_200);
-    link.acked({ bytes: out, ledger: opening() });
+    link.acked({ bytes: out, record: opening() });
     const sizes = Array.from({ length: 10 }, () => written(link, out, 1_100));
     expect(sizes.slice(0, 8)).toEqual(new Array(8).fill(0));
     expect(sizes[8]).toBeGreaterThan(1_000);
@@ -111,7 +112,7 @@ describe('SendStream', () => {
 
   it('makes no fragment shorter than 64 bytes unless it ends the message [STR-20]', () => {
     const link = linkWith(1, 5_000);
-    link.acked({ bytes: new Uint8Array(0), ledger: opening() });
+    link.acked({ bytes: new Uint8Array(0), record: opening() });
     const out = new Uint8Array(1_200);
     expect(written(link, out, 70)).toBe(0);
     const end = written(link, out, 80);
@@ -333,15 +334,15 @@ describe('SendStream', () => {
 });
 
 /** Bytes that the sender writes into a packet with this much room. */
-function written(link: Link, out: Uint8Array, room: number, ledger = new Ledger()): number {
-  const w = writerOn(out, room, 0, ledger);
+function written(link: Link, out: Uint8Array, room: number, record = new PacketRecord()): number {
+  const w = writerOn(out, room, 0, record);
   link.send.write(w);
   return w.at;
 }
 
-/** A ledger as of a packet with STREAM_OPEN alone. */
-function opening(): Ledger {
-  const ledger = new Ledger();
-  ledger.add(FrameType.STREAM_OPEN, 4, 0, 0, 0);
-  return ledger;
+/** A record as of a packet with STREAM_OPEN alone. */
+function opening(): PacketRecord {
+  const record = new PacketRecord();
+  record.ofStream(FrameType.STREAM_OPEN, 4);
+  return record;
 }

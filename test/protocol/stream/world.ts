@@ -9,7 +9,8 @@ import { SlabPool } from '../../../src/protocol/stream/send/slab.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { Delivery, FrameType, type Space } from '../../../src/protocol/wire/frame-type.ts';
 import { writeDataBlocked, writeMaxData } from '../../../src/protocol/wire/frames/flow-control.ts';
-import { Ledger, writerOn } from './link.ts';
+import { PacketRecord } from '../wire/recorded.ts';
+import { writerOn } from './link.ts';
 
 /** Everything that a run may vary. */
 export interface Scenario {
@@ -46,7 +47,7 @@ interface Sent {
 
 interface Flight {
   number: number;
-  ledger: Ledger;
+  record: PacketRecord;
   /** Arrived, once or more. */
   arrived: boolean;
   settledAs: 'none' | 'lost' | 'acked';
@@ -238,10 +239,10 @@ export class World {
   private transmit(): void {
     this.sendContext.packetRoom = this.mtu;
     while (this.forthFlights.length < 40) {
-      const ledger = new Ledger();
+      const record = new PacketRecord();
       // the room that other frames of the packet take
       const limit = this.mtu - this.random.below(60);
-      const w = writerOn(this.scratch, limit, this.now, ledger);
+      const w = writerOn(this.scratch, limit, this.now, record);
       if (this.sendContext.credit.owesBlocked) writeDataBlocked(w, this.sendContext.credit.sayBlocked());
       const first = this.random.below(this.senders.length);
       for (let k = 0; k < this.senders.length; k++) {
@@ -251,10 +252,10 @@ export class World {
       }
       if (w.at === 0) break;
       if (w.at > limit) this.fail('a packet is too long');
-      this.launch(this.forth, this.forthFlights, this.scratch.slice(0, w.at), ledger);
+      this.launch(this.forth, this.forthFlights, this.scratch.slice(0, w.at), record);
     }
-    const ledger = new Ledger();
-    const w = writerOn(this.scratch, 1_200, this.now, ledger);
+    const record = new PacketRecord();
+    const w = writerOn(this.scratch, 1_200, this.now, record);
     for (const receiver of this.receivers) receiver.writeDropped(w);
     const { window } = this.receiveContext;
     if (window.due || this.maxDataLost) {
@@ -265,18 +266,18 @@ export class World {
       if (receiver.controlDue) receiver.writeControl(w);
     }
     if (w.at === 0 && this.toAck.length === 0) return;
-    const flight = this.launch(this.back, this.backFlights, this.scratch.slice(0, w.at), ledger);
+    const flight = this.launch(this.back, this.backFlights, this.scratch.slice(0, w.at), record);
     this.acks.set(flight, [...this.toAck]);
   }
 
   /** What each packet of the receiver acknowledges. */
   private readonly acks = new Map<Flight, Flight[]>();
 
-  private launch(way: Arrival[], flights: Flight[], bytes: Uint8Array, ledger: Ledger): Flight {
+  private launch(way: Arrival[], flights: Flight[], bytes: Uint8Array, record: PacketRecord): Flight {
     const { random, scenario } = this;
     const flight: Flight = {
       number: this.numbers++,
-      ledger,
+      record,
       arrived: false,
       settledAs: 'none',
       sentAt: this.now,
@@ -310,8 +311,8 @@ export class World {
   private onAcked(flight: Flight): void {
     if (flight.settledAs === 'acked') return;
     flight.settledAs = 'acked';
-    for (const [kind, id, a, b, c] of flight.ledger.entries) {
-      if (id % 4 === 0 && kind !== FrameType.DATA_BLOCKED) this.senders[id / 4].onFrameAcked(kind, a, b, c);
+    for (const frame of flight.record.frames()) {
+      if (frame.type !== FrameType.DATA_BLOCKED) this.senders[frame.stream / 4].onFrameAcked(frame);
     }
     this.forthFlights = this.forthFlights.filter((f) => f !== flight);
   }
@@ -324,9 +325,9 @@ export class World {
       if (!spurious && this.now - flight.sentAt < patience) continue;
       flight.settledAs = 'lost';
       this.forthFlights = this.forthFlights.filter((f) => f !== flight);
-      for (const [kind, id, a, b, c] of flight.ledger.entries) {
-        if (kind === FrameType.DATA_BLOCKED) this.sendContext.credit.onBlockedLost(a);
-        else this.senders[id / 4].onFrameLost(kind, a, b, c, this.now);
+      for (const frame of flight.record.frames()) {
+        if (frame.type === FrameType.DATA_BLOCKED) this.sendContext.credit.onBlockedLost(frame.limit);
+        else this.senders[frame.stream / 4].onFrameLost(frame, this.now);
       }
     }
     for (const flight of [...this.backFlights]) {
@@ -335,11 +336,12 @@ export class World {
       const acked = this.acks.get(flight) ?? [];
       this.acks.delete(flight);
       if (flight.arrived) this.toAck = this.toAck.filter((f) => !acked.includes(f));
-      for (const [kind, id, a, b, c] of flight.ledger.entries) {
-        if (kind === FrameType.MAX_DATA) {
-          if (!flight.arrived && a === this.receiveContext.window.announced) this.maxDataLost = true;
-        } else if (flight.arrived) this.receivers[id / 4].onFrameAcked(kind);
-        else this.receivers[id / 4].onFrameLost(kind, a, b, c);
+      for (const frame of flight.record.frames()) {
+        if (frame.type === FrameType.MAX_DATA) {
+          if (!flight.arrived && frame.limit === this.receiveContext.window.announced)
+            this.maxDataLost = true;
+        } else if (flight.arrived) this.receivers[frame.stream / 4].onFrameAcked(frame);
+        else this.receivers[frame.stream / 4].onFrameLost(frame);
       }
     }
   }

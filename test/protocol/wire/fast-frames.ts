@@ -2,7 +2,7 @@
 import { RangeSet } from '../../../src/base/ranges.ts';
 import { closeCodeName } from '../../../src/protocol/wire/close-code.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
-import { EnvelopeFlag, FrameType, MessageFlag } from '../../../src/protocol/wire/frame-type.ts';
+import { EnvelopeFlag, FrameType, MessageFlag, type Space } from '../../../src/protocol/wire/frame-type.ts';
 import {
   CONTROL_FRAME_BYTES_MAX,
   FrameWriter,
@@ -234,7 +234,7 @@ function writeTo(w: FrameWriter, frame: SlowFrame): void {
       return;
     }
     case 'DROPPED':
-      return abandon.writeDropped(w, frame.stream, frame.space, frame.first, frame.count);
+      return abandon.writeDropped(w, frame.stream, frame.space as Space, frame.first, frame.count);
     case 'MAX_DATA':
       return flowControl.writeMaxData(w, frame.limit);
     case 'MAX_STREAM_DATA':

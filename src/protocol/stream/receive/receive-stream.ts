@@ -5,6 +5,7 @@ import type { FrameReader } from '../../wire/frame-reader.ts';
 import { FrameType, MessageFlag, Space } from '../../wire/frame-type.ts';
 import type { FrameWriter } from '../../wire/frame-writer.ts';
 import { writeMaxStreamData } from '../../wire/frames/flow-control.ts';
+import type { SentFrame } from '../../wire/frames/sent-frames.ts';
 import { writeStopSending } from '../../wire/frames/stream.ts';
 import { readVarint, varintLength } from '../../wire/varint.ts';
 import { FlowWindow, MESSAGE_COST, SEQUENCE_SPAN_MAX, type WindowGrowth } from '../flow-control.ts';
@@ -182,21 +183,24 @@ export class ReceiveStream {
   }
 
   /** The packet that held this frame of ours is acknowledged. */
-  onFrameAcked(kind: number): void {
-    if (kind === FrameType.STOP_SENDING) this.stopState = Told.ACKED;
+  onFrameAcked({ type }: SentFrame): void {
+    if (type === FrameType.STOP_SENDING) this.stopState = Told.ACKED;
   }
 
   /** The packet that held this frame of ours is lost. */
-  onFrameLost(kind: number, a: number, b: number, c: number): void {
-    switch (kind) {
+  onFrameLost(frame: SentFrame): void {
+    switch (frame.type) {
       case FrameType.STOP_SENDING:
         if (this.stopState === Told.SENT) this.stopState = Told.WANTED;
         break;
       case FrameType.MAX_STREAM_DATA:
-        if (a === this.window.announced) this.limitLost = true;
+        if (frame.limit === this.window.announced) this.limitLost = true;
         break;
       case FrameType.DROPPED:
-        (c === Space.RELIABLE ? this.reliable : this.bestEffort)?.report.add(a, b);
+        (frame.space === Space.RELIABLE ? this.reliable : this.bestEffort)?.report.add(
+          frame.sequence,
+          frame.count,
+        );
         break;
     }
   }

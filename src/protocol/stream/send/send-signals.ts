@@ -1,5 +1,6 @@
 import { FrameType } from '../../wire/frame-type.ts';
 import type { FrameWriter } from '../../wire/frame-writer.ts';
+import type { SentFrame } from '../../wire/frames/sent-frames.ts';
 import {
   recordStreamOpen,
   streamOpenSize,
@@ -87,15 +88,15 @@ export class SendSignals {
     writeStreamFin(w, this.stream, end);
   }
 
-  onFrameAcked(kind: number): void {
-    if (kind === FrameType.STREAM_OPEN) this.open = Told.ACKED;
-    else if (kind === FrameType.STREAM_FIN) this.fin = Told.ACKED;
-    else if (kind === FrameType.RESET_STREAM) this.reset = Told.ACKED;
+  onFrameAcked({ type }: SentFrame): void {
+    if (type === FrameType.STREAM_OPEN) this.open = Told.ACKED;
+    else if (type === FrameType.STREAM_FIN) this.fin = Told.ACKED;
+    else if (type === FrameType.RESET_STREAM) this.reset = Told.ACKED;
   }
 
-  onFrameLost(kind: number): void {
-    if (kind === FrameType.STREAM_OPEN && this.open === Told.SENT) this.open = Told.WANTED;
-    else if (kind === FrameType.STREAM_FIN && this.fin === Told.SENT) this.fin = Told.WANTED;
-    else if (kind === FrameType.RESET_STREAM && this.reset === Told.SENT) this.reset = Told.WANTED;
+  onFrameLost({ type }: SentFrame): void {
+    if (type === FrameType.STREAM_OPEN && this.open === Told.SENT) this.open = Told.WANTED;
+    else if (type === FrameType.STREAM_FIN && this.fin === Told.SENT) this.fin = Told.WANTED;
+    else if (type === FrameType.RESET_STREAM && this.reset === Told.SENT) this.reset = Told.WANTED;
   }
 }

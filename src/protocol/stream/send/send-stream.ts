@@ -4,6 +4,7 @@ import { CloseCode } from '../../wire/close-code.ts';
 import { Delivery, FrameType, MessageFlag, Space } from '../../wire/frame-type.ts';
 import type { FrameWriter } from '../../wire/frame-writer.ts';
 import { writeStreamDataBlocked } from '../../wire/frames/flow-control.ts';
+import type { SentFrame } from '../../wire/frames/sent-frames.ts';
 import { FlowCredit, MESSAGE_COST, SEQUENCE_SPAN_MAX } from '../flow-control.ts';
 import { OutboxPacker } from './outbox-packer.ts';
 import type { SendContext } from './send-context.ts';
@@ -209,63 +210,63 @@ export class SendStream {
   }
 
   /** The packet that held this frame of ours is acknowledged. */
-  onFrameAcked(kind: number, a: number, b: number, c: number): void {
-    switch (kind) {
+  onFrameAcked(frame: SentFrame): void {
+    switch (frame.type) {
       case FrameType.MESSAGES:
-        this.reliable.onAcked(a, b);
+        this.reliable.onAcked(frame.sequence, frame.count);
         break;
       case FrameType.MESSAGES_BEST_EFFORT:
-        this.bestEffort?.onAcked(a, b);
+        this.bestEffort?.onAcked(frame.sequence, frame.count);
         break;
       case FrameType.MESSAGE:
-        this.reliable.onAcked(a, 1);
+        this.reliable.onAcked(frame.sequence, 1);
         break;
       case FrameType.MESSAGE | MessageFlag.BEST_EFFORT:
-        this.bestEffort?.onAcked(a, 1);
+        this.bestEffort?.onAcked(frame.sequence, 1);
         break;
       case FrameType.MESSAGE | MessageFlag.FRAGMENT:
-        this.reliable.onFragmentAcked(a, b, c);
+        this.reliable.onFragmentAcked(frame.sequence, frame.offset, frame.length);
         break;
       case FrameType.MESSAGE | MessageFlag.FRAGMENT | MessageFlag.BEST_EFFORT:
-        this.bestEffort?.onFragmentAcked(a, b, c);
+        this.bestEffort?.onFragmentAcked(frame.sequence, frame.offset, frame.length);
         break;
       case FrameType.ABANDON:
-        this.reliable.onAbandonAcked(a, b);
+        this.reliable.onAbandonAcked(frame.sequence, frame.count);
         break;
       default:
-        this.signals.onFrameAcked(kind);
+        this.signals.onFrameAcked(frame);
     }
   }
 
   /** The packet that held this frame of ours is lost. */
-  onFrameLost(kind: number, a: number, b: number, c: number, now: Micros): void {
-    switch (kind) {
+  onFrameLost(frame: SentFrame, now: Micros): void {
+    switch (frame.type) {
       case FrameType.MESSAGES:
-        this.reliable.onLost(a, b, now);
+        this.reliable.onLost(frame.sequence, frame.count, now);
         break;
       case FrameType.MESSAGES_BEST_EFFORT:
-        this.bestEffort?.onLost(a, b, now);
+        this.bestEffort?.onLost(frame.sequence, frame.count, now);
         break;
       case FrameType.MESSAGE:
-        this.reliable.onLost(a, 1, now);
+        this.reliable.onLost(frame.sequence, 1, now);
         break;
       case FrameType.MESSAGE | MessageFlag.BEST_EFFORT:
-        this.bestEffort?.onLost(a, 1, now);
+        this.bestEffort?.onLost(frame.sequence, 1, now);
         break;
       case FrameType.MESSAGE | MessageFlag.FRAGMENT:
-        this.reliable.onFragmentLost(a, b, c, now);
+        this.reliable.onFragmentLost(frame.sequence, frame.offset, frame.length, now);
         break;
       case FrameType.MESSAGE | MessageFlag.FRAGMENT | MessageFlag.BEST_EFFORT:
-        this.bestEffort?.onFragmentLost(a, b, c, now);
+        this.bestEffort?.onFragmentLost(frame.sequence, frame.offset, frame.length, now);
         break;
       case FrameType.ABANDON:
-        this.reliable.onAbandonLost(a, b);
+        this.reliable.onAbandonLost(frame.sequence, frame.count);
         break;
       case FrameType.STREAM_DATA_BLOCKED:
-        this.credit.onBlockedLost(a);
+        this.credit.onBlockedLost(frame.limit);
         break;
       default:
-        this.signals.onFrameLost(kind);
+        this.signals.onFrameLost(frame);
     }
   }
 

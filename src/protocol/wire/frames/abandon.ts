@@ -1,4 +1,4 @@
-import { FrameType } from '../frame-type.ts';
+import { FrameType, type Space } from '../frame-type.ts';
 import type { FrameWriter } from '../frame-writer.ts';
 import { varintSize } from '../varint.ts';
 
@@ -12,13 +12,13 @@ export function writeAbandonHeader(w: FrameWriter, stream: number, first: number
   w.varint(stream);
   w.varint(first);
   w.varint(count);
-  w.sent.add(FrameType.ABANDON, stream, first, count, 0);
+  w.sent.run(FrameType.ABANDON, stream, first, count);
 }
 
 export function writeDropped(
   w: FrameWriter,
   stream: number,
-  space: number,
+  space: Space,
   first: number,
   count: number,
 ): void {
@@ -27,5 +27,5 @@ export function writeDropped(
   w.u8(space);
   w.varint(first);
   w.varint(count);
-  w.sent.add(FrameType.DROPPED, stream, first, count, space);
+  w.sent.run(FrameType.DROPPED, stream, first, count, space);
 }

@@ -55,7 +55,7 @@ export function writeAck(
   out[countAt] = count;
   if (ecn !== null) next = writeEcn(out, next, ecn);
   w.at = recovered.length === 0 ? next : writeRecovered(out, next, recovered, largest);
-  w.sent.add(FrameType.ACK, 0, largest, start, number);
+  w.sent.ack(FrameType.ACK, largest, start, number);
   return true;
 }
 

@@ -11,12 +11,12 @@ export function writeCryptoHeader(w: FrameWriter, offset: number, total: number,
   w.varint(offset);
   w.varint(total);
   w.varint(length);
-  w.sent.add(FrameType.CRYPTO, 0, offset, length, 0);
+  w.sent.part(FrameType.CRYPTO, 0, 0, offset, length);
 }
 
 export function writeHandshakeDone(w: FrameWriter): void {
   w.u8(FrameType.HANDSHAKE_DONE);
-  w.sent.add(FrameType.HANDSHAKE_DONE, 0, 0, 0, 0);
+  w.sent.plain(FrameType.HANDSHAKE_DONE);
 }
 
 export function newTokenSize(token: Uint8Array): number {

@@ -28,12 +28,12 @@ export function writeStreamsBlocked(w: FrameWriter, limit: number): void {
 function writeLimit(w: FrameWriter, type: number, limit: number): void {
   w.u8(type);
   w.varint(limit);
-  w.sent.add(type, 0, limit, 0, 0);
+  w.sent.limit(type, 0, limit);
 }
 
 function writeStreamLimit(w: FrameWriter, type: number, stream: number, limit: number): void {
   w.u8(type);
   w.varint(stream);
   w.varint(limit);
-  w.sent.add(type, stream, limit, 0, 0);
+  w.sent.limit(type, stream, limit);
 }

@@ -33,7 +33,7 @@ export function writeMessageHeader(w: FrameWriter): void {
   }
   w.at = writeVarint(out, at, length);
   const kind = FrameType.MESSAGE | (flags & (MessageFlag.BEST_EFFORT | MessageFlag.FRAGMENT));
-  w.sent.add(kind, stream, sequence, offset, length);
+  w.sent.part(kind, stream, sequence, offset, length);
 }
 
 /**
@@ -81,5 +81,5 @@ export function writeMessagesHeader(
   const { out } = w;
   out[w.at] = type;
   w.at = writeVarint(out, writeVarint(out, writeVarint(out, w.at + 1, stream), first), count);
-  w.sent.add(type, stream, first, count, 0);
+  w.sent.run(type, stream, first, count);
 }

@@ -15,5 +15,5 @@ export function writeHeartbeat(w: FrameWriter, number: number, intervalMs: numbe
   w.u8(FrameType.HEARTBEAT);
   w.varint(number);
   w.varint(intervalMs);
-  w.sent.add(FrameType.HEARTBEAT, 0, w.now, 0, 0);
+  w.sent.plain(FrameType.HEARTBEAT);
 }

@@ -25,14 +25,14 @@ export function writeStreamOpen(w: FrameWriter, stream: number, flags: number, l
 
 /** The packet keeps the STREAM_OPEN that was put into it. */
 export function recordStreamOpen(w: FrameWriter, stream: number): void {
-  w.sent.add(FrameType.STREAM_OPEN, stream, 0, 0, 0);
+  w.sent.ofStream(FrameType.STREAM_OPEN, stream);
 }
 
 export function writeStreamFin(w: FrameWriter, stream: number, end: number): void {
   w.u8(FrameType.STREAM_FIN);
   w.varint(stream);
   w.varint(end);
-  w.sent.add(FrameType.STREAM_FIN, stream, 0, 0, 0);
+  w.sent.ofStream(FrameType.STREAM_FIN, stream);
 }
 
 export function writeResetStream(w: FrameWriter, stream: number, code: number, end: number): void {
@@ -40,12 +40,12 @@ export function writeResetStream(w: FrameWriter, stream: number, code: number, e
   w.varint(stream);
   w.varint(code);
   w.varint(end);
-  w.sent.add(FrameType.RESET_STREAM, stream, 0, 0, 0);
+  w.sent.ofStream(FrameType.RESET_STREAM, stream);
 }
 
 export function writeStopSending(w: FrameWriter, stream: number, code: number): void {
   w.u8(FrameType.STOP_SENDING);
   w.varint(stream);
   w.varint(code);
-  w.sent.add(FrameType.STOP_SENDING, stream, 0, 0, 0);
+  w.sent.ofStream(FrameType.STOP_SENDING, stream);
 }
