@@ -164,7 +164,7 @@ export class BrokerCore {
       publishersStopped: 0,
       queuedMessages: 0,
       queuedBytes: 0,
-      queuedBytesMax: state.budget.bytesMax,
+      queuedBytesMax: state.limits.queueBytesTotalMax,
       transportBytes: 0,
       lanes: 0,
     };

@@ -49,7 +49,6 @@ export class BrokerState {
   readonly router: Router<Subscription>;
   readonly output: BrokerOutput = new Output();
   readonly counters = new BrokerCounters();
-  readonly budget: QueueBudget;
   /** Who is connected, each with its session. */
   readonly clients = new Map<Client, Session>();
   readonly store: Store;
@@ -58,6 +57,7 @@ export class BrokerState {
   shuttingDown = false;
   /** By each of their streams. */
   private readonly subscriptions = new Map<Channel, Subscription>();
+  private readonly budget: QueueBudget;
   private readonly report: (error: unknown) => void;
   private readonly openLane = (subscription: Subscription, priority: number) =>
     this.addLane(subscription, priority);
