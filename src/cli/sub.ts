@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import type { Command } from 'commander';
 import { JspError, mayBeUnprintable, printable, printableJson } from '../base/errors.ts';
 import { type BrokerClient, connectClient } from '../client/broker-client.ts';
-import type { Message } from '../client/message.ts';
+import type { Message } from '../client/subscription.ts';
 import {
   assertUtf8,
   findServerUrl,

@@ -19,16 +19,15 @@ import { assertFilter } from '../pubsub/topic.ts';
 import { abortSignal, onAbort } from '../transport/abort.ts';
 import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/connect.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
-import { CommandStream, closedError, openCommandStream } from './command-stream.ts';
-import { PendingRequests } from './pending-requests.ts';
-import { Publisher } from './publisher.ts';
+import { CommandStream, closedError, openCommandStream, PendingRequests } from './command-stream.ts';
+import { Publisher } from './publishing.ts';
 import {
   type MessageHandler,
   SUBSCRIBE_OPTIONS,
   type SubscribeOptions,
   Subscription,
+  TopicTexts,
 } from './subscription.ts';
-import { TopicTexts } from './topic-texts.ts';
 
 export interface BrokerClientOptions extends ConnectOptions {
   /** Class of what this client publishes, where a publish names none. Default `chat`. */

@@ -7,5 +7,4 @@ export {
   type PublishOptions,
   type WaitOptions,
 } from './broker-client.ts';
-export type { Message } from './message.ts';
-export type { MessageHandler, SubscribeOptions, Subscription } from './subscription.ts';
+export type { Message, MessageHandler, SubscribeOptions, Subscription } from './subscription.ts';

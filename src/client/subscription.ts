@@ -1,20 +1,37 @@
 import { JspError } from '../base/errors.ts';
 import { checkOptions, type OptionTable, oneOf, whole } from '../base/options.ts';
+import { Ring } from '../base/ring.ts';
 import {
   encodeSubscribe,
   encodeUnsubscribe,
+  HEADER_BYTES,
   Overflow,
   ReasonCode,
   reasonCodeName,
   SubscribeFlag,
 } from '../pubsub/command.ts';
 import { type MessageConnection, STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
+import { TopicTable } from '../pubsub/topic.ts';
 import { abortError, abortSignal, unlessAborted } from '../transport/abort.ts';
 import { throwByItself } from '../transport/listeners.ts';
 import { CommandStream, openCommandStream } from './command-stream.ts';
-import { Message } from './message.ts';
-import { MessageBuffer } from './message-buffer.ts';
-import type { TopicTexts } from './topic-texts.ts';
+
+/** A message as a subscriber gets it. */
+export class Message {
+  readonly topic: string;
+  /** The publisher's bytes; they belong to the receiver. */
+  readonly payload: Buffer;
+
+  constructor(topic: string, payload: Buffer) {
+    this.topic = topic;
+    this.payload = payload;
+  }
+
+  /** The payload as UTF-8. */
+  text(): string {
+    return this.payload.toString();
+  }
+}
 
 /**
  * Called with each message. When it returns a promise, or anything else with a `then`, the next message waits until that settles. What it throws or rejects with is the
@@ -286,6 +303,76 @@ export class Subscription implements AsyncIterable<Message> {
   }
 }
 
+/** Topics as text, decoded once as long as they are remembered. */
+export class TopicTexts {
+  private readonly texts = new TopicTable<string>(TOPICS_MAX);
+
+  /** The topic of a PUBLISH. */
+  textOf(message: Buffer, topicEnd: number): string {
+    const known = this.texts.lookup(message, HEADER_BYTES, topicEnd);
+    if (known !== undefined) return known;
+    const text = message.toString('utf8', HEADER_BYTES, topicEnd);
+    this.texts.store(message, HEADER_BYTES, topicEnd, text);
+    return text;
+  }
+}
+
+/**
+ * Messages that wait for a slow handler or iterator. Under `block` it says when the stream should pause; under a drop policy it
+ * drops, as the broker's queue does, so that reading never stops. [BRK-19]
+ */
+class MessageBuffer {
+  /** Messages dropped here. */
+  dropped = 0;
+  private readonly messages = new Ring<Message>();
+  /** Of their payloads. */
+  bytes = 0;
+  private readonly overflow: Overflow;
+
+  constructor(overflow: Overflow) {
+    this.overflow = overflow;
+  }
+
+  get empty(): boolean {
+    return this.messages.length === 0;
+  }
+
+  /** At a bound, and the stream should pause. Never true under a drop policy. */
+  get blocked(): boolean {
+    return this.overflow === Overflow.BLOCK && this.full;
+  }
+
+  private get full(): boolean {
+    return this.messages.length >= MESSAGES_MAX || this.bytes >= BYTES_MAX;
+  }
+
+  /** Drained to half. */
+  get low(): boolean {
+    return this.messages.length * 2 <= MESSAGES_MAX && this.bytes * 2 <= BYTES_MAX;
+  }
+
+  push(message: Message): void {
+    if (this.full && this.overflow !== Overflow.BLOCK) {
+      this.dropped++;
+      if (this.overflow === Overflow.DROP_NEWEST) return;
+      this.shift();
+    }
+    this.messages.push(message);
+    this.bytes += message.payload.length;
+  }
+
+  shift(): Message | undefined {
+    const message = this.messages.shift();
+    if (message !== undefined) this.bytes -= message.payload.length;
+    return message;
+  }
+
+  clear(): void {
+    this.messages.clear();
+    this.bytes = 0;
+  }
+}
+
 function isThenable(result: unknown): result is PromiseLike<unknown> {
   return (
     typeof result === 'object' && result !== null && typeof (result as { then?: unknown }).then === 'function'
@@ -322,3 +409,7 @@ const OVERFLOW = {
 } as const;
 /** Unread bytes of a subscription that is being taken back at which reading stops. */
 const LAST_BYTES_MAX = 64 * 1024 * 1024;
+/** What waits for a handler or a loop at most, before the stream is paused or something is dropped. */
+const MESSAGES_MAX = 256;
+const BYTES_MAX = 1024 * 1024;
+const TOPICS_MAX = 1_024;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { PendingRequests } from '../../src/client/pending-requests.ts';
+import { PendingRequests } from '../../src/client/command-stream.ts';
 
 describe('requests that wait for their answer', () => {
   it('have ids that go round at 2^32, never 0, and never one that still waits', async () => {
