@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream';
 import type { Command } from 'commander';
 import { JspError } from '../base/errors.ts';
 import { type BrokerClient, connectClient } from '../client/broker-client.ts';
+import { ProgressWatch } from '../client/publishing.ts';
 import { assertTopic } from '../pubsub/topic.ts';
 import {
   assertUtf8,
@@ -48,7 +49,7 @@ async function publish(topic: string, message: string | undefined, options: PubO
   if (message !== undefined) assertUtf8(message, 'the message');
   assertTopic(topic);
   const client = await connectClient(findServerUrl(options.url), HEARTBEATS);
-  const watch = new StuckWatch(client, options.timeout * 1_000);
+  const watch = watchForStall(client, options.timeout * 1_000);
   try {
     await Promise.race([publishAll(client, topic, message, options), watch.stuck]);
   } catch (error) {
@@ -137,55 +138,28 @@ function isFolder(file: number): boolean {
 }
 
 /**
- * Watches whether what a client publishes gets on: it says what it waits for when nothing has moved for a while, and gives up when nothing
- * has for `limitMs`.
+ * Says what a client waits for when nothing that it publishes has got on for a while. Rejects with `ERR_JSP_CLOSE_INCOMPLETE` when nothing has for
+ * `limitMs`; otherwise `stuck` stays as it is, until `stop`.
  */
-class StuckWatch {
-  /** Rejects with `ERR_JSP_CLOSE_INCOMPLETE` when nothing has moved for too long; otherwise it stays as it is. */
-  readonly stuck: Promise<never>;
-  private readonly client: BrokerClient;
-  private readonly limitMs: number;
-  private readonly timer: NodeJS.Timeout;
-  private reject: (error: Error) => void = () => {};
-  private seen = '';
-  private movedAt = performance.now();
-  private told = false;
-
-  constructor(client: BrokerClient, limitMs: number) {
-    this.client = client;
-    this.limitMs = limitMs;
-    this.stuck = new Promise((_, reject) => {
-      this.reject = reject;
-    });
-    this.stuck.catch(() => {}); // whoever waits hears of it
-    this.timer = setInterval(() => this.look(), Math.min(LOOK_MS, limitMs / 4));
-  }
-
-  stop(): void {
-    clearInterval(this.timer);
-  }
-
-  private look(): void {
-    const { unconfirmed, queuedBytes } = this.client;
-    const now = performance.now();
-    const seen = `${unconfirmed} ${queuedBytes}`;
-    if (unconfirmed === 0 || seen !== this.seen) {
-      this.seen = seen;
-      this.movedAt = now;
-      this.told = false;
-    } else if (now - this.movedAt >= this.limitMs) {
-      this.stop();
-      this.reject(
-        new JspError(
-          'ERR_JSP_CLOSE_INCOMPLETE',
-          `gave up after ${this.limitMs / 1_000} s without progress: ${waitsFor(unconfirmed)}`,
-        ),
-      );
-    } else if (!this.told && now - this.movedAt >= TELL_MS) {
-      this.told = true;
-      note(`waiting: ${waitsFor(unconfirmed)}`);
+function watchForStall(client: BrokerClient, limitMs: number): { stuck: Promise<never>; stop: () => void } {
+  let told = false;
+  let reject: (error: Error) => void = () => {};
+  const stuck = new Promise<never>((_, rejects) => {
+    reject = rejects;
+  });
+  stuck.catch(() => {}); // whoever waits hears of it
+  const watch = new ProgressWatch(client, Math.min(LOOK_MS, limitMs / 4), (stillMs) => {
+    if (stillMs === 0) told = false;
+    else if (stillMs >= limitMs) {
+      watch.stop();
+      const text = `gave up after ${limitMs / 1_000} s without progress: ${waitsFor(client.unconfirmed)}`;
+      reject(new JspError('ERR_JSP_CLOSE_INCOMPLETE', text));
+    } else if (!told && stillMs >= TELL_MS) {
+      told = true;
+      note(`waiting: ${waitsFor(client.unconfirmed)}`);
     }
-  }
+  });
+  return { stuck, stop: () => watch.stop() };
 }
 
 function waitsFor(messages: number): string {

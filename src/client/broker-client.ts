@@ -1,3 +1,8 @@
+/**
+ * A client of a broker as its application sees it: how its connection lives and ends, and the requests that it makes. What it publishes is in
+ * publishing.ts, what it subscribes to in subscription.ts.
+ */
+
 import { performance } from 'node:perf_hooks';
 import { JspError } from '../base/errors.ts';
 import { checkOptions, chosenOptions, number, type OptionTable, oneOf, whole } from '../base/options.ts';
@@ -19,27 +24,20 @@ import { assertFilter } from '../pubsub/topic.ts';
 import { abortSignal, onAbort } from '../transport/abort.ts';
 import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/connect.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
-import { CommandStream, closedError, openCommandStream, PendingRequests } from './command-stream.ts';
-import { Publisher } from './publishing.ts';
+import { CommandStream, closedError, openCommandStream } from './command-stream.ts';
+import { ProgressWatch, Publishing, type PublishOptions } from './publishing.ts';
 import {
   type MessageHandler,
+  OpenSubscription,
   SUBSCRIBE_OPTIONS,
   type SubscribeOptions,
-  Subscription,
+  type Subscription,
   TopicTexts,
 } from './subscription.ts';
 
 export interface BrokerClientOptions extends ConnectOptions {
   /** Class of what this client publishes, where a publish names none. Default `chat`. */
   publishPriority?: StreamPriority | undefined;
-}
-
-export interface PublishOptions {
-  /**
-   * Which traffic goes first, on the way to the broker and from there to the subscribers. Messages of one topic stay in order within a class.
-   * Default: the client's `publishPriority`.
-   */
-  priority?: StreamPriority | undefined;
 }
 
 /** For whatever waits for the broker. */
@@ -115,28 +113,15 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   /** Resolves when the connection is over, with the error that ended it or null. */
   readonly closed: Promise<JspError | null>;
   private readonly connection: ClientConnection;
-  private readonly publishPriority: StreamPriority;
   /** The broker may open as many streams as it may want to. [BRK-39] */
   private readonly takesLanes: boolean;
   /** By the number of their stream. */
-  private readonly subscriptions = new Map<number, Subscription>();
+  private readonly subscriptions = new Map<number, OpenSubscription>();
   private readonly topics = new TopicTexts();
-  /** By class. */
-  private readonly publishers: (Publisher | null)[] = STREAM_PRIORITIES.map(() => null);
-  private defaultPublisher: Publisher | null = null;
-  private readonly drains = new PendingRequests();
-  private confirmTimer: NodeJS.Timeout | null = null;
+  private readonly publishing: Publishing;
   private pings: CommandStream | null = null;
   private failure: Error | null = null;
-  private closing: Promise<void> | null = null;
-  /** When a close that is under way ends at the latest. */
-  private closesAt = Number.POSITIVE_INFINITY;
-  private closeTimer: NodeJS.Timeout | undefined;
-  private closeStallMs = Number.POSITIVE_INFINITY;
-  /** A close ran out of time. */
-  private wasCut = false;
-  /** What it has not done. */
-  private incomplete: JspError | null = null;
+  private closing: Goodbye | null = null;
 
   static {
     clientOver = (connection, options) => new BrokerClient(connection, options);
@@ -145,15 +130,14 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   private constructor(connection: ClientConnection, options: BrokerClientOptions) {
     super();
     this.connection = connection;
-    this.publishPriority = options.publishPriority ?? 'chat';
+    this.publishing = new Publishing(connection, options.publishPriority ?? 'chat', () => this.tell('drain'));
     this.takesLanes = (options.streamsMax ?? LANES_MAX) >= LANES_MAX;
     this.closed = new Promise((resolve) => {
       connection.on('close', (error) => {
         const { unconfirmed } = this;
         const reason = error === null ? null : withUnconfirmed(error, unconfirmed);
         this.failure = reason ?? closedError();
-        clearTimeout(this.confirmTimer ?? undefined);
-        this.drains.failAll(this.failure);
+        this.publishing.fail(this.failure);
         resolve(reason);
         this.tell('close', reason, unconfirmed);
       });
@@ -172,32 +156,24 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
    */
   publish(topic: string, payload: Uint8Array | string, options?: PublishOptions): boolean {
     if (this.failure !== null || this.closing !== null) this.assertOpen();
-    const publisher =
-      options === undefined ? (this.defaultPublisher ?? this.openDefault()) : this.publisherFor(options);
-    if (this.confirmTimer === null) this.confirmLater();
-    return publisher.publish(topic, payload);
+    return this.publishing.publish(topic, payload, options);
   }
 
   /** How many published messages the broker has not confirmed to have. After the end of the connection: which it may not have got. */
   get unconfirmed(): number {
-    let count = 0;
-    for (const publisher of this.publishers) count += publisher?.unconfirmed ?? 0;
-    return count;
+    return this.publishing.unconfirmed;
   }
 
   /** Bytes that were published and have not left yet. */
   get queuedBytes(): number {
-    let bytes = 0;
-    for (const publisher of this.publishers) bytes += publisher?.queuedBytes ?? 0;
-    return bytes;
+    return this.publishing.queuedBytes;
   }
 
   /** Resolves when {@link publish} may go on; at once when it never had to stop. Rejects when the connection ends. */
   drained(options: WaitOptions = {}): Promise<void> {
     checkOptions('drained', options, WAIT_OPTIONS);
     if (this.failure !== null) return Promise.reject(this.failure);
-    if (!this.isFull) return Promise.resolve();
-    return this.drains.request(() => {}, options.signal);
+    return this.publishing.drained(options.signal);
   }
 
   /**
@@ -207,8 +183,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   async flush(options: WaitOptions = {}): Promise<void> {
     checkOptions('flush', options, WAIT_OPTIONS);
     this.assertOpen();
-    if (this.defaultPublisher === null) this.openDefault();
-    await Promise.all(this.publishers.map((publisher) => publisher?.flush(options.signal)));
+    await this.publishing.flush(options.signal);
   }
 
   /**
@@ -236,7 +211,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     if (filters.length === 0) throw new RangeError('filter must not be an empty list');
     filters.forEach(assertFilter);
     this.assertOpen();
-    const subscription = new Subscription(this.connection, filters, handler, options, this.topics, {
+    const subscription = new OpenSubscription(this.connection, filters, handler, options, this.topics, {
       onClosed: (over, error) => {
         this.subscriptions.delete(over.streamId);
         if (error !== null) this.tellLost(over, error);
@@ -271,12 +246,17 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
    */
   close(options: ClientCloseOptions = {}): Promise<void> {
     checkOptions('BrokerClient.close', options, CLIENT_CLOSE_OPTIONS);
-    const timeoutMs = options.signal?.aborted ? 0 : (options.timeoutMs ?? Number.POSITIVE_INFINITY);
-    this.closeStallMs = Math.min(this.closeStallMs, options.stallMs ?? CLOSE_STALL_MS);
-    this.closing ??= this.finish();
-    this.shorten(timeoutMs);
-    const forget = onAbort(options.signal, () => this.shorten(0));
-    return this.closing.finally(forget);
+    if (this.closing === null) {
+      for (const subscription of this.subscriptions.values()) subscription.close();
+      this.closing = new Goodbye(this.connection, this.publishing, () => this.failure);
+    }
+    const { closing } = this;
+    closing.shorten(
+      options.signal?.aborted ? 0 : (options.timeoutMs ?? Number.POSITIVE_INFINITY),
+      options.stallMs ?? CLOSE_STALL_MS,
+    );
+    const forget = onAbort(options.signal, () => closing.shorten(0));
+    return closing.done.finally(forget);
   }
 
   /** Lets the process end although the connection is open. */
@@ -298,102 +278,6 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
-  }
-
-  private async finish(): Promise<void> {
-    for (const subscription of this.subscriptions.values()) subscription.close();
-    const watch = this.watchProgress();
-    const unconfirmed = this.publishers.filter(
-      (publisher) => publisher !== null && publisher.unconfirmed > 0,
-    );
-    try {
-      await Promise.all(unconfirmed.map((publisher) => publisher?.flush()));
-      if (this.failure === null) await this.connection.close({ stallMs: this.closeStallMs });
-    } catch (error) {
-      // The end of the connection says what it has cost. Where that is nothing, the broker has everything, however the connection ended.
-      if (!this.wasCut && this.unconfirmed > 0) throw this.failure ?? error;
-    } finally {
-      clearInterval(watch);
-      clearTimeout(this.closeTimer);
-      this.connection.destroy();
-    }
-    if (this.incomplete !== null) throw this.incomplete;
-  }
-
-  /** Ends a close that has not got on for too long. */
-  private watchProgress(): NodeJS.Timeout {
-    let seen = '';
-    let movedAt = performance.now();
-    return setInterval(() => {
-      const now = performance.now();
-      const state = `${this.unconfirmed} ${this.queuedBytes}`;
-      if (state !== seen) movedAt = now;
-      seen = state;
-      if (this.unconfirmed > 0 && now - movedAt >= this.closeStallMs) this.cutShort();
-    }, PROGRESS_MS);
-  }
-
-  /** Sees to it that a close is over after so long. */
-  private shorten(timeoutMs: number): void {
-    const closesAt = performance.now() + timeoutMs;
-    if (closesAt >= this.closesAt) return;
-    this.closesAt = closesAt;
-    clearTimeout(this.closeTimer);
-    if (timeoutMs <= 0) this.cutShort();
-    else this.closeTimer = setTimeout(() => this.cutShort(), Math.min(timeoutMs, TIMEOUT_MS_MAX));
-  }
-
-  private cutShort(): void {
-    const { unconfirmed, failure } = this;
-    if (failure !== null) return;
-    this.wasCut = true;
-    if (unconfirmed > 0) {
-      this.incomplete = new JspError(
-        'ERR_JSP_CLOSE_INCOMPLETE',
-        `closed before the broker had taken ${counted(unconfirmed)}: it waits for subscribers whose queues are full, or the way to it is slow; give close() more timeoutMs or stallMs`,
-      );
-    }
-    this.connection.destroy();
-  }
-
-  private openDefault(): Publisher {
-    this.defaultPublisher = this.publisherOf(STREAM_PRIORITIES.indexOf(this.publishPriority));
-    return this.defaultPublisher;
-  }
-
-  private publisherFor(options: PublishOptions): Publisher {
-    checkOptions('publish', options, PUBLISH_OPTIONS);
-    return this.publisherOf(STREAM_PRIORITIES.indexOf(options.priority ?? this.publishPriority));
-  }
-
-  private publisherOf(priority: number): Publisher {
-    const open = this.publishers[priority];
-    if (open !== null) return open;
-    this.assertOpen();
-    const publisher = new Publisher(this.connection, STREAM_PRIORITIES[priority], {
-      onDrain: () => this.onDrain(),
-    });
-    this.publishers[priority] = publisher;
-    return publisher;
-  }
-
-  private get isFull(): boolean {
-    return this.publishers.some((publisher) => publisher?.full ?? false);
-  }
-
-  private onDrain(): void {
-    if (this.isFull) return;
-    this.drains.settleAll();
-    this.tell('drain');
-  }
-
-  /** Asks the broker now and then what it has, so that {@link unconfirmed} tells the truth without a flush. */
-  private confirmLater(): void {
-    this.confirmTimer = setTimeout(() => {
-      this.confirmTimer = null;
-      for (const publisher of this.publishers) publisher?.askForConfirmation();
-      if (this.unconfirmed > 0) this.confirmLater();
-    }, CONFIRM_MS).unref();
   }
 
   /** A stream that the broker has opened: its first command says for which subscription. [BRK-39] */
@@ -426,6 +310,71 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   }
 }
 
+/** A close that is under way: waits until the broker has everything, as long as that gets on and there is time. */
+class Goodbye {
+  readonly done: Promise<void>;
+  private readonly connection: ClientConnection;
+  private readonly publishing: Publishing;
+  private readonly failureOf: () => Error | null;
+  /** When it is over at the latest. */
+  private endsAt = Number.POSITIVE_INFINITY;
+  private stallMs = Number.POSITIVE_INFINITY;
+  private timer: NodeJS.Timeout | undefined;
+  private wasCut = false;
+  /** What it has not done, when it was cut. */
+  private incomplete: JspError | null = null;
+
+  /** @param failureOf - what has ended the connection; null as long as it is open */
+  constructor(connection: ClientConnection, publishing: Publishing, failureOf: () => Error | null) {
+    this.connection = connection;
+    this.publishing = publishing;
+    this.failureOf = failureOf;
+    this.done = this.finish();
+  }
+
+  /** Sees to it that it is over after so long, or when nothing has got on for so long. */
+  shorten(timeoutMs: number, stallMs = Number.POSITIVE_INFINITY): void {
+    this.stallMs = Math.min(this.stallMs, stallMs);
+    const endsAt = performance.now() + timeoutMs;
+    if (endsAt >= this.endsAt) return;
+    this.endsAt = endsAt;
+    clearTimeout(this.timer);
+    if (timeoutMs <= 0) this.cutShort();
+    else this.timer = setTimeout(() => this.cutShort(), Math.min(timeoutMs, TIMEOUT_MS_MAX));
+  }
+
+  private async finish(): Promise<void> {
+    const watch = new ProgressWatch(this.publishing, PROGRESS_MS, (stillMs) => {
+      if (stillMs >= this.stallMs && this.publishing.unconfirmed > 0) this.cutShort();
+    });
+    try {
+      await this.publishing.flushUnconfirmed();
+      if (this.failureOf() === null) await this.connection.close({ stallMs: this.stallMs });
+    } catch (error) {
+      // The end of the connection says what it has cost. Where that is nothing, the broker has everything, however the connection ended.
+      if (!this.wasCut && this.publishing.unconfirmed > 0) throw this.failureOf() ?? error;
+    } finally {
+      watch.stop();
+      clearTimeout(this.timer);
+      this.connection.destroy();
+    }
+    if (this.incomplete !== null) throw this.incomplete;
+  }
+
+  private cutShort(): void {
+    const { unconfirmed } = this.publishing;
+    if (this.failureOf() !== null) return;
+    this.wasCut = true;
+    if (unconfirmed > 0) {
+      this.incomplete = new JspError(
+        'ERR_JSP_CLOSE_INCOMPLETE',
+        `closed before the broker had taken ${counted(unconfirmed)}: it waits for subscribers whose queues are full, or the way to it is slow; give close() more timeoutMs or stallMs`,
+      );
+    }
+    this.connection.destroy();
+  }
+}
+
 function counted(messages: number): string {
   return messages === 1 ? '1 published message' : `${messages} published messages`;
 }
@@ -441,13 +390,12 @@ function withUnconfirmed(error: Error, unconfirmed: number): JspError {
   return new JspError(code, `${error.message}${cost}`, { applicationCode, reason, cause: error });
 }
 
-/** In a smaller one the broker's answers would not fit, and whoever waits for them would wait for ever. */
 const CLIENT_OPTIONS: OptionTable<BrokerClientOptions> = {
   ...CONNECT_OPTIONS,
+  // In a smaller one the broker's answers would not fit, and whoever waits for them would wait for ever.
   messageBytesMax: whole(DROPPED_BYTES, Number.MAX_SAFE_INTEGER),
   publishPriority: oneOf(STREAM_PRIORITIES),
 };
-const PUBLISH_OPTIONS: OptionTable<PublishOptions> = { priority: oneOf(STREAM_PRIORITIES) };
 const WAIT_OPTIONS: OptionTable<WaitOptions> = { signal: abortSignal };
 const CLIENT_CLOSE_OPTIONS: OptionTable<ClientCloseOptions> = {
   timeoutMs: number(0, Number.POSITIVE_INFINITY),
@@ -463,4 +411,3 @@ const CLOSE_STALL_MS = 10_000;
 const PROGRESS_MS = 100;
 /** Node turns a longer timeout into 1 ms. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1;
-const CONFIRM_MS = 1_000;

@@ -4,7 +4,7 @@ export {
   type ClientCloseOptions,
   type ClientConnection,
   connectClient,
-  type PublishOptions,
   type WaitOptions,
 } from './broker-client.ts';
+export type { PublishOptions } from './publishing.ts';
 export type { Message, MessageHandler, SubscribeOptions, Subscription } from './subscription.ts';

@@ -1,16 +1,157 @@
 /**
- * What a client publishes in one class, on two streams: one for messages as they come, and one beside it for large ones, so that the transport's
- * scheduler lets the others go on meanwhile. [BRK-39]
+ * What a client publishes: in each class on two streams, one for messages as they come, and one beside it for large ones, so that the transport's
+ * scheduler lets the others go on meanwhile. [BRK-39] It counts what the broker has not confirmed, and asks it now and then.
  *
  * The messages of a topic stay in order: it moves to the stream of large messages with its first large one, which is held until the broker has
  * everything that the other stream carries, and moves back when the broker has everything of the topic.
  */
 
+import { performance } from 'node:perf_hooks';
 import { JspError } from '../base/errors.ts';
+import { checkOptions, type OptionTable, oneOf } from '../base/options.ts';
 import { Command, encodePlain, LARGE_BYTES_MIN, publishPrefix } from '../pubsub/command.ts';
-import type { MessageConnection, StreamPriority } from '../pubsub/message-stream.ts';
+import { type MessageConnection, STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
 import { assertTopic } from '../pubsub/topic.ts';
-import { CommandStream, openCommandStream } from './command-stream.ts';
+import { CommandStream, openCommandStream, PendingRequests } from './command-stream.ts';
+
+export interface PublishOptions {
+  /**
+   * Which traffic goes first, on the way to the broker and from there to the subscribers. Messages of one topic stay in order within a class.
+   * Default: the client's `publishPriority`.
+   */
+  priority?: StreamPriority | undefined;
+}
+
+/** Everything that one client publishes. */
+export class Publishing {
+  private readonly connection: MessageConnection;
+  private readonly usualPriority: StreamPriority;
+  private readonly tellDrain: () => void;
+  /** By class. */
+  private readonly publishers: (Publisher | null)[] = STREAM_PRIORITIES.map(() => null);
+  /** The one of the usual class. */
+  private usual: Publisher | null = null;
+  private readonly drains = new PendingRequests();
+  private confirmTimer: NodeJS.Timeout | null = null;
+
+  /** @param tellDrain - called after a publish that answered false, when there is room again */
+  constructor(connection: MessageConnection, usualPriority: StreamPriority, tellDrain: () => void) {
+    this.connection = connection;
+    this.usualPriority = usualPriority;
+    this.tellDrain = tellDrain;
+  }
+
+  publish(topic: string, payload: Uint8Array | string, options: PublishOptions | undefined): boolean {
+    const publisher = options === undefined ? (this.usual ?? this.openUsual()) : this.publisherFor(options);
+    if (this.confirmTimer === null) this.confirmLater();
+    return publisher.publish(topic, payload);
+  }
+
+  /** Messages that the broker has not confirmed. */
+  get unconfirmed(): number {
+    let count = 0;
+    for (const publisher of this.publishers) count += publisher?.unconfirmed ?? 0;
+    return count;
+  }
+
+  /** Bytes that have not left yet. */
+  get queuedBytes(): number {
+    let bytes = 0;
+    for (const publisher of this.publishers) bytes += publisher?.queuedBytes ?? 0;
+    return bytes;
+  }
+
+  /** Resolves when {@link publish} may go on. */
+  drained(signal: AbortSignal | undefined): Promise<void> {
+    return this.isFull ? this.drains.request(() => {}, signal) : Promise.resolve();
+  }
+
+  /** Resolves when the broker has everything published so far. With nothing published it asks all the same. */
+  async flush(signal: AbortSignal | undefined): Promise<void> {
+    if (this.usual === null) this.openUsual();
+    await Promise.all(this.publishers.map((publisher) => publisher?.flush(signal)));
+  }
+
+  /** As {@link flush}, of those classes alone in which something is unconfirmed. */
+  async flushUnconfirmed(): Promise<void> {
+    const publishers = this.publishers.filter((each) => each !== null && each.unconfirmed > 0);
+    await Promise.all(publishers.map((publisher) => publisher?.flush()));
+  }
+
+  /** The connection is over, because of `error`. */
+  fail(error: Error): void {
+    clearTimeout(this.confirmTimer ?? undefined);
+    this.drains.failAll(error);
+  }
+
+  private get isFull(): boolean {
+    return this.publishers.some((publisher) => publisher?.full ?? false);
+  }
+
+  private onDrain(): void {
+    if (this.isFull) return;
+    this.drains.settleAll();
+    this.tellDrain();
+  }
+
+  /** Asks the broker now and then what it has, so that {@link unconfirmed} tells the truth without a flush. */
+  private confirmLater(): void {
+    this.confirmTimer = setTimeout(() => {
+      this.confirmTimer = null;
+      for (const publisher of this.publishers) publisher?.askForConfirmation();
+      if (this.unconfirmed > 0) this.confirmLater();
+    }, CONFIRM_MS).unref();
+  }
+
+  private openUsual(): Publisher {
+    this.usual = this.publisherOf(this.usualPriority);
+    return this.usual;
+  }
+
+  private publisherFor(options: PublishOptions): Publisher {
+    checkOptions('publish', options, PUBLISH_OPTIONS);
+    return this.publisherOf(options.priority ?? this.usualPriority);
+  }
+
+  private publisherOf(priority: StreamPriority): Publisher {
+    const number = STREAM_PRIORITIES.indexOf(priority);
+    const publisher =
+      this.publishers[number] ?? new Publisher(this.connection, priority, () => this.onDrain());
+    this.publishers[number] = publisher;
+    return publisher;
+  }
+}
+
+/** Looks now and then whether what a client publishes gets on. */
+export class ProgressWatch {
+  private readonly timer: NodeJS.Timeout;
+  private unconfirmed = 0;
+  private queuedBytes = 0;
+  private movedAt = performance.now();
+
+  /**
+   * @param onLook - told each time for how many ms nothing has got on: 0 when something has, and when nothing is unconfirmed
+   */
+  constructor(
+    of: { readonly unconfirmed: number; readonly queuedBytes: number },
+    lookMs: number,
+    onLook: (stillMs: number) => void,
+  ) {
+    this.timer = setInterval(() => {
+      const { unconfirmed, queuedBytes } = of;
+      const now = performance.now();
+      const moved = unconfirmed !== this.unconfirmed || queuedBytes !== this.queuedBytes;
+      if (moved || unconfirmed === 0) this.movedAt = now;
+      this.unconfirmed = unconfirmed;
+      this.queuedBytes = queuedBytes;
+      onLook(now - this.movedAt);
+    }, lookMs);
+  }
+
+  stop(): void {
+    clearInterval(this.timer);
+  }
+}
 
 /** A large message that was not handed to its stream yet. */
 interface HeldMessage {
@@ -19,16 +160,12 @@ interface HeldMessage {
   waits: boolean;
 }
 
-/** What a publisher tells its client. */
-export interface PublisherListener {
-  /** After a publish that answered false: there is room again. */
-  onDrain(): void;
-}
-
-export class Publisher {
+/** What is published in one class. */
+class Publisher {
   private readonly connection: MessageConnection;
   private readonly priority: StreamPriority;
-  private readonly listener: PublisherListener;
+  /** After a publish that answered false: there is room again. */
+  private readonly tellDrain: () => void;
   private readonly small: PublishingStream;
   private large: PublishingStream | null = null;
   /** Topics that go on the stream of large messages, each with the number of its last message there. */
@@ -41,10 +178,10 @@ export class Publisher {
   private lastTopic = '';
   private lastPrefix: Buffer = Buffer.alloc(0);
 
-  constructor(connection: MessageConnection, priority: StreamPriority, listener: PublisherListener) {
+  constructor(connection: MessageConnection, priority: StreamPriority, tellDrain: () => void) {
     this.connection = connection;
     this.priority = priority;
-    this.listener = listener;
+    this.tellDrain = tellDrain;
     this.small = new PublishingStream(connection, priority, () => this.onDrain());
   }
 
@@ -126,7 +263,7 @@ export class Publisher {
       return; // the connection is over, and tells it itself; what is held stays unconfirmed
     }
     void this.release(large);
-    if (!this.full) this.listener.onDrain();
+    if (!this.full) this.tellDrain();
   }
 
   /** Moves topics back as soon as the broker has their last message. Asks one question at a time. */
@@ -147,7 +284,7 @@ export class Publisher {
   }
 
   private onDrain(): void {
-    if (!this.full) this.listener.onDrain();
+    if (!this.full) this.tellDrain();
   }
 
   private prefixOf(topic: string): Buffer {
@@ -249,3 +386,5 @@ const QUEUE_BYTES_MAX = 63 * 1024 * 1024;
 /** Unconfirmed messages at which the broker is asked what it has. */
 const CONFIRM_MESSAGES = 1_024;
 const TRANSFER = { transfer: true };
+const CONFIRM_MS = 1_000;
+const PUBLISH_OPTIONS: OptionTable<PublishOptions> = { priority: oneOf(STREAM_PRIORITIES) };

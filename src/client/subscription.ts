@@ -1,3 +1,5 @@
+/** One subscription of a client: its messages, their way to a handler or a loop, and how it ends. */
+
 import { JspError } from '../base/errors.ts';
 import { checkOptions, type OptionTable, oneOf, whole } from '../base/options.ts';
 import { Ring } from '../base/ring.ts';
@@ -54,20 +56,23 @@ export interface SubscribeOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** What a subscription tells its client. */
-export interface SubscriptionOwner {
-  onClosed(subscription: Subscription, error: Error | null): void;
-  onMissed(subscription: Subscription, count: number): void;
-}
+export const SUBSCRIBE_OPTIONS: OptionTable<SubscribeOptions> = {
+  overflow: oneOf(['block', 'dropOldest', 'dropNewest']),
+  queueMessages: whole(0, 2 ** 32 - 1),
+  queueBytes: whole(0, 2 ** 32 - 1),
+  priority: oneOf(STREAM_PRIORITIES),
+  signal: abortSignal,
+};
 
 /**
  * A subscription, on a stream of its own: a slow one holds up neither other subscriptions nor requests. Its messages go to its handler, or,
- * where it has none, to whoever iterates over it; several loops share them, each message going to the loop that has waited longest.
+ * where it has none, to whoever iterates over it; several loops share them, each message going to the loop that has waited longest. Leaving a loop
+ * closes the subscription; an error of the connection is thrown there.
  *
  * @example
  * for await (const message of await client.subscribe('sensors/+/temperature')) console.log(message.topic, message.text());
  */
-export class Subscription implements AsyncIterable<Message> {
+export interface Subscription extends AsyncIterable<Message> {
   readonly filters: readonly string[];
   /**
    * Resolves when the subscription is over: with null after {@link unsubscribe} or {@link close}, else with what ended it, such as
@@ -75,6 +80,34 @@ export class Subscription implements AsyncIterable<Message> {
    */
   readonly closed: Promise<Error | null>;
   /** Messages that the broker did not send, because they are above this client's `messageBytesMax`. */
+  readonly missed: number;
+  /** Messages that this side dropped, because of a drop policy; the broker counts its own. */
+  readonly dropped: number;
+  /**
+   * Takes the subscription back. Messages that the broker has queued still come, and have all arrived when this resolves; a handler or a
+   * loop gets them, and then it is over, so this may be awaited there, too. {@link close} waits for nothing. A further call waits for the same,
+   * so a handler may make one for each message that it does not want.
+   *
+   * @param signal - ends this wait; the subscription is taken back all the same
+   * @throws {JspError} `ERR_JSP_ABORTED`; what ended the subscription, or its connection, meanwhile or before
+   */
+  unsubscribe(signal?: AbortSignal): Promise<void>;
+  /** Ends the subscription at once: no message comes any more, not even one that has arrived. */
+  close(): void;
+  [Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** What a subscription tells its client. */
+export interface SubscriptionOwner {
+  onClosed(subscription: OpenSubscription, error: Error | null): void;
+  onMissed(subscription: OpenSubscription, count: number): void;
+}
+
+/** A subscription as its client knows it. */
+export class OpenSubscription implements Subscription {
+  readonly filters: readonly string[];
+  readonly closed: Promise<Error | null>;
   missed = 0;
   private readonly main: CommandStream;
   /** Streams that the broker has opened for what must not wait behind other messages. [BRK-39] */
@@ -93,7 +126,6 @@ export class Subscription implements AsyncIterable<Message> {
   private readonly loops: (() => void)[] = [];
   private resolveClosed: (error: Error | null) => void = () => {};
 
-  /** @internal Use `BrokerClient.subscribe`. */
   constructor(
     connection: MessageConnection,
     filters: readonly string[],
@@ -117,24 +149,15 @@ export class Subscription implements AsyncIterable<Message> {
     });
   }
 
-  /** Messages that this side dropped, because of a drop policy; the broker counts its own. */
   get dropped(): number {
     return this.buffer.dropped;
   }
 
-  /** @internal Number of its stream. */
+  /** Number of the subscribing stream. */
   get streamId(): number {
     return this.main.stream.id;
   }
 
-  /**
-   * Takes the subscription back. Messages that the broker has queued still come, and have all arrived when this resolves; a handler or a
-   * loop gets them, and then it is over, so this may be awaited there, too. {@link close} waits for nothing. A further call waits for the same,
-   * so a handler may make one for each message that it does not want.
-   *
-   * @param signal - ends this wait; the subscription is taken back all the same
-   * @throws {JspError} `ERR_JSP_ABORTED`; what ended the subscription, or its connection, meanwhile or before
-   */
   async unsubscribe(signal?: AbortSignal): Promise<void> {
     checkOptions('unsubscribe', { signal }, UNSUBSCRIBE_OPTIONS);
     if (this.takenBack === null) {
@@ -146,23 +169,13 @@ export class Subscription implements AsyncIterable<Message> {
     await unlessAborted(this.takenBack, signal);
   }
 
-  private async takeBack(): Promise<void> {
-    if (!this.over) {
-      await Promise.all(
-        this.filters.map((filter) => this.main.request((id) => encodeUnsubscribe(id, filter))),
-      );
-      this.main.end();
-    } else if (this.failure !== null) throw this.failure;
-  }
-
-  /** Ends the subscription at once: no message comes any more, not even one that has arrived. */
   close(): void {
     this.buffer.clear();
     for (const lane of this.lanes) lane.reset();
     this.main.reset();
   }
 
-  /** @internal Resolves when the broker has acknowledged all filters. */
+  /** Resolves when the broker has acknowledged all filters. */
   async confirm(options: SubscribeOptions, takesLanes: boolean): Promise<void> {
     const flags = OVERFLOW[options.overflow ?? 'block'] | (takesLanes ? SubscribeFlag.LANES : 0);
     const messages = options.queueMessages ?? 0;
@@ -176,7 +189,7 @@ export class Subscription implements AsyncIterable<Message> {
     }
   }
 
-  /** @internal A stream that the broker has opened for this subscription. Its listener hears of its end. */
+  /** A stream that the broker has opened for this subscription. Its listener hears of its end. */
   addLane(lane: CommandStream): void {
     lane.giveTo({
       onDelivery: (message, topicEnd) => this.receive(message, topicEnd),
@@ -187,7 +200,6 @@ export class Subscription implements AsyncIterable<Message> {
     if (this.paused) lane.stream.pause();
   }
 
-  /** The messages as they come. Leaving the loop closes the subscription; an error of the connection is thrown. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {
     if (this.handler !== null) throw new TypeError('This subscription gives its messages to a handler.');
     try {
@@ -214,6 +226,15 @@ export class Subscription implements AsyncIterable<Message> {
     this.close();
   }
 
+  private async takeBack(): Promise<void> {
+    if (!this.over) {
+      await Promise.all(
+        this.filters.map((filter) => this.main.request((id) => encodeUnsubscribe(id, filter))),
+      );
+      this.main.end();
+    } else if (this.failure !== null) throw this.failure;
+  }
+
   /** Waits for its turn. Undefined: look again. */
   private async nextMessage(): Promise<Message | undefined> {
     let message: Message | undefined;
@@ -229,9 +250,15 @@ export class Subscription implements AsyncIterable<Message> {
 
   private receive(bytes: Buffer, topicEnd: number): void {
     if (this.over) return;
-    this.buffer.push(new Message(this.topics.textOf(bytes, topicEnd), bytes.subarray(topicEnd)));
-    if (this.handler === null) this.loops.shift()?.();
-    else if (!this.handling) this.handleBuffered(this.handler);
+    const message = new Message(this.topics.textOf(bytes, topicEnd), bytes.subarray(topicEnd));
+    const { handler } = this;
+    if (handler !== null && !this.handling && this.buffer.empty && !this.paused) {
+      this.handle(handler, message);
+      return;
+    }
+    this.buffer.push(message);
+    if (handler === null) this.loops.shift()?.();
+    else if (!this.handling) this.handleBuffered(handler);
     if (this.paused || !this.mustPause) return;
     this.paused = true;
     this.main.stream.pause();
@@ -391,14 +418,6 @@ function givenUp(error: Error): Error {
     { applicationCode, cause: error },
   );
 }
-
-export const SUBSCRIBE_OPTIONS: OptionTable<SubscribeOptions> = {
-  overflow: oneOf(['block', 'dropOldest', 'dropNewest']),
-  queueMessages: whole(0, 2 ** 32 - 1),
-  queueBytes: whole(0, 2 ** 32 - 1),
-  priority: oneOf(STREAM_PRIORITIES),
-  signal: abortSignal,
-};
 
 const UNSUBSCRIBE_OPTIONS = { signal: abortSignal };
 
