@@ -11,6 +11,8 @@ const programs = [
 const LONG_FILES: Readonly<Record<string, string>> = {
   'src/protocol/connection/connection.ts':
     'the faces of a connection to application, endpoint and parts, a few lines a method',
+  'src/protocol/endpoint/endpoint.ts':
+    'all that a driver may ask of an endpoint, and the way of a datagram to its connection',
   'src/transport/stream.ts': 'a stream as applications see it: each call with its documentation',
 };
 const LINES_MAX = 500;

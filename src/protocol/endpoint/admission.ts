@@ -12,9 +12,23 @@ import { type Micros, SECOND } from '../../base/time.ts';
 import { CONNECTION_WINDOW_BYTES_MIN } from '../connection/config.ts';
 import type { Connection } from '../connection/connection.ts';
 import { CONNECTION_BYTES } from '../connection/memory.ts';
+import type { Identity } from '../crypto/identity.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
-import type { ServerConfig } from './config.ts';
+
+/** What makes an endpoint a server. */
+export interface ServerConfig {
+  readonly identity: Identity;
+  /** Answers clients that do not pin the identity, too. */
+  readonly acceptUnpinned: boolean;
+  /** Handshakes under way at once. */
+  readonly halfOpenMax: number;
+  readonly connectionsMax: number;
+  /** Of stateless resets, 32 bytes; default: what follows from the identity. [PKT-22] */
+  readonly resetKey?: Uint8Array | undefined;
+  /** Whether packets to this address stay on the machine. */
+  readonly isLoopback: (host: string) => boolean;
+}
 
 /** Whether a client that nobody knows yet is let in. */
 export class Admission {

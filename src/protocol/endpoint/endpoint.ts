@@ -1,10 +1,10 @@
 import { copyOf, freeNow, hastenScavenge, LARGE_BUFFER_BYTES } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
 import { MemoryBudget } from '../../base/memory-budget.ts';
-import { randomBytes } from '../../base/random.ts';
+import { type RandomSource, randomBytes } from '../../base/random.ts';
 import { Ring } from '../../base/ring.ts';
 import { DeadlineHeap, type Micros } from '../../base/time.ts';
-import { configForPeer } from '../connection/config.ts';
+import { type ConnectionConfig, configForPeer } from '../connection/config.ts';
 import { Connection, type ConnectionOptions } from '../connection/connection.ts';
 import { forgetKeys } from '../connection/establish.ts';
 import type { EndpointEvent } from '../connection/events.ts';
@@ -30,33 +30,49 @@ import type { ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { PacketHeader, parsePacketHeader, VERSION } from '../wire/packet-header.ts';
 import { PacketSpace, PacketType } from '../wire/packet-type.ts';
-import { Admission, HalfOpenTable } from './admission.ts';
-import type { ConnectTarget, EndpointConfig } from './config.ts';
+import { Admission, HalfOpenTable, type ServerConfig } from './admission.ts';
 import { OpenedBatch } from './opened-batch.ts';
-import { type Packer, ReadyConnections } from './ready-connections.ts';
+import { ReadyConnections } from './ready-connections.ts';
 import { ConnectionIdTable, FirstIdTable, LOCAL_ID_BYTES, ResetWatch } from './routing.ts';
 import { StatelessAnswers } from './stateless-answers.ts';
+
+export interface EndpointConfig {
+  readonly connection: ConnectionConfig;
+  readonly random: RandomSource;
+  /** Null: the endpoint only connects. */
+  readonly server: ServerConfig | null;
+}
+
+/** Where to connect to. */
+export interface ConnectTarget {
+  readonly host: string;
+  readonly port: number;
+  /** Fingerprint of the server's identity; null to accept any. */
+  readonly pin: Uint8Array | null;
+  readonly isLoopback: boolean;
+}
 
 /**
  * All the connections of one socket as one state machine without I/O. Hand in {@link receive} or {@link timeout}, or make a call
  * on a connection; then drain {@link pollEvent}, take packets with {@link transmit} until it gives none, and come back at
  * {@link nextTimeout}.
  */
-export class Endpoint implements Packer {
+export class Endpoint {
   readonly counters = new EndpointCounters();
-  private readonly config: EndpointConfig;
   readonly memory: MemoryBudget;
+  private readonly config: EndpointConfig;
+  private readonly parts: ConnectionParts;
   private readonly byId = new ConnectionIdTable<Connection>();
   /** Connections by the destination id of the client's first packet, as long as they live. */
   private readonly byFirstPacket = new FirstIdTable<Connection>();
   private readonly resets = new ResetWatch();
   private readonly deadlines = new DeadlineHeap<Connection>();
-  private readonly ready = new ReadyConnections();
+  private readonly ready: ReadyConnections;
   private readonly events = new Ring<EndpointEvent>();
   private readonly builder = new PacketBuilder();
+  private readonly header = new PacketHeader();
+  private readonly packet = new OpenedPacket();
   private readonly opened = new OpenedBatch<Connection>();
-  private readonly touched = (connection: Connection): void => this.ready.add(connection);
-  private readonly helloCame = (connection: Connection): void => this.halfOpen.helloCame(connection);
   /** Whose code runs, while a datagram is routed: the connection that an exception ends. */
   private routedTo: Connection | null = null;
   private readonly halfOpen = new HalfOpenTable();
@@ -71,6 +87,17 @@ export class Endpoint implements Packer {
     this.admission = new Admission(this.halfOpen, this.memory, this.counters);
     this.resetKey = server === null ? null : (server.resetKey ?? Identity.resetKeyOf(server.identity));
     this.answers = new StatelessAnswers(config.random, this.counters, this.resetKey);
+    this.ready = new ReadyConnections(
+      (connection, batch, now) => this.pack(connection, batch, now),
+      (connection, error, now) => this.onPackError(connection, error, now),
+    );
+    this.parts = {
+      random: config.random,
+      memory: this.memory,
+      events: { push: (event) => this.push(event) },
+      touched: (connection) => this.ready.add(connection),
+      helloCame: (connection) => this.halfOpen.helloCame(connection),
+    };
   }
 
   /** Starts a connection; `connected` or `closed` tells how it went. */
@@ -95,10 +122,6 @@ export class Endpoint implements Packer {
       {
         role: 'client',
         config,
-        random,
-        events: this,
-        touched: this.touched,
-        helloCame: this.helloCame,
         handshake,
         unpinned: target.pin === null,
         localId,
@@ -107,7 +130,6 @@ export class Endpoint implements Packer {
         host: target.host,
         port: target.port,
         isLoopback: target.isLoopback,
-        memory: this.memory,
         initial,
       },
       now,
@@ -148,7 +170,7 @@ export class Endpoint implements Packer {
   /** Fills `batch` with sealed datagrams. Returns how many there are; 0 when nothing is to be sent now. */
   transmit(batch: TransmitBatch, now: Micros): number {
     this.answers.write(batch);
-    this.ready.fill(batch, now, this);
+    this.ready.fill(batch, now);
     this.builder.seal((address, headerStart, error) => {
       batch.dropAt(headerStart); // it must not leave as it is
       this.onInternalError(address as Connection, error, now);
@@ -156,22 +178,6 @@ export class Endpoint implements Packer {
     this.counters.datagramsSent += batch.count;
     this.counters.bytesSent += batch.used;
     return batch.count;
-  }
-
-  /** For {@link ReadyConnections}. */
-  pack(connection: Connection, batch: TransmitBatch, now: Micros): boolean {
-    connection.beforeTransmit(now);
-    if (transmit(connection, this.builder, batch, now)) return true;
-    const next = connection.nextTimeout(now);
-    assert(next >= 0, 'a deadline is a time');
-    this.deadlines.set(connection, next);
-    return false;
-  }
-
-  /** For {@link ReadyConnections}. */
-  onPackError(connection: Connection, error: unknown, now: Micros): boolean {
-    this.builder.abandonDatagram();
-    return this.onInternalError(connection, error, now);
   }
 
   /** True when a further {@link transmit} may give packets. */
@@ -263,23 +269,6 @@ export class Endpoint implements Packer {
     return this.events.shift() ?? null;
   }
 
-  /** For connections only: what they have to tell the driver passes through here. */
-  push(event: EndpointEvent): void {
-    if (event.type === 'connected') {
-      this.counters.handshakesCompleted++;
-      this.resets.add(event.connection);
-      if (event.connection.role === 'server') {
-        this.halfOpen.remove(event.connection);
-        this.halfOpen.remember(event.connection.path.host);
-      }
-    } else if (event.type === 'closed' && !event.connection.isEstablished) {
-      this.counters.handshakesFailed++;
-      // Nobody was told of it yet, so nobody need hear of its end.
-      if (event.connection.role === 'server') return;
-    }
-    this.events.push(event);
-  }
-
   // ---- the way in ----
 
   private route(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
@@ -292,7 +281,7 @@ export class Endpoint implements Packer {
       if ((data[0] & FIXED_BIT) === 0)
         counters.droppedMalformed++; // [INV-2]
       else this.routeShort(data, host, port, local, now);
-    } else if (parsePacketHeader(HEADER, data, 0, data.length, LOCAL_ID_BYTES)) {
+    } else if (parsePacketHeader(this.header, data, 0, data.length, LOCAL_ID_BYTES)) {
       this.routeLong(data, host, port, local, now);
     } else {
       counters.droppedMalformed++;
@@ -318,36 +307,36 @@ export class Endpoint implements Packer {
       return;
     }
     if (!connection.isReceiving) return;
-    const result = openInto(OPENED, state, data, 0, 1 + LOCAL_ID_BYTES, data.length);
+    const result = openInto(this.packet, state, data, 0, 1 + LOCAL_ID_BYTES, data.length);
     connection.onOpened(result, now);
-    if (result === OpenResult.OPENED) this.opened.push(connection, data, OPENED);
+    if (result === OpenResult.OPENED) this.opened.push(connection, data, this.packet);
   }
 
   private dispatchOpened(mayFree: boolean, now: Micros): void {
     const { opened } = this;
     for (let i = 0; i < opened.count; i++) {
-      const connection = opened.take(i, OPENED);
+      const connection = opened.take(i, this.packet);
       if (!connection.isReceiving) continue;
       const data = opened.data[i];
       try {
-        receivePayload(connection, PacketType.ONE_RTT, OPENED, data, now);
+        receivePayload(connection, PacketType.ONE_RTT, this.packet, data, now);
       } catch (error) {
         this.onInternalError(connection, error, now);
         continue; // somebody may have a view of its bytes
       }
       if (data.length < LARGE_BUFFER_BYTES || !mayFree) continue;
-      if (OPENED.isSpent) freeNow(data);
+      if (this.packet.isSpent) freeNow(data);
       else hastenScavenge(data.length);
     }
     opened.clear();
   }
 
   private routeLong(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
-    if (HEADER.version !== VERSION) {
+    if (this.header.version !== VERSION) {
       this.counters.droppedVersion++; // [INV-6]
       return;
     }
-    const { dcidStart, dcidLength } = HEADER;
+    const { dcidStart, dcidLength } = this.header;
     let connection = dcidLength === LOCAL_ID_BYTES ? this.byId.lookup(data, dcidStart) : null;
     if (connection === null) {
       connection = this.byFirstPacket.find(data, dcidStart, dcidLength);
@@ -361,9 +350,9 @@ export class Endpoint implements Packer {
       connection.onDatagram(data.length, host, port, local);
       this.ready.add(connection);
       receiveDatagram(connection, data, 0, now);
-    } else if (HEADER.type === PacketType.INITIAL) {
+    } else if (this.header.type === PacketType.INITIAL) {
       this.acceptInitial(data, host, port, local, now);
-    } else if (HEADER.type === PacketType.HANDSHAKE) {
+    } else if (this.header.type === PacketType.HANDSHAKE) {
       this.counters.droppedUnknownId++;
     } else {
       this.counters.droppedUnsupported++;
@@ -372,86 +361,120 @@ export class Endpoint implements Packer {
 
   /** The first Initial of a client: nothing is kept unless it opens. [CON-2] */
   private acceptInitial(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
-    const { server, random } = this.config;
-    const { counters } = this;
-    if (server === null) counters.droppedUnknownId++;
-    else if (data.length < DATAGRAM_BYTES_MIN || HEADER.dcidLength < FIRST_ID_BYTES)
-      counters.droppedShortInitial++;
-    else if (HEADER.unpinned && !server.acceptUnpinned)
-      counters.droppedUnpinned++; // [CON-2]
-    else {
-      const room = this.admission.roomFor(host, this.byId.size, server, now);
-      if (typeof room === 'number' ? !this.answers.mayRefuse(now) : !this.admission.isInPace(host, now))
-        return;
-      const isLoopback = server.isLoopback(host);
-      const config = configForPeer(this.config.connection, isLoopback, this.memory.available);
-      const { end, unpinned, numberStart, dcidStart, dcidLength, scidStart, scidLength } = HEADER;
-      const firstDestinationId = copyOf(data.subarray(dcidStart, dcidStart + dcidLength));
-      const remoteId = copyOf(data.subarray(scidStart, scidStart + scidLength));
-      const localId = this.byId.issue(random);
-      const fingerprint = unpinned ? null : server.identity.fingerprint;
-      const keys = KeyRing.ofServer(config.aead, firstDestinationId, fingerprint, localId);
-      const initial = new NumberSpace(PacketSpace.INITIAL, keys, config.ackDelayMaxMs);
-      if (openInto(OPENED, initial, data, 0, numberStart, end) !== OpenResult.OPENED) {
-        counters.droppedUnopened++;
-        return;
-      }
-      if (typeof room === 'number') {
-        const ids = { dcid: remoteId, scid: localId, unpinned };
-        this.answers.refuse(room, keys.toSeal(PacketSpace.INITIAL) as PacketKeys, ids, { host, port, local });
-        return;
-      }
-      if (room !== null) {
-        counters.handshakesDisplaced++;
-        room.giveWay(now);
-        this.forget(room);
-      }
-      const token = this.resetKey === null ? null : resetToken(this.resetKey, localId);
-      const handshake = new ServerHandshake({
-        keys,
-        identity: server.identity,
-        provider: config.aead,
-        mlKem: config.mlKem,
-        random,
-        parameters: localParameters(config, localId, firstDestinationId, token),
-        clientDestinationId: firstDestinationId,
-        unpinned,
-      });
-      const connection = this.add(
-        {
-          role: 'server',
-          config,
-          random,
-          events: this,
-          touched: this.touched,
-          helloCame: this.helloCame,
-          handshake,
-          unpinned,
-          localId,
-          remoteId,
-          firstDestinationId,
-          host,
-          port,
-          isLoopback,
-          memory: this.memory,
-          initial,
-        },
-        now,
-      );
-      this.routedTo = connection;
-      this.halfOpen.add(connection);
-      this.byFirstPacket.add(connection);
-      connection.onDatagram(data.length, host, port, local);
-      connection.onOpened(OpenResult.OPENED, now);
-      receivePayload(connection, PacketType.INITIAL, OPENED, data, now);
-      receiveDatagram(connection, data, end, now);
+    const { server } = this.config;
+    if (server === null) {
+      this.counters.droppedUnknownId++;
+      return;
     }
+    if (!this.isFirstPacket(data, server)) return;
+    const room = this.admission.roomFor(host, this.byId.size, server, now);
+    if (typeof room === 'number' ? !this.answers.mayRefuse(now) : !this.admission.isInPace(host, now)) return;
+    const first = this.openFirst(data, server, server.isLoopback(host));
+    if (first === null) {
+      this.counters.droppedUnopened++;
+      return;
+    }
+    const { localId, remoteId, unpinned, initial } = first;
+    if (typeof room === 'number') {
+      const seal = initial.keys.toSeal(PacketSpace.INITIAL) as PacketKeys;
+      this.answers.refuse(room, seal, { dcid: remoteId, scid: localId, unpinned }, { host, port, local });
+      return;
+    }
+    if (room !== null) {
+      this.counters.handshakesDisplaced++;
+      room.giveWay(now);
+      this.forget(room);
+    }
+    const handshake = this.serverHandshake(first, server);
+    const connection = this.add({ role: 'server', handshake, host, port, ...first }, now);
+    this.routedTo = connection;
+    this.halfOpen.add(connection);
+    this.byFirstPacket.add(connection);
+    connection.onDatagram(data.length, host, port, local);
+    connection.onOpened(OpenResult.OPENED, now);
+    const { end } = this.header;
+    receivePayload(connection, PacketType.INITIAL, this.packet, data, now);
+    receiveDatagram(connection, data, end, now);
+  }
+
+  /** Whether the Initial packet that the header describes may begin a handshake with this server. [CON-2] */
+  private isFirstPacket(data: Uint8Array, server: ServerConfig): boolean {
+    const { dcidLength, unpinned } = this.header;
+    if (data.length < DATAGRAM_BYTES_MIN || dcidLength < FIRST_ID_BYTES) this.counters.droppedShortInitial++;
+    else if (unpinned && !server.acceptUnpinned) this.counters.droppedUnpinned++;
+    else return true;
+    return false;
+  }
+
+  /** Opens the Initial packet that the header describes. Returns what a connection begins with; null when it does not open. */
+  private openFirst(data: Uint8Array, server: ServerConfig, isLoopback: boolean): FirstPacket | null {
+    const { end, unpinned, numberStart, dcidStart, dcidLength, scidStart, scidLength } = this.header;
+    const config = configForPeer(this.config.connection, isLoopback, this.memory.available);
+    const firstDestinationId = copyOf(data.subarray(dcidStart, dcidStart + dcidLength));
+    const remoteId = copyOf(data.subarray(scidStart, scidStart + scidLength));
+    const localId = this.byId.issue(this.config.random);
+    const pin = unpinned ? null : server.identity.fingerprint;
+    const keys = KeyRing.ofServer(config.aead, firstDestinationId, pin, localId);
+    const initial = new NumberSpace(PacketSpace.INITIAL, keys, config.ackDelayMaxMs);
+    const result = openInto(this.packet, initial, data, 0, numberStart, end);
+    if (result !== OpenResult.OPENED) return null;
+    return { config, isLoopback, unpinned, localId, remoteId, firstDestinationId, initial };
+  }
+
+  private serverHandshake(first: FirstPacket, { identity }: ServerConfig): ServerHandshake {
+    const { config, localId, firstDestinationId, unpinned, initial } = first;
+    const token = this.resetKey === null ? null : resetToken(this.resetKey, localId);
+    return new ServerHandshake({
+      keys: initial.keys,
+      identity,
+      provider: config.aead,
+      mlKem: config.mlKem,
+      random: this.config.random,
+      parameters: localParameters(config, localId, firstDestinationId, token),
+      clientDestinationId: firstDestinationId,
+      unpinned,
+    });
+  }
+
+  // ---- what connections and their turns ask for ----
+
+  /** What connections have to tell the driver passes through here. */
+  private push(event: EndpointEvent): void {
+    if (event.type === 'connected') {
+      this.counters.handshakesCompleted++;
+      this.resets.add(event.connection);
+      if (event.connection.role === 'server') {
+        this.halfOpen.remove(event.connection);
+        this.halfOpen.remember(event.connection.path.host);
+      }
+    } else if (event.type === 'closed' && !event.connection.isEstablished) {
+      this.counters.handshakesFailed++;
+      // Nobody was told of it yet, so nobody need hear of its end.
+      if (event.connection.role === 'server') return;
+    }
+    this.events.push(event);
+  }
+
+  /** Packs what a connection has to send. True when it may have more that the batch has no room for. */
+  private pack(connection: Connection, batch: TransmitBatch, now: Micros): boolean {
+    connection.beforeTransmit(now);
+    if (transmit(connection, this.builder, batch, now)) return true;
+    const next = connection.nextTimeout(now);
+    assert(next >= 0, 'a deadline is a time');
+    this.deadlines.set(connection, next);
+    return false;
+  }
+
+  /** {@link pack} threw. True when the connection is ready once more, to tell that it is over. */
+  private onPackError(connection: Connection, error: unknown, now: Micros): boolean {
+    this.builder.abandonDatagram();
+    return this.onInternalError(connection, error, now);
   }
 
   // ---- inside ----
 
-  private add(options: ConnectionOptions, now: Micros): Connection {
-    const connection = new Connection(options, now);
+  private add(options: Omit<ConnectionOptions, keyof ConnectionParts>, now: Micros): Connection {
+    const connection = new Connection({ ...options, ...this.parts }, now);
     this.byId.add(connection);
     this.counters.handshakesStarted++;
     this.counters.connectionsOpen = this.byId.size;
@@ -472,8 +495,15 @@ export class Endpoint implements Packer {
   }
 }
 
-const HEADER = new PacketHeader();
-const OPENED = new OpenedPacket();
+/** What every connection of an endpoint has from it. */
+type ConnectionParts = Pick<ConnectionOptions, 'random' | 'memory' | 'events' | 'touched' | 'helloCame'>;
+
+/** What a server's connection begins with: what the client's first packet says, and what is chosen for it. */
+type FirstPacket = Pick<
+  ConnectionOptions,
+  'config' | 'isLoopback' | 'unpinned' | 'localId' | 'remoteId' | 'firstDestinationId' | 'initial'
+>;
+
 const LONG_FORM = 0x80;
 const FIXED_BIT = 0x40;
 /** First byte, id, number and tag with the least payload. */

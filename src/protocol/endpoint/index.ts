@@ -20,5 +20,5 @@ export { type SendMark, SendResult } from '../stream/send/send-stream.ts';
 export type { EndpointCounters } from '../trace/counters.ts';
 export { CloseCode, closeCodeName } from '../wire/close-code.ts';
 export { Delivery, Priority } from '../wire/frame-type.ts';
-export type { ConnectTarget, EndpointConfig, ServerConfig } from './config.ts';
-export { Endpoint } from './endpoint.ts';
+export type { ServerConfig } from './admission.ts';
+export { type ConnectTarget, Endpoint, type EndpointConfig } from './endpoint.ts';

@@ -3,14 +3,6 @@ import type { Micros } from '../../base/time.ts';
 import type { Connection } from '../connection/connection.ts';
 import type { TransmitBatch } from '../wire/batch.ts';
 
-/** What packs for {@link ReadyConnections}: the endpoint. */
-export interface Packer {
-  /** Packs what the connection has to send. True when it may have more that the batch has no room for. */
-  pack(connection: Connection, batch: TransmitBatch, now: Micros): boolean;
-  /** {@link pack} threw. True when the connection is ready once more, to tell that it is over. */
-  onPackError(connection: Connection, error: unknown, now: Micros): boolean;
-}
-
 /**
  * The connections of an endpoint that may have something to send, each once. They take turns, in the order in which they became ready, but
  * those that have messages to send go first, and in a batch of their own: no message waits while the acknowledgements of others are packed,
@@ -18,8 +10,15 @@ export interface Packer {
  */
 export class ReadyConnections {
   private readonly ring = new Ring<Connection>();
+  private readonly pack: Pack;
+  private readonly onPackError: OnPackError;
   /** The latest batch was full before all had packed. */
   private wasFull = false;
+
+  constructor(pack: Pack, onPackError: OnPackError) {
+    this.pack = pack;
+    this.onPackError = onPackError;
+  }
 
   get length(): number {
     return this.ring.length;
@@ -32,18 +31,18 @@ export class ReadyConnections {
   }
 
   /** Has them pack until the batch is full or all have had their turn; after a batch of messages the others have theirs with the next call. */
-  fill(batch: TransmitBatch, now: Micros, packer: Packer): void {
+  fill(batch: TransmitBatch, now: Micros): void {
     const { ring } = this;
     const before = batch.count;
     const messagesFirst = ring.length > 1 && !this.wasFull;
-    this.wasFull = messagesFirst && this.goRound(batch, now, packer, true);
-    if (!this.wasFull && batch.count === before) this.wasFull = this.goRound(batch, now, packer, false);
+    this.wasFull = messagesFirst && this.goRound(batch, now, true);
+    if (!this.wasFull && batch.count === before) this.wasFull = this.goRound(batch, now, false);
     // Who filled the batch goes to the back, so that it cannot keep others away.
     if (this.wasFull) ring.push(ring.shift() as Connection);
   }
 
   /** Asks each that is ready now, or only those that have messages. True when the batch is full: who filled it stays in front. */
-  private goRound(batch: TransmitBatch, now: Micros, packer: Packer, messagesOnly: boolean): boolean {
+  private goRound(batch: TransmitBatch, now: Micros, messagesOnly: boolean): boolean {
     const { ring } = this;
     for (let left = ring.length; left > 0; left--) {
       const connection = ring.peek() as Connection;
@@ -53,11 +52,11 @@ export class ReadyConnections {
         ring.push(ring.shift() as Connection);
       } else {
         try {
-          if (packer.pack(connection, batch, now)) return true;
+          if (this.pack(connection, batch, now)) return true;
           this.takeFirst();
         } catch (error) {
           this.takeFirst();
-          if (packer.onPackError(connection, error, now)) left++; // what it tells is packed behind the others
+          if (this.onPackError(connection, error, now)) left++; // what it tells is packed behind the others
         }
       }
     }
@@ -68,3 +67,8 @@ export class ReadyConnections {
     (this.ring.shift() as Connection).isReady = false;
   }
 }
+
+/** Packs what a connection has to send. True when it may have more that the batch has no room for. */
+type Pack = (connection: Connection, batch: TransmitBatch, now: Micros) => boolean;
+/** {@link Pack} threw. True when the connection is ready once more, to tell that it is over. */
+type OnPackError = (connection: Connection, error: unknown, now: Micros) => boolean;
