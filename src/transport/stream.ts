@@ -466,12 +466,31 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     transfer: boolean,
     tracking = 0,
   ): boolean {
-    if (this.ended || this.isClosed) throw this.closedBy ?? streamClosed();
     const text = typeof data === 'string';
     const bytes = text ? Buffer.from(data) : data;
-    if (!text && !(bytes instanceof Uint8Array)) {
-      throw new TypeError('data must be a Uint8Array or a string');
+    const { core } = this;
+    const isPlain = bytes instanceof Uint8Array && bytes.length > 0 && bytes.length <= core.messageBytesMax;
+    if (!isPlain || this.ended || this.isClosed || !this.connection.isOpen || core.sender.stopped) {
+      if (!this.mayQueue(bytes, tracking)) return false;
     }
+    const deadline = lifetimeMs === 0 ? NEVER : this.driver.now() + Math.floor(lifetimeMs * MILLISECOND);
+    let result: SendResult;
+    try {
+      result = core.send(bytes, delivery, deadline, transfer || text, tracking);
+    } catch (error) {
+      throw this.driver.onInternalError(this.connection, error);
+    }
+    this.driver.wake();
+    if (result === SendResult.ACCEPTED) return true;
+    this.awaitsDrain = true;
+    if (result === SendResult.REFUSED) this.throwQueueFull();
+    return false;
+  }
+
+  /** What seldom happens stands by itself, for {@link enqueue} is fast as long as all of it down to the queue is compiled into one. */
+  private mayQueue(bytes: Uint8Array, tracking: number): boolean {
+    if (this.ended || this.isClosed) throw this.closedBy ?? streamClosed();
+    if (!(bytes instanceof Uint8Array)) throw new TypeError('data must be a Uint8Array or a string');
     if (bytes.length === 0 && isDetached(bytes.buffer)) {
       throw new TypeError('the ArrayBuffer of data is detached: its bytes are gone');
     }
@@ -484,20 +503,11 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
       this.fail(error);
       return false;
     }
-    if (this.isLate) return false;
     // The peer has just stopped the stream, and the event that tells so comes next: no reason to throw in a listener that answers.
-    if (this.core.sender.stopped) return false;
-    const deadline = lifetimeMs === 0 ? NEVER : this.driver.now() + Math.floor(lifetimeMs * MILLISECOND);
-    let result: SendResult;
-    try {
-      result = this.core.send(bytes, delivery, deadline, transfer || text, tracking);
-    } catch (error) {
-      throw this.driver.onInternalError(this.connection, error);
-    }
-    this.driver.wake();
-    if (result === SendResult.ACCEPTED) return true;
-    this.awaitsDrain = true;
-    if (result === SendResult.FULL) return false;
+    return !this.isLate && !this.core.sender.stopped;
+  }
+
+  private throwQueueFull(): never {
     throw new JspError(
       'ERR_JSP_QUEUE_FULL',
       `${this.queuedBytes} bytes wait on stream ${this.id}: when send() answers false, wait for 'drain'`,
