@@ -59,7 +59,7 @@ const rules = [
   {
     name: 'pure-below-the-line',
     comment: 'Below the sans-IO line: pure functions, and the loaders of optional native code.',
-    from: { path: '^src/(base|protocol|pubsub)/' },
+    from: { path: '^src/(base|protocol|pubsub|broker/core)/' },
     to: {
       pathNot: [
         '^src/',
@@ -73,6 +73,12 @@ const rules = [
     comment: 'Of the broker only its server sees the transport.',
     from: { path: '^src/broker/', pathNot: '^src/broker/server\\.ts$' },
     to: { path: '^src/transport/' },
+  },
+  {
+    name: 'core-of-the-broker',
+    comment: 'The core of the broker is pure: of ours it sees base/ and pubsub/ alone.',
+    from: { path: '^src/broker/core/' },
+    to: { path: '^src/', pathNot: '^src/(base|pubsub|broker/core)/' },
   },
   {
     name: 'public-face-from-above',

@@ -10,9 +10,9 @@ import {
   listen,
 } from '../transport/listen.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
-import type { BrokerMetrics } from './output.ts';
+import type { BrokerMetrics } from './core/output.ts';
+import { BROKER_LIMITS, type BrokerLimits } from './core/state.ts';
 import { BrokerService } from './service.ts';
-import { BROKER_LIMITS, type BrokerLimits } from './state.ts';
 
 export interface BrokerOptions extends ListenOptions, BrokerLimits {}
 

@@ -7,10 +7,10 @@ import { MILLISECOND } from '../base/time.ts';
 import { ReasonCode, reasonCodeName, STREAM_LABEL } from '../pubsub/command.ts';
 import { type MessageConnection, type MessageStream, STREAM_PRIORITIES } from '../pubsub/message-stream.ts';
 import { type Clock, systemClock } from '../udp/clock.ts';
-import { BrokerCore, type BrokerEffect } from './core.ts';
-import { ACCOUNTED_BYTES_MIN, type Channel } from './delivery/client.ts';
-import { Action, type BrokerMetrics, type Link, type Peer } from './output.ts';
-import type { BrokerLimits } from './state.ts';
+import { BrokerCore, type BrokerEffect } from './core/broker-core.ts';
+import { ACCOUNTED_BYTES_MIN, type Channel } from './core/delivery/client.ts';
+import { Action, type BrokerMetrics, type Link, type Peer } from './core/output.ts';
+import type { BrokerLimits } from './core/state.ts';
 
 /** What a {@link BrokerService} needs of its surroundings. */
 export interface BrokerSurroundings {

@@ -1,5 +1,5 @@
+import type { BrokerLimits } from '../../src/broker/core/state.ts';
 import { BrokerService } from '../../src/broker/service.ts';
-import type { BrokerLimits } from '../../src/broker/state.ts';
 import { type BrokerClient, connectClient } from '../../src/client/index.ts';
 import { type FakeConnection, FakeNetwork } from './fake-transport.ts';
 

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ReasonCode } from '../../src/pubsub/command.ts';
-import { DrivenCore } from '../broker/driven-core.ts';
-import { FakeClient } from '../broker/fake-client.ts';
+import { DrivenCore } from '../broker/core/driven-core.ts';
+import { FakeClient } from '../broker/core/fake-client.ts';
 
 const NAMES = ['a', 'a/b', '+', '#', 'a/#', '', 'a//b', '$x', '$share/g/a', '\u0000', '\ufffd'];
 const name = fc.oneof(

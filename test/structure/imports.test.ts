@@ -32,11 +32,12 @@ test.each([
   ['goes to a test', 'base/a.ts', '../../test/b.ts', 'stays-in-src'],
   ['is of a part of Node that waits', 'base/a.ts', 'node:fs', 'pure-below-the-line'],
   [
-    'is of the transport, in the core of the broker',
+    'is of the transport, beside the server of the broker',
     'broker/a.ts',
     '../transport/b.ts',
     'one-door-of-the-broker',
   ],
+  ['is of a clock, in the core of the broker', 'broker/core/a.ts', '../../udp/b.ts', 'core-of-the-broker'],
   ['comes back', 'base/a.ts', './b.ts', 'no-circle'],
 ])('an import that %s is found', async (_, from, to, rule) => {
   const folder = emptyFolder();

@@ -1,5 +1,5 @@
-import type { BrokerCore } from '../../src/broker/core.ts';
-import type { Channel, Client } from '../../src/broker/delivery/client.ts';
+import type { BrokerCore } from '../../../src/broker/core/broker-core.ts';
+import type { Channel, Client } from '../../../src/broker/core/delivery/client.ts';
 import {
   Command,
   encodePlain,
@@ -7,7 +7,7 @@ import {
   encodeUnsubscribe,
   Overflow,
   publishPrefix,
-} from '../../src/pubsub/command.ts';
+} from '../../../src/pubsub/command.ts';
 import { FakeLink, FakePeer } from './fake-link.ts';
 
 /** What the client's transport says of a stream. */

@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { Command, encodeSubscribe, Overflow, ReasonCode, SubscribeFlag } from '../../src/pubsub/command.ts';
+import {
+  Command,
+  encodeSubscribe,
+  Overflow,
+  ReasonCode,
+  SubscribeFlag,
+} from '../../../src/pubsub/command.ts';
 import { DrivenCore } from './driven-core.ts';
 import { FakeClient } from './fake-client.ts';
 

@@ -1,6 +1,6 @@
 /** The way of a message through the broker: PUBLISH, and FLUSH, which asks whether it is done. */
 
-import { Command, encodePlain, ReasonCode } from '../../pubsub/command.ts';
+import { Command, encodePlain, ReasonCode } from '../../../pubsub/command.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import { MESSAGE_CHARGE_BYTES } from '../delivery/delivery-queue.ts';
 import type { BrokerState } from '../state.ts';

@@ -1,9 +1,9 @@
 /** What a broker holds, and how clients and their streams come and go: for the core, which is told what happens, and the handlers of commands. */
 
-import { assert } from '../base/errors.ts';
-import { number, type OptionTable, whole } from '../base/options.ts';
-import { CommandReader, encodeLane, LANE_BYTES, ReasonCode, Side } from '../pubsub/command.ts';
-import { Router } from '../pubsub/router.ts';
+import { assert } from '../../base/errors.ts';
+import { number, type OptionTable, whole } from '../../base/options.ts';
+import { CommandReader, encodeLane, LANE_BYTES, ReasonCode, Side } from '../../pubsub/command.ts';
+import { Router } from '../../pubsub/router.ts';
 import { type BrokerOutput, Channel, Client, Role } from './delivery/client.ts';
 import type { QueueBudget, QueuePolicy } from './delivery/delivery-queue.ts';
 import { Subscription } from './delivery/subscription.ts';

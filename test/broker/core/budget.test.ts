@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Overflow } from '../../src/pubsub/command.ts';
+import { Overflow } from '../../../src/pubsub/command.ts';
 import { DrivenCore } from './driven-core.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
 

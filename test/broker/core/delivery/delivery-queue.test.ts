@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DeliveryQueue, QueueAccount } from '../../src/broker/delivery/delivery-queue.ts';
-import { Overflow } from '../../src/pubsub/command.ts';
+import { DeliveryQueue, QueueAccount } from '../../../../src/broker/core/delivery/delivery-queue.ts';
+import { Overflow } from '../../../../src/pubsub/command.ts';
 
 /** The policies on a plain list, as spec/broker.md words them. */
 class SlowQueue {

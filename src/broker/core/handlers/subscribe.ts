@@ -8,8 +8,8 @@ import {
   Overflow,
   ReasonCode,
   SubscribeFlag,
-} from '../../pubsub/command.ts';
-import { decodeName, filterFault, isShared } from '../../pubsub/topic.ts';
+} from '../../../pubsub/command.ts';
+import { decodeName, filterFault, isShared } from '../../../pubsub/topic.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import type { QueuePolicy } from '../delivery/delivery-queue.ts';
 import type { BrokerState } from '../state.ts';

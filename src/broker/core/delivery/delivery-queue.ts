@@ -1,5 +1,5 @@
-import { Ring } from '../../base/ring.ts';
-import { Overflow } from '../../pubsub/command.ts';
+import { Ring } from '../../../base/ring.ts';
+import { Overflow } from '../../../pubsub/command.ts';
 
 /** What a queued message costs beside its bytes. */
 export const MESSAGE_CHARGE_BYTES = 64;

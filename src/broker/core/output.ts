@@ -3,7 +3,7 @@
  * facts of streams and connections, and says what is to happen to them.
  */
 
-import { Ring } from '../base/ring.ts';
+import { Ring } from '../../base/ring.ts';
 
 /** A stream of a client, as its transport tells of it. */
 export interface Link {

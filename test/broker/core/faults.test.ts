@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { Prng } from '../../src/base/random.ts';
-import { Channel, Delivery } from '../../src/broker/delivery/client.ts';
-import { DeliveryQueue } from '../../src/broker/delivery/delivery-queue.ts';
-import { BrokerState } from '../../src/broker/state.ts';
-import { ReasonCode } from '../../src/pubsub/command.ts';
-import { Router } from '../../src/pubsub/router.ts';
+import { Prng } from '../../../src/base/random.ts';
+import { Channel, Delivery } from '../../../src/broker/core/delivery/client.ts';
+import { DeliveryQueue } from '../../../src/broker/core/delivery/delivery-queue.ts';
+import { BrokerState } from '../../../src/broker/core/state.ts';
+import { ReasonCode } from '../../../src/pubsub/command.ts';
+import { Router } from '../../../src/pubsub/router.ts';
 import { DrivenCore } from './driven-core.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
 import { FakeLink } from './fake-link.ts';

@@ -5,8 +5,8 @@
  * What is thrown while the broker acts for a client is a fault of the broker that this client alone pays for: its connection fails. [BRK-40]
  */
 
-import { assert } from '../base/errors.ts';
-import { Command, encodePlain, HEADER_BYTES, ReasonCode } from '../pubsub/command.ts';
+import { assert } from '../../base/errors.ts';
+import { Command, encodePlain, HEADER_BYTES, ReasonCode } from '../../pubsub/command.ts';
 import { type Channel, type Client, Role } from './delivery/client.ts';
 import type { Subscription } from './delivery/subscription.ts';
 import { flush, publish } from './handlers/publish.ts';

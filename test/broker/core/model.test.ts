@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { Prng } from '../../src/base/random.ts';
-import type { Client } from '../../src/broker/delivery/client.ts';
-import { Overflow } from '../../src/pubsub/command.ts';
-import { slowMatches } from '../pubsub/slow-topic.ts';
+import { Prng } from '../../../src/base/random.ts';
+import type { Client } from '../../../src/broker/core/delivery/client.ts';
+import { Overflow } from '../../../src/pubsub/command.ts';
+import { slowMatches } from '../../pubsub/slow-topic.ts';
 import { DrivenCore } from './driven-core.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
 

@@ -6,7 +6,7 @@ import {
   Overflow,
   publishPrefix,
   ReasonCode,
-} from '../../src/pubsub/command.ts';
+} from '../../../src/pubsub/command.ts';
 import { DrivenCore } from './driven-core.ts';
 import { FakeClient } from './fake-client.ts';
 

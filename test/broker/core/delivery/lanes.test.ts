@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Prng } from '../../src/base/random.ts';
+import { Prng } from '../../../../src/base/random.ts';
 import {
   Command,
   encodePlain,
@@ -9,10 +9,10 @@ import {
   publishPrefix,
   ReasonCode,
   SubscribeFlag,
-} from '../../src/pubsub/command.ts';
-import { DrivenCore } from './driven-core.ts';
-import { FakeClient, type FakeStream } from './fake-client.ts';
-import type { FakeLane } from './fake-link.ts';
+} from '../../../../src/pubsub/command.ts';
+import { DrivenCore } from '../driven-core.ts';
+import { FakeClient, type FakeStream } from '../fake-client.ts';
+import type { FakeLane } from '../fake-link.ts';
 
 const [SYSTEM, MEDIA, CHAT, BULK] = [0, 1, 2, 3];
 const LARGE = 'x'.repeat(LARGE_BYTES_MIN);

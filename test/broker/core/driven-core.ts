@@ -1,7 +1,7 @@
-import { BrokerCore } from '../../src/broker/core.ts';
-import type { Channel, Client } from '../../src/broker/delivery/client.ts';
-import type { Link } from '../../src/broker/output.ts';
-import { carryOut } from '../../src/broker/service.ts';
+import { BrokerCore } from '../../../src/broker/core/broker-core.ts';
+import type { Channel, Client } from '../../../src/broker/core/delivery/client.ts';
+import type { Link } from '../../../src/broker/core/output.ts';
+import { carryOut } from '../../../src/broker/service.ts';
 
 /** The core with what its driver does after each report: whatever it says is carried out, on streams and connections of the test's own. */
 export class DrivenCore extends BrokerCore {

@@ -7,8 +7,8 @@
  * client has taken what the topic's former lane brought; it moves back when the client has taken everything of the lane.
  */
 
-import { HEADER_BYTES, LARGE_BYTES_MIN } from '../../pubsub/command.ts';
-import { STREAM_PRIORITIES } from '../../pubsub/message-stream.ts';
+import { HEADER_BYTES, LARGE_BYTES_MIN } from '../../../pubsub/command.ts';
+import { STREAM_PRIORITIES } from '../../../pubsub/message-stream.ts';
 import type { Channel, Delivery } from './client.ts';
 import type { QueuePolicy } from './delivery-queue.ts';
 

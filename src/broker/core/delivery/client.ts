@@ -6,7 +6,7 @@
  * Being held is a matter of the publishing stream alone: a subscribing stream of the same client is still read and written. [BRK-22]
  */
 
-import { Ring } from '../../base/ring.ts';
+import { Ring } from '../../../base/ring.ts';
 import {
   Command,
   DROPPED_BYTES,
@@ -14,7 +14,7 @@ import {
   encodeDropped,
   encodePlain,
   Overflow,
-} from '../../pubsub/command.ts';
+} from '../../../pubsub/command.ts';
 import { Action, type BrokerCounters, type Link, type Output, type Peer } from '../output.ts';
 import { DeliveryQueue, QueueAccount, type QueueBudget } from './delivery-queue.ts';
 
