@@ -200,7 +200,7 @@ function sealShort(core: Connection, payload: Uint8Array): Uint8Array {
   const number = state.nextNumber++;
   const start = writeShortHeader(out, 0, false, 0, core.remoteId, number, 4);
   out.set(payload, start);
-  sealPacket(keys, out, 0, start - 4, 4, start + payload.length, number);
+  sealPacket(keys, out, 0, start - 4, start + payload.length, number);
   return out;
 }
 
@@ -232,7 +232,7 @@ function initials({ pin }: Target, scid: Uint8Array, payloads: readonly Uint8Arr
     const start = writeLongHeader(out, 0, PacketType.INITIAL, false, dcid, scid, NOTHING, number, 4);
     out.set(payload, start);
     writePacketLength(out, start - 4, out.length);
-    sealPacket(keys, out, 0, start - 4, 4, out.length - 16, number);
+    sealPacket(keys, out, 0, start - 4, out.length - 16, number);
     return out;
   });
 }

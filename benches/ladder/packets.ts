@@ -10,7 +10,6 @@ import {
   sealPacket,
   TAG_BYTES,
   UnprotectedHeader,
-  unprotectHeader,
 } from '../../src/protocol/crypto/index.ts';
 import { SealBatch } from '../../src/protocol/crypto/seal-batch.ts';
 import { FrameReader } from '../../src/protocol/wire/frame-reader.ts';
@@ -150,7 +149,7 @@ export class FramedWriter implements PacketWriter {
     let next = writeShortHeader(arena, at, false, 0, CONNECTION_ID, number, NUMBER_BYTES);
     next = this.writeMessages(arena, next, number * this.messagesPerPacket);
     if (this.keys === null) return next;
-    this.sealing.push(this.keys, at, at + 1 + CONNECTION_ID.length, NUMBER_BYTES, next, number, null);
+    this.sealing.push(this.keys, at, at + 1 + CONNECTION_ID.length, next, number, null);
     return next + TAG_BYTES;
   }
 
@@ -261,8 +260,7 @@ class PacketOpening {
   private openSealed(datagram: Uint8Array, keys: PacketKeys): boolean {
     const { header, unprotected } = this;
     const { length } = datagram;
-    if (!unprotectHeader(keys, datagram, 0, header.numberStart, length, this.largest, unprotected))
-      return false;
+    if (!unprotected.unprotect(keys, datagram, 0, header.numberStart, length, this.largest)) return false;
     if (this.replay.seen(unprotected.number)) return false;
     this.number = unprotected.number;
     this.payloadStart = unprotected.payloadStart;
@@ -310,7 +308,7 @@ export class AckWriter implements FeedbackWriter {
     const payload = writeShortHeader(arena, at, false, 0, CONNECTION_ID, number, NUMBER_BYTES);
     frames.begin(arena, payload, at + ACK_BYTES_MAX - TAG_BYTES);
     writeAck(frames, this.received, 0, number);
-    return sealPacket(this.keys, arena, at, at + 1 + CONNECTION_ID.length, NUMBER_BYTES, frames.at, number);
+    return sealPacket(this.keys, arena, at, at + 1 + CONNECTION_ID.length, frames.at, number);
   }
 }
 

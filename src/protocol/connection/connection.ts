@@ -4,7 +4,7 @@ import { MemoryAccount, type MemoryBudget } from '../../base/memory-budget.ts';
 import type { RandomSource } from '../../base/random.ts';
 import { type HeapItem, MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
-import type { Handshake } from '../handshake/handshake.ts';
+import type { Handshake, HandshakeSpace } from '../handshake/handshake.ts';
 import { Path } from '../path/path.ts';
 import { Recovery, TimeoutResult } from '../recovery/recovery.ts';
 import type { ConnectionStream, StreamSettings } from '../stream/connection-stream.ts';
@@ -426,7 +426,7 @@ export class Connection implements HeapItem {
   }
 
   /** The handshake needs this space no more: its keys go, and all that was kept for it. [CON-14] */
-  discardSpace(space: typeof PacketSpace.INITIAL | typeof PacketSpace.HANDSHAKE, now: Micros): void {
+  discardSpace(space: HandshakeSpace, now: Micros): void {
     if (this.spaces[space] === null) return;
     this.keys.discard(space === PacketSpace.INITIAL ? PacketType.INITIAL : PacketType.HANDSHAKE);
     this.spaces[space] = null;

@@ -1,4 +1,5 @@
 import { RangeSet } from '../../base/ranges.ts';
+import { MESSAGES_BYTES_MAX } from '../handshake/messages.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import type { FrameWriter } from '../wire/frame-writer.ts';
@@ -86,7 +87,7 @@ export class IncomingFlight {
   onFrame(frame: FrameReader): number {
     const { total, offset, dataLength } = frame;
     // [FRM-11] one total, a bounded one, and nothing beyond it
-    if (total < 1 || total > FLIGHT_BYTES_MAX) return CloseCode.CRYPTO_ERROR;
+    if (total < 1 || total > MESSAGES_BYTES_MAX) return CloseCode.CRYPTO_ERROR;
     if (offset + dataLength > total) return CloseCode.CRYPTO_ERROR;
     if (this.total === 0) this.total = total;
     if (this.total !== total) return CloseCode.CRYPTO_ERROR;
@@ -127,7 +128,6 @@ export class IncomingFlight {
 }
 
 const EMPTY = new Uint8Array(0);
-const FLIGHT_BYTES_MAX = 16_384;
 const BLOCK_BYTES = 512;
 /** [FRM-16] The largest message in the smallest datagrams, all of them out of order, lies in fewer. */
 const PIECES_MAX = 64;

@@ -47,7 +47,6 @@ export class PacketBuilder {
   private datagramEnd = 0;
   private headerStart = 0;
   private numberStart = 0;
-  private numberBytes = 0;
   private payloadStart = 0;
   private number = 0;
   private isLong = false;
@@ -104,7 +103,6 @@ export class PacketBuilder {
         )
       : writeShortHeader(frames.out, frames.at, address.greaseBit, keys.phase, remoteId, number, numberBytes);
     this.numberStart = this.payloadStart - numberBytes;
-    this.numberBytes = numberBytes;
     this.number = number;
     this.keys = keys;
     this.address = address;
@@ -144,7 +142,6 @@ export class PacketBuilder {
       this.keys as PacketKeys,
       this.headerStart,
       this.numberStart,
-      this.numberBytes,
       frames.at,
       this.number,
       this.address as PacketAddress,

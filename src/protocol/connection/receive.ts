@@ -8,7 +8,7 @@
  */
 
 import type { Micros } from '../../base/time.ts';
-import { openPacket, UnprotectedHeader, unprotectHeader } from '../crypto/packet-protection.ts';
+import { openPacket, UnprotectedHeader } from '../crypto/packet-protection.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { isAckEliciting, isAllowedIn } from '../wire/frame-placement.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
@@ -116,7 +116,7 @@ export function openInto(
   const type = packetTypeOf(data[at]);
   const headerKeys = state.keys.toOpen(type);
   if (headerKeys === null) return OpenResult.FAILED;
-  if (!unprotectHeader(headerKeys, data, at, numberStart, end, state.replay.largest, UNPROTECTED))
+  if (!UNPROTECTED.unprotect(headerKeys, data, at, numberStart, end, state.replay.largest))
     return OpenResult.FAILED;
   const { number, phase } = UNPROTECTED;
   const keys = phase === 0 ? headerKeys : state.keys.toOpen(type, phase);

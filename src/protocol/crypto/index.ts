@@ -16,6 +16,5 @@ export {
   sealPacket,
   TAG_BYTES,
   UnprotectedHeader,
-  unprotectHeader,
 } from './packet-protection.ts';
 export { ReplayWindow } from './replay-window.ts';

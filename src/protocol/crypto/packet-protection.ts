@@ -6,15 +6,15 @@ import { PacketType } from '../wire/packet-type.ts';
  * Packet protection after RFC 9001 section 5: the payload under the AEAD with the header as associated data, then the
  * packet number and the low bits of the first byte under a mask made from a sample of the ciphertext.
  *
- * Outbound: {@link sealPacket}. Inbound: {@link unprotectHeader} finds number and phase, which say what key opens the
+ * Outbound: {@link sealPacket}. Inbound: {@link UnprotectedHeader.unprotect} finds number and phase, which say what key opens the
  * payload; then {@link openPacket}.
  */
 
 /**
  * Seals a packet in place and protects its header.
  *
- * `buffer` holds the finished header from `headerStart`, its packet number (`numberBytes` long, in the clear) at
- * `numberStart`, and behind it the frames up to `payloadEnd`. 16 bytes of room follow for the tag.
+ * `buffer` holds the finished header from `headerStart`, its packet number, in the clear, at `numberStart`, and behind it the frames up to
+ * `payloadEnd`. 16 bytes of room follow for the tag.
  * @returns the packet's end, tag included
  */
 export function sealPacket(
@@ -22,7 +22,6 @@ export function sealPacket(
   buffer: Uint8Array,
   headerStart: number,
   numberStart: number,
-  numberBytes: number,
   payloadEnd: number,
   packetNumber: number,
 ): number {
@@ -31,6 +30,7 @@ export function sealPacket(
     payloadEnd - numberStart >= SAMPLE_OFFSET,
     'a packet was sealed without the padding its sample needs',
   );
+  const numberBytes = (buffer[headerStart] & NUMBER_LENGTH_BITS) + 1;
   // [PKT-12] the associated data is the header as it was before its protection.
   keys.aead.seal(buffer, headerStart, numberStart + numberBytes, payloadEnd, keys.nonceFor(packetNumber));
   keys.header.mask(buffer, numberStart + SAMPLE_OFFSET, MASK);
@@ -39,7 +39,7 @@ export function sealPacket(
   return payloadEnd + TAG_BYTES;
 }
 
-/** What {@link unprotectHeader} found; one instance is reused. */
+/** What header protection hides: the packet number and the low bits of the first byte. One object, used again for every packet. */
 export class UnprotectedHeader {
   /** The first byte in the clear. */
   firstByte = 0;
@@ -52,44 +52,43 @@ export class UnprotectedHeader {
   phase = 0;
   /** [PKT-16] The reserved bits; after the packet opened they must be 0. */
   reserved = 0;
-}
 
-/**
- * Takes the header protection off, in place, and fills `found`.
- * @param header - keys whose header key belongs to the sender's direction; the phase does not matter
- * @param numberStart - where the packet number begins
- * @param packetEnd - where the packet ends, tag included
- * @param largest - the largest number opened in this space, or -1
- * @returns false when the packet is too short to be one, or its number cannot be; it is then to be dropped
- */
-export function unprotectHeader(
-  keys: PacketKeys,
-  buffer: Uint8Array,
-  packetStart: number,
-  numberStart: number,
-  packetEnd: number,
-  largest: number,
-  found: UnprotectedHeader,
-): boolean {
-  if (numberStart + SAMPLE_OFFSET + SAMPLE_BYTES > packetEnd) return false;
-  keys.header.mask(buffer, numberStart + SAMPLE_OFFSET, MASK);
-  const first = buffer[packetStart] ^ (MASK[0] & maskedBits(buffer[packetStart]));
-  const numberBytes = (first & NUMBER_LENGTH_BITS) + 1;
-  let truncated = 0;
-  for (let i = 0; i < numberBytes; i++) {
-    const byte = buffer[numberStart + i] ^ MASK[1 + i];
-    buffer[numberStart + i] = byte;
-    truncated = truncated * 256 + byte;
+  /**
+   * Takes the header protection off, in place, and fills in what comes to light.
+   * @param keys - those whose header key belongs to the sender's direction; the phase does not matter
+   * @param numberStart - where the packet number begins
+   * @param packetEnd - where the packet ends, tag included
+   * @param largest - the largest number opened in this space, or -1
+   * @returns false when the packet is too short to be one, or its number cannot be; it is then to be dropped
+   */
+  unprotect(
+    keys: PacketKeys,
+    buffer: Uint8Array,
+    packetStart: number,
+    numberStart: number,
+    packetEnd: number,
+    largest: number,
+  ): boolean {
+    if (numberStart + SAMPLE_OFFSET + SAMPLE_BYTES > packetEnd) return false;
+    keys.header.mask(buffer, numberStart + SAMPLE_OFFSET, MASK);
+    const first = buffer[packetStart] ^ (MASK[0] & maskedBits(buffer[packetStart]));
+    const numberBytes = (first & NUMBER_LENGTH_BITS) + 1;
+    let truncated = 0;
+    for (let i = 0; i < numberBytes; i++) {
+      const byte = buffer[numberStart + i] ^ MASK[1 + i];
+      buffer[numberStart + i] = byte;
+      truncated = truncated * 256 + byte;
+    }
+    buffer[packetStart] = first;
+    const isLong = (first & LONG_FORM) !== 0;
+    this.firstByte = first;
+    this.number = decodePacketNumber(truncated, numberBytes, largest);
+    this.numberBytes = numberBytes;
+    this.payloadStart = numberStart + numberBytes;
+    this.phase = isLong ? 0 : (first & PHASE_BIT) >>> 2;
+    this.reserved = first & (isLong ? LONG_RESERVED_BIT : SHORT_RESERVED_BITS);
+    return this.number <= Number.MAX_SAFE_INTEGER;
   }
-  buffer[packetStart] = first;
-  const isLong = (first & LONG_FORM) !== 0;
-  found.firstByte = first;
-  found.number = decodePacketNumber(truncated, numberBytes, largest);
-  found.numberBytes = numberBytes;
-  found.payloadStart = numberStart + numberBytes;
-  found.phase = isLong ? 0 : (first & PHASE_BIT) >>> 2;
-  found.reserved = first & (isLong ? LONG_RESERVED_BIT : SHORT_RESERVED_BITS);
-  return found.number <= Number.MAX_SAFE_INTEGER;
 }
 
 /**

@@ -10,7 +10,6 @@ export class SealBatch<Owner = null> {
   private readonly owner: (Owner | null)[] = [];
   private readonly headerStart: number[] = [];
   private readonly numberStart: number[] = [];
-  private readonly numberBytes: number[] = [];
   private readonly payloadEnd: number[] = [];
   private readonly number: number[] = [];
 
@@ -19,7 +18,6 @@ export class SealBatch<Owner = null> {
     keys: PacketKeys,
     headerStart: number,
     numberStart: number,
-    numberBytes: number,
     payloadEnd: number,
     number: number,
     owner: Owner,
@@ -29,7 +27,6 @@ export class SealBatch<Owner = null> {
     this.owner[i] = owner;
     this.headerStart[i] = headerStart;
     this.numberStart[i] = numberStart;
-    this.numberBytes[i] = numberBytes;
     this.payloadEnd[i] = payloadEnd;
     this.number[i] = number;
   }
@@ -55,7 +52,6 @@ export class SealBatch<Owner = null> {
           arena,
           this.headerStart[i],
           this.numberStart[i],
-          this.numberBytes[i],
           this.payloadEnd[i],
           this.number[i],
         );

@@ -74,7 +74,7 @@ export class StatelessAnswers {
     writeConnectionClose(frames, 0, code, 0, NOTHING);
     const end = frames.at;
     writePacketLength(out, start - 1, end + TAG_BYTES);
-    sealPacket(seal, out, 0, start - 1, 1, end, 0);
+    sealPacket(seal, out, 0, start - 1, end, 0);
     this.counters.connectionsRefused++;
     this.waiting.push({ data: out.subarray(0, end + TAG_BYTES), way });
   }

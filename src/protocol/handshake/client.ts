@@ -15,9 +15,9 @@ import {
 } from '../crypto/key-schedule.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { VERSION } from '../wire/packet-header.ts';
-import { PacketType } from '../wire/packet-type.ts';
+import { PacketSpace, PacketType } from '../wire/packet-type.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
-import { type Handshake, HandshakeState } from './handshake.ts';
+import { type Handshake, type HandshakeSpace, HandshakeState } from './handshake.ts';
 import {
   decodeParametersMessage,
   decodeServerHello,
@@ -90,12 +90,13 @@ export class ClientHandshake implements Handshake {
     return this.step.state;
   }
 
-  receive(space: 0 | 1, bytes: Uint8Array): number {
+  receive(space: HandshakeSpace, bytes: Uint8Array): number {
     const { step } = this;
     if (step.state === HandshakeState.FAILED) return step.code;
     let code: number = CloseCode.PROTOCOL_VIOLATION;
-    if (space === 0 && step.state === HandshakeState.WAIT_SERVER_HELLO) code = this.receiveHello(bytes, step);
-    else if (space === 1 && step.state === HandshakeState.WAIT_SERVER_FLIGHT)
+    if (space === PacketSpace.INITIAL && step.state === HandshakeState.WAIT_SERVER_HELLO)
+      code = this.receiveHello(bytes, step);
+    else if (space === PacketSpace.HANDSHAKE && step.state === HandshakeState.WAIT_SERVER_FLIGHT)
       code = this.receiveFlight(bytes, step);
     if (code !== 0) this.fail(code);
     return code;

@@ -1,3 +1,4 @@
+import type { PacketSpace } from '../wire/packet-type.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
 
 /** How far one side of a handshake is: what it waits for, or how it ended. */
@@ -11,6 +12,9 @@ export const HandshakeState = {
   FAILED: 'failed',
 } as const;
 export type HandshakeState = (typeof HandshakeState)[keyof typeof HandshakeState];
+
+/** The packet number spaces that have messages of the handshake. */
+export type HandshakeSpace = typeof PacketSpace.INITIAL | typeof PacketSpace.HANDSHAKE;
 
 /**
  * One side of a handshake as its connection sees it, without packets: whole messages in by {@link receive}, whole messages out. The keys that
@@ -28,10 +32,10 @@ export interface Handshake {
   /** Largest datagram that a client says it sends, in bytes; 0 where a server is the peer. */
   readonly peerLargestDatagram: number;
   /**
-   * Takes all the bytes that the peer sent in a space: 0 Initial, 1 Handshake.
+   * Takes all the bytes that the peer sent in a space.
    * @returns 0, or the code to close the connection with
    */
-  receive(space: 0 | 1, bytes: Uint8Array): number;
+  receive(space: HandshakeSpace, bytes: Uint8Array): number;
   /** Zeroes what is not needed any more; the handshake cannot go on. [HS-25] */
   forget(): void;
 }

@@ -106,7 +106,7 @@ export function decodeClientHello(body: Uint8Array): ClientHello | null {
   const largestDatagram = readU16(cursor);
   const parameters = readVector(cursor);
   if (!skipExtensions(cursor) || versions === null || suites === null || shares === null) return null;
-  if (largestDatagram < DATAGRAM_BYTES_MIN || largestDatagram > DATAGRAM_BYTES_MAX) return null; // [HS-7]
+  if (largestDatagram < DATAGRAM_BYTES_MIN || largestDatagram > DATAGRAM_BYTES_MAX) return null; // [HS-7] 512 to 65,507 bytes
   const share = shares.get(KEM_X25519_ML_KEM_768) ?? null;
   return { random, versions, suites, share, largestDatagram, parameters };
 }
@@ -304,7 +304,7 @@ function greased(byte: number): number {
 }
 
 /** Most bytes that the messages of one packet number space take together. [FRM-11] */
-const MESSAGES_BYTES_MAX = 16_384;
+export const MESSAGES_BYTES_MAX = 16_384;
 /** ChaCha20-Poly1305 with SHA-256. */
 export const SUITE_CHACHA20_POLY1305 = 0x01;
 /** X25519 with ML-KEM-768. */

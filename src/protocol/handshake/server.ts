@@ -16,9 +16,9 @@ import {
 import type { PacketKeys } from '../crypto/packet-protection.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { VERSION } from '../wire/packet-header.ts';
-import { PacketType } from '../wire/packet-type.ts';
+import { PacketSpace, PacketType } from '../wire/packet-type.ts';
 import { decodeParameters, type TransportParameters } from '../wire/transport-parameters.ts';
-import { type Handshake, HandshakeState } from './handshake.ts';
+import { type Handshake, type HandshakeSpace, HandshakeState } from './handshake.ts';
 import {
   type ClientHello,
   decodeClientHello,
@@ -82,13 +82,13 @@ export class ServerHandshake implements Handshake {
     return this.step.state;
   }
 
-  receive(space: 0 | 1, bytes: Uint8Array): number {
+  receive(space: HandshakeSpace, bytes: Uint8Array): number {
     const { step } = this;
     if (step.state === HandshakeState.FAILED) return step.code;
     let code: number = CloseCode.PROTOCOL_VIOLATION;
-    if (space === 0 && step.state === HandshakeState.WAIT_CLIENT_HELLO)
+    if (space === PacketSpace.INITIAL && step.state === HandshakeState.WAIT_CLIENT_HELLO)
       code = this.receiveHello(bytes, step.transcript);
-    else if (space === 1 && step.state === HandshakeState.WAIT_CLIENT_FINISHED)
+    else if (space === PacketSpace.HANDSHAKE && step.state === HandshakeState.WAIT_CLIENT_FINISHED)
       code = this.receiveFlight(bytes, step);
     if (code !== 0) this.fail(code);
     return code;

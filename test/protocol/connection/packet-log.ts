@@ -4,7 +4,6 @@ import {
   openPacket,
   type PacketKeys,
   UnprotectedHeader,
-  unprotectHeader,
 } from '../../../src/protocol/crypto/packet-protection.ts';
 import type { Endpoint } from '../../../src/protocol/endpoint/endpoint.ts';
 import { LOCAL_ID_BYTES } from '../../../src/protocol/endpoint/routing.ts';
@@ -78,7 +77,7 @@ export function readPackets(
     if (keys === null) throw new Error(`no keys for a packet of space ${space}`);
     const found = new UnprotectedHeader();
     // The log sees every packet, so the largest number so far is what the next one is decoded against.
-    unprotectHeader(keys, copy, at, header.numberStart, header.end, largestOf(keys), found);
+    found.unprotect(keys, copy, at, header.numberStart, header.end, largestOf(keys));
     const end = openPacket(keys, copy, at, header.end, found);
     if (end < 0) throw new Error(`a packet of space ${space} was sent that does not open`);
     LARGEST.set(keys, Math.max(largestOf(keys), found.number));

@@ -102,7 +102,7 @@ export function sealShort(
   const start = writeShortHeader(out, 0, false, 0, dcid, number, 4);
   out[0] |= bits;
   out.set(payload, start);
-  sealPacket(keys, out, 0, start - 4, 4, start + payload.length, number);
+  sealPacket(keys, out, 0, start - 4, start + payload.length, number);
   return out;
 }
 
@@ -121,7 +121,7 @@ export function sealLong(
   out[0] |= bits;
   out.set(payload, start);
   writePacketLength(out, start - 4, out.length);
-  sealPacket(keys, out, 0, start - 4, 4, start + payload.length, number);
+  sealPacket(keys, out, 0, start - 4, start + payload.length, number);
   return out;
 }
 

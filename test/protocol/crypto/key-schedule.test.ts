@@ -190,6 +190,6 @@ function withoutKeys(output: Output): Record<string, string> {
 /** A packet of zeros under these keys: two keys are the same when it is. */
 function sealedWith(keys: PacketKeys): string {
   const packet = new Uint8Array(41);
-  sealPacket(keys, packet, 0, 9, 1, 25, 0);
+  sealPacket(keys, packet, 0, 9, 25, 0);
   return toHex(packet);
 }

@@ -10,7 +10,6 @@ import {
   PacketKeys,
   sealPacket,
   UnprotectedHeader,
-  unprotectHeader,
 } from '../../../src/protocol/crypto/packet-protection.ts';
 import { hex, joined, toHex } from './bytes.ts';
 import { slowChacha20Block } from './slow-chacha20-poly1305.ts';
@@ -26,11 +25,11 @@ describe('packet protection', () => {
     );
     const buffer = joined(hex('4200bff4'), hex('01'), new Uint8Array(16));
     expect(toHex(keys.nonceFor(654_360_564))).toBe('e0459b3474bdd0e46d417eb0');
-    expect(sealPacket(keys, buffer, 0, 1, 3, 5, 654_360_564)).toBe(21);
+    expect(sealPacket(keys, buffer, 0, 1, 5, 654_360_564)).toBe(21);
     expect(toHex(buffer)).toBe('4cfe4189655e5cd55c41f69080575d7999c25a5bfb');
 
     const found = new UnprotectedHeader();
-    expect(unprotectHeader(keys, buffer, 0, 1, 21, 654_360_563, found)).toBe(true);
+    expect(found.unprotect(keys, buffer, 0, 1, 21, 654_360_563)).toBe(true);
     expect(found).toMatchObject({
       firstByte: 0x42,
       number: 654_360_564,
@@ -65,14 +64,14 @@ describe('packet protection', () => {
           const end = write(arena, offset, isLong, idBytes, numberBytes, number, payload);
           const numberStart = offset + 1 + idBytes;
           const clear = arena.slice();
-          expect(sealPacket(KEYS, arena, offset, numberStart, numberBytes, end, number)).toBe(end + 16);
+          expect(sealPacket(KEYS, arena, offset, numberStart, end, number)).toBe(end + 16);
           // The id and the form, fixed and U bits stay readable for everyone.
           expect(arena.subarray(offset + 1, numberStart)).toEqual(clear.subarray(offset + 1, numberStart));
           expect((arena[offset] ^ clear[offset]) & (isLong ? 0xf8 : 0xe0)).toBe(0);
           expect(arena.subarray(end + 16).every((byte) => byte === 0x5a)).toBe(true);
 
           const found = new UnprotectedHeader();
-          expect(unprotectHeader(KEYS, arena, offset, numberStart, end + 16, number - 1, found)).toBe(true);
+          expect(found.unprotect(KEYS, arena, offset, numberStart, end + 16, number - 1)).toBe(true);
           expect(found.number).toBe(number);
           expect(openPacket(KEYS, arena, offset, end + 16, found)).toBe(end);
           expect(arena.subarray(0, end)).toEqual(clear.subarray(0, end));
@@ -86,11 +85,11 @@ describe('packet protection', () => {
       fc.property(fc.boolean(), fc.nat(8 * 60 - 1), (isLong, bit) => {
         const packet = new Uint8Array(60);
         write(packet, 0, isLong, 8, 2, 77, new Uint8Array(33));
-        sealPacket(KEYS, packet, 0, 9, 2, 44, 77);
+        sealPacket(KEYS, packet, 0, 9, 44, 77);
         packet[bit >> 3] ^= 1 << (bit & 7);
         const found = new UnprotectedHeader();
         const opens =
-          unprotectHeader(KEYS, packet, 0, 9, 60, 76, found) && openPacket(KEYS, packet, 0, 60, found) >= 0;
+          found.unprotect(KEYS, packet, 0, 9, 60, 76) && openPacket(KEYS, packet, 0, 60, found) >= 0;
         expect(opens).toBe(false);
       }),
       { numRuns: 200 },
@@ -110,8 +109,8 @@ describe('packet protection', () => {
     ]) {
       const packet = new Uint8Array(40);
       packet[0] = first;
-      sealPacket(KEYS, packet, 0, 1, 1, 24, 0);
-      expect(unprotectHeader(KEYS, packet, 0, 1, 40, -1, found)).toBe(true);
+      sealPacket(KEYS, packet, 0, 1, 24, 0);
+      expect(found.unprotect(KEYS, packet, 0, 1, 40, -1)).toBe(true);
       expect(openPacket(KEYS, packet, 0, 40, found)).toBe(24);
       expect(found).toMatchObject({ firstByte: first, phase, reserved });
     }
@@ -120,15 +119,15 @@ describe('packet protection', () => {
   it('drops a packet too short for a sample, whatever its bytes, and reads nothing beyond its end [PKT-14]', () => {
     const found = new UnprotectedHeader();
     for (let length = 0; length < 29; length++) {
-      expect(unprotectHeader(KEYS, new Uint8Array(100), 0, 9, length, -1, found)).toBe(false);
+      expect(found.unprotect(KEYS, new Uint8Array(100), 0, 9, length, -1)).toBe(false);
     }
-    expect(unprotectHeader(KEYS, new Uint8Array(100), 0, 9, 29, -1, found)).toBe(true);
+    expect(found.unprotect(KEYS, new Uint8Array(100), 0, 9, 29, -1)).toBe(true);
     expect(openPacket(KEYS, new Uint8Array(29), 0, 29, found)).toBe(-1);
   });
 
   it('refuses to seal a packet that was not padded for its sample [PKT-14]', () => {
-    expect(() => sealPacket(KEYS, new Uint8Array(40), 0, 1, 1, 4, 0)).toThrow(AssertionFailure);
-    expect(sealPacket(KEYS, new Uint8Array(40), 0, 1, 1, 5, 0)).toBe(21);
+    expect(() => sealPacket(KEYS, new Uint8Array(40), 0, 1, 4, 0)).toThrow(AssertionFailure);
+    expect(sealPacket(KEYS, new Uint8Array(40), 0, 1, 5, 0)).toBe(21);
   });
 });
 

@@ -6,7 +6,6 @@ import {
   PacketKeys,
   sealPacket,
   UnprotectedHeader,
-  unprotectHeader,
 } from '../../../src/protocol/crypto/packet-protection.ts';
 import { SealBatch } from '../../../src/protocol/crypto/seal-batch.ts';
 import { hex, joined, toHex } from './bytes.ts';
@@ -44,9 +43,7 @@ describe.each(PACKETS)('the sealed packet "$name" [PKT-11] [PKT-12]', ({ input, 
     const buffer = joined(header, payload, new Uint8Array(16));
     const payloadEnd = header.length + payload.length;
     expect(toHex(keys.nonceFor(input.packetNumber))).toBe(output.nonce);
-    expect(sealPacket(keys, buffer, 0, numberStart, numberBytes, payloadEnd, input.packetNumber)).toBe(
-      packet.length,
-    );
+    expect(sealPacket(keys, buffer, 0, numberStart, payloadEnd, input.packetNumber)).toBe(packet.length);
     expect(toHex(buffer)).toBe(output.packet);
   });
 
@@ -54,7 +51,7 @@ describe.each(PACKETS)('the sealed packet "$name" [PKT-11] [PKT-12]', ({ input, 
     const keys = keysOf(input);
     const found = new UnprotectedHeader();
     const largest = input.packetNumber - 1;
-    expect(unprotectHeader(keys, packet, 0, numberStart, packet.length, largest, found)).toBe(true);
+    expect(found.unprotect(keys, packet, 0, numberStart, packet.length, largest)).toBe(true);
     expect(found).toMatchObject({ number: input.packetNumber, numberBytes, payloadStart: header.length });
     expect(openPacket(keys, packet, 0, packet.length, found)).toBe(header.length + payload.length);
     expect(toHex(packet.subarray(0, header.length + payload.length))).toBe(input.header + input.payload);
@@ -73,15 +70,7 @@ describe('a batch of packets', () => {
       const numberBytes = (header[0] & 3) + 1;
       arena.set(joined(header, payload), at);
       const payloadEnd = at + header.length + payload.length;
-      batch.push(
-        keysOf(input),
-        at,
-        at + header.length - numberBytes,
-        numberBytes,
-        payloadEnd,
-        input.packetNumber,
-        null,
-      );
+      batch.push(keysOf(input), at, at + header.length - numberBytes, payloadEnd, input.packetNumber, null);
       at = payloadEnd + 16;
     }
     expect(batch.count).toBe(PACKETS.length);

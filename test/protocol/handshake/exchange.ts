@@ -8,7 +8,6 @@ import {
   type PacketKeys,
   sealPacket,
   UnprotectedHeader,
-  unprotectHeader,
 } from '../../../src/protocol/crypto/packet-protection.ts';
 import { ClientHandshake, type ClientHandshakeOptions } from '../../../src/protocol/handshake/client.ts';
 import { ServerHandshake, type ServerHandshakeOptions } from '../../../src/protocol/handshake/server.ts';
@@ -110,11 +109,9 @@ export function present<T>(value: T | null): T {
 export function isOpenedBy(seal: PacketKeys | null, open: PacketKeys | null): boolean {
   if (seal === null || open === null) throw new Error('not there yet');
   const packet = new Uint8Array(60);
-  const end = sealPacket(seal, packet, 0, 9, 1, 40, 0);
+  const end = sealPacket(seal, packet, 0, 9, 40, 0);
   const found = new UnprotectedHeader();
-  return (
-    unprotectHeader(open, packet, 0, 9, end, -1, found) && openPacket(open, packet, 0, end, found) === 40
-  );
+  return found.unprotect(open, packet, 0, 9, end, -1) && openPacket(open, packet, 0, end, found) === 40;
 }
 
 const RINGS = new WeakMap<Side, KeyRing>();
