@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { MILLISECOND } from '../../src/base/time.ts';
-import { Outcome } from '../../src/protocol/stream/send/send-context.ts';
-import { Delivery, FrameType } from '../../src/protocol/wire/frame-type.ts';
-import { bytesOf, Pair } from '../protocol/connection/pair.ts';
-import { integers, opening, Rogue, run } from '../protocol/connection/rogue.ts';
+import { MILLISECOND } from '../../../src/base/time.ts';
+import { Outcome } from '../../../src/protocol/stream/send/send-context.ts';
+import { Delivery, FrameType } from '../../../src/protocol/wire/frame-type.ts';
+import { bytesOf, Pair } from '../connection/pair.ts';
+import { integers, opening, Rogue, run } from '../connection/rogue.ts';
 
 describe('messages with lifetimes', () => {
   test('expire while they wait for credit behind one that has none [STR-16] [STR-27]', () => {

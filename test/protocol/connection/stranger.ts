@@ -1,8 +1,8 @@
-import type { PacketKeys } from '../../src/protocol/crypto/packet-protection.ts';
-import { PacketType } from '../../src/protocol/wire/packet-type.ts';
-import type { LabPort } from '../../src/testing/network.ts';
-import { bytesOf, type Pair, PORT } from '../protocol/connection/pair.ts';
-import { initialSealKeys, sealLong } from '../protocol/connection/rogue.ts';
+import type { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
+import { PacketType } from '../../../src/protocol/wire/packet-type.ts';
+import type { LabPort } from '../../../src/testing/network.ts';
+import { bytesOf, type Pair, PORT } from './pair.ts';
+import { initialSealKeys, sealLong } from './rogue.ts';
 
 /** Somebody who knows the server's fingerprint and sends Initial packets with whatever frames it likes. */
 export class Stranger {

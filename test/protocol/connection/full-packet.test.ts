@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { FrameType } from '../../src/protocol/wire/frame-type.ts';
-import { Pair } from '../protocol/connection/pair.ts';
-import { integers, Rogue } from '../protocol/connection/rogue.ts';
+import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
+import { Pair } from './pair.ts';
+import { integers, Rogue } from './rogue.ts';
 import { Stranger } from './stranger.ts';
 
 const PING = integers(FrameType.PING);

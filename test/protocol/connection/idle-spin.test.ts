@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import type { Endpoint } from '../../src/protocol/endpoint/endpoint.ts';
-import { PacketSpace } from '../../src/protocol/wire/packet-type.ts';
-import { Pair } from '../protocol/connection/pair.ts';
-import { Rogue } from '../protocol/connection/rogue.ts';
+import type { Endpoint } from '../../../src/protocol/endpoint/endpoint.ts';
+import { PacketSpace } from '../../../src/protocol/wire/packet-type.ts';
+import { Pair } from './pair.ts';
+import { Rogue } from './rogue.ts';
 
 /** Counts how often the endpoint is woken. */
 function countTimeouts(endpoint: Endpoint): () => number {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { FrameType, MessageFlag } from '../../src/protocol/wire/frame-type.ts';
-import { Pair } from '../protocol/connection/pair.ts';
-import { integers, opening, Rogue } from '../protocol/connection/rogue.ts';
+import { FrameType, MessageFlag } from '../../../src/protocol/wire/frame-type.ts';
+import { Pair } from '../connection/pair.ts';
+import { integers, opening, Rogue } from '../connection/rogue.ts';
 
 function fragment(sequence: number, total: number, length: number, remaining = -1): Uint8Array {
   const lifetime = remaining < 0 ? [] : [remaining];

@@ -3,7 +3,7 @@ import { Prng } from '../../src/base/random.ts';
 import { FrameType } from '../../src/protocol/wire/frame-type.ts';
 import { Pair } from '../protocol/connection/pair.ts';
 import { integers } from '../protocol/connection/rogue.ts';
-import { Stranger } from './stranger.ts';
+import { Stranger } from '../protocol/connection/stranger.ts';
 
 const SEEDS = Number(process.env.STRANGER_SEEDS ?? 80);
 

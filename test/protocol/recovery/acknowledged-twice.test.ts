@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { acknowledge, PacketFates } from '../../src/protocol/recovery/loss-detection.ts';
-import { SentPackets } from '../../src/protocol/recovery/sent-packets.ts';
-import { pathOf } from '../protocol/path/path-of.ts';
+import { acknowledge, PacketFates } from '../../../src/protocol/recovery/loss-detection.ts';
+import { SentPackets } from '../../../src/protocol/recovery/sent-packets.ts';
+import { pathOf } from '../path/path-of.ts';
 
 test('acknowledgements that cover ever fewer of many packets that were acknowledged one by one cost little [REC-11]', () => {
   const sent = new SentPackets();

@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
-import { CloseCode } from '../../src/protocol/wire/close-code.ts';
-import { FrameType } from '../../src/protocol/wire/frame-type.ts';
-import { PacketSpace } from '../../src/protocol/wire/packet-type.ts';
-import { Pair } from '../protocol/connection/pair.ts';
-import { integers, Rogue } from '../protocol/connection/rogue.ts';
+import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
+import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
+import { PacketSpace } from '../../../src/protocol/wire/packet-type.ts';
+import { Pair } from './pair.ts';
+import { integers, Rogue } from './rogue.ts';
 import { Stranger } from './stranger.ts';
 
 const PING = integers(FrameType.PING);

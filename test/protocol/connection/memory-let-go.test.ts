@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import type { WaitingPacket } from '../../src/protocol/connection/waiting-packets.ts';
-import { Pair } from '../protocol/connection/pair.ts';
+import type { WaitingPacket } from '../../../src/protocol/connection/waiting-packets.ts';
+import { Pair } from './pair.ts';
 
 test('a connection keeps no datagram alive, also where datagrams are Buffers, whose slices are views', () => {
   const pair = new Pair();

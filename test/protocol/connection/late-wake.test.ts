@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { TransmitBatch } from '../../src/protocol/wire/batch.ts';
-import { Pair } from '../protocol/connection/pair.ts';
+import { TransmitBatch } from '../../../src/protocol/wire/batch.ts';
+import { Pair } from './pair.ts';
 
 test('an endpoint that is woken late takes it for one probe timeout, not for many [REC-13]', () => {
   const pair = new Pair().connected().echo();
