@@ -79,6 +79,42 @@ describe('a subscription that nobody reads', () => {
     expect(subscriber.link.resetWith).toBeNull();
   });
 
+  it.each([
+    ['its client', { queueBytesPerClientMax: 900 }],
+    ['all clients', { queueBytesTotalMax: 1_900 }],
+  ])(
+    'is not taken for one because other queues hold all that %s may [BRK-23] [BRK-38] [BRK-41]',
+    (_, limits) => {
+      const core = new DrivenCore({ ...limits, stallMs: 1_000 });
+      const client = new FakeClient(core);
+      const greedy = client.open(1);
+      greedy.subscribe(1, 'greedy', Overflow.DROP_NEWEST);
+      const quiet = client.open();
+      quiet.subscribe(1, 'quiet');
+      const slow = client.open(1);
+      slow.subscribe(1, 'slow');
+      const publisher = new FakeClient(core).open();
+      publisher.publish('greedy', 'x'.repeat(800));
+      publisher.publish('slow', 'one that waits for its reader');
+      const pinging = client.open();
+      pinging.ping(1);
+      expect(core.metrics()).toMatchObject({ queuedMessages: 2, publishersStopped: 0 });
+      pass(core, 0, 10_000);
+      expect([quiet, slow, greedy, pinging].map(({ link }) => link.resetWith)).toEqual([
+        null,
+        null,
+        null,
+        null,
+      ]);
+      publisher.publish('slow', 'and one that stops its publisher');
+      pass(core, 10_000, 2_000);
+      expect([quiet.link.resetWith, slow.link.resetWith]).toEqual([null, ReasonCode.STALLED]);
+      publisher.publish('quiet', 'still here');
+      quiet.carry();
+      expect(quiet.link.lines).toEqual(['SUBSCRIBED 1', 'quiet=still here']);
+    },
+  );
+
   it('is kept for ever where stallMs is 0 [BRK-23]', () => {
     const core = new DrivenCore({ stallMs: 0 });
     const { subscriber } = stopped(core);

@@ -328,14 +328,14 @@ export class Delivery {
     return this.channel.closed || this.marks.confirmed >= mark;
   }
 
-  /** A full `block` queue that has not moved for so long. Asked now and then. [BRK-23] */
+  /** A `block` queue that is full by itself, or that others wait for, and has not moved for so long. Asked now and then. [BRK-23] */
   isStalled(nowMs: number, stallMs: number): boolean {
     const transport = this.channel.link.queuedBytes;
     this.account(transport);
     const moved = this.sentCount !== this.sentSeen || transport !== this.transportSeen;
     this.sentSeen = this.sentCount;
     this.transportSeen = transport;
-    const blocks = this.queue.overflow === Overflow.BLOCK && (this.waiting !== null || this.queue.full);
+    const blocks = this.queue.overflow === Overflow.BLOCK && (this.waiting !== null || this.queue.atOwnBound);
     if (!blocks) this.stillSince = -1;
     else if (moved || this.stillSince < 0) this.stillSince = nowMs;
     return this.stillSince >= 0 && nowMs - this.stillSince >= stallMs;

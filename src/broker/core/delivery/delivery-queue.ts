@@ -110,13 +110,14 @@ export class DeliveryQueue {
     return this.queued === this.left && this.answers.length === 0;
   }
 
-  /** At a bound or above, its own or its client's. Only a queue that blocks can be above. [BRK-18, BRK-38] */
+  /** At a bound of its own or above. Only a queue that blocks can be above. [BRK-18] */
+  get atOwnBound(): boolean {
+    return this.messageCount >= this.messagesMax || this.bytes >= this.bytesMax;
+  }
+
+  /** At a bound, its own or its client's. [BRK-18, BRK-38] */
   get full(): boolean {
-    return (
-      this.messageCount >= this.messagesMax ||
-      this.bytes >= this.bytesMax ||
-      this.account.bytes >= this.account.bytesMax
-    );
+    return this.atOwnBound || this.account.bytes >= this.account.bytesMax;
   }
 
   /** Drained to half of both bounds of its own. [BRK-18] */
