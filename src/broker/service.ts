@@ -176,11 +176,11 @@ export function carryOut(core: BrokerCore): void {
   for (let effect = core.poll(); effect !== null; effect = core.poll()) {
     const { channel, client } = effect;
     try {
-      if (channel !== null) carryOutOn(channel, effect, core);
-      else if (client !== null) (client.peer as CarryingPeer).close(effect.value);
+      if (client !== null) (client.peer as CarryingPeer).close(effect.value);
+      else if (channel !== null && !channel.client.closed) carryOutOn(channel, effect, core);
     } catch (error) {
-      const failed = channel?.client ?? client;
-      if (failed !== null) core.failed(failed, error);
+      const failed = client ?? channel?.client;
+      if (failed !== undefined) core.failed(failed, error);
     }
   }
 }

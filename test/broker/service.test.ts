@@ -1,6 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { StreamLink } from '../../src/broker/service.ts';
+import { BrokerService, StreamLink } from '../../src/broker/service.ts';
+import {
+  encodeSubscribe,
+  publishPrefix,
+  ReasonCode,
+  STREAM_LABEL,
+  SubscribeFlag,
+} from '../../src/pubsub/command.ts';
 import type { MessageStream } from '../../src/pubsub/message-stream.ts';
+import { settled } from '../client/fake-broker.ts';
+import { type FakeConnection, FakeNetwork } from '../client/fake-transport.ts';
 
 /** A transport stream that notes what it is told. */
 function recorder() {
@@ -59,5 +68,71 @@ describe('a stream as the core of the broker sees it', () => {
     expect(calls.length).toBe(1);
     await Promise.resolve();
     expect(calls).toEqual([['pause'], ['resume']]);
+  });
+});
+
+/** A broker over a transport in memory, with what it reports of its own faults. */
+function brokerInMemory() {
+  const network = new FakeNetwork();
+  const faults: unknown[] = [];
+  const service = new BrokerService({}, { onFault: (error) => faults.push(error) });
+  const connect = () => {
+    const [near, far] = network.connect();
+    service.serve(far);
+    return { near, far };
+  };
+  return { service, faults, connect };
+}
+
+/** Opens a stream as clients do, and sends one command. */
+async function request(connection: FakeConnection, command: Uint8Array, priority: 'chat' | 'bulk' = 'chat') {
+  const stream = connection.openStream({ label: STREAM_LABEL, priority });
+  const received: string[] = [];
+  stream.on('message', (message: Buffer) => void received.push(message.toString('latin1')));
+  stream.send(command);
+  await settled();
+  return { stream, received };
+}
+
+const hello = Buffer.concat([publishPrefix('t'), Buffer.from('hello')]);
+
+describe('the driver of the core', () => {
+  it('pays for its own failure with the connection of the client for whom it acted, once, and goes on [BRK-40]', async () => {
+    const { service, faults, connect } = brokerInMemory();
+    const [victim, other, publisher] = [connect(), connect(), connect()];
+    const broken = await request(victim.near, encodeSubscribe(1, 't', 0, 0, 0));
+    const whole = await request(other.near, encodeSubscribe(1, 't', 0, 0, 0));
+    const reset = new Error('injected');
+    Object.defineProperty(victim.far.streams[0], 'queuedBytes', {
+      get: () => {
+        throw reset;
+      },
+    });
+    victim.far.streams[0].send = () => false;
+    await request(publisher.near, hello);
+    expect([victim.far.closedWith, other.far.closedWith, publisher.far.closedWith]).toEqual([
+      ReasonCode.INTERNAL_ERROR,
+      null,
+      null,
+    ]);
+    expect(faults).toEqual([reset]);
+    expect(broken.received.length).toBe(1);
+    expect(whole.received[1]).toContain('hello');
+    expect(service.metrics()).toMatchObject({ clients: 2, internalErrors: 1 });
+  });
+
+  it('opens no lane over a connection that closes, which is no fault of anybody [BRK-39]', async () => {
+    const { service, faults, connect } = brokerInMemory();
+    const [subscriber, publisher] = [connect(), connect()];
+    await request(subscriber.near, encodeSubscribe(1, 't', SubscribeFlag.LANES, 0, 0));
+    subscriber.far.openStream = () => {
+      throw new Error('it closes');
+    };
+    await request(publisher.near, hello, 'bulk');
+    expect([faults, subscriber.far.closedWith]).toEqual([[], null]);
+    expect(service.metrics()).toMatchObject({ lanes: 1, internalErrors: 0 });
+    subscriber.near.destroy();
+    await settled();
+    expect(service.metrics()).toMatchObject({ clients: 1, lanes: 0, queuedMessages: 0 });
   });
 });

@@ -188,6 +188,28 @@ describe('lanes', () => {
     expect(streams.filter(({ link }) => link.lines.length === 2).length).toBe(6);
   });
 
+  it('are opened as long as the client allows streams, those counted that are about to be [BRK-39]', () => {
+    const core = new DrivenCore();
+    const client = new FakeClient(core);
+    const stream = client.open();
+    stream.send(encodeSubscribe(1, '#', SubscribeFlag.LANES, 0, 0));
+    client.peer.openableStreams = 1;
+    // A large message of another class wants two at once, one of them behind the other.
+    const from = publisher(core, BULK);
+    from.publish('t', 'x'.repeat(LARGE_BYTES_MIN));
+    expect(client.peer.lanes.length).toBe(1);
+    client.peer.openableStreams = 0;
+    publisher(core, MEDIA).publish('t', 'on the subscribing stream');
+    expect(client.peer.lanes.length).toBe(1);
+    stream.carry();
+    client.peer.lanes[0].link.carry();
+    expect(stream.link.lines).toEqual(['SUBSCRIBED 1', 't=on the subscribing stream']);
+    expect(client.peer.lanes[0].link.lines.map((line) => line.slice(0, 5))).toEqual([
+      `LANE ${stream.link.id}`.slice(0, 5),
+      't=xxx',
+    ]);
+  });
+
   it('are waited for by the answer to an unsubscription, and end with the last filter [BRK-15]', () => {
     const core = new DrivenCore();
     const subscriber = new LaneClient(core);
