@@ -89,6 +89,7 @@ export class ProbeTimeout {
   }
 
   private backedOff(timeout: Micros): Micros {
+    if (this.count === 0) return Math.min(timeout, PTO_MAX); // asked for each batch, and a power takes a while
     return Math.min(timeout * 2 ** Math.min(this.count, BACKOFF_EXPONENT_MAX), PTO_MAX);
   }
 }
