@@ -39,14 +39,15 @@ export function wipeX25519(privateKey: X25519PrivateKey): void {
   if (privateKey instanceof Uint8Array) privateKey.fill(0);
 }
 
-/** The private key of a 32-byte seed. */
-export function ed25519PrivateKey(seed: Uint8Array): KeyObject {
-  return fromDer(ED25519_PREFIX, seed);
+/** The raw public key of a private key of either kind, by way of DER. */
+export function rawPublicKey(privateKey: KeyObject): Uint8Array {
+  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
+  return new Uint8Array(spki.subarray(spki.length - KEY_BYTES));
 }
 
-/** The raw public key of a private key. */
-export function ed25519PublicKey(privateKey: KeyObject): Uint8Array {
-  return derivedPublicKey(privateKey);
+/** The Ed25519 private key of a 32-byte seed. */
+export function ed25519PrivateKey(seed: Uint8Array): KeyObject {
+  return fromDer(ED25519_PREFIX, seed);
 }
 
 export function ed25519Sign(privateKey: KeyObject, message: Uint8Array): Uint8Array {
@@ -110,12 +111,6 @@ function publicKeyOf(type: 'x25519' | 'ed25519', bytes: Uint8Array): KeyObject {
   });
 }
 
-/** The raw public key of a private key, by way of DER. */
-function derivedPublicKey(privateKey: KeyObject): Uint8Array {
-  const spki = createPublicKey(privateKey).export({ format: 'der', type: 'spki' });
-  return new Uint8Array(spki.subarray(spki.length - KEY_BYTES));
-}
-
 function fromDer(prefix: Uint8Array, secret: Uint8Array): KeyObject {
   return createPrivateKey({ key: Buffer.concat([prefix, secret]), format: 'der', type: 'pkcs8' });
 }
@@ -153,7 +148,7 @@ function fromJwk(secret: Uint8Array): X25519KeyPair | null {
 
 function fromPkcs8(secret: Uint8Array): X25519KeyPair {
   const privateKey = fromDer(X25519_PREFIX, secret);
-  return { privateKey, publicKey: derivedPublicKey(privateKey) };
+  return { privateKey, publicKey: rawPublicKey(privateKey) };
 }
 
 export const X25519_BYTES = 32;

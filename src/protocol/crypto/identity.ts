@@ -6,11 +6,17 @@ import {
   ED25519_SEED_BYTES,
   ED25519_SIGNATURE_BYTES,
   ed25519PrivateKey,
-  ed25519PublicKey,
   ed25519Sign,
   ed25519Verify,
+  rawPublicKey,
 } from './curve25519.ts';
 import { expandLabel, extract, HASH_BYTES, hmac } from './key-schedule.ts';
+
+/**
+ * The key of stateless resets that follows from an identity: who has that has it, so that a server that is started anew can end what its
+ * predecessor began. Null for what only looks like an identity and has no secret. No member, for applications have no use for it. [PKT-22]
+ */
+export let resetKeyOf: (identity: Identity) => Uint8Array | null;
 
 /**
  * Who an endpoint is: a raw key, named by its fingerprint, as in SSH and WireGuard.
@@ -26,10 +32,14 @@ export class Identity {
   readonly #seed: Uint8Array;
   readonly #privateKey: KeyObject;
 
+  static {
+    resetKeyOf = (identity) => (#seed in identity ? deriveResetKey(entry(identity.#seed)) : null);
+  }
+
   private constructor(seed: Uint8Array) {
     this.#seed = seed;
     this.#privateKey = ed25519PrivateKey(seed);
-    this.publicKey = entry(ed25519PublicKey(this.#privateKey));
+    this.publicKey = entry(rawPublicKey(this.#privateKey));
     this.fingerprint = fingerprintOf(this.publicKey);
   }
 
@@ -62,20 +72,6 @@ export class Identity {
   /** {@link fingerprint} as text: 43 characters of base64url. */
   get fingerprintText(): string {
     return Buffer.from(this.fingerprint).toString('base64url');
-  }
-
-  /**
-   * The key of stateless resets: who has the server's identity has it, so that a server that is started anew can end what its
-   * predecessor began. Null for what only looks like an identity and has no secret. [PKT-22]
-   */
-  static resetKeyOf(identity: Identity): Uint8Array | null {
-    if (!(#seed in identity)) return null;
-    const secret = entry(identity.#seed);
-    const extracted = extract(ZEROS, secret);
-    const key = expandLabel(extracted, 'stateless reset', NOTHING, HASH_BYTES);
-    secret.fill(0);
-    extracted.fill(0);
-    return key;
   }
 
   /** Signs a transcript hash as the side that `signer` names. [HS-11] */
@@ -112,6 +108,20 @@ export function verifyIdentity(
   return key !== null && value !== null && ed25519Verify(key, signedContent(signer, transcriptHash), value);
 }
 
+/** The token that ends the connection whose server gave it this id. [PKT-22] */
+export function resetToken(resetKey: Uint8Array, id: Uint8Array): Uint8Array {
+  return hmac(resetKey, id).subarray(0, RESET_TOKEN_BYTES);
+}
+
+/** @param secret - in the form of an exported secret; zeroed */
+function deriveResetKey(secret: Uint8Array): Uint8Array {
+  const extracted = extract(ZEROS, secret);
+  const key = expandLabel(extracted, 'stateless reset', NOTHING, HASH_BYTES);
+  secret.fill(0);
+  extracted.fill(0);
+  return key;
+}
+
 /** As RFC 8446 section 4.4.3: blanks, a context that names protocol and signer, a zero byte, the hash. */
 function signedContent(signer: Signer, transcriptHash: Uint8Array): Uint8Array {
   return Buffer.concat([CONTEXTS[signer], transcriptHash]);
@@ -133,11 +143,6 @@ function entryValue(bytes: Uint8Array, length: number): Uint8Array | null {
     bytes[1] === 0 &&
     bytes[2] === length;
   return isEntry ? bytes.subarray(ENTRY_HEADER_BYTES) : null;
-}
-
-/** The token that ends the connection whose server gave it this id. [PKT-22] */
-export function resetToken(resetKey: Uint8Array, id: Uint8Array): Uint8Array {
-  return hmac(resetKey, id).subarray(0, RESET_TOKEN_BYTES);
 }
 
 export const RESET_KEY_BYTES = 32;

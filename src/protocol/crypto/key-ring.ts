@@ -7,7 +7,8 @@ import type { PacketKeys } from './packet-protection.ts';
 /**
  * All packet keys that a connection has now, by epoch: Initial, 0-RTT, Handshake and 1-RTT (RFC 9001 says encryption levels), the last one in
  * generations that the phase bit tells apart. Whoever receives asks for the key of a packet's type and phase, whoever sends for the key that a
- * space seals with now; what is not there is null. Keys come one direction at a time, and go by {@link discard}, which zeroes them. [HS-25]
+ * space seals with now; what is not there is null. Keys come one direction at a time. They are zeroed when others take their place, or their
+ * epoch is over. [HS-25]
  *
  * Initial keys follow from what the first packets show, so the ring makes them itself [HS-20]: those that every first packet needs at once,
  * those of the other direction only when asked for. Most of what pretends to be a first packet does not open, and a client does not know its
@@ -77,7 +78,6 @@ export class KeyRing {
   expectFrom(serverId: Uint8Array): void {
     const { initial } = this;
     if (initial === null || (this.serverId !== null && equalBytes(serverId, this.serverId))) return;
-    this.opening[PacketType.INITIAL]?.wipe();
     this.serverId = copyOf(serverId);
     this.installOpening(this.initialKeys(serverInitialSecret(initial, serverId)));
   }
@@ -85,14 +85,18 @@ export class KeyRing {
   /** From now on packets of this epoch, and phase, open. */
   installOpening(keys: PacketKeys): void {
     const { epoch, phase } = keys;
+    const replaced = this.opening[epoch + phase];
     this.opening[epoch + phase] = keys;
     // [PKT-16] Until keys are updated the first generation opens both phases, and whoever sets the bit breaks the protocol.
     if (epoch === PacketType.ONE_RTT) this.opening[epoch + 1 - phase] ??= keys;
+    if (replaced !== null && !this.opening.includes(replaced)) replaced.wipe(keys);
   }
 
   /** From now on the space of this epoch is sealed with these. */
   installSealing(keys: PacketKeys): void {
-    this.sealing[packetSpaceOf(keys.epoch)] = keys;
+    const space = packetSpaceOf(keys.epoch);
+    this.sealing[space]?.wipe(keys);
+    this.sealing[space] = keys;
   }
 
   /** Zeroes all keys of an epoch: its packets are neither opened nor sent any more. */

@@ -157,10 +157,13 @@ export class PacketKeys {
     return NONCE;
   }
 
-  /** Zeroes the keys; they cannot be used afterwards. */
-  wipe(): void {
+  /**
+   * Zeroes the keys; they cannot be used afterwards.
+   * @param heir - what takes their place, and may go on with their header key [PKT-18]
+   */
+  wipe(heir: PacketKeys | null = null): void {
     this.aead.wipe();
-    this.header.wipe();
+    if (heir === null || heir.header !== this.header) this.header.wipe();
     this.iv.fill(0);
   }
 }

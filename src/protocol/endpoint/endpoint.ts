@@ -20,7 +20,7 @@ import {
   receivePayload,
 } from '../connection/receive.ts';
 import { transmit } from '../connection/transmit.ts';
-import { Identity, resetToken } from '../crypto/identity.ts';
+import { resetKeyOf, resetToken } from '../crypto/identity.ts';
 import { KeyRing } from '../crypto/key-ring.ts';
 import type { PacketKeys } from '../crypto/packet-protection.ts';
 import { ClientHandshake } from '../handshake/client.ts';
@@ -85,7 +85,7 @@ export class Endpoint {
     this.config = config;
     this.memory = new MemoryBudget(config.connection.memoryBytesMax);
     this.admission = new Admission(this.halfOpen, this.memory, this.counters);
-    this.resetKey = server === null ? null : (server.resetKey ?? Identity.resetKeyOf(server.identity));
+    this.resetKey = server === null ? null : (server.resetKey ?? resetKeyOf(server.identity));
     this.answers = new StatelessAnswers(config.random, this.counters, this.resetKey);
     this.ready = new ReadyConnections(
       (connection, batch, now) => this.pack(connection, batch, now),

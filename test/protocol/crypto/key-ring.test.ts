@@ -62,6 +62,37 @@ describe('the keys of a connection', () => {
     expect(keys.toSeal(PacketSpace.APPLICATION)).toBe(second);
   });
 
+  it('are zeroed when the next but one generation takes their place, all but the header key [PKT-18]', () => {
+    const keys = KeyRing.ofServer(AEAD, FIRST_ID, null, SERVER_ID);
+    const first = keysOf(1, PacketType.ONE_RTT);
+    const next = (tag: number, phase: number): PacketKeys => {
+      const { aead, iv } = keysOf(tag, PacketType.ONE_RTT);
+      return new PacketKeys(aead, iv, first.header, PacketType.ONE_RTT, phase);
+    };
+    const [second, third] = [next(2, 1), next(3, 0)];
+    keys.installOpening(first);
+    keys.installOpening(second);
+    sealWith(first);
+    keys.installOpening(third);
+    expect(() => sealWith(first)).toThrow();
+    for (const phase of [0, 1]) sealWith(keys.toOpen(PacketType.ONE_RTT, phase));
+    expect(keys.toOpen(PacketType.ONE_RTT, 0)).toBe(third);
+    third.header.mask(new Uint8Array(16), 0, new Uint8Array(5));
+    keys.discard(PacketType.ONE_RTT);
+    for (const gone of [second, third]) expect(() => sealWith(gone)).toThrow();
+    expect(() => third.header.mask(new Uint8Array(16), 0, new Uint8Array(5))).toThrow();
+  });
+
+  it('are zeroed when others seal from now on', () => {
+    const keys = KeyRing.ofClient(AEAD, FIRST_ID, null);
+    const [early, first] = [keysOf(1, PacketType.ZERO_RTT), keysOf(2, PacketType.ONE_RTT)];
+    keys.installSealing(early);
+    expect(keys.toSeal(PacketSpace.APPLICATION)).toBe(early);
+    keys.installSealing(first);
+    expect(keys.toSeal(PacketSpace.APPLICATION)).toBe(first);
+    expect(() => sealWith(early)).toThrow();
+  });
+
   it('are zeroed and gone when an epoch is discarded, and the other epochs stay [HS-25] [CON-14]', () => {
     const keys = KeyRing.ofServer(AEAD, FIRST_ID, null, SERVER_ID);
     const initial = [keys.toSeal(PacketSpace.INITIAL), keys.toOpen(PacketType.INITIAL)];

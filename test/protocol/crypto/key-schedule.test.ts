@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
-import { Identity, resetToken } from '../../../src/protocol/crypto/identity.ts';
+import { Identity, resetKeyOf, resetToken } from '../../../src/protocol/crypto/identity.ts';
 import {
   applicationTraffic,
   clientInitialSecret,
@@ -161,7 +161,7 @@ function fastTwin(input: Input): Record<string, string> {
   }
   if ('identitySecret' in input) {
     const identity = Identity.fromSecret(Buffer.from(hex(input.identitySecret)).toString('base64url'));
-    const resetKey = Identity.resetKeyOf(identity) as Uint8Array;
+    const resetKey = resetKeyOf(identity) as Uint8Array;
     return { resetKey: toHex(resetKey), token: toHex(resetToken(resetKey, hex(input.connectionId))) };
   }
   const secret = handshakeSecret(hex(input.kemSecret));
