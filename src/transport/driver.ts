@@ -1,10 +1,11 @@
 /**
  * Runs an endpoint on a socket and a clock. It is the only caller of the sans-IO core, and each of its turns goes the same way:
  *
- *   1. hand in what happened: a batch of datagrams, a timeout that is due, or calls that the application made;
- *   2. hand out the core's events to the application, which may make more calls;
- *   3. take out and send what the core wants sent, a batch at a time;
- *   4. set the one timer to when the core wants to be called again.
+ *   1. hand in what happened: a batch of datagrams or a call of the application, which began the turn; then the timeout if it is due
+ *      ({@link Driver.timeout}), and the hellos that there is time for ({@link Driver.answerHellos});
+ *   2. hand out the core's events to the application, which may make more calls ({@link Driver.deliverEvents});
+ *   3. take out and send what the core wants sent, a batch at a time ({@link Driver.transmit});
+ *   4. see to the next turn: soon when there is more to do, else when the one timer says ({@link Driver.comeBack}).
  */
 
 import { AsyncResource } from 'node:async_hooks';
@@ -65,6 +66,8 @@ export class Driver {
     return this.clock.now();
   }
 
+  // ---- what the owner asks ----
+
   /**
    * The application changed something: takes a turn once it has done all it does now, so that small sends share packets. That is at the end
    * of the tick, for waiting until the event loop has gone round costs latency; but when the loop runs tick after tick, such as one for
@@ -120,6 +123,15 @@ export class Driver {
     this.endpoint.onInternalError(connection, error, this.clock.now());
     this.wake();
     return internalError(error);
+  }
+
+  // ---- what happens ----
+
+  private listen(socket: DatagramSocket): void {
+    socket.onBatch = this.onBatch;
+    socket.onWritable = this.onWritable;
+    socket.onError = this.onError;
+    socket.onTooLarge = this.onTooLarge;
   }
 
   private readonly onBatch = (batch: ReceiveBatch): void => {
@@ -184,12 +196,7 @@ export class Driver {
     this.wake();
   };
 
-  private listen(socket: DatagramSocket): void {
-    socket.onBatch = this.onBatch;
-    socket.onWritable = this.onWritable;
-    socket.onError = this.onError;
-    socket.onTooLarge = this.onTooLarge;
-  }
+  // ---- a turn, in the order of its steps ----
 
   private turn(): void {
     if (!this.stopped) this.context.runInAsyncScope(this.takeTurn, this);
@@ -202,7 +209,7 @@ export class Driver {
       this.answerHellos();
       this.deliverEvents();
       this.transmit();
-      this.deliverEvents();
+      this.deliverEvents(); // of what sending found, such as a connection that is over
     } finally {
       // Also when the clock or the socket of somebody else threw: the next turn goes on from here.
       this.inTurn = false;
@@ -232,50 +239,6 @@ export class Driver {
     if (hasSlept || this.endpoint.nextTimeout() <= now) this.endpoint.timeout(now, hasSlept);
   }
 
-  /** Sees to it that there is a next turn when one is needed. */
-  private comeBack(): void {
-    if (this.stopped) return;
-    if (this.hasWork) this.goOn();
-    else if (this.overdue === Overdue.NONE) this.armTimer();
-  }
-
-  /** After the loop has gone round, so that datagrams that came meanwhile are looked at first. */
-  private goOn(): void {
-    if (this.turnIsDue) return;
-    this.turnIsDue = true;
-    this.clock.soon(this.onSoon);
-  }
-
-  private get hasWork(): boolean {
-    const { endpoint } = this;
-    return endpoint.hasEvents || endpoint.hasHellos || (endpoint.wantsTransmit && this.held === null);
-  }
-
-  private async linger(): Promise<void> {
-    this.transmit();
-    const now = this.clock.now();
-    const until = Math.min(this.endpoint.answersUntil, now + LINGER_MAX);
-    if (until > now) await new Promise<void>((resolve) => this.clock.setTimer(until, resolve));
-    this.stopped = true;
-    if (this.timer !== null) this.clock.clearTimer(this.timer);
-    this.timer = null;
-    this.forgetClock();
-    await this.socket.close();
-  }
-
-  private deliverEvents(): void {
-    for (;;) {
-      const event = this.endpoint.pollEvent();
-      if (event === null || this.stopped) return;
-      try {
-        this.owner.onEvent(event);
-      } catch (error) {
-        // Not a listener's: those are isolated.
-        this.onInternalError(event.connection, error);
-      }
-    }
-  }
-
   /** As many as there is time for; the event loop turns before the others are answered. [CON-35] */
   private answerHellos(): void {
     const { endpoint, clock } = this;
@@ -289,6 +252,19 @@ export class Driver {
     }
     // When more come than can be answered, who is connected has most of the time. [CON-41]
     this.hellosAfter = now + HELLOS_REST * (now - from);
+  }
+
+  private deliverEvents(): void {
+    for (;;) {
+      const event = this.endpoint.pollEvent();
+      if (event === null || this.stopped) return;
+      try {
+        this.owner.onEvent(event);
+      } catch (error) {
+        // Not a listener's: those are isolated.
+        this.onInternalError(event.connection, error);
+      }
+    }
   }
 
   /** A few batches at most, so that datagrams that came meanwhile are looked at before more are sent. */
@@ -315,6 +291,25 @@ export class Driver {
     giveBack(batch);
   }
 
+  /** Sees to it that there is a next turn when one is needed. */
+  private comeBack(): void {
+    if (this.stopped) return;
+    if (this.hasWork) this.goOn();
+    else if (this.overdue === Overdue.NONE) this.armTimer();
+  }
+
+  /** After the loop has gone round, so that datagrams that came meanwhile are looked at first. */
+  private goOn(): void {
+    if (this.turnIsDue) return;
+    this.turnIsDue = true;
+    this.clock.soon(this.onSoon);
+  }
+
+  private get hasWork(): boolean {
+    const { endpoint } = this;
+    return endpoint.hasEvents || endpoint.hasHellos || (endpoint.wantsTransmit && this.held === null);
+  }
+
   /** Moving a timer costs more than one early wake-up, so a timer that is set for earlier is left as it is. */
   private armTimer(): void {
     const at = this.endpoint.nextTimeout();
@@ -325,6 +320,20 @@ export class Driver {
     }
     this.timerAt = Math.max(at, this.clock.now() + MILLISECOND);
     this.timer = this.clock.setTimer(this.timerAt, this.onTimer);
+  }
+
+  // ---- the end ----
+
+  private async linger(): Promise<void> {
+    this.transmit();
+    const now = this.clock.now();
+    const until = Math.min(this.endpoint.answersUntil, now + LINGER_MAX);
+    if (until > now) await new Promise<void>((resolve) => this.clock.setTimer(until, resolve));
+    this.stopped = true;
+    if (this.timer !== null) this.clock.clearTimer(this.timer);
+    this.timer = null;
+    this.forgetClock();
+    await this.socket.close();
   }
 }
 
