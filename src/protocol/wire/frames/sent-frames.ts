@@ -203,7 +203,7 @@ export class SentFrame {
     return this.type >= FrameType.MESSAGE && (this.type & MessageFlag.BEST_EFFORT) !== 0; // in MESSAGES it is the same bit
   }
 
-  /** @internal For {@link SentFrames.read}. */
+  /** Filled by {@link SentFrames.read}. */
   set(type: number, stream: number, a: number, b: number, c: number): void {
     this.type = type;
     this.stream = stream;
