@@ -152,8 +152,8 @@ export class Channel {
 
 /** A message that has to wait until the client has taken what another stream brought before it. */
 interface Gate {
-  /** Its place in the queue. */
-  readonly place: number;
+  /** Its place in the queue, once those that wait have entered it. */
+  place: number;
   readonly behind: Delivery;
   readonly mark: number;
 }
@@ -251,6 +251,7 @@ export class Delivery {
   /** Discards the message of a publisher that waits here. */
   forget(publisher: Channel): void {
     if (this.waiting === null) return;
+    if (this.gates !== null) this.closeUp(this.gates, this.waiting, publisher);
     this.counters.discarded++;
     this.waiting.delete(publisher);
     if (this.waiting.size === 0) this.waiting = null;
@@ -267,7 +268,7 @@ export class Delivery {
       return;
     }
     this.queue.pushAnswer(bytes);
-    if (!this.heldForAnswers && this.answersAreMany(1)) {
+    if (!this.heldForAnswers && this.answersShare >= 1) {
       this.heldForAnswers = true;
       this.channel.hold();
     }
@@ -297,7 +298,7 @@ export class Delivery {
     if (this.sendQueued()) return true;
     if (this.waiting !== null && this.queue.low && this.admitWaiting(this.waiting)) return true;
     this.woken = false;
-    if (this.heldForAnswers && !this.answersAreMany(2)) {
+    if (this.heldForAnswers && this.answersShare <= 0.5) {
       this.heldForAnswers = false;
       this.channel.release();
     }
@@ -441,11 +442,19 @@ export class Delivery {
     return false;
   }
 
-  private answersAreMany(share: number): boolean {
+  /** The waiting message of `publisher` will not enter the queue: what waits behind it moves up, and its gates with it. */
+  private closeUp(gates: Ring<Gate>, waiting: Map<Channel, Uint8Array>, publisher: Channel): void {
+    const place = this.queue.nextPlace + [...waiting.keys()].indexOf(publisher);
+    for (let i = 0; i < gates.length; i++) {
+      const gate = gates.peek(i);
+      if (gate !== undefined && gate.place > place) gate.place--;
+    }
+  }
+
+  /** Unsent answers as a share of what there may be before the stream is no longer read. [BRK-21] */
+  private get answersShare(): number {
     const { answerCount, answerBytes } = this.queue;
-    return share === 1
-      ? answerCount >= ANSWERS_MAX || answerBytes >= ANSWER_BYTES_MAX
-      : answerCount * share > ANSWERS_MAX || answerBytes * share > ANSWER_BYTES_MAX;
+    return Math.max(answerCount / ANSWERS_MAX, answerBytes / ANSWER_BYTES_MAX);
   }
 }
 

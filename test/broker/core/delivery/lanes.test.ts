@@ -122,6 +122,27 @@ describe('lanes', () => {
     expect(subscriber.taken.at(-1)).toBe('a=back');
   });
 
+  it('hold it also when a message that was to go before it is discarded with its publisher [BRK-39] [BRK-18]', () => {
+    const core = new DrivenCore({ queueMessagesMax: 1 });
+    const subscriber = new LaneClient(core);
+    subscriber.client.peer.laneMark = 1;
+    const { main } = subscriber;
+    subscriber.carry(main);
+    for (const topic of ['sent', 'queued']) publisher(core).publish(topic, LARGE);
+    const [leaving, staying] = [publisher(core), publisher(core)];
+    leaving.publish('waits', LARGE);
+    staying.publish('a', 'first');
+    staying.publish('a', LARGE);
+    expect([leaving.link.paused, staying.link.paused]).toEqual([true, true]);
+    leaving.end();
+    const [lane] = subscriber.lanes;
+    for (let i = 0; i < 5; i++) subscriber.carry(lane);
+    expect(subscriber.taken).toEqual(['sent=xxxxxxxx', 'queued=xxxxxxxx']);
+    subscriber.carry(main);
+    for (let i = 0; i < 5; i++) subscriber.carry(lane);
+    expect(subscriber.taken).toEqual(['sent=xxxxxxxx', 'queued=xxxxxxxx', 'a=first', 'a=xxxxxxxx']);
+  });
+
   it.each([
     ['never full', Number.POSITIVE_INFINITY, 0],
     ['full after two messages', 2, 0],
