@@ -47,8 +47,9 @@ export interface SubscribeOptions {
    * `dropNewest`: messages are dropped and counted, and nobody waits.
    */
   overflow?: 'block' | 'dropOldest' | 'dropNewest' | undefined;
-  /** Bounds of its queue in the broker, within those of the broker, which are the default. */
+  /** Most messages in its queue in the broker, within the broker's own bound, which is the default. */
   queueMessages?: number | undefined;
+  /** The same in bytes. */
   queueBytes?: number | undefined;
   /** Class of the stream that carries what was published as `chat`. Default `chat`. */
   priority?: StreamPriority | undefined;

@@ -36,7 +36,9 @@ export interface ConnectOptions extends TransportOptions {
   insecure?: boolean | undefined;
   /** Local address to bind. Default: any. */
   localHost?: string | undefined;
+  /** Local port to bind. Default 0: the system chooses. */
   localPort?: number | undefined;
+  /** Gives the attempt up when it fires. */
   signal?: AbortSignal | undefined;
 }
 

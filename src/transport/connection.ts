@@ -33,6 +33,7 @@ export interface CloseOptions {
   timeoutMs?: number | undefined;
   /** How long to wait while nothing of what was sent gets acknowledged, in ms, before closing all the same. Default 10,000. */
   stallMs?: number | undefined;
+  /** Closes at once when it fires. */
   signal?: AbortSignal | undefined;
 }
 

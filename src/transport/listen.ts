@@ -60,6 +60,7 @@ export interface ListenOptions extends TransportOptions {
    * Default: derived from the identity, so that nothing has to be kept.
    */
   resetKey?: Uint8Array | undefined;
+  /** Gives up, or closes at once what listens already, when it fires. */
   signal?: AbortSignal | undefined;
 }
 

@@ -45,6 +45,7 @@ export interface TransportOptions {
   mtu?: number | { readonly exactly: number } | undefined;
   /** Largest datagram that this side takes, told to the peer as `max_datagram_bytes`; 512 to 65,507, which is the default. */
   datagramBytesMax?: number | undefined;
+  /** How the rate of sending finds what the path carries: RFC 9438 or RFC 9002 section 7. Default `cubic`. */
   congestion?: 'cubic' | 'newreno' | undefined;
   /** Default 10,000. */
   handshakeTimeoutMs?: number | undefined;
@@ -73,8 +74,9 @@ export interface TransportOptions {
   memoryBytesMax?: number | undefined;
   /** How long an incomplete message may wait for its next byte before the connection is closed. Default 30,000; 0 = for ever. */
   stallTimeoutMs?: number | undefined;
-  /** Asked of the system for the socket. Default 4 MiB each. */
+  /** Asked of the system for the socket; it may grant less. Default 4 MiB. */
   receiveBufferBytes?: number | undefined;
+  /** The same for sending. Default 4 MiB. */
   sendBufferBytes?: number | undefined;
   /** A bad network to try the application on, "fake lag": what happens to this side's datagrams. Default none. */
   impairment?: ImpairmentOptions | undefined;

@@ -38,6 +38,7 @@ export interface LinkOptions {
   readonly jitterReorders?: boolean | undefined;
   /** Chance that a datagram is lost. */
   readonly loss?: number | undefined;
+  /** Times in which much more is lost than else. Default none. */
   readonly burstLoss?: BurstLoss | undefined;
   /** Chance that a datagram is held back, so that later ones overtake it. */
   readonly reorder?: number | undefined;

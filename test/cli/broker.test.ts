@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { reachableAddress } from '../../src/udp/addresses.ts';
-import { emptyFolder, Jsp, jsp, startBroker, startSub } from './jsp.ts';
+import { emptyFolder } from '../empty-folder.ts';
+import { Jsp, jsp, startBroker, startSub } from './jsp.ts';
 
 describe('jsp broker', () => {
   test('prints its URL as the first line of stdout, when it can be connected to, and leaves it in the state directory', async () => {

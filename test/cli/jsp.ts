@@ -1,10 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
+import { emptyFolder } from '../empty-folder.ts';
 
 export interface JspOptions {
   /** What is on its stdin; nothing by default. A stream is piped in. */
@@ -108,13 +107,6 @@ export async function startBroker(
 /** A subscriber that the broker has confirmed. */
 export function startSub(url: string, ...args: string[]): Promise<Jsp> {
   return new Jsp(['sub', ...args, '--url', url]).until(({ err }) => err.includes('subscribed'));
-}
-
-/** A new folder that is gone when the test is over. */
-export function emptyFolder(): string {
-  const folder = mkdtempSync(join(tmpdir(), 'jsp-'));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  return folder;
 }
 
 /** Without what would change what the command does. */

@@ -4,7 +4,8 @@ import { describe, expect, test } from 'vitest';
 import { roundTripSummary } from '../../src/cli/ping.ts';
 import { generateIdentity, listen } from '../../src/index.ts';
 import { Identity } from '../../src/protocol/crypto/identity.ts';
-import { emptyFolder, Jsp, jsp, startBroker } from './jsp.ts';
+import { emptyFolder } from '../empty-folder.ts';
+import { Jsp, jsp, startBroker } from './jsp.ts';
 
 describe('jsp ping', () => {
   test('takes the middle of the two middle ones as median of an even number of round trips', () => {

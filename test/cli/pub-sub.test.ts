@@ -4,7 +4,8 @@ import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { emptyFolder, Jsp, jsp, MAIN, startBroker, startSub } from './jsp.ts';
+import { emptyFolder } from '../empty-folder.ts';
+import { Jsp, jsp, MAIN, startBroker, startSub } from './jsp.ts';
 
 describe('jsp pub and jsp sub', () => {
   test('a message is a line on stdout, and sub ends after as many as it was told', async () => {

@@ -3,7 +3,8 @@ import { existsSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, test } from 'vitest';
-import { emptyFolder, jsp } from './jsp.ts';
+import { emptyFolder } from '../empty-folder.ts';
+import { jsp } from './jsp.ts';
 
 test('npm start runs a broker and prints two lines to paste below its URL', async () => {
   const folder = emptyFolder();

@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { LOCK_FILE, lockDirectory } from '../../src/cli/state-directory.ts';
-import { emptyFolder } from './jsp.ts';
+import { emptyFolder } from '../empty-folder.ts';
 
 describe('a locked directory', () => {
   test('is nobody else’s until it is given back, and nothing is left of the lock then', () => {

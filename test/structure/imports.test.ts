@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { cruise, type ICruiseResult } from 'dependency-cruiser';
 import { expect, test } from 'vitest';
 import config from '../../.dependency-cruiser.mjs';
-import { emptyFolder } from '../cli/jsp.ts';
+import { emptyFolder } from '../empty-folder.ts';
 import { ROOT } from './project.ts';
 
 /** Folders whose files still import each other in circles: take out what has none any more. */

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { type Analysis, checkPackage, createPackageFromTarballData } from '@arethetypeswrong/core';
 import { publint } from 'publint';
 import { describe, expect, test } from 'vitest';
-import { emptyFolder } from '../cli/jsp.ts';
+import { emptyFolder } from '../empty-folder.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 

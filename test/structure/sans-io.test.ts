@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { expect, test } from 'vitest';
-import { emptyFolder } from '../cli/jsp.ts';
+import { emptyFolder } from '../empty-folder.ts';
 import { ROOT } from './project.ts';
 
 /** The linter holds src/ to this; here it is held to finding what it should. */

@@ -1,0 +1,90 @@
+/**
+ * The house as a picture of text, made from the folders of src/ and their imports: the floors with the highest on top, and under each folder
+ * what it stands on.
+ *
+ *     npm run ts test/structure/house.ts     draws it into ARCHITECTURE.md
+ */
+import { readFileSync, realpathSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { cruise, type ICruiseResult } from 'dependency-cruiser';
+import config, { FLOORS } from '../../.dependency-cruiser.mjs';
+import { ROOT } from './project.ts';
+
+/** What each folder is, in a few words. */
+const IDEAS: Readonly<Record<string, string>> = {
+  cli: 'the jsp command: one file a command',
+  bench: 'what jsp bench runs',
+  broker: 'core/ without I/O, and the server around it',
+  client: 'publish, subscribe, request',
+  pubsub: 'topics, filters, commands: shared by both',
+  transport: 'listen, connect, Connection, Stream; the driver',
+  testing: 'the deterministic network lab',
+  udp: 'sockets, clocks, names, a bad network to try',
+  'protocol/endpoint': 'all connections of one socket',
+  'protocol/connection': 'one connection: wires its parts together',
+  'protocol/recovery': 'sent packets, ACKs, loss, probe timeout',
+  'protocol/path': 'two addresses: RTT, controller, packet size',
+  'protocol/handshake': 'messages in, messages and keys out',
+  'protocol/stream': 'send/ and receive/, flow control, scheduler',
+  'protocol/congestion': 'controllers and the pacer',
+  'protocol/crypto': 'ciphers, key schedule, identity',
+  'protocol/datagram': 'batches of datagrams out and in',
+  'protocol/wire': 'varints, headers, parameters, frames/',
+  'protocol/trace': 'counters',
+  base: 'bytes, ranges, heap, time, errors',
+};
+
+/** The picture, without a frame of Markdown. */
+export async function house(): Promise<string> {
+  const imports = await importsByFolder();
+  const lines: string[] = [];
+  for (const floor of [...FLOORS].reverse()) {
+    if (floor.includes('protocol/endpoint')) lines.push(LINE_OF_SANS_IO);
+    for (const folder of floor.filter((name) => imports.has(name))) {
+      const below = [...(imports.get(folder) ?? [])].map((name) => name.replace('protocol/', ''));
+      lines.push(`  ${folder.padEnd(20)} ${(IDEAS[folder] ?? '').padEnd(48)} ${below.join(' ')}`.trimEnd());
+    }
+    lines.push(FLOOR);
+  }
+  return lines.join('\n');
+}
+
+/** For each folder those that it imports, nearest first. */
+async function importsByFolder(): Promise<Map<string, Set<string>>> {
+  const { output } = await cruise(['src'], { ...config.options, baseDir: ROOT });
+  const found = new Map<string, Set<string>>();
+  for (const { source, dependencies } of (output as ICruiseResult).modules) {
+    const from = folderOf(source);
+    if (from === undefined) continue;
+    const below = found.get(from) ?? new Set();
+    found.set(from, below);
+    for (const { resolved } of dependencies) {
+      const to = folderOf(resolved);
+      if (to !== undefined && to !== from) below.add(to);
+    }
+  }
+  const order = FLOORS.flat().reverse();
+  for (const [from, below] of found) {
+    found.set(from, new Set(order.filter((folder) => below.has(folder))));
+  }
+  return found;
+}
+
+function folderOf(path: string): string | undefined {
+  return FLOORS.flat().find((folder) => path.startsWith(`src/${folder}/`));
+}
+
+/** A page with the picture in it that is between its marks now. */
+export function withHouse(page: string, picture: string): string {
+  return page.replace(MARKED, (_, begin: string, end: string) => `${begin}\n${picture}\n${end}`);
+}
+
+const FLOOR = `  ${'-'.repeat(108)}`;
+const LINE_OF_SANS_IO = `  ${'= the sans-IO line: below it no socket, clock, timer, promise or random number '.padEnd(108, '=')}`;
+const MARKED = /(<!-- house -->\n```text)\n[\s\S]*?\n(```)/;
+
+if (realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  const page = join(ROOT, 'ARCHITECTURE.md');
+  writeFileSync(page, withHouse(readFileSync(page, 'utf8'), await house()));
+}
