@@ -1,6 +1,6 @@
 import { MILLISECOND } from '../../base/time.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
-import { ReplayWindow } from '../crypto/replay-window.ts';
+import { ReplayWindow } from '../crypto/packet-protection.ts';
 import { AckTracker } from '../recovery/ack-tracker.ts';
 import { PacketSpace } from '../wire/packet-type.ts';
 import { IncomingFlight, OutgoingFlight } from './crypto-flight.ts';

@@ -1,5 +1,6 @@
+import { createPrivateKey, createPublicKey, diffieHellman, type KeyObject } from 'node:crypto';
 import { ml_kem768 } from '@noble/post-quantum/ml-kem.js';
-import { wipeX25519, X25519_BYTES, type X25519KeyPair, x25519, x25519KeyPair } from './curve25519.ts';
+import { loadSodium, privateKeyOf, publicKeyOf, rawKeys, rawPublicKey } from './native.ts';
 
 /**
  * X25519 and ML-KEM-768 (FIPS 203) side by side: the secret holds as long as one of the two does. [HS-16]
@@ -63,6 +64,23 @@ export function encapsulate(share: Uint8Array, random: Uint8Array, mlKem: MlKem)
   };
 }
 
+/** Both secrets in one buffer; the single ones are zeroed. */
+function joinSecrets(classical: Uint8Array, postQuantum: Uint8Array): Uint8Array {
+  const secret = concatenate(classical, postQuantum);
+  classical.fill(0);
+  postQuantum.fill(0);
+  return secret;
+}
+
+function concatenate(first: Uint8Array, second: Uint8Array): Uint8Array {
+  const both = new Uint8Array(first.length + second.length);
+  both.set(first);
+  both.set(second, first.length);
+  return both;
+}
+
+// ---- ML-KEM ----
+
 /** An implementation of ML-KEM-768 (FIPS 203). All of them understand each other; which one is used is the driver's choice. */
 export interface MlKem {
   readonly name: MlKemName;
@@ -121,21 +139,81 @@ export const nobleMlKem: MlKem = {
   },
 };
 
-/** Both secrets in one buffer; the single ones are zeroed. */
-function joinSecrets(classical: Uint8Array, postQuantum: Uint8Array): Uint8Array {
-  const secret = concatenate(classical, postQuantum);
-  classical.fill(0);
-  postQuantum.fill(0);
-  return secret;
+// ---- X25519 (RFC 7748) on raw 32-byte keys ----
+
+export interface X25519KeyPair {
+  readonly privateKey: X25519PrivateKey;
+  readonly publicKey: Uint8Array;
 }
 
-function concatenate(first: Uint8Array, second: Uint8Array): Uint8Array {
-  const both = new Uint8Array(first.length + second.length);
-  both.set(first);
-  both.set(second, first.length);
-  return both;
+/** The secret itself for libsodium. */
+export type X25519PrivateKey = Uint8Array | KeyObject;
+
+/** The key pair of a 32-byte secret, of which no view is kept. */
+export function x25519KeyPair(secret: Uint8Array): X25519KeyPair {
+  return fromSodium(secret) ?? fromRaw(secret) ?? fromJwk(secret) ?? fromPkcs8(secret);
 }
 
+/** The shared secret; null when the peer's key makes it all zero, or is no key. [HS-17] */
+export function x25519(privateKey: X25519PrivateKey, peerPublicKey: Uint8Array): Uint8Array | null {
+  let shared: Uint8Array;
+  try {
+    if (privateKey instanceof Uint8Array) {
+      shared = new Uint8Array(X25519_BYTES);
+      loadSodium()?.crypto_scalarmult(shared, privateKey, peerPublicKey);
+    } else {
+      shared = diffieHellman({ privateKey, publicKey: publicKeyOf('x25519', peerPublicKey) });
+    }
+  } catch {
+    return null; // both refuse a zero secret themselves
+  }
+  let bits = 0;
+  for (const byte of shared) bits |= byte;
+  return bits === 0 ? null : shared;
+}
+
+/** Zeroes a private key, where that can be done; OpenSSL clears one when its object is collected. */
+export function wipeX25519(privateKey: X25519PrivateKey): void {
+  if (privateKey instanceof Uint8Array) privateKey.fill(0);
+}
+
+function fromSodium(secret: Uint8Array): X25519KeyPair | null {
+  const sodium = loadSodium();
+  if (sodium === null) return null;
+  const privateKey = new Uint8Array(secret);
+  const publicKey = new Uint8Array(X25519_BYTES);
+  sodium.crypto_scalarmult_base(publicKey, privateKey);
+  return { privateKey, publicKey };
+}
+
+function fromRaw(secret: Uint8Array): X25519KeyPair | null {
+  if (rawKeys === null) return null;
+  const privateKey = rawKeys.privateKey('x25519', secret);
+  return { privateKey, publicKey: rawKeys.bytesOf(createPublicKey(privateKey)) };
+}
+
+/**
+ * Ten times faster than the DER decoder. JWK wants the public key, too, which is not known yet; OpenSSL derives it from
+ * the secret and Node does not look at ours. Should it come to, this returns null.
+ */
+function fromJwk(secret: Uint8Array): X25519KeyPair | null {
+  try {
+    const key = { kty: 'OKP', crv: 'X25519', d: Buffer.from(secret).toString('base64url'), x: UNKNOWN };
+    const privateKey = createPrivateKey({ key, format: 'jwk' });
+    const { x } = privateKey.export({ format: 'jwk' });
+    if (x === undefined || x === UNKNOWN) return null;
+    return { privateKey, publicKey: new Uint8Array(Buffer.from(x, 'base64url')) };
+  } catch {
+    return null;
+  }
+}
+
+function fromPkcs8(secret: Uint8Array): X25519KeyPair {
+  const privateKey = privateKeyOf(X25519_PREFIX, secret);
+  return { privateKey, publicKey: rawPublicKey(privateKey) };
+}
+
+export const X25519_BYTES = 32;
 /** Random bytes of a key pair: d 32 and z 32 (FIPS 203 section 7.1). */
 export const ML_KEM_SEED_BYTES = 64;
 /** Random bytes of an encapsulation: m (FIPS 203 section 7.2). */
@@ -148,3 +226,6 @@ export const KEM_SEED_BYTES = X25519_BYTES + ML_KEM_SEED_BYTES;
 export const KEM_RANDOM_BYTES = X25519_BYTES + ML_KEM_RANDOM_BYTES;
 export const KEM_SHARE_BYTES = X25519_BYTES + ML_KEM_KEY_BYTES;
 export const KEM_CIPHERTEXT_BYTES = X25519_BYTES + ML_KEM_CIPHERTEXT_BYTES;
+const UNKNOWN = Buffer.alloc(X25519_BYTES).toString('base64url');
+/** PrivateKeyInfo of RFC 8410 up to the 32 key bytes. */
+const X25519_PREFIX = Buffer.from('302e020100300506032b656e04220420', 'hex');

@@ -1,16 +1,8 @@
-import { createHash, type KeyObject, timingSafeEqual } from 'node:crypto';
+import { createHash, type KeyObject, sign, timingSafeEqual, verify } from 'node:crypto';
 import { JspError } from '../../base/errors.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
-import {
-  ED25519_KEY_BYTES,
-  ED25519_SEED_BYTES,
-  ED25519_SIGNATURE_BYTES,
-  ed25519PrivateKey,
-  ed25519Sign,
-  ed25519Verify,
-  rawPublicKey,
-} from './curve25519.ts';
 import { expandLabel, extract, HASH_BYTES, hmac } from './key-schedule.ts';
+import { loadSodium, privateKeyOf, publicKeyOf, rawPublicKey } from './native.ts';
 
 /**
  * The key of stateless resets that follows from an identity: who has that has it, so that a server that is started anew can end what its
@@ -145,6 +137,32 @@ function entryValue(bytes: Uint8Array, length: number): Uint8Array | null {
   return isEntry ? bytes.subarray(ENTRY_HEADER_BYTES) : null;
 }
 
+// ---- Ed25519 (RFC 8032) on raw 32-byte keys ----
+
+/** The Ed25519 private key of a 32-byte seed. */
+export function ed25519PrivateKey(seed: Uint8Array): KeyObject {
+  return privateKeyOf(ED25519_PREFIX, seed);
+}
+
+export function ed25519Sign(privateKey: KeyObject, message: Uint8Array): Uint8Array {
+  return sign(null, message, privateKey);
+}
+
+/** False for a signature or a public key that is wrong or malformed. */
+export function ed25519Verify(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
+  if (publicKey.length !== ED25519_KEY_BYTES || signature.length !== ED25519_SIGNATURE_BYTES) return false;
+  try {
+    const sodium = loadSodium();
+    if (sodium !== null) return sodium.crypto_sign_verify_detached(signature, message, publicKey);
+    return verify(null, message, publicKeyOf('ed25519', publicKey), signature);
+  } catch {
+    return false;
+  }
+}
+
+export const ED25519_SEED_BYTES = 32;
+export const ED25519_KEY_BYTES = 32;
+export const ED25519_SIGNATURE_BYTES = 64;
 export const RESET_KEY_BYTES = 32;
 export const RESET_TOKEN_BYTES = 16;
 const ZEROS = new Uint8Array(HASH_BYTES);
@@ -156,3 +174,5 @@ const CONTEXTS: Record<Signer, Uint8Array> = {
   client: Buffer.from(`${' '.repeat(64)}JetStreamProto 1 client identity\0`),
   server: Buffer.from(`${' '.repeat(64)}JetStreamProto 1 server identity\0`),
 };
+/** PrivateKeyInfo of RFC 8410 up to the 32 key bytes. */
+const ED25519_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');

@@ -1,7 +1,6 @@
 /** What the world above the sans-IO line sees of the cryptography: identities, ciphers, KEMs, and for benchmarks the packets. */
 
 export { type AeadPreference, chooseAead } from './aead.ts';
-export { type RawKeys, rawKeys } from './curve25519.ts';
 export {
   type Encapsulation,
   type MlKem,
@@ -10,11 +9,12 @@ export {
   nobleMlKem,
 } from './hybrid-kem.ts';
 export { Identity, RESET_KEY_BYTES } from './identity.ts';
+export { type RawKeys, rawKeys } from './native.ts';
 export {
   openPacket,
   PacketKeys,
+  ReplayWindow,
   sealPacket,
   TAG_BYTES,
   UnprotectedHeader,
 } from './packet-protection.ts';
-export { ReplayWindow } from './replay-window.ts';

@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto';
 import { PacketType } from '../wire/packet-type.ts';
 import type { AeadProvider } from './aead.ts';
+import { loadSodium } from './native.ts';
 import { KEY_BYTES, NONCE_BYTES, PacketKeys } from './packet-protection.ts';
-import { loadSodium } from './sodium.ts';
 
 /**
  * The key schedule after TLS 1.3 (RFC 8446 section 7.1): which secret comes from which, and what keys a secret gives. All of it is HKDF

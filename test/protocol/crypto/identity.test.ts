@@ -8,14 +8,12 @@ import {
   ed25519PrivateKey,
   ed25519Sign,
   ed25519Verify,
-  rawPublicKey,
-} from '../../../src/protocol/crypto/curve25519.ts';
-import {
   equalSecrets,
   fingerprintOf,
   Identity,
   verifyIdentity,
 } from '../../../src/protocol/crypto/identity.ts';
+import { rawPublicKey } from '../../../src/protocol/crypto/native.ts';
 import { hex, joined, toHex } from './bytes.ts';
 
 // RFC 8032 section 7.1

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
-import { ReplayWindow } from '../../../src/protocol/crypto/replay-window.ts';
+import { ReplayWindow } from '../../../src/protocol/crypto/packet-protection.ts';
 
 describe('the replay window', () => {
   it('admits each number once [PKT-9]', () => {

@@ -1,11 +1,11 @@
 import { x25519 as nobleX25519 } from '@noble/curves/ed25519.js';
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import * as usual from '../../../src/protocol/crypto/curve25519.ts';
+import * as usual from '../../../src/protocol/crypto/hybrid-kem.ts';
 import { hex, toHex } from './bytes.ts';
 import { withoutSodium } from './without-sodium.ts';
 
-const withOpenSsl = await withoutSodium(() => import('../../../src/protocol/crypto/curve25519.ts'));
+const withOpenSsl = await withoutSodium(() => import('../../../src/protocol/crypto/hybrid-kem.ts'));
 
 // RFC 7748 section 6.1
 const ALICE = '77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a';
@@ -83,7 +83,7 @@ it('gives the same keys where Node wants a JWK to be complete', async () => {
     };
     return { ...crypto, createPrivateKey };
   });
-  const strict = await withoutSodium(() => import('../../../src/protocol/crypto/curve25519.ts'));
+  const strict = await withoutSodium(() => import('../../../src/protocol/crypto/hybrid-kem.ts'));
   vi.doUnmock('node:crypto');
   const pair = strict.x25519KeyPair(hex(ALICE));
   expect(toHex(pair.publicKey)).toBe(ALICE_PUBLIC);
