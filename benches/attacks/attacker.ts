@@ -16,11 +16,12 @@ import { FrameType } from '../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../src/protocol/wire/frame-writer.ts';
 import { writeCryptoHeader } from '../../src/protocol/wire/frames/crypto.ts';
 import {
+  PacketSpace,
+  PacketType,
   writeLongHeader,
   writePacketLength,
   writeShortHeader,
 } from '../../src/protocol/wire/packet-header.ts';
-import { PacketSpace, PacketType } from '../../src/protocol/wire/packet-type.ts';
 import { varintSize, writeVarint } from '../../src/protocol/wire/varint.ts';
 import { systemRandom } from '../../src/transport/system-crypto.ts';
 import { parseServerUrl } from '../../src/transport/url.ts';

@@ -16,6 +16,7 @@ import { FrameReader } from '../../src/protocol/wire/frame-reader.ts';
 import { FrameType } from '../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../src/protocol/wire/frame-writer.ts';
 import { writeAck } from '../../src/protocol/wire/frames/ack.ts';
+import { nextFrame } from '../../src/protocol/wire/frames/index.ts';
 import {
   messagesHeaderSize,
   writeMessageHeader,
@@ -25,9 +26,9 @@ import {
   decodePacketNumber,
   PacketHeader,
   parsePacketHeader,
+  readPacketNumber,
   writeShortHeader,
 } from '../../src/protocol/wire/packet-header.ts';
-import { readPacketNumber } from '../../src/protocol/wire/packet-number.ts';
 import { readVarint, varintLength, varintSize, writeVarint } from '../../src/protocol/wire/varint.ts';
 
 /** How a rung of the ladder fills datagrams. Numbers count up from 0. */
@@ -194,7 +195,7 @@ export class FramedReader implements PacketReader {
     if (!opening.open(datagram)) return -1;
     this.counts.packets++;
     frames.reset(datagram, opening.payloadStart, opening.payloadEnd);
-    while (frames.next()) {
+    while (nextFrame(frames)) {
       if (frames.type === FrameType.MESSAGE) this.take(frames.sequence, 1, frames.dataLength);
       else if (frames.type === FrameType.MESSAGES) this.takeRun(datagram);
     }
@@ -326,7 +327,7 @@ export class AckReader implements FeedbackReader {
     if (!opening.open(datagram)) return -1;
     let next = -1;
     frames.reset(datagram, opening.payloadStart, opening.payloadEnd);
-    while (frames.next()) if (frames.type === FrameType.ACK) next = frames.largest + 1;
+    while (nextFrame(frames)) if (frames.type === FrameType.ACK) next = frames.largest + 1;
     return next;
   }
 }

@@ -4,7 +4,7 @@ import { MILLISECOND } from '../../src/base/time.ts';
 import type { ConnectionStream } from '../../src/protocol/stream/connection-stream.ts';
 import type { Segment } from '../../src/protocol/stream/receive/segment.ts';
 import { type Delivery, FrameType, MessageFlag, type Space } from '../../src/protocol/wire/frame-type.ts';
-import { writeDropped } from '../../src/protocol/wire/frames/abandon.ts';
+import { writeDropped } from '../../src/protocol/wire/frames/message.ts';
 import { bytesOf, Pair, type Side } from '../protocol/connection/pair.ts';
 import { frame, integers, Rogue, varint } from '../protocol/connection/rogue.ts';
 

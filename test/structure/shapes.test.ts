@@ -6,7 +6,7 @@ import { shapesOf } from './shapes.ts';
 const STILL_WIDE: readonly string[] = [
   'Connection',
   'EndpointCounters',
-  'FrameFields',
+  'FrameReader',
   'Path',
   'ReceiveStream',
   'Segment',

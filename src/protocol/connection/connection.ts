@@ -13,7 +13,7 @@ import { ConnectionCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import type { PacketHeader } from '../wire/packet-header.ts';
-import { PacketSpace, PacketType } from '../wire/packet-type.ts';
+import { PacketSpace, PacketType } from '../wire/packet-header.ts';
 import { type CloseReason, Closing, closeReasonOf, STATELESS_RESET, TIMEOUT_CODES } from './closing.ts';
 import type { ConnectionConfig } from './config.ts';
 import { startFlights } from './establish.ts';

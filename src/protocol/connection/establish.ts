@@ -6,7 +6,7 @@
 import type { Micros } from '../../base/time.ts';
 import { type Handshake, HandshakeState } from '../handshake/handshake.ts';
 import { CloseCode } from '../wire/close-code.ts';
-import { PacketSpace } from '../wire/packet-type.ts';
+import { PacketSpace } from '../wire/packet-header.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
 import type { Connection } from './connection.ts';
 import { checkParameterIds } from './parameters.ts';

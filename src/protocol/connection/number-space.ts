@@ -2,7 +2,7 @@ import { MILLISECOND } from '../../base/time.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import { ReplayWindow } from '../crypto/packet-protection.ts';
 import { AckTracker } from '../recovery/ack-tracker.ts';
-import { PacketSpace } from '../wire/packet-type.ts';
+import { PacketSpace } from '../wire/packet-header.ts';
 import { IncomingFlight, OutgoingFlight } from './crypto-flight.ts';
 
 /** What a connection keeps for one packet number space. */

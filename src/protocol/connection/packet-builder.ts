@@ -7,13 +7,13 @@ import { FrameWriter } from '../wire/frame-writer.ts';
 import {
   LONG_PACKET_LENGTH_MAX,
   longHeaderSize,
+  PacketType,
   packetNumberBytes,
   shortHeaderSize,
   writeLongHeader,
   writePacketLength,
   writeShortHeader,
 } from '../wire/packet-header.ts';
-import { PacketType } from '../wire/packet-type.ts';
 
 /** What a header needs to know of its connection. */
 export interface PacketAddress {

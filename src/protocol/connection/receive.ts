@@ -10,11 +10,18 @@
 import type { Micros } from '../../base/time.ts';
 import { openPacket, UnprotectedHeader } from '../crypto/packet-protection.ts';
 import { CloseCode } from '../wire/close-code.ts';
-import { isAckEliciting, isAllowedIn } from '../wire/frame-placement.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
 import { FrameType } from '../wire/frame-type.ts';
-import { PacketHeader, parsePacketHeader, VERSION } from '../wire/packet-header.ts';
-import { PacketSpace, PacketType, packetSpaceOf, packetTypeOf } from '../wire/packet-type.ts';
+import { isAckEliciting, isAllowedIn, nextFrame } from '../wire/frames/index.ts';
+import {
+  PacketHeader,
+  PacketSpace,
+  PacketType,
+  packetSpaceOf,
+  packetTypeOf,
+  parsePacketHeader,
+  VERSION,
+} from '../wire/packet-header.ts';
 import type { Connection } from './connection.ts';
 import { advanceHandshake, confirmHandshake } from './establish.ts';
 import type { NumberSpace } from './number-space.ts';
@@ -149,7 +156,7 @@ export function receivePayload(
   connection.onPacketOpened(space, now);
   READER.reset(data, opened.payloadStart, opened.payloadEnd);
   let ackEliciting = false;
-  while (READER.next()) {
+  while (nextFrame(READER)) {
     const frameType = READER.type;
     const code = isAllowedIn(frameType, type)
       ? receiveFrame(connection, space, READER, now, arrivedAt)

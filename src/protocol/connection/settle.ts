@@ -7,7 +7,7 @@ import type { Micros } from '../../base/time.ts';
 import type { PacketList } from '../recovery/sent-packets.ts';
 import { FrameType } from '../wire/frame-type.ts';
 import type { SentFrame } from '../wire/frames/sent-frames.ts';
-import { PacketSpace } from '../wire/packet-type.ts';
+import { PacketSpace } from '../wire/packet-header.ts';
 import type { Connection } from './connection.ts';
 import { sizeProbeAcked, sizeProbeLost } from './path-mtu.ts';
 

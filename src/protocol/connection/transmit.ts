@@ -18,7 +18,7 @@ import { connectionCloseSize, writeConnectionClose } from '../wire/frames/connec
 import { writeHandshakeDone } from '../wire/frames/crypto.ts';
 import { writePathResponse } from '../wire/frames/path.ts';
 import { writeHeartbeat, writePing } from '../wire/frames/ping.ts';
-import { PacketSpace } from '../wire/packet-type.ts';
+import { PacketSpace } from '../wire/packet-header.ts';
 import type { Connection } from './connection.ts';
 import type { NumberSpace } from './number-space.ts';
 import type { PacketBuilder } from './packet-builder.ts';

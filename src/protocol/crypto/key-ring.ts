@@ -1,5 +1,5 @@
 import { copyOf, equalBytes } from '../../base/bytes.ts';
-import { PACKET_SPACES, PacketSpace, PacketType, packetSpaceOf } from '../wire/packet-type.ts';
+import { PACKET_SPACES, PacketSpace, PacketType, packetSpaceOf } from '../wire/packet-header.ts';
 import type { AeadProvider } from './aead.ts';
 import { clientInitialSecret, initialSecret, packetKeys, serverInitialSecret } from './key-schedule.ts';
 import type { PacketKeys } from './packet-protection.ts';

@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { PacketType } from '../wire/packet-type.ts';
+import { PacketType } from '../wire/packet-header.ts';
 import type { AeadProvider } from './aead.ts';
 import { loadSodium } from './native.ts';
 import { KEY_BYTES, NONCE_BYTES, PacketKeys } from './packet-protection.ts';

@@ -1,6 +1,5 @@
 import { assert } from '../../base/errors.ts';
-import { decodePacketNumber } from '../wire/packet-header.ts';
-import { PacketType } from '../wire/packet-type.ts';
+import { decodePacketNumber, PacketType } from '../wire/packet-header.ts';
 
 /**
  * Packet protection after RFC 9001 section 5: the payload under the AEAD with the header as associated data, then the

@@ -15,8 +15,7 @@ import type { EndpointCounters } from '../trace/counters.ts';
 import type { TransmitBatch } from '../wire/batch.ts';
 import { CONTROL_FRAME_BYTES_MAX, FrameWriter } from '../wire/frame-writer.ts';
 import { writeConnectionClose } from '../wire/frames/connection-close.ts';
-import { longHeaderSize, writeLongHeader, writePacketLength } from '../wire/packet-header.ts';
-import { PacketType } from '../wire/packet-type.ts';
+import { longHeaderSize, PacketType, writeLongHeader, writePacketLength } from '../wire/packet-header.ts';
 
 /** Where a datagram came from, and to which of our addresses. */
 interface Way {

@@ -14,8 +14,7 @@ import {
   wipeTraffic,
 } from '../crypto/key-schedule.ts';
 import { CloseCode } from '../wire/close-code.ts';
-import { VERSION } from '../wire/packet-header.ts';
-import { PacketSpace, PacketType } from '../wire/packet-type.ts';
+import { PacketSpace, PacketType, VERSION } from '../wire/packet-header.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
 import { type Handshake, type HandshakeSpace, HandshakeState } from './handshake.ts';
 import {

@@ -1,4 +1,4 @@
-import type { PacketSpace } from '../wire/packet-type.ts';
+import type { PacketSpace } from '../wire/packet-header.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
 
 /** How far one side of a handshake is: what it waits for, or how it ended. */

@@ -1,6 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
-import { ByteCursor } from '../wire/byte-cursor.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import {
   decodeParameters,
@@ -8,6 +7,7 @@ import {
   type GreasedParameter,
   type TransportParameters,
 } from '../wire/transport-parameters.ts';
+import { ByteCursor } from '../wire/varint.ts';
 
 /**
  * The messages of the handshake, from bytes and to bytes: CLIENT_HELLO and SERVER_HELLO in the Initial space; PARAMETERS, IDENTITY, SIGNATURE

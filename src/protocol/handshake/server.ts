@@ -15,8 +15,7 @@ import {
 } from '../crypto/key-schedule.ts';
 import type { PacketKeys } from '../crypto/packet-protection.ts';
 import { CloseCode } from '../wire/close-code.ts';
-import { VERSION } from '../wire/packet-header.ts';
-import { PacketSpace, PacketType } from '../wire/packet-type.ts';
+import { PacketSpace, PacketType, VERSION } from '../wire/packet-header.ts';
 import { decodeParameters, type TransportParameters } from '../wire/transport-parameters.ts';
 import { type Handshake, type HandshakeSpace, HandshakeState } from './handshake.ts';
 import {

@@ -8,7 +8,7 @@ import { type Micros, NEVER } from '../../base/time.ts';
 import type { Path } from '../path/path.ts';
 import { GRANULARITY, type RttEstimator } from '../path/rtt.ts';
 import { CloseCode } from '../wire/close-code.ts';
-import { PacketSpace } from '../wire/packet-type.ts';
+import { PacketSpace } from '../wire/packet-header.ts';
 import { PacketList, PacketState, type SentPackets } from './sent-packets.ts';
 
 /** What one acknowledgement or timeout settled. Reused: valid until the next one. */

@@ -1,6 +1,6 @@
 import { type Micros, NEVER, SECOND } from '../../base/time.ts';
 import type { RttEstimator } from '../path/rtt.ts';
-import { PACKET_SPACES, PacketSpace } from '../wire/packet-type.ts';
+import { PACKET_SPACES, PacketSpace } from '../wire/packet-header.ts';
 import type { SentPackets } from './sent-packets.ts';
 
 /** The probe timeout (RFC 9002 section 6.2): when to send something that makes the peer acknowledge, and how often. */

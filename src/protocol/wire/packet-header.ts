@@ -1,8 +1,29 @@
-import { writePacketNumber } from './packet-number.ts';
-import { PacketType } from './packet-type.ts';
+/**
+ * Headers of packets: what a packet is, where its parts lie, and its number as far as it is written (RFC 9000 section 17 and appendix A;
+ * spec/packets.md). The parser reads what header protection leaves readable; number and payload are for who has the key.
+ */
+
 import { readVarint, varintLength, varintSize, writeVarint } from './varint.ts';
 
-export { decodePacketNumber, packetNumberBytes } from './packet-number.ts';
+/** What a packet is: the `T T` of a long header, or a short header. */
+export const PacketType = { INITIAL: 0, ZERO_RTT: 1, HANDSHAKE: 2, RETRY: 3, ONE_RTT: 4 } as const;
+export type PacketType = (typeof PacketType)[keyof typeof PacketType];
+
+/** What a packet is, by its first byte. Header protection leaves these bits as they are. */
+export function packetTypeOf(firstByte: number): PacketType {
+  return ((firstByte & FORM_LONG) === 0 ? PacketType.ONE_RTT : (firstByte >> 4) & 0x3) as PacketType;
+}
+
+/** The packet number spaces; 0-RTT packets are numbered in the application space. [PKT-7] */
+export const PacketSpace = { INITIAL: 0, HANDSHAKE: 1, APPLICATION: 2 } as const;
+export type PacketSpace = (typeof PacketSpace)[keyof typeof PacketSpace];
+export const PACKET_SPACES = 3;
+
+/** The space that numbers packets of this type; a Retry has no number. */
+export function packetSpaceOf(type: number): PacketSpace {
+  if (type === PacketType.INITIAL) return PacketSpace.INITIAL;
+  return type === PacketType.HANDSHAKE ? PacketSpace.HANDSHAKE : PacketSpace.APPLICATION;
+}
 
 /** Version 1, "JSP1" in ASCII. */
 export const VERSION = 0x4a53_5031;
@@ -166,6 +187,49 @@ export function writeShortHeader(
   return writePacketNumber(out, next, number, numberBytes);
 }
 
+// ---- packet numbers [PKT-8] ----
+
+/**
+ * Bytes a packet number needs so that the peer can tell it from all it may mistake it for.
+ * @param largestAcked - largest number the peer acknowledged in this space, -1 when none
+ */
+export function packetNumberBytes(number: number, largestAcked: number): number {
+  const distance = number - largestAcked;
+  return distance < 0x80 ? 1 : distance < 0x8000 ? 2 : distance < 0x80_0000 ? 3 : 4;
+}
+
+/** Writes the least significant `bytes` bytes of `number`. Returns the offset behind them. */
+export function writePacketNumber(out: Uint8Array, at: number, number: number, bytes: number): number {
+  const low = number >>> 0;
+  for (let i = 0; i < bytes; i++) out[at + i] = low >>> (8 * (bytes - 1 - i));
+  return at + bytes;
+}
+
+/** Reads the `bytes` bytes at `at`: the truncated number, for {@link decodePacketNumber}. */
+export function readPacketNumber(buffer: Uint8Array, at: number, bytes: number): number {
+  let value = 0;
+  for (let i = 0; i < bytes; i++) value = (value << 8) | buffer[at + i];
+  return value >>> 0;
+}
+
+/**
+ * The whole number whose low bytes are `truncated`: the one closest to the number expected next (RFC 9000 appendix A.3).
+ * @param bytes - how many bytes the header gave, 1 to 4
+ * @param largest - largest number received in this space, -1 when none
+ */
+export function decodePacketNumber(truncated: number, bytes: number, largest: number): number {
+  const expected = largest + 1;
+  const window = WINDOWS[bytes];
+  const half = window / 2;
+  const candidate = expected - (expected % window) + truncated;
+  if (candidate <= expected - half && candidate + window <= Number.MAX_SAFE_INTEGER)
+    return candidate + window;
+  if (candidate > expected + half && candidate >= window) return candidate - window;
+  return candidate;
+}
+
+// ---- inside ----
+
 function parseLongHeader(header: PacketHeader, datagram: Uint8Array, at: number, end: number): boolean {
   header.form = 'long';
   if ((header.firstByte & FIXED_BIT) === 0) return false; // [INV-2]
@@ -250,3 +314,4 @@ const GREASE_BIT = 0x20;
 const TAG_BYTES = 16;
 /** Packet number and payload are at least 4 bytes, the tag follows: a header protection sample always fits. [PKT-14] */
 const PROTECTED_BYTES_MIN = 4 + TAG_BYTES;
+const WINDOWS: readonly number[] = [1, 2 ** 8, 2 ** 16, 2 ** 24, 2 ** 32];

@@ -1,8 +1,7 @@
 import { copyOf } from '../../base/bytes.ts';
-import { ByteCursor } from './byte-cursor.ts';
 import { CloseCode } from './close-code.ts';
 import { CONNECTION_ID_BYTES_MAX } from './packet-header.ts';
-import { varintSize, writeVarint } from './varint.ts';
+import { ByteCursor, varintSize, writeVarint } from './varint.ts';
 
 /** What an endpoint tells its peer in the handshake (spec/frames.md). */
 export interface TransportParameters {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Delivery, FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { writePing } from '../../../src/protocol/wire/frames/ping.ts';
-import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-type.ts';
+import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-header.ts';
 import { bytesOf, Pair, SECONDS } from './pair.ts';
 import { frame, integers, Rogue } from './rogue.ts';
 

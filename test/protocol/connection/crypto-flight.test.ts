@@ -5,6 +5,7 @@ import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
+import { nextFrame } from '../../../src/protocol/wire/frames/index.ts';
 import { PacketRecord } from '../wire/recorded.ts';
 import { bytesOf } from './pair.ts';
 import { integers } from './rogue.ts';
@@ -189,7 +190,7 @@ function writePacket(flight: OutgoingFlight, room: number, notes: PacketRecord):
 function feed(flight: IncomingFlight, bytes: Uint8Array): number {
   const reader = new FrameReader();
   reader.reset(bytes, 0, bytes.length);
-  while (reader.next()) {
+  while (nextFrame(reader)) {
     const code = flight.onFrame(reader);
     if (code !== 0) return code;
   }

@@ -1,5 +1,5 @@
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
-import { PacketType } from '../../../src/protocol/wire/packet-type.ts';
+import { PacketType } from '../../../src/protocol/wire/packet-header.ts';
 
 /** Called in the middle of a connection's own code, before and after what is named; throws when it is time to. */
 export type Trip = (place: string, kind: FaultKind) => void;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
-import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-type.ts';
+import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-header.ts';
 import { bytesOf, Pair } from './pair.ts';
 import { integers, sealLong, sealShort } from './rogue.ts';
 

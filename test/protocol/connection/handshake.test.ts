@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
-import { LONG_PACKET_LENGTH_MAX } from '../../../src/protocol/wire/packet-header.ts';
-import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-type.ts';
+import { LONG_PACKET_LENGTH_MAX, PacketSpace, PacketType } from '../../../src/protocol/wire/packet-header.ts';
 import { eachSeed, Pair, PORT, type Side } from './pair.ts';
 
 const { INITIAL, HANDSHAKE, APPLICATION } = PacketSpace;

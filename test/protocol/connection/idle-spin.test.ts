@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Endpoint } from '../../../src/protocol/endpoint/endpoint.ts';
-import { PacketSpace } from '../../../src/protocol/wire/packet-type.ts';
+import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
 import { Pair } from './pair.ts';
 import { Rogue } from './rogue.ts';
 

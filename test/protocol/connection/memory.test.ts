@@ -7,6 +7,7 @@ import { CONNECTION_BYTES, memoryOf } from '../../../src/protocol/connection/mem
 import { Streams } from '../../../src/protocol/stream/streams.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType, MessageFlag } from '../../../src/protocol/wire/frame-type.ts';
+import { nextFrame } from '../../../src/protocol/wire/frames/index.ts';
 import { config, Pair } from './pair.ts';
 import { fragment, integers, opening, Rogue, run } from './rogue.ts';
 
@@ -62,7 +63,7 @@ class Unread {
     data.set(bytes);
     const { reader, streams } = this;
     reader.reset(data, 0, bytes.length);
-    while (reader.next()) {
+    while (nextFrame(reader)) {
       const isMessage = reader.type >= F.MESSAGE && reader.type <= F.MESSAGES_BEST_EFFORT;
       const code = isMessage
         ? streams.onMessageFrame(reader, this.now++)

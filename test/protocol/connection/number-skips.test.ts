@@ -3,7 +3,7 @@ import { Prng } from '../../../src/base/random.ts';
 import { NumberSkips } from '../../../src/protocol/connection/number-skips.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
-import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-type.ts';
+import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-header.ts';
 import { bytesOf, eachSeed, Pair } from './pair.ts';
 import { integers, Rogue } from './rogue.ts';
 

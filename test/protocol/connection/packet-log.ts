@@ -9,8 +9,14 @@ import type { Endpoint } from '../../../src/protocol/endpoint/endpoint.ts';
 import { LOCAL_ID_BYTES } from '../../../src/protocol/endpoint/routing.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
-import { PacketHeader, parsePacketHeader } from '../../../src/protocol/wire/packet-header.ts';
-import { type PacketSpace, PacketType, packetSpaceOf } from '../../../src/protocol/wire/packet-type.ts';
+import { nextFrame } from '../../../src/protocol/wire/frames/index.ts';
+import {
+  PacketHeader,
+  type PacketSpace,
+  PacketType,
+  packetSpaceOf,
+  parsePacketHeader,
+} from '../../../src/protocol/wire/packet-header.ts';
 
 /** A frame that was sent, with the fields that tests look at; those that its type does not have are whatever came before. */
 export interface LoggedFrame {
@@ -120,7 +126,7 @@ function readFrames(buffer: Uint8Array, start: number, end: number): LoggedFrame
   const reader = new FrameReader();
   const frames: LoggedFrame[] = [];
   reader.reset(buffer, start, end);
-  while (reader.next()) {
+  while (nextFrame(reader)) {
     const { type, stream, sequence, count, offset, total, limit, code, scope, frameType, number } = reader;
     const { interval } = reader;
     const isAck = type >= FrameType.ACK && type <= FrameType.ACK_ECN_RECOVERED;

@@ -5,7 +5,7 @@ import { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
 import type { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
-import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-type.ts';
+import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-header.ts';
 import { AEAD, bytesOf, IDENTITY, Pair, PORT } from './pair.ts';
 import { initialSealKeys, integers, sealLong } from './rogue.ts';
 

@@ -6,12 +6,13 @@ import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
 import {
   longHeaderSize,
+  PacketSpace,
+  PacketType,
   shortHeaderSize,
   writeLongHeader,
   writePacketLength,
   writeShortHeader,
 } from '../../../src/protocol/wire/packet-header.ts';
-import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-type.ts';
 import { varintSize, writeVarint } from '../../../src/protocol/wire/varint.ts';
 import type { LabPort } from '../../../src/testing/network.ts';
 import { type LoggedPacket, readPackets } from './packet-log.ts';

@@ -1,5 +1,5 @@
 import type { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
-import { PacketType } from '../../../src/protocol/wire/packet-type.ts';
+import { PacketType } from '../../../src/protocol/wire/packet-header.ts';
 import type { LabPort } from '../../../src/testing/network.ts';
 import { bytesOf, type Pair, PORT } from './pair.ts';
 import { initialSealKeys, sealLong } from './rogue.ts';

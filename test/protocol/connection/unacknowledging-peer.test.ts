@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
-import { PacketSpace } from '../../../src/protocol/wire/packet-type.ts';
+import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
 import { Pair } from './pair.ts';
 import { integers, Rogue } from './rogue.ts';
 import { Stranger } from './stranger.ts';

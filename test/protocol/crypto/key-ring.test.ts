@@ -3,7 +3,7 @@ import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
 import { packetKeys } from '../../../src/protocol/crypto/key-schedule.ts';
 import { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
-import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-type.ts';
+import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-header.ts';
 import { hex } from './bytes.ts';
 
 const AEAD = chooseAead('auto');

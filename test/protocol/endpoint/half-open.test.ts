@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { MILLISECOND, SECOND } from '../../../src/base/time.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
-import { PacketType } from '../../../src/protocol/wire/packet-type.ts';
+import { PacketType } from '../../../src/protocol/wire/packet-header.ts';
 import { connectionsOf } from '../connection/packet-log.ts';
 import { bytesOf, Pair } from '../connection/pair.ts';
 import { initialSealKeys, integers, sealLong } from '../connection/rogue.ts';

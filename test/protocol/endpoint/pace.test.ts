@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND } from '../../../src/base/time.ts';
-import { PacketType } from '../../../src/protocol/wire/packet-type.ts';
+import { PacketType } from '../../../src/protocol/wire/packet-header.ts';
 import { bytesOf, Pair } from '../connection/pair.ts';
 import { initialSealKeys, sealLong } from '../connection/rogue.ts';
 import { firstFlights, hand, serverEndpoint } from './first-flights.ts';

@@ -11,7 +11,7 @@ import {
 } from '../../../src/protocol/crypto/packet-protection.ts';
 import { ClientHandshake, type ClientHandshakeOptions } from '../../../src/protocol/handshake/client.ts';
 import { ServerHandshake, type ServerHandshakeOptions } from '../../../src/protocol/handshake/server.ts';
-import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-type.ts';
+import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-header.ts';
 import { defaultParameters } from '../../../src/protocol/wire/transport-parameters.ts';
 
 /** A client and a server that fit each other, and what the tests change about them. */

@@ -3,7 +3,7 @@ import { DeadlineHeap, type HeapItem, MILLISECOND, type Micros, NEVER } from '..
 import type { CongestionName } from '../../../src/protocol/congestion/controller.ts';
 import { AckTracker } from '../../../src/protocol/recovery/ack-tracker.ts';
 import { Recovery, TimeoutResult } from '../../../src/protocol/recovery/recovery.ts';
-import { PacketSpace } from '../../../src/protocol/wire/packet-type.ts';
+import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
 import { pathOf } from '../path/path-of.ts';
 import { PING } from './frames.ts';
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { NEVER } from '../../../src/base/time.ts';
 import { TimeoutResult } from '../../../src/protocol/recovery/recovery.ts';
-import { PacketSpace } from '../../../src/protocol/wire/packet-type.ts';
+import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
 import { numbersOf, Sender } from './sender.ts';
 
 describe('loss detection', () => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { NEVER } from '../../../src/base/time.ts';
 import { Recovery } from '../../../src/protocol/recovery/recovery.ts';
-import { PacketSpace } from '../../../src/protocol/wire/packet-type.ts';
+import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
 import { pathOf } from '../path/path-of.ts';
 import { PING } from './frames.ts';
 import { numbersOf } from './sender.ts';

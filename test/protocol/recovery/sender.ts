@@ -6,7 +6,7 @@ import type {
 } from '../../../src/protocol/congestion/controller.ts';
 import { Recovery } from '../../../src/protocol/recovery/recovery.ts';
 import type { PacketList } from '../../../src/protocol/recovery/sent-packets.ts';
-import { PacketSpace } from '../../../src/protocol/wire/packet-type.ts';
+import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
 import { pathOf } from '../path/path-of.ts';
 import { PING } from './frames.ts';
 

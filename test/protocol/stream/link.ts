@@ -7,6 +7,7 @@ import { SlabPool } from '../../../src/protocol/stream/send/slab.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType, MessageFlag, type Space } from '../../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
+import { nextFrame } from '../../../src/protocol/wire/frames/index.ts';
 import { PacketRecord } from '../wire/recorded.ts';
 
 /** Writes frames to a packet of `limit` bytes. */
@@ -119,7 +120,7 @@ export class Link {
   deliverReply(packet: Packet): number {
     const frame = this.reader;
     frame.reset(packet.bytes, 0, packet.bytes.length);
-    while (frame.next()) {
+    while (nextFrame(frame)) {
       if (frame.type === FrameType.MAX_STREAM_DATA) this.send.onMaxStreamData(frame.limit);
       else if (frame.type === FrameType.STOP_SENDING) this.send.onStopSending(frame.code);
       else if (frame.type === FrameType.DROPPED) {
@@ -142,7 +143,7 @@ export class Link {
   deliver(packet: Packet, now: number): number {
     const frame = this.reader;
     frame.reset(packet.bytes, 0, packet.bytes.length);
-    while (frame.next()) {
+    while (nextFrame(frame)) {
       const error = this.dispatch(frame, now);
       if (error !== 0) return error;
     }
@@ -186,7 +187,7 @@ export function framesOf(bytes: Uint8Array): string[] {
   const frame = new FrameReader();
   const words: string[] = [];
   frame.reset(bytes, 0, bytes.length);
-  while (frame.next()) words.push(frameInWords(frame));
+  while (nextFrame(frame)) words.push(frameInWords(frame));
   if (frame.error !== 0) throw new Error(`close code ${frame.error}`);
   return words;
 }

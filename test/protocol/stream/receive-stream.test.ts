@@ -3,9 +3,10 @@ import { NEVER } from '../../../src/base/time.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { Delivery, FrameType, MessageFlag, Space } from '../../../src/protocol/wire/frame-type.ts';
 import { FrameWriter, type MessageHeader } from '../../../src/protocol/wire/frame-writer.ts';
-import { writeAbandonHeader, writeDropped } from '../../../src/protocol/wire/frames/abandon.ts';
 import {
   encodeEnvelope,
+  writeAbandonHeader,
+  writeDropped,
   writeMessageHeader,
   writeMessagesHeader,
 } from '../../../src/protocol/wire/frames/message.ts';

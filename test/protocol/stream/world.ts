@@ -9,6 +9,7 @@ import { SlabPool } from '../../../src/protocol/stream/send/slab.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { Delivery, FrameType, type Space } from '../../../src/protocol/wire/frame-type.ts';
 import { writeDataBlocked, writeMaxData } from '../../../src/protocol/wire/frames/flow-control.ts';
+import { nextFrame } from '../../../src/protocol/wire/frames/index.ts';
 import { PacketRecord } from '../wire/recorded.ts';
 import { writerOn } from './link.ts';
 
@@ -350,7 +351,7 @@ export class World {
     const frame = this.reader;
     if (bytes.length === 0) return;
     frame.reset(bytes, 0, bytes.length);
-    while (frame.next()) {
+    while (nextFrame(frame)) {
       const error = this.dispatch(frame);
       if (error !== 0) this.fail(`close code ${error} on frame ${frame.type}`);
     }

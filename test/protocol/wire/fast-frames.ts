@@ -1,4 +1,5 @@
 /** Brings the fast reader and writers to the plain frames that the vectors and the slow twins speak. */
+
 import { RangeSet } from '../../../src/base/ranges.ts';
 import { closeCodeName } from '../../../src/protocol/wire/close-code.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
@@ -8,12 +9,13 @@ import {
   FrameWriter,
   MessageHeader,
 } from '../../../src/protocol/wire/frame-writer.ts';
-import * as abandon from '../../../src/protocol/wire/frames/abandon.ts';
 import * as ack from '../../../src/protocol/wire/frames/ack.ts';
 import * as close from '../../../src/protocol/wire/frames/connection-close.ts';
 import * as crypto from '../../../src/protocol/wire/frames/crypto.ts';
 import * as extension from '../../../src/protocol/wire/frames/extension.ts';
 import * as flowControl from '../../../src/protocol/wire/frames/flow-control.ts';
+import { nextFrame } from '../../../src/protocol/wire/frames/index.ts';
+import * as abandon from '../../../src/protocol/wire/frames/message.ts';
 import * as message from '../../../src/protocol/wire/frames/message.ts';
 import * as path from '../../../src/protocol/wire/frames/path.ts';
 import * as ping from '../../../src/protocol/wire/frames/ping.ts';
@@ -34,7 +36,7 @@ export function readAll(payload: Uint8Array, reader: FrameReader = new FrameRead
   buffer.set(payload, 16);
   const frames: SlowFrame[] = [];
   reader.reset(buffer, 16, 16 + payload.length);
-  while (reader.next()) frames.push(describeFrame(reader));
+  while (nextFrame(reader)) frames.push(describeFrame(reader));
   return { frames, error: reader.error === 0 ? null : closeCodeName(reader.error) };
 }
 

@@ -5,7 +5,11 @@ import {
   LONG_PACKET_LENGTH_MAX,
   longHeaderSize,
   PacketHeader,
+  PacketSpace,
+  PacketType,
+  packetSpaceOf,
   parsePacketHeader,
+  readPacketNumber,
   shortHeaderSize,
   VERSION,
   writeLongHeader,
@@ -13,8 +17,6 @@ import {
   writeRetryHeader,
   writeShortHeader,
 } from '../../../src/protocol/wire/packet-header.ts';
-import { readPacketNumber } from '../../../src/protocol/wire/packet-number.ts';
-import { PacketSpace, PacketType, packetSpaceOf } from '../../../src/protocol/wire/packet-type.ts';
 import { fastParseHeader } from './fast-header.ts';
 import { fromHex, toHex } from './hex.ts';
 import { type SlowHeader, slowParseHeader } from './slow-header.ts';

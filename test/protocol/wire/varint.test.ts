@@ -6,7 +6,7 @@ import {
   packetNumberBytes,
   readPacketNumber,
   writePacketNumber,
-} from '../../../src/protocol/wire/packet-number.ts';
+} from '../../../src/protocol/wire/packet-header.ts';
 import { readVarint, varintLength, varintSize, writeVarint } from '../../../src/protocol/wire/varint.ts';
 import { integer } from './arbitrary-frames.ts';
 import { fromHex, toHex } from './hex.ts';

@@ -3,7 +3,7 @@
 import { RangeSet } from '../../../base/ranges.ts';
 import type { Space } from '../../wire/frame-type.ts';
 import type { FrameWriter } from '../../wire/frame-writer.ts';
-import { writeDropped } from '../../wire/frames/abandon.ts';
+import { writeDropped } from '../../wire/frames/message.ts';
 
 /**
  * Which sequences of a space were seen: all below `floor`, and those above it whose bit is set in a circular bit map that grows with

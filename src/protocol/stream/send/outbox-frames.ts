@@ -2,10 +2,11 @@ import { JspError } from '../../../base/errors.ts';
 import { type Micros, NEVER } from '../../../base/time.ts';
 import { MessageFlag, Space } from '../../wire/frame-type.ts';
 import type { FrameWriter, MessageHeader } from '../../wire/frame-writer.ts';
-import { abandonHeaderSize, writeAbandonHeader } from '../../wire/frames/abandon.ts';
 import {
+  abandonHeaderSize,
   messageHeaderSize,
   messagesHeaderSize,
+  writeAbandonHeader,
   writeMessageHeader,
   writeMessagesHeader,
 } from '../../wire/frames/message.ts';

@@ -1,8 +1,22 @@
+/**
+ * What was received, and how it is to be told (RFC 9000 section 19.3):
+ *
+ *     ACK                         0x02  largest varint, delay varint (microseconds), count varint, first varint,
+ *                                       count x (gap varint, length varint)
+ *     ACK with ECN                0x03  as ACK, then ect0 varint, ect1 varint, ce varint
+ *     ACK with recovered          0x04  as ACK, then count varint, count x (number varint, as a distance below largest)
+ *     ACK with ECN and recovered  0x05  as ACK, ECN counts, recovered
+ *     ACK_FREQUENCY               0x1d  number varint, threshold varint (packets), max delay varint (microseconds)
+ */
+
 import type { RangeSet } from '../../../base/ranges.ts';
+import { type FrameKind, type FrameReader, InPackets } from '../frame-reader.ts';
 import { FrameType } from '../frame-type.ts';
 import type { FrameWriter } from '../frame-writer.ts';
 import { varintSize, writeVarint } from '../varint.ts';
 
+/** Most ranges, and most recovered numbers, that are kept of one ACK: the newest. The others are checked and forgotten. */
+export const ACK_RANGES_MAX = 256;
 /** Most ranges that an ACK of ours carries. */
 export const ACK_RANGES_SENT_MAX = 64;
 
@@ -87,7 +101,85 @@ function writeRecovered(out: Uint8Array, at: number, recovered: readonly number[
   return next;
 }
 
+export const ack: FrameKind = {
+  read: readAck,
+  packets: InPackets.ALL_BUT_0RTT,
+  isAckEliciting: false,
+};
+
+export const ackFrequency: FrameKind = {
+  read: readAckFrequency,
+  packets: InPackets.APPLICATION,
+  isAckEliciting: true,
+};
+
+function readAck(r: FrameReader): void {
+  r.largest = r.varint();
+  r.delay = r.varint();
+  readRanges(r);
+  r.ect0 = -1;
+  r.ect1 = -1;
+  r.ce = -1;
+  r.recoveredCount = 0;
+  if (r.type === FrameType.ACK_ECN || r.type === FrameType.ACK_ECN_RECOVERED) {
+    r.ect0 = r.varint();
+    r.ect1 = r.varint();
+    r.ce = r.varint();
+  }
+  if (r.type >= FrameType.ACK_RECOVERED) readRecovered(r);
+}
+
+function readAckFrequency(r: FrameReader): void {
+  r.number = r.varint();
+  r.threshold = r.varint();
+  r.delay = r.varint();
+}
+
+/** [FRM-9] */
+function readRanges(r: FrameReader): void {
+  let more = r.varint();
+  if (more * 2 > r.left) more = r.fail();
+  let end = r.largest + 1;
+  let start = r.largest - r.varint();
+  r.rangeCount = 0;
+  keepRange(r, start, end);
+  for (; more > 0 && start >= 0; more--) {
+    end = start - r.varint() - 1;
+    start = end - r.varint() - 1;
+    keepRange(r, start, end);
+  }
+  if (start < 0) r.fail();
+}
+
+function keepRange(r: FrameReader, start: number, end: number): void {
+  const i = r.rangeCount;
+  if (i === ACK_RANGES_MAX) return;
+  if (2 * i === r.ackRanges.length) r.ackRanges = grown(r.ackRanges);
+  r.ackRanges[2 * i] = start;
+  r.ackRanges[2 * i + 1] = end;
+  r.rangeCount = i + 1;
+}
+
+function readRecovered(r: FrameReader): void {
+  let more = r.varint();
+  if (more > r.left) more = r.fail();
+  for (; more > 0; more--) {
+    const number = r.largest - r.varint();
+    if (number < 0) r.fail();
+    if (r.recoveredCount === ACK_RANGES_MAX) continue;
+    if (r.recoveredCount === r.recovered.length) r.recovered = grown(r.recovered);
+    r.recovered[r.recoveredCount++] = number;
+  }
+}
+
+function grown(numbers: Float64Array): Float64Array {
+  const larger = new Float64Array(Math.max(RECOVERED_AT_FIRST, numbers.length * 2));
+  larger.set(numbers);
+  return larger;
+}
+
 /** The count of further ranges is below 64 and so takes one byte. */
 const COUNT_BYTES = 1;
 const PING_BYTES = 1;
 const NONE: readonly number[] = [];
+const RECOVERED_AT_FIRST = 8;

@@ -1,3 +1,10 @@
+/**
+ * The end of a connection (RFC 9000 section 19.19):
+ *
+ *     CONNECTION_CLOSE  0x1c  scope u8, code varint, frame type u8, reason length varint, reason (UTF-8)
+ */
+
+import { type FrameKind, type FrameReader, InPackets } from '../frame-reader.ts';
 import { FrameType } from '../frame-type.ts';
 import type { FrameWriter } from '../frame-writer.ts';
 import { varintSize } from '../varint.ts';
@@ -24,4 +31,18 @@ export function writeConnectionClose(
   w.u8(frameType);
   w.varint(reason.length);
   w.bytes(reason);
+}
+
+export const connectionClose: FrameKind = {
+  read: readConnectionClose,
+  packets: InPackets.ALL,
+  isAckEliciting: false,
+};
+
+function readConnectionClose(r: FrameReader): void {
+  r.scope = r.u8();
+  r.code = r.varint();
+  r.frameType = r.u8();
+  r.data();
+  if (r.scope > 2) r.fail(); // [FRM-12]
 }

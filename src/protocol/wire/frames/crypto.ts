@@ -1,3 +1,13 @@
+/**
+ * Frames around the handshake:
+ *
+ *     CRYPTO          0x06  offset varint, total varint, length varint, bytes[length]
+ *     HANDSHAKE_DONE  0x07
+ *     NEW_TOKEN       0x08  length varint, bytes[length]
+ *     TICKET          0x09  lifetime varint (seconds), nonce bytes[16], length varint, bytes[length]
+ */
+
+import { type FrameKind, type FrameReader, InPackets } from '../frame-reader.ts';
 import { FrameType } from '../frame-type.ts';
 import type { FrameWriter } from '../frame-writer.ts';
 import { varintSize } from '../varint.ts';
@@ -30,7 +40,7 @@ export function writeNewToken(w: FrameWriter, token: Uint8Array): void {
 }
 
 export function ticketSize(lifetimeSeconds: number, ticket: Uint8Array): number {
-  return 1 + varintSize(lifetimeSeconds) + 16 + varintSize(ticket.length) + ticket.length;
+  return 1 + varintSize(lifetimeSeconds) + NONCE_BYTES + varintSize(ticket.length) + ticket.length;
 }
 
 /** @param nonce - 16 bytes */
@@ -46,3 +56,47 @@ export function writeTicket(
   w.varint(ticket.length);
   w.bytes(ticket);
 }
+
+export const crypto: FrameKind = {
+  read: readCrypto,
+  packets: InPackets.ALL_BUT_0RTT,
+  isAckEliciting: true,
+};
+
+export const handshakeDone: FrameKind = {
+  read: readNothing,
+  packets: InPackets.ONE_RTT,
+  isAckEliciting: true,
+};
+
+export const newToken: FrameKind = {
+  read: readToken,
+  packets: InPackets.ONE_RTT,
+  isAckEliciting: true,
+};
+
+export const ticket: FrameKind = {
+  read: readTicket,
+  packets: InPackets.APPLICATION,
+  isAckEliciting: true,
+};
+
+function readCrypto(r: FrameReader): void {
+  r.offset = r.varint();
+  r.total = r.varint();
+  r.data();
+}
+
+function readNothing(): void {}
+
+function readToken(r: FrameReader): void {
+  r.data();
+}
+
+function readTicket(r: FrameReader): void {
+  r.lifetime = r.varint();
+  r.nonceStart = r.skip(NONCE_BYTES);
+  r.data();
+}
+
+const NONCE_BYTES = 16;

@@ -1,3 +1,11 @@
+/**
+ * Frames for what is to come:
+ *
+ *     REPAIR     0x16          code u8, group varint, index u8, k u8, r u8, length varint, bytes[length]
+ *     extension  0x38 to 0x3f  length varint, bytes[length]; those that are not known are skipped
+ */
+
+import { type FrameKind, type FrameReader, InPackets } from '../frame-reader.ts';
 import { FrameType } from '../frame-type.ts';
 import type { FrameWriter } from '../frame-writer.ts';
 import { varintSize } from '../varint.ts';
@@ -39,4 +47,29 @@ export function writeExtension(w: FrameWriter, type: number, data: Uint8Array): 
   w.u8(type);
   w.varint(data.length);
   w.bytes(data);
+}
+
+export const repair: FrameKind = {
+  read: readRepair,
+  packets: InPackets.APPLICATION,
+  isAckEliciting: true,
+};
+
+export const extension: FrameKind = {
+  read: readExtension,
+  packets: InPackets.APPLICATION,
+  isAckEliciting: true,
+};
+
+function readRepair(r: FrameReader): void {
+  r.code = r.u8();
+  r.group = r.varint();
+  r.index = r.u8();
+  r.k = r.u8();
+  r.r = r.u8();
+  r.data();
+}
+
+function readExtension(r: FrameReader): void {
+  r.data();
 }

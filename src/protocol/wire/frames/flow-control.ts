@@ -1,3 +1,15 @@
+/**
+ * Limits, and that a sender would go beyond one. All limits are cumulative (RFC 9000 section 4):
+ *
+ *     MAX_DATA             0x10  limit varint
+ *     MAX_STREAM_DATA      0x11  stream varint, limit varint
+ *     MAX_STREAMS          0x12  limit varint
+ *     DATA_BLOCKED         0x13  limit varint
+ *     STREAM_DATA_BLOCKED  0x14  stream varint, limit varint
+ *     STREAMS_BLOCKED      0x15  limit varint
+ */
+
+import { type FrameKind, type FrameReader, InPackets } from '../frame-reader.ts';
 import { FrameType } from '../frame-type.ts';
 import type { FrameWriter } from '../frame-writer.ts';
 
@@ -36,4 +48,27 @@ function writeStreamLimit(w: FrameWriter, type: number, stream: number, limit: n
   w.varint(stream);
   w.varint(limit);
   w.sent.limit(type, stream, limit);
+}
+
+/** MAX_DATA, MAX_STREAMS, DATA_BLOCKED and STREAMS_BLOCKED. */
+export const limitOfConnection: FrameKind = {
+  read: readLimit,
+  packets: InPackets.APPLICATION,
+  isAckEliciting: true,
+};
+
+/** MAX_STREAM_DATA and STREAM_DATA_BLOCKED. */
+export const limitOfStream: FrameKind = {
+  read: readStreamLimit,
+  packets: InPackets.APPLICATION,
+  isAckEliciting: true,
+};
+
+function readLimit(r: FrameReader): void {
+  r.limit = r.varint();
+}
+
+function readStreamLimit(r: FrameReader): void {
+  r.stream = r.varint();
+  r.limit = r.varint();
 }

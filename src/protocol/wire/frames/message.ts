@@ -1,7 +1,16 @@
-/** Writers of MESSAGE and MESSAGES: the header, behind which the caller copies the data. */
-import { EnvelopeFlag, FrameType, MessageFlag } from '../frame-type.ts';
+/**
+ * Frames that carry messages, and frames that say which will not be carried, or kept:
+ *
+ *     MESSAGE   0x20 to 0x2f  the low bits are flags; layout in spec/frames.md
+ *     MESSAGES  0x30, 0x31    stream varint, first varint, count varint, count x (length varint, data); 0x31 in the best-effort space
+ *     ABANDON   0x0e          stream varint, first varint, count varint, count x (length varint)
+ *     DROPPED   0x0f          stream varint, space u8, first varint, count varint
+ */
+
+import { type FrameKind, type FrameReader, InPackets } from '../frame-reader.ts';
+import { EnvelopeFlag, FrameType, MessageFlag, type Space } from '../frame-type.ts';
 import type { FrameWriter, MessageHeader } from '../frame-writer.ts';
-import { varintSize, writeVarint } from '../varint.ts';
+import { readVarint, VARINT_MAX, varintLength, varintSize, writeVarint } from '../varint.ts';
 
 /** Bytes of a MESSAGE up to its data. */
 export function messageHeaderSize(message: MessageHeader): number {
@@ -83,3 +92,127 @@ export function writeMessagesHeader(
   w.at = writeVarint(out, writeVarint(out, writeVarint(out, w.at + 1, stream), first), count);
   w.sent.run(type, stream, first, count);
 }
+
+export function abandonHeaderSize(stream: number, first: number, count: number): number {
+  return 1 + varintSize(stream) + varintSize(first) + varintSize(count);
+}
+
+/** The caller writes the lengths of the `count` messages behind it, each a varint. */
+export function writeAbandonHeader(w: FrameWriter, stream: number, first: number, count: number): void {
+  w.u8(FrameType.ABANDON);
+  w.varint(stream);
+  w.varint(first);
+  w.varint(count);
+  w.sent.run(FrameType.ABANDON, stream, first, count);
+}
+
+export function writeDropped(
+  w: FrameWriter,
+  stream: number,
+  space: Space,
+  first: number,
+  count: number,
+): void {
+  w.u8(FrameType.DROPPED);
+  w.varint(stream);
+  w.u8(space);
+  w.varint(first);
+  w.varint(count);
+  w.sent.run(FrameType.DROPPED, stream, first, count, space);
+}
+
+export const message: FrameKind = {
+  read: readMessage,
+  packets: InPackets.APPLICATION,
+  isAckEliciting: true,
+};
+
+export const messages: FrameKind = {
+  read: readMessages,
+  packets: InPackets.APPLICATION,
+  isAckEliciting: true,
+};
+
+export const abandon: FrameKind = {
+  read: readAbandon,
+  packets: InPackets.APPLICATION,
+  isAckEliciting: true,
+};
+
+export const dropped: FrameKind = {
+  read: readDropped,
+  packets: InPackets.APPLICATION,
+  isAckEliciting: true,
+};
+
+function readMessage(r: FrameReader): void {
+  const flags = r.type & 0xf;
+  r.flags = flags;
+  r.stream = r.varint();
+  r.sequence = r.varint();
+  r.offset = 0;
+  r.oldest = -1;
+  r.remaining = -1;
+  r.envelope = 0;
+  r.dictionaryStart = -1;
+  r.originalLength = -1;
+  if ((flags & MessageFlag.FRAGMENT) !== 0) {
+    r.offset = r.varint();
+    r.total = r.varint();
+    r.oldest = r.sequence - r.varint();
+  }
+  if ((flags & MessageFlag.LIFETIME) !== 0) r.remaining = r.varint();
+  if ((flags & MessageFlag.ENVELOPE) !== 0) readEnvelope(r);
+  r.data();
+  if ((flags & MessageFlag.FRAGMENT) === 0) r.total = r.dataLength;
+  else if (r.oldest < 0 || r.dataLength === 0 || r.offset + r.dataLength > r.total) {
+    r.fail(); // [FRM-6]
+  }
+}
+
+function readEnvelope(r: FrameReader): void {
+  r.envelope = r.u8();
+  if (r.envelope > ENVELOPE_KNOWN) r.fail();
+  if ((r.envelope & EnvelopeFlag.DICTIONARY) !== 0) r.dictionaryStart = r.skip(DICTIONARY_HASH_BYTES);
+  if ((r.envelope & EnvelopeFlag.LENGTH) !== 0) r.originalLength = r.varint();
+}
+
+function readMessages(r: FrameReader): void {
+  r.stream = r.varint();
+  r.sequence = r.varint();
+  r.run();
+  const buffer = r.buffer;
+  const bound = r.bound;
+  let at = r.at;
+  for (let i = r.count; i > 0; i--) {
+    const length = readVarint(buffer, at, bound);
+    if (length < 0) {
+      r.fail();
+      return;
+    }
+    at += varintLength(buffer[at]) + length;
+  }
+  // [FRM-8] a length beyond the end makes the next read, or this, fail
+  r.dataLength = r.left < at - r.at ? r.fail() : at - r.at;
+  r.at += r.dataLength;
+}
+
+function readAbandon(r: FrameReader): void {
+  r.stream = r.varint();
+  r.sequence = r.varint();
+  r.run();
+  for (let i = r.count; i > 0 && !r.failed; i--) r.varint();
+  r.dataLength = r.at - r.dataStart;
+}
+
+function readDropped(r: FrameReader): void {
+  r.stream = r.varint();
+  r.space = r.u8();
+  r.sequence = r.varint();
+  r.count = r.varint();
+  // [FRM-12]
+  if (r.space > 1 || r.count < 1 || r.sequence + r.count > VARINT_MAX) r.fail();
+}
+
+const DICTIONARY_HASH_BYTES = 8;
+const ENVELOPE_KNOWN = EnvelopeFlag.COMPRESSED | EnvelopeFlag.DICTIONARY | EnvelopeFlag.LENGTH;

@@ -1,4 +1,15 @@
-import { FrameType } from '../frame-type.ts';
+/**
+ * Frames about the beginning and the end of a stream:
+ *
+ *     STREAM_OPEN   0x0a  stream varint, flags u8, label length u8, label (UTF-8, at most 64 bytes)
+ *                         flags  0x03 priority, 0x04 ordered, 0x18 default delivery, 0xe0 reserved
+ *     STREAM_FIN    0x0b  stream varint, end varint
+ *     RESET_STREAM  0x0c  stream varint, code varint, end varint
+ *     STOP_SENDING  0x0d  stream varint, code varint
+ */
+
+import { type FrameKind, type FrameReader, InPackets } from '../frame-reader.ts';
+import { Delivery, FrameType } from '../frame-type.ts';
 import type { FrameWriter } from '../frame-writer.ts';
 import { varintSize } from '../varint.ts';
 
@@ -49,3 +60,79 @@ export function writeStopSending(w: FrameWriter, stream: number, code: number): 
   w.varint(code);
   w.sent.ofStream(FrameType.STOP_SENDING, stream);
 }
+
+export const streamOpen: FrameKind = {
+  read: readStreamOpen,
+  packets: InPackets.APPLICATION,
+  isAckEliciting: true,
+};
+
+export const streamFin: FrameKind = {
+  read: readStreamFin,
+  packets: InPackets.APPLICATION,
+  isAckEliciting: true,
+};
+
+export const resetStream: FrameKind = {
+  read: readResetStream,
+  packets: InPackets.APPLICATION,
+  isAckEliciting: true,
+};
+
+export const stopSending: FrameKind = {
+  read: readStopSending,
+  packets: InPackets.APPLICATION,
+  isAckEliciting: true,
+};
+
+function readStreamOpen(r: FrameReader): void {
+  r.stream = r.varint();
+  const flags = r.u8();
+  r.flags = flags;
+  r.priority = flags & 0x3;
+  r.ordered = (flags & 0x4) !== 0;
+  r.delivery = (flags >> 3) & 0x3;
+  r.opaque(r.u8());
+  if (r.failed) return;
+  // [FRM-10]
+  if ((flags & 0xe0) !== 0 || r.delivery > Delivery.BEST_EFFORT) r.fail();
+  else if (r.dataLength > LABEL_BYTES_MAX || !isUtf8(r.buffer, r.dataStart, r.at)) r.fail();
+}
+
+function readStreamFin(r: FrameReader): void {
+  r.stream = r.varint();
+  r.end = r.varint();
+}
+
+function readResetStream(r: FrameReader): void {
+  r.stream = r.varint();
+  r.code = r.varint();
+  r.end = r.varint();
+}
+
+function readStopSending(r: FrameReader): void {
+  r.stream = r.varint();
+  r.code = r.varint();
+}
+
+/** True when buffer[start, end) is well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF). */
+export function isUtf8(buffer: Uint8Array, start: number, end: number): boolean {
+  let at = start;
+  while (at < end) {
+    const lead = buffer[at++];
+    if (lead < 0x80) continue;
+    const trailing = lead < 0xc2 ? -1 : lead < 0xe0 ? 1 : lead < 0xf0 ? 2 : lead < 0xf5 ? 3 : -1;
+    if (trailing < 0 || at + trailing > end) return false;
+    // overlong forms, surrogates and what lies above U+10FFFF all show in the second byte
+    const second = buffer[at];
+    if (lead === 0xe0 && second < 0xa0) return false;
+    if (lead === 0xed && second > 0x9f) return false;
+    if (lead === 0xf0 && second < 0x90) return false;
+    if (lead === 0xf4 && second > 0x8f) return false;
+    for (let i = 0; i < trailing; i++) if ((buffer[at++] & 0xc0) !== 0x80) return false;
+  }
+  return true;
+}
+
+/** Longest label of a stream. [FRM-10] */
+export const LABEL_BYTES_MAX = 64;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { isAckEliciting, isAllowedIn } from '../../../src/protocol/wire/frame-placement.ts';
-import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
-import { PacketType } from '../../../src/protocol/wire/packet-type.ts';
+import { FrameType } from '../../../../src/protocol/wire/frame-type.ts';
+import { isAckEliciting, isAllowedIn } from '../../../../src/protocol/wire/frames/index.ts';
+import { PacketType } from '../../../../src/protocol/wire/packet-header.ts';
 
 /** Every type that a reader lets through. */
 const TYPES: number[] = [];

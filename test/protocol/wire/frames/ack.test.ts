@@ -1,11 +1,16 @@
 import { describe, expect, it } from 'vitest';
-import { RangeSet } from '../../../src/base/ranges.ts';
-import { ACK_RANGES_MAX, FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
-import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
-import { ACK_RANGES_SENT_MAX, type EcnCounts, writeAck } from '../../../src/protocol/wire/frames/ack.ts';
-import { readAll } from './fast-frames.ts';
-import { slowEncode } from './slow-encoder.ts';
-import type { SlowAck } from './slow-frames.ts';
+import { RangeSet } from '../../../../src/base/ranges.ts';
+import { FrameReader } from '../../../../src/protocol/wire/frame-reader.ts';
+import { FrameWriter } from '../../../../src/protocol/wire/frame-writer.ts';
+import {
+  ACK_RANGES_MAX,
+  ACK_RANGES_SENT_MAX,
+  type EcnCounts,
+  writeAck,
+} from '../../../../src/protocol/wire/frames/ack.ts';
+import { readAll } from '../fast-frames.ts';
+import { slowEncode } from '../slow-encoder.ts';
+import type { SlowAck } from '../slow-frames.ts';
 
 /** Every `step`-th number, `count` of them. */
 function scattered(count: number, step: number): RangeSet {

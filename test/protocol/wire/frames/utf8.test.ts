@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { isUtf8 } from '../../../src/protocol/wire/utf8.ts';
+import { isUtf8 } from '../../../../src/protocol/wire/frames/stream.ts';
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
