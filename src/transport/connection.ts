@@ -387,7 +387,7 @@ export function closeError(reason: CloseReason): JspError | null {
   }
   if (reason.cause instanceof JspError) return reason.cause;
   if (reason.cause !== undefined) return internalError(reason.cause);
-  const name = closeCodeName(reason.code); // [ERR-1]
+  const name = closeCodeName(reason.code); // [ERR-1] the code says whose fault it was
   if (name === 'NO_ERROR') return null;
   if (name === 'CONNECTION_REFUSED' && reason.by === 'peer') {
     return new JspError(
@@ -416,7 +416,7 @@ export function closeError(reason: CloseReason): JspError | null {
   );
 }
 
-/** [CON-17] */
+/** The connection was closed before all was acknowledged. [CON-17] */
 function incompleteError(what: string, reason: string): JspError {
   return new JspError(
     'ERR_JSP_CLOSE_INCOMPLETE',

@@ -299,7 +299,7 @@ function serverDriver(socket: DatagramSocket, options: ListenOptions, owner: Dri
   return new Driver(endpoint, socket, clockOf(options), owner);
 }
 
-/** [URL-8] */
+/** What the URL of a server at `host` names: an address that others can reach. [URL-8] */
 async function reachableAt(host: string): Promise<HostPort> {
   return { host: isWildcard(host) ? await reachableAddress(host) : host, port: null };
 }

@@ -1,7 +1,17 @@
 import { totalmem } from 'node:os';
 import { JspError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
-import { anObject, anything, flag, number, type OptionTable, oneOf, text, whole } from '../base/options.ts';
+import {
+  anObject,
+  anything,
+  chosenOptions,
+  flag,
+  number,
+  type OptionTable,
+  oneOf,
+  text,
+  whole,
+} from '../base/options.ts';
 import type { RandomSource } from '../base/random.ts';
 import {
   type AeadPreference,
@@ -141,12 +151,8 @@ export interface SendOptions {
   transfer?: boolean | undefined;
 }
 
-/** What the options of {@link TransportOptions} may be; ranges of those that go into the connection's config are checked there. */
-export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
-  aead: oneOf(['auto', 'sodium', 'node', 'noble']),
-  mlKem: oneOf(['auto', 'node', 'noble']),
-  mtu: anything,
-  datagramBytesMax: whole(512, 65_507),
+/** Options that go into the connection's config under their own name, which checks their range. */
+const CONFIG_OPTIONS = {
   congestion: oneOf(['cubic', 'newreno']),
   handshakeTimeoutMs: anything,
   idleTimeoutMs: anything,
@@ -156,10 +162,19 @@ export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
   streamWindowBytes: anything,
   connectionWindowBytes: anything,
   streamsMax: anything,
-  allowHalfOpen: flag,
   bestEffortBytes: anything,
   memoryBytesMax: anything,
   stallTimeoutMs: anything,
+} satisfies Partial<OptionTable<TransportOptions>>;
+
+/** What the options of {@link TransportOptions} may be. */
+export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
+  ...CONFIG_OPTIONS,
+  aead: oneOf(['auto', 'sodium', 'node', 'noble']),
+  mlKem: oneOf(['auto', 'node', 'noble']),
+  mtu: anything,
+  datagramBytesMax: whole(512, 65_507),
+  allowHalfOpen: flag,
   receiveBufferBytes: whole(1, 2 ** 31 - 1),
   sendBufferBytes: whole(1, 2 ** 31 - 1),
   impairment: anObject,
@@ -212,11 +227,8 @@ export function connectionConfig(
   config.setsDontFragment = socket.setsDontFragment ?? false;
   config.receiveBufferBytes = socket.receiveBufferBytes;
   config.memoryBytesMax = defaultMemoryBytes();
-  for (const name of PASSED_ON) {
-    const value = options[name];
-    if (value !== undefined) config[name] = value as never;
-  }
-  return checkedConnectionConfig(config);
+  const passedOn: Pick<TransportOptions, keyof typeof CONFIG_OPTIONS> = options;
+  return checkedConnectionConfig({ ...config, ...chosenOptions(passedOn, CONFIG_OPTIONS) });
 }
 
 export function clockOf(options: TransportOptions): Clock {
@@ -285,20 +297,6 @@ function environmentAead(): AeadPreference {
   throw new JspError('ERR_JSP_OPTION_INVALID', `JSP_AEAD must be auto, sodium, node or noble, not "${name}"`);
 }
 
-const PASSED_ON = [
-  'congestion',
-  'handshakeTimeoutMs',
-  'idleTimeoutMs',
-  'heartbeatMs',
-  'heartbeatMisses',
-  'messageBytesMax',
-  'streamWindowBytes',
-  'connectionWindowBytes',
-  'streamsMax',
-  'bestEffortBytes',
-  'memoryBytesMax',
-  'stallTimeoutMs',
-] as const;
 const GIB = 2 ** 30;
 let memoryBytes = 0;
 /** Larger loopback packets cost less a byte. */

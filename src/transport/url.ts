@@ -73,7 +73,7 @@ function formatHost(host: string): string {
       return normal;
     case 6: {
       const [address, zone] = splitAt(normal, '%');
-      // [URL-4]
+      // [URL-4] %25 stands before a zone
       return zone === null ? `[${address}]` : `[${address}%25${encodeURIComponent(zone)}]`;
     }
     default:
@@ -85,7 +85,7 @@ function formatHost(host: string): string {
   }
 }
 
-/** [URL-2] */
+/** 32 bytes in base64url, 43 characters. [URL-2] */
 function parseFingerprint(text: string): Uint8Array {
   if (text.length !== FINGERPRINT_CHARACTERS) {
     throw new Unreadable(
@@ -105,7 +105,7 @@ function parseHostPort(text: string): { host: string; port: number | null } {
   const bracketed = /^\[([^\]]*)\](?::(.*))?$/s.exec(text);
   if (bracketed !== null) return { host: parseIpv6(bracketed[1]), port: parsePort(bracketed[2]) };
   const [host, port] = splitAt(text, ':');
-  // [URL-3]
+  // [URL-3] brackets tell the colons of an address from that of the port
   if (port?.includes(':')) throw new Unreadable('an IPv6 address is written in brackets, as in [::1]:4577');
   if (host === '') throw new Unreadable('it names no host');
   return { host: parseName(host), port: parsePort(port ?? undefined) };
@@ -134,7 +134,7 @@ function parseName(text: string): string {
   return ascii;
 }
 
-/** [URL-6] */
+/** A decimal number from 1 to 65,535. [URL-6] */
 function parsePort(text: string | undefined): number | null {
   if (text === undefined || text === '') return null;
   const port = /^\d{1,5}$/.test(text) ? Number(text) : 65_536;

@@ -96,16 +96,9 @@ function addErrorCode({ errorCodes }: SocketCounters, name: string, times: numbe
 }
 
 /** Adds what another socket counted. */
-export function addCounters(sum: SocketCounters, other: Readonly<SocketCounters>): void {
-  sum.datagramsSent += other.datagramsSent;
-  sum.bytesSent += other.bytesSent;
-  sum.datagramsReceived += other.datagramsReceived;
-  sum.bytesReceived += other.bytesReceived;
-  sum.sendErrors += other.sendErrors;
-  sum.receiveErrors += other.receiveErrors;
-  sum.datagramsDropped += other.datagramsDropped;
-  sum.batchesHeld += other.batchesHeld;
-  for (const [code, times] of Object.entries(other.errorCodes)) addErrorCode(sum, code, times);
+export function addCounters(sum: SocketCounters, { errorCodes, ...numbers }: Readonly<SocketCounters>): void {
+  for (const name of Object.keys(numbers) as (keyof typeof numbers)[]) sum[name] += numbers[name];
+  for (const [code, times] of Object.entries(errorCodes)) addErrorCode(sum, code, times);
 }
 
 /** A fresh set of counters. */

@@ -174,7 +174,7 @@ export class ImpairedSocket implements DatagramSocket {
       try {
         this.blocked = !this.inner.send(batch);
       } catch (error) {
-        this.dropped += batch.count; // [CON-34]
+        this.dropped += batch.count; // [CON-34] what a throwing socket was given is lost
         this.onError?.(error as Error, false);
       }
     }

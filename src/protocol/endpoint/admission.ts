@@ -96,7 +96,7 @@ export class Admission {
       return overdue ?? CloseCode.CONNECTION_REFUSED;
     }
     if (this.memory.available < CONNECTION_BYTES + CONNECTION_WINDOW_BYTES_MIN) {
-      counters.droppedMemoryLimit++; // [CON-50]
+      counters.droppedMemoryLimit++; // [CON-50] what peers make us keep is bounded
       return CloseCode.CONNECTION_REFUSED;
     }
     if (halfOpen.size < server.halfOpenMax / 2) return null;

@@ -278,7 +278,7 @@ export class Endpoint {
       counters.droppedMalformed++;
     } else if ((data[0] & LONG_FORM) === 0) {
       if ((data[0] & FIXED_BIT) === 0)
-        counters.droppedMalformed++; // [INV-2]
+        counters.droppedMalformed++; // [INV-2] the fixed bit is 1
       else this.routeShort(data, host, port, local, now);
     } else if (parsePacketHeader(this.header, data, 0, data.length, LOCAL_ID_BYTES)) {
       this.routeLong(data, host, port, local, now);
@@ -291,7 +291,7 @@ export class Endpoint {
   private routeShort(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
     const connection = this.byId.lookup(data, 1);
     if (connection === null) {
-      this.counters.droppedUnknownId++; // [CON-1]
+      this.counters.droppedUnknownId++; // [CON-1] the id is nobody's
       const ended = this.resets.ended(data);
       if (ended === null) this.answers.reset(data, LOCAL_ID_BYTES, { host, port, local }, now);
       else ended.onStatelessReset(now);
@@ -332,7 +332,7 @@ export class Endpoint {
 
   private routeLong(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
     if (this.header.version !== VERSION) {
-      this.counters.droppedVersion++; // [INV-6]
+      this.counters.droppedVersion++; // [INV-6] an unknown version is dropped
       return;
     }
     const { dcidStart, dcidLength } = this.header;
@@ -340,7 +340,7 @@ export class Endpoint {
     if (connection === null) {
       connection = this.byFirstPacket.find(data, dcidStart, dcidLength);
       if (connection !== null && (connection.path.host !== host || connection.path.port !== port)) {
-        this.counters.droppedRepeatedInitial++; // [CON-1]
+        this.counters.droppedRepeatedInitial++; // [CON-1] from another address it is not its client's
         return;
       }
     }
