@@ -11,8 +11,7 @@ export interface MemoryMetrics {
  */
 export class MemoryBudget {
   readonly bytesMax: number;
-  /** Reserved by all accounts. */
-  reserved = 0;
+  private reservedBytes = 0;
   private readonly accounts = new Set<MemoryAccount>();
   private readonly waiting = new Set<MemoryAccount>();
 
@@ -20,29 +19,34 @@ export class MemoryBudget {
     this.bytesMax = bytesMax;
   }
 
+  /** Reserved by all accounts. */
+  get reserved(): number {
+    return this.reservedBytes;
+  }
+
   /** What is not reserved; below 0 when accounts were sure to need more than there is. */
   get available(): number {
-    return this.bytesMax - this.reserved;
+    return this.bytesMax - this.reservedBytes;
   }
 
   metrics(): MemoryMetrics {
     let memoryBytes = 0;
     for (const account of this.accounts) memoryBytes += account.held();
-    return { memoryBytes, memoryReservedBytes: this.reserved, memoryBytesMax: this.bytesMax };
+    return { memoryBytes, memoryReservedBytes: this.reservedBytes, memoryBytesMax: this.bytesMax };
   }
 
-  /** For accounts only. */
+  // ---- for accounts only ----
+
   open(account: MemoryAccount): void {
     this.accounts.add(account);
   }
 
-  /** For accounts only. */
   change(bytes: number): void {
-    this.reserved += bytes;
+    this.reservedBytes += bytes;
     if (bytes < 0 && this.waiting.size > 0 && this.available >= RETRY_BYTES) this.retry();
   }
 
-  /** For accounts only: `account` is told when there is room again. */
+  /** Tells `account` when there is room again. */
   awaitRoom(account: MemoryAccount): void {
     this.waiting.add(account);
   }
@@ -77,7 +81,7 @@ export class MemoryAccount implements MemorySource {
   onRoom: (() => void) | null = null;
   /** What is held of it now. */
   held: () => number = () => 0;
-  reserved = 0;
+  private reservedBytes = 0;
   private isClosed = false;
   private readonly budget: MemoryBudget;
 
@@ -86,6 +90,11 @@ export class MemoryAccount implements MemorySource {
     this.budget = budget;
     budget.open(this);
     this.take(bytes);
+  }
+
+  /** What the connection has reserved now, in bytes. */
+  get reserved(): number {
+    return this.reservedBytes;
   }
 
   /**
@@ -104,13 +113,13 @@ export class MemoryAccount implements MemorySource {
   /** Takes bytes, also where there is too little: what is sure to be needed. */
   take(bytes: number): void {
     if (this.isClosed) return;
-    this.reserved += bytes;
+    this.reservedBytes += bytes;
     this.budget.change(bytes);
   }
 
   give(bytes: number): void {
     if (this.isClosed) return;
-    this.reserved -= bytes;
+    this.reservedBytes -= bytes;
     this.budget.change(-bytes);
   }
 
@@ -123,7 +132,7 @@ export class MemoryAccount implements MemorySource {
     this.onRoom = null;
     this.held = () => 0;
     this.budget.forget(this);
-    this.give(this.reserved);
+    this.give(this.reservedBytes);
     this.isClosed = true;
   }
 }
