@@ -470,7 +470,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     const bytes = text ? Buffer.from(data) : data;
     const { core } = this;
     const isPlain = bytes instanceof Uint8Array && bytes.length > 0 && bytes.length <= core.messageBytesMax;
-    if (!isPlain || this.ended || this.isClosed || !this.connection.isOpen || core.sender.stopped) {
+    if (!isPlain || this.ended || this.isClosed || !this.connection.isOpen || core.sender.stopCode >= 0) {
       if (!this.mayQueue(bytes, tracking)) return false;
     }
     const deadline = lifetimeMs === 0 ? NEVER : this.driver.now() + Math.floor(lifetimeMs * MILLISECOND);
@@ -504,7 +504,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
       return false;
     }
     // The peer has just stopped the stream, and the event that tells so comes next: no reason to throw in a listener that answers.
-    return !this.isLate && !this.core.sender.stopped;
+    return !this.isLate && this.core.sender.stopCode < 0;
   }
 
   private throwQueueFull(): never {

@@ -161,8 +161,8 @@ class Chaos {
       case 6: {
         const space = random.below(2) as Space;
         const { sender } = this.victim.core.streams.find(stream) ?? { sender: null };
-        const outbox = sender === null ? null : (sender as unknown as Outboxes)[OUTBOXES[space]];
-        const sent = (outbox?.nextSequence ?? 0) + (random.chance(0.01) ? 1 : 0);
+        const half = sender === null ? null : (sender as unknown as Spaces)[SPACES[space]];
+        const sent = (half?.buffer.nextSequence ?? 0) + (random.chance(0.01) ? 1 : 0);
         if (sent === 0) return PING;
         const first = random.below(sent);
         const count = random.between(1, sent - first);
@@ -246,12 +246,12 @@ interface Inboxes {
   } | null;
 }
 
-interface Outboxes {
-  readonly reliable: { readonly nextSequence: number } | null;
-  readonly bestEffort: { readonly nextSequence: number } | null;
+interface Spaces {
+  readonly reliable: { readonly buffer: { readonly nextSequence: number } };
+  readonly bestEffort: { readonly buffer: { readonly nextSequence: number } } | null;
 }
 
-const OUTBOXES = ['reliable', 'bestEffort'] as const;
+const SPACES = ['reliable', 'bestEffort'] as const;
 const PING = integers(FrameType.PING);
 const FIRST_SEED = 1;
 const SEEDS = Number(process.env.ROGUE_SEEDS ?? 80);

@@ -1,8 +1,8 @@
 import { posix } from 'node:path';
 
 /**
- * What a page names in backticks, by these conventions: `src/protocol/stream/send/outbox.ts` is a file or folder of the project, and
- * `src/protocol/stream/send/outbox.ts#Outbox.push` is something declared there, a member after a dot. Other code is not looked at.
+ * What a page names in backticks, by these conventions: `src/protocol/stream/send/send-buffer.ts` is a file or folder of the project, and
+ * `src/protocol/stream/send/send-buffer.ts#SendBuffer.push` is something declared there, a member after a dot. Other code is not looked at.
  */
 export interface Named {
   path: string;

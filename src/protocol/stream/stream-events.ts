@@ -74,7 +74,7 @@ export class StreamEvents<Connection> {
   received(stream: ConnectionStream): void {
     const { connection } = this;
     const { receiver, sender } = stream;
-    const isReset = receiver.resetCode >= 0 || sender.stopped;
+    const isReset = receiver.resetCode >= 0 || sender.stopCode >= 0;
     if (isReset && !stream.isResetTold) {
       stream.isResetTold = true;
       const code = receiver.resetCode >= 0 ? receiver.resetCode : sender.stopCode;

@@ -11,9 +11,9 @@ import { FlowCredit, FlowWindow, Pace, type WindowGrowth, WindowPool } from './f
 import { DataLimits, Limits, MessageLimits, StreamLimits } from './limits.ts';
 import { BestEffortBudget, ReceiveContext, SURE_BYTES } from './receive/receive-context.ts';
 import { ReceiveStream } from './receive/receive-stream.ts';
+import { SlabPool } from './send/message-records.ts';
 import { SendContext } from './send/send-context.ts';
 import { SendStream, type StreamOpening } from './send/send-stream.ts';
-import { SlabPool } from './send/slab.ts';
 import { type StreamEventSink, StreamEvents } from './stream-events.ts';
 import { PACKET_OVERHEAD, StreamPacker } from './stream-packer.ts';
 

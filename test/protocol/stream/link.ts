@@ -1,9 +1,9 @@
 import { FlowCredit, FlowWindow } from '../../../src/protocol/stream/flow-control.ts';
 import { BestEffortBudget, ReceiveContext } from '../../../src/protocol/stream/receive/receive-context.ts';
 import { ReceiveStream } from '../../../src/protocol/stream/receive/receive-stream.ts';
+import { SlabPool } from '../../../src/protocol/stream/send/message-records.ts';
 import { type Outcome, SendContext } from '../../../src/protocol/stream/send/send-context.ts';
 import { SendStream } from '../../../src/protocol/stream/send/send-stream.ts';
-import { SlabPool } from '../../../src/protocol/stream/send/slab.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType, MessageFlag, type Space } from '../../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';

@@ -262,7 +262,7 @@ describe('SendStream', () => {
     const link = linkWith(2, 64);
     link.pack(0);
     link.send.onStopSending(5);
-    expect(link.send.stopped).toBe(true);
+    expect(link.send.stopCode).toBe(5);
     expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'RESET 5 2', 'ABANDON 0+2']);
     expect(() => link.send.send(bytesOf(1), RELIABLE, NEVER, false)).toThrow(
       expect.objectContaining({ code: 'ERR_JSP_STREAM_RESET' }),

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { DeadlineWatch, NEVER } from '../../../src/base/time.ts';
 import { Coverage } from '../../../src/protocol/stream/receive/assembly.ts';
 import { SequenceWindow } from '../../../src/protocol/stream/receive/sequences.ts';
+import { SlabPool } from '../../../src/protocol/stream/send/message-records.ts';
 import { Outcomes } from '../../../src/protocol/stream/send/send-context.ts';
-import { SlabPool } from '../../../src/protocol/stream/send/slab.ts';
 
 /** Which sequences were seen, the slow way. */
 class SlowWindow {

@@ -1,6 +1,10 @@
+/**
+ * The messages of one sequence space of a sender: their bytes in {@link Slab}s, small messages behind each other with their lengths in front,
+ * and a record for each in {@link MessageRecords}.
+ */
+
 import { RangeSet } from '../../../base/ranges.ts';
 import { type Micros, NEVER } from '../../../base/time.ts';
-import type { Slab } from './slab.ts';
 
 /** State bits of a message record. */
 export const Mark = {
@@ -27,16 +31,6 @@ export class MessageParts {
   ackedBytes = 0;
 }
 
-/** What an outbox that never held a message has, so that an idle stream costs nothing. */
-const NO_SEQUENCES = new Float64Array(0);
-const NO_NUMBERS = new Uint32Array(0);
-const NO_MARKS = new Uint8Array(0);
-const NO_SLABS: (Slab | null)[] = [];
-
-const FIRST_CAPACITY = 8;
-/** A ring that is larger than this shrinks. */
-const KEPT_CAPACITY = 64;
-
 /**
  * The messages of one sequence space of a stream, oldest first: `flight` records that have a sequence number, then `queued` ones
  * that were not sent yet. A circular structure of arrays; a record is named by its place `r` counted from the oldest. Void
@@ -48,26 +42,33 @@ const KEPT_CAPACITY = 64;
 export class MessageRecords {
   flight = 0;
   queued = 0;
+  /** Where the oldest record is in the columns; their length - 1. */
+  head = 0;
+  mask = -1;
+  // The columns. A getter for each message would cost more than what is done with it.
+  sequences: Float64Array = NO_SEQUENCES;
+  offsets: Uint32Array = NO_NUMBERS;
+  lengths: Uint32Array = NO_NUMBERS;
+  marks: Uint8Array = NO_MARKS;
+  slabs: (Slab | null)[] = NO_SLABS;
+  /** The following exist once they are needed. */
+  private deadlines: Float64Array | null = null;
+  private trackingIds: Float64Array | null = null;
+  private parts: (MessageParts | null)[] | null = null;
   /** Most records since there was none. */
   private peak = 0;
-  protected head = 0;
-  protected mask = -1;
-  protected sequences = NO_SEQUENCES;
-  protected offsets = NO_NUMBERS;
-  protected lengths = NO_NUMBERS;
-  protected marks = NO_MARKS;
-  protected slabs: (Slab | null)[] = NO_SLABS;
-  /** The following exist once they are needed. */
-  protected deadlines: Float64Array | null = null;
-  protected trackingIds: Float64Array | null = null;
-  protected parts: (MessageParts | null)[] | null = null;
 
-  /** Index into the arrays of the record at place `r`. */
-  protected index(r: number): number {
+  /** True when nothing is queued and everything sent is settled. */
+  get isEmpty(): boolean {
+    return this.flight + this.queued === 0;
+  }
+
+  /** Index into the columns of the record at place `r`. */
+  index(r: number): number {
     return (this.head + r) & this.mask;
   }
 
-  protected append(slab: Slab, offset: number, length: number, mark: number): number {
+  append(slab: Slab, offset: number, length: number, mark: number): number {
     const count = this.flight + this.queued++;
     if (count > this.mask) this.resize(Math.max(FIRST_CAPACITY, 2 * (this.mask + 1)), count);
     if (count >= this.peak) this.peak = count + 1;
@@ -79,19 +80,24 @@ export class MessageRecords {
     return i;
   }
 
-  protected setDeadline(i: number, deadline: Micros): void {
+  setDeadline(i: number, deadline: Micros): void {
     if (this.deadlines === null) this.deadlines = new Float64Array(this.mask + 1);
     this.deadlines[i] = deadline;
     this.marks[i] |= Mark.LIFETIME;
   }
 
-  protected setTrackingId(i: number, id: number): void {
+  setTrackingId(i: number, id: number): void {
     if (this.trackingIds === null) this.trackingIds = new Float64Array(this.mask + 1);
     this.trackingIds[i] = id;
     this.marks[i] |= Mark.TRACKED;
   }
 
-  protected partsOf(i: number): MessageParts {
+  /** 0 when nobody asked for the outcome. */
+  trackingIdOf(i: number): number {
+    return (this.marks[i] & Mark.TRACKED) !== 0 ? (this.trackingIds as Float64Array)[i] : 0;
+  }
+
+  partsOf(i: number): MessageParts {
     if (this.parts === null) this.parts = new Array(this.mask + 1).fill(null);
     let parts = this.parts[i];
     if (parts === null) {
@@ -102,12 +108,12 @@ export class MessageRecords {
     return parts;
   }
 
-  protected deadlineOf(i: number): Micros {
+  deadlineOf(i: number): Micros {
     return (this.marks[i] & Mark.LIFETIME) !== 0 ? (this.deadlines as Float64Array)[i] : NEVER;
   }
 
   /** Place of the sent record with this sequence number; the first later one when it is gone. May be `flight`. */
-  protected find(sequence: number): number {
+  find(sequence: number): number {
     if (this.flight === 0) return 0;
     const guess = sequence - this.sequences[this.head];
     if (guess <= 0) return 0;
@@ -128,7 +134,7 @@ export class MessageRecords {
   }
 
   /** Forgets the settled records at the old end. */
-  protected dropSettled(): void {
+  dropSettled(): void {
     while (this.flight > 0 && (this.marks[this.head] & Mark.SETTLED) !== 0) {
       if (this.parts !== null) this.parts[this.head] = null;
       this.head = (this.head + 1) & this.mask;
@@ -178,3 +184,101 @@ function reordered<T, A extends { [index: number]: T }>(from: A, to: A, order: U
   for (let r = 0; r < order.length; r++) to[r] = from[order[r]];
   return to;
 }
+
+/** A chunk of memory that holds the bytes of one or more queued messages. */
+export class Slab {
+  readonly bytes: Uint8Array;
+  /** Index of its size class in the pool, or -1 when the pool does not want it back. */
+  readonly sizeClass: number;
+  /** Bytes written so far. */
+  used = 0;
+  /** Messages whose bytes are still needed. */
+  live = 0;
+
+  constructor(bytes: Uint8Array, sizeClass: number) {
+    this.bytes = bytes;
+    this.sizeClass = sizeClass;
+  }
+}
+
+/**
+ * Slabs that are free for the next stream that has something to send. Shared by the streams of a connection, or by all connections
+ * of an endpoint. At `freeBytesMax` a slab that comes back is left to the garbage collector.
+ */
+export class SlabPool {
+  private readonly free: Slab[][] = CLASS_BYTES.map(() => []);
+  private readonly freeBytesMax: number;
+  /** Bytes in the free lists. */
+  freeBytes = 0;
+  /** Slabs handed out and not returned. */
+  inUse = 0;
+
+  constructor(freeBytesMax = 1_048_576) {
+    this.freeBytesMax = freeBytesMax;
+  }
+
+  /** A slab for many small messages, the next one `need` bytes long; a small one when it is the `first` that the stream holds. */
+  takeShared(first: boolean, need: number): Slab {
+    if (!first) return this.take(BULK_CLASS);
+    return this.take(need <= CLASS_BYTES[0] ? 0 : 1);
+  }
+
+  /** A slab with room for one message of `length` bytes. */
+  takeFor(length: number): Slab {
+    for (let sizeClass = 0; sizeClass < CLASS_BYTES.length; sizeClass++) {
+      if (length <= CLASS_BYTES[sizeClass]) return this.take(sizeClass);
+    }
+    this.inUse++;
+    return new Slab(new Uint8Array(length), -1);
+  }
+
+  /** A slab around bytes that the caller gave away. */
+  adopt(bytes: Uint8Array): Slab {
+    this.inUse++;
+    return new Slab(bytes, -1);
+  }
+
+  give(slab: Slab): void {
+    this.inUse--;
+    if (slab.sizeClass >= 0 && this.freeBytes + slab.bytes.length <= this.freeBytesMax) {
+      slab.used = 0;
+      this.freeBytes += slab.bytes.length;
+      this.free[slab.sizeClass].push(slab);
+    }
+    if (this.inUse === 0 && this.freeBytes > IDLE_BYTES_MAX) this.trim(IDLE_BYTES_MAX);
+  }
+
+  /** Lets go of free slabs, the largest first, until at most `bytesMax` are left. */
+  trim(bytesMax: number): void {
+    for (let sizeClass = CLASS_BYTES.length - 1; sizeClass >= 0; sizeClass--) {
+      const free = this.free[sizeClass];
+      while (this.freeBytes > bytesMax && free.length > 0) {
+        free.pop();
+        this.freeBytes -= CLASS_BYTES[sizeClass];
+      }
+    }
+  }
+
+  private take(sizeClass: number): Slab {
+    this.inUse++;
+    const slab = this.free[sizeClass].pop();
+    if (slab === undefined) return new Slab(new Uint8Array(CLASS_BYTES[sizeClass]), sizeClass);
+    this.freeBytes -= slab.bytes.length;
+    return slab;
+  }
+}
+
+/** What a buffer that never held a message has, so that an idle stream costs nothing. */
+const NO_SEQUENCES = new Float64Array(0);
+const NO_NUMBERS = new Uint32Array(0);
+const NO_MARKS = new Uint8Array(0);
+const NO_SLABS: (Slab | null)[] = [];
+const FIRST_CAPACITY = 8;
+/** A ring that is larger than this shrinks. */
+const KEPT_CAPACITY = 64;
+/** Slabs are of these sizes; a larger message gets memory of its own that is not pooled. */
+const CLASS_BYTES = [2_048, 8_192, 16_384, 32_768, 65_536, 131_072];
+/** A stream without a slab starts with the smallest; one that fills it goes on with this class. */
+const BULK_CLASS = 3;
+/** Most bytes that the pool keeps while no slab is in use: what a sender that runs empty needs at its next turn. */
+const IDLE_BYTES_MAX = 262_144;

@@ -1,7 +1,7 @@
 import { Ring } from '../../../base/ring.ts';
 import type { Micros } from '../../../base/time.ts';
 import type { FlowCredit } from '../flow-control.ts';
-import type { SlabPool } from './slab.ts';
+import type { SlabPool } from './message-records.ts';
 
 /** What the sending halves of all streams of one connection share. */
 export class SendContext {

@@ -1,16 +1,45 @@
-import { JspError } from '../../../base/errors.ts';
+import { assert, JspError } from '../../../base/errors.ts';
 import type { Micros } from '../../../base/time.ts';
 import { CloseCode } from '../../wire/close-code.ts';
-import { Delivery, FrameType, MessageFlag, Space } from '../../wire/frame-type.ts';
+import { Delivery, FrameType, Space } from '../../wire/frame-type.ts';
 import type { FrameWriter } from '../../wire/frame-writer.ts';
 import { writeStreamDataBlocked } from '../../wire/frames/flow-control.ts';
 import type { SentFrame } from '../../wire/frames/sent-frames.ts';
+import {
+  recordStreamOpen,
+  streamOpenSize,
+  writeResetStream,
+  writeStreamFin,
+  writeStreamOpen,
+} from '../../wire/frames/stream.ts';
 import { FlowCredit, MESSAGE_COST, SEQUENCE_SPAN_MAX } from '../flow-control.ts';
-import { OutboxPacker } from './outbox-packer.ts';
+import { Packetizer } from './packetizer.ts';
+import type { SendBuffer } from './send-buffer.ts';
 import type { SendContext } from './send-context.ts';
-import { SendSignals, type StreamOpening, Told } from './send-signals.ts';
 
-export type { StreamOpening };
+/** The states of a sending half, as RFC 9000 section 3.1 names them. */
+export const SendState = {
+  /** Nothing was sent yet. */
+  READY: 0,
+  SEND: 1,
+  /** All messages were sent, and STREAM_FIN. */
+  DATA_SENT: 2,
+  /** The peer has STREAM_FIN, and everything sent is settled: the half can be forgotten. [STR-30] */
+  DATA_RECVD: 3,
+  /** The stream was reset: RESET_STREAM is sent, or goes with the next packet. */
+  RESET_SENT: 4,
+  /** The peer has RESET_STREAM, and everything sent is settled: the half can be forgotten. [STR-30] */
+  RESET_RECVD: 5,
+} as const;
+export type SendState = (typeof SendState)[keyof typeof SendState];
+
+/** What STREAM_OPEN tells the peer. */
+export interface StreamOpening {
+  /** The byte of the frame: priority, ordered, default delivery. */
+  readonly flags: number;
+  /** UTF-8, at most 64 bytes. */
+  readonly label: Uint8Array;
+}
 
 /** What {@link SendStream.send} did with a message. */
 export const SendResult = {
@@ -49,7 +78,6 @@ export interface SendStreamOptions {
  * {@link write} and brings back what became of the frames with {@link onFrameAcked} and {@link onFrameLost}.
  */
 export class SendStream {
-  readonly id: number;
   readonly credit: FlowCredit;
   /** Above this many queued bytes {@link send} answers FULL. */
   highWaterBytes: number;
@@ -57,28 +85,42 @@ export class SendStream {
   lowWaterBytes: number;
   /** Beyond this {@link send} refuses, unless nothing else is queued. */
   queueBytesMax: number;
-  /** The peer asked us to stop; its code is in `stopCode`. */
-  stopped = false;
-  stopCode = 0;
+  /** Code of the peer's STOP_SENDING; -1 without one. */
+  stopCode = -1;
 
+  private state: SendState = SendState.READY;
+  /** The application has ended the stream: STREAM_FIN follows what is queued. */
+  private isEnded = false;
+  private resetCode = 0;
+  /** How far STREAM_OPEN is, and STREAM_FIN or, once the stream was reset, RESET_STREAM. */
+  private open: Told;
+  private end: Told = Told.DUE;
+
+  private readonly id: number;
+  private readonly opening: StreamOpening | null;
   private readonly context: SendContext;
-  private readonly signals: SendSignals;
-  private readonly reliable: OutboxPacker;
-  private bestEffort: OutboxPacker | null = null;
+  private readonly reliable: Packetizer;
+  private bestEffort: Packetizer | null = null;
   private bestEffortFirst = false;
   private awaitsDrain = false;
 
   constructor(context: SendContext, options: SendStreamOptions) {
-    this.id = options.id;
+    const { id, opening } = options;
+    this.id = id;
     this.context = context;
-    this.signals = new SendSignals(options.id, options.opening);
+    this.opening = opening;
+    this.open = opening === null ? Told.ACKED : Told.DUE;
     this.credit = new FlowCredit(options.initialMaxStreamData);
     this.queueBytesMax = options.queueBytesMax ?? QUEUE_BYTES_MAX;
     this.highWaterBytes = Math.min(options.highWaterBytes ?? HIGH_WATER_BYTES, this.queueBytesMax);
     this.lowWaterBytes = options.lowWaterBytes ?? this.highWaterBytes >>> 2;
-    const spanMax = options.spanMax ?? SEQUENCE_SPAN_MAX;
-    const isSystem = options.isSystem ?? false;
-    this.reliable = new OutboxPacker(Space.RELIABLE, context, this.id, this.credit, spanMax, isSystem);
+    this.reliable = new Packetizer(context, {
+      space: Space.RELIABLE,
+      stream: id,
+      credit: this.credit,
+      spanMax: options.spanMax ?? SEQUENCE_SPAN_MAX,
+      usesReserve: options.isSystem ?? false,
+    });
   }
 
   // ---- the application's side ----
@@ -97,20 +139,14 @@ export class SendStream {
     transfer: boolean,
     trackingId = 0,
   ): SendResult {
-    if (this.signals.isEnding) this.throwClosed();
+    if (this.isEnding) this.throwClosed();
     const queued = this.queuedBytes;
     if (queued + data.length > this.queueBytesMax && queued > 0) {
       this.awaitsDrain = true;
       return SendResult.REFUSED;
     }
-    let outbox = this.reliable;
-    if (delivery === Delivery.BEST_EFFORT) {
-      if (this.bestEffort === null) {
-        this.bestEffort = new OutboxPacker(Space.BEST_EFFORT, this.context, this.id, this.credit, 0, false);
-      }
-      outbox = this.bestEffort;
-    }
-    outbox.push(data, deadline, transfer, trackingId);
+    const { buffer } = delivery === Delivery.BEST_EFFORT ? this.bestEffortPacketizer() : this.reliable;
+    buffer.push(data, deadline, transfer, trackingId);
     if (queued + data.length + MESSAGE_COST <= this.highWaterBytes) return SendResult.ACCEPTED;
     this.awaitsDrain = true;
     return SendResult.FULL;
@@ -118,9 +154,8 @@ export class SendStream {
 
   /** Bytes not sent yet, with the fixed cost of their messages. */
   get queuedBytes(): number {
-    return this.bestEffort === null
-      ? this.reliable.queuedBytes
-      : this.reliable.queuedBytes + this.bestEffort.queuedBytes;
+    const { queuedBytes } = this.reliable.buffer;
+    return this.bestEffort === null ? queuedBytes : queuedBytes + this.bestEffort.buffer.queuedBytes;
   }
 
   /** True once after {@link send} answered FULL or REFUSED and the queue has fallen to the low-water mark. */
@@ -132,54 +167,55 @@ export class SendStream {
 
   /** Ends the stream behind the messages that are queued. [STR-6] */
   close(): void {
-    if (!this.signals.isEnding) this.signals.fin = Told.WANTED;
+    if (!this.isEnding) this.isEnded = true;
   }
 
   /** Ends the stream at once and gives up what is not acknowledged. [STR-24] */
   reset(code: number): void {
-    if (this.signals.reset !== Told.NOT_WANTED) return;
-    this.signals.wantReset(code);
-    this.reliable.reset();
-    this.bestEffort?.reset();
+    if (this.isReset) return;
+    this.moveTo(SendState.RESET_SENT);
+    this.end = Told.DUE;
+    this.resetCode = code;
+    this.reliable.buffer.reset();
+    this.bestEffort?.buffer.reset();
   }
 
   /** True when nothing is queued and everything sent is settled, the end of the stream too. */
   get settled(): boolean {
-    return !this.signals.isEndUntold && this.isEmpty;
+    return !this.isEndUntold && this.isEmpty;
   }
 
   /** True when nothing of the reliable space is unsettled, nor the end of the stream. */
   get delivered(): boolean {
-    return !this.signals.isEndUntold && this.reliable.empty;
-  }
-
-  /** Whether all of the first `mark.reliable` and `mark.bestEffort` messages of the two spaces are settled. */
-  isSettledUpTo(mark: SendMark): boolean {
-    if (this.reliable.settledPrefix < mark.reliable) return false;
-    return this.bestEffort === null || this.bestEffort.settledPrefix >= mark.bestEffort;
+    return !this.isEndUntold && this.reliable.buffer.records.isEmpty;
   }
 
   /** How many messages were taken in so far. */
   mark(): SendMark {
-    return { reliable: this.reliable.pushed, bestEffort: this.bestEffort?.pushed ?? 0 };
+    return { reliable: this.reliable.buffer.pushed, bestEffort: this.bestEffort?.buffer.pushed ?? 0 };
+  }
+
+  /** Whether all of the first `mark.reliable` and `mark.bestEffort` messages of the two spaces are settled. */
+  isSettledUpTo(mark: SendMark): boolean {
+    if (!this.reliable.buffer.isSettledUpTo(mark.reliable)) return false;
+    return this.bestEffort === null || this.bestEffort.buffer.isSettledUpTo(mark.bestEffort);
   }
 
   /** True when the peer knows the end of the stream and everything sent is settled: the half can be forgotten. [STR-30] */
   get finished(): boolean {
-    return this.signals.isEndTold && this.isEmpty;
+    return this.state === SendState.DATA_RECVD || this.state === SendState.RESET_RECVD;
   }
 
   // ---- the connection's side ----
 
   /** The peer knows the stream, so that frames about it may go without its STREAM_OPEN. */
   get isOpenAtPeer(): boolean {
-    return this.signals.open === Told.ACKED;
+    return this.open === Told.ACKED;
   }
 
   /** True when {@link write} may have something to write now. */
   get sendable(): boolean {
-    const { signals } = this;
-    if (signals.open === Told.WANTED || signals.reset === Told.WANTED || this.finDue) return true;
+    if (this.open === Told.DUE || this.resetDue || this.finDue) return true;
     if (this.reliable.sendable || this.credit.owesBlocked) return true;
     return this.bestEffort?.sendable ?? false;
   }
@@ -192,82 +228,40 @@ export class SendStream {
 
   /** Writes as much as fits into the packet: what is lost first, then what is new. */
   write(w: FrameWriter): void {
-    const { signals, reliable, bestEffort } = this;
+    const { reliable, bestEffort } = this;
     const start = w.at;
-    if (signals.open !== Told.ACKED && !signals.putOpening(w)) return; // [STR-3]
+    if (this.open !== Told.ACKED && !this.putOpening(w)) return; // [STR-3] it goes ahead of all else
     const opened = w.at;
-    if (signals.reset === Told.WANTED) signals.writeReset(w, reliable.nextSequence);
-    if (reliable.hasLost) reliable.writeLost(w);
-    if (reliable.hasAbandoned) reliable.writeAbandon(w);
+    if (this.resetDue && w.hasControlRoom) this.writeReset(w);
+    if (reliable.buffer.lost.size > 0) reliable.writeLost(w);
+    if (reliable.buffer.abandoned.size > 0) reliable.writeAbandon(w);
     if (bestEffort !== null) this.writeNewOfBoth(w, bestEffort);
     else if (reliable.hasUnsent) reliable.writeNew(w);
     if (this.credit.owesBlocked && w.hasControlRoom) {
       writeStreamDataBlocked(w, this.id, this.credit.sayBlocked());
     }
-    if (this.finDue) signals.writeFin(w, reliable.nextSequence);
-    if (w.at === opened && signals.open !== Told.WANTED) w.at = start;
-    else if (signals.open !== Told.ACKED) signals.openingSent(w);
+    if (this.finDue && w.hasControlRoom) this.writeFin(w);
+    if (w.at === opened && this.open !== Told.DUE) w.at = start;
+    else this.afterWrite(w);
   }
 
   /** The packet that held this frame of ours is acknowledged. */
   onFrameAcked(frame: SentFrame): void {
-    switch (frame.type) {
-      case FrameType.MESSAGES:
-        this.reliable.onAcked(frame.sequence, frame.count);
-        break;
-      case FrameType.MESSAGES_BEST_EFFORT:
-        this.bestEffort?.onAcked(frame.sequence, frame.count);
-        break;
-      case FrameType.MESSAGE:
-        this.reliable.onAcked(frame.sequence, 1);
-        break;
-      case FrameType.MESSAGE | MessageFlag.BEST_EFFORT:
-        this.bestEffort?.onAcked(frame.sequence, 1);
-        break;
-      case FrameType.MESSAGE | MessageFlag.FRAGMENT:
-        this.reliable.onFragmentAcked(frame.sequence, frame.offset, frame.length);
-        break;
-      case FrameType.MESSAGE | MessageFlag.FRAGMENT | MessageFlag.BEST_EFFORT:
-        this.bestEffort?.onFragmentAcked(frame.sequence, frame.offset, frame.length);
-        break;
-      case FrameType.ABANDON:
-        this.reliable.onAbandonAcked(frame.sequence, frame.count);
-        break;
-      default:
-        this.signals.onFrameAcked(frame);
-    }
+    const { type } = frame;
+    if (isMessageFrame(type)) this.bufferOf(frame)?.onFrameAcked(frame);
+    else if (type === FrameType.STREAM_OPEN) this.open = Told.ACKED;
+    else if (type === this.endFrame) this.end = Told.ACKED;
+    this.settleEnd();
   }
 
   /** The packet that held this frame of ours is lost. */
   onFrameLost(frame: SentFrame, now: Micros): void {
-    switch (frame.type) {
-      case FrameType.MESSAGES:
-        this.reliable.onLost(frame.sequence, frame.count, now);
-        break;
-      case FrameType.MESSAGES_BEST_EFFORT:
-        this.bestEffort?.onLost(frame.sequence, frame.count, now);
-        break;
-      case FrameType.MESSAGE:
-        this.reliable.onLost(frame.sequence, 1, now);
-        break;
-      case FrameType.MESSAGE | MessageFlag.BEST_EFFORT:
-        this.bestEffort?.onLost(frame.sequence, 1, now);
-        break;
-      case FrameType.MESSAGE | MessageFlag.FRAGMENT:
-        this.reliable.onFragmentLost(frame.sequence, frame.offset, frame.length, now);
-        break;
-      case FrameType.MESSAGE | MessageFlag.FRAGMENT | MessageFlag.BEST_EFFORT:
-        this.bestEffort?.onFragmentLost(frame.sequence, frame.offset, frame.length, now);
-        break;
-      case FrameType.ABANDON:
-        this.reliable.onAbandonLost(frame.sequence, frame.count);
-        break;
-      case FrameType.STREAM_DATA_BLOCKED:
-        this.credit.onBlockedLost(frame.limit);
-        break;
-      default:
-        this.signals.onFrameLost(frame);
-    }
+    const { type } = frame;
+    if (isMessageFrame(type)) this.bufferOf(frame)?.onFrameLost(frame, now);
+    else if (type === FrameType.STREAM_DATA_BLOCKED) this.credit.onBlockedLost(frame.limit);
+    else if (type === FrameType.STREAM_OPEN) this.open = lost(this.open);
+    else if (type === this.endFrame) this.end = lost(this.end);
+    this.settleEnd();
   }
 
   /** MAX_STREAM_DATA from the peer. True when there is more credit than before. */
@@ -277,55 +271,136 @@ export class SendStream {
 
   /** STOP_SENDING from the peer: nobody reads any more. [STR-25] */
   onStopSending(code: number): void {
-    if (this.stopped) return;
-    this.stopped = true;
+    if (this.stopCode >= 0) return;
     this.stopCode = code;
     if (!this.finished) this.reset(code);
   }
 
   /** DROPPED from the peer. Returns 0 or a close code. */
   onDropped(space: Space, first: number, count: number, now: Micros): number {
-    const outbox = space === Space.RELIABLE ? this.reliable : this.bestEffort;
-    if (outbox === null || first + count > outbox.nextSequence) return CloseCode.PROTOCOL_VIOLATION;
-    outbox.reportedDropped += count;
-    if (outbox.reportedDropped > DROPPED_SLACK + DROPPED_FACTOR * outbox.nextSequence) {
-      return CloseCode.PROTOCOL_VIOLATION;
-    }
-    outbox.onDropped(first, count, now);
+    const buffer = (space === Space.RELIABLE ? this.reliable : this.bestEffort)?.buffer;
+    if (buffer === undefined || !buffer.onDropped(first, count, now)) return CloseCode.PROTOCOL_VIOLATION;
+    this.settleEnd();
     return 0;
-  }
-
-  /** Gives memory back, when the stream has not been used for a while. */
-  trim(): void {
-    this.reliable.trim();
-    this.bestEffort?.trim();
   }
 
   /** When {@link onTimeout} is to be called at the latest. */
   nextTimeout(): Micros {
-    const next = this.reliable.nextTimeout;
-    return this.bestEffort === null ? next : Math.min(next, this.bestEffort.nextTimeout);
+    const next = this.reliable.buffer.nextTimeout;
+    return this.bestEffort === null ? next : Math.min(next, this.bestEffort.buffer.nextTimeout);
   }
 
   /** Ends the lifetime of messages whose deadline has come. */
   onTimeout(now: Micros): void {
-    this.reliable.expire(now);
-    this.bestEffort?.expire(now);
+    this.reliable.buffer.expire(now);
+    this.bestEffort?.buffer.expire(now);
+    this.settleEnd();
   }
 
-  // ---- inside ----
+  /** Gives memory back, when the stream has not been used for a while. */
+  trim(): void {
+    this.reliable.buffer.records.trim();
+    this.bestEffort?.buffer.records.trim();
+  }
+
+  // ---- states ----
+
+  /** The only way from one state to another. */
+  private moveTo(state: SendState): void {
+    assert(NEXT_STATES[this.state].includes(state), 'a sending half moves as RFC 9000 section 3.1 says');
+    this.state = state;
+  }
+
+  /** The peer may know the end now, and everything sent may be settled. */
+  private settleEnd(): void {
+    if (this.end !== Told.ACKED || !this.isEmpty) return;
+    if (this.state === SendState.DATA_SENT) this.moveTo(SendState.DATA_RECVD);
+    else if (this.state === SendState.RESET_SENT) this.moveTo(SendState.RESET_RECVD);
+  }
+
+  private get isReset(): boolean {
+    return this.state >= SendState.RESET_SENT;
+  }
+
+  /** The stream was ended or reset: it takes no more messages. */
+  private get isEnding(): boolean {
+    return this.isEnded || this.isReset;
+  }
+
+  /** The end is on its way, or will be, and the peer has not said that it knows. */
+  private get isEndUntold(): boolean {
+    return this.isEnding && this.end !== Told.ACKED;
+  }
 
   private get isEmpty(): boolean {
-    return this.reliable.empty && (this.bestEffort === null || this.bestEffort.empty);
+    return (
+      this.reliable.buffer.records.isEmpty &&
+      (this.bestEffort === null || this.bestEffort.buffer.records.isEmpty)
+    );
   }
 
+  // ---- STREAM_OPEN, STREAM_FIN, RESET_STREAM [STR-30] ----
+
+  private get endFrame(): number {
+    return this.isReset ? FrameType.RESET_STREAM : FrameType.STREAM_FIN;
+  }
+
+  private get resetDue(): boolean {
+    return this.state === SendState.RESET_SENT && this.end === Told.DUE;
+  }
+
+  /** STREAM_FIN goes, or goes again, as soon as nothing is unsent. */
   private get finDue(): boolean {
-    if (!this.signals.isFinWanted || this.reliable.hasUnsent) return false;
+    if (!this.isEnded || this.isReset || this.end !== Told.DUE || this.reliable.hasUnsent) return false;
     return this.bestEffort === null || !this.bestEffort.hasUnsent;
   }
 
+  /** Writes STREAM_OPEN without recording it yet: it goes only with something else, or when it is owed. False when it does not fit. */
+  private putOpening(w: FrameWriter): boolean {
+    const { flags, label } = this.opening!;
+    if (w.room < streamOpenSize(this.id, label)) return false;
+    writeStreamOpen(w, this.id, flags, label);
+    return true;
+  }
+
+  private writeReset(w: FrameWriter): void {
+    writeResetStream(w, this.id, this.resetCode, this.reliable.buffer.nextSequence);
+    this.end = Told.SENT;
+  }
+
+  private writeFin(w: FrameWriter): void {
+    writeStreamFin(w, this.id, this.reliable.buffer.nextSequence);
+    this.end = Told.SENT;
+    if (this.state !== SendState.DATA_SENT) this.moveTo(SendState.DATA_SENT);
+  }
+
+  /** Something was written, which the packet keeps. */
+  private afterWrite(w: FrameWriter): void {
+    if (this.state === SendState.READY) this.moveTo(SendState.SEND);
+    if (this.open === Told.ACKED) return;
+    recordStreamOpen(w, this.id);
+    this.open = Told.SENT;
+  }
+
+  // ---- the two spaces ----
+
+  private bestEffortPacketizer(): Packetizer {
+    this.bestEffort ??= new Packetizer(this.context, {
+      space: Space.BEST_EFFORT,
+      stream: this.id,
+      credit: this.credit,
+      spanMax: 0,
+      usesReserve: false,
+    });
+    return this.bestEffort;
+  }
+
+  private bufferOf(frame: SentFrame): SendBuffer | undefined {
+    return (frame.isBestEffort ? this.bestEffort : this.reliable)?.buffer;
+  }
+
   /** New messages of both spaces; which goes first changes with every packet, so that neither starves. */
-  private writeNewOfBoth(w: FrameWriter, bestEffort: OutboxPacker): void {
+  private writeNewOfBoth(w: FrameWriter, bestEffort: Packetizer): void {
     const first = this.bestEffortFirst ? bestEffort : this.reliable;
     const second = this.bestEffortFirst ? this.reliable : bestEffort;
     this.bestEffortFirst = !this.bestEffortFirst;
@@ -334,7 +409,7 @@ export class SendStream {
   }
 
   private throwClosed(): never {
-    if (this.stopped) {
+    if (this.stopCode >= 0) {
       throw new JspError(
         'ERR_JSP_STREAM_RESET',
         `the peer stopped stream ${this.id} with code ${this.stopCode}`,
@@ -345,8 +420,28 @@ export class SendStream {
   }
 }
 
-/** A peer that reports more dropped messages than this, and than so many times those that were sent, only makes work. [STR-18] */
-const DROPPED_SLACK = 65_536;
-const DROPPED_FACTOR = 8;
+/** Whether a frame that was sent is one that a buffer is told of. */
+function isMessageFrame(type: number): boolean {
+  return (type >= FrameType.MESSAGE && type <= FrameType.MESSAGES_BEST_EFFORT) || type === FrameType.ABANDON;
+}
+
+/** How far the peer has been told of something. */
+const Told = { DUE: 0, SENT: 1, ACKED: 2 } as const;
+type Told = (typeof Told)[keyof typeof Told];
+
+/** A packet that told of it is lost: it is due again, unless another one arrived. */
+function lost(told: Told): Told {
+  return told === Told.SENT ? Told.DUE : told;
+}
+
+/** By {@link SendState}. A stream may also be reset when all of it has arrived: then the peer throws away what is unread. */
+const NEXT_STATES: readonly (readonly SendState[])[] = [
+  [SendState.SEND, SendState.DATA_SENT, SendState.RESET_SENT],
+  [SendState.DATA_SENT, SendState.RESET_SENT],
+  [SendState.DATA_RECVD, SendState.RESET_SENT],
+  [SendState.RESET_SENT],
+  [SendState.RESET_RECVD],
+  [],
+];
 const HIGH_WATER_BYTES = 262_144;
 const QUEUE_BYTES_MAX = 67_108_864;
