@@ -1,5 +1,5 @@
 import { MILLISECOND, type Micros } from '../../src/base/time.ts';
-import type { CloseReason } from '../../src/protocol/connection/closing.ts';
+import type { CloseReason } from '../../src/protocol/connection/lifecycle.ts';
 import type { WorldNode } from '../../src/testing/world.ts';
 import { DelayLog, Flow, type OutcomeName, Violation } from './invariants.ts';
 import type { Peer, PeerApplication, PeerStream } from './peer.ts';

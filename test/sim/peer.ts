@@ -1,6 +1,6 @@
 import type { Prng } from '../../src/base/random.ts';
 import type { Micros } from '../../src/base/time.ts';
-import type { CloseReason } from '../../src/protocol/connection/closing.ts';
+import type { CloseReason } from '../../src/protocol/connection/lifecycle.ts';
 import { checkedConnectionConfig, defaultConnectionConfig } from '../../src/protocol/connection/config.ts';
 import type { Connection } from '../../src/protocol/connection/connection.ts';
 import type { AeadProvider } from '../../src/protocol/crypto/aead.ts';

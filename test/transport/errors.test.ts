@@ -11,7 +11,7 @@ import {
   listen,
   type Stream,
 } from '../../src/index.ts';
-import type { CloseReason } from '../../src/protocol/connection/closing.ts';
+import type { CloseReason } from '../../src/protocol/connection/lifecycle.ts';
 import { CloseCode } from '../../src/protocol/wire/close-code.ts';
 import { closeError } from '../../src/transport/connection.ts';
 import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';

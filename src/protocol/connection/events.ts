@@ -1,5 +1,5 @@
 import type { StreamEvent } from '../stream/stream-events.ts';
-import type { CloseReason } from './closing.ts';
+import type { CloseReason } from './lifecycle.ts';
 import type { Connection } from './connection.ts';
 
 /** What an endpoint tells its driver. Taken with `pollEvent`, in the order in which it happened. */

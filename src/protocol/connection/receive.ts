@@ -23,8 +23,8 @@ import {
   VERSION,
 } from '../wire/packet-header.ts';
 import type { Connection } from './connection.ts';
-import { advanceHandshake, confirmHandshake } from './establish.ts';
-import type { NumberSpace } from './number-space.ts';
+import { advanceHandshake, confirmHandshake } from './handshake-progress.ts';
+import type { NumberSpace } from './packet-number-space.ts';
 import { settle } from './settle.ts';
 
 export const OpenResult = { OPENED: 0, FAILED: 1, REPLAYED: 2 } as const;

@@ -20,7 +20,7 @@ import { writePathResponse } from '../wire/frames/path.ts';
 import { writeHeartbeat, writePing } from '../wire/frames/ping.ts';
 import { PacketSpace } from '../wire/packet-header.ts';
 import type { Connection } from './connection.ts';
-import type { NumberSpace } from './number-space.ts';
+import type { NumberSpace } from './packet-number-space.ts';
 import type { PacketBuilder } from './packet-builder.ts';
 import { sizeProbeBytes } from './path-mtu.ts';
 

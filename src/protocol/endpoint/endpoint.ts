@@ -6,9 +6,9 @@ import { Ring } from '../../base/ring.ts';
 import { DeadlineHeap, type Micros } from '../../base/time.ts';
 import { type ConnectionConfig, configForPeer } from '../connection/config.ts';
 import { Connection, type ConnectionOptions } from '../connection/connection.ts';
-import { forgetKeys } from '../connection/establish.ts';
+import { forgetKeys } from '../connection/handshake-progress.ts';
 import type { EndpointEvent } from '../connection/events.ts';
-import { NumberSpace } from '../connection/number-space.ts';
+import { NumberSpace } from '../connection/packet-number-space.ts';
 import { PacketBuilder } from '../connection/packet-builder.ts';
 import { localParameters } from '../connection/parameters.ts';
 import {

@@ -4,7 +4,7 @@
  * `protocol/crypto`.
  */
 
-export type { CloseReason } from '../connection/closing.ts';
+export type { CloseReason } from '../connection/lifecycle.ts';
 export {
   type ConnectionConfig,
   checkedConnectionConfig,

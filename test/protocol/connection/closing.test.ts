@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { SECOND } from '../../../src/base/time.ts';
-import { type CloseReason, Closing } from '../../../src/protocol/connection/closing.ts';
+import { type CloseReason, Closing } from '../../../src/protocol/connection/lifecycle.ts';
 import { Delivery, FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
 import { bytesOf, eachSeed, Pair } from './pair.ts';

@@ -1,6 +1,6 @@
 import { Prng } from '../../../src/base/random.ts';
 import { MILLISECOND, type Micros, SECOND } from '../../../src/base/time.ts';
-import type { CloseReason } from '../../../src/protocol/connection/closing.ts';
+import type { CloseReason } from '../../../src/protocol/connection/lifecycle.ts';
 import {
   type ConnectionConfig,
   checkedConnectionConfig,

@@ -1,4 +1,4 @@
-import type { CloseReason } from '../../../src/protocol/connection/closing.ts';
+import type { CloseReason } from '../../../src/protocol/connection/lifecycle.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
 import { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
 import { type PacketKeys, sealPacket } from '../../../src/protocol/crypto/packet-protection.ts';

@@ -1,14 +1,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { IncomingFlight, OutgoingFlight } from '../../../src/protocol/connection/crypto-flight.ts';
+import { IncomingFlight, OutgoingFlight } from '../../../src/protocol/handshake/crypto-flight.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
 import { nextFrame } from '../../../src/protocol/wire/frames/index.ts';
 import { PacketRecord } from '../wire/recorded.ts';
-import { bytesOf } from './pair.ts';
-import { integers } from './rogue.ts';
+import { bytesOf } from '../connection/pair.ts';
+import { integers } from '../connection/rogue.ts';
 
 /** The parts of the message that a packet carried. */
 function partsOf(record: PacketRecord): { offset: number; length: number }[] {

@@ -3,7 +3,7 @@ import type { KeyRing } from '../crypto/key-ring.ts';
 import { ReplayWindow } from '../crypto/packet-protection.ts';
 import { AckTracker } from '../recovery/ack-tracker.ts';
 import { PacketSpace } from '../wire/packet-header.ts';
-import { IncomingFlight, OutgoingFlight } from './crypto-flight.ts';
+import { IncomingFlight, OutgoingFlight } from '../handshake/crypto-flight.ts';
 
 /** What a connection keeps for one packet number space. */
 export class NumberSpace {

@@ -1,5 +1,5 @@
 import { RangeSet } from '../../base/ranges.ts';
-import { MESSAGES_BYTES_MAX } from '../handshake/messages.ts';
+import { MESSAGES_BYTES_MAX } from './messages.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import type { FrameWriter } from '../wire/frame-writer.ts';
