@@ -25,6 +25,7 @@ import {
 import { varintSize, writeVarint } from '../../src/protocol/wire/varint.ts';
 import { systemRandom } from '../../src/transport/system-crypto.ts';
 import { parseServerUrl } from '../../src/transport/url.ts';
+import { handshakeOf, internalsOf, isConfirmed } from '../../test/protocol/connection/internals.ts';
 
 interface Target {
   readonly host: string;
@@ -181,7 +182,7 @@ async function rogueAt(target: Target): Promise<(payload: Uint8Array) => { data:
     sendAll(endpoint, socket, target);
   });
   sendAll(endpoint, socket, target);
-  while (!core.isConfirmed) await sleep(5);
+  while (!isConfirmed(core)) await sleep(5);
   socket.removeAllListeners('message');
   return (payload) => ({ data: sealShort(core, payload), from: socket });
 }
@@ -194,12 +195,12 @@ function sendAll(endpoint: Endpoint, socket: Socket, { host, port }: Target): vo
 }
 
 function sealShort(core: Connection, payload: Uint8Array): Uint8Array {
-  const state = core.spaces[PacketSpace.APPLICATION];
-  const keys = core.keys.toSeal(PacketSpace.APPLICATION);
+  const state = internalsOf(core).spaces[PacketSpace.APPLICATION];
+  const keys = internalsOf(core).keys.toSeal(PacketSpace.APPLICATION);
   if (state === null || keys === null) throw new Error('the handshake is not over');
   const out = new Uint8Array(1 + 8 + 4 + payload.length + 16);
   const number = state.nextNumber++;
-  const start = writeShortHeader(out, 0, false, 0, core.remoteId, number, 4);
+  const start = writeShortHeader(out, 0, false, 0, core.ids.destinationId, number, 4);
   out.set(payload, start);
   sealPacket(keys, out, 0, start - 4, start + payload.length, number);
   return out;
@@ -211,13 +212,13 @@ function sealShort(core: Connection, payload: Uint8Array): Uint8Array {
 function firstFlight({ host, port, pin }: Target) {
   const endpoint = new Endpoint({ connection: clientConfig(), random: systemRandom, server: null });
   const core = endpoint.connect({ host, port, pin, isLoopback: false }, 0);
-  const hello = core.handshake?.hello as Uint8Array;
+  const hello = handshakeOf(core)?.hello as Uint8Array;
   const batch = new TransmitBatch(64 * 1024, 16);
   endpoint.transmit(batch, 0);
   const datagrams = Array.from({ length: batch.count }, (_, i) =>
     batch.arena.slice(batch.offset[i], batch.offset[i] + batch.length[i]),
   );
-  return { datagrams, hello, scid: core.localId };
+  return { datagrams, hello, scid: core.ids.sourceId };
 }
 
 function clientConfig() {

@@ -4,8 +4,6 @@ import { checkOptions, flag, type OptionTable, text, whole } from '../base/optio
 import { MILLISECOND, type Micros, SECOND } from '../base/time.ts';
 import {
   type Connection as CoreConnection,
-  datagramRefused,
-  datagramTooLarge,
   Endpoint,
   type EndpointEvent,
 } from '../protocol/endpoint/index.ts';
@@ -177,13 +175,13 @@ class ClientSession {
 
   onSocketError(error: Error, fatal: boolean): void {
     // There is one path, so it is known which one does not carry what was sent. [REC-53]
-    if ((error as NodeJS.ErrnoException).code === 'EMSGSIZE') datagramTooLarge(this.core, this.driver.now());
+    if ((error as NodeJS.ErrnoException).code === 'EMSGSIZE') this.core.onDatagramTooLarge(this.driver.now());
     if (!fatal) return this.onRefused(error);
     this.giveUp(new JspError('ERR_JSP_SOCKET', `the socket failed: ${error.message}`, { cause: error }));
   }
 
   onDatagramRefused(bytes: number): void {
-    datagramRefused(this.core, bytes, this.driver.now());
+    this.core.onDatagramRefused(bytes, this.driver.now());
   }
 
   onConnectionClosed(): void {
@@ -222,7 +220,7 @@ class ClientSession {
     clock.setTimer(clock.now() + REFUSED_RETRY * this.refusals, () => {
       this.retryIsDue = false;
       if (this.settle === null) return;
-      this.core.resendHello();
+      this.core.handshake.resendHello();
       this.driver.flush();
     });
   }

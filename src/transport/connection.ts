@@ -7,7 +7,6 @@ import {
   type ConnectionStream,
   type Connection as CoreConnection,
   closeCodeName,
-  datagramRefused,
   type EndpointEvent,
 } from '../protocol/endpoint/index.ts';
 import { type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
@@ -136,12 +135,12 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
 
   /** SHA-256 fingerprint of the server's identity; null on the server, whose clients have none yet. */
   get peerFingerprint(): Uint8Array | null {
-    return this.core.peerFingerprint;
+    return this.core.handshake.peerFingerprint;
   }
 
   /** True until the connection begins to close. */
   get isOpen(): boolean {
-    return !this.over && this.core.isOpen;
+    return !this.over && this.core.lifecycle.takesStreams;
   }
 
   /** Streams that can be opened now without waiting until the peer allows more. */
@@ -173,7 +172,12 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       label: options.label ?? '',
     };
     try {
-      return openStream(this.core.openStream(settings), this.driver, this.core, this.streamDefaults(options));
+      return openStream(
+        this.core.streams.open(settings),
+        this.driver,
+        this.core,
+        this.streamDefaults(options),
+      );
     } catch (error) {
       throw this.driver.onInternalError(this.core, error);
     }
@@ -265,7 +269,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
 
   /** The system did not take a datagram of so many bytes. */
   private onDatagramRefused(bytes: number): void {
-    datagramRefused(this.core, bytes, this.driver.now());
+    this.core.onDatagramRefused(bytes, this.driver.now());
   }
 
   /** The peer opened a stream. */
@@ -320,14 +324,14 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     const now = this.driver.now();
     const deadline = timeoutMs === undefined ? NEVER : now + timeoutMs * MILLISECOND;
     try {
-      this.core.finish(code, reason, deadline, stallMs * MILLISECOND, now);
+      this.core.lifecycle.finish(code, reason, deadline, stallMs * MILLISECOND, now);
     } catch (error) {
       this.driver.onInternalError(this.core, error); // which ends it, too
     }
     this.driver.wake();
     await this.closed;
     forget();
-    if (!this.core.wasCut) return;
+    if (!this.core.lifecycle.wasCut) return;
     if (aborted && signal !== undefined) throw abortError(signal);
     throw this.closedWith ?? incompleteError('the connection closed', '');
   }

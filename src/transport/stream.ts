@@ -344,7 +344,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     }
     if (this.closedBy !== null) throw this.closedBy;
     if (!this.isClosed) return null;
-    if (this.connection.isOpen) return ITERATED;
+    if (this.connection.lifecycle.takesStreams) return ITERATED;
     throw new JspError(
       'ERR_JSP_CLOSED',
       `the connection closed before the peer ended stream ${this.id}; have it call end() when that was all`,
@@ -369,7 +369,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   /** The connection closes, and nothing new begins. [CON-11] */
   private get isLate(): boolean {
-    return !this.isClosed && !this.connection.isOpen;
+    return !this.isClosed && !this.connection.lifecycle.takesStreams;
   }
 
   /** Without a listener for `message` messages wait, as they do before there is one: so `once` loses none. */
@@ -470,7 +470,13 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     const bytes = text ? Buffer.from(data) : data;
     const { core } = this;
     const isPlain = bytes instanceof Uint8Array && bytes.length > 0 && bytes.length <= core.messageBytesMax;
-    if (!isPlain || this.ended || this.isClosed || !this.connection.isOpen || core.sender.stopCode >= 0) {
+    if (
+      !isPlain ||
+      this.ended ||
+      this.isClosed ||
+      !this.connection.lifecycle.takesStreams ||
+      core.sender.stopCode >= 0
+    ) {
       if (!this.mayQueue(bytes, tracking)) return false;
     }
     const deadline = lifetimeMs === 0 ? NEVER : this.driver.now() + Math.floor(lifetimeMs * MILLISECOND);

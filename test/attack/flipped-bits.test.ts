@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Endpoint } from '../../src/protocol/endpoint/endpoint.ts';
+import { isConfirmed } from '../protocol/connection/internals.ts';
 import { bytesOf } from '../protocol/connection/pair.ts';
 import { drain } from '../protocol/endpoint/first-flights.ts';
 import { dropsOf, Lockstep, stateOf } from './lockstep.ts';
@@ -11,8 +12,8 @@ describe('a packet with a flipped bit is dropped and counted, and disturbs nothi
     pair.run((packet, to, side) => {
       flipped[side] += flipAll(pair, packet, to, 1, FLIP_GAP);
     });
-    expect(pair.clientCore.isConfirmed).toBe(true);
-    expect(pair.serverCore.isConfirmed).toBe(true);
+    expect(isConfirmed(pair.clientCore)).toBe(true);
+    expect(isConfirmed(pair.serverCore)).toBe(true);
     // Two datagrams of 1,200 bytes one way, an answer of over 1,500 the other.
     expect(flipped.server).toBeGreaterThan(2 * 1_200 * 8);
     expect(flipped.client).toBeGreaterThan(1_500 * 8);
@@ -26,7 +27,7 @@ describe('a packet with a flipped bit is dropped and counted, and disturbs nothi
   ])('in packets with messages of %i bytes', (length, step) => {
     const pair = new Lockstep();
     pair.run();
-    const stream = pair.clientCore.openStream({ priority: 2, delivery: 0, ordered: true, label: 'secret' });
+    const stream = pair.clientCore.streams.open({ priority: 2, delivery: 0, ordered: true, label: 'secret' });
     stream.send(bytesOf(length), 0, Number.POSITIVE_INFINITY, false);
     stream.finish();
     let flipped = 0;
@@ -48,9 +49,9 @@ describe('a packet with a flipped bit is dropped and counted, and disturbs nothi
     pair.collect();
     const [close] = pair.toServer;
     expect(flipAll(pair, close, pair.server, 1)).toBe(close.length * 8);
-    expect(pair.serverCore.closing.isOpen).toBe(true);
+    expect(pair.serverCore.lifecycle.isOpen).toBe(true);
     pair.deliver(close, pair.server);
-    expect(pair.serverCore.closing.reason).toMatchObject({ by: 'peer', code: 7, reason: 'bye' });
+    expect(pair.serverCore.lifecycle.reason).toMatchObject({ by: 'peer', code: 7, reason: 'bye' });
   });
 });
 

@@ -51,7 +51,7 @@ describe('100,000 datagrams of garbage and of damaged, cut and repeated real pac
     pair.run();
     for (let i = 0; i < 20; i++) {
       const core = i % 2 === 0 ? pair.clientCore : pair.serverCore;
-      const stream = core.openStream({ priority: 2, delivery: 0, ordered: true, label: '' });
+      const stream = core.streams.open({ priority: 2, delivery: 0, ordered: true, label: '' });
       stream.send(bytesOf(i * 100, i), 0, Number.POSITIVE_INFINITY, false);
       pair.pass(30_000);
       pair.run();
@@ -76,7 +76,7 @@ describe('100,000 datagrams of garbage and of damaged, cut and repeated real pac
     pair.collect();
     pair.toClient.length = 0;
     pair.toServer.length = 0;
-    const stream = pair.clientCore.openStream({
+    const stream = pair.clientCore.streams.open({
       priority: 2,
       delivery: 0,
       ordered: true,

@@ -3,6 +3,7 @@ import type { Connection } from '../../src/protocol/connection/connection.ts';
 import { Endpoint } from '../../src/protocol/endpoint/endpoint.ts';
 import { LOCAL_ID_BYTES } from '../../src/protocol/endpoint/routing.ts';
 import { PacketHeader, parsePacketHeader } from '../../src/protocol/wire/packet-header.ts';
+import { internalsOf } from '../protocol/connection/internals.ts';
 import { connectionsOf } from '../protocol/connection/packet-log.ts';
 import { config, IDENTITY, PORT } from '../protocol/connection/pair.ts';
 import { drain, hand, serverEndpoint } from '../protocol/endpoint/first-flights.ts';
@@ -99,7 +100,8 @@ export function dropsOf(endpoint: Endpoint): number {
 /** What of an endpoint must not change because of packets that are dropped. */
 export function stateOf(endpoint: Endpoint): unknown[] {
   return connectionsOf(endpoint).map((connection) => {
-    const { spaces, counters, streams, closing, recovery, isEstablished, isConfirmed, path } = connection;
+    const { counters, ids, lifecycle, path, streams } = connection;
+    const { spaces } = internalsOf(connection);
     return {
       spaces: spaces.map((space) =>
         space === null
@@ -109,7 +111,7 @@ export function stateOf(endpoint: Endpoint): unknown[] {
               space.replay.largest,
               space.acks.largest,
               space.acks.ranges.total,
-              connection.keys.toSeal(space.space) !== null,
+              internalsOf(connection).keys.toSeal(space.space) !== null,
             ],
       ),
       received: counters.packetsReceived,
@@ -119,12 +121,10 @@ export function stateOf(endpoint: Endpoint): unknown[] {
         sender.queuedBytes,
       ]),
       messages: streams.receiveCounts.messages,
-      isOpen: closing.isOpen,
-      inFlight: recovery.path.bytesInFlight,
-      window: recovery.path.congestion.window,
-      remoteId: Buffer.from(connection.remoteId).toString('hex'),
-      isEstablished,
-      isConfirmed,
+      state: lifecycle.state,
+      inFlight: path.bytesInFlight,
+      window: path.congestion.window,
+      remoteId: Buffer.from(ids.destinationId).toString('hex'),
       isValidated: path.validation.isValidated,
     };
   });

@@ -32,7 +32,7 @@ describe('the datagrams of a whole session, sent again', () => {
       }
       const { packetsReplayed } = pair.serverCore.counters;
       expect(packetsReplayed).toBeGreaterThan(20);
-      expect(pair.serverCore.closing.isOpen && pair.clientCore.closing.isOpen).toBe(true);
+      expect(pair.serverCore.lifecycle.isOpen && pair.clientCore.lifecycle.isOpen).toBe(true);
     }
   });
 
@@ -106,7 +106,7 @@ describe('the datagrams of a whole session, sent again', () => {
     for (const { data, from } of one.record) {
       if (from !== 'client' || (data[0] & 0x80) !== 0) continue;
       const forged = data.slice();
-      forged.set(other.client.core.remoteId, 1);
+      forged.set(other.client.core.ids.destinationId, 1);
       other.client.inject(forged);
     }
     other.run(100);
@@ -123,7 +123,7 @@ function session(seed = 1): Lockstep {
   for (let i = 0; i < 30; i++) {
     const settings = { priority: 2, delivery: 0, ordered: true, label: `${i}` } as const;
     const core = i % 2 === 0 ? pair.clientCore : pair.serverCore;
-    core.openStream(settings).send(bytesOf(i * 50, i), 0, Number.POSITIVE_INFINITY, false);
+    core.streams.open(settings).send(bytesOf(i * 50, i), 0, Number.POSITIVE_INFINITY, false);
     pair.pass(30_000);
     pair.run();
   }

@@ -86,7 +86,7 @@ class Chaos {
     const stream = streams[random.below(streams.length + 1)] ?? null;
     switch (random.below(8)) {
       case 0:
-        if (victim.core.isOpen && streams.length < 12) {
+        if (victim.core.lifecycle.takesStreams && streams.length < 12) {
           victim.open({ delivery: random.below(3) as Delivery, ordered: random.chance(0.5) });
         }
         break;

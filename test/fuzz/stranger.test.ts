@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
 import { FrameType } from '../../src/protocol/wire/frame-type.ts';
+import { handshakeOf } from '../protocol/connection/internals.ts';
 import { Pair } from '../protocol/connection/pair.ts';
 import { integers } from '../protocol/connection/rogue.ts';
 import { Stranger } from '../protocol/connection/stranger.ts';
@@ -21,7 +22,7 @@ function harass(seed: number): void {
   const random = new Prng(seed);
   const pair = new Pair({ seed, link: { delayMs: 1 } });
   const stranger = new Stranger(pair, seed);
-  const hello = pair.connect().client.halfOpen.handshake?.hello ?? new Uint8Array(0);
+  const hello = handshakeOf(pair.connect().client.halfOpen)?.hello ?? new Uint8Array(0);
   pair.client.node.remove();
   let sent = 0;
   const post = (frames: Uint8Array, padding: number): void => {

@@ -58,10 +58,7 @@ export class Application implements PeerApplication {
   /** The world's pump. */
   pump(): void {
     this.shared.delays[this.side].add(this.at.arrivals);
-    this.oneWayDelayMax = Math.max(
-      this.oneWayDelayMax,
-      (this.peer.connection?.recovery.path.rtt.latest ?? 0) / 2,
-    );
+    this.oneWayDelayMax = Math.max(this.oneWayDelayMax, (this.peer.connection?.path.rtt.latest ?? 0) / 2);
     this.peer.drain(this);
     this.peer.checkMemory();
   }
@@ -120,7 +117,7 @@ export class Application implements PeerApplication {
   /** Does something this long after the connection was there, unless it is closed by then. */
   later(ms: number, action: () => void): void {
     this.at.at(Math.max(this.now, this.connectedAt + Math.round(ms * MILLISECOND)), () => {
-      if (this.closed === null && this.peer.connection?.isOpen === true) action();
+      if (this.closed === null && this.peer.connection?.lifecycle.takesStreams === true) action();
     });
   }
 

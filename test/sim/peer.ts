@@ -1,14 +1,15 @@
 import type { Prng } from '../../src/base/random.ts';
 import type { Micros } from '../../src/base/time.ts';
-import type { CloseReason } from '../../src/protocol/connection/lifecycle.ts';
 import { checkedConnectionConfig, defaultConnectionConfig } from '../../src/protocol/connection/config.ts';
 import type { Connection } from '../../src/protocol/connection/connection.ts';
+import type { CloseReason } from '../../src/protocol/connection/lifecycle.ts';
 import type { AeadProvider } from '../../src/protocol/crypto/aead.ts';
 import type { Identity } from '../../src/protocol/crypto/identity.ts';
 import { Endpoint } from '../../src/protocol/endpoint/endpoint.ts';
 import type { ConnectionStream } from '../../src/protocol/stream/connection-stream.ts';
 import { SendResult } from '../../src/protocol/stream/send/send-stream.ts';
 import type { Delivery, Priority } from '../../src/protocol/wire/frame-type.ts';
+import { internalsOf } from '../protocol/connection/internals.ts';
 import { type OutcomeName, Violation } from './invariants.ts';
 import { DELIVERIES, type DeliveryName, type Limits, type Side, type StreamPlan } from './scenario.ts';
 
@@ -67,7 +68,7 @@ export class Peer {
   }
 
   openStream(plan: StreamPlan): PeerStream {
-    const core = this.open.openStream({
+    const core = this.open.streams.open({
       priority: plan.priority as Priority,
       delivery: deliveryNumber(plan.delivery),
       ordered: plan.ordered,
@@ -117,14 +118,18 @@ export class Peer {
     const { connection, limits } = this;
     if (connection === null) return;
     const { budget, wasteBytes, wasteBytesMax, window } = connection.streams.receiveCounts;
-    this.atMost('connection window', window.used - window.freed, connection.config.connectionWindowBytes);
+    this.atMost(
+      'connection window',
+      window.used - window.freed,
+      internalsOf(connection).config.connectionWindowBytes,
+    );
     this.atMost('best-effort budget', budget.used, limits.bestEffortBytes);
     this.atMost('kept datagrams', wasteBytes, wasteBytesMax + DATAGRAM_BYTES_MAX);
     let isBlocked = false;
     let isUnread = false;
     for (const { sender, receiver } of connection.streams.values()) {
       const held = receiver.window.used - receiver.window.freed;
-      this.atMost('stream window', held, connection.config.streamWindowBytes);
+      this.atMost('stream window', held, internalsOf(connection).config.streamWindowBytes);
       isBlocked ||= sender.credit.blocked;
       isUnread ||= receiver.readable > 0;
     }

@@ -128,7 +128,13 @@ class SimulationRun {
     const { by } = this.scenario.ending;
     const deadline = this.world.now + 20 * SECOND;
     this.applications[by].at.at(this.world.now, () => {
-      this.peers[by].connection?.finish(GRACEFUL_CODE, 'done', deadline, 20 * SECOND, this.world.now);
+      this.peers[by].connection?.lifecycle.finish(
+        GRACEFUL_CODE,
+        'done',
+        deadline,
+        20 * SECOND,
+        this.world.now,
+      );
     });
   }
 

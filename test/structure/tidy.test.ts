@@ -9,8 +9,9 @@ const programs = [
 
 /** Files that may be longer than {@link LINES_MAX}, each with the reason why it is still one idea. */
 const LONG_FILES: Readonly<Record<string, string>> = {
-  'src/protocol/connection/connection.ts':
-    'the faces of a connection to application, endpoint and parts, a few lines a method',
+  'src/protocol/connection/receive.ts':
+    'the whole way of a packet into a connection, and what its acknowledgements settle',
+  'src/protocol/connection/transmit.ts': 'the whole way of packets out of a connection, down to their bytes',
   'src/protocol/endpoint/endpoint.ts':
     'all that a driver may ask of an endpoint, and the way of a datagram to its connection',
   'src/transport/stream.ts': 'a stream as applications see it: each call with its documentation',

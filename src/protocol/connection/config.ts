@@ -1,7 +1,9 @@
 import { JspError } from '../../base/errors.ts';
+import { MILLISECOND } from '../../base/time.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
 import { type MlKem, nobleMlKem } from '../crypto/hybrid-kem.ts';
 import { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
+import { defaultParameters, type TransportParameters } from '../wire/transport-parameters.ts';
 
 /** Limits and choices of a connection. Every field has a default in {@link defaultConnectionConfig}. */
 export interface ConnectionConfig {
@@ -125,6 +127,31 @@ export function configForPeer(
   if (isLoopback) return { ...config, connectionWindowStartBytes };
   const mtuMax = Math.max(config.mtu, Math.min(config.mtuMax, INTERNET_MTU_MAX));
   return { ...config, connectionWindowStartBytes, mtuMax };
+}
+
+/** What an endpoint with this configuration tells its peer. */
+export function localParameters(
+  config: ConnectionConfig,
+  localId: Uint8Array,
+  originalDestinationId: Uint8Array | null,
+  statelessResetToken: Uint8Array | null = null,
+): TransportParameters {
+  return {
+    ...defaultParameters(localId),
+    originalDestinationId,
+    idleTimeoutMs: config.idleTimeoutMs,
+    maxDatagramBytes: config.receiveDatagramBytesMax,
+    initialMaxData: config.connectionWindowStartBytes,
+    initialMaxStreamData: config.streamWindowStartBytes,
+    initialMaxStreams: config.streamsMax,
+    maxMessageBytes: config.messageBytesMax,
+    bestEffortBytes: config.bestEffortBytes,
+    maxAckDelayUs: config.ackDelayMaxMs * MILLISECOND,
+    heartbeatMs: config.heartbeatMs,
+    receiveBufferBytes: config.receiveBufferBytes,
+    minAckDelayUs: MILLISECOND,
+    statelessResetToken,
+  };
 }
 
 /** A new connection's window begins with so small a part of the memory that is left. */

@@ -3,98 +3,208 @@
  * with keys, then with its end; each is put in its place here.
  */
 
+import { equalBytes } from '../../base/bytes.ts';
 import type { Micros } from '../../base/time.ts';
-import { type Handshake, HandshakeState } from '../handshake/handshake.ts';
+import type { KeyRing } from '../crypto/key-ring.ts';
+import { type Handshake, type HandshakeSpace, HandshakeState } from '../handshake/handshake.ts';
+import type { Path } from '../path/path.ts';
+import type { Recovery } from '../recovery/recovery.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { PacketSpace } from '../wire/packet-header.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
-import type { Connection } from './connection.ts';
-import { checkParameterIds } from './parameters.ts';
-import { failExactMtu, tellConnected, usePacketSize } from './path-mtu.ts';
+import type { ConnectionConfig } from './config.ts';
+import type { ConnectionIds } from './connection-ids.ts';
+import { ConnectionState, type Lifecycle } from './lifecycle.ts';
+import type { Liveness } from './liveness.ts';
+import type { PacketNumberSpaces } from './packet-number-space.ts';
 
-/** Hands handshake messages that are complete over, and installs what comes of them. True when something new is there. */
-export function advanceHandshake(connection: Connection, now: Micros): boolean {
-  let isNews = false;
-  for (const space of HANDSHAKE_SPACES) {
-    const message = connection.spaces[space]?.incoming?.take() ?? null;
-    if (message === null) continue;
-    const { handshake } = connection;
-    if (handshake === null) return false;
-    const code = handshake.receive(space, message) || takeOver(connection, handshake, now);
-    if (code !== 0) {
-      connection.fail(code, 0, '', now);
-      return false;
+/** The parts of a connection that the handshake brings to life. */
+export interface HandshakeParts {
+  readonly role: 'client' | 'server';
+  readonly config: ConnectionConfig;
+  readonly ids: ConnectionIds;
+  readonly isLoopback: boolean;
+  readonly keys: KeyRing;
+  readonly lifecycle: Lifecycle;
+  readonly liveness: Liveness;
+  readonly path: Path;
+  readonly recovery: Recovery;
+  readonly spaces: PacketNumberSpaces;
+  readonly streams: { onPeerParameters(parameters: TransportParameters): void };
+}
+
+/** What the handshake asks and tells its connection. */
+export interface HandshakeHost {
+  /** The peer broke the protocol. */
+  fail(code: number, frameType: number, reason: string, now: Micros): void;
+  discardSpace(space: HandshakeSpace, now: Micros): void;
+  /** There may be something to send. */
+  touch(): void;
+  /** A client's hello is there to be answered. */
+  onHello(): void;
+  /** The handshake is complete. */
+  onComplete(): void;
+  /** The peer does not take, or the path does not carry, packets of the size that is to be used. [REC-52] */
+  failExactMtu(now: Micros): void;
+  /** The packet size in use changed. */
+  onMtu(now: Micros): void;
+}
+
+export class HandshakeProgress {
+  /** A server's HANDSHAKE_DONE is to be sent. */
+  isDoneDue = false;
+  /** A client's hello waits for its answer, which takes a while to compute; what is sent before it would be in vain. [CON-35] */
+  isAnswerDue = false;
+  /** When the handshake is given up. [CON-5] */
+  deadline: Micros;
+
+  private readonly parts: HandshakeParts;
+  private readonly host: HandshakeHost;
+  /** Null once it is over, for it holds much memory. */
+  private handshake: Handshake | null;
+  /** What the handshake proved, kept when it is gone. */
+  private provedFingerprint: Uint8Array | null = null;
+
+  constructor(parts: HandshakeParts, host: HandshakeHost, handshake: Handshake, deadline: Micros) {
+    this.parts = parts;
+    this.host = host;
+    this.handshake = handshake;
+    this.deadline = deadline;
+    this.startFlights();
+  }
+
+  /** Fingerprint of the server's identity, on the client once it is proved. */
+  get peerFingerprint(): Uint8Array | null {
+    return this.handshake?.peerFingerprint ?? this.provedFingerprint;
+  }
+
+  /** At a server that knows where its client is: how large the largest datagram was that the client knows to leave it whole. [HS-7] */
+  get peerLargestDatagram(): number | null {
+    return this.parts.role === 'server' ? (this.handshake?.peerLargestDatagram ?? null) : null;
+  }
+
+  /** A CRYPTO frame came from the client: once its hello is whole, it asks for the answer. */
+  onHelloBytes(): void {
+    if (this.isAnswerDue || this.parts.spaces[PacketSpace.INITIAL]?.incoming?.isComplete !== true) return;
+    this.isAnswerDue = true;
+    this.host.onHello();
+  }
+
+  /** The client's first flight goes out again, before a timeout asks for it. */
+  resendHello(): void {
+    this.parts.spaces[PacketSpace.INITIAL]?.outgoing?.resend();
+    this.host.touch();
+  }
+
+  /** Hands handshake messages that are complete over, and installs what comes of them. True when something new is there. */
+  advance(now: Micros): boolean {
+    let isNews = false;
+    for (const space of HANDSHAKE_SPACES) {
+      const message = this.parts.spaces[space]?.incoming?.take() ?? null;
+      if (message === null) continue;
+      const { handshake } = this;
+      if (handshake === null) return false;
+      const code = handshake.receive(space, message) || this.takeOver(handshake, now);
+      if (code !== 0) {
+        this.host.fail(code, 0, '', now);
+        return false;
+      }
+      isNews = true;
     }
-    isNews = true;
+    return isNews;
   }
-  return isNews;
-}
 
-/** Starts to send the messages that the handshake has made by now. */
-export function startFlights(connection: Connection): void {
-  if (connection.handshake === null) return;
-  const { hello, flight } = connection.handshake;
-  const [initial, handshake] = connection.spaces;
-  if (hello !== null && initial?.outgoing?.isEmpty === true) initial.outgoing.start(hello);
-  if (flight !== null && handshake?.outgoing?.isEmpty === true) handshake.outgoing.start(flight);
-}
-
-/** The handshake is over for both sides: its keys go. [CON-14] */
-export function confirmHandshake(connection: Connection, now: Micros): void {
-  if (connection.isConfirmed) return;
-  connection.isConfirmed = true;
-  connection.recovery.onHandshakeConfirmed(connection.handshake?.peerParameters?.maxAckDelayUs ?? 0);
-  connection.provedFingerprint = connection.handshake?.peerFingerprint ?? null;
-  connection.handshake = null;
-  connection.discardSpace(PacketSpace.INITIAL, now);
-  connection.discardSpace(PacketSpace.HANDSHAKE, now);
-}
-
-/** The connection is forgotten: its keys go, and what is left of the handshake. */
-export function forgetKeys(connection: Connection): void {
-  const { handshake, keys, spaces } = connection;
-  connection.provedFingerprint ??= handshake?.peerFingerprint ?? null;
-  connection.handshake = null;
-  spaces.fill(null);
-  handshake?.forget();
-  keys.discardAll();
-}
-
-/** Takes what the handshake has come to: messages, parameters, its end. Returns 0 or a close code. */
-function takeOver(connection: Connection, handshake: Handshake, now: Micros): number {
-  startFlights(connection);
-  if (connection.keys.toSeal(PacketSpace.HANDSHAKE) !== null) connection.recovery.onHandshakeKeys();
-  if (handshake.state !== HandshakeState.COMPLETE || connection.isEstablished) return 0;
-  return establish(connection, handshake.peerParameters, now);
-}
-
-/** The peer is who it should be: its parameters hold, and application data may flow. */
-function establish(connection: Connection, parameters: TransportParameters | null, now: Micros): number {
-  if (parameters === null) return CloseCode.TRANSPORT_PARAMETER_ERROR;
-  const firstId = connection.role === 'client' ? connection.firstDestinationId : null;
-  const code = checkParameterIds(parameters, connection.remoteId, firstId);
-  if (code !== 0) return code;
-  connection.resetToken = parameters.statelessResetToken;
-  connection.liveness.limitIdle(parameters.idleTimeoutMs);
-  let ceiling = Math.min(connection.config.mtuMax, parameters.maxDatagramBytes);
-  if (connection.isLoopback && parameters.receiveBufferBytes > 0) {
-    const window = Math.floor(parameters.receiveBufferBytes * BUFFER_SHARE);
-    connection.path.limitWindow(window, now);
-    ceiling = Math.min(ceiling, Math.max(connection.config.mtu, Math.floor(window / WINDOW_PACKETS_MIN)));
+  /** The handshake is over for both sides: its keys go. [CON-14] */
+  confirm(now: Micros): void {
+    const { host, parts } = this;
+    if (parts.lifecycle.state === ConnectionState.CONFIRMED) return;
+    parts.lifecycle.advance(ConnectionState.CONFIRMED);
+    parts.recovery.onHandshakeConfirmed(this.handshake?.peerParameters?.maxAckDelayUs ?? 0);
+    this.provedFingerprint = this.handshake?.peerFingerprint ?? null;
+    this.handshake = null;
+    host.discardSpace(PacketSpace.INITIAL, now);
+    host.discardSpace(PacketSpace.HANDSHAKE, now);
   }
-  if (connection.config.mtuIsExact && ceiling < connection.config.mtu) {
-    failExactMtu(connection, now);
+
+  /** The connection is forgotten: its keys go, and what is left of the handshake. */
+  forget(): void {
+    const { handshake } = this;
+    const { keys, spaces } = this.parts;
+    this.provedFingerprint ??= handshake?.peerFingerprint ?? null;
+    this.handshake = null;
+    spaces.fill(null);
+    handshake?.forget();
+    keys.discardAll();
+  }
+
+  /** Starts to send the messages that the handshake has made by now. */
+  private startFlights(): void {
+    if (this.handshake === null) return;
+    const { hello, flight } = this.handshake;
+    const [initial, handshake] = this.parts.spaces;
+    if (hello !== null && initial?.outgoing?.isEmpty === true) initial.outgoing.start(hello);
+    if (flight !== null && handshake?.outgoing?.isEmpty === true) handshake.outgoing.start(flight);
+  }
+
+  /** Takes what the handshake has come to: messages, parameters, its end. Returns 0 or a close code. */
+  private takeOver(handshake: Handshake, now: Micros): number {
+    this.startFlights();
+    const { keys, lifecycle, recovery } = this.parts;
+    if (keys.toSeal(PacketSpace.HANDSHAKE) !== null) recovery.onHandshakeKeys();
+    if (handshake.state !== HandshakeState.COMPLETE || lifecycle.isEstablished) return 0;
+    const parameters = handshake.peerParameters;
+    return parameters === null ? CloseCode.TRANSPORT_PARAMETER_ERROR : this.complete(parameters, now);
+  }
+
+  /** The peer is who it should be: its parameters hold, and application data may flow. */
+  private complete(parameters: TransportParameters, now: Micros): number {
+    const { role, config, ids, isLoopback, lifecycle, liveness, path, streams } = this.parts;
+    const firstId = role === 'client' ? ids.firstDestinationId : null;
+    const code = checkParameterIds(parameters, ids.destinationId, firstId);
+    if (code !== 0) return code;
+    ids.resetToken = parameters.statelessResetToken;
+    liveness.limitIdle(parameters.idleTimeoutMs);
+    let ceiling = Math.min(config.mtuMax, parameters.maxDatagramBytes);
+    if (isLoopback && parameters.receiveBufferBytes > 0) {
+      const window = Math.floor(parameters.receiveBufferBytes * BUFFER_SHARE);
+      path.limitWindow(window, now);
+      ceiling = Math.min(ceiling, Math.max(config.mtu, Math.floor(window / WINDOW_PACKETS_MIN)));
+    }
+    if (config.mtuIsExact && ceiling < config.mtu) {
+      this.host.failExactMtu(now);
+      return 0;
+    }
+    streams.onPeerParameters(parameters);
+    if (path.mtuDiscovery.limit(ceiling)) this.host.onMtu(now);
+    lifecycle.advance(ConnectionState.COMPLETE);
+    this.host.onComplete();
+    if (role === 'server') {
+      this.isDoneDue = true;
+      this.confirm(now);
+    }
     return 0;
   }
-  connection.streams.onPeerParameters(parameters);
-  if (connection.path.mtuDiscovery.limit(ceiling)) usePacketSize(connection, now);
-  connection.isEstablished = true;
-  tellConnected(connection);
-  if (connection.role === 'server') {
-    connection.handshakeDoneDue = true;
-    confirmHandshake(connection, now);
-  }
-  return 0;
+}
+
+/**
+ * Checks that the ids in the peer's parameters are those of the packets that carried the handshake. [FRM-15]
+ *
+ * @param firstDestinationId - of the client's first packet, on the client; null on the server
+ * @returns 0 or a close code
+ */
+export function checkParameterIds(
+  parameters: TransportParameters,
+  peerId: Uint8Array,
+  firstDestinationId: Uint8Array | null,
+): number {
+  const original = parameters.originalDestinationId;
+  const isOriginalRight =
+    firstDestinationId === null
+      ? original === null
+      : original !== null && equalBytes(original, firstDestinationId);
+  const isSourceRight = equalBytes(parameters.sourceId, peerId);
+  const isRight = isOriginalRight && isSourceRight && parameters.retrySourceId === null;
+  return isRight ? 0 : CloseCode.TRANSPORT_PARAMETER_ERROR;
 }
 
 const HANDSHAKE_SPACES = [PacketSpace.INITIAL, PacketSpace.HANDSHAKE] as const;

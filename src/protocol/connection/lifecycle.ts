@@ -1,6 +1,29 @@
-import { type Micros, NEVER } from '../../base/time.ts';
+/**
+ * The life of a connection: its state, and every way in which it ends (RFC 9000 section 10).
+ *
+ * The side that closes sends CONNECTION_CLOSE, again and again in case it was lost, and answers what still comes with another one, ever
+ * more rarely; the other side falls silent. Both forget the connection after three probe timeouts.
+ */
+
+import { type Micros, NEVER, SECOND } from '../../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
+
+/** States follow each other in this order; the end may come from any of the first three. */
+export const ConnectionState = {
+  HANDSHAKING: 0,
+  /** The handshake is complete [CON-36]: the peer is who it should be, and application data may flow. */
+  COMPLETE: 1,
+  /** The handshake is confirmed [CON-36]: both sides know that it is complete, and its keys are gone. */
+  CONFIRMED: 2,
+  /** We closed: nothing but CONNECTION_CLOSE is sent. */
+  CLOSING: 3,
+  /** The peer closed, or does not know the connection any more: nothing is sent. */
+  DRAINING: 4,
+  /** Forgotten: nothing is kept. */
+  CLOSED: 5,
+} as const;
+export type ConnectionState = (typeof ConnectionState)[keyof typeof ConnectionState];
 
 /** Why and by whom a connection was closed. */
 export interface CloseReason {
@@ -19,78 +42,294 @@ export interface CloseReason {
   incomplete: boolean;
 }
 
-/**
- * The end of a connection (RFC 9000 section 10.2). The side that closes sends CONNECTION_CLOSE, again and again in case it was lost, and answers what
- * still comes with another one, ever more rarely; the other side falls silent. Both forget the connection after three probe timeouts.
- */
-export class Closing {
+/** What a lifecycle asks and tells its connection. */
+export interface LifecycleHost {
+  readonly probeTimeout: Micros;
+  /** Nothing that was sent is unsettled. */
+  readonly isSettled: boolean;
+  /** All that was sent reliably is acknowledged. */
+  readonly isDelivered: boolean;
+  /** There may be something to send. */
+  touch(): void;
+  /** The connection is over, for this reason; called once. */
+  onOver(reason: CloseReason): void;
+}
+
+export class Lifecycle {
+  /** How the end is told, once there is one. */
+  readonly closing = new Closing();
   /** Null while the connection is open. */
   reason: CloseReason | null = null;
+  /** Not all that was sent reliably was acknowledged when it was over. */
+  wasCut = true;
+
+  private readonly host: LifecycleHost;
+  private readonly isServer: boolean;
+  private current: ConnectionState = ConnectionState.HANDSHAKING;
+  /** How far the handshake had come when it was over. */
+  private reached: ConnectionState = ConnectionState.HANDSHAKING;
+  private graceful: GracefulClose | null = null;
+  private isEndTold = false;
+
+  constructor(host: LifecycleHost, isServer: boolean) {
+    this.host = host;
+    this.isServer = isServer;
+  }
+
+  get state(): ConnectionState {
+    return this.current;
+  }
+
+  /** Packets are looked at, and all kinds of them are sent. */
+  get isOpen(): boolean {
+    return this.current <= ConnectionState.CONFIRMED;
+  }
+
+  /** The application may begin something new. */
+  get takesStreams(): boolean {
+    return this.isOpen && this.graceful === null;
+  }
+
+  /** The handshake is complete, or was before the connection was over. */
+  get isEstablished(): boolean {
+    return this.reached >= ConnectionState.COMPLETE;
+  }
+
+  /** The connection may be forgotten. */
+  isOver(now: Micros): boolean {
+    return !this.isOpen && now >= this.closing.deadline;
+  }
+
+  /** When to call {@link onTimeout}, or to forget the connection. */
+  get nextTimeout(): Micros {
+    if (!this.isOpen) return this.closing.nextTimeout;
+    return this.graceful === null ? NEVER : this.graceful.end;
+  }
+
+  /** The handshake came to this state. */
+  advance(state: typeof ConnectionState.COMPLETE | typeof ConnectionState.CONFIRMED): void {
+    if (this.isOpen) this.enter(state);
+  }
+
+  /** Closes at once. Later calls are ignored. [CON-9] */
+  close(scope: CloseReason['scope'], code: number, reason: string, now: Micros): void {
+    this.end({ by: 'local', scope, code, reason, timeout: 'none' }, now);
+  }
+
+  /** Closes with NO_ERROR for a reason of our own, which `cause` tells the application. */
+  giveUp(cause: unknown, reason: string, now: Micros): void {
+    const code = CloseCode.NO_ERROR;
+    this.end({ by: 'local', scope: 'transport', code, reason, timeout: 'none', cause }, now);
+  }
+
+  /** Lets no stream begin, and closes when all that was sent is settled, or {@link GracefulClose} has waited enough. [CON-11] */
+  finish(code: number, reason: string, deadline: Micros, stall: Micros, now: Micros): void {
+    if (!this.isOpen) return;
+    if (this.graceful === null) this.graceful = new GracefulClose(code, reason, deadline, stall, now);
+    else this.graceful.shorten(deadline, stall);
+    this.host.touch();
+  }
+
+  /** Something that was sent is settled: a graceful close gets on. */
+  onProgress(now: Micros): void {
+    this.graceful?.onProgress(now);
+  }
+
+  /** Packets are about to be packed: closes gracefully once there is nothing left to wait for. */
+  beforeTransmit(now: Micros): void {
+    const isWaiting = this.graceful !== null && this.current === ConnectionState.CONFIRMED;
+    if (isWaiting && this.host.isSettled) this.endGracefully('none', now);
+  }
+
+  /** Gives up, and says so, for the peer may be there and only not be heard. [CON-6] [CON-8] */
+  timeOut(timeout: 'handshake' | 'idle' | 'heartbeat', now: Micros): void {
+    const code = TIMEOUT_CODES[timeout];
+    this.end({ by: 'timeout', scope: 'transport', code, reason: '', timeout }, now);
+    // Whose handshake it was, nobody knows: a word to everybody who began one is one too many.
+    if (timeout === 'handshake' && this.isServer) this.closing.isDue = false;
+  }
+
+  /** The peer closed, or has forgotten the connection: nothing is sent any more. [CON-10] */
+  drain(reason: CloseReason, now: Micros): void {
+    if (!this.isOpen) {
+      this.closing.isDue = false;
+      return;
+    }
+    const pto = this.host.probeTimeout;
+    this.reason = reason;
+    this.enter(ConnectionState.DRAINING);
+    this.closing.drain(now, pto);
+    this.tellEnd();
+  }
+
+  /**
+   * An exception came out of our own code: closes with INTERNAL_ERROR and tells so, whatever state the parts are in. False when the
+   * connection was closing already, so that it can only be forgotten. [CON-33]
+   */
+  crash(cause: unknown, now: Micros): boolean {
+    const code = CloseCode.INTERNAL_ERROR;
+    const incomplete = true; // what arrived of the rest, nobody can tell
+    const reason: CloseReason = {
+      by: 'local',
+      scope: 'transport',
+      code,
+      reason: '',
+      timeout: 'none',
+      incomplete,
+      cause,
+    };
+    let mayTell = false;
+    try {
+      mayTell = this.beginClosing(reason, now, Math.min(this.host.probeTimeout, CRASHED_PTO));
+    } catch {
+      this.reason ??= reason;
+      if (this.isOpen) this.enter(ConnectionState.CLOSING);
+    }
+    try {
+      this.tellEnd();
+    } catch {
+      // The end was told; of the parts nothing is needed any more.
+    }
+    return mayTell && this.closing.deadline >= now;
+  }
+
+  /** The endpoint forgets the connection. */
+  forget(): void {
+    this.enter(ConnectionState.CLOSED);
+  }
+
+  /** True when nothing else can be due: the connection is over, or its graceful close has waited enough. */
+  onTimeout(now: Micros): boolean {
+    if (!this.isOpen) {
+      this.closing.onTimeout(now);
+      return true;
+    }
+    if (this.graceful === null || now < this.graceful.end) return false;
+    this.endGracefully('close', now);
+    return true;
+  }
+
+  // ---- inside ----
+
+  /** The one place where the state moves. */
+  private enter(state: ConnectionState): void {
+    this.current = state;
+    if (state <= ConnectionState.CONFIRMED) this.reached = state;
+  }
+
+  private endGracefully(timeout: 'none' | 'close', now: Micros): void {
+    const { code, reason } = this.graceful ?? { code: 0, reason: '' };
+    this.end({ by: 'local', scope: 'application', code, reason, timeout }, now);
+  }
+
+  private end(reason: Omit<CloseReason, 'incomplete'>, now: Micros): void {
+    const incomplete = !this.host.isDelivered;
+    if (this.beginClosing({ ...reason, incomplete }, now, this.host.probeTimeout)) this.tellEnd();
+  }
+
+  private beginClosing(reason: CloseReason, now: Micros, pto: Micros): boolean {
+    if (!this.isOpen) return false;
+    this.reason = reason;
+    this.enter(ConnectionState.CLOSING);
+    // A handshake that failed takes a place that others want.
+    this.closing.begin(now, pto, reason.timeout === 'handshake' ? 0 : 3 * pto);
+    return true;
+  }
+
+  private tellEnd(): void {
+    const { host, reason } = this;
+    if (this.isEndTold || reason === null) return;
+    // First, so that it is told once whatever comes of the rest.
+    this.isEndTold = true;
+    try {
+      host.onOver(reason);
+    } finally {
+      this.wasCut = !host.isDelivered;
+    }
+  }
+}
+
+/** When CONNECTION_CLOSE is sent, and for how long the connection is remembered. */
+class Closing {
   /** A CONNECTION_CLOSE frame is to be sent. */
-  closeDue = false;
+  isDue = false;
   /** Type of the frame at fault, for CONNECTION_CLOSE; 0 when none is. */
   frameType = 0;
-  private forgetAt: Micros = NEVER;
+  /** We closed, and the peer may have to be told again. */
+  isTelling = false;
+  /** When the connection may be forgotten. */
+  deadline: Micros = NEVER;
   private repeatAt: Micros = NEVER;
   private repeatEvery: Micros = 0;
   private received = 0;
   private answerAt = 1;
 
-  get isOpen(): boolean {
-    return this.reason === null;
+  begin(now: Micros, pto: Micros, remembered: Micros): void {
+    this.isDue = true;
+    this.isTelling = true;
+    this.deadline = now + remembered;
+    this.repeatEvery = pto / 2;
+    this.repeatAt = now + this.repeatEvery;
   }
 
-  /** We closed, and the peer may have to be told again. */
-  get isTelling(): boolean {
-    return this.reason?.by === 'local' || this.reason?.by === 'timeout';
+  drain(now: Micros, pto: Micros): void {
+    this.deadline = now + 3 * pto;
   }
 
-  get deadline(): Micros {
-    return this.forgetAt;
-  }
-
-  /** When to call {@link onTimeout}, or to forget the connection. */
   get nextTimeout(): Micros {
-    return Math.min(this.repeatAt, this.forgetAt);
+    return Math.min(this.repeatAt, this.deadline);
   }
 
   /** An idle peer sends nothing that could be answered, so CONNECTION_CLOSE is repeated unasked, too. [CON-9] */
   onTimeout(now: Micros): void {
     if (now < this.repeatAt) return;
-    this.closeDue = true;
+    this.isDue = true;
     this.repeatAt = now + this.repeatEvery;
   }
 
-  /** We close: CONNECTION_CLOSE goes out. Later calls are ignored. [CON-9] */
-  close(reason: CloseReason, now: Micros, pto: Micros): boolean {
-    if (!this.isOpen) return false;
-    this.reason = reason;
-    this.closeDue = true;
-    // A handshake that failed takes a place that others want.
-    this.forgetAt = reason.timeout === 'handshake' ? now : now + 3 * pto;
-    this.repeatEvery = pto / 2;
-    this.repeatAt = now + this.repeatEvery;
-    return true;
-  }
-
-  /** The peer closed: nothing is sent any more. [CON-10] */
-  drain(reason: CloseReason, now: Micros, pto: Micros): boolean {
-    if (!this.isOpen) {
-      this.closeDue = false;
-      return false;
-    }
-    this.reason = reason;
-    this.forgetAt = now + 3 * pto;
-    return true;
-  }
-
-  /** A datagram came after we closed: answer the 1st, 2nd, 4th, 8th ... [CON-9] */
+  /** A datagram came: after we closed the 1st, 2nd, 4th, 8th ... is answered. [CON-9] */
   onDatagram(): void {
     if (!this.isTelling) return;
     this.received++;
     if (this.received < this.answerAt) return;
     this.answerAt *= 2;
-    this.closeDue = true;
+    this.isDue = true;
+  }
+}
+
+/**
+ * A close that waits until what was sent is settled: as long as there is progress, that is messages or ends of streams acknowledged, and
+ * until a deadline in any case. A peer that is there but does not read makes no progress, however many heartbeats it answers. [CON-11]
+ */
+class GracefulClose {
+  readonly code: number;
+  readonly reason: string;
+  private deadline: Micros;
+  /** Time without progress. */
+  private stall: Micros;
+  private progressAt: Micros;
+
+  constructor(code: number, reason: string, deadline: Micros, stall: Micros, now: Micros) {
+    this.code = code;
+    this.reason = reason;
+    this.deadline = deadline;
+    this.stall = stall;
+    this.progressAt = now;
+  }
+
+  /** When the wait is over, whatever is left. */
+  get end(): Micros {
+    return Math.min(this.deadline, this.progressAt + this.stall);
+  }
+
+  /** Another call asked for less patience; more is not given. */
+  shorten(deadline: Micros, stall: Micros): void {
+    this.deadline = Math.min(this.deadline, deadline);
+    this.stall = Math.min(this.stall, stall);
+  }
+
+  onProgress(now: Micros): void {
+    this.progressAt = now;
   }
 }
 
@@ -103,11 +342,11 @@ export function closeReasonOf(frame: FrameReader): CloseReason {
     code: frame.code,
     reason: DECODER.decode(text),
     timeout: 'none',
-    incomplete: frame.scope === 2, // [CON-17]
+    incomplete: frame.scope === 2, // [CON-17] what the other side had sent was not all acknowledged
   };
 }
 
-/** The peer does not know the connection any more, nor what became of what it had sent. */
+/** The server does not know the connection any more, nor what became of what it had sent. [PKT-24] */
 export const STATELESS_RESET: CloseReason = {
   by: 'reset',
   scope: 'transport',
@@ -117,10 +356,11 @@ export const STATELESS_RESET: CloseReason = {
   incomplete: true,
 };
 /** What a CONNECTION_CLOSE says when something fell silent. */
-export const TIMEOUT_CODES = {
+const TIMEOUT_CODES = {
   handshake: CloseCode.HANDSHAKE_TIMEOUT,
   idle: CloseCode.IDLE_TIMEOUT,
   heartbeat: CloseCode.HEARTBEAT_TIMEOUT,
 } as const;
-
+/** Probe timeout, at most, of a connection whose own measure cannot be trusted. */
+const CRASHED_PTO: Micros = SECOND;
 const DECODER = new TextDecoder('utf-8', { ignoreBOM: true }); // a BOM is part of the text

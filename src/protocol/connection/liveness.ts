@@ -44,6 +44,11 @@ export class Liveness {
       : Math.min(heartbeat, Math.max(this.idle / HEARTBEATS_AN_IDLE_TIMEOUT, pto));
   }
 
+  /** What a HEARTBEAT tells of when the next one comes, in ms; 0 when none does. [CON-7] */
+  intervalMs(pto: Micros): number {
+    return this.heartbeat === NEVER ? 0 : Math.ceil(this.interval(pto) / MILLISECOND);
+  }
+
   /** When the last packet was received. */
   get receivedAt(): Micros {
     return this.lastReceived;

@@ -1,6 +1,7 @@
 import { MILLISECOND } from '../../base/time.ts';
-import type { Connection } from './connection.ts';
-import { memoryOf } from './memory.ts';
+import type { Path } from '../path/path.ts';
+import { STREAM_BYTES, type Streams, type StreamsHost } from '../stream/streams.ts';
+import type { ConnectionCounters } from '../trace/counters.ts';
 
 /** True figures of a connection at one moment. Durations in ms, sizes in bytes, counts since the connection began. */
 export interface ConnectionMetrics {
@@ -59,8 +60,22 @@ export interface ConnectionMetrics {
   memoryReservedBytes: number;
 }
 
-export function metricsOf(connection: Connection): ConnectionMetrics {
-  const { counters, path, streams } = connection;
+/** What the figures are taken from. */
+export interface MetricsSource {
+  readonly counters: ConnectionCounters;
+  readonly path: Path;
+  readonly streams: StreamCounts;
+  readonly memoryBytes: number;
+  readonly memoryReservedBytes: number;
+  /** IP may take datagrams apart on the way. */
+  readonly mayFragment: boolean;
+}
+
+/** The streams of a connection, as far as they are counted. */
+type StreamCounts = Pick<Streams<StreamsHost>, 'limits' | 'receiveCounts' | 'sendCounts' | 'size' | 'values'>;
+
+export function metricsOf(source: MetricsSource): ConnectionMetrics {
+  const { counters, path, streams } = source;
   const { rtt } = path;
   const sent = streams.sendCounts;
   const received = streams.receiveCounts;
@@ -69,9 +84,9 @@ export function metricsOf(connection: Connection): ConnectionMetrics {
     rttMs: rtt.hasSample ? rtt.smoothed / MILLISECOND : 0,
     rttMinMs: rtt.hasSample ? rtt.min / MILLISECOND : 0,
     rttVariationMs: rtt.hasSample ? rtt.variance / MILLISECOND : 0,
-    mtu: connection.mtu,
+    mtu: path.mtu,
     mtuFalls: path.mtuDiscovery.falls,
-    mtuMayFragment: mayFragment(connection) ? 1 : 0,
+    mtuMayFragment: source.mayFragment && path.mtu > UNFRAGMENTED ? 1 : 0,
     congestionWindowBytes: path.congestion.window,
     bytesInFlight: path.bytesInFlight,
     packetLossRate: counters.packetsSent === 0 ? 0 : lost / counters.packetsSent,
@@ -102,14 +117,24 @@ export function metricsOf(connection: Connection): ConnectionMetrics {
     heartbeatsSent: counters.heartbeatsSent,
     heartbeatsReceived: counters.heartbeatsReceived,
     streamsOpen: streams.size,
-    memoryBytes: memoryOf(connection),
-    memoryReservedBytes: connection.memory.reserved,
+    memoryBytes: source.memoryBytes,
+    memoryReservedBytes: source.memoryReservedBytes,
   };
 }
 
-function mayFragment({ config, isLoopback, mtu }: Connection): boolean {
-  return !config.setsDontFragment && !isLoopback && mtu > UNFRAGMENTED;
+/**
+ * What a connection's peer makes this process keep at this moment, in bytes: true within a factor of two, as a test that adds up what the
+ * process holds shows. What the application has queued to send is its own. [CON-50]
+ *
+ * @param waitingBytes - of packets whose key is not there yet
+ */
+export function memoryOf(streams: StreamCounts, waitingBytes: number): number {
+  let bytes = CONNECTION_BYTES + waitingBytes + streams.size * STREAM_BYTES;
+  for (const { receiver } of streams.values()) bytes += receiver.memoryBytes;
+  return bytes + streams.receiveCounts.keptBytes;
 }
 
+/** What a connection costs with nothing in it: its own state, keys, sent packets, tables. */
+export const CONNECTION_BYTES = 49_152;
 /** IPv6 carries 1,280 bytes whole everywhere, and networks that carry less of IPv4 are gone. */
 const UNFRAGMENTED = 1_200;

@@ -1,12 +1,14 @@
-import { MILLISECOND } from '../../base/time.ts';
+import { copyOf } from '../../base/bytes.ts';
+import type { RandomSource } from '../../base/random.ts';
+import { MILLISECOND, type Micros } from '../../base/time.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import { ReplayWindow } from '../crypto/packet-protection.ts';
+import { IncomingFlight, OutgoingFlight } from '../handshake/crypto-flight.ts';
 import { AckTracker } from '../recovery/ack-tracker.ts';
 import { PacketSpace } from '../wire/packet-header.ts';
-import { IncomingFlight, OutgoingFlight } from '../handshake/crypto-flight.ts';
 
-/** What a connection keeps for one packet number space. */
-export class NumberSpace {
+/** What a connection keeps for one packet number space (RFC 9000 section 12.3): keys, numbers, what to acknowledge, handshake messages. */
+export class PacketNumberSpace {
   readonly space: PacketSpace;
   /** Those of the connection. */
   readonly keys: KeyRing;
@@ -27,3 +29,84 @@ export class NumberSpace {
     this.incoming = isHandshake ? new IncomingFlight() : null;
   }
 }
+
+/** The three spaces of a connection, by {@link PacketSpace}; null when its keys are gone. */
+export type PacketNumberSpaces = [
+  PacketNumberSpace | null,
+  PacketNumberSpace | null,
+  PacketNumberSpace | null,
+];
+
+/**
+ * Which packet numbers are left out. A peer that acknowledges packets before they have arrived, to make its sender go faster than the
+ * path allows, cannot know them and gives itself away (RFC 9000 section 21.4). The distances are random; they grow, because a peer that
+ * cheats does so from the start, and each number left out costs an honest peer an acknowledgement. [PKT-23]
+ */
+export class NumberSkips {
+  private readonly random: RandomSource;
+  private readonly bytes = new Uint8Array(2);
+  private distanceMean = DISTANCE_MEAN_FIRST;
+  private next: number;
+
+  constructor(random: RandomSource) {
+    this.random = random;
+    this.next = this.distance();
+  }
+
+  /** True when the number is not to be used; asked for every number, in ascending order. */
+  skips(number: number): boolean {
+    if (number < this.next) return false;
+    this.distanceMean = Math.min(2 * this.distanceMean, DISTANCE_MEAN_LAST);
+    this.next = number + this.distance();
+    return true;
+  }
+
+  /** From 2 to twice the mean, so that two numbers in a row are never left out. */
+  private distance(): number {
+    const { bytes } = this;
+    this.random.fill(bytes);
+    return 2 + ((bytes[0] * 256 + bytes[1]) % (2 * this.distanceMean - 1));
+  }
+}
+
+/** A packet that waits. Lifetimes in it count from its arrival. */
+export interface WaitingPacket {
+  readonly packet: Uint8Array;
+  readonly arrivedAt: Micros;
+}
+
+/** Packets whose key is not there yet. [PKT-17] */
+export class WaitingPackets {
+  private packets: WaitingPacket[] = [];
+  /** Their bytes together. */
+  bytes = 0;
+
+  get length(): number {
+    return this.packets.length;
+  }
+
+  /** Keeps a copy of a packet; when they are too many or too large, the oldest go. Returns how many went. */
+  keep(packet: Uint8Array, arrivedAt: Micros): number {
+    this.packets.push({ packet: copyOf(packet), arrivedAt });
+    this.bytes += packet.length;
+    let gone = 0;
+    while (this.packets.length - gone > PACKETS_MAX || this.bytes > BYTES_MAX) {
+      this.bytes -= this.packets[gone++].packet.length;
+    }
+    this.packets.splice(0, gone);
+    return gone;
+  }
+
+  /** All of them, oldest first; none is left. */
+  take(): readonly WaitingPacket[] {
+    const { packets } = this;
+    this.packets = [];
+    this.bytes = 0;
+    return packets;
+  }
+}
+
+const DISTANCE_MEAN_FIRST = 32;
+const DISTANCE_MEAN_LAST = 1_024;
+const PACKETS_MAX = 10;
+const BYTES_MAX = 65_536;

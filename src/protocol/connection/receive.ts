@@ -1,277 +1,562 @@
+import { isAckEliciting, isAllowedIn, nextFrame } from '../wire/frames/index.ts';
+import { PacketSpace, PacketType, packetSpaceOf, packetTypeOf } from '../wire/packet-header.ts';
 /**
  * The way in, from a datagram to the parts of a connection:
  *
- *   1. {@link receiveDatagram} takes a datagram apart into packets and opens each with the keys of its space; a packet whose key is
- *      not there yet waits. Short packets of established connections come opened already, by the endpoint's batch.
- *   2. {@link receivePayload} reads the frames of an opened packet, one after the other;
- *   3. {@link receiveFrame} hands each to its part: recovery, streams, handshake, closing.
+ *   1. {@link PacketReceiver.receiveDatagram} takes a datagram apart into packets and opens each with the keys of its space; a packet whose
+ *      key is not there yet waits. Short packets of established connections are opened ahead, for a whole batch, with
+ *      {@link PacketReceiver.openShort};
+ *   2. {@link PacketReceiver.receivePayload} reads the frames of an opened packet, one after the other;
+ *   3. `receiveFrame` hands each to its part: recovery, streams, handshake, lifecycle;
+ *   4. what an acknowledgement settles, {@link PacketFateTeller} tells the parts whose frames were in those packets.
+ *
+ * It is one file because it is one way. What is needed while a packet is read lies in a {@link ReceiveScratch} that is handed down, so that packets can be received from within
+ * a packet.
  */
 
+import { copyOf } from '../../base/bytes.ts';
 import type { Micros } from '../../base/time.ts';
 import { openPacket, UnprotectedHeader } from '../crypto/packet-protection.ts';
+import type { HandshakeSpace } from '../handshake/handshake.ts';
+import type { Path } from '../path/path.ts';
+import type { Recovery } from '../recovery/recovery.ts';
+import type { PacketList } from '../recovery/sent-packets.ts';
+import type { ConnectionCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
 import { FrameType } from '../wire/frame-type.ts';
-import { isAckEliciting, isAllowedIn, nextFrame } from '../wire/frames/index.ts';
-import {
-  PacketHeader,
-  PacketSpace,
-  PacketType,
-  packetSpaceOf,
-  packetTypeOf,
-  parsePacketHeader,
-  VERSION,
-} from '../wire/packet-header.ts';
-import type { Connection } from './connection.ts';
-import { advanceHandshake, confirmHandshake } from './handshake-progress.ts';
-import type { NumberSpace } from './packet-number-space.ts';
-import { settle } from './settle.ts';
+import type { SentFrame } from '../wire/frames/sent-frames.ts';
+import { PacketHeader, parsePacketHeader, VERSION } from '../wire/packet-header.ts';
+import type { ConnectionIds } from './connection-ids.ts';
+import type { HandshakeProgress } from './handshake-progress.ts';
+import { closeReasonOf, type Lifecycle } from './lifecycle.ts';
+import type { Liveness } from './liveness.ts';
+import { type PacketNumberSpace, type PacketNumberSpaces, WaitingPackets } from './packet-number-space.ts';
+import type { PacketAssembler } from './transmit.ts';
+
+/** The parts of a connection that packets are for. */
+export interface ReceiverParts {
+  readonly role: 'client' | 'server';
+  readonly assembler: PacketAssembler;
+  readonly counters: ConnectionCounters;
+  readonly handshake: HandshakeProgress;
+  readonly ids: ConnectionIds;
+  readonly lifecycle: Lifecycle;
+  readonly liveness: Liveness;
+  readonly path: Path;
+  readonly recovery: Recovery;
+  readonly spaces: PacketNumberSpaces;
+  readonly streams: ReceiverStreams;
+  /** Packets that may fail to open before the connection is closed. */
+  readonly openFailuresMax: number;
+}
+
+/** What the streams of a connection take of a packet, and of what became of one. */
+interface ReceiverStreams {
+  onMessageFrame(frame: FrameReader, arrivedAt: Micros): number;
+  onControlFrame(frame: FrameReader, now: Micros): number;
+  onPacketEnd(): void;
+  onFrameAcked(frame: SentFrame): boolean;
+  onFrameLost(frame: SentFrame, now: Micros): void;
+  readonly packer: { onRtt(min: Micros, newest: Micros, now: Micros): void };
+}
+
+/** What the receiver asks and tells its connection. */
+export interface ReceiverHost {
+  /** The peer broke the protocol. */
+  fail(code: number, frameType: number, reason: string, now: Micros): void;
+  discardSpace(space: HandshakeSpace, now: Micros): void;
+  /** The packet size in use changed. */
+  onMtu(now: Micros): void;
+  /** The path does not carry packets of the size that is to be used. [REC-52] */
+  failExactMtu(now: Micros): void;
+}
 
 export const OpenResult = { OPENED: 0, FAILED: 1, REPLAYED: 2 } as const;
 export type OpenResult = (typeof OpenResult)[keyof typeof OpenResult];
 
-/** What {@link openInto} found; one object, used again for every packet. */
+/** A packet that was opened; one object, used again for every packet. */
 export class OpenedPacket {
   number = 0;
   payloadStart = 0;
   payloadEnd = 0;
   reserved = 0;
-  /** All of it was taken in, and nobody keeps a view of it. Set by {@link receivePayload}. */
+  /** All of it was taken in, and nobody keeps a view of it. Set by {@link PacketReceiver.receivePayload}. */
   isSpent = false;
 }
 
-/**
- * Takes every packet of a datagram, from `start` on.
- *
- * @param arrivedAt - when it came, which is earlier than now when it had to wait for a key
- */
-export function receiveDatagram(
-  connection: Connection,
-  data: Uint8Array,
-  start: number,
-  now: Micros,
-  arrivedAt: Micros = now,
-): void {
-  let at = start;
-  while (at < data.length && connection.isReceiving) {
-    if (
-      !parsePacketHeader(HEADER, data, at, data.length, connection.localId.length) ||
-      HEADER.version !== VERSION
-    ) {
-      connection.counters.packetsUnopened++; // [PKT-3]
-      return;
-    }
-    const { end, type } = HEADER;
-    if (type === PacketType.RETRY || type === PacketType.ZERO_RTT || !connection.owns(data, HEADER)) {
-      connection.counters.packetsUnopened++; // [PKT-6]
-    } else {
-      receivePacket(connection, data, at, now, arrivedAt);
-    }
-    at = end;
+/** What is needed while a packet is received, used again for the next. */
+export class ReceiveScratch {
+  readonly header = new PacketHeader();
+  readonly reader = new FrameReader();
+  readonly unprotected = new UnprotectedHeader();
+  readonly opened = new OpenedPacket();
+  readonly sourceId: Uint8Array = new Uint8Array(ID_BYTES_MAX);
+  private within: ReceiveScratch | null = null;
+
+  /** For packets that are received from within the one that this is used for. */
+  get nested(): ReceiveScratch {
+    this.within ??= new ReceiveScratch();
+    return this.within;
   }
 }
 
-/** Takes the packet at `at`, whose header {@link HEADER} describes. */
-function receivePacket(
-  connection: Connection,
-  data: Uint8Array,
-  at: number,
-  now: Micros,
-  arrivedAt: Micros,
-): void {
-  const { end, type, numberStart } = HEADER;
-  const space = packetSpaceOf(type);
-  const state = connection.spaces[space];
-  if (state === null) {
-    connection.counters.packetsUnopened++; // [CON-14] the keys of this space are gone
-    return;
+/** Takes the packets that came for one connection. */
+export class PacketReceiver {
+  /** Packets whose key is not there yet. */
+  readonly waiting = new WaitingPackets();
+  /** When the last packet opened, until the client's address is validated. */
+  lastOpenedAt: Micros;
+  readonly fates: PacketFateTeller;
+
+  private readonly parts: ReceiverParts;
+  private readonly host: ReceiverHost;
+  private readonly counters: ConnectionCounters;
+  private readonly lifecycle: Lifecycle;
+  private readonly liveness: Liveness;
+  private readonly path: Path;
+  private readonly spaces: PacketNumberSpaces;
+  private readonly streams: ReceiverStreams;
+  /** Which of the socket's own addresses the latest datagram came to, opened or not. */
+  private latestLocal = 0;
+
+  constructor(parts: ReceiverParts, host: ReceiverHost, now: Micros) {
+    this.parts = parts;
+    this.host = host;
+    this.counters = parts.counters;
+    this.lifecycle = parts.lifecycle;
+    this.liveness = parts.liveness;
+    this.path = parts.path;
+    this.spaces = parts.spaces;
+    this.streams = parts.streams;
+    this.lastOpenedAt = now;
+    this.fates = new PacketFateTeller(parts, host);
   }
-  const scidLength = HEADER.scidLength;
-  const isLong = type !== PacketType.ONE_RTT;
-  if (isLong) {
-    copyBytes(REMOTE_ID, data, HEADER.scidStart, scidLength);
-    if (!connection.mayComeFrom(REMOTE_ID.subarray(0, scidLength))) {
-      connection.counters.packetsUnopened++; // [CON-1]
-      return;
+
+  /** A datagram came for this connection; its packets follow. */
+  onDatagram(bytes: number, host: string, port: number, local: number): void {
+    const { counters, path } = this;
+    counters.datagramsReceived++;
+    counters.bytesReceived += bytes;
+    if (host === path.host && port === path.port) {
+      path.validation.onReceived(bytes); // [CON-4] three times as much may be sent
+      this.latestLocal = local;
+    }
+    this.lifecycle.closing.onDatagram();
+  }
+
+  /** The first packet of a client, which opened; it makes up the datagram up to `end`. */
+  receiveFirst(data: Uint8Array, end: number, scratch: ReceiveScratch, now: Micros): void {
+    this.onOpened(OpenResult.OPENED, now);
+    this.receivePayload(PacketType.INITIAL, data, scratch, now);
+    this.receiveDatagram(data, end, scratch, now);
+  }
+
+  /**
+   * Takes every packet of a datagram, from `start` on.
+   *
+   * @param arrivedAt - when it came, which is earlier than now when it had to wait for a key
+   */
+  receiveDatagram(
+    data: Uint8Array,
+    start: number,
+    scratch: ReceiveScratch,
+    now: Micros,
+    arrivedAt: Micros = now,
+  ): void {
+    const { header } = scratch;
+    const { ids } = this.parts;
+    let at = start;
+    while (at < data.length && this.lifecycle.isOpen) {
+      if (
+        !parsePacketHeader(header, data, at, data.length, ids.sourceId.length) ||
+        header.version !== VERSION
+      ) {
+        this.counters.packetsUnopened++; // [PKT-3] the rest of the datagram cannot be taken apart
+        return;
+      }
+      const { end, type } = header;
+      const isHandled = type !== PacketType.RETRY && type !== PacketType.ZERO_RTT;
+      if (isHandled && ids.leadsHere(data, header.dcidStart, header.dcidLength)) {
+        this.receivePacket(data, at, scratch, now, arrivedAt);
+      } else {
+        this.counters.packetsUnopened++; // [PKT-6] of another connection
+      }
+      at = end;
     }
   }
-  if (connection.keys.toOpen(type) === null) {
-    connection.keepForLater(data.subarray(at, end), arrivedAt); // [CON-13] [PKT-17]
-    return;
+
+  /**
+   * Opens a short packet, alone in its datagram, into `scratch.opened`; to be dispatched with {@link receivePayload}. False when there is
+   * nothing to dispatch. Before the handshake is complete it is received at once, or waits.
+   */
+  openShort(data: Uint8Array, numberStart: number, scratch: ReceiveScratch, now: Micros): boolean {
+    const state = this.spaces[PacketSpace.APPLICATION];
+    if (state === null || state.keys.toOpen(PacketType.ONE_RTT) === null) {
+      this.receiveDatagram(data, 0, scratch, now);
+      return false;
+    }
+    if (!this.lifecycle.isOpen) return false;
+    const result = openInto(scratch, state, data, 0, numberStart, data.length);
+    this.onOpened(result, now);
+    return result === OpenResult.OPENED;
   }
-  const result = openInto(OPENED, state, data, at, numberStart, end);
-  connection.onOpened(result, now);
-  if (result !== OpenResult.OPENED) return;
-  if (isLong) connection.acceptRemoteId(REMOTE_ID.subarray(0, scidLength));
-  receivePayload(connection, type, OPENED, data, now, arrivedAt);
+
+  /** Takes the frames of the packet in `scratch.opened`. */
+  receivePayload(
+    type: number,
+    data: Uint8Array,
+    scratch: ReceiveScratch,
+    now: Micros,
+    arrivedAt: Micros = now,
+  ): void {
+    const { host, lifecycle, streams } = this;
+    const { opened, reader } = scratch;
+    const { number } = opened;
+    opened.isSpent = false;
+    // [PKT-16] The phase counts as reserved until key updates exist.
+    if (opened.reserved !== 0)
+      return host.fail(CloseCode.PROTOCOL_VIOLATION, 0, 'reserved bits are set', now);
+    const space = packetSpaceOf(type);
+    this.onPacketOpened(space, now);
+    reader.reset(data, opened.payloadStart, opened.payloadEnd);
+    let ackEliciting = false;
+    while (nextFrame(reader)) {
+      const frameType = reader.type;
+      const code = isAllowedIn(frameType, type)
+        ? this.receiveFrame(space, reader, now, arrivedAt)
+        : CloseCode.PROTOCOL_VIOLATION; // [FRM-4] not in this kind of packet
+      if (code !== 0) return host.fail(code, frameType, '', now);
+      if (!lifecycle.isOpen) return;
+      if (!ackEliciting) ackEliciting = isAckEliciting(frameType);
+    }
+    if (reader.error !== 0) return host.fail(reader.error, reader.type, 'a frame cannot be decoded', now);
+    opened.isSpent = !reader.isKept;
+    if (space === PacketSpace.APPLICATION) streams.onPacketEnd();
+    this.spaces[space]?.acks.onPacket(number, ackEliciting, now);
+    if (space === PacketSpace.APPLICATION) return;
+    const { handshake, role } = this.parts;
+    if (space === PacketSpace.INITIAL && role === 'server') handshake.onHelloBytes();
+    else this.advanceHandshake(scratch, now);
+  }
+
+  /** Answers the client's hello, which asked for it by {@link HandshakeProgress.onHelloBytes}: the one costly step of a handshake. [CON-35] */
+  answerHello(scratch: ReceiveScratch, now: Micros): void {
+    this.parts.handshake.isAnswerDue = false;
+    if (this.lifecycle.isOpen) this.advanceHandshake(scratch, now);
+  }
+
+  // ---- packets ----
+
+  /** Takes the packet at `at`, whose header `scratch.header` describes. */
+  private receivePacket(
+    data: Uint8Array,
+    at: number,
+    scratch: ReceiveScratch,
+    now: Micros,
+    arrivedAt: Micros,
+  ): void {
+    const { ids } = this.parts;
+    const { end, type, numberStart, scidLength, scidStart } = scratch.header;
+    const space = packetSpaceOf(type);
+    const state = this.spaces[space];
+    if (state === null) {
+      this.counters.packetsUnopened++; // [CON-14] the keys of this space are gone
+      return;
+    }
+    const sourceId = scratch.sourceId.subarray(0, scidLength);
+    const isLong = type !== PacketType.ONE_RTT;
+    if (isLong) {
+      for (let i = 0; i < scidLength; i++) sourceId[i] = data[scidStart + i];
+      const isPeer = ids.isPeer(sourceId);
+      if (isPeer === false) {
+        this.counters.packetsUnopened++; // [CON-1] of somebody else
+        return;
+      }
+      if (isPeer === null) state.keys.expectFrom(sourceId); // [HS-20] its Initial keys follow from its id
+    }
+    if (state.keys.toOpen(type) === null) {
+      // [CON-13] [PKT-17] Its key is not there yet.
+      this.counters.packetsUnbuffered += this.waiting.keep(data.subarray(at, end), arrivedAt);
+      return;
+    }
+    const result = openInto(scratch, state, data, at, numberStart, end);
+    this.onOpened(result, now);
+    if (result !== OpenResult.OPENED) return;
+    if (isLong) ids.acceptPeer(sourceId);
+    this.receivePayload(type, data, scratch, now, arrivedAt);
+  }
+
+  private onOpened(result: OpenResult, now: Micros): void {
+    const { counters } = this;
+    if (result === OpenResult.OPENED) {
+      counters.packetsReceived++;
+      this.path.local = this.latestLocal; // [CON-60] where the peer sent to is where it is answered from
+    } else if (result === OpenResult.REPLAYED) counters.packetsReplayed++;
+    else {
+      // [PKT-15] Forgeries that were tried, over all keys of the connection.
+      if (++counters.packetsUnopened < this.parts.openFailuresMax) return;
+      this.host.fail(CloseCode.AEAD_LIMIT_REACHED, 0, 'too many packets failed to open', now);
+    }
+  }
+
+  /** A packet of this space opened: the peer is alive and, once it has Handshake keys, where it says it is. */
+  private onPacketOpened(space: PacketSpace, now: Micros): void {
+    const { path } = this;
+    this.liveness.onReceived(now);
+    if (path.validation.isValidated) return;
+    this.lastOpenedAt = now;
+    if (space !== PacketSpace.HANDSHAKE) return;
+    path.validation.isValidated = true; // [CON-4] only it can have read the Handshake keys' share
+    this.host.discardSpace(PacketSpace.INITIAL, now); // [CON-14]
+    // [REC-43] [HS-7] What its largest datagram was is all that is known of the path.
+    const largest = this.parts.handshake.peerLargestDatagram;
+    if (largest === null) return;
+    const proved = Math.min(path.validation.datagramBytesLargest, largest);
+    if (path.mtuDiscovery.startAt(proved)) this.host.onMtu(now);
+  }
+
+  /** Keys may be there after it that packets wait for. [PKT-17] */
+  private advanceHandshake(scratch: ReceiveScratch, now: Micros): void {
+    if (!this.parts.handshake.advance(now)) return;
+    for (const { packet, arrivedAt } of this.waiting.take())
+      this.receiveDatagram(packet, 0, scratch.nested, now, arrivedAt);
+  }
+
+  // ---- frames ----
+
+  /** Hands a frame to the part it is for. Returns 0 or a close code. */
+  private receiveFrame(space: PacketSpace, frame: FrameReader, now: Micros, arrivedAt: Micros): number {
+    const { type } = frame;
+    if (type >= FrameType.MESSAGE && type <= FrameType.MESSAGES_BEST_EFFORT)
+      return this.streams.onMessageFrame(frame, arrivedAt);
+    const { parts } = this;
+    switch (type) {
+      case FrameType.PADDING:
+      case FrameType.PING:
+        return 0;
+      case FrameType.ACK_FREQUENCY:
+        return this.receiveAckFrequency(frame);
+      case FrameType.ACK:
+      case FrameType.ACK_ECN:
+      case FrameType.ACK_RECOVERED:
+      case FrameType.ACK_ECN_RECOVERED:
+        return this.receiveAck(space, frame, now);
+      case FrameType.CRYPTO:
+        return this.spaces[space]?.incoming?.onFrame(frame) ?? CloseCode.PROTOCOL_VIOLATION;
+      case FrameType.HANDSHAKE_DONE:
+        if (parts.role === 'server') return CloseCode.PROTOCOL_VIOLATION;
+        parts.handshake.confirm(now);
+        return 0;
+      case FrameType.HEARTBEAT:
+        this.counters.heartbeatsReceived++;
+        return 0;
+      case FrameType.CONNECTION_CLOSE:
+        this.lifecycle.drain(closeReasonOf(frame), now);
+        return 0;
+      case FrameType.PATH_CHALLENGE:
+        parts.assembler.pathResponse = copyOf(
+          frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength),
+        );
+        return 0;
+      case FrameType.STREAM_OPEN:
+      case FrameType.STREAM_FIN:
+      case FrameType.RESET_STREAM:
+      case FrameType.STOP_SENDING:
+      case FrameType.ABANDON:
+      case FrameType.DROPPED:
+      case FrameType.MAX_DATA:
+      case FrameType.MAX_STREAM_DATA:
+      case FrameType.MAX_STREAMS:
+      case FrameType.DATA_BLOCKED:
+      case FrameType.STREAM_DATA_BLOCKED:
+      case FrameType.STREAMS_BLOCKED:
+        return this.streams.onControlFrame(frame, now);
+      case FrameType.NEW_TOKEN:
+      case FrameType.TICKET:
+        // Only a server gives these out; a client that has no use for them yet ignores them.
+        return parts.role === 'client' ? 0 : CloseCode.PROTOCOL_VIOLATION;
+      default:
+        // [FRM-2] extensions; and frames of features that neither side has advertised: REPAIR, connection ids, PATH_RESPONSE
+        return type >= FrameType.EXTENSION || type === FrameType.NEW_CONNECTION_ID
+          ? 0
+          : CloseCode.PROTOCOL_VIOLATION;
+    }
+  }
+
+  private receiveAck(space: PacketSpace, frame: FrameReader, now: Micros): number {
+    const { recovery } = this.parts;
+    if (recovery.isDiscarded(space)) return 0;
+    this.counters.acksReceived++;
+    const code = recovery.onAck(space, frame.ackRanges, frame.rangeCount, frame.delay, now);
+    if (code !== 0) return code;
+    this.fates.tell(now);
+    const { rtt } = this.path;
+    this.spaces[space]?.acks.onRtt(rtt.smoothed);
+    if (rtt.hasSample) this.streams.packer.onRtt(rtt.min, rtt.adjusted, now);
+    return 0;
+  }
+
+  private receiveAckFrequency(frame: FrameReader): number {
+    const acks = this.spaces[PacketSpace.APPLICATION]?.acks;
+    return acks?.onAckFrequency(frame.number, frame.threshold, frame.delay) ?? 0;
+  }
 }
 
 /**
- * Opens the packet at `at` of a space in place, and marks its number as seen.
+ * Opens the packet at `at` of a space in place, into `scratch.opened`, and marks its number as seen.
  *
  * @param numberStart - where its packet number begins
  * @param end - where it ends, tag included
  */
 export function openInto(
-  opened: OpenedPacket,
-  state: NumberSpace,
+  scratch: ReceiveScratch,
+  state: PacketNumberSpace,
   data: Uint8Array,
   at: number,
   numberStart: number,
   end: number,
 ): OpenResult {
+  const { opened, unprotected } = scratch;
   const type = packetTypeOf(data[at]);
   const headerKeys = state.keys.toOpen(type);
   if (headerKeys === null) return OpenResult.FAILED;
-  if (!UNPROTECTED.unprotect(headerKeys, data, at, numberStart, end, state.replay.largest))
+  if (!unprotected.unprotect(headerKeys, data, at, numberStart, end, state.replay.largest))
     return OpenResult.FAILED;
-  const { number, phase } = UNPROTECTED;
+  const { number, phase } = unprotected;
   const keys = phase === 0 ? headerKeys : state.keys.toOpen(type, phase);
   if (keys === null) return OpenResult.FAILED;
-  const payloadEnd = openPacket(keys, data, at, end, UNPROTECTED);
+  const payloadEnd = openPacket(keys, data, at, end, unprotected);
   if (payloadEnd < 0) return OpenResult.FAILED;
-  if (state.replay.seen(number)) return OpenResult.REPLAYED; // [PKT-9]
+  if (state.replay.seen(number)) return OpenResult.REPLAYED; // [PKT-9] it came before
   state.replay.mark(number);
   opened.number = number;
-  opened.payloadStart = UNPROTECTED.payloadStart;
+  opened.payloadStart = unprotected.payloadStart;
   opened.payloadEnd = payloadEnd;
-  opened.reserved = UNPROTECTED.reserved | UNPROTECTED.phase;
+  opened.reserved = unprotected.reserved | unprotected.phase;
   return OpenResult.OPENED;
 }
 
-/** Takes the frames of an opened packet. */
-export function receivePayload(
-  connection: Connection,
-  type: number,
-  opened: OpenedPacket,
-  data: Uint8Array,
-  now: Micros,
-  arrivedAt: Micros = now,
-): void {
-  const { number, reserved } = opened;
-  opened.isSpent = false;
-  // [PKT-16] The phase counts as reserved until key updates exist.
-  if (reserved !== 0) return connection.fail(CloseCode.PROTOCOL_VIOLATION, 0, 'reserved bits are set', now);
-  const space = packetSpaceOf(type);
-  connection.onPacketOpened(space, now);
-  READER.reset(data, opened.payloadStart, opened.payloadEnd);
-  let ackEliciting = false;
-  while (nextFrame(READER)) {
-    const frameType = READER.type;
-    const code = isAllowedIn(frameType, type)
-      ? receiveFrame(connection, space, READER, now, arrivedAt)
-      : CloseCode.PROTOCOL_VIOLATION; // [FRM-4]
-    if (code !== 0) return connection.fail(code, frameType, '', now);
-    if (!connection.isReceiving) return;
-    if (!ackEliciting) ackEliciting = isAckEliciting(frameType);
+/** The parts of a connection whose frames were in packets. */
+interface FateParts {
+  readonly counters: ConnectionCounters;
+  readonly handshake: HandshakeProgress;
+  readonly lifecycle: Lifecycle;
+  readonly path: Path;
+  readonly recovery: Recovery;
+  readonly spaces: PacketNumberSpaces;
+  readonly streams: ReceiverStreams;
+}
+
+/**
+ * Tells what became of sent packets: recovery says which were acknowledged and which are lost, their records say what they carried, and
+ * each part of the connection is told of its own. What still matters of a lost packet goes out in new frames. [FRM-5]
+ */
+export class PacketFateTeller {
+  private readonly parts: FateParts;
+  private readonly host: ReceiverHost;
+
+  constructor(parts: FateParts, host: ReceiverHost) {
+    this.parts = parts;
+    this.host = host;
   }
-  if (READER.error !== 0) return connection.fail(READER.error, READER.type, 'a frame cannot be decoded', now);
-  opened.isSpent = !READER.isKept;
-  if (space === PacketSpace.APPLICATION) connection.streams.onPacketEnd();
-  connection.spaces[space]?.acks.onPacket(number, ackEliciting, now);
-  if (space === PacketSpace.APPLICATION) return;
-  if (space === PacketSpace.INITIAL && connection.role === 'server') connection.onHelloBytes();
-  else if (advanceHandshake(connection, now)) receiveWaiting(connection, now);
-}
 
-/** Answers the client's hello, which asked for it by {@link Connection.onHelloBytes}: the one costly step of a handshake. [CON-35] */
-export function answerHello(connection: Connection, now: Micros): void {
-  connection.isAnswerDue = false;
-  if (connection.isReceiving && advanceHandshake(connection, now)) receiveWaiting(connection, now);
-}
+  /** Hands out what the last acknowledgement or timeout of recovery found. */
+  tell(now: Micros): void {
+    const { counters, path, recovery } = this.parts;
+    const { space, acked, spurious, lost } = recovery.fates;
+    if (acked.count > 0) this.acknowledged(space, acked, now);
+    if (spurious.count > 0) {
+      counters.packetsSpuriouslyLost += spurious.count;
+      this.acknowledged(space, spurious, now);
+    }
+    if (lost.count > 0) {
+      counters.packetsLost += lost.count;
+      for (let i = 0; i < lost.count; i++) this.packetLost(space, lost.numbers[i], now);
+    }
+    // A path that swallows large packets shows here, and one that only delayed them.
+    const { largestAckedBytes, smallestLostBytes } = recovery.fates;
+    if (path.mtuDiscovery.onAck(largestAckedBytes, smallestLostBytes)) this.host.onMtu(now);
+  }
 
-/** Keys may be there now that packets wait for. [PKT-17] */
-function receiveWaiting(connection: Connection, now: Micros): void {
-  for (const { packet, arrivedAt } of connection.waiting.take())
-    receiveDatagram(connection, packet, 0, now, arrivedAt);
-}
+  /**
+   * A probe is due: what the oldest packet in flight carried goes out again, so that a lost tail is mended by the probe itself. The packet
+   * stays in flight, and its acknowledgement is as good as ever. Best-effort messages are sent once only.
+   */
+  resendOldest(now: Micros): void {
+    const { recovery } = this.parts;
+    const { space } = recovery.fates;
+    if (space !== PacketSpace.APPLICATION) return;
+    const sent = recovery.sentPackets(space);
+    const number = sent.oldestInFlight;
+    if (number < 0) return;
+    for (let i = sent.framesStart(number), end = sent.framesEnd(number); i < end; i++) {
+      const frame = sent.frames.read(i);
+      if (!frame.isBestEffort) this.frameLost(space, frame, now);
+    }
+  }
 
-/** Hands a frame to the part it is for. Returns 0 or a close code. */
-function receiveFrame(
-  connection: Connection,
-  space: PacketSpace,
-  frame: FrameReader,
-  now: Micros,
-  arrivedAt: Micros,
-): number {
-  const { type } = frame;
-  if (type >= FrameType.MESSAGE && type <= FrameType.MESSAGES_BEST_EFFORT)
-    return connection.streams.onMessageFrame(frame, arrivedAt);
-  switch (type) {
-    case FrameType.PADDING:
-    case FrameType.PING:
-    case FrameType.ACK_FREQUENCY:
-      return type === FrameType.ACK_FREQUENCY ? ackFrequency(connection, frame) : 0;
-    case FrameType.ACK:
-    case FrameType.ACK_ECN:
-    case FrameType.ACK_RECOVERED:
-    case FrameType.ACK_ECN_RECOVERED:
-      return receiveAck(connection, space, frame, now);
-    case FrameType.CRYPTO:
-      return connection.spaces[space]?.incoming?.onFrame(frame) ?? CloseCode.PROTOCOL_VIOLATION;
-    case FrameType.HANDSHAKE_DONE:
-      if (connection.role === 'server') return CloseCode.PROTOCOL_VIOLATION;
-      confirmHandshake(connection, now);
-      return 0;
-    case FrameType.HEARTBEAT:
-      connection.counters.heartbeatsReceived++;
-      return 0;
-    case FrameType.CONNECTION_CLOSE:
-      connection.onClose(frame, now);
-      return 0;
-    case FrameType.PATH_CHALLENGE:
-      connection.onPathChallenge(frame);
-      return 0;
-    case FrameType.STREAM_OPEN:
-    case FrameType.STREAM_FIN:
-    case FrameType.RESET_STREAM:
-    case FrameType.STOP_SENDING:
-    case FrameType.ABANDON:
-    case FrameType.DROPPED:
-    case FrameType.MAX_DATA:
-    case FrameType.MAX_STREAM_DATA:
-    case FrameType.MAX_STREAMS:
-    case FrameType.DATA_BLOCKED:
-    case FrameType.STREAM_DATA_BLOCKED:
-    case FrameType.STREAMS_BLOCKED:
-      return connection.streams.onControlFrame(frame, now);
-    case FrameType.NEW_TOKEN:
-    case FrameType.TICKET:
-      // Only a server gives these out; a client that has no use for them yet ignores them.
-      return connection.role === 'client' ? 0 : CloseCode.PROTOCOL_VIOLATION;
-    default:
-      // [FRM-2] extensions; and frames of features that neither side has advertised: REPAIR, connection ids, PATH_RESPONSE
-      return type >= FrameType.EXTENSION || type === FrameType.NEW_CONNECTION_ID
-        ? 0
-        : CloseCode.PROTOCOL_VIOLATION;
+  private acknowledged(space: PacketSpace, packets: PacketList, now: Micros): void {
+    const { path, recovery } = this.parts;
+    const sent = recovery.sentPackets(space);
+    for (let k = 0; k < packets.count; k++) {
+      const number = packets.numbers[k];
+      if (sent.isSizeProbe(number) && path.mtuDiscovery.onProbeAcked(sent.bytesOf(number)))
+        this.host.onMtu(now);
+      for (let i = sent.framesStart(number), end = sent.framesEnd(number); i < end; i++) {
+        this.frameAcked(space, sent.frames.read(i), now);
+      }
+    }
+  }
+
+  private packetLost(space: PacketSpace, number: number, now: Micros): void {
+    const sent = this.parts.recovery.sentPackets(space);
+    if (sent.isSizeProbe(number)) this.sizeProbeLost(sent.bytesOf(number), now);
+    for (let i = sent.framesStart(number), end = sent.framesEnd(number); i < end; i++) {
+      this.frameLost(space, sent.frames.read(i), now);
+    }
+  }
+
+  private frameAcked(space: PacketSpace, frame: SentFrame, now: Micros): void {
+    const { lifecycle, spaces, streams } = this.parts;
+    switch (frame.type) {
+      case FrameType.CRYPTO:
+        spaces[space]?.outgoing?.onFrameAcked(frame);
+        break;
+      case FrameType.ACK:
+        spaces[space]?.acks.onFrameAcked(frame);
+        break;
+      case FrameType.HANDSHAKE_DONE:
+      case FrameType.HEARTBEAT:
+        break;
+      default:
+        if (streams.onFrameAcked(frame)) lifecycle.onProgress(now);
+    }
+  }
+
+  private frameLost(space: PacketSpace, frame: SentFrame, now: Micros): void {
+    const { handshake, spaces, streams } = this.parts;
+    switch (frame.type) {
+      case FrameType.CRYPTO:
+        spaces[space]?.outgoing?.onFrameLost(frame);
+        break;
+      case FrameType.HANDSHAKE_DONE:
+        handshake.isDoneDue = true;
+        break;
+      case FrameType.ACK: // the next one says the same, and more
+      case FrameType.HEARTBEAT:
+        break;
+      default:
+        streams.onFrameLost(frame, now);
+    }
+  }
+
+  private sizeProbeLost(bytes: number, now: Micros): void {
+    const { counters, path } = this.parts;
+    counters.packetSizeProbesLost++;
+    if (path.mtuDiscovery.onProbeLost(bytes, now) && path.mtuDiscovery.isBelowExact)
+      this.host.failExactMtu(now);
   }
 }
 
-function receiveAck(connection: Connection, space: PacketSpace, frame: FrameReader, now: Micros): number {
-  const { recovery, counters } = connection;
-  if (recovery.isDiscarded(space)) return 0;
-  counters.acksReceived++;
-  const code = recovery.onAck(space, frame.ackRanges, frame.rangeCount, frame.delay, now);
-  if (code !== 0) return code;
-  settle(connection, now);
-  connection.onLossPass(now);
-  const { rtt } = connection.path;
-  connection.spaces[space]?.acks.onRtt(rtt.smoothed);
-  if (rtt.hasSample) connection.streams.packer.onRtt(rtt.min, rtt.adjusted, now);
-  return 0;
-}
-
-function ackFrequency(connection: Connection, frame: FrameReader): number {
-  const acks = connection.spaces[PacketSpace.APPLICATION]?.acks;
-  return acks?.onAckFrequency(frame.number, frame.threshold, frame.delay) ?? 0;
-}
-
-function copyBytes(out: Uint8Array, from: Uint8Array, start: number, length: number): void {
-  for (let i = 0; i < length; i++) out[i] = from[start + i];
-}
-
-const HEADER = new PacketHeader();
-const READER = new FrameReader();
-const UNPROTECTED = new UnprotectedHeader();
-const OPENED = new OpenedPacket();
-const REMOTE_ID = new Uint8Array(20);
+const ID_BYTES_MAX = 20;

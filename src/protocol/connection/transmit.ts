@@ -1,295 +1,522 @@
+import { PacketSpace, PacketType } from '../wire/packet-header.ts';
 /**
  * The way out, from the parts of a connection to datagrams in the arena of a batch:
  *
- *   1. {@link transmit} packs datagrams until nothing is to be sent, the batch is full, or congestion control says no;
- *   2. {@link packDatagram} decides which packets a datagram holds: Initial, Handshake, 1-RTT, in this order;
- *   3. {@link packHandshake} fills the first two kinds: ACK, then CRYPTO;
- *   4. {@link packApplication} fills the last: ACK, then control frames, then messages as the scheduler says.
+ *   1. {@link PacketAssembler.transmit} packs datagrams until nothing is to be sent, the batch is full, or congestion control says no;
+ *   2. `packDatagram` decides which packets a datagram holds: Initial, Handshake, 1-RTT, in this order;
+ *   3. `packHandshake` fills the first two kinds: ACK, then CRYPTO;
+ *   4. `packApplication` fills the last: ACK, then control frames, then messages as the scheduler says;
+ *   5. {@link PacketBuilder} lays headers, frames and padding out in the arena.
  *
- * Everything is sealed later, by the endpoint, for all connections of the batch at once.
+ * Everything is sealed later, by the endpoint, for all connections of the batch at once. It is one file because it is one way.
  */
 
+import { assert } from '../../base/errors.ts';
 import { type Micros, SECOND } from '../../base/time.ts';
+import { type PacketKeys, TAG_BYTES } from '../crypto/packet-protection.ts';
+import { SealBatch } from '../crypto/seal-batch.ts';
+import type { HandshakeSpace } from '../handshake/handshake.ts';
+import type { Path } from '../path/path.ts';
+import type { Recovery } from '../recovery/recovery.ts';
+import type { StreamPacker } from '../stream/stream-packer.ts';
+import type { ConnectionCounters } from '../trace/counters.ts';
 import type { TransmitBatch } from '../wire/batch.ts';
 import { CloseCode } from '../wire/close-code.ts';
-import { CONTROL_FRAME_BYTES_MAX, type FrameWriter } from '../wire/frame-writer.ts';
+import { CONTROL_FRAME_BYTES_MAX, FrameWriter } from '../wire/frame-writer.ts';
 import { writeAck } from '../wire/frames/ack.ts';
 import { connectionCloseSize, writeConnectionClose } from '../wire/frames/connection-close.ts';
 import { writeHandshakeDone } from '../wire/frames/crypto.ts';
 import { writePathResponse } from '../wire/frames/path.ts';
 import { writeHeartbeat, writePing } from '../wire/frames/ping.ts';
-import { PacketSpace } from '../wire/packet-header.ts';
-import type { Connection } from './connection.ts';
-import type { NumberSpace } from './packet-number-space.ts';
-import type { PacketBuilder } from './packet-builder.ts';
-import { sizeProbeBytes } from './path-mtu.ts';
+import {
+  LONG_PACKET_LENGTH_MAX,
+  longHeaderSize,
+  packetNumberBytes,
+  shortHeaderSize,
+  writeLongHeader,
+  writePacketLength,
+  writeShortHeader,
+} from '../wire/packet-header.ts';
+import type { ConnectionIds } from './connection-ids.ts';
+import type { HandshakeProgress } from './handshake-progress.ts';
+import { ConnectionState, type Lifecycle } from './lifecycle.ts';
+import type { Liveness } from './liveness.ts';
+import type { NumberSkips, PacketNumberSpace, PacketNumberSpaces } from './packet-number-space.ts';
 
-/** Packs what the connection has to send. True when it may have more that the batch has no room for. */
-export function transmit(
-  connection: Connection,
-  builder: PacketBuilder,
-  batch: TransmitBatch,
-  now: Micros,
-): boolean {
-  if (connection.isAnswerDue && connection.closing.isOpen) return false;
-  for (;;) {
-    if (connection.closing.isOpen && connection.recovery.isExhausted(now)) {
-      connection.fail(CloseCode.PROTOCOL_VIOLATION, 0, 'nothing is acknowledged', now); // [REC-12]
+/** The parts of a connection that have something to send, or a say in what is sent. */
+export interface AssemblerParts {
+  readonly role: 'client' | 'server';
+  readonly counters: ConnectionCounters;
+  readonly handshake: HandshakeProgress;
+  readonly ids: ConnectionIds;
+  readonly lifecycle: Lifecycle;
+  readonly liveness: Liveness;
+  readonly path: Path;
+  readonly recovery: Recovery;
+  readonly skips: NumberSkips;
+  readonly spaces: PacketNumberSpaces;
+  readonly streams: { readonly packer: StreamPacker };
+}
+
+/** What the assembler asks of its connection. */
+export interface AssemblerHost {
+  fail(code: number, frameType: number, reason: string, now: Micros): void;
+  discardSpace(space: HandshakeSpace, now: Micros): void;
+}
+
+/** Packs what one connection has to send. */
+export class PacketAssembler {
+  /** Answers the peer's newest PATH_CHALLENGE, with the next packet. [FRM-20] */
+  pathResponse: Uint8Array | null = null;
+  heartbeatDue = false;
+  /** Something waits for congestion control or the pacer. */
+  isBlocked = false;
+
+  private readonly isClient: boolean;
+  private readonly counters: ConnectionCounters;
+  private readonly handshake: HandshakeProgress;
+  private readonly ids: ConnectionIds;
+  private readonly lifecycle: Lifecycle;
+  private readonly liveness: Liveness;
+  private readonly packer: StreamPacker;
+  private readonly path: Path;
+  private readonly recovery: Recovery;
+  private readonly skips: NumberSkips;
+  private readonly spaces: PacketNumberSpaces;
+  private readonly host: AssemblerHost;
+  /** There is more to send than one packet holds, so that larger packets are worth looking for. */
+  private fillsPackets = false;
+
+  constructor(parts: AssemblerParts, host: AssemblerHost) {
+    this.isClient = parts.role === 'client';
+    this.counters = parts.counters;
+    this.handshake = parts.handshake;
+    this.ids = parts.ids;
+    this.lifecycle = parts.lifecycle;
+    this.liveness = parts.liveness;
+    this.packer = parts.streams.packer;
+    this.path = parts.path;
+    this.recovery = parts.recovery;
+    this.skips = parts.skips;
+    this.spaces = parts.spaces;
+    this.host = host;
+  }
+
+  /** Packs what the connection has to send. True when it may have more that the batch has no room for. */
+  transmit(builder: PacketBuilder, batch: TransmitBatch, now: Micros): boolean {
+    const { lifecycle, path } = this;
+    this.isBlocked = false;
+    lifecycle.beforeTransmit(now);
+    if (this.handshake.isAnswerDue && lifecycle.isOpen) return false;
+    for (;;) {
+      if (lifecycle.isOpen && this.recovery.isExhausted(now)) {
+        this.host.fail(CloseCode.PROTOCOL_VIOLATION, 0, 'nothing is acknowledged', now); // [REC-12]
+      }
+      const probeBytes = this.sizeProbeBytes(now);
+      if (!batch.hasRoom(Math.max(path.mtu, probeBytes))) return true;
+      if (probeBytes > 0) this.packSizeProbe(builder, batch, probeBytes, now);
+      else if (!this.packDatagram(builder, batch, now)) {
+        if (!this.isBlocked) path.onAppLimited();
+        return false;
+      }
     }
-    const probeBytes = sizeProbeBytes(connection, now);
-    if (!batch.hasRoom(Math.max(connection.mtu, probeBytes))) return true;
-    if (probeBytes > 0) packSizeProbe(connection, builder, batch, probeBytes, now);
-    else if (!packDatagram(connection, builder, batch, now)) {
-      if (!connection.isBlocked) connection.path.onAppLimited();
+  }
+
+  /** Packs one datagram. False when there is nothing to send, or nothing that may be sent now. */
+  private packDatagram(builder: PacketBuilder, batch: TransmitBatch, now: Micros): boolean {
+    const { path, recovery } = this;
+    const { validation } = path;
+    // [REC-51] The second packet of a probe timeout may be a small one.
+    const isSecondProbe = recovery.probesPending(PacketSpace.APPLICATION) === 1;
+    const mtu = isSecondProbe ? path.mtuDiscovery.secondProbeBytes : path.mtu;
+    const bytes = Math.min(mtu, validation.datagramBytesMax, validation.allowance);
+    validation.isExhausted = bytes < DATAGRAM_BYTES_MIN; // [CON-4] three times what came, and no more
+    if (validation.isExhausted) return false;
+    builder.beginDatagram(batch, bytes, now);
+    if (this.lifecycle.isOpen) this.packPackets(builder, bytes, now);
+    else this.packClose(builder);
+    const sent = builder.endDatagram(path);
+    if (sent === 0) return false;
+    validation.onSent(sent);
+    this.counters.datagramsSent++;
+    this.counters.bytesSent += sent;
+    return true;
+  }
+
+  private packPackets(builder: PacketBuilder, bytes: number, now: Micros): void {
+    const { isClient } = this;
+    const [initial, handshake, application] = this.spaces;
+    // A client that has a Handshake packet to send, whatever it holds, has no use for Initial ones any more. [CON-14]
+    if (isClient && handshake !== null && this.packHandshake(builder, handshake, 0, now)) {
+      this.host.discardSpace(PacketSpace.INITIAL, now);
+    } else {
+      if (initial !== null) {
+        const packed = this.packHandshake(builder, initial, isClient ? bytes : 0, now);
+        if (packed && isClient) return; // its padding fills the datagram
+      }
+      if (handshake !== null && !isClient) this.packHandshake(builder, handshake, 0, now);
+    }
+    if (application !== null && this.lifecycle.isEstablished) this.packApplication(builder, application, now);
+  }
+
+  /** Fills an Initial or Handshake packet. False when there is nothing for it. */
+  private packHandshake(
+    builder: PacketBuilder,
+    state: PacketNumberSpace,
+    padTo: number,
+    now: Micros,
+  ): boolean {
+    const { acks, outgoing, space } = state;
+    if (outgoing === null) return false;
+    const { recovery } = this;
+    const isProbe = recovery.probesPending(space) > 0;
+    if (isProbe && !outgoing.pending) outgoing.resend();
+    // A probe of the Handshake space takes what is lost of the hello along: probes may be all that the window lets out.
+    const isProbing = isProbe || recovery.probesPending(PacketSpace.HANDSHAKE) > 0;
+    const mayCrypto = outgoing.pending && (isProbing || this.mayFill(now));
+    if (!isProbe && !mayCrypto && !acks.ackDue(now)) return false;
+    const sent = recovery.sentPackets(space);
+    const keys = state.keys.toSeal(space);
+    if (keys === null || !builder.beginPacket(keys, this.ids, state.nextNumber, sent.largestAcked))
+      return false;
+    sent.begin(state.nextNumber, now);
+    const { frames } = builder;
+    frames.sent = sent.frames;
+    this.packAck(frames, state, now);
+    let isEliciting = mayCrypto && outgoing.write(frames);
+    if (isProbe && !isEliciting) {
+      writePing(frames);
+      isEliciting = true;
+    }
+    if (builder.payloadBytes === 0) {
+      sent.cancel();
+      builder.cancelPacket();
       return false;
     }
+    if (padTo > 0) builder.padDatagram(padTo); // [PKT-19]
+    this.endPacket(builder, state, isEliciting, isEliciting || padTo > 0, now);
+    return true;
   }
-}
 
-/** Packs one datagram. False when there is nothing to send, or nothing that may be sent now. */
-function packDatagram(
-  connection: Connection,
-  builder: PacketBuilder,
-  batch: TransmitBatch,
-  now: Micros,
-): boolean {
-  const { path, recovery } = connection;
-  const { validation } = path;
-  // The second packet of a probe timeout. [REC-51]
-  const isSecondProbe = recovery.probesPending(PacketSpace.APPLICATION) === 1;
-  const mtu = isSecondProbe ? path.mtuDiscovery.secondProbeBytes : connection.mtu;
-  const bytes = Math.min(mtu, validation.datagramBytesMax, validation.allowance);
-  validation.isExhausted = bytes < DATAGRAM_BYTES_MIN; // [CON-4]
-  if (validation.isExhausted) return false;
-  builder.beginDatagram(batch, bytes, now);
-  if (connection.closing.isOpen) packPackets(connection, builder, bytes, now);
-  else packClose(connection, builder);
-  const sent = builder.endDatagram(connection.path);
-  if (sent === 0) return false;
-  validation.onSent(sent);
-  connection.counters.datagramsSent++;
-  connection.counters.bytesSent += sent;
-  return true;
-}
-
-function packPackets(connection: Connection, builder: PacketBuilder, bytes: number, now: Micros): void {
-  const [initial, handshake, application] = connection.spaces;
-  const isClient = connection.role === 'client';
-  // A client that has a Handshake packet to send, whatever it holds, has no use for Initial ones any more. [CON-14]
-  if (isClient && handshake !== null && packHandshake(connection, builder, handshake, 0, now)) {
-    connection.discardSpace(PacketSpace.INITIAL, now);
-  } else {
-    if (initial !== null) {
-      const packed = packHandshake(connection, builder, initial, isClient ? bytes : 0, now);
-      if (packed && isClient) return; // its padding fills the datagram
+  /** Fills a 1-RTT packet. */
+  private packApplication(builder: PacketBuilder, state: PacketNumberSpace, now: Micros): void {
+    const { counters, packer, path, recovery } = this;
+    const isProbe = recovery.probesPending(PacketSpace.APPLICATION) > 0;
+    const hasFrames = this.hasControlFrames || packer.hasFrames;
+    const mayFrames = isProbe || (hasFrames && this.mayFill(now));
+    if (!isProbe && !(hasFrames && mayFrames) && !state.acks.ackDue(now)) return;
+    const sent = recovery.sentPackets(PacketSpace.APPLICATION);
+    const keys = state.keys.toSeal(PacketSpace.APPLICATION);
+    if (keys === null || !builder.beginPacket(keys, this.ids, state.nextNumber, sent.largestAcked)) return;
+    sent.begin(state.nextNumber, now);
+    const { frames } = builder;
+    frames.sent = sent.frames;
+    const { acksSent } = counters;
+    let isEliciting = this.packAck(frames, state, now);
+    const hasAck = counters.acksSent > acksSent;
+    const afterAck = frames.at;
+    if (mayFrames) {
+      if (this.hasControlFrames) this.packControlFrames(frames);
+      packer.write(frames, path.pacer.rate * SECOND, path.rtt.smoothed);
+      if (frames.room < FULL_PACKET_SLACK) this.fillsPackets = true;
     }
-    if (handshake !== null && !isClient) packHandshake(connection, builder, handshake, 0, now);
+    if (frames.at > afterAck) isEliciting = true;
+    const isToElicit = hasAck && state.acks.wantsAcknowledgement(now) && recovery.allowance(now) > 0; // [REC-50]
+    if ((isProbe || isToElicit) && !isEliciting) {
+      writePing(frames);
+      isEliciting = true;
+    }
+    if (builder.payloadBytes === 0) {
+      sent.cancel();
+      builder.cancelPacket();
+      return;
+    }
+    if (hasAck && isEliciting) state.acks.onElicitingAckSent(now);
+    // Large enough for a server that does not know the connection to say so. [PKT-24]
+    if (isEliciting && this.ids.resetToken !== null) builder.padDatagram(RESET_TRIGGER_BYTES);
+    this.endPacket(builder, state, isEliciting, isEliciting, now);
   }
-  if (application !== null && connection.isEstablished)
-    packApplication(connection, builder, application, now);
-}
 
-/** Fills an Initial or Handshake packet. False when there is nothing for it. */
-function packHandshake(
-  connection: Connection,
-  builder: PacketBuilder,
-  state: NumberSpace,
-  padTo: number,
-  now: Micros,
-): boolean {
-  const { acks, outgoing, space } = state;
-  if (outgoing === null) return false;
-  const { recovery } = connection;
-  const isProbe = recovery.probesPending(space) > 0;
-  if (isProbe && !outgoing.pending) outgoing.resend();
-  // A probe of the Handshake space takes what is lost of the hello along: probes may be all that the window lets out.
-  const isProbing = isProbe || recovery.probesPending(PacketSpace.HANDSHAKE) > 0;
-  const mayCrypto = outgoing.pending && (isProbing || mayFill(connection, now));
-  if (!isProbe && !mayCrypto && !acks.ackDue(now)) return false;
-  const sent = recovery.sentPackets(space);
-  const keys = state.keys.toSeal(space);
-  if (keys === null || !builder.beginPacket(keys, connection, state.nextNumber, sent.largestAcked))
+  /** True when congestion control and pacing let a packet out now; otherwise notes that something waits for them. */
+  private mayFill(now: Micros): boolean {
+    // A packet is let out while any allowance is left, so that a window need not be a multiple of the packet size.
+    if (this.recovery.allowance(now) > 0) return true;
+    this.isBlocked = true;
     return false;
-  sent.begin(state.nextNumber, now);
-  builder.frames.sent = sent.frames;
-  packAck(connection, builder.frames, state, now);
-  let isEliciting = mayCrypto && outgoing.write(builder.frames);
-  if (isProbe && !isEliciting) {
+  }
+
+  /**
+   * Writes an ACK of all that was received, and ahead of it what was dropped [STR-18], when there is news. True when that makes the packet
+   * one to be acknowledged, too.
+   */
+  private packAck(frames: FrameWriter, state: PacketNumberSpace, now: Micros): boolean {
+    const { acks, space } = state;
+    if (acks.pending === 0 && !acks.ackDue(now)) return false;
+    const { ranges } = acks;
+    if (ranges.size === 0) {
+      acks.onAckSent(now);
+      return false;
+    }
+    const start = frames.at;
+    if (space === PacketSpace.APPLICATION) this.packer.writeDropped(frames);
+    const isEliciting = frames.at > start;
+    if (writeAck(frames, ranges, acks.ackDelay(now), acks.nextFrame)) {
+      acks.onAckSent(now);
+      this.counters.acksSent++;
+    }
+    return isEliciting;
+  }
+
+  private get hasControlFrames(): boolean {
+    return this.handshake.isDoneDue || this.heartbeatDue || this.pathResponse !== null;
+  }
+
+  private packControlFrames(frames: FrameWriter): void {
+    if (frames.room < 4 * CONTROL_FRAME_BYTES_MAX) return;
+    if (this.handshake.isDoneDue) {
+      this.handshake.isDoneDue = false;
+      writeHandshakeDone(frames);
+    }
+    if (this.pathResponse !== null) {
+      writePathResponse(frames, this.pathResponse);
+      this.pathResponse = null;
+    }
+    if (this.heartbeatDue) {
+      this.heartbeatDue = false;
+      const intervalMs = this.liveness.intervalMs(this.recovery.probeTimeout(PacketSpace.APPLICATION));
+      writeHeartbeat(frames, this.counters.heartbeatsSent++, intervalMs);
+    }
+  }
+
+  private endPacket(
+    builder: PacketBuilder,
+    state: PacketNumberSpace,
+    isEliciting: boolean,
+    isInFlight: boolean,
+    now: Micros,
+    isSizeProbe = false,
+  ): void {
+    const bytes = builder.endPacket();
+    state.nextNumber++;
+    if (state.space === PacketSpace.APPLICATION && this.skips.skips(state.nextNumber)) state.nextNumber++; // [PKT-23]
+    this.counters.packetsSent++;
+    this.recovery.onSent(state.space, bytes, isEliciting, isInFlight, now, isSizeProbe);
+    if (isEliciting) this.liveness.onSent(now);
+  }
+
+  /** Size of the probe packet that looks for a larger packet size, if one is to be sent now; else 0. */
+  private sizeProbeBytes(now: Micros): number {
+    const { congestion, mtuDiscovery } = this.path;
+    const isWanted = this.fillsPackets || mtuDiscovery.isBelowExact;
+    if (!isWanted || this.lifecycle.state !== ConnectionState.CONFIRMED) return 0;
+    // [REC-44] More than half of the window would keep everything else waiting for the probe's acknowledgement.
+    return mtuDiscovery.nextProbe(now, congestion.window / 2);
+  }
+
+  /** A packet of PING and PADDING that tests whether the path carries this size. */
+  private packSizeProbe(builder: PacketBuilder, batch: TransmitBatch, bytes: number, now: Micros): void {
+    const state = this.spaces[PacketSpace.APPLICATION];
+    const keys = state?.keys.toSeal(PacketSpace.APPLICATION) ?? null;
+    this.path.mtuDiscovery.onProbeSent(bytes);
+    if (state === null || keys === null) return;
+    const sent = this.recovery.sentPackets(PacketSpace.APPLICATION);
+    builder.beginDatagram(batch, bytes, now);
+    if (!builder.beginPacket(keys, this.ids, state.nextNumber, sent.largestAcked)) return;
+    sent.begin(state.nextNumber, now);
+    builder.frames.sent = sent.frames;
     writePing(builder.frames);
-    isEliciting = true;
+    builder.padDatagram(bytes);
+    this.endPacket(builder, state, true, true, now, true);
+    this.counters.bytesSent += builder.endDatagram(this.path);
+    this.counters.datagramsSent++;
+    this.counters.packetSizeProbes++;
   }
-  if (builder.payloadBytes === 0) {
-    sent.cancel();
-    builder.cancelPacket();
-    return false;
+
+  /** CONNECTION_CLOSE in every space that the peer may be able to open. [CON-9] */
+  private packClose(builder: PacketBuilder): void {
+    const { isClient, lifecycle, spaces } = this;
+    const { closing, reason } = lifecycle;
+    if (!closing.isDue || reason === null) return;
+    closing.isDue = false;
+    for (const state of spaces) {
+      if (state === null) continue;
+      const isInitial = state.space === PacketSpace.INITIAL;
+      if (isClient && isInitial && state.keys.toSeal(PacketSpace.HANDSHAKE) !== null) continue;
+      const isApplication = state.space === PacketSpace.APPLICATION;
+      if (isApplication && !lifecycle.isEstablished) continue;
+      const keys = state.keys.toSeal(state.space);
+      if (keys === null) continue;
+      if (!builder.beginPacket(keys, this.ids, state.nextNumber, -1)) return;
+      // [CON-12] what the application says is for the application only
+      const isHidden = reason.scope === 'application' && !isApplication;
+      const code = isHidden ? CloseCode.NO_ERROR : reason.code;
+      const scope = reason.scope === 'transport' || !isApplication ? 0 : reason.incomplete ? 2 : 1;
+      const { frames } = builder;
+      const text = isHidden ? EMPTY : reasonBytes(reason.reason, frames.room);
+      if (frames.room < connectionCloseSize(code, text)) return builder.cancelPacket();
+      writeConnectionClose(frames, scope, code, closing.frameType, text);
+      if (isClient && isInitial) builder.padDatagram(this.path.mtu); // [PKT-19]
+      builder.endPacket();
+      state.nextNumber++;
+      this.counters.packetsSent++;
+    }
   }
-  if (padTo > 0) builder.padDatagram(padTo); // [PKT-19]
-  endPacket(connection, builder, state, isEliciting, isEliciting || padTo > 0, now);
-  return true;
 }
 
-/** Fills a 1-RTT packet. */
-function packApplication(
-  connection: Connection,
-  builder: PacketBuilder,
-  state: NumberSpace,
-  now: Micros,
-): void {
-  const { path, recovery, streams } = connection;
-  const isProbe = recovery.probesPending(PacketSpace.APPLICATION) > 0;
-  const hasFrames = connection.hasControlFrames || streams.packer.hasFrames;
-  const mayFrames = isProbe || (hasFrames && mayFill(connection, now));
-  if (!isProbe && !(hasFrames && mayFrames) && !state.acks.ackDue(now)) return;
-  const sent = recovery.sentPackets(PacketSpace.APPLICATION);
-  const keys = state.keys.toSeal(PacketSpace.APPLICATION);
-  if (keys === null || !builder.beginPacket(keys, connection, state.nextNumber, sent.largestAcked)) return;
-  sent.begin(state.nextNumber, now);
-  builder.frames.sent = sent.frames;
-  const { acksSent } = connection.counters;
-  let isEliciting = packAck(connection, builder.frames, state, now);
-  const hasAck = connection.counters.acksSent > acksSent;
-  const { frames } = builder;
-  const afterAck = frames.at;
-  if (mayFrames) {
-    packControlFrames(connection, frames);
-    streams.packer.write(frames, path.pacer.rate * SECOND, path.rtt.smoothed);
-    if (frames.room < FULL_PACKET_SLACK) connection.fillsPackets = true;
-  }
-  if (frames.at > afterAck) isEliciting = true;
-  const isToElicit = hasAck && state.acks.wantsAcknowledgement(now) && recovery.allowance(now) > 0; // [REC-50]
-  if ((isProbe || isToElicit) && !isEliciting) {
-    writePing(frames);
-    isEliciting = true;
-  }
-  if (builder.payloadBytes === 0) {
-    sent.cancel();
-    builder.cancelPacket();
-    return;
-  }
-  if (hasAck && isEliciting) state.acks.onElicitingAckSent(now);
-  // Large enough for a server that does not know the connection to say so. [PKT-24]
-  if (isEliciting && connection.resetToken !== null) builder.padDatagram(RESET_TRIGGER_BYTES);
-  endPacket(connection, builder, state, isEliciting, isEliciting, now);
+/** What a header says of its connection. */
+export interface PacketAddress {
+  readonly destinationId: Uint8Array;
+  readonly sourceId: Uint8Array;
+  readonly unpinned: boolean;
+  readonly greaseBit: boolean;
 }
 
-/** True when congestion control and pacing let a packet out now; otherwise notes that something waits for them. */
-function mayFill(connection: Connection, now: Micros): boolean {
-  const { recovery } = connection;
-  // A packet is let out while any allowance is left, so that a window need not be a multiple of the packet size.
-  if (recovery.allowance(now) > 0) return true;
-  connection.isBlocked = true;
-  return false;
+/** Where a datagram goes. */
+interface Destination {
+  readonly host: string;
+  readonly port: number;
+  readonly local: number;
 }
 
 /**
- * Writes an ACK of all that was received, and ahead of it what was dropped [STR-18], when there is news. True when that makes the packet
- * one to be acknowledged, too.
+ * Lays packets out in the arena of a batch, one datagram after the other: header first, then whatever the connection writes with
+ * {@link frames}. Packets are only packed here; {@link seal} seals all of the batch.
  */
-function packAck(connection: Connection, frames: FrameWriter, state: NumberSpace, now: Micros): boolean {
-  const { acks, space } = state;
-  if (acks.pending === 0 && !acks.ackDue(now)) return false;
-  const { ranges } = acks;
-  if (ranges.size === 0) {
-    acks.onAckSent(now);
-    return false;
-  }
-  const start = frames.at;
-  if (space === PacketSpace.APPLICATION) connection.streams.packer.writeDropped(frames);
-  const isEliciting = frames.at > start;
-  if (writeAck(frames, ranges, acks.ackDelay(now), acks.nextFrame)) {
-    acks.onAckSent(now);
-    connection.counters.acksSent++;
-  }
-  return isEliciting;
-}
+export class PacketBuilder {
+  /** The frames of the open packet. They end where its tag still fits behind. */
+  readonly frames = new FrameWriter();
+  private readonly sealBatch = new SealBatch<PacketAddress>();
+  private batch: TransmitBatch | null = null;
+  private datagramStart = 0;
+  /** Packets of the batch that were packed before the open datagram. */
+  private packetsBefore = 0;
+  private keys: PacketKeys | null = null;
+  private address: PacketAddress | null = null;
+  private datagramEnd = 0;
+  private headerStart = 0;
+  private numberStart = 0;
+  private payloadStart = 0;
+  private number = 0;
+  private isLong = false;
 
-function packControlFrames(connection: Connection, frames: FrameWriter): void {
-  if (frames.room < 4 * CONTROL_FRAME_BYTES_MAX) return;
-  if (connection.handshakeDoneDue) {
-    connection.handshakeDoneDue = false;
-    writeHandshakeDone(frames);
+  /** Begins a datagram of at most `bytes` bytes, which the batch has room for. */
+  beginDatagram(batch: TransmitBatch, bytes: number, now: Micros): void {
+    this.batch = batch;
+    this.frames.out = batch.arena;
+    this.frames.now = now;
+    this.datagramStart = batch.used;
+    this.datagramEnd = batch.used + bytes;
+    this.frames.at = batch.used;
+    this.packetsBefore = this.sealBatch.count;
   }
-  if (connection.pathResponse !== null) {
-    writePathResponse(frames, connection.pathResponse);
-    connection.pathResponse = null;
+
+  /** Drops the open datagram, if there is one, with all of its packets. */
+  abandonDatagram(): void {
+    if (this.batch !== null) this.sealBatch.truncate(this.packetsBefore);
+    this.batch = null;
   }
-  if (connection.heartbeatDue) {
-    connection.heartbeatDue = false;
-    writeHeartbeat(frames, connection.counters.heartbeatsSent++, connection.heartbeatIntervalMs);
+
+  /** Bytes of frames in the open packet. */
+  get payloadBytes(): number {
+    return this.frames.at - this.payloadStart;
   }
-}
 
-function endPacket(
-  connection: Connection,
-  builder: PacketBuilder,
-  state: NumberSpace,
-  isEliciting: boolean,
-  isInFlight: boolean,
-  now: Micros,
-  isSizeProbe = false,
-): void {
-  const bytes = builder.endPacket();
-  state.nextNumber++;
-  if (state.space === PacketSpace.APPLICATION && connection.numberSkips.skips(state.nextNumber))
-    state.nextNumber++; // [PKT-23]
-  connection.counters.packetsSent++;
-  connection.recovery.onSent(state.space, bytes, isEliciting, isInFlight, now, isSizeProbe);
-  if (isEliciting) connection.liveness.onSent(now);
-}
+  /**
+   * Begins a packet in the datagram. False when no useful one fits.
+   * @param keys - with which it is sealed, and which say what type it has
+   * @param largestAcked - largest number that the peer acknowledged in the space, or -1
+   */
+  beginPacket(keys: PacketKeys, address: PacketAddress, number: number, largestAcked: number): boolean {
+    const numberBytes = packetNumberBytes(number, largestAcked);
+    const type = keys.epoch;
+    const isLong = type !== PacketType.ONE_RTT;
+    const { destinationId, sourceId } = address;
+    const headerBytes = isLong
+      ? longHeaderSize(type, destinationId.length, sourceId.length, 0, numberBytes)
+      : shortHeaderSize(destinationId.length, numberBytes);
+    const { frames } = this;
+    if (frames.at + headerBytes + PAYLOAD_BYTES_MIN + TAG_BYTES > this.datagramEnd) return false;
+    this.headerStart = frames.at;
+    this.payloadStart = isLong
+      ? writeLongHeader(
+          frames.out,
+          frames.at,
+          type,
+          address.unpinned,
+          destinationId,
+          sourceId,
+          EMPTY,
+          number,
+          numberBytes,
+        )
+      : writeShortHeader(
+          frames.out,
+          frames.at,
+          address.greaseBit,
+          keys.phase,
+          destinationId,
+          number,
+          numberBytes,
+        );
+    this.numberStart = this.payloadStart - numberBytes;
+    this.number = number;
+    this.keys = keys;
+    this.address = address;
+    this.isLong = isLong;
+    frames.at = this.payloadStart;
+    // A long packet can be no longer than its Length can say. [PKT-2]
+    const end = isLong
+      ? Math.min(this.datagramEnd, this.numberStart + LONG_PACKET_LENGTH_MAX)
+      : this.datagramEnd;
+    frames.limit = end - TAG_BYTES;
+    return true;
+  }
 
-/** A packet of PING and PADDING that tests whether the path carries this size. */
-function packSizeProbe(
-  connection: Connection,
-  builder: PacketBuilder,
-  batch: TransmitBatch,
-  bytes: number,
-  now: Micros,
-): void {
-  const state = connection.spaces[PacketSpace.APPLICATION];
-  const keys = connection.keys.toSeal(PacketSpace.APPLICATION);
-  connection.path.mtuDiscovery.onProbeSent(bytes);
-  if (state === null || keys === null) return;
-  const sent = connection.recovery.sentPackets(PacketSpace.APPLICATION);
-  builder.beginDatagram(batch, bytes, now);
-  if (!builder.beginPacket(keys, connection, state.nextNumber, sent.largestAcked)) return;
-  sent.begin(state.nextNumber, now);
-  builder.frames.sent = sent.frames;
-  writePing(builder.frames);
-  builder.padDatagram(bytes);
-  endPacket(connection, builder, state, true, true, now, true);
-  connection.counters.bytesSent += builder.endDatagram(connection.path);
-  connection.counters.datagramsSent++;
-  connection.counters.packetSizeProbes++;
-}
+  /** Drops the open packet, which holds nothing. */
+  cancelPacket(): void {
+    this.frames.at = this.headerStart;
+  }
 
-/** CONNECTION_CLOSE in every space that the peer may be able to open. [CON-9] */
-function packClose(connection: Connection, builder: PacketBuilder): void {
-  const { closing, spaces } = connection;
-  const reason = closing.reason;
-  if (!closing.closeDue || reason === null) return;
-  closing.closeDue = false;
-  const isClient = connection.role === 'client';
-  for (const state of spaces) {
-    if (state === null) continue;
-    const isInitial = state.space === PacketSpace.INITIAL;
-    if (isClient && isInitial && state.keys.toSeal(PacketSpace.HANDSHAKE) !== null) continue;
-    const isApplication = state.space === PacketSpace.APPLICATION;
-    if (isApplication && !connection.isEstablished) continue;
-    const keys = state.keys.toSeal(state.space);
-    if (keys === null) continue;
-    if (!builder.beginPacket(keys, connection, state.nextNumber, -1)) return;
-    // [CON-12] what the application says is for the application only
-    const isHidden = reason.scope === 'application' && !isApplication;
-    const code = isHidden ? CloseCode.NO_ERROR : reason.code;
-    const scope = reason.scope === 'transport' || !isApplication ? 0 : reason.incomplete ? 2 : 1;
-    const { frames } = builder;
-    const text = isHidden ? EMPTY : reasonBytes(reason.reason, frames.room);
-    if (frames.room < connectionCloseSize(code, text)) return builder.cancelPacket();
-    writeConnectionClose(frames, scope, code, closing.frameType, text);
-    if (isClient && isInitial) builder.padDatagram(connection.mtu); // [PKT-19]
-    builder.endPacket();
-    state.nextNumber++;
-    connection.counters.packetsSent++;
+  /** Fills the open packet, the datagram's last, up to `bytes` bytes of datagram with PADDING. [PKT-19] */
+  padDatagram(bytes: number): void {
+    const { frames } = this;
+    const end = Math.min(this.datagramStart + bytes - TAG_BYTES, frames.limit);
+    if (end <= frames.at) return;
+    frames.out.fill(0, frames.at, end);
+    frames.at = end;
+  }
+
+  /** Ends the open packet; it waits for its seal. Returns its bytes, tag included. */
+  endPacket(): number {
+    const { frames } = this;
+    const shortest = this.numberStart + PAYLOAD_BYTES_MIN; // [PKT-14]
+    while (frames.at < shortest) frames.out[frames.at++] = 0;
+    assert(frames.at <= frames.limit, 'frames stay within their packet');
+    const end = frames.at + TAG_BYTES;
+    if (this.isLong) writePacketLength(frames.out, this.numberStart, end);
+    this.sealBatch.push(
+      this.keys as PacketKeys,
+      this.headerStart,
+      this.numberStart,
+      frames.at,
+      this.number,
+      this.address as PacketAddress,
+    );
+    frames.at = end;
+    return end - this.headerStart;
+  }
+
+  /** Ends the datagram. Returns its bytes; 0 when it holds no packet and is dropped. */
+  endDatagram({ host, port, local }: Destination): number {
+    const bytes = this.frames.at - this.datagramStart;
+    if (bytes > 0) this.batch?.push(bytes, host, port, local);
+    this.batch = null;
+    return bytes;
+  }
+
+  /** Seals every packet since the last call; see {@link SealBatch.seal}. */
+  seal(onFailure: (address: PacketAddress, headerStart: number, error: unknown) => void): void {
+    this.sealBatch.seal(this.frames.out, onFailure);
   }
 }
 
@@ -309,3 +536,5 @@ const DATAGRAM_BYTES_MIN = 64;
 /** A packet with less room left than this is full. */
 const FULL_PACKET_SLACK = 64;
 const REASON_BYTES_MAX = 512;
+/** Number and payload, so that a header protection sample fits. */
+const PAYLOAD_BYTES_MIN = 4;

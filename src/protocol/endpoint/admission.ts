@@ -11,7 +11,7 @@ import type { MemoryBudget } from '../../base/memory-budget.ts';
 import { type Micros, SECOND } from '../../base/time.ts';
 import { CONNECTION_WINDOW_BYTES_MIN } from '../connection/config.ts';
 import type { Connection } from '../connection/connection.ts';
-import { CONNECTION_BYTES } from '../connection/memory.ts';
+import { CONNECTION_BYTES } from '../connection/metrics.ts';
 import type { Identity } from '../crypto/identity.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
@@ -220,8 +220,9 @@ export class HalfOpenTable {
    */
   overdue(silentSince: Micros): Connection | null {
     for (const connection of this.networks.keys()) {
-      if (connection.startedAt >= silentSince) return null;
-      if (!connection.path.validation.isValidated && connection.lastOpenedAt < silentSince) return connection;
+      if (connection.seat.startedAt >= silentSince) return null;
+      if (!connection.path.validation.isValidated && connection.receiver.lastOpenedAt < silentSince)
+        return connection;
     }
     return null;
   }

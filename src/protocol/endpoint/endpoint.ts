@@ -4,22 +4,17 @@ import { MemoryBudget } from '../../base/memory-budget.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import { Ring } from '../../base/ring.ts';
 import { DeadlineHeap, type Micros } from '../../base/time.ts';
-import { type ConnectionConfig, configForPeer } from '../connection/config.ts';
-import { Connection, type ConnectionOptions } from '../connection/connection.ts';
-import { forgetKeys } from '../connection/handshake-progress.ts';
-import type { EndpointEvent } from '../connection/events.ts';
-import { NumberSpace } from '../connection/packet-number-space.ts';
-import { PacketBuilder } from '../connection/packet-builder.ts';
-import { localParameters } from '../connection/parameters.ts';
+import { type ConnectionConfig, configForPeer, localParameters } from '../connection/config.ts';
 import {
-  answerHello,
-  OpenedPacket,
-  OpenResult,
-  openInto,
-  receiveDatagram,
-  receivePayload,
-} from '../connection/receive.ts';
-import { transmit } from '../connection/transmit.ts';
+  Connection,
+  type ConnectionOptions,
+  type EndpointEvent,
+  type Seat,
+} from '../connection/connection.ts';
+import { STATELESS_RESET } from '../connection/lifecycle.ts';
+import { PacketNumberSpace } from '../connection/packet-number-space.ts';
+import { OpenResult, openInto, ReceiveScratch } from '../connection/receive.ts';
+import { PacketBuilder } from '../connection/transmit.ts';
 import { resetKeyOf, resetToken } from '../crypto/identity.ts';
 import { KeyRing } from '../crypto/key-ring.ts';
 import type { PacketKeys } from '../crypto/packet-protection.ts';
@@ -28,7 +23,7 @@ import { ServerHandshake } from '../handshake/server.ts';
 import { EndpointCounters } from '../trace/counters.ts';
 import type { ReceiveBatch, TransmitBatch } from '../wire/batch.ts';
 import { CloseCode } from '../wire/close-code.ts';
-import { PacketHeader, PacketSpace, PacketType, parsePacketHeader, VERSION } from '../wire/packet-header.ts';
+import { PacketSpace, PacketType, parsePacketHeader, VERSION } from '../wire/packet-header.ts';
 import { Admission, HalfOpenTable, type ServerConfig } from './admission.ts';
 import { OpenedBatch } from './opened-batch.ts';
 import { ReadyConnections } from './ready-connections.ts';
@@ -65,12 +60,11 @@ export class Endpoint {
   /** Connections by the destination id of the client's first packet, as long as they live. */
   private readonly byFirstPacket = new FirstIdTable<Connection>();
   private readonly resets = new ResetWatch();
-  private readonly deadlines = new DeadlineHeap<Connection>();
+  private readonly deadlines = new DeadlineHeap<Seat>();
   private readonly ready: ReadyConnections;
   private readonly events = new Ring<EndpointEvent>();
   private readonly builder = new PacketBuilder();
-  private readonly header = new PacketHeader();
-  private readonly packet = new OpenedPacket();
+  private readonly scratch = new ReceiveScratch();
   private readonly opened = new OpenedBatch<Connection>();
   /** Whose code runs, while a datagram is routed: the connection that an exception ends. */
   private routedTo: Connection | null = null;
@@ -103,7 +97,7 @@ export class Endpoint {
   connect(target: ConnectTarget, now: Micros): Connection {
     const { random } = this.config;
     const config = configForPeer(this.config.connection, target.isLoopback, this.memory.available);
-    const localId = this.byId.issue(random);
+    const sourceId = this.byId.issue(random);
     const firstDestinationId = randomBytes(random, FIRST_ID_BYTES);
     const keys = KeyRing.ofClient(config.aead, firstDestinationId, target.pin);
     const handshake = new ClientHandshake({
@@ -112,19 +106,19 @@ export class Endpoint {
       provider: config.aead,
       mlKem: config.mlKem,
       random,
-      parameters: localParameters(config, localId, null),
+      parameters: localParameters(config, sourceId, null),
       firstDestinationId,
       largestDatagram: config.mtu,
     });
-    const initial = new NumberSpace(PacketSpace.INITIAL, keys, config.ackDelayMaxMs);
+    const initial = new PacketNumberSpace(PacketSpace.INITIAL, keys, config.ackDelayMaxMs);
     return this.add(
       {
         role: 'client',
         config,
         handshake,
         unpinned: target.pin === null,
-        localId,
-        remoteId: firstDestinationId,
+        sourceId,
+        destinationId: firstDestinationId,
         firstDestinationId,
         host: target.host,
         port: target.port,
@@ -139,7 +133,7 @@ export class Endpoint {
   stopAccepting(now: Micros): void {
     this.admission.stop();
     for (const connection of this.byId.values()) {
-      if (connection.isEstablished) continue;
+      if (connection.lifecycle.isEstablished) continue;
       try {
         connection.close('transport', CloseCode.SHUTTING_DOWN, '', now);
       } catch (error) {
@@ -172,7 +166,8 @@ export class Endpoint {
     this.ready.fill(batch, now);
     this.builder.seal((address, headerStart, error) => {
       batch.dropAt(headerStart); // it must not leave as it is
-      this.onInternalError(address as Connection, error, now);
+      const connection = this.byId.lookup(address.sourceId, 0);
+      if (connection !== null) this.onInternalError(connection, error, now);
     });
     this.counters.datagramsSent += batch.count;
     this.counters.bytesSent += batch.used;
@@ -192,8 +187,10 @@ export class Endpoint {
   /** Until when a peer may have to be told again that we closed its connection [CON-9]; 0 when none may. */
   get answersUntil(): Micros {
     let until = 0;
-    for (const { closing, isEstablished } of this.byId.values())
+    for (const { lifecycle } of this.byId.values()) {
+      const { closing, isEstablished } = lifecycle;
       if (isEstablished && closing.isTelling) until = Math.max(until, closing.deadline);
+    }
     return until;
   }
 
@@ -206,10 +203,11 @@ export class Endpoint {
   timeout(now: Micros, hasSlept = false): void {
     if (hasSlept) for (const connection of this.byId.values()) connection.onResumed(now);
     for (;;) {
-      const connection = this.deadlines.peek();
-      if (connection === undefined || connection.deadline > now) return;
-      this.deadlines.remove(connection);
-      if (connection.isOver(now)) {
+      const seat = this.deadlines.peek();
+      if (seat === undefined || seat.deadline > now) return;
+      this.deadlines.remove(seat);
+      const { connection } = seat;
+      if (connection.lifecycle.isOver(now)) {
         this.forget(connection);
         continue;
       }
@@ -237,7 +235,7 @@ export class Endpoint {
     const connection = this.halfOpen.takeHello();
     if (connection === null) return;
     try {
-      answerHello(connection, now);
+      connection.receiver.answerHello(this.scratch, now);
     } catch (error) {
       this.onInternalError(connection, error, now);
     }
@@ -253,7 +251,7 @@ export class Endpoint {
    */
   onInternalError(connection: Connection, error: unknown, now: Micros): boolean {
     this.counters.internalErrors++;
-    const wasOpen = connection.crash(error, now);
+    const wasOpen = connection.lifecycle.crash(error, now);
     const isUnheard = connection.role === 'server' && connection.counters.packetsSent === 0;
     if (!wasOpen || isUnheard) {
       this.forget(connection);
@@ -280,7 +278,7 @@ export class Endpoint {
       if ((data[0] & FIXED_BIT) === 0)
         counters.droppedMalformed++; // [INV-2] the fixed bit is 1
       else this.routeShort(data, host, port, local, now);
-    } else if (parsePacketHeader(this.header, data, 0, data.length, LOCAL_ID_BYTES)) {
+    } else if (parsePacketHeader(this.scratch.header, data, 0, data.length, LOCAL_ID_BYTES)) {
       this.routeLong(data, host, port, local, now);
     } else {
       counters.droppedMalformed++;
@@ -294,48 +292,43 @@ export class Endpoint {
       this.counters.droppedUnknownId++; // [CON-1] the id is nobody's
       const ended = this.resets.ended(data);
       if (ended === null) this.answers.reset(data, LOCAL_ID_BYTES, { host, port, local }, now);
-      else ended.onStatelessReset(now);
+      else ended.lifecycle.drain(STATELESS_RESET, now);
       return;
     }
     this.routedTo = connection;
-    connection.onDatagram(data.length, host, port, local);
+    const { receiver } = connection;
+    receiver.onDatagram(data.length, host, port, local);
     this.ready.add(connection);
-    const state = connection.spaces[PacketSpace.APPLICATION];
-    if (state === null || state.keys.toOpen(PacketType.ONE_RTT) === null) {
-      receiveDatagram(connection, data, 0, now);
-      return;
-    }
-    if (!connection.isReceiving) return;
-    const result = openInto(this.packet, state, data, 0, 1 + LOCAL_ID_BYTES, data.length);
-    connection.onOpened(result, now);
-    if (result === OpenResult.OPENED) this.opened.push(connection, data, this.packet);
+    const { scratch } = this;
+    if (receiver.openShort(data, 1 + LOCAL_ID_BYTES, scratch, now))
+      this.opened.push(connection, data, scratch.opened);
   }
 
   private dispatchOpened(mayFree: boolean, now: Micros): void {
-    const { opened } = this;
+    const { opened, scratch } = this;
     for (let i = 0; i < opened.count; i++) {
-      const connection = opened.take(i, this.packet);
-      if (!connection.isReceiving) continue;
+      const connection = opened.take(i, scratch.opened);
+      if (!connection.lifecycle.isOpen) continue;
       const data = opened.data[i];
       try {
-        receivePayload(connection, PacketType.ONE_RTT, this.packet, data, now);
+        connection.receiver.receivePayload(PacketType.ONE_RTT, data, scratch, now);
       } catch (error) {
         this.onInternalError(connection, error, now);
         continue; // somebody may have a view of its bytes
       }
       if (data.length < LARGE_BUFFER_BYTES || !mayFree) continue;
-      if (this.packet.isSpent) freeNow(data);
+      if (scratch.opened.isSpent) freeNow(data);
       else hastenScavenge(data.length);
     }
     opened.clear();
   }
 
   private routeLong(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
-    if (this.header.version !== VERSION) {
+    if (this.scratch.header.version !== VERSION) {
       this.counters.droppedVersion++; // [INV-6] an unknown version is dropped
       return;
     }
-    const { dcidStart, dcidLength } = this.header;
+    const { dcidStart, dcidLength } = this.scratch.header;
     let connection = dcidLength === LOCAL_ID_BYTES ? this.byId.lookup(data, dcidStart) : null;
     if (connection === null) {
       connection = this.byFirstPacket.find(data, dcidStart, dcidLength);
@@ -346,12 +339,12 @@ export class Endpoint {
     }
     if (connection !== null) {
       this.routedTo = connection;
-      connection.onDatagram(data.length, host, port, local);
+      connection.receiver.onDatagram(data.length, host, port, local);
       this.ready.add(connection);
-      receiveDatagram(connection, data, 0, now);
-    } else if (this.header.type === PacketType.INITIAL) {
+      connection.receiver.receiveDatagram(data, 0, this.scratch, now);
+    } else if (this.scratch.header.type === PacketType.INITIAL) {
       this.acceptInitial(data, host, port, local, now);
-    } else if (this.header.type === PacketType.HANDSHAKE) {
+    } else if (this.scratch.header.type === PacketType.HANDSHAKE) {
       this.counters.droppedUnknownId++;
     } else {
       this.counters.droppedUnsupported++;
@@ -373,15 +366,20 @@ export class Endpoint {
       this.counters.droppedUnopened++;
       return;
     }
-    const { localId, remoteId, unpinned, initial } = first;
+    const { sourceId, destinationId, unpinned, initial } = first;
     if (typeof room === 'number') {
       const seal = initial.keys.toSeal(PacketSpace.INITIAL) as PacketKeys;
-      this.answers.refuse(room, seal, { dcid: remoteId, scid: localId, unpinned }, { host, port, local });
+      this.answers.refuse(
+        room,
+        seal,
+        { dcid: destinationId, scid: sourceId, unpinned },
+        { host, port, local },
+      );
       return;
     }
     if (room !== null) {
       this.counters.handshakesDisplaced++;
-      room.giveWay(now);
+      room.lifecycle.timeOut('handshake', now); // [CON-3] it ends without a word
       this.forget(room);
     }
     const handshake = this.serverHandshake(first, server);
@@ -389,16 +387,13 @@ export class Endpoint {
     this.routedTo = connection;
     this.halfOpen.add(connection);
     this.byFirstPacket.add(connection);
-    connection.onDatagram(data.length, host, port, local);
-    connection.onOpened(OpenResult.OPENED, now);
-    const { end } = this.header;
-    receivePayload(connection, PacketType.INITIAL, this.packet, data, now);
-    receiveDatagram(connection, data, end, now);
+    connection.receiver.onDatagram(data.length, host, port, local);
+    connection.receiver.receiveFirst(data, this.scratch.header.end, this.scratch, now);
   }
 
   /** Whether the Initial packet that the header describes may begin a handshake with this server. [CON-2] */
   private isFirstPacket(data: Uint8Array, server: ServerConfig): boolean {
-    const { dcidLength, unpinned } = this.header;
+    const { dcidLength, unpinned } = this.scratch.header;
     if (data.length < DATAGRAM_BYTES_MIN || dcidLength < FIRST_ID_BYTES) this.counters.droppedShortInitial++;
     else if (unpinned && !server.acceptUnpinned) this.counters.droppedUnpinned++;
     else return true;
@@ -407,29 +402,29 @@ export class Endpoint {
 
   /** Opens the Initial packet that the header describes. Returns what a connection begins with; null when it does not open. */
   private openFirst(data: Uint8Array, server: ServerConfig, isLoopback: boolean): FirstPacket | null {
-    const { end, unpinned, numberStart, dcidStart, dcidLength, scidStart, scidLength } = this.header;
+    const { end, unpinned, numberStart, dcidStart, dcidLength, scidStart, scidLength } = this.scratch.header;
     const config = configForPeer(this.config.connection, isLoopback, this.memory.available);
     const firstDestinationId = copyOf(data.subarray(dcidStart, dcidStart + dcidLength));
-    const remoteId = copyOf(data.subarray(scidStart, scidStart + scidLength));
-    const localId = this.byId.issue(this.config.random);
+    const destinationId = copyOf(data.subarray(scidStart, scidStart + scidLength));
+    const sourceId = this.byId.issue(this.config.random);
     const pin = unpinned ? null : server.identity.fingerprint;
-    const keys = KeyRing.ofServer(config.aead, firstDestinationId, pin, localId);
-    const initial = new NumberSpace(PacketSpace.INITIAL, keys, config.ackDelayMaxMs);
-    const result = openInto(this.packet, initial, data, 0, numberStart, end);
+    const keys = KeyRing.ofServer(config.aead, firstDestinationId, pin, sourceId);
+    const initial = new PacketNumberSpace(PacketSpace.INITIAL, keys, config.ackDelayMaxMs);
+    const result = openInto(this.scratch, initial, data, 0, numberStart, end);
     if (result !== OpenResult.OPENED) return null;
-    return { config, isLoopback, unpinned, localId, remoteId, firstDestinationId, initial };
+    return { config, isLoopback, unpinned, sourceId, destinationId, firstDestinationId, initial };
   }
 
   private serverHandshake(first: FirstPacket, { identity }: ServerConfig): ServerHandshake {
-    const { config, localId, firstDestinationId, unpinned, initial } = first;
-    const token = this.resetKey === null ? null : resetToken(this.resetKey, localId);
+    const { config, sourceId, firstDestinationId, unpinned, initial } = first;
+    const token = this.resetKey === null ? null : resetToken(this.resetKey, sourceId);
     return new ServerHandshake({
       keys: initial.keys,
       identity,
       provider: config.aead,
       mlKem: config.mlKem,
       random: this.config.random,
-      parameters: localParameters(config, localId, firstDestinationId, token),
+      parameters: localParameters(config, sourceId, firstDestinationId, token),
       clientDestinationId: firstDestinationId,
       unpinned,
     });
@@ -446,7 +441,7 @@ export class Endpoint {
         this.halfOpen.remove(event.connection);
         this.halfOpen.remember(event.connection.path.host);
       }
-    } else if (event.type === 'closed' && !event.connection.isEstablished) {
+    } else if (event.type === 'closed' && !event.connection.lifecycle.isEstablished) {
       this.counters.handshakesFailed++;
       // Nobody was told of it yet, so nobody need hear of its end.
       if (event.connection.role === 'server') return;
@@ -456,11 +451,10 @@ export class Endpoint {
 
   /** Packs what a connection has to send. True when it may have more that the batch has no room for. */
   private pack(connection: Connection, batch: TransmitBatch, now: Micros): boolean {
-    connection.beforeTransmit(now);
-    if (transmit(connection, this.builder, batch, now)) return true;
+    if (connection.assembler.transmit(this.builder, batch, now)) return true;
     const next = connection.nextTimeout(now);
     assert(next >= 0, 'a deadline is a time');
-    this.deadlines.set(connection, next);
+    this.deadlines.set(connection.seat, next);
     return false;
   }
 
@@ -483,14 +477,12 @@ export class Endpoint {
 
   private forget(connection: Connection): void {
     if (!this.byId.remove(connection)) return;
-    connection.isForgotten = true;
-    this.deadlines.remove(connection);
+    this.deadlines.remove(connection.seat);
     this.counters.connectionsOpen = this.byId.size;
     this.resets.remove(connection);
     this.halfOpen.remove(connection); // [CON-3] a handshake that failed takes memory until now
     this.byFirstPacket.remove(connection);
-    forgetKeys(connection);
-    connection.memory.close();
+    connection.forget();
   }
 }
 
@@ -500,7 +492,7 @@ type ConnectionParts = Pick<ConnectionOptions, 'random' | 'memory' | 'events' | 
 /** What a server's connection begins with: what the client's first packet says, and what is chosen for it. */
 type FirstPacket = Pick<
   ConnectionOptions,
-  'config' | 'isLoopback' | 'unpinned' | 'localId' | 'remoteId' | 'firstDestinationId' | 'initial'
+  'config' | 'isLoopback' | 'unpinned' | 'sourceId' | 'destinationId' | 'firstDestinationId' | 'initial'
 >;
 
 const LONG_FORM = 0x80;

@@ -4,16 +4,14 @@
  * `protocol/crypto`.
  */
 
-export type { CloseReason } from '../connection/lifecycle.ts';
 export {
   type ConnectionConfig,
   checkedConnectionConfig,
   defaultConnectionConfig,
 } from '../connection/config.ts';
-export type { Connection } from '../connection/connection.ts';
-export type { EndpointEvent } from '../connection/events.ts';
+export type { Connection, EndpointEvent } from '../connection/connection.ts';
+export type { CloseReason } from '../connection/lifecycle.ts';
 export type { ConnectionMetrics } from '../connection/metrics.ts';
-export { datagramRefused, datagramTooLarge } from '../connection/path-mtu.ts';
 export { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
 export type { ConnectionStream } from '../stream/connection-stream.ts';
 export { type SendMark, SendResult } from '../stream/send/send-stream.ts';

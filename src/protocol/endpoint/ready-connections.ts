@@ -1,6 +1,7 @@
 import { Ring } from '../../base/ring.ts';
 import type { Micros } from '../../base/time.ts';
 import type { Connection } from '../connection/connection.ts';
+import { ConnectionState } from '../connection/lifecycle.ts';
 import type { TransmitBatch } from '../wire/batch.ts';
 
 /**
@@ -25,8 +26,8 @@ export class ReadyConnections {
   }
 
   add(connection: Connection): void {
-    if (connection.isReady || connection.isForgotten) return;
-    connection.isReady = true;
+    if (connection.seat.isReady || isForgotten(connection)) return;
+    connection.seat.isReady = true;
     this.ring.push(connection);
   }
 
@@ -46,7 +47,7 @@ export class ReadyConnections {
     const { ring } = this;
     for (let left = ring.length; left > 0; left--) {
       const connection = ring.peek() as Connection;
-      if (connection.isForgotten) {
+      if (isForgotten(connection)) {
         ring.shift();
       } else if (messagesOnly && !connection.streams.packer.hasMessages) {
         ring.push(ring.shift() as Connection);
@@ -64,8 +65,12 @@ export class ReadyConnections {
   }
 
   private takeFirst(): void {
-    (this.ring.shift() as Connection).isReady = false;
+    (this.ring.shift() as Connection).seat.isReady = false;
   }
+}
+
+function isForgotten({ lifecycle }: Connection): boolean {
+  return lifecycle.state === ConnectionState.CLOSED;
 }
 
 /** Packs what a connection has to send. True when it may have more that the batch has no room for. */

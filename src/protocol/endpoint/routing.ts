@@ -11,9 +11,9 @@ import type { Connection } from '../connection/connection.ts';
 import { equalSecrets, RESET_TOKEN_BYTES } from '../crypto/identity.ts';
 import { RESET_BYTES_MIN } from './stateless-answers.ts';
 
-/** What the table finds: something that knows its own id. */
+/** What the tables find: something that knows the ids that lead to it. */
 export interface IdOwner {
-  readonly localId: Uint8Array;
+  readonly ids: { readonly sourceId: Uint8Array };
 }
 
 /**
@@ -36,19 +36,20 @@ export class ConnectionIdTable<T extends IdOwner> {
   }
 
   add(owner: T): void {
-    this.owners.set(keyOf(owner.localId, 0), owner);
+    this.owners.set(keyOf(owner.ids.sourceId, 0), owner);
   }
 
   /** False when it was not there. */
   remove(owner: T): boolean {
-    return this.owners.delete(keyOf(owner.localId, 0));
+    return this.owners.delete(keyOf(owner.ids.sourceId, 0));
   }
 
   /** The owner of the id at `at`, of which the caller has checked that 8 bytes are there; null when unknown. [CON-1] */
   lookup(buffer: Uint8Array, at: number): T | null {
     const owner = this.owners.get(keyOf(buffer, at));
     if (owner === undefined) return null;
-    return owner.localId[6] === buffer[at + 6] && owner.localId[7] === buffer[at + 7] ? owner : null;
+    const { sourceId } = owner.ids;
+    return sourceId[6] === buffer[at + 6] && sourceId[7] === buffer[at + 7] ? owner : null;
   }
 
   values(): IterableIterator<T> {
@@ -57,7 +58,7 @@ export class ConnectionIdTable<T extends IdOwner> {
 }
 
 /** Servers' connections by the destination id of their client's first packet, which the client chose, as long as they live. [CON-1] */
-export class FirstIdTable<T extends { readonly firstDestinationId: Uint8Array }> {
+export class FirstIdTable<T extends { readonly ids: { readonly firstDestinationId: Uint8Array } }> {
   private readonly owners = new Map<string, T>();
 
   get size(): number {
@@ -65,11 +66,13 @@ export class FirstIdTable<T extends { readonly firstDestinationId: Uint8Array }>
   }
 
   add(owner: T): void {
-    this.owners.set(textOf(owner.firstDestinationId, 0, owner.firstDestinationId.length), owner);
+    const { firstDestinationId: id } = owner.ids;
+    this.owners.set(textOf(id, 0, id.length), owner);
   }
 
   remove(owner: T): void {
-    const key = textOf(owner.firstDestinationId, 0, owner.firstDestinationId.length);
+    const { firstDestinationId: id } = owner.ids;
+    const key = textOf(id, 0, id.length);
     if (this.owners.get(key) === owner) this.owners.delete(key);
   }
 
@@ -83,7 +86,7 @@ export class ResetWatch {
   private readonly connections = new Set<Connection>();
 
   add(connection: Connection): void {
-    if (connection.resetToken !== null) this.connections.add(connection);
+    if (connection.ids.resetToken !== null) this.connections.add(connection);
   }
 
   remove(connection: Connection): void {
@@ -95,7 +98,7 @@ export class ResetWatch {
     if (packet.length < RESET_BYTES_MIN || this.connections.size === 0) return null;
     const token = packet.subarray(packet.length - RESET_TOKEN_BYTES);
     for (const connection of this.connections)
-      if (equalSecrets(token, connection.resetToken as Uint8Array)) return connection;
+      if (equalSecrets(token, connection.ids.resetToken as Uint8Array)) return connection;
     return null;
   }
 }

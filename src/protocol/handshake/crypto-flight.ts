@@ -1,10 +1,10 @@
 import { RangeSet } from '../../base/ranges.ts';
-import { MESSAGES_BYTES_MAX } from './messages.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import type { FrameWriter } from '../wire/frame-writer.ts';
 import { cryptoHeaderSize, writeCryptoHeader } from '../wire/frames/crypto.ts';
 import type { SentFrame } from '../wire/frames/sent-frames.ts';
+import { MESSAGES_BYTES_MAX } from './messages.ts';
 
 /** Of a message, as the record of a CRYPTO frame names it. */
 type Part = Pick<SentFrame, 'offset' | 'length'>;

@@ -5,6 +5,8 @@ export interface PathMtuOptions {
   readonly initial: number;
   /** The most that interface, socket, peer and user allow. Nothing larger is ever sent. */
   readonly ceiling: number;
+  /** Rather no connection than packets that are smaller than `initial`. Default false. */
+  readonly isExact?: boolean;
   /** The smallest size to fall back to; 512 by default. */
   readonly floor?: number;
 }
@@ -23,6 +25,8 @@ export class PathMtuDiscovery {
   /** How often a size was found not to be carried any more. */
   falls = 0;
 
+  /** The size that is to be used exactly, or 0. */
+  private readonly exact: number;
   private readonly floor: number;
   /** What most paths are expected to carry. */
   private readonly base: number;
@@ -47,6 +51,12 @@ export class PathMtuDiscovery {
     this.mtu = Math.max(options.initial, this.floor);
     this.base = Math.min(SIZE_BASE, this.mtu);
     this.ceiling = Math.max(options.ceiling, this.mtu);
+    this.exact = options.isExact === true ? options.initial : 0;
+  }
+
+  /** A certain size is to be used, and the path is not known to carry it. [REC-52] */
+  get isBelowExact(): boolean {
+    return this.mtu < this.exact;
   }
 
   /** A new ceiling is known, such as the peer's max_datagram_bytes. True when {@link mtu} changed. */

@@ -27,6 +27,8 @@ export interface PathOptions {
   readonly isValidated: boolean;
   /** Packet size at the start, in bytes of UDP payload. */
   readonly mtu: number;
+  /** Rather no connection than packets that are smaller than `mtu`. Default false. */
+  readonly mtuIsExact?: boolean;
   readonly congestion: CongestionName;
   /** Bound of the congestion window; none by default. */
   readonly windowBytesMax?: number;
@@ -63,7 +65,11 @@ export class Path {
     const controller = options.controller ?? CONTROLLERS[options.congestion];
     this.congestion = controller({ mtu, windowBytesMax, rtt: this.rtt });
     this.pacer = new Pacer(mtu);
-    this.mtuDiscovery = new PathMtuDiscovery({ initial: mtu, ceiling: mtu });
+    this.mtuDiscovery = new PathMtuDiscovery({
+      initial: mtu,
+      ceiling: mtu,
+      isExact: options.mtuIsExact === true,
+    });
     this.delivery = this.congestion.wantsDelivery ? new Delivery() : null;
   }
 

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Delivery, FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { writePing } from '../../../src/protocol/wire/frames/ping.ts';
 import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-header.ts';
+import { internalsOf } from './internals.ts';
 import { bytesOf, Pair, SECONDS } from './pair.ts';
 import { frame, integers, Rogue } from './rogue.ts';
 
@@ -49,7 +50,7 @@ describe('acknowledgements', () => {
       rogue.post(ping);
     }
     pair.run(50);
-    const { acks } = pair.server.core.spaces[PacketSpace.APPLICATION] ?? expect.fail();
+    const { acks } = internalsOf(pair.server.core).spaces[PacketSpace.APPLICATION] ?? expect.fail();
     const { ranges } = acks;
     const lowest = ranges.start(0);
     expect(ranges.size).toBeGreaterThan(30);
@@ -72,7 +73,7 @@ test('a client discards its Initial keys with its first Handshake packet, also o
   pair.server.filter = (data, index) => (index === 1 ? [{ data, afterMs: 30 }] : [{ data }]);
   pair.connect();
   pair.until(() => pair.client.packets.some(({ type }) => type === PacketType.HANDSHAKE), 5_000);
-  expect(pair.client.halfOpen.spaces[PacketSpace.INITIAL]).toBeNull();
+  expect(internalsOf(pair.client.halfOpen).spaces[PacketSpace.INITIAL]).toBeNull();
   pair.connected().echo();
 });
 

@@ -11,7 +11,7 @@ describe('a path that drops large datagrams without a word', () => {
     test(`from the start, above ${carries} bytes: a server begins with what the handshake showed, and one message gets through at once [REC-43] [HS-7]`, () => {
       eachSeed(1, 10, (seed) => {
         const pair = narrow(carries, { seed }).connected();
-        expect(pair.server.core.mtu).toBeLessThanOrEqual(carries);
+        expect(pair.server.core.path.mtu).toBeLessThanOrEqual(carries);
         const start = pair.now;
         deliver(pair, pair.server, bytesOf(2_000));
         expect(pair.now - start).toBeLessThanOrEqual(4 * DELAY_MS * 1_000);
@@ -32,7 +32,7 @@ describe('a path that drops large datagrams without a word', () => {
           const start = pair.now;
           deliver(pair, pair.server, bytesOf(bytes));
           expect(pair.now - start).toBeLessThanOrEqual(10 * PTO_MS * 1_000);
-          expect(pair.server.core.mtu).toBeLessThanOrEqual(carries);
+          expect(pair.server.core.path.mtu).toBeLessThanOrEqual(carries);
           expect(pair.server.core.metrics().mtuFalls).toBeGreaterThan(0);
         }
       });
@@ -60,11 +60,11 @@ describe('a path that drops large datagrams without a word', () => {
   test('is no reason to stay small: what it carries is found', () => {
     const pair = narrow(1_100, {}).connected();
     for (let i = 0; i < 30; i++) deliver(pair, pair.server, bytesOf(30_000));
-    expect(pair.server.core.mtu).toBe(1_024);
+    expect(pair.server.core.path.mtu).toBe(1_024);
     shrink(pair, 1_500);
     pair.run(610_000);
     deliver(pair, pair.server, bytesOf(300_000));
-    expect(pair.server.core.mtu).toBe(1_452);
+    expect(pair.server.core.path.mtu).toBe(1_452);
   });
 
   test('is told from loss: with 20 % of all packets lost the size in use is back soon after each false alarm', () => {
@@ -78,7 +78,7 @@ describe('a path that drops large datagrams without a word', () => {
     for (let i = 0; i < rounds; i++) {
       pair.server.send(stream, bytesOf(3_000, i));
       pair.until(() => pair.client.messages.get(stream.id)?.length === i + 1, 60_000, `message ${i}`);
-      if (pair.server.core.mtu < 1_200) small++;
+      if (pair.server.core.path.mtu < 1_200) small++;
     }
     expect(pair.server.core.metrics().packetsLost).toBeGreaterThan(100);
     expect(small).toBeLessThan(rounds / 10);
@@ -88,11 +88,11 @@ describe('a path that drops large datagrams without a word', () => {
 describe('a round trip of 3 s', () => {
   test('does not leave packets at 512 after probe timeouts that were none [REC-47]', () => {
     const pair = new Pair({ link: { delayMs: 1_500 } }).connected();
-    expect(pair.client.core.mtu).toBe(1_200);
+    expect(pair.client.core.path.mtu).toBe(1_200);
     deliver(pair, pair.client, bytesOf(20_000));
     deliver(pair, pair.server, bytesOf(20_000));
-    expect(pair.client.core.mtu).toBeGreaterThanOrEqual(1_200);
-    expect(pair.server.core.mtu).toBeGreaterThanOrEqual(1_200);
+    expect(pair.client.core.path.mtu).toBeGreaterThanOrEqual(1_200);
+    expect(pair.server.core.path.mtu).toBeGreaterThanOrEqual(1_200);
   });
 });
 
@@ -102,14 +102,14 @@ describe('an exact size [REC-52]', () => {
   test('is used where the path carries it, from the first datagram to the last', () => {
     const pair = new Pair({ client: exact, server: exact }).connected();
     deliver(pair, pair.client, bytesOf(50_000));
-    expect(pair.client.core.mtu).toBe(1_472);
-    expect(pair.server.core.mtu).toBe(1_472);
+    expect(pair.client.core.path.mtu).toBe(1_472);
+    expect(pair.server.core.path.mtu).toBe(1_472);
   });
 
   test('of a server is proved before anything asks for it', () => {
     const pair = new Pair({ server: exact }).connected();
     pair.run(100);
-    expect(pair.server.core.mtu).toBe(1_472);
+    expect(pair.server.core.path.mtu).toBe(1_472);
   });
 
   test('of a client that the path does not carry is an error, and the handshake is never told complete', () => {
@@ -123,11 +123,11 @@ describe('an exact size [REC-52]', () => {
 
   test('of a client waits for late datagrams, and for those that were lost by chance', () => {
     const late = new Pair({ link: { delayMs: 1_500 }, client: exact }).connected();
-    expect(late.client.core.mtu).toBe(1_472);
+    expect(late.client.core.path.mtu).toBe(1_472);
     const lossy = new Pair({ client: exact });
     lossy.client.filter = (data, index) => (data.length > 1_200 && index < 4 ? [] : [{ data }]);
     lossy.connected();
-    expect(lossy.client.core.mtu).toBe(1_472);
+    expect(lossy.client.core.path.mtu).toBe(1_472);
     expect(lossy.client.core.metrics().mtuFalls).toBeGreaterThan(0);
   });
 
@@ -152,7 +152,7 @@ describe('an exact size [REC-52]', () => {
 describe('what an application is told of the size', () => {
   test('is each change, and the fall in the handshake behind that it is complete', () => {
     const pair = narrow(1_300, { client: { mtu: 1_472, mtuMax: 1_472 } }).connected();
-    expect(changes(pair.client)).toEqual(['connected', [1_472, pair.client.core.mtu]]);
+    expect(changes(pair.client)).toEqual(['connected', [1_472, pair.client.core.path.mtu]]);
     expect(pair.client.core.metrics()).toMatchObject({ mtuFalls: 1, mtu: 1_200 });
   });
 });

@@ -1,15 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import { SECOND } from '../../../src/base/time.ts';
-import { type CloseReason, Closing } from '../../../src/protocol/connection/lifecycle.ts';
+import { type CloseReason, ConnectionState, Lifecycle } from '../../../src/protocol/connection/lifecycle.ts';
 import { Delivery, FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
+import { internalsOf } from './internals.ts';
 import { bytesOf, eachSeed, Pair } from './pair.ts';
 
 describe('an immediate close', () => {
   test('tells the peer code and reason, and both sides forget the connection after three probe timeouts [CON-9] [CON-10]', () => {
     const pair = new Pair().connected().echo();
-    const pto = pair.client.core.recovery.probeTimeout(PacketSpace.APPLICATION);
-    const peerPto = pair.server.core.recovery.probeTimeout(PacketSpace.APPLICATION);
+    const pto = internalsOf(pair.client.core).recovery.probeTimeout(PacketSpace.APPLICATION);
+    const peerPto = internalsOf(pair.server.core).recovery.probeTimeout(PacketSpace.APPLICATION);
     pair.client.close('application', 42, 'a good reason: \u{1f44b}');
     const start = pair.now;
     pair.until(() => pair.server.closed !== null);
@@ -71,7 +72,7 @@ describe('an immediate close', () => {
     const answered: number[] = [];
     for (let i = 1; i <= 20; i++) {
       const before = pair.server.sent.length;
-      pair.client.inject(Buffer.concat([Uint8Array.of(0x40), pair.server.core.localId, bytesOf(40, i)]));
+      pair.client.inject(Buffer.concat([Uint8Array.of(0x40), pair.server.core.ids.sourceId, bytesOf(40, i)]));
       pair.run(0.5);
       if (pair.server.sent.length > before) answered.push(i);
     }
@@ -83,7 +84,7 @@ describe('an immediate close', () => {
   test('is repeated every half probe timeout, for a peer that is idle [CON-9]', () => {
     for (const lost of [0, 1, 2, 5]) {
       const pair = new Pair().connected().run(500);
-      const pto = pair.client.core.recovery.probeTimeout(PacketSpace.APPLICATION);
+      const pto = internalsOf(pair.client.core).recovery.probeTimeout(PacketSpace.APPLICATION);
       const first = pair.client.sent.length;
       pair.client.filter = (data, index) => (index < first + lost ? [] : [{ data }]);
       const start = pair.now;
@@ -159,7 +160,7 @@ describe('a graceful close', () => {
       for (const text of sent) pair.client.send(stream, text);
       pair.client.send(other, bytesOf(100_000, seed));
       pair.client.finish(9, 'all said', 60_000);
-      expect(pair.client.core.isOpen).toBe(false);
+      expect(pair.client.core.lifecycle.takesStreams).toBe(false);
       pair.until(() => pair.client.closed !== null, 60_000);
       expect(pair.server.texts(stream.id)).toEqual(sent);
       expect(
@@ -222,7 +223,7 @@ describe('a graceful close', () => {
     expect(pair.now - start).toBeLessThan(2.1 * SECOND);
     expect(pair.client.core.counters.heartbeatsSent).toBeGreaterThan(3);
     expect(pair.server.closed).toMatchObject({ by: 'peer', scope: 'application', code: 0, incomplete: true });
-    expect(pair.client.core.wasCut).toBe(true);
+    expect(pair.client.core.lifecycle.wasCut).toBe(true);
   });
 
   test('is only shortened by another call [CON-11]', () => {
@@ -291,9 +292,9 @@ describe('a graceful close', () => {
   });
 });
 
-describe('closing', () => {
+describe('the life of a connection', () => {
   const reason: CloseReason = {
-    by: 'local',
+    by: 'peer',
     scope: 'application',
     code: 0,
     reason: '',
@@ -301,20 +302,44 @@ describe('closing', () => {
     incomplete: false,
   };
 
-  test('by a timeout says so like any other; after a failed handshake it is forgotten at once [CON-6] [CON-8] [CON-9]', () => {
-    const closing = new Closing();
-    expect(closing.close({ ...reason, by: 'timeout', timeout: 'idle' }, 5 * SECOND, SECOND)).toBe(true);
-    expect(closing).toMatchObject({ isOpen: false, closeDue: true, deadline: 8 * SECOND });
-    const failed = new Closing();
-    failed.close({ ...reason, by: 'timeout', timeout: 'handshake' }, 5 * SECOND, SECOND);
-    expect(failed).toMatchObject({ isOpen: false, closeDue: true, deadline: 5 * SECOND });
+  function lifecycleOf(isServer = false): Lifecycle {
+    const host = { probeTimeout: SECOND, isSettled: true, isDelivered: true, touch() {}, onOver() {} };
+    return new Lifecycle(host, isServer);
+  }
+
+  test('that is over by a timeout is told like any other; after a failed handshake it is forgotten at once [CON-6] [CON-8] [CON-9]', () => {
+    const idle = lifecycleOf();
+    idle.timeOut('idle', 5 * SECOND);
+    expect(idle.state).toBe(ConnectionState.CLOSING);
+    expect(idle.closing).toMatchObject({ isDue: true, deadline: 8 * SECOND });
+    const failed = lifecycleOf();
+    failed.timeOut('handshake', 5 * SECOND);
+    expect(failed.state).toBe(ConnectionState.CLOSING);
+    expect(failed.closing).toMatchObject({ isDue: true, deadline: 5 * SECOND });
   });
 
-  test('a side that was told never answers [CON-10]', () => {
-    const closing = new Closing();
-    expect(closing.drain({ ...reason, by: 'peer' }, 0, SECOND)).toBe(true);
-    for (let i = 0; i < 10; i++) closing.onDatagram();
-    expect(closing).toMatchObject({ closeDue: false, deadline: 3 * SECOND });
-    expect(closing.close(reason, 0, SECOND)).toBe(false);
+  test('is never told to the side that told it first [CON-10]', () => {
+    const lifecycle = lifecycleOf();
+    lifecycle.drain(reason, 0);
+    expect(lifecycle.state).toBe(ConnectionState.DRAINING);
+    for (let i = 0; i < 10; i++) lifecycle.closing.onDatagram();
+    expect(lifecycle.closing).toMatchObject({ isDue: false, deadline: 3 * SECOND });
+    lifecycle.close('application', 0, '', 0);
+    expect(lifecycle).toMatchObject({ state: ConnectionState.DRAINING, reason });
+  });
+
+  test('goes through its states in one direction, and remembers how far the handshake had come [CON-36]', () => {
+    const lifecycle = lifecycleOf();
+    expect([lifecycle.state, lifecycle.isOpen, lifecycle.isEstablished]).toEqual([0, true, false]);
+    lifecycle.advance(ConnectionState.COMPLETE);
+    lifecycle.advance(ConnectionState.CONFIRMED);
+    lifecycle.finish(7, 'done', 10 * SECOND, SECOND, 0);
+    expect([lifecycle.isOpen, lifecycle.takesStreams]).toEqual([true, false]);
+    lifecycle.beforeTransmit(1);
+    expect(lifecycle).toMatchObject({ state: ConnectionState.CLOSING, isOpen: false, isEstablished: true });
+    lifecycle.advance(ConnectionState.CONFIRMED);
+    expect(lifecycle).toMatchObject({ state: ConnectionState.CLOSING, reason: { code: 7, timeout: 'none' } });
+    lifecycle.forget();
+    expect(lifecycle).toMatchObject({ state: ConnectionState.CLOSED, isEstablished: true });
   });
 });

@@ -1,5 +1,6 @@
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
 import { PacketType } from '../../../src/protocol/wire/packet-header.ts';
+import { internalsOf } from './internals.ts';
 
 /** Called in the middle of a connection's own code, before and after what is named; throws when it is time to. */
 export type Trip = (place: string, kind: FaultKind) => void;
@@ -9,16 +10,18 @@ export type FaultKind = 'packing' | 'sealing' | 'receiving' | 'timeout' | 'settl
 
 /** Puts `trip` around the inner workings of an established connection. */
 export function layTrips(connection: Connection, kinds: readonly FaultKind[], trip: Trip): void {
-  const { streams, recovery, closing, liveness, path } = connection;
+  const { assembler, handshake, lifecycle, path, receiver, streams } = connection;
+  const { keys, liveness, recovery, spaces } = internalsOf(connection);
   const { mtuDiscovery } = path;
   const { events } = streams as unknown as { events: unknown };
-  const application = connection.spaces[2];
-  const { keys } = connection;
+  const application = spaces[2];
   const places: Record<FaultKind, readonly (readonly [unknown, ...string[]])[]> = {
     packing: [
       [streams.packer, 'write', 'writeDropped'],
       [recovery, 'onSent', 'allowance', 'probesPending'],
-      [connection, 'beforeTransmit', 'nextTimeout'],
+      [connection, 'nextTimeout'],
+      [assembler, 'transmit'],
+      [lifecycle, 'beforeTransmit'],
       [mtuDiscovery, 'nextProbe'],
       [application?.acks, 'onAckSent'],
       [liveness, 'onSent'],
@@ -28,7 +31,8 @@ export function layTrips(connection: Connection, kinds: readonly FaultKind[], tr
       [streams, 'onMessageFrame', 'onControlFrame', 'onReceived'],
       [recovery, 'onAck'],
       [application?.acks, 'onPacket'],
-      [connection, 'onDatagram', 'onOpened', 'onPacketOpened', 'onClose'],
+      [receiver, 'onDatagram', 'onOpened', 'onPacketOpened', 'receiveAck'],
+      [handshake, 'advance'],
       [mtuDiscovery, 'onAck'],
       [keys.toOpen(PacketType.ONE_RTT)?.aead, 'open'],
     ],
@@ -39,13 +43,13 @@ export function layTrips(connection: Connection, kinds: readonly FaultKind[], tr
     ],
     settling: [
       [streams, 'onFrameAcked', 'onFrameLost', 'onSettled'],
-      [connection, 'onLossPass'],
+      [receiver.fates, 'tell'],
       [mtuDiscovery, 'onProbeAcked', 'onProbeLost'],
     ],
     closing: [
-      [closing, 'close', 'drain'],
+      [lifecycle, 'beginClosing', 'drain'],
       [streams, 'onConnectionOver'],
-      [connection.waiting, 'take'],
+      [receiver.waiting, 'take'],
     ],
     calls: [
       [streams, 'open', 'onSendTouched', 'onReceiveTouched'],

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
+import { handshakeOf } from './internals.ts';
 import { Pair } from './pair.ts';
 import { integers, Rogue } from './rogue.ts';
 import { Stranger } from './stranger.ts';
@@ -11,7 +12,7 @@ describe('a probe has room for its PING behind an acknowledgement that could fil
     for (let extra = 0; extra < 24; extra++) {
       const pair = new Pair({ seed: 1 + extra });
       const stranger = new Stranger(pair);
-      const hello = pair.connect().client.halfOpen.handshake?.hello ?? new Uint8Array(0);
+      const hello = handshakeOf(pair.connect().client.halfOpen)?.hello ?? new Uint8Array(0);
       pair.client.node.remove();
       for (let at = 0; at < hello.length; at += 480) {
         const part = hello.subarray(at, at + 480);

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-header.ts';
+import { internalsOf } from './internals.ts';
 import { bytesOf, Pair } from './pair.ts';
 import { integers, sealLong, sealShort } from './rogue.ts';
 
@@ -111,8 +112,8 @@ describe('1-RTT packets that come before the handshake is over', () => {
     };
     pair.connect().run(20);
     const { halfOpen } = pair.server;
-    expect(halfOpen.isEstablished).toBe(false);
-    expect(halfOpen.waiting).toHaveLength(1);
+    expect(halfOpen.lifecycle.isEstablished).toBe(false);
+    expect(halfOpen.receiver.waiting).toHaveLength(1);
     expect(pair.server.events).toEqual([]);
     pair.client.inject(held ?? new Uint8Array(0));
     pair.until(() => pair.server.texts(0).length > 0);
@@ -125,8 +126,8 @@ describe('1-RTT packets that come before the handshake is over', () => {
     pair.connect();
     pair.until(() => pair.server.sent.length > 0);
     const core = pair.server.halfOpen;
-    expect(core.keys.toSeal(PacketSpace.APPLICATION)).not.toBeNull();
-    const stream = core.openStream({ priority: 2, delivery: 0, ordered: true, label: '' });
+    expect(internalsOf(core).keys.toSeal(PacketSpace.APPLICATION)).not.toBeNull();
+    const stream = core.streams.open({ priority: 2, delivery: 0, ordered: true, label: '' });
     stream.send(bytesOf(10), 0, Number.POSITIVE_INFINITY, false);
     pair.client.node.remove();
     pair.run(2_000);
@@ -137,20 +138,20 @@ describe('1-RTT packets that come before the handshake is over', () => {
     const pair = new Pair().connect();
     pair.until(() => pair.server.sent.length > 0);
     const server = pair.server.halfOpen;
-    const keys = server.keys.toSeal(PacketSpace.APPLICATION);
+    const keys = internalsOf(server).keys.toSeal(PacketSpace.APPLICATION);
     if (keys === null) throw new Error('the server has its keys by now');
     const packets = Array.from({ length: 25 }, (_, number) =>
       // Sealed by the wrong side, so none of them will open; but that nobody knows yet.
-      sealShort(keys, server.localId, number, integers(FrameType.PING)),
+      sealShort(keys, server.ids.sourceId, number, integers(FrameType.PING)),
     );
     pair.world.network.connect('client', 'server', { delayMs: 0 });
     for (const packet of packets) pair.client.inject(packet);
     pair.run(1);
-    expect(server.waiting.length).toBe(10);
+    expect(server.receiver.waiting.length).toBe(10);
     expect(server.counters.packetsUnbuffered).toBe(15);
     pair.run(2_000);
     expect(pair.server.isConnected).toBe(true);
-    expect(server.waiting).toHaveLength(0);
+    expect(server.receiver.waiting).toHaveLength(0);
     expect(server.counters.packetsUnopened).toBe(10);
     pair.echo();
   });
@@ -160,10 +161,10 @@ describe('1-RTT packets that come before the handshake is over', () => {
     pair.until(() => pair.server.sent.length > 0);
     const server = pair.server.halfOpen;
     for (let i = 0; i < 10; i++) {
-      pair.client.inject(Buffer.concat([Uint8Array.of(0x40), server.localId, bytesOf(20_000, i)]));
+      pair.client.inject(Buffer.concat([Uint8Array.of(0x40), server.ids.sourceId, bytesOf(20_000, i)]));
     }
     pair.run(5);
-    expect(server.waiting).toHaveLength(3);
+    expect(server.receiver.waiting).toHaveLength(3);
     expect(server.counters.packetsUnbuffered).toBe(7);
     pair.until(() => pair.server.isConnected);
   });
@@ -172,19 +173,25 @@ describe('1-RTT packets that come before the handshake is over', () => {
     const pair = new Pair();
     pair.server.filter = (data, index) => (index === 0 ? [{ data, afterMs: 30 }] : [{ data }]);
     pair.connect().run(20);
-    expect(pair.client.halfOpen.waiting).toHaveLength(1);
+    expect(pair.client.halfOpen.receiver.waiting).toHaveLength(1);
     pair.until(() => pair.client.isConnected, 40);
     expect(pair.client.halfOpen.counters.ptoCount).toBe(0);
   });
 
   test('packets with keys that nobody will ever have do not keep a handshake from its end', () => {
     const pair = new Pair().connect();
-    const { keys, localId, remoteId } = pair.client.halfOpen;
-    const seal = keys.toSeal(PacketSpace.INITIAL);
+    const { ids } = pair.client.halfOpen;
+    const seal = internalsOf(pair.client.halfOpen).keys.toSeal(PacketSpace.INITIAL);
     if (seal === null) throw new Error('the client has its Initial keys');
     for (let number = 0; number < 40; number++) {
       pair.client.inject(
-        sealLong(seal, PacketType.HANDSHAKE, { dcid: remoteId, scid: localId }, number, bytesOf(100)),
+        sealLong(
+          seal,
+          PacketType.HANDSHAKE,
+          { dcid: ids.destinationId, scid: ids.sourceId },
+          number,
+          bytesOf(100),
+        ),
       );
     }
     pair.until(() => pair.server.isConnected);

@@ -113,7 +113,7 @@ describe('over a path that', () => {
     for (const mtu of [1_200, 1_000, 600]) {
       const large = { mtu: 1_400, mtuMax: 1_400, handshakeTimeoutMs: 30_000 };
       const pair = new Pair({ link: { delayMs: 5, mtu }, client: large, server: large }).connected().echo();
-      expect(pair.client.core.mtu).toBeLessThanOrEqual(mtu);
+      expect(pair.client.core.path.mtu).toBeLessThanOrEqual(mtu);
     }
   });
 });

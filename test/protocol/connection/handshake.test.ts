@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { LONG_PACKET_LENGTH_MAX, PacketSpace, PacketType } from '../../../src/protocol/wire/packet-header.ts';
+import { internalsOf } from './internals.ts';
 import { eachSeed, Pair, PORT, type Side } from './pair.ts';
 
 const { INITIAL, HANDSHAKE, APPLICATION } = PacketSpace;
@@ -56,10 +57,13 @@ describe('a handshake that nothing disturbs', () => {
   test('[CON-14] leaves neither side with Initial or Handshake keys, and drops what still comes for them', () => {
     const pair = new Pair().connected();
     for (const { core } of [pair.client, pair.server]) {
-      expect(core.spaces[INITIAL]).toBeNull();
-      expect(core.spaces[HANDSHAKE]).toBeNull();
-      expect([core.keys.toSeal(INITIAL), core.keys.toSeal(HANDSHAKE)]).toEqual([null, null]);
-      expect(core.keys.toSeal(APPLICATION)).not.toBeNull();
+      expect(internalsOf(core).spaces[INITIAL]).toBeNull();
+      expect(internalsOf(core).spaces[HANDSHAKE]).toBeNull();
+      expect([internalsOf(core).keys.toSeal(INITIAL), internalsOf(core).keys.toSeal(HANDSHAKE)]).toEqual([
+        null,
+        null,
+      ]);
+      expect(internalsOf(core).keys.toSeal(APPLICATION)).not.toBeNull();
     }
     expect(pair.server.frames(FrameType.HANDSHAKE_DONE)).toHaveLength(1);
     const before = pair.server.core.counters.packetsUnopened;
@@ -71,10 +75,10 @@ describe('a handshake that nothing disturbs', () => {
   test('[CON-14] the client drops its Initial keys when it sends its first Handshake packet, the server when it opens it', () => {
     const pair = new Pair({ link: { delayMs: 20 } }).connect();
     pair.until(() => pair.client.isConnected);
-    expect(pair.client.halfOpen.spaces[INITIAL]).toBeNull();
-    expect(pair.server.halfOpen.spaces[INITIAL]).not.toBeNull();
+    expect(internalsOf(pair.client.halfOpen).spaces[INITIAL]).toBeNull();
+    expect(internalsOf(pair.server.halfOpen).spaces[INITIAL]).not.toBeNull();
     pair.until(() => pair.server.isConnected);
-    expect(pair.server.halfOpen.spaces[INITIAL]).toBeNull();
+    expect(internalsOf(pair.server.halfOpen).spaces[INITIAL]).toBeNull();
     expect(pair.client.packets.filter(({ type }) => type === PacketType.INITIAL)).toHaveLength(2);
   });
 
@@ -179,11 +183,11 @@ describe('a server, before it knows that the client is where it says it is', () 
   test('[CON-4] does not count what comes for the connection from other addresses', () => {
     const pair = new Pair().connect();
     pair.until(() => pair.server.sent.length > 0);
-    const { localId, path } = pair.server.halfOpen;
+    const { ids, path } = pair.server.halfOpen;
     const { allowance } = path.validation;
     const other = pair.world.network.open('elsewhere', 9, () => {});
     for (let i = 0; i < 5; i++)
-      other.send(Buffer.concat([Uint8Array.of(0x40), localId, new Uint8Array(900)]), 'server', PORT);
+      other.send(Buffer.concat([Uint8Array.of(0x40), ids.sourceId, new Uint8Array(900)]), 'server', PORT);
     pair.run(6);
     expect(pair.server.halfOpen.counters.datagramsReceived).toBeGreaterThanOrEqual(7);
     expect(path.validation.allowance).toBe(allowance);

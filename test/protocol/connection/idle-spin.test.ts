@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import type { Endpoint } from '../../../src/protocol/endpoint/endpoint.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
+import { internalsOf } from './internals.ts';
 import { Pair } from './pair.ts';
 import { Rogue } from './rogue.ts';
 
@@ -19,8 +20,8 @@ test('a sender that can record no more packets sleeps [REC-12]', () => {
   const pair = new Pair().connected();
   const rogue = new Rogue(pair);
   const { core } = pair.server;
-  const sent = core.recovery.sentPackets(PacketSpace.APPLICATION);
-  const state = core.spaces[PacketSpace.APPLICATION];
+  const sent = internalsOf(core).recovery.sentPackets(PacketSpace.APPLICATION);
+  const state = internalsOf(core).spaces[PacketSpace.APPLICATION];
   if (state === null) throw new Error('no space');
   sent.begin(state.nextNumber++, pair.now);
   sent.commit(50, true, true);

@@ -1,6 +1,10 @@
 import { describe, expect, test } from 'vitest';
-import { checkedConnectionConfig, defaultConnectionConfig } from '../../../src/protocol/connection/config.ts';
-import { checkParameterIds, localParameters } from '../../../src/protocol/connection/parameters.ts';
+import {
+  checkedConnectionConfig,
+  defaultConnectionConfig,
+  localParameters,
+} from '../../../src/protocol/connection/config.ts';
+import { checkParameterIds } from '../../../src/protocol/connection/handshake-progress.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { AEAD, bytesOf, config, Pair } from './pair.ts';
@@ -9,7 +13,7 @@ describe('failures to open', () => {
   test('close the connection when they reach the limit of the AEAD [PKT-15]', () => {
     const pair = new Pair({ server: { openFailuresMax: 50 } }).connected().run(500);
     for (let i = 0; i < 60; i++) {
-      pair.client.inject(Buffer.concat([Uint8Array.of(0x40), pair.server.core.localId, bytesOf(60, i)]));
+      pair.client.inject(Buffer.concat([Uint8Array.of(0x40), pair.server.core.ids.sourceId, bytesOf(60, i)]));
       if (i === 48) pair.run(10);
       if (i === 48) expect(pair.server.closed).toBeNull();
     }

@@ -3,6 +3,7 @@ import { MILLISECOND, NEVER, SECOND } from '../../../src/base/time.ts';
 import { Liveness, LivenessOutcome } from '../../../src/protocol/connection/liveness.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
+import { internalsOf } from './internals.ts';
 import { Pair } from './pair.ts';
 
 const NO_HEARTBEAT = { heartbeatMs: 0 };
@@ -186,7 +187,7 @@ describe('the idle timeout', () => {
   test('is not shorter than three probe timeouts [CON-6]', () => {
     const idle = { ...NO_HEARTBEAT, idleTimeoutMs: 1 };
     const pair = new Pair({ link: { delayMs: 300 }, client: idle, server: idle }).connected();
-    const pto = pair.client.core.recovery.probeTimeout(2);
+    const pto = internalsOf(pair.client.core).recovery.probeTimeout(2);
     const start = pair.now;
     pair.until(() => pair.client.closed !== null);
     expect(pair.client.closed?.code).toBe(CloseCode.IDLE_TIMEOUT);

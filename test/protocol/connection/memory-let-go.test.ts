@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import type { WaitingPacket } from '../../../src/protocol/connection/waiting-packets.ts';
+import type { WaitingPacket } from '../../../src/protocol/connection/packet-number-space.ts';
+import { internalsOf } from './internals.ts';
 import { Pair } from './pair.ts';
 
 test('a connection keeps no datagram alive, also where datagrams are Buffers, whose slices are views', () => {
@@ -17,17 +18,18 @@ test('a connection keeps no datagram alive, also where datagrams are Buffers, wh
   pair.client.filter = null;
   pair.client.send(stream, 'early');
   pair.run(20);
-  const { remoteId, firstDestinationId, waiting } = pair.server.halfOpen;
+  const { ids, receiver } = pair.server.halfOpen;
+  const { waiting } = receiver;
   expect(waiting.length).toBeGreaterThan(0);
   const { packets } = waiting as unknown as { packets: WaitingPacket[] };
   for (const { packet } of packets) expect(packet.buffer.byteLength).toBe(packet.length);
-  for (const id of [remoteId, firstDestinationId]) expect(id.buffer.byteLength).toBe(id.length);
+  for (const id of [ids.destinationId, ids.firstDestinationId]) expect(id.buffer.byteLength).toBe(id.length);
   pair.until(() => pair.server.texts(stream.id).includes('early'));
 });
 
 test('a connection that is forgotten has no keys any more, and none is used in vain [HS-25]', () => {
   const pair = new Pair().connected().echo();
-  const keys = pair.server.core.keys.toSeal(2);
+  const keys = internalsOf(pair.server.core).keys.toSeal(2);
   const stream = pair.client.open();
   pair.client.close('application', 7, 'enough');
   // What still comes is answered until the end, so that some answer is due at the very moment of oblivion.
@@ -36,10 +38,10 @@ test('a connection that is forgotten has no keys any more, and none is used in v
     pair.run(1);
   }
   pair.toTheEnd();
-  expect(pair.client.core.spaces).toEqual([null, null, null]);
-  expect(pair.server.core.spaces).toEqual([null, null, null]);
+  expect(internalsOf(pair.client.core).spaces).toEqual([null, null, null]);
+  expect(internalsOf(pair.server.core).spaces).toEqual([null, null, null]);
   expect(() => keys?.aead.seal(new Uint8Array(64), 0, 9, 40, new Uint8Array(12))).toThrow();
-  expect(pair.client.core.peerFingerprint).not.toBeNull();
+  expect(pair.client.core.handshake.peerFingerprint).not.toBeNull();
 });
 
 test('an idle connection gives the memory of its busy time back', () => {
@@ -47,13 +49,13 @@ test('an idle connection gives the memory of its busy time back', () => {
   const stream = pair.client.open();
   for (let k = 0; k < 400; k++) pair.client.send(stream, new Uint8Array(5_000));
   pair.until(() => pair.server.texts(stream.id).length === 400);
-  const sent = pair.client.core.recovery.sentPackets(2);
+  const sent = internalsOf(pair.client.core).recovery.sentPackets(2);
   expect(sent.state.length).toBeGreaterThan(64);
   pair.run(12_000);
   expect(sent.state.length).toBe(8);
   const { slabs } = pair.client.core.streams.sendCounts;
   expect({ free: slabs.freeBytes, inUse: slabs.inUse }).toEqual({ free: 0, inUse: 0 });
-  const { reliable } = stream.sender as unknown as { reliable: { mask: number } };
-  expect(reliable.mask).toBeLessThan(8);
+  const { reliable } = stream.sender as unknown as { reliable: { buffer: { records: { mask: number } } } };
+  expect(reliable.buffer.records.mask).toBeLessThan(8);
   pair.echo();
 });

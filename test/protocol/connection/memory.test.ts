@@ -3,7 +3,7 @@ import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { MemoryAccount, MemoryBudget } from '../../../src/base/memory-budget.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
-import { CONNECTION_BYTES, memoryOf } from '../../../src/protocol/connection/memory.ts';
+import { CONNECTION_BYTES, memoryOf } from '../../../src/protocol/connection/metrics.ts';
 import { Streams } from '../../../src/protocol/stream/streams.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType, MessageFlag } from '../../../src/protocol/wire/frame-type.ts';
@@ -36,8 +36,6 @@ class Unread {
     this.connection = {
       role: 'server',
       touch: () => {},
-      recovery: { rtt: { smoothed: 10_000 } },
-      waiting: { bytes: 0 },
     } as unknown as Connection;
     const settings = config({
       streamsMax: 200,
@@ -53,7 +51,6 @@ class Unread {
       { push: () => {} },
       this.memory,
     );
-    Object.assign(this.connection, { streams: this.streams });
   }
 
   /** Takes a packet that holds these frames, and `padding` bytes of other things. */
@@ -75,7 +72,7 @@ class Unread {
 
   /** What it says that it holds, without what a connection costs with nothing in it. */
   get counted(): number {
-    return memoryOf(this.connection) - CONNECTION_BYTES;
+    return memoryOf(this.streams, 0) - CONNECTION_BYTES;
   }
 }
 

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
-import { NumberSkips } from '../../../src/protocol/connection/number-skips.ts';
+import { NumberSkips } from '../../../src/protocol/connection/packet-number-space.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-header.ts';
+import { internalsOf } from './internals.ts';
 import { bytesOf, eachSeed, Pair } from './pair.ts';
 import { integers, Rogue } from './rogue.ts';
 
@@ -43,10 +44,10 @@ describe('packet numbers that are left out', () => {
     const numbers = pair.client.packets
       .filter(({ type }) => type === PacketType.ONE_RTT)
       .map(({ number }) => number);
-    const space = pair.client.core.spaces[PacketSpace.APPLICATION];
+    const space = internalsOf(pair.client.core).spaces[PacketSpace.APPLICATION];
     expect(space?.nextNumber).toBeGreaterThan(numbers.length + 1);
     expect(pair.client.core.counters).toMatchObject({ packetsLost: 0, ptoCount: 0 });
-    const sent = pair.client.core.recovery.sentPackets(PacketSpace.APPLICATION);
+    const sent = internalsOf(pair.client.core).recovery.sentPackets(PacketSpace.APPLICATION);
     expect(sent).toMatchObject({ bytesInFlight: 0, ackElicitingInFlight: 0 });
     expect(pair.server.closed).toBeNull();
   });
@@ -57,7 +58,7 @@ describe('packet numbers that are left out', () => {
       const stream = pair.server.open();
       const rogue = new Rogue(pair, 'client');
       for (let i = 0; i < 2_000; i++) pair.server.send(stream, bytesOf(1_000, i));
-      const { spaces, recovery } = pair.server.core;
+      const { spaces, recovery } = internalsOf(pair.server.core);
       for (let round = 0; round < 100 && rogue.victimClosed === null; round++) {
         const sent = recovery.sentPackets(PacketSpace.APPLICATION).largestSent;
         rogue.post(integers(FrameType.ACK, sent, 0, 0, sent));
@@ -74,7 +75,7 @@ describe('packet numbers that are left out', () => {
       const stream = pair.server.open();
       const rogue = new Rogue(pair, 'client');
       for (let i = 0; i < 500; i++) pair.server.send(stream, bytesOf(1_000, i));
-      const sent = pair.server.core.recovery.sentPackets(PacketSpace.APPLICATION);
+      const sent = internalsOf(pair.server.core).recovery.sentPackets(PacketSpace.APPLICATION);
       for (let number = 0; number < 2_000 && rogue.victimClosed === null; number++) {
         for (let waits = 0; waits < 50 && number > sent.largestSent; waits++) pair.run(1);
         rogue.post(integers(FrameType.ACK, number, 0, 0, 0));

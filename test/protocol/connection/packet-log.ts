@@ -17,6 +17,7 @@ import {
   packetSpaceOf,
   parsePacketHeader,
 } from '../../../src/protocol/wire/packet-header.ts';
+import { internalsOf } from './internals.ts';
 
 /** A frame that was sent, with the fields that tests look at; those that its type does not have are whatever came before. */
 export interface LoggedFrame {
@@ -103,10 +104,13 @@ export function readPackets(
 function isStateless(endpoint: Endpoint, data: Uint8Array): boolean {
   const header = new PacketHeader();
   if (!parsePacketHeader(header, data, 0, data.length, LOCAL_ID_BYTES)) return true;
-  const sender = connectionsOf(endpoint).find(({ localId, remoteId }) =>
+  const sender = connectionsOf(endpoint).find(({ ids: { destinationId, sourceId } }) =>
     header.scidLength === 0 || header.type === PacketType.ONE_RTT
-      ? Buffer.compare(remoteId, data.subarray(header.dcidStart, header.dcidStart + header.dcidLength)) === 0
-      : Buffer.compare(localId, data.subarray(header.scidStart, header.scidStart + header.scidLength)) === 0,
+      ? Buffer.compare(
+          destinationId,
+          data.subarray(header.dcidStart, header.dcidStart + header.dcidLength),
+        ) === 0
+      : Buffer.compare(sourceId, data.subarray(header.scidStart, header.scidStart + header.scidLength)) === 0,
   );
   return sender === undefined;
 }
@@ -118,8 +122,8 @@ export function connectionsOf(endpoint: Endpoint): Connection[] {
 }
 
 function sealKeys(endpoint: Endpoint, space: PacketSpace, dcid: Uint8Array): PacketKeys | null {
-  const owner = connectionsOf(endpoint).find(({ remoteId }) => Buffer.compare(remoteId, dcid) === 0);
-  return owner?.keys.toSeal(space) ?? null;
+  const owner = connectionsOf(endpoint).find(({ ids }) => Buffer.compare(ids.destinationId, dcid) === 0);
+  return owner === undefined ? null : internalsOf(owner).keys.toSeal(space);
 }
 
 function readFrames(buffer: Uint8Array, start: number, end: number): LoggedFrame[] {

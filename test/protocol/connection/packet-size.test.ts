@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { internalsOf } from './internals.ts';
 import { bytesOf, Pair, type PairOptions } from './pair.ts';
 
 const GROWING = { mtuMax: 16_384, receiveBufferBytes: 4 * 1024 * 1024 };
@@ -8,21 +9,21 @@ describe('the packet size', () => {
     const pair = loopback().connected();
     pair.client.send(pair.client.open(), 'little');
     pair.run(30_000);
-    expect(pair.client.core.mtu).toBe(1_200);
+    expect(pair.client.core.path.mtu).toBe(1_200);
     expect(pair.client.core.counters.packetSizeProbes).toBe(0);
     flood(pair);
-    expect(pair.client.core.mtu).toBe(16_384);
+    expect(pair.client.core.path.mtu).toBe(16_384);
     expect(pair.client.core.counters).toMatchObject({ packetSizeProbes: 2, packetSizeProbesLost: 0 });
     expect(pair.client.core.metrics().mtu).toBe(16_384);
     expect(largest(pair)).toBe(16_384);
     // The other direction has nothing to send, and so no reason.
-    expect(pair.server.core.mtu).toBe(1_200);
+    expect(pair.server.core.path.mtu).toBe(1_200);
   });
 
   test('grows only as far as four fit into what the peer can buffer [REC-43]', () => {
     const pair = loopback({ server: { ...GROWING, receiveBufferBytes: 100_000 } }).connected();
     flood(pair, 400);
-    expect(pair.client.core.mtu).toBe(8_750);
+    expect(pair.client.core.path.mtu).toBe(8_750);
     expect(largest(pair)).toBe(8_750);
   });
 
@@ -32,14 +33,14 @@ describe('the packet size', () => {
     const before = pair.client.sent.length;
     flood(pair, 400);
     const sizes = pair.client.sent.slice(before).map(({ data }) => data.length);
-    expect(pair.client.core.mtu).toBe(32_768);
+    expect(pair.client.core.path.mtu).toBe(32_768);
     expect(sizes.find((bytes) => bytes > 1_200)).toBeLessThan(32_768);
   });
 
   test('grows no further than the peer takes in', () => {
     const pair = loopback({ server: { ...GROWING, receiveDatagramBytesMax: 5_000 } }).connected();
     flood(pair);
-    expect(pair.client.core.mtu).toBe(5_000);
+    expect(pair.client.core.path.mtu).toBe(5_000);
     expect(largest(pair)).toBe(5_000);
   });
 
@@ -48,7 +49,7 @@ describe('the packet size', () => {
       client: { mtu: 1_400, mtuMax: 1_400 },
       server: { receiveDatagramBytesMax: 700 },
     }).connected();
-    expect(pair.client.core.mtu).toBe(700);
+    expect(pair.client.core.path.mtu).toBe(700);
     const before = pair.client.sent.length;
     flood(pair);
     for (const { data } of pair.client.sent.slice(before)) expect(data.length).toBeLessThanOrEqual(700);
@@ -58,7 +59,7 @@ describe('the packet size', () => {
     for (const mtu of [600, 1_472, 8_972]) {
       const pair = loopback({ client: { mtu, mtuMax: mtu } }).connected();
       flood(pair);
-      expect(pair.client.core.mtu).toBe(mtu);
+      expect(pair.client.core.path.mtu).toBe(mtu);
       expect(largest(pair)).toBe(mtu);
       expect(pair.client.core.counters.packetSizeProbes).toBe(0);
     }
@@ -81,7 +82,7 @@ describe('the packet size', () => {
   test('settles for less where the path carries no more, without losing anything [REC-45]', () => {
     const pair = loopback({ link: { delayMs: 1, mtu: 9_000 } }).connected();
     flood(pair, 400);
-    expect(pair.client.core.mtu).toBe(8_952);
+    expect(pair.client.core.path.mtu).toBe(8_952);
     expect(pair.client.core.counters.packetSizeProbesLost).toBe(3);
     expect(pair.client.core.counters.packetsLost).toBe(3);
   });
@@ -89,12 +90,12 @@ describe('the packet size', () => {
   test('falls back when the path stops to carry large packets, and everything arrives all the same [REC-46]', () => {
     const pair = loopback().connected();
     flood(pair);
-    expect(pair.client.core.mtu).toBe(16_384);
+    expect(pair.client.core.path.mtu).toBe(16_384);
     pair.world.network.connect('client', 'server', { mtu: 1_300 });
     const stream = pair.client.open();
     for (let i = 0; i < 100; i++) pair.client.send(stream, bytesOf(10_000, i));
     pair.until(() => pair.server.messages.get(stream.id)?.length === 100, 60_000, 'the rest');
-    expect(pair.client.core.mtu).toBeLessThanOrEqual(1_300);
+    expect(pair.client.core.path.mtu).toBeLessThanOrEqual(1_300);
     expect(
       pair.server.messages.get(stream.id)?.every((data, i) => Buffer.compare(data, bytesOf(10_000, i)) === 0),
     ).toBe(true);
@@ -104,7 +105,7 @@ describe('the packet size', () => {
   test('is looked for off this machine only up to what the internet carries', () => {
     const pair = new Pair({ client: { mtuMax: 16_384 }, server: { mtuMax: 16_384 } }).connected();
     flood(pair);
-    expect(pair.client.core.mtu).toBeLessThanOrEqual(1_472);
+    expect(pair.client.core.path.mtu).toBeLessThanOrEqual(1_472);
     expect(largest(pair)).toBeLessThanOrEqual(1_472);
   });
 
@@ -114,7 +115,7 @@ describe('the packet size', () => {
     const stream = pair.client.open();
     for (let i = 0; i < 300; i++) pair.client.send(stream, bytesOf(10_000, i));
     pair.client.node.pump = wrap(pair.client.node.pump, () => {
-      most = Math.max(most, pair.client.core.recovery.path.bytesInFlight);
+      most = Math.max(most, internalsOf(pair.client.core).recovery.path.bytesInFlight);
     });
     pair.until(() => pair.server.messages.get(stream.id)?.length === 300);
     expect(most).toBeLessThanOrEqual(35_000 + 16_384);

@@ -1,12 +1,12 @@
 import { Prng } from '../../../src/base/random.ts';
 import { MILLISECOND, type Micros, SECOND } from '../../../src/base/time.ts';
-import type { CloseReason } from '../../../src/protocol/connection/lifecycle.ts';
 import {
   type ConnectionConfig,
   checkedConnectionConfig,
   defaultConnectionConfig,
 } from '../../../src/protocol/connection/config.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
+import type { CloseReason } from '../../../src/protocol/connection/lifecycle.ts';
 import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
 import { Endpoint, type EndpointEvent, type ServerConfig } from '../../../src/protocol/endpoint/index.ts';
@@ -15,6 +15,7 @@ import { Delivery, Priority } from '../../../src/protocol/wire/frame-type.ts';
 import type { LabDatagram } from '../../../src/testing/network.ts';
 import { World, type WorldNode } from '../../../src/testing/world.ts';
 import type { LinkOptions } from '../../../src/udp/link.ts';
+import { internalsOf } from './internals.ts';
 import {
   connectionsOf,
   type LoggedDatagram,
@@ -94,7 +95,7 @@ export class Pair {
   connected(): this {
     this.connect();
     this.until(() => this.client.isConnected && this.server.isConnected, 150_000, 'the handshake');
-    return this.until(() => this.client.core.spaces[1] === null, 30_000, 'the confirmation');
+    return this.until(() => internalsOf(this.client.core).spaces[1] === null, 30_000, 'the confirmation');
   }
 
   run(ms: number): this {
@@ -209,7 +210,7 @@ export class Side {
   }
 
   open(settings: Partial<StreamSettings> = {}): ConnectionStream {
-    const stream = this.core.openStream({
+    const stream = this.core.streams.open({
       priority: Priority.CHAT,
       delivery: Delivery.RELIABLE,
       ordered: true,
@@ -266,7 +267,7 @@ export class Side {
 
   finish(code = 0, reason = '', withinMs = 10_000, stallMs = 10_000): void {
     const { now } = this.world;
-    this.core.finish(code, reason, now + withinMs * MILLISECOND, stallMs * MILLISECOND, now);
+    this.core.lifecycle.finish(code, reason, now + withinMs * MILLISECOND, stallMs * MILLISECOND, now);
     this.node.wake();
   }
 

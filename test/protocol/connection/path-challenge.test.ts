@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
+import { ConnectionState } from '../../../src/protocol/connection/lifecycle.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { writePathChallenge } from '../../../src/protocol/wire/frames/path.ts';
+import { internalsOf, isConfirmed } from './internals.ts';
 import { Pair } from './pair.ts';
 import { frame, Rogue } from './rogue.ts';
 
@@ -27,15 +29,15 @@ test('the handshake is complete before it is confirmed at the client, and both a
   pair.server.filter = (data) => ((data[0] & 0x80) === 0 ? [] : [{ data }]);
   pair.connect();
   pair.until(() => pair.client.isConnected, 5_000);
-  expect(pair.client.core).toMatchObject({ isEstablished: true, isConfirmed: false });
+  expect(pair.client.core.lifecycle.state).toBe(ConnectionState.COMPLETE);
   pair.until(() => pair.server.isConnected, 5_000);
-  expect(pair.server.core).toMatchObject({ isEstablished: true, isConfirmed: true });
+  expect(pair.server.core.lifecycle.state).toBe(ConnectionState.CONFIRMED);
   pair.run(3_000);
-  expect(pair.client.core.isConfirmed).toBe(false);
-  expect(pair.client.core.spaces[1]).not.toBeNull();
+  expect(isConfirmed(pair.client.core)).toBe(false);
+  expect(internalsOf(pair.client.core).spaces[1]).not.toBeNull();
   pair.server.filter = null;
-  pair.until(() => pair.client.core.isConfirmed, 20_000);
-  expect(pair.client.core.spaces[1]).toBeNull();
+  pair.until(() => isConfirmed(pair.client.core), 20_000);
+  expect(internalsOf(pair.client.core).spaces[1]).toBeNull();
   pair.echo();
 });
 

@@ -6,6 +6,7 @@ import type { PacketKeys } from '../../../src/protocol/crypto/packet-protection.
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { PacketSpace, PacketType } from '../../../src/protocol/wire/packet-header.ts';
+import { handshakeOf } from './internals.ts';
 import { AEAD, bytesOf, IDENTITY, Pair, PORT } from './pair.ts';
 import { initialSealKeys, integers, sealLong } from './rogue.ts';
 
@@ -39,7 +40,7 @@ describe('who may connect to whom', () => {
   test('a server that was told so takes clients that pin and clients that do not [HS-14]', () => {
     for (const pin of [null, IDENTITY.fingerprint]) {
       const pair = new Pair({ pin, accept: { acceptUnpinned: true } }).connected().echo();
-      expect(pair.client.core.peerFingerprint).toEqual(IDENTITY.fingerprint);
+      expect(pair.client.core.handshake.peerFingerprint).toEqual(IDENTITY.fingerprint);
       for (const side of [pair.client, pair.server]) {
         for (const { type, unpinned } of side.packets) {
           expect(unpinned).toBe(pin === null && type === PacketType.INITIAL);
@@ -63,7 +64,7 @@ describe('who may connect to whom', () => {
       code: CloseCode.IDENTITY_MISMATCH,
     });
     expect(pair.client.isConnected).toBe(false);
-    expect(pair.client.core.peerFingerprint).toBeNull();
+    expect(pair.client.core.handshake.peerFingerprint).toBeNull();
     pair.run(100);
     expect(pair.client.frames(FrameType.CONNECTION_CLOSE)[0]).toMatchObject({
       code: CloseCode.IDENTITY_MISMATCH,
@@ -79,7 +80,7 @@ describe('ids in the parameters are those of the packets, or else TRANSPORT_PARA
   test('the source id of the client', () => {
     const pair = new Pair().connect();
     // Its parameters were made with the id as it was; the table looks at the other bytes only.
-    pair.client.halfOpen.localId[7] ^= 1;
+    pair.client.halfOpen.ids.sourceId[7] ^= 1;
     pair.until(() => pair.client.closed !== null);
     expect(pair.client.closed).toMatchObject({ by: 'peer', code: CloseCode.TRANSPORT_PARAMETER_ERROR });
     expect(pair.server.isConnected).toBe(false);
@@ -89,7 +90,7 @@ describe('ids in the parameters are those of the packets, or else TRANSPORT_PARA
   test('the source id of the server', () => {
     const pair = new Pair();
     pair.server.node.pump = () => {
-      for (const { localId } of [pair.server.halfOpen]) localId[7] ^= 1;
+      pair.server.halfOpen.ids.sourceId[7] ^= 1;
       pair.server.node.pump = () => {};
     };
     // The first turn of a node comes before anything arrived.
@@ -104,7 +105,7 @@ describe('ids in the parameters are those of the packets, or else TRANSPORT_PARA
   test('the first destination id, as the server saw it', () => {
     const pair = new Pair().connect();
     pair.until(() => pair.server.sent.length > 0);
-    pair.client.halfOpen.firstDestinationId[3] ^= 1;
+    pair.client.halfOpen.ids.firstDestinationId[3] ^= 1;
     pair.until(() => pair.client.closed !== null);
     expect(pair.client.closed).toMatchObject({ by: 'local', code: CloseCode.TRANSPORT_PARAMETER_ERROR });
   });
@@ -116,17 +117,17 @@ describe('ids in the parameters are those of the packets, or else TRANSPORT_PARA
     pair.connect().run(12);
     const { halfOpen } = pair.client;
     const scid = bytesOf(8, 66);
-    const { firstDestinationId } = halfOpen;
+    const { firstDestinationId } = halfOpen.ids;
     const keys = KeyRing.ofServer(AEAD, firstDestinationId, IDENTITY.fingerprint, scid);
     const seal = keys.toSeal(PacketSpace.INITIAL) as PacketKeys;
-    const ids = { dcid: halfOpen.localId, scid };
+    const ids = { dcid: halfOpen.ids.sourceId, scid };
     const before = halfOpen.counters.packetsUnopened;
     pair.server.inject(
       sealLong(seal, PacketType.INITIAL, ids, 40, integers(FrameType.CONNECTION_CLOSE, 0, 1, 0, 0)),
     );
     pair.run(6);
     expect(halfOpen.counters.packetsUnopened).toBe(before + 1);
-    expect(Buffer.compare(halfOpen.remoteId, pair.server.halfOpen.localId)).toBe(0);
+    expect(Buffer.compare(halfOpen.ids.destinationId, pair.server.halfOpen.ids.sourceId)).toBe(0);
     pair.until(() => pair.client.isConnected);
     pair.echo();
   });
@@ -192,7 +193,7 @@ describe('handshake packets with handmade frames', () => {
 
   test('CRYPTO strings in single bytes, backwards and twice, are put together', () => {
     const pair = new Pair();
-    const hello = pair.connect().client.halfOpen.handshake?.hello ?? new Uint8Array(0);
+    const hello = handshakeOf(pair.connect().client.halfOpen)?.hello ?? new Uint8Array(0);
     pair.client.node.remove();
     const bytes = [...hello.keys()].reverse().flatMap((offset) => {
       const one = Buffer.concat([
@@ -201,8 +202,8 @@ describe('handshake packets with handmade frames', () => {
       ]);
       return offset % 5 === 0 ? [one, one] : [one];
     });
-    const { firstDestinationId, localId } = pair.client.halfOpen;
-    sendInitials(pair, bytes, firstDestinationId, localId);
+    const { firstDestinationId, sourceId } = pair.client.halfOpen.ids;
+    sendInitials(pair, bytes, firstDestinationId, sourceId);
     expect(pair.server.packets.some(({ space }) => space === PacketSpace.HANDSHAKE)).toBe(true);
   });
 });

@@ -1,5 +1,5 @@
-import type { CloseReason } from '../../../src/protocol/connection/lifecycle.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
+import type { CloseReason } from '../../../src/protocol/connection/lifecycle.ts';
 import { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
 import { type PacketKeys, sealPacket } from '../../../src/protocol/crypto/packet-protection.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
@@ -15,6 +15,7 @@ import {
 } from '../../../src/protocol/wire/packet-header.ts';
 import { varintSize, writeVarint } from '../../../src/protocol/wire/varint.ts';
 import type { LabPort } from '../../../src/testing/network.ts';
+import { internalsOf } from './internals.ts';
 import { type LoggedPacket, readPackets } from './packet-log.ts';
 import { AEAD, IDENTITY, type Pair, PORT, type Side } from './pair.ts';
 
@@ -41,7 +42,7 @@ export class Rogue {
     side.node.remove();
     this.port = pair.world.network.open(name, PORT, ({ data }) => {
       if ((data[0] & 0x80) === 0)
-        this.heard.push(...readPackets(data, () => this.core.keys.toOpen(PacketType.ONE_RTT)));
+        this.heard.push(...readPackets(data, () => internalsOf(this.core).keys.toOpen(PacketType.ONE_RTT)));
     });
   }
 
@@ -52,7 +53,7 @@ export class Rogue {
 
   /** Sends a payload, whatever it is, in a packet with these protected bits set. */
   sendRaw(payload: Uint8Array, bits = 0): this {
-    const packet = sealShort(this.keys, this.core.remoteId, this.number++, payload, bits);
+    const packet = sealShort(this.keys, this.core.ids.destinationId, this.number++, payload, bits);
     this.port.send(packet, this.victim.name, PORT);
     this.pair.run(20);
     return this;
@@ -60,7 +61,7 @@ export class Rogue {
 
   /** Sends as {@link send} does without waiting. */
   post(...frames: readonly Uint8Array[]): void {
-    const packet = sealShort(this.keys, this.core.remoteId, this.number++, Buffer.concat(frames));
+    const packet = sealShort(this.keys, this.core.ids.destinationId, this.number++, Buffer.concat(frames));
     this.port.send(packet, this.victim.name, PORT);
   }
 
@@ -79,13 +80,13 @@ export class Rogue {
   }
 
   private get space() {
-    const space = this.core.spaces[PacketSpace.APPLICATION];
+    const space = internalsOf(this.core).spaces[PacketSpace.APPLICATION];
     if (space === null) throw new Error('there is no connection');
     return space;
   }
 
   private get keys(): PacketKeys {
-    const keys = this.core.keys.toSeal(PacketSpace.APPLICATION);
+    const keys = internalsOf(this.core).keys.toSeal(PacketSpace.APPLICATION);
     if (keys === null) throw new Error('the handshake is not over');
     return keys;
   }

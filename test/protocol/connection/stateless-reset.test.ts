@@ -112,7 +112,7 @@ describe('a stateless reset', () => {
 
   test('that is forged does nothing, and does not count as a packet of the server [PKT-25]', () => {
     const pair = new Pair().connected();
-    const token = pair.client.core.resetToken as Uint8Array;
+    const token = pair.client.core.ids.resetToken as Uint8Array;
     expect(token).toHaveLength(16);
     const before = pair.client.core.counters.packetsReceived;
     const forge = (change: (data: Uint8Array) => void) => {
@@ -139,9 +139,9 @@ describe('a stateless reset', () => {
 
   test('is answered by nothing, and a server is never ended by one', () => {
     const pair = new Pair().connected();
-    expect(pair.server.core.resetToken).toBeNull();
+    expect(pair.server.core.ids.resetToken).toBeNull();
     const data = shortPacket(60);
-    data.set(pair.client.core.resetToken as Uint8Array, 44);
+    data.set(pair.client.core.ids.resetToken as Uint8Array, 44);
     pair.client.inject(data);
     pair.run(50);
     expect(pair.server.closed).toBeNull();

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { ConnectionStream } from '../../../src/protocol/stream/connection-stream.ts';
 import { Delivery, FrameType, Priority } from '../../../src/protocol/wire/frame-type.ts';
+import { internalsOf } from './internals.ts';
 import { bytesOf, eachSeed, Pair } from './pair.ts';
 import { integers, opening, Rogue, run } from './rogue.ts';
 
@@ -293,7 +294,7 @@ describe('flow control', () => {
     for (const stream of streams) for (let i = 0; i < 10; i++) pair.client.send(stream, bytesOf(9_000, i));
     pair.run(3_000);
     const { window } = pair.server.core.streams.receiveCounts;
-    const { connectionWindowBytes, connectionWindowStartBytes } = pair.server.core.config;
+    const { connectionWindowBytes, connectionWindowStartBytes } = internalsOf(pair.server.core).config;
     expect(window.used - window.freed).toBeLessThanOrEqual(connectionWindowBytes);
     // The last of the credit is for `system`. [STR-34]
     const reserve = Math.floor(connectionWindowStartBytes / 8);

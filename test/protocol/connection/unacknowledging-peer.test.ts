@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
+import { handshakeOf, internalsOf } from './internals.ts';
 import { Pair } from './pair.ts';
 import { integers, Rogue } from './rogue.ts';
 import { Stranger } from './stranger.ts';
@@ -12,7 +13,7 @@ describe('a peer that makes us acknowledge and never acknowledges itself is clos
   test('before the handshake, where anybody can be it', () => {
     const pair = new Pair();
     const stranger = new Stranger(pair);
-    const hello = pair.connect().client.halfOpen.handshake?.hello ?? new Uint8Array(0);
+    const hello = handshakeOf(pair.connect().client.halfOpen)?.hello ?? new Uint8Array(0);
     pair.client.node.remove();
     // A whole hello, so that the server has an answer in flight that is never acknowledged.
     for (let at = 0; at < hello.length; at += 700) {
@@ -35,8 +36,8 @@ describe('a peer that makes us acknowledge and never acknowledges itself is clos
     const pair = new Pair().connected();
     const rogue = new Rogue(pair);
     const { core } = pair.server;
-    const sent = core.recovery.sentPackets(PacketSpace.APPLICATION);
-    const state = core.spaces[PacketSpace.APPLICATION];
+    const sent = internalsOf(core).recovery.sentPackets(PacketSpace.APPLICATION);
+    const state = internalsOf(core).spaces[PacketSpace.APPLICATION];
     if (state === null) throw new Error('no space');
     // One packet in flight that is never acknowledged, then as many acknowledgements as can be recorded but a few.
     sent.begin(state.nextNumber++, pair.now);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ReceiveBatch, TransmitBatch } from '../../../src/protocol/wire/batch.ts';
+import { isConfirmed } from '../connection/internals.ts';
 import { bytesOf, Pair } from '../connection/pair.ts';
 
 describe('batches', () => {
@@ -11,7 +12,7 @@ describe('batches', () => {
     ]) {
       const pair = new Pair().connected();
       const { endpoint } = pair.client;
-      const stream = pair.client.core.openStream({ priority: 2, delivery: 0, ordered: true, label: '' });
+      const stream = pair.client.core.streams.open({ priority: 2, delivery: 0, ordered: true, label: '' });
       stream.send(bytesOf(10_000), 0, Number.POSITIVE_INFINITY, false);
       const batch = new TransmitBatch(arenaBytes, datagramsMax);
       const received = new ReceiveBatch();
@@ -40,12 +41,12 @@ describe('batches', () => {
   test('are shared: a connection that could fill them all does not keep others from sending', () => {
     const pair = new Pair({ link: { delayMs: 1 } });
     const busy = pair.connect().client.core;
-    pair.until(() => busy.isConfirmed);
+    pair.until(() => isConfirmed(busy));
     const quiet = pair.connect().client.core;
-    pair.until(() => quiet.isConfirmed);
+    pair.until(() => isConfirmed(quiet));
     const open = (core: typeof busy, bytes: number) =>
-      core
-        .openStream({ priority: 2, delivery: 0, ordered: true, label: '' })
+      core.streams
+        .open({ priority: 2, delivery: 0, ordered: true, label: '' })
         .send(bytesOf(bytes), 0, Number.POSITIVE_INFINITY, false);
     open(busy, 1_000_000);
     open(quiet, 10);
@@ -58,18 +59,18 @@ describe('batches', () => {
       }
       batch.clear();
     }
-    expect(ids).toContain(Buffer.from(quiet.remoteId).toString('hex'));
+    expect(ids).toContain(Buffer.from(quiet.ids.destinationId).toString('hex'));
   });
 
   test('hold messages first, alone, but messages that fill one after the other do not keep the rest away', () => {
     const pair = new Pair({ link: { delayMs: 1 } });
     const telling = pair.connect().client.core;
-    pair.until(() => telling.isConfirmed);
+    pair.until(() => isConfirmed(telling));
     const sending = pair.connect().client.core;
-    pair.until(() => sending.isConfirmed);
-    const stream = sending.openStream({ priority: 2, delivery: 0, ordered: true, label: '' });
+    pair.until(() => isConfirmed(sending));
+    const stream = sending.streams.open({ priority: 2, delivery: 0, ordered: true, label: '' });
     for (const bytes of [10, 1_000_000]) {
-      telling.heartbeatDue = true;
+      telling.assembler.heartbeatDue = true;
       telling.touch();
       stream.send(bytesOf(bytes), 0, Number.POSITIVE_INFINITY, false);
       const ids: string[] = [];
@@ -81,10 +82,11 @@ describe('batches', () => {
             Buffer.from(batch.arena.subarray(batch.offset[k] + 1, batch.offset[k] + 9)).toString('hex'),
           );
         }
-        if (i === 0) expect(new Set(ids)).toEqual(new Set([Buffer.from(sending.remoteId).toString('hex')]));
+        if (i === 0)
+          expect(new Set(ids)).toEqual(new Set([Buffer.from(sending.ids.destinationId).toString('hex')]));
         batch.clear();
       }
-      expect(ids).toContain(Buffer.from(telling.remoteId).toString('hex'));
+      expect(ids).toContain(Buffer.from(telling.ids.destinationId).toString('hex'));
     }
   });
 

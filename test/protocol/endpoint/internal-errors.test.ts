@@ -5,6 +5,7 @@ import { ReceiveBatch, TransmitBatch } from '../../../src/protocol/wire/batch.ts
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { Delivery, Priority } from '../../../src/protocol/wire/frame-type.ts';
 import { type FaultKind, layTrips, wrap } from '../connection/faults.ts';
+import { isConfirmed } from '../connection/internals.ts';
 import { bytesOf, IDENTITY, Pair } from '../connection/pair.ts';
 import { firstFlights } from './first-flights.ts';
 
@@ -32,7 +33,7 @@ describe('an exception in our own code [CON-33]', () => {
     ['receiving', 'onDatagram', 1],
     ['receiving', 'open', 1],
     ['settling', 'onSettled', 1],
-    ['settling', 'onLossPass', 1],
+    ['settling', 'tell', 1],
     ['timeout', 'onTimeout', 1],
   ])(
     'on %s, in %s, stays with its connection: the others get all they were promised (%i)',
@@ -61,7 +62,7 @@ describe('an exception in our own code [CON-33]', () => {
           reason: expect.objectContaining({ by: 'local', code: CloseCode.INTERNAL_ERROR, cause: BUG }),
         }),
       ]);
-      const heard = bad.client.closing.reason;
+      const heard = bad.client.lifecycle.reason;
       expect(heard).toMatchObject(
         // What cannot be sealed cannot be told either.
         kind === 'sealing' && at === 1 ? { by: 'peer' } : { by: 'peer', code: CloseCode.INTERNAL_ERROR },
@@ -93,7 +94,7 @@ describe('an exception in our own code [CON-33]', () => {
     expect(pair.server.events.filter(({ type }) => type === 'closed')).toHaveLength(1);
     expect(messagesOf(good.server)).toHaveLength(1);
     // [PKT-24] The client hears at its next packet that nobody knows its connection.
-    expect(bad.client.closing.reason).toMatchObject({ by: 'reset' });
+    expect(bad.client.lifecycle.reason).toMatchObject({ by: 'reset' });
   });
 
   test('while a batch is sealed takes out that datagram only', () => {
@@ -197,7 +198,7 @@ function twoConnections() {
     const known = pair.server.events.length;
     const { core: client } = pair.connect().client;
     pair.client.connection = null;
-    pair.until(() => client.isConfirmed);
+    pair.until(() => isConfirmed(client));
     const event = pair.server.events.slice(known).find(({ type }) => type === 'connected');
     return { client, server: event?.connection as Connection };
   };
@@ -226,7 +227,7 @@ function messagesOf(connection: Connection): Buffer[] {
 }
 
 function open(connection: Connection): ConnectionStream {
-  return connection.openStream({
+  return connection.streams.open({
     priority: Priority.CHAT,
     delivery: Delivery.RELIABLE,
     ordered: true,

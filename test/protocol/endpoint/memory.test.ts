@@ -30,7 +30,7 @@ describe('the memory of a large datagram', () => {
 function deliver(messages: Uint8Array[], isExclusive: boolean) {
   const size = { mtu: 16_384, mtuMax: 16_384, streamsMax: 1 };
   const pair = new Pair({ client: size, server: size }).connected();
-  const stream = pair.client.core.openStream({ priority: 2, delivery: 0, ordered: true, label: '' });
+  const stream = pair.client.core.streams.open({ priority: 2, delivery: 0, ordered: true, label: '' });
   for (const message of messages) stream.send(message, 0, Number.POSITIVE_INFINITY, false);
   const batch = new TransmitBatch(1_000_000, 100);
   const received = new ReceiveBatch({ isExclusive });

@@ -1,9 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Prng, type RandomSource } from '../../../src/base/random.ts';
-import { ConnectionIdTable, LOCAL_ID_BYTES } from '../../../src/protocol/endpoint/routing.ts';
+import { ConnectionIdTable, type IdOwner, LOCAL_ID_BYTES } from '../../../src/protocol/endpoint/routing.ts';
 import { EndpointCounters } from '../../../src/protocol/trace/counters.ts';
 import { VERSION } from '../../../src/protocol/wire/packet-header.ts';
+import { isConfirmed } from '../connection/internals.ts';
 import { bytesOf, Pair } from '../connection/pair.ts';
 import { drain, firstFlights, hand, serverEndpoint } from './first-flights.ts';
 
@@ -111,9 +112,9 @@ describe('packets find their connection', () => {
       client.endpoint.connect({ ...target, pin: pin(pairs) }, world.now),
     );
     client.node.wake();
-    pairs.until(() => cores.every(({ isConfirmed }) => isConfirmed));
+    pairs.until(() => cores.every(isConfirmed));
     for (const [i, core] of cores.entries()) {
-      const stream = core.openStream({ priority: 2, delivery: 0, ordered: true, label: `${i}` });
+      const stream = core.streams.open({ priority: 2, delivery: 0, ordered: true, label: `${i}` });
       stream.send(bytesOf(20_000, i), 0, Number.POSITIVE_INFINITY, false);
     }
     client.node.wake();
@@ -130,16 +131,16 @@ describe('packets find their connection', () => {
   test('with their own id only: a packet of one connection is not opened by another [PKT-6]', () => {
     const pair = new Pair();
     const one = pair.connect().client.core;
-    pair.until(() => one.isConfirmed);
+    pair.until(() => isConfirmed(one));
     const first = pair.client.sent.length;
     const two = pair.connect().client.core;
-    pair.until(() => two.isConfirmed);
+    pair.until(() => isConfirmed(two));
     const stranger = pair.client.sent
       .slice(first)
       .find(({ data }) => (data[0] & 0x80) === 0)
       ?.data.slice();
     if (stranger === undefined) throw new Error('a short packet was sent');
-    stranger.set(one.remoteId, 1);
+    stranger.set(one.ids.destinationId, 1);
     pair.client.inject(stranger);
     pair.run(50);
     const unopened = pair.server.events.flatMap((event) =>
@@ -159,7 +160,7 @@ describe('packets find their connection', () => {
     };
     pair.run(12);
     expect(pair.client.halfOpen.counters.packetsUnopened).toBe(1);
-    expect(pair.client.halfOpen.waiting).toHaveLength(0);
+    expect(pair.client.halfOpen.receiver.waiting).toHaveLength(0);
   });
 
   test('a packet that is no packet takes the rest of its datagram with it [PKT-3]', () => {
@@ -170,7 +171,7 @@ describe('packets find their connection', () => {
     const before = pair.server.core.counters.packetsUnopened;
     // A long header that announces more than there is, with the id of the connection.
     const head = longPacket(0xe0).slice(0, 40);
-    head.set(pair.client.core.remoteId, 6);
+    head.set(pair.client.core.ids.destinationId, 6);
     pair.client.inject(Buffer.concat([head, short]));
     pair.run(50);
     expect(pair.server.core.counters.packetsUnopened).toBe(before);
@@ -203,14 +204,14 @@ function pin(pair: Pair): Uint8Array {
 
 describe('the table of connection ids', () => {
   test('finds an owner by its whole id, wherever it stands, and nobody else', () => {
-    const table = new ConnectionIdTable<{ localId: Uint8Array }>();
+    const table = new ConnectionIdTable<IdOwner>();
     const random = new Prng(1);
-    const owners = Array.from({ length: 500 }, () => ({ localId: table.issue(random) }));
+    const owners = Array.from({ length: 500 }, () => ownerOf(table.issue(random)));
     for (const owner of owners) table.add(owner);
     expect(table.size).toBe(500);
     for (const owner of owners) {
       const buffer = new Uint8Array(20);
-      buffer.set(owner.localId, 5);
+      buffer.set(owner.ids.sourceId, 5);
       expect(table.lookup(buffer, 5)).toBe(owner);
       for (let bit = 0; bit < 8 * LOCAL_ID_BYTES; bit++) {
         buffer[5 + (bit >> 3)] ^= 1 << (bit & 7);
@@ -220,7 +221,7 @@ describe('the table of connection ids', () => {
     }
     for (const owner of owners) table.remove(owner);
     expect(table.size).toBe(0);
-    expect(table.lookup(owners[0].localId, 0)).toBeNull();
+    expect(table.lookup(owners[0].ids.sourceId, 0)).toBeNull();
   });
 
   test('answers as a map from texts would', () => {
@@ -229,12 +230,12 @@ describe('the table of connection ids', () => {
         fc.array(fc.uint8Array({ minLength: 8, maxLength: 8 }), { maxLength: 50 }),
         fc.array(fc.uint8Array({ minLength: 8, maxLength: 8 }), { maxLength: 20 }),
         (ids, others) => {
-          const table = new ConnectionIdTable<{ localId: Uint8Array }>();
-          const twin = new Map<string, { localId: Uint8Array }>();
+          const table = new ConnectionIdTable<IdOwner>();
+          const twin = new Map<string, IdOwner>();
           for (const localId of ids) {
             // Ids are issued so that their first 52 bits differ; those that do not are not used here.
-            if ([...twin.values()].some((owner) => sharesKey(owner.localId, localId))) continue;
-            const owner = { localId };
+            if ([...twin.values()].some((owner) => sharesKey(owner.ids.sourceId, localId))) continue;
+            const owner = ownerOf(localId);
             table.add(owner);
             twin.set(text(localId), owner);
           }
@@ -245,15 +246,15 @@ describe('the table of connection ids', () => {
   });
 
   test('issues no id twice, and none that another could be taken for', () => {
-    const table = new ConnectionIdTable<{ localId: Uint8Array }>();
+    const table = new ConnectionIdTable<IdOwner>();
     // Gives the same bytes three times, then others.
     const bytes = [1, 1, 1, 2];
     const stuck: RandomSource = { fill: (target) => target.fill(bytes.shift() ?? 3) };
-    const first = { localId: table.issue(stuck) };
+    const first = ownerOf(table.issue(stuck));
     table.add(first);
-    const second = { localId: table.issue(stuck) };
-    expect([...first.localId]).toEqual(Array(8).fill(1));
-    expect([...second.localId]).toEqual(Array(8).fill(2));
+    const second = ownerOf(table.issue(stuck));
+    expect([...first.ids.sourceId]).toEqual(Array(8).fill(1));
+    expect([...second.ids.sourceId]).toEqual(Array(8).fill(2));
   });
 });
 
@@ -263,4 +264,8 @@ function sharesKey(one: Uint8Array, other: Uint8Array): boolean {
 
 function text(id: Uint8Array): string {
   return Buffer.from(id).toString('hex');
+}
+
+function ownerOf(sourceId: Uint8Array): IdOwner {
+  return { ids: { sourceId } };
 }

@@ -22,7 +22,7 @@ describe('a refusal [CON-40]', () => {
     expect(pair.client.closed).toMatchObject({ by: 'peer', scope: 'transport', code });
     expect(pair.now - start).toBeLessThan(15_000);
     expect(pair.server.endpoint.counters).toMatchObject({ connectionsOpen: 1, handshakesStarted: 1 });
-    expect(first.isOpen).toBe(true);
+    expect(first.lifecycle.takesStreams).toBe(true);
   });
 
   test('is told also when the half-open handshakes have no room', () => {

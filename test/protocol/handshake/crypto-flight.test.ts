@@ -6,9 +6,9 @@ import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
 import { nextFrame } from '../../../src/protocol/wire/frames/index.ts';
-import { PacketRecord } from '../wire/recorded.ts';
 import { bytesOf } from '../connection/pair.ts';
 import { integers } from '../connection/rogue.ts';
+import { PacketRecord } from '../wire/recorded.ts';
 
 /** The parts of the message that a packet carried. */
 function partsOf(record: PacketRecord): { offset: number; length: number }[] {
