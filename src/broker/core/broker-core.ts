@@ -88,7 +88,11 @@ export class BrokerCore {
   ended(channel: Channel): void {
     if (channel.closed) return;
     channel.end();
-    this.state.close(channel);
+    try {
+      this.state.close(channel);
+    } catch (error) {
+      this.state.failInternally(channel.client, error);
+    }
   }
 
   /** The connection is gone. */

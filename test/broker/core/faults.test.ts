@@ -89,16 +89,18 @@ describe('a fault of the broker while it acts for one client', () => {
           clients.push({ client: newcomer, streams });
         } else newcomer.disconnect();
         const { client, streams } = clients[random.below(clients.length)];
+        if (streams[0].channel.closed) streams[0] = client.open(2);
         let left = random.between(0, 6);
         breaking(
           () => left-- === 0,
           () => {
-            const kind = random.below(5);
+            const kind = random.below(6);
             if (kind === 0) streams[0].subscribe(1, 'own/+');
             else if (kind === 1) streams[0].unsubscribe(2, 'own/+');
             else if (kind === 2) for (let i = 0; i < 4; i++) streams[1].publish('own/x', 'x');
             else if (kind === 3) streams[0].carry(2);
-            else streams[1].ping(3);
+            else if (kind === 4) streams[1].ping(3);
+            else if (!streams[0].channel.closed) streams[0].end();
           },
         );
         for (const each of clients) {
