@@ -1,15 +1,15 @@
 import type { PacketSpace } from '../wire/packet-header.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
 
-/** How far one side of a handshake is: what it waits for, or how it ended. */
+/** How far one side of a handshake is: what it waits for, as RFC 8446 appendix A has it, or how it ended. */
 export const HandshakeState = {
-  WAIT_CLIENT_HELLO: 'wait client hello',
-  WAIT_SERVER_HELLO: 'wait server hello',
-  WAIT_SERVER_FLIGHT: 'wait server flight',
-  WAIT_CLIENT_FINISHED: 'wait client finished',
-  /** The peer has the same keys and saw the same messages; a server has proved its identity (RFC 9001 section 4.1.1). */
-  COMPLETE: 'complete',
-  FAILED: 'failed',
+  WAIT_CLIENT_HELLO: 0,
+  WAIT_SERVER_HELLO: 1,
+  WAIT_SERVER_FLIGHT: 2,
+  WAIT_CLIENT_FINISHED: 3,
+  /** The peer has the same keys and saw the same messages; a server has proved its identity. [CON-36] */
+  COMPLETE: 4,
+  FAILED: 5,
 } as const;
 export type HandshakeState = (typeof HandshakeState)[keyof typeof HandshakeState];
 
