@@ -2,7 +2,8 @@ import { expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
 import { MILLISECOND } from '../../src/base/time.ts';
 import type { ConnectionStream } from '../../src/protocol/stream/connection-stream.ts';
-import type { Segment } from '../../src/protocol/stream/receive/segment.ts';
+import type { Assemblies } from '../../src/protocol/stream/receive/assembly.ts';
+import type { Segment, SegmentOwner } from '../../src/protocol/stream/receive/segment.ts';
 import { type Delivery, FrameType, MessageFlag, type Space } from '../../src/protocol/wire/frame-type.ts';
 import { writeDropped } from '../../src/protocol/wire/frames/message.ts';
 import { bytesOf, Pair, type Side } from '../protocol/connection/pair.ts';
@@ -58,9 +59,9 @@ class Chaos {
     let budgeted = 0;
     for (const { receiver } of streams.values()) {
       const { ready, bestEffort } = receiver as unknown as Inboxes;
-      for (const { segment } of bestEffort?.assemblies?.values() ?? []) budgeted += segment?.charged ?? 0;
+      for (const { segment } of bestEffort?.assemblies ?? []) budgeted += segment.charged;
       for (let segment = ready.head; segment !== null; segment = segment.next) {
-        if (segment.space === 1) budgeted += segment.charged;
+        if (segment.owner === bestEffort) budgeted += segment.charged;
       }
       expect(receiver.window.freed).toBeLessThanOrEqual(receiver.window.used);
       charged += receiver.window.used - receiver.window.freed;
@@ -241,9 +242,7 @@ class Chaos {
 
 interface Inboxes {
   readonly ready: { readonly head: Segment | null };
-  readonly bestEffort: {
-    readonly assemblies: Map<number, { readonly segment: Segment | null }> | null;
-  } | null;
+  readonly bestEffort: (SegmentOwner & { readonly assemblies: Assemblies }) | null;
 }
 
 interface Spaces {

@@ -8,8 +8,6 @@ const STILL_WIDE: readonly string[] = [
   'EndpointCounters',
   'FrameReader',
   'Path',
-  'ReceiveStream',
-  'Segment',
   'SendStream',
   'SentPackets',
 ];
@@ -20,7 +18,6 @@ const HOT: Readonly<Record<string, string>> = {
   sealPacket: 'called for each packet',
   unprotectHeader: 'called for each packet',
   'SealBatch.push': 'called for each packet',
-  'Segment.constructor': 'to become shorter',
   writeLongHeader: 'called for each packet of a handshake',
   writeShortHeader: 'called for each packet',
 };

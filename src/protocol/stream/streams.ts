@@ -176,8 +176,7 @@ export class Streams<Host extends StreamsHost> {
     const { receiver } = stream;
     this.pace.now = arrivedAt;
     this.receiveContext.onBytes(frame.dataLength, arrivedAt);
-    const isRun = frame.type >= FrameType.MESSAGES;
-    const code = isRun ? receiver.onMessages(frame) : receiver.onMessage(frame, arrivedAt);
+    const code = receiver.onFrame(frame, arrivedAt);
     if (code !== 0) return code;
     this.deadlines.add(receiver.nextTimeout());
     this.onReceived(stream);
@@ -277,10 +276,9 @@ export class Streams<Host extends StreamsHost> {
         this.onSettled(stream);
       }
       if (receiver.nextTimeout() <= now) {
-        receiver.onTimeout(now);
+        const isStalled = receiver.onTimeout(now);
         this.onReceived(stream);
-        if (receiver.stallsAt <= now && !this.isExcused(now, heardAt, heard))
-          return CloseCode.PROTOCOL_VIOLATION; // [STR-35]
+        if (isStalled && !this.isExcused(now, heardAt, heard)) return CloseCode.PROTOCOL_VIOLATION; // [STR-35]
       }
       deadlines.add(Math.min(sender.nextTimeout(), receiver.nextTimeout()));
     }
@@ -384,15 +382,6 @@ export class Streams<Host extends StreamsHost> {
   private onStreamFrame(stream: ConnectionStream, frame: FrameReader, now: Micros): number {
     const { sender, receiver } = stream;
     switch (frame.type) {
-      case FrameType.STREAM_FIN:
-        return receiver.onFin(frame.end);
-      case FrameType.RESET_STREAM:
-        return receiver.onReset(frame.code, frame.end);
-      case FrameType.ABANDON:
-        return receiver.onAbandon(frame);
-      case FrameType.STREAM_DATA_BLOCKED:
-        receiver.onBlocked(frame.limit);
-        return 0;
       case FrameType.STOP_SENDING:
         sender.onStopSending(frame.code);
         this.onSendTouched(stream);
@@ -400,8 +389,10 @@ export class Streams<Host extends StreamsHost> {
       case FrameType.MAX_STREAM_DATA:
         if (sender.onMaxStreamData(frame.limit)) this.onSendTouched(stream);
         return 0;
-      default:
+      case FrameType.DROPPED:
         return sender.onDropped(frame.space as Space, frame.sequence, frame.count, now);
+      default:
+        return receiver.onFrame(frame, now);
     }
   }
 

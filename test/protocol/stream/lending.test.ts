@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { NEVER } from '../../../src/base/time.ts';
 import { Assembly } from '../../../src/protocol/stream/receive/assembly.ts';
-import { Place, Segment } from '../../../src/protocol/stream/receive/segment.ts';
+import { incompleteSegment, Place } from '../../../src/protocol/stream/receive/segment.ts';
 import { Delivery } from '../../../src/protocol/wire/frame-type.ts';
 import { bytesOf, Link } from './link.ts';
 
@@ -89,8 +89,9 @@ describe('A message that is kept', () => {
 });
 
 describe('The memory of an incomplete message', () => {
+  const owner = { onExpired: () => {}, onEvicted: () => {}, freeSegment: () => {} };
   const assemblyOf = (total: number) => {
-    const segment = new Segment({ onEvicted: () => {} }, 0, 0, 0, new Uint8Array(0), 0, 0, false);
+    const segment = incompleteSegment(owner, 0);
     segment.place = Place.INCOMPLETE;
     return new Assembly(segment, total, 1, 0);
   };

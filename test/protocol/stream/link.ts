@@ -159,26 +159,9 @@ export class Link {
   }
 
   private dispatch(frame: FrameReader, now: number): number {
-    const { type } = frame;
-    if (type === FrameType.MESSAGES || type === FrameType.MESSAGES_BEST_EFFORT)
-      return this.receive.onMessages(frame);
-    if (type >= FrameType.MESSAGE && type < FrameType.MESSAGES) return this.receive.onMessage(frame, now);
-    switch (type) {
-      case FrameType.STREAM_OPEN:
-        this.opened++;
-        return 0;
-      case FrameType.STREAM_FIN:
-        return this.receive.onFin(frame.end);
-      case FrameType.RESET_STREAM:
-        return this.receive.onReset(frame.code, frame.end);
-      case FrameType.ABANDON:
-        return this.receive.onAbandon(frame);
-      case FrameType.STREAM_DATA_BLOCKED:
-        this.receive.onBlocked(frame.limit);
-        return 0;
-      default:
-        throw new Error(`unexpected frame ${type}`);
-    }
+    if (frame.type !== FrameType.STREAM_OPEN) return this.receive.onFrame(frame, now);
+    this.opened++;
+    return 0;
   }
 }
 

@@ -386,22 +386,7 @@ export class World {
     if (type === FrameType.DROPPED)
       return sender.onDropped(frame.space as Space, frame.sequence, frame.count, this.now);
     if (!this.openAt[index]) this.fail('a frame came ahead of STREAM_OPEN');
-    if (type >= FrameType.MESSAGES && type <= FrameType.MESSAGES_BEST_EFFORT)
-      return receiver.onMessages(frame);
-    if (type >= FrameType.MESSAGE && type < FrameType.MESSAGES) return receiver.onMessage(frame, this.now);
-    switch (type) {
-      case FrameType.STREAM_FIN:
-        return receiver.onFin(frame.end);
-      case FrameType.RESET_STREAM:
-        return receiver.onReset(frame.code, frame.end);
-      case FrameType.ABANDON:
-        return receiver.onAbandon(frame);
-      case FrameType.STREAM_DATA_BLOCKED:
-        receiver.onBlocked(frame.limit);
-        return 0;
-      default:
-        return this.fail(`unexpected frame ${type}`);
-    }
+    return receiver.onFrame(frame, this.now);
   }
 
   // ---- checks ----

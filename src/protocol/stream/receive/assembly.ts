@@ -1,7 +1,8 @@
 import { hastenScavenge, LARGE_BUFFER_BYTES } from '../../../base/bytes.ts';
 import { RangeSet } from '../../../base/ranges.ts';
 import type { Micros } from '../../../base/time.ts';
-import type { Segment } from './segment.ts';
+import type { FrameReader } from '../../wire/frame-reader.ts';
+import { Place, type Segment } from './segment.ts';
 
 /**
  * A message of which some fragments have arrived. Its memory follows what has arrived, not the length that the first fragment announces:
@@ -82,6 +83,45 @@ export class Assembly {
     this.aside.add(from, start, length, offset);
     // What lies aside costs more than the message itself: an odd order, or the same bytes again and again.
     if (this.aside.bytes >= this.total) this.growTo(this.total);
+  }
+}
+
+/** The incomplete messages of a sequence space, in the order of their first fragments. Costs nothing until there is one. */
+export class Assemblies {
+  private bySequence: Map<number, Assembly> | null = null;
+
+  get size(): number {
+    return this.bySequence === null ? 0 : this.bySequence.size;
+  }
+
+  /** Bytes of memory. */
+  get bytes(): number {
+    let bytes = 0;
+    for (const assembly of this) bytes += assembly.bytes;
+    return bytes;
+  }
+
+  find(sequence: number): Assembly | undefined {
+    return this.bySequence === null ? undefined : this.bySequence.get(sequence);
+  }
+
+  /** Begins the message that a fragment belongs to; `segment` stands for it. */
+  start(frame: FrameReader, segment: Segment, now: Micros): Assembly {
+    const assembly = new Assembly(segment, frame.total, frame.flags, now);
+    segment.place = Place.INCOMPLETE;
+    this.bySequence ??= new Map();
+    this.bySequence.set(frame.sequence, assembly);
+    return assembly;
+  }
+
+  /** The message with this sequence is not incomplete any more. */
+  end(sequence: number): void {
+    this.bySequence?.delete(sequence);
+    if (this.bySequence?.size === 0) this.bySequence = null;
+  }
+
+  [Symbol.iterator](): IterableIterator<Assembly> {
+    return this.bySequence === null ? NO_ASSEMBLIES.values() : this.bySequence.values();
   }
 }
 
@@ -283,6 +323,7 @@ function bitCount(value: number): number {
 }
 
 const EMPTY = new Uint8Array(0);
+const NO_ASSEMBLIES: ReadonlyMap<number, Assembly> = new Map();
 const NO_PLACES = new Float64Array(0);
 /** The buffer is at most so many times as large as what has arrived. */
 const GROWTH = 4;

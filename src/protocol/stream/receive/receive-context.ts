@@ -1,7 +1,7 @@
 import type { MemorySource } from '../../../base/memory-budget.ts';
-import { type Micros, NEVER } from '../../../base/time.ts';
-import { type FlowWindow, Pace } from '../flow-control.ts';
-import type { Segment } from './segment.ts';
+import { type DeadlineHeap, type Micros, NEVER } from '../../../base/time.ts';
+import { type FlowWindow, MESSAGE_COST, Pace } from '../flow-control.ts';
+import { copyOut, type ReadyQueue, type Segment } from './segment.ts';
 
 /** What the receiving halves of all streams of one connection share. */
 export class ReceiveContext {
@@ -39,22 +39,6 @@ export class ReceiveContext {
   /** Best-effort messages that had to give way to the budget. */
   evicted = 0;
 
-  /** Bytes of messages came. A trickle of less than a packet is no progress: it would only keep the connection. [STR-35] */
-  onBytes(bytes: number, now: Micros): void {
-    this.fewBytes += bytes;
-    if (this.fewBytes < PROGRESS_BYTES) return;
-    this.fewBytes = 0;
-    this.progressAt = now;
-  }
-
-  /** A segment is not unread any more. */
-  unkeep(segment: Segment): void {
-    this.keptBytes -= segment.kept;
-    this.wasteBytes -= segment.waste;
-    segment.kept = 0;
-    segment.waste = 0;
-  }
-
   constructor(
     window: FlowWindow,
     budget: BestEffortBudget,
@@ -70,6 +54,53 @@ export class ReceiveContext {
     this.messageBytesMax = messageBytesMax;
     this.wasteBytesMax = wasteBytesMax;
   }
+
+  /** Bytes of messages came. A trickle of less than a packet is no progress: it would only keep the connection. [STR-35] */
+  onBytes(bytes: number, now: Micros): void {
+    this.fewBytes += bytes;
+    if (this.fewBytes < PROGRESS_BYTES) return;
+    this.fewBytes = 0;
+    this.progressAt = now;
+  }
+
+  /**
+   * A segment stays unread: counts what it keeps alive beyond what is charged for it, and copies it out of its datagram when that is much
+   * larger and enough of such memory is already kept alive. [STR-14]
+   */
+  keep(segment: Segment): void {
+    const own = segment.end - segment.at;
+    const charged = own + segment.count * MESSAGE_COST;
+    let kept = segment.buffer.buffer.byteLength;
+    if (kept > WASTE_FACTOR * own && this.wasteBytes + kept > this.wasteBytesMax) {
+      segment.buffer = copyOut(segment.buffer, segment.at, own);
+      segment.at = 0;
+      segment.end = own;
+      kept = own;
+    }
+    kept += SEGMENT_BYTES;
+    segment.kept = kept;
+    this.keptBytes += kept;
+    if (kept <= charged) return;
+    segment.waste = kept - charged;
+    this.wasteBytes += segment.waste;
+  }
+
+  /** A segment is not unread any more. */
+  unkeep(segment: Segment): void {
+    this.keptBytes -= segment.kept;
+    this.wasteBytes -= segment.waste;
+    segment.kept = 0;
+    segment.waste = 0;
+  }
+}
+
+/** What the reassemblers of a receiving half share. */
+export interface ReassemblerOptions {
+  readonly context: ReceiveContext;
+  readonly ready: ReadyQueue;
+  /** Messages of the stream that have a deadline. */
+  readonly lifetimes: DeadlineHeap<Segment>;
+  readonly ordered: boolean;
 }
 
 /**
@@ -152,6 +183,10 @@ export class BestEffortBudget {
   }
 }
 
+/** A segment whose buffer is more than this many times its own bytes wastes memory. */
+const WASTE_FACTOR = 2;
+/** A segment and the objects of its memory. */
+const SEGMENT_BYTES = 320;
 /** A little less than the smallest packet, all message. */
 const PROGRESS_BYTES = 400;
 /** Every connection has so much, whatever others use. */

@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer';
-import { type Micros, NEVER } from '../../../base/time.ts';
+import { assert } from '../../../base/errors.ts';
+import { DeadlineHeap, type Micros, NEVER } from '../../../base/time.ts';
 import { CloseCode } from '../../wire/close-code.ts';
 import type { FrameReader } from '../../wire/frame-reader.ts';
 import { FrameType, MessageFlag, Space } from '../../wire/frame-type.ts';
@@ -9,11 +10,26 @@ import type { SentFrame } from '../../wire/frames/sent-frames.ts';
 import { writeStopSending } from '../../wire/frames/stream.ts';
 import { readVarint, varintLength } from '../../wire/varint.ts';
 import { FlowWindow, MESSAGE_COST, SEQUENCE_SPAN_MAX, type WindowGrowth } from '../flow-control.ts';
-import { BestEffortInbox } from './best-effort-inbox.ts';
-import { Lifetimes } from './lifetimes.ts';
-import type { ReceiveContext } from './receive-context.ts';
-import { ReliableInbox } from './reliable-inbox.ts';
+import { BestEffortReassembler } from './best-effort-reassembler.ts';
+import type { ReassemblerOptions, ReceiveContext } from './receive-context.ts';
+import { ReliableReassembler } from './reliable-reassembler.ts';
 import { copyOut, lend, ReadyQueue, type Segment } from './segment.ts';
+
+/** The states of a receiving half, as RFC 9000 section 3.2 names them. */
+export const ReceiveState = {
+  RECV: 0,
+  /** The end is known: STREAM_FIN came. */
+  SIZE_KNOWN: 1,
+  /** Every sequence up to the end was seen. */
+  DATA_RECVD: 2,
+  /** All that was delivered is read: the application may have seen the end. */
+  DATA_READ: 3,
+  /** RESET_STREAM came: what is unread, and what still comes, is thrown away. */
+  RESET_RECVD: 4,
+  /** Every sequence up to the end was seen, so that flow control is exact. */
+  RESET_READ: 5,
+} as const;
+export type ReceiveState = (typeof ReceiveState)[keyof typeof ReceiveState];
 
 /** Fixed things of a receiving half. */
 export interface ReceiveStreamOptions {
@@ -28,40 +44,36 @@ export interface ReceiveStreamOptions {
 }
 
 /**
- * The receiving half of a stream. The connection hands in frames with the `on...` methods, each of which returns 0 or the code to
- * close with; the application takes messages out with {@link read}.
+ * The receiving half of a stream. The connection hands in frames with {@link onFrame}; messages are put together by the reassemblers of the
+ * two spaces, and the application takes them out with {@link read}.
  */
 export class ReceiveStream {
-  readonly id: number;
-  readonly ordered: boolean;
   readonly window: FlowWindow;
   /** Code of the peer's RESET_STREAM; -1 without one. */
   resetCode = -1;
-  private readonly context: ReceiveContext;
-  private readonly ready = new ReadyQueue();
-  private readonly lifetimes = new Lifetimes();
-  private readonly reliable: ReliableInbox;
-  private bestEffort: BestEffortInbox | null = null;
-  private stopState: number = Told.NOT_WANTED;
-  private stopCode = 0;
-  private limitLost = false;
   /** Messages were lost because the application detached the memory they were in, or wrote over it. */
   isDetached = false;
 
+  private state: ReceiveState = ReceiveState.RECV;
+  private readonly id: number;
+  private readonly context: ReceiveContext;
+  private readonly ready = new ReadyQueue();
+  private readonly lifetimes = new DeadlineHeap<Segment>();
+  private readonly shared: ReassemblerOptions;
+  private readonly reliable: ReliableReassembler;
+  private bestEffort: BestEffortReassembler | null = null;
+  /** How far STOP_SENDING is. */
+  private stopState: Told = Told.NOT_WANTED;
+  private stopCode = 0;
+  private limitLost = false;
+
   constructor(context: ReceiveContext, options: ReceiveStreamOptions) {
     this.id = options.id;
-    this.ordered = options.ordered;
     this.context = context;
     this.window = new FlowWindow(options.windowBytes, options.growth);
-    const spanMax = options.spanMax ?? SEQUENCE_SPAN_MAX;
-    this.reliable = new ReliableInbox(
-      context,
-      this.ready,
-      this.lifetimes,
-      options.ordered,
-      this.window,
-      spanMax,
-    );
+    const { ready, lifetimes } = this;
+    this.shared = { context, ready, lifetimes, ordered: options.ordered };
+    this.reliable = new ReliableReassembler(this.shared, this.window, options.spanMax ?? SEQUENCE_SPAN_MAX);
   }
 
   // ---- the application's side ----
@@ -95,11 +107,12 @@ export class ReceiveStream {
     this.stopCode = code;
     this.stopState = this.reliable.complete || this.resetCode >= 0 ? Told.ACKED : Told.WANTED;
     this.discard();
+    this.advance();
   }
 
   /** True when the peer has ended the stream and everything was read. [STR-6] */
   get ended(): boolean {
-    return this.reliable.complete && this.ready.count === 0;
+    return this.state === ReceiveState.DATA_READ || this.state === ReceiveState.RESET_READ;
   }
 
   /** True when nothing more can come in or go out: the half can be forgotten. [STR-30] */
@@ -115,49 +128,28 @@ export class ReceiveStream {
 
   // ---- the connection's side ----
 
-  /** MESSAGES of either space. */
-  onMessages(frame: FrameReader): number {
-    if (frame.type === FrameType.MESSAGES) return this.reliable.onRun(frame);
-    if (this.ended) return this.tooLate(frame.count);
-    return this.bestEffortInbox.onRun(frame);
-  }
-
-  /** MESSAGE of either space. */
-  onMessage(frame: FrameReader, now: Micros): number {
-    // [STR-23] nobody has agreed to compression yet
-    if ((frame.flags & MessageFlag.ENVELOPE) !== 0) return CloseCode.PROTOCOL_VIOLATION;
-    if ((frame.flags & MessageFlag.BEST_EFFORT) === 0) return this.reliable.onMessage(frame, now);
-    if (this.ended) return this.tooLate(1);
-    return this.bestEffortInbox.onMessage(frame, now);
-  }
-
-  onAbandon(frame: FrameReader): number {
-    return this.reliable.onAbandon(frame);
-  }
-
-  /** STREAM_FIN. */
-  onFin(end: number): number {
-    return this.reliable.onEnd(end);
-  }
-
-  /** RESET_STREAM: unread messages are thrown away. [STR-24] */
-  onReset(code: number, end: number): number {
-    const error = this.reliable.onEnd(end);
-    if (error !== 0 || this.resetCode >= 0) return error;
-    this.resetCode = code;
-    this.discard();
-    return 0;
-  }
-
-  /** STREAM_DATA_BLOCKED. */
-  onBlocked(limit: number): void {
-    this.window.onBlocked(limit);
+  /** A frame of the peer's sending half. Returns 0 or the code to close with. */
+  onFrame(frame: FrameReader, now: Micros): number {
+    const { type } = frame;
+    if (type >= FrameType.MESSAGES) return this.onMessages(frame);
+    if (type >= FrameType.MESSAGE) return this.onMessage(frame, now);
+    switch (type) {
+      case FrameType.STREAM_FIN:
+        return this.onFin(frame.end);
+      case FrameType.RESET_STREAM:
+        return this.onReset(frame.code, frame.end);
+      case FrameType.ABANDON:
+        return this.advanced(this.reliable.onAbandon(frame));
+      default: // STREAM_DATA_BLOCKED
+        this.window.onBlocked(frame.limit);
+        return 0;
+    }
   }
 
   /** True when {@link writeControl} has something to write. */
   get controlDue(): boolean {
     if (this.stopState === Told.WANTED) return !this.reliable.complete;
-    return (this.window.due || this.limitLost) && this.reliable.finalEnd < 0;
+    return this.limitDue;
   }
 
   /** Writes MAX_STREAM_DATA and STOP_SENDING. */
@@ -166,7 +158,7 @@ export class ReceiveStream {
       writeStopSending(w, this.id, this.stopCode);
       this.stopState = Told.SENT;
     }
-    if ((this.window.due || this.limitLost) && this.reliable.finalEnd < 0 && w.hasControlRoom) {
+    if (this.limitDue && w.hasControlRoom) {
       this.limitLost = false;
       writeMaxStreamData(w, this.id, this.window.announce());
     }
@@ -208,24 +200,21 @@ export class ReceiveStream {
   /** When {@link onTimeout} is to be called at the latest. */
   nextTimeout(): Micros {
     const stale = Math.min(this.reliable.stallsAt, this.bestEffort?.staleAt ?? NEVER);
-    return Math.min(this.lifetimes.earliest, stale);
+    const deadline = this.lifetimes.peek()?.deadline ?? NEVER;
+    return Math.min(deadline, stale);
   }
 
-  /** When what is incomplete has waited too long for its next byte; NEVER when nothing is. [STR-35] */
-  get stallsAt(): Micros {
-    return this.reliable.stallsAt;
-  }
-
-  /** Gives up messages whose deadline has come. */
-  onTimeout(now: Micros): void {
-    for (
-      let segment = this.lifetimes.takeExpired(now);
-      segment !== null;
-      segment = this.lifetimes.takeExpired(now)
-    ) {
+  /**
+   * Gives up messages whose deadline has come. True when what is incomplete has waited too long for its next byte, for which the connection
+   * may be closed. [STR-35]
+   */
+  onTimeout(now: Micros): boolean {
+    for (let segment = this.lifetimes.peek(); segment !== undefined && segment.deadline <= now; ) {
       this.expire(segment);
+      segment = this.lifetimes.peek();
     }
     this.bestEffort?.giveUpStale(now);
+    return this.reliable.stallsAt <= now;
   }
 
   /** Bytes of memory but for those of complete messages. */
@@ -233,7 +222,60 @@ export class ReceiveStream {
     return this.reliable.memoryBytes + (this.bestEffort?.memoryBytes ?? 0);
   }
 
-  // ---- inside ----
+  // ---- states ----
+
+  /** The only way from one state to another. */
+  private moveTo(state: ReceiveState): void {
+    assert(NEXT_STATES[this.state].includes(state), 'a receiving half moves as RFC 9000 section 3.2 says');
+    this.state = state;
+  }
+
+  /** Something was seen, read or thrown away since the end is known. */
+  private advance(): void {
+    if (this.state === ReceiveState.RECV || !this.reliable.complete) return;
+    if (this.state === ReceiveState.SIZE_KNOWN) this.moveTo(ReceiveState.DATA_RECVD);
+    if (this.state === ReceiveState.DATA_RECVD && this.ready.count === 0) this.moveTo(ReceiveState.DATA_READ);
+    if (this.state === ReceiveState.RESET_RECVD) this.moveTo(ReceiveState.RESET_READ);
+  }
+
+  private advanced(code: number): number {
+    if (this.state !== ReceiveState.RECV) this.advance();
+    return code;
+  }
+
+  // ---- frames ----
+
+  private onMessages(frame: FrameReader): number {
+    if (frame.type === FrameType.MESSAGES) return this.advanced(this.reliable.onRun(frame));
+    if (this.ended) return this.tooLate(frame.count);
+    return this.bestEffortReassembler().onRun(frame);
+  }
+
+  private onMessage(frame: FrameReader, now: Micros): number {
+    // [STR-23] nobody has agreed to compression yet
+    if ((frame.flags & MessageFlag.ENVELOPE) !== 0) return CloseCode.PROTOCOL_VIOLATION;
+    if ((frame.flags & MessageFlag.BEST_EFFORT) === 0)
+      return this.advanced(this.reliable.onMessage(frame, now));
+    if (this.ended) return this.tooLate(1);
+    return this.bestEffortReassembler().onMessage(frame, now);
+  }
+
+  private onFin(end: number): number {
+    const error = this.reliable.onEnd(end);
+    if (error !== 0) return error;
+    if (this.state === ReceiveState.RECV) this.moveTo(ReceiveState.SIZE_KNOWN);
+    return this.advanced(0);
+  }
+
+  /** Unread messages are thrown away. [STR-24] */
+  private onReset(code: number, end: number): number {
+    const error = this.reliable.onEnd(end);
+    if (error !== 0 || this.resetCode >= 0) return error;
+    this.resetCode = code;
+    this.moveTo(ReceiveState.RESET_RECVD);
+    this.discard();
+    return this.advanced(0);
+  }
 
   /** [STR-6] The application may have seen the end: nothing comes behind it. */
   private tooLate(messages: number): number {
@@ -241,13 +283,20 @@ export class ReceiveStream {
     return 0;
   }
 
-  private get bestEffortInbox(): BestEffortInbox {
+  private bestEffortReassembler(): BestEffortReassembler {
     if (this.bestEffort === null) {
-      this.bestEffort = new BestEffortInbox(this.context, this.ready, this.lifetimes, this.ordered);
+      this.bestEffort = new BestEffortReassembler(this.shared, () => this.advance());
       if (this.stopState !== Told.NOT_WANTED || this.resetCode >= 0) this.bestEffort.discard();
     }
     return this.bestEffort;
   }
+
+  /** MAX_STREAM_DATA is to be sent, or sent again. A stream whose end is known gets no more limits. [STR-11] */
+  private get limitDue(): boolean {
+    return (this.window.due || this.limitLost) && this.state === ReceiveState.RECV;
+  }
+
+  // ---- messages ----
 
   /**
    * For each of many small messages: asking a typed array for its memory takes as long as making a view of it, and so does looking up
@@ -279,11 +328,12 @@ export class ReceiveStream {
       this.lifetimes.remove(segment);
       this.context.unkeep(segment);
     }
-    if (segment.space === Space.RELIABLE) {
+    if (segment.owner === this.reliable) {
       segment.charged -= length + MESSAGE_COST;
       this.reliable.free(length + MESSAGE_COST);
     } else if (last) this.context.budget.release(segment);
     else this.context.budget.shrink(segment, length + MESSAGE_COST);
+    if (last && this.state === ReceiveState.DATA_RECVD) this.advance();
     if (length <= segment.copyMax) return copyOut(buffer, start, length);
     return Buffer.from(segment.memory as ArrayBuffer, segment.memoryStart + start, length);
   }
@@ -291,23 +341,23 @@ export class ReceiveStream {
   /** The application let go of memory that messages share which it has not read, or wrote over it: they are gone, and the stream with them. [STR-32] */
   private lose(segment: Segment): null {
     this.ready.remove(segment);
-    (segment.space === Space.RELIABLE ? this.reliable : this.bestEffort!).freeSegment(segment);
+    segment.owner.freeSegment(segment);
     this.isDetached = true;
+    this.advance();
     return null;
   }
 
   /** A message was not complete, in order and read in time. [STR-26] */
   private expire(segment: Segment): void {
     this.lifetimes.remove(segment);
-    const inbox = segment.space === Space.RELIABLE ? this.reliable : this.bestEffort!;
-    inbox.onExpired(segment);
+    segment.owner.onExpired(segment);
+    this.advance();
   }
 
   private discard(): void {
     for (let segment = this.ready.head; segment !== null; segment = this.ready.head) {
       this.ready.remove(segment);
-      if (segment.space === Space.RELIABLE) this.reliable.freeSegment(segment);
-      else this.bestEffort!.freeSegment(segment);
+      segment.owner.freeSegment(segment);
     }
     this.reliable.discard();
     this.bestEffort?.discard();
@@ -316,3 +366,14 @@ export class ReceiveStream {
 
 /** How far the peer has been told of something. */
 const Told = { NOT_WANTED: 0, WANTED: 1, SENT: 2, ACKED: 3 } as const;
+type Told = (typeof Told)[keyof typeof Told];
+
+/** By {@link ReceiveState}. A stream may also be reset when all of it was read, as its sender cannot know. */
+const NEXT_STATES: readonly (readonly ReceiveState[])[] = [
+  [ReceiveState.SIZE_KNOWN, ReceiveState.RESET_RECVD],
+  [ReceiveState.DATA_RECVD, ReceiveState.RESET_RECVD],
+  [ReceiveState.DATA_READ, ReceiveState.RESET_RECVD],
+  [ReceiveState.RESET_RECVD],
+  [ReceiveState.RESET_READ],
+  [],
+];

@@ -15,7 +15,7 @@
 
 import { keepHere } from '../../../base/bytes.ts';
 import { type Micros, NEVER } from '../../../base/time.ts';
-import type { Space } from '../../wire/frame-type.ts';
+import type { FrameReader } from '../../wire/frame-reader.ts';
 
 /** Where a segment is. */
 export const Place = {
@@ -29,9 +29,14 @@ export const Place = {
 } as const;
 export type Place = (typeof Place)[keyof typeof Place];
 
-/** Told when the memory of one of its segments is needed elsewhere. */
+/** Where a segment belongs: the reassembler of its space. */
 export interface SegmentOwner {
+  /** Gives up a segment whose deadline has come. It is out of the lifetimes already. */
+  onExpired(segment: Segment): void;
+  /** Gives up a segment whose memory is needed elsewhere. */
   onEvicted(segment: Segment): void;
+  /** Frees a segment that is not in the ready queue any more and will not be read. */
+  freeSegment(segment: Segment): void;
 }
 
 /**
@@ -40,17 +45,17 @@ export interface SegmentOwner {
  */
 export class Segment {
   readonly owner: SegmentOwner;
-  readonly space: Space;
   /** Sequence of the first message that is left. */
   sequence: number;
   /** Messages left. */
   count: number;
   buffer: Uint8Array;
-  /** Where the first message that is left begins: at its length when `prefixed`. */
+  /** Where the first message that is left begins: at its length when {@link prefixed}. */
   at: number;
   /** One message: where it ends. A run: where the last one ends. */
   end: number;
-  readonly prefixed: boolean;
+  /** It is a run: each message has its length in front. */
+  prefixed = false;
   /** What flow control or the budget holds for the messages that are left. */
   charged = 0;
   /** What views of the messages are made of, set when the first one is read: position p of `buffer` is at `memoryStart + p` in it. */
@@ -65,7 +70,7 @@ export class Segment {
   /** Neighbours in the ready queue. */
   next: Segment | null = null;
   previous: Segment | null = null;
-  /** Place among the {@link Lifetimes}; -1 without deadline. */
+  /** Its deadline, and its place among those of its stream; -1 without one. */
   deadline: Micros = NEVER;
   heapIndex = -1;
   /** Best effort only: neighbours in the {@link BestEffortBudget}. */
@@ -74,23 +79,61 @@ export class Segment {
 
   constructor(
     owner: SegmentOwner,
-    space: Space,
     sequence: number,
     count: number,
     buffer: Uint8Array,
     at: number,
     end: number,
-    prefixed: boolean,
   ) {
     this.owner = owner;
-    this.space = space;
     this.sequence = sequence;
     this.count = count;
     this.buffer = buffer;
     this.at = at;
     this.end = end;
-    this.prefixed = prefixed;
   }
+}
+
+/** A segment on the messages of a run from position `at` to `end`. */
+export function segmentOfRun(
+  owner: SegmentOwner,
+  frame: FrameReader,
+  sequence: number,
+  count: number,
+  at: number,
+  end: number,
+): Segment {
+  const segment = segmentIn(owner, frame, sequence, count, at, end);
+  segment.prefixed = true;
+  return segment;
+}
+
+/** A segment on a whole message. */
+export function segmentOfMessage(owner: SegmentOwner, frame: FrameReader): Segment {
+  const { sequence, dataStart, dataLength } = frame;
+  return segmentIn(owner, frame, sequence, 1, dataStart, dataStart + dataLength);
+}
+
+/** What stands for a message of which only fragments are there; it has no bytes yet. */
+export function incompleteSegment(owner: SegmentOwner, sequence: number): Segment {
+  return new Segment(owner, sequence, 0, EMPTY, 0, 0);
+}
+
+function segmentIn(
+  owner: SegmentOwner,
+  frame: FrameReader,
+  sequence: number,
+  count: number,
+  at: number,
+  end: number,
+): Segment {
+  if (frame.isKept) {
+    // Its datagram has something for another receiver already, and what one does with its memory must not touch the other. [STR-32]
+    const own = copyOut(frame.buffer, at, end - at);
+    return new Segment(owner, sequence, count, own, 0, end - at);
+  }
+  frame.isKept = true;
+  return new Segment(owner, sequence, count, frame.buffer, at, end);
 }
 
 /** Messages that the application can read, oldest first: a linked list of segments. Flow control and the budget bound it. */
@@ -124,6 +167,11 @@ export class ReadyQueue {
   }
 }
 
+/** The receiver's deadline of the message that a frame belongs to. [STR-26] */
+export function deadlineOf(frame: FrameReader, now: Micros): Micros {
+  return frame.remaining < 0 ? NEVER : now + frame.remaining;
+}
+
 /** A copy of bytes[start, start + length) in memory of its own. */
 export function copyOut(bytes: Uint8Array, start: number, length: number): Buffer {
   const copy = Buffer.allocUnsafeSlow(length);
@@ -148,6 +196,7 @@ export function lend(segment: Segment): void {
   keepHere(segment.memory);
 }
 
+const EMPTY = new Uint8Array(0);
 /** Less than one in so many parts of a datagram, or of what its neighbours have on average, is small. */
 const SMALL_SHARE = 4;
 const COPY_BYTES_MAX = 1_024;

@@ -1,27 +1,43 @@
 import { AssertionFailure } from '../../../base/errors.ts';
-import { type Micros, NEVER } from '../../../base/time.ts';
+import { type DeadlineHeap, type Micros, NEVER } from '../../../base/time.ts';
 import { CloseCode } from '../../wire/close-code.ts';
 import type { FrameReader } from '../../wire/frame-reader.ts';
 import { MessageFlag, Space } from '../../wire/frame-type.ts';
 import { readVarint, varintLength } from '../../wire/varint.ts';
 import { type FlowWindow, MESSAGE_COST } from '../flow-control.ts';
-import type { Assembly } from './assembly.ts';
-import { deadlineOf, Inbox } from './inbox.ts';
-import type { Lifetimes } from './lifetimes.ts';
-import type { ReceiveContext } from './receive-context.ts';
-import { Place, type ReadyQueue, type Segment } from './segment.ts';
+import { Assemblies, type Assembly } from './assembly.ts';
+import type { ReassemblerOptions, ReceiveContext } from './receive-context.ts';
+import {
+  deadlineOf,
+  incompleteSegment,
+  Place,
+  type ReadyQueue,
+  type Segment,
+  type SegmentOwner,
+  segmentOfMessage,
+  segmentOfRun,
+} from './segment.ts';
+import { DroppedReport, SequenceWindow } from './sequences.ts';
 
 /**
  * The reliable space of the receiving half of a stream. Every sequence is charged when it first appears and freed when its message is
  * read or given up; what is out of order on an ordered stream is held until the gap closes. [STR-7]
  */
-export class ReliableInbox extends Inbox {
+export class ReliableReassembler implements SegmentOwner {
+  readonly seen = new SequenceWindow();
+  readonly report = new DroppedReport(Space.RELIABLE);
   /** One above the highest sequence of which anything has appeared. */
   private appeared = 0;
   /** The stream's end: how many sequences its reliable space has; -1 while unknown. */
   finalEnd = -1;
   /** Nobody will read: what comes is only counted. */
   private discarding = false;
+  private readonly context: ReceiveContext;
+  private readonly ready: ReadyQueue;
+  /** Messages of the stream that have a deadline. */
+  private readonly lifetimes: DeadlineHeap<Segment>;
+  private readonly ordered: boolean;
+  private readonly assemblies = new Assemblies();
   private readonly window: FlowWindow;
   /** Most sequences from the floor on. [STR-12] */
   private readonly spanMax: number;
@@ -33,17 +49,18 @@ export class ReliableInbox extends Inbox {
   /** End of what {@link take} delivered last without holding it. */
   private deliveredTo = 0;
 
-  constructor(
-    context: ReceiveContext,
-    ready: ReadyQueue,
-    lifetimes: Lifetimes,
-    ordered: boolean,
-    window: FlowWindow,
-    spanMax: number,
-  ) {
-    super(Space.RELIABLE, context, ready, lifetimes, ordered);
+  constructor(half: ReassemblerOptions, window: FlowWindow, spanMax: number) {
+    this.context = half.context;
+    this.ready = half.ready;
+    this.lifetimes = half.lifetimes;
+    this.ordered = half.ordered;
     this.window = window;
     this.spanMax = spanMax;
+  }
+
+  /** Bytes of memory but for those of complete messages. */
+  get memoryBytes(): number {
+    return this.seen.bytes + this.report.bytes + this.assemblies.bytes;
   }
 
   /** True when every sequence up to the stream's end was seen. */
@@ -66,7 +83,7 @@ export class ReliableInbox extends Inbox {
     if (
       !this.seen.contiguous ||
       sequence !== this.seen.floor ||
-      this.assemblies !== null ||
+      this.assemblies.size > 0 ||
       this.discarding
     ) {
       return this.onScatteredRun(frame, end);
@@ -81,9 +98,9 @@ export class ReliableInbox extends Inbox {
     }
     if (!this.charge(bytes + count * MESSAGE_COST)) return CloseCode.FLOW_CONTROL_ERROR;
     this.seen.advance(count);
-    const segment = this.segment(frame, sequence, count, dataStart, end, true);
+    const segment = segmentOfRun(this, frame, sequence, count, dataStart, end);
     segment.charged = bytes + count * MESSAGE_COST;
-    this.bound(segment);
+    this.context.keep(segment);
     this.ready.push(segment);
     return 0;
   }
@@ -101,7 +118,7 @@ export class ReliableInbox extends Inbox {
     if ((frame.flags & MessageFlag.FRAGMENT) !== 0) return this.onFragment(frame, deadline, now);
     const fault = this.chargeOnce(sequence, frame.total);
     if (fault !== 0) return fault;
-    const segment = this.single(frame);
+    const segment = segmentOfMessage(this, frame);
     segment.charged = frame.total + MESSAGE_COST;
     this.take(segment, deadline);
     this.afterArrival();
@@ -149,8 +166,7 @@ export class ReliableInbox extends Inbox {
     this.discarding = true;
     if (this.held !== null) for (const segment of this.held.values()) this.freeSegment(segment);
     this.held = null;
-    if (this.assemblies !== null)
-      for (const assembly of this.assemblies.values()) this.dropAssembly(assembly);
+    for (const assembly of this.assemblies) this.dropAssembly(assembly);
     this.seen.settle();
     this.watch();
   }
@@ -165,20 +181,21 @@ export class ReliableInbox extends Inbox {
   }
 
   /** [STR-26] */
-  override onExpired(segment: Segment): void {
+  onExpired(segment: Segment): void {
     const { sequence } = segment;
     if (segment.place === Place.INCOMPLETE) {
-      this.dropAssembly(this.assemblyFor(sequence)!);
+      this.dropAssembly(this.assemblies.find(sequence)!);
       this.afterArrival();
     } else {
       if (segment.place === Place.READY) this.ready.remove(segment);
       else this.held!.delete(sequence);
       this.freeSegment(segment);
     }
-    this.noteExpired(sequence);
+    this.context.expired++;
+    this.report.add(sequence, 1);
   }
 
-  override onEvicted(): never {
+  onEvicted(): never {
     throw new AssertionFailure('the budget holds a segment of the reliable space');
   }
 
@@ -186,7 +203,7 @@ export class ReliableInbox extends Inbox {
 
   private onFragment(frame: FrameReader, deadline: Micros, now: Micros): number {
     const { sequence, total } = frame;
-    let assembly = this.assemblyFor(sequence);
+    let assembly = this.assemblies.find(sequence);
     if (assembly === undefined) {
       if (!this.charge(total + MESSAGE_COST)) return CloseCode.FLOW_CONTROL_ERROR;
       if (this.discarding) {
@@ -195,7 +212,7 @@ export class ReliableInbox extends Inbox {
         this.seen.settle();
         return 0;
       }
-      assembly = this.startAssembly(frame, this.incomplete(sequence), now);
+      assembly = this.assemblies.start(frame, incompleteSegment(this, sequence), now);
     } else if (!assembly.agrees(total, frame.flags)) {
       return CloseCode.FRAME_ENCODING_ERROR;
     }
@@ -204,7 +221,7 @@ export class ReliableInbox extends Inbox {
       this.watch();
       return 0;
     }
-    this.endAssembly(sequence);
+    this.assemblies.end(sequence);
     const segment = assembly.finish();
     segment.charged = total + MESSAGE_COST;
     this.take(segment, deadline);
@@ -252,7 +269,7 @@ export class ReliableInbox extends Inbox {
     to: number,
     charged: number,
   ): void {
-    const segment = this.segment(frame, first, count, from, to, true);
+    const segment = segmentOfRun(this, frame, first, count, from, to);
     segment.charged = charged;
     this.take(segment, NEVER);
   }
@@ -265,7 +282,7 @@ export class ReliableInbox extends Inbox {
       this.seen.add(sequence, sequence + count);
       return;
     }
-    this.bound(segment);
+    this.context.keep(segment);
     if (!this.ordered || sequence === this.seen.floor) {
       this.ready.push(segment);
       this.deliveredTo = sequence + count;
@@ -287,13 +304,13 @@ export class ReliableInbox extends Inbox {
   /** Notes since when the lowest missing message waits for its next byte. */
   private watch(): void {
     const { floor } = this.seen;
-    if (this.assemblies === null && this.seen.contiguous) {
+    if (this.assemblies.size === 0 && this.seen.contiguous) {
       this.waitsSince = NEVER;
       return;
     }
     const { now } = this.context.pace;
     if (this.waitsSince !== NEVER && this.waitsFor === floor) {
-      this.waitsSince = Math.max(this.waitsSince, this.assemblyFor(floor)?.progressAt ?? 0);
+      this.waitsSince = Math.max(this.waitsSince, this.assemblies.find(floor)?.progressAt ?? 0);
       return;
     }
     this.waitsSince = now;
@@ -332,12 +349,12 @@ export class ReliableInbox extends Inbox {
 
   private forgetAssembly(assembly: Assembly): void {
     this.lifetimes.remove(assembly.segment);
-    this.endAssembly(assembly.sequence);
+    this.assemblies.end(assembly.sequence);
   }
 
   /** Charges an unseen sequence, unless a fragment of it was charged already, whose assembly then ends. 0 or a close code. [STR-8] [STR-15] */
   private chargeOnce(sequence: number, length: number): number {
-    const assembly = this.assemblyFor(sequence);
+    const assembly = this.assemblies.find(sequence);
     if (assembly === undefined) return this.charge(length + MESSAGE_COST) ? 0 : CloseCode.FLOW_CONTROL_ERROR;
     if (assembly.total !== length) return CloseCode.FRAME_ENCODING_ERROR;
     this.forgetAssembly(assembly);

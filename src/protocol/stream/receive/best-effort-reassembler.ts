@@ -1,33 +1,54 @@
-import { type Micros, NEVER } from '../../../base/time.ts';
+import { type DeadlineHeap, type Micros, NEVER } from '../../../base/time.ts';
 import { CloseCode } from '../../wire/close-code.ts';
 import type { FrameReader } from '../../wire/frame-reader.ts';
 import { MessageFlag, Space } from '../../wire/frame-type.ts';
 import { readVarint, varintLength } from '../../wire/varint.ts';
 import { MESSAGE_COST } from '../flow-control.ts';
-import type { Assembly } from './assembly.ts';
-import { deadlineOf, Inbox } from './inbox.ts';
-import type { Lifetimes } from './lifetimes.ts';
-import type { ReceiveContext } from './receive-context.ts';
-import { Place, type ReadyQueue, type Segment } from './segment.ts';
-
-/** Most sequences that are told apart behind the newest one; what is older counts as late. [STR-22] */
-const WINDOW_SEQUENCES = 16_384;
-/** Most incomplete messages; with more the one that began first gives way. */
-const ASSEMBLIES_MAX = 256;
+import { Assemblies, type Assembly } from './assembly.ts';
+import type { ReassemblerOptions, ReceiveContext } from './receive-context.ts';
+import {
+  deadlineOf,
+  incompleteSegment,
+  Place,
+  type ReadyQueue,
+  type Segment,
+  type SegmentOwner,
+  segmentOfMessage,
+  segmentOfRun,
+} from './segment.ts';
+import { DroppedReport, SequenceWindow } from './sequences.ts';
 
 /**
  * The best-effort space of the receiving half of a stream. Nothing waits for anything: whole messages are delivered at once. On
  * an ordered stream a message is delivered only when it is newer than all that were delivered.
  */
-export class BestEffortInbox extends Inbox {
+export class BestEffortReassembler implements SegmentOwner {
+  readonly seen = new SequenceWindow();
+  readonly report = new DroppedReport(Space.BEST_EFFORT);
+  private readonly context: ReceiveContext;
+  private readonly ready: ReadyQueue;
+  private readonly lifetimes: DeadlineHeap<Segment>;
+  private readonly ordered: boolean;
+  private readonly onGivenUp: () => void;
+  private readonly assemblies = new Assemblies();
   private discarding = false;
   /** Fragments of messages below this are of no use any more. */
   private cancelledBelow = 0;
   /** When to look for incomplete messages of which nothing comes any more; NEVER while there is none. */
   staleAt: Micros = NEVER;
 
-  constructor(context: ReceiveContext, ready: ReadyQueue, lifetimes: Lifetimes, ordered: boolean) {
-    super(Space.BEST_EFFORT, context, ready, lifetimes, ordered);
+  /** @param onGivenUp - called when an unread message had to give way to one of whatever stream */
+  constructor(half: ReassemblerOptions, onGivenUp: () => void) {
+    this.context = half.context;
+    this.ready = half.ready;
+    this.lifetimes = half.lifetimes;
+    this.ordered = half.ordered;
+    this.onGivenUp = onGivenUp;
+  }
+
+  /** Bytes of memory but for those of complete messages. */
+  get memoryBytes(): number {
+    return this.seen.bytes + this.report.bytes + this.assemblies.bytes;
   }
 
   // ---- frames; each returns 0 or a close code ----
@@ -36,7 +57,7 @@ export class BestEffortInbox extends Inbox {
     const { sequence, count, buffer, dataStart } = frame;
     const end = dataStart + frame.dataLength;
     const { seen } = this;
-    const simple = sequence >= seen.top && this.assemblies === null;
+    const simple = sequence >= seen.top && this.assemblies.size === 0;
     if (!simple) return this.onScatteredRun(frame, end);
     let bytes = 0;
     const max = this.context.messageBytesMax;
@@ -46,7 +67,7 @@ export class BestEffortInbox extends Inbox {
       bytes += length;
       at += varintLength(buffer[at]) + length;
     }
-    this.deliver(this.segment(frame, sequence, count, dataStart, end, true), bytes, NEVER);
+    this.deliver(segmentOfRun(this, frame, sequence, count, dataStart, end), bytes, NEVER);
     return 0;
   }
 
@@ -61,25 +82,25 @@ export class BestEffortInbox extends Inbox {
     }
     const deadline = deadlineOf(frame, now);
     if (fragment) return this.onFragment(frame, deadline, now);
-    if (this.assemblyFor(sequence) !== undefined) this.cancel(sequence);
-    this.deliver(this.single(frame), frame.total, deadline);
+    if (this.assemblies.find(sequence) !== undefined) this.cancel(sequence);
+    this.deliver(segmentOfMessage(this, frame), frame.total, deadline);
     return 0;
   }
 
   // ---- the rest ----
 
   /** The memory of an incomplete or unread message is needed for newer ones. [STR-21] */
-  override onEvicted(segment: Segment): void {
+  onEvicted(segment: Segment): void {
     this.giveUp(segment.sequence, Math.max(1, segment.count));
     this.dropSegment(segment);
+    this.onGivenUp();
   }
 
   /** Nothing is sent again here: what got no byte for long is never complete. [STR-35] */
   giveUpStale(now: Micros): void {
     if (now < this.staleAt) return;
     this.staleAt = NEVER;
-    if (this.assemblies === null) return;
-    for (const { progressAt, segment } of this.assemblies.values()) {
+    for (const { progressAt, segment } of this.assemblies) {
       const staleAt = progressAt + this.context.stallTimeout;
       if (staleAt <= now) this.onEvicted(segment);
       else this.staleAt = Math.min(this.staleAt, staleAt);
@@ -87,8 +108,9 @@ export class BestEffortInbox extends Inbox {
   }
 
   /** [STR-26] */
-  override onExpired(segment: Segment): void {
-    this.noteExpired(segment.sequence);
+  onExpired(segment: Segment): void {
+    this.context.expired++;
+    this.report.add(segment.sequence, 1);
     this.dropSegment(segment);
   }
 
@@ -102,14 +124,14 @@ export class BestEffortInbox extends Inbox {
 
   discard(): void {
     this.discarding = true;
-    if (this.assemblies !== null) for (const sequence of this.assemblies.keys()) this.cancel(sequence);
+    for (const { sequence } of this.assemblies) this.cancel(sequence);
   }
 
   // ---- inside ----
 
   private onFragment(frame: FrameReader, deadline: Micros, now: Micros): number {
     const { sequence, total } = frame;
-    let assembly = this.assemblyFor(sequence);
+    let assembly = this.assemblies.find(sequence);
     if (assembly === undefined) {
       if (this.discarding) return 0;
       assembly = this.admitAssembly(frame, now);
@@ -129,8 +151,8 @@ export class BestEffortInbox extends Inbox {
   /** Begins an incomplete message; undefined when the budget has no room for it at all, or it is late now. */
   private admitAssembly(frame: FrameReader, now: Micros): Assembly | undefined {
     const { sequence, total } = frame;
-    if (this.assemblies !== null && this.assemblies.size >= ASSEMBLIES_MAX) this.evictAssembly();
-    const segment = this.incomplete(sequence);
+    if (this.assemblies.size >= ASSEMBLIES_MAX) this.evictAssembly();
+    const segment = incompleteSegment(this, sequence);
     if (!this.context.budget.admit(segment, total + MESSAGE_COST)) {
       this.giveUp(sequence, 1);
       this.mark(sequence, 1);
@@ -143,12 +165,12 @@ export class BestEffortInbox extends Inbox {
       return undefined;
     }
     if (this.staleAt === NEVER) this.staleAt = now + this.context.stallTimeout;
-    return this.startAssembly(frame, segment, now);
+    return this.assemblies.start(frame, segment, now);
   }
 
   /** The incomplete message that began first gives way. [STR-21] */
   private evictAssembly(): void {
-    for (const { segment } of this.assemblies!.values()) {
+    for (const { segment } of this.assemblies) {
       this.onEvicted(segment);
       return;
     }
@@ -168,10 +190,10 @@ export class BestEffortInbox extends Inbox {
       if (this.seen.has(sequence)) {
         this.context.late++;
         if (from >= 0)
-          this.deliver(this.segment(frame, first, sequence - first, from, at, true), bytes, NEVER);
+          this.deliver(segmentOfRun(this, frame, first, sequence - first, from, at), bytes, NEVER);
         from = -1;
       } else {
-        if (this.assemblyFor(sequence) !== undefined) this.cancel(sequence);
+        if (this.assemblies.find(sequence) !== undefined) this.cancel(sequence);
         if (from < 0) {
           from = at;
           first = sequence;
@@ -181,7 +203,7 @@ export class BestEffortInbox extends Inbox {
       }
       at += varintLength(buffer[at]) + length;
     }
-    if (from >= 0) this.deliver(this.segment(frame, first, sequence - first, from, at, true), bytes, NEVER);
+    if (from >= 0) this.deliver(segmentOfRun(this, frame, first, sequence - first, from, at), bytes, NEVER);
     return 0;
   }
 
@@ -190,7 +212,7 @@ export class BestEffortInbox extends Inbox {
     const { sequence, count } = segment;
     this.mark(sequence, count);
     if (this.discarding) return;
-    this.bound(segment);
+    this.context.keep(segment);
     if (this.context.budget.admit(segment, bytes + count * MESSAGE_COST)) {
       this.ready.push(segment);
       this.lifetimes.set(segment, deadline);
@@ -228,8 +250,7 @@ export class BestEffortInbox extends Inbox {
   private cancelBelow(oldest: number): void {
     if (oldest <= this.cancelledBelow) return;
     this.cancelledBelow = oldest;
-    if (this.assemblies === null) return;
-    for (const sequence of this.assemblies.keys()) {
+    for (const { sequence } of this.assemblies) {
       if (sequence >= oldest) continue;
       this.cancel(sequence);
       this.context.late++;
@@ -237,8 +258,8 @@ export class BestEffortInbox extends Inbox {
   }
 
   private cancel(sequence: number): void {
-    const { segment } = this.assemblyFor(sequence)!;
-    this.endAssembly(sequence);
+    const { segment } = this.assemblies.find(sequence)!;
+    this.assemblies.end(sequence);
     this.freeSegment(segment);
   }
 
@@ -253,3 +274,8 @@ export class BestEffortInbox extends Inbox {
     }
   }
 }
+
+/** Most sequences that are told apart behind the newest one; what is older counts as late. [STR-22] */
+const WINDOW_SEQUENCES = 16_384;
+/** Most incomplete messages; with more the one that began first gives way. */
+const ASSEMBLIES_MAX = 256;
