@@ -79,9 +79,8 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   private paused = false;
   private awaitsDrain = false;
   private endEmitted = false;
-  private ended = false;
+  private life: Life = Life.OPEN;
   private closedBy: JspError | null = null;
-  private isClosed = false;
   /** The connection was destroyed here: listeners hear of no more messages. */
   private isHushed = false;
   private readonly iterations = new Iterations<Buffer>(() => this.takeNext());
@@ -202,7 +201,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   /** Resolves when every message sent so far is settled: acknowledged, expired, lost or dropped. */
   flush(): Promise<void> {
-    if (this.isClosed) return Promise.reject(this.closedBy ?? streamClosed());
+    if (this.life === Life.CLOSED) return Promise.reject(this.closedBy ?? streamClosed());
     const until = this.core.sender.mark();
     if (this.core.sender.isSettledUpTo(until)) return Promise.resolve();
     this.core.wantsSettled = true;
@@ -215,8 +214,8 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
    * and then ends, by itself unless it has asked for `allowHalfOpen`.
    */
   end(): void {
-    if (this.ended || this.isClosed) return;
-    this.ended = true;
+    if (this.life !== Life.OPEN) return;
+    this.life = Life.ENDED;
     this.call(() => this.core.finish());
   }
 
@@ -227,8 +226,8 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
    */
   reset(code = 0): void {
     checkOptions('reset', { code }, RESET_OPTIONS);
-    if (this.isClosed) return;
-    this.ended = true;
+    if (this.life === Life.CLOSED) return;
+    this.life = Life.ENDED;
     this.call(() => this.core.reset(code));
   }
 
@@ -272,7 +271,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   /** Ends the stream and waits until the peer has ended it, too; what it still sends goes to listeners for `message`, or nowhere. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.isClosed) return;
+    if (this.life === Life.CLOSED) return;
     const closed = once(this, 'close');
     this.end();
     if (this.listening === 0) this.on('message', () => {});
@@ -303,7 +302,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   /** The peer gave the stream up, or reads it no more. */
   private onReset(code: number): void {
-    if (this.isClosed) return;
+    if (this.life === Life.CLOSED) return;
     this.closedBy = new JspError(
       'ERR_JSP_STREAM_RESET',
       `the peer reset stream ${this.id} with code ${code}`,
@@ -315,9 +314,8 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   /** The stream is gone; `error` says why unless both sides ended it. */
   private onClosed(error: JspError | null): void {
-    if (this.isClosed) return;
-    this.isClosed = true;
-    this.ended = true;
+    if (this.life === Life.CLOSED) return;
+    this.life = Life.CLOSED;
     this.closedBy = error;
     for (const resolve of this.outcomes.values()) resolve('dropped');
     this.outcomes.clear();
@@ -343,7 +341,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
       return ITERATED;
     }
     if (this.closedBy !== null) throw this.closedBy;
-    if (!this.isClosed) return null;
+    if (this.life !== Life.CLOSED) return null;
     if (this.connection.lifecycle.takesStreams) return ITERATED;
     throw new JspError(
       'ERR_JSP_CLOSED',
@@ -369,7 +367,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   /** The connection closes, and nothing new begins. [CON-11] */
   private get isLate(): boolean {
-    return !this.isClosed && !this.connection.lifecycle.takesStreams;
+    return this.life !== Life.CLOSED && !this.connection.lifecycle.takesStreams;
   }
 
   /** Without a listener for `message` messages wait, as they do before there is one: so `once` loses none. */
@@ -416,7 +414,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   }
 
   private fail(error: JspError): void {
-    if (this.isClosed) return;
+    if (this.life === Life.CLOSED) return;
     this.call(() => this.core.reset(0));
     this.onClosed(error);
     this.driver.wake();
@@ -472,8 +470,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     const isPlain = bytes instanceof Uint8Array && bytes.length > 0 && bytes.length <= core.messageBytesMax;
     if (
       !isPlain ||
-      this.ended ||
-      this.isClosed ||
+      this.life !== Life.OPEN ||
       !this.connection.lifecycle.takesStreams ||
       core.sender.stopCode >= 0
     ) {
@@ -495,7 +492,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   /** What seldom happens stands by itself, for {@link enqueue} is fast as long as all of it down to the queue is compiled into one. */
   private mayQueue(bytes: Uint8Array, tracking: number): boolean {
-    if (this.ended || this.isClosed) throw this.closedBy ?? streamClosed();
+    if (this.life !== Life.OPEN) throw this.closedBy ?? streamClosed();
     if (!(bytes instanceof Uint8Array)) throw new TypeError('data must be a Uint8Array or a string');
     if (bytes.length === 0 && isDetached(bytes.buffer)) {
       throw new TypeError('the ArrayBuffer of data is detached: its bytes are gone');
@@ -567,6 +564,16 @@ function isDetached(buffer: ArrayBufferLike): boolean {
 function streamClosed(): JspError {
   return new JspError('ERR_JSP_STREAM_CLOSED', 'the stream has ended; open another one to send more');
 }
+
+/** What this side may still do. */
+const Life = {
+  OPEN: 0,
+  /** It sends nothing more. */
+  ENDED: 1,
+  /** Nor does anything come: both sides have ended, one has reset the stream, or the connection is over. */
+  CLOSED: 2,
+} as const;
+type Life = (typeof Life)[keyof typeof Life];
 
 const ITERATED: IteratorReturnResult<undefined> = { done: true, value: undefined };
 const NO_OPTIONS: SendOptions = {};
