@@ -53,7 +53,9 @@ async function measureAll(): Promise<void> {
 
 /** One attack, or none, on a fresh server. */
 async function measure(name: string, seconds: number, megabits: number): Promise<Outcome> {
-  const server = fork(fileURLToPath(import.meta.url), ['server'], { execArgv: ['--expose-gc'] });
+  const server = fork(fileURLToPath(import.meta.url), ['server'], {
+    execArgv: [...process.execArgv, '--expose-gc'],
+  });
   const [url] = (await once(server, 'message')) as [string];
   const connection = await connect(url);
   const stream = connection.openStream();

@@ -36,7 +36,9 @@ async function measure(): Promise<void> {
   const tlsRates: number[] = [];
   const kilobytes: number[] = [];
   for (let run = 0; run < runs; run++) {
-    const server = fork(fileURLToPath(import.meta.url), [], { execArgv: ['--expose-gc'] });
+    const server = fork(fileURLToPath(import.meta.url), [], {
+      execArgv: [...process.execArgv, '--expose-gc'],
+    });
     const { url, tlsPort } = (await answer(server)) as Addresses;
     rates.push(await handshakesPerSecond(handshakes, async () => (await connect(url)).destroy()));
     tlsRates.push(await handshakesPerSecond(handshakes, () => tlsHandshake(tlsPort)));

@@ -360,8 +360,8 @@ const DATAGRAMS_MAX = 192;
 const BATCHES_A_TURN = 4;
 /** Ticks that follow each other sooner are those of a loop that is busy. */
 const TICKS_APART: Micros = 100;
-/** A turn answers hellos until this much time has passed, and no more than so many; the answer to one takes a millisecond or two. */
-const HELLOS_TIME: Micros = 2 * MILLISECOND;
+/** A turn answers hellos until this much time has passed, and no more than so many; with the KEM in JavaScript one takes longer. */
+const HELLOS_TIME: Micros = MILLISECOND / 2;
 const HELLOS_A_TURN = 8;
 /** Times as long as it answered hellos, a driver with many that wait does everything else. */
 const HELLOS_REST = 4;

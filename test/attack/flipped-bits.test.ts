@@ -56,7 +56,7 @@ describe('a packet with a flipped bit is dropped and counted, and disturbs nothi
 });
 
 /** First packets come no faster than they are opened, so that the cipher is what refuses them. [CON-42] */
-const FLIP_GAP = 6_000;
+const FLIP_GAP = 11_000;
 
 /** Acknowledgements that were held back go out now, not between the flips: a packet that does not open lets its connection say what is due. */
 function settle(pair: Lockstep, packet: Uint8Array, to: Endpoint, gap: number): void {

@@ -9,7 +9,7 @@ import { initialSealKeys, integers, sealLong } from '../connection/rogue.ts';
 import { drain, firstFlights, hand, pass, serverEndpoint } from './first-flights.ts';
 
 /** Between first packets, so that all of them are opened. [CON-42] */
-const APART = 6 * MILLISECOND;
+const APART = 13 * MILLISECOND;
 
 describe('the table of half-open handshakes', () => {
   test('is bounded: beyond it the oldest whose client did not answer gives way, without a word [CON-3]', () => {
