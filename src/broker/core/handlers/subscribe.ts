@@ -33,8 +33,11 @@ export function unsubscribe(broker: BrokerState, channel: Channel, message: Uint
   broker.sessionOf(channel).filterCount--;
   broker.router.remove(filter, subscription);
   subscription.forgetWaiting((waiting) => !broker.router.reaches(waiting, subscription));
-  subscription.whenTaken(() => settle(broker, channel, id, Command.UNSUBSCRIBED, ReasonCode.NO_ERROR));
-  if (subscription.filters.size === 0) subscription.finishLanes();
+  subscription.whenTaken(() => {
+    settle(broker, channel, id, Command.UNSUBSCRIBED, ReasonCode.NO_ERROR);
+    // Not before: were it subscribed again meanwhile, what comes on new lanes would overtake what is on these.
+    if (subscription.filters.size === 0) subscription.finishLanes();
+  });
 }
 
 /** The client has taken what the broker had marked. [BRK-39] */

@@ -231,6 +231,26 @@ describe('lanes', () => {
     ]);
   });
 
+  it('go on for a filter that is subscribed again before they were taken, in its order [BRK-39]', () => {
+    const core = new DrivenCore();
+    const subscriber = new LaneClient(core, 'a');
+    const { main } = subscriber;
+    const from = publisher(core, BULK);
+    from.publish('a', 'first');
+    main.unsubscribe(2, 'a');
+    main.send(encodeSubscribe(3, 'a', SubscribeFlag.LANES, 0, 0));
+    from.publish('a', 'second');
+    for (const stream of subscriber.streams.reverse()) subscriber.carry(stream);
+    subscriber.carryAll();
+    expect(subscriber.taken).toEqual(['a=first', 'a=second']);
+    expect(subscriber.lanes.map(({ link }) => link.ended)).toEqual([false]);
+    expect(main.link.lines.filter((line) => line.includes('SUB'))).toEqual([
+      'SUBSCRIBED 1',
+      'SUBSCRIBED 3',
+      'UNSUBSCRIBED 2',
+    ]);
+  });
+
   it('are waited for by the answer to an unsubscription, and end with the last filter [BRK-15]', () => {
     const core = new DrivenCore();
     const subscriber = new LaneClient(core);
