@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Priority } from '../../../src/protocol/wire/frame-type.ts';
-import { bytesOf, Pair } from './pair.ts';
+import { bytesOf, Pair } from '../connection/pair.ts';
 
 const MIB = 1024 * 1024;
 

@@ -1,18 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { NEVER } from '../../../src/base/time.ts';
-import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
-import { Delivery, FrameType, MessageFlag, Space } from '../../../src/protocol/wire/frame-type.ts';
-import { FrameWriter, type MessageHeader } from '../../../src/protocol/wire/frame-writer.ts';
+import { NEVER } from '../../../../src/base/time.ts';
+import { CloseCode } from '../../../../src/protocol/wire/close-code.ts';
+import { Delivery, FrameType, MessageFlag, Space } from '../../../../src/protocol/wire/frame-type.ts';
+import { FrameWriter, type MessageHeader } from '../../../../src/protocol/wire/frame-writer.ts';
 import {
   encodeEnvelope,
   writeAbandonHeader,
   writeDropped,
   writeMessageHeader,
   writeMessagesHeader,
-} from '../../../src/protocol/wire/frames/message.ts';
-import { writeResetStream, writeStreamFin } from '../../../src/protocol/wire/frames/stream.ts';
-import { PacketRecord, recorded } from '../wire/recorded.ts';
-import { bytesOf, framesOf, Link, type Packet } from './link.ts';
+} from '../../../../src/protocol/wire/frames/message.ts';
+import { writeResetStream, writeStreamFin } from '../../../../src/protocol/wire/frames/stream.ts';
+import { PacketRecord, recorded } from '../../wire/recorded.ts';
+import { bytesOf, framesOf, Link, type Packet } from '../link.ts';
 
 const { RELIABLE, BEST_EFFORT } = Delivery;
 

@@ -3,8 +3,8 @@ import { StreamLimits } from '../../../src/protocol/stream/limits.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
+import { eachSeed, Pair } from '../connection/pair.ts';
 import { PacketRecord, recorded } from '../wire/recorded.ts';
-import { eachSeed, Pair } from './pair.ts';
 
 describe('the number of streams', () => {
   test('that are open at once is bounded by the peer, but not how many there are in all [STR-4]', () => {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
-import { FrameType, MessageFlag } from '../../../src/protocol/wire/frame-type.ts';
-import { Pair } from '../connection/pair.ts';
-import { integers, opening, Rogue } from '../connection/rogue.ts';
+import { FrameType, MessageFlag } from '../../../../src/protocol/wire/frame-type.ts';
+import { Pair } from '../../connection/pair.ts';
+import { integers, opening, Rogue } from '../../connection/rogue.ts';
 
 test('DROPPED that goes out ahead of an ACK is sent again when that packet is lost [STR-18]', () => {
   const pair = new Pair().connected();

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { Prng } from '../../../src/base/random.ts';
-import { NEVER } from '../../../src/base/time.ts';
-import { Assembly } from '../../../src/protocol/stream/receive/assembly.ts';
-import { incompleteSegment, Place } from '../../../src/protocol/stream/receive/segment.ts';
-import { Delivery } from '../../../src/protocol/wire/frame-type.ts';
-import { bytesOf, Link } from './link.ts';
+import { Prng } from '../../../../src/base/random.ts';
+import { NEVER } from '../../../../src/base/time.ts';
+import { Assembly } from '../../../../src/protocol/stream/receive/assembly.ts';
+import { incompleteSegment, Place } from '../../../../src/protocol/stream/receive/segment.ts';
+import { Delivery } from '../../../../src/protocol/wire/frame-type.ts';
+import { bytesOf, Link } from '../link.ts';
 
 /** Delivers messages of these lengths, as many in a datagram as fit, and reads them. */
 function received(lengths: number[], mtu = 1_400): Uint8Array[] {

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { NEVER } from '../../../src/base/time.ts';
-import { Outcome } from '../../../src/protocol/stream/send/send-context.ts';
-import { SendResult } from '../../../src/protocol/stream/send/send-stream.ts';
-import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
-import { Delivery, FrameType, Space } from '../../../src/protocol/wire/frame-type.ts';
-import { PacketRecord } from '../wire/recorded.ts';
-import { bytesOf, framesOf, Link, writerOn } from './link.ts';
+import { NEVER } from '../../../../src/base/time.ts';
+import { Outcome } from '../../../../src/protocol/stream/send/send-context.ts';
+import { SendResult } from '../../../../src/protocol/stream/send/send-stream.ts';
+import { CloseCode } from '../../../../src/protocol/wire/close-code.ts';
+import { Delivery, FrameType, Space } from '../../../../src/protocol/wire/frame-type.ts';
+import { PacketRecord } from '../../wire/recorded.ts';
+import { bytesOf, framesOf, Link, writerOn } from '../link.ts';
 
 const { RELIABLE, PARTIAL, BEST_EFFORT } = Delivery;
 

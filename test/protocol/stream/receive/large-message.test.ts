@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { Prng } from '../../../src/base/random.ts';
-import { NEVER } from '../../../src/base/time.ts';
-import { Delivery } from '../../../src/protocol/wire/frame-type.ts';
-import { Link, type Packet } from './link.ts';
+import { Prng } from '../../../../src/base/random.ts';
+import { NEVER } from '../../../../src/base/time.ts';
+import { Delivery } from '../../../../src/protocol/wire/frame-type.ts';
+import { Link, type Packet } from '../link.ts';
 
 const MIB = 1_048_576;
 const MESSAGE_BYTES = 16 * MIB;

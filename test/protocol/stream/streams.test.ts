@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import type { ConnectionStream } from '../../../src/protocol/stream/connection-stream.ts';
 import { Delivery, FrameType, Priority } from '../../../src/protocol/wire/frame-type.ts';
-import { internalsOf } from './internals.ts';
-import { bytesOf, eachSeed, Pair } from './pair.ts';
-import { integers, opening, Rogue, run } from './rogue.ts';
+import { internalsOf } from '../connection/internals.ts';
+import { bytesOf, eachSeed, Pair } from '../connection/pair.ts';
+import { integers, opening, Rogue, run } from '../connection/rogue.ts';
 
 describe('a stream', () => {
   test('has the same priority, delivery, order and label on both sides', () => {
