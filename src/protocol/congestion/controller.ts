@@ -98,9 +98,9 @@ export class Delivery {
     if (packet.sentTime > this.firstSentTime) this.firstSentTime = packet.sentTime;
   }
 
-  /** The application has no more to send, and the window has room. */
-  onAppLimited(bytesInFlight: number): void {
-    this.appLimitedUntil = Math.max(this.delivered + bytesInFlight, 1);
+  /** Nothing more is to be sent: that is the application's doing unless the window is full. */
+  onAppLimited(bytesInFlight: number, window: number): void {
+    if (bytesInFlight < window) this.appLimitedUntil = Math.max(this.delivered + bytesInFlight, 1);
   }
 
   get isAppLimited(): boolean {

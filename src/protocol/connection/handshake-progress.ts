@@ -167,7 +167,8 @@ export class HandshakeProgress {
     let ceiling = Math.min(config.mtuMax, parameters.maxDatagramBytes);
     if (isLoopback && parameters.receiveBufferBytes > 0) {
       const window = Math.floor(parameters.receiveBufferBytes * BUFFER_SHARE);
-      path.limitWindow(window, now);
+      path.congestion.limitWindow(window);
+      path.updatePacing(now);
       ceiling = Math.min(ceiling, Math.max(config.mtu, Math.floor(window / WINDOW_PACKETS_MIN)));
     }
     if (config.mtuIsExact && ceiling < config.mtu) {

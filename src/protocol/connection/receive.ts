@@ -391,7 +391,12 @@ export class PacketReceiver {
     const code = recovery.onAck(space, frame.ackRanges, frame.rangeCount, frame.delay, now);
     if (code !== 0) return code;
     this.fates.tell(now);
-    const { rtt } = this.path;
+    const { ecn, rtt } = this.path;
+    if (frame.ect0 >= 0) {
+      ecn.ect0 = frame.ect0;
+      ecn.ect1 = frame.ect1;
+      ecn.ce = frame.ce;
+    }
     this.spaces[space]?.acks.onRtt(rtt.smoothed);
     if (rtt.hasSample) this.streams.packer.onRtt(rtt.min, rtt.adjusted, now);
     return 0;

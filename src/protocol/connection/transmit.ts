@@ -116,7 +116,7 @@ export class PacketAssembler {
       if (!batch.hasRoom(Math.max(path.mtu, probeBytes))) return true;
       if (probeBytes > 0) this.packSizeProbe(builder, batch, probeBytes, now);
       else if (!this.packDatagram(builder, batch, now)) {
-        if (!this.isBlocked) path.onAppLimited();
+        if (!this.isBlocked) path.delivery?.onAppLimited(path.bytesInFlight, path.congestion.window);
         return false;
       }
     }

@@ -16,6 +16,7 @@ import {
 import { Cubic } from '../congestion/cubic.ts';
 import { LossBasedController, NewReno } from '../congestion/loss-based.ts';
 import { Pacer } from '../congestion/pacer.ts';
+import type { EcnCounts } from '../wire/frames/ack.ts';
 import { PathMtuDiscovery } from './mtu-discovery.ts';
 import { RttEstimator } from './rtt.ts';
 
@@ -49,8 +50,8 @@ export class Path {
   /** Null unless the controller wants it. */
   readonly delivery: Delivery | null;
   /** What the peer says it received with each ECN codepoint. */
-  readonly ecn = { ect0: 0, ect1: 0, ce: 0 };
-  /** Bytes sent and neither acknowledged nor declared lost, over all packet number spaces. */
+  readonly ecn: EcnCounts = { ect0: 0, ect1: 0, ce: 0 };
+  /** Bytes sent and neither acknowledged, lost nor given up with their packet number space, over all spaces. */
   bytesInFlight = 0;
 
   /** When the window was last full. */
@@ -101,6 +102,7 @@ export class Path {
 
   /** A packet in flight is acknowledged. */
   onPacketAcked(packet: PacketReport, now: Micros): void {
+    this.noteFull(now);
     this.bytesInFlight -= packet.bytes;
     this.congestion.onPacketAcked(packet);
     this.delivery?.onPacketAcked(packet, now);
@@ -112,26 +114,10 @@ export class Path {
     this.congestion.onPacketLost(packet, now);
   }
 
-  /** Packets leave the flight for no fault of the path: probes for a larger size, or of a space that is gone. */
-  leaveFlight(bytes: number): void {
-    this.bytesInFlight -= bytes;
-  }
-
-  /** An ACK frame came; its packets are still in flight. */
-  noteFull(now: Micros): void {
-    if (this.bytesInFlight + this.mtu > this.congestion.window) this.fullAt = now;
-  }
-
   /** All that an ACK frame acknowledges was told; the newest packet of it was sent at `newestSentTime`. */
   onAck(newestSentTime: Micros, now: Micros): void {
     // [REC-25] The window was not full since the newest acknowledged packet was sent, whatever the pacer held back.
     this.congestion.onAck(newestSentTime, this.fullAt < newestSentTime, now);
-  }
-
-  /** There is nothing more to send, though nothing but the window may hold it back. */
-  onAppLimited(): void {
-    if (this.delivery !== null && this.bytesInFlight < this.congestion.window)
-      this.delivery.onAppLimited(this.bytesInFlight);
   }
 
   /** The pacer follows the congestion controller; called when that may have changed its mind. */
@@ -146,10 +132,8 @@ export class Path {
     this.updatePacing(now);
   }
 
-  /** Bounds the window, for instance by what the peer's socket buffers; lower bounds only. */
-  limitWindow(bytes: number, now: Micros): void {
-    this.congestion.limitWindow(bytes);
-    this.updatePacing(now);
+  private noteFull(now: Micros): void {
+    if (this.bytesInFlight + this.mtu > this.congestion.window) this.fullAt = now;
   }
 }
 

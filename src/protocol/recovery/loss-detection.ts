@@ -162,7 +162,7 @@ export function detectLost(
     declareLost(sent, number, isBehind ? PacketState.LOST : LOST_BY_TIME, fates);
     const report = sent.reportOf(number);
     if ((known & PacketState.SIZE_PROBE) !== 0) {
-      path.leaveFlight(report.bytes); // [REC-32] no congestion signal
+      path.bytesInFlight -= report.bytes; // [REC-32] no congestion signal
     } else {
       thresholds.onLost(report.sentTime, now);
       path.onPacketLost(report, now);
@@ -181,7 +181,7 @@ export function withdraw(sent: SentPackets, below: number, path: Path, fates: Pa
     const known = sent.state[number & sent.mask];
     if ((known & IN_FLIGHT_MASK) !== IN_FLIGHT) continue;
     declareLost(sent, number, PacketState.LOST, fates);
-    path.leaveFlight(sent.bytesOf(number));
+    path.bytesInFlight -= sent.bytesOf(number);
   }
 }
 

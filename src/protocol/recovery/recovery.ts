@@ -113,7 +113,6 @@ export class Recovery {
     const sent = this.sentPackets(space);
     fates.clear(space);
     const largestBefore = sent.largestAcked;
-    path.noteFull(now);
     const code = acknowledge(sent, ranges, rangeCount, path, fates, now);
     if (code !== 0 || fates.acked.count + fates.spurious.count === 0) return code;
     this.pto.onAck(space, now);
@@ -179,7 +178,7 @@ export class Recovery {
   discardSpace(space: PacketSpace, now: Micros): void {
     const sent = this.spaces[space];
     if (sent === null) return;
-    this.path.leaveFlight(sent.bytesInFlight);
+    this.path.bytesInFlight -= sent.bytesInFlight;
     this.spaces[space] = null;
     this.pto.onSpaceDiscarded(space, now);
   }

@@ -107,7 +107,8 @@ describe('a congestion controller', () => {
     const recorder = new Recorder();
     const sender = senderOf(recorder);
     sender.send(2);
-    sender.recovery.path.onAppLimited();
+    const { path } = sender.recovery;
+    path.delivery?.onAppLimited(path.bytesInFlight, path.congestion.window);
     sender.send();
     sender.now += 100;
     sender.ack([0, 2]);

@@ -237,12 +237,12 @@ describe('recovery', () => {
       sender.now += 40_000;
       sender.ack([first + 4, first + 10]);
       expect(sender.recovery.fates.lost.count).toBe(4);
-      sender.recovery.path.limitWindow(30_000, sender.now);
+      sender.recovery.path.congestion.limitWindow(30_000);
       expect(sender.recovery.path.congestion.window).toBe(30_000);
       sender.ack([first, first + 10]);
       expect(sender.recovery.fates.spurious.count).toBe(4);
       expect(sender.recovery.path.congestion.window).toBe(30_000);
-      sender.recovery.path.limitWindow(50_000, sender.now);
+      sender.recovery.path.congestion.limitWindow(50_000);
       fillRound(sender, 40_000);
       expect(sender.recovery.path.congestion.window).toBe(30_000);
     });
