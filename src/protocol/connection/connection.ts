@@ -126,7 +126,7 @@ export class Connection {
     this.touched = options.touched;
     this.isLoopback = isLoopback;
     this.memory = new MemoryAccount(options.memory, CONNECTION_BYTES);
-    this.memory.held = () => memoryOf(this.streams, this.receiver.waiting.bytes);
+    this.memory.held = () => memoryOf(this.streams, this.receiver.undecryptable.bytes);
     this.mtuTold = config.mtu;
     const bit = new Uint8Array(1);
     options.random.fill(bit);
@@ -179,7 +179,7 @@ export class Connection {
 
   metrics(): ConnectionMetrics {
     const { config, counters, isLoopback, path, streams } = this;
-    const memoryBytes = memoryOf(streams, this.receiver.waiting.bytes);
+    const memoryBytes = memoryOf(streams, this.receiver.undecryptable.bytes);
     const mayFragment = !config.setsDontFragment && !isLoopback;
     return metricsOf({
       counters,
@@ -229,11 +229,11 @@ export class Connection {
   onTimeout(now: Micros): void {
     const { lifecycle, liveness, streams } = this;
     const isHandshakeLate = !lifecycle.isEstablished && now >= this.handshake.deadline;
-    if (isHandshakeLate && lifecycle.isOpen) return lifecycle.timeOut('handshake', now); // [CON-5]
+    if (isHandshakeLate && lifecycle.isOpen) return lifecycle.timeOut('handshake', now); // [CON-5] it took too long
     if (lifecycle.onTimeout(now)) return;
     this.onRecoveryTimeout(now);
     const code = streams.onTimeout(now, liveness.receivedAt, this.counters.packetsReceived);
-    if (code !== 0) return this.fail(code, 0, 'a message was begun and not completed', now); // [STR-35]
+    if (code !== 0) return this.fail(code, 0, 'a message was begun and not completed', now); // [STR-35] it stalls
     if (!lifecycle.isEstablished) return;
     const found = liveness.onTimeout(now, this.probeTimeout);
     if (found === LivenessOutcome.HEARTBEAT_TIMEOUT) lifecycle.timeOut('heartbeat', now);
@@ -321,7 +321,7 @@ export class Connection {
   private onOver(reason: CloseReason): void {
     this.events.push({ type: 'closed', connection: this, reason });
     this.touch();
-    this.receiver.waiting.take();
+    this.receiver.undecryptable.take();
     this.streams.onConnectionOver();
   }
 

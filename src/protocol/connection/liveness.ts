@@ -84,8 +84,8 @@ export class Liveness {
   onTimeout(now: Micros, pto: Micros): LivenessOutcome {
     const isHeartbeatDue = now >= this.heartbeatFrom + this.interval(pto);
     if (isHeartbeatDue && this.askedAt === NEVER) return this.ask(now);
-    if (now >= this.deadAt(pto)) return LivenessOutcome.HEARTBEAT_TIMEOUT; // [CON-8]
-    if (now >= this.idleAt(pto)) return LivenessOutcome.IDLE_TIMEOUT; // [CON-6]
+    if (now >= this.deadAt(pto)) return LivenessOutcome.HEARTBEAT_TIMEOUT; // [CON-8] asked, and silent since
+    if (now >= this.idleAt(pto)) return LivenessOutcome.IDLE_TIMEOUT; // [CON-6] neither side uses it
     return isHeartbeatDue ? this.ask(now) : LivenessOutcome.NONE;
   }
 

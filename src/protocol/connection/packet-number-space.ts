@@ -69,15 +69,15 @@ export class NumberSkips {
   }
 }
 
-/** A packet that waits. Lifetimes in it count from its arrival. */
-export interface WaitingPacket {
+/** A packet whose key is not there yet. Lifetimes in it count from its arrival. */
+export interface UndecryptablePacket {
   readonly packet: Uint8Array;
   readonly arrivedAt: Micros;
 }
 
-/** Packets whose key is not there yet. [PKT-17] */
-export class WaitingPackets {
-  private packets: WaitingPacket[] = [];
+/** Packets that cannot be decrypted yet, because the handshake has not come to their key (RFC 9001 section 5.7). [PKT-17] */
+export class UndecryptablePackets {
+  private packets: UndecryptablePacket[] = [];
   /** Their bytes together. */
   bytes = 0;
 
@@ -98,7 +98,7 @@ export class WaitingPackets {
   }
 
   /** All of them, oldest first; none is left. */
-  take(): readonly WaitingPacket[] {
+  take(): readonly UndecryptablePacket[] {
     const { packets } = this;
     this.packets = [];
     this.bytes = 0;

@@ -31,7 +31,11 @@ import type { ConnectionIds } from './connection-ids.ts';
 import type { HandshakeProgress } from './handshake-progress.ts';
 import { closeReasonOf, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
-import { type PacketNumberSpace, type PacketNumberSpaces, WaitingPackets } from './packet-number-space.ts';
+import {
+  type PacketNumberSpace,
+  type PacketNumberSpaces,
+  UndecryptablePackets,
+} from './packet-number-space.ts';
 import type { PacketAssembler } from './transmit.ts';
 
 /** The parts of a connection that packets are for. */
@@ -104,7 +108,7 @@ export class ReceiveScratch {
 /** Takes the packets that came for one connection. */
 export class PacketReceiver {
   /** Packets whose key is not there yet. */
-  readonly waiting = new WaitingPackets();
+  readonly undecryptable = new UndecryptablePackets();
   /** When the last packet opened, until the client's address is validated. */
   lastOpenedAt: Micros;
   readonly fates: PacketFateTeller;
@@ -277,7 +281,7 @@ export class PacketReceiver {
     }
     if (state.keys.toOpen(type) === null) {
       // [CON-13] [PKT-17] Its key is not there yet.
-      this.counters.packetsUnbuffered += this.waiting.keep(data.subarray(at, end), arrivedAt);
+      this.counters.packetsUnbuffered += this.undecryptable.keep(data.subarray(at, end), arrivedAt);
       return;
     }
     const result = openInto(scratch, state, data, at, numberStart, end);
@@ -308,7 +312,7 @@ export class PacketReceiver {
     this.lastOpenedAt = now;
     if (space !== PacketSpace.HANDSHAKE) return;
     path.validation.isValidated = true; // [CON-4] only it can have read the Handshake keys' share
-    this.host.discardSpace(PacketSpace.INITIAL, now); // [CON-14]
+    this.host.discardSpace(PacketSpace.INITIAL, now); // [CON-14] at the first Handshake packet
     // [REC-43] [HS-7] What its largest datagram was is all that is known of the path.
     const largest = this.parts.handshake.peerLargestDatagram;
     if (largest === null) return;
@@ -319,7 +323,7 @@ export class PacketReceiver {
   /** Keys may be there after it that packets wait for. [PKT-17] */
   private advanceHandshake(scratch: ReceiveScratch, now: Micros): void {
     if (!this.parts.handshake.advance(now)) return;
-    for (const { packet, arrivedAt } of this.waiting.take())
+    for (const { packet, arrivedAt } of this.undecryptable.take())
       this.receiveDatagram(packet, 0, scratch.nested, now, arrivedAt);
   }
 

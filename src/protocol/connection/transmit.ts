@@ -110,7 +110,7 @@ export class PacketAssembler {
     if (this.handshake.isAnswerDue && lifecycle.isOpen) return false;
     for (;;) {
       if (lifecycle.isOpen && this.recovery.isExhausted(now)) {
-        this.host.fail(CloseCode.PROTOCOL_VIOLATION, 0, 'nothing is acknowledged', now); // [REC-12]
+        this.host.fail(CloseCode.PROTOCOL_VIOLATION, 0, 'nothing is acknowledged', now); // [REC-12] no room for records
       }
       const probeBytes = this.sizeProbeBytes(now);
       if (!batch.hasRoom(Math.max(path.mtu, probeBytes))) return true;
@@ -193,7 +193,7 @@ export class PacketAssembler {
       builder.cancelPacket();
       return false;
     }
-    if (padTo > 0) builder.padDatagram(padTo); // [PKT-19]
+    if (padTo > 0) builder.padDatagram(padTo); // [PKT-19] so does every client Initial
     this.endPacket(builder, state, isEliciting, isEliciting || padTo > 0, now);
     return true;
   }
@@ -221,7 +221,8 @@ export class PacketAssembler {
       if (frames.room < FULL_PACKET_SLACK) this.fillsPackets = true;
     }
     if (frames.at > afterAck) isEliciting = true;
-    const isToElicit = hasAck && state.acks.wantsAcknowledgement(now) && recovery.allowance(now) > 0; // [REC-50]
+    // [REC-50] Many ranges: what the peer has heard of need not be told again.
+    const isToElicit = hasAck && state.acks.wantsAcknowledgement(now) && recovery.allowance(now) > 0;
     if ((isProbe || isToElicit) && !isEliciting) {
       writePing(frames);
       isEliciting = true;
@@ -298,7 +299,8 @@ export class PacketAssembler {
   ): void {
     const bytes = builder.endPacket();
     state.nextNumber++;
-    if (state.space === PacketSpace.APPLICATION && this.skips.skips(state.nextNumber)) state.nextNumber++; // [PKT-23]
+    // [PKT-23] Now and then a number is left out, which no honest peer acknowledges.
+    if (state.space === PacketSpace.APPLICATION && this.skips.skips(state.nextNumber)) state.nextNumber++;
     this.counters.packetsSent++;
     this.recovery.onSent(state.space, bytes, isEliciting, isInFlight, now, isSizeProbe);
     if (isEliciting) this.liveness.onSent(now);
@@ -355,7 +357,7 @@ export class PacketAssembler {
       const text = isHidden ? EMPTY : reasonBytes(reason.reason, frames.room);
       if (frames.room < connectionCloseSize(code, text)) return builder.cancelPacket();
       writeConnectionClose(frames, scope, code, closing.frameType, text);
-      if (isClient && isInitial) builder.padDatagram(this.path.mtu); // [PKT-19]
+      if (isClient && isInitial) builder.padDatagram(this.path.mtu); // [PKT-19] as every client Initial
       builder.endPacket();
       state.nextNumber++;
       this.counters.packetsSent++;
@@ -489,7 +491,7 @@ export class PacketBuilder {
   /** Ends the open packet; it waits for its seal. Returns its bytes, tag included. */
   endPacket(): number {
     const { frames } = this;
-    const shortest = this.numberStart + PAYLOAD_BYTES_MIN; // [PKT-14]
+    const shortest = this.numberStart + PAYLOAD_BYTES_MIN; // [PKT-14] what header protection samples
     while (frames.at < shortest) frames.out[frames.at++] = 0;
     assert(frames.at <= frames.limit, 'frames stay within their packet');
     const end = frames.at + TAG_BYTES;

@@ -100,7 +100,7 @@ export class PathMtuDiscovery {
     if (bytes !== this.probing) return false;
     this.probing = 0;
     if (++this.tries < PROBE_TRIES) return false;
-    this.giveUp(bytes, now); // [REC-45]
+    this.giveUp(bytes, now); // [REC-45] three probes lost
     return true;
   }
 
@@ -124,7 +124,7 @@ export class PathMtuDiscovery {
     if (smallestBytes > this.mtu) return false; // sent before the size fell
     if (smallestBytes < this.lostFrom) this.lostFrom = smallestBytes;
     this.suspicion += 1 + this.timeouts;
-    // [REC-46]
+    // [REC-46] Large packets alone are lost, again and again.
     if (this.suspicion < SUSPICIONS_MAX || this.mtu <= this.floor || this.lostFrom <= this.floor)
       return false;
     const isAboveBase = this.mtu > this.base && this.lostFrom > this.base;

@@ -128,14 +128,14 @@ export class AckTracker {
   onRtt(smoothed: Micros): void {
     this.smoothedRtt = smoothed;
     if (this.peerRequest >= 0 || this.isHandshake) return;
-    // [REC-37]
+    // [REC-37] A quarter of a round trip, from 1 ms to the advertised maximum.
     const quarter = Math.round(smoothed / 4);
     this.delay = Math.min(this.advertisedDelay, quarter > DELAY_MIN ? quarter : DELAY_MIN);
   }
 
   /** The peer's ACK_FREQUENCY frame. Returns 0, or the code to close the connection with. */
   onAckFrequency(request: number, threshold: number, maxDelay: Micros): number {
-    // [REC-40]
+    // [REC-40] Less than was advertised as possible is a violation; of several requests the newest counts.
     if (maxDelay < DELAY_MIN) return CloseCode.PROTOCOL_VIOLATION;
     if (request <= this.peerRequest) return 0;
     this.peerRequest = request;
@@ -164,9 +164,9 @@ export class AckTracker {
   private onEliciting(number: number, now: Micros, isMarked: boolean): void {
     this.pending++;
     if (this.deadline === NEVER) this.deadline = now + this.delay;
-    // [REC-35] [REC-36]
+    // [REC-35] [REC-36] The first application packet is acknowledged at once, [REC-38] and one with a congestion mark.
     if (isMarked || (this.largestEliciting < 0 && !this.isHandshake)) this.isUrgent = true;
-    // [REC-38]
+    // [REC-38] And a late packet, a gap, and the packet that makes a gap count as a loss.
     if (number < this.largestEliciting) {
       this.isUrgent = true;
       return;

@@ -58,7 +58,7 @@ export class ProbeTimeout {
 
   /** The last computed {@link deadline} passed. Returns the space to probe. */
   expire(now: Micros): PacketSpace {
-    // [REC-13]
+    // [REC-13] Each timeout in a row doubles the next.
     this.count++;
     this.lastEventTime = now;
     this.pending[this.space] = this.probes;

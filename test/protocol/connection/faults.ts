@@ -49,7 +49,7 @@ export function layTrips(connection: Connection, kinds: readonly FaultKind[], tr
     closing: [
       [lifecycle, 'beginClosing', 'drain'],
       [streams, 'onConnectionOver'],
-      [receiver.waiting, 'take'],
+      [receiver.undecryptable, 'take'],
     ],
     calls: [
       [streams, 'open', 'onSendTouched', 'onReceiveTouched'],

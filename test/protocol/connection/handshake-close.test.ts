@@ -113,7 +113,7 @@ describe('1-RTT packets that come before the handshake is over', () => {
     pair.connect().run(20);
     const { halfOpen } = pair.server;
     expect(halfOpen.lifecycle.isEstablished).toBe(false);
-    expect(halfOpen.receiver.waiting).toHaveLength(1);
+    expect(halfOpen.receiver.undecryptable).toHaveLength(1);
     expect(pair.server.events).toEqual([]);
     pair.client.inject(held ?? new Uint8Array(0));
     pair.until(() => pair.server.texts(0).length > 0);
@@ -147,11 +147,11 @@ describe('1-RTT packets that come before the handshake is over', () => {
     pair.world.network.connect('client', 'server', { delayMs: 0 });
     for (const packet of packets) pair.client.inject(packet);
     pair.run(1);
-    expect(server.receiver.waiting.length).toBe(10);
+    expect(server.receiver.undecryptable.length).toBe(10);
     expect(server.counters.packetsUnbuffered).toBe(15);
     pair.run(2_000);
     expect(pair.server.isConnected).toBe(true);
-    expect(server.receiver.waiting).toHaveLength(0);
+    expect(server.receiver.undecryptable).toHaveLength(0);
     expect(server.counters.packetsUnopened).toBe(10);
     pair.echo();
   });
@@ -164,7 +164,7 @@ describe('1-RTT packets that come before the handshake is over', () => {
       pair.client.inject(Buffer.concat([Uint8Array.of(0x40), server.ids.sourceId, bytesOf(20_000, i)]));
     }
     pair.run(5);
-    expect(server.receiver.waiting).toHaveLength(3);
+    expect(server.receiver.undecryptable).toHaveLength(3);
     expect(server.counters.packetsUnbuffered).toBe(7);
     pair.until(() => pair.server.isConnected);
   });
@@ -173,7 +173,7 @@ describe('1-RTT packets that come before the handshake is over', () => {
     const pair = new Pair();
     pair.server.filter = (data, index) => (index === 0 ? [{ data, afterMs: 30 }] : [{ data }]);
     pair.connect().run(20);
-    expect(pair.client.halfOpen.receiver.waiting).toHaveLength(1);
+    expect(pair.client.halfOpen.receiver.undecryptable).toHaveLength(1);
     pair.until(() => pair.client.isConnected, 40);
     expect(pair.client.halfOpen.counters.ptoCount).toBe(0);
   });

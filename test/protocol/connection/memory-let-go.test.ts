@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import type { WaitingPacket } from '../../../src/protocol/connection/packet-number-space.ts';
+import type { UndecryptablePacket } from '../../../src/protocol/connection/packet-number-space.ts';
 import { internalsOf } from './internals.ts';
 import { Pair } from './pair.ts';
 
@@ -19,9 +19,9 @@ test('a connection keeps no datagram alive, also where datagrams are Buffers, wh
   pair.client.send(stream, 'early');
   pair.run(20);
   const { ids, receiver } = pair.server.halfOpen;
-  const { waiting } = receiver;
+  const { undecryptable: waiting } = receiver;
   expect(waiting.length).toBeGreaterThan(0);
-  const { packets } = waiting as unknown as { packets: WaitingPacket[] };
+  const { packets } = waiting as unknown as { packets: UndecryptablePacket[] };
   for (const { packet } of packets) expect(packet.buffer.byteLength).toBe(packet.length);
   for (const id of [ids.destinationId, ids.firstDestinationId]) expect(id.buffer.byteLength).toBe(id.length);
   pair.until(() => pair.server.texts(stream.id).includes('early'));

@@ -160,7 +160,7 @@ describe('packets find their connection', () => {
     };
     pair.run(12);
     expect(pair.client.halfOpen.counters.packetsUnopened).toBe(1);
-    expect(pair.client.halfOpen.receiver.waiting).toHaveLength(0);
+    expect(pair.client.halfOpen.receiver.undecryptable).toHaveLength(0);
   });
 
   test('a packet that is no packet takes the rest of its datagram with it [PKT-3]', () => {
