@@ -6,9 +6,9 @@
 /** The floors of src/, lowest first. A folder imports from itself and from lower floors, never from its siblings. */
 export const FLOORS = [
   ['base'],
-  ['protocol/wire', 'protocol/trace', 'protocol/datagram'],
+  ['protocol/wire', 'protocol/trace'],
   ['protocol/crypto', 'protocol/congestion', 'protocol/stream'],
-  ['protocol/handshake', 'protocol/path'],
+  ['protocol/handshake', 'protocol/path', 'protocol/datagram'],
   ['protocol/recovery'],
   ['protocol/connection'],
   ['protocol/endpoint'],

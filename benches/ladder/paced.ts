@@ -1,7 +1,7 @@
 /** The two sides of a rung: a sender that never has more under way than its receiver's buffer takes, and a receiver that counts. */
 
 import type { Counts, Receiver, Sender, Target } from '../../src/bench/workload.ts';
-import { type ReceiveBatch, TransmitBatch } from '../../src/protocol/wire/batch.ts';
+import { type ReceiveBatch, TransmitBatch } from '../../src/protocol/datagram/index.ts';
 import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';
 import type { FeedbackReader, FeedbackWriter, PacketReader, PacketWriter } from './packets.ts';
 

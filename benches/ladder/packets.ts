@@ -11,7 +11,7 @@ import {
   TAG_BYTES,
   UnprotectedHeader,
 } from '../../src/protocol/crypto/index.ts';
-import { SealBatch } from '../../src/protocol/crypto/seal-batch.ts';
+import { SealBatch } from '../../src/protocol/datagram/transmit-batch.ts';
 import { FrameReader } from '../../src/protocol/wire/frame-reader.ts';
 import { FrameType } from '../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../src/protocol/wire/frame-writer.ts';

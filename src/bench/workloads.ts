@@ -8,7 +8,7 @@
  * An mtu of 0 leaves the packet size to the library.
  */
 import type { AeadPreference } from '../protocol/crypto/index.ts';
-import { TransmitBatch } from '../protocol/wire/batch.ts';
+import { TransmitBatch } from '../protocol/datagram/index.ts';
 import { connect } from '../transport/connect.ts';
 import type { Connection } from '../transport/connection.ts';
 import { type Listener, listen } from '../transport/listen.ts';

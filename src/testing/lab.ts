@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import { normalAddress } from '../base/ip-address.ts';
 import { Prng, type RandomSource } from '../base/random.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
-import { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from '../protocol/wire/batch.ts';
+import { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from '../protocol/datagram/index.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import {
   type DatagramSocket,

@@ -9,7 +9,7 @@
 
 import { Prng } from '../base/random.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
-import { type ReceiveBatch, ReceiveQueue, TransmitBatch } from '../protocol/wire/batch.ts';
+import { type ReceiveBatch, ReceiveQueue, TransmitBatch } from '../protocol/datagram/index.ts';
 import type { LinkOptions } from '../udp/link.ts';
 import { type LabDatagram, type LabPort, Network } from './network.ts';
 import { type ScheduledEvent, VirtualClock } from './virtual-clock.ts';

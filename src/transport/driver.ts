@@ -11,8 +11,8 @@
 import { AsyncResource } from 'node:async_hooks';
 import { JspError } from '../base/errors.ts';
 import { MILLISECOND, type Micros, NEVER, SECOND } from '../base/time.ts';
+import { type ReceiveBatch, TransmitBatch } from '../protocol/datagram/index.ts';
 import type { Endpoint, EndpointEvent } from '../protocol/endpoint/index.ts';
-import { type ReceiveBatch, TransmitBatch } from '../protocol/wire/batch.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { ImpairedSocket, type ImpairmentOptions, impairSocket } from '../udp/impaired-socket.ts';

@@ -1,4 +1,4 @@
-import type { ReceiveBatch, TransmitBatch } from '../protocol/wire/batch.ts';
+import type { ReceiveBatch, TransmitBatch } from '../protocol/datagram/index.ts';
 
 /** An address as the operating system gives and takes it: a literal IPv4 or IPv6 address and a port. */
 export interface SocketAddress {

@@ -2,7 +2,7 @@ import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 import { performance } from 'node:perf_hooks';
 import { JspError } from '../base/errors.ts';
 import { addressFamily, fromSystem, normalAddress } from '../base/ip-address.ts';
-import { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from '../protocol/wire/batch.ts';
+import { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from '../protocol/datagram/index.ts';
 import { resolveHost } from './addresses.ts';
 import {
   countErrorCode,

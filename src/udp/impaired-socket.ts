@@ -1,7 +1,7 @@
 import { anObject, checkOptions, number, type OptionTable } from '../base/options.ts';
 import { Prng } from '../base/random.ts';
 import { type Micros, NEVER, SECOND } from '../base/time.ts';
-import { type ReceiveBatch, ReceiveQueue, TransmitBatch } from '../protocol/wire/batch.ts';
+import { type ReceiveBatch, ReceiveQueue, TransmitBatch } from '../protocol/datagram/index.ts';
 import { type Clock, systemClock, type TimerHandle } from './clock.ts';
 import type { DatagramSocket, SocketAddress, SocketCounters } from './datagram-socket.ts';
 import { type Arrival, LINK_OPTIONS, Link, type LinkOptions } from './link.ts';

@@ -13,7 +13,7 @@
  */
 
 import { addressFamily, isLoopback, isWildcard } from '../base/ip-address.ts';
-import type { ReceiveBatch, TransmitBatch } from '../protocol/wire/batch.ts';
+import type { ReceiveBatch, TransmitBatch } from '../protocol/datagram/index.ts';
 import { connectedSockets, localAddresses, resolveHost } from './addresses.ts';
 import {
   addCounters,

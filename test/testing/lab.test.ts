@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND } from '../../src/base/time.ts';
-import { TransmitBatch } from '../../src/protocol/wire/batch.ts';
+import { TransmitBatch } from '../../src/protocol/datagram/index.ts';
 import { Lab, LabFailure, type LabSocket } from '../../src/testing/index.ts';
 
 describe('lab', () => {

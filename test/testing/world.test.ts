@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND, type Micros, NEVER } from '../../src/base/time.ts';
-import type { ReceiveBatch, TransmitBatch } from '../../src/protocol/wire/batch.ts';
+import type { ReceiveBatch, TransmitBatch } from '../../src/protocol/datagram/index.ts';
 import { type LabEndpoint, LabFailure, World, type WorldNode } from '../../src/testing/world.ts';
 
 describe('world', () => {

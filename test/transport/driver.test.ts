@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { SECOND } from '../../src/base/time.ts';
 import type { Stream } from '../../src/index.ts';
-import type { TransmitBatch } from '../../src/protocol/wire/batch.ts';
+import type { TransmitBatch } from '../../src/protocol/datagram/index.ts';
 import { bytesOf } from '../protocol/connection/pair.ts';
 import { labPair } from './lab-pair.ts';
 import { next, take } from './served.ts';

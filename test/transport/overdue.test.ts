@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND, type Micros, SECOND } from '../../src/base/time.ts';
-import { ReceiveBatch } from '../../src/protocol/wire/batch.ts';
+import { ReceiveBatch } from '../../src/protocol/datagram/index.ts';
 import { Driver } from '../../src/transport/driver.ts';
 import type { Clock, TimerHandle } from '../../src/udp/clock.ts';
 import { type DatagramSocket, socketCounters } from '../../src/udp/datagram-socket.ts';

@@ -1,7 +1,7 @@
 import { EventEmitter, on, once } from 'node:events';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import type { Stream } from '../../src/index.ts';
-import type { ReceiveBatch } from '../../src/protocol/wire/batch.ts';
+import type { ReceiveBatch } from '../../src/protocol/datagram/index.ts';
 import { bytesOf } from '../protocol/connection/pair.ts';
 import { labPair } from './lab-pair.ts';
 import { join, next, serve } from './served.ts';

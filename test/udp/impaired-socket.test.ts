@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { MILLISECOND, type Micros } from '../../src/base/time.ts';
-import { ReceiveBatch, TransmitBatch } from '../../src/protocol/wire/batch.ts';
+import { ReceiveBatch, TransmitBatch } from '../../src/protocol/datagram/index.ts';
 import type { Clock, TimerHandle } from '../../src/udp/clock.ts';
 import { type DatagramSocket, socketCounters } from '../../src/udp/datagram-socket.ts';
 import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';

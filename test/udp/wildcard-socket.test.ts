@@ -2,7 +2,7 @@ import { createSocket, Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import { addressFamily } from '../../src/base/ip-address.ts';
-import { TransmitBatch } from '../../src/protocol/wire/batch.ts';
+import { TransmitBatch } from '../../src/protocol/datagram/index.ts';
 import { localAddresses } from '../../src/udp/addresses.ts';
 import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';
 import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';

@@ -1,4 +1,3 @@
-import { PacketSpace, PacketType } from '../wire/packet-header.ts';
 /**
  * The way out, from the parts of a connection to datagrams in the arena of a batch:
  *
@@ -14,13 +13,12 @@ import { PacketSpace, PacketType } from '../wire/packet-header.ts';
 import { assert } from '../../base/errors.ts';
 import { type Micros, SECOND } from '../../base/time.ts';
 import { type PacketKeys, TAG_BYTES } from '../crypto/packet-protection.ts';
-import { SealBatch } from '../crypto/seal-batch.ts';
+import { SealBatch, type TransmitBatch } from '../datagram/transmit-batch.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
 import type { Path } from '../path/path.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { StreamPacker } from '../stream/stream-packer.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
-import type { TransmitBatch } from '../wire/batch.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { CONTROL_FRAME_BYTES_MAX, FrameWriter } from '../wire/frame-writer.ts';
 import { writeAck } from '../wire/frames/ack.ts';
@@ -31,6 +29,8 @@ import { writeHeartbeat, writePing } from '../wire/frames/ping.ts';
 import {
   LONG_PACKET_LENGTH_MAX,
   longHeaderSize,
+  PacketSpace,
+  PacketType,
   packetNumberBytes,
   shortHeaderSize,
   writeLongHeader,

@@ -2,7 +2,7 @@ import { Ring } from '../../base/ring.ts';
 import type { Micros } from '../../base/time.ts';
 import type { Connection } from '../connection/connection.ts';
 import { ConnectionState } from '../connection/lifecycle.ts';
-import type { TransmitBatch } from '../wire/batch.ts';
+import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 
 /**
  * The connections of an endpoint that may have something to send, each once. They take turns, in the order in which they became ready, but

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { TransmitBatch } from '../../../src/protocol/wire/batch.ts';
+import { TransmitBatch } from '../../../src/protocol/datagram/index.ts';
 import { Pair } from './pair.ts';
 
 test('an endpoint that is woken late takes it for one probe timeout, not for many [REC-13]', () => {

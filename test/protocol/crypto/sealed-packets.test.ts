@@ -7,7 +7,7 @@ import {
   sealPacket,
   UnprotectedHeader,
 } from '../../../src/protocol/crypto/packet-protection.ts';
-import { SealBatch } from '../../../src/protocol/crypto/seal-batch.ts';
+import { SealBatch } from '../../../src/protocol/datagram/transmit-batch.ts';
 import { hex, joined, toHex } from './bytes.ts';
 import { type SealedPacketInput, slowHeaderProtection, slowSealedPacket } from './slow-packet.ts';
 import { vectorCases } from './vector-file.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ReceiveBatch, TransmitBatch } from '../../../src/protocol/wire/batch.ts';
+import { ReceiveBatch, TransmitBatch } from '../../../src/protocol/datagram/index.ts';
 import { isConfirmed } from '../connection/internals.ts';
 import { bytesOf, Pair } from '../connection/pair.ts';
 

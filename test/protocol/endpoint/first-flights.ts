@@ -1,7 +1,7 @@
 import { Prng } from '../../../src/base/random.ts';
 import type { Micros } from '../../../src/base/time.ts';
+import { ReceiveBatch, TransmitBatch } from '../../../src/protocol/datagram/index.ts';
 import { Endpoint, type ServerConfig } from '../../../src/protocol/endpoint/index.ts';
-import { ReceiveBatch, TransmitBatch } from '../../../src/protocol/wire/batch.ts';
 import { config, IDENTITY, PORT } from '../connection/pair.ts';
 
 /** A server that is fed by hand. */

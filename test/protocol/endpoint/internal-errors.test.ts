@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
+import { ReceiveBatch, TransmitBatch } from '../../../src/protocol/datagram/index.ts';
 import type { ConnectionStream } from '../../../src/protocol/stream/connection-stream.ts';
-import { ReceiveBatch, TransmitBatch } from '../../../src/protocol/wire/batch.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { Delivery, Priority } from '../../../src/protocol/wire/frame-type.ts';
 import { type FaultKind, layTrips, wrap } from '../connection/faults.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { LARGE_BUFFER_BYTES } from '../../../src/base/bytes.ts';
-import { ReceiveBatch, TransmitBatch } from '../../../src/protocol/wire/batch.ts';
+import { ReceiveBatch, TransmitBatch } from '../../../src/protocol/datagram/index.ts';
 import { bytesOf, Pair } from '../connection/pair.ts';
 
 describe('the memory of a large datagram', () => {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND, SECOND } from '../../../src/base/time.ts';
-import { ReceiveBatch } from '../../../src/protocol/wire/batch.ts';
+import { ReceiveBatch } from '../../../src/protocol/datagram/index.ts';
 import { PacketType } from '../../../src/protocol/wire/packet-header.ts';
 import { bytesOf, Pair } from '../connection/pair.ts';
 import { initialSealKeys, sealLong } from '../connection/rogue.ts';

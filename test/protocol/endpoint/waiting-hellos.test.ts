@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
+import { ReceiveBatch } from '../../../src/protocol/datagram/index.ts';
 import { HalfOpenTable } from '../../../src/protocol/endpoint/admission.ts';
-import { ReceiveBatch } from '../../../src/protocol/wire/batch.ts';
 import { firstFlights, serverEndpoint } from './first-flights.ts';
 
 /** As much of a connection as the table looks at. */

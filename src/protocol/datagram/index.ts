@@ -1,0 +1,7 @@
+/**
+ * Batches of datagrams that cross the sans-IO line. A socket fills a {@link ReceiveBatch}, by a {@link ReceiveQueue}, and the endpoint takes
+ * it; the endpoint fills a {@link TransmitBatch}, and the socket sends it whole.
+ */
+
+export { ReceiveBatch, ReceiveQueue } from './receive-batch.ts';
+export { TransmitBatch } from './transmit-batch.ts';
