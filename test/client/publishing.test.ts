@@ -1,7 +1,8 @@
 import { once } from 'node:events';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { JspError } from '../../src/base/errors.ts';
 import { type BrokerClient, connectClient } from '../../src/client/index.ts';
+import { ProgressWatch } from '../../src/client/publishing.ts';
 import { Command, encodePlain, LARGE_BYTES_MIN } from '../../src/pubsub/command.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
 import { FakeNetwork, type FakeStream } from './fake-transport.ts';
@@ -323,5 +324,36 @@ describe('many waits with one signal', () => {
     } finally {
       process.off('warning', note);
     }
+  });
+});
+
+describe('a watch over what is published', () => {
+  it('tells for how long nothing has got on: 0 as long as something does, and when nothing is left', async () => {
+    const published = { unconfirmed: 2, queuedBytes: 100 };
+    let stillMs = -1;
+    let looks = 0;
+    const watch = new ProgressWatch(published, 1, (ms) => {
+      stillMs = ms;
+      looks++;
+    });
+    onTestFinished(() => watch.stop());
+    await until(() => looks > 0);
+    expect(stillMs).toBe(0);
+    await until(() => stillMs > 20);
+    published.queuedBytes = 99;
+    await until(() => stillMs === 0);
+    await until(() => stillMs > 20);
+    published.unconfirmed = 1;
+    await until(() => stillMs === 0);
+    await until(() => stillMs > 0);
+    published.unconfirmed = 0;
+    await until(() => stillMs === 0);
+    const later = looks + 10;
+    await until(() => looks >= later);
+    expect(stillMs).toBe(0);
+    watch.stop();
+    const last = looks;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(looks).toBe(last);
   });
 });
