@@ -3,7 +3,7 @@ import { assert } from '../../base/errors.ts';
 import { MemoryBudget } from '../../base/memory-budget.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import { Ring } from '../../base/ring.ts';
-import { DeadlineHeap, type Micros } from '../../base/time.ts';
+import { DeadlineHeap, type Micros, NEVER } from '../../base/time.ts';
 import { type ConnectionConfig, configForPeer, localParameters } from '../connection/config.ts';
 import {
   Connection,
@@ -197,7 +197,7 @@ export class Endpoint {
 
   /** When {@link timeout} is to be called at the latest. */
   nextTimeout(): Micros {
-    return this.deadlines.peek()?.deadline ?? Number.POSITIVE_INFINITY;
+    return this.deadlines.peek()?.deadline ?? NEVER;
   }
 
   /** Lets every connection whose deadline has come do what is due; after a sleep, asks every peer first whether it is there. [CON-16] */
