@@ -177,7 +177,7 @@ export class WorldNode {
   private isDue = false;
   private removed = false;
   private readonly received = new ReceiveQueue();
-  private readonly batch = new TransmitBatch(ARENA_BYTES, DATAGRAMS_MAX);
+  private readonly batch = new TransmitBatch();
   private timer: ScheduledEvent | null = null;
   private timerFor: Micros = NEVER;
 
@@ -270,6 +270,4 @@ export class WorldNode {
   }
 }
 
-const ARENA_BYTES = 256 * 1024;
-const DATAGRAMS_MAX = 192;
 const ROUNDS_MAX = 1_000;

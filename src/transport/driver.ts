@@ -270,7 +270,7 @@ export class Driver {
   /** A few batches at most, so that datagrams that came meanwhile are looked at before more are sent. */
   private transmit(): void {
     if (this.held !== null || !this.endpoint.wantsTransmit) return;
-    const batch = FREE_BATCHES.pop() ?? new TransmitBatch(ARENA_BYTES, DATAGRAMS_MAX);
+    const batch = FREE_BATCHES.pop() ?? new TransmitBatch();
     for (let i = 0; i < BATCHES_A_TURN; i++) {
       if (this.endpoint.transmit(batch, this.clock.now()) === 0) break;
       let isFree: boolean;
@@ -355,8 +355,6 @@ function giveBack(batch: TransmitBatch): void {
 
 const FREE_BATCHES: TransmitBatch[] = [];
 const FREE_BATCHES_MAX = 4;
-const ARENA_BYTES = 256 * 1024;
-const DATAGRAMS_MAX = 192;
 const BATCHES_A_TURN = 4;
 /** Ticks that follow each other sooner are those of a loop that is busy. */
 const TICKS_APART: Micros = 100;

@@ -42,7 +42,7 @@ export class ImpairedSocket implements DatagramSocket {
   private incoming: Link;
   private readonly sending = new DelayLine(DELAYED_BYTES_MAX);
   private readonly receiving = new DelayLine(DELAYED_BYTES_MAX);
-  private readonly transmitBatch = new TransmitBatch(ARENA_BYTES, DATAGRAMS_MAX);
+  private readonly transmitBatch = new TransmitBatch();
   private readonly received = new ReceiveQueue();
   /** The inner socket holds our arena. */
   private blocked = false;
@@ -183,7 +183,7 @@ export class ImpairedSocket implements DatagramSocket {
   private handOverDue(now: Micros): void {
     const { received } = this;
     while (!this.closed && this.receiving.nextAt <= now) {
-      while (received.count < DATAGRAMS_MAX) {
+      while (received.count < HANDED_OVER_MAX) {
         const datagram = this.receiving.takeDue(now);
         if (datagram === undefined) break;
         received.push(datagram.data, datagram.host, datagram.port, datagram.local);
@@ -307,8 +307,8 @@ function place(batch: TransmitBatch, datagram: DelayedDatagram): void {
 const LAST_DATAGRAM_MAX: Micros = 30 * SECOND;
 const DELAYED_BYTES_MAX = 64 * 1024 * 1024;
 const DATAGRAM_BYTES_MAX = 65_536;
-const ARENA_BYTES = 256 * 1024;
-const DATAGRAMS_MAX = 64;
+/** So many are handed over together. */
+const HANDED_OVER_MAX = 64;
 /** What a datagram costs besides its bytes, so that empty ones are not free. */
 const OVERHEAD_BYTES = 256;
 const COMPACT_AT = 64;

@@ -20,7 +20,7 @@ export class TransmitBatch {
    * @param arenaBytes - room for datagrams; at least one of the largest size in use
    * @param datagramsMax - most datagrams a batch holds
    */
-  constructor(arenaBytes: number, datagramsMax: number) {
+  constructor(arenaBytes = ARENA_BYTES, datagramsMax = DATAGRAMS_MAX) {
     this.arena = new Uint8Array(arenaBytes);
     this.offset = new Int32Array(datagramsMax);
     this.length = new Int32Array(datagramsMax);
@@ -140,3 +140,7 @@ export class SealBatch<Owner = null> {
 function rethrow(_owner: unknown, _headerStart: number, error: unknown): never {
   throw error;
 }
+
+/** A few packets of loopback size, or as many of those of the internet as a batch holds. */
+const ARENA_BYTES = 256 * 1024;
+const DATAGRAMS_MAX = 192;
