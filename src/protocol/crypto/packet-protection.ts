@@ -277,7 +277,8 @@ export interface HeaderKey {
  * section 2.3) whose counter and nonce are a sample of the packet's ciphertext. [PKT-13]
  *
  * In JavaScript for all providers: a single block costs a quarter of the call into libsodium, a twentieth of that into
- * OpenSSL. There are no branches and no table look-ups on secret values.
+ * OpenSSL. There are no branches and no table look-ups on secret values. Rotations are written out: 320 calls a packet are felt until all is
+ * compiled, and to compile them away takes long.
  */
 export class ChachaHeaderKey implements HeaderKey {
   private key: Int32Array;
@@ -313,70 +314,102 @@ export class ChachaHeaderKey implements HeaderKey {
     for (let doubleRound = 0; doubleRound < 10; doubleRound++) {
       // columns
       x0 = (x0 + x4) | 0;
-      x12 = rotated(x12 ^ x0, 16);
+      x12 ^= x0;
+      x12 = (x12 << 16) | (x12 >>> 16);
       x8 = (x8 + x12) | 0;
-      x4 = rotated(x4 ^ x8, 12);
+      x4 ^= x8;
+      x4 = (x4 << 12) | (x4 >>> 20);
       x0 = (x0 + x4) | 0;
-      x12 = rotated(x12 ^ x0, 8);
+      x12 ^= x0;
+      x12 = (x12 << 8) | (x12 >>> 24);
       x8 = (x8 + x12) | 0;
-      x4 = rotated(x4 ^ x8, 7);
+      x4 ^= x8;
+      x4 = (x4 << 7) | (x4 >>> 25);
       x1 = (x1 + x5) | 0;
-      x13 = rotated(x13 ^ x1, 16);
+      x13 ^= x1;
+      x13 = (x13 << 16) | (x13 >>> 16);
       x9 = (x9 + x13) | 0;
-      x5 = rotated(x5 ^ x9, 12);
+      x5 ^= x9;
+      x5 = (x5 << 12) | (x5 >>> 20);
       x1 = (x1 + x5) | 0;
-      x13 = rotated(x13 ^ x1, 8);
+      x13 ^= x1;
+      x13 = (x13 << 8) | (x13 >>> 24);
       x9 = (x9 + x13) | 0;
-      x5 = rotated(x5 ^ x9, 7);
+      x5 ^= x9;
+      x5 = (x5 << 7) | (x5 >>> 25);
       x2 = (x2 + x6) | 0;
-      x14 = rotated(x14 ^ x2, 16);
+      x14 ^= x2;
+      x14 = (x14 << 16) | (x14 >>> 16);
       x10 = (x10 + x14) | 0;
-      x6 = rotated(x6 ^ x10, 12);
+      x6 ^= x10;
+      x6 = (x6 << 12) | (x6 >>> 20);
       x2 = (x2 + x6) | 0;
-      x14 = rotated(x14 ^ x2, 8);
+      x14 ^= x2;
+      x14 = (x14 << 8) | (x14 >>> 24);
       x10 = (x10 + x14) | 0;
-      x6 = rotated(x6 ^ x10, 7);
+      x6 ^= x10;
+      x6 = (x6 << 7) | (x6 >>> 25);
       x3 = (x3 + x7) | 0;
-      x15 = rotated(x15 ^ x3, 16);
+      x15 ^= x3;
+      x15 = (x15 << 16) | (x15 >>> 16);
       x11 = (x11 + x15) | 0;
-      x7 = rotated(x7 ^ x11, 12);
+      x7 ^= x11;
+      x7 = (x7 << 12) | (x7 >>> 20);
       x3 = (x3 + x7) | 0;
-      x15 = rotated(x15 ^ x3, 8);
+      x15 ^= x3;
+      x15 = (x15 << 8) | (x15 >>> 24);
       x11 = (x11 + x15) | 0;
-      x7 = rotated(x7 ^ x11, 7);
+      x7 ^= x11;
+      x7 = (x7 << 7) | (x7 >>> 25);
       // diagonals
       x0 = (x0 + x5) | 0;
-      x15 = rotated(x15 ^ x0, 16);
+      x15 ^= x0;
+      x15 = (x15 << 16) | (x15 >>> 16);
       x10 = (x10 + x15) | 0;
-      x5 = rotated(x5 ^ x10, 12);
+      x5 ^= x10;
+      x5 = (x5 << 12) | (x5 >>> 20);
       x0 = (x0 + x5) | 0;
-      x15 = rotated(x15 ^ x0, 8);
+      x15 ^= x0;
+      x15 = (x15 << 8) | (x15 >>> 24);
       x10 = (x10 + x15) | 0;
-      x5 = rotated(x5 ^ x10, 7);
+      x5 ^= x10;
+      x5 = (x5 << 7) | (x5 >>> 25);
       x1 = (x1 + x6) | 0;
-      x12 = rotated(x12 ^ x1, 16);
+      x12 ^= x1;
+      x12 = (x12 << 16) | (x12 >>> 16);
       x11 = (x11 + x12) | 0;
-      x6 = rotated(x6 ^ x11, 12);
+      x6 ^= x11;
+      x6 = (x6 << 12) | (x6 >>> 20);
       x1 = (x1 + x6) | 0;
-      x12 = rotated(x12 ^ x1, 8);
+      x12 ^= x1;
+      x12 = (x12 << 8) | (x12 >>> 24);
       x11 = (x11 + x12) | 0;
-      x6 = rotated(x6 ^ x11, 7);
+      x6 ^= x11;
+      x6 = (x6 << 7) | (x6 >>> 25);
       x2 = (x2 + x7) | 0;
-      x13 = rotated(x13 ^ x2, 16);
+      x13 ^= x2;
+      x13 = (x13 << 16) | (x13 >>> 16);
       x8 = (x8 + x13) | 0;
-      x7 = rotated(x7 ^ x8, 12);
+      x7 ^= x8;
+      x7 = (x7 << 12) | (x7 >>> 20);
       x2 = (x2 + x7) | 0;
-      x13 = rotated(x13 ^ x2, 8);
+      x13 ^= x2;
+      x13 = (x13 << 8) | (x13 >>> 24);
       x8 = (x8 + x13) | 0;
-      x7 = rotated(x7 ^ x8, 7);
+      x7 ^= x8;
+      x7 = (x7 << 7) | (x7 >>> 25);
       x3 = (x3 + x4) | 0;
-      x14 = rotated(x14 ^ x3, 16);
+      x14 ^= x3;
+      x14 = (x14 << 16) | (x14 >>> 16);
       x9 = (x9 + x14) | 0;
-      x4 = rotated(x4 ^ x9, 12);
+      x4 ^= x9;
+      x4 = (x4 << 12) | (x4 >>> 20);
       x3 = (x3 + x4) | 0;
-      x14 = rotated(x14 ^ x3, 8);
+      x14 ^= x3;
+      x14 = (x14 << 8) | (x14 >>> 24);
       x9 = (x9 + x14) | 0;
-      x4 = rotated(x4 ^ x9, 7);
+      x4 ^= x9;
+      x4 = (x4 << 7) | (x4 >>> 25);
     }
     x0 = (x0 + CONSTANT_0) | 0;
     x1 = (x1 + CONSTANT_1) | 0;
@@ -397,10 +430,6 @@ export class ChachaHeaderKey implements HeaderKey {
 /** [PKT-13] Which bits of a first byte the mask covers. */
 function maskedBits(firstByte: number): number {
   return (firstByte & LONG_FORM) !== 0 ? 0x07 : 0x1f;
-}
-
-function rotated(word: number, bits: number): number {
-  return (word << bits) | (word >>> (32 - bits));
 }
 
 function littleEndian(bytes: Uint8Array, at: number): number {
