@@ -1,14 +1,14 @@
 import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
 import { connect, createServer, type Server, type TLSSocket } from 'node:tls';
-import { Pinger } from '../../src/bench/ping-pong.ts';
-import type {
-  Counts,
-  Receiver,
-  Sender,
-  Target,
-  Workload,
-  WorkloadOptions,
+import {
+  type Counts,
+  Pinger,
+  type Receiver,
+  type Sender,
+  type Target,
+  type Workload,
+  type WorkloadOptions,
 } from '../../src/bench/workload.ts';
 import { selfSigned } from './self-signed.ts';
 

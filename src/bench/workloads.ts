@@ -17,8 +17,15 @@ import type { Stream } from '../transport/stream.ts';
 import { generateIdentity } from '../transport/system-crypto.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { bindDgramSocket } from '../udp/dgram-socket.ts';
-import { Pinger } from './ping-pong.ts';
-import type { Counts, Receiver, Sender, Target, Workload, WorkloadOptions } from './workload.ts';
+import {
+  type Counts,
+  Pinger,
+  type Receiver,
+  type Sender,
+  type Target,
+  type Workload,
+  type WorkloadOptions,
+} from './workload.ts';
 
 export const STREAMING: Workload = {
   name: 'stack',

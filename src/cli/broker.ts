@@ -1,4 +1,4 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { JspError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import { type Broker, startBroker } from '../broker/server.ts';
@@ -18,10 +18,10 @@ interface BrokerCommandOptions {
   queuePerClient: number;
   /** In seconds. */
   stall: number;
+  firstSteps?: boolean;
 }
 
-/** @param onListening - called when clients can connect, after the URL was printed */
-export function addBrokerCommand(program: Command, onListening: () => void): void {
+export function addBrokerCommand(program: Command): void {
   program
     .command('broker')
     .description('run a broker: its URL is the first line on stdout, once it can be connected to')
@@ -53,7 +53,8 @@ export function addBrokerCommand(program: Command, onListening: () => void): voi
       BROKER_DEFAULTS.stall,
     )
     .addHelpText('after', HELP)
-    .action((options: BrokerCommandOptions) => runBroker(options, onListening));
+    .addOption(new Option('--first-steps', 'print what to try next; for npm start').hideHelp())
+    .action(runBroker);
 }
 
 /**
@@ -61,7 +62,7 @@ export function addBrokerCommand(program: Command, onListening: () => void): voi
  *
  * @throws JspError ERR_JSP_SOCKET when its address cannot be bound, and when its socket fails for good [BRK-37]
  */
-async function runBroker(options: BrokerCommandOptions, onListening: () => void): Promise<void> {
+async function runBroker(options: BrokerCommandOptions): Promise<void> {
   const stopped = new Promise<NodeJS.Signals>((resolve) => onStopSignal(resolve));
   const state = StateDirectory.open(options.state);
   const broker = await listening(options, state).catch((error: unknown) => {
@@ -78,7 +79,7 @@ async function runBroker(options: BrokerCommandOptions, onListening: () => void)
     );
     process.stdout.on('error', () => {}); // who started it does not read any more; the URL is in the state directory
     process.stdout.write(`${broker.url}\n`);
-    onListening();
+    if (options.firstSteps) printFirstSteps();
     note(`broker listens on ${broker.host}, UDP port ${broker.port}; its state is in ${state.path}`);
     const signal = await Promise.race([stopped, broker.closed.then(() => null)]);
     if (signal !== null) note(`${signal}: delivering what is queued, then closing`);
@@ -112,6 +113,13 @@ async function listening(options: BrokerCommandOptions, state: StateDirectory): 
     if (advice === undefined) throw error;
     throw new JspError('ERR_JSP_SOCKET', `${(error as JspError).message}. ${advice}`, { cause: error });
   }
+}
+
+/** Below the URL, what to paste in another terminal, in the same folder. */
+function printFirstSteps(): void {
+  note('\nPaste these two lines in another terminal, in this folder (Ctrl-C here stops the broker):\n');
+  process.stdout.write("npx jsp sub 'demo/#' --count 1 &\nsleep 2; npx jsp pub demo/hello 'It works'\n");
+  note('');
 }
 
 function faultText(error: unknown): string {

@@ -1,7 +1,39 @@
 #!/usr/bin/env node
-import { createProgram } from './program.ts';
-import { endWith, endWithoutReader } from './terminal.ts';
+/** `jsp` with all its commands: the program that the package's `bin` names. */
+import { readFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { addBenchCommand } from './bench.ts';
+import { addBrokerCommand } from './broker.ts';
+import { addKeygenCommand } from './keygen.ts';
+import { addPingCommand } from './ping.ts';
+import { addPubCommand } from './pub.ts';
+import { addSubCommand } from './sub.ts';
+import { endWith, endWithoutReader, failureLine } from './terminal.ts';
 
 process.stdout.on('error', endWithoutReader);
 process.stderr.on('error', () => {}); // nobody is left to be told, and what the command does goes on
-createProgram().parseAsync().catch(endWith);
+
+const jsp = new Command('jsp')
+  .description('JetStreamProto: a broker and its clients over encrypted, reliable UDP')
+  .version(packageVersion(), '--version')
+  .helpCommand(false)
+  .exitOverride()
+  .configureOutput({ outputError: (text, write) => write(usageLine(text)) });
+addBrokerCommand(jsp);
+addSubCommand(jsp);
+addPubCommand(jsp);
+addPingCommand(jsp);
+addKeygenCommand(jsp);
+addBenchCommand(jsp);
+jsp.parseAsync().catch(endWith);
+
+/** What commander says of a wrong argument, which has a suggestion on a line of its own, as the one line of an error. */
+function usageLine(text: string): string {
+  const sentence = text.replace(/^error: /, '').trim();
+  return failureLine(sentence.replaceAll('\n', ' '), 'ERR_JSP_USAGE');
+}
+
+function packageVersion(): string {
+  const file = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(file) as { version: string }).version;
+}

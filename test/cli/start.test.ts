@@ -1,15 +1,14 @@
 import { spawn } from 'node:child_process';
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, onTestFinished, test } from 'vitest';
 import { emptyFolder } from '../empty-folder.ts';
-import { jsp } from './jsp.ts';
+import { jsp, MAIN } from './jsp.ts';
 
 test('npm start runs a broker and prints two lines to paste below its URL', async () => {
   const folder = emptyFolder();
-  const script = fileURLToPath(new URL('../../scripts/start.js', import.meta.url));
-  const start = spawn(process.execPath, [script, '--port', '0'], {
+  const start = spawn(process.execPath, [MAIN, ...ofNpmStart(), '--port', '0'], {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'ignore'],
   });
@@ -33,3 +32,10 @@ test('npm start runs a broker and prints two lines to paste below its URL', asyn
   start.kill('SIGTERM');
   expect(await new Promise((resolve) => start.on('close', resolve))).toBe(0);
 });
+
+/** The arguments that the script in package.json gives the command. */
+function ofNpmStart(): string[] {
+  const file = readFileSync(fileURLToPath(new URL('../../package.json', import.meta.url)), 'utf8');
+  const { scripts } = JSON.parse(file) as { scripts: { start: string } };
+  return scripts.start.split('dist/cli/main.js ')[1].split(' ');
+}
