@@ -2,11 +2,37 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { declares, namedIn } from './architecture.ts';
+import { house, withHouse } from './house.ts';
 import { ROOT, textOf } from './project.ts';
 
 describe('ARCHITECTURE.md', () => {
   const page = textOf('ARCHITECTURE.md') ?? '';
   const named = namedIn(page);
+
+  test('opens with a picture of the house as it is', async () => {
+    expect(page.slice(0, 100)).toContain('<!-- house -->');
+    expect(page, 'draw it anew: npm run ts test/structure/house.ts').toBe(withHouse(page, await house()));
+  });
+
+  test('tells the way of a message in at most 60 lines', () => {
+    const [, way] = page.split('\n## The way of a message\n');
+    expect(way.split('\n## ')[0].split('\n').length).toBeLessThanOrEqual(60);
+  });
+
+  test('names the one place to change for what is added most', () => {
+    const [, places] = page.split('\n## One place to change\n');
+    for (const thing of [
+      'a frame',
+      'an option',
+      'a metric',
+      'a command of the broker',
+      'a congestion controller',
+      'a cipher',
+      'a socket',
+    ]) {
+      expect(places.split('\n## ')[0]).toContain(`| ${thing} |`);
+    }
+  });
 
   test('tells the way of a message from send to the message event, through every part it passes', () => {
     const folders = named.map(({ path }) => path.split('/').slice(1, -1).join('/'));

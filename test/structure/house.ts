@@ -35,19 +35,33 @@ const IDEAS: Readonly<Record<string, string>> = {
   base: 'bytes, ranges, heap, time, errors',
 };
 
-/** The picture, without a frame of Markdown. */
+/** The picture: a row a folder, a box a floor. */
 export async function house(): Promise<string> {
   const imports = await importsByFolder();
-  const lines: string[] = [];
+  const rows = new Map(
+    [...imports].map(([folder, below]) => {
+      const stands = [...below].map((name) => name.replace('protocol/', '')).join(' ');
+      return [folder, `${folder.padEnd(19)} | ${(IDEAS[folder] ?? '').padEnd(47)} | ${stands}`];
+    }),
+  );
+  const width = Math.max(...[...rows.values()].map((row) => row.length));
+  const lines = ['', `${'folder'.padEnd(19)} | ${'what it is'.padEnd(47)} | stands on`];
   for (const floor of [...FLOORS].reverse()) {
-    if (floor.includes('protocol/endpoint')) lines.push(LINE_OF_SANS_IO);
-    for (const folder of floor.filter((name) => imports.has(name))) {
-      const below = [...(imports.get(folder) ?? [])].map((name) => name.replace('protocol/', ''));
-      lines.push(`  ${folder.padEnd(20)} ${(IDEAS[folder] ?? '').padEnd(48)} ${below.join(' ')}`.trimEnd());
+    lines.push(floor.includes('protocol/endpoint') ? SANS_IO_LINE : '');
+    for (const folder of floor) {
+      const row = rows.get(folder);
+      if (row !== undefined) lines.push(row);
     }
-    lines.push(FLOOR);
   }
-  return lines.join('\n');
+  lines.push('');
+  return lines.map((line) => boxed(line, width)).join('\n');
+}
+
+/** A row in its box; the line between two floors for none. */
+function boxed(line: string, width: number): string {
+  if (line === '') return `+${'-'.repeat(width + 2)}+`;
+  if (line === SANS_IO_LINE) return `+${line.padEnd(width + 2, '=')}+`;
+  return `| ${line.padEnd(width)} |`;
 }
 
 /** For each folder those that it imports, nearest first. */
@@ -80,8 +94,8 @@ export function withHouse(page: string, picture: string): string {
   return page.replace(MARKED, (_, begin: string, end: string) => `${begin}\n${picture}\n${end}`);
 }
 
-const FLOOR = `  ${'-'.repeat(108)}`;
-const LINE_OF_SANS_IO = `  ${'= the sans-IO line: below it no socket, clock, timer, promise or random number '.padEnd(108, '=')}`;
+const SANS_IO_LINE =
+  '== the sans-IO line: below it no socket, clock, timer, promise or random number of its own ';
 const MARKED = /(<!-- house -->\n```text)\n[\s\S]*?\n(```)/;
 
 if (realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
