@@ -54,6 +54,9 @@ function openAndClose() {
   return port1;
 }
 
+/** Bytes where there are none. */
+export const NO_BYTES = new Uint8Array(0);
+
 /** Buffers smaller than this are left to the collector, which is cheaper for them. */
 export const LARGE_BUFFER_BYTES = 8_192;
 let closedPort: ReturnType<typeof openAndClose> | null = null;

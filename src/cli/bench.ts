@@ -3,6 +3,7 @@ import { type BenchResult, formatTable, resultTable, whole } from '../bench/figu
 import { oneCore, type RunOptions, runWorkload } from '../bench/harness.ts';
 import type { Workload } from '../bench/workload.ts';
 import { PING_PONG, RAW_PING_PONG, STREAMING } from '../bench/workloads.ts';
+import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../protocol/endpoint/index.ts';
 import { PAYLOAD_BYTES_MAX, positiveNumber, wholeNumber, wholeNumbers } from './arguments.ts';
 import { note } from './terminal.ts';
 
@@ -35,12 +36,17 @@ export function addBenchCommand(program: Command): void {
     .option('--mtu <bytes>', 'of a datagram; without it the library chooses', MTU, 0)
     .action((options: BenchOptions) => reportAll([{ workload: STREAMING, ...options }], options.json));
   measuring(bench, 'latency', 'round trips of one message at a time, beside those of a bare datagram')
-    .option('--size <bytes>', 'of a message', wholeNumber(1, 65_507), 64)
+    .option('--size <bytes>', 'of a message', wholeNumber(1, DATAGRAM_BYTES_MAX), 64)
     .option('--mtu <bytes>', 'of a datagram; without it the library chooses', MTU, 0)
     .action((options: BenchOptions) => reportAll(latencyRuns(options), options.json));
   measuring(bench, 'mtu', 'messages one way in packets of each of several sizes')
     .option('--size <bytes>', 'of a message', wholeNumber(1, PAYLOAD_BYTES_MAX), 8_192)
-    .option('--mtus <bytes,...>', 'sizes of datagrams', wholeNumbers(512, 65_507), MTUS)
+    .option(
+      '--mtus <bytes,...>',
+      'sizes of datagrams',
+      wholeNumbers(DATAGRAM_BYTES_MIN, DATAGRAM_BYTES_MAX),
+      MTUS,
+    )
     .action(reportMtus);
 }
 
@@ -104,7 +110,7 @@ function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
-const MTU = wholeNumber(512, 65_507);
+const MTU = wholeNumber(DATAGRAM_BYTES_MIN, DATAGRAM_BYTES_MAX);
 const MTUS = [512, 1_100, 1_200, 1_400, 1_472, 8_972, 16_384];
 const MTU_HEADER = ['mtu', 'goodput Mbit/s', 'packets/s', 'messages/s', 'overhead %'];
 

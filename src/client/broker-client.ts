@@ -11,6 +11,7 @@ import {
   Command,
   DROPPED_BYTES,
   encodePlain,
+  LANES_MAX,
   ReasonCode,
   STREAM_LABEL,
 } from '../pubsub/command.ts';
@@ -23,7 +24,9 @@ import {
 import { assertFilter } from '../pubsub/topic.ts';
 import { abortSignal, onAbort } from '../transport/abort.ts';
 import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/connect.ts';
+import { CLOSE_STALL_MS } from '../transport/connection.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
+import { TIMEOUT_MS_MAX } from '../udp/clock.ts';
 import { CommandStream, closedError, openCommandStream } from './command-stream.ts';
 import { ProgressWatch, Publishing, type PublishOptions } from './publishing.ts';
 import {
@@ -405,9 +408,4 @@ const CLIENT_CLOSE_OPTIONS: OptionTable<ClientCloseOptions> = {
 
 /** Room for the windows of many subscriptions that are not read, so that they leave the answers to requests their own. [BRK-22] */
 const WINDOW_BYTES = 1024 * 1024 * 1024;
-/** Streams that a broker opens at most. */
-const LANES_MAX = 64;
-const CLOSE_STALL_MS = 10_000;
 const PROGRESS_MS = 100;
-/** Node turns a longer timeout into 1 ms. */
-const TIMEOUT_MS_MAX = 2 ** 31 - 1;

@@ -5,10 +5,14 @@
  *     command u8, flags u8, topic length u16, id u32, topic bytes, body
  */
 
+import { NO_BYTES } from '../base/bytes.ts';
 import { TOPIC_BYTES_MAX } from './topic.ts';
 
 /** Label of every stream that carries commands. [BRK-1] */
 export const STREAM_LABEL = 'jsp-broker/1';
+
+/** Lanes that a broker opens to one client at once: within what a client of the transport allows by default. [BRK-39] */
+export const LANES_MAX = 64;
 
 /** An answer is its request with 0x80 set. LANE and DROPPED answer nothing; MARK asks the client, which answers MARKED. */
 export const Command = {
@@ -233,7 +237,7 @@ export function encodeUnsubscribe(id: number, filter: string): Buffer {
 }
 
 /** A command that is nothing but its header and, for PING and PONG, a body. */
-export function encodePlain(command: Command, id: number, body: Uint8Array = EMPTY): Buffer {
+export function encodePlain(command: Command, id: number, body: Uint8Array = NO_BYTES): Buffer {
   const out = encodeBare(command, id, body.length);
   out.set(body, HEADER_BYTES);
   return out;
@@ -324,4 +328,3 @@ const ANSWER = 0x80;
 const BOUNDS_BYTES = 8;
 const PING_BYTES_MAX = 1_024;
 const REASON_BYTES_MAX = 512;
-const EMPTY = new Uint8Array(0);

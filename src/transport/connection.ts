@@ -8,6 +8,7 @@ import {
   type Connection as CoreConnection,
   closeCodeName,
   type EndpointEvent,
+  LABEL_BYTES_MAX,
 } from '../protocol/endpoint/index.ts';
 import { type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
@@ -466,5 +467,4 @@ function timeoutError(timeout: CloseReason['timeout']): JspError {
   }
 }
 
-const LABEL_BYTES_MAX = 64;
-const CLOSE_STALL_MS = 10_000;
+export const CLOSE_STALL_MS = 10_000;

@@ -23,6 +23,8 @@ import {
 import {
   type ConnectionConfig,
   checkedConnectionConfig,
+  DATAGRAM_BYTES_MAX,
+  DATAGRAM_BYTES_MIN,
   defaultConnectionConfig,
   INTERNET_MTU_MAX,
   type Delivery as WireDelivery,
@@ -173,7 +175,7 @@ export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
   aead: oneOf(['auto', 'sodium', 'node', 'noble']),
   mlKem: oneOf(['auto', 'node', 'noble']),
   mtu: anything,
-  datagramBytesMax: whole(512, 65_507),
+  datagramBytesMax: whole(DATAGRAM_BYTES_MIN, DATAGRAM_BYTES_MAX),
   allowHalfOpen: flag,
   receiveBufferBytes: whole(1, 2 ** 31 - 1),
   sendBufferBytes: whole(1, 2 ** 31 - 1),

@@ -162,7 +162,7 @@ function fire(timer: SystemTimer): void {
 
 const SETTLED = Promise.resolve();
 /** Node turns a longer timeout into 1 ms. */
-const TIMEOUT_MS_MAX = 2 ** 31 - 1;
+export const TIMEOUT_MS_MAX = 2 ** 31 - 1;
 const LOOK_EVERY_MS = 1_000;
 /** A shorter sleep does no harm, and could be the coarseness of an uptime in whole seconds. */
 const SLEEP_MS_MIN = 2_000;

@@ -4,8 +4,8 @@ import {
   type HeaderKey,
   MASK_BYTES,
   SAMPLE_BYTES,
-  TAG_BYTES,
 } from '../../src/protocol/crypto/packet-protection.ts';
+import { TAG_BYTES } from '../../src/protocol/wire/packet-header.ts';
 
 /**
  * Not encryption: a checksum over key, nonce, header and payload in the place of the tag. It finds flipped bits and wrong keys

@@ -3,6 +3,7 @@
  * facts of streams and connections, and says what is to happen to them.
  */
 
+import { NO_BYTES } from '../../base/bytes.ts';
 import { Ring } from '../../base/ring.ts';
 
 /** A stream of a client, as its transport tells of it. */
@@ -50,7 +51,7 @@ export class Effect<Channel, Client> {
   channel: Channel | null = null;
   /** The connection; null when it is about a stream. */
   client: Client | null = null;
-  bytes: Uint8Array = NOTHING;
+  bytes: Uint8Array = NO_BYTES;
   value = 0;
 }
 
@@ -111,7 +112,7 @@ export class Output<Channel, Client> {
     for (let i = 0; i < this.count; i++) {
       effects[i].channel = null;
       effects[i].client = null;
-      effects[i].bytes = NOTHING;
+      effects[i].bytes = NO_BYTES;
     }
     this.count = 0;
     this.taken = 0;
@@ -170,6 +171,5 @@ export interface BrokerMetrics extends BrokerCounters {
   lanes: number;
 }
 
-const NOTHING = new Uint8Array(0);
 /** Effects that are kept to be used again: those of a message for so many subscribers. */
 const EFFECTS_KEPT = 4_096;

@@ -2,7 +2,7 @@
 
 import { assert } from '../../base/errors.ts';
 import { number, type OptionTable, whole } from '../../base/options.ts';
-import { CommandReader, encodeLane, LANE_BYTES, ReasonCode, Side } from '../../pubsub/command.ts';
+import { CommandReader, encodeLane, LANE_BYTES, LANES_MAX, ReasonCode, Side } from '../../pubsub/command.ts';
 import { Router } from '../../pubsub/router.ts';
 import { type BrokerOutput, Channel, Client, Role } from './delivery/client.ts';
 import type { QueueBudget, QueuePolicy } from './delivery/delivery-queue.ts';
@@ -230,7 +230,5 @@ const TRANSPORT_BOUNDS = [
   { from: 128, bytes: 8_192 },
   { from: 16, bytes: 65_536 },
 ] as const;
-/** Streams that the broker opens to one client at once: within what a client of the transport allows by default. [BRK-39] */
-const LANES_MAX = 64;
 /** The number of a stream that has none yet. */
 const UNOPENED = -1;

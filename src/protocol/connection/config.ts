@@ -3,7 +3,12 @@ import { MILLISECOND } from '../../base/time.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
 import { type MlKem, nobleMlKem } from '../crypto/hybrid-kem.ts';
 import { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
-import { defaultParameters, type TransportParameters } from '../wire/transport-parameters.ts';
+import {
+  DATAGRAM_BYTES_MAX,
+  DATAGRAM_BYTES_MIN,
+  defaultParameters,
+  type TransportParameters,
+} from '../wire/transport-parameters.ts';
 
 /** Limits and choices of a connection. Every field has a default in {@link defaultConnectionConfig}. */
 export interface ConnectionConfig {
@@ -64,7 +69,7 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
     mtuIsExact: false,
     mtuMax: 1_200,
     setsDontFragment: false,
-    receiveDatagramBytesMax: 65_507,
+    receiveDatagramBytesMax: DATAGRAM_BYTES_MAX,
     receiveBufferBytes: 0,
     congestion: 'cubic',
     congestionWindowBytesMax: 64 * MIB,
@@ -171,9 +176,9 @@ type NumericField = {
 }[keyof ConnectionConfig];
 
 const BOUNDS: readonly (readonly [NumericField, number, number])[] = [
-  ['mtu', 512, 65_507],
-  ['mtuMax', 512, 65_507],
-  ['receiveDatagramBytesMax', 512, 65_507],
+  ['mtu', DATAGRAM_BYTES_MIN, DATAGRAM_BYTES_MAX],
+  ['mtuMax', DATAGRAM_BYTES_MIN, DATAGRAM_BYTES_MAX],
+  ['receiveDatagramBytesMax', DATAGRAM_BYTES_MIN, DATAGRAM_BYTES_MAX],
   ['receiveBufferBytes', 0, 2 ** 32],
   ['congestionWindowBytesMax', 16_384, 2 ** 32],
   ['handshakeTimeoutMs', 1, 2 ** 31],

@@ -10,9 +10,10 @@
  * Everything is sealed later, by the endpoint, for all connections of the batch at once. It is one file because it is one way.
  */
 
+import { NO_BYTES } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
 import { type Micros, SECOND } from '../../base/time.ts';
-import { type PacketKeys, TAG_BYTES } from '../crypto/packet-protection.ts';
+import type { PacketKeys } from '../crypto/packet-protection.ts';
 import { SealBatch, type TransmitBatch } from '../datagram/transmit-batch.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
 import type { Path } from '../path/path.ts';
@@ -33,6 +34,7 @@ import {
   PacketType,
   packetNumberBytes,
   shortHeaderSize,
+  TAG_BYTES,
   writeLongHeader,
   writePacketLength,
   writeShortHeader,
@@ -354,7 +356,7 @@ export class PacketAssembler {
       const code = isHidden ? CloseCode.NO_ERROR : reason.code;
       const scope = reason.scope === 'transport' || !isApplication ? 0 : reason.incomplete ? 2 : 1;
       const { frames } = builder;
-      const text = isHidden ? EMPTY : reasonBytes(reason.reason, frames.room);
+      const text = isHidden ? NO_BYTES : reasonBytes(reason.reason, frames.room);
       if (frames.room < connectionCloseSize(code, text)) return builder.cancelPacket();
       writeConnectionClose(frames, scope, code, closing.frameType, text);
       if (isClient && isInitial) builder.padDatagram(this.path.mtu); // [PKT-19] as every client Initial
@@ -447,7 +449,7 @@ export class PacketBuilder {
           address.unpinned,
           destinationId,
           sourceId,
-          EMPTY,
+          NO_BYTES,
           number,
           numberBytes,
         )
@@ -524,13 +526,12 @@ export class PacketBuilder {
 
 /** As much of `reason` as fits, cut between characters. */
 function reasonBytes(reason: string, room: number): Uint8Array {
-  if (reason === '') return EMPTY;
+  if (reason === '') return NO_BYTES;
   const bytes = new Uint8Array(Math.max(0, Math.min(REASON_BYTES_MAX, room - CONTROL_FRAME_BYTES_MAX)));
   return bytes.subarray(0, ENCODER.encodeInto(reason, bytes).written);
 }
 
 const ENCODER = new TextEncoder();
-const EMPTY = new Uint8Array(0);
 /** One more than the smallest stateless reset. */
 const RESET_TRIGGER_BYTES = 38;
 /** Below this a datagram holds no useful packet. */

@@ -2,8 +2,9 @@ import { createCipheriv, createDecipheriv, getCiphers } from 'node:crypto';
 import { chacha20poly1305 } from '@noble/ciphers/chacha.js';
 import { freeNow, LARGE_BUFFER_BYTES } from '../../base/bytes.ts';
 import { JspError } from '../../base/errors.ts';
+import { TAG_BYTES } from '../wire/packet-header.ts';
 import { loadSodium, type Sodium } from './native.ts';
-import { type AeadKey, ChachaHeaderKey, type HeaderKey, TAG_BYTES } from './packet-protection.ts';
+import { type AeadKey, ChachaHeaderKey, type HeaderKey } from './packet-protection.ts';
 
 /**
  * ChaCha20-Poly1305 (RFC 8439), of which there are three implementations: libsodium, the OpenSSL inside Node, and one in JavaScript. All

@@ -1,6 +1,8 @@
 import { createHash, type KeyObject, sign, timingSafeEqual, verify } from 'node:crypto';
+import { NO_BYTES } from '../../base/bytes.ts';
 import { JspError } from '../../base/errors.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
+import { RESET_TOKEN_BYTES } from '../wire/packet-header.ts';
 import { expandLabel, extract, HASH_BYTES, hmac } from './key-schedule.ts';
 import { loadSodium, privateKeyOf, publicKeyOf, rawPublicKey } from './native.ts';
 
@@ -108,7 +110,7 @@ export function resetToken(resetKey: Uint8Array, id: Uint8Array): Uint8Array {
 /** @param secret - in the form of an exported secret; zeroed */
 function deriveResetKey(secret: Uint8Array): Uint8Array {
   const extracted = extract(ZEROS, secret);
-  const key = expandLabel(extracted, 'stateless reset', NOTHING, HASH_BYTES);
+  const key = expandLabel(extracted, 'stateless reset', NO_BYTES, HASH_BYTES);
   secret.fill(0);
   extracted.fill(0);
   return key;
@@ -164,9 +166,7 @@ export const ED25519_SEED_BYTES = 32;
 export const ED25519_KEY_BYTES = 32;
 export const ED25519_SIGNATURE_BYTES = 64;
 export const RESET_KEY_BYTES = 32;
-export const RESET_TOKEN_BYTES = 16;
 const ZEROS = new Uint8Array(HASH_BYTES);
-const NOTHING = new Uint8Array(0);
 const ALGORITHM_ED25519 = 0x01;
 const ENTRY_HEADER_BYTES = 3;
 const SECRET_CHARACTERS = 47;

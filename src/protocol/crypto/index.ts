@@ -1,5 +1,6 @@
 /** What the world above the sans-IO line sees of the cryptography: identities, ciphers, KEMs, and for benchmarks the packets. */
 
+export { TAG_BYTES } from '../wire/packet-header.ts';
 export { type AeadPreference, chooseAead } from './aead.ts';
 export {
   type Encapsulation,
@@ -15,6 +16,5 @@ export {
   PacketKeys,
   ReplayWindow,
   sealPacket,
-  TAG_BYTES,
   UnprotectedHeader,
 } from './packet-protection.ts';

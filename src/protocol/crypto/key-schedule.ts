@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { NO_BYTES } from '../../base/bytes.ts';
 import { PacketType } from '../wire/packet-header.ts';
 import type { AeadProvider } from './aead.ts';
 import { loadSodium } from './native.ts';
@@ -21,12 +22,12 @@ export interface TrafficSecrets {
  * @param fingerprint - 32 bytes; null when the client does not pin
  */
 export function initialSecret(destinationId: Uint8Array, fingerprint: Uint8Array | null): Uint8Array {
-  return hmac(VERSION_SALT, destinationId, fingerprint ?? NOTHING);
+  return hmac(VERSION_SALT, destinationId, fingerprint ?? NO_BYTES);
 }
 
 /** [HS-20] The secret of a client's Initial packets. */
 export function clientInitialSecret(initial: Uint8Array): Uint8Array {
-  return expandLabel(initial, 'client in', NOTHING, HASH_BYTES);
+  return expandLabel(initial, 'client in', NO_BYTES, HASH_BYTES);
 }
 
 /**
@@ -63,7 +64,7 @@ export function applicationTraffic(master: Uint8Array, transcriptHash: Uint8Arra
 
 /** [HS-24] The value of a FINISHED message of the sender whose handshake traffic secret this is. */
 export function finishedValue(trafficSecret: Uint8Array, transcriptHash: Uint8Array): Uint8Array {
-  const key = expandLabel(trafficSecret, 'finished', NOTHING, HASH_BYTES);
+  const key = expandLabel(trafficSecret, 'finished', NO_BYTES, HASH_BYTES);
   const value = hmac(key, transcriptHash);
   key.fill(0);
   return value;
@@ -75,9 +76,9 @@ export function packetKeys(
   trafficSecret: Uint8Array,
   epoch: PacketType = PacketType.ONE_RTT,
 ): PacketKeys {
-  const key = expandLabel(trafficSecret, 'key', NOTHING, KEY_BYTES);
-  const headerKey = expandLabel(trafficSecret, 'hp', NOTHING, KEY_BYTES);
-  const iv = new Uint8Array(expandLabel(trafficSecret, 'iv', NOTHING, NONCE_BYTES));
+  const key = expandLabel(trafficSecret, 'key', NO_BYTES, KEY_BYTES);
+  const headerKey = expandLabel(trafficSecret, 'hp', NO_BYTES, KEY_BYTES);
+  const iv = new Uint8Array(expandLabel(trafficSecret, 'iv', NO_BYTES, NONCE_BYTES));
   const keys = new PacketKeys(provider.createKey(key), iv, provider.createHeaderKey(headerKey), epoch);
   key.fill(0);
   headerKey.fill(0);
@@ -179,7 +180,6 @@ const OUTER = new Uint8Array(BLOCK_BYTES + HASH_BYTES);
 const INFO = new Uint8Array(128);
 const DIGEST = new Uint8Array(HASH_BYTES);
 const LABEL_PREFIX = 'jsp1 ';
-const NOTHING = new Uint8Array(0);
 const ZEROS = new Uint8Array(HASH_BYTES);
 /** The first 20 bytes of SHA-256("JetStreamProto version 1 initial salt"). */
 const VERSION_SALT = Uint8Array.from(Buffer.from('1e4736bb8041defc19b57e95ae9468047b2dd0f3', 'hex'));

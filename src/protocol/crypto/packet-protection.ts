@@ -1,5 +1,5 @@
 import { assert } from '../../base/errors.ts';
-import { decodePacketNumber, PacketType } from '../wire/packet-header.ts';
+import { decodePacketNumber, LONG_FORM, PacketType, TAG_BYTES } from '../wire/packet-header.ts';
 
 /**
  * Packet protection after RFC 9001 section 5: the payload under the AEAD with the header as associated data, then the
@@ -438,12 +438,10 @@ function littleEndian(bytes: Uint8Array, at: number): number {
 
 export const KEY_BYTES = 32;
 export const NONCE_BYTES = 12;
-export const TAG_BYTES = 16;
 /** Bytes of ciphertext that header protection samples. */
 export const SAMPLE_BYTES = 16;
 /** Bytes of a header protection mask. */
 export const MASK_BYTES = 5;
-const LONG_FORM = 0x80;
 const LONG_RESERVED_BIT = 0x04;
 const SHORT_RESERVED_BITS = 0x18;
 const PHASE_BIT = 0x04;

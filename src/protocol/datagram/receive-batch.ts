@@ -1,4 +1,5 @@
 /** Datagrams as they came from a socket. The endpoint opens them in place and may keep views of their bytes. */
+import { NO_BYTES } from '../../base/bytes.ts';
 export class ReceiveBatch {
   /** The datagrams' memory is the endpoint's alone, which may free it when nothing refers to it any more. */
   readonly isExclusive: boolean;
@@ -22,7 +23,7 @@ export class ReceiveBatch {
   }
 
   clear(): void {
-    for (let i = 0; i < this.count; i++) this.data[i] = EMPTY;
+    for (let i = 0; i < this.count; i++) this.data[i] = NO_BYTES;
     this.count = 0;
   }
 }
@@ -66,5 +67,3 @@ export class ReceiveQueue {
     this.filling.clear();
   }
 }
-
-const EMPTY = new Uint8Array(0);

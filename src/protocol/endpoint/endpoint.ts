@@ -24,7 +24,15 @@ import { ClientHandshake } from '../handshake/client.ts';
 import { ServerHandshake } from '../handshake/server.ts';
 import { EndpointCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
-import { PacketSpace, PacketType, parsePacketHeader, VERSION } from '../wire/packet-header.ts';
+import {
+  FIXED_BIT,
+  LONG_FORM,
+  PacketSpace,
+  PacketType,
+  parsePacketHeader,
+  VERSION,
+} from '../wire/packet-header.ts';
+import { DATAGRAM_BYTES_MIN } from '../wire/transport-parameters.ts';
 import { Admission, HalfOpenTable, type ServerConfig } from './admission.ts';
 import { OpenedBatch } from './opened-batch.ts';
 import { ReadyConnections } from './ready-connections.ts';
@@ -496,10 +504,7 @@ type FirstPacket = Pick<
   'config' | 'isLoopback' | 'unpinned' | 'sourceId' | 'destinationId' | 'firstDestinationId' | 'initial'
 >;
 
-const LONG_FORM = 0x80;
-const FIXED_BIT = 0x40;
 /** First byte, id, number and tag with the least payload. */
 const SHORTEST_PACKET_BYTES = 1 + LOCAL_ID_BYTES + 4 + 16;
 /** Length of the destination id that a client makes up for its first packet: enough to be unpredictable. */
 const FIRST_ID_BYTES = 8;
-const DATAGRAM_BYTES_MIN = 512;

@@ -18,5 +18,7 @@ export { type SendMark, SendResult } from '../stream/send/send-stream.ts';
 export type { EndpointCounters } from '../trace/counters.ts';
 export { CloseCode, closeCodeName } from '../wire/close-code.ts';
 export { Delivery, Priority } from '../wire/frame-type.ts';
+export { LABEL_BYTES_MAX } from '../wire/frames/stream.ts';
+export { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../wire/transport-parameters.ts';
 export type { ServerConfig } from './admission.ts';
 export { type ConnectTarget, Endpoint, type EndpointConfig } from './endpoint.ts';

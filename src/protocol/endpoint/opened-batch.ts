@@ -1,3 +1,4 @@
+import { NO_BYTES } from '../../base/bytes.ts';
 import type { OpenedPacket } from '../connection/receive.ts';
 
 /**
@@ -36,10 +37,8 @@ export class OpenedBatch<T> {
   clear(): void {
     for (let i = 0; i < this.count; i++) {
       this.owner[i] = null;
-      this.data[i] = EMPTY;
+      this.data[i] = NO_BYTES;
     }
     this.count = 0;
   }
 }
-
-const EMPTY = new Uint8Array(0);

@@ -8,7 +8,8 @@
 
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import type { Connection } from '../connection/connection.ts';
-import { equalSecrets, RESET_TOKEN_BYTES } from '../crypto/identity.ts';
+import { equalSecrets } from '../crypto/identity.ts';
+import { RESET_TOKEN_BYTES } from '../wire/packet-header.ts';
 import { RESET_BYTES_MIN } from './stateless-answers.ts';
 
 /** What the tables find: something that knows the ids that lead to it. */

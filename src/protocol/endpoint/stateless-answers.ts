@@ -6,16 +6,25 @@
  * - {@link StatelessAnswers.reset}: the connection of a packet is not known here, perhaps because the server was started anew [PKT-24].
  */
 
+import { NO_BYTES } from '../../base/bytes.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import { Ring } from '../../base/ring.ts';
 import { type Micros, SECOND } from '../../base/time.ts';
-import { RESET_TOKEN_BYTES, resetToken } from '../crypto/identity.ts';
-import { type PacketKeys, sealPacket, TAG_BYTES } from '../crypto/packet-protection.ts';
+import { resetToken } from '../crypto/identity.ts';
+import { type PacketKeys, sealPacket } from '../crypto/packet-protection.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
 import { CONTROL_FRAME_BYTES_MAX, FrameWriter } from '../wire/frame-writer.ts';
 import { writeConnectionClose } from '../wire/frames/connection-close.ts';
-import { longHeaderSize, PacketType, writeLongHeader, writePacketLength } from '../wire/packet-header.ts';
+import {
+  FIXED_BIT,
+  longHeaderSize,
+  PacketType,
+  RESET_TOKEN_BYTES,
+  TAG_BYTES,
+  writeLongHeader,
+  writePacketLength,
+} from '../wire/packet-header.ts';
 
 /** Where a datagram came from, and to which of our addresses. */
 interface Way {
@@ -67,10 +76,10 @@ export class StatelessAnswers {
     const { dcid, scid, unpinned } = ids;
     const headerBytes = longHeaderSize(PacketType.INITIAL, dcid.length, scid.length, 0, 1);
     const out = new Uint8Array(headerBytes + CONTROL_FRAME_BYTES_MAX + TAG_BYTES);
-    const start = writeLongHeader(out, 0, PacketType.INITIAL, unpinned, dcid, scid, NOTHING, 0, 1);
+    const start = writeLongHeader(out, 0, PacketType.INITIAL, unpinned, dcid, scid, NO_BYTES, 0, 1);
     const frames = new FrameWriter();
     frames.begin(out, start, out.length - TAG_BYTES);
-    writeConnectionClose(frames, 0, code, 0, NOTHING);
+    writeConnectionClose(frames, 0, code, 0, NO_BYTES);
     const end = frames.at;
     writePacketLength(out, start - 1, end + TAG_BYTES);
     sealPacket(seal, out, 0, start - 1, end, 0);
@@ -137,9 +146,7 @@ class RateLimit {
 export const RESET_BYTES_MIN = 21 + RESET_TOKEN_BYTES;
 /** Sizes of resets differ, so that they look like other small packets. */
 const RESET_BYTES_SPREAD = 16;
-const FIXED_BIT = 0x40;
 const SHORT_BITS = 0x3f;
-const NOTHING = new Uint8Array(0);
 /** Answers for one turn; more are not worth their memory. */
 const WAITING_MAX = 64;
 const REFUSALS_PER_SECOND = 200;

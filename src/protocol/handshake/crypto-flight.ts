@@ -1,3 +1,4 @@
+import { NO_BYTES } from '../../base/bytes.ts';
 import { RangeSet } from '../../base/ranges.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
@@ -11,7 +12,7 @@ type Part = Pick<SentFrame, 'offset' | 'length'>;
 
 /** The one handshake message that an endpoint sends in a packet number space, cut into CRYPTO frames. */
 export class OutgoingFlight {
-  private message: Uint8Array = EMPTY;
+  private message: Uint8Array = NO_BYTES;
   private readonly unsent = new RangeSet();
   private readonly acknowledged = new RangeSet();
 
@@ -127,7 +128,6 @@ export class IncomingFlight {
   }
 }
 
-const EMPTY = new Uint8Array(0);
 const BLOCK_BYTES = 512;
 /** [FRM-16] The largest message in the smallest datagrams, all of them out of order, lies in fewer. */
 const PIECES_MAX = 64;

@@ -1,7 +1,10 @@
 import { createHash, type Hash } from 'node:crypto';
+import { NO_BYTES } from '../../base/bytes.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import {
+  DATAGRAM_BYTES_MAX,
+  DATAGRAM_BYTES_MIN,
   decodeParameters,
   encodeParameters,
   type GreasedParameter,
@@ -252,7 +255,7 @@ function readU32(cursor: ByteCursor): number {
 /** The next `length` bytes, a view; empty when they are not there, and the cursor has failed. */
 function readBytes(cursor: ByteCursor, length: number): Uint8Array {
   const start = cursor.skip(length);
-  return cursor.failed ? NOTHING : cursor.buffer.subarray(start, start + length);
+  return cursor.failed ? NO_BYTES : cursor.buffer.subarray(start, start + length);
 }
 
 /** `length u16`, then as many bytes. */
@@ -314,11 +317,8 @@ export const RANDOM_BYTES = 32;
 export const GREASE_BYTES = 16;
 /** Most items of a list in a hello. */
 const LIST_ITEMS_MAX = 16;
-const DATAGRAM_BYTES_MIN = 512;
-const DATAGRAM_BYTES_MAX = 65_507;
 const GREASE_VALUE_BYTES_MAX = 7;
 const MESSAGE_HEADER_BYTES = 3;
-const NOTHING = new Uint8Array(0);
 const LABEL = Buffer.from('jsp1 handshake');
 /** Length of the Retry's source id: there was no Retry. */
 const NO_RETRY = Uint8Array.of(0);

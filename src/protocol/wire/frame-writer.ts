@@ -1,3 +1,4 @@
+import { NO_BYTES } from '../../base/bytes.ts';
 import type { Micros } from '../../base/time.ts';
 import { SentFrames } from './frames/sent-frames.ts';
 import { writeVarint } from './varint.ts';
@@ -10,7 +11,7 @@ import { writeVarint } from './varint.ts';
  */
 export class FrameWriter {
   /** The memory that the packet lies in. */
-  out: Uint8Array = EMPTY;
+  out: Uint8Array = NO_BYTES;
   /** Where the next frame goes. */
   at = 0;
   /** Where the frames must end. */
@@ -71,9 +72,8 @@ export class MessageHeader {
   /** Bytes of data in this frame. */
   length = 0;
   /** ENVELOPE: what `encodeEnvelope` made. */
-  envelope: Uint8Array = EMPTY;
+  envelope: Uint8Array = NO_BYTES;
 }
 
 /** No frame is longer than this whose fields are only integers, or a PATH_CHALLENGE or PATH_RESPONSE. */
 export const CONTROL_FRAME_BYTES_MAX = 26;
-const EMPTY = new Uint8Array(0);

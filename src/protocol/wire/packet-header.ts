@@ -11,7 +11,7 @@ export type PacketType = (typeof PacketType)[keyof typeof PacketType];
 
 /** What a packet is, by its first byte. Header protection leaves these bits as they are. */
 export function packetTypeOf(firstByte: number): PacketType {
-  return ((firstByte & FORM_LONG) === 0 ? PacketType.ONE_RTT : (firstByte >> 4) & 0x3) as PacketType;
+  return ((firstByte & LONG_FORM) === 0 ? PacketType.ONE_RTT : (firstByte >> 4) & 0x3) as PacketType;
 }
 
 /** The packet number spaces; 0-RTT packets are numbered in the application space. [PKT-7] */
@@ -81,7 +81,7 @@ export function parsePacketHeader(
   header.tokenStart = 0;
   header.tokenLength = 0;
   // [INV-1] the form, which tells where the fixed bit and the ids are
-  if ((firstByte & FORM_LONG) !== 0) return parseLongHeader(header, datagram, at, end);
+  if ((firstByte & LONG_FORM) !== 0) return parseLongHeader(header, datagram, at, end);
   if ((firstByte & FIXED_BIT) === 0) return false; // [INV-2]
   header.form = 'short';
   header.type = PacketType.ONE_RTT;
@@ -125,7 +125,7 @@ export function writeLongHeader(
   let next = writeInvariantHeader(
     out,
     at,
-    FORM_LONG | FIXED_BIT | (type << 4) | flags | (numberBytes - 1),
+    LONG_FORM | FIXED_BIT | (type << 4) | flags | (numberBytes - 1),
     dcid,
     scid,
   );
@@ -157,7 +157,7 @@ export function writeRetryHeader(
   scid: Uint8Array,
   token: Uint8Array,
 ): number {
-  const next = writeInvariantHeader(out, at, FORM_LONG | FIXED_BIT | (PacketType.RETRY << 4), dcid, scid);
+  const next = writeInvariantHeader(out, at, LONG_FORM | FIXED_BIT | (PacketType.RETRY << 4), dcid, scid);
   out.set(token, next);
   return next + token.length;
 }
@@ -307,11 +307,16 @@ function readU32(buffer: Uint8Array, at: number): number {
   return ((buffer[at] << 24) | (buffer[at + 1] << 16) | (buffer[at + 2] << 8) | buffer[at + 3]) >>> 0;
 }
 
-const FORM_LONG = 0x80;
-const FIXED_BIT = 0x40;
+/** Set in the first byte of a long header. */
+export const LONG_FORM = 0x80;
+/** Set in the first byte of every packet. [INV-2] */
+export const FIXED_BIT = 0x40;
 const UNPINNED_BIT = 0x08;
 const GREASE_BIT = 0x20;
-const TAG_BYTES = 16;
+/** Of the AEAD's tag, at the end of every protected packet. */
+export const TAG_BYTES = 16;
+/** Of a stateless reset's token. */
+export const RESET_TOKEN_BYTES = 16;
 /** Packet number and payload are at least 4 bytes, the tag follows: a header protection sample always fits. [PKT-14] */
 const PROTECTED_BYTES_MIN = 4 + TAG_BYTES;
 const WINDOWS: readonly number[] = [1, 2 ** 8, 2 ** 16, 2 ** 24, 2 ** 32];

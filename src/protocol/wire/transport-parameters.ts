@@ -1,6 +1,6 @@
 import { copyOf } from '../../base/bytes.ts';
 import { CloseCode } from './close-code.ts';
-import { CONNECTION_ID_BYTES_MAX } from './packet-header.ts';
+import { CONNECTION_ID_BYTES_MAX, RESET_TOKEN_BYTES } from './packet-header.ts';
 import { ByteCursor, varintSize, writeVarint } from './varint.ts';
 
 /** What an endpoint tells its peer in the handshake (spec/frames.md). */
@@ -43,7 +43,7 @@ export function defaultParameters(sourceId: Uint8Array): TransportParameters {
   return {
     originalDestinationId: null,
     idleTimeoutMs: 0,
-    maxDatagramBytes: 65_507,
+    maxDatagramBytes: DATAGRAM_BYTES_MAX,
     initialMaxData: 0,
     initialMaxStreamData: 0,
     initialMaxStreams: 0,
@@ -140,19 +140,22 @@ function pushBytes(parts: number[], id: number, value: Uint8Array): void {
   parts.push(...head, ...value);
 }
 
+/** Bounds of the largest datagram that an endpoint takes: max_datagram_bytes. [PKT-20] The upper one is what UDP carries over IPv4. */
+export const DATAGRAM_BYTES_MIN = 512;
+export const DATAGRAM_BYTES_MAX = 65_507;
+
 const ORIGINAL_DESTINATION_ID = 0x00;
 const SOURCE_ID = 0x09;
 const RETRY_SOURCE_ID = 0x0a;
 const STATELESS_RESET_TOKEN = 0x0f;
 const SERVERS_ONLY = [ORIGINAL_DESTINATION_ID, RETRY_SOURCE_ID, STATELESS_RESET_TOKEN] as const;
-const RESET_TOKEN_BYTES = 16;
 
 const ANY = Number.MAX_SAFE_INTEGER;
 
 const TABLE = [
   { id: ORIGINAL_DESTINATION_ID, form: 'id', name: 'originalDestinationId' },
   { id: 0x01, form: 'number', name: 'idleTimeoutMs', least: 0, most: ANY },
-  { id: 0x02, form: 'number', name: 'maxDatagramBytes', least: 512, most: 65_507 }, // [PKT-20]
+  { id: 0x02, form: 'number', name: 'maxDatagramBytes', least: DATAGRAM_BYTES_MIN, most: DATAGRAM_BYTES_MAX }, // [PKT-20]
   { id: 0x03, form: 'number', name: 'initialMaxData', least: 0, most: ANY },
   { id: 0x04, form: 'number', name: 'initialMaxStreamData', least: 0, most: ANY },
   { id: 0x05, form: 'number', name: 'initialMaxStreams', least: 0, most: ANY },

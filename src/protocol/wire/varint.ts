@@ -1,5 +1,6 @@
 /** Variable length integers of RFC 9000 section 16, at most 2^53 - 1 here, and the cursor that reads them and other fields. */
 
+import { NO_BYTES } from '../../base/bytes.ts';
 /** The largest value a varint carries. */
 export const VARINT_MAX = Number.MAX_SAFE_INTEGER;
 
@@ -67,7 +68,7 @@ export function readVarint(buffer: Uint8Array, at: number, end: number): number 
  * of bounds, never throws.
  */
 export class ByteCursor {
-  buffer: Uint8Array = EMPTY;
+  buffer: Uint8Array = NO_BYTES;
   /** Where the next field begins. */
   at = 0;
   /** Where the bytes end. */
@@ -115,5 +116,3 @@ export class ByteCursor {
     return 0;
   }
 }
-
-const EMPTY = new Uint8Array(0);

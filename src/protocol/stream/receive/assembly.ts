@@ -1,4 +1,4 @@
-import { hastenScavenge, LARGE_BUFFER_BYTES } from '../../../base/bytes.ts';
+import { hastenScavenge, LARGE_BUFFER_BYTES, NO_BYTES } from '../../../base/bytes.ts';
 import { RangeSet } from '../../../base/ranges.ts';
 import type { Micros } from '../../../base/time.ts';
 import type { FrameReader } from '../../wire/frame-reader.ts';
@@ -18,7 +18,7 @@ export class Assembly {
   /** When a byte came last that was not there before. */
   progressAt: Micros;
   /** The first bytes of the message, arrived or not. */
-  private buffer: Uint8Array = EMPTY;
+  private buffer: Uint8Array = NO_BYTES;
   private readonly coverage: Coverage;
   private aside: AsideFragments | null = null;
 
@@ -127,7 +127,7 @@ export class Assemblies {
 
 /** Fragments that lie beyond the buffer, in the order in which they came. */
 class AsideFragments {
-  private data: Uint8Array = EMPTY;
+  private data: Uint8Array = NO_BYTES;
   private used = 0;
   /** For each: where it belongs, where it ends. */
   private places: Float64Array = NO_PLACES;
@@ -322,7 +322,6 @@ function bitCount(value: number): number {
   return count;
 }
 
-const EMPTY = new Uint8Array(0);
 const NO_ASSEMBLIES: ReadonlyMap<number, Assembly> = new Map();
 const NO_PLACES = new Float64Array(0);
 /** The buffer is at most so many times as large as what has arrived. */

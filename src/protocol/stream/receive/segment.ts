@@ -13,7 +13,7 @@
  *  - memory with unread messages in it cannot be transferred.
  */
 
-import { keepHere } from '../../../base/bytes.ts';
+import { keepHere, NO_BYTES } from '../../../base/bytes.ts';
 import { type Micros, NEVER } from '../../../base/time.ts';
 import type { FrameReader } from '../../wire/frame-reader.ts';
 
@@ -116,7 +116,7 @@ export function segmentOfMessage(owner: SegmentOwner, frame: FrameReader): Segme
 
 /** What stands for a message of which only fragments are there; it has no bytes yet. */
 export function incompleteSegment(owner: SegmentOwner, sequence: number): Segment {
-  return new Segment(owner, sequence, 0, EMPTY, 0, 0);
+  return new Segment(owner, sequence, 0, NO_BYTES, 0, 0);
 }
 
 function segmentIn(
@@ -196,7 +196,6 @@ export function lend(segment: Segment): void {
   keepHere(segment.memory);
 }
 
-const EMPTY = new Uint8Array(0);
 /** Less than one in so many parts of a datagram, or of what its neighbours have on average, is small. */
 const SMALL_SHARE = 4;
 const COPY_BYTES_MAX = 1_024;

@@ -10,7 +10,7 @@
 import { type FrameKind, type FrameReader, InPackets } from '../frame-reader.ts';
 import { FrameType } from '../frame-type.ts';
 import type { FrameWriter } from '../frame-writer.ts';
-import { CONNECTION_ID_BYTES_MAX } from '../packet-header.ts';
+import { CONNECTION_ID_BYTES_MAX, RESET_TOKEN_BYTES } from '../packet-header.ts';
 
 /** No NEW_CONNECTION_ID is longer than this. */
 export const NEW_CONNECTION_ID_BYTES_MAX = 1 + 8 + 8 + 1 + CONNECTION_ID_BYTES_MAX + 16;
@@ -94,4 +94,3 @@ function readRetireConnectionId(r: FrameReader): void {
 }
 
 const CHALLENGE_BYTES = 8;
-const RESET_TOKEN_BYTES = 16;
