@@ -11,7 +11,6 @@ import {
   TAG_BYTES,
   UnprotectedHeader,
 } from '../../src/protocol/crypto/index.ts';
-import { SealBatch } from '../../src/protocol/datagram/transmit-batch.ts';
 import { FrameReader } from '../../src/protocol/wire/frame-reader.ts';
 import { FrameType } from '../../src/protocol/wire/frame-type.ts';
 import { FrameWriter } from '../../src/protocol/wire/frame-writer.ts';
@@ -131,7 +130,10 @@ export class FramedWriter implements PacketWriter {
   private readonly keys: PacketKeys | null;
   private readonly message: Uint8Array;
   private readonly frames = new FrameWriter();
-  private readonly sealing = new SealBatch();
+  private readonly starts: number[] = [];
+  private readonly ends: number[] = [];
+  private readonly numbers: number[] = [];
+  private packed = 0;
 
   /** @param size - bytes of a message, 0 for one that fills the packet */
   constructor(mtu: number, size: number, keys: PacketKeys | null) {
@@ -150,12 +152,20 @@ export class FramedWriter implements PacketWriter {
     let next = writeShortHeader(arena, at, false, 0, CONNECTION_ID, number, NUMBER_BYTES);
     next = this.writeMessages(arena, next, number * this.messagesPerPacket);
     if (this.keys === null) return next;
-    this.sealing.push(this.keys, at, at + 1 + CONNECTION_ID.length, next, number, null);
+    const i = this.packed++;
+    this.starts[i] = at;
+    this.ends[i] = next;
+    this.numbers[i] = number;
     return next + TAG_BYTES;
   }
 
   finish(arena: Uint8Array): void {
-    this.sealing.seal(arena);
+    const { keys, starts, ends, numbers } = this;
+    if (keys === null) return;
+    for (let i = 0; i < this.packed; i++) {
+      sealPacket(keys, arena, starts[i], starts[i] + 1 + CONNECTION_ID.length, ends[i], numbers[i]);
+    }
+    this.packed = 0;
   }
 
   private writeMessages(arena: Uint8Array, at: number, first: number): number {

@@ -10,7 +10,7 @@ const HOT: Readonly<Record<string, string>> = {
   endPacket: 'called for each packet',
   sealPacket: 'called for each packet',
   unprotectHeader: 'called for each packet',
-  'SealBatch.push': 'called for each packet',
+  'TransmitBatch.pushPacket': 'called for each packet',
   writeLongHeader: 'called for each packet of a handshake',
   writeShortHeader: 'called for each packet',
 };

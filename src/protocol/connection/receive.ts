@@ -95,6 +95,8 @@ export class ReceiveScratch {
   readonly reader = new FrameReader();
   readonly unprotected = new UnprotectedHeader();
   readonly opened = new OpenedPacket();
+  /** The datagram lies in one memory with others: nobody gets a view of it to keep. */
+  isShared = false;
   readonly sourceId: Uint8Array = new Uint8Array(ID_BYTES_MAX);
   private within: ReceiveScratch | null = null;
 
@@ -224,6 +226,7 @@ export class PacketReceiver {
     const space = packetSpaceOf(type);
     this.onPacketOpened(space, now);
     reader.reset(data, opened.payloadStart, opened.payloadEnd);
+    reader.isKept = scratch.isShared;
     let ackEliciting = false;
     while (nextFrame(reader)) {
       const frameType = reader.type;

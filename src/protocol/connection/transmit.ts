@@ -14,7 +14,7 @@ import { NO_BYTES } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
 import { type Micros, SECOND } from '../../base/time.ts';
 import type { PacketKeys } from '../crypto/packet-protection.ts';
-import { SealBatch, type TransmitBatch } from '../datagram/transmit-batch.ts';
+import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
 import type { Path } from '../path/path.ts';
 import type { Recovery } from '../recovery/recovery.ts';
@@ -389,7 +389,6 @@ interface Destination {
 export class PacketBuilder {
   /** The frames of the open packet. They end where its tag still fits behind. */
   readonly frames = new FrameWriter();
-  private readonly sealBatch = new SealBatch<PacketAddress>();
   private batch: TransmitBatch | null = null;
   private datagramStart = 0;
   /** Packets of the batch that were packed before the open datagram. */
@@ -411,12 +410,12 @@ export class PacketBuilder {
     this.datagramStart = batch.used;
     this.datagramEnd = batch.used + bytes;
     this.frames.at = batch.used;
-    this.packetsBefore = this.sealBatch.count;
+    this.packetsBefore = batch.packets;
   }
 
   /** Drops the open datagram, if there is one, with all of its packets. */
   abandonDatagram(): void {
-    if (this.batch !== null) this.sealBatch.truncate(this.packetsBefore);
+    this.batch?.truncatePackets(this.packetsBefore);
     this.batch = null;
   }
 
@@ -498,13 +497,13 @@ export class PacketBuilder {
     assert(frames.at <= frames.limit, 'frames stay within their packet');
     const end = frames.at + TAG_BYTES;
     if (this.isLong) writePacketLength(frames.out, this.numberStart, end);
-    this.sealBatch.push(
+    this.batch?.pushPacket(
       this.keys as PacketKeys,
       this.headerStart,
       this.numberStart,
       frames.at,
       this.number,
-      this.address as PacketAddress,
+      (this.address as PacketAddress).sourceId,
     );
     frames.at = end;
     return end - this.headerStart;
@@ -516,11 +515,6 @@ export class PacketBuilder {
     if (bytes > 0) this.batch?.push(bytes, host, port, local);
     this.batch = null;
     return bytes;
-  }
-
-  /** Seals every packet since the last call; see {@link SealBatch.seal}. */
-  seal(onFailure: (address: PacketAddress, headerStart: number, error: unknown) => void): void {
-    this.sealBatch.seal(this.frames.out, onFailure);
   }
 }
 

@@ -1,5 +1,11 @@
-/** Datagrams as they came from a socket. The endpoint opens them in place and may keep views of their bytes. */
 import { NO_BYTES } from '../../base/bytes.ts';
+
+/**
+ * The way in of one turn: datagrams as they came from a socket, which are routed to connections, opened in place and dispatched. A socket
+ * fills the columns of the datagrams, the endpoint those of the packets: where a datagram is one packet of a connection that has its key,
+ * whose it is and what was found in it. Routing, opening and dispatching are separate passes, so that native code can open a whole batch
+ * in one call. Views of a datagram's bytes may be kept.
+ */
 export class ReceiveBatch {
   /** The datagrams' memory is the endpoint's alone, which may free it when nothing refers to it any more. */
   readonly isExclusive: boolean;
@@ -9,21 +15,45 @@ export class ReceiveBatch {
   readonly port: number[] = [];
   /** At which of the socket's own addresses each datagram came: a number of the socket's choice, to answer with. */
   readonly local: number[] = [];
+  /** 1: the datagram lies in one memory with others, so that nobody gets a view of it to keep, and it is not freed by itself. */
+  readonly isShared: number[] = [];
+
+  /** Whose packet the datagram is, to be opened; null when it is none, is none any more, or was dispatched in another way. */
+  readonly owner: (object | null)[] = [];
+  readonly number: number[] = [];
+  readonly payloadStart: number[] = [];
+  readonly payloadEnd: number[] = [];
+  /** Reserved bits of the header, which are 0. */
+  readonly reserved: number[] = [];
 
   constructor({ isExclusive = false } = {}) {
     this.isExclusive = isExclusive;
   }
 
-  push(data: Uint8Array, host: string, port: number, local = 0): void {
+  push(data: Uint8Array, host: string, port: number, local = 0, isShared = false): void {
     const i = this.count++;
     this.data[i] = data;
     this.host[i] = host;
     this.port[i] = port;
     this.local[i] = local;
+    this.isShared[i] = isShared ? 1 : 0;
+    this.owner[i] = null;
   }
 
+  /** Datagrams of one peer that the system handed over as one (GRO): all of `segmentBytes`, but for the last, which may be shorter. */
+  pushSegments(data: Uint8Array, segmentBytes: number, host: string, port: number, local = 0): void {
+    const isShared = data.length > segmentBytes;
+    for (let at = 0; at < data.length; at += segmentBytes) {
+      this.push(data.subarray(at, Math.min(at + segmentBytes, data.length)), host, port, local, isShared);
+    }
+  }
+
+  /** Lets go of the datagrams; the columns keep their size. */
   clear(): void {
-    for (let i = 0; i < this.count; i++) this.data[i] = NO_BYTES;
+    for (let i = 0; i < this.count; i++) {
+      this.data[i] = NO_BYTES;
+      this.owner[i] = null;
+    }
     this.count = 0;
   }
 }

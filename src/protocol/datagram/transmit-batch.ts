@@ -1,13 +1,22 @@
 import { type PacketKeys, sealPacket } from '../crypto/packet-protection.ts';
 
-/** Sealed datagrams, back to back in one arena, each with its destination. */
+/**
+ * The way out of one turn, in one arena: packets are packed behind each other, sealed in place, and sent as datagrams. Its columns are in
+ * two tables: packets that wait for their seal, over any number of connections, and datagrams, each of one or more packets. Packing,
+ * sealing and sending are separate passes, so that native code can take a whole table in one call.
+ *
+ *     while (batch.hasRoom(bytes)) { pack; batch.pushPacket(...); batch.push(...) }
+ *     batch.seal(onFailure);
+ *     socket.send(batch);
+ */
 export class TransmitBatch {
   readonly arena: Uint8Array;
   /** Bytes of the arena in use. */
   used = 0;
+
   /** Datagrams in the batch. */
   count = 0;
-  /** Where each datagram begins in the arena. */
+  /** Where each datagram begins in the arena. Where neighbours have one length and one destination, they are one run for segmentation. */
   readonly offset: Int32Array;
   /** Length of each datagram in bytes. */
   readonly length: Int32Array;
@@ -15,6 +24,15 @@ export class TransmitBatch {
   readonly port: number[] = [];
   /** From which of the socket's own addresses each datagram goes; 0 leaves it to the system. */
   readonly local: Int32Array;
+
+  /** Packets that wait for their seal. */
+  packets = 0;
+  private readonly keys: (PacketKeys | null)[] = [];
+  private readonly sourceId: (Uint8Array | null)[] = [];
+  private readonly headerStart: number[] = [];
+  private readonly numberStart: number[] = [];
+  private readonly payloadEnd: number[] = [];
+  private readonly number: number[] = [];
 
   /**
    * @param arenaBytes - room for datagrams; at least one of the largest size in use
@@ -36,6 +54,35 @@ export class TransmitBatch {
     return this.count < this.offset.length && this.used + bytes <= this.arena.length;
   }
 
+  // ---- packing ----
+
+  /**
+   * Adds a packed packet; see {@link sealPacket} for what the positions mean.
+   * @param sourceId - says whose it is, should it fail
+   */
+  pushPacket(
+    keys: PacketKeys,
+    headerStart: number,
+    numberStart: number,
+    payloadEnd: number,
+    number: number,
+    sourceId: Uint8Array,
+  ): void {
+    const i = this.packets++;
+    this.keys[i] = keys;
+    this.headerStart[i] = headerStart;
+    this.numberStart[i] = numberStart;
+    this.payloadEnd[i] = payloadEnd;
+    this.number[i] = number;
+    this.sourceId[i] = sourceId;
+  }
+
+  /** Takes back all packets but the first `count`. */
+  truncatePackets(count: number): void {
+    for (let i = count; i < this.packets; i++) this.forgetPacket(i);
+    this.packets = Math.min(this.packets, count);
+  }
+
   /** Takes the `length` bytes at {@link used} as the next datagram. */
   push(length: number, host: string, port: number, local = 0): void {
     const i = this.count++;
@@ -47,8 +94,35 @@ export class TransmitBatch {
     this.used += length;
   }
 
+  // ---- sealing ----
+
+  /**
+   * Seals every packet in place. The datagram of one that fails is taken out: it must not leave as it is.
+   * @param onFailure - is told of each packet that is not sealed, because that threw
+   */
+  seal(onFailure: (sourceId: Uint8Array, error: unknown) => void): void {
+    for (let i = 0; i < this.packets; i++) {
+      const keys = this.keys[i] as PacketKeys;
+      try {
+        sealPacket(
+          keys,
+          this.arena,
+          this.headerStart[i],
+          this.numberStart[i],
+          this.payloadEnd[i],
+          this.number[i],
+        );
+      } catch (error) {
+        this.dropAt(this.headerStart[i]);
+        onFailure(this.sourceId[i] as Uint8Array, error);
+      }
+      this.forgetPacket(i);
+    }
+    this.packets = 0;
+  }
+
   /** Takes the datagram out that has the byte at `at` of the arena, if one has. The others stay where they are. */
-  dropAt(at: number): void {
+  private dropAt(at: number): void {
     let kept = 0;
     for (let i = 0; i < this.count; i++) {
       if (at >= this.offset[i] && at < this.offset[i] + this.length[i]) continue;
@@ -62,83 +136,18 @@ export class TransmitBatch {
     this.count = kept;
   }
 
+  // ---- sent ----
+
   clear(): void {
     this.used = 0;
     this.count = 0;
-  }
-}
-
-/**
- * Packets that are packed into an arena and wait for their seal, over any number of connections: packing and sealing are separate
- * passes, so that a native sealer can take the whole list in one call.
- */
-export class SealBatch<Owner = null> {
-  count = 0;
-  private readonly keys: (PacketKeys | null)[] = [];
-  private readonly owner: (Owner | null)[] = [];
-  private readonly headerStart: number[] = [];
-  private readonly numberStart: number[] = [];
-  private readonly payloadEnd: number[] = [];
-  private readonly number: number[] = [];
-
-  /** Adds a packed packet of `owner`; see {@link sealPacket} for what the positions mean. */
-  push(
-    keys: PacketKeys,
-    headerStart: number,
-    numberStart: number,
-    payloadEnd: number,
-    number: number,
-    owner: Owner,
-  ): void {
-    const i = this.count++;
-    this.keys[i] = keys;
-    this.owner[i] = owner;
-    this.headerStart[i] = headerStart;
-    this.numberStart[i] = numberStart;
-    this.payloadEnd[i] = payloadEnd;
-    this.number[i] = number;
+    this.truncatePackets(0);
   }
 
-  /** Takes back all but the first `count` packets. */
-  truncate(count: number): void {
-    for (let i = count; i < this.count; i++) this.forget(i);
-    this.count = Math.min(this.count, count);
-  }
-
-  /**
-   * Seals every packet of the list in place, and empties it.
-   * @param onFailure - is told of each packet that is not sealed, because that threw; by default it throws
-   */
-  seal(
-    arena: Uint8Array,
-    onFailure: (owner: Owner, headerStart: number, error: unknown) => void = rethrow,
-  ): void {
-    for (let i = 0; i < this.count; i++) {
-      try {
-        sealPacket(
-          this.keys[i] as PacketKeys,
-          arena,
-          this.headerStart[i],
-          this.numberStart[i],
-          this.payloadEnd[i],
-          this.number[i],
-        );
-      } catch (error) {
-        onFailure(this.owner[i] as Owner, this.headerStart[i], error);
-      }
-      this.forget(i);
-    }
-    this.count = 0;
-  }
-
-  private forget(i: number): void {
+  private forgetPacket(i: number): void {
     this.keys[i] = null;
-    this.owner[i] = null;
+    this.sourceId[i] = null;
   }
-}
-
-function rethrow(_owner: unknown, _headerStart: number, error: unknown): never {
-  throw error;
 }
 
 /** A few packets of loopback size, or as many of those of the internet as a batch holds. */

@@ -34,7 +34,6 @@ import {
 } from '../wire/packet-header.ts';
 import { DATAGRAM_BYTES_MIN } from '../wire/transport-parameters.ts';
 import { Admission, HalfOpenTable, type ServerConfig } from './admission.ts';
-import { OpenedBatch } from './opened-batch.ts';
 import { ReadyConnections } from './ready-connections.ts';
 import { ConnectionIdTable, FirstIdTable, LOCAL_ID_BYTES, ResetWatch } from './routing.ts';
 import { StatelessAnswers } from './stateless-answers.ts';
@@ -74,7 +73,6 @@ export class Endpoint {
   private readonly events = new Ring<EndpointEvent>();
   private readonly builder = new PacketBuilder();
   private readonly scratch = new ReceiveScratch();
-  private readonly opened = new OpenedBatch<Connection>();
   /** Whose code runs, while a datagram is routed: the connection that an exception ends. */
   private routedTo: Connection | null = null;
   private readonly halfOpen = new HalfOpenTable();
@@ -159,13 +157,14 @@ export class Endpoint {
     for (let i = 0; i < batch.count; i++) {
       this.routedTo = null;
       try {
-        this.route(batch.data[i], batch.host[i], batch.port[i], batch.local[i], now);
+        this.route(batch, i, now);
       } catch (error) {
         if (this.routedTo === null) this.counters.internalErrors++;
         else this.onInternalError(this.routedTo, error, now);
       }
     }
-    this.dispatchOpened(batch.isExclusive, now);
+    this.open(batch, now);
+    this.dispatch(batch, now);
     for (let i = 0; i < hellosMax && this.hasHellos; i++) this.answerHello(now);
   }
 
@@ -173,9 +172,8 @@ export class Endpoint {
   transmit(batch: TransmitBatch, now: Micros): number {
     this.answers.write(batch);
     this.ready.fill(batch, now);
-    this.builder.seal((address, headerStart, error) => {
-      batch.dropAt(headerStart); // it must not leave as it is
-      const connection = this.byId.lookup(address.sourceId, 0);
+    batch.seal((sourceId, error) => {
+      const connection = this.byId.lookup(sourceId, 0);
       if (connection !== null) this.onInternalError(connection, error, now);
     });
     this.counters.datagramsSent += batch.count;
@@ -277,8 +275,14 @@ export class Endpoint {
 
   // ---- the way in ----
 
-  private route(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
+  /** Finds out whose a datagram is. A short packet of a connection is opened and dispatched with its batch, others now. */
+  private route(batch: ReceiveBatch, i: number, now: Micros): void {
     const { counters } = this;
+    const data = batch.data[i];
+    const host = batch.host[i];
+    const port = batch.port[i];
+    const local = batch.local[i];
+    this.scratch.isShared = batch.isShared[i] !== 0;
     counters.datagramsReceived++;
     counters.bytesReceived += data.length;
     if (data.length < SHORTEST_PACKET_BYTES) {
@@ -286,7 +290,7 @@ export class Endpoint {
     } else if ((data[0] & LONG_FORM) === 0) {
       if ((data[0] & FIXED_BIT) === 0)
         counters.droppedMalformed++; // [INV-2] the fixed bit is 1
-      else this.routeShort(data, host, port, local, now);
+      else batch.owner[i] = this.ownerOfShort(data, host, port, local, now);
     } else if (parsePacketHeader(this.scratch.header, data, 0, data.length, LOCAL_ID_BYTES)) {
       this.routeLong(data, host, port, local, now);
     } else {
@@ -294,42 +298,71 @@ export class Endpoint {
     }
   }
 
-  /** A short packet of an established connection is opened now and dispatched with its batch. */
-  private routeShort(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
+  private ownerOfShort(
+    data: Uint8Array,
+    host: string,
+    port: number,
+    local: number,
+    now: Micros,
+  ): Connection | null {
     const connection = this.byId.lookup(data, 1);
-    if (connection === null) {
-      this.counters.droppedUnknownId++; // [CON-1] the id is nobody's
-      const ended = this.resets.ended(data);
-      if (ended === null) this.answers.reset(data, LOCAL_ID_BYTES, { host, port, local }, now);
-      else ended.lifecycle.drain(STATELESS_RESET, now);
-      return;
-    }
-    this.routedTo = connection;
-    const { receiver } = connection;
-    receiver.onDatagram(data.length, host, port, local);
-    this.ready.add(connection);
-    const { scratch } = this;
-    if (receiver.openShort(data, 1 + LOCAL_ID_BYTES, scratch, now))
-      this.opened.push(connection, data, scratch.opened);
+    if (connection !== null) return connection;
+    this.counters.droppedUnknownId++; // [CON-1] the id is nobody's
+    const ended = this.resets.ended(data);
+    if (ended === null) this.answers.reset(data, LOCAL_ID_BYTES, { host, port, local }, now);
+    else ended.lifecycle.drain(STATELESS_RESET, now);
+    return null;
   }
 
-  private dispatchOpened(mayFree: boolean, now: Micros): void {
-    const { opened, scratch } = this;
-    for (let i = 0; i < opened.count; i++) {
-      const connection = opened.take(i, scratch.opened);
-      if (!connection.lifecycle.isOpen) continue;
-      const data = opened.data[i];
+  /** Opens the short packets of the batch in place. */
+  private open(batch: ReceiveBatch, now: Micros): void {
+    const { scratch } = this;
+    const { opened } = scratch;
+    for (let i = 0; i < batch.count; i++) {
+      const connection = batch.owner[i] as Connection | null;
+      if (connection === null) continue;
+      batch.owner[i] = null;
+      const { receiver } = connection;
+      const data = batch.data[i];
+      try {
+        receiver.onDatagram(data.length, batch.host[i], batch.port[i], batch.local[i]);
+        this.ready.add(connection);
+        if (!receiver.openShort(data, 1 + LOCAL_ID_BYTES, scratch, now)) continue;
+      } catch (error) {
+        this.onInternalError(connection, error, now);
+        continue;
+      }
+      batch.owner[i] = connection;
+      batch.number[i] = opened.number;
+      batch.payloadStart[i] = opened.payloadStart;
+      batch.payloadEnd[i] = opened.payloadEnd;
+      batch.reserved[i] = opened.reserved;
+    }
+  }
+
+  /** Hands the frames of opened packets to their connections. Large memory that nothing refers to afterwards is freed at once. */
+  private dispatch(batch: ReceiveBatch, now: Micros): void {
+    const { scratch } = this;
+    const { opened } = scratch;
+    for (let i = 0; i < batch.count; i++) {
+      const connection = batch.owner[i] as Connection | null;
+      if (connection === null || !connection.lifecycle.isOpen) continue;
+      opened.number = batch.number[i];
+      opened.payloadStart = batch.payloadStart[i];
+      opened.payloadEnd = batch.payloadEnd[i];
+      opened.reserved = batch.reserved[i];
+      scratch.isShared = batch.isShared[i] !== 0;
+      const data = batch.data[i];
       try {
         connection.receiver.receivePayload(PacketType.ONE_RTT, data, scratch, now);
       } catch (error) {
         this.onInternalError(connection, error, now);
         continue; // somebody may have a view of its bytes
       }
-      if (data.length < LARGE_BUFFER_BYTES || !mayFree) continue;
-      if (scratch.opened.isSpent) freeNow(data);
+      if (data.length < LARGE_BUFFER_BYTES || !batch.isExclusive || scratch.isShared) continue;
+      if (opened.isSpent) freeNow(data);
       else hastenScavenge(data.length);
     }
-    opened.clear();
   }
 
   private routeLong(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {

@@ -7,7 +7,6 @@ import {
   sealPacket,
   UnprotectedHeader,
 } from '../../../src/protocol/crypto/packet-protection.ts';
-import { SealBatch } from '../../../src/protocol/datagram/transmit-batch.ts';
 import { hex, joined, toHex } from './bytes.ts';
 import { type SealedPacketInput, slowHeaderProtection, slowSealedPacket } from './slow-packet.ts';
 import { vectorCases } from './vector-file.ts';
@@ -55,28 +54,6 @@ describe.each(PACKETS)('the sealed packet "$name" [PKT-11] [PKT-12]', ({ input, 
     expect(found).toMatchObject({ number: input.packetNumber, numberBytes, payloadStart: header.length });
     expect(openPacket(keys, packet, 0, packet.length, found)).toBe(header.length + payload.length);
     expect(toHex(packet.subarray(0, header.length + payload.length))).toBe(input.header + input.payload);
-  });
-});
-
-describe('a batch of packets', () => {
-  it('is sealed to the same bytes as the packets one by one, and is empty afterwards', () => {
-    const batch = new SealBatch();
-    const total = PACKETS.reduce((sum, { output }) => sum + output.packet.length / 2, 0);
-    const arena = new Uint8Array(total);
-    let at = 0;
-    for (const { input } of PACKETS) {
-      const header = hex(input.header);
-      const payload = hex(input.payload);
-      const numberBytes = (header[0] & 3) + 1;
-      arena.set(joined(header, payload), at);
-      const payloadEnd = at + header.length + payload.length;
-      batch.push(keysOf(input), at, at + header.length - numberBytes, payloadEnd, input.packetNumber, null);
-      at = payloadEnd + 16;
-    }
-    expect(batch.count).toBe(PACKETS.length);
-    batch.seal(arena);
-    expect(batch.count).toBe(0);
-    expect(toHex(arena)).toBe(PACKETS.map(({ output }) => output.packet).join(''));
   });
 });
 

@@ -24,10 +24,22 @@ describe('the memory of a large datagram', () => {
     const { datagrams } = deliver([bytesOf(100_000, 1)], false);
     expect(datagrams.every((data) => data.length > 0)).toBe(true);
   });
+
+  test('that came together with others is not freed, and no message is a view of it [STR-32]', () => {
+    const messages = [1, 2, 3, 4, 5, 6, 7, 8].map((i) => bytesOf(7_500, i));
+    const { received, datagrams } = deliver(messages, true, true);
+    expect(received.map((message, i) => Buffer.compare(message, messages[i]))).toEqual(messages.map(() => 0));
+    expect(datagrams.length).toBeGreaterThan(2);
+    expect(datagrams.every((data) => data.length > 0)).toBe(true);
+    expect(received.some(({ buffer }) => datagrams.some((data) => data.buffer === buffer))).toBe(false);
+  });
 });
 
-/** Has a client send messages in packets of 16 KB, and hands its datagrams over as one batch. */
-function deliver(messages: Uint8Array[], isExclusive: boolean) {
+/**
+ * Has a client send messages in packets of 16 KB, and hands its datagrams over as one batch.
+ * @param isOneMemory - as the system does that puts datagrams of a peer together
+ */
+function deliver(messages: Uint8Array[], isExclusive: boolean, isOneMemory = false) {
   const size = { mtu: 16_384, mtuMax: 16_384, streamsMax: 1 };
   const pair = new Pair({ client: size, server: size }).connected();
   const stream = pair.client.core.streams.open({ priority: 2, delivery: 0, ordered: true, label: '' });
@@ -37,9 +49,15 @@ function deliver(messages: Uint8Array[], isExclusive: boolean) {
   const datagrams: Uint8Array[] = [];
   while (pair.client.endpoint.transmit(batch, pair.now) > 0) {
     for (let i = 0; i < batch.count; i++) {
-      const data = batch.arena.slice(batch.offset[i], batch.offset[i] + batch.length[i]);
+      const start = batch.offset[i];
+      const data = batch.arena.slice(start, start + batch.length[i]);
+      if (isOneMemory) continue;
       datagrams.push(data);
       received.push(data, 'client', 4577);
+    }
+    if (isOneMemory) {
+      received.pushSegments(batch.arena.slice(0, batch.used), batch.length[0], 'client', 4577);
+      datagrams.push(...received.data);
     }
     batch.clear();
   }
