@@ -1,0 +1,29 @@
+import { describe, expect, it } from 'vitest';
+import { SlabPool } from '../../../../src/protocol/stream/send/message-records.ts';
+
+describe('SlabPool', () => {
+  it('hands out what was given back, and keeps little once nothing is in use', () => {
+    const pool = new SlabPool(400_000);
+    const slabs = Array.from({ length: 8 }, () => pool.takeFor(60_000));
+    const own = pool.adopt(new Uint8Array(10));
+    for (const slab of slabs) pool.give(slab);
+    // six slabs of 64 KiB are within the limit, the others are left to the garbage collector
+    expect(pool.freeBytes).toBe(6 * 65_536);
+    expect(slabs).toContain(pool.takeFor(50_000));
+    expect(pool.freeBytes).toBe(5 * 65_536);
+    pool.give(slabs[5]);
+    pool.give(own);
+    expect(pool.inUse).toBe(0);
+    expect(pool.freeBytes).toBe(4 * 65_536);
+    pool.trim(100_000);
+    expect(pool.freeBytes).toBe(65_536);
+  });
+
+  it('gives a message above the largest class memory of its own', () => {
+    const pool = new SlabPool();
+    const slab = pool.takeFor(200_000);
+    expect(slab.bytes.length).toBe(200_000);
+    pool.give(slab);
+    expect(pool.freeBytes).toBe(0);
+  });
+});
