@@ -155,7 +155,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   /** Bytes accepted by `send` and not sent for the first time yet. */
   get queuedBytes(): number {
-    return this.core.sender.queuedBytes;
+    return this.core.sender.queue.bytes;
   }
 
   /**
@@ -203,7 +203,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   flush(): Promise<void> {
     if (this.life === Life.CLOSED) return Promise.reject(this.closedBy ?? streamClosed());
     const until = this.core.sender.mark();
-    if (this.core.sender.isSettledUpTo(until)) return Promise.resolve();
+    if (until.isSettled) return Promise.resolve();
     this.core.wantsSettled = true;
     this.driver.wake();
     return this.flushes.add(until);
@@ -350,8 +350,8 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   }
 
   private useMark(): void {
-    this.core.sender.highWaterBytes = this.mark;
-    this.core.sender.lowWaterBytes = this.mark / 2;
+    this.core.sender.queue.highWaterBytes = this.mark;
+    this.core.sender.queue.lowWaterBytes = this.mark / 2;
   }
 
   /** The peer sends nothing more and all was read: unless half-open is allowed our direction ends, too, behind what is queued. */
@@ -435,7 +435,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   }
 
   private settleFlushes(): void {
-    this.flushes.settle(this.core);
+    this.flushes.settle();
     this.core.wantsSettled = !this.flushes.isEmpty;
   }
 
@@ -531,9 +531,9 @@ class PendingFlushes {
   }
 
   /** Resolves those whose messages are settled. */
-  settle({ sender }: ConnectionStream): void {
+  settle(): void {
     this.waiting = this.waiting.filter((flush) => {
-      if (!sender.isSettledUpTo(flush.until)) return true;
+      if (!flush.until.isSettled) return true;
       flush.resolve();
       return false;
     });

@@ -118,7 +118,7 @@ export function stateOf(endpoint: Endpoint): unknown[] {
       streams: [...streams.values()].map(({ id, receiver, sender }) => [
         id,
         receiver.readable,
-        sender.queuedBytes,
+        sender.queue.bytes,
       ]),
       messages: streams.receiveCounts.messages,
       state: lifecycle.state,

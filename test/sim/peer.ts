@@ -183,8 +183,8 @@ export class PeerStream {
 
   constructor(core: ConnectionStream, highWaterBytes: number) {
     this.core = core;
-    core.sender.highWaterBytes = highWaterBytes;
-    core.sender.lowWaterBytes = highWaterBytes >> 2;
+    core.sender.queue.highWaterBytes = highWaterBytes;
+    core.sender.queue.lowWaterBytes = highWaterBytes >> 2;
   }
 
   get id(): number {

@@ -18,11 +18,11 @@ test('a message beyond the bound of a queue is refused with an error, never drop
   );
   const connection = await lab.settle(connect(url, { ...common, socket }));
   const stream = connection.openStream();
-  const { core } = stream as unknown as { core: { sender: { queueBytesMax: number } } };
+  const { core } = stream as unknown as { core: { sender: { queue: { bytesMax: number } } } };
   const { events } = (
     connection as unknown as { core: { streams: { events: { tracked: Map<number, unknown> } } } }
   ).core.streams;
-  core.sender.queueBytesMax = 100_000;
+  core.sender.queue.bytesMax = 100_000;
   let sent = 0;
   const full = (): void => {
     for (; sent < 1_000; sent++) stream.send(new Uint8Array(1_000));

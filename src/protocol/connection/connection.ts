@@ -6,7 +6,7 @@ import type { KeyRing } from '../crypto/key-ring.ts';
 import type { Handshake, HandshakeSpace } from '../handshake/handshake.ts';
 import { Path } from '../path/path.ts';
 import { Recovery, TimeoutResult } from '../recovery/recovery.ts';
-import type { StreamEvent } from '../stream/stream-events.ts';
+import type { StreamEvent } from '../stream/connection-stream.ts';
 import { Streams } from '../stream/streams.ts';
 import { ConnectionCounters } from '../trace/counters.ts';
 import { PacketSpace, PacketType } from '../wire/packet-header.ts';

@@ -1,11 +1,10 @@
 import type { Micros } from '../../base/time.ts';
 import type { FrameWriter } from '../wire/frame-writer.ts';
-import type { ConnectionStream } from './connection-stream.ts';
+import type { ConnectionStream, StreamEvents } from './connection-stream.ts';
 import type { Pace, WindowPool } from './flow-control.ts';
 import type { Limits } from './limits.ts';
 import { Scheduler } from './scheduler.ts';
 import type { SendContext } from './send/send-context.ts';
-import type { StreamEvents } from './stream-events.ts';
 
 /** What a {@link StreamPacker} shares with the table of streams that it belongs to. */
 export interface StreamPackerOptions {

@@ -2,11 +2,17 @@ import type { MemoryAccount } from '../../base/memory-budget.ts';
 import { DeadlineWatch, MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
-import { type Delivery, FrameType, Priority, type Space } from '../wire/frame-type.ts';
+import { type Delivery, FrameType, Priority } from '../wire/frame-type.ts';
 import type { SentFrame } from '../wire/frames/sent-frames.ts';
 import { streamOpenFlags } from '../wire/frames/stream.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
-import { ConnectionStream, type StreamOwner, type StreamSettings } from './connection-stream.ts';
+import {
+  ConnectionStream,
+  type StreamEventSink,
+  StreamEvents,
+  type StreamOwner,
+  type StreamSettings,
+} from './connection-stream.ts';
 import { FlowCredit, FlowWindow, Pace, type WindowGrowth, WindowPool } from './flow-control.ts';
 import { DataLimits, Limits, MessageLimits, StreamLimits } from './limits.ts';
 import { BestEffortBudget, ReceiveContext, SURE_BYTES } from './receive/receive-context.ts';
@@ -14,7 +20,6 @@ import { ReceiveStream } from './receive/receive-stream.ts';
 import { SlabPool } from './send/message-records.ts';
 import { SendContext } from './send/send-context.ts';
 import { SendStream, type StreamOpening } from './send/send-stream.ts';
-import { type StreamEventSink, StreamEvents } from './stream-events.ts';
 import { PACKET_OVERHEAD, StreamPacker } from './stream-packer.ts';
 
 /** What a connection's configuration says of its streams. */
@@ -166,7 +171,8 @@ export class Streams<Host extends StreamsHost> {
     this.peerStreamWindow = parameters.initialMaxStreamData;
     this.limits.streams.raise(parameters.initialMaxStreams);
     this.sendContext.credit.raise(parameters.initialMaxData);
-    this.sendContext.reserveBytes = Math.min(RESERVE_BYTES_MAX, Math.floor(parameters.initialMaxData / 8)); // [STR-34]
+    // [STR-34] The last of the credit is for streams of the class `system`.
+    this.sendContext.reserveBytes = Math.min(RESERVE_BYTES_MAX, Math.floor(parameters.initialMaxData / 8));
   }
 
   /** MESSAGE and MESSAGES. Returns 0 or a close code. */
@@ -204,8 +210,10 @@ export class Streams<Host extends StreamsHost> {
     }
     const stream = this.streams.get(frame.stream);
     if (stream === undefined) return this.checkForgotten(frame.stream);
-    const code = this.onStreamFrame(stream, frame, now);
+    const isOfReceiver = isReceiversFrame(frame.type);
+    const code = isOfReceiver ? stream.sender.onFrame(frame, now) : stream.receiver.onFrame(frame, now);
     if (code !== 0) return code;
+    if (isOfReceiver) this.onSendTouched(stream);
     this.onReceived(stream);
     this.onSettled(stream);
     return 0;
@@ -278,7 +286,7 @@ export class Streams<Host extends StreamsHost> {
       if (receiver.nextTimeout() <= now) {
         const isStalled = receiver.onTimeout(now);
         this.onReceived(stream);
-        if (isStalled && !this.isExcused(now, heardAt, heard)) return CloseCode.PROTOCOL_VIOLATION; // [STR-35]
+        if (isStalled && !this.isExcused(now, heardAt, heard)) return CloseCode.PROTOCOL_VIOLATION; // a message that gets no byte [STR-35]
       }
       deadlines.add(Math.min(sender.nextTimeout(), receiver.nextTimeout()));
     }
@@ -377,23 +385,6 @@ export class Streams<Host extends StreamsHost> {
     };
     this.events.opened(this.add(id, settings, null));
     return 0;
-  }
-
-  private onStreamFrame(stream: ConnectionStream, frame: FrameReader, now: Micros): number {
-    const { sender, receiver } = stream;
-    switch (frame.type) {
-      case FrameType.STOP_SENDING:
-        sender.onStopSending(frame.code);
-        this.onSendTouched(stream);
-        return 0;
-      case FrameType.MAX_STREAM_DATA:
-        if (sender.onMaxStreamData(frame.limit)) this.onSendTouched(stream);
-        return 0;
-      case FrameType.DROPPED:
-        return sender.onDropped(frame.space as Space, frame.sequence, frame.count, now);
-      default:
-        return receiver.onFrame(frame, now);
-    }
   }
 
   /** A frame for a stream that is not there: fine when it was once, and is closed. [STR-5] */

@@ -36,7 +36,7 @@ describe('Best-effort messages', () => {
     const second = link.pack(0)!;
     link.lost(first, 0);
     expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN']);
-    expect(link.send.queuedBytes).toBe(0);
+    expect(link.send.queue.bytes).toBe(0);
     expect(link.slabs.inUse).toBe(0);
     link.acked(second);
     link.lost(second, 0);

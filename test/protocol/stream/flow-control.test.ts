@@ -106,10 +106,10 @@ describe('Flow control of a stream', () => {
     expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'MESSAGES 0+4', 'BLOCKED 1250']);
     expect(link.send.sendable).toBe(false);
     expect(link.pack(0)).toBeNull();
-    expect(link.send.onMaxStreamData(1_249)).toBe(true);
+    link.maxStreamData(1_249);
     expect(link.send.sendable).toBe(true);
     expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'BLOCKED 1250']);
-    link.send.onMaxStreamData(1_250);
+    link.maxStreamData(1_250);
     expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'MESSAGES 4+1']);
   });
 

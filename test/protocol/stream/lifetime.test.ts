@@ -44,7 +44,7 @@ describe('A lifetime', () => {
     expect(link.send.nextTimeout()).toBe(700);
     link.send.onTimeout(700);
     expect(link.send.nextTimeout()).toBe(NEVER);
-    expect(link.send.queuedBytes).toBe(138);
+    expect(link.send.queue.bytes).toBe(138);
   });
 
   it('forbids to send a message again after its deadline; the peer is told not to wait [STR-17] [STR-28]', () => {
@@ -80,7 +80,7 @@ describe('A lifetime', () => {
     link.pack(0);
     expect(framesOf(link.pack(1_000)!.bytes)).toEqual(['OPEN', 'MESSAGES 1+1']);
     expect(framesOf(link.pack(1_000)!.bytes)).toEqual(['OPEN', 'ABANDON 0+1']);
-    expect(link.send.queuedBytes).toBe(0);
+    expect(link.send.queue.bytes).toBe(0);
     expect(link.send.credit.used).toBe(5_128 + 138);
   });
 
@@ -100,7 +100,7 @@ describe('A lifetime', () => {
     link.send.send(bytesOf(10, 0), PARTIAL, 5_000, false, 1);
     link.send.send(bytesOf(10, 1), PARTIAL, 9_000, false, 2);
     link.pack(0);
-    link.send.onDropped(Space.RELIABLE, 0, 2, 5_000);
+    link.dropped(Space.RELIABLE, 0, 2, 5_000);
     expect(link.outcomes()).toEqual([
       [1, Outcome.EXPIRED],
       [2, Outcome.DROPPED],

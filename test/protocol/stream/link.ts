@@ -121,14 +121,24 @@ export class Link {
     const frame = this.reader;
     frame.reset(packet.bytes, 0, packet.bytes.length);
     while (nextFrame(frame)) {
-      if (frame.type === FrameType.MAX_STREAM_DATA) this.send.onMaxStreamData(frame.limit);
-      else if (frame.type === FrameType.STOP_SENDING) this.send.onStopSending(frame.code);
-      else if (frame.type === FrameType.DROPPED) {
-        const error = this.send.onDropped(frame.space as Space, frame.sequence, frame.count, 0);
-        if (error !== 0) return error;
-      }
+      const error = this.send.onFrame(frame, 0);
+      if (error !== 0) return error;
     }
     return frame.error;
+  }
+
+  /** The sender gets a frame of the receiver. Returns 0 or a close code. */
+  maxStreamData(limit: number): number {
+    return this.send.onFrame(Object.assign(new FrameReader(), { type: FrameType.MAX_STREAM_DATA, limit }), 0);
+  }
+
+  stopSending(code: number): number {
+    return this.send.onFrame(Object.assign(new FrameReader(), { type: FrameType.STOP_SENDING, code }), 0);
+  }
+
+  dropped(space: Space, sequence: number, count: number, now = 0): number {
+    const fields = { type: FrameType.DROPPED, space, sequence, count };
+    return this.send.onFrame(Object.assign(new FrameReader(), fields), now);
   }
 
   /** Outcomes that were not taken yet, as [tracking id, outcome]. */

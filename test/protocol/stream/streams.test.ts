@@ -255,12 +255,12 @@ describe('flow control', () => {
       // One fits into the window that a stream has before anybody reads. [STR-34]
       expect(unread).toBe(1);
       expect(pair.client.frames(FrameType.STREAM_DATA_BLOCKED).length).toBeGreaterThan(0);
-      expect(stream.sender.queuedBytes).toBe(99 * 10_128);
+      expect(stream.sender.queue.bytes).toBe(99 * 10_128);
       // Nothing goes on while nothing is read.
       const { sent } = pair.client;
       const before = sent.length;
       pair.run(2_000);
-      expect(stream.sender.queuedBytes).toBe(99 * 10_128);
+      expect(stream.sender.queue.bytes).toBe(99 * 10_128);
       // heartbeats, and probes of the packet size
       expect(sent.length - before).toBeLessThan(10);
       pair.server.readsAll = true;

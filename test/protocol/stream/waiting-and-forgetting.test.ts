@@ -13,7 +13,7 @@ describe('messages with lifetimes', () => {
     const stream = pair.client.open();
     for (let k = 0; k < 5; k++) pair.client.send(stream, bytesOf(50_000));
     pair.run(1_000);
-    expect(stream.sender.queuedBytes).toBeGreaterThan(50_000);
+    expect(stream.sender.queue.bytes).toBeGreaterThan(50_000);
     const tracking = stream.track();
     const deadline = pair.now + 100 * MILLISECOND;
     stream.send(bytesOf(10), Delivery.PARTIAL, deadline, false, tracking);

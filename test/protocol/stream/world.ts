@@ -7,7 +7,7 @@ import { SlabPool } from '../../../src/protocol/stream/send/message-records.ts';
 import { Outcome, SendContext } from '../../../src/protocol/stream/send/send-context.ts';
 import { SendStream } from '../../../src/protocol/stream/send/send-stream.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
-import { Delivery, FrameType, type Space } from '../../../src/protocol/wire/frame-type.ts';
+import { Delivery, FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { writeDataBlocked, writeMaxData } from '../../../src/protocol/wire/frames/flow-control.ts';
 import { nextFrame } from '../../../src/protocol/wire/frames/index.ts';
 import { PacketRecord } from '../wire/recorded.ts';
@@ -375,16 +375,9 @@ export class World {
     }
     const receiver = this.receivers[index];
     const sender = this.senders[index];
-    if (type === FrameType.STOP_SENDING) {
-      sender.onStopSending(frame.code);
-      return 0;
+    if (type === FrameType.STOP_SENDING || type === FrameType.MAX_STREAM_DATA || type === FrameType.DROPPED) {
+      return sender.onFrame(frame, this.now);
     }
-    if (type === FrameType.MAX_STREAM_DATA) {
-      sender.onMaxStreamData(frame.limit);
-      return 0;
-    }
-    if (type === FrameType.DROPPED)
-      return sender.onDropped(frame.space as Space, frame.sequence, frame.count, this.now);
     if (!this.openAt[index]) this.fail('a frame came ahead of STREAM_OPEN');
     return receiver.onFrame(frame, this.now);
   }
@@ -399,7 +392,7 @@ export class World {
     if (budget.used > budget.bytesMax) this.fail('the budget is overdrawn');
     for (const sender of this.senders) {
       if (sender.credit.used > sender.credit.limit) this.fail('a sender is over its stream limit');
-      if (sender.queuedBytes < 0) this.fail('queued bytes below zero');
+      if (sender.queue.bytes < 0) this.fail('queued bytes below zero');
     }
   }
 
@@ -416,7 +409,7 @@ export class World {
     if (budget.used !== 0) this.fail(`${budget.used} bytes of budget are still used`);
     if (this.receiveContext.wasteBytes !== 0) this.fail(`${this.receiveContext.wasteBytes} wasted bytes`);
     for (const sender of this.senders) {
-      if (sender.queuedBytes !== 0) this.fail(`${sender.queuedBytes} bytes are still queued`);
+      if (sender.queue.bytes !== 0) this.fail(`${sender.queue.bytes} bytes are still queued`);
     }
     for (const message of this.sent) {
       if (message.outcome === -1) this.fail(`message ${message.id} has no outcome`);

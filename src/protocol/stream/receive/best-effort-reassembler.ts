@@ -107,7 +107,7 @@ export class BestEffortReassembler implements SegmentOwner {
     }
   }
 
-  /** [STR-26] */
+  /** A message whose deadline has come is dropped, and reported. [STR-26] */
   onExpired(segment: Segment): void {
     this.context.expired++;
     this.report.add(segment.sequence, 1);

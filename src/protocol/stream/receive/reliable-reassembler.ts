@@ -125,7 +125,7 @@ export class ReliableReassembler implements SegmentOwner {
     return 0;
   }
 
-  /** [STR-17] */
+  /** ABANDON: these will not come; what is incomplete of them is given up. [STR-17] */
   onAbandon(frame: FrameReader): number {
     const { sequence, count, buffer, dataStart } = frame;
     const error = this.checkRange(sequence, count);
@@ -180,7 +180,7 @@ export class ReliableReassembler implements SegmentOwner {
     segment.charged = 0;
   }
 
-  /** [STR-26] */
+  /** A message whose deadline has come is dropped, and reported. [STR-26] */
   onExpired(segment: Segment): void {
     const { sequence } = segment;
     if (segment.place === Place.INCOMPLETE) {
@@ -370,7 +370,7 @@ export class ReliableReassembler implements SegmentOwner {
   private checkRange(sequence: number, count: number): number {
     const end = sequence + count;
     if (this.finalEnd >= 0 && end > this.finalEnd) return CloseCode.FINAL_SIZE_ERROR;
-    if (end - this.seen.floor > this.spanMax) return CloseCode.FLOW_CONTROL_ERROR; // [STR-12]
+    if (end - this.seen.floor > this.spanMax) return CloseCode.FLOW_CONTROL_ERROR; // too far above the floor [STR-12]
     if (end > this.appeared) this.appeared = end;
     return 0;
   }

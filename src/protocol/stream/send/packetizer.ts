@@ -14,11 +14,12 @@ import { varintSize, writeVarint } from '../../wire/varint.ts';
 import { type FlowCredit, MESSAGE_COST } from '../flow-control.ts';
 import { Mark, type MessageRecords } from './message-records.ts';
 import { SendBuffer } from './send-buffer.ts';
-import type { SendContext } from './send-context.ts';
+import type { SendContext, SendQueue } from './send-context.ts';
 
 export interface PacketizerOptions {
   readonly space: Space;
   readonly stream: number;
+  readonly queue: SendQueue;
   /** The stream's credit. */
   readonly credit: FlowCredit;
   /** Most sequences from the oldest unsettled one on. [STR-12] */
@@ -51,7 +52,7 @@ export class Packetizer {
   private waits = 0;
 
   constructor(context: SendContext, options: PacketizerOptions) {
-    this.buffer = new SendBuffer(options.space, context);
+    this.buffer = new SendBuffer(options.space, options.queue, context);
     this.records = this.buffer.records;
     this.context = context;
     this.stream = options.stream;

@@ -6,7 +6,7 @@ import type { SentFrame } from '../../wire/frames/sent-frames.ts';
 import { varintSize, writeVarint } from '../../wire/varint.ts';
 import { MESSAGE_COST } from '../flow-control.ts';
 import { Mark, MessageRecords, type Slab } from './message-records.ts';
-import { Outcome, type SendContext } from './send-context.ts';
+import { Outcome, type SendContext, type SendQueue } from './send-context.ts';
 
 /**
  * One sequence space of the sending half of a stream: takes messages in and keeps them until they are settled. How they get into packets is
@@ -26,11 +26,10 @@ export class SendBuffer {
   cutAt = 0;
   /** Messages taken in so far. */
   pushed = 0;
-  /** Bytes that were not sent yet, and the fixed cost of their messages. */
-  queuedBytes = 0;
   /** Messages that the peer reported as dropped, repetitions counted. */
   private reportedDropped = 0;
   private readonly isReliable: boolean;
+  private readonly queue: SendQueue;
   private readonly context: SendContext;
   /** Deadlines of messages that wait or are sent. */
   private readonly deadlineWatch = new DeadlineWatch();
@@ -39,8 +38,9 @@ export class SendBuffer {
   /** The slab that still takes messages. */
   private open: Slab | null = null;
 
-  constructor(space: Space, context: SendContext) {
+  constructor(space: Space, queue: SendQueue, context: SendContext) {
     this.isReliable = space === Space.RELIABLE;
+    this.queue = queue;
     this.context = context;
   }
 
@@ -63,7 +63,7 @@ export class SendBuffer {
       slab.live++;
       i = records.append(slab, at, length, Mark.PREFIXED);
     }
-    this.queuedBytes += length + MESSAGE_COST;
+    this.queue.bytes += length + MESSAGE_COST;
     this.pushed++;
     context.messages++;
     context.messageBytes += length;
@@ -99,9 +99,9 @@ export class SendBuffer {
     this.nextSequence = sequence;
     records.flight += count;
     records.queued -= count;
-    this.queuedBytes -= charge;
+    this.queue.bytes -= charge;
     if (cutAt > 0) {
-      this.queuedBytes += lengths[records.index(records.flight - 1)] - cutAt;
+      this.queue.bytes += lengths[records.index(records.flight - 1)] - cutAt;
       this.cutAt = cutAt;
     }
     return charge;
@@ -111,7 +111,7 @@ export class SendBuffer {
   sendMore(length: number): void {
     const { records } = this;
     const total = records.lengths[records.index(records.flight - 1)];
-    this.queuedBytes -= length;
+    this.queue.bytes -= length;
     this.cutAt = this.cutAt + length === total ? 0 : this.cutAt + length;
   }
 
@@ -361,7 +361,7 @@ export class SendBuffer {
   private discard(i: number, outcome: Outcome): void {
     const { records } = this;
     if (outcome === Outcome.EXPIRED) this.context.expired++;
-    this.queuedBytes -= records.lengths[i] + MESSAGE_COST;
+    this.queue.bytes -= records.lengths[i] + MESSAGE_COST;
     this.releaseBytes(i);
     this.report(i, outcome);
     records.marks[i] |= Mark.VOID | Mark.SETTLED;
@@ -399,7 +399,7 @@ export class SendBuffer {
   /** If the record at `r` is the one that is partly sent, its rest is not sent. */
   private endCut(r: number, i: number): void {
     if (!this.isCut(r)) return;
-    this.queuedBytes -= this.records.lengths[i] - this.cutAt;
+    this.queue.bytes -= this.records.lengths[i] - this.cutAt;
     this.cutAt = 0;
   }
 
@@ -422,6 +422,27 @@ export class SendBuffer {
     if (open !== null && open.used + need <= open.bytes.length) return open;
     this.open = this.context.slabs.takeShared(open === null, need);
     return this.open;
+  }
+}
+
+/** How many messages a sending half had taken in at some time, by space. */
+export class SendMark {
+  private readonly reliable: SendBuffer;
+  private readonly bestEffort: SendBuffer | null;
+  private readonly reliablePushed: number;
+  private readonly bestEffortPushed: number;
+
+  constructor(reliable: SendBuffer, bestEffort: SendBuffer | null) {
+    this.reliable = reliable;
+    this.bestEffort = bestEffort;
+    this.reliablePushed = reliable.pushed;
+    this.bestEffortPushed = bestEffort?.pushed ?? 0;
+  }
+
+  /** Whether all of them are settled. */
+  get isSettled(): boolean {
+    if (!this.reliable.isSettledUpTo(this.reliablePushed)) return false;
+    return this.bestEffort === null || this.bestEffort.isSettledUpTo(this.bestEffortPushed);
   }
 }
 

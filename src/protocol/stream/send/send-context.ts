@@ -52,6 +52,52 @@ export class SendContext {
   }
 }
 
+/** What waits in a sending half for its first transmission, and the marks that its sender minds. */
+export class SendQueue {
+  /** Bytes not sent yet, with the fixed cost of their messages. */
+  bytes = 0;
+  /** Above this it is full. */
+  highWaterBytes: number;
+  /** When it has fallen to this after it was full, {@link takeDrained} says so. */
+  lowWaterBytes: number;
+  /** Beyond this messages are refused, unless nothing else waits. */
+  bytesMax: number;
+  private awaitsDrain = false;
+
+  constructor(options: SendQueueOptions) {
+    this.bytesMax = options.queueBytesMax ?? QUEUE_BYTES_MAX;
+    this.highWaterBytes = Math.min(options.highWaterBytes ?? HIGH_WATER_BYTES, this.bytesMax);
+    this.lowWaterBytes = options.lowWaterBytes ?? this.highWaterBytes >>> 2;
+  }
+
+  /** Whether a message of so many bytes may enter. */
+  admits(length: number): boolean {
+    if (this.bytes + length <= this.bytesMax || this.bytes === 0) return true;
+    this.awaitsDrain = true;
+    return false;
+  }
+
+  /** True above the high-water mark: whoever asks is to wait. */
+  takeFull(): boolean {
+    if (this.bytes <= this.highWaterBytes) return false;
+    this.awaitsDrain = true;
+    return true;
+  }
+
+  /** True once after somebody was to wait and the queue has fallen to the low-water mark. */
+  takeDrained(): boolean {
+    if (!this.awaitsDrain || this.bytes > this.lowWaterBytes) return false;
+    this.awaitsDrain = false;
+    return true;
+  }
+}
+
+export interface SendQueueOptions {
+  readonly highWaterBytes?: number;
+  readonly lowWaterBytes?: number;
+  readonly queueBytesMax?: number;
+}
+
 /** What became of a message whose sender asked to be told. [STR-27] */
 export const Outcome = {
   /** Complete at the peer's transport. */
@@ -104,3 +150,5 @@ export class Outcomes {
 }
 
 const KEPT_OUTCOMES = 1_024;
+const HIGH_WATER_BYTES = 262_144;
+const QUEUE_BYTES_MAX = 67_108_864;

@@ -1,6 +1,7 @@
 import { assert, JspError } from '../../../base/errors.ts';
 import type { Micros } from '../../../base/time.ts';
 import { CloseCode } from '../../wire/close-code.ts';
+import type { FrameReader } from '../../wire/frame-reader.ts';
 import { Delivery, FrameType, Space } from '../../wire/frame-type.ts';
 import type { FrameWriter } from '../../wire/frame-writer.ts';
 import { writeStreamDataBlocked } from '../../wire/frames/flow-control.ts';
@@ -12,10 +13,10 @@ import {
   writeStreamFin,
   writeStreamOpen,
 } from '../../wire/frames/stream.ts';
-import { FlowCredit, MESSAGE_COST, SEQUENCE_SPAN_MAX } from '../flow-control.ts';
+import { FlowCredit, SEQUENCE_SPAN_MAX } from '../flow-control.ts';
 import { Packetizer } from './packetizer.ts';
-import type { SendBuffer } from './send-buffer.ts';
-import type { SendContext } from './send-context.ts';
+import { type SendBuffer, SendMark } from './send-buffer.ts';
+import { type SendContext, SendQueue, type SendQueueOptions } from './send-context.ts';
 
 /** The states of a sending half, as RFC 9000 section 3.1 names them. */
 export const SendState = {
@@ -51,14 +52,8 @@ export const SendResult = {
 } as const;
 export type SendResult = (typeof SendResult)[keyof typeof SendResult];
 
-/** A point in the messages of a stream: how many were taken in until then, by space. */
-export interface SendMark {
-  readonly reliable: number;
-  readonly bestEffort: number;
-}
-
 /** Fixed things of a sending half. */
-export interface SendStreamOptions {
+export interface SendStreamOptions extends SendQueueOptions {
   readonly id: number;
   /** Given by the side that opens the stream; null on the other side. */
   readonly opening: StreamOpening | null;
@@ -68,9 +63,6 @@ export interface SendStreamOptions {
   readonly isSystem?: boolean;
   /** Most sequences from the oldest unsettled one on. [STR-12] Default 65,536. */
   readonly spanMax?: number;
-  readonly highWaterBytes?: number;
-  readonly lowWaterBytes?: number;
-  readonly queueBytesMax?: number;
 }
 
 /**
@@ -79,12 +71,8 @@ export interface SendStreamOptions {
  */
 export class SendStream {
   readonly credit: FlowCredit;
-  /** Above this many queued bytes {@link send} answers FULL. */
-  highWaterBytes: number;
-  /** When the queue falls to this after FULL, {@link takeDrained} says so. */
-  lowWaterBytes: number;
-  /** Beyond this {@link send} refuses, unless nothing else is queued. */
-  queueBytesMax: number;
+  /** What waits for its first transmission. */
+  readonly queue: SendQueue;
   /** Code of the peer's STOP_SENDING; -1 without one. */
   stopCode = -1;
 
@@ -102,7 +90,6 @@ export class SendStream {
   private readonly reliable: Packetizer;
   private bestEffort: Packetizer | null = null;
   private bestEffortFirst = false;
-  private awaitsDrain = false;
 
   constructor(context: SendContext, options: SendStreamOptions) {
     const { id, opening } = options;
@@ -111,12 +98,11 @@ export class SendStream {
     this.opening = opening;
     this.open = opening === null ? Told.ACKED : Told.DUE;
     this.credit = new FlowCredit(options.initialMaxStreamData);
-    this.queueBytesMax = options.queueBytesMax ?? QUEUE_BYTES_MAX;
-    this.highWaterBytes = Math.min(options.highWaterBytes ?? HIGH_WATER_BYTES, this.queueBytesMax);
-    this.lowWaterBytes = options.lowWaterBytes ?? this.highWaterBytes >>> 2;
+    this.queue = new SendQueue(options);
     this.reliable = new Packetizer(context, {
       space: Space.RELIABLE,
       stream: id,
+      queue: this.queue,
       credit: this.credit,
       spanMax: options.spanMax ?? SEQUENCE_SPAN_MAX,
       usesReserve: options.isSystem ?? false,
@@ -140,29 +126,10 @@ export class SendStream {
     trackingId = 0,
   ): SendResult {
     if (this.isEnding) this.throwClosed();
-    const queued = this.queuedBytes;
-    if (queued + data.length > this.queueBytesMax && queued > 0) {
-      this.awaitsDrain = true;
-      return SendResult.REFUSED;
-    }
+    if (!this.queue.admits(data.length)) return SendResult.REFUSED;
     const { buffer } = delivery === Delivery.BEST_EFFORT ? this.bestEffortPacketizer() : this.reliable;
     buffer.push(data, deadline, transfer, trackingId);
-    if (queued + data.length + MESSAGE_COST <= this.highWaterBytes) return SendResult.ACCEPTED;
-    this.awaitsDrain = true;
-    return SendResult.FULL;
-  }
-
-  /** Bytes not sent yet, with the fixed cost of their messages. */
-  get queuedBytes(): number {
-    const { queuedBytes } = this.reliable.buffer;
-    return this.bestEffort === null ? queuedBytes : queuedBytes + this.bestEffort.buffer.queuedBytes;
-  }
-
-  /** True once after {@link send} answered FULL or REFUSED and the queue has fallen to the low-water mark. */
-  takeDrained(): boolean {
-    if (!this.awaitsDrain || this.queuedBytes > this.lowWaterBytes) return false;
-    this.awaitsDrain = false;
-    return true;
+    return this.queue.takeFull() ? SendResult.FULL : SendResult.ACCEPTED;
   }
 
   /** Ends the stream behind the messages that are queued. [STR-6] */
@@ -192,13 +159,7 @@ export class SendStream {
 
   /** How many messages were taken in so far. */
   mark(): SendMark {
-    return { reliable: this.reliable.buffer.pushed, bestEffort: this.bestEffort?.buffer.pushed ?? 0 };
-  }
-
-  /** Whether all of the first `mark.reliable` and `mark.bestEffort` messages of the two spaces are settled. */
-  isSettledUpTo(mark: SendMark): boolean {
-    if (!this.reliable.buffer.isSettledUpTo(mark.reliable)) return false;
-    return this.bestEffort === null || this.bestEffort.buffer.isSettledUpTo(mark.bestEffort);
+    return new SendMark(this.reliable.buffer, this.bestEffort?.buffer ?? null);
   }
 
   /** True when the peer knows the end of the stream and everything sent is settled: the half can be forgotten. [STR-30] */
@@ -264,24 +225,18 @@ export class SendStream {
     this.settleEnd();
   }
 
-  /** MAX_STREAM_DATA from the peer. True when there is more credit than before. */
-  onMaxStreamData(limit: number): boolean {
-    return this.credit.raise(limit);
-  }
-
-  /** STOP_SENDING from the peer: nobody reads any more. [STR-25] */
-  onStopSending(code: number): void {
-    if (this.stopCode >= 0) return;
-    this.stopCode = code;
-    if (!this.finished) this.reset(code);
-  }
-
-  /** DROPPED from the peer. Returns 0 or a close code. */
-  onDropped(space: Space, first: number, count: number, now: Micros): number {
-    const buffer = (space === Space.RELIABLE ? this.reliable : this.bestEffort)?.buffer;
-    if (buffer === undefined || !buffer.onDropped(first, count, now)) return CloseCode.PROTOCOL_VIOLATION;
-    this.settleEnd();
-    return 0;
+  /** A frame of the peer's receiving half: MAX_STREAM_DATA, STOP_SENDING or DROPPED. Returns 0 or the code to close with. */
+  onFrame(frame: FrameReader, now: Micros): number {
+    switch (frame.type) {
+      case FrameType.MAX_STREAM_DATA:
+        this.credit.raise(frame.limit);
+        return 0;
+      case FrameType.STOP_SENDING:
+        this.onStopSending(frame.code);
+        return 0;
+      default:
+        return this.onDropped(frame.space as Space, frame.sequence, frame.count, now);
+    }
   }
 
   /** When {@link onTimeout} is to be called at the latest. */
@@ -301,6 +256,23 @@ export class SendStream {
   trim(): void {
     this.reliable.buffer.records.trim();
     this.bestEffort?.buffer.records.trim();
+  }
+
+  // ---- frames ----
+
+  /** Nobody reads any more. [STR-25] */
+  private onStopSending(code: number): void {
+    if (this.stopCode >= 0) return;
+    this.stopCode = code;
+    if (!this.finished) this.reset(code);
+  }
+
+  /** The peer gave these messages up: they need no more work. [STR-18] */
+  private onDropped(space: Space, first: number, count: number, now: Micros): number {
+    const buffer = (space === Space.RELIABLE ? this.reliable : this.bestEffort)?.buffer;
+    if (buffer === undefined || !buffer.onDropped(first, count, now)) return CloseCode.PROTOCOL_VIOLATION;
+    this.settleEnd();
+    return 0;
   }
 
   // ---- states ----
@@ -388,6 +360,7 @@ export class SendStream {
     this.bestEffort ??= new Packetizer(this.context, {
       space: Space.BEST_EFFORT,
       stream: this.id,
+      queue: this.queue,
       credit: this.credit,
       spanMax: 0,
       usesReserve: false,
@@ -443,5 +416,3 @@ const NEXT_STATES: readonly (readonly SendState[])[] = [
   [SendState.RESET_RECVD],
   [],
 ];
-const HIGH_WATER_BYTES = 262_144;
-const QUEUE_BYTES_MAX = 67_108_864;

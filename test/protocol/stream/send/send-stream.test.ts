@@ -191,15 +191,15 @@ describe('SendStream', () => {
     expect(send()).toBe(SendResult.ACCEPTED);
     expect(send()).toBe(SendResult.FULL);
     expect(send()).toBe(SendResult.FULL);
-    expect(link.send.queuedBytes).toBe(2_000);
+    expect(link.send.queue.bytes).toBe(2_000);
     expect(send()).toBe(SendResult.REFUSED);
-    expect(link.send.takeDrained()).toBe(false);
+    expect(link.send.queue.takeDrained()).toBe(false);
     link.pack(0);
-    expect(link.send.takeDrained()).toBe(false);
+    expect(link.send.queue.takeDrained()).toBe(false);
     link.packAll(0);
-    expect(link.send.queuedBytes).toBe(0);
-    expect(link.send.takeDrained()).toBe(true);
-    expect(link.send.takeDrained()).toBe(false);
+    expect(link.send.queue.bytes).toBe(0);
+    expect(link.send.queue.takeDrained()).toBe(true);
+    expect(link.send.queue.takeDrained()).toBe(false);
   });
 
   it('takes a message that is larger than the queue limit when nothing else is queued', () => {
@@ -230,7 +230,7 @@ describe('SendStream', () => {
     link.send.send(bytesOf(100), RELIABLE, NEVER, false);
     link.send.close();
     expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'MESSAGES 0+1', 'BLOCKED 456']);
-    link.send.onMaxStreamData(600);
+    link.maxStreamData(600);
     expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'MESSAGES 1+1', 'FIN 2']);
   });
 
@@ -261,7 +261,7 @@ describe('SendStream', () => {
   it('resets when the peer asks it to stop, and tells the application [STR-25]', () => {
     const link = linkWith(2, 64);
     link.pack(0);
-    link.send.onStopSending(5);
+    link.stopSending(5);
     expect(link.send.stopCode).toBe(5);
     expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'RESET 5 2', 'ABANDON 0+2']);
     expect(() => link.send.send(bytesOf(1), RELIABLE, NEVER, false)).toThrow(
@@ -273,7 +273,7 @@ describe('SendStream', () => {
     const link = linkWith(1, 64);
     link.send.close();
     link.exchange(0);
-    link.send.onStopSending(5);
+    link.stopSending(5);
     expect(link.pack(0)).toBeNull();
     expect(link.send.finished).toBe(true);
   });
@@ -304,19 +304,19 @@ describe('SendStream', () => {
     const link = new Link();
     for (let i = 0; i < 3; i++) link.send.send(bytesOf(10), RELIABLE, NEVER, false, i + 1);
     const packet = link.pack(0)!;
-    expect(link.send.onDropped(Space.RELIABLE, 1, 1, 0)).toBe(0);
+    expect(link.dropped(Space.RELIABLE, 1, 1)).toBe(0);
     expect(link.outcomes()).toEqual([[2, Outcome.DROPPED]]);
     link.lost(packet, 0);
     expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'MESSAGES 0+1', 'MESSAGES 2+1']);
-    expect(link.send.onDropped(Space.RELIABLE, 2, 2, 0)).toBe(CloseCode.PROTOCOL_VIOLATION);
-    expect(link.send.onDropped(Space.BEST_EFFORT, 0, 1, 0)).toBe(CloseCode.PROTOCOL_VIOLATION);
+    expect(link.dropped(Space.RELIABLE, 2, 2)).toBe(CloseCode.PROTOCOL_VIOLATION);
+    expect(link.dropped(Space.BEST_EFFORT, 0, 1)).toBe(CloseCode.PROTOCOL_VIOLATION);
   });
 
   it('does not let a peer make work by reporting the same drops again and again [STR-18]', () => {
     const link = linkWith(100, 10);
     link.packAll(0);
     let reports = 1;
-    while (link.send.onDropped(Space.RELIABLE, 1, 99, 0) === 0) reports++;
+    while (link.dropped(Space.RELIABLE, 1, 99) === 0) reports++;
     expect(reports).toBe(Math.floor((65_536 + 800) / 99) + 1);
   });
 
