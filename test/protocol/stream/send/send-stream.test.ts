@@ -278,6 +278,34 @@ describe('SendStream', () => {
     expect(link.send.finished).toBe(true);
   });
 
+  it('that was reset when all of it has arrived still tells so, and what is unread is thrown away [STR-24]', () => {
+    const link = linkWith(2, 64);
+    link.send.close();
+    link.exchange(0);
+    expect(link.send.finished).toBe(true);
+    expect(link.receive.readable).toBe(2);
+    link.send.reset(5);
+    expect(link.send.finished).toBe(false);
+    link.exchange(0);
+    expect(link.send.finished).toBe(true);
+    expect([link.receive.resetCode, link.receive.readable, link.receive.ended]).toEqual([5, 0, true]);
+  });
+
+  it('that is reset while its STREAM_FIN is under way minds no more what becomes of that [STR-30]', () => {
+    const link = linkWith(1, 64);
+    link.send.close();
+    const packet = link.pack(0)!;
+    link.send.reset(5);
+    link.acked(packet);
+    expect(link.send.finished).toBe(false);
+    const reset = link.pack(0)!;
+    expect(framesOf(reset.bytes)).toEqual(['RESET 5 1']);
+    link.lost(packet, 0);
+    expect(link.pack(0)).toBeNull();
+    link.acked(reset);
+    expect(link.send.finished).toBe(true);
+  });
+
   it('tells each tracked outcome once [STR-27]', () => {
     const link = new Link();
     link.send.send(bytesOf(10), RELIABLE, NEVER, false, 11);
