@@ -6,6 +6,7 @@ import type { Clock, TimerHandle } from '../../src/udp/clock.ts';
 import { type DatagramSocket, socketCounters } from '../../src/udp/datagram-socket.ts';
 import { bindDgramSocket } from '../../src/udp/dgram-socket.ts';
 import { DelayLine, type ImpairmentOptions, impairSocket } from '../../src/udp/impaired-socket.ts';
+import type { LinkOptions } from '../../src/udp/link.ts';
 
 describe('an impaired socket', () => {
   it('passes datagrams on at once when nothing is impaired', () => {
@@ -58,6 +59,23 @@ describe('an impaired socket', () => {
     const { inner, socket } = impaired({ seed: 1, outgoing: { duplicate: 1, duplicateLagMs: 0 } });
     socket.send(batchOf('a', 'b'));
     expect(inner.sent.sort()).toEqual(['a', 'a', 'b', 'b']);
+  });
+
+  it('does all that a link of the lab does: drops what is too large, and everything in a black hole', () => {
+    const { inner, socket } = impaired({ seed: 1, outgoing: { mtu: 3 }, incoming: { blackHole: true } });
+    const seen = collect(socket);
+    socket.send(batchOf('fits', 'fit'));
+    inner.receive('a');
+    expect(inner.sent).toEqual(['fit']);
+    expect(seen).toEqual([]);
+    socket.impair(null);
+    inner.receive('b');
+    expect(seen).toEqual(['b']);
+  });
+
+  it('names the way whose option cannot be', () => {
+    expect(() => impaired({ seed: 1, incoming: { loss: 2 } })).toThrow('impairment.incoming: loss');
+    expect(() => impaired({ seed: 1, outgoing: { los: 0.1 } as LinkOptions })).toThrow('"loss"');
   });
 
   it('waits while the socket inside is full, then sends the rest and says so', () => {
