@@ -58,6 +58,14 @@ export interface ConnectTarget {
  * All the connections of one socket as one state machine without I/O. Hand in {@link receive} or {@link timeout}, or make a call
  * on a connection; then drain {@link pollEvent}, take packets with {@link transmit} until it gives none, and come back at
  * {@link nextTimeout}.
+ *
+ * What comes is taken in three passes over its batch:
+ *
+ *   1. {@link route}: whose is each datagram? Long packets go to their connection now, and a client's first one may begin a connection;
+ *   2. {@link open}: short packets are opened in place;
+ *   3. {@link dispatch}: their frames go to the parts of their connections.
+ *
+ * What leaves is taken in two: connection after connection packs ({@link pack}), then the batch seals all that was packed.
  */
 export class Endpoint {
   readonly counters = new EndpointCounters();
