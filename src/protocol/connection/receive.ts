@@ -513,7 +513,7 @@ export class PacketFateTeller {
     const sent = recovery.sentPackets(space);
     for (let k = 0; k < packets.count; k++) {
       const number = packets.numbers[k];
-      if (sent.isSizeProbe(number) && path.mtuDiscovery.onProbeAcked(sent.bytesOf(number)))
+      if (sent.isSizeProbe(number) && path.mtuDiscovery.onProbeAcked(sent.reportOf(number).bytes))
         this.host.onMtu(now);
       for (let i = sent.framesStart(number), end = sent.framesEnd(number); i < end; i++) {
         this.frameAcked(space, sent.frames.read(i), now);
@@ -523,7 +523,7 @@ export class PacketFateTeller {
 
   private packetLost(space: PacketSpace, number: number, now: Micros): void {
     const sent = this.parts.recovery.sentPackets(space);
-    if (sent.isSizeProbe(number)) this.sizeProbeLost(sent.bytesOf(number), now);
+    if (sent.isSizeProbe(number)) this.sizeProbeLost(sent.reportOf(number).bytes, now);
     for (let i = sent.framesStart(number), end = sent.framesEnd(number); i < end; i++) {
       this.frameLost(space, sent.frames.read(i), now);
     }

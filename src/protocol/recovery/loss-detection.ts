@@ -60,7 +60,8 @@ export function acknowledge(
   if (rangeCount === 0) return 0;
   // [FRM-9] Nothing was sent under the number.
   if (ranges[1] - 1 > sent.largestSent) return CloseCode.PROTOCOL_VIOLATION;
-  const { state, ackedRun, mask, base, largestSkipped } = sent;
+  const { largestSkipped, ring } = sent;
+  const { state, ackedRun, mask, base } = ring;
   for (let r = 0; r < rangeCount; r++) {
     const low = Math.max(ranges[2 * r], base);
     const top = ranges[2 * r + 1] - 1;
@@ -96,7 +97,7 @@ export function acknowledge(
  * range, wherever it begins, has to step over them again.
  */
 function joinRuns(sent: SentPackets, top: number, bottom: number): void {
-  const { ackedRun, mask } = sent;
+  const { ackedRun, mask } = sent.ring;
   for (let number = top; number > bottom; ) {
     const i = number & mask;
     const next = number - ackedRun[i] - 1;
@@ -113,7 +114,8 @@ function onAcked(
   fates: PacketFates,
   now: Micros,
 ): void {
-  const bytes = sent.bytesOf(number);
+  const report = sent.reportOf(number);
+  const { bytes } = report;
   if (bytes > fates.largestAckedBytes) fates.largestAckedBytes = bytes;
   if ((known & PacketState.LOST) !== 0 && (known & PacketState.IN_FLIGHT) !== 0) {
     fates.spurious.push(number);
@@ -121,12 +123,12 @@ function onAcked(
   }
   fates.acked.push(number);
   if ((known & PacketState.IN_FLIGHT) === 0) return;
-  sent.bytesInFlight -= bytes;
+  sent.flight.bytes -= bytes;
   if ((known & PacketState.ACK_ELICITING) !== 0) {
-    sent.ackElicitingInFlight--;
+    sent.flight.ackEliciting--;
     fates.isAckEliciting = true;
   }
-  path.onPacketAcked(sent.reportOf(number), now);
+  path.onPacketAcked(report, now);
 }
 
 /**
@@ -140,15 +142,16 @@ export function detectLost(
   path: Path,
   fates: PacketFates,
 ): void {
-  const { state, sentTime, mask, largestAcked } = sent;
+  const { largestAcked, loss, ring } = sent;
+  const { state, sentTime, mask } = ring;
   const { packetThreshold, lossDelay } = thresholds;
-  sent.lossDeadline = NEVER;
-  let number = sent.lossCursor;
+  loss.deadline = NEVER;
+  let number = loss.cursor;
   for (; number <= largestAcked; number++) {
     const i = number & mask;
     const known = state[i];
     if ((known & PacketState.ACKED) !== 0) {
-      sent.lossRunStart = NEVER; // [REC-22] whatever it carried, the path carried it
+      loss.runStart = NEVER; // [REC-22] whatever it carried, the path carried it
       continue;
     }
     // [REC-6] What is not in flight carried nothing that must arrive.
@@ -156,7 +159,7 @@ export function detectLost(
     const isBehind = number + packetThreshold <= largestAcked;
     if (!isBehind && sentTime[i] + lossDelay > now) {
       // [REC-7] The oldest that may still arrive sets the loss timer.
-      sent.lossDeadline = sentTime[i] + lossDelay;
+      loss.deadline = sentTime[i] + lossDelay;
       break;
     }
     declareLost(sent, number, isBehind ? PacketState.LOST : LOST_BY_TIME, fates);
@@ -168,46 +171,47 @@ export function detectLost(
       path.onPacketLost(report, now);
       if (fates.smallestLostBytes === 0 || report.bytes < fates.smallestLostBytes)
         fates.smallestLostBytes = report.bytes;
-      if (extendsLossRun(sent, known, report.sentTime, thresholds)) fates.isPersistent = true;
+      if (extendsLossRun(loss, known, report.sentTime, thresholds)) fates.isPersistent = true;
     }
   }
-  sent.lossCursor = number;
+  loss.cursor = number;
 }
 
 /** Declares everything in flight below a number lost without a word about congestion: the peer can never have accepted it. */
 export function withdraw(sent: SentPackets, below: number, path: Path, fates: PacketFates): void {
   const end = Math.min(below, sent.largestSent + 1);
-  for (let number = sent.base; number < end; number++) {
-    const known = sent.state[number & sent.mask];
+  for (let number = sent.ring.base; number < end; number++) {
+    const known = sent.ring.state[number & sent.ring.mask];
     if ((known & IN_FLIGHT_MASK) !== IN_FLIGHT) continue;
     declareLost(sent, number, PacketState.LOST, fates);
-    path.bytesInFlight -= sent.bytesOf(number);
+    path.bytesInFlight -= sent.reportOf(number).bytes;
   }
 }
 
 function declareLost(sent: SentPackets, number: number, mark: number, fates: PacketFates): void {
-  const i = number & sent.mask;
-  const known = sent.state[i];
-  sent.state[i] = known | mark;
-  sent.bytesInFlight -= sent.bytes[i];
-  if ((known & PacketState.ACK_ELICITING) !== 0) sent.ackElicitingInFlight--;
+  const { flight, ring } = sent;
+  const i = number & ring.mask;
+  const known = ring.state[i];
+  ring.state[i] = known | mark;
+  flight.bytes -= ring.bytes[i];
+  if ((known & PacketState.ACK_ELICITING) !== 0) flight.ackEliciting--;
   fates.lost.push(number);
 }
 
 /** [REC-22] True when an unbroken run of lost ack-eliciting packets has become persistent congestion with this one. */
 function extendsLossRun(
-  sent: SentPackets,
+  loss: SentPackets['loss'],
   known: number,
   sentTime: Micros,
   thresholds: LossThresholds,
 ): boolean {
   if ((known & PacketState.ACK_ELICITING) === 0 || sentTime <= thresholds.persistentAfter) return false;
-  if (sent.lossRunStart === NEVER) {
-    sent.lossRunStart = sentTime;
+  if (loss.runStart === NEVER) {
+    loss.runStart = sentTime;
     return false;
   }
-  if (sentTime - sent.lossRunStart <= thresholds.persistentDuration) return false;
-  sent.lossRunStart = NEVER;
+  if (sentTime - loss.runStart <= thresholds.persistentDuration) return false;
+  loss.runStart = NEVER;
   return true;
 }
 
@@ -244,7 +248,7 @@ export class LossThresholds {
   onSpurious(sent: SentPackets, number: number, largestAcked: number): void {
     this.periods = 0;
     // [REC-10] Whichever threshold was wrong is raised.
-    if ((sent.state[number & sent.mask] & PacketState.LOST_BY_TIME) !== 0) {
+    if ((sent.ring.state[number & sent.ring.mask] & PacketState.LOST_BY_TIME) !== 0) {
       this.extraFraction = Math.min(this.extraFraction * 2, EXTRA_FRACTION_MAX);
       return;
     }

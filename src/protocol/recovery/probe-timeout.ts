@@ -40,12 +40,12 @@ export class ProbeTimeout {
     let earliest = NEVER;
     for (let space = 0; space < PACKET_SPACES; space++) {
       const sent = spaces[space];
-      if (sent === null || sent.ackElicitingInFlight === 0) continue;
+      if (sent === null || sent.flight.ackEliciting === 0) continue;
       // [REC-15] Before confirmation the peer may be unable to read application packets.
       if (space === PacketSpace.APPLICATION && !this.isHandshakeConfirmed) continue;
       const timeout = this.backedOff(this.duration(space as PacketSpace, rtt));
-      if (sent.lastAckElicitingTime + timeout >= earliest) continue;
-      earliest = sent.lastAckElicitingTime + timeout;
+      if (sent.flight.lastAckElicitingTime + timeout >= earliest) continue;
+      earliest = sent.flight.lastAckElicitingTime + timeout;
       this.space = space as PacketSpace;
       this.probes = PROBES;
     }

@@ -91,12 +91,9 @@ export class Recovery {
   ): void {
     const { path } = this;
     const sent = this.sentPackets(space);
-    sent.commit(bytes, ackEliciting, inFlight, isSizeProbe);
+    if (inFlight) path.delivery?.onPacketSent(path.bytesInFlight, now);
+    sent.commit(bytes, ackEliciting, inFlight, isSizeProbe, path.delivery);
     if (!inFlight) return;
-    if (path.delivery !== null) {
-      path.delivery.onPacketSent(path.bytesInFlight, now);
-      sent.noteDelivery(path.delivery);
-    }
     path.onPacketSent(bytes, now);
     if (ackEliciting) this.pto.onAckElicitingSent(space, now);
   }
@@ -122,7 +119,7 @@ export class Recovery {
     }
     if (fates.spurious.count > 0) this.onSpurious(sent, largestBefore, now);
     this.detectLosses(sent, now);
-    if (fates.acked.count > 0) path.onAck(sent.sentTimeOf(fates.acked.numbers[0]), now);
+    if (fates.acked.count > 0) path.onAck(sent.reportOf(fates.acked.numbers[0]).sentTime, now);
     path.updatePacing(now);
     return 0;
   }
@@ -146,7 +143,7 @@ export class Recovery {
     const { fates } = this;
     for (let space = 0; space < PACKET_SPACES; space++) {
       const sent = this.spaces[space];
-      if (sent === null || sent.lossDeadline > now) continue;
+      if (sent === null || sent.loss.deadline > now) continue;
       fates.clear(space as PacketSpace);
       this.detectLosses(sent, now);
       this.path.updatePacing(now);
@@ -178,7 +175,7 @@ export class Recovery {
   discardSpace(space: PacketSpace, now: Micros): void {
     const sent = this.spaces[space];
     if (sent === null) return;
-    this.path.bytesInFlight -= sent.bytesInFlight;
+    this.path.bytesInFlight -= sent.flight.bytes;
     this.spaces[space] = null;
     this.pto.onSpaceDiscarded(space, now);
   }
@@ -208,7 +205,7 @@ export class Recovery {
   }
 
   private sampleRtt(space: PacketSpace, sent: SentPackets, ackDelay: Micros, now: Micros): void {
-    const sentTime = sent.sentTimeOf(this.fates.acked.numbers[0]);
+    const sentTime = sent.reportOf(this.fates.acked.numbers[0]).sentTime;
     if (sentTime < this.resumedAt) return; // [REC-54] it measures how long we slept
     const { rtt } = this.path;
     // [REC-5] Only what the peer may delay, and only as long as it may.
@@ -233,14 +230,14 @@ export class Recovery {
       this.thresholds.onSpurious(sent, number, largestBefore);
       this.path.congestion.onSpuriousLoss(sent.reportOf(number), now);
     }
-    sent.lossRunStart = NEVER;
+    sent.loss.runStart = NEVER;
   }
 
   private lossDeadline(): Micros {
     let earliest = NEVER;
     for (let space = 0; space < PACKET_SPACES; space++) {
       const sent = this.spaces[space];
-      if (sent !== null && sent.lossDeadline < earliest) earliest = sent.lossDeadline;
+      if (sent !== null && sent.loss.deadline < earliest) earliest = sent.loss.deadline;
     }
     return earliest;
   }

@@ -50,9 +50,9 @@ test('an idle connection gives the memory of its busy time back', () => {
   for (let k = 0; k < 400; k++) pair.client.send(stream, new Uint8Array(5_000));
   pair.until(() => pair.server.texts(stream.id).length === 400);
   const sent = internalsOf(pair.client.core).recovery.sentPackets(2);
-  expect(sent.state.length).toBeGreaterThan(64);
+  expect(sent.ring.state.length).toBeGreaterThan(64);
   pair.run(12_000);
-  expect(sent.state.length).toBe(8);
+  expect(sent.ring.state.length).toBe(8);
   const { slabs } = pair.client.core.streams.sendCounts;
   expect({ free: slabs.freeBytes, inUse: slabs.inUse }).toEqual({ free: 0, inUse: 0 });
   const { reliable } = stream.sender as unknown as { reliable: { buffer: { records: { mask: number } } } };

@@ -48,7 +48,7 @@ describe('packet numbers that are left out', () => {
     expect(space?.nextNumber).toBeGreaterThan(numbers.length + 1);
     expect(pair.client.core.counters).toMatchObject({ packetsLost: 0, ptoCount: 0 });
     const sent = internalsOf(pair.client.core).recovery.sentPackets(PacketSpace.APPLICATION);
-    expect(sent).toMatchObject({ bytesInFlight: 0, ackElicitingInFlight: 0 });
+    expect(sent).toMatchObject({ flight: { bytes: 0, ackEliciting: 0 } });
     expect(pair.server.closed).toBeNull();
   });
 

@@ -25,8 +25,8 @@ describe('acknowledgements', () => {
     expect(ack(sent, 6, 9, 2, 4)).toEqual([8, 7, 6, 3, 2]);
     expect(ack(sent, 5, 10, 1, 4)).toEqual([9, 5, 1]);
     expect(ack(sent, 0, 10)).toEqual([4, 0]);
-    expect(sent.bytesInFlight).toBe(0);
-    expect(sent.ackElicitingInFlight).toBe(0);
+    expect(sent.flight.bytes).toBe(0);
+    expect(sent.flight.ackEliciting).toBe(0);
   });
 
   it('may arrive in any order [REC-11]', () => {
@@ -60,7 +60,7 @@ describe('acknowledgements', () => {
       sent.commit(1_000, true, true);
       if (n < 59) ack(sent, n, n + 1);
     }
-    expect(sent.base).toBeGreaterThan(3);
+    expect(sent.ring.base).toBeGreaterThan(3);
     const out = new PacketFates();
     expect(acknowledge(sent, Float64Array.of(59, 60, 0, 4), 2, pathOf(), out, 0)).toBe(
       CloseCode.PROTOCOL_VIOLATION,
@@ -72,17 +72,17 @@ describe('acknowledgements', () => {
     const sent = sentOf(count);
     let reads = 0;
     // One packet stays outstanding at the low end, so that nothing can be freed.
-    sent.state = countReads(sent.state, () => reads++);
+    sent.ring.state = countReads(sent.ring.state, () => reads++);
     for (let end = 11; end < count; end += 10) ack(sent, 1, end);
     ack(sent, 1, count);
-    expect(sent.bytesInFlight).toBe(1_000);
+    expect(sent.flight.bytes).toBe(1_000);
     // One read a packet and a few a frame, not one a packet a frame (20 million).
     expect(reads).toBeLessThan(2 * count);
   });
 
   it('tell packets declared lost apart', () => {
     const sent = sentOf(4);
-    sent.state[1] |= PacketState.LOST;
+    sent.ring.state[1] |= PacketState.LOST;
     const out = new PacketFates();
     acknowledge(sent, Float64Array.of(0, 4), 1, pathOf(), out, 0);
     expect(Array.from(out.acked.numbers.subarray(0, out.acked.count))).toEqual([3, 2, 0]);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { NEVER } from '../../../src/base/time.ts';
 import { TimeoutResult } from '../../../src/protocol/recovery/recovery.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
-import { numbersOf, Sender } from './sender.ts';
+import { holds, numbersOf, Sender } from './sender.ts';
 
 describe('loss detection', () => {
   it('declares packets lost that are three numbers behind [REC-6]', () => {
@@ -113,7 +113,7 @@ describe('loss detection', () => {
     expect(numbersOf(sender.recovery.fates.lost)).toEqual([1, 2, 3]);
     sender.now += 100_000;
     sender.send(200);
-    expect(sender.recovery.sentPackets(PacketSpace.APPLICATION).holds(2)).toBe(false);
+    expect(holds(sender.recovery.sentPackets(PacketSpace.APPLICATION), 2)).toBe(false);
     sender.ack([5, 7, 2, 3]);
     expect(sender.recovery.fates.spurious.count).toBe(0);
   });

@@ -6,7 +6,7 @@ import { Recovery } from '../../../src/protocol/recovery/recovery.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
 import { pathOf } from '../path/path-of.ts';
 import { PING } from './frames.ts';
-import { numbersOf } from './sender.ts';
+import { holds, numbersOf } from './sender.ts';
 
 const { APPLICATION } = PacketSpace;
 
@@ -100,7 +100,7 @@ class Model {
 
   private expectEntries(number: number): void {
     const sent = this.recovery.sentPackets(APPLICATION);
-    expect(sent.holds(number)).toBe(true);
+    expect(holds(sent, number)).toBe(true);
     for (let i = sent.framesStart(number), end = sent.framesEnd(number); i < end; i++) {
       expect(sent.frames.read(i).stream).toBe(number);
     }
@@ -120,7 +120,7 @@ class Model {
       packets++;
     }
     expect(this.recovery.path.bytesInFlight).toBe(bytes);
-    expect(this.recovery.sentPackets(APPLICATION).ackElicitingInFlight).toBe(packets);
+    expect(this.recovery.sentPackets(APPLICATION).flight.ackEliciting).toBe(packets);
     if (packets > 0) expect(this.recovery.nextTimeout()).not.toBe(NEVER);
     const { window } = this.recovery.path.congestion;
     expect(window).toBeGreaterThanOrEqual(2 * 1_200);

@@ -5,7 +5,11 @@ import type {
   CongestionOptions,
 } from '../../../src/protocol/congestion/controller.ts';
 import { Recovery } from '../../../src/protocol/recovery/recovery.ts';
-import type { PacketList } from '../../../src/protocol/recovery/sent-packets.ts';
+import {
+  type PacketList,
+  PacketState,
+  type SentPackets,
+} from '../../../src/protocol/recovery/sent-packets.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
 import { pathOf } from '../path/path-of.ts';
 import { PING } from './frames.ts';
@@ -80,4 +84,10 @@ export class Sender {
 
 export function numbersOf(list: PacketList): number[] {
   return Array.from(list.numbers.subarray(0, list.count));
+}
+
+/** True while the packet's record exists; its frames may be read only then. */
+export function holds({ largestSent, ring }: SentPackets, number: number): boolean {
+  const isKnown = number >= ring.base && number <= largestSent;
+  return isKnown && (ring.state[number & ring.mask] & PacketState.SENT) !== 0;
 }

@@ -3,6 +3,7 @@ import { acknowledge, PacketFates } from '../../../src/protocol/recovery/loss-de
 import { PACKETS_MAX, SentPackets } from '../../../src/protocol/recovery/sent-packets.ts';
 import { pathOf } from '../path/path-of.ts';
 import { MESSAGE, PING } from './frames.ts';
+import { holds } from './sender.ts';
 
 /** The parts of messages that a packet carried. */
 function partsOf(sent: SentPackets, number: number) {
@@ -44,11 +45,11 @@ describe('the sent packets', () => {
       { type: MESSAGE, stream: 4, sequence: 100, offset: 10, length: 7 },
       { type: PING, stream: 0, sequence: 0, offset: 0, length: 0 },
     ]);
-    expect(sent.sentTimeOf(0)).toBe(5);
-    expect(sent.bytesOf(0)).toBe(900);
-    expect(sent.bytesInFlight).toBe(900);
-    expect(sent.ackElicitingInFlight).toBe(1);
-    expect(sent.lastAckElicitingTime).toBe(5);
+    expect(sent.reportOf(0).sentTime).toBe(5);
+    expect(sent.reportOf(0).bytes).toBe(900);
+    expect(sent.flight.bytes).toBe(900);
+    expect(sent.flight.ackEliciting).toBe(1);
+    expect(sent.flight.lastAckElicitingTime).toBe(5);
   });
 
   it('knows the oldest packet in flight that carries something: what a probe timeout sends again', () => {
@@ -78,9 +79,9 @@ describe('the sent packets', () => {
     const sent = new SentPackets();
     sent.begin(0, 9);
     sent.commit(40, false, false);
-    expect(sent.bytesInFlight).toBe(0);
-    expect(sent.ackElicitingInFlight).toBe(0);
-    expect(sent.lastAckElicitingTime).toBe(0);
+    expect(sent.flight.bytes).toBe(0);
+    expect(sent.flight.ackEliciting).toBe(0);
+    expect(sent.flight.lastAckElicitingTime).toBe(0);
   });
 
   it('grows both rings and keeps every record', () => {
@@ -88,22 +89,22 @@ describe('the sent packets', () => {
     const count = 1_000;
     for (let n = 0; n < count; n++) send(sent, n, n, n % 5);
     for (let n = 0; n < count; n++) {
-      expect(sent.holds(n)).toBe(true);
-      expect(sent.sentTimeOf(n)).toBe(n);
+      expect(holds(sent, n)).toBe(true);
+      expect(sent.reportOf(n).sentTime).toBe(n);
       expectParts(sent, n, n % 5);
     }
-    expect(sent.bytesInFlight).toBe(count * 1_200);
+    expect(sent.flight.bytes).toBe(count * 1_200);
   });
 
   it('reuses its rings without growing while the window stays small', () => {
     const sent = new SentPackets(32);
-    const { state } = sent;
+    const { state } = sent.ring;
     for (let n = 0; n < 100_000; n++) {
       send(sent, n, n, 1);
       if (n >= 10) ack(sent, n - 10, n - 9);
       if (n >= 10 && n % 997 === 0) for (let held = n - 9; held <= n; held++) expectParts(sent, held, 1);
     }
-    expect(sent.state).toBe(state);
+    expect(sent.ring.state).toBe(state);
   });
 
   it('grows in the middle of a packet with many frames', () => {
@@ -131,7 +132,7 @@ describe('the sent packets', () => {
     for (let n = first; n < first + 100; n++) send(sent, n, 1, 2);
     for (let n = first; n < first + 100; n++) expectParts(sent, n, 2);
     expect(ack(sent, first + 10, first + 100).acked.count).toBe(90);
-    expect(sent.bytesInFlight).toBe(12_000);
+    expect(sent.flight.bytes).toBe(12_000);
   });
 
   it('lets acknowledgements and probes through at its bound, but no data [REC-12]', () => {
@@ -146,23 +147,23 @@ describe('the sent packets', () => {
 
   it('frees acknowledgement-only packets nobody will acknowledge, without growing', () => {
     const sent = new SentPackets(32);
-    const { state } = sent;
+    const { state } = sent.ring;
     for (let n = 0; n < 10_000; n++) {
       sent.begin(n, n);
       sent.frames.plain(PING);
       sent.commit(40, false, false);
     }
-    expect(sent.state).toBe(state);
+    expect(sent.ring.state).toBe(state);
   });
 
   it('gives its memory back when idle', () => {
     const sent = new SentPackets(32);
     for (let n = 0; n < 5_000; n++) send(sent, n, 0, 2);
     sent.trim();
-    expect(sent.state.length).toBeGreaterThan(4_096);
+    expect(sent.ring.state.length).toBeGreaterThan(4_096);
     ack(sent, 0, 5_000);
     sent.trim();
-    expect(sent.state.length).toBe(32);
+    expect(sent.ring.state.length).toBe(32);
     send(sent, 5_000, 0, 2);
     expectParts(sent, 5_000, 2);
     expect(ack(sent, 4_000, 5_001).acked.count).toBe(1);
