@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { NEVER } from '../../../src/base/time.ts';
+import { ReceiveStream } from '../../../src/protocol/stream/receive/receive-stream.ts';
 import { Outcome } from '../../../src/protocol/stream/send/send-context.ts';
-import { Delivery } from '../../../src/protocol/wire/frame-type.ts';
+import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
+import { Delivery, FrameType } from '../../../src/protocol/wire/frame-type.ts';
+import { nextFrame } from '../../../src/protocol/wire/frames/index.ts';
 import { bytesOf, framesOf, Link, type Packet } from './link.ts';
 
 const { BEST_EFFORT } = Delivery;
@@ -171,6 +174,31 @@ describe('Best-effort messages', () => {
     expect(link.readAll(0).length).toBe(5);
     expect(framesOf(link.reply()!.bytes)).toEqual(['DROPPED 1 0+45']);
     expect(link.receiveContext.budget.used).toBe(0);
+  });
+
+  it('that give way to a newer one of their stream do not end it before that is read [STR-6] [STR-21]', () => {
+    const link = new Link({ budgetBytes: 300 });
+    const [first, second] = packetsOf(link, [100, 100]);
+    link.send.close();
+    const fin = link.pack(0)!;
+    for (const packet of [first, fin, second]) link.deliver(packet, 0);
+    expect([link.receive.readable, link.receive.ended]).toEqual([1, false]);
+    expect(link.readAll(0)).toEqual([bytesOf(100, 1)]);
+    expect(link.receive.ended).toBe(true);
+  });
+
+  it('that give way to those of another stream end theirs, when nothing else was to be read [STR-6] [STR-21]', () => {
+    const link = new Link({ budgetBytes: 300 });
+    const [first, second] = packetsOf(link, [100, 100]);
+    link.send.close();
+    for (const packet of [first, link.pack(0)!]) link.deliver(packet, 0);
+    expect([link.receive.readable, link.receive.ended]).toEqual([1, false]);
+    const other = new ReceiveStream(link.receiveContext, { id: 8, ordered: true, windowBytes: 1_000 });
+    const frame = new FrameReader();
+    frame.reset(second.bytes, 0, second.bytes.length);
+    while (nextFrame(frame)) if (frame.type !== FrameType.STREAM_OPEN) other.onFrame(frame, 0);
+    expect([link.receive.readable, link.receive.ended]).toEqual([0, true]);
+    expect(other.readable).toBe(1);
   });
 
   it('that are incomplete give way when a stream has too many of them [STR-21]', () => {

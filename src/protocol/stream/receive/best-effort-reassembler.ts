@@ -213,10 +213,12 @@ export class BestEffortReassembler implements SegmentOwner {
     this.mark(sequence, count);
     if (this.discarding) return;
     this.context.keep(segment);
+    // Ahead of the budget, to which an older one of this stream may give way: that must not pass for the last that was to be read.
+    this.ready.push(segment);
     if (this.context.budget.admit(segment, bytes + count * MESSAGE_COST)) {
-      this.ready.push(segment);
       this.lifetimes.set(segment, deadline);
     } else {
+      this.ready.remove(segment);
       this.freeSegment(segment);
       this.giveUp(sequence, count);
     }
