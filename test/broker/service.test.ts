@@ -101,14 +101,17 @@ describe('the driver of the core', () => {
     const { service, faults, connect } = brokerInMemory();
     const [victim, other, publisher] = [connect(), connect(), connect()];
     const broken = await request(victim.near, encodeSubscribe(1, 't', 0, 0, 0));
+    await request(victim.near, encodeSubscribe(1, 't', 0, 0, 0));
     const whole = await request(other.near, encodeSubscribe(1, 't', 0, 0, 0));
     const reset = new Error('injected');
-    Object.defineProperty(victim.far.streams[0], 'queuedBytes', {
-      get: () => {
-        throw reset;
-      },
-    });
-    victim.far.streams[0].send = () => false;
+    for (const stream of victim.far.streams) {
+      Object.defineProperty(stream, 'queuedBytes', {
+        get: () => {
+          throw reset;
+        },
+      });
+      stream.send = () => false;
+    }
     await request(publisher.near, hello);
     expect([victim.far.closedWith, other.far.closedWith, publisher.far.closedWith]).toEqual([
       ReasonCode.INTERNAL_ERROR,

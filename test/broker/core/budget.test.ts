@@ -102,6 +102,33 @@ describe('what the transport holds for a client that reads nothing', () => {
     },
   );
 
+  it('is the bound of a client also for one large message that goes to many of its streams at once [BRK-38]', () => {
+    const core = new DrivenCore();
+    const client = new FakeClient(core);
+    for (let i = 0; i < 40; i++) {
+      const stream = client.open(2);
+      stream.subscribe(1, 'h', Overflow.DROP_NEWEST);
+    }
+    new FakeClient(core).open().publish('h', 'x'.repeat(MIB));
+    const { transportBytes, queuedMessages, messagesOut } = core.metrics();
+    expect(transportBytes).toBeGreaterThan(14 * MIB);
+    expect(transportBytes).toBeLessThanOrEqual(16 * MIB + 40 * 8);
+    expect(queuedMessages + messagesOut + core.metrics().droppedNewest).toBe(40);
+  });
+
+  it('is what its transport says of it: what has left holds nothing up [BRK-38]', () => {
+    const core = new DrivenCore();
+    const stream = new FakeClient(core).open();
+    stream.subscribe(1, 'h');
+    const publisher = new FakeClient(core).open();
+    for (let i = 0; i < 40; i++) {
+      publisher.publish('h', 'x'.repeat(MIB));
+      stream.carry();
+    }
+    expect(stream.link.delivered.length).toBe(1 + 40);
+    expect(core.metrics()).toMatchObject({ queuedMessages: 0, transportBytes: 0 });
+  });
+
   it('counts answers: a stream whose 8,192 bytes of answers are not taken is read no more [BRK-21]', () => {
     const core = new DrivenCore();
     const stream = new FakeClient(core).open(1);

@@ -222,6 +222,9 @@ describe('lanes', () => {
     client.peer.openableStreams = 0;
     publisher(core, MEDIA).publish('t', 'on the subscribing stream');
     expect(client.peer.lanes.length).toBe(1);
+    client.peer.openableStreams = 1;
+    publisher(core, SYSTEM).publish('t', 'on a lane, now that there may be one more');
+    expect(client.peer.lanes.length).toBe(2);
     stream.carry();
     client.peer.lanes[0].link.carry();
     expect(stream.link.lines).toEqual(['SUBSCRIBED 1', 't=on the subscribing stream']);
@@ -249,6 +252,28 @@ describe('lanes', () => {
       'SUBSCRIBED 3',
       'UNSUBSCRIBED 2',
     ]);
+  });
+
+  it('end behind what is queued for them when the filter has gone twice [BRK-15] [BRK-39]', () => {
+    const core = new DrivenCore();
+    const subscriber = new LaneClient(core, 'a');
+    const { client, main } = subscriber;
+    client.peer.laneMark = 1;
+    const from = publisher(core, BULK);
+    for (const payload of ['1', '2']) from.publish('a', payload);
+    main.unsubscribe(2, 'a');
+    main.send(encodeSubscribe(3, 'a', SubscribeFlag.LANES, 0, 0));
+    for (const payload of ['3', '4']) from.publish('a', payload);
+    main.unsubscribe(4, 'a');
+    const [lane] = subscriber.lanes;
+    while (subscriber.taken.length < 4) {
+      expect(lane.link.ended).toBe(false);
+      subscriber.carry(lane, 1);
+    }
+    subscriber.carryAll();
+    expect(subscriber.taken).toEqual(['a=1', 'a=2', 'a=3', 'a=4']);
+    expect(main.link.lines.slice(-2)).toEqual(['UNSUBSCRIBED 2', 'UNSUBSCRIBED 4']);
+    expect([lane.link.ended, subscriber.lanes.length]).toEqual([true, 1]);
   });
 
   it('are waited for by the answer to an unsubscription, and end with the last filter [BRK-15]', () => {
