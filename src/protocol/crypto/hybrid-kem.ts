@@ -168,7 +168,7 @@ export function x25519(privateKey: X25519PrivateKey, peerPublicKey: Uint8Array):
     return null; // both refuse a zero secret themselves
   }
   let bits = 0;
-  for (const byte of shared) bits |= byte;
+  for (let i = 0; i < shared.length; i++) bits |= shared[i];
   return bits === 0 ? null : shared;
 }
 

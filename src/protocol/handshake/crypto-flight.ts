@@ -108,7 +108,7 @@ export class IncomingFlight {
     const { blocks, total } = this;
     if (blocks === null || !this.isComplete) return null;
     const message = new Uint8Array(total);
-    for (const [i, block] of blocks.entries()) if (block !== undefined) message.set(block, i * BLOCK_BYTES);
+    for (let i = 0; i < blocks.length; i++) message.set(blocks[i] ?? NO_BYTES, i * BLOCK_BYTES);
     this.blocks = null;
     return message;
   }

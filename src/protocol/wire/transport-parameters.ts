@@ -65,16 +65,17 @@ export function encodeParameters(
   parameters: TransportParameters,
   grease: GreasedParameter | null,
 ): Uint8Array {
-  const parts: number[] = [];
+  const out = new Uint8Array(ENCODED_BYTES_MAX + (grease === null ? 0 : grease.value.length));
   const defaults = defaultParameters(NO_ID);
+  let at = 0;
   for (const row of TABLE) {
     const value = parameters[row.name];
     if (value === null) continue;
-    if (typeof value !== 'number') pushBytes(parts, row.id, value);
-    else if (value !== defaults[row.name]) pushNumber(parts, row.id, value);
+    if (typeof value !== 'number') at = writeBytes(out, at, row.id, value);
+    else if (value !== defaults[row.name]) at = writeNumber(out, at, row.id, value);
   }
-  if (grease !== null) pushBytes(parts, grease.id, grease.value); // [FRM-14]
-  return Uint8Array.from(parts);
+  if (grease !== null) at = writeBytes(out, at, grease.id, grease.value); // [FRM-14]
+  return out.subarray(0, at);
 }
 
 /**
@@ -128,22 +129,22 @@ function decodeValue(
   return !cursor.failed && cursor.left === 0 && value >= row.least && value <= row.most;
 }
 
-function pushNumber(parts: number[], id: number, value: number): void {
-  const bytes = new Uint8Array(varintSize(value));
-  writeVarint(bytes, 0, value);
-  pushBytes(parts, id, bytes);
+function writeNumber(out: Uint8Array, at: number, id: number, value: number): number {
+  return writeVarint(out, writeVarint(out, writeVarint(out, at, id), varintSize(value)), value);
 }
 
-function pushBytes(parts: number[], id: number, value: Uint8Array): void {
-  const head = new Uint8Array(varintSize(id) + varintSize(value.length));
-  writeVarint(head, writeVarint(head, 0, id), value.length);
-  parts.push(...head, ...value);
+function writeBytes(out: Uint8Array, at: number, id: number, value: Uint8Array): number {
+  const start = writeVarint(out, writeVarint(out, at, id), value.length);
+  out.set(value, start);
+  return start + value.length;
 }
 
 /** Bounds of the largest datagram that an endpoint takes: max_datagram_bytes. [PKT-20] The upper one is what UDP carries over IPv4. */
 export const DATAGRAM_BYTES_MIN = 512;
 export const DATAGRAM_BYTES_MAX = 65_507;
 
+/** Room for every number in its longest form, three connection ids and a token. */
+const ENCODED_BYTES_MAX = 512;
 const ORIGINAL_DESTINATION_ID = 0x00;
 const SOURCE_ID = 0x09;
 const RETRY_SOURCE_ID = 0x0a;
