@@ -15,7 +15,7 @@ export type { MemoryMetrics } from './base/memory-budget.ts';
 export type { RandomSource } from './base/random.ts';
 export type { Micros } from './base/time.ts';
 export { type AeadPreference, Identity } from './protocol/crypto/index.ts';
-export type { ReceiveBatch, TransmitBatch } from './protocol/datagram/index.ts';
+export { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from './protocol/datagram/index.ts';
 export type { ConnectionMetrics, EndpointCounters } from './protocol/endpoint/index.ts';
 export { type ConnectOptions, connect } from './transport/connect.ts';
 export type { CloseOptions, Connection } from './transport/connection.ts';

@@ -92,7 +92,10 @@ export interface TransportOptions {
   sendBufferBytes?: number | undefined;
   /** A bad network to try the application on, "fake lag": what happens to this side's datagrams. Default none. */
   impairment?: ImpairmentOptions | undefined;
-  /** A socket to use instead of a UDP socket of our own, such as the network lab's; it is closed with the connection or listener. */
+  /**
+   * A socket to use instead of a UDP socket of our own, such as the network lab's; it is closed with the connection or listener. One of your
+   * own collects what comes in a `ReceiveQueue`.
+   */
   socket?: DatagramSocket | undefined;
   /** The clock that belongs to `socket`. */
   clock?: Clock | undefined;
