@@ -220,7 +220,10 @@ export class Connection {
       ? this.liveness.deadline(this.probeTimeout)
       : this.handshake.deadline;
     let next = Math.min(ends, lifecycle.nextTimeout, this.recovery.nextTimeout(), this.streams.nextTimeout());
-    for (const state of this.spaces) if (state !== null) next = Math.min(next, state.acks.deadline);
+    // An acknowledgement that may not be sent waits for what lets it go: the answer to a hello [CON-35], or more of the client [CON-4].
+    const maySend = !this.handshake.isAnswerDue && !this.path.validation.isExhausted;
+    if (maySend)
+      for (const state of this.spaces) if (state !== null) next = Math.min(next, state.acks.deadline);
     if (this.assembler.isBlocked) next = Math.min(next, this.recovery.nextSend(now));
     return next;
   }

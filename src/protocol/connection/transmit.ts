@@ -528,8 +528,8 @@ function reasonBytes(reason: string, room: number): Uint8Array {
 const ENCODER = new TextEncoder();
 /** One more than the smallest stateless reset. */
 const RESET_TRIGGER_BYTES = 38;
-/** Below this a datagram holds no useful packet. */
-const DATAGRAM_BYTES_MIN = 64;
+/** Below this a datagram may not even hold an acknowledgement: behind a header with the longest ids and numbers 20 bytes, and the tag. */
+const DATAGRAM_BYTES_MIN = 80;
 /** A packet with less room left than this is full. */
 const FULL_PACKET_SLACK = 64;
 const REASON_BYTES_MAX = 512;

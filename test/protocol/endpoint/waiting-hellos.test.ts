@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
 import { ReceiveBatch } from '../../../src/protocol/datagram/index.ts';
 import { HalfOpenTable } from '../../../src/protocol/endpoint/admission.ts';
-import { firstFlights, serverEndpoint } from './first-flights.ts';
+import { drain, firstFlights, pass, serverEndpoint } from './first-flights.ts';
 
 /** As much of a connection as the table looks at. */
 function from(host: string): Connection {
@@ -66,6 +66,20 @@ describe('hellos that wait are answered [CON-41]', () => {
     for (; server.hasHellos; answered++) server.answerHello(20);
     expect(answered).toBe(4);
     expect(server.counters).toMatchObject({ handshakesDisplaced: 8, connectionsOpen: 4 });
+  });
+
+  test('and wake their server for nothing until then', () => {
+    const server = serverEndpoint();
+    for (const flight of firstFlights(4)) {
+      const batch = new ReceiveBatch();
+      for (const data of flight) batch.push(data, '10.0.0.1', 1);
+      server.receive(batch, 0, 0);
+    }
+    expect(drain(server, 0)).toEqual([]);
+    pass(server, 5_000_000);
+    expect(server.nextTimeout()).toBeGreaterThan(5_000_000);
+    while (server.hasHellos) server.answerHello(5_000_000);
+    expect(drain(server, 5_000_000).length).toBeGreaterThan(0);
   });
 
   test('among addresses that are remembered without bound in time, but 4,096 at most', () => {
