@@ -156,10 +156,18 @@ export function ed25519Verify(publicKey: Uint8Array, message: Uint8Array, signat
   try {
     const sodium = loadSodium();
     if (sodium !== null) return sodium.crypto_sign_verify_detached(signature, message, publicKey);
-    return verify(null, message, publicKeyOf('ed25519', publicKey), signature);
+    // libsodium looks for that itself.
+    return !hasSmallOrder(publicKey) && verify(null, message, publicKeyOf('ed25519', publicKey), signature);
   } catch {
     return false;
   }
+}
+
+/** Whether a key is one of the few points for which nobody need know a secret: anybody could sign as such an identity. [HS-12] */
+function hasSmallOrder(publicKey: Uint8Array): boolean {
+  const y = Buffer.from(publicKey);
+  y[ED25519_KEY_BYTES - 1] &= 0x7f; // without the sign of x
+  return SMALL_ORDER.includes(y.toString('hex'));
 }
 
 export const ED25519_SEED_BYTES = 32;
@@ -176,3 +184,13 @@ const CONTEXTS: Record<Signer, Uint8Array> = {
 };
 /** PrivateKeyInfo of RFC 8410 up to the 32 key bytes. */
 const ED25519_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
+/** The y of the points whose order divides 8, also beyond the prime. */
+const SMALL_ORDER: readonly string[] = [
+  '00'.repeat(32),
+  `01${'00'.repeat(31)}`,
+  `ec${'ff'.repeat(30)}7f`,
+  `ed${'ff'.repeat(30)}7f`,
+  `ee${'ff'.repeat(30)}7f`,
+  'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
+  '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
+];

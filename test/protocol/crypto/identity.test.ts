@@ -15,6 +15,7 @@ import {
 } from '../../../src/protocol/crypto/identity.ts';
 import { rawPublicKey } from '../../../src/protocol/crypto/native.ts';
 import { hex, joined, toHex } from './bytes.ts';
+import { withoutSodium } from './without-sodium.ts';
 
 // RFC 8032 section 7.1
 const RFC_VECTORS = [
@@ -137,6 +138,32 @@ describe('an identity', () => {
     expect(verified(key, signature)).toBe(true);
   });
 
+  it('is not verified by a key of small order, in whose name anybody could sign, whatever library verifies [HS-12]', async () => {
+    const openSsl = await withoutSodium(() => import('../../../src/protocol/crypto/identity.ts'));
+    expect(openSsl.verifyIdentity(identity.publicKey, 'server', HASH, identity.sign('server', HASH))).toBe(
+      true,
+    );
+    for (const { verifyIdentity: verified } of [{ verifyIdentity }, openSsl]) {
+      let forged = 0;
+      for (const key of SMALL_ORDER) {
+        for (let tag = 0; tag < 64; tag++) {
+          // R is the neutral point and S is 0: what is left of the equation is the hash times the key, zero for one hash in eight or more.
+          const signature = joined(hex('010040'), joined(hex(`01${'00'.repeat(31)}`), new Uint8Array(32)));
+          if (
+            verified(
+              joined(hex('010020'), key),
+              'server',
+              HASH.map((byte) => byte ^ tag),
+              signature,
+            )
+          )
+            forged++;
+        }
+      }
+      expect(forged).toBe(0);
+    }
+  });
+
   it('compares fingerprints of any length without throwing', () => {
     expect(equalSecrets(HASH, HASH.slice())).toBe(true);
     expect(equalSecrets(HASH, changed(HASH, 31))).toBe(false);
@@ -150,3 +177,14 @@ function changed(bytes: Uint8Array, at: number): Uint8Array {
   copy[at] ^= 1;
   return copy;
 }
+
+/** All points whose order divides 8, by their y and the sign of their x, also as they are not to be written. */
+const SMALL_ORDER = [
+  '00'.repeat(32),
+  `01${'00'.repeat(31)}`,
+  `ec${'ff'.repeat(30)}7f`,
+  `ed${'ff'.repeat(30)}7f`,
+  `ee${'ff'.repeat(30)}7f`,
+  'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
+  '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
+].flatMap((y) => [hex(y), hex(y).map((byte, i) => (i === 31 ? byte | 0x80 : byte))]);
