@@ -1,5 +1,3 @@
-import { isAckEliciting, isAllowedIn, nextFrame } from '../wire/frames/index.ts';
-import { PacketSpace, PacketType, packetSpaceOf, packetTypeOf } from '../wire/packet-header.ts';
 /**
  * The way in, from a datagram to the parts of a connection:
  *
@@ -10,8 +8,8 @@ import { PacketSpace, PacketType, packetSpaceOf, packetTypeOf } from '../wire/pa
  *   3. `receiveFrame` hands each to its part: recovery, streams, handshake, lifecycle;
  *   4. what an acknowledgement settles, {@link PacketFateTeller} tells the parts whose frames were in those packets.
  *
- * It is one file because it is one way. What is needed while a packet is read lies in a {@link ReceiveScratch} that is handed down, so that packets can be received from within
- * a packet.
+ * It is one file because it is one way. What is needed while a packet is read lies in a {@link ReceiveScratch} that is handed down, so that
+ * packets can be received from within a packet.
  */
 
 import { copyOf } from '../../base/bytes.ts';
@@ -25,8 +23,17 @@ import type { ConnectionCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
 import { FrameType } from '../wire/frame-type.ts';
+import { isAckEliciting, isAllowedIn, nextFrame } from '../wire/frames/index.ts';
 import type { SentFrame } from '../wire/frames/sent-frames.ts';
-import { PacketHeader, parsePacketHeader, VERSION } from '../wire/packet-header.ts';
+import {
+  PacketHeader,
+  PacketSpace,
+  PacketType,
+  packetSpaceOf,
+  packetTypeOf,
+  parsePacketHeader,
+  VERSION,
+} from '../wire/packet-header.ts';
 import type { ConnectionIds } from './connection-ids.ts';
 import type { HandshakeProgress } from './handshake-progress.ts';
 import { closeReasonOf, type Lifecycle } from './lifecycle.ts';
