@@ -105,6 +105,7 @@ export class Connection {
   private readonly config: ConnectionConfig;
   private readonly events: EventSink;
   private readonly touched: (connection: Connection) => void;
+  private readonly helloCame: (connection: Connection) => void;
   private readonly isLoopback: boolean;
   private readonly memory: MemoryAccount;
   private readonly keys: KeyRing;
@@ -158,7 +159,8 @@ export class Connection {
     this.recovery = new Recovery(this.path, isServer);
     this.liveness = new Liveness(config.heartbeatMs, config.heartbeatMisses, config.idleTimeoutMs, now);
     this.streams = new Streams(this, config, options.events, this.memory);
-    const host = this.hostOf(options.helloCame);
+    this.helloCame = options.helloCame;
+    const host = new Connection.Host(this);
     this.lifecycle = new Lifecycle(host, isServer);
     const { counters, ids, lifecycle, liveness, path, recovery, spaces, streams } = this;
     this.handshake = new HandshakeProgress(
@@ -273,31 +275,6 @@ export class Connection {
     return this.recovery.probeTimeout(PacketSpace.APPLICATION);
   }
 
-  /** What the parts may ask and tell. */
-  private hostOf(helloCame: (connection: Connection) => void) {
-    const connection = this;
-    return {
-      get probeTimeout(): Micros {
-        return connection.probeTimeout;
-      },
-      get isSettled(): boolean {
-        return connection.streams.isSettled;
-      },
-      get isDelivered(): boolean {
-        return connection.streams.isDelivered;
-      },
-      touch: () => this.touch(),
-      fail: (code: number, frameType: number, reason: string, now: Micros) =>
-        this.fail(code, frameType, reason, now),
-      discardSpace: (space: HandshakeSpace, now: Micros) => this.discardSpace(space, now),
-      onHello: () => helloCame(this),
-      onComplete: () => this.tellConnected(),
-      onMtu: (now: Micros) => this.onMtu(now),
-      failExactMtu: (now: Micros) => this.failExactMtu(now),
-      onOver: (reason: CloseReason) => this.onOver(reason),
-    };
-  }
-
   private onRecoveryTimeout(now: Micros): void {
     const { recovery } = this;
     for (let i = 0; i < TIMEOUTS_MAX && recovery.nextTimeout() <= now; i++) {
@@ -374,6 +351,59 @@ export class Connection {
     );
     this.lifecycle.giveUp(cause, reason, now);
   }
+
+  /** What the parts may ask and tell. */
+  private static readonly Host = class {
+    private readonly connection: Connection;
+
+    constructor(connection: Connection) {
+      this.connection = connection;
+    }
+
+    get probeTimeout(): Micros {
+      return this.connection.probeTimeout;
+    }
+
+    get isSettled(): boolean {
+      return this.connection.streams.isSettled;
+    }
+
+    get isDelivered(): boolean {
+      return this.connection.streams.isDelivered;
+    }
+
+    touch(): void {
+      this.connection.touch();
+    }
+
+    fail(code: number, frameType: number, reason: string, now: Micros): void {
+      this.connection.fail(code, frameType, reason, now);
+    }
+
+    discardSpace(space: HandshakeSpace, now: Micros): void {
+      this.connection.discardSpace(space, now);
+    }
+
+    onHello(): void {
+      this.connection.helloCame(this.connection);
+    }
+
+    onComplete(): void {
+      this.connection.tellConnected();
+    }
+
+    onMtu(now: Micros): void {
+      this.connection.onMtu(now);
+    }
+
+    failExactMtu(now: Micros): void {
+      this.connection.failExactMtu(now);
+    }
+
+    onOver(reason: CloseReason): void {
+      this.connection.onOver(reason);
+    }
+  };
 }
 
 /** More deadlines than spaces and kinds of them cannot be due at once. */
