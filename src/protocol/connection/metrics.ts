@@ -4,7 +4,7 @@ import { STREAM_BYTES, type Streams, type StreamsHost } from '../stream/streams.
 import type { ConnectionCounters } from '../trace/counters.ts';
 
 /** True figures of a connection at one moment. Durations in ms, sizes in bytes, counts since the connection began. */
-export interface ConnectionMetrics {
+export interface ConnectionMetrics extends ConnectionCounters {
   rttMs: number;
   rttMinMs: number;
   rttVariationMs: number;
@@ -21,20 +21,6 @@ export interface ConnectionMetrics {
   bytesInFlight: number;
   /** Packets declared lost and not found later, as a share of those sent; 0 to 1. */
   packetLossRate: number;
-  datagramsSent: number;
-  datagramsReceived: number;
-  bytesSent: number;
-  bytesReceived: number;
-  packetsSent: number;
-  packetsReceived: number;
-  packetsLost: number;
-  packetsSpuriouslyLost: number;
-  /** Packets that did not open: damaged, forged, or not for us. */
-  packetsUnopened: number;
-  packetsReplayed: number;
-  ptoCount: number;
-  acksSent: number;
-  acksReceived: number;
   messagesSent: number;
   messagesReceived: number;
   messageBytesSent: number;
@@ -52,8 +38,6 @@ export interface ConnectionMetrics {
   /** How often the peer was told that its connection window, or its limit of streams, holds us back. */
   dataBlocked: number;
   streamsBlocked: number;
-  heartbeatsSent: number;
-  heartbeatsReceived: number;
   streamsOpen: number;
   /** What the peer makes this process keep now, in bytes, and what is reserved for it of the endpoint's `memoryBytesMax`. [CON-50] */
   memoryBytes: number;
@@ -81,6 +65,7 @@ export function metricsOf(source: MetricsSource): ConnectionMetrics {
   const received = streams.receiveCounts;
   const lost = counters.packetsLost - counters.packetsSpuriouslyLost;
   return {
+    ...counters,
     rttMs: rtt.hasSample ? rtt.smoothed / MILLISECOND : 0,
     rttMinMs: rtt.hasSample ? rtt.min / MILLISECOND : 0,
     rttVariationMs: rtt.hasSample ? rtt.variance / MILLISECOND : 0,
@@ -90,19 +75,6 @@ export function metricsOf(source: MetricsSource): ConnectionMetrics {
     congestionWindowBytes: path.congestion.window,
     bytesInFlight: path.bytesInFlight,
     packetLossRate: counters.packetsSent === 0 ? 0 : lost / counters.packetsSent,
-    datagramsSent: counters.datagramsSent,
-    datagramsReceived: counters.datagramsReceived,
-    bytesSent: counters.bytesSent,
-    bytesReceived: counters.bytesReceived,
-    packetsSent: counters.packetsSent,
-    packetsReceived: counters.packetsReceived,
-    packetsLost: counters.packetsLost,
-    packetsSpuriouslyLost: counters.packetsSpuriouslyLost,
-    packetsUnopened: counters.packetsUnopened,
-    packetsReplayed: counters.packetsReplayed,
-    ptoCount: counters.ptoCount,
-    acksSent: counters.acksSent,
-    acksReceived: counters.acksReceived,
     messagesSent: sent.messages,
     messagesReceived: received.messages,
     messageBytesSent: sent.messageBytes,
@@ -114,8 +86,6 @@ export function metricsOf(source: MetricsSource): ConnectionMetrics {
     messagesEvicted: received.evicted,
     dataBlocked: streams.limits.data.blockedCount,
     streamsBlocked: streams.limits.streams.blockedCount,
-    heartbeatsSent: counters.heartbeatsSent,
-    heartbeatsReceived: counters.heartbeatsReceived,
     streamsOpen: streams.size,
     memoryBytes: source.memoryBytes,
     memoryReservedBytes: source.memoryReservedBytes,
