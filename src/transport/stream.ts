@@ -1,3 +1,5 @@
+/** A stream as applications see it. One file because it is one class, each call of which is told at length. */
+
 import type { AsyncResource } from 'node:async_hooks';
 import { once } from 'node:events';
 import { JspError } from '../base/errors.ts';

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { mayBeUnprintable, printable, printableJson } from '../../src/base/errors.ts';
 
 describe('text for people', () => {
-  it('stays as it is where it is harmless', () => {
+  test('stays as it is where it is harmless', () => {
     for (const text of [
       '',
       'plain',
@@ -18,20 +18,20 @@ describe('text for people', () => {
     }
   });
 
-  it('has no control characters: it is one line, moves no cursor and rings no bell', () => {
+  test('has no control characters: it is one line, moves no cursor and rings no bell', () => {
     expect(printable('\x1b]0;OWNED\x07\x1b[2K\nsecond line')).toBe(
       '\\x1b]0;OWNED\\x07\\x1b[2K\\nsecond line',
     );
     expect(printable('\r\x00\x7f\u0085\u009b31m')).toBe('\\r\\x00\\x7f\\x85\\x9b31m');
   });
 
-  it('shows what turns the direction of writing, or cannot be seen', () => {
+  test('shows what turns the direction of writing, or cannot be seen', () => {
     expect(printable('a\u202eb\u2066c\u200fd\u061ce')).toBe('a\\u202eb\\u2066c\\u200fd\\u061ce');
     expect(printable('\ufeffx\u200by\u00adz\u2028\u2029')).toBe('\\ufeffx\\u200by\\xadz\\u2028\\u2029');
     expect(printable('\u{e0041}\ud800!')).toBe('\\u{e0041}\\ud800!');
   });
 
-  it('has nothing left to escape, whatever it was made of', () => {
+  test('has nothing left to escape, whatever it was made of', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const shown = printable(text);
@@ -42,7 +42,7 @@ describe('text for people', () => {
     );
   });
 
-  it('as JSON is the same value', () => {
+  test('as JSON is the same value', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const json = printableJson(JSON.stringify({ text }));
@@ -53,7 +53,7 @@ describe('text for people', () => {
     );
   });
 
-  it('is left alone after a look at its bytes only when there is nothing to escape', () => {
+  test('is left alone after a look at its bytes only when there is nothing to escape', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const bytes = Buffer.from(text);

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { RangeSet } from '../../src/base/ranges.ts';
 
 /** What is in the set, as a list of its numbers below 40. */
@@ -21,7 +21,7 @@ const step = fc.record({
 });
 
 describe('a set of ranges', () => {
-  it('holds what an ordinary set of the same numbers holds, whatever is added and removed', () => {
+  test('holds what an ordinary set of the same numbers holds, whatever is added and removed', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const set = new RangeSet();

@@ -1,8 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { DeadlineWatch, NEVER } from '../../src/base/time.ts';
 
 describe('DeadlineWatch', () => {
-  it('looks at the earliest deadline, but after a long look not again at once', () => {
+  test('looks at the earliest deadline, but after a long look not again at once', () => {
     const watch = new DeadlineWatch();
     expect(watch.next).toBe(NEVER);
     watch.add(500);

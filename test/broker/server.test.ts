@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { type BrokerOptions, startBroker } from '../../src/broker/index.ts';
 import { connectClient } from '../../src/client/index.ts';
 import { generateIdentity } from '../../src/index.ts';
@@ -33,7 +33,7 @@ afterEach(async () => {
 });
 
 describe('the end of a listening broker', () => {
-  it('is told with its error when the socket fails for good, and its clients are gone [BRK-37]', async () => {
+  test('is told with its error when the socket fails for good, and its clients are gone [BRK-37]', async () => {
     const { broker, socket, told } = await listen();
     const client = await connectClient(broker.url, { heartbeatMs: 0, idleTimeoutMs: 0 });
     open.push({ close: async () => client.destroy() });
@@ -47,7 +47,7 @@ describe('the end of a listening broker', () => {
     expect(told).toEqual(['ERR_JSP_SOCKET', 'close']);
   });
 
-  it('is told with its error when the broken socket does not even close [BRK-37]', async () => {
+  test('is told with its error when the broken socket does not even close [BRK-37]', async () => {
     const { broker, socket, told } = await listen();
     const close = socket.close.bind(socket);
     socket.close = () => Promise.reject(new Error('ENOTSOCK'));
@@ -58,14 +58,14 @@ describe('the end of a listening broker', () => {
     await close();
   });
 
-  it('does not throw a failure that nobody listens for [BRK-37]', async () => {
+  test('does not throw a failure that nobody listens for [BRK-37]', async () => {
     const { broker, socket } = await listen();
     broker.removeAllListeners('error');
     breakForGood(socket);
     expect(await broker.closed).toEqual(SOCKET_FAILED);
   });
 
-  it('is told with the error when the socket fails while the broker drains [BRK-37]', async () => {
+  test('is told with the error when the socket fails while the broker drains [BRK-37]', async () => {
     const { broker, socket, told } = await listen();
     const closing = broker.close();
     breakForGood(socket);
@@ -74,7 +74,7 @@ describe('the end of a listening broker', () => {
     expect(told).toEqual(['ERR_JSP_SOCKET', 'close']);
   });
 
-  it('is told without an error after a close, and after an abort [BRK-37]', async () => {
+  test('is told without an error after a close, and after an abort [BRK-37]', async () => {
     const abort = new AbortController();
     const one = await listen();
     const other = await listen({ signal: abort.signal });
@@ -86,7 +86,7 @@ describe('the end of a listening broker', () => {
     }
   });
 
-  it('is not brought about by errors about single datagrams [BRK-37]', async () => {
+  test('is not brought about by errors about single datagrams [BRK-37]', async () => {
     const { broker, socket, told } = await listen();
     socket.onError?.(new Error('ECONNREFUSED'), false);
     const client = await connectClient(broker.url);

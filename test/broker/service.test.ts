@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { BrokerService, StreamLink } from '../../src/broker/service.ts';
 import {
   encodeSubscribe,
@@ -30,7 +30,7 @@ function recorder() {
 }
 
 describe('a stream as the core of the broker sees it', () => {
-  it('hands on the very bytes, and gives large ones away, so that nothing copies them [BRK-7]', () => {
+  test('hands on the very bytes, and gives large ones away, so that nothing copies them [BRK-7]', () => {
     const { link, calls } = recorder();
     const [small, large] = [4_095, 4_096].map((length) => new Uint8Array(length));
     for (const bytes of [small, large]) expect(link.send(bytes)).toBe(true);
@@ -40,14 +40,14 @@ describe('a stream as the core of the broker sees it', () => {
     expect(calls[1][2]).toEqual({ transfer: true });
   });
 
-  it('tells number, class and bounds of the stream', () => {
+  test('tells number, class and bounds of the stream', () => {
     const { link, stream } = recorder();
     expect([link.id, link.priority, link.messageBytesMax, link.queuedBytes]).toEqual([8, 1, 77, 5]);
     link.limit(8_192);
     expect(stream.highWaterMark).toBe(8_192);
   });
 
-  it('takes nothing more of a stream that is gone, without a throw', () => {
+  test('takes nothing more of a stream that is gone, without a throw', () => {
     const { link, stream } = recorder();
     const gone = () => {
       throw new Error('gone');
@@ -57,7 +57,7 @@ describe('a stream as the core of the broker sees it', () => {
     link.end();
   });
 
-  it('resumes after the core has returned, unless it was paused again', async () => {
+  test('resumes after the core has returned, unless it was paused again', async () => {
     const { link, calls } = recorder();
     link.resume();
     link.resume();
@@ -97,7 +97,7 @@ async function request(connection: FakeConnection, command: Uint8Array, priority
 const hello = Buffer.concat([publishPrefix('t'), Buffer.from('hello')]);
 
 describe('the driver of the core', () => {
-  it('pays for its own failure with the connection of the client for whom it acted, once, and goes on [BRK-40]', async () => {
+  test('pays for its own failure with the connection of the client for whom it acted, once, and goes on [BRK-40]', async () => {
     const { service, faults, connect } = brokerInMemory();
     const [victim, other, publisher] = [connect(), connect(), connect()];
     const broken = await request(victim.near, encodeSubscribe(1, 't', 0, 0, 0));
@@ -124,7 +124,7 @@ describe('the driver of the core', () => {
     expect(service.metrics()).toMatchObject({ clients: 2, internalErrors: 1 });
   });
 
-  it('opens no lane over a connection that closes, which is no fault of anybody [BRK-39]', async () => {
+  test('opens no lane over a connection that closes, which is no fault of anybody [BRK-39]', async () => {
     const { service, faults, connect } = brokerInMemory();
     const [subscriber, publisher] = [connect(), connect()];
     await request(subscriber.near, encodeSubscribe(1, 't', SubscribeFlag.LANES, 0, 0));

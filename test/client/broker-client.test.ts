@@ -1,11 +1,11 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { connectClient } from '../../src/client/index.ts';
 import { Command, encodePlain, ReasonCode, STREAM_LABEL } from '../../src/pubsub/command.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
 import { FakeNetwork, type FakeStream } from './fake-transport.ts';
 
 describe('publishing', () => {
-  it('reaches a subscriber with topic and payload, as text or bytes of any length', async () => {
+  test('reaches a subscriber with topic and payload, as text or bytes of any length', async () => {
     const broker = new FakeBroker();
     const [publisher, subscriber] = [await broker.client(), await broker.client()];
     const received: [string, Buffer][] = [];
@@ -19,7 +19,7 @@ describe('publishing', () => {
     expect(received.at(-1)).toEqual(['Grüße/温度', Buffer.from('été 🎉')]);
   });
 
-  it('refuses what is no topic or no payload before anything is sent', async () => {
+  test('refuses what is no topic or no payload before anything is sent', async () => {
     const { client, connection } = await new FakeBroker().clientAndConnection();
     expect(() => client.publish('a/+', '')).toThrow(
       expect.objectContaining({ code: 'ERR_JSP_TOPIC_INVALID' }),
@@ -28,7 +28,7 @@ describe('publishing', () => {
     expect(connection.streams.every((stream) => stream.outbox.length === 0)).toBe(true);
   });
 
-  it('says when to stop, and when to go on [BRK-18]', async () => {
+  test('says when to stop, and when to go on [BRK-18]', async () => {
     const broker = new FakeBroker({ queueMessagesMax: 4 });
     const [publisher, subscriber] = [await broker.client(), await broker.client()];
     const received: string[] = [];
@@ -50,7 +50,7 @@ describe('publishing', () => {
     expect(drains).toBeGreaterThan(10);
   });
 
-  it('flushes only when the broker has everything [BRK-25]', async () => {
+  test('flushes only when the broker has everything [BRK-25]', async () => {
     const broker = new FakeBroker({ queueMessagesMax: 1 }, new FakeNetwork(1, 1));
     const client = await broker.client();
     const subscription = await client.subscribe('a', { queueMessages: 1 });
@@ -66,7 +66,7 @@ describe('publishing', () => {
     await flushing;
   });
 
-  it('gives up a wait when its signal says so', async () => {
+  test('gives up a wait when its signal says so', async () => {
     const broker = new FakeBroker({}, new FakeNetwork(1, 1));
     const client = await broker.client();
     const subscription = await client.subscribe('a', { queueMessages: 1 });
@@ -86,7 +86,7 @@ describe('publishing', () => {
 });
 
 describe('subscribing', () => {
-  it('resolves when the broker has acknowledged, and loses nothing from then on [BRK-14]', async () => {
+  test('resolves when the broker has acknowledged, and loses nothing from then on [BRK-14]', async () => {
     const broker = new FakeBroker();
     const [publisher, subscriber] = [await broker.client(), await broker.client()];
     const received: string[] = [];
@@ -98,7 +98,7 @@ describe('subscribing', () => {
     expect(subscription.filters).toEqual(['a']);
   });
 
-  it('gives a message once for several filters of one subscription, and to each subscription it matches', async () => {
+  test('gives a message once for several filters of one subscription, and to each subscription it matches', async () => {
     const client = await new FakeBroker().client();
     const one: string[] = [];
     const other: string[] = [];
@@ -111,7 +111,7 @@ describe('subscribing', () => {
     expect(other).toEqual(['a', 'a/b', 'a/c/d', 'b']);
   });
 
-  it('refuses what is no filter itself, and tells what the broker refused', async () => {
+  test('refuses what is no filter itself, and tells what the broker refused', async () => {
     const client = await new FakeBroker({ filtersPerClientMax: 1 }).client();
     await expect(client.subscribe('a/#/b')).rejects.toMatchObject({ code: 'ERR_JSP_FILTER_INVALID' });
     await expect(client.subscribe([])).rejects.toThrow(RangeError);
@@ -126,7 +126,7 @@ describe('subscribing', () => {
     });
   });
 
-  it('delivers everything queued before an unsubscription, and nothing after it [BRK-15]', async () => {
+  test('delivers everything queued before an unsubscription, and nothing after it [BRK-15]', async () => {
     const broker = new FakeBroker();
     const [publisher, subscriber] = [await broker.client(), await broker.client()];
     const received: string[] = [];
@@ -143,7 +143,7 @@ describe('subscribing', () => {
     expect(broker.service.metrics()).toMatchObject({ messagesUnrouted: 1, streams: 1 });
   });
 
-  it('ends an iteration behind the last message when it is unsubscribed', async () => {
+  test('ends an iteration behind the last message when it is unsubscribed', async () => {
     const client = await new FakeBroker().client();
     const subscription = await client.subscribe('n');
     for (let i = 0; i < 50; i++) client.publish('n', `${i}`);
@@ -155,7 +155,7 @@ describe('subscribing', () => {
     expect(received).toEqual(Array.from({ length: 50 }, (_, i) => `${i}`));
   });
 
-  it('takes the subscription back when a loop is left, and lets its publishers go on [BRK-5]', async () => {
+  test('takes the subscription back when a loop is left, and lets its publishers go on [BRK-5]', async () => {
     const broker = new FakeBroker({ queueMessagesMax: 2 });
     const client = await broker.client();
     const subscription = await client.subscribe('n');
@@ -171,7 +171,7 @@ describe('subscribing', () => {
     });
   });
 
-  it('gives a slow handler one message at a time, in order, with back-pressure', async () => {
+  test('gives a slow handler one message at a time, in order, with back-pressure', async () => {
     const broker = new FakeBroker({ queueMessagesMax: 4 });
     const client = await broker.client();
     const received: string[] = [];
@@ -188,7 +188,7 @@ describe('subscribing', () => {
     expect(broker.service.metrics().publisherStops).toBeGreaterThan(0);
   });
 
-  it.each(['dropOldest', 'dropNewest'] as const)(
+  test.each(['dropOldest', 'dropNewest'] as const)(
     'with %s a slow reader delays nobody, and drops are counted [BRK-19]',
     async (overflow) => {
       const broker = new FakeBroker();
@@ -209,13 +209,13 @@ describe('subscribing', () => {
     },
   );
 
-  it('does not iterate over a subscription that has a handler', async () => {
+  test('does not iterate over a subscription that has a handler', async () => {
     const client = await new FakeBroker().client();
     const subscription = await client.subscribe('a', () => {});
     await expect(subscription[Symbol.asyncIterator]().next()).rejects.toThrow(TypeError);
   });
 
-  it('hands the error of a handler on and goes on with the next message', async () => {
+  test('hands the error of a handler on and goes on with the next message', async () => {
     const client = await new FakeBroker().client();
     const received: string[] = [];
     const errors: unknown[] = [];
@@ -239,7 +239,7 @@ describe('subscribing', () => {
 });
 
 describe('the end', () => {
-  it('delivers what was published before it closes [BRK-25]', async () => {
+  test('delivers what was published before it closes [BRK-25]', async () => {
     const broker = new FakeBroker();
     const [publisher, subscriber] = [await broker.client(), await broker.client()];
     const received: string[] = [];
@@ -253,7 +253,7 @@ describe('the end', () => {
     expect(broker.service.metrics().clients).toBe(1);
   });
 
-  it('closes although its own subscription is full [BRK-22]', async () => {
+  test('closes although its own subscription is full [BRK-22]', async () => {
     const broker = new FakeBroker({ queueMessagesMax: 1 });
     const client = await broker.client();
     await client.subscribe('n');
@@ -263,7 +263,7 @@ describe('the end', () => {
     expect(broker.service.metrics()).toMatchObject({ clients: 0, messagesIn: 1_000 });
   });
 
-  it('rejects everything that waits when the connection breaks, and cleans up at the broker [BRK-5]', async () => {
+  test('rejects everything that waits when the connection breaks, and cleans up at the broker [BRK-5]', async () => {
     const broker = new FakeBroker({ queueMessagesMax: 1 }, new FakeNetwork(4, 4));
     const { client, connection } = await broker.clientAndConnection();
     const subscription = await client.subscribe('n');
@@ -288,7 +288,7 @@ describe('the end', () => {
     });
   });
 
-  it('closes a connection on which the broker talks nonsense [BRK-6]', async () => {
+  test('closes a connection on which the broker talks nonsense [BRK-6]', async () => {
     const nonsense = [
       Buffer.from('?'),
       encodePlain(Command.FLUSH, 1),
@@ -306,7 +306,7 @@ describe('the end', () => {
 });
 
 describe('other requests', () => {
-  it('measures a round trip, whatever waits on other streams [BRK-4]', async () => {
+  test('measures a round trip, whatever waits on other streams [BRK-4]', async () => {
     const client = await new FakeBroker({ queueMessagesMax: 1 }).client();
     await client.subscribe('n');
     for (let i = 0; i < 1_000; i++) client.publish('n', `${i}`);
@@ -318,7 +318,7 @@ describe('other requests', () => {
 });
 
 describe('the broker on a connection', () => {
-  it('resets streams that are not its protocol, and goes on [BRK-1]', async () => {
+  test('resets streams that are not its protocol, and goes on [BRK-1]', async () => {
     const broker = new FakeBroker();
     const { client, connection } = await broker.clientAndConnection();
     const foreign = [
@@ -330,7 +330,7 @@ describe('the broker on a connection', () => {
     expect(broker.service.metrics().streams).toBe(1);
   });
 
-  it('drains what is queued and takes no new connections when it shuts down [BRK-35]', async () => {
+  test('drains what is queued and takes no new connections when it shuts down [BRK-35]', async () => {
     const broker = new FakeBroker();
     const [publisher, subscriber] = [await broker.client(), await broker.client()];
     const received: string[] = [];

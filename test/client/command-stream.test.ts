@@ -1,8 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { PendingRequests } from '../../src/client/command-stream.ts';
 
 describe('requests that wait for their answer', () => {
-  it('have ids that go round at 2^32, never 0, and never one that still waits', async () => {
+  test('have ids that go round at 2^32, never 0, and never one that still waits', async () => {
     const requests = new PendingRequests(0xffff_fffd);
     const ids: number[] = [];
     const note = (id: number) => void ids.push(id);
@@ -21,7 +21,7 @@ describe('requests that wait for their answer', () => {
     await first;
   });
 
-  it('pass over ids that wait when the ids have gone round', () => {
+  test('pass over ids that wait when the ids have gone round', () => {
     const requests = new PendingRequests(0xffff_fffe);
     const ids: number[] = [];
     void requests.request((id) => ids.push(id));
@@ -30,7 +30,7 @@ describe('requests that wait for their answer', () => {
     expect(ids).toEqual([0xffff_ffff, 1]);
   });
 
-  it('share one listener on a signal, which goes with the last of them', async () => {
+  test('share one listener on a signal, which goes with the last of them', async () => {
     const requests = new PendingRequests();
     const { signal } = new AbortController();
     let listeners = 0;
@@ -51,7 +51,7 @@ describe('requests that wait for their answer', () => {
     expect(listeners).toBe(0);
   });
 
-  it('are all given up when their signal fires', async () => {
+  test('are all given up when their signal fires', async () => {
     const requests = new PendingRequests();
     const controller = new AbortController();
     const waits = Array.from({ length: 20 }, () => requests.request(() => {}, controller.signal));

@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { type Broker, type BrokerOptions, startBroker } from '../../src/broker/index.ts';
 import { type BrokerClient, type BrokerClientOptions, connectClient } from '../../src/client/index.ts';
 import { connect, generateIdentity } from '../../src/index.ts';
@@ -35,7 +35,7 @@ afterEach(async () => {
 });
 
 describe('broker and clients over the encrypted transport', () => {
-  it('carry 50,000 messages from one client to another, complete and in order [BRK-20]', async () => {
+  test('carry 50,000 messages from one client to another, complete and in order [BRK-20]', async () => {
     const broker = await listen();
     const [publisher, subscriber] = [await client(broker), await client(broker)];
     const received: string[] = [];
@@ -45,7 +45,7 @@ describe('broker and clients over the encrypted transport', () => {
     expect(received).toEqual(numbers(50_000));
   });
 
-  it('carry every message to each of eight subscribers [BRK-7]', async () => {
+  test('carry every message to each of eight subscribers [BRK-7]', async () => {
     const broker = await listen();
     const publisher = await client(broker);
     const received = numbers(8).map(() => [] as string[]);
@@ -59,7 +59,7 @@ describe('broker and clients over the encrypted transport', () => {
     expect(broker.metrics()).toMatchObject({ messagesIn: 3_000, messagesOut: 24_000, clients: 9 });
   });
 
-  it('carry a payload of 16 MiB byte for byte', async () => {
+  test('carry a payload of 16 MiB byte for byte', async () => {
     const broker = await listen();
     const [publisher, subscriber] = [await client(broker), await client(broker)];
     const payload = randomBytes(16 * 1024 * 1024);
@@ -75,7 +75,7 @@ describe('broker and clients over the encrypted transport', () => {
     }
   });
 
-  it('slow a publisher down to its slowest subscriber, and lose nothing [BRK-18]', async () => {
+  test('slow a publisher down to its slowest subscriber, and lose nothing [BRK-18]', async () => {
     const broker = await listen({ queueMessagesMax: 100, messageBytesMax: 65_536 });
     const publisher = await client(broker);
     const subscriber = await client(broker, { messageBytesMax: 65_536 });
@@ -98,7 +98,7 @@ describe('broker and clients over the encrypted transport', () => {
     expect(received).toEqual(numbers(count));
   });
 
-  it('let publishers go on when a slow subscriber vanishes [BRK-5]', async () => {
+  test('let publishers go on when a slow subscriber vanishes [BRK-5]', async () => {
     const broker = await listen({ queueMessagesMax: 10, messageBytesMax: 65_536 });
     const publisher = await client(broker);
     const subscriber = await connectClient(broker.url, { messageBytesMax: 65_536 });
@@ -115,7 +115,7 @@ describe('broker and clients over the encrypted transport', () => {
     });
   });
 
-  it('unsubscribe, subscribe again and ping on one connection', async () => {
+  test('unsubscribe, subscribe again and ping on one connection', async () => {
     const broker = await listen();
     const one = await client(broker);
     const received: string[] = [];
@@ -130,7 +130,7 @@ describe('broker and clients over the encrypted transport', () => {
     await until(() => broker.metrics().streams === 2);
   });
 
-  it('close the connection of a client that breaks the protocol, and tell it why [BRK-6]', async () => {
+  test('close the connection of a client that breaks the protocol, and tell it why [BRK-6]', async () => {
     const broker = await listen();
     const connection = await connect(broker.url);
     const stream = connection.openStream({ label: STREAM_LABEL });
@@ -143,7 +143,7 @@ describe('broker and clients over the encrypted transport', () => {
     expect(broker.metrics()).toMatchObject({ clients: 0, clientsFailed: 1 });
   });
 
-  it('deliver what is queued when the broker closes, and tell the clients [BRK-35]', async () => {
+  test('deliver what is queued when the broker closes, and tell the clients [BRK-35]', async () => {
     const broker = await listen();
     const [publisher, subscriber] = [await client(broker), await client(broker)];
     const received: string[] = [];
@@ -159,7 +159,7 @@ describe('broker and clients over the encrypted transport', () => {
     }
   });
 
-  it('listen on the loopback address unless told otherwise [BRK-36]', async () => {
+  test('listen on the loopback address unless told otherwise [BRK-36]', async () => {
     const broker = await listen();
     expect(broker.host).toBe('127.0.0.1');
     expect(broker.url).toMatch(/^jsp:\/\/[\w-]+@127\.0\.0\.1:\d+$/);

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { type Broker, type BrokerOptions, startBroker } from '../../src/broker/index.ts';
 import type { BrokerService } from '../../src/broker/service.ts';
 import {
@@ -56,11 +56,11 @@ afterEach(async () => {
 });
 
 describe('options of subscribe', () => {
-  it('leave everything to the broker by default: it blocks, gives no bounds, and is of class chat', async () => {
+  test('leave everything to the broker by default: it blocks, gives no bounds, and is of class chat', async () => {
     expect(await subscribing()).toEqual({ priority: 'chat', overflow: 0, body: [] });
   });
 
-  it.each<[SubscribeOptions, object]>([
+  test.each<[SubscribeOptions, object]>([
     [{ overflow: 'block' }, { overflow: 0 }],
     [{ overflow: 'dropOldest' }, { overflow: 1 }],
     [{ overflow: 'dropNewest' }, { overflow: 2 }],
@@ -73,7 +73,7 @@ describe('options of subscribe', () => {
 });
 
 describe('options of a client', () => {
-  it.each([
+  test.each([
     [100, true],
     [64, true],
     [63, false],
@@ -86,7 +86,7 @@ describe('options of a client', () => {
     expect(broker.metrics().lanes).toBe(lanes ? 1 : 0);
   });
 
-  it('do not keep a process alive after unref, nor does a broker', async () => {
+  test('do not keep a process alive after unref, nor does a broker', async () => {
     const dist = new URL('../../dist/', import.meta.url).href;
     const program = `
       const { startBroker } = await import('${dist}broker/index.js');
@@ -116,7 +116,7 @@ describe('options that do not exist, or cannot be so', () => {
   const wrong = (message: RegExp) =>
     expect.objectContaining({ code: 'ERR_JSP_OPTION_INVALID', message: expect.stringMatching(message) });
 
-  it('are refused by the broker, with the nearest that does exist', async () => {
+  test('are refused by the broker, with the nearest that does exist', async () => {
     const bad: [object, RegExp][] = [
       [{ queueMessageMax: 1 }, /queueMessagesMax/],
       [{ stallMS: 1 }, /stallMs/],
@@ -132,7 +132,7 @@ describe('options that do not exist, or cannot be so', () => {
     expect(() => broker.close({ drainMS: 1 } as object)).toThrow(wrong(/drainMs/));
   });
 
-  it('are refused by the client', async () => {
+  test('are refused by the client', async () => {
     const connected = await new FakeBroker().client();
     const [near] = new FakeNetwork().connect();
     await expect(connectClient(near, { publishPriorty: 'chat' } as object)).rejects.toEqual(
@@ -151,7 +151,7 @@ describe('options that do not exist, or cannot be so', () => {
     await expect(connectClient(near, { messageBytesMax: 16 })).rejects.toEqual(wrong(/from 17/));
   });
 
-  it('are told from topics and filters that are no text', async () => {
+  test('are told from topics and filters that are no text', async () => {
     const connected = await new FakeBroker().client();
     expect(() => connected.publish(5 as never, '')).toThrow(
       new TypeError('topic must be a string, not number'),
@@ -163,7 +163,7 @@ describe('options that do not exist, or cannot be so', () => {
 });
 
 describe('a subscriber whose connection allows the broker few streams', () => {
-  it('gets on its subscribing stream what finds no lane [BRK-39]', async () => {
+  test('gets on its subscribing stream what finds no lane [BRK-39]', async () => {
     const broker = await listen();
     for (const streamsMax of [0, 1, 3]) {
       const subscriber = await connectClient(await connect(broker.url, { streamsMax }));
@@ -193,13 +193,13 @@ describe('bounds of a broker', () => {
     return broker.service.metrics();
   }
 
-  it('are those that are given', async () => {
+  test('are those that are given', async () => {
     expect((await held({ queueMessagesMax: 5 }, 0)).queuedMessages).toBe(5);
     const { queuedBytes } = await held({ queueBytesMax: 10_000 }, 927);
     expect(queuedBytes).toBe(10_000);
   });
 
-  it('allow exactly 1,040 streams of a client, and 1,024 filters, by default [BRK-16]', async () => {
+  test('allow exactly 1,040 streams of a client, and 1,024 filters, by default [BRK-16]', async () => {
     const broker = await listen();
     const connection = await connect(broker.url);
     open.push(connection);
@@ -225,7 +225,7 @@ describe('bounds of a broker', () => {
     });
   });
 
-  it('take a message of 16 MiB behind the longest topic, and not one byte more, by default', async () => {
+  test('take a message of 16 MiB behind the longest topic, and not one byte more, by default', async () => {
     const broker = await listen();
     const publisher = await client(broker);
     const topic = 't'.repeat(1_024);
@@ -241,7 +241,7 @@ describe('bounds of a broker', () => {
 });
 
 describe('a broker and its client', () => {
-  it('do not take part in commands that are sent best effort [BRK-1]', async () => {
+  test('do not take part in commands that are sent best effort [BRK-1]', async () => {
     const broker = await listen();
     const connection = await connect(broker.url);
     open.push(connection);
@@ -263,7 +263,7 @@ describe('a broker and its client', () => {
     expect(broker.metrics()).toMatchObject({ clients: 1, clientsFailed: 0, streams: 0 });
   });
 
-  it('tell code and reason of who closed', async () => {
+  test('tell code and reason of who closed', async () => {
     const broker = await listen();
     const subscriber = await client(broker);
     await subscriber.subscribe('a', () => {});
@@ -276,7 +276,7 @@ describe('a broker and its client', () => {
     });
   });
 
-  it('drop a message that a subscriber does not take for it alone, and go on [BRK-24]', async () => {
+  test('drop a message that a subscriber does not take for it alone, and go on [BRK-24]', async () => {
     const broker = await listen();
     const [publisher, small, other] = [
       await client(broker),
@@ -297,7 +297,7 @@ describe('a broker and its client', () => {
     await publisher.close();
   });
 
-  it('close a drain that is under way by a shorter one, and at once by a signal', async () => {
+  test('close a drain that is under way by a shorter one, and at once by a signal', async () => {
     for (const cut of ['later call', 'signal'] as const) {
       const broker = await listen({ messageBytesMax: 65_536 });
       const publisher = await client(broker);
@@ -317,7 +317,7 @@ describe('a broker and its client', () => {
     }
   });
 
-  it('give a subscription up that nobody reads, so that its publisher ends [BRK-23]', async () => {
+  test('give a subscription up that nobody reads, so that its publisher ends [BRK-23]', async () => {
     const broker = await listen({ stallMs: 300, queueMessagesMax: 50 });
     const publisher = await client(broker);
     const subscriber = await client(broker);
@@ -333,7 +333,7 @@ describe('a broker and its client', () => {
 });
 
 describe('connections that share one signal', () => {
-  it('make Node warn of no leak: twelve at once, with their closes', async () => {
+  test('make Node warn of no leak: twelve at once, with their closes', async () => {
     const warnings: unknown[] = [];
     const note = (warning: Error) => void warnings.push(warning);
     process.on('warning', note);

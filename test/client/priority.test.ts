@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, test } from 'vitest';
 import { startBroker } from '../../src/broker/index.ts';
 import { connectClient, type PublishOptions } from '../../src/client/index.ts';
 import { generateIdentity } from '../../src/index.ts';
@@ -50,7 +50,7 @@ describe('a small message published behind a large one, at 20 Mbit/s', () => {
     ['of another class, from the publisher', '10.0.0.2', { priority: 'system' }, 150],
     ['of another class, to the subscriber', '10.0.0.3', { priority: 'system' }, 150],
   ];
-  it.each(cases)('%s, does not wait for it [BRK-39]', async (_, slow, options, msMax) => {
+  test.each(cases)('%s, does not wait for it [BRK-39]', async (_, slow, options, msMax) => {
     const { lab, publisher, arrivals, until } = await world([slow]);
     publisher.publish('firmware', Buffer.alloc(8 * 1024 * 1024));
     await lab.run(300);

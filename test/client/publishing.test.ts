@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { JspError } from '../../src/base/errors.ts';
 import { type BrokerClient, connectClient } from '../../src/client/index.ts';
 import { ProgressWatch } from '../../src/client/publishing.ts';
@@ -31,7 +31,7 @@ async function silent() {
 const LARGE = Buffer.alloc(LARGE_BYTES_MIN, 'L');
 
 describe('the streams of a publisher', () => {
-  it('are one for each class, and one beside it for large messages [BRK-39]', async () => {
+  test('are one for each class, and one beside it for large messages [BRK-39]', async () => {
     const { client, seen } = await silent();
     client.publish('a', 'chat');
     client.publish('b', 'media', { priority: 'media' });
@@ -49,7 +49,7 @@ describe('the streams of a publisher', () => {
     expect(new Set(shown.map(([, id]) => id)).size).toBe(4);
   });
 
-  it('are of class chat unless the client says otherwise', async () => {
+  test('are of class chat unless the client says otherwise', async () => {
     for (const [options, expected] of [
       [{}, 'chat'],
       [{ publishPriority: 'media' }, 'media'],
@@ -61,7 +61,7 @@ describe('the streams of a publisher', () => {
     }
   });
 
-  it('keep the order of a topic: its first large message waits for what went before, others of it wait behind [BRK-39]', async () => {
+  test('keep the order of a topic: its first large message waits for what went before, others of it wait behind [BRK-39]', async () => {
     const { client, seen, log, answerFlushes } = await silent();
     client.publish('a', '1');
     expect(client.publish('a', LARGE)).toBe(false);
@@ -88,7 +88,7 @@ describe('the streams of a publisher', () => {
     expect(seen.find(({ message }) => message.at(-1) === '6'.charCodeAt(0))?.stream).not.toBe(large?.stream);
   });
 
-  it('deliver every message of every topic in order, small and large, to the end [BRK-20] [BRK-39]', async () => {
+  test('deliver every message of every topic in order, small and large, to the end [BRK-20] [BRK-39]', async () => {
     const broker = new FakeBroker();
     const [publisher, subscriber] = [await broker.client(), await broker.client()];
     const received = new Map<string, number[]>();
@@ -112,7 +112,7 @@ describe('the streams of a publisher', () => {
     }
   });
 
-  it('throw ERR_JSP_QUEUE_FULL in a loop that never looks at the answer, long after it was false', async () => {
+  test('throw ERR_JSP_QUEUE_FULL in a loop that never looks at the answer, long after it was false', async () => {
     const { client } = await silent();
     client.publish('a', 'something that no one confirms');
     let answers = 0;
@@ -127,7 +127,7 @@ describe('the streams of a publisher', () => {
 });
 
 describe('large messages that are held', () => {
-  it('share one bound with those that wait to be sent, so that none finds the stream full when its turn comes [BRK-39]', async () => {
+  test('share one bound with those that wait to be sent, so that none finds the stream full when its turn comes [BRK-39]', async () => {
     const { client, near, seen, answerFlushes } = await silent();
     const payload = Buffer.alloc(1024 * 1024);
     const publishAll = (topic: string) => {
@@ -154,7 +154,7 @@ describe('large messages that are held', () => {
     }
   });
 
-  it('stay unconfirmed, and throw at nobody, when the connection goes just as their turn has come', async () => {
+  test('stay unconfirmed, and throw at nobody, when the connection goes just as their turn has come', async () => {
     const rejections: unknown[] = [];
     const note = (error: unknown) => void rejections.push(error);
     process.on('unhandledRejection', note);
@@ -176,7 +176,7 @@ describe('large messages that are held', () => {
 });
 
 describe('what the broker has not confirmed', () => {
-  it('is told with the error that ended the connection, and is zero after a flush [BRK-25]', async () => {
+  test('is told with the error that ended the connection, and is zero after a flush [BRK-25]', async () => {
     const { client, near, seen, answerFlushes } = await silent();
     for (let i = 0; i < 144; i++) client.publish('a', `${i}`);
     const flushing = client.flush();
@@ -195,13 +195,13 @@ describe('what the broker has not confirmed', () => {
     expect(() => client.publish('a', '')).toThrow();
   });
 
-  it('is asked for by itself after 1,024 messages', async () => {
+  test('is asked for by itself after 1,024 messages', async () => {
     const client = await new FakeBroker().client();
     for (let i = 0; i < 1_030; i++) client.publish('a', `${i}`);
     await until(() => client.unconfirmed <= 6);
   });
 
-  it('is asked for by itself after a second', async () => {
+  test('is asked for by itself after a second', async () => {
     const client = await new FakeBroker().client();
     client.publish('a', '');
     expect(client.unconfirmed).toBe(1);
@@ -210,7 +210,7 @@ describe('what the broker has not confirmed', () => {
 });
 
 describe('closing a client', () => {
-  it('ends after timeoutMs, and says what it has waited for', async () => {
+  test('ends after timeoutMs, and says what it has waited for', async () => {
     const { client } = await silent();
     for (let i = 0; i < 3; i++) client.publish('a', `${i}`);
     await expect(client.close({ timeoutMs: 20 })).rejects.toMatchObject({
@@ -220,7 +220,7 @@ describe('closing a client', () => {
     expect(await client.closed).toBeNull();
   });
 
-  it('waits as long as something gets on, and gives up when nothing has for stallMs', async () => {
+  test('waits as long as something gets on, and gives up when nothing has for stallMs', async () => {
     const { client } = await silent();
     for (let i = 0; i < 3; i++) client.publish('a', `${i}`);
     const start = performance.now();
@@ -228,7 +228,7 @@ describe('closing a client', () => {
     expect(performance.now() - start).toBeGreaterThan(290);
   });
 
-  it.each([
+  test.each([
     [
       'a later call with less time',
       (client: BrokerClient) => void client.close({ timeoutMs: 0 }).catch(() => {}),
@@ -247,7 +247,7 @@ describe('closing a client', () => {
     await expect(closing).rejects.toMatchObject({ code: 'ERR_JSP_CLOSE_INCOMPLETE' });
   });
 
-  it('ends at once when its signal fires', async () => {
+  test('ends at once when its signal fires', async () => {
     const { client } = await silent();
     client.publish('a', '');
     const controller = new AbortController();
@@ -257,7 +257,7 @@ describe('closing a client', () => {
     await expect(closing).rejects.toMatchObject({ code: 'ERR_JSP_CLOSE_INCOMPLETE' });
   });
 
-  it('takes no more publishes, on no stream', async () => {
+  test('takes no more publishes, on no stream', async () => {
     const client = await new FakeBroker().client();
     client.publish('a', '');
     const closing = client.close();
@@ -271,7 +271,7 @@ describe('closing a client', () => {
     expect(() => client.publish('a', '')).toThrow(expect.objectContaining({ code: 'ERR_JSP_CLOSED' }));
   });
 
-  it('rejects with what the end of the connection has cost', async () => {
+  test('rejects with what the end of the connection has cost', async () => {
     const { client, far } = await silent();
     for (let i = 0; i < 3; i++) client.publish('a', `${i}`);
     const closing = client.close();
@@ -283,7 +283,7 @@ describe('closing a client', () => {
     });
   });
 
-  it('resolves when the broker has everything, however the connection ends meanwhile', async () => {
+  test('resolves when the broker has everything, however the connection ends meanwhile', async () => {
     const { client, near, seen, answerFlushes } = await silent();
     client.publish('a', '');
     const flushing = client.flush();
@@ -294,7 +294,7 @@ describe('closing a client', () => {
     await client.close();
   });
 
-  it('resolves when the broker has everything, however often it is called', async () => {
+  test('resolves when the broker has everything, however often it is called', async () => {
     const client = await new FakeBroker().client();
     client.publish('a', '');
     await Promise.all([client.close(), client.close({ timeoutMs: 50_000 }), client.close()]);
@@ -307,7 +307,7 @@ describe('closing a client', () => {
 });
 
 describe('many waits with one signal', () => {
-  it('make Node warn of no leak: twelve subscriptions and twelve flushes', async () => {
+  test('make Node warn of no leak: twelve subscriptions and twelve flushes', async () => {
     const warnings: unknown[] = [];
     const note = (warning: Error) => void warnings.push(warning);
     process.on('warning', note);
@@ -328,7 +328,7 @@ describe('many waits with one signal', () => {
 });
 
 describe('a watch over what is published', () => {
-  it('tells for how long nothing has got on: 0 as long as something does, and when nothing is left', async () => {
+  test('tells for how long nothing has got on: 0 as long as something does, and when nothing is left', async () => {
     const published = { unconfirmed: 2, queuedBytes: 100 };
     let stillMs = -1;
     let looks = 0;

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { JspError } from '../../src/base/errors.ts';
 import { connectClient } from '../../src/client/index.ts';
 import type { Message } from '../../src/client/subscription.ts';
@@ -35,7 +35,7 @@ function confirming(stream: FakeStream, message: Buffer): void {
 }
 
 describe('a subscription with several readers', () => {
-  it('gives each message to one of its loops, in turn, and ends all of them', async () => {
+  test('gives each message to one of its loops, in turn, and ends all of them', async () => {
     const client = await new FakeBroker().client();
     const subscription = await client.subscribe('n');
     const loops = [0, 1, 2].map(async () => {
@@ -57,7 +57,7 @@ describe('a subscription with several readers', () => {
     for (const own of received) expect(own.length).toBeGreaterThan(60);
   });
 
-  it('ends all loops with the error of the connection', async () => {
+  test('ends all loops with the error of the connection', async () => {
     const { client, connection } = await new FakeBroker().clientAndConnection();
     const subscription = await client.subscribe('n');
     const loops = [0, 1].map(async () => {
@@ -70,7 +70,7 @@ describe('a subscription with several readers', () => {
 });
 
 describe('taking a subscription back', () => {
-  it.each(['handler', 'loop'] as const)(
+  test.each(['handler', 'loop'] as const)(
     'can be awaited in its own %s, whatever is queued behind',
     async (where) => {
       const broker = new FakeBroker();
@@ -98,7 +98,7 @@ describe('taking a subscription back', () => {
     },
   );
 
-  it('may be asked for by each message that its handler does not want, and again later', async () => {
+  test('may be asked for by each message that its handler does not want, and again later', async () => {
     const broker = new FakeBroker();
     const [client, publisher] = [await broker.client(), await broker.client()];
     const outcomes: unknown[] = [];
@@ -115,7 +115,7 @@ describe('taking a subscription back', () => {
     expect(broker.service.metrics().requestsRefused).toBe(0);
   });
 
-  it('has nothing left to do after a close, and tells what had ended the subscription before', async () => {
+  test('has nothing left to do after a close, and tells what had ended the subscription before', async () => {
     const { client, connection } = await new FakeBroker().clientAndConnection();
     const closed = await client.subscribe('a');
     closed.close();
@@ -125,7 +125,7 @@ describe('taking a subscription back', () => {
     await expect(broken.unsubscribe()).rejects.toMatchObject({ code: 'ERR_JSP_HEARTBEAT_TIMEOUT' });
   });
 
-  it('goes on when the signal of its wait fires, and refuses what is no signal', async () => {
+  test('goes on when the signal of its wait fires, and refuses what is no signal', async () => {
     const broker = new FakeBroker();
     const client = await broker.client();
     const subscription = await client.subscribe('n');
@@ -141,7 +141,7 @@ describe('taking a subscription back', () => {
     expect(broker.service.metrics().subscriptions).toBe(0);
   });
 
-  it('is over at once, though the broker never ends its side', async () => {
+  test('is over at once, though the broker never ends its side', async () => {
     const { client } = await scripted(confirming);
     const subscription = await client.subscribe('n');
     const iterating = (async () => {
@@ -152,7 +152,7 @@ describe('taking a subscription back', () => {
     expect(await subscription.closed).toBeNull();
   });
 
-  it('gives up its wait when its signal fires, and rejects when the connection goes', async () => {
+  test('gives up its wait when its signal fires, and rejects when the connection goes', async () => {
     const { client, near } = await scripted((stream, message) => {
       if (message[0] === Command.SUBSCRIBE) confirming(stream, message);
     });
@@ -168,7 +168,7 @@ describe('taking a subscription back', () => {
 });
 
 describe('a handler that returns no promise, but something with a then', () => {
-  it('gets the next message when that settles', async () => {
+  test('gets the next message when that settles', async () => {
     const client = await new FakeBroker().client();
     let active = 0;
     const seen: number[] = [];
@@ -187,7 +187,7 @@ describe('a handler that returns no promise, but something with a then', () => {
 });
 
 describe('a handler that throws', () => {
-  it('stops neither its own subscription nor others, and what it throws comes out by itself', async () => {
+  test('stops neither its own subscription nor others, and what it throws comes out by itself', async () => {
     const client = await new FakeBroker().client();
     const thrown: unknown[] = [];
     const listeners = process.listeners('uncaughtException');
@@ -212,7 +212,7 @@ describe('a handler that throws', () => {
 });
 
 describe('what the broker tells of a subscription', () => {
-  it('that messages are missing is counted and told [BRK-24]', async () => {
+  test('that messages are missing is counted and told [BRK-24]', async () => {
     let stream: FakeStream | null = null;
     const { client } = await scripted((from, message) => {
       stream = from;
@@ -225,7 +225,7 @@ describe('what the broker tells of a subscription', () => {
     expect(subscription.missed).toBe(3);
   });
 
-  it('that nobody has read it ends its loop, its promise and nothing else [BRK-23]', async () => {
+  test('that nobody has read it ends its loop, its promise and nothing else [BRK-23]', async () => {
     let stream: FakeStream | null = null;
     const { client } = await scripted((from, message) => {
       if (message[0] === Command.SUBSCRIBE) stream = from;
@@ -247,7 +247,7 @@ describe('what the broker tells of a subscription', () => {
 });
 
 describe('lanes at the client', () => {
-  it('bring messages of the subscription that they name, and MARK is answered [BRK-39]', async () => {
+  test('bring messages of the subscription that they name, and MARK is answered [BRK-39]', async () => {
     let main: FakeStream | null = null;
     const marked: number[] = [];
     const { client, far } = await scripted((stream, message) => {
@@ -267,7 +267,7 @@ describe('lanes at the client', () => {
     await until(() => lane.isClosed);
   });
 
-  it('close the connection of a broker that asks without end and reads no answer, and throw at nobody', async () => {
+  test('close the connection of a broker that asks without end and reads no answer, and throw at nobody', async () => {
     const { client, far } = await scripted(confirming);
     await client.subscribe('#', () => {});
     const lane = far.openStream({ label: 'jsp-broker/1' });
@@ -279,7 +279,7 @@ describe('lanes at the client', () => {
     expect(await client.closed).toBeNull();
   });
 
-  it('of no subscription are given back, and streams of another protocol reset [BRK-1] [BRK-39]', async () => {
+  test('of no subscription are given back, and streams of another protocol reset [BRK-1] [BRK-39]', async () => {
     const { client, far } = await scripted(confirming);
     await client.subscribe('a', () => {});
     const lane = far.openStream({ label: 'jsp-broker/1' });
@@ -294,7 +294,7 @@ describe('lanes at the client', () => {
     for (const { resetWith } of foreign) expect(resetWith).toBe(ReasonCode.UNKNOWN_PROTOCOL);
   });
 
-  it('pause with their subscription, and go on with it', async () => {
+  test('pause with their subscription, and go on with it', async () => {
     const broker = new FakeBroker();
     const client = await broker.client();
     const subscription = await client.subscribe('#');

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
 import { HandshakeState } from '../../src/protocol/handshake/handshake.ts';
 import {
@@ -17,7 +17,7 @@ const SERVER = newServer();
 run(CLIENT, SERVER);
 
 describe('the handshake, given any bytes', () => {
-  it('decodes or refuses, and never throws [HS-2]', () => {
+  test('decodes or refuses, and never throws [HS-2]', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 2000 }), (bytes) => {
         decodeClientHello(bytes);
@@ -29,7 +29,7 @@ describe('the handshake, given any bytes', () => {
     );
   });
 
-  it('ends a client with a close code for a mutated hello or flight [HS-2]', () => {
+  test('ends a client with a close code for a mutated hello or flight [HS-2]', () => {
     const hello = present(SERVER.hello);
     const flight = present(SERVER.flight);
     fc.assert(
@@ -48,7 +48,7 @@ describe('the handshake, given any bytes', () => {
     );
   });
 
-  it('ends a server with a close code, or leaves it without a client, for a mutated hello or flight [HS-2]', () => {
+  test('ends a server with a close code, or leaves it without a client, for a mutated hello or flight [HS-2]', () => {
     const flight = present(CLIENT.flight);
     fc.assert(
       fc.property(fc.integer(), (seed) => {

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { ReasonCode } from '../../src/pubsub/command.ts';
 import { DrivenCore } from '../broker/core/driven-core.ts';
 import { FakeClient } from '../broker/core/fake-client.ts';
@@ -37,7 +37,7 @@ const step = fc.record({
 });
 
 describe('the broker core under arbitrary commands', () => {
-  it('never throws, closes only with codes of the specification, and cleans up [BRK-6]', () => {
+  test('never throws, closes only with codes of the specification, and cleans up [BRK-6]', () => {
     const codes: number[] = Object.values(ReasonCode);
     let failed = 0;
     fc.assert(

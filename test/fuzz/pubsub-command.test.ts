@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Command, CommandReader, HEADER_BYTES, reasonCodeName, Side } from '../../src/pubsub/command.ts';
 import { slowDecode } from '../pubsub/slow-command.ts';
 
@@ -33,7 +33,7 @@ const anything = fc.oneof(nearValid, fc.uint8Array({ maxLength: 40 }));
 
 describe('the command reader under arbitrary bytes', () => {
   for (const side of ['broker', 'client'] as const) {
-    it(`agrees with the slow decoder at the ${side} and never throws [BRK-6]`, () => {
+    test(`agrees with the slow decoder at the ${side} and never throws [BRK-6]`, () => {
       const reader = new CommandReader(side === 'broker' ? Side.BROKER : Side.CLIENT);
       fc.assert(
         fc.property(anything, (bytes) => {

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { FrameReader } from '../../src/protocol/wire/frame-reader.ts';
 import { frame } from '../protocol/wire/arbitrary-frames.ts';
 import { readAll } from '../protocol/wire/fast-frames.ts';
@@ -33,11 +33,11 @@ function asKept(frame: SlowFrame): SlowFrame {
 }
 
 describe('fuzz: the frame reader and its slow twin agree', () => {
-  it('on random bytes', () => {
+  test('on random bytes', () => {
     fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), agree), { numRuns: 3_000 });
   });
 
-  it('on random bytes behind each type', () => {
+  test('on random bytes behind each type', () => {
     const small = fc.oneof(fc.nat(8), fc.nat(255));
     const body = fc.array(small, { maxLength: 60 });
     fc.assert(
@@ -46,7 +46,7 @@ describe('fuzz: the frame reader and its slow twin agree', () => {
     );
   });
 
-  it('on valid payloads with a few bytes changed, cut, put in or doubled', () => {
+  test('on valid payloads with a few bytes changed, cut, put in or doubled', () => {
     const payload = fc
       .array(frame, { minLength: 1, maxLength: 4 })
       .map((frames) => new Uint8Array(Buffer.concat(frames.map((one) => slowEncode(one)))));

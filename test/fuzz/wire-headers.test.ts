@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { decodeParameters, encodeParameters } from '../../src/protocol/wire/transport-parameters.ts';
 import { fastParseHeader } from '../protocol/wire/fast-header.ts';
 import { fromHex } from '../protocol/wire/hex.ts';
@@ -21,11 +21,11 @@ const shortIdLength = fc.nat(20);
 const rest = (maxLength: number) => fc.uint8Array({ maxLength });
 
 describe('fuzz: the header parser and its slow twin agree', () => {
-  it('on random bytes', () => {
+  test('on random bytes', () => {
     fc.assert(fc.property(rest(100), shortIdLength, agree), { numRuns: 2_000 });
   });
 
-  it('on random bytes behind a good version and small lengths', () => {
+  test('on random bytes behind a good version and small lengths', () => {
     const idLength = fc.nat(22);
     fc.assert(
       fc.property(
@@ -45,7 +45,7 @@ describe('fuzz: the header parser and its slow twin agree', () => {
     );
   });
 
-  it('on good packets with a few bytes changed, cut, put in or doubled', () => {
+  test('on good packets with a few bytes changed, cut, put in or doubled', () => {
     const payload = 'aa'.repeat(30);
     const good = fc.constantFrom(
       fromHex(`c0 4a535031 08 0102030405060708 08 1112131415161718 03 010203 401f 00 ${payload}`),
@@ -65,7 +65,7 @@ describe('fuzz: transport parameters', () => {
     .array(fc.tuple(fc.nat(0x20), fc.uint8Array({ maxLength: 9 })), { maxLength: 8 })
     .map((entries) => Uint8Array.from(entries.flatMap(([id, value]) => [id, value.length, ...value])));
 
-  it('that are accepted mean the same when encoded again [FRM-13]', () => {
+  test('that are accepted mean the same when encoded again [FRM-13]', () => {
     const sourceId = fromHex('09 02 0102');
     fc.assert(
       fc.property(fc.oneof(rest(80), list, mutated(list)), (bytes) => {

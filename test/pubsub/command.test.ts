@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   Command,
   CommandReader,
@@ -65,7 +65,7 @@ function encode({ command, flags, topic, id, body }: Valid): Uint8Array {
 
 describe('command vectors', () => {
   for (const vector of vectors.valid) {
-    it(`reads and writes: ${vector.name}`, () => {
+    test(`reads and writes: ${vector.name}`, () => {
       const bytes = Buffer.from(vector.bytes, 'hex');
       for (const side of ['broker', 'client'] as const) {
         if (vector.from === side) continue;
@@ -86,7 +86,7 @@ describe('command vectors', () => {
 
   // [BRK-6] [BRK-8]
   for (const { name, reader: side, code, bytes } of vectors.invalid) {
-    it(`refuses with ${code}: ${name}`, () => {
+    test(`refuses with ${code}: ${name}`, () => {
       const reader = new CommandReader(side === 'broker' ? Side.BROKER : Side.CLIENT);
       expect(reasonCodeName(reader.read(Buffer.from(bytes, 'hex')))).toBe(code);
       expect(slowDecode(Buffer.from(bytes, 'hex'), side)).toBe(code);
@@ -95,14 +95,14 @@ describe('command vectors', () => {
 });
 
 describe('commands', () => {
-  it('cut a reason string that is too long at a character', () => {
+  test('cut a reason string that is too long at a character', () => {
     const reader = new CommandReader(Side.CLIENT);
     const bytes = encodeRefused(1, 10, '温'.repeat(200));
     expect(reader.read(bytes)).toBe(ReasonCode.NO_ERROR);
     expect(Buffer.from(bytes).toString('utf8', HEADER_BYTES + 2)).toBe('温'.repeat(170));
   });
 
-  it('have reason codes whose names are those of the specification', () => {
+  test('have reason codes whose names are those of the specification', () => {
     const page = readFileSync(new URL('../../spec/broker.md', import.meta.url), 'utf8');
     const rows = [...page.matchAll(/^\| (0x[0-9a-f]{2}) \| ([A-Z_]+) \| (?:connection|stream|request)/gm)];
     const planned = ['NOT_AUTHORIZED'];

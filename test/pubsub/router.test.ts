@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { SubscriptionTrie } from '../../src/pubsub/router.ts';
 import { slowMatches } from './slow-topic.ts';
 
@@ -25,7 +25,7 @@ function subscribersOf(trie: SubscriptionTrie<number>, name: string): string[] {
 }
 
 describe('the subscription trie', () => {
-  it('finds exactly the filters that match, after any adding and removing [BRK-11]', () => {
+  test('finds exactly the filters that match, after any adding and removing [BRK-11]', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), fc.array(topic, { maxLength: 10 }), (steps, topics) => {
         const trie = new SubscriptionTrie<number>();
@@ -53,7 +53,7 @@ describe('the subscription trie', () => {
     );
   });
 
-  it('keeps nothing of filters that nobody holds', () => {
+  test('keeps nothing of filters that nobody holds', () => {
     const trie = new SubscriptionTrie<number>();
     const fresh = JSON.stringify(trie);
     for (const text of ['a/b/c', 'a/+/c', 'a/#', '#', '+']) trie.add(text, 1);
@@ -61,7 +61,7 @@ describe('the subscription trie', () => {
     expect(JSON.stringify(trie)).toBe(fresh);
   });
 
-  it('matches the parent with #, exactly one level with +, and no $ topic with a leading wildcard [BRK-11]', () => {
+  test('matches the parent with #, exactly one level with +, and no $ topic with a leading wildcard [BRK-11]', () => {
     const trie = new SubscriptionTrie<number>();
     for (const text of ['a/#', 'a/+', '+/b', '#', '$x/#']) trie.add(text, 1);
     expect(subscribersOf(trie, 'a')).toEqual(['# 1', 'a/# 1']);
@@ -70,7 +70,7 @@ describe('the subscription trie', () => {
     expect(subscribersOf(trie, '$x/b')).toEqual(['$x/# 1']);
   });
 
-  it('lets 16,000 holders of one filter come and go with one list of them made for each publish', () => {
+  test('lets 16,000 holders of one filter come and go with one list of them made for each publish', () => {
     const trie = new SubscriptionTrie<number>();
     for (let i = 0; i < 16_000; i++) trie.add('a', i);
     const [entry] = trie.match('a');
@@ -88,7 +88,7 @@ describe('the subscription trie', () => {
     expect([entry.isHeldBy(15_999), entry.isHeldBy(0)]).toEqual([true, false]);
   });
 
-  it('leaves a list of subscribers that someone walks as it was', () => {
+  test('leaves a list of subscribers that someone walks as it was', () => {
     const trie = new SubscriptionTrie<number>();
     trie.add('a', 1);
     trie.add('a', 2);

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   assertFilter,
   assertTopic,
@@ -42,7 +42,7 @@ const name = fc.oneof(
 );
 
 describe('topics and filters', () => {
-  it('takes as a topic exactly what the specification calls one [BRK-9]', () => {
+  test('takes as a topic exactly what the specification calls one [BRK-9]', () => {
     fc.assert(
       fc.property(name, (text) => {
         expect(topicFault(text) === null).toBe(slowIsTopic(text));
@@ -51,7 +51,7 @@ describe('topics and filters', () => {
     );
   });
 
-  it('takes as a filter exactly what the specification calls one [BRK-10]', () => {
+  test('takes as a filter exactly what the specification calls one [BRK-10]', () => {
     fc.assert(
       fc.property(name, (text) => {
         expect(filterFault(text) === null).toBe(slowIsFilter(text));
@@ -60,7 +60,7 @@ describe('topics and filters', () => {
     );
   });
 
-  it('says what is wrong with a name', () => {
+  test('says what is wrong with a name', () => {
     expect(() => assertTopic('a/+')).toThrow(
       expect.objectContaining({
         code: 'ERR_JSP_TOPIC_INVALID',
@@ -83,7 +83,7 @@ describe('topics and filters', () => {
     expect(filterFault('$shared/+')).toBeNull();
   });
 
-  it('does not take bytes that are not UTF-8 for a name [BRK-9]', () => {
+  test('does not take bytes that are not UTF-8 for a name [BRK-9]', () => {
     expect(decodeName(Buffer.from([0x61, 0xff, 0x62]), 0, 3)).toBeNull();
     expect(decodeName(Buffer.from([0xc0, 0x80]), 0, 2)).toBeNull();
     expect(decodeName(Buffer.from([0xed, 0xa0, 0x80]), 0, 3)).toBeNull();
@@ -92,7 +92,7 @@ describe('topics and filters', () => {
 });
 
 describe('the topic table', () => {
-  it('answers with the value stored last for the same bytes, or not at all', () => {
+  test('answers with the value stored last for the same bytes, or not at all', () => {
     const key = fc.uint8Array({ maxLength: 3, max: 5 });
     fc.assert(
       fc.property(fc.array(fc.tuple(key, fc.nat()), { maxLength: 200 }), (steps) => {
@@ -111,7 +111,7 @@ describe('the topic table', () => {
     );
   });
 
-  it('remembers all of a handful of topics, and only so many of a crowd', () => {
+  test('remembers all of a handful of topics, and only so many of a crowd', () => {
     const table = new TopicTable<number>(1024);
     const name = (i: number) => Buffer.from(`sensors/${i}/temperature`);
     for (let i = 0; i < 200; i++) table.store(name(i), 0, name(i).length, i);
@@ -123,7 +123,7 @@ describe('the topic table', () => {
     expect(hits).toBeLessThanOrEqual(1024);
   });
 
-  it('keeps its own copy of a topic', () => {
+  test('keeps its own copy of a topic', () => {
     const table = new TopicTable<number>(16);
     const bytes = Buffer.from('..a/b..');
     table.store(bytes, 2, 5, 7);

@@ -7,25 +7,17 @@ const programs = [
   ...['test', 'benches', 'examples'].flatMap((folder) => filesBelow(folder, '.ts')),
 ];
 
-/** Files that may be longer than {@link LINES_MAX}, each with the reason why it is still one idea. */
-const LONG_FILES: Readonly<Record<string, string>> = {
-  'src/protocol/connection/receive.ts':
-    'the whole way of a packet into a connection, and what its acknowledgements settle',
-  'src/protocol/connection/transmit.ts': 'the whole way of packets out of a connection, down to their bytes',
-  'src/protocol/endpoint/endpoint.ts':
-    'all that a driver may ask of an endpoint, and the way of a datagram to its connection',
-  'src/transport/stream.ts': 'a stream as applications see it: each call with its documentation',
-};
-const LINES_MAX = 500;
-
-test('no file of src/ has outgrown its one idea', () => {
-  const long = sources.map(({ path, text }) => ({ path, lines: text.split('\n').length - 1 }));
-  const unexplained = long.filter(({ path, lines }) => lines > LINES_MAX && LONG_FILES[path] === undefined);
+test('a file of src/ that is longer than most says at its head why it is one', () => {
+  const unexplained = sources
+    .map(({ path, text }) => ({ path, text, lines: linesOf(text) }))
+    .filter(({ text, lines }) => lines > LINES_MANY && !/\bone file\b/i.test(headOf(text)));
   expect(unexplained.map(({ path, lines }) => `${path} has ${lines} lines`)).toEqual([]);
-  const outdated = Object.keys(LONG_FILES).filter(
-    (name) => !long.some(({ path, lines }) => path === name && lines > LINES_MAX),
-  );
-  expect(outdated).toEqual([]);
+});
+
+test('a file of src/ that is shorter than most is a door, or an idea that is short', () => {
+  const short = sources.filter(({ path, text }) => linesOf(text) < LINES_FEW && !path.endsWith('/index.ts'));
+  expect(short.map(({ path }) => path).filter((path) => SHORT_FILES[path] === undefined)).toEqual([]);
+  expect(Object.keys(SHORT_FILES).filter((path) => !short.some((file) => file.path === path))).toEqual([]);
 });
 
 test('nothing is left to do in comments', () => {
@@ -60,3 +52,19 @@ function placesOf(files: typeof programs, matches: (line: string) => boolean): s
     text.split('\n').flatMap((line, i) => (matches(line) ? [`${path}:${i + 1} ${line.trim()}`] : [])),
   );
 }
+
+function linesOf(text: string): number {
+  return text.split('\n').length - 1;
+}
+
+/** What a file says before its first declaration. */
+function headOf(text: string): string {
+  return text.slice(0, text.search(/^(export|class|function|const) /m));
+}
+
+const LINES_MANY = 500;
+const LINES_FEW = 30;
+/** Why each of them is a file of its own. */
+const SHORT_FILES: Readonly<Record<string, string>> = {
+  'src/protocol/wire/close-code.ts': 'one table of codes',
+};

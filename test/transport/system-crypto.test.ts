@@ -1,5 +1,5 @@
 import { shake256 } from '@noble/hashes/sha3.js';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { connect, generateIdentity, listen } from '../../src/index.ts';
 import {
   encapsulate,
@@ -16,21 +16,21 @@ const native = loadNodeMlKem();
 const [major, minor] = process.versions.node.split('.').map(Number);
 const seedOf = (i: number): Uint8Array => shake256(Uint8Array.of(i), { dkLen: 64 });
 
-it('is there from Node 24.7 on, and nowhere before', () => {
+test('is there from Node 24.7 on, and nowhere before', () => {
   expect(native !== null).toBe(major > 24 || (major === 24 && minor >= 7));
 });
 
 describe.runIf(native !== null)('ML-KEM-768 of Node', () => {
   const node = native as MlKem;
 
-  it('makes the same key of a seed as the one in JavaScript', () => {
+  test('makes the same key of a seed as the one in JavaScript', () => {
     for (let i = 0; i < 20; i++) {
       const [ours, theirs] = [node, nobleMlKem].map((kem) => kem.keyPair(seedOf(i)));
       expect(toHex(ours.encapsulationKey)).toBe(toHex(theirs.encapsulationKey));
     }
   });
 
-  it('and the one in JavaScript understand each other, both ways [HS-16]', () => {
+  test('and the one in JavaScript understand each other, both ways [HS-16]', () => {
     for (let i = 0; i < 20; i++) {
       for (const [owner, sender] of [
         [node, nobleMlKem],
@@ -46,7 +46,7 @@ describe.runIf(native !== null)('ML-KEM-768 of Node', () => {
     }
   });
 
-  it('rejects a forged ciphertext implicitly, with the same secret as the one in JavaScript', () => {
+  test('rejects a forged ciphertext implicitly, with the same secret as the one in JavaScript', () => {
     for (let i = 0; i < 20; i++) {
       const forged = shake256(Uint8Array.of(i, 1), { dkLen: 1088 });
       const secrets = [node, nobleMlKem].map((kem) => toHex(kem.keyPair(seedOf(i)).decapsulate(forged)));
@@ -54,7 +54,7 @@ describe.runIf(native !== null)('ML-KEM-768 of Node', () => {
     }
   });
 
-  it('refuses a key with a coefficient that is not reduced [HS-18]', () => {
+  test('refuses a key with a coefficient that is not reduced [HS-18]', () => {
     const key = node.keyPair(seedOf(1)).encapsulationKey;
     for (const at of [0, 600, 1149]) {
       const malformed = key.slice().fill(0xff, at, at + 3);
@@ -62,20 +62,20 @@ describe.runIf(native !== null)('ML-KEM-768 of Node', () => {
     }
   });
 
-  it('uses no random bytes but the system’s to encapsulate, so no two ciphertexts are alike', () => {
+  test('uses no random bytes but the system’s to encapsulate, so no two ciphertexts are alike', () => {
     const { encapsulationKey } = node.keyPair(seedOf(1));
     const made = [1, 2].map(() => node.encapsulate(encapsulationKey, new Uint8Array(32)));
     expect(toHex(made[0]?.ciphertext as Uint8Array)).not.toBe(toHex(made[1]?.ciphertext as Uint8Array));
   });
 
-  it('forgets its key when it is wiped', () => {
+  test('forgets its key when it is wiped', () => {
     const key = new HybridKemKey(new Uint8Array(KEM_SEED_BYTES), node);
     const made = encapsulate(key.share, new Uint8Array(KEM_RANDOM_BYTES).fill(5), node);
     key.wipe();
     expect(() => key.decapsulate(made?.ciphertext as Uint8Array)).toThrow();
   });
 
-  it.each([
+  test.each([
     ['node', 'noble'],
     ['noble', 'node'],
   ] as const)('carries a handshake of a client with %s and a server with %s', async (ours, theirs) => {
@@ -85,7 +85,7 @@ describe.runIf(native !== null)('ML-KEM-768 of Node', () => {
   });
 });
 
-it.runIf(native === null)('asked for where this Node has none is an error that says so', async () => {
+test.runIf(native === null)('asked for where this Node has none is an error that says so', async () => {
   await expect(listen({ identity: generateIdentity(), port: 0, mlKem: 'node' })).rejects.toMatchObject({
     code: 'ERR_JSP_OPTION_INVALID',
     message: expect.stringContaining('24.7'),

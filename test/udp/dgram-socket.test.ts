@@ -1,6 +1,6 @@
 import { createSocket, Socket } from 'node:dgram';
 import { once } from 'node:events';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { JspError } from '../../src/base/errors.ts';
 import { TransmitBatch } from '../../src/protocol/datagram/index.ts';
 import { localAddresses } from '../../src/udp/addresses.ts';
@@ -17,7 +17,7 @@ afterEach(async () => {
 });
 
 describe('a dgram socket', () => {
-  it.each(
+  test.each(
     [
       ['127.0.0.1', 'IPv4'],
       ['::1', 'IPv6'],
@@ -50,7 +50,7 @@ describe('a dgram socket', () => {
     });
   });
 
-  it('sends one batch to several destinations', async () => {
+  test('sends one batch to several destinations', async () => {
     const a = await bind({ host: '127.0.0.1' });
     const b = await bind({ host: '127.0.0.1' });
     const sender = await bind({ host: '127.0.0.1' });
@@ -64,7 +64,7 @@ describe('a dgram socket', () => {
     expect(texts).toEqual([['to a', 'to a again'], ['to b']]);
   });
 
-  it('lets its arena be filled anew, with datagrams in other places, as soon as send answered true', async () => {
+  test('lets its arena be filled anew, with datagrams in other places, as soon as send answered true', async () => {
     const server = await bind({ host: '127.0.0.1' });
     const client = await bind({ connectTo: { host: '127.0.0.1', port: server.localPort } });
     const arrived = collect(server, 5);
@@ -84,7 +84,7 @@ describe('a dgram socket', () => {
     ]);
   });
 
-  it.runIf(has6)('reaches an IPv4 peer from a socket that listens on both families', async () => {
+  test.runIf(has6)('reaches an IPv4 peer from a socket that listens on both families', async () => {
     const server = await bind({ host: '127.0.0.1' });
     const both = await bind({ host: '::' });
     const arrived = collect(server, 1);
@@ -100,7 +100,7 @@ describe('a dgram socket', () => {
     expect((await again)[0].text).toBe('again');
   });
 
-  it('reports a peer that is gone as news, not as an exception', async () => {
+  test('reports a peer that is gone as news, not as an exception', async () => {
     const server = await bind({ host: '127.0.0.1' });
     const client = await bind({ connectTo: { host: '127.0.0.1', port: server.localPort } });
     await server.close();
@@ -112,7 +112,7 @@ describe('a dgram socket', () => {
     expect(client.counters.sendErrors + client.counters.receiveErrors).toBeGreaterThan(0);
   });
 
-  it('reports a datagram that no packet can hold and goes on', async () => {
+  test('reports a datagram that no packet can hold and goes on', async () => {
     const server = await bind({ host: '127.0.0.1' });
     const client = await bind({ host: '127.0.0.1' });
     const reported = new Promise<string>((resolve) => {
@@ -132,7 +132,7 @@ describe('a dgram socket', () => {
     expect((await arrived)[0].text).toBe('small');
   });
 
-  it('skips datagrams for port 0, to which nothing can be sent', async () => {
+  test('skips datagrams for port 0, to which nothing can be sent', async () => {
     const server = await bind({ host: '127.0.0.1' });
     const client = await bind({ host: '127.0.0.1' });
     const batch = new TransmitBatch(1_024, 8);
@@ -145,7 +145,7 @@ describe('a dgram socket', () => {
     expect(client.counters).toMatchObject({ datagramsSent: 1, sendErrors: 2 });
   });
 
-  it.each(['receive', 'send'] as const)(
+  test.each(['receive', 'send'] as const)(
     'asks for half, and half again, of a %s buffer that is refused',
     async (way) => {
       const name = way === 'receive' ? 'setRecvBufferSize' : 'setSendBufferSize';
@@ -168,7 +168,7 @@ describe('a dgram socket', () => {
     },
   );
 
-  it('keeps what it has of a system that refuses every size', async () => {
+  test('keeps what it has of a system that refuses every size', async () => {
     for (const name of ['setRecvBufferSize', 'setSendBufferSize'] as const) {
       vi.spyOn(Socket.prototype, name).mockImplementation(() => {
         throw new Error('refused');
@@ -179,7 +179,7 @@ describe('a dgram socket', () => {
     expect(socket.sendBufferBytes).toBeGreaterThan(0);
   });
 
-  it('says which address it cannot have', async () => {
+  test('says which address it cannot have', async () => {
     const taken = await bind({ host: '127.0.0.1' });
     const failure = await bindDgramSocket({ host: '127.0.0.1', port: taken.localPort }).catch((e) => e);
     expect(failure).toBeInstanceOf(JspError);
@@ -187,7 +187,7 @@ describe('a dgram socket', () => {
     expect(failure.message).toContain(`127.0.0.1:${taken.localPort}`);
   });
 
-  it('shares an address with another where both allow it', async () => {
+  test('shares an address with another where both allow it', async () => {
     const first = await bind({ host: '127.0.0.1', reuseAddress: true });
     const second = await bind({ host: '127.0.0.1', port: first.localPort, reuseAddress: true });
     expect(second.localPort).toBe(first.localPort);
@@ -195,7 +195,7 @@ describe('a dgram socket', () => {
     expect(selfish).toMatchObject({ code: 'ERR_JSP_SOCKET', cause: { code: 'EADDRINUSE' } });
   });
 
-  it.runIf(has6)('on IPv6 only leaves the port of IPv4 to others', async () => {
+  test.runIf(has6)('on IPv6 only leaves the port of IPv4 to others', async () => {
     const six = await bind({ host: '::', ipv6Only: true });
     const four = await bind({ host: '0.0.0.0', port: six.localPort });
     const client = await bind({ connectTo: { host: '127.0.0.1', port: four.localPort } });
@@ -207,7 +207,7 @@ describe('a dgram socket', () => {
     expect(taken).toMatchObject({ cause: { code: 'EADDRINUSE' } });
   });
 
-  it('that is connected hears nobody but its peer', async () => {
+  test('that is connected hears nobody but its peer', async () => {
     const peer = await bind({ host: '127.0.0.1' });
     const stranger = await bind({ host: '127.0.0.1' });
     const client = await bind({ connectTo: { host: '127.0.0.1', port: peer.localPort } });
@@ -218,13 +218,13 @@ describe('a dgram socket', () => {
     expect(client.counters.datagramsReceived).toBe(1);
   });
 
-  it('says which name it cannot resolve', async () => {
+  test('says which name it cannot resolve', async () => {
     const failure = await bindDgramSocket({ connectTo: { host: 'name.invalid', port: 1 } }).catch((e) => e);
     expect(failure).toMatchObject({ code: 'ERR_JSP_SOCKET' });
     expect(failure.message).toContain('name.invalid');
   });
 
-  it('calls nobody once it is closed, and closes twice without complaint', async () => {
+  test('calls nobody once it is closed, and closes twice without complaint', async () => {
     const server = await bind({ host: '127.0.0.1' });
     const client = await bind({ connectTo: { host: '127.0.0.1', port: server.localPort } });
     let calls = 0;
@@ -243,7 +243,7 @@ describe('a dgram socket', () => {
 });
 
 describe('a dgram socket whose system is busy', () => {
-  it('holds the arena until the queue is empty, then says so once', async () => {
+  test('holds the arena until the queue is empty, then says so once', async () => {
     const { inner, socket, queue } = await stubbed();
     let writable = 0;
     socket.onWritable = () => {
@@ -264,7 +264,7 @@ describe('a dgram socket whose system is busy', () => {
     expect(writable).toBe(1);
   });
 
-  it('becomes writable although the last datagram of the batch was refused', async () => {
+  test('becomes writable although the last datagram of the batch was refused', async () => {
     const { inner, socket, queue } = await stubbed();
     const writable = new Promise<void>((resolve) => {
       socket.onWritable = resolve;
@@ -277,7 +277,7 @@ describe('a dgram socket whose system is busy', () => {
     expect(socket.counters.sendErrors).toBe(1);
   });
 
-  it('hands a burst over once a turn, or sooner when there are 64', async () => {
+  test('hands a burst over once a turn, or sooner when there are 64', async () => {
     const { inner, socket } = await stubbed();
     await burst(inner.deliver);
     const counts: number[] = [];
@@ -288,7 +288,7 @@ describe('a dgram socket whose system is busy', () => {
     expect(counts).toEqual([64, 36]);
   });
 
-  it('hands over datagrams as they come once they come one by one', async () => {
+  test('hands over datagrams as they come once they come one by one', async () => {
     const { inner, socket } = await stubbed();
     await burst(inner.deliver);
     let seen = 0;
@@ -304,7 +304,7 @@ describe('a dgram socket whose system is busy', () => {
     expect(seen).toBe(11);
   });
 
-  it('takes large datagrams for a burst although each takes a while to read', async () => {
+  test('takes large datagrams for a burst although each takes a while to read', async () => {
     const { inner, socket } = await stubbed();
     const counts: number[] = [];
     socket.onBatch = (batch) => counts.push(batch.count);
@@ -330,7 +330,7 @@ describe('a dgram socket whose system is busy', () => {
     }
   });
 
-  it('drops datagrams from port 0, which nobody can answer', async () => {
+  test('drops datagrams from port 0, which nobody can answer', async () => {
     const { inner, socket } = await stubbed();
     const ports: number[] = [];
     socket.onBatch = (batch) => ports.push(...batch.port.slice(0, batch.count));
@@ -341,7 +341,7 @@ describe('a dgram socket whose system is busy', () => {
     expect(socket.counters).toMatchObject({ datagramsReceived: 2, datagramsDropped: 1 });
   });
 
-  it('that was closed behind its back says so, once, and closes without a word', async () => {
+  test('that was closed behind its back says so, once, and closes without a word', async () => {
     const raw: Socket = createSocket('udp4');
     raw.bind(0, '127.0.0.1');
     await once(raw, 'listening');
@@ -357,7 +357,7 @@ describe('a dgram socket whose system is busy', () => {
     await socket.close();
   });
 
-  it('that has been closed behind its back for a while closes, too', async () => {
+  test('that has been closed behind its back for a while closes, too', async () => {
     const raw: Socket = createSocket('udp4');
     raw.bind(0, '127.0.0.1');
     await once(raw, 'listening');
@@ -367,7 +367,7 @@ describe('a dgram socket whose system is busy', () => {
     await socket.close();
   });
 
-  it('knows the errors after which a socket is of no use', async () => {
+  test('knows the errors after which a socket is of no use', async () => {
     const { inner, socket } = await stubbed();
     const seen: [string, boolean][] = [];
     socket.onError = (error, fatal) => seen.push([error.message, fatal]);
@@ -382,7 +382,7 @@ describe('a dgram socket whose system is busy', () => {
 });
 
 describe('errors of a dgram socket', () => {
-  it('are counted for every datagram of a batch, whatever its place', async () => {
+  test('are counted for every datagram of a batch, whatever its place', async () => {
     const server = await bind({ host: '127.0.0.1' });
     const socket = await bind({ host: '127.0.0.1' });
     const tooLarge: unknown[] = [];
@@ -401,7 +401,7 @@ describe('errors of a dgram socket', () => {
     ]);
   });
 
-  it('are all counted in large batches once there was one', async () => {
+  test('are all counted in large batches once there was one', async () => {
     const { socket, refuse } = await refusing();
     const large = () =>
       batchOf(
@@ -423,7 +423,7 @@ describe('errors of a dgram socket', () => {
     expect(socket.counters.errorCodes.ENOBUFS).toBe(first + 50);
   });
 
-  it('of the first and the last datagram to each peer are seen in large batches, too', async () => {
+  test('of the first and the last datagram to each peer are seen in large batches, too', async () => {
     const { socket, refuse } = await refusing();
     socket.send(batchOf(['x'], '127.0.0.1', 9));
     await turn();
@@ -436,7 +436,7 @@ describe('errors of a dgram socket', () => {
     expect(socket.counters.errorCodes).toEqual({ EHOSTUNREACH: 1 });
   });
 
-  it('do not make more than 16 kinds', async () => {
+  test('do not make more than 16 kinds', async () => {
     const { inner, socket } = await stubbed();
     for (let i = 0; i < 40; i++) inner.fail(`E${i}`);
     inner.fail('E3');

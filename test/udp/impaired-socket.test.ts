@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { MILLISECOND, type Micros } from '../../src/base/time.ts';
 import { ReceiveBatch, TransmitBatch } from '../../src/protocol/datagram/index.ts';
 import type { Clock, TimerHandle } from '../../src/udp/clock.ts';
@@ -9,7 +9,7 @@ import { DelayLine, type ImpairmentOptions, impairSocket } from '../../src/udp/i
 import type { LinkOptions } from '../../src/udp/link.ts';
 
 describe('an impaired socket', () => {
-  it('passes datagrams on at once when nothing is impaired', () => {
+  test('passes datagrams on at once when nothing is impaired', () => {
     const { inner, socket } = impaired({ seed: 1 });
     expect(socket.send(batchOf('a', 'b'))).toBe(true);
     expect(inner.sent).toEqual(['a', 'b']);
@@ -18,7 +18,7 @@ describe('an impaired socket', () => {
     expect(seen).toEqual(['c']);
   });
 
-  it('delays both directions, each by its own time', () => {
+  test('delays both directions, each by its own time', () => {
     const { clock, inner, socket } = impaired({
       seed: 1,
       outgoing: { delayMs: 10 },
@@ -36,7 +36,7 @@ describe('an impaired socket', () => {
     expect(seen).toEqual(['in']);
   });
 
-  it('copies what it delays, so that the arena is free at once', () => {
+  test('copies what it delays, so that the arena is free at once', () => {
     const { clock, inner, socket } = impaired({ seed: 1, outgoing: { delayMs: 10 } });
     const batch = batchOf('kept');
     socket.send(batch);
@@ -45,7 +45,7 @@ describe('an impaired socket', () => {
     expect(inner.sent).toEqual(['kept']);
   });
 
-  it('counts what it loses', () => {
+  test('counts what it loses', () => {
     const { inner, socket } = impaired({ seed: 1, outgoing: { loss: 1 }, incoming: { loss: 1 } });
     const seen = collect(socket);
     socket.send(batchOf('a', 'b'));
@@ -55,13 +55,13 @@ describe('an impaired socket', () => {
     expect((socket as unknown as { dropped: number }).dropped).toBe(3);
   });
 
-  it('doubles datagrams', () => {
+  test('doubles datagrams', () => {
     const { inner, socket } = impaired({ seed: 1, outgoing: { duplicate: 1, duplicateLagMs: 0 } });
     socket.send(batchOf('a', 'b'));
     expect(inner.sent.sort()).toEqual(['a', 'a', 'b', 'b']);
   });
 
-  it('does all that a link of the lab does: drops what is too large, and everything in a black hole', () => {
+  test('does all that a link of the lab does: drops what is too large, and everything in a black hole', () => {
     const { inner, socket } = impaired({ seed: 1, outgoing: { mtu: 3 }, incoming: { blackHole: true } });
     const seen = collect(socket);
     socket.send(batchOf('fits', 'fit'));
@@ -73,12 +73,12 @@ describe('an impaired socket', () => {
     expect(seen).toEqual(['b']);
   });
 
-  it('names the way whose option cannot be', () => {
+  test('names the way whose option cannot be', () => {
     expect(() => impaired({ seed: 1, incoming: { loss: 2 } })).toThrow('impairment.incoming: loss');
     expect(() => impaired({ seed: 1, outgoing: { los: 0.1 } as LinkOptions })).toThrow('"loss"');
   });
 
-  it('waits while the socket inside is full, then sends the rest and says so', () => {
+  test('waits while the socket inside is full, then sends the rest and says so', () => {
     const { inner, socket } = impaired({ seed: 1 });
     let writable = 0;
     socket.onWritable = () => {
@@ -94,7 +94,7 @@ describe('an impaired socket', () => {
     expect(writable).toBe(1);
   });
 
-  it('may be sent on from within onBatch', () => {
+  test('may be sent on from within onBatch', () => {
     const { inner, socket } = impaired({ seed: 1 });
     socket.onBatch = (batch) => {
       for (let i = 0; i < batch.count; i++)
@@ -104,7 +104,7 @@ describe('an impaired socket', () => {
     expect(inner.sent).toEqual(['echo a', 'echo b']);
   });
 
-  it('lets what is under way out before it closes the socket inside, and calls nobody once it is closed', async () => {
+  test('lets what is under way out before it closes the socket inside, and calls nobody once it is closed', async () => {
     const { clock, inner, socket } = impaired({
       seed: 1,
       outgoing: { delayMs: 5 },
@@ -123,7 +123,7 @@ describe('an impaired socket', () => {
     expect(inner.sent).toHaveLength(1);
   });
 
-  it('says of itself what the socket inside says', () => {
+  test('says of itself what the socket inside says', () => {
     const { inner, socket } = impaired({ seed: 1 });
     const { localHost, localPort, remote, receiveBufferBytes, sendBufferBytes } = socket;
     expect({ localHost, localPort, remote, receiveBufferBytes, sendBufferBytes }).toEqual({
@@ -147,7 +147,7 @@ describe('an impaired socket', () => {
   });
 
   // [CON-60]
-  it('keeps with each datagram to which address it came, and from which it goes', () => {
+  test('keeps with each datagram to which address it came, and from which it goes', () => {
     const { clock, inner, socket } = impaired({
       seed: 1,
       outgoing: { delayMs: 5 },
@@ -167,7 +167,7 @@ describe('an impaired socket', () => {
     expect(locals).toEqual([3, 0]);
   });
 
-  it("lags over a real socket with the machine's clock", async () => {
+  test("lags over a real socket with the machine's clock", async () => {
     const server = await bindDgramSocket({ host: '127.0.0.1' });
     const client = impairSocket(
       await bindDgramSocket({ connectTo: { host: '127.0.0.1', port: server.localPort } }),
@@ -188,7 +188,7 @@ describe('an impaired socket', () => {
 });
 
 describe('a delay line', () => {
-  it('gives out what is due, by time and then by order, whatever the order it came in', () => {
+  test('gives out what is due, by time and then by order, whatever the order it came in', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.nat(20), fc.nat(3))), (steps) => {
         const line = new DelayLine(Number.POSITIVE_INFINITY);
@@ -210,7 +210,7 @@ describe('a delay line', () => {
     );
   });
 
-  it('refuses what it has no room for, empty datagrams too', () => {
+  test('refuses what it has no room for, empty datagrams too', () => {
     const line = new DelayLine(1_000);
     let taken = 0;
     while (line.add({ at: 1, data: new Uint8Array(0), host: '', port: 1, local: 0 })) taken++;

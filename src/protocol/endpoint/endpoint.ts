@@ -1,3 +1,5 @@
+/** All connections of one socket: what comes in, what goes out, and when. One file because a datagram finds its way in one place. */
+
 import { copyOf, freeNow, hastenScavenge, LARGE_BUFFER_BYTES } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
 import { MemoryBudget } from '../../base/memory-budget.ts';

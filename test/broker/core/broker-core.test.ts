@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   Command,
   encodePlain,
@@ -11,7 +11,7 @@ import { DrivenCore } from './driven-core.ts';
 import { FakeClient } from './fake-client.ts';
 
 describe('publishing and subscribing', () => {
-  it('hands every subscriber the very bytes the publisher sent [BRK-7]', () => {
+  test('hands every subscriber the very bytes the publisher sent [BRK-7]', () => {
     const core = new DrivenCore();
     const publisher = new FakeClient(core).open();
     const streams = ['a/+', 'a/b', '#'].map((filter) => {
@@ -28,7 +28,7 @@ describe('publishing and subscribing', () => {
     expect(core.metrics()).toMatchObject({ messagesIn: 1, messagesOut: 3, bytesOut: 3 * message.length });
   });
 
-  it('gives a message once to a stream with overlapping filters, and once to each stream of a client', () => {
+  test('gives a message once to a stream with overlapping filters, and once to each stream of a client', () => {
     const core = new DrivenCore();
     const client = new FakeClient(core);
     const one = client.open();
@@ -43,7 +43,7 @@ describe('publishing and subscribing', () => {
     expect(other.link.lines).toEqual(['SUBSCRIBED 1', 'a/b=1']);
   });
 
-  it('answers a subscription before its first message, and again without an effect [BRK-14] [BRK-26]', () => {
+  test('answers a subscription before its first message, and again without an effect [BRK-14] [BRK-26]', () => {
     const core = new DrivenCore();
     const client = new FakeClient(core);
     const publisher = client.open();
@@ -58,7 +58,7 @@ describe('publishing and subscribing', () => {
     expect(core.metrics()).toMatchObject({ messagesUnrouted: 1, subscriptions: 1, filters: 1 });
   });
 
-  it('answers an unsubscription behind what was queued, and sends nothing of the filter after it [BRK-15]', () => {
+  test('answers an unsubscription behind what was queued, and sends nothing of the filter after it [BRK-15]', () => {
     const core = new DrivenCore();
     const client = new FakeClient(core);
     const publisher = client.open();
@@ -76,7 +76,7 @@ describe('publishing and subscribing', () => {
     ]);
   });
 
-  it('discards what waits for a filter that goes, and lets its publisher go on [BRK-15]', () => {
+  test('discards what waits for a filter that goes, and lets its publisher go on [BRK-15]', () => {
     const core = new DrivenCore();
     const stream = new FakeClient(core).open(1);
     const publishers = ['a', 'b'].map(() => new FakeClient(core).open());
@@ -93,7 +93,7 @@ describe('publishing and subscribing', () => {
     expect(core.metrics()).toMatchObject({ discarded: 1, publishersStopped: 0 });
   });
 
-  it('follows changes of filters when it has seen the topic before', () => {
+  test('follows changes of filters when it has seen the topic before', () => {
     const core = new DrivenCore();
     const client = new FakeClient(core);
     const publisher = client.open();
@@ -110,7 +110,7 @@ describe('publishing and subscribing', () => {
     expect(stream.link.lines).toEqual(expected);
   });
 
-  it('answers a flush behind the publishes before it, and a ping at once [BRK-25] [BRK-34]', () => {
+  test('answers a flush behind the publishes before it, and a ping at once [BRK-25] [BRK-34]', () => {
     const core = new DrivenCore();
     const client = new FakeClient(core);
     const stream = client.open();
@@ -129,7 +129,7 @@ describe('publishing and subscribing', () => {
 });
 
 describe('memory', () => {
-  it('keeps a small part of a large buffer as one copy for all queues, and a whole buffer as it is', () => {
+  test('keeps a small part of a large buffer as one copy for all queues, and a whole buffer as it is', () => {
     const core = new DrivenCore();
     const publisher = new FakeClient(core).open();
     const streams = [1, 2].map(() => {
@@ -155,7 +155,7 @@ describe('memory', () => {
 });
 
 describe('refusals', () => {
-  it.each([
+  test.each([
     ['a//b', ReasonCode.FILTER_INVALID],
     ['a/#/b', ReasonCode.FILTER_INVALID],
     ['$share/group/a', ReasonCode.UNSUPPORTED],
@@ -171,7 +171,7 @@ describe('refusals', () => {
     expect(core.metrics()).toMatchObject({ requestsRefused: 1, filters: 0 });
   });
 
-  it('takes a topic field of more than 1,024 bytes for a fault of layout, whatever the command [BRK-6] [BRK-12]', () => {
+  test('takes a topic field of more than 1,024 bytes for a fault of layout, whatever the command [BRK-6] [BRK-12]', () => {
     for (const command of [Command.PUBLISH, Command.SUBSCRIBE, Command.UNSUBSCRIBE]) {
       const outcomes = [1_024, 1_025].map((length) => {
         const client = new FakeClient(new DrivenCore());
@@ -183,7 +183,7 @@ describe('refusals', () => {
     }
   });
 
-  it('refuses what is planned for a subscription [BRK-8]', () => {
+  test('refuses what is planned for a subscription [BRK-8]', () => {
     const stream = new FakeClient(new DrivenCore()).open();
     stream.subscribe(1, 'a', Overflow.LATEST);
     for (const flag of [0x04, 0x08, 0x10]) stream.subscribe(1, 'a', flag as Overflow);
@@ -191,7 +191,7 @@ describe('refusals', () => {
     expect(stream.link.lines).toEqual(new Array(4).fill(`REFUSED 1 ${ReasonCode.UNSUPPORTED}`));
   });
 
-  it('refuses more filters than a connection may hold, over all its streams [BRK-16]', () => {
+  test('refuses more filters than a connection may hold, over all its streams [BRK-16]', () => {
     const client = new FakeClient(new DrivenCore({ filtersPerClientMax: 2 }));
     const one = client.open();
     const other = client.open();
@@ -207,7 +207,7 @@ describe('refusals', () => {
     ]);
   });
 
-  it('refuses another policy or other bounds on a stream that has its own [BRK-17]', () => {
+  test('refuses another policy or other bounds on a stream that has its own [BRK-17]', () => {
     const stream = new FakeClient(new DrivenCore()).open();
     stream.subscribe(1, 'a', Overflow.DROP_OLDEST, 10, 1_000);
     stream.subscribe(2, 'b', Overflow.DROP_NEWEST, 10, 1_000);
@@ -223,7 +223,7 @@ describe('faults of a client', () => {
   const FLUSH = encodePlain(Command.FLUSH, 1);
   const bad = (bytes: number[], topic: string) => Buffer.concat([Buffer.from(bytes), Buffer.from(topic)]);
 
-  it.each([
+  test.each([
     ['bytes that are no command', Buffer.from('?'), ReasonCode.COMMAND_ENCODING_ERROR],
     ['two commands in one message', Buffer.concat([FLUSH, FLUSH]), ReasonCode.COMMAND_ENCODING_ERROR],
     ['an unknown command', Buffer.alloc(8), ReasonCode.UNKNOWN_COMMAND],
@@ -254,7 +254,7 @@ describe('faults of a client', () => {
     },
   );
 
-  it('closes the connection for publishing on a subscribing stream [BRK-3]', () => {
+  test('closes the connection for publishing on a subscribing stream [BRK-3]', () => {
     for (const command of ['publish', 'flush'] as const) {
       const client = new FakeClient(new DrivenCore());
       const stream = client.open();
@@ -276,7 +276,7 @@ describe('back-pressure', () => {
     return { publisher, subscriber };
   }
 
-  it('stops a publisher at a full queue and lets it go on when the queue has drained to half [BRK-18]', () => {
+  test('stops a publisher at a full queue and lets it go on when the queue has drained to half [BRK-18]', () => {
     const core = new DrivenCore();
     const { publisher, subscriber } = slowPair(core);
     for (let i = 0; i < 10; i++) publisher.publish('slow/x', `${i}`);
@@ -294,7 +294,7 @@ describe('back-pressure', () => {
     expect(subscriber.link.lines.slice(1)).toEqual(Array.from({ length: 10 }, (_, i) => `slow/x=${i}`)); // [BRK-20]
   });
 
-  it('counts bytes as well as messages [BRK-18]', () => {
+  test('counts bytes as well as messages [BRK-18]', () => {
     const core = new DrivenCore({ queueBytesMax: 1_000 });
     const publisher = new FakeClient(core).open();
     const subscriber = new FakeClient(core).open(1);
@@ -308,7 +308,7 @@ describe('back-pressure', () => {
     expect(subscriber.link.delivered.length).toBe(11);
   });
 
-  it('leaves publishers of other topics, and other subscribers, alone [BRK-18]', () => {
+  test('leaves publishers of other topics, and other subscribers, alone [BRK-18]', () => {
     const core = new DrivenCore();
     const { publisher } = slowPair(core);
     const fast = new FakeClient(core).open();
@@ -321,7 +321,7 @@ describe('back-pressure', () => {
     expect(fast.link.lines.length).toBe(1 + 7 + 10);
   });
 
-  it('keeps one message of each stopped stream waiting, and takes them in the order they came [BRK-18]', () => {
+  test('keeps one message of each stopped stream waiting, and takes them in the order they came [BRK-18]', () => {
     const core = new DrivenCore();
     const { subscriber } = slowPair(core);
     const publishers = ['a', 'b', 'c', 'd', 'e'].map((name) => ({
@@ -343,7 +343,7 @@ describe('back-pressure', () => {
     expect(subscriber.link.lines.length).toBe(51);
   });
 
-  it('goes on only when the last of several full queues has drained', () => {
+  test('goes on only when the last of several full queues has drained', () => {
     const core = new DrivenCore();
     const { publisher, subscriber } = slowPair(core);
     const second = new FakeClient(core).open(1);
@@ -355,7 +355,7 @@ describe('back-pressure', () => {
     expect(publisher.link.paused).toBe(false);
   });
 
-  it.each(['end', 'disconnect'] as const)(
+  test.each(['end', 'disconnect'] as const)(
     'lets publishers go on when the slow subscriber goes by %s [BRK-5]',
     (how) => {
       const core = new DrivenCore();
@@ -379,7 +379,7 @@ describe('back-pressure', () => {
     },
   );
 
-  it('forgets a stopped publisher that goes, and its waiting message [BRK-18]', () => {
+  test('forgets a stopped publisher that goes, and its waiting message [BRK-18]', () => {
     const core = new DrivenCore();
     const publishing = new FakeClient(core);
     const publisher = publishing.open();
@@ -392,7 +392,7 @@ describe('back-pressure', () => {
     expect(subscriber.link.lines).toEqual(['SUBSCRIBED 1', 'a=0']);
   });
 
-  it.each([
+  test.each([
     ['oldest', Overflow.DROP_OLDEST, [0, 1, 6, 7, 8, 9]],
     ['newest', Overflow.DROP_NEWEST, [0, 1, 2, 3, 4, 5]],
   ] as const)(
@@ -410,7 +410,7 @@ describe('back-pressure', () => {
     },
   );
 
-  it('lets a client that is stopped by its own subscription read it, unsubscribe, and ping [BRK-4] [BRK-22]', () => {
+  test('lets a client that is stopped by its own subscription read it, unsubscribe, and ping [BRK-4] [BRK-22]', () => {
     const core = new DrivenCore();
     const client = new FakeClient(core);
     const publisher = client.open();
@@ -433,7 +433,7 @@ describe('back-pressure', () => {
     expect(publisher.link.lines).toEqual(['FLUSHED 5']);
   });
 
-  it('stops reading a stream whose client does not take its answers [BRK-21]', () => {
+  test('stops reading a stream whose client does not take its answers [BRK-21]', () => {
     const core = new DrivenCore();
     const client = new FakeClient(core);
     for (const stream of [client.open(1), client.open(1)]) {
@@ -449,7 +449,7 @@ describe('back-pressure', () => {
     }
   });
 
-  it('takes bounds from the subscriber, but not above its own [BRK-17]', () => {
+  test('takes bounds from the subscriber, but not above its own [BRK-17]', () => {
     const core = new DrivenCore({ queueMessagesMax: 8 });
     const publisher = new FakeClient(core).open();
     for (const [wanted, held] of [
@@ -467,7 +467,7 @@ describe('back-pressure', () => {
 });
 
 describe('the end of a broker', () => {
-  it('reads no more publishers and sends what is queued [BRK-35]', () => {
+  test('reads no more publishers and sends what is queued [BRK-35]', () => {
     const core = new DrivenCore();
     const client = new FakeClient(core);
     const publisher = client.open();

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Overflow } from '../../../src/pubsub/command.ts';
 import { DrivenCore } from './driven-core.ts';
 import { FakeClient } from './fake-client.ts';
@@ -23,7 +23,7 @@ function hoarder(held: number) {
 }
 
 describe('the bound on all queues of a client', () => {
-  it('stops the publisher of a queue that has room of its own, when the others leave it none [BRK-38]', () => {
+  test('stops the publisher of a queue that has room of its own, when the others leave it none [BRK-38]', () => {
     const { core, client } = hoarder(9);
     const other = client.open(1);
     other.subscribe(1, 'o');
@@ -35,7 +35,7 @@ describe('the bound on all queues of a client', () => {
     expect(core.metrics()).toMatchObject({ queuedBytes: 10 * CHARGE_BYTES, publishersStopped: 1 });
   });
 
-  it('does not keep messages from a stream that is read [BRK-38]', () => {
+  test('does not keep messages from a stream that is read [BRK-38]', () => {
     const { core, client, publisher: hoarded } = hoarder(11);
     expect(hoarded.link.paused).toBe(true);
     const read = client.open(2);
@@ -52,7 +52,7 @@ describe('the bound on all queues of a client', () => {
     expect(publisher.link.paused).toBe(false);
   });
 
-  it('lets waiting messages into a queue again when the client is below it [BRK-38]', () => {
+  test('lets waiting messages into a queue again when the client is below it [BRK-38]', () => {
     const { core, client, unread } = hoarder(10);
     const other = client.open(1);
     other.subscribe(1, 'o');
@@ -72,7 +72,7 @@ describe('the bound on all queues of a client', () => {
     expect(other.link.lines.slice(1)).toEqual(['a', 'b', 'c'].map((name) => `o=${padded(name)}`));
   });
 
-  it('leaves other clients alone [BRK-38]', () => {
+  test('leaves other clients alone [BRK-38]', () => {
     const { core } = hoarder(11);
     const other = new FakeClient(core).open(1);
     other.subscribe(1, 'o');
@@ -81,7 +81,7 @@ describe('the bound on all queues of a client', () => {
     expect([publisher.link.paused, other.channel.delivery.queue.messageCount]).toEqual([false, 9]);
   });
 
-  it.each([
+  test.each([
     ['oldest', Overflow.DROP_OLDEST, ['2', '3'], { droppedOldest: 2, droppedNewest: 0 }],
     ['newest', Overflow.DROP_NEWEST, ['0', '1'], { droppedOldest: 0, droppedNewest: 2 }],
   ] as const)(
@@ -100,7 +100,7 @@ describe('the bound on all queues of a client', () => {
     },
   );
 
-  it('drops a new message rather than old ones in vain, when other queues leave it no room [BRK-38]', () => {
+  test('drops a new message rather than old ones in vain, when other queues leave it no room [BRK-38]', () => {
     const { core, client } = hoarder(8);
     const dropping = client.open(1);
     dropping.subscribe(1, 'd', Overflow.DROP_OLDEST);
@@ -111,7 +111,7 @@ describe('the bound on all queues of a client', () => {
     expect(core.metrics()).toMatchObject({ droppedOldest: 1 });
   });
 
-  it.each([
+  test.each([
     ['block', Overflow.BLOCK],
     ['drop oldest', Overflow.DROP_OLDEST],
     ['drop newest', Overflow.DROP_NEWEST],
@@ -127,7 +127,7 @@ describe('the bound on all queues of a client', () => {
     },
   );
 
-  it('gives back what a stream held when it ends, and what a client held when it goes [BRK-5] [BRK-38]', () => {
+  test('gives back what a stream held when it ends, and what a client held when it goes [BRK-5] [BRK-38]', () => {
     const { core, client, unread, publisher } = hoarder(11);
     unread.end();
     expect(client.end.queued.bytes).toBe(0);
@@ -141,7 +141,7 @@ describe('the bound on all queues of a client', () => {
     expect([client.end.queued.bytes, core.metrics().queuedBytes]).toEqual([0, 0]);
   });
 
-  it('is not a reason to end before what waits at it was delivered [BRK-35] [BRK-38]', () => {
+  test('is not a reason to end before what waits at it was delivered [BRK-35] [BRK-38]', () => {
     const { core, client, unread } = hoarder(10);
     const other = client.open(1);
     other.subscribe(1, 'o');
@@ -154,7 +154,7 @@ describe('the bound on all queues of a client', () => {
     expect(other.link.lines).toEqual(['SUBSCRIBED 1', 'o=waits']);
   });
 
-  it.each([
+  test.each([
     ['block', Overflow.BLOCK],
     ['drop oldest', Overflow.DROP_OLDEST],
     ['drop newest', Overflow.DROP_NEWEST],

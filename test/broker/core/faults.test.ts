@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { Channel, Delivery } from '../../../src/broker/core/delivery/client.ts';
 import { DeliveryQueue } from '../../../src/broker/core/delivery/delivery-queue.ts';
@@ -47,7 +47,7 @@ function breaking(fails: (method: string) => boolean, action: () => void): void 
 }
 
 describe('a fault of the broker while it acts for one client', () => {
-  it('closes that connection with INTERNAL_ERROR, once, is reported, and nobody else notices [BRK-40]', () => {
+  test('closes that connection with INTERNAL_ERROR, once, is reported, and nobody else notices [BRK-40]', () => {
     const faults: unknown[] = [];
     const core = new DrivenCore({}, (error) => faults.push(error));
     const [victim, publisher, other] = [new FakeClient(core), new FakeClient(core), new FakeClient(core)];
@@ -68,7 +68,7 @@ describe('a fault of the broker while it acts for one client', () => {
     expect(core.metrics()).toMatchObject({ internalErrors: 1, clients: 2, subscriptions: 1 });
   });
 
-  it('at random points costs no client anything but those whose commands failed [BRK-40]', () => {
+  test('at random points costs no client anything but those whose commands failed [BRK-40]', () => {
     let failures = 0;
     for (let seed = 1; seed <= 60; seed++) {
       const random = new Prng(seed);

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import type { Client } from '../../../src/broker/core/delivery/client.ts';
 import { Overflow } from '../../../src/pubsub/command.ts';
@@ -253,7 +253,7 @@ function isSubsequence(part: readonly unknown[], whole: readonly unknown[]): boo
 }
 
 describe('the broker core beside a model', () => {
-  it(`loses, doubles and reorders nothing, and counts every drop, over ${SEEDS} seeds [BRK-7] [BRK-19] [BRK-20] [BRK-38]`, () => {
+  test(`loses, doubles and reorders nothing, and counts every drop, over ${SEEDS} seeds [BRK-7] [BRK-19] [BRK-20] [BRK-38]`, () => {
     let stops = 0;
     let clientStops = 0;
     let drops = 0;
@@ -297,7 +297,7 @@ describe('the broker core beside a model', () => {
     expect(drops).toBeGreaterThan(1_000);
   });
 
-  it.each([
+  test.each([
     ['on a client of its own', false],
     ['on one client with a bound for all', true],
   ])(

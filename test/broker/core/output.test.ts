@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Action, Output } from '../../../src/broker/core/output.ts';
 
 /** Everything that is to be done, in words. */
@@ -14,7 +14,7 @@ function drained(output: Output<string, string>): string[] {
 const NAMES = Object.keys(Action);
 
 describe('what the core of the broker says', () => {
-  it('comes out in its order, and once', () => {
+  test('comes out in its order, and once', () => {
     const output = new Output<string, string>();
     output.send('a', Uint8Array.of(1, 2));
     output.act(Action.PAUSE, 'b');
@@ -25,7 +25,7 @@ describe('what the core of the broker says', () => {
     expect(drained(output)).toEqual([]);
   });
 
-  it('may grow while it is carried out', () => {
+  test('may grow while it is carried out', () => {
     const output = new Output<string, string>();
     output.act(Action.OPEN, 'a');
     expect(output.poll()).toMatchObject({ action: Action.OPEN, channel: 'a' });
@@ -33,7 +33,7 @@ describe('what the core of the broker says', () => {
     expect(drained(output)).toEqual(['END a 0']);
   });
 
-  it('keeps nothing alive when it was taken, and makes no new effects for the next turn', () => {
+  test('keeps nothing alive when it was taken, and makes no new effects for the next turn', () => {
     const output = new Output<object, object>();
     const seen = new Set<unknown>();
     for (let turn = 0; turn < 3; turn++) {
@@ -47,7 +47,7 @@ describe('what the core of the broker says', () => {
     }
   });
 
-  it('wakes streams in the order in which they asked', () => {
+  test('wakes streams in the order in which they asked', () => {
     const output = new Output<string, string>();
     for (const channel of ['a', 'b']) output.wake(channel);
     expect(output.firstWoken).toBe('a');

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   Command,
   encodeSubscribe,
@@ -27,7 +27,7 @@ function pass(core: DrivenCore, start: number, ms: number): number {
 }
 
 describe('a subscription that nobody reads', () => {
-  it('is reset with STALLED when its full queue has stood still for stallMs, and its publisher goes on [BRK-23]', () => {
+  test('is reset with STALLED when its full queue has stood still for stallMs, and its publisher goes on [BRK-23]', () => {
     const core = new DrivenCore();
     const { subscriber, publisher, client } = stopped(core);
     expect(publisher.link.paused).toBe(true);
@@ -41,7 +41,7 @@ describe('a subscription that nobody reads', () => {
     expect(core.metrics()).toMatchObject({ subscriptionsStalled: 1, subscriptions: 0, publishersStopped: 0 });
   });
 
-  it('is kept as long as one message leaves now and then, however slowly [BRK-23]', () => {
+  test('is kept as long as one message leaves now and then, however slowly [BRK-23]', () => {
     const core = new DrivenCore({ stallMs: 1_000 });
     const { subscriber, publisher } = stopped(core);
     for (let i = 0, now = 0; i < 9; i++) {
@@ -54,7 +54,7 @@ describe('a subscription that nobody reads', () => {
     expect(subscriber.link.lines.slice(1)).toEqual(Array.from({ length: 10 }, (_, i) => `t/x=${i}`));
   });
 
-  it('is kept while bytes leave its transport, though the transport takes no new message [BRK-23]', () => {
+  test('is kept while bytes leave its transport, though the transport takes no new message [BRK-23]', () => {
     const core = new DrivenCore({ stallMs: 1_000 });
     const { subscriber } = stopped(core);
     let queuedBytes = 1_000;
@@ -65,7 +65,7 @@ describe('a subscription that nobody reads', () => {
     expect(subscriber.link.resetWith).toBe(ReasonCode.STALLED);
   });
 
-  it.each([
+  test.each([
     ['a queue that is not full', Overflow.BLOCK, 4],
     ['a policy that drops', Overflow.DROP_OLDEST, 10],
     ['a policy that drops', Overflow.DROP_NEWEST, 10],
@@ -79,7 +79,7 @@ describe('a subscription that nobody reads', () => {
     expect(subscriber.link.resetWith).toBeNull();
   });
 
-  it.each([
+  test.each([
     ['its client', { queueBytesPerClientMax: 900 }],
     ['all clients', { queueBytesTotalMax: 1_900 }],
   ])(
@@ -115,7 +115,7 @@ describe('a subscription that nobody reads', () => {
     },
   );
 
-  it('is kept for ever where stallMs is 0 [BRK-23]', () => {
+  test('is kept for ever where stallMs is 0 [BRK-23]', () => {
     const core = new DrivenCore({ stallMs: 0 });
     const { subscriber } = stopped(core);
     pass(core, 0, 1_000_000);
@@ -124,7 +124,7 @@ describe('a subscription that nobody reads', () => {
 });
 
 describe('a message that is larger than a subscriber takes', () => {
-  it('is dropped for this subscriber alone, which is told in its place, and stops nobody [BRK-24]', () => {
+  test('is dropped for this subscriber alone, which is told in its place, and stops nobody [BRK-24]', () => {
     const core = new DrivenCore();
     const small = new FakeClient(core).open(Number.POSITIVE_INFINITY, { messageBytesMax: 4_096 });
     const other = new FakeClient(core).open();
@@ -141,7 +141,7 @@ describe('a message that is larger than a subscriber takes', () => {
     expect(core.metrics()).toMatchObject({ droppedTooLarge: 3, publisherStops: 0, queuedMessages: 0 });
   });
 
-  it('counts what is dropped until the subscriber can be told with it, and keeps nothing for it [BRK-24]', () => {
+  test('counts what is dropped until the subscriber can be told with it, and keeps nothing for it [BRK-24]', () => {
     const core = new DrivenCore();
     const stream = new FakeClient(core).open(1, { messageBytesMax: 100 });
     stream.subscribe(1, 't');
@@ -152,7 +152,7 @@ describe('a message that is larger than a subscriber takes', () => {
     expect(stream.link.lines).toEqual(['SUBSCRIBED 1', 'DROPPED 5000 4']);
   });
 
-  it('is not a refusal, whose reason is cut to what the client takes, nor the first command of a lane', () => {
+  test('is not a refusal, whose reason is cut to what the client takes, nor the first command of a lane', () => {
     const core = new DrivenCore();
     const client = new FakeClient(core);
     const stream = client.open(Number.POSITIVE_INFINITY, { messageBytesMax: 11 });
@@ -168,7 +168,7 @@ describe('a message that is larger than a subscriber takes', () => {
     expect(client.peer.lanes).toEqual([]);
   });
 
-  it('is no message for a client that takes not even an answer, and costs no one else anything [BRK-24]', () => {
+  test('is no message for a client that takes not even an answer, and costs no one else anything [BRK-24]', () => {
     const core = new DrivenCore();
     const client = new FakeClient(core);
     const stream = client.open(1, { messageBytesMax: 7 });

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { Cubic } from '../../../src/protocol/congestion/cubic.ts';
 import { RttEstimator } from '../../../src/protocol/path/rtt.ts';
@@ -30,7 +30,7 @@ function round(cubic: Driven, now: number, rtt: RttEstimator, each = 2): void {
 }
 
 describe('CUBIC', () => {
-  it('keeps seven tenths of the window at a loss, once a recovery period [REC-27] [REC-28]', () => {
+  test('keeps seven tenths of the window at a loss, once a recovery period [REC-27] [REC-28]', () => {
     const cubic = cubicAt(100);
     expect(cubic.onLost(MTU, 10, 20)).toBe(true);
     expect(cubic.window).toBeCloseTo(70 * MTU);
@@ -38,7 +38,7 @@ describe('CUBIC', () => {
     expect(cubic.window).toBeCloseTo(70 * MTU);
   });
 
-  it('is back at the old window after K, flat around it, then probes [REC-27]', () => {
+  test('is back at the old window after K, flat around it, then probes [REC-27]', () => {
     const cubic = cubicAt(1_000);
     const rtt = rttOf(100_000);
     cubic.onLost(MTU, 0, 0);
@@ -60,7 +60,7 @@ describe('CUBIC', () => {
     ['in the Reno-friendly region', 20, 5_000, 30],
     ['in between', 200, 40_000, 120],
   ] as const) {
-    it(`agrees with RFC 9438 computed segment by segment ${name} [REC-27]`, () => {
+    test(`agrees with RFC 9438 computed segment by segment ${name} [REC-27]`, () => {
       const random = new Prng(7);
       const cubic = cubicAt(packets);
       const twin = new CubicTwin(packets);
@@ -84,7 +84,7 @@ describe('CUBIC', () => {
     });
   }
 
-  it('gives way faster when the window ends below the last maximum [REC-28]', () => {
+  test('gives way faster when the window ends below the last maximum [REC-28]', () => {
     const rtt = rttOf(100_000);
     const cubic = cubicAt(2_000);
     cubic.onLost(MTU, 1, 1);
@@ -96,7 +96,7 @@ describe('CUBIC', () => {
     expect(cubic.window / MTU).toBeLessThan(1_195);
   });
 
-  it('does not let idle time count as elapsed [REC-29]', () => {
+  test('does not let idle time count as elapsed [REC-29]', () => {
     const rtt = rttOf(100_000);
     const busy = cubicAt(500);
     const idle = cubicAt(500);
@@ -116,7 +116,7 @@ describe('CUBIC', () => {
     expect(idle.window / busy.window).toBeCloseTo(1, 1);
   });
 
-  it('lets the time count in which something was in flight, whatever is sent meanwhile [REC-29]', () => {
+  test('lets the time count in which something was in flight, whatever is sent meanwhile [REC-29]', () => {
     const rtt = rttOf(100_000);
     const [quiet, sending] = [cubicAt(500), cubicAt(500)];
     let now = 100_000;
@@ -128,7 +128,7 @@ describe('CUBIC', () => {
     expect(sending.window).toBe(quiet.window);
   });
 
-  it('does not let application-limited time count as elapsed [REC-25] [REC-29]', () => {
+  test('does not let application-limited time count as elapsed [REC-25] [REC-29]', () => {
     const rtt = rttOf(100_000);
     const cubic = cubicAt(500);
     cubic.onLost(MTU, 0, 0);
@@ -141,7 +141,7 @@ describe('CUBIC', () => {
     expect(cubic.window / before).toBeLessThan(1.05);
   });
 
-  it('does not let it count after the undo of a loss either [REC-23] [REC-29]', () => {
+  test('does not let it count after the undo of a loss either [REC-23] [REC-29]', () => {
     const rtt = rttOf(100_000);
     const windows = [false, true].map((hasSpuriousLoss) => {
       const cubic = cubicAt(500);
@@ -159,7 +159,7 @@ describe('CUBIC', () => {
     expect(windows[1] / windows[0]).toBeCloseTo(1, 1);
   });
 
-  it('takes a loss back that was none [REC-23]', () => {
+  test('takes a loss back that was none [REC-23]', () => {
     const rtt = rttOf(100_000);
     const cubic = cubicAt(500);
     const twin = cubicAt(500);
@@ -177,7 +177,7 @@ describe('CUBIC', () => {
     expect(cubic.window).toBe(twin.window);
   });
 
-  it('starts over in slow start after persistent congestion, with two packets [REC-22]', () => {
+  test('starts over in slow start after persistent congestion, with two packets [REC-22]', () => {
     const cubic = cubicAt(500);
     cubic.onLost(MTU, 0, 0);
     cubic.onPersistentCongestion();
@@ -187,7 +187,7 @@ describe('CUBIC', () => {
     expect(cubic.window).toBe(2 * MTU);
   });
 
-  it('stays between its bounds', () => {
+  test('stays between its bounds', () => {
     const cubic = cubicAt(10, 30 * MTU);
     const rtt = rttOf(10_000);
     for (let r = 1; r < 200; r++) round(cubic, r * 10_000, rtt);
@@ -196,7 +196,7 @@ describe('CUBIC', () => {
     expect(cubic.window).toBe(2 * MTU);
   });
 
-  it('follows the packet size [REC-33]', () => {
+  test('follows the packet size [REC-33]', () => {
     const cubic = cubicAt(10);
     cubic.onPacketSize(8_000);
     expect(cubic.window).toBe(80_000);

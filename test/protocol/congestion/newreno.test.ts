@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { NewReno } from '../../../src/protocol/congestion/loss-based.ts';
 import { RttEstimator } from '../../../src/protocol/path/rtt.ts';
@@ -17,7 +17,7 @@ function rttOf(sample: number): RttEstimator {
 }
 
 describe('NewReno', () => {
-  it('begins with ten packets, or what RFC 9002 allows of them [REC-24]', () => {
+  test('begins with ten packets, or what RFC 9002 allows of them [REC-24]', () => {
     const window = (mtu: number) => new Driven(new NewReno(), mtu).window;
     expect(window(1_200)).toBe(12_000);
     expect(window(1_472)).toBe(14_720);
@@ -25,14 +25,14 @@ describe('NewReno', () => {
     expect(window(32_768)).toBe(327_680);
   });
 
-  it('grows by what is acknowledged in slow start', () => {
+  test('grows by what is acknowledged in slow start', () => {
     const reno = newReno();
     reno.onAcked(6_000, 10, 20, rttOf(40_000), false);
     expect(reno.window).toBe(18_000);
     expect(reno.isSlowStart).toBe(true);
   });
 
-  it('halves the window once a recovery period and then grows a packet a window [REC-26]', () => {
+  test('halves the window once a recovery period and then grows a packet a window [REC-26]', () => {
     const reno = newReno();
     expect(reno.onLost(MTU, 100, 200)).toBe(true);
     expect(reno.window).toBe(6_000);
@@ -44,7 +44,7 @@ describe('NewReno', () => {
     expect(reno.window).toBe(3_600);
   });
 
-  it('grows for those packets only that were sent after the recovery period began [REC-26]', () => {
+  test('grows for those packets only that were sent after the recovery period began [REC-26]', () => {
     const reno = newReno();
     reno.onLost(MTU, 100, 200);
     reno.onAcked(6_000, 200, 300, rttOf(40_000), false);
@@ -53,25 +53,25 @@ describe('NewReno', () => {
     expect(reno.window).toBe(6_600);
   });
 
-  it('never goes below two packets [REC-24]', () => {
+  test('never goes below two packets [REC-24]', () => {
     const reno = newReno();
     for (let now = 1; now < 100; now++) reno.onLost(MTU, now, now);
     expect(reno.window).toBe(2 * MTU);
   });
 
-  it('does not grow while the application is the limit [REC-25]', () => {
+  test('does not grow while the application is the limit [REC-25]', () => {
     const reno = newReno();
     reno.onAcked(6_000, 10, 20, rttOf(40_000), true);
     expect(reno.window).toBe(12_000);
   });
 
-  it('never grows above its bound', () => {
+  test('never grows above its bound', () => {
     const reno = newReno(20_000);
     for (let i = 0; i < 100; i++) reno.onAcked(6_000, i, i, rttOf(40_000), false);
     expect(reno.window).toBe(20_000);
   });
 
-  it('returns to the window before a loss that was none [REC-23]', () => {
+  test('returns to the window before a loss that was none [REC-23]', () => {
     const reno = newReno();
     reno.onLost(MTU, 100, 200);
     reno.onAllSpurious();
@@ -81,7 +81,7 @@ describe('NewReno', () => {
     expect(reno.onLost(MTU, 150, 400)).toBe(true);
   });
 
-  it('has packets leave at 1.25 windows a round trip, in slow start at 2, and at once before there is an RTT sample [REC-30]', () => {
+  test('has packets leave at 1.25 windows a round trip, in slow start at 2, and at once before there is an RTT sample [REC-30]', () => {
     const reno = newReno();
     expect(reno.pacingRate).toBe(Infinity);
     reno.onAcked(MTU, 10, 20, rttOf(40_000), true);
@@ -90,7 +90,7 @@ describe('NewReno', () => {
     expect(reno.pacingRate).toBe((1.25 * 6_000) / 40_000);
   });
 
-  it('follows the packet size [REC-33]', () => {
+  test('follows the packet size [REC-33]', () => {
     const reno = newReno();
     reno.onPacketSize(16_384);
     expect(reno.window).toBe(163_840);
@@ -99,7 +99,7 @@ describe('NewReno', () => {
     expect(reno.window).toBe(2 * 65_507);
   });
 
-  it('agrees with RFC 9002 appendix B computed packet by packet', () => {
+  test('agrees with RFC 9002 appendix B computed packet by packet', () => {
     const random = new Prng(42);
     const reno = newReno();
     const twin = new AppendixB(MTU);

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Pacer } from '../../../src/protocol/congestion/pacer.ts';
 
 const MTU = 1_200;
@@ -25,14 +25,14 @@ function sendEvery(
 }
 
 describe('the pacer', () => {
-  it('lets everything out until there is an RTT sample [REC-30]', () => {
+  test('lets everything out until there is an RTT sample [REC-30]', () => {
     const pacer = new Pacer(MTU);
     pacer.onSent(MTU, 0);
     expect(pacer.available(0)).toBe(Infinity);
     expect(pacer.nextSend(5)).toBe(5);
   });
 
-  it('lets a burst of ten packets out, then keeps the rate [REC-30]', () => {
+  test('lets a burst of ten packets out, then keeps the rate [REC-30]', () => {
     const pacer = new Pacer(MTU);
     pacer.setRate((1.25 * 120_000) / 100_000, MTU, 0);
     expect(pacer.available(0)).toBe(10 * MTU);
@@ -43,7 +43,7 @@ describe('the pacer', () => {
     expect(pacer.available(800)).toBe(MTU);
   });
 
-  it('keeps the rate of its controller, whatever it is [REC-30]', () => {
+  test('keeps the rate of its controller, whatever it is [REC-30]', () => {
     for (const rate of [0.3, 15, 24]) {
       const pacer = new Pacer(MTU);
       pacer.setRate(rate, MTU, 0);
@@ -51,7 +51,7 @@ describe('the pacer', () => {
     }
   });
 
-  it('does not hold back a sender that is woken only once a millisecond [REC-30]', () => {
+  test('does not hold back a sender that is woken only once a millisecond [REC-30]', () => {
     for (const rtt of [50, 100, 200, 1_000, 5_000, 20_000]) {
       for (const mtu of [1_200, 16_384, 32_768]) {
         for (const windowPackets of [10, 100, 1_000]) {
@@ -67,14 +67,14 @@ describe('the pacer', () => {
     }
   });
 
-  it('does not save up for more than a burst', () => {
+  test('does not save up for more than a burst', () => {
     const pacer = new Pacer(MTU);
     pacer.setRate((1.25 * 1_200_000) / 100_000, MTU, 0);
     // 15 bytes a us: 2 ms are more than ten packets.
     expect(pacer.available(60_000_000)).toBe(30_000);
   });
 
-  it('remembers what was sent beyond its allowance', () => {
+  test('remembers what was sent beyond its allowance', () => {
     const pacer = new Pacer(MTU);
     pacer.setRate((1.25 * 120_000) / 100_000, MTU, 0);
     for (let i = 0; i < 12; i++) pacer.onSent(MTU, 0);

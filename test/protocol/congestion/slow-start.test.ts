@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { SlowStart } from '../../../src/protocol/congestion/loss-based.ts';
 
 /** Acknowledges `acks` packets of 1,000 bytes over one round trip; returns by how much the window grew. */
@@ -13,13 +13,13 @@ function round(slowStart: SlowStart, index: number, rtt: number, acks = 20): num
 }
 
 describe('slow start [REC-31]', () => {
-  it('doubles while the round-trip time is steady', () => {
+  test('doubles while the round-trip time is steady', () => {
     const slowStart = new SlowStart();
     for (let r = 0; r < 20; r++) expect(round(slowStart, r, 40_000)).toBe(20_000);
     expect(slowStart.isFinished).toBe(false);
   });
 
-  it('slows to a quarter when a round is slower by an eighth, and ends five rounds later', () => {
+  test('slows to a quarter when a round is slower by an eighth, and ends five rounds later', () => {
     const slowStart = new SlowStart();
     round(slowStart, 0, 40_000);
     // Eight samples tell; the rest of the round grows at a quarter.
@@ -32,7 +32,7 @@ describe('slow start [REC-31]', () => {
     expect(slowStart.isFinished).toBe(true);
   });
 
-  it('goes on when the rise was a hiccup', () => {
+  test('goes on when the rise was a hiccup', () => {
     const slowStart = new SlowStart();
     round(slowStart, 0, 40_000);
     round(slowStart, 1, 60_000);
@@ -41,7 +41,7 @@ describe('slow start [REC-31]', () => {
     expect(slowStart.isFinished).toBe(false);
   });
 
-  it('ignores rises below 4 ms and needs no more than 16 ms', () => {
+  test('ignores rises below 4 ms and needs no more than 16 ms', () => {
     const short = new SlowStart();
     round(short, 0, 1_000);
     expect(round(short, 1, 4_900)).toBe(20_000);
@@ -50,7 +50,7 @@ describe('slow start [REC-31]', () => {
     expect(round(long, 1, 416_000)).toBeLessThan(20_000);
   });
 
-  it('does not judge a round by fewer than eight samples', () => {
+  test('does not judge a round by fewer than eight samples', () => {
     const slowStart = new SlowStart();
     round(slowStart, 0, 40_000);
     expect(round(slowStart, 1, 80_000, 7)).toBe(7_000);

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { JspError } from '../../../src/base/errors.ts';
 import {
   type AeadName,
@@ -29,11 +29,11 @@ const RFC_SEALED = hex(`
   3ff4def08e4b7a9de576d26586cec64b 6116 1ae10b594f09e26a7e902ecbd0600691`);
 
 describe('the slow twin', () => {
-  it('gives the ciphertext and tag of RFC 8439 section 2.8.2', () => {
+  test('gives the ciphertext and tag of RFC 8439 section 2.8.2', () => {
     expect(toHex(slowSeal(RFC_KEY, RFC_NONCE, RFC_AD, RFC_PLAINTEXT))).toBe(toHex(RFC_SEALED));
   });
 
-  it('gives the keystream block of RFC 8439 section 2.3.2', () => {
+  test('gives the keystream block of RFC 8439 section 2.3.2', () => {
     const key = hex('000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f');
     expect(toHex(slowChacha20Block(key, 1, hex('000000090000004a00000000')))).toBe(
       '10f1e7e4d13b5915500fdd1fa32071c4c7d1f4c733c068030422aa9ac3d46c4e' +
@@ -45,7 +45,7 @@ describe('the slow twin', () => {
 describe.each(
   PROVIDERS.map((provider) => ({ provider, title: provider === BY_SIZE ? 'by size' : provider.name })),
 )('the provider $title', ({ provider }) => {
-  it('seals and opens the packet of RFC 8439 section 2.8.2 in place [PKT-10]', () => {
+  test('seals and opens the packet of RFC 8439 section 2.8.2 in place [PKT-10]', () => {
     const key = provider.createKey(RFC_KEY);
     const start = RFC_AD.length;
     const end = start + RFC_PLAINTEXT.length;
@@ -56,7 +56,7 @@ describe.each(
     expect(toHex(buffer.subarray(0, end))).toBe(toHex(joined(RFC_AD, RFC_PLAINTEXT)));
   });
 
-  it('gives the bytes of the slow twin for any key, nonce, header and payload', () => {
+  test('gives the bytes of the slow twin for any key, nonce, header and payload', () => {
     fc.assert(
       fc.property(bytes(32, 32), bytes(12, 12), bytes(0, 60), bytes(0, 300), (key, nonce, ad, plaintext) => {
         const buffer = joined(ad, plaintext, new Uint8Array(16));
@@ -67,7 +67,7 @@ describe.each(
     );
   });
 
-  it('touches nothing outside the range it seals or opens', () => {
+  test('touches nothing outside the range it seals or opens', () => {
     const key = provider.createKey(RFC_KEY);
     const arena = new Uint8Array(4096).fill(0xaa);
     // A view that does not begin at the start of its memory, as a slot of an arena does.
@@ -80,7 +80,7 @@ describe.each(
     expect(arena.subarray(1616).every((byte) => byte === 0xaa)).toBe(true);
   });
 
-  it('does not open a packet with any one bit flipped, or another nonce, or cut short', () => {
+  test('does not open a packet with any one bit flipped, or another nonce, or cut short', () => {
     fc.assert(
       fc.property(fc.nat(8 * (40 + 16) - 1), (bit) => {
         const key = provider.createKey(RFC_KEY);
@@ -99,7 +99,7 @@ describe.each(
     expect(key.open(buffer, 0, 10, 56, RFC_NONCE)).toBe(true);
   });
 
-  it('keeps its own copy of a key, and refuses to work once that is wiped', () => {
+  test('keeps its own copy of a key, and refuses to work once that is wiped', () => {
     const secret = RFC_KEY.slice();
     const key = provider.createKey(secret);
     secret.fill(0);
@@ -112,24 +112,24 @@ describe.each(
 });
 
 describe('choosing a provider', () => {
-  it('takes the fastest that loads', () => {
+  test('takes the fastest that loads', () => {
     expect(chooseAead()).toBe(chooseAead('auto'));
     expect(chooseAead().name).toBe(PROVIDERS[0].name);
   });
 
-  it('always has the JavaScript one, and OpenSSL in this Node', () => {
+  test('always has the JavaScript one, and OpenSSL in this Node', () => {
     expect(chooseAead('noble').name).toBe('noble');
     expect(chooseAead('node').name).toBe('node');
   });
 
-  it('refuses a name that does not exist', () => {
+  test('refuses a name that does not exist', () => {
     expect(() => chooseAead('rot13' as 'auto')).toThrow(TypeError);
     expect(() => chooseAead('constructor' as 'auto')).toThrow(TypeError);
   });
 });
 
 describe('the providers together', () => {
-  it('seal alike and open what another sealed, up to the largest datagram', () => {
+  test('seal alike and open what another sealed, up to the largest datagram', () => {
     fc.assert(
       fc.property(bytes(32, 32), bytes(12, 12), fc.integer({ min: 0, max: 65_000 }), (key, nonce, length) => {
         const sealed = PROVIDERS.map((provider) => {
@@ -154,7 +154,7 @@ describe('a machine without a native library that works', () => {
     vi.doUnmock('node:module');
   });
 
-  it('falls back to OpenSSL, and says what to do when sodium was asked for by name', async () => {
+  test('falls back to OpenSSL, and says what to do when sodium was asked for by name', async () => {
     const choose = await chooserWithSodium(() => {
       throw new Error('Cannot find module');
     });
@@ -167,7 +167,7 @@ describe('a machine without a native library that works', () => {
     );
   });
 
-  it('does not trust a native library that loads and encrypts wrongly', async () => {
+  test('does not trust a native library that loads and encrypts wrongly', async () => {
     const nothing = () => 0;
     const choose = await chooserWithSodium(() => ({
       crypto_aead_chacha20poly1305_ietf_encrypt: nothing,

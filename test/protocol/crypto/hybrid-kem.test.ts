@@ -1,7 +1,7 @@
 import { x25519 } from '@noble/curves/ed25519.js';
 import { shake128 } from '@noble/hashes/sha3.js';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   encapsulate,
   HybridKemKey,
@@ -17,7 +17,7 @@ const SEED = new Uint8Array(KEM_SEED_BYTES).map((_, i) => i);
 const RANDOM = new Uint8Array(KEM_RANDOM_BYTES).map((_, i) => 200 - i);
 
 describe('the hybrid KEM', () => {
-  it('gives both sides the same 64 bytes, X25519 first [HS-16]', () => {
+  test('gives both sides the same 64 bytes, X25519 first [HS-16]', () => {
     const key = new HybridKemKey(SEED, nobleMlKem);
     const { ciphertext, secret } = encapsulated(key.share, RANDOM);
     expect(key.share).toHaveLength(1216);
@@ -29,7 +29,7 @@ describe('the hybrid KEM', () => {
     expect(toHex(ciphertext.subarray(0, 32))).toBe(toHex(x25519.getPublicKey(RANDOM.slice(0, 32))));
   });
 
-  it('is made of its random bytes alone', () => {
+  test('is made of its random bytes alone', () => {
     expect(toHex(new HybridKemKey(SEED, nobleMlKem).share)).toBe(
       toHex(new HybridKemKey(SEED.slice(), nobleMlKem).share),
     );
@@ -38,7 +38,7 @@ describe('the hybrid KEM', () => {
   });
 
   // The accumulated test vectors of C2SP/CCTV for ML-KEM-768, the first 100 as Go's standard library checks them.
-  it('gives the accumulated hash of 100 published ML-KEM-768 vectors [HS-16]', () => {
+  test('gives the accumulated hash of 100 published ML-KEM-768 vectors [HS-16]', () => {
     const source = shake128.create({});
     const accumulated = shake128.create({ dkLen: 32 });
     const classical = SEED.slice(0, 32);
@@ -56,7 +56,7 @@ describe('the hybrid KEM', () => {
     );
   });
 
-  it('refuses a share or a ciphertext of another length [HS-16]', () => {
+  test('refuses a share or a ciphertext of another length [HS-16]', () => {
     const key = new HybridKemKey(SEED, nobleMlKem);
     for (const length of [0, 32, KEM_SHARE_BYTES - 1, KEM_SHARE_BYTES + 1]) {
       expect(encapsulate(new Uint8Array(length), RANDOM, nobleMlKem)).toBeNull();
@@ -66,7 +66,7 @@ describe('the hybrid KEM', () => {
     }
   });
 
-  it('refuses an ML-KEM key with a coefficient that is not reduced [HS-18]', () => {
+  test('refuses an ML-KEM key with a coefficient that is not reduced [HS-18]', () => {
     const { share } = new HybridKemKey(SEED, nobleMlKem);
     for (const at of [32, 32 + 600, 32 + 1149]) {
       const malformed = share.slice();
@@ -75,7 +75,7 @@ describe('the hybrid KEM', () => {
     }
   });
 
-  it('refuses an X25519 key that makes that half of the secret zero, from either side [HS-17]', () => {
+  test('refuses an X25519 key that makes that half of the secret zero, from either side [HS-17]', () => {
     const key = new HybridKemKey(SEED, nobleMlKem);
     const { ciphertext } = encapsulated(key.share, RANDOM);
     const zero = new Uint8Array(32);
@@ -83,7 +83,7 @@ describe('the hybrid KEM', () => {
     expect(key.decapsulate(joined(zero, ciphertext.slice(32)))).toBeNull();
   });
 
-  it('gives another secret, and no error, for a ciphertext with any bit flipped [HS-18]', () => {
+  test('gives another secret, and no error, for a ciphertext with any bit flipped [HS-18]', () => {
     const key = new HybridKemKey(SEED, nobleMlKem);
     const { ciphertext, secret } = encapsulated(key.share, RANDOM);
     fc.assert(
@@ -99,7 +99,7 @@ describe('the hybrid KEM', () => {
     );
   });
 
-  it('never throws, whatever a peer sends', () => {
+  test('never throws, whatever a peer sends', () => {
     const key = new HybridKemKey(SEED, nobleMlKem);
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 64, maxLength: 64 }), (seed) => {

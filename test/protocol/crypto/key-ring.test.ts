@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
 import { packetKeys } from '../../../src/protocol/crypto/key-schedule.ts';
@@ -11,7 +11,7 @@ const FIRST_ID = hex('0102030405060708');
 const SERVER_ID = hex('515253');
 
 describe('the keys of a connection', () => {
-  it('begin with those of the first packet, and no others', () => {
+  test('begin with those of the first packet, and no others', () => {
     const client = KeyRing.ofClient(AEAD, FIRST_ID, null);
     expect(client.toSeal(PacketSpace.INITIAL)).toBeInstanceOf(PacketKeys);
     expect(client.toOpen(PacketType.INITIAL)).toBeNull();
@@ -25,7 +25,7 @@ describe('the keys of a connection', () => {
     }
   });
 
-  it('open a server’s Initial packets by the source id that the last one gives [HS-20]', () => {
+  test('open a server’s Initial packets by the source id that the last one gives [HS-20]', () => {
     const client = KeyRing.ofClient(AEAD, FIRST_ID, null);
     client.expectFrom(SERVER_ID);
     const first = client.toOpen(PacketType.INITIAL);
@@ -38,7 +38,7 @@ describe('the keys of a connection', () => {
     expect(client.toOpen(PacketType.INITIAL)).not.toBeNull();
   });
 
-  it('are there one direction at a time [HS-15]', () => {
+  test('are there one direction at a time [HS-15]', () => {
     const keys = KeyRing.ofServer(AEAD, FIRST_ID, null, SERVER_ID);
     const [sealing, opening] = [keysOf(1, PacketType.ONE_RTT), keysOf(2, PacketType.ONE_RTT)];
     keys.installSealing(sealing);
@@ -49,7 +49,7 @@ describe('the keys of a connection', () => {
     expect(keys.toOpen(PacketType.HANDSHAKE)).toBeNull();
   });
 
-  it('open either phase with the first generation, and each with its own once there is another [PKT-16]', () => {
+  test('open either phase with the first generation, and each with its own once there is another [PKT-16]', () => {
     const keys = KeyRing.ofServer(AEAD, FIRST_ID, null, SERVER_ID);
     const first = keysOf(1, PacketType.ONE_RTT);
     keys.installOpening(first);
@@ -62,7 +62,7 @@ describe('the keys of a connection', () => {
     expect(keys.toSeal(PacketSpace.APPLICATION)).toBe(second);
   });
 
-  it('are zeroed when the next but one generation takes their place, all but the header key [PKT-18]', () => {
+  test('are zeroed when the next but one generation takes their place, all but the header key [PKT-18]', () => {
     const keys = KeyRing.ofServer(AEAD, FIRST_ID, null, SERVER_ID);
     const first = keysOf(1, PacketType.ONE_RTT);
     const next = (tag: number, phase: number): PacketKeys => {
@@ -83,7 +83,7 @@ describe('the keys of a connection', () => {
     expect(() => third.header.mask(new Uint8Array(16), 0, new Uint8Array(5))).toThrow();
   });
 
-  it('are zeroed when others seal from now on', () => {
+  test('are zeroed when others seal from now on', () => {
     const keys = KeyRing.ofClient(AEAD, FIRST_ID, null);
     const [early, first] = [keysOf(1, PacketType.ZERO_RTT), keysOf(2, PacketType.ONE_RTT)];
     keys.installSealing(early);
@@ -93,7 +93,7 @@ describe('the keys of a connection', () => {
     expect(() => sealWith(early)).toThrow();
   });
 
-  it('are zeroed and gone when an epoch is discarded, and the other epochs stay [HS-25] [CON-14]', () => {
+  test('are zeroed and gone when an epoch is discarded, and the other epochs stay [HS-25] [CON-14]', () => {
     const keys = KeyRing.ofServer(AEAD, FIRST_ID, null, SERVER_ID);
     const initial = [keys.toSeal(PacketSpace.INITIAL), keys.toOpen(PacketType.INITIAL)];
     const handshake = [keysOf(1, PacketType.HANDSHAKE), keysOf(2, PacketType.HANDSHAKE)];
@@ -109,7 +109,7 @@ describe('the keys of a connection', () => {
     for (const gone of handshake) expect(() => sealWith(gone)).toThrow();
   });
 
-  it('do not come back: Initial keys are not made again once they are over', () => {
+  test('do not come back: Initial keys are not made again once they are over', () => {
     for (const keys of [
       KeyRing.ofServer(AEAD, FIRST_ID, null, SERVER_ID),
       KeyRing.ofClient(AEAD, FIRST_ID, null),

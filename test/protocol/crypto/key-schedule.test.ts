@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import { Identity, resetKeyOf, resetToken } from '../../../src/protocol/crypto/identity.ts';
 import {
@@ -45,15 +45,15 @@ const CASES = vectorCases<Input, Output>('key-schedule.json', slowTwin);
 const provider = chooseAead('auto');
 
 describe.each(CASES)('the key schedule, case "$name"', ({ input, output }) => {
-  it('is what the slow twin derives', () => {
+  test('is what the slow twin derives', () => {
     expect(slowTwin(input)).toEqual(output);
   });
 
-  it('is what the library derives [HS-20] [HS-21] [HS-22] [HS-24] [PKT-22]', () => {
+  test('is what the library derives [HS-20] [HS-21] [HS-22] [HS-24] [PKT-22]', () => {
     expect(fastTwin(input)).toEqual(withoutKeys(output));
   });
 
-  it('gives the packet keys of each secret [HS-23]', () => {
+  test('gives the packet keys of each secret [HS-23]', () => {
     for (const traffic of Object.values(output)) {
       if (typeof traffic === 'string') continue;
       const { keys, secret } = traffic as SlowTraffic;
@@ -68,7 +68,7 @@ describe.each(CASES)('the key schedule, case "$name"', ({ input, output }) => {
 });
 
 describe('the key schedule', () => {
-  it('is the same where libsodium is not there', async () => {
+  test('is the same where libsodium is not there', async () => {
     const other = await withoutSodium(() => import('../../../src/protocol/crypto/key-schedule.ts'));
     const bytes = fc.uint8Array({ maxLength: 70 });
     fc.assert(
@@ -81,13 +81,13 @@ describe('the key schedule', () => {
     );
   });
 
-  it('updates keys by the label "ku", for a rule that is laid down for later [HS-28]', () => {
+  test('updates keys by the label "ku", for a rule that is laid down for later [HS-28]', () => {
     const next = slowTraffic(hex(slowTraffic(hex('11'.repeat(32))).nextSecret));
     expect(next.secret).toHaveLength(64);
     expect(next.keys).not.toEqual(slowTraffic(hex('11'.repeat(32))).keys);
   });
 
-  it('leaves packet keys that no longer work once they are wiped [HS-25]', () => {
+  test('leaves packet keys that no longer work once they are wiped [HS-25]', () => {
     const keys = packetKeys(provider, new Uint8Array(32));
     keys.wipe();
     expect(() => sealedWith(keys)).toThrow();
@@ -96,18 +96,18 @@ describe('the key schedule', () => {
 });
 
 describe('HKDF', () => {
-  it('extracts the key of RFC 5869 appendix A.1, as its slow twin does', () => {
+  test('extracts the key of RFC 5869 appendix A.1, as its slow twin does', () => {
     expect(toHex(extract(SALT, INPUT_KEY))).toBe(PSEUDORANDOM_KEY);
     expect(toHex(slowExtract(SALT, INPUT_KEY))).toBe(PSEUDORANDOM_KEY);
   });
 
-  it('has a slow twin that expands to the bytes of RFC 5869 appendix A.1', () => {
+  test('has a slow twin that expands to the bytes of RFC 5869 appendix A.1', () => {
     expect(toHex(slowExpand(hex(PSEUDORANDOM_KEY), hex('f0f1f2f3f4f5f6f7f8f9'), 42))).toBe(
       '3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865',
     );
   });
 
-  it('has a slow twin that labels as TLS 1.3 does, shown by the QUIC keys of RFC 9001 appendix A.5', () => {
+  test('has a slow twin that labels as TLS 1.3 does, shown by the QUIC keys of RFC 9001 appendix A.5', () => {
     const secret = hex('9ac312a7f877468ebe69422748ad00a15443f18203a07d6060f688f30f21632b');
     const label = (name: string, length: number) =>
       toHex(slowExpandLabel(secret, name, hex(''), length, 'tls13 '));
@@ -117,7 +117,7 @@ describe('HKDF', () => {
     expect(label('quic ku', 32)).toBe('1223504755036d556342ee9361d253421a826c9ecdf3c7148684b36b714881f9');
   });
 
-  it('expands a label to the bytes of the slow twin [HS-19]', () => {
+  test('expands a label to the bytes of the slow twin [HS-19]', () => {
     fc.assert(
       fc.property(
         fc.uint8Array({ minLength: 32, maxLength: 32 }),
@@ -135,7 +135,7 @@ describe('HKDF', () => {
 });
 
 describe('HMAC', () => {
-  it('gives what OpenSSL gives, for keys and data of all lengths', () => {
+  test('gives what OpenSSL gives, for keys and data of all lengths', () => {
     const bytes = fc.uint8Array({ maxLength: 150 });
     fc.assert(
       fc.property(bytes, fc.array(bytes, { maxLength: 3 }), (key, parts) => {

@@ -1,7 +1,7 @@
 import { createCipheriv } from 'node:crypto';
 import { chacha20 } from '@noble/ciphers/chacha.js';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { AssertionFailure } from '../../../src/base/errors.ts';
 import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import {
@@ -17,7 +17,7 @@ import { slowChacha20Block } from './slow-chacha20-poly1305.ts';
 const provider = chooseAead('auto');
 
 describe('packet protection', () => {
-  it('seals the short packet of RFC 9001 appendix A.5 to the same bytes, and opens it [PKT-11] [PKT-12] [PKT-13]', () => {
+  test('seals the short packet of RFC 9001 appendix A.5 to the same bytes, and opens it [PKT-11] [PKT-12] [PKT-13]', () => {
     const keys = keysOf(
       'c6d98ff3441c3fe1b2182094f69caa2ed4b716b65488960a7a984979fb23e1c8',
       'e0459b3474bdd0e44a41c144',
@@ -41,7 +41,7 @@ describe('packet protection', () => {
     expect(toHex(buffer.subarray(0, 5))).toBe('4200bff401');
   });
 
-  it('puts the whole 53 bits of a packet number into the nonce, and path 0 before them [PKT-11]', () => {
+  test('puts the whole 53 bits of a packet number into the nonce, and path 0 before them [PKT-11]', () => {
     const keys = keysOf('00'.repeat(32), '00'.repeat(12), '00'.repeat(32));
     fc.assert(
       fc.property(fc.maxSafeNat(), (number) => {
@@ -50,7 +50,7 @@ describe('packet protection', () => {
     );
   });
 
-  it('opens what it sealed, at any place in an arena, for both forms and all number lengths', () => {
+  test('opens what it sealed, at any place in an arena, for both forms and all number lengths', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 0, max: 50 }),
@@ -80,7 +80,7 @@ describe('packet protection', () => {
     );
   });
 
-  it('does not open a packet in which any bit was flipped, header included [PKT-15]', () => {
+  test('does not open a packet in which any bit was flipped, header included [PKT-15]', () => {
     fc.assert(
       fc.property(fc.boolean(), fc.nat(8 * 60 - 1), (isLong, bit) => {
         const packet = new Uint8Array(60);
@@ -96,7 +96,7 @@ describe('packet protection', () => {
     );
   });
 
-  it('shows the phase of a short packet and the reserved bits of both forms [PKT-16]', () => {
+  test('shows the phase of a short packet and the reserved bits of both forms [PKT-16]', () => {
     const found = new UnprotectedHeader();
     for (const [first, phase, reserved] of [
       [0x40, 0, 0],
@@ -116,7 +116,7 @@ describe('packet protection', () => {
     }
   });
 
-  it('drops a packet too short for a sample, whatever its bytes, and reads nothing beyond its end [PKT-14]', () => {
+  test('drops a packet too short for a sample, whatever its bytes, and reads nothing beyond its end [PKT-14]', () => {
     const found = new UnprotectedHeader();
     for (let length = 0; length < 29; length++) {
       expect(found.unprotect(KEYS, new Uint8Array(100), 0, 9, length, -1)).toBe(false);
@@ -125,14 +125,14 @@ describe('packet protection', () => {
     expect(openPacket(KEYS, new Uint8Array(29), 0, 29, found)).toBe(-1);
   });
 
-  it('refuses to seal a packet that was not padded for its sample [PKT-14]', () => {
+  test('refuses to seal a packet that was not padded for its sample [PKT-14]', () => {
     expect(() => sealPacket(KEYS, new Uint8Array(40), 0, 1, 4, 0)).toThrow(AssertionFailure);
     expect(sealPacket(KEYS, new Uint8Array(40), 0, 1, 5, 0)).toBe(21);
   });
 });
 
 describe('the header protection key', () => {
-  it('makes the mask of RFC 9001 appendix A.5 [PKT-13]', () => {
+  test('makes the mask of RFC 9001 appendix A.5 [PKT-13]', () => {
     const mask = new Uint8Array(5);
     new ChachaHeaderKey(RFC_HEADER_KEY).mask(
       joined(hex('ffff'), hex('5e5cd55c41f69080575d7999c25a5bfb')),
@@ -142,7 +142,7 @@ describe('the header protection key', () => {
     expect(toHex(mask)).toBe('aefefe7d03');
   });
 
-  it('agrees with OpenSSL, with noble and with the slow twin for any key and sample', () => {
+  test('agrees with OpenSSL, with noble and with the slow twin for any key and sample', () => {
     fc.assert(
       fc.property(bytesOf(32), bytesOf(16), fc.nat(100), (key, sample, offset) => {
         const mask = new Uint8Array(5);
@@ -158,7 +158,7 @@ describe('the header protection key', () => {
     );
   });
 
-  it('keeps its own copy of the key, and refuses to work once that is wiped', () => {
+  test('keeps its own copy of the key, and refuses to work once that is wiped', () => {
     const secret = RFC_HEADER_KEY.slice();
     const key = new ChachaHeaderKey(secret);
     secret.fill(0);
@@ -169,7 +169,7 @@ describe('the header protection key', () => {
     expect(() => key.mask(new Uint8Array(16), 0, mask)).toThrow();
   });
 
-  it('refuses a key of another length', () => {
+  test('refuses a key of another length', () => {
     expect(() => new ChachaHeaderKey(new Uint8Array(16))).toThrow(RangeError);
   });
 });

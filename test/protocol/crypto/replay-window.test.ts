@@ -1,10 +1,10 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { ReplayWindow } from '../../../src/protocol/crypto/packet-protection.ts';
 
 describe('the replay window', () => {
-  it('admits each number once [PKT-9]', () => {
+  test('admits each number once [PKT-9]', () => {
     const window = new ReplayWindow();
     for (const number of [0, 1, 5, 3, 2, 100, 50, 4, 99]) {
       expect(window.seen(number)).toBe(false);
@@ -15,7 +15,7 @@ describe('the replay window', () => {
     expect(window.seen(6)).toBe(false);
   });
 
-  it('stays at 64 numbers while packets come in order', () => {
+  test('stays at 64 numbers while packets come in order', () => {
     const window = new ReplayWindow();
     for (let number = 0; number < 100_000; number++) window.mark(number);
     expect(window.span).toBe(64);
@@ -24,7 +24,7 @@ describe('the replay window', () => {
     expect(window.seen(100_000)).toBe(false);
   });
 
-  it('grows so far that the last 4,096 numbers below the largest are always told apart [PKT-9]', () => {
+  test('grows so far that the last 4,096 numbers below the largest are always told apart [PKT-9]', () => {
     const window = new ReplayWindow();
     window.mark(0);
     window.mark(4096 + 1);
@@ -39,7 +39,7 @@ describe('the replay window', () => {
     expect(window.span).toBe(8192);
   });
 
-  it('survives numbers near 2^53', () => {
+  test('survives numbers near 2^53', () => {
     const window = new ReplayWindow();
     const last = Number.MAX_SAFE_INTEGER;
     for (const number of [last - 40, last - 2, last]) {
@@ -52,7 +52,7 @@ describe('the replay window', () => {
     expect(window.seen(0)).toBe(true);
   });
 
-  it('agrees with a set of all numbers for any order of arrival, losses and jumps', () => {
+  test('agrees with a set of all numbers for any order of arrival, losses and jumps', () => {
     fc.assert(
       fc.property(fc.nat(), fc.integer({ min: 1, max: 400 }), (seed, spread) => {
         const random = new Prng(seed);

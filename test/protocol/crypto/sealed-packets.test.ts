@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import {
   ChachaHeaderKey,
@@ -15,11 +15,11 @@ const MASKS = vectorCases('header-protection.json', slowHeaderProtection);
 const PACKETS = vectorCases('sealed-packets.json', slowSealedPacket);
 
 describe.each(MASKS)('header protection, case "$name" [PKT-13]', ({ input, output }) => {
-  it('is what the slow twin makes', () => {
+  test('is what the slow twin makes', () => {
     expect(slowHeaderProtection(input)).toEqual(output);
   });
 
-  it('is what the library makes', () => {
+  test('is what the library makes', () => {
     const mask = new Uint8Array(5);
     new ChachaHeaderKey(hex(input.headerKey)).mask(hex(input.sample), 0, mask);
     expect(toHex(mask)).toBe(output.mask);
@@ -33,11 +33,11 @@ describe.each(PACKETS)('the sealed packet "$name" [PKT-11] [PKT-12]', ({ input, 
   const numberBytes = (header[0] & 3) + 1;
   const numberStart = header.length - numberBytes;
 
-  it('is what the slow twin makes', () => {
+  test('is what the slow twin makes', () => {
     expect(slowSealedPacket(input)).toEqual(output);
   });
 
-  it('is what the library seals', () => {
+  test('is what the library seals', () => {
     const keys = keysOf(input);
     const buffer = joined(header, payload, new Uint8Array(16));
     const payloadEnd = header.length + payload.length;
@@ -46,7 +46,7 @@ describe.each(PACKETS)('the sealed packet "$name" [PKT-11] [PKT-12]', ({ input, 
     expect(toHex(buffer)).toBe(output.packet);
   });
 
-  it('is what the library opens', () => {
+  test('is what the library opens', () => {
     const keys = keysOf(input);
     const found = new UnprotectedHeader();
     const largest = input.packetNumber - 1;

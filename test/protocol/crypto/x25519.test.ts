@@ -1,6 +1,6 @@
 import { x25519 as nobleX25519 } from '@noble/curves/ed25519.js';
 import fc from 'fast-check';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import * as usual from '../../../src/protocol/crypto/hybrid-kem.ts';
 import { hex, toHex } from './bytes.ts';
 import { withoutSodium } from './without-sodium.ts';
@@ -35,7 +35,7 @@ describe.each([
     return new Uint8Array(secret);
   }
 
-  it('gives the keys and the secret of RFC 7748 section 6.1', () => {
+  test('gives the keys and the secret of RFC 7748 section 6.1', () => {
     const alice = x25519KeyPair(hex(ALICE));
     const bob = x25519KeyPair(hex(BOB));
     expect(toHex(alice.publicKey)).toBe(ALICE_PUBLIC);
@@ -44,7 +44,7 @@ describe.each([
     expect(toHex(secretOf(bob.privateKey, hex(ALICE_PUBLIC)))).toBe(SHARED);
   });
 
-  it('gives the result of RFC 7748 section 5.2 after a thousand iterations', () => {
+  test('gives the result of RFC 7748 section 5.2 after a thousand iterations', () => {
     let k = hex(`09${'00'.repeat(31)}`);
     let u = k;
     for (let i = 0; i < 1000; i++) {
@@ -56,7 +56,7 @@ describe.each([
     expect(toHex(k)).toBe('684cf59ba83309552800ef566f2f4d3c1c3887c49360e3875f2eb94d99532c51');
   });
 
-  it('agrees with an implementation in JavaScript for any key', () => {
+  test('agrees with an implementation in JavaScript for any key', () => {
     fc.assert(
       fc.property(bytes32(), bytes32(), (secret, peerSecret) => {
         const pair = x25519KeyPair(secret);
@@ -68,13 +68,13 @@ describe.each([
     );
   });
 
-  it('refuses a peer’s key that makes the secret zero [HS-17]', () => {
+  test('refuses a peer’s key that makes the secret zero [HS-17]', () => {
     const { privateKey } = x25519KeyPair(hex(ALICE));
     for (const point of SMALL_ORDER) expect(x25519(privateKey, hex(point))).toBeNull();
   });
 });
 
-it('gives the same keys where Node wants a JWK to be complete', async () => {
+test('gives the same keys where Node wants a JWK to be complete', async () => {
   vi.doMock('node:crypto', async (original) => {
     const crypto = await original<typeof import('node:crypto')>();
     const createPrivateKey = (input: { format: string }) => {
@@ -90,7 +90,7 @@ it('gives the same keys where Node wants a JWK to be complete', async () => {
   expect(toHex(new Uint8Array(strict.x25519(pair.privateKey, hex(BOB_PUBLIC)) ?? []))).toBe(SHARED);
 });
 
-it('forgets a private key that is wiped, and keeps no view of the secret it was made of', () => {
+test('forgets a private key that is wiped, and keeps no view of the secret it was made of', () => {
   const secret = hex(ALICE);
   const pair = usual.x25519KeyPair(secret);
   secret.fill(0);

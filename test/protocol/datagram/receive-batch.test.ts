@@ -1,8 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { ReceiveBatch, ReceiveQueue } from '../../../src/protocol/datagram/index.ts';
 
 describe('a batch that was received', () => {
-  it('takes datagrams that the system handed over as one apart, and knows that they share their memory', () => {
+  test('takes datagrams that the system handed over as one apart, and knows that they share their memory', () => {
     const batch = new ReceiveBatch();
     batch.pushSegments(
       Uint8Array.from({ length: 25 }, (_, i) => i),
@@ -18,7 +18,7 @@ describe('a batch that was received', () => {
     expect(batch.local).toEqual([7, 7, 7, 0]);
   });
 
-  it('lets go of datagrams and owners when it is cleared', () => {
+  test('lets go of datagrams and owners when it is cleared', () => {
     const batch = new ReceiveBatch();
     batch.push(new Uint8Array(10), 'a', 1);
     batch.owner[0] = {};
@@ -28,7 +28,7 @@ describe('a batch that was received', () => {
 });
 
 describe('a queue of datagrams', () => {
-  it('hands each over once, also when whoever takes them throws, and what comes meanwhile in the next batch [CON-32]', () => {
+  test('hands each over once, also when whoever takes them throws, and what comes meanwhile in the next batch [CON-32]', () => {
     const queue = new ReceiveQueue();
     const counts: number[] = [];
     queue.push(new Uint8Array(1), 'a', 1);

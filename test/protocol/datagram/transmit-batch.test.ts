@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
 import { TransmitBatch } from '../../../src/protocol/datagram/index.ts';
@@ -10,7 +10,7 @@ const PACKETS = vectorCases('sealed-packets.json', slowSealedPacket);
 const ID = Uint8Array.of(1, 2, 3);
 
 describe('a batch to transmit', () => {
-  it('is sealed to the same bytes as its packets one by one, and none waits afterwards', () => {
+  test('is sealed to the same bytes as its packets one by one, and none waits afterwards', () => {
     const batch = packed();
     expect(batch.packets).toBe(PACKETS.length);
     batch.seal((_, error) => {
@@ -23,7 +23,7 @@ describe('a batch to transmit', () => {
     );
   });
 
-  it('takes out the datagram of a packet that cannot be sealed, says whose it was, and leaves the others as they are', () => {
+  test('takes out the datagram of a packet that cannot be sealed, says whose it was, and leaves the others as they are', () => {
     const batch = new TransmitBatch(1_000, 4);
     const [{ input }] = PACKETS;
     const length = pack(batch, input, keysOf(input));
@@ -42,7 +42,7 @@ describe('a batch to transmit', () => {
     ]);
   });
 
-  it('takes back packets that were packed last', () => {
+  test('takes back packets that were packed last', () => {
     const batch = packed();
     batch.truncatePackets(1);
     expect(batch.packets).toBe(1);

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
 import { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
@@ -24,7 +24,7 @@ import {
 } from './exchange.ts';
 
 describe('the handshake', () => {
-  it('completes on both sides in one round trip, with keys that fit [HS-1]', () => {
+  test('completes on both sides in one round trip, with keys that fit [HS-1]', () => {
     const client = newClient();
     const server = newServer();
     expect(run(client, server)).toBe(0);
@@ -39,7 +39,7 @@ describe('the handshake', () => {
     expect(isOpenedBy(initial(client).seal, handshake(server).open)).toBe(false);
   });
 
-  it('tells each side the other’s parameters, and the client whom it talks to', () => {
+  test('tells each side the other’s parameters, and the client whom it talks to', () => {
     const client = newClient();
     const server = newServer();
     run(client, server);
@@ -51,7 +51,7 @@ describe('the handshake', () => {
     expect(server.peerFingerprint).toBeNull();
   });
 
-  it('gives each key when its message came, and not before [HS-15]', () => {
+  test('gives each key when its message came, and not before [HS-15]', () => {
     const client = newClient();
     const server = newServer();
     expect([handshake(client), application(client), client.flight]).toEqual([NONE, NONE, null]);
@@ -82,7 +82,7 @@ describe('the handshake', () => {
     expect(server.state).toBe(HandshakeState.COMPLETE);
   });
 
-  it('never repeats keys, however alike the sides are [HS-16]', () => {
+  test('never repeats keys, however alike the sides are [HS-16]', () => {
     const first = newClient();
     const second = newClient({ random: new Prng(99) });
     run(first, newServer());
@@ -91,7 +91,7 @@ describe('the handshake', () => {
     expect(first.hello).not.toEqual(second.hello);
   });
 
-  it('has no secrets left when it is over [HS-25]', () => {
+  test('has no secrets left when it is over [HS-25]', () => {
     const client = newClient();
     const server = newServer();
     run(client, server);
@@ -103,7 +103,7 @@ describe('the handshake', () => {
     expect(failed).toHaveProperty('step', { state: HandshakeState.FAILED, code: CloseCode.CRYPTO_ERROR });
   });
 
-  it('fits a hello into two datagrams of the smallest internet size', () => {
+  test('fits a hello into two datagrams of the smallest internet size', () => {
     const client = newClient();
     const server = newServer();
     run(client, server);
@@ -114,7 +114,7 @@ describe('the handshake', () => {
 });
 
 describe('the Initial keys', () => {
-  it('fit only a server whose fingerprint the client pins [HS-20]', () => {
+  test('fit only a server whose fingerprint the client pins [HS-20]', () => {
     const stranger = Identity.generate(new Prng(8));
     const client = newClient({ pin: stranger.fingerprint });
     expect(isOpenedBy(initial(client).seal, initial(newServer()).open)).toBe(false);
@@ -122,13 +122,13 @@ describe('the Initial keys', () => {
     expect(isOpenedBy(initial(client).seal, initial(newServer({ identity: stranger })).open)).toBe(true);
   });
 
-  it('of a client that does not pin fit any server that is told so by the U bit [HS-14] [HS-20]', () => {
+  test('of a client that does not pin fit any server that is told so by the U bit [HS-14] [HS-20]', () => {
     const client = newClient({ pin: null });
     expect(isOpenedBy(initial(client).seal, initial(newServer()).open)).toBe(false);
     expect(isOpenedBy(initial(client).seal, initial(newServer({ unpinned: true })).open)).toBe(true);
   });
 
-  it('of a server depend on its source id, so that no two answers are sealed alike [HS-20]', () => {
+  test('of a server depend on its source id, so that no two answers are sealed alike [HS-20]', () => {
     const client = newClient();
     const parameters = {
       ...defaultParameters(Uint8Array.of(0x51, 0x52, 0x54)),
@@ -143,21 +143,21 @@ describe('the Initial keys', () => {
     expect(isOpenedBy(initial(other).seal, initial(client).open)).toBe(true);
   });
 
-  it('depend on the destination id [HS-20]', () => {
+  test('depend on the destination id [HS-20]', () => {
     const other = newServer({ clientDestinationId: Uint8Array.of(9) });
     expect(isOpenedBy(initial(newClient()).seal, initial(other).open)).toBe(false);
   });
 });
 
 describe('a client', () => {
-  it('takes any identity when it does not pin, and says whose it was [HS-14]', () => {
+  test('takes any identity when it does not pin, and says whose it was [HS-14]', () => {
     const stranger = Identity.generate(new Prng(8));
     const client = newClient({ pin: null });
     expect(run(client, newServer({ identity: stranger, unpinned: true }))).toBe(0);
     expect(toHex(present(client.peerFingerprint))).toBe(toHex(stranger.fingerprint));
   });
 
-  it('that pins ends with IDENTITY_MISMATCH when another server proves another identity [HS-10]', () => {
+  test('that pins ends with IDENTITY_MISMATCH when another server proves another identity [HS-10]', () => {
     const client = newClient();
     const stranger = Identity.generate(new Prng(8));
     expect(run(client, newServer({ identity: stranger }))).toBe(CloseCode.IDENTITY_MISMATCH);
@@ -165,7 +165,7 @@ describe('a client', () => {
     expect([application(client), client.peerFingerprint, client.peerParameters]).toEqual([NONE, null, null]);
   });
 
-  it('ends with CRYPTO_ERROR when a server shows the pinned key and cannot sign with it [HS-12]', () => {
+  test('ends with CRYPTO_ERROR when a server shows the pinned key and cannot sign with it [HS-12]', () => {
     const stranger = Identity.generate(new Prng(8));
     const impostor = Object.create(stranger, {
       publicKey: { value: SERVER_IDENTITY.publicKey },
@@ -175,7 +175,7 @@ describe('a client', () => {
     expect(run(newClient(), newServer({ identity: impostor }))).toBe(CloseCode.CRYPTO_ERROR);
   });
 
-  it('ends with CRYPTO_ERROR when the FINISHED is not right, even without a pin [HS-13] [HS-14]', () => {
+  test('ends with CRYPTO_ERROR when the FINISHED is not right, even without a pin [HS-13] [HS-14]', () => {
     for (const pin of [SERVER_IDENTITY.fingerprint, null]) {
       const client = newClient({ pin });
       const server = newServer({ unpinned: pin === null });
@@ -188,7 +188,7 @@ describe('a client', () => {
     }
   });
 
-  it('refuses a version, a suite or a KEM that it did not list [HS-6]', () => {
+  test('refuses a version, a suite or a KEM that it did not list [HS-6]', () => {
     for (const [at, value] of [
       [3 + 32 + 3, 0x32],
       [3 + 32 + 4, 0x02],
@@ -201,20 +201,20 @@ describe('a client', () => {
     }
   });
 
-  it('refuses a server that sends its X25519 key as zero [HS-17]', () => {
+  test('refuses a server that sends its X25519 key as zero [HS-17]', () => {
     const hello = newServerHello();
     hello.fill(0, 3 + 32 + 6 + 2, 3 + 32 + 6 + 2 + 32);
     expect(newClient().receive(0, hello)).toBe(CloseCode.CRYPTO_ERROR);
   });
 
-  it('ends with TRANSPORT_PARAMETER_ERROR when the server leaves out the original id [HS-2]', () => {
+  test('ends with TRANSPORT_PARAMETER_ERROR when the server leaves out the original id [HS-2]', () => {
     const server = newServer({ parameters: defaultParameters(Uint8Array.of(1)) });
     expect(run(newClient(), server)).toBe(CloseCode.TRANSPORT_PARAMETER_ERROR);
   });
 });
 
 describe('a server', () => {
-  it('ends with CRYPTO_ERROR when the client’s FINISHED is not right [HS-13]', () => {
+  test('ends with CRYPTO_ERROR when the client’s FINISHED is not right [HS-13]', () => {
     const client = newClient();
     const server = newServer();
     server.receive(0, client.hello);
@@ -227,21 +227,21 @@ describe('a server', () => {
     expect(server.receive(1, present(client.flight))).toBe(CloseCode.CRYPTO_ERROR);
   });
 
-  it('ends with TRANSPORT_PARAMETER_ERROR when the client sends what only servers send', () => {
+  test('ends with TRANSPORT_PARAMETER_ERROR when the client sends what only servers send', () => {
     const parameters = { ...defaultParameters(Uint8Array.of(1)), originalDestinationId: FIRST_ID };
     expect(run(newClient({ parameters }), newServer())).toBe(CloseCode.TRANSPORT_PARAMETER_ERROR);
   });
 });
 
 describe('the transcript', () => {
-  it('makes the sides disagree when they saw another first id or another U bit [HS-8]', () => {
+  test('makes the sides disagree when they saw another first id or another U bit [HS-8]', () => {
     const otherId = newServer({ clientDestinationId: Uint8Array.of(9, 9) });
     expect(run(newClient(), otherId)).toBe(CloseCode.CRYPTO_ERROR);
     expect(run(newClient(), newServer({ unpinned: true }))).toBe(CloseCode.CRYPTO_ERROR);
     expect(run(newClient({ pin: null }), newServer())).toBe(CloseCode.CRYPTO_ERROR);
   });
 
-  it('makes them disagree when any byte of a hello was changed on the way [HS-8]', () => {
+  test('makes them disagree when any byte of a hello was changed on the way [HS-8]', () => {
     for (let at = 3; at < 1294; at += 37) {
       const client = newClient();
       const server = newServer();
@@ -256,7 +256,7 @@ describe('the transcript', () => {
 });
 
 describe('messages out of turn', () => {
-  it('end with PROTOCOL_VIOLATION: twice in a space, or the Handshake space first [HS-1]', () => {
+  test('end with PROTOCOL_VIOLATION: twice in a space, or the Handshake space first [HS-1]', () => {
     const finishedTwice = completed();
     expect(finishedTwice.server.receive(1, present(finishedTwice.client.flight))).toBe(
       CloseCode.PROTOCOL_VIOLATION,
@@ -271,7 +271,7 @@ describe('messages out of turn', () => {
     expect(newServer().receive(1, present(helloTwice.client.flight))).toBe(CloseCode.PROTOCOL_VIOLATION);
   });
 
-  it('end with CRYPTO_ERROR when messages are missing, doubled or followed by more bytes [HS-1] [HS-2]', () => {
+  test('end with CRYPTO_ERROR when messages are missing, doubled or followed by more bytes [HS-1] [HS-2]', () => {
     const { client, server } = completed();
     const flight = present(server.flight);
     for (const bytes of [

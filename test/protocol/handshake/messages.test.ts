@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import {
   type ClientHello,
@@ -15,7 +15,7 @@ import { newClient, newServer, present } from './exchange.ts';
 const RANDOM = new Uint8Array(32).fill(0x11);
 
 describe('a client hello', () => {
-  it('comes back as it was written, with its greased values around it [HS-4] [HS-5]', () => {
+  test('comes back as it was written, with its greased values around it [HS-4] [HS-5]', () => {
     const random = new Prng(3);
     for (let i = 0; i < 50; i++) {
       const grease = new Uint8Array(16);
@@ -39,7 +39,7 @@ describe('a client hello', () => {
     }
   });
 
-  it('is taken when it lists what nobody knows, in front and behind [HS-3] [HS-5]', () => {
+  test('is taken when it lists what nobody knows, in front and behind [HS-3] [HS-5]', () => {
     const own = decodeClientHello(newClient().hello.subarray(3)) as ClientHello;
     const message = rawHello({
       versions: '03 7a8a9aaa 4a535031 00000000',
@@ -51,7 +51,7 @@ describe('a client hello', () => {
     expect(newServer().receive(0, message)).toBe(0);
   });
 
-  it('ends with CRYPTO_ERROR when no version, no suite or no KEM in it is known [HS-5]', () => {
+  test('ends with CRYPTO_ERROR when no version, no suite or no KEM in it is known [HS-5]', () => {
     const own = decodeClientHello(newClient().hello.subarray(3)) as ClientHello;
     const good = { shares: joined(hex('01 01'), vector(present(own.share))), parameters: own.parameters };
     expect(newServer().receive(0, rawHello(good))).toBe(0);
@@ -64,7 +64,7 @@ describe('a client hello', () => {
     }
   });
 
-  it('ends with CRYPTO_ERROR when its share is too short, or not a key [HS-16] [HS-17] [HS-18]', () => {
+  test('ends with CRYPTO_ERROR when its share is too short, or not a key [HS-16] [HS-17] [HS-18]', () => {
     const own = decodeClientHello(newClient().hello.subarray(3)) as ClientHello;
     const share = present(own.share);
     const zeroPoint = joined(new Uint8Array(32), share.slice(32));
@@ -76,7 +76,7 @@ describe('a client hello', () => {
     }
   });
 
-  it.each([
+  test.each([
     ['an empty list of versions', { versions: '00' }],
     ['more versions than there may be', { versions: `11 ${'4a535031'.repeat(17)}` }],
     ['fewer versions than it says', { versions: '0f 4a535031' }],
@@ -95,7 +95,7 @@ describe('a client hello', () => {
     expect(newServer().receive(0, message)).toBe(CloseCode.CRYPTO_ERROR);
   });
 
-  it('is malformed when it is cut at any place but before an extension [HS-2]', () => {
+  test('is malformed when it is cut at any place but before an extension [HS-2]', () => {
     const { hello } = newClient();
     let taken = 0;
     for (let end = 0; end < hello.length - 3; end++) {
@@ -106,7 +106,7 @@ describe('a client hello', () => {
 });
 
 describe('a server hello', () => {
-  it('comes back as it was written, and is malformed when it is cut [HS-2] [HS-6]', () => {
+  test('comes back as it was written, and is malformed when it is cut [HS-2] [HS-6]', () => {
     const server = newServer();
     server.receive(0, newClient().hello);
     const hello = present(server.hello);
@@ -114,7 +114,7 @@ describe('a server hello', () => {
     for (let end = 3; end < hello.length; end++) expect(decodeServerHello(hello.subarray(3, end))).toBeNull();
   });
 
-  it('may have extensions that the client does not know, each once [HS-3]', () => {
+  test('may have extensions that the client does not know, each once [HS-3]', () => {
     const server = newServer();
     server.receive(0, newClient().hello);
     const body = present(server.hello).subarray(3);
@@ -124,7 +124,7 @@ describe('a server hello', () => {
 });
 
 describe('a message', () => {
-  it('begins with its type and the length of its body', () => {
+  test('begins with its type and the length of its body', () => {
     expect(toHex(new MessageWriter().u8(1).u16(0x203).u32(0x4050607).vector(hex('08')).finish(6))).toBe(
       '06000a01020304050607000108',
     );

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { type AeadProvider, chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import { nobleMlKem } from '../../../src/protocol/crypto/hybrid-kem.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
@@ -30,11 +30,11 @@ const CASES = vectorCases('handshake.json', slowHandshake);
 const provider: AeadProvider = chooseAead('auto');
 
 describe.each(CASES)('the handshake of $name', ({ input, output }) => {
-  it('is what the slow twin makes', () => {
+  test('is what the slow twin makes', () => {
     expect(slowHandshake(input)).toEqual(output);
   });
 
-  it('is what the library makes, byte by byte [HS-1] [HS-4] [HS-5] [HS-8] [HS-16]', () => {
+  test('is what the library makes, byte by byte [HS-1] [HS-4] [HS-5] [HS-8] [HS-16]', () => {
     const { client, server, clientRandom, serverRandom } = sidesOf(input);
     expect(toHex(client.hello)).toBe(output.clientHello);
     expect(server.receive(0, client.hello)).toBe(0);
@@ -48,7 +48,7 @@ describe.each(CASES)('the handshake of $name', ({ input, output }) => {
     expect(clientRandom.left + serverRandom.left).toBe(0);
   });
 
-  it('ends with the packet keys that the slow twin derived, in all spaces [HS-20] [HS-22] [HS-23]', () => {
+  test('ends with the packet keys that the slow twin derived, in all spaces [HS-20] [HS-22] [HS-23]', () => {
     const { client, server } = sidesOf(input);
     server.receive(0, client.hello);
     keysOf(client).expectFrom(hex(input.server.sourceId));

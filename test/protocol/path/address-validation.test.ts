@@ -1,8 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { AddressValidation } from '../../../src/protocol/path/path.ts';
 
 describe('the amplification limit [CON-4]', () => {
-  it('lets three times the bytes out that came, to the byte', () => {
+  test('lets three times the bytes out that came, to the byte', () => {
     const limit = new AddressValidation(false);
     expect(limit.allowance).toBe(0);
     limit.onReceived(1_000);
@@ -15,7 +15,7 @@ describe('the amplification limit [CON-4]', () => {
     expect(limit.allowance).toBe(1_536);
   });
 
-  it('never lets a datagram out that is larger than the largest that came [PKT-19]', () => {
+  test('never lets a datagram out that is larger than the largest that came [PKT-19]', () => {
     const limit = new AddressValidation(false);
     expect(limit.datagramBytesMax).toBe(0);
     limit.onReceived(600);
@@ -25,7 +25,7 @@ describe('the amplification limit [CON-4]', () => {
     expect(limit.datagramBytesMax).toBe(601);
   });
 
-  it('ends with validation, whatever was sent; the largest that came is still known', () => {
+  test('ends with validation, whatever was sent; the largest that came is still known', () => {
     const limit = new AddressValidation(false);
     limit.onReceived(700);
     limit.onSent(2_100);
@@ -35,7 +35,7 @@ describe('the amplification limit [CON-4]', () => {
     expect(limit.datagramBytesLargest).toBe(700);
   });
 
-  it('does not hold for a client', () => {
+  test('does not hold for a client', () => {
     expect(new AddressValidation(true).allowance).toBe(Number.POSITIVE_INFINITY);
   });
 });

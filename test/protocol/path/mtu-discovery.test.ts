@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { SECOND } from '../../../src/base/time.ts';
 import { PathMtuDiscovery } from '../../../src/protocol/path/mtu-discovery.ts';
 
@@ -20,13 +20,13 @@ function settle(search: PathMtuDiscovery, carries: number, now = 0): number[] {
 }
 
 describe('the packet size search', () => {
-  it('starts with the configured size, never below 512 [REC-43]', () => {
+  test('starts with the configured size, never below 512 [REC-43]', () => {
     expect(new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 }).mtu).toBe(1_200);
     expect(new PathMtuDiscovery({ initial: 600, ceiling: 1_472 }).mtu).toBe(600);
     expect(new PathMtuDiscovery({ initial: 100, ceiling: 1_472 }).mtu).toBe(512);
   });
 
-  it('takes the ceiling at once where the path carries it [REC-44]', () => {
+  test('takes the ceiling at once where the path carries it [REC-44]', () => {
     for (const ceiling of [1_472, 8_972, 32_768]) {
       const search = new PathMtuDiscovery({ initial: 1_200, ceiling });
       expect(settle(search, 65_507)).toEqual([ceiling]);
@@ -34,7 +34,7 @@ describe('the packet size search', () => {
     }
   });
 
-  it('steps down from the largest candidate, three tries each [REC-44] [REC-45]', () => {
+  test('steps down from the largest candidate, three tries each [REC-44] [REC-45]', () => {
     const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 9_000 });
     const probed = settle(search, 1_430);
     expect(probed).toEqual(
@@ -43,7 +43,7 @@ describe('the packet size search', () => {
     expect(search.mtu).toBe(1_400);
   });
 
-  it('tries no more than it may send at once, and the rest when it may send more [REC-44]', () => {
+  test('tries no more than it may send at once, and the rest when it may send more [REC-44]', () => {
     const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 20_000 });
     expect(search.nextProbe(0, 1_279)).toBe(0);
     expect(search.nextProbe(0, 12_000)).toBe(8_952);
@@ -54,12 +54,12 @@ describe('the packet size search', () => {
     expect(search.nextProbe(0, 20_000)).toBe(20_000);
   });
 
-  it('does not probe when there is nothing above the size in use [REC-43]', () => {
+  test('does not probe when there is nothing above the size in use [REC-43]', () => {
     const search = new PathMtuDiscovery({ initial: 1_472, ceiling: 1_472 });
     expect(search.nextProbe(0, ANY)).toBe(0);
   });
 
-  it('keeps below what the peer accepts [REC-43]', () => {
+  test('keeps below what the peer accepts [REC-43]', () => {
     const search = new PathMtuDiscovery({ initial: 1_400, ceiling: 32_768 });
     expect(search.limit(9_000)).toBe(false);
     expect(search.nextProbe(0, ANY)).toBe(9_000);
@@ -68,7 +68,7 @@ describe('the packet size search', () => {
     expect(search.nextProbe(0, ANY)).toBe(0);
   });
 
-  it('tries larger sizes again after ten minutes [REC-45]', () => {
+  test('tries larger sizes again after ten minutes [REC-45]', () => {
     const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
     settle(search, 1_400);
     expect(search.nextProbe(599 * SECOND, ANY)).toBe(0);
@@ -77,7 +77,7 @@ describe('the packet size search', () => {
     expect(search.mtu).toBe(1_472);
   });
 
-  it('takes a probe that arrives after it was given up [REC-44]', () => {
+  test('takes a probe that arrives after it was given up [REC-44]', () => {
     const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
     search.onProbeSent(1_472);
     search.onProbeLost(1_472, 0);
@@ -85,7 +85,7 @@ describe('the packet size search', () => {
     expect(search.mtu).toBe(1_472);
   });
 
-  it('ignores probes of another size than the one on its way', () => {
+  test('ignores probes of another size than the one on its way', () => {
     const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
     search.onProbeSent(1_472);
     for (let i = 0; i < 5; i++) search.onProbeLost(1_452, 0);
@@ -94,7 +94,7 @@ describe('the packet size search', () => {
     expect(search.mtu).toBe(1_472);
   });
 
-  it('begins with what is known to be carried, and looks for more from there [REC-43]', () => {
+  test('begins with what is known to be carried, and looks for more from there [REC-43]', () => {
     const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_452 });
     expect(search.startAt(1_200)).toBe(false);
     expect(search.startAt(600)).toBe(true);
@@ -113,7 +113,7 @@ describe('the packet size search', () => {
       return search;
     };
 
-    it('falls back to 1,200 after three passes that lost only large packets', () => {
+    test('falls back to 1,200 after three passes that lost only large packets', () => {
       const search = large();
       expect(search.onLost(1_472)).toBe(false);
       expect(search.onLost(1_300)).toBe(false);
@@ -122,13 +122,13 @@ describe('the packet size search', () => {
       expect(search.falls).toBe(1);
     });
 
-    it('falls back at once to 512 when smaller packets than 1,200 are swallowed as well', () => {
+    test('falls back at once to 512 when smaller packets than 1,200 are swallowed as well', () => {
       const search = large();
       for (const bytes of [1_472, 800, 1_472]) search.onLost(bytes);
       expect(search.mtu).toBe(512);
     });
 
-    it('falls further with the next such pass when the first step was too short', () => {
+    test('falls further with the next such pass when the first step was too short', () => {
       const search = large();
       for (let i = 0; i < 3; i++) search.onLost(1_472);
       // What is still lost of the size given up tells nothing new.
@@ -138,14 +138,14 @@ describe('the packet size search', () => {
       expect(search.mtu).toBe(512);
     });
 
-    it('falls from 1,200 and less, too', () => {
+    test('falls from 1,200 and less, too', () => {
       const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_200 });
       for (let i = 0; i < 2; i++) expect(search.onAck(100, 1_000)).toBe(false);
       expect(search.onAck(100, 1_000)).toBe(true);
       expect(search.mtu).toBe(512);
     });
 
-    it('counts the probe timeouts before such a pass, and no others', () => {
+    test('counts the probe timeouts before such a pass, and no others', () => {
       const search = large();
       search.onPto(false);
       search.onPto(false);
@@ -161,7 +161,7 @@ describe('the packet size search', () => {
       expect(quiet.mtu).toBe(1_472);
     });
 
-    it('does not take an outage for one: nothing arrives, and then large packets do', () => {
+    test('does not take an outage for one: nothing arrives, and then large packets do', () => {
       const search = large();
       for (let i = 0; i < 20; i++) expect(search.onPto(false)).toBe(false);
       search.onAck(1_472, 1_472);
@@ -169,7 +169,7 @@ describe('the packet size search', () => {
       expect(search.falls).toBe(0);
     });
 
-    it('asks for a small probe beside a large one from the second probe timeout on, sooner in doubt [REC-51]', () => {
+    test('asks for a small probe beside a large one from the second probe timeout on, sooner in doubt [REC-51]', () => {
       const search = large();
       expect(search.secondProbeBytes).toBe(1_472);
       search.onPto(false);
@@ -183,14 +183,14 @@ describe('the packet size search', () => {
       expect(search.secondProbeBytes).toBe(512);
     });
 
-    it('is not deceived by packets that still arrive and are smaller than those lost', () => {
+    test('is not deceived by packets that still arrive and are smaller than those lost', () => {
       const search = large();
       for (let i = 0; i < 2; i++) expect(search.onAck(1_200, 1_472)).toBe(false);
       search.onAck(1_200, 0);
       expect(search.onAck(1_200, 1_472)).toBe(true);
     });
 
-    it('is not alarmed by congestion: packets as large arrive in between, small ones are lost too', () => {
+    test('is not alarmed by congestion: packets as large arrive in between, small ones are lost too', () => {
       const search = large();
       for (let i = 0; i < 100; i++) {
         search.onLost(1_472);
@@ -206,13 +206,13 @@ describe('the packet size search', () => {
       expect(search.mtu).toBe(1_472);
     });
 
-    it('does not fall while packets of 512 bytes and less are lost as well', () => {
+    test('does not fall while packets of 512 bytes and less are lost as well', () => {
       const search = large();
       search.onLost(400);
       for (let i = 0; i < 10; i++) expect(search.onLost(1_472)).toBe(false);
     });
 
-    it('tries the size that failed first, then those below, and the failed again after ten minutes', () => {
+    test('tries the size that failed first, then those below, and the failed again after ten minutes', () => {
       const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 9_000 });
       settle(search, 1_472, 0);
       for (let i = 0; i < 3; i++) search.onLost(1_472);
@@ -221,7 +221,7 @@ describe('the packet size search', () => {
       expect(search.nextProbe(600 * SECOND, ANY)).toBe(9_000);
     });
 
-    it('is back with one probe where the alarm was false', () => {
+    test('is back with one probe where the alarm was false', () => {
       const search = new PathMtuDiscovery({ initial: 1_300, ceiling: 9_000 });
       for (let i = 0; i < 3; i++) search.onLost(1_300);
       expect(search.nextProbe(0, ANY)).toBe(1_300);
@@ -230,7 +230,7 @@ describe('the packet size search', () => {
       expect(search.nextProbe(0, ANY)).toBe(9_000);
     });
 
-    it('tells when a size is given up', () => {
+    test('tells when a size is given up', () => {
       const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
       const given = [1, 2, 3].map(() => {
         search.onProbeSent(1_472);
@@ -241,7 +241,7 @@ describe('the packet size search', () => {
   });
 
   describe('when nothing comes through [REC-47]', () => {
-    it('shrinks after two probe timeouts of the handshake, twice', () => {
+    test('shrinks after two probe timeouts of the handshake, twice', () => {
       const search = new PathMtuDiscovery({ initial: 1_400, ceiling: 1_400 });
       expect(search.onPto(true)).toBe(false);
       expect(search.onPto(true)).toBe(true);
@@ -252,7 +252,7 @@ describe('the packet size search', () => {
       for (let i = 0; i < 10; i++) expect(search.onPto(true)).toBe(false);
     });
 
-    it('does not shrink while acknowledgements come in between', () => {
+    test('does not shrink while acknowledgements come in between', () => {
       const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_200 });
       for (let i = 0; i < 10; i++) {
         search.onPto(true);
@@ -261,7 +261,7 @@ describe('the packet size search', () => {
       expect(search.mtu).toBe(1_200);
     });
 
-    it('takes it back when a packet from before arrived after all', () => {
+    test('takes it back when a packet from before arrived after all', () => {
       const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_200 });
       for (let i = 0; i < 2; i++) search.onPto(true);
       expect(search.mtu).toBe(512);
@@ -271,14 +271,14 @@ describe('the packet size search', () => {
       expect(search.nextProbe(0, ANY)).toBe(0);
     });
 
-    it('takes no packet back that is larger than the peer allows', () => {
+    test('takes no packet back that is larger than the peer allows', () => {
       const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_200 });
       search.limit(700);
       expect(search.onAck(1_200, 0)).toBe(false);
       expect(search.mtu).toBe(700);
     });
 
-    it('finds its way back up after the handshake', () => {
+    test('finds its way back up after the handshake', () => {
       const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
       search.onPto(true);
       search.onPto(true);
@@ -289,7 +289,7 @@ describe('the packet size search', () => {
   });
 
   describe('when the system says that a datagram was too large for the path [REC-53]', () => {
-    it('keeps to what is in use when that was a probe', () => {
+    test('keeps to what is in use when that was a probe', () => {
       const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
       search.onProbeSent(1_472);
       expect(search.onTooLarge()).toBe(false);
@@ -298,7 +298,7 @@ describe('the packet size search', () => {
       expect(search.nextProbe(1_000 * SECOND, ANY)).toBe(0);
     });
 
-    it('gives up a size that it does not even take, and goes on below', () => {
+    test('gives up a size that it does not even take, and goes on below', () => {
       const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 32_768 });
       search.onProbeSent(32_768);
       expect(search.onRefused(32_768, 0)).toBe(false);
@@ -309,7 +309,7 @@ describe('the packet size search', () => {
       expect(search.onRefused(8_952, 0)).toBe(false);
     });
 
-    it('goes back to 1,200 when that was in use', () => {
+    test('goes back to 1,200 when that was in use', () => {
       const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
       settle(search, 1_472);
       expect(search.onTooLarge()).toBe(true);
@@ -318,7 +318,7 @@ describe('the packet size search', () => {
     });
   });
 
-  it('stays between floor and ceiling, and ends, whatever the path does', () => {
+  test('stays between floor and ceiling, and ends, whatever the path does', () => {
     const event = fc.record({
       kind: fc.constantFrom('probe', 'lost', 'acked', 'pto', 'handshakePto', 'limit', 'tooLarge'),
       bytes: fc.integer({ min: 40, max: 65_507 }),

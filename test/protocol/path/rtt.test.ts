@@ -1,8 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { RttEstimator } from '../../../src/protocol/path/rtt.ts';
 
 describe('RTT estimation', () => {
-  it('assumes 333 ms until there is a sample [REC-1]', () => {
+  test('assumes 333 ms until there is a sample [REC-1]', () => {
     const rtt = new RttEstimator();
     expect(rtt.hasSample).toBe(false);
     expect(rtt.smoothed).toBe(333_000);
@@ -10,14 +10,14 @@ describe('RTT estimation', () => {
     expect(rtt.probeTimeout).toBe(999_000);
   });
 
-  it('takes the first sample as it is, whatever delay is reported [REC-1]', () => {
+  test('takes the first sample as it is, whatever delay is reported [REC-1]', () => {
     const rtt = new RttEstimator();
     rtt.update(40_000, 10_000, 7);
     expect([rtt.min, rtt.smoothed, rtt.variance, rtt.latest]).toEqual([40_000, 40_000, 20_000, 40_000]);
     expect(rtt.firstSampleTime).toBe(7);
   });
 
-  it('smooths later samples and takes the reported delay off [REC-4]', () => {
+  test('smooths later samples and takes the reported delay off [REC-4]', () => {
     const rtt = new RttEstimator();
     rtt.update(40_000, 0, 0);
     rtt.update(60_000, 4_000, 1);
@@ -27,14 +27,14 @@ describe('RTT estimation', () => {
     expect(rtt.min).toBe(40_000);
   });
 
-  it('ignores a delay that would push the sample below the minimum [REC-4]', () => {
+  test('ignores a delay that would push the sample below the minimum [REC-4]', () => {
     const rtt = new RttEstimator();
     rtt.update(40_000, 0, 0);
     rtt.update(44_000, 20_000, 1);
     expect(rtt.smoothed).toBe(0.875 * 40_000 + 0.125 * 44_000);
   });
 
-  it('keeps the smallest sample, unadjusted [REC-4]', () => {
+  test('keeps the smallest sample, unadjusted [REC-4]', () => {
     const rtt = new RttEstimator();
     rtt.update(40_000, 0, 0);
     rtt.update(30_000, 5_000, 1);
@@ -43,19 +43,19 @@ describe('RTT estimation', () => {
     expect(rtt.min).toBe(30_000);
   });
 
-  it('never takes a sample of 0 [REC-3]', () => {
+  test('never takes a sample of 0 [REC-3]', () => {
     const rtt = new RttEstimator();
     rtt.update(0, 0, 0);
     expect(rtt.min).toBe(1);
   });
 
-  it('waits at least a millisecond beyond the smoothed RTT for a probe [REC-13]', () => {
+  test('waits at least a millisecond beyond the smoothed RTT for a probe [REC-13]', () => {
     const rtt = new RttEstimator();
     for (let i = 0; i < 100; i++) rtt.update(100, 0, i);
     expect(rtt.probeTimeout).toBe(1_100);
   });
 
-  it('starts anew on another path', () => {
+  test('starts anew on another path', () => {
     const rtt = new RttEstimator();
     rtt.update(100, 0, 0);
     rtt.reset();

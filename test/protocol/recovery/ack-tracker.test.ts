@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { NEVER } from '../../../src/base/time.ts';
 import { AckTracker, RANGES_MAX } from '../../../src/protocol/recovery/ack-tracker.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
@@ -26,7 +26,7 @@ function acknowledge(acks: AckTracker, now: number, sizes: number[]): void {
 }
 
 describe('acknowledging', () => {
-  it('acknowledges the first packet at once, then every second one [REC-36]', () => {
+  test('acknowledges the first packet at once, then every second one [REC-36]', () => {
     const acks = tracker();
     acks.onPacket(0, true, 0);
     expect(acks.ackDue(0)).toBe(true);
@@ -37,7 +37,7 @@ describe('acknowledging', () => {
     expect(acks.ackDue(2_000)).toBe(true);
   });
 
-  it('acknowledges within a millisecond during the handshake, so that it goes with the answer [REC-35]', () => {
+  test('acknowledges within a millisecond during the handshake, so that it goes with the answer [REC-35]', () => {
     const acks = tracker(true);
     acks.onRtt(400_000);
     for (let n = 0; n < 12; n++) acks.onPacket(n, true, 5_000 + n);
@@ -47,7 +47,7 @@ describe('acknowledging', () => {
     expect(acks.ackDue(6_000)).toBe(true);
   });
 
-  it('acknowledges a gap and what comes late at once also during the handshake [REC-38]', () => {
+  test('acknowledges a gap and what comes late at once also during the handshake [REC-38]', () => {
     const acks = tracker(true);
     acks.onPacket(1, true, 0);
     expect(acks.ackDue(0)).toBe(true);
@@ -56,7 +56,7 @@ describe('acknowledging', () => {
     expect(acks.ackDue(0)).toBe(true);
   });
 
-  it('never acknowledges packets that do not elicit it', () => {
+  test('never acknowledges packets that do not elicit it', () => {
     const acks = tracker();
     for (let n = 0; n < 100; n += 2) acks.onPacket(n, false, n);
     expect(acks.ackDue(1_000_000)).toBe(false);
@@ -64,7 +64,7 @@ describe('acknowledging', () => {
     expect(acks.ranges.size).toBe(50);
   });
 
-  it('acknowledges a lone packet after the delay: a quarter of the RTT, within bounds [REC-36] [REC-37]', () => {
+  test('acknowledges a lone packet after the delay: a quarter of the RTT, within bounds [REC-36] [REC-37]', () => {
     for (const [rtt, delay] of [
       [40_000, 10_000],
       [100, 1_000],
@@ -81,14 +81,14 @@ describe('acknowledging', () => {
     }
   });
 
-  it('acknowledges less often when packets come fast, every tenth in the end [REC-41]', () => {
+  test('acknowledges less often when packets come fast, every tenth in the end [REC-41]', () => {
     const acks = tracker();
     const sizes = receive(acks, 0, 40, 10);
     expect(sizes.slice(0, 11)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 10]);
     expect(sizes.at(-1)).toBe(10);
   });
 
-  it('acknowledges more often when the delay runs out before the threshold is reached [REC-41]', () => {
+  test('acknowledges more often when the delay runs out before the threshold is reached [REC-41]', () => {
     const acks = tracker();
     receive(acks, 0, 40, 10);
     // 8 packets, then silence: as from a sender with a window of 8.
@@ -102,7 +102,7 @@ describe('acknowledging', () => {
     expect(acks.ackDue(late)).toBe(true);
   });
 
-  it('acknowledges at once what leaves a gap, and again three packets later [REC-38]', () => {
+  test('acknowledges at once what leaves a gap, and again three packets later [REC-38]', () => {
     const acks = tracker();
     receive(acks, 0, 20, 10);
     const from = acks.largest + 1;
@@ -116,7 +116,7 @@ describe('acknowledging', () => {
     expect(due).toEqual([false, true, false, true, false]);
   });
 
-  it('acknowledges at once a packet that comes late [REC-38]', () => {
+  test('acknowledges at once a packet that comes late [REC-38]', () => {
     const acks = tracker();
     receive(acks, 0, 20, 10);
     const from = acks.largest + 1;
@@ -126,7 +126,7 @@ describe('acknowledging', () => {
     expect(acks.ackDue(0)).toBe(true);
   });
 
-  it('acknowledges at once a packet with a congestion mark [REC-38]', () => {
+  test('acknowledges at once a packet with a congestion mark [REC-38]', () => {
     const acks = tracker();
     receive(acks, 0, 20, 10);
     acks.onPacket(acks.largest + 1, true, 0, true);
@@ -134,14 +134,14 @@ describe('acknowledging', () => {
     expect(acks.ceCount).toBe(1);
   });
 
-  it('reports the time since the largest number came [REC-42]', () => {
+  test('reports the time since the largest number came [REC-42]', () => {
     const acks = tracker();
     acks.onPacket(5, true, 1_000);
     acks.onPacket(4, true, 1_700);
     expect(acks.ackDelay(2_000)).toBe(1_000);
   });
 
-  it('forgets what the peer knows to have been received [REC-39]', () => {
+  test('forgets what the peer knows to have been received [REC-39]', () => {
     const acks = tracker();
     for (const n of [0, 1, 2, 5]) acks.onPacket(n, true, 0);
     const frame = acks.onAckSent(0);
@@ -150,7 +150,7 @@ describe('acknowledging', () => {
     expect(rangesOf(acks)).toEqual([[6, 7]]);
   });
 
-  it('keeps the ranges that the frame had no room for [REC-39]', () => {
+  test('keeps the ranges that the frame had no room for [REC-39]', () => {
     const acks = tracker();
     for (const n of [0, 4, 8, 12]) acks.onPacket(n, true, 0);
     acks.onFrameAcked({ largest: 12, lowest: 8, number: acks.onAckSent(0) });
@@ -160,7 +160,7 @@ describe('acknowledging', () => {
     ]);
   });
 
-  it('keeps what came late, until a frame that told it is acknowledged [REC-39]', () => {
+  test('keeps what came late, until a frame that told it is acknowledged [REC-39]', () => {
     const acks = tracker();
     for (const n of [0, 2]) acks.onPacket(n, true, 0);
     const before = acks.onAckSent(0);
@@ -176,7 +176,7 @@ describe('acknowledging', () => {
   });
 
   describe('when many ranges are told again and again [REC-50]', () => {
-    it('asks for an acknowledgement above four ranges, once a round trip', () => {
+    test('asks for an acknowledgement above four ranges, once a round trip', () => {
       const acks = tracker();
       acks.onRtt(80_000);
       for (const n of [0, 2, 4, 6]) acks.onPacket(n, true, 1_000_000);
@@ -188,14 +188,14 @@ describe('acknowledging', () => {
       expect(acks.wantsAcknowledgement(1_080_000)).toBe(true);
     });
 
-    it('does not ask in the spaces of the handshake', () => {
+    test('does not ask in the spaces of the handshake', () => {
       const acks = tracker(true);
       for (const n of [0, 2, 4, 6, 8]) acks.onPacket(n, true, 1_000_000);
       expect(acks.wantsAcknowledgement(1_000_000)).toBe(false);
     });
   });
 
-  it('remembers at most 64 ranges, the highest [REC-39]', () => {
+  test('remembers at most 64 ranges, the highest [REC-39]', () => {
     const acks = tracker();
     for (let n = 0; n < 1_000; n += 2) acks.onPacket(n, true, 0);
     expect(acks.ranges.size).toBe(RANGES_MAX);
@@ -206,7 +206,7 @@ describe('acknowledging', () => {
   });
 
   describe('as the peer asks with ACK_FREQUENCY [REC-40]', () => {
-    it('takes threshold and delay from it, and keeps them', () => {
+    test('takes threshold and delay from it, and keeps them', () => {
       const acks = tracker();
       expect(acks.onAckFrequency(0, 30, 5_000)).toBe(0);
       acks.onRtt(400_000);
@@ -216,7 +216,7 @@ describe('acknowledging', () => {
       expect(acks.deadline).toBe(5_000);
     });
 
-    it('heeds the newest request only', () => {
+    test('heeds the newest request only', () => {
       const acks = tracker();
       acks.onAckFrequency(4, 3, 5_000);
       acks.onAckFrequency(3, 50, 5_000);
@@ -224,7 +224,7 @@ describe('acknowledging', () => {
       expect(receive(acks, 0, 3, 10)).toEqual([1, 3, 3]);
     });
 
-    it('bounds threshold and delay', () => {
+    test('bounds threshold and delay', () => {
       const acks = tracker();
       acks.onAckFrequency(0, 0, 90_000);
       acks.onPacket(0, true, 0);
@@ -236,12 +236,12 @@ describe('acknowledging', () => {
       expect(receive(acks, 2, 2, 1).at(-1)).toBe(1_000);
     });
 
-    it('refuses a delay that it said it cannot keep', () => {
+    test('refuses a delay that it said it cannot keep', () => {
       expect(tracker().onAckFrequency(0, 2, 999)).toBe(CloseCode.PROTOCOL_VIOLATION);
       expect(tracker().onAckFrequency(0, 2, 1_000)).toBe(0);
     });
 
-    it('still acknowledges at once what leaves a gap [REC-38]', () => {
+    test('still acknowledges at once what leaves a gap [REC-38]', () => {
       const acks = tracker();
       acks.onAckFrequency(0, 500, 25_000);
       receive(acks, 0, 1, 1);
@@ -250,7 +250,7 @@ describe('acknowledging', () => {
     });
   });
 
-  it('has something to report whenever an acknowledgement is due, and forgets nothing that was not told', () => {
+  test('has something to report whenever an acknowledgement is due, and forgets nothing that was not told', () => {
     const step = fc.record({
       kind: fc.constantFrom('packet', 'packet', 'packet', 'ack', 'ackAcked'),
       number: fc.integer({ min: 0, max: 400 }),

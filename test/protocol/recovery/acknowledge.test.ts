@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { acknowledge, PacketFates } from '../../../src/protocol/recovery/loss-detection.ts';
 import { PacketState, SentPackets } from '../../../src/protocol/recovery/sent-packets.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
@@ -20,7 +20,7 @@ function ack(sent: SentPackets, ...ranges: number[]): number[] {
 }
 
 describe('acknowledgements', () => {
-  it('report each packet once, newest first', () => {
+  test('report each packet once, newest first', () => {
     const sent = sentOf(10);
     expect(ack(sent, 6, 9, 2, 4)).toEqual([8, 7, 6, 3, 2]);
     expect(ack(sent, 5, 10, 1, 4)).toEqual([9, 5, 1]);
@@ -29,7 +29,7 @@ describe('acknowledgements', () => {
     expect(sent.flight.ackEliciting).toBe(0);
   });
 
-  it('may arrive in any order [REC-11]', () => {
+  test('may arrive in any order [REC-11]', () => {
     const sent = sentOf(10);
     expect(ack(sent, 0, 8)).toHaveLength(8);
     expect(ack(sent, 2, 5)).toEqual([]);
@@ -37,13 +37,13 @@ describe('acknowledgements', () => {
     expect(ack(sent, 0, 10)).toEqual([9, 8]);
   });
 
-  it('of a number that was never sent are a protocol violation [FRM-9]', () => {
+  test('of a number that was never sent are a protocol violation [FRM-9]', () => {
     const sent = sentOf(3);
     const out = new PacketFates();
     expect(acknowledge(sent, Float64Array.of(0, 4), 1, pathOf(), out, 0)).toBe(CloseCode.PROTOCOL_VIOLATION);
   });
 
-  it('of a skipped number are a protocol violation [FRM-9] [PKT-23]', () => {
+  test('of a skipped number are a protocol violation [FRM-9] [PKT-23]', () => {
     const sent = sentOf(3);
     sent.begin(5, 0);
     sent.commit(1_000, true, true);
@@ -52,7 +52,7 @@ describe('acknowledgements', () => {
     expect(acknowledge(sent, Float64Array.of(3, 6), 1, pathOf(), out, 0)).toBe(CloseCode.PROTOCOL_VIOLATION);
   });
 
-  it('of the skipped number are a protocol violation also when its record is gone', () => {
+  test('of the skipped number are a protocol violation also when its record is gone', () => {
     const sent = sentOf(3);
     ack(sent, 0, 3);
     for (let n = 4; n < 60; n++) {
@@ -67,7 +67,7 @@ describe('acknowledgements', () => {
     );
   });
 
-  it('step over known runs: a frame that repeats old ranges costs next to nothing', () => {
+  test('step over known runs: a frame that repeats old ranges costs next to nothing', () => {
     const count = 20_000;
     const sent = sentOf(count);
     let reads = 0;
@@ -80,7 +80,7 @@ describe('acknowledgements', () => {
     expect(reads).toBeLessThan(2 * count);
   });
 
-  it('tell packets declared lost apart', () => {
+  test('tell packets declared lost apart', () => {
     const sent = sentOf(4);
     sent.ring.state[1] |= PacketState.LOST;
     const out = new PacketFates();

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { SECOND } from '../../../src/base/time.ts';
 import { Bottleneck, type BottleneckOptions } from './bottleneck.ts';
 
@@ -22,7 +22,7 @@ const dsl: Omit<BottleneckOptions, 'congestion'> = {
 describe('over a bottleneck link', () => {
   for (const congestion of ['newreno', 'cubic'] as const) {
     describe(congestion, () => {
-      it('fills the link, and its window stays around what path and queue hold', () => {
+      test('fills the link, and its window stays around what path and queue hold', () => {
         const link = new Bottleneck({ ...dsl, congestion });
         expect(goodput(link, 30 * SECOND, 5 * SECOND) / dsl.rate).toBeGreaterThan(0.95);
         const pathBytes = dsl.rate * dsl.rtt + dsl.queueBytes;
@@ -32,12 +32,12 @@ describe('over a bottleneck link', () => {
         expect(link.timeouts).toBe(0);
       });
 
-      it('makes good use of a link with a queue of eight packets', () => {
+      test('makes good use of a link with a queue of eight packets', () => {
         const link = new Bottleneck({ ...dsl, congestion, queueBytes: 10_000 });
         expect(goodput(link, 30 * SECOND, 5 * SECOND) / dsl.rate).toBeGreaterThan(0.7);
       });
 
-      it('fills a loopback-like path from a driver with 1 ms timers [REC-30]', () => {
+      test('fills a loopback-like path from a driver with 1 ms timers [REC-30]', () => {
         const link = new Bottleneck({
           mtu: 16_384,
           rate: 1_000,
@@ -49,14 +49,14 @@ describe('over a bottleneck link', () => {
         expect(goodput(link, SECOND / 2, SECOND / 10) / 1_000).toBeGreaterThan(0.95);
       });
 
-      it('does not grow its window when the application offers a trickle [REC-25]', () => {
+      test('does not grow its window when the application offers a trickle [REC-25]', () => {
         const link = new Bottleneck({ ...dsl, congestion, offered: 1 / 20_000 });
         link.run(30 * SECOND);
         expect(link.windowMax).toBe(12_000);
         expect(link.deliveredBytes).toBeGreaterThan(1_490 * 1_200);
       });
 
-      it('does not grow its window for bursts that only the pacer spreads, and pays for none of it afterwards [REC-25]', () => {
+      test('does not grow its window for bursts that only the pacer spreads, and pays for none of it afterwards [REC-25]', () => {
         const path = { mtu: 1_200, rate: 10 * MBIT, rtt: 100_000, queueBytes: 125_000, congestion };
         const link = new Bottleneck({ ...path, bursts: { packets: 20, every: 200_000 } });
         link.run(120 * SECOND);
@@ -72,7 +72,7 @@ describe('over a bottleneck link', () => {
         expect(link.lostPackets).toBeLessThanOrEqual(1.2 * control.lostPackets);
       });
 
-      it('gets its window back after a jump in delay that only looked like loss [REC-23]', () => {
+      test('gets its window back after a jump in delay that only looked like loss [REC-23]', () => {
         const jump = { from: 2 * SECOND, until: 2 * SECOND + 3_000 };
         const link = new Bottleneck({
           ...dsl,
@@ -90,7 +90,7 @@ describe('over a bottleneck link', () => {
         expect(link.recovery.path.congestion.window).toBeGreaterThanOrEqual(window);
       });
 
-      it('survives a cut of the line: probes back off, then the transfer goes on [REC-13] [REC-22]', () => {
+      test('survives a cut of the line: probes back off, then the transfer goes on [REC-13] [REC-22]', () => {
         const link = new Bottleneck({ ...dsl, congestion });
         link.run(2 * SECOND);
         link.isCut = true;
@@ -106,7 +106,7 @@ describe('over a bottleneck link', () => {
     });
   }
 
-  it('NewReno follows the square-root law at 1 % loss', () => {
+  test('NewReno follows the square-root law at 1 % loss', () => {
     // Mathis et al., 1997: packets a round trip = sqrt(3 / (2 p)), 12.2 at 1 %.
     const law = Math.sqrt(3 / (2 * 0.01));
     for (const seed of [1, 2, 3]) {
@@ -124,14 +124,14 @@ describe('over a bottleneck link', () => {
     }
   });
 
-  it('CUBIC outruns NewReno on a long fat path with rare loss', () => {
+  test('CUBIC outruns NewReno on a long fat path with rare loss', () => {
     const path = { ...dsl, rate: 1_000 * MBIT, rtt: 100_000, queueBytes: 10_000_000, loss: 0.0002, seed: 5 };
     const rate = (congestion: 'cubic' | 'newreno') =>
       goodput(new Bottleneck({ ...path, congestion }), 60 * SECOND, 5 * SECOND);
     expect(rate('cubic')).toBeGreaterThan(1.5 * rate('newreno'));
   });
 
-  it('is repeatable: one seed, one outcome', () => {
+  test('is repeatable: one seed, one outcome', () => {
     const run = () => {
       const link = new Bottleneck({ ...dsl, congestion: 'cubic', loss: 0.02, seed: 9 });
       link.run(10 * SECOND);

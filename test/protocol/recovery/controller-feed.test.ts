@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import type { Micros } from '../../../src/base/time.ts';
 import type { CongestionController, PacketReport } from '../../../src/protocol/congestion/controller.ts';
 import { Sender } from './sender.ts';
@@ -42,7 +42,7 @@ function senderOf(recorder: Recorder): Sender {
 }
 
 describe('a congestion controller', () => {
-  it('is told of each packet that is sent, acknowledged, lost, or late after all, in this order', () => {
+  test('is told of each packet that is sent, acknowledged, lost, or late after all, in this order', () => {
     const recorder = new Recorder();
     const sender = senderOf(recorder);
     for (let i = 0; i < 5; i++) {
@@ -64,7 +64,7 @@ describe('a congestion controller', () => {
     expect(recorder.take()).toEqual([['spurious', start]]);
   });
 
-  it('hears what the path had delivered when a packet was sent, which makes a sample of the delivery rate', () => {
+  test('hears what the path had delivered when a packet was sent, which makes a sample of the delivery rate', () => {
     const recorder = new Recorder();
     const sender = senderOf(recorder);
     const start = sender.now;
@@ -103,7 +103,7 @@ describe('a congestion controller', () => {
     expect(sender.recovery.path.delivery?.delivered).toBe(3_000);
   });
 
-  it('hears which packets were sent while the application had no more to send, until those are delivered', () => {
+  test('hears which packets were sent while the application had no more to send, until those are delivered', () => {
     const recorder = new Recorder();
     const sender = senderOf(recorder);
     sender.send(2);
@@ -123,7 +123,7 @@ describe('a congestion controller', () => {
     ]);
   });
 
-  it('is not told of the loss of a probe for a larger packet size [REC-32]', () => {
+  test('is not told of the loss of a probe for a larger packet size [REC-32]', () => {
     const recorder = new Recorder();
     const sender = senderOf(recorder);
     sender.send(1, 2, true);

@@ -1,11 +1,11 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { NEVER } from '../../../src/base/time.ts';
 import { TimeoutResult } from '../../../src/protocol/recovery/recovery.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
 import { holds, numbersOf, Sender } from './sender.ts';
 
 describe('loss detection', () => {
-  it('declares packets lost that are three numbers behind [REC-6]', () => {
+  test('declares packets lost that are three numbers behind [REC-6]', () => {
     const sender = new Sender();
     sender.send(6);
     sender.now += 10_000;
@@ -14,7 +14,7 @@ describe('loss detection', () => {
     expect(sender.recovery.path.bytesInFlight).toBe(3 * 1_200);
   });
 
-  it('waits a little longer than a round trip for packets less far behind [REC-6] [REC-7] [REC-9]', () => {
+  test('waits a little longer than a round trip for packets less far behind [REC-6] [REC-7] [REC-9]', () => {
     const sender = new Sender();
     const sentAt = sender.now;
     sender.send(3);
@@ -29,7 +29,7 @@ describe('loss detection', () => {
     expect(sender.recovery.nextTimeout()).toBe(NEVER);
   });
 
-  it('never waits less than a millisecond [REC-9]', () => {
+  test('never waits less than a millisecond [REC-9]', () => {
     const sender = new Sender();
     const sentAt = sender.now;
     sender.send(2);
@@ -38,7 +38,7 @@ describe('loss detection', () => {
     expect(sender.recovery.nextTimeout()).toBe(sentAt + 1_000);
   });
 
-  it('does nothing when a timeout comes too early', () => {
+  test('does nothing when a timeout comes too early', () => {
     const sender = new Sender();
     sender.send(2);
     sender.now += 40_000;
@@ -47,7 +47,7 @@ describe('loss detection', () => {
     expect(sender.recovery.fates.lost.count).toBe(0);
   });
 
-  it('never declares a packet lost that is not in flight [REC-6]', () => {
+  test('never declares a packet lost that is not in flight [REC-6]', () => {
     const sender = new Sender();
     const acknowledgement = sender.sendAckOnly();
     sender.send(5);
@@ -59,7 +59,7 @@ describe('loss detection', () => {
     expect(numbersOf(sender.recovery.fates.acked)).toEqual([acknowledgement]);
   });
 
-  it('samples the RTT only from a new largest number in an ack-eliciting acknowledgement [REC-2]', () => {
+  test('samples the RTT only from a new largest number in an ack-eliciting acknowledgement [REC-2]', () => {
     const sender = new Sender();
     sender.sendAckOnly();
     sender.now += 30_000;
@@ -74,7 +74,7 @@ describe('loss detection', () => {
     expect(sender.recovery.path.rtt.latest).toBe(30_000);
   });
 
-  it('bounds the reported delay once the handshake is confirmed, and ignores it before [REC-5]', () => {
+  test('bounds the reported delay once the handshake is confirmed, and ignores it before [REC-5]', () => {
     const sender = new Sender();
     sender.sampleRtt(10_000);
     sender.send();
@@ -91,7 +91,7 @@ describe('loss detection', () => {
     expect(early.recovery.path.rtt.smoothed).toBe(0.875 * 10_000 + 0.125 * 100_000);
   });
 
-  it('recognises that a lost packet was only late [REC-8]', () => {
+  test('recognises that a lost packet was only late [REC-8]', () => {
     const sender = new Sender();
     sender.send(6);
     sender.now += 10_000;
@@ -104,7 +104,7 @@ describe('loss detection', () => {
     expect(sender.recovery.path.bytesInFlight).toBe(1_200);
   });
 
-  it('forgets lost packets in time [REC-8]', () => {
+  test('forgets lost packets in time [REC-8]', () => {
     const sender = new Sender();
     sender.sampleRtt(10_000);
     sender.send(6);
@@ -118,7 +118,7 @@ describe('loss detection', () => {
     expect(sender.recovery.fates.spurious.count).toBe(0);
   });
 
-  it('takes more reordering for granted after a spurious loss by number [REC-10]', () => {
+  test('takes more reordering for granted after a spurious loss by number [REC-10]', () => {
     const sender = new Sender();
     sender.send(10);
     sender.now += 10_000;
@@ -134,7 +134,7 @@ describe('loss detection', () => {
     expect(numbersOf(sender.recovery.fates.lost)).toEqual([next]);
   });
 
-  it('waits longer after a spurious loss by time [REC-10]', () => {
+  test('waits longer after a spurious loss by time [REC-10]', () => {
     const sender = new Sender();
     sender.send(2);
     sender.now += 40_000;
@@ -150,7 +150,7 @@ describe('loss detection', () => {
     expect(sender.recovery.nextTimeout()).toBe(sentAt + 50_000);
   });
 
-  it('trusts the order of the path again after sixteen recovery periods [REC-10]', () => {
+  test('trusts the order of the path again after sixteen recovery periods [REC-10]', () => {
     const sender = new Sender();
     sender.send(2);
     sender.now += 40_000;
@@ -172,7 +172,7 @@ describe('loss detection', () => {
     expect(sender.recovery.nextTimeout()).toBe(sentAt + 45_000);
   });
 
-  it('withdraws what the peer can never have accepted, without a congestion signal', () => {
+  test('withdraws what the peer can never have accepted, without a congestion signal', () => {
     const sender = new Sender();
     sender.send(5);
     const { window } = sender.recovery.path.congestion;

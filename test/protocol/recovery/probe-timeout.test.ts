@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { NEVER } from '../../../src/base/time.ts';
 import { TimeoutResult } from '../../../src/protocol/recovery/recovery.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
@@ -7,7 +7,7 @@ import { Sender } from './sender.ts';
 const { INITIAL, HANDSHAKE, APPLICATION } = PacketSpace;
 
 describe('the probe timeout', () => {
-  it('is armed by ack-eliciting packets only [REC-13]', () => {
+  test('is armed by ack-eliciting packets only [REC-13]', () => {
     const sender = new Sender();
     sender.sendAckOnly();
     expect(sender.recovery.nextTimeout()).toBe(NEVER);
@@ -15,7 +15,7 @@ describe('the probe timeout', () => {
     expect(sender.recovery.nextTimeout()).toBe(sender.now + 999_000 + 25_000);
   });
 
-  it("counts from the last ack-eliciting packet and adds the peer's delay [REC-13] [REC-14]", () => {
+  test("counts from the last ack-eliciting packet and adds the peer's delay [REC-13] [REC-14]", () => {
     const sender = new Sender();
     sender.sampleRtt(40_000);
     sender.send();
@@ -25,7 +25,7 @@ describe('the probe timeout', () => {
     expect(sender.recovery.nextTimeout()).toBe(sender.now + 145_000);
   });
 
-  it("adds the peer's delay neither before the handshake is confirmed nor in its spaces [REC-14]", () => {
+  test("adds the peer's delay neither before the handshake is confirmed nor in its spaces [REC-14]", () => {
     const early = new Sender({ isConfirmed: false }).recovery;
     expect(early.probeTimeout(APPLICATION)).toBe(999_000);
     early.onHandshakeConfirmed(25_000);
@@ -34,7 +34,7 @@ describe('the probe timeout', () => {
     expect(early.probeTimeout(INITIAL)).toBe(999_000);
   });
 
-  it('backs off, doubling each time, up to a minute [REC-13]', () => {
+  test('backs off, doubling each time, up to a minute [REC-13]', () => {
     const sender = new Sender();
     sender.sampleRtt(40_000);
     sender.send();
@@ -49,7 +49,7 @@ describe('the probe timeout', () => {
     expect(sender.recovery.ptoCount).toBe(14);
   });
 
-  it('asks for two probes, which window and pacer do not hold back [REC-21]', () => {
+  test('asks for two probes, which window and pacer do not hold back [REC-21]', () => {
     const sender = new Sender();
     sender.send(10);
     const { window } = sender.recovery.path.congestion;
@@ -66,7 +66,7 @@ describe('the probe timeout', () => {
     expect(sender.recovery.probesPending(APPLICATION)).toBe(0);
   });
 
-  it('starts over when something new is acknowledged [REC-17]', () => {
+  test('starts over when something new is acknowledged [REC-17]', () => {
     const sender = new Sender();
     sender.sampleRtt(40_000);
     sender.send();
@@ -77,7 +77,7 @@ describe('the probe timeout', () => {
     expect(sender.recovery.ptoCount).toBe(0);
   });
 
-  it('gives way to the loss timer [REC-19]', () => {
+  test('gives way to the loss timer [REC-19]', () => {
     const sender = new Sender();
     const sentAt = sender.now;
     sender.send(2);
@@ -87,7 +87,7 @@ describe('the probe timeout', () => {
     expect(sender.recovery.nextTimeout()).toBe(sentAt + 45_000);
   });
 
-  it('leaves application packets alone before the handshake is confirmed [REC-15]', () => {
+  test('leaves application packets alone before the handshake is confirmed [REC-15]', () => {
     const sender = new Sender({ isConfirmed: false });
     sender.send(1, APPLICATION);
     expect(sender.recovery.nextTimeout()).toBe(NEVER);
@@ -95,7 +95,7 @@ describe('the probe timeout', () => {
     expect(sender.recovery.nextTimeout()).toBe(sender.now + 999_000 + 10_000);
   });
 
-  it('takes the earliest of the spaces, without a delay during the handshake [REC-14]', () => {
+  test('takes the earliest of the spaces, without a delay during the handshake [REC-14]', () => {
     const sender = new Sender({ isConfirmed: false });
     sender.send(1, INITIAL);
     const initialAt = sender.now;
@@ -108,7 +108,7 @@ describe('the probe timeout', () => {
     expect(sender.recovery.probesPending(HANDSHAKE)).toBe(0);
   });
 
-  it('is not armed by a server at its amplification limit [REC-20]', () => {
+  test('is not armed by a server at its amplification limit [REC-20]', () => {
     const sender = new Sender({ isConfirmed: false });
     sender.send(1, HANDSHAKE);
     sender.recovery.path.validation.isExhausted = true;
@@ -118,7 +118,7 @@ describe('the probe timeout', () => {
     expect(sender.recovery.nextTimeout()).toBe(sender.now + 999_000);
   });
 
-  it('ends for a space whose keys are discarded [REC-18]', () => {
+  test('ends for a space whose keys are discarded [REC-18]', () => {
     const sender = new Sender({ isConfirmed: false });
     sender.send(1, INITIAL);
     sender.fireTimeout();
@@ -133,11 +133,11 @@ describe('the probe timeout', () => {
   describe('of a client', () => {
     const client = () => new Sender({ isServer: false, isConfirmed: false });
 
-    it('is not armed before it sent anything [REC-16]', () => {
+    test('is not armed before it sent anything [REC-16]', () => {
       expect(client().recovery.nextTimeout()).toBe(NEVER);
     });
 
-    it('stays armed with nothing in flight until the server has proof of its address [REC-16]', () => {
+    test('stays armed with nothing in flight until the server has proof of its address [REC-16]', () => {
       const sender = client();
       sender.send(1, INITIAL);
       sender.now += 40_000;
@@ -155,7 +155,7 @@ describe('the probe timeout', () => {
       expect(sender.recovery.nextTimeout()).toBe(NEVER);
     });
 
-    it('stays armed while only early data is in flight [REC-16]', () => {
+    test('stays armed while only early data is in flight [REC-16]', () => {
       const sender = client();
       sender.send(1, INITIAL);
       sender.send(1, APPLICATION);
@@ -164,7 +164,7 @@ describe('the probe timeout', () => {
       expect(sender.recovery.nextTimeout()).toBe(sender.now + 120_000);
     });
 
-    it('keeps its back-off while only Initial packets are acknowledged [REC-17]', () => {
+    test('keeps its back-off while only Initial packets are acknowledged [REC-17]', () => {
       const sender = client();
       sender.send(1, INITIAL);
       sender.fireTimeout();

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { NEVER } from '../../../src/base/time.ts';
 import { Recovery } from '../../../src/protocol/recovery/recovery.ts';
@@ -129,7 +129,7 @@ class Model {
 }
 
 describe('recovery, whatever happens', () => {
-  it('settles each packet once and counts what is in flight', () => {
+  test('settles each packet once and counts what is in flight', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 2 ** 31 }), (seed) => {
         const model = new Model(seed);

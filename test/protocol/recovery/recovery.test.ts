@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { NEVER } from '../../../src/base/time.ts';
 import { TimeoutResult } from '../../../src/protocol/recovery/recovery.ts';
 import { numbersOf, Sender } from './sender.ts';
@@ -16,7 +16,7 @@ function fillRound(sender: Sender, rtt: number): void {
 }
 
 describe('recovery', () => {
-  it('lets out what the window has room for [REC-24]', () => {
+  test('lets out what the window has room for [REC-24]', () => {
     const sender = new Sender();
     expect(sender.recovery.allowance(sender.now)).toBe(12_000);
     sender.send(9);
@@ -26,7 +26,7 @@ describe('recovery', () => {
     expect(sender.recovery.nextSend(sender.now)).toBe(NEVER);
   });
 
-  it('grows the window only when the sender fills it [REC-25]', () => {
+  test('grows the window only when the sender fills it [REC-25]', () => {
     const sender = new Sender();
     for (let i = 0; i < 50; i++) sender.sampleRtt(40_000);
     expect(sender.recovery.path.congestion.window).toBe(12_000);
@@ -34,7 +34,7 @@ describe('recovery', () => {
     expect(sender.recovery.path.congestion.window).toBe(24_000);
   });
 
-  it('grows the window for packets that were sent before it was full, and for those in flight while it is [REC-25]', () => {
+  test('grows the window for packets that were sent before it was full, and for those in flight while it is [REC-25]', () => {
     const sender = new Sender();
     sender.send(5);
     sender.now += 1_000;
@@ -52,7 +52,7 @@ describe('recovery', () => {
     expect(sender.recovery.path.congestion.window).toBe(24_000);
   });
 
-  it('answers a loss with one reduction a recovery period [REC-26] [REC-27]', () => {
+  test('answers a loss with one reduction a recovery period [REC-26] [REC-27]', () => {
     const sender = new Sender();
     fillRound(sender, 40_000);
     const { window } = sender.recovery.path.congestion;
@@ -66,7 +66,7 @@ describe('recovery', () => {
   });
 
   for (const congestion of ['newreno', 'cubic'] as const) {
-    it(`does not undo a reduction of ${congestion} for a late packet of an earlier recovery period [REC-23]`, () => {
+    test(`does not undo a reduction of ${congestion} for a late packet of an earlier recovery period [REC-23]`, () => {
       const sender = new Sender({ congestion });
       fillRound(sender, 40_000);
       const first = sender.send(10) - 9;
@@ -88,7 +88,7 @@ describe('recovery', () => {
       expect(sender.recovery.path.congestion.window).toBeGreaterThanOrEqual(window);
     });
 
-    it(`undoes a reduction of ${congestion} when all its losses turn out to be late [REC-23]`, () => {
+    test(`undoes a reduction of ${congestion} when all its losses turn out to be late [REC-23]`, () => {
       const sender = new Sender({ congestion });
       fillRound(sender, 40_000);
       const { window } = sender.recovery.path.congestion;
@@ -106,7 +106,7 @@ describe('recovery', () => {
     });
   }
 
-  it('lets a reduction stand when one of its losses was real [REC-23]', () => {
+  test('lets a reduction stand when one of its losses was real [REC-23]', () => {
     const sender = new Sender();
     fillRound(sender, 40_000);
     const { window } = sender.recovery.path.congestion;
@@ -117,7 +117,7 @@ describe('recovery', () => {
     expect(sender.recovery.path.congestion.window).toBeLessThan(window);
   });
 
-  it('takes losses over a long time for persistent congestion [REC-22]', () => {
+  test('takes losses over a long time for persistent congestion [REC-22]', () => {
     const sender = new Sender();
     for (let i = 0; i < 20; i++) sender.sampleRtt(40_000);
     const duration = 3 * (sender.recovery.path.rtt.probeTimeout + 25_000);
@@ -134,7 +134,7 @@ describe('recovery', () => {
     expect(sender.recovery.path.congestion.window).toBe(2 * 1_200);
   });
 
-  it('takes no shorter time, and no time with an acknowledgement in it, for that [REC-22]', () => {
+  test('takes no shorter time, and no time with an acknowledgement in it, for that [REC-22]', () => {
     const shorter = new Sender();
     for (let i = 0; i < 20; i++) shorter.sampleRtt(40_000);
     const first = shorter.send();
@@ -158,7 +158,7 @@ describe('recovery', () => {
     expect(broken.recovery.path.congestion.window).toBeGreaterThan(2_400);
   });
 
-  it('takes the acknowledgement of any packet in between for one, also of a packet that only acknowledges [REC-22]', () => {
+  test('takes the acknowledgement of any packet in between for one, also of a packet that only acknowledges [REC-22]', () => {
     const sender = new Sender();
     for (let i = 0; i < 20; i++) sender.sampleRtt(40_000);
     const first = sender.send();
@@ -172,7 +172,7 @@ describe('recovery', () => {
     expect(sender.recovery.path.congestion.window).toBeGreaterThan(2_400);
   });
 
-  it('sees persistent congestion whose losses are declared in several passes [REC-22]', () => {
+  test('sees persistent congestion whose losses are declared in several passes [REC-22]', () => {
     const sender = new Sender();
     for (let i = 0; i < 20; i++) sender.sampleRtt(40_000);
     const first = sender.send();
@@ -187,7 +187,7 @@ describe('recovery', () => {
     expect(sender.recovery.path.congestion.window).toBe(2_400);
   });
 
-  it('does not call it persistent before the first RTT sample [REC-22]', () => {
+  test('does not call it persistent before the first RTT sample [REC-22]', () => {
     const sender = new Sender();
     const first = sender.send();
     sender.now += 10_000_000;
@@ -198,7 +198,7 @@ describe('recovery', () => {
     expect(sender.recovery.path.congestion.window).toBeCloseTo(8_400);
   });
 
-  it('does not mind the loss of a size probe [REC-32]', () => {
+  test('does not mind the loss of a size probe [REC-32]', () => {
     const sender = new Sender();
     sender.sampleRtt(40_000);
     const { window } = sender.recovery.path.congestion;
@@ -213,7 +213,7 @@ describe('recovery', () => {
     expect(sender.recovery.path.bytesInFlight).toBe(0);
   });
 
-  it('says how large the packets were that arrived and that were lost', () => {
+  test('says how large the packets were that arrived and that were lost', () => {
     const sender = new Sender();
     sender.send(5);
     sender.sendAckOnly();
@@ -223,14 +223,14 @@ describe('recovery', () => {
     expect(sender.recovery.fates.smallestLostBytes).toBe(1_200);
   });
 
-  it('never lets the window grow above its bound', () => {
+  test('never lets the window grow above its bound', () => {
     const sender = new Sender({ windowBytesMax: 20_000 });
     for (let i = 0; i < 10; i++) fillRound(sender, 40_000);
     expect(sender.recovery.path.congestion.window).toBe(20_000);
   });
 
   for (const congestion of ['newreno', 'cubic'] as const) {
-    it(`can be given a lower bound for the window of ${congestion} later, which an undo keeps [REC-49]`, () => {
+    test(`can be given a lower bound for the window of ${congestion} later, which an undo keeps [REC-49]`, () => {
       const sender = new Sender({ congestion });
       for (let i = 0; i < 4; i++) fillRound(sender, 40_000);
       const first = sender.send(10) - 9;
@@ -248,7 +248,7 @@ describe('recovery', () => {
     });
   }
 
-  it('raises the window with the packet size [REC-33]', () => {
+  test('raises the window with the packet size [REC-33]', () => {
     const sender = new Sender();
     const { path } = sender.recovery;
     path.mtuDiscovery.limit(20_000);
@@ -257,7 +257,7 @@ describe('recovery', () => {
     expect(sender.recovery.path.congestion.window).toBe(163_840);
   });
 
-  it('gives memory back when nothing is outstanding', () => {
+  test('gives memory back when nothing is outstanding', () => {
     const sender = new Sender();
     sender.send(500);
     sender.now += 40_000;

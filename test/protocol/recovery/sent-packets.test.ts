@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { acknowledge, PacketFates } from '../../../src/protocol/recovery/loss-detection.ts';
 import { PACKETS_MAX, SentPackets } from '../../../src/protocol/recovery/sent-packets.ts';
 import { pathOf } from '../path/path-of.ts';
@@ -35,7 +35,7 @@ function ack(sent: SentPackets, ...ranges: number[]): PacketFates {
 }
 
 describe('the sent packets', () => {
-  it('records what a packet carried', () => {
+  test('records what a packet carried', () => {
     const sent = new SentPackets();
     sent.begin(0, 5);
     sent.frames.part(MESSAGE, 4, 100, 10, 7);
@@ -52,7 +52,7 @@ describe('the sent packets', () => {
     expect(sent.flight.lastAckElicitingTime).toBe(5);
   });
 
-  it('knows the oldest packet in flight that carries something: what a probe timeout sends again', () => {
+  test('knows the oldest packet in flight that carries something: what a probe timeout sends again', () => {
     const sent = new SentPackets();
     expect(sent.oldestInFlight).toBe(-1);
     sent.begin(0, 0);
@@ -65,7 +65,7 @@ describe('the sent packets', () => {
     expect(sent.oldestInFlight).toBe(2);
   });
 
-  it('forgets a cancelled packet and lets its number be used again', () => {
+  test('forgets a cancelled packet and lets its number be used again', () => {
     const sent = new SentPackets();
     sent.begin(0, 0);
     sent.frames.plain(PING);
@@ -75,7 +75,7 @@ describe('the sent packets', () => {
     expectParts(sent, 0, 2);
   });
 
-  it('does not count packets that are not in flight', () => {
+  test('does not count packets that are not in flight', () => {
     const sent = new SentPackets();
     sent.begin(0, 9);
     sent.commit(40, false, false);
@@ -84,7 +84,7 @@ describe('the sent packets', () => {
     expect(sent.flight.lastAckElicitingTime).toBe(0);
   });
 
-  it('grows both rings and keeps every record', () => {
+  test('grows both rings and keeps every record', () => {
     const sent = new SentPackets(4);
     const count = 1_000;
     for (let n = 0; n < count; n++) send(sent, n, n, n % 5);
@@ -96,7 +96,7 @@ describe('the sent packets', () => {
     expect(sent.flight.bytes).toBe(count * 1_200);
   });
 
-  it('reuses its rings without growing while the window stays small', () => {
+  test('reuses its rings without growing while the window stays small', () => {
     const sent = new SentPackets(32);
     const { state } = sent.ring;
     for (let n = 0; n < 100_000; n++) {
@@ -107,7 +107,7 @@ describe('the sent packets', () => {
     expect(sent.ring.state).toBe(state);
   });
 
-  it('grows in the middle of a packet with many frames', () => {
+  test('grows in the middle of a packet with many frames', () => {
     const sent = new SentPackets(4);
     send(sent, 0, 0, 3);
     send(sent, 1, 0, 500);
@@ -115,7 +115,7 @@ describe('the sent packets', () => {
     expectParts(sent, 1, 500);
   });
 
-  it('keeps frames readable when their positions wrap around 2^32', () => {
+  test('keeps frames readable when their positions wrap around 2^32', () => {
     const sent = new SentPackets(4);
     sent.frames.head = 2 ** 32 - 5;
     sent.frames.forgetBefore(2 ** 32 - 5);
@@ -126,7 +126,7 @@ describe('the sent packets', () => {
     for (let n = 20; n < 60; n++) expectParts(sent, n, 3);
   });
 
-  it('works with packet numbers far above 2^32', () => {
+  test('works with packet numbers far above 2^32', () => {
     const sent = new SentPackets(4);
     const first = 2 ** 45 + 3;
     for (let n = first; n < first + 100; n++) send(sent, n, 1, 2);
@@ -135,7 +135,7 @@ describe('the sent packets', () => {
     expect(sent.flight.bytes).toBe(12_000);
   });
 
-  it('lets acknowledgements and probes through at its bound, but no data [REC-12]', () => {
+  test('lets acknowledgements and probes through at its bound, but no data [REC-12]', () => {
     const sent = new SentPackets();
     for (let n = 0; n < PACKETS_MAX; n++) send(sent, n, 0, 0);
     expect(sent.isFull(1)).toBe(true);
@@ -145,7 +145,7 @@ describe('the sent packets', () => {
     expect(sent.isFull(1)).toBe(false);
   });
 
-  it('frees acknowledgement-only packets nobody will acknowledge, without growing', () => {
+  test('frees acknowledgement-only packets nobody will acknowledge, without growing', () => {
     const sent = new SentPackets(32);
     const { state } = sent.ring;
     for (let n = 0; n < 10_000; n++) {
@@ -156,7 +156,7 @@ describe('the sent packets', () => {
     expect(sent.ring.state).toBe(state);
   });
 
-  it('gives its memory back when idle', () => {
+  test('gives its memory back when idle', () => {
     const sent = new SentPackets(32);
     for (let n = 0; n < 5_000; n++) send(sent, n, 0, 2);
     sent.trim();
@@ -169,7 +169,7 @@ describe('the sent packets', () => {
     expect(ack(sent, 4_000, 5_001).acked.count).toBe(1);
   });
 
-  it('refuses a number that does not grow', () => {
+  test('refuses a number that does not grow', () => {
     const sent = new SentPackets();
     send(sent, 3);
     expect(() => sent.begin(3, 0)).toThrow(/packet numbers grow/);

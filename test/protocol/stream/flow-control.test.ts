@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { NEVER } from '../../../src/base/time.ts';
 import { FlowCredit, FlowWindow } from '../../../src/protocol/stream/flow-control.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
@@ -9,7 +9,7 @@ import { bytesOf, framesOf, Link } from './link.ts';
 const { RELIABLE, BEST_EFFORT } = Delivery;
 
 describe('FlowCredit', () => {
-  it('only ever grows [STR-9]', () => {
+  test('only ever grows [STR-9]', () => {
     const credit = new FlowCredit(1_000);
     expect(credit.raise(900)).toBe(false);
     expect(credit.raise(1_000)).toBe(false);
@@ -18,7 +18,7 @@ describe('FlowCredit', () => {
     expect(credit.available).toBe(1_001);
   });
 
-  it('owes one BLOCKED a limit, and another when that is lost [STR-10]', () => {
+  test('owes one BLOCKED a limit, and another when that is lost [STR-10]', () => {
     const credit = new FlowCredit(1_000);
     credit.block(1_100);
     credit.block(1_300);
@@ -39,7 +39,7 @@ describe('FlowCredit', () => {
 });
 
 describe('FlowWindow', () => {
-  it('announces a new limit when a quarter of the window was freed [STR-11]', () => {
+  test('announces a new limit when a quarter of the window was freed [STR-11]', () => {
     const window = new FlowWindow(1_000);
     expect(window.charge(1_000)).toBe(true);
     window.free(249);
@@ -52,7 +52,7 @@ describe('FlowWindow', () => {
     expect(window.charge(1)).toBe(false);
   });
 
-  it('announces less when the peer waits for it, but not when the peer has not seen the last limit [STR-11]', () => {
+  test('announces less when the peer waits for it, but not when the peer has not seen the last limit [STR-11]', () => {
     const window = new FlowWindow(1_000);
     window.charge(1_000);
     window.onBlocked(1_000);
@@ -67,7 +67,7 @@ describe('FlowWindow', () => {
 });
 
 describe('Flow control of a stream', () => {
-  it('charges length and 128 on both sides, of the reliable space alone [STR-8]', () => {
+  test('charges length and 128 on both sides, of the reliable space alone [STR-8]', () => {
     const link = new Link();
     link.send.send(bytesOf(100), RELIABLE, NEVER, false);
     link.send.send(bytesOf(0), RELIABLE, NEVER, false);
@@ -89,7 +89,7 @@ describe('Flow control of a stream', () => {
     expect(other.receiveContext.window.used).toBe(5_100 + 2 * 128);
   });
 
-  it('gives credit back for what the application has read [STR-9]', () => {
+  test('gives credit back for what the application has read [STR-9]', () => {
     const link = new Link({ windowBytes: 1_000, ordered: true });
     for (let i = 0; i < 4; i++) link.send.send(bytesOf(100, i), RELIABLE, NEVER, false);
     link.exchange(0);
@@ -100,7 +100,7 @@ describe('Flow control of a stream', () => {
     expect(framesOf(link.reply()!.bytes)).toEqual(['MAX 1456']);
   });
 
-  it('sends a message only when all of it is within the limit of the stream, and says so [STR-10]', () => {
+  test('sends a message only when all of it is within the limit of the stream, and says so [STR-10]', () => {
     const link = new Link({ windowBytes: 1_000 });
     for (let i = 0; i < 5; i++) link.send.send(bytesOf(122, i), RELIABLE, NEVER, false);
     expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'MESSAGES 0+4', 'BLOCKED 1250']);
@@ -113,7 +113,7 @@ describe('Flow control of a stream', () => {
     expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'MESSAGES 4+1']);
   });
 
-  it('sends a message only when all of it is within the limit of the connection [STR-10]', () => {
+  test('sends a message only when all of it is within the limit of the connection [STR-10]', () => {
     const link = new Link({ windowBytes: 1_000, connectionWindowBytes: 600 });
     for (let i = 0; i < 5; i++) link.send.send(bytesOf(122, i), RELIABLE, NEVER, false);
     expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'MESSAGES 0+2']);
@@ -123,7 +123,7 @@ describe('Flow control of a stream', () => {
     expect(link.send.sendable).toBe(true);
   });
 
-  it('notices that a raised limit is still too small without being asked to write [STR-10]', () => {
+  test('notices that a raised limit is still too small without being asked to write [STR-10]', () => {
     const link = new Link({ windowBytes: 2_000, connectionWindowBytes: 600 });
     link.send.send(bytesOf(1_000), RELIABLE, NEVER, false);
     link.packAll(0);
@@ -133,14 +133,14 @@ describe('Flow control of a stream', () => {
     expect(link.sendContext.credit.owesBlocked).toBe(true);
   });
 
-  it('lets best-effort messages pass those that wait for credit', () => {
+  test('lets best-effort messages pass those that wait for credit', () => {
     const link = new Link({ windowBytes: 200 });
     link.send.send(bytesOf(100), RELIABLE, NEVER, false);
     link.send.send(bytesOf(50), BEST_EFFORT, NEVER, false);
     expect(framesOf(link.pack(0)!.bytes)).toContain('MESSAGES_BEST_EFFORT 0+1');
   });
 
-  it('says again that it is blocked when that was lost [STR-10]', () => {
+  test('says again that it is blocked when that was lost [STR-10]', () => {
     const link = new Link({ windowBytes: 200 });
     link.send.send(bytesOf(100), RELIABLE, NEVER, false);
     const packet = link.pack(0)!;
@@ -149,7 +149,7 @@ describe('Flow control of a stream', () => {
     expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'BLOCKED 228']);
   });
 
-  it('sends the newest limit again when one was lost, and none once the end is known [STR-11]', () => {
+  test('sends the newest limit again when one was lost, and none once the end is known [STR-11]', () => {
     const link = new Link({ windowBytes: 1_000 });
     const readOne = () => {
       link.send.send(bytesOf(172), RELIABLE, NEVER, false);
@@ -172,7 +172,7 @@ describe('Flow control of a stream', () => {
     expect(link.receive.controlDue).toBe(false);
   });
 
-  it('closes when the peer goes beyond the limit of the stream or of the connection [STR-13]', () => {
+  test('closes when the peer goes beyond the limit of the stream or of the connection [STR-13]', () => {
     for (const [windowBytes, connectionWindowBytes] of [
       [10_000, 400],
       [400, 10_000],
@@ -190,7 +190,7 @@ describe('Flow control of a stream', () => {
     }
   });
 
-  it('bounds how far sequences run ahead of the oldest that is not settled [STR-12]', () => {
+  test('bounds how far sequences run ahead of the oldest that is not settled [STR-12]', () => {
     const link = new Link({ windowBytes: 128 * 50, spanMax: 50, ordered: false, mtu: 400 });
     for (let i = 0; i < 500; i++) link.send.send(new Uint8Array(1), RELIABLE, NEVER, false);
     const [first, ...others] = link.packAll(0);
@@ -215,7 +215,7 @@ describe('Flow control of a stream', () => {
     expect(wide.send.sendable).toBe(true);
   });
 
-  it('closes when sequences run too far ahead [STR-12]', () => {
+  test('closes when sequences run too far ahead [STR-12]', () => {
     const link = new Link({ windowBytes: 128 * 50, spanMax: 50, ordered: false, mtu: 30 });
     const sender = new Link({ ordered: false, mtu: 30 });
     for (let i = 0; i < 100; i++) sender.send.send(new Uint8Array(0), RELIABLE, NEVER, false);
@@ -232,7 +232,7 @@ describe('Flow control of a stream', () => {
     expect(codes.at(-1)).toBe(CloseCode.FLOW_CONTROL_ERROR);
   });
 
-  it('passes a message as large as the window, again and again [STR-9] [STR-11]', () => {
+  test('passes a message as large as the window, again and again [STR-9] [STR-11]', () => {
     const link = new Link({ windowBytes: 50_128, connectionWindowBytes: 50_128, messageBytesMax: 50_000 });
     let delivered = 0;
     for (let i = 0; i < 6; i++) link.send.send(bytesOf(i % 2 === 0 ? 50_000 : 10, i), RELIABLE, NEVER, false);

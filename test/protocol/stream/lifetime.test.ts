@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { NEVER } from '../../../src/base/time.ts';
 import { Outcome } from '../../../src/protocol/stream/send/send-context.ts';
 import { Delivery, Space } from '../../../src/protocol/wire/frame-type.ts';
@@ -7,13 +7,13 @@ import { bytesOf, framesOf, Link } from './link.ts';
 const { RELIABLE, PARTIAL, BEST_EFFORT } = Delivery;
 
 describe('A lifetime', () => {
-  it('travels as what remains of it [STR-16]', () => {
+  test('travels as what remains of it [STR-16]', () => {
     const link = new Link();
     link.send.send(bytesOf(10), PARTIAL, 5_000, false);
     expect(framesOf(link.pack(1_200)!.bytes)).toEqual(['OPEN', 'MESSAGE 0 for 3800']);
   });
 
-  it('ends in the queue without a trace in the sequences [STR-2] [STR-16]', () => {
+  test('ends in the queue without a trace in the sequences [STR-2] [STR-16]', () => {
     const link = new Link();
     link.send.send(bytesOf(10, 0), RELIABLE, NEVER, false);
     link.send.send(bytesOf(10, 1), PARTIAL, 500, false, 1);
@@ -31,7 +31,7 @@ describe('A lifetime', () => {
     expect(link.sendContext.expired).toBe(1);
   });
 
-  it('ends in the queue on time, also when nothing can be sent [STR-16]', () => {
+  test('ends in the queue on time, also when nothing can be sent [STR-16]', () => {
     const link = new Link();
     link.send.send(bytesOf(10), RELIABLE, NEVER, false);
     link.send.send(bytesOf(10), PARTIAL, 700, false, 1);
@@ -47,7 +47,7 @@ describe('A lifetime', () => {
     expect(link.send.queue.bytes).toBe(138);
   });
 
-  it('forbids to send a message again after its deadline; the peer is told not to wait [STR-17] [STR-28]', () => {
+  test('forbids to send a message again after its deadline; the peer is told not to wait [STR-17] [STR-28]', () => {
     const link = new Link();
     link.send.send(bytesOf(100), PARTIAL, 1_000, false, 1);
     const packet = link.pack(0)!;
@@ -66,14 +66,14 @@ describe('A lifetime', () => {
     expect(link.send.settled).toBe(true);
   });
 
-  it('that ends between loss and packing abandons the message [STR-16] [STR-17]', () => {
+  test('that ends between loss and packing abandons the message [STR-16] [STR-17]', () => {
     const link = new Link();
     link.send.send(bytesOf(100), PARTIAL, 1_000, false);
     link.lost(link.pack(0)!, 500);
     expect(framesOf(link.pack(1_000)!.bytes)).toEqual(['OPEN', 'ABANDON 0+1']);
   });
 
-  it('stops a message that is partly sent [STR-16] [STR-17]', () => {
+  test('stops a message that is partly sent [STR-16] [STR-17]', () => {
     const link = new Link();
     link.send.send(bytesOf(5_000), PARTIAL, 1_000, false);
     link.send.send(bytesOf(10), RELIABLE, NEVER, false);
@@ -84,7 +84,7 @@ describe('A lifetime', () => {
     expect(link.send.credit.used).toBe(5_128 + 138);
   });
 
-  it('counts a message that proves to have arrived as acknowledged, although it was abandoned [STR-17] [STR-27]', () => {
+  test('counts a message that proves to have arrived as acknowledged, although it was abandoned [STR-17] [STR-27]', () => {
     const link = new Link();
     link.send.send(bytesOf(100), PARTIAL, 1_000, false, 1);
     const packet = link.pack(0)!;
@@ -95,7 +95,7 @@ describe('A lifetime', () => {
     expect(link.outcomes()).toEqual([[1, Outcome.ACKNOWLEDGED]]);
   });
 
-  it('is why the peer dropped a message, when it was over by then [STR-27]', () => {
+  test('is why the peer dropped a message, when it was over by then [STR-27]', () => {
     const link = new Link();
     link.send.send(bytesOf(10, 0), PARTIAL, 5_000, false, 1);
     link.send.send(bytesOf(10, 1), PARTIAL, 9_000, false, 2);
@@ -107,7 +107,7 @@ describe('A lifetime', () => {
     ]);
   });
 
-  it('travels less the one-way delay, and ends a message that would come too late before it is sent [STR-16]', () => {
+  test('travels less the one-way delay, and ends a message that would come too late before it is sent [STR-16]', () => {
     const link = new Link();
     link.sendContext.onRtt(1_000, 2_000, 0);
     link.send.send(bytesOf(10, 0), PARTIAL, 5_000, false, 1);
@@ -120,7 +120,7 @@ describe('A lifetime', () => {
     expect(framesOf(link.pack(2_001)!.bytes)).toEqual(['OPEN', 'MESSAGE 2 for 6499']);
   });
 
-  it('names consecutive abandoned messages in one frame [STR-17]', () => {
+  test('names consecutive abandoned messages in one frame [STR-17]', () => {
     const link = new Link();
     for (let i = 0; i < 20; i++) link.send.send(bytesOf(10), PARTIAL, i === 10 ? 9_000 : 1_000, false);
     link.packAll(0);
@@ -128,7 +128,7 @@ describe('A lifetime', () => {
     expect(framesOf(link.pack(1_000)!.bytes)).toEqual(['OPEN', 'ABANDON 0+10', 'ABANDON 11+9']);
   });
 
-  it('ends waiting on an ordered stream when the peer abandons the gap, and frees its credit [STR-17]', () => {
+  test('ends waiting on an ordered stream when the peer abandons the gap, and frees its credit [STR-17]', () => {
     const link = new Link();
     link.send.send(bytesOf(100, 0), PARTIAL, 1_000, false);
     link.pack(0);
@@ -142,7 +142,7 @@ describe('A lifetime', () => {
     expect(link.receive.window.freed).toBe(2 * 228);
   });
 
-  it('gives up on ABANDON what is incomplete, and keeps what is complete [STR-17]', () => {
+  test('gives up on ABANDON what is incomplete, and keeps what is complete [STR-17]', () => {
     const link = new Link();
     link.send.send(bytesOf(100, 0), PARTIAL, 1_000, false);
     link.pack(0);
@@ -157,20 +157,23 @@ describe('A lifetime', () => {
     expect(link.receive.window.freed).toBe(link.receive.window.used);
   });
 
-  it.each([true, false])('ends while a message waits to be read, ordered %s [STR-26] [STR-18]', (ordered) => {
-    const link = new Link({ ordered });
-    link.send.send(bytesOf(100, 0), PARTIAL, 1_000, false);
-    link.send.send(bytesOf(100, 1), RELIABLE, NEVER, false);
-    const packet = link.pack(0)!;
-    link.deliver(packet, 5_000);
-    expect(link.receive.nextTimeout()).toBe(6_000);
-    expect(link.readAll(6_000)).toEqual([bytesOf(100, 1)]);
-    expect(link.receiveContext.expired).toBe(1);
-    expect(link.receive.window.freed).toBe(2 * 228);
-    expect(framesOf(link.reply()!.bytes)).toEqual(['DROPPED 0 0+1']);
-  });
+  test.each([true, false])(
+    'ends while a message waits to be read, ordered %s [STR-26] [STR-18]',
+    (ordered) => {
+      const link = new Link({ ordered });
+      link.send.send(bytesOf(100, 0), PARTIAL, 1_000, false);
+      link.send.send(bytesOf(100, 1), RELIABLE, NEVER, false);
+      const packet = link.pack(0)!;
+      link.deliver(packet, 5_000);
+      expect(link.receive.nextTimeout()).toBe(6_000);
+      expect(link.readAll(6_000)).toEqual([bytesOf(100, 1)]);
+      expect(link.receiveContext.expired).toBe(1);
+      expect(link.receive.window.freed).toBe(2 * 228);
+      expect(framesOf(link.reply()!.bytes)).toEqual(['DROPPED 0 0+1']);
+    },
+  );
 
-  it('ends on time when nobody reads [STR-26] [STR-18]', () => {
+  test('ends on time when nobody reads [STR-26] [STR-18]', () => {
     const link = new Link({ ordered: true });
     link.send.send(bytesOf(100, 0), PARTIAL, 1_000, false, 1);
     link.send.send(bytesOf(2_000, 1), PARTIAL, 1_000, false, 2);
@@ -200,7 +203,7 @@ describe('A lifetime', () => {
     ]);
   });
 
-  it('ends while a message is held behind a gap [STR-26] [STR-18]', () => {
+  test('ends while a message is held behind a gap [STR-26] [STR-18]', () => {
     const link = new Link({ ordered: true });
     link.send.send(bytesOf(100, 0), RELIABLE, NEVER, false);
     const first = link.pack(0)!;
@@ -213,7 +216,7 @@ describe('A lifetime', () => {
     expect(link.readAll(1_000)).toEqual([bytesOf(100, 0), bytesOf(100, 2)]);
   });
 
-  it('counts from the part that came last [STR-26]', () => {
+  test('counts from the part that came last [STR-26]', () => {
     const link = new Link();
     link.send.send(bytesOf(2_000), PARTIAL, 10_000, false);
     const [first, second] = link.packAll(0);
@@ -225,7 +228,7 @@ describe('A lifetime', () => {
     expect(link.receive.read(13_999)).toEqual(bytesOf(2_000));
   });
 
-  it('of the next message is what the scheduler hears', () => {
+  test('of the next message is what the scheduler hears', () => {
     const link = new Link();
     expect(link.send.headDeadline).toBe(NEVER);
     link.send.send(bytesOf(3_000), PARTIAL, 900, false);

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { MILLISECOND } from '../../../src/base/time.ts';
 import { Delivery } from '../../../src/protocol/wire/frame-type.ts';
@@ -45,31 +45,31 @@ function runAll(deliveries: Delivery[], ending: Scenario['ending'], salt: number
 }
 
 describe('streams over a link that loses, reorders and duplicates', () => {
-  it('deliver every reliable message exactly once, in order where asked, within credit [STR-7] [STR-8] [STR-28]', () => {
+  test('deliver every reliable message exactly once, in order where asked, within credit [STR-7] [STR-8] [STR-28]', () => {
     runAll([RELIABLE], 'close', 1);
   });
 
-  it('deliver messages with a lifetime in time or not at all [STR-16] [STR-17] [STR-26]', () => {
+  test('deliver messages with a lifetime in time or not at all [STR-16] [STR-17] [STR-26]', () => {
     runAll([PARTIAL], 'close', 2);
   });
 
-  it('deliver best-effort messages at most once and never late [STR-22] [STR-29]', () => {
+  test('deliver best-effort messages at most once and never late [STR-22] [STR-29]', () => {
     runAll([BEST_EFFORT], 'close', 3);
   });
 
-  it('keep their promises when all kinds of messages share a stream [STR-1] [STR-27]', () => {
+  test('keep their promises when all kinds of messages share a stream [STR-1] [STR-27]', () => {
     runAll([RELIABLE, PARTIAL, BEST_EFFORT], 'close', 4);
   });
 
-  it('leave nothing behind and keep credit exact when the sender resets [STR-24]', () => {
+  test('leave nothing behind and keep credit exact when the sender resets [STR-24]', () => {
     runAll([RELIABLE, PARTIAL, BEST_EFFORT], 'reset', 5);
   });
 
-  it('leave nothing behind and keep credit exact when the receiver stops the sender [STR-25]', () => {
+  test('leave nothing behind and keep credit exact when the receiver stops the sender [STR-25]', () => {
     runAll([RELIABLE, PARTIAL, BEST_EFFORT], 'stop', 6);
   });
 
-  it('run the same way from the same seed', () => {
+  test('run the same way from the same seed', () => {
     const once = new World(scenario(77, [RELIABLE, PARTIAL, BEST_EFFORT], 'close'));
     const again = new World(scenario(77, [RELIABLE, PARTIAL, BEST_EFFORT], 'close'));
     once.run();

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { NEVER } from '../../../src/base/time.ts';
 import { Schedulable, Scheduler } from '../../../src/protocol/stream/scheduler.ts';
@@ -79,7 +79,7 @@ function shares(sources: Source[]): number[] {
 }
 
 describe('Scheduler', () => {
-  it('has nothing to say when nothing is active', () => {
+  test('has nothing to say when nothing is active', () => {
     const scheduler = new Scheduler();
     scheduler.beginPacket(0, 1);
     expect(scheduler.idle).toBe(true);
@@ -95,7 +95,7 @@ describe('Scheduler', () => {
     expect(scheduler.idle).toBe(true);
   });
 
-  it('shares 4:2:1 between media, chat and bulk [SCH-3]', () => {
+  test('shares 4:2:1 between media, chat and bulk [SCH-3]', () => {
     const sources = [MEDIA, CHAT, BULK].map((priority) => new Source(priority, always(100)));
     saturate(new Scheduler(), sources, 10_000_000, LOAD);
     const [media, chat, bulk] = shares(sources);
@@ -104,7 +104,7 @@ describe('Scheduler', () => {
     expect(bulk).toBeCloseTo(1 / 7, 2);
   });
 
-  it('shares within 5 % whatever the lengths of messages and packets, and the number of streams [SCH-3] [SCH-4]', () => {
+  test('shares within 5 % whatever the lengths of messages and packets, and the number of streams [SCH-3] [SCH-4]', () => {
     fc.assert(
       fc.property(
         fc.integer(),
@@ -130,13 +130,13 @@ describe('Scheduler', () => {
     );
   });
 
-  it('gives what a class does not use to the others, in proportion [SCH-3]', () => {
+  test('gives what a class does not use to the others, in proportion [SCH-3]', () => {
     const sources = [new Source(MEDIA, always(200)), new Source(BULK, always(900))];
     saturate(new Scheduler(), sources, 10_000_000, LOAD);
     expect(shares(sources)[0]).toBeCloseTo(4 / 5, 2);
   });
 
-  it('lets a class that was idle save nothing up [SCH-3]', () => {
+  test('lets a class that was idle save nothing up [SCH-3]', () => {
     const scheduler = new Scheduler();
     const bulk = new Source(BULK, always(700));
     saturate(scheduler, [bulk], 5_000_000, LOAD);
@@ -147,7 +147,7 @@ describe('Scheduler', () => {
     expect(shares([media])[0]).toBe(1);
   });
 
-  it('starves nobody: each waits a bounded number of bytes [SCH-3] [SCH-4]', () => {
+  test('starves nobody: each waits a bounded number of bytes [SCH-3] [SCH-4]', () => {
     const random = new Prng(5);
     const sources = [SYSTEM, MEDIA, MEDIA, CHAT, CHAT, BULK, BULK].map(
       (priority) => new Source(priority, () => random.between(1, 1_400)),
@@ -156,7 +156,7 @@ describe('Scheduler', () => {
     for (const source of sources) expect(source.waitedMax).toBeLessThan(400_000);
   });
 
-  it('serves a stream of a small class soon after it has something to send [SCH-3]', () => {
+  test('serves a stream of a small class soon after it has something to send [SCH-3]', () => {
     const scheduler = new Scheduler();
     const media = new Source(MEDIA, always(1_400));
     const bulk = new Source(BULK, always(1_400));
@@ -166,7 +166,7 @@ describe('Scheduler', () => {
     expect(picks.indexOf(chat)).toBeLessThan(100);
   });
 
-  it('serves system first while it is within 10 % of the rate [SCH-2]', () => {
+  test('serves system first while it is within 10 % of the rate [SCH-2]', () => {
     const scheduler = new Scheduler();
     const system = new Source(SYSTEM, always(100));
     const bulk = new Source(BULK, always(1_000));
@@ -187,7 +187,7 @@ describe('Scheduler', () => {
     }
   });
 
-  it('serves system ahead of others with 10 % of the rate, and as one of media beyond that [SCH-2]', () => {
+  test('serves system ahead of others with 10 % of the rate, and as one of media beyond that [SCH-2]', () => {
     const sources = [SYSTEM, MEDIA, CHAT, BULK].map((priority) => new Source(priority, always(100)));
     saturate(new Scheduler(), sources, 20_000_000, LOAD);
     const [system, media, chat, bulk] = shares(sources);
@@ -197,18 +197,18 @@ describe('Scheduler', () => {
     expect(bulk).toBeCloseTo((0.9 * 1) / 7, 2);
   });
 
-  it('counts streams of system beyond its share like those of media [SCH-2]', () => {
+  test('counts streams of system beyond its share like those of media [SCH-2]', () => {
     const sources = [SYSTEM, MEDIA, MEDIA, MEDIA].map((priority) => new Source(priority, always(100)));
     saturate(new Scheduler(), sources, 20_000_000, LOAD);
     expect(shares(sources)[0]).toBeCloseTo(0.1 + 0.9 / 4, 2);
   });
 
-  it('gives system everything when nobody else wants it [SCH-2]', () => {
+  test('gives system everything when nobody else wants it [SCH-2]', () => {
     const system = new Source(SYSTEM, always(100));
     expect(saturate(new Scheduler(), [system], 1_000_000, LOAD).length).toBeGreaterThanOrEqual(10_000);
   });
 
-  it('does not let system save up more than 50 ms of its share [SCH-2]', () => {
+  test('does not let system save up more than 50 ms of its share [SCH-2]', () => {
     const scheduler = new Scheduler();
     const system = new Source(SYSTEM, always(1_000));
     const bulk = new Source(BULK, always(1_000));
@@ -224,13 +224,13 @@ describe('Scheduler', () => {
     expect(ahead).toBeLessThan(50 + 70);
   });
 
-  it('serves by turns of the same bytes the streams of a class, whatever their lengths [SCH-4]', () => {
+  test('serves by turns of the same bytes the streams of a class, whatever their lengths [SCH-4]', () => {
     const sources = [64, 300, 1_400].map((bytes) => new Source(CHAT, always(bytes)));
     saturate(new Scheduler(), sources, 10_000_000, LOAD);
     for (const share of shares(sources)) expect(share).toBeCloseTo(1 / 3, 2);
   });
 
-  it('does not reward a stream for pausing after each message [SCH-4]', () => {
+  test('does not reward a stream for pausing after each message [SCH-4]', () => {
     const scheduler = new Scheduler();
     const steady = new Source(CHAT, always(1_000));
     const pausing = new Source(CHAT, always(65_000));
@@ -246,7 +246,7 @@ describe('Scheduler', () => {
     expect(pausing.sent / (pausing.sent + steady.sent)).toBeLessThan(0.6);
   });
 
-  it('serves the earliest deadline first, with half of its class at most [SCH-5]', () => {
+  test('serves the earliest deadline first, with half of its class at most [SCH-5]', () => {
     const scheduler = new Scheduler();
     const plain = [new Source(CHAT, always(500)), new Source(CHAT, always(500))];
     const urgent = new Source(CHAT, always(500));
@@ -261,7 +261,7 @@ describe('Scheduler', () => {
     for (const share of [first, second, third]) expect(share).toBeGreaterThan(0.14);
   });
 
-  it('lets deadlines change the order within a class, not its share [SCH-5]', () => {
+  test('lets deadlines change the order within a class, not its share [SCH-5]', () => {
     const scheduler = new Scheduler();
     const media = new Source(MEDIA, always(500));
     const bulk = new Source(BULK, always(500));
@@ -270,7 +270,7 @@ describe('Scheduler', () => {
     expect(shares([media, bulk])[0]).toBeCloseTo(4 / 5, 2);
   });
 
-  it('serves by turns alone once the deadline is gone [SCH-5]', () => {
+  test('serves by turns alone once the deadline is gone [SCH-5]', () => {
     const scheduler = new Scheduler();
     const sources = [new Source(CHAT, always(500)), new Source(CHAT, always(500))];
     scheduler.activate(sources[0]);
@@ -280,7 +280,7 @@ describe('Scheduler', () => {
     expect(shares(sources)[0]).toBeCloseTo(0.5, 2);
   });
 
-  it('lets a stream that was skipped keep its turn for the next packet [SCH-1]', () => {
+  test('lets a stream that was skipped keep its turn for the next packet [SCH-1]', () => {
     const scheduler = new Scheduler();
     const large = new Source(CHAT, always(1_000));
     const small = new Source(CHAT, always(10));
@@ -296,13 +296,13 @@ describe('Scheduler', () => {
     expect(scheduler.next()).toBe(large);
   });
 
-  it('is fair to classes that share packets, when large messages rarely fit into what is left [SCH-1] [SCH-3]', () => {
+  test('is fair to classes that share packets, when large messages rarely fit into what is left [SCH-1] [SCH-3]', () => {
     const sources = [new Source(MEDIA, always(1_300)), new Source(BULK, always(60))];
     saturate(new Scheduler(), sources, 10_000_000, LOAD);
     expect(shares(sources)[0]).toBeGreaterThan(0.75);
   });
 
-  it('chooses the same way every time', () => {
+  test('chooses the same way every time', () => {
     const run = () => {
       const random = new Prng(3);
       const sources = [SYSTEM, MEDIA, CHAT, CHAT, BULK].map(
@@ -314,7 +314,7 @@ describe('Scheduler', () => {
     expect(run()).toEqual(run());
   });
 
-  it('survives any order of calls, and forgets nobody', () => {
+  test('survives any order of calls, and forgets nobody', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(fc.nat(5), fc.nat(9)), { maxLength: 300 }), (calls) => {
         const scheduler = new Scheduler();

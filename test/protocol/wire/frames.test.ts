@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { frame as anyFrame, widened, widening } from './arbitrary-frames.ts';
 import { readAll, writeFrame } from './fast-frames.ts';
@@ -21,25 +21,25 @@ const vectors: FrameVectors = JSON.parse(
 describe('frame vectors', () => {
   for (const { name, hex, frame, canonical } of vectors.frames) {
     const bytes = fromHex(hex);
-    it(`${name} is read as the spec says`, () => {
+    test(`${name} is read as the spec says`, () => {
       expect(readAll(bytes)).toEqual({ frames: [frame], error: null });
       expect(slowDecode(bytes)).toEqual([frame]);
     });
     if (canonical === false) continue;
-    it(`${name} is written as the spec says`, () => {
+    test(`${name} is written as the spec says`, () => {
       expect(toHex(writeFrame(frame))).toBe(toHex(bytes));
       expect(toHex(slowEncode(frame))).toBe(toHex(bytes));
     });
   }
 
   for (const { name, hex, error, rule } of vectors.invalid) {
-    it(`${name} is refused with ${error} [${rule}]`, () => {
+    test(`${name} is refused with ${error} [${rule}]`, () => {
       expect(readAll(fromHex(hex)).error).toBe(error);
       expect(() => slowDecode(fromHex(hex))).toThrow(error);
     });
   }
 
-  it('hold every frame type of the spec', () => {
+  test('hold every frame type of the spec', () => {
     const types = new Set(vectors.frames.map(({ hex }) => fromHex(hex)[0]));
     const missing = [];
     for (let type = 0; type <= 0x1d; type++) if (!types.has(type)) missing.push(type);
@@ -47,12 +47,12 @@ describe('frame vectors', () => {
     expect(missing).toEqual([]);
   });
 
-  it('prove every rule about decoding [FRM-1] [FRM-2] [FRM-6] [FRM-8] [FRM-9] [FRM-10] [FRM-12]', () => {
+  test('prove every rule about decoding [FRM-1] [FRM-2] [FRM-6] [FRM-8] [FRM-9] [FRM-10] [FRM-12]', () => {
     const rules = [...new Set(vectors.invalid.map(({ rule }) => rule))].sort();
     expect(rules).toEqual(['FRM-1', 'FRM-10', 'FRM-12', 'FRM-2', 'FRM-6', 'FRM-8', 'FRM-9']);
   });
 
-  it('are refused wherever they are cut short [FRM-1]', () => {
+  test('are refused wherever they are cut short [FRM-1]', () => {
     for (const { name, hex, frame } of vectors.frames) {
       if (frame.type === 'PADDING') continue;
       const bytes = fromHex(hex);
@@ -72,7 +72,7 @@ describe('frame vectors', () => {
 describe('frames', () => {
   const payload = fc.array(anyFrame, { minLength: 1, maxLength: 8 }).map(joinPadding);
 
-  it('written by the fast writers are what the slow decoder reads', () => {
+  test('written by the fast writers are what the slow decoder reads', () => {
     fc.assert(
       fc.property(payload, (frames) => {
         const bytes = Buffer.concat(frames.map(writeFrame));
@@ -81,7 +81,7 @@ describe('frames', () => {
     );
   });
 
-  it('written by the slow encoder, with varints of any form, are what the fast reader reads', () => {
+  test('written by the slow encoder, with varints of any form, are what the fast reader reads', () => {
     fc.assert(
       fc.property(payload, widening, (frames, extra) => {
         const form = widened(extra);
@@ -91,7 +91,7 @@ describe('frames', () => {
     );
   });
 
-  it('leave no trace in the reader that the next payload could see', () => {
+  test('leave no trace in the reader that the next payload could see', () => {
     fc.assert(
       fc.property(payload, payload, (before, frames) => {
         const first = Buffer.concat(before.map((frame) => slowEncode(frame)));

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   LONG_PACKET_LENGTH_MAX,
   longHeaderSize,
@@ -36,13 +36,13 @@ describe('header vectors', () => {
     const datagram = fromHex(hex);
     const { number, numberBytes, greaseBit, phase, ...parsed } = header;
 
-    it(`${name} is parsed as the spec says [INV-1] [INV-3] [INV-4] [PKT-1]`, () => {
+    test(`${name} is parsed as the spec says [INV-1] [INV-3] [INV-4] [PKT-1]`, () => {
       expect(fastParseHeader(datagram, shortIdLength)).toEqual(parsed);
       expect(slowParseHeader(datagram, shortIdLength)).toEqual(parsed);
     });
 
     if (number === undefined || numberBytes === undefined) continue;
-    it(`${name} is written as the spec says [PKT-1] [PKT-2] [PKT-4]`, () => {
+    test(`${name} is written as the spec says [PKT-1] [PKT-2] [PKT-4]`, () => {
       expect((datagram[0] & 3) + 1).toBe(numberBytes);
       expect(readPacketNumber(datagram, header.numberStart ?? 0, numberBytes)).toBe(number);
       const written = datagram.slice();
@@ -54,18 +54,18 @@ describe('header vectors', () => {
   }
 
   for (const { name, hex, rule } of vectors.malformed) {
-    it(`${name} is malformed [${rule}]`, () => {
+    test(`${name} is malformed [${rule}]`, () => {
       expect(fastParseHeader(fromHex(hex), 8)).toBe(null);
       expect(() => slowParseHeader(fromHex(hex), 8)).toThrow();
     });
   }
 
-  it('prove what makes a header malformed [INV-2] [INV-3] [PKT-1] [PKT-2] [PKT-3]', () => {
+  test('prove what makes a header malformed [INV-2] [INV-3] [PKT-1] [PKT-2] [PKT-3]', () => {
     const rules = [...new Set(vectors.malformed.map(({ rule }) => rule))].sort();
     expect(rules).toEqual(['INV-2', 'INV-3', 'PKT-1', 'PKT-2', 'PKT-3']);
   });
 
-  it('are malformed wherever their headers are cut short [PKT-3]', () => {
+  test('are malformed wherever their headers are cut short [PKT-3]', () => {
     for (const { name, hex, shortIdLength = 8, header } of vectors.headers) {
       const datagram = fromHex(hex);
       const least = header.type === 'UNKNOWN_VERSION' ? 10 : header.type === 'RETRY' ? 27 : header.end;
@@ -85,7 +85,7 @@ describe('header vectors', () => {
 });
 
 describe('a packet header', () => {
-  it('of an unknown version shows its version and ids, so that it can be dropped and counted [INV-6]', () => {
+  test('of an unknown version shows its version and ids, so that it can be dropped and counted [INV-6]', () => {
     const header = new PacketHeader();
     const datagram = fromHex('ff babababa 02 0102 01 03 ffff');
     expect(parsePacketHeader(header, datagram, 0, datagram.length, 8)).toBe(true);
@@ -94,7 +94,7 @@ describe('a packet header', () => {
     expect(header.numberStart).toBe(-1);
   });
 
-  it('leads to the next packet of its datagram, a short one reaches to the end [PKT-5] [PKT-6]', () => {
+  test('leads to the next packet of its datagram, a short one reaches to the end [PKT-5] [PKT-6]', () => {
     const header = new PacketHeader();
     const datagram = new Uint8Array(200);
     const id = fromHex('0102030405060708');
@@ -109,7 +109,7 @@ describe('a packet header', () => {
     expect([header.form, header.type, header.end]).toEqual(['short', PacketType.ONE_RTT, 200]);
   });
 
-  it('takes the same room whatever the payload, up to 16,383 bytes [PKT-2]', () => {
+  test('takes the same room whatever the payload, up to 16,383 bytes [PKT-2]', () => {
     const header = new PacketHeader();
     for (const length of [20, 63, 64, 1_200, LONG_PACKET_LENGTH_MAX]) {
       const datagram = new Uint8Array(20_000);
@@ -120,7 +120,7 @@ describe('a packet header', () => {
     }
   });
 
-  it('has the size that the size functions say', () => {
+  test('has the size that the size functions say', () => {
     const id = fc.uint8Array({ maxLength: 20 });
     const token = fc.uint8Array({ maxLength: 300 });
     const type = fc.constantFrom(PacketType.INITIAL, PacketType.ZERO_RTT, PacketType.HANDSHAKE);
@@ -137,14 +137,14 @@ describe('a packet header', () => {
     );
   });
 
-  it('of a Retry holds the token between ids and tag', () => {
+  test('of a Retry holds the token between ids and tag', () => {
     const out = new Uint8Array(64);
     const end = writeRetryHeader(out, 0, fromHex('0102'), fromHex('0304'), fromHex('746f6b656e'));
     const written = toHex(out.subarray(0, end));
     expect(written).toBe('f04a535031020102020304746f6b656e');
   });
 
-  it('belongs to one of three packet number spaces [PKT-7]', () => {
+  test('belongs to one of three packet number spaces [PKT-7]', () => {
     expect(packetSpaceOf(PacketType.INITIAL)).toBe(PacketSpace.INITIAL);
     expect(packetSpaceOf(PacketType.HANDSHAKE)).toBe(PacketSpace.HANDSHAKE);
     expect(packetSpaceOf(PacketType.ZERO_RTT)).toBe(PacketSpace.APPLICATION);

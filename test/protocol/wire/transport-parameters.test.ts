@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import {
   decodeParameters,
@@ -40,7 +40,7 @@ function fromPlain(plain: Plain): TransportParameters {
 
 describe('parameter vectors', () => {
   for (const { name, sender, hex, encoded, grease, parameters } of vectors.parameters) {
-    it(`${name}: decoded and encoded as the spec says`, () => {
+    test(`${name}: decoded and encoded as the spec says`, () => {
       expect(decodeParameters(fromHex(hex), sender)).toEqual(fromPlain(parameters));
       const greased = grease === undefined ? null : { id: grease.id, value: fromHex(grease.value) };
       expect(toHex(encodeParameters(fromPlain(parameters), greased))).toBe(toHex(fromHex(encoded ?? hex)));
@@ -48,7 +48,7 @@ describe('parameter vectors', () => {
   }
 
   for (const { name, sender, hex } of vectors.invalid) {
-    it(`${name}: refused [FRM-13]`, () => {
+    test(`${name}: refused [FRM-13]`, () => {
       expect(decodeParameters(fromHex(hex), sender)).toBe(CloseCode.TRANSPORT_PARAMETER_ERROR);
     });
   }
@@ -80,7 +80,7 @@ describe('transport parameters', () => {
     value: fc.uint8Array({ maxLength: 40 }),
   });
 
-  it('are decoded as they were encoded, whatever is greased [FRM-14]', () => {
+  test('are decoded as they were encoded, whatever is greased [FRM-14]', () => {
     fc.assert(
       fc.property(parameters, fc.option(grease), (parameters, grease) => {
         expect(decodeParameters(encodeParameters(parameters, grease), 'server')).toEqual(parameters);
@@ -88,7 +88,7 @@ describe('transport parameters', () => {
     );
   });
 
-  it('are refused when cut short, unless a shorter list makes sense [FRM-13]', () => {
+  test('are refused when cut short, unless a shorter list makes sense [FRM-13]', () => {
     fc.assert(
       fc.property(parameters, fc.nat(200), (parameters, cut) => {
         const bytes = encodeParameters(parameters, null);
@@ -102,7 +102,7 @@ describe('transport parameters', () => {
     );
   });
 
-  it('allow datagrams of 512 to 65,507 bytes [PKT-20]', () => {
+  test('allow datagrams of 512 to 65,507 bytes [PKT-20]', () => {
     for (const [maxDatagramBytes, allowed] of [
       [511, false],
       [512, true],
@@ -114,7 +114,7 @@ describe('transport parameters', () => {
     }
   });
 
-  it('never share memory with the bytes they came from', () => {
+  test('never share memory with the bytes they came from', () => {
     const bytes = fromHex('09 02 c1c2');
     const decoded = decodeParameters(bytes, 'client') as TransportParameters;
     bytes.fill(0);

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import {
   decodePacketNumber,
   packetNumberBytes,
@@ -25,7 +25,7 @@ const vectors: NumberVectors = JSON.parse(
 
 describe('a varint', () => {
   for (const { hex, value, canonical } of vectors.varints) {
-    it(`${hex} is ${value}`, () => {
+    test(`${hex} is ${value}`, () => {
       const bytes = fromHex(hex);
       expect(readVarint(bytes, 0, bytes.length)).toBe(value);
       expect(varintLength(bytes[0])).toBe(bytes.length);
@@ -38,13 +38,13 @@ describe('a varint', () => {
   }
 
   for (const { name, hex } of vectors.invalid) {
-    it(`is refused: ${name} [FRM-1]`, () => {
+    test(`is refused: ${name} [FRM-1]`, () => {
       const bytes = fromHex(hex);
       expect(readVarint(bytes, 0, bytes.length)).toBe(-1);
     });
   }
 
-  it('of any value is read as it was written, and never beyond the end', () => {
+  test('of any value is read as it was written, and never beyond the end', () => {
     fc.assert(
       fc.property(integer, fc.nat(20), (value, at) => {
         const out = new Uint8Array(at + 8);
@@ -60,18 +60,18 @@ describe('a varint', () => {
 
 describe('a packet number', () => {
   for (const { number, largestAcked, bytes } of vectors.packetNumberBytes) {
-    it(`${number} takes ${bytes} bytes when ${largestAcked} is acknowledged [PKT-8]`, () => {
+    test(`${number} takes ${bytes} bytes when ${largestAcked} is acknowledged [PKT-8]`, () => {
       expect(packetNumberBytes(number, largestAcked)).toBe(bytes);
     });
   }
 
   for (const { truncated, bytes, largest, number } of vectors.packetNumberDecoding) {
-    it(`${truncated} in ${bytes} bytes behind ${largest} is ${number} [PKT-8]`, () => {
+    test(`${truncated} in ${bytes} bytes behind ${largest} is ${number} [PKT-8]`, () => {
       expect(decodePacketNumber(truncated, bytes, largest)).toBe(number);
     });
   }
 
-  it('is decoded whatever the peer has received since the last acknowledgement [PKT-8]', () => {
+  test('is decoded whatever the peer has received since the last acknowledgement [PKT-8]', () => {
     const number = fc.maxSafeNat().map((n) => Math.min(n, 2 ** 53 - 2 ** 33));
     fc.assert(
       fc.property(number, fc.nat(2 ** 31 - 2), fc.nat(2 ** 30), (number, distance, seen) => {
@@ -85,7 +85,7 @@ describe('a packet number', () => {
     );
   });
 
-  it('is decoded when its packet comes late, behind newer ones [PKT-8]', () => {
+  test('is decoded when its packet comes late, behind newer ones [PKT-8]', () => {
     fc.assert(
       fc.property(
         fc.nat(2 ** 40),

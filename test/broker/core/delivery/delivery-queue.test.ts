@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { DeliveryQueue, QueueAccount } from '../../../../src/broker/core/delivery/delivery-queue.ts';
 import { Overflow } from '../../../../src/pubsub/command.ts';
 
@@ -73,7 +73,7 @@ class SlowQueue {
 const unbounded = () => ({ usedBytes: 0, bytesMax: Number.POSITIVE_INFINITY });
 
 describe('the delivery queue', () => {
-  it('does what a plain list does, under every policy, beside others of its client [BRK-19] [BRK-21] [BRK-38]', () => {
+  test('does what a plain list does, under every policy, beside others of its client [BRK-19] [BRK-21] [BRK-38]', () => {
     const which = fc.nat(2);
     const step = fc.oneof(
       { weight: 8, arbitrary: fc.record({ which, kind: fc.constant('push' as const), length: fc.nat(200) }) },
@@ -135,7 +135,7 @@ describe('the delivery queue', () => {
     );
   });
 
-  it('takes a message larger than its bound when it is empty [BRK-19] [BRK-38]', () => {
+  test('takes a message larger than its bound when it is empty [BRK-19] [BRK-38]', () => {
     for (const policy of [Overflow.DROP_OLDEST, Overflow.DROP_NEWEST]) {
       const queue = new DeliveryQueue(new QueueAccount(200, unbounded()));
       queue.configure(policy, 10, 100);

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Coverage } from '../../../../src/protocol/stream/receive/assembly.ts';
 
 describe('Coverage', () => {
-  it('counts each byte once, however it is cut', () => {
+  test('counts each byte once, however it is cut', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 3_000 }),

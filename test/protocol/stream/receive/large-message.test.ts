@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../../src/base/random.ts';
 import { NEVER } from '../../../../src/base/time.ts';
 import { Delivery } from '../../../../src/protocol/wire/frame-type.ts';
@@ -47,21 +47,21 @@ function isWhole(link: Link, message: Uint8Array): boolean {
 describe('A message of 16 MiB', () => {
   const message = large();
 
-  it.each([512, 1_472, 32_768])('arrives in packets of %i bytes, with losses [STR-15] [STR-28]', (mtu) => {
+  test.each([512, 1_472, 32_768])('arrives in packets of %i bytes, with losses [STR-15] [STR-28]', (mtu) => {
     const link = carry(message, Delivery.RELIABLE, () => mtu, 0.05);
     expect(isWhole(link, message)).toBe(true);
     expect(link.slabs.inUse).toBe(0);
     expect(link.receive.window.freed).toBe(MESSAGE_BYTES + 128);
   });
 
-  it('arrives when the packets shrink and grow on the way [STR-28]', () => {
+  test('arrives when the packets shrink and grow on the way [STR-28]', () => {
     const sizes = [32_768, 1_200, 16_000, 512, 9_000];
     const link = carry(message, Delivery.RELIABLE, (i) => sizes[Math.floor(i / 100) % sizes.length], 0.1);
     expect(isWhole(link, message)).toBe(true);
     expect(link.slabs.inUse).toBe(0);
   });
 
-  it('arrives as best effort when nothing is lost [STR-22]', () => {
+  test('arrives as best effort when nothing is lost [STR-22]', () => {
     const link = carry(message, Delivery.BEST_EFFORT, () => 16_384, 0);
     expect(isWhole(link, message)).toBe(true);
     expect(link.receiveContext.budget.used).toBe(0);

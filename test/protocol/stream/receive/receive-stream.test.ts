@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { NEVER } from '../../../../src/base/time.ts';
 import { CloseCode } from '../../../../src/protocol/wire/close-code.ts';
 import { Delivery, FrameType, MessageFlag, Space } from '../../../../src/protocol/wire/frame-type.ts';
@@ -27,7 +27,7 @@ function packetsOf(link: Link, count: number, length: number, perPacket: number)
 }
 
 describe('ReceiveStream', () => {
-  it('delivers what comes in order at once, as views of the packet', () => {
+  test('delivers what comes in order at once, as views of the packet', () => {
     const link = new Link();
     const [packet] = packetsOf(link, 4, 100, 4);
     link.deliver(packet, 0);
@@ -36,7 +36,7 @@ describe('ReceiveStream', () => {
     expect(messages[0].buffer).toBe(packet.bytes.buffer);
   });
 
-  it('holds back on an ordered stream what came early [STR-7]', () => {
+  test('holds back on an ordered stream what came early [STR-7]', () => {
     const link = new Link({ ordered: true });
     const packets = packetsOf(link, 12, 100, 3);
     for (const i of [1, 3, 2]) link.deliver(packets[i], 0);
@@ -45,7 +45,7 @@ describe('ReceiveStream', () => {
     expect(link.readAll(0)).toEqual(Array.from({ length: 12 }, (_, i) => bytesOf(100, i)));
   });
 
-  it('delivers on an unordered stream as it comes [STR-7]', () => {
+  test('delivers on an unordered stream as it comes [STR-7]', () => {
     const link = new Link({ ordered: false });
     const packets = packetsOf(link, 6, 100, 3);
     link.deliver(packets[1], 0);
@@ -54,7 +54,7 @@ describe('ReceiveStream', () => {
     expect(link.readAll(0)).toEqual([0, 1, 2].map((i) => bytesOf(100, i)));
   });
 
-  it.each([true, false])('delivers nothing twice, ordered %s [STR-7]', (ordered) => {
+  test.each([true, false])('delivers nothing twice, ordered %s [STR-7]', (ordered) => {
     const link = new Link({ ordered });
     const packets = packetsOf(link, 12, 100, 3);
     for (const i of [0, 2, 2, 0, 1, 1, 3, 0, 3]) link.deliver(packets[i], 0);
@@ -63,7 +63,7 @@ describe('ReceiveStream', () => {
     expect(link.receive.window.used).toBe(12 * 228);
   });
 
-  it('takes from a run only what is new [STR-7] [STR-15]', () => {
+  test('takes from a run only what is new [STR-7] [STR-15]', () => {
     const link = new Link({ ordered: true });
     link.deliver(run(2, [20, 20]), 0);
     link.deliver(run(0, [20, 20, 20, 20, 20, 20]), 0);
@@ -72,7 +72,7 @@ describe('ReceiveStream', () => {
     expect(link.receive.window.used).toBe(7 * 148);
   });
 
-  it('puts a message together whatever the order and overlap of its parts [STR-15]', () => {
+  test('puts a message together whatever the order and overlap of its parts [STR-15]', () => {
     const link = new Link();
     for (const [from, to] of [
       [500, 900],
@@ -86,7 +86,7 @@ describe('ReceiveStream', () => {
     expect(link.receive.window.used).toBe(1_128);
   });
 
-  it('takes a whole message in place of its parts, and parts in place of the whole [STR-15]', () => {
+  test('takes a whole message in place of its parts, and parts in place of the whole [STR-15]', () => {
     const link = new Link();
     link.deliver(fragment(0, 0, 500, 1_000), 0);
     expect(link.deliver(run(0, [1_000]), 0)).toBe(0);
@@ -95,7 +95,7 @@ describe('ReceiveStream', () => {
     expect(link.receive.window.used).toBe(1_128);
   });
 
-  it('closes when parts of a message disagree [STR-15]', () => {
+  test('closes when parts of a message disagree [STR-15]', () => {
     const parts = () => {
       const link = new Link();
       link.deliver(fragment(0, 0, 500, 1_000), 0);
@@ -109,7 +109,7 @@ describe('ReceiveStream', () => {
     expect(parts().deliver(abandon(0, [999]), 0)).toBe(CloseCode.FRAME_ENCODING_ERROR);
   });
 
-  it('closes on a message above the limit that it advertised [FRM-7]', () => {
+  test('closes on a message above the limit that it advertised [FRM-7]', () => {
     const link = () => new Link({ messageBytesMax: 500 });
     expect(link().deliver(run(0, [501]), 0)).toBe(CloseCode.MESSAGE_TOO_LARGE);
     expect(link().deliver(run(3, [20, 501]), 0)).toBe(CloseCode.MESSAGE_TOO_LARGE);
@@ -121,13 +121,13 @@ describe('ReceiveStream', () => {
     expect(link().deliver(run(0, [500]), 0)).toBe(0);
   });
 
-  it('closes on an envelope, as compression was not agreed to [STR-23]', () => {
+  test('closes on an envelope, as compression was not agreed to [STR-23]', () => {
     const envelope = encodeEnvelope(true, null, -1);
     const compressed = message({ flags: MessageFlag.ENVELOPE, envelope }, bytesOf(10));
     expect(new Link().deliver(compressed, 0)).toBe(CloseCode.PROTOCOL_VIOLATION);
   });
 
-  it('ends when all before the end was read [STR-6]', () => {
+  test('ends when all before the end was read [STR-6]', () => {
     const link = new Link();
     link.deliver(control(writeStreamFin, 2), 0);
     expect(link.receive.ended).toBe(false);
@@ -138,7 +138,7 @@ describe('ReceiveStream', () => {
     expect(link.receive.finished).toBe(true);
   });
 
-  it('closes when the end of the stream moves, or something lies beyond it [STR-6]', () => {
+  test('closes when the end of the stream moves, or something lies beyond it [STR-6]', () => {
     const ended = () => {
       const link = new Link();
       link.deliver(run(0, [10, 10]), 0);
@@ -158,7 +158,7 @@ describe('ReceiveStream', () => {
     expect(link.deliver(control(writeStreamFin, 6), 0)).toBe(0);
   });
 
-  it('throws away what is unread when the stream is reset, and keeps count until all is seen [STR-24]', () => {
+  test('throws away what is unread when the stream is reset, and keeps count until all is seen [STR-24]', () => {
     const link = new Link();
     link.deliver(run(0, [10, 10]), 0);
     link.deliver(run(4, [10]), 0);
@@ -182,7 +182,7 @@ describe('ReceiveStream', () => {
     expect(link.receive.window.freed).toBe(link.receive.window.used);
   });
 
-  it('asks the sender to stop, again when that is lost, and throws away what still comes [STR-25] [STR-30]', () => {
+  test('asks the sender to stop, again when that is lost, and throws away what still comes [STR-25] [STR-30]', () => {
     const link = new Link();
     link.deliver(run(0, [10, 10]), 0);
     link.receive.stop(3);
@@ -202,7 +202,7 @@ describe('ReceiveStream', () => {
     expect(link.receive.finished).toBe(true);
   });
 
-  it('keeps a datagram alive for small unread messages only within a bound [STR-14]', () => {
+  test('keeps a datagram alive for small unread messages only within a bound [STR-14]', () => {
     const link = new Link({ ordered: false });
     const datagram = () => {
       const bytes = new Uint8Array(60_000);
@@ -219,7 +219,7 @@ describe('ReceiveStream', () => {
     expect(link.receiveContext.wasteBytes).toBe(0);
   });
 
-  it('lets go of everything when it is forgotten', () => {
+  test('lets go of everything when it is forgotten', () => {
     const link = new Link();
     link.deliver(run(0, [10]), 0);
     link.deliver(run(2, [10]), 0);
@@ -231,7 +231,7 @@ describe('ReceiveStream', () => {
     expect(link.receiveContext.wasteBytes).toBe(0);
   });
 
-  it('reports at most 256 ranges of dropped messages at once [STR-18]', () => {
+  test('reports at most 256 ranges of dropped messages at once [STR-18]', () => {
     const link = new Link({ ordered: false });
     for (let i = 0; i < 600; i += 2) link.deliver(withLifetime(i, 10), 0);
     link.receive.onTimeout(11);
@@ -244,11 +244,11 @@ describe('ReceiveStream', () => {
     expect(drainDropped(link).ranges).toBe(1);
   });
 
-  it('writes DROPPED as the wire has it [FRM-12]', () => {
+  test('writes DROPPED as the wire has it [FRM-12]', () => {
     expect(framesOf(packet((w) => writeDropped(w, 4, 1, 7, 2)).bytes)).toEqual(['DROPPED 1 7+2']);
   });
 
-  it('has no space for best-effort messages until one comes', () => {
+  test('has no space for best-effort messages until one comes', () => {
     const link = new Link();
     link.send.send(bytesOf(20), BEST_EFFORT, NEVER, false);
     link.exchange(0);

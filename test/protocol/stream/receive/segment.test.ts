@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../../src/base/random.ts';
 import { NEVER } from '../../../../src/base/time.ts';
 import { Assembly } from '../../../../src/protocol/stream/receive/assembly.ts';
@@ -24,7 +24,7 @@ function transfer(message: Uint8Array): void {
 }
 
 describe('What one receiver does with the memory of its message', () => {
-  it.each([5, 64, 100, 300])('does no harm to the others of %i bytes, read or not [STR-32]', (length) => {
+  test.each([5, 64, 100, 300])('does no harm to the others of %i bytes, read or not [STR-32]', (length) => {
     const link = new Link({ mtu: 1_400 });
     for (let i = 0; i < 10; i++) link.send.send(bytesOf(length, i), Delivery.RELIABLE, NEVER, false);
     link.exchange(0);
@@ -37,7 +37,7 @@ describe('What one receiver does with the memory of its message', () => {
     expect(link.receive.isDetached).toBe(false);
   });
 
-  it('does no harm to what else its datagram brought, also when it writes over all of it [STR-32]', () => {
+  test('does no harm to what else its datagram brought, also when it writes over all of it [STR-32]', () => {
     const link = new Link({ mtu: 1_400 });
     link.send.send(bytesOf(500, 1), Delivery.RELIABLE, NEVER, false);
     link.send.send(bytesOf(500, 2), Delivery.BEST_EFFORT, NEVER, false);
@@ -49,7 +49,7 @@ describe('What one receiver does with the memory of its message', () => {
     expect([1, 2].some((salt) => Buffer.compare(other, bytesOf(500, salt)) === 0)).toBe(true);
   });
 
-  it('ends the stream, and nothing else, when it detaches what it has not read [STR-32]', () => {
+  test('ends the stream, and nothing else, when it detaches what it has not read [STR-32]', () => {
     const link = new Link({ mtu: 1_400 });
     for (let i = 0; i < 4; i++) link.send.send(bytesOf(300, i), Delivery.RELIABLE, NEVER, false);
     const packet = link.pack(0)!;
@@ -64,7 +64,7 @@ describe('What one receiver does with the memory of its message', () => {
 });
 
 describe('A message that is kept', () => {
-  it.each([1_400, 32_768])(
+  test.each([1_400, 32_768])(
     'keeps no noise of its run alive, in datagrams of up to %i bytes [STR-32]',
     (mtu) => {
       for (const length of mtu < 4_096 ? [5, 64] : [5, 64, 100]) {
@@ -79,7 +79,7 @@ describe('A message that is kept', () => {
     },
   );
 
-  it('is a view where copying would save nothing [STR-32]', () => {
+  test('is a view where copying would save nothing [STR-32]', () => {
     const link = new Link({ mtu: 1_400 });
     for (let i = 0; i < 4; i++) link.send.send(bytesOf(300, i), Delivery.RELIABLE, NEVER, false);
     const packet = link.pack(0)!;
@@ -96,7 +96,7 @@ describe('The memory of an incomplete message', () => {
     return new Assembly(segment, total, 1, 0);
   };
 
-  it.each([1, 2])(
+  test.each([1, 2])(
     'follows what arrived: %i bytes of each 4 KiB of 16 MiB keep less than 1 MiB [STR-33]',
     (bytes) => {
       const total = 16 * 1024 * 1024;
@@ -109,7 +109,7 @@ describe('The memory of an incomplete message', () => {
     },
   );
 
-  it('is less than twice the message and its arrived bytes, whatever the order and overlap of the fragments [STR-33]', () => {
+  test('is less than twice the message and its arrived bytes, whatever the order and overlap of the fragments [STR-33]', () => {
     const random = new Prng(5);
     for (let round = 0; round < 60; round++) {
       const total = 1 + random.below(round % 2 === 0 ? 3_000 : 400_000);
@@ -135,21 +135,24 @@ describe('The memory of an incomplete message', () => {
 });
 
 describe('What an application writes over all of the memory behind a message', () => {
-  it.each([0, 255, 3])('ends its stream where unread ones were in it, and no more [STR-32] (%i)', (value) => {
-    const link = new Link({ mtu: 1_400 });
-    for (let i = 0; i < 3; i++) link.send.send(bytesOf(400, i), Delivery.RELIABLE, NEVER, false);
-    link.exchange(0);
-    const { buffer } = link.receive.read(0)!;
-    new Uint8Array(buffer).fill(value);
-    while (link.receive.read(0) !== null);
-    expect(link.receive.isDetached).toBe(true);
-    expect(link.receive.readable).toBe(0);
-    expect(link.receive.window.freed).toBe(link.receive.window.used);
-  });
+  test.each([0, 255, 3])(
+    'ends its stream where unread ones were in it, and no more [STR-32] (%i)',
+    (value) => {
+      const link = new Link({ mtu: 1_400 });
+      for (let i = 0; i < 3; i++) link.send.send(bytesOf(400, i), Delivery.RELIABLE, NEVER, false);
+      link.exchange(0);
+      const { buffer } = link.receive.read(0)!;
+      new Uint8Array(buffer).fill(value);
+      while (link.receive.read(0) !== null);
+      expect(link.receive.isDetached).toBe(true);
+      expect(link.receive.readable).toBe(0);
+      expect(link.receive.window.freed).toBe(link.receive.window.used);
+    },
+  );
 });
 
 describe('What a sender does with the memory of a message that it gave away', () => {
-  it('does no harm when it tries to transfer it before it is sent', () => {
+  test('does no harm when it tries to transfer it before it is sent', () => {
     const link = new Link({ mtu: 1_400 });
     const message = bytesOf(5_000, 1);
     link.send.send(message, Delivery.RELIABLE, NEVER, true);
@@ -158,7 +161,7 @@ describe('What a sender does with the memory of a message that it gave away', ()
     expect(link.readAll(0).map((received) => [...received])).toEqual([[...bytesOf(5_000, 1)]]);
   });
 
-  it.runIf('resizable' in ArrayBuffer.prototype)('is told when it takes it away all the same', () => {
+  test.runIf('resizable' in ArrayBuffer.prototype)('is told when it takes it away all the same', () => {
     const link = new Link({ mtu: 1_400 });
     const Resizable = ArrayBuffer as unknown as new (bytes: number, options: object) => ArrayBuffer;
     const memory = new Resizable(5_000, { maxByteLength: 5_000 });

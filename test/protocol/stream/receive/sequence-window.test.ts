@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { SequenceWindow } from '../../../../src/protocol/stream/receive/sequences.ts';
 
 /** Which sequences were seen, the slow way. */
@@ -52,7 +52,7 @@ describe('SequenceWindow', () => {
     },
   );
 
-  it('agrees with a set, from the first sequences to the largest', () => {
+  test('agrees with a set, from the first sequences to the largest', () => {
     const origins = fc.constantFrom(0, 1, 2 ** 31 - 100, 2 ** 32 - 77, 2 ** 50 + 3);
     fc.assert(
       fc.property(origins, fc.array(step, { maxLength: 60 }), (origin, steps) => {
@@ -80,7 +80,7 @@ describe('SequenceWindow', () => {
     );
   });
 
-  it('takes what is in order without memory, and gives memory back', () => {
+  test('takes what is in order without memory, and gives memory back', () => {
     const window = new SequenceWindow();
     window.advance(1_000);
     expect(window.bytes).toBe(0);

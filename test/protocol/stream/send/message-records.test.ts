@@ -1,8 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { SlabPool } from '../../../../src/protocol/stream/send/message-records.ts';
 
 describe('SlabPool', () => {
-  it('hands out what was given back, and keeps little once nothing is in use', () => {
+  test('hands out what was given back, and keeps little once nothing is in use', () => {
     const pool = new SlabPool(400_000);
     const slabs = Array.from({ length: 8 }, () => pool.takeFor(60_000));
     const own = pool.adopt(new Uint8Array(10));
@@ -19,7 +19,7 @@ describe('SlabPool', () => {
     expect(pool.freeBytes).toBe(65_536);
   });
 
-  it('gives a message above the largest class memory of its own', () => {
+  test('gives a message above the largest class memory of its own', () => {
     const pool = new SlabPool();
     const slab = pool.takeFor(200_000);
     expect(slab.bytes.length).toBe(200_000);

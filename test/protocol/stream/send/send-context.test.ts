@@ -1,8 +1,8 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Outcomes } from '../../../../src/protocol/stream/send/send-context.ts';
 
 describe('Outcomes', () => {
-  it('keeps the order while it grows, and is small again when it was emptied', () => {
+  test('keeps the order while it grows, and is small again when it was emptied', () => {
     const ring = new Outcomes();
     expect(ring.next()).toBe(false);
     let taken = 0;

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { NEVER } from '../../../../src/base/time.ts';
 import { Outcome } from '../../../../src/protocol/stream/send/send-context.ts';
 import { SendResult } from '../../../../src/protocol/stream/send/send-stream.ts';
@@ -16,7 +16,7 @@ function linkWith(count: number, length: number, delivery: Delivery = RELIABLE, 
 }
 
 describe('SendStream', () => {
-  it('packs small messages of a space into one run, numbered as they are sent [STR-2]', () => {
+  test('packs small messages of a space into one run, numbered as they are sent [STR-2]', () => {
     const link = linkWith(30, 64);
     expect(link.packAll(0).map((p) => framesOf(p.bytes))).toEqual([
       ['OPEN', 'MESSAGES 0+18'],
@@ -24,13 +24,13 @@ describe('SendStream', () => {
     ]);
   });
 
-  it('fills packets: the next message would not have fitted', () => {
+  test('fills packets: the next message would not have fitted', () => {
     const link = linkWith(100, 100);
     for (const packet of link.packAll(0).slice(0, -1))
       expect(packet.bytes.length).toBeGreaterThan(1_200 - 103);
   });
 
-  it('keeps the spaces apart and lets neither starve the other [STR-1]', () => {
+  test('keeps the spaces apart and lets neither starve the other [STR-1]', () => {
     const link = linkWith(40, 400);
     for (let i = 0; i < 40; i++) link.send.send(bytesOf(400, i), BEST_EFFORT, NEVER, false);
     const frames = link
@@ -41,7 +41,7 @@ describe('SendStream', () => {
     expect(frames).toContain('MESSAGES_BEST_EFFORT 0+2');
   });
 
-  it('puts STREAM_OPEN into every packet until one was acknowledged, and never again [STR-3]', () => {
+  test('puts STREAM_OPEN into every packet until one was acknowledged, and never again [STR-3]', () => {
     const link = linkWith(40, 64);
     const first = link.pack(0)!;
     const second = link.pack(0)!;
@@ -52,7 +52,7 @@ describe('SendStream', () => {
     for (const packet of link.packAll(0)) expect(framesOf(packet.bytes)).not.toContain('OPEN');
   });
 
-  it('opens a stream that has nothing to say, and again when that is lost [STR-3]', () => {
+  test('opens a stream that has nothing to say, and again when that is lost [STR-3]', () => {
     const link = new Link();
     expect(link.send.sendable).toBe(true);
     const packet = link.pack(0)!;
@@ -67,14 +67,14 @@ describe('SendStream', () => {
     expect(link.send.sendable).toBe(false);
   });
 
-  it('writes nothing, and no STREAM_OPEN either, when there is no room [STR-3]', () => {
+  test('writes nothing, and no STREAM_OPEN either, when there is no room [STR-3]', () => {
     const link = linkWith(1, 64);
     const record = new PacketRecord();
     expect(written(link, new Uint8Array(10), 3, record)).toBe(0);
     expect(record.isEmpty).toBe(true);
   });
 
-  it('sends a message that fits into a packet whole when less than 256 bytes are left [STR-20]', () => {
+  test('sends a message that fits into a packet whole when less than 256 bytes are left [STR-20]', () => {
     const link = linkWith(1, 1_000);
     link.send.send(bytesOf(1_000), RELIABLE, NEVER, false);
     expect(link.packAll(0).map((p) => framesOf(p.bytes))).toEqual([
@@ -83,7 +83,7 @@ describe('SendStream', () => {
     ]);
   });
 
-  it('cuts a reliable message when at least 256 bytes are left [STR-20]', () => {
+  test('cuts a reliable message when at least 256 bytes are left [STR-20]', () => {
     const link = linkWith(1, 800);
     link.send.send(bytesOf(800), RELIABLE, NEVER, false);
     const [first, second] = link.packAll(0).map((p) => framesOf(p.bytes));
@@ -91,7 +91,7 @@ describe('SendStream', () => {
     expect(second[1]).toMatch(/^MESSAGE 1 \[3\d\d,800\) of 800$/);
   });
 
-  it('never cuts a best-effort message that fits into an empty packet [STR-20]', () => {
+  test('never cuts a best-effort message that fits into an empty packet [STR-20]', () => {
     const link = linkWith(3, 800, BEST_EFFORT);
     expect(link.packAll(0).map((p) => framesOf(p.bytes)[1])).toEqual([
       'MESSAGES_BEST_EFFORT 0+1',
@@ -100,7 +100,7 @@ describe('SendStream', () => {
     ]);
   });
 
-  it('cuts a message after all when packet after packet has too little room for it [STR-20]', () => {
+  test('cuts a message after all when packet after packet has too little room for it [STR-20]', () => {
     const link = linkWith(1, 1_150, BEST_EFFORT);
     const out = new Uint8Array(1_200);
     link.acked({ bytes: out, record: opening() });
@@ -110,7 +110,7 @@ describe('SendStream', () => {
     expect(sizes[9]).toBeGreaterThan(0);
   });
 
-  it('makes no fragment shorter than 64 bytes unless it ends the message [STR-20]', () => {
+  test('makes no fragment shorter than 64 bytes unless it ends the message [STR-20]', () => {
     const link = linkWith(1, 5_000);
     link.acked({ bytes: new Uint8Array(0), record: opening() });
     const out = new Uint8Array(1_200);
@@ -121,7 +121,7 @@ describe('SendStream', () => {
     ]);
   });
 
-  it('sends lost messages again, lowest first, ahead of new ones [STR-28]', () => {
+  test('sends lost messages again, lowest first, ahead of new ones [STR-28]', () => {
     const link = linkWith(40, 64);
     const [first, second, third] = link.packAll(0);
     link.acked(second);
@@ -134,7 +134,7 @@ describe('SendStream', () => {
     ]);
   });
 
-  it('cuts what is lost anew when the packets have become smaller, or larger [STR-28]', () => {
+  test('cuts what is lost anew when the packets have become smaller, or larger [STR-28]', () => {
     const link = linkWith(1, 3_000);
     const packets = link.packAll(0);
     for (const packet of packets) link.lost(packet, 0);
@@ -146,7 +146,7 @@ describe('SendStream', () => {
     expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'MESSAGE 0 [0,3000) of 3000']);
   });
 
-  it('cuts a message that was lost whole and fits no packet any more [STR-28]', () => {
+  test('cuts a message that was lost whole and fits no packet any more [STR-28]', () => {
     const link = linkWith(1, 1_000);
     const whole = link.pack(0)!;
     link.lost(whole, 0);
@@ -160,7 +160,7 @@ describe('SendStream', () => {
     expect(link.slabs.inUse).toBe(0);
   });
 
-  it('takes losses and acknowledgements in any order, twice, and of what is settled', () => {
+  test('takes losses and acknowledgements in any order, twice, and of what is settled', () => {
     const link = linkWith(20, 64);
     link.send.send(bytesOf(9_000), RELIABLE, NEVER, false);
     const packets = link.packAll(0);
@@ -173,7 +173,7 @@ describe('SendStream', () => {
     expect(link.slabs.inUse).toBe(0);
   });
 
-  it('copies what it is given, unless it is given away', () => {
+  test('copies what it is given, unless it is given away', () => {
     const link = new Link();
     const kept = bytesOf(64);
     link.send.send(kept, RELIABLE, NEVER, false);
@@ -184,7 +184,7 @@ describe('SendStream', () => {
     expect(link.readAll(0)).toEqual([bytesOf(64), given]);
   });
 
-  it('says when the queue is full, refuses beyond its limit, and says when it has drained', () => {
+  test('says when the queue is full, refuses beyond its limit, and says when it has drained', () => {
     const link = new Link({ highWaterBytes: 1_000, queueBytesMax: 2_000 });
     const send = () => link.send.send(bytesOf(372), RELIABLE, NEVER, false);
     expect(send()).toBe(SendResult.ACCEPTED);
@@ -202,13 +202,13 @@ describe('SendStream', () => {
     expect(link.send.queue.takeDrained()).toBe(false);
   });
 
-  it('takes a message that is larger than the queue limit when nothing else is queued', () => {
+  test('takes a message that is larger than the queue limit when nothing else is queued', () => {
     const link = new Link({ queueBytesMax: 1_000 });
     expect(link.send.send(bytesOf(5_000), RELIABLE, NEVER, false)).toBe(SendResult.FULL);
     expect(link.send.send(bytesOf(1), RELIABLE, NEVER, false)).toBe(SendResult.REFUSED);
   });
 
-  it('ends the stream behind its last message, and says so again when that is lost [STR-6] [STR-30]', () => {
+  test('ends the stream behind its last message, and says so again when that is lost [STR-6] [STR-30]', () => {
     const link = linkWith(2, 64);
     link.send.close();
     expect(() => link.send.send(bytesOf(1), RELIABLE, NEVER, false)).toThrow(
@@ -224,7 +224,7 @@ describe('SendStream', () => {
     expect(link.send.finished).toBe(true);
   });
 
-  it('does not end the stream while a message waits for credit [STR-6] [STR-10]', () => {
+  test('does not end the stream while a message waits for credit [STR-6] [STR-10]', () => {
     const link = new Link({ windowBytes: 300 });
     link.send.send(bytesOf(100), RELIABLE, NEVER, false);
     link.send.send(bytesOf(100), RELIABLE, NEVER, false);
@@ -234,7 +234,7 @@ describe('SendStream', () => {
     expect(framesOf(link.pack(0)!.bytes)).toEqual(['OPEN', 'MESSAGES 1+1', 'FIN 2']);
   });
 
-  it('abandons what is not acknowledged when it is reset, and throws the rest away [STR-24] [STR-27]', () => {
+  test('abandons what is not acknowledged when it is reset, and throws the rest away [STR-24] [STR-27]', () => {
     const link = new Link();
     for (let i = 0; i < 5; i++) link.send.send(bytesOf(550, i), RELIABLE, NEVER, false, i + 1);
     const [first] = [link.pack(0)!, link.pack(0)!];
@@ -258,7 +258,7 @@ describe('SendStream', () => {
     ]);
   });
 
-  it('resets when the peer asks it to stop, and tells the application [STR-25]', () => {
+  test('resets when the peer asks it to stop, and tells the application [STR-25]', () => {
     const link = linkWith(2, 64);
     link.pack(0);
     link.stopSending(5);
@@ -269,7 +269,7 @@ describe('SendStream', () => {
     );
   });
 
-  it('does not reset a finished stream when the peer asks it to stop [STR-25]', () => {
+  test('does not reset a finished stream when the peer asks it to stop [STR-25]', () => {
     const link = linkWith(1, 64);
     link.send.close();
     link.exchange(0);
@@ -278,7 +278,7 @@ describe('SendStream', () => {
     expect(link.send.finished).toBe(true);
   });
 
-  it('that was reset when all of it has arrived still tells so, and what is unread is thrown away [STR-24]', () => {
+  test('that was reset when all of it has arrived still tells so, and what is unread is thrown away [STR-24]', () => {
     const link = linkWith(2, 64);
     link.send.close();
     link.exchange(0);
@@ -291,7 +291,7 @@ describe('SendStream', () => {
     expect([link.receive.resetCode, link.receive.readable, link.receive.ended]).toEqual([5, 0, true]);
   });
 
-  it('that is reset while its STREAM_FIN is under way minds no more what becomes of that [STR-30]', () => {
+  test('that is reset while its STREAM_FIN is under way minds no more what becomes of that [STR-30]', () => {
     const link = linkWith(1, 64);
     link.send.close();
     const packet = link.pack(0)!;
@@ -306,7 +306,7 @@ describe('SendStream', () => {
     expect(link.send.finished).toBe(true);
   });
 
-  it('tells each tracked outcome once [STR-27]', () => {
+  test('tells each tracked outcome once [STR-27]', () => {
     const link = new Link();
     link.send.send(bytesOf(10), RELIABLE, NEVER, false, 11);
     link.send.send(bytesOf(10), BEST_EFFORT, NEVER, false, 12);
@@ -328,7 +328,7 @@ describe('SendStream', () => {
     ]);
   });
 
-  it('ends its work for what the peer dropped, and knows what the peer cannot have dropped [STR-18] [STR-27]', () => {
+  test('ends its work for what the peer dropped, and knows what the peer cannot have dropped [STR-18] [STR-27]', () => {
     const link = new Link();
     for (let i = 0; i < 3; i++) link.send.send(bytesOf(10), RELIABLE, NEVER, false, i + 1);
     const packet = link.pack(0)!;
@@ -340,7 +340,7 @@ describe('SendStream', () => {
     expect(link.dropped(Space.BEST_EFFORT, 0, 1)).toBe(CloseCode.PROTOCOL_VIOLATION);
   });
 
-  it('does not let a peer make work by reporting the same drops again and again [STR-18]', () => {
+  test('does not let a peer make work by reporting the same drops again and again [STR-18]', () => {
     const link = linkWith(100, 10);
     link.packAll(0);
     let reports = 1;
@@ -348,7 +348,7 @@ describe('SendStream', () => {
     expect(reports).toBe(Math.floor((65_536 + 800) / 99) + 1);
   });
 
-  it('grows with its load and gives the memory back', () => {
+  test('grows with its load and gives the memory back', () => {
     const link = new Link({ windowBytes: 1 << 24 });
     for (let i = 0; i < 5_000; i++) link.send.send(bytesOf(100, i), RELIABLE, NEVER, false);
     expect(link.slabs.inUse).toBeGreaterThan(10);

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { RangeSet } from '../../../../src/base/ranges.ts';
 import { FrameReader } from '../../../../src/protocol/wire/frame-reader.ts';
 import { FrameWriter } from '../../../../src/protocol/wire/frame-writer.ts';
@@ -43,14 +43,14 @@ function write(
 }
 
 describe('writing an ACK', () => {
-  it('keeps the 64 newest ranges [FRM-9]', () => {
+  test('keeps the 64 newest ranges [FRM-9]', () => {
     const { frame } = ackOf(scattered(100, 3), 1_200);
     expect(frame.ranges.length).toBe(ACK_RANGES_SENT_MAX);
     expect(frame.ranges[0]).toEqual([297, 297]);
     expect(frame.ranges[63]).toEqual([108, 108]);
   });
 
-  it('keeps the newest ranges that fit into the room there is', () => {
+  test('keeps the newest ranges that fit into the room there is', () => {
     const ranges = scattered(20, 3);
     for (let room = 5; room < 60; room++) {
       const { frame, bytes } = ackOf(ranges, room);
@@ -60,12 +60,12 @@ describe('writing an ACK', () => {
     }
   });
 
-  it('writes nothing when not even the newest range fits', () => {
+  test('writes nothing when not even the newest range fits', () => {
     expect(write(scattered(2, 3), 4).bytes).toBe(0);
     expect(write(scattered(2, 3), 7, 25_000).bytes).toBe(0);
   });
 
-  it('counts ECN counts and recovered numbers as part of the room', () => {
+  test('counts ECN counts and recovered numbers as part of the room', () => {
     const ranges = scattered(10, 3);
     const ecn = { ect0: 1, ect1: 2, ce: 3 };
     expect(write(ranges, 5 + 3 + 2 - 1, 0, ecn, [27]).bytes).toBe(0);
@@ -88,26 +88,26 @@ describe('reading an ACK', () => {
   const many: SlowAck = { type: 'ACK', delay: 0, ranges: [] };
   for (let i = 1_000; i > 0; i--) many.ranges.push([i * 3, i * 3]);
 
-  it('keeps the newest 256 ranges and goes on behind the others [FRM-9]', () => {
+  test('keeps the newest 256 ranges and goes on behind the others [FRM-9]', () => {
     const payload = Buffer.concat([slowEncode(many), slowEncode({ type: 'PING' })]);
     const { frames, error } = readAll(payload);
     expect(error).toBe(null);
     expect(frames).toEqual([{ ...many, ranges: many.ranges.slice(0, ACK_RANGES_MAX) }, { type: 'PING' }]);
   });
 
-  it('checks the ranges that it does not keep [FRM-9]', () => {
+  test('checks the ranges that it does not keep [FRM-9]', () => {
     const payload = slowEncode(many);
     payload[payload.length - 1] = 10; // the oldest range, at 3, now reaches below 0
     expect(readAll(payload).error).toBe('FRAME_ENCODING_ERROR');
   });
 
-  it('keeps the first 256 recovered numbers', () => {
+  test('keeps the first 256 recovered numbers', () => {
     const recovered = Array.from({ length: 600 }, (_, i) => 1_000 - i);
     const frame: SlowAck = { type: 'ACK', delay: 0, ranges: [[0, 1_000]], recovered };
     expect(readAll(slowEncode(frame)).frames).toEqual([{ ...frame, recovered: recovered.slice(0, 256) }]);
   });
 
-  it('allocates nothing once the reader has grown', () => {
+  test('allocates nothing once the reader has grown', () => {
     const reader = new FrameReader();
     const payload = slowEncode({ ...many, recovered: Array.from({ length: 300 }, (_, i) => i) });
     readAll(payload, reader);

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { FrameType } from '../../../../src/protocol/wire/frame-type.ts';
 import { isAckEliciting, isAllowedIn } from '../../../../src/protocol/wire/frames/index.ts';
 import { PacketType } from '../../../../src/protocol/wire/packet-header.ts';
@@ -13,12 +13,12 @@ for (let type = 0; type < 0x40; type++) {
 const ACKS = [FrameType.ACK, FrameType.ACK_ECN, FrameType.ACK_RECOVERED, FrameType.ACK_ECN_RECOVERED];
 
 describe('frames', () => {
-  it('are all ack-eliciting but ACK, PADDING and CONNECTION_CLOSE [FRM-3] [FRM-2]', () => {
+  test('are all ack-eliciting but ACK, PADDING and CONNECTION_CLOSE [FRM-3] [FRM-2]', () => {
     const silent = TYPES.filter((type) => !isAckEliciting(type));
     expect(silent).toEqual([FrameType.PADDING, ...ACKS, FrameType.CONNECTION_CLOSE]);
   });
 
-  it('of Initial and Handshake packets are only PADDING, PING, ACK, CRYPTO and CONNECTION_CLOSE [FRM-4]', () => {
+  test('of Initial and Handshake packets are only PADDING, PING, ACK, CRYPTO and CONNECTION_CLOSE [FRM-4]', () => {
     const expected = [
       FrameType.PADDING,
       FrameType.PING,
@@ -30,7 +30,7 @@ describe('frames', () => {
     expect(TYPES.filter((type) => isAllowedIn(type, PacketType.HANDSHAKE))).toEqual(expected);
   });
 
-  it('of 0-RTT packets are all but those that answer or belong to the handshake [FRM-4]', () => {
+  test('of 0-RTT packets are all but those that answer or belong to the handshake [FRM-4]', () => {
     expect(TYPES.filter((type) => !isAllowedIn(type, PacketType.ZERO_RTT))).toEqual([
       ...ACKS,
       FrameType.CRYPTO,
@@ -41,7 +41,7 @@ describe('frames', () => {
     ]);
   });
 
-  it('of 1-RTT packets are all [FRM-4]', () => {
+  test('of 1-RTT packets are all [FRM-4]', () => {
     expect(TYPES.filter((type) => !isAllowedIn(type, PacketType.ONE_RTT))).toEqual([]);
   });
 });

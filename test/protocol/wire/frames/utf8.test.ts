@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { expect, it } from 'vitest';
+import { expect, test } from 'vitest';
 import { isUtf8 } from '../../../../src/protocol/wire/frames/stream.ts';
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
@@ -13,7 +13,7 @@ function decodes(bytes: Uint8Array): boolean {
   }
 }
 
-it('UTF-8 is what TextDecoder takes for it [FRM-10]', () => {
+test('UTF-8 is what TextDecoder takes for it [FRM-10]', () => {
   // bytes at the bounds of what a lead or trailing byte may be
   const edge = fc.constantFrom(
     ...[0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee],
@@ -32,7 +32,7 @@ it('UTF-8 is what TextDecoder takes for it [FRM-10]', () => {
   );
 });
 
-it('UTF-8 is checked between start and end only', () => {
+test('UTF-8 is checked between start and end only', () => {
   const bytes = Uint8Array.from([0xff, 0xe2, 0x82, 0xac, 0xff]);
   expect(isUtf8(bytes, 1, 4)).toBe(true);
   expect(isUtf8(bytes, 1, 3)).toBe(false);
