@@ -6,7 +6,6 @@ import { shapesOf } from './shapes.ts';
 const WIDE: Readonly<Record<string, string>> = {
   EndpointCounters: 'nothing but counts, a field each',
   FrameReader: 'the fields of a frame, which are read without a call for each',
-  SendStream: 'its packer, its events and the application each use other members of it',
   SentPackets: 'the columns of what was sent, which are read without a call for each',
 };
 
