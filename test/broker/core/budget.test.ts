@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Overflow } from '../../../src/pubsub/command.ts';
 import { DrivenCore } from './driven-core.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
@@ -21,7 +21,7 @@ function hostile(
 }
 
 describe('the bound on all queues of a broker', () => {
-  it('is reached, never passed by more than a message of each client, and told in the metrics [BRK-41]', () => {
+  test('is reached, never passed by more than a message of each client, and told in the metrics [BRK-41]', () => {
     const core = new DrivenCore({ queueBytesTotalMax: 10 * MIB });
     const publisher = new FakeClient(core).open();
     for (let c = 0; c < 8; c++) {
@@ -35,7 +35,7 @@ describe('the bound on all queues of a broker', () => {
     expect(queuedBytes).toBeLessThanOrEqual(10 * MIB + 8 * 100_100);
   });
 
-  it('leaves room for a client that holds little, when others hold all they can [BRK-41]', () => {
+  test('leaves room for a client that holds little, when others hold all they can [BRK-41]', () => {
     const core = new DrivenCore({ queueBytesTotalMax: 10 * MIB });
     const publisher = new FakeClient(core).open();
     hostile(core, 'greedy', 4);
@@ -49,7 +49,7 @@ describe('the bound on all queues of a broker', () => {
     expect(slow.channel.delivery.queue.messageCount).toBe(10);
   });
 
-  it('is 256 MiB by default, and given back with the clients [BRK-41]', () => {
+  test('is 256 MiB by default, and given back with the clients [BRK-41]', () => {
     const core = new DrivenCore();
     expect(core.metrics().queuedBytesMax).toBe(256 * MIB);
     const { client } = hostile(core, 'h', 2);
@@ -62,7 +62,7 @@ describe('the bound on all queues of a broker', () => {
 });
 
 describe('what the transport holds for a client that reads nothing', () => {
-  it('is bounded for each stream, the more of them the lower [BRK-38]', () => {
+  test('is bounded for each stream, the more of them the lower [BRK-38]', () => {
     const client = new FakeClient(new DrivenCore());
     const limits = Array.from({ length: 1_040 }, () => client.open().link.limitBytes);
     const counts = [Number.POSITIVE_INFINITY, 65_536, 8_192].map(
@@ -71,7 +71,7 @@ describe('what the transport holds for a client that reads nothing', () => {
     expect(counts).toEqual([16, 112, 912]);
   });
 
-  it.each([
+  test.each([
     ['block', Overflow.BLOCK],
     ['drop oldest', Overflow.DROP_OLDEST],
     ['drop newest', Overflow.DROP_NEWEST],
@@ -102,7 +102,7 @@ describe('what the transport holds for a client that reads nothing', () => {
     },
   );
 
-  it('is the bound of a client also for one large message that goes to many of its streams at once [BRK-38]', () => {
+  test('is the bound of a client also for one large message that goes to many of its streams at once [BRK-38]', () => {
     const core = new DrivenCore();
     const client = new FakeClient(core);
     for (let i = 0; i < 40; i++) {
@@ -116,7 +116,7 @@ describe('what the transport holds for a client that reads nothing', () => {
     expect(queuedMessages + messagesOut + core.metrics().droppedNewest).toBe(40);
   });
 
-  it('is what its transport says of it: what has left holds nothing up [BRK-38]', () => {
+  test('is what its transport says of it: what has left holds nothing up [BRK-38]', () => {
     const core = new DrivenCore();
     const stream = new FakeClient(core).open();
     stream.subscribe(1, 'h');
@@ -129,7 +129,7 @@ describe('what the transport holds for a client that reads nothing', () => {
     expect(core.metrics()).toMatchObject({ queuedMessages: 0, transportBytes: 0 });
   });
 
-  it('counts answers: a stream whose 8,192 bytes of answers are not taken is read no more [BRK-21]', () => {
+  test('counts answers: a stream whose 8,192 bytes of answers are not taken is read no more [BRK-21]', () => {
     const core = new DrivenCore();
     const stream = new FakeClient(core).open(1);
     for (let i = 1; i <= 40; i++) stream.ping(i, 'x'.repeat(1_024));

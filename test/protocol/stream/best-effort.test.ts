@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { NEVER } from '../../../src/base/time.ts';
 import { ReceiveStream } from '../../../src/protocol/stream/receive/receive-stream.ts';
 import { Outcome } from '../../../src/protocol/stream/send/send-context.ts';
@@ -18,7 +18,7 @@ function packetsOf(link: Link, lengths: number[], deadline = NEVER): Packet[] {
 }
 
 describe('Best-effort messages', () => {
-  it('are never sent again [STR-29] [STR-27]', () => {
+  test('are never sent again [STR-29] [STR-27]', () => {
     const link = new Link();
     const [first, second] = packetsOf(link, [100, 100]);
     expect(link.slabs.inUse).toBe(0);
@@ -32,7 +32,7 @@ describe('Best-effort messages', () => {
     expect(link.sendContext.lost).toBe(1);
   });
 
-  it('end with their first lost part [STR-29]', () => {
+  test('end with their first lost part [STR-29]', () => {
     const link = new Link();
     link.send.send(bytesOf(5_000), BEST_EFFORT, NEVER, false, 1);
     const first = link.pack(0)!;
@@ -47,7 +47,7 @@ describe('Best-effort messages', () => {
     expect(link.send.settled).toBe(true);
   });
 
-  it('end with their deadline, the rest unsent [STR-29] [STR-27]', () => {
+  test('end with their deadline, the rest unsent [STR-29] [STR-27]', () => {
     const link = new Link();
     link.send.send(bytesOf(3_000), BEST_EFFORT, 1_000, false, 1);
     const first = link.pack(0)!;
@@ -58,7 +58,7 @@ describe('Best-effort messages', () => {
     expect(link.outcomes()).toEqual([]);
   });
 
-  it('may prove to have arrived after their deadline when all of them was sent [STR-27]', () => {
+  test('may prove to have arrived after their deadline when all of them was sent [STR-27]', () => {
     const link = new Link();
     const [packet] = packetsOf(link, [100], 1_000);
     link.send.onTimeout(1_000);
@@ -67,7 +67,7 @@ describe('Best-effort messages', () => {
     expect(link.outcomes()).toEqual([[1, Outcome.ACKNOWLEDGED]]);
   });
 
-  it('are delivered at once on an unordered stream, at most once [STR-22]', () => {
+  test('are delivered at once on an unordered stream, at most once [STR-22]', () => {
     const link = new Link({ ordered: false });
     const packets = packetsOf(link, [10, 20, 30, 40]);
     const order: number[] = [];
@@ -79,7 +79,7 @@ describe('Best-effort messages', () => {
     expect(link.receiveContext.late).toBe(3);
   });
 
-  it('are delivered on an ordered stream only when newer than all before [STR-22]', () => {
+  test('are delivered on an ordered stream only when newer than all before [STR-22]', () => {
     const link = new Link({ ordered: true });
     const packets = packetsOf(link, [10, 20, 30, 40]);
     for (const i of [1, 0, 3, 2]) link.deliver(packets[i], 0);
@@ -87,7 +87,7 @@ describe('Best-effort messages', () => {
     expect(link.receiveContext.late).toBe(2);
   });
 
-  it('in a run are taken as far as they are new [STR-22]', () => {
+  test('in a run are taken as far as they are new [STR-22]', () => {
     const link = new Link({ ordered: false });
     for (let i = 0; i < 3; i++) link.send.send(bytesOf(10, i), BEST_EFFORT, NEVER, false);
     const run = link.pack(0)!;
@@ -100,7 +100,7 @@ describe('Best-effort messages', () => {
     expect(link.receiveContext.late).toBe(2);
   });
 
-  it('are forgotten when very many newer ones have come [STR-22]', () => {
+  test('are forgotten when very many newer ones have come [STR-22]', () => {
     const link = new Link({ ordered: false });
     const [old, ...packets] = packetsOf(link, new Array(16_386).fill(4));
     const [, second] = packets;
@@ -115,7 +115,7 @@ describe('Best-effort messages', () => {
     expect(link.receiveContext.late).toBe(1);
   });
 
-  it('are put together from parts in any order [STR-22]', () => {
+  test('are put together from parts in any order [STR-22]', () => {
     const link = new Link({ ordered: false });
     const packets = packetsOf(link, [4_000]);
     expect(packets.length).toBe(4);
@@ -125,7 +125,7 @@ describe('Best-effort messages', () => {
     expect(link.receiveContext.budget.used).toBe(0);
   });
 
-  it('that are incomplete end when the sender has settled them [STR-19]', () => {
+  test('that are incomplete end when the sender has settled them [STR-19]', () => {
     const link = new Link({ ordered: false });
     const first = packetsOf(link, [2_000]);
     link.deliver(first[0], 0);
@@ -141,7 +141,7 @@ describe('Best-effort messages', () => {
     expect(link.readAll(0)).toEqual([bytesOf(2_000, 0)]);
   });
 
-  it('that are incomplete end on an ordered stream when a newer one is delivered [STR-22]', () => {
+  test('that are incomplete end on an ordered stream when a newer one is delivered [STR-22]', () => {
     const link = new Link({ ordered: true });
     const [first, second, third] = packetsOf(link, [2_000, 100]);
     link.deliver(first, 0);
@@ -151,7 +151,7 @@ describe('Best-effort messages', () => {
     expect(link.receiveContext.budget.used).toBe(0);
   });
 
-  it('that are incomplete give way to the budget, oldest first, and that is reported [STR-21] [STR-18]', () => {
+  test('that are incomplete give way to the budget, oldest first, and that is reported [STR-21] [STR-18]', () => {
     const link = new Link({ ordered: false, budgetBytes: 5_000 });
     const packets = packetsOf(link, [2_000, 2_000, 2_000]);
     for (const i of [0, 2, 4]) link.deliver(packets[i], 0);
@@ -165,7 +165,7 @@ describe('Best-effort messages', () => {
     expect(link.receiveContext.budget.used).toBe(0);
   });
 
-  it('that are unread give way to the budget, oldest first, and leave nothing in the queue [STR-21]', () => {
+  test('that are unread give way to the budget, oldest first, and leave nothing in the queue [STR-21]', () => {
     const link = new Link({ ordered: false, budgetBytes: 1_000 });
     const packets = packetsOf(link, new Array(50).fill(72));
     for (const packet of packets) link.deliver(packet, 0);
@@ -176,7 +176,7 @@ describe('Best-effort messages', () => {
     expect(link.receiveContext.budget.used).toBe(0);
   });
 
-  it('that give way to a newer one of their stream do not end it before that is read [STR-6] [STR-21]', () => {
+  test('that give way to a newer one of their stream do not end it before that is read [STR-6] [STR-21]', () => {
     const link = new Link({ budgetBytes: 300 });
     const [first, second] = packetsOf(link, [100, 100]);
     link.send.close();
@@ -187,7 +187,7 @@ describe('Best-effort messages', () => {
     expect(link.receive.ended).toBe(true);
   });
 
-  it('that give way to those of another stream end theirs, when nothing else was to be read [STR-6] [STR-21]', () => {
+  test('that give way to those of another stream end theirs, when nothing else was to be read [STR-6] [STR-21]', () => {
     const link = new Link({ budgetBytes: 300 });
     const [first, second] = packetsOf(link, [100, 100]);
     link.send.close();
@@ -201,7 +201,7 @@ describe('Best-effort messages', () => {
     expect(other.readable).toBe(1);
   });
 
-  it('that are incomplete give way when a stream has too many of them [STR-21]', () => {
+  test('that are incomplete give way when a stream has too many of them [STR-21]', () => {
     const link = new Link({ ordered: false });
     const packets = packetsOf(link, new Array(300).fill(1_300));
     for (let i = 0; i < packets.length; i += 2) link.deliver(packets[i], 0);
@@ -210,14 +210,14 @@ describe('Best-effort messages', () => {
     expect(link.readAll(0).length).toBe(256);
   });
 
-  it('that are larger than the budget are not kept [STR-21]', () => {
+  test('that are larger than the budget are not kept [STR-21]', () => {
     const link = new Link({ ordered: false, budgetBytes: 1_000 });
     for (const packet of packetsOf(link, [900, 2_000, 100])) link.deliver(packet, 0);
     expect(link.readAll(0)).toEqual([bytesOf(100, 2)]);
     expect(framesOf(link.reply()!.bytes)).toEqual(['DROPPED 1 0+2']);
   });
 
-  it('that are incomplete or unread end with their deadline [STR-26]', () => {
+  test('that are incomplete or unread end with their deadline [STR-26]', () => {
     const link = new Link({ ordered: false });
     const [first, , third] = packetsOf(link, [2_000, 100], 1_000);
     link.deliver(first, 0);
@@ -230,7 +230,7 @@ describe('Best-effort messages', () => {
     expect(framesOf(link.reply()!.bytes)).toEqual(['DROPPED 1 0+2']);
   });
 
-  it('are cut with a hint at the oldest that is alive [STR-19]', () => {
+  test('are cut with a hint at the oldest that is alive [STR-19]', () => {
     const link = new Link();
     const packets = packetsOf(link, [100, 2_000]);
     expect(framesOf(packets[1].bytes)[1]).toMatch(/^MESSAGE_BEST_EFFORT 1 \[0,/);

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../../src/base/random.ts';
 import {
   Command,
@@ -72,7 +72,7 @@ function publisher(core: DrivenCore, priority = CHAT): FakeStream {
 }
 
 describe('lanes', () => {
-  it('carry what is of another class or large; what is not goes on the subscribing stream [BRK-39]', () => {
+  test('carry what is of another class or large; what is not goes on the subscribing stream [BRK-39]', () => {
     const core = new DrivenCore();
     const subscriber = new LaneClient(core);
     publisher(core).publish('a', 'chat');
@@ -90,7 +90,7 @@ describe('lanes', () => {
     expect(core.metrics()).toMatchObject({ lanes: 5, messagesOut: 6, queuedMessages: 0 });
   });
 
-  it('are not opened for a client that did not ask for them [BRK-39]', () => {
+  test('are not opened for a client that did not ask for them [BRK-39]', () => {
     const core = new DrivenCore();
     const client = new FakeClient(core);
     const stream = client.open();
@@ -100,7 +100,7 @@ describe('lanes', () => {
     expect([client.peer.lanes.length, stream.link.lines.length]).toEqual([0, 2]);
   });
 
-  it('hold a large message until the client has taken what its topic had on the other stream [BRK-39]', () => {
+  test('hold a large message until the client has taken what its topic had on the other stream [BRK-39]', () => {
     const core = new DrivenCore();
     const subscriber = new LaneClient(core);
     const { main } = subscriber;
@@ -122,7 +122,7 @@ describe('lanes', () => {
     expect(subscriber.taken.at(-1)).toBe('a=back');
   });
 
-  it('hold it also when a message that was to go before it is discarded with its publisher [BRK-39] [BRK-18]', () => {
+  test('hold it also when a message that was to go before it is discarded with its publisher [BRK-39] [BRK-18]', () => {
     const core = new DrivenCore({ queueMessagesMax: 1 });
     const subscriber = new LaneClient(core);
     subscriber.client.peer.laneMark = 1;
@@ -143,7 +143,7 @@ describe('lanes', () => {
     expect(subscriber.taken).toEqual(['sent=xxxxxxxx', 'queued=xxxxxxxx', 'a=first', 'a=xxxxxxxx']);
   });
 
-  it.each([
+  test.each([
     ['never full', Number.POSITIVE_INFINITY, 0],
     ['full after two messages', 2, 0],
     ['with short queues', 2, 3],
@@ -194,7 +194,7 @@ describe('lanes', () => {
     },
   );
 
-  it('are at most 64 for a client; what finds none goes on the subscribing stream, and stays there [BRK-39]', () => {
+  test('are at most 64 for a client; what finds none goes on the subscribing stream, and stays there [BRK-39]', () => {
     const core = new DrivenCore();
     const client = new FakeClient(core);
     const streams = Array.from({ length: 70 }, (_, i) => {
@@ -209,7 +209,7 @@ describe('lanes', () => {
     expect(streams.filter(({ link }) => link.lines.length === 2).length).toBe(6);
   });
 
-  it('are opened as long as the client allows streams, those counted that are about to be [BRK-39]', () => {
+  test('are opened as long as the client allows streams, those counted that are about to be [BRK-39]', () => {
     const core = new DrivenCore();
     const client = new FakeClient(core);
     const stream = client.open();
@@ -234,7 +234,7 @@ describe('lanes', () => {
     ]);
   });
 
-  it('go on for a filter that is subscribed again before they were taken, in its order [BRK-39]', () => {
+  test('go on for a filter that is subscribed again before they were taken, in its order [BRK-39]', () => {
     const core = new DrivenCore();
     const subscriber = new LaneClient(core, 'a');
     const { main } = subscriber;
@@ -254,7 +254,7 @@ describe('lanes', () => {
     ]);
   });
 
-  it('end behind what is queued for them when the filter has gone twice [BRK-15] [BRK-39]', () => {
+  test('end behind what is queued for them when the filter has gone twice [BRK-15] [BRK-39]', () => {
     const core = new DrivenCore();
     const subscriber = new LaneClient(core, 'a');
     const { client, main } = subscriber;
@@ -276,7 +276,7 @@ describe('lanes', () => {
     expect([lane.link.ended, subscriber.lanes.length]).toEqual([true, 1]);
   });
 
-  it('are waited for by the answer to an unsubscription, and end with the last filter [BRK-15]', () => {
+  test('are waited for by the answer to an unsubscription, and end with the last filter [BRK-15]', () => {
     const core = new DrivenCore();
     const subscriber = new LaneClient(core);
     const { main } = subscriber;
@@ -292,7 +292,7 @@ describe('lanes', () => {
     expect(core.metrics()).toMatchObject({ lanes: 0, streams: 2 });
   });
 
-  it('end when they have carried nothing for 10 s, and are opened again when they are needed [BRK-39]', () => {
+  test('end when they have carried nothing for 10 s, and are opened again when they are needed [BRK-39]', () => {
     const core = new DrivenCore();
     const subscriber = new LaneClient(core);
     const from = publisher(core, BULK);
@@ -319,7 +319,7 @@ describe('lanes', () => {
     expect(subscriber.taken).toEqual(['a=1', 'a=xxxxxxxx', 'a=2', 'a=3']);
   });
 
-  it('go with their subscribing stream, and with their client [BRK-5] [BRK-39]', () => {
+  test('go with their subscribing stream, and with their client [BRK-5] [BRK-39]', () => {
     const core = new DrivenCore();
     const one = new LaneClient(core, '#', Overflow.BLOCK, 1);
     const other = new LaneClient(core, '#', Overflow.BLOCK, 1);
@@ -331,7 +331,7 @@ describe('lanes', () => {
     expect(core.metrics()).toMatchObject({ lanes: 0, queuedMessages: 0, queuedBytes: 0, clients: 2 });
   });
 
-  it('that stand still are reset with their subscribing stream [BRK-23]', () => {
+  test('that stand still are reset with their subscribing stream [BRK-23]', () => {
     const core = new DrivenCore({ stallMs: 1_000, queueMessagesMax: 2 });
     const subscriber = new LaneClient(core, '#', Overflow.BLOCK, 1);
     subscriber.carry(subscriber.main);
@@ -343,7 +343,7 @@ describe('lanes', () => {
     expect(from.link.paused).toBe(false);
   });
 
-  it('take nothing but MARKED and PING from the client [BRK-39]', () => {
+  test('take nothing but MARKED and PING from the client [BRK-39]', () => {
     const attempts: ((subscriber: LaneClient, core: DrivenCore) => void)[] = [
       ({ lanes }, core) => core.received(lanes[0].channel, encodeSubscribe(1, 'a', 0, 0, 0)),
       ({ lanes }, core) => core.received(lanes[0].channel, encodePlain(Command.FLUSH, 1)),

@@ -1,8 +1,8 @@
-import { expect, it } from 'vitest';
+import { expect, test } from 'vitest';
 import { BrokerState } from '../../../../src/broker/core/state.ts';
 import { MemoryStore } from '../../../../src/broker/core/store/store.ts';
 
-it('a session without a name begins with its connection, and the store forgets it with that', () => {
+test('a session without a name begins with its connection, and the store forgets it with that', () => {
   const store = new MemoryStore();
   const broker = new BrokerState({}, store, () => {});
   const clients = [1, 2].map(() => broker.connect({ openableStreams: 0 }));

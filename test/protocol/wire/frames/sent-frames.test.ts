@@ -1,10 +1,10 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { FrameType, MessageFlag, Space } from '../../../../src/protocol/wire/frame-type.ts';
 import { type RecordOwner, SentFrames } from '../../../../src/protocol/wire/frames/sent-frames.ts';
 import { recorded } from '../recorded.ts';
 
 describe('the record of a frame', () => {
-  it('is read back by the names of its form', () => {
+  test('is read back by the names of its form', () => {
     expect(recorded((sent) => sent.run(FrameType.DROPPED, 4, 10, 3, Space.BEST_EFFORT))).toMatchObject({
       type: FrameType.DROPPED,
       stream: 4,
@@ -25,7 +25,7 @@ describe('the record of a frame', () => {
     });
   });
 
-  it('tells best-effort messages from all others', () => {
+  test('tells best-effort messages from all others', () => {
     const { MESSAGE, MESSAGES, MESSAGES_BEST_EFFORT, STREAM_FIN } = FrameType;
     const isBestEffort = (type: number) => recorded((sent) => sent.plain(type)).isBestEffort;
     for (const type of [MESSAGES_BEST_EFFORT, MESSAGE | MessageFlag.BEST_EFFORT]) {
@@ -38,7 +38,7 @@ describe('the record of a frame', () => {
 });
 
 describe('the records of packets', () => {
-  it('of one that was not committed are forgotten', () => {
+  test('of one that was not committed are forgotten', () => {
     const sent = new SentFrames();
     sent.begin();
     sent.plain(FrameType.PING);
@@ -46,7 +46,7 @@ describe('the records of packets', () => {
     expect(sent.commit()).toBe(0);
   });
 
-  it('grow only when their owner has none to let go of', () => {
+  test('grow only when their owner has none to let go of', () => {
     let asked = 0;
     const owner: RecordOwner = {
       onRecordsFull() {
