@@ -6,7 +6,6 @@ import { shapesOf } from './shapes.ts';
 const WIDE: Readonly<Record<string, string>> = {
   EndpointCounters: 'nothing but counts, a field each',
   FrameReader: 'the fields of a frame, which are read without a call for each',
-  SentPackets: 'the columns of what was sent, which are read without a call for each',
 };
 
 /** Functions that take more than {@link PARAMETERS_MAX}: they write each packet, and an object would be made for each. */
