@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import { ed25519 } from '@noble/curves/ed25519.js';
 import { sha256 } from '@noble/hashes/sha2.js';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import {
   ed25519PrivateKey,
@@ -39,14 +39,14 @@ const HASH = new Uint8Array(32).fill(7);
 const identity = Identity.generate(new Prng(1));
 
 describe('Ed25519', () => {
-  it.each(RFC_VECTORS)('gives the signature of RFC 8032 section 7.1 over "$message"', (vector) => {
+  test.each(RFC_VECTORS)('gives the signature of RFC 8032 section 7.1 over "$message"', (vector) => {
     const key = ed25519PrivateKey(hex(vector.seed));
     expect(toHex(rawPublicKey(key))).toBe(vector.publicKey);
     expect(toHex(ed25519Sign(key, hex(vector.message)))).toBe(vector.signature);
     expect(ed25519Verify(hex(vector.publicKey), hex(vector.message), hex(vector.signature))).toBe(true);
   });
 
-  it('answers false, and throws nothing, for any bytes as key and signature', () => {
+  test('answers false, and throws nothing, for any bytes as key and signature', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 64 }), fc.uint8Array({ maxLength: 100 }), (key, signature) => {
         expect(ed25519Verify(key, HASH, signature)).toBe(false);
@@ -59,7 +59,7 @@ describe('Ed25519', () => {
 });
 
 describe('an identity', () => {
-  it('is named by the SHA-256 of algorithm, length and key [HS-9]', () => {
+  test('is named by the SHA-256 of algorithm, length and key [HS-9]', () => {
     const seed = new Uint8Array(32);
     new Prng(1).fill(seed);
     const expected = joined(hex('01 0020'), ed25519.getPublicKey(seed));
@@ -69,14 +69,14 @@ describe('an identity', () => {
     expect(identity.fingerprintText).toMatch(/^[A-Za-z0-9_-]{43}$/);
   });
 
-  it('comes back from its exported secret [HS-9]', () => {
+  test('comes back from its exported secret [HS-9]', () => {
     const secret = identity.exportSecret();
     expect(secret).toMatch(/^AQAg[A-Za-z0-9_-]{43}$/);
     expect(Identity.fromSecret(secret).fingerprintText).toBe(identity.fingerprintText);
     expect(Identity.fromSecret(secret).exportSecret()).toBe(secret);
   });
 
-  it('refuses text that is no secret with ERR_JSP_IDENTITY_INVALID, and does not repeat the text', () => {
+  test('refuses text that is no secret with ERR_JSP_IDENTITY_INVALID, and does not repeat the text', () => {
     const secret = identity.exportSecret();
     const invalid = [
       '',
@@ -97,7 +97,7 @@ describe('an identity', () => {
     }
   });
 
-  it('does not show its secret when it is printed', () => {
+  test('does not show its secret when it is printed', () => {
     const printed = inspect(identity, { depth: 9, showHidden: true }) + JSON.stringify(identity);
     const seed = Buffer.from(identity.exportSecret(), 'base64url').subarray(3);
     expect(printed).not.toContain(seed.toString('base64url'));
@@ -105,14 +105,14 @@ describe('an identity', () => {
     expect(printed).not.toContain(inspect(new Uint8Array(seed)));
   });
 
-  it('signs blanks, a context, a zero byte and the transcript hash [HS-11]', () => {
+  test('signs blanks, a context, a zero byte and the transcript hash [HS-11]', () => {
     const signature = identity.sign('server', HASH);
     const context = new TextEncoder().encode(`${' '.repeat(64)}JetStreamProto 1 server identity\0`);
     expect(toHex(signature.subarray(0, 3))).toBe('010040');
     expect(ed25519.verify(signature.slice(3), joined(context, HASH), identity.publicKey.slice(3))).toBe(true);
   });
 
-  it('is verified for the signer, the hash and the key it signed with, and for no other [HS-11] [HS-12]', () => {
+  test('is verified for the signer, the hash and the key it signed with, and for no other [HS-11] [HS-12]', () => {
     const other = Identity.generate(new Prng(2));
     const signature = identity.sign('server', HASH);
     expect(verifyIdentity(identity.publicKey, 'server', HASH, signature)).toBe(true);
@@ -122,7 +122,7 @@ describe('an identity', () => {
     expect(verifyIdentity(other.publicKey, 'server', HASH, signature)).toBe(false);
   });
 
-  it('is not verified when key or signature have another form, length or algorithm [HS-12]', () => {
+  test('is not verified when key or signature have another form, length or algorithm [HS-12]', () => {
     const key = identity.publicKey;
     const signature = identity.sign('server', HASH);
     const verified = (oneKey: Uint8Array, oneSignature: Uint8Array) =>
@@ -138,7 +138,7 @@ describe('an identity', () => {
     expect(verified(key, signature)).toBe(true);
   });
 
-  it('is not verified by a key of small order, in whose name anybody could sign, whatever library verifies [HS-12]', async () => {
+  test('is not verified by a key of small order, in whose name anybody could sign, whatever library verifies [HS-12]', async () => {
     const openSsl = await withoutSodium(() => import('../../../src/protocol/crypto/identity.ts'));
     expect(openSsl.verifyIdentity(identity.publicKey, 'server', HASH, identity.sign('server', HASH))).toBe(
       true,
@@ -164,7 +164,7 @@ describe('an identity', () => {
     }
   });
 
-  it('compares fingerprints of any length without throwing', () => {
+  test('compares fingerprints of any length without throwing', () => {
     expect(equalSecrets(HASH, HASH.slice())).toBe(true);
     expect(equalSecrets(HASH, changed(HASH, 31))).toBe(false);
     expect(equalSecrets(HASH, HASH.slice(1))).toBe(false);
