@@ -57,7 +57,7 @@ export class TransmitBatch {
   // ---- packing ----
 
   /**
-   * Adds a packed packet; see {@link sealPacket} for what the positions mean.
+   * Adds a packed packet; see `sealPacket` for what the positions mean.
    * @param sourceId - says whose it is, should it fail
    */
   pushPacket(
