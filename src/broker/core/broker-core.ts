@@ -200,11 +200,13 @@ export class BrokerCore {
 
   private tend(channel: Channel, nowMs: number): void {
     const subscription = this.state.subscriptionOf(channel);
-    if (channel.closed || channel.role === Role.PUBLISHING) return;
+    if (channel.closed) return;
     const { stallMs } = this.state.limits;
     const { delivery } = channel;
-    if (delivery.isStalled(nowMs, stallMs) && stallMs > 0 && subscription !== undefined)
-      this.stall(subscription);
+    // Asked of all streams, for this is also when their transport is asked what has left, which makes room for large messages. [BRK-38]
+    const isStalled = delivery.isStalled(nowMs, stallMs);
+    if (channel.role === Role.PUBLISHING) return;
+    if (isStalled && stallMs > 0 && subscription !== undefined) this.stall(subscription);
     else if (!delivery.idle) delivery.wake();
     else if (channel.role === Role.LANE && delivery.isUnused(nowMs, LANE_UNUSED_MS))
       subscription?.retire(channel);

@@ -140,4 +140,21 @@ describe('what the transport holds for a client that reads nothing', () => {
     }
     expect(stream.link.lines.length).toBe(40);
   });
+
+  test('lets a large message out when all that the transport held has left, also of a stream of which nothing more is heard [BRK-38]', () => {
+    const core = new DrivenCore({ queueBytesPerClientMax: 30_000 });
+    const client = new FakeClient(core);
+    const asking = client.open(2);
+    asking.flush(1);
+    asking.flush(2); // now its transport has enough
+    asking.carry(1); // it takes more, and what is left is not told again
+    asking.carry();
+    const reading = client.open();
+    reading.subscribe(1, 't');
+    reading.carry();
+    new FakeClient(core).open().publish('t', 'x'.repeat(40_000));
+    core.tick(1_000);
+    reading.carry();
+    expect(reading.link.commands.map(({ name }) => name)).toEqual(['SUBSCRIBED', 'PUBLISH']);
+  });
 });
