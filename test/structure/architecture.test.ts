@@ -44,21 +44,24 @@ describe('ARCHITECTURE.md', () => {
   });
 });
 
-describe.each(['ARCHITECTURE.md', 'CONTRIBUTING.md', 'SECURITY.md', 'benches/README.md'])('%s', (name) => {
-  const named = namedIn(textOf(name) ?? '');
+describe.each(['README.md', 'ARCHITECTURE.md', 'CONTRIBUTING.md', 'SECURITY.md', 'benches/README.md'])(
+  '%s',
+  (name) => {
+    const named = namedIn(textOf(name) ?? '');
 
-  test('names files and folders that exist', () => {
-    const missing = named.filter(({ path }) => !existsSync(join(ROOT, path)));
-    expect(missing.map(({ path, line }) => `line ${line}: ${path}`)).toEqual([]);
-  });
+    test('names files and folders that exist', () => {
+      const missing = named.filter(({ path }) => !existsSync(join(ROOT, path)));
+      expect(missing.map(({ path, line }) => `line ${line}: ${path}`)).toEqual([]);
+    });
 
-  test('names symbols that are declared in their files', () => {
-    const missing = named.filter(
-      ({ path, symbol }) => symbol !== undefined && !declares(textOf(path) ?? '', symbol),
-    );
-    expect(missing.map(({ path, symbol, line }) => `line ${line}: ${path}#${symbol}`)).toEqual([]);
-  });
-});
+    test('names symbols that are declared in their files', () => {
+      const missing = named.filter(
+        ({ path, symbol }) => symbol !== undefined && !declares(textOf(path) ?? '', symbol),
+      );
+      expect(missing.map(({ path, symbol, line }) => `line ${line}: ${path}#${symbol}`)).toEqual([]);
+    });
+  },
+);
 
 test('names and declarations are found as they are written', () => {
   expect(namedIn('see `src/a/b.ts` and\n`src/a/b.ts#C.d`, `src/a/`, not `c.d()` or src/x.ts')).toEqual([

@@ -1,6 +1,7 @@
 /**
  * The table of frames: what is read how, in which packets it may stand, and whether it elicits an acknowledgement. A new frame is a file
- * beside this one (layout, reader, writer, size), its type in `frame-type.ts`, a line here, and the part of a connection that acts on it.
+ * beside this one (layout, reader, writer, size), its type in `frame-type.ts`, a line here, and what acts on it and
+ * sends it: CONTRIBUTING.md tells the way.
  */
 
 import { CloseCode } from '../close-code.ts';
