@@ -2,17 +2,25 @@ import { describe, expect, test } from 'vitest';
 import { FrameType } from '../../../../src/protocol/wire/frame-type.ts';
 import { isAckEliciting, isAllowedIn } from '../../../../src/protocol/wire/frames/index.ts';
 import { PacketType } from '../../../../src/protocol/wire/packet-header.ts';
+import { typesOfSpec } from '../spec-frames.ts';
 
 /** Every type that a reader lets through. */
-const TYPES: number[] = [];
-for (let type = 0; type < 0x40; type++) {
-  if (type === 0x1e || type === 0x1f || (type > 0x31 && type < 0x38)) continue;
-  TYPES.push(type);
-}
+const TYPES = typesOfSpec().map(([type]) => type);
 
 const ACKS = [FrameType.ACK, FrameType.ACK_ECN, FrameType.ACK_RECOVERED, FrameType.ACK_ECN_RECOVERED];
 
 describe('frames', () => {
+  test('have the numbers that the specification gives them, and no other may stand in a packet [FRM-1]', () => {
+    const spec = new Map(typesOfSpec().map(([type, name]) => [type, name]));
+    const read = Array.from({ length: 256 }, (_, type) => type).filter((type) =>
+      isAllowedIn(type, PacketType.ONE_RTT),
+    );
+    expect(read).toEqual([...spec.keys()]);
+    for (const [name, type] of Object.entries(FrameType)) {
+      if (!/^(ACK_(ECN|RECOVERED)|MESSAGES_|EXTENSION)/.test(name)) expect(spec.get(type)).toBe(name);
+    }
+  });
+
   test('are all ack-eliciting but ACK, PADDING and CONNECTION_CLOSE [FRM-3] [FRM-2]', () => {
     const silent = TYPES.filter((type) => !isAckEliciting(type));
     expect(silent).toEqual([FrameType.PADDING, ...ACKS, FrameType.CONNECTION_CLOSE]);
