@@ -192,6 +192,7 @@ export class BrokerState {
   private end(subscription: Subscription): void {
     const { main, filters } = subscription;
     main.close();
+    subscription.end();
     const session = this.clients.get(main.client);
     session?.subscriptions.delete(subscription);
     if (session !== undefined) session.filterCount -= filters.size;

@@ -4,6 +4,8 @@
  * ({@link Delivery}); and how much of that the client has taken ({@link Marks}).
  *
  * Being held is a matter of the publishing stream alone: a subscribing stream of the same client is still read and written. [BRK-22]
+ *
+ * It is one file because each of the three calls the others: deliveries hold streams back, and streams that are gone let deliveries go on.
  */
 
 import { Ring } from '../../../base/ring.ts';
@@ -30,6 +32,8 @@ export class Client {
   laneCount = 0;
   /** Those of them that the transport was asked for and has not opened yet. */
   lanesOpening = 0;
+  /** Answers that wait until it has taken what its lanes held. */
+  lateAnswers = 0;
   /** Bytes handed to the transport that had not left when it was last asked. */
   transportBytes = 0;
   closed = false;

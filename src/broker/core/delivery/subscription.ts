@@ -43,6 +43,8 @@ export class Subscription {
   private readonly leaving = new Set<Channel>();
   /** Answers that wait until the client has taken what the lanes held. */
   private readonly lateAnswers: LateAnswer[] = [];
+  /** The main channel is not read because of them. */
+  private isHeld = false;
 
   /** @param openLane - null where the client takes no lanes */
   constructor(main: Channel, policy: QueuePolicy, openLane: OpenLane | null) {
@@ -78,6 +80,7 @@ export class Subscription {
       if (lane.channel.delivery.isTaken) lane.topics.clear();
     }
     for (const lane of this.leaving) lane.delivery.wake();
+    this.holdOrRelease();
     this.sendLateAnswers();
   }
 
@@ -94,7 +97,8 @@ export class Subscription {
     const marks: [Delivery, number][] = [];
     for (const { delivery } of this.lanes()) marks.push([delivery, delivery.mark()]);
     this.lateAnswers.push({ marks, send });
-    if (this.lateAnswers.length === LATE_ANSWERS_MAX) this.main.hold();
+    this.main.client.lateAnswers++;
+    this.holdOrRelease();
     this.sendLateAnswers();
   }
 
@@ -122,6 +126,12 @@ export class Subscription {
     }
   }
 
+  /** The main channel is gone: nobody waits for an answer any more. */
+  end(): void {
+    this.main.client.lateAnswers -= this.lateAnswers.length;
+    this.lateAnswers.length = 0;
+  }
+
   /** A lane is gone. */
   forget(lane: Channel): void {
     this.leaving.delete(lane);
@@ -135,10 +145,26 @@ export class Subscription {
   private sendLateAnswers(): void {
     for (let answer = this.lateAnswers.at(0); answer !== undefined; answer = this.lateAnswers.at(0)) {
       if (!answer.marks.every(([lane, mark]) => lane.hasTaken(mark))) return;
-      if (this.lateAnswers.length === LATE_ANSWERS_MAX) this.main.release();
       this.lateAnswers.shift();
+      this.main.client.lateAnswers--;
+      this.holdOrRelease();
       answer.send();
     }
+  }
+
+  /**
+   * Leaves the main channel unread while too many answers wait; but as long as a MARK on it is not answered, only when they are far too many:
+   * that answer comes on it, and lanes may wait for it.
+   */
+  private holdOrRelease(): void {
+    const { main } = this;
+    const isHeld = main.delivery.marks.isAwaited
+      ? main.client.lateAnswers >= LATE_ANSWERS_OF_CLIENT_MAX
+      : this.lateAnswers.length >= LATE_ANSWERS_MAX;
+    if (isHeld === this.isHeld) return;
+    this.isHeld = isHeld;
+    if (isHeld) main.hold();
+    else main.release();
   }
 
   private smallLane(priority: number): Channel {
@@ -160,13 +186,16 @@ export class Subscription {
     }
     if (lane.topics.size >= TOPICS_MAX) return from;
     lane.channel.delivery.gate(from.delivery);
+    this.holdOrRelease();
     lane.topics.add(topic);
     return lane.channel;
   }
 }
 
-/** Late answers at which the main channel is no longer read. */
+/** Late answers of a subscription at which the main channel is no longer read. */
 const LATE_ANSWERS_MAX = 64;
+/** Those of all subscriptions of a client at which it is not read in any case: more than it has filters, by default. */
+const LATE_ANSWERS_OF_CLIENT_MAX = 2_048;
 const DEFAULT_PRIORITY = STREAM_PRIORITIES.indexOf('chat');
 /** Topics at once on a lane of large messages; further ones stay where they are. */
 const TOPICS_MAX = 1_024;

@@ -54,7 +54,9 @@ class LaneClient {
       this.read.set(link, at + 1);
       const bytes = Buffer.from(link.delivered[at]);
       if (bytes[0] === Command.MARK) {
-        this.core.received(channel, encodePlain(Command.MARKED, bytes.readUInt32BE(4)));
+        const answer = encodePlain(Command.MARKED, bytes.readUInt32BE(4));
+        if (channel === this.main.channel) this.main.send(answer);
+        else this.core.received(channel, answer);
       } else if (bytes[0] === Command.PUBLISH) {
         const end = 8 + bytes.readUInt16BE(2);
         this.taken.push(`${bytes.toString('utf8', 8, end)}=${bytes.toString('latin1', end, end + 8)}`);
@@ -290,6 +292,40 @@ describe('lanes', () => {
     expect([subscriber.taken, subscriber.lanes[0].link.ended]).toEqual([['a=on a lan'], true]);
     core.ended(subscriber.lanes[0].channel);
     expect(core.metrics()).toMatchObject({ lanes: 0, streams: 2 });
+  });
+
+  test('are not waited for for ever, however many filters go while they wait for the subscribing stream [BRK-15] [BRK-39]', () => {
+    const core = new DrivenCore();
+    const subscriber = new LaneClient(core, 'first');
+    const { main } = subscriber;
+    for (let i = 0; i < 200; i++) main.send(encodeSubscribe(2, `t/${i}`, SubscribeFlag.LANES, 0, 0));
+    const source = publisher(core);
+    source.publish('first', 'small');
+    source.publish('first', LARGE); // behind the small one, on a lane
+    for (let i = 0; i < 200; i++) main.unsubscribe(3, `t/${i}`);
+    expect(main.inbox.length).toBe(0); // the answer to MARK has to come through
+    subscriber.carryAll();
+    expect(subscriber.taken).toEqual(['first=small', 'first=xxxxxxxx']);
+    expect(main.link.lines.filter((line) => line === 'UNSUBSCRIBED 3').length).toBe(200);
+    expect(subscriber.client.end.lateAnswers).toBe(0);
+  });
+
+  test('make a client wait that asks for ever more and answers no MARK [BRK-39]', () => {
+    const core = new DrivenCore();
+    const subscriber = new LaneClient(core, 'first');
+    const { main, client } = subscriber;
+    const source = publisher(core);
+    source.publish('first', 'small');
+    source.publish('first', LARGE);
+    for (let i = 0; i < 5_000; i++) {
+      main.send(encodeSubscribe(2, 'other', SubscribeFlag.LANES, 0, 0));
+      main.unsubscribe(3, 'other');
+      main.link.carry();
+    }
+    expect(main.link.paused).toBe(true);
+    expect(client.end.lateAnswers).toBe(2_048);
+    core.ended(main.channel);
+    expect(client.end.lateAnswers).toBe(0);
   });
 
   test('end when they have carried nothing for 10 s, and are opened again when they are needed [BRK-39]', () => {
