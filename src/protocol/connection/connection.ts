@@ -12,6 +12,7 @@ import { ConnectionCounters } from '../trace/counters.ts';
 import { PacketSpace, PacketType } from '../wire/packet-header.ts';
 import type { ConnectionConfig } from './config.ts';
 import { ConnectionIds } from './connection-ids.ts';
+import { ControlFrames } from './control-frames.ts';
 import { HandshakeProgress } from './handshake-progress.ts';
 import { type CloseReason, ConnectionState, Lifecycle } from './lifecycle.ts';
 import { Liveness, LivenessOutcome } from './liveness.ts';
@@ -111,6 +112,7 @@ export class Connection {
   private readonly keys: KeyRing;
   private readonly spaces: PacketNumberSpaces;
   private readonly recovery: Recovery;
+  private readonly control: ControlFrames;
   private readonly liveness: Liveness;
   /** The handshake is complete, and the application is told when the size of packets is as it has to be. */
   private isConnectedDue = false;
@@ -162,15 +164,28 @@ export class Connection {
     this.helloCame = options.helloCame;
     const host = new Connection.Host(this);
     this.lifecycle = new Lifecycle(host, isServer);
-    const { counters, ids, lifecycle, liveness, path, recovery, spaces, streams } = this;
+    this.control = new ControlFrames(this.counters, this.liveness, this.recovery);
+    const { control, counters, ids, lifecycle, liveness, path, recovery, spaces, streams } = this;
     this.handshake = new HandshakeProgress(
-      { role, config, ids, isLoopback, keys, lifecycle, liveness, path, recovery, spaces, streams },
+      { role, config, control, ids, isLoopback, keys, lifecycle, liveness, path, recovery, spaces, streams },
       host,
       options.handshake,
       now + config.handshakeTimeoutMs * MILLISECOND,
     );
     const { handshake } = this;
-    const parts = { role, counters, handshake, ids, lifecycle, liveness, path, recovery, spaces, streams };
+    const parts = {
+      role,
+      control,
+      counters,
+      handshake,
+      ids,
+      lifecycle,
+      liveness,
+      path,
+      recovery,
+      spaces,
+      streams,
+    };
     this.assembler = new PacketAssembler({ ...parts, skips }, host);
     const { assembler } = this;
     const { openFailuresMax } = config;
@@ -244,7 +259,7 @@ export class Connection {
     if (found === LivenessOutcome.HEARTBEAT_TIMEOUT) lifecycle.timeOut('heartbeat', now);
     else if (found === LivenessOutcome.IDLE_TIMEOUT) lifecycle.timeOut('idle', now);
     else if (found === LivenessOutcome.HEARTBEAT_DUE) {
-      this.assembler.heartbeatDue = true;
+      this.control.isHeartbeatDue = true;
       this.recovery.trim(); // a connection that is idle gives memory back
       streams.trim();
     }
@@ -258,7 +273,7 @@ export class Connection {
     if (!lifecycle.isEstablished || !this.liveness.onResumed(now)) return;
     lifecycle.onProgress(now);
     this.recovery.onResumed(now);
-    this.assembler.heartbeatDue = true;
+    this.control.isHeartbeatDue = true;
     this.touch();
   }
 

@@ -14,6 +14,7 @@ import { PacketSpace } from '../wire/packet-header.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
 import type { ConnectionConfig } from './config.ts';
 import type { ConnectionIds } from './connection-ids.ts';
+import type { ControlFrames } from './control-frames.ts';
 import { ConnectionState, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
 import type { PacketNumberSpaces } from './packet-number-space.ts';
@@ -22,6 +23,7 @@ import type { PacketNumberSpaces } from './packet-number-space.ts';
 export interface HandshakeParts {
   readonly role: 'client' | 'server';
   readonly config: ConnectionConfig;
+  readonly control: ControlFrames;
   readonly ids: ConnectionIds;
   readonly isLoopback: boolean;
   readonly keys: KeyRing;
@@ -51,8 +53,6 @@ export interface HandshakeHost {
 }
 
 export class HandshakeProgress {
-  /** A server's HANDSHAKE_DONE is to be sent. */
-  isDoneDue = false;
   /** A client's hello waits for its answer, which takes a while to compute; what is sent before it would be in vain. [CON-35] */
   isAnswerDue = false;
   /** When the handshake is given up. [CON-5] */
@@ -180,7 +180,7 @@ export class HandshakeProgress {
     lifecycle.advance(ConnectionState.COMPLETE);
     this.host.onComplete();
     if (role === 'server') {
-      this.isDoneDue = true;
+      this.parts.control.isHandshakeDoneDue = true;
       this.confirm(now);
     }
     return 0;

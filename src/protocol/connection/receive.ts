@@ -12,7 +12,6 @@
  * packets can be received from within a packet.
  */
 
-import { copyOf } from '../../base/bytes.ts';
 import type { Micros } from '../../base/time.ts';
 import { openPacket, UnprotectedHeader } from '../crypto/packet-protection.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
@@ -35,6 +34,7 @@ import {
   VERSION,
 } from '../wire/packet-header.ts';
 import type { ConnectionIds } from './connection-ids.ts';
+import type { ControlFrames } from './control-frames.ts';
 import type { HandshakeProgress } from './handshake-progress.ts';
 import { closeReasonOf, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
@@ -49,6 +49,7 @@ import type { PacketAssembler } from './transmit.ts';
 export interface ReceiverParts {
   readonly role: 'client' | 'server';
   readonly assembler: PacketAssembler;
+  readonly control: ControlFrames;
   readonly counters: ConnectionCounters;
   readonly handshake: HandshakeProgress;
   readonly ids: ConnectionIds;
@@ -68,7 +69,7 @@ interface ReceiverStreams {
   onControlFrame(frame: FrameReader, now: Micros): number;
   onPacketEnd(): void;
   onFrameAcked(frame: SentFrame): boolean;
-  onFrameLost(frame: SentFrame, now: Micros): void;
+  onFrameLost(frame: SentFrame, now: Micros): boolean;
   readonly packer: { onRtt(min: Micros, newest: Micros, now: Micros): void };
 }
 
@@ -369,9 +370,7 @@ export class PacketReceiver {
         this.lifecycle.drain(closeReasonOf(frame), now);
         return 0;
       case FrameType.PATH_CHALLENGE:
-        parts.assembler.pathResponse = copyOf(
-          frame.buffer.subarray(frame.dataStart, frame.dataStart + frame.dataLength),
-        );
+        parts.control.onPathChallenge(frame);
         return 0;
       case FrameType.STREAM_OPEN:
       case FrameType.STREAM_FIN:
@@ -458,8 +457,8 @@ export function openInto(
 
 /** The parts of a connection whose frames were in packets. */
 interface FateParts {
+  readonly control: ControlFrames;
   readonly counters: ConnectionCounters;
-  readonly handshake: HandshakeProgress;
   readonly lifecycle: Lifecycle;
   readonly path: Path;
   readonly recovery: Recovery;
@@ -554,19 +553,15 @@ export class PacketFateTeller {
   }
 
   private frameLost(space: PacketSpace, frame: SentFrame, now: Micros): void {
-    const { handshake, spaces, streams } = this.parts;
+    const { control, spaces, streams } = this.parts;
     switch (frame.type) {
       case FrameType.CRYPTO:
         spaces[space]?.outgoing?.onFrameLost(frame);
         break;
-      case FrameType.HANDSHAKE_DONE:
-        handshake.isDoneDue = true;
-        break;
       case FrameType.ACK: // the next one says the same, and more
-      case FrameType.HEARTBEAT:
         break;
       default:
-        streams.onFrameLost(frame, now);
+        if (!streams.onFrameLost(frame, now)) control.onFrameLost(frame);
     }
   }
 

@@ -24,9 +24,7 @@ import { CloseCode } from '../wire/close-code.ts';
 import { CONTROL_FRAME_BYTES_MAX, FrameWriter } from '../wire/frame-writer.ts';
 import { writeAck } from '../wire/frames/ack.ts';
 import { connectionCloseSize, writeConnectionClose } from '../wire/frames/connection-close.ts';
-import { writeHandshakeDone } from '../wire/frames/crypto.ts';
-import { writePathResponse } from '../wire/frames/path.ts';
-import { writeHeartbeat, writePing } from '../wire/frames/ping.ts';
+import { writePing } from '../wire/frames/ping.ts';
 import {
   LONG_PACKET_LENGTH_MAX,
   longHeaderSize,
@@ -40,6 +38,7 @@ import {
   writeShortHeader,
 } from '../wire/packet-header.ts';
 import type { ConnectionIds } from './connection-ids.ts';
+import type { ControlFrames } from './control-frames.ts';
 import type { HandshakeProgress } from './handshake-progress.ts';
 import { ConnectionState, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
@@ -48,6 +47,7 @@ import type { NumberSkips, PacketNumberSpace, PacketNumberSpaces } from './packe
 /** The parts of a connection that have something to send, or a say in what is sent. */
 export interface AssemblerParts {
   readonly role: 'client' | 'server';
+  readonly control: ControlFrames;
   readonly counters: ConnectionCounters;
   readonly handshake: HandshakeProgress;
   readonly ids: ConnectionIds;
@@ -68,13 +68,11 @@ export interface AssemblerHost {
 
 /** Packs what one connection has to send. */
 export class PacketAssembler {
-  /** Answers the peer's newest PATH_CHALLENGE, with the next packet. [FRM-20] */
-  pathResponse: Uint8Array | null = null;
-  heartbeatDue = false;
   /** Something waits for congestion control or the pacer. */
   isBlocked = false;
 
   private readonly isClient: boolean;
+  private readonly control: ControlFrames;
   private readonly counters: ConnectionCounters;
   private readonly handshake: HandshakeProgress;
   private readonly ids: ConnectionIds;
@@ -91,6 +89,7 @@ export class PacketAssembler {
 
   constructor(parts: AssemblerParts, host: AssemblerHost) {
     this.isClient = parts.role === 'client';
+    this.control = parts.control;
     this.counters = parts.counters;
     this.handshake = parts.handshake;
     this.ids = parts.ids;
@@ -202,9 +201,9 @@ export class PacketAssembler {
 
   /** Fills a 1-RTT packet. */
   private packApplication(builder: PacketBuilder, state: PacketNumberSpace, now: Micros): void {
-    const { counters, packer, path, recovery } = this;
+    const { control, counters, packer, path, recovery } = this;
     const isProbe = recovery.probesPending(PacketSpace.APPLICATION) > 0;
-    const hasFrames = this.hasControlFrames || packer.hasFrames;
+    const hasFrames = control.isDue || packer.hasFrames;
     const mayFrames = isProbe || (hasFrames && this.mayFill(now));
     if (!isProbe && !(hasFrames && mayFrames) && !state.acks.ackDue(now)) return;
     const sent = recovery.sentPackets(PacketSpace.APPLICATION);
@@ -218,7 +217,7 @@ export class PacketAssembler {
     const hasAck = counters.acksSent > acksSent;
     const afterAck = frames.at;
     if (mayFrames) {
-      if (this.hasControlFrames) this.packControlFrames(frames);
+      if (control.isDue) control.write(frames);
       packer.write(frames, path.pacer.rate * SECOND, path.rtt.smoothed);
       if (frames.room < FULL_PACKET_SLACK) this.fillsPackets = true;
     }
@@ -268,27 +267,6 @@ export class PacketAssembler {
       this.counters.acksSent++;
     }
     return isEliciting;
-  }
-
-  private get hasControlFrames(): boolean {
-    return this.handshake.isDoneDue || this.heartbeatDue || this.pathResponse !== null;
-  }
-
-  private packControlFrames(frames: FrameWriter): void {
-    if (frames.room < 4 * CONTROL_FRAME_BYTES_MAX) return;
-    if (this.handshake.isDoneDue) {
-      this.handshake.isDoneDue = false;
-      writeHandshakeDone(frames);
-    }
-    if (this.pathResponse !== null) {
-      writePathResponse(frames, this.pathResponse);
-      this.pathResponse = null;
-    }
-    if (this.heartbeatDue) {
-      this.heartbeatDue = false;
-      const intervalMs = this.liveness.intervalMs(this.recovery.probeTimeout(PacketSpace.APPLICATION));
-      writeHeartbeat(frames, this.counters.heartbeatsSent++, intervalMs);
-    }
   }
 
   private endPacket(

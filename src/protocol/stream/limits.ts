@@ -40,11 +40,20 @@ export class Limits {
     this.streams.write(w);
   }
 
-  /** The packet that held this frame of ours is lost. */
-  onFrameLost(frame: SentFrame): void {
-    if (frame.type === FrameType.MAX_DATA || frame.type === FrameType.DATA_BLOCKED)
-      this.data.onFrameLost(frame);
-    else this.streams.onFrameLost(frame);
+  /** The packet that held this frame is lost. False when it is none of these. */
+  onFrameLost(frame: SentFrame): boolean {
+    switch (frame.type) {
+      case FrameType.MAX_DATA:
+      case FrameType.DATA_BLOCKED:
+        this.data.onFrameLost(frame);
+        return true;
+      case FrameType.MAX_STREAMS:
+      case FrameType.STREAMS_BLOCKED:
+        this.streams.onFrameLost(frame);
+        return true;
+      default:
+        return false;
+    }
   }
 }
 

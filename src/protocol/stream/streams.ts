@@ -242,11 +242,11 @@ export class Streams<Host extends StreamsHost> {
     return !isReceivers && type !== FrameType.STREAM_DATA_BLOCKED;
   }
 
-  /** The packet that held this frame of ours is lost: what still matters of it is sent again. [FRM-5] */
-  onFrameLost(frame: SentFrame, now: Micros): void {
+  /** The packet that held this frame is lost: what still matters of it is sent again. False when it is none of the streams. [FRM-5] */
+  onFrameLost(frame: SentFrame, now: Micros): boolean {
     if (!isStreamFrame(frame.type)) return this.limits.onFrameLost(frame);
     const stream = this.streams.get(frame.stream);
-    if (stream === undefined) return;
+    if (stream === undefined) return true;
     if (isReceiversFrame(frame.type)) {
       stream.receiver.onFrameLost(frame);
       this.onReceived(stream);
@@ -255,6 +255,7 @@ export class Streams<Host extends StreamsHost> {
       this.onSendTouched(stream);
       this.onSettled(stream);
     }
+    return true;
   }
 
   // ---- time ----

@@ -1,5 +1,6 @@
 import type { ConnectionConfig } from '../../../src/protocol/connection/config.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
+import type { ControlFrames } from '../../../src/protocol/connection/control-frames.ts';
 import { ConnectionState } from '../../../src/protocol/connection/lifecycle.ts';
 import type { Liveness } from '../../../src/protocol/connection/liveness.ts';
 import type { PacketNumberSpaces } from '../../../src/protocol/connection/packet-number-space.ts';
@@ -10,6 +11,7 @@ import type { Recovery } from '../../../src/protocol/recovery/recovery.ts';
 /** What a connection keeps to itself, for tests that look under its skin. */
 export interface ConnectionInternals {
   readonly config: ConnectionConfig;
+  readonly control: ControlFrames;
   readonly keys: KeyRing;
   readonly liveness: Liveness;
   readonly recovery: Recovery;

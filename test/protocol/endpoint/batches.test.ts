@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { ReceiveBatch, TransmitBatch } from '../../../src/protocol/datagram/index.ts';
-import { isConfirmed } from '../connection/internals.ts';
+import { internalsOf, isConfirmed } from '../connection/internals.ts';
 import { bytesOf, Pair } from '../connection/pair.ts';
 
 describe('batches', () => {
@@ -70,7 +70,7 @@ describe('batches', () => {
     pair.until(() => isConfirmed(sending));
     const stream = sending.streams.open({ priority: 2, delivery: 0, ordered: true, label: '' });
     for (const bytes of [10, 1_000_000]) {
-      telling.assembler.heartbeatDue = true;
+      internalsOf(telling).control.isHeartbeatDue = true;
       telling.touch();
       stream.send(bytesOf(bytes), 0, Number.POSITIVE_INFINITY, false);
       const ids: string[] = [];

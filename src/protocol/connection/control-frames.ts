@@ -1,0 +1,79 @@
+import { copyOf } from '../../base/bytes.ts';
+import { assert } from '../../base/errors.ts';
+import type { Recovery } from '../recovery/recovery.ts';
+import type { ConnectionCounters } from '../trace/counters.ts';
+import type { FrameReader } from '../wire/frame-reader.ts';
+import { FrameType } from '../wire/frame-type.ts';
+import { CONTROL_FRAME_BYTES_MAX, type FrameWriter } from '../wire/frame-writer.ts';
+import { writeHandshakeDone } from '../wire/frames/crypto.ts';
+import { writePathResponse } from '../wire/frames/path.ts';
+import { writeHeartbeat } from '../wire/frames/ping.ts';
+import type { SentFrame } from '../wire/frames/sent-frames.ts';
+import { PacketSpace } from '../wire/packet-header.ts';
+import type { Liveness } from './liveness.ts';
+
+/**
+ * What a connection says for itself in 1-RTT packets, beside its streams: which frames wait to be sent, how they are written, and which of
+ * them are said again when they are lost. A frame that belongs to no stream, no handshake message and no acknowledgement is sent from here.
+ * Whoever makes one due lets the connection be asked for packets, by `touch` or because a packet came or a deadline passed.
+ */
+export class ControlFrames {
+  /** The server's handshake is complete: HANDSHAKE_DONE is sent until the client has it. */
+  isHandshakeDoneDue = false;
+  isHeartbeatDue = false;
+  /** Answers the peer's newest PATH_CHALLENGE, with the next packet. [FRM-20] */
+  private pathResponse: Uint8Array | null = null;
+
+  private readonly counters: ConnectionCounters;
+  private readonly liveness: Liveness;
+  private readonly recovery: Recovery;
+
+  constructor(counters: ConnectionCounters, liveness: Liveness, recovery: Recovery) {
+    this.counters = counters;
+    this.liveness = liveness;
+    this.recovery = recovery;
+  }
+
+  /** Whether {@link write} has something to write. */
+  get isDue(): boolean {
+    return this.isHandshakeDoneDue || this.isHeartbeatDue || this.pathResponse !== null;
+  }
+
+  /** Writes what is due, if there is room for all of it; else the next packet has that. */
+  write(frames: FrameWriter): void {
+    if (frames.room < KINDS * CONTROL_FRAME_BYTES_MAX) return;
+    if (this.isHandshakeDoneDue) {
+      this.isHandshakeDoneDue = false;
+      writeHandshakeDone(frames);
+    }
+    if (this.pathResponse !== null) {
+      writePathResponse(frames, this.pathResponse);
+      this.pathResponse = null;
+    }
+    if (this.isHeartbeatDue) {
+      this.isHeartbeatDue = false;
+      const intervalMs = this.liveness.intervalMs(this.recovery.probeTimeout(PacketSpace.APPLICATION));
+      writeHeartbeat(frames, this.counters.heartbeatsSent++, intervalMs);
+    }
+  }
+
+  onPathChallenge({ buffer, dataStart, dataLength }: FrameReader): void {
+    this.pathResponse = copyOf(buffer.subarray(dataStart, dataStart + dataLength));
+  }
+
+  /** A packet with one of these frames is lost, or late: a probe says its frames again. */
+  onFrameLost({ type }: SentFrame): void {
+    switch (type) {
+      case FrameType.HANDSHAKE_DONE:
+        this.isHandshakeDoneDue = true;
+        break;
+      case FrameType.HEARTBEAT: // the next one says the same
+        break;
+      default:
+        assert(false, 'a frame that is recorded has a part that is told when it is lost');
+    }
+  }
+}
+
+/** Kinds of frames above, each of at most {@link CONTROL_FRAME_BYTES_MAX}; one more leaves room for something else. */
+const KINDS = 4;
