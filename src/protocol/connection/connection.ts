@@ -187,9 +187,7 @@ export class Connection {
       streams,
     };
     this.assembler = new PacketAssembler({ ...parts, skips }, host);
-    const { assembler } = this;
-    const { openFailuresMax } = config;
-    this.receiver = new PacketReceiver({ ...parts, assembler, openFailuresMax }, host, now);
+    this.receiver = new PacketReceiver({ ...parts, openFailuresMax: config.openFailuresMax }, host, now);
   }
 
   // ---- what the application asks and tells; there are its streams, too ----

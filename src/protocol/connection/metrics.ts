@@ -13,7 +13,7 @@ export interface ConnectionMetrics extends ConnectionCounters {
   /** How often the path was found not to carry the size in use. */
   mtuFalls: number;
   /**
-   * 1 when datagrams of this size are known to arrive, but not whether IP takes them apart on the way: `node:dgram` cannot forbid it.
+   * 1 when datagrams of this size are known to arrive, but not whether IP takes them apart on the way, which the socket cannot forbid.
    * 0 up to 1,200 bytes, which every path in use carries whole.
    */
   mtuMayFragment: 0 | 1;

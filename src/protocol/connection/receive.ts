@@ -43,12 +43,10 @@ import {
   type PacketNumberSpaces,
   UndecryptablePackets,
 } from './packet-number-space.ts';
-import type { PacketAssembler } from './transmit.ts';
 
 /** The parts of a connection that packets are for. */
 export interface ReceiverParts {
   readonly role: 'client' | 'server';
-  readonly assembler: PacketAssembler;
   readonly control: ControlFrames;
   readonly counters: ConnectionCounters;
   readonly handshake: HandshakeProgress;

@@ -334,6 +334,7 @@ export class Endpoint {
       batch.owner[i] = null;
       const { receiver } = connection;
       const data = batch.data[i];
+      scratch.isShared = batch.isShared[i] !== 0;
       try {
         receiver.onDatagram(data.length, batch.host[i], batch.port[i], batch.local[i]);
         this.ready.add(connection);

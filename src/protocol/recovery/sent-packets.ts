@@ -13,8 +13,8 @@ import { type RecordOwner, SentFrames } from '../wire/frames/sent-frames.ts';
 export class SentPackets implements RecordOwner {
   readonly flight = new Flight();
   readonly loss = new LossProgress();
-  /** The records. Read and changed by the functions of this folder only. */
-  readonly ring: PacketRing;
+  /** The records. Read and changed by the functions of this folder only; replaced when there is another number of them: do not keep it. */
+  ring: PacketRing;
   /** What the packets carried: of each packet `frameCount` records from `frameFirst` on. */
   readonly frames: SentFrames;
   largestSent = -1;
@@ -154,7 +154,7 @@ export class SentPackets implements RecordOwner {
     if (flight.ackEliciting > 0 || flight.bytes > 0 || this.pending >= 0) return;
     ring.base = this.largestSent + 1;
     this.loss.cursor = ring.base;
-    if (ring.mask + 1 > capacityMin) ring.resize(capacityMin, this.largestSent);
+    if (ring.mask + 1 > capacityMin) this.ring = ring.resized(capacityMin, this.largestSent);
     this.frames.clear(capacityMin);
   }
 
@@ -201,7 +201,7 @@ export class SentPackets implements RecordOwner {
     let capacity = ring.mask + 1;
     while (number - ring.base >= capacity >> 1 && capacity < 2 * this.packetsMax) capacity *= 2;
     assert(number - ring.base < capacity, 'no more packets are outstanding than there is room for');
-    if (capacity > ring.mask + 1) ring.resize(capacity, this.largestSent);
+    if (capacity > ring.mask + 1) this.ring = ring.resized(capacity, this.largestSent);
   }
 }
 
@@ -228,16 +228,16 @@ class LossProgress {
 /** The records of packets from {@link base} on, as columns: that of a number is at `number & mask`. */
 export class PacketRing {
   /** Bits of {@link PacketState}. */
-  state: Uint8Array;
-  sentTime: Float64Array;
-  bytes: Uint16Array;
+  readonly state: Uint8Array;
+  readonly sentTime: Float64Array;
+  readonly bytes: Uint16Array;
   /** For an acknowledged packet: how many numbers right below it are known to be acknowledged too. */
-  ackedRun: Uint16Array;
-  frameFirst: Uint32Array;
-  frameCount: Uint16Array;
+  readonly ackedRun: Uint16Array;
+  readonly frameFirst: Uint32Array;
+  readonly frameCount: Uint16Array;
   /** Four numbers a packet: what {@link PacketReport} says of what was delivered before. Made when it is first wanted. */
   delivery: Float64Array | null = null;
-  mask: number;
+  readonly mask: number;
   /** The lowest number with a record. */
   base = 0;
 
@@ -278,28 +278,23 @@ export class PacketRing {
     report.isAppLimited = delivery[at + 3] !== 0;
   }
 
-  /** Makes room for so many packets, a power of two; `largest` is the largest number with a record. */
-  resize(capacity: number, largest: number): void {
-    const old = { ...this };
-    this.mask = capacity - 1;
-    this.state = new Uint8Array(capacity);
-    this.sentTime = new Float64Array(capacity);
-    this.bytes = new Uint16Array(capacity);
-    this.ackedRun = new Uint16Array(capacity);
-    this.frameFirst = new Uint32Array(capacity);
-    this.frameCount = new Uint16Array(capacity);
-    this.delivery = old.delivery === null ? null : new Float64Array(4 * capacity);
+  /** A ring of another capacity, a power of two, with the records up to `largest`, which must fit. */
+  resized(capacity: number, largest: number): PacketRing {
+    const ring = new PacketRing(capacity);
+    ring.base = this.base;
+    if (this.delivery !== null) ring.delivery = new Float64Array(4 * capacity);
     for (let number = this.base; number <= largest; number++) {
-      const from = number & old.mask;
-      const to = number & this.mask;
-      this.state[to] = old.state[from];
-      this.sentTime[to] = old.sentTime[from];
-      this.bytes[to] = old.bytes[from];
-      this.ackedRun[to] = old.ackedRun[from];
-      this.frameFirst[to] = old.frameFirst[from];
-      this.frameCount[to] = old.frameCount[from];
-      if (old.delivery !== null) this.delivery?.set(old.delivery.subarray(4 * from, 4 * from + 4), 4 * to);
+      const from = number & this.mask;
+      const to = number & ring.mask;
+      ring.state[to] = this.state[from];
+      ring.sentTime[to] = this.sentTime[from];
+      ring.bytes[to] = this.bytes[from];
+      ring.ackedRun[to] = this.ackedRun[from];
+      ring.frameFirst[to] = this.frameFirst[from];
+      ring.frameCount[to] = this.frameCount[from];
+      if (this.delivery !== null) ring.delivery?.set(this.delivery.subarray(4 * from, 4 * from + 4), 4 * to);
     }
+    return ring;
   }
 }
 

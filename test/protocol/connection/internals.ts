@@ -1,3 +1,4 @@
+import type { Micros } from '../../../src/base/time.ts';
 import type { ConnectionConfig } from '../../../src/protocol/connection/config.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
 import type { ControlFrames } from '../../../src/protocol/connection/control-frames.ts';
@@ -7,6 +8,7 @@ import type { PacketNumberSpaces } from '../../../src/protocol/connection/packet
 import type { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
 import type { Handshake } from '../../../src/protocol/handshake/handshake.ts';
 import type { Recovery } from '../../../src/protocol/recovery/recovery.ts';
+import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
 
 /** What a connection keeps to itself, for tests that look under its skin. */
 export interface ConnectionInternals {
@@ -30,4 +32,18 @@ export function handshakeOf({ handshake }: Connection): Handshake | null {
 /** Whether an open connection's handshake is confirmed. */
 export function isConfirmed({ lifecycle }: Connection): boolean {
   return lifecycle.state === ConnectionState.CONFIRMED;
+}
+
+/** Records a packet in flight that is never acknowledged, and so many acknowledgements after it, as if all of them were sent. */
+export function recordUnacknowledged(connection: Connection, acknowledgements: number, now: Micros): void {
+  const { recovery, spaces } = internalsOf(connection);
+  const sent = recovery.sentPackets(PacketSpace.APPLICATION);
+  const state = spaces[PacketSpace.APPLICATION];
+  if (state === null) throw new Error('no space');
+  sent.begin(state.nextNumber++, now);
+  sent.commit(50, true, true);
+  for (const from = state.nextNumber; state.nextNumber < from + acknowledgements; state.nextNumber++) {
+    sent.begin(state.nextNumber, now);
+    sent.commit(40, false, false);
+  }
 }

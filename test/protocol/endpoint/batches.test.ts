@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ReceiveBatch, TransmitBatch } from '../../../src/protocol/datagram/index.ts';
 import { internalsOf, isConfirmed } from '../connection/internals.ts';
 import { bytesOf, Pair } from '../connection/pair.ts';
+import { expectAtRest } from './at-rest.ts';
 
 describe('batches', () => {
   test('of any size carry the same bytes out, and the connection goes on where the batch was full', () => {
@@ -129,19 +130,6 @@ describe('an endpoint', () => {
       pair.client.close();
       pair.toTheEnd();
     }
-    for (const { endpoint } of [pair.client, pair.server]) {
-      const inside = endpoint as unknown as {
-        byId: { size: number };
-        byFirstPacket: Map<string, unknown>;
-        deadlines: { size: number };
-        ready: { length: number };
-        halfOpen: { size: number };
-      };
-      expect(inside.byId.size).toBe(0);
-      expect(inside.byFirstPacket.size).toBe(0);
-      expect(inside.deadlines.size).toBe(0);
-      expect(inside.ready.length).toBe(0);
-      expect(inside.halfOpen.size).toBe(0);
-    }
+    for (const { endpoint } of [pair.client, pair.server]) expectAtRest(endpoint);
   });
 });

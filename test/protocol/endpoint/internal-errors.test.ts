@@ -7,6 +7,7 @@ import { Delivery, Priority } from '../../../src/protocol/wire/frame-type.ts';
 import { type FaultKind, layTrips, wrap } from '../connection/faults.ts';
 import { isConfirmed } from '../connection/internals.ts';
 import { bytesOf, IDENTITY, Pair } from '../connection/pair.ts';
+import { expectAtRest } from './at-rest.ts';
 import { firstFlights } from './first-flights.ts';
 
 const BUG = new Error('our bug');
@@ -75,7 +76,9 @@ describe('an exception in our own code [CON-33]', () => {
       good.client.close('application', 0, '', pair.now);
       pair.client.node.wake();
       pair.toTheEnd();
-      atRest(pair.server.endpoint, pair.server.node);
+      expectAtRest(pair.server.endpoint);
+      // Nor in the batch that it filled.
+      expect((pair.server.node as unknown as { batch: TransmitBatch }).batch.packets).toBe(0);
     },
   );
 
@@ -233,21 +236,4 @@ function open(connection: Connection): ConnectionStream {
     ordered: true,
     label: '',
   });
-}
-
-/** Nothing of what was forgotten is left in the endpoint, nor in the batch that it filled. */
-function atRest(endpoint: unknown, node: unknown): void {
-  const inside = endpoint as {
-    byId: { size: number };
-    byFirstPacket: Map<string, unknown>;
-    deadlines: { size: number };
-    ready: { length: number };
-    halfOpen: { size: number };
-  };
-  expect(inside.byId.size).toBe(0);
-  expect(inside.byFirstPacket.size).toBe(0);
-  expect(inside.deadlines.size).toBe(0);
-  expect(inside.ready.length).toBe(0);
-  expect(inside.halfOpen.size).toBe(0);
-  expect((node as { batch: TransmitBatch }).batch.packets).toBe(0);
 }
