@@ -2,7 +2,7 @@
  * What an attack costs others: an honest client's round trips and new connections, and the server's memory and CPU time, while somebody
  * sends it 20 Mbit/s of what is worst for it.
  *
- *     npm run ts benches/attacks.ts -- [--json] [--seconds 4] [--megabits 20] [--only captured,hellos]
+ *     npm run bench attacks -- [--json] [--seconds 4] [--megabits 20] [--only captured,hellos]
  *
  * Server, attacker and honest client are a process each.
  */

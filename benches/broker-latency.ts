@@ -2,7 +2,7 @@
  * How long a message takes from when it was due at its publisher, through a broker, to its subscriber: three processes, an open loop,
  * light load. This project beside NATS over TLS, by turns.
  *
- *     npm run ts benches/broker-latency.ts -- [--rate 1000,10000] [--size 256] [--seconds 12] [--from 3] [--runs 5] [--pace sleep,spin]
+ *     npm run bench broker-latency -- [--rate 1000,10000] [--size 256] [--seconds 12] [--from 3] [--runs 5] [--pace sleep,spin]
  *                                              [--only jsp,'nats tls'] [--json]
  *
  * The totals begin with second `--from`; the table of seconds shows what came before.

@@ -2,7 +2,7 @@
  * What connections cost: full handshakes a second, one after another on fresh sockets, beside those of TLS 1.3 (X25519, ECDSA P-256, without
  * resumption) in the same run, and the server's memory for each idle one.
  *
- *     npm run ts benches/connections.ts -- [--json] [--handshakes 500] [--idle 1000] [--runs 5]
+ *     npm run bench connections -- [--json] [--handshakes 500] [--idle 1000] [--runs 5]
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,7 +1,7 @@
 /**
  * The ladder: what each layer costs, from bare datagrams up to the whole stack. Datagrams are filled by one message.
  *
- *     npm run ts benches/ladder.ts -- [--json] [--mtu 64,1472,16384] [--size 0] [--only raw,aead] [--seconds 3] [--runs 3]
+ *     npm run bench ladder -- [--json] [--mtu 64,1472,16384] [--size 0] [--only raw,aead] [--seconds 3] [--runs 3]
  */
 import { runWorkload } from '../src/bench/harness.ts';
 import { STREAMING } from '../src/bench/workloads.ts';

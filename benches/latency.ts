@@ -1,7 +1,7 @@
 /**
  * Round trips of one message at a time, both processes on one core where the system can do that.
  *
- *     npm run ts benches/latency.ts -- [--json] [--size 64] [--seconds 3] [--runs 3]
+ *     npm run bench latency -- [--json] [--size 64] [--seconds 3] [--runs 3]
  */
 import { oneCore, runWorkload } from '../src/bench/harness.ts';
 import { PING_PONG, RAW_PING_PONG } from '../src/bench/workloads.ts';

@@ -2,7 +2,7 @@
  * The whole stack, its packet size left to the library, beside what we measure ourselves against: TLS 1.3 over TCP. One way, sender and
  * receiver in separate processes.
  *
- *     npm run ts benches/peers.ts -- [--json] [--size 64,1400,8192,65536] [--only tls,'tls cork',stack] [--seconds 3] [--runs 3]
+ *     npm run bench peers -- [--json] [--size 64,1400,8192,65536] [--only tls,'tls cork',stack] [--seconds 3] [--runs 3]
  */
 import { runWorkload } from '../src/bench/harness.ts';
 import { STREAMING } from '../src/bench/workloads.ts';

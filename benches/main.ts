@@ -1,0 +1,28 @@
+/**
+ * `npm run bench NAME -- [options]`: runs a benchmark, compiled. What strips types when a file is loaded costs each of its processes a
+ * second or two of CPU time and a heap full of syntax trees, and that would be measured.
+ */
+import { extname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const BENCHMARKS: Readonly<Record<string, string>> = {
+  ladder: 'what each layer costs, from bare datagrams up',
+  peers: 'the whole stack beside TLS 1.3 over TCP, corked and not, with the same harness',
+  latency: 'round trips of one message at a time, pinned to one core where `taskset` is there',
+  connections: 'handshakes a second and the memory of an idle connection, beside TLS 1.3',
+  'broker-latency': 'publisher to subscriber through a broker under light load, beside NATS over TLS',
+  attacks: 'what 20 Mbit/s of the worst datagrams cost an honest client and the server',
+};
+
+const [, script, name = ''] = process.argv;
+if (name in BENCHMARKS) {
+  const benchmark = new URL(`./${name}${extname(script)}`, import.meta.url);
+  process.argv.splice(1, 2, fileURLToPath(benchmark)); // it reads its own options, and its help has its name
+  await import(benchmark.href);
+} else {
+  const lines = Object.entries(BENCHMARKS).map(([each, what]) => `  ${each.padEnd(16)}${what}`);
+  console.error(
+    `npm run bench NAME -- [options]; \`-- --help\` tells the options of one\n\n${lines.join('\n')}`,
+  );
+  process.exitCode = name === '' || name === '--help' ? 0 : 2;
+}
