@@ -118,7 +118,11 @@ describe('Scheduler', () => {
               return new Source(priority, () => random.between(1, bytesMax));
             }),
           );
-          saturate(new Scheduler(), sources, 12_000_000, { ...LOAD, packetBytes });
+          // What a stream owes is bounded in bytes, some messages, so that shares show only over many of the largest of them.
+          saturate(new Scheduler(), sources, Math.max(12_000_000, 1_000 * packetBytes), {
+            ...LOAD,
+            packetBytes,
+          });
           const share = shares(sources);
           sources.forEach((source, i) => {
             const expected = [0, 4, 2, 1][source.priority] / 7 / counts[source.priority - 1];
@@ -126,7 +130,7 @@ describe('Scheduler', () => {
           });
         },
       ),
-      { numRuns: 25 },
+      { numRuns: 25, examples: [[-2147483628, 65_507, [2, 1, 4]]] },
     );
   });
 
