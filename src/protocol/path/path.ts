@@ -18,6 +18,7 @@ import { LossBasedController, NewReno } from '../congestion/loss-based.ts';
 import { Pacer } from '../congestion/pacer.ts';
 import type { EcnCounts } from '../wire/frames/ack.ts';
 import { PathMtuDiscovery } from './mtu-discovery.ts';
+import { PathLoss } from './path-loss.ts';
 import { RttEstimator } from './rtt.ts';
 
 export interface PathOptions {
@@ -44,6 +45,7 @@ export class Path {
   local = 0;
   readonly validation: AddressValidation;
   readonly rtt = new RttEstimator();
+  readonly loss = new PathLoss();
   readonly congestion: CongestionController;
   readonly pacer: Pacer;
   readonly mtuDiscovery: PathMtuDiscovery;

@@ -14,6 +14,8 @@ export class RttEstimator {
   hasSample = false;
   /** When the first sample was taken; meaningful once {@link hasSample}. */
   firstSampleTime: Micros = 0;
+  /** The newest sample shows no queue on the path: what is lost now is not lost because we send too much. */
+  isCalm = true;
 
   /**
    * Takes a sample.
@@ -38,6 +40,7 @@ export class RttEstimator {
     // [REC-4] The delay comes off only where that does not push the sample below the minimum.
     const adjusted = latest >= this.min + ackDelay ? latest - ackDelay : latest;
     this.adjusted = adjusted;
+    this.isCalm = adjusted <= Math.max(CALM_FACTOR * this.min, this.min + GRANULARITY);
     const deviation = Math.abs(this.smoothed - adjusted);
     this.variance = 0.75 * this.variance + 0.25 * deviation;
     this.smoothed = 0.875 * this.smoothed + 0.125 * adjusted;
@@ -58,10 +61,13 @@ export class RttEstimator {
     this.variance = INITIAL_RTT / 2;
     this.hasSample = false;
     this.firstSampleTime = 0;
+    this.isCalm = true;
   }
 }
 
 /** What a timer can be expected to resolve (RFC 9002 kGranularity). */
 export const GRANULARITY: Micros = MILLISECOND;
+/** A round trip that takes no longer than this many times the shortest meets no queue. */
+const CALM_FACTOR = 1.25;
 /** [REC-1] Assumed before the first sample (RFC 9002 kInitialRtt). */
 export const INITIAL_RTT: Micros = 333 * MILLISECOND;

@@ -127,6 +127,7 @@ function onAcked(
   if ((known & PacketState.ACK_ELICITING) !== 0) {
     sent.flight.ackEliciting--;
     fates.isAckEliciting = true;
+    if (countsAsLoss(fates, known)) path.loss.onAcked(number, now);
   }
   path.onPacketAcked(report, now);
 }
@@ -169,6 +170,8 @@ export function detectLost(
     } else {
       thresholds.onLost(report.sentTime, now);
       path.onPacketLost(report, now);
+      if (countsAsLoss(fates, known))
+        path.loss.onLost(number, report.sentTime, (known & PacketState.CALM) !== 0, now);
       if (fates.smallestLostBytes === 0 || report.bytes < fates.smallestLostBytes)
         fates.smallestLostBytes = report.bytes;
       if (extendsLossRun(loss, known, report.sentTime, thresholds)) fates.isPersistent = true;
@@ -196,6 +199,14 @@ function declareLost(sent: SentPackets, number: number, mark: number, fates: Pac
   flight.bytes -= ring.bytes[i];
   if ((known & PacketState.ACK_ELICITING) !== 0) flight.ackEliciting--;
   fates.lost.push(number);
+}
+
+/** [REC-55] Whether what becomes of such a packet says how the path loses: probes for a larger size do not, nor what is not acknowledged. */
+function countsAsLoss(fates: PacketFates, known: number): boolean {
+  return (
+    fates.space === PacketSpace.APPLICATION &&
+    (known & (PacketState.ACK_ELICITING | PacketState.SIZE_PROBE)) === PacketState.ACK_ELICITING
+  );
 }
 
 /** [REC-22] True when an unbroken run of lost ack-eliciting packets has become persistent congestion with this one. */

@@ -92,7 +92,7 @@ export class Recovery {
     const { path } = this;
     const sent = this.sentPackets(space);
     if (inFlight) path.delivery?.onPacketSent(path.bytesInFlight, now);
-    sent.commit(bytes, ackEliciting, inFlight, isSizeProbe, path.delivery);
+    sent.commit(bytes, ackEliciting, inFlight, isSizeProbe, path.rtt.isCalm, path.delivery);
     if (!inFlight) return;
     path.onPacketSent(bytes, now);
     if (ackEliciting) this.pto.onAckElicitingSent(space, now);
@@ -227,6 +227,7 @@ export class Recovery {
     for (let k = 0; k < count; k++) {
       const number = numbers[k];
       if (sent.isSizeProbe(number)) continue;
+      if (this.fates.space === PacketSpace.APPLICATION) this.path.loss.onSpurious(number);
       this.thresholds.onSpurious(sent, number, largestBefore);
       this.path.congestion.onSpuriousLoss(sent.reportOf(number), now);
     }

@@ -71,6 +71,7 @@ export class SentPackets implements RecordOwner {
   /**
    * The begun packet is going out with this size.
    * @param isSizeProbe - it only tests whether the path carries this size
+   * @param isCalm - the round-trip time shows no queue
    * @param delivery - what the path has delivered, when the congestion controller wants to know it with the packet
    */
   commit(
@@ -78,6 +79,7 @@ export class SentPackets implements RecordOwner {
     ackEliciting: boolean,
     inFlight: boolean,
     isSizeProbe = false,
+    isCalm = true,
     delivery: Delivery | null = null,
   ): void {
     const { flight, frames, pending: number, pendingTime, ring } = this;
@@ -90,6 +92,7 @@ export class SentPackets implements RecordOwner {
     if (ackEliciting) state |= PacketState.ACK_ELICITING;
     if (inFlight) state |= PacketState.IN_FLIGHT;
     if (isSizeProbe) state |= PacketState.SIZE_PROBE;
+    if (isCalm) state |= PacketState.CALM;
     ring.state[i] = state;
     ring.sentTime[i] = pendingTime;
     ring.bytes[i] = bytes;
@@ -228,7 +231,7 @@ class LossProgress {
 /** The records of packets from {@link base} on, as columns: that of a number is at `number & mask`. */
 export class PacketRing {
   /** Bits of {@link PacketState}. */
-  readonly state: Uint8Array;
+  readonly state: Uint16Array;
   readonly sentTime: Float64Array;
   readonly bytes: Uint16Array;
   /** For an acknowledged packet: how many numbers right below it are known to be acknowledged too. */
@@ -243,7 +246,7 @@ export class PacketRing {
 
   constructor(capacity: number) {
     this.mask = capacity - 1;
-    this.state = new Uint8Array(capacity);
+    this.state = new Uint16Array(capacity);
     this.sentTime = new Float64Array(capacity);
     this.bytes = new Uint16Array(capacity);
     this.ackedRun = new Uint16Array(capacity);
@@ -309,6 +312,8 @@ export const PacketState = {
   LOST_BY_TIME: 0x20,
   /** A probe for a larger packet size: its loss says nothing about congestion. */
   SIZE_PROBE: 0x40,
+  /** It was sent when the round-trip time showed no queue on the path. */
+  CALM: 0x100,
 } as const;
 
 /** A growing list of packet numbers, used again: how results are handed out without allocating. */

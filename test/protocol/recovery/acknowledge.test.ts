@@ -91,7 +91,7 @@ describe('acknowledgements', () => {
 });
 
 /** The same array, counting how often an element is read. */
-function countReads(array: Uint8Array, onRead: () => void): Uint8Array {
+function countReads(array: Uint16Array, onRead: () => void): Uint16Array {
   return new Proxy(array, {
     get(target, key) {
       if (typeof key === 'string' && /^\d+$/.test(key)) onRead();

@@ -14,6 +14,22 @@ describe('loss detection', () => {
     expect(sender.recovery.path.bytesInFlight).toBe(3 * 1_200);
   });
 
+  test('tells the path what it lost of what had to be acknowledged [REC-55]', () => {
+    const sender = new Sender();
+    sender.sampleRtt(50_000);
+    sender.send(4); // 1 to 4
+    sender.send(1, PacketSpace.APPLICATION, true); // 5 looks for a larger size
+    sender.sendAckOnly();
+    sender.send(3); // 7 to 9
+    sender.now += 50_000;
+    sender.ack([7, 10, 4, 5, 1, 2]);
+    expect(numbersOf(sender.recovery.fates.lost)).toEqual([2, 3, 5]);
+    const { loss } = sender.recovery.path;
+    expect([loss.rate, loss.runPackets]).toEqual([2 / 8, 2]);
+    sender.ack([2, 3]);
+    expect(loss.rate).toBe(1 / 8);
+  });
+
   test('waits a little longer than a round trip for packets less far behind [REC-6] [REC-7] [REC-9]', () => {
     const sender = new Sender();
     const sentAt = sender.now;
