@@ -168,7 +168,6 @@ export class HandshakeProgress {
     if (isLoopback && parameters.receiveBufferBytes > 0) {
       const window = Math.floor(parameters.receiveBufferBytes * BUFFER_SHARE);
       path.congestion.limitWindow(window);
-      path.updatePacing(now);
       ceiling = Math.min(ceiling, Math.max(config.mtu, Math.floor(window / WINDOW_PACKETS_MIN)));
     }
     if (config.mtuIsExact && ceiling < config.mtu) {

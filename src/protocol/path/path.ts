@@ -116,22 +116,23 @@ export class Path {
     this.congestion.onPacketLost(packet, now);
   }
 
-  /** All that an ACK frame acknowledges was told; the newest packet of it was sent at `newestSentTime`. */
-  onAck(newestSentTime: Micros, now: Micros): void {
+  /** All that an ACK frame or a timeout settled was told; the newest packet acknowledged was sent at `newestSentTime`, -1 without one. */
+  onSettled(newestSentTime: Micros, now: Micros): void {
     // [REC-25] The window was not full since the newest acknowledged packet was sent, whatever the pacer held back.
-    this.congestion.onAck(newestSentTime, this.fullAt < newestSentTime, now);
-  }
-
-  /** The pacer follows the congestion controller; called when that may have changed its mind. */
-  updatePacing(now: Micros): void {
-    const rate = this.congestion.pacingRate;
-    if (rate !== Number.POSITIVE_INFINITY) this.pacer.setRate(rate, this.mtu, now);
+    if (newestSentTime >= 0) this.congestion.onAck(newestSentTime, this.fullAt < newestSentTime, now);
+    this.updatePacing(now);
   }
 
   /** {@link mtu} changed. */
   onMtu(now: Micros): void {
     this.congestion.onPacketSize(this.mtu);
     this.updatePacing(now);
+  }
+
+  /** The pacer follows the congestion controller, which may have changed its mind. */
+  private updatePacing(now: Micros): void {
+    const rate = this.congestion.pacingRate;
+    if (rate !== Number.POSITIVE_INFINITY) this.pacer.setRate(rate, this.mtu, now);
   }
 
   private noteFull(now: Micros): void {

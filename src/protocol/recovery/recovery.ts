@@ -119,8 +119,7 @@ export class Recovery {
     }
     if (fates.spurious.count > 0) this.onSpurious(sent, largestBefore, now);
     this.detectLosses(sent, now);
-    if (fates.acked.count > 0) path.onAck(sent.reportOf(fates.acked.numbers[0]).sentTime, now);
-    path.updatePacing(now);
+    path.onSettled(fates.acked.count > 0 ? sent.reportOf(fates.acked.numbers[0]).sentTime : -1, now);
     return 0;
   }
 
@@ -146,7 +145,7 @@ export class Recovery {
       if (sent === null || sent.loss.deadline > now) continue;
       fates.clear(space as PacketSpace);
       this.detectLosses(sent, now);
-      this.path.updatePacing(now);
+      this.path.onSettled(-1, now);
       return fates.lost.count > 0 ? TimeoutResult.LOST : TimeoutResult.NONE;
     }
     if (this.nextTimeout() > now) return TimeoutResult.NONE;
