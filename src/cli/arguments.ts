@@ -23,6 +23,33 @@ export function wholeNumbers(min: number, max: number): (text: string) => number
   return (text) => text.split(',').map(parse);
 }
 
+/** Per cent, from 0 to less than 100. */
+export function percentage(text: string): number {
+  const value = Number(text);
+  if (/^\d*\.?\d+$/.test(text) && value < 100) return value;
+  throw new InvalidArgumentError('It must be a number from 0 to below 100.');
+}
+
+/** The same with commas between several. */
+export function percentages(text: string): number[] {
+  return text.split(',').map(percentage);
+}
+
+/** One of these words. */
+export function oneOfWords<T extends string>(known: readonly T[]): (text: string) => T {
+  return (text) => {
+    const word = known.find((each) => each === text);
+    if (word !== undefined) return word;
+    throw new InvalidArgumentError(`It must be ${known.join(' or ')}.`);
+  };
+}
+
+/** The same with commas between several. */
+export function words<T extends string>(known: readonly T[]): (text: string) => T[] {
+  const parse = oneOfWords(known);
+  return (text) => text.split(',').map(parse);
+}
+
 /** A number above 0, such as of seconds. */
 export function positiveNumber(text: string): number {
   const value = Number(text);

@@ -5,6 +5,7 @@ import type { Workload } from '../bench/workload.ts';
 import { PING_PONG, RAW_PING_PONG, STREAMING } from '../bench/workloads.ts';
 import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../protocol/endpoint/index.ts';
 import { PAYLOAD_BYTES_MAX, positiveNumber, wholeNumber, wholeNumbers } from './arguments.ts';
+import { addLossyBench } from './bench-lossy.ts';
 import { note } from './terminal.ts';
 
 interface BenchOptions {
@@ -27,7 +28,7 @@ export function addBenchCommand(program: Command): void {
   const bench = program
     .command('bench')
     .description(
-      'measure what this machine does over loopback, sender and receiver in processes of their own',
+      'measure what this machine does over loopback, and what the library does on bad links in virtual time',
     )
     .helpCommand(false)
     .addHelpText('after', HELP);
@@ -48,6 +49,7 @@ export function addBenchCommand(program: Command): void {
       MTUS,
     )
     .action(reportMtus);
+  addLossyBench(bench);
 }
 
 /** One line of a report: a workload, and how it is run. */
@@ -119,4 +121,5 @@ Examples:
   $ jsp bench transport --size 64 --seconds 5
   $ jsp bench latency
   $ jsp bench mtu --json
+  $ jsp bench lossy --loss 10
 `;

@@ -156,9 +156,12 @@ export interface SendOptions {
   transfer?: boolean | undefined;
 }
 
+/** Names of the controllers that the option `congestion` chooses from. */
+export const CONTROLLERS = ['cubic', 'newreno'] as const;
+
 /** Options that go into the connection's config under their own name, which checks their range. */
 const CONFIG_OPTIONS = {
-  congestion: oneOf(['cubic', 'newreno']),
+  congestion: oneOf(CONTROLLERS),
   handshakeTimeoutMs: anything,
   idleTimeoutMs: anything,
   heartbeatMs: anything,

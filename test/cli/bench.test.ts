@@ -57,3 +57,40 @@ describe('jsp bench', () => {
     }
   });
 });
+
+describe('jsp bench lossy', () => {
+  const small = ['bench', 'lossy', '--messages', '200', '--warm-up', '100', '--loss', '0,10'];
+
+  test('prints a table and a picture for each order, the same for the same seed', async () => {
+    const { exitCode, out, err } = await jsp([...small, '--seed', '3']);
+    expect([exitCode, err]).toEqual([0, '']);
+    expect(out).toMatch(
+      /^ordered\nloss +protection +p50 .*\n0 % +off +25\.0 +25\.0 +25\.0 +25\.0 +0 % +0 % /m,
+    );
+    expect(out).toMatch(/^ +10 % +off \|█+/m);
+    expect(out).toContain('\nunordered\n');
+    expect((await jsp([...small, '--seed', '3'])).out).toBe(out);
+  });
+
+  test('prints a line of JSON for each result', async () => {
+    const { out } = await jsp([...small, '--order', 'unordered', '--json']);
+    const results = out
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(results.map(({ scenario }) => [scenario.loss, scenario.ordered])).toEqual([
+      [0, false],
+      [0.1, false],
+    ]);
+    expect(results[0].oneWayMs).toEqual({ p50: 25, p95: 25, p99: 25, p999: 25, max: 25 });
+  });
+
+  test.each([
+    ['--loss', '100'],
+    ['--protection', 'magic'],
+    ['--size', '3'],
+  ])('refuses %s %s as an error of usage', async (option, value) => {
+    const { exitCode, err } = await jsp(['bench', 'lossy', option, value]);
+    expect([exitCode, err.includes('ERR_JSP_USAGE')]).toEqual([2, true]);
+  });
+});
