@@ -1,11 +1,12 @@
 /**
  * A set of whole numbers kept as ascending, disjoint, non-adjacent half-open ranges [start, end). Built for few ranges
  * with most changes near the end: packet numbers, byte ranges, sequences. The lists keep their length when ranges go, so that a set
- * that comes and goes between no range and one, as that of packets to acknowledge does, allocates nothing.
+ * that comes and goes between no range and one, as that of packets to acknowledge does, allocates nothing; and they begin with room for one
+ * range, for most sets never have more, where the engine would give the first that comes room for seventeen.
  */
 export class RangeSet {
-  private readonly starts: number[] = [];
-  private readonly ends: number[] = [];
+  private readonly starts: number[] = [0];
+  private readonly ends: number[] = [0];
   private count = 0;
 
   /** How many ranges there are. */

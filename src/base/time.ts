@@ -1,4 +1,4 @@
-/** Time as the core sees it, and what waits for its turn in it. */
+/** Time as the core sees it, what waits for its turn in it, and what may happen so many times in it. */
 
 /**
  * A point in time, or a duration, in whole microseconds. Below the sans-IO line time is handed in by the
@@ -121,6 +121,30 @@ export class DeadlineWatch {
   /** Looked through `count` things. */
   looked(count: number, now: Micros): void {
     this.notBefore = now + Math.floor(count * PAUSE_MICROS_EACH);
+  }
+}
+
+/** So many a second, and a few at once after a pause: a token bucket. What strangers make an endpoint do goes through one. */
+export class RateLimit {
+  private readonly perSecond: number;
+  private readonly burst: number;
+  private tokens: number;
+  private countedAt: Micros = 0;
+
+  constructor(perSecond: number, burst: number) {
+    this.perSecond = perSecond;
+    this.burst = burst;
+    this.tokens = burst;
+  }
+
+  /** True when one more is allowed now, which is counted. */
+  take(now: Micros): boolean {
+    const passed = Math.max(0, now - this.countedAt);
+    this.countedAt = now;
+    this.tokens = Math.min(this.burst, this.tokens + (passed * this.perSecond) / SECOND);
+    if (this.tokens < 1) return false;
+    this.tokens--;
+    return true;
   }
 }
 

@@ -9,7 +9,7 @@
 import { NO_BYTES } from '../../base/bytes.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import { Ring } from '../../base/ring.ts';
-import { type Micros, SECOND } from '../../base/time.ts';
+import { type Micros, RateLimit } from '../../base/time.ts';
 import { resetToken } from '../crypto/identity.ts';
 import { type PacketKeys, sealPacket } from '../crypto/packet-protection.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';
@@ -115,30 +115,6 @@ export class StatelessAnswers {
       batch.push(data.length, way.host, way.port, way.local);
       this.waiting.shift();
     }
-  }
-}
-
-/** So many a second, and a few at once after a pause: a token bucket. */
-class RateLimit {
-  private readonly perSecond: number;
-  private readonly burst: number;
-  private tokens: number;
-  private countedAt: Micros = 0;
-
-  constructor(perSecond: number, burst: number) {
-    this.perSecond = perSecond;
-    this.burst = burst;
-    this.tokens = burst;
-  }
-
-  /** True when one more is allowed now, which is counted. */
-  take(now: Micros): boolean {
-    const passed = Math.max(0, now - this.countedAt);
-    this.countedAt = now;
-    this.tokens = Math.min(this.burst, this.tokens + (passed * this.perSecond) / SECOND);
-    if (this.tokens < 1) return false;
-    this.tokens--;
-    return true;
   }
 }
 

@@ -14,12 +14,30 @@ function initial(tag: number): Uint8Array {
 }
 
 describe('first packets are opened at a pace that a server can bear [CON-42]', () => {
-  test('20 in 200 ms from one network, and as many in the next', () => {
+  test('20 at once from one network, and as many after a pause', () => {
     const server = serverEndpoint({ halfOpenMax: 1_000, connectionsMax: 1_000 });
     for (let i = 0; i < 90; i++) hand(server, [initial(i)], i, `10.0.0.${i}`);
     expect(server.counters).toMatchObject({ handshakesStarted: 20, droppedInitialPace: 70 });
-    for (let i = 0; i < 90; i++) hand(server, [initial(1_000 + i)], 200 * MILLISECOND, `10.0.0.${i}`);
+    for (let i = 0; i < 90; i++) hand(server, [initial(1_000 + i)], 300 * MILLISECOND, `10.0.0.${i}`);
     expect(server.counters).toMatchObject({ handshakesStarted: 40, droppedInitialPace: 140 });
+  });
+
+  test('one by one while they go on coming, so that nobody else waits for many of them', () => {
+    const server = serverEndpoint({ halfOpenMax: 1_000, connectionsMax: 1_000 });
+    const flood = (ms: number) => {
+      const before = server.counters.handshakesStarted;
+      for (let i = 0; i < 3; i++)
+        hand(server, [initial(ms * 3 + i)], ms * MILLISECOND, `10.${i}.${ms % 40}.1`, ms);
+      return server.counters.handshakesStarted - before;
+    };
+    for (let ms = 0; ms < 200; ms++) flood(ms);
+    const opened = Array.from({ length: 1_000 }, (_, i) => flood(200 + i));
+    expect(Math.max(...opened)).toBeLessThanOrEqual(2);
+    // 100 a second, and 50 more as there are many networks.
+    expect(opened.reduce((sum, count) => sum + count)).toBeGreaterThan(145);
+    expect(opened.reduce((sum, count) => sum + count)).toBeLessThan(152);
+    for (let at = 0; at + 20 <= opened.length; at += 20)
+      expect(opened.slice(at, at + 20).reduce((sum, count) => sum + count)).toBeLessThanOrEqual(4);
   });
 
   test('then one of each other network, up to 30, and those of addresses that were there lately', () => {
