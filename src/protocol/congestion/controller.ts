@@ -15,6 +15,8 @@ export interface CongestionController {
   readonly window: number;
   /** Bytes a microsecond at which packets leave; infinite until there is an RTT sample. */
   readonly pacingRate: number;
+  /** It still looks for what the path carries, and its rate may double with each round trip. */
+  readonly isSlowStart: boolean;
   /** True when packets are to be told with what was delivered before them: see {@link Delivery}. */
   readonly wantsDelivery: boolean;
 

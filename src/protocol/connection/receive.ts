@@ -15,9 +15,10 @@
 import type { Micros } from '../../base/time.ts';
 import { openPacket, UnprotectedHeader } from '../crypto/packet-protection.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
-import type { Path } from '../path/path.ts';
+import { knownRate, type Path } from '../path/path.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { PacketList } from '../recovery/sent-packets.ts';
+import type { StreamPacker } from '../stream/stream-packer.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
@@ -68,7 +69,7 @@ interface ReceiverStreams {
   onPacketEnd(): void;
   onFrameAcked(frame: SentFrame): boolean;
   onFrameLost(frame: SentFrame, now: Micros): boolean;
-  readonly packer: { onRtt(min: Micros, newest: Micros, now: Micros): void };
+  readonly packer: Pick<StreamPacker, 'onMeasured'>;
 }
 
 /** What the receiver asks and tells its connection. */
@@ -409,7 +410,7 @@ export class PacketReceiver {
       ecn.ce = frame.ce;
     }
     this.spaces[space]?.acks.onRtt(rtt.smoothed);
-    if (rtt.hasSample) this.streams.packer.onRtt(rtt.min, rtt.adjusted, now);
+    if (rtt.hasSample) this.streams.packer.onMeasured(rtt, knownRate(this.path), now);
     return 0;
   }
 

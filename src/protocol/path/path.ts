@@ -181,6 +181,11 @@ export class AddressValidation {
   }
 }
 
+/** Bytes a microsecond that a path carries, as far as its controller knows; infinite while it looks for that. */
+export function knownRate({ congestion }: Path): number {
+  return congestion.isSlowStart ? Number.POSITIVE_INFINITY : congestion.pacingRate;
+}
+
 const CONTROLLERS: Readonly<Record<CongestionName, (options: CongestionOptions) => CongestionController>> = {
   cubic: (options) => new LossBasedController(options, new Cubic()),
   newreno: (options) => new LossBasedController(options, new NewReno()),

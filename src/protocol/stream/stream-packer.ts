@@ -4,6 +4,7 @@ import type { ConnectionStream, StreamEvents } from './connection-stream.ts';
 import type { Pace, WindowPool } from './flow-control.ts';
 import type { Limits } from './limits.ts';
 import { Scheduler } from './scheduler.ts';
+import type { PathMeasures } from './send/deadline-rule.ts';
 import type { SendContext } from './send/send-context.ts';
 
 /** What a {@link StreamPacker} shares with the table of streams that it belongs to. */
@@ -70,8 +71,9 @@ export class StreamPacker {
     this.scheduler.deactivate(stream);
   }
 
-  onRtt(min: Micros, newest: Micros, now: Micros): void {
-    this.context.onRtt(min, newest, now);
+  /** The path was measured anew; see {@link DeadlineRule.onMeasured}. */
+  onMeasured(path: PathMeasures, rate: number, now: Micros): void {
+    this.context.deadlines.onMeasured(path, rate, now);
   }
 
   onPacketSize(mtu: number): void {

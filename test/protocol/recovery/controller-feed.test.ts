@@ -9,6 +9,7 @@ class Recorder implements CongestionController {
   readonly window = 1_000_000;
   readonly pacingRate = Number.POSITIVE_INFINITY;
   readonly wantsDelivery = true;
+  readonly isSlowStart = false;
   heard: unknown[] = [];
 
   onPacketSent(bytes: number, bytesInFlight: number): void {

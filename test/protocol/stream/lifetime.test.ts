@@ -78,8 +78,7 @@ describe('A lifetime', () => {
     link.send.send(bytesOf(5_000), PARTIAL, 1_000, false);
     link.send.send(bytesOf(10), RELIABLE, NEVER, false);
     link.pack(0);
-    expect(framesOf(link.pack(1_000)!.bytes)).toEqual(['OPEN', 'MESSAGES 1+1']);
-    expect(framesOf(link.pack(1_000)!.bytes)).toEqual(['OPEN', 'ABANDON 0+1']);
+    expect(framesOf(link.pack(1_000)!.bytes)).toEqual(['OPEN', 'MESSAGES 1+1', 'ABANDON 0+1']);
     expect(link.send.queue.bytes).toBe(0);
     expect(link.send.credit.used).toBe(5_128 + 138);
   });
@@ -109,7 +108,7 @@ describe('A lifetime', () => {
 
   test('travels less the one-way delay, and ends a message that would come too late before it is sent [STR-16]', () => {
     const link = new Link();
-    link.sendContext.onRtt(1_000, 2_000, 0);
+    link.sendContext.deadlines.onMeasured({ min: 1_000, adjusted: 2_000 }, Number.POSITIVE_INFINITY, 0);
     link.send.send(bytesOf(10, 0), PARTIAL, 5_000, false, 1);
     link.send.send(bytesOf(10, 1), PARTIAL, 1_000, false, 2);
     link.send.send(bytesOf(10, 2), PARTIAL, 1_001, false, 3);
@@ -118,6 +117,47 @@ describe('A lifetime', () => {
     // The measure is old: the least that was seen counts.
     link.send.send(bytesOf(10, 3), PARTIAL, 9_000, false, 4);
     expect(framesOf(link.pack(2_001)!.bytes)).toEqual(['OPEN', 'MESSAGE 2 for 6499']);
+  });
+
+  test('of a message that is too large for what the path carries until then ends before a byte of it is sent [STR-40]', () => {
+    const link = new Link();
+    link.sendContext.deadlines.onMeasured({ min: 2_000, adjusted: 2_000 }, 0.5, 0);
+    link.send.send(bytesOf(4_501, 0), PARTIAL, 10_000, false, 1);
+    link.send.send(bytesOf(4_501, 1), BEST_EFFORT, 10_000, false, 2);
+    link.send.send(bytesOf(4_499, 2), PARTIAL, 10_000, false, 3);
+    expect(link.packAll(0).flatMap(({ bytes }) => framesOf(bytes))).toContain(
+      'MESSAGE 0 [0,1185) of 4499 for 9000',
+    );
+    expect(link.outcomes()).toEqual([
+      [1, Outcome.EXPIRED],
+      [2, Outcome.EXPIRED],
+    ]);
+    expect(link.send.queue.bytes).toBe(0);
+  });
+
+  test('of a message ends when the rest of it, or what is lost of it, cannot arrive any more: the peer is told [STR-17] [STR-40]', () => {
+    for (const isLost of [false, true]) {
+      const link = new Link();
+      link.sendContext.deadlines.onMeasured({ min: 2_000, adjusted: 2_000 }, 1, 0);
+      link.send.send(bytesOf(3_000), PARTIAL, 5_000, false, 1);
+      const first = link.pack(0)!;
+      if (isLost) {
+        link.packAll(0);
+        link.lost(first, 3_000);
+      }
+      expect(framesOf(link.pack(3_000)!.bytes)).toEqual(['OPEN', 'ABANDON 0+1']);
+      expect(link.packAll(3_000)).toEqual([]);
+    }
+  });
+
+  test('is long enough for what was lost of a large message while that can still arrive [STR-40]', () => {
+    const link = new Link();
+    link.sendContext.deadlines.onMeasured({ min: 2_000, adjusted: 2_000 }, 1, 0);
+    link.send.send(bytesOf(3_000), PARTIAL, 6_000, false, 1);
+    const [first, ...others] = link.packAll(0);
+    for (const packet of others) link.acked(packet);
+    link.lost(first, 3_000);
+    expect(framesOf(link.pack(3_000)!.bytes)).toEqual(['MESSAGE 0 [0,1185) of 3000 for 2000']);
   });
 
   test('names consecutive abandoned messages in one frame [STR-17]', () => {

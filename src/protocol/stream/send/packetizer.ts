@@ -394,14 +394,9 @@ export class Packetizer {
     message.offset = offset;
     message.total = records.lengths[i];
     message.oldest = records.flight === 0 ? sequence : records.sequences[records.head];
-    message.remaining = this.remaining(deadline, now);
+    message.remaining = this.context.deadlines.remaining(deadline, now);
     message.length = length;
     return message;
-  }
-
-  /** What remains of a message's lifetime when the packet that is made now arrives. [STR-16] */
-  private remaining(deadline: Micros, now: Micros): Micros {
-    return deadline === NEVER ? NEVER : Math.max(1, deadline - now - this.context.oneWayDelay(now));
   }
 }
 

@@ -161,7 +161,8 @@ export class SendBuffer {
 
   /** Ends the lifetime of a sent message that is too late to be sent again; false when it is not. */
   expireIfLate(r: number, i: number, now: Micros): boolean {
-    if (!this.isTooLate(i, now)) return false;
+    if ((this.records.marks[i] & Mark.LIFETIME) === 0) return false;
+    if (!this.isTooLate(i, this.bytesLeftOf(r, i), now)) return false;
     this.expireSent(r, i);
     return true;
   }
@@ -171,13 +172,12 @@ export class SendBuffer {
     const { records } = this;
     if (this.cutAt > 0) {
       const r = records.flight - 1;
-      if (!this.isTooLate(records.index(r), now)) return;
-      this.expireSent(r, records.index(r));
+      if (!this.expireIfLate(r, records.index(r), now)) return;
     }
     this.absorbVoids();
     while (records.queued > 0) {
       const i = records.index(records.flight);
-      if (!this.isTooLate(i, now)) break;
+      if (!this.isTooLate(i, records.lengths[i], now)) break;
       this.discard(i, Outcome.EXPIRED);
       this.absorbVoids();
     }
@@ -319,30 +319,38 @@ export class SendBuffer {
     }
   }
 
-  /** [STR-28] [STR-29] A reliable message is sent again, a best-effort one is not. */
+  /** [STR-28] [STR-29] A reliable message is sent again, if that is of use yet; a best-effort one is not. */
   private loseBytes(r: number, i: number, offset: number, length: number, now: Micros): void {
     const { records } = this;
     if (!this.isReliable) {
       this.context.lost++;
       this.settle(r, i, Outcome.LOST);
-    } else if (records.deadlineOf(i) <= now) {
-      this.expireSent(r, i);
-    } else {
-      const sequence = records.sequences[i];
-      this.lost.add(sequence, sequence + 1);
-      if ((records.marks[i] & Mark.PARTS) === 0) return;
-      const parts = records.partsOf(i);
-      if (!parts.acked.covers(offset, offset + length)) parts.lost.add(offset, offset + length);
-      else if (parts.lost.size === 0) this.lost.remove(sequence, sequence + 1);
+      return;
     }
+    if ((records.marks[i] & Mark.PARTS) !== 0) {
+      const parts = records.partsOf(i);
+      if (parts.acked.covers(offset, offset + length)) return;
+      parts.lost.add(offset, offset + length);
+    }
+    const sequence = records.sequences[i];
+    this.lost.add(sequence, sequence + 1);
+    this.expireIfLate(r, i, now);
   }
 
   // ---- the end of a message ----
 
-  /** A message that would arrive at or after its deadline, as far as the delay is known, is not sent. [STR-16] */
-  private isTooLate(i: number, now: Micros): boolean {
-    const deadline = this.records.deadlineOf(i);
-    return deadline !== NEVER && deadline - this.context.oneWayDelay(now) <= now;
+  /** What is left to send of the message at index `i` would arrive at or after its deadline. [STR-16] [STR-40] */
+  private isTooLate(i: number, bytesLeft: number, now: Micros): boolean {
+    return this.context.deadlines.isTooLate(this.records.deadlineOf(i), bytesLeft, now);
+  }
+
+  /** Bytes of a sent message that are lost, or were not sent yet: what is still to leave for it to arrive. */
+  private bytesLeftOf(r: number, i: number): number {
+    const { records } = this;
+    const unsent = this.isCut(r) ? records.lengths[i] - this.cutAt : 0;
+    return (records.marks[i] & Mark.PARTS) === 0
+      ? records.lengths[i]
+      : records.partsOf(i).lost.total + unsent;
   }
 
   /** The deadline of a sent message has come before it was acknowledged. */

@@ -1,6 +1,6 @@
 import { Ring } from '../../../base/ring.ts';
-import type { Micros } from '../../../base/time.ts';
 import type { FlowCredit } from '../flow-control.ts';
+import { DeadlineRule } from './deadline-rule.ts';
 import type { SlabPool } from './message-records.ts';
 
 /** What the sending halves of all streams of one connection share. */
@@ -14,10 +14,8 @@ export class SendContext {
   readonly outcomes = new Outcomes();
   /** Frame bytes of an empty packet on the current path; the connection keeps it current. */
   packetRoom: number;
-  /** One-way delay that the path has at least, and as it was measured last: half of the round-trip time, of which nobody knows the halves. */
-  private delayMin: Micros = 0;
-  private delay: Micros = 0;
-  private measuredAt: Micros = 0;
+  /** What is still worth doing for messages with a deadline. */
+  readonly deadlines = new DeadlineRule();
   /** Messages taken in, and their bytes. */
   messages = 0;
   messageBytes = 0;
@@ -34,21 +32,6 @@ export class SendContext {
     this.slabs = slabs;
     this.credit = credit;
     this.packetRoom = packetRoom;
-  }
-
-  /** The round-trip time was measured anew. */
-  onRtt(min: Micros, newest: Micros, now: Micros): void {
-    this.delayMin = Math.floor(min / 2);
-    this.delay = Math.floor(newest / 2);
-    this.measuredAt = now;
-  }
-
-  /**
-   * How long what is sent now is thought to be under way. [STR-16] A measure that is older than a round trip says nothing of the queues of
-   * the path, which may have drained: then it is the least. So messages that would come too late are held back only while others show it.
-   */
-  oneWayDelay(now: Micros): Micros {
-    return now - this.measuredAt <= 2 * this.delay ? this.delay : this.delayMin;
   }
 }
 

@@ -201,6 +201,7 @@ export class SendStream {
     if (reliable.buffer.abandoned.size > 0) reliable.writeAbandon(w);
     if (bestEffort !== null) this.writeNewOfBoth(w, bestEffort);
     else if (reliable.hasUnsent) reliable.writeNew(w);
+    if (reliable.buffer.abandoned.size > 0) reliable.writeAbandon(w); // of what proved to be too late just now
     if (this.credit.owesBlocked && w.hasControlRoom) {
       writeStreamDataBlocked(w, this.id, this.credit.sayBlocked());
     }
