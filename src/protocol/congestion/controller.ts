@@ -3,7 +3,7 @@
  * flight and how fast packets leave.
  *
  * A controller is told of every packet in flight one by one: sent, acknowledged, lost, or acknowledged after it was taken for lost. After
- * the packets of an acknowledgement or of a loss pass it is told that this was all of it. A packet that was recovered by other packets
+ * the packets of an acknowledgement or of a loss pass it is told how many were marked, and that this was all of it. A packet that was recovered by other packets
  * is told as lost, like any other: the path did not carry it.
  */
 
@@ -28,6 +28,14 @@ export interface CongestionController {
   onPacketLost(packet: PacketReport, now: Micros): void;
   /** A packet that was told as lost is acknowledged: the loss was spurious. */
   onSpuriousLoss(packet: PacketReport, now: Micros): void;
+  /**
+   * Routers marked packets instead of dropping them (RFC 3168): told once for the acknowledgement that says so, after its packets and losses
+   * and before {@link onAck}. [REC-34]
+   *
+   * @param newestSentTime - of the packets it acknowledges, the marked ones among them
+   * @param marks - how many packets more are known to be marked
+   */
+  onEcnCongestion(newestSentTime: Micros, marks: number, now: Micros): void;
   /**
    * All packets that an ACK frame newly acknowledges, and those it shows to be lost, were told.
    *

@@ -1,5 +1,5 @@
 /**
- * A controller that takes losses for the sign that the path is full, as NewReno (RFC 9002 section 7) and CUBIC do. They have in common
+ * A controller that takes losses, and marks of routers, for the sign that the path is full, as NewReno (RFC 9002 section 7) and CUBIC do. They have in common
  * slow start (HyStart++), recovery periods, the bounds of the window and the undo of spurious losses; how the window grows in congestion
  * avoidance and what a loss leaves of it is up to a {@link CongestionAvoidance}: {@link NewReno} below, or CUBIC.
  */
@@ -103,6 +103,12 @@ export class LossBasedController implements CongestionController {
     this.slowStartThreshold = this.undoThreshold;
     this.recoveryStart = this.undoRecoveryStart;
     this.reducedAt = -1;
+  }
+
+  /** [REC-34] A mark reduces the window as a loss does, once a recovery period; what was marked did arrive, so nothing undoes that. */
+  onEcnCongestion(newestSentTime: Micros, _marks: number, now: Micros): void {
+    if (newestSentTime > this.recoveryStart) this.beginRecoveryPeriod(now);
+    this.undoWindow = 0;
   }
 
   onAck(newestSentTime: Micros, isAppLimited: boolean, now: Micros): void {

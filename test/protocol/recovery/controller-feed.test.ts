@@ -27,6 +27,9 @@ class Recorder implements CongestionController {
   onAck(newestSentTime: Micros): void {
     this.heard.push(['ack', newestSentTime]);
   }
+  onEcnCongestion(newestSentTime: Micros, marks: number): void {
+    this.heard.push(['marks', newestSentTime, marks]);
+  }
   onPersistentCongestion(): void {}
   onPacketSize(): void {}
   limitWindow(): void {}
