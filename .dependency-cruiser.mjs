@@ -7,7 +7,6 @@
 export const FLOORS = [
   ['base'],
   ['protocol/wire', 'protocol/trace'],
-  ['protocol/fec'],
   ['protocol/crypto', 'protocol/congestion', 'protocol/stream'],
   ['protocol/handshake', 'protocol/path', 'protocol/datagram'],
   ['protocol/recovery'],

@@ -22,7 +22,6 @@ import {
   STREAM_OPTIONS,
   type StreamOptions,
 } from './options.ts';
-import { protectionOf } from './protection.ts';
 import { closeStream, hushStream, openStream, type Stream, tellStream } from './stream.ts';
 
 export interface CloseOptions {
@@ -172,7 +171,6 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       delivery: deliveryNumber(options.delivery ?? 'reliable'),
       ordered: options.ordered ?? true,
       label: options.label ?? '',
-      protection: protectionOf('openStream', options) ?? undefined,
     };
     try {
       return openStream(

@@ -9,7 +9,6 @@ import {
   type ConnectionStream,
   type Connection as CoreConnection,
   type EndpointEvent,
-  type ProtectionOptions,
   type SendMark,
   SendResult,
   Delivery as WireDelivery,
@@ -30,7 +29,6 @@ import {
   STREAM_OPTIONS,
   type StreamOptions,
 } from './options.ts';
-import { protectionOf } from './protection.ts';
 
 /** What the core tells of streams that are open. */
 export type StreamEvent = Extract<
@@ -458,8 +456,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
       );
     }
     const delivery = asked === WireDelivery.RELIABLE && lifetimeMs > 0 ? WireDelivery.PARTIAL : asked;
-    const protection = protectionOf('send', options);
-    return this.enqueue(data, delivery, lifetimeMs, options.transfer === true, tracking, protection);
+    return this.enqueue(data, delivery, lifetimeMs, options.transfer === true, tracking);
   }
 
   private enqueue(
@@ -468,7 +465,6 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     lifetimeMs: number,
     transfer: boolean,
     tracking = 0,
-    protection: ProtectionOptions | null = null,
   ): boolean {
     const text = typeof data === 'string';
     const bytes = text ? Buffer.from(data) : data;
@@ -485,7 +481,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     const deadline = lifetimeMs === 0 ? NEVER : this.driver.now() + Math.floor(lifetimeMs * MILLISECOND);
     let result: SendResult;
     try {
-      result = core.send(bytes, delivery, deadline, transfer || text, tracking, protection);
+      result = core.send(bytes, delivery, deadline, transfer || text, tracking);
     } catch (error) {
       throw this.driver.onInternalError(this.connection, error);
     }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { ConnectionConfig } from '../../src/protocol/connection/config.ts';
 import { CloseCode, closeCodeName } from '../../src/protocol/wire/close-code.ts';
 import { FrameType, MessageFlag } from '../../src/protocol/wire/frame-type.ts';
 import { writeAckFrequency } from '../../src/protocol/wire/frames/ack.ts';
@@ -57,7 +58,11 @@ describe('a peer that has the keys and breaks the rules is told which [ERR-1]', 
       [Buffer.concat([integers(F.TICKET, 1), new Uint8Array(16), varint(1), Uint8Array.of(1)])],
       PROTOCOL_VIOLATION,
     ],
-    ['REPAIR, which nobody asked for', [Buffer.from([F.REPAIR, 0, 0, 0, 1, 1, 1, 0])], PROTOCOL_VIOLATION],
+    [
+      'ACK with a recovered packet that was never sent [FEC-46]',
+      [integers(4, 0, 0, 0, 0, 1, 0), integers(4, 5_000, 0, 0, 0, 1, 0)],
+      PROTOCOL_VIOLATION,
+    ],
     [
       'RETIRE_CONNECTION_ID of an id that was not given',
       [integers(F.RETIRE_CONNECTION_ID, 7)],
@@ -181,9 +186,18 @@ describe('a peer that has the keys and breaks the rules is told which [ERR-1]', 
     expect(victim.closed?.code).toBe(PROTOCOL_VIOLATION);
   });
 
-  test.each([0x04, 0x08, 0x10, 0x18])('reserved bits %i in a packet that opens [PKT-16]', (bits) => {
+  test.each([0x04, 0x08, 0x0c, 0x18])('reserved bits %i in a packet that opens [PKT-16]', (bits) => {
     const { rogue, victim } = attacked();
     rogue.sendRaw(Uint8Array.of(F.PING), bits);
+    expect(victim.closed?.code).toBe(PROTOCOL_VIOLATION);
+  });
+
+  test.each([
+    ['a symbol', Uint8Array.of(F.PING), 0x10],
+    ['REPAIR', Uint8Array.of(F.REPAIR, 0, 0, 0, 1, 1, 1, 0), 0],
+  ])('%s where none is taken [FEC-40]', (_, payload, bits) => {
+    const { rogue, victim } = attacked({ repairBytes: 0 });
+    rogue.sendRaw(payload, bits);
     expect(victim.closed?.code).toBe(PROTOCOL_VIOLATION);
   });
 
@@ -316,8 +330,8 @@ describe('a peer that wants memory', () => {
   });
 });
 
-function attacked() {
-  const pair = new Pair({ server: LIMITS }).connected();
+function attacked(limits: Partial<ConnectionConfig> = {}) {
+  const pair = new Pair({ server: { ...LIMITS, ...limits } }).connected();
   const rogue = new Rogue(pair);
   return { pair, rogue, victim: rogue.victim };
 }

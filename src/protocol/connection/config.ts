@@ -2,7 +2,6 @@ import { JspError } from '../../base/errors.ts';
 import { MILLISECOND } from '../../base/time.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
 import { type MlKem, nobleMlKem } from '../crypto/hybrid-kem.ts';
-import { PROTECTION_OFF, type ProtectionOptions } from '../fec/protection.ts';
 import { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
 import {
   DATAGRAM_BYTES_MAX,
@@ -29,8 +28,6 @@ export interface ConnectionConfig {
   /** Bytes that the socket was granted for receiving, told to the peer; 0 = unknown. */
   receiveBufferBytes: number;
   congestion: 'cubic' | 'newreno';
-  /** What messages are protected by against loss, of streams that do not say. Default off. [FEC-1] */
-  protection: ProtectionOptions;
   /** Most bytes in flight, whatever the congestion controller would allow. */
   congestionWindowBytesMax: number;
   handshakeTimeoutMs: number;
@@ -61,6 +58,8 @@ export interface ConnectionConfig {
   openFailuresMax: number;
   /** Longest time an acknowledgement is held back. */
   ackDelayMaxMs: number;
+  /** Memory for symbols and repairs of the peer, to recover lost packets with; 0 = it must not send any. [FEC-40] */
+  repairBytes: number;
 }
 
 /** The defaults, with `aead` from the caller. */
@@ -75,7 +74,6 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
     receiveDatagramBytesMax: DATAGRAM_BYTES_MAX,
     receiveBufferBytes: 0,
     congestion: 'cubic',
-    protection: PROTECTION_OFF,
     congestionWindowBytesMax: 64 * MIB,
     handshakeTimeoutMs: 10_000,
     idleTimeoutMs: 30_000,
@@ -92,6 +90,7 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
     bestEffortBytes: 1 * MIB,
     openFailuresMax: 2 ** 36,
     ackDelayMaxMs: 25,
+    repairBytes: 128 * 1024,
   };
 }
 
@@ -160,6 +159,7 @@ export function localParameters(
     receiveBufferBytes: config.receiveBufferBytes,
     minAckDelayUs: MILLISECOND,
     statelessResetToken,
+    repairBytes: config.repairBytes,
   };
 }
 
@@ -200,4 +200,5 @@ const BOUNDS: readonly (readonly [NumericField, number, number])[] = [
   ['bestEffortBytes', 0, 2 ** 30],
   ['openFailuresMax', 1, 2 ** 36],
   ['ackDelayMaxMs', 1, 1_000],
+  ['repairBytes', 0, 2 ** 24],
 ];

@@ -5,6 +5,7 @@ import { type HeapItem, MILLISECOND, type Micros, NEVER } from '../../base/time.
 import type { KeyRing } from '../crypto/key-ring.ts';
 import type { Handshake, HandshakeSpace } from '../handshake/handshake.ts';
 import { Path } from '../path/path.ts';
+import { RecoveredNumbers } from '../recovery/recovered-packets.ts';
 import { Recovery, TimeoutResult } from '../recovery/recovery.ts';
 import type { StreamEvent } from '../stream/connection-stream.ts';
 import { Streams } from '../stream/streams.ts';
@@ -173,6 +174,7 @@ export class Connection {
       now + config.handshakeTimeoutMs * MILLISECOND,
     );
     const { handshake } = this;
+    const repairs = config.repairBytes > 0 ? { recovered: new RecoveredNumbers() } : null;
     const parts = {
       role,
       control,
@@ -183,6 +185,7 @@ export class Connection {
       liveness,
       path,
       recovery,
+      repairs,
       spaces,
       streams,
     };

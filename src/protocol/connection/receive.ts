@@ -16,8 +16,9 @@ import type { Micros } from '../../base/time.ts';
 import { openPacket, UnprotectedHeader } from '../crypto/packet-protection.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
 import { knownRate, type Path } from '../path/path.ts';
+import { isRecovered, type RecoveredNumbers, recover, symbolStart } from '../recovery/recovered-packets.ts';
 import type { Recovery } from '../recovery/recovery.ts';
-import type { PacketList } from '../recovery/sent-packets.ts';
+import type { PacketList, SentPackets } from '../recovery/sent-packets.ts';
 import type { StreamPacker } from '../stream/stream-packer.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
@@ -32,6 +33,7 @@ import {
   packetSpaceOf,
   packetTypeOf,
   parsePacketHeader,
+  SYMBOL_BIT,
   VERSION,
 } from '../wire/packet-header.ts';
 import type { ConnectionIds } from './connection-ids.ts';
@@ -56,6 +58,8 @@ export interface ReceiverParts {
   readonly liveness: Liveness;
   readonly path: Path;
   readonly recovery: Recovery;
+  /** Null where neither symbols nor repairs are taken. */
+  readonly repairs: { readonly recovered: RecoveredNumbers } | null;
   readonly spaces: PacketNumberSpaces;
   readonly streams: ReceiverStreams;
   /** Packets that may fail to open before the connection is closed. */
@@ -91,7 +95,8 @@ export class OpenedPacket {
   number = 0;
   payloadStart = 0;
   payloadEnd = 0;
-  reserved = 0;
+  /** The `S` bit where it stands, and what must be 0: the reserved bits, and the key phase until there are key updates. [PKT-16] */
+  headerBits = 0;
   /** All of it was taken in, and nobody keeps a view of it. Set by {@link PacketReceiver.receivePayload}. */
   isSpent = false;
 }
@@ -227,9 +232,11 @@ export class PacketReceiver {
     const { opened, reader } = scratch;
     const { number } = opened;
     opened.isSpent = false;
-    // [PKT-16] The phase counts as reserved until key updates exist.
-    if (opened.reserved !== 0)
+    const keepsSymbol = opened.headerBits !== 0;
+    if (keepsSymbol && (opened.headerBits !== SYMBOL_BIT || this.parts.repairs === null)) {
+      // [PKT-16] Reserved bits, [FEC-40] or a symbol where none is taken.
       return host.fail(CloseCode.PROTOCOL_VIOLATION, 0, 'reserved bits are set', now);
+    }
     const space = packetSpaceOf(type);
     this.onPacketOpened(space, now);
     reader.reset(data, opened.payloadStart, opened.payloadEnd);
@@ -388,8 +395,10 @@ export class PacketReceiver {
       case FrameType.TICKET:
         // Only a server gives these out; a client that has no use for them yet ignores them.
         return parts.role === 'client' ? 0 : CloseCode.PROTOCOL_VIOLATION;
+      case FrameType.REPAIR:
+        return parts.repairs === null ? CloseCode.PROTOCOL_VIOLATION : 0; // [FEC-40] none is taken
       default:
-        // [FRM-2] extensions; and frames of features that neither side has advertised: REPAIR, connection ids, PATH_RESPONSE
+        // [FRM-2] extensions; and frames of features that neither side has advertised: connection ids, PATH_RESPONSE
         return type >= FrameType.EXTENSION || type === FrameType.NEW_CONNECTION_ID
           ? 0
           : CloseCode.PROTOCOL_VIOLATION;
@@ -402,6 +411,15 @@ export class PacketReceiver {
     this.counters.acksReceived++;
     const code = recovery.onAck(space, frame.ackRanges, frame.rangeCount, frame.delay, now);
     if (code !== 0) return code;
+    if (frame.recoveredCount > 0) {
+      const told = recover(
+        recovery.sentPackets(space),
+        frame.recovered,
+        frame.recoveredCount,
+        recovery.fates,
+      );
+      if (told !== 0) return told;
+    }
     this.fates.tell(now);
     const { ecn, rtt } = this.path;
     if (frame.ect0 >= 0) {
@@ -450,7 +468,7 @@ export function openInto(
   opened.number = number;
   opened.payloadStart = unprotected.payloadStart;
   opened.payloadEnd = payloadEnd;
-  opened.reserved = unprotected.reserved | unprotected.phase;
+  opened.headerBits = unprotected.symbol | unprotected.reserved | unprotected.phase;
   return OpenResult.OPENED;
 }
 
@@ -461,6 +479,7 @@ interface FateParts {
   readonly lifecycle: Lifecycle;
   readonly path: Path;
   readonly recovery: Recovery;
+  readonly repairs: { readonly recovered: RecoveredNumbers } | null;
   readonly spaces: PacketNumberSpaces;
   readonly streams: ReceiverStreams;
 }
@@ -481,12 +500,13 @@ export class PacketFateTeller {
   /** Hands out what the last acknowledgement or timeout of recovery found. */
   tell(now: Micros): void {
     const { counters, path, recovery } = this.parts;
-    const { space, acked, spurious, lost } = recovery.fates;
+    const { space, acked, spurious, lost, recovered } = recovery.fates;
     if (acked.count > 0) this.acknowledged(space, acked, now);
     if (spurious.count > 0) {
       counters.packetsSpuriouslyLost += spurious.count;
       this.acknowledged(space, spurious, now);
     }
+    if (recovered.count > 0) this.recovered(space, recovered, now);
     if (lost.count > 0) {
       counters.packetsLost += lost.count;
       for (let i = 0; i < lost.count; i++) this.packetLost(space, lost.numbers[i], now);
@@ -520,7 +540,19 @@ export class PacketFateTeller {
       const number = packets.numbers[k];
       if (sent.isSizeProbe(number) && path.mtuDiscovery.onProbeAcked(sent.reportOf(number).bytes))
         this.host.onMtu(now);
-      for (let i = sent.framesStart(number), end = sent.framesEnd(number); i < end; i++) {
+      for (let i = sent.framesStart(number), end = openEnd(sent, number); i < end; i++) {
+        this.frameAcked(space, sent.frames.read(i), now);
+      }
+    }
+  }
+
+  /** The peer has the symbols of these packets: what was in them is acknowledged, once. [FEC-47] */
+  private recovered(space: PacketSpace, packets: PacketList, now: Micros): void {
+    const sent = this.parts.recovery.sentPackets(space);
+    this.parts.counters.packetsRecoveredByPeer += packets.count;
+    for (let k = 0; k < packets.count; k++) {
+      const number = packets.numbers[k];
+      for (let i = symbolStart(sent, number), end = sent.framesEnd(number); i < end; i++) {
         this.frameAcked(space, sent.frames.read(i), now);
       }
     }
@@ -529,7 +561,7 @@ export class PacketFateTeller {
   private packetLost(space: PacketSpace, number: number, now: Micros): void {
     const sent = this.parts.recovery.sentPackets(space);
     if (sent.isSizeProbe(number)) this.sizeProbeLost(sent.reportOf(number).bytes, now);
-    for (let i = sent.framesStart(number), end = sent.framesEnd(number); i < end; i++) {
+    for (let i = sent.framesStart(number), end = openEnd(sent, number); i < end; i++) {
       this.frameLost(space, sent.frames.read(i), now);
     }
   }
@@ -542,6 +574,12 @@ export class PacketFateTeller {
         break;
       case FrameType.ACK:
         spaces[space]?.acks.onFrameAcked(frame);
+        break;
+      case FrameType.ACK_RECOVERED:
+        spaces[space]?.acks.onFrameAcked(frame);
+        this.parts.repairs?.recovered.onFrameAcked(frame.number, frame.largest);
+        break;
+      case FrameType.REPAIR:
         break;
       case FrameType.HANDSHAKE_DONE:
       case FrameType.HEARTBEAT:
@@ -558,6 +596,8 @@ export class PacketFateTeller {
         spaces[space]?.outgoing?.onFrameLost(frame);
         break;
       case FrameType.ACK: // the next one says the same, and more
+      case FrameType.ACK_RECOVERED:
+      case FrameType.REPAIR: // what it was to mend is lost, too, and is sent again
         break;
       default:
         if (!streams.onFrameLost(frame, now)) control.onFrameLost(frame);
@@ -570,6 +610,11 @@ export class PacketFateTeller {
     if (path.mtuDiscovery.onProbeLost(bytes, now) && path.mtuDiscovery.isBelowExact)
       this.host.failExactMtu(now);
   }
+}
+
+/** Behind the last frame of which it is open what becomes of it: a packet that was recovered has its symbol settled. [FEC-47] */
+function openEnd(sent: SentPackets, number: number): number {
+  return isRecovered(sent, number) ? symbolStart(sent, number) : sent.framesEnd(number);
 }
 
 const ID_BYTES_MAX = 20;

@@ -17,6 +17,7 @@ import type { PacketKeys } from '../crypto/packet-protection.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
 import type { Path } from '../path/path.ts';
+import type { RecoveredNumbers } from '../recovery/recovered-packets.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { StreamPacker } from '../stream/stream-packer.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
@@ -55,6 +56,8 @@ export interface AssemblerParts {
   readonly liveness: Liveness;
   readonly path: Path;
   readonly recovery: Recovery;
+  /** Null where neither symbols nor repairs are taken. */
+  readonly repairs: { readonly recovered: RecoveredNumbers } | null;
   readonly skips: NumberSkips;
   readonly spaces: PacketNumberSpaces;
   readonly streams: { readonly packer: StreamPacker };
@@ -81,6 +84,7 @@ export class PacketAssembler {
   private readonly packer: StreamPacker;
   private readonly path: Path;
   private readonly recovery: Recovery;
+  private readonly repairs: { readonly recovered: RecoveredNumbers } | null;
   private readonly skips: NumberSkips;
   private readonly spaces: PacketNumberSpaces;
   private readonly host: AssemblerHost;
@@ -98,6 +102,7 @@ export class PacketAssembler {
     this.packer = parts.streams.packer;
     this.path = parts.path;
     this.recovery = parts.recovery;
+    this.repairs = parts.repairs;
     this.skips = parts.skips;
     this.spaces = parts.spaces;
     this.host = host;
@@ -262,11 +267,27 @@ export class PacketAssembler {
     const start = frames.at;
     if (space === PacketSpace.APPLICATION) this.packer.writeDropped(frames);
     const isEliciting = frames.at > start;
-    if (writeAck(frames, ranges, acks.ackDelay(now), acks.nextFrame)) {
+    if (this.writeAck(frames, state, now)) {
       acks.onAckSent(now);
       this.counters.acksSent++;
     }
     return isEliciting;
+  }
+
+  /** Writes an ACK, with the numbers of recovered packets that the peer does not know of. [FEC-46] */
+  private writeAck(frames: FrameWriter, { acks, space }: PacketNumberSpace, now: Micros): boolean {
+    const { ranges, nextFrame } = acks;
+    const delay = acks.ackDelay(now);
+    const recovered = this.repairs?.recovered;
+    if (recovered !== undefined && recovered.size > 0 && space === PacketSpace.APPLICATION) {
+      const { largest } = ranges;
+      const numbers = recovered.toTell(largest);
+      if (numbers.length > 0 && writeAck(frames, ranges, delay, nextFrame, null, numbers)) {
+        recovered.onTold(nextFrame, largest);
+        return true;
+      }
+    }
+    return writeAck(frames, ranges, delay, nextFrame);
   }
 
   private endPacket(

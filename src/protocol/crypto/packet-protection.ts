@@ -1,5 +1,5 @@
 import { assert } from '../../base/errors.ts';
-import { decodePacketNumber, LONG_FORM, PacketType, TAG_BYTES } from '../wire/packet-header.ts';
+import { decodePacketNumber, LONG_FORM, PacketType, SYMBOL_BIT, TAG_BYTES } from '../wire/packet-header.ts';
 
 /**
  * Packet protection after RFC 9001 section 5: the payload under the AEAD with the header as associated data, then the
@@ -51,6 +51,8 @@ export class UnprotectedHeader {
   phase = 0;
   /** [PKT-16] The reserved bits; after the packet opened they must be 0. */
   reserved = 0;
+  /** [FEC-41] The `S` bit of a short header, where it stands; 0 of a long one. */
+  symbol = 0;
 
   /**
    * Takes the header protection off, in place, and fills in what comes to light.
@@ -85,7 +87,8 @@ export class UnprotectedHeader {
     this.numberBytes = numberBytes;
     this.payloadStart = numberStart + numberBytes;
     this.phase = isLong ? 0 : (first & PHASE_BIT) >>> 2;
-    this.reserved = first & (isLong ? LONG_RESERVED_BIT : SHORT_RESERVED_BITS);
+    this.reserved = first & (isLong ? LONG_RESERVED_BIT : SHORT_RESERVED_BIT);
+    this.symbol = isLong ? 0 : first & SYMBOL_BIT;
     return this.number <= Number.MAX_SAFE_INTEGER;
   }
 }
@@ -443,7 +446,7 @@ export const SAMPLE_BYTES = 16;
 /** Bytes of a header protection mask. */
 export const MASK_BYTES = 5;
 const LONG_RESERVED_BIT = 0x04;
-const SHORT_RESERVED_BITS = 0x18;
+const SHORT_RESERVED_BIT = 0x08;
 const PHASE_BIT = 0x04;
 const NUMBER_LENGTH_BITS = 0x03;
 const SAMPLE_OFFSET = 4;

@@ -23,8 +23,8 @@ export class ReceiveBatch {
   readonly number: number[] = [];
   readonly payloadStart: number[] = [];
   readonly payloadEnd: number[] = [];
-  /** Reserved bits of the header, which are 0. */
-  readonly reserved: number[] = [];
+  /** Bits of the header that are 0 in most packets: see `OpenedPacket`. */
+  readonly headerBits: number[] = [];
 
   constructor({ isExclusive = false } = {}) {
     this.isExclusive = isExclusive;

@@ -347,7 +347,7 @@ export class Endpoint {
       batch.number[i] = opened.number;
       batch.payloadStart[i] = opened.payloadStart;
       batch.payloadEnd[i] = opened.payloadEnd;
-      batch.reserved[i] = opened.reserved;
+      batch.headerBits[i] = opened.headerBits;
     }
   }
 
@@ -361,7 +361,7 @@ export class Endpoint {
       opened.number = batch.number[i];
       opened.payloadStart = batch.payloadStart[i];
       opened.payloadEnd = batch.payloadEnd[i];
-      opened.reserved = batch.reserved[i];
+      opened.headerBits = batch.headerBits[i];
       scratch.isShared = batch.isShared[i] !== 0;
       const data = batch.data[i];
       try {

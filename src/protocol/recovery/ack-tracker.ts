@@ -62,6 +62,11 @@ export class AckTracker {
     else this.onLate(number);
   }
 
+  /** There is news that the peer should have at once. */
+  hasten(): void {
+    this.isUrgent = true;
+  }
+
   /** True when an acknowledgement should go out now, alone if need be. */
   ackDue(now: Micros): boolean {
     return this.isUrgent || this.pending >= this.threshold || (this.pending > 0 && now >= this.deadline);

@@ -21,6 +21,8 @@ export class PacketFates {
   readonly spurious = new PacketList();
   /** Packets newly declared lost, oldest first. */
   readonly lost = new PacketList();
+  /** Packets that the peer newly says it recovered, as it told them; they stay in flight. */
+  readonly recovered = new PacketList();
   /** Size of the largest packet that is known now to have arrived; 0 without any. */
   largestAckedBytes = 0;
   /** Size of the smallest packet lost, probes for a larger packet size aside; 0 without any. */
@@ -35,6 +37,7 @@ export class PacketFates {
     this.acked.clear();
     this.spurious.clear();
     this.lost.clear();
+    this.recovered.clear();
     this.largestAckedBytes = 0;
     this.smallestLostBytes = 0;
     this.isAckEliciting = false;

@@ -129,7 +129,7 @@ export class SentPackets implements RecordOwner {
     const { frameCount, mask, state } = this.ring;
     for (let number = this.loss.cursor; number <= this.largestSent; number++) {
       const i = number & mask;
-      const isInFlight = (state[i] & (PacketState.IN_FLIGHT | SETTLED)) === PacketState.IN_FLIGHT;
+      const isInFlight = (state[i] & OPEN_MASK) === PacketState.IN_FLIGHT;
       if (isInFlight && frameCount[i] > 0) return number;
     }
     return -1;
@@ -312,6 +312,8 @@ export const PacketState = {
   LOST_BY_TIME: 0x20,
   /** A probe for a larger packet size: its loss says nothing about congestion. */
   SIZE_PROBE: 0x40,
+  /** It did not come, but the peer has its symbol from repairs. */
+  RECOVERED: 0x80,
   /** It was sent when the round-trip time showed no queue on the path. */
   CALM: 0x100,
 } as const;
@@ -337,5 +339,7 @@ export class PacketList {
 }
 
 const SETTLED = PacketState.ACKED | PacketState.LOST;
+/** Of a packet in flight whose frames still matter only IN_FLIGHT is set. */
+const OPEN_MASK = PacketState.IN_FLIGHT | SETTLED | PacketState.RECOVERED;
 /** [REC-12] The most numbers from the oldest outstanding packet to the newest one with data. */
 export const PACKETS_MAX = 65_536;

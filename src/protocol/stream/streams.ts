@@ -1,6 +1,5 @@
 import type { MemoryAccount } from '../../base/memory-budget.ts';
 import { DeadlineWatch, MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
-import { type ProtectionOptions, StreamProtection } from '../fec/protection.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import { type Delivery, FrameType, Priority } from '../wire/frame-type.ts';
@@ -34,8 +33,6 @@ export interface StreamsConfig {
   readonly bestEffortBytes: number;
   readonly stallTimeoutMs: number;
   readonly mtu: number;
-  /** Of streams that do not say themselves. */
-  readonly protection: ProtectionOptions;
 }
 
 /** The connection, as its streams see it. */
@@ -316,7 +313,6 @@ export class Streams<Host extends StreamsHost> {
   // ---- inside ----
 
   private add(id: number, settings: StreamSettings, opening: StreamOpening | null): ConnectionStream {
-    const protection = new StreamProtection(settings.protection ?? this.config.protection);
     const sender = new SendStream(this.sendContext, {
       id,
       opening,
@@ -330,7 +326,7 @@ export class Streams<Host extends StreamsHost> {
       growth: this.streamGrowth,
     });
     this.memory.take(STREAM_BYTES);
-    const stream = new ConnectionStream(id, settings, sender, receiver, protection, this.owner);
+    const stream = new ConnectionStream(id, settings, sender, receiver, this.owner);
     this.streams.set(id, stream);
     return stream;
   }

@@ -8,6 +8,9 @@ export class ConnectionCounters {
   packetsReceived = 0;
   packetsLost = 0;
   packetsSpuriouslyLost = 0;
+  /** Packets lost on the way in whose contents repairs brought back, here and, of ours, at the peer. */
+  packetsRecovered = 0;
+  packetsRecoveredByPeer = 0;
   ptoCount = 0;
   /** Packets that could not be opened. */
   packetsUnopened = 0;

@@ -312,6 +312,8 @@ export const LONG_FORM = 0x80;
 /** Set in the first byte of every packet. [INV-2] */
 export const FIXED_BIT = 0x40;
 const UNPINNED_BIT = 0x08;
+/** `S` in the first byte of a short header: the packet's symbol is worth keeping. [FEC-41] */
+export const SYMBOL_BIT = 0x10;
 const GREASE_BIT = 0x20;
 /** Of the AEAD's tag, at the end of every protected packet. */
 export const TAG_BYTES = 16;

@@ -30,6 +30,8 @@ export interface TransportParameters {
   minAckDelayUs: number | null;
   /** What ends the connection when it comes at the end of a packet that does not open, 16 bytes; from the server only. [PKT-22] */
   statelessResetToken: Uint8Array | null;
+  /** What is kept to recover lost packets with; 0: symbols and repairs are not taken. [FEC-40] */
+  repairBytes: number;
 }
 
 /** An id that no version gives a meaning, 0x1f + 0x20 n, with any value. [FRM-14] */
@@ -57,6 +59,7 @@ export function defaultParameters(sourceId: Uint8Array): TransportParameters {
     receiveBufferBytes: 0,
     minAckDelayUs: null,
     statelessResetToken: null,
+    repairBytes: 0,
   };
 }
 
@@ -170,6 +173,7 @@ const TABLE = [
   { id: 0x0d, form: 'number', name: 'receiveBufferBytes', least: 0, most: ANY },
   { id: 0x0e, form: 'number', name: 'minAckDelayUs', least: 0, most: ANY },
   { id: STATELESS_RESET_TOKEN, form: 'token', name: 'statelessResetToken' },
+  { id: 0x10, form: 'number', name: 'repairBytes', least: 0, most: ANY },
 ] as const;
 
 const NO_ID = new Uint8Array(0);

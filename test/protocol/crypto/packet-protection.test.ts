@@ -96,23 +96,25 @@ describe('packet protection', () => {
     );
   });
 
-  test('shows the phase of a short packet and the reserved bits of both forms [PKT-16]', () => {
+  test('shows the phase and the S bit of a short packet, and the reserved bits of both forms [PKT-16] [FEC-41]', () => {
     const found = new UnprotectedHeader();
-    for (const [first, phase, reserved] of [
-      [0x40, 0, 0],
-      [0x44, 1, 0],
-      [0x48, 0, 0x08],
-      [0x54, 1, 0x10],
-      [0xc0, 0, 0],
-      [0xc4, 0, 0x04],
-      [0xc8, 0, 0],
+    for (const [first, phase, reserved, symbol] of [
+      [0x40, 0, 0, 0],
+      [0x44, 1, 0, 0],
+      [0x48, 0, 0x08, 0],
+      [0x54, 1, 0, 0x10],
+      [0x58, 0, 0x08, 0x10],
+      [0xc0, 0, 0, 0],
+      [0xc4, 0, 0x04, 0],
+      [0xc8, 0, 0, 0],
+      [0xd0, 0, 0, 0],
     ]) {
       const packet = new Uint8Array(40);
       packet[0] = first;
       sealPacket(KEYS, packet, 0, 1, 24, 0);
       expect(found.unprotect(KEYS, packet, 0, 1, 40, -1)).toBe(true);
       expect(openPacket(KEYS, packet, 0, 40, found)).toBe(24);
-      expect(found).toMatchObject({ firstByte: first, phase, reserved });
+      expect(found).toMatchObject({ firstByte: first, phase, reserved, symbol });
     }
   });
 

@@ -74,6 +74,7 @@ describe('transport parameters', () => {
     receiveBufferBytes: any,
     minAckDelayUs: fc.option(any),
     statelessResetToken: fc.option(fc.uint8Array({ minLength: 16, maxLength: 16 })),
+    repairBytes: any,
   });
   const grease = fc.record({
     id: fc.nat(2 ** 40).map((n) => 0x1f + 0x20 * n),

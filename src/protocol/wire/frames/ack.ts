@@ -69,7 +69,7 @@ export function writeAck(
   out[countAt] = count;
   if (ecn !== null) next = writeEcn(out, next, ecn);
   w.at = recovered.length === 0 ? next : writeRecovered(out, next, recovered, largest);
-  w.sent.ack(FrameType.ACK, largest, start, number);
+  w.sent.ack(recovered.length === 0 ? FrameType.ACK : FrameType.ACK_RECOVERED, largest, start, number);
   return true;
 }
 

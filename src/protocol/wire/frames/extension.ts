@@ -51,7 +51,7 @@ export function writeExtension(w: FrameWriter, type: number, data: Uint8Array): 
 
 export const repair: FrameKind = {
   read: readRepair,
-  packets: InPackets.APPLICATION,
+  packets: InPackets.ONE_RTT,
   isAckEliciting: true,
 };
 

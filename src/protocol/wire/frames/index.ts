@@ -71,6 +71,15 @@ export function isAllowedIn(type: number, packetType: number): boolean {
   return (PACKETS[type] & (1 << packetType)) !== 0;
 }
 
+/** True for the frames that go ahead of the symbol of a packet: where another begins, so does the symbol. [FEC-42] */
+export function isAheadOfSymbol(type: number): boolean {
+  return (
+    type === FrameType.DROPPED ||
+    type === FrameType.REPAIR ||
+    (type >= FrameType.ACK && type <= FrameType.ACK_ECN_RECOVERED)
+  );
+}
+
 function one(type: number, kind: FrameKind): [number, number, FrameKind] {
   return [type, type, kind];
 }

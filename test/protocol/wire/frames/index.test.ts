@@ -44,6 +44,7 @@ describe('frames', () => {
       FrameType.CRYPTO,
       FrameType.HANDSHAKE_DONE,
       FrameType.NEW_TOKEN,
+      FrameType.REPAIR,
       FrameType.PATH_RESPONSE,
       FrameType.RETIRE_CONNECTION_ID,
     ]);
