@@ -7,6 +7,7 @@
 export const FLOORS = [
   ['base'],
   ['protocol/wire', 'protocol/trace'],
+  ['protocol/fec'],
   ['protocol/crypto', 'protocol/congestion', 'protocol/stream'],
   ['protocol/handshake', 'protocol/path', 'protocol/datagram'],
   ['protocol/recovery'],

@@ -24,6 +24,7 @@ import {
   TRANSPORT_OPTIONS,
   type TransportOptions,
 } from './options.ts';
+import { protectionOf } from './protection.ts';
 import { parseServerUrl, type ServerUrl } from './url.ts';
 
 export interface ConnectOptions extends TransportOptions {
@@ -51,6 +52,7 @@ export interface ConnectOptions extends TransportOptions {
  */
 export async function connect(url: string, options: ConnectOptions = {}): Promise<Connection> {
   checkOptions('connect', options, CONNECT_OPTIONS);
+  protectionOf('connect', options);
   const server = parseServerUrl(url);
   if (server.fingerprint === null && options.insecure !== true) {
     throw new JspError(

@@ -22,6 +22,7 @@ import {
   STREAM_OPTIONS,
   type StreamOptions,
 } from './options.ts';
+import { protectionOf } from './protection.ts';
 import { closeStream, hushStream, openStream, type Stream, tellStream } from './stream.ts';
 
 export interface CloseOptions {
@@ -171,6 +172,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       delivery: deliveryNumber(options.delivery ?? 'reliable'),
       ordered: options.ordered ?? true,
       label: options.label ?? '',
+      protection: protectionOf('openStream', options) ?? undefined,
     };
     try {
       return openStream(

@@ -35,6 +35,7 @@ import {
   TRANSPORT_OPTIONS,
   type TransportOptions,
 } from './options.ts';
+import { protectionOf } from './protection.ts';
 import { DEFAULT_PORT, formatServerUrl, parseAdvertised } from './url.ts';
 
 export interface ListenOptions extends TransportOptions {
@@ -235,6 +236,7 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
  */
 export async function listen(options: ListenOptions): Promise<Listener> {
   checkOptions('listen', options, LISTEN_OPTIONS);
+  protectionOf('listen', options);
   const { signal, identity } = options;
   if (identity === undefined)
     throw new JspError(

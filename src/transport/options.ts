@@ -33,6 +33,7 @@ import {
 import { type Clock, systemClock } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { type ImpairmentOptions, impairSocket } from '../udp/impaired-socket.ts';
+import { type Protection, protection, protectionOf } from './protection.ts';
 import { loadNodeMlKem, systemRandom } from './system-crypto.ts';
 
 /** What an application may say to `listen`, `connect`, `openStream` and `send`, and what the core and the wire make of it. */
@@ -59,6 +60,13 @@ export interface TransportOptions {
   datagramBytesMax?: number | undefined;
   /** How the rate of sending finds what the path carries: RFC 9438 or RFC 9002 section 7. Default `cubic`. */
   congestion?: 'cubic' | 'newreno' | undefined;
+  /**
+   * What is done against loss for messages of streams that do not say themselves, those that the peer opens included. It is each side's own
+   * affair what it sends. Default `off`.
+   */
+  protection?: Protection | undefined;
+  /** Another name of `protection`: forward error correction, which is what many look for. */
+  fec?: Protection | undefined;
   /** Default 10,000. */
   handshakeTimeoutMs?: number | undefined;
   /** Default 30,000; 0 = never. */
@@ -141,6 +149,10 @@ export interface StreamOptions {
   allowHalfOpen?: boolean | undefined;
   /** Unsent bytes above which `send` answers false. Default 1 MiB. */
   highWaterMark?: number | undefined;
+  /** What is done against loss for this side's messages that do not say themselves. Default: what `listen` or `connect` was told. */
+  protection?: Protection | undefined;
+  /** Another name of `protection`. */
+  fec?: Protection | undefined;
 }
 
 export interface SendOptions {
@@ -154,6 +166,13 @@ export interface SendOptions {
   lifetimeMs?: number | undefined;
   /** The caller will not touch the bytes again, so they need not be copied. */
   transfer?: boolean | undefined;
+  /**
+   * What is done against loss for this message. Default: that of the stream. Where messages of one stream name different aims or codes, those
+   * of the latest hold for all that are protected; one that is `off` is sent without protection in any case.
+   */
+  protection?: Protection | undefined;
+  /** Another name of `protection`. */
+  fec?: Protection | undefined;
 }
 
 /** Names of the controllers that the option `congestion` chooses from. */
@@ -180,6 +199,8 @@ export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
   ...CONFIG_OPTIONS,
   aead: oneOf(['auto', 'sodium', 'node', 'noble']),
   mlKem: oneOf(['auto', 'node', 'noble']),
+  protection,
+  fec: protection,
   mtu: anything,
   datagramBytesMax: whole(DATAGRAM_BYTES_MIN, DATAGRAM_BYTES_MAX),
   allowHalfOpen: flag,
@@ -208,11 +229,15 @@ export const STREAM_OPTIONS: OptionTable<StreamOptions> = {
   label: text,
   allowHalfOpen: flag,
   highWaterMark: number(0, Number.POSITIVE_INFINITY),
+  protection,
+  fec: protection,
 };
 export const SEND_OPTIONS: OptionTable<SendOptions> = {
   delivery: oneOf(DELIVERIES),
   lifetimeMs: number(0, Number.POSITIVE_INFINITY),
   transfer: flag,
+  protection,
+  fec: protection,
 };
 export const RESET_OPTIONS: OptionTable<{ code: number }> = { code: APPLICATION_CODE };
 
@@ -224,6 +249,7 @@ export function connectionConfig(
 ): ConnectionConfig {
   const config = defaultConnectionConfig(chooseAead(options.aead ?? environmentAead()));
   config.mlKem = mlKemOf(options);
+  config.protection = protectionOf('protection', options) ?? config.protection;
   if (options.mtu !== undefined) {
     config.mtuIsExact = typeof options.mtu === 'object' && options.mtu !== null;
     config.mtu = config.mtuIsExact ? (options.mtu as { exactly: number }).exactly : (options.mtu as number);

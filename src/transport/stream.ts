@@ -9,6 +9,7 @@ import {
   type ConnectionStream,
   type Connection as CoreConnection,
   type EndpointEvent,
+  type ProtectionOptions,
   type SendMark,
   SendResult,
   Delivery as WireDelivery,
@@ -29,6 +30,7 @@ import {
   STREAM_OPTIONS,
   type StreamOptions,
 } from './options.ts';
+import { protectionOf } from './protection.ts';
 
 /** What the core tells of streams that are open. */
 export type StreamEvent = Extract<
@@ -456,7 +458,8 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
       );
     }
     const delivery = asked === WireDelivery.RELIABLE && lifetimeMs > 0 ? WireDelivery.PARTIAL : asked;
-    return this.enqueue(data, delivery, lifetimeMs, options.transfer === true, tracking);
+    const protection = protectionOf('send', options);
+    return this.enqueue(data, delivery, lifetimeMs, options.transfer === true, tracking, protection);
   }
 
   private enqueue(
@@ -465,6 +468,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     lifetimeMs: number,
     transfer: boolean,
     tracking = 0,
+    protection: ProtectionOptions | null = null,
   ): boolean {
     const text = typeof data === 'string';
     const bytes = text ? Buffer.from(data) : data;
@@ -481,7 +485,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     const deadline = lifetimeMs === 0 ? NEVER : this.driver.now() + Math.floor(lifetimeMs * MILLISECOND);
     let result: SendResult;
     try {
-      result = core.send(bytes, delivery, deadline, transfer || text, tracking);
+      result = core.send(bytes, delivery, deadline, transfer || text, tracking, protection);
     } catch (error) {
       throw this.driver.onInternalError(this.connection, error);
     }

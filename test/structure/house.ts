@@ -30,6 +30,7 @@ const IDEAS: Readonly<Record<string, string>> = {
   'protocol/congestion': 'controllers and the pacer',
   'protocol/crypto': 'ciphers, key schedule, identity',
   'protocol/datagram': 'batches of datagrams out and in',
+  'protocol/fec': 'what protects against loss: planner, codes',
   'protocol/wire': 'varints, headers, parameters, frames/',
   'protocol/trace': 'counters',
   base: 'bytes, ranges, heap, time, errors',

@@ -2,6 +2,7 @@ import { JspError } from '../../base/errors.ts';
 import { MILLISECOND } from '../../base/time.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
 import { type MlKem, nobleMlKem } from '../crypto/hybrid-kem.ts';
+import { PROTECTION_OFF, type ProtectionOptions } from '../fec/protection.ts';
 import { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
 import {
   DATAGRAM_BYTES_MAX,
@@ -28,6 +29,8 @@ export interface ConnectionConfig {
   /** Bytes that the socket was granted for receiving, told to the peer; 0 = unknown. */
   receiveBufferBytes: number;
   congestion: 'cubic' | 'newreno';
+  /** What messages are protected by against loss, of streams that do not say. Default off. [FEC-1] */
+  protection: ProtectionOptions;
   /** Most bytes in flight, whatever the congestion controller would allow. */
   congestionWindowBytesMax: number;
   handshakeTimeoutMs: number;
@@ -74,6 +77,7 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
     receiveDatagramBytesMax: DATAGRAM_BYTES_MAX,
     receiveBufferBytes: 0,
     congestion: 'cubic',
+    protection: PROTECTION_OFF,
     congestionWindowBytesMax: 64 * MIB,
     handshakeTimeoutMs: 10_000,
     idleTimeoutMs: 30_000,

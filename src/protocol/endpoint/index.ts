@@ -12,6 +12,18 @@ export {
 export type { Connection, EndpointEvent } from '../connection/connection.ts';
 export type { CloseReason } from '../connection/lifecycle.ts';
 export type { ConnectionMetrics } from '../connection/metrics.ts';
+export {
+  BLOCK_DATA_MAX,
+  BLOCK_PARITY_MAX,
+  LATENCY_MS_MAX,
+  OVERHEAD_MAX,
+  PROTECTION_AUTO,
+  PROTECTION_OFF,
+  ProtectionMode,
+  type ProtectionOptions,
+  RESIDUAL_MAX,
+  RESIDUAL_MIN,
+} from '../fec/protection.ts';
 export { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
 export type { ConnectionStream } from '../stream/connection-stream.ts';
 export type { SendMark } from '../stream/send/send-buffer.ts';

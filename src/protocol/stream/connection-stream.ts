@@ -1,6 +1,7 @@
 /** A stream as the application of a connection has it: {@link ConnectionStream} takes its calls, {@link StreamEvents} tells it what happens. */
 
 import type { Micros } from '../../base/time.ts';
+import type { ProtectionOptions, StreamProtection } from '../fec/protection.ts';
 import type { Delivery, Priority } from '../wire/frame-type.ts';
 import type { MessageLimits } from './limits.ts';
 import type { ReceiveStream } from './receive/receive-stream.ts';
@@ -16,6 +17,8 @@ export interface StreamSettings {
   readonly ordered: boolean;
   /** At most 64 bytes of UTF-8. */
   readonly label: string;
+  /** What is sent on it is protected by; default: what the connection's streams are. */
+  readonly protection?: ProtectionOptions | undefined;
 }
 
 /** What a stream needs of its connection. */
@@ -48,6 +51,8 @@ export class ConnectionStream extends Schedulable {
   isResetTold = false;
   /** The application was told that the peer's messages end here. */
   isEndTold = false;
+  /** How what is sent on it is protected against loss. */
+  private readonly protection: StreamProtection;
   private readonly streams: StreamOwner;
 
   constructor(
@@ -55,6 +60,7 @@ export class ConnectionStream extends Schedulable {
     settings: StreamSettings,
     sender: SendStream,
     receiver: ReceiveStream,
+    protection: StreamProtection,
     streams: StreamOwner,
   ) {
     super(settings.priority);
@@ -63,6 +69,7 @@ export class ConnectionStream extends Schedulable {
     this.ordered = settings.ordered;
     this.label = settings.label;
     this.sender = sender;
+    this.protection = protection;
     this.receiver = receiver;
     this.streams = streams;
   }
@@ -77,9 +84,21 @@ export class ConnectionStream extends Schedulable {
     return this.streams.messageLimits.isOwnFault(bytes);
   }
 
-  /** Queues a message; see {@link SendStream.send}. */
-  send(data: Uint8Array, delivery: Delivery, deadline: Micros, transfer: boolean, tracking = 0): SendResult {
-    const result = this.sender.send(data, delivery, deadline, transfer, tracking);
+  /**
+   * Queues a message; see {@link SendStream.send}.
+   *
+   * @param protection - what it is protected by against loss; null: what the stream is
+   */
+  send(
+    data: Uint8Array,
+    delivery: Delivery,
+    deadline: Micros,
+    transfer: boolean,
+    tracking = 0,
+    protection: ProtectionOptions | null = null,
+  ): SendResult {
+    const isProtected = this.protection.admits(protection);
+    const result = this.sender.send(data, delivery, deadline, transfer, tracking, isProtected);
     if (!this.active || deadline < this.deadline) this.streams.onSendTouched(this);
     return result;
   }

@@ -1,5 +1,6 @@
 import type { MemoryAccount } from '../../base/memory-budget.ts';
 import { DeadlineWatch, MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
+import { type ProtectionOptions, StreamProtection } from '../fec/protection.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import { type Delivery, FrameType, Priority } from '../wire/frame-type.ts';
@@ -33,6 +34,8 @@ export interface StreamsConfig {
   readonly bestEffortBytes: number;
   readonly stallTimeoutMs: number;
   readonly mtu: number;
+  /** Of streams that do not say themselves. */
+  readonly protection: ProtectionOptions;
 }
 
 /** The connection, as its streams see it. */
@@ -313,6 +316,7 @@ export class Streams<Host extends StreamsHost> {
   // ---- inside ----
 
   private add(id: number, settings: StreamSettings, opening: StreamOpening | null): ConnectionStream {
+    const protection = new StreamProtection(settings.protection ?? this.config.protection);
     const sender = new SendStream(this.sendContext, {
       id,
       opening,
@@ -326,7 +330,7 @@ export class Streams<Host extends StreamsHost> {
       growth: this.streamGrowth,
     });
     this.memory.take(STREAM_BYTES);
-    const stream = new ConnectionStream(id, settings, sender, receiver, this.owner);
+    const stream = new ConnectionStream(id, settings, sender, receiver, protection, this.owner);
     this.streams.set(id, stream);
     return stream;
   }

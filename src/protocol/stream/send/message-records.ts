@@ -22,6 +22,8 @@ export const Mark = {
   VOID: 0x20,
   /** Somebody asked for its outcome. */
   TRACKED: 0x40,
+  /** It is sent without protection against loss, whatever its stream has. */
+  UNPROTECTED: 0x80,
 } as const;
 
 /** What is known of the bytes of a message that was cut. */

@@ -74,6 +74,12 @@ export class SendBuffer {
     }
   }
 
+  /** The message taken in last is sent without protection. [FEC-1] */
+  unprotectLast(): void {
+    const { records } = this;
+    records.marks[records.index(records.flight + records.queued - 1)] |= Mark.UNPROTECTED;
+  }
+
   /** Whether the first `count` messages taken in are settled. */
   isSettledUpTo(count: number): boolean {
     return this.pushed - this.records.flight - this.records.queued >= count;

@@ -1,0 +1,32 @@
+import { expect, test } from 'vitest';
+import {
+  PROTECTION_AUTO,
+  PROTECTION_OFF,
+  ProtectionMode,
+  type ProtectionOptions,
+  StreamProtection,
+} from '../../../src/protocol/fec/protection.ts';
+
+const OTHER: ProtectionOptions = { ...PROTECTION_AUTO, mode: ProtectionMode.BLOCK, data: 4, parity: 1 };
+
+test('messages that do not say have what their stream has, and those that are off go without [FEC-1]', () => {
+  const protection = new StreamProtection(PROTECTION_AUTO);
+  expect(protection.admits(null)).toBe(true);
+  expect(protection.admits(PROTECTION_OFF)).toBe(false);
+  expect(protection.asked).toBe(PROTECTION_AUTO);
+  expect(protection.admits(OTHER)).toBe(true);
+  expect(protection.asked).toBe(OTHER);
+  expect(protection.admits(null)).toBe(true);
+  expect(protection.asked).toBe(PROTECTION_AUTO);
+});
+
+test('on a stream that is off only those messages are protected that ask for it [FEC-1]', () => {
+  const protection = new StreamProtection(PROTECTION_OFF);
+  expect(protection.admits(null)).toBe(true); // nothing is protected, so nothing need be kept out
+  expect(protection.admits(OTHER)).toBe(true);
+  expect(protection.asked).toBe(OTHER);
+  expect(protection.admits(null)).toBe(false);
+  expect(protection.admits(PROTECTION_OFF)).toBe(false);
+  expect(protection.admits(PROTECTION_AUTO)).toBe(true);
+  expect(protection.asked).toBe(PROTECTION_AUTO);
+});
