@@ -18,6 +18,22 @@ function bytes(minLength: number, maxLength: number): fc.Arbitrary<string> {
   return fc.uint8Array({ minLength, maxLength }).map(toHex);
 }
 
+/** A REPAIR with the values that code 1 has; its parity is any. */
+const repairOfCode1: fc.Arbitrary<SlowFrame> = fc
+  .record({
+    group: integer.map((number) => Math.max(1, number)),
+    index: fc.oneof(fc.nat(127), fc.constant(255)),
+    covered: fc.array(fc.boolean(), { maxLength: 62 }),
+    parity: bytes(3, 100),
+  })
+  .map(({ group, index, covered, parity }) => {
+    const bits = covered.length === 0 ? [true] : [true, ...covered, true];
+    const mask = new Uint8Array(bits.includes(false) ? Math.ceil(bits.length / 8) : 0);
+    for (let i = 0; i < mask.length * 8; i++) if (bits[i]) mask[i >> 3] |= 1 << (i & 7);
+    const data = toHex(mask) + parity;
+    return { type: 'REPAIR' as const, code: 1, group, index, k: bits.length, r: mask.length, data };
+  });
+
 const label = fc
   .string({ unit: 'grapheme', maxLength: 16 })
   .map((text) => Buffer.from(text))
@@ -130,7 +146,15 @@ export const frame: fc.Arbitrary<SlowFrame> = fc.oneof(
   plain('DATA_BLOCKED', { limit: integer }),
   plain('STREAM_DATA_BLOCKED', { stream: integer, limit: integer }),
   plain('STREAMS_BLOCKED', { limit: integer }),
-  plain('REPAIR', { code: u8, group: integer, index: u8, k: u8, r: u8, data: bytes(0, 100) }),
+  plain('REPAIR', {
+    code: u8.filter((code) => code !== 1),
+    group: integer,
+    index: u8,
+    k: u8,
+    r: u8,
+    data: bytes(0, 100),
+  }),
+  repairOfCode1,
   plain('HEARTBEAT', { number: integer, interval: integer }),
   plain('PATH_CHALLENGE', { data: bytes(8, 8) }),
   plain('PATH_RESPONSE', { data: bytes(8, 8) }),

@@ -19,6 +19,7 @@ import * as abandon from '../../../src/protocol/wire/frames/message.ts';
 import * as message from '../../../src/protocol/wire/frames/message.ts';
 import * as path from '../../../src/protocol/wire/frames/path.ts';
 import * as ping from '../../../src/protocol/wire/frames/ping.ts';
+import * as repair from '../../../src/protocol/wire/frames/repair.ts';
 import * as stream from '../../../src/protocol/wire/frames/stream.ts';
 import { readVarint, varintLength, varintSize } from '../../../src/protocol/wire/varint.ts';
 import { fromHex, toHex } from './hex.ts';
@@ -183,7 +184,7 @@ function frameSize(frame: SlowFrame): number {
       return abandon.abandonHeaderSize(frame.stream, frame.first, frame.lengths.length) + lengths;
     }
     case 'REPAIR':
-      return extension.repairHeaderSize(frame.group, frame.data.length / 2) + frame.data.length / 2;
+      return repair.repairHeaderSize(frame.group, frame.data.length / 2) + frame.data.length / 2;
     case 'NEW_CONNECTION_ID':
       return path.NEW_CONNECTION_ID_BYTES_MAX;
     case 'CONNECTION_CLOSE':
@@ -251,7 +252,7 @@ function writeTo(w: FrameWriter, frame: SlowFrame): void {
       return flowControl.writeStreamsBlocked(w, frame.limit);
     case 'REPAIR': {
       const { code, group, index, k, r } = frame;
-      extension.writeRepairHeader(w, { code, group, index, k, r, length: frame.data.length / 2 });
+      repair.writeRepairHeader(w, { code, group, index, k, r, length: frame.data.length / 2 });
       return w.bytes(fromHex(frame.data));
     }
     case 'HEARTBEAT':

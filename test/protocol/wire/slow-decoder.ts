@@ -114,15 +114,7 @@ function decodeFrame(input: Input): SlowFrame {
     case 0x15:
       return { type: 'STREAMS_BLOCKED', limit: input.varint() };
     case 0x16:
-      return {
-        type: 'REPAIR',
-        code: input.u8(),
-        group: input.varint(),
-        index: input.u8(),
-        k: input.u8(),
-        r: input.u8(),
-        data: input.sized(),
-      };
+      return decodeRepair(input);
     case 0x17:
       return { type: 'HEARTBEAT', number: input.varint(), interval: input.varint() };
     case 0x18:
@@ -234,6 +226,31 @@ function decodeNewConnectionId(input: Input): SlowFrame {
   must(length >= 1 && length <= 20, 'an id that is empty or too long');
   must(retirePriorTo <= sequence, 'an id that retires itself');
   return { type: 'NEW_CONNECTION_ID', sequence, retirePriorTo, id, resetToken };
+}
+
+function decodeRepair(input: Input): SlowFrame {
+  const code = input.u8();
+  const group = input.varint();
+  const index = input.u8();
+  const k = input.u8();
+  const r = input.u8();
+  const data = input.sized();
+  if (code === 1) {
+    must(group > 0, 'a repair of what is to come');
+    must(index < 128 || index === 255, 'a row that the code does not have');
+    must(k >= 1 && k <= 64, 'a span of none or of more than 64');
+    must(r === 0 || r === Math.ceil(k / 8), 'a mask of another length than the span');
+    must(data.length / 2 >= r + 3 && data.length / 2 <= r + 1502, 'parity that is no sum of symbols');
+    const mask = [...Buffer.from(data, 'hex').subarray(0, r)].flatMap((byte) =>
+      Array.from({ length: 8 }, (_, bit) => (byte >> bit) % 2),
+    );
+    must(r === 0 || mask[0] === 1, 'a span that begins with what is not covered');
+    must(
+      r === 0 || mask.lastIndexOf(1) === k - 1,
+      'a span that ends with what is not covered, or does not end',
+    );
+  }
+  return { type: 'REPAIR', code, group, index, k, r, data };
 }
 
 function decodeClose(input: Input): SlowFrame {

@@ -10,11 +10,12 @@ import { FrameType } from '../frame-type.ts';
 import { ack, ackFrequency } from './ack.ts';
 import { connectionClose } from './connection-close.ts';
 import { crypto, handshakeDone, newToken, ticket } from './crypto.ts';
-import { extension, repair } from './extension.ts';
+import { extension } from './extension.ts';
 import { limitOfConnection, limitOfStream } from './flow-control.ts';
 import { abandon, dropped, message, messages } from './message.ts';
 import { newConnectionId, pathChallenge, pathResponse, retireConnectionId } from './path.ts';
 import { heartbeat, padding, ping } from './ping.ts';
+import { repair } from './repair.ts';
 import { resetStream, stopSending, streamFin, streamOpen } from './stream.ts';
 
 const FRAMES: readonly (readonly [first: number, last: number, kind: FrameKind])[] = [

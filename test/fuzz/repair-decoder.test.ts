@@ -1,0 +1,188 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import type { RepairDecoder } from '../../src/protocol/fec/repair-decoder.ts';
+import {
+  arrive,
+  bytesOf,
+  type CarriedRepair,
+  Link,
+  receive,
+  recovered,
+  repairOf,
+} from '../protocol/fec/link.ts';
+import { type SlowRepair, slowRecover } from '../protocol/fec/slow-code.ts';
+
+describe('fuzz: a decoder of repairs', () => {
+  test('recovers what its slow twin does from windows of any kind, and holds and works what it may [FEC-25] [FEC-27] [FEC-28]', () => {
+    fc.assert(
+      fc.property(fc.array(honestStep, { minLength: 20, maxLength: 60 }), (steps) => {
+        agreeWithTwin(steps);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('is not led beyond its memory and its credit, whatever comes [FEC-27] [FEC-28] [FEC-29]', () => {
+    fc.assert(
+      fc.property(
+        fc.array(hostileStep, { minLength: 1, maxLength: 150 }),
+        fc.nat(131_072),
+        (steps, bytesMax) => {
+          const decoder = new Link().decoder(bytesMax);
+          const account = new Account(decoder, bytesMax);
+          let carrying = 100;
+          for (const { ahead, symbol, repair } of steps) {
+            carrying += ahead;
+            account.receive(repairOf({ carrying, ...repair }));
+            if (symbol > 0) account.arrive(carrying, bytesOf(carrying, symbol));
+            for (const [number, bytes] of recovered(decoder)) {
+              expect(number).toBeLessThan(carrying + 1);
+              expect(number).toBeGreaterThanOrEqual(carrying - 64);
+              expect(bytes.length).toBeGreaterThan(0);
+              expect(bytes.length).toBeLessThanOrEqual(1_500);
+            }
+          }
+          const { counts } = decoder;
+          expect(counts.received).toBeLessThanOrEqual(steps.length); // others were no REPAIRs at all
+          expect(counts.useless + counts.ignored).toBeLessThanOrEqual(counts.received);
+        },
+      ),
+      { numRuns: 150 },
+    );
+  });
+
+  test('works no more than its credit for those who make it work most [FEC-28]', () => {
+    const decoder = new Link().decoder();
+    const account = new Account(decoder, 131_072);
+    const cheap = [0, 1, 7];
+    // 20 long equations in 31 unknowns, and then small symbols of these, each of which takes a pivot away; again and again.
+    for (let round = 0, first = 64; round < 40; round++, first += 64) {
+      for (let i = 0; i < 20; i++) {
+        const parity = bytesOf(round * 20 + i, 1_502);
+        account.receive(repairOf({ carrying: first + 32, group: 1, row: i, span: 31, parity }));
+      }
+      for (let i = 0; i < 31; i++) account.arrive(first + 1 + i, Uint8Array.of(i));
+      for (let i = 0; i < 200; i++)
+        account.receive(repairOf({ carrying: first + 40, group: 1, row: i % 128, span: 30, parity: cheap }));
+      recovered(decoder);
+    }
+    expect(decoder.work).toBeGreaterThan(262_144);
+  });
+});
+
+/** Checks that a decoder keeps its bounds with each thing that it is handed. */
+class Account {
+  private readonly decoder: RepairDecoder;
+  private readonly bytesMax: number;
+  private bytes = 0;
+
+  constructor(decoder: RepairDecoder, bytesMax: number) {
+    this.decoder = decoder;
+    this.bytesMax = bytesMax;
+  }
+
+  arrive(number: number, symbol: Uint8Array): void {
+    arrive(this.decoder, number, symbol);
+    this.check(symbol.length);
+  }
+
+  receive(repair: CarriedRepair): void {
+    receive(this.decoder, repair);
+    this.check(repair.frame.length);
+  }
+
+  private check(bytes: number): void {
+    this.bytes += bytes;
+    expect(this.decoder.charged).toBeLessThanOrEqual(this.bytesMax);
+    expect(this.decoder.work).toBeLessThanOrEqual(262_144 + 64 * this.bytes);
+  }
+}
+
+interface HonestStep {
+  readonly length: number;
+  readonly isLost: boolean;
+  /** Numbers back from the packet that the repair in it begins and ends at; null: it has none. */
+  readonly window: readonly [number, number] | null;
+  readonly isSettled: boolean;
+}
+
+const honestStep: fc.Arbitrary<HonestStep> = fc.record({
+  length: fc.oneof(fc.integer({ min: 1, max: 60 }), fc.constant(0)),
+  isLost: fc.nat(3).map((n) => n === 0),
+  window: fc.option(fc.tuple(fc.integer({ min: 1, max: 30 }), fc.integer({ min: 1, max: 5 }))),
+  isSettled: fc.nat(9).map((n) => n === 0),
+});
+
+/** A sender and a receiver of one symbol and at most one repair a packet; all that can be known is recovered, at once. */
+function agreeWithTwin(steps: readonly HonestStep[]): void {
+  const link = new Link();
+  const decoder = link.decoder();
+  const account = new Account(decoder, 131_072);
+  const sent = new Map<number, Uint8Array>();
+  const known = new Map<number, Uint8Array>();
+  const repairs: SlowRepair[] = [];
+  const found = new Map<number, Uint8Array>();
+  for (const [number, { length, isLost, window, isSettled }] of steps.entries()) {
+    if (window !== null && link.encoder.size(number, number - window[0], number - window[1]) > 0 && !isLost) {
+      const repair = link.repair(number, number - window[0], number - window[1]);
+      account.receive(repair);
+      repairs.push(asSlow(repair, sent));
+    }
+    if (length > 0) {
+      const symbol = bytesOf(number * 7 + length, length);
+      sent.set(number, symbol);
+      link.encoder.keep(number, symbol, 0, length);
+      if (isSettled) link.encoder.forget(number);
+      if (!isLost) {
+        known.set(number, symbol);
+        account.arrive(number, symbol);
+      }
+    }
+    for (const [recoveredNumber, bytes] of recovered(decoder)) found.set(recoveredNumber, bytes);
+    expect(found).toEqual(new Map([...slowRecover(known, repairs)]));
+  }
+  for (const [number, bytes] of found) expect(bytes).toEqual(sent.get(number));
+  expect(decoder.counts.corrupt).toBe(0);
+}
+
+/** What a REPAIR says, read by hand. */
+function asSlow({ carrying, frame }: CarriedRepair, sent: ReadonlyMap<number, Uint8Array>): SlowRepair {
+  const [, , group, row, span, r] = frame; // its numbers are small
+  const start = frame.length >= 64 + 7 ? 8 : 7;
+  const oldest = carrying - group - span + 1;
+  const numbers = Array.from({ length: span }, (_, i) => i)
+    .filter((i) => r === 0 || (frame[start + (i >> 3)] >> (i & 7)) & 1)
+    .map((i) => oldest + i);
+  expect(numbers.every((number) => sent.has(number))).toBe(true);
+  return { row, numbers, parity: frame.subarray(start + r) };
+}
+
+const parity = fc.oneof(
+  fc.uint8Array({ minLength: 3, maxLength: 40 }),
+  fc.tuple(fc.nat(1_000), fc.integer({ min: 3, max: 1_502 })).map(([seed, length]) => bytesOf(seed, length)),
+  fc.integer({ min: 3, max: 1_502 }).map((length) => new Uint8Array(length)),
+  fc
+    .integer({ min: 1, max: 1_500 })
+    .map((length) => Uint8Array.of(length >> 8, length, ...bytesOf(length, length))),
+);
+
+const hostileStep = fc.record({
+  ahead: fc.oneof(fc.nat(2), fc.nat(100)),
+  symbol: fc.oneof(fc.constant(0), fc.nat(20), fc.nat(1_600)),
+  repair: fc
+    .record({
+      group: fc.oneof(fc.constant(1), fc.nat(80)),
+      row: fc.oneof(fc.nat(127), fc.constant(255)),
+      covered: fc.oneof(
+        fc.array(fc.boolean(), { maxLength: 62 }),
+        fc.nat(62).map((length) => new Array<boolean>(length).fill(true)),
+      ),
+      parity,
+    })
+    .map(({ group, row, covered, parity }) => {
+      const bits = covered.length === 0 ? [true] : [true, ...covered, true];
+      const mask = new Uint8Array(bits.includes(false) ? Math.ceil(bits.length / 8) : 0);
+      for (let i = 0; i < mask.length * 8; i++) if (bits[i]) mask[i >> 3] |= 1 << (i & 7);
+      return { group, row, span: bits.length, mask, parity };
+    }),
+});
