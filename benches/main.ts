@@ -10,6 +10,8 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   peers: 'the whole stack beside TLS 1.3 over TCP, corked and not, with the same harness',
   latency: 'round trips of one message at a time, pinned to one core where `taskset` is there',
   connections: 'handshakes a second and the memory of an idle connection, beside TLS 1.3',
+  lossy:
+    'small messages over an emulated bad link, beside kcptun and TCP; needs root, and a program that makes the link',
   'broker-latency': 'publisher to subscriber through a broker under light load, beside NATS over TLS',
   attacks: 'what 20 Mbit/s of the worst datagrams cost an honest client and the server',
 };
