@@ -4,10 +4,12 @@
  */
 import { MILLISECOND, type Micros } from '../base/time.ts';
 import type { Delivery, TransportOptions } from '../transport/options.ts';
+import type { Protection } from '../transport/protection.ts';
 import { LabPath, type PathOptions, PERFECT_PATH, type Traffic } from './lab-path.ts';
 
 export interface LossyScenario extends PathOptions {
-  readonly protection: string;
+  /** Of the stream. */
+  readonly protection: Protection;
   readonly congestion: TransportOptions['congestion'];
   readonly ordered: boolean;
   readonly delivery: Delivery;
@@ -87,6 +89,7 @@ async function timed(scenario: LossyScenario): Promise<Run> {
   const stream = path.client.openStream({
     ordered,
     delivery,
+    protection: scenario.protection,
     lifetimeMs: lifetimeMs > 0 ? lifetimeMs : undefined,
   });
   const begin = path.now;
@@ -173,8 +176,6 @@ function difference(before: Traffic, after: Traffic): Traffic {
   return { packets: after.packets - before.packets, bytes: after.bytes - before.bytes };
 }
 
-/** What a scenario may say about protection. */
-export const PROTECTIONS = ['off'] as const;
 /** What a message needs to be numbered. */
 export const NUMBER_BYTES = 4;
 /** What may be felt: a message that comes this much later than the path takes is late. */

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { InvalidArgumentError } from 'commander';
 import { JspError } from '../base/errors.ts';
+import { type Protection, type ProtectionTarget, protection } from '../transport/protection.ts';
 import { parseServerUrl } from '../transport/url.ts';
 import { DEFAULT_STATE_DIRECTORY, URL_FILE } from './state-directory.ts';
 import { CommandError } from './terminal.ts';
@@ -49,6 +50,45 @@ export function words<T extends string>(known: readonly T[]): (text: string) => 
   const parse = oneOfWords(known);
   return (text) => text.split(',').map(parse);
 }
+
+/**
+ * Ways to protect messages against loss, with commas between several: `off`, `auto`, a code such as `10+2` (packets and repairs), or `auto`
+ * with aims, as in `auto:residual=0.001:latency=20:overhead=1.2`.
+ */
+export function protections(text: string): Protection[] {
+  return text.split(',').map(protectionNamed);
+}
+
+function protectionNamed(text: string): Protection {
+  if (text === 'off' || text === 'auto') return text;
+  const code = /^(\d+)\+(\d+)$/.exec(text);
+  const named = code === null ? targetNamed(text) : { data: Number(code[1]), parity: Number(code[2]) };
+  const wrong = named === null ? 'off, auto, 10+2 or auto:overhead=1.2' : protection(named);
+  if (named === null || wrong !== null) throw new InvalidArgumentError(`It must be ${wrong}.`);
+  return named;
+}
+
+function targetNamed(text: string): ProtectionTarget | null {
+  const [auto, ...aims] = text.split(':').map((aim) => aim.split('='));
+  const known = aims.every(([name, value]) => Object.hasOwn(AIMS, name) && /^\d*\.?\d+$/.test(value));
+  if (auto[0] !== 'auto' || !known) return null;
+  return Object.fromEntries(aims.map(([name, value]) => [AIMS[name], Number(value)]));
+}
+
+/** The same way as it was named. */
+export function protectionName(way: Protection): string {
+  if (typeof way === 'string') return way;
+  if ('data' in way) return `${way.data}+${way.parity}`;
+  const aims = Object.entries(AIMS).filter(([, option]) => way[option] !== undefined);
+  return ['auto', ...aims.map(([name, option]) => `${name}=${way[option]}`)].join(':');
+}
+
+/** Names of the command line for the members of the option. */
+const AIMS: Readonly<Record<string, keyof ProtectionTarget>> = {
+  residual: 'residual',
+  latency: 'latencyMs',
+  overhead: 'overheadMax',
+};
 
 /** A number above 0, such as of seconds. */
 export function positiveNumber(text: string): number {

@@ -2,20 +2,17 @@ import type { Command } from 'commander';
 import { type Bar, drawBars, legendOf } from '../bench/bars.ts';
 import { formatTable, whole } from '../bench/figures.ts';
 import { PERFECT_PATH } from '../bench/lab-path.ts';
-import {
-  LossyBench,
-  type LossyResult,
-  type LossyScenario,
-  NUMBER_BYTES,
-  PROTECTIONS,
-} from '../bench/lossy.ts';
+import { LossyBench, type LossyResult, type LossyScenario, NUMBER_BYTES } from '../bench/lossy.ts';
 import { CONTROLLERS, DELIVERIES, type Delivery, type TransportOptions } from '../transport/options.ts';
+import type { Protection } from '../transport/protection.ts';
 import {
   oneOfWords,
   PAYLOAD_BYTES_MAX,
   percentage,
   percentages,
   positiveNumber,
+  protectionName,
+  protections,
   wholeNumber,
   words,
 } from './arguments.ts';
@@ -24,7 +21,7 @@ import { coloursOf } from './terminal.ts';
 interface LossyOptions {
   /** In per cent. */
   loss: number[];
-  protection: string[];
+  protection: Protection[];
   order: string[];
   delivery: Delivery;
   lifetime: number;
@@ -51,7 +48,10 @@ export function addLossyBench(bench: Command): void {
       'time of messages one way over a link that loses some, in virtual time: exact, the same for the same seed',
     )
     .option('--loss <percent,...>', 'of datagrams, in both directions', percentages, [0, 1, 5, 10, 20])
-    .option('--protection <how,...>', `against loss: ${PROTECTIONS.join(', ')}`, words(PROTECTIONS), ['off'])
+    .option('--protection <how,...>', 'against loss: off, auto, 10+3, auto:overhead=1.2', protections, [
+      'off',
+      'auto',
+    ])
     .option('--order <how,...>', `of the stream: ${ORDERS.join(', ')}`, words(ORDERS), [...ORDERS])
     .option(
       '--delivery <mode>',
@@ -154,7 +154,7 @@ function cells({ scenario, oneWayMs, late, missing, bytesUp, bytesBoth }: LossyR
   const times = oneWayMs === null ? [] : [oneWayMs.p50, oneWayMs.p95, oneWayMs.p99, oneWayMs.p999];
   return [
     percent(scenario.loss),
-    scenario.protection,
+    protectionName(scenario.protection),
     ...Array.from({ length: 4 }, (_, i) => times[i]?.toFixed(1) ?? '-'),
     percent(late),
     percent(missing / scenario.messages),
@@ -168,7 +168,7 @@ function barsOf(results: readonly LossyResult[]): (Bar | null)[] {
   return results.flatMap(({ scenario, oneWayMs }, i) => {
     const { loss, protection } = scenario;
     const isNew = i === 0 || results[i - 1].scenario.loss !== loss;
-    const label = `${(isNew ? percent(loss) : '').padStart(6)}  ${protection}`;
+    const label = `${(isNew ? percent(loss) : '').padStart(6)}  ${protectionName(protection)}`;
     const values = oneWayMs === null ? null : [oneWayMs.p50, oneWayMs.p95, oneWayMs.p99, oneWayMs.p999];
     return isNew && i > 0 && results.length > new Set(results.map((each) => each.scenario.loss)).size
       ? [null, { label, values }]
