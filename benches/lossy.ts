@@ -3,7 +3,7 @@
  * two network namespaces with an emulated link between them, a sender in one and a receiver in the other, on the clock that both share.
  *
  *     npm run bench lossy -- --netlab PATH [--loss 10] [--only off,auto,kcptun,'tcp cubic','tcp bbr'] [--interval 10] [--size 64]
- *                                          [--rtt 50] [--seconds 15] [--runs 5] [--at-once 5] [--unordered] [--json]
+ *                                          [--rtt 50] [--seconds 15] [--runs 5] [--at-once 5] [--json]
  *
  * It needs root, and a program that makes the link: `PATH run --delay MS --loss PCT --seed N --cc NAME --stats FILE -- SERVER -- CLIENT`,
  * which runs both commands at their ends and writes the counters of the link. kcptun is the package of that name of Debian.
@@ -30,11 +30,11 @@ interface Options {
   size: number;
   rtt: number;
   seconds: number;
+  warmUp: number;
   runs: number;
   seed: number;
   atOnce: number;
   link: string[];
-  unordered?: boolean;
   json?: boolean;
 }
 
@@ -76,6 +76,7 @@ async function main(): Promise<void> {
     .option('--size <bytes>', 'of a message', wholeNumber(STAMP_BYTES, 65_536), 64)
     .option('--rtt <ms>', 'round trip of the path', positiveNumber, 50)
     .option('--seconds <s>', 'of each run', positiveNumber, 15)
+    .option('--warm-up <s>', 'before the first message that is timed', positiveNumber, 3)
     .option('--runs <n>', 'of which medians are told, each with a seed of its own', wholeNumber(1, 1_000), 5)
     .option('--seed <n>', 'of the first run', wholeNumber(0, 2 ** 31), 1)
     .option('--at-once <n>', 'runs beside each other', wholeNumber(1, 64), 1)
@@ -85,7 +86,6 @@ async function main(): Promise<void> {
       blanks,
       [],
     )
-    .option('--unordered', 'streams of this library deliver each message as it comes')
     .option('--json', 'a line of JSON a peer')
     .parse()
     .opts<Options>();
@@ -102,7 +102,7 @@ async function main(): Promise<void> {
 }
 
 async function measure(peer: Peer, options: Options): Promise<PeerResult> {
-  const { loss, rtt, interval, size, seconds, unordered = false } = options;
+  const { loss, rtt, interval, size, seconds } = options;
   const seeds = Array.from({ length: options.runs }, (_, i) => options.seed + i);
   const runs: RunResult[] = [];
   while (seeds.length > 0) {
@@ -116,21 +116,21 @@ async function measure(peer: Peer, options: Options): Promise<PeerResult> {
     intervalMs: interval,
     size,
     seconds,
-    ordered: !(unordered && peer.transport !== null),
+    ordered: peer.jsp?.ordered ?? true,
     shares: SHARES,
     runs,
   };
 }
 
 async function runOnce(peer: Peer, seed: number, options: Options): Promise<RunResult> {
-  const { netlab, loss, rtt, interval, size, seconds, unordered = false, link } = options;
+  const { netlab, loss, rtt, interval, size, seconds, warmUp, link } = options;
   const folder = mkdtempSync(join(tmpdir(), 'lossy-'));
   try {
     const order: Omit<EndOrder, 'host' | 'via'> = {
-      jsp: peer.transport === null ? null : { ordered: !unordered, transport: peer.transport },
+      jsp: peer.jsp,
       size,
       perSecond: 1_000 / interval,
-      count: Math.round((seconds * 1_000) / interval),
+      count: Math.round(((warmUp + seconds) * 1_000) / interval),
       folder,
     };
     const { server, client } = commandsOf(peer, END, order);
@@ -145,10 +145,14 @@ async function runOnce(peer: Peer, seed: number, options: Options): Promise<RunR
       '--cc',
       peer.congestion,
     ];
-    const limit = ['--timeout', Math.ceil(seconds) + PATIENCE_S];
+    const limit = ['--timeout', Math.ceil(warmUp + seconds) + PATIENCE_S];
     await run(netlab, ['run', ...setting, ...limit, ...link, '--stats', stats, '--', server, '--', client]);
     const took = JSON.parse(readFileSync(join(folder, 'arrivals'), 'utf8')) as (number | null)[];
-    return { seed, ...timesOf(took, rtt / 2 + LATE_MS), link: linkStats(readFileSync(stats, 'utf8')) };
+    return {
+      seed,
+      ...timesOf(took.slice((warmUp * 1_000) / interval), rtt / 2 + LATE_MS),
+      link: linkStats(readFileSync(stats, 'utf8')),
+    };
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -1,18 +1,18 @@
-import type { TransportOptions } from '../../src/index.ts';
+import type { Protection } from '../../src/index.ts';
 import type { EndOrder } from './end.ts';
-import { TUNNEL_END, TUNNELLED_PORT } from './ways.ts';
+import { type JspSettings, TUNNEL_END, TUNNELLED_PORT } from './ways.ts';
 
 /** What messages go over. */
 export interface Peer {
   readonly name: string;
   /** Of this library; null for TCP. */
-  readonly transport: TransportOptions | null;
+  readonly jsp: JspSettings | null;
   /** Of TCP connections. */
   readonly congestion: string;
   /** What carries the TCP connection over the link, if something does. */
   readonly tunnel: Tunnel | null;
   /** In per cent, where it is not what was asked for. */
-  readonly loss?: number;
+  readonly loss?: number | undefined;
 }
 
 interface Tunnel {
@@ -36,13 +36,19 @@ function kcptun(parity: number): Tunnel {
 
 const KCP_PORT = 29_900;
 const ENTRY_PORT = 12_948;
-const OURS = { congestion: 'cubic', tunnel: null };
-const TCP = { transport: null, tunnel: null };
+const TCP = { jsp: null, tunnel: null };
+
+function ours(name: string, ordered: boolean, protection: Protection, loss?: number): Peer {
+  return { name, jsp: { ordered, transport: { protection } }, congestion: 'cubic', tunnel: null, loss };
+}
 
 export const PEERS: readonly Peer[] = [
-  { ...OURS, name: 'loss-free', transport: {}, loss: 0 },
-  { ...OURS, name: 'off', transport: {} },
-  { name: 'kcptun', transport: null, congestion: 'cubic', tunnel: kcptun(3) },
+  ours('loss-free', true, 'off', 0),
+  ours('off', true, 'off'),
+  ours('off unordered', false, 'off'),
+  ours('auto', true, 'auto'),
+  ours('auto unordered', false, 'auto'),
+  { ...TCP, name: 'kcptun', congestion: 'cubic', tunnel: kcptun(3) },
   { ...TCP, name: 'tcp cubic', congestion: 'cubic' },
   { ...TCP, name: 'tcp bbr', congestion: 'bbr' },
 ];

@@ -108,6 +108,11 @@ export class LabPath {
     return trafficOf(this.link(SERVER, CLIENT));
   }
 
+  /** Where the client is on the network. */
+  get clientHost(): string {
+    return CLIENT;
+  }
+
   /** The way to the server, with counters of its own. */
   get uplink(): Link {
     return this.link(CLIENT, SERVER);

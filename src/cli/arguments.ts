@@ -3,7 +3,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { InvalidArgumentError } from 'commander';
 import { JspError } from '../base/errors.ts';
-import { type Protection, type ProtectionTarget, protection } from '../transport/protection.ts';
+import {
+  type Protection,
+  type ProtectionBlock,
+  type ProtectionTarget,
+  protection,
+} from '../transport/protection.ts';
 import { parseServerUrl } from '../transport/url.ts';
 import { DEFAULT_STATE_DIRECTORY, URL_FILE } from './state-directory.ts';
 import { CommandError } from './terminal.ts';
@@ -59,10 +64,23 @@ export function protections(text: string): Protection[] {
   return text.split(',').map(protectionNamed);
 }
 
+/** Codes such as `10+2`, packets and repairs behind them, with commas between several. */
+export function codes(text: string): ProtectionBlock[] {
+  return text.split(',').map((name) => {
+    const code = codeNamed(name);
+    if (code !== null && protection(code) === null) return code;
+    throw new InvalidArgumentError('It must be packets and repairs, such as 10+2.');
+  });
+}
+
+function codeNamed(text: string): ProtectionBlock | null {
+  const match = /^(\d+)\+(\d+)$/.exec(text);
+  return match === null ? null : { data: Number(match[1]), parity: Number(match[2]) };
+}
+
 function protectionNamed(text: string): Protection {
   if (text === 'off' || text === 'auto') return text;
-  const code = /^(\d+)\+(\d+)$/.exec(text);
-  const named = code === null ? targetNamed(text) : { data: Number(code[1]), parity: Number(code[2]) };
+  const named = codeNamed(text) ?? targetNamed(text);
   const wrong = named === null ? 'off, auto, 10+2 or auto:overhead=1.2' : protection(named);
   if (named === null || wrong !== null) throw new InvalidArgumentError(`It must be ${wrong}.`);
   return named;

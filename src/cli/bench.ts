@@ -5,6 +5,7 @@ import type { Workload } from '../bench/workload.ts';
 import { PING_PONG, RAW_PING_PONG, STREAMING } from '../bench/workloads.ts';
 import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../protocol/endpoint/index.ts';
 import { PAYLOAD_BYTES_MAX, positiveNumber, wholeNumber, wholeNumbers } from './arguments.ts';
+import { addFecBench } from './bench-fec.ts';
 import { addLossyBench } from './bench-lossy.ts';
 import { note } from './terminal.ts';
 
@@ -50,6 +51,7 @@ export function addBenchCommand(program: Command): void {
     )
     .action(reportMtus);
   addLossyBench(bench);
+  addFecBench(bench);
 }
 
 /** One line of a report: a workload, and how it is run. */
