@@ -67,13 +67,13 @@ describe('jsp bench lossy', () => {
     expect(out).toMatch(
       /^ordered\nloss +protection +p50 .*\n0 % +off +25\.0 +25\.0 +25\.0 +25\.0 +0 % +0 % /m,
     );
-    expect(out).toMatch(/^ +10 % +off \|█+/m);
+    expect(out).toMatch(/^ +10 % +off +\|█+/m);
     expect(out).toContain('\nunordered\n');
     expect((await jsp([...small, '--seed', '3'])).out).toBe(out);
   });
 
   test('prints a line of JSON for each result', async () => {
-    const { out } = await jsp([...small, '--order', 'unordered', '--json']);
+    const { out } = await jsp([...small, '--order', 'unordered', '--protection', 'off', '--json']);
     const results = out
       .trimEnd()
       .split('\n')
@@ -88,6 +88,8 @@ describe('jsp bench lossy', () => {
   test.each([
     ['--loss', '100'],
     ['--protection', 'magic'],
+    ['--protection', 'off,10+99'],
+    ['--protection', 'auto:haste=2'],
     ['--size', '3'],
   ])('refuses %s %s as an error of usage', async (option, value) => {
     const { exitCode, err } = await jsp(['bench', 'lossy', option, value]);
