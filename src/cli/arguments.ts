@@ -68,8 +68,9 @@ export function protections(text: string): Protection[] {
 export function codes(text: string): ProtectionBlock[] {
   return text.split(',').map((name) => {
     const code = codeNamed(name);
-    if (code !== null && protection(code) === null) return code;
-    throw new InvalidArgumentError('It must be packets and repairs, such as 10+2.');
+    if (code === null) throw new InvalidArgumentError('It must be packets and repairs, such as 10+2.');
+    assertProtection(code);
+    return code;
   });
 }
 
@@ -81,9 +82,18 @@ function codeNamed(text: string): ProtectionBlock | null {
 function protectionNamed(text: string): Protection {
   if (text === 'off' || text === 'auto') return text;
   const named = codeNamed(text) ?? targetNamed(text);
-  const wrong = named === null ? 'off, auto, 10+2 or auto:overhead=1.2' : protection(named);
-  if (named === null || wrong !== null) throw new InvalidArgumentError(`It must be ${wrong}.`);
+  if (named === null) throw new InvalidArgumentError('It must be off, auto, 10+2 or auto:overhead=1.2.');
+  assertProtection(named);
   return named;
+}
+
+/** Refuses, as a wrong argument, what the option would refuse. */
+function assertProtection(way: Protection): void {
+  try {
+    protection(way);
+  } catch (error) {
+    throw new InvalidArgumentError((error as Error).message);
+  }
 }
 
 function targetNamed(text: string): ProtectionTarget | null {
