@@ -7,6 +7,7 @@ import type { Handshake, HandshakeSpace } from '../handshake/handshake.ts';
 import { Path } from '../path/path.ts';
 import { RecoveredNumbers } from '../recovery/recovered-packets.ts';
 import { Recovery, TimeoutResult } from '../recovery/recovery.ts';
+import { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamEvent } from '../stream/connection-stream.ts';
 import { Streams } from '../stream/streams.ts';
 import { ConnectionCounters } from '../trace/counters.ts';
@@ -159,7 +160,8 @@ export class Connection {
       congestion: config.congestion,
       windowBytesMax: config.congestionWindowBytesMax,
     });
-    this.recovery = new Recovery(this.path, isServer);
+    const thin = new ThinSender();
+    this.recovery = new Recovery(this.path, isServer, thin);
     this.liveness = new Liveness(config.heartbeatMs, config.heartbeatMisses, config.idleTimeoutMs, now);
     this.streams = new Streams(this, config, options.events, this.memory);
     this.helloCame = options.helloCame;
@@ -188,6 +190,7 @@ export class Connection {
       repairs,
       spaces,
       streams,
+      thin,
     };
     this.assembler = new PacketAssembler({ ...parts, skips }, host);
     this.receiver = new PacketReceiver({ ...parts, openFailuresMax: config.openFailuresMax }, host, now);

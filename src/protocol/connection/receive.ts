@@ -19,6 +19,7 @@ import { knownRate, type Path } from '../path/path.ts';
 import { isRecovered, type RecoveredNumbers, recover, symbolStart } from '../recovery/recovered-packets.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { PacketList, SentPackets } from '../recovery/sent-packets.ts';
+import type { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamPacker } from '../stream/stream-packer.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
@@ -62,6 +63,7 @@ export interface ReceiverParts {
   readonly repairs: { readonly recovered: RecoveredNumbers } | null;
   readonly spaces: PacketNumberSpaces;
   readonly streams: ReceiverStreams;
+  readonly thin: ThinSender;
   /** Packets that may fail to open before the connection is closed. */
   readonly openFailuresMax: number;
 }
@@ -73,7 +75,7 @@ interface ReceiverStreams {
   onPacketEnd(): void;
   onFrameAcked(frame: SentFrame): boolean;
   onFrameLost(frame: SentFrame, now: Micros): boolean;
-  readonly packer: Pick<StreamPacker, 'onMeasured'>;
+  readonly packer: Pick<StreamPacker, 'onLoss' | 'onMeasured'>;
 }
 
 /** What the receiver asks and tells its connection. */
@@ -482,6 +484,7 @@ interface FateParts {
   readonly repairs: { readonly recovered: RecoveredNumbers } | null;
   readonly spaces: PacketNumberSpaces;
   readonly streams: ReceiverStreams;
+  readonly thin: ThinSender;
 }
 
 /**
@@ -499,7 +502,7 @@ export class PacketFateTeller {
 
   /** Hands out what the last acknowledgement or timeout of recovery found. */
   tell(now: Micros): void {
-    const { counters, path, recovery } = this.parts;
+    const { counters, path, recovery, streams, thin } = this.parts;
     const { space, acked, spurious, lost, recovered } = recovery.fates;
     if (acked.count > 0) this.acknowledged(space, acked, now);
     if (spurious.count > 0) {
@@ -509,6 +512,7 @@ export class PacketFateTeller {
     if (recovered.count > 0) this.recovered(space, recovered, now);
     if (lost.count > 0) {
       counters.packetsLost += lost.count;
+      streams.packer.onLoss(path.loss.rateUpper, thin.interval);
       for (let i = 0; i < lost.count; i++) this.packetLost(space, lost.numbers[i], now);
     }
     // A path that swallows large packets shows here, and one that only delayed them.

@@ -19,6 +19,7 @@ import type { HandshakeSpace } from '../handshake/handshake.ts';
 import type { Path } from '../path/path.ts';
 import type { RecoveredNumbers } from '../recovery/recovered-packets.ts';
 import type { Recovery } from '../recovery/recovery.ts';
+import type { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamPacker } from '../stream/stream-packer.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
@@ -61,6 +62,7 @@ export interface AssemblerParts {
   readonly skips: NumberSkips;
   readonly spaces: PacketNumberSpaces;
   readonly streams: { readonly packer: StreamPacker };
+  readonly thin: ThinSender;
 }
 
 /** What the assembler asks of its connection. */
@@ -87,6 +89,7 @@ export class PacketAssembler {
   private readonly repairs: { readonly recovered: RecoveredNumbers } | null;
   private readonly skips: NumberSkips;
   private readonly spaces: PacketNumberSpaces;
+  private readonly thin: ThinSender;
   private readonly host: AssemblerHost;
   /** There is more to send than one packet holds, so that larger packets are worth looking for. */
   private fillsPackets = false;
@@ -105,6 +108,7 @@ export class PacketAssembler {
     this.repairs = parts.repairs;
     this.skips = parts.skips;
     this.spaces = parts.spaces;
+    this.thin = parts.thin;
     this.host = host;
   }
 
@@ -122,6 +126,7 @@ export class PacketAssembler {
       if (!batch.hasRoom(Math.max(path.mtu, probeBytes))) return true;
       if (probeBytes > 0) this.packSizeProbe(builder, batch, probeBytes, now);
       else if (!this.packDatagram(builder, batch, now)) {
+        this.thin.isAppLimited = !this.isBlocked;
         if (!this.isBlocked) path.delivery?.onAppLimited(path.bytesInFlight, path.congestion.window);
         return false;
       }

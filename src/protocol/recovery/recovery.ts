@@ -5,6 +5,7 @@ import { PACKET_SPACES, PacketSpace } from '../wire/packet-header.ts';
 import { acknowledge, detectLost, LossThresholds, PacketFates, withdraw } from './loss-detection.ts';
 import { ProbeTimeout } from './probe-timeout.ts';
 import { SentPackets } from './sent-packets.ts';
+import { ThinSender } from './thin-sender.ts';
 
 /** What {@link Recovery.onTimeout} did. */
 export const TimeoutResult = {
@@ -30,12 +31,14 @@ export class Recovery {
   readonly fates = new PacketFates();
 
   private readonly spaces: (SentPackets | null)[];
+  private readonly thin: ThinSender;
   private readonly pto: ProbeTimeout;
   private readonly thresholds = new LossThresholds();
   private resumedAt: Micros = -1;
 
-  constructor(path: Path, isServer: boolean) {
+  constructor(path: Path, isServer: boolean, thin = new ThinSender()) {
     this.path = path;
+    this.thin = thin;
     this.pto = new ProbeTimeout(isServer);
     this.spaces = [
       new SentPackets(HANDSHAKE_CAPACITY, HANDSHAKE_PACKETS_MAX),
@@ -95,7 +98,9 @@ export class Recovery {
     sent.commit(bytes, ackEliciting, inFlight, isSizeProbe, path.rtt.isCalm, path.delivery);
     if (!inFlight) return;
     path.onPacketSent(bytes, now);
-    if (ackEliciting) this.pto.onAckElicitingSent(space, now);
+    if (!ackEliciting) return;
+    this.pto.onAckElicitingSent(space, now);
+    if (path.loss.isLossy) this.thin.onSent(now);
   }
 
   /**

@@ -1,10 +1,11 @@
-import type { Micros } from '../../base/time.ts';
+import { MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
 import type { FrameWriter } from '../wire/frame-writer.ts';
 import type { ConnectionStream, StreamEvents } from './connection-stream.ts';
 import type { Pace, WindowPool } from './flow-control.ts';
 import type { Limits } from './limits.ts';
 import { Scheduler } from './scheduler.ts';
 import type { PathMeasures } from './send/deadline-rule.ts';
+import type { SecondCopies } from './send/second-copies.ts';
 import type { SendContext } from './send/send-context.ts';
 
 /** What a {@link StreamPacker} shares with the table of streams that it belongs to. */
@@ -76,6 +77,16 @@ export class StreamPacker {
     this.context.deadlines.onMeasured(path, rate, now);
   }
 
+  /**
+   * The path lost packets.
+   *
+   * @param rate - upper bound of the share that it loses
+   * @param interval - mean time between packets
+   */
+  onLoss(rate: number, interval: Micros): void {
+    this.context.copies.wait = rate < TWICE_RATE_MIN ? NEVER : Math.max(COPY_WAIT_MIN, interval / 2);
+  }
+
   onPacketSize(mtu: number): void {
     this.context.packetRoom = mtu - PACKET_OVERHEAD;
   }
@@ -94,6 +105,7 @@ export class StreamPacker {
       this.controlDue.size > 0 ||
       this.droppedDue.size > 0 ||
       this.limits.due ||
+      this.context.copies.isDue ||
       this.pool.hasRoomAgain
     );
   }
@@ -111,6 +123,8 @@ export class StreamPacker {
     this.limits.streams.watch(now);
     this.writeControl(w);
     const { scheduler } = this;
+    const { copies } = this.context;
+    copies.beginPacket();
     scheduler.beginPacket(now, rate);
     let skips = 0;
     while (w.room >= FRAME_ROOM_MIN) {
@@ -128,6 +142,7 @@ export class StreamPacker {
       this.events.sent(stream);
       if (skips >= SKIPS_MAX && w.at > start) break;
     }
+    if (copies.isReady) this.writeCopies(w, copies);
     // Some may have expired where they waited.
     if (this.context.outcomes.length > 0) this.events.outcomes(this.context.outcomes);
   }
@@ -144,6 +159,17 @@ export class StreamPacker {
   }
 
   // ---- inside ----
+
+  /** [REC-60] What is in another packet already rides along in what room is left. */
+  private writeCopies(w: FrameWriter, copies: SecondCopies): void {
+    while (copies.isReady) {
+      const { count } = copies;
+      const stream = this.streams.get(copies.stream);
+      if (stream === undefined) copies.shift(w.now);
+      else stream.sender.write(w, copies);
+      if (copies.count === count) break; // there was no room
+    }
+  }
 
   private setDeadline(stream: ConnectionStream): void {
     const deadline = stream.sender.headDeadline;
@@ -181,5 +207,8 @@ export class StreamPacker {
 export const PACKET_OVERHEAD = 1 + 8 + 4 + 16;
 /** With less room than this left no stream is asked. */
 const FRAME_ROOM_MIN = 16;
+/** [REC-60] Share of lost packets from which on what is sent again is sent twice. */
+const TWICE_RATE_MIN = 0.02;
+const COPY_WAIT_MIN: Micros = 2 * MILLISECOND;
 /** When so many streams had nothing that fits into what is left of a packet, no other is asked. [SCH-1] */
 const SKIPS_MAX = 16;

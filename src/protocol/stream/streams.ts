@@ -264,7 +264,7 @@ export class Streams<Host extends StreamsHost> {
   // ---- time ----
 
   nextTimeout(): Micros {
-    return Math.min(this.deadlines.next, this.limits.streams.warnAt);
+    return Math.min(this.deadlines.next, this.limits.streams.warnAt, this.sendContext.copies.nextTimeout);
   }
 
   /**
@@ -276,7 +276,8 @@ export class Streams<Host extends StreamsHost> {
   onTimeout(now: Micros, heardAt: Micros, heard: number): number {
     const waiting = this.limits.streams.takeWarning(now);
     if (waiting > 0) this.events.blocked(waiting);
-    const { deadlines } = this;
+    const { deadlines, sendContext } = this;
+    if (sendContext.copies.count > 0) sendContext.copies.onTimeout(now);
     if (now < deadlines.next) return 0;
     deadlines.clear();
     deadlines.looked(this.streams.size, now);
@@ -322,6 +323,7 @@ export class Streams<Host extends StreamsHost> {
       opening,
       initialMaxStreamData: this.peerStreamWindow,
       isSystem: settings.priority === Priority.SYSTEM,
+      isBulk: settings.priority === Priority.BULK,
     });
     const receiver = new ReceiveStream(this.receiveContext, {
       id,

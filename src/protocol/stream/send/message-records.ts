@@ -57,6 +57,8 @@ export class MessageRecords {
   private deadlines: Float64Array | null = null;
   private trackingIds: Float64Array | null = null;
   private parts: (MessageParts | null)[] | null = null;
+  /** Packets that carry a whole message and are thought to be under way, beside the first. */
+  private copies: Uint8Array | null = null;
   /** Most records since there was none. */
   private peak = 0;
 
@@ -79,6 +81,7 @@ export class MessageRecords {
     this.offsets[i] = offset;
     this.lengths[i] = length;
     this.marks[i] = mark;
+    if (this.copies !== null) this.copies[i] = 0;
     return i;
   }
 
@@ -97,6 +100,19 @@ export class MessageRecords {
   /** 0 when nobody asked for the outcome. */
   trackingIdOf(i: number): number {
     return (this.marks[i] & Mark.TRACKED) !== 0 ? (this.trackingIds as Float64Array)[i] : 0;
+  }
+
+  /** Another packet carries the whole message. */
+  addCopy(i: number): void {
+    if (this.copies === null) this.copies = new Uint8Array(this.mask + 1);
+    if (this.copies[i] < COPIES_MAX) this.copies[i]++;
+  }
+
+  /** A packet with the whole message is lost: true when another is still under way. */
+  loseCopy(i: number): boolean {
+    if (this.copies === null || this.copies[i] === 0) return false;
+    this.copies[i]--;
+    return true;
   }
 
   partsOf(i: number): MessageParts {
@@ -169,6 +185,7 @@ export class MessageRecords {
       this.deadlines = null;
       this.trackingIds = null;
       this.parts = null;
+      this.copies = null;
     }
     if (this.deadlines !== null)
       this.deadlines = reordered(this.deadlines, new Float64Array(capacity), order);
@@ -177,6 +194,7 @@ export class MessageRecords {
     if (this.parts !== null) {
       this.parts = reordered(this.parts, new Array<MessageParts | null>(capacity).fill(null), order);
     }
+    if (this.copies !== null) this.copies = reordered(this.copies, new Uint8Array(capacity), order);
     this.head = 0;
     this.mask = capacity - 1;
   }
@@ -275,6 +293,8 @@ const NO_SEQUENCES = new Float64Array(0);
 const NO_NUMBERS = new Uint32Array(0);
 const NO_MARKS = new Uint8Array(0);
 const NO_SLABS: (Slab | null)[] = [];
+/** More packets with one message are not counted. */
+const COPIES_MAX = 255;
 const FIRST_CAPACITY = 8;
 /** A ring that is larger than this shrinks. */
 const KEPT_CAPACITY = 64;

@@ -26,6 +26,8 @@ export interface PacketizerOptions {
   readonly spanMax: number;
   /** Its messages may use the connection's credit to the last byte. [STR-34] */
   readonly usesReserve: boolean;
+  /** What it sends again may be sent twice. [REC-60] */
+  readonly isRepeated: boolean;
 }
 
 /**
@@ -46,6 +48,7 @@ export class Packetizer {
   private readonly credit: FlowCredit;
   private readonly spanMax: number;
   private readonly usesReserve: boolean;
+  private readonly isRepeated: boolean;
   /** Where {@link writeSingle} had to cut a message; 0 when it went whole, or not at all. */
   private cutLength = 0;
   /** Packets in a row for which a message waited because it should not be cut. */
@@ -60,6 +63,7 @@ export class Packetizer {
     this.credit = options.credit;
     this.spanMax = options.spanMax;
     this.usesReserve = options.usesReserve;
+    this.isRepeated = options.isRepeated;
   }
 
   /** True when something could be sent now. If that is for lack of credit, the credit notes it, so that a BLOCKED is owed. */
@@ -143,7 +147,9 @@ export class Packetizer {
     const { lost } = this.buffer;
     const count = this.planRun(r, lost.end(0) - sequence, w.room, Number.POSITIVE_INFINITY, 0);
     lost.remove(sequence, sequence + count);
+    const start = w.at;
     this.writeRun(w, r, count);
+    this.sendTwice(w, start, sequence, count);
   }
 
   private writeLostSingle(w: FrameWriter, i: number): void {
@@ -154,7 +160,10 @@ export class Packetizer {
     const sequence = records.sequences[i];
     // what was whole when it was lost may have to be cut now; the rest of it is lost as well
     if (this.cutLength > 0) records.partsOf(i).lost.add(this.cutLength, records.lengths[i]);
-    else this.buffer.lost.remove(sequence, sequence + 1);
+    else {
+      this.buffer.lost.remove(sequence, sequence + 1);
+      this.sendTwice(w, start, sequence, 1);
+    }
   }
 
   private writeLostPart(w: FrameWriter, i: number): void {
@@ -166,6 +175,57 @@ export class Packetizer {
     const sequence = this.records.sequences[i];
     if (lost.size === 0) this.buffer.lost.remove(sequence, sequence + 1);
     this.writePart(w, i, offset, length, true);
+  }
+
+  /** What was written from `start` on goes into a later packet, too, if it is little and the path loses much. [REC-60] */
+  private sendTwice(w: FrameWriter, start: number, sequence: number, count: number): void {
+    const { copies, packetRoom } = this.context;
+    if (copies.wait === NEVER || !this.isRepeated || w.at - start > packetRoom * REPEATED_SHARE) return;
+    copies.add(this.stream, sequence, count, w.now);
+  }
+
+  /**
+   * Writes those of [sequence, sequence + count) once more of which nothing is known but that they are under way.
+   * False when the packet has no room for all of them.
+   */
+  writeCopies(w: FrameWriter, sequence: number, count: number): boolean {
+    const { buffer, records } = this;
+    const { sequences } = records;
+    const end = sequence + count;
+    for (let r = records.find(sequence); r < records.flight; ) {
+      const i = records.index(r);
+      if (sequences[i] >= end) break;
+      if (!this.mayRepeat(i, w.now)) {
+        r++;
+        continue;
+      }
+      const before = w.at;
+      let written = 1;
+      if (this.runFits(i, w.room)) {
+        // as long as none of them waits to be sent again anyway
+        const countMax = Math.min(end - sequences[i], records.flight - r);
+        if (buffer.lost.size === 0) written = this.planRun(r, countMax, w.room, NEVER, 0);
+        this.writeRun(w, r, written);
+      } else if ((records.marks[i] & Mark.LIFETIME) !== 0 && this.wholeFits(w, i)) {
+        this.writePart(w, i, 0, records.lengths[i], false);
+      } else {
+        return false;
+      }
+      this.context.retransmittedBytes += w.at - before;
+      for (; written > 0; written--) records.addCopy(records.index(r++));
+    }
+    return true;
+  }
+
+  /** Whether the record at index `i` may be sent whole once more, while a packet with it is under way. */
+  private mayRepeat(i: number, now: Micros): boolean {
+    const { context, records } = this;
+    const { lost } = this.buffer;
+    const length = records.lengths[i];
+    if ((records.marks[i] & NOT_REPEATED) !== 0 || length > context.packetRoom * REPEATED_SHARE) return false;
+    if (context.deadlines.isTooLate(records.deadlineOf(i), length, now)) return false;
+    const sequence = records.sequences[i];
+    return lost.size === 0 || !lost.covers(sequence, sequence + 1);
   }
 
   // ---- for the first time ----
@@ -351,6 +411,11 @@ export class Packetizer {
     this.writePart(w, i, 0, part, true);
   }
 
+  private wholeFits(w: FrameWriter, i: number): boolean {
+    const length = this.records.lengths[i];
+    return messageHeaderSize(this.fill(w, i, 0, length, false)) + length <= w.room;
+  }
+
   /** True when a message that takes `whole` bytes in one piece may be cut to `room`. [STR-20] */
   private mayCut(whole: number, room: number): boolean {
     if (whole > this.context.packetRoom || this.waits >= WAITS_MAX) return true;
@@ -408,7 +473,10 @@ function copy(out: Uint8Array, at: number, from: Uint8Array, start: number, leng
 
 const DETACHED =
   'the ArrayBuffer of a message that was sent with `transfer` was detached or resized before it was delivered: what is given away must stay as it is';
+const NOT_REPEATED = Mark.PARTS | Mark.ABANDONED | Mark.SETTLED | Mark.VOID;
 const NOT_IN_RUN = Mark.LIFETIME | Mark.PARTS | Mark.ABANDONED | Mark.SETTLED | Mark.VOID;
+/** Only what takes no more than this of a packet is sent twice. */
+const REPEATED_SHARE = 1 / 4;
 /** Most messages of one frame: so many that their count takes two bytes. */
 const COUNT_MAX = 0x3fff;
 /** With less room than this a reliable message waits for the next packet rather than be cut. */

@@ -322,6 +322,7 @@ export class SendBuffer {
   /** [STR-28] [STR-29] A reliable message is sent again, if that is of use yet; a best-effort one is not. */
   private loseBytes(r: number, i: number, offset: number, length: number, now: Micros): void {
     const { records } = this;
+    if (length === records.lengths[i] && records.loseCopy(i)) return;
     if (!this.isReliable) {
       this.context.lost++;
       this.settle(r, i, Outcome.LOST);

@@ -2,6 +2,7 @@ import { Ring } from '../../../base/ring.ts';
 import type { FlowCredit } from '../flow-control.ts';
 import { DeadlineRule } from './deadline-rule.ts';
 import type { SlabPool } from './message-records.ts';
+import { SecondCopies } from './second-copies.ts';
 
 /** What the sending halves of all streams of one connection share. */
 export class SendContext {
@@ -12,6 +13,7 @@ export class SendContext {
   reserveBytes = 0;
   /** Outcomes of tracked messages, for the connection to take. */
   readonly outcomes = new Outcomes();
+  readonly copies = new SecondCopies();
   /** Frame bytes of an empty packet on the current path; the connection keeps it current. */
   packetRoom: number;
   /** What is still worth doing for messages with a deadline. */

@@ -15,6 +15,7 @@ import {
 } from '../../wire/frames/stream.ts';
 import { FlowCredit, SEQUENCE_SPAN_MAX } from '../flow-control.ts';
 import { Packetizer } from './packetizer.ts';
+import type { SecondCopies } from './second-copies.ts';
 import { type SendBuffer, SendMark } from './send-buffer.ts';
 import { type SendContext, SendQueue, type SendQueueOptions } from './send-context.ts';
 
@@ -61,6 +62,8 @@ export interface SendStreamOptions extends SendQueueOptions {
   readonly initialMaxStreamData: number;
   /** It is of the class `system`, and may use the last of the connection's credit. Default false. */
   readonly isSystem?: boolean;
+  /** It is of the class `bulk`: time matters less than bytes. Default false. */
+  readonly isBulk?: boolean;
   /** Most sequences from the oldest unsettled one on. [STR-12] Default 65,536. */
   readonly spanMax?: number;
 }
@@ -106,6 +109,7 @@ export class SendStream {
       credit: this.credit,
       spanMax: options.spanMax ?? SEQUENCE_SPAN_MAX,
       usesReserve: options.isSystem ?? false,
+      isRepeated: !(options.isBulk ?? false),
     });
   }
 
@@ -190,22 +194,17 @@ export class SendStream {
     return this.bestEffort === null ? deadline : Math.min(deadline, this.bestEffort.headDeadline);
   }
 
-  /** Writes as much as fits into the packet: what is lost first, then what is new. */
-  write(w: FrameWriter): void {
-    const { reliable, bestEffort } = this;
+  /**
+   * Writes as much as fits into the packet: what is lost first, then what is new.
+   *
+   * @param copies - writes the oldest of these instead, if the packet has room for all of it
+   */
+  write(w: FrameWriter, copies: SecondCopies | null = null): void {
     const start = w.at;
     if (this.open !== Told.ACKED && !this.putOpening(w)) return; // [STR-3] it goes ahead of all else
     const opened = w.at;
-    if (this.resetDue && w.hasControlRoom) this.writeReset(w);
-    if (reliable.buffer.lost.size > 0) reliable.writeLost(w);
-    if (reliable.buffer.abandoned.size > 0) reliable.writeAbandon(w);
-    if (bestEffort !== null) this.writeNewOfBoth(w, bestEffort);
-    else if (reliable.hasUnsent) reliable.writeNew(w);
-    if (reliable.buffer.abandoned.size > 0) reliable.writeAbandon(w); // of what proved to be too late just now
-    if (this.credit.owesBlocked && w.hasControlRoom) {
-      writeStreamDataBlocked(w, this.id, this.credit.sayBlocked());
-    }
-    if (this.finDue && w.hasControlRoom) this.writeFin(w);
+    if (copies === null) this.writeDue(w);
+    else if (this.reliable.writeCopies(w, copies.sequence, copies.messages)) copies.shift(w.now);
     if (w.at === opened && this.open !== Told.DUE) w.at = start;
     else this.afterWrite(w);
   }
@@ -263,6 +262,21 @@ export class SendStream {
   }
 
   // ---- frames ----
+
+  /** What waits to be sent. */
+  private writeDue(w: FrameWriter): void {
+    const { reliable, bestEffort } = this;
+    if (this.resetDue && w.hasControlRoom) this.writeReset(w);
+    if (reliable.buffer.lost.size > 0) reliable.writeLost(w);
+    if (reliable.buffer.abandoned.size > 0) reliable.writeAbandon(w);
+    if (bestEffort !== null) this.writeNewOfBoth(w, bestEffort);
+    else if (reliable.hasUnsent) reliable.writeNew(w);
+    if (reliable.buffer.abandoned.size > 0) reliable.writeAbandon(w); // of what proved to be too late just now
+    if (this.credit.owesBlocked && w.hasControlRoom) {
+      writeStreamDataBlocked(w, this.id, this.credit.sayBlocked());
+    }
+    if (this.finDue && w.hasControlRoom) this.writeFin(w);
+  }
 
   /** Nobody reads any more. [STR-25] */
   private onStopSending(code: number): void {
@@ -368,6 +382,7 @@ export class SendStream {
       credit: this.credit,
       spanMax: 0,
       usesReserve: false,
+      isRepeated: false,
     });
     return this.bestEffort;
   }
