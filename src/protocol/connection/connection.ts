@@ -5,7 +5,6 @@ import { type HeapItem, MILLISECOND, type Micros, NEVER } from '../../base/time.
 import type { KeyRing } from '../crypto/key-ring.ts';
 import type { Handshake, HandshakeSpace } from '../handshake/handshake.ts';
 import { Path } from '../path/path.ts';
-import { RecoveredNumbers } from '../recovery/recovered-packets.ts';
 import { Recovery, TimeoutResult } from '../recovery/recovery.ts';
 import { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamEvent } from '../stream/connection-stream.ts';
@@ -16,6 +15,7 @@ import type { ConnectionConfig } from './config.ts';
 import { ConnectionIds } from './connection-ids.ts';
 import { ControlFrames } from './control-frames.ts';
 import { HandshakeProgress } from './handshake-progress.ts';
+import { IncomingRepairs } from './incoming-repairs.ts';
 import { type CloseReason, ConnectionState, Lifecycle } from './lifecycle.ts';
 import { Liveness, LivenessOutcome } from './liveness.ts';
 import { CONNECTION_BYTES, type ConnectionMetrics, memoryOf, metricsOf } from './metrics.ts';
@@ -116,6 +116,8 @@ export class Connection {
   private readonly recovery: Recovery;
   private readonly control: ControlFrames;
   private readonly liveness: Liveness;
+  /** Null where the peer was told that none are taken. */
+  private readonly repairs: IncomingRepairs | null;
   /** The handshake is complete, and the application is told when the size of packets is as it has to be. */
   private isConnectedDue = false;
   /** The packet size that the application knows of. */
@@ -131,7 +133,7 @@ export class Connection {
     this.touched = options.touched;
     this.isLoopback = isLoopback;
     this.memory = new MemoryAccount(options.memory, CONNECTION_BYTES);
-    this.memory.held = () => memoryOf(this.streams, this.receiver.undecryptable.bytes);
+    this.memory.held = () => memoryOf(this.streams, this.waitingBytes);
     this.mtuTold = config.mtu;
     const bit = new Uint8Array(1);
     options.random.fill(bit);
@@ -176,7 +178,8 @@ export class Connection {
       now + config.handshakeTimeoutMs * MILLISECOND,
     );
     const { handshake } = this;
-    const repairs = config.repairBytes > 0 ? { recovered: new RecoveredNumbers() } : null;
+    this.repairs = config.repairBytes > 0 ? new IncomingRepairs(config.repairBytes, this.memory) : null;
+    const { repairs } = this;
     const parts = {
       role,
       control,
@@ -200,7 +203,7 @@ export class Connection {
 
   metrics(): ConnectionMetrics {
     const { config, counters, isLoopback, path, streams } = this;
-    const memoryBytes = memoryOf(streams, this.receiver.undecryptable.bytes);
+    const memoryBytes = memoryOf(streams, this.waitingBytes);
     const mayFragment = !config.setsDontFragment && !isLoopback;
     return metricsOf({
       counters,
@@ -266,6 +269,7 @@ export class Connection {
       this.control.isHeartbeatDue = true;
       this.recovery.trim(); // a connection that is idle gives memory back
       streams.trim();
+      this.repairs?.trim();
     }
   }
 
@@ -289,6 +293,11 @@ export class Connection {
   }
 
   // ---- inside ----
+
+  /** Of packets whose key is not there yet, and of packets that may help to recover others. */
+  private get waitingBytes(): number {
+    return this.receiver.undecryptable.bytes + (this.repairs?.memoryBytes ?? 0);
+  }
 
   private get probeTimeout(): Micros {
     return this.recovery.probeTimeout(PacketSpace.APPLICATION);
@@ -321,6 +330,7 @@ export class Connection {
     this.events.push({ type: 'closed', connection: this, reason });
     this.touch();
     this.receiver.undecryptable.take();
+    this.repairs?.forget();
     this.streams.onConnectionOver();
   }
 

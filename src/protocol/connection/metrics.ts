@@ -96,7 +96,7 @@ export function metricsOf(source: MetricsSource): ConnectionMetrics {
  * What a connection's peer makes this process keep at this moment, in bytes: true within a factor of two, as a test that adds up what the
  * process holds shows. What the application has queued to send is its own. [CON-50]
  *
- * @param waitingBytes - of packets whose key is not there yet
+ * @param waitingBytes - of packets that are kept as they came: their key is not there yet, or others are recovered with them
  */
 export function memoryOf(streams: StreamCounts, waitingBytes: number): number {
   let bytes = CONNECTION_BYTES + waitingBytes + streams.size * STREAM_BYTES;

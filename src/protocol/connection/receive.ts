@@ -16,7 +16,7 @@ import type { Micros } from '../../base/time.ts';
 import { openPacket, UnprotectedHeader } from '../crypto/packet-protection.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
 import { knownRate, type Path } from '../path/path.ts';
-import { isRecovered, type RecoveredNumbers, recover, symbolStart } from '../recovery/recovered-packets.ts';
+import { isRecovered, recover, symbolStart } from '../recovery/recovered-packets.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { PacketList, SentPackets } from '../recovery/sent-packets.ts';
 import type { ThinSender } from '../recovery/thin-sender.ts';
@@ -40,6 +40,7 @@ import {
 import type { ConnectionIds } from './connection-ids.ts';
 import type { ControlFrames } from './control-frames.ts';
 import type { HandshakeProgress } from './handshake-progress.ts';
+import { type IncomingRepairs, outlivesPacket } from './incoming-repairs.ts';
 import { closeReasonOf, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
 import {
@@ -60,7 +61,7 @@ export interface ReceiverParts {
   readonly path: Path;
   readonly recovery: Recovery;
   /** Null where neither symbols nor repairs are taken. */
-  readonly repairs: { readonly recovered: RecoveredNumbers } | null;
+  readonly repairs: IncomingRepairs | null;
   readonly spaces: PacketNumberSpaces;
   readonly streams: ReceiverStreams;
   readonly thin: ThinSender;
@@ -137,6 +138,8 @@ export class PacketReceiver {
   private readonly path: Path;
   private readonly spaces: PacketNumberSpaces;
   private readonly streams: ReceiverStreams;
+  /** Number of the packet that is being read. */
+  private number = 0;
   /** Which of the socket's own addresses the latest datagram came to, opened or not. */
   private latestLocal = 0;
 
@@ -233,6 +236,7 @@ export class PacketReceiver {
     const { host, lifecycle, streams } = this;
     const { opened, reader } = scratch;
     const { number } = opened;
+    this.number = number;
     opened.isSpent = false;
     const keepsSymbol = opened.headerBits !== 0;
     if (keepsSymbol && (opened.headerBits !== SYMBOL_BIT || this.parts.repairs === null)) {
@@ -257,10 +261,23 @@ export class PacketReceiver {
     opened.isSpent = !reader.isKept;
     if (space === PacketSpace.APPLICATION) streams.onPacketEnd();
     this.spaces[space]?.acks.onPacket(number, ackEliciting, now);
+    if (keepsSymbol) this.keepSymbol(data, opened, now);
     if (space === PacketSpace.APPLICATION) return;
     const { handshake, role } = this.parts;
     if (space === PacketSpace.INITIAL && role === 'server') handshake.onHelloBytes();
     else this.advanceHandshake(scratch, now);
+  }
+
+  /** The packet's symbol may be what repairs that came before it wait for. */
+  private keepSymbol(
+    data: Uint8Array,
+    { number, payloadStart, payloadEnd }: OpenedPacket,
+    now: Micros,
+  ): void {
+    const { repairs } = this.parts;
+    if (repairs === null) return;
+    repairs.onPacket(number, data, payloadStart, payloadEnd, now);
+    this.receiveRecovered(repairs, now);
   }
 
   /** Answers the client's hello, which asked for it by {@link HandshakeProgress.onHelloBytes}: the one costly step of a handshake. [CON-35] */
@@ -398,7 +415,7 @@ export class PacketReceiver {
         // Only a server gives these out; a client that has no use for them yet ignores them.
         return parts.role === 'client' ? 0 : CloseCode.PROTOCOL_VIOLATION;
       case FrameType.REPAIR:
-        return parts.repairs === null ? CloseCode.PROTOCOL_VIOLATION : 0; // [FEC-40] none is taken
+        return this.receiveRepair(frame, now);
       default:
         // [FRM-2] extensions; and frames of features that neither side has advertised: connection ids, PATH_RESPONSE
         return type >= FrameType.EXTENSION || type === FrameType.NEW_CONNECTION_ID
@@ -432,6 +449,36 @@ export class PacketReceiver {
     this.spaces[space]?.acks.onRtt(rtt.smoothed);
     if (rtt.hasSample) this.streams.packer.onMeasured(rtt, knownRate(this.path), now);
     return 0;
+  }
+
+  /** What a repair recovers is taken at once, ahead of the newer frames behind it. */
+  private receiveRepair(frame: FrameReader, now: Micros): number {
+    const { repairs } = this.parts;
+    if (repairs === null) return CloseCode.PROTOCOL_VIOLATION; // [FEC-40] none is taken
+    const code = repairs.onRepair(frame, this.number, now);
+    if (code === 0) this.receiveRecovered(repairs, now);
+    return code;
+  }
+
+  /**
+   * Takes the frames of packets that were recovered as if they had come. Their numbers are neither acknowledged nor marked as seen: when one
+   * of these packets comes after all, it is like a packet with frames that were sent again. [FEC-44] [FEC-45]
+   */
+  private receiveRecovered(repairs: IncomingRepairs, now: Micros): void {
+    for (let symbol = repairs.take(); symbol !== null; symbol = repairs.take()) {
+      const { number, bytes, arrivedAt } = symbol;
+      this.counters.packetsRecovered++;
+      repairs.recovered.add(number);
+      this.spaces[PacketSpace.APPLICATION]?.acks.hasten(); // [FEC-46] the sender is about to take it for lost
+      const { reader } = repairs;
+      reader.reset(bytes, 0, bytes.length);
+      while (nextFrame(reader)) {
+        if (!outlivesPacket(reader.type)) continue;
+        const code = this.receiveFrame(PacketSpace.APPLICATION, reader, now, arrivedAt);
+        if (code !== 0) return this.host.fail(code, reader.type, '', now);
+      }
+      this.streams.onPacketEnd();
+    }
   }
 
   private receiveAckFrequency(frame: FrameReader): number {
@@ -481,7 +528,7 @@ interface FateParts {
   readonly lifecycle: Lifecycle;
   readonly path: Path;
   readonly recovery: Recovery;
-  readonly repairs: { readonly recovered: RecoveredNumbers } | null;
+  readonly repairs: IncomingRepairs | null;
   readonly spaces: PacketNumberSpaces;
   readonly streams: ReceiverStreams;
   readonly thin: ThinSender;

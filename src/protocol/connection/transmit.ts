@@ -17,7 +17,6 @@ import type { PacketKeys } from '../crypto/packet-protection.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
 import type { Path } from '../path/path.ts';
-import type { RecoveredNumbers } from '../recovery/recovered-packets.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamPacker } from '../stream/stream-packer.ts';
@@ -42,6 +41,7 @@ import {
 import type { ConnectionIds } from './connection-ids.ts';
 import type { ControlFrames } from './control-frames.ts';
 import type { HandshakeProgress } from './handshake-progress.ts';
+import type { IncomingRepairs } from './incoming-repairs.ts';
 import { ConnectionState, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
 import type { NumberSkips, PacketNumberSpace, PacketNumberSpaces } from './packet-number-space.ts';
@@ -58,7 +58,7 @@ export interface AssemblerParts {
   readonly path: Path;
   readonly recovery: Recovery;
   /** Null where neither symbols nor repairs are taken. */
-  readonly repairs: { readonly recovered: RecoveredNumbers } | null;
+  readonly repairs: IncomingRepairs | null;
   readonly skips: NumberSkips;
   readonly spaces: PacketNumberSpaces;
   readonly streams: { readonly packer: StreamPacker };
@@ -86,7 +86,7 @@ export class PacketAssembler {
   private readonly packer: StreamPacker;
   private readonly path: Path;
   private readonly recovery: Recovery;
-  private readonly repairs: { readonly recovered: RecoveredNumbers } | null;
+  private readonly repairs: IncomingRepairs | null;
   private readonly skips: NumberSkips;
   private readonly spaces: PacketNumberSpaces;
   private readonly thin: ThinSender;
@@ -283,8 +283,9 @@ export class PacketAssembler {
   private writeAck(frames: FrameWriter, { acks, space }: PacketNumberSpace, now: Micros): boolean {
     const { ranges, nextFrame } = acks;
     const delay = acks.ackDelay(now);
-    const recovered = this.repairs?.recovered;
-    if (recovered !== undefined && recovered.size > 0 && space === PacketSpace.APPLICATION) {
+    const { repairs } = this;
+    if (repairs !== null && repairs.recovered.size > 0 && space === PacketSpace.APPLICATION) {
+      const { recovered } = repairs;
       const { largest } = ranges;
       const numbers = recovered.toTell(largest);
       if (numbers.length > 0 && writeAck(frames, ranges, delay, nextFrame, null, numbers)) {

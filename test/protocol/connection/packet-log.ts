@@ -38,6 +38,8 @@ export interface LoggedFrame {
   readonly data: Uint8Array;
   /** ACK: [start, end) pairs, newest first. */
   readonly ranges: readonly number[];
+  /** ACK: packets that it tells as recovered. */
+  readonly recovered: readonly number[];
 }
 
 /** A packet in the clear. */
@@ -150,6 +152,7 @@ function readFrames(buffer: Uint8Array, start: number, end: number): LoggedFrame
       end: reader.end,
       data: buffer.slice(reader.dataStart, reader.dataStart + reader.dataLength),
       ranges: isAck ? [...reader.ackRanges.subarray(0, 2 * reader.rangeCount)] : [],
+      recovered: isAck ? [...reader.recovered.subarray(0, reader.recoveredCount)] : [],
     });
   }
   if (reader.error !== 0) throw new Error(`a malformed frame of type ${reader.type} was sent`);

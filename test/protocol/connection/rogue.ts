@@ -59,6 +59,17 @@ export class Rogue {
     return this;
   }
 
+  /** Sends a payload under a number that was left out, in a packet with these protected bits set. */
+  sendLate(number: number, payload: Uint8Array, bits = 0): this {
+    this.port.send(
+      sealShort(this.keys, this.core.ids.destinationId, number, payload, bits),
+      this.victim.name,
+      PORT,
+    );
+    this.pair.run(20);
+    return this;
+  }
+
   /** Sends as {@link send} does without waiting. */
   post(...frames: readonly Uint8Array[]): void {
     const packet = sealShort(this.keys, this.core.ids.destinationId, this.number++, Buffer.concat(frames));
@@ -68,6 +79,11 @@ export class Rogue {
   /** Leaves packet numbers out. */
   skip(count = 1): void {
     this.number += count;
+  }
+
+  /** Number of the next packet. */
+  get next(): number {
+    return this.number;
   }
 
   /** Frames of a type that the victim sent since. */

@@ -1,0 +1,138 @@
+import type { MemoryAccount } from '../../base/memory-budget.ts';
+import type { Micros } from '../../base/time.ts';
+import { type RecoveredSymbol, RepairCounts, RepairDecoder } from '../fec/repair-decoder.ts';
+import { RecoveredNumbers } from '../recovery/recovered-packets.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import { FrameReader } from '../wire/frame-reader.ts';
+import { FrameType } from '../wire/frame-type.ts';
+import { isAheadOfSymbol, nextFrame } from '../wire/frames/index.ts';
+
+/**
+ * What a connection keeps of its peer's symbols and repairs, and makes of them. While the peer protects nothing this is an empty shell; the
+ * decoder comes with the first symbol, when there is memory for it. [FEC-40]
+ */
+export class IncomingRepairs {
+  /** What was recovered and is still to be told. */
+  readonly recovered = new RecoveredNumbers();
+
+  /** Reads symbols; those that were recovered are read with it again when they are taken. */
+  readonly reader = new FrameReader();
+
+  private readonly bytesMax: number;
+  private readonly memory: MemoryAccount;
+  private decoder: RepairDecoder | null = null;
+  /** The decoder's memory is taken from the account. */
+  private isReserved = false;
+
+  /** @param bytesMax - what the peer was told */
+  constructor(bytesMax: number, memory: MemoryAccount) {
+    this.bytesMax = bytesMax;
+    this.memory = memory;
+  }
+
+  /** Bytes that the peer makes us keep. */
+  get memoryBytes(): number {
+    return this.decoder?.charged ?? 0;
+  }
+
+  get counts(): RepairCounts {
+    return this.decoder?.counts ?? NO_COUNTS;
+  }
+
+  /** A packet with the `S` bit came, whose payload is data[start, end): keeps its symbol. [FEC-41] [FEC-42] */
+  onPacket(number: number, data: Uint8Array, start: number, end: number, now: Micros): void {
+    if (this.recovered.size > 0) this.recovered.onArrived(number);
+    const decoder = this.decoderWithMemory(now);
+    if (decoder === null) return;
+    const at = symbolStartIn(this.reader, data, start, end);
+    if (at < end) decoder.onSymbol(number, data, at, end, now);
+  }
+
+  /** The reader stands at a REPAIR frame of the packet `carrying`. Returns 0 or a close code. */
+  onRepair(frame: FrameReader, carrying: number, now: Micros): number {
+    const decoder = this.decoderWithMemory(now);
+    if (decoder === null) return 0;
+    return decoder.onRepair(frame, carrying) ? 0 : CloseCode.FRAME_ENCODING_ERROR;
+  }
+
+  /** A symbol that was recovered, and is a payload; null when there is none (any more). [FEC-29] */
+  take(): RecoveredSymbol | null {
+    const { decoder } = this;
+    if (decoder === null) return null;
+    for (let symbol = decoder.poll(); symbol !== null; symbol = decoder.poll()) {
+      if (isPayload(this.reader, symbol.bytes)) return symbol;
+      decoder.onCorrupt();
+    }
+    return null;
+  }
+
+  /** Gives memory back where the newest 65 packets up to `largest`, or all to come, have no symbols. [FEC-26] */
+  trim(largest = Number.POSITIVE_INFINITY): void {
+    this.decoder?.trim(largest);
+    if (this.isReserved && this.memoryBytes === 0) this.release();
+  }
+
+  /** The connection is over. */
+  forget(): void {
+    this.decoder = null;
+    if (this.isReserved) this.release();
+  }
+
+  /** The decoder, when its memory is there: otherwise symbols and repairs go by. [CON-50] */
+  private decoderWithMemory(now: Micros): RepairDecoder | null {
+    if (!this.isReserved) {
+      if (!this.memory.admits(this.bytesMax)) return null;
+      this.memory.take(this.bytesMax);
+      this.isReserved = true;
+    }
+    this.decoder ??= new RepairDecoder(this.bytesMax, now);
+    return this.decoder;
+  }
+
+  private release(): void {
+    this.memory.give(this.bytesMax);
+    this.isReserved = false;
+  }
+}
+
+/**
+ * Whether a recovered frame is taken as if it had come. Those are not that speak of the packet or of the moment rather than of the streams:
+ * the packet did not come, and the moment is over. [FEC-44]
+ */
+export function outlivesPacket(type: number): boolean {
+  switch (type) {
+    case FrameType.PADDING:
+    case FrameType.PING:
+    case FrameType.ACK:
+    case FrameType.ACK_ECN:
+    case FrameType.ACK_RECOVERED:
+    case FrameType.ACK_ECN_RECOVERED:
+    case FrameType.HEARTBEAT:
+    case FrameType.PATH_CHALLENGE:
+    case FrameType.PATH_RESPONSE:
+    case FrameType.NEW_CONNECTION_ID:
+    case FrameType.CONNECTION_CLOSE:
+      return false;
+    default:
+      return true;
+  }
+}
+
+/** Where the symbol begins of a payload that was read without an error. [FEC-42] */
+function symbolStartIn(reader: FrameReader, data: Uint8Array, start: number, end: number): number {
+  reader.reset(data, start, end);
+  let at = start;
+  while (nextFrame(reader) && isAheadOfSymbol(reader.type)) at = reader.at;
+  return at;
+}
+
+/** Whether the bytes are frames, and no repair among them: what repairs are made of holds none. */
+function isPayload(reader: FrameReader, bytes: Uint8Array): boolean {
+  reader.reset(bytes, 0, bytes.length);
+  while (nextFrame(reader)) {
+    if (reader.type === FrameType.REPAIR) return false;
+  }
+  return reader.error === 0;
+}
+
+const NO_COUNTS = new RepairCounts();
