@@ -40,9 +40,10 @@ export class SymbolRing {
     const to = this.memory.bytes;
     to[at] = length >> 8;
     to[at + 1] = length;
-    let next = at + SYMBOL_LENGTH_BYTES;
-    for (let i = start; i < end; i++) to[next++] = bytes[i];
-    for (; (next & 3) !== 0; next++) to[next] = 0;
+    const from = at + SYMBOL_LENGTH_BYTES;
+    if (length > COPIED_BY_LOOP_MAX) to.set(bytes.subarray(start, end), from);
+    else for (let i = 0; i < length; i++) to[from + i] = bytes[start + i];
+    for (let i = from + length; (i & 3) !== 0; i++) to[i] = 0;
     this.numbers[place] = number;
     this.lengths[place] = length + SYMBOL_LENGTH_BYTES;
   }
@@ -77,6 +78,8 @@ export function placeBytesFor(length: number): number {
   return Math.min(bytes, PLACE_BYTES_MAX);
 }
 
+/** Bytes up to which a loop copies faster than a view of them that is made for it. */
+const COPIED_BY_LOOP_MAX = 64;
 const PLACE_MASK = SPAN_MAX - 1;
 const PLACE_BYTES_MIN = 128;
 /** The longest symbol with its length, to a whole word. */
