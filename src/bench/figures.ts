@@ -50,6 +50,28 @@ export function percentilesOf(histogram: RecordableHistogram): LatencyMicros | n
   return { p50: at(50), p95: at(95), p99: at(99), p999: at(99.9) };
 }
 
+/** Values that so large a share of all do not exceed. */
+export interface Quantiles {
+  readonly p50: number;
+  readonly p95: number;
+  readonly p99: number;
+  readonly p999: number;
+  readonly max: number;
+}
+
+/** Of values in ascending order, each the least that so many of them do not exceed; null of none. */
+export function quantilesOf(sorted: ArrayLike<number>): Quantiles | null {
+  const { length } = sorted;
+  if (length === 0) return null;
+  const at = (share: number): number => quantileOf(sorted, share);
+  return { p50: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999), max: sorted[length - 1] };
+}
+
+/** The least of the values, which are in ascending order and at least one, that this share of them does not exceed. */
+export function quantileOf(sorted: ArrayLike<number>, share: number): number {
+  return sorted[Math.max(0, Math.ceil(share * sorted.length - 1e-9) - 1)];
+}
+
 /** The value in the middle; of an even number of them the mean of the two in the middle. */
 export function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);

@@ -5,6 +5,7 @@
 import { MILLISECOND, type Micros } from '../base/time.ts';
 import type { Delivery, TransportOptions } from '../transport/options.ts';
 import type { Protection } from '../transport/protection.ts';
+import { type Quantiles, quantilesOf } from './figures.ts';
 import { LabPath, type PathOptions, PERFECT_PATH, type Traffic } from './lab-path.ts';
 
 export interface LossyScenario extends PathOptions {
@@ -23,15 +24,6 @@ export interface LossyScenario extends PathOptions {
   readonly messages: number;
   /** Messages are sent for so long before the first that is timed: the link is then known to both sides. */
   readonly warmUpMs: number;
-}
-
-/** Of messages that arrived. */
-export interface Quantiles {
-  readonly p50: number;
-  readonly p95: number;
-  readonly p99: number;
-  readonly p999: number;
-  readonly max: number;
 }
 
 export interface LossyResult {
@@ -152,14 +144,6 @@ class MessageTimer {
     const late = took.reduce((count, ms) => (ms > lateMs ? count + 1 : count), missing);
     return { oneWayMs: quantilesOf(took), late: late / measured.length, missing };
   }
-}
-
-/** Of values in ascending order, each the least that so many of them do not exceed; null of none. */
-export function quantilesOf(sorted: ArrayLike<number>): Quantiles | null {
-  const { length } = sorted;
-  if (length === 0) return null;
-  const at = (share: number): number => sorted[Math.max(0, Math.ceil(share * length - 1e-9) - 1)];
-  return { p50: at(0.5), p95: at(0.95), p99: at(0.99), p999: at(0.999), max: sorted[length - 1] };
 }
 
 interface PathCounts {

@@ -125,6 +125,11 @@ export function positiveNumber(text: string): number {
   throw new InvalidArgumentError('It must be a number above 0.');
 }
 
+/** The same with commas between several. */
+export function positiveNumbers(text: string): number[] {
+  return text.split(',').map(positiveNumber);
+}
+
 /**
  * Refuses an argument that was not UTF-8. Node gives it with U+FFFD in the place of its bytes, so that something else would be published, or
  * subscribed to, than was written.

@@ -7,6 +7,7 @@ import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../protocol/endpoint/ind
 import { PAYLOAD_BYTES_MAX, positiveNumber, wholeNumber, wholeNumbers } from './arguments.ts';
 import { addFecBench } from './bench-fec.ts';
 import { addLossyBench } from './bench-lossy.ts';
+import { addQosBench } from './bench-qos.ts';
 import { note } from './terminal.ts';
 
 interface BenchOptions {
@@ -52,6 +53,7 @@ export function addBenchCommand(program: Command): void {
     .action(reportMtus);
   addLossyBench(bench);
   addFecBench(bench);
+  addQosBench(bench);
 }
 
 /** One line of a report: a workload, and how it is run. */

@@ -4,6 +4,7 @@ import {
   latencyHistogram,
   median,
   percentilesOf,
+  quantilesOf,
   recordMicros,
   resultTable,
 } from '../../src/bench/figures.ts';
@@ -90,3 +91,10 @@ function result(messagesPerSecond: number): BenchResult {
     stolen: null,
   };
 }
+
+test('a quantile is the least value that so large a share does not exceed', () => {
+  const hundred = Array.from({ length: 100 }, (_, i) => i + 1);
+  expect(quantilesOf(hundred)).toEqual({ p50: 50, p95: 95, p99: 99, p999: 100, max: 100 });
+  expect(quantilesOf([7])).toEqual({ p50: 7, p95: 7, p99: 7, p999: 7, max: 7 });
+  expect(quantilesOf([])).toBe(null);
+});

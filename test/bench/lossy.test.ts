@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { PERFECT_PATH } from '../../src/bench/lab-path.ts';
-import { LossyBench, type LossyScenario, quantilesOf } from '../../src/bench/lossy.ts';
+import { LossyBench, type LossyScenario } from '../../src/bench/lossy.ts';
 
 const SCENARIO: LossyScenario = {
   ...PERFECT_PATH,
@@ -62,11 +62,4 @@ describe('messages over a lossy link', () => {
     expect(lost).toBeGreaterThan(100);
     expect(lost).toBeLessThan(350);
   });
-});
-
-test('a quantile is the least value that so large a share does not exceed', () => {
-  const hundred = Array.from({ length: 100 }, (_, i) => i + 1);
-  expect(quantilesOf(hundred)).toEqual({ p50: 50, p95: 95, p99: 99, p999: 100, max: 100 });
-  expect(quantilesOf([7])).toEqual({ p50: 7, p95: 7, p99: 7, p999: 7, max: 7 });
-  expect(quantilesOf([])).toBe(null);
 });
