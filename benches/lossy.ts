@@ -3,7 +3,8 @@
  * two network namespaces with an emulated link between them, a sender in one and a receiver in the other, on the clock that both share.
  *
  *     npm run bench lossy -- --netlab PATH [--loss 10] [--only off,auto,kcptun,'tcp cubic','tcp bbr'] [--interval 10] [--size 64]
- *                                          [--rtt 50] [--seconds 15] [--runs 5] [--at-once 5] [--json]
+ *                                          [--rtt 50] [--seconds 15] [--warm-up 3] [--runs 5] [--at-once 5] [--record FILE]
+ *                                          [--json]
  *
  * It needs root, and a program that makes the link: `PATH run --delay MS --loss PCT --seed N --cc NAME --stats FILE -- SERVER -- CLIENT`,
  * which runs both commands at their ends and writes the counters of the link. kcptun is the package of that name of Debian.
@@ -14,13 +15,14 @@ import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import { formatTable, median } from '../src/bench/figures.ts';
+import { formatTable, median, quantileOf } from '../src/bench/figures.ts';
 import { percentage, positiveNumber, wholeNumber } from '../src/cli/arguments.ts';
 import { names } from './arguments.ts';
 import { STAMP_BYTES } from './lossy/arrivals.ts';
 import type { EndOrder } from './lossy/end.ts';
-import { type LinkStats, linkStats } from './lossy/link-stats.ts';
+import { linkStats } from './lossy/link-stats.ts';
 import { commandsOf, PEERS, type Peer } from './lossy/peers.ts';
+import { addRecord, type PeerResult, type RunResult } from './lossy/record.ts';
 
 interface Options {
   netlab: string;
@@ -35,31 +37,8 @@ interface Options {
   seed: number;
   atOnce: number;
   link: string[];
+  record?: string;
   json?: boolean;
-}
-
-interface RunResult {
-  readonly seed: number;
-  /** In ms, of messages that arrived, at each share of {@link SHARES}. */
-  readonly oneWayMs: readonly number[];
-  /** Share later than the path's time and 12 ms, or never there. */
-  readonly late: number;
-  readonly missing: number;
-  readonly link: LinkStats;
-}
-
-/** The runs of one peer, as `--json` prints them. */
-interface PeerResult {
-  readonly peer: string;
-  readonly loss: number;
-  readonly rttMs: number;
-  readonly intervalMs: number;
-  readonly size: number;
-  readonly seconds: number;
-  readonly ordered: boolean;
-  /** Shares of messages to which the times of a run belong. */
-  readonly shares: readonly number[];
-  readonly runs: readonly RunResult[];
 }
 
 async function main(): Promise<void> {
@@ -86,6 +65,7 @@ async function main(): Promise<void> {
       blanks,
       [],
     )
+    .option('--record <file>', 'keeps the results there, in place of older ones of the same peers')
     .option('--json', 'a line of JSON a peer')
     .parse()
     .opts<Options>();
@@ -98,7 +78,16 @@ async function main(): Promise<void> {
     if (options.json) console.log(JSON.stringify(result));
     results.push(result);
   }
+  if (options.record !== undefined) addRecord(options.record, argumentsTold(options), results);
   if (!options.json) console.log(reportOf(options, results));
+}
+
+/** The command line without what is this machine's own. */
+function argumentsTold({ netlab, record }: Options): string[] {
+  return process.argv
+    .slice(2)
+    .map((word) => (word === netlab ? 'PATH' : word === record ? 'FILE' : word))
+    .map((word) => (/[^\w.,:=-]/.test(word) ? `'${word}'` : word));
 }
 
 async function measure(peer: Peer, options: Options): Promise<PeerResult> {
@@ -165,8 +154,16 @@ function timesOf(tookMicros: readonly (number | null)[], lateMs: number): Omit<R
     .sort((a, b) => a - b);
   const missing = tookMicros.length - sorted.length;
   const late = missing + sorted.filter((ms) => ms > lateMs).length;
-  const at = (share: number): number => sorted[Math.max(0, Math.ceil(share * sorted.length - 1e-9) - 1)];
-  return { oneWayMs: SHARES.map(at), late: late / tookMicros.length, missing };
+  return {
+    oneWayMs: SHARES.map((share) => rounded(quantileOf(sorted, share))),
+    late: late / tookMicros.length,
+    missing,
+  };
+}
+
+/** To a hundredth of a ms. */
+function rounded(ms: number): number {
+  return Math.round(ms * 100) / 100;
 }
 
 function run(program: string, args: readonly (string | number)[]): Promise<void> {
@@ -204,11 +201,10 @@ function blanks(text: string): string[] {
 
 const HEADER = ['peer', 'p50', 'p95', 'p99', 'p99.9', 'late', 'KB up', 'KB down', 'link late ms'];
 const TOLD = [0.5, 0.95, 0.99, 0.999];
-/** From the least to the last of a thousand, closer together towards the end. */
-const SHARES = [
-  0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.8, 0.85, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99,
-  0.992, 0.994, 0.995, 0.996, 0.997, 0.998, 0.999,
-];
+/** To the last of a thousand, closer together towards the end, and those that are told. */
+const SHARES = [...new Set([...Array.from({ length: 31 }, (_, i) => 1 - 10 ** (-i / 10)), ...TOLD])]
+  .map((share) => Number(share.toFixed(6)))
+  .sort((a, b) => a - b);
 const LATE_MS = 12;
 /** For starting, and for what has not arrived when the last message is sent. */
 const PATIENCE_S = 40;

@@ -67,7 +67,9 @@ async function run(workload: Workload, options: WorkloadOptions) {
   await sleep(30);
   sender.stop();
   const sent: Counts = { ...sender.counts() };
-  for (let i = 0; i < 200 && receiver.counts().messages < sent.messages; i++) await sleep(5);
+  const isSettled = () =>
+    receiver.counts().messages >= sent.messages && (sender.latencies === null || sender.latencies.count > 0);
+  for (let i = 0; i < 200 && !isSettled(); i++) await sleep(5);
   const received: Counts = { ...receiver.counts() };
   const p50 = (sender.latencies && percentilesOf(sender.latencies)?.p50) ?? 0;
   await Promise.all([sender.close(), receiver.close()]);
