@@ -9,20 +9,16 @@ import { isAheadOfSymbol, nextFrame } from '../wire/frames/index.ts';
 
 /**
  * What a connection keeps of its peer's symbols and repairs, and makes of them. While the peer protects nothing this is an empty shell; the
- * decoder comes with the first symbol, when there is memory for it. [FEC-40]
+ * decoder comes with the first symbol, and takes memory as there is some. [FEC-40] [CON-50]
  */
 export class IncomingRepairs {
   /** What was recovered and is still to be told. */
   readonly recovered = new RecoveredNumbers();
 
-  /** Reads symbols; those that were recovered are read with it again when they are taken. */
-  readonly reader = new FrameReader();
-
   private readonly bytesMax: number;
   private readonly memory: MemoryAccount;
   private decoder: RepairDecoder | null = null;
-  /** The decoder's memory is taken from the account. */
-  private isReserved = false;
+  private symbolReader: FrameReader | null = null;
 
   /** @param bytesMax - what the peer was told */
   constructor(bytesMax: number, memory: MemoryAccount) {
@@ -35,6 +31,12 @@ export class IncomingRepairs {
     return this.decoder?.charged ?? 0;
   }
 
+  /** Reads symbols; those that were recovered are read with it again when they are taken. */
+  get reader(): FrameReader {
+    this.symbolReader ??= new FrameReader();
+    return this.symbolReader;
+  }
+
   get counts(): RepairCounts {
     return this.decoder?.counts ?? NO_COUNTS;
   }
@@ -42,17 +44,14 @@ export class IncomingRepairs {
   /** A packet with the `S` bit came, whose payload is data[start, end): keeps its symbol. [FEC-41] [FEC-42] */
   onPacket(number: number, data: Uint8Array, start: number, end: number, now: Micros): void {
     if (this.recovered.size > 0) this.recovered.onArrived(number);
-    const decoder = this.decoderWithMemory(now);
-    if (decoder === null) return;
+    const decoder = this.decoderSince(now);
     const at = symbolStartIn(this.reader, data, start, end);
     if (at < end) decoder.onSymbol(number, data, at, end, now);
   }
 
   /** The reader stands at a REPAIR frame of the packet `carrying`. Returns 0 or a close code. */
   onRepair(frame: FrameReader, carrying: number, now: Micros): number {
-    const decoder = this.decoderWithMemory(now);
-    if (decoder === null) return 0;
-    return decoder.onRepair(frame, carrying) ? 0 : CloseCode.FRAME_ENCODING_ERROR;
+    return this.decoderSince(now).onRepair(frame, carrying) ? 0 : CloseCode.FRAME_ENCODING_ERROR;
   }
 
   /** A symbol that was recovered, and is a payload; null when there is none (any more). [FEC-29] */
@@ -69,29 +68,17 @@ export class IncomingRepairs {
   /** Gives memory back where the newest 65 packets up to `largest`, or all to come, have no symbols. [FEC-26] */
   trim(largest = Number.POSITIVE_INFINITY): void {
     this.decoder?.trim(largest);
-    if (this.isReserved && this.memoryBytes === 0) this.release();
   }
 
   /** The connection is over. */
   forget(): void {
+    this.decoder?.clear();
     this.decoder = null;
-    if (this.isReserved) this.release();
   }
 
-  /** The decoder, when its memory is there: otherwise symbols and repairs go by. [CON-50] */
-  private decoderWithMemory(now: Micros): RepairDecoder | null {
-    if (!this.isReserved) {
-      if (!this.memory.admits(this.bytesMax)) return null;
-      this.memory.take(this.bytesMax);
-      this.isReserved = true;
-    }
-    this.decoder ??= new RepairDecoder(this.bytesMax, now);
+  private decoderSince(now: Micros): RepairDecoder {
+    this.decoder ??= new RepairDecoder(this.bytesMax, this.memory, now);
     return this.decoder;
-  }
-
-  private release(): void {
-    this.memory.give(this.bytesMax);
-    this.isReserved = false;
   }
 }
 

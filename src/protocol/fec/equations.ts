@@ -41,7 +41,7 @@ export class Equations {
   /** Makes room for `capacity` equations with parity of so many bytes, when there is a first one. Those that are open are forgotten. */
   resize(capacity: number, parityBytesMax: number): void {
     this.clear();
-    this.capacity = Math.min(capacity, EQUATIONS_MAX);
+    this.capacity = capacity;
     this.rowBytes = COEFFICIENTS + parityBytesMax;
   }
 
@@ -236,4 +236,4 @@ export class Equation {
 export const UNKNOWNS_MAX = 32;
 /** A byte for each place. */
 export const COEFFICIENTS = SPAN_MAX;
-const EQUATIONS_MAX = 32;
+export const EQUATIONS_MAX = 32;

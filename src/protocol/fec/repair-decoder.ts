@@ -1,7 +1,8 @@
+import type { MemorySource } from '../../base/memory-budget.ts';
 import type { Micros } from '../../base/time.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import { CAUCHY_CODE, SPAN_MAX, SYMBOL_BYTES_MAX, SYMBOL_LENGTH_BYTES } from '../wire/frames/repair.ts';
-import { COEFFICIENTS, type Equation, Equations, UNKNOWNS_MAX } from './equations.ts';
+import { COEFFICIENTS, EQUATIONS_MAX, type Equation, Equations, UNKNOWNS_MAX } from './equations.ts';
 import { coefficient } from './gf256.ts';
 import { placeBytesFor, SymbolRing } from './symbol-ring.ts';
 
@@ -37,6 +38,9 @@ export interface RecoveredSymbol {
 export class RepairDecoder {
   readonly counts = new RepairCounts();
   private readonly bytesMax: number;
+  private readonly memory: MemorySource;
+  /** Taken of {@link memory}, ahead of what is held. */
+  private reserved = 0;
   private readonly ring = new SymbolRing();
   private readonly equations = new Equations();
   /** The places of ring and equations have room for symbols of so many bytes, with their lengths. */
@@ -56,10 +60,12 @@ export class RepairDecoder {
 
   /**
    * @param bytesMax - of memory, as `repair_bytes` has told the peer
+   * @param memory - what is taken from: as much as symbols of the longest length so far can need, when there is so much
    * @param now - no packet of the peer that has a symbol came before
    */
-  constructor(bytesMax: number, now: Micros) {
+  constructor(bytesMax: number, memory: MemorySource, now: Micros) {
     this.bytesMax = bytesMax;
+    this.memory = memory;
     this.earlierAt = now;
   }
 
@@ -129,7 +135,18 @@ export class RepairDecoder {
 
   /** Gives memory back when the newest 65 numbers up to `largest` had no symbols. [FEC-26] */
   trim(largest: number): void {
-    if (largest - this.newest > SPAN_MAX && this.charged > 0) this.clear();
+    if (largest - this.newest > SPAN_MAX) this.clear();
+  }
+
+  /** Forgets all symbols and equations, and gives their memory back. */
+  clear(): void {
+    if (this.reserved === 0) return;
+    this.memory.give(this.reserved);
+    this.reserved = 0;
+    this.ring.clear();
+    this.equations.clear();
+    this.placeBytes = 0;
+    this.ready.length = 0;
   }
 
   // ---- inside ----
@@ -157,8 +174,13 @@ export class RepairDecoder {
     const placeBytes = placeBytesFor(length);
     const capacity = Math.floor((this.bytesMax - SPAN_MAX * placeBytes) / (COEFFICIENTS + placeBytes));
     if (capacity < 1) return false;
+    const equations = Math.min(capacity, EQUATIONS_MAX);
+    const more = SPAN_MAX * placeBytes + equations * (COEFFICIENTS + placeBytes) - this.reserved;
+    if (!this.memory.admits(more)) return false; // [CON-50]
+    this.memory.take(more);
+    this.reserved += more;
     this.placeBytes = placeBytes;
-    this.equations.resize(capacity, placeBytes);
+    this.equations.resize(equations, placeBytes);
     return true;
   }
 
@@ -242,13 +264,6 @@ export class RepairDecoder {
       if (arrived[higher & PLACE_MASK] === higher) at = Math.min(at, arrivedAt[higher & PLACE_MASK]);
     }
     return at;
-  }
-
-  private clear(): void {
-    this.ring.clear();
-    this.equations.clear();
-    this.placeBytes = 0;
-    this.ready.length = 0;
   }
 }
 

@@ -1,3 +1,4 @@
+import { MemoryAccount, MemoryBudget, type MemorySource } from '../../../src/base/memory-budget.ts';
 import { RepairDecoder } from '../../../src/protocol/fec/repair-decoder.ts';
 import { RepairEncoder } from '../../../src/protocol/fec/repair-encoder.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
@@ -16,8 +17,8 @@ export class Link {
   readonly encoder = new RepairEncoder();
 
   /** A decoder with the memory that a receiver offers by default. */
-  decoder(bytesMax = 131_072, now = 0): RepairDecoder {
-    return new RepairDecoder(bytesMax, now);
+  decoder(bytesMax = 131_072, now = 0, memory: MemorySource = PLENTY): RepairDecoder {
+    return new RepairDecoder(bytesMax, memory, now);
   }
 
   /** A REPAIR over what is kept of [from, to], in the packet `carrying`. */
@@ -88,3 +89,4 @@ export function bytesOf(seed: number, length: number): Uint8Array {
 }
 
 const reader = new FrameReader();
+const PLENTY = new MemoryAccount(new MemoryBudget(2 ** 40), 0);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { MemoryAccount, MemoryBudget } from '../../../src/base/memory-budget.ts';
 import { arrive, bytesOf, type CarriedRepair, Link, receive, recovered, repairOf } from './link.ts';
 import { slowParity } from './slow-code.ts';
 
@@ -148,6 +149,35 @@ describe('a decoder', () => {
       }
       recovered(decoder);
     }
+  });
+
+  test('takes memory in steps, by the longest symbol, and gives back all of it [FEC-27]', () => {
+    const account = new MemoryAccount(new MemoryBudget(2 ** 30), 0);
+    const decoder = new Link().decoder(131_072, 0, account);
+    const steps = [100, 126, 127, 1_500].map((length, number) => {
+      arrive(decoder, number, new Uint8Array(length));
+      expect(decoder.charged).toBeLessThanOrEqual(account.reserved);
+      return account.reserved;
+    });
+    expect(steps[0]).toBe(64 * 128 + 32 * (64 + 128));
+    expect(steps[1]).toBe(steps[0]);
+    expect(steps[2]).toBe(64 * 256 + 32 * (64 + 256));
+    expect(steps[3]).toBeGreaterThan(96_000);
+    expect(steps[3]).toBeLessThanOrEqual(131_072);
+    decoder.clear();
+    expect([account.reserved, decoder.charged]).toEqual([0, 0]);
+  });
+
+  test('goes by where there is no memory for it, with all that is too long [FEC-27]', () => {
+    const account = new MemoryAccount(new MemoryBudget(100_000), 0);
+    const decoder = new Link().decoder(131_072, 0, account);
+    const { symbols, repairs } = block(3, 1, 100);
+    arrive(decoder, 99, new Uint8Array(1_500));
+    expect(account.reserved).toBe(0);
+    arrive(decoder, 100, symbols[0]);
+    arrive(decoder, 102, symbols[2]);
+    receive(decoder, repairs[0]);
+    expect(recovered(decoder)).toEqual(new Map([[101, symbols[1]]]));
   });
 
   test('throws away what is no symbol, and ignores repairs after the fourth [FEC-29]', () => {
