@@ -185,6 +185,8 @@ export interface LabSocketOptions {
   receiveBufferBytes?: number | undefined;
   /** The same for sending. Default 4 MiB. */
   sendBufferBytes?: number | undefined;
+  /** It sets and reads the ECN bits, which links keep. Default false, as with a socket of `dgram`. */
+  usesEcn?: boolean | undefined;
 }
 
 /** A socket on the lab's network. It never holds a batch back, so {@link onWritable} is never called. */
@@ -193,6 +195,7 @@ export class LabSocket implements DatagramSocket {
   readonly receiveBufferBytes: number;
   readonly sendBufferBytes: number;
   readonly setsDontFragment = true;
+  readonly usesEcn: boolean;
   readonly counters: SocketCounters = socketCounters();
   onBatch: ((batch: ReceiveBatch) => void) | null = null;
   onWritable: (() => void) | null = null;
@@ -211,6 +214,7 @@ export class LabSocket implements DatagramSocket {
     this.remote = connectTo === undefined ? null : { ...connectTo, host: normalAddress(connectTo.host) };
     this.receiveBufferBytes = options.receiveBufferBytes ?? 4 * 1024 * 1024;
     this.sendBufferBytes = options.sendBufferBytes ?? 4 * 1024 * 1024;
+    this.usesEcn = options.usesEcn ?? false;
     this.labPort = network.open(normalAddress(options.host), options.port ?? 0, (datagram) =>
       this.receive(datagram),
     );
@@ -227,7 +231,8 @@ export class LabSocket implements DatagramSocket {
       const data = batch.arena.subarray(batch.offset[i], batch.offset[i] + batch.length[i]);
       this.counters.datagramsSent++;
       this.counters.bytesSent += data.length;
-      this.labPort.send(data, this.remote?.host ?? batch.host[i], this.remote?.port ?? batch.port[i]);
+      const { host, port } = this.remote ?? { host: batch.host[i], port: batch.port[i] };
+      this.labPort.send(data, host, port, batch.ecnOf(i));
     }
     return true;
   }
@@ -243,7 +248,7 @@ export class LabSocket implements DatagramSocket {
 
   unref(): void {}
 
-  private receive({ data, host, port }: LabDatagram): void {
+  private receive({ data, host, port, ecn }: LabDatagram): void {
     const { remote } = this;
     if (this.closed || (remote !== null && (remote.host !== host || remote.port !== port))) {
       this.counters.datagramsDropped++;
@@ -252,6 +257,7 @@ export class LabSocket implements DatagramSocket {
     this.counters.datagramsReceived++;
     this.counters.bytesReceived += data.length;
     this.received.push(data, host, port);
+    if (this.usesEcn) this.received.mark(ecn);
     if (this.handOverIsDue) return;
     this.handOverIsDue = true;
     // Behind all that arrives at this instant, so that it makes one batch.

@@ -1,5 +1,6 @@
 import type { Prng } from '../base/random.ts';
 import type { Micros } from '../base/time.ts';
+import { EcnCodepoint } from '../protocol/datagram/index.ts';
 import { Link, type LinkOptions } from '../udp/link.ts';
 import type { VirtualClock } from './virtual-clock.ts';
 
@@ -11,6 +12,8 @@ export interface LabDatagram {
   readonly port: number;
   readonly sentAt: Micros;
   readonly arrivedAt: Micros;
+  /** The ECN codepoint that it arrived with. */
+  readonly ecn: EcnCodepoint;
 }
 
 /** What the network did with datagrams apart from what its links did. */
@@ -83,7 +86,7 @@ export class Network {
   }
 
   /** Sends a copy of `data`. For {@link LabPort}. */
-  send(from: LabPort, data: Uint8Array, host: string, port: number): void {
+  send(from: LabPort, data: Uint8Array, host: string, port: number, ecn: EcnCodepoint): void {
     this.counters.sent++;
     const sentAt = this.clock.now();
     this.tap?.(data, from, host, port, sentAt);
@@ -93,9 +96,10 @@ export class Network {
       return;
     }
     const source = { host: from.host, port: from.port };
-    for (const arrival of this.link(from.home, home).send(data, sentAt)) {
-      this.clock.schedule(arrival.at, () => {
-        this.deliver({ data: arrival.data, ...source, sentAt, arrivedAt: arrival.at }, host, port);
+    for (const arrival of this.link(from.home, home).send(data, sentAt, ecn)) {
+      const { at: arrivedAt } = arrival;
+      this.clock.schedule(arrivedAt, () => {
+        this.deliver({ data: arrival.data, ...source, sentAt, arrivedAt, ecn: arrival.ecn }, host, port);
       });
     }
   }
@@ -150,8 +154,8 @@ export class LabPort {
     this.receive = receive;
   }
 
-  send(data: Uint8Array, host: string, port: number): void {
-    this.network.send(this, data, host, port);
+  send(data: Uint8Array, host: string, port: number, ecn: EcnCodepoint = EcnCodepoint.NOT_ECT): void {
+    this.network.send(this, data, host, port, ecn);
   }
 
   /** Changes the address that others see; datagrams to the old one reach nobody. Port 0 takes a free one. */

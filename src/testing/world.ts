@@ -9,7 +9,7 @@
 
 import { Prng } from '../base/random.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
-import { type ReceiveBatch, ReceiveQueue, TransmitBatch } from '../protocol/datagram/index.ts';
+import { EcnCodepoint, type ReceiveBatch, ReceiveQueue, TransmitBatch } from '../protocol/datagram/index.ts';
 import type { LinkOptions } from '../udp/link.ts';
 import { type LabDatagram, type LabPort, Network } from './network.ts';
 import { type ScheduledEvent, VirtualClock } from './virtual-clock.ts';
@@ -235,7 +235,10 @@ export class WorldNode {
   }
 
   private handIn(now: Micros): void {
-    for (const { data, host, port } of this.arrivals) this.received.push(data, host, port);
+    for (const { data, host, port, ecn } of this.arrivals) {
+      this.received.push(data, host, port);
+      if (ecn !== EcnCodepoint.NOT_ECT) this.received.mark(ecn);
+    }
     this.received.handOver((batch) => this.endpoint.receive(batch, now));
   }
 
@@ -251,7 +254,7 @@ export class WorldNode {
     const sent = this.endpoint.transmit(batch, now) > 0;
     for (let i = 0; i < batch.count; i++) {
       const data = batch.arena.subarray(batch.offset[i], batch.offset[i] + batch.length[i]);
-      this.port.send(data, batch.host[i], batch.port[i]);
+      this.port.send(data, batch.host[i], batch.port[i], batch.ecnOf(i));
     }
     batch.clear();
     return sent;

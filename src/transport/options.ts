@@ -259,6 +259,7 @@ export function connectionConfig(
   }
   config.receiveDatagramBytesMax = options.datagramBytesMax ?? config.receiveDatagramBytesMax;
   config.setsDontFragment = socket.setsDontFragment ?? false;
+  config.usesEcn = socket.usesEcn ?? false;
   config.receiveBufferBytes = socket.receiveBufferBytes;
   config.memoryBytesMax = defaultMemoryBytes();
   const passedOn: Pick<TransportOptions, keyof typeof CONFIG_OPTIONS> = options;

@@ -43,6 +43,8 @@ export interface DatagramSocket {
   readonly sendBufferBytes: number;
   /** The network drops datagrams that it does not carry whole, as with IP's don't-fragment bit. Default false: that is not known. */
   readonly setsDontFragment?: boolean;
+  /** It sets the ECN bits of what it sends, and reads those of what it receives: the columns `ecn` of the batches. Default false. */
+  readonly usesEcn?: boolean;
   readonly counters: Readonly<SocketCounters>;
 
   /**

@@ -1,7 +1,7 @@
 import { anObject, checkOptions, number, type OptionTable } from '../base/options.ts';
 import { Prng } from '../base/random.ts';
 import { type Micros, NEVER, SECOND } from '../base/time.ts';
-import { type ReceiveBatch, ReceiveQueue, TransmitBatch } from '../protocol/datagram/index.ts';
+import { EcnCodepoint, type ReceiveBatch, ReceiveQueue, TransmitBatch } from '../protocol/datagram/index.ts';
 import { type Clock, systemClock, type TimerHandle } from './clock.ts';
 import type { DatagramSocket, SocketAddress, SocketCounters } from './datagram-socket.ts';
 import { type Arrival, LINK_OPTIONS, Link, type LinkOptions } from './link.ts';
@@ -86,6 +86,10 @@ export class ImpairedSocket implements DatagramSocket {
     return this.inner.setsDontFragment ?? false;
   }
 
+  get usesEcn(): boolean {
+    return this.inner.usesEcn ?? false;
+  }
+
   /** Those of the socket inside: what was lost on the way out never was sent. */
   get counters(): Readonly<SocketCounters> {
     return this.inner.counters;
@@ -97,7 +101,7 @@ export class ImpairedSocket implements DatagramSocket {
     for (let i = 0; i < batch.count; i++) {
       const data = batch.arena.subarray(batch.offset[i], batch.offset[i] + batch.length[i]);
       const to = { host: batch.host[i], port: batch.port[i], local: batch.local[i] };
-      this.enter(this.sending, this.outgoing.send(data, now), to);
+      this.enter(this.sending, this.outgoing.send(data, now, batch.ecnOf(i)), to);
     }
     // Not what was received: we may be in a call of `onBatch`.
     this.sendDue(now);
@@ -140,7 +144,7 @@ export class ImpairedSocket implements DatagramSocket {
     const now = this.clock.now();
     for (let i = 0; i < batch.count; i++) {
       const from = { host: batch.host[i], port: batch.port[i], local: batch.local[i] };
-      this.enter(this.receiving, this.incoming.send(batch.data[i], now), from);
+      this.enter(this.receiving, this.incoming.send(batch.data[i], now, batch.ecnOf(i)), from);
     }
     this.turn(now);
   }
@@ -187,6 +191,7 @@ export class ImpairedSocket implements DatagramSocket {
         const datagram = this.receiving.takeDue(now);
         if (datagram === undefined) break;
         received.push(datagram.data, datagram.host, datagram.port, datagram.local);
+        if (datagram.ecn !== EcnCodepoint.NOT_ECT) received.mark(datagram.ecn);
       }
       received.handOver(this.onBatch);
     }
@@ -301,6 +306,7 @@ export const IMPAIRMENT_OPTIONS: OptionTable<ImpairmentOptions> = {
 function place(batch: TransmitBatch, datagram: DelayedDatagram): void {
   batch.arena.set(datagram.data, batch.used);
   batch.push(datagram.data.length, datagram.host, datagram.port, datagram.local);
+  if (datagram.ecn !== EcnCodepoint.NOT_ECT) batch.mark(datagram.ecn);
 }
 
 /** What is longer under way when the socket is closed is lost. */

@@ -15,6 +15,7 @@ import {
 } from '../base/options.ts';
 import type { Prng } from '../base/random.ts';
 import { MILLISECOND, type Micros, NEVER, SECOND } from '../base/time.ts';
+import { EcnCodepoint } from '../protocol/datagram/index.ts';
 
 /** Burst loss after Gilbert and Elliott: a link that changes between a good and a bad state, datagram by datagram. */
 export interface BurstLoss {
@@ -54,6 +55,8 @@ export interface LinkOptions {
   readonly bitsPerSecond?: number | undefined;
   /** Bytes that wait behind the rate, beyond which the newest is dropped. A lone datagram always has room. Default 256 KiB. */
   readonly queueBytesMax?: number | undefined;
+  /** Bytes that wait behind the rate, beyond which a datagram that may be marked as of a congested path (ECN) is. Default infinite. */
+  readonly ecnMarkBytes?: number | undefined;
   /** Largest datagram that passes. Default 65,507, the largest there is. */
   readonly mtu?: number | undefined;
   /** True drops everything. */
@@ -64,6 +67,8 @@ export interface LinkOptions {
 export interface Arrival {
   readonly at: Micros;
   readonly data: Uint8Array;
+  /** The ECN codepoint that it arrives with. */
+  readonly ecn: EcnCodepoint;
 }
 
 /** What a link did since it was made. Each datagram that was dropped is in one of the drop counters. */
@@ -85,6 +90,8 @@ export class LinkCounters {
   overtook = 0;
   duplicated = 0;
   corrupted = 0;
+  /** Datagrams marked as of a congested path. */
+  marked = 0;
   queueBytesPeak = 0;
 
   /** All that went in and did not come out. */
@@ -139,7 +146,7 @@ export class Link {
   }
 
   /** Sends a copy of `data`. Answers its arrivals: none when it is dropped, two when it is duplicated. */
-  send(data: Uint8Array, now: Micros): readonly Arrival[] {
+  send(data: Uint8Array, now: Micros, ecn: EcnCodepoint = EcnCodepoint.NOT_ECT): readonly Arrival[] {
     const { counters, settings } = this;
     counters.sent++;
     counters.sentBytes += data.length;
@@ -151,9 +158,12 @@ export class Link {
       counters.droppedMtu++;
       return NOTHING;
     }
+    const isCongested = this.queuedBytes(now) > settings.ecnMarkBytes;
     const leaves = this.enqueue(data.length, now);
     if (leaves < 0 || this.loses(leaves)) return NOTHING;
-    return this.deliver(data, leaves);
+    const isMarked = isCongested && ecn !== EcnCodepoint.NOT_ECT;
+    if (isMarked) counters.marked++;
+    return this.deliver(data, leaves, isMarked ? EcnCodepoint.CE : ecn);
   }
 
   /** Takes `bytes` into the queue. Answers when their last bit leaves it, or -1 when the queue is full. */
@@ -200,16 +210,16 @@ export class Link {
     return this.badSince !== NEVER && this.random.chance(burstLoss.lossInBurst ?? 1);
   }
 
-  private deliver(data: Uint8Array, leaves: Micros): readonly Arrival[] {
+  private deliver(data: Uint8Array, leaves: Micros, ecn: EcnCodepoint): readonly Arrival[] {
     const { counters, random, settings } = this;
     const copy = copyOf(data);
     if (random.chance(settings.corrupt)) this.corrupt(copy);
-    const first: Arrival = { at: this.arrivalTime(leaves), data: copy };
+    const first: Arrival = { at: this.arrivalTime(leaves), data: copy, ecn };
     this.count(first);
     if (!random.chance(settings.duplicate)) return [first];
     counters.duplicated++;
     const lag = micros(random.float() * settings.duplicateLagMs);
-    const second: Arrival = { at: first.at + lag, data: copyOf(copy) };
+    const second: Arrival = { at: first.at + lag, data: copyOf(copy), ecn };
     this.count(second);
     return [first, second];
   }
@@ -274,6 +284,7 @@ const PERFECT: Settings = {
   corrupt: 0,
   bitsPerSecond: Number.POSITIVE_INFINITY,
   queueBytesMax: 256 * 1024,
+  ecnMarkBytes: Number.POSITIVE_INFINITY,
   mtu: 65_507,
   blackHole: false,
 };
@@ -307,6 +318,7 @@ export const LINK_OPTIONS: OptionTable<LinkOptions> = {
   corrupt: CHANCE,
   bitsPerSecond: number(1, Number.POSITIVE_INFINITY),
   queueBytesMax: SIZE,
+  ecnMarkBytes: SIZE,
   mtu: SIZE,
   blackHole: flag,
 };

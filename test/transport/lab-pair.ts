@@ -3,10 +3,10 @@ import { Lab, type LabSocket, type LinkOptions } from '../../src/testing/index.t
 import { next } from './served.ts';
 
 /** A listener and a client that is connected to it, in a lab of their own. `join` connects another one. */
-export async function labPair(link: LinkOptions = {}, options = {}) {
+export async function labPair(link: LinkOptions = {}, options = {}, usesEcn = false) {
   const lab = new Lab({ seed: 21, link: { delayMs: 5, ...link } });
   const { clock, random } = lab;
-  const server: LabSocket = lab.socket({ host: 'server', port: 4_577 });
+  const server: LabSocket = lab.socket({ host: 'server', port: 4_577, usesEcn });
   const listener: Listener = await listen({
     identity: generateIdentity(),
     socket: server,
@@ -16,7 +16,8 @@ export async function labPair(link: LinkOptions = {}, options = {}) {
   });
   const { username } = new URL(listener.url);
   const join = async (host: string) => {
-    const socket = lab.socket({ host, port: 1_000, connectTo: { host: 'server', port: 4_577 } });
+    const connectTo = { host: 'server', port: 4_577 };
+    const socket = lab.socket({ host, port: 1_000, connectTo, usesEcn });
     const coming = next<Connection>(listener, 'connection');
     const client = await lab.settle(
       connect(`jsp://${username}@server:4577`, { socket, clock, random, ...options }),

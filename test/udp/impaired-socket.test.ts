@@ -198,7 +198,7 @@ describe('a delay line', () => {
         for (const [delay, advance] of steps) {
           const at = now + delay;
           port++;
-          line.add({ at, data: new Uint8Array(1), host: '', port, local: 0 });
+          line.add({ at, data: new Uint8Array(1), host: '', port, local: 0, ecn: 0 });
           waiting.push({ at, port });
           now += advance;
           const due = waiting.filter((d) => d.at <= now).sort((a, b) => a.at - b.at || a.port - b.port);
@@ -213,13 +213,13 @@ describe('a delay line', () => {
   test('refuses what it has no room for, empty datagrams too', () => {
     const line = new DelayLine(1_000);
     let taken = 0;
-    while (line.add({ at: 1, data: new Uint8Array(0), host: '', port: 1, local: 0 })) taken++;
+    while (line.add({ at: 1, data: new Uint8Array(0), host: '', port: 1, local: 0, ecn: 0 })) taken++;
     expect(taken).toBeGreaterThan(0);
     line.takeDue(1);
-    expect(line.add({ at: 1, data: new Uint8Array(0), host: '', port: 1, local: 0 })).toBe(true);
+    expect(line.add({ at: 1, data: new Uint8Array(0), host: '', port: 1, local: 0, ecn: 0 })).toBe(true);
     line.clear();
     expect(line.takeDue(1)).toBeUndefined();
-    expect(line.add({ at: 1, data: new Uint8Array(700), host: '', port: 1, local: 0 })).toBe(true);
+    expect(line.add({ at: 1, data: new Uint8Array(700), host: '', port: 1, local: 0, ecn: 0 })).toBe(true);
   });
 });
 

@@ -24,6 +24,8 @@ export interface ConnectionConfig {
   mtuMax: number;
   /** The network under the socket drops what it does not carry whole, instead of taking it apart. Default false. */
   setsDontFragment: boolean;
+  /** The socket can set and read the ECN bits of the IP header. Default false. [REC-81] */
+  usesEcn: boolean;
   /** Largest datagram this endpoint takes in. Default 65,507. */
   receiveDatagramBytesMax: number;
   /** Bytes that the socket was granted for receiving, told to the peer; 0 = unknown. */
@@ -74,6 +76,7 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
     mtuIsExact: false,
     mtuMax: 1_200,
     setsDontFragment: false,
+    usesEcn: false,
     receiveDatagramBytesMax: DATAGRAM_BYTES_MAX,
     receiveBufferBytes: 0,
     congestion: 'cubic',

@@ -160,6 +160,7 @@ export class Connection {
       mtu: config.mtu,
       mtuIsExact: config.mtuIsExact,
       congestion: config.congestion,
+      usesEcn: config.usesEcn,
       windowBytesMax: config.congestionWindowBytesMax,
     });
     const thin = new ThinSender();

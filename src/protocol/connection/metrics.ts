@@ -1,4 +1,5 @@
 import { MILLISECOND } from '../../base/time.ts';
+import { EcnState } from '../path/ecn.ts';
 import type { Path } from '../path/path.ts';
 import { STREAM_BYTES, type Streams, type StreamsHost } from '../stream/streams.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
@@ -17,6 +18,10 @@ export interface ConnectionMetrics extends ConnectionCounters {
    * 0 up to 1,200 bytes, which every path in use carries whole.
    */
   mtuMayFragment: 0 | 1;
+  /** 1 when the datagrams sent say that routers may mark instead of drop them, and the peer counts the marks as it should. */
+  ecnCapable: 0 | 1;
+  /** Packets that reached the peer marked by a router that is congested. */
+  congestionMarks: number;
   congestionWindowBytes: number;
   bytesInFlight: number;
   /** Packets declared lost and not found later, as a share of those sent; 0 to 1. */
@@ -72,6 +77,8 @@ export function metricsOf(source: MetricsSource): ConnectionMetrics {
     mtu: path.mtu,
     mtuFalls: path.mtuDiscovery.falls,
     mtuMayFragment: source.mayFragment && path.mtu > UNFRAGMENTED ? 1 : 0,
+    ecnCapable: path.ecn?.state === EcnState.CAPABLE ? 1 : 0,
+    congestionMarks: path.ecn?.marks ?? 0,
     congestionWindowBytes: path.congestion.window,
     bytesInFlight: path.bytesInFlight,
     packetLossRate: counters.packetsSent === 0 ? 0 : lost / counters.packetsSent,

@@ -5,6 +5,7 @@ import type { KeyRing } from '../crypto/key-ring.ts';
 import { ReplayWindow } from '../crypto/packet-protection.ts';
 import { IncomingFlight, OutgoingFlight } from '../handshake/crypto-flight.ts';
 import { AckTracker } from '../recovery/ack-tracker.ts';
+import type { EcnCodepoint } from '../wire/frames/ack.ts';
 import { PacketSpace } from '../wire/packet-header.ts';
 
 /** What a connection keeps for one packet number space (RFC 9000 section 12.3): keys, numbers, what to acknowledge, handshake messages. */
@@ -73,6 +74,8 @@ export class NumberSkips {
 export interface UndecryptablePacket {
   readonly packet: Uint8Array;
   readonly arrivedAt: Micros;
+  /** The ECN codepoint that it came with. */
+  readonly ecn: EcnCodepoint;
 }
 
 /** Packets that cannot be decrypted yet, because the handshake has not come to their key (RFC 9001 section 5.7). [PKT-17] */
@@ -86,8 +89,8 @@ export class UndecryptablePackets {
   }
 
   /** Keeps a copy of a packet; when they are too many or too large, the oldest go. Returns how many went. */
-  keep(packet: Uint8Array, arrivedAt: Micros): number {
-    this.packets.push({ packet: copyOf(packet), arrivedAt });
+  keep(packet: Uint8Array, arrivedAt: Micros, ecn: EcnCodepoint): number {
+    this.packets.push({ packet: copyOf(packet), arrivedAt, ecn });
     this.bytes += packet.length;
     let gone = 0;
     while (this.packets.length - gone > PACKETS_MAX || this.bytes > BYTES_MAX) {

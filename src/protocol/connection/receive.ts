@@ -25,6 +25,7 @@ import type { ConnectionCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
 import { FrameType } from '../wire/frame-type.ts';
+import { EcnCodepoint } from '../wire/frames/ack.ts';
 import { isAckEliciting, isAllowedIn, nextFrame } from '../wire/frames/index.ts';
 import type { SentFrame } from '../wire/frames/sent-frames.ts';
 import {
@@ -112,6 +113,8 @@ export class ReceiveScratch {
   readonly opened = new OpenedPacket();
   /** The datagram lies in one memory with others: nobody gets a view of it to keep. */
   isShared = false;
+  /** The ECN codepoint that the datagram came with. */
+  ecn: EcnCodepoint = EcnCodepoint.NOT_ECT;
   readonly sourceId: Uint8Array = new Uint8Array(ID_BYTES_MAX);
   private within: ReceiveScratch | null = null;
 
@@ -260,7 +263,8 @@ export class PacketReceiver {
     if (reader.error !== 0) return host.fail(reader.error, reader.type, 'a frame cannot be decoded', now);
     opened.isSpent = !reader.isKept;
     if (space === PacketSpace.APPLICATION) streams.onPacketEnd();
-    this.spaces[space]?.acks.onPacket(number, ackEliciting, now);
+    this.spaces[space]?.acks.onPacket(number, ackEliciting, now, scratch.ecn);
+    if (scratch.ecn === EcnCodepoint.CE) this.counters.congestionMarksReceived++;
     if (keepsSymbol) this.keepSymbol(data, opened, now);
     if (space === PacketSpace.APPLICATION) return;
     const { handshake, role } = this.parts;
@@ -317,7 +321,11 @@ export class PacketReceiver {
     }
     if (state.keys.toOpen(type) === null) {
       // [CON-13] [PKT-17] Its key is not there yet.
-      this.counters.packetsUnbuffered += this.undecryptable.keep(data.subarray(at, end), arrivedAt);
+      this.counters.packetsUnbuffered += this.undecryptable.keep(
+        data.subarray(at, end),
+        arrivedAt,
+        scratch.ecn,
+      );
       return;
     }
     const result = openInto(scratch, state, data, at, numberStart, end);
@@ -359,8 +367,12 @@ export class PacketReceiver {
   /** Keys may be there after it that packets wait for. [PKT-17] */
   private advanceHandshake(scratch: ReceiveScratch, now: Micros): void {
     if (!this.parts.handshake.advance(now)) return;
-    for (const { packet, arrivedAt } of this.undecryptable.take())
-      this.receiveDatagram(packet, 0, scratch.nested, now, arrivedAt);
+    const { nested } = scratch;
+    for (const { packet, arrivedAt, ecn } of this.undecryptable.take()) {
+      nested.ecn = ecn;
+      this.receiveDatagram(packet, 0, nested, now, arrivedAt);
+    }
+    nested.ecn = EcnCodepoint.NOT_ECT;
   }
 
   // ---- frames ----
@@ -428,7 +440,8 @@ export class PacketReceiver {
     const { recovery } = this.parts;
     if (recovery.isDiscarded(space)) return 0;
     this.counters.acksReceived++;
-    const code = recovery.onAck(space, frame.ackRanges, frame.rangeCount, frame.delay, now);
+    const ecn = frame.ect0 < 0 ? null : frame;
+    const code = recovery.onAck(space, frame.ackRanges, frame.rangeCount, frame.delay, now, ecn);
     if (code !== 0) return code;
     if (frame.recoveredCount > 0) {
       const told = recover(
@@ -440,12 +453,7 @@ export class PacketReceiver {
       if (told !== 0) return told;
     }
     this.fates.tell(now);
-    const { ecn, rtt } = this.path;
-    if (frame.ect0 >= 0) {
-      ecn.ect0 = frame.ect0;
-      ecn.ect1 = frame.ect1;
-      ecn.ce = frame.ce;
-    }
+    const { rtt } = this.path;
     this.spaces[space]?.acks.onRtt(rtt.smoothed);
     if (rtt.hasSample) this.streams.packer.onMeasured(rtt, knownRate(this.path), now);
     return 0;

@@ -146,12 +146,21 @@ export class PacketAssembler {
     builder.beginDatagram(batch, bytes, now);
     if (this.lifecycle.isOpen) this.packPackets(builder, bytes, now);
     else this.packClose(builder);
-    const sent = builder.endDatagram(path);
+    const sent = this.endDatagram(builder, batch);
     if (sent === 0) return false;
     validation.onSent(sent);
-    this.counters.datagramsSent++;
-    this.counters.bytesSent += sent;
     return true;
+  }
+
+  /** Ends the datagram. Returns its bytes; 0 when it holds no packet. */
+  private endDatagram(builder: PacketBuilder, batch: TransmitBatch): number {
+    const { counters, path } = this;
+    const bytes = builder.endDatagram(path);
+    if (bytes === 0) return 0;
+    if (path.ecn !== null && this.lifecycle.isOpen) batch.mark(path.ecn.onDatagramSent());
+    counters.datagramsSent++;
+    counters.bytesSent += bytes;
+    return bytes;
   }
 
   private packPackets(builder: PacketBuilder, bytes: number, now: Micros): void {
@@ -281,19 +290,19 @@ export class PacketAssembler {
 
   /** Writes an ACK, with the numbers of recovered packets that the peer does not know of. [FEC-46] */
   private writeAck(frames: FrameWriter, { acks, space }: PacketNumberSpace, now: Micros): boolean {
-    const { ranges, nextFrame } = acks;
+    const { ecn, ranges, nextFrame } = acks;
     const delay = acks.ackDelay(now);
     const { repairs } = this;
     if (repairs !== null && repairs.recovered.size > 0 && space === PacketSpace.APPLICATION) {
       const { recovered } = repairs;
       const { largest } = ranges;
       const numbers = recovered.toTell(largest);
-      if (numbers.length > 0 && writeAck(frames, ranges, delay, nextFrame, null, numbers)) {
+      if (numbers.length > 0 && writeAck(frames, ranges, delay, nextFrame, ecn, numbers)) {
         recovered.onTold(nextFrame, largest);
         return true;
       }
     }
-    return writeAck(frames, ranges, delay, nextFrame);
+    return writeAck(frames, ranges, delay, nextFrame, ecn);
   }
 
   private endPacket(
@@ -305,6 +314,7 @@ export class PacketAssembler {
     isSizeProbe = false,
   ): void {
     const bytes = builder.endPacket();
+    this.path.ecn?.onPacketSent(state.space, state.nextNumber);
     state.nextNumber++;
     // [PKT-23] Now and then a number is left out, which no honest peer acknowledges.
     if (state.space === PacketSpace.APPLICATION && this.skips.skips(state.nextNumber)) state.nextNumber++;
@@ -336,8 +346,7 @@ export class PacketAssembler {
     writePing(builder.frames);
     builder.padDatagram(bytes);
     this.endPacket(builder, state, true, true, now, true);
-    this.counters.bytesSent += builder.endDatagram(this.path);
-    this.counters.datagramsSent++;
+    this.endDatagram(builder, batch);
     this.counters.packetSizeProbes++;
   }
 

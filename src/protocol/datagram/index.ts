@@ -3,5 +3,6 @@
  * it; the endpoint fills a {@link TransmitBatch}, and the socket sends it whole.
  */
 
+export { EcnCodepoint } from '../wire/frames/ack.ts';
 export { ReceiveBatch, ReceiveQueue } from './receive-batch.ts';
 export { TransmitBatch } from './transmit-batch.ts';

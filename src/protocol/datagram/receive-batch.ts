@@ -1,4 +1,5 @@
 import { NO_BYTES } from '../../base/bytes.ts';
+import { EcnCodepoint } from '../wire/frames/ack.ts';
 
 /**
  * The way in of one turn: datagrams as they came from a socket, which are routed to connections, opened in place and dispatched. A socket
@@ -17,6 +18,8 @@ export class ReceiveBatch {
   readonly local: number[] = [];
   /** 1: the datagram lies in one memory with others, so that nobody gets a view of it to keep, and it is not freed by itself. */
   readonly isShared: number[] = [];
+  /** The ECN codepoint that each datagram came with, as far as any was marked; null where the socket cannot tell. */
+  private ecn: number[] | null = null;
 
   /** Whose packet the datagram is, to be opened; null when it is none, is none any more, or was dispatched in another way. */
   readonly owner: (object | null)[] = [];
@@ -40,6 +43,19 @@ export class ReceiveBatch {
     this.owner[i] = null;
   }
 
+  /** The datagram pushed last came with this ECN codepoint. */
+  mark(ecn: EcnCodepoint): void {
+    this.ecn ??= [];
+    while (this.ecn.length < this.count) this.ecn.push(EcnCodepoint.NOT_ECT);
+    this.ecn[this.count - 1] = ecn;
+  }
+
+  /** The ECN codepoint that a datagram came with. */
+  ecnOf(i: number): EcnCodepoint {
+    if (this.ecn === null || i >= this.ecn.length) return EcnCodepoint.NOT_ECT;
+    return this.ecn[i] as EcnCodepoint;
+  }
+
   /** Datagrams of one peer that the system handed over as one (GRO): all of `segmentBytes`, but for the last, which may be shorter. */
   pushSegments(data: Uint8Array, segmentBytes: number, host: string, port: number, local = 0): void {
     const isShared = data.length > segmentBytes;
@@ -55,6 +71,7 @@ export class ReceiveBatch {
       this.owner[i] = null;
     }
     this.count = 0;
+    if (this.ecn !== null) this.ecn.length = 0;
   }
 }
 
@@ -77,6 +94,11 @@ export class ReceiveQueue {
 
   push(data: Uint8Array, host: string, port: number, local = 0): void {
     this.filling.push(data, host, port, local);
+  }
+
+  /** The datagram pushed last came with this ECN codepoint. */
+  mark(ecn: EcnCodepoint): void {
+    this.filling.mark(ecn);
   }
 
   /** Hands all that waits to `receive`, if anything does. */

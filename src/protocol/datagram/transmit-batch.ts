@@ -1,4 +1,5 @@
 import { type PacketKeys, sealPacket } from '../crypto/packet-protection.ts';
+import { EcnCodepoint } from '../wire/frames/ack.ts';
 
 /**
  * The way out of one turn, in one arena: packets are packed behind each other, sealed in place, and sent as datagrams. Its columns are in
@@ -24,6 +25,8 @@ export class TransmitBatch {
   readonly port: number[] = [];
   /** From which of the socket's own addresses each datagram goes; 0 leaves it to the system. */
   readonly local: Int32Array;
+  /** The ECN codepoint that each datagram goes with, as far as any has one; null when none has. */
+  private ecn: number[] | null = null;
 
   /** Packets that wait for their seal. */
   packets = 0;
@@ -94,6 +97,19 @@ export class TransmitBatch {
     this.used += length;
   }
 
+  /** The datagram pushed last is to go with this ECN codepoint. */
+  mark(ecn: EcnCodepoint): void {
+    this.ecn ??= [];
+    while (this.ecn.length < this.count) this.ecn.push(EcnCodepoint.NOT_ECT);
+    this.ecn[this.count - 1] = ecn;
+  }
+
+  /** The ECN codepoint that a datagram is to go with. */
+  ecnOf(i: number): EcnCodepoint {
+    if (this.ecn === null || i >= this.ecn.length) return EcnCodepoint.NOT_ECT;
+    return this.ecn[i] as EcnCodepoint;
+  }
+
   // ---- sealing ----
 
   /**
@@ -131,6 +147,7 @@ export class TransmitBatch {
       this.host[kept] = this.host[i];
       this.port[kept] = this.port[i];
       this.local[kept] = this.local[i];
+      if (this.ecn !== null) this.ecn[kept] = this.ecnOf(i);
       kept++;
     }
     this.count = kept;
@@ -141,6 +158,7 @@ export class TransmitBatch {
   clear(): void {
     this.used = 0;
     this.count = 0;
+    if (this.ecn !== null) this.ecn.length = 0;
     this.truncatePackets(0);
   }
 

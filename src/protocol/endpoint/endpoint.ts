@@ -293,6 +293,7 @@ export class Endpoint {
     const port = batch.port[i];
     const local = batch.local[i];
     this.scratch.isShared = batch.isShared[i] !== 0;
+    this.scratch.ecn = batch.ecnOf(i);
     counters.datagramsReceived++;
     counters.bytesReceived += data.length;
     if (data.length < SHORTEST_PACKET_BYTES) {
@@ -335,6 +336,7 @@ export class Endpoint {
       const { receiver } = connection;
       const data = batch.data[i];
       scratch.isShared = batch.isShared[i] !== 0;
+      scratch.ecn = batch.ecnOf(i);
       try {
         receiver.onDatagram(data.length, batch.host[i], batch.port[i], batch.local[i]);
         this.ready.add(connection);
@@ -363,6 +365,7 @@ export class Endpoint {
       opened.payloadEnd = batch.payloadEnd[i];
       opened.headerBits = batch.headerBits[i];
       scratch.isShared = batch.isShared[i] !== 0;
+      scratch.ecn = batch.ecnOf(i);
       const data = batch.data[i];
       try {
         connection.receiver.receivePayload(PacketType.ONE_RTT, data, scratch, now);

@@ -16,7 +16,7 @@ import {
 import { Cubic } from '../congestion/cubic.ts';
 import { LossBasedController, NewReno } from '../congestion/loss-based.ts';
 import { Pacer } from '../congestion/pacer.ts';
-import type { EcnCounts } from '../wire/frames/ack.ts';
+import { PathEcn } from './ecn.ts';
 import { PathMtuDiscovery } from './mtu-discovery.ts';
 import { PathLoss } from './path-loss.ts';
 import { RttEstimator } from './rtt.ts';
@@ -32,6 +32,8 @@ export interface PathOptions {
   /** Rather no connection than packets that are smaller than `mtu`. Default false. */
   readonly mtuIsExact?: boolean;
   readonly congestion: CongestionName;
+  /** The socket can set and read the ECN bits. Default false. */
+  readonly usesEcn?: boolean;
   /** Bound of the congestion window; none by default. */
   readonly windowBytesMax?: number;
   /** Default: what `congestion` names. */
@@ -51,8 +53,8 @@ export class Path {
   readonly mtuDiscovery: PathMtuDiscovery;
   /** Null unless the controller wants it. */
   readonly delivery: Delivery | null;
-  /** What the peer says it received with each ECN codepoint. */
-  readonly ecn: EcnCounts = { ect0: 0, ect1: 0, ce: 0 };
+  /** Null where the socket cannot set and read the ECN bits. */
+  readonly ecn: PathEcn | null;
   /** Bytes sent and neither acknowledged, lost nor given up with their packet number space, over all spaces. */
   bytesInFlight = 0;
 
@@ -74,6 +76,7 @@ export class Path {
       isExact: options.mtuIsExact === true,
     });
     this.delivery = this.congestion.wantsDelivery ? new Delivery() : null;
+    this.ecn = options.usesEcn === true ? new PathEcn() : null;
   }
 
   /** Packet size in use, in bytes of UDP payload. */

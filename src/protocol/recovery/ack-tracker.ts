@@ -1,6 +1,7 @@
 import { RangeSet } from '../../base/ranges.ts';
 import { MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
+import { EcnCodepoint, type EcnCounts } from '../wire/frames/ack.ts';
 import type { SentFrame } from '../wire/frames/sent-frames.ts';
 
 export interface AckTrackerOptions {
@@ -20,8 +21,8 @@ export class AckTracker {
   pending = 0;
   /** When an acknowledgement is due at the latest, or NEVER. */
   deadline: Micros = NEVER;
-  /** ECN congestion marks seen. */
-  ceCount = 0;
+  /** Packets that came with an ECN codepoint; null before the first. [REC-80] */
+  ecn: EcnCounts | null = null;
 
   private readonly isHandshake: boolean;
   private readonly advertisedDelay: Micros;
@@ -51,12 +52,17 @@ export class AckTracker {
     if (options.isHandshake) this.threshold = NEVER;
   }
 
-  /** Notes a packet that was opened and is not a duplicate. `isMarked`: it carried an ECN congestion mark. */
-  onPacket(number: number, ackEliciting: boolean, now: Micros, isMarked = false): void {
+  /** Notes a packet that was opened and is not a duplicate. `ecn`: the codepoint it came with. */
+  onPacket(
+    number: number,
+    ackEliciting: boolean,
+    now: Micros,
+    ecn: EcnCodepoint = EcnCodepoint.NOT_ECT,
+  ): void {
     this.ranges.add(number, number + 1);
     if (this.ranges.size > RANGES_MAX) this.ranges.shiftRange();
-    if (isMarked) this.ceCount++;
-    if (ackEliciting) this.onEliciting(number, now, isMarked);
+    if (ecn !== EcnCodepoint.NOT_ECT) this.count(ecn);
+    if (ackEliciting) this.onEliciting(number, now, ecn === EcnCodepoint.CE);
     if (number === this.ranges.largest) this.largestTime = now;
     if (number > this.largest) this.largest = number;
     else this.onLate(number);
@@ -147,6 +153,13 @@ export class AckTracker {
     this.threshold = Math.min(Math.max(threshold, 1), THRESHOLD_MAX);
     this.delay = Math.min(maxDelay, this.advertisedDelay);
     return 0;
+  }
+
+  private count(ecn: EcnCodepoint): void {
+    this.ecn ??= { ect0: 0, ect1: 0, ce: 0 };
+    if (ecn === EcnCodepoint.ECT0) this.ecn.ect0++;
+    else if (ecn === EcnCodepoint.ECT1) this.ecn.ect1++;
+    else this.ecn.ce++;
   }
 
   /** [REC-41] Few packets in a whole delay: the sender's window may be smaller than the threshold. */

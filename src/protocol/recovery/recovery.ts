@@ -1,6 +1,8 @@
 import { assert } from '../../base/errors.ts';
 import { type Micros, NEVER } from '../../base/time.ts';
+import type { PathEcn } from '../path/ecn.ts';
 import type { Path } from '../path/path.ts';
+import type { EcnCounts } from '../wire/frames/ack.ts';
 import { PACKET_SPACES, PacketSpace } from '../wire/packet-header.ts';
 import { acknowledge, detectLost, LossThresholds, PacketFates, withdraw } from './loss-detection.ts';
 import { ProbeTimeout } from './probe-timeout.ts';
@@ -108,9 +110,17 @@ export class Recovery {
    *
    * @param ranges - descending pairs [start, end)
    * @param ackDelay - the frame's delay field
+   * @param ecn - the frame's counts; null when it has none
    * @returns 0, or the code to close the connection with
    */
-  onAck(space: PacketSpace, ranges: Float64Array, rangeCount: number, ackDelay: Micros, now: Micros): number {
+  onAck(
+    space: PacketSpace,
+    ranges: Float64Array,
+    rangeCount: number,
+    ackDelay: Micros,
+    now: Micros,
+    ecn: EcnCounts | null = null,
+  ): number {
     const { fates, path } = this;
     const sent = this.sentPackets(space);
     fates.clear(space);
@@ -124,6 +134,7 @@ export class Recovery {
     }
     if (fates.spurious.count > 0) this.onSpurious(sent, largestBefore, now);
     this.detectLosses(sent, now);
+    if (path.ecn !== null && sent.largestAcked > largestBefore) this.onMarks(path.ecn, sent, ecn, now);
     path.onSettled(fates.acked.count > 0 ? sent.reportOf(fates.acked.numbers[0]).sentTime : -1, now);
     return 0;
   }
@@ -155,6 +166,7 @@ export class Recovery {
     }
     if (this.nextTimeout() > now) return TimeoutResult.NONE;
     fates.clear(this.pto.expire(now));
+    this.path.ecn?.onProbeTimeout(this.pto.count);
     return TimeoutResult.PROBE;
   }
 
@@ -223,6 +235,7 @@ export class Recovery {
     const { fates, path, thresholds } = this;
     thresholds.update(path.rtt, this.pto.peerMaxAckDelay);
     detectLost(sent, now, thresholds, path, fates);
+    if (path.ecn !== null && fates.lost.count > 0) path.ecn.onLost(fates.space, fates.lost);
     if (fates.isPersistent) path.congestion.onPersistentCongestion();
   }
 
@@ -236,6 +249,14 @@ export class Recovery {
       this.path.congestion.onSpuriousLoss(sent.reportOf(number), now);
     }
     sent.loss.runStart = NEVER;
+  }
+
+  /** [REC-82] [REC-84] An acknowledgement of a larger number than before says, or should say, what arrived with a mark. */
+  private onMarks(marked: PathEcn, sent: SentPackets, counts: EcnCounts | null, now: Micros): void {
+    const { acked, space } = this.fates;
+    const marks = marked.onAck(space, acked, counts);
+    if (marks === 0 || acked.count === 0) return;
+    this.path.congestion.onEcnCongestion(sent.reportOf(acked.numbers[0]).sentTime, marks, now); // [REC-34] as a loss is
   }
 
   private lossDeadline(): Micros {

@@ -22,6 +22,8 @@ export class ConnectionCounters {
   acksReceived = 0;
   heartbeatsSent = 0;
   heartbeatsReceived = 0;
+  /** Packets that came marked by a router that is congested; always 0 where the socket cannot tell. */
+  congestionMarksReceived = 0;
   packetSizeProbes = 0;
   packetSizeProbesLost = 0;
 }

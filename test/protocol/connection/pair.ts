@@ -9,6 +9,7 @@ import type { Connection } from '../../../src/protocol/connection/connection.ts'
 import type { CloseReason } from '../../../src/protocol/connection/lifecycle.ts';
 import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
+import { EcnCodepoint } from '../../../src/protocol/datagram/index.ts';
 import { Endpoint, type EndpointEvent, type ServerConfig } from '../../../src/protocol/endpoint/index.ts';
 import type { ConnectionStream, StreamSettings } from '../../../src/protocol/stream/connection-stream.ts';
 import { Delivery, Priority } from '../../../src/protocol/wire/frame-type.ts';
@@ -39,7 +40,11 @@ export interface PairOptions {
 }
 
 /** What is sent instead of the `index`th datagram that a side wants to send, with a delay if need be. */
-export type Filter = (data: Uint8Array, index: number) => readonly { data: Uint8Array; afterMs?: number }[];
+export type Filter = (
+  data: Uint8Array,
+  index: number,
+  ecn: EcnCodepoint,
+) => readonly { data: Uint8Array; afterMs?: number; ecn?: EcnCodepoint }[];
 
 /** A client and a server on a simulated network, with a record of all that they sent and were told. */
 export class Pair {
@@ -141,6 +146,8 @@ export class Side {
   readonly events: EndpointEvent[] = [];
   /** What it sent, in order, before any filter or link. */
   readonly sent: LoggedDatagram[] = [];
+  /** With which ECN codepoint each datagram of {@link sent} went. */
+  readonly codepoints: EcnCodepoint[] = [];
   /** What reached it. */
   readonly arrived: LabDatagram[] = [];
   /** Messages that were read, by stream. */
@@ -164,13 +171,14 @@ export class Side {
     const { port } = this.node;
     const send = port.send.bind(port);
     this.inject = (data) => send(data, name === 'client' ? 'server' : 'client', PORT);
-    port.send = (data, host, toPort) => {
+    port.send = (data, host, toPort, ecn = EcnCodepoint.NOT_ECT) => {
       const index = this.sent.length;
       this.sent.push(readDatagram(endpoint, data, world.now));
-      if (this.filter === null) return send(data, host, toPort);
-      for (const { data: bytes, afterMs = 0 } of this.filter(data.slice(), index)) {
-        if (afterMs === 0) send(bytes, host, toPort);
-        else world.clock.schedule(world.now + afterMs * MILLISECOND, () => send(bytes, host, toPort));
+      this.codepoints.push(ecn);
+      if (this.filter === null) return send(data, host, toPort, ecn);
+      for (const { data: bytes, afterMs = 0, ecn: other = ecn } of this.filter(data.slice(), index, ecn)) {
+        if (afterMs === 0) send(bytes, host, toPort, other);
+        else world.clock.schedule(world.now + afterMs * MILLISECOND, () => send(bytes, host, toPort, other));
       }
     };
   }

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { NEVER } from '../../../src/base/time.ts';
 import { AckTracker, RANGES_MAX } from '../../../src/protocol/recovery/ack-tracker.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
+import { EcnCodepoint } from '../../../src/protocol/wire/frames/ack.ts';
 
 function tracker(isHandshake = false): AckTracker {
   return new AckTracker({ isHandshake, maxDelay: 25_000 });
@@ -129,9 +130,18 @@ describe('acknowledging', () => {
   test('acknowledges at once a packet with a congestion mark [REC-38]', () => {
     const acks = tracker();
     receive(acks, 0, 20, 10);
-    acks.onPacket(acks.largest + 1, true, 0, true);
+    acks.onPacket(acks.largest + 1, true, 0, EcnCodepoint.CE);
     expect(acks.ackDue(0)).toBe(true);
-    expect(acks.ceCount).toBe(1);
+  });
+
+  test('counts packets by the ECN codepoint they came with, once there is one [REC-80]', () => {
+    const acks = tracker();
+    acks.onPacket(0, true, 0);
+    expect(acks.ecn).toBeNull();
+    for (const ecn of [EcnCodepoint.ECT0, EcnCodepoint.CE, EcnCodepoint.ECT0, EcnCodepoint.ECT1])
+      acks.onPacket(acks.largest + 1, false, 0, ecn);
+    acks.onPacket(acks.largest + 1, true, 0);
+    expect(acks.ecn).toEqual({ ect0: 2, ect1: 1, ce: 1 });
   });
 
   test('reports the time since the largest number came [REC-42]', () => {

@@ -20,6 +20,7 @@ export interface SenderOptions {
   readonly mtu?: number;
   readonly congestion?: CongestionName;
   readonly windowBytesMax?: number;
+  readonly usesEcn?: boolean;
   readonly controller?: (options: CongestionOptions) => CongestionController;
 }
 
@@ -35,6 +36,7 @@ export class Sender {
     const isServer = options.isServer ?? true;
     const path = pathOf({
       mtu: this.mtu,
+      usesEcn: options.usesEcn ?? false,
       ...(options.congestion === undefined ? {} : { congestion: options.congestion }),
       ...(options.windowBytesMax === undefined ? {} : { windowBytesMax: options.windowBytesMax }),
       ...(options.controller === undefined ? {} : { controller: options.controller }),

@@ -20,6 +20,10 @@ export const ACK_RANGES_MAX = 256;
 /** Most ranges that an ACK of ours carries. */
 export const ACK_RANGES_SENT_MAX = 64;
 
+/** What the two ECN bits of an IP header say (RFC 3168): whether the sender understands marks, and whether a router marked the datagram. */
+export const EcnCodepoint = { NOT_ECT: 0, ECT1: 1, ECT0: 2, CE: 3 } as const;
+export type EcnCodepoint = (typeof EcnCodepoint)[keyof typeof EcnCodepoint];
+
 /** Packets received with each ECN codepoint. */
 export interface EcnCounts {
   ect0: number;
