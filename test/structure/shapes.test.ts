@@ -4,6 +4,7 @@ import { shapesOf } from './shapes.ts';
 
 /** Classes of the core that show others more than {@link MEMBERS_MAX} members, and why. */
 const WIDE: Readonly<Record<string, string>> = {
+  ConnectionCounters: 'one count each',
   EndpointCounters: 'nothing but counts, a field each',
   FrameReader: 'the fields of a frame, which are read without a call for each',
   MessageRecords: 'columns, most of them, which are read without a call for each message',

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
+import { EcnCodepoint } from '../../src/protocol/datagram/index.ts';
 import { type LabDatagram, Network } from '../../src/testing/network.ts';
 import { VirtualClock } from '../../src/testing/virtual-clock.ts';
 
@@ -19,7 +20,9 @@ describe('network', () => {
     open('b', 2);
     a.send(Uint8Array.of(9), 'b', 2);
     drain();
-    expect(received).toEqual([{ data: Uint8Array.of(9), host: 'a', port: 1, sentAt: 0, arrivedAt: 10_000 }]);
+    expect(received).toEqual([
+      { data: Uint8Array.of(9), host: 'a', port: 1, sentAt: 0, arrivedAt: 10_000, ecn: EcnCodepoint.NOT_ECT },
+    ]);
   });
 
   test('the directions of a path have links of their own', () => {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
 import { MILLISECOND, SECOND } from '../../src/base/time.ts';
+import { EcnCodepoint } from '../../src/protocol/datagram/index.ts';
 import { type Arrival, type BurstLoss, Link, type LinkOptions } from '../../src/udp/link.ts';
 
 describe('link', () => {
@@ -9,7 +10,7 @@ describe('link', () => {
     const data = Uint8Array.of(1, 2, 3);
     const [arrival] = link.send(data, 500);
     data.fill(0);
-    expect(arrival).toEqual({ at: 500, data: Uint8Array.of(1, 2, 3) });
+    expect(arrival).toEqual({ at: 500, data: Uint8Array.of(1, 2, 3), ecn: EcnCodepoint.NOT_ECT });
   });
 
   test('the delay is added to the time of sending', () => {
@@ -137,6 +138,15 @@ describe('link', () => {
     expect(link.counters.droppedQueue).toBe(7);
     expect(link.counters.queueBytesPeak).toBe(3_000);
     expect(link.send(new Uint8Array(9_000), SECOND)).toHaveLength(1);
+  });
+
+  test('beyond so many that wait, datagrams that may be marked are, and the others go as they are', () => {
+    const link = makeLink({ bitsPerSecond: 8_000_000, ecnMarkBytes: 2_000 });
+    const send = (ecn: EcnCodepoint) => link.send(new Uint8Array(1_000), 0, ecn)[0].ecn;
+    const { NOT_ECT, ECT0, ECT1, CE } = EcnCodepoint;
+    expect([ECT0, ECT0, ECT0].map(send)).toEqual([ECT0, ECT0, ECT0]);
+    expect([ECT0, NOT_ECT, ECT1].map(send)).toEqual([CE, NOT_ECT, CE]);
+    expect(link.counters.marked).toBe(2);
   });
 
   test('bytes that wait when the rate changes leave at the new rate', () => {
