@@ -92,6 +92,13 @@ export interface TransportOptions {
    * memory, from 64 MiB to 4 GiB.
    */
   memoryBytesMax?: number | undefined;
+  /**
+   * Delay that this side's best-effort and partial messages may add in the queues of the path, and as long again in its own, in ms. When
+   * more is offered than the path carries, the newest best-effort messages of each stream are sent and older ones given up (outcome
+   * `dropped`, metric `messagesThinned`), partial ones wait for their turn or their deadline. Default 50, which is three updates of a game
+   * at 60 Hz and more than good links jitter; 0 = any.
+   */
+  thinningDelayMs?: number | undefined;
   /** How long an incomplete message may wait for its next byte before the connection is closed. Default 30,000; 0 = for ever. */
   stallTimeoutMs?: number | undefined;
   /** Asked of the system for the socket; it may grant less. Default 4 MiB. */
@@ -123,7 +130,8 @@ export type Priority = 'system' | 'media' | 'chat' | 'bulk';
 /**
  * What became of a message: `acknowledged`, complete at the peer's transport; `expired`, its lifetime ended before, here, on the way
  * or unread there; `lost`, a
- * best-effort message of which a packet was lost; `dropped`, given up by the peer or because the stream was reset.
+ * best-effort message of which a packet was lost; `dropped`, given up by the peer, because the stream was reset, or, best effort, for newer
+ * ones of its stream while the path carries less than is offered.
  */
 export type Outcome = 'acknowledged' | 'expired' | 'lost' | 'dropped';
 
@@ -192,6 +200,7 @@ const CONFIG_OPTIONS = {
   bestEffortBytes: anything,
   memoryBytesMax: anything,
   stallTimeoutMs: anything,
+  thinningDelayMs: anything,
 } satisfies Partial<OptionTable<TransportOptions>>;
 
 /** What the options of {@link TransportOptions} may be. */

@@ -59,6 +59,8 @@ export interface ConnectionConfig {
   streamsMax: number;
   /** Memory for best-effort messages that are incomplete or unread. */
   bestEffortBytes: number;
+  /** Delay that best-effort and partial messages may add in the queue of the path, and as long again in that of the sender; 0 = any. */
+  thinningDelayMs: number;
   /** Packets that may fail to open before the connection is closed: the AEAD's integrity limit, 2^36. */
   openFailuresMax: number;
   /** Longest time an acknowledgement is held back. */
@@ -95,6 +97,7 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
     stallTimeoutMs: 30_000,
     streamsMax: 100,
     bestEffortBytes: 1 * MIB,
+    thinningDelayMs: 50,
     openFailuresMax: 2 ** 36,
     ackDelayMaxMs: 25,
     repairBytes: 128 * 1024,
@@ -205,6 +208,7 @@ const BOUNDS: readonly (readonly [NumericField, number, number])[] = [
   ['stallTimeoutMs', 0, 2 ** 31],
   ['streamsMax', 0, 2 ** 20],
   ['bestEffortBytes', 0, 2 ** 30],
+  ['thinningDelayMs', 0, 60_000],
   ['openFailuresMax', 1, 2 ** 36],
   ['ackDelayMaxMs', 1, 1_000],
   ['repairBytes', 0, 2 ** 24],

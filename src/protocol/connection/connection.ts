@@ -4,7 +4,7 @@ import type { RandomSource } from '../../base/random.ts';
 import { type HeapItem, MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import type { Handshake, HandshakeSpace } from '../handshake/handshake.ts';
-import { Path } from '../path/path.ts';
+import { Path, QueueBound } from '../path/path.ts';
 import { Recovery, TimeoutResult } from '../recovery/recovery.ts';
 import { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamEvent } from '../stream/connection-stream.ts';
@@ -181,6 +181,7 @@ export class Connection {
     const { handshake } = this;
     this.repairs = config.repairBytes > 0 ? new IncomingRepairs(config.repairBytes, this.memory) : null;
     const { repairs } = this;
+    const delay = config.thinningDelayMs * MILLISECOND;
     const parts = {
       role,
       control,
@@ -195,6 +196,7 @@ export class Connection {
       spaces,
       streams,
       thin,
+      thinning: delay === 0 ? null : new QueueBound(path.rtt, delay),
     };
     this.assembler = new PacketAssembler({ ...parts, skips }, host);
     this.receiver = new PacketReceiver({ ...parts, openFailuresMax: config.openFailuresMax }, host, now);

@@ -36,6 +36,8 @@ export interface ConnectionMetrics extends ConnectionCounters {
   messagesExpired: number;
   /** Best-effort messages sent of which a packet was lost. */
   messagesLost: number;
+  /** Best-effort messages that were not sent because newer ones of their stream took their place: more was offered than the path carries. */
+  messagesThinned: number;
   /** Best-effort messages received too late for their order. */
   messagesLate: number;
   /** Best-effort messages that had to give way to newer ones before they were read. */
@@ -89,6 +91,7 @@ export function metricsOf(source: MetricsSource): ConnectionMetrics {
     retransmittedBytes: sent.retransmittedBytes,
     messagesExpired: sent.expired + received.expired,
     messagesLost: sent.lost,
+    messagesThinned: sent.thinned,
     messagesLate: received.late,
     messagesEvicted: received.evicted,
     dataBlocked: streams.limits.data.blockedCount,

@@ -15,7 +15,7 @@
 import type { Micros } from '../../base/time.ts';
 import { openPacket, UnprotectedHeader } from '../crypto/packet-protection.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
-import { knownRate, type Path } from '../path/path.ts';
+import { knownRate, type Path, type QueueBound } from '../path/path.ts';
 import { isRecovered, recover, symbolStart } from '../recovery/recovered-packets.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { PacketList, SentPackets } from '../recovery/sent-packets.ts';
@@ -66,6 +66,7 @@ export interface ReceiverParts {
   readonly spaces: PacketNumberSpaces;
   readonly streams: ReceiverStreams;
   readonly thin: ThinSender;
+  readonly thinning: QueueBound | null;
   /** Packets that may fail to open before the connection is closed. */
   readonly openFailuresMax: number;
 }
@@ -455,7 +456,10 @@ export class PacketReceiver {
     this.fates.tell(now);
     const { rtt } = this.path;
     this.spaces[space]?.acks.onRtt(rtt.smoothed);
-    if (rtt.hasSample) this.streams.packer.onMeasured(rtt, knownRate(this.path), now);
+    const { thinning } = this.parts;
+    thinning?.onAck(now);
+    const rate = Math.min(knownRate(this.path), thinning?.rate ?? Number.POSITIVE_INFINITY);
+    if (rtt.hasSample) this.streams.packer.onMeasured(rtt, rate, now);
     return 0;
   }
 

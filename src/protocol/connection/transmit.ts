@@ -16,7 +16,7 @@ import { type Micros, SECOND } from '../../base/time.ts';
 import type { PacketKeys } from '../crypto/packet-protection.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
-import type { Path } from '../path/path.ts';
+import type { Path, QueueBound } from '../path/path.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamPacker } from '../stream/stream-packer.ts';
@@ -63,6 +63,8 @@ export interface AssemblerParts {
   readonly spaces: PacketNumberSpaces;
   readonly streams: { readonly packer: StreamPacker };
   readonly thin: ThinSender;
+  /** How much may be in flight for best-effort and partial messages to join it; null for any. */
+  readonly thinning: QueueBound | null;
 }
 
 /** What the assembler asks of its connection. */
@@ -90,6 +92,7 @@ export class PacketAssembler {
   private readonly skips: NumberSkips;
   private readonly spaces: PacketNumberSpaces;
   private readonly thin: ThinSender;
+  private readonly thinning: QueueBound | null;
   private readonly host: AssemblerHost;
   /** There is more to send than one packet holds, so that larger packets are worth looking for. */
   private fillsPackets = false;
@@ -109,6 +112,7 @@ export class PacketAssembler {
     this.skips = parts.skips;
     this.spaces = parts.spaces;
     this.thin = parts.thin;
+    this.thinning = parts.thinning;
     this.host = host;
   }
 
@@ -220,10 +224,11 @@ export class PacketAssembler {
 
   /** Fills a 1-RTT packet. */
   private packApplication(builder: PacketBuilder, state: PacketNumberSpace, now: Micros): void {
-    const { control, counters, packer, path, recovery } = this;
+    const { control, counters, packer, path, recovery, thinning } = this;
     const isProbe = recovery.probesPending(PacketSpace.APPLICATION) > 0;
     const hasFrames = control.isDue || packer.hasFrames;
     const mayFrames = isProbe || (hasFrames && this.mayFill(now));
+    if (hasFrames && !mayFrames) packer.onBlocked(now);
     if (!isProbe && !(hasFrames && mayFrames) && !state.acks.ackDue(now)) return;
     const sent = recovery.sentPackets(PacketSpace.APPLICATION);
     const keys = state.keys.toSeal(PacketSpace.APPLICATION);
@@ -237,7 +242,8 @@ export class PacketAssembler {
     const afterAck = frames.at;
     if (mayFrames) {
       if (control.isDue) control.write(frames);
-      packer.write(frames, path.pacer.rate * SECOND, path.rtt.smoothed);
+      const thinRoom = thinning === null ? Number.POSITIVE_INFINITY : thinning.window - path.bytesInFlight;
+      packer.write(frames, path.pacer.rate * SECOND, path.rtt.smoothed, thinRoom);
       if (frames.room < FULL_PACKET_SLACK) this.fillsPackets = true;
     }
     if (frames.at > afterAck) isEliciting = true;
@@ -256,6 +262,7 @@ export class PacketAssembler {
     // Large enough for a server that does not know the connection to say so. [PKT-24]
     if (isEliciting && this.ids.resetToken !== null) builder.padDatagram(RESET_TRIGGER_BYTES);
     this.endPacket(builder, state, isEliciting, isEliciting, now);
+    thinning?.onSent(path.bytesInFlight);
   }
 
   /** True when congestion control and pacing let a packet out now; otherwise notes that something waits for them. */

@@ -17,6 +17,9 @@ import { Cubic } from '../congestion/cubic.ts';
 import { LossBasedController, NewReno } from '../congestion/loss-based.ts';
 import { Pacer } from '../congestion/pacer.ts';
 import { PathEcn } from './ecn.ts';
+
+export { QueueBound } from '../congestion/queue-bound.ts';
+
 import { PathMtuDiscovery } from './mtu-discovery.ts';
 import { PathLoss } from './path-loss.ts';
 import { RttEstimator } from './rtt.ts';

@@ -4,6 +4,7 @@ import type { ConnectionStream, StreamEvents } from './connection-stream.ts';
 import type { Pace, WindowPool } from './flow-control.ts';
 import type { Limits } from './limits.ts';
 import { Scheduler } from './scheduler.ts';
+import { THINNINGS_A_WAIT } from './send/best-effort-queue.ts';
 import type { PathMeasures } from './send/deadline-rule.ts';
 import type { SecondCopies } from './send/second-copies.ts';
 import type { SendContext } from './send/send-context.ts';
@@ -17,6 +18,8 @@ export interface StreamPackerOptions {
   readonly pool: WindowPool;
   readonly pace: Pace;
   readonly events: Pick<StreamEvents<unknown>, 'sent' | 'outcomes'>;
+  /** How long a best-effort message may wait before it gives way to newer ones; NEVER for as long as it takes. */
+  readonly waitMax: Micros;
   /** Both halves of the stream may be over now. */
   readonly forgetFinished: (stream: ConnectionStream) => void;
 }
@@ -36,6 +39,11 @@ export class StreamPacker {
   private readonly events: Pick<StreamEvents<unknown>, 'sent' | 'outcomes'>;
   private readonly forgetFinished: (stream: ConnectionStream) => void;
   private readonly scheduler = new Scheduler();
+  /** How long best-effort messages may wait, and when it is looked at next. */
+  private readonly waitMax: Micros;
+  private thinsAt: Micros;
+  /** Until then messages that never give way are known to fill all packets. */
+  private othersUntil: Micros = 0;
   /** Streams whose receiving half has MAX_STREAM_DATA or STOP_SENDING to send. */
   private readonly controlDue = new Set<ConnectionStream>();
   /** Streams whose receiving half has DROPPED to send. */
@@ -49,6 +57,8 @@ export class StreamPacker {
     this.pace = options.pace;
     this.events = options.events;
     this.forgetFinished = options.forgetFinished;
+    this.waitMax = options.waitMax;
+    this.thinsAt = options.waitMax === NEVER ? NEVER : 0;
   }
 
   // ---- what changed ----
@@ -115,9 +125,12 @@ export class StreamPacker {
    *
    * @param rate - pacing rate in bytes a second
    * @param rtt - smoothed round-trip time
+   * @param thinRoom - bytes that best-effort and partial messages may add to the queue of the path; infinite while that is short
    */
-  write(w: FrameWriter, rate: number, rtt: Micros): void {
+  write(w: FrameWriter, rate: number, rtt: Micros, thinRoom: number): void {
     const { now, at: start } = w;
+    this.context.thinRoom = now < this.othersUntil ? Number.POSITIVE_INFINITY : thinRoom;
+    const isHeld = this.context.thinRoom <= 0;
     this.pace.now = now;
     this.pace.rtt = rtt;
     this.limits.streams.watch(now);
@@ -142,8 +155,23 @@ export class StreamPacker {
       this.events.sent(stream);
       if (skips >= SKIPS_MAX && w.at > start) break;
     }
+    // What fills the packet without them fills the queue, too: that they alone give way would only starve them.
+    if (isHeld && w.room < FRAME_ROOM_MIN) this.othersUntil = now + 2 * rtt;
     if (copies.isReady) this.writeCopies(w, copies);
     // Some may have expired where they waited.
+    if (this.context.outcomes.length > 0) this.events.outcomes(this.context.outcomes);
+  }
+
+  /** Congestion control lets nothing out: what has waited for so long that it is out of date gives way. [STR-43] */
+  onBlocked(now: Micros): void {
+    if (now < this.thinsAt) return;
+    this.thinsAt = now + this.waitMax / THINNINGS_A_WAIT;
+    for (const stream of this.streams.values()) {
+      const { bestEffort } = stream.sender.queue;
+      if (!stream.active || bestEffort === null) continue;
+      bestEffort.thin(this.waitMax, now);
+      this.events.sent(stream);
+    }
     if (this.context.outcomes.length > 0) this.events.outcomes(this.context.outcomes);
   }
 

@@ -33,6 +33,8 @@ export interface StreamsConfig {
   readonly connectionWindowBytes: number;
   readonly bestEffortBytes: number;
   readonly stallTimeoutMs: number;
+  /** How long best-effort messages may wait for congestion control before newer ones take their place; 0 for ever. */
+  readonly thinningDelayMs: number;
   readonly mtu: number;
   /** Of streams that do not say themselves. */
   readonly protection: ProtectionOptions;
@@ -113,6 +115,7 @@ export class Streams<Host extends StreamsHost> {
       pool,
       pace,
       events: this.events,
+      waitMax: config.thinningDelayMs === 0 ? NEVER : config.thinningDelayMs * MILLISECOND,
       forgetFinished: (stream) => this.forgetFinished(stream),
     });
     this.owner = {

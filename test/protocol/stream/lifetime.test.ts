@@ -122,11 +122,11 @@ describe('A lifetime', () => {
   test('of a message that is too large for what the path carries until then ends before a byte of it is sent [STR-40]', () => {
     const link = new Link();
     link.sendContext.deadlines.onMeasured({ min: 2_000, adjusted: 2_000 }, 0.5, 0);
-    link.send.send(bytesOf(4_501, 0), PARTIAL, 10_000, false, 1);
-    link.send.send(bytesOf(4_501, 1), BEST_EFFORT, 10_000, false, 2);
-    link.send.send(bytesOf(4_499, 2), PARTIAL, 10_000, false, 3);
+    link.send.send(bytesOf(5_701, 0), PARTIAL, 10_000, false, 1);
+    link.send.send(bytesOf(5_701, 1), BEST_EFFORT, 10_000, false, 2);
+    link.send.send(bytesOf(5_699, 2), PARTIAL, 10_000, false, 3);
     expect(link.packAll(0).flatMap(({ bytes }) => framesOf(bytes))).toContain(
-      'MESSAGE 0 [0,1185) of 4499 for 9000',
+      'MESSAGE 0 [0,1185) of 5699 for 9000',
     );
     expect(link.outcomes()).toEqual([
       [1, Outcome.EXPIRED],
@@ -139,11 +139,12 @@ describe('A lifetime', () => {
     for (const isLost of [false, true]) {
       const link = new Link();
       link.sendContext.deadlines.onMeasured({ min: 2_000, adjusted: 2_000 }, 1, 0);
-      link.send.send(bytesOf(3_000), PARTIAL, 5_000, false, 1);
+      link.send.send(bytesOf(3_000), PARTIAL, 4_500, false, 1);
       const first = link.pack(0)!;
       if (isLost) {
-        link.packAll(0);
+        const [second] = link.packAll(0);
         link.lost(first, 3_000);
+        link.lost(second, 3_000);
       }
       expect(framesOf(link.pack(3_000)!.bytes)).toEqual(['OPEN', 'ABANDON 0+1']);
       expect(link.packAll(3_000)).toEqual([]);

@@ -44,8 +44,9 @@ export class DeadlineRule {
   }
 
   /**
-   * Of a message `bytes` are not sent, or are lost: they would arrive at or after the deadline, as far as delay and rate are known. [STR-16]
-   * [STR-40] All of the rate is counted for it, so that what others need gives nothing up that might have been in time.
+   * Of a message `bytes` are to leave ahead of its last packet, whose own time the one-way delay has in it: that would arrive at or after the
+   * deadline, as far as delay and rate are known. [STR-16] [STR-40] All of the rate is counted for it, so that what others need gives
+   * nothing up that might have been in time.
    */
   isTooLate(deadline: Micros, bytes: number, now: Micros): boolean {
     return deadline !== NEVER && deadline - this.oneWayDelay(now) - bytes / this.rate <= now;

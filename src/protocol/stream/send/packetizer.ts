@@ -1,3 +1,5 @@
+/** From the records of messages to frames. It is one file because all of it is about the room in one packet. */
+
 import { JspError } from '../../../base/errors.ts';
 import { type Micros, NEVER } from '../../../base/time.ts';
 import { MessageFlag, Space } from '../../wire/frame-type.ts';
@@ -12,6 +14,7 @@ import {
 } from '../../wire/frames/message.ts';
 import { varintSize, writeVarint } from '../../wire/varint.ts';
 import { type FlowCredit, MESSAGE_COST } from '../flow-control.ts';
+import { BestEffortQueue } from './best-effort-queue.ts';
 import { Mark, type MessageRecords } from './message-records.ts';
 import { SendBuffer } from './send-buffer.ts';
 import type { SendContext, SendQueue } from './send-context.ts';
@@ -49,6 +52,8 @@ export class Packetizer {
   private readonly spanMax: number;
   private readonly usesReserve: boolean;
   private readonly isRepeated: boolean;
+  /** Of best-effort messages. */
+  private readonly waiting: BestEffortQueue | null;
   /** Where {@link writeSingle} had to cut a message; 0 when it went whole, or not at all. */
   private cutLength = 0;
   /** Packets in a row for which a message waited because it should not be cut. */
@@ -60,6 +65,8 @@ export class Packetizer {
     this.context = context;
     this.stream = options.stream;
     this.isReliable = options.space === Space.RELIABLE;
+    this.waiting = this.isReliable ? null : new BestEffortQueue(this.buffer);
+    if (this.waiting !== null) options.queue.bestEffort = this.waiting;
     this.credit = options.credit;
     this.spanMax = options.spanMax;
     this.usesReserve = options.usesReserve;
@@ -125,10 +132,14 @@ export class Packetizer {
 
   /** Writes messages that were not sent before. */
   writeNew(w: FrameWriter): void {
-    const { buffer, records } = this;
+    const { buffer, context, records } = this;
+    const isThinned = context.thinRoom !== Number.POSITIVE_INFINITY;
+    if (isThinned && context.thinRoom > 0) this.waiting?.keepNewest(context.thinRoom);
     for (;;) {
       buffer.expireNext(w.now);
       const before = w.at;
+      const givesWay = isThinned && this.givesWay();
+      if (givesWay && context.thinRoom <= 0) break;
       if (buffer.cutAt > 0) {
         this.writeRest(w);
       } else if (records.queued > 0) {
@@ -138,7 +149,15 @@ export class Packetizer {
         else this.writeNewSingle(w, i);
       }
       if (w.at === before) break;
+      if (givesWay) context.thinRoom -= w.at - before;
     }
+  }
+
+  /** What would be sent next gives way while the queue of the path is long: it is best effort, or partial. [STR-42] */
+  private givesWay(): boolean {
+    const { records } = this;
+    const r = this.buffer.cutAt > 0 ? records.flight - 1 : records.flight;
+    return !this.isReliable || (this.hasUnsent && (records.marks[records.index(r)] & Mark.LIFETIME) !== 0);
   }
 
   // ---- again ----

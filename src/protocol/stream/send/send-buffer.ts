@@ -80,11 +80,6 @@ export class SendBuffer {
     records.marks[records.index(records.flight + records.queued - 1)] |= Mark.UNPROTECTED;
   }
 
-  /** Whether the first `count` messages taken in are settled. */
-  isSettledUpTo(count: number): boolean {
-    return this.pushed - this.records.flight - this.records.queued >= count;
-  }
-
   // ---- what is sent, as the packetizer says ----
 
   /**
@@ -181,6 +176,19 @@ export class SendBuffer {
       this.discard(i, Outcome.EXPIRED);
       this.absorbVoids();
     }
+    records.dropSettled();
+  }
+
+  /** The `count` oldest of what was not sent leave the queue for newer ones. [STR-42] [STR-43] */
+  giveWay(count: number): void {
+    const { records } = this;
+    for (let k = 0; k < count; k++) {
+      const i = records.index(records.flight + k);
+      if ((records.marks[i] & Mark.VOID) !== 0) continue;
+      this.context.thinned++;
+      this.discard(i, Outcome.DROPPED);
+    }
+    this.absorbVoids();
     records.dropSettled();
   }
 
@@ -342,7 +350,8 @@ export class SendBuffer {
 
   /** What is left to send of the message at index `i` would arrive at or after its deadline. [STR-16] [STR-40] */
   private isTooLate(i: number, bytesLeft: number, now: Micros): boolean {
-    return this.context.deadlines.isTooLate(this.records.deadlineOf(i), bytesLeft, now);
+    const { deadlines, packetRoom } = this.context;
+    return deadlines.isTooLate(this.records.deadlineOf(i), Math.max(0, bytesLeft - packetRoom), now);
   }
 
   /** Bytes of a sent message that are lost, or were not sent yet: what is still to leave for it to arrive. */
@@ -456,9 +465,14 @@ export class SendMark {
 
   /** Whether all of them are settled. */
   get isSettled(): boolean {
-    if (!this.reliable.isSettledUpTo(this.reliablePushed)) return false;
-    return this.bestEffort === null || this.bestEffort.isSettledUpTo(this.bestEffortPushed);
+    if (!isSettledUpTo(this.reliable, this.reliablePushed)) return false;
+    return this.bestEffort === null || isSettledUpTo(this.bestEffort, this.bestEffortPushed);
   }
+}
+
+/** Whether the first `count` messages taken in are settled. */
+function isSettledUpTo({ pushed, records }: SendBuffer, count: number): boolean {
+  return pushed - records.flight - records.queued >= count;
 }
 
 /** Messages up to this length share slabs; longer ones have memory of their own. */

@@ -1,4 +1,5 @@
 import { Ring } from '../../../base/ring.ts';
+import type { Micros } from '../../../base/time.ts';
 import type { FlowCredit } from '../flow-control.ts';
 import { DeadlineRule } from './deadline-rule.ts';
 import type { SlabPool } from './message-records.ts';
@@ -18,6 +19,11 @@ export class SendContext {
   packetRoom: number;
   /** What is still worth doing for messages with a deadline. */
   readonly deadlines = new DeadlineRule();
+  /**
+   * Bytes of best-effort and partial messages that may be sent for the first time in this packet; infinite while the queue of the path is
+   * short. [STR-42]
+   */
+  thinRoom = Number.POSITIVE_INFINITY;
   /** Messages taken in, and their bytes. */
   messages = 0;
   messageBytes = 0;
@@ -27,6 +33,8 @@ export class SendContext {
   lost = 0;
   /** Messages that the peer reported as given up. */
   dropped = 0;
+  /** Best-effort messages that gave way to newer ones before they were sent. */
+  thinned = 0;
   /** Message bytes sent again. */
   retransmittedBytes = 0;
 
@@ -47,6 +55,8 @@ export class SendQueue {
   lowWaterBytes: number;
   /** Beyond this messages are refused, unless nothing else waits. */
   bytesMax: number;
+  /** Once there were best-effort messages: those of them that wait. */
+  bestEffort: WaitingBestEffort | null = null;
   private awaitsDrain = false;
 
   constructor(options: SendQueueOptions) {
@@ -75,6 +85,11 @@ export class SendQueue {
     this.awaitsDrain = false;
     return true;
   }
+}
+
+/** Best-effort messages that wait, and may give way to each other. */
+interface WaitingBestEffort {
+  thin(waitMax: Micros, now: Micros): void;
 }
 
 export interface SendQueueOptions {
