@@ -2,6 +2,7 @@ import type { Micros } from '../../../src/base/time.ts';
 import type { ConnectionConfig } from '../../../src/protocol/connection/config.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
 import type { ControlFrames } from '../../../src/protocol/connection/control-frames.ts';
+import type { IncomingRepairs } from '../../../src/protocol/connection/incoming-repairs.ts';
 import { ConnectionState } from '../../../src/protocol/connection/lifecycle.ts';
 import type { Liveness } from '../../../src/protocol/connection/liveness.ts';
 import type { PacketNumberSpaces } from '../../../src/protocol/connection/packet-number-space.ts';
@@ -17,6 +18,7 @@ export interface ConnectionInternals {
   readonly keys: KeyRing;
   readonly liveness: Liveness;
   readonly recovery: Recovery;
+  readonly repairs: IncomingRepairs | null;
   readonly spaces: PacketNumberSpaces;
 }
 

@@ -72,7 +72,12 @@ export class Rogue {
 
   /** Sends as {@link send} does without waiting. */
   post(...frames: readonly Uint8Array[]): void {
-    const packet = sealShort(this.keys, this.core.ids.destinationId, this.number++, Buffer.concat(frames));
+    this.postRaw(Buffer.concat(frames));
+  }
+
+  /** Sends as {@link sendRaw} does without waiting. */
+  postRaw(payload: Uint8Array, bits = 0): void {
+    const packet = sealShort(this.keys, this.core.ids.destinationId, this.number++, payload, bits);
     this.port.send(packet, this.victim.name, PORT);
   }
 
