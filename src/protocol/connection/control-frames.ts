@@ -2,6 +2,7 @@ import { copyOf } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
+import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import { FrameType } from '../wire/frame-type.ts';
 import { CONTROL_FRAME_BYTES_MAX, type FrameWriter } from '../wire/frame-writer.ts';
@@ -13,8 +14,9 @@ import { PacketSpace } from '../wire/packet-header.ts';
 import type { Liveness } from './liveness.ts';
 
 /**
- * What a connection says for itself in 1-RTT packets, beside its streams: which frames wait to be sent, how they are written, and which of
- * them are said again when they are lost. A frame that belongs to no stream, no handshake message and no acknowledgement is sent from here.
+ * What a connection says and hears for itself in 1-RTT packets, beside its streams: which frames wait to be sent, how they are written, which
+ * of them are said again when they are lost, and what those of the peer do. A frame that belongs to no stream, no handshake message and no
+ * acknowledgement is sent and taken here.
  * Whoever makes one due lets the connection be asked for packets, by `touch` or because a packet came or a deadline passed.
  */
 export class ControlFrames {
@@ -24,11 +26,13 @@ export class ControlFrames {
   /** Answers the peer's newest PATH_CHALLENGE, with the next packet. [FRM-20] */
   private pathResponse: Uint8Array | null = null;
 
+  private readonly isClient: boolean;
   private readonly counters: ConnectionCounters;
   private readonly liveness: Liveness;
   private readonly recovery: Recovery;
 
-  constructor(counters: ConnectionCounters, liveness: Liveness, recovery: Recovery) {
+  constructor(isClient: boolean, counters: ConnectionCounters, liveness: Liveness, recovery: Recovery) {
+    this.isClient = isClient;
     this.counters = counters;
     this.liveness = liveness;
     this.recovery = recovery;
@@ -57,8 +61,25 @@ export class ControlFrames {
     }
   }
 
-  onPathChallenge({ buffer, dataStart, dataLength }: FrameReader): void {
-    this.pathResponse = copyOf(buffer.subarray(dataStart, dataStart + dataLength));
+  /** Takes a frame that is for no other part of the connection. Returns 0 or a close code. */
+  onFrame({ buffer, dataStart, dataLength, type }: FrameReader): number {
+    switch (type) {
+      case FrameType.HEARTBEAT:
+        this.counters.heartbeatsReceived++;
+        return 0;
+      case FrameType.PATH_CHALLENGE:
+        this.pathResponse = copyOf(buffer.subarray(dataStart, dataStart + dataLength));
+        return 0;
+      case FrameType.NEW_TOKEN:
+      case FrameType.TICKET:
+        // Only a server gives these out; a client that has no use for them yet ignores them.
+        return this.isClient ? 0 : CloseCode.PROTOCOL_VIOLATION;
+      default:
+        // [FRM-2] extensions; and frames of features that neither side has advertised: connection ids, PATH_RESPONSE
+        return type >= FrameType.EXTENSION || type === FrameType.NEW_CONNECTION_ID
+          ? 0
+          : CloseCode.PROTOCOL_VIOLATION;
+    }
   }
 
   /** A packet with one of these frames is lost, or late: a probe says its frames again. */

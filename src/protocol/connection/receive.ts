@@ -401,14 +401,8 @@ export class PacketReceiver {
         if (parts.role === 'server') return CloseCode.PROTOCOL_VIOLATION;
         parts.handshake.confirm(now);
         return 0;
-      case FrameType.HEARTBEAT:
-        this.counters.heartbeatsReceived++;
-        return 0;
       case FrameType.CONNECTION_CLOSE:
         this.lifecycle.drain(closeReasonOf(frame), now);
-        return 0;
-      case FrameType.PATH_CHALLENGE:
-        parts.control.onPathChallenge(frame);
         return 0;
       case FrameType.STREAM_OPEN:
       case FrameType.STREAM_FIN:
@@ -423,17 +417,10 @@ export class PacketReceiver {
       case FrameType.STREAM_DATA_BLOCKED:
       case FrameType.STREAMS_BLOCKED:
         return this.streams.onControlFrame(frame, now);
-      case FrameType.NEW_TOKEN:
-      case FrameType.TICKET:
-        // Only a server gives these out; a client that has no use for them yet ignores them.
-        return parts.role === 'client' ? 0 : CloseCode.PROTOCOL_VIOLATION;
       case FrameType.REPAIR:
         return this.receiveRepair(frame, now);
       default:
-        // [FRM-2] extensions; and frames of features that neither side has advertised: connection ids, PATH_RESPONSE
-        return type >= FrameType.EXTENSION || type === FrameType.NEW_CONNECTION_ID
-          ? 0
-          : CloseCode.PROTOCOL_VIOLATION;
+        return parts.control.onFrame(frame);
     }
   }
 
