@@ -203,7 +203,7 @@ describe('closing a connection', () => {
     expect(bytes).toBe(6_000_000);
     expect(await lab.settle(accepted.closed)).toBeNull();
     expect(await client.closed).toBeNull();
-  }, 30_000);
+  });
 
   test('at a time limit that cuts data is an error at both ends, also for the streams [CON-17]', async () => {
     const lab = new Lab({ seed: 5, link: { delayMs: 20, bitsPerSecond: 2_000_000 } });
