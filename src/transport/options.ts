@@ -58,8 +58,11 @@ export interface TransportOptions {
   mtu?: number | { readonly exactly: number } | undefined;
   /** Largest datagram that this side takes, told to the peer as `max_datagram_bytes`; 512 to 65,507, which is the default. */
   datagramBytesMax?: number | undefined;
-  /** How the rate of sending finds what the path carries: RFC 9438 or RFC 9002 section 7. Default `cubic`. */
-  congestion?: 'cubic' | 'newreno' | undefined;
+  /**
+   * How the rate of sending finds what the path carries: RFC 9438 or RFC 9002 section 7, which slow down for each loss, or
+   * draft-ietf-ccwg-bbr, which keeps its rate on a path that loses up to a fifth of all packets whatever it is sent. Default `cubic`.
+   */
+  congestion?: 'bbr' | 'cubic' | 'newreno' | undefined;
   /**
    * What is done against loss for messages of streams that do not say themselves, those that the peer opens included. It is each side's own
    * affair what it sends. Default `off`.
@@ -184,7 +187,7 @@ export interface SendOptions {
 }
 
 /** Names of the controllers that the option `congestion` chooses from. */
-export const CONTROLLERS = ['cubic', 'newreno'] as const;
+export const CONTROLLERS = ['cubic', 'bbr', 'newreno'] as const;
 
 /** Options that go into the connection's config under their own name, which checks their range. */
 const CONFIG_OPTIONS = {

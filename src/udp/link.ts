@@ -57,6 +57,8 @@ export interface LinkOptions {
   readonly queueBytesMax?: number | undefined;
   /** Bytes that wait behind the rate, beyond which a datagram that may be marked as of a congested path (ECN) is. Default infinite. */
   readonly ecnMarkBytes?: number | undefined;
+  /** A policer in place of the queue: what comes within the rate passes at once, `queueBytesMax` is its bucket. Default false. */
+  readonly polices?: boolean | undefined;
   /** Largest datagram that passes. Default 65,507, the largest there is. */
   readonly mtu?: number | undefined;
   /** True drops everything. */
@@ -176,7 +178,7 @@ export class Link {
     }
     this.counters.queueBytesPeak = Math.max(this.counters.queueBytesPeak, Math.ceil(waiting + bytes));
     this.queueEmptyAt = Math.max(this.queueEmptyAt, now) + this.serializationTime(bytes);
-    return Math.ceil(this.queueEmptyAt);
+    return this.settings.polices ? now : Math.ceil(this.queueEmptyAt);
   }
 
   private serializationTime(bytes: number): number {
@@ -285,6 +287,7 @@ const PERFECT: Settings = {
   bitsPerSecond: Number.POSITIVE_INFINITY,
   queueBytesMax: 256 * 1024,
   ecnMarkBytes: Number.POSITIVE_INFINITY,
+  polices: false,
   mtu: 65_507,
   blackHole: false,
 };
@@ -319,6 +322,7 @@ export const LINK_OPTIONS: OptionTable<LinkOptions> = {
   bitsPerSecond: number(1, Number.POSITIVE_INFINITY),
   queueBytesMax: SIZE,
   ecnMarkBytes: SIZE,
+  polices: flag,
   mtu: SIZE,
   blackHole: flag,
 };

@@ -1,4 +1,5 @@
 import { Prng } from '../../src/base/random.ts';
+import type { CongestionName } from '../../src/protocol/congestion/controller.ts';
 import type { LinkOptions } from '../../src/udp/link.ts';
 import { MESSAGES_MAX } from './content.ts';
 
@@ -40,7 +41,7 @@ export interface Limits {
   readonly mtu: number;
   /** What the search for larger packets may go up to. */
   readonly mtuMax: number;
-  readonly congestion: 'cubic' | 'newreno';
+  readonly congestion: CongestionName;
   readonly messageBytesMax: number;
   readonly streamWindowBytes: number;
   readonly connectionWindowBytes: number;
@@ -183,7 +184,7 @@ function limitsOf(random: Prng): Limits {
   return {
     mtu,
     mtuMax: Math.max(mtu, pick(random, [mtu, 16_384, 32_768])),
-    congestion: random.chance(0.7) ? 'cubic' : 'newreno',
+    congestion: pick(random, ['bbr', 'cubic', 'newreno']),
     messageBytesMax,
     streamWindowBytes,
     connectionWindowBytes: 2 * streamWindowBytes,

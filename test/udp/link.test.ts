@@ -132,6 +132,16 @@ describe('link', () => {
     expect(times).toEqual([2_000, 3_000, 4_000, 5_000, 6_000]);
   });
 
+  test('a policer lets pass at once what is within its rate and bucket, and drops the rest', () => {
+    const link = makeLink({ bitsPerSecond: 8_000_000, queueBytesMax: 3_000, polices: true });
+    const burst = Array.from({ length: 5 }, () => link.send(new Uint8Array(1_000), 0));
+    expect(burst.flat().map(({ at }) => at)).toEqual([0, 0, 0]);
+    expect(link.counters.droppedQueue).toBe(2);
+    expect(link.send(new Uint8Array(1_000), 1_000)).toHaveLength(1);
+    expect(link.send(new Uint8Array(1_000), 1_999)).toHaveLength(0);
+    expect(link.send(new Uint8Array(3_000), SECOND)[0].at).toBe(SECOND);
+  });
+
   test('a full queue drops the newest, and a lone datagram always has room', () => {
     const link = makeLink({ bitsPerSecond: 8_000_000, queueBytesMax: 3_000 });
     expect(sendMany(link, 10, 0, 1_000)).toHaveLength(3);

@@ -7,7 +7,9 @@
  * is told as lost, like any other: the path did not carry it.
  */
 
+import type { RandomSource } from '../../base/random.ts';
 import type { Micros } from '../../base/time.ts';
+import type { Delivery, PacketReport } from './delivery-rate.ts';
 
 export interface CongestionController {
   readonly name: CongestionName;
@@ -17,8 +19,14 @@ export interface CongestionController {
   readonly pacingRate: number;
   /** It still looks for what the path carries, and its rate may double with each round trip. */
   readonly isSlowStart: boolean;
-  /** True when packets are to be told with what was delivered before them: see {@link Delivery}. */
-  readonly wantsDelivery: boolean;
+  /** What leaves back to back at most, in packets, where the rate gives less between two wake-ups. */
+  readonly burstPackets: number;
+  /** What it does, for those who look on. */
+  readonly state: CongestionState;
+  /** The share of packets, 0 to 1, that it takes the path to lose whatever the rate is. */
+  readonly lossFloor: number;
+  /** What the path has delivered, which packets are then told with; null when it does not go by that. */
+  readonly delivery: Delivery | null;
 
   /** A packet goes out; `bytesInFlight` does not include it yet. */
   onPacketSent(bytes: number, bytesInFlight: number, now: Micros): void;
@@ -40,9 +48,9 @@ export interface CongestionController {
    * All packets that an ACK frame newly acknowledges, and those it shows to be lost, were told.
    *
    * @param newestSentTime - of the acknowledged packets
-   * @param isAppLimited - the window was not what limited the sender, so it must not grow
+   * @param isAppLimited - the window was not full since then: it was not what limited the sender, so it must not grow
    */
-  onAck(newestSentTime: Micros, isAppLimited: boolean, now: Micros): void;
+  onAck(newestSentTime: Micros, isAppLimited: boolean, bytesInFlight: number, now: Micros): void;
   /** The losses just told are more than a bad moment (RFC 9002 section 7.6). */
   onPersistentCongestion(): void;
   /** The packet size in use changed. */
@@ -51,7 +59,18 @@ export interface CongestionController {
   limitWindow(bytes: number): void;
 }
 
-export type CongestionName = 'cubic' | 'newreno';
+export type CongestionName = 'bbr' | 'cubic' | 'newreno';
+
+export type CongestionState =
+  | 'slow-start'
+  | 'congestion-avoidance'
+  | 'startup'
+  | 'drain'
+  | 'probe-down'
+  | 'probe-cruise'
+  | 'probe-refill'
+  | 'probe-up'
+  | 'probe-rtt';
 
 export interface CongestionOptions {
   /** Packet size in bytes at the start. */
@@ -59,61 +78,27 @@ export interface CongestionOptions {
   /** The window never grows above this. */
   readonly windowBytesMax: number;
   readonly rtt: RoundTripTime;
+  /** Of a controller that does things at times of its own choice, so that several do not do them at the same. */
+  readonly random: RandomSource;
 }
 
 /** What a controller sees of the path's round-trip time, in microseconds. */
 export interface RoundTripTime {
   readonly hasSample: boolean;
-  /** The newest sample, unadjusted. */
+  /** The newest sample, unadjusted, and when it was taken. */
   readonly latest: Micros;
+  readonly sampledAt: Micros;
+  /** The newest sample without the peer's acknowledgement delay. */
+  readonly adjusted: Micros;
   readonly min: Micros;
   readonly smoothed: Micros;
 }
 
-/** One packet as a controller is told of it. One object is used for all: read it during the call. */
-export class PacketReport {
-  bytes = 0;
-  sentTime: Micros = 0;
-  /** Bytes that were known to be delivered when it was sent, and since when; what they are counted from. See {@link Delivery}. */
-  delivered = 0;
-  deliveredTime: Micros = 0;
-  firstSentTime: Micros = 0;
-  /** What was in flight when it was sent was all that the application had to send. */
-  isAppLimited = false;
+/** [REC-24] Ten packets; below the sizes of jumbo frames bounded as in RFC 9002 section 7.2. */
+export function initialWindow(mtu: number): number {
+  if (mtu > ETHERNET_PAYLOAD_MAX) return 10 * mtu;
+  return Math.min(10 * mtu, Math.max(2 * mtu, 14_720));
 }
 
-/**
- * How much a path has delivered, for a controller that goes by the delivery rate (draft-ietf-ccwg-bbr section 4.1): a packet takes a
- * snapshot along when it is sent, and the difference to the state at its acknowledgement is a sample of the rate.
- */
-export class Delivery {
-  /** Bytes acknowledged, and when that number last grew. */
-  delivered = 0;
-  deliveredTime: Micros = 0;
-  /** When the newest acknowledged packet was sent, or the first one after nothing was in flight. */
-  firstSentTime: Micros = 0;
-  /** While this much is not delivered, packets are of a time when the application had no more to send. */
-  private appLimitedUntil = 0;
-
-  /** A packet goes out. */
-  onPacketSent(bytesInFlight: number, now: Micros): void {
-    if (bytesInFlight > 0) return;
-    this.firstSentTime = now;
-    this.deliveredTime = now;
-  }
-
-  onPacketAcked(packet: PacketReport, now: Micros): void {
-    this.delivered += packet.bytes;
-    this.deliveredTime = now;
-    if (packet.sentTime > this.firstSentTime) this.firstSentTime = packet.sentTime;
-  }
-
-  /** Nothing more is to be sent: that is the application's doing unless the window is full. */
-  onAppLimited(bytesInFlight: number, window: number): void {
-    if (bytesInFlight < window) this.appLimitedUntil = Math.max(this.delivered + bytesInFlight, 1);
-  }
-
-  get isAppLimited(): boolean {
-    return this.delivered < this.appLimitedUntil;
-  }
-}
+/** The largest UDP payload of an Ethernet path. Larger packets are on loopback or a network built for them. */
+const ETHERNET_PAYLOAD_MAX = 1_472;

@@ -5,13 +5,15 @@
  */
 
 import { MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
-import type {
-  CongestionController,
-  CongestionName,
-  CongestionOptions,
-  PacketReport,
-  RoundTripTime,
+import {
+  type CongestionController,
+  type CongestionName,
+  type CongestionOptions,
+  type CongestionState,
+  initialWindow,
+  type RoundTripTime,
 } from './controller.ts';
+import type { PacketReport } from './delivery-rate.ts';
 
 /** How a window behaves above the slow start threshold. Its bounds are kept by the {@link LossBasedController}. */
 export interface CongestionAvoidance {
@@ -31,7 +33,9 @@ export interface CongestionAvoidance {
 }
 
 export class LossBasedController implements CongestionController {
-  readonly wantsDelivery = false;
+  readonly burstPackets = 10; // [REC-30]
+  readonly delivery = null;
+  readonly lossFloor = 0;
   window: number;
 
   private readonly avoidance: CongestionAvoidance;
@@ -67,6 +71,10 @@ export class LossBasedController implements CongestionController {
 
   get name(): CongestionName {
     return this.avoidance.name;
+  }
+
+  get state(): CongestionState {
+    return this.isSlowStart ? 'slow-start' : 'congestion-avoidance';
   }
 
   get isSlowStart(): boolean {
@@ -111,7 +119,7 @@ export class LossBasedController implements CongestionController {
     this.undoWindow = 0;
   }
 
-  onAck(newestSentTime: Micros, isAppLimited: boolean, now: Micros): void {
+  onAck(newestSentTime: Micros, isAppLimited: boolean, _bytesInFlight: number, now: Micros): void {
     const bytes = this.ackedBytes;
     this.ackedBytes = 0;
     if (this.reducedAt === now) return; // the same acknowledgement brought the loss
@@ -253,19 +261,11 @@ export class SlowStart {
   }
 }
 
-/** [REC-24] Ten packets; below the sizes of jumbo frames bounded as in RFC 9002 section 7.2. */
-function initialWindow(mtu: number): number {
-  if (mtu > ETHERNET_PAYLOAD_MAX) return 10 * mtu;
-  return Math.min(10 * mtu, Math.max(2 * mtu, 14_720));
-}
-
 /** [REC-24] Two packets, whatever is lost. */
 function minimumWindow(mtu: number): number {
   return 2 * mtu;
 }
 
-/** The largest UDP payload of an Ethernet path. Larger packets are on loopback or a network built for them. */
-const ETHERNET_PAYLOAD_MAX = 1_472;
 const PACING_GAIN = 1.25;
 const SLOW_START_PACING_GAIN = 2;
 // RFC 9406 section 4.3.

@@ -16,14 +16,14 @@ export class Pacer {
     this.mtu = mtu;
   }
 
-  /** Sets what the congestion controller wants, in bytes a microsecond, and the packet size in use. */
-  setRate(rate: number, mtu: number, now: Micros): void {
+  /** Sets what the congestion controller wants, in bytes a microsecond and packets, and the packet size in use. */
+  setRate(rate: number, burstPackets: number, mtu: number, now: Micros): void {
     const isFirst = this.rate === Number.POSITIVE_INFINITY;
     if (!isFirst) this.fill(now);
     this.mtu = mtu;
     this.rate = rate;
-    // [REC-30] A burst is ten packets, or what the rate gives between two wake-ups.
-    this.capacity = Math.max(BURST_PACKETS * mtu, rate * BURST_TIME);
+    // [REC-30] A burst is some packets, or what the rate gives between two wake-ups.
+    this.capacity = Math.max(burstPackets * mtu, rate * BURST_TIME);
     if (isFirst) {
       this.tokens = this.capacity;
       this.filledAt = now;
@@ -60,5 +60,5 @@ export class Pacer {
   }
 }
 
-const BURST_PACKETS = 10;
-const BURST_TIME: Micros = 2 * MILLISECOND;
+/** The driver's timers may be late by as much as they resolve. */
+export const BURST_TIME: Micros = 2 * MILLISECOND;

@@ -1,5 +1,6 @@
 import { JspError } from '../../base/errors.ts';
 import { MILLISECOND } from '../../base/time.ts';
+import type { CongestionName } from '../congestion/controller.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
 import { type MlKem, nobleMlKem } from '../crypto/hybrid-kem.ts';
 import { PROTECTION_OFF, type ProtectionOptions } from '../fec/protection.ts';
@@ -30,7 +31,7 @@ export interface ConnectionConfig {
   receiveDatagramBytesMax: number;
   /** Bytes that the socket was granted for receiving, told to the peer; 0 = unknown. */
   receiveBufferBytes: number;
-  congestion: 'cubic' | 'newreno';
+  congestion: CongestionName;
   /** What messages are protected by against loss, of streams that do not say. Default off. [FEC-1] */
   protection: ProtectionOptions;
   /** Most bytes in flight, whatever the congestion controller would allow. */

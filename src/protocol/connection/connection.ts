@@ -161,6 +161,7 @@ export class Connection {
       mtuIsExact: config.mtuIsExact,
       congestion: config.congestion,
       usesEcn: config.usesEcn,
+      random: options.random,
       windowBytesMax: config.congestionWindowBytesMax,
     });
     const thin = new ThinSender();

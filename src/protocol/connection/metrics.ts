@@ -1,4 +1,5 @@
-import { MILLISECOND } from '../../base/time.ts';
+import { MILLISECOND, SECOND } from '../../base/time.ts';
+import type { CongestionState } from '../congestion/controller.ts';
 import { EcnState } from '../path/ecn.ts';
 import type { Path } from '../path/path.ts';
 import { STREAM_BYTES, type Streams, type StreamsHost } from '../stream/streams.ts';
@@ -24,6 +25,12 @@ export interface ConnectionMetrics extends ConnectionCounters {
   congestionMarks: number;
   congestionWindowBytes: number;
   bytesInFlight: number;
+  /** What the congestion controller does; of `bbr` the state of draft-ietf-ccwg-bbr. */
+  congestionState: CongestionState;
+  /** Bytes a second at which packets leave, headers of UDP and IP not included; 0 before the first round trip is measured. */
+  pacingRate: number;
+  /** The share of packets, 0 to 1, that `bbr` takes the path to lose whatever the rate is, and does not slow down for. */
+  lossFloor: number;
   /** Packets declared lost and not found later, as a share of those sent; 0 to 1. */
   packetLossRate: number;
   messagesSent: number;
@@ -83,6 +90,9 @@ export function metricsOf(source: MetricsSource): ConnectionMetrics {
     congestionMarks: path.ecn?.marks ?? 0,
     congestionWindowBytes: path.congestion.window,
     bytesInFlight: path.bytesInFlight,
+    congestionState: path.congestion.state,
+    pacingRate: rtt.hasSample ? path.congestion.pacingRate * SECOND : 0,
+    lossFloor: path.congestion.lossFloor,
     packetLossRate: counters.packetsSent === 0 ? 0 : lost / counters.packetsSent,
     messagesSent: sent.messages,
     messagesReceived: received.messages,

@@ -131,7 +131,8 @@ export class PacketAssembler {
       if (probeBytes > 0) this.packSizeProbe(builder, batch, probeBytes, now);
       else if (!this.packDatagram(builder, batch, now)) {
         this.thin.isAppLimited = !this.isBlocked;
-        if (!this.isBlocked) path.delivery?.onAppLimited(path.bytesInFlight, path.congestion.window);
+        if (!this.isBlocked)
+          path.congestion.delivery?.onAppLimited(path.bytesInFlight, path.congestion.window);
         return false;
       }
     }

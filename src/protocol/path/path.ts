@@ -4,16 +4,13 @@
  * nothing about another.
  */
 
+import type { RandomSource } from '../../base/random.ts';
 import type { Micros } from '../../base/time.ts';
 import { NEVER } from '../../base/time.ts';
-import {
-  type CongestionController,
-  type CongestionName,
-  type CongestionOptions,
-  Delivery,
-  type PacketReport,
-} from '../congestion/controller.ts';
+import { Bbr } from '../congestion/bbr.ts';
+import type { CongestionController, CongestionName, CongestionOptions } from '../congestion/controller.ts';
 import { Cubic } from '../congestion/cubic.ts';
+import type { PacketReport } from '../congestion/delivery-rate.ts';
 import { LossBasedController, NewReno } from '../congestion/loss-based.ts';
 import { Pacer } from '../congestion/pacer.ts';
 import { PathEcn } from './ecn.ts';
@@ -37,6 +34,7 @@ export interface PathOptions {
   readonly congestion: CongestionName;
   /** The socket can set and read the ECN bits. Default false. */
   readonly usesEcn?: boolean;
+  readonly random: RandomSource;
   /** Bound of the congestion window; none by default. */
   readonly windowBytesMax?: number;
   /** Default: what `congestion` names. */
@@ -54,8 +52,6 @@ export class Path {
   readonly congestion: CongestionController;
   readonly pacer: Pacer;
   readonly mtuDiscovery: PathMtuDiscovery;
-  /** Null unless the controller wants it. */
-  readonly delivery: Delivery | null;
   /** Null where the socket cannot set and read the ECN bits. */
   readonly ecn: PathEcn | null;
   /** Bytes sent and neither acknowledged, lost nor given up with their packet number space, over all spaces. */
@@ -71,14 +67,13 @@ export class Path {
     this.validation = new AddressValidation(options.isValidated);
     const windowBytesMax = options.windowBytesMax ?? Number.POSITIVE_INFINITY;
     const controller = options.controller ?? CONTROLLERS[options.congestion];
-    this.congestion = controller({ mtu, windowBytesMax, rtt: this.rtt });
+    this.congestion = controller({ mtu, windowBytesMax, rtt: this.rtt, random: options.random });
     this.pacer = new Pacer(mtu);
     this.mtuDiscovery = new PathMtuDiscovery({
       initial: mtu,
       ceiling: mtu,
       isExact: options.mtuIsExact === true,
     });
-    this.delivery = this.congestion.wantsDelivery ? new Delivery() : null;
     this.ecn = options.usesEcn === true ? new PathEcn() : null;
   }
 
@@ -104,6 +99,7 @@ export class Path {
     const before = this.bytesInFlight;
     this.bytesInFlight = before + bytes;
     this.congestion.onPacketSent(bytes, before, now);
+    if (before === 0 && this.congestion.delivery !== null) this.updatePacing(now); // [REC-75] it may restart from idle
     this.pacer.onSent(bytes, now);
     this.noteFull(now);
   }
@@ -113,19 +109,29 @@ export class Path {
     this.noteFull(now);
     this.bytesInFlight -= packet.bytes;
     this.congestion.onPacketAcked(packet);
-    this.delivery?.onPacketAcked(packet, now);
+    this.congestion.delivery?.onPacketAcked(packet, now);
   }
 
   /** A packet in flight is declared lost. */
   onPacketLost(packet: PacketReport, now: Micros): void {
     this.bytesInFlight -= packet.bytes;
+    this.congestion.delivery?.onPacketLost(packet);
     this.congestion.onPacketLost(packet, now);
+  }
+
+  /** A packet that was declared lost is acknowledged. */
+  onSpuriousLoss(packet: PacketReport, now: Micros): void {
+    this.congestion.delivery?.onSpuriousLoss(packet, now);
+    this.congestion.onSpuriousLoss(packet, now);
   }
 
   /** All that an ACK frame or a timeout settled was told; the newest packet acknowledged was sent at `newestSentTime`, -1 without one. */
   onSettled(newestSentTime: Micros, now: Micros): void {
-    // [REC-25] The window was not full since the newest acknowledged packet was sent, whatever the pacer held back.
-    if (newestSentTime >= 0) this.congestion.onAck(newestSentTime, this.fullAt < newestSentTime, now);
+    if (newestSentTime >= 0) {
+      // [REC-25] The window was not full since the newest acknowledged packet was sent, whatever the pacer held back.
+      const isAppLimited = this.fullAt < newestSentTime;
+      this.congestion.onAck(newestSentTime, isAppLimited, this.bytesInFlight, now);
+    }
     this.updatePacing(now);
   }
 
@@ -137,8 +143,9 @@ export class Path {
 
   /** The pacer follows the congestion controller, which may have changed its mind. */
   private updatePacing(now: Micros): void {
-    const rate = this.congestion.pacingRate;
-    if (rate !== Number.POSITIVE_INFINITY) this.pacer.setRate(rate, this.mtu, now);
+    const { burstPackets, pacingRate } = this.congestion;
+    if (pacingRate === Number.POSITIVE_INFINITY) return;
+    this.pacer.setRate(pacingRate, burstPackets, this.mtu, now);
   }
 
   private noteFull(now: Micros): void {
@@ -193,6 +200,7 @@ export function knownRate({ congestion }: Path): number {
 }
 
 const CONTROLLERS: Readonly<Record<CongestionName, (options: CongestionOptions) => CongestionController>> = {
+  bbr: (options) => new Bbr(options),
   cubic: (options) => new LossBasedController(options, new Cubic()),
   newreno: (options) => new LossBasedController(options, new NewReno()),
 };

@@ -2,8 +2,9 @@ import { MILLISECOND, type Micros } from '../../base/time.ts';
 
 /** The round-trip time estimate of one path (RFC 9002 section 5). All values in microseconds. */
 export class RttEstimator {
-  /** The newest sample, unadjusted. */
+  /** The newest sample, unadjusted, and when it was taken. */
   latest: Micros = 0;
+  sampledAt: Micros = -1;
   /** The newest sample without the peer's acknowledgement delay. */
   adjusted: Micros = 0;
   /** The smallest sample seen; acknowledgement delay is never taken off it. */
@@ -27,6 +28,7 @@ export class RttEstimator {
     // [REC-3] A clock of whole microseconds can measure 0 on loopback.
     const latest = sample > 1 ? sample : 1;
     this.latest = latest;
+    this.sampledAt = now;
     if (!this.hasSample) {
       this.hasSample = true;
       this.firstSampleTime = now;
@@ -55,6 +57,7 @@ export class RttEstimator {
   /** Forgets what was measured: the path is another one. */
   reset(): void {
     this.latest = 0;
+    this.sampledAt = -1;
     this.adjusted = 0;
     this.min = 0;
     this.smoothed = INITIAL_RTT;

@@ -96,8 +96,8 @@ export class Recovery {
   ): void {
     const { path } = this;
     const sent = this.sentPackets(space);
-    if (inFlight) path.delivery?.onPacketSent(path.bytesInFlight, now);
-    sent.commit(bytes, ackEliciting, inFlight, isSizeProbe, path.rtt.isCalm, path.delivery);
+    if (inFlight) path.congestion.delivery?.onPacketSent(bytes, path.bytesInFlight, now);
+    sent.commit(bytes, ackEliciting, inFlight, isSizeProbe, path.rtt.isCalm, path.congestion.delivery);
     if (!inFlight) return;
     path.onPacketSent(bytes, now);
     if (!ackEliciting) return;
@@ -246,7 +246,7 @@ export class Recovery {
       if (sent.isSizeProbe(number)) continue;
       if (this.fates.space === PacketSpace.APPLICATION) this.path.loss.onSpurious(number);
       this.thresholds.onSpurious(sent, number, largestBefore);
-      this.path.congestion.onSpuriousLoss(sent.reportOf(number), now);
+      this.path.onSpuriousLoss(sent.reportOf(number), now);
     }
     sent.loss.runStart = NEVER;
   }

@@ -1,6 +1,6 @@
 import { assert } from '../../base/errors.ts';
 import { type Micros, NEVER } from '../../base/time.ts';
-import { type Delivery, PacketReport } from '../congestion/controller.ts';
+import { type Delivery, PacketReport } from '../congestion/delivery-rate.ts';
 import { type RecordOwner, SentFrames } from '../wire/frames/sent-frames.ts';
 
 /**
@@ -112,6 +112,7 @@ export class SentPackets implements RecordOwner {
   reportOf(number: number): PacketReport {
     const { report, ring } = this;
     const i = number & ring.mask;
+    report.number = number;
     report.bytes = ring.bytes[i];
     report.sentTime = ring.sentTime[i];
     if (ring.delivery !== null) ring.reportDelivery(number, report);
@@ -238,7 +239,7 @@ export class PacketRing {
   readonly ackedRun: Uint16Array;
   readonly frameFirst: Uint32Array;
   readonly frameCount: Uint16Array;
-  /** Four numbers a packet: what {@link PacketReport} says of what was delivered before. Made when it is first wanted. */
+  /** {@link DELIVERY_NUMBERS} a packet: what {@link PacketReport} says of what was delivered before. Made when it is first wanted. */
   delivery: Float64Array | null = null;
   readonly mask: number;
   /** The lowest number with a record. */
@@ -263,29 +264,35 @@ export class PacketRing {
   }
 
   noteDelivery(number: number, delivery: Delivery): void {
-    this.delivery ??= new Float64Array(4 * (this.mask + 1));
-    const at = (number & this.mask) << 2;
-    this.delivery[at] = delivery.delivered;
-    this.delivery[at + 1] = delivery.deliveredTime;
-    this.delivery[at + 2] = delivery.firstSentTime;
-    this.delivery[at + 3] = delivery.isAppLimited ? 1 : 0;
+    this.delivery ??= new Float64Array(DELIVERY_NUMBERS * (this.mask + 1));
+    const { delivery: column } = this;
+    const at = DELIVERY_NUMBERS * (number & this.mask);
+    column[at] = delivery.delivered;
+    column[at + 1] = delivery.deliveredTime;
+    column[at + 2] = delivery.firstSentTime;
+    column[at + 3] = delivery.lost;
+    column[at + 4] = delivery.inFlight;
+    column[at + 5] = 2 * delivery.tag + (delivery.isAppLimited ? 1 : 0);
   }
 
   reportDelivery(number: number, report: PacketReport): void {
-    const { delivery } = this;
-    if (delivery === null) return;
-    const at = (number & this.mask) << 2;
-    report.delivered = delivery[at];
-    report.deliveredTime = delivery[at + 1];
-    report.firstSentTime = delivery[at + 2];
-    report.isAppLimited = delivery[at + 3] !== 0;
+    const { delivery: column } = this;
+    if (column === null) return;
+    const at = DELIVERY_NUMBERS * (number & this.mask);
+    report.delivered = column[at];
+    report.deliveredTime = column[at + 1];
+    report.firstSentTime = column[at + 2];
+    report.lost = column[at + 3];
+    report.inFlight = column[at + 4];
+    report.isAppLimited = (column[at + 5] & 1) !== 0;
+    report.tag = column[at + 5] >> 1;
   }
 
   /** A ring of another capacity, a power of two, with the records up to `largest`, which must fit. */
   resized(capacity: number, largest: number): PacketRing {
     const ring = new PacketRing(capacity);
     ring.base = this.base;
-    if (this.delivery !== null) ring.delivery = new Float64Array(4 * capacity);
+    if (this.delivery !== null) ring.delivery = new Float64Array(DELIVERY_NUMBERS * capacity);
     for (let number = this.base; number <= largest; number++) {
       const from = number & this.mask;
       const to = number & ring.mask;
@@ -295,7 +302,9 @@ export class PacketRing {
       ring.ackedRun[to] = this.ackedRun[from];
       ring.frameFirst[to] = this.frameFirst[from];
       ring.frameCount[to] = this.frameCount[from];
-      if (this.delivery !== null) ring.delivery?.set(this.delivery.subarray(4 * from, 4 * from + 4), 4 * to);
+      if (this.delivery === null) continue;
+      const column = this.delivery.subarray(DELIVERY_NUMBERS * from, DELIVERY_NUMBERS * (from + 1));
+      ring.delivery?.set(column, DELIVERY_NUMBERS * to);
     }
     return ring;
   }
@@ -338,6 +347,7 @@ export class PacketList {
   }
 }
 
+const DELIVERY_NUMBERS = 6;
 const SETTLED = PacketState.ACKED | PacketState.LOST;
 /** Of a packet in flight whose frames still matter only IN_FLIGHT is set. */
 const OPEN_MASK = PacketState.IN_FLIGHT | SETTLED | PacketState.RECOVERED;

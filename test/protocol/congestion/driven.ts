@@ -1,5 +1,6 @@
+import { Prng } from '../../../src/base/random.ts';
 import type { Micros } from '../../../src/base/time.ts';
-import { PacketReport } from '../../../src/protocol/congestion/controller.ts';
+import { PacketReport } from '../../../src/protocol/congestion/delivery-rate.ts';
 import {
   type CongestionAvoidance,
   LossBasedController,
@@ -18,12 +19,19 @@ export class Driven extends LossBasedController {
       {
         mtu,
         windowBytesMax,
+        random: new Prng(1),
         rtt: {
           get hasSample() {
             return path.rtt.hasSample;
           },
           get latest() {
             return path.rtt.latest;
+          },
+          get sampledAt() {
+            return path.rtt.sampledAt;
+          },
+          get adjusted() {
+            return path.rtt.adjusted;
           },
           get min() {
             return path.rtt.min;
@@ -42,7 +50,7 @@ export class Driven extends LossBasedController {
   onAcked(bytes: number, sentTime: Micros, now: Micros, rtt: RttEstimator, isAppLimited: boolean): void {
     this.path.rtt = rtt;
     this.onPacketAcked(reportOf(bytes, sentTime));
-    this.onAck(sentTime, isAppLimited, now);
+    this.onAck(sentTime, isAppLimited, 0, now);
   }
 
   /** A packet is lost. True when that reduced the window. */

@@ -73,8 +73,10 @@ describe('metrics', () => {
   test('are 0 where there is nothing to tell', () => {
     const pair = new Pair().connect();
     const metrics = pair.client.core.metrics();
-    const { mtu, congestionWindowBytes, memoryBytes, memoryReservedBytes, ...rest } = metrics;
+    const { mtu, congestionState, congestionWindowBytes, memoryBytes, memoryReservedBytes, ...rest } =
+      metrics;
     expect(mtu).toBe(1_200);
+    expect(congestionState).toBe('slow-start');
     expect(congestionWindowBytes).toBe(12_000);
     // But for what it takes to have a connection.
     expect(memoryBytes).toBeLessThan(65_536);

@@ -1,6 +1,10 @@
 import { Prng } from '../../../src/base/random.ts';
 import { DeadlineHeap, type HeapItem, MILLISECOND, type Micros, NEVER } from '../../../src/base/time.ts';
-import type { CongestionName } from '../../../src/protocol/congestion/controller.ts';
+import type {
+  CongestionController,
+  CongestionName,
+  CongestionState,
+} from '../../../src/protocol/congestion/controller.ts';
 import { AckTracker } from '../../../src/protocol/recovery/ack-tracker.ts';
 import { Recovery, TimeoutResult } from '../../../src/protocol/recovery/recovery.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
@@ -27,6 +31,10 @@ export interface BottleneckOptions {
   readonly bursts?: { readonly packets: number; readonly every: Micros };
   /** Extra delay of a data packet. */
   readonly jitter?: (number: number, now: Micros) => Micros;
+  /** What comes above the rate is dropped rather than queued: the queue is the bucket of a policer. */
+  readonly polices?: boolean;
+  /** Acknowledgements come in bunches, this far apart. */
+  readonly ackBunches?: Micros;
 }
 
 /**
@@ -44,12 +52,15 @@ export class Bottleneck {
   timeouts = 0;
   ackFrames = 0;
   windowMax = 0;
+  windowMin = Number.POSITIVE_INFINITY;
+  /** The states of the controller in the order in which it came to them, and when. */
+  readonly states: { readonly state: CongestionState; readonly at: Micros }[] = [];
   /** While true the link swallows everything. */
   isCut = false;
   /** The application offers all that the sender can send, whatever the options say. */
   offersAll = false;
 
-  private readonly options: BottleneckOptions;
+  private options: BottleneckOptions;
   private readonly random: Prng;
   private readonly events = new DeadlineHeap<Event>();
   private nextNumber = 0;
@@ -66,6 +77,15 @@ export class Bottleneck {
     this.at(0, () => this.send());
   }
 
+  /** The path changes, or what the application offers; what is under way keeps its time. */
+  change(options: Partial<BottleneckOptions>): void {
+    const queued = Math.max(0, this.linkFreeAt - this.now) * this.options.rate;
+    this.options = { ...this.options, ...options };
+    this.linkFreeAt = this.now + queued / this.options.rate;
+    this.offeredSent = Math.floor((this.options.offered ?? 0) * this.now);
+    this.send();
+  }
+
   /** Runs for `duration` of virtual time. */
   run(duration: Micros): void {
     const end = this.now + duration;
@@ -73,9 +93,15 @@ export class Bottleneck {
       this.events.remove(event);
       this.now = event.deadline;
       event.run();
-      this.windowMax = Math.max(this.windowMax, this.recovery.path.congestion.window);
+      this.observe(this.recovery.path.congestion);
     }
     this.now = end;
+  }
+
+  private observe({ state, window }: CongestionController): void {
+    this.windowMax = Math.max(this.windowMax, window);
+    this.windowMin = Math.min(this.windowMin, window);
+    if (this.states.at(-1)?.state !== state) this.states.push({ state, at: this.now });
   }
 
   private at(time: Micros, run: () => void): Event {
@@ -93,6 +119,8 @@ export class Bottleneck {
       this.sendPacket(mtu);
       this.offeredSent++;
     }
+    const { path } = recovery;
+    if (!this.hasData()) path.congestion.delivery?.onAppLimited(path.bytesInFlight, path.congestion.window);
     this.armSender();
   }
 
@@ -115,12 +143,13 @@ export class Bottleneck {
   }
 
   private cross(number: number, bytes: number): void {
-    const { rate, rtt, queueBytes, loss, jitter } = this.options;
+    const { rate, rtt, queueBytes, loss, jitter, polices } = this.options;
     if (this.isCut || (loss !== undefined && this.random.chance(loss))) return;
     const start = Math.max(this.now, this.linkFreeAt);
     if ((start - this.now) * rate > queueBytes) return;
     this.linkFreeAt = start + bytes / rate;
-    const arrival = Math.ceil(this.linkFreeAt + rtt / 2 + (jitter?.(number, this.now) ?? 0));
+    const leaves = polices ? this.now : this.linkFreeAt;
+    const arrival = Math.ceil(leaves + rtt / 2 + (jitter?.(number, this.now) ?? 0));
     this.at(arrival, () => this.receive(number, bytes));
   }
 
@@ -151,7 +180,10 @@ export class Bottleneck {
     tracker.onAckSent(now);
     this.ackFrames++;
     if (this.isCut) return;
-    this.at(now + this.options.rtt / 2, () => this.receiveAck(ranges, count, delay));
+    const arrival = now + this.options.rtt / 2;
+    const { ackBunches } = this.options;
+    const at = ackBunches === undefined ? arrival : Math.ceil(arrival / ackBunches) * ackBunches;
+    this.at(at, () => this.receiveAck(ranges, count, delay));
   }
 
   private receiveAck(ranges: Float64Array, count: number, delay: Micros): void {

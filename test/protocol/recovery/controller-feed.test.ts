@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Micros } from '../../../src/base/time.ts';
-import type { CongestionController, PacketReport } from '../../../src/protocol/congestion/controller.ts';
+import type { CongestionController } from '../../../src/protocol/congestion/controller.ts';
+import { Delivery, type PacketReport } from '../../../src/protocol/congestion/delivery-rate.ts';
 import { Sender } from './sender.ts';
 
 /** A controller that goes by the delivery rate, as far as what it hears is concerned. */
@@ -8,8 +9,11 @@ class Recorder implements CongestionController {
   readonly name = 'newreno';
   readonly window = 1_000_000;
   readonly pacingRate = Number.POSITIVE_INFINITY;
-  readonly wantsDelivery = true;
   readonly isSlowStart = false;
+  readonly burstPackets = 10;
+  readonly state = 'congestion-avoidance';
+  readonly lossFloor = 0;
+  readonly delivery = new Delivery();
   heard: unknown[] = [];
 
   onPacketSent(bytes: number, bytesInFlight: number): void {
@@ -83,46 +87,57 @@ describe('a congestion controller', () => {
       [
         'acked',
         {
+          number: 2,
           bytes: 1_000,
           sentTime: start + 100,
           delivered: 1_000,
           deliveredTime: start + 100,
           firstSentTime: start,
+          lost: 0,
+          inFlight: 2_000,
           isAppLimited: false,
+          tag: 0,
         },
       ],
       [
         'acked',
         {
+          number: 1,
           bytes: 1_000,
           sentTime: start,
           delivered: 0,
           deliveredTime: start,
           firstSentTime: start,
+          lost: 0,
+          inFlight: 2_000,
           isAppLimited: false,
+          tag: 0,
         },
       ],
       ['ack', start + 100],
     ]);
-    expect(sender.recovery.path.delivery?.delivered).toBe(3_000);
+    expect(sender.recovery.path.congestion.delivery?.delivered).toBe(3_000);
   });
 
-  test('hears which packets were sent while the application had no more to send, until those are delivered', () => {
+  test('hears which packets were sent while the application had no more to send, until one behind them is delivered [REC-65]', () => {
     const recorder = new Recorder();
     const sender = senderOf(recorder);
     sender.send(2);
     const { path } = sender.recovery;
-    path.delivery?.onAppLimited(path.bytesInFlight, path.congestion.window);
+    path.congestion.delivery?.onAppLimited(path.bytesInFlight, path.congestion.window);
     sender.send();
     sender.now += 100;
     sender.ack([0, 2]);
     sender.send();
+    sender.now += 100;
+    sender.ack([2, 3]);
+    sender.send();
     recorder.take();
     sender.now += 100;
-    sender.ack([0, 4]);
+    sender.ack([0, 5]);
     expect(recorder.take()).toMatchObject([
-      ['acked', { delivered: 2_000, isAppLimited: false }],
-      ['acked', { delivered: 0, isAppLimited: true }],
+      ['acked', { delivered: 3_000, isAppLimited: false }],
+      ['acked', { delivered: 2_000, isAppLimited: true }],
       ['ack', sender.now - 100],
     ]);
   });

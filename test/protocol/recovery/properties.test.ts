@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { NEVER } from '../../../src/base/time.ts';
+import type { CongestionName } from '../../../src/protocol/congestion/controller.ts';
 import { Recovery } from '../../../src/protocol/recovery/recovery.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
 import { pathOf } from '../path/path-of.ts';
@@ -14,7 +15,7 @@ type Fate = 'outstanding' | 'acked' | 'lost' | 'spurious' | 'untracked';
 
 /** Random sends, acknowledgements and timeouts against Recovery, beside a plain map of what must be true. */
 class Model {
-  readonly recovery = new Recovery(pathOf({ mtu: 1_200, congestion: 'cubic' }), true);
+  readonly recovery: Recovery;
   private readonly random: Prng;
   private readonly fates = new Map<number, Fate>();
   private readonly bytes = new Map<number, number>();
@@ -22,7 +23,8 @@ class Model {
   private now = 1_000;
   private next = 0;
 
-  constructor(seed: number) {
+  constructor(seed: number, congestion: CongestionName) {
+    this.recovery = new Recovery(pathOf({ mtu: 1_200, congestion }), true);
     this.random = new Prng(seed);
     this.recovery.onHandshakeConfirmed(25_000);
   }
@@ -122,20 +124,26 @@ class Model {
     expect(this.recovery.path.bytesInFlight).toBe(bytes);
     expect(this.recovery.sentPackets(APPLICATION).flight.ackEliciting).toBe(packets);
     if (packets > 0) expect(this.recovery.nextTimeout()).not.toBe(NEVER);
-    const { window } = this.recovery.path.congestion;
-    expect(window).toBeGreaterThanOrEqual(2 * 1_200);
+    const { lossFloor, name, pacingRate, window } = this.recovery.path.congestion;
+    expect(window).toBeGreaterThanOrEqual((name === 'bbr' ? 4 : 2) * 1_200);
+    expect(window).toBeLessThan(2 ** 31);
+    expect(pacingRate).toBeGreaterThan(0);
+    expect(lossFloor).toBeGreaterThanOrEqual(0);
+    expect(lossFloor).toBeLessThanOrEqual(0.2);
     expect(this.recovery.allowance(this.now)).toBeGreaterThanOrEqual(0);
   }
 }
 
 describe('recovery, whatever happens', () => {
-  test('settles each packet once and counts what is in flight', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 0, max: 2 ** 31 }), (seed) => {
-        const model = new Model(seed);
-        for (let i = 0; i < 150; i++) model.step();
-      }),
-      { numRuns: 60 },
-    );
-  });
+  for (const congestion of ['cubic', 'bbr'] as const) {
+    test(`settles each packet once and counts what is in flight, and ${congestion} keeps its window and rate within bounds [REC-24] [REC-74]`, () => {
+      fc.assert(
+        fc.property(fc.integer({ min: 0, max: 2 ** 31 }), (seed) => {
+          const model = new Model(seed, congestion);
+          for (let i = 0; i < 150; i++) model.step();
+        }),
+        { numRuns: congestion === 'bbr' ? 60 : 30 },
+      );
+    });
+  }
 });

@@ -1,0 +1,48 @@
+import { describe, expect, test } from 'vitest';
+import type { TransportOptions } from '../../src/transport/options.ts';
+import { labPair } from './lab-pair.ts';
+
+/** Mbit/s of messages over 20 Mbit/s and 40 ms with losses both ways, from second 2 on, and the sender's metrics. */
+async function transfer(congestion: TransportOptions['congestion'], loss: number) {
+  const path = { delayMs: 20, bitsPerSecond: 20e6, queueBytesMax: 100_000 };
+  const { lab, client, accepted } = await labPair(path, { congestion });
+  let bytes = 0;
+  accepted.on('stream', (stream) => {
+    stream.on('message', (message) => {
+      bytes += message.length;
+    });
+  });
+  lab.network.connect('client', 'server', { loss });
+  const stream = client.openStream({ priority: 'bulk' });
+  const message = new Uint8Array(8_192);
+  const fill = (): void => {
+    while (stream.send(message));
+  };
+  stream.on('drain', fill);
+  fill();
+  await lab.run(2_000);
+  const before = bytes;
+  await lab.run(4_000);
+  return { megabits: ((bytes - before) * 8) / 4e6, metrics: client.metrics() };
+}
+
+describe('a transfer with the option congestion', () => {
+  test('goes on at the rate of the path with bbr where every tenth datagram is lost, and crawls with cubic [REC-71] [REC-74]', async () => {
+    const bbr = await transfer('bbr', 0.1);
+    expect(bbr.megabits).toBeGreaterThan(14);
+    expect(bbr.metrics.lossFloor).toBeGreaterThan(0.06);
+    expect(bbr.metrics.lossFloor).toBeLessThan(0.14);
+    expect(bbr.metrics.pacingRate).toBeGreaterThan(2e6);
+    expect(bbr.metrics.congestionState).toMatch(/^probe-/);
+    const cubic = await transfer('cubic', 0.1);
+    expect(cubic.megabits).toBeLessThan(4);
+    expect(cubic.metrics).toMatchObject({ congestionState: 'congestion-avoidance', lossFloor: 0 });
+  });
+
+  test('fills the path with bbr and with cubic where nothing is lost but to the queue [REC-27] [REC-74]', async () => {
+    for (const congestion of ['bbr', 'cubic'] as const) {
+      const { megabits } = await transfer(congestion, 0);
+      expect(megabits, congestion).toBeGreaterThan(18);
+    }
+  });
+});
