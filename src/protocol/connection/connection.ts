@@ -171,7 +171,7 @@ export class Connection {
     this.helloCame = options.helloCame;
     const host = new Connection.Host(this);
     this.lifecycle = new Lifecycle(host, isServer);
-    this.control = new ControlFrames(!isServer, this.counters, this.liveness, this.recovery);
+    this.control = new ControlFrames(!isServer, this.counters, this.liveness, this.recovery, thin.acks);
     const { control, counters, ids, lifecycle, liveness, path, recovery, spaces, streams } = this;
     this.handshake = new HandshakeProgress(
       { role, config, control, ids, isLoopback, keys, lifecycle, liveness, path, recovery, spaces, streams },

@@ -1,5 +1,6 @@
 import { copyOf } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
+import type { AckFrequencyRequest } from '../recovery/ack-frequency.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
@@ -30,17 +31,25 @@ export class ControlFrames {
   private readonly counters: ConnectionCounters;
   private readonly liveness: Liveness;
   private readonly recovery: Recovery;
+  private readonly acks: AckFrequencyRequest;
 
-  constructor(isClient: boolean, counters: ConnectionCounters, liveness: Liveness, recovery: Recovery) {
+  constructor(
+    isClient: boolean,
+    counters: ConnectionCounters,
+    liveness: Liveness,
+    recovery: Recovery,
+    acks: AckFrequencyRequest,
+  ) {
     this.isClient = isClient;
     this.counters = counters;
     this.liveness = liveness;
     this.recovery = recovery;
+    this.acks = acks;
   }
 
   /** Whether {@link write} has something to write. */
   get isDue(): boolean {
-    return this.isHandshakeDoneDue || this.isHeartbeatDue || this.pathResponse !== null;
+    return this.isHandshakeDoneDue || this.isHeartbeatDue || this.pathResponse !== null || this.acks.isDue;
   }
 
   /** Writes what is due, if there is room for all of it; else the next packet has that. */
@@ -54,6 +63,7 @@ export class ControlFrames {
       writePathResponse(frames, this.pathResponse);
       this.pathResponse = null;
     }
+    if (this.acks.isDue) this.acks.write(frames);
     if (this.isHeartbeatDue) {
       this.isHeartbeatDue = false;
       const intervalMs = this.liveness.intervalMs(this.recovery.probeTimeout(PacketSpace.APPLICATION));
@@ -82,9 +92,17 @@ export class ControlFrames {
     }
   }
 
+  /** A packet with an ACK_FREQUENCY arrived. */
+  onAckFrequencyAcked({ limit }: SentFrame): void {
+    this.acks.onFrameAcked(limit);
+  }
+
   /** A packet with one of these frames is lost, or late: a probe says its frames again. */
-  onFrameLost({ type }: SentFrame): void {
+  onFrameLost({ type, limit }: SentFrame): void {
     switch (type) {
+      case FrameType.ACK_FREQUENCY:
+        this.acks.onFrameLost(limit);
+        break;
       case FrameType.HANDSHAKE_DONE:
         this.isHandshakeDoneDue = true;
         break;
@@ -97,4 +115,4 @@ export class ControlFrames {
 }
 
 /** Kinds of frames above, each of at most {@link CONTROL_FRAME_BYTES_MAX}; one more leaves room for something else. */
-const KINDS = 4;
+const KINDS = 5;

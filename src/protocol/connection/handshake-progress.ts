@@ -119,7 +119,8 @@ export class HandshakeProgress {
     const { host, parts } = this;
     if (parts.lifecycle.state === ConnectionState.CONFIRMED) return;
     parts.lifecycle.advance(ConnectionState.CONFIRMED);
-    parts.recovery.onHandshakeConfirmed(this.handshake?.peerParameters?.maxAckDelayUs ?? 0);
+    const parameters = this.handshake?.peerParameters ?? null;
+    parts.recovery.onHandshakeConfirmed(parameters?.maxAckDelayUs ?? 0, parameters?.minAckDelayUs ?? null);
     this.provedFingerprint = this.handshake?.peerFingerprint ?? null;
     this.handshake = null;
     host.discardSpace(PacketSpace.INITIAL, now);

@@ -19,7 +19,7 @@ import { knownRate, type Path, type QueueBound } from '../path/path.ts';
 import { isRecovered, recover, symbolStart } from '../recovery/recovered-packets.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { PacketList, SentPackets } from '../recovery/sent-packets.ts';
-import type { ThinSender } from '../recovery/thin-sender.ts';
+import { newestInFlight, type ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamPacker } from '../stream/stream-packer.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
@@ -78,7 +78,7 @@ interface ReceiverStreams {
   onPacketEnd(): void;
   onFrameAcked(frame: SentFrame): boolean;
   onFrameLost(frame: SentFrame, now: Micros): boolean;
-  readonly packer: Pick<StreamPacker, 'onLoss' | 'onMeasured'>;
+  readonly packer: Pick<StreamPacker, 'onLoss' | 'onMeasured' | 'repeat'>;
 }
 
 /** What the receiver asks and tells its connection. */
@@ -577,10 +577,26 @@ export class PacketFateTeller {
     const sent = recovery.sentPackets(space);
     const number = sent.oldestInFlight;
     if (number < 0) return;
+    // [REC-58] A thin sender has one probe.
+    const isThin = recovery.probesPending(space) === 1;
+    this.resend(sent, number, isThin && this.isSmall(sent, number), now);
+    if (!isThin) return;
+    const newest = newestInFlight(sent);
+    if (newest > number && this.isSmall(sent, newest)) this.resend(sent, newest, true, now);
+  }
+
+  /** @param asCopies - its messages go out once more, and are not taken for lost before the packet is */
+  private resend(sent: SentPackets, number: number, asCopies: boolean, now: Micros): void {
+    const { packer } = this.parts.streams;
     for (let i = sent.framesStart(number), end = sent.framesEnd(number); i < end; i++) {
       const frame = sent.frames.read(i);
-      if (!frame.isBestEffort) this.frameLost(space, frame, now);
+      if (frame.isBestEffort || (asCopies && packer.repeat(frame, now))) continue;
+      this.frameLost(PacketSpace.APPLICATION, frame, now);
     }
+  }
+
+  private isSmall(sent: SentPackets, number: number): boolean {
+    return sent.reportOf(number).bytes <= this.parts.path.mtu * SMALL_SHARE;
   }
 
   private acknowledged(space: PacketSpace, packets: PacketList, now: Micros): void {
@@ -617,7 +633,7 @@ export class PacketFateTeller {
   }
 
   private frameAcked(space: PacketSpace, frame: SentFrame, now: Micros): void {
-    const { lifecycle, spaces, streams } = this.parts;
+    const { control, lifecycle, spaces, streams } = this.parts;
     switch (frame.type) {
       case FrameType.CRYPTO:
         spaces[space]?.outgoing?.onFrameAcked(frame);
@@ -633,6 +649,9 @@ export class PacketFateTeller {
         break;
       case FrameType.HANDSHAKE_DONE:
       case FrameType.HEARTBEAT:
+        break;
+      case FrameType.ACK_FREQUENCY:
+        control.onAckFrequencyAcked(frame);
         break;
       default:
         if (streams.onFrameAcked(frame)) lifecycle.onProgress(now);
@@ -668,3 +687,5 @@ function openEnd(sent: SentPackets, number: number): number {
 }
 
 const ID_BYTES_MAX = 20;
+/** A packet that takes no more than this of what there may be holds only small messages. */
+const SMALL_SHARE = 1 / 4;

@@ -37,8 +37,11 @@ export class AckTracker {
   /** The number at which a gap is old enough for the sender to act on. */
   private gapReportAt = NEVER;
   private isUrgent = false;
-  /** Number of the peer's newest ACK_FREQUENCY, or -1. */
+  /** Number of the peer's newest ACK_FREQUENCY, or -1, and whether it asks for something. */
   private peerRequest = -1;
+  private isAsked = false;
+  /** While this has not come a number is missing that came to be so within the last round trip. */
+  private gapUntil: Micros = 0;
   /** Acknowledgements sent. */
   private frames = 0;
   /** The newest numbers that came below a larger one, and how many acknowledgements had been sent when they came. */
@@ -90,7 +93,7 @@ export class AckTracker {
 
   /** An acknowledgement went out. Returns its number, for {@link onFrameAcked}. */
   onAckSent(now: Micros): number {
-    if (this.pending > 0 && this.peerRequest < 0 && !this.isHandshake) this.adapt(now);
+    if (this.pending > 0 && !this.isAsked && !this.isHandshake) this.adapt(now);
     this.pending = 0;
     this.deadline = NEVER;
     this.isUrgent = false;
@@ -138,7 +141,7 @@ export class AckTracker {
   /** The smoothed RTT changed: the delay is a quarter of it, from 1 ms to the advertised maximum. */
   onRtt(smoothed: Micros): void {
     this.smoothedRtt = smoothed;
-    if (this.peerRequest >= 0 || this.isHandshake) return;
+    if (this.isAsked || this.isHandshake) return;
     // [REC-37] A quarter of a round trip, from 1 ms to the advertised maximum.
     const quarter = Math.round(smoothed / 4);
     this.delay = Math.min(this.advertisedDelay, quarter > DELAY_MIN ? quarter : DELAY_MIN);
@@ -150,8 +153,10 @@ export class AckTracker {
     if (maxDelay < DELAY_MIN) return CloseCode.PROTOCOL_VIOLATION;
     if (request <= this.peerRequest) return 0;
     this.peerRequest = request;
-    this.threshold = Math.min(Math.max(threshold, 1), THRESHOLD_MAX);
+    this.isAsked = threshold > 0;
+    this.threshold = this.isAsked ? Math.min(threshold, THRESHOLD_MAX) : THRESHOLD_MIN;
     this.delay = Math.min(maxDelay, this.advertisedDelay);
+    if (!this.isAsked && this.smoothedRtt > 0) this.onRtt(this.smoothedRtt);
     return 0;
   }
 
@@ -195,8 +200,11 @@ export class AckTracker {
     }
     if (number > this.largest + 1) {
       this.isUrgent = true;
+      this.gapUntil = now + this.smoothedRtt;
       this.gapReportAt = number - 1 + REORDERING_THRESHOLD;
     }
+    // [REC-59] An acknowledgement that is lost costs the time to the next packet, not a delay.
+    if (this.isAsked && this.threshold <= THRESHOLD_MIN && now < this.gapUntil) this.isUrgent = true;
     this.largestEliciting = number;
   }
 }

@@ -2,6 +2,7 @@ import { type Micros, NEVER, SECOND } from '../../base/time.ts';
 import type { RttEstimator } from '../path/rtt.ts';
 import { PACKET_SPACES, PacketSpace } from '../wire/packet-header.ts';
 import type { SentPackets } from './sent-packets.ts';
+import { newestInFlight, type ThinSender } from './thin-sender.ts';
 
 /** The probe timeout (RFC 9002 section 6.2): when to send something that makes the peer acknowledge, and how often. */
 export class ProbeTimeout {
@@ -22,6 +23,8 @@ export class ProbeTimeout {
   /** The space that {@link deadline} was last computed from. */
   private space: PacketSpace = PacketSpace.INITIAL;
   private probes = PROBES;
+  /** When the application space was probed last. */
+  private probedAt: Micros = 0;
 
   constructor(isServer: boolean) {
     this.isPeerValidated = isServer;
@@ -35,8 +38,16 @@ export class ProbeTimeout {
       : rtt.probeTimeout;
   }
 
-  /** When the timeout expires, or NEVER. */
-  deadline(spaces: readonly (SentPackets | null)[], rtt: RttEstimator): Micros {
+  /**
+   * When the timeout expires, or NEVER.
+   *
+   * @param thin - a sender that is thin, over a path that loses; else null
+   */
+  deadline(
+    spaces: readonly (SentPackets | null)[],
+    rtt: RttEstimator,
+    thin: ThinSender | null = null,
+  ): Micros {
     let earliest = NEVER;
     for (let space = 0; space < PACKET_SPACES; space++) {
       const sent = spaces[space];
@@ -49,6 +60,7 @@ export class ProbeTimeout {
       this.space = space as PacketSpace;
       this.probes = PROBES;
     }
+    if (thin !== null) earliest = this.fromOldest(spaces[PacketSpace.APPLICATION], rtt, thin, earliest);
     if (earliest !== NEVER || this.isPeerValidated) return earliest;
     // [REC-16] The server may be waiting for bytes from us before it may send more.
     this.space = this.hasHandshakeKeys ? PacketSpace.HANDSHAKE : PacketSpace.INITIAL;
@@ -62,6 +74,7 @@ export class ProbeTimeout {
     this.count++;
     this.lastEventTime = now;
     this.pending[this.space] = this.probes;
+    if (this.space === PacketSpace.APPLICATION) this.probedAt = now;
     return this.space;
   }
 
@@ -86,6 +99,25 @@ export class ProbeTimeout {
     this.count = 0;
     this.lastEventTime = now;
     this.pending[space] = 0;
+  }
+
+  /** [REC-58] Of a thin sender no packet may follow that shows the loss: its timeout counts from the oldest one. */
+  private fromOldest(
+    sent: SentPackets | null,
+    rtt: RttEstimator,
+    thin: ThinSender,
+    otherwise: Micros,
+  ): Micros {
+    const oldest = sent === null || !this.isHandshakeConfirmed ? -1 : sent.oldestInFlight;
+    if (sent === null || oldest < 0) return otherwise;
+    // what was sent right behind it would show its loss as soon
+    const follower = newestInFlight(sent, sent.reportOf(oldest).sentTime + rtt.smoothed / 4);
+    const from = Math.max(sent.reportOf(follower).sentTime, this.probedAt);
+    const deadline = from + this.backedOff(rtt.probeTimeout + thin.acks.peerDelay);
+    if (deadline >= otherwise) return otherwise;
+    this.space = PacketSpace.APPLICATION;
+    this.probes = 1;
+    return deadline;
   }
 
   private backedOff(timeout: Micros): Micros {

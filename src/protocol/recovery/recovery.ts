@@ -150,7 +150,8 @@ export class Recovery {
     // [REC-19] No probe while a loss timer is set. [REC-20] None where nothing may be sent.
     const loss = this.lossDeadline();
     if (loss !== NEVER || this.path.validation.isExhausted) return loss;
-    return this.pto.deadline(this.spaces, this.path.rtt);
+    const isThin = this.path.loss.isLossy && this.thin.isThin(this.packetsInFlight);
+    return this.pto.deadline(this.spaces, this.path.rtt, isThin ? this.thin : null);
   }
 
   /** A deadline may have passed. Call again until {@link nextTimeout} is later than `now`. */
@@ -180,8 +181,9 @@ export class Recovery {
     this.pto.hasHandshakeKeys = true;
   }
 
-  /** The handshake is confirmed; the peer's max_ack_delay_us is known. */
-  onHandshakeConfirmed(peerMaxAckDelay: Micros): void {
+  /** The handshake is confirmed; the peer's max_ack_delay_us is known, and its min_ack_delay_us if it has one. */
+  onHandshakeConfirmed(peerMaxAckDelay: Micros, peerMinAckDelay: Micros | null = null): void {
+    this.thin.acks.onPeerParameters(peerMinAckDelay, peerMaxAckDelay);
     this.pto.isHandshakeConfirmed = true;
     this.pto.isPeerValidated = true;
     this.pto.peerMaxAckDelay = peerMaxAckDelay;
@@ -215,6 +217,11 @@ export class Recovery {
     for (let space = 0; space < PACKET_SPACES; space++) this.spaces[space]?.trim();
   }
 
+  /** Ack-eliciting packets of the application space. */
+  private get packetsInFlight(): number {
+    return this.spaces[PacketSpace.APPLICATION]?.flight.ackEliciting ?? 0;
+  }
+
   /** True when no more packets with data can be recorded. [REC-12] */
   private isFull(now: Micros): boolean {
     return this.spaces[PacketSpace.APPLICATION]?.isFull(now) ?? true;
@@ -237,6 +244,7 @@ export class Recovery {
     detectLost(sent, now, thresholds, path, fates);
     if (path.ecn !== null && fates.lost.count > 0) path.ecn.onLost(fates.space, fates.lost);
     if (fates.isPersistent) path.congestion.onPersistentCongestion();
+    this.thin.onSettled(path.loss.isLossy, this.packetsInFlight, path.rtt.smoothed, now);
   }
 
   private onSpurious(sent: SentPackets, largestBefore: number, now: Micros): void {

@@ -350,6 +350,6 @@ export class PacketList {
 const DELIVERY_NUMBERS = 6;
 const SETTLED = PacketState.ACKED | PacketState.LOST;
 /** Of a packet in flight whose frames still matter only IN_FLIGHT is set. */
-const OPEN_MASK = PacketState.IN_FLIGHT | SETTLED | PacketState.RECOVERED;
+export const OPEN_MASK = PacketState.IN_FLIGHT | SETTLED | PacketState.RECOVERED;
 /** [REC-12] The most numbers from the oldest outstanding packet to the newest one with data. */
 export const PACKETS_MAX = 65_536;

@@ -1,4 +1,6 @@
-import type { Micros } from '../../base/time.ts';
+import { MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
+import { AckFrequencyRequest, AckThreshold } from './ack-frequency.ts';
+import { OPEN_MASK, PacketState, type SentPackets } from './sent-packets.ts';
 
 /**
  * Whether a sender is *thin*: its application sends little, now and then, so that few packets are under way and the next one may be long in
@@ -10,6 +12,8 @@ export class ThinSender {
   isAppLimited = true;
   /** Mean time between ack-eliciting packets; 0 until it is known. */
   interval: Micros = 0;
+  /** What it asks its peer to acknowledge. */
+  readonly acks = new AckFrequencyRequest();
   private sentAt: Micros = -1;
 
   /** An ack-eliciting packet goes out over a path that loses. */
@@ -25,6 +29,39 @@ export class ThinSender {
   isThin(packets: number): boolean {
     return this.isAppLimited && packets <= PACKETS_MAX;
   }
+
+  /**
+   * Packets were acknowledged or lost: there may be something else to ask of the peer. [REC-48]
+   *
+   * @param isLossy - what the path is now
+   * @param packets - ack-eliciting packets in flight
+   */
+  onSettled(isLossy: boolean, packets: number, smoothedRtt: Micros, now: Micros): void {
+    const { acks, interval } = this;
+    if (!isLossy && acks.asked === AckThreshold.NONE) return;
+    let wanted: AckThreshold = AckThreshold.NONE;
+    if (isLossy && interval >= INTERVAL_MIN && this.isThin(packets)) {
+      // Where each packet has an acknowledgement of its own anyway, it may as well come at once.
+      const factor = acks.asked === AckThreshold.EACH ? STAY_FACTOR : 1;
+      wanted = interval > factor * acks.quarter(smoothedRtt) ? AckThreshold.EACH : AckThreshold.SECOND;
+    }
+    acks.update(wanted, smoothedRtt, now);
+  }
+}
+
+/** The newest packet in flight that carries something and was sent no later than `until`, or -1. */
+export function newestInFlight({ largestSent, loss, ring }: SentPackets, until: Micros = NEVER): number {
+  const { frameCount, mask, sentTime, state } = ring;
+  for (let number = largestSent; number >= loss.cursor; number--) {
+    const i = number & mask;
+    const isOpen = (state[i] & OPEN_MASK) === PacketState.IN_FLIGHT;
+    if (isOpen && frameCount[i] > 0 && sentTime[i] <= until) return number;
+  }
+  return -1;
 }
 
 const PACKETS_MAX = 8;
+/** More packets than one in this time are acknowledged soon enough as it is. */
+const INTERVAL_MIN: Micros = 2 * MILLISECOND;
+/** A sender that asks for each acknowledgement goes on so down to this part of what makes it begin. */
+const STAY_FACTOR = 3 / 4;

@@ -1,5 +1,7 @@
 import { MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
+import { FrameType, MessageFlag } from '../wire/frame-type.ts';
 import type { FrameWriter } from '../wire/frame-writer.ts';
+import type { SentFrame } from '../wire/frames/sent-frames.ts';
 import type { ConnectionStream, StreamEvents } from './connection-stream.ts';
 import type { Pace, WindowPool } from './flow-control.ts';
 import type { Limits } from './limits.ts';
@@ -97,6 +99,14 @@ export class StreamPacker {
     this.context.copies.wait = rate < TWICE_RATE_MIN ? NEVER : Math.max(COPY_WAIT_MIN, interval / 2);
   }
 
+  /** The message, or the run of them, goes out once more in the next packet; false when the frame has no whole messages. [REC-58] */
+  repeat({ type, stream, sequence, count }: SentFrame, now: Micros): boolean {
+    if (type < FrameType.MESSAGE || (type < FrameType.MESSAGES && (type & MessageFlag.FRAGMENT) !== 0))
+      return false;
+    this.context.copies.addProbed(stream, sequence, type < FrameType.MESSAGES ? 1 : count, now);
+    return true;
+  }
+
   onPacketSize(mtu: number): void {
     this.context.packetRoom = mtu - PACKET_OVERHEAD;
   }
@@ -191,11 +201,11 @@ export class StreamPacker {
   /** [REC-60] What is in another packet already rides along in what room is left. */
   private writeCopies(w: FrameWriter, copies: SecondCopies): void {
     while (copies.isReady) {
-      const { count } = copies;
+      const { shifts } = copies;
       const stream = this.streams.get(copies.stream);
       if (stream === undefined) copies.shift(w.now);
       else stream.sender.write(w, copies);
-      if (copies.count === count) break; // there was no room
+      if (copies.shifts === shifts) break; // there was no room
     }
   }
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Delivery, FrameType, Priority } from '../../../src/protocol/wire/frame-type.ts';
+import { internalsOf } from './internals.ts';
 import { bytesOf, Pair } from './pair.ts';
 
 describe('a thin stream', () => {
@@ -29,18 +30,66 @@ describe('a thin stream', () => {
     const times = [...packetsOf(pair, trickle(pair, 300)).values()].map((numbers) => numbers.length);
     expect(times).toEqual(Array(300).fill(1));
   });
+
+  test('of one message in a while gets a lost one through without waiting for the next [REC-58]', () => {
+    const pair = new Pair({ link: { delayMs: 25 } }).connected();
+    internalsOf(pair.client.core).recovery.path.loss.isLossy = true;
+    const stream = pair.client.open();
+    for (let i = 0; i < 30; i++) {
+      pair.client.send(stream, bytesOf(64, i));
+      pair.run(200);
+    }
+    const { length } = pair.client.sent;
+    pair.client.filter = (data, index) => (index === length ? [] : [{ data }]);
+    const from = pair.now;
+    pair.client.send(stream, bytesOf(64, 99));
+    const { length: before } = pair.server.messages.get(stream.id) ?? [];
+    pair.until(() => pair.server.messages.get(stream.id)?.length === before + 1, 1_000);
+    // a round trip, what it varies by and the peer's delay, all at least a millisecond, and a way
+    expect(pair.now - from).toBeLessThanOrEqual((50 + 4 + 25) * 1_000);
+  });
+
+  test('asks for acknowledgements at once while packets are lost, and no more when none are [REC-48]', () => {
+    const pair = new Pair({ seed: 3, link: { delayMs: 25, loss: 0.1 } }).connected();
+    trickle(pair, 100, Priority.MEDIA, 20);
+    const [first] = pair.client.frames(FrameType.ACK_FREQUENCY);
+    expect(first.number).toBe(0);
+    const acks = pair.server.frames(FrameType.ACK).length;
+    trickle(pair, 50, Priority.MEDIA, 20);
+    expect(pair.server.frames(FrameType.ACK).length - acks).toBeGreaterThan(40);
+    pair.world.network.connect('client', 'server', { delayMs: 25, loss: 0 });
+    trickle(pair, 800, Priority.MEDIA, 20);
+    const frames = pair.client.frames(FrameType.ACK_FREQUENCY).length;
+    const packets = pair.client.packets.length;
+    trickle(pair, 100, Priority.MEDIA, 20);
+    expect(pair.client.frames(FrameType.ACK_FREQUENCY).length).toBe(frames);
+    expect(pair.client.packets.length - packets).toBe(100);
+    expect(internalsOf(pair.client.core).recovery.path.loss.isLossy).toBe(false);
+  });
+
+  test('over a path that delays but loses nothing sends nothing else [REC-57] [REC-58]', () => {
+    const pair = new Pair({ link: { delayMs: 25, jitterMs: 12, jitterReorders: true } }).connected();
+    const from = pair.client.packets.length;
+    trickle(pair, 300, Priority.MEDIA, 50);
+    const frames = pair.client.packets.slice(from).flatMap((packet) => packet.frames);
+    const told = frames.filter(({ type }) => type !== FrameType.ACK && type !== FrameType.STREAM_OPEN);
+    expect(told.map(({ type, sequence, count }) => [type, sequence, count])).toEqual(
+      Array.from({ length: 300 }, (_, i) => [FrameType.MESSAGES, i, 1]),
+    );
+    expect(pair.client.core.counters.ptoCount).toBe(0);
+  });
 });
 
 function lossy(): Pair {
   return new Pair({ seed: 3, link: { delayMs: 25, loss: 0.1 } }).connected();
 }
 
-/** Sends a small message each 10 ms and lets all arrive; the id of the stream. */
-function trickle(pair: Pair, count: number, priority: Priority = Priority.MEDIA): number {
+/** Sends a small message each `everyMs` and lets all arrive; the id of the stream. */
+function trickle(pair: Pair, count: number, priority: Priority = Priority.MEDIA, everyMs = 10): number {
   const stream = pair.client.open({ delivery: Delivery.RELIABLE, priority });
   for (let i = 0; i < count; i++) {
     pair.client.send(stream, bytesOf(64, i));
-    pair.run(10);
+    pair.run(everyMs);
   }
   pair.run(1_000);
   return stream.id;

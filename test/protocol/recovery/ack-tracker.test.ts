@@ -236,7 +236,7 @@ describe('acknowledging', () => {
 
     test('bounds threshold and delay', () => {
       const acks = tracker();
-      acks.onAckFrequency(0, 0, 90_000);
+      acks.onAckFrequency(0, 1, 90_000);
       acks.onPacket(0, true, 0);
       acks.onAckSent(0);
       acks.onPacket(1, true, 0);
@@ -249,6 +249,47 @@ describe('acknowledging', () => {
     test('refuses a delay that it said it cannot keep', () => {
       expect(tracker().onAckFrequency(0, 2, 999)).toBe(CloseCode.PROTOCOL_VIOLATION);
       expect(tracker().onAckFrequency(0, 2, 1_000)).toBe(0);
+    });
+
+    test('goes its own way again when asked for nothing', () => {
+      const acks = tracker();
+      acks.onRtt(40_000);
+      acks.onAckFrequency(0, 1, 1_000);
+      expect(receive(acks, 0, 3, 10)).toEqual([1, 1, 1]);
+      acks.onAckFrequency(1, 0, 25_000);
+      acks.onPacket(acks.largest + 1, true, 100);
+      expect(acks.ackDue(100)).toBe(false);
+      expect(acks.deadline).toBe(100 + 10_000);
+    });
+
+    test.each([1, 2])(
+      'acknowledges each packet for a round trip after a gap when asked for %i [REC-59]',
+      (threshold) => {
+        const acks = tracker();
+        acks.onRtt(40_000);
+        acks.onAckFrequency(0, threshold, 10_000);
+        receive(acks, 0, 2, 1);
+        acks.onPacket(10, true, 1_000);
+        acks.onAckSent(1_000);
+        acks.onPacket(11, true, 40_999);
+        expect(acks.ackDue(40_999)).toBe(true);
+        acks.onAckSent(40_999);
+        acks.onPacket(12, true, 41_000);
+        acks.onAckSent(41_000); // three above the gap
+        acks.onPacket(13, true, 41_000);
+        expect(acks.ackDue(41_000)).toBe(threshold === 1);
+      },
+    );
+
+    test.each([0, 3])('acknowledges no more of them when asked for %i [REC-59]', (threshold) => {
+      const acks = tracker();
+      acks.onRtt(40_000);
+      acks.onAckFrequency(0, threshold, 10_000);
+      receive(acks, 0, 2, 1);
+      acks.onPacket(10, true, 1_000);
+      acks.onAckSent(1_000);
+      acks.onPacket(11, true, 2_000);
+      expect(acks.ackDue(2_000)).toBe(false);
     });
 
     test('still acknowledges at once what leaves a gap [REC-38]', () => {

@@ -1,6 +1,9 @@
 import { describe, expect, test } from 'vitest';
 import { NEVER } from '../../../src/base/time.ts';
+import { AckThreshold } from '../../../src/protocol/recovery/ack-frequency.ts';
 import { TimeoutResult } from '../../../src/protocol/recovery/recovery.ts';
+import { ThinSender } from '../../../src/protocol/recovery/thin-sender.ts';
+import { FrameWriter } from '../../../src/protocol/wire/frame-writer.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
 import { Sender } from './sender.ts';
 
@@ -48,6 +51,61 @@ describe('the probe timeout', () => {
     expect(waits.at(-1)).toBe(60_000_000);
     expect(sender.recovery.ptoCount).toBe(14);
   });
+
+  test('of a thin sender over a lossy path counts from its oldest packet, and asks for one probe [REC-58]', () => {
+    const sender = thin();
+    const sentAt = sender.now;
+    sender.send();
+    sender.now += 30_000;
+    sender.send();
+    // 40,000 smoothed + 4 x 20,000 variance + 25,000, for nobody has asked the peer for less
+    expect(sender.recovery.nextTimeout()).toBe(sentAt + 145_000);
+    expect(sender.fireTimeout()).toBe(TimeoutResult.PROBE);
+    expect(sender.recovery.probesPending(APPLICATION)).toBe(1);
+    sender.send();
+    expect(sender.recovery.probesPending(APPLICATION)).toBe(0);
+    expect(sender.recovery.nextTimeout()).toBe(sender.now + 290_000); // from the probe, twice as long
+  });
+
+  test('of a thin sender waits for what a packet right behind the oldest one shows [REC-58]', () => {
+    const sender = thin();
+    sender.send();
+    sender.now += 10_000;
+    sender.send();
+    const followedAt = sender.now;
+    sender.now += 1_000;
+    sender.send();
+    expect(sender.recovery.nextTimeout()).toBe(followedAt + 145_000);
+  });
+
+  test('of a thin sender adds the delay that it asked for, once the peer has heard [REC-14]', () => {
+    const asked = new ThinSender();
+    const sender = thin(asked);
+    const sentAt = sender.now;
+    sender.send();
+    asked.acks.onPeerParameters(1_000, 25_000);
+    asked.acks.update(AckThreshold.EACH, 40_000, sender.now);
+    asked.acks.write(writer());
+    expect(sender.recovery.nextTimeout()).toBe(sentAt + 145_000);
+    asked.acks.onFrameAcked(0);
+    expect(sender.recovery.nextTimeout()).toBe(sentAt + 121_000);
+  });
+
+  test.each(['a clean path', 'a sender that is held back', 'a sender of nine packets'])(
+    'of %s counts from the newest packet [REC-57] [REC-58]',
+    (whose) => {
+      const state = new ThinSender();
+      const sender = thin(state);
+      if (whose === 'a clean path') sender.recovery.path.loss.isLossy = false;
+      if (whose === 'a sender that is held back') state.isAppLimited = false;
+      sender.send();
+      sender.now += 30_000;
+      sender.send(whose === 'a sender of nine packets' ? 8 : 1);
+      expect(sender.recovery.nextTimeout()).toBe(sender.now + 145_000);
+      sender.fireTimeout();
+      expect(sender.recovery.probesPending(APPLICATION)).toBe(2);
+    },
+  );
 
   test('asks for two probes, which window and pacer do not hold back [REC-21]', () => {
     const sender = new Sender();
@@ -178,3 +236,17 @@ describe('the probe timeout', () => {
     });
   });
 });
+
+/** A thin sender over a lossy path with a round trip of 40 ms. */
+function thin(state = new ThinSender()): Sender {
+  const sender = new Sender({ thin: state });
+  sender.sampleRtt(40_000);
+  sender.recovery.path.loss.isLossy = true;
+  return sender;
+}
+
+function writer(): FrameWriter {
+  const w = new FrameWriter();
+  w.begin(new Uint8Array(64), 0, 64);
+  return w;
+}

@@ -10,6 +10,7 @@ import {
   PacketState,
   type SentPackets,
 } from '../../../src/protocol/recovery/sent-packets.ts';
+import type { ThinSender } from '../../../src/protocol/recovery/thin-sender.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
 import { pathOf } from '../path/path-of.ts';
 import { PING } from './frames.ts';
@@ -22,6 +23,7 @@ export interface SenderOptions {
   readonly windowBytesMax?: number;
   readonly usesEcn?: boolean;
   readonly controller?: (options: CongestionOptions) => CongestionController;
+  readonly thin?: ThinSender;
 }
 
 /** A Recovery with short hands to send and acknowledge, for tests that place every event themselves. */
@@ -41,7 +43,7 @@ export class Sender {
       ...(options.windowBytesMax === undefined ? {} : { windowBytesMax: options.windowBytesMax }),
       ...(options.controller === undefined ? {} : { controller: options.controller }),
     });
-    this.recovery = new Recovery(path, isServer);
+    this.recovery = new Recovery(path, isServer, options.thin);
     if (options.isConfirmed ?? true) this.recovery.onHandshakeConfirmed(25_000);
   }
 

@@ -197,17 +197,18 @@ export class Packetizer {
   }
 
   /** What was written from `start` on goes into a later packet, too, if it is little and the path loses much. [REC-60] */
-  private sendTwice(w: FrameWriter, start: number, sequence: number, count: number): void {
+  private sendTwice(w: FrameWriter, start: number, sequence: number, count: number, isProbed = false): void {
     const { copies, packetRoom } = this.context;
     if (copies.wait === NEVER || !this.isRepeated || w.at - start > packetRoom * REPEATED_SHARE) return;
-    copies.add(this.stream, sequence, count, w.now);
+    copies.add(this.stream, sequence, count, isProbed ? NEVER : w.now + copies.wait);
   }
 
   /**
    * Writes those of [sequence, sequence + count) once more of which nothing is known but that they are under way.
    * False when the packet has no room for all of them.
    */
-  writeCopies(w: FrameWriter, sequence: number, count: number): boolean {
+  writeCopies(w: FrameWriter, sequence: number, count: number, isProbed: boolean): boolean {
+    const start = w.at;
     const { buffer, records } = this;
     const { sequences } = records;
     const end = sequence + count;
@@ -233,6 +234,7 @@ export class Packetizer {
       this.context.retransmittedBytes += w.at - before;
       for (; written > 0; written--) records.addCopy(records.index(r++));
     }
+    if (isProbed && w.at > start) this.sendTwice(w, start, sequence, count, true);
     return true;
   }
 

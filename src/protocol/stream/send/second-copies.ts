@@ -1,9 +1,12 @@
 import { type Micros, NEVER } from '../../../base/time.ts';
 
 /**
- * Small messages that are to go out once more although a packet with them is on its way: those sent again after a loss, where the path loses
- * so much that this is likely to be lost, too [REC-60], and those that a probe brings. Each rides in the first packet after the one
- * that it went out in; if none goes, it has one of its own after {@link wait}.
+ * Small messages that are to go out once more although a packet with them is on its way:
+ *
+ *   - those that a probe brings again, because they may be lost; they are due at once [REC-58];
+ *   - those sent again after a loss, where the path loses so much that this is likely to be lost, too [REC-60]. They ride in the first packet
+ *     after the one that they went out in; if none goes, they have one of their own after {@link wait};
+ *   - those that a probe brought, in the next packet if there is one.
  *
  * Runs of messages in the order in which they came, at most {@link RUNS_MAX} of them: what comes when it is full is not sent twice.
  */
@@ -12,25 +15,26 @@ export class SecondCopies {
   wait: Micros = NEVER;
   /** Runs that wait. */
   count = 0;
-  /** The oldest is due now, in a packet of its own if need be. */
+  /** How often the oldest was taken off. */
+  shifts = 0;
+  /** One is due now, in a packet of its own if need be. */
   isDue = false;
 
+  /** A circle of runs, {@link FIELDS} numbers each: stream, first sequence, messages, packet, when it is due, whether a probe brings it. */
+  private runs = NO_RUNS;
   private head = 0;
   /** Counts the packets, so that none holds a message twice. */
   private packet = 0;
-  private readonly streams = new Float64Array(RUNS_MAX);
-  private readonly sequences = new Float64Array(RUNS_MAX);
-  private readonly counts = new Float64Array(RUNS_MAX);
-  private readonly packets = new Float64Array(RUNS_MAX);
-  private readonly dueAt = new Float64Array(RUNS_MAX);
+  /** When the first is due that is not due yet. */
+  private dueAt: Micros = NEVER;
 
-  /** When the oldest is due; NEVER when none waits, or it is due already. */
+  /** When {@link onTimeout} has something to do. */
   get nextTimeout(): Micros {
-    return this.count === 0 || this.isDue ? NEVER : this.dueAt[this.head];
+    return this.isDue ? NEVER : this.dueAt;
   }
 
   onTimeout(now: Micros): void {
-    this.isDue = this.count > 0 && this.dueAt[this.head] <= now;
+    this.isDue = this.dueAt <= now;
   }
 
   /** A packet is filled from now on. */
@@ -38,51 +42,71 @@ export class SecondCopies {
     this.packet++;
   }
 
-  /** Messages [sequence, sequence + count) of a stream went into the packet that is being filled, and will go into a later one, too. */
-  add(stream: number, sequence: number, count: number, now: Micros): void {
-    this.push(stream, sequence, count, this.packet, now + this.wait);
+  /** Messages [sequence, sequence + count) of a stream are in the packet that is being filled, and go into a later one, too. */
+  add(stream: number, sequence: number, count: number, dueAt: Micros): void {
+    this.push(stream, sequence, count, dueAt, false);
   }
 
-  /** They go into the next packet, which is to be sent now. */
-  addNow(stream: number, sequence: number, count: number, now: Micros): void {
-    this.push(stream, sequence, count, this.packet, now);
+  /** A probe brings them: they go into the next packet, which is to be sent now. */
+  addProbed(stream: number, sequence: number, count: number, now: Micros): void {
+    this.push(stream, sequence, count, now, true);
     this.onTimeout(now);
   }
 
   /** Whether the oldest may go into the packet that is being filled. */
   get isReady(): boolean {
-    return this.count > 0 && this.packets[this.head] < this.packet;
+    return this.count > 0 && this.runs[this.head + PACKET] < this.packet;
   }
 
-  /** Stream, first sequence and number of messages of the oldest. */
+  /** Stream, first sequence and number of messages of the oldest, and whether a probe brings them. */
   get stream(): number {
-    return this.streams[this.head];
+    return this.runs[this.head];
   }
 
   get sequence(): number {
-    return this.sequences[this.head];
+    return this.runs[this.head + SEQUENCE];
   }
 
   get messages(): number {
-    return this.counts[this.head];
+    return this.runs[this.head + MESSAGES];
+  }
+
+  get isProbed(): boolean {
+    return this.runs[this.head + PROBED] !== 0;
   }
 
   /** The oldest was sent, or needs no copy. */
   shift(now: Micros): void {
-    this.head = (this.head + 1) % RUNS_MAX;
+    this.head = (this.head + FIELDS) % this.runs.length;
     this.count--;
+    this.shifts++;
+    this.dueAt = NEVER;
+    for (let k = 0; k < this.count; k++) {
+      this.dueAt = Math.min(this.dueAt, this.runs[((this.head + FIELDS * k) % this.runs.length) + DUE_AT]);
+    }
     this.onTimeout(now);
   }
 
-  private push(stream: number, sequence: number, count: number, packet: number, dueAt: Micros): void {
+  private push(stream: number, sequence: number, count: number, dueAt: Micros, isProbed: boolean): void {
     if (this.count === RUNS_MAX) return;
-    const i = (this.head + this.count++) % RUNS_MAX;
-    this.streams[i] = stream;
-    this.sequences[i] = sequence;
-    this.counts[i] = count;
-    this.packets[i] = packet;
-    this.dueAt[i] = dueAt;
+    if (this.runs.length === 0) this.runs = new Float64Array(FIELDS * RUNS_MAX);
+    const { runs } = this;
+    const i = (this.head + FIELDS * this.count++) % runs.length;
+    runs[i] = stream;
+    runs[i + SEQUENCE] = sequence;
+    runs[i + MESSAGES] = count;
+    runs[i + PACKET] = this.packet;
+    runs[i + DUE_AT] = dueAt;
+    runs[i + PROBED] = isProbed ? 1 : 0;
+    if (dueAt < this.dueAt) this.dueAt = dueAt;
   }
 }
 
+const NO_RUNS = new Float64Array(0);
+const FIELDS = 6;
+const SEQUENCE = 1;
+const MESSAGES = 2;
+const PACKET = 3;
+const DUE_AT = 4;
+const PROBED = 5;
 const RUNS_MAX = 64;

@@ -204,7 +204,8 @@ export class SendStream {
     if (this.open !== Told.ACKED && !this.putOpening(w)) return; // [STR-3] it goes ahead of all else
     const opened = w.at;
     if (copies === null) this.writeDue(w);
-    else if (this.reliable.writeCopies(w, copies.sequence, copies.messages)) copies.shift(w.now);
+    else if (this.reliable.writeCopies(w, copies.sequence, copies.messages, copies.isProbed))
+      copies.shift(w.now);
     if (w.at === opened && this.open !== Told.DUE) w.at = start;
     else this.afterWrite(w);
   }

@@ -109,9 +109,8 @@ describe('messages in more than one packet', () => {
 describe('the list of second copies', () => {
   test('holds 64 runs and takes no more [REC-60]', () => {
     const list = new SecondCopies();
-    list.wait = 5_000;
     list.beginPacket();
-    for (let i = 0; i < 70; i++) list.add(1, i, 1, i);
+    for (let i = 0; i < 70; i++) list.add(1, i, 1, 100 + i);
     expect(list.count).toBe(64);
     list.beginPacket();
     const sequences: number[] = [];
@@ -124,15 +123,17 @@ describe('the list of second copies', () => {
 
   test('lets nothing into the packet that it came from, and asks for one when none comes [REC-60]', () => {
     const list = new SecondCopies();
-    list.wait = 5_000;
     list.beginPacket();
-    list.add(1, 7, 1, 1_000);
+    list.add(1, 6, 1, NEVER);
+    list.add(1, 7, 1, 6_000);
     expect([list.isReady, list.isDue, list.nextTimeout]).toEqual([false, false, 6_000]);
     list.onTimeout(5_999);
     expect(list.isDue).toBe(false);
     list.onTimeout(6_000);
     expect([list.isDue, list.nextTimeout]).toEqual([true, NEVER]);
     list.beginPacket();
+    expect([list.isReady, list.stream, list.sequence, list.messages]).toEqual([true, 1, 6, 1]);
+    list.shift(6_000);
     expect([list.isReady, list.stream, list.sequence, list.messages]).toEqual([true, 1, 7, 1]);
     list.shift(6_000);
     expect([list.count, list.isDue, list.nextTimeout]).toEqual([0, false, NEVER]);
@@ -162,7 +163,7 @@ function copies(link: Link, now = 0, sequence = 0, count = 16): Packet {
   const record = new PacketRecord();
   const w = writerOn(out, 1_200, now, record);
   const list = new SecondCopies();
-  list.addNow(4, sequence, count, now);
+  list.addProbed(4, sequence, count, now);
   list.beginPacket();
   link.send.write(w, list);
   expect(list.count).toBe(0);
