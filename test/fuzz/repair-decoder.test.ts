@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { Prng } from '../../src/base/random.ts';
 import type { RepairDecoder } from '../../src/protocol/fec/repair-decoder.ts';
 import {
   arrive,
@@ -20,6 +21,12 @@ describe('fuzz: a decoder of repairs', () => {
       }),
       { numRuns: 60 },
     );
+  });
+
+  test('recovers nothing but what was sent, on a long way that reorders, doubles and loses [FEC-25] [FEC-29]', () => {
+    let recoveredInAll = 0;
+    for (let seed = 0; seed < LONG_WAYS; seed++) recoveredInAll += longWay(new Prng(seed), 600);
+    expect(recoveredInAll).toBeGreaterThan(20 * LONG_WAYS);
   });
 
   test('is not led beyond its memory and its credit, whatever comes [FEC-27] [FEC-28] [FEC-29]', () => {
@@ -145,6 +152,44 @@ function agreeWithTwin(steps: readonly HonestStep[]): void {
   expect(decoder.counts.corrupt).toBe(0);
 }
 
+/** Many packets over a bad way, of all lengths, some without a symbol. Returns how many symbols were recovered. */
+function longWay(random: Prng, packets: number): number {
+  const link = new Link();
+  const decoder = link.decoder(random.chance(0.5) ? 131_072 : random.between(8_384, 131_072));
+  const sent = new Map<number, Uint8Array>();
+  const onTheWay: { due: number; number: number; symbol: Uint8Array; repair: CarriedRepair | null }[] = [];
+  const loss = random.below(40) / 100;
+  const reach = random.between(1, 60);
+  const longest = random.chance(0.3) ? 1_500 : 100;
+  let count = 0;
+  for (let number = 0; number < packets; number++) {
+    if (random.chance(0.01)) number += random.below(100);
+    const from = number - random.between(1, reach);
+    const hasRepair = random.chance(0.6) && link.encoder.size(number, from, number - 1) > 0;
+    const repair = hasRepair ? link.repair(number, from, number - 1) : null;
+    const symbol = random.chance(0.2) ? NOTHING : bytesOf(number, random.between(1, longest));
+    if (link.encoder.keep(number, symbol, 0, symbol.length)) sent.set(number, symbol);
+    if (random.chance(0.2)) link.encoder.forget(number - random.below(10));
+    const delay = random.chance(0.1) ? random.below(80) : 0;
+    for (let copies = random.chance(0.02) ? 2 : 1; copies > 0 && !random.chance(loss); copies--) {
+      onTheWay.push({ due: number + delay + copies, number, symbol, repair });
+    }
+    for (let i = onTheWay.length - 1; i >= 0; i--) {
+      if (onTheWay[i].due > number) continue;
+      const [packet] = onTheWay.splice(i, 1);
+      if (packet.repair !== null) receive(decoder, packet.repair);
+      if (packet.symbol.length > 0) arrive(decoder, packet.number, packet.symbol);
+    }
+    for (const [recoveredNumber, bytes] of recovered(decoder)) {
+      expect(bytes).toEqual(sent.get(recoveredNumber));
+      count++;
+    }
+    if (random.chance(0.005)) decoder.trim(number);
+  }
+  expect(decoder.counts.corrupt).toBe(0);
+  return count;
+}
+
 /** What a REPAIR says, read by hand. */
 function asSlow({ carrying, frame }: CarriedRepair, sent: ReadonlyMap<number, Uint8Array>): SlowRepair {
   const [, , group, row, span, r] = frame; // its numbers are small
@@ -186,3 +231,6 @@ const hostileStep = fc.record({
       return { group, row, span: bits.length, mask, parity };
     }),
 });
+
+const NOTHING = new Uint8Array(0);
+const LONG_WAYS = Number(process.env.LONG_WAYS ?? 15);
