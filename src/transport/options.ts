@@ -102,6 +102,12 @@ export interface TransportOptions {
    * at 60 Hz and more than good links jitter; 0 = any.
    */
   thinningDelayMs?: number | undefined;
+  /**
+   * Most delay that all this side sends is to add in the queues of the path, in ms, whatever `congestion` would allow. With 10 an urgent
+   * message waits 10 ms behind a transfer of the same connection, where with `cubic` alone it waits as long as the queue of the path is. A
+   * transfer so bound gives way to those of others that fill the queue. Default 0 = any, so that transfers get their share beside others.
+   */
+  queueDelayMaxMs?: number | undefined;
   /** How long an incomplete message may wait for its next byte before the connection is closed. Default 30,000; 0 = for ever. */
   stallTimeoutMs?: number | undefined;
   /** Asked of the system for the socket; it may grant less. Default 4 MiB. */
@@ -204,6 +210,7 @@ const CONFIG_OPTIONS = {
   memoryBytesMax: anything,
   stallTimeoutMs: anything,
   thinningDelayMs: anything,
+  queueDelayMaxMs: anything,
 } satisfies Partial<OptionTable<TransportOptions>>;
 
 /** What the options of {@link TransportOptions} may be. */

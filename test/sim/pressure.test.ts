@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Delivery, Priority } from '../../src/protocol/wire/frame-type.ts';
 import { Pressure } from './pressure.ts';
+import { measurePriorities } from './priorities.ts';
 
 const { PARTIAL, BEST_EFFORT } = Delivery;
 
@@ -77,5 +78,44 @@ describe('A game that sends more than the link carries', () => {
     pressure.run(3_000).restart();
     pressure.run(20_000);
     expect(flow.receivedBytes).toBeGreaterThan(bulk.receivedBytes);
+  });
+});
+
+describe('Beside transfers that fill the path, whatever the queue holds,', () => {
+  test.each([0.25, 1])(
+    'an urgent message takes at most 1.5 times as long as alone where the queue is bounded, and the others share: %f BDP [SCH-2] [SCH-3] [SCH-6] [SCH-7]',
+    (queue) => {
+      const { system, shareError, waitP99, goodputMbps } = measurePriorities({
+        seed: 1,
+        congestion: 'cubic',
+        queue,
+        queueDelayMaxMs: 5,
+      });
+      expect(system).toBeLessThan(1.5);
+      expect(shareError).toBeLessThan(0.05);
+      expect(waitP99).toBeLessThan(5);
+      expect(goodputMbps).toBeGreaterThan(17);
+    },
+  );
+
+  test('an urgent message does not wait at the sender, where the queue is what it is, either [SCH-7]', () => {
+    const { waitP99, shareError } = measurePriorities({ seed: 1, congestion: 'cubic', queue: 1 });
+    expect(waitP99).toBeLessThan(5);
+    expect(shareError).toBeLessThan(0.05);
+  });
+
+  test('shares are kept on a path that loses, for what is sent again counts [SCH-8]', () => {
+    const link = { delayMs: 10, bitsPerSecond: 20e6, loss: 0.02 };
+    const pressure = new Pressure({ seed: 1, link });
+    const flows = [Priority.MEDIA, Priority.CHAT, Priority.BULK].map((priority) =>
+      pressure.flow({ settings: { priority }, bytes: 6_000 }),
+    );
+    pressure.run(1_000).restart();
+    pressure.run(15_000);
+    const total = flows.reduce((sum, { receivedBytes }) => sum + receivedBytes, 0);
+    flows.forEach(({ receivedBytes }, i) => {
+      const due = [4, 2, 1][i] / 7;
+      expect(Math.abs(receivedBytes / total - due)).toBeLessThan(0.05 * due);
+    });
   });
 });

@@ -40,8 +40,11 @@ export interface Load {
 
 /** A stream with its load, and what became of it. */
 export class Flow {
-  /** How old messages were when they were read, and how long they had waited before their packet left, in ms. */
+  /** How old messages were when they were read, in ms. */
   readonly agesMs: number[] = [];
+  /** How long messages waited at the sender until nothing of the stream did, in ms. */
+  readonly waitsMs: number[] = [];
+  waitingSince: Micros = -1;
   receivedBytes = 0;
   offered = 0;
   readonly stream: ConnectionStream;
@@ -55,14 +58,23 @@ export class Flow {
   /** Forgets what was measured so far. */
   restart(): void {
     this.agesMs.length = 0;
+    this.waitsMs.length = 0;
     this.receivedBytes = 0;
     this.offered = 0;
   }
 
   ageMs(quantile: number): number {
-    const sorted = this.agesMs.slice().sort((a, b) => a - b);
-    return sorted[Math.min(sorted.length - 1, Math.floor(quantile * sorted.length))] ?? Number.NaN;
+    return quantileOf(this.agesMs, quantile);
   }
+
+  waitMs(quantile: number): number {
+    return quantileOf(this.waitsMs, quantile);
+  }
+}
+
+function quantileOf(values: readonly number[], quantile: number): number {
+  const sorted = values.slice().sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(quantile * sorted.length))] ?? Number.NaN;
 }
 
 export class Pressure {
@@ -153,17 +165,28 @@ export class Pressure {
   private offer(): void {
     while (this.client.pollEvent() !== null);
     for (const flow of this.flows) {
-      if (flow.load.everyMs !== undefined) continue;
+      if (flow.load.everyMs !== undefined) {
+        this.noteWait(flow);
+        continue;
+      }
       while (flow.stream.sender.queue.bytes < SATURATING_BYTES) this.send(flow);
     }
   }
 
-  private send({ stream, load }: Flow): void {
+  private noteWait(flow: Flow): void {
+    if (flow.waitingSince < 0 || flow.stream.sender.queue.bytes > 0) return;
+    flow.waitsMs.push((this.world.now - flow.waitingSince) / MILLISECOND);
+    flow.waitingSince = -1;
+  }
+
+  private send(flow: Flow): void {
+    const { stream, load } = flow;
     const { now } = this.world;
     const data = new Uint8Array(load.bytes);
     new DataView(data.buffer).setFloat64(0, now);
     const deadline = load.lifetimeMs === undefined ? NEVER : now + load.lifetimeMs * MILLISECOND;
     stream.send(data, stream.delivery, deadline, true);
+    if (flow.waitingSince < 0) flow.waitingSince = now;
   }
 
   private read(now: Micros): void {

@@ -62,6 +62,8 @@ export interface ConnectionConfig {
   bestEffortBytes: number;
   /** Delay that best-effort and partial messages may add in the queue of the path, and as long again in that of the sender; 0 = any. */
   thinningDelayMs: number;
+  /** Most delay that all messages of this side are to add in the queue of the path; 0 = any. [SCH-6] */
+  queueDelayMaxMs: number;
   /** Packets that may fail to open before the connection is closed: the AEAD's integrity limit, 2^36. */
   openFailuresMax: number;
   /** Longest time an acknowledgement is held back. */
@@ -99,6 +101,7 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
     streamsMax: 100,
     bestEffortBytes: 1 * MIB,
     thinningDelayMs: 50,
+    queueDelayMaxMs: 0,
     openFailuresMax: 2 ** 36,
     ackDelayMaxMs: 25,
     repairBytes: 128 * 1024,
@@ -210,6 +213,7 @@ const BOUNDS: readonly (readonly [NumericField, number, number])[] = [
   ['streamsMax', 0, 2 ** 20],
   ['bestEffortBytes', 0, 2 ** 30],
   ['thinningDelayMs', 0, 60_000],
+  ['queueDelayMaxMs', 0, 60_000],
   ['openFailuresMax', 1, 2 ** 36],
   ['ackDelayMaxMs', 1, 1_000],
   ['repairBytes', 0, 2 ** 24],

@@ -163,6 +163,7 @@ export class Connection {
       usesEcn: config.usesEcn,
       random: options.random,
       windowBytesMax: config.congestionWindowBytesMax,
+      queueDelayMax: config.queueDelayMaxMs * MILLISECOND,
     });
     const thin = new ThinSender();
     this.recovery = new Recovery(this.path, isServer, thin);
@@ -252,7 +253,8 @@ export class Connection {
     const maySend = !this.handshake.isAnswerDue && !this.path.validation.isExhausted;
     if (maySend)
       for (const state of this.spaces) if (state !== null) next = Math.min(next, state.acks.deadline);
-    if (this.assembler.isBlocked) next = Math.min(next, this.recovery.nextSend(now));
+    const { isBlocked, packetsReserved } = this.assembler;
+    if (isBlocked) next = Math.min(next, this.recovery.nextSend(now, packetsReserved));
     return next;
   }
 

@@ -77,6 +77,8 @@ export interface AssemblerHost {
 export class PacketAssembler {
   /** Something waits for congestion control or the pacer. */
   isBlocked = false;
+  /** It waits for more than these packets, which are for urgent messages. [SCH-7] */
+  packetsReserved = 0;
 
   private readonly isClient: boolean;
   private readonly control: ControlFrames;
@@ -269,7 +271,8 @@ export class PacketAssembler {
   /** True when congestion control and pacing let a packet out now; otherwise notes that something waits for them. */
   private mayFill(now: Micros): boolean {
     // A packet is let out while any allowance is left, so that a window need not be a multiple of the packet size.
-    if (this.recovery.allowance(now) > 0) return true;
+    this.packetsReserved = this.packer.packetsReserved(now);
+    if (this.recovery.allowance(now, this.packetsReserved) > 0) return true;
     this.isBlocked = true;
     return false;
   }

@@ -13,13 +13,14 @@ import { Cubic } from '../congestion/cubic.ts';
 import type { PacketReport } from '../congestion/delivery-rate.ts';
 import { LossBasedController, NewReno } from '../congestion/loss-based.ts';
 import { Pacer } from '../congestion/pacer.ts';
+import { QueueBound } from '../congestion/queue-bound.ts';
 import { PathEcn } from './ecn.ts';
-
-export { QueueBound } from '../congestion/queue-bound.ts';
 
 import { PathMtuDiscovery } from './mtu-discovery.ts';
 import { PathLoss } from './path-loss.ts';
 import { RttEstimator } from './rtt.ts';
+
+export { QueueBound };
 
 export interface PathOptions {
   /** Address of the peer. */
@@ -35,6 +36,8 @@ export interface PathOptions {
   /** The socket can set and read the ECN bits. Default false. */
   readonly usesEcn?: boolean;
   readonly random: RandomSource;
+  /** Most delay that what is in flight is to add in the queue of the path; any by default. */
+  readonly queueDelayMax?: Micros;
   /** Bound of the congestion window; none by default. */
   readonly windowBytesMax?: number;
   /** Default: what `congestion` names. */
@@ -57,6 +60,9 @@ export class Path {
   /** Bytes sent and neither acknowledged, lost nor given up with their packet number space, over all spaces. */
   bytesInFlight = 0;
 
+  private readonly queueBound: QueueBound | null;
+  /** Bytes of the window that were left to others when it was last asked for. */
+  private reserved = 0;
   /** When the window was last full. */
   private fullAt: Micros = -1;
 
@@ -68,6 +74,8 @@ export class Path {
     const windowBytesMax = options.windowBytesMax ?? Number.POSITIVE_INFINITY;
     const controller = options.controller ?? CONTROLLERS[options.congestion];
     this.congestion = controller({ mtu, windowBytesMax, rtt: this.rtt, random: options.random });
+    const queueDelayMax = options.queueDelayMax ?? 0;
+    this.queueBound = queueDelayMax > 0 ? new QueueBound(this.rtt, queueDelayMax) : null;
     this.pacer = new Pacer(mtu);
     this.mtuDiscovery = new PathMtuDiscovery({
       initial: mtu,
@@ -82,16 +90,25 @@ export class Path {
     return this.mtuDiscovery.mtu;
   }
 
-  /** Bytes that window and pacer let out now. Probes, and packets that are not in flight, are not bound by it. */
-  allowance(now: Micros): number {
-    const room = this.congestion.window - this.bytesInFlight;
-    return room <= 0 ? 0 : Math.min(room, this.pacer.available(now));
+  /**
+   * Bytes that window and pacer let out now. Probes, and packets that are not in flight, are not bound by it.
+   *
+   * @param packetsReserved - packets to be left of both, but no more than a quarter of the window
+   */
+  allowance(now: Micros, packetsReserved = 0): number {
+    const { window } = this;
+    const reserve = this.reserve(packetsReserved, window);
+    this.reserved = reserve;
+    const room = window - this.bytesInFlight - reserve;
+    return room <= 0 ? 0 : Math.min(room, Math.max(0, this.pacer.available(now) - reserve));
   }
 
   /** When the pacer lets the next full packet out; NEVER while the window is full, for then an event must come first. */
-  nextSend(now: Micros): Micros {
-    if (this.congestion.window - this.bytesInFlight < this.mtu) return NEVER;
-    return this.pacer.nextSend(now);
+  nextSend(now: Micros, packetsReserved = 0): Micros {
+    const { window } = this;
+    const reserve = this.reserve(packetsReserved, window);
+    if (window - this.bytesInFlight < this.mtu + reserve) return NEVER;
+    return this.pacer.nextSend(now, this.mtu + reserve);
   }
 
   /** A packet that counts in flight goes out. */
@@ -100,6 +117,7 @@ export class Path {
     this.bytesInFlight = before + bytes;
     this.congestion.onPacketSent(bytes, before, now);
     if (before === 0 && this.congestion.delivery !== null) this.updatePacing(now); // [REC-75] it may restart from idle
+    this.queueBound?.onSent(before + bytes);
     this.pacer.onSent(bytes, now);
     this.noteFull(now);
   }
@@ -127,6 +145,7 @@ export class Path {
 
   /** All that an ACK frame or a timeout settled was told; the newest packet acknowledged was sent at `newestSentTime`, -1 without one. */
   onSettled(newestSentTime: Micros, now: Micros): void {
+    this.queueBound?.onAck(now);
     if (newestSentTime >= 0) {
       // [REC-25] The window was not full since the newest acknowledged packet was sent, whatever the pacer held back.
       const isAppLimited = this.fullAt < newestSentTime;
@@ -148,8 +167,18 @@ export class Path {
     this.pacer.setRate(pacingRate, burstPackets, this.mtu, now);
   }
 
+  private reserve(packets: number, window: number): number {
+    return packets === 0 ? 0 : Math.min(packets * this.mtu, window / 4);
+  }
+
+  /** What may be in flight: as much as the controller says, and keeps the queue as short as it has to be. [SCH-6] */
+  private get window(): number {
+    const { congestion, queueBound } = this;
+    return queueBound === null ? congestion.window : Math.min(congestion.window, queueBound.window);
+  }
+
   private noteFull(now: Micros): void {
-    if (this.bytesInFlight + this.mtu > this.congestion.window) this.fullAt = now;
+    if (this.bytesInFlight + this.mtu + this.reserved > this.congestion.window) this.fullAt = now;
   }
 }
 

@@ -66,14 +66,14 @@ export class Recovery {
   }
 
   /** Bytes that may be sent now: what the path lets out, and 0 when no more packets can be recorded. */
-  allowance(now: Micros): number {
-    const bytes = this.path.allowance(now);
+  allowance(now: Micros, packetsReserved = 0): number {
+    const bytes = this.path.allowance(now, packetsReserved);
     return bytes > 0 && this.isFull(now) ? 0 : bytes;
   }
 
   /** When the path lets the next full packet out; NEVER while an event must come first. */
-  nextSend(now: Micros): Micros {
-    const at = this.path.nextSend(now);
+  nextSend(now: Micros, packetsReserved = 0): Micros {
+    const at = this.path.nextSend(now, packetsReserved);
     return at < NEVER && this.isFull(now) ? NEVER : at;
   }
 

@@ -40,6 +40,11 @@ export class Scheduler {
     return true;
   }
 
+  /** `system` has something to send, and may send it ahead of all others. */
+  get hasUrgent(): boolean {
+    return this.system.count > 0 && this.tokens > 0;
+  }
+
   /** `item` has something to send. Harmless when it is active already. */
   activate(item: Schedulable): void {
     if (!item.active) this.classes[item.priority].add(item);

@@ -1,4 +1,4 @@
-import { MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
+import { MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
 import { FrameType, MessageFlag } from '../wire/frame-type.ts';
 import type { FrameWriter } from '../wire/frame-writer.ts';
 import type { SentFrame } from '../wire/frames/sent-frames.ts';
@@ -44,6 +44,8 @@ export class StreamPacker {
   /** How long best-effort messages may wait, and when it is looked at next. */
   private readonly waitMax: Micros;
   private thinsAt: Micros;
+  /** When there last was something that goes ahead of all others. */
+  private urgentAt: Micros = Number.NEGATIVE_INFINITY;
   /** Until then messages that never give way are known to fill all packets. */
   private othersUntil: Micros = 0;
   /** Streams whose receiving half has MAX_STREAM_DATA or STOP_SENDING to send. */
@@ -130,6 +132,15 @@ export class StreamPacker {
     );
   }
 
+  /** Packets of what may be sent that are to be left for urgent messages now: none when there is one, or was none for long. [SCH-7] */
+  packetsReserved(now: Micros): number {
+    if (this.scheduler.hasUrgent) {
+      this.urgentAt = now;
+      return 0;
+    }
+    return now < this.urgentAt + URGENT_MEMORY ? PACKETS_RESERVED : 0;
+  }
+
   /**
    * Fills the packet.
    *
@@ -154,7 +165,7 @@ export class StreamPacker {
       const stream = scheduler.next() as ConnectionStream | null;
       if (stream === null) break;
       const before = w.at;
-      stream.sender.write(w);
+      stream.sender.write(w); // [SCH-8] with what it has to send again
       if (w.at > before) scheduler.charge(stream, w.at - before);
       else {
         scheduler.skip(stream);
@@ -243,6 +254,10 @@ export class StreamPacker {
 
 /** Short header with the longest number, tag. */
 export const PACKET_OVERHEAD = 1 + 8 + 4 + 16;
+/** [SCH-7] An urgent message, and what is to be said with it. */
+const PACKETS_RESERVED = 2;
+/** Who has sent urgent messages so lately will send more of them. */
+const URGENT_MEMORY: Micros = 10 * SECOND;
 /** With less room than this left no stream is asked. */
 const FRAME_ROOM_MIN = 16;
 /** [REC-60] Share of lost packets from which on what is sent again is sent twice. */

@@ -95,6 +95,24 @@ describe('Scheduler', () => {
     expect(scheduler.idle).toBe(true);
   });
 
+  test('knows whether there is something urgent: of system, within its bucket [SCH-2] [SCH-7]', () => {
+    const scheduler = new Scheduler();
+    const system = new Source(SYSTEM, always(1_000));
+    scheduler.activate(new Source(MEDIA, always(1_000)));
+    expect(scheduler.hasUrgent).toBe(false);
+    scheduler.activate(system);
+    scheduler.beginPacket(0, 0);
+    for (let sent = 0; sent < 4_096; sent += 1_000) {
+      expect(scheduler.hasUrgent).toBe(true);
+      scheduler.charge(scheduler.next()!, 1_000);
+    }
+    expect(scheduler.hasUrgent).toBe(false);
+    scheduler.beginPacket(1_000_000, 50_000);
+    expect(scheduler.hasUrgent).toBe(true);
+    scheduler.deactivate(system);
+    expect(scheduler.hasUrgent).toBe(false);
+  });
+
   test('shares 4:2:1 between media, chat and bulk [SCH-3]', () => {
     const sources = [MEDIA, CHAT, BULK].map((priority) => new Source(priority, always(100)));
     saturate(new Scheduler(), sources, 10_000_000, LOAD);

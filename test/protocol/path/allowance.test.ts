@@ -1,0 +1,51 @@
+import { describe, expect, test } from 'vitest';
+import { MILLISECOND, NEVER } from '../../../src/base/time.ts';
+import { pathOf } from './path-of.ts';
+
+const MTU = 1_200;
+
+describe('What a path lets out', () => {
+  test('leaves some packets to who may have them all, of the window and of the pacer [SCH-7]', () => {
+    const path = pathOf({ mtu: MTU, congestion: 'cubic' });
+    expect(path.allowance(0, 2)).toBe(10 * MTU - 2 * MTU);
+    path.bytesInFlight = 8 * MTU;
+    expect(path.allowance(0)).toBe(2 * MTU);
+    expect(path.allowance(0, 2)).toBe(0);
+    expect(path.nextSend(0)).toBe(0);
+    expect(path.nextSend(0, 2)).toBe(NEVER);
+    path.bytesInFlight = 0;
+    path.rtt.update(100 * MILLISECOND, 0, 0);
+    path.onSettled(-1, 0);
+    for (let k = 0; k < 8; k++) path.pacer.onSent(MTU, 0);
+    expect(path.allowance(0, 2)).toBe(0);
+    const at = path.nextSend(0, 2);
+    expect(at).toBeGreaterThan(path.nextSend(0));
+    expect(path.allowance(at - 1, 2)).toBeLessThan(MTU);
+    expect(path.allowance(at, 2)).toBeGreaterThanOrEqual(MTU);
+  });
+
+  test('leaves no more than a quarter of a small window [SCH-7]', () => {
+    const path = pathOf({ mtu: MTU, congestion: 'cubic' });
+    path.congestion.limitWindow(2 * MTU);
+    expect(path.allowance(0, 2)).toBe(1.5 * MTU);
+    expect(path.nextSend(0, 2)).toBe(0);
+  });
+
+  test('is bounded by the queue that it may make, where it is told to be [SCH-6]', () => {
+    const path = pathOf({ mtu: MTU, congestion: 'cubic', queueDelayMax: 5 * MILLISECOND });
+    const free = pathOf({ mtu: MTU, congestion: 'cubic' });
+    for (const one of [path, free]) {
+      one.rtt.update(40 * MILLISECOND, 0, 0);
+      for (let k = 1; k <= 12; k++) {
+        const now = k * 60 * MILLISECOND;
+        one.onPacketSent(8 * MTU, now - 55 * MILLISECOND);
+        one.rtt.update(55 * MILLISECOND, 0, now);
+        one.bytesInFlight = 0;
+        one.onSettled(-1, now);
+      }
+    }
+    // 8 packets in 55 ms are the rate; three quarters of the bound on top of 40 ms
+    expect(path.allowance(NEVER - 1)).toBeCloseTo((8 * MTU * 43.75) / 55, -1);
+    expect(free.allowance(NEVER - 1)).toBe(10 * MTU);
+  });
+});
