@@ -61,6 +61,7 @@ export class Application implements PeerApplication {
     this.oneWayDelayMax = Math.max(this.oneWayDelayMax, (this.peer.connection?.path.rtt.latest ?? 0) / 2);
     this.peer.drain(this);
     this.peer.checkMemory();
+    this.peer.checkSending();
   }
 
   onConnected(): void {
@@ -216,7 +217,12 @@ class UsedStream {
     const { message, data } = outgoing.send(application.now);
     const tracking = message.tracked ? this.stream.track() : 0;
     if (tracking !== 0) this.indexOfTracking.set(tracking, message.index);
-    this.isFull = !this.stream.send(data, message.delivery, message.deadline, tracking);
+    this.isFull = !this.stream.send(
+      data,
+      message,
+      tracking,
+      outgoing.plan.messages[message.index].protection,
+    );
     // The transport has copied what it keeps: what becomes of our bytes must not matter.
     data.fill(0xee);
   }

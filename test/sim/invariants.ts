@@ -96,9 +96,9 @@ export class Flow {
     if (message.outcome !== undefined)
       this.fail(`message ${index} has two outcomes: ${message.outcome}, ${outcome}`);
     message.outcome = outcome;
-    // [STR-40] What takes many packets may be given up while there is time, but not for all of it.
-    const isSmall = message.size <= SMALL_BYTES_MAX;
-    if (outcome === 'expired' && isSmall && now < message.deadline - oneWayDelay)
+    // [STR-40] What takes long to send may be given up while there is time, but not for all of it: no window is below two packets.
+    const sending = (message.size / PACKET_BYTES_MIN) * oneWayDelay;
+    if (outcome === 'expired' && now < message.deadline - oneWayDelay - sending)
       this.fail(`message ${index} expired ${message.deadline - now} us before its deadline`);
     if (outcome === 'lost' && message.delivery !== 'bestEffort')
       this.fail(`message ${index} is lost but not best effort`);
@@ -213,5 +213,5 @@ function spaceOf({ delivery }: SentMessage): 'reliable' | 'bestEffort' {
   return delivery === 'bestEffort' ? 'bestEffort' : 'reliable';
 }
 
-/** A message up to this takes next to no time to leave, by the slowest rate that there is. */
-const SMALL_BYTES_MAX = 256;
+/** No packet size in use is smaller. */
+const PACKET_BYTES_MIN = 512;

@@ -6,11 +6,13 @@ import type { CloseReason } from '../../src/protocol/connection/lifecycle.ts';
 import type { AeadProvider } from '../../src/protocol/crypto/aead.ts';
 import type { Identity } from '../../src/protocol/crypto/identity.ts';
 import { Endpoint } from '../../src/protocol/endpoint/endpoint.ts';
+import type { ProtectionOptions } from '../../src/protocol/fec/protection.ts';
+import { PlanMode } from '../../src/protocol/fec/protection.ts';
 import type { ConnectionStream } from '../../src/protocol/stream/connection-stream.ts';
 import { SendResult } from '../../src/protocol/stream/send/send-stream.ts';
 import type { Delivery, Priority } from '../../src/protocol/wire/frame-type.ts';
-import { internalsOf } from '../protocol/connection/internals.ts';
-import { type OutcomeName, Violation } from './invariants.ts';
+import { bytesInFlightOf, internalsOf, protectedStreams } from '../protocol/connection/internals.ts';
+import { type OutcomeName, type SentMessage, Violation } from './invariants.ts';
 import { DELIVERIES, type DeliveryName, type Limits, type Side, type StreamPlan } from './scenario.ts';
 
 /** What a peer tells its application. */
@@ -31,7 +33,11 @@ export class Peer {
   connection: Connection | null = null;
   private readonly limits: Limits;
   private readonly streams = new Map<ConnectionStream, PeerStream>();
-  private readonly turns = { 'turns with a blocked stream': 0, 'turns with an unread message': 0 };
+  private readonly turns = {
+    'turns with a blocked stream': 0,
+    'turns with an unread message': 0,
+    'turns with repeats': 0,
+  };
 
   constructor(
     side: Side,
@@ -73,6 +79,7 @@ export class Peer {
       delivery: deliveryNumber(plan.delivery),
       ordered: plan.ordered,
       label: plan.label,
+      protection: plan.protection,
     });
     return this.wrap(core);
   }
@@ -137,6 +144,21 @@ export class Peer {
     if (isUnread) this.turns['turns with an unread message']++;
   }
 
+  /** Throws when protection costs more than it may, or bytes in flight are not those of the packets in flight. */
+  checkSending(): void {
+    const { connection } = this;
+    if (connection === null) return;
+    const { protection } = connection.streams.packer;
+    for (const { budget } of protectedStreams(connection)) {
+      this.atMost('protection', budget.spentBytes, budget.earnedBytes + 2 * connection.path.mtu);
+    }
+    this.turns['turns with repeats'] += protection.count(PlanMode.REPEAT) > 0 ? 1 : 0;
+    const flying = bytesInFlightOf(connection);
+    const counted = connection.path.bytesInFlight;
+    if (counted !== flying)
+      throw new Violation(`${this.side}: ${counted} bytes in flight, but packets of ${flying}`);
+  }
+
   /** What the connection counted, by name. */
   counts(): Record<string, number> {
     if (this.connection === null) return {};
@@ -151,6 +173,8 @@ export class Peer {
       messagesEvicted: metrics.messagesEvicted,
       dataBlocked: metrics.dataBlocked,
       streamsBlocked: metrics.streamsBlocked,
+      repeatsSent: metrics.repeatsSent,
+      repeatsUsed: metrics.repeatsUsed,
     };
   }
 
@@ -203,8 +227,14 @@ export class PeerStream {
   }
 
   /** Queues a message. False when the application should hold on until the stream is writable. */
-  send(data: Uint8Array, delivery: DeliveryName, deadline: Micros, tracking: number): boolean {
-    return this.core.send(data, deliveryNumber(delivery), deadline, false, tracking) === SendResult.ACCEPTED;
+  send(
+    data: Uint8Array,
+    { delivery, deadline }: SentMessage,
+    tracking: number,
+    protection: ProtectionOptions | null,
+  ): boolean {
+    const result = this.core.send(data, deliveryNumber(delivery), deadline, false, tracking, protection);
+    return result === SendResult.ACCEPTED;
   }
 
   read(now: Micros): Uint8Array | null {

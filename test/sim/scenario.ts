@@ -1,5 +1,11 @@
 import { Prng } from '../../src/base/random.ts';
 import type { CongestionName } from '../../src/protocol/congestion/controller.ts';
+import {
+  PROTECTION_AUTO,
+  PROTECTION_OFF,
+  ProtectionMode,
+  type ProtectionOptions,
+} from '../../src/protocol/fec/protection.ts';
 import type { LinkOptions } from '../../src/udp/link.ts';
 import { MESSAGES_MAX } from './content.ts';
 
@@ -51,6 +57,8 @@ export interface Limits {
   readonly heartbeatMs: number;
   /** Queued bytes of a stream above which its application waits. */
   readonly highWaterBytes: number;
+  /** What protects messages of streams that do not say. */
+  readonly protection: ProtectionOptions;
 }
 
 export type DeliveryName = 'reliable' | 'partial' | 'bestEffort';
@@ -64,6 +72,8 @@ export interface StreamPlan {
   /** 0 system, 1 media, 2 chat, 3 bulk. */
   readonly priority: number;
   readonly label: string;
+  /** What protects the opener's messages that do not say; that of its connection where undefined. */
+  readonly protection: ProtectionOptions | undefined;
   /** Who gives up both directions, and when. */
   readonly reset: { readonly by: Side; readonly atMs: number } | undefined;
   /** What each side sends. */
@@ -86,6 +96,8 @@ export interface MessagePlan {
   readonly lifetimeMs: number;
   /** The sender wants to know what became of it. */
   readonly tracked: boolean;
+  /** What protects it; null: what its stream says. */
+  readonly protection: ProtectionOptions | null;
 }
 
 /** `eager` reads at once, `slow` a few now and then, `late` all from some time on, `never` nothing. */
@@ -103,7 +115,9 @@ export type Ending =
 /** The scenario of a seed: the same one every time. */
 export function scenarioOf(seed: number): Scenario {
   const random = new Prng(seed);
-  const limits = { client: limitsOf(random), server: limitsOf(random) };
+  // By chance of its own, so that with protection or without a seed is the same world.
+  const protections = new Protections(seed);
+  const limits = { client: limitsOf(random, protections), server: limitsOf(random, protections) };
   const loopback = random.chance(0.3);
   // The path carries what both ends begin with, and perhaps more.
   const mtu = Math.max(limits.client.mtu, limits.server.mtu, pick(random, [1_500, 9_000, 65_507]));
@@ -115,7 +129,7 @@ export function scenarioOf(seed: number): Scenario {
     ...networkOf(random, mtu),
     loopback,
     limits,
-    streams: streamsOf(random, limits, budget),
+    streams: streamsOf(random, limits, budget, protections),
     ending: random.chance(0.85)
       ? { kind: 'graceful', by: random.chance(0.5) ? 'client' : 'server' }
       : { kind: 'abrupt', by: random.chance(0.5) ? 'client' : 'server', atMs: random.below(1_500) },
@@ -177,7 +191,7 @@ function changesOf(random: Prng, from: Side, link: LinkOptions): LinkChange[] {
 
 // ---- limits ----
 
-function limitsOf(random: Prng): Limits {
+function limitsOf(random: Prng, protections: Protections): Limits {
   const messageBytesMax = pick(random, [16_384, 65_536, 307_200]);
   const streamWindowBytes = messageBytesMax + pick(random, [0, 65_536, 1_048_576]);
   const mtu = pick(random, [512, 1_200, 1_200, 1_200, 1_452, 4_096]);
@@ -193,6 +207,7 @@ function limitsOf(random: Prng): Limits {
     ackDelayMaxMs: pick(random, [1, 25, 25, 100]),
     heartbeatMs: pick(random, [0, 0, 1_000]),
     highWaterBytes: pick(random, [8_192, 262_144]),
+    protection: protections.ofConnection(),
   };
 }
 
@@ -202,7 +217,12 @@ interface Budget {
   bytes: number;
 }
 
-function streamsOf(random: Prng, limits: Record<Side, Limits>, budget: Budget): StreamPlan[] {
+function streamsOf(
+  random: Prng,
+  limits: Record<Side, Limits>,
+  budget: Budget,
+  protections: Protections,
+): StreamPlan[] {
   const count = random.chance(0.1) ? random.between(10, 30) : random.between(1, 8);
   // One unread flow a direction cannot stop the others; several may, as the connection's window is twice a stream's.
   const unread = new Set<Side>();
@@ -217,7 +237,9 @@ function streamsOf(random: Prng, limits: Record<Side, Limits>, budget: Budget): 
     if (reader.kind === 'never') unread.add(sender);
     const bytesMax = limits[otherSide(sender)].messageBytesMax;
     return {
-      messages: random.chance(quiet) ? [] : messagesOf(random, delivery, openAtMs, bytesMax, budget),
+      messages: random.chance(quiet)
+        ? []
+        : messagesOf(random, { delivery, openAtMs, bytesMax, budget, protections }),
       reader,
       end: mayStay && random.chance(0.25) ? 'leave open' : 'finish',
     };
@@ -236,6 +258,7 @@ function streamsOf(random: Prng, limits: Record<Side, Limits>, budget: Budget): 
       delivery,
       priority: random.below(4),
       label: random.chance(0.7) ? '' : `s${i}`.padEnd(random.between(2, 64), '.'),
+      protection: protections.ofStream(),
       reset: random.chance(0.1)
         ? { by: random.chance(0.5) ? 'client' : 'server', atMs: openAtMs + random.below(1_500) }
         : undefined,
@@ -255,14 +278,21 @@ function readerOf(random: Prng, mayStayUnread: boolean): ReaderPlan {
   return { kind: 'late', fromMs: random.between(200, 3_000) };
 }
 
+interface FlowBounds {
+  readonly delivery: DeliveryName;
+  readonly openAtMs: number;
+  readonly bytesMax: number;
+  readonly budget: Budget;
+  readonly protections: Protections;
+}
+
 function messagesOf(
   random: Prng,
-  streamDelivery: DeliveryName,
-  openAtMs: number,
-  bytesMax: number,
-  budget: Budget,
+  { delivery: streamDelivery, openAtMs, bytesMax, budget, protections }: FlowBounds,
 ): MessagePlan[] {
-  const count = Math.round(logUniform(random, 1, MESSAGES_MAX - 1));
+  const drawn = Math.round(logUniform(random, 1, MESSAGES_MAX - 1));
+  const thinGapMs = protections.ofThinFlow();
+  const count = thinGapMs > 0 ? MESSAGES_MAX - 1 : drawn;
   // All at once, or spread over a while.
   const gapMs = random.chance(0.5) ? 0 : logUniform(random, 0.5, 100);
   const lifetimeMs = round(logUniform(random, 2, 3_000));
@@ -276,6 +306,7 @@ function messagesOf(
   for (let i = 0; i < count && budget.bytes > 0; i++) {
     const delivery = lowers && random.chance(0.4) ? lowered(random, streamDelivery) : streamDelivery;
     let size = Math.min(sizes(random, bytesMax), budget.bytes);
+    if (thinGapMs > 0) size = Math.min(size, THIN_BYTES_MAX);
     if (size === 0 && emptyLeft-- <= 0) size = 1;
     budget.bytes -= size + 20;
     const hasLifetime = delivery === 'partial' || (delivery === 'bestEffort' && random.chance(0.5));
@@ -285,8 +316,9 @@ function messagesOf(
       delivery,
       lifetimeMs: hasLifetime ? lifetimeMs : Number.POSITIVE_INFINITY,
       tracked,
+      protection: protections.ofMessage(),
     });
-    atMs += gapMs * 2 * random.float();
+    atMs += (thinGapMs > 0 ? thinGapMs : gapMs) * 2 * random.float();
   }
   return messages;
 }
@@ -309,6 +341,55 @@ function lowered(random: Prng, delivery: DeliveryName): DeliveryName {
   return pick(random, DELIVERIES.slice(DELIVERIES.indexOf(delivery)));
 }
 
+// ---- protection ----
+
+/** What applications ask of protection against loss: of all kinds in half of the worlds, nothing in the others. */
+class Protections {
+  private readonly random: Prng;
+  private readonly isWanted: boolean;
+
+  constructor(seed: number) {
+    this.random = new Prng(seed + PROTECTION_SEED);
+    this.isWanted = this.random.chance(0.5);
+  }
+
+  ofConnection(): ProtectionOptions {
+    return this.isWanted && this.random.chance(0.8) ? this.any() : PROTECTION_OFF;
+  }
+
+  ofStream(): ProtectionOptions | undefined {
+    return this.isWanted && this.random.chance(0.3) ? this.any() : undefined;
+  }
+
+  ofMessage(): ProtectionOptions | null {
+    return this.isWanted && this.random.chance(0.05) ? this.any() : null;
+  }
+
+  /** Mean gap of a flow of many small messages, now and then: what protection is for. 0 for a flow of another kind. */
+  ofThinFlow(): number {
+    return this.isWanted && this.random.chance(0.3) ? logUniform(this.random, 1, 40) : 0;
+  }
+
+  private any(): ProtectionOptions {
+    const { random } = this;
+    const kind = random.float();
+    if (kind < 0.1) return PROTECTION_OFF;
+    if (kind < 0.4) return PROTECTION_AUTO;
+    if (kind < 0.6) {
+      const data = random.between(1, 20);
+      return { ...PROTECTION_AUTO, mode: ProtectionMode.BLOCK, data, parity: random.between(1, 6) };
+    }
+    return {
+      ...PROTECTION_AUTO,
+      residual: round(logUniform(random, 0.0001, 0.05)),
+      latencyMs: random.chance(0.5) ? 0 : Math.round(logUniform(random, 1, 500)),
+      overheadMax: pick(random, [0, 0.3, 1, 4]),
+    };
+  }
+}
+
+const PROTECTION_SEED = 0xfec;
+const THIN_BYTES_MAX = 250;
 /** As many as no scenario opens. */
 const STREAMS_MAX = 100;
 

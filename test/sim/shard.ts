@@ -34,6 +34,8 @@ const MET = [
   'turns with a blocked stream',
   'turns with an unread message',
   'packetSizeProbes',
+  'repeatsSent',
+  'repeatsUsed',
 ];
 
 /** The tests of one shard. More seeds: `npm run sim -- --seeds 10000`; one of them again: `npm run sim -- --seed 123`. */

@@ -3,6 +3,7 @@ import { MemoryAccount, type MemoryBudget } from '../../base/memory-budget.ts';
 import type { RandomSource } from '../../base/random.ts';
 import { type HeapItem, MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
+import { ConnectionProtection } from '../fec/connection-protection.ts';
 import type { Handshake, HandshakeSpace } from '../handshake/handshake.ts';
 import { Path, QueueBound } from '../path/path.ts';
 import { Recovery, TimeoutResult } from '../recovery/recovery.ts';
@@ -168,7 +169,13 @@ export class Connection {
     const thin = new ThinSender();
     this.recovery = new Recovery(this.path, isServer, thin);
     this.liveness = new Liveness(config.heartbeatMs, config.heartbeatMisses, config.idleTimeoutMs, now);
-    this.streams = new Streams(this, config, options.events, this.memory);
+    this.streams = new Streams(
+      this,
+      config,
+      options.events,
+      this.memory,
+      new ConnectionProtection(this.path),
+    );
     this.helloCame = options.helloCame;
     const host = new Connection.Host(this);
     this.lifecycle = new Lifecycle(host, isServer);

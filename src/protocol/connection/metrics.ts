@@ -1,5 +1,6 @@
 import { MILLISECOND, SECOND } from '../../base/time.ts';
 import type { CongestionState } from '../congestion/controller.ts';
+import { PlanMode } from '../fec/protection.ts';
 import { EcnState } from '../path/ecn.ts';
 import type { Path } from '../path/path.ts';
 import { STREAM_BYTES, type Streams, type StreamsHost } from '../stream/streams.ts';
@@ -53,6 +54,15 @@ export interface ConnectionMetrics extends ConnectionCounters {
   dataBlocked: number;
   streamsBlocked: number;
   streamsOpen: number;
+  /** Messages that protection sent again before anything was known of their loss, and those of them whose first packet was lost. The others were of no use. */
+  repeatsSent: number;
+  repeatsUsed: number;
+  /** Bytes that protection has spent, and those that it could have: a share of what was sent under protection. */
+  protectionBytes: number;
+  protectionBytesMax: number;
+  /** Streams that are protected at the moment, by repeats and by repairs. */
+  streamsRepeated: number;
+  streamsRepaired: number;
   /** What the peer makes this process keep now, in bytes, and what is reserved for it of the endpoint's `memoryBytesMax`. [CON-50] */
   memoryBytes: number;
   memoryReservedBytes: number;
@@ -70,11 +80,15 @@ export interface MetricsSource {
 }
 
 /** The streams of a connection, as far as they are counted. */
-type StreamCounts = Pick<Streams<StreamsHost>, 'limits' | 'receiveCounts' | 'sendCounts' | 'size' | 'values'>;
+type StreamCounts = Pick<
+  Streams<StreamsHost>,
+  'limits' | 'packer' | 'receiveCounts' | 'sendCounts' | 'size' | 'values'
+>;
 
 export function metricsOf(source: MetricsSource): ConnectionMetrics {
   const { counters, path, streams } = source;
   const { rtt } = path;
+  const { protection } = streams.packer;
   const sent = streams.sendCounts;
   const received = streams.receiveCounts;
   const lost = counters.packetsLost - counters.packetsSpuriouslyLost;
@@ -107,6 +121,13 @@ export function metricsOf(source: MetricsSource): ConnectionMetrics {
     dataBlocked: streams.limits.data.blockedCount,
     streamsBlocked: streams.limits.streams.blockedCount,
     streamsOpen: streams.size,
+    repeatsSent: protection.repeatsSent,
+    repeatsUsed: protection.repeatsUsed,
+    protectionBytes: protection.spentBytes,
+    protectionBytesMax: protection.earnedBytes,
+    streamsRepeated: protection.count(PlanMode.REPEAT),
+    streamsRepaired:
+      protection.count(PlanMode.WINDOW) + protection.count(PlanMode.BURST) + protection.count(PlanMode.BLOCK),
     memoryBytes: source.memoryBytes,
     memoryReservedBytes: source.memoryReservedBytes,
   };

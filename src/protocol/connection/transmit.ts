@@ -15,6 +15,7 @@ import { assert } from '../../base/errors.ts';
 import { type Micros, SECOND } from '../../base/time.ts';
 import type { PacketKeys } from '../crypto/packet-protection.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';
+import type { ConnectionProtection } from '../fec/connection-protection.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
 import type { Path, QueueBound } from '../path/path.ts';
 import type { Recovery } from '../recovery/recovery.ts';
@@ -89,6 +90,7 @@ export class PacketAssembler {
   private readonly liveness: Liveness;
   private readonly packer: StreamPacker;
   private readonly path: Path;
+  private readonly protection: ConnectionProtection;
   private readonly recovery: Recovery;
   private readonly repairs: IncomingRepairs | null;
   private readonly skips: NumberSkips;
@@ -108,6 +110,7 @@ export class PacketAssembler {
     this.lifecycle = parts.lifecycle;
     this.liveness = parts.liveness;
     this.packer = parts.streams.packer;
+    this.protection = parts.streams.packer.protection;
     this.path = parts.path;
     this.recovery = parts.recovery;
     this.repairs = parts.repairs;
@@ -133,6 +136,7 @@ export class PacketAssembler {
       if (probeBytes > 0) this.packSizeProbe(builder, batch, probeBytes, now);
       else if (!this.packDatagram(builder, batch, now)) {
         this.thin.isAppLimited = !this.isBlocked;
+        if (this.protection.isAsked) this.protection.onTransmitted(this.isBlocked, now);
         if (!this.isBlocked)
           path.congestion.delivery?.onAppLimited(path.bytesInFlight, path.congestion.window);
         return false;

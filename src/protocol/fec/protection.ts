@@ -32,7 +32,7 @@ export const PROTECTION_AUTO: ProtectionOptions = {
   parity: 0,
   residual: 0.01,
   latencyMs: 0,
-  overheadMax: 0.6,
+  overheadMax: 0.75,
 };
 export const PROTECTION_OFF: ProtectionOptions = { ...PROTECTION_AUTO, mode: ProtectionMode.OFF };
 
@@ -66,30 +66,22 @@ export class ProtectionPlan {
   span = 0;
   /** BURST and BLOCK: repairs behind the packets of a message, or of a block.. */
   repairs = 0;
+  /** WINDOW and BURST: share of messages that may still be late, ordered ones with all that wait for them. */
+  target = 0;
   /** How long after a packet that no other followed one goes with a repeat or repair; 0 for never. */
   flushAfter = 0;
-}
 
-/** How the messages of one stream are protected against loss: what was asked, and what is done. [FEC-1] */
-export class StreamProtection {
-  /** What was asked last, by the stream or a message; off while nobody has asked. */
-  asked: ProtectionOptions;
-  /** What is done at the moment. */
-  readonly plan = new ProtectionPlan();
-  private readonly ofStream: ProtectionOptions;
-
-  constructor(ofStream: ProtectionOptions) {
-    this.ofStream = ofStream;
-    this.asked = ofStream;
-  }
-
-  /** True unless the next message, which asks for this, or null for what the stream has, is to be sent without. */
-  admits(asked: ProtectionOptions | null): boolean {
-    if (asked === null && this.asked === this.ofStream) return true;
-    const said = asked ?? this.ofStream;
-    if (said.mode === ProtectionMode.OFF) return this.asked.mode === ProtectionMode.OFF;
-    this.asked = said;
-    return true;
+  /** Nothing is done. */
+  clear(): void {
+    this.mode = PlanMode.NONE;
+    this.repeats = 0;
+    this.lag = 1;
+    this.copyEvery = 0;
+    this.every = 0;
+    this.span = 0;
+    this.repairs = 0;
+    this.target = 0;
+    this.flushAfter = 0;
   }
 }
 

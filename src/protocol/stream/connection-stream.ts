@@ -1,7 +1,8 @@
 /** A stream as the application of a connection has it: {@link ConnectionStream} takes its calls, {@link StreamEvents} tells it what happens. */
 
 import type { Micros } from '../../base/time.ts';
-import type { ProtectionOptions, StreamProtection } from '../fec/protection.ts';
+import type { ProtectionOptions } from '../fec/protection.ts';
+import type { StreamProtection } from '../fec/stream-protection.ts';
 import type { Delivery, Priority } from '../wire/frame-type.ts';
 import type { MessageLimits } from './limits.ts';
 import type { ReceiveStream } from './receive/receive-stream.ts';

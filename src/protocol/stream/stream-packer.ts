@@ -1,4 +1,5 @@
 import { MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
+import type { ConnectionProtection } from '../fec/connection-protection.ts';
 import { FrameType, MessageFlag } from '../wire/frame-type.ts';
 import type { FrameWriter } from '../wire/frame-writer.ts';
 import type { SentFrame } from '../wire/frames/sent-frames.ts';
@@ -22,6 +23,7 @@ export interface StreamPackerOptions {
   readonly events: Pick<StreamEvents<unknown>, 'sent' | 'outcomes'>;
   /** How long a best-effort message may wait before it gives way to newer ones; NEVER for as long as it takes. */
   readonly waitMax: Micros;
+  readonly protection: ConnectionProtection;
   /** Both halves of the stream may be over now. */
   readonly forgetFinished: (stream: ConnectionStream) => void;
 }
@@ -39,6 +41,7 @@ export class StreamPacker {
   private readonly pool: WindowPool;
   private readonly pace: Pace;
   private readonly events: Pick<StreamEvents<unknown>, 'sent' | 'outcomes'>;
+  readonly protection: ConnectionProtection;
   private readonly forgetFinished: (stream: ConnectionStream) => void;
   private readonly scheduler = new Scheduler();
   /** How long best-effort messages may wait, and when it is looked at next. */
@@ -60,6 +63,7 @@ export class StreamPacker {
     this.pool = options.pool;
     this.pace = options.pace;
     this.events = options.events;
+    this.protection = options.protection;
     this.forgetFinished = options.forgetFinished;
     this.waitMax = options.waitMax;
     this.thinsAt = options.waitMax === NEVER ? NEVER : 0;
@@ -160,6 +164,7 @@ export class StreamPacker {
     const { copies } = this.context;
     copies.beginPacket();
     scheduler.beginPacket(now, rate);
+    if (this.protection.isAsked) this.protection.beginPacket(now);
     let skips = 0;
     while (w.room >= FRAME_ROOM_MIN) {
       const stream = scheduler.next() as ConnectionStream | null;

@@ -1,6 +1,8 @@
 import type { MemoryAccount } from '../../base/memory-budget.ts';
 import { DeadlineWatch, MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
-import { type ProtectionOptions, StreamProtection } from '../fec/protection.ts';
+import type { ConnectionProtection } from '../fec/connection-protection.ts';
+import type { ProtectionOptions } from '../fec/protection.ts';
+import { StreamProtection } from '../fec/stream-protection.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import { type Delivery, FrameType, Priority } from '../wire/frame-type.ts';
@@ -54,6 +56,7 @@ export interface StreamsHost {
 export class Streams<Host extends StreamsHost> {
   readonly limits: Limits;
   readonly packer: StreamPacker;
+  private readonly protection: ConnectionProtection;
   private readonly host: Host;
   private readonly config: StreamsConfig;
   private readonly memory: MemoryAccount;
@@ -74,8 +77,15 @@ export class Streams<Host extends StreamsHost> {
   private excusedAt: Micros = NEVER;
   private heardAtStall = 0;
 
-  constructor(host: Host, config: StreamsConfig, sink: StreamEventSink<Host>, memory: MemoryAccount) {
+  constructor(
+    host: Host,
+    config: StreamsConfig,
+    sink: StreamEventSink<Host>,
+    memory: MemoryAccount,
+    protection: ConnectionProtection,
+  ) {
     this.host = host;
+    this.protection = protection;
     this.config = config;
     this.memory = memory;
     this.events = new StreamEvents(host, sink);
@@ -116,6 +126,7 @@ export class Streams<Host extends StreamsHost> {
       pace,
       events: this.events,
       waitMax: config.thinningDelayMs === 0 ? NEVER : config.thinningDelayMs * MILLISECOND,
+      protection,
       forgetFinished: (stream) => this.forgetFinished(stream),
     });
     this.owner = {
@@ -267,7 +278,13 @@ export class Streams<Host extends StreamsHost> {
   // ---- time ----
 
   nextTimeout(): Micros {
-    return Math.min(this.deadlines.next, this.limits.streams.warnAt, this.sendContext.copies.nextTimeout);
+    const { deadlines, limits, protection, sendContext } = this;
+    return Math.min(
+      deadlines.next,
+      limits.streams.warnAt,
+      sendContext.copies.nextTimeout,
+      protection.nextTimeout(),
+    );
   }
 
   /**
@@ -279,6 +296,10 @@ export class Streams<Host extends StreamsHost> {
   onTimeout(now: Micros, heardAt: Micros, heard: number): number {
     const waiting = this.limits.streams.takeWarning(now);
     if (waiting > 0) this.events.blocked(waiting);
+    for (let flush = this.protection.nextFlush(now); flush !== null; flush = this.protection.nextFlush(now)) {
+      const stream = this.streams.get(flush.stream.id);
+      if (stream !== undefined) this.onSendTouched(stream);
+    }
     const { deadlines, sendContext } = this;
     if (sendContext.copies.count > 0) sendContext.copies.onTimeout(now);
     if (now < deadlines.next) return 0;
@@ -320,13 +341,19 @@ export class Streams<Host extends StreamsHost> {
   // ---- inside ----
 
   private add(id: number, settings: StreamSettings, opening: StreamOpening | null): ConnectionStream {
-    const protection = new StreamProtection(settings.protection ?? this.config.protection);
+    const { ordered, priority } = settings;
+    const protection = new StreamProtection(
+      { id, ordered, isBulk: priority === Priority.BULK },
+      settings.protection ?? this.config.protection,
+      this.protection,
+    );
     const sender = new SendStream(this.sendContext, {
       id,
       opening,
       initialMaxStreamData: this.peerStreamWindow,
       isSystem: settings.priority === Priority.SYSTEM,
       isBulk: settings.priority === Priority.BULK,
+      protection,
     });
     const receiver = new ReceiveStream(this.receiveContext, {
       id,
@@ -374,6 +401,7 @@ export class Streams<Host extends StreamsHost> {
     stream.receiver.forget();
     this.memory.give(STREAM_BYTES);
     this.packer.remove(stream);
+    this.protection.forget(stream.id);
     this.limits.streams.onForgotten(stream.id);
     this.events.closed(stream);
   }

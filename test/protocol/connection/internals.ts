@@ -7,8 +7,10 @@ import { ConnectionState } from '../../../src/protocol/connection/lifecycle.ts';
 import type { Liveness } from '../../../src/protocol/connection/liveness.ts';
 import type { PacketNumberSpaces } from '../../../src/protocol/connection/packet-number-space.ts';
 import type { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
+import type { StreamProtection } from '../../../src/protocol/fec/stream-protection.ts';
 import type { Handshake } from '../../../src/protocol/handshake/handshake.ts';
 import type { Recovery } from '../../../src/protocol/recovery/recovery.ts';
+import { PacketState } from '../../../src/protocol/recovery/sent-packets.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
 
 /** What a connection keeps to itself, for tests that look under its skin. */
@@ -25,6 +27,32 @@ export interface ConnectionInternals {
 export function internalsOf(connection: Connection): ConnectionInternals {
   return connection as unknown as ConnectionInternals;
 }
+
+/** The protections of those streams of the connection that ask for any. */
+export function protectedStreams({ streams }: Connection): Iterable<StreamProtection> {
+  return (
+    streams.packer.protection as unknown as { streams: Map<number, StreamProtection> }
+  ).streams.values();
+}
+
+/** Bytes of the packets that are in flight, one by one. */
+export function bytesInFlightOf(connection: Connection): number {
+  const { recovery } = internalsOf(connection);
+  let bytes = 0;
+  for (const space of [PacketSpace.INITIAL, PacketSpace.HANDSHAKE, PacketSpace.APPLICATION]) {
+    if (recovery.isDiscarded(space)) continue;
+    const { largestSent, ring } = recovery.sentPackets(space);
+    for (let number = ring.base; number <= largestSent; number++) {
+      const i = number & ring.mask;
+      const isInFlight = (ring.state[i] & (SENT_IN_FLIGHT | SETTLED)) === SENT_IN_FLIGHT;
+      if (isInFlight) bytes += ring.bytes[i];
+    }
+  }
+  return bytes;
+}
+
+const SENT_IN_FLIGHT = PacketState.SENT | PacketState.IN_FLIGHT;
+const SETTLED = PacketState.ACKED | PacketState.LOST;
 
 /** The handshake under way, or null. */
 export function handshakeOf({ handshake }: Connection): Handshake | null {

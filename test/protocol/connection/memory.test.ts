@@ -4,10 +4,12 @@ import { describe, expect, test } from 'vitest';
 import { MemoryAccount, MemoryBudget } from '../../../src/base/memory-budget.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
 import { CONNECTION_BYTES, memoryOf } from '../../../src/protocol/connection/metrics.ts';
+import { ConnectionProtection } from '../../../src/protocol/fec/connection-protection.ts';
 import { Streams } from '../../../src/protocol/stream/streams.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType, MessageFlag } from '../../../src/protocol/wire/frame-type.ts';
 import { nextFrame } from '../../../src/protocol/wire/frames/index.ts';
+import { cleanPath } from '../fec/planned-path.ts';
 import { config, Pair } from './pair.ts';
 import { fragment, integers, opening, Rogue, run } from './rogue.ts';
 
@@ -50,6 +52,7 @@ class Unread {
       { ...settings, streamWindowStartBytes: 64 * MIB },
       { push: () => {} },
       this.memory,
+      new ConnectionProtection(cleanPath()),
     );
   }
 

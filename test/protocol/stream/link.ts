@@ -1,3 +1,4 @@
+import type { StreamProtection } from '../../../src/protocol/fec/stream-protection.ts';
 import { FlowCredit, FlowWindow } from '../../../src/protocol/stream/flow-control.ts';
 import { BestEffortBudget, ReceiveContext } from '../../../src/protocol/stream/receive/receive-context.ts';
 import { ReceiveStream } from '../../../src/protocol/stream/receive/receive-stream.ts';
@@ -35,6 +36,7 @@ export interface LinkOptions {
   spanMax?: number;
   highWaterBytes?: number;
   queueBytesMax?: number;
+  protection?: StreamProtection;
 }
 
 /** A sending half and the receiving half it feeds, with the frames between them in the hands of the test. */
@@ -65,6 +67,7 @@ export class Link {
       initialMaxStreamData: windowBytes,
       ...(options.spanMax === undefined ? {} : { spanMax: options.spanMax }),
       ...(options.highWaterBytes === undefined ? {} : { highWaterBytes: options.highWaterBytes }),
+      ...(options.protection === undefined ? {} : { protection: options.protection }),
       ...(options.queueBytesMax === undefined ? {} : { queueBytesMax: options.queueBytesMax }),
     });
     this.receive = new ReceiveStream(this.receiveContext, {

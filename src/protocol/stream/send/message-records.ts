@@ -115,6 +115,11 @@ export class MessageRecords {
     return true;
   }
 
+  /** More than one packet with the whole message is thought to be under way. */
+  hasCopy(i: number): boolean {
+    return this.copies !== null && this.copies[i] > 0;
+  }
+
   partsOf(i: number): MessageParts {
     if (this.parts === null) this.parts = new Array(this.mask + 1).fill(null);
     let parts = this.parts[i];

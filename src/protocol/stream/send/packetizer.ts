@@ -1,7 +1,9 @@
 /** From the records of messages to frames. It is one file because all of it is about the room in one packet. */
 
-import { JspError } from '../../../base/errors.ts';
+import { assert, JspError } from '../../../base/errors.ts';
 import { type Micros, NEVER } from '../../../base/time.ts';
+import { PlanMode } from '../../fec/protection.ts';
+import type { StreamProtection } from '../../fec/stream-protection.ts';
 import { MessageFlag, Space } from '../../wire/frame-type.ts';
 import type { FrameWriter, MessageHeader } from '../../wire/frame-writer.ts';
 import {
@@ -12,10 +14,12 @@ import {
   writeMessageHeader,
   writeMessagesHeader,
 } from '../../wire/frames/message.ts';
+import type { SentFrame } from '../../wire/frames/sent-frames.ts';
 import { varintSize, writeVarint } from '../../wire/varint.ts';
 import { type FlowCredit, MESSAGE_COST } from '../flow-control.ts';
 import { BestEffortQueue } from './best-effort-queue.ts';
 import { Mark, type MessageRecords } from './message-records.ts';
+import { Repeats, type RepeatWriter } from './repeats.ts';
 import { SendBuffer } from './send-buffer.ts';
 import type { SendContext, SendQueue } from './send-context.ts';
 
@@ -31,6 +35,8 @@ export interface PacketizerOptions {
   readonly usesReserve: boolean;
   /** What it sends again may be sent twice. [REC-60] */
   readonly isRepeated: boolean;
+  /** How the stream's messages are protected against loss; null: not at all. */
+  readonly protection: StreamProtection | null;
 }
 
 /**
@@ -42,18 +48,21 @@ export interface PacketizerOptions {
  *
  * Messages that need nothing said of them go as runs, in MESSAGES; those with a deadline, and those that were cut, each in a MESSAGE.
  */
-export class Packetizer {
+export class Packetizer implements RepeatWriter {
   readonly buffer: SendBuffer;
+  readonly isReliable: boolean;
   private readonly records: MessageRecords;
   private readonly context: SendContext;
   private readonly stream: number;
-  private readonly isReliable: boolean;
   private readonly credit: FlowCredit;
   private readonly spanMax: number;
   private readonly usesReserve: boolean;
   private readonly isRepeated: boolean;
   /** Of best-effort messages. */
   private readonly waiting: BestEffortQueue | null;
+  private readonly protection: StreamProtection | null;
+  /** What goes again before it is lost; null while nothing has. */
+  private repeats: Repeats | null = null;
   /** Where {@link writeSingle} had to cut a message; 0 when it went whole, or not at all. */
   private cutLength = 0;
   /** Packets in a row for which a message waited because it should not be cut. */
@@ -71,6 +80,7 @@ export class Packetizer {
     this.spanMax = options.spanMax;
     this.usesReserve = options.usesReserve;
     this.isRepeated = options.isRepeated;
+    this.protection = options.protection;
   }
 
   /** True when something could be sent now. If that is for lack of credit, the credit notes it, so that a BLOCKED is owed. */
@@ -132,6 +142,23 @@ export class Packetizer {
 
   /** Writes messages that were not sent before. */
   writeNew(w: FrameWriter): void {
+    if (this.protection?.isAsked) this.writeProtected(w, this.protection);
+    else this.writeQueued(w);
+  }
+
+  /** Writes once more what no other packet followed in time. [FEC-7] */
+  writeFlush(w: FrameWriter): void {
+    const { repeats } = this;
+    if (repeats !== null && this.hasRoomForRepeats(w, 0)) repeats.write(w, w.room, false);
+  }
+
+  /** A packet with this MESSAGE, MESSAGES or ABANDON is lost. */
+  onFrameLost(frame: SentFrame, now: Micros): void {
+    if (this.repeats !== null) this.repeats.onFrameLost(frame);
+    this.buffer.onFrameLost(frame, now);
+  }
+
+  private writeQueued(w: FrameWriter): void {
     const { buffer, context, records } = this;
     const isThinned = context.thinRoom !== Number.POSITIVE_INFINITY;
     if (isThinned && context.thinRoom > 0) this.waiting?.keepNewest(context.thinRoom);
@@ -158,6 +185,58 @@ export class Packetizer {
     const { records } = this;
     const r = this.buffer.cutAt > 0 ? records.flight - 1 : records.flight;
     return !this.isReliable || (this.hasUnsent && (records.marks[records.index(r)] & Mark.LIFETIME) !== 0);
+  }
+
+  // ---- protected ----
+
+  /** Repeats, as far as any are due, and new messages. [FEC-5] */
+  private writeProtected(w: FrameWriter, protection: StreamProtection): void {
+    const { buffer } = this;
+    const first = buffer.nextSequence;
+    if (protection.plan.mode === PlanMode.REPEAT) this.writeRepeats(w, protection);
+    else this.repeats?.stop();
+    const start = w.at;
+    const joinedBytes = this.repeats?.joinedBytes ?? 0;
+    this.writeQueued(w);
+    assert(this.repeats === null || this.repeats.joined === 0, 'what was joined to a run went with it');
+    if (w.at === start) return;
+    const bytes = w.at - start - joinedBytes;
+    this.repeats?.onSent(first, bytes);
+    protection.onSent(bytes, w.now);
+  }
+
+  private writeRepeats(w: FrameWriter, protection: StreamProtection): void {
+    const { buffer, records } = this;
+    buffer.expireNext(w.now);
+    this.repeats ??= new Repeats(buffer, protection, this);
+    const newBytes = this.newBytes();
+    const room = w.room - newBytes - this.runHeaderSize();
+    // Where even new messages give way, none goes again. [STR-42]
+    const isThinned = this.context.thinRoom !== Number.POSITIVE_INFINITY;
+    if (isThinned || room <= 0 || !this.hasRoomForRepeats(w, newBytes)) return this.repeats.clear();
+    const isRun =
+      buffer.cutAt === 0 &&
+      records.queued > 0 &&
+      (records.marks[records.index(records.flight)] & NOT_IN_RUN) === 0;
+    this.repeats.write(w, room, isRun && !this.isBlocked());
+  }
+
+  /** Only a packet that is three quarters empty takes repeats: who fills packets needs none, and would be unfair to others. */
+  private hasRoomForRepeats(w: FrameWriter, newBytes: number): boolean {
+    const { packetRoom } = this.context;
+    return packetRoom - w.room + newBytes <= packetRoom * REPEATED_SHARE;
+  }
+
+  /** Bytes of the messages that wait, as far as they matter here: little more than what leaves no room for repeats. */
+  private newBytes(): number {
+    const { records } = this;
+    if (this.buffer.cutAt > 0) return this.context.packetRoom;
+    const repeatBytesMax = this.context.packetRoom * REPEATED_SHARE;
+    let bytes = 0;
+    for (let k = 0; k < records.queued && bytes <= repeatBytesMax; k++) {
+      bytes += records.lengths[records.index(records.flight + k)] + HEADER_BYTES;
+    }
+    return bytes;
   }
 
   // ---- again ----
@@ -226,9 +305,7 @@ export class Packetizer {
         const countMax = Math.min(end - sequences[i], records.flight - r);
         if (buffer.lost.size === 0) written = this.planRun(r, countMax, w.room, NEVER, 0);
         this.writeRun(w, r, written);
-      } else if ((records.marks[i] & Mark.LIFETIME) !== 0 && this.wholeFits(w, i)) {
-        this.writePart(w, i, 0, records.lengths[i], false);
-      } else {
+      } else if ((records.marks[i] & Mark.LIFETIME) === 0 || !this.writeWhole(w, i, w.room)) {
         return false;
       }
       this.context.retransmittedBytes += w.at - before;
@@ -239,7 +316,7 @@ export class Packetizer {
   }
 
   /** Whether the record at index `i` may be sent whole once more, while a packet with it is under way. */
-  private mayRepeat(i: number, now: Micros): boolean {
+  mayRepeat(i: number, now: Micros): boolean {
     const { context, records } = this;
     const { lost } = this.buffer;
     const length = records.lengths[i];
@@ -256,11 +333,15 @@ export class Packetizer {
     const budget = isReliable ? this.creditLeft : Number.POSITIVE_INFINITY;
     const countMax = isReliable ? Math.min(records.queued, this.spanLeft) : records.queued;
     const r = records.flight;
-    const count = this.planRun(r, countMax, w.room, budget, MESSAGE_COST);
+    const { repeats } = this;
+    const joined = repeats === null ? 0 : repeats.joined;
+    const room = joined === 0 ? w.room : w.room - repeats!.joinedBytes;
+    const count = this.planRun(r, countMax, room, budget, MESSAGE_COST);
     const charge = buffer.sendNext(count, 0);
-    this.writeRun(w, r, count);
+    this.writeRun(w, r - joined, joined + count);
+    if (joined > 0) repeats!.clear();
     if (isReliable) this.charge(charge);
-    else for (let k = 0; k < count; k++) buffer.releaseBytes(records.index(r + k));
+    else if (!this.isKept) for (let k = 0; k < count; k++) buffer.releaseBytes(records.index(r + k));
   }
 
   private writeNewSingle(w: FrameWriter, i: number): void {
@@ -287,7 +368,14 @@ export class Packetizer {
 
   /** Best-effort messages are never sent again: their bytes are free once all of them are in packets. */
   private afterWhole(i: number): void {
-    if (this.buffer.cutAt === 0 && !this.isReliable) this.buffer.releaseBytes(i);
+    if (this.buffer.cutAt > 0 || this.isReliable) return;
+    if (!this.isKept || this.records.lengths[i] > this.context.packetRoom * REPEATED_SHARE)
+      this.buffer.releaseBytes(i);
+  }
+
+  /** What was sent best effort goes again in later packets. */
+  private get isKept(): boolean {
+    return this.repeats !== null && this.protection!.plan.mode === PlanMode.REPEAT;
   }
 
   // ---- credit ----
@@ -357,7 +445,7 @@ export class Packetizer {
   }
 
   /** Writes the messages at [r, r + count), whose sequences are consecutive, as one run. */
-  private writeRun(w: FrameWriter, r: number, count: number): void {
+  writeRun(w: FrameWriter, r: number, count: number): void {
     const { sequences, slabs, offsets, lengths, marks, mask } = this.records;
     let i = this.records.index(r);
     writeMessagesHeader(w, !this.isReliable, this.stream, sequences[i], count);
@@ -432,9 +520,12 @@ export class Packetizer {
     this.writePart(w, i, 0, part, true);
   }
 
-  private wholeFits(w: FrameWriter, i: number): boolean {
+  /** Writes the message at index `i` whole; false when that takes more than `room` bytes. */
+  writeWhole(w: FrameWriter, i: number, room: number): boolean {
     const length = this.records.lengths[i];
-    return messageHeaderSize(this.fill(w, i, 0, length, false)) + length <= w.room;
+    if (messageHeaderSize(this.fill(w, i, 0, length, false)) + length > room) return false;
+    this.writePart(w, i, 0, length, false);
+    return true;
   }
 
   /** True when a message that takes `whole` bytes in one piece may be cut to `room`. [STR-20] */
@@ -496,8 +587,10 @@ const DETACHED =
   'the ArrayBuffer of a message that was sent with `transfer` was detached or resized before it was delivered: what is given away must stay as it is';
 const NOT_REPEATED = Mark.PARTS | Mark.ABANDONED | Mark.SETTLED | Mark.VOID;
 const NOT_IN_RUN = Mark.LIFETIME | Mark.PARTS | Mark.ABANDONED | Mark.SETTLED | Mark.VOID;
-/** Only what takes no more than this of a packet is sent twice. */
+/** A message that takes more than this of a packet does not go again, and a packet of which more is taken has no repeats. */
 const REPEATED_SHARE = 1 / 4;
+/** What a message takes beside its bytes, more or less. */
+const HEADER_BYTES = 4;
 /** Most messages of one frame: so many that their count takes two bytes. */
 const COUNT_MAX = 0x3fff;
 /** With less room than this a reliable message waits for the next packet rather than be cut. */

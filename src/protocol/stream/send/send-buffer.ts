@@ -45,7 +45,13 @@ export class SendBuffer {
   }
 
   /** Takes a message in. `transfer` gives `data` away instead of copying it. */
-  push(data: Uint8Array, deadline: Micros, transfer: boolean, trackingId: number): void {
+  push(
+    data: Uint8Array,
+    deadline: Micros,
+    transfer: boolean,
+    trackingId: number,
+    isProtected: boolean,
+  ): void {
     const { context, records } = this;
     const length = data.length;
     let i: number;
@@ -68,16 +74,11 @@ export class SendBuffer {
     context.messages++;
     context.messageBytes += length;
     if (trackingId > 0) records.setTrackingId(i, trackingId);
+    if (!isProtected) records.marks[i] |= Mark.UNPROTECTED;
     if (deadline !== NEVER) {
       records.setDeadline(i, deadline);
       this.deadlineWatch.add(deadline);
     }
-  }
-
-  /** The message taken in last is sent without protection. [FEC-1] */
-  unprotectLast(): void {
-    const { records } = this;
-    records.marks[records.index(records.flight + records.queued - 1)] |= Mark.UNPROTECTED;
   }
 
   // ---- what is sent, as the packetizer says ----
@@ -330,7 +331,7 @@ export class SendBuffer {
   /** [STR-28] [STR-29] A reliable message is sent again, if that is of use yet; a best-effort one is not. */
   private loseBytes(r: number, i: number, offset: number, length: number, now: Micros): void {
     const { records } = this;
-    if (length === records.lengths[i] && records.loseCopy(i)) return;
+    if (length === records.lengths[i] && records.loseCopy(i)) return; // [FEC-6] it is lost with the last packet that has it
     if (!this.isReliable) {
       this.context.lost++;
       this.settle(r, i, Outcome.LOST);

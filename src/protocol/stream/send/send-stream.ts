@@ -1,5 +1,6 @@
 import { assert, JspError } from '../../../base/errors.ts';
 import type { Micros } from '../../../base/time.ts';
+import type { StreamProtection } from '../../fec/stream-protection.ts';
 import { CloseCode } from '../../wire/close-code.ts';
 import type { FrameReader } from '../../wire/frame-reader.ts';
 import { Delivery, FrameType, Space } from '../../wire/frame-type.ts';
@@ -16,7 +17,7 @@ import {
 import { FlowCredit, SEQUENCE_SPAN_MAX } from '../flow-control.ts';
 import { Packetizer } from './packetizer.ts';
 import type { SecondCopies } from './second-copies.ts';
-import { type SendBuffer, SendMark } from './send-buffer.ts';
+import { SendMark } from './send-buffer.ts';
 import { type SendContext, SendQueue, type SendQueueOptions } from './send-context.ts';
 
 /** The states of a sending half, as RFC 9000 section 3.1 names them. */
@@ -66,6 +67,8 @@ export interface SendStreamOptions extends SendQueueOptions {
   readonly isBulk?: boolean;
   /** Most sequences from the oldest unsettled one on. [STR-12] Default 65,536. */
   readonly spanMax?: number;
+  /** How its messages are protected against loss. Default: not at all. */
+  readonly protection?: StreamProtection;
 }
 
 /**
@@ -87,6 +90,7 @@ export class SendStream {
   private open: Told;
   private end: Told = Told.DUE;
 
+  private readonly protection: StreamProtection | null;
   private readonly id: number;
   private readonly opening: StreamOpening | null;
   private readonly context: SendContext;
@@ -102,6 +106,7 @@ export class SendStream {
     this.open = opening === null ? Told.ACKED : Told.DUE;
     this.credit = new FlowCredit(options.initialMaxStreamData);
     this.queue = new SendQueue(options);
+    this.protection = options.protection ?? null;
     this.reliable = new Packetizer(context, {
       space: Space.RELIABLE,
       stream: id,
@@ -110,6 +115,7 @@ export class SendStream {
       spanMax: options.spanMax ?? SEQUENCE_SPAN_MAX,
       usesReserve: options.isSystem ?? false,
       isRepeated: !(options.isBulk ?? false),
+      protection: this.protection,
     });
   }
 
@@ -134,8 +140,7 @@ export class SendStream {
     if (this.isEnding) this.throwClosed();
     if (!this.queue.admits(data.length)) return SendResult.REFUSED;
     const { buffer } = delivery === Delivery.BEST_EFFORT ? this.bestEffortPacketizer() : this.reliable;
-    buffer.push(data, deadline, transfer, trackingId);
-    if (!isProtected) buffer.unprotectLast();
+    buffer.push(data, deadline, transfer, trackingId, isProtected);
     return this.queue.takeFull() ? SendResult.FULL : SendResult.ACCEPTED;
   }
 
@@ -184,7 +189,7 @@ export class SendStream {
   /** True when {@link write} may have something to write now. */
   get sendable(): boolean {
     if (this.open === Told.DUE || this.resetDue || this.finDue) return true;
-    if (this.reliable.sendable || this.credit.owesBlocked) return true;
+    if (this.reliable.sendable || this.credit.owesBlocked || this.isFlushDue) return true;
     return this.bestEffort?.sendable ?? false;
   }
 
@@ -213,7 +218,7 @@ export class SendStream {
   /** The packet that held this frame of ours is acknowledged. */
   onFrameAcked(frame: SentFrame): void {
     const { type } = frame;
-    if (isMessageFrame(type)) this.bufferOf(frame)?.onFrameAcked(frame);
+    if (isMessageFrame(type)) this.packetizerOf(frame)?.buffer.onFrameAcked(frame);
     else if (type === FrameType.STREAM_OPEN) this.open = Told.ACKED;
     else if (type === this.endFrame) this.end = Told.ACKED;
     this.settleEnd();
@@ -222,7 +227,7 @@ export class SendStream {
   /** The packet that held this frame of ours is lost. */
   onFrameLost(frame: SentFrame, now: Micros): void {
     const { type } = frame;
-    if (isMessageFrame(type)) this.bufferOf(frame)?.onFrameLost(frame, now);
+    if (isMessageFrame(type)) this.packetizerOf(frame)?.onFrameLost(frame, now);
     else if (type === FrameType.STREAM_DATA_BLOCKED) this.credit.onBlockedLost(frame.limit);
     else if (type === FrameType.STREAM_OPEN) this.open = lost(this.open);
     else if (type === this.endFrame) this.end = lost(this.end);
@@ -272,6 +277,7 @@ export class SendStream {
     if (reliable.buffer.abandoned.size > 0) reliable.writeAbandon(w);
     if (bestEffort !== null) this.writeNewOfBoth(w, bestEffort);
     else if (reliable.hasUnsent) reliable.writeNew(w);
+    if (this.isFlushDue) this.flush(w);
     if (reliable.buffer.abandoned.size > 0) reliable.writeAbandon(w); // of what proved to be too late just now
     if (this.credit.owesBlocked && w.hasControlRoom) {
       writeStreamDataBlocked(w, this.id, this.credit.sayBlocked());
@@ -373,6 +379,18 @@ export class SendStream {
     this.open = Told.SENT;
   }
 
+  // ---- protection ----
+
+  private get isFlushDue(): boolean {
+    return this.protection?.isFlushDue === true;
+  }
+
+  private flush(w: FrameWriter): void {
+    this.reliable.writeFlush(w);
+    this.bestEffort?.writeFlush(w);
+    this.protection?.endFlush();
+  }
+
   // ---- the two spaces ----
 
   private bestEffortPacketizer(): Packetizer {
@@ -384,12 +402,13 @@ export class SendStream {
       spanMax: 0,
       usesReserve: false,
       isRepeated: false,
+      protection: this.protection,
     });
     return this.bestEffort;
   }
 
-  private bufferOf(frame: SentFrame): SendBuffer | undefined {
-    return (frame.isBestEffort ? this.bestEffort : this.reliable)?.buffer;
+  private packetizerOf(frame: SentFrame): Packetizer | null {
+    return frame.isBestEffort ? this.bestEffort : this.reliable;
   }
 
   /** New messages of both spaces; which goes first changes with every packet, so that neither starves. */

@@ -1,0 +1,43 @@
+/**
+ * What protection may cost: a share of the bytes that are protected, as a token bucket. So what was spent over any time is at most that share of
+ * what was protected meanwhile, and two packets; what is saved up is never more than these. [FEC-3]
+ */
+export class OverheadBudget {
+  /** Bytes that could have been spent so far, and those that were. */
+  earnedBytes = 0;
+  spentBytes = 0;
+  private available = 0;
+  private burst = 0;
+
+  /**
+   * So many bytes were sent under protection.
+   *
+   * @param share - of them that may be spent
+   * @param mtu - packet size in use
+   */
+  earn(bytes: number, share: number, mtu: number): void {
+    this.setBurst(share === 0 ? 0 : BURST_PACKETS * mtu);
+    const earned = bytes * share;
+    this.earnedBytes += earned;
+    this.available = Math.min(this.available + earned, this.burst);
+  }
+
+  /** Whether so many bytes may be spent. */
+  affords(bytes: number): boolean {
+    return bytes <= this.available;
+  }
+
+  spend(bytes: number): void {
+    this.available -= bytes;
+    this.spentBytes += bytes;
+  }
+
+  /** The bucket is full at first, and when packets grow it has grown with them. */
+  private setBurst(burst: number): void {
+    if (burst === this.burst) return;
+    this.available = Math.min(burst, this.available + Math.max(0, burst - this.burst));
+    this.burst = burst;
+  }
+}
+
+const BURST_PACKETS = 2;
