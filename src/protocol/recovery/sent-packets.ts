@@ -331,11 +331,11 @@ export const PacketState = {
 export class PacketList {
   count = 0;
   /** Only the first {@link count} are meaningful. Replaced when it grows: do not keep a reference. */
-  numbers: Float64Array = new Float64Array(8);
+  numbers: Float64Array = NO_NUMBERS;
 
   push(number: number): void {
     if (this.count === this.numbers.length) {
-      const grown = new Float64Array(this.count * 2);
+      const grown = new Float64Array(Math.max(LIST_AT_FIRST, this.count * 2));
       grown.set(this.numbers);
       this.numbers = grown;
     }
@@ -348,6 +348,8 @@ export class PacketList {
 }
 
 const DELIVERY_NUMBERS = 6;
+const LIST_AT_FIRST = 8;
+const NO_NUMBERS = new Float64Array(0);
 const SETTLED = PacketState.ACKED | PacketState.LOST;
 /** Of a packet in flight whose frames still matter only IN_FLIGHT is set. */
 export const OPEN_MASK = PacketState.IN_FLIGHT | SETTLED | PacketState.RECOVERED;
