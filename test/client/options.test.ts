@@ -120,7 +120,7 @@ describe('options that do not exist, or cannot be so', () => {
     const bad: [object, RegExp][] = [
       [{ queueMessageMax: 1 }, /queueMessagesMax/],
       [{ stallMS: 1 }, /stallMs/],
-      [{ prot: 1 }, /port/],
+      [{ prt: 1 }, /port/],
       [{ queueBytesMax: 0 }, /queueBytesMax must be/],
       [{ routesMax: 9 }, /power of two/],
       [{ stallMs: -1 }, /stallMs must be/],
