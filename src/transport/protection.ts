@@ -36,7 +36,7 @@ export interface ProtectionTarget {
   readonly residual?: number | undefined;
   /** Delay that a message may have beyond the one-way delay, 1 to 10,000 ms. Default a quarter of the round-trip time, at least 10 ms, within its lifetime. */
   readonly latencyMs?: number | undefined;
-  /** Most bytes spent, as a share of the bytes protected, 0 to 4. Default 0.75. */
+  /** Most bytes spent, as a share of the bytes protected, 0 to 4. Default 0.9. */
   readonly overheadMax?: number | undefined;
 }
 

@@ -38,6 +38,8 @@ export class Peer {
     'turns with an unread message': 0,
     'turns with repeats': 0,
   };
+  /** Of the packet sizes that were in use. */
+  private mtuLargest = 0;
 
   constructor(
     side: Side,
@@ -149,8 +151,9 @@ export class Peer {
     const { connection } = this;
     if (connection === null) return;
     const { protection } = connection.streams.packer;
+    this.mtuLargest = Math.max(this.mtuLargest, connection.path.mtu); // what was spent stays spent when packets shrink
     for (const { budget } of protectedStreams(connection)) {
-      this.atMost('protection', budget.spentBytes, budget.earnedBytes + 2 * connection.path.mtu);
+      this.atMost('protection', budget.spentBytes, budget.earnedBytes + 2 * this.mtuLargest);
     }
     this.turns['turns with repeats'] += protection.count(PlanMode.REPEAT) > 0 ? 1 : 0;
     const flying = bytesInFlightOf(connection);

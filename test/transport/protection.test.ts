@@ -88,7 +88,7 @@ describe('protection is asked for in the same words everywhere [FEC-1]', () => {
   test('what is left out has its default, and what says the same in other words is the same', () => {
     expect(protectionOf('x', {})).toBeNull();
     expect(protectionOf('x', { fec: 'off' })).toMatchObject({ mode: ProtectionMode.OFF });
-    const auto = { mode: ProtectionMode.AUTO, residual: 0.01, latencyMs: 0, overheadMax: 0.75 };
+    const auto = { mode: ProtectionMode.AUTO, residual: 0.01, latencyMs: 0, overheadMax: 0.9 };
     expect(protectionOf('x', { fec: 'auto', protection: {} })).toMatchObject(auto);
     expect(protectionOf('x', { protection: { overheadMax: 1.2 } })).toMatchObject({
       ...auto,

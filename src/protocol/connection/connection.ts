@@ -4,6 +4,7 @@ import type { RandomSource } from '../../base/random.ts';
 import { type HeapItem, MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import { ConnectionProtection } from '../fec/connection-protection.ts';
+import { RepairCounts } from '../fec/repair-decoder.ts';
 import type { Handshake, HandshakeSpace } from '../handshake/handshake.ts';
 import { Path, QueueBound } from '../path/path.ts';
 import { Recovery, TimeoutResult } from '../recovery/recovery.ts';
@@ -20,6 +21,7 @@ import { IncomingRepairs } from './incoming-repairs.ts';
 import { type CloseReason, ConnectionState, Lifecycle } from './lifecycle.ts';
 import { Liveness, LivenessOutcome } from './liveness.ts';
 import { CONNECTION_BYTES, type ConnectionMetrics, memoryOf, metricsOf } from './metrics.ts';
+import { OutgoingRepairs } from './outgoing-repairs.ts';
 import { NumberSkips, PacketNumberSpace, type PacketNumberSpaces } from './packet-number-space.ts';
 import { PacketReceiver } from './receive.ts';
 import { PacketAssembler } from './transmit.ts';
@@ -117,6 +119,7 @@ export class Connection {
   private readonly recovery: Recovery;
   private readonly control: ControlFrames;
   private readonly liveness: Liveness;
+  private readonly outgoingRepairs: OutgoingRepairs;
   /** Null where the peer was told that none are taken. */
   private readonly repairs: IncomingRepairs | null;
   /** The handshake is complete, and the application is told when the size of packets is as it has to be. */
@@ -189,7 +192,8 @@ export class Connection {
     );
     const { handshake } = this;
     this.repairs = config.repairBytes > 0 ? new IncomingRepairs(config.repairBytes, this.memory) : null;
-    const { repairs } = this;
+    this.outgoingRepairs = new OutgoingRepairs(this.counters, this.path, this.streams.packer.protection);
+    const { outgoingRepairs, repairs } = this;
     const delay = config.thinningDelayMs * MILLISECOND;
     const parts = {
       role,
@@ -199,6 +203,7 @@ export class Connection {
       ids,
       lifecycle,
       liveness,
+      outgoingRepairs,
       path,
       recovery,
       repairs,
@@ -221,6 +226,7 @@ export class Connection {
       counters,
       path,
       streams,
+      repairs: this.repairs?.counts ?? NO_REPAIRS,
       memoryBytes,
       memoryReservedBytes: this.memory.reserved,
       mayFragment,
@@ -256,6 +262,7 @@ export class Connection {
       ? this.liveness.deadline(this.probeTimeout)
       : this.handshake.deadline;
     let next = Math.min(ends, lifecycle.nextTimeout, this.recovery.nextTimeout(), this.streams.nextTimeout());
+    next = Math.min(next, this.outgoingRepairs.nextTimeout);
     // An acknowledgement that may not be sent waits for what lets it go: the answer to a hello [CON-35], or more of the client [CON-4].
     const maySend = !this.handshake.isAnswerDue && !this.path.validation.isExhausted;
     if (maySend)
@@ -272,6 +279,7 @@ export class Connection {
     if (isHandshakeLate && lifecycle.isOpen) return lifecycle.timeOut('handshake', now); // [CON-5] it took too long
     if (lifecycle.onTimeout(now)) return;
     this.onRecoveryTimeout(now);
+    if (this.outgoingRepairs.nextTimeout <= now) this.receiver.fates.release(now);
     const code = streams.onTimeout(now, liveness.receivedAt, this.counters.packetsReceived);
     if (code !== 0) return this.fail(code, 0, 'a message was begun and not completed', now); // [STR-35] it stalls
     if (!lifecycle.isEstablished) return;
@@ -283,6 +291,7 @@ export class Connection {
       this.recovery.trim(); // a connection that is idle gives memory back
       streams.trim();
       this.repairs?.trim();
+      this.outgoingRepairs.trim();
     }
   }
 
@@ -448,5 +457,6 @@ export class Connection {
   };
 }
 
+const NO_REPAIRS = new RepairCounts();
 /** More deadlines than spaces and kinds of them cannot be due at once. */
 const TIMEOUTS_MAX = 8;

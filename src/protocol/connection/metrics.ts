@@ -1,6 +1,7 @@
 import { MILLISECOND, SECOND } from '../../base/time.ts';
 import type { CongestionState } from '../congestion/controller.ts';
 import { PlanMode } from '../fec/protection.ts';
+import type { RepairCounts } from '../fec/repair-decoder.ts';
 import { EcnState } from '../path/ecn.ts';
 import type { Path } from '../path/path.ts';
 import { STREAM_BYTES, type Streams, type StreamsHost } from '../stream/streams.ts';
@@ -63,6 +64,12 @@ export interface ConnectionMetrics extends ConnectionCounters {
   /** Streams that are protected at the moment, by repeats and by repairs. */
   streamsRepeated: number;
   streamsRepaired: number;
+  /** Protected packets that were lost and that repairs did not bring back, as a share of the protected ones; 0 to 1. */
+  residualLossRate: number;
+  /** Repairs that came, those of them that had nothing to mend, and those that were not looked at, for lack of memory or credit. */
+  repairsReceived: number;
+  repairsUseless: number;
+  repairsIgnored: number;
   /** What the peer makes this process keep now, in bytes, and what is reserved for it of the endpoint's `memoryBytesMax`. [CON-50] */
   memoryBytes: number;
   memoryReservedBytes: number;
@@ -73,6 +80,8 @@ export interface MetricsSource {
   readonly counters: ConnectionCounters;
   readonly path: Path;
   readonly streams: StreamCounts;
+  /** What became of the peer's repairs. */
+  readonly repairs: RepairCounts;
   readonly memoryBytes: number;
   readonly memoryReservedBytes: number;
   /** IP may take datagrams apart on the way. */
@@ -128,9 +137,23 @@ export function metricsOf(source: MetricsSource): ConnectionMetrics {
     streamsRepeated: protection.count(PlanMode.REPEAT),
     streamsRepaired:
       protection.count(PlanMode.WINDOW) + protection.count(PlanMode.BURST) + protection.count(PlanMode.BLOCK),
+    residualLossRate: residualOf(counters),
+    repairsReceived: source.repairs.received,
+    repairsUseless: source.repairs.useless,
+    repairsIgnored: source.repairs.ignored,
     memoryBytes: source.memoryBytes,
     memoryReservedBytes: source.memoryReservedBytes,
   };
+}
+
+/** What was recovered before it was found to be lost, or was only late, may be more than what was. */
+function residualOf({
+  packetsProtected,
+  packetsProtectedLost,
+  packetsRecoveredByPeer,
+}: ConnectionCounters): number {
+  if (packetsProtected === 0) return 0;
+  return Math.max(0, packetsProtectedLost - packetsRecoveredByPeer) / packetsProtected;
 }
 
 /**

@@ -44,6 +44,7 @@ import type { HandshakeProgress } from './handshake-progress.ts';
 import { type IncomingRepairs, outlivesPacket } from './incoming-repairs.ts';
 import { closeReasonOf, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
+import type { OutgoingRepairs } from './outgoing-repairs.ts';
 import {
   type PacketNumberSpace,
   type PacketNumberSpaces,
@@ -59,6 +60,7 @@ export interface ReceiverParts {
   readonly ids: ConnectionIds;
   readonly lifecycle: Lifecycle;
   readonly liveness: Liveness;
+  readonly outgoingRepairs: OutgoingRepairs;
   readonly path: Path;
   readonly recovery: Recovery;
   /** Null where neither symbols nor repairs are taken. */
@@ -525,6 +527,7 @@ interface FateParts {
   readonly control: ControlFrames;
   readonly counters: ConnectionCounters;
   readonly lifecycle: Lifecycle;
+  readonly outgoingRepairs: OutgoingRepairs;
   readonly path: Path;
   readonly recovery: Recovery;
   readonly repairs: IncomingRepairs | null;
@@ -564,6 +567,20 @@ export class PacketFateTeller {
     // A path that swallows large packets shows here, and one that only delayed them.
     const { largestAckedBytes, smallestLostBytes } = recovery.fates;
     if (path.mtuDiscovery.onAck(largestAckedBytes, smallestLostBytes)) this.host.onMtu(now);
+    if (this.parts.outgoingRepairs.isHolding) this.release(now);
+  }
+
+  /** What lost packets carried whose frames waited for repairs of them, and need not any longer, is lost now. [FEC-50] */
+  release(now: Micros): void {
+    const { outgoingRepairs, recovery } = this.parts;
+    const sent = recovery.sentPackets(PacketSpace.APPLICATION);
+    for (
+      let number = outgoingRepairs.release(sent, now);
+      number >= 0;
+      number = outgoingRepairs.release(sent, now)
+    ) {
+      this.framesLost(PacketSpace.APPLICATION, number, now);
+    }
   }
 
   /**
@@ -600,10 +617,12 @@ export class PacketFateTeller {
   }
 
   private acknowledged(space: PacketSpace, packets: PacketList, now: Micros): void {
-    const { path, recovery } = this.parts;
+    const { outgoingRepairs, path, recovery } = this.parts;
     const sent = recovery.sentPackets(space);
+    const isCovered = outgoingRepairs.isTracking && space === PacketSpace.APPLICATION;
     for (let k = 0; k < packets.count; k++) {
       const number = packets.numbers[k];
+      if (isCovered) outgoingRepairs.onAcked(number);
       if (sent.isSizeProbe(number) && path.mtuDiscovery.onProbeAcked(sent.reportOf(number).bytes))
         this.host.onMtu(now);
       for (let i = sent.framesStart(number), end = openEnd(sent, number); i < end; i++) {
@@ -616,8 +635,10 @@ export class PacketFateTeller {
   private recovered(space: PacketSpace, packets: PacketList, now: Micros): void {
     const sent = this.parts.recovery.sentPackets(space);
     this.parts.counters.packetsRecoveredByPeer += packets.count;
+    this.parts.outgoingRepairs.onRecovered();
     for (let k = 0; k < packets.count; k++) {
       const number = packets.numbers[k];
+      this.parts.outgoingRepairs.onAcked(number);
       for (let i = symbolStart(sent, number), end = sent.framesEnd(number); i < end; i++) {
         this.frameAcked(space, sent.frames.read(i), now);
       }
@@ -627,6 +648,13 @@ export class PacketFateTeller {
   private packetLost(space: PacketSpace, number: number, now: Micros): void {
     const sent = this.parts.recovery.sentPackets(space);
     if (sent.isSizeProbe(number)) this.sizeProbeLost(sent.reportOf(number).bytes, now);
+    const mayWait = space === PacketSpace.APPLICATION && this.parts.outgoingRepairs.isTracking;
+    if (mayWait && this.parts.outgoingRepairs.holds(number, sent, now)) return;
+    this.framesLost(space, number, now);
+  }
+
+  private framesLost(space: PacketSpace, number: number, now: Micros): void {
+    const sent = this.parts.recovery.sentPackets(space);
     for (let i = sent.framesStart(number), end = openEnd(sent, number); i < end; i++) {
       this.frameLost(space, sent.frames.read(i), now);
     }

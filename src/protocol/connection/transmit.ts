@@ -33,6 +33,7 @@ import {
   PacketSpace,
   PacketType,
   packetNumberBytes,
+  SYMBOL_BIT,
   shortHeaderSize,
   TAG_BYTES,
   writeLongHeader,
@@ -45,6 +46,7 @@ import type { HandshakeProgress } from './handshake-progress.ts';
 import type { IncomingRepairs } from './incoming-repairs.ts';
 import { ConnectionState, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
+import { type OutgoingRepairs, REPAIR_ROOM } from './outgoing-repairs.ts';
 import type { NumberSkips, PacketNumberSpace, PacketNumberSpaces } from './packet-number-space.ts';
 
 /** The parts of a connection that have something to send, or a say in what is sent. */
@@ -56,6 +58,7 @@ export interface AssemblerParts {
   readonly ids: ConnectionIds;
   readonly lifecycle: Lifecycle;
   readonly liveness: Liveness;
+  readonly outgoingRepairs: OutgoingRepairs;
   readonly path: Path;
   readonly recovery: Recovery;
   /** Null where neither symbols nor repairs are taken. */
@@ -88,6 +91,7 @@ export class PacketAssembler {
   private readonly ids: ConnectionIds;
   private readonly lifecycle: Lifecycle;
   private readonly liveness: Liveness;
+  private readonly outgoingRepairs: OutgoingRepairs;
   private readonly packer: StreamPacker;
   private readonly path: Path;
   private readonly protection: ConnectionProtection;
@@ -109,6 +113,7 @@ export class PacketAssembler {
     this.ids = parts.ids;
     this.lifecycle = parts.lifecycle;
     this.liveness = parts.liveness;
+    this.outgoingRepairs = parts.outgoingRepairs;
     this.packer = parts.streams.packer;
     this.protection = parts.streams.packer.protection;
     this.path = parts.path;
@@ -135,6 +140,7 @@ export class PacketAssembler {
       if (!batch.hasRoom(Math.max(path.mtu, probeBytes))) return true;
       if (probeBytes > 0) this.packSizeProbe(builder, batch, probeBytes, now);
       else if (!this.packDatagram(builder, batch, now)) {
+        if (!this.isBlocked && this.protection.isAsked && this.outgoingRepairs.onDrained()) continue;
         this.thin.isAppLimited = !this.isBlocked;
         if (this.protection.isAsked) this.protection.onTransmitted(this.isBlocked, now);
         if (!this.isBlocked)
@@ -233,7 +239,8 @@ export class PacketAssembler {
   private packApplication(builder: PacketBuilder, state: PacketNumberSpace, now: Micros): void {
     const { control, counters, packer, path, recovery, thinning } = this;
     const isProbe = recovery.probesPending(PacketSpace.APPLICATION) > 0;
-    const hasFrames = control.isDue || packer.hasFrames;
+    const repairs = this.protection.isAsked && this.outgoingRepairs.isOn ? this.outgoingRepairs : null;
+    const hasFrames = control.isDue || packer.hasFrames || repairs?.isDue === true;
     const mayFrames = isProbe || (hasFrames && this.mayFill(now));
     if (hasFrames && !mayFrames) packer.onBlocked(now);
     if (!isProbe && !(hasFrames && mayFrames) && !state.acks.ackDue(now)) return;
@@ -244,13 +251,16 @@ export class PacketAssembler {
     const { frames } = builder;
     frames.sent = sent.frames;
     const { acksSent } = counters;
+    let symbolStart = -1;
     let isEliciting = this.packAck(frames, state, now);
     const hasAck = counters.acksSent > acksSent;
     const afterAck = frames.at;
     if (mayFrames) {
+      if (repairs !== null) symbolStart = this.packRepair(builder, repairs, state.nextNumber);
       if (control.isDue) control.write(frames);
       const thinRoom = thinning === null ? Number.POSITIVE_INFINITY : thinning.window - path.bytesInFlight;
       packer.write(frames, path.pacer.rate * SECOND, path.rtt.smoothed, thinRoom);
+      if (repairs !== null) frames.limit += REPAIR_ROOM;
       if (frames.room < FULL_PACKET_SLACK) this.fillsPackets = true;
     }
     if (frames.at > afterAck) isEliciting = true;
@@ -268,8 +278,23 @@ export class PacketAssembler {
     if (hasAck && isEliciting) state.acks.onElicitingAckSent(now);
     // Large enough for a server that does not know the connection to say so. [PKT-24]
     if (isEliciting && this.ids.resetToken !== null) builder.padDatagram(RESET_TRIGGER_BYTES);
+    if (symbolStart >= 0 && this.outgoingRepairs.onPacked(state.nextNumber, frames, symbolStart))
+      builder.markSymbol();
     this.endPacket(builder, state, isEliciting, isEliciting, now);
     thinning?.onSent(path.bytesInFlight);
+  }
+
+  /**
+   * Writes what goes ahead of the packet's symbol, and leaves room for a repair of that. [FEC-42]
+   * Returns where the symbol begins.
+   */
+  private packRepair(builder: PacketBuilder, repairs: OutgoingRepairs, number: number): number {
+    const { frames } = builder;
+    const isEmpty = builder.payloadBytes === 0;
+    this.packer.writeDropped(frames);
+    repairs.write(frames, number, isEmpty);
+    frames.limit -= REPAIR_ROOM;
+    return frames.at;
   }
 
   /** True when congestion control and pacing let a packet out now; otherwise notes that something waits for them. */
@@ -516,6 +541,11 @@ export class PacketBuilder {
     if (end <= frames.at) return;
     frames.out.fill(0, frames.at, end);
     frames.at = end;
+  }
+
+  /** Tells the peer to keep the symbol of the open packet, which is a short one. [FEC-41] */
+  markSymbol(): void {
+    this.frames.out[this.headerStart] |= SYMBOL_BIT;
   }
 
   /** Ends the open packet; it waits for its seal. Returns its bytes, tag included. */

@@ -11,6 +11,8 @@ export class ConnectionProtection implements ProtectionHost {
   /** The peer takes repairs. */
   mayRepair = false;
   packet = 0;
+  /** Some stream's plan asks for repairs. */
+  isRepairing = false;
   /** The stream whose new messages in the packet that is being filled are to be followed by repairs: that with the most demanding plan. */
   repaired: StreamProtection | null = null;
   /** Messages sent again before anything was known of their loss, and those of them whose first packet was lost. */
@@ -22,6 +24,8 @@ export class ConnectionProtection implements ProtectionHost {
   private readonly flushes = new DeadlineHeap<StreamProtection>();
   private flushedAt: Micros = Number.NEGATIVE_INFINITY;
   private planAt: Micros = 0;
+  /** Until when no repairs are planned. */
+  private pausedUntil: Micros = 0;
   private wasLossy = false;
   /** How often protection is halved. */
   private halvings = 0;
@@ -70,7 +74,13 @@ export class ConnectionProtection implements ProtectionHost {
     if (now < this.planAt && isLossy === this.wasLossy) return;
     this.planAt = now + PLAN_INTERVAL;
     this.wasLossy = isLossy;
-    this.plan();
+    this.plan(now);
+  }
+
+  /** Repairs bring nothing back: no plan asks for them until then. [FEC-55] */
+  pauseRepairs(until: Micros): void {
+    this.pausedUntil = until;
+    this.planAt = 0;
   }
 
   /** The packet that is being filled got new messages of this stream. */
@@ -144,9 +154,12 @@ export class ConnectionProtection implements ProtectionHost {
     return bytes;
   }
 
-  private plan(): void {
+  private plan(now: Micros): void {
+    this.isRepairing = false;
+    const mayRepair = this.mayRepair && now >= this.pausedUntil;
     for (const stream of this.streams.values()) {
-      planFor(stream, this.path, this.mayRepair, this.halvings);
+      planFor(stream, this.path, mayRepair, this.halvings);
+      if (stream.plan.mode > PlanMode.REPEAT) this.isRepairing = true;
       if (stream.plan.flushAfter === 0) this.flushes.set(stream, NEVER);
     }
   }

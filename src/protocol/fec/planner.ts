@@ -42,7 +42,7 @@ export function planFor(
 ): void {
   plan.clear();
   const { loss, rtt, mtu } = path;
-  if (asked.mode === ProtectionMode.BLOCK) return planBlock(plan, asked, path, mayRepair);
+  if (asked.mode === ProtectionMode.BLOCK) return planBlock(plan, asked, path, interval, mayRepair);
   if (asked.mode === ProtectionMode.OFF || !loss.isLossy || !rtt.hasSample || stream.isBulk) return;
   const latency = latencyOf(asked, lifetime, rtt.smoothed);
   const resent = Math.min(interval, 4 * MILLISECOND + 4 * rtt.variance) + rtt.smoothed;
@@ -69,21 +69,31 @@ export function planFor(
   keepWithin(plan, bytes, asked.overheadMax, halvings);
   const copies = plan.repeats > 0 && later > 0 && halvings === 0;
   if (copies && isEdge(rate ** (plan.repeats + 1), target)) plan.copyEvery = COPY_EVERY;
+  // The one packet that follows in time brings only one of the symbols that may be missing by then.
+  const extras = plan.every === 1 && later === 1 && needed > 1 && halvings === 0;
+  if (extras && affordsExtras(bytes, asked.overheadMax)) plan.copyEvery = EXTRA_EVERY;
   if (plan.mode === PlanMode.NONE) plan.clear();
 }
 
-/** A block has its size whatever the path loses; it ends early where nothing follows. */
+/**
+ * A block has its size whatever the path loses. It ends early where the next packet is overdue; where packets are so far apart that a block
+ * would take longer than sending again, each is one.
+ */
 function planBlock(
   plan: ProtectionPlan,
   asked: ProtectionOptions,
-  path: PlannedPath,
+  { rtt }: PlannedPath,
+  interval: Micros,
   mayRepair: boolean,
 ): void {
   if (!mayRepair) return;
   plan.mode = PlanMode.BLOCK;
   plan.span = asked.data;
   plan.repairs = asked.parity;
-  plan.flushAfter = latencyOf(asked, NEVER, path.rtt.smoothed) / 2;
+  const isSteady = interval <= Math.max(BLOCK_INTERVAL_MAX, rtt.smoothed);
+  plan.flushAfter = isSteady
+    ? Math.max(FLUSH_MIN, OVERDUE * interval)
+    : latencyOf(asked, NEVER, rtt.smoothed) / 2;
 }
 
 /** Delay beyond the one-way delay that is worth bytes. */
@@ -127,6 +137,12 @@ function keepWithin(plan: ProtectionPlan, bytes: number, overheadMax: number, ha
   }
 }
 
+/** Whether some repairs may have packets of their own beside those that ride along with every packet. [FEC-3] */
+function affordsExtras(bytes: number, overheadMax: number): boolean {
+  const repair = bytes + SYMBOL_BYTES;
+  return repair + (repair + PACKET_BYTES) / EXTRA_EVERY <= overheadMax * (bytes + PACKET_BYTES);
+}
+
 /** Repeats alone may leave a little more than the target. */
 function isEdge(late: number, target: number): boolean {
   return late > EDGE_LOW * target && late < EDGE_HIGH * target;
@@ -160,9 +176,13 @@ const SPAN_MIN = 6;
 const SPAN_MAX = 32;
 /** What a repair costs beside its longest symbol. */
 const SYMBOL_BYTES = 12;
+/** Packets of a block are at most so far apart, or as far as a round trip is long. */
+const BLOCK_INTERVAL_MAX: Micros = 20 * MILLISECOND;
 const FLUSH_MIN: Micros = 2 * MILLISECOND;
 /** A packet that does not come for so many times the usual time is overdue. */
 const OVERDUE = 1.5;
 const EDGE_LOW = 0.8;
 const EDGE_HIGH = 2;
 const COPY_EVERY = 4;
+/** Of a window that a single packet does not bring up to its aim. */
+const EXTRA_EVERY = 5;

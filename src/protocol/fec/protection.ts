@@ -32,7 +32,7 @@ export const PROTECTION_AUTO: ProtectionOptions = {
   parity: 0,
   residual: 0.01,
   latencyMs: 0,
-  overheadMax: 0.75,
+  overheadMax: 0.9,
 };
 export const PROTECTION_OFF: ProtectionOptions = { ...PROTECTION_AUTO, mode: ProtectionMode.OFF };
 

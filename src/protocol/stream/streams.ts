@@ -185,6 +185,7 @@ export class Streams<Host extends StreamsHost> {
 
   onPeerParameters(parameters: TransportParameters): void {
     this.limits.messages.peer = parameters.maxMessageBytes;
+    this.protection.mayRepair = parameters.repairBytes > 0; // [FEC-40]
     this.peerStreamWindow = parameters.initialMaxStreamData;
     this.limits.streams.raise(parameters.initialMaxStreams);
     this.sendContext.credit.raise(parameters.initialMaxData);

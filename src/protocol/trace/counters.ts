@@ -11,6 +11,10 @@ export class ConnectionCounters {
   /** Packets lost on the way in whose contents repairs brought back, here and, of ours, at the peer. */
   packetsRecovered = 0;
   packetsRecoveredByPeer = 0;
+  /** Packets sent that repairs can bring back, those of them that were lost, and repairs sent. */
+  packetsProtected = 0;
+  packetsProtectedLost = 0;
+  repairsSent = 0;
   ptoCount = 0;
   /** Packets that could not be opened. */
   packetsUnopened = 0;
