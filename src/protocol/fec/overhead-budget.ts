@@ -8,6 +8,7 @@ export class OverheadBudget {
   spentBytes = 0;
   private available = 0;
   private burst = 0;
+  private burstLargest = 0;
 
   /**
    * So many bytes were sent under protection.
@@ -32,11 +33,13 @@ export class OverheadBudget {
     this.spentBytes += bytes;
   }
 
-  /** The bucket is full at first, and when packets grow it has grown with them. */
+  /** The bucket is full at first, and what it grows by is full once: not again after it was smaller for a while. */
   private setBurst(burst: number): void {
     if (burst === this.burst) return;
-    this.available = Math.min(burst, this.available + Math.max(0, burst - this.burst));
+    const grown = Math.max(0, burst - this.burstLargest);
+    this.available = Math.min(burst, this.available + grown);
     this.burst = burst;
+    this.burstLargest += grown;
   }
 }
 

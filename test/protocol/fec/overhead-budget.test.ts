@@ -35,6 +35,16 @@ test('little is saved up: after a long time without spending, two packets [FEC-3
   expect(budget.affords(50)).toBe(true);
 });
 
+test('that was nothing for a while, or of smaller packets, is not full anew [FEC-3]', () => {
+  const budget = new OverheadBudget();
+  for (let i = 0; i < 20; i++) {
+    budget.earn(10, i % 2 === 0 ? 0.5 : 0, 1_000);
+    budget.earn(10, 0.5, i % 3 === 0 ? 500 : 1_000);
+    while (budget.affords(100)) budget.spend(100);
+    expect(budget.spentBytes).toBeLessThanOrEqual(budget.earnedBytes + 2_000);
+  }
+});
+
 test('of nothing nothing can be spent [FEC-3]', () => {
   const budget = new OverheadBudget();
   budget.earn(10_000, 0, MTU);
