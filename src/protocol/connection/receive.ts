@@ -19,7 +19,8 @@ import { knownRate, type Path, type QueueBound } from '../path/path.ts';
 import { isRecovered, recover, symbolStart } from '../recovery/recovered-packets.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { PacketList, SentPackets } from '../recovery/sent-packets.ts';
-import { newestInFlight, type ThinSender } from '../recovery/thin-sender.ts';
+import { newestInFlight, oldestToMend } from '../recovery/thin-probe.ts';
+import type { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamPacker } from '../stream/stream-packer.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
@@ -592,10 +593,10 @@ export class PacketFateTeller {
     const { space } = recovery.fates;
     if (space !== PacketSpace.APPLICATION) return;
     const sent = recovery.sentPackets(space);
-    const number = sent.oldestInFlight;
-    if (number < 0) return;
     // [REC-58] A thin sender has one probe.
     const isThin = recovery.probesPending(space) === 1;
+    const number = isThin ? oldestToMend(sent) : sent.oldestInFlight;
+    if (number < 0) return;
     this.resend(sent, number, isThin && this.isSmall(sent, number), now);
     if (!isThin) return;
     const newest = newestInFlight(sent);

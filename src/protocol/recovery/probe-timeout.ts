@@ -2,7 +2,8 @@ import { type Micros, NEVER, SECOND } from '../../base/time.ts';
 import type { RttEstimator } from '../path/rtt.ts';
 import { PACKET_SPACES, PacketSpace } from '../wire/packet-header.ts';
 import type { SentPackets } from './sent-packets.ts';
-import { newestInFlight, type ThinSender } from './thin-sender.ts';
+import { newestCopyOf, newestInFlight, oldestToMend } from './thin-probe.ts';
+import type { ThinSender } from './thin-sender.ts';
 
 /** The probe timeout (RFC 9002 section 6.2): when to send something that makes the peer acknowledge, and how often. */
 export class ProbeTimeout {
@@ -108,11 +109,12 @@ export class ProbeTimeout {
     thin: ThinSender,
     otherwise: Micros,
   ): Micros {
-    const oldest = sent === null || !this.isHandshakeConfirmed ? -1 : sent.oldestInFlight;
+    const oldest = sent === null || !this.isHandshakeConfirmed ? -1 : oldestToMend(sent);
     if (sent === null || oldest < 0) return otherwise;
-    // what was sent right behind it would show its loss as soon
+    // What was sent right behind it would show its loss as soon; and while a copy of it is under way there is nothing to mend.
     const follower = newestInFlight(sent, sent.reportOf(oldest).sentTime + rtt.smoothed / 4);
-    const from = Math.max(sent.reportOf(follower).sentTime, this.probedAt);
+    const last = Math.max(follower, newestCopyOf(sent, oldest));
+    const from = Math.max(sent.reportOf(last).sentTime, this.probedAt);
     const deadline = from + this.backedOff(rtt.probeTimeout + thin.acks.peerDelay);
     if (deadline >= otherwise) return otherwise;
     this.space = PacketSpace.APPLICATION;

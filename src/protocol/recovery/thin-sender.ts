@@ -1,6 +1,5 @@
-import { MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
+import { MILLISECOND, type Micros } from '../../base/time.ts';
 import { AckFrequencyRequest, AckThreshold } from './ack-frequency.ts';
-import { OPEN_MASK, PacketState, type SentPackets } from './sent-packets.ts';
 
 /**
  * Whether a sender is *thin*: its application sends little, now and then, so that few packets are under way and the next one may be long in
@@ -47,17 +46,6 @@ export class ThinSender {
     }
     acks.update(wanted, smoothedRtt, now);
   }
-}
-
-/** The newest packet in flight that carries something and was sent no later than `until`, or -1. */
-export function newestInFlight({ largestSent, loss, ring }: SentPackets, until: Micros = NEVER): number {
-  const { frameCount, mask, sentTime, state } = ring;
-  for (let number = largestSent; number >= loss.cursor; number--) {
-    const i = number & mask;
-    const isOpen = (state[i] & OPEN_MASK) === PacketState.IN_FLIGHT;
-    if (isOpen && frameCount[i] > 0 && sentTime[i] <= until) return number;
-  }
-  return -1;
 }
 
 const PACKETS_MAX = 8;

@@ -163,6 +163,14 @@ export class SentFrame {
     return this.b;
   }
 
+  /** Sequence of the last message that the frame has whole; -1 when it has none. */
+  get lastMessage(): number {
+    if (this.type >= FrameType.MESSAGES && this.type <= FrameType.MESSAGES_BEST_EFFORT)
+      return this.a + this.b - 1;
+    const isMessage = this.type >= FrameType.MESSAGE && this.type < FrameType.MESSAGES;
+    return isMessage && (this.type & MessageFlag.FRAGMENT) === 0 ? this.a : -1;
+  }
+
   /** MESSAGE, CRYPTO: where the part begins. */
   get offset(): number {
     return this.b;
