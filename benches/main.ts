@@ -12,6 +12,7 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   connections: 'handshakes a second and the memory of an idle connection, beside TLS 1.3',
   lossy:
     'small messages over an emulated bad link, beside kcptun and TCP; needs root, and a program that makes the link',
+  congestion: 'what congestion controllers make of losses, queues, policers and each other, in virtual time',
   'lossy-plot': 'the picture of what that recorded, as SVG',
   'broker-latency': 'publisher to subscriber through a broker under light load, beside NATS over TLS',
   attacks: 'what 20 Mbit/s of the worst datagrams cost an honest client and the server',
