@@ -139,6 +139,7 @@ export class Bbr implements CongestionController {
 
   onAck(_newestSentTime: Micros, isAppLimited: boolean, bytesInFlight: number, now: Micros): void {
     const { delivery, sample } = this;
+    if (sample.newlyAcked === 0) return; // of what counts in flight nothing
     this.bytesInFlight = bytesInFlight;
     this.isWindowLimited = !isAppLimited;
     sample.finish(delivery, this.minRtt.value === NEVER ? 0 : this.minRtt.value, now);
