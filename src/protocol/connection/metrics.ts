@@ -47,7 +47,7 @@ export interface ConnectionMetrics extends ConnectionCounters {
   messagesLost: number;
   /** Best-effort messages that were not sent because newer ones of their stream took their place: more was offered than the path carries. */
   messagesThinned: number;
-  /** Best-effort messages received too late for their order. */
+  /** Best-effort messages received too late for their order, or once more, as those do that protection repeats. */
   messagesLate: number;
   /** Best-effort messages that had to give way to newer ones before they were read. */
   messagesEvicted: number;
