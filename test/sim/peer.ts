@@ -176,6 +176,8 @@ export class Peer {
       messagesEvicted: metrics.messagesEvicted,
       dataBlocked: metrics.dataBlocked,
       streamsBlocked: metrics.streamsBlocked,
+      congestionMarks: metrics.congestionMarks,
+      ecnCapable: metrics.ecnCapable,
       repeatsSent: metrics.repeatsSent,
       repeatsUsed: metrics.repeatsUsed,
     };

@@ -48,6 +48,7 @@ export interface Limits {
   /** What the search for larger packets may go up to. */
   readonly mtuMax: number;
   readonly congestion: CongestionName;
+  readonly usesEcn: boolean;
   readonly messageBytesMax: number;
   readonly streamWindowBytes: number;
   readonly connectionWindowBytes: number;
@@ -122,11 +123,21 @@ export function scenarioOf(seed: number): Scenario {
   // The path carries what both ends begin with, and perhaps more.
   const mtu = Math.max(limits.client.mtu, limits.server.mtu, pick(random, [1_500, 9_000, 65_507]));
   const budget = { bytes: Math.round(logUniform(random, 2_000, 8_000_000)) };
+  const { links, changes } = networkOf(random, mtu);
+  // By chance of its own, too: where both ends can, routers mark what they would keep for long.
+  const ecn = new Prng(seed + ECN_SEED);
+  if (ecn.chance(0.3)) {
+    for (const side of SIDES) {
+      limits[side] = { ...limits[side], usesEcn: true };
+      links[side] = { ...links[side], ecnMarkBytes: Math.round(logUniform(ecn, 1_000, 100_000)) };
+    }
+  }
   return {
     seed,
     // Not by a remainder: seeds are handed out by remainders.
     aead: random.chance(0.3) ? 'real' : 'null',
-    ...networkOf(random, mtu),
+    links,
+    changes,
     loopback,
     limits,
     streams: streamsOf(random, limits, budget, protections),
@@ -138,7 +149,10 @@ export function scenarioOf(seed: number): Scenario {
 
 // ---- network ----
 
-function networkOf(random: Prng, mtu: number): Pick<Scenario, 'links' | 'changes'> {
+function networkOf(
+  random: Prng,
+  mtu: number,
+): { links: Record<Side, LinkOptions>; changes: readonly LinkChange[] } {
   const delayMs = round(logUniform(random, 0.05, 150));
   const links = { client: linkOf(random, delayMs, mtu), server: linkOf(random, delayMs, mtu) };
   const changes: LinkChange[] = [];
@@ -199,6 +213,7 @@ function limitsOf(random: Prng, protections: Protections): Limits {
     mtu,
     mtuMax: Math.max(mtu, pick(random, [mtu, 16_384, 32_768])),
     congestion: pick(random, ['bbr', 'cubic', 'newreno']),
+    usesEcn: false,
     messageBytesMax,
     streamWindowBytes,
     connectionWindowBytes: 2 * streamWindowBytes,
@@ -389,6 +404,8 @@ class Protections {
 }
 
 const PROTECTION_SEED = 0xfec;
+/** Leaves the worlds that are kept as they were. */
+const ECN_SEED = 2_100_000;
 const THIN_BYTES_MAX = 250;
 /** As many as no scenario opens. */
 const STREAMS_MAX = 100;

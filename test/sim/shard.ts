@@ -19,6 +19,7 @@ const MET = [
   'link overtook',
   'link duplicated',
   'link corrupted',
+  'link marked',
   'packetsLost',
   'packetsSpuriouslyLost',
   'packetsUnopened',
@@ -34,6 +35,8 @@ const MET = [
   'turns with a blocked stream',
   'turns with an unread message',
   'packetSizeProbes',
+  'congestionMarks',
+  'ecnCapable',
   'repeatsSent',
   'repeatsUsed',
 ];
