@@ -17,7 +17,7 @@ import { PlanMode } from '../fec/protection.ts';
 import { RepairEncoder } from '../fec/repair-encoder.ts';
 import { PACKET_BYTES, type StreamProtection } from '../fec/stream-protection.ts';
 import type { Path } from '../path/path.ts';
-import { isRecovered } from '../recovery/recovered-packets.ts';
+import { hold, isRecovered, letGo } from '../recovery/recovered-packets.ts';
 import { PacketState, type SentPackets } from '../recovery/sent-packets.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
 import { FrameType } from '../wire/frame-type.ts';
@@ -156,6 +156,7 @@ export class OutgoingRepairs {
     if (this.isProtected(number)) this.counters.packetsProtectedLost++;
     if (isRecovered(sent, number) || !this.isCovered(number, sent)) return false;
     if (this.held.length === HELD_MAX) return false;
+    hold(sent, number);
     this.held.push(number);
     this.heldUntil.push(now + Math.max(HOLD_MIN, Math.ceil(this.path.rtt.smoothed / 8)));
     return true;
@@ -170,6 +171,7 @@ export class OutgoingRepairs {
         i++;
         continue;
       }
+      letGo(sent, number);
       this.held.splice(i, 1);
       this.heldUntil.splice(i, 1);
       if (isOpen) return number;

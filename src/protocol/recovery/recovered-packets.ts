@@ -38,6 +38,16 @@ export function isRecovered({ ring }: SentPackets, number: number): boolean {
   return (ring.state[number & ring.mask] & PacketState.RECOVERED) !== 0;
 }
 
+/** A lost packet's frames wait for its repair: its record is kept until {@link letGo}, however long that takes. [FEC-50] */
+export function hold({ ring }: SentPackets, number: number): void {
+  ring.state[number & ring.mask] |= PacketState.HELD;
+}
+
+/** The twin of {@link hold}, which may come after the packet was acknowledged and its record freed. */
+export function letGo({ ring }: SentPackets, number: number): void {
+  if (number >= ring.base) ring.state[number & ring.mask] &= ~PacketState.HELD;
+}
+
 /** Position of the first frame of a packet's symbol among its records: behind those that go ahead of it, all of which are recorded. [FEC-42] */
 export function symbolStart(sent: SentPackets, number: number): number {
   const end = sent.framesEnd(number);

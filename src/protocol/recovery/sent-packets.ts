@@ -155,7 +155,7 @@ export class SentPackets implements RecordOwner {
   /** Gives memory back when nothing is outstanding, for a connection that goes idle. */
   trim(): void {
     const { capacityMin, flight, ring } = this;
-    if (flight.ackEliciting > 0 || flight.bytes > 0 || this.pending >= 0) return;
+    if (flight.ackEliciting > 0 || flight.bytes > 0 || this.pending >= 0 || this.isHolding()) return;
     ring.base = this.largestSent + 1;
     this.loss.cursor = ring.base;
     if (ring.mask + 1 > capacityMin) this.ring = ring.resized(capacityMin, this.largestSent);
@@ -179,6 +179,7 @@ export class SentPackets implements RecordOwner {
         // A packet that is not in flight holds nothing that must arrive.
         if ((state & PacketState.IN_FLIGHT) !== 0) break;
       } else if ((state & (PacketState.LOST | PacketState.ACKED)) === PacketState.LOST) {
+        if ((state & PacketState.HELD) !== 0) break; // its frames are still to be told of
         if (!force && ring.sentTime[i] + this.retention > now) break;
       }
       number++;
@@ -190,6 +191,15 @@ export class SentPackets implements RecordOwner {
       loss.runStart = NEVER;
     }
     frames.forgetBefore(number < end ? ring.frameFirst[number & ring.mask] : frames.head);
+  }
+
+  /** Frames of a lost packet are still to be told of. */
+  private isHolding(): boolean {
+    const { ring } = this;
+    for (let number = ring.base; number <= this.largestSent; number++) {
+      if ((ring.state[number & ring.mask] & PacketState.HELD) !== 0) return true;
+    }
+    return false;
   }
 
   private makeRoom(number: number, now: Micros): void {
@@ -325,6 +335,8 @@ export const PacketState = {
   RECOVERED: 0x80,
   /** It was sent when the round-trip time showed no queue on the path. */
   CALM: 0x100,
+  /** It is lost, and what it carried is told of later: its record stays. */
+  HELD: 0x200,
 } as const;
 
 /** A growing list of packet numbers, used again: how results are handed out without allocating. */

@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import {
+  hold,
   isRecovered,
+  letGo,
   RECOVERED_MAX,
   RecoveredNumbers,
   recover,
@@ -9,6 +11,7 @@ import {
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
+import { PING } from './frames.ts';
 import { numbersOf, Sender } from './sender.ts';
 
 const { APPLICATION, INITIAL } = PacketSpace;
@@ -169,5 +172,28 @@ describe('numbers of recovered packets', () => {
     recovered.onArrived(0);
     expect(recovered.size).toBe(RECOVERED_MAX - 1);
     expect(recovered.toTell(1_000)[0]).toBe(RECOVERED_MAX);
+  });
+});
+
+describe('a lost packet whose frames wait for a repair', () => {
+  test('has its record until it is let go, whatever needs room or becomes idle meanwhile [FEC-50]', () => {
+    const sender = new Sender();
+    sender.send(10);
+    sender.ack([1, 10]);
+    const sent = sender.recovery.sentPackets(APPLICATION);
+    hold(sent, 0);
+    sent.trim();
+    for (let i = 0; i < 5; i++) {
+      sender.now += 10_000_000;
+      sender.send(100);
+      const { largestSent } = sent;
+      sender.ack([1, largestSent + 1]);
+    }
+    expect(sent.ring.base).toBe(0);
+    expect(sent.frames.read(sent.framesStart(0)).type).toBe(PING);
+    letGo(sent, 0);
+    sent.trim();
+    expect(sent.ring.base).toBe(sent.largestSent + 1);
+    letGo(sent, 0); // its record is gone: nothing to do
   });
 });
