@@ -54,13 +54,13 @@ export class IncomingRepairs {
     return this.decoderSince(now).onRepair(frame, carrying) ? 0 : CloseCode.FRAME_ENCODING_ERROR;
   }
 
-  /** A symbol that was recovered, and is a payload; null when there is none (any more). [FEC-29] */
-  take(): RecoveredSymbol | null {
+  /** A symbol that was recovered, is a payload [FEC-29] and in time for sure; null when there is none (any more). */
+  take(now: Micros): RecoveredSymbol | null {
     const { decoder } = this;
     if (decoder === null) return null;
     for (let symbol = decoder.poll(); symbol !== null; symbol = decoder.poll()) {
-      if (isPayload(this.reader, symbol.bytes)) return symbol;
-      decoder.onCorrupt();
+      if (!isPayload(this.reader, symbol.bytes)) decoder.onCorrupt();
+      else if (!mayBeLate(this.reader, symbol.bytes, now - symbol.arrivedAt)) return symbol;
     }
     return null;
   }
@@ -122,4 +122,19 @@ function isPayload(reader: FrameReader, bytes: Uint8Array): boolean {
   return reader.error === 0;
 }
 
+/**
+ * Whether a message of the payload may be past its deadline, for all that is known of when the packet would have come. It is not recovered,
+ * then: it would be taken for expired, and told as there, while it may be in time when it is sent again. [FEC-44]
+ */
+function mayBeLate(reader: FrameReader, bytes: Uint8Array, age: Micros): boolean {
+  reader.reset(bytes, 0, bytes.length);
+  while (nextFrame(reader)) {
+    const isMessage = (reader.type & MESSAGE_MASK) === FrameType.MESSAGE;
+    if (isMessage && reader.remaining >= 0 && reader.remaining <= age) return true;
+  }
+  return false;
+}
+
+/** Of a type: without the flags of a MESSAGE. */
+const MESSAGE_MASK = 0xf0;
 const NO_COUNTS = new RepairCounts();

@@ -467,7 +467,7 @@ export class PacketReceiver {
    * of these packets comes after all, it is like a packet with frames that were sent again. [FEC-44] [FEC-45]
    */
   private receiveRecovered(repairs: IncomingRepairs, now: Micros): void {
-    for (let symbol = repairs.take(); symbol !== null; symbol = repairs.take()) {
+    for (let symbol = repairs.take(now); symbol !== null; symbol = repairs.take(now)) {
       const { number, bytes, arrivedAt } = symbol;
       this.counters.packetsRecovered++;
       repairs.recovered.add(number);

@@ -121,18 +121,31 @@ describe('a packet that is lost and repaired', () => {
     expect(peer.told.at(-1)).toEqual([lost]);
   });
 
-  test('has the lifetimes of its messages counted from the arrival of one before it [FEC-44]', () => {
+  test('is not taken when a message of it may be past its deadline, counted from the arrival of one before it [FEC-44]', () => {
+    const peer = new Protector();
+    const message = (alive: number) =>
+      Buffer.concat([integers(F.MESSAGE | 0x4, 0, 1, alive * MILLISECOND, 7), new Uint8Array(7)]);
+    const first = peer.send(run(0, 0, 10)); // each packet of the peer takes 20 ms
+    const lost = peer.lose(message(15));
+    peer.rogue.send(peer.repair(first, lost));
+    expect(peer.lengths).toEqual([10]);
+    expect(peer.counters.packetsRecovered).toBe(0);
+    expect(peer.told).toEqual([]);
+    peer.rogue.send(message(1)); // in time when it is sent again
+    expect(peer.lengths).toEqual([10, 7]);
+  });
+
+  test('is taken when its messages are in time by that [FEC-44]', () => {
     const peer = new Protector();
     peer.victim.readsAll = false;
-    const alive = 15 * MILLISECOND; // each packet of the peer takes 20 ms
-    const message = Buffer.concat([integers(F.MESSAGE | 0x4, 0, 1, alive, 7), new Uint8Array(7)]);
+    const alive = 30 * MILLISECOND;
     const first = peer.send(run(0, 0, 10));
-    const lost = peer.lose(message);
+    const lost = peer.lose(Buffer.concat([integers(F.MESSAGE | 0x4, 0, 1, alive, 7), new Uint8Array(7)]));
     peer.rogue.send(peer.repair(first, lost));
-    const [stream] = peer.victim.streams;
-    peer.victim.read(stream);
-    expect(peer.lengths).toEqual([10]);
     expect(peer.counters.packetsRecovered).toBe(1);
+    peer.pair.run(15);
+    peer.victim.read(peer.victim.streams[0]);
+    expect(peer.lengths).toEqual([10]); // and out of time 30 ms after the one before it came
   });
 
   test('is not read for what was of the packet or of its moment [FEC-44]', () => {
