@@ -185,6 +185,7 @@ export class Pressure {
     const data = new Uint8Array(load.bytes);
     new DataView(data.buffer).setFloat64(0, now);
     const deadline = load.lifetimeMs === undefined ? NEVER : now + load.lifetimeMs * MILLISECOND;
+    flow.offered++;
     stream.send(data, stream.delivery, deadline, true);
     if (flow.waitingSince < 0) flow.waitingSince = now;
   }

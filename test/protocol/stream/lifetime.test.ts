@@ -108,7 +108,11 @@ describe('A lifetime', () => {
 
   test('travels less the one-way delay, and ends a message that would come too late before it is sent [STR-16]', () => {
     const link = new Link();
-    link.sendContext.deadlines.onMeasured({ min: 1_000, adjusted: 2_000 }, Number.POSITIVE_INFINITY, 0);
+    link.sendContext.deadlines.onMeasured(
+      { min: 1_000, adjusted: 2_000, probeTimeout: 3_000 },
+      Number.POSITIVE_INFINITY,
+      0,
+    );
     link.send.send(bytesOf(10, 0), PARTIAL, 5_000, false, 1);
     link.send.send(bytesOf(10, 1), PARTIAL, 1_000, false, 2);
     link.send.send(bytesOf(10, 2), PARTIAL, 1_001, false, 3);
@@ -121,7 +125,7 @@ describe('A lifetime', () => {
 
   test('of a message that is too large for what the path carries until then ends before a byte of it is sent [STR-40]', () => {
     const link = new Link();
-    link.sendContext.deadlines.onMeasured({ min: 2_000, adjusted: 2_000 }, 0.5, 0);
+    link.sendContext.deadlines.onMeasured({ min: 2_000, adjusted: 2_000, probeTimeout: 3_000 }, 0.5, 0);
     link.send.send(bytesOf(5_701, 0), PARTIAL, 10_000, false, 1);
     link.send.send(bytesOf(5_701, 1), BEST_EFFORT, 10_000, false, 2);
     link.send.send(bytesOf(5_699, 2), PARTIAL, 10_000, false, 3);
@@ -138,7 +142,7 @@ describe('A lifetime', () => {
   test('of a message ends when the rest of it, or what is lost of it, cannot arrive any more: the peer is told [STR-17] [STR-40]', () => {
     for (const isLost of [false, true]) {
       const link = new Link();
-      link.sendContext.deadlines.onMeasured({ min: 2_000, adjusted: 2_000 }, 1, 0);
+      link.sendContext.deadlines.onMeasured({ min: 2_000, adjusted: 2_000, probeTimeout: 3_000 }, 1, 0);
       link.send.send(bytesOf(3_000), PARTIAL, 4_500, false, 1);
       const first = link.pack(0)!;
       if (isLost) {
@@ -151,9 +155,29 @@ describe('A lifetime', () => {
     }
   });
 
+  test('that leaves time for one more try only has the lost message go out twice [STR-41]', () => {
+    for (const [deadline, copies] of [
+      [7_900, 1],
+      [8_000, 0],
+    ]) {
+      const link = new Link();
+      link.send.send(bytesOf(1_000), PARTIAL, deadline, false);
+      const packet = link.pack(0)!;
+      link.sendContext.deadlines.onMeasured(
+        { min: 2_000, adjusted: 2_000, probeTimeout: 3_000 },
+        Number.POSITIVE_INFINITY,
+        4_000,
+      );
+      link.lost(packet, 4_000);
+      expect(framesOf(link.pack(4_000)!.bytes)).toEqual(['OPEN', `MESSAGE 0 for ${deadline - 5_000}`]);
+      expect(link.sendContext.copies.count).toBe(copies);
+      expect(link.sendContext.copies.nextTimeout).toBe(copies === 1 ? 6_000 : NEVER);
+    }
+  });
+
   test('is long enough for what was lost of a large message while that can still arrive [STR-40]', () => {
     const link = new Link();
-    link.sendContext.deadlines.onMeasured({ min: 2_000, adjusted: 2_000 }, 1, 0);
+    link.sendContext.deadlines.onMeasured({ min: 2_000, adjusted: 2_000, probeTimeout: 3_000 }, 1, 0);
     link.send.send(bytesOf(3_000), PARTIAL, 6_000, false, 1);
     const [first, ...others] = link.packAll(0);
     for (const packet of others) link.acked(packet);

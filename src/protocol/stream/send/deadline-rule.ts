@@ -5,6 +5,8 @@ export interface PathMeasures {
   readonly min: Micros;
   /** The newest round-trip time, without the peer's delay. */
   readonly adjusted: Micros;
+  /** How long it takes at most until a packet counts as lost. */
+  readonly probeTimeout: Micros;
 }
 
 /**
@@ -12,6 +14,7 @@ export interface PathMeasures {
  * a message is taken out of the queue, while it is partly sent, and when something of it is lost.
  *
  *     left <= one-way delay + bytes / rate     nothing: it is given up as a whole, and costs nothing further   [STR-16] [STR-40]
+ *     left < one-way delay + probe timeout     again is for the last time, and so twice: nobody would hear in time that it is lost, too   [STR-41]
  *     else                                     it is sent, or sent again
  */
 export class DeadlineRule {
@@ -19,6 +22,7 @@ export class DeadlineRule {
   private delayMin: Micros = 0;
   private delay: Micros = 0;
   private measuredAt: Micros = 0;
+  private probeTimeout: Micros = 0;
   /** Bytes a microsecond that the path carries; infinite while nobody knows. */
   private rate = Number.POSITIVE_INFINITY;
 
@@ -26,6 +30,7 @@ export class DeadlineRule {
   onMeasured(path: PathMeasures, rate: number, now: Micros): void {
     this.delayMin = Math.floor(path.min / 2);
     this.delay = Math.floor(path.adjusted / 2);
+    this.probeTimeout = path.probeTimeout;
     this.rate = rate;
     this.measuredAt = now;
   }
@@ -50,5 +55,10 @@ export class DeadlineRule {
    */
   isTooLate(deadline: Micros, bytes: number, now: Micros): boolean {
     return deadline !== NEVER && deadline - this.oneWayDelay(now) - bytes / this.rate <= now;
+  }
+
+  /** What is sent now and lost cannot be sent again in time. [STR-41] */
+  isLastChance(deadline: Micros, now: Micros): boolean {
+    return deadline !== NEVER && deadline - this.oneWayDelay(now) - this.probeTimeout < now;
   }
 }

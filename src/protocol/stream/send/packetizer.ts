@@ -1,7 +1,7 @@
 /** From the records of messages to frames. It is one file because all of it is about the room in one packet. */
 
 import { assert, JspError } from '../../../base/errors.ts';
-import { type Micros, NEVER } from '../../../base/time.ts';
+import { MILLISECOND, type Micros, NEVER } from '../../../base/time.ts';
 import { PlanMode } from '../../fec/protection.ts';
 import type { StreamProtection } from '../../fec/stream-protection.ts';
 import { MessageFlag, Space } from '../../wire/frame-type.ts';
@@ -260,7 +260,11 @@ export class Packetizer implements RepeatWriter {
     if (this.cutLength > 0) records.partsOf(i).lost.add(this.cutLength, records.lengths[i]);
     else {
       this.buffer.lost.remove(sequence, sequence + 1);
-      this.sendTwice(w, start, sequence, 1);
+      const { copies, deadlines } = this.context;
+      // [STR-41] There is no time for another round: the copy is made before anybody knows whether it is needed.
+      const isLast = deadlines.isLastChance(records.deadlineOf(i), w.now);
+      if (isLast) copies.add(this.stream, sequence, 1, w.now + LAST_CHANCE_WAIT);
+      else this.sendTwice(w, start, sequence, 1);
     }
   }
 
@@ -294,7 +298,8 @@ export class Packetizer implements RepeatWriter {
     for (let r = records.find(sequence); r < records.flight; ) {
       const i = records.index(r);
       if (sequences[i] >= end) break;
-      if (!this.mayRepeat(i, w.now)) {
+      const isLast = this.context.deadlines.isLastChance(records.deadlineOf(i), w.now);
+      if (!(isLast || this.isLittle(i)) || !this.isWorthRepeating(i, w.now)) {
         r++;
         continue;
       }
@@ -317,11 +322,18 @@ export class Packetizer implements RepeatWriter {
 
   /** Whether the record at index `i` may be sent whole once more, while a packet with it is under way. */
   mayRepeat(i: number, now: Micros): boolean {
+    return this.isLittle(i) && this.isWorthRepeating(i, now);
+  }
+
+  private isLittle(i: number): boolean {
+    return this.records.lengths[i] <= this.context.packetRoom * REPEATED_SHARE;
+  }
+
+  private isWorthRepeating(i: number, now: Micros): boolean {
     const { context, records } = this;
     const { lost } = this.buffer;
-    const length = records.lengths[i];
-    if ((records.marks[i] & NOT_REPEATED) !== 0 || length > context.packetRoom * REPEATED_SHARE) return false;
-    if (context.deadlines.isTooLate(records.deadlineOf(i), length, now)) return false;
+    if ((records.marks[i] & NOT_REPEATED) !== 0) return false;
+    if (context.deadlines.isTooLate(records.deadlineOf(i), 0, now)) return false;
     const sequence = records.sequences[i];
     return lost.size === 0 || !lost.covers(sequence, sequence + 1);
   }
@@ -591,6 +603,8 @@ const NOT_IN_RUN = Mark.LIFETIME | Mark.PARTS | Mark.ABANDONED | Mark.SETTLED | 
 const REPEATED_SHARE = 1 / 4;
 /** What a message takes beside its bytes, more or less. */
 const HEADER_BYTES = 4;
+/** The second copy of what has its last chance waits so long for another packet to ride in. */
+const LAST_CHANCE_WAIT: Micros = 2 * MILLISECOND;
 /** Most messages of one frame: so many that their count takes two bytes. */
 const COUNT_MAX = 0x3fff;
 /** With less room than this a reliable message waits for the next packet rather than be cut. */
