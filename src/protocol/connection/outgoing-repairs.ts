@@ -71,7 +71,7 @@ export class OutgoingRepairs {
 
   /** A repair is to go out, in a packet of its own if need be. */
   get isDue(): boolean {
-    return this.ended.repairs > 0 || this.latest?.isFlushDue === true;
+    return this.ended.repairs > 0 || this.isFlushDue;
   }
 
   /** When {@link release} has something to say, or NEVER. */
@@ -88,7 +88,7 @@ export class OutgoingRepairs {
    */
   write(w: FrameWriter, carrying: number, isEmpty: boolean): void {
     const { ended, latest, window } = this;
-    const isFlush = latest?.isFlushDue === true;
+    const isFlush = this.isFlushDue && latest !== null;
     if (isFlush) this.flush(latest);
     if (ended.repairs > 0) return this.writeOfGroup(w, carrying, isEmpty);
     if (window.stream === null) return;
@@ -192,6 +192,12 @@ export class OutgoingRepairs {
 
   // ---- inside ----
 
+  /** Whose new messages the newest protected packet has is to be flushed, and still by repairs. */
+  private get isFlushDue(): boolean {
+    const { latest } = this;
+    return latest?.isFlushDue === true && latest.plan.mode > PlanMode.REPEAT;
+  }
+
   /** The newest protected packet, which is this stream's, was not followed in time. [FEC-53] */
   private flush(stream: StreamProtection): void {
     stream.endFlush();
@@ -256,12 +262,10 @@ export class OutgoingRepairs {
     const bytes = encoder === null ? 0 : encoder.size(carrying, first, last);
     if (encoder === null || stream === null || bytes === 0) return Written.NOTHING;
     if (bytes > w.room) return Written.NO_ROOM;
-    // [FEC-3] A block that the application chose costs what it costs.
-    const isChosen = stream.plan.mode === PlanMode.BLOCK;
     const cost = makesPacket ? bytes + PACKET_BYTES : bytes;
-    if (!isChosen && !stream.budget.affords(cost)) return Written.NOTHING;
+    if (!affords(stream, cost)) return Written.NOTHING;
     if (encoder.write(w, carrying, first, last, isFirst) === 0) return Written.NOTHING;
-    if (!isChosen) stream.budget.spend(cost);
+    if (stream.plan.mode !== PlanMode.BLOCK) stream.budget.spend(cost);
     w.sent.plain(FrameType.REPAIR);
     this.noteSent(carrying, first, last, w.now);
     return Written.YES;
@@ -341,6 +345,12 @@ class Group {
 /** What became of an attempt to write a repair. */
 const Written = { YES: 0, NO_ROOM: 1, NOTHING: 2 } as const;
 type Written = (typeof Written)[keyof typeof Written];
+
+/** [FEC-3] A block that the application chose costs what it costs; repairs of a burst are a share of it, however large it is. */
+function affords({ budget, plan }: StreamProtection, bytes: number): boolean {
+  if (plan.mode === PlanMode.BLOCK) return true;
+  return plan.mode === PlanMode.BURST ? budget.affordsOfAll(bytes) : budget.affords(bytes);
+}
 
 function isInFlight(number: number, { ring }: SentPackets): boolean {
   if (number < ring.base) return false;

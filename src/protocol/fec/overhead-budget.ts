@@ -28,6 +28,11 @@ export class OverheadBudget {
     return bytes <= this.available;
   }
 
+  /** Whether so many bytes may be spent of all that could have been so far: for what is bounded by the packets that it follows. */
+  affordsOfAll(bytes: number): boolean {
+    return this.spentBytes + bytes <= this.earnedBytes + this.burst;
+  }
+
   spend(bytes: number): void {
     this.available -= bytes;
     this.spentBytes += bytes;

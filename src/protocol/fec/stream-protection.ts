@@ -38,7 +38,7 @@ export class StreamProtection implements HeapItem {
   readonly budget = new OverheadBudget();
 
   // How the stream sends, over its last packets with new messages.
-  /** Mean time between them; NEVER before there were two. */
+  /** Mean time between them, where those of one moment are one; NEVER before there were two. */
   interval: Micros = NEVER;
   /** Mean bytes of new messages in each. */
   bytes = 0;
@@ -90,7 +90,7 @@ export class StreamProtection implements HeapItem {
     this.budget.earn(isFirst ? bytes + PACKET_BYTES : bytes, this.asked.overheadMax, host.mtu);
     if (!isFirst) return;
     this.bytes = this.packets === 0 ? bytes : this.bytes + (bytes - this.bytes) / MEAN_OVER;
-    if (this.packets > 0) this.measureInterval(now - this.lastAt);
+    if (this.packets > 0 && now > this.lastAt) this.measureInterval(now - this.lastAt);
     this.packets++;
     this.lastPacket = host.packet;
     this.lastAt = now;

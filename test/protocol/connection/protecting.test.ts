@@ -181,6 +181,19 @@ describe('a window of packets with repairs that ride along', () => {
     expect(bytes[0]).toBe(bytes[1]);
   });
 
+  test('gives way to repairs behind each message of many packets, as many as the losses call for [FEC-54] [FEC-30]', () => {
+    const sender = new Sender({ protection: PROTECTION_AUTO }, { ...lossy, client: { congestion: 'bbr' } });
+    for (let i = 0; i < 40; i++) sender.send(6_000, 40);
+    const before = sender.ours;
+    for (let i = 0; i < 40; i++) sender.send(6_000, 40);
+    sender.pair.run(1_000);
+    const after = sender.ours;
+    expect(after.repairsSent - before.repairsSent).toBeGreaterThan(2 * 40);
+    const lost = after.packetsProtectedLost - before.packetsProtectedLost;
+    expect(after.packetsRecoveredByPeer - before.packetsRecoveredByPeer).toBeGreaterThan(0.7 * lost);
+    expect(sender.came).toHaveLength(81);
+  });
+
   test('is not for a peer that takes none [FEC-40]', () => {
     const sender = steady({}, { server: { repairBytes: 0 } });
     expect(sender.ours).toMatchObject({ repairsSent: 0, packetsProtected: 0 });

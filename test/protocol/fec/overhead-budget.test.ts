@@ -51,3 +51,13 @@ test('of nothing nothing can be spent [FEC-3]', () => {
   expect(budget.affords(0)).toBe(true);
   expect(budget.affords(1)).toBe(false);
 });
+
+test('what is bounded by the packets that it follows may be more than two packets, within all that was earned [FEC-3]', () => {
+  const budget = new OverheadBudget();
+  for (let i = 0; i < 10; i++) budget.earn(MTU, 0.5, MTU);
+  expect(budget.affords(2 * MTU + 1)).toBe(false);
+  expect(budget.affordsOfAll(7 * MTU)).toBe(true);
+  expect(budget.affordsOfAll(7 * MTU + 1)).toBe(false);
+  budget.spend(7 * MTU);
+  expect(budget.affordsOfAll(1)).toBe(false);
+});
