@@ -32,13 +32,14 @@ export interface FecResult {
 
 export async function runFec(scenario: FecScenario): Promise<FecResult> {
   const run = await sendOnce(scenario);
-  const bare = await sendOnce({ ...scenario, losses: { chance: 0 } }, 'off');
+  const bareMessages = Math.min(scenario.messages, BARE_MESSAGES);
+  const bare = await sendOnce({ ...scenario, messages: bareMessages, losses: { chance: 0 } }, 'off');
   return {
     scenario,
     lost: run.lost,
     recovered: run.recovered,
     predicted: predictedShare(scenario.block, scenario.losses),
-    bytesUp: run.bytes / bare.bytes,
+    bytesUp: run.bytes / scenario.messages / (bare.bytes / bareMessages),
   };
 }
 
@@ -172,5 +173,7 @@ function shareOfRun({ data, parity }: ProtectionBlock, run: number): number {
 /** Long enough for all repairs of a block to leave before the next message. */
 const INTERVAL_MS = 10;
 const DRAIN_MS = 1_000;
+/** What messages cost by themselves is the same for all. */
+const BARE_MESSAGES = 2_000;
 /** Blocks without loss between two runs, and as many again at most. */
 const RUN_BLOCKS = 4;

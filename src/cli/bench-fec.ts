@@ -28,7 +28,12 @@ export function addFecBench(bench: Command): void {
     .option('--loss <percent,...>', 'of datagrams, each by itself', percentages, [1, 5, 10, 20])
     .option('--run <n,...>', 'datagrams lost in a row, now and then', wholeNumbers(1, 32), [2, 4])
     .option('--size <bytes>', 'of a message, which is a packet', wholeNumber(NUMBER_BYTES, 1_100), 64)
-    .option('--lost <n>', 'messages that are to be lost, about', wholeNumber(1, 1_000_000), 1_000)
+    .option(
+      '--lost <n>',
+      'messages that are to be lost, about, of 100,000 at most',
+      wholeNumber(1, 100_000),
+      4_000,
+    )
     .option('--seed <n>', 'decides what is lost', wholeNumber(0, 2 ** 32), 1)
     .option('--json', 'print a line of JSON for each result')
     .addHelpText('after', HELP)
@@ -70,7 +75,8 @@ function scenariosOf({ code, loss, run, lost, size, seed }: FecOptions): FecScen
 
 /** So many that about `lost` of them are. */
 function messagesFor({ data, parity }: ProtectionBlock, losses: Losses, lost: number): number {
-  return Math.ceil('chance' in losses ? lost / losses.chance : (lost * 6 * (data + parity)) / losses.run);
+  const messages = 'chance' in losses ? lost / losses.chance : (lost * 6 * (data + parity)) / losses.run;
+  return Math.min(MESSAGES_MAX, Math.ceil(messages));
 }
 
 async function addedWithoutLoss({ size, seed }: FecOptions): Promise<number> {
@@ -125,6 +131,7 @@ function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
+const MESSAGES_MAX = 100_000;
 const HEADER = ['code', 'loss', 'messages', 'lost', 'recovered', 'share', 'predicted', 'points', 'x up'];
 
 const HELP = `
