@@ -49,13 +49,24 @@ export function addRecord(file: string, args: readonly string[], results: readon
     .map((record) => ({ ...record, results: record.results.filter(isNew) }))
     .filter((record) => record.results.length > 0);
   const record: Recorded = {
-    commit: execFileSync('git', ['describe', '--always', '--dirty'], { encoding: 'utf8' }).trim(),
+    commit: commitAtHand(),
     command: `npm run bench lossy -- ${args.join(' ')}`,
     date: new Date().toISOString().slice(0, 10),
     machine: `${cpus().length} cores of ${cpus()[0].model}, Node ${process.versions.node}`,
     results,
   };
   writeFileSync(file, `${JSON.stringify([...kept, record], null, 2)}\n`);
+}
+
+function commitAtHand(): string {
+  try {
+    return execFileSync('git', ['describe', '--always', '--dirty'], {
+      encoding: 'utf8',
+      stdio: 'pipe',
+    }).trim();
+  } catch {
+    return 'unknown';
+  }
 }
 
 function nameOf({ peer, loss, rttMs, intervalMs, size }: PeerResult): string {
