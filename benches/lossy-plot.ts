@@ -21,12 +21,12 @@ function main(): void {
   const curves = STYLES.flatMap((style): Curve[] => {
     const result = byPeer.get(style.peer);
     if (result === undefined) return [];
-    return [{ ...style, note: noteOf(result, lossFree), points: pointsOf(result) }];
+    return [{ ...style, cost: costOf(result, lossFree), points: pointsOf(result) }];
   });
   const subtitle = `${SIZE} bytes every ${INTERVAL_MS} ms, ${LOSS} % of packets lost both ways, round trip ${RTT_MS} ms; ordered and reliable unless said otherwise`;
   writeFileSync(
     picture,
-    drawQuantiles({ title: 'How long a message takes on a bad link', subtitle, curves }),
+    drawQuantiles({ title: 'How long a message takes on a bad link', subtitle, cost: 'bytes', curves }),
   );
 }
 
@@ -35,10 +35,11 @@ function pointsOf({ shares, runs }: PeerResult): Curve['points'] {
   return shares.map((share, i) => [share, median(runs.map(({ oneWayMs }) => oneWayMs[i]))] as const);
 }
 
-function noteOf(result: PeerResult, lossFree: PeerResult): string {
-  if (result === lossFree) return 'the same link, nothing lost';
-  const bytes = ({ runs }: PeerResult): number => median(runs.map(({ link }) => link.up.bytes));
-  return `${(bytes(result) / bytes(lossFree)).toFixed(2)}× the bytes of loss-free`;
+/** Bytes that the sender's side of the link carried, beside those of the same messages without loss; runs may differ in length. */
+function costOf(result: PeerResult, lossFree: PeerResult): string {
+  const bytes = ({ runs, messages }: PeerResult): number =>
+    median(runs.map(({ link }) => link.up.bytes)) / messages;
+  return `${(bytes(result) / bytes(lossFree)).toFixed(2)}\u00d7`;
 }
 
 const LOSS = 10;

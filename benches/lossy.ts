@@ -105,6 +105,7 @@ async function measure(peer: Peer, options: Options): Promise<PeerResult> {
     intervalMs: interval,
     size,
     seconds,
+    messages: messagesOf(options),
     ordered: peer.jsp?.ordered ?? true,
     shares: SHARES,
     runs,
@@ -119,7 +120,7 @@ async function runOnce(peer: Peer, seed: number, options: Options): Promise<RunR
       jsp: peer.jsp,
       size,
       perSecond: 1_000 / interval,
-      count: Math.round(((warmUp + seconds) * 1_000) / interval),
+      count: messagesOf(options),
       folder,
     };
     const { server, client } = commandsOf(peer, END, order);
@@ -159,6 +160,10 @@ function timesOf(tookMicros: readonly (number | null)[], lateMs: number): Omit<R
     late: late / tookMicros.length,
     missing,
   };
+}
+
+function messagesOf({ warmUp, seconds, interval }: Options): number {
+  return Math.round(((warmUp + seconds) * 1_000) / interval);
 }
 
 /** To a hundredth of a ms. */

@@ -5,8 +5,8 @@
 
 export interface Curve {
   readonly label: string;
-  /** What stands small behind the label. */
-  readonly note: string;
+  /** What it costs, at the end of its line. */
+  readonly cost: string;
   readonly colour: string;
   readonly width: number;
   readonly dashes?: string;
@@ -17,11 +17,13 @@ export interface Curve {
 export interface Picture {
   readonly title: string;
   readonly subtitle: string;
+  /** What the costs of curves are. */
+  readonly cost: string;
   readonly curves: readonly Curve[];
 }
 
 /** The picture, complete. */
-export function drawQuantiles({ title, subtitle, curves }: Picture): string {
+export function drawQuantiles({ title, subtitle, cost, curves }: Picture): string {
   const most = Math.max(...curves.flatMap(({ points }) => points.map(([, ms]) => ms)));
   const top = MS_TICKS.find((tick) => tick >= most) ?? most;
   const y = (ms: number): number =>
@@ -38,7 +40,7 @@ export function drawQuantiles({ title, subtitle, curves }: Picture): string {
       line(x(share), TOP, x(share), BOTTOM, 'stroke-opacity="0.25"'),
       text(x(share), BOTTOM + 18, label, `font-size="12" text-anchor="middle" fill="${INK}"`),
     ]),
-    text(LEFT - 44, TOP - 10, 'ms one way', `font-size="12" fill="${INK}"`),
+    text(LEFT - 44, TOP - 14, 'ms one way', `font-size="12" fill="${INK}"`),
     text(
       (LEFT + RIGHT) / 2,
       BOTTOM + 38,
@@ -46,6 +48,7 @@ export function drawQuantiles({ title, subtitle, curves }: Picture): string {
       `font-size="12" text-anchor="middle" fill="${INK}"`,
     ),
     ...curves.map((curve) => pathOf(curve, y)),
+    text(WIDTH - 6, TOP - 14, cost, `font-size="12" text-anchor="end" fill="${INK}"`),
     ...labelsOf(curves, y),
     '</svg>',
   ];
@@ -64,19 +67,23 @@ function pathOf({ points, colour, width, dashes }: Curve, y: (ms: number) => num
   return `<path d="${d}" fill="none" stroke="${colour}" stroke-width="${width}" stroke-linejoin="round" stroke-linecap="round"${dashed}/>`;
 }
 
-/** At the right end of each curve, apart from each other. */
+/** At the right end of each curve, apart from each other and as near to it as that allows. */
 function labelsOf(curves: readonly Curve[], y: (ms: number) => number): string[] {
   const ends = curves
     .map((curve) => ({ curve, at: y((curve.points.at(-1) as readonly [number, number])[1]) }))
-    .sort((a, b) => b.at - a.at);
-  let lowest = Number.POSITIVE_INFINITY;
-  return ends.flatMap(({ curve, at }) => {
-    lowest = Math.min(at, lowest - LABEL_HEIGHT);
-    return [
-      text(RIGHT + 10, lowest + 1, curve.label, `font-size="13" font-weight="600" fill="${curve.colour}"`),
-      text(RIGHT + 10, lowest + 15, curve.note, `font-size="11" fill="${INK}"`),
-    ];
-  });
+    .sort((a, b) => a.at - b.at);
+  for (let round = 0; round < LABEL_ROUNDS; round++) {
+    for (let i = 1; i < ends.length; i++) {
+      const push = (LABEL_HEIGHT - (ends[i].at - ends[i - 1].at)) / 2;
+      if (push <= 0) continue;
+      ends[i - 1].at -= push;
+      ends[i].at += push;
+    }
+  }
+  return ends.flatMap(({ curve, at }) => [
+    text(RIGHT + 10, at + 4, curve.label, `font-size="13" font-weight="600" fill="${curve.colour}"`),
+    text(WIDTH - 6, at + 4, curve.cost, `font-size="12" text-anchor="end" fill="${INK}"`),
+  ]);
 }
 
 function line(x1: number, y1: number, x2: number, y2: number, more: string): string {
@@ -88,10 +95,10 @@ function text(x: number, y: number, content: string, more: string): string {
   return `<text x="${x.toFixed(1)}" y="${y.toFixed(1)}" ${more}>${content}</text>`;
 }
 
-const WIDTH = 860;
+const WIDTH = 880;
 const HEIGHT = 440;
 const LEFT = 64;
-const RIGHT = 690;
+const RIGHT = 652;
 const TOP = 84;
 const BOTTOM = 388;
 const MS_MIN = 20;
@@ -104,7 +111,9 @@ const SHARE_TICKS = [
   [0.999, '99.9 %'],
 ] as const;
 const SHARE_DECADES = 3;
-const LABEL_HEIGHT = 32;
+const LABEL_HEIGHT = 20;
+/** Enough for a handful of labels to settle. */
+const LABEL_ROUNDS = 200;
 /** Of letters and lines: as far from white as from black. */
 const INK = '#7d8590';
 const FONTS = 'ui-sans-serif, system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif';

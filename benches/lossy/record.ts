@@ -23,6 +23,8 @@ export interface PeerResult {
   readonly intervalMs: number;
   readonly size: number;
   readonly seconds: number;
+  /** That were sent in each run, those before the first that was timed included. */
+  readonly messages: number;
   readonly ordered: boolean;
   /** Shares of messages to which the times of a run belong. */
   readonly shares: readonly number[];
