@@ -1,4 +1,4 @@
-import type { Protection } from '../../src/index.ts';
+import type { TransportOptions } from '../../src/index.ts';
 import type { EndOrder } from './end.ts';
 import { type JspSettings, TUNNEL_END, TUNNELLED_PORT } from './ways.ts';
 
@@ -38,16 +38,18 @@ const KCP_PORT = 29_900;
 const ENTRY_PORT = 12_948;
 const TCP = { jsp: null, tunnel: null };
 
-function ours(name: string, ordered: boolean, protection: Protection, loss?: number): Peer {
-  return { name, jsp: { ordered, transport: { protection } }, congestion: 'cubic', tunnel: null, loss };
+function ours(name: string, ordered: boolean, transport: TransportOptions, loss?: number): Peer {
+  return { name, jsp: { ordered, transport }, congestion: 'cubic', tunnel: null, loss };
 }
 
 export const PEERS: readonly Peer[] = [
-  ours('loss-free', true, 'off', 0),
-  ours('off', true, 'off'),
-  ours('off unordered', false, 'off'),
-  ours('auto', true, 'auto'),
-  ours('auto unordered', false, 'auto'),
+  ours('loss-free', true, {}, 0),
+  ours('off', true, {}),
+  ours('off unordered', false, {}),
+  ours('auto', true, { protection: 'auto' }),
+  ours('auto unordered', false, { protection: 'auto' }),
+  ours('auto bbr', true, { protection: 'auto', congestion: 'bbr' }),
+  ours('auto bbr unordered', false, { protection: 'auto', congestion: 'bbr' }),
   { ...TCP, name: 'kcptun', congestion: 'cubic', tunnel: kcptun(3) },
   { ...TCP, name: 'tcp cubic', congestion: 'cubic' },
   { ...TCP, name: 'tcp bbr', congestion: 'bbr' },

@@ -42,6 +42,17 @@ export interface LossyResult {
   readonly bytesBoth: number;
   /** Datagrams of the client that the path lost. */
   readonly lost: number;
+  /** What protection did, by the counts of both sides. */
+  readonly spent: Spent;
+}
+
+export interface Spent {
+  /** Messages that went again in advance, and those of them whose first packet was lost. */
+  readonly repeats: number;
+  readonly repeatsUsed: number;
+  /** Repairs sent, and packets that they brought back. */
+  readonly repairs: number;
+  readonly recovered: number;
 }
 
 /** Both directions of one run, without what they are compared with. */
@@ -103,6 +114,12 @@ async function timed(scenario: LossyScenario): Promise<Run> {
     up: difference(before.up, after.up),
     down: difference(before.down, after.down),
     lost: after.lost - before.lost,
+    spent: {
+      repeats: after.spent.repeats - before.spent.repeats,
+      repeatsUsed: after.spent.repeatsUsed - before.spent.repeatsUsed,
+      repairs: after.spent.repairs - before.spent.repairs,
+      recovered: after.spent.recovered - before.spent.recovered,
+    },
   };
 }
 
@@ -150,10 +167,18 @@ interface PathCounts {
   readonly up: Traffic;
   readonly down: Traffic;
   readonly lost: number;
+  readonly spent: Spent;
 }
 
 function countsOf(path: LabPath): PathCounts {
-  return { up: path.up, down: path.down, lost: path.uplink.counters.dropped };
+  const { repeatsSent, repeatsUsed, repairsSent } = path.client.metrics();
+  const { packetsRecovered } = path.server.metrics();
+  return {
+    up: path.up,
+    down: path.down,
+    lost: path.uplink.counters.dropped,
+    spent: { repeats: repeatsSent, repeatsUsed, repairs: repairsSent, recovered: packetsRecovered },
+  };
 }
 
 function difference(before: Traffic, after: Traffic): Traffic {

@@ -112,7 +112,7 @@ async function report(options: LossyOptions): Promise<void> {
   print(`\n${legendOf(['p50', 'p95', 'p99', 'p99.9'])}`);
   print(
     dim(
-      'late: more than 12 ms over the time one way. x: bytes beside those of the same without loss or protection.',
+      'late: more than 12 ms over the time one way. x: bytes beside those of the same without loss or protection. repeats, repairs: used/sent.',
     ),
   );
 }
@@ -150,7 +150,7 @@ function titleOf(options: LossyOptions): string {
   return `${whole(messages)} ${delivery} messages of ${size} B, one every ${interval} ms, round trip ${rtt} ms, ${congestion}${losses}, seed ${seed}; ms one way`;
 }
 
-function cells({ scenario, oneWayMs, late, missing, bytesUp, bytesBoth }: LossyResult): string[] {
+function cells({ scenario, oneWayMs, late, missing, bytesUp, bytesBoth, spent }: LossyResult): string[] {
   const times = oneWayMs === null ? [] : [oneWayMs.p50, oneWayMs.p95, oneWayMs.p99, oneWayMs.p999];
   return [
     percent(scenario.loss),
@@ -160,6 +160,8 @@ function cells({ scenario, oneWayMs, late, missing, bytesUp, bytesBoth }: LossyR
     percent(missing / scenario.messages),
     bytesUp.toFixed(2),
     bytesBoth.toFixed(2),
+    spent.repeats === 0 ? '-' : `${spent.repeatsUsed}/${spent.repeats}`,
+    spent.repairs === 0 ? '-' : `${spent.recovered}/${spent.repairs}`,
   ];
 }
 
@@ -188,7 +190,20 @@ function print(text: string): void {
 
 const ORDERS = ['ordered', 'unordered'] as const;
 const BAR_COLUMNS = 60;
-const HEADER = ['loss', 'protection', 'p50', 'p95', 'p99', 'p99.9', 'late', 'missing', 'x up', 'x both'];
+const HEADER = [
+  'loss',
+  'protection',
+  'p50',
+  'p95',
+  'p99',
+  'p99.9',
+  'late',
+  'missing',
+  'x up',
+  'x both',
+  'repeats',
+  'repairs',
+];
 
 const HELP = `
 A client and a server of this library, with all of its code, are joined by a link in virtual time: minutes take seconds, nothing else that the

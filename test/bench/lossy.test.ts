@@ -57,6 +57,21 @@ describe('messages over a lossy link', () => {
     expect(result.oneWayMs?.max).toBe(25);
   });
 
+  test('come by repeats or by repairs where they are protected, mostly in time, and cost bytes only where something is lost', async () => {
+    const protectedWays = { ...SCENARIO, protection: 'auto', messages: 1_000, warmUpMs: 3_000 } as const;
+    const ordered = await bench.run({ ...protectedWays, loss: 0.1 });
+    expect(ordered.spent.recovered).toBeGreaterThan(0);
+    expect(ordered.late).toBeLessThan(0.1);
+    const unordered = await bench.run({ ...protectedWays, loss: 0.1, ordered: false });
+    expect(unordered.spent.repeatsUsed).toBeGreaterThan(0);
+    expect(unordered.late).toBeLessThan(0.04);
+    expect(await bench.run(protectedWays)).toMatchObject({
+      bytesUp: 1,
+      bytesBoth: 1,
+      spent: { repeats: 0, repeatsUsed: 0, repairs: 0, recovered: 0 },
+    });
+  });
+
   test('are lost in runs of about the length asked for', async () => {
     const { lost } = await bench.run({ ...SCENARIO, loss: 0.1, burst: 4, messages: 2_000 });
     expect(lost).toBeGreaterThan(100);

@@ -103,3 +103,22 @@ test('jsp bench qos prints a table of urgent messages and one of a game', async 
   expect(out).toMatch(/^1 BDP +20\.\d +20\.\d +\d/m);
   expect(out).toMatch(/^states\/s .*oldest shown\n\d/m);
 });
+
+test('jsp bench fec tells what a code brings back beside what it should, and that no byte is added where nothing is lost', async () => {
+  const { exitCode, out, err } = await jsp([
+    'bench',
+    'fec',
+    '--code',
+    '4+1',
+    '--loss',
+    '5',
+    '--run',
+    '1',
+    '--lost',
+    '40',
+  ]);
+  expect([exitCode, err]).toEqual([0, '']);
+  expect(out).toMatch(/^4\+1 +5 % +\d+ +\d+ +[1-9]\d* +\d+\.\d %/m);
+  expect(out).toMatch(/^4\+1 +runs of 1 .* 100\.0 % +100\.0 %/m);
+  expect(out).toContain('adds where nothing is lost: 0\n');
+});
