@@ -1,9 +1,11 @@
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { drawQuantiles } from '../../benches/lossy/quantile-plot.ts';
 import { addRecord, type PeerResult, readRecords } from '../../benches/lossy/record.ts';
 import { emptyFolder } from '../empty-folder.ts';
+import { ROOT } from '../structure/project.ts';
 
 const RESULT: PeerResult = {
   peer: 'off',
@@ -66,4 +68,16 @@ test('curves end at their last share, with labels that do not cover each other',
   expect(Math.abs(labels[0] - labels[1])).toBeGreaterThan(19);
   const ends = [...picture.matchAll(/<path d="[^"]*L([\d.]+) ([\d.]+)"/g)].map(([, x]) => Number(x));
   expect(ends[0]).toBe(ends[1]);
+});
+
+test('the picture in docs/ is the one that the recorded figures give', () => {
+  const folder = emptyFolder();
+  const picture = join(folder, 'lossy.svg');
+  const drawn = spawnSync(
+    process.execPath,
+    ['--import', 'ts-blank-space/register', 'benches/lossy-plot.ts', 'docs/lossy.json', picture],
+    { cwd: ROOT, encoding: 'utf8' },
+  );
+  expect(drawn.stderr).toBe('');
+  expect(readFileSync(picture, 'utf8')).toBe(readFileSync(join(ROOT, 'docs/lossy.svg'), 'utf8'));
 });
