@@ -23,14 +23,13 @@ import {
 } from './controller.ts';
 import { Delivery, type PacketReport, RateSample } from './delivery-rate.ts';
 import { CalmTag, LossFloor } from './loss-floor.ts';
-import { BURST_TIME } from './pacer.ts';
+import { BURST_TIME, type PacingLimits } from './pacer.ts';
 
 type State = Exclude<CongestionState, 'slow-start' | 'congestion-avoidance'>;
 
 export class Bbr implements CongestionController {
   readonly name = 'bbr';
-  /** [REC-74] No more than a receiver acknowledges at once needs. */
-  readonly burstPackets = 4;
+  readonly pacing = PACING;
   readonly delivery = new Delivery();
   state: State = 'startup';
   window: number;
@@ -561,6 +560,8 @@ const PACING_GAIN: Readonly<Record<State, number>> = {
 const WINDOW_GAIN = 2;
 const UP_WINDOW_GAIN = 2.25;
 const PROBE_RTT_GAIN = 0.5;
+/** [REC-74] A sender that is late every time would take its own pace for the path's. */
+const PACING: PacingLimits = { burstPackets: 4, lateTimeMax: 10 * MILLISECOND };
 /** Paces a little below the bandwidth, so that no queue is left standing. */
 const PACING_MARGIN = 0.99;
 const MIN_WINDOW_PACKETS = 4;

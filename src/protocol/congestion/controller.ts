@@ -10,6 +10,7 @@
 import type { RandomSource } from '../../base/random.ts';
 import type { Micros } from '../../base/time.ts';
 import type { Delivery, PacketReport } from './delivery-rate.ts';
+import type { PacingLimits } from './pacer.ts';
 
 export interface CongestionController {
   readonly name: CongestionName;
@@ -19,8 +20,8 @@ export interface CongestionController {
   readonly pacingRate: number;
   /** It still looks for what the path carries, and its rate may double with each round trip. */
   readonly isSlowStart: boolean;
-  /** What leaves back to back at most, in packets, where the rate gives less between two wake-ups. */
-  readonly burstPackets: number;
+  /** How exactly the rate is to be kept. */
+  readonly pacing: PacingLimits;
   /** What it does, for those who look on. */
   readonly state: CongestionState;
   /** The share of packets, 0 to 1, that it takes the path to lose whatever the rate is. */

@@ -14,6 +14,7 @@ import {
   type RoundTripTime,
 } from './controller.ts';
 import type { PacketReport } from './delivery-rate.ts';
+import type { PacingLimits } from './pacer.ts';
 
 /** How a window behaves above the slow start threshold. Its bounds are kept by the {@link LossBasedController}. */
 export interface CongestionAvoidance {
@@ -33,7 +34,7 @@ export interface CongestionAvoidance {
 }
 
 export class LossBasedController implements CongestionController {
-  readonly burstPackets = 10; // [REC-30]
+  readonly pacing = PACING; // [REC-30]
   readonly delivery = null;
   readonly lossFloor = 0;
   window: number;
@@ -266,6 +267,7 @@ function minimumWindow(mtu: number): number {
   return 2 * mtu;
 }
 
+const PACING: PacingLimits = { burstPackets: 10, lateTimeMax: 0 };
 const PACING_GAIN = 1.25;
 const SLOW_START_PACING_GAIN = 2;
 // RFC 9406 section 4.3.

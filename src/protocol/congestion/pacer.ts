@@ -11,17 +11,22 @@ export class Pacer {
   private tokens = 0;
   private filledAt: Micros = 0;
   private mtu: number;
+  /** How late a wake-up may be and still be made up for. */
+  private lateTimeMax: Micros = 0;
+  /** When the sender that waits for the pacer was told to wake up, or NEVER. */
+  private wakeUpAt: Micros = NEVER;
 
   constructor(mtu: number) {
     this.mtu = mtu;
   }
 
-  /** Sets what the congestion controller wants, in bytes a microsecond and packets, and the packet size in use. */
-  setRate(rate: number, burstPackets: number, mtu: number, now: Micros): void {
+  /** Sets what the congestion controller wants, its rate in bytes a microsecond, and the packet size in use. */
+  setRate(rate: number, { burstPackets, lateTimeMax }: PacingLimits, mtu: number, now: Micros): void {
     const isFirst = this.rate === Number.POSITIVE_INFINITY;
     if (!isFirst) this.fill(now);
     this.mtu = mtu;
     this.rate = rate;
+    this.lateTimeMax = lateTimeMax;
     // [REC-30] A burst is some packets, or what the rate gives between two wake-ups.
     this.capacity = Math.max(burstPackets * mtu, rate * BURST_TIME);
     if (isFirst) {
@@ -43,7 +48,8 @@ export class Pacer {
     this.fill(now);
     if (this.tokens >= bytes) return now;
     if (this.rate <= 0) return NEVER;
-    return Math.ceil(now + (bytes - this.tokens) / this.rate);
+    this.wakeUpAt = Math.ceil(now + (bytes - this.tokens) / this.rate);
+    return this.wakeUpAt;
   }
 
   onSent(bytes: number, now: Micros): void {
@@ -55,9 +61,23 @@ export class Pacer {
   private fill(now: Micros): void {
     if (now <= this.filledAt) return;
     const tokens = this.tokens + this.rate * (now - this.filledAt);
-    this.tokens = Math.min(tokens, this.capacity);
+    let capacity = this.capacity;
+    if (now >= this.wakeUpAt) {
+      // [REC-74] Its process had no turn in time: what it was to send meanwhile is not lost.
+      capacity += this.rate * Math.min(now - this.wakeUpAt, this.lateTimeMax);
+      this.wakeUpAt = NEVER;
+    }
+    this.tokens = Math.min(tokens, capacity);
     this.filledAt = now;
   }
+}
+
+/** What a controller says of how exactly its rate is to be kept. */
+export interface PacingLimits {
+  /** What leaves back to back at most, in packets, where the rate gives less between two wake-ups. */
+  readonly burstPackets: number;
+  /** How late a wake-up may be and still be made up for with a larger burst. */
+  readonly lateTimeMax: Micros;
 }
 
 /** The driver's timers may be late by as much as they resolve. */

@@ -162,9 +162,9 @@ export class Path {
 
   /** The pacer follows the congestion controller, which may have changed its mind. */
   private updatePacing(now: Micros): void {
-    const { burstPackets, pacingRate } = this.congestion;
+    const { pacing, pacingRate } = this.congestion;
     if (pacingRate === Number.POSITIVE_INFINITY) return;
-    this.pacer.setRate(pacingRate, burstPackets, this.mtu, now);
+    this.pacer.setRate(pacingRate, pacing, this.mtu, now);
   }
 
   private reserve(packets: number, window: number): number {

@@ -304,6 +304,12 @@ describe('BBR', () => {
     expect(controllerOf(link).window).toBeGreaterThan(2.05 * BDP);
   });
 
+  test('keeps its rate in a process whose timers come 4 ms late [REC-74]', () => {
+    const link = flow({ timerGranularity: 5 * MILLISECOND, ackBunches: 5 * MILLISECOND });
+    link.run(3 * SECOND);
+    expect(goodput(link, 8) / path.rate).toBeGreaterThan(0.93);
+  });
+
   test('fills a path of 100 us from 1 ms timers, and concludes nothing from its times [REC-78]', () => {
     const link = new Bottleneck({
       mtu: 16_384,

@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import { SECOND } from '../../../src/base/time.ts';
 import { Pacer } from '../../../src/protocol/congestion/pacer.ts';
 
 const MTU = 1_200;
+const TEN_PACKETS = { burstPackets: 10, lateTimeMax: 0 };
 
 /** Wakes a sender every `interval`, sends all that is let out, and returns bytes a microsecond. */
 function sendEvery(
@@ -34,7 +36,7 @@ describe('the pacer', () => {
 
   test('lets a burst of ten packets out, then keeps the rate [REC-30]', () => {
     const pacer = new Pacer(MTU);
-    pacer.setRate((1.25 * 120_000) / 100_000, 10, MTU, 0);
+    pacer.setRate((1.25 * 120_000) / 100_000, TEN_PACKETS, MTU, 0);
     expect(pacer.available(0)).toBe(10 * MTU);
     for (let i = 0; i < 10; i++) pacer.onSent(MTU, 0);
     expect(pacer.available(0)).toBe(0);
@@ -46,7 +48,7 @@ describe('the pacer', () => {
   test('keeps the rate of its controller, whatever it is [REC-30]', () => {
     for (const rate of [0.3, 15, 24]) {
       const pacer = new Pacer(MTU);
-      pacer.setRate(rate, 10, MTU, 0);
+      pacer.setRate(rate, TEN_PACKETS, MTU, 0);
       expect(sendEvery(pacer, 1_000, 1_000, MTU) / rate).toBeCloseTo(1, 1);
     }
   });
@@ -57,7 +59,7 @@ describe('the pacer', () => {
         for (const windowPackets of [10, 100, 1_000]) {
           const window = windowPackets * mtu;
           const pacer = new Pacer(mtu);
-          pacer.setRate((1.25 * window) / rtt, 10, mtu, 0);
+          pacer.setRate((1.25 * window) / rtt, TEN_PACKETS, mtu, 0);
           // At most one window can be sent between two wakes: the acknowledgements come in between.
           const possible = Math.min(window / rtt, window / 1_000);
           const rate = sendEvery(pacer, 1_000, 200, mtu, window);
@@ -69,16 +71,33 @@ describe('the pacer', () => {
 
   test('does not save up for more than a burst', () => {
     const pacer = new Pacer(MTU);
-    pacer.setRate((1.25 * 1_200_000) / 100_000, 10, MTU, 0);
+    pacer.setRate((1.25 * 1_200_000) / 100_000, TEN_PACKETS, MTU, 0);
     // 15 bytes a us: 2 ms are more than ten packets.
     expect(pacer.available(60_000_000)).toBe(30_000);
   });
 
   test('remembers what was sent beyond its allowance', () => {
     const pacer = new Pacer(MTU);
-    pacer.setRate((1.25 * 120_000) / 100_000, 10, MTU, 0);
+    pacer.setRate((1.25 * 120_000) / 100_000, TEN_PACKETS, MTU, 0);
     for (let i = 0; i < 12; i++) pacer.onSent(MTU, 0);
     expect(pacer.available(0)).toBe(0);
     expect(pacer.nextSend(0)).toBe(2_400);
+  });
+
+  test('makes up for a wake-up that came late, as far as the controller wants, and only once [REC-74]', () => {
+    for (const [lateTimeMax, bytes] of [
+      [0, 25_000],
+      [10_000, 25_000 + 12.5 * 5_000],
+    ]) {
+      const pacer = new Pacer(MTU);
+      pacer.setRate(12.5, { burstPackets: 4, lateTimeMax }, MTU, 0);
+      pacer.onSent(25_000, 0);
+      const at = pacer.nextSend(0);
+      expect(at).toBe(96);
+      expect(pacer.available(at + 5_000)).toBeLessThanOrEqual(bytes);
+      expect(pacer.available(at + 5_000)).toBeGreaterThan(0.98 * Math.min(bytes, 12.5 * 5_096));
+      pacer.onSent(pacer.available(at + 5_000), at + 5_000);
+      expect(pacer.available(SECOND)).toBe(25_000); // it had nothing to send meanwhile
+    }
   });
 });

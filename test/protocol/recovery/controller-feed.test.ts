@@ -10,7 +10,7 @@ class Recorder implements CongestionController {
   readonly window = 1_000_000;
   readonly pacingRate = Number.POSITIVE_INFINITY;
   readonly isSlowStart = false;
-  readonly burstPackets = 10;
+  readonly pacing = { burstPackets: 10, lateTimeMax: 0 };
   readonly state = 'congestion-avoidance';
   readonly lossFloor = 0;
   readonly delivery = new Delivery();
