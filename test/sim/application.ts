@@ -57,7 +57,9 @@ export class Application implements PeerApplication {
 
   /** The world's pump. */
   pump(): void {
-    this.shared.delays[this.side].add(this.at.arrivals);
+    const delays = this.shared.delays[this.side];
+    delays.add(this.at.arrivals);
+    delays.hasRecovered = (this.peer.connection?.counters.packetsRecovered ?? 0) > 0;
     this.oneWayDelayMax = Math.max(this.oneWayDelayMax, (this.peer.connection?.path.rtt.latest ?? 0) / 2);
     this.peer.drain(this);
     this.peer.checkMemory();
