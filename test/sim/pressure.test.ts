@@ -96,11 +96,12 @@ describe('A game that sends more than the link carries', () => {
 });
 
 describe('Beside transfers that fill the path, whatever the queue holds,', () => {
+  // The seed is one of those in which bursts hid the queue, until it was full.
   test.each([0.25, 1])(
     'an urgent message takes at most 1.5 times as long as alone where the queue is bounded, and the others share: %f BDP [SCH-2] [SCH-3] [SCH-6] [SCH-7]',
     (queue) => {
       const { system, shareError, waitP99, goodputMbps } = measurePriorities({
-        seed: 1,
+        seed: 9,
         congestion: 'cubic',
         queue,
         queueDelayMaxMs: 5,
@@ -108,7 +109,7 @@ describe('Beside transfers that fill the path, whatever the queue holds,', () =>
       expect(system).toBeLessThan(1.5);
       expect(shareError).toBeLessThan(0.05);
       expect(waitP99).toBeLessThan(5);
-      expect(goodputMbps).toBeGreaterThan(17);
+      expect(goodputMbps).toBeGreaterThan(18);
     },
   );
 

@@ -12,7 +12,7 @@ import type { CongestionController, CongestionName, CongestionOptions } from '..
 import { Cubic } from '../congestion/cubic.ts';
 import type { PacketReport } from '../congestion/delivery-rate.ts';
 import { LossBasedController, NewReno } from '../congestion/loss-based.ts';
-import { Pacer } from '../congestion/pacer.ts';
+import { Pacer, type PacingLimits } from '../congestion/pacer.ts';
 import { QueueBound } from '../congestion/queue-bound.ts';
 import { PathEcn } from './ecn.ts';
 
@@ -162,8 +162,14 @@ export class Path {
 
   /** The pacer follows the congestion controller, which may have changed its mind. */
   private updatePacing(now: Micros): void {
-    const { pacing, pacingRate } = this.congestion;
+    const { congestion, queueBound, rtt } = this;
+    let { pacing, pacingRate } = congestion;
     if (pacingRate === Number.POSITIVE_INFINITY) return;
+    if (queueBound !== null && congestion.delivery === null && queueBound.window < congestion.window) {
+      // [SCH-6] A window that leaves in bursts fills the queue, and then leaves it empty. BBR paces by the path's rate as it is.
+      pacing = BOUNDED_PACING;
+      pacingRate = Math.min(pacingRate, (BOUNDED_PACING_GAIN * queueBound.window) / rtt.smoothed);
+    }
     this.pacer.setRate(pacingRate, pacing, this.mtu, now);
   }
 
@@ -234,3 +240,6 @@ const CONTROLLERS: Readonly<Record<CongestionName, (options: CongestionOptions) 
   newreno: (options) => new LossBasedController(options, new NewReno()),
 };
 const AMPLIFICATION_FACTOR = 3;
+/** A window that is bounded for the sake of the queue leaves all but evenly, only a little faster than it is acknowledged. */
+const BOUNDED_PACING: PacingLimits = { burstPackets: 4, lateTimeMax: 0 };
+const BOUNDED_PACING_GAIN = 1.1;

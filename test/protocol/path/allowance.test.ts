@@ -44,8 +44,15 @@ describe('What a path lets out', () => {
         one.onSettled(-1, now);
       }
     }
+    // not in one burst
+    expect(path.allowance(1_000 * MILLISECOND)).toBe(4 * MTU);
+    expect(free.allowance(1_000 * MILLISECOND)).toBe(10 * MTU);
     // 8 packets in 55 ms are the rate; three quarters of the bound on top of 40 ms
-    expect(path.allowance(NEVER - 1)).toBeCloseTo((8 * MTU * 43.75) / 55, -1);
-    expect(free.allowance(NEVER - 1)).toBe(10 * MTU);
+    const window = (8 * MTU * 43.75) / 55;
+    path.onPacketSent(4 * MTU, 1_000 * MILLISECOND);
+    // a window and a tenth in a round trip
+    const rate = (1.1 * window) / path.rtt.smoothed;
+    expect(path.nextSend(1_000 * MILLISECOND)).toBe(1_000 * MILLISECOND + Math.ceil(MTU / rate));
+    expect(path.allowance(2_000 * MILLISECOND)).toBeCloseTo(window - 4 * MTU, -1);
   });
 });
