@@ -11,7 +11,8 @@ import { LabPath, type PathOptions, PERFECT_PATH, type Traffic } from './lab-pat
 export interface LossyScenario extends PathOptions {
   /** Of the stream. */
   readonly protection: Protection;
-  readonly congestion: TransportOptions['congestion'];
+  /** Without it the library chooses by the protection. */
+  readonly congestion?: TransportOptions['congestion'];
   readonly ordered: boolean;
   readonly delivery: Delivery;
   /** Of messages that are not reliable; 0: none. */
@@ -85,14 +86,14 @@ export class LossyBench {
 
 async function timed(scenario: LossyScenario): Promise<Run> {
   const { intervalMs, messages, delivery, ordered, lifetimeMs } = scenario;
-  const path = await LabPath.open(scenario, { congestion: scenario.congestion });
+  const { congestion, protection } = scenario;
+  const path = await LabPath.open(scenario, { congestion, protection });
   const warmUp = Math.ceil(scenario.warmUpMs / intervalMs);
   const timer = new MessageTimer(warmUp + messages, scenario.size, () => path.now);
   path.server.on('stream', (stream) => stream.on('message', timer.onMessage));
   const stream = path.client.openStream({
     ordered,
     delivery,
-    protection: scenario.protection,
     lifetimeMs: lifetimeMs > 0 ? lifetimeMs : undefined,
   });
   const begin = path.now;

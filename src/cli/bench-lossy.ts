@@ -60,7 +60,11 @@ export function addLossyBench(bench: Command): void {
       'reliable',
     )
     .option('--lifetime <ms>', 'of messages that are not reliable; 0: none', wholeNumber(0, 1_000_000), 0)
-    .option('--congestion <name>', `controller: ${CONTROLLERS.join(', ')}`, oneOfWords(CONTROLLERS), 'cubic')
+    .option(
+      '--congestion <name>',
+      `controller: ${CONTROLLERS.join(', ')}; default: what the library chooses, bbr with protection, cubic without`,
+      oneOfWords(CONTROLLERS),
+    )
     .option('--interval <ms>', 'from one message to the next', positiveNumber, 10)
     .option('--size <bytes>', 'of a message', wholeNumber(NUMBER_BYTES, PAYLOAD_BYTES_MAX), 64)
     .option('--rtt <ms>', 'round trip of the path', positiveNumber, 50)
@@ -146,8 +150,9 @@ function scenariosOf(options: LossyOptions): LossyScenario[] {
 
 function titleOf(options: LossyOptions): string {
   const { messages, size, delivery, interval, rtt, congestion, burst, seed } = options;
+  const controller = congestion === undefined ? '' : `, ${congestion}`;
   const losses = burst > 1 ? `, losses in runs of ${burst}` : '';
-  return `${whole(messages)} ${delivery} messages of ${size} B, one every ${interval} ms, round trip ${rtt} ms, ${congestion}${losses}, seed ${seed}; ms one way`;
+  return `${whole(messages)} ${delivery} messages of ${size} B, one every ${interval} ms, round trip ${rtt} ms${controller}${losses}, seed ${seed}; ms one way`;
 }
 
 function cells({ scenario, oneWayMs, late, missing, bytesUp, bytesBoth, spent }: LossyResult): string[] {

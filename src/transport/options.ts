@@ -27,6 +27,7 @@ import {
   DATAGRAM_BYTES_MIN,
   defaultConnectionConfig,
   INTERNET_MTU_MAX,
+  ProtectionMode,
   type Delivery as WireDelivery,
   type Priority as WirePriority,
 } from '../protocol/endpoint/index.ts';
@@ -60,7 +61,8 @@ export interface TransportOptions {
   datagramBytesMax?: number | undefined;
   /**
    * How the rate of sending finds what the path carries: RFC 9438 or RFC 9002 section 7, which slow down for each loss, or
-   * draft-ietf-ccwg-bbr, which keeps its rate on a path that loses up to a fifth of all packets whatever it is sent. Default `cubic`.
+   * draft-ietf-ccwg-bbr, which keeps its rate on a path that loses up to a fifth of all packets whatever it is sent. Default `cubic`; where
+   * the connection asks for `protection`, `bbr`: what slows down for each loss has no room for what makes up for losses.
    */
   congestion?: 'bbr' | 'cubic' | 'newreno' | undefined;
   /**
@@ -269,6 +271,7 @@ export function connectionConfig(
   const config = defaultConnectionConfig(chooseAead(options.aead ?? environmentAead()));
   config.mlKem = mlKemOf(options);
   config.protection = protectionOf('protection', options) ?? config.protection;
+  if (config.protection.mode !== ProtectionMode.OFF) config.congestion = 'bbr'; // [FEC-9] unless the options choose
   if (options.mtu !== undefined) {
     config.mtuIsExact = typeof options.mtu === 'object' && options.mtu !== null;
     config.mtu = config.mtuIsExact ? (options.mtu as { exactly: number }).exactly : (options.mtu as number);

@@ -35,6 +35,21 @@ describe('protection is asked for in the same words everywhere [FEC-1]', () => {
     await connection.close();
   });
 
+  test('a connection that asks for it has BBR, unless its application chooses another controller [FEC-9]', async () => {
+    const listener = await serve(echo);
+    const stateOf = async (options: ConnectOptions) => {
+      const connection = await join(listener, options);
+      const { congestionState } = connection.metrics();
+      await connection.close();
+      return congestionState;
+    };
+    expect(await stateOf({ protection: 'auto' })).toBe('startup');
+    expect(await stateOf({ fec: { data: 10, parity: 2 } })).toBe('startup');
+    expect(await stateOf({ protection: 'auto', congestion: 'cubic' })).toBe('slow-start');
+    expect(await stateOf({ protection: 'off' })).toBe('slow-start');
+    expect(await stateOf({})).toBe('slow-start');
+  });
+
   const wrong: readonly [unknown, string][] = [
     ['yes', 'must be auto, off, { data, parity } or { residual, latencyMs, overheadMax }, not "yes"'],
     [3, 'must be auto, off'],
