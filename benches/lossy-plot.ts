@@ -52,14 +52,8 @@ const STYLES: readonly (Pick<Curve, 'label' | 'colour' | 'width' | 'dashes'> & {
   { peer: 'tcp bbr', label: 'TCP BBR', colour: '#a371f7', width: 2 },
   { peer: 'kcptun', label: 'kcptun (FEC 10+3)', colour: '#c69026', width: 2 },
   { peer: 'off', label: 'ours, protection off', colour: '#4c9be8', width: 2 },
-  { peer: 'auto bbr', label: 'ours, auto', colour: '#2da44e', width: 3.5 },
-  {
-    peer: 'auto bbr unordered',
-    label: 'ours, auto, unordered',
-    colour: '#2da44e',
-    width: 2.5,
-    dashes: '2 6',
-  },
+  { peer: 'auto', label: 'ours, auto', colour: '#2da44e', width: 3.5 },
+  { peer: 'auto unordered', label: 'ours, auto, unordered', colour: '#2da44e', width: 2.5, dashes: '2 6' },
   { peer: 'loss-free', label: 'ours, loss-free', colour: '#7d8590', width: 1.5, dashes: '1 4' },
 ];
 
