@@ -162,12 +162,13 @@ export class OutgoingRepairs {
     return true;
   }
 
-  /** The next packet whose frames waited for long enough, or -1: it is not acknowledged, nor recovered, and its record is there. */
+  /** The next packet with frames that waited for long enough, or -1: what went ahead of its symbol, and that, if it was not recovered. [FEC-47] */
   release(sent: SentPackets, now: Micros): number {
     for (let i = 0; i < this.held.length; ) {
       const number = this.held[i];
-      const isOpen = isUnsettled(number, sent);
-      if (isOpen && now < this.heldUntil[i] && this.isCovered(number, sent)) {
+      const isOpen = isUnacknowledged(number, sent);
+      const mayCome = isOpen && !isRecovered(sent, number);
+      if (mayCome && now < this.heldUntil[i] && this.isCovered(number, sent)) {
         i++;
         continue;
       }
@@ -357,10 +358,8 @@ function isInFlight(number: number, { ring }: SentPackets): boolean {
   return (ring.state[number & ring.mask] & FLIGHT_MASK) === PacketState.IN_FLIGHT;
 }
 
-/** A lost packet whose frames nobody was told of. */
-function isUnsettled(number: number, { ring }: SentPackets): boolean {
-  if (number < ring.base) return false;
-  return (ring.state[number & ring.mask] & (PacketState.ACKED | PacketState.RECOVERED)) === 0;
+function isUnacknowledged(number: number, { ring }: SentPackets): boolean {
+  return number >= ring.base && (ring.state[number & ring.mask] & PacketState.ACKED) === 0;
 }
 
 const FLIGHT_MASK = PacketState.IN_FLIGHT | PacketState.ACKED | PacketState.LOST;
