@@ -109,8 +109,11 @@ export class ProbeTimeout {
     thin: ThinSender,
     otherwise: Micros,
   ): Micros {
-    const oldest = sent === null || !this.isHandshakeConfirmed ? -1 : oldestToMend(sent);
-    if (sent === null || oldest < 0) return otherwise;
+    if (sent === null || !this.isHandshakeConfirmed) return otherwise;
+    // This is asked for each batch, and a peer can make us send nothing but acknowledgements, and acknowledge none of what was before them.
+    if (sent.largestSent - sent.loss.cursor >= NUMBERS_MAX) return otherwise;
+    const oldest = oldestToMend(sent);
+    if (oldest < 0) return otherwise;
     // What was sent right behind it would show its loss as soon; and while a copy of it is under way there is nothing to mend.
     const follower = newestInFlight(sent, sent.reportOf(oldest).sentTime + rtt.smoothed / 4);
     const last = Math.max(follower, newestCopyOf(sent, oldest));
@@ -131,4 +134,6 @@ export class ProbeTimeout {
 /** [REC-21] */
 const PROBES = 2;
 const BACKOFF_EXPONENT_MAX = 16;
+/** Numbers that are looked through for what a thin sender has in flight. */
+const NUMBERS_MAX = 128;
 const PTO_MAX: Micros = 60 * SECOND;

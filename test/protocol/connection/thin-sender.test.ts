@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Delivery, FrameType, Priority } from '../../../src/protocol/wire/frame-type.ts';
-import { internalsOf } from './internals.ts';
+import { PacketSpace } from '../../../src/protocol/wire/packet-header.ts';
+import { internalsOf, recordUnacknowledged } from './internals.ts';
 import { bytesOf, Pair } from './pair.ts';
 
 describe('a thin stream', () => {
@@ -71,6 +72,24 @@ describe('a thin stream', () => {
     pair.until(() => pair.server.messages.get(stream.id)?.length === before + 1, 1_000);
     // a round trip, what it varies by and the peer's delay, all at least a millisecond, and a way
     expect(pair.now - from).toBeLessThanOrEqual((50 + 4 + 25) * 1_000);
+  });
+
+  test('whose peer keeps it busy with acknowledgements, and acknowledges nothing, does not look through all of them [REC-58]', () => {
+    const pair = new Pair({ link: { delayMs: 25 } }).connected();
+    const { core } = pair.client;
+    const { recovery } = internalsOf(core);
+    trickle(pair, 10);
+    recovery.path.loss.isLossy = true;
+    pair.client.send(pair.client.open(), bytesOf(64));
+    recordUnacknowledged(core, 20_000, pair.now);
+    const sent = recovery.sentPackets(PacketSpace.APPLICATION);
+    const { ring } = sent;
+    const looks: Uint16Array[] = [];
+    sent.ring = Object.create(ring, { state: { get: () => looks[looks.push(ring.state) - 1] } });
+    const at = recovery.nextTimeout();
+    expect(at).toBeGreaterThan(pair.now);
+    expect(at).toBeLessThan(pair.now + 1_000_000);
+    expect(looks.length).toBeLessThan(1_000);
   });
 
   test('asks for acknowledgements at once while packets are lost, and no more when none are [REC-48]', () => {
