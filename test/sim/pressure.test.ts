@@ -85,6 +85,19 @@ describe('A game that sends more than the link carries', () => {
     expect(flow.ageMs(0.99)).toBeLessThan(60);
   });
 
+  test.each([
+    ['more than half of what it sends never gives way', 10, 5],
+    ['less than half does', 5, 10],
+  ])('goes on when its way becomes longer, and %s [STR-42]', (_, everyMs, reliableMs) => {
+    const pressure = new Pressure({ seed: 2, link: { delayMs: 10 } });
+    const flow = pressure.flow({ settings: { delivery: BEST_EFFORT }, bytes: 100, everyMs });
+    pressure.flow({ bytes: 100, everyMs: reliableMs });
+    pressure.run(3_000).restart();
+    pressure.world.network.connect('client', 'server', { delayMs: 75 });
+    pressure.run(30_000);
+    expect(flow.agesMs.length / flow.offered).toBeGreaterThan(0.9);
+  });
+
   test('keeps its share beside a reliable transfer that fills the queue [STR-42] [SCH-3]', () => {
     const pressure = new Pressure({ seed: 2, link: { ...MOBILE, queueBytesMax: 8_000 } });
     const flow = pressure.flow({ ...states, settings: { delivery: BEST_EFFORT, priority: Priority.MEDIA } });

@@ -3,6 +3,8 @@ import { MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
 /** What is measured of a path's round trips. */
 export interface MeasuredRoundTrips {
   readonly hasSample: boolean;
+  /** When the newest sample was taken. */
+  readonly sampledAt: Micros;
   /** The newest sample, and without the peer's delay. */
   readonly latest: Micros;
   readonly adjusted: Micros;
@@ -18,7 +20,9 @@ export interface MeasuredRoundTrips {
  * path when there is a queue, and so the window that fills the path and as much of the queue as may be is known at once. Below the bound
  * the window grows until it is reached.
  *
- * A queue that stays although we send less is not ours: then the window says nothing for a while, or whoever keeps it would starve us.
+ * A queue that stays although we send less is not ours: then the window says nothing for a while, or whoever keeps it would starve us. Where
+ * what never gives way is more than the window by itself, the queue does not tell whose it is, nor whether it is a longer way: if it stays
+ * although all else gives way, it counts as a part of the path for a while, and the window is made for what comes on top of it.
  */
 export class QueueBound {
   /** Bytes that may be in flight; infinite while there is no queue to speak of. */
@@ -36,6 +40,10 @@ export class QueueBound {
   private flightFirst = 0;
   private rttFirst: Micros = 0;
   private flightMax = 0;
+  /** The least that was in flight when one of its packets went out: from the window on nothing that gives way did. */
+  private flightBefore = Number.POSITIVE_INFINITY;
+  /** Rounds in a row in which that was so. */
+  private barred = 0;
   /** Rounds in a row above the bound; the queue in the first, and the rate at which our packets crossed it. */
   private over = 0;
   private queueThen: Micros = 0;
@@ -45,6 +53,9 @@ export class QueueBound {
   /** The queue was not ours: it counts again from this time on. */
   private restsUntil: Micros = 0;
   private rest: Micros = REST_MIN;
+  /** Least round-trip time that is taken for the path's, and until when. */
+  private base: Micros = 0;
+  private baseUntil: Micros = 0;
 
   /** @param delayMax - most that packets should wait in the queue */
   constructor(rtt: MeasuredRoundTrips, delayMax: Micros) {
@@ -52,35 +63,48 @@ export class QueueBound {
     this.delayMax = delayMax;
   }
 
-  /** Packets went out; `bytesInFlight` includes them. */
-  onSent(bytesInFlight: number): void {
+  /** A packet went out; `bytesInFlight` includes it, `before` does not. */
+  onSent(bytesInFlight: number, before: number): void {
+    if (before < this.flightBefore) this.flightBefore = before;
     if (this.flightFirst === 0) this.flightFirst = bytesInFlight;
     if (bytesInFlight > this.flightMax) this.flightMax = bytesInFlight;
   }
 
   /** An acknowledgement came, and with it a measure of the round-trip time. */
   onAck(now: Micros): void {
-    const { adjusted, hasSample, latest, min } = this.rtt;
-    // Below a millisecond round trips tell of timers and processes, not of queues.
-    if (!hasSample || min < MILLISECOND || now - latest < this.since || now < this.restsUntil) return;
+    const { adjusted, hasSample, latest, min, sampledAt } = this.rtt;
+    if (now < this.restsUntil) {
+      this.beginFlight(); // the next round begins with what is in flight then
+      return;
+    }
+    // An acknowledgement may bring no sample. Below a millisecond round trips tell of timers and processes, not of queues.
+    if (!hasSample || sampledAt !== now || min < MILLISECOND || now - latest < this.since) return;
+    if (this.flightFirst === 0) return;
     if (this.samples === 0) this.rttFirst = adjusted;
     if (adjusted < this.least) this.least = adjusted;
     if (++this.samples >= SAMPLES_MIN) this.endRound(now);
   }
 
   private endRound(now: Micros): void {
-    const queue = this.least - this.rtt.min;
-    if (queue > this.delayMax) this.shrink(queue, now);
-    else if (this.window !== Number.POSITIVE_INFINITY) this.grow(queue);
+    const { min } = this.rtt;
+    const path = now < this.baseUntil ? Math.max(min, this.base) : min;
+    const queue = this.least - path;
+    if (queue > this.delayMax) this.shrink(path, queue, now);
+    else if (this.window !== Number.POSITIVE_INFINITY) this.grow(path, Math.max(0, queue));
     this.since = now;
     this.samples = 0;
     this.least = NEVER;
-    this.flightFirst = 0;
-    this.flightMax = 0;
+    this.beginFlight();
   }
 
-  private shrink(queue: Micros, now: Micros): void {
-    const { min } = this.rtt;
+  private beginFlight(): void {
+    this.flightFirst = 0;
+    this.flightMax = 0;
+    this.flightBefore = Number.POSITIVE_INFINITY;
+  }
+
+  /** @param path - round-trip time without the queue */
+  private shrink(path: Micros, queue: Micros, now: Micros): void {
     const rate = this.flightFirst / this.rttFirst;
     this.rate = rate;
     if (this.over === 0) {
@@ -88,19 +112,22 @@ export class QueueBound {
       this.rateThen = rate;
     }
     this.unused = 0;
-    const stays = queue > STAYS * this.queueThen && rate < this.rateThen / 2;
-    if (++this.over > ROUNDS_TO_DRAIN && stays) return this.letGo(now);
-    this.window = Math.max(WINDOW_MIN, rate * (min + AIM * this.delayMax));
+    const stays = queue > STAYS * this.queueThen;
+    this.barred = this.flightBefore >= this.window ? this.barred + 1 : 0;
+    if (++this.over > ROUNDS_TO_DRAIN && stays) {
+      if (rate < this.rateThen / 2) return this.letGo(now);
+      if (this.barred > ROUNDS_TO_DRAIN) return this.accept(now);
+    }
+    this.window = Math.max(WINDOW_MIN, rate * (path + AIM * this.delayMax));
   }
 
-  private grow(queue: Micros): void {
-    const { min } = this.rtt;
+  private grow(path: Micros, queue: Micros): void {
     this.over = 0;
     this.rest = REST_MIN;
     this.rate = Math.max(this.rate, this.flightFirst / this.rttFirst);
     if (this.flightMax + PACKET > this.window) {
       this.unused = 0;
-      const fits = this.window * ((min + this.delayMax) / (min + queue) - 1);
+      const fits = this.window * ((path + this.delayMax) / (path + queue) - 1);
       this.window += Math.min(this.window / 4, Math.max(fits / 2, GROWTH_MIN));
     } else if (++this.unused > ROUNDS_UNUSED) {
       this.window = Number.POSITIVE_INFINITY;
@@ -108,12 +135,24 @@ export class QueueBound {
     }
   }
 
-  /** The queue stays, whatever we do. */
+  /** The queue stays, whatever we do: it is not looked at for a while. */
   private letGo(now: Micros): void {
+    this.restsUntil = now + this.rest;
+    this.begin();
+  }
+
+  /** The queue stays for all that gives way: it counts as a part of the path for a while. */
+  private accept(now: Micros): void {
+    this.base = this.least;
+    this.baseUntil = now + this.rest;
+    this.begin();
+  }
+
+  private begin(): void {
     this.window = Number.POSITIVE_INFINITY;
     this.rate = Number.POSITIVE_INFINITY;
     this.over = 0;
-    this.restsUntil = now + this.rest;
+    this.barred = 0;
     this.rest = Math.min(2 * this.rest, REST_MAX);
   }
 }

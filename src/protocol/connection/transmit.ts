@@ -251,6 +251,7 @@ export class PacketAssembler {
     const { frames } = builder;
     frames.sent = sent.frames;
     const { acksSent } = counters;
+    const before = path.bytesInFlight;
     let symbolStart = -1;
     let isEliciting = this.packAck(frames, state, now);
     const hasAck = counters.acksSent > acksSent;
@@ -258,7 +259,7 @@ export class PacketAssembler {
     if (mayFrames) {
       if (repairs !== null) symbolStart = this.packRepair(builder, repairs, state.nextNumber);
       if (control.isDue) control.write(frames);
-      const thinRoom = thinning === null ? Number.POSITIVE_INFINITY : thinning.window - path.bytesInFlight;
+      const thinRoom = thinning === null ? Number.POSITIVE_INFINITY : thinning.window - before;
       packer.write(frames, path.pacer.rate * SECOND, path.rtt.smoothed, thinRoom);
       if (repairs !== null) frames.limit += REPAIR_ROOM;
       if (frames.room < FULL_PACKET_SLACK) this.fillsPackets = true;
@@ -281,7 +282,7 @@ export class PacketAssembler {
     if (symbolStart >= 0 && this.outgoingRepairs.onPacked(state.nextNumber, frames, symbolStart))
       builder.markSymbol();
     this.endPacket(builder, state, isEliciting, isEliciting, now);
-    thinning?.onSent(path.bytesInFlight);
+    thinning?.onSent(path.bytesInFlight, before);
   }
 
   /**

@@ -46,7 +46,7 @@ class Sender {
     this.freeAt = Math.max(this.freeAt, this.now) + PACKET / this.rate;
     this.flights.push({ sentAt: this.now, ackAt: this.freeAt + others + this.path });
     this.inFlight += PACKET;
-    this.bound.onSent(this.inFlight);
+    this.bound.onSent(this.inFlight, this.inFlight - PACKET);
   }
 
   private acknowledge(): void {
@@ -120,5 +120,15 @@ describe('A bound of the queue', () => {
     sender.limit = 2_000_000;
     sender.run(2_000);
     expect(sender.bound.window).toBe(Number.POSITIVE_INFINITY);
+  });
+
+  test('learns nothing of acknowledgements that bring no sample, and nothing of what is not in flight [STR-42]', () => {
+    const sender = new Sender(0.1, 40 * MILLISECOND);
+    sender.limit = 20 * PACKET;
+    sender.run(150); // the last sample is of a long queue
+    const { bound, now } = sender;
+    const { rate, window } = bound;
+    for (let k = 1; k <= 100; k++) bound.onAck(now + k * SECOND);
+    expect([bound.rate, bound.window]).toEqual([rate, window]);
   });
 });
