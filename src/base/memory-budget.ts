@@ -1,3 +1,5 @@
+import { type Micros, SECOND } from './time.ts';
+
 /** What all peers make an endpoint keep now, in bytes; what is reserved for them, and the most that may be. [CON-50] */
 export interface MemoryMetrics {
   readonly memoryBytes: number;
@@ -14,6 +16,9 @@ export class MemoryBudget {
   private reservedBytes = 0;
   private readonly accounts = new Set<MemoryAccount>();
   private readonly waiting = new Set<MemoryAccount>();
+  /** The account with the least of those that lately found too little to grow by, and until when that counts. */
+  private neediest: MemoryAccount | null = null;
+  private neediestUntil: Micros = 0;
 
   constructor(bytesMax: number) {
     this.bytesMax = bytesMax;
@@ -51,7 +56,24 @@ export class MemoryBudget {
     this.waiting.add(account);
   }
 
+  /** `account` found too little to grow by. */
+  noteNeed(account: MemoryAccount, now: Micros): void {
+    const { neediest } = this;
+    if (neediest !== null && now < this.neediestUntil && account.reserved > neediest.reserved) return;
+    this.neediest = account;
+    this.neediestUntil = now + NEED_TIME;
+  }
+
+  /** Whether `account` has clearly more than one that found too little. */
+  isUnfair(account: MemoryAccount, now: Micros): boolean {
+    const { neediest } = this;
+    return (
+      neediest !== null && now < this.neediestUntil && account.reserved > UNFAIR_FACTOR * neediest.reserved
+    );
+  }
+
   forget(account: MemoryAccount): void {
+    if (this.neediest === account) this.neediest = null;
     this.waiting.delete(account);
     this.accounts.delete(account);
   }
@@ -73,6 +95,10 @@ export interface MemorySource {
   give(bytes: number): void;
   /** Somebody found too little here. */
   awaitRoom(): void;
+  /** A window that would be of use was not to be had. */
+  noteNeed(now: Micros): void;
+  /** Whether others need what was taken here more: then it is to be given back, bit by bit, and no more is taken to grow. */
+  owes(now: Micros): boolean;
 }
 
 /** The part of a {@link MemoryBudget} that one connection has. */
@@ -127,6 +153,14 @@ export class MemoryAccount implements MemorySource {
     if (!this.isClosed) this.budget.awaitRoom(this);
   }
 
+  noteNeed(now: Micros): void {
+    if (!this.isClosed) this.budget.noteNeed(this, now);
+  }
+
+  owes(now: Micros): boolean {
+    return this.budget.isUnfair(this, now);
+  }
+
   /** The connection is forgotten. What an application still reads of it changes nothing here. */
   close(): void {
     this.onRoom = null;
@@ -139,3 +173,7 @@ export class MemoryAccount implements MemorySource {
 
 /** With less room than this it is not worth asking again. */
 const RETRY_BYTES = 65_536;
+/** So long a need counts that is not told again: a few round trips, since windows grow by them. */
+const NEED_TIME: Micros = SECOND;
+/** Near enough to the same. */
+const UNFAIR_FACTOR = 1.25;

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MemoryAccount, MemoryBudget } from '../../src/base/memory-budget.ts';
+import { SECOND } from '../../src/base/time.ts';
 
 const MIB = 1024 * 1024;
 
@@ -28,6 +29,24 @@ describe('MemoryBudget', () => {
     first.give(MIB / 2);
     first.give(10);
     expect(told).toBe(1);
+  });
+
+  test('has one that has clearly more owe it to one that found too little, for as long as that tells so [CON-52]', () => {
+    const budget = new MemoryBudget(8 * MIB);
+    const [rich, poor, poorer] = [5, 2, 1].map((mib) => new MemoryAccount(budget, mib * MIB));
+    const owing = (now: number) => [rich, poor, poorer].map((account) => account.owes(now));
+    expect(owing(0)).toEqual([false, false, false]);
+    poor.noteNeed(0);
+    expect(owing(0)).toEqual([true, false, false]);
+    poorer.noteNeed(10);
+    poor.noteNeed(20); // who has least is who counts
+    expect(owing(20)).toEqual([true, true, false]);
+    poorer.take(0.7 * MIB);
+    expect(owing(20)).toEqual([true, false, false]);
+    expect(owing(10 + SECOND)).toEqual([false, false, false]);
+    poorer.noteNeed(2 * SECOND);
+    poorer.close();
+    expect(owing(2 * SECOND)).toEqual([false, false, false]);
   });
 
   test('counts what is held by each account, and nothing of one that is closed', () => {

@@ -201,9 +201,14 @@ export class FlowWindow {
     if (limit > this.admitted) this.admitted = limit;
   }
 
-  /** Doubles the window when a quarter of it, or more, was read in the time of one round trip for each quarter. */
+  /**
+   * Doubles the window when a quarter of it, or more, was read in the time of one round trip for each quarter. But it gives way where
+   * another found too little of what it has much more of. [CON-52]
+   */
   private follow(growth: WindowGrowth): void {
     const { now, rtt } = growth.pace;
+    if (growth.source.owes(now))
+      this.windowBytes = Math.max(this.initialBytes, Math.floor(this.windowBytes * GIVE_WAY));
     const elapsed = now - this.since;
     const read = this.freed - this.freedThen;
     this.since = now;
@@ -215,8 +220,10 @@ export class FlowWindow {
   private double(growth: WindowGrowth): void {
     const wanted = Math.min(2 * this.windowBytes, growth.bytesMax);
     const spare = this.initialBytes + this.taken - this.windowBytes;
-    const more = Math.min(wanted - this.windowBytes, Math.floor(spare + growth.source.available / 2));
-    if (more <= 0) return;
+    const { pace, source } = growth;
+    const more = Math.min(wanted - this.windowBytes, Math.floor(spare + source.available / 2));
+    if (more < wanted - this.windowBytes) source.noteNeed(pace.now);
+    if (more <= 0 || source.owes(pace.now)) return;
     this.windowBytes += more;
     const lacking = this.windowBytes - this.initialBytes - this.taken;
     if (lacking > 0) this.extend(growth, lacking, 0);
@@ -284,6 +291,13 @@ export class WindowPool implements MemorySource {
     this.wasGiven = false;
   }
 
+  /** Streams have one reader: what it reads faster is its affair. */
+  noteNeed(): void {}
+
+  owes(): boolean {
+    return false;
+  }
+
   /** Everybody asks again now. */
   retried(): void {
     this.isAwaited = false;
@@ -292,6 +306,9 @@ export class WindowPool implements MemorySource {
 
 /** Bytes charged for a message besides its length, so that empty messages are not free. */
 export const MESSAGE_COST = 128;
+
+/** What is left of a window at each new limit while another needs it more. */
+const GIVE_WAY = 7 / 8;
 
 /** Sequences of the reliable space that may be unsettled, from the oldest one on. [STR-12] */
 export const SEQUENCE_SPAN_MAX = 65_536;
