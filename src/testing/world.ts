@@ -39,6 +39,8 @@ export interface WorldOptions {
 export interface NodeOptions {
   host: string;
   port: number;
+  /** For what it sends at a time. Default: of the usual size. */
+  batch?: TransmitBatch;
   /** Called in each turn after input and after each round of output, to drain events and act. */
   pump?: (now: Micros) => void;
 }
@@ -177,7 +179,7 @@ export class WorldNode {
   private isDue = false;
   private removed = false;
   private readonly received = new ReceiveQueue();
-  private readonly batch = new TransmitBatch();
+  private readonly batch: TransmitBatch;
   private timer: ScheduledEvent | null = null;
   private timerFor: Micros = NEVER;
 
@@ -185,6 +187,7 @@ export class WorldNode {
     this.world = world;
     this.endpoint = endpoint;
     this.host = options.host;
+    this.batch = options.batch ?? new TransmitBatch();
     this.pump = options.pump ?? (() => {});
     this.port = world.network.open(options.host, options.port, (datagram) => {
       this.inbox.push(datagram);

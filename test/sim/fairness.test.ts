@@ -1,4 +1,7 @@
 import { describe, expect, test } from 'vitest';
+import { MILLISECOND } from '../../src/base/time.ts';
+import type { LossBasedController } from '../../src/protocol/congestion/loss-based.ts';
+import { TransmitBatch } from '../../src/protocol/datagram/index.ts';
 import { type Flow, Pressure } from './pressure.ts';
 
 const MIB = 1024 * 1024;
@@ -33,6 +36,24 @@ describe('Connections of one endpoint', () => {
     for (const gone of pressure.connections.slice(1)) gone.close('application', 0, '', pressure.world.now);
     pressure.run(4_000);
     expect(ratesOf([greedy], pressure, 1_000)[0]).toBeGreaterThan(0.9 * alone);
+  });
+
+  test('share a socket that takes less than they could send, and a message of another waits for no more than a batch [SCH-9]', () => {
+    const datagramTime = 100;
+    const pressure = new Pressure({ seed: 3, link: { delayMs: 5 }, datagramTime });
+    const thin = pressure.flow({ bytes: 100, everyMs: 10 });
+    // each connects while those before it fill every batch
+    const flows = Array.from({ length: 8 }, () => pressure.flow({ bytes: 8_000 }, pressure.connect()));
+    // the network is not what decides
+    for (const { path } of pressure.connections) (path.congestion as LossBasedController).window = 1_000_000;
+    pressure.run(500);
+    const rates = ratesOf(flows, pressure, 2_000);
+    const sum = rates.reduce((total, rate) => total + rate, 0);
+    expect(sum).toBeGreaterThan(80);
+    for (const rate of rates) expect(Math.abs(rate / sum - 1 / 8)).toBeLessThan(0.1 / 8);
+    const batchMs = (new TransmitBatch().datagramsMax * datagramTime) / MILLISECOND;
+    expect(thin.agesMs.length).toBeGreaterThan(150);
+    expect(thin.ageMs(1)).toBeLessThan(5 + batchMs + 2);
   });
 
   test('find a window that a fast and long path needs as fast as slow start does, in ten round trips: 100 Mbit/s over 200 ms [STR-9]', () => {

@@ -12,10 +12,11 @@ import {
 } from '../../src/protocol/connection/config.ts';
 import type { Connection } from '../../src/protocol/connection/connection.ts';
 import { Identity } from '../../src/protocol/crypto/identity.ts';
+import { type ReceiveBatch, TransmitBatch } from '../../src/protocol/datagram/index.ts';
 import { Endpoint } from '../../src/protocol/endpoint/index.ts';
 import type { ConnectionStream, StreamSettings } from '../../src/protocol/stream/connection-stream.ts';
 import { Delivery, Priority } from '../../src/protocol/wire/frame-type.ts';
-import { World, type WorldNode } from '../../src/testing/world.ts';
+import { type LabEndpoint, World, type WorldNode } from '../../src/testing/world.ts';
 import type { LinkCounters, LinkOptions } from '../../src/udp/link.ts';
 import { nullAead } from './null-aead.ts';
 
@@ -27,6 +28,42 @@ export interface PressureOptions {
   readonly back?: LinkOptions;
   readonly client?: Partial<ConnectionConfig>;
   readonly server?: Partial<ConnectionConfig>;
+  /** So long the client's socket takes for a datagram. Default 0. */
+  readonly datagramTime?: Micros;
+  /** Most datagrams that it takes at a time. */
+  readonly datagramsMax?: number;
+}
+
+/** An endpoint whose socket takes its time for a batch: what is sent is for the endpoint to decide. */
+class BusyEndpoint implements LabEndpoint {
+  private readonly endpoint: Endpoint;
+  private readonly datagramTime: Micros;
+  private freeAt: Micros = 0;
+
+  constructor(endpoint: Endpoint, datagramTime: Micros) {
+    this.endpoint = endpoint;
+    this.datagramTime = datagramTime;
+  }
+
+  receive(batch: ReceiveBatch, now: Micros): void {
+    this.endpoint.receive(batch, now);
+  }
+
+  transmit(batch: TransmitBatch, now: Micros): number {
+    if (now < this.freeAt) return 0;
+    const count = this.endpoint.transmit(batch, now);
+    this.freeAt = now + count * this.datagramTime;
+    return count;
+  }
+
+  nextTimeout(): Micros {
+    const timeout = this.endpoint.nextTimeout();
+    return this.endpoint.wantsTransmit ? Math.min(timeout, this.freeAt) : timeout;
+  }
+
+  timeout(now: Micros): void {
+    if (this.endpoint.nextTimeout() <= now) this.endpoint.timeout(now);
+  }
 }
 
 /** What a stream is given to send. */
@@ -87,7 +124,8 @@ export class Pressure {
   private readonly flowsByLabel = new Map<string, Flow>();
   private readonly random: Prng;
 
-  constructor({ seed, link, back = { delayMs: link.delayMs }, client, server }: PressureOptions) {
+  constructor(options: PressureOptions) {
+    const { seed, link, back = { delayMs: link.delayMs }, client, server, datagramTime = 0 } = options;
     this.world = new World({ seed });
     this.world.network.connect('client', 'server', link, back);
     this.random = new Prng(seed);
@@ -102,7 +140,12 @@ export class Pressure {
     };
     this.client = new Endpoint({ connection: config(client), random: this.random.fork(), server: null });
     this.server = new Endpoint({ connection: config(server), random: this.random.fork(), server: accept });
-    this.clientNode = this.world.add(this.client, { host: 'client', port: PORT, pump: () => this.offer() });
+    this.clientNode = this.world.add(new BusyEndpoint(this.client, datagramTime), {
+      host: 'client',
+      port: PORT,
+      batch: new TransmitBatch(undefined, options.datagramsMax),
+      pump: () => this.offer(),
+    });
     this.world.add(this.server, { host: 'server', port: PORT, pump: (now) => this.read(now) });
     this.connect();
   }

@@ -28,6 +28,10 @@ export class TransmitBatch {
   /** The ECN codepoint that each datagram goes with, as far as any has one; null when none has. */
   private ecn: number[] | null = null;
 
+  /** Where the turn of who packs now ends. */
+  private turnCount: number;
+  private turnUsed: number;
+
   /** Packets that wait for their seal. */
   packets = 0;
   private readonly keys: (PacketKeys | null)[] = [];
@@ -46,15 +50,30 @@ export class TransmitBatch {
     this.offset = new Int32Array(datagramsMax);
     this.length = new Int32Array(datagramsMax);
     this.local = new Int32Array(datagramsMax);
+    this.turnCount = datagramsMax;
+    this.turnUsed = arenaBytes;
   }
 
   get datagramsMax(): number {
     return this.offset.length;
   }
 
-  /** True when another datagram of up to `bytes` fits. */
+  /** True when another datagram of up to `bytes` fits, and the turn is not over. */
   hasRoom(bytes: number): boolean {
-    return this.count < this.offset.length && this.used + bytes <= this.arena.length;
+    const { used } = this;
+    return this.count < this.turnCount && used < this.turnUsed && used + bytes <= this.arena.length;
+  }
+
+  /** Begins a turn of one of `sharers`, each of which may have its part of the batch, but as much as is worth a turn. */
+  beginTurn(sharers: number): void {
+    const count = Math.max(TURN_DATAGRAMS_MIN, Math.ceil(this.offset.length / sharers));
+    this.turnCount = Math.min(this.offset.length, this.count + count);
+    this.turnUsed = this.used + Math.max(TURN_BYTES_MIN, Math.ceil(this.arena.length / sharers));
+  }
+
+  /** True when who has the turn had all of it. */
+  get isTurnOver(): boolean {
+    return this.count >= this.turnCount || this.used >= this.turnUsed;
   }
 
   // ---- packing ----
@@ -158,6 +177,7 @@ export class TransmitBatch {
   clear(): void {
     this.used = 0;
     this.count = 0;
+    this.beginTurn(1);
     if (this.ecn !== null) this.ecn.length = 0;
     this.truncatePackets(0);
   }
@@ -171,3 +191,5 @@ export class TransmitBatch {
 /** A few packets of loopback size, or as many of those of the internet as a batch holds. */
 const ARENA_BYTES = 256 * 1024;
 const DATAGRAMS_MAX = 192;
+const TURN_DATAGRAMS_MIN = 16;
+const TURN_BYTES_MIN = 16 * 1024;

@@ -7,14 +7,17 @@ import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 /**
  * The connections of an endpoint that may have something to send, each once. They take turns, in the order in which they became ready, but
  * those that have messages to send go first, and in a batch of their own: no message waits while the acknowledgements of others are packed,
- * sealed and sent. Not so after a full batch, or messages that fill one batch after the other would keep acknowledgements away.
+ * sealed and sent. The next batch is for all, or messages that never end would keep acknowledgements away. A turn is a part of the batch, so
+ * that none waits while another fills whole batches, but long enough for segmentation to be of use.
  */
 export class ReadyConnections {
   private readonly ring = new Ring<Connection>();
   private readonly pack: Pack;
   private readonly onPackError: OnPackError;
-  /** The latest batch was full before all had packed. */
-  private wasFull = false;
+  /** The latest batch was for those with messages only. */
+  private othersWait = false;
+  /** One that was asked has more than its turn held. */
+  private hasMore = false;
 
   constructor(pack: Pack, onPackError: OnPackError) {
     this.pack = pack;
@@ -33,28 +36,42 @@ export class ReadyConnections {
 
   /** Has them pack until the batch is full or all have had their turn; after a batch of messages the others have theirs with the next call. */
   fill(batch: TransmitBatch, now: Micros): void {
-    const { ring } = this;
     const before = batch.count;
-    const messagesFirst = ring.length > 1 && !this.wasFull;
-    this.wasFull = messagesFirst && this.goRound(batch, now, true);
-    if (!this.wasFull && batch.count === before) this.wasFull = this.goRound(batch, now, false);
-    // Who filled the batch goes to the back, so that it cannot keep others away.
-    if (this.wasFull) ring.push(ring.shift() as Connection);
+    const messagesFirst = this.ring.length > 1 && !this.othersWait;
+    if (messagesFirst) this.goRounds(batch, now, true);
+    this.othersWait = batch.count > before;
+    if (!this.othersWait) this.goRounds(batch, now, false);
   }
 
-  /** Asks each that is ready now, or only those that have messages. True when the batch is full: who filled it stays in front. */
-  private goRound(batch: TransmitBatch, now: Micros, messagesOnly: boolean): boolean {
+  /** Asks those that are ready, or only those that have messages, until the batch is full or none has more. */
+  private goRounds(batch: TransmitBatch, now: Micros, messagesOnly: boolean): void {
+    const before = batch.count;
+    do this.hasMore = false;
+    while (!this.goRound(batch, now, messagesOnly, before) && this.hasMore);
+  }
+
+  /** Asks each that is ready now. True when the batch is full. */
+  private goRound(batch: TransmitBatch, now: Micros, messagesOnly: boolean, before: number): boolean {
     const { ring } = this;
-    for (let left = ring.length; left > 0; left--) {
+    const sharers = ring.length;
+    for (let left = sharers; left > 0; left--) {
       const connection = ring.peek() as Connection;
       if (isForgotten(connection)) {
         ring.shift();
       } else if (messagesOnly && !connection.streams.packer.hasMessages) {
         ring.push(ring.shift() as Connection);
       } else {
+        const isFirst = batch.count === before;
+        batch.beginTurn(sharers); // [SCH-9] an even part of the batch
         try {
-          if (this.pack(connection, batch, now)) return true;
-          this.takeFirst();
+          if (!this.pack(connection, batch, now)) this.takeFirst();
+          else {
+            // Who had no whole turn because others filled the batch is in front in the next.
+            const { isTurnOver } = batch;
+            if (isTurnOver || isFirst) ring.push(ring.shift() as Connection);
+            if (!isTurnOver || batch.count === batch.datagramsMax) return true;
+            this.hasMore = true;
+          }
         } catch (error) {
           this.takeFirst();
           if (this.onPackError(connection, error, now)) left++; // what it tells is packed behind the others
