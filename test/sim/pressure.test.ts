@@ -98,6 +98,21 @@ describe('A game that sends more than the link carries', () => {
     expect(flow.agesMs.length / flow.offered).toBeGreaterThan(0.9);
   });
 
+  test('has its messages with a deadline in time when its way becomes longer, though they fit into the window [STR-42]', () => {
+    const pressure = new Pressure({ seed: 2, link: { delayMs: 10, bitsPerSecond: 20e6 } });
+    const flow = pressure.flow({
+      settings: { delivery: PARTIAL },
+      bytes: 8_000,
+      everyMs: 500,
+      lifetimeMs: 400,
+    });
+    pressure.flow({ bytes: 100, everyMs: 20 });
+    pressure.run(5_000).restart();
+    pressure.world.network.connect('client', 'server', { delayMs: 60 });
+    pressure.run(15_000);
+    expect(flow.agesMs.length / flow.offered).toBeGreaterThan(0.6);
+  });
+
   test('keeps its share beside a reliable transfer that fills the queue [STR-42] [SCH-3]', () => {
     const pressure = new Pressure({ seed: 2, link: { ...MOBILE, queueBytesMax: 8_000 } });
     const flow = pressure.flow({ ...states, settings: { delivery: BEST_EFFORT, priority: Priority.MEDIA } });
@@ -125,6 +140,17 @@ describe('Beside transfers that fill the path, whatever the queue holds,', () =>
       expect(goodputMbps).toBeGreaterThan(18);
     },
   );
+
+  test('a bounded queue leaves a transfer its rate when the way becomes longer, again and again [SCH-6]', () => {
+    const link = { delayMs: 10, bitsPerSecond: 20e6 };
+    const pressure = new Pressure({ seed: 2, link, client: { queueDelayMaxMs: 5 } });
+    const flow = pressure.flow({ bytes: 4_000 });
+    pressure.run(5_000);
+    pressure.world.network.connect('client', 'server', { ...link, delayMs: 40 }, { delayMs: 40 });
+    pressure.run(15_000).restart();
+    pressure.run(10_000);
+    expect(flow.receivedBytes / 10_000 / 2_500).toBeGreaterThan(0.6);
+  });
 
   test('an urgent message does not wait at the sender, where the queue is what it is, either [SCH-7]', () => {
     const { waitP99, shareError } = measurePriorities({ seed: 1, congestion: 'cubic', queue: 1 });

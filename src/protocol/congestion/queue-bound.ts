@@ -44,7 +44,7 @@ export class QueueBound {
   private flightBefore = Number.POSITIVE_INFINITY;
   /** Rounds in a row in which that was so. */
   private barred = 0;
-  /** Rounds in a row above the bound; the queue in the first, and the rate at which our packets crossed it. */
+  /** Rounds in a row above the bound in which the queue stayed; the queue in the first, and the rate at which our packets crossed it. */
   private over = 0;
   private queueThen: Micros = 0;
   private rateThen = 0;
@@ -56,6 +56,9 @@ export class QueueBound {
   /** Least round-trip time that is taken for the path's, and until when. */
   private base: Micros = 0;
   private baseUntil: Micros = 0;
+  /** The queue may be ours after all; when that may be tried next. */
+  private isTrial = false;
+  private triesAt: Micros = 0;
 
   /** @param delayMax - most that packets should wait in the queue */
   constructor(rtt: MeasuredRoundTrips, delayMax: Micros) {
@@ -87,6 +90,8 @@ export class QueueBound {
 
   private endRound(now: Micros): void {
     const { min } = this.rtt;
+    const hasGrown = this.least - this.base > TRIAL_GROWTH * this.delayMax;
+    if (this.isTrial && hasGrown && now < this.baseUntil) this.endTrial(now);
     const path = now < this.baseUntil ? Math.max(min, this.base) : min;
     const queue = this.least - path;
     if (queue > this.delayMax) this.shrink(path, queue, now);
@@ -107,16 +112,17 @@ export class QueueBound {
   private shrink(path: Micros, queue: Micros, now: Micros): void {
     const rate = this.flightFirst / this.rttFirst;
     this.rate = rate;
-    if (this.over === 0) {
+    if (this.over === 0 || queue <= STAYS * this.queueThen) {
       this.queueThen = queue;
       this.rateThen = rate;
+      this.over = 0;
     }
     this.unused = 0;
-    const stays = queue > STAYS * this.queueThen;
     this.barred = this.flightBefore >= this.window ? this.barred + 1 : 0;
-    if (++this.over > ROUNDS_TO_DRAIN && stays) {
+    if (++this.over > ROUNDS_TO_DRAIN) {
       if (rate < this.rateThen / 2) return this.letGo(now);
       if (this.barred > ROUNDS_TO_DRAIN) return this.accept(now);
+      if (this.over > ROUNDS_TO_TRY && now >= this.triesAt) return this.tryMore(rate, now);
     }
     this.window = Math.max(WINDOW_MIN, rate * (path + AIM * this.delayMax));
   }
@@ -141,11 +147,25 @@ export class QueueBound {
     this.begin();
   }
 
-  /** The queue stays for all that gives way: it counts as a part of the path for a while. */
+  /** The queue stays although nothing that gives way is sent: it counts as a part of the path for a while. */
   private accept(now: Micros): void {
+    this.isTrial = false;
     this.base = this.least;
     this.baseUntil = now + this.rest;
     this.begin();
+  }
+
+  /** The queue stays, but may be ours: a little more in flight makes it longer then, which is the end of the trial. */
+  private tryMore(rate: number, now: Micros): void {
+    this.accept(now);
+    this.isTrial = true;
+    this.window = Math.max(WINDOW_MIN, rate * (this.base + AIM * this.delayMax));
+  }
+
+  private endTrial(now: Micros): void {
+    this.isTrial = false;
+    this.baseUntil = now;
+    this.triesAt = now + REST_MAX;
   }
 
   private begin(): void {
@@ -167,6 +187,10 @@ const AIM = 0.75;
  */
 const ROUNDS_TO_DRAIN = 3;
 const STAYS = 0.75;
+/** After so many it is tried whether more in flight makes a longer queue. */
+const ROUNDS_TO_TRY = 8;
+/** A trial is over when the queue has grown by this share of what is allowed. */
+const TRIAL_GROWTH = 0.25;
 const ROUNDS_UNUSED = 8;
 /** Some packet always goes out. */
 const WINDOW_MIN = 1_200;
