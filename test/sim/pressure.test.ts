@@ -124,12 +124,15 @@ describe('A game that sends more than the link carries', () => {
 });
 
 describe('Beside transfers that fill the path, whatever the queue holds,', () => {
-  // The seed is one of those in which bursts hid the queue, until it was full.
-  test.each([0.25, 1])(
+  // In the first seed bursts hid the queue until it was full, in the other the packets reserved made the bound look as if it were of no use.
+  test.each([
+    [0.25, 9],
+    [1, 82],
+  ])(
     'an urgent message takes at most 1.5 times as long as alone where the queue is bounded, and the others share: %f BDP [SCH-2] [SCH-3] [SCH-6] [SCH-7]',
-    (queue) => {
+    (queue, seed) => {
       const { system, shareError, waitP99, goodputMbps } = measurePriorities({
-        seed: 9,
+        seed,
         congestion: 'cubic',
         queue,
         queueDelayMaxMs: 5,

@@ -66,11 +66,11 @@ export class QueueBound {
     this.delayMax = delayMax;
   }
 
-  /** A packet went out; `bytesInFlight` includes it, `before` does not. */
-  onSent(bytesInFlight: number, before: number): void {
+  /** A packet went out; `bytesInFlight` includes it, `before` does not. So much of the window is left to others: `reserved`. */
+  onSent(bytesInFlight: number, before: number, reserved = 0): void {
     if (before < this.flightBefore) this.flightBefore = before;
     if (this.flightFirst === 0) this.flightFirst = bytesInFlight;
-    if (bytesInFlight > this.flightMax) this.flightMax = bytesInFlight;
+    if (bytesInFlight + reserved > this.flightMax) this.flightMax = bytesInFlight + reserved;
   }
 
   /** An acknowledgement came, and with it a measure of the round-trip time. */

@@ -117,7 +117,7 @@ export class Path {
     this.bytesInFlight = before + bytes;
     this.congestion.onPacketSent(bytes, before, now);
     if (before === 0 && this.congestion.delivery !== null) this.updatePacing(now); // [REC-75] it may restart from idle
-    this.queueBound?.onSent(before + bytes, before);
+    this.queueBound?.onSent(before + bytes, before, this.reserved);
     this.pacer.onSent(bytes, now);
     this.noteFull(now);
   }
