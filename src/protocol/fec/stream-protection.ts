@@ -75,7 +75,6 @@ export class StreamProtection implements HeapItem {
 
   /** True unless the next message, which asks for this, or null for what the stream has, is to be sent without. */
   admits(asked: ProtectionOptions | null): boolean {
-    if (asked === null && this.asked === this.ofStream) return true;
     const said = asked ?? this.ofStream;
     if (said.mode === ProtectionMode.OFF) return !this.isAsked;
     if (!this.isAsked) this.host.watch(this);

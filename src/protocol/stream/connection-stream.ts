@@ -7,6 +7,7 @@ import type { Delivery, Priority } from '../wire/frame-type.ts';
 import type { MessageLimits } from './limits.ts';
 import type { ReceiveStream } from './receive/receive-stream.ts';
 import { Schedulable } from './scheduler.ts';
+import { Mark } from './send/message-records.ts';
 import type { Outcomes } from './send/send-context.ts';
 import type { SendResult, SendStream } from './send/send-stream.ts';
 
@@ -54,6 +55,8 @@ export class ConnectionStream extends Schedulable {
   isEndTold = false;
   /** How what is sent on it is protected against loss. */
   private readonly protection: StreamProtection;
+  /** A message has asked for protection of its own. */
+  private isMixed = false;
   private readonly streams: StreamOwner;
 
   constructor(
@@ -98,10 +101,16 @@ export class ConnectionStream extends Schedulable {
     tracking = 0,
     protection: ProtectionOptions | null = null,
   ): SendResult {
-    const isProtected = this.protection.admits(protection);
-    const result = this.sender.send(data, delivery, deadline, transfer, tracking, isProtected);
+    if (protection !== null || this.isMixed) this.protect(protection);
+    const result = this.sender.send(data, delivery, deadline, transfer, tracking);
     if (!this.active || deadline < this.deadline) this.streams.onSendTouched(this);
     return result;
+  }
+
+  /** The next message asks for this, or null for what the stream has, when messages before it asked for something else. [FEC-1] */
+  private protect(protection: ProtectionOptions | null): void {
+    this.isMixed = true;
+    this.sender.queue.mark = this.protection.admits(protection) ? 0 : Mark.UNPROTECTED;
   }
 
   /** A number to send a message with; an `outcome` event with it tells what became of the message. */

@@ -45,14 +45,8 @@ export class SendBuffer {
   }
 
   /** Takes a message in. `transfer` gives `data` away instead of copying it. */
-  push(
-    data: Uint8Array,
-    deadline: Micros,
-    transfer: boolean,
-    trackingId: number,
-    isProtected: boolean,
-  ): void {
-    const { context, records } = this;
+  push(data: Uint8Array, deadline: Micros, transfer: boolean, trackingId: number): void {
+    const { context, queue, records } = this;
     const length = data.length;
     let i: number;
     if (length > SHARED_BYTES_MAX) {
@@ -60,21 +54,20 @@ export class SendBuffer {
       if (transfer) keepHere(data.buffer);
       else slab.bytes.set(data);
       slab.live = 1;
-      i = records.append(slab, 0, length, 0);
+      i = records.append(slab, 0, length, queue.mark);
     } else {
       const slab = this.openSlab(length);
       const at = writeVarint(slab.bytes, slab.used, length);
       if (length > 0) slab.bytes.set(data, at);
       slab.used = at + length;
       slab.live++;
-      i = records.append(slab, at, length, Mark.PREFIXED);
+      i = records.append(slab, at, length, Mark.PREFIXED | queue.mark);
     }
-    this.queue.bytes += length + MESSAGE_COST;
+    queue.bytes += length + MESSAGE_COST;
     this.pushed++;
     context.messages++;
     context.messageBytes += length;
     if (trackingId > 0) records.setTrackingId(i, trackingId);
-    if (!isProtected) records.marks[i] |= Mark.UNPROTECTED;
     if (deadline !== NEVER) {
       records.setDeadline(i, deadline);
       this.deadlineWatch.add(deadline);

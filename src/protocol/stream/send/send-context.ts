@@ -57,6 +57,8 @@ export class SendQueue {
   bytesMax: number;
   /** Once there were best-effort messages: those of them that wait. */
   bestEffort: WaitingBestEffort | null = null;
+  /** {@link Mark.UNPROTECTED} while what enters is sent without what the stream does against loss, else 0. [FEC-1] */
+  mark = 0;
   private awaitsDrain = false;
 
   constructor(options: SendQueueOptions) {

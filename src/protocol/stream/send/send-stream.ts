@@ -126,7 +126,6 @@ export class SendStream {
    *
    * @param deadline - when it is worth nothing any more; NEVER for none
    * @param trackingId - above 0 to find its outcome in the context's ring; 0 for none
-   * @param isProtected - whether what the stream does against loss is done for it
    * @throws JspError ERR_JSP_STREAM_CLOSED after {@link close} or {@link reset}, ERR_JSP_STREAM_RESET when the peer stopped it
    */
   send(
@@ -135,12 +134,11 @@ export class SendStream {
     deadline: Micros,
     transfer: boolean,
     trackingId = 0,
-    isProtected = true,
   ): SendResult {
     if (this.isEnding) this.throwClosed();
     if (!this.queue.admits(data.length)) return SendResult.REFUSED;
     const { buffer } = delivery === Delivery.BEST_EFFORT ? this.bestEffortPacketizer() : this.reliable;
-    buffer.push(data, deadline, transfer, trackingId, isProtected);
+    buffer.push(data, deadline, transfer, trackingId);
     return this.queue.takeFull() ? SendResult.FULL : SendResult.ACCEPTED;
   }
 

@@ -7,6 +7,7 @@ import {
   type ProtectionOptions,
 } from '../../../../src/protocol/fec/protection.ts';
 import { type ProtectionHost, StreamProtection } from '../../../../src/protocol/fec/stream-protection.ts';
+import { Mark } from '../../../../src/protocol/stream/send/message-records.ts';
 import { Outcome } from '../../../../src/protocol/stream/send/send-context.ts';
 import { Delivery } from '../../../../src/protocol/wire/frame-type.ts';
 import { bytesOf, framesOf, Link, type Packet } from '../link.ts';
@@ -116,7 +117,9 @@ describe('messages go again in later packets [FEC-5]', () => {
     const large = some.send(RELIABLE, 301);
     expect(words(large)).toEqual(['MESSAGES 1+1']);
     expect(words(some.send(RELIABLE, 64))).toEqual(['MESSAGES 2+1']);
-    some.link.send.send(bytesOf(10), RELIABLE, NEVER, false, 0, false);
+    some.link.send.queue.mark = Mark.UNPROTECTED;
+    some.link.send.send(bytesOf(10), RELIABLE, NEVER, false);
+    some.link.send.queue.mark = 0;
     expect(words(some.pack())).toEqual(['MESSAGES 2+2']);
     expect(words(some.send(RELIABLE, 64))).toEqual(['MESSAGES 4+1']);
     some.link.lost(large, some.now);
