@@ -124,7 +124,7 @@ export class QueueBound {
       if (this.barred > ROUNDS_TO_DRAIN) return this.accept(now);
       if (this.over > ROUNDS_TO_TRY && now >= this.triesAt) return this.tryMore(rate, now);
     }
-    this.window = Math.max(WINDOW_MIN, rate * (path + AIM * this.delayMax));
+    this.window = this.windowFor(rate, path);
   }
 
   private grow(path: Micros, queue: Micros): void {
@@ -159,7 +159,13 @@ export class QueueBound {
   private tryMore(rate: number, now: Micros): void {
     this.accept(now);
     this.isTrial = true;
-    this.window = Math.max(WINDOW_MIN, rate * (this.base + AIM * this.delayMax));
+    this.window = this.windowFor(rate, this.base);
+  }
+
+  /** A packet goes out while any of the window is left: on a slow path it alone takes longer than the room to swing. */
+  private windowFor(rate: number, path: Micros): number {
+    const beyond = Math.max(0, PACKET - (1 - AIM) * this.delayMax * rate);
+    return Math.max(WINDOW_MIN, rate * (path + AIM * this.delayMax) - beyond);
   }
 
   private endTrial(now: Micros): void {
