@@ -64,7 +64,7 @@ export class ProtectionPlan {
   every = 0;
   /** WINDOW: packets that a repair covers, 6 to 32. BLOCK: packets of a block. */
   span = 0;
-  /** BURST and BLOCK: repairs behind the packets of a message, or of a block.. */
+  /** BURST and BLOCK: repairs behind the packets of a message, or of a block. */
   repairs = 0;
   /** WINDOW and BURST: share of messages that may still be late, ordered ones with all that wait for them. */
   target = 0;
