@@ -13,9 +13,10 @@
  */
 
 import type { Micros } from '../../base/time.ts';
+import type { QueueBound } from '../congestion/queue-bound.ts';
 import { openPacket, UnprotectedHeader } from '../crypto/packet-protection.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
-import { knownRate, type Path, type QueueBound } from '../path/path.ts';
+import { knownRate, type Path } from '../path/path.ts';
 import { isRecovered, recover, symbolStart } from '../recovery/recovered-packets.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { PacketList, SentPackets } from '../recovery/sent-packets.ts';

@@ -13,11 +13,12 @@
 import { NO_BYTES } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
 import { type Micros, SECOND } from '../../base/time.ts';
+import type { QueueBound } from '../congestion/queue-bound.ts';
 import type { PacketKeys } from '../crypto/packet-protection.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 import type { ConnectionProtection } from '../fec/connection-protection.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
-import type { Path, QueueBound } from '../path/path.ts';
+import type { Path } from '../path/path.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamPacker } from '../stream/stream-packer.ts';

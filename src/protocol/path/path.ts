@@ -15,12 +15,9 @@ import { LossBasedController, NewReno } from '../congestion/loss-based.ts';
 import { Pacer, type PacingLimits } from '../congestion/pacer.ts';
 import { QueueBound } from '../congestion/queue-bound.ts';
 import { PathEcn } from './ecn.ts';
-
 import { PathMtuDiscovery } from './mtu-discovery.ts';
 import { PathLoss } from './path-loss.ts';
 import { RttEstimator } from './rtt.ts';
-
-export { QueueBound };
 
 export interface PathOptions {
   /** Address of the peer. */
