@@ -34,7 +34,7 @@ export class OutgoingRepairs {
   private encoder: RepairEncoder | null = null;
   private bursts: BurstSizes | null = null;
   /** The last protected numbers, at their count modulo the length, and their count. */
-  private readonly numbers = new Float64Array(SPAN_MAX);
+  private readonly numbers = new Float64Array(SPAN_MAX).fill(-1);
   private count = 0;
   /** Whose new messages the newest has. */
   private latest: StreamProtection | null = null;
@@ -185,6 +185,7 @@ export class OutgoingRepairs {
     this.encoder = null;
     this.bursts = null;
     this.count = 0;
+    this.numbers.fill(-1);
     this.latest = null;
     this.window.clear();
     this.open.clear();
@@ -285,7 +286,7 @@ export class OutgoingRepairs {
 
   /** Whether the packet is one of the last that were protected. */
   private isProtected(number: number): boolean {
-    return this.numbers.lastIndexOf(number, Math.min(this.count, SPAN_MAX) - 1) >= 0;
+    return this.numbers.includes(number);
   }
 
   /** Whether a repair that covers the number is in flight. */
