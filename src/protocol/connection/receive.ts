@@ -271,6 +271,7 @@ export class PacketReceiver {
     this.spaces[space]?.acks.onPacket(number, ackEliciting, now, scratch.ecn);
     if (scratch.ecn === EcnCodepoint.CE) this.counters.congestionMarksReceived++;
     if (keepsSymbol) this.keepSymbol(data, opened, now);
+    else if (space === PacketSpace.APPLICATION) this.parts.repairs?.trim(number); // [FEC-26] the peer may protect nothing any more
     if (space === PacketSpace.APPLICATION) return;
     const { handshake, role } = this.parts;
     if (space === PacketSpace.INITIAL && role === 'server') handshake.onHelloBytes();
