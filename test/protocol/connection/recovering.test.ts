@@ -240,6 +240,18 @@ describe('what a peer makes of repairs', () => {
     expect(peer.victim.core.metrics().memoryReservedBytes).toBe(before.memoryReservedBytes);
   });
 
+  test('what it makes us keep is given back when 65 packets in a row were not protected [FEC-26]', () => {
+    const peer = new Protector();
+    const memory = () => peer.victim.core.metrics().memoryReservedBytes;
+    const before = memory();
+    peer.send(run(0, 0, 10));
+    expect(memory()).toBeGreaterThan(before);
+    for (let k = 1; k <= 64; k++) peer.rogue.send(run(0, k, 10));
+    expect(memory()).toBeGreaterThan(before);
+    for (let k = 65; k <= 67; k++) peer.rogue.send(run(0, k, 10));
+    expect(memory()).toBe(before);
+  });
+
   test('without memory for them, repairs go by and packets are taken as ever [CON-50]', () => {
     const peer = new Protector({ memoryBytesMax: 300_000 });
     peer.send(run(0, 0, 1_000));
