@@ -31,6 +31,7 @@ const IDEAS: Readonly<Record<string, string>> = {
   'protocol/crypto': 'ciphers, key schedule, identity',
   'protocol/datagram': 'batches of datagrams out and in',
   'protocol/fec': 'what protects against loss: planner, codes',
+  'protocol/compress': 'LZ4, dictionaries, envelopes',
   'protocol/wire': 'varints, headers, parameters, frames/',
   'protocol/trace': 'counters',
   base: 'bytes, ranges, heap, time, errors',

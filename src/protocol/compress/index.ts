@@ -1,0 +1,11 @@
+/** Compression of messages, as others see it: the codec, dictionaries, envelopes. */
+
+export { chooseLz4, type Lz4Codec, type Lz4Name, type Lz4Preference } from './codec.ts';
+export { DICTIONARIES_MAX, DICTIONARY_BYTES_MAX, Dictionary, DictionarySet } from './dictionary.ts';
+export {
+  ENVELOPE_BYTES_MAX,
+  EnvelopeFault,
+  EnvelopeReader,
+  EnvelopeWriter,
+  storeMessage,
+} from './envelope.ts';
