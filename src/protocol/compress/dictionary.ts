@@ -62,7 +62,7 @@ export class DictionarySet {
 
 /** As far as a match reaches back. */
 export const DICTIONARY_BYTES_MAX = OFFSET_MAX;
-/** Most of one side. [CMP-3] */
+/** Most of one side. */
 export const DICTIONARIES_MAX = 16;
 /** Bytes of a hash. */
 export const HASH_BYTES = 8;
