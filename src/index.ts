@@ -29,6 +29,7 @@ export type {
   StreamOptions,
   TransportOptions,
 } from './transport/options.ts';
+export { type Preset, type ProfileName, type Profiles, profiles } from './transport/profiles.ts';
 export type { Protection, ProtectionBlock, ProtectionTarget } from './transport/protection.ts';
 export type { Stream } from './transport/stream.ts';
 export { generateIdentity } from './transport/system-crypto.ts';

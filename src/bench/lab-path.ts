@@ -62,13 +62,21 @@ export class LabPath {
     this.options = options;
   }
 
-  /** Connects over a path that loses nothing, and lets the losses begin when both sides have said what they have to say. */
-  static async open(path: PathOptions, transport: TransportOptions = {}): Promise<LabPath> {
+  /**
+   * Connects over a path that loses nothing, and lets the losses begin when both sides have said what they have to say.
+   *
+   * @param transport - options of the client, and of the server where that has none of its own
+   */
+  static async open(
+    path: PathOptions,
+    transport: TransportOptions = {},
+    server: TransportOptions = transport,
+  ): Promise<LabPath> {
     const { seed, rttMs } = path;
     const lab = new Lab({ seed, link: { delayMs: rttMs / 2 }, instantsMax: Number.POSITIVE_INFINITY });
     const { clock, random } = lab;
     const listener = await listen({
-      ...transport,
+      ...server,
       identity: Identity.generate(new Prng(seed)),
       socket: lab.socket({ host: SERVER, port: PORT }),
       clock,
@@ -82,9 +90,9 @@ export class LabPath {
     url.hostname = SERVER;
     const connecting = connect(url.href, { ...transport, socket, clock, random });
     const client = await lab.settle(connecting);
-    const server = await lab.settle(accepted);
+    const serving = await lab.settle(accepted);
     await lab.run(rttMs + SETTLE_MS);
-    const opened = new LabPath(lab, client, server, path);
+    const opened = new LabPath(lab, client, serving, path);
     lab.network.connect(CLIENT, SERVER, linkOptions(path));
     return opened;
   }

@@ -10,6 +10,7 @@ import {
   listen,
 } from '../transport/listen.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
+import { profiles } from '../transport/profiles.ts';
 import type { BrokerMetrics } from './core/output.ts';
 import { BROKER_LIMITS, type BrokerLimits } from './core/state.ts';
 import { BrokerService } from './service.ts';
@@ -42,6 +43,7 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
   const listener = await listen({
     streamsMax: STREAMS_MAX,
     messageBytesMax: COMMAND_BYTES_MAX,
+    ...(options.profile === undefined ? {} : profiles[options.profile]),
     ...chosenOptions<ListenOptions>(options, LISTEN_OPTIONS),
     host: options.host ?? '127.0.0.1', // [BRK-36]
   });

@@ -26,6 +26,7 @@ import { abortSignal, onAbort } from '../transport/abort.ts';
 import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/connect.ts';
 import { CLOSE_STALL_MS } from '../transport/connection.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
+import { profiles } from '../transport/profiles.ts';
 import { TIMEOUT_MS_MAX } from '../udp/clock.ts';
 import { CommandStream, closedError, openCommandStream } from './command-stream.ts';
 import { ProgressWatch, Publishing, type PublishOptions } from './publishing.ts';
@@ -95,6 +96,7 @@ export async function connectClient(
   const connection = await connect(target, {
     messageBytesMax: COMMAND_BYTES_MAX,
     connectionWindowBytes: WINDOW_BYTES,
+    ...(options.profile === undefined ? {} : profiles[options.profile]),
     ...chosenOptions<ConnectOptions>(options, CONNECT_OPTIONS),
   });
   return clientOver(connection, options);

@@ -21,8 +21,11 @@ import {
   impairedOr,
   nearPeers,
   randomOf,
+  type StreamOptions,
+  streamDefaultsOf,
   TRANSPORT_OPTIONS,
   type TransportOptions,
+  withProfile,
 } from './options.ts';
 import { protectionOf } from './protection.ts';
 import { parseServerUrl, type ServerUrl } from './url.ts';
@@ -50,8 +53,9 @@ export interface ConnectOptions extends TransportOptions {
  * ERR_JSP_SERVER_FULL, ERR_JSP_SERVER_CLOSING, ERR_JSP_SOCKET, ERR_JSP_OPTION_INVALID, ERR_JSP_ABORTED; see spec/errors.md. Where several addresses were tried it is the most telling error, whose `cause` has
  * the `errors` of all.
  */
-export async function connect(url: string, options: ConnectOptions = {}): Promise<Connection> {
-  checkOptions('connect', options, CONNECT_OPTIONS);
+export async function connect(url: string, given: ConnectOptions = {}): Promise<Connection> {
+  checkOptions('connect', given, CONNECT_OPTIONS);
+  const options = withProfile(given);
   protectionOf('connect', options);
   const server = parseServerUrl(url);
   if (server.fingerprint === null && options.insecure !== true) {
@@ -127,7 +131,7 @@ const TELLS_LITTLE: readonly string[] = [
 
 /** The one connection on a socket of its own, which is closed with it. */
 class ClientSession {
-  readonly allowHalfOpen: boolean;
+  readonly streamDefaults: StreamOptions;
   private readonly driver: Driver;
   private readonly core: CoreConnection;
   private readonly connection: Connection;
@@ -142,7 +146,7 @@ class ClientSession {
     remote: { host: string; port: number },
     pin: Uint8Array | null,
   ) {
-    this.allowHalfOpen = options.allowHalfOpen ?? false;
+    this.streamDefaults = streamDefaultsOf(options);
     const clock = clockOf(options);
     const loopback = nearPeers(options)(remote.host);
     const config = connectionConfig(options, socket, loopback);

@@ -18,6 +18,7 @@ import { IsolatedEmitter } from './listeners.ts';
 import {
   APPLICATION_CODE,
   deliveryNumber,
+  laidOver,
   priorityNumber,
   STREAM_OPTIONS,
   type StreamOptions,
@@ -55,7 +56,8 @@ interface ConnectionEvents {
 
 /** What a connection needs of its socket's owner. */
 export interface ConnectionOwner {
-  readonly allowHalfOpen: boolean;
+  /** What streams have that are not told otherwise. */
+  readonly streamDefaults: StreamOptions;
   onConnectionClosed(connection: Connection): void;
   impairConnection?(options: ImpairmentOptions | null): void;
   /** Whether the socket keeps the process alive, where it is the connection's own. */
@@ -156,8 +158,9 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
    *
    * @throws JspError ERR_JSP_CLOSED when the connection is closing
    */
-  openStream(options: StreamOptions = {}): Stream {
-    checkOptions('openStream', options, STREAM_OPTIONS);
+  openStream(given: StreamOptions = {}): Stream {
+    checkOptions('openStream', given, STREAM_OPTIONS);
+    const options = laidOver(this.owner.streamDefaults, given);
     if (!this.isOpen)
       throw this.closedWith ?? new JspError('ERR_JSP_CLOSED', 'the connection is closed; connect again');
     const label = Buffer.from(options.label ?? '');
@@ -175,12 +178,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       protection: protectionOf('openStream', options) ?? undefined,
     };
     try {
-      return openStream(
-        this.core.streams.open(settings),
-        this.driver,
-        this.core,
-        this.streamDefaults(options),
-      );
+      return openStream(this.core.streams.open(settings), this.driver, this.core, options);
     } catch (error) {
       throw this.driver.onInternalError(this.core, error);
     }
@@ -277,7 +275,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
 
   /** The peer opened a stream. */
   private onStream(core: ConnectionStream): void {
-    const stream = openStream(core, this.driver, this.core, this.streamDefaults({}), this.context);
+    const { allowHalfOpen } = this.owner.streamDefaults;
+    const stream = openStream(core, this.driver, this.core, { allowHalfOpen }, this.context);
     if (this.tell('stream', stream)) return;
     this.unclaimed.push(stream);
     stream.once('close', () => {
@@ -306,12 +305,6 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     this.owner.onConnectionClosed(this);
     for (const stream of [...this.core.streams.values()]) closeStream(stream, this.closedWith);
     this.tell('close', this.closedWith);
-  }
-
-  private streamDefaults(options: StreamOptions): StreamOptions {
-    return options.allowHalfOpen === undefined
-      ? { ...options, allowHalfOpen: this.owner.allowHalfOpen }
-      : options;
   }
 
   private async finish(options: CloseOptions): Promise<void> {

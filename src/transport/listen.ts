@@ -32,8 +32,10 @@ import {
   impairedOr,
   nearPeers,
   randomOf,
+  streamDefaultsOf,
   TRANSPORT_OPTIONS,
   type TransportOptions,
+  withProfile,
 } from './options.ts';
 import { protectionOf } from './protection.ts';
 import { DEFAULT_PORT, formatServerUrl, parseAdvertised } from './url.ts';
@@ -107,7 +109,7 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   private constructor(socket: DatagramSocket, options: ListenOptions, advertised: HostPort) {
     super();
     this.owner = {
-      allowHalfOpen: options.allowHalfOpen ?? false,
+      streamDefaults: streamDefaultsOf(options),
       onEvent: (event) => this.onEvent(event),
       onSocketError: (error, fatal) => this.onSocketError(error, fatal),
       onDatagramRefused: (bytes, host, port) => this.onDatagramRefused(bytes, host, port),
@@ -234,8 +236,9 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
  *
  * @throws JspError ERR_JSP_SOCKET when the address cannot be bound, ERR_JSP_OPTION_INVALID, ERR_JSP_ABORTED
  */
-export async function listen(options: ListenOptions): Promise<Listener> {
-  checkOptions('listen', options, LISTEN_OPTIONS);
+export async function listen(given: ListenOptions): Promise<Listener> {
+  checkOptions('listen', given, LISTEN_OPTIONS);
+  const options = withProfile(given);
   protectionOf('listen', options);
   const { signal, identity } = options;
   if (identity === undefined)

@@ -4,9 +4,11 @@ import { isLoopback } from '../base/ip-address.ts';
 import {
   anObject,
   anything,
+  checkOptions,
   chosenOptions,
   flag,
   number,
+  type OptionCheck,
   type OptionTable,
   oneOf,
   text,
@@ -34,7 +36,8 @@ import {
 import { type Clock, systemClock } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { type ImpairmentOptions, impairSocket } from '../udp/impaired-socket.ts';
-import { type Protection, protection, protectionOf } from './protection.ts';
+import { PROFILE_NAMES, type ProfileName, profiles } from './profiles.ts';
+import { type Protectable, type Protection, protection, protectionOf } from './protection.ts';
 import { loadNodeMlKem, systemRandom } from './system-crypto.ts';
 
 /** What an application may say to `listen`, `connect`, `openStream` and `send`, and what the core and the wire make of it. */
@@ -43,6 +46,12 @@ export type MlKemPreference = 'auto' | MlKemName;
 
 /** What `listen` and `connect` have in common. Sizes in bytes, durations in ms. */
 export interface TransportOptions {
+  /**
+   * A kind of application whose options these are to be: each option that is not given has its value of the profile, and only then its
+   * default. `jsp profiles` prints them with their reasons, and they can be read in {@link profiles}. Both sides should have the same.
+   * Default none.
+   */
+  profile?: ProfileName | undefined;
   /** Implementation of ChaCha20-Poly1305; the environment variable JSP_AEAD chooses where this is not given. Default `auto`. */
   aead?: AeadPreference | undefined;
   /**
@@ -90,6 +99,8 @@ export interface TransportOptions {
   streamsMax?: number | undefined;
   /** The default of streams' own `allowHalfOpen`, also for those that the peer opens. Default false. */
   allowHalfOpen?: boolean | undefined;
+  /** What `openStream` has for options that it is not given, on connections of this side. Default none. */
+  streamDefaults?: StreamOptions | undefined;
   /** Memory for best-effort messages that are incomplete or unread. Default 1 MiB. */
   bestEffortBytes?: number | undefined;
   /**
@@ -215,9 +226,20 @@ const CONFIG_OPTIONS = {
   queueDelayMaxMs: anything,
 } satisfies Partial<OptionTable<TransportOptions>>;
 
+/** Throws by itself what it has to say of members. */
+const streamDefaults: OptionCheck = (value) => {
+  const must = anObject(value);
+  if (must !== null) return must;
+  checkOptions('streamDefaults', value as StreamOptions, STREAM_OPTIONS);
+  protectionOf('streamDefaults', value as StreamOptions);
+  return null;
+};
+
 /** What the options of {@link TransportOptions} may be. */
 export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
   ...CONFIG_OPTIONS,
+  profile: oneOf(PROFILE_NAMES),
+  streamDefaults: streamDefaults,
   aead: oneOf(['auto', 'sodium', 'node', 'noble']),
   mlKem: oneOf(['auto', 'node', 'noble']),
   protection,
@@ -286,6 +308,35 @@ export function connectionConfig(
   config.memoryBytesMax = defaultMemoryBytes();
   const passedOn: Pick<TransportOptions, keyof typeof CONFIG_OPTIONS> = options;
   return checkedConnectionConfig({ ...config, ...chosenOptions(passedOn, CONFIG_OPTIONS) });
+}
+
+/** The options with those of their profile for what they do not say. A listener or connection is made of what this answers. */
+export function withProfile<T extends TransportOptions>(options: T): T {
+  const { profile, streamDefaults } = options;
+  if (profile === undefined) return options;
+  const presets: TransportOptions = profiles[profile];
+  const merged = laidOver<TransportOptions>(presets, options) as T;
+  if (presets.streamDefaults !== undefined && streamDefaults !== undefined)
+    merged.streamDefaults = laidOver(presets.streamDefaults, streamDefaults);
+  return merged;
+}
+
+/** `options` with `defaults` for what they do not say. What they say under one name of an option holds also against the other name. */
+export function laidOver<T extends Protectable>(defaults: T, options: T): T {
+  const isProtectionSaid = options.protection !== undefined || options.fec !== undefined;
+  const merged: T = isProtectionSaid
+    ? { ...defaults, protection: undefined, fec: undefined }
+    : { ...defaults };
+  for (const name in options) if (options[name] !== undefined) merged[name] = options[name];
+  return merged;
+}
+
+/** What streams of a connection have that are not told otherwise. */
+export function streamDefaultsOf(options: TransportOptions): StreamOptions {
+  return laidOver<StreamOptions>(
+    { allowHalfOpen: options.allowHalfOpen ?? false },
+    options.streamDefaults ?? {},
+  );
 }
 
 export function clockOf(options: TransportOptions): Clock {

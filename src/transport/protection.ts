@@ -41,7 +41,7 @@ export interface ProtectionTarget {
 }
 
 /** Where both names of the option can stand. */
-interface Protectable {
+export interface Protectable {
   readonly protection?: Protection | undefined;
   readonly fec?: Protection | undefined;
 }
