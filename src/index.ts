@@ -14,6 +14,7 @@ export { JspError, type JspErrorCode } from './base/errors.ts';
 export type { MemoryMetrics } from './base/memory-budget.ts';
 export type { RandomSource } from './base/random.ts';
 export type { Micros } from './base/time.ts';
+export { type TrainingOptions, trainDictionary } from './protocol/compress/index.ts';
 export { type AeadPreference, Identity } from './protocol/crypto/index.ts';
 export { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from './protocol/datagram/index.ts';
 export type { ConnectionMetrics, EndpointCounters } from './protocol/endpoint/index.ts';

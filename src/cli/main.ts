@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { addBenchCommand } from './bench.ts';
 import { addBrokerCommand } from './broker.ts';
+import { addDictCommand } from './dict.ts';
 import { addKeygenCommand } from './keygen.ts';
 import { addPingCommand } from './ping.ts';
 import { addPubCommand } from './pub.ts';
@@ -24,6 +25,7 @@ addSubCommand(jsp);
 addPubCommand(jsp);
 addPingCommand(jsp);
 addKeygenCommand(jsp);
+addDictCommand(jsp);
 addBenchCommand(jsp);
 jsp.parseAsync().catch(endWith);
 

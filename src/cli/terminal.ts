@@ -68,6 +68,7 @@ export type CommandErrorCode =
   | 'ERR_JSP_STATE_DIRECTORY'
   | 'ERR_JSP_FILE'
   | 'ERR_JSP_INPUT_TOO_LARGE'
+  | 'ERR_JSP_SAMPLES'
   | 'ERR_JSP_USAGE';
 
 /** An error of the command line: a sentence that says what to do next, and a stable `code`. */

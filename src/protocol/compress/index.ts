@@ -9,3 +9,12 @@ export {
   EnvelopeWriter,
   storeMessage,
 } from './envelope.ts';
+export {
+  DICTIONARY_BYTES,
+  DICTIONARY_BYTES_MIN,
+  SAMPLES_BYTES_MAX,
+  SAMPLES_MIN,
+  type TrainingOptions,
+  trainDictionary,
+  trainingSteps,
+} from './training.ts';
