@@ -1,9 +1,12 @@
 import { type Micros, SECOND } from './time.ts';
 
-/** What all peers make an endpoint keep now, in bytes; what is reserved for them, and the most that may be. [CON-50] */
+/** Memory that the peers of an endpoint take. [CON-50] */
 export interface MemoryMetrics {
+  /** What all peers make the process keep now. */
   readonly memoryBytes: number;
+  /** What is reserved for them: what they have, and what they were promised. */
   readonly memoryReservedBytes: number;
+  /** The most that may be reserved: the option `memoryBytesMax`. */
   readonly memoryBytesMax: number;
 }
 

@@ -184,9 +184,12 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     }
   }
 
-  /** `socket` is that of the listener, with all of its connections, on a server. */
+  /**
+   * True figures of this moment; `docs/metrics.md` says what to look at when. `socket` is that of the listener, with all of its connections, on a
+   * server.
+   */
   metrics(): ConnectionMetrics & { readonly socket: SocketMetrics } {
-    return { ...this.core.metrics(), socket: socketMetrics(this.driver.socket) };
+    return { ...this.core.metrics(this.driver.now()), socket: socketMetrics(this.driver.socket) };
   }
 
   /**

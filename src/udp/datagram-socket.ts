@@ -8,9 +8,13 @@ export interface SocketAddress {
 
 /** What went through a socket since it was bound. */
 export interface SocketCounters {
+  /** Datagrams that the system took. */
   datagramsSent: number;
+  /** Bytes of UDP payload in them. */
   bytesSent: number;
+  /** Datagrams that the system gave. */
   datagramsReceived: number;
+  /** Bytes of UDP payload in them. */
   bytesReceived: number;
   /** Datagrams the system refused to take and told us about; the peer sees them as lost. */
   sendErrors: number;
@@ -74,7 +78,9 @@ export interface DatagramSocket {
 
 /** What an application is told of a socket: its counters, and the buffers that the system granted. */
 export interface SocketMetrics extends Readonly<SocketCounters> {
+  /** Receive buffer that the system granted, less its own bookkeeping for large datagrams. */
   readonly receiveBufferBytes: number;
+  /** The same for sending. */
   readonly sendBufferBytes: number;
 }
 

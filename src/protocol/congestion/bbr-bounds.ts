@@ -90,6 +90,8 @@ export interface TooMuchLoss {
 
 /** [REC-73] The bounds that losses set; infinite without any. */
 export class LossBounds {
+  /** How often one of them was lowered. */
+  lowerings = 0;
   /** Long term: bytes in flight beyond which probing lost too much. */
   inFlightLong = Number.POSITIVE_INFINITY;
   /** Short term, until the next refill: bytes in flight, and bytes a microsecond. */
@@ -137,6 +139,7 @@ export class LossBounds {
   }
 
   lowerLong(inFlight: number, share: number, packets: number): void {
+    this.lowerings++;
     if (this.inFlightLong === Number.POSITIVE_INFINITY) this.longShare = 0;
     this.inFlightLong = inFlight;
     if (share < this.longShare) return;
@@ -146,6 +149,7 @@ export class LossBounds {
 
   /** A round outside of probing lost too much: adapts to what it delivered, but by no more than CUBIC would. */
   lowerShort(round: LossRound, { share, packets, bandwidth, window }: TooMuchLoss): void {
+    this.lowerings++;
     const isMore = round.isMarked || share >= this.shortShare;
     if (isMore) {
       this.shortShare = round.isMarked ? 1 : share;

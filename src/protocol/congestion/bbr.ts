@@ -25,7 +25,7 @@ import { Delivery, type PacketReport, RateSample } from './delivery-rate.ts';
 import { CalmTag, LossFloor } from './loss-floor.ts';
 import { BURST_TIME, type PacingLimits } from './pacer.ts';
 
-type State = Exclude<CongestionState, 'slow-start' | 'congestion-avoidance'>;
+type State = Exclude<CongestionState, 'slow-start' | 'congestion-avoidance' | 'recovery'>;
 
 export class Bbr implements CongestionController {
   readonly name = 'bbr';
@@ -80,6 +80,10 @@ export class Bbr implements CongestionController {
 
   get isSlowStart(): boolean {
     return this.state === 'startup';
+  }
+
+  get congestionEvents(): number {
+    return this.bounds.lowerings;
   }
 
   get lossFloor(): number {

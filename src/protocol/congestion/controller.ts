@@ -26,6 +26,8 @@ export interface CongestionController {
   readonly state: CongestionState;
   /** The share of packets, 0 to 1, that it takes the path to lose whatever the rate is. */
   readonly lossFloor: number;
+  /** How often losses or marks made it send less. */
+  readonly congestionEvents: number;
   /** What the path has delivered, which packets are then told with; null when it does not go by that. */
   readonly delivery: Delivery | null;
 
@@ -62,16 +64,20 @@ export interface CongestionController {
 
 export type CongestionName = 'bbr' | 'cubic' | 'newreno';
 
-export type CongestionState =
-  | 'slow-start'
-  | 'congestion-avoidance'
-  | 'startup'
-  | 'drain'
-  | 'probe-down'
-  | 'probe-cruise'
-  | 'probe-refill'
-  | 'probe-up'
-  | 'probe-rtt';
+/** All of them: the first three are of `cubic` and `newreno`, the others of `bbr`. */
+export const CONGESTION_STATES = [
+  'slow-start',
+  'congestion-avoidance',
+  'recovery',
+  'startup',
+  'drain',
+  'probe-down',
+  'probe-cruise',
+  'probe-refill',
+  'probe-up',
+  'probe-rtt',
+] as const;
+export type CongestionState = (typeof CONGESTION_STATES)[number];
 
 export interface CongestionOptions {
   /** Packet size in bytes at the start. */

@@ -38,6 +38,7 @@ export class LossBasedController implements CongestionController {
   readonly delivery = null;
   readonly lossFloor = 0;
   window: number;
+  congestionEvents = 0;
 
   private readonly avoidance: CongestionAvoidance;
   private readonly rtt: RoundTripTime;
@@ -48,6 +49,8 @@ export class LossBasedController implements CongestionController {
   private hasLost = false;
   /** When the current or last recovery period began; -1 before the first. Packets sent until then do not grow the window. */
   private recoveryStart: Micros = -1;
+  /** Nothing that was sent since then is acknowledged yet (RFC 9002 section 7.3.2). */
+  private isInRecovery = false;
   /** When the window was last reduced, unless that was undone. */
   private reducedAt: Micros = -1;
   /** Bytes acknowledged that will grow the window when all of the acknowledgement was told. */
@@ -75,6 +78,7 @@ export class LossBasedController implements CongestionController {
   }
 
   get state(): CongestionState {
+    if (this.isInRecovery) return 'recovery';
     return this.isSlowStart ? 'slow-start' : 'congestion-avoidance';
   }
 
@@ -111,6 +115,7 @@ export class LossBasedController implements CongestionController {
     this.window = Math.min(Math.max(this.window, before), this.windowBytesMax);
     this.slowStartThreshold = this.undoThreshold;
     this.recoveryStart = this.undoRecoveryStart;
+    this.isInRecovery = false;
     this.reducedAt = -1;
   }
 
@@ -123,6 +128,7 @@ export class LossBasedController implements CongestionController {
   onAck(newestSentTime: Micros, isAppLimited: boolean, _bytesInFlight: number, now: Micros): void {
     const bytes = this.ackedBytes;
     this.ackedBytes = 0;
+    if (newestSentTime > this.recoveryStart) this.isInRecovery = false;
     if (this.reducedAt === now) return; // the same acknowledgement brought the loss
     this.avoidance.onAck(isAppLimited, now);
     if (isAppLimited || bytes === 0) return;
@@ -141,6 +147,7 @@ export class LossBasedController implements CongestionController {
   onPersistentCongestion(): void {
     this.window = minimumWindow(this.mtu);
     this.recoveryStart = -1;
+    this.isInRecovery = false;
     this.undoWindow = 0;
     this.unexplainedLosses = 0;
     this.slowStart.restart();
@@ -162,6 +169,8 @@ export class LossBasedController implements CongestionController {
 
   private beginRecoveryPeriod(now: Micros): void {
     this.hasLost = true;
+    this.isInRecovery = true;
+    this.congestionEvents++;
     this.undoWindow = this.window;
     this.undoThreshold = this.slowStartThreshold;
     this.undoRecoveryStart = this.recoveryStart;

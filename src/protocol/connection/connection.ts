@@ -2,6 +2,7 @@ import { JspError } from '../../base/errors.ts';
 import { MemoryAccount, type MemoryBudget } from '../../base/memory-budget.ts';
 import type { RandomSource } from '../../base/random.ts';
 import { type HeapItem, MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
+import { CONGESTION_STATES, type CongestionState } from '../congestion/controller.ts';
 import { QueueBound } from '../congestion/queue-bound.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import { ConnectionProtection } from '../fec/connection-protection.ts';
@@ -13,6 +14,7 @@ import { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamEvent } from '../stream/connection-stream.ts';
 import { Streams } from '../stream/streams.ts';
 import { ConnectionCounters } from '../trace/counters.ts';
+import { ConnectionTimes } from '../trace/time-in-states.ts';
 import { PacketSpace, PacketType } from '../wire/packet-header.ts';
 import type { ConnectionConfig } from './config.ts';
 import { ConnectionIds } from './connection-ids.ts';
@@ -110,6 +112,7 @@ export class Connection {
   readonly assembler: PacketAssembler;
 
   private readonly config: ConnectionConfig;
+  private readonly times: ConnectionTimes<CongestionState>;
   private readonly events: EventSink;
   private readonly touched: (connection: Connection) => void;
   private readonly helloCame: (connection: Connection) => void;
@@ -170,6 +173,7 @@ export class Connection {
       windowBytesMax: config.congestionWindowBytesMax,
       queueDelayMax: config.queueDelayMaxMs * MILLISECOND,
     });
+    this.times = new ConnectionTimes(CONGESTION_STATES, this.path.congestion.state, now);
     const thin = new ThinSender();
     this.recovery = new Recovery(this.path, isServer, thin);
     this.liveness = new Liveness(config.heartbeatMs, config.heartbeatMisses, config.idleTimeoutMs, now);
@@ -211,6 +215,7 @@ export class Connection {
       spaces,
       streams,
       thin,
+      times: this.times,
       thinning: delay === 0 ? null : new QueueBound(path.rtt, delay),
     };
     this.assembler = new PacketAssembler({ ...parts, skips }, host);
@@ -219,8 +224,9 @@ export class Connection {
 
   // ---- what the application asks and tells; there are its streams, too ----
 
-  metrics(): ConnectionMetrics {
-    const { config, counters, isLoopback, path, streams } = this;
+  /** @param now - up to when time in states is counted */
+  metrics(now: Micros = 0): ConnectionMetrics {
+    const { config, counters, isLoopback, liveness, path, streams, times } = this;
     const memoryBytes = memoryOf(streams, this.waitingBytes);
     const mayFragment = !config.setsDontFragment && !isLoopback;
     return metricsOf({
@@ -231,6 +237,10 @@ export class Connection {
       memoryBytes,
       memoryReservedBytes: this.memory.reserved,
       mayFragment,
+      probeTimeout: this.probeTimeout,
+      receivedAt: liveness.receivedAt,
+      times,
+      now,
     });
   }
 
@@ -440,7 +450,8 @@ export class Connection {
       this.connection.helloCame(this.connection);
     }
 
-    onComplete(): void {
+    onComplete(now: Micros): void {
+      this.connection.times.completedAt = now;
       this.connection.tellConnected();
     }
 

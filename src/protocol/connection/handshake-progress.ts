@@ -45,7 +45,7 @@ export interface HandshakeHost {
   /** A client's hello is there to be answered. */
   onHello(): void;
   /** The handshake is complete. */
-  onComplete(): void;
+  onComplete(now: Micros): void;
   /** The peer does not take, or the path does not carry, packets of the size that is to be used. [REC-52] */
   failExactMtu(now: Micros): void;
   /** The packet size in use changed. */
@@ -178,7 +178,7 @@ export class HandshakeProgress {
     streams.onPeerParameters(parameters);
     if (path.mtuDiscovery.limit(ceiling)) this.host.onMtu(now);
     lifecycle.advance(ConnectionState.COMPLETE);
-    this.host.onComplete();
+    this.host.onComplete(now);
     if (role === 'server') {
       this.parts.control.isHandshakeDoneDue = true;
       this.confirm(now);

@@ -269,6 +269,7 @@ export class OutgoingRepairs {
     if (encoder.write(w, carrying, first, last, isFirst) === 0) return Written.NOTHING;
     if (stream.plan.mode !== PlanMode.BLOCK) stream.budget.spend(cost);
     w.sent.plain(FrameType.REPAIR);
+    this.counters.repairBytesSent += cost;
     this.noteSent(carrying, first, last, w.now);
     return Written.YES;
   }

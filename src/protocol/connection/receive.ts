@@ -13,6 +13,7 @@
  */
 
 import type { Micros } from '../../base/time.ts';
+import type { CongestionState } from '../congestion/controller.ts';
 import type { QueueBound } from '../congestion/queue-bound.ts';
 import { openPacket, UnprotectedHeader } from '../crypto/packet-protection.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
@@ -24,6 +25,7 @@ import { newestInFlight, oldestToMend } from '../recovery/thin-probe.ts';
 import type { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamPacker } from '../stream/stream-packer.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
+import type { TimeInStates } from '../trace/time-in-states.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
 import { FrameType } from '../wire/frame-type.ts';
@@ -70,6 +72,7 @@ export interface ReceiverParts {
   readonly spaces: PacketNumberSpaces;
   readonly streams: ReceiverStreams;
   readonly thin: ThinSender;
+  readonly times: { readonly congestion: TimeInStates<CongestionState> };
   readonly thinning: QueueBound | null;
   /** Packets that may fail to open before the connection is closed. */
   readonly openFailuresMax: number;
@@ -537,6 +540,7 @@ interface FateParts {
   readonly spaces: PacketNumberSpaces;
   readonly streams: ReceiverStreams;
   readonly thin: ThinSender;
+  readonly times: { readonly congestion: TimeInStates<CongestionState> };
 }
 
 /**
@@ -571,6 +575,7 @@ export class PacketFateTeller {
     const { largestAckedBytes, smallestLostBytes } = recovery.fates;
     if (path.mtuDiscovery.onAck(largestAckedBytes, smallestLostBytes)) this.host.onMtu(now);
     if (this.parts.outgoingRepairs.isHolding) this.release(now);
+    this.parts.times.congestion.move(path.congestion.state, now);
   }
 
   /** What lost packets carried whose frames waited for repairs of them, and need not any longer, is lost now. [FEC-50] */
@@ -650,7 +655,9 @@ export class PacketFateTeller {
 
   private packetLost(space: PacketSpace, number: number, now: Micros): void {
     const sent = this.parts.recovery.sentPackets(space);
-    if (sent.isSizeProbe(number)) this.sizeProbeLost(sent.reportOf(number).bytes, now);
+    const { bytes } = sent.reportOf(number);
+    this.parts.counters.bytesLost += bytes;
+    if (sent.isSizeProbe(number)) this.sizeProbeLost(bytes, now);
     const mayWait = space === PacketSpace.APPLICATION && this.parts.outgoingRepairs.isTracking;
     if (mayWait && this.parts.outgoingRepairs.holds(number, sent, now)) return;
     this.framesLost(space, number, now);

@@ -12,7 +12,7 @@
 
 import { NO_BYTES } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
-import { type Micros, SECOND } from '../../base/time.ts';
+import { type Micros, NEVER, SECOND } from '../../base/time.ts';
 import type { QueueBound } from '../congestion/queue-bound.ts';
 import type { PacketKeys } from '../crypto/packet-protection.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';
@@ -23,6 +23,7 @@ import type { Recovery } from '../recovery/recovery.ts';
 import type { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamPacker } from '../stream/stream-packer.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
+import type { SendLimit, TimeInStates } from '../trace/time-in-states.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { CONTROL_FRAME_BYTES_MAX, FrameWriter } from '../wire/frame-writer.ts';
 import { writeAck } from '../wire/frames/ack.ts';
@@ -68,6 +69,7 @@ export interface AssemblerParts {
   readonly spaces: PacketNumberSpaces;
   readonly streams: { readonly packer: StreamPacker };
   readonly thin: ThinSender;
+  readonly times: { readonly limit: TimeInStates<SendLimit> };
   /** How much may be in flight for best-effort and partial messages to join it; null for any. */
   readonly thinning: QueueBound | null;
 }
@@ -101,6 +103,7 @@ export class PacketAssembler {
   private readonly skips: NumberSkips;
   private readonly spaces: PacketNumberSpaces;
   private readonly thin: ThinSender;
+  private readonly limit: TimeInStates<SendLimit>;
   private readonly thinning: QueueBound | null;
   private readonly host: AssemblerHost;
   /** There is more to send than one packet holds, so that larger packets are worth looking for. */
@@ -123,6 +126,7 @@ export class PacketAssembler {
     this.skips = parts.skips;
     this.spaces = parts.spaces;
     this.thin = parts.thin;
+    this.limit = parts.times.limit;
     this.thinning = parts.thinning;
     this.host = host;
   }
@@ -146,9 +150,18 @@ export class PacketAssembler {
         if (this.protection.isAsked) this.protection.onTransmitted(this.isBlocked, now);
         if (!this.isBlocked)
           path.congestion.delivery?.onAppLimited(path.bytesInFlight, path.congestion.window);
+        this.limit.move(this.sendLimit(now), now);
         return false;
       }
     }
+  }
+
+  /** Why nothing more is sent now. [CON-70] */
+  private sendLimit(now: Micros): SendLimit {
+    const { packer, path } = this;
+    if (this.isBlocked) return path.nextSend(now, this.packetsReserved) === NEVER ? 'window' : 'pacing';
+    if (packer.isFlowBlocked) return 'flow-control';
+    return path.bytesInFlight > 0 ? 'application' : 'idle';
   }
 
   /** Packs one datagram. False when there is nothing to send, or nothing that may be sent now. */

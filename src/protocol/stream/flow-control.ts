@@ -7,6 +7,11 @@
 import type { MemorySource } from '../../base/memory-budget.ts';
 import { MILLISECOND, type Micros } from '../../base/time.ts';
 
+/** Counts the credits that something waits for. */
+export interface BlockedCredits {
+  blockedCredits: number;
+}
+
 /** What a sender may still send, at one level. */
 export class FlowCredit {
   /** Charged so far; never above `limit`. */
@@ -20,9 +25,12 @@ export class FlowCredit {
   needed = 0;
   /** What was last said to be needed. */
   private neededThen = 0;
+  /** Where those that something waits for are counted, if they are. */
+  private readonly counts: BlockedCredits | null;
 
-  constructor(limit: number) {
+  constructor(limit: number, counts: BlockedCredits | null = null) {
     this.limit = limit;
+    this.counts = counts;
   }
 
   get available(): number {
@@ -33,15 +41,22 @@ export class FlowCredit {
   raise(limit: number): boolean {
     if (limit <= this.limit) return false;
     this.limit = limit;
-    this.blocked = false;
+    this.unblock();
     this.needed = 0;
     return true;
   }
 
   /** Something needs this limit, and waits for it. */
   block(needed: number): void {
+    if (!this.blocked && this.counts !== null) this.counts.blockedCredits++;
     this.blocked = true;
     if (needed > this.needed) this.needed = needed;
+  }
+
+  /** Nothing waits for it any more. */
+  unblock(): void {
+    if (this.blocked && this.counts !== null) this.counts.blockedCredits--;
+    this.blocked = false;
   }
 
   /** True while a BLOCKED frame is owed for the current limit: one a limit. */

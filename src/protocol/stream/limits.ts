@@ -129,6 +129,15 @@ export class StreamLimits {
     return Math.max(0, this.opened - this.peerLimit);
   }
 
+  /** Streams opened so far, by us and by the peer. */
+  get openedCount(): number {
+    return this.opened;
+  }
+
+  get acceptedCount(): number {
+    return this.accepted.total;
+  }
+
   /** Streams that we may open without waiting. */
   get openable(): number {
     return Math.max(0, this.peerLimit - this.opened);

@@ -136,6 +136,12 @@ export class StreamPacker {
     );
   }
 
+  /** Something waits for the peer to let us send more, or open more streams. */
+  get isFlowBlocked(): boolean {
+    const { context, limits } = this;
+    return context.blockedCredits > 0 || context.credit.blocked || limits.streams.waiting > 0;
+  }
+
   /** Packets of what may be sent that are to be left for urgent messages now: none when there is one, or was none for long. [SCH-7] */
   packetsReserved(now: Micros): number {
     if (this.scheduler.hasUrgent) {
@@ -161,7 +167,7 @@ export class StreamPacker {
     this.limits.streams.watch(now);
     this.writeControl(w);
     const { scheduler } = this;
-    const { copies } = this.context;
+    const { copies, retransmittedBytes } = this.context;
     copies.beginPacket();
     scheduler.beginPacket(now, rate);
     if (this.protection.isAsked) this.protection.beginPacket(now);
@@ -184,6 +190,7 @@ export class StreamPacker {
     // What fills the packet without them fills the queue, too: that they alone give way would only starve them.
     if (isHeld && w.room < FRAME_ROOM_MIN) this.othersUntil = now + 2 * rtt;
     if (copies.isReady) this.writeCopies(w, copies);
+    if (this.context.retransmittedBytes !== retransmittedBytes) this.context.retransmittedPackets++;
     // Some may have expired where they waited.
     if (this.context.outcomes.length > 0) this.events.outcomes(this.context.outcomes);
   }

@@ -1,50 +1,100 @@
-/** What one connection counted since it began. Plain numbers, so that a snapshot is a copy of the object. */
+/**
+ * What one connection counted since it began: nothing is ever set back, so that the difference of two snapshots is what happened between
+ * them. Plain numbers, so that a snapshot is a copy of the object. Each field is documented by itself, as `docs/metrics.md` has it. [CON-70]
+ */
 export class ConnectionCounters {
+  // ---- Datagrams and packets ----
+  /** UDP datagrams sent. One holds a packet, in the handshake up to three. */
   datagramsSent = 0;
+  /** UDP datagrams that came for this connection. */
   datagramsReceived = 0;
+  /** Bytes of UDP payload sent, all headers of ours included. */
   bytesSent = 0;
+  /** Bytes of UDP payload that came for this connection. */
   bytesReceived = 0;
+  /** Packets sent. */
   packetsSent = 0;
+  /** Packets that were opened. */
   packetsReceived = 0;
-  packetsLost = 0;
-  packetsSpuriouslyLost = 0;
-  /** Packets lost on the way in whose contents repairs brought back, here and, of ours, at the peer. */
-  packetsRecovered = 0;
-  packetsRecoveredByPeer = 0;
-  /** Packets sent that repairs can bring back, those of them that were lost, and repairs sent. */
-  packetsProtected = 0;
-  packetsProtectedLost = 0;
-  repairsSent = 0;
-  ptoCount = 0;
-  /** Packets that could not be opened. */
+  /** Packets that could not be opened: damaged on the way, or forged. */
   packetsUnopened = 0;
-  /** Packets whose number had been seen before, or was too old to tell. */
+  /** Packets whose number had been seen before, or was too old to tell: the path doubled them, or somebody did. */
   packetsReplayed = 0;
   /** Packets that waited for a key and were dropped because too many did. */
   packetsUnbuffered = 0;
+  // ---- Loss and recovery ----
+  /** Packets declared lost (RFC 9002 section 6), those that came late included. */
+  packetsLost = 0;
+  /** Bytes of these packets. */
+  bytesLost = 0;
+  /** Packets declared lost whose acknowledgement came all the same: the path was slow, or reordered. */
+  packetsSpuriouslyLost = 0;
+  /** Probe timeouts (RFC 9002 section 6.2): nothing was acknowledged for so long that the sender asked again. */
+  ptoCount = 0;
+  /** ACK frames sent. */
   acksSent = 0;
+  /** ACK frames received. */
   acksReceived = 0;
+  // ---- Protection against loss (FEC) ----
+  /** Packets lost on the way in whose contents repairs brought back here. */
+  packetsRecovered = 0;
+  /** Packets of ours lost on the way whose contents repairs brought back at the peer. */
+  packetsRecoveredByPeer = 0;
+  /** Packets sent that repairs can bring back. */
+  packetsProtected = 0;
+  /** Protected packets that were lost. */
+  packetsProtectedLost = 0;
+  /** Repairs sent. */
+  repairsSent = 0;
+  /** Bytes of them, headers of packets that were sent for nothing else included. */
+  repairBytesSent = 0;
+  // ---- Heartbeats ----
+  /** HEARTBEAT frames sent: one each interval in which nothing came. */
   heartbeatsSent = 0;
+  /** HEARTBEAT frames received. */
   heartbeatsReceived = 0;
+  // ---- Congestion marks (ECN) ----
   /** Packets that came marked by a router that is congested; always 0 where the socket cannot tell. */
   congestionMarksReceived = 0;
+  // ---- Packet size ----
+  /** Packets sent only to see whether the path carries their size (RFC 8899). */
   packetSizeProbes = 0;
+  /** Those of them that were lost. */
   packetSizeProbesLost = 0;
 }
 
-/** What one endpoint counted: datagrams that no connection could take, each by its reason. */
+/** What one endpoint counted since it began, over all of its connections; datagrams that no connection could take, each by its reason. */
 export class EndpointCounters {
+  // ---- Traffic ----
+  /** UDP datagrams that came, those that were dropped included. */
   datagramsReceived = 0;
+  /** UDP datagrams sent. */
   datagramsSent = 0;
+  /** Bytes of UDP payload that came. */
   bytesReceived = 0;
+  /** Bytes of UDP payload sent. */
   bytesSent = 0;
+  // ---- Connections and handshakes ----
+  /** Connections that are kept now: in their handshake, open, and closing. */
+  connectionsOpen = 0;
+  /** Handshakes begun. */
+  handshakesStarted = 0;
+  /** Handshakes completed: the peer is who it should be. */
+  handshakesCompleted = 0;
+  /** Handshakes that failed, or were not completed in time. */
+  handshakesFailed = 0;
+  /** Half-open handshakes of clients that had not answered yet, which gave way to newer ones. */
+  handshakesDisplaced = 0;
+  /** First packets that were answered by a refusal: there is no room for another connection, or the server is closing. */
+  connectionsRefused = 0;
+  // ---- Datagrams dropped, by their reason ----
   /** The fixed bit was 0, or a header was cut short. */
   droppedMalformed = 0;
   /** A long header with a version that is not ours. */
   droppedVersion = 0;
   /** No connection has the destination id. */
   droppedUnknownId = 0;
-  /** An Initial that did not open with the keys of our identity. */
+  /** An Initial that did not open with the keys of our identity: most likely its client pins another one. */
   droppedUnopened = 0;
   /** An Initial of a client that does not pin, where that is not accepted. */
   droppedUnpinned = 0;
@@ -62,20 +112,13 @@ export class EndpointCounters {
   droppedMemoryLimit = 0;
   /** A packet of a kind that is not handled (Retry, 0-RTT, version negotiation). */
   droppedUnsupported = 0;
-  /** First packets that were answered by a refusal: there is no room for another connection, or the server is closing. */
-  connectionsRefused = 0;
-  /** Half-open handshakes of clients that had not answered yet, which gave way to newer ones. */
-  handshakesDisplaced = 0;
+  // ---- Resets and faults ----
   /** Packets of connections that are not known here and were answered by a stateless reset. */
   statelessResetsSent = 0;
   /** Those that were not, because too many came. */
   statelessResetsSuppressed = 0;
-  handshakesStarted = 0;
-  handshakesCompleted = 0;
-  handshakesFailed = 0;
   /** Exceptions in this library's own code: each ended one connection, or cost one datagram. */
   internalErrors = 0;
   /** Batches of datagrams that the socket's `send` answered with an exception; they count as lost. */
   batchesRefused = 0;
-  connectionsOpen = 0;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { Delivery, FrameType } from '../../../src/protocol/wire/frame-type.ts';
+import { Delivery, FrameType, Priority } from '../../../src/protocol/wire/frame-type.ts';
 import { bytesOf, eachSeed, Pair, type Side } from './pair.ts';
 
 describe('metrics', () => {
@@ -73,8 +73,13 @@ describe('metrics', () => {
   test('are 0 where there is nothing to tell', () => {
     const pair = new Pair().connect();
     const metrics = pair.client.core.metrics();
-    const { mtu, congestionState, congestionWindowBytes, memoryBytes, memoryReservedBytes, ...rest } =
+    const { mtu, congestionState, congestionWindowBytes, memoryBytes, memoryReservedBytes, ...others } =
       metrics;
+    const { congestionStateMs, limitedBy, limitedByMs, queue, receiveCreditBytes, ...rest } = others;
+    for (const states of [congestionStateMs, limitedByMs, queue.system, queue.bulk])
+      expect(new Set(Object.values(states))).toEqual(new Set([0]));
+    expect(limitedBy).toBe('idle');
+    expect(receiveCreditBytes).toBe(262_144);
     expect(mtu).toBe(1_200);
     expect(congestionState).toBe('slow-start');
     expect(congestionWindowBytes).toBe(12_000);
@@ -82,6 +87,62 @@ describe('metrics', () => {
     expect(memoryBytes).toBeLessThan(65_536);
     expect(memoryReservedBytes).toBeGreaterThan(memoryBytes);
     expect(new Set(Object.values(rest))).toEqual(new Set([0]));
+  });
+
+  test('divide the time of a connection by its controller, and by what holds it back [CON-70]', () => {
+    const link = { delayMs: 20, bitsPerSecond: 8e6, queueBytesMax: 30_000 };
+    const pair = new Pair({ link, server: { connectionWindowBytes: 262_144 } }).connected();
+    const limits = () => pair.client.core.metrics(pair.now).limitedByMs;
+    const during = (ms: number) => {
+      const before = limits();
+      pair.run(ms);
+      const after = limits();
+      return (limit: keyof typeof after) => after[limit] - before[limit];
+    };
+    expect(during(1_000)('idle')).toBeCloseTo(1_000, 6);
+    const stream = pair.client.open();
+    for (let i = 0; i < 1_000; i++) pair.client.send(stream, bytesOf(1_000, i));
+    const transfer = during(500);
+    expect(transfer('window') + transfer('pacing')).toBeGreaterThan(400);
+    pair.until(() => pair.server.messages.get(stream.id)?.length === 1_000);
+    pair.run(100);
+    pair.client.send(stream, 'x');
+    expect(during(1_000)('application')).toBeLessThan(100); // until it is acknowledged
+    pair.server.readsAll = false;
+    for (let i = 0; i < 1_000; i++) pair.client.send(stream, bytesOf(1_000, i));
+    pair.run(500);
+    expect(during(500)('flow-control')).toBeCloseTo(500, 6);
+    const { ageMs, congestionStateMs, congestionEvents, limitedBy, limitedByMs } = pair.client.core.metrics(
+      pair.now,
+    );
+    expect(limitedBy).toBe('flow-control');
+    expect(congestionEvents).toBeGreaterThan(0);
+    for (const state of ['slow-start', 'recovery', 'congestion-avoidance'] as const)
+      expect(congestionStateMs[state]).toBeGreaterThan(0);
+    for (const states of [congestionStateMs, limitedByMs])
+      expect(Object.values(states).reduce((sum, ms) => sum + ms, 0)).toBeCloseTo(ageMs, 6);
+    pair.client.reset(stream, 1);
+    pair.run(100);
+    expect(pair.client.core.metrics().limitedBy).not.toBe('flow-control');
+  });
+
+  test('tell what waits, by class', () => {
+    const pair = new Pair({ link: { delayMs: 20, bitsPerSecond: 1e6 } }).connected();
+    for (let i = 0; i < 100; i++)
+      pair.client.send(pair.client.open({ priority: Priority.BULK }), bytesOf(5_000, i));
+    const stream = pair.client.open({ priority: Priority.MEDIA });
+    for (let i = 0; i < 50; i++)
+      stream.send(bytesOf(100, i), Delivery.PARTIAL, pair.now + 300_000 * (1 + (i % 2)), false);
+    const { queue, queueBytes } = pair.client.core.metrics();
+    expect(queue.media).toEqual({ messages: 50, bytes: 5_000, streams: 1 });
+    expect(queue.bulk).toEqual({ messages: 100, bytes: 500_000, streams: 100 });
+    expect(queueBytes).toBe(505_000);
+    pair.run(30);
+    const later = pair.client.core.metrics();
+    expect(later.queueBytes).toBeLessThan(505_000);
+    expect(later.queueMs).toBeCloseTo((later.queueBytes / later.pacingRate) * 1_000, 6);
+    pair.until(() => pair.client.core.metrics().queueBytes === 0);
+    expect(pair.client.core.metrics().queue.bulk).toEqual({ messages: 0, bytes: 0, streams: 0 });
   });
 
   test('tell heartbeats and streams', () => {

@@ -13,6 +13,7 @@ class Recorder implements CongestionController {
   readonly pacing = { burstPackets: 10, lateTimeMax: 0 };
   readonly state = 'congestion-avoidance';
   readonly lossFloor = 0;
+  readonly congestionEvents = 0;
   readonly delivery = new Delivery();
   heard: unknown[] = [];
 

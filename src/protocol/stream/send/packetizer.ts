@@ -104,7 +104,7 @@ export class Packetizer implements RepeatWriter {
 
   /** Writes lost messages and parts of messages again. [STR-28] */
   writeLost(w: FrameWriter): void {
-    const { buffer, records } = this;
+    const { buffer, context, records } = this;
     while (buffer.lost.size > 0) {
       const sequence = buffer.lost.start(0);
       const r = records.find(sequence);
@@ -115,7 +115,8 @@ export class Packetizer implements RepeatWriter {
       else if (this.runFits(i, w.room)) this.writeLostRun(w, r, sequence);
       else this.writeLostSingle(w, i);
       if (w.at === before) break;
-      this.context.retransmittedBytes += w.at - before;
+      context.retransmittedBytes += w.at - before;
+      context.retransmittedMessages++;
     }
   }
 
@@ -245,6 +246,7 @@ export class Packetizer implements RepeatWriter {
     const { lost } = this.buffer;
     const count = this.planRun(r, lost.end(0) - sequence, w.room, Number.POSITIVE_INFINITY, 0);
     lost.remove(sequence, sequence + count);
+    this.context.retransmittedMessages += count - 1;
     const start = w.at;
     this.writeRun(w, r, count);
     this.sendTwice(w, start, sequence, count);
@@ -314,6 +316,7 @@ export class Packetizer implements RepeatWriter {
         return false;
       }
       this.context.retransmittedBytes += w.at - before;
+      this.context.retransmittedMessages += written;
       for (; written > 0; written--) records.addCopy(records.index(r++));
     }
     if (isProbed && w.at > start) this.sendTwice(w, start, sequence, count, true);

@@ -26,6 +26,8 @@ export class SendBuffer {
   cutAt = 0;
   /** Messages taken in so far. */
   pushed = 0;
+  /** Messages among the queued records that are none any more. */
+  private voids = 0;
   /** Messages that the peer reported as dropped, repetitions counted. */
   private reportedDropped = 0;
   private readonly isReliable: boolean;
@@ -72,6 +74,11 @@ export class SendBuffer {
       records.setDeadline(i, deadline);
       this.deadlineWatch.add(deadline);
     }
+  }
+
+  /** Messages none of which is sent yet. */
+  get unsent(): number {
+    return this.records.queued - this.voids;
   }
 
   // ---- what is sent, as the packetizer says ----
@@ -383,6 +390,7 @@ export class SendBuffer {
     this.releaseBytes(i);
     this.report(i, outcome);
     records.marks[i] |= Mark.VOID | Mark.SETTLED;
+    this.voids++;
   }
 
   private settle(r: number, i: number, outcome: Outcome): void {
@@ -406,6 +414,7 @@ export class SendBuffer {
       records.sequences[i] = this.nextSequence;
       records.flight++;
       records.queued--;
+      this.voids--;
     }
   }
 
@@ -455,6 +464,16 @@ export class SendMark {
     this.bestEffort = bestEffort;
     this.reliablePushed = reliable.pushed;
     this.bestEffortPushed = bestEffort?.pushed ?? 0;
+  }
+
+  /** Messages that wait now, and those that are partly sent. */
+  get unsent(): number {
+    return this.reliable.unsent + (this.bestEffort?.unsent ?? 0);
+  }
+
+  get cut(): number {
+    const isCut = this.reliable.cutAt > 0;
+    return (isCut ? 1 : 0) + ((this.bestEffort?.cutAt ?? 0) > 0 ? 1 : 0);
   }
 
   /** Whether all of them are settled. */

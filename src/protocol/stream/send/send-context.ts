@@ -35,8 +35,12 @@ export class SendContext {
   dropped = 0;
   /** Best-effort messages that gave way to newer ones before they were sent. */
   thinned = 0;
-  /** Message bytes sent again. */
+  /** Message bytes sent again, messages or parts of them, and packets that held some. */
   retransmittedBytes = 0;
+  retransmittedMessages = 0;
+  retransmittedPackets = 0;
+  /** Credits, of streams and of the connection, that something waits for. */
+  blockedCredits = 0;
 
   constructor(slabs: SlabPool, credit: FlowCredit, packetRoom: number) {
     this.slabs = slabs;

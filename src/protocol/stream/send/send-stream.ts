@@ -104,7 +104,7 @@ export class SendStream {
     this.context = context;
     this.opening = opening;
     this.open = opening === null ? Told.ACKED : Told.DUE;
-    this.credit = new FlowCredit(options.initialMaxStreamData);
+    this.credit = new FlowCredit(options.initialMaxStreamData, context);
     this.queue = new SendQueue(options);
     this.protection = options.protection ?? null;
     this.reliable = new Packetizer(context, {
@@ -151,6 +151,7 @@ export class SendStream {
   reset(code: number): void {
     if (this.isReset) return;
     this.moveTo(SendState.RESET_SENT);
+    this.credit.unblock();
     this.end = Told.DUE;
     this.resetCode = code;
     this.reliable.buffer.reset();
@@ -256,6 +257,7 @@ export class SendStream {
   onTimeout(now: Micros): void {
     this.reliable.buffer.expire(now);
     this.bestEffort?.buffer.expire(now);
+    if (this.queue.bytes === 0) this.credit.unblock();
     this.settleEnd();
   }
 
