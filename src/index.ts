@@ -18,6 +18,13 @@ export { type TrainingOptions, trainDictionary } from './protocol/compress/index
 export { type AeadPreference, Identity } from './protocol/crypto/index.ts';
 export { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from './protocol/datagram/index.ts';
 export type { ConnectionMetrics, EndpointCounters } from './protocol/endpoint/index.ts';
+export {
+  createDuplex,
+  createWebStreams,
+  type DuplexOptions,
+  type WebStreams,
+  type WebStreamsOptions,
+} from './transport/byte-streams.ts';
 export { type ConnectOptions, connect } from './transport/connect.ts';
 export type { CloseOptions, Connection } from './transport/connection.ts';
 export { type Listener, type ListenerMetrics, type ListenOptions, listen } from './transport/listen.ts';

@@ -62,6 +62,8 @@ export let tellStream: (event: StreamEvent) => void;
 export let closeStream: (core: ConnectionStream, error: JspError | null) => void;
 /** Listeners of the stream hear of no more messages. */
 export let hushStream: (core: ConnectionStream) => void;
+/** Why the stream is over, null where both sides ended it; undefined while it is not. */
+export let endOfStream: (stream: Stream) => JspError | null | undefined;
 
 /** One stream of messages, in both directions. Made by `connection.openStream` and the `stream` event. */
 export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterable<Buffer> {
@@ -111,6 +113,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     };
     closeStream = (core, error) => (core.owner as Stream | null)?.onClosed(error);
     hushStream = (core) => (core.owner as Stream | null)?.hush();
+    endOfStream = (stream) => (stream.life === Life.CLOSED ? stream.closedBy : undefined);
   }
 
   private constructor(

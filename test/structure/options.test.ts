@@ -11,6 +11,8 @@ const DECLARED = [
   'StreamOptions',
   'SendOptions',
   'CloseOptions',
+  'DuplexOptions',
+  'WebStreamsOptions',
   'LinkOptions',
   'ImpairmentOptions',
   'BrokerLimits',
