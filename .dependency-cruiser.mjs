@@ -6,7 +6,8 @@
 /** The floors of src/, lowest first. A folder imports from itself and from lower floors, never from its siblings. */
 export const FLOORS = [
   ['base'],
-  ['protocol/wire', 'protocol/trace'],
+  ['protocol/wire'],
+  ['protocol/trace'],
   ['protocol/fec', 'protocol/compress'],
   ['protocol/crypto', 'protocol/congestion', 'protocol/stream'],
   ['protocol/handshake', 'protocol/path', 'protocol/datagram'],

@@ -3,7 +3,7 @@ import { JspError } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import { type Broker, startBroker } from '../broker/server.ts';
 import { DEFAULT_PORT, parseAdvertised } from '../transport/url.ts';
-import { MESSAGE_BYTES_MAX, wholeNumber } from './arguments.ts';
+import { MESSAGE_BYTES_MAX, qlogOption, wholeNumber } from './arguments.ts';
 import { DEFAULT_STATE_DIRECTORY, StateDirectory } from './state-directory.ts';
 import { note, onStopSignal, warn } from './terminal.ts';
 
@@ -52,6 +52,7 @@ export function addBrokerCommand(program: Command): void {
       wholeNumber(0, 86_400),
       BROKER_DEFAULTS.stall,
     )
+    .addOption(qlogOption())
     .addHelpText('after', HELP)
     .addOption(new Option('--first-steps', 'print what to try next; for npm start').hideHelp())
     .action(runBroker);

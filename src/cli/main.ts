@@ -2,6 +2,7 @@
 /** `jsp` with all its commands: the program that the package's `bin` names. */
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { applyQlogOption } from './arguments.ts';
 import { addBenchCommand } from './bench.ts';
 import { addBrokerCommand } from './broker.ts';
 import { addDictCommand } from './dict.ts';
@@ -19,6 +20,7 @@ const jsp = new Command('jsp')
   .version(packageVersion(), '--version')
   .helpCommand(false)
   .exitOverride()
+  .hook('preAction', (_, command) => applyQlogOption(command.opts()))
   .configureOutput({ outputError: (text, write) => write(usageLine(text)) });
 addBrokerCommand(jsp);
 addSubCommand(jsp);

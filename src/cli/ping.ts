@@ -3,7 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { median } from '../bench/figures.ts';
 import { type BrokerClient, connectClient } from '../client/broker-client.ts';
-import { findServerUrl, GOODBYE, positiveNumber, URL_OPTION_HELP, wholeNumber } from './arguments.ts';
+import {
+  findServerUrl,
+  GOODBYE,
+  positiveNumber,
+  qlogOption,
+  URL_OPTION_HELP,
+  wholeNumber,
+} from './arguments.ts';
 import { onStopSignal } from './terminal.ts';
 
 interface PingOptions {
@@ -28,6 +35,7 @@ export function addPingCommand(program: Command): void {
     .option('--count <n>', 'round trips to make; 0: until SIGINT', wholeNumber(0, Number.MAX_SAFE_INTEGER), 5)
     .option('--interval <seconds>', 'time from one to the next', positiveNumber, 1)
     .option('--json', 'print {"url", "handshakeMs", "roundTripsMs"} at the end, and nothing else')
+    .addOption(qlogOption())
     .addHelpText('after', HELP)
     .action(ping);
 }

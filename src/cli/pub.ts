@@ -11,6 +11,7 @@ import {
   HEARTBEATS,
   PAYLOAD_BYTES_MAX,
   positiveNumber,
+  qlogOption,
   URL_OPTION_HELP,
 } from './arguments.ts';
 import { LineSplitter } from './lines.ts';
@@ -37,6 +38,7 @@ export function addPubCommand(program: Command): void {
       positiveNumber,
       TIMEOUT_SECONDS,
     )
+    .addOption(qlogOption())
     .addHelpText('after', HELP)
     .action(publish);
 }

@@ -9,6 +9,7 @@ import {
   GOODBYE,
   HEARTBEATS,
   MESSAGE_BYTES_MAX,
+  qlogOption,
   URL_OPTION_HELP,
   wholeNumber,
 } from './arguments.ts';
@@ -33,6 +34,7 @@ export function addSubCommand(program: Command): void {
     .option('--topics', 'print the topic and a tab before each message')
     .option('--json', 'print {"topic", "payload"}, or {"topic", "base64"} of what is not UTF-8')
     .option('--raw', 'print the bytes of the messages and nothing else')
+    .addOption(qlogOption())
     .addHelpText('after', HELP)
     .action(subscribe);
 }

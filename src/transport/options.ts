@@ -38,6 +38,7 @@ import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { type ImpairmentOptions, impairSocket } from '../udp/impaired-socket.ts';
 import { PROFILE_NAMES, type ProfileName, profiles } from './profiles.ts';
 import { type Protectable, type Protection, protection, protectionOf } from './protection.ts';
+import { qlogTracing } from './qlog-files.ts';
 import { loadNodeMlKem, systemRandom } from './system-crypto.ts';
 
 /** What an application may say to `listen`, `connect`, `openStream` and `send`, and what the core and the wire make of it. */
@@ -127,6 +128,12 @@ export interface TransportOptions {
   receiveBufferBytes?: number | undefined;
   /** The same for sending. Default 4 MiB. */
   sendBufferBytes?: number | undefined;
+  /**
+   * A folder for logs of what each connection does, a `.sqlog` file each, in the format of qlog, which viewers such as qvis show: packets with
+   * their frames, losses, round-trip times, windows. No payload of messages and no keys are in it. Default: that of the environment variable
+   * `JSP_QLOGDIR`, else none.
+   */
+  qlogDir?: string | undefined;
   /** A bad network to try the application on, "fake lag": what happens to this side's datagrams. Default none. */
   impairment?: ImpairmentOptions | undefined;
   /**
@@ -249,6 +256,7 @@ export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
   allowHalfOpen: flag,
   receiveBufferBytes: whole(1, 2 ** 31 - 1),
   sendBufferBytes: whole(1, 2 ** 31 - 1),
+  qlogDir: text,
   impairment: anObject,
   socket: anObject,
   clock: anObject,
@@ -305,6 +313,7 @@ export function connectionConfig(
   config.setsDontFragment = socket.setsDontFragment ?? false;
   config.usesEcn = socket.usesEcn ?? false;
   config.receiveBufferBytes = socket.receiveBufferBytes;
+  config.tracing = qlogTracing(options.qlogDir, socket);
   config.memoryBytesMax = defaultMemoryBytes();
   const passedOn: Pick<TransportOptions, keyof typeof CONFIG_OPTIONS> = options;
   return checkedConnectionConfig({ ...config, ...chosenOptions(passedOn, CONFIG_OPTIONS) });

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { roundTripSummary } from '../../src/cli/ping.ts';
@@ -100,5 +100,25 @@ describe('jsp keygen', () => {
     expect(again.exitCode).toBe(1);
     expect(again.err).toMatch(/^jsp: cannot write .*it exists.* \(ERR_JSP_FILE\)\n$/);
     expect(readFileSync(file, 'utf8').trim()).toBe(secret);
+  });
+});
+
+describe('--qlog', () => {
+  test('logs the connections of a command and of its broker', async () => {
+    const folder = join(emptyFolder(), 'logs');
+    const { jsp: broker, url } = await startBroker(undefined, '--qlog', folder);
+    expect((await jsp(['ping', '--count', '1', '--url', url, '--qlog', folder])).exitCode).toBe(0);
+    broker.process.kill('SIGTERM');
+    await broker.ended;
+    const sides = readdirSync(folder).map((name) => /^[0-9a-f]{16}_(\w+)\.sqlog$/.exec(name)?.[1]);
+    expect(sides.sort()).toEqual(['client', 'server']);
+  });
+
+  test('that names no folder is an error that says so, and nothing runs', async () => {
+    const file = join(emptyFolder(), 'file');
+    writeFileSync(file, '');
+    const { exitCode, err } = await jsp(['ping', '--url', 'jsp://x@localhost:1', '--qlog', file]);
+    expect(exitCode).toBe(1);
+    expect(err).toMatch(/--qlog .*file is no folder to write to: EEXIST.*\(ERR_JSP_FILE\)/);
   });
 });

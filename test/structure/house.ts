@@ -33,7 +33,7 @@ const IDEAS: Readonly<Record<string, string>> = {
   'protocol/fec': 'what protects against loss: planner, codes',
   'protocol/compress': 'LZ4, dictionaries, envelopes',
   'protocol/wire': 'varints, headers, parameters, frames/',
-  'protocol/trace': 'counters, time in states',
+  'protocol/trace': 'counters, time in states, qlog',
   base: 'bytes, ranges, heap, time, errors',
 };
 

@@ -5,6 +5,7 @@ import type { AeadProvider } from '../crypto/aead.ts';
 import { type MlKem, nobleMlKem } from '../crypto/hybrid-kem.ts';
 import { PROTECTION_OFF, type ProtectionOptions } from '../fec/protection.ts';
 import { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
+import type { Tracing } from '../trace/trace.ts';
 import {
   DATAGRAM_BYTES_MAX,
   DATAGRAM_BYTES_MIN,
@@ -17,6 +18,8 @@ export interface ConnectionConfig {
   aead: AeadProvider;
   /** Default: the one in JavaScript, which is made of the random bytes it is handed alone. */
   mlKem: MlKem;
+  /** Where connections are traced to. Default null: nowhere. [TRC-1] */
+  tracing: Tracing | null;
   /** UDP payload bytes of a datagram until more is proved; 512 to 65,507. Default 1,200. */
   mtu: number;
   /** Rather no connection than packets that are smaller than `mtu`. Default false. */
@@ -77,6 +80,7 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
   return {
     aead,
     mlKem: nobleMlKem,
+    tracing: null,
     mtu: 1_200,
     mtuIsExact: false,
     mtuMax: 1_200,

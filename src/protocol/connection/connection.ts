@@ -14,6 +14,7 @@ import { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamEvent } from '../stream/connection-stream.ts';
 import { Streams } from '../stream/streams.ts';
 import { ConnectionCounters } from '../trace/counters.ts';
+import type { QlogTrace } from '../trace/qlog-trace.ts';
 import { ConnectionTimes } from '../trace/time-in-states.ts';
 import { PacketSpace, PacketType } from '../wire/packet-header.ts';
 import type { ConnectionConfig } from './config.ts';
@@ -27,6 +28,7 @@ import { CONNECTION_BYTES, type ConnectionMetrics, memoryOf, metricsOf } from '.
 import { OutgoingRepairs } from './outgoing-repairs.ts';
 import { NumberSkips, PacketNumberSpace, type PacketNumberSpaces } from './packet-number-space.ts';
 import { PacketReceiver } from './receive.ts';
+import { beginTrace } from './tracing.ts';
 import { PacketAssembler } from './transmit.ts';
 
 /** What an endpoint tells its driver. Taken with `pollEvent`, in the order in which it happened. */
@@ -126,6 +128,8 @@ export class Connection {
   private readonly outgoingRepairs: OutgoingRepairs;
   /** Null where the peer was told that none are taken. */
   private readonly repairs: IncomingRepairs | null;
+  /** Null when nobody looks on. */
+  private readonly trace: QlogTrace | null;
   /** The handshake is complete, and the application is told when the size of packets is as it has to be. */
   private isConnectedDue = false;
   /** The packet size that the application knows of. */
@@ -174,6 +178,7 @@ export class Connection {
       queueDelayMax: config.queueDelayMaxMs * MILLISECOND,
     });
     this.times = new ConnectionTimes(CONGESTION_STATES, this.path.congestion.state, now);
+    this.trace = beginTrace(config, role, this.ids, this.path, now);
     const thin = new ThinSender();
     this.recovery = new Recovery(this.path, isServer, thin);
     this.liveness = new Liveness(config.heartbeatMs, config.heartbeatMisses, config.idleTimeoutMs, now);
@@ -188,9 +193,23 @@ export class Connection {
     const host = new Connection.Host(this);
     this.lifecycle = new Lifecycle(host, isServer);
     this.control = new ControlFrames(!isServer, this.counters, this.liveness, this.recovery, thin.acks);
-    const { control, counters, ids, lifecycle, liveness, path, recovery, spaces, streams } = this;
+    const { control, counters, ids, lifecycle, liveness, path, recovery, spaces, streams, trace } = this;
     this.handshake = new HandshakeProgress(
-      { role, config, control, ids, isLoopback, keys, lifecycle, liveness, path, recovery, spaces, streams },
+      {
+        role,
+        config,
+        control,
+        ids,
+        isLoopback,
+        keys,
+        lifecycle,
+        liveness,
+        path,
+        recovery,
+        spaces,
+        streams,
+        trace,
+      },
       host,
       options.handshake,
       now + config.handshakeTimeoutMs * MILLISECOND,
@@ -217,6 +236,7 @@ export class Connection {
       thin,
       times: this.times,
       thinning: delay === 0 ? null : new QueueBound(path.rtt, delay),
+      trace,
     };
     this.assembler = new PacketAssembler({ ...parts, skips }, host);
     this.receiver = new PacketReceiver({ ...parts, openFailuresMax: config.openFailuresMax }, host, now);
@@ -319,10 +339,11 @@ export class Connection {
   }
 
   /** Nothing is kept of it any more. */
-  forget(): void {
+  forget(now: Micros): void {
     this.lifecycle.forget();
     this.handshake.forget();
     this.memory.close();
+    this.trace?.end(now);
   }
 
   // ---- inside ----
@@ -341,12 +362,14 @@ export class Connection {
     for (let i = 0; i < TIMEOUTS_MAX && recovery.nextTimeout() <= now; i++) {
       const result = recovery.onTimeout(now);
       if (result === TimeoutResult.NONE) return;
+      this.trace?.expired(result === TimeoutResult.LOST ? 'ack' : 'pto', recovery.fates.space, now);
       if (result === TimeoutResult.LOST) {
         this.receiver.fates.tell(now);
         continue;
       }
       this.counters.ptoCount++;
       this.receiver.fates.resendOldest(now);
+      this.trace?.metrics(this.path, recovery.ptoCount, now);
       const isHandshake = this.lifecycle.state !== ConnectionState.CONFIRMED;
       if (this.path.mtuDiscovery.onPto(isHandshake)) this.onMtu(now);
       return; // the next timeout counts from the probes, which are to be sent first
@@ -359,7 +382,8 @@ export class Connection {
     this.lifecycle.close('transport', code, reason, now);
   }
 
-  private onOver(reason: CloseReason): void {
+  private onOver(reason: CloseReason, now: Micros): void {
+    this.trace?.closed(reason, now);
     this.events.push({ type: 'closed', connection: this, reason });
     this.touch();
     this.receiver.undecryptable.take();
@@ -373,6 +397,7 @@ export class Connection {
     this.keys.discard(space === PacketSpace.INITIAL ? PacketType.INITIAL : PacketType.HANDSHAKE);
     this.spaces[space] = null;
     this.recovery.discardSpace(space, now);
+    this.trace?.keys('discarded', space === PacketSpace.INITIAL ? 'initial' : 'handshake', now);
   }
 
   private checkMtu(isChanged: boolean, now: Micros): void {
@@ -383,6 +408,7 @@ export class Connection {
   /** The packet size in use changed: packets are cut to it from now on. [REC-43] */
   private onMtu(now: Micros): void {
     this.path.onMtu(now);
+    this.trace?.mtu(this.path.mtu, now);
     this.streams.packer.onPacketSize(this.path.mtu);
     if (this.isConnectedDue) this.tellConnected();
     else if (this.lifecycle.isEstablished) this.tellMtu();
@@ -463,8 +489,8 @@ export class Connection {
       this.connection.failExactMtu(now);
     }
 
-    onOver(reason: CloseReason): void {
-      this.connection.onOver(reason);
+    onOver(reason: CloseReason, now: Micros): void {
+      this.connection.onOver(reason, now);
     }
   };
 }

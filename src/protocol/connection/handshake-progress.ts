@@ -9,6 +9,7 @@ import type { KeyRing } from '../crypto/key-ring.ts';
 import { type Handshake, type HandshakeSpace, HandshakeState } from '../handshake/handshake.ts';
 import type { Path } from '../path/path.ts';
 import type { Recovery } from '../recovery/recovery.ts';
+import type { QlogTrace } from '../trace/qlog-trace.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { PacketSpace } from '../wire/packet-header.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
@@ -33,6 +34,8 @@ export interface HandshakeParts {
   readonly recovery: Recovery;
   readonly spaces: PacketNumberSpaces;
   readonly streams: { onPeerParameters(parameters: TransportParameters): void };
+  /** Null when nobody looks on. */
+  readonly trace: QlogTrace | null;
 }
 
 /** What the handshake asks and tells its connection. */
@@ -119,6 +122,7 @@ export class HandshakeProgress {
     const { host, parts } = this;
     if (parts.lifecycle.state === ConnectionState.CONFIRMED) return;
     parts.lifecycle.advance(ConnectionState.CONFIRMED);
+    parts.trace?.state('handshake_confirmed', now);
     const parameters = this.handshake?.peerParameters ?? null;
     parts.recovery.onHandshakeConfirmed(parameters?.maxAckDelayUs ?? 0, parameters?.minAckDelayUs ?? null);
     this.provedFingerprint = this.handshake?.peerFingerprint ?? null;
@@ -151,7 +155,10 @@ export class HandshakeProgress {
   private takeOver(handshake: Handshake, now: Micros): number {
     this.startFlights();
     const { keys, lifecycle, recovery } = this.parts;
-    if (keys.toSeal(PacketSpace.HANDSHAKE) !== null) recovery.onHandshakeKeys();
+    if (keys.toSeal(PacketSpace.HANDSHAKE) !== null) {
+      recovery.onHandshakeKeys();
+      this.parts.trace?.handshakeKeys(now);
+    }
     if (handshake.state !== HandshakeState.COMPLETE || lifecycle.isEstablished) return 0;
     const parameters = handshake.peerParameters;
     return parameters === null ? CloseCode.TRANSPORT_PARAMETER_ERROR : this.complete(parameters, now);
@@ -164,6 +171,8 @@ export class HandshakeProgress {
     const code = checkParameterIds(parameters, ids.destinationId, firstId);
     if (code !== 0) return code;
     ids.resetToken = parameters.statelessResetToken;
+    this.parts.trace?.parameters('remote', parameters, now);
+    this.parts.trace?.keys('updated', '1rtt', now);
     liveness.limitIdle(parameters.idleTimeoutMs);
     let ceiling = Math.min(config.mtuMax, parameters.maxDatagramBytes);
     if (isLoopback && parameters.receiveBufferBytes > 0) {
@@ -178,6 +187,7 @@ export class HandshakeProgress {
     streams.onPeerParameters(parameters);
     if (path.mtuDiscovery.limit(ceiling)) this.host.onMtu(now);
     lifecycle.advance(ConnectionState.COMPLETE);
+    this.parts.trace?.state('handshake_complete', now);
     this.host.onComplete(now);
     if (role === 'server') {
       this.parts.control.isHandshakeDoneDue = true;

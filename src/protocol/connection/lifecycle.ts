@@ -52,7 +52,7 @@ export interface LifecycleHost {
   /** There may be something to send. */
   touch(): void;
   /** The connection is over, for this reason; called once. */
-  onOver(reason: CloseReason): void;
+  onOver(reason: CloseReason, now: Micros): void;
 }
 
 export class Lifecycle {
@@ -159,7 +159,7 @@ export class Lifecycle {
     this.reason = reason;
     this.enter(ConnectionState.DRAINING);
     this.closing.drain(now, pto);
-    this.tellEnd();
+    this.tellEnd(now);
   }
 
   /**
@@ -186,7 +186,7 @@ export class Lifecycle {
       if (this.isOpen) this.enter(ConnectionState.CLOSING);
     }
     try {
-      this.tellEnd();
+      this.tellEnd(now);
     } catch {
       // The end was told; of the parts nothing is needed any more.
     }
@@ -224,7 +224,7 @@ export class Lifecycle {
 
   private end(reason: Omit<CloseReason, 'incomplete'>, now: Micros): void {
     const incomplete = !this.host.isDelivered;
-    if (this.beginClosing({ ...reason, incomplete }, now, this.host.probeTimeout)) this.tellEnd();
+    if (this.beginClosing({ ...reason, incomplete }, now, this.host.probeTimeout)) this.tellEnd(now);
   }
 
   private beginClosing(reason: CloseReason, now: Micros, pto: Micros): boolean {
@@ -236,13 +236,13 @@ export class Lifecycle {
     return true;
   }
 
-  private tellEnd(): void {
+  private tellEnd(now: Micros): void {
     const { host, reason } = this;
     if (this.isEndTold || reason === null) return;
     // First, so that it is told once whatever comes of the rest.
     this.isEndTold = true;
     try {
-      host.onOver(reason);
+      host.onOver(reason, now);
     } finally {
       this.wasCut = !host.isDelivered;
     }

@@ -18,6 +18,7 @@ import type { QueueBound } from '../congestion/queue-bound.ts';
 import { openPacket, UnprotectedHeader } from '../crypto/packet-protection.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
 import { knownRate, type Path } from '../path/path.ts';
+import { isLostByTime } from '../recovery/loss-detection.ts';
 import { isRecovered, recover, symbolStart } from '../recovery/recovered-packets.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { PacketList, SentPackets } from '../recovery/sent-packets.ts';
@@ -25,6 +26,7 @@ import { newestInFlight, oldestToMend } from '../recovery/thin-probe.ts';
 import type { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamPacker } from '../stream/stream-packer.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
+import type { QlogTrace } from '../trace/qlog-trace.ts';
 import type { TimeInStates } from '../trace/time-in-states.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
@@ -46,7 +48,7 @@ import type { ConnectionIds } from './connection-ids.ts';
 import type { ControlFrames } from './control-frames.ts';
 import type { HandshakeProgress } from './handshake-progress.ts';
 import { type IncomingRepairs, outlivesPacket } from './incoming-repairs.ts';
-import { closeReasonOf, type Lifecycle } from './lifecycle.ts';
+import { ConnectionState, closeReasonOf, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
 import type { OutgoingRepairs } from './outgoing-repairs.ts';
 import {
@@ -54,6 +56,7 @@ import {
   type PacketNumberSpaces,
   UndecryptablePackets,
 } from './packet-number-space.ts';
+import { openedPacket } from './tracing.ts';
 
 /** The parts of a connection that packets are for. */
 export interface ReceiverParts {
@@ -74,6 +77,8 @@ export interface ReceiverParts {
   readonly thin: ThinSender;
   readonly times: { readonly congestion: TimeInStates<CongestionState> };
   readonly thinning: QueueBound | null;
+  /** Null when nobody looks on. */
+  readonly trace: QlogTrace | null;
   /** Packets that may fail to open before the connection is closed. */
   readonly openFailuresMax: number;
 }
@@ -105,6 +110,7 @@ export type OpenResult = (typeof OpenResult)[keyof typeof OpenResult];
 /** A packet that was opened; one object, used again for every packet. */
 export class OpenedPacket {
   number = 0;
+  packetStart = 0;
   payloadStart = 0;
   payloadEnd = 0;
   /** The `S` bit where it stands, and what must be 0: the reserved bits, and the key phase until there are key updates. [PKT-16] */
@@ -149,6 +155,7 @@ export class PacketReceiver {
   private readonly path: Path;
   private readonly spaces: PacketNumberSpaces;
   private readonly streams: ReceiverStreams;
+  private readonly trace: QlogTrace | null;
   /** Number of the packet that is being read. */
   private number = 0;
   /** Which of the socket's own addresses the latest datagram came to, opened or not. */
@@ -163,6 +170,7 @@ export class PacketReceiver {
     this.path = parts.path;
     this.spaces = parts.spaces;
     this.streams = parts.streams;
+    this.trace = parts.trace;
     this.lastOpenedAt = now;
     this.fates = new PacketFateTeller(parts, host);
   }
@@ -181,7 +189,7 @@ export class PacketReceiver {
 
   /** The first packet of a client, which opened; it makes up the datagram up to `end`. */
   receiveFirst(data: Uint8Array, end: number, scratch: ReceiveScratch, now: Micros): void {
-    this.onOpened(OpenResult.OPENED, now);
+    this.onOpened(OpenResult.OPENED, PacketType.INITIAL, 0, now);
     this.receivePayload(PacketType.INITIAL, data, scratch, now);
     this.receiveDatagram(data, end, scratch, now);
   }
@@ -207,6 +215,7 @@ export class PacketReceiver {
         header.version !== VERSION
       ) {
         this.counters.packetsUnopened++; // [PKT-3] the rest of the datagram cannot be taken apart
+        this.trace?.dropped(-1, data.length - at, 'header_parse_error', now);
         return;
       }
       const { end, type } = header;
@@ -215,6 +224,7 @@ export class PacketReceiver {
         this.receivePacket(data, at, scratch, now, arrivedAt);
       } else {
         this.counters.packetsUnopened++; // [PKT-6] of another connection
+        this.trace?.dropped(type, end - at, 'unknown_connection_id', now);
       }
       at = end;
     }
@@ -232,7 +242,7 @@ export class PacketReceiver {
     }
     if (!this.lifecycle.isOpen) return false;
     const result = openInto(scratch, state, data, 0, numberStart, data.length);
-    this.onOpened(result, now);
+    this.onOpened(result, PacketType.ONE_RTT, data.length, now);
     return result === OpenResult.OPENED;
   }
 
@@ -255,6 +265,7 @@ export class PacketReceiver {
       return host.fail(CloseCode.PROTOCOL_VIOLATION, 0, 'reserved bits are set', now);
     }
     const space = packetSpaceOf(type);
+    if (this.trace !== null) this.tracePacket(this.trace, type, data, scratch, now, arrivedAt);
     this.onPacketOpened(space, now);
     reader.reset(data, opened.payloadStart, opened.payloadEnd);
     reader.isKept = scratch.isShared;
@@ -315,6 +326,7 @@ export class PacketReceiver {
     const state = this.spaces[space];
     if (state === null) {
       this.counters.packetsUnopened++; // [CON-14] the keys of this space are gone
+      this.trace?.dropped(type, end - at, 'key_unavailable', now);
       return;
     }
     const sourceId = scratch.sourceId.subarray(0, scidLength);
@@ -324,12 +336,14 @@ export class PacketReceiver {
       const isPeer = ids.isPeer(sourceId);
       if (isPeer === false) {
         this.counters.packetsUnopened++; // [CON-1] of somebody else
+        this.trace?.dropped(type, end - at, 'unexpected_source_connection_id', now);
         return;
       }
       if (isPeer === null) state.keys.expectFrom(sourceId); // [HS-20] its Initial keys follow from its id
     }
     if (state.keys.toOpen(type) === null) {
       // [CON-13] [PKT-17] Its key is not there yet.
+      this.trace?.buffered(type, end - at, now);
       this.counters.packetsUnbuffered += this.undecryptable.keep(
         data.subarray(at, end),
         arrivedAt,
@@ -338,19 +352,36 @@ export class PacketReceiver {
       return;
     }
     const result = openInto(scratch, state, data, at, numberStart, end);
-    this.onOpened(result, now);
+    this.onOpened(result, type, end - at, now);
     if (result !== OpenResult.OPENED) return;
     if (isLong) ids.acceptPeer(sourceId);
     this.receivePayload(type, data, scratch, now, arrivedAt);
   }
 
-  private onOpened(result: OpenResult, now: Micros): void {
+  private tracePacket(
+    trace: QlogTrace,
+    type: number,
+    data: Uint8Array,
+    scratch: ReceiveScratch,
+    now: Micros,
+    arrivedAt: Micros,
+  ): void {
+    const isHandshake = this.lifecycle.state !== ConnectionState.CONFIRMED;
+    const datagram = isHandshake ? this.counters.datagramsReceived - 1 : -1;
+    const packet = openedPacket(type, data, scratch.opened, scratch.header, datagram);
+    trace.received(packet, arrivedAt < now, now);
+  }
+
+  private onOpened(result: OpenResult, type: number, bytes: number, now: Micros): void {
     const { counters } = this;
     if (result === OpenResult.OPENED) {
       counters.packetsReceived++;
       this.path.local = this.latestLocal; // [CON-60] where the peer sent to is where it is answered from
-    } else if (result === OpenResult.REPLAYED) counters.packetsReplayed++;
-    else {
+    } else if (result === OpenResult.REPLAYED) {
+      counters.packetsReplayed++;
+      this.trace?.dropped(type, bytes, 'duplicate', now);
+    } else {
+      this.trace?.dropped(type, bytes, 'payload_decrypt_error', now);
       // [PKT-15] Forgeries that were tried, over all keys of the connection.
       if (++counters.packetsUnopened < this.parts.openFailuresMax) return;
       this.host.fail(CloseCode.AEAD_LIMIT_REACHED, 0, 'too many packets failed to open', now);
@@ -476,6 +507,7 @@ export class PacketReceiver {
       const { number, bytes, arrivedAt } = symbol;
       this.counters.packetsRecovered++;
       repairs.recovered.add(number);
+      this.trace?.found('packets_recovered', PacketSpace.APPLICATION, [number], now);
       this.spaces[PacketSpace.APPLICATION]?.acks.hasten(); // [FEC-46] the sender is about to take it for lost
       const { reader } = repairs;
       reader.reset(bytes, 0, bytes.length);
@@ -522,6 +554,7 @@ export function openInto(
   if (state.replay.seen(number)) return OpenResult.REPLAYED; // [PKT-9] it came before
   state.replay.mark(number);
   opened.number = number;
+  opened.packetStart = at;
   opened.payloadStart = unprotected.payloadStart;
   opened.payloadEnd = payloadEnd;
   opened.headerBits = unprotected.symbol | unprotected.reserved | unprotected.phase;
@@ -541,6 +574,7 @@ interface FateParts {
   readonly streams: ReceiverStreams;
   readonly thin: ThinSender;
   readonly times: { readonly congestion: TimeInStates<CongestionState> };
+  readonly trace: QlogTrace | null;
 }
 
 /**
@@ -560,6 +594,7 @@ export class PacketFateTeller {
   tell(now: Micros): void {
     const { counters, path, recovery, streams, thin } = this.parts;
     const { space, acked, spurious, lost, recovered } = recovery.fates;
+    if (this.parts.trace !== null) this.trace(this.parts.trace, now);
     if (acked.count > 0) this.acknowledged(space, acked, now);
     if (spurious.count > 0) {
       counters.packetsSpuriouslyLost += spurious.count;
@@ -576,6 +611,21 @@ export class PacketFateTeller {
     if (path.mtuDiscovery.onAck(largestAckedBytes, smallestLostBytes)) this.host.onMtu(now);
     if (this.parts.outgoingRepairs.isHolding) this.release(now);
     this.parts.times.congestion.move(path.congestion.state, now);
+  }
+
+  private trace(trace: QlogTrace, now: Micros): void {
+    const { path, recovery } = this.parts;
+    const { space, spurious, lost, recovered } = recovery.fates;
+    const sent = recovery.sentPackets(space);
+    for (const number of lost.numbers.subarray(0, lost.count))
+      trace.lost(space, number, sent.isSizeProbe(number), isLostByTime(sent, number), now);
+    for (const [what, packets] of [
+      ['packets_spuriously_lost', spurious],
+      ['packets_recovered_by_peer', recovered],
+    ] as const) {
+      if (packets.count > 0) trace.found(what, space, packets.numbers.subarray(0, packets.count), now);
+    }
+    trace.metrics(path, recovery.ptoCount, now);
   }
 
   /** What lost packets carried whose frames waited for repairs of them, and need not any longer, is lost now. [FEC-50] */

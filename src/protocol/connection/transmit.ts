@@ -23,7 +23,9 @@ import type { Recovery } from '../recovery/recovery.ts';
 import type { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamPacker } from '../stream/stream-packer.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
+import type { QlogTrace } from '../trace/qlog-trace.ts';
 import type { SendLimit, TimeInStates } from '../trace/time-in-states.ts';
+import type { TracedPacket } from '../trace/trace.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { CONTROL_FRAME_BYTES_MAX, FrameWriter } from '../wire/frame-writer.ts';
 import { writeAck } from '../wire/frames/ack.ts';
@@ -72,6 +74,8 @@ export interface AssemblerParts {
   readonly times: { readonly limit: TimeInStates<SendLimit> };
   /** How much may be in flight for best-effort and partial messages to join it; null for any. */
   readonly thinning: QueueBound | null;
+  /** Null when nobody looks on. */
+  readonly trace: QlogTrace | null;
 }
 
 /** What the assembler asks of its connection. */
@@ -105,6 +109,7 @@ export class PacketAssembler {
   private readonly thin: ThinSender;
   private readonly limit: TimeInStates<SendLimit>;
   private readonly thinning: QueueBound | null;
+  private readonly trace: QlogTrace | null;
   private readonly host: AssemblerHost;
   /** There is more to send than one packet holds, so that larger packets are worth looking for. */
   private fillsPackets = false;
@@ -128,6 +133,7 @@ export class PacketAssembler {
     this.thin = parts.thin;
     this.limit = parts.times.limit;
     this.thinning = parts.thinning;
+    this.trace = parts.trace;
     this.host = host;
   }
 
@@ -151,6 +157,7 @@ export class PacketAssembler {
         if (!this.isBlocked)
           path.congestion.delivery?.onAppLimited(path.bytesInFlight, path.congestion.window);
         this.limit.move(this.sendLimit(now), now);
+        this.trace?.metrics(path, this.recovery.ptoCount, now);
         return false;
       }
     }
@@ -176,7 +183,7 @@ export class PacketAssembler {
     if (validation.isExhausted) return false;
     builder.beginDatagram(batch, bytes, now);
     if (this.lifecycle.isOpen) this.packPackets(builder, bytes, now);
-    else this.packClose(builder);
+    else this.packClose(builder, now);
     const sent = this.endDatagram(builder, batch);
     if (sent === 0) return false;
     validation.onSent(sent);
@@ -369,6 +376,7 @@ export class PacketAssembler {
     isSizeProbe = false,
   ): void {
     const bytes = builder.endPacket();
+    if (this.trace !== null) this.tracePacket(this.trace, builder, state, isSizeProbe, now);
     this.path.ecn?.onPacketSent(state.space, state.nextNumber);
     state.nextNumber++;
     // [PKT-23] Now and then a number is left out, which no honest peer acknowledges.
@@ -376,6 +384,19 @@ export class PacketAssembler {
     this.counters.packetsSent++;
     this.recovery.onSent(state.space, bytes, isEliciting, isInFlight, now, isSizeProbe);
     if (isEliciting) this.liveness.onSent(now);
+  }
+
+  private tracePacket(
+    trace: QlogTrace,
+    builder: PacketBuilder,
+    { space }: PacketNumberSpace,
+    isSizeProbe: boolean,
+    now: Micros,
+  ): void {
+    // Which packets share a datagram is of interest in the handshake.
+    const isHandshake = this.lifecycle.state !== ConnectionState.CONFIRMED;
+    const packet = builder.packed(isHandshake ? this.counters.datagramsSent : -1);
+    trace.sent(packet, isSizeProbe, this.recovery.probesPending(space) > 0, now);
   }
 
   /** Size of the probe packet that looks for a larger packet size, if one is to be sent now; else 0. */
@@ -406,7 +427,7 @@ export class PacketAssembler {
   }
 
   /** CONNECTION_CLOSE in every space that the peer may be able to open. [CON-9] */
-  private packClose(builder: PacketBuilder): void {
+  private packClose(builder: PacketBuilder, now: Micros): void {
     const { isClient, lifecycle, spaces } = this;
     const { closing, reason } = lifecycle;
     if (!closing.isDue || reason === null) return;
@@ -430,6 +451,7 @@ export class PacketAssembler {
       writeConnectionClose(frames, scope, code, closing.frameType, text);
       if (isClient && isInitial) builder.padDatagram(this.path.mtu); // [PKT-19] as every client Initial
       builder.endPacket();
+      this.trace?.sent(builder.packed(-1), false, false, now);
       state.nextNumber++;
       this.counters.packetsSent++;
     }
@@ -581,6 +603,23 @@ export class PacketBuilder {
     );
     frames.at = end;
     return end - this.headerStart;
+  }
+
+  /** The packet that was ended last, for who looks on: in the clear until the batch is sealed. */
+  packed(datagram: number): TracedPacket {
+    const { destinationId, sourceId } = this.address as PacketAddress;
+    const { at, out } = this.frames;
+    return {
+      type: (this.keys as PacketKeys).epoch,
+      number: this.number,
+      buffer: out,
+      payloadStart: this.payloadStart,
+      payloadEnd: at - TAG_BYTES,
+      bytes: at - this.headerStart,
+      destinationId,
+      sourceId,
+      datagram,
+    };
   }
 
   /** Ends the datagram. Returns its bytes; 0 when it holds no packet and is dropped. */

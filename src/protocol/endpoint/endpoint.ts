@@ -225,7 +225,7 @@ export class Endpoint {
       this.deadlines.remove(seat);
       const { connection } = seat;
       if (connection.lifecycle.isOver(now)) {
-        this.forget(connection);
+        this.forget(connection, now);
         continue;
       }
       try {
@@ -271,7 +271,7 @@ export class Endpoint {
     const wasOpen = connection.lifecycle.crash(error, now);
     const isUnheard = connection.role === 'server' && connection.counters.packetsSent === 0;
     if (!wasOpen || isUnheard) {
-      this.forget(connection);
+      this.forget(connection, now);
       return false;
     }
     this.ready.add(connection);
@@ -361,6 +361,7 @@ export class Endpoint {
       const connection = batch.owner[i] as Connection | null;
       if (connection === null || !connection.lifecycle.isOpen) continue;
       opened.number = batch.number[i];
+      opened.packetStart = 0;
       opened.payloadStart = batch.payloadStart[i];
       opened.payloadEnd = batch.payloadEnd[i];
       opened.headerBits = batch.headerBits[i];
@@ -436,7 +437,7 @@ export class Endpoint {
     if (room !== null) {
       this.counters.handshakesDisplaced++;
       room.lifecycle.timeOut('handshake', now); // [CON-3] it ends without a word
-      this.forget(room);
+      this.forget(room, now);
     }
     const handshake = this.serverHandshake(first, server);
     const connection = this.add({ role: 'server', handshake, host, port, ...first }, now);
@@ -531,14 +532,14 @@ export class Endpoint {
     return connection;
   }
 
-  private forget(connection: Connection): void {
+  private forget(connection: Connection, now: Micros): void {
     if (!this.byId.remove(connection)) return;
     this.deadlines.remove(connection.seat);
     this.counters.connectionsOpen = this.byId.size;
     this.resets.remove(connection);
     this.halfOpen.remove(connection); // [CON-3] a handshake that failed takes memory until now
     this.byFirstPacket.remove(connection);
-    connection.forget();
+    connection.forget(now);
   }
 }
 

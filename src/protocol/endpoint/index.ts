@@ -29,6 +29,8 @@ export type { ConnectionStream } from '../stream/connection-stream.ts';
 export type { SendMark } from '../stream/send/send-buffer.ts';
 export { SendResult } from '../stream/send/send-stream.ts';
 export type { EndpointCounters } from '../trace/counters.ts';
+export { type QlogHeader, qlogHeader } from '../trace/qlog-trace.ts';
+export type { TraceSink, Tracing } from '../trace/trace.ts';
 export { CloseCode, closeCodeName } from '../wire/close-code.ts';
 export { Delivery, Priority } from '../wire/frame-type.ts';
 export { LABEL_BYTES_MAX } from '../wire/frames/stream.ts';

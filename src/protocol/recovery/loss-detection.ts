@@ -194,6 +194,11 @@ export function withdraw(sent: SentPackets, below: number, path: Path, fates: Pa
   }
 }
 
+/** Of a lost packet: whether time told so, not later packets. */
+export function isLostByTime({ ring }: SentPackets, number: number): boolean {
+  return (ring.state[number & ring.mask] & PacketState.LOST_BY_TIME) !== 0;
+}
+
 function declareLost(sent: SentPackets, number: number, mark: number, fates: PacketFates): void {
   const { flight, ring } = sent;
   const i = number & ring.mask;

@@ -1,0 +1,73 @@
+/**
+ * Where a connection meets its trace: how one begins, and what of packets it is told. Where nobody looks on, the trace is null, and a packet
+ * costs no more than to see that. [TRC-1]
+ */
+
+import { NO_BYTES } from '../../base/bytes.ts';
+import type { Micros } from '../../base/time.ts';
+import type { Path } from '../path/path.ts';
+import { INITIAL_RTT } from '../path/rtt.ts';
+import { hexOf } from '../trace/qlog-frames.ts';
+import { QlogTrace } from '../trace/qlog-trace.ts';
+import type { TracedPacket } from '../trace/trace.ts';
+import { type PacketHeader, PacketType, TAG_BYTES } from '../wire/packet-header.ts';
+import { type ConnectionConfig, localParameters } from './config.ts';
+import type { ConnectionIds } from './connection-ids.ts';
+
+/** The trace of a connection that begins; null when nobody looks on. */
+export function beginTrace(
+  config: ConnectionConfig,
+  role: 'client' | 'server',
+  ids: ConnectionIds,
+  path: Path,
+  now: Micros,
+): QlogTrace | null {
+  const { tracing } = config;
+  if (tracing === null) return null;
+  const sink = tracing.open(role, hexOf(ids.firstDestinationId));
+  if (sink === null) return null;
+  const trace = new QlogTrace(sink, now);
+  const local = { host: tracing.localHost, port: tracing.localPort };
+  trace.started(local, path, ids.sourceId, ids.destinationId);
+  const original = role === 'server' ? ids.firstDestinationId : null;
+  trace.parameters('local', localParameters(config, ids.sourceId, original), now);
+  trace.keys('updated', 'initial', now);
+  trace.recoveryParameters(path.mtu, path.congestion.window, INITIAL_RTT);
+  trace.metrics(path, 0, now);
+  return trace;
+}
+
+/** Where an opened packet lies. */
+interface OpenedRange {
+  readonly number: number;
+  readonly packetStart: number;
+  readonly payloadStart: number;
+  readonly payloadEnd: number;
+}
+
+/**
+ * A packet that opened, as its trace is told of it.
+ * @param header - of a long packet
+ */
+export function openedPacket(
+  type: number,
+  data: Uint8Array,
+  opened: OpenedRange,
+  header: PacketHeader,
+  datagram: number,
+): TracedPacket {
+  const isLong = type !== PacketType.ONE_RTT;
+  const { number, packetStart, payloadEnd, payloadStart } = opened;
+  const { dcidLength, dcidStart, scidLength, scidStart } = header;
+  return {
+    type,
+    number,
+    buffer: data,
+    payloadStart,
+    payloadEnd,
+    bytes: payloadEnd + TAG_BYTES - packetStart,
+    destinationId: isLong ? data.subarray(dcidStart, dcidStart + dcidLength) : NO_BYTES,
+    sourceId: isLong ? data.subarray(scidStart, scidStart + scidLength) : NO_BYTES,
+    datagram,
+  };
+}

@@ -1,0 +1,211 @@
+/**
+ * Traces of connections as files: one for each connection and side, in the folder that the option `qlogDir` or the environment variable
+ * `JSP_QLOGDIR` names. Records are collected and written a little later, each file's in order, so that the transport never waits for a disk;
+ * what does not fit in between is left out, and the log says how much. Whatever goes wrong with the folder is one warning of the process,
+ * and no connection notices. [TRC-5] [TRC-6]
+ */
+
+import { appendFileSync } from 'node:fs';
+import { appendFile, mkdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { performance } from 'node:perf_hooks';
+import { qlogHeader, type TraceSink, type Tracing } from '../protocol/endpoint/index.ts';
+import type { DatagramSocket } from '../udp/datagram-socket.ts';
+
+/** What the connections of a socket are traced to; null when nobody asked for it. */
+export function qlogTracing(dir: string | undefined, socket: DatagramSocket): Tracing | null {
+  const path = dir ?? process.env.JSP_QLOGDIR;
+  if (path === undefined || path === '') return null;
+  const folder = qlogFolder(resolve(path));
+  return {
+    localHost: socket.localHost,
+    localPort: socket.localPort,
+    open: (role, groupId) => folder.open(role, groupId),
+  };
+}
+
+/** The logs of this process in one folder. */
+export class QlogFolder {
+  private readonly path: string;
+  private readonly pendingBytesMax: number;
+  /** Files with records that are not written yet, oldest first. */
+  private readonly dirty = new Set<QlogFile>();
+  private pendingBytes = 0;
+  private filesOpened = 0;
+  private isMade = false;
+  private isBroken = false;
+  private writing: Promise<void> | null = null;
+  private timer: NodeJS.Timeout | null = null;
+
+  constructor(path: string, pendingBytesMax = PENDING_BYTES_MAX) {
+    this.path = path;
+    this.pendingBytesMax = pendingBytesMax;
+  }
+
+  /** A log that begins; null when there is none to be. */
+  open(role: 'client' | 'server', groupId: string): TraceSink | null {
+    if (this.isBroken) return null;
+    if (++this.filesOpened > FILES_MAX) {
+      if (this.filesOpened === FILES_MAX + 1)
+        warn(`${FILES_MAX} connections are logged in ${this.path}: later ones of this process are not`);
+      return null;
+    }
+    // Hex, so that no peer chooses a name; it may choose one twice.
+    const file = new QlogFile(this, join(this.path, `${groupId}_${role}`));
+    const referenceTimeMs = Math.round((performance.timeOrigin + performance.now()) * 1_000) / 1_000;
+    file.write(qlogHeader({ role, groupId, referenceTimeMs, title: `JetStreamProto ${role} ${groupId}` }));
+    return file;
+  }
+
+  /** Takes a record of a file. False when there is no room for it. */
+  take(file: QlogFile, record: string): boolean {
+    if (this.isBroken) return true; // told already, and nothing is to be made up for
+    if (this.pendingBytes + record.length > this.pendingBytesMax) return false;
+    this.pendingBytes += record.length;
+    file.records.push(record);
+    this.dirty.add(file);
+    if (this.pendingBytes > WRITE_AT_BYTES) this.startWriting();
+    else this.timer ??= setTimeout(() => this.startWriting(), WRITE_AFTER_MS).unref();
+    return true;
+  }
+
+  /** Resolves when all records so far are written. */
+  async flush(): Promise<void> {
+    while (this.dirty.size > 0 || this.writing !== null) {
+      this.startWriting();
+      await this.writing;
+    }
+  }
+
+  private startWriting(): void {
+    if (this.timer !== null) clearTimeout(this.timer);
+    this.timer = null;
+    this.writing ??= this.writeAll().finally(() => {
+      this.writing = null;
+    });
+  }
+
+  private async writeAll(): Promise<void> {
+    try {
+      if (!this.isMade) await mkdir(this.path, { recursive: true });
+      this.isMade = true;
+      for (const file of this.dirty) {
+        this.dirty.delete(file);
+        const text = file.takeRecords();
+        await file.append(text);
+        this.pendingBytes -= text.length;
+      }
+    } catch (error) {
+      this.giveUp(error as Error);
+    }
+  }
+
+  /** What is left when the process ends, which no longer waits for anything. */
+  flushAtExit(): void {
+    try {
+      for (const file of this.dirty) file.appendNow(file.takeRecords());
+    } catch {
+      // Nobody is left to be told.
+    }
+    this.dirty.clear();
+  }
+
+  private giveUp(error: Error): void {
+    this.isBroken = true;
+    for (const file of this.dirty) file.takeRecords();
+    this.dirty.clear();
+    this.pendingBytes = 0;
+    warn(`connections are not logged any more: ${error.message}`);
+  }
+}
+
+/** The log of one connection. */
+class QlogFile implements TraceSink {
+  /** What is not written yet. */
+  records: string[] = [];
+  private readonly folder: QlogFolder;
+  private readonly base: string;
+  /** Null until it is made. */
+  private path: string | null = null;
+
+  /** @param base - its path without what makes its name its own */
+  constructor(folder: QlogFolder, base: string) {
+    this.folder = folder;
+    this.base = base;
+  }
+
+  write(record: string): boolean {
+    return this.folder.take(this, record);
+  }
+
+  takeRecords(): string {
+    const text = this.records.join('');
+    this.records = [];
+    return text;
+  }
+
+  async append(text: string): Promise<void> {
+    if (this.path !== null) return appendFile(this.path, text);
+    for (let i = 1; ; i++) {
+      const path = this.candidate(i);
+      try {
+        await appendFile(path, text, { flag: 'ax' });
+        this.path = path;
+        return;
+      } catch (error) {
+        if (!isTaken(error, i)) throw error;
+      }
+    }
+  }
+
+  /** The same at once. */
+  appendNow(text: string): void {
+    if (this.path !== null) return appendFileSync(this.path, text);
+    for (let i = 1; ; i++) {
+      try {
+        return appendFileSync(this.candidate(i), text, { flag: 'ax' });
+      } catch (error) {
+        if (!isTaken(error, i)) throw error;
+      }
+    }
+  }
+
+  /** A file that is there already, of whomever, is not written to. */
+  private candidate(i: number): string {
+    return i === 1 ? `${this.base}.sqlog` : `${this.base}-${i}.sqlog`;
+  }
+}
+
+function isTaken(error: unknown, tries: number): boolean {
+  return (error as NodeJS.ErrnoException).code === 'EEXIST' && tries < NAMES_MAX;
+}
+
+function qlogFolder(path: string): QlogFolder {
+  if (FOLDERS.size === 0) process.on('exit', flushAllAtExit);
+  const folder = FOLDERS.get(path) ?? new QlogFolder(path);
+  FOLDERS.set(path, folder);
+  return folder;
+}
+
+/** Resolves when the logs of this process are written as far as there are any. */
+export async function flushQlogs(): Promise<void> {
+  for (const folder of FOLDERS.values()) await folder.flush();
+}
+
+function flushAllAtExit(): void {
+  for (const folder of FOLDERS.values()) folder.flushAtExit();
+}
+
+function warn(message: string): void {
+  process.emitWarning(message, { type: 'JspWarning', code: 'JSP_QLOG' });
+}
+
+const FOLDERS = new Map<string, QlogFolder>();
+/** Records that wait to be written, of all connections of a folder. */
+const PENDING_BYTES_MAX = 16 * 1024 * 1024;
+const WRITE_AT_BYTES = 256 * 1024;
+const WRITE_AFTER_MS = 50;
+/** So that whoever connects again and again does not fill a disk. */
+const FILES_MAX = 10_000;
+/** One peer can choose a name again, and ours are random. */
+const NAMES_MAX = 100;
