@@ -17,7 +17,7 @@ export const FLOORS = [
   ['udp'],
   ['transport', 'testing'],
   ['pubsub'],
-  ['broker', 'client'],
+  ['broker', 'client', 'files'],
   ['bench'],
   ['cli'],
 ];

@@ -37,7 +37,8 @@ export type JspErrorCode =
   | 'ERR_JSP_ABORTED'
   | 'ERR_JSP_TOPIC_INVALID'
   | 'ERR_JSP_FILTER_INVALID'
-  | 'ERR_JSP_BROKER';
+  | 'ERR_JSP_BROKER'
+  | 'ERR_JSP_FILES';
 
 export interface JspErrorOptions extends ErrorOptions {
   readonly applicationCode?: number | undefined;

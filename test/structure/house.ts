@@ -17,6 +17,7 @@ const IDEAS: Readonly<Record<string, string>> = {
   bench: 'what jsp bench runs',
   broker: 'core/ without I/O, and the server around it',
   client: 'publish, subscribe, request',
+  files: 'files and folders, sent and received',
   pubsub: 'topics, filters, commands: shared by both',
   transport: 'listen, connect, Connection, Stream; the driver',
   testing: 'the deterministic network lab',

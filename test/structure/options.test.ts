@@ -21,6 +21,8 @@ const DECLARED = [
   'ClientCloseOptions',
   'PublishOptions',
   'SubscribeOptions',
+  'SendFilesOptions',
+  'ReceiveOptions',
 ];
 
 /** What remains of the sources when everything is gone that names options and does nothing with them. */

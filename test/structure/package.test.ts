@@ -15,6 +15,7 @@ const CONSUMER = `
 import { connect, generateIdentity, listen, type ConnectOptions } from 'jetstream-proto';
 import { startBroker } from 'jetstream-proto/broker';
 import { type BrokerClient, connectClient } from 'jetstream-proto/client';
+import { receiveFiles, type SendReport, sendFiles } from 'jetstream-proto/files';
 import { Lab } from 'jetstream-proto/testing';
 
 export async function main(mtu?: number): Promise<void> {
@@ -29,7 +30,10 @@ export async function main(mtu?: number): Promise<void> {
   await using broker = await startBroker({ identity: generateIdentity(), port: 0 });
   const client: BrokerClient = await connectClient(broker.url);
   await client.subscribe('a/#', ({ topic, payload }) => console.log(topic, payload.length));
-  console.log(Lab.name);
+  const receiver = await receiveFiles('inbox', { onExisting: 'rename', bytesMax: undefined });
+  listener.on('connection', (connection) => receiver.serve(connection));
+  const report: SendReport = await sendFiles(() => connect(listener.url), ['a'], { signal: undefined });
+  console.log(Lab.name, report.sentBytes);
 }
 `;
 

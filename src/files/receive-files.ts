@@ -1,0 +1,140 @@
+/** Receiving files over connections of one's own: {@link receiveFiles}. */
+
+import { JspError } from '../base/errors.ts';
+import { anything, checkOptions, flag, number, type OptionTable, oneOf } from '../base/options.ts';
+import type { Connection } from '../transport/connection.ts';
+import type { Stream } from '../transport/stream.ts';
+import type { OnExisting } from './incoming-file.ts';
+import { FILES_LABEL } from './messages.ts';
+import type { NameRule } from './names.ts';
+import { type ReceiverEvent, ReceiveSession, TransferCode } from './receiving.ts';
+import { Storage } from './storage.ts';
+
+export interface ReceiveOptions {
+  /**
+   * What is done about a file that is there and has other content. Default `refuse`, which its sender is told; `overwrite` replaces files, never
+   * links or folders; `rename` stores as `name (1).txt`. One that has the same content counts as received.
+   */
+  onExisting?: OnExisting | undefined;
+  /** Most bytes that all transfers together bring, by what their senders announce. Default: what the disk has, but for 64 MiB. */
+  bytesMax?: number | undefined;
+  /** Most files and folders that all transfers together bring. Default 100,000. */
+  filesMax?: number | undefined;
+  /** Whether files get the time of last change that they had. Default false. */
+  keepTimes?: boolean | undefined;
+  /** `portable`: names that some system reserves are refused. `system`: only those that this one does not take. Default `portable`. */
+  names?: NameRule | undefined;
+  /** Folders that nothing is written to, though they are in the one that is received into. */
+  protect?: readonly string[] | undefined;
+  /** A transfer from which nothing comes for so long is given up, in ms. Default 600,000: a sender may have much to hash. */
+  stallMs?: number | undefined;
+  /** Hears what happens. */
+  onEvent?: ((event: ReceiverEvent) => void) | undefined;
+}
+
+/** Receives files into one folder, until it is closed. */
+export interface FileReceiver {
+  /** Takes the transfers of a connection: its streams of the label `files/1`. Other streams are left to others. */
+  serve(connection: Connection): void;
+  /** Ends the transfers that go on; parts stay for the next try. */
+  close(): Promise<void>;
+}
+
+/**
+ * Receives files into a folder, which is made where there is none. What comes is verified and on the disk before its sender hears that it is
+ * there. Nothing is written outside the folder, through links, or over what is there.
+ *
+ * @throws JspError ERR_JSP_OPTION_INVALID; ERR_JSP_FILES when the folder cannot be opened or made
+ * @example
+ * const receiver = await receiveFiles('inbox');
+ * listener.on('connection', (connection) => receiver.serve(connection));
+ */
+export async function receiveFiles(folder: string, options: ReceiveOptions = {}): Promise<FileReceiver> {
+  checkOptions('receiveFiles', options, RECEIVE_OPTIONS);
+  try {
+    const storage = await Storage.open(folder, {
+      existing: options.onExisting ?? 'refuse',
+      names: options.names ?? 'portable',
+      keepTimes: options.keepTimes ?? false,
+      bytesMax: options.bytesMax ?? Number.POSITIVE_INFINITY,
+      filesMax: options.filesMax ?? FILES_MAX,
+      protect: options.protect ?? [],
+    });
+    return new Receiver(storage, options);
+  } catch (error) {
+    throw new JspError('ERR_JSP_FILES', `cannot receive into ${folder}: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+class Receiver implements FileReceiver {
+  private readonly storage: Storage;
+  private readonly tell: (event: ReceiverEvent) => void;
+  private readonly sessions = new Map<ReceiveSession, Promise<unknown>>();
+  private readonly watch: NodeJS.Timeout;
+  private readonly stallMs: number;
+  private isClosed = false;
+
+  constructor(storage: Storage, options: ReceiveOptions) {
+    this.storage = storage;
+    this.tell = options.onEvent ?? (() => {});
+    this.stallMs = options.stallMs ?? STALL_MS;
+    this.watch = setInterval(() => this.giveUpStalled(), Math.min(this.stallMs, LOOK_MS)).unref();
+  }
+
+  serve(connection: Connection): void {
+    connection.on('stream', (stream) => {
+      if (stream.label === FILES_LABEL) this.begin(stream);
+    });
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+    clearInterval(this.watch);
+    for (const session of this.sessions.keys()) session.cancel(TransferCode.CANCELLED);
+    await Promise.all(this.sessions.values());
+    await this.storage.close();
+  }
+
+  private begin(stream: Stream): void {
+    if (
+      this.isClosed ||
+      this.sessions.size >= SESSIONS_MAX ||
+      stream.delivery !== 'reliable' ||
+      !stream.ordered
+    ) {
+      stream.on('error', () => {});
+      stream.reset(this.sessions.size >= SESSIONS_MAX ? TransferCode.TOO_MANY : TransferCode.CANCELLED);
+      return;
+    }
+    const session = new ReceiveSession(stream, this.storage, this.tell);
+    const over = session.run().finally(() => this.sessions.delete(session));
+    this.sessions.set(session, over);
+  }
+
+  private giveUpStalled(): void {
+    const before = performance.now() - this.stallMs;
+    for (const session of this.sessions.keys()) {
+      if (session.heardAt < before) session.cancel(TransferCode.STALLED);
+    }
+  }
+}
+
+/** What the options of {@link receiveFiles} may be. */
+export const RECEIVE_OPTIONS: OptionTable<ReceiveOptions> = {
+  onExisting: oneOf(['refuse', 'overwrite', 'rename']),
+  bytesMax: number(0, Number.POSITIVE_INFINITY),
+  filesMax: number(0, Number.POSITIVE_INFINITY),
+  keepTimes: flag,
+  names: oneOf(['portable', 'system']),
+  protect: anything,
+  stallMs: number(1, 2 ** 31 - 1),
+  onEvent: anything,
+};
+
+const FILES_MAX = 100_000;
+const STALL_MS = 600_000;
+const LOOK_MS = 10_000;
+/** Transfers at once, of all connections. */
+const SESSIONS_MAX = 64;

@@ -1,0 +1,259 @@
+/** The folder that is received into: what all transfers share of it. Names in use, limits, parts, and the way to each file. */
+
+import { createHash } from 'node:crypto';
+import type { Stats } from 'node:fs';
+import { constants } from 'node:fs';
+import { type FileHandle, mkdir, open, readdir, statfs, unlink } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { OpenFolder } from './folder.ts';
+import { IncomingFile, type OnExisting } from './incoming-file.ts';
+import { type HashPoint, Refusal } from './messages.ts';
+import { type NameRule, PARTS_FOLDER } from './names.ts';
+import { agreedBytes, type HashTrail } from './resume.ts';
+
+export interface StorageOptions {
+  readonly existing: OnExisting;
+  readonly names: NameRule;
+  readonly keepTimes: boolean;
+  readonly bytesMax: number;
+  readonly filesMax: number;
+  /** Folders that nothing is written to. */
+  readonly protect: readonly string[];
+}
+
+/** Whoever has a name for itself while it sends it. */
+export interface Holder {
+  /** When it was last heard of. */
+  readonly heardAt: number;
+  /** Another one has the name now. */
+  lose(folded: string): Promise<void>;
+}
+
+export class Storage {
+  readonly existing: OnExisting;
+  readonly names: NameRule;
+  private readonly options: StorageOptions;
+  private readonly root: OpenFolder;
+  private readonly parts: OpenFolder;
+  private readonly path: string;
+  private readonly forbidden: ReadonlySet<string>;
+  private readonly holders = new Map<string, Holder>();
+  /** Bytes that are announced for what is under way, or in the parts of what broke off, by name. */
+  private readonly charges = new Map<string, number>();
+  /** The sum of them, and of what is stored; and how many are stored. */
+  private bytes = 0;
+  private stored = 0;
+
+  private constructor(
+    path: string,
+    root: OpenFolder,
+    parts: OpenFolder,
+    forbidden: Set<string>,
+    options: StorageOptions,
+  ) {
+    this.path = path;
+    this.root = root;
+    this.parts = parts;
+    this.forbidden = forbidden;
+    this.options = options;
+    this.existing = options.existing;
+    this.names = options.names;
+  }
+
+  /**
+   * Opens the folder, and makes it where there is none. Parts that nobody has come back for in a week go.
+   *
+   * @throws the system's error
+   */
+  static async open(path: string, options: StorageOptions): Promise<Storage> {
+    await mkdir(path, { recursive: true });
+    const root = await OpenFolder.open(path);
+    const parts = await root.enter(PARTS_FOLDER, 0o700);
+    await forgetOld(parts);
+    const forbidden = new Set([await parts.identity()]);
+    for (const folder of options.protect) {
+      const opened = await OpenFolder.open(folder).catch(() => null);
+      if (opened === null) continue;
+      forbidden.add(await opened.identity());
+      await opened.close();
+    }
+    return new Storage(path, root, parts, forbidden, options);
+  }
+
+  /**
+   * Takes a name for one transfer. [FIL-12] One that is silent while it has the name loses it to the next, as its process was probably killed; for one
+   * that is at work the next waits a while.
+   */
+  async claim(folded: string, holder: Holder, size: number): Promise<void> {
+    const until = performance.now() + BUSY_MS_MAX;
+    for (let other = this.holders.get(folded); other !== undefined; other = this.holders.get(folded)) {
+      const silentMs = performance.now() - other.heardAt;
+      if (silentMs >= SILENCE_MS) {
+        await other.lose(folded);
+        this.release(folded, other, 0);
+      } else if (performance.now() > until) throw new Refused(Refusal.BUSY, 'another sender sends that name');
+      else await sleep(Math.min(SILENCE_MS - silentMs + 1, LOOK_MS));
+    }
+    this.charge(folded, size);
+    this.holders.set(folded, holder);
+    await this.assertRoom(size);
+  }
+
+  /** Lets another have the name; of what was announced for it, `kept` bytes are in a part. */
+  release(folded: string, holder: Holder, kept: number): void {
+    if (this.holders.get(folded) !== holder) return;
+    this.holders.delete(folded);
+    this.bytes += kept - (this.charges.get(folded) ?? 0);
+    if (kept > 0) this.charges.set(folded, kept);
+    else this.charges.delete(folded);
+  }
+
+  /** The file is there: it counts for good. */
+  settle(folded: string, holder: Holder): void {
+    if (this.holders.get(folded) !== holder) return;
+    this.holders.delete(folded);
+    this.charges.delete(folded);
+    this.stored++;
+  }
+
+  /** What is stored, under way, and in parts stays within the limits. */
+  private charge(folded: string, size: number): void {
+    const before = this.charges.get(folded);
+    const { filesMax, bytesMax } = this.options;
+    if (this.stored + this.charges.size + (before === undefined ? 1 : 0) > filesMax) throw tooMany(filesMax);
+    if (this.bytes + size - (before ?? 0) > bytesMax) {
+      throw new Refused(Refusal.LIMIT, `no more than ${bytesMax} bytes are taken`);
+    }
+    this.bytes += size - (before ?? 0);
+    this.charges.set(folded, size);
+  }
+
+  /** What stands at a path; null where nothing does. */
+  lookAt(names: readonly string[]): Promise<Stats | null> {
+    return this.within(names, false, (folder, name) => folder.look(name), null);
+  }
+
+  /** Makes a folder; false when it is there. */
+  async makeFolder(names: readonly string[], mode: number): Promise<boolean> {
+    if (++this.stored + this.charges.size > this.options.filesMax) throw tooMany(this.options.filesMax);
+    const make = async (folder: OpenFolder, name: string): Promise<boolean> => {
+      const isNew = (await folder.look(name)) === null;
+      const made = await this.enter(folder, name, mode);
+      await made.close();
+      if (isNew) await folder.sync();
+      return isNew;
+    };
+    return this.within(names, true, make, false);
+  }
+
+  openPart(folded: string): Promise<IncomingFile> {
+    return IncomingFile.open(
+      this.parts,
+      `${createHash('sha256').update(folded).digest('hex').slice(0, 40)}.part`,
+    );
+  }
+
+  /** Whether the file that is there is the one that its sender has hashed. */
+  isSame(
+    names: readonly string[],
+    size: number,
+    trail: (handle: FileHandle) => Promise<HashTrail>,
+    points: readonly HashPoint[],
+  ): Promise<boolean> {
+    if (size > 0 && points.at(-1)?.offset !== size) return Promise.resolve(false);
+    const compare = async (folder: OpenFolder, name: string): Promise<boolean> => {
+      const handle = await open(folder.child(name), constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0));
+      try {
+        return size === 0 || agreedBytes((await trail(handle)).points(), points) === size;
+      } finally {
+        await handle.close();
+      }
+    };
+    return this.within(names, false, compare, false);
+  }
+
+  /** Puts a complete file in its place; null where one is there that stays. */
+  place(file: IncomingFile, names: readonly string[], mode: number, mtimeMs: number): Promise<string | null> {
+    const attributes = { mode, mtimeMs: this.options.keepTimes ? mtimeMs : null };
+    return this.within(
+      names,
+      true,
+      (folder, name) => file.place(folder, name, this.existing, attributes),
+      null,
+    );
+  }
+
+  async close(): Promise<void> {
+    await this.parts.close();
+    await this.root.close();
+  }
+
+  /** Does something in the folder of a path; `otherwise` where that is not there and not to be made. */
+  private async within<T>(
+    names: readonly string[],
+    makes: boolean,
+    action: (folder: OpenFolder, name: string) => Promise<T>,
+    otherwise: T,
+  ): Promise<T> {
+    let folder = this.root;
+    try {
+      for (const name of names.slice(0, -1)) {
+        if (!makes && (await folder.look(name)) === null) return otherwise;
+        const next = await this.enter(folder, name, 0o777);
+        if (folder !== this.root) await folder.close();
+        folder = next;
+      }
+      return await action(folder, names.at(-1) as string);
+    } finally {
+      if (folder !== this.root) await folder.close();
+    }
+  }
+
+  private async enter(folder: OpenFolder, name: string, mode: number): Promise<OpenFolder> {
+    const entered = await folder.enter(name, mode);
+    if (!this.forbidden.has(await entered.identity())) return entered;
+    await entered.close();
+    throw new Refused(Refusal.NAME, 'it would be in a folder of this program');
+  }
+
+  /** Leaves the disk some room: one that is full to the last byte stops others, too. */
+  private async assertRoom(size: number): Promise<void> {
+    if (size < SMALL_BYTES) return;
+    const { bavail, bsize } = await statfs(this.path);
+    if (size + FREE_BYTES_MIN > bavail * bsize)
+      throw new Refused(Refusal.NO_SPACE, 'the disk has no room for it');
+  }
+}
+
+/** Why something is not taken. */
+export class Refused extends Error {
+  readonly refusal: Refusal;
+  /** What has come of it is of no use for another try. */
+  readonly isWorthless: boolean;
+
+  constructor(refusal: Refusal, message: string, isWorthless = false) {
+    super(message);
+    this.refusal = refusal;
+    this.isWorthless = isWorthless;
+  }
+}
+
+function tooMany(filesMax: number): Refused {
+  return new Refused(Refusal.LIMIT, `no more than ${filesMax} files are taken`);
+}
+
+async function forgetOld(parts: OpenFolder): Promise<void> {
+  for (const name of await readdir(parts.child('.'))) {
+    const found = await parts.look(name);
+    if (found !== null && Date.now() - found.mtimeMs > PART_AGE_MS_MAX)
+      await unlink(parts.child(name)).catch(() => {});
+  }
+}
+
+/** So long may a transfer be silent before another sender gets its name. */
+const SILENCE_MS = 1_000;
+const BUSY_MS_MAX = 30_000;
+const LOOK_MS = 200;
+const SMALL_BYTES = 1024 * 1024;
+const FREE_BYTES_MIN = 64 * 1024 * 1024;
+const PART_AGE_MS_MAX = 7 * 24 * 3_600_000;

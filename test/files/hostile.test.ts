@@ -1,0 +1,297 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { sendFiles } from '../../src/files/index.ts';
+import {
+  checkMessage,
+  FILES_LABEL,
+  goMessage,
+  Refusal,
+  readSenderMessage,
+} from '../../src/files/messages.ts';
+import type { Connection, Stream } from '../../src/index.ts';
+import { join as connectTo, serve } from '../transport/served.ts';
+import { outbox, RawSender, receiving } from './receiving.ts';
+
+function sha(bytes: Uint8Array): Buffer {
+  return createHash('sha256').update(bytes).digest();
+}
+
+describe('a hostile sender', () => {
+  test.each([
+    [['..', 'x']],
+    [['a', '..', '..', 'x']],
+    [['/etc/cron.d/x']],
+    [['C:\\x']],
+    [['\\\\server\\x']],
+    [['CON']],
+    [['aux.txt']],
+    [['x.']],
+    [['x:y']],
+    [['\x1b[2J']],
+    [['a\u202eb']],
+    [['a\nb']],
+    [['']],
+    [[]],
+    [['.jsp', 'identity']],
+    [['.jsp-parts', 'x']],
+    [[Uint8Array.from([0xff, 0xfe])]],
+    [['x'.repeat(255), 'y'.repeat(255), ...Array(60).fill('z'.repeat(255))]],
+  ])('writes nothing under the name %j', async (path) => {
+    const { inbox, connect, events } = await receiving();
+    const sender = new RawSender(await connect());
+    sender.offer(0, path, 4);
+    sender.offer(1, path, 0, 'folder');
+    sender.offer(2, ['harmless'], 0);
+    for (const id of [0, 1])
+      expect(await sender.answer()).toMatchObject({ type: 'refused', id, code: Refusal.NAME });
+    expect(await sender.answer()).toMatchObject({ type: 'go', id: 2 });
+    expect(readdirSync(inbox)).toEqual(['.jsp-parts']);
+    expect(readdirSync(join(inbox, '..'))).toEqual(['inbox']);
+    expect(events.filter(({ type }) => type === 'refused')).toHaveLength(2);
+  });
+
+  test('cannot have two names that some file systems take for one [FIL-6]', async () => {
+    const { connect } = await receiving({ onExisting: 'overwrite' });
+    const sender = new RawSender(await connect());
+    sender.offer(0, ['Straße', 'A'], 1);
+    expect(await sender.answer()).toMatchObject({ type: 'go', id: 0 });
+    for (const [id, path] of [
+      ['STRASSE', 'a'],
+      ['strasse', 'A\u200d'],
+      ['Straße', 'A'],
+    ].entries()) {
+      sender.offer(id + 1, path, 1);
+      expect((await sender.answer())?.type).toBe('refused');
+    }
+  });
+
+  test('gets no file of another length or hash than it said into its place', async () => {
+    const { inbox, connect } = await receiving();
+    const sender = new RawSender(await connect());
+    const content = randomBytes(1_000);
+    sender.offer(0, ['short'], 2_000);
+    sender.offer(1, ['long'], 500);
+    sender.offer(2, ['other'], 1_000);
+    for (let i = 0; i < 3; i++) expect(await sender.answer()).toMatchObject({ type: 'go' });
+    sender.begin(0);
+    sender.data(content);
+    sender.end(0, sha(content));
+    sender.begin(1);
+    sender.data(content);
+    sender.data(content);
+    sender.end(1, sha(content));
+    sender.begin(2);
+    sender.data(content);
+    sender.end(2, sha(Buffer.from('another')));
+    const codes = [await sender.answer(), await sender.answer(), await sender.answer()];
+    for (const answer of codes) expect(answer).toMatchObject({ type: 'refused', code: Refusal.MISMATCH });
+    expect(readdirSync(inbox)).toEqual(['.jsp-parts']);
+    expect(readdirSync(join(inbox, '.jsp-parts'))).toEqual([]); // it is worth nothing for another try
+  });
+
+  test('gets no more in than the limits say, tries that broke off included, and files that are refused do not count', async () => {
+    const { inbox, connect, events } = await receiving({ bytesMax: 10_000, filesMax: 4 });
+    const sender = new RawSender(await connect());
+    sender.offer(0, ['a'], 10_001);
+    expect(await sender.answer()).toMatchObject({ type: 'refused', code: Refusal.LIMIT });
+    sender.offer(1, ['b'], 6_000);
+    expect(await sender.answer()).toMatchObject({ type: 'go' });
+    sender.begin(1);
+    sender.data(randomBytes(5_000));
+    await until(() => partBytes(inbox) === 5_000);
+    sender.stream.reset(0);
+    await until(() => events.some(({ type }) => type === 'over'));
+    const second = new RawSender(await connect());
+    second.offer(0, ['c'], 5_001);
+    expect(await second.answer()).toMatchObject({ type: 'refused', code: Refusal.LIMIT });
+    second.offer(1, ['c2'], 5_000);
+    expect(await second.answer()).toMatchObject({ type: 'go' });
+    second.offer(2, ['d'], 0);
+    second.offer(3, ['e'], 0, 'folder');
+    second.offer(4, ['f'], 0);
+    const answers = [await second.answer(), await second.answer(), await second.answer()];
+    expect(answers.map((answer) => answer?.type).sort()).toEqual(['done', 'go', 'refused']);
+  });
+
+  test.each([
+    ['data that is of no file', (s: RawSender) => s.data(Buffer.alloc(1))],
+    ['a file that was not offered', (s: RawSender) => s.begin(3)],
+    ['two files at once', (s: RawSender) => [s.begin(0), s.begin(0)]],
+    ['the end of what has not begun', (s: RawSender) => s.end(0, Buffer.alloc(32))],
+    ['a proof that nobody wants', (s: RawSender) => s.proof(0, [])],
+    ['an offer of the same number', (s: RawSender) => s.offer(0, ['y'], 1)],
+    [
+      'more offers than are answered',
+      (s: RawSender) => Array.from({ length: 400 }, (_, i) => s.offer(i + 1, [`${i}`], 1)),
+    ],
+    ['what is no message', (s: RawSender) => s.say(Buffer.from('hello'))],
+    ['nothing', (s: RawSender) => s.say(Buffer.alloc(0))],
+    [
+      'begins again what it has ended',
+      (s: RawSender) => [s.begin(0), s.data(Buffer.from('x')), s.end(0, sha(Buffer.from('x'))), s.begin(0)],
+    ],
+  ])('that says %s is shown out [FIL-3]', async (_, say) => {
+    const { inbox, connect } = await receiving();
+    const sender = new RawSender(await connect());
+    sender.offer(0, ['x'], 1);
+    expect(await sender.answer()).toMatchObject({ type: 'go' });
+    say(sender);
+    for (;;) {
+      const answer = await sender.answer().catch((error: unknown) => error);
+      if (!(answer instanceof Error)) continue;
+      expect(answer).toMatchObject({ code: 'ERR_JSP_STREAM_RESET', applicationCode: 2 });
+      break;
+    }
+    const folder = outbox({ honest: 'y' });
+    const { files } = await sendFiles(await connect(), [join(folder, 'honest')]);
+    expect(files[0].outcome).toBe('sent');
+    expect(existsSync(join(inbox, 'honest'))).toBe(true);
+  });
+
+  test('says what it likes in any order, and the receiver lives on', async () => {
+    const { inbox, connect } = await receiving();
+    const word = fc.oneof(
+      fc.tuple(fc.nat(2), fc.constantFrom('a', 'b', '..'), fc.nat(3)).map(
+        ([id, name, size]) =>
+          (s: RawSender) =>
+            s.offer(id, [name], size),
+      ),
+      fc.nat(2).map((id) => (s: RawSender) => s.begin(id)),
+      fc.uint8Array({ minLength: 1, maxLength: 3 }).map((bytes) => (s: RawSender) => s.data(bytes)),
+      fc.tuple(fc.nat(2), fc.nat(3)).map(
+        ([id, n]) =>
+          (s: RawSender) =>
+            s.end(id, sha(Buffer.alloc(n))),
+      ),
+      fc.nat(2).map((id) => (s: RawSender) => s.proof(id, [{ offset: 1, hash: Buffer.alloc(32) }])),
+      fc.uint8Array({ maxLength: 40 }).map((bytes) => (s: RawSender) => s.say(bytes)),
+    );
+    const connection = await connect();
+    await fc.assert(
+      fc.asyncProperty(fc.array(word, { maxLength: 12 }), async (words) => {
+        const sender = new RawSender(connection);
+        const over = new Promise<void>((resolve) => sender.stream.once('close', resolve));
+        for (const say of words) {
+          try {
+            say(sender);
+          } catch {
+            break; // it was reset
+          }
+        }
+        sender.stream.end();
+        sender.stream.on('message', () => {});
+        await over;
+      }),
+      { numRuns: 60 },
+    );
+    expect(readdirSync(inbox).filter((name) => !['.jsp-parts', 'a', 'b'].includes(name))).toEqual([]);
+    const { files } = await sendFiles(connection, [join(outbox({ honest: 'y' }), 'honest')]);
+    expect(files[0].outcome).toBe('sent');
+  });
+
+  test('that stalls, and one too many, are ended', async () => {
+    const { connect } = await receiving({ stallMs: 50 });
+    const connection = await connect();
+    const silent = new RawSender(connection);
+    silent.offer(0, ['x'], 1);
+    await silent.answer();
+    await expect(silent.answer()).rejects.toMatchObject({ applicationCode: 4 });
+    const { connect: other } = await receiving();
+    const [first, second] = [await other(), await other()];
+    const many = Array.from({ length: 65 }, (_, i) => new RawSender(i < 60 ? first : second));
+    for (const sender of many) sender.offer(0, ['..'], 1);
+    await expect(many[64].answer()).rejects.toMatchObject({ applicationCode: 3 });
+    expect(await many[63].answer()).toMatchObject({ type: 'refused' });
+  });
+
+  test('finds no way out by links that stand in the folder, whether to a file or to a folder', async () => {
+    const outside = outbox({ secret: 'secret' });
+    const { inbox, connect } = await receiving({ onExisting: 'overwrite' });
+    symlinkSync(outside, join(inbox, 'folder'));
+    symlinkSync(join(outside, 'new'), join(inbox, 'dangling'));
+    mkdirSync(join(inbox, '.jsp-parts'), { recursive: true });
+    const part = createHash('sha256').update('x').digest('hex').slice(0, 40);
+    symlinkSync(join(outside, 'secret'), join(inbox, '.jsp-parts', `${part}.part`));
+    const sender = new RawSender(await connect());
+    sender.offer(0, ['folder', 'secret'], 6);
+    sender.offer(1, ['dangling'], 1);
+    sender.offer(2, ['x'], 6);
+    sender.offer(3, ['folder', 'sub'], 0, 'folder');
+    const answers = [
+      await sender.answer(),
+      await sender.answer(),
+      await sender.answer(),
+      await sender.answer(),
+    ];
+    expect(answers.map((answer) => answer?.type)).toEqual(Array(4).fill('refused'));
+    expect(readFileSync(join(outside, 'secret'), 'utf8')).toBe('secret');
+    expect(readdirSync(outside)).toEqual(['secret']);
+  });
+});
+
+describe('a hostile receiver', () => {
+  /** A receiver that answers what it likes. */
+  async function answering(answer: (message: ReturnType<typeof readSenderMessage>, stream: Stream) => void) {
+    const data: Buffer[] = [];
+    const listener = await serve((connection) =>
+      connection.on('stream', (stream) => {
+        expect(stream.label).toBe(FILES_LABEL);
+        stream.on('error', () => {});
+        stream.on('message', (bytes) => {
+          const message = readSenderMessage(bytes);
+          if (message?.type === 'data') data.push(Buffer.from(message.bytes));
+          answer(message, stream);
+        });
+      }),
+    );
+    return { data, connection: (await connectTo(listener)) as Connection };
+  }
+
+  test.each([
+    ['an offset behind the end', (stream: Stream) => stream.send(goMessage(0, 1_000_000))],
+    ['an offset in the middle that was not agreed on', (stream: Stream) => stream.send(goMessage(0, 5))],
+    ['the same file twice', (stream: Stream) => [stream.send(goMessage(0, 0)), stream.send(goMessage(0, 0))]],
+    [
+      'for ever what its beginning is',
+      (stream: Stream) => Array.from({ length: 5 }, () => stream.send(checkMessage(0, 10, 10))),
+    ],
+    ['in words that are none', (stream: Stream) => stream.send('?')],
+  ])('that asks for %s gets an end [FIL-4]', async (_, ask) => {
+    const { connection } = await answering((message, stream) => message?.type === 'offer' && ask(stream));
+    const folder = outbox({ a: 'a'.repeat(10) });
+    await expect(sendFiles(connection, [join(folder, 'a')])).rejects.toMatchObject({ code: 'ERR_JSP_FILES' });
+  });
+
+  test('gets the bytes of what was offered, and of nothing else [FIL-11]', async () => {
+    const { connection, data } = await answering((message, stream) => {
+      if (message?.type !== 'offer') return;
+      for (const id of [7, 4_000_000, 0]) stream.send(goMessage(id, 0));
+    });
+    const folder = outbox({ a: 'public', b: 'private' });
+    const sending = sendFiles(connection, [join(folder, 'a')]);
+    sending.catch(() => {});
+    await until(() => data.length > 0);
+    connection.destroy();
+    await expect(sending).rejects.toThrow();
+    expect(Buffer.concat(data).toString()).toBe('public');
+  });
+
+  test('that is none at all is told apart', async () => {
+    const listener = await serve((connection) => connection.on('stream', (stream) => stream.reset(99)));
+    const folder = outbox({ a: 'x' });
+    await expect(sendFiles(await connectTo(listener), [join(folder, 'a')])).rejects.toThrow(/takes no files/);
+  });
+});
+
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+/** Bytes in the parts of a receiver's folder. */
+function partBytes(inbox: string): number {
+  const parts = join(inbox, '.jsp-parts');
+  return readdirSync(parts).reduce((sum, name) => sum + statSync(join(parts, name)).size, 0);
+}
