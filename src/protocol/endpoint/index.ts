@@ -26,8 +26,17 @@ export {
 } from '../fec/protection.ts';
 export { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
 export type { ConnectionStream } from '../stream/connection-stream.ts';
+export { StallWatch } from '../stream/stall-watch.ts';
 export type { SendMark } from '../stream/send/send-buffer.ts';
 export { SendResult } from '../stream/send/send-stream.ts';
+export {
+  ALERT_DEFAULTS,
+  type Alert,
+  type AlertKind,
+  type AlertSample,
+  AlertStates,
+  type AlertThresholds,
+} from '../trace/alerts.ts';
 export type { EndpointCounters } from '../trace/counters.ts';
 export { type QlogHeader, qlogHeader } from '../trace/qlog-trace.ts';
 export type { TraceSink, Tracing } from '../trace/trace.ts';

@@ -471,6 +471,11 @@ export class SendMark {
     return this.reliable.unsent + (this.bestEffort?.unsent ?? 0);
   }
 
+  /** Another number after anything was sent for the first time, or settled. */
+  get progress(): number {
+    return progressOf(this.reliable) + (this.bestEffort === null ? 0 : progressOf(this.bestEffort));
+  }
+
   get cut(): number {
     const isCut = this.reliable.cutAt > 0;
     return (isCut ? 1 : 0) + ((this.bestEffort?.cutAt ?? 0) > 0 ? 1 : 0);
@@ -481,6 +486,12 @@ export class SendMark {
     if (!isSettledUpTo(this.reliable, this.reliablePushed)) return false;
     return this.bestEffort === null || isSettledUpTo(this.bestEffort, this.bestEffortPushed);
   }
+}
+
+/** Sequences and settled messages only grow; a message that is partly sent counts as the part of one. */
+function progressOf({ cutAt, nextSequence, pushed, records }: SendBuffer): number {
+  const settled = pushed - records.flight - records.queued;
+  return nextSequence + settled + cutAt / 2 ** 32;
 }
 
 /** Whether the first `count` messages taken in are settled. */
