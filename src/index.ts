@@ -17,7 +17,8 @@ export type { Micros } from './base/time.ts';
 export { type TrainingOptions, trainDictionary } from './protocol/compress/index.ts';
 export { type AeadPreference, Identity } from './protocol/crypto/index.ts';
 export { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from './protocol/datagram/index.ts';
-export type { ConnectionMetrics, EndpointCounters } from './protocol/endpoint/index.ts';
+export type { Alert, AlertKind, ConnectionMetrics, EndpointCounters } from './protocol/endpoint/index.ts';
+export type { AlertOptions } from './transport/alerts.ts';
 export {
   createDuplex,
   createWebStreams,
@@ -27,6 +28,7 @@ export {
 } from './transport/byte-streams.ts';
 export { type ConnectOptions, connect } from './transport/connect.ts';
 export type { CloseOptions, Connection } from './transport/connection.ts';
+export type { DiagnosticsMessages } from './transport/diagnostics-messages.ts';
 export { type Listener, type ListenerMetrics, type ListenOptions, listen } from './transport/listen.ts';
 export type {
   Delivery,

@@ -1,4 +1,4 @@
-import { checkOptions, flag, type OptionCheck, type OptionTable, number } from '../base/options.ts';
+import { checkOptions, flag, number, type OptionCheck, type OptionTable } from '../base/options.ts';
 import { MILLISECOND, type Micros } from '../base/time.ts';
 import {
   ALERT_DEFAULTS,
@@ -16,7 +16,7 @@ import type { Clock, TimerHandle } from '../udp/clock.ts';
  */
 export interface AlertOptions {
   /**
-   * `highLatency`: the mean of round trips, once three were seen, in ms. Cleared below four fifths of it. Default 300, at which people begin to
+   * `highLatency`: the median of round trips, once three were seen, in ms. Cleared below four fifths of it. Default 300, at which people begin to
    * talk at the same time. `Infinity` here and in the others: never.
    */
   highLatencyMs?: number | undefined;

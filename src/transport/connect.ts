@@ -13,7 +13,9 @@ import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { bindDgramSocket } from '../udp/dgram-socket.ts';
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { abortError, abortSignal, onAbort, unlessAborted } from './abort.ts';
+import type { AlertOptions } from './alerts.ts';
 import { type Connection, closeError, failConnection, openConnection, tellConnection } from './connection.ts';
+import { connectionFailed } from './diagnostics.ts';
 import { Driver } from './driver.ts';
 import {
   clockOf,
@@ -132,6 +134,7 @@ const TELLS_LITTLE: readonly string[] = [
 /** The one connection on a socket of its own, which is closed with it. */
 class ClientSession {
   readonly streamDefaults: StreamOptions;
+  readonly alerts: AlertOptions;
   private readonly driver: Driver;
   private readonly core: CoreConnection;
   private readonly connection: Connection;
@@ -147,6 +150,7 @@ class ClientSession {
     pin: Uint8Array | null,
   ) {
     this.streamDefaults = streamDefaultsOf(options);
+    this.alerts = options.alerts ?? {};
     const clock = clockOf(options);
     const loopback = nearPeers(options)(remote.host);
     const config = connectionConfig(options, socket, loopback);
@@ -167,8 +171,10 @@ class ClientSession {
     });
     forget();
     if (signal?.aborted) throw abortError(signal);
-    if (error !== null) throw error;
-    return this.connection;
+    if (error === null) return this.connection;
+    const { host: remoteHost, port: remotePort } = this.core.path;
+    if (connectionFailed.hasSubscribers) connectionFailed.publish({ remoteHost, remotePort, error });
+    throw error;
   }
 
   onEvent(event: EndpointEvent): void {

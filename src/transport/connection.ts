@@ -2,6 +2,7 @@ import { JspError } from '../base/errors.ts';
 import { checkOptions, number, type OptionTable, text } from '../base/options.ts';
 import { MILLISECOND, NEVER } from '../base/time.ts';
 import {
+  type Alert,
   type CloseReason,
   type ConnectionMetrics,
   type ConnectionStream,
@@ -13,6 +14,15 @@ import {
 import { type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { abortError, abortSignal, onAbort } from './abort.ts';
+import { type AlertOptions, AlertWatch } from './alerts.ts';
+import {
+  connectionAlert,
+  connectionClose,
+  connectionMtu,
+  connectionOpen,
+  connectionStreamsBlocked,
+  streamOpen,
+} from './diagnostics.ts';
 import { type Driver, internalError } from './driver.ts';
 import { IsolatedEmitter } from './listeners.ts';
 import {
@@ -52,12 +62,20 @@ interface ConnectionEvents {
    * have ended in both directions. A peer that does not listen for `stream` never ends any.
    */
   streamsBlocked: [waiting: number];
+  /**
+   * Something is not as it should be with this connection, or is again: latency, loss, retransmissions, the size of datagrams, streams that
+   * stand still. Each is told once when it is raised and once when it is cleared; the option `alerts` says what is too much. It is looked for as long
+   * as somebody listens; a connection that ends tells of no more.
+   */
+  alert: [alert: Alert];
 }
 
 /** What a connection needs of its socket's owner. */
 export interface ConnectionOwner {
   /** What streams have that are not told otherwise. */
   readonly streamDefaults: StreamOptions;
+  /** What is too much of what the event `alert` tells. */
+  readonly alerts: AlertOptions;
   onConnectionClosed(connection: Connection): void;
   impairConnection?(options: ImpairmentOptions | null): void;
   /** Whether the socket keeps the process alive, where it is the connection's own. */
@@ -85,6 +103,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   private readonly owner: ConnectionOwner;
   private resolveClosed: (error: JspError | null) => void = () => {};
   private over = false;
+  /** The handshake was completed. */
+  private isOpened = false;
   private closedWith: JspError | null = null;
   /** Why it has to end, where the core cannot know. */
   private failure: JspError | null = null;
@@ -92,6 +112,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   private unclaimed: Stream[] = [];
   /** The change of the size of datagrams that nobody listened for. */
   private untoldMtu: { mtu: number; previous: number } | null = null;
+  /** While somebody listens for alerts. */
+  private alerts: AlertWatch | null = null;
 
   static {
     openConnection = (core, driver, owner) => new Connection(core, driver, owner);
@@ -100,7 +122,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       if (connection === null) return;
       switch (event.type) {
         case 'connected':
-          return;
+          return connection.onConnected();
         case 'stream':
           return connection.onStream(event.stream);
         case 'mtu':
@@ -178,7 +200,9 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       protection: protectionOf('openStream', options) ?? undefined,
     };
     try {
-      return openStream(this.core.streams.open(settings), this.driver, this.core, options);
+      const stream = openStream(this.core.streams.open(settings), this.driver, this.core, options);
+      if (streamOpen.hasSubscribers) streamOpen.publish({ connection: this, stream, openedBy: 'here' });
+      return stream;
     } catch (error) {
       throw this.driver.onInternalError(this.core, error);
     }
@@ -276,10 +300,33 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     this.core.onDatagramRefused(bytes, this.driver.now());
   }
 
+  /** The handshake is complete. */
+  private onConnected(): void {
+    this.isOpened = true;
+    if (connectionOpen.hasSubscribers)
+      connectionOpen.publish({ connection: this, handshakeMs: this.core.metrics().handshakeMs });
+    if (connectionAlert.hasSubscribers) this.startAlerts();
+  }
+
+  private startAlerts(): void {
+    if (this.over) return;
+    this.alerts ??= new AlertWatch(this.core, this.driver.clock, this.owner.alerts, (alert) => {
+      if (connectionAlert.hasSubscribers) connectionAlert.publish({ connection: this, alert });
+      this.tell('alert', alert);
+    });
+    this.alerts.start();
+  }
+
+  private stopAlerts(): void {
+    this.alerts?.stop();
+    this.alerts = null;
+  }
+
   /** The peer opened a stream. */
   private onStream(core: ConnectionStream): void {
     const { allowHalfOpen } = this.owner.streamDefaults;
     const stream = openStream(core, this.driver, this.core, { allowHalfOpen }, this.context);
+    if (streamOpen.hasSubscribers) streamOpen.publish({ connection: this, stream, openedBy: 'peer' });
     if (this.tell('stream', stream)) return;
     this.unclaimed.push(stream);
     stream.once('close', () => {
@@ -288,11 +335,14 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   }
 
   private onMtu(mtu: number, previous: number): void {
+    if (connectionMtu.hasSubscribers) connectionMtu.publish({ connection: this, mtu, previous });
     const first = this.untoldMtu?.previous ?? previous;
     this.untoldMtu = this.tell('mtu', mtu, first) ? null : { mtu, previous: first };
   }
 
   private onStreamsBlocked(waiting: number): void {
+    if (connectionStreamsBlocked.hasSubscribers)
+      connectionStreamsBlocked.publish({ connection: this, waiting });
     if (this.tell('streamsBlocked', waiting)) return;
     process.emitWarning(
       `${waiting} streams have waited for 5 s: the peer (${this.remoteHost}) lets no more be open until others have ended in both directions; does it read its streams, and end them? Listen for 'streamsBlocked' to handle this.`,
@@ -305,8 +355,11 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     this.over = true;
     this.closedWith = this.failure ?? closeError(reason);
     this.resolveClosed(this.closedWith);
+    this.stopAlerts();
     this.owner.onConnectionClosed(this);
     for (const stream of [...this.core.streams.values()]) closeStream(stream, this.closedWith);
+    if (this.isOpened && connectionClose.hasSubscribers)
+      connectionClose.publish({ connection: this, error: this.closedWith });
     this.tell('close', this.closedWith);
   }
 
@@ -339,6 +392,12 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   protected override onListenerAdded(event: keyof ConnectionEvents): void {
     if (event === 'stream' && this.unclaimed.length > 0) queueMicrotask(() => this.claimStreams());
     if (event === 'mtu' && this.untoldMtu !== null) queueMicrotask(() => this.tellMtu());
+    if (event === 'alert') this.startAlerts();
+  }
+
+  protected override onListenersRemoved(): void {
+    if (this.alerts === null || this.listenerCount('alert') > 0 || connectionAlert.hasSubscribers) return;
+    this.stopAlerts();
   }
 
   private tellMtu(): void {

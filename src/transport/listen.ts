@@ -24,6 +24,7 @@ import {
   openConnection,
   tellConnection,
 } from './connection.ts';
+import { listenerClose, listenerOpen } from './diagnostics.ts';
 import { Driver, type DriverOwner } from './driver.ts';
 import { IsolatedEmitter, Iterations } from './listeners.ts';
 import {
@@ -110,6 +111,7 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
     super();
     this.owner = {
       streamDefaults: streamDefaultsOf(options),
+      alerts: options.alerts ?? {},
       onEvent: (event) => this.onEvent(event),
       onSocketError: (error, fatal) => this.onSocketError(error, fatal),
       onDatagramRefused: (bytes, host, port) => this.onDatagramRefused(bytes, host, port),
@@ -169,7 +171,7 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
 
   private onEvent(event: EndpointEvent): void {
     if (event.type !== 'connected') tellConnection(event);
-    else if (this.closing === null) this.accept(openConnection(event.connection, this.driver, this.owner));
+    else if (this.closing === null) this.accept(event);
     else event.connection.close('transport', CloseCode.SHUTTING_DOWN, '', this.driver.now());
   }
 
@@ -202,8 +204,10 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
     });
   }
 
-  private accept(connection: Connection): void {
+  private accept(event: EndpointEvent): void {
+    const connection = openConnection(event.connection, this.driver, this.owner);
     this.connections.add(connection);
+    tellConnection(event);
     if (this.tell('connection', connection)) return;
     // Those that nobody takes wait, open or not, up to a bound.
     if (this.accepted.length === ACCEPTED_MAX) return connection.destroy();
@@ -227,6 +231,7 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
       });
     }
     await this.driver.stop();
+    if (listenerClose.hasSubscribers) listenerClose.publish({ listener: this });
     this.tell('close');
   }
 }
@@ -264,6 +269,7 @@ export async function listen(given: ListenOptions): Promise<Listener> {
       'close',
       onAbort(signal, () => void listener.close({ timeoutMs: 0 })),
     );
+    if (listenerOpen.hasSubscribers) listenerOpen.publish({ listener });
     return listener;
   } catch (error) {
     await socket.close();

@@ -36,6 +36,7 @@ import {
 import { type Clock, systemClock } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { type ImpairmentOptions, impairSocket } from '../udp/impaired-socket.ts';
+import { type AlertOptions, alerts } from './alerts.ts';
 import { PROFILE_NAMES, type ProfileName, profiles } from './profiles.ts';
 import { type Protectable, type Protection, protection, protectionOf } from './protection.ts';
 import { qlogTracing } from './qlog-files.ts';
@@ -134,6 +135,8 @@ export interface TransportOptions {
    * `JSP_QLOGDIR`, else none.
    */
   qlogDir?: string | undefined;
+  /** From when on the `alert` event of a connection tells that something is not as it should be. */
+  alerts?: AlertOptions | undefined;
   /** A bad network to try the application on, "fake lag": what happens to this side's datagrams. Default none. */
   impairment?: ImpairmentOptions | undefined;
   /**
@@ -257,6 +260,7 @@ export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
   receiveBufferBytes: whole(1, 2 ** 31 - 1),
   sendBufferBytes: whole(1, 2 ** 31 - 1),
   qlogDir: text,
+  alerts,
   impairment: anObject,
   socket: anObject,
   clock: anObject,

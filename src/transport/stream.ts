@@ -14,6 +14,7 @@ import {
   SendResult,
   Delivery as WireDelivery,
 } from '../protocol/endpoint/index.ts';
+import { streamClose } from './diagnostics.ts';
 import type { Driver } from './driver.ts';
 import { IsolatedEmitter, Iterations } from './listeners.ts';
 import {
@@ -329,6 +330,8 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     if (error === null) this.settleFlushes();
     this.flushes.rejectAll(error ?? streamClosed());
     this.iterations.wake();
+    if (streamClose.hasSubscribers)
+      streamClose.publish({ connection: this.connection.owner, stream: this, error });
     if (error !== null) this.tell('error', error);
     this.tell('close');
   }

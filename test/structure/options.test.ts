@@ -6,6 +6,7 @@ const sources = filesBelow('src', '.ts').map(({ text }) => text);
 /** Options of public functions, by the interface that declares them. */
 const DECLARED = [
   'TransportOptions',
+  'AlertOptions',
   'ListenOptions',
   'ConnectOptions',
   'StreamOptions',

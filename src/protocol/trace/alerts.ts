@@ -99,17 +99,12 @@ export class AlertStates {
     return this.news;
   }
 
-  /** The mean of the round trips that were seen; 0 where they are too few to tell. */
+  /** The median of the round trips that were seen, of which some are always long; 0 where they are too few to tell. */
   private get latencyMs(): number {
-    let sum = 0;
-    let count = 0;
-    for (let i = 1; i < this.looks.length; i++) {
-      const { rttMs } = this.looks[i];
-      if (rttMs < 0) continue;
-      sum += rttMs;
-      count++;
-    }
-    return count < (this.raised.has('highLatency') ? 1 : ROUND_TRIPS_MIN) ? 0 : sum / count;
+    const seen: number[] = [];
+    for (let i = 1; i < this.looks.length; i++) if (this.looks[i].rttMs >= 0) seen.push(this.looks[i].rttMs);
+    if (seen.length < (this.raised.has('highLatency') ? 1 : ROUND_TRIPS_MIN)) return 0;
+    return seen.sort((a, b) => a - b)[seen.length >> 1];
   }
 
   /** A share of packets; 0 where they are too few to tell: one of ten that is lost is no loss of ten percent. */
@@ -183,7 +178,7 @@ function shown(kind: AlertKind, value: number): string {
 }
 
 const LOOKS_A_WINDOW = 10;
-/** Round trips that are seen before their mean means something. */
+/** Round trips that are seen before their median means something. */
 const ROUND_TRIPS_MIN = 3;
 /** Packets of a window before a share of them means something, those that count among them, and packets for it to stay so. */
 const PACKETS_MIN = 20;
