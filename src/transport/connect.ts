@@ -14,7 +14,8 @@ import { bindDgramSocket } from '../udp/dgram-socket.ts';
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { abortError, abortSignal, onAbort, unlessAborted } from './abort.ts';
 import type { AlertOptions } from './alerts.ts';
-import { type Connection, closeError, failConnection, openConnection, tellConnection } from './connection.ts';
+import { closeError } from './close-error.ts';
+import { type Connection, failConnection, openConnection, tellConnection } from './connection.ts';
 import { connectionFailed } from './diagnostics.ts';
 import { Driver } from './driver.ts';
 import {

@@ -13,7 +13,7 @@ import {
 } from '../../src/index.ts';
 import type { CloseReason } from '../../src/protocol/connection/lifecycle.ts';
 import { CloseCode } from '../../src/protocol/wire/close-code.ts';
-import { closeError } from '../../src/transport/connection.ts';
+import { closeError } from '../../src/transport/close-error.ts';
 import type { DatagramSocket } from '../../src/udp/datagram-socket.ts';
 import { echo, join, next, serve, take } from './served.ts';
 

@@ -17,8 +17,8 @@ import {
 import { FlowCredit, SEQUENCE_SPAN_MAX } from '../flow-control.ts';
 import { Packetizer } from './packetizer.ts';
 import type { SecondCopies } from './second-copies.ts';
-import { SendMark } from './send-buffer.ts';
 import { type SendContext, SendQueue, type SendQueueOptions } from './send-context.ts';
+import { SendMark } from './send-mark.ts';
 
 /** The states of a sending half, as RFC 9000 section 3.1 names them. */
 export const SendState = {
