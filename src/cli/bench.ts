@@ -5,6 +5,7 @@ import type { Workload } from '../bench/workload.ts';
 import { PING_PONG, RAW_PING_PONG, STREAMING } from '../bench/workloads.ts';
 import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../protocol/endpoint/index.ts';
 import { PAYLOAD_BYTES_MAX, positiveNumber, wholeNumber, wholeNumbers } from './arguments.ts';
+import { addCompressionBench } from './bench-compression.ts';
 import { addFecBench } from './bench-fec.ts';
 import { addLossyBench } from './bench-lossy.ts';
 import { addQosBench } from './bench-qos.ts';
@@ -52,6 +53,7 @@ export function addBenchCommand(program: Command): void {
     )
     .action(reportMtus);
   addLossyBench(bench);
+  addCompressionBench(bench);
   addFecBench(bench);
   addQosBench(bench);
 }
