@@ -37,6 +37,7 @@ import { type Clock, systemClock } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { type ImpairmentOptions, impairSocket } from '../udp/impaired-socket.ts';
 import { type AlertOptions, alerts } from './alerts.ts';
+import { keyLogOf } from './key-log.ts';
 import { PROFILE_NAMES, type ProfileName, profiles } from './profiles.ts';
 import { type Protectable, type Protection, protection, protectionOf } from './protection.ts';
 import { qlogTracing } from './qlog-files.ts';
@@ -137,6 +138,12 @@ export interface TransportOptions {
   qlogDir?: string | undefined;
   /** From when on the `alert` event of a connection tells that something is not as it should be. */
   alerts?: AlertOptions | undefined;
+  /**
+   * Is told the secrets of connections, a line each in the style of NSS (`SSLKEYLOGFILE`), so that tools such as Wireshark can open a capture.
+   * Whoever has these lines reads all that the connections carry: for debugging only, never where the traffic matters. The environment
+   * variable `JSPKEYLOGFILE` names a file that they are appended to, with or without this. Default none.
+   */
+  keyLog?: ((line: string) => void) | undefined;
   /** A bad network to try the application on, "fake lag": what happens to this side's datagrams. Default none. */
   impairment?: ImpairmentOptions | undefined;
   /**
@@ -261,6 +268,7 @@ export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
   sendBufferBytes: whole(1, 2 ** 31 - 1),
   qlogDir: text,
   alerts,
+  keyLog: (value) => (typeof value === 'function' ? null : 'a function'),
   impairment: anObject,
   socket: anObject,
   clock: anObject,
@@ -318,6 +326,7 @@ export function connectionConfig(
   config.usesEcn = socket.usesEcn ?? false;
   config.receiveBufferBytes = socket.receiveBufferBytes;
   config.tracing = qlogTracing(options.qlogDir, socket);
+  config.keyLog = keyLogOf(options.keyLog);
   config.memoryBytesMax = defaultMemoryBytes();
   const passedOn: Pick<TransportOptions, keyof typeof CONFIG_OPTIONS> = options;
   return checkedConnectionConfig({ ...config, ...chosenOptions(passedOn, CONFIG_OPTIONS) });

@@ -5,6 +5,7 @@ import type { AeadProvider } from '../crypto/aead.ts';
 import { type MlKem, nobleMlKem } from '../crypto/hybrid-kem.ts';
 import { PROTECTION_OFF, type ProtectionOptions } from '../fec/protection.ts';
 import { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
+import type { KeyLog } from '../trace/key-log.ts';
 import type { Tracing } from '../trace/trace.ts';
 import {
   DATAGRAM_BYTES_MAX,
@@ -20,6 +21,8 @@ export interface ConnectionConfig {
   mlKem: MlKem;
   /** Where connections are traced to. Default null: nowhere. [TRC-1] */
   tracing: Tracing | null;
+  /** Where the secrets of connections are told. Default null: nowhere. [TRC-11] */
+  keyLog: KeyLog | null;
   /** UDP payload bytes of a datagram until more is proved; 512 to 65,507. Default 1,200. */
   mtu: number;
   /** Rather no connection than packets that are smaller than `mtu`. Default false. */
@@ -81,6 +84,7 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
     aead,
     mlKem: nobleMlKem,
     tracing: null,
+    keyLog: null,
     mtu: 1_200,
     mtuIsExact: false,
     mtuMax: 1_200,

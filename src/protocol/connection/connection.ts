@@ -14,6 +14,7 @@ import { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamEvent } from '../stream/connection-stream.ts';
 import { Streams } from '../stream/streams.ts';
 import { ConnectionCounters } from '../trace/counters.ts';
+import { secretLog } from '../trace/key-log.ts';
 import type { QlogTrace } from '../trace/qlog-trace.ts';
 import { ConnectionTimes } from '../trace/time-in-states.ts';
 import { PacketSpace, PacketType } from '../wire/packet-header.ts';
@@ -178,6 +179,7 @@ export class Connection {
       queueDelayMax: config.queueDelayMaxMs * MILLISECOND,
     });
     this.times = new ConnectionTimes(CONGESTION_STATES, this.path.congestion.state, now);
+    if (config.keyLog !== null) this.keys.logSecrets(secretLog(config.keyLog, options.firstDestinationId));
     this.trace = beginTrace(config, role, this.ids, this.path, now);
     const thin = new ThinSender();
     this.recovery = new Recovery(this.path, isServer, thin);

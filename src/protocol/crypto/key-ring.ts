@@ -1,7 +1,14 @@
 import { copyOf, equalBytes } from '../../base/bytes.ts';
+import type { SecretLabel, SecretLog } from '../trace/key-log.ts';
 import { PACKET_SPACES, PacketSpace, PacketType, packetSpaceOf } from '../wire/packet-header.ts';
 import type { AeadProvider } from './aead.ts';
-import { clientInitialSecret, initialSecret, packetKeys, serverInitialSecret } from './key-schedule.ts';
+import {
+  clientInitialSecret,
+  initialSecret,
+  packetKeys,
+  serverInitialSecret,
+  type TrafficSecrets,
+} from './key-schedule.ts';
 import type { PacketKeys } from './packet-protection.ts';
 
 /**
@@ -24,6 +31,10 @@ export class KeyRing {
   private initial: Uint8Array | null;
   /** Source id of the server's Initial packets; null while a client does not know it. */
   private serverId: Uint8Array | null;
+  /** Null when nobody asked for the secrets. */
+  private secretLog: SecretLog | null = null;
+  /** Server ids that a client may still be told of: anybody can make one up. */
+  private serverIdsToLog = SERVER_IDS_LOGGED;
 
   private constructor(provider: AeadProvider, initial: Uint8Array, serverId: Uint8Array | null) {
     this.provider = provider;
@@ -79,7 +90,21 @@ export class KeyRing {
     const { initial } = this;
     if (initial === null || (this.serverId !== null && equalBytes(serverId, this.serverId))) return;
     this.serverId = copyOf(serverId);
-    this.installOpening(this.initialKeys(serverInitialSecret(initial, serverId)));
+    this.installOpening(this.initialKeys(this.serverSecret(initial, serverId)));
+  }
+
+  /** From now on the secrets that keys are made of are told; that of the client's Initial packets was used already. [TRC-10] */
+  logSecrets(log: SecretLog): void {
+    this.secretLog = log;
+    if (this.initial !== null) this.tell('CLIENT_INITIAL_SECRET', clientInitialSecret(this.initial));
+  }
+
+  /** The handshake made these. */
+  onTraffic(epoch: typeof PacketType.HANDSHAKE | typeof PacketType.ONE_RTT, secrets: TrafficSecrets): void {
+    if (this.secretLog === null) return;
+    const isHandshake = epoch === PacketType.HANDSHAKE;
+    this.tell(isHandshake ? 'CLIENT_HANDSHAKE_TRAFFIC_SECRET' : 'CLIENT_TRAFFIC_SECRET_0', secrets.client);
+    this.tell(isHandshake ? 'SERVER_HANDSHAKE_TRAFFIC_SECRET' : 'SERVER_TRAFFIC_SECRET_0', secrets.server);
   }
 
   /** From now on packets of this epoch, and phase, open. */
@@ -121,8 +146,18 @@ export class KeyRing {
   private makeServerSealing(): PacketKeys | null {
     const { initial, serverId } = this;
     if (initial === null || serverId === null) return null;
-    this.installSealing(this.initialKeys(serverInitialSecret(initial, serverId)));
+    this.installSealing(this.initialKeys(this.serverSecret(initial, serverId)));
     return this.sealing[PacketSpace.INITIAL];
+  }
+
+  private serverSecret(initial: Uint8Array, serverId: Uint8Array): Uint8Array {
+    const secret = serverInitialSecret(initial, serverId);
+    if (this.secretLog !== null && this.serverIdsToLog-- > 0) this.tell('SERVER_INITIAL_SECRET', secret);
+    return secret;
+  }
+
+  private tell(label: SecretLabel, secret: Uint8Array): void {
+    this.secretLog?.(label, secret);
   }
 
   private initialKeys(secret: Uint8Array): PacketKeys {
@@ -133,4 +168,5 @@ export class KeyRing {
 }
 
 const EPOCHS = [PacketType.INITIAL, PacketType.ZERO_RTT, PacketType.HANDSHAKE, PacketType.ONE_RTT] as const;
+const SERVER_IDS_LOGGED = 4;
 const OPENING_ROWS = PacketType.ONE_RTT + 2;

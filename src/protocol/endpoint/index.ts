@@ -38,6 +38,7 @@ export {
   type AlertThresholds,
 } from '../trace/alerts.ts';
 export type { EndpointCounters } from '../trace/counters.ts';
+export type { KeyLog } from '../trace/key-log.ts';
 export { type QlogHeader, qlogHeader } from '../trace/qlog-trace.ts';
 export type { TraceSink, Tracing } from '../trace/trace.ts';
 export { CloseCode, closeCodeName } from '../wire/close-code.ts';

@@ -157,7 +157,11 @@ export class ClientHandshake implements Handshake {
     this.step = { state: HandshakeState.COMPLETE };
   }
 
-  private install(traffic: TrafficSecrets, epoch: PacketType): void {
+  private install(
+    traffic: TrafficSecrets,
+    epoch: typeof PacketType.HANDSHAKE | typeof PacketType.ONE_RTT,
+  ): void {
+    this.keys.onTraffic(epoch, traffic);
     this.keys.installSealing(packetKeys(this.provider, traffic.client, epoch));
     this.keys.installOpening(packetKeys(this.provider, traffic.server, epoch));
   }

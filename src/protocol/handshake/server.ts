@@ -144,6 +144,7 @@ export class ServerHandshake implements Handshake {
   private deriveAll(secret: Uint8Array, transcript: Transcript): void {
     const { keys, provider } = this;
     const traffic = handshakeTraffic(secret, transcript.hash());
+    keys.onTraffic(PacketType.HANDSHAKE, traffic);
     keys.installSealing(packetKeys(provider, traffic.server, PacketType.HANDSHAKE));
     keys.installOpening(packetKeys(provider, traffic.client, PacketType.HANDSHAKE));
     this.flight = this.encodeFlight(traffic, transcript);
@@ -153,6 +154,7 @@ export class ServerHandshake implements Handshake {
     const master = masterSecret(secret);
     const application = applicationTraffic(master, transcriptHash);
     master.fill(0);
+    keys.onTraffic(PacketType.ONE_RTT, application);
     // [HS-15] Data may be sent at once, but none is opened before the client's FINISHED is there.
     keys.installSealing(packetKeys(provider, application.server, PacketType.ONE_RTT));
     const opening = packetKeys(provider, application.client, PacketType.ONE_RTT);

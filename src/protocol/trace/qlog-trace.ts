@@ -118,7 +118,7 @@ export class QlogTrace {
     this.emit('jetstream:parameters_set', own, now);
   }
 
-  /** Keys of both directions came, or went; which they are is not told. [TRC-4] */
+  /** Keys of both directions came, or went; which they are is for the key log alone. [TRC-11] */
   keys(change: 'updated' | 'discarded', epoch: KeyEpoch, now: Micros): void {
     const secret = change === 'updated' ? ',"new":""' : '';
     for (const side of ['client', 'server'])

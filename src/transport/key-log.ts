@@ -1,0 +1,88 @@
+/**
+ * Where the secrets of connections go when somebody asks for them, to read a capture: a function of the application (the option `keyLog`), the
+ * file that the environment variable `JSPKEYLOGFILE` names, or both. Lines are told a moment later, so that neither a file nor an
+ * application gets into the core's way. [TRC-11]
+ */
+
+import { AsyncResource } from 'node:async_hooks';
+import { appendFileSync } from 'node:fs';
+import type { KeyLog } from '../protocol/endpoint/index.ts';
+import { throwByItself } from './listeners.ts';
+
+/** What takes the lines of a socket's connections; null when nobody asked for them. */
+export function keyLogOf(option: KeyLog | undefined): KeyLog | null {
+  const path = process.env.JSPKEYLOGFILE;
+  const file = path === undefined || path === '' ? null : keyLogFile(path);
+  if (option === undefined) return file;
+  const told = isolated(option);
+  if (file === null) return told;
+  return (line) => {
+    told(line);
+    file(line);
+  };
+}
+
+/** An application's function where its listeners run: what it throws comes out of no call of ours. [CON-30] [CON-31] */
+function isolated(option: KeyLog): KeyLog {
+  const context = new AsyncResource('JSP');
+  return (line) =>
+    queueMicrotask(() => {
+      try {
+        context.runInAsyncScope(option, undefined, line);
+      } catch (error) {
+        throwByItself(error);
+      }
+    });
+}
+
+/** One for each file, whoever asks. */
+function keyLogFile(path: string): KeyLog {
+  let file = FILES.get(path);
+  if (file === undefined) {
+    if (FILES.size === 0) process.on('exit', flushAll);
+    warn(
+      `JSPKEYLOGFILE is set: whoever can read ${path} can read all that the connections of this process carry`,
+    );
+    file = new KeyLogFile(path);
+    FILES.set(path, file);
+  }
+  return file.take;
+}
+
+/** Lines of one turn go out in one write at the end of the file, so that those of several processes do not mix. */
+class KeyLogFile {
+  private readonly path: string;
+  private lines = '';
+  private isBroken = false;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  readonly take: KeyLog = (line) => {
+    if (this.lines === '') queueMicrotask(() => this.flush());
+    this.lines += `${line}\n`;
+  };
+
+  flush(): void {
+    const text = this.lines;
+    this.lines = '';
+    if (text === '' || this.isBroken) return;
+    try {
+      appendFileSync(this.path, text, { mode: 0o600 });
+    } catch (error) {
+      this.isBroken = true;
+      warn(`keys are not logged any more: ${(error as Error).message}`);
+    }
+  }
+}
+
+function flushAll(): void {
+  for (const file of FILES.values()) file.flush();
+}
+
+function warn(message: string): void {
+  process.emitWarning(message, { type: 'JspWarning', code: 'JSP_KEYLOG' });
+}
+
+const FILES = new Map<string, KeyLogFile>();
