@@ -4,11 +4,12 @@ import { join as joinPath } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import type { Connection } from '../../src/index.ts';
 import { flushQlogs, QlogFolder } from '../../src/transport/qlog-files.ts';
 import { emptyFolder } from '../empty-folder.ts';
 import { faultsOf, frameTypesOf, type QlogLog, readLog } from '../protocol/trace/qlog-log.ts';
 import { labPair } from './lab-pair.ts';
-import { echo, join, serve, take } from './served.ts';
+import { echo, join, next, serve, take } from './served.ts';
 
 afterEach(() => {
   delete process.env.JSP_QLOGDIR;
@@ -27,6 +28,7 @@ describe('with qlogDir', () => {
     const folder = joinPath(emptyFolder(), 'made', 'for it');
     const began = Date.now();
     const listener = await serve(echo, { qlogDir: folder });
+    const accepted = next<Connection>(listener, 'connection');
     const way = { delayMs: 3, loss: 0.1, reorder: 0.05 };
     const connection = await join(listener, {
       qlogDir: folder,
@@ -36,6 +38,7 @@ describe('with qlogDir', () => {
     for (let i = 0; i < 100; i++) stream.send('x'.repeat(i * 20));
     await take(stream, 100);
     await connection.close();
+    await (await accepted).closed;
     const logs = await logsIn(folder);
     const names = Object.keys(logs);
     expect(names.length).toBe(2);
