@@ -5,8 +5,8 @@
  * and no connection notices. [TRC-5] [TRC-6]
  */
 
-import { appendFileSync } from 'node:fs';
-import { appendFile, mkdir } from 'node:fs/promises';
+import { appendFileSync, closeSync, mkdirSync, openSync, statSync } from 'node:fs';
+import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { qlogHeader, type TraceSink, type Tracing } from '../protocol/endpoint/index.ts';
@@ -30,6 +30,8 @@ export class QlogFolder {
   private readonly pendingBytesMax: number;
   /** Files with records that are not written yet, oldest first. */
   private readonly dirty = new Set<QlogFile>();
+  /** The file that is written to, or was last. */
+  private sending: QlogFile | null = null;
   private pendingBytes = 0;
   private filesOpened = 0;
   private isMade = false;
@@ -80,6 +82,7 @@ export class QlogFolder {
   private startWriting(): void {
     if (this.timer !== null) clearTimeout(this.timer);
     this.timer = null;
+    if (this.isBroken) return;
     this.writing ??= this.writeAll().finally(() => {
       this.writing = null;
     });
@@ -90,10 +93,9 @@ export class QlogFolder {
       if (!this.isMade) await mkdir(this.path, { recursive: true });
       this.isMade = true;
       for (const file of this.dirty) {
+        this.sending = file;
         this.dirty.delete(file);
-        const text = file.takeRecords();
-        await file.append(text);
-        this.pendingBytes -= text.length;
+        this.pendingBytes -= await file.append();
       }
     } catch (error) {
       this.giveUp(error as Error);
@@ -103,7 +105,9 @@ export class QlogFolder {
   /** What is left when the process ends, which no longer waits for anything. */
   flushAtExit(): void {
     try {
-      for (const file of this.dirty) file.appendNow(file.takeRecords());
+      if (this.dirty.size > 0) mkdirSync(this.path, { recursive: true });
+      this.sending?.appendNow();
+      for (const file of this.dirty) file.appendNow();
     } catch {
       // Nobody is left to be told.
     }
@@ -121,21 +125,67 @@ export class QlogFolder {
 
 /** The log of one connection. */
 class QlogFile implements TraceSink {
-  /** What is not written yet. */
+  /** What is not on its way yet. */
   records: string[] = [];
   private readonly folder: QlogFolder;
   private readonly base: string;
-  /** Null until it is made. */
-  private path: string | null = null;
+  /** The file, or the one that is tried. */
+  private path: string;
+  private isMade = false;
+  /** How much is in it for sure. */
+  private bytes = 0;
+  /** What is on its way to it, and whether it was handed to the system. */
+  private sending: Buffer | null = null;
+  private isHandedOver = false;
 
   /** @param base - its path without what makes its name its own */
   constructor(folder: QlogFolder, base: string) {
     this.folder = folder;
     this.base = base;
+    this.path = `${base}.sqlog`;
   }
 
   write(record: string): boolean {
     return this.folder.take(this, record);
+  }
+
+  /** Writes what there is behind what was written. Returns how much of the records that was. */
+  async append(): Promise<number> {
+    const text = this.takeRecords();
+    this.sending = Buffer.from(text);
+    const file = await this.open();
+    try {
+      this.isHandedOver = true;
+      await file.appendFile(this.sending);
+      this.bytes += this.sending.length;
+    } finally {
+      this.sending = null;
+      this.isHandedOver = false;
+      await file.close();
+    }
+    return text.length;
+  }
+
+  /** The same at once, when the process ends: what was on its way may not have come there, and nobody will say so. */
+  appendNow(): void {
+    let rest = Buffer.from(this.takeRecords());
+    if (this.sending !== null) {
+      if (this.isHandedOver) this.waitFor(this.bytes + this.sending.length);
+      else rest = Buffer.concat([this.sending, rest]);
+    }
+    // A file that is empty was made for this a moment ago.
+    if (this.sending !== null && this.size === 0) this.isMade = true;
+    this.sending = null;
+    if (rest.length === 0) return;
+    for (let i = 1; !this.isMade; i++) {
+      try {
+        closeSync(openSync(this.candidate(i), 'ax'));
+        this.isMade = true;
+      } catch (error) {
+        if (!isTaken(error, i)) throw error;
+      }
+    }
+    appendFileSync(this.path, rest);
   }
 
   takeRecords(): string {
@@ -144,26 +194,13 @@ class QlogFile implements TraceSink {
     return text;
   }
 
-  async append(text: string): Promise<void> {
-    if (this.path !== null) return appendFile(this.path, text);
-    for (let i = 1; ; i++) {
-      const path = this.candidate(i);
-      try {
-        await appendFile(path, text, { flag: 'ax' });
-        this.path = path;
-        return;
-      } catch (error) {
-        if (!isTaken(error, i)) throw error;
-      }
-    }
-  }
-
-  /** The same at once. */
-  appendNow(text: string): void {
-    if (this.path !== null) return appendFileSync(this.path, text);
+  private async open(): Promise<FileHandle> {
+    if (this.isMade) return open(this.path, 'a');
     for (let i = 1; ; i++) {
       try {
-        return appendFileSync(this.candidate(i), text, { flag: 'ax' });
+        const file = await open(this.candidate(i), 'ax');
+        this.isMade = true;
+        return file;
       } catch (error) {
         if (!isTaken(error, i)) throw error;
       }
@@ -172,7 +209,17 @@ class QlogFile implements TraceSink {
 
   /** A file that is there already, of whomever, is not written to. */
   private candidate(i: number): string {
-    return i === 1 ? `${this.base}.sqlog` : `${this.base}-${i}.sqlog`;
+    this.path = i === 1 ? `${this.base}.sqlog` : `${this.base}-${i}.sqlog`;
+    return this.path;
+  }
+
+  private get size(): number {
+    return statSync(this.path, { throwIfNoEntry: false })?.size ?? -1;
+  }
+
+  private waitFor(bytes: number): void {
+    const pause = new Int32Array(new SharedArrayBuffer(4));
+    for (let i = 0; i < EXIT_WAITS_MAX && this.size < bytes; i++) Atomics.wait(pause, 0, 0, 1);
   }
 }
 
@@ -207,5 +254,7 @@ const WRITE_AT_BYTES = 256 * 1024;
 const WRITE_AFTER_MS = 50;
 /** So that whoever connects again and again does not fill a disk. */
 const FILES_MAX = 10_000;
+/** Of 1 ms each: what the system was given a moment ago should be there by then. */
+const EXIT_WAITS_MAX = 200;
 /** One peer can choose a name again, and ours are random. */
 const NAMES_MAX = 100;

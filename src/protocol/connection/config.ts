@@ -5,8 +5,7 @@ import type { AeadProvider } from '../crypto/aead.ts';
 import { type MlKem, nobleMlKem } from '../crypto/hybrid-kem.ts';
 import { PROTECTION_OFF, type ProtectionOptions } from '../fec/protection.ts';
 import { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
-import type { KeyLog } from '../trace/key-log.ts';
-import type { Tracing } from '../trace/trace.ts';
+import type { KeyLog, Tracing } from '../trace/trace.ts';
 import {
   DATAGRAM_BYTES_MAX,
   DATAGRAM_BYTES_MIN,

@@ -1,3 +1,5 @@
+/** One connection, whose parts are wired together here and do what there is to do. One file, for what is in it is that wiring. */
+
 import { JspError } from '../../base/errors.ts';
 import { MemoryAccount, type MemoryBudget } from '../../base/memory-budget.ts';
 import type { RandomSource } from '../../base/random.ts';
@@ -14,7 +16,6 @@ import { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamEvent } from '../stream/connection-stream.ts';
 import { Streams } from '../stream/streams.ts';
 import { ConnectionCounters } from '../trace/counters.ts';
-import { secretLog } from '../trace/key-log.ts';
 import type { QlogTrace } from '../trace/qlog-trace.ts';
 import { ConnectionTimes } from '../trace/time-in-states.ts';
 import { PacketSpace, PacketType } from '../wire/packet-header.ts';
@@ -179,8 +180,7 @@ export class Connection {
       queueDelayMax: config.queueDelayMaxMs * MILLISECOND,
     });
     this.times = new ConnectionTimes(CONGESTION_STATES, this.path.congestion.state, now);
-    if (config.keyLog !== null) this.keys.logSecrets(secretLog(config.keyLog, options.firstDestinationId));
-    this.trace = beginTrace(config, role, this.ids, this.path, now);
+    this.trace = beginTrace(config, role, this.ids, this.keys, this.path, now);
     const thin = new ThinSender();
     this.recovery = new Recovery(this.path, isServer, thin);
     this.liveness = new Liveness(config.heartbeatMs, config.heartbeatMisses, config.idleTimeoutMs, now);

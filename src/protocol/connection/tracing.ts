@@ -5,24 +5,27 @@
 
 import { NO_BYTES } from '../../base/bytes.ts';
 import type { Micros } from '../../base/time.ts';
+import type { KeyRing } from '../crypto/key-ring.ts';
 import type { Path } from '../path/path.ts';
 import { INITIAL_RTT } from '../path/rtt.ts';
 import { hexOf } from '../trace/qlog-frames.ts';
 import { QlogTrace } from '../trace/qlog-trace.ts';
-import type { TracedPacket } from '../trace/trace.ts';
+import { secretLog, type TracedPacket } from '../trace/trace.ts';
 import { type PacketHeader, PacketType, TAG_BYTES } from '../wire/packet-header.ts';
 import { type ConnectionConfig, localParameters } from './config.ts';
 import type { ConnectionIds } from './connection-ids.ts';
 
-/** The trace of a connection that begins; null when nobody looks on. */
+/** The trace of a connection that begins; null when nobody looks on. From now on its secrets are told, too, where somebody asked for them. */
 export function beginTrace(
   config: ConnectionConfig,
   role: 'client' | 'server',
   ids: ConnectionIds,
+  keys: KeyRing,
   path: Path,
   now: Micros,
 ): QlogTrace | null {
-  const { tracing } = config;
+  const { keyLog, tracing } = config;
+  if (keyLog !== null) keys.logSecrets(secretLog(keyLog, ids.firstDestinationId));
   if (tracing === null) return null;
   const sink = tracing.open(role, hexOf(ids.firstDestinationId));
   if (sink === null) return null;

@@ -1,5 +1,5 @@
 import { copyOf, equalBytes } from '../../base/bytes.ts';
-import type { SecretLabel, SecretLog } from '../trace/key-log.ts';
+import type { SecretLabel, SecretLog } from '../trace/trace.ts';
 import { PACKET_SPACES, PacketSpace, PacketType, packetSpaceOf } from '../wire/packet-header.ts';
 import type { AeadProvider } from './aead.ts';
 import {

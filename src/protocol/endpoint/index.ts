@@ -38,9 +38,8 @@ export {
   type AlertThresholds,
 } from '../trace/alerts.ts';
 export type { EndpointCounters } from '../trace/counters.ts';
-export type { KeyLog } from '../trace/key-log.ts';
 export { type QlogHeader, qlogHeader } from '../trace/qlog-trace.ts';
-export type { TraceSink, Tracing } from '../trace/trace.ts';
+export type { KeyLog, TraceSink, Tracing } from '../trace/trace.ts';
 export { CloseCode, closeCodeName } from '../wire/close-code.ts';
 export { Delivery, Priority } from '../wire/frame-type.ts';
 export { LABEL_BYTES_MAX } from '../wire/frames/stream.ts';

@@ -1,6 +1,6 @@
 /**
- * The face of tracing: where records of one connection go, and who is asked for such a place. What is handed in here is told by the core and
- * never asks it back: it takes a line, and that is all it may do. [TRC-1]
+ * The face of tracing: where records of one connection go, and its secrets, and who is asked for such a place. What is handed in here is told by
+ * the core and never asks it back: it takes a line, and that is all it may do. [TRC-1]
  */
 
 import type { Micros } from '../../base/time.ts';
@@ -73,3 +73,29 @@ export type DropTrigger =
   | 'payload_decrypt_error'
   | 'unexpected_source_connection_id'
   | 'duplicate';
+
+// ---- secrets ----
+
+/**
+ * Takes a line of a key log, in the style of NSS (SSLKEYLOGFILE), without its end: from its secret follow the key, the IV and the header
+ * protection key of one direction in one epoch. Whoever has them reads all that the connection carries. It never throws. [TRC-10]
+ */
+export type KeyLog = (line: string) => void;
+
+/** Which secret of the key schedule a line has. */
+export type SecretLabel =
+  | 'CLIENT_INITIAL_SECRET'
+  | 'SERVER_INITIAL_SECRET'
+  | 'CLIENT_HANDSHAKE_TRAFFIC_SECRET'
+  | 'SERVER_HANDSHAKE_TRAFFIC_SECRET'
+  | 'CLIENT_TRAFFIC_SECRET_0'
+  | 'SERVER_TRAFFIC_SECRET_0';
+
+/** Takes the secrets of one connection. */
+export type SecretLog = (label: SecretLabel, secret: Uint8Array) => void;
+
+/** What tells the secrets of the connection with this first destination id as lines. */
+export function secretLog(log: KeyLog, firstDestinationId: Uint8Array): SecretLog {
+  const id = Buffer.from(firstDestinationId).toString('hex');
+  return (label, secret) => log(`JSP_${label} ${id} ${Buffer.from(secret).toString('hex')}`);
+}
