@@ -14,7 +14,7 @@ export { JspError, type JspErrorCode } from './base/errors.ts';
 export type { MemoryMetrics } from './base/memory-budget.ts';
 export type { RandomSource } from './base/random.ts';
 export type { Micros } from './base/time.ts';
-export { type TrainingOptions, trainDictionary } from './protocol/compress/index.ts';
+export { type Lz4Preference, type TrainingOptions, trainDictionary } from './protocol/compress/index.ts';
 export { type AeadPreference, Identity } from './protocol/crypto/index.ts';
 export { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from './protocol/datagram/index.ts';
 export type { Alert, AlertKind, ConnectionMetrics, EndpointCounters } from './protocol/endpoint/index.ts';
@@ -26,6 +26,7 @@ export {
   type WebStreams,
   type WebStreamsOptions,
 } from './transport/byte-streams.ts';
+export type { Compression, CompressionChoice, CompressionSettings } from './transport/compression.ts';
 export { type ConnectOptions, connect } from './transport/connect.ts';
 export type { CloseOptions, Connection } from './transport/connection.ts';
 export type { DiagnosticsMessages } from './transport/diagnostics-messages.ts';

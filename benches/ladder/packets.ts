@@ -178,7 +178,7 @@ export class FramedWriter implements PacketWriter {
       frames.bytes(message);
       return frames.at;
     }
-    writeMessagesHeader(frames, false, STREAM, first, messagesPerPacket);
+    writeMessagesHeader(frames, 0, STREAM, first, messagesPerPacket);
     let next = frames.at;
     for (let i = 0; i < messagesPerPacket; i++) {
       next = writeVarint(arena, next, messageBytes);

@@ -15,6 +15,7 @@ import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { abortError, abortSignal, onAbort } from './abort.ts';
 import { type AlertOptions, AlertWatch } from './alerts.ts';
 import { closeError, incompleteError } from './close-error.ts';
+import { compressionModeOf } from './compression.ts';
 import {
   connectionAlert,
   connectionClose,
@@ -198,6 +199,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       ordered: options.ordered ?? true,
       label: options.label ?? '',
       protection: protectionOf('openStream', options) ?? undefined,
+      compression: compressionModeOf(options.compression) ?? undefined,
     };
     try {
       const stream = openStream(this.core.streams.open(settings), this.driver, this.core, options);

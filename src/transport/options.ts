@@ -15,6 +15,7 @@ import {
   whole,
 } from '../base/options.ts';
 import type { RandomSource } from '../base/random.ts';
+import type { Lz4Preference } from '../protocol/compress/index.ts';
 import {
   type AeadPreference,
   chooseAead,
@@ -37,6 +38,13 @@ import { type Clock, systemClock } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { type ImpairmentOptions, impairSocket } from '../udp/impaired-socket.ts';
 import { type AlertOptions, alerts } from './alerts.ts';
+import {
+  type Compression,
+  type CompressionChoice,
+  compression,
+  compressionChoice,
+  compressionOptions,
+} from './compression.ts';
 import { keyLogOf } from './key-log.ts';
 import { PROFILE_NAMES, type ProfileName, profiles } from './profiles.ts';
 import { type Protectable, type Protection, protection, protectionOf } from './protection.ts';
@@ -84,6 +92,23 @@ export interface TransportOptions {
   protection?: Protection | undefined;
   /** Another name of `protection`: forward error correction, which is what many look for. */
   fec?: Protection | undefined;
+  /**
+   * What is compressed of what this side sends, and whether it opens what the peer compresses. Default false. Where both sides say more than
+   * that, messages of streams that do not say themselves are compressed, those of streams that the peer opens included.
+   *
+   * @example
+   * const compression = { mode: 'auto', dictionaries: [readFileSync('readings.dict')] } as const;
+   * const listener = await listen({ identity, compression });
+   * const connection = await connect(listener.url, { compression });
+   * const stream = connection.openStream(); // compressed where that pays
+   * stream.send(password, { compression: false }); // but for what holds a secret beside text of others
+   */
+  compression?: Compression | undefined;
+  /**
+   * Implementation of LZ4; the environment variable JSP_LZ4 chooses where this is not given. Default `auto`: `lz4-napi` for long messages,
+   * where it loads, and for the others the one in JavaScript, which is faster for them.
+   */
+  lz4?: Lz4Preference | undefined;
   /** Default 10,000. */
   handshakeTimeoutMs?: number | undefined;
   /** Default 30,000; 0 = never. */
@@ -200,6 +225,8 @@ export interface StreamOptions {
   protection?: Protection | undefined;
   /** Another name of `protection`. */
   fec?: Protection | undefined;
+  /** Whether this side's messages that do not say themselves are compressed. Default: what `listen` or `connect` was told. */
+  compression?: CompressionChoice | undefined;
 }
 
 export interface SendOptions {
@@ -220,6 +247,8 @@ export interface SendOptions {
   protection?: Protection | undefined;
   /** Another name of `protection`. */
   fec?: Protection | undefined;
+  /** Whether this message is compressed. Default: as the stream says. */
+  compression?: CompressionChoice | undefined;
 }
 
 /** Names of the controllers that the option `congestion` chooses from. */
@@ -261,6 +290,8 @@ export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
   mlKem: oneOf(['auto', 'node', 'noble']),
   protection,
   fec: protection,
+  compression,
+  lz4: oneOf(['auto', 'native', 'js']),
   mtu: anything,
   datagramBytesMax: whole(DATAGRAM_BYTES_MIN, DATAGRAM_BYTES_MAX),
   allowHalfOpen: flag,
@@ -294,6 +325,7 @@ export const STREAM_OPTIONS: OptionTable<StreamOptions> = {
   highWaterMark: number(0, Number.POSITIVE_INFINITY),
   protection,
   fec: protection,
+  compression: compressionChoice,
 };
 export const SEND_OPTIONS: OptionTable<SendOptions> = {
   delivery: oneOf(DELIVERIES),
@@ -301,6 +333,7 @@ export const SEND_OPTIONS: OptionTable<SendOptions> = {
   transfer: flag,
   protection,
   fec: protection,
+  compression: compressionChoice,
 };
 export const RESET_OPTIONS: OptionTable<{ code: number }> = { code: APPLICATION_CODE };
 
@@ -313,6 +346,7 @@ export function connectionConfig(
   const config = defaultConnectionConfig(chooseAead(options.aead ?? environmentAead()));
   config.mlKem = mlKemOf(options);
   config.protection = protectionOf('protection', options) ?? config.protection;
+  config.compression = compressionOptions(options, clockOf(options));
   if (config.protection.mode !== ProtectionMode.OFF) config.congestion = 'bbr'; // [FEC-9] unless the options choose
   if (options.mtu !== undefined) {
     config.mtuIsExact = typeof options.mtu === 'object' && options.mtu !== null;

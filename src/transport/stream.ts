@@ -9,11 +9,13 @@ import {
   type ConnectionStream,
   type Connection as CoreConnection,
   type EndpointEvent,
-  type ProtectionOptions,
+  type MessageAsks,
+  ReadFault,
   type SendMark,
   SendResult,
   Delivery as WireDelivery,
 } from '../protocol/endpoint/index.ts';
+import { compressionModeOf } from './compression.ts';
 import { streamClose } from './diagnostics.ts';
 import type { Driver } from './driver.ts';
 import { IsolatedEmitter, Iterations } from './listeners.ts';
@@ -273,7 +275,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     } catch (error) {
       throw this.driver.onInternalError(this.connection, error);
     }
-    if (this.core.receiver.isDetached) this.failDetached();
+    if (this.core.receiver.fault !== ReadFault.NONE) this.failReading();
     return null;
   }
 
@@ -403,13 +405,19 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   private emitMessages(): void {
     const receiver = this.core.receiver;
     const now = this.driver.now();
+    const { counts } = this.connection.streams.packer.compression;
+    const inflatedMax = counts.openedBytesAfter + INFLATED_BYTES_A_TURN;
     while (this.listening > 0 && !this.paused && !this.isHushed) {
+      if (counts.openedBytesAfter >= inflatedMax) {
+        this.driver.clock.soon(() => this.resumeFlow()); // little that came may become much, and others have their turn
+        return;
+      }
       const message = receiver.read(now);
       if (message === null) break;
       if (this.listening === 1) this.tellSole('message', message);
       else this.tellWithin('message', message);
     }
-    if (receiver.isDetached) this.failDetached();
+    if (receiver.fault === ReadFault.DETACHED) this.failDetached();
     this.core.onRead();
   }
 
@@ -421,6 +429,12 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
         `unread messages of stream ${this.id} were lost: the ArrayBuffer behind a message was detached, or written over beyond the message; copy what is to be transferred`,
       ),
     );
+  }
+
+  /** A message that came cannot be had: the stream ends with that or, when it is the peer's fault, the connection. */
+  private failReading(): void {
+    if (this.core.receiver.fault === ReadFault.DETACHED) this.failDetached();
+    else this.call(() => this.core.onRead());
   }
 
   private fail(error: JspError): void {
@@ -464,8 +478,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
       );
     }
     const delivery = asked === WireDelivery.RELIABLE && lifetimeMs > 0 ? WireDelivery.PARTIAL : asked;
-    const protection = protectionOf('send', options);
-    return this.enqueue(data, delivery, lifetimeMs, options.transfer === true, tracking, protection);
+    return this.enqueue(data, delivery, lifetimeMs, options.transfer === true, tracking, asksOf(options));
   }
 
   private enqueue(
@@ -474,7 +487,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     lifetimeMs: number,
     transfer: boolean,
     tracking = 0,
-    protection: ProtectionOptions | null = null,
+    asks: MessageAsks | null = null,
   ): boolean {
     const text = typeof data === 'string';
     const bytes = text ? Buffer.from(data) : data;
@@ -491,7 +504,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     const deadline = lifetimeMs === 0 ? NEVER : this.driver.now() + Math.floor(lifetimeMs * MILLISECOND);
     let result: SendResult;
     try {
-      result = core.send(bytes, delivery, deadline, transfer || text, tracking, protection);
+      result = core.send(bytes, delivery, deadline, transfer || text, tracking, asks);
     } catch (error) {
       throw this.driver.onInternalError(this.connection, error);
     }
@@ -573,6 +586,13 @@ function isDetached(buffer: ArrayBufferLike): boolean {
   }
 }
 
+/** What a message asks for that its stream does not have; null for nothing. */
+function asksOf(options: SendOptions): MessageAsks | null {
+  const protection = protectionOf('send', options);
+  if (protection === null && options.compression === undefined) return null;
+  return { protection, compression: compressionModeOf(options.compression) };
+}
+
 function streamClosed(): JspError {
   return new JspError('ERR_JSP_STREAM_CLOSED', 'the stream has ended; open another one to send more');
 }
@@ -593,3 +613,5 @@ const NO_OPTIONS: SendOptions = {};
 let checkedLast: SendOptions = NO_OPTIONS;
 let checkedLifetimeMs = 0;
 const HIGH_WATER_MARK = 1024 * 1024;
+/** So much is taken out of envelopes before the event loop turns. */
+const INFLATED_BYTES_A_TURN = 4 * 1024 * 1024;

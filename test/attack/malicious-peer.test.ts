@@ -157,7 +157,7 @@ describe('a peer that has the keys and breaks the rules is told which [ERR-1]', 
       FINAL_SIZE_ERROR,
     ],
     [
-      'a compressed message [STR-23]',
+      'a message in an envelope that was not agreed to [CMP-6]',
       [opening(0), integers(F.MESSAGE | MessageFlag.ENVELOPE, 0, 0, 1, 1, 1)],
       PROTOCOL_VIOLATION,
     ],

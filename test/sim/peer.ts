@@ -1,5 +1,12 @@
 import type { Prng } from '../../src/base/random.ts';
 import type { Micros } from '../../src/base/time.ts';
+import {
+  COMPRESSION_OFF,
+  CompressionMode,
+  type CompressionOptions,
+  Dictionary,
+  DictionarySet,
+} from '../../src/protocol/compress/index.ts';
 import { checkedConnectionConfig, defaultConnectionConfig } from '../../src/protocol/connection/config.ts';
 import type { Connection } from '../../src/protocol/connection/connection.ts';
 import type { CloseReason } from '../../src/protocol/connection/lifecycle.ts';
@@ -12,8 +19,16 @@ import type { ConnectionStream } from '../../src/protocol/stream/connection-stre
 import { SendResult } from '../../src/protocol/stream/send/send-stream.ts';
 import type { Delivery, Priority } from '../../src/protocol/wire/frame-type.ts';
 import { bytesInFlightOf, internalsOf, protectedStreams } from '../protocol/connection/internals.ts';
+import { contentOf } from './content.ts';
 import { type OutcomeName, type SentMessage, Violation } from './invariants.ts';
-import { DELIVERIES, type DeliveryName, type Limits, type Side, type StreamPlan } from './scenario.ts';
+import {
+  type Compressing,
+  DELIVERIES,
+  type DeliveryName,
+  type Limits,
+  type Side,
+  type StreamPlan,
+} from './scenario.ts';
 
 /** What a peer tells its application. */
 export interface PeerApplication {
@@ -51,10 +66,11 @@ export class Peer {
   ) {
     this.side = side;
     this.limits = limits;
-    const { highWaterBytes: _, ...limited } = limits;
+    const { highWaterBytes: _, compression, ...limited } = limits;
     const connection = checkedConnectionConfig({
       ...defaultConnectionConfig(aead),
       ...limited,
+      compression: compressionOf(compression, side),
       // A path that loses nearly a third needs patience.
       handshakeTimeoutMs: 180_000,
       idleTimeoutMs: 180_000,
@@ -180,6 +196,11 @@ export class Peer {
       ecnCapable: metrics.ecnCapable,
       repeatsSent: metrics.repeatsSent,
       repeatsUsed: metrics.repeatsUsed,
+      messagesCompressed: metrics.messagesCompressed,
+      messagesInflated: metrics.messagesInflated,
+      compressionSkippedNotAgreed: metrics.compressionSkippedNotAgreed,
+      compressionSkippedIncompressible: metrics.compressionSkippedIncompressible,
+      compressionSkippedCostly: metrics.compressionSkippedCostly,
     };
   }
 
@@ -238,7 +259,10 @@ export class PeerStream {
     tracking: number,
     protection: ProtectionOptions | null,
   ): boolean {
-    const result = this.core.send(data, deliveryNumber(delivery), deadline, false, tracking, protection);
+    const result = this.core.send(data, deliveryNumber(delivery), deadline, false, tracking, {
+      protection,
+      compression: null,
+    });
     return result === SendResult.ACCEPTED;
   }
 
@@ -271,3 +295,24 @@ function deliveryNumber(name: DeliveryName): Delivery {
 
 const OUTCOMES: readonly OutcomeName[] = ['acknowledged', 'expired', 'lost', 'dropped'];
 const DATAGRAM_BYTES_MAX = 65_507;
+
+/** Each side has a dictionary that the other has, too, and one of its own. */
+function compressionOf(compressing: Compressing, side: Side): CompressionOptions {
+  if (compressing === 'off') return COMPRESSION_OFF;
+  const own = new Dictionary(contentOf(side === 'client' ? 1 : 2, 1, 500));
+  let time = 0;
+  const clock = () => {
+    time += 5_000;
+    return time;
+  };
+  return {
+    ...COMPRESSION_OFF,
+    // It takes so long that it does not pay on every path.
+    clock: compressing === 'auto' ? clock : null,
+    inflates: true,
+    mode: { opens: CompressionMode.OFF, on: CompressionMode.ON, auto: CompressionMode.AUTO }[compressing],
+    dictionaries: new DictionarySet([own, SHARED]),
+  };
+}
+
+const SHARED = new Dictionary(contentOf(3, 1, 1_000));

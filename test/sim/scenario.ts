@@ -60,7 +60,11 @@ export interface Limits {
   readonly highWaterBytes: number;
   /** What protects messages of streams that do not say. */
   readonly protection: ProtectionOptions;
+  /** What is compressed: nothing, and nothing is opened; nothing; all that pays; all that pays on this path. */
+  readonly compression: Compressing;
 }
+
+export type Compressing = 'off' | 'opens' | 'on' | 'auto';
 
 export type DeliveryName = 'reliable' | 'partial' | 'bestEffort';
 export const DELIVERIES: readonly DeliveryName[] = ['reliable', 'partial', 'bestEffort'];
@@ -130,6 +134,15 @@ export function scenarioOf(seed: number): Scenario {
     for (const side of SIDES) {
       limits[side] = { ...limits[side], usesEcn: true };
       links[side] = { ...links[side], ecnMarkBytes: Math.round(logUniform(ecn, 1_000, 100_000)) };
+    }
+  }
+  const compressing = new Prng(seed + COMPRESSION_SEED);
+  if (compressing.chance(0.4)) {
+    for (const side of SIDES) {
+      limits[side] = {
+        ...limits[side],
+        compression: pick(compressing, ['on', 'on', 'auto', 'opens', 'off']),
+      };
     }
   }
   return {
@@ -223,6 +236,7 @@ function limitsOf(random: Prng, protections: Protections): Limits {
     heartbeatMs: pick(random, [0, 0, 1_000]),
     highWaterBytes: pick(random, [8_192, 262_144]),
     protection: protections.ofConnection(),
+    compression: 'off',
   };
 }
 
@@ -406,6 +420,7 @@ class Protections {
 const PROTECTION_SEED = 0xfec;
 /** Leaves the worlds that are kept as they were. */
 const ECN_SEED = 2_100_000;
+const COMPRESSION_SEED = 0x124_0000;
 const THIN_BYTES_MAX = 250;
 /** As many as no scenario opens. */
 const STREAMS_MAX = 100;

@@ -42,6 +42,11 @@ const MET = [
   'repairsSent',
   'packetsRecovered',
   'packetsRecoveredByPeer',
+  'messagesCompressed',
+  'messagesInflated',
+  'compressionSkippedNotAgreed',
+  'compressionSkippedIncompressible',
+  'compressionSkippedCostly',
 ];
 
 /** The tests of one shard. More seeds: `npm run sim -- --seeds 10000`; one of them again: `npm run sim -- --seed 123`. */

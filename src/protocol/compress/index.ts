@@ -1,6 +1,12 @@
-/** Compression of messages, as others see it: the codec, dictionaries, envelopes. */
+/** Compression of messages, as others see it: the codec, dictionaries, envelopes, and what a connection is told of all that. */
 
 export { chooseLz4, type Lz4Codec, type Lz4Name, type Lz4Preference } from './codec.ts';
+export {
+  COMPRESSION_OFF,
+  CompressionMode,
+  type CompressionOptions,
+  type NetworkType,
+} from './compression.ts';
 export { DICTIONARIES_MAX, DICTIONARY_BYTES_MAX, Dictionary, DictionarySet } from './dictionary.ts';
 export {
   ENVELOPE_BYTES_MAX,

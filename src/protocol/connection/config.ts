@@ -1,5 +1,6 @@
 import { JspError } from '../../base/errors.ts';
 import { MILLISECOND } from '../../base/time.ts';
+import { COMPRESSION_OFF, type CompressionOptions, compressionParameter } from '../compress/compression.ts';
 import type { CongestionName } from '../congestion/controller.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
 import { type MlKem, nobleMlKem } from '../crypto/hybrid-kem.ts';
@@ -39,6 +40,8 @@ export interface ConnectionConfig {
   congestion: CongestionName;
   /** What messages are protected by against loss, of streams that do not say. Default off. [FEC-1] */
   protection: ProtectionOptions;
+  /** What is compressed, and opened. Default nothing. */
+  compression: CompressionOptions;
   /** Most bytes in flight, whatever the congestion controller would allow. */
   congestionWindowBytesMax: number;
   handshakeTimeoutMs: number;
@@ -93,6 +96,7 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
     receiveBufferBytes: 0,
     congestion: 'cubic',
     protection: PROTECTION_OFF,
+    compression: COMPRESSION_OFF,
     congestionWindowBytesMax: 64 * MIB,
     handshakeTimeoutMs: 10_000,
     idleTimeoutMs: 30_000,
@@ -181,6 +185,7 @@ export function localParameters(
     minAckDelayUs: MILLISECOND,
     statelessResetToken,
     repairBytes: config.repairBytes,
+    inflates: compressionParameter(config.compression),
   };
 }
 

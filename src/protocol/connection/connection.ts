@@ -4,6 +4,7 @@ import { JspError } from '../../base/errors.ts';
 import { MemoryAccount, type MemoryBudget } from '../../base/memory-budget.ts';
 import type { RandomSource } from '../../base/random.ts';
 import { type HeapItem, MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
+import { ConnectionCompression } from '../compress/compression.ts';
 import { CONGESTION_STATES, type CongestionState } from '../congestion/controller.ts';
 import { QueueBound } from '../congestion/queue-bound.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
@@ -184,13 +185,10 @@ export class Connection {
     const thin = new ThinSender();
     this.recovery = new Recovery(this.path, isServer, thin);
     this.liveness = new Liveness(config.heartbeatMs, config.heartbeatMisses, config.idleTimeoutMs, now);
-    this.streams = new Streams(
-      this,
-      config,
-      options.events,
-      this.memory,
-      new ConnectionProtection(this.path),
-    );
+    this.streams = new Streams(this, config, options.events, this.memory, {
+      protection: new ConnectionProtection(this.path),
+      compression: new ConnectionCompression(config.compression, this.path),
+    });
     this.helloCame = options.helloCame;
     const host = new Connection.Host(this);
     this.lifecycle = new Lifecycle(host, isServer);

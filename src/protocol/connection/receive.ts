@@ -420,7 +420,7 @@ export class PacketReceiver {
   /** Hands a frame to the part it is for. Returns 0 or a close code. */
   private receiveFrame(space: PacketSpace, frame: FrameReader, now: Micros, arrivedAt: Micros): number {
     const { type } = frame;
-    if (type >= FrameType.MESSAGE && type <= FrameType.MESSAGES_BEST_EFFORT)
+    if (type >= FrameType.MESSAGE && type <= FrameType.MESSAGES_ENVELOPED_BEST_EFFORT)
       return this.streams.onMessageFrame(frame, arrivedAt);
     const { parts } = this;
     switch (type) {

@@ -25,7 +25,8 @@ export {
   RESIDUAL_MIN,
 } from '../fec/protection.ts';
 export { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
-export type { ConnectionStream } from '../stream/connection-stream.ts';
+export type { ConnectionStream, MessageAsks } from '../stream/connection-stream.ts';
+export { ReadFault } from '../stream/receive/receive-stream.ts';
 export type { SendMark } from '../stream/send/send-mark.ts';
 export { SendResult } from '../stream/send/send-stream.ts';
 export { StallWatch } from '../stream/stall-watch.ts';

@@ -1,6 +1,9 @@
 /** A stream as the application of a connection has it: {@link ConnectionStream} takes its calls, {@link StreamEvents} tells it what happens. */
 
 import type { Micros } from '../../base/time.ts';
+import { CompressionMode, type ConnectionCompression } from '../compress/compression.ts';
+import { StreamCompression } from '../compress/stream-compression.ts';
+import type { ConnectionProtection } from '../fec/connection-protection.ts';
 import type { ProtectionOptions } from '../fec/protection.ts';
 import type { StreamProtection } from '../fec/stream-protection.ts';
 import type { Delivery, Priority } from '../wire/frame-type.ts';
@@ -9,7 +12,7 @@ import type { ReceiveStream } from './receive/receive-stream.ts';
 import { Schedulable } from './scheduler.ts';
 import { Mark } from './send/message-records.ts';
 import type { Outcomes } from './send/send-context.ts';
-import type { SendResult, SendStream } from './send/send-stream.ts';
+import { SendResult, type SendStream } from './send/send-stream.ts';
 
 /** What a stream is opened with. */
 export interface StreamSettings {
@@ -21,6 +24,24 @@ export interface StreamSettings {
   readonly label: string;
   /** What is sent on it is protected by; default: what the connection's streams are. */
   readonly protection?: ProtectionOptions | undefined;
+  /** Whether what is sent on it is compressed; default: as the connection's streams are. */
+  readonly compression?: CompressionMode | undefined;
+}
+
+/** What a connection does to the messages of its streams. */
+export interface MessageServices {
+  /** Against loss. */
+  readonly protection: ConnectionProtection;
+  /** To make them small. */
+  readonly compression: ConnectionCompression;
+}
+
+/** What a message asks for that its stream does not have. */
+export interface MessageAsks {
+  /** What it is protected by against loss; null: what the stream is. */
+  readonly protection: ProtectionOptions | null;
+  /** Whether it is compressed; null: as the stream's are. */
+  readonly compression: CompressionMode | null;
 }
 
 /** What a stream needs of its connection. */
@@ -34,6 +55,7 @@ export interface StreamOwner {
   /** The message with this number was not sent after all. */
   untrack(tracking: number): void;
   readonly messageLimits: MessageLimits;
+  readonly compression: ConnectionCompression;
 }
 
 /** A stream of one connection: its two halves, and what the application may do with them. */
@@ -55,7 +77,14 @@ export class ConnectionStream extends Schedulable {
   isEndTold = false;
   /** How what is sent on it is protected against loss. */
   private readonly protection: StreamProtection;
-  /** A message has asked for protection of its own. */
+  /** What its messages are unless they say. */
+  private readonly compression: CompressionMode;
+  /** What the next message is compressed by; null when it is not. */
+  private deflater: StreamCompression | null = null;
+  private deflaterMode: CompressionMode = CompressionMode.OFF;
+  /** The deflater, also while messages are not compressed; null before the first that is. */
+  private keptDeflater: StreamCompression | null = null;
+  /** A message has asked for something of its own. */
   private isMixed = false;
   private readonly streams: StreamOwner;
 
@@ -76,6 +105,8 @@ export class ConnectionStream extends Schedulable {
     this.protection = protection;
     this.receiver = receiver;
     this.streams = streams;
+    this.compression = settings.compression ?? streams.compression.options.mode;
+    this.compress(this.compression);
   }
 
   /** The largest message that can be sent, in bytes. */
@@ -91,7 +122,7 @@ export class ConnectionStream extends Schedulable {
   /**
    * Queues a message; see {@link SendStream.send}.
    *
-   * @param protection - what it is protected by against loss; null: what the stream is
+   * @param asks - what it is to be that the stream is not; null: all as the stream
    */
   send(
     data: Uint8Array,
@@ -99,18 +130,52 @@ export class ConnectionStream extends Schedulable {
     deadline: Micros,
     transfer: boolean,
     tracking = 0,
-    protection: ProtectionOptions | null = null,
+    asks: MessageAsks | null = null,
   ): SendResult {
-    if (protection !== null || this.isMixed) this.protect(protection);
-    const result = this.sender.send(data, delivery, deadline, transfer, tracking);
+    if (asks !== null || this.isMixed) this.ask(asks);
+    const result =
+      this.deflater === null
+        ? this.sender.send(data, delivery, deadline, transfer, tracking)
+        : this.sendDeflated(data, delivery, deadline, transfer, tracking);
     if (!this.active || deadline < this.deadline) this.streams.onSendTouched(this);
     return result;
   }
 
   /** The next message asks for this, or null for what the stream has, when messages before it asked for something else. [FEC-1] */
-  private protect(protection: ProtectionOptions | null): void {
+  private ask(asks: MessageAsks | null): void {
     this.isMixed = true;
-    this.sender.queue.mark = this.protection.admits(protection) ? 0 : Mark.UNPROTECTED;
+    this.sender.queue.mark = this.protection.admits(asks?.protection ?? null) ? 0 : Mark.UNPROTECTED;
+    this.compress(asks?.compression ?? this.compression);
+  }
+
+  /** Messages are compressed so from now on. */
+  private compress(mode: CompressionMode): void {
+    if (mode !== CompressionMode.OFF) this.keptDeflater ??= new StreamCompression(this.streams.compression);
+    this.deflater = mode === CompressionMode.OFF ? null : this.keptDeflater;
+    this.deflaterMode = mode;
+  }
+
+  /** Sends a message in an envelope, if that makes it smaller; else as it is. [STR-23] */
+  private sendDeflated(
+    data: Uint8Array,
+    delivery: Delivery,
+    deadline: Micros,
+    transfer: boolean,
+    tracking: number,
+  ): SendResult {
+    const { sender } = this;
+    const made = this.deflater!.deflate(data, this.deflaterMode);
+    if (made === null) return sender.send(data, delivery, deadline, transfer, tracking);
+    const { queue } = sender;
+    const { mark } = queue;
+    queue.mark |= Mark.ENVELOPE;
+    try {
+      const result = sender.send(made, delivery, deadline, false, tracking);
+      if (result !== SendResult.REFUSED) this.streams.compression.onSent(data.length, made.length);
+      return result;
+    } finally {
+      queue.mark = mark;
+    }
   }
 
   /** A number to send a message with; an `outcome` event with it tells what became of the message. */

@@ -1,4 +1,5 @@
 import { MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
+import type { ConnectionCompression } from '../compress/compression.ts';
 import type { ConnectionProtection } from '../fec/connection-protection.ts';
 import { FrameType, MessageFlag } from '../wire/frame-type.ts';
 import type { FrameWriter } from '../wire/frame-writer.ts';
@@ -24,6 +25,7 @@ export interface StreamPackerOptions {
   /** How long a best-effort message may wait before it gives way to newer ones; NEVER for as long as it takes. */
   readonly waitMax: Micros;
   readonly protection: ConnectionProtection;
+  readonly compression: ConnectionCompression;
   /** Both halves of the stream may be over now. */
   readonly forgetFinished: (stream: ConnectionStream) => void;
 }
@@ -42,6 +44,7 @@ export class StreamPacker {
   private readonly pace: Pace;
   private readonly events: Pick<StreamEvents<unknown>, 'sent' | 'outcomes'>;
   readonly protection: ConnectionProtection;
+  readonly compression: ConnectionCompression;
   private readonly forgetFinished: (stream: ConnectionStream) => void;
   private readonly scheduler = new Scheduler();
   /** How long best-effort messages may wait, and when it is looked at next. */
@@ -64,6 +67,7 @@ export class StreamPacker {
     this.pace = options.pace;
     this.events = options.events;
     this.protection = options.protection;
+    this.compression = options.compression;
     this.forgetFinished = options.forgetFinished;
     this.waitMax = options.waitMax;
     this.thinsAt = options.waitMax === NEVER ? NEVER : 0;

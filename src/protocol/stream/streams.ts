@@ -1,5 +1,6 @@
 import type { MemoryAccount } from '../../base/memory-budget.ts';
 import { DeadlineWatch, MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
+import type { ConnectionCompression } from '../compress/compression.ts';
 import type { ConnectionProtection } from '../fec/connection-protection.ts';
 import type { ProtectionOptions } from '../fec/protection.ts';
 import { StreamProtection } from '../fec/stream-protection.ts';
@@ -11,6 +12,7 @@ import { streamOpenFlags } from '../wire/frames/stream.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
 import {
   ConnectionStream,
+  type MessageServices,
   type StreamEventSink,
   StreamEvents,
   type StreamOwner,
@@ -19,7 +21,7 @@ import {
 import { FlowCredit, FlowWindow, Pace, type WindowGrowth, WindowPool } from './flow-control.ts';
 import { DataLimits, Limits, MessageLimits, StreamLimits } from './limits.ts';
 import { BestEffortBudget, ReceiveContext, SURE_BYTES } from './receive/receive-context.ts';
-import { ReceiveStream } from './receive/receive-stream.ts';
+import { ReadFault, ReceiveStream } from './receive/receive-stream.ts';
 import { SlabPool } from './send/message-records.ts';
 import { SendContext } from './send/send-context.ts';
 import { SendStream, type StreamOpening } from './send/send-stream.ts';
@@ -47,6 +49,8 @@ export interface StreamsHost {
   readonly role: 'client' | 'server';
   /** Something changed that may be worth a packet. */
   touch(): void;
+  /** The peer broke the protocol. */
+  close(scope: 'transport', code: number, reason: string, now: Micros): void;
 }
 
 /**
@@ -57,6 +61,7 @@ export class Streams<Host extends StreamsHost> {
   readonly limits: Limits;
   readonly packer: StreamPacker;
   private readonly protection: ConnectionProtection;
+  private readonly compression: ConnectionCompression;
   private readonly host: Host;
   private readonly config: StreamsConfig;
   private readonly memory: MemoryAccount;
@@ -82,10 +87,12 @@ export class Streams<Host extends StreamsHost> {
     config: StreamsConfig,
     sink: StreamEventSink<Host>,
     memory: MemoryAccount,
-    protection: ConnectionProtection,
+    services: MessageServices,
   ) {
+    const { protection, compression } = services;
     this.host = host;
     this.protection = protection;
+    this.compression = compression;
     this.config = config;
     this.memory = memory;
     this.events = new StreamEvents(host, sink);
@@ -111,6 +118,7 @@ export class Streams<Host extends StreamsHost> {
       config.stallTimeoutMs === 0 ? NEVER : config.stallTimeoutMs * MILLISECOND,
       pace,
     );
+    if (compression.isTaking) this.receiveContext.compression = compression;
     const credit = new FlowCredit(0);
     this.sendContext = new SendContext(new SlabPool(), credit, config.mtu - PACKET_OVERHEAD);
     this.limits = new Limits(
@@ -127,6 +135,7 @@ export class Streams<Host extends StreamsHost> {
       events: this.events,
       waitMax: config.thinningDelayMs === 0 ? NEVER : config.thinningDelayMs * MILLISECOND,
       protection,
+      compression,
       forgetFinished: (stream) => this.forgetFinished(stream),
     });
     this.owner = {
@@ -135,6 +144,7 @@ export class Streams<Host extends StreamsHost> {
       track: (stream) => this.events.track(stream),
       untrack: (tracking) => this.events.untrack(tracking),
       messageLimits: this.limits.messages,
+      compression,
     };
   }
 
@@ -186,6 +196,7 @@ export class Streams<Host extends StreamsHost> {
   onPeerParameters(parameters: TransportParameters): void {
     this.limits.messages.peer = parameters.maxMessageBytes;
     this.protection.mayRepair = parameters.repairBytes > 0; // [FEC-40]
+    this.compression.onPeerParameter(parameters.inflates);
     this.peerStreamWindow = parameters.initialMaxStreamData;
     this.limits.streams.raise(parameters.initialMaxStreams);
     this.sendContext.credit.raise(parameters.initialMaxData);
@@ -375,9 +386,16 @@ export class Streams<Host extends StreamsHost> {
   }
 
   private onReceiveTouched(stream: ConnectionStream): void {
+    if (stream.receiver.fault === ReadFault.UNREADABLE) this.failReading(stream.id);
     this.onReceived(stream);
     this.forgetFinished(stream);
     this.host.touch();
+  }
+
+  /** A message cannot be opened. [CMP-7] */
+  private failReading(id: number): void {
+    const { compression, pace } = this;
+    this.host.close('transport', compression.fault, `a message of stream ${id} cannot be opened`, pace.now);
   }
 
   /** Something came, was read, or is to be said again: there may be news for the application, and frames for the peer. */

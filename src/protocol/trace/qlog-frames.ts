@@ -5,7 +5,7 @@
 
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
-import { EnvelopeFlag, FrameType, MessageFlag, Space } from '../wire/frame-type.ts';
+import { FrameType, MessageFlag, Space } from '../wire/frame-type.ts';
 import { nextFrame } from '../wire/frames/index.ts';
 import { readVarint, varintLength } from '../wire/varint.ts';
 
@@ -103,7 +103,9 @@ function frameJson(r: FrameReader, bytes: number): string {
       return `{"frame_type":"ack_frequency","sequence_number":${r.number},"ack_eliciting_threshold":${r.threshold},"requested_max_ack_delay":${r.delay / 1_000}}`;
     case FrameType.MESSAGES:
     case FrameType.MESSAGES_BEST_EFFORT:
-      return `{"frame_type":"messages","stream_id":${r.stream},"space":"${spaceName(type & 1)}","first":${r.sequence},"count":${r.count},"length":${runBytes(r)}}`;
+    case FrameType.MESSAGES_ENVELOPED:
+    case FrameType.MESSAGES_ENVELOPED_BEST_EFFORT:
+      return `{"frame_type":"messages","stream_id":${r.stream},"space":"${spaceName(type & 1)}","first":${r.sequence},"count":${r.count},"length":${runBytes(r)}${envelopedJson(r)}}`;
     default:
       return unknown(type, bytes);
   }
@@ -116,15 +118,12 @@ function messageJson(r: FrameReader): string {
   if ((flags & MessageFlag.FRAGMENT) !== 0)
     json += `,"offset":${r.offset},"total":${r.total},"oldest":${r.oldest}`;
   if ((flags & MessageFlag.LIFETIME) !== 0) json += `,"remaining":${r.remaining / 1_000}`;
-  if ((flags & MessageFlag.ENVELOPE) !== 0) json += envelopeJson(r);
-  return `${json}}`;
+  return `${json}${envelopedJson(r)}}`;
 }
 
-function envelopeJson({ envelope, originalLength, dictionaryStart, buffer }: FrameReader): string {
-  let json = `,"compressed":${(envelope & EnvelopeFlag.COMPRESSED) !== 0}`;
-  if (dictionaryStart >= 0)
-    json += `,"dictionary":"${hexOf(buffer.subarray(dictionaryStart, dictionaryStart + 8))}"`;
-  return originalLength < 0 ? json : `${json},"original_length":${originalLength}`;
+/** Of messages that begin with an envelope. */
+function envelopedJson(r: FrameReader): string {
+  return r.isEnveloped ? ',"enveloped":true' : '';
 }
 
 function ackJson(r: FrameReader): string {

@@ -34,12 +34,8 @@ export class FrameReader extends ByteCursor {
   oldest = -1;
   /** MESSAGE: microseconds until its deadline when the packet was made; -1 without LIFETIME. */
   remaining = -1;
-  /** MESSAGE: its {@link EnvelopeFlag}s; 0 without ENVELOPE. */
-  envelope = 0;
-  /** MESSAGE: where the 8 bytes of the dictionary's hash begin; -1 without. */
-  dictionaryStart = -1;
-  /** MESSAGE: length before compression; -1 when not given. */
-  originalLength = -1;
+  /** MESSAGE and MESSAGES: each message begins with an envelope. */
+  isEnveloped = false;
   /** STREAM_OPEN. */
   priority = 0;
   ordered = false;

@@ -34,14 +34,17 @@ export const FrameType = {
   MESSAGE: 0x20,
   MESSAGES: 0x30,
   MESSAGES_BEST_EFFORT: 0x31,
+  /** The same of messages in envelopes. */
+  MESSAGES_ENVELOPED: 0x32,
+  MESSAGES_ENVELOPED_BEST_EFFORT: 0x33,
   /** 0x38 to 0x3f: length-prefixed frames that a receiver may skip. */
   EXTENSION: 0x38,
 } as const;
 
 export const MessageFlag = { BEST_EFFORT: 0x1, FRAGMENT: 0x2, LIFETIME: 0x4, ENVELOPE: 0x8 } as const;
 
-/** What a MESSAGE's envelope byte says: how the message was compressed, and which fields follow the byte. */
-export const EnvelopeFlag = { COMPRESSED: 0x1, DICTIONARY: 0x2, LENGTH: 0x4 } as const;
+/** The low bits of the type of a MESSAGES. */
+export const RunFlag = { BEST_EFFORT: 0x1, ENVELOPE: 0x2 } as const;
 
 /** The two sequence spaces of a stream. */
 export const Space = { RELIABLE: 0, BEST_EFFORT: 1 } as const;

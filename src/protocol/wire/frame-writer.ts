@@ -71,8 +71,6 @@ export class MessageHeader {
   remaining: Micros = 0;
   /** Bytes of data in this frame. */
   length = 0;
-  /** ENVELOPE: what `encodeEnvelope` made. */
-  envelope: Uint8Array = NO_BYTES;
 }
 
 /** No frame is longer than this whose fields are only integers, or a PATH_CHALLENGE or PATH_RESPONSE. */

@@ -32,6 +32,8 @@ export interface TransportParameters {
   statelessResetToken: Uint8Array | null;
   /** What is kept to recover lost packets with; 0: symbols and repairs are not taken. [FEC-40] */
   repairBytes: number;
+  /** How compressed messages may be that are opened: methods, and the hashes of dictionaries; null: not at all. [CMP-3] */
+  inflates: Uint8Array | null;
 }
 
 /** An id that no version gives a meaning, 0x1f + 0x20 n, with any value. [FRM-14] */
@@ -60,6 +62,7 @@ export function defaultParameters(sourceId: Uint8Array): TransportParameters {
     minAckDelayUs: null,
     statelessResetToken: null,
     repairBytes: 0,
+    inflates: null,
   };
 }
 
@@ -128,6 +131,10 @@ function decodeValue(
   const cursor = new ByteCursor();
   cursor.reset(bytes, start, end);
   const value = cursor.varint();
+  if (row.form === 'inflates') {
+    parameters[row.name] = copyOf(bytes.subarray(start, end));
+    return !cursor.failed && cursor.left % HASH_BYTES === 0 && cursor.left <= HASH_BYTES * HASHES_MAX;
+  }
   parameters[row.name] = value;
   return !cursor.failed && cursor.left === 0 && value >= row.least && value <= row.most;
 }
@@ -146,8 +153,11 @@ function writeBytes(out: Uint8Array, at: number, id: number, value: Uint8Array):
 export const DATAGRAM_BYTES_MIN = 512;
 export const DATAGRAM_BYTES_MAX = 65_507;
 
-/** Room for every number in its longest form, three connection ids and a token. */
-const ENCODED_BYTES_MAX = 512;
+/** Room for every number in its longest form, three connection ids, a token, and the most hashes. */
+const ENCODED_BYTES_MAX = 1_024;
+const HASH_BYTES = 8;
+/** [CMP-3] More in one parameter are an error; of these a sender uses the first 16. */
+const HASHES_MAX = 64;
 const ORIGINAL_DESTINATION_ID = 0x00;
 const SOURCE_ID = 0x09;
 const RETRY_SOURCE_ID = 0x0a;
@@ -174,6 +184,7 @@ const TABLE = [
   { id: 0x0e, form: 'number', name: 'minAckDelayUs', least: 0, most: ANY },
   { id: STATELESS_RESET_TOKEN, form: 'token', name: 'statelessResetToken' },
   { id: 0x10, form: 'number', name: 'repairBytes', least: 0, most: ANY },
+  { id: 0x11, form: 'inflates', name: 'inflates' },
 ] as const;
 
 const NO_ID = new Uint8Array(0);

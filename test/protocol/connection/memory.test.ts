@@ -2,6 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { MemoryAccount, MemoryBudget } from '../../../src/base/memory-budget.ts';
+import { COMPRESSION_OFF, ConnectionCompression } from '../../../src/protocol/compress/compression.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
 import { CONNECTION_BYTES, memoryOf } from '../../../src/protocol/connection/metrics.ts';
 import { ConnectionProtection } from '../../../src/protocol/fec/connection-protection.ts';
@@ -52,7 +53,10 @@ class Unread {
       { ...settings, streamWindowStartBytes: 64 * MIB },
       { push: () => {} },
       this.memory,
-      new ConnectionProtection(cleanPath()),
+      {
+        protection: new ConnectionProtection(cleanPath()),
+        compression: new ConnectionCompression(COMPRESSION_OFF, UNKNOWN_PATH),
+      },
     );
   }
 
@@ -263,3 +267,10 @@ describe('what makes no progress', () => {
     expect(rogue.frames(F.DROPPED).length).toBeGreaterThan(0);
   });
 });
+
+const UNKNOWN_PATH = {
+  mtu: 1_200,
+  rtt: { hasSample: false, smoothed: 0 },
+  congestion: { pacingRate: 0 },
+  loss: { rate: 0 },
+};

@@ -1,4 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import {
+  COMPRESSION_OFF,
+  CompressionMode,
+  type CompressionOptions,
+} from '../../../src/protocol/compress/index.ts';
 import type { ConnectionMetrics } from '../../../src/protocol/connection/metrics.ts';
 import { EcnCodepoint } from '../../../src/protocol/datagram/index.ts';
 import {
@@ -93,6 +98,44 @@ const STORIES: Record<string, Story> = {
       'mtuMayFragment',
       'packetSizeProbes',
     ],
+  },
+  'messages that are compressed, and some that are not': {
+    begin: () => {
+      const compression = compressing(CompressionMode.AUTO);
+      return new Pair({ client: { compression }, server: { compression } }).connected();
+    },
+    side: 'client',
+    go: (pair) => {
+      const stream = pair.client.open({ compression: CompressionMode.ON });
+      for (const message of [TEXT, Buffer.of(1), bytesOf(500)]) pair.client.send(stream, message);
+      pair.run(50);
+      pair.server.send(pair.server.streams[0], TEXT);
+      pair.run(50);
+      for (let i = 0; i < 9; i++) pair.client.send(pair.client.open(), TEXT);
+      pair.run(50);
+    },
+    moves: [
+      'messagesCompressed',
+      'bytesBeforeCompression',
+      'bytesAfterCompression',
+      'compressionRatio',
+      'compressionSkippedSmall',
+      'compressionSkippedIncompressible',
+      'compressionSkippedCostly',
+      'messagesInflated',
+      'bytesBeforeInflation',
+      'bytesAfterInflation',
+      'deflateMs',
+      'inflateMs',
+    ],
+  },
+  'messages that the peer does not open': {
+    begin: () => new Pair({ client: { compression: compressing(CompressionMode.ON) } }).connected(),
+    side: 'client',
+    go: (pair) => {
+      pair.client.send(pair.client.open(), TEXT);
+    },
+    moves: ['compressionSkippedNotAgreed'],
   },
   'a silence after which a heartbeat comes': {
     begin: () => new Pair({ client: { heartbeatMs: 500 }, server: { heartbeatMs: 500 } }).connected(),
@@ -368,3 +411,15 @@ function snapshot(pair: Pair, side: Side | null): ConnectionMetrics {
   const core = side === null ? pair.client.core : (side.connection ?? side.halfOpen);
   return structuredClone(core.metrics(pair.now));
 }
+
+/** Compression that takes half a second a look at the clock, which is more than any path takes. */
+function compressing(mode: CompressionMode): CompressionOptions {
+  let time = 0;
+  const clock = () => {
+    time += 500_000;
+    return time;
+  };
+  return { ...COMPRESSION_OFF, inflates: true, mode, clock };
+}
+
+const TEXT = Buffer.alloc(1_000, 'the same words, again and again; ');

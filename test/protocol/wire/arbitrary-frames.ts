@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { toHex } from './hex.ts';
 import type { VarintForm } from './slow-encoder.ts';
-import type { SlowAck, SlowEnvelope, SlowFragment, SlowFrame, SlowMessage } from './slow-frames.ts';
+import type { SlowAck, SlowFragment, SlowFrame, SlowMessage } from './slow-frames.ts';
 
 /** Whole numbers of every varint length, with a liking for the bounds between them. */
 export const integer: fc.Arbitrary<number> = fc.oneof(
@@ -69,11 +69,6 @@ const ack: fc.Arbitrary<SlowAck> = fc
 
 const fragment: fc.Arbitrary<SlowFragment> = fc.record({ offset: integer, total: integer, oldest: integer });
 
-const envelope: fc.Arbitrary<SlowEnvelope> = fc.record(
-  { compressed: fc.boolean(), dictionary: bytes(8, 8), originalLength: integer },
-  { requiredKeys: ['compressed'] },
-);
-
 const message: fc.Arbitrary<SlowMessage> = fc
   .record(
     {
@@ -83,7 +78,7 @@ const message: fc.Arbitrary<SlowMessage> = fc
       sequence: integer,
       fragment,
       remaining: integer,
-      envelope,
+      enveloped: fc.constant(true as const),
       data: bytes(0, 100),
     },
     { requiredKeys: ['type', 'bestEffort', 'stream', 'sequence', 'data'] },
@@ -115,12 +110,17 @@ export const frame: fc.Arbitrary<SlowFrame> = fc.oneof(
   { arbitrary: ack, weight: 5 },
   { arbitrary: message, weight: 8 },
   {
-    arbitrary: plain('MESSAGES', {
-      bestEffort: fc.boolean(),
-      stream: integer,
-      first,
-      messages: fc.array(bytes(0, 80), { minLength: 1, maxLength: 30 }),
-    }),
+    arbitrary: fc.record(
+      {
+        type: fc.constant('MESSAGES' as const),
+        bestEffort: fc.boolean(),
+        enveloped: fc.constant(true as const),
+        stream: integer,
+        first,
+        messages: fc.array(bytes(0, 80), { minLength: 1, maxLength: 30 }),
+      },
+      { requiredKeys: ['type', 'bestEffort', 'stream', 'first', 'messages'] },
+    ),
     weight: 8,
   },
   plain('PADDING', { count: fc.integer({ min: 1, max: 50 }) }),

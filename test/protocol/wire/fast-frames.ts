@@ -3,7 +3,7 @@
 import { RangeSet } from '../../../src/base/ranges.ts';
 import { closeCodeName } from '../../../src/protocol/wire/close-code.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
-import { EnvelopeFlag, FrameType, MessageFlag, type Space } from '../../../src/protocol/wire/frame-type.ts';
+import { FrameType, MessageFlag, RunFlag, type Space } from '../../../src/protocol/wire/frame-type.ts';
 import {
   CONTROL_FRAME_BYTES_MAX,
   FrameWriter,
@@ -23,7 +23,7 @@ import * as repair from '../../../src/protocol/wire/frames/repair.ts';
 import * as stream from '../../../src/protocol/wire/frames/stream.ts';
 import { readVarint, varintLength, varintSize } from '../../../src/protocol/wire/varint.ts';
 import { fromHex, toHex } from './hex.ts';
-import type { SlowAck, SlowEnvelope, SlowFrame, SlowMessage } from './slow-frames.ts';
+import type { SlowAck, SlowFrame, SlowMessage } from './slow-frames.ts';
 
 /** What {@link readAll} found: the frames up to the end or the error, and the error's name. */
 export interface Reading {
@@ -124,9 +124,13 @@ export function describeFrame(reader: FrameReader): SlowFrame {
       return { type: 'ACK_FREQUENCY', number, threshold, delay };
     }
     case FrameType.MESSAGES:
-    case FrameType.MESSAGES_BEST_EFFORT: {
-      const bestEffort = type === FrameType.MESSAGES_BEST_EFFORT;
-      return { type: 'MESSAGES', bestEffort, stream, first: reader.sequence, messages: messagesOf(reader) };
+    case FrameType.MESSAGES_BEST_EFFORT:
+    case FrameType.MESSAGES_ENVELOPED:
+    case FrameType.MESSAGES_ENVELOPED_BEST_EFFORT: {
+      const bestEffort = (type & RunFlag.BEST_EFFORT) !== 0;
+      const enveloped = reader.isEnveloped ? { enveloped: true as const } : {};
+      const messages = messagesOf(reader);
+      return { type: 'MESSAGES', bestEffort, ...enveloped, stream, first: reader.sequence, messages };
     }
     default:
       throw new Error(`the reader let type ${type} through`);
@@ -277,8 +281,9 @@ function writeTo(w: FrameWriter, frame: SlowFrame): void {
       message.writeMessageHeader(w);
       return w.bytes(fromHex(frame.data));
     case 'MESSAGES': {
-      const { bestEffort, stream, first, messages } = frame;
-      message.writeMessagesHeader(w, bestEffort, stream, first, messages.length);
+      const { bestEffort, enveloped, stream, first, messages } = frame;
+      const flags = (bestEffort ? RunFlag.BEST_EFFORT : 0) | (enveloped ? RunFlag.ENVELOPE : 0);
+      message.writeMessagesHeader(w, flags, stream, first, messages.length);
       for (const hex of messages) {
         w.varint(hex.length / 2);
         w.bytes(fromHex(hex));
@@ -295,24 +300,10 @@ function headerOf(frame: SlowMessage): MessageHeader {
   if (frame.bestEffort) header.flags |= MessageFlag.BEST_EFFORT;
   if (frame.fragment !== undefined) header.flags |= MessageFlag.FRAGMENT;
   if (frame.remaining !== undefined) header.flags |= MessageFlag.LIFETIME;
-  if (frame.envelope !== undefined) header.flags |= MessageFlag.ENVELOPE;
+  if (frame.enveloped) header.flags |= MessageFlag.ENVELOPE;
   const { stream, sequence, remaining = -1 } = frame;
   const length = frame.data.length / 2;
-  return Object.assign(
-    header,
-    { stream, sequence, remaining, length, envelope: envelopeOf(frame) },
-    frame.fragment,
-  );
-}
-
-function envelopeOf(frame: SlowMessage): Uint8Array {
-  if (frame.envelope === undefined) return new Uint8Array(0);
-  const { compressed, dictionary, originalLength } = frame.envelope;
-  return message.encodeEnvelope(
-    compressed,
-    dictionary === undefined ? null : fromHex(dictionary),
-    originalLength ?? -1,
-  );
+  return Object.assign(header, { stream, sequence, remaining, length }, frame.fragment);
 }
 
 function rangeSetOf(frame: SlowAck): RangeSet {
@@ -347,16 +338,8 @@ function describeMessage(reader: FrameReader, data: string): SlowMessage {
     throw new Error('stale fragment fields');
   if ((flags & MessageFlag.LIFETIME) !== 0) frame.remaining = reader.remaining;
   else if (reader.remaining !== -1) throw new Error('a stale lifetime');
-  if ((flags & MessageFlag.ENVELOPE) !== 0) frame.envelope = describeEnvelope(reader);
-  else if (reader.envelope !== 0) throw new Error('a stale envelope');
+  if (reader.isEnveloped) frame.enveloped = true;
   return frame;
-}
-
-function describeEnvelope(reader: FrameReader): SlowEnvelope {
-  const envelope: SlowEnvelope = { compressed: (reader.envelope & EnvelopeFlag.COMPRESSED) !== 0 };
-  if (reader.dictionaryStart >= 0) envelope.dictionary = bytesAt(reader, reader.dictionaryStart, 8);
-  if (reader.originalLength >= 0) envelope.originalLength = reader.originalLength;
-  return envelope;
 }
 
 /** Walks a run as a receiver does. */

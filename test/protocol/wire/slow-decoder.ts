@@ -135,9 +135,11 @@ function decodeFrame(input: Input): SlowFrame {
         delay: input.varint(),
       };
     case 0x30:
-      return decodeMessages(input, false);
+    case 0x32:
+      return decodeMessages(input, false, type === 0x32);
     case 0x31:
-      return decodeMessages(input, true);
+    case 0x33:
+      return decodeMessages(input, true, type === 0x33);
     default:
       throw new Malformed('FRAME_ENCODING_ERROR', `unknown type ${type}`);
   }
@@ -277,13 +279,7 @@ function decodeMessage(input: Input, flags: number): SlowFrame {
     must(message.fragment.oldest >= 0, 'oldest above sequence');
   }
   if ((flags & 4) !== 0) message.remaining = input.varint();
-  if ((flags & 8) !== 0) {
-    const bits = input.u8();
-    must(bits < 8, 'a reserved envelope bit');
-    message.envelope = { compressed: (bits & 1) !== 0 };
-    if ((bits & 2) !== 0) message.envelope.dictionary = input.hex(8);
-    if ((bits & 4) !== 0) message.envelope.originalLength = input.varint();
-  }
+  if ((flags & 8) !== 0) message.enveloped = true;
   message.data = input.sized();
   if (message.fragment !== undefined) {
     const length = BigInt(message.data.length / 2);
@@ -293,12 +289,12 @@ function decodeMessage(input: Input, flags: number): SlowFrame {
   return message;
 }
 
-function decodeMessages(input: Input, bestEffort: boolean): SlowFrame {
+function decodeMessages(input: Input, bestEffort: boolean, enveloped: boolean): SlowFrame {
   const stream = input.varint();
   const first = input.varint();
   const count = input.varint();
   mustBeCountable(first, count);
   const messages: string[] = [];
   while (messages.length < count) messages.push(input.sized());
-  return { type: 'MESSAGES', bestEffort, stream, first, messages };
+  return { type: 'MESSAGES', bestEffort, ...(enveloped ? { enveloped } : {}), stream, first, messages };
 }

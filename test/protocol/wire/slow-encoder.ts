@@ -139,7 +139,8 @@ function encodeFrame(output: Output, frame: SlowFrame): void {
       encodeMessage(output, frame);
       break;
     case 'MESSAGES':
-      output.u8(frame.bestEffort ? 0x31 : 0x30).varint(frame.stream, frame.first, frame.messages.length);
+      output.u8(0x30 + (frame.bestEffort ? 1 : 0) + (frame.enveloped ? 2 : 0));
+      output.varint(frame.stream, frame.first, frame.messages.length);
       for (const message of frame.messages) output.sized(message);
       break;
     case 'EXTENSION':
@@ -165,23 +166,16 @@ function encodeAck(output: Output, frame: SlowAck): void {
 }
 
 function encodeMessage(output: Output, frame: SlowMessage): void {
-  const { fragment, remaining, envelope } = frame;
+  const { fragment, remaining } = frame;
   let type = 0x20;
   if (frame.bestEffort) type += 1;
   if (fragment !== undefined) type += 2;
   if (remaining !== undefined) type += 4;
-  if (envelope !== undefined) type += 8;
+  if (frame.enveloped) type += 8;
   output.u8(type).varint(frame.stream, frame.sequence);
   if (fragment !== undefined) {
     output.varint(fragment.offset, fragment.total, frame.sequence - fragment.oldest);
   }
   if (remaining !== undefined) output.varint(remaining);
-  if (envelope !== undefined) {
-    let bits = envelope.compressed ? 1 : 0;
-    if (envelope.dictionary !== undefined) bits += 2;
-    if (envelope.originalLength !== undefined) bits += 4;
-    output.u8(bits).bytes(envelope.dictionary ?? '');
-    if (envelope.originalLength !== undefined) output.varint(envelope.originalLength);
-  }
   output.sized(frame.data);
 }

@@ -6,12 +6,6 @@ export interface SlowFragment {
   oldest: number;
 }
 
-export interface SlowEnvelope {
-  compressed: boolean;
-  dictionary?: string;
-  originalLength?: number;
-}
-
 export interface SlowAck {
   type: 'ACK';
   delay: number;
@@ -28,7 +22,8 @@ export interface SlowMessage {
   sequence: number;
   fragment?: SlowFragment;
   remaining?: number;
-  envelope?: SlowEnvelope;
+  /** Its bytes begin with an envelope. */
+  enveloped?: true;
   data: string;
 }
 
@@ -61,7 +56,15 @@ export type SlowFrame =
   | { type: 'RETIRE_CONNECTION_ID'; sequence: number }
   | { type: 'CONNECTION_CLOSE'; scope: number; code: number; frameType: number; reason: string }
   | { type: 'ACK_FREQUENCY'; number: number; threshold: number; delay: number }
-  | { type: 'MESSAGES'; bestEffort: boolean; stream: number; first: number; messages: string[] }
+  | {
+      type: 'MESSAGES';
+      bestEffort: boolean;
+      /** The bytes of each begin with an envelope. */
+      enveloped?: true;
+      stream: number;
+      first: number;
+      messages: string[];
+    }
   | { type: 'EXTENSION'; id: number; data: string };
 
 /** A payload that the slow decoder refuses. */

@@ -75,6 +75,9 @@ describe('transport parameters', () => {
     minAckDelayUs: fc.option(any),
     statelessResetToken: fc.option(fc.uint8Array({ minLength: 16, maxLength: 16 })),
     repairBytes: any,
+    inflates: fc.option(
+      fc.nat(16).map((hashes) => Uint8Array.from({ length: 1 + 8 * hashes }, (_, i) => (i === 0 ? 1 : i))),
+    ),
   });
   const grease = fc.record({
     id: fc.nat(2 ** 40).map((n) => 0x1f + 0x20 * n),

@@ -109,6 +109,7 @@ export class Assemblies {
   start(frame: FrameReader, segment: Segment, now: Micros): Assembly {
     const assembly = new Assembly(segment, frame.total, frame.flags, now);
     segment.place = Place.INCOMPLETE;
+    segment.isEnveloped = frame.isEnveloped;
     this.bySequence ??= new Map();
     this.bySequence.set(frame.sequence, assembly);
     return assembly;

@@ -1,5 +1,6 @@
 import type { MemorySource } from '../../../base/memory-budget.ts';
 import { type DeadlineHeap, type Micros, NEVER } from '../../../base/time.ts';
+import type { ConnectionCompression } from '../../compress/compression.ts';
 import { type FlowWindow, MESSAGE_COST, Pace } from '../flow-control.ts';
 import { copyOut, type ReadyQueue, type Segment } from './segment.ts';
 
@@ -10,6 +11,8 @@ export class ReceiveContext {
   readonly budget: BestEffortBudget;
   /** The limit that we advertised. [FRM-7] */
   readonly messageBytesMax: number;
+  /** Opens messages in envelopes; null: none are taken. */
+  compression: ConnectionCompression | null = null;
   /**
    * Bytes of datagrams that are kept alive by small messages in them and that nobody is charged for. Above `wasteBytesMax` messages
    * are copied out. [STR-14]

@@ -3,7 +3,7 @@ import { assert } from '../../../base/errors.ts';
 import { DeadlineHeap, type Micros, NEVER } from '../../../base/time.ts';
 import { CloseCode } from '../../wire/close-code.ts';
 import type { FrameReader } from '../../wire/frame-reader.ts';
-import { FrameType, MessageFlag, Space } from '../../wire/frame-type.ts';
+import { FrameType, MessageFlag, RunFlag, Space } from '../../wire/frame-type.ts';
 import type { FrameWriter } from '../../wire/frame-writer.ts';
 import { writeMaxStreamData } from '../../wire/frames/flow-control.ts';
 import type { SentFrame } from '../../wire/frames/sent-frames.ts';
@@ -31,6 +31,16 @@ export const ReceiveState = {
 } as const;
 export type ReceiveState = (typeof ReceiveState)[keyof typeof ReceiveState];
 
+/** Why a message that came cannot be read. */
+export const ReadFault = {
+  NONE: 0,
+  /** The application detached the memory it was in, or wrote over it. */
+  DETACHED: 1,
+  /** It is in an envelope that cannot be opened: the connection is to be closed. [CMP-7] */
+  UNREADABLE: 2,
+} as const;
+export type ReadFault = (typeof ReadFault)[keyof typeof ReadFault];
+
 /** Fixed things of a receiving half. */
 export interface ReceiveStreamOptions {
   readonly id: number;
@@ -51,8 +61,8 @@ export class ReceiveStream {
   readonly window: FlowWindow;
   /** Code of the peer's RESET_STREAM; -1 without one. */
   resetCode = -1;
-  /** Messages were lost because the application detached the memory they were in, or wrote over it. */
-  isDetached = false;
+  /** Why {@link read} gave nothing when there was something. */
+  fault: ReadFault = ReadFault.NONE;
 
   private state: ReceiveState = ReceiveState.RECV;
   private readonly id: number;
@@ -131,8 +141,11 @@ export class ReceiveStream {
   /** A frame of the peer's sending half. Returns 0 or the code to close with. */
   onFrame(frame: FrameReader, now: Micros): number {
     const { type } = frame;
-    if (type >= FrameType.MESSAGES) return this.onMessages(frame);
-    if (type >= FrameType.MESSAGE) return this.onMessage(frame, now);
+    if (type >= FrameType.MESSAGE) {
+      // [CMP-6] this side did not say that it opens envelopes
+      if (frame.isEnveloped && this.context.compression === null) return CloseCode.PROTOCOL_VIOLATION;
+      return type >= FrameType.MESSAGES ? this.onMessages(frame) : this.onMessage(frame, now);
+    }
     switch (type) {
       case FrameType.STREAM_FIN:
         return this.onFin(frame.end);
@@ -246,14 +259,12 @@ export class ReceiveStream {
   // ---- frames ----
 
   private onMessages(frame: FrameReader): number {
-    if (frame.type === FrameType.MESSAGES) return this.advanced(this.reliable.onRun(frame));
+    if ((frame.type & RunFlag.BEST_EFFORT) === 0) return this.advanced(this.reliable.onRun(frame));
     if (this.ended) return this.tooLate(frame.count);
     return this.bestEffortReassembler().onRun(frame);
   }
 
   private onMessage(frame: FrameReader, now: Micros): number {
-    // [STR-23] nobody has agreed to compression yet
-    if ((frame.flags & MessageFlag.ENVELOPE) !== 0) return CloseCode.PROTOCOL_VIOLATION;
     if ((frame.flags & MessageFlag.BEST_EFFORT) === 0)
       return this.advanced(this.reliable.onMessage(frame, now));
     if (this.ended) return this.tooLate(1);
@@ -334,6 +345,7 @@ export class ReceiveStream {
     } else if (last) this.context.budget.release(segment);
     else this.context.budget.shrink(segment, length + MESSAGE_COST);
     if (last && this.state === ReceiveState.DATA_RECVD) this.advance();
+    if (segment.isEnveloped) return this.open(buffer, start, length);
     if (length <= segment.copyMax) return copyOut(buffer, start, length);
     return Buffer.from(segment.memory as ArrayBuffer, segment.memoryStart + start, length);
   }
@@ -342,9 +354,17 @@ export class ReceiveStream {
   private lose(segment: Segment): null {
     this.ready.remove(segment);
     segment.owner.freeSegment(segment);
-    this.isDetached = true;
+    this.fault = ReadFault.DETACHED;
     this.advance();
     return null;
+  }
+
+  /** A message that is read is taken out of its envelope. [CMP-5] */
+  private open(bytes: Uint8Array, start: number, length: number): Buffer | null {
+    const { compression, messageBytesMax } = this.context;
+    const message = compression!.inflate(bytes, start, start + length, messageBytesMax);
+    if (message === null) this.fault = ReadFault.UNREADABLE;
+    return message;
   }
 
   /** A message was not complete, in order and read in time. [STR-26] */

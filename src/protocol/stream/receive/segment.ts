@@ -56,6 +56,8 @@ export class Segment {
   end: number;
   /** It is a run: each message has its length in front. */
   prefixed = false;
+  /** Each message begins with an envelope. */
+  isEnveloped = false;
   /** What flow control or the budget holds for the messages that are left. */
   charged = 0;
   /** What views of the messages are made of, set when the first one is read: position p of `buffer` is at `memoryStart + p` in it. */
@@ -130,10 +132,14 @@ function segmentIn(
   if (frame.isKept) {
     // Its datagram has something for another receiver already, and what one does with its memory must not touch the other. [STR-32]
     const own = copyOut(frame.buffer, at, end - at);
-    return new Segment(owner, sequence, count, own, 0, end - at);
+    const copied = new Segment(owner, sequence, count, own, 0, end - at);
+    copied.isEnveloped = frame.isEnveloped;
+    return copied;
   }
   frame.isKept = true;
-  return new Segment(owner, sequence, count, frame.buffer, at, end);
+  const segment = new Segment(owner, sequence, count, frame.buffer, at, end);
+  segment.isEnveloped = frame.isEnveloped;
+  return segment;
 }
 
 /** Messages that the application can read, oldest first: a linked list of segments. Flow control and the budget bound it. */
@@ -182,6 +188,7 @@ export function copyOut(bytes: Uint8Array, start: number, length: number): Buffe
 
 /** Decides about the memory that the messages of a segment are handed out in. */
 export function lend(segment: Segment): void {
+  if (segment.isEnveloped) return; // what is opened has memory of its own
   const { buffer, at, end, count } = segment;
   const bytes = end - at;
   if (bytes * SMALL_SHARE < buffer.buffer.byteLength) {

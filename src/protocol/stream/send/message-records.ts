@@ -24,6 +24,8 @@ export const Mark = {
   TRACKED: 0x40,
   /** It is sent without protection against loss, whatever its stream has. */
   UNPROTECTED: 0x80,
+  /** Its bytes begin with an envelope. */
+  ENVELOPE: 0x100,
 } as const;
 
 /** What is known of the bytes of a message that was cut. */
@@ -51,7 +53,7 @@ export class MessageRecords {
   sequences: Float64Array = NO_SEQUENCES;
   offsets: Uint32Array = NO_NUMBERS;
   lengths: Uint32Array = NO_NUMBERS;
-  marks: Uint8Array = NO_MARKS;
+  marks: Uint16Array = NO_MARKS;
   slabs: (Slab | null)[] = NO_SLABS;
   /** The following exist once they are needed. */
   private deadlines: Float64Array | null = null;
@@ -184,7 +186,7 @@ export class MessageRecords {
     this.sequences = reordered(this.sequences, new Float64Array(capacity), order);
     this.offsets = reordered(this.offsets, new Uint32Array(capacity), order);
     this.lengths = reordered(this.lengths, new Uint32Array(capacity), order);
-    this.marks = reordered(this.marks, new Uint8Array(capacity), order);
+    this.marks = reordered(this.marks, new Uint16Array(capacity), order);
     this.slabs = reordered(this.slabs, new Array<Slab | null>(capacity).fill(null), order);
     if (count === 0) {
       this.deadlines = null;
@@ -296,7 +298,7 @@ export class SlabPool {
 /** What a buffer that never held a message has, so that an idle stream costs nothing. */
 const NO_SEQUENCES = new Float64Array(0);
 const NO_NUMBERS = new Uint32Array(0);
-const NO_MARKS = new Uint8Array(0);
+const NO_MARKS = new Uint16Array(0);
 const NO_SLABS: (Slab | null)[] = [];
 /** More packets with one message are not counted. */
 const COPIES_MAX = 255;

@@ -4,7 +4,7 @@ import { assert, JspError } from '../../../base/errors.ts';
 import { MILLISECOND, type Micros, NEVER } from '../../../base/time.ts';
 import { PlanMode } from '../../fec/protection.ts';
 import type { StreamProtection } from '../../fec/stream-protection.ts';
-import { MessageFlag, Space } from '../../wire/frame-type.ts';
+import { MessageFlag, RunFlag, Space } from '../../wire/frame-type.ts';
 import type { FrameWriter, MessageHeader } from '../../wire/frame-writer.ts';
 import {
   abandonHeaderSize,
@@ -448,7 +448,8 @@ export class Packetizer implements RepeatWriter {
     let creditLeft = budget;
     let i = this.records.index(r);
     let count = 0;
-    while (count < max && (marks[i] & NOT_IN_RUN) === 0) {
+    const kind = marks[i] & Mark.ENVELOPE;
+    while (count < max && (marks[i] & NOT_LIKE_OTHERS) === kind) {
       const length = lengths[i];
       left -= length + varintSize(length);
       creditLeft -= length + cost;
@@ -463,7 +464,9 @@ export class Packetizer implements RepeatWriter {
   writeRun(w: FrameWriter, r: number, count: number): void {
     const { sequences, slabs, offsets, lengths, marks, mask } = this.records;
     let i = this.records.index(r);
-    writeMessagesHeader(w, !this.isReliable, this.stream, sequences[i], count);
+    let flags = this.isReliable ? 0 : RunFlag.BEST_EFFORT;
+    if ((marks[i] & Mark.ENVELOPE) !== 0) flags |= RunFlag.ENVELOPE;
+    writeMessagesHeader(w, flags, this.stream, sequences[i], count);
     const { out } = w;
     let { at } = w;
     for (let k = 0; k < count; ) {
@@ -580,6 +583,7 @@ export class Packetizer implements RepeatWriter {
     let flags = this.isReliable ? 0 : MessageFlag.BEST_EFFORT;
     if (isFragment) flags |= MessageFlag.FRAGMENT;
     if (deadline !== NEVER) flags |= MessageFlag.LIFETIME;
+    if ((records.marks[i] & Mark.ENVELOPE) !== 0) flags |= MessageFlag.ENVELOPE;
     message.flags = flags;
     message.stream = this.stream;
     message.sequence = sequence;
@@ -602,6 +606,8 @@ const DETACHED =
   'the ArrayBuffer of a message that was sent with `transfer` was detached or resized before it was delivered: what is given away must stay as it is';
 const NOT_REPEATED = Mark.PARTS | Mark.ABANDONED | Mark.SETTLED | Mark.VOID;
 const NOT_IN_RUN = Mark.LIFETIME | Mark.PARTS | Mark.ABANDONED | Mark.SETTLED | Mark.VOID;
+/** The messages of a run are all in envelopes, or none is. */
+const NOT_LIKE_OTHERS = NOT_IN_RUN | Mark.ENVELOPE;
 /** A message that takes more than this of a packet does not go again, and a packet of which more is taken has no repeats. */
 const REPEATED_SHARE = 1 / 4;
 /** What a message takes beside its bytes, more or less. */

@@ -148,7 +148,9 @@ export class Repeats {
   /** The message before place `r` is the last that was sent, and the next new one has the sequence behind it. */
   private isNextToQueue(r: number): boolean {
     const { nextSequence, records } = this.buffer;
-    return r === records.flight && records.sequences[records.index(r - 1)] + 1 === nextSequence;
+    const last = records.index(r - 1);
+    if (r !== records.flight || records.sequences[last] + 1 !== nextSequence) return false;
+    return ((records.marks[last] ^ records.marks[records.index(r)]) & Mark.ENVELOPE) === 0;
   }
 
   private join(count: number, bytes: number): void {
@@ -177,6 +179,8 @@ export class Repeats {
       const isOut = (records.marks[i] & Mark.UNPROTECTED) !== 0 || records.slabs[i] === null;
       if (isOut || records.sequences[i] >= end || !this.writer.mayRepeat(i, now)) break;
       if ((records.marks[i] & Mark.LIFETIME) !== 0) return count === 0 ? 1 : count;
+      const isLikeFirst = ((records.marks[i] ^ records.marks[records.index(r)]) & Mark.ENVELOPE) === 0;
+      if (!isLikeFirst) break; // all of a run are in envelopes, or none is
     }
     return count;
   }

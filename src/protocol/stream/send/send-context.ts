@@ -61,7 +61,7 @@ export class SendQueue {
   bytesMax: number;
   /** Once there were best-effort messages: those of them that wait. */
   bestEffort: WaitingBestEffort | null = null;
-  /** {@link Mark.UNPROTECTED} while what enters is sent without what the stream does against loss, else 0. [FEC-1] */
+  /** What of {@link Mark} what enters gets: UNPROTECTED while it is sent without what the stream does against loss [FEC-1], ENVELOPE when it begins with one. */
   mark = 0;
   private awaitsDrain = false;
 

@@ -47,7 +47,7 @@ const FRAMES: readonly (readonly [first: number, last: number, kind: FrameKind])
   one(FrameType.CONNECTION_CLOSE, connectionClose),
   one(FrameType.ACK_FREQUENCY, ackFrequency),
   [FrameType.MESSAGE, FrameType.MESSAGE | 0xf, message],
-  [FrameType.MESSAGES, FrameType.MESSAGES_BEST_EFFORT, messages],
+  [FrameType.MESSAGES, FrameType.MESSAGES_ENVELOPED_BEST_EFFORT, messages],
   [FrameType.EXTENSION, FrameType.EXTENSION | 0x7, extension], // [FRM-2] what can be skipped
 ];
 

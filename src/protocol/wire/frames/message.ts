@@ -2,13 +2,13 @@
  * Frames that carry messages, and frames that say which will not be carried, or kept:
  *
  *     MESSAGE   0x20 to 0x2f  the low bits are flags; layout in spec/frames.md
- *     MESSAGES  0x30, 0x31    stream varint, first varint, count varint, count x (length varint, data); 0x31 in the best-effort space
+ *     MESSAGES  0x30 to 0x33  stream varint, first varint, count varint, count x (length varint, data); the low bits are flags
  *     ABANDON   0x0e          stream varint, first varint, count varint, count x (length varint)
  *     DROPPED   0x0f          stream varint, space u8, first varint, count varint
  */
 
 import { type FrameKind, type FrameReader, InPackets } from '../frame-reader.ts';
-import { EnvelopeFlag, FrameType, MessageFlag, type Space } from '../frame-type.ts';
+import { FrameType, MessageFlag, RunFlag, type Space } from '../frame-type.ts';
 import type { FrameWriter, MessageHeader } from '../frame-writer.ts';
 import { readVarint, VARINT_MAX, varintLength, varintSize, writeVarint } from '../varint.ts';
 
@@ -20,7 +20,6 @@ export function messageHeaderSize(message: MessageHeader): number {
     size += varintSize(message.offset) + varintSize(message.total) + varintSize(sequence - message.oldest);
   }
   if ((flags & MessageFlag.LIFETIME) !== 0) size += varintSize(message.remaining);
-  if ((flags & MessageFlag.ENVELOPE) !== 0) size += message.envelope.length;
   return size;
 }
 
@@ -36,37 +35,9 @@ export function writeMessageHeader(w: FrameWriter): void {
     at = writeVarint(out, at, sequence - message.oldest);
   }
   if ((flags & MessageFlag.LIFETIME) !== 0) at = writeVarint(out, at, message.remaining);
-  if ((flags & MessageFlag.ENVELOPE) !== 0) {
-    out.set(message.envelope, at);
-    at += message.envelope.length;
-  }
   w.at = writeVarint(out, at, length);
   const kind = FrameType.MESSAGE | (flags & (MessageFlag.BEST_EFFORT | MessageFlag.FRAGMENT));
   w.sent.part(kind, stream, sequence, offset, length);
-}
-
-/**
- * The envelope of a message, as all its frames carry it.
- * @param dictionaryHash - 8 bytes, null when compressed without a dictionary
- * @param originalLength - length before compression, -1 to leave it out
- */
-export function encodeEnvelope(
-  compressed: boolean,
-  dictionaryHash: Uint8Array | null,
-  originalLength: number,
-): Uint8Array {
-  const hashBytes = dictionaryHash === null ? 0 : dictionaryHash.length;
-  const envelope = new Uint8Array(1 + hashBytes + (originalLength < 0 ? 0 : varintSize(originalLength)));
-  if (compressed) envelope[0] |= EnvelopeFlag.COMPRESSED;
-  if (dictionaryHash !== null) {
-    envelope[0] |= EnvelopeFlag.DICTIONARY;
-    envelope.set(dictionaryHash, 1);
-  }
-  if (originalLength >= 0) {
-    envelope[0] |= EnvelopeFlag.LENGTH;
-    writeVarint(envelope, 1 + hashBytes, originalLength);
-  }
-  return envelope;
 }
 
 /** Bytes of a MESSAGES up to its first message; each message then takes a varint of its length, and its data. */
@@ -76,21 +47,22 @@ export function messagesHeaderSize(stream: number, first: number, count: number)
 
 /**
  * Writes a MESSAGES up to its first message, behind which the (length varint, data) pairs go.
+ * @param flags - {@link RunFlag}s
  * @param first - sequence of the first message
  * @param count - messages in the run, at least 1
  */
 export function writeMessagesHeader(
   w: FrameWriter,
-  bestEffort: boolean,
+  flags: number,
   stream: number,
   first: number,
   count: number,
 ): void {
-  const type = bestEffort ? FrameType.MESSAGES_BEST_EFFORT : FrameType.MESSAGES;
   const { out } = w;
-  out[w.at] = type;
+  out[w.at] = FrameType.MESSAGES | flags;
   w.at = writeVarint(out, writeVarint(out, writeVarint(out, w.at + 1, stream), first), count);
-  w.sent.run(type, stream, first, count);
+  // What becomes of it has nothing to do with envelopes.
+  w.sent.run(FrameType.MESSAGES | (flags & RunFlag.BEST_EFFORT), stream, first, count);
 }
 
 export function abandonHeaderSize(stream: number, first: number, count: number): number {
@@ -153,16 +125,13 @@ function readMessage(r: FrameReader): void {
   r.offset = 0;
   r.oldest = -1;
   r.remaining = -1;
-  r.envelope = 0;
-  r.dictionaryStart = -1;
-  r.originalLength = -1;
+  r.isEnveloped = (flags & MessageFlag.ENVELOPE) !== 0;
   if ((flags & MessageFlag.FRAGMENT) !== 0) {
     r.offset = r.varint();
     r.total = r.varint();
     r.oldest = r.sequence - r.varint();
   }
   if ((flags & MessageFlag.LIFETIME) !== 0) r.remaining = r.varint();
-  if ((flags & MessageFlag.ENVELOPE) !== 0) readEnvelope(r);
   r.data();
   if ((flags & MessageFlag.FRAGMENT) === 0) r.total = r.dataLength;
   else if (r.oldest < 0 || r.dataLength === 0 || r.offset + r.dataLength > r.total) {
@@ -170,14 +139,8 @@ function readMessage(r: FrameReader): void {
   }
 }
 
-function readEnvelope(r: FrameReader): void {
-  r.envelope = r.u8();
-  if (r.envelope > ENVELOPE_KNOWN) r.fail();
-  if ((r.envelope & EnvelopeFlag.DICTIONARY) !== 0) r.dictionaryStart = r.skip(DICTIONARY_HASH_BYTES);
-  if ((r.envelope & EnvelopeFlag.LENGTH) !== 0) r.originalLength = r.varint();
-}
-
 function readMessages(r: FrameReader): void {
+  r.isEnveloped = (r.type & RunFlag.ENVELOPE) !== 0;
   r.stream = r.varint();
   r.sequence = r.varint();
   r.run();
@@ -213,6 +176,3 @@ function readDropped(r: FrameReader): void {
   // [FRM-12]
   if (r.space > 1 || r.count < 1 || r.sequence + r.count > VARINT_MAX) r.fail();
 }
-
-const DICTIONARY_HASH_BYTES = 8;
-const ENVELOPE_KNOWN = EnvelopeFlag.COMPRESSED | EnvelopeFlag.DICTIONARY | EnvelopeFlag.LENGTH;

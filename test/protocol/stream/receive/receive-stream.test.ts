@@ -1,10 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import { NEVER } from '../../../../src/base/time.ts';
 import { CloseCode } from '../../../../src/protocol/wire/close-code.ts';
-import { Delivery, FrameType, MessageFlag, Space } from '../../../../src/protocol/wire/frame-type.ts';
+import {
+  Delivery,
+  FrameType,
+  MessageFlag,
+  RunFlag,
+  Space,
+} from '../../../../src/protocol/wire/frame-type.ts';
 import { FrameWriter, type MessageHeader } from '../../../../src/protocol/wire/frame-writer.ts';
 import {
-  encodeEnvelope,
   writeAbandonHeader,
   writeDropped,
   writeMessageHeader,
@@ -121,11 +126,18 @@ describe('ReceiveStream', () => {
     expect(link().deliver(run(0, [500]), 0)).toBe(0);
   });
 
-  test('closes on an envelope, as compression was not agreed to [STR-23]', () => {
-    const envelope = encodeEnvelope(true, null, -1);
-    const compressed = message({ flags: MessageFlag.ENVELOPE, envelope }, bytesOf(10));
-    expect(new Link().deliver(compressed, 0)).toBe(CloseCode.PROTOCOL_VIOLATION);
-  });
+  test.each([0, MessageFlag.BEST_EFFORT])(
+    'closes on an envelope that nobody has agreed to [CMP-6]',
+    (flag) => {
+      const inEnvelope = message({ flags: MessageFlag.ENVELOPE | flag }, bytesOf(10));
+      expect(new Link().deliver(inEnvelope, 0)).toBe(CloseCode.PROTOCOL_VIOLATION);
+      const runInEnvelopes = packet((w) => {
+        writeMessagesHeader(w, RunFlag.ENVELOPE | flag, 4, 0, 1);
+        w.varint(0);
+      });
+      expect(new Link().deliver(runInEnvelopes, 0)).toBe(CloseCode.PROTOCOL_VIOLATION);
+    },
+  );
 
   test('ends when all before the end was read [STR-6]', () => {
     const link = new Link();
@@ -266,7 +278,7 @@ function packet(write: (w: FrameWriter) => void): Packet {
 
 function run(first: number, lengths: number[], bestEffort = false): Packet {
   return packet((w) => {
-    writeMessagesHeader(w, bestEffort, 4, first, lengths.length);
+    writeMessagesHeader(w, bestEffort ? RunFlag.BEST_EFFORT : 0, 4, first, lengths.length);
     for (const length of lengths) {
       w.varint(length);
       w.bytes(new Uint8Array(length));

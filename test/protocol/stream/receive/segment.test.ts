@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../../src/base/random.ts';
 import { NEVER } from '../../../../src/base/time.ts';
 import { Assembly } from '../../../../src/protocol/stream/receive/assembly.ts';
+import { ReadFault } from '../../../../src/protocol/stream/receive/receive-stream.ts';
 import { incompleteSegment, Place } from '../../../../src/protocol/stream/receive/segment.ts';
 import { Delivery } from '../../../../src/protocol/wire/frame-type.ts';
 import { bytesOf, Link } from '../link.ts';
@@ -34,7 +35,7 @@ describe('What one receiver does with the memory of its message', () => {
     expect(all.map((message) => [...message])).toEqual(
       [0, 1, 3, 4, 5, 6, 7, 8, 9].map((i) => [...bytesOf(length, i)]),
     );
-    expect(link.receive.isDetached).toBe(false);
+    expect(link.receive.fault).toBe(ReadFault.NONE);
   });
 
   test('does no harm to what else its datagram brought, also when it writes over all of it [STR-32]', () => {
@@ -60,7 +61,7 @@ describe('What one receiver does with the memory of its message', () => {
     } catch {} // Node 24 refuses it; others copy what is marked as untransferable
     if (packet.bytes.buffer.byteLength > 0) return; // it cannot be detached here
     expect(link.receive.read(0)).toBeNull();
-    expect(link.receive.isDetached).toBe(true);
+    expect(link.receive.fault).toBe(ReadFault.DETACHED);
     expect(link.receive.window.used).toBe(link.receive.window.freed);
   });
 });
@@ -146,7 +147,7 @@ describe('What an application writes over all of the memory behind a message', (
       const { buffer } = link.receive.read(0)!;
       new Uint8Array(buffer).fill(value);
       while (link.receive.read(0) !== null);
-      expect(link.receive.isDetached).toBe(true);
+      expect(link.receive.fault).toBe(ReadFault.DETACHED);
       expect(link.receive.readable).toBe(0);
       expect(link.receive.window.freed).toBe(link.receive.window.used);
     },

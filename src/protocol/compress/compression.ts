@@ -1,0 +1,224 @@
+/** What one connection compresses and opens: what its two sides have agreed to, what the path is like, and what became of messages. */
+
+import type { Buffer } from 'node:buffer';
+import type { Micros } from '../../base/time.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import { readVarint, varintLength, varintSize, writeVarint } from '../wire/varint.ts';
+import { chooseLz4, type Lz4Preference } from './codec.ts';
+import { DICTIONARIES_MAX, type Dictionary, DictionarySet, HASH_BYTES } from './dictionary.ts';
+import { EnvelopeFault, EnvelopeReader, EnvelopeWriter } from './envelope.ts';
+
+/** Whether messages are compressed. */
+export const CompressionMode = {
+  OFF: 0,
+  /** Those that become smaller by it. */
+  ON: 1,
+  /** Of those, the ones that arrive earlier by it than they would without. */
+  AUTO: 2,
+} as const;
+export type CompressionMode = (typeof CompressionMode)[keyof typeof CompressionMode];
+
+/** What a connection is told of compression. */
+export interface CompressionOptions {
+  /** Of messages whose stream does not say. */
+  readonly mode: CompressionMode;
+  /** The peer is told that this side opens compressed messages. */
+  readonly inflates: boolean;
+  /** What messages may be compressed with, where the peer has it, too. */
+  readonly dictionaries: DictionarySet;
+  /** Shorter messages are sent as they are; 0 for what was found to pay. */
+  readonly bytesMin: number;
+  readonly lz4: Lz4Preference;
+  /** What time it is, to measure what compression costs; null when that does not count. */
+  readonly clock: (() => Micros) | null;
+}
+
+export const COMPRESSION_OFF: CompressionOptions = {
+  mode: CompressionMode.OFF,
+  inflates: false,
+  dictionaries: new DictionarySet([]),
+  bytesMin: 0,
+  lz4: 'auto',
+  clock: null,
+};
+
+/** The network that this side is on, as far as somebody has said. */
+export type NetworkType = 'wifi' | 'cellular' | 'ethernet' | 'unknown';
+
+/** What of a path says whether compression pays. */
+export interface CompressedPath {
+  readonly mtu: number;
+  readonly rtt: { readonly hasSample: boolean; readonly smoothed: Micros };
+  /** Bytes a microsecond at which packets leave. */
+  readonly congestion: { readonly pacingRate: number };
+  /** The share of packets that are lost, 0 to 1. */
+  readonly loss: { readonly rate: number };
+}
+
+/** What became of the messages of a connection, as far as compression is concerned. */
+export class CompressionCounts {
+  /** Messages sent compressed, their bytes, and what they took in their envelopes. */
+  messages = 0;
+  bytesBefore = 0;
+  bytesAfter = 0;
+  /** Messages that were to be compressed and were sent as they are: the peer does not open them; they are short; they look, or proved, incompressible; it took longer than it saves. */
+  skippedNotAgreed = 0;
+  skippedSmall = 0;
+  skippedIncompressible = 0;
+  skippedCostly = 0;
+  /** Messages opened, what they took in their envelopes, and their bytes. */
+  opened = 0;
+  openedBytesBefore = 0;
+  openedBytesAfter = 0;
+  /** Time spent. */
+  deflateTime: Micros = 0;
+  inflateTime: Micros = 0;
+}
+
+/** A dictionary that both sides have, and its number among the peer's. */
+export interface AgreedDictionary {
+  readonly dictionary: Dictionary;
+  readonly number: number;
+}
+
+/** What the streams of a connection share. */
+export class ConnectionCompression {
+  readonly options: CompressionOptions;
+  readonly counts = new CompressionCounts();
+  readonly path: CompressedPath;
+  networkType: NetworkType = 'unknown';
+  /** The peer opens compressed messages. [CMP-3] */
+  isAgreed = false;
+  /** With these, too. */
+  agreed: readonly AgreedDictionary[] = [];
+  /** What compressing, and opening at the other side, a byte takes, as measured here. */
+  costPerByte: Micros = COST_AT_FIRST;
+  /** Why {@link inflate} gave nothing: the code to close with. */
+  fault = 0;
+
+  private readonly reader: EnvelopeReader | null;
+  private writer: EnvelopeWriter | null = null;
+  private readonly deflateTimes = new TimeSample();
+  private readonly inflateTimes = new TimeSample();
+
+  constructor(options: CompressionOptions, path: CompressedPath) {
+    this.options = options;
+    this.path = path;
+    this.reader = options.inflates ? new EnvelopeReader(chooseLz4(options.lz4), options.dictionaries) : null;
+  }
+
+  /** Messages in envelopes are taken. [CMP-6] */
+  get isTaking(): boolean {
+    return this.reader !== null;
+  }
+
+  /** The peer's parameter; null when it sent none. [CMP-3] */
+  onPeerParameter(value: Uint8Array | null): void {
+    if (value === null) return;
+    const methods = readVarint(value, 0, value.length);
+    if (methods % 2 === 0) return;
+    this.isAgreed = true;
+    const agreed: AgreedDictionary[] = [];
+    const first = varintLength(value[0]);
+    for (let number = 0; number < DICTIONARIES_MAX; number++) {
+      const at = first + number * HASH_BYTES;
+      if (at + HASH_BYTES > value.length) break;
+      const dictionary = this.options.dictionaries.find(value, at);
+      if (dictionary !== null) agreed.push({ dictionary, number });
+    }
+    this.agreed = agreed;
+  }
+
+  /** A message in its envelope, in at most `bytesMax` bytes, which are good until the next one; null when it takes more. */
+  deflate(data: Uint8Array, bytesMax: number, agreed: AgreedDictionary | null): Uint8Array | null {
+    this.writer ??= writerOf(this.options.lz4);
+    const { length } = data;
+    const weight = this.options.clock === null ? 0 : this.deflateTimes.weightOf(length);
+    const start = weight === 0 ? 0 : this.options.clock!();
+    const made =
+      agreed === null
+        ? this.writer.deflate(data, bytesMax)
+        : this.writer.deflate(data, bytesMax, agreed.dictionary, agreed.number);
+    if (weight > 0) {
+      const time = this.options.clock!() - start;
+      this.counts.deflateTime += time * weight;
+      const cost = (time * ROUND_TRIP_COST) / Math.max(1, length);
+      this.costPerByte += (cost - this.costPerByte) * COST_GAIN;
+    }
+    return made;
+  }
+
+  /** A message was sent compressed. */
+  onSent(before: number, after: number): void {
+    const { counts } = this;
+    counts.messages++;
+    counts.bytesBefore += before;
+    counts.bytesAfter += after;
+  }
+
+  /** Opens the message in the envelope bytes[start, end), of at most `bytesMax` bytes; null with a {@link fault}. [CMP-5] */
+  inflate(bytes: Uint8Array, start: number, end: number, bytesMax: number): Buffer | null {
+    const reader = this.reader!;
+    const weight = this.options.clock === null ? 0 : this.inflateTimes.weightOf(end - start);
+    const begin = weight === 0 ? 0 : this.options.clock!();
+    const message = reader.inflate(bytes, start, end, bytesMax);
+    const { counts } = this;
+    if (weight > 0) counts.inflateTime += (this.options.clock!() - begin) * weight;
+    if (message === null) {
+      // [CMP-7] what cannot be opened
+      const isTooLong = reader.fault === EnvelopeFault.TOO_LONG;
+      this.fault = isTooLong ? CloseCode.MESSAGE_TOO_LARGE : CloseCode.COMPRESSION_ERROR;
+      return null;
+    }
+    counts.opened++;
+    counts.openedBytesBefore += end - start;
+    counts.openedBytesAfter += message.length;
+    return message;
+  }
+}
+
+/** The transport parameter that says what this side opens; null when it opens nothing. [CMP-3] */
+export function compressionParameter({ inflates, dictionaries }: CompressionOptions): Uint8Array | null {
+  if (!inflates) return null;
+  const value = new Uint8Array(varintSize(LZ4_BLOCK) + dictionaries.all.length * HASH_BYTES);
+  let at = writeVarint(value, 0, LZ4_BLOCK);
+  for (const { hash } of dictionaries.all) {
+    value.set(hash, at);
+    at += HASH_BYTES;
+  }
+  return value;
+}
+
+/** Which messages the clock is looked at for: that takes as long as compressing a short one. */
+class TimeSample {
+  private ticks = 0;
+
+  /** For how many messages the time that this one takes stands; 0 when it is not to be measured. */
+  weightOf(length: number): number {
+    if (length >= TIMED_BYTES) return 1;
+    this.ticks = (this.ticks + 1) % TIMED_EVERY;
+    return this.ticks === 1 ? TIMED_EVERY : 0;
+  }
+}
+
+/** One for all connections: what it made last is copied before it makes anything else. */
+function writerOf(preference: Lz4Preference): EnvelopeWriter {
+  let writer = writers.get(preference);
+  if (writer === undefined) {
+    writer = new EnvelopeWriter(chooseLz4(preference));
+    writers.set(preference, writer);
+  }
+  return writer;
+}
+
+const writers = new Map<Lz4Preference, EnvelopeWriter>();
+/** The bit of LZ4 blocks among the methods. */
+const LZ4_BLOCK = 1;
+/** Before anything was measured: three nanoseconds to compress a byte, and half as much to open it. */
+const COST_AT_FIRST = 0.0045;
+/** What compressing and opening take, as a multiple of compressing. */
+const ROUND_TRIP_COST = 1.5;
+const COST_GAIN = 1 / 8;
+/** From so many bytes on the time of each message is measured; of shorter ones, one in so many. */
+const TIMED_BYTES = 1_024;
+const TIMED_EVERY = 8;

@@ -1,0 +1,214 @@
+import { describe, expect, test } from 'vitest';
+import { Prng } from '../../src/base/random.ts';
+import {
+  type Compression,
+  type Connection,
+  type ConnectOptions,
+  connect,
+  generateIdentity,
+  listen,
+  type Stream,
+  type StreamOptions,
+} from '../../src/index.ts';
+import { noise, reading } from '../protocol/compress/messages.ts';
+import { echo, join, next, serve, take } from './served.ts';
+
+const prng = new Prng(3);
+const readings = Array.from({ length: 100 }, () => reading(prng));
+const dictionary = Buffer.concat(readings.slice(0, 30));
+const page = Buffer.concat(readings);
+
+describe('compression is asked for in the same words everywhere', () => {
+  const given: readonly Compression[] = [
+    true,
+    'auto',
+    {},
+    { mode: 'auto', dictionaries: [dictionary], bytesMin: 50 },
+    { mode: true, dictionaries: [] },
+  ];
+
+  test.each(given)(
+    '%j is taken by listen and connect, and messages come back as they went',
+    async (compression) => {
+      const connection = await join(await serve(echo, { compression }), { compression });
+      const stream = connection.openStream();
+      const messages = [page, ...readings.slice(40, 60), noise(5_000)];
+      for (const message of messages) stream.send(message);
+      const back = await take(stream, messages.length);
+      expect(back.every((message, i) => message.equals(messages[i]))).toBe(true);
+      const { compressionRatio, messagesCompressed, messagesInflated, deflateMs, inflateMs } =
+        connection.metrics();
+      expect(messagesCompressed).toBeGreaterThan(0);
+      expect(messagesInflated).toBeGreaterThan(0);
+      expect(compressionRatio).toBeGreaterThan(1.3);
+      expect(deflateMs).toBeGreaterThan(0);
+      expect(inflateMs).toBeGreaterThan(0);
+    },
+  );
+
+  test('streams and messages choose for themselves', async () => {
+    const mode = { mode: false } as const;
+    const connection = await join(await serve(echo, { compression: mode }), { compression: mode });
+    const compressed = () => connection.metrics().messagesCompressed;
+    const plain = connection.openStream();
+    plain.send(page);
+    expect(compressed()).toBe(0);
+    plain.send(page, { compression: true });
+    expect(compressed()).toBe(1);
+    plain.send(page);
+    expect(compressed()).toBe(1);
+    const stream = connection.openStream({ compression: 'auto' });
+    expect(await stream.sendTracked(page)).toBe('acknowledged');
+    expect(compressed()).toBe(2);
+    expect(await stream.sendTracked(page, { compression: false })).toBe('acknowledged');
+    expect(compressed()).toBe(2);
+  });
+
+  test('without it nothing is compressed, whatever the other side and a stream ask for', async () => {
+    const listener = await serve(echo);
+    const connection = await join(listener, { compression: true });
+    const stream = connection.openStream({ compression: true });
+    stream.send(page, { compression: true });
+    expect((await take(stream, 1))[0].equals(page)).toBe(true);
+    const { messagesCompressed, messagesInflated, compressionSkippedNotAgreed } = connection.metrics();
+    expect({ messagesCompressed, messagesInflated, compressionSkippedNotAgreed }).toEqual({
+      messagesCompressed: 0,
+      messagesInflated: 0,
+      compressionSkippedNotAgreed: 1,
+    });
+  });
+
+  test('a dictionary makes readings small where both sides have it, and does no harm where one has', async () => {
+    const ratio = async (server: Uint8Array[], client: Uint8Array[]) => {
+      const listener = await serve(echo, { compression: { dictionaries: server } });
+      const connection = await join(listener, { compression: { dictionaries: client } });
+      const stream = connection.openStream();
+      for (const message of readings.slice(40)) stream.send(message);
+      const back = await take(stream, 60);
+      expect(Buffer.concat(back).equals(Buffer.concat(readings.slice(40)))).toBe(true);
+      return connection.metrics().compressionRatio;
+    };
+    expect(await ratio([dictionary], [Buffer.from('another'), dictionary])).toBeGreaterThan(2);
+    expect(await ratio([dictionary], [])).toBeLessThan(1.3);
+    expect(await ratio([], [dictionary])).toBeLessThan(1.3);
+  });
+
+  test.each(['js', 'native'] as const)('%s carries a session', async (lz4) => {
+    const connection = await join(await serve(echo, { lz4, compression: true }), { lz4, compression: true });
+    const stream = connection.openStream();
+    stream.send(page);
+    expect((await take(stream, 1))[0].equals(page)).toBe(true);
+    expect(connection.metrics().messagesCompressed).toBe(1);
+  });
+});
+
+describe('wrong options', () => {
+  const invalid = (message: string) =>
+    expect.objectContaining({ code: 'ERR_JSP_OPTION_INVALID', message: expect.stringContaining(message) });
+
+  test.each([
+    ['yes', 'compression must be true, false, auto or an object, not "yes"'],
+    [1, 'compression must be true, false, auto or an object'],
+    [{ mode: 'on' }, 'mode must be true, false or auto'],
+    [{ dictionary: dictionary }, 'the nearest it has is "dictionaries"'],
+    [{ dictionaries: dictionary }, 'dictionaries must be an array of at most 16 Uint8Arrays'],
+    [{ dictionaries: [new Uint8Array(0)] }, 'a dictionary has 1 to 65535 bytes, not 0'],
+    [{ dictionaries: [dictionary, dictionary] }, 'is there twice'],
+    [{ dictionaries: readings.slice(0, 17) }, 'at most 16 dictionaries, not 17'],
+    [{ bytesMin: 0 }, 'bytesMin must be a whole number from 1'],
+  ])('%j is refused', async (value, message) => {
+    const options = { compression: value as Compression };
+    await expect(connect('jsp://127.0.0.1:9', { ...options, insecure: true })).rejects.toEqual(
+      invalid(message),
+    );
+    await expect(listen({ identity: generateIdentity(), port: 0, ...options })).rejects.toEqual(
+      invalid(message),
+    );
+  });
+
+  test('streams and messages take a choice only', async () => {
+    const connection = await join(await serve(echo));
+    const wrong = { compression: {} } as unknown as StreamOptions;
+    expect(() => connection.openStream(wrong)).toThrow(invalid('compression must be true, false or auto'));
+    const stream = connection.openStream();
+    expect(() => stream.send('x', { compression: 'fast' as 'auto' })).toThrow(invalid('true, false or auto'));
+  });
+
+  test('JSP_LZ4 chooses where the option does not, and says what it may be', async () => {
+    process.env.JSP_LZ4 = 'fast';
+    try {
+      const wrong = listen({ identity: generateIdentity(), port: 0, compression: true });
+      await expect(wrong).rejects.toEqual(invalid('JSP_LZ4 must be auto, native or js'));
+      const listener = await serve(echo, { compression: true, lz4: 'js' });
+      expect(listener.url).toContain('jsp://');
+    } finally {
+      delete process.env.JSP_LZ4;
+    }
+  });
+});
+
+describe('a message that cannot be opened', () => {
+  const ways: Readonly<Record<string, (stream: Stream) => unknown>> = {
+    listeners: (stream) => stream.on('message', () => {}),
+    iterations: async (stream) => {
+      for await (const _ of stream);
+    },
+    'calls of read': (stream) => {
+      const timer = setInterval(() => stream.read(), 5);
+      stream.on('close', () => clearInterval(timer));
+    },
+  };
+
+  test.each(Object.keys(ways))('closes the connection and throws nowhere: %s [CMP-7]', async (way) => {
+    const options: ConnectOptions = { compression: true };
+    const listener = await serve(null, options);
+    const coming = next<Connection>(listener, 'connection');
+    const client = await join(listener, options);
+    const server = await coming;
+    server.on('stream', (stream) => {
+      stream.on('error', () => {});
+      Promise.resolve(ways[way](stream)).catch(() => {});
+    });
+    const stream = client.openStream();
+    stream.on('error', () => {});
+    stream.send('it begins');
+    Object.assign(coreOf(stream), { deflater: { deflate: () => Uint8Array.of(2, 1) } });
+    const closed = next<unknown>(server, 'close');
+    stream.send('not this');
+    expect(await closed).toMatchObject({
+      code: 'ERR_JSP_PROTOCOL',
+      message: expect.stringContaining('COMPRESSION_ERROR'),
+    });
+  });
+});
+
+test('what is compressed to very little does not hold up the event loop: it is taken out a few megabytes at a time', async () => {
+  const options: ConnectOptions = { compression: true };
+  let inTurn = 0;
+  let most = 0;
+  let came = 0;
+  const listener = await serve((connection) => {
+    connection.on('stream', (stream) => {
+      setTimeout(() => {
+        stream.on('message', (message) => {
+          came++;
+          inTurn += message.length;
+          most = Math.max(most, inTurn);
+          setImmediate(() => {
+            inTurn = 0;
+          });
+        });
+      }, 100);
+    });
+  }, options);
+  const client = await join(listener, options);
+  const stream = client.openStream();
+  for (let i = 0; i < 40; i++) stream.send(Buffer.alloc(1_000_000));
+  await stream.flush();
+  await expect.poll(() => came, { timeout: 10_000 }).toBe(40);
+  expect(most).toBeLessThanOrEqual(10_000_000);
+});
+
+function coreOf(stream: Stream): object {
+  return (stream as unknown as { core: object }).core;
+}
