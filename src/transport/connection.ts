@@ -1,5 +1,7 @@
+/** A connection as applications see it. One file because it is one class, each call of which is told at length. */
+
 import { JspError } from '../base/errors.ts';
-import { checkOptions, number, type OptionTable, text } from '../base/options.ts';
+import { checkOptions, number, type OptionTable, oneOf, text, whole } from '../base/options.ts';
 import { MILLISECOND, NEVER } from '../base/time.ts';
 import {
   type Alert,
@@ -7,6 +9,8 @@ import {
   type ConnectionMetrics,
   type ConnectionStream,
   type Connection as CoreConnection,
+  DATAGRAM_BYTES_MAX,
+  DATAGRAM_BYTES_MIN,
   type EndpointEvent,
   LABEL_BYTES_MAX,
 } from '../protocol/endpoint/index.ts';
@@ -28,6 +32,7 @@ import type { Driver } from './driver.ts';
 import { IsolatedEmitter } from './listeners.ts';
 import {
   APPLICATION_CODE,
+  CONTROLLERS,
   deliveryNumber,
   laidOver,
   priorityNumber,
@@ -111,6 +116,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   private failure: JspError | null = null;
   /** Streams that came before anybody listened for them: no more than the peer may have open. */
   private unclaimed: Stream[] = [];
+  /** Whoever waits for a size of datagrams. */
+  private mtuRequest: MtuRequest | null = null;
   /** The change of the size of datagrams that nobody listened for. */
   private untoldMtu: { mtu: number; previous: number } | null = null;
   /** While somebody listens for alerts. */
@@ -128,6 +135,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
           return connection.onStream(event.stream);
         case 'mtu':
           return connection.onMtu(event.mtu, event.previous);
+        case 'mtuSettled':
+          return connection.onMtuSettled(event.isCarried);
         case 'streamsBlocked':
           return connection.onStreamsBlocked(event.waiting);
         case 'closed':
@@ -184,8 +193,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   openStream(given: StreamOptions = {}): Stream {
     checkOptions('openStream', given, STREAM_OPTIONS);
     const options = laidOver(this.owner.streamDefaults, given);
-    if (!this.isOpen)
-      throw this.closedWith ?? new JspError('ERR_JSP_CLOSED', 'the connection is closed; connect again');
+    if (!this.isOpen) throw this.closedWith ?? connectionClosed();
     const label = Buffer.from(options.label ?? '');
     if (label.length > LABEL_BYTES_MAX) {
       throw new JspError(
@@ -216,6 +224,41 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
    */
   metrics(): ConnectionMetrics & { readonly socket: SocketMetrics } {
     return { ...this.core.metrics(this.driver.now()), socket: socketMetrics(this.driver.socket) };
+  }
+
+  /**
+   * Sends datagrams of up to this size from now on, whatever the option `mtu` said; 512 to 65,507. A size that is larger than the one in use
+   * is tried first, also one that was given up before, and used once the path has carried it. It does not grow by itself; where the path
+   * carries no more it shrinks all the same, which the event `mtu` tells. [REC-95]
+   *
+   * @throws JspError ERR_JSP_MTU_NOT_CARRIED when three datagrams of this size came to nothing, or the peer takes none as large: all stays as
+   * it was; also when another size is asked for meanwhile; or why the connection closed
+   */
+  setMtu(bytes: number): Promise<void> {
+    checkOptions('setMtu', { mtu: bytes }, MTU_OPTIONS);
+    this.mtuRequest?.reject(notCarried(this.mtuRequest.bytes, 'another size was asked for meanwhile'));
+    this.mtuRequest = null;
+    if (!this.isOpen) return Promise.reject(this.closedWith ?? connectionClosed());
+    return new Promise((resolve, reject) => {
+      this.mtuRequest = { bytes, resolve, reject };
+      try {
+        this.core.useMtu(bytes, this.driver.now());
+      } catch (error) {
+        this.driver.onInternalError(this.core, error); // which ends it, and that rejects
+      }
+      this.driver.wake();
+    });
+  }
+
+  /**
+   * Another controller for what this side sends, whatever the option `congestion` said. It begins anew, at the next moment at which nothing is
+   * in flight. [REC-96]
+   *
+   * @throws JspError ERR_JSP_OPTION_INVALID
+   */
+  setCongestion(name: 'bbr' | 'cubic' | 'newreno'): void {
+    checkOptions('setCongestion', { congestion: name }, CONGESTION_OPTIONS);
+    this.core.path.useController(name);
   }
 
   /**
@@ -342,6 +385,17 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     this.untoldMtu = this.tell('mtu', mtu, first) ? null : { mtu, previous: first };
   }
 
+  private onMtuSettled(isCarried: boolean): void {
+    const request = this.mtuRequest;
+    this.mtuRequest = null;
+    if (request === null) return;
+    if (isCarried) request.resolve();
+    else
+      request.reject(
+        notCarried(request.bytes, 'the path does not carry them, or the peer does not take them'),
+      );
+  }
+
   private onStreamsBlocked(waiting: number): void {
     if (connectionStreamsBlocked.hasSubscribers)
       connectionStreamsBlocked.publish({ connection: this, waiting });
@@ -359,6 +413,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     this.resolveClosed(this.closedWith);
     this.stopAlerts();
     this.owner.onConnectionClosed(this);
+    this.mtuRequest?.reject(this.closedWith ?? connectionClosed());
+    this.mtuRequest = null;
     for (const stream of [...this.core.streams.values()]) closeStream(stream, this.closedWith);
     if (this.isOpened && connectionClose.hasSubscribers)
       connectionClose.publish({ connection: this, error: this.closedWith });
@@ -415,6 +471,27 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     }
   }
 }
+
+/** A size of datagrams that somebody waits for. */
+interface MtuRequest {
+  readonly bytes: number;
+  readonly resolve: () => void;
+  readonly reject: (error: JspError) => void;
+}
+
+function notCarried(bytes: number, why: string): JspError {
+  return new JspError(
+    'ERR_JSP_MTU_NOT_CARRIED',
+    `datagrams of ${bytes} bytes are not in use: ${why}; ask for a smaller size`,
+  );
+}
+
+function connectionClosed(): JspError {
+  return new JspError('ERR_JSP_CLOSED', 'the connection is closed; connect again');
+}
+
+const MTU_OPTIONS: OptionTable<{ mtu: number }> = { mtu: whole(DATAGRAM_BYTES_MIN, DATAGRAM_BYTES_MAX) };
+const CONGESTION_OPTIONS: OptionTable<{ congestion: string }> = { congestion: oneOf(CONTROLLERS) };
 
 /** What the options of `close` may be. */
 export const CLOSE_OPTIONS: OptionTable<CloseOptions> = {

@@ -8,6 +8,7 @@ const WIDE: Readonly<Record<string, string>> = {
   EndpointCounters: 'nothing but counts, a field each',
   FrameReader: 'the fields of a frame, which are read without a call for each',
   MessageRecords: 'columns, most of them, which are read without a call for each message',
+  Path: 'all that is known of a way, a part or a figure each',
   Segment: 'fields of a stretch of messages, which are read without a call for each message',
 };
 

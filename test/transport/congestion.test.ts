@@ -3,7 +3,11 @@ import type { TransportOptions } from '../../src/transport/options.ts';
 import { labPair } from './lab-pair.ts';
 
 /** Mbit/s of messages over 20 Mbit/s and 40 ms with losses both ways, from second 2 on, and the sender's metrics. */
-async function transfer(congestion: TransportOptions['congestion'], loss: number) {
+async function transfer(
+  congestion: TransportOptions['congestion'],
+  loss: number,
+  change: TransportOptions['congestion'] = undefined,
+) {
   const path = { delayMs: 20, bitsPerSecond: 20e6, queueBytesMax: 100_000 };
   const { lab, client, accepted } = await labPair(path, { congestion });
   let bytes = 0;
@@ -13,6 +17,7 @@ async function transfer(congestion: TransportOptions['congestion'], loss: number
     });
   });
   lab.network.connect('client', 'server', { loss });
+  if (change !== undefined) client.setCongestion(change);
   const stream = client.openStream({ priority: 'bulk' });
   const message = new Uint8Array(8_192);
   const fill = (): void => {
@@ -44,5 +49,25 @@ describe('a transfer with the option congestion', () => {
       const { megabits } = await transfer(congestion, 0);
       expect(megabits, congestion).toBeGreaterThan(18);
     }
+  });
+
+  test('goes on as another controller has it from when that was asked for [REC-96]', async () => {
+    const bbr = await transfer('cubic', 0.1, 'bbr');
+    expect(bbr.megabits).toBeGreaterThan(14);
+    expect(bbr.metrics.congestionState).toMatch(/^probe-/);
+    const cubic = await transfer('bbr', 0.1, 'cubic');
+    expect(cubic.megabits).toBeLessThan(4);
+    expect(cubic.metrics.congestionState).toBe('congestion-avoidance');
+  });
+
+  test('keeps its controller while anything is in flight, and a name that is none is refused [REC-96]', async () => {
+    const { lab, client } = await labPair({ delayMs: 20 }, { congestion: 'cubic' });
+    client.openStream().send('x');
+    await lab.run(1);
+    client.setCongestion('bbr');
+    expect(client.metrics().congestionState).toBe('slow-start');
+    await lab.run(1_000);
+    expect(client.metrics().congestionState).toBe('startup');
+    expect(() => client.setCongestion('vegas' as 'bbr')).toThrow('congestion must be');
   });
 });

@@ -64,6 +64,50 @@ describe('the option mtu', () => {
   });
 });
 
+describe('setMtu', () => {
+  test('proves a larger size and keeps to it, on the client and on the server [REC-95]', async () => {
+    const { lab, connecting, accepting } = lay({}, { mtu: 1_200 }, { mtu: 600 });
+    const connection = await lab.settle(connecting);
+    const accepted = await lab.settle(accepting);
+    for (const side of [connection, accepted]) {
+      for (const bytes of [1_400, 8_972, 512, 1_333]) {
+        await lab.settle(side.setMtu(bytes));
+        expect(side.metrics().mtu).toBe(bytes);
+      }
+    }
+    const stream = accepted.openStream();
+    for (let i = 0; i < 20; i++) stream.send(bytesOf(20_000, i));
+    await lab.settle(take(await lab.settle(next(connection, 'stream')), 20));
+    expect(accepted.metrics().mtu).toBe(1_333);
+  });
+
+  test('fails where the path does not carry the size, and the connection goes on as before [REC-95]', async () => {
+    const { lab, connecting } = lay({ mtu: 1_300 }, { mtu: 1_200 });
+    const connection = await lab.settle(connecting);
+    await expect(lab.settle(connection.setMtu(1_301))).rejects.toMatchObject({
+      code: 'ERR_JSP_MTU_NOT_CARRIED',
+    });
+    expect([connection.isOpen, connection.metrics().mtu]).toEqual([true, 1_200]);
+    await lab.settle(connection.setMtu(1_300));
+    expect(connection.metrics().mtu).toBe(1_300);
+  });
+
+  test('fails at once for what the peer does not take, and when another size or the end comes first [REC-95]', async () => {
+    const { lab, connecting } = lay({}, {}, { datagramBytesMax: 1_500 });
+    const connection = await lab.settle(connecting);
+    await expect(lab.settle(connection.setMtu(1_501))).rejects.toMatchObject({
+      code: 'ERR_JSP_MTU_NOT_CARRIED',
+    });
+    const first = connection.setMtu(1_400);
+    const second = connection.setMtu(1_450);
+    await expect(first).rejects.toMatchObject({ code: 'ERR_JSP_MTU_NOT_CARRIED' });
+    connection.destroy();
+    await expect(lab.settle(second)).rejects.toMatchObject({ code: 'ERR_JSP_CLOSED' });
+    await expect(connection.setMtu(1_450)).rejects.toMatchObject({ code: 'ERR_JSP_CLOSED' });
+    expect(() => connection.setMtu(511)).toThrow('mtu must be');
+  });
+});
+
 test('metrics tell whether datagrams may be taken apart on the way, where the system cannot tell [REC-53]', async () => {
   for (const [setsDontFragment, mtu, mtuMayFragment] of [
     [true, 1_400, 0],

@@ -46,6 +46,8 @@ export type EndpointEvent =
       readonly mtu: number;
       readonly previous: number;
     }
+  /** A size of datagrams that the application asked for is in use, or is not carried. */
+  | { readonly type: 'mtuSettled'; readonly connection: Connection; readonly isCarried: boolean }
   /** The connection is over. */
   | { readonly type: 'closed'; readonly connection: Connection; readonly reason: CloseReason };
 
@@ -135,6 +137,8 @@ export class Connection {
   private readonly trace: QlogTrace | null;
   /** The handshake is complete, and the application is told when the size of packets is as it has to be. */
   private isConnectedDue = false;
+  /** The packet size that the application asked for last and was not answered for yet, or 0. */
+  private mtuAsked = 0;
   /** The packet size that the application knows of. */
   private mtuTold: number;
 
@@ -264,19 +268,24 @@ export class Connection {
     });
   }
 
+  /** Packets of this size from now on; the event `mtuSettled` tells when, and whether the path carries them. [REC-95] */
+  useMtu(bytes: number, now: Micros): void {
+    this.mtuAsked = bytes;
+    const isChanged = this.path.mtuDiscovery.ask(bytes);
+    if (isChanged) this.onMtu(now);
+    else this.settleMtu();
+    this.touch();
+  }
+
   /** Closes at once. */
   close(scope: CloseReason['scope'], code: number, reason: string, now: Micros): void {
     this.lifecycle.close(scope, code, reason, now);
   }
 
-  /** The system did not take a datagram of this size. [REC-53] */
+  /** The system did not take a datagram of this size; 0: it heard that one of any size was larger than the path carries in one piece. [REC-53] */
   onDatagramRefused(bytes: number, now: Micros): void {
-    this.checkMtu(this.path.mtuDiscovery.onRefused(bytes, now), now);
-  }
-
-  /** The system heard that a datagram was larger than the path carries in one piece. [REC-53] */
-  onDatagramTooLarge(now: Micros): void {
-    this.checkMtu(this.path.mtuDiscovery.onTooLarge(), now);
+    const { mtuDiscovery } = this.path;
+    this.checkMtu(bytes === 0 ? mtuDiscovery.onTooLarge() : mtuDiscovery.onRefused(bytes, now), now);
   }
 
   // ---- for the endpoint; there are receiver and assembler, too ----
@@ -402,7 +411,21 @@ export class Connection {
 
   private checkMtu(isChanged: boolean, now: Micros): void {
     if (isChanged) this.onMtu(now);
+    this.onMtuGivenUp(now);
+  }
+
+  /** A size was given up, perhaps that which is to be used. */
+  private onMtuGivenUp(now: Micros): void {
     if (this.path.mtuDiscovery.isBelowExact) this.failExactMtu(now);
+    this.settleMtu();
+  }
+
+  /** Tells what became of the size that was asked for, once that is known. */
+  private settleMtu(): void {
+    if (this.mtuAsked === 0 || this.path.mtuDiscovery.isSought) return;
+    const isCarried = this.path.mtu === this.mtuAsked;
+    this.mtuAsked = 0;
+    this.events.push({ type: 'mtuSettled', connection: this, isCarried });
   }
 
   /** The packet size in use changed: packets are cut to it from now on. [REC-43] */
@@ -412,6 +435,7 @@ export class Connection {
     this.streams.packer.onPacketSize(this.path.mtu);
     if (this.isConnectedDue) this.tellConnected();
     else if (this.lifecycle.isEstablished) this.tellMtu();
+    this.settleMtu();
   }
 
   /** Tells that the handshake is complete; a client that is to use exactly its size does once the path has carried it. [REC-52] */
@@ -487,6 +511,10 @@ export class Connection {
 
     failExactMtu(now: Micros): void {
       this.connection.failExactMtu(now);
+    }
+
+    onMtuGivenUp(now: Micros): void {
+      this.connection.onMtuGivenUp(now);
     }
 
     onOver(reason: CloseReason, now: Micros): void {

@@ -174,18 +174,19 @@ export class HandshakeProgress {
     this.parts.trace?.parameters('remote', parameters, now);
     this.parts.trace?.keys('updated', '1rtt', now);
     liveness.limitIdle(parameters.idleTimeoutMs);
-    let ceiling = Math.min(config.mtuMax, parameters.maxDatagramBytes);
+    let bound = parameters.maxDatagramBytes;
     if (isLoopback && parameters.receiveBufferBytes > 0) {
       const window = Math.floor(parameters.receiveBufferBytes * BUFFER_SHARE);
-      path.congestion.limitWindow(window);
-      ceiling = Math.min(ceiling, Math.max(config.mtu, Math.floor(window / WINDOW_PACKETS_MIN)));
+      path.limitWindow(window);
+      bound = Math.min(bound, Math.max(config.mtu, Math.floor(window / WINDOW_PACKETS_MIN)));
     }
+    const ceiling = Math.min(config.mtuMax, bound);
     if (config.mtuIsExact && ceiling < config.mtu) {
       this.host.failExactMtu(now);
       return 0;
     }
     streams.onPeerParameters(parameters);
-    if (path.mtuDiscovery.limit(ceiling)) this.host.onMtu(now);
+    if (path.mtuDiscovery.limit(ceiling, bound)) this.host.onMtu(now);
     lifecycle.advance(ConnectionState.COMPLETE);
     this.parts.trace?.state('handshake_complete', now);
     this.host.onComplete(now);

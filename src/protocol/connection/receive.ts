@@ -101,7 +101,7 @@ export interface ReceiverHost {
   /** The packet size in use changed. */
   onMtu(now: Micros): void;
   /** The path does not carry packets of the size that is to be used. [REC-52] */
-  failExactMtu(now: Micros): void;
+  onMtuGivenUp(now: Micros): void;
 }
 
 export const OpenResult = { OPENED: 0, FAILED: 1, REPLAYED: 2 } as const;
@@ -282,7 +282,8 @@ export class PacketReceiver {
     if (reader.error !== 0) return host.fail(reader.error, reader.type, 'a frame cannot be decoded', now);
     opened.isSpent = !reader.isKept;
     if (space === PacketSpace.APPLICATION) streams.onPacketEnd();
-    this.spaces[space]?.acks.onPacket(number, ackEliciting, now, scratch.ecn);
+    const isLate = this.spaces[space]?.acks.onPacket(number, ackEliciting, now, scratch.ecn);
+    if (isLate === true) this.counters.packetsReordered++;
     if (scratch.ecn === EcnCodepoint.CE) this.counters.congestionMarksReceived++;
     if (keepsSymbol) this.keepSymbol(data, opened, now);
     else if (space === PacketSpace.APPLICATION) this.parts.repairs?.trim(number); // [FEC-26] the peer may protect nothing any more
@@ -764,8 +765,7 @@ export class PacketFateTeller {
   private sizeProbeLost(bytes: number, now: Micros): void {
     const { counters, path } = this.parts;
     counters.packetSizeProbesLost++;
-    if (path.mtuDiscovery.onProbeLost(bytes, now) && path.mtuDiscovery.isBelowExact)
-      this.host.failExactMtu(now);
+    if (path.mtuDiscovery.onProbeLost(bytes, now)) this.host.onMtuGivenUp(now);
   }
 }
 

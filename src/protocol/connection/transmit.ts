@@ -402,7 +402,7 @@ export class PacketAssembler {
   /** Size of the probe packet that looks for a larger packet size, if one is to be sent now; else 0. */
   private sizeProbeBytes(now: Micros): number {
     const { congestion, mtuDiscovery } = this.path;
-    const isWanted = this.fillsPackets || mtuDiscovery.isBelowExact;
+    const isWanted = this.fillsPackets || mtuDiscovery.isSought;
     if (!isWanted || this.lifecycle.state !== ConnectionState.CONFIRMED) return 0;
     // [REC-44] More than half of the window would keep everything else waiting for the probe's acknowledgement.
     return mtuDiscovery.nextProbe(now, congestion.window / 2);

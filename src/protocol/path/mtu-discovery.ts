@@ -26,11 +26,16 @@ export class PathMtuDiscovery {
   falls = 0;
 
   /** The size that is to be used exactly, or 0. */
-  private readonly exact: number;
+  private exact: number;
   private readonly floor: number;
   /** What most paths are expected to carry. */
   private readonly base: number;
   private ceiling: number;
+  /** What the peer takes, and its buffer holds: above the ceiling a user may still ask for this much. */
+  private bound = Number.POSITIVE_INFINITY;
+  /** The size that the user asked for and that is not proved yet, or 0, and the ceiling until then. [REC-95] */
+  private asked = 0;
+  private ceilingBefore = 0;
   /** This size and all above are given up until {@link retryAt}. */
   private failedFrom = Number.POSITIVE_INFINITY;
   private retryAt: Micros = NEVER;
@@ -59,13 +64,44 @@ export class PathMtuDiscovery {
     return this.mtu < this.exact;
   }
 
-  /** A new ceiling is known, such as the peer's max_datagram_bytes. True when {@link mtu} changed. */
-  limit(ceiling: number): boolean {
+  /** A size that something waits for is not proved yet: it is probed for without other reason. */
+  get isSought(): boolean {
+    return this.asked > 0 || this.mtu < this.exact;
+  }
+
+  /**
+   * A new ceiling is known. True when {@link mtu} changed.
+   *
+   * @param bound - what the peer takes, whatever its user or ours would rather have
+   */
+  limit(ceiling: number, bound = this.bound): boolean {
+    this.bound = bound;
     this.ceiling = Math.max(ceiling, this.floor);
+    this.ceilingBefore = Math.min(this.ceilingBefore, this.ceiling);
+    if (this.asked > this.ceiling) this.asked = 0;
     if (this.probing > this.ceiling) this.probing = 0;
     if (this.mtu <= this.ceiling) return false;
     this.mtu = this.ceiling;
     return true;
+  }
+
+  /**
+   * The user wants this size from now on: one that is in use or smaller at once, a larger one when the path has carried it, whatever was
+   * given up before. Until then, and if it does not, all stays as it is. True when {@link mtu} changed. [REC-95]
+   */
+  ask(bytes: number): boolean {
+    this.abandonAsked();
+    this.exact = 0;
+    this.before = 0;
+    this.probing = 0;
+    this.tries = 0;
+    this.failedFrom = Number.POSITIVE_INFINITY;
+    if (bytes > this.bound) return false;
+    if (bytes <= this.mtu) return this.limit(bytes);
+    this.asked = bytes;
+    this.ceilingBefore = this.ceiling;
+    this.ceiling = bytes;
+    return false;
   }
 
   /** No more than `bytes` is known to be carried yet: larger sizes have to prove themselves. True when {@link mtu} changed. [REC-43] */
@@ -166,12 +202,14 @@ export class PathMtuDiscovery {
   onTooLarge(): boolean {
     const isProbe = this.probing > this.mtu;
     this.probing = 0;
+    this.abandonAsked();
     return this.limit(isProbe ? this.mtu : Math.min(this.mtu, this.base));
   }
 
   /** [REC-44] */
   private candidate(bytesMax: number): number {
-    const { before, ceiling, failedFrom, mtu } = this;
+    const { asked, before, ceiling, failedFrom, mtu } = this;
+    if (asked > 0) return asked;
     if (before > mtu && before <= ceiling && before < failedFrom && before <= bytesMax) return before;
     if (ceiling < failedFrom && ceiling <= bytesMax) return ceiling > mtu ? ceiling : 0;
     for (const size of LADDER) {
@@ -183,6 +221,7 @@ export class PathMtuDiscovery {
   private raise(bytes: number): boolean {
     if (bytes <= this.mtu || bytes > this.ceiling) return false;
     this.mtu = bytes;
+    if (bytes >= this.asked) this.asked = 0;
     this.tries = 0;
     this.trust();
     return true;
@@ -203,7 +242,15 @@ export class PathMtuDiscovery {
     this.trust();
   }
 
+  /** What was asked for is not carried, or not wanted any more. */
+  private abandonAsked(): void {
+    if (this.asked === 0) return;
+    this.asked = 0;
+    this.ceiling = this.ceilingBefore;
+  }
+
   private giveUp(size: number, now: Micros): void {
+    if (size <= this.asked) this.abandonAsked();
     this.failedFrom = size;
     this.retryAt = now + RETRY_AFTER;
     this.tries = 0;

@@ -49,7 +49,7 @@ export class Path {
   readonly validation: AddressValidation;
   readonly rtt = new RttEstimator();
   readonly loss = new PathLoss();
-  readonly congestion: CongestionController;
+  congestion: CongestionController;
   readonly pacer: Pacer;
   readonly mtuDiscovery: PathMtuDiscovery;
   /** Null where the socket cannot set and read the ECN bits. */
@@ -57,6 +57,11 @@ export class Path {
   /** Bytes sent and neither acknowledged, lost nor given up with their packet number space, over all spaces. */
   bytesInFlight = 0;
 
+  private windowMax: number;
+  /** Makes a controller of a name for this path, as it is now. */
+  private readonly makeController: (name: CongestionName) => CongestionController;
+  /** The controller that takes over when nothing is in flight. [REC-96] */
+  private nextController: CongestionName | null = null;
   private readonly queueBound: QueueBound | null;
   /** Bytes of the window that were left to others when it was last asked for. */
   private reserved = 0;
@@ -69,8 +74,15 @@ export class Path {
     this.port = options.port;
     this.validation = new AddressValidation(options.isValidated);
     const windowBytesMax = options.windowBytesMax ?? Number.POSITIVE_INFINITY;
+    this.windowMax = windowBytesMax;
+    const { rtt } = this;
+    const { random } = options;
+    this.makeController = (name) => {
+      const { mtu, windowMax } = this;
+      return CONTROLLERS[name]({ mtu, windowBytesMax: windowMax, rtt, random });
+    };
     const controller = options.controller ?? CONTROLLERS[options.congestion];
-    this.congestion = controller({ mtu, windowBytesMax, rtt: this.rtt, random: options.random });
+    this.congestion = controller({ mtu, windowBytesMax, rtt, random });
     const queueDelayMax = options.queueDelayMax ?? 0;
     this.queueBound = queueDelayMax > 0 ? new QueueBound(this.rtt, queueDelayMax) : null;
     this.pacer = new Pacer(mtu);
@@ -119,6 +131,18 @@ export class Path {
     this.noteFull(now);
   }
 
+  /** The window never grows above `bytes` from now on, whatever the controller. */
+  limitWindow(bytes: number): void {
+    this.windowMax = Math.min(this.windowMax, bytes);
+    this.congestion.limitWindow(bytes);
+  }
+
+  /** Another controller from the next moment on in which nothing is in flight, which may be now. [REC-96] */
+  useController(name: CongestionName): void {
+    this.nextController = name;
+    if (this.bytesInFlight === 0) this.changeController(name);
+  }
+
   /** A packet in flight is acknowledged. */
   onPacketAcked(packet: PacketReport, now: Micros): void {
     this.noteFull(now);
@@ -148,6 +172,7 @@ export class Path {
       const isAppLimited = this.fullAt < newestSentTime;
       this.congestion.onAck(newestSentTime, isAppLimited, this.bytesInFlight, now);
     }
+    if (this.nextController !== null && this.bytesInFlight === 0) this.changeController(this.nextController);
     this.updatePacing(now);
   }
 
@@ -168,6 +193,12 @@ export class Path {
       pacingRate = Math.min(pacingRate, (BOUNDED_PACING_GAIN * queueBound.window) / rtt.smoothed);
     }
     this.pacer.setRate(pacingRate, pacing, this.mtu, now);
+  }
+
+  /** [REC-96] It begins anew, within the bounds that hold. */
+  private changeController(name: CongestionName): void {
+    this.nextController = null;
+    this.congestion = this.makeController(name);
   }
 
   private reserve(packets: number, window: number): number {

@@ -55,20 +55,24 @@ export class AckTracker {
     if (options.isHandshake) this.threshold = NEVER;
   }
 
-  /** Notes a packet that was opened and is not a duplicate. `ecn`: the codepoint it came with. */
+  /** Notes a packet that was opened and is not a duplicate. `ecn`: the codepoint it came with. True when it came behind a larger number. */
   onPacket(
     number: number,
     ackEliciting: boolean,
     now: Micros,
     ecn: EcnCodepoint = EcnCodepoint.NOT_ECT,
-  ): void {
+  ): boolean {
     this.ranges.add(number, number + 1);
     if (this.ranges.size > RANGES_MAX) this.ranges.shiftRange();
     if (ecn !== EcnCodepoint.NOT_ECT) this.count(ecn);
     if (ackEliciting) this.onEliciting(number, now, ecn === EcnCodepoint.CE);
     if (number === this.ranges.largest) this.largestTime = now;
-    if (number > this.largest) this.largest = number;
-    else this.onLate(number);
+    if (number <= this.largest) {
+      this.onLate(number);
+      return true;
+    }
+    this.largest = number;
+    return false;
   }
 
   /** There is news that the peer should have at once. */

@@ -16,6 +16,8 @@ export class ConnectionCounters {
   packetsSent = 0;
   /** Packets that were opened. */
   packetsReceived = 0;
+  /** Packets that came behind one with a larger number: the path changed their order. */
+  packetsReordered = 0;
   /** Packets that could not be opened: damaged on the way, or forged. */
   packetsUnopened = 0;
   /** Packets whose number had been seen before, or was too old to tell: the path doubled them, or somebody did. */

@@ -190,6 +190,20 @@ const STORIES: Record<string, Story> = {
     },
     moves: ['packetsSpuriouslyLost', 'packetsReplayed'],
   },
+  'packets that come in another order': {
+    begin: () => new Pair({ link: { delayMs: 10 } }).connected(),
+    side: 'server',
+    go: (pair) => {
+      pair.client.filter = (data, index) => [{ data, afterMs: index % 2 === 0 ? 7 : 0 }];
+      const stream = pair.client.open();
+      for (let i = 0; i < 20; i++) {
+        pair.client.send(stream, bytesOf(900, i));
+        pair.run(5);
+      }
+      pair.run(200);
+    },
+    moves: ['packetsReordered'],
+  },
   'nothing coming through, then damaged': {
     begin: () => new Pair({ link: { delayMs: 10 } }).connected(),
     side: 'client',

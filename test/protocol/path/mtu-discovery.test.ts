@@ -351,3 +351,40 @@ describe('the packet size search', () => {
     );
   });
 });
+
+describe('a size that is asked for', () => {
+  test('is used at once where it is not larger, and nothing larger is looked for [REC-95]', () => {
+    const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
+    settle(search, 65_507);
+    expect(search.ask(700)).toBe(true);
+    expect([search.mtu, search.isSought, settle(search, 65_507)]).toEqual([700, false, []]);
+  });
+
+  test('is probed where it is larger, above the ceiling, whatever was given up and whatever the window is [REC-95]', () => {
+    const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_472 });
+    settle(search, 1_210);
+    expect(search.ask(1_500)).toBe(false);
+    expect(search.isSought).toBe(true);
+    expect(search.nextProbe(0, 600)).toBe(1_500);
+    expect(settle(search, 65_507)).toEqual([1_500]);
+    expect([search.mtu, search.isSought]).toEqual([1_500, false]);
+  });
+
+  test('that is not carried, or that the peer does not take, leaves all as it was [REC-95]', () => {
+    const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_400 });
+    search.limit(1_400, 2_000);
+    search.ask(1_500);
+    expect(settle(search, 1_300)).toEqual([1_500, 1_500, 1_500, 1_400, 1_400, 1_400, 1_280]);
+    expect([search.mtu, search.isSought]).toEqual([1_280, false]);
+    search.ask(2_001);
+    expect([search.mtu, search.isSought, settle(search, 65_507)]).toEqual([1_280, false, [1_400]]);
+  });
+
+  test('that the system finds too large for the path is given up [REC-95] [REC-53]', () => {
+    const search = new PathMtuDiscovery({ initial: 1_200, ceiling: 1_200 });
+    search.ask(1_400);
+    search.onProbeSent(search.nextProbe(0, ANY));
+    search.onTooLarge();
+    expect([search.mtu, search.isSought]).toEqual([1_200, false]);
+  });
+});

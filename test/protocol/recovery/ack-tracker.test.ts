@@ -343,6 +343,12 @@ describe('acknowledging', () => {
   });
 });
 
+test('a packet that comes behind a larger number is told apart', () => {
+  const acks = tracker();
+  const late = [3, 1, 2, 7, 8, 6].filter((number, i) => acks.onPacket(number, true, i * 1_000));
+  expect(late).toEqual([1, 2, 6]);
+});
+
 function rangesOf({ ranges }: AckTracker): number[][] {
   return Array.from({ length: ranges.size }, (_, i) => [ranges.start(i), ranges.end(i)]);
 }
