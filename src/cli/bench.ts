@@ -7,8 +7,10 @@ import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../protocol/endpoint/ind
 import { PAYLOAD_BYTES_MAX, positiveNumber, wholeNumber, wholeNumbers } from './arguments.ts';
 import { addCompressionBench } from './bench-compression.ts';
 import { addFecBench } from './bench-fec.ts';
+import { addBenchLink } from './bench-link.ts';
 import { addLossyBench } from './bench-lossy.ts';
 import { addQosBench } from './bench-qos.ts';
+import { addBenchServe } from './bench-serve.ts';
 import { note } from './terminal.ts';
 
 interface BenchOptions {
@@ -31,7 +33,7 @@ export function addBenchCommand(program: Command): void {
   const bench = program
     .command('bench')
     .description(
-      'measure what this machine does over loopback, and what the library does on bad links in virtual time',
+      'measure what this machine does over loopback, the link to another host, and what the library does on bad links in virtual time',
     )
     .helpCommand(false)
     .addHelpText('after', HELP);
@@ -52,6 +54,8 @@ export function addBenchCommand(program: Command): void {
       MTUS,
     )
     .action(reportMtus);
+  addBenchServe(bench);
+  addBenchLink(bench);
   addLossyBench(bench);
   addCompressionBench(bench);
   addFecBench(bench);
@@ -127,5 +131,6 @@ Examples:
   $ jsp bench transport --size 64 --seconds 5
   $ jsp bench latency
   $ jsp bench mtu --json
+  $ jsp bench serve --host 0.0.0.0          on one host, and on another: jsp bench link URL
   $ jsp bench lossy --loss 10
 `;

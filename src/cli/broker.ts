@@ -1,9 +1,9 @@
-import { type Command, InvalidArgumentError, Option } from 'commander';
-import { JspError } from '../base/errors.ts';
+import { type Command, Option } from 'commander';
 import { isLoopback } from '../base/ip-address.ts';
 import { type Broker, startBroker } from '../broker/server.ts';
-import { DEFAULT_PORT, parseAdvertised } from '../transport/url.ts';
+import { DEFAULT_PORT } from '../transport/url.ts';
 import { MESSAGE_BYTES_MAX, qlogOption, wholeNumber } from './arguments.ts';
+import { advertised, listeningError } from './listening.ts';
 import { DEFAULT_STATE_DIRECTORY, StateDirectory } from './state-directory.ts';
 import { note, onStopSignal, warn } from './terminal.ts';
 
@@ -108,11 +108,7 @@ async function listening(options: BrokerCommandOptions, state: StateDirectory): 
       ...(advertise === undefined ? {} : { advertise }),
     });
   } catch (error) {
-    const reason =
-      error instanceof JspError ? (error.cause as NodeJS.ErrnoException | undefined)?.code : undefined;
-    const advice = ADVICE[reason ?? ''];
-    if (advice === undefined) throw error;
-    throw new JspError('ERR_JSP_SOCKET', `${(error as JspError).message}. ${advice}`, { cause: error });
+    throw listeningError(error);
   }
 }
 
@@ -127,15 +123,6 @@ function faultText(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
 
-function advertised(text: string): string {
-  try {
-    parseAdvertised(text);
-    return text;
-  } catch (error) {
-    throw new InvalidArgumentError((error as Error).message);
-  }
-}
-
 const MIB = 1024 * 1024;
 const BROKER_DEFAULTS: BrokerCommandOptions = {
   host: '127.0.0.1',
@@ -144,14 +131,6 @@ const BROKER_DEFAULTS: BrokerCommandOptions = {
   queueTotal: 256,
   queuePerClient: 16,
   stall: 30,
-};
-
-const ADVICE: Readonly<Record<string, string>> = {
-  EADDRINUSE:
-    'Another program, perhaps another broker, has this port: stop it, or choose another with --port.',
-  EADDRNOTAVAIL: 'This machine has no such address: choose one of its own with --host.',
-  EACCES: 'Ports below 1024 need privileges: choose another with --port.',
-  ENOTFOUND: 'Pass an address of this machine with --host.',
 };
 
 const HELP = `

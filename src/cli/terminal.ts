@@ -69,6 +69,10 @@ export type CommandErrorCode =
   | 'ERR_JSP_FILE'
   | 'ERR_JSP_INPUT_TOO_LARGE'
   | 'ERR_JSP_SAMPLES'
+  | 'ERR_JSP_NOT_A_BENCH_SERVER'
+  | 'ERR_JSP_BENCH_BUSY'
+  | 'ERR_JSP_BENCH_REFUSED'
+  | 'ERR_JSP_BENCH_INTERRUPTED'
   | 'ERR_JSP_USAGE';
 
 /** An error of the command line: a sentence that says what to do next, and a stable `code`. */

@@ -1,0 +1,5 @@
+import type { LinkReport } from './report.ts';
+
+export function reportPage(report: LinkReport): string {
+  return JSON.stringify(report);
+}

@@ -1,0 +1,300 @@
+/** What to make of a measurement: which size of datagrams, which controller, which profile, what protection, each with its reason in words. */
+import type { ProfileName } from '../../transport/profiles.ts';
+import { whole } from '../figures.ts';
+import {
+  type Congestion,
+  isCarriedWell,
+  type LinkReport,
+  type LinkRow,
+  type PathMtu,
+  type Share,
+} from './report.ts';
+
+export interface Recommendation {
+  /** UDP payload; null where nothing was measured that says. */
+  readonly mtu: number | null;
+  readonly congestion: Congestion | null;
+  readonly profile: ProfileName | null;
+  /** For messages that must not wait for what is sent again. */
+  readonly protection: 'off' | 'auto' | null;
+  /** Most delay that this side should add in queues, in ms; null: as it comes. */
+  readonly queueDelayMaxMs: number | null;
+  /** A sentence for each of them, and for what else was found. */
+  readonly reasons: readonly string[];
+  /** What is wrong with the link, or with the measurement. */
+  readonly warnings: readonly string[];
+}
+
+/** All of the report that a recommendation is made from. */
+export type Findings = Pick<
+  LinkReport,
+  'idle' | 'datagrams' | 'rows' | 'pathMtu' | 'soundedBitsPerSecond' | 'settings' | 'ipVersion'
+>;
+
+export function recommend(findings: Findings): Recommendation {
+  const reasons: string[] = [];
+  const warnings: string[] = [];
+  const mtu = chooseMtu(findings, reasons, warnings);
+  const loss = worstLoss(findings);
+  const bloatMs = worstBloat(findings);
+  const congestion = chooseCongestion(findings, loss, reasons);
+  const protection = chooseProtection(findings, loss, reasons);
+  const queueDelayMaxMs = chooseQueueDelay(findings, bloatMs, reasons);
+  const profile = chooseProfile(findings, loss, reasons);
+  warnOfLink(findings, warnings);
+  return { mtu, congestion, profile, protection, queueDelayMaxMs, reasons, warnings };
+}
+
+/** The size with the most goodput among those that arrive whole, which a larger one must beat by more than chance does. */
+function chooseMtu(findings: Findings, reasons: string[], warnings: string[]): number | null {
+  const { pathMtu, rows } = findings;
+  const carried = rows.filter(isCarriedWell);
+  for (const sentence of sizeWarnings(rows, pathMtu)) warnings.push(sentence);
+  const sizes = [...new Set(carried.map(({ mtu }) => mtu))].sort((a, b) => a - b);
+  if (sizes.length === 0) {
+    if (pathMtu === null) return null;
+    reasons.push(`MTU ${whole(pathMtu.bytes)}: the largest datagram that arrives.`);
+    return pathMtu.bytes;
+  }
+  let best = sizes[0];
+  for (const size of sizes.slice(1)) {
+    if (goodputOf(carried, size) > goodputOf(carried, best) * (1 + GOODPUT_NOISE / 10)) best = size;
+  }
+  const goodput = goodputOf(carried, best);
+  const others = sizes.length === 1 ? '' : ` of the ${sizes.length} sizes that arrive whole`;
+  const most =
+    sizes.length === 1 ? 'the one size that was measured and arrives' : `the most goodput${others}`;
+  reasons.push(`MTU ${whole(best)}: ${most}, ${megabits(goodput)} Mbit/s${overheadText(carried, best)}.`);
+  if (pathMtu !== null && pathMtu.bytes > best && best === sizes.at(-1)) {
+    const headers = (size: number): number => 66 / (size + 28);
+    const gain = 100 * (headers(best) - headers(pathMtu.bytes));
+    reasons.push(
+      `The path carries up to ${whole(pathMtu.bytes)}, which would save ${gain.toFixed(1)} % more of headers; ${whole(best)} leaves room for a tunnel on the way.`,
+    );
+  }
+  return best;
+}
+
+function overheadText(rows: readonly LinkRow[], size: number): string {
+  const load = rows.find(({ mtu }) => mtu === size)?.load;
+  return load === null || load === undefined
+    ? ''
+    : `, of which headers and tags take ${percent(load.overhead)}`;
+}
+
+function sizeWarnings(rows: readonly LinkRow[], pathMtu: PathMtu | null): string[] {
+  const sentences: string[] = [];
+  const lost = sizesOf(rows, 'no');
+  const cut = sizesOf(rows, 'fragments');
+  const about = pathMtu === null ? '' : `: the path MTU is ${whole(pathMtu.bytes)} bytes of UDP payload`;
+  if (lost.length > 0) {
+    const isHole = rows.some(({ carried }) => carried !== 'no');
+    const what = isHole ? ' (a black hole: nobody says so)' : '';
+    const sizes =
+      lost.length === 1
+        ? `Datagrams of ${whole(lost[0])} bytes`
+        : `Datagrams of ${whole(lost[0])} bytes and more`;
+    sentences.push(`${sizes} do not arrive${what}${about}.`);
+  }
+  if (cut.length > 0) {
+    sentences.push(
+      `Datagrams of ${whole(cut[0])} bytes${cut.length > 1 ? ' and more' : ''} are taken apart by IP on the way${about}: each is lost when one of its fragments is, and many networks drop fragments.`,
+    );
+  }
+  return sentences;
+}
+
+function chooseCongestion(findings: Findings, loss: Share | null, reasons: string[]): Congestion | null {
+  const rows = findings.rows.filter(isCarriedWell);
+  if (rows.length === 0) return null;
+  const names = [...new Set(rows.map(({ congestion }) => congestion))];
+  if (names.length > 1) {
+    const [best, second] = names
+      .map((name) => ({
+        name,
+        goodput: Math.max(...rows.filter((r) => r.congestion === name).map(goodputOfRow)),
+      }))
+      .sort((a, b) => b.goodput - a.goodput);
+    if (best.goodput > second.goodput * (1 + GOODPUT_NOISE)) {
+      reasons.push(
+        `Congestion control ${best.name}: ${megabits(best.goodput)} Mbit/s where ${second.name} has ${megabits(second.goodput)}.`,
+      );
+      return best.name;
+    }
+  }
+  if (loss !== null && loss.low > LOSS_FOR_BBR) {
+    reasons.push(
+      `Congestion control bbr: the link loses ${percent(loss.share)} by itself, and cubic takes each loss for a full queue and slows down.`,
+    );
+    return 'bbr';
+  }
+  const isCubic = names.includes('cubic') || names.length > 1;
+  const choice = isCubic ? 'cubic' : names[0];
+  reasons.push(`Congestion control ${choice}: the link loses too little by itself to slow it down.`);
+  return choice;
+}
+
+function chooseProtection(findings: Findings, loss: Share | null, reasons: string[]): 'off' | 'auto' | null {
+  if (loss === null) return null;
+  if (loss.low <= LOSS_FOR_PROTECTION) {
+    const most =
+      loss.count === 0
+        ? `none of ${whole(loss.of)} datagrams was lost`
+        : `only ${percent(loss.share)} is lost`;
+    reasons.push(
+      `Protection (FEC) off: ${most}; sending again what is lost costs less than sending more of everything.`,
+    );
+    return 'off';
+  }
+  const run = Math.max(...findings.datagrams.map(({ lossRunMean }) => lossRunMean ?? 1));
+  const how =
+    run >= RUN_BURSTY
+      ? `in runs of ${run.toFixed(1)} on average, which blocks bring back only with as many repairs`
+      : 'each by itself, which one repair for several packets brings back';
+  const rtt = findings.idle?.p50;
+  const saved = rtt === undefined ? 'a round trip' : `a round trip of ${ms(rtt)} ms`;
+  reasons.push(
+    `Protection (FEC) auto for messages that must not wait: ${percent(loss.share)} is lost, ${how}; without it each loss costs ${saved} or more. For transfers leave it off.`,
+  );
+  return 'auto';
+}
+
+function chooseQueueDelay(findings: Findings, bloatMs: number, reasons: string[]): number | null {
+  const idle = findings.idle?.p50 ?? 0;
+  if (bloatMs < Math.max(BLOAT_MS, idle / 4)) return null;
+  reasons.push(
+    `queueDelayMaxMs 10 where urgent messages share the connection with transfers: under load a round trip takes ${ms(bloatMs)} ms longer than the ${ms(idle)} ms of the idle path (bufferbloat).`,
+  );
+  return 10;
+}
+
+/** One of the presets, by what the link is good for. */
+function chooseProfile(findings: Findings, loss: Share | null, reasons: string[]): ProfileName | null {
+  const { idle, pathMtu, rows } = findings;
+  if (idle === null) return null;
+  const goodput = Math.max(0, ...rows.map(goodputOfRow));
+  const share = loss?.share ?? 0;
+  const jitter = Math.max(idle.p95 - idle.p50, idle.jitterMs);
+  const bytesMax = pathMtu?.bytes ?? Math.max(0, ...rows.filter(isCarriedWell).map(({ mtu }) => mtu));
+  const say = (profile: ProfileName, why: string): ProfileName => {
+    reasons.push(`Profile ${profile}: ${why}.`);
+    return profile;
+  };
+  if ((bytesMax > 0 && bytesMax < SMALL_MTU) || (goodput > 0 && goodput < SLOW_BITS)) {
+    return say(
+      'iot',
+      `the link is narrow (${megabits(goodput)} Mbit/s, datagrams of at most ${whole(bytesMax)} bytes)`,
+    );
+  }
+  if (share > LOSSY || jitter > JITTERY_MS || idle.p50 > FAR_MS) {
+    const why = [
+      ...(share > LOSSY ? [`${percent(share)} lost`] : []),
+      ...(jitter > JITTERY_MS ? [`round trips vary by ${ms(jitter)} ms`] : []),
+      ...(idle.p50 > FAR_MS ? [`${ms(idle.p50)} ms there and back`] : []),
+    ].join(', ');
+    return say('mobileChat', `it behaves like a mobile network (${why})`);
+  }
+  if (idle.p50 <= NEAR_MS) {
+    return say(
+      'gaming',
+      `${ms(idle.p50)} ms there and back, steady to ${ms(jitter)} ms, ${percent(share)} lost: good enough for what happens in real time. For bulk alone take fileTransfer`,
+    );
+  }
+  return say(
+    'fileTransfer',
+    `${megabits(goodput)} Mbit/s over ${ms(idle.p50)} ms: good for bulk, late for games`,
+  );
+}
+
+function warnOfLink({ datagrams, idle, rows, settings }: Findings, warnings: string[]): void {
+  const reordered = Math.max(0, ...datagrams.map((each) => each.reordered.share));
+  if (reordered > REORDERED) {
+    warnings.push(
+      `${percent(reordered)} of the datagrams come out of order: unordered streams do not wait for them.`,
+    );
+  }
+  const duplicated = datagrams.reduce((sum, each) => sum + each.duplicated, 0);
+  if (duplicated > 0)
+    warnings.push(`${whole(duplicated)} datagrams came twice; the transport drops the second.`);
+  if (idle?.upMs && idle.downMs) {
+    const [up, down] = [idle.upMs.p50, idle.downMs.p50];
+    if (Math.max(up, down) > 1.5 * Math.min(up, down) + 5) {
+      warnings.push(`The two ways differ: ${ms(up)} ms up, ${ms(down)} ms down.`);
+    }
+  }
+  const [up, down] = (['up', 'down'] as const).map((direction) =>
+    Math.max(0, ...rows.filter((row) => row.direction === direction).map(goodputOfRow)),
+  );
+  if (settings.direction === 'both' && up > 0 && down > 0 && Math.max(up, down) > 1.5 * Math.min(up, down)) {
+    warnings.push(`The two ways differ: ${megabits(up)} Mbit/s up, ${megabits(down)} Mbit/s down.`);
+  }
+  const busy = rows.filter(
+    ({ load }) => load !== null && Math.max(load.cpuSender, load.cpuReceiver) > CPU_FULL,
+  );
+  if (busy.length > 0) {
+    warnings.push(
+      'One end used its whole core: that, not the link, may be what the goodput stands for. Larger datagrams, or a faster machine, tell.',
+    );
+  }
+}
+
+function sizesOf(rows: readonly LinkRow[], carried: LinkRow['carried']): number[] {
+  const sizes = rows
+    .filter((row) => row.carried === carried)
+    .map(({ asked, mtu }) => (asked === 'auto' ? mtu : asked));
+  return [...new Set(sizes)].sort((a, b) => a - b);
+}
+
+/** Of the way that loses more. */
+export function worstLoss({ datagrams }: Pick<Findings, 'datagrams'>): Share | null {
+  return datagrams.reduce<Share | null>(
+    (worst, { loss }) => (worst === null || loss.share > worst.share ? loss : worst),
+    null,
+  );
+}
+
+/** How much longer round trips take under load, in ms. */
+export function worstBloat({ idle, rows }: Pick<Findings, 'idle' | 'rows'>): number {
+  if (idle === null) return 0;
+  return Math.max(0, ...rows.map(({ load }) => (load?.loaded?.p50 ?? idle.p50) - idle.p50));
+}
+
+function goodputOfRow({ load }: LinkRow): number {
+  return load?.goodputBitsPerSecond ?? 0;
+}
+
+function goodputOf(rows: readonly LinkRow[], size: number): number {
+  return Math.max(0, ...rows.filter(({ mtu }) => mtu === size).map(goodputOfRow));
+}
+
+export function megabits(bitsPerSecond: number): string {
+  const value = bitsPerSecond / 1e6;
+  return value >= 100 ? whole(value) : value.toFixed(value >= 10 ? 1 : 2);
+}
+
+export function percent(share: number): string {
+  const value = 100 * share;
+  const digits = value === 0 || value >= 9.95 ? 0 : value >= 0.1 ? 2 : 3;
+  return `${value.toFixed(digits)} %`;
+}
+
+function ms(value: number): string {
+  return value.toFixed(value >= 99.5 ? 0 : 1);
+}
+
+/** Runs differ by so much where nothing else does. */
+const GOODPUT_NOISE = 0.05;
+/** With less loss than this cubic keeps most of its rate. */
+const LOSS_FOR_BBR = 0.0005;
+const LOSS_FOR_PROTECTION = 0.001;
+const RUN_BURSTY = 2;
+const BLOAT_MS = 20;
+/** What a path carries that is made for sensors, not for the Internet. */
+const SMALL_MTU = 1_000;
+const SLOW_BITS = 256e3;
+const LOSSY = 0.02;
+const JITTERY_MS = 20;
+const FAR_MS = 150;
+const NEAR_MS = 100;
+const REORDERED = 0.001;
+const CPU_FULL = 0.92;

@@ -1,0 +1,397 @@
+/**
+ * The server of link measurements. One client measures at a time; others are told that it is busy, and for how long. A stranger who has the
+ * URL can have it send only to the address that the handshake proved, what congestion control lets out, for a bounded time and a bounded
+ * number of bytes.
+ */
+import { randomBytes } from 'node:crypto';
+import { JspError } from '../../base/errors.ts';
+import { MILLISECOND } from '../../base/time.ts';
+import type { Connection } from '../../transport/connection.ts';
+import { type Listener, type ListenOptions, listen } from '../../transport/listen.ts';
+import type { Stream } from '../../transport/stream.ts';
+import type { TimerHandle } from '../../udp/clock.ts';
+import {
+  type AnswerBody,
+  type Ask,
+  ControlError,
+  decodeJoin,
+  decodeRequest,
+  LABELS,
+  type Plan,
+  type Refusal,
+  type RefusalCode,
+  type Request,
+  VERSION,
+} from './control.ts';
+import { thisMachine } from './machine.ts';
+import { answerProbes } from './probe.ts';
+import { RunEnd } from './run-end.ts';
+import { type BenchSystem, benchSystem, hostHash } from './system.ts';
+
+export interface BenchServerOptions extends ListenOptions {
+  /** Longest that one client may measure. Default 30 minutes. */
+  sessionSeconds?: number;
+  /** Most bytes that are sent to and taken from one client. Default 100 GB. */
+  sessionBytes?: number;
+  system?: BenchSystem;
+  /** A measurement began, or is over: a line for people. */
+  onNote?: (text: string) => void;
+}
+
+/** Serves measurements until it is closed. */
+export async function serveBench(options: BenchServerOptions): Promise<BenchServer> {
+  const { sessionSeconds = 1_800, sessionBytes = 100e9, system = benchSystem, onNote, ...own } = options;
+  const listener = await listen({ ...BENCH_TRANSPORT, connectionsMax: CONNECTIONS_MAX, ...own });
+  return new BenchServer(listener, { sessionSeconds, sessionBytes, system, onNote: onNote ?? (() => {}) });
+}
+
+type Bounds = Required<Pick<BenchServerOptions, 'sessionSeconds' | 'sessionBytes' | 'system' | 'onNote'>>;
+
+export class BenchServer {
+  readonly url: string;
+  readonly host: string;
+  readonly port: number;
+  private readonly listener: Listener;
+  private readonly bounds: Bounds;
+  private session: Session | null = null;
+  private measured = 0;
+
+  constructor(listener: Listener, bounds: Bounds) {
+    this.listener = listener;
+    this.bounds = bounds;
+    this.url = listener.url;
+    this.host = listener.host;
+    this.port = listener.port;
+    listener.on('connection', (connection) => this.onConnection(connection));
+  }
+
+  /** Clients that have measured so far. */
+  get clients(): number {
+    return this.measured;
+  }
+
+  close(): Promise<void> {
+    this.session?.end('the server is closing');
+    return this.listener.close({ timeoutMs: CLOSE_MS });
+  }
+
+  /** Resolves when it listens no more, with why if that was not asked for. */
+  get closed(): Promise<JspError | null> {
+    return new Promise((resolve) => {
+      this.listener.on('error', resolve);
+      this.listener.on('close', () => resolve(null));
+    });
+  }
+
+  /** Its first stream says what a connection is for. One that does not say so in time is of no use. */
+  private onConnection(connection: Connection): void {
+    const { system } = this.bounds;
+    const { clock } = system;
+    const lateness = clock.setTimer(clock.now() + FIRST_STREAM_MS * MILLISECOND, () => {
+      connection.destroy(NOT_A_BENCH, 'this server only measures links: see jsp bench link');
+    });
+    connection.once('stream', (stream) => {
+      clock.clearTimer(lateness);
+      if (stream.label === LABELS.control) this.onControl(connection, stream);
+      else if (stream.label === LABELS.join) this.onJoin(connection, stream);
+      else connection.destroy(NOT_A_BENCH, 'this server only measures links: see jsp bench link');
+    });
+    void connection.closed.then(() => clock.clearTimer(lateness));
+  }
+
+  private onControl(connection: Connection, stream: Stream): void {
+    if (this.session !== null) return this.session.sayBusy(connection, stream);
+    const session = new Session(connection, stream, this.bounds);
+    this.session = session;
+    void connection.closed.then((error) => {
+      session.end();
+      if (this.session === session) this.session = null;
+      if (session.runs === 0) return;
+      this.measured++;
+      this.bounds.onNote(session.summary(error));
+    });
+  }
+
+  private onJoin(connection: Connection, stream: Stream): void {
+    stream.on('error', () => {});
+    stream.once('message', (message) => {
+      try {
+        const join = decodeJoin(message);
+        if (this.session?.join(join.token, join.run, connection) !== true)
+          throw new ControlError('no such run');
+        stream.send(message);
+      } catch (error) {
+        connection.destroy(NOT_A_BENCH, reasonOf(error));
+      }
+    });
+  }
+}
+
+/** One client's measurements. */
+class Session {
+  runs = 0;
+  private readonly connection: Connection;
+  private readonly stream: Stream;
+  private readonly bounds: Bounds;
+  private readonly token = randomBytes(18).toString('base64url');
+  private readonly startedAt: number;
+  private readonly endTimer: TimerHandle;
+  private readonly watch: { timer: TimerHandle };
+  private run: ServedRun | null = null;
+  private bytes = 0;
+  private isGreeted = false;
+  /** Requests are answered in the order in which they came. */
+  private answering: Promise<void> = Promise.resolve();
+  private waiting = 0;
+
+  constructor(connection: Connection, stream: Stream, bounds: Bounds) {
+    this.connection = connection;
+    this.stream = stream;
+    this.bounds = bounds;
+    const { clock } = bounds.system;
+    this.startedAt = clock.now();
+    this.endTimer = clock.setTimer(this.startedAt + bounds.sessionSeconds * 1e6, () =>
+      this.end(`a client may measure for ${bounds.sessionSeconds} s`),
+    );
+    this.watch = { timer: clock.setTimer(clock.now() + WATCH_MICROS, () => this.look()) };
+    connection.on('stream', (other) => {
+      if (other.label === LABELS.probe) answerProbes(other, bounds.system);
+      else other.reset();
+    });
+    stream.on('error', () => {});
+    stream.on('message', (message) => this.onRequest(message));
+  }
+
+  /** The client, or a bound, ends it. */
+  end(reason = ''): void {
+    const { clock } = this.bounds.system;
+    clock.clearTimer(this.endTimer);
+    clock.clearTimer(this.watch.timer);
+    this.closeRun();
+    if (this.connection.isOpen) this.connection.destroy(SESSION_OVER, reason);
+  }
+
+  join(token: string, run: number, connection: Connection): boolean {
+    if (token !== this.token || this.run?.number !== run) return false;
+    return this.run.join(connection);
+  }
+
+  /** Another client asks while this one measures. */
+  sayBusy(connection: Connection, stream: Stream): void {
+    const { clock } = this.bounds.system;
+    const leftMicros = this.startedAt + this.bounds.sessionSeconds * 1e6 - clock.now();
+    const refusal: Refusal = {
+      code: 'busy',
+      message: 'the server measures another client; it takes one at a time',
+      retrySeconds: Math.max(1, Math.ceil(leftMicros / 1e6)),
+    };
+    stream.on('error', () => {});
+    stream.once('message', (message) => {
+      const id = idOf(message);
+      stream.send(JSON.stringify({ id, refusal }));
+      void connection.close({ timeoutMs: CLOSE_MS }).catch(() => {});
+    });
+  }
+
+  summary(error: JspError | null): string {
+    const seconds = (this.bounds.system.clock.now() - this.startedAt) / 1e6;
+    const how = error === null ? '' : `; it ended with ${error.message}`;
+    const { remoteHost, remotePort } = this.connection;
+    return `measured ${remoteHost} port ${remotePort}: ${this.runs} runs in ${seconds.toFixed(1)} s, ${(this.bytes / 1e6).toFixed(1)} MB${how}`;
+  }
+
+  private onRequest(message: Buffer): void {
+    if (++this.waiting > REQUESTS_WAITING_MAX) return this.end('too many requests at once');
+    this.answering = this.answering.then(() => this.answer(message)).finally(() => this.waiting--);
+  }
+
+  private async answer(message: Buffer): Promise<void> {
+    let request: Request;
+    try {
+      request = decodeRequest(message);
+    } catch (error) {
+      return this.end(reasonOf(error));
+    }
+    let answer: object;
+    try {
+      answer = { ok: await this.carryOut(request) };
+    } catch (error) {
+      const code = error instanceof Refused ? error.code : 'invalid';
+      answer = { refusal: { code, message: reasonOf(error), retrySeconds: null } satisfies Refusal };
+    }
+    if (this.connection.isOpen) this.stream.send(JSON.stringify({ id: request.id, ...answer }));
+  }
+
+  private async carryOut(request: Request): Promise<AnswerBody<Ask>> {
+    if (request.ask === 'hello') return this.greet(request.version, request.nonce);
+    if (!this.isGreeted) throw new Refused('invalid', 'say hello first');
+    if (request.ask === 'open') return this.open(request.run, request.plan);
+    if (this.run === null || this.run.number !== request.run)
+      throw new Refused('unknown-run', 'there is no such run');
+    const { run } = this;
+    const end = run.joined();
+    switch (request.ask) {
+      case 'mtu':
+        return run.useMtu(request.bytes);
+      case 'start':
+        run.start(Math.min(request.secondsMax, this.bounds.sessionSeconds));
+        return {};
+      case 'sample':
+        return end.sample();
+      case 'stop':
+        end.stop();
+        return {};
+      case 'finish': {
+        const last = { sample: end.sample(), arrivals: end.arrivals() };
+        end.stop();
+        return { ...last, routeMtu: await this.bounds.system.routeMtu(end.connection.remoteHost) };
+      }
+    }
+  }
+
+  private greet(version: number, nonce: string): AnswerBody<'hello'> {
+    if (version !== VERSION) {
+      throw new Refused(
+        'version',
+        `the server measures by version ${VERSION}, not ${version}: use the same package`,
+      );
+    }
+    this.isGreeted = true;
+    const { system, sessionSeconds } = this.bounds;
+    return {
+      token: this.token,
+      host: hostHash(system, nonce),
+      machine: thisMachine(),
+      secondsMax: sessionSeconds,
+    };
+  }
+
+  private open(number: number, plan: Plan): AnswerBody<'open'> {
+    this.closeRun();
+    this.runs++;
+    this.run = new ServedRun(number, plan, this.bounds.system);
+    return {};
+  }
+
+  private closeRun(): void {
+    if (this.run === null) return;
+    this.bytes += this.run.traffic;
+    this.run.close();
+    this.run = null;
+  }
+
+  /** Now and then: the bytes of a run count while it goes on. */
+  private look(): void {
+    const { clock } = this.bounds.system;
+    const { sessionBytes } = this.bounds;
+    if (this.bytes + (this.run?.traffic ?? 0) > sessionBytes) {
+      return this.end(`a client may send and receive ${(sessionBytes / 1e9).toFixed(1)} GB`);
+    }
+    this.watch.timer = clock.setTimer(clock.now() + WATCH_MICROS, () => this.look());
+  }
+}
+
+/** A run as the server sees it. */
+class ServedRun {
+  readonly number: number;
+  private readonly plan: Plan;
+  private readonly system: BenchSystem;
+  private end: RunEnd | null = null;
+  private stopTimer: TimerHandle | null = null;
+  private trafficAtEnd = 0;
+
+  constructor(number: number, plan: Plan, system: BenchSystem) {
+    this.number = number;
+    this.plan = plan;
+    this.system = system;
+  }
+
+  /** Bytes of datagrams in both directions. */
+  get traffic(): number {
+    if (this.end === null) return this.trafficAtEnd;
+    const { bytesSent, bytesReceived } = this.end.connection.metrics();
+    return bytesSent + bytesReceived;
+  }
+
+  /** Only one data connection joins a run. */
+  join(connection: Connection): boolean {
+    if (this.end !== null) return false;
+    this.end = new RunEnd(connection, this.plan, this.system);
+    return true;
+  }
+
+  joined(): RunEnd {
+    if (this.end === null) throw new Refused('not-joined', 'no data connection has joined the run');
+    return this.end;
+  }
+
+  async useMtu(bytes: number): Promise<AnswerBody<'mtu'>> {
+    const { connection } = this.joined();
+    const carried = await connection.setMtu(bytes).then(
+      () => true,
+      (error: unknown) => {
+        if (error instanceof JspError && error.code === 'ERR_JSP_MTU_NOT_CARRIED') return false;
+        throw error;
+      },
+    );
+    return { carried, routeMtu: await this.system.routeMtu(connection.remoteHost) };
+  }
+
+  /** The server stops by itself when the client does not say so. */
+  start(seconds: number): void {
+    const end = this.joined();
+    const { clock } = this.system;
+    if (this.stopTimer !== null) throw new Refused('invalid', 'the run has begun');
+    this.stopTimer = clock.setTimer(clock.now() + Math.round(seconds * 1e6), () => end.stop());
+    end.start();
+  }
+
+  close(): void {
+    if (this.stopTimer !== null) this.system.clock.clearTimer(this.stopTimer);
+    this.trafficAtEnd = this.traffic;
+    this.end?.stop();
+    this.end?.connection.destroy(0, '');
+    this.end = null;
+  }
+}
+
+class Refused extends Error {
+  readonly code: RefusalCode;
+
+  constructor(code: RefusalCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message.slice(0, 400) : String(error);
+}
+
+/** Of a request that is not looked at further. */
+function idOf(message: Buffer): number {
+  try {
+    return decodeRequest(message).id;
+  } catch {
+    return 0;
+  }
+}
+
+/** What both ends of a measurement set otherwise than the library does by itself. */
+export const BENCH_TRANSPORT = {
+  /** A server that is gone is noticed within seconds. */
+  heartbeatMs: 1_000,
+  heartbeatMisses: 5,
+  /** What is offered at a fixed rate is held back where it can be counted. */
+  thinningDelayMs: 0,
+  allowHalfOpen: true,
+} as const;
+
+/** Codes with which it closes connections, for those who look. */
+export const NOT_A_BENCH = 1;
+export const SESSION_OVER = 2;
+const CONNECTIONS_MAX = 32;
+const FIRST_STREAM_MS = 5_000;
+const REQUESTS_WAITING_MAX = 16;
+const WATCH_MICROS = 250_000;
+const CLOSE_MS = 1_000;
