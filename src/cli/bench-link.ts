@@ -53,7 +53,7 @@ export function addBenchLink(bench: Command): void {
     .option('--rate <bits/s>', 'a fixed rate, such as 5M: best effort, as iperf3 -u -b', rate, 0)
     .option('--streams <n>', 'at once, in each direction', wholeNumber(1, STREAMS_MAX), 1)
     .option('--delivery <mode>', `of messages: ${DELIVERIES.join(', ')}`, oneOfWords(DELIVERIES))
-    .option('--seconds <s>', 'of measurement for each size', positiveNumber, 3)
+    .option('--seconds <s>', 'of measurement for each size', positiveNumber, 5)
     .option(
       '--omit <s>',
       'of warm-up before, which is not measured; without it as the round trip asks',

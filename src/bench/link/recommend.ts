@@ -7,23 +7,9 @@ import {
   type LinkReport,
   type LinkRow,
   type PathMtu,
+  type Recommendation,
   type Share,
 } from './report.ts';
-
-export interface Recommendation {
-  /** UDP payload; null where nothing was measured that says. */
-  readonly mtu: number | null;
-  readonly congestion: Congestion | null;
-  readonly profile: ProfileName | null;
-  /** For messages that must not wait for what is sent again. */
-  readonly protection: 'off' | 'auto' | null;
-  /** Most delay that this side should add in queues, in ms; null: as it comes. */
-  readonly queueDelayMaxMs: number | null;
-  /** A sentence for each of them, and for what else was found. */
-  readonly reasons: readonly string[];
-  /** What is wrong with the link, or with the measurement. */
-  readonly warnings: readonly string[];
-}
 
 /** All of the report that a recommendation is made from. */
 export type Findings = Pick<

@@ -3,9 +3,9 @@
  * milliseconds, rates in bits a second, shares from 0 to 1; what was not measured, or cannot be known, is null.
  */
 import type { Delivery, TransportOptions } from '../../transport/options.ts';
+import type { ProfileName } from '../../transport/profiles.ts';
 import type { Protection } from '../../transport/protection.ts';
 import type { Direction, Machine, Quantiles } from './control.ts';
-import type { Recommendation } from './recommend.ts';
 
 export type Congestion = NonNullable<TransportOptions['congestion']>;
 
@@ -188,6 +188,22 @@ export interface PathMtu {
   readonly direction: OneWay;
   /** Larger ones vanish without a word, or IP takes them apart. */
   readonly larger: 'vanish' | 'fragment';
+}
+
+/** What to choose. */
+export interface Recommendation {
+  /** UDP payload; null where nothing was measured that says. */
+  readonly mtu: number | null;
+  readonly congestion: Congestion | null;
+  readonly profile: ProfileName | null;
+  /** For messages that must not wait for what is sent again. */
+  readonly protection: 'off' | 'auto' | null;
+  /** Most delay that this side should add in queues, in ms; null: as it comes. */
+  readonly queueDelayMaxMs: number | null;
+  /** A sentence for each of them, and for what else was found. */
+  readonly reasons: readonly string[];
+  /** What is wrong with the link, or with the measurement. */
+  readonly warnings: readonly string[];
 }
 
 /** Interval of confidence of Wilson, at 95 %: good also where little or nothing was counted. */

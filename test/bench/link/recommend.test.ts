@@ -1,0 +1,124 @@
+import { describe, expect, test } from 'vitest';
+import { recommend } from '../../../src/bench/link/recommend.ts';
+import { shareOf } from '../../../src/bench/link/report.ts';
+import { around, findings, load, loss, missing, row, trips } from './fixed-report.ts';
+
+describe('the recommendation', () => {
+  test('for a clean link is the largest size, cubic, no protection, with a reason for each', () => {
+    const { reasons, warnings, ...choice } = recommend(findings());
+    expect(choice).toEqual({
+      mtu: 1_400,
+      congestion: 'cubic',
+      profile: 'gaming',
+      protection: 'off',
+      queueDelayMaxMs: null,
+    });
+    expect(reasons.map((reason) => reason.split(/[ :]/)[0])).toEqual([
+      'MTU',
+      'Congestion',
+      'Protection',
+      'Profile',
+    ]);
+    expect(warnings).toEqual([]);
+  });
+
+  test('for a link that loses each by itself is bbr, and protection for what must not wait', () => {
+    const found = recommend(findings({ datagrams: [loss(0.01)] }));
+    expect(found).toMatchObject({ congestion: 'bbr', protection: 'auto' });
+    expect(found.reasons.join(' ')).toContain('loses 1.00 % by itself');
+    expect(found.reasons.join(' ')).toContain('each by itself');
+  });
+
+  test('says of losses in bursts what they mean for protection', () => {
+    const { reasons } = recommend(findings({ datagrams: [loss(0.01, { lossRunMean: 4.2 })] }));
+    expect(reasons.join(' ')).toContain('in runs of 4.2');
+  });
+
+  test('for a black hole names the sizes that vanish and the largest that does not, and takes one that was measured', () => {
+    const rows = [row(1_100), row(1_200), missing(1_400), missing(8_972)];
+    const pathMtu = { bytes: 1_272, notBytes: 1_273, direction: 'up', larger: 'vanish' } as const;
+    const { mtu, reasons, warnings } = recommend(findings({ rows, pathMtu }));
+    expect(mtu).toBe(1_200);
+    expect(warnings).toEqual([
+      'Datagrams of 1,400 bytes and more do not arrive (a black hole: nobody says so): the path MTU is 1,272 bytes of UDP payload.',
+    ]);
+    expect(reasons[1]).toContain('up to 1,272');
+  });
+
+  test('never is a size that IP takes apart, however fast', () => {
+    const rows = [row(1_200), row(8_972, { carried: 'fragments', load: load(40) })];
+    const { mtu, warnings } = recommend(findings({ rows }));
+    expect(mtu).toBe(1_200);
+    expect(warnings[0]).toContain('8,972 bytes are taken apart');
+  });
+
+  test('is the smaller size where the larger one brings nothing', () => {
+    const rows = [row(1_200, { load: load(18) }), row(1_400, { load: load(18.01) })];
+    expect(recommend(findings({ rows })).mtu).toBe(1_200);
+  });
+
+  test('for a queue that fills bounds its delay', () => {
+    const rows = [row(1_200, { load: load(18, { loaded: trips(250) }) })];
+    const { queueDelayMaxMs, reasons } = recommend(findings({ rows }));
+    expect(queueDelayMaxMs).toBe(10);
+    expect(reasons.join(' ')).toContain('200 ms longer than the 50.0 ms');
+  });
+
+  test('is the controller with clearly more goodput, where several were measured', () => {
+    const rows = [row(1_200, { load: load(4) }), row(1_200, { congestion: 'bbr', load: load(18) })];
+    const { congestion, reasons } = recommend(findings({ rows }));
+    expect(congestion).toBe('bbr');
+    expect(reasons.join(' ')).toContain('18.0 Mbit/s where cubic has 4.00');
+  });
+
+  test.each([
+    ['mobileChat', { idle: trips(60, 0.8) }],
+    ['mobileChat', { idle: trips(300) }],
+    ['mobileChat', { datagrams: [loss(0.05)] }],
+    ['fileTransfer', { idle: trips(130) }],
+    ['gaming', { idle: trips(20) }],
+    ['iot', { rows: [row(512)] }],
+    ['iot', { rows: [row(1_200, { load: load(0.1) })] }],
+  ] as const)('has the profile %s for such a link', (profile, found) => {
+    expect(recommend(findings(found)).profile).toBe(profile);
+  });
+
+  test('warns of two ways that differ, of datagrams out of order or doubled, and of an end that is too slow', () => {
+    const idle = { ...trips(100), upMs: around(80), downMs: around(20) };
+    const datagrams = [loss(0, { reordered: shareOf(500, 100_000), duplicated: 12 })];
+    const rows = [
+      row(1_200, { load: load(90, { cpuReceiver: 0.99 }) }),
+      row(1_200, { direction: 'down', load: load(10) }),
+    ];
+    const settings = { ...findings().settings, direction: 'both' as const };
+    const { warnings } = recommend(findings({ datagrams, idle, rows, settings }));
+    expect(warnings).toEqual([
+      expect.stringContaining('0.50 % of the datagrams come out of order'),
+      expect.stringContaining('12 datagrams came twice'),
+      'The two ways differ: 80.0 ms up, 20.0 ms down.',
+      'The two ways differ: 90.0 Mbit/s up, 10.0 Mbit/s down.',
+      expect.stringContaining('One end used its whole core'),
+    ]);
+  });
+
+  test('is nothing where nothing was measured', () => {
+    const { reasons, warnings, ...choice } = recommend(findings({ idle: null, datagrams: [], rows: [] }));
+    expect(choice).toEqual({
+      mtu: null,
+      congestion: null,
+      profile: null,
+      protection: null,
+      queueDelayMaxMs: null,
+    });
+    expect([reasons, warnings]).toEqual([[], []]);
+  });
+});
+
+test('a share has an interval of confidence that is sound where nothing, or all, was counted', () => {
+  expect(shareOf(0, 0)).toEqual({ of: 0, count: 0, share: 0, low: 0, high: 1 });
+  expect(shareOf(0, 1_000).low).toBe(0);
+  expect(shareOf(0, 1_000).high).toBeCloseTo(0.0038, 4);
+  expect(shareOf(1_000, 1_000).low).toBeCloseTo(0.9962, 4);
+  const { low, high } = shareOf(1_000, 100_000);
+  expect([low, high].map((each) => Number(each.toFixed(5)))).toEqual([0.0094, 0.01064]);
+});
