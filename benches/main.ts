@@ -13,6 +13,7 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   lossy:
     'small messages over an emulated bad link, beside kcptun and TCP; needs root, and a program that makes the link',
   congestion: 'what congestion controllers make of losses, queues, policers and each other, in virtual time',
+  compression: 'what compression costs where it brings nothing: random bytes with it and without',
   'lossy-plot': 'the picture of what that recorded, as SVG',
   'broker-latency': 'publisher to subscriber through a broker under light load, beside NATS over TLS',
   attacks: 'what 20 Mbit/s of the worst datagrams cost an honest client and the server',
