@@ -4,7 +4,7 @@
  */
 
 import { MILLISECOND } from '../base/time.ts';
-import { ReasonCode, reasonCodeName, STREAM_LABEL } from '../pubsub/command.ts';
+import { isCompressed, ReasonCode, reasonCodeName, STREAM_LABEL } from '../pubsub/command.ts';
 import { type MessageConnection, type MessageStream, STREAM_PRIORITIES } from '../pubsub/message-stream.ts';
 import { type Clock, systemClock } from '../udp/clock.ts';
 import { BrokerCore, type BrokerEffect } from './core/broker-core.ts';
@@ -239,8 +239,12 @@ export class StreamLink implements CarryingLink {
   }
 
   send(bytes: Uint8Array): boolean {
+    const { stream } = this;
     try {
-      return bytes.length < TRANSFER_BYTES_MIN ? this.stream.send(bytes) : this.stream.send(bytes, TRANSFER); // [BRK-7]
+      // [BRK-42] what is compressed is not compressed again
+      if (isCompressed(bytes))
+        return stream.send(bytes, bytes.length < TRANSFER_BYTES_MIN ? AS_IT_IS : TRANSFER_AS_IT_IS);
+      return bytes.length < TRANSFER_BYTES_MIN ? stream.send(bytes) : stream.send(bytes, TRANSFER); // [BRK-7]
     } catch {
       return false; // closed
     }
@@ -326,3 +330,5 @@ const TICK_MS_MAX = 1_000;
 /** Below this a copy is cheaper than keeping hold of the bytes. */
 const TRANSFER_BYTES_MIN = 4_096;
 const TRANSFER = { transfer: true };
+const AS_IT_IS = { compression: false } as const;
+const TRANSFER_AS_IT_IS = { transfer: true, compression: false } as const;

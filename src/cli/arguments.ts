@@ -118,6 +118,11 @@ const AIMS: Readonly<Record<string, keyof ProtectionTarget>> = {
   overhead: 'overheadMax',
 };
 
+/** For an option that may be given several times. */
+export function collect(text: string, before: readonly string[]): string[] {
+  return [...before, text];
+}
+
 /** A number above 0, such as of seconds. */
 export function positiveNumber(text: string): number {
   const value = Number(text);

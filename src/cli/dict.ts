@@ -14,6 +14,7 @@ import {
   SAMPLES_MIN,
   trainingSteps,
 } from '../protocol/compress/index.ts';
+import type { CompressionSettings } from '../transport/compression.ts';
 import { wholeNumber } from './arguments.ts';
 import { readSamples } from './samples.ts';
 import { CommandError, coloursOf, note, warn } from './terminal.ts';
@@ -212,6 +213,11 @@ export function readDictionary(path: string): Dictionary {
       cause: error,
     });
   }
+}
+
+/** The option of a client that has the dictionaries in these files. */
+export function compressionWith(files: readonly string[]): CompressionSettings {
+  return { dictionaries: files.map((file) => readDictionary(file).bytes) };
 }
 
 function described({ name, bytes }: Dictionary): { name: string; sha256: string; bytes: number } {

@@ -7,6 +7,7 @@ import { ProgressWatch } from '../client/publishing.ts';
 import { assertTopic } from '../pubsub/topic.ts';
 import {
   assertUtf8,
+  collect,
   findServerUrl,
   HEARTBEATS,
   PAYLOAD_BYTES_MAX,
@@ -14,12 +15,16 @@ import {
   qlogOption,
   URL_OPTION_HELP,
 } from './arguments.ts';
+import { compressionWith } from './dict.ts';
 import { LineSplitter } from './lines.ts';
 import { CommandError, note, onStopSignal } from './terminal.ts';
 
 interface PubOptions {
   url?: string;
   lines?: boolean;
+  compress?: boolean;
+  /** Files. */
+  dict: string[];
   /** In seconds. */
   timeout: number;
 }
@@ -32,6 +37,8 @@ export function addPubCommand(program: Command): void {
     .argument('[message]', 'its text; without it, all of stdin is the message')
     .option('--url <url>', URL_OPTION_HELP)
     .option('--lines', 'publish each line of stdin as a message, as it comes')
+    .option('--compress', 'compress what becomes smaller by it, for subscribers that open it')
+    .option('--dict <file>', 'compress with this dictionary; may be given several times', collect, [])
     .option(
       '--timeout <seconds>',
       'give up when the broker takes nothing for so long',
@@ -50,7 +57,10 @@ async function publish(topic: string, message: string | undefined, options: PubO
   assertUtf8(topic, 'the topic');
   if (message !== undefined) assertUtf8(message, 'the message');
   assertTopic(topic);
-  const client = await connectClient(findServerUrl(options.url), HEARTBEATS);
+  const client = await connectClient(findServerUrl(options.url), {
+    ...HEARTBEATS,
+    compression: options.compress === true || options.dict.length > 0 ? compressionWith(options.dict) : false,
+  });
   const watch = watchForStall(client, options.timeout * 1_000);
   try {
     await Promise.race([publishAll(client, topic, message, options), watch.stuck]);
@@ -180,10 +190,13 @@ carriage return of a CRLF. An empty stdin publishes nothing.
 SIGINT, SIGTERM and SIGHUP end --lines as the end of stdin does, but for a line that is not complete; a second one ends it at once.
 With --lines stdin may be endless; it is read as fast as the subscribers take it. A subscriber that does not read at all stops it until the
 broker gives that subscription up, after 30 s unless the broker was told otherwise.
+What is compressed passes the broker unopened. jsp sub opens it, with --dict where a dictionary was used; a program that subscribes needs the
+option compression. Compressing tells by a message's length how much of it repeats itself: not for what mixes secrets with text of others.
 
 Examples:
   $ jsp pub greetings 'Hello, world'
   $ jsp pub temperature -- -12.5
   $ jsp pub backup < backup.tar
-  $ tail -f access.log | jsp pub logs/access --lines
+  $ tail -f access.log | jsp pub logs/access --lines --compress
+  $ tail -f readings.txt | jsp pub sensors/1 --lines --dict readings.dict
 `;

@@ -2,9 +2,11 @@ import { isUtf8 } from 'node:buffer';
 import type { Command } from 'commander';
 import { JspError, mayBeUnprintable, printable, printableJson } from '../base/errors.ts';
 import { type BrokerClient, connectClient } from '../client/broker-client.ts';
+import type { UnopenedMessage } from '../client/compression.ts';
 import type { Message } from '../client/subscription.ts';
 import {
   assertUtf8,
+  collect,
   findServerUrl,
   GOODBYE,
   HEARTBEATS,
@@ -13,8 +15,9 @@ import {
   URL_OPTION_HELP,
   wholeNumber,
 } from './arguments.ts';
+import { compressionWith } from './dict.ts';
 import { LineWriter } from './lines.ts';
-import { CommandError, coloursOf, note, onStopSignal } from './terminal.ts';
+import { CommandError, coloursOf, note, onStopSignal, warn } from './terminal.ts';
 
 interface SubOptions {
   url?: string;
@@ -22,6 +25,8 @@ interface SubOptions {
   topics?: boolean;
   json?: boolean;
   raw?: boolean;
+  /** Files. */
+  dict: string[];
 }
 
 export function addSubCommand(program: Command): void {
@@ -35,6 +40,12 @@ export function addSubCommand(program: Command): void {
     .option('--json', 'print {"topic", "payload"}, or {"topic", "base64"} of what is not UTF-8')
     .option('--raw', 'print the bytes of the messages and nothing else')
     .addOption(qlogOption())
+    .option(
+      '--dict <file>',
+      'a dictionary that messages may be compressed with; may be given several times',
+      collect,
+      [],
+    )
     .addHelpText('after', HELP)
     .action(subscribe);
 }
@@ -46,8 +57,11 @@ async function subscribe(filter: string, options: SubOptions): Promise<void> {
   assertUtf8(filter, 'the filter');
   const client = await connectClient(findServerUrl(options.url), {
     messageBytesMax: MESSAGE_BYTES_MAX,
+    compression: compressionWith(options.dict),
     ...HEARTBEATS,
   });
+  const unopened = new UnopenedWarnings();
+  client.on('unopened', (_, message) => unopened.add(message));
   try {
     const printer = new Printer(options);
     await client.subscribe(filter, (message) => printer.print(message));
@@ -55,6 +69,7 @@ async function subscribe(filter: string, options: SubOptions): Promise<void> {
     const error = await Promise.race([printer.done, closedEarly(client)]);
     if (error !== null) throw error;
     await printer.finish();
+    unopened.sumUp();
   } finally {
     await client.close(GOODBYE);
   }
@@ -62,6 +77,29 @@ async function subscribe(filter: string, options: SubOptions): Promise<void> {
 
 async function closedEarly(client: BrokerClient): Promise<Error> {
   return (await client.closed) ?? new JspError('ERR_JSP_CLOSED', 'the broker has closed the connection');
+}
+
+/** Tells of messages that could not be opened: once for each reason and dictionary, and how many there were. */
+class UnopenedWarnings {
+  private count = 0;
+  private readonly told = new Set<string>();
+
+  add({ topic, reason, dictionary }: UnopenedMessage): void {
+    this.count++;
+    const why =
+      reason === 'dictionary'
+        ? `it was compressed with the dictionary ${dictionary}: pass --dict with its file`
+        : reason === 'tooLarge'
+          ? 'it would be too large'
+          : 'its publisher compressed it wrongly';
+    if (this.told.has(why) || this.told.size >= TOLD_MAX) return;
+    this.told.add(why);
+    warn(`a message to ${printable(topic)} is left out: ${why}`);
+  }
+
+  sumUp(): void {
+    if (this.count > 1) note(`${this.count} messages were left out`);
+  }
 }
 
 /** Prints messages until there were enough of them, a signal says so, or nobody reads them any more. */
@@ -133,13 +171,18 @@ function escapedBytes(payload: Buffer): Buffer {
   return shown === text ? payload : Buffer.from(shown);
 }
 
+/** Warnings; further ones would hide the messages. */
+const TOLD_MAX = 16;
+
 const HELP = `
 "subscribed" on stderr says that what is published from then on comes. Control characters in a message are printed
 as \\n, \\r or \\x1b, so that it stays on its line; --json and --raw keep every byte. With --count it ends after so many
-messages with exit code 0, else at SIGINT, SIGTERM or SIGHUP.
+messages with exit code 0, else at SIGINT, SIGTERM or SIGHUP. What was published compressed is opened; where that takes a
+dictionary that is not given, or cannot be done, a warning says so, and the message is left out.
 
 Examples:
   $ jsp sub 'sensors/+/temperature'
   $ jsp sub '#' --topics
   $ jsp sub backup --raw --count 1 > backup.tar
+  $ jsp sub 'sensors/#' --dict readings.dict
 `;

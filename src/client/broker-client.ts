@@ -29,9 +29,11 @@ import { IsolatedEmitter } from '../transport/listeners.ts';
 import { profiles } from '../transport/profiles.ts';
 import { TIMEOUT_MS_MAX } from '../udp/clock.ts';
 import { CommandStream, closedError, openCommandStream } from './command-stream.ts';
+import { ClientCompression, type UnopenedMessage } from './compression.ts';
 import { ProgressWatch, Publishing, type PublishOptions } from './publishing.ts';
 import {
   type MessageHandler,
+  type MissedReason,
   OpenSubscription,
   SUBSCRIBE_OPTIONS,
   type SubscribeOptions,
@@ -39,6 +41,10 @@ import {
   TopicTexts,
 } from './subscription.ts';
 
+/**
+ * Those of a connection. `compression` compresses payloads rather than what goes over the connection: once for all subscribers, unopened by the broker. A
+ * dictionary is used without being agreed, so give it to subscribers first; those that do not have it hear of each such message in the event `unopened`.
+ */
 export interface BrokerClientOptions extends ConnectOptions {
   /** Class of what this client publishes, where a publish names none. Default `chat`. */
   publishPriority?: StreamPriority | undefined;
@@ -75,8 +81,10 @@ interface BrokerClientEvents {
    * that closed it. `unconfirmed` is how many published messages it may not have.
    */
   close: [error: JspError | null, unconfirmed: number];
-  /** Messages for a subscription are missing here: they are above this client's `messageBytesMax`. */
-  missed: [subscription: Subscription, count: number];
+  /** Messages for a subscription are missing here: they are above this client's `messageBytesMax`, or compressed while the subscription takes none of those. */
+  missed: [subscription: Subscription, count: number, reason: MissedReason];
+  /** A message came compressed and could not be opened; whoever subscribed does not get it. */
+  unopened: [subscription: Subscription, message: UnopenedMessage];
   /** The broker gave a subscription up; the connection goes on. */
   lost: [subscription: Subscription, error: Error];
 }
@@ -98,6 +106,7 @@ export async function connectClient(
     connectionWindowBytes: WINDOW_BYTES,
     ...(options.profile === undefined ? {} : profiles[options.profile]),
     ...chosenOptions<ConnectOptions>(options, CONNECT_OPTIONS),
+    compression: false, // payloads are, by the client
   });
   return clientOver(connection, options);
 }
@@ -123,6 +132,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   /** By the number of their stream. */
   private readonly subscriptions = new Map<number, OpenSubscription>();
   private readonly topics = new TopicTexts();
+  private readonly compression: ClientCompression;
   private readonly publishing: Publishing;
   private pings: CommandStream | null = null;
   private failure: Error | null = null;
@@ -135,7 +145,10 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   private constructor(connection: ClientConnection, options: BrokerClientOptions) {
     super();
     this.connection = connection;
-    this.publishing = new Publishing(connection, options.publishPriority ?? 'chat', () => this.tell('drain'));
+    this.compression = new ClientCompression(options, options.messageBytesMax ?? COMMAND_BYTES_MAX);
+    this.publishing = new Publishing(connection, options.publishPriority ?? 'chat', this.compression, () =>
+      this.tell('drain'),
+    );
     this.takesLanes = (options.streamsMax ?? LANES_MAX) >= LANES_MAX;
     this.closed = new Promise((resolve) => {
       connection.on('close', (error) => {
@@ -216,12 +229,14 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     if (filters.length === 0) throw new RangeError('filter must not be an empty list');
     filters.forEach(assertFilter);
     this.assertOpen();
-    const subscription = new OpenSubscription(this.connection, filters, handler, options, this.topics, {
+    const reading = { topics: this.topics, inflater: this.compression.inflaterFor(options.compression) };
+    const subscription = new OpenSubscription(this.connection, filters, handler, options, reading, {
       onClosed: (over, error) => {
         this.subscriptions.delete(over.streamId);
         if (error !== null) this.tellLost(over, error);
       },
-      onMissed: (over, count) => void this.tell('missed', over, count),
+      onMissed: (of, count, reason) => void this.tell('missed', of, count, reason),
+      onUnopened: (of, message) => void this.tell('unopened', of, message),
     });
     this.subscriptions.set(subscription.streamId, subscription);
     await subscription.confirm(options, this.takesLanes);

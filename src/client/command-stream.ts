@@ -8,6 +8,7 @@ import {
   decodeLane,
   decodeRefused,
   encodePlain,
+  PublishFlag,
   ReasonCode,
   reasonCodeName,
   Side,
@@ -19,10 +20,10 @@ import { abortError, onAbort } from '../transport/abort.ts';
 /** What the owner of a {@link CommandStream} wants to hear. */
 export interface CommandListener {
   onDrain?(): void;
-  /** A delivery; its topic is message[HEADER_BYTES, topicEnd). */
-  onDelivery?(message: Buffer, topicEnd: number): void;
-  /** Messages are missing here, because this client does not take so large ones. [BRK-24] */
-  onDropped?(count: number): void;
+  /** A delivery; its topic is message[HEADER_BYTES, topicEnd), and what follows may be an envelope. [BRK-42] */
+  onDelivery?(message: Buffer, topicEnd: number, isCompressed: boolean): void;
+  /** Messages are missing here, because this client does not take so large ones, or none that are compressed. [BRK-24, BRK-43] */
+  onDropped?(count: number, reason: number): void;
   /** The stream carries deliveries of the subscribing stream with this number. [BRK-39] */
   onLane?(streamId: number): void;
   /** The stream is over: with null after an end that was asked for. */
@@ -89,7 +90,7 @@ export class CommandStream {
     }
     switch (reader.command) {
       case Command.PUBLISH:
-        listener.onDelivery?.(message, reader.topicEnd);
+        listener.onDelivery?.(message, reader.topicEnd, (reader.flags & PublishFlag.COMPRESSED) !== 0);
         break;
       case Command.REFUSED:
         this.requests.refuse(reader.id, refusal(message));
@@ -100,9 +101,11 @@ export class CommandStream {
       case Command.LANE:
         listener.onLane?.(decodeLane(message));
         break;
-      case Command.DROPPED:
-        listener.onDropped?.(decodeDropped(message));
+      case Command.DROPPED: {
+        const { count, reason } = decodeDropped(message);
+        listener.onDropped?.(count, reason);
         break;
+      }
       default:
         this.requests.settle(reader.id);
     }

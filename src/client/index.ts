@@ -6,5 +6,12 @@ export {
   connectClient,
   type WaitOptions,
 } from './broker-client.ts';
+export type { UnopenedMessage } from './compression.ts';
 export type { PublishOptions } from './publishing.ts';
-export type { Message, MessageHandler, SubscribeOptions, Subscription } from './subscription.ts';
+export type {
+  Message,
+  MessageHandler,
+  MissedReason,
+  SubscribeOptions,
+  Subscription,
+} from './subscription.ts';

@@ -9,10 +9,20 @@
 import { performance } from 'node:perf_hooks';
 import { JspError } from '../base/errors.ts';
 import { checkOptions, type OptionTable, oneOf } from '../base/options.ts';
-import { Command, encodePlain, LARGE_BYTES_MIN, publishPrefix } from '../pubsub/command.ts';
+import { CompressionMode } from '../protocol/compress/index.ts';
+import {
+  Command,
+  encodePlain,
+  isCompressed,
+  LARGE_BYTES_MIN,
+  PublishFlag,
+  publishPrefix,
+} from '../pubsub/command.ts';
 import { type MessageConnection, STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
 import { assertTopic } from '../pubsub/topic.ts';
+import { type CompressionChoice, compressionChoice, compressionModeOf } from '../transport/compression.ts';
 import { CommandStream, openCommandStream, PendingRequests } from './command-stream.ts';
+import type { ClientCompression } from './compression.ts';
 
 export interface PublishOptions {
   /**
@@ -20,12 +30,18 @@ export interface PublishOptions {
    * Default: the client's `publishPriority`.
    */
   priority?: StreamPriority | undefined;
+  /**
+   * Whether the payload is compressed, where that makes it smaller. Default: as the client's option `compression` says; without that option none
+   * is. Subscribers that do not take compressed messages do not get it. Leave it off for a payload that holds both a secret and text that somebody else can choose.
+   */
+  compression?: CompressionChoice | undefined;
 }
 
 /** Everything that one client publishes. */
 export class Publishing {
   private readonly connection: MessageConnection;
   private readonly usualPriority: StreamPriority;
+  private readonly compression: ClientCompression;
   private readonly tellDrain: () => void;
   /** By class. */
   private readonly publishers: (Publisher | null)[] = STREAM_PRIORITIES.map(() => null);
@@ -35,16 +51,27 @@ export class Publishing {
   private confirmTimer: NodeJS.Timeout | null = null;
 
   /** @param tellDrain - called after a publish that answered false, when there is room again */
-  constructor(connection: MessageConnection, usualPriority: StreamPriority, tellDrain: () => void) {
+  constructor(
+    connection: MessageConnection,
+    usualPriority: StreamPriority,
+    compression: ClientCompression,
+    tellDrain: () => void,
+  ) {
     this.connection = connection;
     this.usualPriority = usualPriority;
+    this.compression = compression;
     this.tellDrain = tellDrain;
   }
 
   publish(topic: string, payload: Uint8Array | string, options: PublishOptions | undefined): boolean {
     const publisher = options === undefined ? (this.usual ?? this.openUsual()) : this.publisherFor(options);
     if (this.confirmTimer === null) this.confirmLater();
-    return publisher.publish(topic, payload);
+    const { compression } = this;
+    const mode = compressionModeOf(options?.compression) ?? compression.mode;
+    const envelope = mode === CompressionMode.OFF ? null : compression.deflate(topic, payload, mode);
+    return envelope === null
+      ? publisher.publish(topic, payload, 0)
+      : publisher.publish(topic, envelope, PublishFlag.COMPRESSED); // [BRK-42]
   }
 
   /** Messages that the broker has not confirmed. */
@@ -202,7 +229,7 @@ class Publisher {
     );
   }
 
-  publish(topic: string, payload: Uint8Array | string): boolean {
+  publish(topic: string, payload: Uint8Array | string, flags: number): boolean {
     const prefix = topic === this.lastTopic ? this.lastPrefix : this.prefixOf(topic);
     const start = prefix.length;
     const length = start + payloadBytes(payload);
@@ -210,6 +237,7 @@ class Publisher {
     const moves = length >= LARGE_BYTES_MIN || (this.moved.size > 0 && this.moved.has(topic));
     const message = small && !moves ? scratch(length) : Buffer.allocUnsafe(length);
     message.set(prefix, 0);
+    message[FLAGS_AT] = flags;
     if (typeof payload === 'string') message.write(payload, start);
     else message.set(payload, start);
     return moves ? this.publishLarge(topic, message) : this.small.publish(message, !small);
@@ -329,7 +357,8 @@ class PublishingStream {
   publish(message: Uint8Array, transfer: boolean): boolean {
     const { stream } = this.commands;
     try {
-      this.full = !(transfer ? stream.send(message, TRANSFER) : stream.send(message));
+      if (isCompressed(message)) this.full = !stream.send(message, transfer ? TRANSFER_AS_IT_IS : AS_IT_IS);
+      else this.full = !(transfer ? stream.send(message, TRANSFER) : stream.send(message));
     } catch (error) {
       throw (error as { code?: unknown }).code === 'ERR_JSP_QUEUE_FULL' ? queueFull(error) : error;
     }
@@ -386,5 +415,13 @@ const QUEUE_BYTES_MAX = 63 * 1024 * 1024;
 /** Unconfirmed messages at which the broker is asked what it has. */
 const CONFIRM_MESSAGES = 1_024;
 const TRANSFER = { transfer: true };
+/** What is compressed is not compressed again. [BRK-42] */
+const AS_IT_IS = { compression: false } as const;
+const TRANSFER_AS_IT_IS = { transfer: true, compression: false } as const;
 const CONFIRM_MS = 1_000;
-const PUBLISH_OPTIONS: OptionTable<PublishOptions> = { priority: oneOf(STREAM_PRIORITIES) };
+/** Of a command. */
+const FLAGS_AT = 1;
+const PUBLISH_OPTIONS: OptionTable<PublishOptions> = {
+  priority: oneOf(STREAM_PRIORITIES),
+  compression: compressionChoice,
+};

@@ -1,9 +1,10 @@
 /** One subscription of a client: its messages, their way to a handler or a loop, and how it ends. */
 
 import { JspError } from '../base/errors.ts';
-import { checkOptions, type OptionTable, oneOf, whole } from '../base/options.ts';
+import { checkOptions, flag, type OptionTable, oneOf, whole } from '../base/options.ts';
 import { Ring } from '../base/ring.ts';
 import {
+  DropReason,
   encodeSubscribe,
   encodeUnsubscribe,
   HEADER_BYTES,
@@ -17,6 +18,7 @@ import { TopicTable } from '../pubsub/topic.ts';
 import { abortError, abortSignal, unlessAborted } from '../transport/abort.ts';
 import { throwByItself } from '../transport/listeners.ts';
 import { CommandStream, openCommandStream } from './command-stream.ts';
+import type { PayloadInflater, UnopenedMessage } from './compression.ts';
 
 /** A message as a subscriber gets it. */
 export class Message {
@@ -34,6 +36,9 @@ export class Message {
     return this.payload.toString();
   }
 }
+
+/** One whose payload is still in its envelope, as long as it waits: it takes no more memory than it came with. [BRK-44] */
+class CompressedMessage extends Message {}
 
 /**
  * Called with each message. When it returns a promise, or anything else with a `then`, the next message waits until that settles. What it throws or rejects with is the
@@ -53,6 +58,8 @@ export interface SubscribeOptions {
   queueBytes?: number | undefined;
   /** Class of the stream that carries what was published as `chat`. Default `chat`. */
   priority?: StreamPriority | undefined;
+  /** Takes messages that their publishers have compressed. Default: true where the client has the option `compression`. */
+  compression?: boolean | undefined;
   /** Ends the wait for the broker's answer. */
   signal?: AbortSignal | undefined;
 }
@@ -62,6 +69,7 @@ export const SUBSCRIBE_OPTIONS: OptionTable<SubscribeOptions> = {
   queueMessages: whole(0, 2 ** 32 - 1),
   queueBytes: whole(0, 2 ** 32 - 1),
   priority: oneOf(STREAM_PRIORITIES),
+  compression: flag,
   signal: abortSignal,
 };
 
@@ -80,8 +88,10 @@ export interface Subscription extends AsyncIterable<Message> {
    * `ERR_JSP_BROKER` when the broker gave it up because nobody read its messages.
    */
   readonly closed: Promise<Error | null>;
-  /** Messages that the broker did not send, because they are above this client's `messageBytesMax`. */
+  /** Messages that the broker did not send, because they are above this client's `messageBytesMax`, or compressed and the subscription takes none of those. */
   readonly missed: number;
+  /** Messages that came compressed and could not be opened; the client's event `unopened` says which, and why. */
+  readonly unopened: number;
   /** Messages that this side dropped, because of a drop policy; the broker counts its own. */
   readonly dropped: number;
   /**
@@ -102,20 +112,25 @@ export interface Subscription extends AsyncIterable<Message> {
 /** What a subscription tells its client. */
 export interface SubscriptionOwner {
   onClosed(subscription: OpenSubscription, error: Error | null): void;
-  onMissed(subscription: OpenSubscription, count: number): void;
+  onMissed(subscription: OpenSubscription, count: number, reason: MissedReason): void;
+  onUnopened(subscription: OpenSubscription, message: UnopenedMessage): void;
 }
+
+/** Why the broker did not send messages: they are above the largest that the client takes; they are compressed, and the subscription does not take that. */
+export type MissedReason = 'tooLarge' | 'compressed';
 
 /** A subscription as its client knows it. */
 export class OpenSubscription implements Subscription {
   readonly filters: readonly string[];
   readonly closed: Promise<Error | null>;
   missed = 0;
+  unopened = 0;
   private readonly main: CommandStream;
   /** Streams that the broker has opened for what must not wait behind other messages. [BRK-39] */
   private readonly lanes = new Set<CommandStream>();
   private readonly handler: MessageHandler | null;
   private readonly buffer: MessageBuffer;
-  private readonly topics: TopicTexts;
+  private readonly reading: MessageReading;
   private readonly owner: SubscriptionOwner;
   private handling = false;
   private paused = false;
@@ -132,11 +147,11 @@ export class OpenSubscription implements Subscription {
     filters: readonly string[],
     handler: MessageHandler | null,
     options: SubscribeOptions,
-    topics: TopicTexts,
+    reading: MessageReading,
     owner: SubscriptionOwner,
   ) {
     this.filters = filters;
-    this.topics = topics;
+    this.reading = reading;
     this.handler = handler;
     this.owner = owner;
     this.closed = new Promise((resolve) => {
@@ -144,8 +159,8 @@ export class OpenSubscription implements Subscription {
     });
     this.buffer = new MessageBuffer(OVERFLOW[options.overflow ?? 'block']);
     this.main = new CommandStream(connection, openCommandStream(connection, options.priority ?? 'chat'), {
-      onDelivery: (message, topicEnd) => this.receive(message, topicEnd),
-      onDropped: (count) => this.onMissed(count),
+      onDelivery: (message, topicEnd, isCompressed) => this.receive(message, topicEnd, isCompressed),
+      onDropped: (count, reason) => this.onMissed(count, reason),
       onClosed: (error) => this.finish(error),
     });
   }
@@ -178,7 +193,9 @@ export class OpenSubscription implements Subscription {
 
   /** Resolves when the broker has acknowledged all filters. */
   async confirm(options: SubscribeOptions, takesLanes: boolean): Promise<void> {
-    const flags = OVERFLOW[options.overflow ?? 'block'] | (takesLanes ? SubscribeFlag.LANES : 0);
+    const lanes = takesLanes ? SubscribeFlag.LANES : 0;
+    const compressed = this.reading.inflater === null ? 0 : SubscribeFlag.COMPRESSED;
+    const flags = OVERFLOW[options.overflow ?? 'block'] | lanes | compressed;
     const messages = options.queueMessages ?? 0;
     const bytes = options.queueBytes ?? 0;
     const encode = (filter: string) => (id: number) => encodeSubscribe(id, filter, flags, messages, bytes);
@@ -193,8 +210,8 @@ export class OpenSubscription implements Subscription {
   /** A stream that the broker has opened for this subscription. Its listener hears of its end. */
   addLane(lane: CommandStream): void {
     lane.giveTo({
-      onDelivery: (message, topicEnd) => this.receive(message, topicEnd),
-      onDropped: (count) => this.onMissed(count),
+      onDelivery: (message, topicEnd, isCompressed) => this.receive(message, topicEnd, isCompressed),
+      onDropped: (count, reason) => this.onMissed(count, reason),
       onClosed: (error) => this.onLaneClosed(lane, error),
     });
     this.lanes.add(lane);
@@ -209,13 +226,15 @@ export class OpenSubscription implements Subscription {
         const message = this.loops.length === 0 ? this.buffer.shift() : undefined;
         if (message !== undefined) {
           this.readOn();
-          yield message;
+          const opened = this.opened(message);
+          if (opened !== null) yield opened;
         } else if (this.over && this.buffer.empty) {
           if (this.failure !== null) throw this.failure;
           return;
         } else {
           const own = await this.nextMessage();
-          if (own !== undefined) yield own;
+          const opened = own === undefined ? null : this.opened(own);
+          if (opened !== null) yield opened;
         }
       }
     } finally {
@@ -249,9 +268,11 @@ export class OpenSubscription implements Subscription {
     return message;
   }
 
-  private receive(bytes: Buffer, topicEnd: number): void {
+  private receive(bytes: Buffer, topicEnd: number, isCompressed: boolean): void {
     if (this.over) return;
-    const message = new Message(this.topics.textOf(bytes, topicEnd), bytes.subarray(topicEnd));
+    const topic = this.reading.topics.textOf(bytes, topicEnd);
+    const payload = bytes.subarray(topicEnd);
+    const message = isCompressed ? new CompressedMessage(topic, payload) : new Message(topic, payload);
     const { handler } = this;
     if (handler !== null && !this.handling && this.buffer.empty && !this.paused) {
       this.handle(handler, message);
@@ -281,9 +302,11 @@ export class OpenSubscription implements Subscription {
   }
 
   private handle(handler: MessageHandler, message: Message): void {
+    const opened = this.opened(message);
+    if (opened === null) return;
     let result: unknown;
     try {
-      result = handler(message);
+      result = handler(opened);
     } catch (error) {
       throwByItself(error);
       return;
@@ -306,9 +329,21 @@ export class OpenSubscription implements Subscription {
     for (const lane of this.lanes) lane.stream.resume();
   }
 
-  private onMissed(count: number): void {
+  /** The message as its publisher had it; null for one that cannot be opened, which is told. [BRK-44] */
+  private opened(message: Message): Message | null {
+    if (!(message instanceof CompressedMessage)) return message;
+    const { topic, payload } = message;
+    const opened = this.reading.inflater?.inflate(topic, payload);
+    if (Buffer.isBuffer(opened)) return new Message(topic, opened);
+    this.unopened++;
+    const unopened = opened ?? { topic, reason: 'broken', dictionary: null, bytes: payload.length };
+    this.owner.onUnopened(this, unopened);
+    return null;
+  }
+
+  private onMissed(count: number, reason: number): void {
     this.missed += count;
-    this.owner.onMissed(this, count);
+    this.owner.onMissed(this, count, reason === DropReason.COMPRESSED ? 'compressed' : 'tooLarge');
   }
 
   private onLaneClosed(lane: CommandStream, error: Error | null): void {
@@ -329,6 +364,13 @@ export class OpenSubscription implements Subscription {
     this.resolveClosed(this.failure);
     this.owner.onClosed(this, this.failure);
   }
+}
+
+/** How the bytes of a message become topic and payload. */
+export interface MessageReading {
+  readonly topics: TopicTexts;
+  /** Null: no compressed ones are taken. */
+  readonly inflater: PayloadInflater | null;
 }
 
 /** Topics as text, decoded once as long as they are remembered. */

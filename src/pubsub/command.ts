@@ -33,25 +33,29 @@ export const Command = {
 } as const;
 export type Command = (typeof Command)[keyof typeof Command];
 
-/** Flags of PUBLISH. None is built yet. */
+/** Flags of PUBLISH. Only COMPRESSED is built yet. */
 export const PublishFlag = {
   QOS: 0x03,
   RETAIN: 0x04,
   ALIAS: 0x08,
   PROPERTIES: 0x10,
   REDELIVERED: 0x20,
-  RESERVED: 0xc0,
+  /** The payload is in an envelope (spec/compression.md), which only subscribers open. [BRK-42] */
+  COMPRESSED: 0x40,
+  RESERVED: 0x80,
 } as const;
 
-/** Flags of SUBSCRIBE. Only the overflow policy and lanes are built yet. */
+/** Flags of SUBSCRIBE. Only the overflow policy, compressed messages and lanes are built yet. */
 export const SubscribeFlag = {
   OVERFLOW: 0x03,
   QOS1: 0x04,
   NO_RETAINED: 0x08,
   NO_LOCAL: 0x10,
+  /** The subscriber opens envelopes. [BRK-43] */
+  COMPRESSED: 0x20,
   /** The broker may open streams for what else would wait behind other messages. */
   LANES: 0x80,
-  RESERVED: 0x60,
+  RESERVED: 0x40,
 } as const;
 
 /** What a subscriber's queue does at its bound, as SUBSCRIBE carries it. */
@@ -59,7 +63,8 @@ export const Overflow = { BLOCK: 0, DROP_OLDEST: 1, DROP_NEWEST: 2, LATEST: 3 } 
 export type Overflow = (typeof Overflow)[keyof typeof Overflow];
 
 /** Why messages were dropped, as DROPPED says. */
-export const DropReason = { TOO_LARGE: 4 } as const;
+export const DropReason = { TOO_LARGE: 4, COMPRESSED: 5 } as const;
+export type DropReason = (typeof DropReason)[keyof typeof DropReason];
 
 /** Why a connection, a stream or a request ends: codes of a CONNECTION_CLOSE with scope 1, of a RESET_STREAM and of REFUSED. */
 export const ReasonCode = {
@@ -143,7 +148,7 @@ export class CommandReader {
   private checkPublish(): ReasonCode {
     if ((this.flags & PublishFlag.RESERVED) !== 0) return ReasonCode.COMMAND_ENCODING_ERROR;
     if ((this.flags & PublishFlag.QOS) > 1) return ReasonCode.COMMAND_ENCODING_ERROR;
-    if (this.flags !== 0) return ReasonCode.UNSUPPORTED; // [BRK-8]
+    if ((this.flags & ~PublishFlag.COMPRESSED) !== 0) return ReasonCode.UNSUPPORTED; // [BRK-8]
     return verdict(this.id === 0 && this.hasTopic());
   }
 
@@ -210,9 +215,14 @@ export class CommandReader {
   }
 }
 
-/** Header and topic of every PUBLISH to `topic`: put a payload behind them and the command is complete. */
-export function publishPrefix(topic: string): Buffer {
-  return encodeWithTopic(Command.PUBLISH, 0, 0, topic, 0);
+/** True for a PUBLISH whose payload is in an envelope. [BRK-42] */
+export function isCompressed(command: Uint8Array): boolean {
+  return command[0] === Command.PUBLISH && (command[1] & PublishFlag.COMPRESSED) !== 0;
+}
+
+/** Header and topic of every PUBLISH to `topic` with these flags: put a payload behind them and the command is complete. */
+export function publishPrefix(topic: string, flags = 0): Buffer {
+  return encodeWithTopic(Command.PUBLISH, flags, 0, topic, 0);
 }
 
 /** SUBSCRIBE, with its flags; bounds of 0 leave the choice to the broker. */
@@ -263,9 +273,9 @@ export function encodeDropped(count: number, reason: number): Buffer {
   return out;
 }
 
-/** How many messages are missing. */
-export function decodeDropped(dropped: Buffer): number {
-  return Number(dropped.readBigUInt64BE(HEADER_BYTES));
+/** How many messages are missing, and why. */
+export function decodeDropped(dropped: Buffer): { count: number; reason: number } {
+  return { count: Number(dropped.readBigUInt64BE(HEADER_BYTES)), reason: dropped[HEADER_BYTES + 8] };
 }
 
 /** REFUSED; a reason string that is too long, for the protocol or for a command of `bytesMax`, is cut. */

@@ -16,9 +16,9 @@ export interface MessageStream {
   readonly hasReceivedBestEffort: boolean;
   /**
    * Takes `message`, as a copy unless it is given away with `transfer`. False above the high-water mark; `drain` follows. Throws when the
-   * stream is closed.
+   * stream is closed. With `compression: false` it goes as it is, whatever the stream would do.
    */
-  send(message: Uint8Array, options?: { transfer?: boolean }): boolean;
+  send(message: Uint8Array, options?: { transfer?: boolean; compression?: false }): boolean;
   /** No `message` and no `end` until {@link resume}; flow control stops the sender. */
   pause(): unknown;
   resume(): unknown;

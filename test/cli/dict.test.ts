@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { emptyFolder } from '../empty-folder.ts';
-import { jsp } from './jsp.ts';
+import { jsp, startBroker, startSub } from './jsp.ts';
 
 const reading = (i: number): string =>
   `{"device":"sensor-${(i * 7919) % 997}","temperature":${(i % 300) / 10},"unit":"celsius","status":"ok"}`;
@@ -80,4 +80,29 @@ test('what cannot be trained with is refused with what to do', async () => {
     expect(err.split('\n').at(-2)).toContain(`(${code})`);
     expect(exitCode).toBe(code === 'ERR_JSP_USAGE' ? 2 : 1);
   }
+});
+
+test('jsp pub compresses with a dictionary, jsp sub opens what comes with the same one, and says what it cannot open', async () => {
+  const folder = emptyFolder();
+  const file = join(folder, 'readings.dict');
+  await jsp(['dict', 'train', '-', '--lines', '-o', file], { input: readings(100) });
+  const { url } = await startBroker();
+  const [has, lacks] = [
+    await startSub(url, 'sensors/#', '--dict', file, '--count', '21'),
+    await startSub(url, 'sensors/#', '--count', '1'),
+  ];
+  const lines = readings(20);
+  expect(
+    await jsp(['pub', 'sensors/1', '--lines', '--dict', file, '--url', url], { input: lines }),
+  ).toMatchObject({
+    exitCode: 0,
+    err: '',
+  });
+  expect((await jsp(['pub', 'sensors/1', 'x'.repeat(500), '--compress', '--url', url])).exitCode).toBe(0);
+  expect((await has.ended).out).toBe(`${lines}${'x'.repeat(500)}\n`);
+  const { out, err } = await lacks.ended;
+  expect(out).toBe(`${'x'.repeat(500)}\n`);
+  expect(err).toMatch(
+    /^subscribed\nwarning: a message to sensors\/1 is left out: it was compressed with the dictionary [0-9a-f]{16}: pass --dict with its file\n20 messages were left out\n$/,
+  );
 });

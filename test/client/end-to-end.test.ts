@@ -59,6 +59,36 @@ describe('broker and clients over the encrypted transport', () => {
     expect(broker.metrics()).toMatchObject({ messagesIn: 3_000, messagesOut: 24_000, clients: 9 });
   });
 
+  test('carry compressed payloads that no connection below compresses again [BRK-42]', async () => {
+    const broker = await listen({ compression: true });
+    const links = [
+      await connect(broker.url, { compression: true }),
+      await connect(broker.url, { compression: true }),
+    ];
+    const [publisher, subscriber] = await Promise.all(
+      links.map((link) =>
+        connectClient(link, { compression: { dictionaries: [Buffer.from('the state of the world')] } }),
+      ),
+    );
+    open.push(publisher, subscriber);
+    const received: string[] = [];
+    await subscriber.subscribe('#', (message) => received.push(message.text()));
+    const sent = [30, 200, 9_000, 200_000].map((size, i) =>
+      `${i}: the state of the world; `.repeat(size / 30),
+    );
+    for (const text of sent) publisher.publish(`t/${text.length}`, text);
+    await publisher.flush();
+    await until(() => received.length === sent.length);
+    expect(received.sort()).toEqual(sent.sort());
+    for (const link of links) {
+      expect(link.metrics()).toMatchObject({ messagesCompressed: 0, compressionSkippedIncompressible: 0 });
+      expect(link.metrics()).toMatchObject({ messagesInflated: 0 });
+    }
+    publisher.publish('t', sent.join(), { compression: false });
+    await publisher.flush();
+    expect(links[0].metrics()).toMatchObject({ messagesCompressed: 1 });
+  });
+
   test('carry a payload of 16 MiB byte for byte', async () => {
     const broker = await listen();
     const [publisher, subscriber] = [await client(broker), await client(broker)];

@@ -1,6 +1,6 @@
 import type { BrokerLimits } from '../../src/broker/core/state.ts';
 import { BrokerService } from '../../src/broker/service.ts';
-import { type BrokerClient, connectClient } from '../../src/client/index.ts';
+import { type BrokerClient, type BrokerClientOptions, connectClient } from '../../src/client/index.ts';
 import { type FakeConnection, FakeNetwork } from './fake-transport.ts';
 
 /** A broker and its clients over a transport in memory. */
@@ -13,14 +13,16 @@ export class FakeBroker {
     this.service = new BrokerService(limits);
   }
 
-  async client(): Promise<BrokerClient> {
-    return (await this.clientAndConnection()).client;
+  async client(options: BrokerClientOptions = {}): Promise<BrokerClient> {
+    return (await this.clientAndConnection(options)).client;
   }
 
-  async clientAndConnection(): Promise<{ client: BrokerClient; connection: FakeConnection }> {
+  async clientAndConnection(
+    options: BrokerClientOptions = {},
+  ): Promise<{ client: BrokerClient; connection: FakeConnection }> {
     const [near, far] = this.network.connect();
     this.service.serve(far);
-    return { client: await connectClient(near), connection: near };
+    return { client: await connectClient(near, options), connection: near };
   }
 }
 

@@ -221,7 +221,7 @@ describe('what the broker tells of a subscription', () => {
     const subscription = await client.subscribe('n', () => {});
     const missed = once(client, 'missed');
     (stream as FakeStream | null)?.send(encodeDropped(3, 4));
-    expect(await missed).toEqual([subscription, 3]);
+    expect(await missed).toEqual([subscription, 3, 'tooLarge']);
     expect(subscription.missed).toBe(3);
   });
 

@@ -7,6 +7,7 @@ import {
   encodeSubscribe,
   encodeUnsubscribe,
   LARGE_BYTES_MIN,
+  PublishFlag,
   publishPrefix,
   SubscribeFlag,
 } from '../../src/pubsub/command.ts';
@@ -74,7 +75,8 @@ class Chaos {
     switch (random.below(16)) {
       case 0:
       case 1: {
-        const flags = (random.chance(0.6) ? SubscribeFlag.LANES : 0) | random.below(3);
+        const lanes = random.chance(0.6) ? SubscribeFlag.LANES : 0;
+        const flags = lanes | (random.chance(0.5) ? SubscribeFlag.COMPRESSED : 0) | random.below(3);
         streams[half]?.send(
           encodeSubscribe(id, filter, flags, random.below(4), random.chance(0.5) ? 0 : 1_500),
         );
@@ -88,7 +90,9 @@ class Chaos {
       case 5:
       case 6: {
         const body = random.chance(0.2) ? LARGE : new Uint8Array(random.below(900));
-        streams[random.below(streams.length >> 1)]?.send(Buffer.concat([publishPrefix(topic), body]));
+        streams[random.below(streams.length >> 1)]?.send(
+          Buffer.concat([publishPrefix(topic, random.chance(0.3) ? PublishFlag.COMPRESSED : 0), body]),
+        );
         break;
       }
       case 7:

@@ -13,7 +13,7 @@ const name = fc.oneof(
 const command = fc
   .record({
     command: fc.constantFrom(1, 1, 1, 2, 2, 3, 4, 5, 6, 0x82),
-    flags: fc.constantFrom(0, 0, 0, 0, 1, 2, 3, 4, 0x20, 0xff),
+    flags: fc.constantFrom(0, 0, 0, 0, 1, 2, 3, 4, 0x20, 0x40, 0x40, 0xff),
     id: fc.constantFrom(0, 1, 1, 0xffffffff),
     name,
     hasName: fc.boolean(),

@@ -41,7 +41,7 @@ function encode({ command, flags, topic, id, body }: Valid): Uint8Array {
   const bytes = Buffer.from(body, 'hex');
   switch (command) {
     case 'PUBLISH':
-      return Buffer.concat([publishPrefix(topic), bytes]);
+      return Buffer.concat([publishPrefix(topic, flags), bytes]);
     case 'SUBSCRIBE':
       return encodeSubscribe(
         id,

@@ -29,7 +29,7 @@ const TABLE: Record<number, Row> = {
     topic: true,
     answered: false,
     planned: 0x3d,
-    reserved: 0xc2,
+    reserved: 0x82,
     body: anyLength,
   },
   2: {
@@ -38,7 +38,7 @@ const TABLE: Record<number, Row> = {
     topic: true,
     answered: true,
     planned: 0,
-    reserved: 0x60,
+    reserved: 0x40,
     body: (n) => n === 0 || n === 8,
   },
   3: {

@@ -135,6 +135,8 @@ export class BrokerCounters {
   droppedNewest = 0;
   /** Messages not sent to a subscriber because they are above the largest message that it takes. */
   droppedTooLarge = 0;
+  /** Compressed messages not sent to a subscriber because it does not open them. */
+  droppedCompressed = 0;
   /** Messages discarded with the queues of streams that went away. */
   discarded = 0;
   /** How often a publishing stream was stopped by a full queue. */

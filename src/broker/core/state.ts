@@ -2,7 +2,15 @@
 
 import { assert } from '../../base/errors.ts';
 import { number, type OptionTable, whole } from '../../base/options.ts';
-import { CommandReader, encodeLane, LANE_BYTES, LANES_MAX, ReasonCode, Side } from '../../pubsub/command.ts';
+import {
+  CommandReader,
+  encodeLane,
+  LANE_BYTES,
+  LANES_MAX,
+  ReasonCode,
+  Side,
+  SubscribeFlag,
+} from '../../pubsub/command.ts';
 import { Router } from '../../pubsub/router.ts';
 import { type BrokerOutput, Channel, Client, Role } from './delivery/client.ts';
 import type { QueueBudget, QueuePolicy } from './delivery/delivery-queue.ts';
@@ -170,10 +178,16 @@ export class BrokerState {
   }
 
   /** Makes `channel` a subscription, which has no filters yet. */
-  subscribe(channel: Channel, policy: QueuePolicy, takesLanes: boolean): Subscription {
+  subscribe(channel: Channel, policy: QueuePolicy, flags: number): Subscription {
     const { limits } = this;
-    const opensLanes = takesLanes && channel.link.messageBytesMax >= LANE_BYTES;
-    const subscription = new Subscription(channel, policy, opensLanes ? this.openLane : null);
+    const takesLanes = (flags & SubscribeFlag.LANES) !== 0 && channel.link.messageBytesMax >= LANE_BYTES;
+    const takesCompressed = (flags & SubscribeFlag.COMPRESSED) !== 0;
+    const subscription = new Subscription(
+      channel,
+      policy,
+      takesCompressed,
+      takesLanes ? this.openLane : null,
+    );
     // The subscriber's bounds as far as it gives them, the broker's above all. [BRK-17]
     const messagesMax = Math.min(policy.messages || limits.queueMessagesMax, limits.queueMessagesMax);
     const bytesMax = Math.min(policy.bytes || limits.queueBytesMax, limits.queueBytesMax);

@@ -81,10 +81,13 @@ export class EnvelopeReader {
   fault: EnvelopeFault = EnvelopeFault.NONE;
   private readonly codec: Lz4Codec;
   private readonly dictionaries: DictionarySet;
+  private readonly takesNumbers: boolean;
 
-  constructor(codec: Lz4Codec, dictionaries: DictionarySet) {
+  /** @param takesNumbers - false where the peer has not been told the dictionaries' numbers [CMP-40] */
+  constructor(codec: Lz4Codec, dictionaries: DictionarySet, takesNumbers = true) {
     this.codec = codec;
     this.dictionaries = dictionaries;
+    this.takesNumbers = takesNumbers;
   }
 
   /** The message whose envelope begins at bytes[start, end), in memory of its own; null with a {@link fault} when it cannot be opened. */
@@ -92,7 +95,7 @@ export class EnvelopeReader {
     const kind = start < end ? bytes[start] : UNKNOWN;
     let at = start + 1;
     let dictionary: Dictionary | null = null;
-    if ((kind & 0xf) === Envelope.NUMBERED) {
+    if ((kind & 0xf) === Envelope.NUMBERED && this.takesNumbers) {
       dictionary = this.dictionaries.all[kind >>> 4] ?? null;
       if (dictionary === null) return this.fail(EnvelopeFault.DICTIONARY_UNKNOWN);
     } else if (kind === Envelope.NAMED) {
@@ -117,6 +120,12 @@ export class EnvelopeReader {
     this.fault = fault;
     return null;
   }
+}
+
+/** The name of the dictionary that an envelope names by its hash; null for any other. */
+export function dictionaryNameOf(envelope: Uint8Array): string | null {
+  if (envelope[0] !== Envelope.NAMED || envelope.length < ENVELOPE_BYTES_MAX) return null;
+  return Buffer.from(envelope.subarray(1, ENVELOPE_BYTES_MAX)).toString('hex');
 }
 
 /** Bytes that an envelope takes at most. */

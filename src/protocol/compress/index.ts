@@ -5,16 +5,19 @@ export {
   COMPRESSION_OFF,
   CompressionMode,
   type CompressionOptions,
+  ConnectionCompression,
   type NetworkType,
 } from './compression.ts';
 export { DICTIONARIES_MAX, DICTIONARY_BYTES_MAX, Dictionary, DictionarySet } from './dictionary.ts';
 export {
+  dictionaryNameOf,
   ENVELOPE_BYTES_MAX,
   EnvelopeFault,
   EnvelopeReader,
   EnvelopeWriter,
   storeMessage,
 } from './envelope.ts';
+export { StreamCompression } from './stream-compression.ts';
 export {
   DICTIONARY_BYTES,
   DICTIONARY_BYTES_MIN,

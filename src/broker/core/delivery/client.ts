@@ -185,8 +185,9 @@ export class Delivery {
   private heldForAnswers = false;
   /** Publishers that are stopped for this queue, each with the message that waits to enter it, the first one first. */
   private waiting: Map<Channel, Uint8Array> | null = null;
-  /** Messages that are missing for the client where the queue's next answer stands. */
+  /** Messages that are missing for the client where {@link DROPPED_PLACE} stands in the queue: too large ones, and those that it does not open. */
   private tooLarge = 0;
+  private unopenable = 0;
   private gates: Ring<Gate> | null = null;
   /** What it had sent and what its transport held when {@link isStalled} last looked, and since when nothing has moved. */
   private sentCount = 0;
@@ -212,13 +213,28 @@ export class Delivery {
   /** Sends a message at once, or drops one that the client does not take. False: {@link enqueue} it. */
   offer(message: Uint8Array): boolean {
     if (message.length > this.messageBytesMax) {
-      this.dropTooLarge();
+      this.skip(DropReason.TOO_LARGE);
       return true;
     }
     this.marks.offered++;
     if (!this.ready || !this.client.takes(message.length)) return false;
     this.send(message);
     return true;
+  }
+
+  /** Leaves a message out. The client is told in the place of the gap; what is missing until then is told with it. [BRK-24] [BRK-43] */
+  skip(reason: DropReason): void {
+    const isTold = this.tooLarge + this.unopenable > 0;
+    if (reason === DropReason.TOO_LARGE) {
+      this.tooLarge++;
+      this.counters.droppedTooLarge++;
+    } else {
+      this.unopenable++;
+      this.counters.droppedCompressed++;
+    }
+    if (isTold) return;
+    if (this.ready) this.tellMissing();
+    else if (DROPPED_BYTES <= this.messageBytesMax) this.queue.pushAnswer(DROPPED_PLACE);
   }
 
   /** Queues a message behind those before it, as the policy says. False when it has to wait, see {@link stop}. [BRK-20] */
@@ -384,18 +400,14 @@ export class Delivery {
     this.transportBytes = transportBytes;
   }
 
-  /** The client is told in the place of the gap; what is missing until then is told with it. [BRK-24] */
-  private dropTooLarge(): void {
-    this.counters.droppedTooLarge++;
-    if (this.tooLarge++ > 0) return;
-    if (this.ready) this.tellTooLarge();
-    else if (DROPPED_BYTES <= this.messageBytesMax) this.queue.pushAnswer(DROPPED_PLACE);
-  }
-
-  private tellTooLarge(): void {
-    const notice = encodeDropped(this.tooLarge, DropReason.TOO_LARGE);
+  /** Tells the client how many messages are missing, a number for each reason. */
+  private tellMissing(): void {
+    const { tooLarge, unopenable } = this;
     this.tooLarge = 0;
-    if (notice.length <= this.messageBytesMax) this.handOver(notice);
+    this.unopenable = 0;
+    if (DROPPED_BYTES > this.messageBytesMax) return;
+    if (tooLarge > 0) this.handOver(encodeDropped(tooLarge, DropReason.TOO_LARGE));
+    if (unopenable > 0) this.handOver(encodeDropped(unopenable, DropReason.COMPRESSED));
   }
 
   /** True when something was handed over. */
@@ -404,7 +416,7 @@ export class Delivery {
     if (this.writable && !queue.empty) {
       if (queue.answerIsNext) {
         const answer = queue.shift();
-        if (answer === DROPPED_PLACE) this.tellTooLarge();
+        if (answer === DROPPED_PLACE) this.tellMissing();
         else this.handOver(answer);
         return true;
       }

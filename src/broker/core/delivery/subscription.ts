@@ -32,6 +32,8 @@ export class Subscription {
   readonly main: Channel;
   /** What its first accepted SUBSCRIBE asked for. */
   readonly policy: QueuePolicy;
+  /** Its client opens envelopes. [BRK-43] */
+  readonly takesCompressed: boolean;
   readonly filters = new Set<string>();
   /** Number of the last message offered to it, so that overlapping filters offer it once. */
   lastOffered = 0;
@@ -47,9 +49,10 @@ export class Subscription {
   private isHeld = false;
 
   /** @param openLane - null where the client takes no lanes */
-  constructor(main: Channel, policy: QueuePolicy, openLane: OpenLane | null) {
+  constructor(main: Channel, policy: QueuePolicy, takesCompressed: boolean, openLane: OpenLane | null) {
     this.main = main;
     this.policy = policy;
+    this.takesCompressed = takesCompressed;
     this.openLane = openLane;
   }
 

@@ -1,6 +1,6 @@
 /** The way of a message through the broker: PUBLISH, and FLUSH, which asks whether it is done. */
 
-import { Command, encodePlain, ReasonCode } from '../../../pubsub/command.ts';
+import { Command, DropReason, encodePlain, PublishFlag, ReasonCode } from '../../../pubsub/command.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import { MESSAGE_CHARGE_BYTES } from '../delivery/delivery-queue.ts';
 import type { BrokerState } from '../state.ts';
@@ -8,7 +8,7 @@ import type { BrokerState } from '../state.ts';
 /** Offers the publisher's bytes to everyone who holds a filter that matches. [BRK-7] */
 export function publish(broker: BrokerState, publisher: Channel, message: Uint8Array): void {
   if (publisher.role !== Role.PUBLISHING && !broker.takeRole(publisher, Role.PUBLISHING)) return;
-  const { topicEnd } = broker.reader;
+  const { flags, topicEnd } = broker.reader;
   const entries = broker.router.route(message, topicEnd);
   if (entries === null) {
     broker.fail(publisher.client, ReasonCode.TOPIC_INVALID); // [BRK-12]
@@ -22,6 +22,7 @@ export function publish(broker: BrokerState, publisher: Channel, message: Uint8A
     return;
   }
   const number = ++broker.messageNumber;
+  const isCompressed = (flags & PublishFlag.COMPRESSED) !== 0;
   /** The message as it is queued: once for all subscribers. */
   let kept: Uint8Array | null = null;
   for (let i = 0; i < entries.length; i++) {
@@ -32,6 +33,10 @@ export function publish(broker: BrokerState, publisher: Channel, message: Uint8A
       if (subscriber.lastOffered === number || main.closed) continue;
       subscriber.lastOffered = number;
       try {
+        if (isCompressed && !subscriber.takesCompressed) {
+          main.delivery.skip(DropReason.COMPRESSED);
+          continue;
+        }
         const path = subscriber.pathOf(publisher.priority, message, topicEnd);
         const { delivery } = path;
         if (!delivery.offer(message)) {

@@ -54,7 +54,7 @@ export function marked(broker: BrokerState, channel: Channel): void {
 function addFilter(broker: BrokerState, channel: Channel, filter: string | null): ReasonCode {
   const { flags, queueMessages, queueBytes } = broker.reader;
   const overflow = (flags & SubscribeFlag.OVERFLOW) as Overflow;
-  if ((flags & ~(SubscribeFlag.OVERFLOW | SubscribeFlag.LANES)) !== 0) return ReasonCode.UNSUPPORTED; // [BRK-8]
+  if ((flags & ~BUILT_FLAGS) !== 0) return ReasonCode.UNSUPPORTED; // [BRK-8]
   if (filter === null || filterFault(filter) !== null) return ReasonCode.FILTER_INVALID; // [BRK-12]
   if (isShared(filter) || overflow === Overflow.LATEST) return ReasonCode.UNSUPPORTED; // [BRK-13]
   const policy: QueuePolicy = { overflow, messages: queueMessages, bytes: queueBytes };
@@ -63,7 +63,7 @@ function addFilter(broker: BrokerState, channel: Channel, filter: string | null)
   if (held?.filters.has(filter)) return ReasonCode.NO_ERROR; // [BRK-14]
   const session = broker.sessionOf(channel);
   if (session.filterCount >= broker.limits.filtersPerClientMax) return ReasonCode.TOO_MANY_SUBSCRIPTIONS; // [BRK-16]
-  const subscription = held ?? broker.subscribe(channel, policy, (flags & SubscribeFlag.LANES) !== 0);
+  const subscription = held ?? broker.subscribe(channel, policy, flags);
   session.filterCount++;
   subscription.filters.add(filter);
   broker.router.add(filter, subscription);
@@ -84,6 +84,7 @@ function samePolicy(a: QueuePolicy, b: QueuePolicy): boolean {
   return a.overflow === b.overflow && a.messages === b.messages && a.bytes === b.bytes;
 }
 
+const BUILT_FLAGS = SubscribeFlag.OVERFLOW | SubscribeFlag.COMPRESSED | SubscribeFlag.LANES;
 const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.FILTER_INVALID]: 'This is not a filter.',
   [ReasonCode.UNSUPPORTED]: 'This broker cannot do that yet.',
