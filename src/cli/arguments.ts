@@ -157,10 +157,10 @@ export function assertUtf8(argument: string, what: string): void {
  * @throws CommandError ERR_JSP_URL_MISSING when there is none; JspError ERR_JSP_URL_INVALID, which says where it came from
  */
 export function findServerUrl(option: string | undefined): string {
-  if (option !== undefined) return checked(option, '--url');
-  if (process.env.JSP_URL) return checked(process.env.JSP_URL, 'JSP_URL');
+  if (option !== undefined) return checkedUrl(option, '--url');
+  if (process.env.JSP_URL) return checkedUrl(process.env.JSP_URL, 'JSP_URL');
   const path = join(DEFAULT_STATE_DIRECTORY, URL_FILE);
-  return checked(urlIn(path), path);
+  return checkedUrl(urlIn(path), path);
 }
 
 function urlIn(path: string): string {
@@ -175,7 +175,8 @@ function urlIn(path: string): string {
   }
 }
 
-function checked(url: string, source: string): string {
+/** The URL, if it is one; an error says where it came from. */
+export function checkedUrl(url: string, source: string): string {
   try {
     parseServerUrl(url);
   } catch (error) {

@@ -9,6 +9,8 @@ import { addDictCommand } from './dict.ts';
 import { addKeygenCommand } from './keygen.ts';
 import { addPingCommand } from './ping.ts';
 import { addPubCommand } from './pub.ts';
+import { addReceiveCommand } from './receive.ts';
+import { addSendCommand } from './send.ts';
 import { addSubCommand } from './sub.ts';
 import { endWith, endWithoutReader, failureLine } from './terminal.ts';
 
@@ -16,7 +18,7 @@ process.stdout.on('error', endWithoutReader);
 process.stderr.on('error', () => {}); // nobody is left to be told, and what the command does goes on
 
 const jsp = new Command('jsp')
-  .description('JetStreamProto: a broker and its clients over encrypted, reliable UDP')
+  .description('JetStreamProto: a broker and its clients, and files, over encrypted, reliable UDP')
   .version(packageVersion(), '--version')
   .helpCommand(false)
   .exitOverride()
@@ -26,6 +28,8 @@ addBrokerCommand(jsp);
 addSubCommand(jsp);
 addPubCommand(jsp);
 addPingCommand(jsp);
+addSendCommand(jsp);
+addReceiveCommand(jsp);
 addKeygenCommand(jsp);
 addDictCommand(jsp);
 addBenchCommand(jsp);

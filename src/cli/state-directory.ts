@@ -15,6 +15,8 @@ import { generateIdentity } from '../transport/system-crypto.ts';
 import { CommandError, warn } from './terminal.ts';
 
 export const DEFAULT_STATE_DIRECTORY = '.jsp';
+/** That of a receiver of files, beside that of a broker. */
+export const RECEIVER_STATE: string = join(DEFAULT_STATE_DIRECTORY, 'receive');
 /** The file with the URL of the broker that runs from a state directory. */
 export const URL_FILE = 'url';
 /** The file with the secret of the broker's identity. */
@@ -37,12 +39,13 @@ export class StateDirectory {
   /**
    * Opens the directory, and makes it and an identity where there are none.
    *
+   * @param owner - what runs from it, for errors
    * @throws CommandError ERR_JSP_STATE_DIRECTORY when it cannot be read or written, is in use, or holds no valid identity
    */
-  static open(path: string): StateDirectory {
+  static open(path: string, owner = 'broker'): StateDirectory {
     try {
       mkdirSync(path, { recursive: true, mode: 0o700 });
-      const unlock = lockDirectory(path);
+      const unlock = lockDirectory(path, owner);
       try {
         const file = join(path, IDENTITY_FILE);
         return new StateDirectory(path, readIdentity(file) ?? createIdentity(file), unlock);
@@ -97,7 +100,7 @@ export function writeSecretFile(path: string, secret: string): void {
  * @throws CommandError ERR_JSP_STATE_DIRECTORY when another process has it
  * @throws the system's error when the directory cannot be written
  */
-export function lockDirectory(directory: string): () => void {
+export function lockDirectory(directory: string, owner = 'broker'): () => void {
   const file = join(directory, LOCK_FILE);
   const draft = `${file}.${process.pid}.new`;
   const own = `${process.pid} ${startOf(process.pid)}\n`;
@@ -107,7 +110,7 @@ export function lockDirectory(directory: string): () => void {
       // The link is there whole or not at all, and only where none was.
       if (tryLink(draft, file)) return () => unlock(file, own);
       const holder = contentOf(file);
-      if (holder !== null && isHeld(holder)) throw inUse(directory, holder);
+      if (holder !== null && isHeld(holder)) throw inUse(directory, holder, owner);
       if (holder !== null) removeStale(file, holder);
     }
     throw unreadable(directory);
@@ -208,11 +211,11 @@ function contentOf(file: string): string | null {
   }
 }
 
-function inUse(directory: string, holder: string): CommandError {
+function inUse(directory: string, holder: string, owner: string): CommandError {
   const [pid] = holder.trim().split(' ');
   return new CommandError(
     'ERR_JSP_STATE_DIRECTORY',
-    `state directory ${directory} is in use by another broker, process ${pid}: stop that one, or choose another directory with --state`,
+    `state directory ${directory} is in use by another ${owner}, process ${pid}: stop that one, or choose another directory with --state`,
   );
 }
 

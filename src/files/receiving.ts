@@ -407,10 +407,9 @@ export class ReceiveSession {
     throw new ProtocolFault();
   }
 
-  private shown(file: Incoming): ReceivedEntry {
-    const path =
-      file.names.length > 0 ? file.names.join('/') : Buffer.concat([...file.entry.path]).toString();
-    return { path, kind: file.entry.kind };
+  private shown({ names, entry }: Incoming): ReceivedEntry {
+    const shown = names.length > 0 ? names : entry.path.map((name) => Buffer.from(name).toString());
+    return { path: shown.join('/'), kind: entry.kind };
   }
 }
 

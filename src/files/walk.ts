@@ -91,7 +91,8 @@ class Walker implements Walk {
     const identity = `${found.dev}:${found.ino}`;
     if (above.includes(identity)) return this.skip(source, 'it is a link to a folder that it is in', true);
     this.entries.push(entryOf('folder', source, names, found));
-    for (const bytes of await readdir(source, { encoding: 'buffer' })) {
+    const children = await readdir(source, { encoding: 'buffer' });
+    for (const bytes of children.sort(Buffer.compare)) {
       const name = bytes.toString();
       const child = join(source, name);
       if (!Buffer.from(name).equals(bytes)) this.skip(child, 'its name is not UTF-8', false);

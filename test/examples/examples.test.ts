@@ -32,6 +32,15 @@ test('the game loop sends states at 60 Hz beside chat that arrives complete', as
   }
 });
 
+test('the file transfer goes on where it was cut off, and everything arrives', async () => {
+  const output = await runExample('file-transfer', '8');
+  expect(output).toContain('album/film.bin goes on where it broke off\n');
+  expect(output).toContain('sent album/film.bin\nsent album/notes.txt\n');
+  expect(output).toMatch(
+    /^2 connections; [\d.]+ % sent again\nin the inbox: empty, film\.bin, notes\.txt\n$/m,
+  );
+});
+
 /** Runs an example as `npm run ts` does, and answers what it printed. */
 async function runExample(name: string, ...args: string[]): Promise<string> {
   const script = fileURLToPath(new URL(`../../examples/${name}.ts`, import.meta.url));
