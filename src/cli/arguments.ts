@@ -3,6 +3,8 @@ import { accessSync, constants, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import { JspError } from '../base/errors.ts';
+import type { ConnectOptions } from '../transport/connect.ts';
+import { PROFILE_NAMES, type ProfileName } from '../transport/profiles.ts';
 import {
   type Protection,
   type ProtectionBlock,
@@ -232,6 +234,19 @@ export const MESSAGE_BYTES_MAX = PAYLOAD_BYTES_MAX + 8 + 1_024;
  * so many that a broker that is silent for a while is not given up sooner than by the defaults.
  */
 export const HEARTBEATS = { heartbeatMs: 750, heartbeatMisses: 20 } as const;
+
+/** The option `--profile` of a command that connects or listens. */
+export function profileOption(): Option {
+  return new Option(
+    '--profile <name>',
+    'transport options for a kind of use, which "jsp profiles" explains',
+  ).choices(PROFILE_NAMES);
+}
+
+/** What a command passes on of its `--profile`; without one it hears of the broker's end as {@link HEARTBEATS} say. */
+export function profileOrHeartbeats(profile: ProfileName | undefined): ConnectOptions {
+  return profile === undefined ? HEARTBEATS : { profile };
+}
 
 /** A command that has published nothing has nothing to wait for but its goodbye, and a person who has pressed Ctrl-C waits for it. */
 export const GOODBYE = { timeoutMs: 1_000 } as const;

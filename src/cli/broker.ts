@@ -1,8 +1,9 @@
 import { type Command, Option } from 'commander';
 import { isLoopback } from '../base/ip-address.ts';
 import { type Broker, startBroker } from '../broker/server.ts';
+import type { ProfileName } from '../transport/profiles.ts';
 import { DEFAULT_PORT } from '../transport/url.ts';
-import { MESSAGE_BYTES_MAX, qlogOption, wholeNumber } from './arguments.ts';
+import { MESSAGE_BYTES_MAX, profileOption, qlogOption, wholeNumber } from './arguments.ts';
 import { advertised, listeningError } from './listening.ts';
 import { DEFAULT_STATE_DIRECTORY, StateDirectory } from './state-directory.ts';
 import { note, onStopSignal, warn } from './terminal.ts';
@@ -11,6 +12,7 @@ interface BrokerCommandOptions {
   host: string;
   port: number;
   advertise?: string;
+  profile?: ProfileName;
   /** The state directory. */
   state: string;
   /** In MiB. */
@@ -33,6 +35,7 @@ export function addBrokerCommand(program: Command): void {
       BROKER_DEFAULTS.port,
     )
     .option('--advertise <host[:port]>', 'what the URL names instead: where clients reach it', advertised)
+    .addOption(profileOption())
     .option('--state <dir>', 'where its identity and its URL are kept', BROKER_DEFAULTS.state)
     .option(
       '--queue-total <MiB>',
@@ -101,6 +104,7 @@ async function listening(options: BrokerCommandOptions, state: StateDirectory): 
       identity: state.identity,
       host,
       port,
+      profile: options.profile,
       messageBytesMax: MESSAGE_BYTES_MAX,
       queueBytesTotalMax: options.queueTotal * MIB,
       queueBytesPerClientMax: options.queuePerClient * MIB,

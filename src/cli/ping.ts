@@ -3,10 +3,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { median } from '../bench/figures.ts';
 import { type BrokerClient, connectClient } from '../client/broker-client.ts';
+import type { ProfileName } from '../transport/profiles.ts';
 import {
   findServerUrl,
   GOODBYE,
   positiveNumber,
+  profileOption,
   qlogOption,
   URL_OPTION_HELP,
   wholeNumber,
@@ -15,6 +17,7 @@ import { onStopSignal } from './terminal.ts';
 
 interface PingOptions {
   url?: string;
+  profile?: ProfileName;
   count: number;
   interval: number;
   json?: boolean;
@@ -32,6 +35,7 @@ export function addPingCommand(program: Command): void {
     .command('ping')
     .description('measure the handshake with the broker, and round trips of a command that it answers')
     .option('--url <url>', URL_OPTION_HELP)
+    .addOption(profileOption())
     .option('--count <n>', 'round trips to make; 0: until SIGINT', wholeNumber(0, Number.MAX_SAFE_INTEGER), 5)
     .option('--interval <seconds>', 'time from one to the next', positiveNumber, 1)
     .option('--json', 'print {"url", "handshakeMs", "roundTripsMs"} at the end, and nothing else')
@@ -43,7 +47,7 @@ export function addPingCommand(program: Command): void {
 async function ping(options: PingOptions): Promise<void> {
   const url = findServerUrl(options.url);
   const begun = performance.now();
-  const client = await connectClient(url);
+  const client = await connectClient(url, { profile: options.profile });
   const result: PingResult = { url, handshakeMs: performance.now() - begun, roundTripsMs: [] };
   const say = options.json ? (): void => {} : print;
   try {

@@ -5,13 +5,15 @@ import { JspError } from '../base/errors.ts';
 import { type BrokerClient, connectClient } from '../client/broker-client.ts';
 import { ProgressWatch } from '../client/publishing.ts';
 import { assertTopic } from '../pubsub/topic.ts';
+import type { ProfileName } from '../transport/profiles.ts';
 import {
   assertUtf8,
   collect,
   findServerUrl,
-  HEARTBEATS,
   PAYLOAD_BYTES_MAX,
   positiveNumber,
+  profileOption,
+  profileOrHeartbeats,
   qlogOption,
   URL_OPTION_HELP,
 } from './arguments.ts';
@@ -21,6 +23,7 @@ import { CommandError, note, onStopSignal } from './terminal.ts';
 
 interface PubOptions {
   url?: string;
+  profile?: ProfileName;
   lines?: boolean;
   compress?: boolean;
   /** Files. */
@@ -36,6 +39,7 @@ export function addPubCommand(program: Command): void {
     .argument('<topic>', 'such as sensors/kitchen/temperature')
     .argument('[message]', 'its text; without it, all of stdin is the message')
     .option('--url <url>', URL_OPTION_HELP)
+    .addOption(profileOption())
     .option('--lines', 'publish each line of stdin as a message, as it comes')
     .option('--compress', 'compress what becomes smaller by it, for subscribers that open it')
     .option('--dict <file>', 'compress with this dictionary; may be given several times', collect, [])
@@ -58,8 +62,9 @@ async function publish(topic: string, message: string | undefined, options: PubO
   if (message !== undefined) assertUtf8(message, 'the message');
   assertTopic(topic);
   const client = await connectClient(findServerUrl(options.url), {
-    ...HEARTBEATS,
-    compression: options.compress === true || options.dict.length > 0 ? compressionWith(options.dict) : false,
+    ...profileOrHeartbeats(options.profile),
+    compression:
+      options.compress === true || options.dict.length > 0 ? compressionWith(options.dict) : undefined,
   });
   const watch = watchForStall(client, options.timeout * 1_000);
   try {

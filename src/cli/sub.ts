@@ -4,13 +4,15 @@ import { JspError, mayBeUnprintable, printable, printableJson } from '../base/er
 import { type BrokerClient, connectClient } from '../client/broker-client.ts';
 import type { UnopenedMessage } from '../client/compression.ts';
 import type { Message } from '../client/subscription.ts';
+import type { ProfileName } from '../transport/profiles.ts';
 import {
   assertUtf8,
   collect,
   findServerUrl,
   GOODBYE,
-  HEARTBEATS,
   MESSAGE_BYTES_MAX,
+  profileOption,
+  profileOrHeartbeats,
   qlogOption,
   URL_OPTION_HELP,
   wholeNumber,
@@ -21,6 +23,7 @@ import { CommandError, coloursOf, note, onStopSignal, warn } from './terminal.ts
 
 interface SubOptions {
   url?: string;
+  profile?: ProfileName;
   count?: number;
   topics?: boolean;
   json?: boolean;
@@ -35,6 +38,7 @@ export function addSubCommand(program: Command): void {
     .description('print the messages whose topics match a filter, one line each')
     .argument('<filter>', 'a topic, with + for any one level and # at the end for any number of them')
     .option('--url <url>', URL_OPTION_HELP)
+    .addOption(profileOption())
     .option('--count <n>', 'end after so many messages', wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .option('--topics', 'print the topic and a tab before each message')
     .option('--json', 'print {"topic", "payload"}, or {"topic", "base64"} of what is not UTF-8')
@@ -58,7 +62,7 @@ async function subscribe(filter: string, options: SubOptions): Promise<void> {
   const client = await connectClient(findServerUrl(options.url), {
     messageBytesMax: MESSAGE_BYTES_MAX,
     compression: compressionWith(options.dict),
-    ...HEARTBEATS,
+    ...profileOrHeartbeats(options.profile),
   });
   const unopened = new UnopenedWarnings();
   client.on('unopened', (_, message) => unopened.add(message));

@@ -96,6 +96,15 @@ export const PRESETS = {
   },
 } as const satisfies Record<string, Readonly<Record<string, Preset<unknown>>>>;
 
+/** Whom each profile is for. */
+export const PURPOSES: Readonly<Record<ProfileName, string>> = {
+  gaming: 'states and inputs many times a second, events beside them, perhaps over Wi-Fi',
+  fileTransfer: 'large files and backups, over paths that are fast, long or bad',
+  mobileChat: 'text and pictures on a telephone, idle most of the time',
+  iot: 'small devices that send small readings over narrow links and save their battery',
+  broker: 'servers with many clients, on whose messages somebody waits',
+};
+
 /** The name of a profile. */
 export type ProfileName = keyof typeof PRESETS;
 

@@ -230,7 +230,7 @@ describe('misuse', () => {
   });
 
   test('every command has help with examples', async () => {
-    for (const command of ['broker', 'sub', 'pub', 'ping', 'keygen', 'bench']) {
+    for (const command of ['broker', 'sub', 'pub', 'ping', 'keygen', 'profiles', 'bench']) {
       const { exitCode, out } = await jsp([command, '--help']);
       expect([command, exitCode]).toEqual([command, 0]);
       expect(out).toMatch(/Examples:\n {2}\$ jsp /);
