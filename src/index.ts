@@ -17,7 +17,14 @@ export type { Micros } from './base/time.ts';
 export { type Lz4Preference, type TrainingOptions, trainDictionary } from './protocol/compress/index.ts';
 export { type AeadPreference, Identity } from './protocol/crypto/index.ts';
 export { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from './protocol/datagram/index.ts';
-export type { Alert, AlertKind, ConnectionMetrics, EndpointCounters } from './protocol/endpoint/index.ts';
+export type {
+  Alert,
+  AlertKind,
+  AppState,
+  ConnectionMetrics,
+  EndpointCounters,
+  NetworkType,
+} from './protocol/endpoint/index.ts';
 export type { AlertOptions } from './transport/alerts.ts';
 export {
   createDuplex,

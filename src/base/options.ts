@@ -32,6 +32,16 @@ export function checkOptions<T extends object>(caller: string, options: T, table
   }
 }
 
+/**
+ * Refuses an argument that is no option: `what` of `caller`, as the message says.
+ *
+ * @throws JspError ERR_JSP_OPTION_INVALID
+ */
+export function checkArgument(caller: string, what: string, value: unknown, check: OptionCheck): void {
+  const must = check(value);
+  if (must !== null) throw invalid(`${caller}: ${what} must be ${must}, not ${shown(value)}`);
+}
+
 /** Those of `options` that have a row in `table` and are not undefined, to hand on to the function whose table it is. */
 export function chosenOptions<T extends object>(options: T, table: OptionTable<T>): Given<T> {
   const chosen: Partial<T> = {};

@@ -24,7 +24,7 @@ import {
 import { assertFilter } from '../pubsub/topic.ts';
 import { abortSignal, onAbort } from '../transport/abort.ts';
 import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/connect.ts';
-import { CLOSE_STALL_MS } from '../transport/connection.ts';
+import { type AppState, CLOSE_STALL_MS, type NetworkType } from '../transport/connection.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { profiles } from '../transport/profiles.ts';
 import { TIMEOUT_MS_MAX } from '../udp/clock.ts';
@@ -71,6 +71,9 @@ export interface ClientConnection extends MessageConnection {
   /** Lets the process end although the connection is open, and the opposite. */
   unref?(): unknown;
   ref?(): unknown;
+  /** What is known of the machine and the application that the connection belongs to. */
+  setNetworkType?(type: NetworkType): unknown;
+  setAppState?(state: AppState): unknown;
 }
 
 interface BrokerClientEvents {
@@ -277,6 +280,16 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     );
     const forget = onAbort(options.signal, () => closing.shorten(0));
     return closing.done.finally(forget);
+  }
+
+  /** Tells what this machine is connected by, whenever it changes: as `setNetworkType` of the transport's connection. */
+  setNetworkType(type: NetworkType): void {
+    this.connection.setNetworkType?.(type);
+  }
+
+  /** Tells whether somebody looks at the application, whenever it changes: as `setAppState` of the transport's connection. */
+  setAppState(state: AppState): void {
+    this.connection.setAppState?.(state);
   }
 
   /** Lets the process end although the connection is open. */

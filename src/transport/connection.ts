@@ -1,10 +1,20 @@
 /** A connection as applications see it. One file because it is one class, each call of which is told at length. */
 
 import { JspError } from '../base/errors.ts';
-import { checkOptions, number, type OptionTable, oneOf, text, whole } from '../base/options.ts';
+import {
+  checkArgument,
+  checkOptions,
+  number,
+  type OptionTable,
+  oneOf,
+  text,
+  whole,
+} from '../base/options.ts';
 import { MILLISECOND, NEVER } from '../base/time.ts';
 import {
   type Alert,
+  APP_STATES,
+  type AppState,
   type CloseReason,
   type ConnectionMetrics,
   type ConnectionStream,
@@ -13,6 +23,8 @@ import {
   DATAGRAM_BYTES_MIN,
   type EndpointEvent,
   LABEL_BYTES_MAX,
+  NETWORK_TYPES,
+  type NetworkType,
 } from '../protocol/endpoint/index.ts';
 import { type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
@@ -40,7 +52,10 @@ import {
   type StreamOptions,
 } from './options.ts';
 import { protectionOf } from './protection.ts';
+import { Radio, type Sparing } from './radio.ts';
 import { closeStream, hushStream, openStream, type Stream, tellStream } from './stream.ts';
+
+export type { AppState, NetworkType };
 
 export interface CloseOptions {
   /** The application's own code, seen by the peer. Default 0. */
@@ -118,6 +133,17 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   private unclaimed: Stream[] = [];
   /** Whoever waits for a size of datagrams. */
   private mtuRequest: MtuRequest | null = null;
+  /** What the radio of the machine tells. */
+  private readonly sparing: Sparing = {
+    onRadioAwake: () => {
+      try {
+        this.core.device.onRadioAwake(this.driver.now());
+      } catch (error) {
+        this.driver.onInternalError(this.core, error); // which ends it
+      }
+      this.driver.wake();
+    },
+  };
   /** The change of the size of datagrams that nobody listened for. */
   private untoldMtu: { mtu: number; previous: number } | null = null;
   /** While somebody listens for alerts. */
@@ -295,6 +321,32 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   }
 
   /**
+   * Tells what this machine is connected by, whenever it changes. On `cellular` heartbeats are three times as far apart, at most 30 s, and go
+   * together with those of other connections, so that the radio sleeps; on `cellular` and `wifi` messages are protected (`auto`) of streams that
+   * do not say themselves, unless `protection` or a profile says so for the connection. The peer learns the new interval and keeps still as well.
+   * `metrics()` has it. On a connection that is over nothing happens. [CON-62]
+   *
+   * @throws JspError ERR_JSP_OPTION_INVALID
+   */
+  setNetworkType(type: NetworkType): void {
+    checkArgument('setNetworkType', 'type', type, NETWORK_TYPE);
+    this.tellDevice((device, now) => device.setNetworkType(type, now));
+  }
+
+  /**
+   * Tells whether somebody looks at the application, whenever it changes. In the `background` heartbeats are at least 30 s apart, but no further
+   * than the idle timeout that both sides agreed on, and go together with those of other connections; the peer learns it and keeps still as
+   * well. In the `foreground` again, the peer is asked at once whether it is there, and after so many seconds of silence as
+   * `heartbeatMisses` has, the connection ends with ERR_JSP_HEARTBEAT_TIMEOUT. `metrics()` has it. On a connection that is over nothing happens. [CON-62]
+   *
+   * @throws JspError ERR_JSP_OPTION_INVALID
+   */
+  setAppState(state: AppState): void {
+    checkArgument('setAppState', 'state', state, APP_STATE);
+    this.tellDevice((device, now) => device.setAppState(state, now));
+  }
+
+  /**
    * Closes at once; what is not delivered yet is dropped, and the peer is told that there was more. Listeners get no further messages.
    *
    * @throws JspError ERR_JSP_OPTION_INVALID unless the code is a whole number from 0 on, and the reason a string
@@ -305,10 +357,30 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     this.closeNow(code, reason);
   }
 
+  private tellDevice(tell: (device: CoreConnection['device'], now: number) => void): void {
+    if (this.over) return;
+    try {
+      tell(this.core.device, this.driver.now());
+    } catch (error) {
+      throw this.driver.onInternalError(this.core, error);
+    }
+    this.spareRadio();
+    this.driver.wake();
+  }
+
+  /** Its heartbeats go with those of the machine's other connections from now on, or do not any more. */
+  private spareRadio(): void {
+    const { driver } = this;
+    const radio = Radio.of(driver.clock);
+    if (!this.core.device.sparesRadio) return radio.leave(this.sparing);
+    radio.join(this.sparing);
+    driver.radio = radio;
+  }
+
   private closeNow(code: number, reason: string): void {
     if (this.over) return;
     try {
-      this.core.close('application', code, reason, this.driver.now());
+      this.core.lifecycle.close('application', code, reason, this.driver.now());
     } catch (error) {
       this.driver.onInternalError(this.core, error); // which ends it, too
     }
@@ -409,6 +481,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   private onClosed(reason: CloseReason): void {
     if (this.over) return;
     this.over = true;
+    this.driver.radio?.leave(this.sparing);
     this.closedWith = this.failure ?? closeError(reason);
     this.resolveClosed(this.closedWith);
     this.stopAlerts();
@@ -492,6 +565,9 @@ function connectionClosed(): JspError {
 
 const MTU_OPTIONS: OptionTable<{ mtu: number }> = { mtu: whole(DATAGRAM_BYTES_MIN, DATAGRAM_BYTES_MAX) };
 const CONGESTION_OPTIONS: OptionTable<{ congestion: string }> = { congestion: oneOf(CONTROLLERS) };
+
+const NETWORK_TYPE = oneOf(NETWORK_TYPES);
+const APP_STATE = oneOf(APP_STATES);
 
 /** What the options of `close` may be. */
 export const CLOSE_OPTIONS: OptionTable<CloseOptions> = {

@@ -16,6 +16,7 @@ import type { Endpoint, EndpointEvent } from '../protocol/endpoint/index.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { ImpairedSocket, type ImpairmentOptions, impairSocket } from '../udp/impaired-socket.ts';
+import type { Radio } from './radio.ts';
 
 /** What the driver's owner does with events, and with a socket that broke. */
 export interface DriverOwner {
@@ -29,6 +30,8 @@ export class Driver {
   readonly endpoint: Endpoint;
   socket: DatagramSocket;
   readonly clock: Clock;
+  /** Hears of what is sent, where a connection spares the radio of its machine. */
+  radio: Radio | null = null;
   /** Where events are handed out: the context of `listen` or `connect`, whoever woke the process up. [CON-31] */
   readonly context = new AsyncResource('JSP');
   private readonly owner: DriverOwner;
@@ -287,6 +290,7 @@ export class Driver {
         return;
       }
       batch.clear();
+      this.radio?.onSent(this.clock.now());
     }
     giveBack(batch);
   }

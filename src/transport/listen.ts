@@ -172,7 +172,7 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   private onEvent(event: EndpointEvent): void {
     if (event.type !== 'connected') tellConnection(event);
     else if (this.closing === null) this.accept(event);
-    else event.connection.close('transport', CloseCode.SHUTTING_DOWN, '', this.driver.now());
+    else event.connection.lifecycle.close('transport', CloseCode.SHUTTING_DOWN, '', this.driver.now());
   }
 
   private onSocketError(error: Error, fatal: boolean): void {

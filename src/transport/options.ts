@@ -345,7 +345,9 @@ export function connectionConfig(
 ): ConnectionConfig {
   const config = defaultConnectionConfig(chooseAead(options.aead ?? environmentAead()));
   config.mlKem = mlKemOf(options);
-  config.protection = protectionOf('protection', options) ?? config.protection;
+  const protection = protectionOf('protection', options);
+  config.protection = protection ?? config.protection;
+  config.protectsByNetwork = protection === null;
   config.compression = compressionOptions(options, clockOf(options));
   if (config.protection.mode !== ProtectionMode.OFF) config.congestion = 'bbr'; // [FEC-9] unless the options choose
   if (options.mtu !== undefined) {

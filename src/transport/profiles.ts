@@ -64,6 +64,11 @@ export const PRESETS = {
       25_000,
       'the radio wakes for two or three heartbeats a minute instead of twelve, and NAT bindings, which last 30 s and more, stay',
     ),
+    heartbeatMisses: because(4, 'a lift or a tunnel of more than a minute does not end the connection'),
+    idleTimeoutMs: because(
+      120_000,
+      'longer than the silence that heartbeatMisses forgives, or it would end it first',
+    ),
   },
   iot: {
     mtu: because(512, 'no datagram sent is above 512 bytes, which narrow links carry whole'),

@@ -45,7 +45,7 @@ describe('a packet with a flipped bit is dropped and counted, and disturbs nothi
   test('in a CONNECTION_CLOSE', () => {
     const pair = new Lockstep();
     pair.run();
-    pair.clientCore.close('application', 7, 'bye', pair.now);
+    pair.clientCore.lifecycle.close('application', 7, 'bye', pair.now);
     pair.collect();
     const [close] = pair.toServer;
     expect(flipAll(pair, close, pair.server, 1)).toBe(close.length * 8);

@@ -52,7 +52,7 @@ describe('the datagrams of a whole session, sent again', () => {
 
   test('open and close nothing at a server that has forgotten the connection but half-open handshakes, within their bound', () => {
     const pair = session();
-    pair.clientCore.close('application', 1, '', pair.now);
+    pair.clientCore.lifecycle.close('application', 1, '', pair.now);
     pair.run();
     pass(pair.server, pair.now + 60 * SECOND);
     expect(pair.server.counters.connectionsOpen).toBe(0);

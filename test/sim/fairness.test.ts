@@ -33,7 +33,8 @@ describe('Connections of one endpoint', () => {
     for (const rate of rates) expect(Math.abs(rate / sum - 1 / 3)).toBeLessThan(0.2 / 3);
     // and takes it back when they are gone
     pressure.flows.splice(1);
-    for (const gone of pressure.connections.slice(1)) gone.close('application', 0, '', pressure.world.now);
+    for (const gone of pressure.connections.slice(1))
+      gone.lifecycle.close('application', 0, '', pressure.world.now);
     pressure.run(4_000);
     expect(ratesOf([greedy], pressure, 1_000)[0]).toBeGreaterThan(0.9 * alone);
   });

@@ -112,7 +112,7 @@ class SimulationRun {
     const application = this.applications[ending.by];
     application.at.at(this.world.now + ending.atMs * MILLISECOND, () => {
       this.shared.breakAll();
-      this.peers[ending.by].connection?.close('application', ABRUPT_CODE, 'abrupt', this.world.now);
+      this.peers[ending.by].connection?.lifecycle.close('application', ABRUPT_CODE, 'abrupt', this.world.now);
     });
   }
 

@@ -32,7 +32,7 @@ const MIB = 1_024 * KIB;
 type Effect = (preset: TransportOptions, without: TransportOptions) => Promise<void>;
 
 /** Small messages at 100 a second over a path that loses some. */
-const STATES = { count: 600, everyMs: 10, bytes: 64 };
+const STATES = { count: 400, everyMs: 10, bytes: 64 };
 const LOSSY = { rttMs: 50, loss: 0.08 };
 const lossyP99 = async (options: TransportOptions): Promise<number> =>
   quantile(await oneWayTimes(options, LOSSY, STATES), 0.99);
@@ -40,7 +40,7 @@ const lossyP99 = async (options: TransportOptions): Promise<number> =>
 /** Of small messages behind a transfer of the same connection, once the path is known. */
 async function p95BehindTransfer(options: TransportOptions, bitsPerSecond: number): Promise<number> {
   const path = { rttMs: 40, bitsPerSecond, queueBytes: bitsPerSecond / 50 };
-  const rhythm = { count: 400, everyMs: 19, bytes: 64, stream: { priority: 'chat' as const } };
+  const rhythm = { count: 300, everyMs: 19, bytes: 64, stream: { priority: 'chat' as const } };
   return quantile(await oneWayTimes(options, path, rhythm, (it) => saturate(it, { priority: 'bulk' })), 0.95);
 }
 
@@ -83,9 +83,12 @@ const EFFECTS: Readonly<Record<string, Effect>> = {
     expect(await p95BehindTransfer(preset, 2e6)).toBeLessThan((await p95BehindTransfer(without, 2e6)) / 1.5);
   },
   'mobileChat.heartbeatMs': async (preset, without) => {
-    expect((await idleTraffic(preset, 10)).wakes).toBeLessThanOrEqual(65);
+    expect((await idleTraffic(preset, 10)).wakes).toBeLessThanOrEqual(25);
     expect((await idleTraffic(without, 10)).wakes).toBeGreaterThanOrEqual(110);
   },
+
+  'mobileChat.heartbeatMisses': survivesOutageOf(70_000),
+  'mobileChat.idleTimeoutMs': survivesOutageOf(70_000),
 
   'iot.mtu': async (preset, without) => {
     expect((await largestDatagrams(preset, {})).fromClient).toBe(512);
@@ -115,7 +118,7 @@ const EFFECTS: Readonly<Record<string, Effect>> = {
     expect(await unreadBytes(without, bestEffort)).toBeGreaterThan(600 * KIB);
   },
   'iot.heartbeatMs': async (preset, without) => {
-    expect((await idleTraffic(preset, 10)).wakes).toBeLessThanOrEqual(65);
+    expect((await idleTraffic(preset, 10)).wakes).toBeLessThanOrEqual(21);
     expect((await idleTraffic(without, 10)).wakes).toBeGreaterThanOrEqual(110);
   },
   'iot.heartbeatMisses': survivesOutageOf(260_000),

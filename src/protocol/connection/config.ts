@@ -40,6 +40,8 @@ export interface ConnectionConfig {
   congestion: CongestionName;
   /** What messages are protected by against loss, of streams that do not say. Default off. [FEC-1] */
   protection: ProtectionOptions;
+  /** Nobody chose that, and on networks that lose packets messages are protected. Default true. [CON-67] */
+  protectsByNetwork: boolean;
   /** What is compressed, and opened. Default nothing. */
   compression: CompressionOptions;
   /** Most bytes in flight, whatever the congestion controller would allow. */
@@ -96,6 +98,7 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
     receiveBufferBytes: 0,
     congestion: 'cubic',
     protection: PROTECTION_OFF,
+    protectsByNetwork: true,
     compression: COMPRESSION_OFF,
     congestionWindowBytesMax: 64 * MIB,
     handshakeTimeoutMs: 10_000,

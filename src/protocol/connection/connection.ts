@@ -10,6 +10,7 @@ import { QueueBound } from '../congestion/queue-bound.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import { ConnectionProtection } from '../fec/connection-protection.ts';
 import { RepairCounts } from '../fec/repair-decoder.ts';
+import { DefaultProtection } from '../fec/stream-protection.ts';
 import type { Handshake, HandshakeSpace } from '../handshake/handshake.ts';
 import { Path } from '../path/path.ts';
 import { Recovery, TimeoutResult } from '../recovery/recovery.ts';
@@ -23,6 +24,7 @@ import { PacketSpace, PacketType } from '../wire/packet-header.ts';
 import type { ConnectionConfig } from './config.ts';
 import { ConnectionIds } from './connection-ids.ts';
 import { ControlFrames } from './control-frames.ts';
+import { Device } from './device.ts';
 import { HandshakeProgress } from './handshake-progress.ts';
 import { IncomingRepairs } from './incoming-repairs.ts';
 import { type CloseReason, ConnectionState, Lifecycle } from './lifecycle.ts';
@@ -102,7 +104,7 @@ export class Seat implements HeapItem {
 /**
  * One connection as a state machine without I/O: it makes the parts and keeps their time. The endpoint hands packets to the
  * {@link receiver} and deadlines to {@link onTimeout}, and takes packets from the {@link assembler}, {@link nextTimeout} and events. The
- * application calls {@link streams}, {@link close} and `lifecycle.finish`. The parts know each other only as far as they have to.
+ * application calls {@link streams}, {@link device}, `lifecycle.close` and `lifecycle.finish`. The parts know each other only as far as they have to.
  */
 export class Connection {
   /** Whatever the driver wants to find again with an event. */
@@ -117,6 +119,7 @@ export class Connection {
   readonly handshake: HandshakeProgress;
   readonly receiver: PacketReceiver;
   readonly assembler: PacketAssembler;
+  readonly device: Device;
 
   private readonly config: ConnectionConfig;
   private readonly times: ConnectionTimes<CongestionState>;
@@ -189,9 +192,12 @@ export class Connection {
     const thin = new ThinSender();
     this.recovery = new Recovery(this.path, isServer, thin);
     this.liveness = new Liveness(config.heartbeatMs, config.heartbeatMisses, config.idleTimeoutMs, now);
+    const defaultProtection = new DefaultProtection(config.protection);
+    const compression = new ConnectionCompression(config.compression, this.path);
     this.streams = new Streams(this, config, options.events, this.memory, {
       protection: new ConnectionProtection(this.path),
-      compression: new ConnectionCompression(config.compression, this.path),
+      defaultProtection,
+      compression,
     });
     this.helloCame = options.helloCame;
     const host = new Connection.Host(this);
@@ -242,6 +248,14 @@ export class Connection {
       thinning: delay === 0 ? null : new QueueBound(path.rtt, delay),
       trace,
     };
+    this.device = new Device({
+      control,
+      lifecycle,
+      liveness,
+      protection: config.protectsByNetwork ? defaultProtection : null,
+      compression,
+      touch: () => this.touch(),
+    });
     this.assembler = new PacketAssembler({ ...parts, skips }, host);
     this.receiver = new PacketReceiver({ ...parts, openFailuresMax: config.openFailuresMax }, host, now);
   }
@@ -262,7 +276,8 @@ export class Connection {
       memoryReservedBytes: this.memory.reserved,
       mayFragment,
       probeTimeout: this.probeTimeout,
-      receivedAt: liveness.receivedAt,
+      liveness,
+      device: this.device,
       times,
       now,
     });
@@ -275,11 +290,6 @@ export class Connection {
     if (isChanged) this.onMtu(now);
     else this.settleMtu();
     this.touch();
-  }
-
-  /** Closes at once. */
-  close(scope: CloseReason['scope'], code: number, reason: string, now: Micros): void {
-    this.lifecycle.close(scope, code, reason, now);
   }
 
   /** The system did not take a datagram of this size; 0: it heard that one of any size was larger than the path carries in one piece. [REC-53] */

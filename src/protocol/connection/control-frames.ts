@@ -72,10 +72,12 @@ export class ControlFrames {
   }
 
   /** Takes a frame that is for no other part of the connection. Returns 0 or a close code. */
-  onFrame({ buffer, dataStart, dataLength, type }: FrameReader): number {
+  onFrame(frame: FrameReader): number {
+    const { buffer, dataStart, dataLength, type } = frame;
     switch (type) {
       case FrameType.HEARTBEAT:
         this.counters.heartbeatsReceived++;
+        this.liveness.onHeartbeat(frame.number, frame.interval);
         return 0;
       case FrameType.PATH_CHALLENGE:
         this.pathResponse = copyOf(buffer.subarray(dataStart, dataStart + dataLength));
@@ -106,7 +108,8 @@ export class ControlFrames {
       case FrameType.HANDSHAKE_DONE:
         this.isHandshakeDoneDue = true;
         break;
-      case FrameType.HEARTBEAT: // the next one says the same
+      case FrameType.HEARTBEAT: // the next one says the same, unless there is news [CON-62]
+        if (this.liveness.isHeartbeatNews) this.isHeartbeatDue = true;
         break;
       default:
         assert(false, 'a frame that is recorded has a part that is told when it is lost');

@@ -173,7 +173,7 @@ export class HandshakeProgress {
     ids.resetToken = parameters.statelessResetToken;
     this.parts.trace?.parameters('remote', parameters, now);
     this.parts.trace?.keys('updated', '1rtt', now);
-    liveness.limitIdle(parameters.idleTimeoutMs);
+    liveness.onPeerParameters(parameters.idleTimeoutMs, parameters.heartbeatMs);
     let bound = parameters.maxDatagramBytes;
     if (isLoopback && parameters.receiveBufferBytes > 0) {
       const window = Math.floor(parameters.receiveBufferBytes * BUFFER_SHARE);

@@ -8,6 +8,8 @@ import { MESSAGE_COST } from '../stream/flow-control.ts';
 import { STREAM_BYTES, type Streams, type StreamsHost } from '../stream/streams.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
 import type { ConnectionTimes, SendLimit } from '../trace/time-in-states.ts';
+import type { AppState, Device, NetworkType } from './device.ts';
+import type { Liveness } from './liveness.ts';
 
 /**
  * True figures of a connection at one moment, with those of {@link ConnectionCounters}. Names tell units: `...Ms` are milliseconds, `...Bytes`
@@ -23,6 +25,12 @@ export interface ConnectionMetrics extends ConnectionCounters {
   handshakeMs: number;
   /** Time since a packet of the peer was last opened. */
   silenceMs: number;
+  /** What the application said that the machine is connected by; `unknown` where it said nothing. */
+  networkType: NetworkType;
+  /** Whether the application said that somebody looks at it; `foreground` where it said nothing. */
+  appState: AppState;
+  /** Time between this side's heartbeats, as it is now; 0 without heartbeats. */
+  heartbeatIntervalMs: number;
   // ---- Round trip ----
   /** The smoothed round-trip time (RFC 9002 section 5.3): what to look at. 0 before the first sample, as the next three. */
   rttMs: number;
@@ -205,8 +213,8 @@ export interface MetricsSource {
   /** IP may take datagrams apart on the way. */
   readonly mayFragment: boolean;
   readonly probeTimeout: Micros;
-  /** When a packet was last opened. */
-  readonly receivedAt: Micros;
+  readonly liveness: Liveness;
+  readonly device: Device;
   readonly times: ConnectionTimes<CongestionState>;
   readonly now: Micros;
 }
@@ -233,7 +241,10 @@ export function metricsOf(source: MetricsSource): ConnectionMetrics {
     ...counters,
     ageMs: milliseconds(now - times.startedAt),
     handshakeMs: times.completedAt < 0 ? 0 : milliseconds(times.completedAt - times.startedAt),
-    silenceMs: milliseconds(now - source.receivedAt),
+    silenceMs: milliseconds(now - source.liveness.receivedAt),
+    networkType: source.device.networkType,
+    appState: source.device.appState,
+    heartbeatIntervalMs: source.liveness.intervalMs(source.probeTimeout),
     rttMs: rtt.hasSample ? rtt.smoothed / MILLISECOND : 0,
     rttLatestMs: rtt.latest / MILLISECOND,
     rttMinMs: rtt.hasSample ? rtt.min / MILLISECOND : 0,

@@ -152,7 +152,7 @@ export class Endpoint {
     for (const connection of this.byId.values()) {
       if (connection.lifecycle.isEstablished) continue;
       try {
-        connection.close('transport', CloseCode.SHUTTING_DOWN, '', now);
+        connection.lifecycle.close('transport', CloseCode.SHUTTING_DOWN, '', now);
       } catch (error) {
         this.onInternalError(connection, error, now);
       }

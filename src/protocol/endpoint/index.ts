@@ -10,6 +10,7 @@ export {
   defaultConnectionConfig,
 } from '../connection/config.ts';
 export type { Connection, EndpointEvent } from '../connection/connection.ts';
+export { APP_STATES, type AppState, NETWORK_TYPES, type NetworkType } from '../connection/device.ts';
 export type { CloseReason } from '../connection/lifecycle.ts';
 export type { ConnectionMetrics } from '../connection/metrics.ts';
 export {

@@ -53,18 +53,24 @@ export class StreamProtection implements HeapItem {
   /** That time has come: a packet of its own, if need be, is to be written. */
   isFlushDue = false;
 
-  private readonly ofStream: ProtectionOptions;
+  private readonly ofStream: ProtectionOptions | DefaultProtection;
   private readonly host: ProtectionHost;
   /** Nobody has paid yet for the packet that a flush takes. */
   private isUnpaid = false;
   private lastPacket = -1;
   private lastAt: Micros = 0;
 
-  constructor(stream: ProtectedStream, ofStream: ProtectionOptions, host: ProtectionHost) {
+  /** @param ofStream - what the stream says; what holds for the connection where it says nothing */
+  constructor(
+    stream: ProtectedStream,
+    ofStream: ProtectionOptions | DefaultProtection,
+    host: ProtectionHost,
+  ) {
     this.stream = stream;
     this.ofStream = ofStream;
-    this.asked = ofStream;
+    this.asked = optionsOf(ofStream);
     this.host = host;
+    if (ofStream instanceof DefaultProtection) ofStream.follow(this);
     if (this.isAsked) host.watch(this);
   }
 
@@ -75,7 +81,7 @@ export class StreamProtection implements HeapItem {
 
   /** True unless the next message, which asks for this, or null for what the stream has, is to be sent without. */
   admits(asked: ProtectionOptions | null): boolean {
-    const said = asked ?? this.ofStream;
+    const said = asked ?? optionsOf(this.ofStream);
     if (said.mode === ProtectionMode.OFF) return !this.isAsked;
     if (!this.isAsked) this.host.watch(this);
     this.asked = said;
@@ -138,6 +144,37 @@ export class StreamProtection implements HeapItem {
     else
       this.interval +=
         (Math.min(elapsed, PAUSE * Math.max(this.interval, MILLISECOND)) - this.interval) / MEAN_OVER;
+  }
+}
+
+function optionsOf(said: ProtectionOptions | DefaultProtection): ProtectionOptions {
+  return said instanceof DefaultProtection ? said.options : said;
+}
+
+/** What messages are protected by of streams that do not say, while that may change. */
+export class DefaultProtection {
+  /** What streams have that are opened from now on. */
+  options: ProtectionOptions;
+  private readonly followers = new Map<number, StreamProtection>();
+
+  constructor(options: ProtectionOptions) {
+    this.options = options;
+  }
+
+  follow(stream: StreamProtection): void {
+    this.followers.set(stream.stream.id, stream);
+  }
+
+  /** The stream is over. */
+  forget(id: number): void {
+    this.followers.delete(id);
+  }
+
+  /** Where it becomes nothing, streams that are protected stay so: on a path that loses nothing that costs nothing. [CON-67] */
+  change(options: ProtectionOptions): void {
+    this.options = options;
+    if (options.mode === ProtectionMode.OFF) return;
+    for (const stream of this.followers.values()) stream.admits(null);
   }
 }
 

@@ -5,7 +5,7 @@ import { CompressionMode, type ConnectionCompression } from '../compress/compres
 import { StreamCompression } from '../compress/stream-compression.ts';
 import type { ConnectionProtection } from '../fec/connection-protection.ts';
 import type { ProtectionOptions } from '../fec/protection.ts';
-import type { StreamProtection } from '../fec/stream-protection.ts';
+import type { DefaultProtection, StreamProtection } from '../fec/stream-protection.ts';
 import type { Delivery, Priority } from '../wire/frame-type.ts';
 import type { MessageLimits } from './limits.ts';
 import type { ReceiveStream } from './receive/receive-stream.ts';
@@ -32,6 +32,8 @@ export interface StreamSettings {
 export interface MessageServices {
   /** Against loss. */
   readonly protection: ConnectionProtection;
+  /** The same of streams that do not say. */
+  readonly defaultProtection: DefaultProtection;
   /** To make them small. */
   readonly compression: ConnectionCompression;
 }

@@ -1,9 +1,11 @@
+/** All streams of a connection. One file because it is one class, which everything that streams have in common goes through. */
+
 import type { MemoryAccount } from '../../base/memory-budget.ts';
 import { DeadlineWatch, MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
 import type { ConnectionCompression } from '../compress/compression.ts';
 import type { ConnectionProtection } from '../fec/connection-protection.ts';
 import type { ProtectionOptions } from '../fec/protection.ts';
-import { StreamProtection } from '../fec/stream-protection.ts';
+import { type DefaultProtection, StreamProtection } from '../fec/stream-protection.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import { type Delivery, FrameType, Priority } from '../wire/frame-type.ts';
@@ -49,8 +51,10 @@ export interface StreamsHost {
   readonly role: 'client' | 'server';
   /** Something changed that may be worth a packet. */
   touch(): void;
-  /** The peer broke the protocol. */
-  close(scope: 'transport', code: number, reason: string, now: Micros): void;
+  readonly lifecycle: {
+    /** The peer broke the protocol. */
+    close(scope: 'transport', code: number, reason: string, now: Micros): void;
+  };
 }
 
 /**
@@ -70,6 +74,7 @@ export class Streams<Host extends StreamsHost> {
   private readonly owner: StreamOwner;
   private readonly sendContext: SendContext;
   private readonly receiveContext: ReceiveContext;
+  private readonly defaultProtection: DefaultProtection;
   private peerStreamWindow = 0;
   /** How the windows of streams grow. */
   private readonly streamGrowth: WindowGrowth;
@@ -89,11 +94,12 @@ export class Streams<Host extends StreamsHost> {
     memory: MemoryAccount,
     services: MessageServices,
   ) {
-    const { protection, compression } = services;
+    const { protection, defaultProtection, compression } = services;
     this.host = host;
     this.protection = protection;
     this.compression = compression;
     this.config = config;
+    this.defaultProtection = defaultProtection;
     this.memory = memory;
     this.events = new StreamEvents(host, sink);
     memory.take(config.connectionWindowStartBytes + SURE_BYTES);
@@ -356,7 +362,7 @@ export class Streams<Host extends StreamsHost> {
     const { ordered, priority } = settings;
     const protection = new StreamProtection(
       { id, ordered, isBulk: priority === Priority.BULK },
-      settings.protection ?? this.config.protection,
+      settings.protection ?? this.defaultProtection,
       this.protection,
     );
     const sender = new SendStream(this.sendContext, {
@@ -395,7 +401,12 @@ export class Streams<Host extends StreamsHost> {
   /** A message cannot be opened. [CMP-7] */
   private failReading(id: number): void {
     const { compression, pace } = this;
-    this.host.close('transport', compression.fault, `a message of stream ${id} cannot be opened`, pace.now);
+    this.host.lifecycle.close(
+      'transport',
+      compression.fault,
+      `a message of stream ${id} cannot be opened`,
+      pace.now,
+    );
   }
 
   /** Something came, was read, or is to be said again: there may be news for the application, and frames for the peer. */
@@ -421,6 +432,7 @@ export class Streams<Host extends StreamsHost> {
     this.memory.give(STREAM_BYTES);
     this.packer.remove(stream);
     this.protection.forget(stream.id);
+    this.defaultProtection.forget(stream.id);
     this.limits.streams.onForgotten(stream.id);
     this.events.closed(stream);
   }

@@ -40,7 +40,7 @@ describe('closing during the handshake', () => {
       pump(now);
       if (isClosed || pair.server.endpoint.counters.handshakesStarted === 0) return;
       isClosed = true;
-      pair.server.halfOpen.close('application', 42, 'none of your business', now);
+      pair.server.halfOpen.lifecycle.close('application', 42, 'none of your business', now);
     };
     pair.connect().until(() => pair.client.closed !== null);
     expect(pair.client.closed).toMatchObject({

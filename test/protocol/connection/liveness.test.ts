@@ -214,7 +214,7 @@ describe('liveness', () => {
     expect(new Liveness(5_000, 3, 30, 0).interval(SECOND)).toBe(SECOND);
     expect(new Liveness(0, 3, 2_000, 0).interval(0)).toBe(NEVER);
     const liveness = new Liveness(5_000, 3, 0, 0);
-    liveness.limitIdle(3_000);
+    liveness.onPeerParameters(3_000, 0);
     expect(liveness.interval(0)).toBe(SECOND);
   });
 
@@ -250,12 +250,133 @@ describe('liveness', () => {
   test('takes the smaller of two idle timeouts, and none for 0 [CON-6]', () => {
     const idleFor = (mine: number, peer: number) => {
       const liveness = new Liveness(0, 1, mine, 0);
-      liveness.limitIdle(peer);
+      liveness.onPeerParameters(peer, 0);
       return liveness.deadline(0);
     };
     expect(idleFor(7, 9)).toBe(7 * MILLISECOND);
     expect(idleFor(9, 7)).toBe(7 * MILLISECOND);
     expect(idleFor(0, 7)).toBe(7 * MILLISECOND);
     expect(idleFor(0, 0)).toBe(NEVER);
+  });
+});
+
+const rest = (): number => 30 * SECOND;
+const usual = (configured: number): number => configured;
+
+describe('a side that wants to sleep', () => {
+  test('has an interval above a third of the idle timeout, which follows it, up to the idle timeout itself [CON-63]', () => {
+    const liveness = new Liveness(5_000, 3, 30_000, 0);
+    expect(liveness.adapt(rest, 0)).toBe(true);
+    expect(liveness.interval(0)).toBe(30 * SECOND);
+    expect(liveness.intervalMs(0)).toBe(30_000);
+    liveness.onReceived(0);
+    expect(liveness.deadline(0)).toBe(30 * SECOND);
+    expect(new Liveness(25_000, 3, 30_000, 0).interval(0)).toBe(25 * SECOND);
+    expect(new Liveness(60_000, 3, 30_000, 0).interval(0)).toBe(30 * SECOND);
+    // No wish to sleep, which 10 s at most are not, changes anything.
+    expect(new Liveness(10_000, 3, 15_000, 0).interval(0)).toBe(5 * SECOND);
+    expect(new Liveness(60_000, 3, 9_000, 0).interval(0)).toBe(3 * SECOND);
+    expect(new Liveness(0, 3, 30_000, 0).adapt(rest, 0)).toBe(false);
+  });
+
+  test('asks as often as configured once it is not answered, and gives up as soon as others [CON-62] [CON-8]', () => {
+    const liveness = new Liveness(5_000, 3, 30_000, 0);
+    liveness.adapt(rest, 0);
+    liveness.onReceived(0);
+    const beats: number[] = [];
+    let now = 0;
+    for (;;) {
+      now = liveness.deadline(0);
+      const found = liveness.onTimeout(now, 0);
+      if (found !== LivenessOutcome.HEARTBEAT_DUE) break;
+      beats.push(now / SECOND);
+    }
+    expect(beats).toEqual([30, 35]);
+    expect(now).toBe(40 * SECOND);
+  });
+
+  test('is left in peace for 5/4 of its interval, but no longer than eight times the own one, and not by one that sleeps itself [CON-64]', () => {
+    const silence = (own: number, peer: number, idle = 120_000): number => {
+      const liveness = new Liveness(own, 20, idle, 0);
+      liveness.onPeerParameters(idle, 5_000);
+      liveness.onHeartbeat(0, peer);
+      return liveness.deadline(0) / SECOND;
+    };
+    expect(silence(5_000, 30_000)).toBe(37.5);
+    expect(silence(1_000, 30_000)).toBe(8);
+    expect(silence(750, 30_000)).toBe(6);
+    expect(silence(5_000, 10_000)).toBe(5);
+    expect(silence(5_000, 0)).toBe(5);
+    expect(silence(5_000, 2 ** 50)).toBe(40);
+    expect(silence(25_000, 30_000)).toBe(25);
+    expect(silence(5_000, 2 ** 50, 8_000)).toBeCloseTo(8 / 3);
+  });
+
+  test('makes the other side wait for three of its intervals, and never for more than three idle timeouts [CON-63]', () => {
+    const idleFor = (intervalMs: number): number => {
+      const liveness = new Liveness(0, 3, 30_000, 0);
+      liveness.onPeerParameters(60_000, intervalMs);
+      return liveness.deadline(0) / SECOND;
+    };
+    expect(idleFor(10_000)).toBe(30);
+    expect(idleFor(20_000)).toBe(60);
+    expect(idleFor(30_000)).toBe(90);
+    expect(idleFor(2 ** 52)).toBe(90);
+  });
+
+  test('is heeded by its newest heartbeat, whichever comes last [CON-62]', () => {
+    const liveness = new Liveness(5_000, 3, 30_000, 0);
+    liveness.onPeerParameters(30_000, 5_000);
+    liveness.onHeartbeat(7, 5_000);
+    liveness.onHeartbeat(6, 30_000);
+    expect(liveness.deadline(0)).toBe(5 * SECOND);
+    liveness.onHeartbeat(8, 30_000);
+    expect(liveness.deadline(0)).toBe(37.5 * SECOND);
+    liveness.onHeartbeat(9, 5_000);
+    expect(liveness.deadline(0)).toBe(5 * SECOND);
+  });
+
+  test('asks together with what else is sent, in the second half of its interval, and once [CON-65]', () => {
+    const liveness = new Liveness(5_000, 3, 30_000, 0);
+    liveness.adapt(rest, 0);
+    expect(liveness.joins(20 * SECOND)).toBe(false); // it has asked
+    liveness.onReceived(0);
+    expect([14.9, 15, 16].map((at) => liveness.joins(at * SECOND))).toEqual([false, true, false]);
+    liveness.onReceived(15 * SECOND);
+    expect(liveness.deadline(0)).toBe(45 * SECOND);
+    expect(new Liveness(0, 3, 30_000, 0).joins(25 * SECOND)).toBe(false);
+  });
+});
+
+describe('a check of liveness', () => {
+  test('asks each second, and gives up after as many as misses are allowed [CON-66]', () => {
+    const liveness = new Liveness(5_000, 3, 30_000, 0);
+    liveness.check(20 * SECOND);
+    expect(liveness.deadline(0)).toBe(21 * SECOND);
+    expect(liveness.onTimeout(21 * SECOND, 0)).toBe(LivenessOutcome.HEARTBEAT_DUE);
+    expect(liveness.onTimeout(22 * SECOND, 0)).toBe(LivenessOutcome.HEARTBEAT_DUE);
+    expect(liveness.onTimeout(23 * SECOND, 0)).toBe(LivenessOutcome.HEARTBEAT_TIMEOUT);
+  });
+
+  test('is no more frequent than the probe timeout or a shorter interval, and waits for three probe timeouts [CON-66]', () => {
+    const slow = new Liveness(5_000, 2, 30_000, 0);
+    slow.check(0);
+    expect(slow.deadline(1.5 * SECOND)).toBe(1.5 * SECOND);
+    expect(slow.onTimeout(2 * SECOND, 1.5 * SECOND)).toBe(LivenessOutcome.HEARTBEAT_DUE);
+    expect(slow.onTimeout(4.5 * SECOND, 1.5 * SECOND)).toBe(LivenessOutcome.HEARTBEAT_TIMEOUT);
+    const quick = new Liveness(200, 3, 30_000, 0);
+    quick.check(0);
+    expect(quick.deadline(0)).toBe(SECOND / 5);
+  });
+
+  test('ends with the first packet, and means nothing without heartbeats [CON-66]', () => {
+    const liveness = new Liveness(5_000, 3, 30_000, 0);
+    liveness.check(0);
+    liveness.onReceived(SECOND / 2);
+    expect(liveness.deadline(0)).toBe(5.5 * SECOND);
+    const without = new Liveness(0, 3, 30_000, 0);
+    without.check(0);
+    expect(without.deadline(0)).toBe(30 * SECOND);
+    expect(without.adapt(usual, 0)).toBe(false);
   });
 });

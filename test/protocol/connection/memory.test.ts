@@ -6,6 +6,8 @@ import { COMPRESSION_OFF, ConnectionCompression } from '../../../src/protocol/co
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
 import { CONNECTION_BYTES, memoryOf } from '../../../src/protocol/connection/metrics.ts';
 import { ConnectionProtection } from '../../../src/protocol/fec/connection-protection.ts';
+import { PROTECTION_OFF } from '../../../src/protocol/fec/protection.ts';
+import { DefaultProtection } from '../../../src/protocol/fec/stream-protection.ts';
 import { Streams } from '../../../src/protocol/stream/streams.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { FrameType, MessageFlag } from '../../../src/protocol/wire/frame-type.ts';
@@ -55,6 +57,7 @@ class Unread {
       this.memory,
       {
         protection: new ConnectionProtection(cleanPath()),
+        defaultProtection: new DefaultProtection(PROTECTION_OFF),
         compression: new ConnectionCompression(COMPRESSION_OFF, UNKNOWN_PATH),
       },
     );

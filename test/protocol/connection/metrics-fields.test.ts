@@ -151,6 +151,15 @@ const STORIES: Record<string, Story> = {
     },
     moves: ['heartbeatsReceived', 'silenceMs'],
   },
+  'a telephone that goes into a pocket': {
+    begin: () => new Pair().connected(),
+    side: 'client',
+    go: ({ client, now }) => {
+      client.core.device.setNetworkType('cellular', now);
+      client.core.device.setAppState('background', now);
+    },
+    moves: ['networkType', 'appState', 'heartbeatIntervalMs'],
+  },
   'losses on the way out': {
     begin: () => new Pair({ link: { delayMs: 10 } }).connected(),
     side: 'client',

@@ -75,7 +75,9 @@ describe('metrics', () => {
     const metrics = pair.client.core.metrics();
     const { mtu, congestionState, congestionWindowBytes, memoryBytes, memoryReservedBytes, ...others } =
       metrics;
-    const { congestionStateMs, limitedBy, limitedByMs, queue, receiveCreditBytes, ...rest } = others;
+    const { networkType, appState, heartbeatIntervalMs, ...counts } = others;
+    expect([networkType, appState, heartbeatIntervalMs]).toEqual(['unknown', 'foreground', 5_000]);
+    const { congestionStateMs, limitedBy, limitedByMs, queue, receiveCreditBytes, ...rest } = counts;
     for (const states of [congestionStateMs, limitedByMs, queue.system, queue.bulk])
       expect(new Set(Object.values(states))).toEqual(new Set([0]));
     expect(limitedBy).toBe('idle');

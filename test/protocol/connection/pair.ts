@@ -269,7 +269,7 @@ export class Side {
   }
 
   close(scope: 'application' | 'transport' = 'application', code = 0, reason = ''): void {
-    this.core.close(scope, code, reason, this.world.now);
+    this.core.lifecycle.close(scope, code, reason, this.world.now);
     this.node.wake();
   }
 

@@ -100,7 +100,7 @@ describe('a stateless reset', () => {
     expect(drain(client, 0)).toEqual([]);
 
     const pair = new Pair().connected();
-    pair.server.core.close('application', 3, 'bye', pair.now);
+    pair.server.core.lifecycle.close('application', 3, 'bye', pair.now);
     pair.client.send(pair.client.open(), 'in the middle of it');
     pair.server.node.wake();
     pair.run(100);

@@ -73,7 +73,7 @@ describe('an exception in our own code [CON-33]', () => {
       expect(pair.server.endpoint.counters).toMatchObject({ internalErrors: 1, connectionsOpen: 1 });
       expect(pair.client.endpoint.counters.internalErrors).toBe(0);
       expect(good.client.counters).toMatchObject({ packetsUnopened: 0, packetsLost: 0 });
-      good.client.close('application', 0, '', pair.now);
+      good.client.lifecycle.close('application', 0, '', pair.now);
       pair.client.node.wake();
       pair.toTheEnd();
       expectAtRest(pair.server.endpoint);
