@@ -38,6 +38,7 @@ export { type ConnectOptions, connect } from './transport/connect.ts';
 export type { CloseOptions, Connection } from './transport/connection.ts';
 export type { DiagnosticsMessages } from './transport/diagnostics-messages.ts';
 export { type Listener, type ListenerMetrics, type ListenOptions, listen } from './transport/listen.ts';
+export { type MetricsEndpoint, serveMetrics } from './transport/live.ts';
 export type {
   Delivery,
   MlKemPreference,

@@ -38,7 +38,8 @@ export type JspErrorCode =
   | 'ERR_JSP_TOPIC_INVALID'
   | 'ERR_JSP_FILTER_INVALID'
   | 'ERR_JSP_BROKER'
-  | 'ERR_JSP_FILES';
+  | 'ERR_JSP_FILES'
+  | 'ERR_JSP_MONITOR';
 
 export interface JspErrorOptions extends ErrorOptions {
   readonly applicationCode?: number | undefined;

@@ -2,11 +2,13 @@
 /** `jsp` with all its commands: the program that the package's `bin` names. */
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { serveMetricsWhenUsed } from '../transport/live.ts';
 import { applyQlogOption } from './arguments.ts';
 import { addBenchCommand } from './bench.ts';
 import { addBrokerCommand } from './broker.ts';
 import { addDictCommand } from './dict.ts';
 import { addKeygenCommand } from './keygen.ts';
+import { addMonitorCommand } from './monitor.ts';
 import { addPingCommand } from './ping.ts';
 import { addProfilesCommand } from './profiles.ts';
 import { addPubCommand } from './pub.ts';
@@ -23,7 +25,11 @@ const jsp = new Command('jsp')
   .version(packageVersion(), '--version')
   .helpCommand(false)
   .exitOverride()
-  .hook('preAction', (_, command) => applyQlogOption(command.opts()))
+  .hook('preAction', (_, command) => {
+    applyQlogOption(command.opts());
+    const parent = command.parent === jsp ? '' : `${command.parent?.name()} `;
+    if (command.name() !== 'monitor') serveMetricsWhenUsed(`jsp ${parent}${command.name()}`);
+  })
   .configureOutput({ outputError: (text, write) => write(usageLine(text)) });
 addBrokerCommand(jsp);
 addSubCommand(jsp);
@@ -34,6 +40,7 @@ addReceiveCommand(jsp);
 addKeygenCommand(jsp);
 addDictCommand(jsp);
 addProfilesCommand(jsp);
+addMonitorCommand(jsp);
 addBenchCommand(jsp);
 jsp.parseAsync().catch(endWith);
 

@@ -234,7 +234,8 @@ export function metricsOf(source: MetricsSource): ConnectionMetrics {
   const sent = streams.sendCounts;
   const received = streams.receiveCounts;
   const lost = counters.packetsLost - counters.packetsSpuriouslyLost;
-  const pacingRate = rtt.hasSample ? congestion.pacingRate * SECOND : 0;
+  const isPaced = rtt.hasSample && congestion.pacingRate < Number.POSITIVE_INFINITY;
+  const pacingRate = isPaced ? congestion.pacingRate * SECOND : 0;
   const queue = queuesOf(streams);
   const queueBytes = queue.system.bytes + queue.media.bytes + queue.chat.bytes + queue.bulk.bytes;
   return {
