@@ -42,7 +42,7 @@ import {
 } from './diagnostics.ts';
 import type { Driver } from './driver.ts';
 import { IsolatedEmitter } from './listeners.ts';
-import { connectionClosed, connectionOpened } from './live.ts';
+import { connectionIsLive, connectionIsOver } from './live.ts';
 import {
   APPLICATION_CODE,
   CONTROLLERS,
@@ -421,7 +421,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   /** The handshake is complete. */
   private onConnected(): void {
     this.isOpened = true;
-    connectionOpened(this, this.core.counters);
+    connectionIsLive(this, this.core.counters);
     if (connectionOpen.hasSubscribers)
       connectionOpen.publish({ connection: this, handshakeMs: this.core.metrics().handshakeMs });
     if (connectionAlert.hasSubscribers) this.startAlerts();
@@ -487,7 +487,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     this.closedWith = this.failure ?? closeError(reason);
     this.resolveClosed(this.closedWith);
     this.stopAlerts();
-    connectionClosed(this);
+    connectionIsOver(this);
     this.owner.onConnectionClosed(this);
     this.mtuRequest?.reject(this.closedWith ?? connectionClosed());
     this.mtuRequest = null;

@@ -27,7 +27,7 @@ import {
 import { listenerClose, listenerOpen } from './diagnostics.ts';
 import { Driver, type DriverOwner } from './driver.ts';
 import { IsolatedEmitter, Iterations } from './listeners.ts';
-import { listenerOpened } from './live.ts';
+import { listenerIsLive } from './live.ts';
 import {
   clockOf,
   connectionConfig,
@@ -270,7 +270,7 @@ export async function listen(given: ListenOptions): Promise<Listener> {
       'close',
       onAbort(signal, () => void listener.close({ timeoutMs: 0 })),
     );
-    listenerOpened();
+    listenerIsLive();
     if (listenerOpen.hasSubscribers) listenerOpen.publish({ listener });
     return listener;
   } catch (error) {

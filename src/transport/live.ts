@@ -37,17 +37,17 @@ export function serveMetricsWhenUsed(command: string): void {
   servesWhenUsed = true;
 }
 
-export function connectionOpened(connection: Watchable, traffic: Traffic): void {
+export function connectionIsLive(connection: Watchable, traffic: Traffic): void {
   live.add(connection, traffic);
   if (servesWhenUsed) serveNow();
 }
 
-export function connectionClosed(connection: Watchable): void {
+export function connectionIsOver(connection: Watchable): void {
   live.remove(connection);
 }
 
 /** A listener, which has no connection yet: a server can be looked into from the beginning. */
-export function listenerOpened(): void {
+export function listenerIsLive(): void {
   if (servesWhenUsed) serveNow();
 }
 
