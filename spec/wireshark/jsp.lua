@@ -1,7 +1,7 @@
 -- JetStreamProto for Wireshark and tshark: dissects the packets of version 1 as ../packets.md and ../frames.md have them, and opens them with a
 -- key log (../trace.md). README.md beside this file says how to use it.
 --
--- In this order: bits and cryptography in Lua alone, for Wireshark gives scripts none before 4.2; connections and their keys; frames;
+-- In this order: bits and cryptography in Lua alone, for Wireshark gave scripts none for long; connections and their keys; frames;
 -- packets; how Wireshark finds all this. It runs with Lua 5.1 to 5.4 and needs nothing beside it.
 
 -- ---- bits ----
@@ -453,7 +453,7 @@ local FRAME_NAMES = {
   "TICKET", "STREAM_OPEN", "STREAM_FIN", "RESET_STREAM", "STOP_SENDING", "ABANDON", "DROPPED", "MAX_DATA", "MAX_STREAM_DATA",
   "MAX_STREAMS", "DATA_BLOCKED", "STREAM_DATA_BLOCKED", "STREAMS_BLOCKED", "REPAIR", "HEARTBEAT", "PATH_CHALLENGE",
   "PATH_RESPONSE", "NEW_CONNECTION_ID", "RETIRE_CONNECTION_ID", "CONNECTION_CLOSE", "ACK_FREQUENCY",
-  [0x30] = "MESSAGES", [0x31] = "MESSAGES (best effort)",
+  [0x30] = "MESSAGES", [0x31] = "MESSAGES (best effort)", [0x32] = "MESSAGES", [0x33] = "MESSAGES (best effort)",
 }
 for type = 0x20, 0x2f do FRAME_NAMES[type] = type % 2 == 0 and "MESSAGE" or "MESSAGE (best effort)" end
 for type = 0x38, 0x3f do FRAME_NAMES[type] = "EXTENSION" end
@@ -461,10 +461,13 @@ for type = 0x38, 0x3f do FRAME_NAMES[type] = "EXTENSION" end
 local CLOSE_CODES = {
   [0x00] = "NO_ERROR", "INTERNAL_ERROR", "CONNECTION_REFUSED", "FLOW_CONTROL_ERROR", "STREAM_LIMIT_ERROR", "STREAM_STATE_ERROR",
   "FINAL_SIZE_ERROR", "FRAME_ENCODING_ERROR", "TRANSPORT_PARAMETER_ERROR", [0x0a] = "PROTOCOL_VIOLATION", [0x0b] = "CRYPTO_ERROR",
-  [0x0c] = "IDENTITY_MISMATCH", [0x0d] = "MESSAGE_TOO_LARGE", [0x0f] = "AEAD_LIMIT_REACHED", [0x10] = "SHUTTING_DOWN",
+  [0x0c] = "IDENTITY_MISMATCH", [0x0d] = "MESSAGE_TOO_LARGE", [0x0e] = "COMPRESSION_ERROR", [0x0f] = "AEAD_LIMIT_REACHED", [0x10] = "SHUTTING_DOWN",
   [0x11] = "IDLE_TIMEOUT", [0x12] = "HEARTBEAT_TIMEOUT", [0x13] = "HANDSHAKE_TIMEOUT",
 }
 local HANDSHAKE_MESSAGES = { "CLIENT_HELLO", "SERVER_HELLO", "PARAMETERS", "IDENTITY", "SIGNATURE", "FINISHED" }
+
+local ENVELOPES = { [0x00] = "as it is", [0x01] = "LZ4 block", [0x03] = "LZ4 block, with the dictionary of this hash" }
+for n = 0, 15 do ENVELOPES[5 + 16 * n] = string.format("LZ4 block, with dictionary %d of the receiver", n) end
 
 field("connection", "uint32", "Connection", base.DEC)
 field("sender", "string", "Sent by")
@@ -550,10 +553,9 @@ field("message.offset", "uint64", "Offset of the fragment", base.DEC)
 field("message.total", "uint64", "Length of the message", base.DEC)
 field("message.oldest", "uint64", "Oldest sequence that is not settled", base.DEC)
 field("message.remaining", "uint64", "Time until the deadline (us)", base.DEC)
-field("message.envelope", "uint8", "Envelope", base.HEX)
-field("message.compressed", "bool", "Compressed (LZ4 block)")
+field("message.enveloped", "bool", "In an envelope")
+field("message.envelope", "uint8", "Envelope", base.HEX, ENVELOPES)
 field("message.dictionary", "bytes", "Hash of the dictionary")
-field("message.original_length", "uint64", "Length before compression", base.DEC)
 field("message.count", "uint64", "Messages in the run", base.DEC)
 field("message.length", "uint64", "Length", base.DEC)
 field("message.data", "bytes", "Data")
@@ -698,6 +700,15 @@ local function read_crypto(r)
   return string.format("%d-%d/%d%s", offset, offset + length, total, what)
 end
 
+-- [CMP-2] What the bytes of a message begin with, at the reader's place. Returns what the Info column says of it.
+local function add_envelope(r, length)
+  local first = length > 0 and r.bytes:byte(r.at)
+  if not first then return "" end
+  r.tree:add(f["message.envelope"], r:range(r.at, 1))
+  if first == 0x03 and length > 8 then r.tree:add(f["message.dictionary"], r:range(r.at + 1, 8)) end
+  return first == 0 and "" or " compressed"
+end
+
 local function read_message(r, type)
   local flags = type % 16
   local stream = r:varint("message.stream")
@@ -714,16 +725,12 @@ local function read_message(r, type)
     r.tree:add(f["message.oldest"], r:range(at, r.at - at), UInt64.new(oldest % M32, floor(oldest / M32)))
   end
   if floor(flags / 4) % 2 == 1 then r:varint("message.remaining") end
-  if floor(flags / 8) % 2 == 1 then
-    local at = r.at
-    local envelope = r:u8("message.envelope")
-    if envelope > 7 then error(MALFORMED, 0) end
-    r.tree:add(f["message.compressed"], r:range(at, 1), envelope % 2 == 1)
-    if floor(envelope / 2) % 2 == 1 then r:take(8, "message.dictionary") end
-    if envelope >= 4 then r:varint("message.original_length") end
-    if envelope % 2 == 1 then text = text .. " compressed" end
-  end
+  local is_enveloped = flags >= 8
+  r.tree:add(f["message.enveloped"], r:range(r.start, 1), is_enveloped)
   local length = r:varint("message.length")
+  r:need(length)
+  -- The envelope is the beginning of the message, not of each fragment.
+  if is_enveloped and (offset or 0) == 0 then text = text .. add_envelope(r, length) end
   r:take(length, "message.data")
   if offset == nil then return string.format("%s %d B", text, length) end
   if length == 0 or offset + length > total then error(MALFORMED, 0) end
@@ -732,12 +739,19 @@ end
 
 local function read_messages(r, type)
   local stream = r:varint("message.stream")
-  r.tree:add(f["message.best_effort"], r:range(r.start, 1), type == 0x31)
+  r.tree:add(f["message.best_effort"], r:range(r.start, 1), type % 2 == 1)
+  r.tree:add(f["message.enveloped"], r:range(r.start, 1), type >= 0x32)
   local first = r:varint("message.sequence")
   local count = r:varint("message.count")
   if count < 1 or count > r.stop - r.at or first + count > 2 ^ 53 - 1 then error(MALFORMED, 0) end
-  for _ = 1, count do r:data("message.data", "message.length") end
-  return string.format("stream %d x%d", stream, count)
+  local what = ""
+  for _ = 1, count do
+    local length = r:varint("message.length")
+    r:need(length)
+    if type >= 0x32 and add_envelope(r, length) ~= "" then what = " compressed" end
+    r:take(length, "message.data")
+  end
+  return string.format("stream %d x%d%s", stream, count, what)
 end
 
 local function read_open(r)
@@ -856,7 +870,7 @@ local READERS = {
     local delay = r:varint("ack_frequency.max_delay")
     return string.format("threshold %d, %d us", threshold, delay)
   end,
-  [0x30] = read_messages, [0x31] = read_messages,
+  [0x30] = read_messages, [0x31] = read_messages, [0x32] = read_messages, [0x33] = read_messages,
 }
 for type = 0x02, 0x05 do READERS[type] = read_ack end
 for type = 0x20, 0x2f do READERS[type] = read_message end

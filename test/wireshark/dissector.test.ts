@@ -4,7 +4,8 @@ import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { connect, generateIdentity, listen } from '../../src/index.ts';
 import { PROTECTION_AUTO, ProtectionMode } from '../../src/protocol/fec/protection.ts';
-import { Delivery } from '../../src/protocol/wire/frame-type.ts';
+import { CloseCode } from '../../src/protocol/wire/close-code.ts';
+import { Delivery, FrameType } from '../../src/protocol/wire/frame-type.ts';
 import { bytesOf, Pair } from '../protocol/connection/pair.ts';
 import { fromHex } from '../protocol/wire/hex.ts';
 import { typesOfSpec } from '../protocol/wire/spec-frames.ts';
@@ -137,6 +138,21 @@ function sentBy({ client, server }: Pair, port: number) {
     )
     .sort((a, b) => a.at - b.at);
 }
+
+test('the dissector has the names of all frames and codes that there are', () => {
+  const script = readFileSync(new URL('../../spec/wireshark/jsp.lua', import.meta.url), 'utf8');
+  for (const [name, code] of Object.entries(CloseCode)) {
+    // A list that goes on counts by itself.
+    const isListed = code > 0 && code < 9;
+    expect(script).toContain(
+      isListed ? `"${name}"` : `[0x${code.toString(16).padStart(2, '0')}] = "${name}"`,
+    );
+  }
+  for (const name of Object.keys(FrameType)) {
+    const plain = name.replace(/_(BEST_EFFORT|ENVELOPED)/g, '');
+    expect(script).toContain(`"${plain}"`);
+  }
+});
 
 const isThere = hasTshark();
 
