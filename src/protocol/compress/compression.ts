@@ -6,7 +6,7 @@ import { CloseCode } from '../wire/close-code.ts';
 import { readVarint, varintLength, varintSize, writeVarint } from '../wire/varint.ts';
 import { chooseLz4, type Lz4Preference } from './codec.ts';
 import { DICTIONARIES_MAX, type Dictionary, DictionarySet, HASH_BYTES } from './dictionary.ts';
-import { EnvelopeFault, EnvelopeReader, EnvelopeWriter } from './envelope.ts';
+import { EnvelopeFault, EnvelopeReader, EnvelopeWriter, isStored } from './envelope.ts';
 
 /** Whether messages are compressed. */
 export const CompressionMode = {
@@ -61,6 +61,9 @@ export class CompressionCounts {
   messages = 0;
   bytesBefore = 0;
   bytesAfter = 0;
+  /** Messages sent as they are, in an envelope all the same, and those that came so. */
+  stored = 0;
+  openedStored = 0;
   /** Messages that were to be compressed and were sent as they are: the peer does not open them; they are short; they look, or proved, incompressible; it took longer than it saves. */
   skippedNotAgreed = 0;
   skippedSmall = 0;
@@ -148,6 +151,12 @@ export class ConnectionCompression {
     return made;
   }
 
+  /** A message as it is, in an envelope, which is good until the next one. */
+  store(data: Uint8Array): Uint8Array {
+    this.writer ??= writerOf(this.options.lz4);
+    return this.writer.store(data);
+  }
+
   /** A message was sent compressed. */
   onSent(before: number, after: number): void {
     const { counts } = this;
@@ -169,6 +178,10 @@ export class ConnectionCompression {
       const isTooLong = reader.fault === EnvelopeFault.TOO_LONG;
       this.fault = isTooLong ? CloseCode.MESSAGE_TOO_LARGE : CloseCode.COMPRESSION_ERROR;
       return null;
+    }
+    if (isStored(bytes, start)) {
+      counts.openedStored++;
+      return message;
     }
     counts.opened++;
     counts.openedBytesBefore += end - start;

@@ -59,6 +59,15 @@ export class EnvelopeWriter {
     return end === 0 ? null : out.subarray(0, end);
   }
 
+  /** The message as it is, in an envelope. What it returns is good until the next call. */
+  store(data: Uint8Array): Uint8Array {
+    const bytes = 1 + data.length;
+    const out = bytes <= this.scratch.length ? this.scratch : this.enlarge(bytes);
+    out[0] = Envelope.STORED;
+    out.set(data, 1);
+    return out.subarray(0, bytes);
+  }
+
   /** Scratch memory that is kept is small; a large message has its own. */
   private enlarge(bytes: number): Uint8Array {
     const scratch = Buffer.allocUnsafeSlow(bytes);
@@ -67,12 +76,9 @@ export class EnvelopeWriter {
   }
 }
 
-/** The message as it is, in an envelope. */
-export function storeMessage(data: Uint8Array): Uint8Array {
-  const stored = new Uint8Array(1 + data.length);
-  stored[0] = Envelope.STORED;
-  stored.set(data, 1);
-  return stored;
+/** True when the message in the envelope at `at` is not compressed. */
+export function isStored(bytes: Uint8Array, at: number): boolean {
+  return bytes[at] === Envelope.STORED;
 }
 
 /** Takes messages out of their envelopes. Nothing is allocated for a message before its length is known, and allowed. [CMP-5] */

@@ -15,7 +15,6 @@ export {
   EnvelopeFault,
   EnvelopeReader,
   EnvelopeWriter,
-  storeMessage,
 } from './envelope.ts';
 export { StreamCompression } from './stream-compression.ts';
 export {

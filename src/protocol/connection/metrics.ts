@@ -271,8 +271,12 @@ export function metricsOf(source: MetricsSource): ConnectionMetrics {
     retransmittedPackets: sent.retransmittedPackets,
     messagesSent: sent.messages,
     messagesReceived: received.messages,
-    messageBytesSent: sent.messageBytes + compressed.bytesBefore - compressed.bytesAfter,
-    messageBytesReceived: received.messageBytes + compressed.openedBytesAfter - compressed.openedBytesBefore,
+    messageBytesSent: sent.messageBytes + compressed.bytesBefore - compressed.bytesAfter - compressed.stored,
+    messageBytesReceived:
+      received.messageBytes +
+      compressed.openedBytesAfter -
+      compressed.openedBytesBefore -
+      compressed.openedStored,
     messagesExpired: sent.expired + received.expired,
     messagesLost: sent.lost,
     messagesDropped: sent.dropped,

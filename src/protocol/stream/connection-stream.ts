@@ -1,6 +1,6 @@
 /** A stream as the application of a connection has it: {@link ConnectionStream} takes its calls, {@link StreamEvents} tells it what happens. */
 
-import type { Micros } from '../../base/time.ts';
+import { type Micros, NEVER } from '../../base/time.ts';
 import { CompressionMode, type ConnectionCompression } from '../compress/compression.ts';
 import { StreamCompression } from '../compress/stream-compression.ts';
 import type { ConnectionProtection } from '../fec/connection-protection.ts';
@@ -86,6 +86,8 @@ export class ConnectionStream extends Schedulable {
   private deflaterMode: CompressionMode = CompressionMode.OFF;
   /** The deflater, also while messages are not compressed; null before the first that is. */
   private keptDeflater: StreamCompression | null = null;
+  /** The message before was compressed. */
+  private wasDeflated = false;
   /** A message has asked for something of its own. */
   private isMixed = false;
   private readonly streams: StreamOwner;
@@ -166,14 +168,22 @@ export class ConnectionStream extends Schedulable {
     tracking: number,
   ): SendResult {
     const { sender } = this;
-    const made = this.deflater!.deflate(data, this.deflaterMode);
-    if (made === null) return sender.send(data, delivery, deadline, transfer, tracking);
     const { queue } = sender;
+    const { compression } = this.streams;
+    const deflated = this.deflater!.deflate(data, this.deflaterMode);
+    // [CMP-8] Among compressed ones that wait, an envelope is shorter than a frame of its own.
+    const isAmong =
+      this.wasDeflated && queue.bytes > 0 && deadline === NEVER && data.length <= STORED_BYTES_MAX;
+    this.wasDeflated = deflated !== null;
+    const made = deflated ?? (isAmong ? compression.store(data) : null);
+    if (made === null) return sender.send(data, delivery, deadline, transfer, tracking);
     const { mark } = queue;
     queue.mark |= Mark.ENVELOPE;
     try {
       const result = sender.send(made, delivery, deadline, false, tracking);
-      if (result !== SendResult.REFUSED) this.streams.compression.onSent(data.length, made.length);
+      if (result === SendResult.REFUSED) return result;
+      if (deflated === null) compression.counts.stored++;
+      else compression.onSent(data.length, made.length);
       return result;
     } finally {
       queue.mark = mark;
@@ -327,3 +337,6 @@ export class StreamEvents<Connection> {
     }
   }
 }
+
+/** A longer message that is not compressed has a frame of its own. */
+const STORED_BYTES_MAX = 1_024;

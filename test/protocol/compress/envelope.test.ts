@@ -10,7 +10,6 @@ import {
   EnvelopeReader,
   EnvelopeWriter,
   type Lz4Codec,
-  storeMessage,
 } from '../../../src/protocol/compress/index.ts';
 import { messages, reading } from './messages.ts';
 import { slowInflate } from './slow-lz4.ts';
@@ -50,7 +49,7 @@ describe('an envelope', () => {
     const block = codec.deflate(message, out, 0, 1_000, dictionaries[5]);
     expect(length(dictionaries[5], 5)).toBe(1 + block);
     expect(length(dictionaries[5])).toBe(9 + block);
-    expect(storeMessage(message).length).toBe(1 + message.length);
+    expect(writer.store(message).length).toBe(1 + message.length);
   });
 
   test('is not made where it would take more than it may', () => {
@@ -62,7 +61,7 @@ describe('an envelope', () => {
   });
 
   test('with a stored message is opened to it [CMP-2]', () => {
-    const stored = storeMessage(Buffer.from('as it is'));
+    const stored = writer.store(Buffer.from('as it is'));
     expect(reader.inflate(stored, 0, stored.length, 8)?.toString()).toBe('as it is');
     expect(reader.inflate(stored, 0, stored.length, 7)).toBeNull();
     expect(reader.fault).toBe(EnvelopeFault.TOO_LONG);
