@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
 import { MILLISECOND } from '../../src/base/time.ts';
+import { COMPRESSION_OFF } from '../../src/protocol/compress/index.ts';
 import { RepairEncoder } from '../../src/protocol/fec/repair-encoder.ts';
 import type { ConnectionStream } from '../../src/protocol/stream/connection-stream.ts';
 import type { Assemblies } from '../../src/protocol/stream/receive/assembly.ts';
@@ -26,6 +27,8 @@ class Chaos {
   private readonly rogueIsClient: boolean;
   private readonly known = new Set<number>();
   private opened = 0;
+  /** Messages may begin with an envelope; the zeros of which most are made are one that can be opened. */
+  private readonly takesEnvelopes: boolean;
   /** Null for a peer that protects nothing. */
   private readonly encoder: RepairEncoder | null;
 
@@ -35,7 +38,10 @@ class Chaos {
     const limits = random.chance(0.5)
       ? { messageBytesMax: 3_000, streamWindowBytes: 1, bestEffortBytes: 20_000, streamsMax: 6 }
       : {};
-    this.pair = new Pair({ seed, server: limits, client: limits, link: { delayMs: 1 } }).connected();
+    this.takesEnvelopes = random.chance(0.3);
+    const compression = { ...COMPRESSION_OFF, inflates: this.takesEnvelopes };
+    const config = { ...limits, compression };
+    this.pair = new Pair({ seed, server: config, client: config, link: { delayMs: 1 } }).connected();
     this.rogueIsClient = random.chance(0.5);
     this.rogue = new Rogue(this.pair, this.rogueIsClient ? 'client' : 'server');
     this.victim = this.rogue.victim;
@@ -240,23 +246,35 @@ class Chaos {
   private run_(stream: number, sequence: number): Uint8Array {
     const { random } = this;
     const count = random.between(1, 4);
-    const parts = [integers(FrameType.MESSAGES + random.below(2), stream, sequence, count)];
+    const parts = [
+      integers(FrameType.MESSAGES + random.below(this.takesEnvelopes ? 4 : 2), stream, sequence, count),
+    ];
     for (let k = 0; k < count; k++) {
       const length = this.lengthOf(sequence + k) % 200;
-      parts.push(varint(length), new Uint8Array(length));
+      parts.push(varint(length), this.bytes(length));
     }
     return Buffer.concat(parts);
+  }
+
+  private bytes(length: number): Uint8Array {
+    const bytes = new Uint8Array(length);
+    if (this.takesEnvelopes && this.random.chance(0.01)) {
+      this.random.fill(bytes);
+      if (this.random.chance(0.8)) bytes[0] = this.random.below(2);
+    }
+    return bytes;
   }
 
   private message(stream: number, sequence: number): Uint8Array {
     const { random } = this;
     let flags = random.below(2) * MessageFlag.BEST_EFFORT;
     if (random.chance(0.3)) flags |= MessageFlag.LIFETIME;
+    if (this.takesEnvelopes && random.chance(0.3)) flags |= MessageFlag.ENVELOPE;
     const total = this.lengthOf(sequence);
     const remaining = (flags & MessageFlag.LIFETIME) === 0 ? [] : [random.below(20) * MILLISECOND];
     if (total < 2 || random.chance(0.3)) {
       const header = integers(FrameType.MESSAGE | flags, stream, sequence, ...remaining, total);
-      return Buffer.concat([header, new Uint8Array(total)]);
+      return Buffer.concat([header, this.bytes(total)]);
     }
     flags |= MessageFlag.FRAGMENT;
     const offset = random.below(total);
