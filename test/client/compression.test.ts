@@ -3,13 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
 import { corpus } from '../../src/bench/corpus/corpus.ts';
 import type { BrokerClient, UnopenedMessage } from '../../src/client/index.ts';
-import {
-  chooseLz4,
-  Dictionary,
-  EnvelopeWriter,
-  storeMessage,
-  trainDictionary,
-} from '../../src/protocol/compress/index.ts';
+import { chooseLz4, Dictionary, EnvelopeWriter, trainDictionary } from '../../src/protocol/compress/index.ts';
 import { PublishFlag, publishPrefix, STREAM_LABEL } from '../../src/pubsub/command.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
 import type { FakeConnection, FakeStream } from './fake-transport.ts';
@@ -181,7 +175,7 @@ describe('a subscriber', () => {
       numbered,
     ];
     for (const envelope of broken) publish('t', envelope);
-    publish('t', storeMessage(Buffer.from('stored')));
+    publish('t', writer.store(Buffer.from('stored')));
     publish('t', whole);
     await until(() => texts.length === 2);
     expect(texts).toEqual(['stored', TEXT]);
