@@ -6,7 +6,13 @@ import { RepairEncoder } from '../../src/protocol/fec/repair-encoder.ts';
 import type { ConnectionStream } from '../../src/protocol/stream/connection-stream.ts';
 import type { Assemblies } from '../../src/protocol/stream/receive/assembly.ts';
 import type { Segment, SegmentOwner } from '../../src/protocol/stream/receive/segment.ts';
-import { type Delivery, FrameType, MessageFlag, type Space } from '../../src/protocol/wire/frame-type.ts';
+import {
+  type Delivery,
+  FrameType,
+  MessageFlag,
+  RunFlag,
+  type Space,
+} from '../../src/protocol/wire/frame-type.ts';
 import { isAheadOfSymbol } from '../../src/protocol/wire/frames/index.ts';
 import { writeDropped } from '../../src/protocol/wire/frames/message.ts';
 import { SYMBOL_BIT } from '../../src/protocol/wire/packet-header.ts';
@@ -29,6 +35,7 @@ class Chaos {
   private opened = 0;
   /** Messages may begin with an envelope; the zeros of which most are made are one that can be opened. */
   private readonly takesEnvelopes: boolean;
+  private readonly envelopes: Prng;
   /** Null for a peer that protects nothing. */
   private readonly encoder: RepairEncoder | null;
 
@@ -38,7 +45,8 @@ class Chaos {
     const limits = random.chance(0.5)
       ? { messageBytesMax: 3_000, streamWindowBytes: 1, bestEffortBytes: 20_000, streamsMax: 6 }
       : {};
-    this.takesEnvelopes = random.chance(0.3);
+    this.envelopes = new Prng(seed + 1_000_000);
+    this.takesEnvelopes = this.envelopes.chance(0.3);
     const compression = { ...COMPRESSION_OFF, inflates: this.takesEnvelopes };
     const config = { ...limits, compression };
     this.pair = new Pair({ seed, server: config, client: config, link: { delayMs: 1 } }).connected();
@@ -245,22 +253,21 @@ class Chaos {
 
   private run_(stream: number, sequence: number): Uint8Array {
     const { random } = this;
-    const count = random.between(1, 4);
-    const parts = [
-      integers(FrameType.MESSAGES + random.below(this.takesEnvelopes ? 4 : 2), stream, sequence, count),
-    ];
-    for (let k = 0; k < count; k++) {
-      const length = this.lengthOf(sequence + k) % 200;
-      parts.push(varint(length), this.bytes(length));
-    }
-    return Buffer.concat(parts);
+    const lengths = Array.from({ length: random.between(1, 4) }, (_, k) => this.lengthOf(sequence + k) % 200);
+    // Nothing is no envelope, which would be the end of most.
+    const mayBeIn = this.takesEnvelopes && !lengths.includes(0);
+    const envelope = mayBeIn ? this.envelopes.below(2) * RunFlag.ENVELOPE : 0;
+    const type = FrameType.MESSAGES | random.below(2) | envelope;
+    const header = integers(type, stream, sequence, lengths.length);
+    return Buffer.concat([header, ...lengths.flatMap((length) => [varint(length), this.bytes(length)])]);
   }
 
   private bytes(length: number): Uint8Array {
+    const { envelopes } = this;
     const bytes = new Uint8Array(length);
-    if (this.takesEnvelopes && this.random.chance(0.01)) {
-      this.random.fill(bytes);
-      if (this.random.chance(0.8)) bytes[0] = this.random.below(2);
+    if (this.takesEnvelopes && envelopes.chance(0.01)) {
+      envelopes.fill(bytes);
+      if (envelopes.chance(0.8)) bytes[0] = envelopes.below(2);
     }
     return bytes;
   }
@@ -269,8 +276,8 @@ class Chaos {
     const { random } = this;
     let flags = random.below(2) * MessageFlag.BEST_EFFORT;
     if (random.chance(0.3)) flags |= MessageFlag.LIFETIME;
-    if (this.takesEnvelopes && random.chance(0.3)) flags |= MessageFlag.ENVELOPE;
     const total = this.lengthOf(sequence);
+    if (this.takesEnvelopes && total > 0 && this.envelopes.chance(0.3)) flags |= MessageFlag.ENVELOPE;
     const remaining = (flags & MessageFlag.LIFETIME) === 0 ? [] : [random.below(20) * MILLISECOND];
     if (total < 2 || random.chance(0.3)) {
       const header = integers(FrameType.MESSAGE | flags, stream, sequence, ...remaining, total);

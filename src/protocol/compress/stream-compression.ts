@@ -3,9 +3,9 @@ import { type AgreedDictionary, CompressionMode, type ConnectionCompression } fr
 /**
  * Which messages of a stream are compressed, of those that are to be. Skipped is, in this order, what
  *
- *  1. the peer has not said it opens;
- *  2. is short: there is nothing in it to repeat; [CMP-8]
- *  3. comes soon after messages that proved incompressible: a stream of those is looked at ever more rarely; [CMP-9]
+ *  1. comes soon after messages that proved incompressible: a stream of those is looked at ever more rarely; [CMP-9]
+ *  2. the peer has not said it opens;
+ *  3. is short: there is nothing in it to repeat; [CMP-8]
  *  4. by `auto`, arrives later than without, by what compressing costs here and what the path carries; [CMP-10]
  *  5. is long and of which a sample does not become smaller; [CMP-9]
  *  6. does not become smaller by enough. [CMP-8]
@@ -31,6 +31,11 @@ export class StreamCompression {
   deflate(data: Uint8Array, mode: CompressionMode): Uint8Array | null {
     const { connection } = this;
     const { agreed, counts } = connection;
+    if (this.skips > 0) {
+      this.skips--;
+      counts.skippedIncompressible++;
+      return null;
+    }
     const { length } = data;
     if (!connection.isAgreed) {
       counts.skippedNotAgreed++;
@@ -39,11 +44,6 @@ export class StreamCompression {
     const bytesMin = connection.options.bytesMin || (agreed.length > 0 ? SHORT_WITH_DICTIONARY : SHORT);
     if (length < bytesMin) {
       counts.skippedSmall++;
-      return null;
-    }
-    if (this.skips > 0) {
-      this.skips--;
-      counts.skippedIncompressible++;
       return null;
     }
     if (mode === CompressionMode.AUTO && !this.pays(length)) {
