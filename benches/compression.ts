@@ -1,74 +1,105 @@
 /**
- * What compression costs where it brings nothing: random bytes over one connection, with it and without, a pair of runs after the other.
+ * What compression costs where it brings nothing: random bytes to another process, over a stream with compression and one without, in turns, on one
+ * connection. A machine that is shared with others is fast now and slow then; what is done in turns has its share of both.
  *
- *     npm run bench compression -- [--json] [--size 1400,10000] [--seconds 2] [--runs 5] [--same]
+ *     npm run bench compression -- [--json] [--size 1400,10000] [--rounds 41] [--megabytes 10] [--same]
  */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
+import { Prng } from '../src/base/random.ts';
 import { formatTable, median, whole } from '../src/bench/figures.ts';
-import { runOnce } from '../src/bench/harness.ts';
-import { STREAMING } from '../src/bench/workloads.ts';
 import { positiveNumber, wholeNumber, wholeNumbers } from '../src/cli/arguments.ts';
+import { connect, generateIdentity, listen, type Stream } from '../src/index.ts';
+
+const RECEIVER = 'receiver';
+const WARM_UP_ROUNDS = 6;
 
 interface Options {
   readonly json?: boolean;
   readonly size: readonly number[];
   readonly mtu: number;
-  readonly seconds: number;
-  readonly runs: number;
+  readonly rounds: number;
+  readonly megabytes: number;
   readonly same?: boolean;
 }
 
-/** Messages a second of both runs of a pair. */
-interface Pair {
-  readonly off: number;
-  readonly on: number;
+if (process.argv[2] === RECEIVER) await receive();
+else await compare();
+
+/** Takes whatever comes, and counts on nobody reading it. */
+async function receive(): Promise<void> {
+  const listener = await listen({ identity: generateIdentity(), port: 0, compression: true });
+  listener.on('connection', (connection) => {
+    connection.on('stream', (stream) => stream.on('message', () => {}));
+  });
+  process.on('disconnect', () => process.exit());
+  process.send?.(listener.url);
 }
 
-const options = new Command()
-  .option('--json', 'a line of JSON a size')
-  .option('--size <bytes,...>', 'of a message', wholeNumbers(1, 16 * 1024 * 1024), [1_400, 10_000])
-  .option('--mtu <bytes>', 'UDP payload; 0 leaves it to the library', wholeNumber(0, 65_507), 1_472)
-  .option('--seconds <s>', 'of each measurement, after a warm-up of the same length', positiveNumber, 2)
-  .option('--runs <n>', 'pairs, of whose ratios the median is told', wholeNumber(1, 1_000), 5)
-  .option('--same', 'off in both runs of a pair: what the ratio is worth on this machine')
-  .parse()
-  .opts<Options>();
-
-const rows: string[][] = [];
-for (const size of options.size) {
-  const pairs: Pair[] = [];
-  for (let i = 0; i < options.runs; i++) pairs.push(await runPair(size, i % 2 === 1));
-  const costs = pairs.map(({ off, on }) => 1 - on / off);
-  const result = {
-    size,
-    off: median(pairs.map(({ off }) => off)),
-    on: median(pairs.map(({ on }) => on)),
-    cost: median(costs),
-    costs,
+async function compare(): Promise<void> {
+  const options = new Command()
+    .option('--json', 'a line of JSON a size')
+    .option('--size <bytes,...>', 'of a message', wholeNumbers(1, 1024 * 1024), [1_400, 10_000])
+    .option('--mtu <bytes>', 'UDP payload', wholeNumber(512, 65_507), 1_472)
+    .option('--rounds <n>', 'pairs, of whose ratios the median is told', wholeNumber(1, 10_000), 41)
+    .option('--megabytes <n>', 'sent in each half of a pair', positiveNumber, 10)
+    .option('--same', 'off in both halves: what the ratio is worth on this machine')
+    .parse()
+    .opts<Options>();
+  const receiver = fork(fileURLToPath(import.meta.url), [RECEIVER]);
+  const [url] = (await once(receiver, 'message')) as [string];
+  const connection = await connect(url, { compression: true, mtu: options.mtu });
+  const streams = {
+    off: connection.openStream({ compression: false }),
+    on: connection.openStream({ compression: options.same !== true }),
   };
-  if (options.json) console.log(JSON.stringify(result));
-  const percent = (share: number): string => `${(share * 100).toFixed(1)} %`;
-  rows.push([
-    whole(size),
-    whole(result.off),
-    whole(result.on),
-    percent(result.cost),
-    `${percent(Math.min(...costs))} to ${percent(Math.max(...costs))}`,
-  ]);
-}
-if (!options.json) console.log(formatTable(['size', 'off /s', 'on /s', 'cost', 'of the pairs'], rows));
-
-/** @param reversed - the run with compression first, so that neither always has the machine at its best */
-async function runPair(size: number, reversed: boolean): Promise<Pair> {
-  const rate = async (compression: boolean): Promise<number> => {
-    const settings = { random: true, compression: compression && options.same !== true };
-    const { messagesPerSecond } = await runOnce(STREAMING, { ...options, size, settings });
-    return messagesPerSecond;
-  };
-  if (!reversed) {
-    const off = await rate(false);
-    return { off, on: await rate(true) };
+  const rows: string[][] = [];
+  for (const size of options.size) {
+    const messages = randomMessages(size);
+    const count = Math.ceil((options.megabytes * 1e6) / size);
+    const costs: number[] = [];
+    const rates = { off: [] as number[], on: [] as number[] };
+    for (let round = -WARM_UP_ROUNDS; round < options.rounds; round++) {
+      const order = round % 2 === 0 ? (['off', 'on'] as const) : (['on', 'off'] as const);
+      const seconds = { off: 0, on: 0 };
+      for (const which of order) seconds[which] = await send(streams[which], messages, count);
+      if (round < 0) continue;
+      costs.push(1 - seconds.off / seconds.on);
+      for (const which of order) rates[which].push(count / seconds[which]);
+    }
+    const result = {
+      size,
+      off: median(rates.off),
+      on: median(rates.on),
+      cost: median(costs),
+      rounds: costs.length,
+    };
+    if (options.json) console.log(JSON.stringify(result));
+    rows.push([whole(size), whole(result.off), whole(result.on), `${(result.cost * 100).toFixed(1)} %`]);
   }
-  const on = await rate(true);
-  return { off: await rate(false), on };
+  if (!options.json) console.log(formatTable(['size', 'off /s', 'on /s', 'cost'], rows));
+  await connection.close();
+  receiver.disconnect();
+}
+
+/** Sends so many messages as fast as the stream takes them. @returns the seconds until all have arrived */
+async function send(stream: Stream, messages: readonly Uint8Array[], count: number): Promise<number> {
+  const start = performance.now();
+  for (let i = 0; i < count; i++) {
+    if (!stream.send(messages[i % messages.length])) await once(stream, 'drain');
+  }
+  await stream.flush();
+  return (performance.now() - start) / 1_000;
+}
+
+/** So many that nothing in them repeats itself soon. */
+function randomMessages(size: number): Uint8Array[] {
+  const prng = new Prng(size);
+  return Array.from({ length: 64 }, () => {
+    const message = new Uint8Array(size);
+    prng.fill(message);
+    return message;
+  });
 }

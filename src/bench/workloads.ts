@@ -5,10 +5,8 @@
  *   stack ping-pong  one message there and back over the same, and then the next
  *   raw ping-pong    one bare datagram there and back: the time a round trip takes at least
  *
- * The settings `compression` and `random` (bytes, instead of the same one over and over) are those of `npm run bench compression`.
  * An mtu of 0 leaves the packet size to the library.
  */
-import { Prng } from '../base/random.ts';
 import type { AeadPreference } from '../protocol/crypto/index.ts';
 import { TransmitBatch } from '../protocol/datagram/index.ts';
 import { connect } from '../transport/connect.ts';
@@ -34,7 +32,7 @@ export const STREAMING: Workload = {
   module: import.meta.url,
   openReceiver: (options) => openListener(options, false),
   async openSender(options, target) {
-    return new StackSender(await connectTo(target, options), messagesOf(options));
+    return new StackSender(await connectTo(target, options), messageBytes(options));
   },
 };
 
@@ -108,15 +106,14 @@ class StackSender implements Sender {
   readonly latencies = null;
   private readonly connection: Connection;
   private readonly stream: Stream;
-  /** What it sends in turn, a power of two of them, all of one size. */
-  private readonly sent: readonly Uint8Array[];
+  private readonly message: Uint8Array;
   private messages = 0;
   private running = false;
 
-  constructor(connection: Connection, sent: readonly Uint8Array[]) {
+  constructor(connection: Connection, size: number) {
     this.connection = connection;
     this.stream = connection.openStream();
-    this.sent = sent;
+    this.message = messageOf(size);
   }
 
   start(): void {
@@ -131,7 +128,7 @@ class StackSender implements Sender {
 
   counts(): Counts {
     const packets = this.connection.metrics().packetsSent;
-    return { messages: this.messages, bytes: this.messages * this.sent[0].length, packets };
+    return { messages: this.messages, bytes: this.messages * this.message.length, packets };
   }
 
   async close(): Promise<void> {
@@ -139,9 +136,11 @@ class StackSender implements Sender {
   }
 
   private fill(): void {
-    const { stream, sent } = this;
-    const last = sent.length - 1;
-    while (this.running) if (!stream.send(sent[this.messages++ & last])) return;
+    const { stream, message } = this;
+    while (this.running) {
+      this.messages++;
+      if (!stream.send(message)) return;
+    }
   }
 }
 
@@ -221,30 +220,16 @@ function messageOf(size: number): Uint8Array {
   return new Uint8Array(size).fill(0x5a);
 }
 
-/** With the setting `random` so many different ones that nothing in them repeats itself soon. */
-function messagesOf(options: WorkloadOptions): Uint8Array[] {
-  const size = messageBytes(options);
-  if (options.settings.random !== true) return [messageOf(size)];
-  const prng = new Prng(size);
-  return Array.from({ length: RANDOM_MESSAGES }, () => {
-    const message = new Uint8Array(size);
-    prng.fill(message);
-    return message;
-  });
-}
-
 function transportOptions({ mtu, settings }: WorkloadOptions): TransportOptions {
   const options: TransportOptions = {};
   if (mtu > 0) options.mtu = mtu;
   if (typeof settings.aead === 'string') options.aead = settings.aead as AeadPreference;
-  if (typeof settings.compression === 'boolean') options.compression = settings.compression;
   return options;
 }
 
 /** Header, tag and frame header of a packet with one message, and some more for larger numbers. */
 const OVERHEAD_BYTES = 40;
 const DEFAULT_MESSAGE_BYTES = 1_400;
-const RANDOM_MESSAGES = 64;
 /** The figures are taken; a machine that does much else needs its time for the last acknowledgements. */
 const CLOSING = { timeoutMs: 30_000 };
 const ECHO_BYTES = 64 * 1024;
