@@ -41,6 +41,16 @@ test('the file transfer goes on where it was cut off, and everything arrives', a
   );
 });
 
+test('the sensor sends all readings in datagrams of 512 bytes, and compressed in less than two thirds of the bytes', async () => {
+  const output = await runExample('iot-sensor', '2', '50');
+  expect(output.match(/: 20 readings in datagrams of at most 512 bytes$/gm)?.length).toBe(2);
+  expect(output).toMatch(
+    /^dashboard: 40 readings, the last one \{"device":"greenhouse-7","time":"2026-06-01T00:19/m,
+  );
+  const [, plain, compressed] = /^on the link: (\d+) bytes as they are, (\d+) compressed/m.exec(output) ?? [];
+  expect(Number(compressed)).toBeLessThan(Number(plain) / 1.5);
+});
+
 /** Runs an example as `npm run ts` does, and answers what it printed. */
 async function runExample(name: string, ...args: string[]): Promise<string> {
   const script = fileURLToPath(new URL(`../../examples/${name}.ts`, import.meta.url));
