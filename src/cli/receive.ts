@@ -3,12 +3,18 @@ import { join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { type JspError, printable, printableJson } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
-import { type FileReceiver, type ReceiverEvent, receiveFiles } from '../files/index.ts';
+import { type FileReceiver, PARTS_FOLDER, type ReceiverEvent, receiveFiles } from '../files/index.ts';
 import { type Listener, listen } from '../transport/listen.ts';
 import { DEFAULT_PORT, parseServerUrl } from '../transport/url.ts';
 import { wholeNumber } from './arguments.ts';
 import { advertised, listeningError } from './listening.ts';
-import { DEFAULT_STATE_DIRECTORY, RECEIVER_STATE, StateDirectory, URL_FILE } from './state-directory.ts';
+import {
+  DEFAULT_STATE_DIRECTORY,
+  lockDirectory,
+  RECEIVER_STATE,
+  StateDirectory,
+  URL_FILE,
+} from './state-directory.ts';
 import { CommandError, note, onStopSignal, warn } from './terminal.ts';
 import { bytesText, TransferProgress } from './transfer-progress.ts';
 
@@ -67,6 +73,7 @@ async function receive(folder: string, options: ReceiveOptions): Promise<void> {
   const state = StateDirectory.open(options.state, 'receiver');
   try {
     const { complete, receiver } = await openReceiver(folder, options, state, view);
+    const unlock = lockDirectory(join(folder, PARTS_FOLDER), 'receiver'); // two would write into one part
     const listener = await listening(options, state).catch(async (error: unknown) => {
       await receiver.close();
       throw error;
@@ -80,6 +87,7 @@ async function receive(folder: string, options: ReceiveOptions): Promise<void> {
     view.listening(listener.url, folder);
     await Promise.race(options.once ? [stopped, complete] : [stopped]);
     view.clear();
+    unlock();
     await receiver.close();
     await listener.close({ timeoutMs: GOODBYE_MS });
   } finally {
@@ -118,7 +126,14 @@ async function listening(options: ReceiveOptions, state: StateDirectory): Promis
   const { host, port, advertise } = options;
   const wanted = port ?? lastPort(state) ?? RECEIVE_PORT;
   const listenOn = (number: number) =>
-    listen({ ...TRANSFER_OPTIONS, identity: state.identity, host, port: number, advertise });
+    listen({
+      ...TRANSFER_OPTIONS,
+      connectionsMax: CONNECTIONS_MAX,
+      identity: state.identity,
+      host,
+      port: number,
+      advertise,
+    });
   try {
     return await listenOn(wanted);
   } catch (error) {
@@ -221,6 +236,7 @@ export const TRANSFER_OPTIONS = { profile: 'fileTransfer', heartbeatMs: 500, hea
 const RECEIVE_PORT = DEFAULT_PORT + 1;
 const JSON_MS = 100;
 const GOODBYE_MS = 1_000;
+const CONNECTIONS_MAX = 256;
 
 const HELP = `
 The URL is the same the next time it runs from the same state directory; in the folder where it was started, "jsp send" finds it by itself.

@@ -9,7 +9,7 @@
  */
 
 export type { OnExisting } from './incoming-file.ts';
-export type { NameRule } from './names.ts';
+export { type NameRule, PARTS_FOLDER } from './names.ts';
 export { type FileReceiver, type ReceiveOptions, receiveFiles } from './receive-files.ts';
 export type { ReceivedEntry, ReceiverEvent } from './receiving.ts';
 export {

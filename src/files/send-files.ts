@@ -112,7 +112,7 @@ class Transfer {
     const forget = onAbort(signal, () => stream.reset(1));
     try {
       const unsettled = this.entries.filter(({ outcome }) => outcome === 'unsent');
-      await new SendSession(stream, unsettled, followLinks, () => this.tell()).run();
+      await new SendSession(stream, connection, unsettled, followLinks, () => this.tell()).run();
     } catch (error) {
       throw signal?.aborted ? abortError(signal) : error;
     } finally {

@@ -5,6 +5,7 @@
 
 import { createHash, type Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { JspError } from '../base/errors.ts';
 import type { Stream } from '../transport/stream.ts';
 import { trailOf } from './incoming-file.ts';
@@ -43,18 +44,47 @@ export class SentEntry {
   reason = '';
   /** The name that the receiver gave it, if another. */
   storedAs = '';
-  /** Bytes of it that were sent, those that were sent in vain included. */
-  sentBytes = 0;
   /** Bytes that were there when it last began. */
   resumedAt = 0;
-  /** Bytes of it that the receiver has, or that are on their way. */
-  position = 0;
+  /** Bytes that were given to a stream, in all tries together; and how far into the file that is. */
+  givenBytes = 0;
+  reached = 0;
+  /** Those of them that have not left yet. */
+  queuedBytes = 0;
   /** How often it changed while it was read. */
   changes = 0;
 
   constructor(entry: Entry) {
     this.entry = entry;
   }
+
+  /** Bytes of it that were sent, those that were sent in vain included. */
+  get sentBytes(): number {
+    return this.givenBytes - this.queuedBytes;
+  }
+
+  /** Bytes of it that the receiver has, or that are on their way. */
+  get position(): number {
+    return this.reached - this.queuedBytes;
+  }
+
+  /** It is at the receiver as a whole. */
+  arrived(): void {
+    this.reached = this.entry.size;
+    this.queuedBytes = 0;
+  }
+
+  /** The connection has ended: what had not left by then was not sent. */
+  forgetQueued(): void {
+    this.givenBytes -= this.queuedBytes;
+    this.reached -= this.queuedBytes;
+    this.queuedBytes = 0;
+  }
+}
+
+/** What is to be known of the path: {@link Connection.metrics} has it. */
+export interface SendingPath {
+  metrics(): { readonly silenceMs: number; readonly bytesInFlight: number; readonly pacingRate: number };
 }
 
 /** What was offered and is not settled. */
@@ -87,18 +117,28 @@ export class SendSession {
   /** Bytes that were given to the stream, of the file that is sent; less is sent as long as they wait there. */
   private current: SentEntry | null = null;
   private readonly dataBytes: number;
+  private readonly path: SendingPath;
+  private lookedAt = 0;
 
   /**
+   * @param path - what carries the stream
    * @param onChange - something got on
    */
-  constructor(stream: Stream, entries: readonly SentEntry[], followLinks: boolean, onChange: () => void) {
+  constructor(
+    stream: Stream,
+    path: SendingPath,
+    entries: readonly SentEntry[],
+    followLinks: boolean,
+    onChange: () => void,
+  ) {
     this.stream = stream;
+    this.path = path;
     this.waiting = [...entries];
     this.followLinks = followLinks;
     this.onChange = onChange;
     this.dataBytes = Math.max(1, Math.min(DATA_BYTES, stream.messageBytesMax - 1));
     stream.allowHalfOpen = true;
-    stream.highWaterMark = QUEUE_BYTES;
+    stream.highWaterMark = QUEUE_BYTES_MIN;
     stream.on('error', () => {}); // the iteration tells
     stream.on('drain', () => this.wake());
   }
@@ -124,7 +164,8 @@ export class SendSession {
       this.stream.end();
       await reading;
     } finally {
-      this.discountQueued();
+      if (this.current !== null) this.noteQueued(this.current);
+      for (const { sent } of this.offered.values()) sent.forgetQueued();
       this.stream.reset(TransferCode.CANCELLED); // of no effect where all went well
     }
   }
@@ -184,7 +225,7 @@ export class SendSession {
     sent.outcome = outcome;
     sent.reason = reason;
     sent.storedAs = storedAs;
-    if (outcome === 'sent' || outcome === 'identical') sent.position = sent.entry.size;
+    if (outcome === 'sent' || outcome === 'identical') sent.arrived();
     this.onChange();
   }
 
@@ -237,10 +278,12 @@ export class SendSession {
     const hash = trail?.from(offset) ?? (offset === 0 ? createHash('sha256') : null);
     if (hash === null || offset > sent.entry.size) throw brokenProtocol();
     sent.resumedAt = offset;
-    sent.position = offset;
+    sent.reached = offset;
+    sent.queuedBytes = 0;
     this.current = sent;
     this.stream.send(beginMessage(id));
     const isWhole = await this.sendBytes(id, sent, handle, offset, hash);
+    if (this.failure !== null) throw this.failure;
     this.current = null;
     if (!this.offered.has(id)) {
       this.stream.send(abortMessage(id)); // the receiver has refused the rest
@@ -256,7 +299,7 @@ export class SendSession {
     if (++sent.changes > CHANGES_MAX) return this.fail(sent, 'it changes while it is being read');
     const { size, mtimeMs } = await handle.stat();
     const anew = new SentEntry({ ...sent.entry, size, mtimeMs });
-    Object.assign(sent, { entry: anew.entry, position: 0 });
+    Object.assign(sent, { entry: anew.entry, reached: 0 });
     this.waiting.unshift(sent);
   }
 
@@ -280,9 +323,12 @@ export class SendSession {
       next?.catch(() => {});
       for (const part of parts) {
         hash.update(part.subarray(1));
-        sent.sentBytes += part.length - 1;
-        sent.position += part.length - 1;
-        if (!this.stream.send(part, GIVEN_AWAY)) await this.drained();
+        await this.heard();
+        sent.givenBytes += part.length - 1;
+        sent.reached += part.length - 1;
+        const isOpen = this.stream.send(part, GIVEN_AWAY);
+        this.noteQueued(sent);
+        if (!isOpen) await this.drained();
         if (this.failure !== null) throw this.failure;
         if (!this.offered.has(id)) {
           await next;
@@ -316,7 +362,8 @@ export class SendSession {
   }
 
   private async drained(): Promise<void> {
-    while (this.failure === null && this.stream.queuedBytes > QUEUE_BYTES / 2) await this.pause();
+    while (this.failure === null && this.stream.queuedBytes > this.stream.highWaterMark / 2)
+      await this.pause();
   }
 
   private pause(): Promise<void> {
@@ -338,12 +385,26 @@ export class SendSession {
     this.onChange();
   }
 
-  /** What still waited when the connection ended was not sent. */
-  private discountQueued(): void {
-    if (this.current === null) return;
-    const queued = Math.min(this.stream.queuedBytes, this.current.sentBytes);
-    this.current.sentBytes -= queued;
-    this.current.position -= Math.min(queued, this.current.position);
+  /** How much of a file has not left yet; what is queued ahead of it is little. */
+  private noteQueued(sent: SentEntry): void {
+    sent.queuedBytes = Math.min(this.stream.queuedBytes, sent.reached - sent.resumedAt);
+  }
+
+  /**
+   * Waits while the receiver is silent although something is under way to it. If it is gone, all that is sent from now on is sent again later:
+   * so little waits in the queue, and nothing is added before it is heard of.
+   */
+  private async heard(): Promise<void> {
+    for (let i = 0; this.failure === null; i++) {
+      const now = performance.now();
+      if (i === 0 && now - this.lookedAt < LOOK_MS) return;
+      this.lookedAt = now;
+      const { silenceMs, bytesInFlight, pacingRate } = this.path.metrics();
+      const worth = pacingRate * QUEUE_SECONDS;
+      this.stream.highWaterMark = Math.round(Math.max(QUEUE_BYTES_MIN, Math.min(QUEUE_BYTES_MAX, worth)));
+      if (silenceMs < SILENCE_MS || bytesInFlight + this.stream.queuedBytes < UNHEARD_BYTES) return;
+      await sleep(LOOK_MS);
+    }
   }
 }
 
@@ -373,8 +434,15 @@ const RESETS: Readonly<Record<number, string>> = {
 /** Bytes of a file in a message: the less the less is sent again after a break, the more the faster. */
 const DATA_BYTES = 65_535;
 const READ_BYTES = 16 * DATA_BYTES;
-/** What waits in the stream, so that the path is never idle, nor much is queued when it breaks. */
-const QUEUE_BYTES = 1024 * 1024;
+/** What waits in the stream: so long as it takes to be asked for more. */
+const QUEUE_SECONDS = 0.01;
+const QUEUE_BYTES_MIN = 128 * 1024;
+const QUEUE_BYTES_MAX = 1024 * 1024;
+/** Acknowledgements come more often than this from a receiver to which much is under way. */
+const SILENCE_MS = 10;
+const LOOK_MS = 5;
+/** So much is sent however silent the receiver is: it may have nothing to acknowledge yet. */
+const UNHEARD_BYTES = 2 * QUEUE_BYTES_MIN;
 const OFFERS_MAX = 64;
 const CHECKS_MAX = 2;
 const CHANGES_MAX = 3;

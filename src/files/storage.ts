@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import type { Stats } from 'node:fs';
 import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, statfs, unlink } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rmdir, statfs, unlink } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { OpenFolder } from './folder.ts';
 import { IncomingFile, type OnExisting } from './incoming-file.ts';
@@ -185,6 +185,7 @@ export class Storage {
 
   async close(): Promise<void> {
     await this.parts.close();
+    await rmdir(this.root.child(PARTS_FOLDER)).catch(() => {}); // there are parts in it, for the next try
     await this.root.close();
   }
 
@@ -243,7 +244,7 @@ function tooMany(filesMax: number): Refused {
 }
 
 async function forgetOld(parts: OpenFolder): Promise<void> {
-  for (const name of await readdir(parts.child('.'))) {
+  for (const name of (await readdir(parts.child('.'))).filter((each) => each.endsWith('.part'))) {
     const found = await parts.look(name);
     if (found !== null && Date.now() - found.mtimeMs > PART_AGE_MS_MAX)
       await unlink(parts.child(name)).catch(() => {});

@@ -1,10 +1,12 @@
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { emptyFolder } from '../empty-folder.ts';
 import { outbox } from '../files/receiving.ts';
-import { Jsp, type JspOptions, jsp } from './jsp.ts';
+import { Jsp, type JspOptions, jsp, MAIN } from './jsp.ts';
 import { Relay } from './relay.ts';
 
 /** A receiver that can be sent to. */
@@ -34,7 +36,7 @@ const MIB = 1024 * 1024;
 
 describe('jsp send and jsp receive', () => {
   test('move folders and files; the receiver prints its URL, how to send, and what is there', async () => {
-    const { process, cwd, inbox, url } = await receiver();
+    const { process, inbox, url } = await receiver();
     const folder = outbox({ 'photos/a.jpg': randomBytes(100_000), 'photos/none': '', 'notes.txt': 'notes' });
     mkdirSync(join(folder, 'photos/empty'));
     const sent = await jsp(['send', join(folder, 'photos'), join(folder, 'notes.txt'), '--to', url]);
@@ -48,7 +50,7 @@ describe('jsp send and jsp receive', () => {
     expect(process.out.split('\n').slice(1, -1).sort()).toEqual(['notes.txt', 'photos/a.jpg', 'photos/none']);
     process.process.kill('SIGTERM');
     expect((await process.ended).exitCode).toBe(0);
-    expect(cwd).not.toBe('');
+    expect(readdirSync(inbox).sort()).toEqual(['notes.txt', 'photos']);
   });
 
   test('find each other in one folder, and a receiver that is started anew has the same URL', async () => {
@@ -130,6 +132,8 @@ describe('jsp send and jsp receive', () => {
     const { url } = await receiver([], { cwd });
     expect((await jsp(['receive', 'elsewhere'], { cwd })).err).toMatch(/in use by another receiver/);
     expect(url).toMatch(/^jsp:/);
+    const other = await jsp(['receive', 'inbox', '--state', 'other', '--port', '0'], { cwd });
+    expect(other.err).toMatch(/inbox\/\.jsp-parts is in use by another receiver/);
   });
 
   test('a sender cannot write into the state directory, whatever the folder', async () => {
@@ -145,6 +149,21 @@ describe('jsp send and jsp receive', () => {
 });
 
 describe('a transfer', () => {
+  test('that fills the disk is refused with that word, and the receiver lives on', async () => {
+    const cwd = emptyFolder();
+    // A limit on the size of files stands for a full disk: the system refuses the write in the same way.
+    const shell = `trap '' XFSZ; ulimit -f 2048; exec ${process.execPath} ${MAIN} receive inbox --port 0`;
+    const full = spawn('bash', ['-c', shell], { cwd, stdio: ['ignore', 'pipe', 'ignore'] });
+    onTestFinished(() => void full.kill('SIGKILL'));
+    const [url] = (await once(full.stdout, 'data')).toString().split('\n');
+    const folder = outbox({ large: randomBytes(5 * MIB), small: 'small' });
+    const sent = await jsp(['send', join(folder, 'large'), join(folder, 'small'), '--to', url]);
+    expect(sent.exitCode).toBe(1);
+    expect(sent.err).toContain('not sent large: the disk is full\n');
+    expect(readFileSync(join(cwd, 'inbox/small'), 'utf8')).toBe('small');
+    expect(existsSync(join(cwd, 'inbox/large'))).toBe(false);
+  });
+
   test('goes on when the receiver is killed twice and the sender once, and little is sent again', async () => {
     const content = randomBytes(16 * MIB);
     const file = join(outbox({ 'large.bin': content }), 'large.bin');
@@ -179,7 +198,7 @@ describe('a transfer', () => {
     expect(end.files[0].resumedAt).toBeGreaterThan(8 * MIB);
     expect(end.sentBytes).toBe(content.length - end.files[0].resumedAt);
     expect(readFileSync(join(first.inbox, 'large.bin')).equals(content)).toBe(true);
-    expect(readdirSync(join(first.inbox, '.jsp-parts'))).toEqual([]);
+    expect(readdirSync(join(first.inbox, '.jsp-parts'))).toEqual(['lock']);
     // All that passed, headers and handshakes included: at most what was under way at each of three breaks went again.
     expect(relay.bytes).toBeLessThan(content.length * 1.05 + 3 * 1.5 * MIB);
     await kill(third);
