@@ -49,7 +49,10 @@ export class OpenFolder {
    */
   async enter(name: string, mode: number): Promise<OpenFolder> {
     const path = this.child(name);
-    if ((await this.look(name)) === null) await mkdir(path, { mode }).catch(unlessThere);
+    if ((await this.look(name)) === null) {
+      await mkdir(path, { mode }).catch(unlessThere);
+      await this.sync();
+    }
     const found = await lstat(path);
     if (!found.isDirectory()) throw notFolder();
     const flags = constants.O_RDONLY | (constants.O_DIRECTORY ?? 0) | (constants.O_NOFOLLOW ?? 0);

@@ -51,6 +51,8 @@ export class SentEntry {
   reached = 0;
   /** Those of them that have not left yet. */
   queuedBytes = 0;
+  /** All of it was given to a stream once. */
+  isGiven = false;
   /** How often it changed while it was read. */
   changes = 0;
 
@@ -206,7 +208,7 @@ export class SendSession {
         return this.settle(
           answer.id,
           sent,
-          answer.identical && sent.sentBytes === 0 ? 'identical' : 'sent',
+          answer.identical && sent.sentBytes === 0 && !sent.isGiven ? 'identical' : 'sent',
           '',
           answer.storedAs,
         );
@@ -290,6 +292,7 @@ export class SendSession {
       return;
     }
     if (isWhole && (await isUnchanged(handle, sent.entry))) {
+      sent.isGiven = true;
       this.stream.send(endMessage(id, hash.digest()));
       return;
     }

@@ -140,7 +140,6 @@ export class Storage {
       const isNew = (await folder.look(name)) === null;
       const made = await this.enter(folder, name, mode);
       await made.close();
-      if (isNew) await folder.sync();
       return isNew;
     };
     return this.within(names, true, make, false);

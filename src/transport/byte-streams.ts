@@ -126,8 +126,8 @@ class StreamDuplex extends Duplex {
   }
 
   /**
-   * A `for await` that came to the end destroys what it has read, as if it were aborted where writing has not ended. Where nothing was ever
-   * written that is nobody's failure.
+   * Some versions of Node destroy what a `for await` has read to its end, as if it were aborted where writing has not ended. Where nothing
+   * was ever written that is nobody's failure.
    */
   private isIterated(error: Error | null): boolean {
     return error?.name === 'AbortError' && this.readableEnded && !this.isWritten && !this.signal?.aborted;

