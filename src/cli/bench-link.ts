@@ -11,7 +11,7 @@ import { type Measured, measureLink, type Progress } from '../bench/link/measure
 import { reportPage } from '../bench/link/page.ts';
 import type { Congestion, LinkReport, LinkSettings, MtuChoice } from '../bench/link/report.ts';
 import { BenchRefusal, NotABenchServer } from '../bench/link/session.ts';
-import { intervalText, reportText } from '../bench/link/table.ts';
+import { intervalText, reportText, rowText } from '../bench/link/table.ts';
 import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../protocol/endpoint/index.ts';
 import { CONTROLLERS, DELIVERIES, type Delivery } from '../transport/options.ts';
 import type { Protection } from '../transport/protection.ts';
@@ -59,7 +59,7 @@ export function addBenchLink(bench: Command): void {
       'of warm-up before, which is not measured; without it as the round trip asks',
       positiveNumber,
     )
-    .option('--loss-seconds <s>', 'longest to count small datagrams for the loss; 0: not at all', seconds, 15)
+    .option('--loss-seconds <s>', 'longest to count small datagrams for the loss; 0: not at all', seconds, 20)
     .option('--interval <s>', 'print a line for each interval', positiveNumber)
     .option(
       '--congestion <name,...>',
@@ -169,7 +169,7 @@ class View {
       case 'interval':
         return this.interval(progress);
       case 'row':
-        return;
+        return this.line.above(() => note(rowText(progress.row)));
     }
   }
 

@@ -11,9 +11,8 @@ import {
   screenOf,
   tellingProcesses,
 } from '../monitor/index.ts';
-import type { Alert } from '../protocol/endpoint/index.ts';
 import { connect } from '../transport/connect.ts';
-import { findServerUrl, GOODBYE, positiveNumber, wholeNumber } from './arguments.ts';
+import { GOODBYE, positiveNumber, wholeNumber } from './arguments.ts';
 import { CommandError, coloursOf, note, onStopSignal } from './terminal.ts';
 
 interface MonitorCommandOptions {
@@ -28,8 +27,6 @@ interface MonitorCommandOptions {
 /** Where reports come from. */
 interface ReportSource {
   readonly title: string;
-  /** What is not as it should be, by its kind; of a connection of our own. */
-  readonly alerts: ReadonlyMap<string, Alert>;
   take(): Promise<ProcessReport>;
   close(): Promise<void>;
 }
@@ -68,15 +65,15 @@ export function addMonitorCommand(program: Command): void {
  * @throws CommandError ERR_JSP_USAGE; JspError ERR_JSP_MONITOR of a process that cannot be watched, or what `connect` throws
  */
 async function monitor(url: string | undefined, options: MonitorCommandOptions): Promise<void> {
-  if (url !== undefined && options.pid !== undefined)
+  if ((url === undefined) === (options.pid === undefined))
     throw new CommandError('ERR_JSP_USAGE', 'monitor takes either the URL of a server or --pid');
   if (options.pid !== undefined && options.rate !== undefined)
     throw new CommandError('ERR_JSP_USAGE', 'only a connection of its own is probed: --rate goes with a URL');
   if (options.pid === true) return listProcesses();
   const source =
-    typeof options.pid === 'number'
-      ? await processSource(options.pid, options.top)
-      : await linkSource(url ?? knownUrl(), options.rate);
+    url === undefined
+      ? await processSource(options.pid as number, options.top)
+      : await linkSource(url, options.rate);
   try {
     await watch(source, options);
   } finally {
@@ -95,7 +92,6 @@ async function watch(source: ReportSource, options: MonitorCommandOptions): Prom
   const output = isScreen ? new Screen(view, waiter) : null;
   try {
     view.take(await source.take()); // what the first look is compared with
-    let told = '';
     output?.draw();
     for (let looks = 0; options.count === 0 || looks < options.count; ) {
       await waiter.wait(view.intervalSeconds * 1_000);
@@ -103,11 +99,6 @@ async function watch(source: ReportSource, options: MonitorCommandOptions): Prom
       if (view.isPaused) continue;
       view.take(await source.take());
       looks++;
-      view.alerts = [...source.alerts.values()].map(({ message }) => message);
-      const alerts = view.alerts.join(', ');
-      if (alerts !== told && output === null && !options.json)
-        process.stdout.write(`alerts: ${alerts === '' ? 'none any more' : printable(alerts)}\n`);
-      told = alerts;
       if (output !== null) output.draw();
       else printLook(view, (performance.now() - begun) / 1_000, options);
     }
@@ -124,7 +115,7 @@ function printLook(view: MonitorView, seconds: number, { json }: MonitorCommandO
       ...report,
       last: points.at(-1) ?? null,
     }));
-    const look = { ...view.report, seconds, alerts: view.alerts, connections };
+    const look = { ...view.report, seconds, connections };
     process.stdout.write(`${printableJson(JSON.stringify(look))}\n`);
     return;
   }
@@ -225,7 +216,6 @@ async function processSource(pid: number, top: number): Promise<ReportSource> {
     const { name } = await reader.ask(0);
     return {
       title: `process ${pid} (${name})`,
-      alerts: new Map(),
       take: () => reader.ask(top),
       close: async () => reader.close(),
     };
@@ -243,14 +233,8 @@ async function linkSource(url: string, rate = PROBES_A_SECOND): Promise<ReportSo
   });
   const { host, hostname } = new URL(url);
   const name = `link to ${hostname === '' ? host : host.slice(host.lastIndexOf('@') + 1)}`;
-  const alerts = new Map<string, Alert>();
-  connection.on('alert', (alert) => {
-    if (alert.state === 'raised') alerts.set(alert.kind, alert);
-    else alerts.delete(alert.kind);
-  });
   return {
     title: name,
-    alerts,
     take: async () => {
       if (!connection.isOpen)
         throw (
@@ -270,18 +254,6 @@ async function linkSource(url: string, rate = PROBES_A_SECOND): Promise<ReportSo
     },
     close: () => connection.close(GOODBYE),
   };
-}
-
-/** Of the environment, or of the broker that was started in this folder, as other commands find it. */
-function knownUrl(): string {
-  try {
-    return findServerUrl(undefined);
-  } catch (error) {
-    if ((error as CommandError).code !== 'ERR_JSP_URL_MISSING') throw error;
-    throw new CommandError('ERR_JSP_USAGE', 'monitor takes either the URL of a server or --pid', {
-      cause: error,
-    });
-  }
 }
 
 async function listProcesses(): Promise<void> {
@@ -328,13 +300,12 @@ const PID_MAX = 4_194_304;
 
 const HELP = `
 With a URL it connects to the server (a broker, or any other of JetStreamProto) and sends five small probes a second, which the server's
-transport acknowledges whatever it serves; without one it takes that of JSP_URL, or of the broker that was started in this folder. With --pid it asks a process of yours on this machine: jsp commands tell by themselves, other programs
+transport acknowledges whatever it serves. With --pid it asks a process of yours on this machine: jsp commands tell by themselves, other programs
 with JSP_MONITOR=1 or after serveMetrics(). Without an id it lists what can be watched.
 
 On a terminal: q quit, p pause, + and - change the interval, arrows or 1-9 choose a connection, ? explains. Elsewhere each look is a line.
 
 Examples:
-  $ jsp monitor
   $ jsp monitor jsp://FINGERPRINT@game.example.org:4577
   $ jsp monitor "$(cat .jsp/url)" --rate 50 --interval 0.2
   $ jsp monitor --pid

@@ -165,7 +165,6 @@ function notOurs(cause: unknown): JspError {
 export const TOP_MAX = 1_000;
 const FIGURES = [
   'ageMs',
-  'silenceMs',
   'rttMs',
   'rttMinMs',
   'mtu',

@@ -28,8 +28,7 @@ export function screenOf(view: MonitorView, { columns, rows }: ScreenSize, style
   if (view.isHelp) body = HELP.map((line) => cut(line, columns));
   else {
     const { chosen } = view;
-    const alerts = view.alerts.map((alert) => cut(`alert: ${printable(alert)}`, columns));
-    const figures = chosen === null ? [] : [...figuresOf(chosen, columns), ...alerts];
+    const figures = chosen === null ? [] : figuresOf(chosen, columns);
     const table = tableOf(view, columns, Math.max(1, room - figures.length - 1));
     body = chosen === null ? [cut('no connection is open', columns)] : [...table, ...figures];
   }
@@ -119,7 +118,7 @@ function figuresOf({ points, report }: Watched, columns: number): string[] {
     ...QUEUES.map((name, i) => plot(name, ({ queueBytes }) => queueBytes[i], bytes)),
     '',
     cut(
-      `${nameOf(report)}, open for ${duration(metrics.ageMs)}, heard ${duration(metrics.silenceMs)} ago, ${counted(metrics.streamsOpen, 'stream')}, ${metrics.mtu} B datagrams`,
+      `${nameOf(report)}, open for ${duration(metrics.ageMs)}, ${counted(metrics.streamsOpen, 'stream')}, ${metrics.mtu} B datagrams`,
       columns,
     ),
     cut(`limited by ${limits.length === 0 ? '-' : limits.join(', ')}`, columns),
@@ -227,7 +226,6 @@ function cut(line: string, columns: number): string {
 /** Losses are what one looks for. */
 function painted(line: string, style: ScreenStyle): string {
   if (line.startsWith('>')) return style.bold(line);
-  if (line.startsWith('alert: ')) return style.red(line);
   return line.startsWith('loss') && !/ 0\.0 % /.test(line) && /\d %/.test(line) ? style.red(line) : line;
 }
 

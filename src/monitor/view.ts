@@ -43,8 +43,6 @@ export class MonitorView {
   intervalSeconds: number;
   isPaused = false;
   isHelp = false;
-  /** What is not as it should be now, in sentences. */
-  alerts: readonly string[] = [];
   /** Of the last report; null before the first. */
   report: ProcessReport | null = null;
   /** By id, as they were opened. */

@@ -83,25 +83,21 @@ describe('jsp monitor', () => {
     async () => {
       const env = ownFolder();
       const { url } = await brokerIn(env);
-      const command = `stty rows 24 cols 80; echo $$; exec '${process.execPath}' '${MAIN}' monitor '${url}' --interval 0.1`;
-      const onTerminal = (rest: string, onScreen: (pid: number) => void): Promise<string> =>
+      const command = `'${process.execPath}' '${MAIN}' monitor '${url}' --interval 0.1`;
+      const onTerminal = (rest: string): Promise<string> =>
         new Promise((resolve) => {
-          const child = spawn('script', ['-qec', `${command} ${rest}`, '/dev/null'], {
+          const child = spawn('script', ['-qec', `stty rows 24 cols 80; ${command} ${rest}`, '/dev/null'], {
             env: { ...process.env, ...env, TERM: 'xterm', NO_COLOR: '1' },
           });
           let out = '';
-          let isDrawn = false;
           child.stdout.on('data', (chunk: Buffer) => {
             out += chunk.toString();
-            if (isDrawn || !out.includes('? help')) return;
-            isDrawn = true;
-            onScreen(Number.parseInt(out, 10));
           });
-          child.on('close', () => resolve(out.slice(out.indexOf('\x1b'))));
+          child.on('close', () => resolve(out));
         });
       const [counted, stopped] = await Promise.all([
-        onTerminal('--count 3', () => {}),
-        onTerminal('', (pid) => process.kill(pid, 'SIGTERM')),
+        onTerminal('--count 3'),
+        onTerminal('& sleep 1.5; kill -TERM $!; wait'),
       ]);
       for (const out of [counted, stopped]) {
         expect(out.startsWith('\x1b[?1049h\x1b[?25l\x1b[Hjsp monitor · link to 127.0.0.1:')).toBe(true);

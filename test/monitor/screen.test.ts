@@ -65,7 +65,7 @@ describe('the screen of a monitor', () => {
       '  chat                                    ▁▁▁▁▁▁▁▁▁▁          0 B          0–1 B',
       '  bulk                                    ▅▅▅▅▅▅▅▅▅▅       260 kB       0–500 kB',
       '',
-      '#1 to 192.0.2.7:4577, open for 100 s, heard 0 s ago, 1 stream, 1452 B datagrams',
+      '#1 to 192.0.2.7:4577, open for 100 s, 1 stream, 1452 B datagrams',
       'limited by window 85 %, application 10 %, pacing 5 %',
       'window 120 kB (congestion-avoidance), in flight 96.4 kB, paced at 12.4 Mbit/s',
       'since it opened: lost 10 of 1000 packets, sent again 7.34 kB',
@@ -144,15 +144,6 @@ describe('the screen of a monitor', () => {
     expect(draw(view, 80, 24)[2]).toMatch(/^sent /);
     view.take(reportWith(20_000, []));
     expect(draw(view, 80, 24)[1]).toBe('no connection is open');
-  });
-
-  test('tells what is not as it should be', () => {
-    const view = busyView();
-    view.alerts = ['5.0 % of the packets are lost (highLoss: the threshold is 5.0 %)', 'x\x1b[2J'];
-    expect(draw(view, 80, 24).slice(18, 20)).toEqual([
-      'alert: 5.0 % of the packets are lost (highLoss: the threshold is 5.0 %)',
-      'alert: x\\x1b[2J',
-    ]);
   });
 
   test('is not moved by what a process says of itself', () => {

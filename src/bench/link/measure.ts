@@ -101,7 +101,8 @@ class Measurement {
     let error: Error | null = null;
     try {
       await this.measureIdle();
-      if (this.settings.lossSeconds > 0) await this.measureLoss();
+      // A fixed rate counts its own losses, and asks for no more traffic than that.
+      if (this.settings.lossSeconds > 0 && this.settings.bitsPerSecond === 0) await this.measureLoss();
       await this.measureSizes();
       await this.findPathMtu();
     } catch (thrown) {
@@ -126,10 +127,11 @@ class Measurement {
 
   private async measureIdle(): Promise<void> {
     const { signal, system } = this.surroundings;
-    this.phase('round trips of the idle path', IDLE_SECONDS);
+    const seconds = clamp(2 * this.settings.seconds, 0.5, IDLE_SECONDS);
+    this.phase('round trips of the idle path', seconds);
     // The first few are slow because the code is new.
     await this.probe(WARM_UP_SECONDS);
-    const prober = await this.probe(IDLE_SECONDS);
+    const prober = await this.probe(seconds);
     await sleep(system, SETTLE_MS, signal);
     this.clocks = clocksOf(prober.trips, this.session.isSameHost);
     this.idle = roundTripsOf(prober.trips, prober.sent, this.clocks);
@@ -222,7 +224,23 @@ class Measurement {
     const { settings } = this;
     for (const mtu of settings.mtus) {
       for (const congestion of this.controllers()) await this.measureSize(mtu, congestion);
+      if (settings.congestion === 'auto' && this.fallsShort(mtu)) await this.measureSize(mtu, 'bbr');
     }
+  }
+
+  /** A load left much of the path free, which another controller may fill. */
+  private fallsShort(mtu: MtuChoice): boolean {
+    if (this.settings.bitsPerSecond > 0) return false;
+    return this.ways.some((direction) => {
+      const wires = this.rows.flatMap((row) => {
+        const isOfIt = row.direction === direction && row.load !== null;
+        return isOfIt ? [{ row, wire: row.load?.wireBitsPerSecond ?? 0 }] : [];
+      });
+      const most = Math.max(this.sounded ?? 0, ...wires.map(({ wire }) => wire));
+      return wires.some(
+        ({ row, wire }) => row.asked === mtu && row.congestion === 'cubic' && wire < FILLED * most,
+      );
+    });
   }
 
   /** What was asked for, or what suits the losses. */
@@ -444,6 +462,8 @@ const FULL_DATAGRAM_ROOM = 40;
 const TRANSFER_MESSAGE_BYTES = 8_000;
 const JUMBO_MESSAGE_BYTES = 32_000;
 const ETHERNET_MTU = 1_500;
+/** With less of what the path has shown, a load has not filled it. */
+const FILLED = 0.9;
 /** As in the recommendation: with more, what slows down at each loss crawls. */
 const LOSSY = 0.0005;
 const SEARCH_SECONDS = 5;

@@ -117,7 +117,12 @@ export function drawPlots(library: PlotLibrary, data: PlotData, page: PlotWindow
     const tables = data.runs.map((run) => [run.at, pick(run)]);
     const options = {
       cursor: { points: { size: 6 } },
-      legend: { live: true },
+      legend: {
+        markers: {
+          width: 0,
+          fill: (_: unknown, i: number) => (i === 0 ? 'transparent' : colours[(i - 1) % colours.length]),
+        },
+      },
       scales: {
         x: { time: false },
         y: { range: (_: unknown, __: number, most: number) => [0, most > 0 ? most * 1.08 : 1] },

@@ -13,7 +13,7 @@ export const PAGE_STYLE = `
 }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-main { max-width: 1120px; margin: 0 auto; padding: 28px 20px 48px; }
+main { max-width: 1180px; margin: 0 auto; padding: 28px 20px 48px; }
 h1 { font-size: 26px; line-height: 1.2; margin: 0 0 4px; }
 h2 { font-size: 18px; margin: 34px 0 10px; }
 h3 { font-size: 15px; margin: 0 0 2px; }
@@ -36,10 +36,11 @@ figcaption { color: var(--soft); font-size: 13px; margin-bottom: 6px; }
 .key:first-child { margin-left: 0; }
 .uplot, .u-legend { font-family: inherit; }
 .u-legend { font-size: 12px; color: var(--ink); text-align: left; }
+.u-legend .u-series { padding: 0 10px 0 0; }
 .u-legend .u-value { color: var(--soft); font-variant-numeric: tabular-nums; }
 .scroll { overflow-x: auto; }
-table.figures { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; min-width: 100%; }
-table.figures th, table.figures td { padding: 5px 9px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+table.figures { border-collapse: collapse; font-size: 12.5px; font-variant-numeric: tabular-nums; min-width: 100%; }
+table.figures th, table.figures td { padding: 5px 6px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 table.figures th { color: var(--soft); font-weight: 600; vertical-align: bottom; white-space: normal; }
 table.figures th:first-child, table.figures td:first-child { text-align: left; }
 table.figures tr.best td { font-weight: 600; }
@@ -56,8 +57,9 @@ footer { margin-top: 34px; color: var(--soft); font-size: 13px; }
   .cards { grid-template-columns: repeat(3, 1fr); gap: 6px; } .card { padding: 6px 10px; } .card b { font-size: 17px; }
   .card, .choice, .warnings, .early { break-inside: avoid; print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   .key { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  .plots { display: block; } figure { margin-bottom: 14px; }
-  .scroll { overflow: visible; } table.figures { font-size: 8.6px; min-width: 0; } table.figures th, table.figures td { padding: 2px 4px; }
-  .u-legend .u-value { display: none; }
+  .plots { grid-template-columns: 1fr 1fr; gap: 12px; } figure > div { zoom: 0.64; } figcaption { font-size: 10.5px; } h3 { font-size: 12px; }
+  .scroll { overflow: visible; } table.figures { font-size: 8.4px; min-width: 0; } table.figures th, table.figures td { padding: 2px 4px; }
+  .u-legend .u-series { padding: 0 10px 0 0; }
+.u-legend .u-value { display: none; }
 }
 `;

@@ -90,13 +90,15 @@ function nameOf(rows: readonly LinkRow[]): (row: LinkRow) => string {
 }
 
 function header({ endedEarly, settings, startedAt, target }: LinkReport): string {
-  const way = { up: 'to it', down: 'from it', both: 'both ways at once' }[settings.direction];
+  const way = { up: 'This end sent', down: 'The other end sent', both: 'Both ends sent at once' }[
+    settings.direction
+  ];
   const early =
     endedEarly === null
       ? ''
       : `<div class="early"><b>Not all was measured:</b> ${escaped(endedEarly)}. What follows is what was known by then.</div>`;
   return `<h1>Link to ${escaped(target)}</h1>
-<p class="soft">Measured ${way}, ${escaped(startedAt.replace('T', ' ').replace(/\.\d+Z$/, ' UTC'))}</p>
+<p class="soft">${way}; measured on ${escaped(startedAt.replace('T', ' ').replace(/\.\d+Z$/, ' UTC'))}</p>
 ${early}`;
 }
 
@@ -129,10 +131,10 @@ function cards(report: LinkReport): string {
       `between ${percent(loss.low)} and ${percent(loss.high)}`,
     ]);
   if (pathMtu !== null)
-    shown.push([`${whole(pathMtu.bytes)} bytes`, 'largest datagram', 'that the path carries']);
-  else if (largest > 0) shown.push([`${whole(largest)} bytes`, 'largest datagram tried', 'that arrived']);
+    shown.push([`${whole(pathMtu.bytes)} B`, 'largest datagram', 'that the path carries']);
+  else if (largest > 0) shown.push([`${whole(largest)} B`, 'largest datagram tried', 'that arrived']);
   if (recommendation.mtu !== null)
-    shown.push([`${whole(recommendation.mtu)} bytes`, 'recommended MTU', 'see below for why']);
+    shown.push([`${whole(recommendation.mtu)} B`, 'recommended MTU', 'see below for why']);
   return `<div class="cards">${shown.map(([figure, what, more]) => `<div class="card"><b>${escaped(figure)}</b>${escaped(what)}<span>${escaped(more)}</span></div>`).join('')}</div>`;
 }
 

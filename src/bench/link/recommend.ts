@@ -231,10 +231,20 @@ function sizesOf(rows: readonly LinkRow[], carried: LinkRow['carried']): number[
   return [...new Set(sizes)].sort((a, b) => a - b);
 }
 
-/** Of the way that loses more. */
-export function worstLoss({ datagrams }: Pick<Findings, 'datagrams'>): Share | null {
-  return datagrams.reduce<Share | null>(
-    (worst, { loss }) => (worst === null || loss.share > worst.share ? loss : worst),
+/** Of the way that loses more: of datagrams at a rate that fills no queue, which a fixed rate may have been, too. */
+export function worstLoss({
+  datagrams,
+  rows,
+  settings,
+}: Pick<Findings, 'datagrams' | 'rows' | 'settings'>): Share | null {
+  const losses = datagrams.map(({ loss }) => loss);
+  if (losses.length === 0 && settings.bitsPerSecond > 0) {
+    losses.push(
+      ...rows.flatMap(({ load }) => (load === null || load.heldBack > HELD_BACK ? [] : [load.loss])),
+    );
+  }
+  return losses.reduce<Share | null>(
+    (worst, loss) => (worst === null || loss.share > worst.share ? loss : worst),
     null,
   );
 }
@@ -268,6 +278,8 @@ function ms(value: number): string {
   return value.toFixed(value >= 99.5 ? 0 : 1);
 }
 
+/** A rate of which more was held back was more than the path carries. */
+const HELD_BACK = 0.01;
 /** Runs differ by so much where nothing else does. */
 const GOODPUT_NOISE = 0.05;
 /** With less loss than this cubic keeps most of its rate. */

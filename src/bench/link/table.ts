@@ -131,6 +131,18 @@ function recommendationText({ recommendation }: LinkReport): string {
   ].join('\n');
 }
 
+/** A row as one line, while others are still measured. */
+export function rowText(row: LinkRow): string {
+  const [size, way, control] = cells(row);
+  const { failure, idle, load } = row;
+  if (load === null) return `${size} ${way} ${control}: ${failure ?? 'not measured'}`;
+  const trips = [
+    ...(idle === null ? [] : [`${ms(idle.p50)} ms idle`]),
+    ...(load.loaded === null ? [] : [`${ms(load.loaded.p50)} ms loaded`]),
+  ].join(', ');
+  return `${size} ${way} ${control}: ${megabits(load.goodputBitsPerSecond)} Mbit/s, overhead ${percent(load.overhead)}, lost ${percent(load.loss.share)}, round trip ${trips}`;
+}
+
 /** One interval of a run, as iperf3 prints it. */
 export function intervalText(direction: OneWay, interval: Interval): string {
   const { at, goodputBitsPerSecond, isWarmUp, loss, rttMs, seconds } = interval;

@@ -15,47 +15,57 @@ describe('a link that is measured', () => {
   test('has within 3 % the goodput, within 5 % the round trips that it was given, idle and under load', async () => {
     const { lab, measure, notes } = await benchLab({
       delayMs: 25,
-      bitsPerSecond: 4e6,
-      queueBytesMax: 25_000,
+      bitsPerSecond: 3e6,
+      queueBytesMax: 19_000,
     });
-    const { report, error } = await measure({ seconds: 2 });
+    const { report, error } = await measure({ seconds: 1.5 });
     expect([error, report.endedEarly, report.rows.length]).toEqual([null, null, 1]);
     const load = loadOf(report.rows[0]);
-    expect(Math.abs(load.goodputBitsPerSecond / (4e6 * GOODPUT_1200) - 1)).toBeLessThan(0.03);
-    expect(Math.abs(load.overhead - (1 - (1_200 - 38) / 1_228))).toBeLessThan(0.01);
+    expect(Math.abs(load.goodputBitsPerSecond / (3e6 * GOODPUT_1200) - 1)).toBeLessThan(0.03);
+    expect(Math.abs(load.overhead - (1 - (1_200 - 38) / 1_228))).toBeLessThan(0.02);
     expect(report.idle?.p50).toBeGreaterThan(49);
     expect(report.idle?.p50).toBeLessThan(52.5);
-    expect(report.rows[0].idle?.p50).toBeLessThan(57.5); // 2.4 ms each way to write 1,200 bytes
+    expect(report.rows[0].idle?.p50).toBeLessThan(58); // 3.2 ms each way to write 1,200 bytes
     expect(report.rows[0].idle?.returned).toBe(report.rows[0].idle?.sent);
     expect(load.loaded?.p50).toBeGreaterThan(70); // a queue of 50 ms
-    expect(load.intervals.filter(({ isWarmUp }) => !isWarmUp)).toHaveLength(4);
+    expect(load.intervals.filter(({ isWarmUp }) => !isWarmUp)).toHaveLength(3);
     expect(report.recommendation.queueDelayMaxMs).toBe(10);
     await lab.run(100);
     expect(notes).toEqual([expect.stringMatching(/^measured 10.0.0.2 port \d+: 1 runs in/)]);
   });
 
   test('tells its loss with an interval that holds what was set, by what was sent and never came', async () => {
-    const { measure } = await benchLab({ delayMs: 10, bitsPerSecond: 3e6, loss: 0.03 });
+    const { measure } = await benchLab({ delayMs: 10, bitsPerSecond: 1.5e6, loss: 0.03 });
     const { report } = await measure({ mtus: [], lossSeconds: 6 });
     const [{ loss, lossRunMean, reordered }] = report.datagrams;
-    expect(loss.of).toBeGreaterThan(8_000);
+    expect(loss.of).toBeGreaterThan(4_000);
     expect(loss.low).toBeLessThan(0.03);
     expect(loss.high).toBeGreaterThan(0.03);
-    expect(loss.high - loss.low).toBeLessThan(0.01);
+    expect(loss.high - loss.low).toBeLessThan(0.015);
     expect(lossRunMean).toBeLessThan(1.2);
     expect(reordered.count).toBe(0);
     expect(report.recommendation).toMatchObject({ protection: 'auto' });
   });
 
   test('tells reordered datagrams from lost ones, and duplicates', async () => {
-    const link = { delayMs: 10, bitsPerSecond: 3e6, reorder: 0.02, reorderHoldMs: 5, duplicate: 0.01 };
+    const link = { delayMs: 10, bitsPerSecond: 1.5e6, reorder: 0.02, reorderHoldMs: 5, duplicate: 0.01 };
     const { measure } = await benchLab(link);
-    const { report } = await measure({ mtus: [], lossSeconds: 4 });
+    const { report } = await measure({ mtus: [], lossSeconds: 3 });
     const [{ duplicated, loss, reordered }] = report.datagrams;
     expect(loss.count).toBe(0);
     expect(reordered.share).toBeGreaterThan(0.01);
     expect(duplicated / loss.of).toBeGreaterThan(0.005);
   });
+});
+
+test('another controller is tried where the first leaves much of the path free', async () => {
+  const { measure } = await benchLab({ delayMs: 25, bitsPerSecond: 4e6, queueBytesMax: 4_000 });
+  const { report } = await measure({ lossSeconds: 0.5, seconds: 1 });
+  expect(report.rows.map(({ congestion }) => congestion)).toEqual(['cubic', 'bbr']);
+  expect(loadOf(report.rows[1]).goodputBitsPerSecond).toBeGreaterThan(
+    loadOf(report.rows[0]).goodputBitsPerSecond,
+  );
+  expect(report.recommendation.congestion).toBe('bbr');
 });
 
 describe('sizes', () => {
@@ -65,6 +75,7 @@ describe('sizes', () => {
       const { measure } = await benchLab({ delayMs: 5, bitsPerSecond: 4e6, mtu: 1_272 });
       const { report, error } = await measure({
         direction,
+        congestion: ['cubic'],
         mtus: [512, 1_100, 1_400, 1_472],
         seconds: 0.3,
         omitSeconds: 0.3,

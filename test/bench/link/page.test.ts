@@ -1,7 +1,7 @@
 import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { plotDataOf, reportPage } from '../../../src/bench/link/page.ts';
-import { bars, intervalText, reportText } from '../../../src/bench/link/table.ts';
+import { bars, intervalText, reportText, rowText } from '../../../src/bench/link/table.ts';
 import { load, loss, missing, report, row } from './fixed-report.ts';
 
 const LOSSY = report({
@@ -136,6 +136,13 @@ describe('the report as text', () => {
     expect(intervalText('up', first)).toBe(
       '  -2.0 to -1.0 s  up       18.0 Mbit/s  round trip 52.0 ms  lost 0.10 %  (warm-up)',
     );
+  });
+
+  test('has one line for a row that has just been measured', () => {
+    expect(rowText(row(1_200))).toBe(
+      '1,200 up cubic: 18.0 Mbit/s, overhead 5.50 %, lost 0.10 %, round trip 50.0 ms idle, 52.0 ms loaded',
+    );
+    expect(rowText(missing(1_400))).toBe('1,400 up cubic: datagrams of this size do not arrive');
   });
 
   test('draws bars in eighths of a column', () => {

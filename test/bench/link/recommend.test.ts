@@ -57,6 +57,15 @@ describe('the recommendation', () => {
     expect(recommend(findings({ rows })).mtu).toBe(1_200);
   });
 
+  test('goes by the losses of a fixed rate where datagrams were not counted by themselves, unless it was too much', () => {
+    const settings = { ...findings().settings, bitsPerSecond: 5e6, delivery: 'bestEffort' as const };
+    const lossy = { loss: shareOf(200, 20_000) };
+    const at = (more: object) =>
+      findings({ datagrams: [], settings, rows: [row(1_200, { load: load(5, more) })] });
+    expect(recommend(at(lossy)).protection).toBe('auto');
+    expect(recommend(at({ ...lossy, heldBack: 0.3 })).protection).toBe(null);
+  });
+
   test('for a queue that fills bounds its delay', () => {
     const rows = [row(1_200, { load: load(18, { loaded: trips(250) }) })];
     const { queueDelayMaxMs, reasons } = recommend(findings({ rows }));

@@ -1,0 +1,112 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { emptyFolder } from '../empty-folder.ts';
+import { Jsp, jsp, startBroker } from './jsp.ts';
+
+const QUICK = ['--seconds', '0.2', '--omit', '0.1', '--loss-seconds', '0', '--congestion', 'cubic'];
+
+async function startServer(): Promise<{ server: Jsp; url: string }> {
+  const server = new Jsp(['bench', 'serve', '--port', '0']);
+  await server.until(({ out }) => out.includes('\n'));
+  return { server, url: server.out.split('\n')[0] };
+}
+
+describe('jsp bench link', () => {
+  test('measures with jsp bench serve, one client at a time, which stays up for the next', async () => {
+    const { server, url } = await startServer();
+    expect(url).toMatch(/^jsp:\/\/[\w-]+@127\.0\.0\.1:\d+$/);
+    const page = join(emptyFolder(), 'link.html');
+    const first = new Jsp([
+      'bench',
+      'link',
+      url,
+      ...QUICK,
+      '--mtu',
+      '512,1200',
+      '--interval',
+      '0.1',
+      '--json',
+      '--report',
+      page,
+    ]);
+    await first.until(({ err }) => err.includes('idle path'));
+    const busy = await jsp(['bench', 'link', url]);
+    expect([busy.exitCode, busy.out]).toEqual([1, '']);
+    expect(busy.err).toMatch(
+      /it takes one at a time; it is free in \d+ s at the latest, try again \(ERR_JSP_BENCH_BUSY\)/,
+    );
+
+    const { exitCode, out } = await first.ended;
+    expect(exitCode).toBe(0);
+    const lines = out
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines.slice(0, -1).every(({ type }) => type === 'interval')).toBe(true);
+    expect(lines.length).toBeGreaterThan(4);
+    const report = lines.at(-1) as {
+      type: string;
+      rows: { asked: number; mtu: number; carried: string }[];
+      clocks: object;
+    };
+    expect(report.type).toBe('report');
+    expect(report.rows).toMatchObject(
+      [512, 1_200].map((size) => ({ asked: size, mtu: size, carried: 'whole' })),
+    );
+    if (process.platform === 'linux') expect(report.clocks).toEqual({ kind: 'same' });
+    expect(readFileSync(page, 'utf8')).toContain('<title>Link to 127.0.0.1 port');
+    expect(server.err).toMatch(/measured 127\.0\.0\.1 port \d+: 2 runs in \d/);
+
+    const second = new Jsp([
+      'bench',
+      'link',
+      url,
+      ...QUICK,
+      '--mtu',
+      '600,700,800',
+      '--reverse',
+      '--rate',
+      '2M',
+    ]);
+    await second.until(({ err }) => err.includes('datagrams of 700 bytes, down'));
+    second.process.kill('SIGINT');
+    const stopped = await second.ended;
+    expect(stopped.exitCode).toBe(130);
+    expect(stopped.out).toMatch(/^600 +down +cubic +yes /m);
+    expect(stopped.out).toContain('Ended early: stopped by SIGINT');
+
+    server.process.kill('SIGTERM');
+    const ended = await server.ended;
+    expect(ended.exitCode).toBe(0);
+    expect(ended.err).toContain('closed; 2 clients measured');
+  });
+
+  test('says what it has when the server goes, and why', async () => {
+    const { server, url } = await startServer();
+    const client = new Jsp(['bench', 'link', url, ...QUICK, '--mtu', '600,700,800']);
+    await client.until(({ err }) => err.includes('datagrams of 700 bytes'));
+    server.process.kill('SIGTERM');
+    const { exitCode, err, out } = await client.ended;
+    expect(exitCode).toBe(1);
+    expect(out).toMatch(/^600 +up +cubic +yes /m);
+    expect(err).toMatch(/\(ERR_JSP_\w+\)\n$/);
+  });
+
+  test('tells a broker from a server of measurements', async () => {
+    const { url } = await startBroker();
+    const { exitCode, err } = await jsp(['bench', 'link', url]);
+    expect(exitCode).toBe(1);
+    expect(err).toMatch(/no measurements are served at .*"jsp bench serve".*\(ERR_JSP_NOT_A_BENCH_SERVER\)/);
+  });
+
+  test.each([
+    [['no-url'], 'ERR_JSP_URL_INVALID', 1],
+    [['jsp://x@h:1', '--rate', '5X'], 'ERR_JSP_USAGE', 2],
+    [['jsp://x@h:1', '--bidir', '--reverse'], 'ERR_JSP_USAGE', 2],
+  ])('refuses %j with %s', async (args, code, status) => {
+    const { exitCode, err } = await jsp(['bench', 'link', ...args]);
+    expect(err).toContain(code);
+    expect(exitCode).toBe(status);
+  });
+});
