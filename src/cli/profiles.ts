@@ -86,7 +86,7 @@ function defaultOf(option: string): unknown {
 }
 
 function shown(option: string, value: unknown): string {
-  if (typeof value === 'string') return value;
+  if (typeof value === 'string' || typeof value === 'boolean') return String(value);
   if (typeof value !== 'number')
     return Object.entries(value as object)
       .flat()
@@ -120,6 +120,7 @@ const OTHER_DEFAULTS: Readonly<Record<string, unknown>> = {
   mtu: '1,200, grows',
   datagramBytesMax: 65_507,
   protection: 'off',
+  compression: false,
   receiveBufferBytes: 4 * 2 ** 20,
   sendBufferBytes: 4 * 2 ** 20,
   streamDefaults: { priority: 'chat' },

@@ -60,6 +60,10 @@ export const PRESETS = {
       'bbr',
       'a picture goes out at the rate of the radio although that loses packets, and a line of text behind it waits far less than in the full queue of CUBIC',
     ),
+    compression: because(
+      true,
+      'text takes half of the bytes; pictures, which do not shrink, stay as they are',
+    ),
     heartbeatMs: because(
       25_000,
       'the radio wakes for two or three heartbeats a minute instead of twelve, and NAT bindings, which last 30 s and more, stay',
@@ -81,6 +85,10 @@ export const PRESETS = {
     ),
     streamWindowBytes: because(128 * KIB, 'unread messages of one stream keep no more memory than this'),
     connectionWindowBytes: because(256 * KIB, 'nor do those of all streams together'),
+    compression: because(
+      true,
+      'readings repeat themselves, and each byte costs energy; a dictionary of your own makes small ones smaller still',
+    ),
     bestEffortBytes: because(64 * KIB, 'the same of best-effort messages that wait unread'),
     heartbeatMs: because(30_000, 'the radio wakes twice a minute instead of twelve times'),
     heartbeatMisses: because(

@@ -51,6 +51,33 @@ test('the sensor sends all readings in datagrams of 512 bytes, and compressed in
   expect(Number(compressed)).toBeLessThan(Number(plain) / 1.5);
 });
 
+test('the call has fewer gaps with protection than without, on the same link', async () => {
+  const output = await runExample('voice', '3', '10');
+  const calls = [
+    ...output.matchAll(/(\d+) gaps .* of (\d+) frames that never came and (\d+) .* (\d+) bytes sent$/gm),
+  ];
+  const [without, protectedCall] = calls.map(([, ...figures]) => figures.map(Number));
+  expect(without[1]).toBeGreaterThanOrEqual(8); // of 150, by the seed
+  expect(protectedCall[1]).toBeLessThan(without[1] / 2);
+  expect(protectedCall[3]).toBeLessThan(2.2 * without[3]);
+  for (const [gaps, missing, late] of [without, protectedCall]) expect(gaps).toBe(missing + late);
+});
+
+test('players draw smoothly between snapshots, a twentieth of which is lost, and hear of every goal in order', async () => {
+  const output = await runExample('multiplayer', '2', '3');
+  const lines = output.trimEnd().split('\n');
+  expect(lines).toHaveLength(3);
+  for (const line of lines) {
+    expect(line).toMatch(/; 4 of 4 goals in order$/);
+    const [, snapshots, pictures, guessed] =
+      /(\d+) snapshots, (\d+) pictures, (\d+) of them/.exec(line) ?? [];
+    expect(Number(snapshots)).toBeGreaterThan(25);
+    expect(Number(snapshots)).toBeLessThanOrEqual(40);
+    expect(Number(pictures)).toBeGreaterThan(50);
+    expect(Number(guessed)).toBeLessThan(Number(pictures) / 3);
+  }
+});
+
 /** Runs an example as `npm run ts` does, and answers what it printed. */
 async function runExample(name: string, ...args: string[]): Promise<string> {
   const script = fileURLToPath(new URL(`../../examples/${name}.ts`, import.meta.url));

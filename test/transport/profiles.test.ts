@@ -1,5 +1,6 @@
 import { Socket } from 'node:dgram';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import { LabPath, PERFECT_PATH } from '../../src/bench/lab-path.ts';
 import {
   type ConnectOptions,
   connect,
@@ -82,6 +83,9 @@ const EFFECTS: Readonly<Record<string, Effect>> = {
     expect(await goodput(without, radio)).toBeLessThan(4);
     expect(await p95BehindTransfer(preset, 2e6)).toBeLessThan((await p95BehindTransfer(without, 2e6)) / 1.5);
   },
+  'mobileChat.compression': async (preset, without) => {
+    expect(await bytesOf(preset, TEXT)).toBeLessThan(0.7 * (await bytesOf(without, TEXT)));
+  },
   'mobileChat.heartbeatMs': async (preset, without) => {
     expect((await idleTraffic(preset, 10)).wakes).toBeLessThanOrEqual(25);
     expect((await idleTraffic(without, 10)).wakes).toBeGreaterThanOrEqual(110);
@@ -111,6 +115,9 @@ const EFFECTS: Readonly<Record<string, Effect>> = {
   'iot.connectionWindowBytes': async (preset, without) => {
     expect(await unreadBytes(preset, { streams: 8 })).toBeLessThan(400 * KIB);
     expect(await unreadBytes(without, { streams: 8 })).toBeGreaterThan(500 * KIB);
+  },
+  'iot.compression': async (preset, without) => {
+    expect(await bytesOf(preset, READINGS)).toBeLessThan(0.7 * (await bytesOf(without, READINGS)));
   },
   'iot.bestEffortBytes': async (preset, without) => {
     const bestEffort = { streams: 1, delivery: 'bestEffort' } as const;
@@ -211,6 +218,29 @@ function survivesOutageOf(ms: number): Effect {
     expect(await survives(preset, ms)).toBe(true);
     expect(await survives(without, ms)).toBe(false);
   };
+}
+
+const READINGS = JSON.stringify(
+  Array.from({ length: 12 }, (_, i) => ({
+    sensor: `kitchen-${i}`,
+    temperature: 20 + i / 7,
+    humidity: 50 - i,
+  })),
+);
+const TEXT = `${'Shall we meet at the station at six, or at seven, when the others are at the station, too? '.repeat(2)}
+I would rather meet at seven, for at six the others are not there, and the station is cold.`;
+
+/** What a client sends for 50 messages, one after the other. */
+async function bytesOf(options: TransportOptions, message: string): Promise<number> {
+  const ends = await LabPath.open(PERFECT_PATH, options);
+  ends.server.on('stream', (stream) => stream.on('message', () => {}));
+  const before = ends.up.bytes;
+  const stream = ends.client.openStream();
+  for (let i = 0; i < 50; i++) {
+    stream.send(message);
+    await ends.lab.run(100);
+  }
+  return ends.up.bytes - before;
 }
 
 /** The largest message that the peer of a side with these options can send it. */
