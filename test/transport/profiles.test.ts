@@ -33,7 +33,7 @@ const MIB = 1_024 * KIB;
 type Effect = (preset: TransportOptions, without: TransportOptions) => Promise<void>;
 
 /** Small messages at 100 a second over a path that loses some. */
-const STATES = { count: 400, everyMs: 10, bytes: 64 };
+const STATES = { count: 1_000, everyMs: 10, bytes: 64 };
 const LOSSY = { rttMs: 50, loss: 0.08 };
 const lossyP99 = async (options: TransportOptions): Promise<number> =>
   quantile(await oneWayTimes(options, LOSSY, STATES), 0.99);
@@ -91,8 +91,8 @@ const EFFECTS: Readonly<Record<string, Effect>> = {
     expect((await idleTraffic(without, 10)).wakes).toBeGreaterThanOrEqual(110);
   },
 
-  'mobileChat.heartbeatMisses': survivesOutageOf(70_000),
-  'mobileChat.idleTimeoutMs': survivesOutageOf(70_000),
+  'mobileChat.heartbeatMisses': survivesOutageOf(74_500),
+  'mobileChat.idleTimeoutMs': survivesOutageOf(74_500),
 
   'iot.mtu': async (preset, without) => {
     expect((await largestDatagrams(preset, {})).fromClient).toBe(512);
