@@ -15,6 +15,7 @@ import { connect, generateIdentity, listen, type Stream } from '../src/index.ts'
 
 const RECEIVER = 'receiver';
 const WARM_UP_ROUNDS = 6;
+const NOTHING = { seconds: 0, cpuMicros: 0 };
 
 interface Options {
   readonly json?: boolean;
@@ -59,39 +60,61 @@ async function compare(): Promise<void> {
   for (const size of options.size) {
     const messages = randomMessages(size);
     const count = Math.ceil((options.megabytes * 1e6) / size);
-    const costs: number[] = [];
+    const costs = { time: [] as number[], cpu: [] as number[] };
     const rates = { off: [] as number[], on: [] as number[] };
     for (let round = -WARM_UP_ROUNDS; round < options.rounds; round++) {
       const order = round % 2 === 0 ? (['off', 'on'] as const) : (['on', 'off'] as const);
-      const seconds = { off: 0, on: 0 };
-      for (const which of order) seconds[which] = await send(streams[which], messages, count);
+      const spent = { off: NOTHING, on: NOTHING };
+      for (const which of order) spent[which] = await send(streams[which], messages, count);
       if (round < 0) continue;
-      costs.push(1 - seconds.off / seconds.on);
-      for (const which of order) rates[which].push(count / seconds[which]);
+      costs.time.push(1 - spent.off.seconds / spent.on.seconds);
+      costs.cpu.push(1 - spent.off.cpuMicros / spent.on.cpuMicros);
+      for (const which of order) rates[which].push(count / spent[which].seconds);
     }
     const result = {
       size,
       off: median(rates.off),
       on: median(rates.on),
-      cost: median(costs),
-      rounds: costs.length,
+      cost: median(costs.time),
+      cpuCost: median(costs.cpu),
+      rounds: costs.time.length,
     };
     if (options.json) console.log(JSON.stringify(result));
-    rows.push([whole(size), whole(result.off), whole(result.on), `${(result.cost * 100).toFixed(1)} %`]);
+    rows.push([
+      whole(size),
+      whole(result.off),
+      whole(result.on),
+      percent(result.cost),
+      percent(result.cpuCost),
+    ]);
   }
-  if (!options.json) console.log(formatTable(['size', 'off /s', 'on /s', 'cost'], rows));
+  if (!options.json)
+    console.log(formatTable(['size', 'off /s', 'on /s', 'cost', 'CPU time of the sender'], rows));
   await connection.close();
   receiver.disconnect();
 }
 
-/** Sends so many messages as fast as the stream takes them. @returns the seconds until all have arrived */
-async function send(stream: Stream, messages: readonly Uint8Array[], count: number): Promise<number> {
+/** What a half of a pair took. */
+interface Spent {
+  /** Until everything had arrived. */
+  readonly seconds: number;
+  readonly cpuMicros: number;
+}
+
+/** Sends so many messages as fast as the stream takes them. */
+async function send(stream: Stream, messages: readonly Uint8Array[], count: number): Promise<Spent> {
   const start = performance.now();
+  const before = process.cpuUsage();
   for (let i = 0; i < count; i++) {
     if (!stream.send(messages[i % messages.length])) await once(stream, 'drain');
   }
   await stream.flush();
-  return (performance.now() - start) / 1_000;
+  const { user, system } = process.cpuUsage(before);
+  return { seconds: (performance.now() - start) / 1_000, cpuMicros: user + system };
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
 }
 
 /** So many that nothing in them repeats itself soon. */
