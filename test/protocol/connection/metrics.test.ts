@@ -147,6 +147,38 @@ describe('metrics', () => {
     expect(pair.client.core.metrics().queue.bulk).toEqual({ messages: 0, bytes: 0, streams: 0 });
   });
 
+  test('count no message that has expired where it waits, and know in the end that nothing waits', () => {
+    eachSeed(1, 10, (seed) => {
+      const link = { delayMs: 20, bitsPerSecond: 1e6, loss: seed % 2 === 0 ? 0.05 : 0 };
+      const server = { connectionWindowBytes: 32_768, streamWindowBytes: 16_384, messageBytesMax: 8_192 };
+      const pair = new Pair({
+        seed,
+        link,
+        server: { ...server, connectionWindowStartBytes: 16_384 },
+      }).connected();
+      const streams = [0, 1, 2].map(() => pair.client.open({ ordered: false }));
+      for (let i = 0; i < 300; i++) {
+        const lifetime = [300_000, 5_000_000, Number.POSITIVE_INFINITY][(i + seed) % 3];
+        const delivery = lifetime === Number.POSITIVE_INFINITY ? Delivery.RELIABLE : Delivery.PARTIAL;
+        streams[i % 3].send(bytesOf(400, i), delivery, pair.now + lifetime, false);
+      }
+      pair.client.node.wake();
+      for (let ms = 0; ms < 800; ms += 20) {
+        pair.run(20);
+        const { queue } = pair.client.core.metrics();
+        // At most the one that is partly sent of each stream has fewer bytes left.
+        expect(queue.chat.bytes).toBeLessThanOrEqual(400 * queue.chat.messages);
+        expect(queue.chat.bytes).toBeGreaterThanOrEqual(400 * (queue.chat.messages - 3));
+      }
+      if (seed % 3 === 0) pair.client.reset(streams[0], 1);
+      pair.until(() => pair.client.core.streams.isSettled || seed % 3 === 0);
+      pair.run(2_000);
+      expect(pair.client.core.metrics().queue.chat).toEqual({ messages: 0, bytes: 0, streams: 0 });
+      expect(pair.client.core.streams.sendCounts.blockedCredits).toBe(0);
+      expect(pair.client.core.metrics().limitedBy).toBe('idle');
+    });
+  });
+
   test('tell heartbeats and streams', () => {
     const pair = new Pair({ client: { heartbeatMs: 100 }, server: { heartbeatMs: 0 } }).connected();
     pair.client.send(pair.client.open(), 'x');
