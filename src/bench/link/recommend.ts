@@ -3,9 +3,11 @@ import type { ProfileName } from '../../transport/profiles.ts';
 import { whole } from '../figures.ts';
 import {
   type Congestion,
+  ipUdpBytes,
   isCarriedWell,
   type LinkReport,
   type LinkRow,
+  messageBytesIn,
   type PathMtu,
   type Recommendation,
   type Share,
@@ -31,7 +33,7 @@ export function recommend(findings: Findings): Recommendation {
   return { mtu, congestion, profile, protection, queueDelayMaxMs, reasons, warnings };
 }
 
-/** The size with the most goodput among those that arrive whole, which a larger one must beat by more than chance does. */
+/** The largest size that arrives whole, as far as it brings something: less headers, and no clearly smaller goodput. */
 function chooseMtu(findings: Findings, reasons: string[], warnings: string[]): number | null {
   const { pathMtu, rows } = findings;
   const carried = rows.filter(isCarriedWell);
@@ -42,23 +44,29 @@ function chooseMtu(findings: Findings, reasons: string[], warnings: string[]): n
     reasons.push(`MTU ${whole(pathMtu.bytes)}: the largest datagram that arrives.`);
     return pathMtu.bytes;
   }
-  let best = sizes[0];
-  for (const size of sizes.slice(1)) {
-    if (goodputOf(carried, size) > goodputOf(carried, best) * (1 + GOODPUT_NOISE / 10)) best = size;
-  }
-  const goodput = goodputOf(carried, best);
-  const others = sizes.length === 1 ? '' : ` of the ${sizes.length} sizes that arrive whole`;
-  const most =
-    sizes.length === 1 ? 'the one size that was measured and arrives' : `the most goodput${others}`;
-  reasons.push(`MTU ${whole(best)}: ${most}, ${megabits(goodput)} Mbit/s${overheadText(carried, best)}.`);
+  const most = Math.max(...sizes.map((size) => goodputOf(carried, size)));
+  const able = sizes.filter((size) => goodputOf(carried, size) >= most * (1 - GOODPUT_NOISE));
+  let best = able[0];
+  for (const size of able.slice(1)) if (headersOf(best) - headersOf(size) >= HEADERS_WORTH) best = size;
+  const which =
+    sizes.length === 1
+      ? 'the one size that was measured and arrives'
+      : `of the ${sizes.length} sizes that arrive whole the one that leaves the most for messages`;
+  reasons.push(
+    `MTU ${whole(best)}: ${which}, ${megabits(goodputOf(carried, best))} Mbit/s${overheadText(carried, best)}.`,
+  );
   if (pathMtu !== null && pathMtu.bytes > best && best === sizes.at(-1)) {
-    const headers = (size: number): number => 66 / (size + 28);
-    const gain = 100 * (headers(best) - headers(pathMtu.bytes));
+    const gain = 100 * (headersOf(best) - headersOf(pathMtu.bytes));
     reasons.push(
       `The path carries up to ${whole(pathMtu.bytes)}, which would save ${gain.toFixed(1)} % more of headers; ${whole(best)} leaves room for a tunnel on the way.`,
     );
   }
   return best;
+}
+
+/** The share of a full datagram that is not message, over IPv4. */
+function headersOf(size: number): number {
+  return 1 - messageBytesIn(size) / (size + ipUdpBytes(4));
 }
 
 function overheadText(rows: readonly LinkRow[], size: number): string {
@@ -280,6 +288,8 @@ function ms(value: number): string {
 
 /** A rate of which more was held back was more than the path carries. */
 const HELD_BACK = 0.01;
+/** A larger size must save so much. */
+const HEADERS_WORTH = 0.003;
 /** Runs differ by so much where nothing else does. */
 const GOODPUT_NOISE = 0.05;
 /** With less loss than this cubic keeps most of its rate. */
