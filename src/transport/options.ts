@@ -144,9 +144,10 @@ export interface TransportOptions {
    */
   thinningDelayMs?: number | undefined;
   /**
-   * Most delay that all this side sends is to add in the queues of the path, in ms, whatever `congestion` would allow. With 10 an urgent
-   * message waits 10 ms behind a transfer of the same connection, where with `cubic` alone it waits as long as the queue of the path is. A
-   * transfer so bound gives way to those of others that fill the queue. Default 0 = any, so that transfers get their share beside others.
+   * Most delay that all this side sends is to add in the queues of the path, in ms, whatever `congestion` would allow; 0 = any. What goes on
+   * top where less would take from the rate, because others fill the queue or the path swings by itself, is seen to. Default: any, but while
+   * messages of the class `system` are sent, and for 10 s after, a tenth of the shortest round trip, at least 2 ms; so they do not wait behind
+   * the transfers of the same connection.
    */
   queueDelayMaxMs?: number | undefined;
   /** How long an incomplete message may wait for its next byte before the connection is closed. Default 30,000; 0 = for ever. */

@@ -15,7 +15,7 @@ export interface PrioritiesOptions {
   /** The queue of the bottleneck, as a share of rate times round trip. */
   readonly queue: number;
   /** Default 0: any. */
-  readonly queueDelayMaxMs?: number;
+  readonly queueDelayMaxMs?: number | null;
 }
 
 export interface Priorities {
@@ -30,7 +30,7 @@ export interface Priorities {
 }
 
 export function measurePriorities(options: PrioritiesOptions): Priorities {
-  const { seed, congestion, queue, queueDelayMaxMs = 0 } = options;
+  const { seed, congestion, queue, queueDelayMaxMs = null } = options;
   const link = { delayMs: 20, bitsPerSecond: 20e6, queueBytesMax: Math.round(queue * 100_000) };
   const pressure = new Pressure({ seed, link, client: { congestion, queueDelayMaxMs } });
   const system = pressure.flow({ settings: { priority: Priority.SYSTEM }, bytes: 100, everyMs: 10 });
@@ -77,7 +77,7 @@ function main(seeds: number): void {
       return `${median.toFixed(digits)} (${sorted[0].toFixed(digits)} to ${(sorted.at(-1) as number).toFixed(digits)})`;
     };
     console.log(
-      `| ${options.congestion} | ${options.queue} | ${options.queueDelayMaxMs ?? 0} | ${worst((one) => one.system, 2)} |` +
+      `| ${options.congestion} | ${options.queue} | ${options.queueDelayMaxMs ?? '-'} | ${worst((one) => one.system, 2)} |` +
         ` ${worst((one) => 100 * one.shareError, 1)} % | ${worst((one) => one.waitP99, 1)}, ${worst((one) => one.waitMax, 1)} |` +
         ` ${worst((one) => one.goodputMbps, 1)} |`,
     );

@@ -72,8 +72,8 @@ export interface ConnectionConfig {
   bestEffortBytes: number;
   /** Delay that best-effort and partial messages may add in the queue of the path, and as long again in that of the sender; 0 = any. */
   thinningDelayMs: number;
-  /** Most delay that all messages of this side are to add in the queue of the path; 0 = any. [SCH-6] */
-  queueDelayMaxMs: number;
+  /** Most delay that all messages of this side are to add in the queue of the path; 0 = any. Null: only while urgent messages are sent. [SCH-6] [SCH-10] */
+  queueDelayMaxMs: number | null;
   /** Packets that may fail to open before the connection is closed: the AEAD's integrity limit, 2^36. */
   openFailuresMax: number;
   /** Longest time an acknowledgement is held back. */
@@ -115,7 +115,7 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
     streamsMax: 100,
     bestEffortBytes: 1 * MIB,
     thinningDelayMs: 50,
-    queueDelayMaxMs: 0,
+    queueDelayMaxMs: null,
     openFailuresMax: 2 ** 36,
     ackDelayMaxMs: 25,
     repairBytes: 128 * 1024,
@@ -125,7 +125,8 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
 /** `config` with windows raised to what its largest message needs. Throws {@link JspError} for values out of range. */
 export function checkedConnectionConfig(config: ConnectionConfig): ConnectionConfig {
   for (const [name, low, high] of BOUNDS) {
-    const value = config[name] as number;
+    const value = config[name];
+    if (value === null) continue;
     if (!Number.isInteger(value) || value < low || value > high) {
       throw new JspError(
         'ERR_JSP_OPTION_INVALID',
@@ -205,7 +206,7 @@ const WINDOW_SLACK_BYTES = 64 * 1024;
 const STREAM_WINDOW_BYTES_MIN = 16 * 1024;
 
 type NumericField = {
-  [K in keyof ConnectionConfig]: ConnectionConfig[K] extends number ? K : never;
+  [K in keyof ConnectionConfig]: ConnectionConfig[K] extends number | null ? K : never;
 }[keyof ConnectionConfig];
 
 const BOUNDS: readonly (readonly [NumericField, number, number])[] = [

@@ -185,7 +185,7 @@ export class Connection {
       usesEcn: config.usesEcn,
       random: options.random,
       windowBytesMax: config.congestionWindowBytesMax,
-      queueDelayMax: config.queueDelayMaxMs * MILLISECOND,
+      queueDelayMax: config.queueDelayMaxMs === null ? null : config.queueDelayMaxMs * MILLISECOND,
     });
     this.times = new ConnectionTimes(CONGESTION_STATES, this.path.congestion.state, now);
     this.trace = beginTrace(config, role, this.ids, this.keys, this.path, now);

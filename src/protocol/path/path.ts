@@ -6,14 +6,14 @@
 
 import type { RandomSource } from '../../base/random.ts';
 import type { Micros } from '../../base/time.ts';
-import { NEVER } from '../../base/time.ts';
+import { MILLISECOND, NEVER, SECOND } from '../../base/time.ts';
 import { Bbr } from '../congestion/bbr.ts';
 import type { CongestionController, CongestionName, CongestionOptions } from '../congestion/controller.ts';
 import { Cubic } from '../congestion/cubic.ts';
 import type { PacketReport } from '../congestion/delivery-rate.ts';
 import { LossBasedController, NewReno } from '../congestion/loss-based.ts';
 import { Pacer, type PacingLimits } from '../congestion/pacer.ts';
-import { QueueBound } from '../congestion/queue-bound.ts';
+import { QueueWindow } from '../congestion/queue-window.ts';
 import { PathEcn } from './ecn.ts';
 import { PathMtuDiscovery } from './mtu-discovery.ts';
 import { PathLoss } from './path-loss.ts';
@@ -33,8 +33,11 @@ export interface PathOptions {
   /** The socket can set and read the ECN bits. Default false. */
   readonly usesEcn?: boolean;
   readonly random: RandomSource;
-  /** Most delay that what is in flight is to add in the queue of the path; any by default. */
-  readonly queueDelayMax?: Micros;
+  /**
+   * Most delay that what is in flight is to add in the queue of the path; 0 for any. Null, the default: any, but while packets are reserved
+   * for urgent messages a share of the shortest round trip.
+   */
+  readonly queueDelayMax?: Micros | null;
   /** Bound of the congestion window; none by default. */
   readonly windowBytesMax?: number;
   /** Default: what `congestion` names. */
@@ -62,7 +65,14 @@ export class Path {
   private readonly makeController: (name: CongestionName) => CongestionController;
   /** The controller that takes over when nothing is in flight. [REC-96] */
   private nextController: CongestionName | null = null;
-  private readonly queueBound: QueueBound | null;
+  /** Null: bounded only while packets are reserved for urgent messages. */
+  private readonly queueDelayMax: Micros | null;
+  /** What a bound on the queue leaves of the window; null without one. */
+  private queueWindow: QueueWindow | null;
+  /** Bytes that arrived since that was last told of them. */
+  private arrived = 0;
+  /** When packets were last reserved. */
+  private reservedAt: Micros = 0;
   /** Bytes of the window that were left to others when it was last asked for. */
   private reserved = 0;
   /** When the window was last full. */
@@ -83,8 +93,10 @@ export class Path {
     };
     const controller = options.controller ?? CONTROLLERS[options.congestion];
     this.congestion = controller({ mtu, windowBytesMax, rtt, random });
-    const queueDelayMax = options.queueDelayMax ?? 0;
-    this.queueBound = queueDelayMax > 0 ? new QueueBound(this.rtt, queueDelayMax) : null;
+    this.queueDelayMax = options.queueDelayMax ?? null;
+    const { queueDelayMax } = this;
+    const isBounded = queueDelayMax !== null && queueDelayMax > 0;
+    this.queueWindow = isBounded ? new QueueWindow(rtt, queueDelayMax, 0, 0) : null;
     this.pacer = new Pacer(mtu);
     this.mtuDiscovery = new PathMtuDiscovery({
       initial: mtu,
@@ -105,7 +117,8 @@ export class Path {
    * @param packetsReserved - packets to be left of both, but no more than a quarter of the window
    */
   allowance(now: Micros, packetsReserved = 0): number {
-    const { window } = this;
+    if (packetsReserved > 0 && this.queueDelayMax === null) this.boundQueue(now);
+    const window = this.windowFor(packetsReserved);
     const reserve = this.reserve(packetsReserved, window);
     this.reserved = reserve;
     const room = window - this.bytesInFlight - reserve;
@@ -114,7 +127,7 @@ export class Path {
 
   /** When the pacer lets the next full packet out; NEVER while the window is full, for then an event must come first. */
   nextSend(now: Micros, packetsReserved = 0): Micros {
-    const { window } = this;
+    const window = this.windowFor(packetsReserved);
     const reserve = this.reserve(packetsReserved, window);
     if (window - this.bytesInFlight < this.mtu + reserve) return NEVER;
     return this.pacer.nextSend(now, this.mtu + reserve);
@@ -126,7 +139,7 @@ export class Path {
     this.bytesInFlight = before + bytes;
     this.congestion.onPacketSent(bytes, before, now);
     if (before === 0 && this.congestion.delivery !== null) this.updatePacing(now); // [REC-75] it may restart from idle
-    this.queueBound?.onSent(before + bytes, before, this.reserved);
+    this.queueWindow?.onSent(before + bytes, this.reserved);
     this.pacer.onSent(bytes, now);
     this.noteFull(now);
   }
@@ -147,6 +160,7 @@ export class Path {
   onPacketAcked(packet: PacketReport, now: Micros): void {
     this.noteFull(now);
     this.bytesInFlight -= packet.bytes;
+    this.arrived += packet.bytes;
     this.congestion.onPacketAcked(packet);
     this.congestion.delivery?.onPacketAcked(packet, now);
   }
@@ -166,7 +180,7 @@ export class Path {
 
   /** All that an ACK frame or a timeout settled was told; the newest packet acknowledged was sent at `newestSentTime`, -1 without one. */
   onSettled(newestSentTime: Micros, now: Micros): void {
-    this.queueBound?.onAck(now);
+    if (this.queueWindow !== null) this.updateQueueWindow(this.queueWindow, now);
     if (newestSentTime >= 0) {
       // [REC-25] The window was not full since the newest acknowledged packet was sent, whatever the pacer held back.
       const isAppLimited = this.fullAt < newestSentTime;
@@ -184,13 +198,13 @@ export class Path {
 
   /** The pacer follows the congestion controller, which may have changed its mind. */
   private updatePacing(now: Micros): void {
-    const { congestion, queueBound, rtt } = this;
+    const { congestion, queueWindow, rtt } = this;
     let { pacing, pacingRate } = congestion;
     if (pacingRate === Number.POSITIVE_INFINITY) return;
-    if (queueBound !== null && congestion.delivery === null && queueBound.window < congestion.window) {
+    if (queueWindow !== null && congestion.delivery === null && queueWindow.bytes < congestion.window) {
       // [SCH-6] A window that leaves in bursts fills the queue, and then leaves it empty. BBR paces by the path's rate as it is.
       pacing = BOUNDED_PACING;
-      pacingRate = Math.min(pacingRate, (BOUNDED_PACING_GAIN * queueBound.window) / rtt.smoothed);
+      pacingRate = Math.min(pacingRate, (BOUNDED_PACING_GAIN * queueWindow.bytes) / rtt.smoothed);
     }
     this.pacer.setRate(pacingRate, pacing, this.mtu, now);
   }
@@ -205,10 +219,26 @@ export class Path {
     return packets === 0 ? 0 : Math.min(packets * this.mtu, window / 4);
   }
 
-  /** What may be in flight: as much as the controller says, and keeps the queue as short as it has to be. [SCH-6] */
-  private get window(): number {
-    const { congestion, queueBound } = this;
-    return queueBound === null ? congestion.window : Math.min(congestion.window, queueBound.window);
+  /** What may be in flight: as much as the controller says, and keeps the queue as short as it has to be. [SCH-6] Urgent messages make none. */
+  private windowFor(packetsReserved: number): number {
+    const { congestion, queueWindow } = this;
+    if (queueWindow === null || (packetsReserved === 0 && this.queueDelayMax === null)) return congestion.window;
+    return Math.min(congestion.window, queueWindow.bytes);
+  }
+
+  /** Packets are reserved for urgent messages: what else is sent keeps the queue short for them, too. [SCH-10] */
+  private boundQueue(now: Micros): void {
+    this.reservedAt = now;
+    if (this.queueWindow !== null) return;
+    this.queueWindow = new QueueWindow(this.rtt, URGENT_DELAY, URGENT_SHARE, now);
+    this.arrived = 0;
+  }
+
+  private updateQueueWindow(queueWindow: QueueWindow, now: Micros): void {
+    const isOver = this.queueDelayMax === null && now - this.reservedAt > RESERVED_TIME;
+    if (isOver) this.queueWindow = null;
+    else queueWindow.onAck(this.arrived, now);
+    this.arrived = 0;
   }
 
   private noteFull(now: Micros): void {
@@ -271,3 +301,8 @@ const AMPLIFICATION_FACTOR = 3;
 /** A window that is bounded for the sake of the queue leaves all but evenly, only a little faster than it is acknowledged. */
 const BOUNDED_PACING: PacingLimits = { burstPackets: 4, lateTimeMax: 0 };
 const BOUNDED_PACING_GAIN = 1.1;
+/** [SCH-10] The queue that all else may make beside urgent messages: a share of the shortest round trip, and no less than what timers tell apart. */
+const URGENT_SHARE = 1 / 10;
+const URGENT_DELAY: Micros = 2 * MILLISECOND;
+/** A transfer that pauses for so long begins anew with its bound. */
+const RESERVED_TIME: Micros = 10 * SECOND;

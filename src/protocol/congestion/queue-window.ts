@@ -1,0 +1,162 @@
+import { MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
+import type { MeasuredRoundTrips } from './queue-bound.ts';
+
+/**
+ * What may be in flight so that the packets of one side, whatever its congestion controller would allow, add no more than a given delay in
+ * the queue of the path. [SCH-6] [SCH-10]
+ *
+ * A round is a round trip and some samples. Its queue is the least round-trip time in it, less the least of the path: jitter has good moments,
+ * a standing queue has none. Its rate is what arrived in its time. Rate times round-trip time is what was in flight, so that the window for a
+ * queue of another length is known at once. Where there is room the window grows towards what the best rate of late would fill, so that it
+ * settles where the queue is as long as it may be, instead of swinging through it.
+ *
+ * Delay alone does not tell whose a queue is, nor a queue from jitter or a longer way. But when a queue is ours, less in flight takes nothing
+ * from the rate. A window that does take from it bounds more than a queue of ours: then so much more delay is allowed, for a while. So the
+ * bound costs little where others fill the queue, too.
+ */
+export class QueueWindow {
+  /** Bytes that may be in flight; infinite while there is no queue to speak of. */
+  bytes = Number.POSITIVE_INFINITY;
+
+  private readonly rtt: MeasuredRoundTrips;
+  private readonly delayLeast: Micros;
+  private readonly delayShare: number;
+  /** Packets sent from this time on belong to the round. */
+  private since: Micros;
+  /** Round-trip times of the round. */
+  private samples = 0;
+  private sum: Micros = 0;
+  private least: Micros = NEVER;
+  private first: Micros = 0;
+  /** What was in flight with its first packet, and the most that was. */
+  private flightFirst = 0;
+  private flightMax = 0;
+  /** Bytes that arrived in it. */
+  private arrived = 0;
+  /** The largest rate of late, in bytes a microsecond. */
+  private rateBest = 0;
+  /** When the window last was what limited us. */
+  private usedAt: Micros = 0;
+  /** So much more delay is allowed, because less took from the rate; and when that was last looked at. */
+  private slack: Micros = 0;
+  private slackAt: Micros = 0;
+
+  /**
+   * @param delayMax - most that packets should wait in the queue
+   * @param share - or this share of the shortest round trip, where that is more
+   */
+  constructor(rtt: MeasuredRoundTrips, delayMax: Micros, share: number, now: Micros) {
+    this.since = now;
+    this.rtt = rtt;
+    this.delayLeast = delayMax;
+    this.delayShare = share;
+  }
+
+  /** A packet went out; `bytesInFlight` includes it. So much of the window is left to others: `reserved`. */
+  onSent(bytesInFlight: number, reserved: number): void {
+    if (this.flightFirst === 0) this.flightFirst = bytesInFlight;
+    if (bytesInFlight + reserved > this.flightMax) this.flightMax = bytesInFlight + reserved;
+  }
+
+  /** An acknowledgement came: `bytes` that were in flight arrived. */
+  onAck(bytes: number, now: Micros): void {
+    this.arrived += bytes;
+    const { adjusted, hasSample, latest, min, sampledAt } = this.rtt;
+    // An acknowledgement may bring no sample. Below a millisecond round trips tell of timers and processes, not of queues.
+    if (!hasSample || sampledAt !== now || min < MILLISECOND || now - latest < this.since) return;
+    if (this.flightFirst === 0) return;
+    if (this.samples === 0) this.first = adjusted;
+    this.sum += adjusted;
+    if (adjusted < this.least) this.least = adjusted;
+    if (++this.samples >= SAMPLES_MIN) this.endRound(now);
+  }
+
+  private get delayMax(): Micros {
+    return Math.max(this.delayLeast, this.delayShare * this.rtt.min) + this.slack;
+  }
+
+  private endRound(now: Micros): void {
+    this.relent(now);
+    const queue = this.least - this.rtt.min;
+    // What round trips swing by is a part of the way: what is in flight meanwhile is in no queue.
+    const way = this.sum / this.samples - queue;
+    // Some of what was in flight may have been lost, and acknowledgements may come in bunches.
+    const rate = Math.min(this.flightFirst / this.first, this.arrived / (now - this.since));
+    const before = this.rateBest;
+    this.rateBest = Math.max(rate, RATE_DECAY * before);
+    if (queue > this.delayMax) this.shrink(way, queue, rate, before, now);
+    else if (this.bytes !== Number.POSITIVE_INFINITY) this.grow(way, queue, now);
+    this.since = now;
+    this.samples = 0;
+    this.sum = 0;
+    this.least = NEVER;
+    this.flightFirst = 0;
+    this.flightMax = 0;
+    this.arrived = 0;
+  }
+
+  /** @param way - round-trip time without the queue */
+  private shrink(way: Micros, queue: Micros, rate: number, rateBefore: number, now: Micros): void {
+    this.usedAt = now;
+    if (rate > STILL_GROWING * rateBefore) {
+      // The sender still looks for the rate of the path, which may be about to show: it may double once more.
+      this.bytes = Math.max(BYTES_MIN, 2 * rate * way);
+      return;
+    }
+    if (rate >= COSTLY * rateBefore || this.bytes === Number.POSITIVE_INFINITY) {
+      this.bytes = this.bytesFor(rate, way);
+      return;
+    }
+    this.slack += Math.max(0, SLACK_FACTOR * queue - this.delayMax);
+    this.slackAt = now;
+    this.bytes = this.bytesFor(rateBefore, way);
+  }
+
+  private grow(way: Micros, queue: Micros, now: Micros): void {
+    if (this.flightMax + PACKET <= this.bytes) {
+      if (now - this.usedAt > UNUSED_TIME) this.bytes = Number.POSITIVE_INFINITY;
+      return;
+    }
+    this.usedAt = now;
+    const { bytes, delayMax, rateBest } = this;
+    // As far as the best rate would fill the path and the queue; where no queue shows although that is in flight, some more.
+    const known = rateBest * (way + delayMax) - bytes;
+    const more = queue < delayMax / 2 ? (bytes * (delayMax - queue)) / way : 0;
+    const step = Math.max(known, Math.min(more, 2 * (known + rateBest * delayMax))) / 2;
+    if (step > 0) this.bytes += Math.min(bytes / 4, Math.max(step, GROWTH_MIN));
+  }
+
+  /** A packet goes out while any of the window is left: on a slow path it alone takes longer than the room to swing. */
+  private bytesFor(rate: number, way: Micros): number {
+    const { delayMax } = this;
+    const beyond = Math.max(0, PACKET - (1 - AIM) * delayMax * rate);
+    return Math.max(BYTES_MIN, rate * (way + AIM * delayMax) - beyond);
+  }
+
+  /** Others may be gone by now, or the way as short again as it was. */
+  private relent(now: Micros): void {
+    if (now - this.slackAt <= SLACK_TIME) return;
+    this.slackAt = now;
+    this.slack /= 2;
+  }
+}
+
+/** A round ends with so many samples of its packets, so that no single one decides. */
+const SAMPLES_MIN = 3;
+/** The window is made for so much of what is allowed, to have room to swing. */
+const AIM = 0.75;
+/** A rate that grows so much in a round is not at its end yet. */
+const STILL_GROWING = 1.25;
+/** A window that leaves less of the best rate bounds more than a queue of ours. */
+const COSTLY = 0.85;
+/** Of the best rate so much is left after a round: a path that became slower is known as that within seconds. */
+const RATE_DECAY = 0.998;
+/** What the delay may be where that was so, of what it was; half of what is beyond the bound after so long, and so on. */
+const SLACK_FACTOR = 1.25;
+const SLACK_TIME: Micros = 10 * SECOND;
+/** BBR looks for a higher rate every few seconds only, and is to find the window there. */
+const UNUSED_TIME: Micros = 10 * SECOND;
+/** Some packet always goes out. */
+const BYTES_MIN = 1_200;
+const PACKET = 1_200;
+const GROWTH_MIN = 128;
