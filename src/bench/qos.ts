@@ -16,6 +16,8 @@ export interface QosScenario {
   /** Bytes that wait before the rate. */
   readonly queueBytes: number;
   readonly congestion: TransportOptions['congestion'];
+  /** Option of the sender; undefined: its default. */
+  readonly queueDelayMaxMs?: TransportOptions['queueDelayMaxMs'];
   readonly seconds: number;
 }
 
@@ -63,8 +65,8 @@ interface UrgentMessages {
 }
 
 async function urgentMessages(scenario: QosScenario, loads: readonly Saturating[]): Promise<UrgentMessages> {
-  const { seconds, congestion } = scenario;
-  const path = await LabPath.open({ ...PERFECT_PATH, ...scenario }, { congestion });
+  const { seconds, congestion, queueDelayMaxMs } = scenario;
+  const path = await LabPath.open({ ...PERFECT_PATH, ...scenario }, { congestion, queueDelayMaxMs });
   const transfers = new Map(loads.map((priority) => [priority as Priority, new Transfer(() => path.now)]));
   const departures = new Departures(path, scenario.bitsPerSecond);
   const took: number[] = [];
@@ -185,8 +187,8 @@ export interface GameResult {
 
 /** Sends the states of a game, best effort and in order, over a path that may carry fewer. */
 export async function runGame(scenario: GameScenario): Promise<GameResult> {
-  const { seconds, rate, size, congestion } = scenario;
-  const path = await LabPath.open({ ...PERFECT_PATH, ...scenario }, { congestion });
+  const { seconds, rate, size, congestion, queueDelayMaxMs } = scenario;
+  const path = await LabPath.open({ ...PERFECT_PATH, ...scenario }, { congestion, queueDelayMaxMs });
   const ages: number[] = [];
   let shownSentAt: Micros = path.now;
   let latestAt: Micros = path.now;

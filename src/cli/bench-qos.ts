@@ -10,7 +10,7 @@ import {
   STATE_BYTES_MIN,
 } from '../bench/qos.ts';
 import { CONTROLLERS, type TransportOptions } from '../transport/options.ts';
-import { oneOfWords, positiveNumber, positiveNumbers, wholeNumber } from './arguments.ts';
+import { positiveNumber, positiveNumbers, wholeNumber, words } from './arguments.ts';
 import { coloursOf } from './terminal.ts';
 
 interface QosOptions {
@@ -19,7 +19,8 @@ interface QosOptions {
   rtt: number;
   /** In bandwidth-delay products. */
   queue: number[];
-  congestion: TransportOptions['congestion'];
+  congestion: NonNullable<TransportOptions['congestion']>[];
+  queueDelayMax?: number;
   seconds: number;
   gameRate: number;
   gameRtt: number;
@@ -39,7 +40,15 @@ export function addQosBench(bench: Command): void {
     .option('--rate <Mbit/s>', 'of the path that is filled', positiveNumber, 20)
     .option('--rtt <ms>', 'its round trip', positiveNumber, 40)
     .option('--queue <bdp,...>', 'its queue, in bandwidth-delay products', positiveNumbers, [0.25, 1])
-    .option('--congestion <name>', `controller: ${CONTROLLERS.join(', ')}`, oneOfWords(CONTROLLERS), 'cubic')
+    .option('--congestion <name,...>', `controllers: ${CONTROLLERS.join(', ')}`, words(CONTROLLERS), [
+      'cubic',
+      'bbr',
+    ])
+    .option(
+      '--queue-delay-max <ms>',
+      'bound on the queue (queueDelayMaxMs); 0 for none',
+      wholeNumber(0, 60_000),
+    )
     .option('--seconds <s>', 'that are measured', positiveNumber, 20)
     .option('--game-rate <kbit/s>', 'of the path that the game is on', positiveNumber, 128)
     .option('--game-rtt <ms>', 'its round trip', positiveNumber, 50)
@@ -53,18 +62,28 @@ export function addQosBench(bench: Command): void {
 }
 
 async function report(options: QosOptions): Promise<void> {
-  const { rate, rtt, queue, congestion, seconds, seed, json } = options;
+  const { rate, rtt, queue, congestion: controllers, seconds, seed, json } = options;
   const { bold, dim } = coloursOf(process.stdout);
-  const path = { seed, rttMs: rtt, bitsPerSecond: rate * 1e6, congestion, seconds };
+  const path = {
+    seed,
+    rttMs: rtt,
+    bitsPerSecond: rate * 1e6,
+    queueDelayMaxMs: options.queueDelayMax,
+    seconds,
+  };
   const priorities: PriorityResult[] = [];
   for (const share of queue) {
     const queueBytes = Math.round((share * path.bitsPerSecond * rtt) / 8_000);
-    const result = await runPriorities({ ...path, queueBytes });
-    if (json) print(JSON.stringify(result));
-    priorities.push(result);
+    for (const congestion of controllers) {
+      const result = await runPriorities({ ...path, congestion, queueBytes });
+      if (json) print(JSON.stringify(result));
+      priorities.push(result);
+    }
   }
+  const [congestion] = controllers;
   const game = await runGame({
     ...path,
+    congestion,
     rttMs: options.gameRtt,
     bitsPerSecond: options.gameRate * 1_000,
     queueBytes: options.gameQueue,
@@ -73,7 +92,7 @@ async function report(options: QosOptions): Promise<void> {
   });
   if (json) return print(JSON.stringify(game));
   print(bold(`system messages beside transfers of ${Object.keys(SATURATING).join(', ')}`));
-  print(dim(`${rate} Mbit/s, round trip ${rtt} ms, ${congestion}, ${seconds} s, seed ${seed}; ms one way`));
+  print(dim(`${rate} Mbit/s, round trip ${rtt} ms, ${seconds} s, seed ${seed}; ms one way`));
   print(`\n${formatTable(PRIORITY_HEADER, priorities.map(priorityCells))}`);
   print(
     dim(
@@ -93,6 +112,7 @@ function priorityCells(result: PriorityResult): string[] {
   const { scenario, idleMs, loadedMs, waitMs, shares } = result;
   return [
     queueName(scenario),
+    scenario.congestion ?? '',
     ...[idleMs?.p50, idleMs?.p99, loadedMs?.p50, loadedMs?.p99].map(milliseconds),
     idleMs === null || loadedMs === null ? '-' : (loadedMs.p99 / idleMs.p99).toFixed(2),
     milliseconds(waitMs?.p99),
@@ -126,6 +146,7 @@ function print(text: string): void {
 const SHARES_SUM = Object.values(SATURATING).reduce((sum, share) => sum + share, 0);
 const PRIORITY_HEADER = [
   'queue',
+  'controller',
   'idle p50',
   'p99',
   'loaded p50',
@@ -140,9 +161,11 @@ const GAME_HEADER = ['states/s', 'p50', 'p95', 'p99', 'max', 'longest gap', 'old
 
 const HELP = `
 The urgent messages are on a stream of priority 'system', the transfers on one stream of each other class, which send as much as they can.
+While urgent messages are sent the transfers keep the queue of the path short; --queue-delay-max 0 shows what that is worth.
 
 Examples:
   $ jsp bench qos
+  $ jsp bench qos --queue-delay-max 0
   $ jsp bench qos --queue 0.25,1,4 --rate 5 --rtt 80
   $ jsp bench qos --game-rate 64 --states 30 --json
 `;

@@ -7,7 +7,7 @@ const SCENARIO: QosScenario = {
   bitsPerSecond: 4e6,
   queueBytes: 20_000,
   congestion: 'cubic',
-  seconds: 2,
+  seconds: 5,
 };
 
 describe('urgent messages', () => {

@@ -193,8 +193,14 @@ export class Pressure {
     for (const flow of this.flows) flow.restart();
   }
 
+  /** Nothing is sent on it any more. */
+  stop(flow: Flow): void {
+    this.flows.splice(this.flows.indexOf(flow), 1);
+  }
+
   private sendOnTime(flow: Flow, everyMs: number, at: Micros): void {
     this.clientNode.at(at, () => {
+      if (!this.flows.includes(flow)) return;
       this.send(flow);
       // not in step with anything else
       this.sendOnTime(

@@ -14,7 +14,7 @@ export interface PrioritiesOptions {
   readonly congestion: ConnectionConfig['congestion'];
   /** The queue of the bottleneck, as a share of rate times round trip. */
   readonly queue: number;
-  /** Default 0: any. */
+  /** Default null: as short as urgent messages need it. */
   readonly queueDelayMaxMs?: number | null;
 }
 
@@ -59,10 +59,11 @@ function main(seeds: number): void {
   const cases: readonly Omit<PrioritiesOptions, 'seed'>[] = [
     { congestion: 'cubic', queue: 0.25 },
     { congestion: 'cubic', queue: 1 },
-    { congestion: 'cubic', queue: 0.25, queueDelayMaxMs: 5 },
-    { congestion: 'cubic', queue: 1, queueDelayMaxMs: 5 },
     { congestion: 'bbr', queue: 0.25 },
     { congestion: 'bbr', queue: 1 },
+    { congestion: 'cubic', queue: 1, queueDelayMaxMs: 0 },
+    { congestion: 'bbr', queue: 1, queueDelayMaxMs: 0 },
+    { congestion: 'cubic', queue: 1, queueDelayMaxMs: 5 },
     { congestion: 'bbr', queue: 1, queueDelayMaxMs: 5 },
   ];
   console.log(

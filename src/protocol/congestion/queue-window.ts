@@ -35,6 +35,8 @@ export class QueueWindow {
   private arrived = 0;
   /** The largest rate of late, in bytes a microsecond. */
   private rateBest = 0;
+  /** Rounds since the window became smaller for a queue. */
+  private roundsSinceShrunk = Number.POSITIVE_INFINITY;
   /** When the window last was what limited us. */
   private usedAt: Micros = 0;
   /** So much more delay is allowed, because less took from the rate; and when that was last looked at. */
@@ -83,8 +85,11 @@ export class QueueWindow {
     // Some of what was in flight may have been lost, and acknowledgements may come in bunches.
     const rate = Math.min(this.flightFirst / this.first, this.arrived / (now - this.since));
     const before = this.rateBest;
-    this.rateBest = Math.max(rate, RATE_DECAY * before);
-    if (queue > this.delayMax) this.shrink(way, queue, rate, before, now);
+    this.roundsSinceShrunk++;
+    this.rateBest = Math.max(rate, before * 2 ** ((this.since - now) / RATE_HALF_LIFE));
+    const isOver = queue > this.delayMax;
+    if (rate > STILL_GROWING * before) this.follow(isOver, 2 * rate * way, now);
+    else if (isOver) this.shrink(way, queue, rate, before, now);
     else if (this.bytes !== Number.POSITIVE_INFINITY) this.grow(way, queue, now);
     this.since = now;
     this.samples = 0;
@@ -95,15 +100,21 @@ export class QueueWindow {
     this.arrived = 0;
   }
 
+  /** The sender still looks for the rate of the path, which is about to show in its queue: it may double once more. */
+  private follow(isOver: boolean, doubled: number, now: Micros): void {
+    if (this.bytes === Number.POSITIVE_INFINITY && !isOver) return;
+    this.usedAt = now;
+    this.bytes = Math.max(BYTES_MIN, doubled);
+  }
+
   /** @param way - round-trip time without the queue */
   private shrink(way: Micros, queue: Micros, rate: number, rateBefore: number, now: Micros): void {
     this.usedAt = now;
-    if (rate > STILL_GROWING * rateBefore) {
-      // The sender still looks for the rate of the path, which may be about to show: it may double once more.
-      this.bytes = Math.max(BYTES_MIN, 2 * rate * way);
-      return;
-    }
-    if (rate >= COSTLY * rateBefore || this.bytes === Number.POSITIVE_INFINITY) {
+    const isSlower = this.roundsSinceShrunk >= ROUNDS_TO_TELL && rate < SLOWER * rateBefore;
+    if (isSlower) this.rateBest = rate; // it is the path that became so, for nothing else did
+    const isFirst = this.bytes === Number.POSITIVE_INFINITY;
+    if (isFirst || isSlower || rate >= COSTLY * rateBefore) {
+      this.roundsSinceShrunk = 0;
       this.bytes = this.bytesFor(rate, way);
       return;
     }
@@ -149,14 +160,17 @@ const AIM = 0.75;
 const STILL_GROWING = 1.25;
 /** A window that leaves less of the best rate bounds more than a queue of ours. */
 const COSTLY = 0.85;
-/** Of the best rate so much is left after a round: a path that became slower is known as that within seconds. */
-const RATE_DECAY = 0.998;
+/** It shows within so many rounds. */
+const ROUNDS_TO_TELL = 8;
+/** A path that became slower is known as that at once if it has less of the best rate, else in time: that halves. */
+const SLOWER = 0.6;
+const RATE_HALF_LIFE: Micros = 10 * SECOND;
 /** What the delay may be where that was so, of what it was; half of what is beyond the bound after so long, and so on. */
 const SLACK_FACTOR = 1.25;
 const SLACK_TIME: Micros = 10 * SECOND;
 /** BBR looks for a higher rate every few seconds only, and is to find the window there. */
 const UNUSED_TIME: Micros = 10 * SECOND;
-/** Some packet always goes out. */
-const BYTES_MIN = 1_200;
+/** Four packets, which as the least window of BBR are no queue but on the slowest paths. */
+const BYTES_MIN = 4_800;
 const PACKET = 1_200;
 const GROWTH_MIN = 128;

@@ -222,7 +222,8 @@ export class Path {
   /** What may be in flight: as much as the controller says, and keeps the queue as short as it has to be. [SCH-6] Urgent messages make none. */
   private windowFor(packetsReserved: number): number {
     const { congestion, queueWindow } = this;
-    if (queueWindow === null || (packetsReserved === 0 && this.queueDelayMax === null)) return congestion.window;
+    if (queueWindow === null || (packetsReserved === 0 && this.queueDelayMax === null))
+      return congestion.window;
     return Math.min(congestion.window, queueWindow.bytes);
   }
 

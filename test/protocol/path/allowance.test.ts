@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND, NEVER } from '../../../src/base/time.ts';
+import { PacketReport } from '../../../src/protocol/congestion/delivery-rate.ts';
 import { pathOf } from './path-of.ts';
 
 const MTU = 1_200;
@@ -40,15 +41,18 @@ describe('What a path lets out', () => {
         const now = k * 60 * MILLISECOND;
         one.onPacketSent(8 * MTU, now - 55 * MILLISECOND);
         one.rtt.update(55 * MILLISECOND, 0, now);
-        one.bytesInFlight = 0;
+        one.onPacketAcked(
+          Object.assign(new PacketReport(), { bytes: 8 * MTU, sentTime: now - 55 * MILLISECOND }),
+          now,
+        );
         one.onSettled(-1, now);
       }
     }
     // not in one burst
     expect(path.allowance(1_000 * MILLISECOND)).toBe(4 * MTU);
     expect(free.allowance(1_000 * MILLISECOND)).toBe(10 * MTU);
-    // 8 packets in 55 ms are the rate; three quarters of the bound on top of 40 ms, less what the last packet takes beyond the bound
-    const window = (8 * MTU * 45) / 55 - MTU;
+    // 8 packets arrive each 60 ms, which is the rate; three quarters of the bound on top of 40 ms, less what the last packet takes beyond the bound
+    const window = (8 * MTU * 45) / 60 - MTU;
     path.onPacketSent(4 * MTU, 1_000 * MILLISECOND);
     // a window and a tenth in a round trip
     const rate = (1.1 * window) / path.rtt.smoothed;
