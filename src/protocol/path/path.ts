@@ -306,4 +306,4 @@ const BOUNDED_PACING_GAIN = 1.1;
 const URGENT_SHARE = 1 / 10;
 const URGENT_DELAY: Micros = 2 * MILLISECOND;
 /** A transfer that pauses for so long begins anew with its bound. */
-const RESERVED_TIME: Micros = 10 * SECOND;
+const RESERVED_TIME: Micros = 2 * SECOND;
