@@ -90,7 +90,7 @@ interface ReceiverStreams {
   onPacketEnd(): void;
   onFrameAcked(frame: SentFrame): boolean;
   onFrameLost(frame: SentFrame, now: Micros): boolean;
-  readonly packer: Pick<StreamPacker, 'onLoss' | 'onMeasured' | 'repeat'>;
+  readonly packer: Pick<StreamPacker, 'onLoss' | 'onMeasured' | 'repeat' | 'thins'>;
 }
 
 /** What the receiver asks and tells its connection. */
@@ -483,7 +483,7 @@ export class PacketReceiver {
     this.fates.tell(now);
     const { rtt } = this.path;
     this.spaces[space]?.acks.onRtt(rtt.smoothed);
-    const { thinning } = this.parts;
+    const thinning = this.streams.packer.thins ? this.parts.thinning : null;
     thinning?.onAck(now);
     const rate = Math.min(knownRate(this.path), thinning?.rate ?? Number.POSITIVE_INFINITY);
     if (rtt.hasSample) this.streams.packer.onMeasured(rtt, rate, now);

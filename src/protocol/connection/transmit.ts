@@ -258,7 +258,8 @@ export class PacketAssembler {
 
   /** Fills a 1-RTT packet. */
   private packApplication(builder: PacketBuilder, state: PacketNumberSpace, now: Micros): void {
-    const { control, counters, packer, path, recovery, thinning } = this;
+    const { control, counters, packer, path, recovery } = this;
+    const thinning = packer.thins ? this.thinning : null;
     const isProbe = recovery.probesPending(PacketSpace.APPLICATION) > 0;
     const repairs = this.protection.isAsked && this.outgoingRepairs.isOn ? this.outgoingRepairs : null;
     const hasFrames = control.isDue || packer.hasFrames || repairs?.isDue === true;

@@ -146,6 +146,11 @@ export class StreamPacker {
     return context.blockedCredits > 0 || context.credit.blocked || limits.streams.waiting > 0;
   }
 
+  /** There was a message that gives way while the queue of the path is long. [STR-42] */
+  get thins(): boolean {
+    return this.context.hasThinned;
+  }
+
   /** Packets of what may be sent that are to be left for urgent messages now: none when there is one, or was none for long. [SCH-7] */
   packetsReserved(now: Micros): number {
     if (this.scheduler.hasUrgent) {

@@ -72,6 +72,7 @@ export class SendBuffer {
     if (trackingId > 0) records.setTrackingId(i, trackingId);
     if (deadline !== NEVER) {
       records.setDeadline(i, deadline);
+      this.context.hasThinned = true;
       this.deadlineWatch.add(deadline);
     }
   }

@@ -24,6 +24,8 @@ export class SendContext {
    * short. [STR-42]
    */
   thinRoom = Number.POSITIVE_INFINITY;
+  /** There was a best-effort or partial message: before the first nobody asks for the queue of the path, and it is not looked at. */
+  hasThinned = false;
   /** Messages taken in, and their bytes. */
   messages = 0;
   messageBytes = 0;

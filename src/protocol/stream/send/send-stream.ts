@@ -394,6 +394,7 @@ export class SendStream {
   // ---- the two spaces ----
 
   private bestEffortPacketizer(): Packetizer {
+    this.context.hasThinned = true;
     this.bestEffort ??= new Packetizer(this.context, {
       space: Space.BEST_EFFORT,
       stream: this.id,
