@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import { chooseLz4, Dictionary, type Lz4Codec, type Lz4Name } from '../../../src/protocol/compress/index.ts';
 import { BlockDeflater, BROKEN, inflatedLength, TOO_LONG } from '../../../src/protocol/compress/lz4-block.ts';
@@ -192,6 +192,37 @@ test('the codec for short messages and the one for long ones are chosen by lengt
     }
   }
   expect(native.name).toBe('native');
+});
+
+describe('where lz4-napi', () => {
+  /** A codec chosen in a module of its own, to which the library is this. */
+  const chosenWith = async (library: () => unknown): Promise<typeof chooseLz4> => {
+    vi.resetModules();
+    vi.doMock('node:module', () => ({ createRequire: () => library }));
+    try {
+      return (await import('../../../src/protocol/compress/codec.ts')).chooseLz4;
+    } finally {
+      vi.doUnmock('node:module');
+      vi.resetModules();
+    }
+  };
+  const missing = () => {
+    throw new Error('not installed');
+  };
+  const wrong = () => ({
+    compressSync: (data: Buffer) => Buffer.concat([Buffer.alloc(4), data.subarray(0, 9)]),
+  });
+
+  test.each([
+    ['is not installed', missing],
+    ['answers wrongly', wrong],
+  ])('%s, all is compressed in TypeScript, and asking for it is an error', async (_, library) => {
+    const choose = await chosenWith(library);
+    expect(choose().name).toBe('js');
+    const message = Buffer.concat(readings);
+    expect(bound(choose()).inflate(blockOf(choose(), message, null), message.length, null)).toEqual(message);
+    expect(() => choose('native')).toThrow(expect.objectContaining({ code: 'ERR_JSP_LZ4_UNAVAILABLE' }));
+  });
 });
 
 function blockOf(codec: Lz4Codec, message: Uint8Array, dictionary: Dictionary | null): Uint8Array {
