@@ -73,7 +73,7 @@ async function receive(folder: string, options: ReceiveOptions): Promise<void> {
   const state = StateDirectory.open(options.state, 'receiver');
   try {
     const { complete, receiver } = await openReceiver(folder, options, state, view);
-    const unlock = lockDirectory(join(folder, PARTS_FOLDER), 'receiver'); // two would write into one part
+    const unlock = lockParts(folder);
     const listener = await listening(options, state).catch(async (error: unknown) => {
       await receiver.close();
       throw error;
@@ -119,6 +119,19 @@ async function openReceiver(
     },
   });
   return { receiver, complete };
+}
+
+/** Two receivers would write into one part. */
+function lockParts(folder: string): () => void {
+  try {
+    return lockDirectory(join(folder, PARTS_FOLDER), 'receiver');
+  } catch (error) {
+    throw new CommandError(
+      'ERR_JSP_STATE_DIRECTORY',
+      `another receiver writes into ${folder}: stop that one, or choose another folder`,
+      { cause: error },
+    );
+  }
 }
 
 /** Listens where it did the last time, so that its URL stays the same; elsewhere only if nobody has named a port and that one is taken. */

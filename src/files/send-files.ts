@@ -60,7 +60,7 @@ export interface SendReport {
   readonly skipped: readonly Skipped[];
   /** Bytes of all files. */
   readonly bytes: number;
-  /** Bytes of files that were sent, all tries together: what it takes beyond {@link bytes} was sent again. */
+  /** Bytes of files that were sent, all tries together: what is above `bytes` was sent again. */
   readonly sentBytes: number;
   /** Connections that were made. */
   readonly connections: number;
@@ -136,7 +136,7 @@ class Transfer {
           connection.close({ timeoutMs: GOODBYE_MS }).catch(() => {});
         }
       } catch (error) {
-        if (!mayPass(error) || (this.connections === 0 && tries > 0 && retryMs === 0)) throw error;
+        if (!mayPass(error)) throw error;
         if (this.progressed() > before) {
           until = performance.now() + retryMs;
           tries = 0;

@@ -39,7 +39,8 @@ export interface DuplexOptions extends WebStreamsOptions {
  * of the messages in order; their boundaries mean nothing: both sides agree that the stream carries bytes.
  *
  * - Back-pressure goes both ways: the callback of a write waits while `send` answers false, and who stops reading stops the peer.
- * - `end()` ends this direction; `finish` follows when the peer's transport has every byte. The other direction goes on.
+ * - `end()` ends this direction; `finish` follows when the peer's transport has every byte. The other direction goes on: a side that has
+ *   nothing to say calls `end()`, too, or has `allowHalfOpen: false`, for the stream is over when both have ended.
  * - `destroy(error)` resets the stream: the peer's side fails with ERR_JSP_STREAM_RESET, whose `applicationCode` is that of the error, or
  *   `resetCode`. Without an error the code is 0; and after the peer's end, with nothing left to be written, it is an end like any other.
  * - A reset by the peer, and the loss of the connection, are its `error`. What had come complete before that loss can still be read.

@@ -59,7 +59,7 @@ export type MlKemPreference = 'auto' | MlKemName;
 export interface TransportOptions {
   /**
    * A kind of application whose options these are to be: each option that is not given has its value of the profile, and only then its
-   * default. `jsp profiles` prints them with their reasons, and they can be read in {@link profiles}. Both sides should have the same.
+   * default. `jsp profiles` prints them with their reasons, and they can be read in `profiles`. Both sides should have the same.
    * Default none.
    */
   profile?: ProfileName | undefined;

@@ -13,7 +13,7 @@ import { DICTIONARY_BYTES_MAX } from './dictionary.ts';
 import { BlockDeflater, IndexedDictionary } from './lz4-block.ts';
 
 export interface TrainingOptions {
-  /** The most that the dictionary may have; it gets shorter where the samples have less in common. Default: {@link DICTIONARY_BYTES}. */
+  /** The most that the dictionary may have; it gets shorter where the samples have less in common. Default: `DICTIONARY_BYTES`. */
   bytes?: number | undefined;
 }
 
@@ -29,7 +29,7 @@ export const SAMPLES_BYTES_MAX = 256 * 1024 * 1024;
  * Trains a dictionary for messages like `samples`.
  *
  * @returns its bytes, raw, as any LZ4 takes them; none when no dictionary helps, for the samples have nothing in common
- * @throws RangeError for fewer than {@link SAMPLES_MIN} samples, more than {@link SAMPLES_BYTES_MAX} bytes of them, or `bytes` out of range
+ * @throws RangeError for fewer than `SAMPLES_MIN` samples, more than `SAMPLES_BYTES_MAX` bytes of them, or `bytes` out of range
  * @example
  * const dictionary = trainDictionary(readings.map((reading) => Buffer.from(JSON.stringify(reading))));
  */

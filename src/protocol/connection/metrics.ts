@@ -12,7 +12,7 @@ import type { AppState, Device, NetworkType } from './device.ts';
 import type { Liveness } from './liveness.ts';
 
 /**
- * True figures of a connection at one moment, with those of {@link ConnectionCounters}. Names tell units: `...Ms` are milliseconds, `...Bytes`
+ * True figures of a connection at one moment, with those of `ConnectionCounters`. Names tell units: `...Ms` are milliseconds, `...Bytes`
  * and `bytes...` bytes, `...Rate` a share from 0 to 1; all others are counts, or say what they are. Counts and times in states begin at 0
  * with the connection and are never set back: take the difference of two snapshots. Each field is documented by itself, as
  * `docs/metrics.md` has it. [CON-70]
