@@ -39,6 +39,7 @@ export class LocalEndpoint {
   static async open(answer: Answer, directory = monitorDirectory()): Promise<LocalEndpoint> {
     if (!isPipes(directory)) {
       assertOwnDirectory(directory, true);
+      tellingProcesses(directory); // which makes away with what killed processes have left
       removeOwnSocket(socketPath(directory, process.pid));
     }
     const path = socketPath(directory, process.pid);

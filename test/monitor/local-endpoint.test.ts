@@ -129,6 +129,13 @@ describe.skipIf(process.platform === 'win32')(
       expect(tellingProcesses(directory)).toEqual([]);
       expect(existsSync(stale)).toBe(false);
       expect(existsSync(join(directory, 'notes'))).toBe(true);
+      writeFileSync(stale, '');
+      const endpoint = await LocalEndpoint.open(
+        (top, before) => live(1).report(top, before, PROCESS),
+        directory,
+      );
+      expect(existsSync(stale)).toBe(false);
+      await endpoint.close();
       const inTheWay = join(directory, `${process.pid}.sock`);
       writeFileSync(inTheWay, '');
       await expect(open(live(0), directory)).rejects.toThrow(/no socket/);
