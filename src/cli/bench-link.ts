@@ -15,7 +15,7 @@ import { intervalText, reportText, rowText } from '../bench/link/table.ts';
 import { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../protocol/endpoint/index.ts';
 import { CONTROLLERS, DELIVERIES, type Delivery } from '../transport/options.ts';
 import type { Protection } from '../transport/protection.ts';
-import { oneOfWords, positiveNumber, protections, wholeNumber, words } from './arguments.ts';
+import { oneOfWords, positiveNumber, protections, qlogOption, wholeNumber, words } from './arguments.ts';
 import { ProgressLine } from './progress-line.ts';
 import { CommandError, coloursOf, note, onStopSignal } from './terminal.ts';
 
@@ -70,6 +70,7 @@ export function addBenchLink(bench: Command): void {
     .option('--protection <how>', 'against loss: off, auto, 10+3, auto:overhead=1.2', protections, ['off'])
     .option('--json', 'print the report as a line of JSON, behind a line for each interval with --interval')
     .option('--report <file.html>', 'write a page with plots that needs no network')
+    .addOption(qlogOption())
     .addHelpText('after', HELP)
     .action(link);
 }

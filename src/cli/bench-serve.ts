@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { isLoopback } from '../base/ip-address.ts';
 import { serveBench } from '../bench/link/server.ts';
 import { generateIdentity } from '../transport/system-crypto.ts';
-import { positiveNumber, wholeNumber } from './arguments.ts';
+import { positiveNumber, qlogOption, wholeNumber } from './arguments.ts';
 import { advertised, listeningError } from './listening.ts';
 import { note, onStopSignal, warn } from './terminal.ts';
 
@@ -23,6 +23,7 @@ export function addBenchServe(bench: Command): void {
     .option('--advertise <host[:port]>', 'what the URL names, behind a NAT or under a name', advertised)
     .option('--minutes <n>', 'longest that one client may measure', positiveNumber, 30)
     .option('--gigabytes <n>', 'most that one client may send and receive', positiveNumber, 100)
+    .addOption(qlogOption())
     .addHelpText('after', HELP)
     .action(serve);
 }

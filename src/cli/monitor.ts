@@ -12,7 +12,7 @@ import {
   tellingProcesses,
 } from '../monitor/index.ts';
 import { connect } from '../transport/connect.ts';
-import { GOODBYE, positiveNumber, wholeNumber } from './arguments.ts';
+import { GOODBYE, positiveNumber, qlogOption, wholeNumber } from './arguments.ts';
 import { CommandError, coloursOf, note, onStopSignal } from './terminal.ts';
 
 interface MonitorCommandOptions {
@@ -57,6 +57,7 @@ export function addMonitorCommand(program: Command): void {
       20,
     )
     .option('--json', 'print each look as a line of JSON')
+    .addOption(qlogOption())
     .addHelpText('after', HELP)
     .action(monitor);
 }

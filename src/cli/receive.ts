@@ -6,7 +6,7 @@ import { isLoopback } from '../base/ip-address.ts';
 import { type FileReceiver, PARTS_FOLDER, type ReceiverEvent, receiveFiles } from '../files/index.ts';
 import { type Listener, listen } from '../transport/listen.ts';
 import { DEFAULT_PORT, parseServerUrl } from '../transport/url.ts';
-import { wholeNumber } from './arguments.ts';
+import { qlogOption, wholeNumber } from './arguments.ts';
 import { advertised, listeningError } from './listening.ts';
 import {
   DEFAULT_STATE_DIRECTORY,
@@ -60,6 +60,7 @@ export function addReceiveCommand(program: Command): void {
     .option('--times', 'give files the time of last change that they had')
     .option('--system-names', 'also take names that only other systems reserve, such as 12:30.png')
     .option('--json', 'print a line of JSON for each event')
+    .addOption(qlogOption())
     .addHelpText('after', HELP)
     .action(receive);
 }

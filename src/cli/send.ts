@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { JspError, printable, printableJson } from '../base/errors.ts';
 import { type SendProgress, type SendReport, type SentFile, sendFiles } from '../files/index.ts';
 import { connect } from '../transport/connect.ts';
-import { checkedUrl, wholeNumber } from './arguments.ts';
+import { checkedUrl, qlogOption, wholeNumber } from './arguments.ts';
 import { TRANSFER_OPTIONS } from './receive.ts';
 import { RECEIVER_STATE, URL_FILE } from './state-directory.ts';
 import { CommandError, note, onStopSignal } from './terminal.ts';
@@ -33,6 +33,7 @@ export function addSendCommand(program: Command): void {
       60,
     )
     .option('--json', 'print a line of JSON now and then, and one at the end')
+    .addOption(qlogOption())
     .addHelpText('after', HELP)
     .action(send);
 }

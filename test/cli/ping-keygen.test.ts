@@ -114,6 +114,22 @@ describe('--qlog', () => {
     expect(sides.sort()).toEqual(['client', 'server']);
   });
 
+  test('is an option of every command that connects or listens', async () => {
+    const commands = [
+      'broker',
+      'sub',
+      'pub',
+      'ping',
+      'send',
+      'receive',
+      'monitor',
+      'bench serve',
+      'bench link',
+    ];
+    const helps = await Promise.all(commands.map((command) => jsp([...command.split(' '), '--help'])));
+    expect(commands.filter((_, i) => !helps[i].out.includes('--qlog <dir>'))).toEqual([]);
+  });
+
   test('that names no folder is an error that says so, and nothing runs', async () => {
     const file = join(emptyFolder(), 'file');
     writeFileSync(file, '');
