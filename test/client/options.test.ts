@@ -86,6 +86,39 @@ describe('options of a client', () => {
     expect(broker.metrics().lanes).toBe(lanes ? 1 : 0);
   });
 
+  test('come from the profile, before those that the client has by itself, unless they are given', async () => {
+    const broker = await listen({ profile: 'broker' });
+    const largest = async (options: BrokerClientOptions): Promise<unknown[]> => {
+      const subscriber = await client(broker, options);
+      const missed: unknown[] = [];
+      await subscriber.subscribe('a', ({ payload }) => missed.push(payload.length));
+      subscriber.on('missed', (_, count) => missed.push(`${count} missed`));
+      const publisher = await client(broker);
+      publisher.publish('a', Buffer.alloc(70_000));
+      await publisher.flush();
+      await until(() => missed.length > 0);
+      return missed;
+    };
+    expect(await largest({ profile: 'iot' })).toEqual(['1 missed']);
+    expect(await largest({ profile: 'iot', messageBytesMax: 100_000 })).toEqual([70_000]);
+  });
+
+  test('and what it is told of its device reach its connection', async () => {
+    const [near] = new FakeNetwork().connect();
+    const told: string[] = [];
+    Object.assign(near, {
+      setNetworkType: (type: string) => told.push(type),
+      setAppState: (state: string) => told.push(state),
+    });
+    const connected = await connectClient(near);
+    connected.setNetworkType('cellular');
+    connected.setAppState('background');
+    expect(told).toEqual(['cellular', 'background']);
+    const real = await client(await listen());
+    expect(() => real.setAppState('asleep' as never)).toThrow('setAppState: state must be one of');
+    real.setAppState('background');
+  });
+
   test('do not keep a process alive after unref, nor does a broker', async () => {
     const dist = new URL('../../dist/', import.meta.url).href;
     const program = `

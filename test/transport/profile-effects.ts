@@ -46,7 +46,7 @@ export async function oneWayTimes(
 export async function goodput(
   transport: TransportOptions,
   path: Partial<PathOptions>,
-  { warmUpMs = 2_000, forMs = 3_000, stream = {} as StreamOptions } = {},
+  { warmUpMs = 2_000, forMs = 2_000, stream = {} as StreamOptions } = {},
 ): Promise<number> {
   const ends = await LabPath.open({ ...PERFECT_PATH, ...path }, transport);
   let bytes = 0;
@@ -94,7 +94,7 @@ export async function shareBeside(transport: TransportOptions, other: StreamOpti
   );
   saturate(ends.client, { ...other, label: 'other' });
   saturate(ends.client);
-  await ends.lab.run(8_000);
+  await ends.lab.run(5_000);
   ends.client.destroy();
   await ends.lab.run(1);
   return bytes.plain / bytes.other;
