@@ -43,7 +43,8 @@ import {
 
 /**
  * Those of a connection. `compression` compresses payloads rather than what goes over the connection: once for all subscribers, unopened by the broker. A
- * dictionary is used without being agreed, so give it to subscribers first; those that do not have it hear of each such message in the event `unopened`.
+ * dictionary is used without being agreed, so give it to subscribers first; those that do not have it hear of each such message in the event `unopened`. Where
+ * only a profile asks for compression, it is that of the connection.
  */
 export interface BrokerClientOptions extends ConnectOptions {
   /** Class of what this client publishes, where a publish names none. Default `chat`. */
@@ -109,7 +110,8 @@ export async function connectClient(
     connectionWindowBytes: WINDOW_BYTES,
     ...(options.profile === undefined ? {} : profiles[options.profile]),
     ...chosenOptions<ConnectOptions>(options, CONNECT_OPTIONS),
-    compression: false, // payloads are, by the client
+    // Payloads are compressed, by the client; what a profile says of it is of the connection.
+    ...(options.compression === undefined ? {} : { compression: false }),
   });
   return clientOver(connection, options);
 }

@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type Broker, type BrokerOptions, startBroker } from '../../src/broker/index.ts';
 import { type BrokerClient, type BrokerClientOptions, connectClient } from '../../src/client/index.ts';
-import { connect, generateIdentity } from '../../src/index.ts';
+import { type Connection, connect, generateIdentity } from '../../src/index.ts';
 import { STREAM_LABEL } from '../../src/pubsub/command.ts';
 import { until } from './fake-broker.ts';
 
@@ -87,6 +87,22 @@ describe('broker and clients over the encrypted transport', () => {
     publisher.publish('t', sent.join(), { compression: false });
     await publisher.flush();
     expect(links[0].metrics()).toMatchObject({ messagesCompressed: 1 });
+  });
+
+  test('leave what a profile compresses to the connection, and that alone where the option is given [BRK-42]', async () => {
+    const broker = await listen({ compression: true });
+    const text = 'the state of the world; '.repeat(40);
+    for (const [compression, compressed] of [
+      [undefined, 1],
+      [true, 0],
+      [false, 0],
+    ] as const) {
+      const publisher = await client(broker, { profile: 'iot', compression });
+      publisher.publish('t', text);
+      await publisher.flush();
+      const { connection } = publisher as unknown as { connection: Connection };
+      expect(connection.metrics()).toMatchObject({ messagesCompressed: compressed });
+    }
   });
 
   test('carry a payload of 16 MiB byte for byte', async () => {
