@@ -5,8 +5,9 @@ import { type JspError, printable, printableJson } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import { type FileReceiver, PARTS_FOLDER, type ReceiverEvent, receiveFiles } from '../files/index.ts';
 import { type Listener, listen } from '../transport/listen.ts';
+import type { ProfileName } from '../transport/profiles.ts';
 import { DEFAULT_PORT, parseServerUrl } from '../transport/url.ts';
-import { qlogOption, wholeNumber } from './arguments.ts';
+import { profileOption, qlogOption, wholeNumber } from './arguments.ts';
 import { advertised, listeningError } from './listening.ts';
 import {
   DEFAULT_STATE_DIRECTORY,
@@ -19,6 +20,7 @@ import { CommandError, note, onStopSignal, warn } from './terminal.ts';
 import { bytesText, TransferProgress } from './transfer-progress.ts';
 
 interface ReceiveOptions {
+  profile: ProfileName;
   host: string;
   port?: number;
   advertise?: string;
@@ -57,6 +59,7 @@ export function addReceiveCommand(program: Command): void {
       wholeNumber(1, 1e9),
       100_000,
     )
+    .addOption(profileOption().default(TRANSFER_OPTIONS.profile))
     .option('--times', 'give files the time of last change that they had')
     .option('--system-names', 'also take names that only other systems reserve, such as 12:30.png')
     .option('--json', 'print a line of JSON for each event')
@@ -142,6 +145,7 @@ async function listening(options: ReceiveOptions, state: StateDirectory): Promis
   const listenOn = (number: number) =>
     listen({
       ...TRANSFER_OPTIONS,
+      profile: options.profile,
       connectionsMax: CONNECTIONS_MAX,
       identity: state.identity,
       host,

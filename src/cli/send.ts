@@ -5,13 +5,15 @@ import type { Command } from 'commander';
 import { JspError, printable, printableJson } from '../base/errors.ts';
 import { type SendProgress, type SendReport, type SentFile, sendFiles } from '../files/index.ts';
 import { connect } from '../transport/connect.ts';
-import { checkedUrl, qlogOption, wholeNumber } from './arguments.ts';
+import type { ProfileName } from '../transport/profiles.ts';
+import { checkedUrl, profileOption, qlogOption, wholeNumber } from './arguments.ts';
 import { TRANSFER_OPTIONS } from './receive.ts';
 import { RECEIVER_STATE, URL_FILE } from './state-directory.ts';
 import { CommandError, note, onStopSignal } from './terminal.ts';
 import { bytesText, durationText, TransferProgress } from './transfer-progress.ts';
 
 interface SendOptions {
+  profile: ProfileName;
   to?: string;
   follow?: boolean;
   /** In seconds. */
@@ -25,6 +27,7 @@ export function addSendCommand(program: Command): void {
     .description('send files and folders to where "jsp receive" runs; what breaks off goes on where it was')
     .argument('<file...>', 'files and folders')
     .option('--to <url>', `the URL that "jsp receive" prints (else that in ${RECEIVER_STATE}/${URL_FILE})`)
+    .addOption(profileOption().default(TRANSFER_OPTIONS.profile))
     .option('--follow', 'follow symbolic links, which are left out otherwise')
     .option(
       '--retry <seconds>',
@@ -45,12 +48,16 @@ async function send(paths: string[], options: SendOptions): Promise<void> {
   const view = options.json ? new JsonView() : new TextView();
   const begun = performance.now();
   try {
-    const report = await sendFiles(() => connect(url, { ...TRANSFER_OPTIONS, signal: stop.signal }), paths, {
-      followLinks: options.follow === true,
-      retryMs: options.retry * 1_000,
-      signal: stop.signal,
-      onProgress: (progress) => view.progress(progress),
-    });
+    const report = await sendFiles(
+      () => connect(url, { ...TRANSFER_OPTIONS, profile: options.profile, signal: stop.signal }),
+      paths,
+      {
+        followLinks: options.follow === true,
+        retryMs: options.retry * 1_000,
+        signal: stop.signal,
+        onProgress: (progress) => view.progress(progress),
+      },
+    );
     view.end(report, (performance.now() - begun) / 1_000);
     assertAllSent(report);
   } catch (error) {
