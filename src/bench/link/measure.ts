@@ -153,8 +153,9 @@ class Measurement {
   private async measureLoss(): Promise<void> {
     const rtt = this.rttMs / 1e3;
     for (const direction of this.ways) {
-      const omitSeconds = clamp(15 * rtt, 0.4, 3);
-      const seconds = clamp(5 * rtt, 0.4, 1);
+      // A loss may end BBR's first search for the rate; the next ones come within seconds.
+      const omitSeconds = clamp(30 * rtt, 0.4, 4);
+      const seconds = clamp(10 * rtt, 0.4, 1);
       this.phase(`the rate that the path has to offer, ${direction}`, omitSeconds + seconds);
       const sounding = await this.oneWay(
         {
@@ -448,7 +449,7 @@ const RTT_UNKNOWN_MS = 100;
 /** A size that nearly every path carries. */
 const SOUNDING_MTU = 1_200;
 /** Of the rate that was found, so that no queue fills. */
-const LOSS_RATE_SHARE = 0.5;
+const LOSS_RATE_SHARE = 0.6;
 /** What Node sends one by one without falling behind, on most machines. */
 const DATAGRAMS_MAX = 20_000;
 const DATAGRAMS_MIN = 20;
