@@ -64,7 +64,7 @@ export class Prober {
       label: LABELS.probe,
       delivery: 'bestEffort',
       ordered: false,
-      priority: 'media',
+      priority: 'bulk', // an urgent one would keep the queue of a transfer beside it short [SCH-6]
       protection: 'off',
     });
     this.stream.on('error', () => {});

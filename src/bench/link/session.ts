@@ -117,7 +117,7 @@ export class BenchSession {
       ...(mtu > 0 ? { mtu } : {}),
       ...transport?.(),
     });
-    const join = connection.openStream({ label: LABELS.join, priority: 'system' });
+    const join = connection.openStream({ label: LABELS.join, priority: 'bulk' });
     join.on('error', () => {});
     const answered = new Promise<void>((resolve) => join.once('message', () => resolve()));
     join.send(JSON.stringify({ token: this.token, run }));
