@@ -64,7 +64,7 @@ export class Prober {
       label: LABELS.probe,
       delivery: 'bestEffort',
       ordered: false,
-      priority: 'bulk', // an urgent one would keep the queue of a transfer beside it short [SCH-6]
+      priority: 'bulk', // an urgent one would keep the queue of a transfer beside it short [SCH-10]
       protection: 'off',
     });
     this.stream.on('error', () => {});
