@@ -129,7 +129,9 @@ export class Path {
   nextSend(now: Micros, packetsReserved = 0): Micros {
     const window = this.windowFor(packetsReserved);
     const reserve = this.reserve(packetsReserved, window);
-    if (window - this.bytesInFlight < this.mtu + reserve) return NEVER;
+    const { bytesInFlight } = this;
+    // With nothing in flight no event would come: a window for a short queue may be smaller than a packet.
+    if (bytesInFlight > 0 && window - bytesInFlight < this.mtu + reserve) return NEVER;
     return this.pacer.nextSend(now, this.mtu + reserve);
   }
 

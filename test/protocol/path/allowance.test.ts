@@ -59,4 +59,23 @@ describe('What a path lets out', () => {
     expect(path.nextSend(1_000 * MILLISECOND)).toBe(1_000 * MILLISECOND + Math.ceil(MTU / rate));
     expect(path.allowance(2_000 * MILLISECOND)).toBeCloseTo(window - 4 * MTU, -1);
   });
+
+  test('waits for the pacer alone with nothing in flight, although the window for a short queue is smaller than a packet [SCH-6]', () => {
+    const path = pathOf({ mtu: 8_972, congestion: 'cubic', queueDelayMax: 5 * MILLISECOND });
+    path.rtt.update(40 * MILLISECOND, 0, 0);
+    for (let k = 1; k <= 12; k++) {
+      const now = k * 60 * MILLISECOND;
+      const sentTime = now - 55 * MILLISECOND;
+      path.onPacketSent(600, sentTime);
+      path.rtt.update(55 * MILLISECOND, 0, now);
+      path.onPacketAcked(Object.assign(new PacketReport(), { bytes: 600, sentTime }), now);
+      path.onSettled(-1, now);
+    }
+    const now = 1_000 * MILLISECOND;
+    expect(path.allowance(now)).toBeLessThan(8_972);
+    while (path.allowance(now) > 0) path.pacer.onSent(8_972, now);
+    const at = path.nextSend(now);
+    expect(at).toBeLessThan(NEVER);
+    expect(path.allowance(at)).toBeGreaterThan(0);
+  });
 });
