@@ -36,7 +36,8 @@ export class Load {
     this.system = system;
     this.isSingle = plan.delivery === 'bestEffort' && plan.bitsPerSecond > 0;
     const { delivery, protection } = plan;
-    this.paceQueueBytes = Math.max(4 * plan.messageBytes, (plan.bitsPerSecond / 8e6) * BEHIND_MICROS);
+    const behindBytes = Math.min(BEHIND_BYTES_MAX, (plan.bitsPerSecond / 8e6) * BEHIND_MICROS);
+    this.paceQueueBytes = Math.max(4 * plan.messageBytes, behindBytes);
     this.lanes = Array.from({ length: plan.streams }, () => {
       const stream = connection.openStream({
         label: LABELS.load,
@@ -86,7 +87,7 @@ export class Load {
       this.held += target - this.due - behindMax;
       this.due = target - behindMax;
     }
-    while (this.due < target) {
+    for (let turns = 0; this.due < target && turns < TURNS_MAX; turns++) {
       this.due++;
       const lane = this.lanes[this.turn++ % this.lanes.length];
       if (lane.stream.queuedBytes > this.paceQueueBytes) this.held++;
@@ -123,5 +124,9 @@ interface Lane {
 /** What waits in the transport: enough for the time to the next turn at any rate that Node can send at. */
 const QUEUE_BYTES = 256 * 1024;
 const BEHIND_MICROS = 20_000;
+/** More than Node sends in that time. */
+const BEHIND_BYTES_MAX = 8 * 1024 * 1024;
+/** Messages at a time: whatever rate was asked for, the process has time for more than that. */
+const TURNS_MAX = 4_096;
 /** Of partial messages, which need one. */
 const PARTIAL_LIFETIME_MS = 1_000;

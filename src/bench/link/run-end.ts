@@ -23,7 +23,7 @@ export class RunEnd {
     this.sends = plan.direction === 'both' || plan.direction === (isServer ? 'down' : 'up');
     const ahead = plan.clockAheadMicros;
     // A server that is ahead sees what came as older than it is.
-    this.sink = new Sink(system, ahead === null ? null : isServer ? -ahead : ahead);
+    this.sink = new Sink(system, ahead === null ? null : isServer ? -ahead : ahead, plan.streams);
     this.load = this.sends ? new Load(connection, plan, system) : null;
     connection.on('stream', (stream) => this.onStream(stream));
   }

@@ -83,15 +83,15 @@ export class BenchServer {
     });
   }
 
-  /** Its first stream says what a connection is for. One that does not say so in time is of no use. */
+  /** The first message of its first stream says what a connection is for. One that does not say so in time is of no use. */
   private onConnection(connection: Connection): void {
     const { system } = this.bounds;
     const { clock } = system;
-    const lateness = clock.setTimer(clock.now() + FIRST_STREAM_MS * MILLISECOND, () => {
+    const lateness = clock.setTimer(clock.now() + FIRST_MESSAGE_MS * MILLISECOND, () => {
       connection.destroy(NOT_A_BENCH, 'this server only measures links: see jsp bench link');
     });
     connection.once('stream', (stream) => {
-      clock.clearTimer(lateness);
+      stream.once('message', () => clock.clearTimer(lateness));
       if (stream.label === LABELS.control) this.onControl(connection, stream);
       else if (stream.label === LABELS.join) this.onJoin(connection, stream);
       else connection.destroy(NOT_A_BENCH, 'this server only measures links: see jsp bench link');
@@ -143,6 +143,8 @@ class Session {
   /** Requests are answered in the order in which they came. */
   private answering: Promise<void> = Promise.resolve();
   private waiting = 0;
+  /** When it last asked for something, probes included. */
+  private heardAt: number;
 
   constructor(connection: Connection, stream: Stream, bounds: Bounds) {
     this.connection = connection;
@@ -150,15 +152,17 @@ class Session {
     this.bounds = bounds;
     const { clock } = bounds.system;
     this.startedAt = clock.now();
+    this.heardAt = this.startedAt;
     this.endTimer = clock.setTimer(this.startedAt + bounds.sessionSeconds * 1e6, () =>
       this.end(`a client may measure for ${bounds.sessionSeconds} s`),
     );
     this.watch = { timer: clock.setTimer(clock.now() + WATCH_MICROS, () => this.look()) };
     connection.on('stream', (other) => {
-      if (other.label === LABELS.probe) answerProbes(other, bounds.system);
-      else other.reset();
+      if (other.label !== LABELS.probe) return other.reset();
+      other.on('message', () => this.hear());
+      answerProbes(other, bounds.system);
     });
-    stream.on('error', () => {});
+    stream.on('error', () => this.end()); // no answer reaches it any more
     stream.on('message', (message) => this.onRequest(message));
   }
 
@@ -200,7 +204,12 @@ class Session {
     return `measured ${remoteHost} port ${remotePort}: ${this.runs} runs in ${seconds.toFixed(1)} s, ${(this.bytes / 1e6).toFixed(1)} MB${how}`;
   }
 
+  private hear(): void {
+    this.heardAt = this.bounds.system.clock.now();
+  }
+
   private onRequest(message: Buffer): void {
+    this.hear();
     if (++this.waiting > REQUESTS_WAITING_MAX) return this.end('too many requests at once');
     this.answering = this.answering.then(() => this.answer(message)).finally(() => this.waiting--);
   }
@@ -219,7 +228,17 @@ class Session {
       const code = error instanceof Refused ? error.code : 'invalid';
       answer = { refusal: { code, message: reasonOf(error), retrySeconds: null } satisfies Refusal };
     }
-    if (this.connection.isOpen) this.stream.send(JSON.stringify({ id: request.id, ...answer }));
+    this.say({ id: request.id, ...answer });
+  }
+
+  /** The stream may have ended while the answer was being found. */
+  private say(answer: object): void {
+    if (!this.connection.isOpen) return;
+    try {
+      this.stream.send(JSON.stringify(answer));
+    } catch (error) {
+      this.end(reasonOf(error));
+    }
   }
 
   private async carryOut(request: Request): Promise<AnswerBody<Ask>> {
@@ -284,6 +303,9 @@ class Session {
   private look(): void {
     const { clock } = this.bounds.system;
     const { sessionBytes } = this.bounds;
+    const quietSince = Math.max(this.heardAt, this.run?.goesOnUntil ?? 0);
+    if (clock.now() - quietSince > QUIET_MICROS)
+      return this.end('others wait: a client asks for something now and then');
     if (this.bytes + (this.run?.traffic ?? 0) > sessionBytes) {
       return this.end(`a client may send and receive ${(sessionBytes / 1e9).toFixed(1)} GB`);
     }
@@ -299,6 +321,8 @@ class ServedRun {
   private end: RunEnd | null = null;
   private stopTimer: TimerHandle | null = null;
   private trafficAtEnd = 0;
+  /** When it stops by itself; 0 before it has begun. */
+  goesOnUntil = 0;
 
   constructor(number: number, plan: Plan, system: BenchSystem) {
     this.number = number;
@@ -342,7 +366,8 @@ class ServedRun {
     const end = this.joined();
     const { clock } = this.system;
     if (this.stopTimer !== null) throw new Refused('invalid', 'the run has begun');
-    this.stopTimer = clock.setTimer(clock.now() + Math.round(seconds * 1e6), () => end.stop());
+    this.goesOnUntil = clock.now() + Math.round(seconds * 1e6);
+    this.stopTimer = clock.setTimer(this.goesOnUntil, () => end.stop());
     end.start();
   }
 
@@ -391,7 +416,9 @@ export const BENCH_TRANSPORT = {
 export const NOT_A_BENCH = 1;
 export const SESSION_OVER = 2;
 const CONNECTIONS_MAX = 32;
-const FIRST_STREAM_MS = 5_000;
+const FIRST_MESSAGE_MS = 5_000;
 const REQUESTS_WAITING_MAX = 16;
 const WATCH_MICROS = 250_000;
+/** A client that neither measures nor asks for anything for so long keeps its place from others. */
+const QUIET_MICROS = 60e6;
 const CLOSE_MS = 1_000;

@@ -40,9 +40,9 @@ export interface BenchLab {
 /** A server of measurements on a network in virtual time. The server's clock may be ahead, as that of another machine is. */
 export async function benchLab(
   link: LinkOptions,
-  server: Partial<BenchServerOptions> & { aheadMicros?: number } = {},
+  server: Partial<BenchServerOptions> & { aheadMicros?: number; routeMtu?: BenchSystem['routeMtu'] } = {},
 ): Promise<BenchLab> {
-  const { aheadMicros = 0, ...own } = server;
+  const { aheadMicros = 0, routeMtu = () => Promise.resolve(null), ...own } = server;
   const lab = new Lab({ seed: 3, link, instantsMax: Number.POSITIVE_INFINITY });
   const { clock, random } = lab;
   const notes: string[] = [];
@@ -50,7 +50,7 @@ export async function benchLab(
     clock,
     stamp: () => lab.now + ahead,
     hostName,
-    routeMtu: () => Promise.resolve(null),
+    routeMtu,
   });
   const serving = await serveBench({
     identity: generateIdentity(),

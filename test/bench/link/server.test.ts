@@ -70,6 +70,18 @@ describe('a server of measurements', () => {
     }
   });
 
+  test.each([LABELS.control, LABELS.join])(
+    'ends what opens a stream %s, and says nothing on it',
+    async (label) => {
+      const bench = await benchLab(LINK);
+      const first = await open(bench);
+      const silent = await dial(bench);
+      silent.openStream({ label }).end();
+      expect((await endOf(bench, silent))?.reason).toContain('only measures links');
+      expect(first.connection.isOpen).toBe(true);
+    },
+  );
+
   test('ends what never says what it is for, or is for something else', async () => {
     const bench = await benchLab(LINK);
     const silent = await dial(bench);
@@ -77,6 +89,54 @@ describe('a server of measurements', () => {
     const other = await dial(bench);
     other.openStream({ label: 'chat' }).send('hello');
     expect((await endOf(bench, other))?.reason).toContain('only measures links');
+  });
+
+  test('goes on when its answer finds no stream any more, and takes the next client', async () => {
+    let answerRoute: (mtu: number) => void = () => {};
+    const bench = await benchLab(LINK, { routeMtu: () => new Promise((resolve) => (answerRoute = resolve)) });
+    const client = await dial(bench);
+    const control = client.openStream({ label: LABELS.control });
+    control.on('error', () => {});
+    const token = new Promise<string>((resolve) =>
+      control.once('message', (answer) => resolve(JSON.parse(answer.toString()).ok.token)),
+    );
+    control.send(JSON.stringify({ id: 1, ask: 'hello', version: 1, nonce: 'x' }));
+    control.send(JSON.stringify({ id: 2, ask: 'open', run: 1, plan: PLAN }));
+    const data = await dial(bench);
+    data
+      .openStream({ label: LABELS.join })
+      .send(JSON.stringify({ token: await bench.lab.settle(token), run: 1 }));
+    await bench.lab.run(100);
+    control.send(JSON.stringify({ id: 3, ask: 'finish', run: 1 }));
+    await bench.lab.run(100);
+    control.reset(1);
+    await bench.lab.run(100);
+    answerRoute(1_500);
+    expect(await endOf(bench, client)).not.toBe(null);
+    expect((await open(bench)).connection.isOpen).toBe(true);
+  });
+
+  test.each([
+    ['measures nothing', []],
+    ['has opened a run', [{ id: 2, ask: 'open', run: 1, plan: PLAN }]],
+  ])('gives the place of a client to the next that %s and asks for nothing more', async (_, requests) => {
+    const bench = await benchLab(LINK);
+    const session = await open(bench);
+    for (const { ask, ...body } of requests)
+      await bench.lab.settle(session.ask(ask as 'open', body as { run: number; plan: Plan }));
+    await bench.lab.run(59_000);
+    expect(session.connection.isOpen).toBe(true);
+    expect((await endOf(bench, session.connection))?.reason).toContain('others wait');
+    expect((await open(bench)).connection.isOpen).toBe(true);
+  });
+
+  test('lets a client measure for long that asks for nothing meanwhile', async () => {
+    const bench = await benchLab(LINK);
+    const session = await open(bench);
+    const run = await bench.lab.settle(session.openRun({ ...PLAN, direction: 'up' }, 1_200));
+    await bench.lab.settle(run.ask('start', { secondsMax: 120 }));
+    await bench.lab.run(150_000);
+    expect((await bench.lab.settle(run.ask('sample', {}))).messagesReceived).toBe(0);
   });
 
   test('takes no data connection without the token of the client that measures', async () => {
