@@ -118,6 +118,7 @@ const UNITS: readonly (readonly [string, number])[] = [
 /** Defaults of options that a connection's config does not have under the same name. */
 const OTHER_DEFAULTS: Readonly<Record<string, unknown>> = {
   mtu: '1,200, grows',
+  queueDelayMaxMs: 'any',
   datagramBytesMax: 65_507,
   protection: 'off',
   compression: false,
