@@ -1,5 +1,5 @@
 /**
- * A call over a bad link, heard twice, without protection and with it: `npm run ts examples/voice.ts [seconds] [loss in %]`.
+ * A call over a bad link, heard twice, without protection and with it: `npm run ts examples/voice.ts [seconds] [loss in %] [playout delay in ms]`.
  *
  * A speaker sends a frame of 20 ms every 20 ms. The listener has a playout buffer: a frame that is not there when its turn comes is a gap that
  * one hears. Lost frames are not asked for again, for they would come too late; what helps is a copy that rides in the frames behind them.
@@ -9,11 +9,11 @@ import { type Connection, connect, generateIdentity, listen, type Protection } f
 
 const seconds = Number(process.argv[2] ?? 5);
 const lossPercent = Number(process.argv[3] ?? 10);
+/** Between the moment a frame is spoken and the one in which it is played. */
+const playoutMs = Number(process.argv[4] ?? 120);
 const FRAME_MS = 20;
 /** A frame of Opus at 32 kbit/s. */
 const FRAME_BYTES = 80;
-/** Between the moment a frame is spoken and the one in which it is played. */
-const PLAYOUT_MS = 120;
 const frames = Math.ceil((seconds * 1_000) / FRAME_MS);
 
 async function call(protection: Protection) {
@@ -29,7 +29,7 @@ async function call(protection: Protection) {
     impairment: { seed: 7, outgoing: { delayMs: 40, loss: lossPercent / 100 }, incoming: { delayMs: 40 } },
   });
   await speak(connection);
-  await sleep(2 * PLAYOUT_MS);
+  await sleep(240); // for what is still on its way
   const { bytesSent: bytes } = connection.metrics();
   await connection.close();
   await server.close();
@@ -42,7 +42,7 @@ async function speak(connection: Connection): Promise<void> {
     label: 'voice',
     delivery: 'bestEffort', // a frame that is lost would come too late if it was sent again
     ordered: false, // the playout buffer puts them in order
-    lifetimeMs: PLAYOUT_MS, // one that cannot be played any more is not sent
+    lifetimeMs: playoutMs, // one that cannot be played any more is not sent
   });
   const startMs = performance.now();
   for (let number = 0; number < frames; number++) {
@@ -64,14 +64,14 @@ class Playout {
   };
 
   report() {
-    const late = [...this.delays.values()].filter((delay) => delay > PLAYOUT_MS).length;
+    const late = [...this.delays.values()].filter((delay) => delay > playoutMs).length;
     const missing = frames - this.delays.size;
     return { late, missing, gaps: late + missing };
   }
 }
 
 console.log(
-  `${frames} frames of ${FRAME_MS} ms, one way 40 ms, ${lossPercent} % of packets lost, played after ${PLAYOUT_MS} ms`,
+  `${frames} frames of ${FRAME_MS} ms, one way 40 ms, ${lossPercent} % of packets lost, played after ${playoutMs} ms`,
 );
 const calls = await Promise.all((['off', 'auto'] as const).map(call));
 for (const { protection, gaps, late, missing, bytes } of calls) {

@@ -227,7 +227,7 @@ trips of its own before and meanwhile. Sizes are exact: one that does not arrive
 counted where it arrives. At the end comes what to choose, and why. Ctrl-C prints what is known by then.
 
 Examples:
-  $ jsp bench link jsp://FINGERPRINT@host:4578
+  $ jsp bench link jsp://FINGERPRINT@host:4579
   $ jsp bench link URL --reverse --mtu 1200,1400 --seconds 10 --interval 1
   $ jsp bench link URL --rate 5M --mtu 1200             loss, jitter, one-way delay, as iperf3 -u -b 5M
   $ jsp bench link URL --bidir --congestion cubic,bbr --report link.html

@@ -19,7 +19,7 @@ export function addBenchServe(bench: Command): void {
     .command('serve')
     .description('serve measurements of the link between two hosts, to "jsp bench link"')
     .option('--host <address>', 'address to listen on; 0.0.0.0 or :: for all', '127.0.0.1')
-    .option('--port <n>', 'UDP port; 0: any that is free', wholeNumber(0, 65_535), 4_578)
+    .option('--port <n>', 'UDP port; 0: any that is free', wholeNumber(0, 65_535), 4_579)
     .option('--advertise <host[:port]>', 'what the URL names, behind a NAT or under a name', advertised)
     .option('--minutes <n>', 'longest that one client may measure', positiveNumber, 30)
     .option('--gigabytes <n>', 'most that one client may send and receive', positiveNumber, 100)

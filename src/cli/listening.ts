@@ -24,7 +24,7 @@ export function listeningError(error: unknown): unknown {
 
 const ADVICE: Readonly<Record<string, string>> = {
   EADDRINUSE:
-    'Another program, perhaps another broker, has this port: stop it, or choose another with --port.',
+    'Another program, perhaps another server of jsp, has this port: stop it, or choose another with --port.',
   EADDRNOTAVAIL: 'This machine has no such address: choose one of its own with --host.',
   EACCES: 'Ports below 1024 need privileges: choose another with --port.',
   ENOTFOUND: 'Pass an address of this machine with --host.',
