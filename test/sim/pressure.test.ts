@@ -178,6 +178,19 @@ describe('Beside transfers that fill the path, whatever the queue holds,', () =>
     expect((8 * flow.receivedBytes) / 8e6).toBeGreaterThan(14);
   });
 
+  test.each(['cubic', 'bbr'] as const)(
+    '%s finds the rate of a path that swings with urgent messages from the start [SCH-6] [SCH-10]',
+    (congestion) => {
+      const link = { delayMs: 20, jitterMs: 10, bitsPerSecond: 20e6, queueBytesMax: 100_000 };
+      const back = { delayMs: 20, jitterMs: 10 };
+      const pressure = new Pressure({ seed: 3, link, back, client: { congestion } });
+      pressure.flow({ ...messages, everyMs: 1_000 });
+      const flow = pressure.flow({ bytes: 6_000 });
+      pressure.run(4_000);
+      expect((8 * flow.receivedBytes) / 4e6).toBeGreaterThan(14);
+    },
+  );
+
   test('it makes way for the first urgent messages after long, and no more 10 s after the last [SCH-10]', () => {
     const link = { delayMs: 20, bitsPerSecond: 20e6, queueBytesMax: 100_000 };
     const pressure = new Pressure({ seed: 1, link });

@@ -8,6 +8,8 @@ import type { Connection, Stream, StreamOptions, TransportOptions } from '../../
 
 export interface Rhythm {
   readonly count: number;
+  /** So many of the first do not count. */
+  readonly warmUp?: number;
   readonly everyMs: number;
   readonly bytes: number;
   readonly stream?: StreamOptions;
@@ -17,7 +19,7 @@ export interface Rhythm {
 export async function oneWayTimes(
   transport: TransportOptions,
   path: Partial<PathOptions>,
-  { count, everyMs, bytes, stream = {} }: Rhythm,
+  { count, warmUp = 0, everyMs, bytes, stream = {} }: Rhythm,
   beside: (connection: Connection) => void = () => {},
 ): Promise<number[]> {
   const ends = await LabPath.open({ ...PERFECT_PATH, ...path }, transport);
@@ -39,7 +41,7 @@ export async function oneWayTimes(
   for (let i = 0; i < 100 && times.length < count; i++) await ends.lab.run(100);
   ends.client.destroy();
   await ends.lab.run(1);
-  return times.sort((a, b) => a - b);
+  return times.slice(warmUp).sort((a, b) => a - b);
 }
 
 /** Mbit/s of one stream that always has something to send, after the first seconds. */

@@ -41,7 +41,7 @@ const lossyP99 = async (options: TransportOptions): Promise<number> =>
 /** Of small messages behind a transfer of the same connection, once the path is known. */
 async function p95BehindTransfer(options: TransportOptions, bitsPerSecond: number): Promise<number> {
   const path = { rttMs: 40, bitsPerSecond, queueBytes: bitsPerSecond / 50 };
-  const rhythm = { count: 300, everyMs: 19, bytes: 64, stream: { priority: 'chat' as const } };
+  const rhythm = { count: 300, warmUp: 60, everyMs: 19, bytes: 64, stream: { priority: 'chat' as const } };
   return quantile(await oneWayTimes(options, path, rhythm, (it) => saturate(it, { priority: 'bulk' })), 0.95);
 }
 

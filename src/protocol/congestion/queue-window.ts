@@ -37,6 +37,7 @@ export class QueueWindow {
   private rateBest = 0;
   /** Rounds since the window became smaller for a queue. */
   private roundsSinceShrunk = Number.POSITIVE_INFINITY;
+  private isSearching = false;
   /** When the window last was what limited us. */
   private usedAt: Micros = 0;
   /** So much more delay is allowed, because less took from the rate; and when that was last looked at. */
@@ -60,8 +61,14 @@ export class QueueWindow {
     if (bytesInFlight + reserved > this.flightMax) this.flightMax = bytesInFlight + reserved;
   }
 
-  /** An acknowledgement came: `bytes` that were in flight arrived. */
-  onAck(bytes: number, now: Micros): void {
+  /**
+   * An acknowledgement came: `bytes` that were in flight arrived.
+   *
+   * @param isSearching - the congestion controller does not know the rate of the path yet: a bound that began now would hold the rate where it
+   * is, and nothing would show that it costs any
+   */
+  onAck(bytes: number, now: Micros, isSearching = false): void {
+    this.isSearching = isSearching;
     this.arrived += bytes;
     const { adjusted, hasSample, latest, min, sampledAt } = this.rtt;
     // An acknowledgement may bring no sample. Below a millisecond round trips tell of timers and processes, not of queues.
@@ -88,7 +95,8 @@ export class QueueWindow {
     this.roundsSinceShrunk++;
     this.rateBest = Math.max(rate, before * 2 ** ((this.since - now) / RATE_HALF_LIFE));
     const isOver = queue > this.delayMax;
-    if (rate > STILL_GROWING * before) this.follow(isOver, 2 * rate * way, now);
+    if (this.isSearching && this.bytes === Number.POSITIVE_INFINITY) this.usedAt = now;
+    else if (rate > STILL_GROWING * before) this.follow(isOver, 2 * rate * way, now);
     else if (isOver) this.shrink(way, queue, rate, before, now);
     else if (this.bytes !== Number.POSITIVE_INFINITY) this.grow(way, queue, now);
     this.since = now;

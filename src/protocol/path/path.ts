@@ -240,7 +240,7 @@ export class Path {
   private updateQueueWindow(queueWindow: QueueWindow, now: Micros): void {
     const isOver = this.queueDelayMax === null && now - this.reservedAt > RESERVED_TIME;
     if (isOver) this.queueWindow = null;
-    else queueWindow.onAck(this.arrived, now);
+    else queueWindow.onAck(this.arrived, now, this.congestion.isSlowStart);
     this.arrived = 0;
   }
 

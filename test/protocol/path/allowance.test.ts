@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND, NEVER } from '../../../src/base/time.ts';
 import { PacketReport } from '../../../src/protocol/congestion/delivery-rate.ts';
+import type { Path } from '../../../src/protocol/path/path.ts';
 import { pathOf } from './path-of.ts';
 
 const MTU = 1_200;
@@ -36,6 +37,7 @@ describe('What a path lets out', () => {
     const path = pathOf({ mtu: MTU, congestion: 'cubic', queueDelayMax: 5 * MILLISECOND });
     const free = pathOf({ mtu: MTU, congestion: 'cubic' });
     for (const one of [path, free]) {
+      knowsItsRate(one);
       one.rtt.update(40 * MILLISECOND, 0, 0);
       for (let k = 1; k <= 12; k++) {
         const now = k * 60 * MILLISECOND;
@@ -62,6 +64,7 @@ describe('What a path lets out', () => {
 
   test('waits for the pacer alone with nothing in flight, although the window for a short queue is smaller than a packet [SCH-6]', () => {
     const path = pathOf({ mtu: 8_972, congestion: 'cubic', queueDelayMax: 5 * MILLISECOND });
+    knowsItsRate(path);
     path.rtt.update(40 * MILLISECOND, 0, 0);
     for (let k = 1; k <= 12; k++) {
       const now = k * 60 * MILLISECOND;
@@ -79,3 +82,8 @@ describe('What a path lets out', () => {
     expect(path.allowance(at)).toBeGreaterThan(0);
   });
 });
+
+/** The controller is through with slow start, before which a bound on the queue does not begin. [SCH-6] */
+function knowsItsRate(path: Path): void {
+  Object.defineProperty(path.congestion, 'isSlowStart', { value: false });
+}
