@@ -33,15 +33,20 @@ export class IncomingFile {
   }
 
   /**
-   * Opens the part of that name, with what is in it from an earlier try.
+   * Opens the part of that name, with what is in it from an earlier try. One that has another name as well is complete, and in its place: the
+   * process was killed before it took this name away. What is no file nobody of ours has put there. Both give way to a new one.
    *
    * @throws the system's error
    */
   static async open(parts: OpenFolder, name: string): Promise<IncomingFile> {
+    const path = parts.child(name);
     const flags = constants.O_RDWR | constants.O_CREAT | (constants.O_NOFOLLOW ?? 0);
-    const handle = await open(parts.child(name), flags, 0o600);
-    const { size } = await handle.stat();
-    return new IncomingFile(handle, parts, name, size);
+    const handle = await open(path, flags, 0o600);
+    const found = await handle.stat();
+    if (found.isFile() && found.nlink <= 1) return new IncomingFile(handle, parts, name, found.size);
+    await handle.close();
+    await unlink(path);
+    return new IncomingFile(await open(path, flags | constants.O_EXCL, 0o600), parts, name, 0);
   }
 
   /** Bytes that are there. */

@@ -429,6 +429,9 @@ function refusalOf(error: NodeJS.ErrnoException): Refused {
     case 'ENAMETOOLONG':
     case 'EILSEQ':
       return new Refused(Refusal.NAME, 'the file system does not take that name');
+    case 'ENOENT':
+    case 'ESTALE':
+      return new Refused(Refusal.STORAGE, 'the folder that is received into is gone');
     default:
       return new Refused(Refusal.STORAGE, `the file system says ${error.code ?? 'no'}`);
   }

@@ -165,6 +165,8 @@ export class SendSession {
       }
       this.stream.end();
       await reading;
+    } catch (error) {
+      throw transferError(error);
     } finally {
       if (this.current !== null) this.noteQueued(this.current);
       for (const { sent } of this.offered.values()) sent.forgetQueued();

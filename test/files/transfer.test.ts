@@ -1,8 +1,12 @@
+import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import {
   chmodSync,
+  closeSync,
   existsSync,
+  linkSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   rmSync,
@@ -121,14 +125,14 @@ describe('what is there', () => {
 });
 
 describe('a transfer that broke off', () => {
-  /** What an earlier try has left of a file. */
-  function partOf(inbox: string, name: string, bytes: Buffer): string {
+  /** What an earlier try has left of a file; null: only where that would be. */
+  function partOf(inbox: string, name: string, bytes: Buffer | null): string {
     const part = join(
       inbox,
       '.jsp-parts',
       `${createHash('sha256').update(name).digest('hex').slice(0, 40)}.part`,
     );
-    writeFileSync(part, bytes);
+    if (bytes !== null) writeFileSync(part, bytes);
     return part;
   }
 
@@ -150,6 +154,35 @@ describe('a transfer that broke off', () => {
     partOf(inbox, 'a', before);
     const { files } = await sendFiles(await connect(), [join(outbox({ a: content }), 'a')]);
     expect(files[0]).toMatchObject({ outcome: 'sent', resumedAt: 1 * MIB });
+    expect(readFileSync(join(inbox, 'a')).equals(content)).toBe(true);
+  });
+
+  test.each(['rename', 'overwrite'] as const)(
+    'after its file was in its place leaves that alone, also when it changes, with `%s`',
+    async (onExisting) => {
+      const { inbox, connect } = await receiving({ onExisting });
+      const before = randomBytes(2 * MIB);
+      writeFileSync(join(inbox, 'a'), before);
+      linkSync(join(inbox, 'a'), partOf(inbox, 'a', null)); // killed between the two names
+      const opened = openSync(join(inbox, 'a'), 'r');
+      const after = randomBytes(MIB);
+      const { files } = await sendFiles(await connect(), [join(outbox({ a: after }), 'a')]);
+      expect(files[0]).toMatchObject({ outcome: 'sent', resumedAt: 0 });
+      const stored = join(inbox, onExisting === 'rename' ? 'a (1)' : 'a');
+      expect(readFileSync(stored).equals(after)).toBe(true);
+      // As a whole, so that whoever reads the one before goes on reading that.
+      expect(readFileSync(opened).equals(before)).toBe(true);
+      closeSync(opened);
+      expect(readdirSync(join(inbox, '.jsp-parts'))).toEqual([]);
+    },
+  );
+
+  test.runIf(process.platform === 'linux')('is no pipe that stands in its place', async () => {
+    const { inbox, connect } = await receiving();
+    execFileSync('mkfifo', [partOf(inbox, 'a', null)]);
+    const content = randomBytes(MIB);
+    const { files } = await sendFiles(await connect(), [join(outbox({ a: content }), 'a')]);
+    expect(files[0]).toMatchObject({ outcome: 'sent' });
     expect(readFileSync(join(inbox, 'a')).equals(content)).toBe(true);
   });
 
