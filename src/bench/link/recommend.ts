@@ -36,7 +36,7 @@ export function recommend(findings: Findings): Recommendation {
 /** The largest size that arrives whole, as far as it brings something: less headers, and no clearly smaller goodput. */
 function chooseMtu(findings: Findings, reasons: string[], warnings: string[]): number | null {
   const { pathMtu, rows } = findings;
-  const carried = rows.filter(isCarriedWell);
+  const carried = withControllersOfAllSizes(rows.filter(isCarriedWell));
   for (const sentence of sizeWarnings(rows, pathMtu)) warnings.push(sentence);
   const sizes = [...new Set(carried.map(({ mtu }) => mtu))].sort((a, b) => a - b);
   if (sizes.length === 0) {
@@ -62,6 +62,24 @@ function chooseMtu(findings: Findings, reasons: string[], warnings: string[]): n
     );
   }
   return best;
+}
+
+/** Rows of the controllers that every size was measured with, so that sizes are compared and not controllers. */
+function withControllersOfAllSizes(rows: readonly LinkRow[]): readonly LinkRow[] {
+  const sizes = new Set(rows.map(({ mtu }) => mtu));
+  const isOfAll = (name: Congestion): boolean =>
+    new Set(rows.flatMap(({ congestion, mtu }) => (congestion === name ? [mtu] : []))).size === sizes.size;
+  const ofAll = rows.filter(({ congestion }) => isOfAll(congestion));
+  return ofAll.length > 0 ? ofAll : rows;
+}
+
+/** Rows of the sizes and directions that were measured with each of these controllers, so that controllers are compared and not sizes. */
+function withSizesOfAllControllers(rows: readonly LinkRow[], names: readonly Congestion[]): LinkRow[] {
+  return rows.filter(({ mtu, direction }) =>
+    names.every((name) =>
+      rows.some((row) => row.congestion === name && row.mtu === mtu && row.direction === direction),
+    ),
+  );
 }
 
 /** The share of a full datagram that is not message, over IPv4. */
@@ -102,11 +120,12 @@ function chooseCongestion(findings: Findings, loss: Share | null, reasons: strin
   const rows = findings.rows.filter(isCarriedWell);
   if (rows.length === 0) return null;
   const names = [...new Set(rows.map(({ congestion }) => congestion))];
-  if (names.length > 1) {
+  const compared = withSizesOfAllControllers(rows, names);
+  if (names.length > 1 && compared.length > 0) {
     const [best, second] = names
       .map((name) => ({
         name,
-        goodput: Math.max(...rows.filter((r) => r.congestion === name).map(goodputOfRow)),
+        goodput: Math.max(...compared.filter((r) => r.congestion === name).map(goodputOfRow)),
       }))
       .sort((a, b) => b.goodput - a.goodput);
     if (best.goodput > second.goodput * (1 + GOODPUT_NOISE)) {

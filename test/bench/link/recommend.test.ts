@@ -82,6 +82,19 @@ describe('the recommendation', () => {
     expect(reasons.join(' ')).toContain('18.0 Mbit/s where cubic has 4.00');
   });
 
+  test('compares controllers at the sizes that each was measured with, and sizes with the controllers of all', () => {
+    const rows = [
+      row(1_200, { load: load(10) }),
+      row(1_200, { congestion: 'bbr', load: load(14) }),
+      row(32_768, { load: load(140) }),
+    ];
+    const { congestion, mtu, reasons } = recommend(findings({ rows }));
+    expect([congestion, mtu]).toEqual(['bbr', 32_768]);
+    expect(reasons.join(' ')).toContain('14.0 Mbit/s where cubic has 10.0');
+    const slow = [row(1_200, { load: load(4) }), row(1_200, { congestion: 'bbr', load: load(18) })];
+    expect(recommend(findings({ rows: [...slow, row(1_400, { load: load(4.1) })] })).mtu).toBe(1_400);
+  });
+
   test.each([
     ['mobileChat', { idle: trips(60, 0.8) }],
     ['mobileChat', { idle: trips(300) }],
