@@ -1,5 +1,5 @@
 /**
- * A game of several players over a bad link, in one process to keep it short: `npm run ts examples/multiplayer.ts [seconds] [players]`.
+ * A game of several players over a bad link, in one process to keep it short: `npm run ts examples/multiplayer.ts [seconds] [players] [ms behind]`.
  *
  * The server simulates the world and sends a snapshot 20 times a second; players draw 60 pictures a second. They draw the world as it was 150
  * ms ago, between the two snapshots around that moment: so movement is smooth although snapshots are few, come unevenly, and some never come.
@@ -13,7 +13,7 @@ const playerCount = Number(process.argv[3] ?? 3);
 const SNAPSHOT_MS = 50;
 const FRAME_MS = 1_000 / 60;
 /** How far behind the server players draw: the way, and two intervals, so that one snapshot may be missing. */
-const INTERPOLATION_MS = 50 + 2 * SNAPSHOT_MS;
+const interpolationMs = Number(process.argv[4] ?? 50 + 2 * SNAPSHOT_MS);
 
 interface Vector {
   readonly x: number;
@@ -77,7 +77,7 @@ async function join(number: number) {
     if (stream.label === 'snapshots') stream.on('message', (bytes) => buffer.add(decode(bytes)));
     else stream.on('message', (goal) => goals.push(goal.toString()));
   });
-  const drawing = setInterval(() => buffer.draw(performance.now() - INTERPOLATION_MS), FRAME_MS);
+  const drawing = setInterval(() => buffer.draw(performance.now() - interpolationMs), FRAME_MS);
 
   function report(expected: number): string {
     const inOrder = goals.every((goal, i) => goal === `goal ${i + 1}`);

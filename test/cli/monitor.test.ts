@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readdirSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { emptyFolder } from '../empty-folder.ts';
@@ -30,7 +30,7 @@ describe('jsp monitor', () => {
     expect(shown).toHaveLength(3);
     for (const line of shown)
       expect(line).toMatch(
-        /^\d+\.\d s {2}#1 to 127\.0\.0\.1:\d+ {2}sent [\d.]+ k?bit\/s .* rtt [\d.]+ ms {2}loss 0\.0 % .* limited by \w+/,
+        /^\d+\.\d s {2}#1 to 127\.0\.0\.1:\d+ {2}sent [\d.]+ k?bit\/s .* rtt [\d.]+ ms {2}loss [\d.]+ % .* limited by \w+/,
       );
     expect(json.exitCode).toBe(0);
     const looks = json.out
@@ -40,7 +40,7 @@ describe('jsp monitor', () => {
     expect(looks).toHaveLength(3);
     const [{ last, metrics, role }] = looks[2].connections;
     expect(role).toBe('client');
-    expect(metrics.heartbeatsSent).toBeGreaterThan(5);
+    expect(metrics.heartbeatsSent).toBeGreaterThan(1);
     expect(last.sentRate).toBeGreaterThan(0);
     expect(last.rttMs).toBeGreaterThan(0);
   });
@@ -51,7 +51,7 @@ describe('jsp monitor', () => {
       const env = ownFolder();
       const { broker, url, pid } = await brokerIn(env);
       const nothing = await jsp(['monitor', '--pid', pid, '--interval', '0.1', '--count', '1'], { env });
-      expect(nothing.out).toMatch(/^0\.\d s {2}no connection is open\n$/);
+      expect(nothing.out).toMatch(/^\d+\.\d s {2}no connection is open\n$/);
       const subscriber = await startSub(url, '#');
       const list = await jsp(['monitor', '--pid'], { env });
       expect(list).toMatchObject({ exitCode: 0, out: `${pid.padStart(7)}  jsp broker  1 connection\n` });
@@ -84,6 +84,7 @@ describe('jsp monitor', () => {
       const env = ownFolder();
       const { url } = await brokerIn(env);
       const command = `'${process.execPath}' '${MAIN}' monitor '${url}' --interval 0.1`;
+      const drawn = join(env.TMPDIR, 'drawn');
       const onTerminal = (rest: string): Promise<string> =>
         new Promise((resolve) => {
           const child = spawn('script', ['-qec', `stty rows 24 cols 80; ${command} ${rest}`, '/dev/null'], {
@@ -92,12 +93,13 @@ describe('jsp monitor', () => {
           let out = '';
           child.stdout.on('data', (chunk: Buffer) => {
             out += chunk.toString();
+            if (rest.includes(drawn) && out.includes('q quit')) writeFileSync(drawn, '');
           });
           child.on('close', () => resolve(out));
         });
       const [counted, stopped] = await Promise.all([
         onTerminal('--count 3'),
-        onTerminal('& sleep 1.5; kill -TERM $!; wait'),
+        onTerminal(`& while [ ! -e '${drawn}' ]; do sleep 0.1; done; kill -TERM $!; wait`),
       ]);
       for (const out of [counted, stopped]) {
         expect(out.startsWith('\x1b[?1049h\x1b[?25l\x1b[Hjsp monitor · link to 127.0.0.1:')).toBe(true);
