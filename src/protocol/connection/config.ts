@@ -126,8 +126,8 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
 export function checkedConnectionConfig(config: ConnectionConfig): ConnectionConfig {
   for (const [name, low, high] of BOUNDS) {
     const value = config[name];
-    if (value === null) continue;
-    if (!Number.isInteger(value) || value < low || value > high) {
+    if (value === null && name === 'queueDelayMaxMs') continue; // by the controller
+    if (value === null || !Number.isInteger(value) || value < low || value > high) {
       throw new JspError(
         'ERR_JSP_OPTION_INVALID',
         `${name} must be a whole number from ${low} to ${high}, not ${value}`,
