@@ -163,7 +163,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
         case 'mtu':
           return connection.onMtu(event.mtu, event.previous);
         case 'mtuSettled':
-          return connection.onMtuSettled(event.isCarried);
+          return connection.onMtuSettled(event.bytes, event.isCarried);
         case 'streamsBlocked':
           return connection.onStreamsBlocked(event.waiting);
         case 'closed':
@@ -459,10 +459,10 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     this.untoldMtu = this.tell('mtu', mtu, first) ? null : { mtu, previous: first };
   }
 
-  private onMtuSettled(isCarried: boolean): void {
+  private onMtuSettled(bytes: number, isCarried: boolean): void {
     const request = this.mtuRequest;
+    if (request?.bytes !== bytes) return; // another size was asked for meanwhile
     this.mtuRequest = null;
-    if (request === null) return;
     if (isCarried) request.resolve();
     else
       request.reject(

@@ -106,6 +106,16 @@ describe('setMtu', () => {
     await expect(connection.setMtu(1_450)).rejects.toMatchObject({ code: 'ERR_JSP_CLOSED' });
     expect(() => connection.setMtu(511)).toThrow('mtu must be');
   });
+
+  test('hears of its own size only, when one that was carried at once was asked for just before [REC-95]', async () => {
+    const { lab, connecting } = lay({ mtu: 1_300 }, { mtu: 1_200 });
+    const connection = await lab.settle(connecting);
+    const first = connection.setMtu(1_000);
+    const second = connection.setMtu(1_400);
+    await expect(first).rejects.toMatchObject({ code: 'ERR_JSP_MTU_NOT_CARRIED' });
+    await expect(lab.settle(second)).rejects.toMatchObject({ code: 'ERR_JSP_MTU_NOT_CARRIED' });
+    expect(connection.metrics().mtu).toBe(1_000);
+  });
 });
 
 test('metrics tell whether datagrams may be taken apart on the way, where the system cannot tell [REC-53]', async () => {

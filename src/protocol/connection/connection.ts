@@ -49,7 +49,12 @@ export type EndpointEvent =
       readonly previous: number;
     }
   /** A size of datagrams that the application asked for is in use, or is not carried. */
-  | { readonly type: 'mtuSettled'; readonly connection: Connection; readonly isCarried: boolean }
+  | {
+      readonly type: 'mtuSettled';
+      readonly connection: Connection;
+      readonly bytes: number;
+      readonly isCarried: boolean;
+    }
   /** The connection is over. */
   | { readonly type: 'closed'; readonly connection: Connection; readonly reason: CloseReason };
 
@@ -433,9 +438,10 @@ export class Connection {
   /** Tells what became of the size that was asked for, once that is known. */
   private settleMtu(): void {
     if (this.mtuAsked === 0 || this.path.mtuDiscovery.isSought) return;
-    const isCarried = this.path.mtu === this.mtuAsked;
+    const bytes = this.mtuAsked;
     this.mtuAsked = 0;
-    this.events.push({ type: 'mtuSettled', connection: this, isCarried });
+    const isCarried = this.path.mtu === bytes;
+    this.events.push({ type: 'mtuSettled', connection: this, bytes, isCarried });
   }
 
   /** The packet size in use changed: packets are cut to it from now on. [REC-43] */
