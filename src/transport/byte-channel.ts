@@ -105,14 +105,14 @@ export class ByteChannel {
 
   /**
    * Gives up both directions, with a code that the peer sees. Where there is nothing to give up, since the peer has ended and nothing waits
-   * to be sent, and no error either, this side just ends.
+   * to be sent, and no error either, this side just ends. Whoever waits for a write hears of it.
    */
   abandon(error: unknown, code: number): void {
     const isDone = this.reading === Reading.ENDED && this.writing !== Writing.WRITING;
     this.reading = Reading.ENDED;
-    this.messages = null;
     if (error === null && isDone) this.stream.end();
     else this.stream.reset(error === null ? 0 : code);
+    this.settle(error instanceof Error ? error : abandoned());
     this.writing = Writing.FINISHED;
   }
 
@@ -185,6 +185,7 @@ export class ByteChannel {
 
   private fail(error: Error): void {
     this.reading = Reading.ENDED;
+    this.settle(error);
     this.taker.fail(error);
   }
 }
@@ -236,6 +237,11 @@ function mixed(stream: Stream): JspError {
     'ERR_JSP_PROTOCOL',
     `the peer sent a best-effort message on stream ${stream.id}, of which bytes may be missing: send reliably what is read as bytes`,
   );
+}
+
+/** What was being written may be there, or not. */
+function abandoned(): JspError {
+  return new JspError('ERR_JSP_STREAM_CLOSED', 'the stream of bytes was given up before this was written');
 }
 
 function closedEarly(stream: Stream): JspError {

@@ -160,9 +160,13 @@ function webStreams(stream: Stream, options: WebStreamsOptions): WebStreams {
     failWriting: (error: Error | null) => into.error(error ?? closed()),
   };
   const channel = new ByteChannel(stream, taker, options.messageBytes ?? MESSAGE_BYTES);
-  const abort = (reason: unknown): void => {
+  const giveUp = (reason: unknown): void => {
     channel.abandon(reason ?? closed(), codeOf(reason, resetCode));
-    fail(reason);
+    out.error(reason);
+  };
+  const abort = (reason: unknown): void => {
+    giveUp(reason);
+    into.error(reason);
   };
   const readable = new ReadableStream<Uint8Array>(
     {
@@ -178,10 +182,12 @@ function webStreams(stream: Stream, options: WebStreamsOptions): WebStreams {
     {
       start(controller) {
         into = controller;
+        // An abort of the sink would wait for the write that is under way, and that for the peer.
+        const { signal } = controller as WritableStreamDefaultController & { readonly signal: AbortSignal };
+        signal.addEventListener('abort', () => giveUp(signal.reason));
       },
       write: (chunk) => settled((done) => channel.write([bytesOf(chunk)], done)),
       close: () => settled((done) => channel.finish(done)),
-      abort,
     },
     { highWaterMark, size: byteLength },
   );

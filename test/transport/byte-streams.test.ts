@@ -5,7 +5,7 @@ import { join as joinPath } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type Duplex, PassThrough, Readable, Transform, Writable } from 'node:stream';
 import { finished, pipeline } from 'node:stream/promises';
-import { CompressionStream, DecompressionStream } from 'node:stream/web';
+import { CompressionStream, DecompressionStream, type WritableStreamDefaultWriter } from 'node:stream/web';
 import { createGunzip, createGzip } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -43,6 +43,15 @@ interface Ends {
   server: Connection;
   near: Stream;
   far: Stream;
+}
+
+/** Where a write waits for the peer. */
+interface StuckEnds {
+  client: Connection;
+  accepted: Connection;
+  far: Stream;
+  writer: WritableStreamDefaultWriter<Uint8Array>;
+  abort: AbortController;
 }
 
 async function duplexes(options: DuplexOptions = {}, listen: Partial<ListenOptions> = {}) {
@@ -311,6 +320,25 @@ describe('a Duplex over a stream', () => {
       await expect(reading).rejects.toMatchObject({ code: 'ERR_JSP_CLOSED' });
     });
 
+    test.each<[string, (ends: { a: Duplex; far: Stream; client: Connection }) => unknown]>([
+      ['the peer resets', ({ far }) => far.reset(7)],
+      ['it is destroyed', ({ a }) => a.destroy()],
+      ['it is destroyed with an error', ({ a }) => a.destroy(new Error('enough'))],
+      ['the connection is destroyed', ({ client }) => client.destroy()],
+    ])('the callback of a write that waits for the peer comes once when %s', async (_, end) => {
+      const { client, near, far } = await twoEnds();
+      far.on('error', () => {});
+      const a = quietDuplex(near);
+      const called: unknown[] = [];
+      for (let i = 0; i < 2; i++) a.write(Buffer.alloc(30 * MIB), (error) => called.push(error));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      const closed = new Promise((resolve) => a.once('close', resolve));
+      end({ a, far, client });
+      await closed;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      expect(called).toEqual([expect.any(Error), expect.any(Error)]);
+    });
+
     test('a stream that was reset before it became a Duplex tells it all the same', async () => {
       const { near, far } = await twoEnds();
       const reset = once(far, 'error');
@@ -461,6 +489,50 @@ describe('Web streams over a stream', () => {
     await expect(other).rejects.toMatchObject({ applicationCode: 12 });
     await expect(b.writable.getWriter().closed).rejects.toMatchObject({ applicationCode: 12 });
   });
+
+  const ends: Readonly<Record<string, [(ends: StuckEnds) => unknown, object]>> = {
+    'the peer resets': [({ far }) => far.reset(7), { applicationCode: 7 }],
+    'it is aborted': [({ writer }) => writer.abort(new Error('enough')), { message: 'enough' }],
+    'it is closed, then aborted': [
+      ({ writer }) => {
+        writer.close().catch(() => {});
+        return writer.abort(new Error('enough'));
+      },
+      { message: 'enough' },
+    ],
+    'the signal fires': [({ abort }) => abort.abort(), { code: 'ERR_JSP_ABORTED' }],
+    'the connection is destroyed': [({ client }) => client.destroy(), { code: 'ERR_JSP_CLOSED' }],
+    'the peer goes': [({ accepted }) => accepted.destroy(3), { code: 'ERR_JSP_CLOSED_BY_PEER' }],
+  };
+
+  test.each(Object.keys(ends))(
+    'a write that waits for the peer fails when %s, and so does all behind it',
+    async (how) => {
+      const { lab, client, accepted } = await labPair();
+      const coming = next<Stream>(accepted, 'stream');
+      const near = client.openStream({ highWaterMark: 1_000 });
+      near.send('');
+      const far = await lab.settle(coming);
+      far.on('error', () => {});
+      const abort = new AbortController();
+      const { readable, writable } = createWebStreams(near, { signal: abort.signal });
+      const writer = writable.getWriter();
+      const reader = readable.getReader();
+      const waiting = [
+        writer.write(new Uint8Array(30 * MIB)),
+        writer.write(new Uint8Array(1)),
+        writer.closed,
+        reader.read(),
+        reader.closed,
+      ].map((promise) => promise.then(String, (error: unknown) => error));
+      await lab.run(200);
+      const [end, error] = ends[how];
+      const ended = Promise.resolve(end({ client, accepted, far, writer, abort }));
+      await lab.run(100);
+      await ended;
+      for (const failed of await Promise.all(waiting)) expect(failed).toMatchObject(error);
+    },
+  );
 
   test('an abort signal ends both directions, also one that fired before', async () => {
     const { near, far } = await twoEnds();
