@@ -355,6 +355,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     if (this.closedBy !== null) throw this.closedBy;
     if (this.life !== Life.CLOSED) return null;
     if (this.connection.lifecycle.takesStreams) return ITERATED;
+    if (this.core.receiver.fault === ReadFault.UNREADABLE) throw unreadable(this.id);
     throw new JspError(
       'ERR_JSP_CLOSED',
       `the connection closed before the peer ended stream ${this.id}; have it call end() when that was all`,
@@ -591,6 +592,14 @@ function asksOf(options: SendOptions): MessageAsks | null {
   const protection = protectionOf('send', options);
   if (protection === null && options.compression === undefined) return null;
   return { protection, compression: compressionModeOf(options.compression) };
+}
+
+/** The connection was over before the message was read; else it closes with that. [CMP-7] */
+function unreadable(id: number): JspError {
+  return new JspError(
+    'ERR_JSP_PROTOCOL',
+    `the peer broke the protocol: a message of stream ${id} cannot be opened`,
+  );
 }
 
 function streamClosed(): JspError {

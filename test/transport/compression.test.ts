@@ -5,12 +5,15 @@ import {
   type Connection,
   type ConnectOptions,
   connect,
+  createDuplex,
   generateIdentity,
+  type JspError,
   listen,
   type Stream,
   type StreamOptions,
 } from '../../src/index.ts';
 import { noise, reading } from '../protocol/compress/messages.ts';
+import { labPair } from './lab-pair.ts';
 import { echo, join, next, serve, take } from './served.ts';
 
 const prng = new Prng(3);
@@ -179,6 +182,57 @@ describe('a message that cannot be opened', () => {
       code: 'ERR_JSP_PROTOCOL',
       message: expect.stringContaining('COMPRESSION_ERROR'),
     });
+  });
+
+  const endings: Readonly<Record<string, (stream: Stream, told: string[]) => void>> = {
+    listeners: (stream, told) => {
+      stream.on('message', (message) => told.push(String(message)));
+      stream.on('end', () => told.push('end'));
+      stream.on('error', (error) => told.push(error.code));
+    },
+    iterations: async (stream, told) => {
+      stream.on('error', () => {});
+      try {
+        for await (const message of stream) told.push(String(message));
+        told.push('end');
+      } catch (error) {
+        told.push((error as JspError).code);
+      }
+    },
+    'streams of bytes': (stream, told) => {
+      const duplex = createDuplex(stream);
+      duplex.on('data', (bytes) => told.push(String(bytes)));
+      duplex.on('end', () => told.push('end'));
+      duplex.on('error', (error) => told.push((error as JspError).code));
+    },
+  };
+
+  test.each(
+    Object.keys(endings).flatMap((way) => [
+      [way, false],
+      [way, true],
+    ]) as [string, boolean][],
+  )('is no end, and what follows it does not come: %s, after the close: %s [CMP-7]', async (way, isLate) => {
+    const { lab, client, accepted } = await labPair({}, { compression: true });
+    const told: string[] = [];
+    accepted.on('stream', (stream) => {
+      if (isLate) accepted.once('close', () => endings[way](stream, told));
+      else endings[way](stream, told);
+    });
+    const stream = client.openStream();
+    stream.on('error', () => {});
+    stream.send('before');
+    await lab.run(20);
+    Object.assign(coreOf(stream), { deflater: { deflate: () => Uint8Array.of(2, 1) } });
+    stream.send('not this');
+    Object.assign(coreOf(stream), { deflater: null });
+    stream.send('behind');
+    stream.end();
+    if (isLate) await lab.settle(client.close());
+    await lab.run(1_000);
+    const isTold = !isLate || way === 'iterations';
+    const code = isTold ? 'ERR_JSP_PROTOCOL' : 'ERR_JSP_CLOSED';
+    expect(told).toEqual(isLate && way === 'listeners' ? ['before'] : ['before', code]);
   });
 });
 

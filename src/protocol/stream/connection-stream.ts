@@ -169,11 +169,15 @@ export class ConnectionStream extends Schedulable {
   ): SendResult {
     const { sender } = this;
     const { queue } = sender;
-    const { compression } = this.streams;
+    const { compression, messageLimits } = this.streams;
     const deflated = this.deflater!.deflate(data, this.deflaterMode);
     // [CMP-8] Among compressed ones that wait, an envelope is shorter than a frame of its own.
     const isAmong =
-      this.wasDeflated && queue.bytes > 0 && deadline === NEVER && data.length <= STORED_BYTES_MAX;
+      this.wasDeflated &&
+      queue.bytes > 0 &&
+      deadline === NEVER &&
+      data.length <= STORED_BYTES_MAX &&
+      data.length < messageLimits.peer;
     this.wasDeflated = deflated !== null;
     const made = deflated ?? (isAmong ? compression.store(data) : null);
     if (made === null) return sender.send(data, delivery, deadline, transfer, tracking);

@@ -222,6 +222,18 @@ describe('one side alone', () => {
     expect(bytes({ ...COMPRESSION_OFF, mode: CompressionMode.ON, lz4: 'js' })).toBe(bytes());
   });
 
+  test('a message of just the length that the peer takes goes without an envelope that would be too much [CMP-8]', () => {
+    const pair = both(on(), { server: { messageBytesMax: 500 } });
+    const stream = pair.client.open();
+    for (let i = 0; i < 5; i++) {
+      for (const message of [page.subarray(0, 500), noise(500), noise(499)])
+        pair.client.send(stream, message);
+    }
+    pair.run(500);
+    expect(pair.server.core.lifecycle.isOpen).toBe(true);
+    expect(received(pair.server, stream).length).toBe(15);
+  });
+
   test('a stream and a message say for themselves, and the stream goes on as it was', () => {
     const pair = both(on());
     const stream = pair.client.open({ compression: CompressionMode.OFF });

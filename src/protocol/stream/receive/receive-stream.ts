@@ -120,14 +120,15 @@ export class ReceiveStream {
     this.advance();
   }
 
-  /** True when the peer has ended the stream and everything was read. [STR-6] */
+  /** True when the peer has ended the stream and everything was read. [STR-6] Nothing ends well of which something could not be read. */
   get ended(): boolean {
-    return this.state === ReceiveState.DATA_READ || this.state === ReceiveState.RESET_READ;
+    return this.isOver && this.fault === ReadFault.NONE;
   }
 
   /** True when nothing more can come in or go out: the half can be forgotten. [STR-30] */
   get finished(): boolean {
-    return this.ended && !this.droppedDue;
+    // [CMP-7] A stream with what cannot be opened ends with its connection.
+    return this.isOver && !this.droppedDue && this.fault !== ReadFault.UNREADABLE;
   }
 
   /** Lets go of all memory, when the half is forgotten. */
@@ -241,6 +242,10 @@ export class ReceiveStream {
   private moveTo(state: ReceiveState): void {
     assert(NEXT_STATES[this.state].includes(state), 'a receiving half moves as RFC 9000 section 3.2 says');
     this.state = state;
+  }
+
+  private get isOver(): boolean {
+    return this.state === ReceiveState.DATA_READ || this.state === ReceiveState.RESET_READ;
   }
 
   /** Something was seen, read or thrown away since the end is known. */
@@ -363,8 +368,10 @@ export class ReceiveStream {
   private open(bytes: Uint8Array, start: number, length: number): Buffer | null {
     const { compression, messageBytesMax } = this.context;
     const message = compression!.inflate(bytes, start, start + length, messageBytesMax);
-    if (message === null) this.fault = ReadFault.UNREADABLE;
-    return message;
+    if (message !== null) return message;
+    this.fault = ReadFault.UNREADABLE;
+    this.discard(); // what follows would hide that something is missing
+    return null;
   }
 
   /** A message was not complete, in order and read in time. [STR-26] */
