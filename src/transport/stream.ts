@@ -18,6 +18,7 @@ import {
 import { compressionModeOf } from './compression.ts';
 import { streamClose } from './diagnostics.ts';
 import type { Driver } from './driver.ts';
+import { InflatingTurn } from './inflating.ts';
 import { IsolatedEmitter, Iterations } from './listeners.ts';
 import {
   DELIVERIES,
@@ -92,6 +93,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   private closedBy: JspError | null = null;
   /** The connection was destroyed here: listeners hear of no more messages. */
   private isHushed = false;
+  private readonly inflating: InflatingTurn;
   private readonly iterations = new Iterations<Buffer>(() => this.takeNext());
   private readonly outcomes = new Map<number, (outcome: Outcome) => void>();
   private readonly flushes = new PendingFlushes();
@@ -130,6 +132,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     this.core = core;
     this.driver = driver;
     this.connection = connection;
+    this.inflating = InflatingTurn.of(driver.clock);
     this.id = core.id;
     this.label = core.label;
     this.priority = PRIORITIES[core.priority];
@@ -345,7 +348,15 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   /** For iterations: the next message, or the end; null when there is neither yet. */
   private takeNext(): IteratorResult<Buffer, undefined> | null {
+    const { inflating } = this;
+    const { counts, isTaking } = this.connection.streams.packer.compression;
+    if (inflating.isSpent && isTaking && this.core.receiver.readable > 0) {
+      inflating.wait(this.resumeFlow);
+      return null;
+    }
+    const inflated = counts.openedBytesAfter;
     const message = this.read();
+    inflating.spend(counts.openedBytesAfter - inflated);
     if (message !== null) return { done: false, value: message };
     const { ended, resetCode } = this.core.receiver;
     if (ended && resetCode < 0) {
@@ -406,18 +417,21 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   private emitMessages(): void {
     const receiver = this.core.receiver;
     const now = this.driver.now();
-    const { counts } = this.connection.streams.packer.compression;
-    const inflatedMax = counts.openedBytesAfter + INFLATED_BYTES_A_TURN;
+    const { inflating } = this;
+    const { counts, isTaking } = this.connection.streams.packer.compression;
+    const inflated = counts.openedBytesAfter;
+    const inflatedMax = isTaking ? inflated + inflating.left : Number.POSITIVE_INFINITY;
     while (this.listening > 0 && !this.paused && !this.isHushed) {
       if (counts.openedBytesAfter >= inflatedMax) {
-        this.driver.clock.soon(() => this.resumeFlow()); // little that came may become much, and others have their turn
-        return;
+        inflating.spend(counts.openedBytesAfter - inflated);
+        return inflating.wait(this.resumeFlow);
       }
       const message = receiver.read(now);
       if (message === null) break;
       if (this.listening === 1) this.tellSole('message', message);
       else this.tellWithin('message', message);
     }
+    inflating.spend(counts.openedBytesAfter - inflated);
     if (receiver.fault === ReadFault.DETACHED) this.failDetached();
     this.core.onRead();
   }
@@ -445,9 +459,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     this.driver.wake();
   }
 
-  private resumeFlow(): void {
-    this.call(() => this.onReadable());
-  }
+  private readonly resumeFlow = (): void => this.call(() => this.onReadable());
 
   /** Does something in the core on behalf of a caller who is not to see it fail: he is told by the end of the connection. */
   private call(action: () => void): void {
@@ -622,5 +634,3 @@ const NO_OPTIONS: SendOptions = {};
 let checkedLast: SendOptions = NO_OPTIONS;
 let checkedLifetimeMs = 0;
 const HIGH_WATER_MARK = 1024 * 1024;
-/** So much is taken out of envelopes before the event loop turns. */
-const INFLATED_BYTES_A_TURN = 4 * 1024 * 1024;
