@@ -311,5 +311,5 @@ Examples:
   $ jsp monitor "$(cat .jsp/url)" --rate 50 --interval 0.2
   $ jsp monitor --pid
   $ jsp monitor --pid 4711
-  $ jsp monitor --pid 4711 --json --count 10 | jq .connections[0].last
+  $ jsp monitor --pid 4711 --json --count 10 | jq '.connections[0].last'
 `;
