@@ -75,8 +75,8 @@ export function compressionOptions(options: Compressing, clock: Clock): Compress
   const { compression: said = false } = options;
   const lz4 = options.lz4 ?? environmentLz4();
   const base = { ...COMPRESSION_OFF, lz4, clock: () => clock.now() };
+  chooseLz4(lz4); // which streams may ask for all the same
   if (said === false) return base;
-  chooseLz4(lz4);
   const settings: CompressionSettings = typeof said === 'object' ? said : { mode: said };
   return {
     ...base,

@@ -145,7 +145,9 @@ export class ConnectionCompression {
     if (weight > 0) {
       const time = this.options.clock!() - start;
       this.counts.deflateTime += time * weight;
-      const cost = (time * ROUND_TRIP_COST) / Math.max(1, length);
+      // One that was measured while the machine did something else is no reason to stop.
+      const costMax = Math.max(COST_AT_FIRST, this.costPerByte) * COST_JUMP_MAX;
+      const cost = Math.min(costMax, (time * ROUND_TRIP_COST) / Math.max(1, length));
       this.costPerByte += (cost - this.costPerByte) * COST_GAIN;
     }
     return made;
@@ -232,6 +234,8 @@ const COST_AT_FIRST = 0.0045;
 /** What compressing and opening take, as a multiple of compressing. */
 const ROUND_TRIP_COST = 1.5;
 const COST_GAIN = 1 / 8;
+/** By how much one message may seem to cost more than those before. */
+const COST_JUMP_MAX = 4;
 /** From so many bytes on the time of each message is measured; of shorter ones, one in so many. */
 const TIMED_BYTES = 1_024;
 const TIMED_EVERY = 8;

@@ -145,6 +145,19 @@ describe('with auto', () => {
     expect(compressed(40_000, 200, { network: 'cellular' })).toBe(100);
   });
 
+  test('one message whose time was that of something else does not end it for long [CMP-10]', () => {
+    const sender = new Sender();
+    sender.path.rtt.hasSample = true;
+    sender.path.congestion.pacingRate = 100_000 * KILOBIT;
+    sender.pace = 2;
+    expect(sender.send(page, 100, AUTO)).toBe(100);
+    sender.pace = 50_000;
+    sender.send(page, 8, AUTO); // of which one is measured
+    sender.pace = 2;
+    sender.send(page, 1_000, AUTO);
+    expect(sender.send(page, 100, AUTO)).toBe(100);
+  });
+
   test('all are compressed while nobody knows the path', () => {
     expect(compressed(0, 1_000)).toBe(100);
   });
