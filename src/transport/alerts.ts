@@ -75,7 +75,9 @@ export class AlertWatch {
     const sample = this.sampleOf(this.core, now);
     this.lookedAt = now;
     const atMs = (now - this.core.seat.startedAt) / MILLISECOND;
-    for (const alert of this.states.look(sample, atMs)) this.tell(alert);
+    for (const alert of this.states.look(sample, atMs)) {
+      if (this.timer !== null) this.tell(alert); // who hears of one may end the connection
+    }
   };
 
   private sampleOf({ counters, path, streams }: CoreConnection, now: Micros): AlertSample {

@@ -262,7 +262,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
    * it was; also when another size is asked for meanwhile; or why the connection closed
    */
   setMtu(bytes: number): Promise<void> {
-    checkOptions('setMtu', { mtu: bytes }, MTU_OPTIONS);
+    checkArgument('setMtu', 'mtu', bytes, MTU);
     this.mtuRequest?.reject(notCarried(this.mtuRequest.bytes, 'another size was asked for meanwhile'));
     this.mtuRequest = null;
     if (!this.isOpen) return Promise.reject(this.closedWith ?? connectionClosed());
@@ -284,7 +284,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
    * @throws JspError ERR_JSP_OPTION_INVALID
    */
   setCongestion(name: 'bbr' | 'cubic' | 'newreno'): void {
-    checkOptions('setCongestion', { congestion: name }, CONGESTION_OPTIONS);
+    checkArgument('setCongestion', 'congestion', name, CONGESTION);
     this.core.path.useController(name);
   }
 
@@ -566,9 +566,8 @@ function connectionClosed(): JspError {
   return new JspError('ERR_JSP_CLOSED', 'the connection is closed; connect again');
 }
 
-const MTU_OPTIONS: OptionTable<{ mtu: number }> = { mtu: whole(DATAGRAM_BYTES_MIN, DATAGRAM_BYTES_MAX) };
-const CONGESTION_OPTIONS: OptionTable<{ congestion: string }> = { congestion: oneOf(CONTROLLERS) };
-
+const MTU = whole(DATAGRAM_BYTES_MIN, DATAGRAM_BYTES_MAX);
+const CONGESTION = oneOf(CONTROLLERS);
 const NETWORK_TYPE = oneOf(NETWORK_TYPES);
 const APP_STATE = oneOf(APP_STATES);
 

@@ -127,6 +127,18 @@ describe('the event alert [CON-71]', () => {
     expect(told).toHaveLength(count);
   });
 
+  test('is the last when a listener ends the connection, though more was found in the same look', async () => {
+    const alerts = { highLossRate: 0.01, retransmissionRate: 0.01 };
+    const { client, change, talk, lab, told } = await watched({}, { alerts });
+    await talk(2);
+    client.on('alert', () => client.destroy());
+    change({ loss: 0.5 });
+    for (const stream of [1, 2, 3].map(() => client.openStream()))
+      for (let i = 0; i < 10; i++) stream.send(bytesOf(20_000, i));
+    await lab.run(20_000);
+    expect(told).toHaveLength(1);
+  });
+
   test.each([
     [{ highLatency: 5 }, 'alerts has no option "highLatency"; the nearest it has is "highLatencyMs"'],
     [{ highLossRate: -1 }, 'alerts: highLossRate must be a number from 0 on, not -1'],

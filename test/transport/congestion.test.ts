@@ -69,5 +69,6 @@ describe('a transfer with the option congestion', () => {
     await lab.run(1_000);
     expect(client.metrics().congestionState).toBe('startup');
     expect(() => client.setCongestion('vegas' as 'bbr')).toThrow('congestion must be');
+    expect(() => client.setCongestion(undefined as unknown as 'bbr')).toThrow('congestion must be');
   });
 });

@@ -105,6 +105,7 @@ describe('setMtu', () => {
     await expect(lab.settle(second)).rejects.toMatchObject({ code: 'ERR_JSP_CLOSED' });
     await expect(connection.setMtu(1_450)).rejects.toMatchObject({ code: 'ERR_JSP_CLOSED' });
     expect(() => connection.setMtu(511)).toThrow('mtu must be');
+    expect(() => connection.setMtu(undefined as unknown as number)).toThrow('mtu must be');
   });
 
   test('hears of its own size only, when one that was carried at once was asked for just before [REC-95]', async () => {
