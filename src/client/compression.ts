@@ -14,7 +14,8 @@ import {
 } from '../protocol/compress/index.ts';
 import { compressionOptions } from '../transport/compression.ts';
 import type { ConnectOptions } from '../transport/connect.ts';
-import { systemClock } from '../udp/clock.ts';
+import { InflatingTurn } from '../transport/inflating.ts';
+import { clockOf } from '../transport/options.ts';
 
 /** A message that came and could not be opened. Its payload is not there: what cannot be opened is nobody's message. */
 export interface UnopenedMessage {
@@ -36,12 +37,15 @@ export class ClientCompression {
   readonly mode: CompressionMode;
   private readonly options: CompressionOptions;
   private readonly bytesMax: number;
+  private readonly turn: InflatingTurn;
   private deflater: PayloadDeflater | null = null;
   private inflater: PayloadInflater | null = null;
 
   /** @param bytesMax - of an opened payload */
-  constructor(options: Pick<ConnectOptions, 'compression' | 'lz4'>, bytesMax: number) {
-    this.options = { ...compressionOptions(options, systemClock), clock: null };
+  constructor(options: Pick<ConnectOptions, 'compression' | 'lz4' | 'clock'>, bytesMax: number) {
+    const clock = clockOf(options);
+    this.options = { ...compressionOptions(options, clock), clock: null };
+    this.turn = InflatingTurn.of(clock);
     this.mode = this.options.mode;
     this.bytesMax = bytesMax;
   }
@@ -57,7 +61,7 @@ export class ClientCompression {
   /** For a subscription that takes compressed messages, or does not, or does not say. */
   inflaterFor(takes: boolean | undefined): PayloadInflater | null {
     if (!(takes ?? this.options.inflates)) return null;
-    this.inflater ??= new PayloadInflater(this.options, this.bytesMax);
+    this.inflater ??= new PayloadInflater(this.options, this.bytesMax, this.turn);
     return this.inflater;
   }
 }
@@ -88,10 +92,13 @@ class PayloadDeflater {
 /** Opens what comes compressed. */
 export class PayloadInflater {
   private readonly reader: EnvelopeReader;
+  /** What is opened before the event loop turns. */
+  readonly turn: InflatingTurn;
   private readonly bytesMax: number;
 
   /** @param bytesMax - of an opened payload */
-  constructor(options: CompressionOptions, bytesMax: number) {
+  constructor(options: CompressionOptions, bytesMax: number, turn: InflatingTurn) {
+    this.turn = turn;
     this.reader = new EnvelopeReader(chooseLz4(options.lz4), options.dictionaries, false); // [CMP-40] no numbers
     this.bytesMax = bytesMax;
   }
@@ -99,7 +106,10 @@ export class PayloadInflater {
   /** The payload in the envelope, or why there is none. */
   inflate(topic: string, envelope: Buffer): Buffer | UnopenedMessage {
     const payload = this.reader.inflate(envelope, 0, envelope.length, this.bytesMax);
-    if (payload !== null) return payload;
+    if (payload !== null) {
+      this.turn.spend(payload.length);
+      return payload;
+    }
     const dictionary = dictionaryNameOf(envelope);
     return { topic, reason: REASONS[this.reader.fault] ?? 'broken', dictionary, bytes: envelope.length };
   }

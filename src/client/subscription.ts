@@ -16,6 +16,7 @@ import {
 import { type MessageConnection, STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
 import { TopicTable } from '../pubsub/topic.ts';
 import { abortError, abortSignal, unlessAborted } from '../transport/abort.ts';
+import type { InflatingTurn } from '../transport/inflating.ts';
 import { throwByItself } from '../transport/listeners.ts';
 import { CommandStream, openCommandStream } from './command-stream.ts';
 import type { PayloadInflater, UnopenedMessage } from './compression.ts';
@@ -221,7 +222,9 @@ export class OpenSubscription implements Subscription {
   async *[Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {
     if (this.handler !== null) throw new TypeError('This subscription gives its messages to a handler.');
     try {
+      const turn = this.reading.inflater?.turn;
       for (;;) {
+        if (turn?.isSpent) await new Promise<void>((resolve) => turn.wait(resolve));
         // Those that have waited go first.
         const message = this.loops.length === 0 ? this.buffer.shift() : undefined;
         if (message !== undefined) {
@@ -274,7 +277,8 @@ export class OpenSubscription implements Subscription {
     const payload = bytes.subarray(topicEnd);
     const message = isCompressed ? new CompressedMessage(topic, payload) : new Message(topic, payload);
     const { handler } = this;
-    if (handler !== null && !this.handling && this.buffer.empty && !this.paused) {
+    const isSpent = isCompressed && this.reading.inflater?.turn.isSpent === true;
+    if (handler !== null && !this.handling && this.buffer.empty && !this.paused && !isSpent) {
       this.handle(handler, message);
       return;
     }
@@ -293,12 +297,23 @@ export class OpenSubscription implements Subscription {
   }
 
   private handleBuffered(handler: MessageHandler): void {
+    const turn = this.reading.inflater?.turn;
     while (!this.handling) {
+      if (turn?.isSpent) return this.handleLater(handler, turn);
       const message = this.buffer.shift();
       if (message === undefined) break;
       this.handle(handler, message);
     }
     this.readOn();
+  }
+
+  /** Little that came may have become much, and others have their turn. */
+  private handleLater(handler: MessageHandler, turn: InflatingTurn): void {
+    this.handling = true;
+    turn.wait(() => {
+      this.handling = false;
+      this.handleBuffered(handler);
+    });
   }
 
   private handle(handler: MessageHandler, message: Message): void {

@@ -3,7 +3,7 @@
 import type { AsyncResource } from 'node:async_hooks';
 import { once } from 'node:events';
 import { JspError } from '../base/errors.ts';
-import { checkOptions } from '../base/options.ts';
+import { checkArgument, checkOptions } from '../base/options.ts';
 import { MILLISECOND, NEVER } from '../base/time.ts';
 import {
   type ConnectionStream,
@@ -151,7 +151,7 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
   }
 
   set highWaterMark(bytes: number) {
-    checkOptions('stream', { highWaterMark: bytes }, STREAM_OPTIONS);
+    checkArgument('stream', 'highWaterMark', bytes, STREAM_OPTIONS.highWaterMark);
     this.mark = bytes;
     this.useMark();
   }
@@ -268,9 +268,12 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   /** The next message, or null when none is there. The bytes are the caller's. */
   read(): Buffer | null {
+    const { counts } = this.connection.streams.packer.compression;
+    const inflated = counts.openedBytesAfter;
     try {
       const message = this.core.receiver.read(this.driver.now());
       if (message !== null) {
+        this.inflating.spend(counts.openedBytesAfter - inflated);
         this.core.onRead();
         this.driver.wake();
         return message;
@@ -348,15 +351,11 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
 
   /** For iterations: the next message, or the end; null when there is neither yet. */
   private takeNext(): IteratorResult<Buffer, undefined> | null {
-    const { inflating } = this;
-    const { counts, isTaking } = this.connection.streams.packer.compression;
-    if (inflating.isSpent && isTaking && this.core.receiver.readable > 0) {
-      inflating.wait(this.resumeFlow);
+    if (this.inflating.isSpent && this.core.receiver.readable > 0) {
+      this.inflating.wait(this.resumeFlow);
       return null;
     }
-    const inflated = counts.openedBytesAfter;
     const message = this.read();
-    inflating.spend(counts.openedBytesAfter - inflated);
     if (message !== null) return { done: false, value: message };
     const { ended, resetCode } = this.core.receiver;
     if (ended && resetCode < 0) {
@@ -418,20 +417,16 @@ export class Stream extends IsolatedEmitter<StreamEvents> implements AsyncIterab
     const receiver = this.core.receiver;
     const now = this.driver.now();
     const { inflating } = this;
-    const { counts, isTaking } = this.connection.streams.packer.compression;
-    const inflated = counts.openedBytesAfter;
-    const inflatedMax = isTaking ? inflated + inflating.left : Number.POSITIVE_INFINITY;
+    const { counts } = this.connection.streams.packer.compression;
     while (this.listening > 0 && !this.paused && !this.isHushed) {
-      if (counts.openedBytesAfter >= inflatedMax) {
-        inflating.spend(counts.openedBytesAfter - inflated);
-        return inflating.wait(this.resumeFlow);
-      }
+      if (inflating.isSpent) return inflating.wait(this.resumeFlow);
+      const inflated = counts.openedBytesAfter;
       const message = receiver.read(now);
       if (message === null) break;
+      if (counts.openedBytesAfter > inflated) inflating.spend(counts.openedBytesAfter - inflated);
       if (this.listening === 1) this.tellSole('message', message);
       else this.tellWithin('message', message);
     }
-    inflating.spend(counts.openedBytesAfter - inflated);
     if (receiver.fault === ReadFault.DETACHED) this.failDetached();
     this.core.onRead();
   }

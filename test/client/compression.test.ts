@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
 import { corpus } from '../../src/bench/corpus/corpus.ts';
-import type { BrokerClient, UnopenedMessage } from '../../src/client/index.ts';
+import type { BrokerClient, Message, UnopenedMessage } from '../../src/client/index.ts';
 import { chooseLz4, Dictionary, EnvelopeWriter, trainDictionary } from '../../src/protocol/compress/index.ts';
 import { PublishFlag, publishPrefix, STREAM_LABEL } from '../../src/pubsub/command.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
@@ -215,6 +215,40 @@ describe('a subscriber', () => {
       break;
     }
   });
+
+  test.each(['a handler', 'a slow handler', 'a loop'])(
+    'opens a few megabytes at a time, so that others have their turn: %s',
+    async (way) => {
+      const broker = new FakeBroker();
+      const publish = rawPublisher(broker);
+      const client = await broker.client({ compression: true });
+      let came = 0;
+      let inTurn = 0;
+      let most = 0;
+      const tell = ({ payload }: Message) => {
+        came++;
+        inTurn += payload.length;
+        most = Math.max(most, inTurn);
+        setImmediate(() => {
+          inTurn = 0;
+        });
+      };
+      if (way === 'a loop') {
+        const subscription = await client.subscribe('#');
+        for (let i = 0; i < 40; i++) publish('t', bombOf(1_000_000));
+        await settled();
+        for await (const message of subscription) {
+          tell(message);
+          if (came === 40) break;
+        }
+      } else {
+        await client.subscribe('#', way === 'a handler' ? tell : async (message) => tell(message));
+        for (let i = 0; i < 40; i++) publish('t', bombOf(1_000_000));
+        await until(() => came === 40);
+      }
+      expect(most).toBeLessThanOrEqual(10_000_000);
+    },
+  );
 
   test('hears of each message that it cannot open', async () => {
     const broker = new FakeBroker();
