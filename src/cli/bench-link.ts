@@ -1,8 +1,10 @@
-import { writeFileSync } from 'node:fs';
+import { accessSync, constants, statSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
 import { printableJson } from '../base/errors.ts';
 import {
   BITS_PER_SECOND_MAX,
+  ControlError,
   MESSAGE_BYTES_MAX,
   RUN_SECONDS_MAX,
   STREAMS_MAX,
@@ -76,6 +78,7 @@ export function addBenchLink(bench: Command): void {
 }
 
 async function link(url: string, options: LinkOptions): Promise<void> {
+  if (options.report !== undefined) assertWritable(options.report);
   const stop = new AbortController();
   const forget = onStopSignal((signal) => stop.abort(new Error(`stopped by ${signal}`)));
   const view = new View(options);
@@ -91,7 +94,7 @@ async function link(url: string, options: LinkOptions): Promise<void> {
   } catch (error) {
     if (stop.signal.aborted)
       throw new CommandError('ERR_JSP_BENCH_INTERRUPTED', 'stopped before anything was measured');
-    throw beginError(error, url);
+    throw toldError(error, url);
   } finally {
     forget();
     view.end();
@@ -100,7 +103,7 @@ async function link(url: string, options: LinkOptions): Promise<void> {
   print(options.json ? printableJson(JSON.stringify(report)) : reportText(report));
   if (options.report !== undefined) writeReport(options.report, report);
   if (error === null) return;
-  if (!stop.signal.aborted) throw error;
+  if (!stop.signal.aborted) throw toldError(error, url);
   process.exitCode = EXIT_INTERRUPTED;
 }
 
@@ -124,8 +127,15 @@ function settingsOf(options: LinkOptions): LinkSettings {
   };
 }
 
-/** What kept a measurement from beginning, and what to do. */
-function beginError(error: unknown, url: string): unknown {
+/** What kept a measurement from beginning, or ended it, and what to do. */
+function toldError(error: unknown, url: string): unknown {
+  if (error instanceof ControlError) {
+    return new CommandError(
+      'ERR_JSP_BENCH_REFUSED',
+      `the server answers what makes no sense: ${error.message}; use the same package on both hosts`,
+      { cause: error },
+    );
+  }
   if (error instanceof NotABenchServer) {
     return new CommandError(
       'ERR_JSP_NOT_A_BENCH_SERVER',
@@ -147,11 +157,26 @@ function writeReport(path: string, report: LinkReport): void {
   try {
     writeFileSync(path, reportPage(report));
   } catch (error) {
-    throw new CommandError('ERR_JSP_FILE', `cannot write ${path}: ${(error as Error).message}`, {
-      cause: error,
-    });
+    throw cannotWrite(path, error);
   }
   note(`wrote ${path}`);
+}
+
+/** Told before minutes are spent on what could not be written then. */
+function assertWritable(path: string): void {
+  try {
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (found?.isDirectory()) throw new Error('it is a folder');
+    accessSync(found === undefined ? dirname(path) : path, constants.W_OK);
+  } catch (error) {
+    throw cannotWrite(path, error);
+  }
+}
+
+function cannotWrite(path: string, error: unknown): CommandError {
+  return new CommandError('ERR_JSP_FILE', `cannot write ${path}: ${(error as Error).message}`, {
+    cause: error,
+  });
 }
 
 /** Progress: a line that changes on a terminal, and lines that stay elsewhere. */

@@ -1,5 +1,14 @@
 /** Samples of messages from the command line: files, all files of folders, lines of files or of stdin. */
-import { readdirSync, readFileSync, type Stats, statSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  type Stats,
+  statSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { SAMPLES_BYTES_MAX } from '../protocol/compress/index.ts';
 import { PAYLOAD_BYTES_MAX } from './arguments.ts';
@@ -65,9 +74,30 @@ function filesAt(path: string): string[] {
 }
 
 function contentOf(path: string): Buffer {
-  return attempt(path === STDIN ? 'stdin' : path, () =>
-    readFileSync(path === STDIN ? process.stdin.fd : path),
-  );
+  const isStdin = path === STDIN;
+  return attempt(isStdin ? 'stdin' : path, () => {
+    const fd = isStdin ? process.stdin.fd : openSync(path, 'r');
+    try {
+      return readUpTo(fd, SAMPLES_BYTES_MAX + 1);
+    } finally {
+      if (!isStdin) closeSync(fd);
+    }
+  });
+}
+
+/** All that there is, but no more than that: a device has no end. */
+function readUpTo(fd: number, bytesMax: number): Buffer {
+  const { size } = fstatSync(fd);
+  if (size > 0 && size <= bytesMax) return readFileSync(fd);
+  const pieces: Buffer[] = [];
+  for (let bytes = 0; bytes < bytesMax; ) {
+    const piece = Buffer.allocUnsafe(Math.min(READ_BYTES, bytesMax - bytes));
+    const read = readSync(fd, piece);
+    if (read === 0) break;
+    pieces.push(piece.subarray(0, read));
+    bytes += read;
+  }
+  return Buffer.concat(pieces);
 }
 
 function eachLine(content: Buffer, take: (line: Uint8Array) => void): void {
@@ -87,3 +117,4 @@ function attempt<T>(path: string, read: () => T): T {
 }
 
 const STDIN = '-';
+const READ_BYTES = 1024 * 1024;

@@ -72,14 +72,19 @@ async function send(paths: string[], options: SendOptions): Promise<void> {
 }
 
 /** Something that somebody asked for has not arrived; links are left out by intent. */
-function assertAllSent({ files, skipped }: SendReport): void {
-  const missing = files.filter(isMissing).length + skipped.filter(({ isLink }) => !isLink).length;
+function assertAllSent(report: SendReport): void {
+  const { files, skipped } = report;
+  const missing = missingOf(report);
   if (missing === 0) return;
   const total = files.length + skipped.length;
   throw new JspError(
     'ERR_JSP_FILES',
     `${missing} of ${total} files and folders were not sent; the lines above say why`,
   );
+}
+
+function missingOf({ files, skipped }: SendReport): number {
+  return files.filter(isMissing).length + skipped.filter(({ isLink }) => !isLink).length;
 }
 
 function isMissing({ outcome }: SentFile): boolean {
@@ -166,7 +171,7 @@ class JsonView {
   end(report: SendReport, seconds: number): void {
     const { files, skipped, bytes, sentBytes, connections } = report;
     const sentShare = bytes === 0 ? 0 : sentBytes / bytes;
-    const ok = !files.some(isMissing);
+    const ok = missingOf(report) === 0;
     print({ event: 'end', ok, bytes, sentBytes, sentShare, seconds, connections, files, skipped });
   }
 }

@@ -112,11 +112,11 @@ export function failureLine(message: string, code: string): string {
 }
 
 /** The line for an error with a code; an error without one is a bug of ours, and comes with its stack. */
-function failureText(error: unknown): string {
+export function failureText(error: unknown): string {
   const { message, code, stack } = error as Error & { code?: unknown };
   return typeof code === 'string'
     ? failureLine(printable(message), printable(code))
-    : failureLine(stack ?? String(error), 'ERR_JSP_BUG');
+    : failureLine((stack ?? String(error)).split('\n').map(printable).join('\n'), 'ERR_JSP_BUG');
 }
 
 function style(on: number, off: number): (text: string) => string {

@@ -95,11 +95,13 @@ class Transfer {
   private readonly entries: readonly SentEntry[];
   private readonly skipped: readonly Skipped[];
   private readonly options: SendFilesOptions;
+  private readonly tally: Tally;
   private connections = 0;
   private waitsFor: Error | null = null;
 
   constructor(entries: readonly SentEntry[], skipped: readonly Skipped[], options: SendFilesOptions) {
     this.entries = entries;
+    this.tally = new Tally(entries);
     this.skipped = skipped;
     this.options = options;
   }
@@ -112,7 +114,10 @@ class Transfer {
     const forget = onAbort(signal, () => stream.reset(1));
     try {
       const unsettled = this.entries.filter(({ outcome }) => outcome === 'unsent');
-      await new SendSession(stream, connection, unsettled, followLinks, () => this.tell()).run();
+      await new SendSession(stream, connection, unsettled, followLinks, (sent) => {
+        this.tally.note(sent);
+        this.tell();
+      }).run();
     } catch (error) {
       throw signal?.aborted ? abortError(signal) : error;
     } finally {
@@ -161,24 +166,24 @@ class Transfer {
   private tell(): void {
     const { onProgress } = this.options;
     if (onProgress === undefined) return;
-    const { entries, waitsFor } = this;
+    const { entries, tally, waitsFor } = this;
     onProgress({
       files: entries.length,
       get filesSettled() {
-        return entries.filter(({ outcome }) => outcome !== 'unsent').length;
+        return tally.settled;
       },
       get bytes() {
-        return totalOf(entries);
+        return tally.bytes;
       },
       get bytesSettled() {
-        return entries.reduce((sum, sent) => sum + (isGivenUp(sent) ? sent.entry.size : sent.position), 0);
+        return tally.bytesSettled;
       },
       get sentBytes() {
-        return sentBytesOf(entries);
+        return tally.sentBytes;
       },
       waitsFor,
       get entries() {
-        return entries.filter(({ outcome, position }) => outcome === 'unsent' && position > 0).map(shown);
+        return tally.underWay.map(shown);
       },
     });
   }
@@ -191,6 +196,61 @@ class Transfer {
       sentBytes: sentBytesOf(this.entries),
       connections: this.connections,
     };
+  }
+}
+
+/** What has become of all entries, of which hundreds of thousands may be settled: only those that are under way are looked at again. */
+class Tally {
+  private readonly foundBytes: number;
+  private readonly active = new Set<SentEntry>();
+  private readonly over = new Set<SentEntry>();
+  /** Of those that are over: how much they grew since they were found, what is settled, and what was sent. */
+  private grownBytes = 0;
+  private overBytes = 0;
+  private overSentBytes = 0;
+
+  constructor(entries: readonly SentEntry[]) {
+    this.foundBytes = totalOf(entries);
+  }
+
+  /** Something has become of one. */
+  note(sent: SentEntry): void {
+    if (sent.outcome === 'unsent') {
+      this.active.add(sent);
+      return;
+    }
+    if (this.over.has(sent)) return;
+    this.active.delete(sent);
+    this.over.add(sent);
+    this.grownBytes += sent.entry.size - sent.foundBytes;
+    this.overBytes += isGivenUp(sent) ? sent.entry.size : sent.position;
+    this.overSentBytes += sent.sentBytes;
+  }
+
+  get settled(): number {
+    return this.over.size;
+  }
+
+  get bytes(): number {
+    return this.sum(({ entry, foundBytes }) => entry.size - foundBytes, this.foundBytes + this.grownBytes);
+  }
+
+  get bytesSettled(): number {
+    return this.sum(({ position }) => position, this.overBytes);
+  }
+
+  get sentBytes(): number {
+    return this.sum(({ sentBytes }) => sentBytes, this.overSentBytes);
+  }
+
+  get underWay(): SentEntry[] {
+    return [...this.active].filter(({ position }) => position > 0);
+  }
+
+  private sum(of: (sent: SentEntry) => number, start: number): number {
+    let total = start;
+    for (const sent of this.active) total += of(sent);
+    return total;
   }
 }
 

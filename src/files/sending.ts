@@ -40,6 +40,8 @@ export type SendOutcome =
 /** A file or folder on its way. */
 export class SentEntry {
   readonly entry: Entry;
+  /** Its size when it was found. */
+  readonly foundBytes: number;
   outcome: SendOutcome = 'unsent';
   reason = '';
   /** The name that the receiver gave it, if another. */
@@ -58,6 +60,7 @@ export class SentEntry {
 
   constructor(entry: Entry) {
     this.entry = entry;
+    this.foundBytes = entry.size;
   }
 
   /** Bytes of it that were sent, those that were sent in vain included. */
@@ -109,7 +112,7 @@ export class SendSession {
   private readonly stream: Stream;
   private readonly waiting: SentEntry[];
   private readonly followLinks: boolean;
-  private readonly onChange: () => void;
+  private readonly onChange: (sent: SentEntry) => void;
   /** Offers that are not settled, by their number. */
   private readonly offered = new Map<number, Offer>();
   private readonly tasks: Task[] = [];
@@ -131,7 +134,7 @@ export class SendSession {
     path: SendingPath,
     entries: readonly SentEntry[],
     followLinks: boolean,
-    onChange: () => void,
+    onChange: (sent: SentEntry) => void,
   ) {
     this.stream = stream;
     this.path = path;
@@ -230,7 +233,7 @@ export class SendSession {
     sent.reason = reason;
     sent.storedAs = storedAs;
     if (outcome === 'sent' || outcome === 'identical') sent.arrived();
-    this.onChange();
+    this.onChange(sent);
   }
 
   private offerMore(): void {
@@ -303,8 +306,7 @@ export class SendSession {
     this.offered.delete(id);
     if (++sent.changes > CHANGES_MAX) return this.fail(sent, 'it changes while it is being read');
     const { size, mtimeMs } = await handle.stat();
-    const anew = new SentEntry({ ...sent.entry, size, mtimeMs });
-    Object.assign(sent, { entry: anew.entry, reached: 0 });
+    Object.assign(sent, { entry: { ...sent.entry, size, mtimeMs }, reached: 0 });
     this.waiting.unshift(sent);
   }
 
@@ -340,7 +342,7 @@ export class SendSession {
           return false;
         }
       }
-      this.onChange();
+      this.onChange(sent);
     }
     return true;
   }
@@ -387,7 +389,7 @@ export class SendSession {
   private fail(sent: SentEntry, reason: string): void {
     sent.outcome = 'failed';
     sent.reason = reason;
-    this.onChange();
+    this.onChange(sent);
   }
 
   /** How much of a file has not left yet; what is queued ahead of it is little. */

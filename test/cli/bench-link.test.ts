@@ -1,6 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { LABELS } from '../../src/bench/link/control.ts';
+import { PROBE_BYTES_MIN } from '../../src/bench/link/probe.ts';
+import { generateIdentity, type Listener, listen } from '../../src/index.ts';
 import { emptyFolder } from '../empty-folder.ts';
 import { Jsp, jsp, startBroker } from './jsp.ts';
 
@@ -12,7 +15,71 @@ async function startServer(): Promise<{ server: Jsp; url: string }> {
   return { server, url: server.out.split('\n')[0] };
 }
 
+/** What a server that makes things up answers. */
+async function hostileServer(answer: (ask: string) => object): Promise<Listener> {
+  const listener = await listen({ identity: generateIdentity(), host: '127.0.0.1', port: 0 });
+  onTestFinished(() => listener.close({ timeoutMs: 0 }));
+  listener.on('connection', (connection) => {
+    connection.on('stream', (stream) => {
+      stream.on('error', () => {});
+      if (stream.label === LABELS.probe) {
+        stream.on('message', (message) => {
+          if (message.length < PROBE_BYTES_MIN) return;
+          message.writeDoubleBE(0, 4); // sent long ago
+          message.writeDoubleBE(1e12, 12); // there for a negative time
+          message.writeDoubleBE(0, 20);
+          stream.send(message);
+        });
+        return;
+      }
+      stream.on('message', (message) => {
+        const { id, ask } = JSON.parse(message.toString()) as { id: number; ask: string };
+        stream.send(JSON.stringify({ id, ...answer(ask) }));
+      });
+    });
+  });
+  return listener;
+}
+
+const HELLO = {
+  token: 't',
+  host: '',
+  machine: { version: '', node: '', platform: '', cpu: '', cores: 1 },
+  secondsMax: 60,
+};
+
 describe('jsp bench link', () => {
+  test.each([
+    [
+      'refuses',
+      { refusal: { code: 'invalid', message: 'go away\x1b[2J', retrySeconds: null } },
+      /^jsp: go away\\x1b\[2J \(ERR_JSP_BENCH_REFUSED\)$/m,
+    ],
+    [
+      'talks nonsense',
+      { ok: 7 },
+      /^jsp: the server answers what makes no sense: .*\(ERR_JSP_BENCH_REFUSED\)$/m,
+    ],
+  ])(
+    'says what is known, and why no more, when the server %s midway, and is not held up by what it makes up',
+    async (_, later, error) => {
+      const { url } = await hostileServer((ask) => (ask === 'hello' ? { ok: HELLO } : later));
+      const ended = await jsp(['bench', 'link', url, ...QUICK]);
+      expect(ended.exitCode).toBe(1);
+      expect(ended.err).toMatch(error);
+      expect(ended.out).toContain('Ended early');
+    },
+  );
+
+  test('tells before it measures that its page cannot be written', async () => {
+    const url = `jsp://${'A'.repeat(43)}@127.0.0.1:9`;
+    for (const page of [join(emptyFolder(), 'none', 'link.html'), emptyFolder()]) {
+      const { err, exitCode } = await jsp(['bench', 'link', url, '--report', page]);
+      expect(exitCode).toBe(1);
+      expect(err).toMatch(/cannot write .*\(ERR_JSP_FILE\)/);
+    }
+  });
+
   test('measures with jsp bench serve, one client at a time, which stays up for the next', async () => {
     const { server, url } = await startServer();
     expect(url).toMatch(/^jsp:\/\/[\w-]+@127\.0\.0\.1:\d+$/);

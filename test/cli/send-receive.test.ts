@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -119,6 +119,18 @@ describe('jsp send and jsp receive', () => {
       expect.arrayContaining(['listening', 'plan', 'begin', 'progress', 'done', 'refused', 'over']),
     );
   });
+
+  test.runIf(process.platform === 'linux')(
+    'are not all right, in JSON either, when something was no file',
+    async () => {
+      const { url } = await receiver([]);
+      const folder = outbox({ 'a/small': 'x' });
+      execFileSync('mkfifo', [join(folder, 'a/pipe')]);
+      const sent = await jsp(['send', join(folder, 'a'), '--to', url, '--json']);
+      expect(sent.exitCode).toBe(1);
+      expect(events(sent.out).at(-1)).toMatchObject({ event: 'end', ok: false });
+    },
+  );
 
   test('refuse what makes no sense, with a word of what to do', async () => {
     const cwd = emptyFolder();

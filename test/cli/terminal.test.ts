@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { coloursOf } from '../../src/cli/terminal.ts';
+import { coloursOf, failureText } from '../../src/cli/terminal.ts';
 
 test('colours are for terminals only, and for those who want them', () => {
   const red = (isTTY: boolean, environment: Record<string, string>) =>
@@ -9,4 +9,13 @@ test('colours are for terminals only, and for those who want them', () => {
   expect(red(true, { NO_COLOR: '1' })).toBe('text');
   expect(red(true, { TERM: 'dumb' })).toBe('text');
   expect(coloursOf({}, {}).yellow('text')).toBe('text');
+});
+
+test('what a peer has said moves no terminal, not even in the stack of an error that nobody thought of', () => {
+  const error = new Error('it said \x1b[2J\u202e');
+  error.stack = `Error: it said \x1b[2J\u202e\n    at somewhere`;
+  expect(failureText(error)).toContain('it said \\x1b[2J\\u202e\n    at somewhere (ERR_JSP_BUG)');
+  expect(failureText(Object.assign(error, { code: 'ERR_JSP_X' }))).toBe(
+    'jsp: it said \\x1b[2J\\u202e (ERR_JSP_X)\n',
+  );
 });

@@ -18,7 +18,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { sendFiles } from '../../src/files/index.ts';
+import { type SendProgress, sendFiles } from '../../src/files/index.ts';
 import { Refusal } from '../../src/files/messages.ts';
 import type { Connection } from '../../src/index.ts';
 import { emptyFolder } from '../empty-folder.ts';
@@ -327,15 +327,23 @@ describe('what a sender finds', () => {
     const folder = outbox({ a: Buffer.alloc(6 * MIB, 1) });
     const { inbox, connect } = await receiving();
     let hasChanged = false;
-    const { files } = await sendFiles(await connect(), [join(folder, 'a')], {
-      onProgress: ({ bytesSettled }) => {
-        if (hasChanged || bytesSettled < MIB) return;
+    let last: SendProgress | null = null;
+    const { files, ...report } = await sendFiles(await connect(), [join(folder, 'a')], {
+      onProgress: (progress) => {
+        last = progress;
+        if (hasChanged || progress.bytesSettled < MIB) return;
         hasChanged = true;
         truncateSync(join(folder, 'a'), 4 * MIB);
         writeFileSync(join(folder, 'a'), Buffer.alloc(2 * MIB, 2), { flag: 'r+' });
       },
     });
     expect(files[0]).toMatchObject({ outcome: 'sent', size: 4 * MIB });
+    expect(last).toMatchObject({
+      filesSettled: 1,
+      bytes: 4 * MIB,
+      bytesSettled: 4 * MIB,
+      sentBytes: report.sentBytes,
+    });
     const expected = Buffer.concat([Buffer.alloc(2 * MIB, 2), Buffer.alloc(2 * MIB, 1)]);
     expect(readFileSync(join(inbox, 'a')).equals(expected)).toBe(true);
   });
