@@ -4,18 +4,22 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { serveMetricsWhenUsed } from '../transport/live.ts';
 import { applyQlogOption } from './arguments.ts';
-import { addBenchCommand } from './bench.ts';
-import { addBrokerCommand } from './broker.ts';
-import { addDictCommand } from './dict.ts';
-import { addKeygenCommand } from './keygen.ts';
-import { addMonitorCommand } from './monitor.ts';
-import { addPingCommand } from './ping.ts';
-import { addProfilesCommand } from './profiles.ts';
-import { addPubCommand } from './pub.ts';
-import { addReceiveCommand } from './receive.ts';
-import { addSendCommand } from './send.ts';
-import { addSubCommand } from './sub.ts';
 import { endWith, endWithoutReader, failureLine } from './terminal.ts';
+
+/** Each command with its file, in the order of the help. What one command needs is loaded for none of the others. */
+const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  broker: async () => (await import('./broker.ts')).addBrokerCommand,
+  sub: async () => (await import('./sub.ts')).addSubCommand,
+  pub: async () => (await import('./pub.ts')).addPubCommand,
+  ping: async () => (await import('./ping.ts')).addPingCommand,
+  send: async () => (await import('./send.ts')).addSendCommand,
+  receive: async () => (await import('./receive.ts')).addReceiveCommand,
+  keygen: async () => (await import('./keygen.ts')).addKeygenCommand,
+  dict: async () => (await import('./dict.ts')).addDictCommand,
+  profiles: async () => (await import('./profiles.ts')).addProfilesCommand,
+  monitor: async () => (await import('./monitor.ts')).addMonitorCommand,
+  bench: async () => (await import('./bench.ts')).addBenchCommand,
+};
 
 process.stdout.on('error', endWithoutReader);
 process.stderr.on('error', () => {}); // nobody is left to be told, and what the command does goes on
@@ -31,17 +35,9 @@ const jsp = new Command('jsp')
     if (command.name() !== 'monitor') serveMetricsWhenUsed(`jsp ${parent}${command.name()}`);
   })
   .configureOutput({ outputError: (text, write) => write(usageLine(text)) });
-addBrokerCommand(jsp);
-addSubCommand(jsp);
-addPubCommand(jsp);
-addPingCommand(jsp);
-addSendCommand(jsp);
-addReceiveCommand(jsp);
-addKeygenCommand(jsp);
-addDictCommand(jsp);
-addProfilesCommand(jsp);
-addMonitorCommand(jsp);
-addBenchCommand(jsp);
+const asked = process.argv[2] ?? '';
+for (const name of Object.hasOwn(COMMANDS, asked) ? [asked] : Object.keys(COMMANDS))
+  (await COMMANDS[name]())(jsp);
 jsp.parseAsync().catch(endWith);
 
 /** What commander says of a wrong argument, which has a suggestion on a line of its own, as the one line of an error. */

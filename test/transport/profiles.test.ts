@@ -64,9 +64,9 @@ const EFFECTS: Readonly<Record<string, Effect>> = {
   },
 
   'fileTransfer.congestion': async (preset, without) => {
-    const path = { rttMs: 100, loss: 0.01, bitsPerSecond: 50e6, queueBytes: 600_000 };
-    expect(await goodput(preset, path)).toBeGreaterThan(40);
-    expect(await goodput(without, path)).toBeLessThan(10);
+    const path = { rttMs: 100, loss: 0.01, bitsPerSecond: 20e6, queueBytes: 240_000 };
+    expect(await goodput(preset, path)).toBeGreaterThan(16);
+    expect(await goodput(without, path)).toBeLessThan(8);
   },
   'fileTransfer.heartbeatMisses': survivesOutageOf(70_000),
   'fileTransfer.idleTimeoutMs': survivesOutageOf(70_000),
