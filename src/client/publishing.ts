@@ -68,7 +68,8 @@ export class Publishing {
     if (this.confirmTimer === null) this.confirmLater();
     const { compression } = this;
     const mode = compressionModeOf(options?.compression) ?? compression.mode;
-    const envelope = mode === CompressionMode.OFF ? null : compression.deflate(topic, payload, mode);
+    const isTaken = mode !== CompressionMode.OFF && publisher.takes(topic, payload);
+    const envelope = isTaken ? compression.deflate(topic, payload, mode) : null;
     return envelope === null
       ? publisher.publish(topic, payload, 0)
       : publisher.publish(topic, envelope, PublishFlag.COMPRESSED); // [BRK-42]
@@ -227,6 +228,11 @@ class Publisher {
     return (
       this.small.commands.stream.queuedBytes + this.heldBytes + (this.large?.commands.stream.queuedBytes ?? 0)
     );
+  }
+
+  /** The broker takes the payload as it is. One that fits only compressed would be refused by chance, and subscribers could not open it. [BRK-42] */
+  takes(topic: string, payload: Uint8Array | string): boolean {
+    return this.prefixOf(topic).length + payloadBytes(payload) <= this.small.commands.stream.messageBytesMax;
   }
 
   publish(topic: string, payload: Uint8Array | string, flags: number): boolean {
