@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { type JspError, printable, printableJson } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import { type FileReceiver, PARTS_FOLDER, type ReceiverEvent, receiveFiles } from '../files/index.ts';
+import { FILES_LABEL } from '../files/messages.ts';
 import { type Listener, listen } from '../transport/listen.ts';
 import type { ProfileName } from '../transport/profiles.ts';
 import { DEFAULT_PORT, parseServerUrl } from '../transport/url.ts';
@@ -82,7 +83,13 @@ async function receive(folder: string, options: ReceiveOptions): Promise<void> {
       await receiver.close();
       throw error;
     });
-    listener.on('connection', (connection) => receiver.serve(connection));
+    listener.on('connection', (connection) => {
+      receiver.serve(connection);
+      connection.on('stream', ({ label }) => {
+        if (label !== FILES_LABEL)
+          connection.destroy(NO_FILES, 'this server only receives files: see jsp send');
+      });
+    });
     state.writeUrl(listener.url);
     if (!isLoopback(listener.host)) {
       warn(`listening on ${listener.host}: anyone who has the URL and can reach it may send files`);
@@ -254,6 +261,8 @@ export const TRANSFER_OPTIONS = { profile: 'fileTransfer', heartbeatMs: 500, hea
 const RECEIVE_PORT = DEFAULT_PORT + 1;
 const JSON_MS = 100;
 const GOODBYE_MS = 1_000;
+/** Code with which it closes connections that are for something else. */
+const NO_FILES = 1;
 const CONNECTIONS_MAX = 256;
 
 const HELP = `

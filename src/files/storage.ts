@@ -68,7 +68,9 @@ export class Storage {
   static async open(path: string, options: StorageOptions): Promise<Storage> {
     await mkdir(path, { recursive: true });
     const root = await OpenFolder.open(path);
-    const parts = await root.enter(PARTS_FOLDER, 0o700);
+    const parts = await root.enter(PARTS_FOLDER, 0o700).catch((error: Error) => {
+      throw Object.assign(new Error(`${PARTS_FOLDER} in it: ${error.message}`), { cause: error });
+    });
     await forgetOld(parts);
     const forbidden = new Set([await parts.identity()]);
     for (const folder of options.protect) {

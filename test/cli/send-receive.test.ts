@@ -132,6 +132,21 @@ describe('jsp send and jsp receive', () => {
     },
   );
 
+  test('tell who comes for something else, who would wait for ever', async () => {
+    const { url } = await receiver();
+    const { err, exitCode } = await jsp(['pub', 'topic', 'hello', '--url', url]);
+    expect(exitCode).toBe(1);
+    expect(err).toContain('this server only receives files: see jsp send');
+  });
+
+  test('say which folder is in the way', async () => {
+    const cwd = emptyFolder();
+    mkdirSync(join(cwd, 'inbox'));
+    writeFileSync(join(cwd, 'inbox', '.jsp-parts'), '');
+    const { err } = await jsp(['receive', 'inbox', '--port', '0'], { cwd });
+    expect(err).toMatch(/cannot receive into inbox: \.jsp-parts in it: it is no folder \(ERR_JSP_FILES\)/);
+  });
+
   test('refuse what makes no sense, with a word of what to do', async () => {
     const cwd = emptyFolder();
     expect((await jsp(['send', 'x'], { cwd })).err).toMatch(
