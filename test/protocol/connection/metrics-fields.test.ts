@@ -111,7 +111,8 @@ const STORIES: Record<string, Story> = {
       pair.run(50);
       pair.server.send(pair.server.streams[0], TEXT);
       pair.run(50);
-      for (let i = 0; i < 9; i++) pair.client.send(pair.client.open(), TEXT);
+      const adaptive = pair.client.open();
+      for (let i = 0; i < 500; i++) pair.client.send(adaptive, TEXT);
       pair.run(50);
     },
     moves: [
