@@ -1,9 +1,17 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
+/** What is below the sans-IO line leaves nothing behind that another file could meet: its files share a process, and what that has loaded. */
+const CORE = ['base', 'protocol', 'pubsub', 'broker/core'].map((folder) => `test/${folder}/**/*.test.ts`);
+/** But for these, which change modules or the environment. */
+const MOCKING = [
+  'test/protocol/crypto/**/*.test.ts',
+  'test/protocol/compress/codec.test.ts',
+  'test/protocol/handshake/wiping.test.ts',
+];
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     globalSetup: ['scripts/set-up.js'],
     // Only for what hangs: a machine that does much else at the same time is no failure of ours.
     testTimeout: 180_000,
@@ -11,5 +19,10 @@ export default defineConfig({
     pool: 'forks',
     // More than cores: tests that start processes mostly wait for them. With one worker a core two cores were busy for three quarters.
     maxWorkers: Math.ceil(availableParallelism() * 1.5),
+    projects: [
+      { extends: true, test: { name: 'core', include: CORE, exclude: MOCKING, isolate: false } },
+      { extends: true, test: { name: 'core, isolated', include: MOCKING } },
+      { extends: true, test: { name: 'ends', include: ['test/**/*.test.ts'], exclude: CORE } },
+    ],
   },
 });
