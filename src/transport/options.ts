@@ -146,7 +146,7 @@ export interface TransportOptions {
   /**
    * Most delay that all this side sends is to add in the queues of the path, in ms, whatever `congestion` would allow; 0 = any. What goes on
    * top where less would take from the rate, because others fill the queue or the path swings by itself, is seen to. Default: any, but while
-   * messages of the class `system` are sent, and for 10 s after, a tenth of the shortest round trip, at least 2 ms; so they do not wait behind
+   * messages of the class `system` are sent, and for 10 s after, a twelfth of the shortest round trip, at least 2 ms; so they do not wait behind
    * the transfers of the same connection.
    */
   queueDelayMaxMs?: number | undefined;

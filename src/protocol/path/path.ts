@@ -305,7 +305,7 @@ const AMPLIFICATION_FACTOR = 3;
 const BOUNDED_PACING: PacingLimits = { burstPackets: 4, lateTimeMax: 0 };
 const BOUNDED_PACING_GAIN = 1.1;
 /** [SCH-10] The queue that all else may make beside urgent messages: a share of the shortest round trip, and no less than what timers tell apart. */
-const URGENT_SHARE = 1 / 10;
+const URGENT_SHARE = 1 / 12;
 const URGENT_DELAY: Micros = 2 * MILLISECOND;
 /** A transfer that pauses for so long begins anew with its bound. */
 const RESERVED_TIME: Micros = 2 * SECOND;
