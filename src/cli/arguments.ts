@@ -1,9 +1,10 @@
 /** What commands read from their command line and its surroundings: numbers, text, and the URL of the broker. */
-import { accessSync, constants, mkdirSync, readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import { JspError } from '../base/errors.ts';
 import type { ConnectOptions } from '../transport/connect.ts';
+import { makeFolderSync } from '../transport/make-folder.ts';
 import { PROFILE_NAMES, type ProfileName } from '../transport/profiles.ts';
 import {
   type Protection,
@@ -207,7 +208,7 @@ export function qlogOption(): Option {
 export function applyQlogOption({ qlog }: { qlog?: string }): void {
   if (qlog === undefined) return;
   try {
-    mkdirSync(qlog, { recursive: true });
+    makeFolderSync(qlog);
     accessSync(qlog, constants.W_OK);
   } catch (error) {
     throw new CommandError(

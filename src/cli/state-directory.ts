@@ -1,16 +1,8 @@
-import {
-  chmodSync,
-  linkSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, linkSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { JspError } from '../base/errors.ts';
 import { Identity } from '../protocol/crypto/index.ts';
+import { makeFolderSync } from '../transport/make-folder.ts';
 import { generateIdentity } from '../transport/system-crypto.ts';
 import { CommandError, warn } from './terminal.ts';
 
@@ -44,7 +36,7 @@ export class StateDirectory {
    */
   static open(path: string, owner = 'broker'): StateDirectory {
     try {
-      mkdirSync(path, { recursive: true, mode: 0o700 });
+      makeFolderSync(path, 0o700);
       const unlock = lockDirectory(path, owner);
       try {
         const file = join(path, IDENTITY_FILE);

@@ -1,10 +1,10 @@
 /** The folder that is received into: what all transfers share of it. Names in use, limits, parts, and the way to each file. */
 
 import { createHash } from 'node:crypto';
-import type { Stats } from 'node:fs';
-import { constants } from 'node:fs';
-import { type FileHandle, mkdir, open, readdir, rmdir, statfs, unlink } from 'node:fs/promises';
+import { constants, type Stats } from 'node:fs';
+import { type FileHandle, open, readdir, rmdir, statfs, unlink } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { makeFolder } from '../transport/make-folder.ts';
 import { OpenFolder } from './folder.ts';
 import { IncomingFile, type OnExisting } from './incoming-file.ts';
 import { type HashPoint, Refusal } from './messages.ts';
@@ -66,7 +66,7 @@ export class Storage {
    * @throws the system's error
    */
   static async open(path: string, options: StorageOptions): Promise<Storage> {
-    await mkdir(path, { recursive: true });
+    await makeFolder(path);
     const root = await OpenFolder.open(path);
     const parts = await root.enter(PARTS_FOLDER, 0o700).catch((error: Error) => {
       throw Object.assign(new Error(`${PARTS_FOLDER} in it: ${error.message}`), { cause: error });

@@ -5,12 +5,13 @@
  * and no connection notices. [TRC-5] [TRC-6]
  */
 
-import { appendFileSync, closeSync, mkdirSync, openSync, statSync } from 'node:fs';
-import { type FileHandle, mkdir, open } from 'node:fs/promises';
+import { appendFileSync, closeSync, openSync, statSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { qlogHeader, type TraceSink, type Tracing } from '../protocol/endpoint/index.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
+import { makeFolder, makeFolderSync } from './make-folder.ts';
 
 /** What the connections of a socket are traced to; null when nobody asked for it. */
 export function qlogTracing(dir: string | undefined, socket: DatagramSocket): Tracing | null {
@@ -90,7 +91,7 @@ export class QlogFolder {
 
   private async writeAll(): Promise<void> {
     try {
-      if (!this.isMade) await mkdir(this.path, { recursive: true });
+      if (!this.isMade) await makeFolder(this.path);
       this.isMade = true;
       for (const file of this.dirty) {
         this.sending = file;
@@ -105,7 +106,7 @@ export class QlogFolder {
   /** What is left when the process ends, which no longer waits for anything. */
   flushAtExit(): void {
     try {
-      if (this.dirty.size > 0) mkdirSync(this.path, { recursive: true });
+      if (this.dirty.size > 0) makeFolderSync(this.path);
       this.sending?.appendNow();
       for (const file of this.dirty) file.appendNow();
     } catch {

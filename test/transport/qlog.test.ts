@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { join as joinPath } from 'node:path';
+import { join as joinPath, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, test, vi } from 'vitest';
@@ -92,22 +92,25 @@ describe('with qlogDir', () => {
     expect(existsSync('undefined')).toBe(false);
   });
 
-  test('a folder that cannot be written to is one warning, and no connection notices', async () => {
-    const file = joinPath(emptyFolder(), 'a-file');
-    writeFileSync(file, '');
-    const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
-    const listener = await serve(echo, { qlogDir: file });
-    for (let i = 0; i < 2; i++) {
-      const connection = await join(listener, { qlogDir: file });
-      const stream = connection.openStream();
-      stream.send('hello');
-      expect(String((await take(stream, 1))[0])).toBe('hello');
-      await flushQlogs();
-    }
-    const messages = warned.mock.calls.map(([message]) => String(message));
-    warned.mockRestore();
-    expect(messages).toEqual([expect.stringContaining('connections are not logged any more: EEXIST')]);
-  });
+  test.each([['a file', 'EEXIST'], ...(process.platform === 'linux' ? [['/proc/jsp', 'ENOENT']] : [])])(
+    '%s is no folder: that is one warning, and no connection notices',
+    async (name, code) => {
+      const file = resolve(emptyFolder(), name);
+      if (code === 'EEXIST') writeFileSync(file, '');
+      const warned = vi.spyOn(process, 'emitWarning').mockImplementation(() => {});
+      const listener = await serve(echo, { qlogDir: file });
+      for (let i = 0; i < 2; i++) {
+        const connection = await join(listener, { qlogDir: file });
+        const stream = connection.openStream();
+        stream.send('hello');
+        expect(String((await take(stream, 1))[0])).toBe('hello');
+        await flushQlogs();
+      }
+      const messages = warned.mock.calls.map(([message]) => String(message));
+      warned.mockRestore();
+      expect(messages).toEqual([expect.stringContaining(`connections are not logged any more: ${code}`)]);
+    },
+  );
 
   test('what is not written yet is when the process ends', async () => {
     const folder = emptyFolder();
