@@ -22,6 +22,7 @@ import {
   type PathMtu,
   type RoundTrips,
   shareOf,
+  waysOf,
 } from './report.ts';
 import { measureRun, type RunContext, type RunOptions, useMtu, type WayResult } from './run.ts';
 import { BenchSession, type SessionOptions } from './session.ts';
@@ -117,8 +118,7 @@ class Measurement {
   }
 
   private get ways(): readonly OneWay[] {
-    const { direction } = this.settings;
-    return direction === 'both' ? ['up', 'down'] : [direction];
+    return waysOf(this.settings.direction);
   }
 
   private phase(text: string, seconds: number): void {

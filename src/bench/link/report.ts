@@ -206,6 +206,11 @@ export interface Recommendation {
   readonly warnings: readonly string[];
 }
 
+/** The ways that a run in this direction sends. */
+export function waysOf(direction: Direction): readonly OneWay[] {
+  return direction === 'both' ? ['up', 'down'] : [direction];
+}
+
 /** Interval of confidence of Wilson, at 95 %: good also where little or nothing was counted. */
 export function shareOf(count: number, of: number): Share {
   if (of <= 0) return { of: 0, count: 0, share: 0, low: 0, high: 1 };

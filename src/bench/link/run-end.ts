@@ -1,4 +1,5 @@
 /** One end of a run: what it sends, what it receives, and what it has counted. Client and server have the same. */
+import { JspError } from '../../base/errors.ts';
 import type { Connection } from '../../transport/connection.ts';
 import type { Stream } from '../../transport/stream.ts';
 import { type Arrivals, LABELS, type Plan, type Sample } from './control.ts';
@@ -36,6 +37,17 @@ export class RunEnd {
 
   stop(): void {
     this.load?.stop();
+  }
+
+  /** Sends datagrams of this size if the path carries them. */
+  async tryMtu(bytes: number): Promise<boolean> {
+    try {
+      await this.connection.setMtu(bytes);
+      return true;
+    } catch (error) {
+      if (error instanceof JspError && error.code === 'ERR_JSP_MTU_NOT_CARRIED') return false;
+      throw error;
+    }
   }
 
   arrivals(): Arrivals | null {
@@ -78,3 +90,13 @@ export class RunEnd {
     else stream.reset();
   }
 }
+
+/** What both ends of a measurement set otherwise than the library does by itself. */
+export const BENCH_TRANSPORT = {
+  /** A server that is gone is noticed within seconds. */
+  heartbeatMs: 1_000,
+  heartbeatMisses: 5,
+  /** What is offered at a fixed rate is held back where it can be counted. */
+  thinningDelayMs: 0,
+  allowHalfOpen: true,
+} as const;

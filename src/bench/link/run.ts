@@ -2,7 +2,6 @@
  * One run: the packet size is proved, round trips are measured while the path is idle, then the load goes on for the warm-up and the
  * measurement, with probes on another connection beside it; when all has arrived that will, what was sent and what came is compared.
  */
-import { JspError } from '../../base/errors.ts';
 import type { Arrivals, Plan, Sample } from './control.ts';
 import { Prober, roundTripMicros } from './probe.ts';
 import {
@@ -16,6 +15,7 @@ import {
   type OneWay,
   type RoundTrips,
   shareOf,
+  waysOf,
 } from './report.ts';
 import type { BenchSession, ClientRun } from './session.ts';
 import { type BenchSystem, sleep } from './system.ts';
@@ -88,21 +88,11 @@ export async function useMtu(
   system: BenchSystem,
 ): Promise<boolean> {
   if (direction === 'down') return (await run.ask('mtu', { bytes })).carried;
-  const carried = await tryMtu(run, bytes);
-  if (carried) return true;
+  const { end } = run;
+  if (await end.tryMtu(bytes)) return true;
   // The system has learned that the path carries less: from now on it takes larger ones apart.
   const route = await system.routeMtu(run.connection.remoteHost);
-  return route !== null && route < bytes + MIN_IP_UDP && (await tryMtu(run, bytes));
-}
-
-async function tryMtu(run: ClientRun, bytes: number): Promise<boolean> {
-  try {
-    await run.connection.setMtu(bytes);
-    return true;
-  } catch (error) {
-    if (error instanceof JspError && error.code === 'ERR_JSP_MTU_NOT_CARRIED') return false;
-    throw error;
-  }
+  return route !== null && route < bytes + ipUdpBytes(4) && (await end.tryMtu(bytes));
 }
 
 /** What both ends have counted. */
@@ -168,8 +158,7 @@ class Run {
   }
 
   private get ways(): readonly OneWay[] {
-    const { direction } = this.options.plan;
-    return direction === 'both' ? ['up', 'down'] : [direction];
+    return waysOf(this.options.plan.direction);
   }
 
   /** Each way that sends, and then the other, whose answers to probes are as large. */
@@ -253,8 +242,7 @@ class Run {
   /** Packets that the sender has sent, and found lost. */
   private lossSoFar(start: Both, now: Both): [number, number] {
     const side = this.ways[0] === 'up' ? 'client' : 'server';
-    const lost = (sample: Sample): number => sample.packetsLost - sample.packetsSpuriouslyLost;
-    return [now[side].packetsSent - start[side].packetsSent, lost(now[side]) - lost(start[side])];
+    return [now[side].packetsSent - start[side].packetsSent, lostOf(now[side]) - lostOf(start[side])];
   }
 
   private tell(from: Both, to: Both, { startedAt, sinceTrip, isWarmUp }: IntervalOf): void {
@@ -264,10 +252,7 @@ class Run {
       const seconds = (receiver.to.atMicros - receiver.from.atMicros) / 1e6;
       const bytes = receiver.to.messageBytesReceived - receiver.from.messageBytesReceived;
       const sent = sender.to.packetsSent - sender.from.packetsSent;
-      const lost =
-        sender.to.packetsLost -
-        sender.from.packetsLost -
-        (sender.to.packetsSpuriouslyLost - sender.from.packetsSpuriouslyLost);
+      const lost = lostOf(sender.to) - lostOf(sender.from);
       const interval: Interval = {
         at: (this.context.system.stamp() - startedAt) / 1e6 - this.options.omitSeconds,
         isWarmUp,
@@ -375,9 +360,13 @@ function sidesOf(direction: OneWay, from: Both, to: Both): { sender: Span; recei
   return direction === 'up' ? { sender: client, receiver: server } : { sender: server, receiver: client };
 }
 
+/** Packets that the sender has found lost, and that did not come later. */
+function lostOf({ packetsLost, packetsSpuriouslyLost }: Sample): number {
+  return packetsLost - packetsSpuriouslyLost;
+}
+
 /** Until larger datagrams are proved. */
 const MTU_BEFORE_PROOF = 1_200;
-const MIN_IP_UDP = 28;
 /** Of a datagram that holds one probe. */
 const PROBE_ROOM = 40;
 const IDLE_PROBE_MS = 25;

@@ -4,7 +4,7 @@
  * number of bytes.
  */
 import { randomBytes } from 'node:crypto';
-import { JspError } from '../../base/errors.ts';
+import type { JspError } from '../../base/errors.ts';
 import { MILLISECOND } from '../../base/time.ts';
 import type { Connection } from '../../transport/connection.ts';
 import { type Listener, type ListenOptions, listen } from '../../transport/listen.ts';
@@ -25,7 +25,7 @@ import {
 } from './control.ts';
 import { thisMachine } from './machine.ts';
 import { answerProbes } from './probe.ts';
-import { RunEnd } from './run-end.ts';
+import { BENCH_TRANSPORT, RunEnd } from './run-end.ts';
 import { type BenchSystem, benchSystem, hostHash } from './system.ts';
 
 export interface BenchServerOptions extends ListenOptions {
@@ -350,15 +350,9 @@ class ServedRun {
   }
 
   async useMtu(bytes: number): Promise<AnswerBody<'mtu'>> {
-    const { connection } = this.joined();
-    const carried = await connection.setMtu(bytes).then(
-      () => true,
-      (error: unknown) => {
-        if (error instanceof JspError && error.code === 'ERR_JSP_MTU_NOT_CARRIED') return false;
-        throw error;
-      },
-    );
-    return { carried, routeMtu: await this.system.routeMtu(connection.remoteHost) };
+    const end = this.joined();
+    const carried = await end.tryMtu(bytes);
+    return { carried, routeMtu: await this.system.routeMtu(end.connection.remoteHost) };
   }
 
   /** The server stops by itself when the client does not say so. */
@@ -401,16 +395,6 @@ function idOf(message: Buffer): number {
     return 0;
   }
 }
-
-/** What both ends of a measurement set otherwise than the library does by itself. */
-export const BENCH_TRANSPORT = {
-  /** A server that is gone is noticed within seconds. */
-  heartbeatMs: 1_000,
-  heartbeatMisses: 5,
-  /** What is offered at a fixed rate is held back where it can be counted. */
-  thinningDelayMs: 0,
-  allowHalfOpen: true,
-} as const;
 
 /** Codes with which it closes connections, for those who look. */
 export const NOT_A_BENCH = 1;

@@ -16,8 +16,7 @@ import {
   type RequestBody,
   VERSION,
 } from './control.ts';
-import { RunEnd } from './run-end.ts';
-import { BENCH_TRANSPORT } from './server.ts';
+import { BENCH_TRANSPORT, RunEnd } from './run-end.ts';
 import { type BenchSystem, hostHash, sleep } from './system.ts';
 
 /** The server does not do what it was asked, and says why. */

@@ -1,4 +1,5 @@
 /** What round trips say: their times, their jitter, and how the clocks of both ends stand to each other. */
+import { quantileOf } from '../figures.ts';
 import type { Quantiles } from './control.ts';
 import { type RoundTrip, roundTripMicros } from './probe.ts';
 import type { Clocks, RoundTrips } from './report.ts';
@@ -7,7 +8,7 @@ import type { Clocks, RoundTrips } from './report.ts';
 export function quantiles(values: readonly number[]): Quantiles | null {
   if (values.length === 0) return null;
   const sorted = Float64Array.from(values).sort();
-  const at = (share: number): number => sorted[Math.max(0, Math.ceil(share * sorted.length - 1e-9) - 1)];
+  const at = (share: number): number => quantileOf(sorted, share);
   return { min: sorted[0], p50: at(0.5), p95: at(0.95), p99: at(0.99), max: sorted[sorted.length - 1] };
 }
 
