@@ -234,7 +234,7 @@ export const MESSAGE_BYTES_MAX = PAYLOAD_BYTES_MAX + 8 + 1_024;
  * So often that a command learns within a second that its broker was started anew, which answers the next packet with a stateless reset; and
  * so many that a broker that is silent for a while is not given up sooner than by the defaults.
  */
-export const HEARTBEATS = { heartbeatMs: 750, heartbeatMisses: 20 } as const;
+const HEARTBEATS = { heartbeatMs: 750, heartbeatMisses: 20 } as const;
 
 /** The option `--profile` of a command that connects or listens. */
 export function profileOption(): Option {

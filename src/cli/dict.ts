@@ -205,7 +205,7 @@ function show(path: string, { json }: { json?: boolean }): void {
  *
  * @throws CommandError ERR_JSP_FILE when it cannot be read, or is too large, or empty
  */
-export function readDictionary(path: string): Dictionary {
+function readDictionary(path: string): Dictionary {
   try {
     return new Dictionary(readFileSync(path));
   } catch (error) {

@@ -198,7 +198,7 @@ const answerShapes = {
 export type AnswerBody<A extends Ask> = Shaped<(typeof answerShapes)[A]>;
 
 /** Why a server does not do what it is asked. */
-export const REFUSALS = ['busy', 'version', 'limit', 'unknown-run', 'not-joined', 'invalid'] as const;
+const REFUSALS = ['busy', 'version', 'limit', 'unknown-run', 'not-joined', 'invalid'] as const;
 export type RefusalCode = (typeof REFUSALS)[number];
 
 const refusalShape = object({ code: oneOf(REFUSALS), message: text(512), retrySeconds: nullable(figure) });

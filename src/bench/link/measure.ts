@@ -5,7 +5,6 @@
  */
 import { addressFamily } from '../../base/ip-address.ts';
 import { MESSAGE_BYTES_MIN, type Plan } from './control.ts';
-import { thisMachine } from './machine.ts';
 import { Prober, roundTripMicros } from './probe.ts';
 import { recommend } from './recommend.ts';
 import {
@@ -26,7 +25,7 @@ import {
 } from './report.ts';
 import { measureRun, type RunContext, type RunOptions, useMtu, type WayResult } from './run.ts';
 import { BenchSession, type SessionOptions } from './session.ts';
-import { benchSystem, sleep } from './system.ts';
+import { benchSystem, sleep, thisMachine } from './system.ts';
 import { clocksOf, roundTripsOf } from './trips.ts';
 
 export interface MeasureOptions extends Partial<SessionOptions> {

@@ -23,10 +23,9 @@ import {
   type Request,
   VERSION,
 } from './control.ts';
-import { thisMachine } from './machine.ts';
 import { answerProbes } from './probe.ts';
 import { BENCH_TRANSPORT, RunEnd } from './run-end.ts';
-import { type BenchSystem, benchSystem, hostHash } from './system.ts';
+import { type BenchSystem, benchSystem, hostHash, thisMachine } from './system.ts';
 
 export interface BenchServerOptions extends ListenOptions {
   /** Longest that one client may measure. Default 30 minutes. */
@@ -397,8 +396,8 @@ function idOf(message: Buffer): number {
 }
 
 /** Codes with which it closes connections, for those who look. */
-export const NOT_A_BENCH = 1;
-export const SESSION_OVER = 2;
+const NOT_A_BENCH = 1;
+const SESSION_OVER = 2;
 const CONNECTIONS_MAX = 32;
 const FIRST_MESSAGE_MS = 5_000;
 const REQUESTS_WAITING_MAX = 16;

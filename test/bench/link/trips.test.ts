@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
-import { parseRoute } from '../../../src/bench/link/machine.ts';
 import type { RoundTrip } from '../../../src/bench/link/probe.ts';
+import { parseRoute } from '../../../src/bench/link/system.ts';
 import { clocksOf, quantiles, roundTripsOf } from '../../../src/bench/link/trips.ts';
 
 /** There in `up` ms, 3 ms with the other end, whose clock is ahead, and back in `down`. */
