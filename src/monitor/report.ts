@@ -4,6 +4,7 @@
  */
 
 import { JspError } from '../base/errors.ts';
+import { list, object, oneOf, real, type Shape, table, text } from '../base/shape.ts';
 import type { ConnectionMetrics } from '../protocol/endpoint/index.ts';
 
 /** A process, at one moment. */
@@ -111,46 +112,13 @@ export function reportOf(id: number, connection: Watchable): ConnectionReport {
  * @throws JspError ERR_JSP_MONITOR when it is no report
  */
 export function parseReport(line: string): ProcessReport {
-  let value: unknown;
   try {
-    value = JSON.parse(line);
+    const value: unknown = JSON.parse(line);
+    reportShape(value, 'report');
+    return value as ProcessReport; // whole: of another version there may be more
   } catch (error) {
     throw notOurs(error);
   }
-  const report = value as ProcessReport;
-  const isWhole =
-    isObject(value) &&
-    ['pid', 'atMs', 'connectionsOpen', 'bytesSent', 'bytesReceived'].every((name) => isFigure(value[name])) &&
-    typeof report.name === 'string' &&
-    Array.isArray(report.connections) &&
-    report.connections.length <= TOP_MAX &&
-    report.connections.every(isConnection);
-  if (!isWhole) throw notOurs(null);
-  return report;
-}
-
-/** With all figures that the screen shows: of another version there may be fewer. */
-function isConnection(value: unknown): boolean {
-  if (!isObject(value) || !isFigure(value.id) || !isFigure(value.remotePort)) return false;
-  if (typeof value.remoteHost !== 'string' || (value.role !== 'client' && value.role !== 'server'))
-    return false;
-  const { metrics } = value;
-  if (!isObject(metrics) || !isObject(metrics.queue) || !isObject(metrics.limitedByMs)) return false;
-  const { limitedByMs, queue } = metrics;
-  if (!Object.values(limitedByMs).every(isFigure) || typeof metrics.congestionState !== 'string')
-    return false;
-  const hasQueues = ['system', 'media', 'chat', 'bulk'].every(
-    (name) => isObject(queue[name]) && isFigure(queue[name].bytes),
-  );
-  return hasQueues && FIGURES.every((name) => isFigure(metrics[name]));
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function isFigure(value: unknown): value is number {
-  return typeof value === 'number' && Number.isFinite(value);
 }
 
 function notOurs(cause: unknown): JspError {
@@ -163,25 +131,51 @@ function notOurs(cause: unknown): JspError {
 
 /** Most connections of a report. */
 export const TOP_MAX = 1_000;
-const FIGURES = [
-  'ageMs',
-  'rttMs',
-  'rttMinMs',
-  'mtu',
-  'congestionWindowBytes',
-  'bytesInFlight',
-  'pacingRate',
-  'bytesSent',
-  'bytesReceived',
-  'packetsSent',
-  'packetsLost',
-  'packetsSpuriouslyLost',
-  'retransmittedBytes',
-  'repairsSent',
-  'repeatsSent',
-  'repeatsUsed',
-  'packetsRecovered',
-  'packetsRecoveredByPeer',
-  'streamsOpen',
-  'ptoCount',
-] as const satisfies readonly (keyof ConnectionMetrics)[];
+const figure = real(-Number.MAX_VALUE, Number.MAX_VALUE);
+const anyText = text(Number.POSITIVE_INFINITY); // the line is bounded
+const queue = object({ bytes: figure });
+
+/** All figures that the screen shows: of another version there may be fewer. */
+const metricsShape = object({
+  queue: object({ system: queue, media: queue, chat: queue, bulk: queue }),
+  limitedByMs: table(figure),
+  congestionState: anyText,
+  ageMs: figure,
+  rttMs: figure,
+  rttMinMs: figure,
+  mtu: figure,
+  congestionWindowBytes: figure,
+  bytesInFlight: figure,
+  pacingRate: figure,
+  bytesSent: figure,
+  bytesReceived: figure,
+  packetsSent: figure,
+  packetsLost: figure,
+  packetsSpuriouslyLost: figure,
+  retransmittedBytes: figure,
+  repairsSent: figure,
+  repeatsSent: figure,
+  repeatsUsed: figure,
+  packetsRecovered: figure,
+  packetsRecoveredByPeer: figure,
+  streamsOpen: figure,
+  ptoCount: figure,
+} satisfies Partial<Record<keyof ConnectionMetrics, Shape<unknown>>>);
+
+const connectionShape = object({
+  id: figure,
+  role: oneOf(['client', 'server']),
+  remoteHost: anyText,
+  remotePort: figure,
+  metrics: metricsShape,
+});
+
+const reportShape = object({
+  pid: figure,
+  name: anyText,
+  atMs: figure,
+  connectionsOpen: figure,
+  bytesSent: figure,
+  bytesReceived: figure,
+  connections: list(connectionShape, TOP_MAX),
+});

@@ -11,8 +11,7 @@
  *     stop      the server stops sending
  *     finish    what came of the run, which is over
  */
-import { CONTROLLERS, DELIVERIES } from '../../transport/options.ts';
-import type { Protection } from '../../transport/protection.ts';
+
 import {
   flag,
   nullable,
@@ -24,7 +23,9 @@ import {
   ShapeError,
   text,
   whole,
-} from './shape.ts';
+} from '../../base/shape.ts';
+import { CONTROLLERS, DELIVERIES } from '../../transport/options.ts';
+import type { Protection } from '../../transport/protection.ts';
 
 /** A control message that cannot be taken. */
 export class ControlError extends Error {}

@@ -63,20 +63,30 @@ export function list<T>(shape: Shape<T>, lengthMax: number): Shape<T[]> {
   };
 }
 
+/** An object used as a table: whatever its members are called, each is of the shape. */
+export function table<T>(shape: Shape<T>): Shape<Record<string, T>> {
+  return (value, at) => {
+    const members = Object.entries(anObject(value, at));
+    return Object.fromEntries(members.map(([name, each]) => [name, shape(each, `${at}.${name}`)]));
+  };
+}
+
 /** An object with these members; others that it has are left out. */
 export function object<M extends Record<string, Shape<unknown>>>(
   members: M,
 ): Shape<{ [K in keyof M]: Shaped<M[K]> }> {
   return (value, at) => {
-    if (typeof value !== 'object' || value === null || Array.isArray(value))
-      throw new ShapeError(`${at} is no object`);
+    const found = anObject(value, at);
     const checked: Record<string, unknown> = {};
     for (const [name, shape] of Object.entries(members)) {
-      checked[name] = shape(
-        Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined,
-        `${at}.${name}`,
-      );
+      checked[name] = shape(Object.hasOwn(found, name) ? found[name] : undefined, `${at}.${name}`);
     }
     return checked as { [K in keyof M]: Shaped<M[K]> };
   };
+}
+
+function anObject(value: unknown, at: string): Record<string, unknown> {
+  if (typeof value === 'object' && value !== null && !Array.isArray(value))
+    return value as Record<string, unknown>;
+  throw new ShapeError(`${at} is no object`);
 }
