@@ -7,7 +7,7 @@ import type { Hash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, link, open, rename, unlink } from 'node:fs/promises';
 import type { OpenFolder } from './folder.ts';
-import { HashTrail } from './resume.ts';
+import { type HashTrail, trailOf } from './resume.ts';
 
 /** What is done about a file that is there already and has other content. */
 export type OnExisting = 'refuse' | 'overwrite' | 'rename';
@@ -178,19 +178,6 @@ export class IncomingFile {
   }
 }
 
-/** Hashes the first `end` bytes of a file, place by place. */
-export async function trailOf(handle: FileHandle, step: number, end: number): Promise<HashTrail> {
-  const trail = new HashTrail(step, end);
-  const buffer = Buffer.allocUnsafe(READ_BYTES);
-  for (let at = 0; at < end; ) {
-    const { bytesRead } = await handle.read(buffer, 0, Math.min(READ_BYTES, end - at), at);
-    if (bytesRead === 0) break; // it has become shorter
-    trail.update(buffer.subarray(0, bytesRead));
-    at += bytesRead;
-  }
-  return trail;
-}
-
 /** Another name for the same file, where nothing has it. */
 async function linkIfFree(part: string, folder: OpenFolder, name: string): Promise<boolean> {
   const path = folder.child(name);
@@ -221,7 +208,6 @@ function numbered(name: string, number: number): string {
 }
 
 const WAITING_BYTES_MAX = 1024 * 1024;
-const READ_BYTES = 1024 * 1024;
 const RENAMES_MAX = 999;
 const NO_LINKS: ReadonlySet<string> = new Set([
   'EPERM',

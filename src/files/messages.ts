@@ -3,6 +3,8 @@
  * bytes that are no message, whoever sent them.
  */
 
+import { copyOf } from '../base/bytes.ts';
+
 /** Streams of this label carry one transfer each: the side that has opened it sends. [FIL-1] */
 export const FILES_LABEL = 'files/1';
 
@@ -65,6 +67,18 @@ export const Refusal = {
   PATH: 9,
 } as const;
 export type Refusal = (typeof Refusal)[keyof typeof Refusal];
+
+/** Application codes with which either side resets a transfer. [FIL-3] */
+export const TransferCode = {
+  /** It was cancelled. */
+  CANCELLED: 1,
+  /** The other side broke the protocol. */
+  PROTOCOL: 2,
+  /** The receiver has no room for another transfer. */
+  TOO_MANY: 3,
+  /** Nothing came for too long. */
+  STALLED: 4,
+} as const;
 
 // ---- writers ----
 
@@ -220,7 +234,7 @@ function readOffer(bytes: Buffer, id: number): SenderMessage | null {
     if (at >= bytes.length) return null;
     const end = at + 1 + bytes[at];
     if (end > bytes.length) return null;
-    path.push(Uint8Array.prototype.slice.call(bytes, at + 1, end));
+    path.push(copyOf(bytes.subarray(at + 1, end)));
     at = end;
   }
   const kind = bytes[5] === 1 ? 'folder' : 'file';

@@ -5,9 +5,9 @@ import { anything, checkOptions, flag, number, type OptionTable, oneOf } from '.
 import type { Connection } from '../transport/connection.ts';
 import type { Stream } from '../transport/stream.ts';
 import type { OnExisting } from './incoming-file.ts';
-import { FILES_LABEL } from './messages.ts';
+import { FILES_LABEL, TransferCode } from './messages.ts';
 import type { NameRule } from './names.ts';
-import { type ReceiverEvent, ReceiveSession, TransferCode } from './receiving.ts';
+import { type ReceiverEvent, ReceiveSession } from './receiving.ts';
 import { Storage } from './storage.ts';
 
 export interface ReceiveOptions {

@@ -4,8 +4,9 @@
  */
 
 import { createHash } from 'node:crypto';
+import { JspError } from '../base/errors.ts';
 import type { Stream } from '../transport/stream.ts';
-import { type IncomingFile, trailOf } from './incoming-file.ts';
+import type { IncomingFile } from './incoming-file.ts';
 import {
   checkMessage,
   doneMessage,
@@ -16,22 +17,11 @@ import {
   Refusal,
   readSenderMessage,
   refusedMessage,
+  TransferCode,
 } from './messages.ts';
 import { checkPath, foldedPath } from './names.ts';
-import { agreedBytes, type HashTrail, stepFor } from './resume.ts';
+import { agreedBytes, type HashTrail, stepFor, trailOf } from './resume.ts';
 import { Refused, type Storage } from './storage.ts';
-
-/** Application codes with which either side resets a transfer. [FIL-3] */
-export const TransferCode = {
-  /** It was cancelled. */
-  CANCELLED: 1,
-  /** The other side broke the protocol. */
-  PROTOCOL: 2,
-  /** The receiver has no room for another transfer. */
-  TOO_MANY: 3,
-  /** Nothing came for too long. */
-  STALLED: 4,
-} as const;
 
 /** What happens at a receiver, for those who show it. */
 export type ReceiverEvent =
@@ -132,7 +122,7 @@ export class ReceiveSession {
       isComplete = this.files.size === 0 && !this.isCancelled;
       this.stream.end();
     } catch (error) {
-      if (!isStreamError(error))
+      if (!(error instanceof JspError))
         this.cancel(error instanceof ProtocolFault ? TransferCode.PROTOCOL : TransferCode.CANCELLED);
       await Promise.all(this.working);
     }
@@ -345,7 +335,7 @@ export class ReceiveSession {
     try {
       await action();
     } catch (error) {
-      if (error instanceof ProtocolFault || isStreamError(error)) throw error;
+      if (error instanceof ProtocolFault || error instanceof JspError) throw error;
       const refused = error instanceof Refused ? error : refusalOf(error as NodeJS.ErrnoException);
       await this.refuse(file, refused.refusal, refused.message, refused.isWorthless);
     }
@@ -395,7 +385,7 @@ export class ReceiveSession {
     try {
       this.stream.send(message, GIVEN_AWAY);
     } catch (error) {
-      if (!isStreamError(error)) throw error;
+      if (!(error instanceof JspError)) throw error;
     }
   }
 
@@ -435,10 +425,6 @@ function refusalOf(error: NodeJS.ErrnoException): Refused {
     default:
       return new Refused(Refusal.STORAGE, `the file system says ${error.code ?? 'no'}`);
   }
-}
-
-function isStreamError(error: unknown): boolean {
-  return String((error as { code?: unknown }).code).startsWith('ERR_JSP_');
 }
 
 /** Nobody else writes to it, whatever it was where it comes from; and nothing runs as another user. */

@@ -4,6 +4,8 @@
  */
 
 import { createHash, type Hash } from 'node:crypto';
+import type { FileHandle } from 'node:fs/promises';
+import { equalBytes } from '../base/bytes.ts';
 import { type HashPoint, POINTS_MAX } from './messages.ts';
 
 /** The hash of a file from its start, which remembers what it was at every `step` and at `end`, so that it can go on from there. */
@@ -44,6 +46,19 @@ export class HashTrail {
   }
 }
 
+/** Hashes the first `end` bytes of a file, place by place. */
+export async function trailOf(handle: FileHandle, step: number, end: number): Promise<HashTrail> {
+  const trail = new HashTrail(step, end);
+  const buffer = Buffer.allocUnsafe(READ_BYTES);
+  for (let at = 0; at < end; ) {
+    const { bytesRead } = await handle.read(buffer, 0, Math.min(READ_BYTES, end - at), at);
+    if (bytesRead === 0) break; // it has become shorter
+    trail.update(buffer.subarray(0, bytesRead));
+    at += bytesRead;
+  }
+  return trail;
+}
+
 /** Bytes from one place to the next, for a file of which `have` are there: at most 64 places, and none for less than a MiB. */
 export function stepFor(have: number): number {
   return Math.max(STEP_BYTES_MIN, Math.ceil(have / POINTS_MAX / STEP_BYTES_MIN) * STEP_BYTES_MIN);
@@ -54,9 +69,10 @@ export function agreedBytes(mine: readonly HashPoint[], theirs: readonly HashPoi
   let agreed = 0;
   for (const point of mine) {
     const other = theirs.find(({ offset }) => offset === point.offset);
-    if (other !== undefined && Buffer.compare(other.hash, point.hash) === 0) agreed = point.offset;
+    if (other !== undefined && equalBytes(other.hash, point.hash)) agreed = point.offset;
   }
   return agreed;
 }
 
 const STEP_BYTES_MIN = 1024 * 1024;
+const READ_BYTES = 1024 * 1024;

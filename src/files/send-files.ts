@@ -5,7 +5,7 @@ import { JspError } from '../base/errors.ts';
 import { anything, checkOptions, flag, number, type OptionTable } from '../base/options.ts';
 import { abortError, abortSignal, onAbort } from '../transport/abort.ts';
 import type { Connection } from '../transport/connection.ts';
-import { FILES_LABEL } from './messages.ts';
+import { FILES_LABEL, TransferCode } from './messages.ts';
 import { type SendOutcome, SendSession, SentEntry } from './sending.ts';
 import { findEntries, type Skipped } from './walk.ts';
 
@@ -111,7 +111,7 @@ class Transfer {
     if (signal?.aborted) throw abortError(signal);
     this.connections++;
     const stream = connection.openStream({ label: FILES_LABEL, priority: 'bulk' });
-    const forget = onAbort(signal, () => stream.reset(1));
+    const forget = onAbort(signal, () => stream.reset(TransferCode.CANCELLED));
     try {
       const unsettled = this.entries.filter(({ outcome }) => outcome === 'unsent');
       await new SendSession(stream, connection, unsettled, followLinks, (sent) => {
@@ -288,7 +288,11 @@ const SEND_FILES_OPTIONS: OptionTable<SendFilesOptions> = {
 };
 
 /** Resets of a transfer after which it may go on: the receiver was stopped, or is full. */
-const PASSING: ReadonlySet<number> = new Set([1, 3, 4]);
+const PASSING: ReadonlySet<number> = new Set([
+  TransferCode.CANCELLED,
+  TransferCode.TOO_MANY,
+  TransferCode.STALLED,
+]);
 const FINAL: ReadonlySet<string> = new Set([
   'ERR_JSP_ABORTED',
   'ERR_JSP_OPTION_INVALID',

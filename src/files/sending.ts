@@ -8,7 +8,6 @@ import type { FileHandle } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { JspError } from '../base/errors.ts';
 import type { Stream } from '../transport/stream.ts';
-import { trailOf } from './incoming-file.ts';
 import {
   abortMessage,
   beginMessage,
@@ -19,9 +18,9 @@ import {
   proofMessage,
   type ReceiverMessage,
   readReceiverMessage,
+  TransferCode,
 } from './messages.ts';
-import { TransferCode } from './receiving.ts';
-import type { HashTrail } from './resume.ts';
+import { type HashTrail, trailOf } from './resume.ts';
 import { type Entry, openEntry } from './walk.ts';
 
 /** What became of a file or folder. */
@@ -119,7 +118,7 @@ export class SendSession {
   private nextId = 0;
   private failure: unknown = null;
   private wake: () => void = () => {};
-  /** Bytes that were given to the stream, of the file that is sent; less is sent as long as they wait there. */
+  /** The file whose bytes are given to the stream. */
   private current: SentEntry | null = null;
   private readonly dataBytes: number;
   private readonly path: SendingPath;
@@ -261,7 +260,7 @@ export class SendSession {
       if (answer.type === 'check') await this.prove(id, offer, handle, answer);
       else await this.sendFrom(id, offer, handle, answer.offset);
     } catch (error) {
-      if (String((error as { code?: unknown }).code).startsWith('ERR_JSP_')) throw error;
+      if (error instanceof JspError) throw error;
       this.giveUp(id, sent, (error as Error).message);
     } finally {
       await handle.close();
