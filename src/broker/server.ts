@@ -10,7 +10,7 @@ import {
   listen,
 } from '../transport/listen.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
-import { profiles } from '../transport/profiles.ts';
+import { laidOver, withProfile } from '../transport/options.ts';
 import type { BrokerMetrics } from './core/output.ts';
 import { BROKER_LIMITS, type BrokerLimits } from './core/state.ts';
 import { BrokerService } from './service.ts';
@@ -40,13 +40,13 @@ interface BrokerEvents {
  */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
   checkOptions('startBroker', options, BROKER_OPTIONS);
-  const listener = await listen({
+  const defaults = {
     streamsMax: STREAMS_MAX,
     messageBytesMax: COMMAND_BYTES_MAX,
-    ...(options.profile === undefined ? {} : profiles[options.profile]),
-    ...chosenOptions<ListenOptions>(options, LISTEN_OPTIONS),
-    host: options.host ?? '127.0.0.1', // [BRK-36]
-  });
+    host: '127.0.0.1', // [BRK-36] unless it is told, this machine only
+  };
+  const chosen: ListenOptions = chosenOptions<ListenOptions>(options, LISTEN_OPTIONS);
+  const listener = await listen(laidOver(defaults, withProfile(chosen)));
   return brokerOn(listener, options);
 }
 

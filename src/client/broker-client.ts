@@ -26,7 +26,7 @@ import { abortSignal, onAbort } from '../transport/abort.ts';
 import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/connect.ts';
 import { type AppState, CLOSE_STALL_MS, type NetworkType } from '../transport/connection.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
-import { profiles } from '../transport/profiles.ts';
+import { laidOver, withProfile } from '../transport/options.ts';
 import { TIMEOUT_MS_MAX } from '../udp/clock.ts';
 import { CommandStream, closedError, openCommandStream } from './command-stream.ts';
 import { ClientCompression, type UnopenedMessage } from './compression.ts';
@@ -105,14 +105,11 @@ export async function connectClient(
 ): Promise<BrokerClient> {
   checkOptions('connectClient', options, CLIENT_OPTIONS);
   if (typeof target !== 'string') return clientOver(target, options);
-  const connection = await connect(target, {
-    messageBytesMax: COMMAND_BYTES_MAX,
-    connectionWindowBytes: WINDOW_BYTES,
-    ...(options.profile === undefined ? {} : profiles[options.profile]),
-    ...chosenOptions<ConnectOptions>(options, CONNECT_OPTIONS),
-    // Payloads are compressed, by the client; what a profile says of it is of the connection.
-    ...(options.compression === undefined ? {} : { compression: false }),
-  });
+  const defaults = { messageBytesMax: COMMAND_BYTES_MAX, connectionWindowBytes: WINDOW_BYTES };
+  const chosen: ConnectOptions = chosenOptions<ConnectOptions>(options, CONNECT_OPTIONS);
+  // Payloads are compressed, by the client; what a profile says of it is of the connection.
+  if (options.compression !== undefined) chosen.compression = false;
+  const connection = await connect(target, laidOver(defaults, withProfile(chosen)));
   return clientOver(connection, options);
 }
 

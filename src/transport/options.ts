@@ -381,11 +381,11 @@ export function withProfile<T extends TransportOptions>(options: T): T {
 }
 
 /** `options` with `defaults` for what they do not say. What they say under one name of an option holds also against the other name. */
-export function laidOver<T extends Protectable>(defaults: T, options: T): T {
+export function laidOver<T extends Protectable>(defaults: Partial<T>, options: T): T {
   const isProtectionSaid = options.protection !== undefined || options.fec !== undefined;
-  const merged: T = isProtectionSaid
-    ? { ...defaults, protection: undefined, fec: undefined }
-    : { ...defaults };
+  const merged = (
+    isProtectionSaid ? { ...defaults, protection: undefined, fec: undefined } : { ...defaults }
+  ) as T;
   for (const name in options) if (options[name] !== undefined) merged[name] = options[name];
   return merged;
 }

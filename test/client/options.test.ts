@@ -103,6 +103,16 @@ describe('options of a client', () => {
     expect(await largest({ profile: 'iot', messageBytesMax: 100_000 })).toEqual([70_000]);
   });
 
+  test('go before those of the profile under either of their names', async () => {
+    const broker = await listen({ profile: 'broker', fec: 'off' });
+    const subscriber = await client(broker, { profile: 'gaming', fec: 'off' });
+    const heard: string[] = [];
+    await subscriber.subscribe('a', (message) => heard.push(message.text()));
+    subscriber.publish('a', 'unprotected');
+    await until(() => heard.length > 0);
+    expect(heard).toEqual(['unprotected']);
+  });
+
   test('and what it is told of its device reach its connection', async () => {
     const [near] = new FakeNetwork().connect();
     const told: string[] = [];
