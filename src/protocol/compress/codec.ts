@@ -7,6 +7,7 @@
 
 import { Buffer } from 'node:buffer';
 import { createRequire } from 'node:module';
+import { NO_BYTES } from '../../base/bytes.ts';
 import { JspError } from '../../base/errors.ts';
 import type { Dictionary } from './dictionary.ts';
 import { BlockDeflater, inflateBlock } from './lz4-block.ts';
@@ -46,7 +47,7 @@ export function chooseLz4(preference: Lz4Preference = 'auto'): Lz4Codec {
   if (preference === 'js') return JS;
   const native = loadNative();
   if (preference === 'auto') {
-    auto ??= native === null ? JS : new Lz4ByLength(JS, native);
+    auto ??= native === null ? JS : lz4ByLength(JS, native);
     return auto;
   }
   if (preference !== 'native')
@@ -58,117 +59,70 @@ export function chooseLz4(preference: Lz4Preference = 'auto'): Lz4Codec {
   );
 }
 
-class JsLz4 implements Lz4Codec {
-  readonly name = 'js';
-  private readonly deflater = new BlockDeflater();
-
-  deflate(
-    data: Uint8Array,
-    out: Uint8Array,
-    at: number,
-    limit: number,
-    dictionary: Dictionary | null,
-  ): number {
-    return this.deflater.deflate(data, out, at, limit, dictionary === null ? null : dictionary.index);
-  }
-
-  inflate(
-    block: Uint8Array,
-    start: number,
-    end: number,
-    length: number,
-    dictionary: Dictionary | null,
-  ): Buffer {
-    // Not zeroed: all of it is written, for its length is what the block was counted to give.
-    const out = Buffer.allocUnsafeSlow(length);
-    inflateBlock(block, start, end, out, dictionary === null ? NO_BYTES : dictionary.bytes);
-    return out;
-  }
+/** In TypeScript. */
+function jsLz4(): Lz4Codec {
+  const deflater = new BlockDeflater();
+  return {
+    name: 'js',
+    deflate(data, out, at, limit, dictionary) {
+      return deflater.deflate(data, out, at, limit, dictionary === null ? null : dictionary.index);
+    },
+    inflate(block, start, end, length, dictionary) {
+      // Not zeroed: all of it is written, for its length is what the block was counted to give.
+      const out = Buffer.allocUnsafeSlow(length);
+      inflateBlock(block, start, end, out, dictionary === null ? NO_BYTES : dictionary.bytes);
+      return out;
+    },
+  };
 }
 
 /** `lz4-napi` puts the inflated length, little-endian, in front of a block, and believes what it finds there. */
-class NativeLz4 implements Lz4Codec {
-  readonly name = 'native';
-  private readonly library: Lz4Library;
+function nativeLz4(library: Lz4Library): Lz4Codec {
   /** A length and a block, to be inflated. */
-  private joined = Buffer.alloc(4_096);
-
-  constructor(library: Lz4Library) {
-    this.library = library;
-  }
-
-  deflate(
-    data: Uint8Array,
-    out: Uint8Array,
-    at: number,
-    limit: number,
-    dictionary: Dictionary | null,
-  ): number {
-    const bytes = Buffer.isBuffer(data) ? data : Buffer.from(data.buffer, data.byteOffset, data.length);
-    const made = this.library.compressSync(bytes, dictionary?.bytes);
-    const end = at + made.length - PREFIX_BYTES;
-    if (end > limit) return 0;
-    out.set(made.subarray(PREFIX_BYTES), at);
-    return end;
-  }
-
-  inflate(
-    block: Uint8Array,
-    start: number,
-    end: number,
-    length: number,
-    dictionary: Dictionary | null,
-  ): Buffer | null {
-    const bytes = PREFIX_BYTES + end - start;
-    let { joined } = this;
-    if (bytes > joined.length) {
-      joined = Buffer.allocUnsafeSlow(bytes);
-      if (bytes <= JOINED_BYTES_MAX) this.joined = joined;
-    }
-    joined.writeUInt32LE(length, 0);
-    joined.set(block.subarray(start, end), PREFIX_BYTES);
-    try {
-      const out = this.library.uncompressSync(joined.subarray(0, bytes), dictionary?.bytes);
-      return out.length === length ? out : null;
-    } catch {
-      return null;
-    }
-  }
+  let kept = Buffer.alloc(4_096);
+  return {
+    name: 'native',
+    deflate(data, out, at, limit, dictionary) {
+      const bytes = Buffer.isBuffer(data) ? data : Buffer.from(data.buffer, data.byteOffset, data.length);
+      const made = library.compressSync(bytes, dictionary?.bytes);
+      const end = at + made.length - PREFIX_BYTES;
+      if (end > limit) return 0;
+      out.set(made.subarray(PREFIX_BYTES), at);
+      return end;
+    },
+    inflate(block, start, end, length, dictionary) {
+      const bytes = PREFIX_BYTES + end - start;
+      let joined = kept;
+      if (bytes > joined.length) {
+        joined = Buffer.allocUnsafeSlow(bytes);
+        if (bytes <= JOINED_BYTES_MAX) kept = joined;
+      }
+      joined.writeUInt32LE(length, 0);
+      joined.set(block.subarray(start, end), PREFIX_BYTES);
+      try {
+        const out = library.uncompressSync(joined.subarray(0, bytes), dictionary?.bytes);
+        return out.length === length ? out : null;
+      } catch {
+        return null;
+      }
+    },
+  };
 }
 
 /** Short messages in TypeScript, long ones natively. */
-class Lz4ByLength implements Lz4Codec {
-  readonly name: Lz4Name = 'native';
-  private readonly short: Lz4Codec;
-  private readonly long: Lz4Codec;
-
-  constructor(short: Lz4Codec, long: Lz4Codec) {
-    this.short = short;
-    this.long = long;
-  }
-
-  deflate(
-    data: Uint8Array,
-    out: Uint8Array,
-    at: number,
-    limit: number,
-    dictionary: Dictionary | null,
-  ): number {
-    const cost = dictionary === null ? 0 : dictionary.bytes.length * INDEX_SHARE;
-    const codec = data.length < NATIVE_DEFLATE_BYTES + cost ? this.short : this.long;
-    return codec.deflate(data, out, at, limit, dictionary);
-  }
-
-  inflate(
-    block: Uint8Array,
-    start: number,
-    end: number,
-    length: number,
-    dictionary: Dictionary | null,
-  ): Buffer | null {
-    const codec = length < NATIVE_INFLATE_BYTES ? this.short : this.long;
-    return codec.inflate(block, start, end, length, dictionary);
-  }
+function lz4ByLength(short: Lz4Codec, long: Lz4Codec): Lz4Codec {
+  return {
+    name: 'native',
+    deflate(data, out, at, limit, dictionary) {
+      const cost = dictionary === null ? 0 : dictionary.bytes.length * INDEX_SHARE;
+      const codec = data.length < NATIVE_DEFLATE_BYTES + cost ? short : long;
+      return codec.deflate(data, out, at, limit, dictionary);
+    },
+    inflate(block, start, end, length, dictionary) {
+      const codec = length < NATIVE_INFLATE_BYTES ? short : long;
+      return codec.inflate(block, start, end, length, dictionary);
+    },
+  };
 }
 
 /** Null where `lz4-napi` is not installed, has no binary for this machine, or answers wrongly: it makes and opens a known block first. */
@@ -176,7 +130,7 @@ function loadNative(): Lz4Codec | null {
   if (loaded === undefined) {
     try {
       const library = createRequire(import.meta.url)('lz4-napi') as Lz4Library;
-      const codec = new NativeLz4(library);
+      const codec = nativeLz4(library);
       loaded = works(codec) ? codec : null;
     } catch {
       loaded = null;
@@ -198,8 +152,7 @@ interface Lz4Library {
   uncompressSync(data: Buffer, dictionary?: Buffer): Buffer;
 }
 
-const JS: Lz4Codec = new JsLz4();
-const NO_BYTES = new Uint8Array(0);
+const JS: Lz4Codec = jsLz4();
 const PREFIX_BYTES = 4;
 const PROBE = Buffer.alloc(64, 'probe');
 let loaded: Lz4Codec | null | undefined;

@@ -10,6 +10,8 @@
  * as if it had been the end of what was inflated before.
  */
 
+import { NO_BYTES } from '../../base/bytes.ts';
+
 /** What {@link inflatedLength} says of a block that cannot be inflated. */
 export const BROKEN = -1;
 /** What it says of one that would become longer than is allowed. */
@@ -299,4 +301,3 @@ const STEP_BITS = 6;
 const TRIES_A_STEP = 1 << STEP_BITS;
 /** So few bytes are copied faster one by one. */
 const LOOP_BYTES_MAX = 24;
-const NO_BYTES = new Uint8Array(0);
