@@ -1,24 +1,12 @@
-import { MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
-
-/** What is measured of a path's round trips. */
-export interface MeasuredRoundTrips {
-  readonly hasSample: boolean;
-  /** When the newest sample was taken. */
-  readonly sampledAt: Micros;
-  /** The newest sample, and without the peer's delay. */
-  readonly latest: Micros;
-  readonly adjusted: Micros;
-  readonly min: Micros;
-}
+import { type Micros, SECOND } from '../../base/time.ts';
+import { GROWTH_MIN, type MeasuredRoundTrips, PACKET, QueueRound, windowForQueue } from './queue-round.ts';
 
 /**
  * A bound on the delay that our packets add in the queue of a path, as a window: what may be in flight so that the queue stays below it. A
  * controller that goes by loss fills the queue before it finds anything wrong with it, which in a deep one is seconds.
  *
- * The standing queue of a round trip is the least round-trip time of the packets sent in it, less the least of the path: jitter has good
- * moments, a standing queue has none. What was in flight with a packet, divided by the time until it was acknowledged, is the rate of the
- * path when there is a queue, and so the window that fills the path and as much of the queue as may be is known at once. Below the bound
- * the window grows until it is reached.
+ * A {@link QueueRound} tells the queue and the rate of the path when there is one, and so the window that fills the path and as much of the
+ * queue as may be is known at once. Below the bound the window grows until it is reached.
  *
  * A queue that stays although we send less is not ours: then the window says nothing for a while, or whoever keeps it would starve us. Where
  * what never gives way is more than the window by itself, the queue does not tell whose it is, nor whether it is a longer way: if it stays
@@ -32,15 +20,8 @@ export class QueueBound {
 
   private readonly rtt: MeasuredRoundTrips;
   private readonly delayMax: Micros;
-  /** Packets sent from this time on belong to the round. */
-  private since: Micros = 0;
-  private samples = 0;
-  private least: Micros = NEVER;
-  /** What was in flight with its first packet, how long that took, and the most that was in flight. */
-  private flightFirst = 0;
-  private rttFirst: Micros = 0;
-  private flightMax = 0;
-  /** The least that was in flight when one of its packets went out: from the window on nothing that gives way did. */
+  private readonly round: QueueRound;
+  /** The least that was in flight when a packet of the round went out: from the window on nothing that gives way did. */
   private flightBefore = Number.POSITIVE_INFINITY;
   /** Rounds in a row in which that was so. */
   private barred = 0;
@@ -63,54 +44,41 @@ export class QueueBound {
   /** @param delayMax - most that packets should wait in the queue */
   constructor(rtt: MeasuredRoundTrips, delayMax: Micros) {
     this.rtt = rtt;
+    this.round = new QueueRound(rtt, 0);
     this.delayMax = delayMax;
   }
 
   /** A packet went out; `bytesInFlight` includes it, `before` does not. So much of the window is left to others: `reserved`. */
   onSent(bytesInFlight: number, before: number, reserved = 0): void {
     if (before < this.flightBefore) this.flightBefore = before;
-    if (this.flightFirst === 0) this.flightFirst = bytesInFlight;
-    if (bytesInFlight + reserved > this.flightMax) this.flightMax = bytesInFlight + reserved;
+    this.round.onSent(bytesInFlight, reserved);
   }
 
   /** An acknowledgement came, and with it a measure of the round-trip time. */
   onAck(now: Micros): void {
-    const { adjusted, hasSample, latest, min, sampledAt } = this.rtt;
     if (now < this.restsUntil) {
-      this.beginFlight(); // the next round begins with what is in flight then
-      return;
-    }
-    // An acknowledgement may bring no sample. Below a millisecond round trips tell of timers and processes, not of queues.
-    if (!hasSample || sampledAt !== now || min < MILLISECOND || now - latest < this.since) return;
-    if (this.flightFirst === 0) return;
-    if (this.samples === 0) this.rttFirst = adjusted;
-    if (adjusted < this.least) this.least = adjusted;
-    if (++this.samples >= SAMPLES_MIN) this.endRound(now);
+      // The next round begins with what is in flight then.
+      this.round.beginFlight();
+      this.flightBefore = Number.POSITIVE_INFINITY;
+    } else if (this.round.onAck(now)) this.endRound(now);
   }
 
   private endRound(now: Micros): void {
     const { min } = this.rtt;
-    const hasGrown = this.least - this.base > TRIAL_GROWTH * this.delayMax;
+    const { least } = this.round;
+    const hasGrown = least - this.base > TRIAL_GROWTH * this.delayMax;
     if (this.isTrial && hasGrown && now < this.baseUntil) this.endTrial(now);
     const path = now < this.baseUntil ? Math.max(min, this.base) : min;
-    const queue = this.least - path;
+    const queue = least - path;
     if (queue > this.delayMax) this.shrink(path, queue, now);
     else if (this.window !== Number.POSITIVE_INFINITY) this.grow(path, Math.max(0, queue));
-    this.since = now;
-    this.samples = 0;
-    this.least = NEVER;
-    this.beginFlight();
-  }
-
-  private beginFlight(): void {
-    this.flightFirst = 0;
-    this.flightMax = 0;
+    this.round.begin(now);
     this.flightBefore = Number.POSITIVE_INFINITY;
   }
 
   /** @param path - round-trip time without the queue */
   private shrink(path: Micros, queue: Micros, now: Micros): void {
-    const rate = this.flightFirst / this.rttFirst;
+    const rate = this.round.flightFirst / this.round.rttFirst;
     this.rate = rate;
     if (this.over === 0 || queue <= STAYS * this.queueThen) {
       this.queueThen = queue;
@@ -130,8 +98,9 @@ export class QueueBound {
   private grow(path: Micros, queue: Micros): void {
     this.over = 0;
     this.rest = REST_MIN;
-    this.rate = Math.max(this.rate, this.flightFirst / this.rttFirst);
-    if (this.flightMax + PACKET > this.window) {
+    const { flightFirst, flightMax, rttFirst } = this.round;
+    this.rate = Math.max(this.rate, flightFirst / rttFirst);
+    if (flightMax + PACKET > this.window) {
       this.unused = 0;
       const fits = this.window * ((path + this.delayMax) / (path + queue) - 1);
       this.window += Math.min(this.window / 4, Math.max(fits / 2, GROWTH_MIN));
@@ -150,7 +119,7 @@ export class QueueBound {
   /** The queue stays although nothing that gives way is sent: it counts as a part of the path for a while. */
   private accept(now: Micros): void {
     this.isTrial = false;
-    this.base = this.least;
+    this.base = this.round.least;
     this.baseUntil = now + this.rest;
     this.begin();
   }
@@ -162,10 +131,8 @@ export class QueueBound {
     this.window = this.windowFor(rate, this.base);
   }
 
-  /** A packet goes out while any of the window is left: on a slow path it alone takes longer than the room to swing. */
   private windowFor(rate: number, path: Micros): number {
-    const beyond = Math.max(0, PACKET - (1 - AIM) * this.delayMax * rate);
-    return Math.max(WINDOW_MIN, rate * (path + AIM * this.delayMax) - beyond);
+    return Math.max(WINDOW_MIN, windowForQueue(rate, path, this.delayMax));
   }
 
   private endTrial(now: Micros): void {
@@ -183,10 +150,6 @@ export class QueueBound {
   }
 }
 
-/** A round ends with so many samples of its packets, so that no single one decides. */
-const SAMPLES_MIN = 3;
-/** The window is made for so much of what is allowed, to have room to swing. */
-const AIM = 0.75;
 /**
  * The queue is not ours when after so many rounds with less in flight there is still this share of it, and we cross it at half of the rate
  * at most: one of our own making is left at the rate of the path, however little is in flight.
@@ -200,7 +163,5 @@ const TRIAL_GROWTH = 0.25;
 const ROUNDS_UNUSED = 8;
 /** Some packet always goes out. */
 const WINDOW_MIN = 1_200;
-const PACKET = 1_200;
-const GROWTH_MIN = 128;
 const REST_MIN: Micros = 10 * SECOND;
 const REST_MAX: Micros = 80 * SECOND;

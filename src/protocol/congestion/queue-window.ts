@@ -1,14 +1,13 @@
-import { MILLISECOND, type Micros, NEVER, SECOND } from '../../base/time.ts';
-import type { MeasuredRoundTrips } from './queue-bound.ts';
+import { type Micros, SECOND } from '../../base/time.ts';
+import { GROWTH_MIN, type MeasuredRoundTrips, PACKET, QueueRound, windowForQueue } from './queue-round.ts';
 
 /**
  * What may be in flight so that the packets of one side, whatever its congestion controller would allow, add no more than a given delay in
  * the queue of the path. [SCH-6] [SCH-10]
  *
- * A round is a round trip and some samples. Its queue is the least round-trip time in it, less the least of the path: jitter has good moments,
- * a standing queue has none. Its rate is what arrived in its time. Rate times round-trip time is what was in flight, so that the window for a
- * queue of another length is known at once. Where there is room the window grows towards what the best rate of late would fill, so that it
- * settles where the queue is as long as it may be, instead of swinging through it.
+ * The queue is that of a {@link QueueRound}, the rate what arrived in its time. Rate times round-trip time is what was in flight, so that the
+ * window for a queue of another length is known at once. Where there is room the window grows towards what the best rate of late would fill,
+ * so that it settles where the queue is as long as it may be, instead of swinging through it.
  *
  * Delay alone does not tell whose a queue is, nor a queue from jitter or a longer way. But when a queue is ours, less in flight takes nothing
  * from the rate. A window that does take from it bounds more than a queue of ours: then so much more delay is allowed, for a while. So the
@@ -21,17 +20,8 @@ export class QueueWindow {
   private readonly rtt: MeasuredRoundTrips;
   private readonly delayLeast: Micros;
   private readonly delayShare: number;
-  /** Packets sent from this time on belong to the round. */
-  private since: Micros;
-  /** Round-trip times of the round. */
-  private samples = 0;
-  private sum: Micros = 0;
-  private least: Micros = NEVER;
-  private first: Micros = 0;
-  /** What was in flight with its first packet, and the most that was. */
-  private flightFirst = 0;
-  private flightMax = 0;
-  /** Bytes that arrived in it. */
+  private readonly round: QueueRound;
+  /** Bytes that arrived in the round. */
   private arrived = 0;
   /** The largest rate of late, in bytes a microsecond. */
   private rateBest = 0;
@@ -49,16 +39,15 @@ export class QueueWindow {
    * @param share - or this share of the shortest round trip, where that is more
    */
   constructor(rtt: MeasuredRoundTrips, delayMax: Micros, share: number, now: Micros) {
-    this.since = now;
     this.rtt = rtt;
+    this.round = new QueueRound(rtt, now);
     this.delayLeast = delayMax;
     this.delayShare = share;
   }
 
   /** A packet went out; `bytesInFlight` includes it. So much of the window is left to others: `reserved`. */
   onSent(bytesInFlight: number, reserved: number): void {
-    if (this.flightFirst === 0) this.flightFirst = bytesInFlight;
-    if (bytesInFlight + reserved > this.flightMax) this.flightMax = bytesInFlight + reserved;
+    this.round.onSent(bytesInFlight, reserved);
   }
 
   /**
@@ -70,14 +59,7 @@ export class QueueWindow {
   onAck(bytes: number, now: Micros, isSearching = false): void {
     this.isSearching = isSearching;
     this.arrived += bytes;
-    const { adjusted, hasSample, latest, min, sampledAt } = this.rtt;
-    // An acknowledgement may bring no sample. Below a millisecond round trips tell of timers and processes, not of queues.
-    if (!hasSample || sampledAt !== now || min < MILLISECOND || now - latest < this.since) return;
-    if (this.flightFirst === 0) return;
-    if (this.samples === 0) this.first = adjusted;
-    this.sum += adjusted;
-    if (adjusted < this.least) this.least = adjusted;
-    if (++this.samples >= SAMPLES_MIN) this.endRound(now);
+    if (this.round.onAck(now)) this.endRound(now);
   }
 
   private get delayMax(): Micros {
@@ -86,25 +68,22 @@ export class QueueWindow {
 
   private endRound(now: Micros): void {
     this.relent(now);
-    const queue = this.least - this.rtt.min;
+    const { round } = this;
+    const { flightFirst, least, rttFirst, samples, since, sum } = round;
+    const queue = least - this.rtt.min;
     // What round trips swing by is a part of the way: what is in flight meanwhile is in no queue.
-    const way = this.sum / this.samples - queue;
+    const way = sum / samples - queue;
     // Some of what was in flight may have been lost, and acknowledgements may come in bunches.
-    const rate = Math.min(this.flightFirst / this.first, this.arrived / (now - this.since));
+    const rate = Math.min(flightFirst / rttFirst, this.arrived / (now - since));
     const before = this.rateBest;
     this.roundsSinceShrunk++;
-    this.rateBest = Math.max(rate, before * 2 ** ((this.since - now) / RATE_HALF_LIFE));
+    this.rateBest = Math.max(rate, before * 2 ** ((since - now) / RATE_HALF_LIFE));
     const isOver = queue > this.delayMax;
     if (this.isSearching && this.bytes === Number.POSITIVE_INFINITY) this.usedAt = now;
     else if (rate > STILL_GROWING * before) this.follow(isOver, 2 * rate * way, now);
     else if (isOver) this.shrink(way, queue, rate, before, now);
     else if (this.bytes !== Number.POSITIVE_INFINITY) this.grow(way, queue, now);
-    this.since = now;
-    this.samples = 0;
-    this.sum = 0;
-    this.least = NEVER;
-    this.flightFirst = 0;
-    this.flightMax = 0;
+    round.begin(now);
     this.arrived = 0;
   }
 
@@ -132,7 +111,7 @@ export class QueueWindow {
   }
 
   private grow(way: Micros, queue: Micros, now: Micros): void {
-    if (this.flightMax + PACKET <= this.bytes) {
+    if (this.round.flightMax + PACKET <= this.bytes) {
       if (now - this.usedAt > UNUSED_TIME) this.bytes = Number.POSITIVE_INFINITY;
       return;
     }
@@ -145,11 +124,8 @@ export class QueueWindow {
     if (step > 0) this.bytes += Math.min(bytes / 4, Math.max(step, GROWTH_MIN));
   }
 
-  /** A packet goes out while any of the window is left: on a slow path it alone takes longer than the room to swing. */
   private bytesFor(rate: number, way: Micros): number {
-    const { delayMax } = this;
-    const beyond = Math.max(0, PACKET - (1 - AIM) * delayMax * rate);
-    return Math.max(BYTES_MIN, rate * (way + AIM * delayMax) - beyond);
+    return Math.max(BYTES_MIN, windowForQueue(rate, way, this.delayMax));
   }
 
   /** Others may be gone by now, or the way as short again as it was. */
@@ -160,10 +136,6 @@ export class QueueWindow {
   }
 }
 
-/** A round ends with so many samples of its packets, so that no single one decides. */
-const SAMPLES_MIN = 3;
-/** The window is made for so much of what is allowed, to have room to swing. */
-const AIM = 0.75;
 /** A rate that grows so much in a round is not at its end yet. */
 const STILL_GROWING = 1.25;
 /** A window that leaves less of the best rate bounds more than a queue of ours. */
@@ -180,5 +152,3 @@ const SLACK_TIME: Micros = 10 * SECOND;
 const UNUSED_TIME: Micros = 10 * SECOND;
 /** Four packets, which as the least window of BBR are no queue but on the slowest paths. */
 const BYTES_MIN = 4_800;
-const PACKET = 1_200;
-const GROWTH_MIN = 128;
