@@ -12,6 +12,7 @@ import {
   type Stream,
   type StreamOptions,
 } from '../../src/index.ts';
+import { CompressionMode } from '../../src/protocol/compress/index.ts';
 import { noise, reading } from '../protocol/compress/messages.ts';
 import { labPair } from './lab-pair.ts';
 import { echo, join, next, serve, take } from './served.ts';
@@ -225,7 +226,7 @@ describe('a message that cannot be opened', () => {
     await lab.run(20);
     Object.assign(coreOf(stream), { deflater: { deflate: () => Uint8Array.of(2, 1) } });
     stream.send('not this');
-    Object.assign(coreOf(stream), { deflater: null });
+    Object.assign(coreOf(stream), { nextCompression: CompressionMode.OFF });
     stream.send('behind');
     stream.end();
     if (isLate) await lab.settle(client.close());

@@ -81,11 +81,10 @@ export class ConnectionStream extends Schedulable {
   private readonly protection: StreamProtection;
   /** What its messages are unless they say. */
   private readonly compression: CompressionMode;
-  /** What the next message is compressed by; null when it is not. */
+  /** What the next message is. */
+  private nextCompression: CompressionMode;
+  /** What compresses them; null before the first that is to be. */
   private deflater: StreamCompression | null = null;
-  private deflaterMode: CompressionMode = CompressionMode.OFF;
-  /** The deflater, also while messages are not compressed; null before the first that is. */
-  private keptDeflater: StreamCompression | null = null;
   /** The message before was compressed. */
   private wasDeflated = false;
   /** A message has asked for something of its own. */
@@ -110,7 +109,7 @@ export class ConnectionStream extends Schedulable {
     this.receiver = receiver;
     this.streams = streams;
     this.compression = settings.compression ?? streams.compression.options.mode;
-    this.compress(this.compression);
+    this.nextCompression = this.compression;
   }
 
   /** The largest message that can be sent, in bytes. */
@@ -138,7 +137,7 @@ export class ConnectionStream extends Schedulable {
   ): SendResult {
     if (asks !== null || this.isMixed) this.ask(asks);
     const result =
-      this.deflater === null
+      this.nextCompression === CompressionMode.OFF
         ? this.sender.send(data, delivery, deadline, transfer, tracking)
         : this.sendDeflated(data, delivery, deadline, transfer, tracking);
     if (!this.active || deadline < this.deadline) this.streams.onSendTouched(this);
@@ -149,14 +148,7 @@ export class ConnectionStream extends Schedulable {
   private ask(asks: MessageAsks | null): void {
     this.isMixed = true;
     this.sender.queue.mark = this.protection.admits(asks?.protection ?? null) ? 0 : Mark.UNPROTECTED;
-    this.compress(asks?.compression ?? this.compression);
-  }
-
-  /** Messages are compressed so from now on. */
-  private compress(mode: CompressionMode): void {
-    if (mode !== CompressionMode.OFF) this.keptDeflater ??= new StreamCompression(this.streams.compression);
-    this.deflater = mode === CompressionMode.OFF ? null : this.keptDeflater;
-    this.deflaterMode = mode;
+    this.nextCompression = asks?.compression ?? this.compression;
   }
 
   /** Sends a message in an envelope, if that makes it smaller; else as it is. [STR-23] */
@@ -170,7 +162,8 @@ export class ConnectionStream extends Schedulable {
     const { sender } = this;
     const { queue } = sender;
     const { compression, messageLimits } = this.streams;
-    const deflated = this.deflater!.deflate(data, this.deflaterMode);
+    this.deflater ??= new StreamCompression(compression);
+    const deflated = this.deflater.deflate(data, this.nextCompression);
     // [CMP-8] Among compressed ones that wait, an envelope is shorter than a frame of its own.
     const isAmong =
       this.wasDeflated &&
