@@ -23,6 +23,11 @@ export function copyOf(bytes: Uint8Array): Uint8Array {
   return new Uint8Array(bytes);
 }
 
+/** In hexadecimal, as people and logs have it. */
+export function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
+}
+
 /**
  * Frees the memory behind `bytes` now rather than when the collector comes round to it. Only for bytes that nobody looks at any more: all
  * views of that memory have length 0 from then on. Does nothing when they are a part of a larger buffer.

@@ -1,6 +1,7 @@
 /** Dictionaries: bytes that messages are likely to repeat, known to both sides, and named by what they are. */
 
 import { createHash } from 'node:crypto';
+import { hexOf } from '../../base/bytes.ts';
 import { IndexedDictionary, OFFSET_MAX } from './lz4-block.ts';
 
 /** Bytes that messages are compressed with, so that what they have in common with them need not be sent. [CMP-4] */
@@ -24,7 +25,7 @@ export class Dictionary {
 
   /** The hash in hexadecimal, as people read it. */
   get name(): string {
-    return Buffer.from(this.hash).toString('hex');
+    return hexOf(this.hash);
   }
 
   /** Made when it is first compressed with, once for all messages. */

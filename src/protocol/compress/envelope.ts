@@ -9,6 +9,7 @@
  */
 
 import { Buffer } from 'node:buffer';
+import { hexOf } from '../../base/bytes.ts';
 import type { Lz4Codec } from './codec.ts';
 import { type Dictionary, type DictionarySet, HASH_BYTES } from './dictionary.ts';
 import { inflatedLength, TOO_LONG } from './lz4-block.ts';
@@ -131,7 +132,7 @@ export class EnvelopeReader {
 /** The name of the dictionary that an envelope names by its hash; null for any other. */
 export function dictionaryNameOf(envelope: Uint8Array): string | null {
   if (envelope[0] !== Envelope.NAMED || envelope.length < ENVELOPE_BYTES_MAX) return null;
-  return Buffer.from(envelope.subarray(1, ENVELOPE_BYTES_MAX)).toString('hex');
+  return hexOf(envelope.subarray(1, ENVELOPE_BYTES_MAX));
 }
 
 /** Bytes that an envelope takes at most. */

@@ -3,12 +3,11 @@
  * costs no more than to see that. [TRC-1]
  */
 
-import { NO_BYTES } from '../../base/bytes.ts';
+import { hexOf, NO_BYTES } from '../../base/bytes.ts';
 import type { Micros } from '../../base/time.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import type { Path } from '../path/path.ts';
 import { INITIAL_RTT } from '../path/rtt.ts';
-import { hexOf } from '../trace/qlog-frames.ts';
 import { QlogTrace } from '../trace/qlog-trace.ts';
 import { secretLog, type TracedPacket } from '../trace/trace.ts';
 import { type PacketHeader, PacketType, TAG_BYTES } from '../wire/packet-header.ts';

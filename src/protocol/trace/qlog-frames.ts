@@ -3,6 +3,7 @@
  * spec/qlog/jetstream.cddl defines them. What messages say is left out; their streams, sequences and lengths are there. [TRC-4]
  */
 
+import { hexOf } from '../../base/bytes.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import { FrameType, MessageFlag, Space } from '../wire/frame-type.ts';
@@ -20,11 +21,6 @@ export function framesJson(reader: FrameReader, buffer: Uint8Array, start: numbe
   }
   if (reader.error !== 0 && at < end) list += `${list === '' ? '' : ','}${unknown(buffer[at], end - at)}`;
   return `[${list}]`;
-}
-
-/** Of an id, a token or a challenge. */
-export function hexOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
 }
 
 /** The codes that QUIC has, too, by QUIC's names; null for those of our own. */

@@ -3,11 +3,12 @@
  * draft-ietf-quic-qlog-quic-events-03, the newest that viewers in use read, and our own under the name `jetstream` (spec/qlog/). [TRC-2]
  */
 
+import { hexOf } from '../../base/bytes.ts';
 import { MILLISECOND, type Micros } from '../../base/time.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
 import { type PacketSpace, PacketType, VERSION } from '../wire/packet-header.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
-import { applicationCodeJson, framesJson, hexOf, transportErrorName, UINT32_MAX } from './qlog-frames.ts';
+import { applicationCodeJson, framesJson, transportErrorName, UINT32_MAX } from './qlog-frames.ts';
 import type { DropTrigger, RecoveryFigures, TracedEnd, TracedPacket, TraceSink } from './trace.ts';
 
 /** What the first record of a log says. */

@@ -3,6 +3,7 @@
  * the core and never asks it back: it takes a line, and that is all it may do. [TRC-1]
  */
 
+import { hexOf } from '../../base/bytes.ts';
 import type { Micros } from '../../base/time.ts';
 
 /** Takes the records of one connection, in order. It never throws. */
@@ -96,6 +97,6 @@ export type SecretLog = (label: SecretLabel, secret: Uint8Array) => void;
 
 /** What tells the secrets of the connection with this first destination id as lines. */
 export function secretLog(log: KeyLog, firstDestinationId: Uint8Array): SecretLog {
-  const id = Buffer.from(firstDestinationId).toString('hex');
-  return (label, secret) => log(`JSP_${label} ${id} ${Buffer.from(secret).toString('hex')}`);
+  const id = hexOf(firstDestinationId);
+  return (label, secret) => log(`JSP_${label} ${id} ${hexOf(secret)}`);
 }

@@ -1,6 +1,6 @@
 import type { SendBuffer } from './send-buffer.ts';
 
-/** How many messages a sending half had taken in at some time, by space. */
+/** How far a sending half is: what it had taken in when this was made, and where it stands now, over both spaces. */
 export class SendMark {
   private readonly reliable: SendBuffer;
   private readonly bestEffort: SendBuffer | null;
@@ -14,7 +14,7 @@ export class SendMark {
     this.bestEffortPushed = bestEffort?.pushed ?? 0;
   }
 
-  /** Messages that wait now, and those that are partly sent. */
+  /** Messages none of which is sent now. */
   get unsent(): number {
     return this.reliable.unsent + (this.bestEffort?.unsent ?? 0);
   }
@@ -24,25 +24,25 @@ export class SendMark {
     return progressOf(this.reliable) + (this.bestEffort === null ? 0 : progressOf(this.bestEffort));
   }
 
+  /** Messages that are partly sent now. */
   get cut(): number {
     const isCut = this.reliable.cutAt > 0;
     return (isCut ? 1 : 0) + ((this.bestEffort?.cutAt ?? 0) > 0 ? 1 : 0);
   }
 
-  /** Whether all of them are settled. */
+  /** Whether all that it had taken in is settled. */
   get isSettled(): boolean {
-    if (!isSettledUpTo(this.reliable, this.reliablePushed)) return false;
-    return this.bestEffort === null || isSettledUpTo(this.bestEffort, this.bestEffortPushed);
+    if (settledOf(this.reliable) < this.reliablePushed) return false;
+    return this.bestEffort === null || settledOf(this.bestEffort) >= this.bestEffortPushed;
   }
 }
 
 /** Sequences and settled messages only grow; a message that is partly sent counts as the part of one. */
-function progressOf({ cutAt, nextSequence, pushed, records }: SendBuffer): number {
-  const settled = pushed - records.flight - records.queued;
-  return nextSequence + settled + cutAt / 2 ** 32;
+function progressOf(buffer: SendBuffer): number {
+  return buffer.nextSequence + settledOf(buffer) + buffer.cutAt / 2 ** 32;
 }
 
-/** Whether the first `count` messages taken in are settled. */
-function isSettledUpTo({ pushed, records }: SendBuffer, count: number): boolean {
-  return pushed - records.flight - records.queued >= count;
+/** Messages that were taken in and need not be kept any more. */
+function settledOf({ pushed, records }: SendBuffer): number {
+  return pushed - records.flight - records.queued;
 }

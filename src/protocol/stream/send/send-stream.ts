@@ -168,7 +168,7 @@ export class SendStream {
     return !this.isEndUntold && this.reliable.buffer.records.isEmpty;
   }
 
-  /** How many messages were taken in so far. */
+  /** How far it is, to be looked at again later. */
   mark(): SendMark {
     return new SendMark(this.reliable.buffer, this.bestEffort?.buffer ?? null);
   }
