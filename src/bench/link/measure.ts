@@ -6,13 +6,14 @@
 import { addressFamily } from '../../base/ip-address.ts';
 import { MESSAGE_BYTES_MIN, type Plan } from './control.ts';
 import { Prober, roundTripMicros } from './probe.ts';
-import { recommend } from './recommend.ts';
+import { LOSS_FOR_BBR, recommend } from './recommend.ts';
 import {
   type Clocks,
   type Congestion,
   type DatagramLoss,
   type Interval,
   ipUdpBytes,
+  isCarriedWell,
   type LinkReport,
   type LinkRow,
   type LinkSettings,
@@ -247,7 +248,8 @@ class Measurement {
   private controllers(): readonly Congestion[] {
     const { congestion } = this.settings;
     if (congestion !== 'auto') return congestion;
-    const isLossy = this.datagrams.some(({ loss }) => loss.low > LOSSY) || this.settings.protection !== 'off';
+    const isLossy =
+      this.datagrams.some(({ loss }) => loss.low > LOSS_FOR_BBR) || this.settings.protection !== 'off';
     return [isLossy ? 'bbr' : 'cubic'];
   }
 
@@ -343,9 +345,7 @@ class Measurement {
   private async findPathMtu(): Promise<void> {
     for (const direction of this.ways) {
       const rows = this.rows.filter((row) => row.direction === direction && row.asked !== 'auto');
-      const good = rows
-        .filter(({ carried }) => carried === 'whole' || carried === 'unknown')
-        .map(({ mtu }) => mtu);
+      const good = rows.filter(isCarriedWell).map(({ mtu }) => mtu);
       const bad = rows.filter(({ carried }) => carried === 'no').map(({ asked }) => asked as number);
       if (bad.length === 0) {
         this.takeFragmented(direction, rows);
@@ -464,6 +464,4 @@ const JUMBO_MESSAGE_BYTES = 32_000;
 const ETHERNET_MTU = 1_500;
 /** With less of what the path has shown, a load has not filled it. */
 const FILLED = 0.9;
-/** As in the recommendation: with more, what slows down at each loss crawls. */
-const LOSSY = 0.0005;
 const SEARCH_SECONDS = 5;

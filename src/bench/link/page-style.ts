@@ -59,7 +59,6 @@ footer { margin-top: 34px; color: var(--soft); font-size: 13px; }
   .key { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   .plots { grid-template-columns: 1fr 1fr; gap: 12px; } figure > div { zoom: 0.64; } figcaption { font-size: 10.5px; } h3 { font-size: 12px; }
   .scroll { overflow: visible; } table.figures { font-size: 8.4px; min-width: 0; } table.figures th, table.figures td { padding: 2px 4px; }
-  .u-legend .u-series { padding: 0 10px 0 0; }
-.u-legend .u-value { display: none; }
+  .u-legend .u-value { display: none; }
 }
 `;

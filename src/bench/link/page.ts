@@ -10,9 +10,9 @@ import { whole } from '../figures.ts';
 import type { Machine } from './control.ts';
 import { drawPlots, type PlotData } from './page-plots.ts';
 import { PAGE_STYLE } from './page-style.ts';
-import { megabits, percent, worstBloat, worstLoss } from './recommend.ts';
-import { isCarriedWell, type LinkReport, type LinkRow, type RoundTrips } from './report.ts';
-import { CARRIED } from './table.ts';
+import { isBloat, worstBloat, worstLoss } from './recommend.ts';
+import { ipUdpBytes, isCarriedWell, type LinkReport, type LinkRow, type RoundTrips } from './report.ts';
+import { CARRIED, megabits, ms, percent, sizeText } from './table.ts';
 
 /** The page as HTML. */
 export function reportPage(report: LinkReport): string {
@@ -81,12 +81,10 @@ export function plotDataOf({ rows }: LinkReport): PlotData {
 function nameOf(rows: readonly LinkRow[]): (row: LinkRow) => string {
   const ways = new Set(rows.map(({ direction }) => direction)).size;
   const controllers = new Set(rows.map(({ congestion }) => congestion)).size;
-  return ({ asked, congestion, direction, mtu }) =>
-    [
-      asked === 'auto' ? `auto ${mtu === 0 ? '' : whole(mtu)}`.trim() : whole(asked),
-      ...(ways > 1 ? [direction] : []),
-      ...(controllers > 1 ? [congestion] : []),
-    ].join(' ');
+  return (row) =>
+    [sizeText(row), ...(ways > 1 ? [row.direction] : []), ...(controllers > 1 ? [row.congestion] : [])].join(
+      ' ',
+    );
 }
 
 function header({ endedEarly, settings, startedAt, target }: LinkReport): string {
@@ -162,7 +160,7 @@ function plainWords(report: LinkReport): string {
     sentences.push(`A question and its answer take ${ms(idle.p50)} ms, ${feel}.`);
   }
   const bloat = worstBloat(report);
-  if (idle !== null && bloat >= Math.max(20, idle.p50 / 4)) {
+  if (isBloat(bloat, idle)) {
     sentences.push(
       `While the link is full they take ${ms(bloat)} ms longer: what is sent waits in a queue on the way (“bufferbloat”), and everything else behind it.`,
     );
@@ -288,7 +286,7 @@ function circumstances(report: LinkReport): string {
     ],
     [
       'Network',
-      `IPv${ipVersion} over UDP; sizes are UDP payload, ${ipVersion === 4 ? 28 : 48} bytes less than the IP packet`,
+      `IPv${ipVersion} over UDP; sizes are UDP payload, ${ipUdpBytes(ipVersion)} bytes less than the IP packet`,
     ],
     ['This end', machine(client)],
     ['Other end', machine(server)],
@@ -340,10 +338,6 @@ function list(sentences: readonly string[]): string {
 
 function trips({ p50, p95, p99 }: RoundTrips): string {
   return [p50, p95, p99].map(ms).join(' / ');
-}
-
-function ms(value: number): string {
-  return value.toFixed(value >= 99.5 ? 0 : value >= 9.95 ? 1 : 2);
 }
 
 /** Text of anybody as text of the page. */

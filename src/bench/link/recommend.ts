@@ -10,8 +10,10 @@ import {
   messageBytesIn,
   type PathMtu,
   type Recommendation,
+  type RoundTrips,
   type Share,
 } from './report.ts';
+import { megabits, percent } from './table.ts';
 
 /** All of the report that a recommendation is made from. */
 export type Findings = Pick<
@@ -173,10 +175,10 @@ function chooseProtection(findings: Findings, loss: Share | null, reasons: strin
 }
 
 function chooseQueueDelay(findings: Findings, bloatMs: number, reasons: string[]): number | null {
-  const idle = findings.idle?.p50 ?? 0;
-  if (bloatMs < Math.max(BLOAT_MS, idle / 4)) return null;
+  const { idle } = findings;
+  if (!isBloat(bloatMs, idle)) return null;
   reasons.push(
-    `queueDelayMaxMs 10 where urgent messages share the connection with transfers: under load a round trip takes ${ms(bloatMs)} ms longer than the ${ms(idle)} ms of the idle path (bufferbloat).`,
+    `queueDelayMaxMs 10 where urgent messages share the connection with transfers: under load a round trip takes ${ms(bloatMs)} ms longer than the ${ms(idle.p50)} ms of the idle path (bufferbloat).`,
   );
   return 10;
 }
@@ -282,23 +284,17 @@ export function worstBloat({ idle, rows }: Pick<Findings, 'idle' | 'rows'>): num
   return Math.max(0, ...rows.map(({ load }) => (load?.loaded?.p50 ?? idle.p50) - idle.p50));
 }
 
+/** Whether that is so much longer that it is told (bufferbloat). */
+export function isBloat(bloatMs: number, idle: RoundTrips | null): idle is RoundTrips {
+  return idle !== null && bloatMs >= Math.max(BLOAT_MS, idle.p50 / 4);
+}
+
 function goodputOfRow({ load }: LinkRow): number {
   return load?.goodputBitsPerSecond ?? 0;
 }
 
 function goodputOf(rows: readonly LinkRow[], size: number): number {
   return Math.max(0, ...rows.filter(({ mtu }) => mtu === size).map(goodputOfRow));
-}
-
-export function megabits(bitsPerSecond: number): string {
-  const value = bitsPerSecond / 1e6;
-  return value >= 100 ? whole(value) : value.toFixed(value >= 10 ? 1 : 2);
-}
-
-export function percent(share: number): string {
-  const value = 100 * share;
-  const digits = value === 0 || value >= 9.95 ? 0 : value >= 0.1 ? 2 : 3;
-  return `${value.toFixed(digits)} %`;
 }
 
 function ms(value: number): string {
@@ -312,7 +308,7 @@ const HEADERS_WORTH = 0.003;
 /** Runs differ by so much where nothing else does. */
 const GOODPUT_NOISE = 0.05;
 /** With less loss than this cubic keeps most of its rate. */
-const LOSS_FOR_BBR = 0.0005;
+export const LOSS_FOR_BBR = 0.0005;
 const LOSS_FOR_PROTECTION = 0.001;
 const RUN_BURSTY = 2;
 const BLOAT_MS = 20;

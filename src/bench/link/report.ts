@@ -237,7 +237,7 @@ export function messageBytesIn(mtu: number): number {
   return Math.max(1, mtu - PACKET_OVERHEAD);
 }
 
-/** The largest MTU that a row of this way was measured with and that arrives as it should. */
+/** Whether its datagrams arrive as they should, in one piece as far as that is known. */
 export function isCarriedWell(row: LinkRow): boolean {
   return row.load !== null && (row.carried === 'whole' || row.carried === 'unknown');
 }

@@ -2,7 +2,6 @@
 import { printable } from '../../base/errors.ts';
 import { formatTable, whole } from '../figures.ts';
 import type { Quantiles } from './control.ts';
-import { megabits, percent } from './recommend.ts';
 import type { DatagramLoss, Interval, LinkReport, LinkRow, OneWay, RoundTrips } from './report.ts';
 
 /** The whole report for people. */
@@ -66,8 +65,8 @@ function times({ min, p50, p99 }: Quantiles): string {
 }
 
 export function cells(row: LinkRow): string[] {
-  const { asked, carried, congestion, direction, idle, load } = row;
-  const name = asked === 'auto' ? `auto ${row.mtu === 0 ? '' : whole(row.mtu)}`.trim() : whole(asked);
+  const { carried, congestion, direction, idle, load } = row;
+  const name = sizeText(row);
   if (load === null)
     return [name, direction, congestion, CARRIED[carried], ...HEADER.slice(4).map(() => '-')];
   const rtt = (trips: RoundTrips | null): string =>
@@ -87,6 +86,12 @@ export function cells(row: LinkRow): string[] {
     ms(load.jitterMs ?? load.loaded?.jitterMs ?? 0),
     `${(100 * load.cpuSender).toFixed(0)}/${(100 * load.cpuReceiver).toFixed(0)}`,
   ];
+}
+
+/** The size that was asked for, with what `auto` has found. */
+export function sizeText({ asked, mtu }: LinkRow): string {
+  if (asked !== 'auto') return whole(asked);
+  return mtu === 0 ? asked : `${asked} ${whole(mtu)}`;
 }
 
 /** A bar of goodput for each row. */
@@ -152,7 +157,18 @@ export function intervalText(direction: OneWay, interval: Interval): string {
   return `${when}  ${direction.padEnd(4)}  ${megabits(goodputBitsPerSecond).padStart(7)} Mbit/s  round trip ${rtt} ms  lost ${percent(loss)}${omitted}`;
 }
 
-function ms(value: number): string {
+export function megabits(bitsPerSecond: number): string {
+  const value = bitsPerSecond / 1e6;
+  return value >= 100 ? whole(value) : value.toFixed(value >= 10 ? 1 : 2);
+}
+
+export function percent(share: number): string {
+  const value = 100 * share;
+  const digits = value === 0 || value >= 9.95 ? 0 : value >= 0.1 ? 2 : 3;
+  return `${value.toFixed(digits)} %`;
+}
+
+export function ms(value: number): string {
   return value.toFixed(value >= 99.5 ? 0 : value >= 9.95 ? 1 : 2);
 }
 
