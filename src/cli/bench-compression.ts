@@ -10,7 +10,7 @@ import {
   type Lz4Preference,
 } from '../protocol/compress/index.ts';
 import { positiveNumber, wholeNumber, words } from './arguments.ts';
-import { coloursOf, note } from './terminal.ts';
+import { coloursOf, note, print } from './terminal.ts';
 
 interface CompressionOptions {
   lz4?: Lz4Preference[];
@@ -101,10 +101,6 @@ function cells(result: CompressionResult | undefined): string[] {
     inflate === null ? '-' : inflate.microsPerMessage.toFixed(1),
     inflate === null ? '-' : whole(inflate.megabytesPerSecond),
   ];
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
 
 const LZ4_NAMES = ['native', 'js', 'auto'] as const;

@@ -5,7 +5,7 @@ import { PERFECT_PATH } from '../bench/lab-path.ts';
 import { LossyBench, NUMBER_BYTES } from '../bench/lossy.ts';
 import type { ProtectionBlock } from '../transport/protection.ts';
 import { codes, percentages, wholeNumber, wholeNumbers } from './arguments.ts';
-import { coloursOf, warn } from './terminal.ts';
+import { coloursOf, print, warn } from './terminal.ts';
 
 interface FecOptions {
   code: ProtectionBlock[];
@@ -125,10 +125,6 @@ function lossesName({ losses }: FecScenario): string {
 
 function percent(share: number): string {
   return `${(share * 100).toFixed(1)} %`;
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
 
 const MESSAGES_MAX = 100_000;

@@ -19,7 +19,7 @@ import { CONTROLLERS, DELIVERIES, type Delivery } from '../transport/options.ts'
 import type { Protection } from '../transport/protection.ts';
 import { oneOfWords, positiveNumber, protections, qlogOption, wholeNumber, words } from './arguments.ts';
 import { ProgressLine } from './progress-line.ts';
-import { CommandError, coloursOf, note, onStopSignal } from './terminal.ts';
+import { CommandError, cannotWrite, coloursOf, note, onStopSignal, print } from './terminal.ts';
 
 interface LinkOptions {
   reverse?: boolean;
@@ -173,12 +173,6 @@ function assertWritable(path: string): void {
   }
 }
 
-function cannotWrite(path: string, error: unknown): CommandError {
-  return new CommandError('ERR_JSP_FILE', `cannot write ${path}: ${(error as Error).message}`, {
-    cause: error,
-  });
-}
-
 /** Progress: a line that changes on a terminal, and lines that stay elsewhere. */
 class View {
   private readonly options: LinkOptions;
@@ -233,10 +227,6 @@ function rate(text: string): number {
 
 function seconds(text: string): number {
   return text === '0' ? 0 : positiveNumber(text);
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
 
 const UNITS: Readonly<Record<string, number>> = { '': 1, K: 1e3, M: 1e6, G: 1e9 };

@@ -16,7 +16,7 @@ import {
   wholeNumber,
   words,
 } from './arguments.ts';
-import { coloursOf } from './terminal.ts';
+import { coloursOf, print } from './terminal.ts';
 
 interface LossyOptions {
   /** In per cent. */
@@ -187,10 +187,6 @@ function barsOf(results: readonly LossyResult[]): (Bar | null)[] {
 function percent(share: number): string {
   const value = share * 100;
   return `${Number.isInteger(value) ? value : value.toFixed(value < 1 ? 2 : 1)} %`;
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
 
 const ORDERS = ['ordered', 'unordered'] as const;

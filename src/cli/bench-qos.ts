@@ -11,7 +11,7 @@ import {
 } from '../bench/qos.ts';
 import { CONTROLLERS, type TransportOptions } from '../transport/options.ts';
 import { positiveNumber, positiveNumbers, wholeNumber, words } from './arguments.ts';
-import { coloursOf } from './terminal.ts';
+import { coloursOf, print } from './terminal.ts';
 
 interface QosOptions {
   /** In Mbit/s. */
@@ -137,10 +137,6 @@ function gameCells({ ageMs, perSecond, longestGapMs, oldestShownMs }: GameResult
 
 function milliseconds(value: number | undefined): string {
   return value === undefined ? '-' : value.toFixed(1);
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
 
 const SHARES_SUM = Object.values(SATURATING).reduce((sum, share) => sum + share, 0);

@@ -4,7 +4,7 @@ import { serveBench } from '../bench/link/server.ts';
 import { generateIdentity } from '../transport/system-crypto.ts';
 import { positiveNumber, qlogOption, wholeNumber } from './arguments.ts';
 import { advertised, listeningError } from './listening.ts';
-import { note, onStopSignal, warn } from './terminal.ts';
+import { note, onStopSignal, print, warn } from './terminal.ts';
 
 interface ServeOptions {
   host: string;
@@ -45,7 +45,7 @@ async function serve({ host, port, advertise, minutes, gigabytes }: ServeOptions
     warn(`listening on ${server.host}: anyone who has the URL and can reach it may measure, one at a time`);
   }
   process.stdout.on('error', () => {}); // who started it does not read any more, and clients have the URL
-  process.stdout.write(`${server.url}\n`);
+  print(server.url);
   note(
     `serves measurements on ${server.host}, UDP port ${server.port}; on the other host run: jsp bench link URL`,
   );

@@ -11,7 +11,7 @@ import { addBenchLink } from './bench-link.ts';
 import { addLossyBench } from './bench-lossy.ts';
 import { addQosBench } from './bench-qos.ts';
 import { addBenchServe } from './bench-serve.ts';
-import { note } from './terminal.ts';
+import { note, print } from './terminal.ts';
 
 interface BenchOptions {
   size: number;
@@ -116,10 +116,6 @@ function mtuCells(result: MtuResult): string[] {
   const { mtu, megabitsPerSecond, packetsPerSecond, messagesPerSecond, overheadPercent } = result;
   const figures = [megabitsPerSecond, packetsPerSecond, messagesPerSecond].map(whole);
   return [String(mtu), ...figures, overheadPercent.toFixed(1)];
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
 
 const MTU = wholeNumber(DATAGRAM_BYTES_MIN, DATAGRAM_BYTES_MAX);

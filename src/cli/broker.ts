@@ -6,7 +6,7 @@ import { DEFAULT_PORT } from '../transport/url.ts';
 import { MESSAGE_BYTES_MAX, profileOption, qlogOption, wholeNumber } from './arguments.ts';
 import { advertised, listeningError } from './listening.ts';
 import { DEFAULT_STATE_DIRECTORY, StateDirectory } from './state-directory.ts';
-import { note, onStopSignal, warn } from './terminal.ts';
+import { note, onStopSignal, print, warn } from './terminal.ts';
 
 interface BrokerCommandOptions {
   host: string;
@@ -82,7 +82,7 @@ async function runBroker(options: BrokerCommandOptions): Promise<void> {
       warn(`a fault of the broker cost a client its connection: ${faultText(error)}`),
     );
     process.stdout.on('error', () => {}); // who started it does not read any more; the URL is in the state directory
-    process.stdout.write(`${broker.url}\n`);
+    print(broker.url);
     if (options.firstSteps) printFirstSteps();
     note(`broker listens on ${broker.host}, UDP port ${broker.port}; its state is in ${state.path}`);
     const signal = await Promise.race([stopped, broker.closed.then(() => null)]);

@@ -17,7 +17,7 @@ import {
 import type { CompressionSettings } from '../transport/compression.ts';
 import { wholeNumber } from './arguments.ts';
 import { readSamples } from './samples.ts';
-import { CommandError, coloursOf, note, warn } from './terminal.ts';
+import { CommandError, cannotWrite, coloursOf, note, print, warn } from './terminal.ts';
 
 interface TrainOptions {
   output?: string;
@@ -111,9 +111,7 @@ function write(path: string, dictionary: Dictionary): void {
   try {
     writeFileSync(path, dictionary.bytes);
   } catch (error) {
-    throw new CommandError('ERR_JSP_FILE', `cannot write ${path}: ${(error as Error).message}`, {
-      cause: error,
-    });
+    throw cannotWrite(path, error);
   }
 }
 
@@ -226,10 +224,6 @@ function described({ name, bytes }: Dictionary): { name: string; sha256: string;
 
 function ratio(bytes: number, sent: number): number {
   return Number((bytes / sent).toFixed(3));
-}
-
-function print(text: string): void {
-  process.stdout.write(`${text}\n`);
 }
 
 /** Every fifth sample is kept back, to try the dictionary on. */

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { type Command, InvalidArgumentError } from 'commander';
-import { printable, printableJson } from '../base/errors.ts';
+import { printable } from '../base/errors.ts';
 import {
   lineOf,
   MonitorView,
@@ -13,7 +13,7 @@ import {
 } from '../monitor/index.ts';
 import { connect } from '../transport/connect.ts';
 import { GOODBYE, positiveNumber, qlogOption, wholeNumber } from './arguments.ts';
-import { CommandError, coloursOf, note, onStopSignal } from './terminal.ts';
+import { CommandError, coloursOf, note, onStopSignal, print, printJson } from './terminal.ts';
 
 interface MonitorCommandOptions {
   pid?: number | true;
@@ -117,7 +117,7 @@ function printLook(view: MonitorView, seconds: number, { json }: MonitorCommandO
       last: points.at(-1) ?? null,
     }));
     const look = { ...view.report, seconds, connections };
-    process.stdout.write(`${printableJson(JSON.stringify(look))}\n`);
+    printJson(look);
     return;
   }
   const lines = [...view.watched.values()].flatMap((watched) => {
@@ -125,7 +125,7 @@ function printLook(view: MonitorView, seconds: number, { json }: MonitorCommandO
     return point === undefined ? [] : [lineOf(watched, point, seconds)];
   });
   if (lines.length === 0) lines.push(`${seconds.toFixed(1)} s  no connection is open`);
-  process.stdout.write(`${lines.join('\n')}\n`);
+  print(lines.join('\n'));
 }
 
 /** The whole terminal, which looks as before when the command is over, however it ends. */
@@ -266,7 +266,7 @@ async function listProcesses(): Promise<void> {
     process.exitCode = 1;
     return;
   }
-  for (const pid of pids) process.stdout.write(`${await describe(pid)}\n`);
+  for (const pid of pids) print(await describe(pid));
   note('Watch one of them with: jsp monitor --pid PID');
 }
 

@@ -13,7 +13,7 @@ import {
   URL_OPTION_HELP,
   wholeNumber,
 } from './arguments.ts';
-import { onStopSignal } from './terminal.ts';
+import { onStopSignal, print } from './terminal.ts';
 
 interface PingOptions {
   url?: string;
@@ -94,10 +94,6 @@ export function roundTripSummary(times: readonly number[]): string {
 
 function milliseconds(ms: number): string {
   return `${ms.toFixed(3)} ms`;
-}
-
-function print(line: string): void {
-  process.stdout.write(`${line}\n`);
 }
 
 const HELP = `

@@ -1,6 +1,7 @@
 /** What a long command is doing: on a terminal a line with a bar that changes in place, elsewhere a line for each step. */
 import { coloursOf, type TerminalStream } from './terminal.ts';
 
+/** Where progress is shown; stderr is one. */
 export interface ProgressStream extends TerminalStream {
   readonly columns?: number;
   write(text: string): unknown;

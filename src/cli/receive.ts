@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Command, InvalidArgumentError } from 'commander';
-import { type JspError, printable, printableJson } from '../base/errors.ts';
+import { type JspError, printable } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import { type FileReceiver, PARTS_FOLDER, type ReceiverEvent, receiveFiles } from '../files/index.ts';
 import { FILES_LABEL } from '../files/messages.ts';
@@ -17,7 +17,7 @@ import {
   StateDirectory,
   URL_FILE,
 } from './state-directory.ts';
-import { CommandError, note, onStopSignal, warn } from './terminal.ts';
+import { CommandError, note, onStopSignal, print, printJson, warn } from './terminal.ts';
 import { bytesText, TransferProgress } from './transfer-progress.ts';
 
 interface ReceiveOptions {
@@ -188,7 +188,7 @@ class TextView implements View {
   private readonly line = new TransferProgress(process.stderr);
 
   listening(url: string, folder: string): void {
-    process.stdout.write(`${url}\n`);
+    print(url);
     note(`receiving into ${folder}; to send: jsp send FILE... --to ${url}`);
   }
 
@@ -207,7 +207,7 @@ class TextView implements View {
       case 'done':
         if (event.file.kind === 'folder') return;
         this.line.clear();
-        process.stdout.write(`${printable(event.file.path)}\n`);
+        print(printable(event.file.path));
         return;
       case 'refused':
         return this.say(`refused ${printable(event.file.path)}: ${printable(event.reason)}`);
@@ -231,21 +231,17 @@ class JsonView implements View {
   private shownAt = 0;
 
   listening(url: string, folder: string): void {
-    print({ event: 'listening', url, folder });
+    printJson({ event: 'listening', url, folder });
   }
 
   show({ type: event, ...rest }: ReceiverEvent): void {
     const now = performance.now();
     if (event === 'progress' && now - this.shownAt < JSON_MS) return;
     if (event === 'progress') this.shownAt = now;
-    print({ event, ...rest });
+    printJson({ event, ...rest });
   }
 
   clear(): void {}
-}
-
-function print(value: object): void {
-  process.stdout.write(`${printableJson(JSON.stringify(value))}\n`);
 }
 
 /** `500M`, `10G`: decimal, as disks are sold; commander prints what is thrown. */

@@ -2,14 +2,14 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import type { Command } from 'commander';
-import { JspError, printable, printableJson } from '../base/errors.ts';
+import { JspError, printable } from '../base/errors.ts';
 import { type SendProgress, type SendReport, type SentFile, sendFiles } from '../files/index.ts';
 import { connect } from '../transport/connect.ts';
 import type { ProfileName } from '../transport/profiles.ts';
 import { checkedUrl, profileOption, qlogOption, wholeNumber } from './arguments.ts';
 import { TRANSFER_OPTIONS } from './receive.ts';
 import { RECEIVER_STATE, URL_FILE } from './state-directory.ts';
-import { CommandError, note, onStopSignal } from './terminal.ts';
+import { CommandError, note, onStopSignal, print, printJson } from './terminal.ts';
 import { bytesText, durationText, TransferProgress } from './transfer-progress.ts';
 
 interface SendOptions {
@@ -134,7 +134,7 @@ class TextView {
       connections > 1 ? `${connections} connections` : '',
       sentBytes > bytes ? `${(100 * (sentBytes / bytes - 1)).toFixed(2)} % of it again` : '',
     ];
-    process.stdout.write(`${parts.filter((part) => part !== '').join('; ')}\n`);
+    print(parts.filter((part) => part !== '').join('; '));
   }
 }
 
@@ -155,7 +155,7 @@ class JsonView {
     if (now - this.shownAt < JSON_MS) return;
     this.shownAt = now;
     const { files, filesSettled, bytes, bytesSettled, sentBytes, waitsFor } = progress;
-    print({
+    printJson({
       event: 'progress',
       files,
       filesSettled,
@@ -172,12 +172,8 @@ class JsonView {
     const { files, skipped, bytes, sentBytes, connections } = report;
     const sentShare = bytes === 0 ? 0 : sentBytes / bytes;
     const ok = missingOf(report) === 0;
-    print({ event: 'end', ok, bytes, sentBytes, sentShare, seconds, connections, files, skipped });
+    printJson({ event: 'end', ok, bytes, sentBytes, sentShare, seconds, connections, files, skipped });
   }
-}
-
-function print(value: object): void {
-  process.stdout.write(`${printableJson(JSON.stringify(value))}\n`);
 }
 
 /** Where to send to: the option, or the receiver that was started in this folder. */

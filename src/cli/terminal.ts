@@ -1,5 +1,5 @@
 import { CommanderError } from 'commander';
-import { printable } from '../base/errors.ts';
+import { printable, printableJson } from '../base/errors.ts';
 
 /**
  * What a command has to do with its terminal and with the system that runs it: notes and colours on stderr, the signals that stop it, and
@@ -22,6 +22,16 @@ export interface Colours {
 export function coloursOf(stream: TerminalStream, environment = process.env): Colours {
   const coloured = stream.isTTY === true && !environment.NO_COLOR && environment.TERM !== 'dumb';
   return coloured ? ANSI : PLAIN;
+}
+
+/** A line of a command's output. */
+export function print(text: string): void {
+  process.stdout.write(`${text}\n`);
+}
+
+/** A line of it for machines; what came from elsewhere cannot act on a terminal that it is shown on. */
+export function printJson(value: object): void {
+  print(printableJson(JSON.stringify(value)));
 }
 
 /** One line for people: what a command has to say besides its output. */
@@ -83,6 +93,12 @@ export class CommandError extends Error {
     super(printable(message), options);
     this.code = code;
   }
+}
+
+/** Why a file that a command was told to write is not written. */
+export function cannotWrite(path: string, error: unknown): CommandError {
+  const { message } = error as Error;
+  return new CommandError('ERR_JSP_FILE', `cannot write ${path}: ${message}`, { cause: error });
 }
 
 /** Says in one line what went wrong, and ends the process at once: a failed command may have a socket or stdin open. */

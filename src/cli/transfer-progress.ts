@@ -1,6 +1,7 @@
 /** How a long transfer is shown: one line that changes in place on a terminal, a line now and then elsewhere. */
 
 import { performance } from 'node:perf_hooks';
+import type { ProgressStream } from './progress-line.ts';
 
 /** What is to be shown. */
 export interface Progress {
@@ -10,22 +11,15 @@ export interface Progress {
   readonly bytesTotal: number;
 }
 
-/** Where it is shown; stderr is one. */
-export interface ProgressOutput {
-  readonly isTTY?: boolean;
-  readonly columns?: number;
-  write(text: string): unknown;
-}
-
 /** Shows progress as often as somebody can read it. */
 export class TransferProgress {
-  private readonly output: ProgressOutput;
+  private readonly output: ProgressStream;
   private readonly now: () => number;
   private readonly rate: Rate;
   private shownAt = Number.NEGATIVE_INFINITY;
   private isShown = false;
 
-  constructor(output: ProgressOutput, now: () => number = () => performance.now()) {
+  constructor(output: ProgressStream, now: () => number = () => performance.now()) {
     this.output = output;
     this.now = now;
     this.rate = new Rate();
