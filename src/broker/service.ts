@@ -4,8 +4,13 @@
  */
 
 import { MILLISECOND } from '../base/time.ts';
-import { isCompressed, ReasonCode, reasonCodeName, STREAM_LABEL } from '../pubsub/command.ts';
-import { type MessageConnection, type MessageStream, STREAM_PRIORITIES } from '../pubsub/message-stream.ts';
+import { ReasonCode, reasonCodeName, STREAM_LABEL } from '../pubsub/command.ts';
+import {
+  type MessageConnection,
+  type MessageStream,
+  STREAM_PRIORITIES,
+  sendCommand,
+} from '../pubsub/message-stream.ts';
 import { type Clock, systemClock } from '../udp/clock.ts';
 import { BrokerCore, type BrokerEffect } from './core/broker-core.ts';
 import { ACCOUNTED_BYTES_MIN, type Channel } from './core/delivery/client.ts';
@@ -239,12 +244,8 @@ export class StreamLink implements CarryingLink {
   }
 
   send(bytes: Uint8Array): boolean {
-    const { stream } = this;
     try {
-      // [BRK-42] what is compressed is not compressed again
-      if (isCompressed(bytes))
-        return stream.send(bytes, bytes.length < TRANSFER_BYTES_MIN ? AS_IT_IS : TRANSFER_AS_IT_IS);
-      return bytes.length < TRANSFER_BYTES_MIN ? stream.send(bytes) : stream.send(bytes, TRANSFER); // [BRK-7]
+      return sendCommand(this.stream, bytes, bytes.length >= TRANSFER_BYTES_MIN); // [BRK-7] large ones without a copy
     } catch {
       return false; // closed
     }
@@ -329,6 +330,3 @@ function ignore(): void {}
 const TICK_MS_MAX = 1_000;
 /** Below this a copy is cheaper than keeping hold of the bytes. */
 const TRANSFER_BYTES_MIN = 4_096;
-const TRANSFER = { transfer: true };
-const AS_IT_IS = { compression: false } as const;
-const TRANSFER_AS_IT_IS = { transfer: true, compression: false } as const;

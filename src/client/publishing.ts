@@ -10,15 +10,13 @@ import { performance } from 'node:perf_hooks';
 import { JspError } from '../base/errors.ts';
 import { checkOptions, type OptionTable, oneOf } from '../base/options.ts';
 import { CompressionMode } from '../protocol/compress/index.ts';
+import { Command, encodePlain, LARGE_BYTES_MIN, PublishFlag, publishPrefix } from '../pubsub/command.ts';
 import {
-  Command,
-  encodePlain,
-  isCompressed,
-  LARGE_BYTES_MIN,
-  PublishFlag,
-  publishPrefix,
-} from '../pubsub/command.ts';
-import { type MessageConnection, STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
+  type MessageConnection,
+  STREAM_PRIORITIES,
+  type StreamPriority,
+  sendCommand,
+} from '../pubsub/message-stream.ts';
 import { assertTopic } from '../pubsub/topic.ts';
 import { type CompressionChoice, compressionChoice, compressionModeOf } from '../transport/compression.ts';
 import { CommandStream, openCommandStream, PendingRequests } from './command-stream.ts';
@@ -363,8 +361,7 @@ class PublishingStream {
   publish(message: Uint8Array, transfer: boolean): boolean {
     const { stream } = this.commands;
     try {
-      if (isCompressed(message)) this.full = !stream.send(message, transfer ? TRANSFER_AS_IT_IS : AS_IT_IS);
-      else this.full = !(transfer ? stream.send(message, TRANSFER) : stream.send(message));
+      this.full = !sendCommand(stream, message, transfer);
     } catch (error) {
       throw (error as { code?: unknown }).code === 'ERR_JSP_QUEUE_FULL' ? queueFull(error) : error;
     }
@@ -420,10 +417,6 @@ const PREFIXES_MAX = 1_024;
 const QUEUE_BYTES_MAX = 63 * 1024 * 1024;
 /** Unconfirmed messages at which the broker is asked what it has. */
 const CONFIRM_MESSAGES = 1_024;
-const TRANSFER = { transfer: true };
-/** What is compressed is not compressed again. [BRK-42] */
-const AS_IT_IS = { compression: false } as const;
-const TRANSFER_AS_IT_IS = { transfer: true, compression: false } as const;
 const CONFIRM_MS = 1_000;
 /** Of a command. */
 const FLAGS_AT = 1;

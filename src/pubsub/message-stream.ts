@@ -1,3 +1,5 @@
+import { isCompressed } from './command.ts';
+
 /** A stream of the transport, as broker and client use it. */
 export interface MessageStream {
   /** The same at both ends. */
@@ -35,6 +37,16 @@ export interface MessageStream {
   on(event: 'close', listener: () => void): unknown;
 }
 
+/**
+ * Sends a command; one whose payload is compressed is not compressed again. [BRK-42]
+ *
+ * @param isGivenAway - its bytes are the stream's from now on
+ */
+export function sendCommand(stream: MessageStream, command: Uint8Array, isGivenAway: boolean): boolean {
+  if (isCompressed(command)) return stream.send(command, isGivenAway ? TRANSFER_AS_IT_IS : AS_IT_IS);
+  return isGivenAway ? stream.send(command, TRANSFER) : stream.send(command);
+}
+
 /** Classes of streams, in the order of their numbers. */
 export const STREAM_PRIORITIES = ['system', 'media', 'chat', 'bulk'] as const;
 export type StreamPriority = (typeof STREAM_PRIORITIES)[number];
@@ -54,3 +66,7 @@ export interface MessageConnection {
   /** Closes at once. */
   destroy(code?: number, reason?: string): unknown;
 }
+
+const TRANSFER = { transfer: true } as const;
+const AS_IT_IS = { compression: false } as const;
+const TRANSFER_AS_IT_IS = { transfer: true, compression: false } as const;
