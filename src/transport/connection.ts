@@ -10,7 +10,7 @@ import {
   text,
   whole,
 } from '../base/options.ts';
-import { MILLISECOND, NEVER } from '../base/time.ts';
+import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
 import {
   type Alert,
   APP_STATES,
@@ -136,14 +136,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   private mtuRequest: MtuRequest | null = null;
   /** What the radio of the machine tells. */
   private readonly sparing: Sparing = {
-    onRadioAwake: () => {
-      try {
-        this.core.device.onRadioAwake(this.driver.now());
-      } catch (error) {
-        this.driver.onInternalError(this.core, error); // which ends it
-      }
-      this.driver.wake();
-    },
+    onRadioAwake: () => this.call((now) => this.core.device.onRadioAwake(now)),
   };
   /** The change of the size of datagrams that nobody listened for. */
   private untoldMtu: { mtu: number; previous: number } | null = null;
@@ -268,12 +261,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     if (!this.isOpen) return Promise.reject(this.closedWith ?? connectionClosed());
     return new Promise((resolve, reject) => {
       this.mtuRequest = { bytes, resolve, reject };
-      try {
-        this.core.useMtu(bytes, this.driver.now());
-      } catch (error) {
-        this.driver.onInternalError(this.core, error); // which ends it, and that rejects
-      }
-      this.driver.wake();
+      this.call((now) => this.core.useMtu(bytes, now));
     });
   }
 
@@ -358,6 +346,35 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     this.closeNow(code, reason);
   }
 
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /**
+   * Lets the process end although the connection is open, as `unref` of a socket does. Of no effect on a listener's connections, whose
+   * socket is the listener's: see `Listener.unref`.
+   */
+  unref(): this {
+    this.owner.setReferenced?.(false);
+    return this;
+  }
+
+  /** Undoes {@link unref}: the open connection keeps the process alive, as it does by default. */
+  ref(): this {
+    this.owner.setReferenced?.(true);
+    return this;
+  }
+
+  /** Does something in the core for a caller who is not to see it fail: the connection ends with that, and tells why. */
+  private call(action: (now: Micros) => void): void {
+    try {
+      action(this.driver.now());
+    } catch (error) {
+      this.driver.onInternalError(this.core, error);
+    }
+    this.driver.wake();
+  }
+
   private tellDevice(tell: (device: CoreConnection['device'], now: number) => void): void {
     if (this.over) return;
     try {
@@ -386,25 +403,6 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       this.driver.onInternalError(this.core, error); // which ends it, too
     }
     this.driver.flush();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
-  }
-
-  /**
-   * Lets the process end although the connection is open, as `unref` of a socket does. Of no effect on a listener's connections, whose
-   * socket is the listener's: see `Listener.unref`.
-   */
-  unref(): this {
-    this.owner.setReferenced?.(false);
-    return this;
-  }
-
-  /** Undoes {@link unref}: the open connection keeps the process alive, as it does by default. */
-  ref(): this {
-    this.owner.setReferenced?.(true);
-    return this;
   }
 
   /** The socket is of no use any more. */
@@ -507,14 +505,10 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       aborted = true;
       this.destroy(code, reason);
     });
-    const now = this.driver.now();
-    const deadline = timeoutMs === undefined ? NEVER : now + timeoutMs * MILLISECOND;
-    try {
+    this.call((now) => {
+      const deadline = timeoutMs === undefined ? NEVER : now + timeoutMs * MILLISECOND;
       this.core.lifecycle.finish(code, reason, deadline, stallMs * MILLISECOND, now);
-    } catch (error) {
-      this.driver.onInternalError(this.core, error); // which ends it, too
-    }
-    this.driver.wake();
+    });
     await this.closed;
     forget();
     if (!this.core.lifecycle.wasCut) return;
