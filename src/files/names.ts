@@ -80,4 +80,4 @@ const OURS: ReadonlySet<string> = new Set(['.jsp', PARTS_FOLDER]);
 const DEVICE = /^(con|prn|aux|nul|conin\$|conout\$|clock\$|com\d|lpt\d) *(\.|$)/i;
 export const DEPTH_MAX = 64;
 export const NAME_BYTES_MAX = 255;
-export const PATH_BYTES_MAX = 2_048;
+const PATH_BYTES_MAX = 2_048;

@@ -122,7 +122,7 @@ class Receiver implements FileReceiver {
 }
 
 /** What the options of {@link receiveFiles} may be. */
-export const RECEIVE_OPTIONS: OptionTable<ReceiveOptions> = {
+const RECEIVE_OPTIONS: OptionTable<ReceiveOptions> = {
   onExisting: oneOf(['refuse', 'overwrite', 'rename']),
   bytesMax: number(0, Number.POSITIVE_INFINITY),
   filesMax: number(0, Number.POSITIVE_INFINITY),

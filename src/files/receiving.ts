@@ -110,8 +110,8 @@ export class ReceiveSession {
     stream.on('error', () => {}); // the iteration tells
   }
 
-  /** Takes the transfer to its end. Resolves with whether the sender has ended it, as against its connection. */
-  async run(): Promise<boolean> {
+  /** Takes the transfer to its end. */
+  async run(): Promise<void> {
     let isComplete = false;
     try {
       for await (const message of this.stream) {
@@ -128,7 +128,6 @@ export class ReceiveSession {
     }
     for (const file of [...this.files.values()]) await this.drop(file);
     this.tell({ type: 'over', complete: isComplete });
-    return isComplete;
   }
 
   /** Gives the transfer up; parts stay. */

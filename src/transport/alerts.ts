@@ -1,4 +1,11 @@
-import { checkOptions, flag, number, type OptionCheck, type OptionTable } from '../base/options.ts';
+import {
+  checkOptions,
+  chosenOptions,
+  flag,
+  number,
+  type OptionCheck,
+  type OptionTable,
+} from '../base/options.ts';
 import { MILLISECOND, type Micros } from '../base/time.ts';
 import {
   ALERT_DEFAULTS,
@@ -56,7 +63,7 @@ export class AlertWatch {
   constructor(core: CoreConnection, clock: Clock, options: AlertOptions, tell: (alert: Alert) => void) {
     this.core = core;
     this.clock = clock;
-    this.states = new AlertStates(thresholdsOf(options));
+    this.states = new AlertStates({ ...ALERT_DEFAULTS, ...chosenOptions(options, ALERT_OPTIONS) });
     this.tell = tell;
   }
 
@@ -91,17 +98,6 @@ export class AlertWatch {
       stalledMs: this.stalls.look(streams.values(), now) / MILLISECOND,
     };
   }
-}
-
-function thresholdsOf(options: AlertOptions): typeof ALERT_DEFAULTS {
-  return {
-    highLatencyMs: options.highLatencyMs ?? ALERT_DEFAULTS.highLatencyMs,
-    highLossRate: options.highLossRate ?? ALERT_DEFAULTS.highLossRate,
-    retransmissionRate: options.retransmissionRate ?? ALERT_DEFAULTS.retransmissionRate,
-    mtuChanged: options.mtuChanged ?? ALERT_DEFAULTS.mtuChanged,
-    streamsStalledMs: options.streamsStalledMs ?? ALERT_DEFAULTS.streamsStalledMs,
-    windowMs: options.windowMs ?? ALERT_DEFAULTS.windowMs,
-  };
 }
 
 const fromZero = number(0, Number.POSITIVE_INFINITY);

@@ -22,7 +22,8 @@ export interface ByteTaker {
   failWriting(error: Error | null): void;
 }
 
-type Done = (error?: Error | null) => void;
+/** Told when something is done, with null, or with the error that kept it from being done. */
+export type Done = (error?: Error | null) => void;
 
 /** One message stream as bytes in both directions. It takes the stream over: nobody else reads it, or writes to it. */
 export class ByteChannel {

@@ -10,7 +10,7 @@ import {
 import { JspError } from '../base/errors.ts';
 import { checkOptions, flag, type OptionTable, whole } from '../base/options.ts';
 import { abortError, abortSignal, onAbort } from './abort.ts';
-import { ByteChannel } from './byte-channel.ts';
+import { ByteChannel, type Done } from './byte-channel.ts';
 import { APPLICATION_CODE } from './options.ts';
 import type { Stream } from './stream.ts';
 
@@ -199,8 +199,6 @@ function webStreams(stream: Stream, options: WebStreamsOptions): WebStreams {
     );
   return { readable, writable };
 }
-
-type Done = (error?: Error | null) => void;
 
 function settled(begin: (done: Done) => void): Promise<void> {
   return new Promise((resolve, reject) => begin((error) => (error ? reject(error) : resolve())));
