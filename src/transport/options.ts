@@ -30,6 +30,7 @@ import {
   DATAGRAM_BYTES_MIN,
   defaultConnectionConfig,
   INTERNET_MTU_MAX,
+  PRIORITY_NAMES,
   ProtectionMode,
   type Delivery as WireDelivery,
   type Priority as WirePriority,
@@ -308,7 +309,7 @@ export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
 };
 
 /** Names in the order of the wire's numbers. */
-export const PRIORITIES: readonly Priority[] = ['system', 'media', 'chat', 'bulk'];
+export const PRIORITIES: readonly Priority[] = PRIORITY_NAMES;
 export const DELIVERIES: readonly Delivery[] = ['reliable', 'partial', 'bestEffort'];
 export const OUTCOMES: readonly Outcome[] = ['acknowledged', 'expired', 'lost', 'dropped'];
 

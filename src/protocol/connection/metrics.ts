@@ -8,6 +8,7 @@ import { MESSAGE_COST } from '../stream/flow-control.ts';
 import { STREAM_BYTES, type Streams, type StreamsHost } from '../stream/streams.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
 import type { ConnectionTimes, SendLimit } from '../trace/time-in-states.ts';
+import { PRIORITY_NAMES } from '../wire/frame-type.ts';
 import type { AppState, Device, NetworkType } from './device.ts';
 import type { Liveness } from './liveness.ts';
 
@@ -324,7 +325,7 @@ export function metricsOf(source: MetricsSource): ConnectionMetrics {
 }
 
 function queuesOf(streams: StreamCounts): Record<QueueClass, QueueMetrics> {
-  const queues: QueueMetrics[] = QUEUE_CLASSES.map(() => ({ messages: 0, bytes: 0, streams: 0 }));
+  const queues: QueueMetrics[] = PRIORITY_NAMES.map(() => ({ messages: 0, bytes: 0, streams: 0 }));
   for (const { priority, sender } of streams.values()) {
     const { bytes } = sender.queue;
     if (bytes === 0) continue;
@@ -368,5 +369,3 @@ export function memoryOf(streams: StreamCounts, waitingBytes: number): number {
 export const CONNECTION_BYTES = 49_152;
 /** IPv6 carries 1,280 bytes whole everywhere, and networks that carry less of IPv4 are gone. */
 const UNFRAGMENTED = 1_200;
-/** In the order of their numbers on the wire. */
-const QUEUE_CLASSES: readonly QueueClass[] = ['system', 'media', 'chat', 'bulk'];

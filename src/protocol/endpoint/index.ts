@@ -43,7 +43,7 @@ export type { EndpointCounters } from '../trace/counters.ts';
 export { type QlogHeader, qlogHeader } from '../trace/qlog-trace.ts';
 export type { KeyLog, TraceSink, Tracing } from '../trace/trace.ts';
 export { CloseCode, closeCodeName } from '../wire/close-code.ts';
-export { Delivery, Priority } from '../wire/frame-type.ts';
+export { Delivery, PRIORITY_NAMES, Priority } from '../wire/frame-type.ts';
 export { LABEL_BYTES_MAX } from '../wire/frames/stream.ts';
 export { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../wire/transport-parameters.ts';
 export type { ServerConfig } from './admission.ts';

@@ -6,7 +6,7 @@
 import { hexOf } from '../../base/bytes.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
-import { FrameType, MessageFlag, Space } from '../wire/frame-type.ts';
+import { FrameType, MessageFlag, PRIORITY_NAMES, Space } from '../wire/frame-type.ts';
 import { nextFrame } from '../wire/frames/index.ts';
 import { readVarint, varintLength } from '../wire/varint.ts';
 
@@ -137,7 +137,7 @@ function ackJson(r: FrameReader): string {
 
 function streamOpenJson(r: FrameReader): string {
   const label = JSON.stringify(DECODER.decode(dataOf(r)));
-  return `{"frame_type":"stream_open","stream_id":${r.stream},"priority":"${PRIORITIES[r.priority]}","ordered":${r.ordered},"delivery":"${DELIVERIES[r.delivery]}","label":${label}}`;
+  return `{"frame_type":"stream_open","stream_id":${r.stream},"priority":"${PRIORITY_NAMES[r.priority]}","ordered":${r.ordered},"delivery":"${DELIVERIES[r.delivery]}","label":${label}}`;
 }
 
 function closeJson(r: FrameReader): string {
@@ -177,7 +177,6 @@ function spaceName(space: number): string {
 /** The largest number that qlog has room for in some fields. */
 export const UINT32_MAX = 2 ** 32 - 1;
 const DECODER = new TextDecoder();
-const PRIORITIES = ['system', 'media', 'chat', 'bulk'];
 const DELIVERIES = ['reliable', 'partial', 'best_effort'];
 const TRANSPORT_ERRORS: ReadonlyMap<number, string> = new Map([
   [CloseCode.NO_ERROR, 'no_error'],

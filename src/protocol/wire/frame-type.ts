@@ -1,4 +1,4 @@
-/** Frame types of spec/frames.md. What a sent packet carried is recorded under the same numbers. */
+/** Frame types of spec/frames.md. What a sent packet carried is recorded under the same numbers, without the flags that only a reader needs. */
 export const FrameType = {
   PADDING: 0x00,
   PING: 0x01,
@@ -53,6 +53,8 @@ export type Space = (typeof Space)[keyof typeof Space];
 /** Priority classes, as STREAM_OPEN carries them. */
 export const Priority = { SYSTEM: 0, MEDIA: 1, CHAT: 2, BULK: 3 } as const;
 export type Priority = (typeof Priority)[keyof typeof Priority];
+/** What they are called, by their numbers. */
+export const PRIORITY_NAMES = ['system', 'media', 'chat', 'bulk'] as const;
 
 /** Delivery modes, as STREAM_OPEN carries them. */
 export const Delivery = { RELIABLE: 0, PARTIAL: 1, BEST_EFFORT: 2 } as const;
