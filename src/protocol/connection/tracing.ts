@@ -7,7 +7,8 @@ import { hexOf, NO_BYTES } from '../../base/bytes.ts';
 import type { Micros } from '../../base/time.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import type { Path } from '../path/path.ts';
-import { INITIAL_RTT } from '../path/rtt.ts';
+import { GRANULARITY, INITIAL_RTT } from '../path/rtt.ts';
+import { EXTRA_FRACTION, PACKET_THRESHOLD } from '../recovery/loss-detection.ts';
 import { QlogTrace } from '../trace/qlog-trace.ts';
 import { secretLog, type TracedPacket } from '../trace/trace.ts';
 import { type PacketHeader, PacketType, TAG_BYTES } from '../wire/packet-header.ts';
@@ -34,7 +35,14 @@ export function beginTrace(
   const original = role === 'server' ? ids.firstDestinationId : null;
   trace.parameters('local', localParameters(config, ids.sourceId, original), now);
   trace.keys('updated', 'initial', now);
-  trace.recoveryParameters(path.mtu, path.congestion.window, INITIAL_RTT);
+  trace.recoveryParameters({
+    packetThreshold: PACKET_THRESHOLD,
+    timeThreshold: 1 + EXTRA_FRACTION,
+    granularity: GRANULARITY,
+    initialRtt: INITIAL_RTT,
+    mtu: path.mtu,
+    window: path.congestion.window,
+  });
   trace.metrics(path, 0, now);
   return trace;
 }

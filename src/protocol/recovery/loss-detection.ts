@@ -291,9 +291,10 @@ const LOST_BY_TIME = PacketState.LOST | PacketState.LOST_BY_TIME;
 const RUN_MAX = 0xffff;
 /** Runs that a range may step over one by one. */
 const STEPS_MAX = 16;
-const PACKET_THRESHOLD = 3;
+/** Where {@link LossThresholds} begin: packets, and what is waited beyond a round trip as a fraction of it. */
+export const PACKET_THRESHOLD = 3;
+export const EXTRA_FRACTION = 1 / 8;
 const PACKET_THRESHOLD_MAX = 64;
-const EXTRA_FRACTION = 1 / 8;
 const EXTRA_FRACTION_MAX = 1;
 const PERIODS_TO_FORGET = 16;
 const PERSISTENT_FACTOR = 3;

@@ -6,7 +6,7 @@
 import { hexOf } from '../../base/bytes.ts';
 import { MILLISECOND, type Micros } from '../../base/time.ts';
 import { FrameReader } from '../wire/frame-reader.ts';
-import { type PacketSpace, PacketType, VERSION } from '../wire/packet-header.ts';
+import { type PacketSpace, PacketType, TAG_BYTES, VERSION } from '../wire/packet-header.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
 import { applicationCodeJson, framesJson, transportErrorName, UINT32_MAX } from './qlog-frames.ts';
 import type { DropTrigger, RecoveryFigures, TracedEnd, TracedPacket, TraceSink } from './trace.ts';
@@ -37,6 +37,18 @@ export function qlogHeader({ role, groupId, referenceTimeMs, title }: QlogHeader
     },
   };
   return `\x1e${JSON.stringify(header)}\n`;
+}
+
+/** What recovery begins with. */
+export interface RecoveryParameters {
+  /** A packet is lost so many packets behind an acknowledged one, or so many round trips before one. */
+  readonly packetThreshold: number;
+  readonly timeThreshold: number;
+  readonly granularity: Micros;
+  readonly initialRtt: Micros;
+  readonly mtu: number;
+  /** In bytes. */
+  readonly window: number;
 }
 
 /** Tells the records of one connection to its sink. */
@@ -112,7 +124,7 @@ export class QlogTrace {
       p.originalDestinationId === null
         ? ''
         : `"original_destination_connection_id":"${hexOf(p.originalDestinationId)}",`;
-    const quic = `{"owner":"${owner}","tls_cipher":"TLS_CHACHA20_POLY1305_SHA256","aead_tag_length":16,${original}"initial_source_connection_id":"${hexOf(p.sourceId)}","max_idle_timeout":${p.idleTimeoutMs},"max_udp_payload_size":${p.maxDatagramBytes},"max_ack_delay":${Math.ceil(p.maxAckDelayUs / MILLISECOND)},"active_connection_id_limit":${Math.min(p.activeIdLimit, UINT32_MAX)},"initial_max_data":${p.initialMaxData},"initial_max_stream_data_bidi_local":${p.initialMaxStreamData},"initial_max_stream_data_bidi_remote":${p.initialMaxStreamData},"initial_max_streams_bidi":${p.initialMaxStreams}}`;
+    const quic = `{"owner":"${owner}","tls_cipher":"TLS_CHACHA20_POLY1305_SHA256","aead_tag_length":${TAG_BYTES},${original}"initial_source_connection_id":"${hexOf(p.sourceId)}","max_idle_timeout":${p.idleTimeoutMs},"max_udp_payload_size":${p.maxDatagramBytes},"max_ack_delay":${Math.ceil(p.maxAckDelayUs / MILLISECOND)},"active_connection_id_limit":${Math.min(p.activeIdLimit, UINT32_MAX)},"initial_max_data":${p.initialMaxData},"initial_max_stream_data_bidi_local":${p.initialMaxStreamData},"initial_max_stream_data_bidi_remote":${p.initialMaxStreamData},"initial_max_streams_bidi":${p.initialMaxStreams}}`;
     this.emit('transport:parameters_set', quic, now);
     const least = p.minAckDelayUs === null ? '' : `,"min_ack_delay":${p.minAckDelayUs / MILLISECOND}`;
     const own = `{"owner":"${owner}","max_message_bytes":${p.maxMessageBytes},"best_effort_bytes":${p.bestEffortBytes},"heartbeat":${p.heartbeatMs},"receive_buffer_bytes":${p.receiveBufferBytes},"repair_bytes":${p.repairBytes}${least}}`;
@@ -164,8 +176,8 @@ export class QlogTrace {
 
   // ---- recovery ----
 
-  recoveryParameters(mtu: number, window: number, initialRtt: Micros): void {
-    const data = `{"reordering_threshold":3,"time_threshold":1.125,"timer_granularity":1,"initial_rtt":${initialRtt / MILLISECOND},"max_datagram_size":${mtu},"initial_congestion_window":${Math.round(window)}}`;
+  recoveryParameters(p: RecoveryParameters): void {
+    const data = `{"reordering_threshold":${p.packetThreshold},"time_threshold":${p.timeThreshold},"timer_granularity":${p.granularity / MILLISECOND},"initial_rtt":${p.initialRtt / MILLISECOND},"max_datagram_size":${p.mtu},"initial_congestion_window":${Math.round(p.window)}}`;
     this.emit('recovery:parameters_set', data, this.startedAt);
   }
 
