@@ -126,7 +126,7 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
 export function checkedConnectionConfig(config: ConnectionConfig): ConnectionConfig {
   for (const [name, low, high] of BOUNDS) {
     const value = config[name];
-    if (value === null && name === 'queueDelayMaxMs') continue; // by the controller
+    if (value === null && name === 'queueDelayMaxMs') continue; // [SCH-10] only while urgent messages are sent
     if (value === null || !Number.isInteger(value) || value < low || value > high) {
       throw new JspError(
         'ERR_JSP_OPTION_INVALID',

@@ -61,8 +61,7 @@ export class Path {
   bytesInFlight = 0;
 
   private windowMax: number;
-  /** Makes a controller of a name for this path, as it is now. */
-  private readonly makeController: (name: CongestionName) => CongestionController;
+  private readonly random: RandomSource;
   /** The controller that takes over when nothing is in flight. [REC-96] */
   private nextController: CongestionName | null = null;
   /** Null: bounded only while packets are reserved for urgent messages. */
@@ -83,26 +82,20 @@ export class Path {
     this.host = options.host;
     this.port = options.port;
     this.validation = new AddressValidation(options.isValidated);
-    const windowBytesMax = options.windowBytesMax ?? Number.POSITIVE_INFINITY;
-    this.windowMax = windowBytesMax;
-    const { rtt } = this;
-    const { random } = options;
-    this.makeController = (name) => {
-      const { mtu, windowMax } = this;
-      return CONTROLLERS[name]({ mtu, windowBytesMax: windowMax, rtt, random });
-    };
-    const controller = options.controller ?? CONTROLLERS[options.congestion];
-    this.congestion = controller({ mtu, windowBytesMax, rtt, random });
-    this.queueDelayMax = options.queueDelayMax ?? null;
-    const { queueDelayMax } = this;
-    const isBounded = queueDelayMax !== null && queueDelayMax > 0;
-    this.queueWindow = isBounded ? new QueueWindow(rtt, queueDelayMax, 0, 0) : null;
-    this.pacer = new Pacer(mtu);
+    this.windowMax = options.windowBytesMax ?? Number.POSITIVE_INFINITY;
+    this.random = options.random;
     this.mtuDiscovery = new PathMtuDiscovery({
       initial: mtu,
       ceiling: mtu,
       isExact: options.mtuIsExact === true,
     });
+    const controller = options.controller ?? CONTROLLERS[options.congestion];
+    this.congestion = controller(this.controllerOptions);
+    this.queueDelayMax = options.queueDelayMax ?? null;
+    const { queueDelayMax } = this;
+    const isBounded = queueDelayMax !== null && queueDelayMax > 0;
+    this.queueWindow = isBounded ? new QueueWindow(this.rtt, queueDelayMax, 0, 0) : null;
+    this.pacer = new Pacer(mtu);
     this.ecn = options.usesEcn === true ? new PathEcn() : null;
   }
 
@@ -214,7 +207,13 @@ export class Path {
   /** [REC-96] It begins anew, within the bounds that hold. */
   private changeController(name: CongestionName): void {
     this.nextController = null;
-    this.congestion = this.makeController(name);
+    this.congestion = CONTROLLERS[name](this.controllerOptions);
+  }
+
+  /** For a controller that begins now. */
+  private get controllerOptions(): CongestionOptions {
+    const { mtu, random, rtt, windowMax } = this;
+    return { mtu, windowBytesMax: windowMax, rtt, random };
   }
 
   private reserve(packets: number, window: number): number {
