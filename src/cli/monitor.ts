@@ -241,17 +241,17 @@ async function linkSource(url: string, rate = PROBES_A_SECOND): Promise<ReportSo
         throw (
           (await connection.closed) ?? new CommandError('ERR_JSP_USAGE', 'the server closed the connection')
         );
-      const metrics = connection.metrics();
-      const { bytesReceived, bytesSent } = metrics;
-      const process_ = {
+      const report = reportOf(1, connection);
+      const { bytesReceived, bytesSent } = report.metrics;
+      return {
         pid: process.pid,
         name,
         atMs: performance.now(),
         connectionsOpen: 1,
         bytesSent,
         bytesReceived,
+        connections: [report],
       };
-      return { ...process_, connections: [{ ...reportOf(1, connection), metrics }] };
     },
     close: () => connection.close(GOODBYE),
   };

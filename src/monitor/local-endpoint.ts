@@ -129,26 +129,18 @@ export class ProcessReader {
   /** @throws JspError ERR_JSP_MONITOR when the process has ended, does not answer, or answers what is no report */
   async ask(top: number, timeoutMs = ANSWER_MS): Promise<ProcessReport> {
     if (this.over !== null) throw this.over;
-    const line = await new Promise<string>((resolve, reject) => {
-      const timer = setTimeout(
-        () =>
-          this.end(
-            refusal(`the process does not answer within ${timeoutMs / 1_000} s: it is busy, or stopped`),
-          ),
-        timeoutMs,
-      );
-      this.settle = {
-        resolve: (text) => {
-          clearTimeout(timer);
-          resolve(text);
-        },
-        reject: (error) => {
-          clearTimeout(timer);
-          reject(error);
-        },
-      };
-      this.socket.write(`${JSON.stringify({ top })}\n`);
+    const timer = setTimeout(
+      () =>
+        this.end(
+          refusal(`the process does not answer within ${timeoutMs / 1_000} s: it is busy, or stopped`),
+        ),
+      timeoutMs,
+    );
+    const answer = new Promise<string>((resolve, reject) => {
+      this.settle = { resolve, reject };
     });
+    this.socket.write(`${JSON.stringify({ top })}\n`);
+    const line = await answer.finally(() => clearTimeout(timer));
     return parseReport(line);
   }
 

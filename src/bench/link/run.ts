@@ -2,7 +2,7 @@
  * One run: the packet size is proved, round trips are measured while the path is idle, then the load goes on for the warm-up and the
  * measurement, with probes on another connection beside it; when all has arrived that will, what was sent and what came is compared.
  */
-import type { Arrivals, Plan, Sample } from './control.ts';
+import { type Arrivals, type Plan, RUN_SECONDS_MAX, type Sample } from './control.ts';
 import { Prober, roundTripMicros } from './probe.ts';
 import {
   type Carried,
@@ -205,38 +205,44 @@ class Run {
 
   /** The load, with the samples at the end of its warm-up and at its end. */
   private async loadUp(): Promise<{ first: Both; last: Both }> {
-    const { signal, system } = this.context;
-    const { intervalSeconds, isEnough, omitSeconds, seconds } = this.options;
+    const { system } = this.context;
+    const { isEnough, omitSeconds, seconds } = this.options;
     const { end } = this.run;
-    await this.run.ask('start', { secondsMax: Math.min(600, 2 * (omitSeconds + seconds) + 10) });
+    await this.run.ask('start', { secondsMax: Math.min(RUN_SECONDS_MAX, 2 * (omitSeconds + seconds) + 10) });
     end.start();
     this.prober.start();
     const startedAt = system.stamp();
     const start = await this.samples();
-    let previous = start;
-    let first = omitSeconds === 0 ? start : null;
-    for (let n = 1; ; n++) {
-      const from = first === null ? 0 : omitSeconds;
-      const length = first === null ? omitSeconds : seconds;
-      const steps = Math.max(1, Math.round(length / intervalSeconds));
-      const dueAt = startedAt + (from + (length * n) / steps) * 1e6;
+    const warmUp = { startedAt, fromSeconds: 0, seconds: omitSeconds, isWarmUp: true };
+    const first = omitSeconds === 0 ? start : await this.goOn(start, warmUp);
+    const measurement = { startedAt, fromSeconds: omitSeconds, seconds, isWarmUp: false };
+    const last = await this.goOn(
+      first,
+      measurement,
+      (now) => isEnough?.(...this.lossSoFar(start, now), (system.stamp() - startedAt) / 1e6) === true,
+    );
+    this.prober.stop();
+    end.stop();
+    await this.run.ask('stop', {});
+    return { first, last };
+  }
+
+  /** Lets the load go on, and tells each interval. Resolves with the counters at the end, which comes early when enough is known. */
+  private async goOn(from: Both, part: LoadPart, isEnough = (_: Both) => false): Promise<Both> {
+    const { signal, system } = this.context;
+    const { fromSeconds, isWarmUp, seconds, startedAt } = part;
+    const steps = Math.max(1, Math.round(seconds / this.options.intervalSeconds));
+    let previous = from;
+    for (let n = 1; n <= steps; n++) {
+      const dueAt = startedAt + (fromSeconds + (seconds * n) / steps) * 1e6;
       const sinceTrip = this.prober.trips.length;
       await sleep(system, Math.max(0, (dueAt - system.stamp()) / 1e3), signal);
       const now = await this.samples();
-      this.tell(previous, now, { startedAt, sinceTrip, isWarmUp: first === null });
+      this.tell(previous, now, { startedAt, sinceTrip, isWarmUp });
       previous = now;
-      const isOver = n === steps;
-      if (first === null) {
-        if (!isOver) continue;
-        first = now;
-        n = 0;
-      } else if (isOver || isEnough?.(...this.lossSoFar(start, now), (system.stamp() - startedAt) / 1e6)) {
-        this.prober.stop();
-        end.stop();
-        await this.run.ask('stop', {});
-        return { first, last: now };
-      }
+      if (isEnough(now)) break;
     }
+    return previous;
   }
 
   /** Packets that the sender has sent, and found lost. */
@@ -333,6 +339,14 @@ class Run {
       intervals: this.intervals[direction],
     };
   }
+}
+
+/** Of the time since the load began. */
+interface LoadPart {
+  readonly startedAt: number;
+  readonly fromSeconds: number;
+  readonly seconds: number;
+  readonly isWarmUp: boolean;
 }
 
 interface IntervalOf {

@@ -135,7 +135,7 @@ class Session {
   private readonly token = randomBytes(18).toString('base64url');
   private readonly startedAt: number;
   private readonly endTimer: TimerHandle;
-  private readonly watch: { timer: TimerHandle };
+  private lookTimer: TimerHandle;
   private run: ServedRun | null = null;
   private bytes = 0;
   private isGreeted = false;
@@ -155,7 +155,7 @@ class Session {
     this.endTimer = clock.setTimer(this.startedAt + bounds.sessionSeconds * 1e6, () =>
       this.end(`a client may measure for ${bounds.sessionSeconds} s`),
     );
-    this.watch = { timer: clock.setTimer(clock.now() + WATCH_MICROS, () => this.look()) };
+    this.lookTimer = clock.setTimer(clock.now() + LOOK_MICROS, () => this.look());
     connection.on('stream', (other) => {
       if (other.label !== LABELS.probe) return other.reset();
       other.on('message', () => this.hear());
@@ -169,7 +169,7 @@ class Session {
   end(reason = ''): void {
     const { clock } = this.bounds.system;
     clock.clearTimer(this.endTimer);
-    clock.clearTimer(this.watch.timer);
+    clock.clearTimer(this.lookTimer);
     this.closeRun();
     if (this.connection.isOpen) this.connection.destroy(SESSION_OVER, reason);
   }
@@ -308,7 +308,7 @@ class Session {
     if (this.bytes + (this.run?.traffic ?? 0) > sessionBytes) {
       return this.end(`a client may send and receive ${(sessionBytes / 1e9).toFixed(1)} GB`);
     }
-    this.watch.timer = clock.setTimer(clock.now() + WATCH_MICROS, () => this.look());
+    this.lookTimer = clock.setTimer(clock.now() + LOOK_MICROS, () => this.look());
   }
 }
 
@@ -319,7 +319,6 @@ class ServedRun {
   private readonly system: BenchSystem;
   private end: RunEnd | null = null;
   private stopTimer: TimerHandle | null = null;
-  private trafficAtEnd = 0;
   /** When it stops by itself; 0 before it has begun. */
   goesOnUntil = 0;
 
@@ -331,7 +330,7 @@ class ServedRun {
 
   /** Bytes of datagrams in both directions. */
   get traffic(): number {
-    if (this.end === null) return this.trafficAtEnd;
+    if (this.end === null) return 0;
     const { bytesSent, bytesReceived } = this.end.connection.metrics();
     return bytesSent + bytesReceived;
   }
@@ -366,7 +365,6 @@ class ServedRun {
 
   close(): void {
     if (this.stopTimer !== null) this.system.clock.clearTimer(this.stopTimer);
-    this.trafficAtEnd = this.traffic;
     this.end?.stop();
     this.end?.connection.destroy(0, '');
     this.end = null;
@@ -401,7 +399,7 @@ const SESSION_OVER = 2;
 const CONNECTIONS_MAX = 32;
 const FIRST_MESSAGE_MS = 5_000;
 const REQUESTS_WAITING_MAX = 16;
-const WATCH_MICROS = 250_000;
+const LOOK_MICROS = 250_000;
 /** A client that neither measures nor asks for anything for so long keeps its place from others. */
 const QUIET_MICROS = 60e6;
 const CLOSE_MS = 1_000;
