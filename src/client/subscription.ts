@@ -18,7 +18,7 @@ import { TopicTable } from '../pubsub/topic.ts';
 import { abortError, abortSignal, unlessAborted } from '../transport/abort.ts';
 import type { InflatingTurn } from '../transport/inflating.ts';
 import { throwByItself } from '../transport/listeners.ts';
-import { CommandStream, openCommandStream } from './command-stream.ts';
+import { type CommandListener, CommandStream, openCommandStream } from './command-stream.ts';
 import type { PayloadInflater, UnopenedMessage } from './compression.ts';
 
 /** A message as a subscriber gets it. */
@@ -159,11 +159,11 @@ export class OpenSubscription implements Subscription {
       this.resolveClosed = resolve;
     });
     this.buffer = new MessageBuffer(OVERFLOW[options.overflow ?? 'block']);
-    this.main = new CommandStream(connection, openCommandStream(connection, options.priority ?? 'chat'), {
-      onDelivery: (message, topicEnd, isCompressed) => this.receive(message, topicEnd, isCompressed),
-      onDropped: (count, reason) => this.onMissed(count, reason),
-      onClosed: (error) => this.finish(error),
-    });
+    this.main = new CommandStream(
+      connection,
+      openCommandStream(connection, options.priority ?? 'chat'),
+      this.listenerOf((error) => this.finish(error)),
+    );
   }
 
   get dropped(): number {
@@ -210,11 +210,7 @@ export class OpenSubscription implements Subscription {
 
   /** A stream that the broker has opened for this subscription. Its listener hears of its end. */
   addLane(lane: CommandStream): void {
-    lane.giveTo({
-      onDelivery: (message, topicEnd, isCompressed) => this.receive(message, topicEnd, isCompressed),
-      onDropped: (count, reason) => this.onMissed(count, reason),
-      onClosed: (error) => this.onLaneClosed(lane, error),
-    });
+    lane.giveTo(this.listenerOf((error) => this.onLaneClosed(lane, error)));
     this.lanes.add(lane);
     if (this.paused) lane.stream.pause();
   }
@@ -247,6 +243,15 @@ export class OpenSubscription implements Subscription {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.close();
+  }
+
+  /** What hears of one of its streams. */
+  private listenerOf(onClosed: (error: Error | null) => void): CommandListener {
+    return {
+      onDelivery: (message, topicEnd, isCompressed) => this.receive(message, topicEnd, isCompressed),
+      onDropped: (count, reason) => this.onMissed(count, reason),
+      onClosed,
+    };
   }
 
   private async takeBack(): Promise<void> {
