@@ -138,6 +138,13 @@ export function positiveNumbers(text: string): number[] {
   return text.split(',').map(positiveNumber);
 }
 
+/** `500M`, `10G`: decimal, as disks are sold; commander prints what is thrown. */
+export function byteSize(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)([kKMGT]?)B?$/.exec(text);
+  if (match === null) throw new InvalidArgumentError('It must be a number of bytes, such as 500M or 10G.');
+  return Math.floor(Number(match[1]) * 1_000 ** ['', 'K', 'M', 'G', 'T'].indexOf(match[2].toUpperCase()));
+}
+
 /**
  * Refuses an argument that was not UTF-8. Node gives it with U+FFFD in the place of its bytes, so that something else would be published, or
  * subscribed to, than was written.
@@ -235,6 +242,9 @@ export const MESSAGE_BYTES_MAX = PAYLOAD_BYTES_MAX + 8 + 1_024;
  * so many that a broker that is silent for a while is not given up sooner than by the defaults.
  */
 const HEARTBEATS = { heartbeatMs: 750, heartbeatMisses: 20 } as const;
+
+/** Of both ends of a transfer of files: one that is killed is noticed within seconds, for the transfer goes on by itself when it is back. */
+export const TRANSFER_OPTIONS = { profile: 'fileTransfer', heartbeatMs: 500, heartbeatMisses: 10 } as const;
 
 /** The option `--profile` of a command that connects or listens. */
 export function profileOption(): Option {

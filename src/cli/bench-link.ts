@@ -201,9 +201,9 @@ class View {
     const { direction } = progress.of;
     const text = intervalText(direction, progress.interval);
     this.line.note(text.trim());
-    if (this.options.interval === undefined) return;
     const { interval, json } = this.options;
-    if (interval !== undefined && json) print(JSON.stringify(progress));
+    if (interval === undefined) return;
+    if (json) print(JSON.stringify(progress));
     else this.line.above(() => print(coloursOf(process.stdout).dim(text)));
   }
 }

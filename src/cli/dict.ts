@@ -37,6 +37,15 @@ interface Trial {
   readonly throughBroker: number;
 }
 
+/** What a training made, and of what. */
+interface Made {
+  readonly dictionary: Dictionary;
+  /** Where it is written; null where it is not. */
+  readonly file: string | null;
+  readonly samples: { readonly count: number; readonly bytes: number };
+  readonly trial: Trial;
+}
+
 export function addDictCommand(program: Command): void {
   const dict = program
     .command('dict')
@@ -71,19 +80,23 @@ function train(paths: string[], options: TrainOptions): void {
   assertEnough(messages.length, options);
   const heldBack = messages.filter((_, i) => i % HELD_BACK_EVERY === HELD_BACK_EVERY - 1);
   const teachers = messages.filter((_, i) => i % HELD_BACK_EVERY !== HELD_BACK_EVERY - 1);
-  const made = withProgress(trainingSteps(teachers, { bytes: options.bytes }));
-  if (made.length === 0) {
+  const learned = withProgress(trainingSteps(teachers, { bytes: options.bytes }));
+  if (learned.length === 0) {
     throw new CommandError(
       'ERR_JSP_SAMPLES',
       'the samples have nothing in common, so no dictionary helps: they are compressed, encrypted or random already',
     );
   }
-  const dictionary = new Dictionary(made);
+  const dictionary = new Dictionary(learned);
   if (options.output !== undefined) write(options.output, dictionary);
-  const trial = trialOf(heldBack, dictionary);
-  if (options.json)
-    print(JSON.stringify(jsonReport(dictionary, options.output, messages.length, bytes, trial)));
-  else report(dictionary, options.output, messages.length, bytes, trial);
+  const made = {
+    dictionary,
+    file: options.output ?? null,
+    samples: { count: messages.length, bytes },
+    trial: trialOf(heldBack, dictionary),
+  };
+  if (options.json) print(JSON.stringify(jsonReport(made)));
+  else report(made);
 }
 
 function assertEnough(count: number, { lines }: TrainOptions): void {
@@ -128,21 +141,15 @@ function trialOf(messages: readonly Uint8Array[], dictionary: Dictionary): Trial
   return trial;
 }
 
-function report(
-  dictionary: Dictionary,
-  file: string | undefined,
-  samples: number,
-  bytes: number,
-  trial: Trial,
-): void {
+function report({ dictionary, file, samples, trial }: Made): void {
   const { bold, dim } = coloursOf(process.stdout);
   const row = (name: string, sent: number): string[] => [name, whole(sent), (trial.bytes / sent).toFixed(2)];
   print(
-    `${bold(dictionary.name)}  ${whole(dictionary.bytes.length)} bytes${file === undefined ? '' : `, in ${printable(file)}`}`,
+    `${bold(dictionary.name)}  ${whole(dictionary.bytes.length)} bytes${file === null ? '' : `, in ${printable(file)}`}`,
   );
   print(
     dim(
-      `made of ${whole(samples - trial.messages)} of ${whole(samples)} samples (${whole(bytes)} bytes); tried on the other ${whole(trial.messages)}:`,
+      `made of ${whole(samples.count - trial.messages)} of ${whole(samples.count)} samples (${whole(samples.bytes)} bytes); tried on the other ${whole(trial.messages)}:`,
     ),
   );
   const rows = [
@@ -154,27 +161,16 @@ function report(
   print(`\n${formatTable(['', 'bytes', 'ratio'], rows)}`);
   if (trial.withDictionary * WORTH_WHILE > trial.compressed)
     warn('it brings little: compress without a dictionary');
-  else if (file === undefined) note('\nIt was not written: -o FILE does.');
+  else if (file === null) note('\nIt was not written: -o FILE does.');
 }
 
-function jsonReport(
-  dictionary: Dictionary,
-  file: string | undefined,
-  samples: number,
-  bytes: number,
-  trial: Trial,
-): object {
+function jsonReport({ dictionary, file, samples, trial }: Made): object {
+  const { messages, ...sums } = trial;
   return {
     ...described(dictionary),
-    file: file ?? null,
-    samples: { count: samples, bytes },
-    heldBack: {
-      count: trial.messages,
-      bytes: trial.bytes,
-      compressed: trial.compressed,
-      withDictionary: trial.withDictionary,
-      throughBroker: trial.throughBroker,
-    },
+    file,
+    samples,
+    heldBack: { count: messages, ...sums },
     ratio: {
       compressed: ratio(trial.bytes, trial.compressed),
       withDictionary: ratio(trial.bytes, trial.withDictionary),

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import { type JspError, printable } from '../base/errors.ts';
 import { isLoopback } from '../base/ip-address.ts';
 import { type FileReceiver, PARTS_FOLDER, type ReceiverEvent, receiveFiles } from '../files/index.ts';
@@ -8,7 +8,7 @@ import { FILES_LABEL } from '../files/messages.ts';
 import { type Listener, listen } from '../transport/listen.ts';
 import type { ProfileName } from '../transport/profiles.ts';
 import { DEFAULT_PORT, parseServerUrl } from '../transport/url.ts';
-import { profileOption, qlogOption, wholeNumber } from './arguments.ts';
+import { byteSize, profileOption, qlogOption, TRANSFER_OPTIONS, wholeNumber } from './arguments.ts';
 import { advertised, listeningError } from './listening.ts';
 import {
   DEFAULT_STATE_DIRECTORY,
@@ -244,15 +244,6 @@ class JsonView implements View {
   clear(): void {}
 }
 
-/** `500M`, `10G`: decimal, as disks are sold; commander prints what is thrown. */
-export function byteSize(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)([kKMGT]?)B?$/.exec(text);
-  if (match === null) throw new InvalidArgumentError('It must be a number of bytes, such as 500M or 10G.');
-  return Math.floor(Number(match[1]) * 1_000 ** ['', 'K', 'M', 'G', 'T'].indexOf(match[2].toUpperCase()));
-}
-
-/** One that is killed is noticed within seconds, rather than forgiven: a transfer goes on by itself when the other side is back. */
-export const TRANSFER_OPTIONS = { profile: 'fileTransfer', heartbeatMs: 500, heartbeatMisses: 10 } as const;
 /** Beside that of a broker. */
 const RECEIVE_PORT = DEFAULT_PORT + 1;
 const JSON_MS = 100;

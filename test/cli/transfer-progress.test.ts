@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { byteSize } from '../../src/cli/receive.ts';
+import { byteSize } from '../../src/cli/arguments.ts';
 import {
   barLine,
   bytesText,
