@@ -47,7 +47,7 @@ export class EnvelopeWriter {
     dictionary: Dictionary | null = null,
     number = -1,
   ): Uint8Array | null {
-    const out = bytesMax <= this.scratch.length ? this.scratch : this.enlarge(bytesMax);
+    const out = this.room(bytesMax);
     let at = 1;
     if (dictionary === null) out[0] = Envelope.LZ4;
     else if (number >= 0) out[0] = Envelope.NUMBERED | (number << 4);
@@ -63,14 +63,15 @@ export class EnvelopeWriter {
   /** The message as it is, in an envelope. What it returns is good until the next call. */
   store(data: Uint8Array): Uint8Array {
     const bytes = 1 + data.length;
-    const out = bytes <= this.scratch.length ? this.scratch : this.enlarge(bytes);
+    const out = this.room(bytes);
     out[0] = Envelope.STORED;
     out.set(data, 1);
     return out.subarray(0, bytes);
   }
 
   /** Scratch memory that is kept is small; a large message has its own. */
-  private enlarge(bytes: number): Uint8Array {
+  private room(bytes: number): Uint8Array {
+    if (bytes <= this.scratch.length) return this.scratch;
     const scratch = Buffer.allocUnsafeSlow(bytes);
     if (bytes <= SCRATCH_BYTES_MAX) this.scratch = scratch;
     return scratch;

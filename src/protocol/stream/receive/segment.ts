@@ -129,15 +129,11 @@ function segmentIn(
   at: number,
   end: number,
 ): Segment {
-  if (frame.isKept) {
-    // Its datagram has something for another receiver already, and what one does with its memory must not touch the other. [STR-32]
-    const own = copyOut(frame.buffer, at, end - at);
-    const copied = new Segment(owner, sequence, count, own, 0, end - at);
-    copied.isEnveloped = frame.isEnveloped;
-    return copied;
-  }
+  // Its datagram may have something for another receiver already, and what one does with its memory must not touch the other. [STR-32]
+  const segment = frame.isKept
+    ? new Segment(owner, sequence, count, copyOut(frame.buffer, at, end - at), 0, end - at)
+    : new Segment(owner, sequence, count, frame.buffer, at, end);
   frame.isKept = true;
-  const segment = new Segment(owner, sequence, count, frame.buffer, at, end);
   segment.isEnveloped = frame.isEnveloped;
   return segment;
 }
