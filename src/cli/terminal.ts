@@ -2,7 +2,7 @@ import { CommanderError } from 'commander';
 import { printable, printableJson } from '../base/errors.ts';
 
 /**
- * What a command has to do with its terminal and with the system that runs it: notes and colours on stderr, the signals that stop it, and
+ * What a command has to do with its terminal and with the system that runs it: lines of output, notes and colours, the signals that stop it, and
  * how it ends when something failed.
  */
 
