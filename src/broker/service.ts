@@ -11,7 +11,7 @@ import {
   STREAM_PRIORITIES,
   sendCommand,
 } from '../pubsub/message-stream.ts';
-import { type Clock, systemClock } from '../udp/clock.ts';
+import { type Clock, systemClock, type TimerHandle } from '../udp/clock.ts';
 import { BrokerCore, type BrokerEffect } from './core/broker-core.ts';
 import { ACCOUNTED_BYTES_MIN, type Channel } from './core/delivery/client.ts';
 import { Action, type BrokerMetrics, type Link, type Peer } from './core/output.ts';
@@ -21,6 +21,8 @@ import type { BrokerLimits } from './core/state.ts';
 export interface BrokerSurroundings {
   /** Default: the machine's. */
   readonly clock?: Clock | undefined;
+  /** Time of the wall clock, in ms since 1970. Default: the machine's. */
+  readonly wallMs?: (() => number) | undefined;
   /** Told of each fault of the broker itself, which has cost one client its connection. */
   readonly onFault?: (error: unknown) => void;
 }
@@ -29,6 +31,7 @@ export interface BrokerSurroundings {
 export class BrokerService {
   private readonly core: BrokerCore;
   private readonly clock: Clock;
+  private readonly wallMs: () => number;
   private readonly tickMs: number;
   private connections = 0;
   private ticking = false;
@@ -36,10 +39,23 @@ export class BrokerService {
   private whenIdle: (() => void) | null = null;
   private draining = false;
   private inTurn = false;
+  /** The core has been told the time, and nothing that takes time has happened since. */
+  private onTime = false;
+  private readonly timeGoesOn = () => {
+    this.onTime = false;
+  };
+  /** The timer of what the core wants to do next, and when that is. */
+  private timer: TimerHandle | null = null;
+  private timerMs = Number.POSITIVE_INFINITY;
 
-  constructor(limits: BrokerLimits = {}, { clock = systemClock, onFault }: BrokerSurroundings = {}) {
+  constructor(
+    limits: BrokerLimits = {},
+    { clock = systemClock, wallMs = Date.now, onFault }: BrokerSurroundings = {},
+  ) {
     this.core = new BrokerCore(limits, onFault);
     this.clock = clock;
+    this.wallMs = wallMs;
+    this.advance();
     const { stallMs = 0 } = limits;
     this.tickMs = stallMs > 0 ? Math.min(TICK_MS_MAX, Math.max(1, stallMs / 8)) : TICK_MS_MAX;
   }
@@ -51,6 +67,7 @@ export class BrokerService {
       return;
     }
     const { core } = this;
+    this.advance();
     const client = core.connected(
       new ClientConnection(connection, (lane, stream) => this.attach(lane, stream)),
     );
@@ -62,11 +79,13 @@ export class BrokerService {
         stream.reset(ReasonCode.UNKNOWN_PROTOCOL); // [BRK-1]
         return;
       }
+      this.advance();
       this.carry(core.opened(client, new StreamLink(stream)), stream);
       this.turn();
     });
     connection.on('close', () => {
       this.connections--;
+      this.advance();
       core.disconnected(client);
       this.turn();
     });
@@ -83,6 +102,7 @@ export class BrokerService {
    */
   drain(drainMs: number): Promise<void> {
     this.draining = true;
+    this.advance();
     this.core.shutDown();
     this.drained ??= new Promise<void>((resolve) => {
       this.whenIdle = resolve;
@@ -102,17 +122,45 @@ export class BrokerService {
     } finally {
       this.inTurn = false;
     }
+    if (this.core.nextTimeoutMs !== this.timerMs) this.setTimer();
     if (this.whenIdle !== null && this.core.idle) this.endDrain();
+  }
+
+  /** Tells the core the time. That of the machine is taken to stand still until what is running now has run with all promises that it settles. */
+  private advance(): void {
+    if (this.onTime) return;
+    if (this.clock === systemClock) {
+      this.onTime = true;
+      queueMicrotask(this.timeGoesOn);
+    }
+    this.core.advance(this.clock.now() / MILLISECOND, this.wallMs());
+  }
+
+  private setTimer(): void {
+    if (this.timer !== null) this.clock.clearTimer(this.timer);
+    this.timerMs = this.core.nextTimeoutMs;
+    this.timer =
+      this.timerMs === Number.POSITIVE_INFINITY
+        ? null
+        : this.clock.setTimer(Math.ceil(this.timerMs * MILLISECOND), () => {
+            this.timer = null;
+            this.timerMs = Number.POSITIVE_INFINITY;
+            this.onTime = false;
+            this.advance();
+            this.turn();
+          });
   }
 
   /** Tells the core what happens on a stream. */
   private carry(channel: Channel, stream: MessageStream): void {
     const { core } = this;
     const ended = () => {
+      this.advance();
       core.ended(channel); // [BRK-5]
       this.turn();
     };
     stream.on('drain', () => {
+      this.advance();
       core.drained(channel);
       this.turn();
     });
@@ -121,6 +169,7 @@ export class BrokerService {
     stream.on('error', ended);
     stream.on('message', (message) => {
       if (!stream.hasReceivedBestEffort) {
+        if (!this.onTime) this.advance();
         core.received(channel, message);
         this.turn();
       } else if (!channel.closed) {
@@ -143,6 +192,8 @@ export class BrokerService {
     const now = this.clock.now();
     this.clock.setTimer(now + this.tickMs * MILLISECOND, () => {
       this.ticking = false;
+      this.onTime = false;
+      this.advance();
       this.core.tick(this.clock.now() / MILLISECOND);
       this.turn();
       this.tickLater();

@@ -39,6 +39,31 @@ export class BrokerCore {
     this.state = new BrokerState(limits, new MemoryStore(), report);
   }
 
+  /**
+   * It is later now. To be called before anything that is reported, and at {@link nextTimeoutMs}.
+   *
+   * @param nowMs - monotonic
+   * @param wallMs - since 1970, which may be set back
+   */
+  advance(nowMs: number, wallMs: number): void {
+    const { state } = this;
+    state.nowMs = nowMs;
+    state.wallMs = wallMs;
+    if (state.timers.nextMs > nowMs) return;
+    for (let timer = state.timers.takeDue(nowMs); timer !== null; timer = state.timers.takeDue(nowMs)) {
+      try {
+        timer.run();
+      } catch (error) {
+        state.reportFault(error);
+      }
+    }
+  }
+
+  /** When {@link advance} is to be called again, whatever happens: monotonic, ms. */
+  get nextTimeoutMs(): number {
+    return this.state.timers.nextMs;
+  }
+
   /** A client has connected. */
   connected(peer: Peer): Client {
     return this.state.connect(peer);

@@ -17,6 +17,7 @@ import type { QueueBudget, QueuePolicy } from './delivery/delivery-queue.ts';
 import { Subscription } from './delivery/subscription.ts';
 import { Action, BrokerCounters, type Link, Output, type Peer } from './output.ts';
 import type { Session, Store } from './store/store.ts';
+import { Timers } from './timers.ts';
 
 /** The bounds of a broker. */
 export interface BrokerLimits {
@@ -60,6 +61,10 @@ export class BrokerState {
   /** Who is connected, each with its session. */
   readonly clients = new Map<Client, Session>();
   readonly store: Store;
+  /** What is to be done at a time; and the time: monotonic, and of the wall clock, in ms. The driver tells it. */
+  readonly timers = new Timers();
+  nowMs = 0;
+  wallMs = 0;
   /** Number of the last message that was routed. */
   messageNumber = 0;
   shuttingDown = false;
