@@ -1,6 +1,6 @@
 /**
  * What a broker knows beyond its connections: sessions, as MQTT calls the state of a client that outlives a connection of it. A session of today has no
- * name and so ends with its connection.
+ * name and so ends with its connection; the store in memory is all there is.
  */
 
 import type { Subscription } from '../delivery/subscription.ts';
@@ -12,19 +12,26 @@ export class Session {
   filterCount = 0;
 }
 
-/** The sessions there are. */
-export class SessionTable {
-  readonly all = new Set<Session>();
-
+/** Where sessions are kept. */
+export interface Store {
+  readonly sessions: Iterable<Session>;
   /** A session for a client that has come. */
+  begin(): Session;
+  /** Forgets a session. */
+  end(session: Session): void;
+}
+
+/** Forgets everything with the process. */
+export class MemoryStore implements Store {
+  readonly sessions = new Set<Session>();
+
   begin(): Session {
     const session = new Session();
-    this.all.add(session);
+    this.sessions.add(session);
     return session;
   }
 
-  /** Forgets a session. */
   end(session: Session): void {
-    this.all.delete(session);
+    this.sessions.delete(session);
   }
 }

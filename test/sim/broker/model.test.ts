@@ -1,0 +1,91 @@
+import { describe, expect, test } from 'vitest';
+import { Violation } from '../invariants.ts';
+import { Holder, Model, Shelf } from './model.ts';
+
+/** A model in which two messages were published to `a`, and a subscription. */
+function begin(qos: 0 | 1 = 1, isShared = false) {
+  let nowMs = 1_000;
+  const model = new Model(() => nowMs);
+  const shelf = new Shelf('shelf', 'a', qos, isShared);
+  shelf.sinceMs = 0;
+  model.shelves.push(shelf);
+  const holder = new Holder(shelf);
+  const [first, second] = [1, 2].map(() => model.publish('p', 'a', qos, { ttlMs: 500 }));
+  const get = (publication: { text: string }, more: object = {}, by = holder) =>
+    model.delivered(by, { topic: 'a', text: () => publication.text, ...more });
+  const pass = (ms: number) => {
+    nowMs += ms;
+  };
+  return { model, shelf, holder, first, second, get, pass };
+}
+
+describe('the oracle of the broker simulation notices', () => {
+  test('a message that nobody published, or to another topic, or outside of the filter', () => {
+    const { model, get } = begin();
+    expect(() => get({ text: 'p a 3' })).toThrow(Violation);
+    expect(() => get(model.publish('p', 'b', 0))).toThrow(/published to b/);
+  });
+
+  test('a QoS 0 message that comes twice or out of order; after a broker died it may', () => {
+    const { model, get, first, second } = begin(0);
+    get(second);
+    expect(() => get(second)).toThrow(/behind number 2/);
+    expect(() => get(first)).toThrow(/behind number 2/);
+    model.brokerDied(false);
+    get(first);
+  });
+
+  test('a second delivery without REDELIVERED, by whomever', () => {
+    const { get, shelf, first } = begin();
+    const at = { epoch: 1, offset: 1 };
+    get(first, at);
+    get(first, { ...at, redelivered: true });
+    expect(() => get(first, at)).toThrow(/second time/);
+    expect(() => get(first, at, new Holder(shelf))).toThrow(/second time/);
+  });
+
+  test('first deliveries out of order, in offsets as told; members of a shared group have none', () => {
+    const { get, first, second } = begin();
+    get(second, { epoch: 1, offset: 2 });
+    expect(() => get(first, { epoch: 1, offset: 1, redelivered: true })).toThrow(/behind number 2/);
+    const shared = begin(1, true);
+    shared.get(shared.second, { epoch: 1, offset: 2 });
+    shared.get(shared.first, { epoch: 1, offset: 1 });
+  });
+
+  test('an offset that is used again, and a message that is stored twice', () => {
+    const { model, get, first, second } = begin();
+    model.stored(first, 1, 7);
+    expect(() => get(second, { epoch: 1, offset: 7 })).toThrow(/offset 1:7 was "p a 1"/);
+    expect(() => get(first, { epoch: 1, offset: 8 })).toThrow(/is stored at 1:7 and at 1:8/);
+    get(first, { epoch: 2, offset: 8 });
+  });
+
+  test('a message that leaves the broker after its time', () => {
+    const { model, first, pass } = begin();
+    pass(499);
+    model.leaves(first.text);
+    pass(1);
+    expect(() => model.leaves(first.text)).toThrow(/0 ms after its time to live/);
+  });
+
+  test('an acknowledged message that was not handled, unless a gap was told, it expired, or all was lost', () => {
+    const { model, shelf, first, second, pass } = begin();
+    expect(model.missing()).toEqual([]);
+    model.stored(first, 1, 1);
+    model.stored(second, 1, 2);
+    expect(model.missing().length).toBe(2);
+    shelf.handled.add(first.text);
+    expect(model.missing()).toEqual(['shelf (a) has not got "p a 2"']);
+    shelf.missedTold = 1;
+    expect(model.missing()).toEqual([]);
+    shelf.missedTold = 0;
+    pass(500);
+    expect(model.missing()).toEqual([]);
+    const third = model.publish('p', 'a', 1);
+    model.stored(third, 1, 3);
+    expect(model.missing().length).toBe(1);
+    model.brokerDied(true);
+    expect(model.missing()).toEqual([]);
+  });
+});

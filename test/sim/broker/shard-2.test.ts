@@ -1,0 +1,3 @@
+import { simulateBrokers } from './shard.ts';
+
+simulateBrokers(2);
