@@ -1,11 +1,27 @@
-import { spawnSync } from 'node:child_process';
+import { type SpawnOptions, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
-import { describe, expect, test } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { emptyFolder } from '../empty-folder.ts';
 import { Jsp, jsp, MAIN, startBroker, startSub } from './jsp.ts';
+import { NearBroker } from './near-broker.ts';
+
+let near: NearBroker;
+let url: string;
+/** What comes of a fingerprint that nobody has: it takes the handshake's whole timeout, in which the other tests run. */
+let unanswered: ReturnType<typeof endOf>;
+
+beforeAll(async () => {
+  near = await NearBroker.start();
+  url = near.url;
+  const wrong = url.replace(/\/\/[\w-]{43}/, `//${randomBytes(32).toString('base64url')}`);
+  unanswered = endOf(process.execPath, [MAIN, 'pub', 'a', 'b', '--url', wrong], {});
+});
+afterAll(() => near.close());
 
 describe('jsp pub and jsp sub', () => {
   test('a message is a line on stdout, and sub ends after as many as it was told', async () => {
@@ -20,7 +36,6 @@ describe('jsp pub and jsp sub', () => {
   });
 
   test('200,000 lines arrive in order and complete, in seconds', async () => {
-    const { url } = await startBroker();
     const lines = Array.from({ length: 200_000 }, (_, i) => `${i + 1}\n`).join('');
     const sub = await startSub(url, 'numbers', '--count', '200000');
     const start = performance.now();
@@ -33,7 +48,6 @@ describe('jsp pub and jsp sub', () => {
   });
 
   test('all of stdin is one message, of up to 16 MiB, byte for byte', async () => {
-    const { url } = await startBroker();
     const file = randomBytes(16 * 1024 * 1024);
     const sub = await startSub(url, 'file', '--raw', '--count', '1');
     expect((await jsp(['pub', 'file', '--url', url], { input: file })).exitCode).toBe(0);
@@ -43,89 +57,77 @@ describe('jsp pub and jsp sub', () => {
   });
 
   test('more than 16 MiB are too much for one message', async () => {
-    const { url } = await startBroker();
     const input = Buffer.alloc(16 * 1024 * 1024 + 1);
-    const { exitCode, err } = await jsp(['pub', 'file', '--url', url], { input });
+    const { exitCode, err } = await jsp(['pub', 'too/much', '--url', url], { input });
     expect(exitCode).toBe(1);
     expect(err).toMatch(/^jsp: stdin has more than .*--lines.* \(ERR_JSP_INPUT_TOO_LARGE\)\n$/);
   });
 
   test('an empty stdin publishes nothing and says so; an empty argument is an empty message', async () => {
-    const { url } = await startBroker();
-    const sub = await startSub(url, 'a', '--count', '2', '--json');
-    const nothing = await jsp(['pub', 'a', '--url', url], { input: '' });
+    const heard = await near.subscribe('empty');
+    const [nothing, noLines] = await Promise.all([
+      jsp(['pub', 'empty', '--url', url], { input: '' }),
+      jsp(['pub', 'empty', '--lines', '--url', url], { input: '' }),
+    ]);
     expect([nothing.exitCode, nothing.err]).toEqual([0, expect.stringContaining('nothing is published')]);
-    expect((await jsp(['pub', 'a', '--lines', '--url', url], { input: '' })).exitCode).toBe(0);
-    await jsp(['pub', 'a', '', '--url', url]);
-    await jsp(['pub', 'a', 'end', '--url', url]);
-    expect((await sub.ended).out).toBe('{"topic":"a","payload":""}\n{"topic":"a","payload":"end"}\n');
+    expect(noLines.exitCode).toBe(0);
+    await jsp(['pub', 'empty', '', '--url', url]);
+    await near.publish('empty', 'end');
+    expect((await heard.until(2)).texts).toEqual(['', 'end']);
   });
 
   test('lines of a file from Windows arrive without their carriage returns', async () => {
-    const { url } = await startBroker();
-    const sub = await startSub(url, 'a', '--count', '3', '--json');
-    await jsp(['pub', 'a', '--lines', '--url', url], { input: 'one\r\n\r\nthree\r\n' });
-    expect((await sub.ended).out.match(/"payload":"[^"]*"/g)).toEqual([
-      '"payload":"one"',
-      '"payload":""',
-      '"payload":"three"',
-    ]);
+    const heard = await near.subscribe('crlf');
+    await jsp(['pub', 'crlf', '--lines', '--url', url], { input: 'one\r\n\r\nthree\r\n' });
+    expect((await heard.until(3)).texts).toEqual(['one', '', 'three']);
   });
 
   test('a line is published as it comes, while stdin stays open', async () => {
-    const { url } = await startBroker();
-    const sub = await startSub(url, 'chat');
+    const heard = await near.subscribe('chat');
     const input = new PassThrough();
     const pub = new Jsp(['pub', 'chat', '--lines', '--url', url], { input });
-    for (const line of ['one', 'two']) {
-      input.write(`${line}\n`);
-      await sub.until(({ out }) => out.endsWith(`${line}\n`));
-    }
+    input.write('one\n');
+    await heard.until(1);
+    input.write('two\n');
+    await heard.until(2);
     input.end('\nlast, without a newline');
     expect((await pub.ended).exitCode).toBe(0);
-    await sub.until(({ out }) => out === 'one\ntwo\n\nlast, without a newline\n');
+    expect((await heard.until(4)).texts).toEqual(['one', 'two', '', 'last, without a newline']);
   });
 
   test('--topics and --json tell the topic; --json keeps every byte', async () => {
-    const { url } = await startBroker();
     const [plain, json] = await Promise.all([
-      startSub(url, 'a/#', '--topics', '--count', '2'),
-      startSub(url, 'a/#', '--json', '--count', '2'),
+      startSub(url, 'shown/#', '--topics', '--count', '2'),
+      startSub(url, 'shown/#', '--json', '--count', '3'),
     ]);
-    await jsp(['pub', 'a/b', 'two\nlines', '--url', url]);
-    await jsp(['pub', 'a/c', '--url', url], { input: Buffer.from([0xff, 0x00]) });
-    expect((await plain.ended).out.split('\n')[0]).toBe('a/b\ttwo\\nlines');
+    await near.publish('shown/b', 'two\nlines');
+    await near.publish('shown/c', Buffer.from([0xff, 0x00]), '');
+    expect((await plain.ended).out.split('\n')[0]).toBe('shown/b\ttwo\\nlines');
     const messages = (await json.ended).out
       .trim()
       .split('\n')
       .map((line) => JSON.parse(line) as unknown);
     expect(messages).toEqual([
-      { topic: 'a/b', payload: 'two\nlines' },
-      { topic: 'a/c', base64: '/wA=' },
+      { topic: 'shown/b', payload: 'two\nlines' },
+      { topic: 'shown/c', base64: '/wA=' },
+      { topic: 'shown/c', payload: '' },
     ]);
   });
 
   test('sub ends with 0 when nobody reads what it prints any more', async () => {
-    const { url } = await startBroker();
-    const sub = await startSub(url, 'numbers');
+    const sub = await startSub(url, 'unread');
     sub.process.stdout?.destroy();
-    const pub = new Jsp(['pub', 'numbers', '--lines', '--url', url], { input: 'x\n'.repeat(10_000) });
+    await near.publish('unread', ...Array.from({ length: 10_000 }, () => 'x'));
     const { exitCode, err } = await sub.ended;
     expect([exitCode, err]).toEqual([0, 'subscribed\n']);
-    expect((await pub.ended).exitCode).toBe(0);
   });
 
   test('a subscriber whose output stands still slows the publisher down, and loses nothing', async () => {
-    const { url } = await startBroker();
     const sub = await startSub(url, 'big', '--count', '40000');
     sub.process.stdout?.pause();
     const line = 'x'.repeat(1_000);
     const pub = new Jsp(['pub', 'big', '--lines', '--url', url], { input: `${line}\n`.repeat(40_000) });
-    const early = await Promise.race([
-      pub.ended,
-      new Promise((resolve) => setTimeout(resolve, 1_500, 'waits')),
-    ]);
-    expect(early).toBe('waits');
+    while (near.broker.metrics().publishersStopped === 0) await sleep(10);
     sub.process.stdout?.resume();
     expect((await pub.ended).exitCode).toBe(0);
     const { exitCode, out } = await sub.ended;
@@ -133,30 +135,17 @@ describe('jsp pub and jsp sub', () => {
   });
 
   test('sub ends with 0 at SIGINT', async () => {
-    const { url } = await startBroker();
     const sub = await startSub(url, '#');
     sub.process.kill('SIGINT');
     const { exitCode, signal } = await sub.ended;
     expect([exitCode, signal]).toEqual([0, null]);
   });
-
-  test('pub fails when the broker goes while it waits for more input', async () => {
-    const { url, jsp: broker } = await startBroker();
-    const input = new PassThrough();
-    const pub = new Jsp(['pub', 'chat', '--lines', '--url', url], { input });
-    const sub = await startSub(url, 'chat', '--count', '1');
-    input.write('one\n');
-    await sub.ended;
-    broker.process.kill('SIGTERM');
-    const { exitCode, err } = await pub.ended;
-    expect(exitCode).toBe(1);
-    expect(err).toMatch(/^jsp: .* \(ERR_JSP_CLOSED_BY_PEER\)\n$/);
-  });
 });
 
 describe('the broker a command connects to', () => {
   test('is that of --url, else of JSP_URL, else of .jsp/url', async () => {
-    const [one, two, three] = await Promise.all([startBroker(), startBroker(), startBroker()]);
+    const others = await Promise.all([NearBroker.start(), NearBroker.start()]);
+    const [two, three] = others;
     const cwd = emptyFolder();
     mkdirSync(join(cwd, '.jsp'));
     writeFileSync(join(cwd, '.jsp', 'url'), `${three.url}\n`);
@@ -166,10 +155,14 @@ describe('the broker a command connects to', () => {
       expect(err).toBe('');
       return (JSON.parse(out) as { url: string }).url;
     };
-    expect(await connectedTo(['--url', one.url], { env })).toBe(one.url);
-    expect(await connectedTo([], { env })).toBe(two.url);
-    expect(await connectedTo([], {})).toBe(three.url);
-    expect(await connectedTo([], { env: { JSP_URL: '' } })).toBe(three.url);
+    const asked = [
+      connectedTo(['--url', url], { env }),
+      connectedTo([], { env }),
+      connectedTo([], {}),
+      connectedTo([], { env: { JSP_URL: '' } }),
+    ];
+    expect(await Promise.all(asked)).toEqual([url, two.url, three.url, three.url]);
+    await Promise.all(others.map((other) => other.close()));
   });
 
   test('without any of them the error says how to get one', async () => {
@@ -193,14 +186,6 @@ describe('the broker a command connects to', () => {
     expect(exitCode).toBe(1);
     expect(err).toMatch(/^jsp: .* \(ERR_JSP_PIN_MISSING\)\n$/);
   });
-
-  test('a fingerprint that is not the broker’s ends in an error that says so', async () => {
-    const { url } = await startBroker();
-    const wrong = url.replace(/\/\/[\w-]{43}/, `//${randomBytes(32).toString('base64url')}`);
-    const { exitCode, err } = await jsp(['pub', 'a', 'b', '--url', wrong]);
-    expect(exitCode).toBe(1);
-    expect(err).toMatch(/^jsp: .*fingerprint.* \(ERR_JSP_HANDSHAKE_TIMEOUT\)\n$/);
-  });
 });
 
 describe('misuse', () => {
@@ -222,7 +207,6 @@ describe('misuse', () => {
   }
 
   test('a topic that is none, and a filter that is none, end with 1', async () => {
-    const { url } = await startBroker();
     const pub = await jsp(['pub', 'a/+', 'b', '--url', url]);
     expect([pub.exitCode, pub.err]).toEqual([1, expect.stringMatching(/\(ERR_JSP_TOPIC_INVALID\)\n$/)]);
     const sub = await jsp(['sub', 'a/#/b', '--url', url]);
@@ -230,11 +214,10 @@ describe('misuse', () => {
   });
 
   test('every command has help with examples', async () => {
-    for (const command of ['broker', 'sub', 'pub', 'ping', 'keygen', 'profiles', 'bench']) {
-      const { exitCode, out } = await jsp([command, '--help']);
-      expect([command, exitCode]).toEqual([command, 0]);
-      expect(out).toMatch(/Examples:\n {2}\$ jsp /);
-    }
+    const commands = ['broker', 'sub', 'pub', 'ping', 'keygen', 'profiles', 'bench'];
+    const helps = await Promise.all(commands.map((command) => jsp([command, '--help'])));
+    expect(helps.map(({ exitCode }) => exitCode)).toEqual(commands.map(() => 0));
+    for (const { out } of helps) expect(out).toMatch(/Examples:\n {2}\$ jsp /);
   });
 });
 
@@ -242,44 +225,40 @@ describe('jsp pub', () => {
   test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
     '--lines at %s: what was read is delivered, but for a line that is not complete',
     async (signal) => {
-      const { url } = await startBroker();
-      const sub = await startSub(url, 'a', '--count', '3');
+      const heard = await near.subscribe(signal);
       const input = new PassThrough();
-      const pub = new Jsp(['pub', 'a', '--lines', '--url', url], { input });
+      const pub = new Jsp(['pub', signal, '--lines', '--url', url], { input });
       input.write('one\n');
-      await sub.until(({ out }) => out === 'one\n');
+      await heard.until(1);
       input.write('two\nthr');
-      await sub.until(({ out }) => out === 'one\ntwo\n');
+      await heard.until(2);
       pub.process.kill(signal);
       expect(await pub.ended).toMatchObject({ exitCode: 0, err: '' });
-      await jsp(['pub', 'a', 'end', '--url', url]);
-      expect((await sub.ended).out).toBe('one\ntwo\nend\n');
+      await near.publish(signal, 'end');
+      expect((await heard.until(3)).texts).toEqual(['one', 'two', 'end']);
     },
   );
 
   test('--lines delivers what came before a line that is too long', async () => {
-    const { url } = await startBroker();
-    const sub = await startSub(url, 'a', '--count', '1');
+    const heard = await near.subscribe('long/line');
     const input = Buffer.concat([Buffer.from('one\n'), Buffer.alloc(16 * 1024 * 1024 + 1)]);
-    const { exitCode, err } = await jsp(['pub', 'a', '--lines', '--url', url], { input });
+    const { exitCode, err } = await jsp(['pub', 'long/line', '--lines', '--url', url], { input });
     expect([exitCode, err]).toEqual([1, expect.stringContaining('ERR_JSP_INPUT_TOO_LARGE')]);
-    expect((await sub.ended).out).toBe('one\n');
+    expect((await heard.until(1)).texts).toEqual(['one']);
   });
 
   test('a folder as stdin is no empty input', async () => {
-    const { url } = await startBroker();
     const folder = openSync(emptyFolder(), 'r');
     const args = [MAIN, 'pub', 'a', '--url', url];
-    const { status, stderr } = spawnSync(process.execPath, args, { stdio: [folder, 'pipe', 'pipe'] });
+    const { status, stderr } = await endOf(process.execPath, args, { stdio: [folder, 'pipe', 'pipe'] });
     closeSync(folder);
-    expect([status, stderr.toString()]).toEqual([1, expect.stringMatching(/directory.*ERR_JSP_FILE/)]);
+    expect([status, stderr]).toEqual([1, expect.stringMatching(/directory.*ERR_JSP_FILE/)]);
   });
 
   test('works in a folder that is gone', async () => {
-    const { url } = await startBroker();
     const script = `mkdir gone && cd gone && rmdir ../gone && exec "${process.execPath}" "${MAIN}" pub a x --url "${url}"`;
-    const { status, stderr } = spawnSync('sh', ['-c', script], { cwd: emptyFolder() });
-    expect([status, stderr.toString()]).toEqual([0, '']);
+    const { status, stderr } = await endOf('sh', ['-c', script], { cwd: emptyFolder() });
+    expect([status, stderr]).toEqual([0, '']);
   });
 
   test.each([
@@ -291,6 +270,19 @@ describe('jsp pub', () => {
     expect(exitCode).toBe(2);
     expect(err).toMatch(new RegExp(`^jsp: ${what} has bytes that are not UTF-8.*\\(ERR_JSP_USAGE\\)\\n$`));
   });
+});
+
+test('pub fails when the broker goes while it waits for more input', async () => {
+  const broker = await startBroker();
+  const input = new PassThrough();
+  const pub = new Jsp(['pub', 'chat', '--lines', '--url', broker.url], { input });
+  const sub = await startSub(broker.url, 'chat', '--count', '1');
+  input.write('one\n');
+  await sub.ended;
+  broker.jsp.process.kill('SIGTERM');
+  const { exitCode, err } = await pub.ended;
+  expect(exitCode).toBe(1);
+  expect(err).toMatch(/^jsp: .* \(ERR_JSP_CLOSED_BY_PEER\)\n$/);
 });
 
 test('jsp sub ends soon after Ctrl-C although the broker stands still, and complains of nothing', async () => {
@@ -311,3 +303,20 @@ test('an option that is misspelt is answered in one line, with the one that was 
     "jsp: unknown option '--cuont' (Did you mean --count?) (ERR_JSP_USAGE)\n",
   ]);
 });
+
+test('a fingerprint that is not the broker’s ends in an error that says so', async () => {
+  const { status, stderr } = await unanswered;
+  expect(status).toBe(1);
+  expect(stderr).toMatch(/^jsp: .*fingerprint.* \(ERR_JSP_HANDSHAKE_TIMEOUT\)\n$/);
+});
+
+/** Runs a program to its end. */
+async function endOf(program: string, args: string[], options: SpawnOptions) {
+  const child = spawn(program, args, options);
+  let stderr = '';
+  child.stderr?.on('data', (chunk: Buffer) => {
+    stderr += chunk.toString();
+  });
+  const [status] = (await once(child, 'close')) as [number | null];
+  return { status, stderr };
+}

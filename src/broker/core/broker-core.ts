@@ -13,7 +13,8 @@ import { flush, publish } from './handlers/publish.ts';
 import { marked, subscribe, unsubscribe } from './handlers/subscribe.ts';
 import type { BrokerMetrics, Effect, Link, Peer } from './output.ts';
 import { type BrokerLimits, BrokerState, type Handler } from './state.ts';
-import { MemoryStore } from './store/store.ts';
+import { MemoryStore } from './store/memory-store.ts';
+import type { LogPort, StoreEvents, StoreFailure, StorePort } from './store-port.ts';
 
 /** Something for the driver to do; it is used again for another as soon as the next is asked for. */
 export type BrokerEffect = Effect<Channel, Client>;
@@ -29,14 +30,21 @@ const HANDLERS: Readonly<Record<number, Handler>> = {
     channel.delivery.answer(encodePlain(Command.PONG, broker.reader.id, message.subarray(HEADER_BYTES))), // [BRK-34]
 };
 
-export class BrokerCore {
+export class BrokerCore implements StoreEvents {
   private readonly state: BrokerState;
   /** Where {@link idle} last found something. */
   private lastBusy: Channel | null = null;
 
-  /** @param report - told of each fault of the broker itself */
-  constructor(limits: BrokerLimits = {}, report: (error: unknown) => void = () => {}) {
-    this.state = new BrokerState(limits, new MemoryStore(), report);
+  /**
+   * @param report - told of each fault of the broker itself
+   * @param store - default: one that forgets everything with the process
+   */
+  constructor(
+    limits: BrokerLimits = {},
+    report: (error: unknown) => void = () => {},
+    store: StorePort = new MemoryStore(),
+  ) {
+    this.state = new BrokerState(limits, store, report);
   }
 
   /**
@@ -162,8 +170,42 @@ export class BrokerCore {
       const effect = output.poll();
       if (effect !== null) return effect;
       const channel = output.firstWoken;
-      if (channel === undefined) return null;
-      if (!this.goOnSending(channel)) output.dropFirstWoken();
+      if (channel !== undefined) {
+        if (!this.goOnSending(channel)) output.dropFirstWoken();
+      } else if (this.state.store.hasNews) this.state.store.tell(this);
+      else return null;
+    }
+  }
+
+  // ---- what the store tells ----
+
+  stored(log: LogPort): void {
+    this.hear((listener) => listener.stored(log));
+  }
+
+  stateStored(): void {
+    this.hear((listener) => listener.stateStored());
+  }
+
+  loaded(log: LogPort): void {
+    this.hear((listener) => listener.loaded(log));
+  }
+
+  trimmed(log: LogPort): void {
+    this.hear((listener) => listener.trimmed(log));
+  }
+
+  storeFailed(log: LogPort | null, failure: StoreFailure): void {
+    this.hear((listener) => listener.storeFailed(log, failure));
+  }
+
+  private hear(tell: (listener: StoreEvents) => void): void {
+    for (const listener of this.state.storeListeners) {
+      try {
+        tell(listener);
+      } catch (error) {
+        this.state.reportFault(error);
+      }
     }
   }
 
@@ -197,7 +239,7 @@ export class BrokerCore {
       transportBytes: 0,
       lanes: 0,
     };
-    for (const session of state.store.sessions) metrics.subscriptions += session.filterCount;
+    for (const session of state.sessions.all) metrics.subscriptions += session.filterCount;
     for (const client of state.clients.keys()) {
       metrics.streams += client.channels.size - client.laneCount;
       metrics.lanes += client.laneCount;

@@ -16,7 +16,8 @@ import { type BrokerOutput, Channel, Client, Role } from './delivery/client.ts';
 import type { QueueBudget, QueuePolicy } from './delivery/delivery-queue.ts';
 import { Subscription } from './delivery/subscription.ts';
 import { Action, BrokerCounters, type Link, Output, type Peer } from './output.ts';
-import type { Session, Store } from './store/store.ts';
+import { type Session, SessionTable } from './store/store.ts';
+import type { StoreEvents, StorePort } from './store-port.ts';
 import { Timers } from './timers.ts';
 
 /** The bounds of a broker. */
@@ -60,7 +61,10 @@ export class BrokerState {
   readonly counters = new BrokerCounters();
   /** Who is connected, each with its session. */
   readonly clients = new Map<Client, Session>();
-  readonly store: Store;
+  readonly sessions = new SessionTable();
+  readonly store: StorePort;
+  /** Parts that hear what the store tells. */
+  readonly storeListeners: StoreEvents[] = [];
   /** What is to be done at a time; and the time: monotonic, and of the wall clock, in ms. The driver tells it. */
   readonly timers = new Timers();
   nowMs = 0;
@@ -76,7 +80,7 @@ export class BrokerState {
     this.addLane(subscription, priority);
 
   /** @param report - told of each fault of the broker itself */
-  constructor(limits: BrokerLimits, store: Store, report: (error: unknown) => void) {
+  constructor(limits: BrokerLimits, store: StorePort, report: (error: unknown) => void) {
     this.limits = {
       queueMessagesMax: limits.queueMessagesMax ?? 16_384,
       queueBytesMax: limits.queueBytesMax ?? 4 * 1024 * 1024,
@@ -94,7 +98,7 @@ export class BrokerState {
 
   connect(peer: Peer): Client {
     const client = new Client(peer, this.limits.queueBytesPerClientMax, this.budget);
-    this.clients.set(client, this.store.begin());
+    this.clients.set(client, this.sessions.begin());
     return client;
   }
 
@@ -111,7 +115,7 @@ export class BrokerState {
     client.channels.clear();
     const session = this.clients.get(client);
     this.clients.delete(client);
-    if (session !== undefined) this.store.end(session);
+    if (session !== undefined) this.sessions.end(session);
   }
 
   /** Closes a connection for what its client did. */

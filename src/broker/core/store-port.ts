@@ -1,10 +1,13 @@
 /**
- * What the core asks of a store. It asks synchronously and is answered from memory; what the store does with the disk it does behind this, and the driver
- * tells the core of it (`BrokerCore.stored`, `stateStored`, `loaded`, `trimmed`, `storeFailed`). So the core stays free of I/O.
+ * What the core asks of a store. It asks synchronously and is answered from memory; what the store does with the disk it does behind this, and what has
+ * become of it the core hears when it polls ({@link StorePort.tell}). So the core stays free of I/O.
  */
 
-/** Why a log takes no record. */
-export const AppendFault = { FULL: -1, FAILED: -2 } as const;
+/**
+ * Why a log takes no record: it is full (of records that it may not drop, or the disk is), it has failed and takes none until the broker starts anew, or
+ * it has a record of this sequence with this id or a newer one.
+ */
+export const AppendFault = { FULL: -1, FAILED: -2, DUPLICATE: -3 } as const;
 export type AppendFault = (typeof AppendFault)[keyof typeof AppendFault];
 
 /** A message as a log keeps it. */
@@ -27,7 +30,10 @@ export interface StoredRecord extends LogRecord {
   readonly offset: number;
 }
 
-/** Records in the order of their offsets, which rise by one and are never given twice. */
+/**
+ * Records in the order of their offsets, which rise by one and are never given to another record once {@link LogPort.synced} is above them. There are holes
+ * where a repair has lost records: what {@link LogPort.read} answers then goes on behind the hole.
+ */
 export interface LogPort {
   readonly name: string;
   /** What it stores; that of the default log is empty: it takes what no other does. */
@@ -47,12 +53,12 @@ export interface LogPort {
   append(record: LogRecord): number;
 
   /**
-   * Records from `from` (which is not below {@link earliest}) on, below `until`: at least one, and no more than about `bytesMax` bytes of them.
-   * Null: they are being loaded, and `BrokerCore.loaded` follows.
+   * Records from `from` (which is not below {@link earliest}) on, below `until` and {@link synced}: at least one, and no more than about `bytesMax` bytes of
+   * them; none only where nothing is left there. Null: they are being loaded, and {@link StoreEvents.loaded} follows.
    */
   read(from: number, until: number, bytesMax: number): readonly StoredRecord[] | null;
 
-  /** Offset of the first record taken at this time (wall clock, ms) or later. Null: it is being found, and `BrokerCore.loaded` follows. */
+  /** Offset of the first record taken at this time (wall clock, ms) or later. Null: it is being found, and {@link StoreEvents.loaded} follows. */
   firstAt(timeMs: number): number | null;
 }
 
@@ -71,8 +77,54 @@ export interface StorePort {
   /** The default log first. */
   readonly logs: readonly LogPort[];
   readonly state: StatePort;
+  /** There is something to {@link tell}. */
+  readonly hasNews: boolean;
+  /** Tells what has happened since the last time. What the listener does meanwhile is news of the next time. */
+  tell(events: StoreEvents): void;
   /** Of the messages of this session in the logs: the last id of each of its sequences, 0 for none. */
   lastIds(session: number): readonly number[];
   /** The session is over: its ids are not asked for any more. */
   forgetSession(session: number): void;
+}
+
+/** What a store tells. */
+export interface StoreEvents {
+  /** {@link LogPort.synced} has moved. */
+  stored(log: LogPort): void;
+  /** {@link StatePort.synced} has moved. */
+  stateStored(): void;
+  /** What was being loaded or found in this log is there: ask again, now. */
+  loaded(log: LogPort): void;
+  /** {@link LogPort.earliest} has moved. */
+  trimmed(log: LogPort): void;
+  /** A log, or the state (null), takes nothing more; of a log, what was not stored yet is gone, and {@link LogPort.head} is {@link LogPort.synced} again. */
+  storeFailed(log: LogPort | null, failure: StoreFailure): void;
+}
+
+export interface StoreFailure {
+  /** FULL: the disk is; the log takes records again when there is room. FAILED: for good. */
+  readonly fault: AppendFault;
+  /** A sentence for people. */
+  readonly message: string;
+  readonly cause: unknown;
+}
+
+/** A log as its owner configures it. */
+export interface LogOptions {
+  name: string;
+  /** What it stores: topics that match one of these, as in a subscription. The log `default` has none: it takes what no other does. */
+  filters?: readonly string[] | undefined;
+  /** Records older than so many ms are dropped. Default: 7 days. */
+  maxAgeMs?: number | undefined;
+  /** Most bytes of all its records. Default: 4 GiB on disk, 64 MiB in memory. */
+  maxBytes?: number | undefined;
+  /** Most records. Default: no bound of its own. */
+  maxMessages?: number | undefined;
+  /** What gives way when it is full: the `old` records, or the `new` one, which is refused. Default `old`. */
+  discard?: 'old' | 'new' | undefined;
+  /**
+   * When a record counts as stored: when the disk has it (`always`, the default); or as soon as the system has it (`interval`), which survives the end of
+   * the process, but of the last `syncIntervalMs` not that of the machine.
+   */
+  sync?: 'always' | 'interval' | undefined;
 }

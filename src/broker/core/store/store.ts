@@ -1,6 +1,6 @@
 /**
  * What a broker knows beyond its connections: sessions, as MQTT calls the state of a client that outlives a connection of it. A session of today has no
- * name and so ends with its connection; the store in memory is all there is.
+ * name and so ends with its connection.
  */
 
 import type { Subscription } from '../delivery/subscription.ts';
@@ -12,26 +12,19 @@ export class Session {
   filterCount = 0;
 }
 
-/** Where sessions are kept. */
-export interface Store {
-  readonly sessions: Iterable<Session>;
+/** The sessions there are. */
+export class SessionTable {
+  readonly all = new Set<Session>();
+
   /** A session for a client that has come. */
-  begin(): Session;
-  /** Forgets a session. */
-  end(session: Session): void;
-}
-
-/** Forgets everything with the process. */
-export class MemoryStore implements Store {
-  readonly sessions = new Set<Session>();
-
   begin(): Session {
     const session = new Session();
-    this.sessions.add(session);
+    this.all.add(session);
     return session;
   }
 
+  /** Forgets a session. */
   end(session: Session): void {
-    this.sessions.delete(session);
+    this.all.delete(session);
   }
 }
