@@ -123,12 +123,11 @@ function nameFault(name: string, wildcards: boolean): string | null {
 function shareFault(filter: string): string | null {
   if (!isShared(filter)) return null;
   const [, group, ...inner] = filter.split('/');
-  if (group === undefined || inner.length === 0) return 'is not $share/group/filter';
+  if (group === undefined || group === '' || inner.join('/') === '') return 'is not $share/group/filter';
   return group === '+' || group === '#' ? 'has a wildcard as its group' : null;
 }
 
 function levelFault(level: string, wildcards: boolean, last: boolean): string | null {
-  if (level.length === 0) return 'has an empty level';
   if (wildcards && level === '+') return null;
   if (wildcards && level === '#') return last ? null : 'has a # before its last level';
   for (let i = 0; i < level.length; i++) {

@@ -292,9 +292,10 @@ describe('the end', () => {
     const nonsense = [
       Buffer.from('?'),
       encodePlain(Command.FLUSH, 1),
-      Buffer.from([1, 1, 0, 1, 0, 0, 0, 0, 97]),
+      Buffer.from([1, 8, 0, 1, 0, 0, 0, 0, 97]),
     ];
-    const codes = [ReasonCode.COMMAND_ENCODING_ERROR, ReasonCode.UNKNOWN_COMMAND, ReasonCode.UNSUPPORTED];
+    const { COMMAND_ENCODING_ERROR, UNKNOWN_COMMAND } = ReasonCode;
+    const codes = [COMMAND_ENCODING_ERROR, UNKNOWN_COMMAND, COMMAND_ENCODING_ERROR];
     for (const [i, bytes] of nonsense.entries()) {
       const [near, far] = new FakeNetwork().connect();
       far.on('stream', (stream: FakeStream) => stream.on('message', () => void stream.send(bytes)));

@@ -22,7 +22,7 @@ export function slowMatches(filter: string, topic: string): boolean {
     .map((level, i) => {
       const slash = i === 0 ? '' : '/';
       if (level === '#') return i === 0 ? '.*' : '(/.*)?';
-      if (level === '+') return `${slash}[^/]+`;
+      if (level === '+') return `${slash}[^/]*`;
       return slash + level.replace(/[\\^$.*?()[\]{}|]/g, '\\$&');
     })
     .join('');
@@ -34,6 +34,5 @@ function levelsAreValid(name: string): boolean {
   if (bytes.length < 1 || bytes.length > 1024) return false;
   if (new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes) !== name) return false;
   for (const character of name) if (/\p{Cc}/u.test(character)) return false;
-  const levels = name.split('/');
-  return levels.length <= 32 && levels.every((level) => level.length > 0);
+  return name.split('/').length <= 32;
 }

@@ -20,7 +20,7 @@ import type { LogPort, StoreEvents, StoreFailure, StorePort } from './store-port
 export type BrokerEffect = Effect<Channel, Client>;
 
 /** What becomes of each command of a client. */
-const HANDLERS: Readonly<Record<number, Handler>> = {
+const HANDLERS: Readonly<Record<number, Handler | undefined>> = {
   [Command.PUBLISH]: publish,
   [Command.FLUSH]: flush,
   [Command.SUBSCRIBE]: subscribe,
@@ -95,8 +95,11 @@ export class BrokerCore implements StoreEvents {
     try {
       assert(!channel.held, 'a paused stream was read');
       const code = state.reader.read(message); // [BRK-2]
-      if (code === ReasonCode.NO_ERROR) HANDLERS[state.reader.command](state, channel, message);
-      else state.fail(channel.client, code);
+      const handler = HANDLERS[state.reader.command];
+      if (code !== ReasonCode.NO_ERROR) state.fail(channel.client, code);
+      else if (handler === undefined)
+        state.fail(channel.client, ReasonCode.UNSUPPORTED); // [BRK-8]
+      else handler(state, channel, message);
     } catch (error) {
       state.failInternally(channel.client, error);
     }

@@ -156,7 +156,7 @@ describe('memory', () => {
 
 describe('refusals', () => {
   test.each([
-    ['a//b', ReasonCode.FILTER_INVALID],
+    ['a/b+', ReasonCode.FILTER_INVALID],
     ['a/#/b', ReasonCode.FILTER_INVALID],
     ['$share/group/a', ReasonCode.UNSUPPORTED],
     ['$share', ReasonCode.FILTER_INVALID],

@@ -9,6 +9,10 @@ import type { BrokerState } from '../state.ts';
 export function publish(broker: BrokerState, publisher: Channel, message: Uint8Array): void {
   if (publisher.role !== Role.PUBLISHING && !broker.takeRole(publisher, Role.PUBLISHING)) return;
   const { flags, topicEnd } = broker.reader;
+  if ((flags & ~PublishFlag.COMPRESSED) !== 0) {
+    broker.fail(publisher.client, ReasonCode.UNSUPPORTED); // [BRK-8]
+    return;
+  }
   const entries = broker.router.route(message, topicEnd);
   if (entries === null) {
     broker.fail(publisher.client, ReasonCode.TOPIC_INVALID); // [BRK-12]
