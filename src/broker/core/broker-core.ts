@@ -9,8 +9,10 @@ import { assert } from '../../base/errors.ts';
 import { Command, encodePlain, HEADER_BYTES, ReasonCode } from '../../pubsub/command.ts';
 import { type Channel, type Client, Role } from './delivery/client.ts';
 import type { Subscription } from './delivery/subscription.ts';
+import { hello, renew } from './handlers/hello.ts';
 import { flush, publish } from './handlers/publish.ts';
 import { marked, subscribe, unsubscribe } from './handlers/subscribe.ts';
+import { will } from './handlers/will.ts';
 import type { BrokerMetrics, Effect, Link, Peer } from './output.ts';
 import { type BrokerLimits, BrokerState, type Handler } from './state.ts';
 import { MemoryStore } from './store/memory-store.ts';
@@ -26,12 +28,16 @@ const HANDLERS: Readonly<Record<number, Handler | undefined>> = {
   [Command.SUBSCRIBE]: subscribe,
   [Command.UNSUBSCRIBE]: unsubscribe,
   [Command.MARKED]: marked,
+  [Command.HELLO]: hello,
+  [Command.RENEW]: renew,
+  [Command.WILL]: will,
   [Command.PING]: (broker, channel, message) =>
     channel.delivery.answer(encodePlain(Command.PONG, broker.reader.id, message.subarray(HEADER_BYTES))), // [BRK-34]
 };
 
 export class BrokerCore implements StoreEvents {
   private readonly state: BrokerState;
+  private isRestored = false;
   /** Where {@link idle} last found something. */
   private lastBusy: Channel | null = null;
 
@@ -57,6 +63,10 @@ export class BrokerCore implements StoreEvents {
     const { state } = this;
     state.nowMs = nowMs;
     state.wallMs = wallMs;
+    if (!this.isRestored) {
+      this.isRestored = true;
+      state.restore();
+    }
     if (state.timers.nextMs > nowMs) return;
     for (let timer = state.timers.takeDue(nowMs); timer !== null; timer = state.timers.takeDue(nowMs)) {
       try {
@@ -161,6 +171,7 @@ export class BrokerCore implements StoreEvents {
   shutDown(): void {
     if (this.state.shuttingDown) return;
     this.state.shuttingDown = true;
+    this.state.wills.close();
     for (const client of this.state.clients.keys()) {
       for (const channel of client.channels) if (channel.role === Role.PUBLISHING) channel.hold();
     }
@@ -176,6 +187,7 @@ export class BrokerCore implements StoreEvents {
       if (channel !== undefined) {
         if (!this.goOnSending(channel)) output.dropFirstWoken();
       } else if (this.state.store.hasNews) this.state.store.tell(this);
+      else if (this.state.own.hasNext) this.publishOwn();
       else return null;
     }
   }
@@ -200,6 +212,20 @@ export class BrokerCore implements StoreEvents {
 
   storeFailed(log: LogPort | null, failure: StoreFailure): void {
     this.hear((listener) => listener.storeFailed(log, failure));
+  }
+
+  /** Publishes the next of the broker's own messages, as one of a client. */
+  private publishOwn(): void {
+    const { state } = this;
+    const { own } = state;
+    try {
+      const message = own.next();
+      const code = state.reader.read(message);
+      assert(code === ReasonCode.NO_ERROR, 'a message of the broker itself that is none');
+      publish(state, own.channel, message);
+    } catch (error) {
+      state.reportFault(error);
+    }
   }
 
   private hear(tell: (listener: StoreEvents) => void): void {
@@ -232,6 +258,10 @@ export class BrokerCore implements StoreEvents {
     const metrics: BrokerMetrics = {
       ...state.counters,
       clients: state.clients.size,
+      sessions: state.sessions.size,
+      sessionsAway: state.sessions.awayCount,
+      sessionsExpired: state.sessions.expired,
+      willsPublished: state.wills.published,
       streams: 0,
       subscriptions: 0,
       filters: state.router.filterCount,
@@ -242,8 +272,8 @@ export class BrokerCore implements StoreEvents {
       transportBytes: 0,
       lanes: 0,
     };
-    for (const session of state.sessions.all) metrics.subscriptions += session.filterCount;
-    for (const client of state.clients.keys()) {
+    for (const [client, session] of state.clients) {
+      metrics.subscriptions += session.filterCount;
       metrics.streams += client.channels.size - client.laneCount;
       metrics.lanes += client.laneCount;
       metrics.queuedBytes += client.queued.bytes;

@@ -146,6 +146,8 @@ export class BrokerCounters {
   clientsFailed = 0;
   /** Subscriptions given up because nobody read them. */
   subscriptionsStalled = 0;
+  /** Connections closed because another one has taken their session over. */
+  sessionsTaken = 0;
   /** Connections closed because of a fault of the broker itself. */
   internalErrors = 0;
 }
@@ -154,6 +156,12 @@ export class BrokerCounters {
 export interface BrokerMetrics extends BrokerCounters {
   /** Connected clients. */
   clients: number;
+  /** Sessions with a name, those of clients that are away now, and those that were over because their client was away for too long. */
+  sessions: number;
+  sessionsAway: number;
+  sessionsExpired: number;
+  /** Wills that were published. */
+  willsPublished: number;
   /** Streams the clients have open. */
   streams: number;
   /** Filters, counted once for each stream that holds them. */

@@ -16,9 +16,13 @@ import { type BrokerOutput, Channel, Client, Role } from './delivery/client.ts';
 import type { QueueBudget, QueuePolicy } from './delivery/delivery-queue.ts';
 import { Subscription } from './delivery/subscription.ts';
 import { Action, BrokerCounters, type Link, Output, type Peer } from './output.ts';
-import { type Session, SessionTable } from './store/store.ts';
+import { OwnPublisher } from './publishing/own-publisher.ts';
+import { Session } from './session/session.ts';
+import { SessionTable } from './session/session-table.ts';
+import { StoredAnswers } from './session/stored-answers.ts';
 import type { StoreEvents, StorePort } from './store-port.ts';
 import { Timers } from './timers.ts';
+import { Wills } from './will/wills.ts';
 
 /** The bounds of a broker. */
 export interface BrokerLimits {
@@ -36,6 +40,12 @@ export interface BrokerLimits {
   routesMax?: number | undefined;
   /** Time in ms after which a subscription whose full `block` queue has not moved is given up; 0 = never. Default 30,000. */
   stallMs?: number | undefined;
+  /** Most sessions with a name, of clients that are connected or away. Default 250,000. */
+  sessionsMax?: number | undefined;
+  /** A session outlives a connection for so many ms at most, whatever its client asks. Default 7 days. */
+  sessionExpiryMaxMs?: number | undefined;
+  /** Most bytes of all wills together. Default 64 MiB. */
+  willBytesMax?: number | undefined;
 }
 
 const BOUND_MAX = 2 ** 32 - 1;
@@ -47,6 +57,9 @@ export const BROKER_LIMITS: OptionTable<BrokerLimits> = {
   filtersPerClientMax: whole(0, BOUND_MAX),
   routesMax: powerOfTwo,
   stallMs: number(0, Number.POSITIVE_INFINITY),
+  sessionsMax: whole(0, BOUND_MAX),
+  sessionExpiryMaxMs: whole(0, BOUND_MAX),
+  willBytesMax: whole(0, Number.MAX_SAFE_INTEGER),
 };
 
 /** Does what a command asks for; its fields are in {@link BrokerState.reader}. */
@@ -61,8 +74,12 @@ export class BrokerState {
   readonly counters = new BrokerCounters();
   /** Who is connected, each with its session. */
   readonly clients = new Map<Client, Session>();
-  readonly sessions = new SessionTable();
+  readonly sessions: SessionTable;
+  readonly wills: Wills;
+  /** What the broker itself publishes, in the place of clients that are gone. */
+  readonly own: OwnPublisher;
   readonly store: StorePort;
+  readonly storedAnswers: StoredAnswers;
   /** Parts that hear what the store tells. */
   readonly storeListeners: StoreEvents[] = [];
   /** What is to be done at a time; and the time: monotonic, and of the wall clock, in ms. The driver tells it. */
@@ -89,16 +106,31 @@ export class BrokerState {
       filtersPerClientMax: limits.filtersPerClientMax ?? 1_024,
       routesMax: limits.routesMax ?? 8_192,
       stallMs: limits.stallMs ?? 30_000,
+      sessionsMax: limits.sessionsMax ?? 250_000,
+      sessionExpiryMaxMs: limits.sessionExpiryMaxMs ?? 7 * 24 * 60 * 60 * 1_000,
+      willBytesMax: limits.willBytesMax ?? 64 * 1024 * 1024,
     };
     this.store = store;
     this.report = report;
     this.budget = { usedBytes: 0, bytesMax: this.limits.queueBytesTotalMax };
     this.router = new Router(this.limits.routesMax);
+    this.own = new OwnPublisher(this.output, this.counters);
+    this.sessions = new SessionTable(store, this, this.limits);
+    this.storedAnswers = new StoredAnswers(store);
+    this.wills = new Wills(store.state, this, this.limits, (message) => this.own.push(message));
+    this.sessions.parts.push(this.wills);
+    this.storeListeners.push(this.storedAnswers);
+  }
+
+  /** Takes up what the store has kept of sessions, when the time is known. [BRK-54] */
+  restore(): void {
+    const sessions = this.sessions.restore();
+    this.wills.restore(sessions);
   }
 
   connect(peer: Peer): Client {
     const client = new Client(peer, this.limits.queueBytesPerClientMax, this.budget);
-    this.clients.set(client, this.sessions.begin());
+    this.clients.set(client, new Session(client));
     return client;
   }
 
@@ -115,11 +147,17 @@ export class BrokerState {
     client.channels.clear();
     const session = this.clients.get(client);
     this.clients.delete(client);
-    if (session !== undefined) this.sessions.end(session);
+    if (session === undefined) return;
+    try {
+      this.sessions.leave(session);
+    } catch (error) {
+      this.reportFault(error);
+    }
   }
 
   /** Closes a connection for what its client did. */
   fail(client: Client, code: ReasonCode): void {
+    if (client.closed) return;
     this.counters.clientsFailed++;
     this.output.close(client, code);
     this.disconnect(client);
@@ -172,13 +210,14 @@ export class BrokerState {
       return false;
     }
     channel.role = role;
+    if (role === Role.CONTROL) channel.client.control ??= channel;
     if (this.shuttingDown && role === Role.PUBLISHING) channel.hold();
     return true;
   }
 
   sessionOf(channel: Channel): Session {
-    const session = this.clients.get(channel.client);
-    assert(session !== undefined, 'a client without a session');
+    const session = this.clients.get(channel.client) ?? this.own.sessionOf(channel);
+    assert(session !== null, 'a client without a session');
     return session;
   }
 
@@ -202,7 +241,6 @@ export class BrokerState {
     const bytesMax = Math.min(policy.bytes || limits.queueBytesMax, limits.queueBytesMax);
     channel.delivery.queue.configure(policy.overflow, messagesMax, bytesMax);
     this.subscriptions.set(channel, subscription);
-    this.clients.get(channel.client)?.subscriptions.add(subscription);
     return subscription;
   }
 
@@ -217,7 +255,6 @@ export class BrokerState {
     main.close();
     subscription.end();
     const session = this.clients.get(main.client);
-    session?.subscriptions.delete(subscription);
     if (session !== undefined) session.filterCount -= filters.size;
     for (const filter of filters) this.router.remove(filter, subscription);
     filters.clear();

@@ -7,6 +7,10 @@ import { carryOut } from '../../../src/broker/service.ts';
 export class DrivenCore extends BrokerCore {
   private inTurn = false;
 
+  override advance(nowMs: number, wallMs: number): void {
+    this.turn(() => super.advance(nowMs, wallMs));
+  }
+
   override opened(client: Client, link: Link): Channel {
     return this.turn(() => super.opened(client, link));
   }

@@ -37,6 +37,10 @@ export class Client {
   /** Bytes handed to the transport that had not left when it was last asked. */
   transportBytes = 0;
   closed = false;
+  /** It has said who it is. */
+  greeted = false;
+  /** Where it has, and where it is told what is about the whole connection. [BRK-50] */
+  control: Channel | null = null;
   private readonly bytesMax: number;
 
   /** @param bytesMax - charged bytes at which all queues of the client are full, and bytes that its transport may hold [BRK-38] */
@@ -55,7 +59,7 @@ export class Client {
 }
 
 /** What a stream is for; its first command decides. The broker opens lanes itself. [BRK-3] [BRK-39] */
-export const Role = { UNDECIDED: 0, PUBLISHING: 1, SUBSCRIBING: 2, LANE: 3 } as const;
+export const Role = { UNDECIDED: 0, PUBLISHING: 1, SUBSCRIBING: 2, LANE: 3, CONTROL: 4 } as const;
 export type Role = (typeof Role)[keyof typeof Role];
 
 /** The life of a stream: the broker's direction ends, perhaps behind what is queued for it, and then, with the client's, the stream. */

@@ -1,0 +1,55 @@
+/** WILL: what is to be published when the client is gone. */
+
+import { Command, encodePlain, HEADER_BYTES, ReasonCode, WILL_DELAY_BYTES } from '../../../pubsub/command.ts';
+import { decodeName, topicFault } from '../../../pubsub/topic.ts';
+import { type Channel, Role } from '../delivery/client.ts';
+import type { BrokerState } from '../state.ts';
+import { refuse } from './hello.ts';
+
+/** Keeps the will of the session, in the place of an earlier one, or takes it back. [BRK-100] */
+export function will(broker: BrokerState, channel: Channel, message: Uint8Array): void {
+  if (!broker.takeRole(channel, Role.CONTROL)) return;
+  const { id } = broker.reader;
+  const code = keep(broker, channel, message);
+  if (code === ReasonCode.TOPIC_INVALID) {
+    broker.fail(channel.client, code); // [BRK-12]
+  } else if (code !== ReasonCode.NO_ERROR) {
+    refuse(broker, channel, id, code);
+  } else {
+    // A will that is promised is published after a crash, too. [BRK-55]
+    const send = () => {
+      if (!channel.closed) channel.delivery.answer(encodePlain(Command.WILL_SET, id));
+    };
+    if (broker.sessionOf(channel).number === 0) send();
+    else broker.storedAnswers.whenSafe(send, () => refuse(broker, channel, id, ReasonCode.STORE_FAILED));
+  }
+}
+
+function keep(broker: BrokerState, channel: Channel, message: Uint8Array): ReasonCode {
+  const { topicEnd } = broker.reader;
+  const session = broker.sessionOf(channel);
+  if (topicEnd === HEADER_BYTES) {
+    broker.wills.takeBack(session);
+    return ReasonCode.NO_ERROR;
+  }
+  const topic = decodeName(message, HEADER_BYTES, topicEnd);
+  if (topic === null || topicFault(topic) !== null) return ReasonCode.TOPIC_INVALID;
+  if (message.length > WILL_BYTES_MAX) return ReasonCode.TOO_LARGE; // [BRK-103] and all wills together have a bound
+  const delayMs = new DataView(message.buffer, message.byteOffset).getUint32(topicEnd);
+  return broker.wills.set(session, publishOf(message, topicEnd), delayMs)
+    ? ReasonCode.NO_ERROR
+    : ReasonCode.QUOTA;
+}
+
+/** The PUBLISH that the will is: without its delay, in memory of its own. */
+function publishOf(message: Uint8Array, topicEnd: number): Uint8Array {
+  const publish = new Uint8Array(message.length - WILL_DELAY_BYTES);
+  publish.set(message.subarray(0, topicEnd));
+  publish.set(message.subarray(topicEnd + WILL_DELAY_BYTES), topicEnd);
+  publish[0] = Command.PUBLISH;
+  publish.fill(0, 4, HEADER_BYTES); // the id of the request
+  return publish;
+}
+
+/** The largest will. */
+const WILL_BYTES_MAX = 64 * 1024;

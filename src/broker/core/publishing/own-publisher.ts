@@ -1,0 +1,76 @@
+/**
+ * What the broker itself publishes: wills, and the leaving of those who are gone. It goes the way of a client's message, from a stream that nobody is at the other end of; so it
+ * waits for a full queue as theirs do, and is stored where theirs are.
+ *
+ * It is published when the core has nothing else to do in its turn: not in the middle of what it was doing when the message came to be.
+ */
+
+import { Ring } from '../../../base/ring.ts';
+import { PublishFlag } from '../../../pubsub/command.ts';
+import { STREAM_PRIORITIES } from '../../../pubsub/message-stream.ts';
+import { type BrokerOutput, Channel, Client, Role } from '../delivery/client.ts';
+import type { BrokerCounters, Link } from '../output.ts';
+import { Session } from '../session/session.ts';
+
+export class OwnPublisher {
+  private readonly output: BrokerOutput;
+  private readonly counters: BrokerCounters;
+  private readonly client: Client;
+  private readonly session: Session;
+  private readonly messages = new Ring<Uint8Array>();
+  private stream: Channel;
+  private lastId = 0;
+
+  constructor(output: BrokerOutput, counters: BrokerCounters) {
+    this.output = output;
+    this.counters = counters;
+    this.client = new Client({ openableStreams: 0 }, 0, { usedBytes: 0, bytesMax: 0 });
+    this.client.closed = true; // nothing goes to it
+    this.session = new Session(this.client);
+    this.stream = this.open();
+  }
+
+  /** @param message - a PUBLISH, which is the broker's from now on; it is given an id if it needs one */
+  push(message: Uint8Array): void {
+    this.messages.push(message);
+  }
+
+  get hasNext(): boolean {
+    return this.messages.length > 0;
+  }
+
+  next(): Uint8Array {
+    const message = this.messages.shift() as Uint8Array;
+    if ((message[1] & PublishFlag.QOS1) !== 0) this.setId(message);
+    return message;
+  }
+
+  /** Where the next message is published: not where one still waits for a queue. */
+  get channel(): Channel {
+    if (this.stream.stopped) this.stream = this.open();
+    return this.stream;
+  }
+
+  sessionOf(channel: Channel): Session | null {
+    return channel.client === this.client ? this.session : null;
+  }
+
+  private setId(message: Uint8Array): void {
+    this.lastId = this.lastId === ID_MAX ? 1 : this.lastId + 1;
+    new DataView(message.buffer, message.byteOffset).setUint32(4, this.lastId);
+  }
+
+  private open(): Channel {
+    const channel = new Channel(this.client, NOWHERE, this.output, this.counters);
+    channel.role = Role.PUBLISHING;
+    return channel;
+  }
+}
+
+const NOWHERE: Link = {
+  id: -1,
+  priority: STREAM_PRIORITIES.indexOf('chat'),
+  messageBytesMax: Number.POSITIVE_INFINITY,
+  queuedBytes: 0,
+};
+const ID_MAX = 0xffff_ffff;

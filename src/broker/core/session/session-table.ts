@@ -1,0 +1,206 @@
+/**
+ * All sessions that have a name, and their life: they begin with a HELLO, go away with their connection, come back with another HELLO, and are over when their time
+ * is, or when their client begins anew. The store keeps them, so that they outlive the broker as well. [BRK-50] [BRK-54]
+ */
+
+import type { Client } from '../delivery/client.ts';
+import type { StorePort } from '../store-port.ts';
+import { Timer } from '../timers.ts';
+import { AbsenceClock, AWAKENING_MS, type Time } from './absence-clock.ts';
+import { Session, type SessionPart, SessionState } from './session.ts';
+import {
+  decodeNumber,
+  decodeSessionRecord,
+  encodeNumber,
+  encodeSessionRecord,
+  SESSION_KEYS,
+  type SessionRecord,
+} from './session-record.ts';
+
+/** What bounds sessions. */
+export interface SessionLimits {
+  /** Most sessions with a name, of clients that are connected or away. */
+  readonly sessionsMax: number;
+  /** A session outlives a connection for so long at most, whatever its client asks. */
+  readonly sessionExpiryMaxMs: number;
+}
+
+export class SessionTable {
+  /** Told of what becomes of each session, in this order. */
+  readonly parts: SessionPart[] = [];
+  /** How many were over because their client was away for too long. */
+  expired = 0;
+  private readonly store: StorePort;
+  private readonly time: Time;
+  private readonly limits: SessionLimits;
+  private readonly byName = new Map<string, Session>();
+  private readonly away: AbsenceClock<Session>;
+  /** Those that are kept in the store and whose client is connected. */
+  private presentCount = 0;
+  private readonly alive = new Timer(() => this.stampAlive());
+  /** The next number to be given, and the first that the store does not know of yet as given. */
+  private nextNumber = 0;
+  private numbersReserved = 0;
+  private begun = 0;
+
+  constructor(store: StorePort, time: Time, limits: SessionLimits) {
+    this.store = store;
+    this.time = time;
+    this.limits = limits;
+    this.away = new AbsenceClock(time, (session) => {
+      this.expired++;
+      this.end(session);
+    });
+  }
+
+  /** How many have a name, and how many of them are away. */
+  get size(): number {
+    return this.byName.size;
+  }
+
+  get awayCount(): number {
+    return this.away.size;
+  }
+
+  get isFull(): boolean {
+    return this.byName.size >= this.limits.sessionsMax;
+  }
+
+  find(name: string): Session | undefined {
+    return this.byName.get(name);
+  }
+
+  /** A session with this name begins. There is none, and there is room for one. */
+  begin(client: Client, name: string, expiryMs: number): Session {
+    const number = expiryMs > 0 ? this.takeNumber() : 0;
+    // Later ones of a name have a larger epoch, unless the clock is set back: then another.
+    const epoch = Math.floor(this.time.wallMs) * EPOCHS_A_MS + (this.begun++ % EPOCHS_A_MS) + 1;
+    const session = new Session(client, name, number, epoch);
+    this.byName.set(name, session);
+    this.setPresent(session, expiryMs);
+    return session;
+  }
+
+  /** The client of a session that is away is connected again. */
+  comeBack(session: Session, client: Client, expiryMs: number): void {
+    this.away.stop(session);
+    session.client = client;
+    session.state = SessionState.PRESENT;
+    session.recall(this.store.lastIds(session.number));
+    this.setPresent(session, expiryMs);
+    for (const part of this.parts) part.onBack(session);
+  }
+
+  /** Its connection is gone, and it with that if it has no name, or no time. */
+  leave(session: Session): void {
+    if (session.state !== SessionState.PRESENT) return;
+    session.state = SessionState.AWAY;
+    session.client = null;
+    if (session.number > 0) this.presentCount--;
+    const staysMs = session.name === null ? 0 : session.expiryMs;
+    if (staysMs > 0) {
+      this.away.start(session, staysMs);
+      this.save(session);
+    }
+    for (const part of this.parts) part.onAway(session);
+    if (staysMs === 0) this.end(session);
+  }
+
+  /** A session that is away is over. [BRK-50] */
+  end(session: Session): void {
+    if (session.state === SessionState.OVER) return;
+    session.state = SessionState.OVER;
+    this.away.stop(session);
+    if (session.name !== null) this.byName.delete(session.name);
+    if (session.number > 0) this.forget(session.name as string, session.number);
+    for (const part of this.parts) part.onOver(session);
+  }
+
+  /**
+   * Takes up what the store has kept, when the time is known. A session whose time was over while the broker was down is gone, and is not told to the parts, which have what
+   * they keep of it in the store. [BRK-54]
+   *
+   * @returns those that may still come back, by their number, each with how long ago it went away
+   */
+  restore(): Map<number, { session: Session; awayMs: number }> {
+    const { state } = this.store;
+    const restored = new Map<number, { session: Session; awayMs: number }>();
+    this.numbersReserved = decodeNumber(state.get(NUMBERS_KEY));
+    this.nextNumber = Math.max(1, this.numbersReserved);
+    const aliveAt = decodeNumber(state.get(ALIVE_KEY));
+    for (const [key, bytes] of [...state.entries(SESSION_KEYS)]) {
+      const record = decodeSessionRecord(bytes);
+      const name = key.slice(SESSION_KEYS.length);
+      if (record === null) {
+        state.delete(key);
+        continue;
+      }
+      const awayMs = this.awayFor(record, aliveAt);
+      if (awayMs >= record.expiryMs) {
+        this.expired++;
+        this.forget(name, record.number);
+        continue;
+      }
+      const session = new Session(null, name, record.number, record.epoch);
+      session.expiryMs = record.expiryMs;
+      session.state = SessionState.AWAY;
+      this.byName.set(name, session);
+      this.away.start(session, Math.max(AWAKENING_MS, record.expiryMs - awayMs));
+      if (record.isPresent) this.save(session, this.time.wallMs - awayMs);
+      restored.set(record.number, { session, awayMs });
+    }
+    return restored;
+  }
+
+  /** The time may have been set back meanwhile: then no time has passed. */
+  private awayFor({ isPresent, writtenAt, expiryMs }: SessionRecord, aliveAt: number): number {
+    // When the broker died is known only so exactly. It is not held against the client.
+    const leftAt = isPresent ? Math.max(writtenAt, aliveAt) + Math.min(ALIVE_MS, expiryMs) : writtenAt;
+    return Math.max(0, this.time.wallMs - leftAt);
+  }
+
+  private setPresent(session: Session, expiryMs: number): void {
+    session.expiryMs = Math.min(expiryMs, this.limits.sessionExpiryMaxMs);
+    if (session.number === 0) return;
+    this.presentCount++;
+    this.save(session);
+    if (this.alive.heapIndex < 0) this.time.timers.set(this.alive, this.time.nowMs + ALIVE_MS);
+  }
+
+  private save(session: Session, writtenAt = this.time.wallMs): void {
+    const { number, epoch, expiryMs, state } = session;
+    const isPresent = state === SessionState.PRESENT;
+    const record = encodeSessionRecord({ number, epoch, expiryMs, isPresent, writtenAt });
+    this.store.state.put(SESSION_KEYS + session.name, record);
+  }
+
+  private forget(name: string, number: number): void {
+    this.store.state.delete(SESSION_KEYS + name);
+    this.store.forgetSession(number);
+  }
+
+  /** Numbers are never given twice, for logs remember them: so the store knows of them first, many at a time. */
+  private takeNumber(): number {
+    const number = Math.max(1, this.nextNumber);
+    this.nextNumber = number + 1;
+    if (this.nextNumber > this.numbersReserved) {
+      this.numbersReserved = this.nextNumber + NUMBERS_AT_ONCE;
+      this.store.state.put(NUMBERS_KEY, encodeNumber(this.numbersReserved));
+    }
+    return number;
+  }
+
+  /** Says in the store, now and then, that the clients that are connected still are. */
+  private stampAlive(): void {
+    if (this.presentCount === 0) return;
+    this.store.state.put(ALIVE_KEY, encodeNumber(Math.max(0, Math.floor(this.time.wallMs))));
+    this.time.timers.set(this.alive, this.time.nowMs + ALIVE_MS);
+  }
+}
+
+const NUMBERS_KEY = 'sessions/numbers';
+const ALIVE_KEY = 'sessions/alive';
+const NUMBERS_AT_ONCE = 1_024;
+const ALIVE_MS = 5_000;
+/** Until the year 2109 the result is a whole number. */
+const EPOCHS_A_MS = 2_048;

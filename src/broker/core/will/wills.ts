@@ -1,0 +1,167 @@
+/**
+ * Wills: what the broker publishes in the place of a client that is gone.
+ *
+ *     SET ── its connection is gone ──> WAITING ── its delay is over, or the session is ──> published
+ *     SET ── taken back ──> gone        WAITING ── the session has a connection again ──> gone
+ *
+ * A will belongs to its session, not to a connection, so a connection whose end is noticed late does nothing to the will that the next one has set. [BRK-101]
+ * The store keeps those of sessions that it keeps, so that a will is published also where the broker was down meanwhile. [BRK-102]
+ */
+
+import type { HeapItem } from '../../../base/time.ts';
+import { AbsenceClock, AWAKENING_MS, type Time } from '../session/absence-clock.ts';
+import type { Session, SessionPart } from '../session/session.ts';
+import type { StatePort } from '../store-port.ts';
+
+/** What a client has left with the broker. */
+export class Will implements HeapItem {
+  /** A PUBLISH with id 0. */
+  readonly message: Uint8Array;
+  readonly delayMs: number;
+  /** The number of its session; 0: it is not in the store. */
+  readonly session: number;
+  /** Null: the session is over. */
+  readonly owner: Session | null;
+  /** Its place among those that wait. */
+  deadline = 0;
+  heapIndex = -1;
+
+  constructor(message: Uint8Array, delayMs: number, session: number, owner: Session | null) {
+    this.message = message;
+    this.delayMs = delayMs;
+    this.session = session;
+    this.owner = owner;
+  }
+}
+
+export interface WillLimits {
+  /** Most bytes that all wills together keep. */
+  readonly willBytesMax: number;
+}
+
+export class Wills implements SessionPart {
+  /** How many were published. */
+  published = 0;
+  private readonly state: StatePort;
+  private readonly limits: WillLimits;
+  private readonly publish: (message: Uint8Array) => void;
+  private readonly wills = new Map<Session, Will>();
+  private readonly waiting: AbsenceClock<Will>;
+  private bytes = 0;
+  private isClosed = false;
+
+  /** @param publish - a message that the broker itself publishes */
+  constructor(state: StatePort, time: Time, limits: WillLimits, publish: (message: Uint8Array) => void) {
+    this.state = state;
+    this.limits = limits;
+    this.publish = publish;
+    this.waiting = new AbsenceClock(time, (will) => this.fire(will));
+  }
+
+  get usedBytes(): number {
+    return this.bytes;
+  }
+
+  has(session: Session): boolean {
+    return this.wills.has(session);
+  }
+
+  /** Takes the will of a session whose client is connected, in the place of an earlier one. False: it would be more than all wills together may be. */
+  set(session: Session, message: Uint8Array, delayMs: number): boolean {
+    const earlier = this.wills.get(session);
+    const freed = earlier === undefined ? 0 : chargeOf(earlier);
+    const will = new Will(message, delayMs, session.number, session);
+    if (this.bytes - freed + chargeOf(will) > this.limits.willBytesMax) return false;
+    if (earlier !== undefined) this.forget(earlier);
+    this.wills.set(session, will);
+    this.bytes += chargeOf(will);
+    if (will.session > 0) this.state.put(WILL_KEYS + will.session, encodeWillRecord(will));
+    return true;
+  }
+
+  /** Its client takes it back. */
+  takeBack(session: Session): void {
+    const will = this.wills.get(session);
+    if (will !== undefined) this.forget(will);
+  }
+
+  /** The broker goes: what it cannot publish any more, it publishes when it comes back, if the clients do not. */
+  close(): void {
+    this.isClosed = true;
+  }
+
+  onAway(session: Session): void {
+    const will = this.wills.get(session);
+    if (will === undefined || this.isClosed) return;
+    if (will.delayMs > 0) this.waiting.start(will, will.delayMs);
+    else this.fire(will);
+  }
+
+  onBack(session: Session): void {
+    this.takeBack(session);
+  }
+
+  onOver(session: Session): void {
+    const will = this.wills.get(session);
+    if (will !== undefined && !this.isClosed) this.fire(will);
+  }
+
+  /**
+   * Takes up what the store has kept. None is published at once: those who are to hear of it have to come back first, and so may its own client.
+   *
+   * @param sessions - those that may still come back, by number, each with how long ago it went away
+   */
+  restore(sessions: ReadonlyMap<number, { session: Session; awayMs: number }>): void {
+    for (const [key, bytes] of [...this.state.entries(WILL_KEYS)]) {
+      const number = Number(key.slice(WILL_KEYS.length));
+      const owner = sessions.get(number);
+      const will = decodeWillRecord(bytes, number, owner?.session ?? null);
+      if (will === null) {
+        this.state.delete(key);
+        continue;
+      }
+      this.bytes += chargeOf(will);
+      if (will.owner !== null) this.wills.set(will.owner, will);
+      const leftMs = owner === undefined ? 0 : will.delayMs - owner.awayMs;
+      this.waiting.start(will, Math.max(AWAKENING_MS, leftMs));
+    }
+  }
+
+  private fire(will: Will): void {
+    this.forget(will);
+    this.published++;
+    this.publish(will.message);
+  }
+
+  private forget(will: Will): void {
+    this.waiting.stop(will);
+    if (will.owner !== null) this.wills.delete(will.owner);
+    this.bytes -= chargeOf(will);
+    if (will.session > 0) this.state.delete(WILL_KEYS + will.session);
+  }
+}
+
+/** version u8, delay u32, message */
+function encodeWillRecord({ message, delayMs }: Will): Uint8Array {
+  const bytes = new Uint8Array(RECORD_HEAD_BYTES + message.length);
+  bytes[0] = VERSION;
+  new DataView(bytes.buffer).setUint32(1, delayMs);
+  bytes.set(message, RECORD_HEAD_BYTES);
+  return bytes;
+}
+
+function decodeWillRecord(bytes: Uint8Array, session: number, owner: Session | null): Will | null {
+  if (bytes.length <= RECORD_HEAD_BYTES || bytes[0] !== VERSION || !(session > 0)) return null;
+  const delayMs = new DataView(bytes.buffer, bytes.byteOffset).getUint32(1);
+  return new Will(bytes.slice(RECORD_HEAD_BYTES), delayMs, session, owner);
+}
+
+function chargeOf({ message }: Will): number {
+  return message.length + WILL_CHARGE_BYTES;
+}
+
+const WILL_KEYS = 'will/';
+const VERSION = 1;
+const RECORD_HEAD_BYTES = 5;
+/** What a will costs beside its message, here and in the store. */
+const WILL_CHARGE_BYTES = 512;
