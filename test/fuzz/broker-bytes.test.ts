@@ -4,6 +4,7 @@ import { Prng } from '../../src/base/random.ts';
 import { ReasonCode } from '../../src/pubsub/command.ts';
 import { DrivenCore } from '../broker/core/driven-core.ts';
 import { FakeClient, type FakeStream } from '../broker/core/fake-client.ts';
+import { RandomCommands } from './random-command.ts';
 
 /** Commands of all kinds, well-formed and not, of which hostile clients make others. */
 const CORPUS = [...vectors.valid, ...vectors.invalid].map(({ bytes }) => Buffer.from(bytes, 'hex'));
@@ -14,12 +15,14 @@ class Hostile {
   thrownOut = 0;
   private readonly core: DrivenCore;
   private readonly random: Prng;
+  private readonly commands: RandomCommands;
   private client: FakeClient;
   private streams: FakeStream[] = [];
 
   constructor(core: DrivenCore, random: Prng) {
     this.core = core;
     this.random = random;
+    this.commands = new RandomCommands(random);
     this.client = this.come();
   }
 
@@ -47,11 +50,13 @@ class Hostile {
   private come(): FakeClient {
     const client = new FakeClient(this.core);
     this.streams = Array.from({ length: 4 }, () => client.open());
+    if (this.random.chance(0.7)) this.streams[0].send(this.commands.hello(`s${this.random.below(3)}`));
     return client;
   }
 
   private bytes(): Uint8Array {
     const { random } = this;
+    if (random.chance(0.6)) return this.commands.next();
     const bytes = Uint8Array.from(CORPUS[random.below(CORPUS.length)].subarray(0, BYTES_MAX));
     switch (random.below(8)) {
       case 0:
@@ -129,5 +134,5 @@ test('bytes of any kind throw nothing out of the broker, close connections with 
 });
 
 const TOPIC = 'bystander/only';
-const SEEDS = Number(process.env.BROKER_SEEDS ?? 12);
+const SEEDS = Number(process.env.BROKER_SEEDS ?? 8);
 const STEPS = 600;
