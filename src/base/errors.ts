@@ -38,6 +38,7 @@ export type JspErrorCode =
   | 'ERR_JSP_TOPIC_INVALID'
   | 'ERR_JSP_FILTER_INVALID'
   | 'ERR_JSP_BROKER'
+  | 'ERR_JSP_OFFLINE'
   | 'ERR_JSP_FILES'
   | 'ERR_JSP_MONITOR';
 

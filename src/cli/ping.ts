@@ -47,7 +47,7 @@ export function addPingCommand(program: Command): void {
 async function ping(options: PingOptions): Promise<void> {
   const url = findServerUrl(options.url);
   const begun = performance.now();
-  const client = await connectClient(url, { profile: options.profile });
+  const client = await connectClient(url, { profile: options.profile, reconnect: false });
   const result: PingResult = { url, handshakeMs: performance.now() - begun, roundTripsMs: [] };
   const say = options.json ? (): void => {} : print;
   try {

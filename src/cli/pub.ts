@@ -62,6 +62,7 @@ async function publish(topic: string, message: string | undefined, options: PubO
   if (message !== undefined) assertUtf8(message, 'the message');
   assertTopic(topic);
   const client = await connectClient(findServerUrl(options.url), {
+    reconnect: false,
     ...profileOrHeartbeats(options.profile),
     compression:
       options.compress === true || options.dict.length > 0 ? compressionWith(options.dict) : undefined,

@@ -62,6 +62,7 @@ async function subscribe(filter: string, options: SubOptions): Promise<void> {
   const client = await connectClient(findServerUrl(options.url), {
     messageBytesMax: MESSAGE_BYTES_MAX,
     compression: compressionWith(options.dict),
+    reconnect: false,
     ...profileOrHeartbeats(options.profile),
   });
   const unopened = new UnopenedWarnings();

@@ -4,33 +4,25 @@
  */
 
 import { performance } from 'node:perf_hooks';
-import { JspError } from '../base/errors.ts';
+import type { JspError } from '../base/errors.ts';
 import { checkOptions, chosenOptions, number, type OptionTable, oneOf, whole } from '../base/options.ts';
-import {
-  COMMAND_BYTES_MAX,
-  Command,
-  DROPPED_BYTES,
-  encodePlain,
-  LANES_MAX,
-  ReasonCode,
-  STREAM_LABEL,
-} from '../pubsub/command.ts';
-import {
-  type MessageConnection,
-  type MessageStream,
-  STREAM_PRIORITIES,
-  type StreamPriority,
-} from '../pubsub/message-stream.ts';
+import { type RandomSource, randomBytes } from '../base/random.ts';
+import { COMMAND_BYTES_MAX, Command, DROPPED_BYTES, encodePlain, LANES_MAX } from '../pubsub/command.ts';
+import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
 import { assertFilter } from '../pubsub/topic.ts';
 import { abortSignal, onAbort } from '../transport/abort.ts';
-import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/connect.ts';
+import { CONNECT_OPTIONS, type ConnectOptions } from '../transport/connect.ts';
 import { type AppState, CLOSE_STALL_MS, type NetworkType } from '../transport/connection.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
-import { laidOver, withProfile } from '../transport/options.ts';
-import { TIMEOUT_MS_MAX } from '../udp/clock.ts';
-import { CommandStream, closedError, openCommandStream } from './command-stream.ts';
+import { clockOf, laidOver, withProfile } from '../transport/options.ts';
+import { Goodbye, withUnconfirmed } from './closing.ts';
+import { type CommandStream, closedError, offlineError } from './command-stream.ts';
 import { ClientCompression, type UnopenedMessage } from './compression.ts';
-import { ProgressWatch, Publishing, type PublishOptions } from './publishing.ts';
+import { GivenConnection, UrlDialer } from './dialing.ts';
+import { type ClientState, type Dialer, FIRST_CONNECT, type FirstConnect, Life } from './life.ts';
+import type { ClientConnection, Link } from './link.ts';
+import { Publishing, type PublishOptions } from './publishing.ts';
+import { Backoff, type ReconnectOptions, reconnectOption } from './reconnecting.ts';
 import {
   type MessageHandler,
   type MissedReason,
@@ -49,6 +41,16 @@ import {
 export interface BrokerClientOptions extends ConnectOptions {
   /** Class of what this client publishes, where a publish names none. Default `chat`. */
   publishPriority?: StreamPriority | undefined;
+  /**
+   * How it comes back when it has lost its connection, or false: then the client is over with its connection. Default: after a random part of
+   * 250 ms, which doubles with each failure up to 30 s and is back at the beginning when a connection has lasted 30 s.
+   */
+  reconnect?: boolean | ReconnectOptions | undefined;
+  /**
+   * What a broker that cannot be reached at first means: `reject` (default), `connectClient` fails when each URL was tried; `wait`, it goes on trying, and `signal`
+   * ends that; `background`, it resolves at once, and the client is online later.
+   */
+  firstConnect?: FirstConnect | undefined;
 }
 
 /** For whatever waits for the broker. */
@@ -65,24 +67,14 @@ export interface ClientCloseOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** A connection of the transport, as a client uses it. */
-export interface ClientConnection extends MessageConnection {
-  /** Closes when everything sent has arrived, or when nothing has got on for `stallMs`. */
-  close(options?: { stallMs?: number | undefined }): Promise<unknown>;
-  /** Lets the process end although the connection is open, and the opposite. */
-  unref?(): unknown;
-  ref?(): unknown;
-  /** What is known of the machine and the application that the connection belongs to. */
-  setNetworkType?(type: NetworkType): unknown;
-  setAppState?(state: AppState): unknown;
-}
-
 interface BrokerClientEvents {
+  /** What is with the connection has changed, with the reason where there is one: why it is offline, or closed. */
+  state: [state: ClientState, reason: JspError | null];
   /** After a publish that answered false: go on. */
   drain: [];
   /**
-   * The connection is over; `error` is null when this side closed it, else a {@link JspError} with the `applicationCode` and `reason` of a broker
-   * that closed it. `unconfirmed` is how many published messages it may not have.
+   * The client is over and does not come back; `error` is null when this side closed it, else a {@link JspError} with the `applicationCode` and `reason` of
+   * a broker that closed it. `unconfirmed` is how many published messages the broker may not have.
    */
   close: [error: JspError | null, unconfirmed: number];
   /** Messages for a subscription are missing here: they are above this client's `messageBytesMax`, or compressed while the subscription takes none of those. */
@@ -94,27 +86,38 @@ interface BrokerClientEvents {
 }
 
 /**
- * Connects to a broker.
+ * Connects to a broker. The client comes back by itself when it loses its connection (spec/client.md), unless `reconnect` is false, or it was given a
+ * connection rather than a URL: there is no other like it.
  *
- * @param target - its URL, `jsp://<fingerprint>@host:port`, or a connection to it, which the client takes over and closes
- * @throws {JspError} as `connect` of the transport does
+ * @param target - the URL of the broker, `jsp://<fingerprint>@host:port`, or several, which are tried in turn; or a connection to it, which the client takes
+ * over and closes
+ * @throws {JspError} as `connect` of the transport does; what a first attempt failed with, unless `firstConnect` says otherwise
  */
 export async function connectClient(
-  target: string | ClientConnection,
+  target: string | readonly string[] | ClientConnection,
   options: BrokerClientOptions = {},
 ): Promise<BrokerClient> {
   checkOptions('connectClient', options, CLIENT_OPTIONS);
-  if (typeof target !== 'string') return clientOver(target, options);
+  const takesLanes = (options.streamsMax ?? LANES_MAX) >= LANES_MAX;
+  if (isConnection(target)) {
+    return newClient(new GivenConnection(target, takesLanes), { ...options, reconnect: false }, 'reject');
+  }
+  const urls = typeof target === 'string' ? [target] : [...new Set(target)];
+  if (urls.length === 0) throw new RangeError('the list of URLs must not be empty');
   const defaults = { messageBytesMax: COMMAND_BYTES_MAX, connectionWindowBytes: WINDOW_BYTES };
-  const chosen: ConnectOptions = chosenOptions<ConnectOptions>(options, CONNECT_OPTIONS);
+  const { signal: _, ...chosen } = chosenOptions<ConnectOptions>(options, CONNECT_OPTIONS);
   // Payloads are compressed, by the client; what a profile says of it is of the connection.
   if (options.compression !== undefined) chosen.compression = false;
-  const connection = await connect(target, laidOver(defaults, withProfile(chosen)));
-  return clientOver(connection, options);
+  const dialer = new UrlDialer(urls, laidOver(defaults, withProfile<ConnectOptions>(chosen)), takesLanes);
+  return newClient(dialer, options, options.firstConnect ?? 'reject');
+}
+
+function isConnection(target: string | readonly string[] | ClientConnection): target is ClientConnection {
+  return typeof target !== 'string' && !Array.isArray(target);
 }
 
 /** The constructor of {@link BrokerClient}, which is nobody else's. */
-let clientOver: (connection: ClientConnection, options: BrokerClientOptions) => BrokerClient;
+let newClient: (dialer: Dialer, options: BrokerClientOptions, first: FirstConnect) => Promise<BrokerClient>;
 
 /**
  * A client of a broker: publishes and subscribes over one connection.
@@ -126,43 +129,53 @@ let clientOver: (connection: ClientConnection, options: BrokerClientOptions) => 
  * await client.flush();
  */
 export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
-  /** Resolves when the connection is over, with the error that ended it or null. */
+  /** Resolves when the client is over, with the error that ended it or null. */
   readonly closed: Promise<JspError | null>;
-  private readonly connection: ClientConnection;
-  /** The broker may open as many streams as it may want to. [BRK-39] */
-  private readonly takesLanes: boolean;
-  /** By the number of their stream. */
-  private readonly subscriptions = new Map<number, OpenSubscription>();
+  private readonly life: Life;
+  private readonly subscriptions = new Set<OpenSubscription>();
   private readonly topics = new TopicTexts();
   private readonly compression: ClientCompression;
   private readonly publishing: Publishing;
+  private readonly device: Device = {};
   private pings: CommandStream | null = null;
-  private failure: Error | null = null;
-  private closing: Goodbye | null = null;
+  private goodbye: Goodbye | null = null;
+  private resolveClosed: (error: JspError | null) => void = () => {};
 
   static {
-    clientOver = (connection, options) => new BrokerClient(connection, options);
+    newClient = async (dialer, options, first) => {
+      const client = new BrokerClient(dialer, options);
+      await client.life.begin(first, options.signal);
+      return client;
+    };
   }
 
-  private constructor(connection: ClientConnection, options: BrokerClientOptions) {
+  private constructor(dialer: Dialer, options: BrokerClientOptions) {
     super();
-    this.connection = connection;
+    this.closed = new Promise((resolve) => {
+      this.resolveClosed = resolve;
+    });
     this.compression = new ClientCompression(options, options.messageBytesMax ?? COMMAND_BYTES_MAX);
-    this.publishing = new Publishing(connection, options.publishPriority ?? 'chat', this.compression, () =>
+    this.publishing = new Publishing(options.publishPriority ?? 'chat', this.compression, () =>
       this.tell('drain'),
     );
-    this.takesLanes = (options.streamsMax ?? LANES_MAX) >= LANES_MAX;
-    this.closed = new Promise((resolve) => {
-      connection.on('close', (error) => {
-        const { unconfirmed } = this;
-        const reason = error === null ? null : withUnconfirmed(error, unconfirmed);
-        this.failure = reason ?? closedError();
-        this.publishing.fail(this.failure);
-        resolve(reason);
-        this.tell('close', reason, unconfirmed);
-      });
+    this.life = new Life(dialer, backoffOf(options, dialer.ways), clockOf(options), {
+      onState: (state, reason) => this.onState(state, reason),
+      withCost: (reason) => withUnconfirmed(reason, this.publishing.unconfirmed),
     });
-    connection.on('stream', (stream) => this.onStream(stream));
+    this.life.use({
+      online: ({ connection }) => {
+        if (this.device.networkType !== undefined) connection.setNetworkType?.(this.device.networkType);
+        if (this.device.appState !== undefined) connection.setAppState?.(this.device.appState);
+      },
+      offline: () => {},
+      closed: () => {},
+    });
+    this.life.useLast(this.publishing);
+  }
+
+  /** What is with its connection: `connecting` before the first, `offline` between two; `draining` and `closed` as asked for, or when it is over. */
+  get state(): ClientState {
+    return this.life.state;
   }
 
   /**
@@ -175,7 +188,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
    * the connection
    */
   publish(topic: string, payload: Uint8Array | string, options?: PublishOptions): boolean {
-    if (this.failure !== null || this.closing !== null) this.assertOpen();
+    if (this.goodbye !== null || this.life.failure !== null) this.assertOpen();
     return this.publishing.publish(topic, payload, options);
   }
 
@@ -192,7 +205,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   /** Resolves when {@link publish} may go on; at once when it never had to stop. Rejects when the connection ends. */
   drained(options: WaitOptions = {}): Promise<void> {
     checkOptions('drained', options, WAIT_OPTIONS);
-    if (this.failure !== null) return Promise.reject(this.failure);
+    if (this.life.failure !== null) return Promise.reject(this.life.failure);
     return this.publishing.drained(options.signal);
   }
 
@@ -230,26 +243,27 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     const filters = Array.isArray(filter) ? [...new Set<string>(filter)] : [filter as string];
     if (filters.length === 0) throw new RangeError('filter must not be an empty list');
     filters.forEach(assertFilter);
-    this.assertOpen();
+    const link = this.onlineLink();
     const reading = { topics: this.topics, inflater: this.compression.inflaterFor(options.compression) };
-    const subscription = new OpenSubscription(this.connection, filters, handler, options, reading, {
+    const subscription = new OpenSubscription(link.connection, filters, handler, options, reading, {
       onClosed: (over, error) => {
-        this.subscriptions.delete(over.streamId);
+        this.subscriptions.delete(over);
+        link.giveLanes(over.streamId, null);
         if (error !== null) this.tellLost(over, error);
       },
       onMissed: (of, count, reason) => void this.tell('missed', of, count, reason),
       onUnopened: (of, message) => void this.tell('unopened', of, message),
     });
-    this.subscriptions.set(subscription.streamId, subscription);
-    await subscription.confirm(options, this.takesLanes);
+    this.subscriptions.add(subscription);
+    link.giveLanes(subscription.streamId, subscription);
+    await subscription.confirm(options, link.takesLanes);
     return subscription;
   }
 
   /** One round trip to the broker, in ms. */
   async ping(options: WaitOptions = {}): Promise<number> {
     checkOptions('ping', options, WAIT_OPTIONS);
-    this.assertOpen();
-    this.pings ??= new CommandStream(this.connection, openCommandStream(this.connection, 'system'), {
+    this.pings ??= this.onlineLink().open('system', {
       onClosed: () => {
         this.pings = null;
       },
@@ -268,158 +282,95 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
    */
   close(options: ClientCloseOptions = {}): Promise<void> {
     checkOptions('BrokerClient.close', options, CLIENT_CLOSE_OPTIONS);
-    if (this.closing === null) {
-      for (const subscription of this.subscriptions.values()) subscription.close();
-      this.closing = new Goodbye(this.connection, this.publishing, () => this.failure);
+    if (this.goodbye === null) {
+      for (const subscription of [...this.subscriptions]) subscription.close();
+      this.goodbye = new Goodbye(this.life, this.publishing);
     }
-    const { closing } = this;
-    closing.shorten(
+    const { goodbye } = this;
+    goodbye.shorten(
       options.signal?.aborted ? 0 : (options.timeoutMs ?? Number.POSITIVE_INFINITY),
       options.stallMs ?? CLOSE_STALL_MS,
     );
-    const forget = onAbort(options.signal, () => closing.shorten(0));
-    return closing.done.finally(forget);
+    const forget = onAbort(options.signal, () => goodbye.shorten(0));
+    return goodbye.done.finally(forget);
   }
 
   /** Tells what this machine is connected by, whenever it changes: as `setNetworkType` of the transport's connection. */
   setNetworkType(type: NetworkType): void {
-    this.connection.setNetworkType?.(type);
+    this.device.networkType = type;
+    this.life.link?.connection.setNetworkType?.(type);
   }
 
   /** Tells whether somebody looks at the application, whenever it changes: as `setAppState` of the transport's connection. */
   setAppState(state: AppState): void {
-    this.connection.setAppState?.(state);
+    this.device.appState = state;
+    this.life.link?.connection.setAppState?.(state);
   }
 
   /** Lets the process end although the connection is open. */
   unref(): this {
-    this.connection.unref?.();
+    this.life.setReferenced(false);
     return this;
   }
 
   /** Undoes {@link unref}: the open connection keeps the process alive, as it does by default. */
   ref(): this {
-    this.connection.ref?.();
+    this.life.setReferenced(true);
     return this;
   }
 
   /** Closes at once; what is on its way may be lost. */
   destroy(): void {
-    this.connection.destroy();
+    this.life.end(null);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
 
-  /** A stream that the broker has opened: its first command says for which subscription. [BRK-39] */
-  private onStream(stream: MessageStream): void {
-    if (stream.label !== STREAM_LABEL || !stream.ordered || stream.delivery !== 'reliable') {
-      stream.on('error', () => {});
-      stream.reset(ReasonCode.UNKNOWN_PROTOCOL);
-      return;
-    }
-    const lane: CommandStream = new CommandStream(this.connection, stream, {
-      onLane: (id) => {
-        const subscription = this.subscriptions.get(id);
-        if (subscription === undefined) lane.reset();
-        else subscription.addLane(lane);
-      },
-      onClosed: () => {},
-    });
+  private onState(state: ClientState, reason: JspError | null): void {
+    if (state !== 'closed') return void this.tell('state', state, reason);
+    this.resolveClosed(reason);
+    this.tell('state', state, reason);
+    this.tell('close', reason, this.publishing.unconfirmed);
   }
 
   private tellLost(subscription: Subscription, error: Error): void {
-    // A connection that is over tells of itself.
+    // A client that is over tells of itself.
     queueMicrotask(() => {
-      if (this.failure === null) this.tell('lost', subscription, error);
+      if (this.life.failure === null) this.tell('lost', subscription, error);
     });
+  }
+
+  private onlineLink(): Link {
+    this.assertOpen();
+    const { link } = this.life;
+    if (link === null) throw offlineError();
+    return link;
   }
 
   private assertOpen(): void {
-    if (this.failure !== null) throw this.failure;
-    if (this.closing !== null) throw closedError();
+    if (this.life.failure !== null) throw this.life.failure;
+    if (this.goodbye !== null) throw closedError();
   }
 }
 
-/** A close that is under way: waits until the broker has everything, as long as that gets on and there is time. */
-class Goodbye {
-  readonly done: Promise<void>;
-  private readonly connection: ClientConnection;
-  private readonly publishing: Publishing;
-  private readonly failureOf: () => Error | null;
-  /** When it is over at the latest. */
-  private endsAt = Number.POSITIVE_INFINITY;
-  private stallMs = Number.POSITIVE_INFINITY;
-  private timer: NodeJS.Timeout | undefined;
-  private wasCut = false;
-  /** What it has not done, when it was cut. */
-  private incomplete: JspError | null = null;
-
-  /** @param failureOf - what has ended the connection; null as long as it is open */
-  constructor(connection: ClientConnection, publishing: Publishing, failureOf: () => Error | null) {
-    this.connection = connection;
-    this.publishing = publishing;
-    this.failureOf = failureOf;
-    this.done = this.finish();
-  }
-
-  /** Sees to it that it is over after so long, or when nothing has got on for so long. */
-  shorten(timeoutMs: number, stallMs = Number.POSITIVE_INFINITY): void {
-    this.stallMs = Math.min(this.stallMs, stallMs);
-    const endsAt = performance.now() + timeoutMs;
-    if (endsAt >= this.endsAt) return;
-    this.endsAt = endsAt;
-    clearTimeout(this.timer);
-    if (timeoutMs <= 0) this.cutShort();
-    else this.timer = setTimeout(() => this.cutShort(), Math.min(timeoutMs, TIMEOUT_MS_MAX));
-  }
-
-  private async finish(): Promise<void> {
-    const watch = new ProgressWatch(this.publishing, PROGRESS_MS, (stillMs) => {
-      if (stillMs >= this.stallMs && this.publishing.unconfirmed > 0) this.cutShort();
-    });
-    try {
-      await this.publishing.flushUnconfirmed();
-      if (this.failureOf() === null) await this.connection.close({ stallMs: this.stallMs });
-    } catch (error) {
-      // The end of the connection says what it has cost. Where that is nothing, the broker has everything, however the connection ended.
-      if (!this.wasCut && this.publishing.unconfirmed > 0) throw this.failureOf() ?? error;
-    } finally {
-      watch.stop();
-      clearTimeout(this.timer);
-      this.connection.destroy();
-    }
-    if (this.incomplete !== null) throw this.incomplete;
-  }
-
-  private cutShort(): void {
-    const { unconfirmed } = this.publishing;
-    if (this.failureOf() !== null) return;
-    this.wasCut = true;
-    if (unconfirmed > 0) {
-      this.incomplete = new JspError(
-        'ERR_JSP_CLOSE_INCOMPLETE',
-        `closed before the broker had taken ${counted(unconfirmed)}: it waits for subscribers whose queues are full, or the way to it is slow; give close() more timeoutMs or stallMs`,
-      );
-    }
-    this.connection.destroy();
-  }
+/** What is known of the machine and the application, for each connection anew. */
+interface Device {
+  networkType?: NetworkType;
+  appState?: AppState;
 }
 
-function counted(messages: number): string {
-  return messages === 1 ? '1 published message' : `${messages} published messages`;
+function backoffOf({ reconnect, random }: BrokerClientOptions, ways: number): Backoff | null {
+  if (reconnect === false) return null;
+  const given = typeof reconnect === 'object' ? reconnect : {};
+  return new Backoff(given, ways, random === undefined ? Math.random : () => fraction(random));
 }
 
-/** The same error, with what it may have cost. A connection of somebody else's may tell of its end in its own way. */
-function withUnconfirmed(error: Error, unconfirmed: number): JspError {
-  const { code, applicationCode, reason } =
-    error instanceof JspError
-      ? error
-      : { code: 'ERR_JSP_CLOSED' as const, applicationCode: undefined, reason: undefined };
-  if (unconfirmed === 0 && error instanceof JspError) return error;
-  const cost = unconfirmed === 0 ? '' : `. The broker has not confirmed ${counted(unconfirmed)}.`;
-  return new JspError(code, `${error.message}${cost}`, { applicationCode, reason, cause: error });
+/** A number in [0, 1) of `random`. */
+function fraction(random: RandomSource): number {
+  const [a, b, c, d] = randomBytes(random, 4);
+  return (a * 2 ** 24 + b * 2 ** 16 + c * 2 ** 8 + d) / 2 ** 32;
 }
 
 const CLIENT_OPTIONS: OptionTable<BrokerClientOptions> = {
@@ -427,6 +378,8 @@ const CLIENT_OPTIONS: OptionTable<BrokerClientOptions> = {
   // In a smaller one the broker's answers would not fit, and whoever waits for them would wait for ever.
   messageBytesMax: whole(DROPPED_BYTES, Number.MAX_SAFE_INTEGER),
   publishPriority: oneOf(STREAM_PRIORITIES),
+  reconnect: reconnectOption,
+  firstConnect: oneOf(FIRST_CONNECT),
 };
 const WAIT_OPTIONS: OptionTable<WaitOptions> = { signal: abortSignal };
 const CLIENT_CLOSE_OPTIONS: OptionTable<ClientCloseOptions> = {
@@ -437,4 +390,3 @@ const CLIENT_CLOSE_OPTIONS: OptionTable<ClientCloseOptions> = {
 
 /** Room for the windows of many subscriptions that are not read, so that they leave the answers to requests their own. [BRK-22] */
 const WINDOW_BYTES = 1024 * 1024 * 1024;
-const PROGRESS_MS = 100;

@@ -214,4 +214,12 @@ export function closedError(): JspError {
   return new JspError('ERR_JSP_CLOSED', 'The connection to the broker is closed; connect again.');
 }
 
+/** The error of what needs a connection while the client has none. */
+export function offlineError(): JspError {
+  return new JspError(
+    'ERR_JSP_OFFLINE',
+    'The client has no connection to the broker now; it comes back by itself, and tells that by the event state.',
+  );
+}
+
 const ID_MAX = 0xffff_ffff;

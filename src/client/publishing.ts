@@ -19,8 +19,15 @@ import {
 } from '../pubsub/message-stream.ts';
 import { assertTopic } from '../pubsub/topic.ts';
 import { type CompressionChoice, compressionChoice, compressionModeOf } from '../transport/compression.ts';
-import { CommandStream, openCommandStream, PendingRequests } from './command-stream.ts';
+import {
+  CommandStream,
+  closedError,
+  offlineError,
+  openCommandStream,
+  PendingRequests,
+} from './command-stream.ts';
 import type { ClientCompression } from './compression.ts';
+import type { Link, LinkUser } from './link.ts';
 
 export interface PublishOptions {
   /**
@@ -36,8 +43,8 @@ export interface PublishOptions {
 }
 
 /** Everything that one client publishes. */
-export class Publishing {
-  private readonly connection: MessageConnection;
+export class Publishing implements LinkUser {
+  private link: Link | null = null;
   private readonly usualPriority: StreamPriority;
   private readonly compression: ClientCompression;
   private readonly tellDrain: () => void;
@@ -47,18 +54,31 @@ export class Publishing {
   private usual: Publisher | null = null;
   private readonly drains = new PendingRequests();
   private confirmTimer: NodeJS.Timeout | null = null;
+  private mustTellDrain = false;
 
   /** @param tellDrain - called after a publish that answered false, when there is room again */
-  constructor(
-    connection: MessageConnection,
-    usualPriority: StreamPriority,
-    compression: ClientCompression,
-    tellDrain: () => void,
-  ) {
-    this.connection = connection;
+  constructor(usualPriority: StreamPriority, compression: ClientCompression, tellDrain: () => void) {
     this.usualPriority = usualPriority;
     this.compression = compression;
     this.tellDrain = tellDrain;
+  }
+
+  online(link: Link): void {
+    this.forgetPublishers();
+    this.link = link;
+    if (this.mustTellDrain) this.onDrain();
+  }
+
+  offline(): void {
+    // Who was told to stop hears of it when there is a connection again.
+    this.mustTellDrain = this.isFull;
+    this.forgetPublishers();
+  }
+
+  closed(reason: JspError | null): void {
+    this.link = null;
+    clearTimeout(this.confirmTimer ?? undefined);
+    this.drains.failAll(reason ?? closedError());
   }
 
   publish(topic: string, payload: Uint8Array | string, options: PublishOptions | undefined): boolean {
@@ -104,18 +124,21 @@ export class Publishing {
     await Promise.all(publishers.map((publisher) => publisher?.flush()));
   }
 
-  /** The connection is over, because of `error`. */
-  fail(error: Error): void {
-    clearTimeout(this.confirmTimer ?? undefined);
-    this.drains.failAll(error);
-  }
-
   private get isFull(): boolean {
     return this.publishers.some((publisher) => publisher?.full ?? false);
   }
 
+  private forgetPublishers(): void {
+    this.link = null;
+    clearTimeout(this.confirmTimer ?? undefined);
+    this.confirmTimer = null;
+    this.usual = null;
+    this.publishers.fill(null);
+  }
+
   private onDrain(): void {
     if (this.isFull) return;
+    this.mustTellDrain = false;
     this.drains.settleAll();
     this.tellDrain();
   }
@@ -140,9 +163,11 @@ export class Publishing {
   }
 
   private publisherOf(priority: StreamPriority): Publisher {
+    const { link } = this;
+    if (link === null) throw offlineError();
     const number = STREAM_PRIORITIES.indexOf(priority);
     const publisher =
-      this.publishers[number] ?? new Publisher(this.connection, priority, () => this.onDrain());
+      this.publishers[number] ?? new Publisher(link.connection, priority, () => this.onDrain());
     this.publishers[number] = publisher;
     return publisher;
   }

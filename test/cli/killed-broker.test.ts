@@ -5,7 +5,7 @@ import { Jsp, startBroker } from './jsp.ts';
 describe('a broker that is killed and started again with its identity and port', () => {
   test('tells a publisher within a round trip of its next message that its connection is gone [PKT-22] [PKT-24]', async () => {
     const first = await startBroker();
-    const publisher = await connectClient(first.url);
+    const publisher = await connectClient(first.url, { reconnect: false });
     publisher.publish('t', 'before');
     await publisher.flush();
     first.jsp.process.kill('SIGKILL');
@@ -20,7 +20,7 @@ describe('a broker that is killed and started again with its identity and port',
     expect(error).toMatchObject({ code: 'ERR_JSP_STATELESS_RESET' });
     // Far below every timeout that could end it otherwise: the heartbeats need 15 s.
     expect(performance.now() - begun).toBeLessThan(4_000);
-    const next = await connectClient(first.url);
+    const next = await connectClient(first.url, { reconnect: false });
     next.publish('t', 'and on');
     await next.flush();
     await next.close();

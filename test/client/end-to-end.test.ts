@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type Broker, type BrokerOptions, startBroker } from '../../src/broker/index.ts';
 import { type BrokerClient, type BrokerClientOptions, connectClient } from '../../src/client/index.ts';
@@ -100,8 +101,8 @@ describe('broker and clients over the encrypted transport', () => {
       const publisher = await client(broker, { profile: 'iot', compression });
       publisher.publish('t', text);
       await publisher.flush();
-      const { connection } = publisher as unknown as { connection: Connection };
-      expect(connection.metrics()).toMatchObject({ messagesCompressed: compressed });
+      const { life } = publisher as unknown as { life: { link: { connection: Connection } } };
+      expect(life.link.connection.metrics()).toMatchObject({ messagesCompressed: compressed });
     }
   });
 
@@ -195,13 +196,14 @@ describe('broker and clients over the encrypted transport', () => {
     const received: string[] = [];
     await subscriber.subscribe('n', (message) => received.push(message.text()));
     await publishAll(publisher, 'n', 2_000);
+    const offline = [publisher, subscriber].map((each) => once(each, 'state'));
     await broker.close();
     expect(received).toEqual(numbers(2_000));
-    for (const each of [publisher, subscriber]) {
-      expect(await each.closed).toMatchObject({
-        code: 'ERR_JSP_CLOSED_BY_PEER',
-        message: expect.stringContaining('SHUTTING_DOWN'),
-      });
+    for (const each of await Promise.all(offline)) {
+      expect(each).toMatchObject([
+        'offline',
+        { code: 'ERR_JSP_CLOSED_BY_PEER', message: expect.stringContaining('SHUTTING_DOWN') },
+      ]);
     }
   });
 

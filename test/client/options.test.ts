@@ -312,7 +312,7 @@ describe('a broker and its client', () => {
 
   test('tell code and reason of who closed', async () => {
     const broker = await listen();
-    const subscriber = await client(broker);
+    const subscriber = await client(broker, { reconnect: false });
     await subscriber.subscribe('a', () => {});
     await broker.close();
     expect(await subscriber.closed).toMatchObject({

@@ -1,0 +1,86 @@
+/** How a client leaves: with everything that it published at the broker, as long as that gets on and there is time. */
+
+import { performance } from 'node:perf_hooks';
+import { JspError } from '../base/errors.ts';
+import { TIMEOUT_MS_MAX } from '../udp/clock.ts';
+import type { Life } from './life.ts';
+import { ProgressWatch, type Publishing } from './publishing.ts';
+
+/** A close that is under way. */
+export class Goodbye {
+  readonly done: Promise<void>;
+  private readonly life: Life;
+  private readonly publishing: Publishing;
+  /** When it is over at the latest. */
+  private endsAt = Number.POSITIVE_INFINITY;
+  private stallMs = Number.POSITIVE_INFINITY;
+  private timer: NodeJS.Timeout | undefined;
+  private wasCut = false;
+  /** What it has not done, when it was cut. */
+  private incomplete: JspError | null = null;
+
+  constructor(life: Life, publishing: Publishing) {
+    this.life = life;
+    this.publishing = publishing;
+    this.done = this.finish();
+  }
+
+  /** Sees to it that it is over after so long, or when nothing has got on for so long. */
+  shorten(timeoutMs: number, stallMs = Number.POSITIVE_INFINITY): void {
+    this.stallMs = Math.min(this.stallMs, stallMs);
+    const endsAt = performance.now() + timeoutMs;
+    if (endsAt >= this.endsAt) return;
+    this.endsAt = endsAt;
+    clearTimeout(this.timer);
+    if (timeoutMs <= 0) this.cutShort();
+    else this.timer = setTimeout(() => this.cutShort(), Math.min(timeoutMs, TIMEOUT_MS_MAX));
+  }
+
+  private async finish(): Promise<void> {
+    const watch = new ProgressWatch(this.publishing, PROGRESS_MS, (stillMs) => {
+      if (stillMs >= this.stallMs && this.publishing.unconfirmed > 0) this.cutShort();
+    });
+    try {
+      await this.publishing.flushUnconfirmed();
+      if (this.life.failure === null) await this.life.leave(this.stallMs);
+    } catch (error) {
+      // The end of the connection says what it has cost. Where that is nothing, the broker has everything, however the connection ended.
+      if (!this.wasCut && this.publishing.unconfirmed > 0) throw this.life.failure ?? error;
+    } finally {
+      watch.stop();
+      clearTimeout(this.timer);
+      this.life.end(null);
+    }
+    if (this.incomplete !== null) throw this.incomplete;
+  }
+
+  private cutShort(): void {
+    const { unconfirmed } = this.publishing;
+    if (this.life.failure !== null) return;
+    this.wasCut = true;
+    if (unconfirmed > 0) {
+      this.incomplete = new JspError(
+        'ERR_JSP_CLOSE_INCOMPLETE',
+        `closed before the broker had taken ${counted(unconfirmed)}: it waits for subscribers whose queues are full, or the way to it is slow; give close() more timeoutMs or stallMs`,
+      );
+    }
+    this.life.end(null);
+  }
+}
+
+function counted(messages: number): string {
+  return messages === 1 ? '1 published message' : `${messages} published messages`;
+}
+
+/** The same error, with what it may have cost. A connection of somebody else's may tell of its end in its own way. */
+export function withUnconfirmed(error: Error, unconfirmed: number): JspError {
+  const { code, applicationCode, reason } =
+    error instanceof JspError
+      ? error
+      : { code: 'ERR_JSP_CLOSED' as const, applicationCode: undefined, reason: undefined };
+  if (unconfirmed === 0 && error instanceof JspError) return error;
+  const cost = unconfirmed === 0 ? '' : `. The broker has not confirmed ${counted(unconfirmed)}.`;
+  return new JspError(code, `${error.message}${cost}`, { applicationCode, reason, cause: error });
+}
+
+const PROGRESS_MS = 100;

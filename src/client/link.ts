@@ -1,0 +1,105 @@
+/**
+ * One connection of a client to its broker, from the handshake to the end, and what belongs to it alone: its streams, and which of them a
+ * lane is for. A client that comes back has one after the other; what outlives them is a {@link LinkUser} and is told of each.
+ */
+
+import type { JspError } from '../base/errors.ts';
+import { ReasonCode, STREAM_LABEL } from '../pubsub/command.ts';
+import type { MessageConnection, MessageStream, StreamPriority } from '../pubsub/message-stream.ts';
+import type { AppState, NetworkType } from '../transport/connection.ts';
+import { type CommandListener, CommandStream, openCommandStream } from './command-stream.ts';
+
+/** A connection of the transport, as a client uses it. */
+export interface ClientConnection extends MessageConnection {
+  /** Closes when everything sent has arrived, or when nothing has got on for `stallMs`. */
+  close(options?: { stallMs?: number | undefined }): Promise<unknown>;
+  /** Lets the process end although the connection is open, and the opposite. */
+  unref?(): unknown;
+  ref?(): unknown;
+  /** What is known of the machine and the application that the connection belongs to. */
+  setNetworkType?(type: NetworkType): unknown;
+  setAppState?(state: AppState): unknown;
+}
+
+/** A part of a client that outlives connections. [CLT-1] */
+export interface LinkUser {
+  /**
+   * The broker has welcomed the client. What is published meanwhile waits until this is done, for all that are told before whoever publishes;
+   * it may not reject.
+   */
+  online(link: Link): void | Promise<void>;
+  /** The connection is over, and there will be another. Its streams have ended already. */
+  offline(reason: JspError): void;
+  /** There will be no other: null when this side wanted that. */
+  closed(reason: JspError | null): void;
+}
+
+/** Whoever takes the streams that the broker opens for a subscribing stream. [BRK-39] */
+export interface LaneTaker {
+  addLane(lane: CommandStream): void;
+}
+
+/** One connection to the broker. */
+export class Link {
+  readonly connection: ClientConnection;
+  /** The broker may open as many streams as it may want to. [BRK-39] */
+  readonly takesLanes: boolean;
+  private readonly laneTakers = new Map<number, LaneTaker>();
+  private readonly onEnded: (error: Error | null) => void;
+  private ended = false;
+  private endedBy: Error | null = null;
+
+  /** @param onEnded - told once, with null for an end without an error */
+  constructor(
+    connection: ClientConnection,
+    takesLanes: boolean,
+    onEnded: (link: Link, error: Error | null) => void,
+  ) {
+    this.connection = connection;
+    this.takesLanes = takesLanes;
+    this.onEnded = (error) => {
+      this.ended = true;
+      this.endedBy = error;
+      onEnded(this, error);
+    };
+    connection.on('close', this.onEnded);
+    connection.on('stream', (stream) => this.onStream(stream));
+  }
+
+  get isOver(): boolean {
+    return this.ended;
+  }
+
+  /** What it is over by. */
+  get failure(): Error | null {
+    return this.endedBy;
+  }
+
+  /** Opens a stream for commands. */
+  open(priority: StreamPriority, listener: CommandListener): CommandStream {
+    return new CommandStream(this.connection, openCommandStream(this.connection, priority), listener);
+  }
+
+  /** Lanes of this subscribing stream are for `taker`; null: for nobody any more. */
+  giveLanes(streamId: number, taker: LaneTaker | null): void {
+    if (taker === null) this.laneTakers.delete(streamId);
+    else this.laneTakers.set(streamId, taker);
+  }
+
+  /** A stream that the broker has opened: its first command says for which subscription. [BRK-39] */
+  private onStream(stream: MessageStream): void {
+    if (stream.label !== STREAM_LABEL || !stream.ordered || stream.delivery !== 'reliable') {
+      stream.on('error', () => {});
+      stream.reset(ReasonCode.UNKNOWN_PROTOCOL);
+      return;
+    }
+    const lane: CommandStream = new CommandStream(this.connection, stream, {
+      onLane: (id) => {
+        const taker = this.laneTakers.get(id);
+        if (taker === undefined) lane.reset();
+        else taker.addLane(lane);
+      },
+      onClosed: () => {},
+    });
+  }
+}
