@@ -5,7 +5,7 @@ import {
   percentilesOf,
   recordMicros,
 } from '../../src/bench/figures.ts';
-import { sharedMicros } from './pace.ts';
+import { sharedMicros } from '../../src/bench/metronome.ts';
 
 export interface ArrivalReport {
   readonly arrived: number;

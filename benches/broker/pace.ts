@@ -1,6 +1,4 @@
-import { extname } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { Worker } from 'node:worker_threads';
+import { Metronome, sharedMicros } from '../../src/bench/metronome.ts';
 
 /**
  * How a sender learns that the next message is due, as Node's timers are too coarse for it.
@@ -9,12 +7,6 @@ import { Worker } from 'node:worker_threads';
  *   spin   the event loop looks in each of its turns: exact, and takes a whole core
  */
 export type Pace = 'sleep' | 'spin';
-
-/** Microseconds of the clock that all processes of a machine share. */
-export function sharedMicros(): number {
-  const [seconds, nanos] = process.hrtime();
-  return seconds * 1e6 + nanos / 1e3;
-}
 
 /** Calls `due` for each of `count` messages at the earliest when it is due, and resolves after the last. */
 export function pace(
@@ -45,15 +37,13 @@ function spin(catchUp: () => boolean): Promise<void> {
 }
 
 async function sleepInThread(start: number, periodMicros: number, catchUp: () => boolean): Promise<void> {
-  const thread = new Worker(METRONOME, { workerData: { start, periodMicros } });
+  let metronome: Metronome | undefined;
   await new Promise<void>((resolve) => {
-    thread.on('message', () => {
+    metronome = new Metronome(start, periodMicros, () => {
       if (!catchUp()) resolve();
     });
   });
-  await thread.terminate();
+  await metronome?.stop();
 }
 
 const START_DELAY_MICROS = 200_000;
-/** The same extension as this file has. */
-const METRONOME = fileURLToPath(new URL(`./metronome${extname(import.meta.url)}`, import.meta.url));

@@ -1,5 +1,5 @@
 /** Messages that carry a number and the time at which they were sent, on the clock that all processes of a machine share. */
-import { sharedMicros } from '../broker/pace.ts';
+import { sharedMicros } from '../../src/bench/metronome.ts';
 
 /** Writes what {@link Arrivals} reads. What is behind it is random, so that no tunnel can make it smaller. */
 export function stampedMessage(size: number, number: number): Uint8Array {

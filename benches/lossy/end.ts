@@ -4,7 +4,8 @@
  */
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { pace, sharedMicros } from '../broker/pace.ts';
+import { sharedMicros } from '../../src/bench/metronome.ts';
+import { pace } from '../broker/pace.ts';
 import { Arrivals, stampedMessage } from './arrivals.ts';
 import { type JspSettings, jspWay, TCP_WAY } from './ways.ts';
 

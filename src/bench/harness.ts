@@ -2,12 +2,13 @@
  * Runs a workload: opens its receiver and its sender, each in a process of its own, lets them warm up, reads their counts at the beginning
  * and the end of the measurement, waits for the last messages, and makes one result of it. Several runs are one result, the median's.
  */
-import { type ChildProcess, fork, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { BenchResult, LatencyMicros } from './figures.ts';
+import { type WorkerFailure, WorkerProcess } from './worker-process.ts';
 import type { Counts, Target, Workload, WorkloadOptions } from './workload.ts';
 
 export interface RunOptions {
@@ -36,8 +37,8 @@ export async function runOnce(workload: Workload, options: RunOptions): Promise<
   const { module, name } = workload;
   const { size, mtu, settings = {}, seconds = 2, warmUpSeconds = seconds, cores = null } = options;
   const workloadOptions: WorkloadOptions = { size, mtu, settings };
-  const receiver = new WorkerProcess(cores?.receiver ?? null);
-  const sender = new WorkerProcess(cores?.sender ?? null);
+  const receiver: HarnessWorker = new WorkerProcess(WORKER, cores?.receiver);
+  const sender: HarnessWorker = new WorkerProcess(WORKER, cores?.sender);
   try {
     const opened = await receiver.ask({ ask: 'receiver', module, workload: name, options: workloadOptions });
     const target = opened.target as Target;
@@ -88,9 +89,7 @@ export type WorkerRequest =
   | { ask: 'sample' }
   | { ask: 'close' };
 
-export interface WorkerAnswer {
-  /** Why the request failed. */
-  error?: string;
+export interface WorkerAnswer extends WorkerFailure {
   /** Of a receiver that was opened. */
   target?: Target;
   sample?: Sample;
@@ -107,6 +106,8 @@ export interface Sample {
   latencyMicros: LatencyMicros | null;
 }
 
+type HarnessWorker = WorkerProcess<WorkerRequest, WorkerAnswer>;
+
 interface BothSamples {
   readonly sender: Sample;
   readonly receiver: Sample;
@@ -114,7 +115,7 @@ interface BothSamples {
 }
 
 /** Waits until all that was sent has arrived, or nothing more arrives. */
-async function drain(sender: WorkerProcess, receiver: WorkerProcess): Promise<BothSamples> {
+async function drain(sender: HarnessWorker, receiver: HarnessWorker): Promise<BothSamples> {
   let arrived = -1;
   for (let quiet = 0; ; ) {
     await sleep(DRAIN_MS);
@@ -125,9 +126,13 @@ async function drain(sender: WorkerProcess, receiver: WorkerProcess): Promise<Bo
   }
 }
 
-async function sampleBoth(sender: WorkerProcess, receiver: WorkerProcess): Promise<BothSamples> {
-  const [fromSender, fromReceiver] = await Promise.all([sender.sample(), receiver.sample()]);
+async function sampleBoth(sender: HarnessWorker, receiver: HarnessWorker): Promise<BothSamples> {
+  const [fromSender, fromReceiver] = await Promise.all([sampleOf(sender), sampleOf(receiver)]);
   return { sender: fromSender, receiver: fromReceiver, machine: cpuTicks() };
+}
+
+async function sampleOf(worker: HarnessWorker): Promise<Sample> {
+  return (await worker.ask({ ask: 'sample' })).sample as Sample;
 }
 
 function resultOf(
@@ -172,50 +177,6 @@ function cpuShare(from: Sample, to: Sample): number {
   return (to.cpuMicros - from.cpuMicros) / (to.atMicros - from.atMicros);
 }
 
-/** The harness's end of a worker process. */
-export class WorkerProcess {
-  private readonly child: ChildProcess;
-
-  /** @param cpu - the core to stay on, or null; needs `taskset` */
-  constructor(cpu: number | null) {
-    const pinned =
-      cpu === null
-        ? {}
-        : { execPath: 'taskset', execArgv: ['-c', String(cpu), process.execPath, ...process.execArgv] };
-    this.child = fork(WORKER, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'], ...pinned });
-  }
-
-  ask(request: WorkerRequest): Promise<WorkerAnswer> {
-    return new Promise((resolve, reject) => {
-      const gone = (code: number | null) => reject(new Error(`benchmark process ended with code ${code}`));
-      this.child.once('exit', gone);
-      this.child.once('error', reject);
-      this.child.once('message', (message) => {
-        this.child.off('exit', gone);
-        this.child.off('error', reject);
-        const answer = message as WorkerAnswer;
-        if (answer.error === undefined) resolve(answer);
-        else reject(new Error(answer.error));
-      });
-      this.child.send(request);
-    });
-  }
-
-  async sample(): Promise<Sample> {
-    return (await this.ask({ ask: 'sample' })).sample as Sample;
-  }
-
-  /** Ends the process: it leaves by itself when the channel closes, or is made to. */
-  end(): void {
-    const { child } = this;
-    child.removeAllListeners();
-    child.on('error', () => {});
-    if (child.connected) child.disconnect();
-    const impatience = setTimeout(() => child.kill('SIGKILL'), LEAVE_MS);
-    child.once('exit', () => clearTimeout(impatience));
-  }
-}
-
 /** CPU time of all cores of this machine since it started, in ticks of the system. */
 export interface CpuTicks {
   readonly total: number;
@@ -250,6 +211,5 @@ export function stolenShare(from: CpuTicks | null, to: CpuTicks | null): number 
 const DRAIN_MS = 150;
 /** After so many in a row without anything new, what is missing is lost. */
 const QUIET_SAMPLES = 6;
-const LEAVE_MS = 2_000;
 /** The same extension as this file has: the workers run from where the harness runs. */
 const WORKER = fileURLToPath(new URL(`./worker${extname(import.meta.url)}`, import.meta.url));

@@ -3,6 +3,7 @@
 import { performance } from 'node:perf_hooks';
 import { percentilesOf } from './figures.ts';
 import type { WorkerAnswer, WorkerRequest } from './harness.ts';
+import { failureOf } from './worker-process.ts';
 import type { Receiver, Sender, Workload } from './workload.ts';
 
 let sender: Sender | null = null;
@@ -11,8 +12,7 @@ let receiver: Receiver | null = null;
 process.on('message', (message) => {
   answer(message as WorkerRequest).then(
     (reply) => process.send?.(reply),
-    (error: unknown) =>
-      process.send?.({ error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
+    (error: unknown) => process.send?.(failureOf(error)),
   );
 });
 process.on('disconnect', () => process.exit());

@@ -9,6 +9,7 @@ import { addCompressionBench } from './bench-compression.ts';
 import { addFecBench } from './bench-fec.ts';
 import { addBenchLink } from './bench-link.ts';
 import { addLossyBench } from './bench-lossy.ts';
+import { addPubsubBench } from './bench-pubsub.ts';
 import { addQosBench } from './bench-qos.ts';
 import { addBenchServe } from './bench-serve.ts';
 import { note, print } from './terminal.ts';
@@ -60,6 +61,7 @@ export function addBenchCommand(program: Command): void {
   addCompressionBench(bench);
   addFecBench(bench);
   addQosBench(bench);
+  addPubsubBench(bench);
 }
 
 /** One line of a report: a workload, and how it is run. */

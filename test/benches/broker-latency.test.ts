@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { Arrivals, STAMP_BYTES, stamp } from '../../benches/broker/arrivals.ts';
-import { pace, sharedMicros } from '../../benches/broker/pace.ts';
+import { pace } from '../../benches/broker/pace.ts';
 import { peerNamed } from '../../benches/broker/peer.ts';
+import { sharedMicros } from '../../src/bench/metronome.ts';
 
 describe('the benchmark of latency through a broker', () => {
   test('counts latency from when a message was due, by the second in which it was, and in the total from the first measured one on', () => {

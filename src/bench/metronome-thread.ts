@@ -1,4 +1,4 @@
-/** The thread of `pace.ts`: posts a message at `start`, and one each `periodMicros` after it, or later when it wakes up late. */
+/** The thread of `metronome.ts`: posts a message at `start`, and one each `periodMicros` after it, or later when it wakes up late. */
 import { parentPort, workerData } from 'node:worker_threads';
 
 const { start, periodMicros } = workerData as { start: number; periodMicros: number };
