@@ -11,14 +11,14 @@ import { COMMAND_BYTES_MAX, Command, DROPPED_BYTES, encodePlain, LANES_MAX } fro
 import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
 import { assertFilter } from '../pubsub/topic.ts';
 import { abortSignal, onAbort } from '../transport/abort.ts';
-import { CONNECT_OPTIONS, type ConnectOptions } from '../transport/connect.ts';
+import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/connect.ts';
 import { type AppState, CLOSE_STALL_MS, type NetworkType } from '../transport/connection.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { clockOf, laidOver, withProfile } from '../transport/options.ts';
 import { Goodbye, withUnconfirmed } from './closing.ts';
 import { type CommandStream, closedError, offlineError } from './command-stream.ts';
 import { ClientCompression, type UnopenedMessage } from './compression.ts';
-import { GivenConnection, UrlDialer } from './dialing.ts';
+import { type Connect, GivenConnection, UrlDialer } from './dialing.ts';
 import { type ClientState, type Dialer, FIRST_CONNECT, type FirstConnect, Life } from './life.ts';
 import type { ClientConnection, Link } from './link.ts';
 import { Publishing, type PublishOptions } from './publishing.ts';
@@ -102,13 +102,28 @@ export async function connectClient(
   if (isConnection(target)) {
     return newClient(new GivenConnection(target, takesLanes), { ...options, reconnect: false }, 'reject');
   }
+  return connectClientBy(connect, target, options);
+}
+
+/** As {@link connectClient} with URLs, over a transport of the caller's own: one that is simulated. */
+export async function connectClientBy(
+  connectBy: Connect,
+  target: string | readonly string[],
+  options: BrokerClientOptions = {},
+): Promise<BrokerClient> {
+  const takesLanes = (options.streamsMax ?? LANES_MAX) >= LANES_MAX;
   const urls = typeof target === 'string' ? [target] : [...new Set(target)];
   if (urls.length === 0) throw new RangeError('the list of URLs must not be empty');
   const defaults = { messageBytesMax: COMMAND_BYTES_MAX, connectionWindowBytes: WINDOW_BYTES };
   const { signal: _, ...chosen } = chosenOptions<ConnectOptions>(options, CONNECT_OPTIONS);
   // Payloads are compressed, by the client; what a profile says of it is of the connection.
   if (options.compression !== undefined) chosen.compression = false;
-  const dialer = new UrlDialer(urls, laidOver(defaults, withProfile<ConnectOptions>(chosen)), takesLanes);
+  const dialer = new UrlDialer(
+    urls,
+    laidOver(defaults, withProfile<ConnectOptions>(chosen)),
+    takesLanes,
+    connectBy,
+  );
   return newClient(dialer, options, options.firstConnect ?? 'reject');
 }
 
