@@ -380,6 +380,11 @@ export function isCompressed(command: Uint8Array): boolean {
   return command[0] === Command.PUBLISH && (command[1] & PublishFlag.COMPRESSED) !== 0;
 }
 
+/** End of the topic of a command, which begins at {@link HEADER_BYTES}. */
+export function topicEndOf(command: Uint8Array): number {
+  return HEADER_BYTES + ((command[2] << 8) | command[3]);
+}
+
 /** Header and topic of every PUBLISH to `topic` with these flags: put properties, if the flags say so, and a payload behind them and the command is complete. */
 export function publishPrefix(topic: string, flags = 0, id = 0): Buffer {
   return encodeWithTopic(Command.PUBLISH, flags, id, topic, 0);

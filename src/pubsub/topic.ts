@@ -10,7 +10,7 @@ export const TOPIC_LEVELS_MAX = 32;
 
 /** What is wrong with `topic` as the topic of a message that a client publishes, or null. [BRK-9] */
 export function topicFault(topic: string): string | null {
-  if (topic.startsWith('$')) return 'begins with $, which belongs to the broker';
+  if (topic.startsWith('$') && !isInbox(topic)) return 'begins with $, which belongs to the broker';
   return nameFault(topic, false);
 }
 
@@ -22,6 +22,21 @@ export function filterFault(filter: string): string | null {
 /** True for the filter of a shared subscription. [BRK-13] */
 export function isShared(filter: string): boolean {
   return filter === SHARE || filter.startsWith(`${SHARE}/`);
+}
+
+/** What the topics of a session's inbox begin with. Everyone may publish to them, and nobody else may subscribe to them: replies go there. [BRK-12] */
+export function inboxOf(session: string): string {
+  return `${INBOX}/${encodeURIComponent(session)}/`; // a name may have characters that part topics, or mean more in filters
+}
+
+/** True for the topic of some inbox. */
+export function isInbox(topic: string): boolean {
+  return INBOX_TOPIC.test(topic);
+}
+
+/** True for a filter that could match topics of inboxes. */
+export function asksForInbox(filter: string): boolean {
+  return filter === INBOX || filter.startsWith(`${INBOX}/`);
 }
 
 /** Throws `ERR_JSP_TOPIC_INVALID` when nothing can be published to `topic`, and a TypeError when it is no text. */
@@ -161,6 +176,8 @@ function sameBytes(key: Uint8Array, bytes: Uint8Array, start: number, end: numbe
 
 const WAYS = 8;
 const SHARE = '$share';
+const INBOX = '$inbox';
+const INBOX_TOPIC = /^\$inbox\/[^/]+\//;
 const LONE_SURROGATE = /\p{Surrogate}/u;
 const PLUS = 0x2b;
 const HASH = 0x23;

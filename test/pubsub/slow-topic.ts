@@ -1,7 +1,9 @@
 /** Topic rules and matching as spec/broker.md words them, for reading and not for speed. Shares nothing with src/. */
 
 export function slowIsTopic(topic: string): boolean {
-  return !topic.startsWith('$') && levelsAreValid(topic) && !/[+#]/.test(topic);
+  const [first, session, ...others] = topic.split('/');
+  const isInbox = first === '$inbox' && Boolean(session) && others.length > 0;
+  return (!topic.startsWith('$') || isInbox) && levelsAreValid(topic) && !/[+#]/.test(topic);
 }
 
 export function slowIsFilter(filter: string): boolean {

@@ -10,7 +10,7 @@ import { Command, encodePlain, HEADER_BYTES, ReasonCode } from '../../pubsub/com
 import { type Channel, type Client, Role } from './delivery/client.ts';
 import type { Subscription } from './delivery/subscription.ts';
 import { hello, renew } from './handlers/hello.ts';
-import { flush, publish } from './handlers/publish.ts';
+import { alias, flush, publish } from './handlers/publish.ts';
 import { marked, subscribe, unsubscribe } from './handlers/subscribe.ts';
 import { will } from './handlers/will.ts';
 import type { BrokerMetrics, Effect, Link, Peer } from './output.ts';
@@ -25,6 +25,7 @@ export type BrokerEffect = Effect<Channel, Client>;
 const HANDLERS: Readonly<Record<number, Handler | undefined>> = {
   [Command.PUBLISH]: publish,
   [Command.FLUSH]: flush,
+  [Command.ALIAS]: alias,
   [Command.SUBSCRIBE]: subscribe,
   [Command.UNSUBSCRIBE]: unsubscribe,
   [Command.MARKED]: marked,

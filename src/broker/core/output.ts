@@ -130,9 +130,19 @@ export class BrokerCounters {
   bytesOut = 0;
   /** Messages that no filter matched. */
   messagesUnrouted = 0;
+  /** Messages of QoS 1 that came again, and that were refused; and messages given to logs. */
+  duplicates = 0;
+  publishesRefused = 0;
+  messagesStored = 0;
+  /** Requests that nobody was there to answer. */
+  requestsUnanswered = 0;
   /** Messages dropped by subscriptions that asked for it. */
   droppedOldest = 0;
   droppedNewest = 0;
+  /** Messages whose place in a queue a newer one of their topic has taken. */
+  superseded = 0;
+  /** Messages whose time to live was over before they could be sent, counted for each queue. */
+  droppedExpired = 0;
   /** Messages not sent to a subscriber because they are above the largest message that it takes. */
   droppedTooLarge = 0;
   /** Compressed messages not sent to a subscriber because it does not open them. */

@@ -14,9 +14,13 @@ import {
 import { Router } from '../../pubsub/router.ts';
 import { type BrokerOutput, Channel, Client, Role } from './delivery/client.ts';
 import type { QueueBudget, QueuePolicy } from './delivery/delivery-queue.ts';
+import { Expiry } from './delivery/expiry.ts';
+import { FanOut } from './delivery/fan-out.ts';
 import { Subscription } from './delivery/subscription.ts';
 import { Action, BrokerCounters, type Link, Output, type Peer } from './output.ts';
+import { LogRouting } from './publishing/log-routing.ts';
 import { OwnPublisher } from './publishing/own-publisher.ts';
+import { Publishers } from './publishing/publishers.ts';
 import { Session } from './session/session.ts';
 import { SessionTable } from './session/session-table.ts';
 import { StoredAnswers } from './session/stored-answers.ts';
@@ -86,8 +90,11 @@ export class BrokerState {
   readonly timers = new Timers();
   nowMs = 0;
   wallMs = 0;
-  /** Number of the last message that was routed. */
-  messageNumber = 0;
+  /** Messages that wait and do not live for ever. */
+  readonly expiry = new Expiry(this.timers, this);
+  readonly fanOut = new FanOut(this);
+  readonly routing: LogRouting;
+  readonly publishers = new Publishers();
   shuttingDown = false;
   /** By each of their streams. */
   private readonly subscriptions = new Map<Channel, Subscription>();
@@ -111,10 +118,12 @@ export class BrokerState {
       willBytesMax: limits.willBytesMax ?? 64 * 1024 * 1024,
     };
     this.store = store;
+    this.routing = new LogRouting(store.logs);
+    this.storeListeners.push(this.publishers);
     this.report = report;
     this.budget = { usedBytes: 0, bytesMax: this.limits.queueBytesTotalMax };
     this.router = new Router(this.limits.routesMax);
-    this.own = new OwnPublisher(this.output, this.counters);
+    this.own = new OwnPublisher(this);
     this.sessions = new SessionTable(store, this, this.limits);
     this.storedAnswers = new StoredAnswers(store);
     this.wills = new Wills(store.state, this, this.limits, (message) => this.own.push(message));
@@ -173,7 +182,7 @@ export class BrokerState {
 
   /** A stream has come to be; or is to, where the broker itself opens a lane. */
   open(client: Client, link: Link, role: Role = Role.UNDECIDED): Channel {
-    const channel = new Channel(client, link, this.output, this.counters);
+    const channel = new Channel(client, link, this);
     if (client.closed) {
       channel.close();
       return channel;
@@ -191,6 +200,7 @@ export class BrokerState {
   close(channel: Channel): void {
     const subscription = this.subscriptions.get(channel);
     this.subscriptions.delete(channel);
+    if (channel.role === Role.PUBLISHING) this.publishers.close(channel);
     if (subscription === undefined) {
       channel.close();
     } else if (subscription.main !== channel) {
@@ -236,6 +246,7 @@ export class BrokerState {
       takesCompressed,
       takesLanes ? this.openLane : null,
     );
+    subscription.noLocal = (flags & SubscribeFlag.NO_LOCAL) !== 0;
     // The subscriber's bounds as far as it gives them, the broker's above all. [BRK-17]
     const messagesMax = Math.min(policy.messages || limits.queueMessagesMax, limits.queueMessagesMax);
     const bytesMax = Math.min(policy.bytes || limits.queueBytesMax, limits.queueBytesMax);

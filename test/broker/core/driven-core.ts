@@ -6,6 +6,7 @@ import { carryOut } from '../../../src/broker/service.ts';
 /** The core with what its driver does after each report: whatever it says is carried out, on streams and connections of the test's own. */
 export class DrivenCore extends BrokerCore {
   private inTurn = false;
+  private timeMs = 0;
 
   override advance(nowMs: number, wallMs: number): void {
     this.turn(() => super.advance(nowMs, wallMs));
@@ -29,6 +30,17 @@ export class DrivenCore extends BrokerCore {
 
   override disconnected(client: Client): void {
     this.turn(() => super.disconnected(client));
+  }
+
+  /** Does what there is to do, without a report. */
+  look(): void {
+    this.turn(() => {});
+  }
+
+  /** So many ms pass. */
+  goOn(ms: number): void {
+    this.timeMs += ms;
+    this.turn(() => this.advance(this.timeMs, this.timeMs));
   }
 
   override tick(nowMs: number): void {

@@ -82,8 +82,8 @@ export class FakeLink implements CarryingLink {
 
   /** What the client has received, as text: `topic=payload` or `NAME id`. */
   get lines(): string[] {
-    return this.commands.map(({ name, topic, id, body }) => {
-      if (name === 'PUBLISH') return `${topic}=${body}`;
+    return this.commands.map(({ name, topic, id, flags, body }) => {
+      if (name === 'PUBLISH') return `${topic}=${payloadOf(flags, body)}`;
       if (name === 'REFUSED') return `REFUSED ${id} ${body.readUInt16BE(0)}`;
       if (name === 'DROPPED') return `DROPPED ${body.readBigUInt64BE(0)} ${body[8]}`;
       return name === 'LANE' ? `LANE ${body.readUInt32BE(0)}` : `${name} ${id}`;
@@ -119,6 +119,11 @@ export class FakePeer implements CarryingPeer {
     if (this.closedWith !== null) throw new Error('closed twice');
     this.closedWith = code;
   }
+}
+
+/** What stands behind the properties. */
+function payloadOf(flags: number, body: Buffer): Buffer {
+  return (flags & 0x10) === 0 ? body : body.subarray(2 + body.readUInt16BE(0));
 }
 
 let nextId = 0;

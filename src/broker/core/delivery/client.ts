@@ -9,6 +9,7 @@
  */
 
 import { Ring } from '../../../base/ring.ts';
+import { NEVER } from '../../../base/time.ts';
 import {
   Command,
   DROPPED_BYTES,
@@ -18,9 +19,26 @@ import {
   Overflow,
 } from '../../../pubsub/command.ts';
 import { Action, type BrokerCounters, type Link, type Output, type Peer } from '../output.ts';
-import { DeliveryQueue, QueueAccount, type QueueBudget } from './delivery-queue.ts';
+import {
+  DeliveryQueue,
+  Intake,
+  ItemKind,
+  type ItemOwner,
+  QueueAccount,
+  type QueueBudget,
+  type QueueItem,
+  recycle,
+} from './delivery-queue.ts';
+import { type Expiring, type Expiry, withTimeLeft } from './expiry.ts';
 
 export type BrokerOutput = Output<Channel, Client>;
+
+/** What streams need of the broker. */
+export interface DeliveryServices {
+  readonly output: BrokerOutput;
+  readonly counters: BrokerCounters;
+  readonly expiry: Expiry;
+}
 
 /** A client's end of a connection; it dies with it. */
 export class Client {
@@ -80,13 +98,15 @@ export class Channel {
   private holds = 0;
   /** As a publisher: the full queues that a message of it waits for. */
   private waitsFor: Set<Delivery> | null = null;
+  /** As a publisher: told when no message of it waits for a queue any more. */
+  onFree: (() => void) | null = null;
 
-  constructor(client: Client, link: Link, output: BrokerOutput, counters: BrokerCounters) {
+  constructor(client: Client, link: Link, broker: DeliveryServices) {
     this.client = client;
     this.link = link;
     this.priority = link.priority;
-    this.output = output;
-    this.delivery = new Delivery(this, output, counters);
+    this.output = broker.output;
+    this.delivery = new Delivery(this, broker);
   }
 
   get closed(): boolean {
@@ -122,6 +142,7 @@ export class Channel {
   goOn(delivery: Delivery): void {
     this.waitsFor?.delete(delivery);
     this.release();
+    if (!this.stopped && !this.closed) this.onFree?.();
   }
 
   /** Ends the broker's direction behind what is queued. */
@@ -166,6 +187,25 @@ interface Gate {
   readonly mark: number;
 }
 
+/** A message that waits to enter a queue, whose publisher is stopped until it does. */
+class WaitingMessage implements Expiring {
+  readonly bytes: Uint8Array;
+  deadline = NEVER;
+  heapIndex = -1;
+  private readonly publisher: Channel;
+  private readonly delivery: Delivery;
+
+  constructor(bytes: Uint8Array, publisher: Channel, delivery: Delivery) {
+    this.bytes = bytes;
+    this.publisher = publisher;
+    this.delivery = delivery;
+  }
+
+  expire(): void {
+    this.delivery.expiredWaiting(this.publisher);
+  }
+}
+
 /**
  * What goes out on one stream: answers, and the messages of a subscription, which wait in a queue for as long as the transport takes no more. It knows
  * which publishing streams wait for that queue.
@@ -173,13 +213,14 @@ interface Gate {
  * What the transport answers is known only after the core has returned. So a message that is offered goes out on the word of its last answer, and
  * what is queued goes out one by one ({@link goOn}).
  */
-export class Delivery {
+export class Delivery implements ItemOwner {
   readonly queue: DeliveryQueue;
   readonly marks = new Marks();
   private readonly channel: Channel;
   private readonly client: Client;
   private readonly output: BrokerOutput;
   private readonly counters: BrokerCounters;
+  private readonly expiry: Expiry;
   private readonly messageBytesMax: number;
   private writable = true;
   private woken = false;
@@ -188,10 +229,7 @@ export class Delivery {
   /** The stream is not read because of its unsent answers. */
   private heldForAnswers = false;
   /** Publishers that are stopped for this queue, each with the message that waits to enter it, the first one first. */
-  private waiting: Map<Channel, Uint8Array> | null = null;
-  /** Messages that are missing for the client where {@link DROPPED_PLACE} stands in the queue: too large ones, and those that it does not open. */
-  private tooLarge = 0;
-  private unopenable = 0;
+  private waiting: Map<Channel, WaitingMessage> | null = null;
   private gates: Ring<Gate> | null = null;
   /** What it had sent and what its transport held when {@link isStalled} last looked, and since when nothing has moved. */
   private sentCount = 0;
@@ -200,13 +238,15 @@ export class Delivery {
   private stillSince = -1;
   private unusedSince = -1;
 
-  constructor(channel: Channel, output: BrokerOutput, counters: BrokerCounters) {
+  constructor(channel: Channel, { output, counters, expiry }: DeliveryServices) {
     this.channel = channel;
     this.client = channel.client;
     this.output = output;
     this.counters = counters;
+    this.expiry = expiry;
     this.messageBytesMax = channel.link.messageBytesMax;
-    this.queue = new DeliveryQueue(channel.client.queued);
+    this.queue = new DeliveryQueue(channel.client.queued, expiry);
+    this.queue.tellsGaps = DROPPED_BYTES <= this.messageBytesMax;
   }
 
   /** Nothing is queued, and nothing waits to be. */
@@ -226,47 +266,70 @@ export class Delivery {
     return true;
   }
 
-  /** Leaves a message out. The client is told in the place of the gap; what is missing until then is told with it. [BRK-24] [BRK-43] */
+  /** Leaves a message out. The client is told in the place of the gap. [BRK-92] */
   skip(reason: DropReason): void {
-    const isTold = this.tooLarge + this.unopenable > 0;
-    if (reason === DropReason.TOO_LARGE) {
-      this.tooLarge++;
-      this.counters.droppedTooLarge++;
-    } else {
-      this.unopenable++;
-      this.counters.droppedCompressed++;
-    }
-    if (isTold) return;
-    if (this.ready) this.tellMissing();
-    else if (DROPPED_BYTES <= this.messageBytesMax) this.queue.pushAnswer(DROPPED_PLACE);
+    if (reason === DropReason.TOO_LARGE) this.counters.droppedTooLarge++;
+    else if (reason === DropReason.COMPRESSED) this.counters.droppedCompressed++;
+    if (!this.ready) this.queue.pushGap(reason);
+    else if (this.queue.tellsGaps) this.handOver(encodeDropped(1, reason));
   }
 
-  /** Queues a message behind those before it, as the policy says. False when it has to wait, see {@link stop}. [BRK-20] */
-  enqueue(message: Uint8Array): boolean {
-    if (this.queue.overflow === Overflow.BLOCK) {
-      if (this.queue.full || this.waiting !== null) return false;
-      this.queue.push(message);
-      return true;
+  /**
+   * Queues a message behind those before it, as the policy says. One that has to wait is to be given to {@link stop}. [BRK-20]
+   *
+   * @param deadlineMs - when its time to live is over
+   */
+  enqueue(message: Uint8Array, deadlineMs: number): Intake {
+    const { queue, counters } = this;
+    if (queue.overflow === Overflow.BLOCK) {
+      if (queue.full || this.waiting !== null) return Intake.WAITS;
+      queue.push(message, deadlineMs, this);
+      return Intake.TAKEN;
     }
-    const dropped = this.queue.push(message);
-    if (this.queue.overflow === Overflow.DROP_OLDEST) this.counters.droppedOldest += dropped;
-    else this.counters.droppedNewest += dropped;
-    return true;
+    if (queue.overflow === Overflow.LATEST && queue.supersede(message, deadlineMs, this)) {
+      counters.superseded++;
+      return Intake.TAKEN;
+    }
+    const place = queue.nextPlace;
+    const dropped = queue.push(message, deadlineMs, this);
+    if (dropped === 0) return Intake.TAKEN;
+    if (queue.overflow === Overflow.DROP_NEWEST) counters.droppedNewest += dropped;
+    else counters.droppedOldest += dropped;
+    if (this.writable) this.wake(); // for what was dropped is to be told
+    return queue.nextPlace === place ? Intake.REFUSED : Intake.TAKEN;
   }
 
   /** Stops `publisher` until the queue has drained and taken its message. [BRK-18] */
-  stop(publisher: Channel, message: Uint8Array): void {
+  stop(publisher: Channel, message: Uint8Array, deadlineMs: number): void {
+    const waiting = new WaitingMessage(message, publisher, this);
+    if (deadlineMs !== NEVER) this.expiry.add(waiting, deadlineMs);
     this.waiting ??= new Map();
-    this.waiting.set(publisher, message);
+    this.waiting.set(publisher, waiting);
     publisher.waitFor(this);
     this.counters.publisherStops++;
+  }
+
+  /** The time to live of a queued message is over: it is dropped where it is, and that is told in its place. [BRK-86] */
+  expired(item: QueueItem): void {
+    this.counters.droppedExpired++;
+    this.queue.drop(item, DropReason.EXPIRED);
+    this.wake(); // to tell, and because there may be room now for messages that wait
+  }
+
+  /** The same of the message of a publisher that waits here. */
+  expiredWaiting(publisher: Channel): void {
+    this.counters.droppedExpired++;
+    this.leaveWaiting(publisher);
+    this.skip(DropReason.EXPIRED);
+    publisher.goOn(this);
+    this.wake();
   }
 
   /** Discards the waiting messages that are `unwanted`, and lets their publishers go on. [BRK-15] */
   forgetWaiting(unwanted: (message: Uint8Array) => boolean): void {
     if (this.waiting === null) return;
-    for (const [publisher, message] of this.waiting) {
-      if (!unwanted(message)) continue;
+    for (const [publisher, { bytes }] of this.waiting) {
+      if (!unwanted(bytes)) continue;
       this.forget(publisher);
       publisher.goOn(this);
     }
@@ -275,10 +338,8 @@ export class Delivery {
   /** Discards the message of a publisher that waits here. */
   forget(publisher: Channel): void {
     if (this.waiting === null) return;
-    if (this.gates !== null) this.closeUp(this.gates, this.waiting, publisher);
+    this.leaveWaiting(publisher);
     this.counters.discarded++;
-    this.waiting.delete(publisher);
-    if (this.waiting.size === 0) this.waiting = null;
   }
 
   /** Sends an answer, behind what is queued for this stream. [BRK-4, BRK-21] */
@@ -405,50 +466,70 @@ export class Delivery {
   }
 
   /** Tells the client how many messages are missing, a number for each reason. */
-  private tellMissing(): void {
-    const { tooLarge, unopenable } = this;
-    this.tooLarge = 0;
-    this.unopenable = 0;
-    if (DROPPED_BYTES > this.messageBytesMax) return;
-    if (tooLarge > 0) this.handOver(encodeDropped(tooLarge, DropReason.TOO_LARGE));
-    if (unopenable > 0) this.handOver(encodeDropped(unopenable, DropReason.COMPRESSED));
+  private tellMissing(missing: readonly number[]): void {
+    for (const [reason, count] of missing.entries()) {
+      if (count > 0) this.handOver(encodeDropped(count, reason));
+    }
   }
 
   /** True when something was handed over. */
   private sendQueued(): boolean {
     const { queue } = this;
-    if (this.writable && !queue.empty) {
-      if (queue.answerIsNext) {
-        const answer = queue.shift();
-        if (answer === DROPPED_PLACE) this.tellMissing();
-        else this.handOver(answer);
-        return true;
+    const { head } = queue;
+    if (this.writable && head !== null) {
+      if (head.kind === ItemKind.MESSAGE) {
+        if (this.gates !== null && this.isGated(this.gates)) return false;
+        if (!this.client.takes(head.bytes.length)) return false;
       }
-      if (this.gates !== null && this.isGated(this.gates)) return false;
-      if (!this.client.takes(queue.nextLength)) return false;
-      this.send(queue.shift());
+      this.sendItem(queue.shift());
       return true;
     }
     if (this.gates !== null && queue.empty && this.waiting === null) this.isGated(this.gates);
     return false;
   }
 
+  private sendItem(item: QueueItem): void {
+    const { kind, bytes, deadline, missing } = item;
+    recycle(item);
+    if (missing !== null) this.tellMissing(missing);
+    else if (kind === ItemKind.ANSWER) this.handOver(bytes);
+    else this.sendLate(bytes, deadline);
+  }
+
+  /** Sends a message that has waited: what it has to live is less by that time. [BRK-86] */
+  private sendLate(message: Uint8Array, deadlineMs: number): void {
+    this.send(deadlineMs === NEVER ? message : withTimeLeft(message, deadlineMs - this.expiry.nowMs));
+  }
+
   /**
    * Sends the first waiting message if the transport takes it, else queues waiting ones until the queue is full again, and lets their publishers go on.
    * What is sent needs no room in the queue, so a client that is at its bound by other queues still gets what it reads. [BRK-38]
    */
-  private admitWaiting(waiting: Map<Channel, Uint8Array>): boolean {
+  private admitWaiting(waiting: Map<Channel, WaitingMessage>): boolean {
     for (const [publisher, message] of waiting) {
-      const sends = this.ready && this.client.takes(message.length);
-      if (sends) this.send(message);
-      else if (this.queue.full) return false;
-      else this.queue.push(message);
+      const { bytes, deadline } = message;
+      const sends = this.ready && this.client.takes(bytes.length);
+      if (!sends && this.queue.full) return false;
+      this.expiry.remove(message);
+      if (sends) this.sendLate(bytes, deadline);
+      else this.queue.push(bytes, deadline, this);
       waiting.delete(publisher);
       if (waiting.size === 0) this.waiting = null;
       publisher.goOn(this);
       if (sends) return true;
     }
     return false;
+  }
+
+  /** The message of a publisher does not wait here any more, and has not entered the queue. */
+  private leaveWaiting(publisher: Channel): void {
+    const { waiting } = this;
+    const item = waiting?.get(publisher);
+    if (waiting === null || item === undefined) return;
+    if (this.gates !== null) this.closeUp(this.gates, waiting, publisher);
+    this.expiry.remove(item);
+    waiting.delete(publisher);
+    if (waiting.size === 0) this.waiting = null;
   }
 
   /** True when the next message has to wait for another stream. Forgets gates that are open. */
@@ -463,7 +544,7 @@ export class Delivery {
   }
 
   /** The waiting message of `publisher` will not enter the queue: what waits behind it moves up, and its gates with it. */
-  private closeUp(gates: Ring<Gate>, waiting: Map<Channel, Uint8Array>, publisher: Channel): void {
+  private closeUp(gates: Ring<Gate>, waiting: Map<Channel, WaitingMessage>, publisher: Channel): void {
     const place = this.queue.nextPlace + [...waiting.keys()].indexOf(publisher);
     for (let i = 0; i < gates.length; i++) {
       const gate = gates.peek(i);
@@ -516,5 +597,3 @@ const SMALL_BYTES_MAX = 16_384;
 /** Unsent answers, and their bytes, at which a stream is no longer read. [BRK-21] */
 const ANSWERS_MAX = 64;
 const ANSWER_BYTES_MAX = 8_192;
-/** Stands in a queue where messages are missing. */
-const DROPPED_PLACE: Uint8Array = encodeDropped(0, DropReason.TOO_LARGE);

@@ -1,5 +1,9 @@
-import { Ring } from '../../../base/ring.ts';
-import { Overflow } from '../../../pubsub/command.ts';
+/** What waits for one stream, and how much of it there may be. */
+
+import { NO_BYTES } from '../../../base/bytes.ts';
+import { NEVER } from '../../../base/time.ts';
+import { DropReason, HEADER_BYTES, Overflow } from '../../../pubsub/command.ts';
+import type { Expiring, Expiry } from './expiry.ts';
 
 /** What a queued message costs beside its bytes. */
 export const MESSAGE_CHARGE_BYTES = 64;
@@ -47,35 +51,75 @@ export class QueueAccount {
   }
 }
 
+/** What becomes of a message that a queue is given: it is queued, or dropped by the policy, or has to wait. */
+export const Intake = { TAKEN: 0, REFUSED: 1, WAITS: 2 } as const;
+export type Intake = (typeof Intake)[keyof typeof Intake];
+
+export const ItemKind = { MESSAGE: 0, ANSWER: 1, GAP: 2 } as const;
+export type ItemKind = (typeof ItemKind)[keyof typeof ItemKind];
+
+/** Who has a message that waits, and hears when its time to live is over. */
+export interface ItemOwner {
+  expired(item: QueueItem): void;
+}
+
+/** Something in a queue: a message, an answer, or the place where messages are missing. Used again for another when it has left. */
+export class QueueItem implements Expiring {
+  kind: ItemKind = ItemKind.MESSAGE;
+  bytes: Uint8Array = NO_BYTES;
+  /** How many messages were ever queued before it. */
+  place = 0;
+  previous: QueueItem | null = null;
+  next: QueueItem | null = null;
+  /** When a message is not to be delivered any more, in monotonic ms. */
+  deadline = NEVER;
+  heapIndex = -1;
+  owner: ItemOwner | null = null;
+  /** Under `latest`: what a newer message of the same topic finds it by. */
+  topic: string | null = null;
+  /** Of a gap: how many messages are missing, by reason. */
+  missing: number[] | null = null;
+
+  expire(): void {
+    this.owner?.expired(this);
+  }
+}
+
 /**
- * What waits for one stream: messages under bounds, its own and its client's, and a policy, and answers, which keep their place among
- * the messages but are outside the policy.
+ * What waits for one stream: messages under bounds, its own and its client's, and a policy; answers, which keep their place among the messages but
+ * are outside the policy; and, where messages were dropped, their number. It is a list, as what expires or is superseded leaves from within.
  */
 export class DeliveryQueue {
   /** Charged bytes of the queued messages. */
   bytes = 0;
-  /** Bytes of the queued answers. */
+  messageCount = 0;
+  /** Queued answers, and their bytes. */
+  answerCount = 0;
   answerBytes = 0;
   overflow: Overflow = Overflow.BLOCK;
+  /** Whether the client takes DROPPED. */
+  tellsGaps = true;
   private readonly account: QueueAccount;
+  private readonly expiry: Expiry;
   private messagesMax = 1;
   private bytesMax = 1;
-  private readonly messages = new Ring<Uint8Array>();
-  private readonly answers = new Ring<Uint8Array>();
-  /** For each answer, how many messages were ever queued before it. */
-  private readonly answerPlaces = new Ring<number>();
-  /** How many messages were ever queued, and how many of them have left. */
+  private first: QueueItem | null = null;
+  private last: QueueItem | null = null;
+  /** How many messages were ever queued. */
   private queued = 0;
-  private left = 0;
+  /** Under `latest`: the queued messages by topic. */
+  private topics: Map<string, QueueItem> | null = null;
 
-  constructor(account: QueueAccount) {
+  constructor(account: QueueAccount, expiry: Expiry) {
     this.account = account;
+    this.expiry = expiry;
   }
 
   configure(overflow: Overflow, messagesMax: number, bytesMax: number): void {
     this.overflow = overflow;
     this.messagesMax = messagesMax;
     this.bytesMax = bytesMax;
+    this.topics = overflow === Overflow.LATEST ? new Map() : null;
   }
 
   /** Takes the policy and the bounds of another queue. */
@@ -83,12 +127,13 @@ export class DeliveryQueue {
     this.configure(other.overflow, other.messagesMax, other.bytesMax);
   }
 
-  get messageCount(): number {
-    return this.queued - this.left;
+  get empty(): boolean {
+    return this.first === null;
   }
 
-  get answerCount(): number {
-    return this.answers.length;
+  /** What {@link shift} would give. */
+  get head(): QueueItem | null {
+    return this.first;
   }
 
   /** The place of the next message that comes, to be told from {@link isPast}. */
@@ -98,16 +143,7 @@ export class DeliveryQueue {
 
   /** True when every message before `place` has left. */
   isPast(place: number): boolean {
-    return this.left >= place;
-  }
-
-  /** Length of what {@link shift} would give. The queue is not empty. */
-  get nextLength(): number {
-    return ((this.answerIsNext ? this.answers : this.messages).peek() as Uint8Array).length;
-  }
-
-  get empty(): boolean {
-    return this.queued === this.left && this.answers.length === 0;
+    return this.first === null || this.first.place >= place;
   }
 
   /** At a bound of its own or above. Only a queue that blocks can be above. [BRK-18] */
@@ -125,53 +161,122 @@ export class DeliveryQueue {
     return this.messageCount * 2 <= this.messagesMax && this.bytes * 2 <= this.bytesMax;
   }
 
-  /** Queues a message as the policy says. Returns how many messages were dropped for it, itself perhaps. [BRK-19] */
-  push(message: Uint8Array): number {
+  /**
+   * Queues a message as the policy says. Returns how many messages were dropped for it, itself perhaps; in the place of each there is a gap. [BRK-19]
+   *
+   * @param deadlineMs - when its time to live is over; then `owner` is told
+   */
+  push(message: Uint8Array, deadlineMs = NEVER, owner: ItemOwner | null = null): number {
     const chargeBytes = message.length + MESSAGE_CHARGE_BYTES;
     let dropped = 0;
     if (this.overflow !== Overflow.BLOCK) {
       while (!this.fits(chargeBytes)) {
         dropped++;
-        if (this.overflow === Overflow.DROP_NEWEST || !this.othersLeaveRoom(chargeBytes)) return dropped;
-        this.shiftMessage();
+        if (this.overflow === Overflow.DROP_NEWEST || !this.othersLeaveRoom(chargeBytes)) {
+          this.pushGap(DropReason.POLICY);
+          return dropped;
+        }
+        this.drop(this.firstMessage(), DropReason.POLICY);
       }
     }
-    this.messages.push(message);
+    const item = this.append(ItemKind.MESSAGE, message);
     this.queued++;
-    this.bytes += chargeBytes;
-    this.account.charge(chargeBytes);
+    this.messageCount++;
+    this.charge(chargeBytes);
+    if (deadlineMs !== NEVER) {
+      item.owner = owner;
+      this.expiry.add(item, deadlineMs);
+    }
+    if (this.topics !== null) {
+      item.topic = topicOf(message);
+      this.topics.set(item.topic, item);
+    }
     return dropped;
   }
 
+  /** Under `latest`: puts a message in the place of the queued one of its topic. False: there is none, or the bounds do not allow it; {@link push} it. [BRK-88] */
+  supersede(message: Uint8Array, deadlineMs = NEVER, owner: ItemOwner | null = null): boolean {
+    const item = this.topics?.get(topicOf(message));
+    if (item === undefined) return false;
+    const moreBytes = message.length - item.bytes.length;
+    if (moreBytes > 0 && this.messageCount > 1 && !this.hasRoomFor(moreBytes)) {
+      this.takeOut(item);
+      recycle(item);
+      return false;
+    }
+    this.expiry.remove(item);
+    item.bytes = message;
+    item.deadline = NEVER;
+    item.owner = owner;
+    this.charge(moreBytes);
+    if (deadlineMs !== NEVER) this.expiry.add(item, deadlineMs);
+    return true;
+  }
+
   pushAnswer(answer: Uint8Array): void {
-    this.answers.push(answer);
+    this.append(ItemKind.ANSWER, answer);
+    this.answerCount++;
     this.answerBytes += answer.length;
-    this.answerPlaces.push(this.queued);
   }
 
-  /** True when {@link shift} would give an answer. [BRK-21] */
+  /** A message is missing behind what is queued. */
+  pushGap(reason: DropReason): void {
+    if (!this.tellsGaps) return;
+    if (this.last === null || this.last.kind !== ItemKind.GAP) this.append(ItemKind.GAP, NO_BYTES);
+    countMissing(this.last as QueueItem, reason, 1);
+  }
+
+  /** Drops a queued message. [BRK-19] [BRK-86] */
+  drop(item: QueueItem, reason: DropReason): void {
+    this.leave(item);
+    if (!this.tellsGaps) {
+      this.unlink(item);
+      recycle(item);
+      return;
+    }
+    item.kind = ItemKind.GAP;
+    item.bytes = NO_BYTES;
+    countMissing(item, reason, 1);
+    this.joinGaps(item.previous, item);
+    this.joinGaps(item, item.next);
+  }
+
+  /** True when {@link shift} would give no message. [BRK-21] */
   get answerIsNext(): boolean {
-    const place = this.answerPlaces.peek();
-    return place !== undefined && place <= this.left;
+    return this.first !== null && this.first.kind !== ItemKind.MESSAGE;
   }
 
-  /** Takes what is to be sent next. The queue is not empty. */
-  shift(): Uint8Array {
-    if (!this.answerIsNext) return this.shiftMessage();
-    this.answerPlaces.shift();
-    const answer = this.answers.shift() as Uint8Array;
-    this.answerBytes -= answer.length;
-    return answer;
+  /** Takes out what is to be sent next, which is to be given to {@link recycle} then. The queue is not empty. */
+  shift(): QueueItem {
+    const item = this.first as QueueItem;
+    if (item.kind === ItemKind.MESSAGE) {
+      this.takeOut(item);
+      return item;
+    }
+    this.unlink(item);
+    if (item.kind === ItemKind.ANSWER) {
+      this.answerCount--;
+      this.answerBytes -= item.bytes.length;
+    }
+    return item;
   }
 
   clear(): void {
-    this.messages.clear();
-    this.answers.clear();
+    for (let item = this.first; item !== null; item = this.first) {
+      this.expiry.remove(item);
+      this.unlink(item);
+      recycle(item);
+    }
+    this.topics?.clear();
+    this.messageCount = 0;
+    this.answerCount = 0;
     this.answerBytes = 0;
-    this.answerPlaces.clear();
-    this.left = this.queued;
-    this.account.charge(-this.bytes);
-    this.bytes = 0;
+    this.charge(-this.bytes);
+  }
+
+  private charge(bytes: number): void {
+    this.bytes += bytes;
+    this.account.charge(bytes);
   }
 
   private fits(chargeBytes: number): boolean {
@@ -181,18 +286,87 @@ export class DeliveryQueue {
     return this.messageCount < this.messagesMax && this.bytes + chargeBytes <= this.bytesMax;
   }
 
+  private hasRoomFor(moreBytes: number): boolean {
+    return this.bytes + moreBytes <= this.bytesMax && this.account.bytes + moreBytes <= this.account.bytesMax;
+  }
+
   /** Whether the client's other queues leave room for a message, were this one empty. */
   private othersLeaveRoom(chargeBytes: number): boolean {
     const othersBytes = this.account.bytes - this.bytes;
     return othersBytes === 0 || othersBytes + chargeBytes <= this.account.bytesMax;
   }
 
-  private shiftMessage(): Uint8Array {
-    const message = this.messages.shift() as Uint8Array;
-    this.left++;
-    const chargeBytes = message.length + MESSAGE_CHARGE_BYTES;
-    this.bytes -= chargeBytes;
-    this.account.charge(-chargeBytes);
-    return message;
+  private firstMessage(): QueueItem {
+    let item = this.first as QueueItem;
+    while (item.kind !== ItemKind.MESSAGE) item = item.next as QueueItem;
+    return item;
+  }
+
+  private append(kind: ItemKind, bytes: Uint8Array): QueueItem {
+    const item = FREE_ITEMS.pop() ?? new QueueItem();
+    item.kind = kind;
+    item.bytes = bytes;
+    item.place = this.queued;
+    item.previous = this.last;
+    if (this.last === null) this.first = item;
+    else this.last.next = item;
+    this.last = item;
+    return item;
+  }
+
+  private takeOut(message: QueueItem): void {
+    this.leave(message);
+    this.unlink(message);
+  }
+
+  /** A message counts no more. */
+  private leave(message: QueueItem): void {
+    this.messageCount--;
+    this.charge(-(message.bytes.length + MESSAGE_CHARGE_BYTES));
+    if (message.heapIndex >= 0) this.expiry.remove(message);
+    if (message.topic !== null) this.topics?.delete(message.topic);
+    message.topic = null;
+  }
+
+  private unlink(item: QueueItem): void {
+    const { previous, next } = item;
+    if (previous === null) this.first = next;
+    else previous.next = next;
+    if (next === null) this.last = previous;
+    else next.previous = previous;
+    item.previous = null;
+    item.next = null;
+  }
+
+  /** Gaps with nothing between them are told as one. */
+  private joinGaps(item: QueueItem | null, next: QueueItem | null): void {
+    if (item?.missing == null || next?.missing == null) return;
+    for (const [reason, count] of item.missing.entries()) countMissing(next, reason as DropReason, count);
+    this.unlink(item);
+    recycle(item);
   }
 }
+
+/** `item` has left its queue, and nobody looks at it any more. */
+export function recycle(item: QueueItem): void {
+  item.bytes = NO_BYTES;
+  item.deadline = NEVER;
+  item.owner = null;
+  item.missing = null;
+  if (FREE_ITEMS.length < FREE_ITEMS_MAX) FREE_ITEMS.push(item);
+}
+
+function countMissing(gap: QueueItem, reason: DropReason, count: number): void {
+  gap.missing ??= new Array(DROP_REASONS).fill(0);
+  gap.missing[reason] += count;
+}
+
+function topicOf(message: Uint8Array): string {
+  const topicEnd = HEADER_BYTES + ((message[2] << 8) | message[3]);
+  return Buffer.from(message.buffer, message.byteOffset, topicEnd).toString('latin1', HEADER_BYTES);
+}
+
+const DROP_REASONS = Math.max(...Object.values(DropReason)) + 1;
+/** Items that wait to be used again, by all queues of the process. */
+const FREE_ITEMS: QueueItem[] = [];
+const FREE_ITEMS_MAX = 16_384;

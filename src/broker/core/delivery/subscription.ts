@@ -35,6 +35,8 @@ export class Subscription {
   /** Its client opens envelopes. [BRK-43] */
   readonly takesCompressed: boolean;
   readonly filters = new Set<string>();
+  /** What its own client publishes is not for it. [BRK-94] */
+  noLocal = false;
   /** Number of the last message offered to it, so that overlapping filters offer it once. */
   lastOffered = 0;
   private readonly openLane: OpenLane | null;

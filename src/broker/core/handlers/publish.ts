@@ -1,16 +1,46 @@
-/** The way of a message through the broker: PUBLISH, and FLUSH, which asks whether it is done. */
+/**
+ * The way of a message through the broker: PUBLISH, FLUSH, which asks whether it is done, and ALIAS, which abbreviates topics. Most messages are handed on as they are
+ * ({@link publish}). One that is to be stored, has properties or an alias goes a longer way ({@link publishWhole}):
+ *
+ *   1. its topic takes the place of its alias;
+ *   2. one of QoS 1 that was taken before is not taken again ({@link isRepeated});
+ *   3. what its class and its topic say is to be stored is appended to a log ({@link store}), from where readers get it when it is safe;
+ *   4. it is offered at once to the subscriptions that read no log;
+ *   5. its publisher is told what has become of it when it is safe (`Receipts`).
+ */
 
-import { Command, DropReason, encodePlain, PublishFlag, ReasonCode } from '../../../pubsub/command.ts';
+import { NEVER } from '../../../base/time.ts';
+import { PublishResult } from '../../../pubsub/acknowledgement.ts';
+import {
+  COMMAND_BYTES_MAX,
+  Command,
+  encodePlain,
+  HEADER_BYTES,
+  PublishFlag,
+  publishPrefix,
+  ReasonCode,
+  topicEndOf,
+  uint32,
+} from '../../../pubsub/command.ts';
+import {
+  DeliveryClass,
+  encodeProperties,
+  findProperty,
+  PropertyType,
+  STATUS_NO_RESPONDERS,
+} from '../../../pubsub/properties.ts';
+import { decodeName, topicFault } from '../../../pubsub/topic.ts';
 import { type Channel, Role } from '../delivery/client.ts';
-import { MESSAGE_CHARGE_BYTES } from '../delivery/delivery-queue.ts';
+import { codeOfFault, type Publisher } from '../publishing/publishers.ts';
+import type { Receipt } from '../publishing/receipts.ts';
 import type { BrokerState } from '../state.ts';
+import { AppendFault, type LogPort } from '../store-port.ts';
 
-/** Offers the publisher's bytes to everyone who holds a filter that matches. [BRK-7] */
 export function publish(broker: BrokerState, publisher: Channel, message: Uint8Array): void {
   if (publisher.role !== Role.PUBLISHING && !broker.takeRole(publisher, Role.PUBLISHING)) return;
   const { flags, topicEnd } = broker.reader;
-  if ((flags & ~PublishFlag.COMPRESSED) !== 0) {
-    broker.fail(publisher.client, ReasonCode.UNSUPPORTED); // [BRK-8]
+  if ((flags & ~PublishFlag.COMPRESSED) !== 0 || broker.routing.hasFilters) {
+    publishWhole(broker, publisher, message);
     return;
   }
   const entries = broker.router.route(message, topicEnd);
@@ -21,38 +51,9 @@ export function publish(broker: BrokerState, publisher: Channel, message: Uint8A
   const { counters } = broker;
   counters.messagesIn++;
   counters.bytesIn += message.length;
-  if (entries.length === 0) {
+  if (entries.length === 0)
     counters.messagesUnrouted++; // [BRK-26]
-    return;
-  }
-  const number = ++broker.messageNumber;
-  const isCompressed = (flags & PublishFlag.COMPRESSED) !== 0;
-  /** The message as it is queued: once for all subscribers. */
-  let kept: Uint8Array | null = null;
-  for (let i = 0; i < entries.length; i++) {
-    const { subscribers } = entries[i];
-    for (let j = 0; j < subscribers.length; j++) {
-      const subscriber = subscribers[j];
-      const { main } = subscriber;
-      if (subscriber.lastOffered === number || main.closed) continue;
-      subscriber.lastOffered = number;
-      try {
-        if (isCompressed && !subscriber.takesCompressed) {
-          main.delivery.skip(DropReason.COMPRESSED);
-          continue;
-        }
-        const path = subscriber.pathOf(publisher.priority, message, topicEnd);
-        const { delivery } = path;
-        if (!delivery.offer(message)) {
-          kept ??= compact(message);
-          if (!delivery.enqueue(kept) && !publisher.closed) delivery.stop(publisher, kept);
-        }
-        if (path !== main) subscriber.onSent(path);
-      } catch (error) {
-        broker.failInternally(main.client, error);
-      }
-    }
-  }
+  else broker.fanOut.offer(message, entries, publisher, publisher.priority, NEVER);
 }
 
 /** Everything that was published before on this stream has been handed to queues, or the stream would not be read. [BRK-25] */
@@ -61,11 +62,209 @@ export function flush(broker: BrokerState, channel: Channel): void {
   channel.delivery.answer(encodePlain(Command.FLUSHED, broker.reader.id));
 }
 
-/** `message` itself, or a copy when it is a small part of a buffer, a datagram say, that a queue would otherwise keep alive. */
-function compact(message: Uint8Array): Uint8Array {
-  const charged = message.length + MESSAGE_CHARGE_BYTES;
-  return message.buffer.byteLength <= charged * KEPT_SHARE ? message : Buffer.from(message);
+/** A number stands for a topic on this stream from now on. [BRK-30] */
+export function alias(broker: BrokerState, channel: Channel, message: Uint8Array): void {
+  if (!broker.takeRole(channel, Role.PUBLISHING)) return;
+  const { id, topicEnd } = broker.reader;
+  const topic = decodeName(message, HEADER_BYTES, topicEnd);
+  const code =
+    topic === null || topicFault(topic) !== null
+      ? ReasonCode.TOPIC_INVALID
+      : publisherOf(broker, channel).aliases.define(id, message, topicEnd);
+  if (code !== ReasonCode.NO_ERROR) broker.fail(channel.client, code);
 }
 
-/** Times its charge that a queued message may keep alive. */
-const KEPT_SHARE = 16;
+/** What a message asks for by its properties. */
+interface Terms {
+  /** Ms; infinite: it does not say. */
+  readonly ttlMs: number;
+  /** The most that it may be. */
+  readonly deliveryClass: DeliveryClass;
+  /** Where the topic for replies begins in the message; negative: there is none. */
+  readonly replyAt: number;
+}
+
+function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Array): void {
+  const { reader, counters } = broker;
+  const { flags, id } = reader;
+  if ((flags & PublishFlag.RETAIN) !== 0) {
+    broker.fail(channel.client, ReasonCode.UNSUPPORTED); // [BRK-8]
+    return;
+  }
+  const publisher = publisherOf(broker, channel);
+  const hasAlias = (flags & PublishFlag.ALIAS) !== 0;
+  const message = hasAlias ? publisher.aliases.restore(received, reader.alias) : received;
+  const entries = message === null ? null : broker.router.route(message, topicEndOf(message));
+  if (message === null || entries === null) {
+    broker.fail(channel.client, ReasonCode.TOPIC_INVALID); // [BRK-12] [BRK-30]
+    return;
+  }
+  counters.messagesIn++;
+  counters.bytesIn += message.length;
+  const isAsked = (flags & PublishFlag.QOS) !== 0;
+  const terms = termsOf(message);
+  const log = logOf(broker, message, isAsked, terms);
+  if (isAsked && isRepeated(broker, publisher, id, log)) return;
+  if (message.length > COMMAND_BYTES_MAX) {
+    // It is only with its topic in the place of the alias.
+    counters.droppedTooLarge++;
+    if (isAsked) refuse(broker, publisher, id, ReasonCode.TOO_LARGE);
+    return;
+  }
+  const offset = log === null ? -1 : store(broker, channel, log, message, terms);
+  if (isAsked && log !== null && offset === AppendFault.DUPLICATE) {
+    answerRepeated(broker, publisher, id, log);
+    return;
+  }
+  if (isAsked && log !== null && offset < 0) {
+    // Nobody gets what its publisher is told was not taken. [BRK-83]
+    refuse(broker, publisher, id, codeOfFault(offset as AppendFault));
+    return;
+  }
+  broker.fanOut.offer(asLive(message), entries, channel, channel.priority, broker.nowMs + terms.ttlMs);
+  const { offered, refused } = broker.fanOut;
+  if (offered === 0 && log === null) {
+    counters.messagesUnrouted++;
+    if (!isAsked && terms.replyAt >= 0) tellNoResponders(broker, channel, message, terms.replyAt);
+  }
+  if (!isAsked) return;
+  publisher.take(id);
+  if (log !== null) {
+    const result = offered === 0 && terms.replyAt >= 0 ? PublishResult.NO_SUBSCRIBER : storedAs(log);
+    awaitLog(broker, publisher, { id, log, until: offset + 1, result, offset, bytes: message.length });
+  } else if (refused > 0) {
+    refuse(broker, publisher, id, ReasonCode.QUOTA); // [BRK-80] not every queue took it
+  } else {
+    publisher.receipts.awaitQueues(id, offered === 0 ? PublishResult.NO_SUBSCRIBER : PublishResult.IN_MEMORY);
+  }
+}
+
+/** Answers a message whose id was used before. [BRK-53] */
+function isRepeated(broker: BrokerState, publisher: Publisher, id: number, log: LogPort | null): boolean {
+  if (publisher.isNew(id)) return false;
+  const code = publisher.refusalOf(id);
+  if (code === undefined) answerRepeated(broker, publisher, id, log);
+  else publisher.refuse(id, code);
+  return true;
+}
+
+/** The first copy may not be safe yet: what is told of it is told when everything is that the log has now. [BRK-80] */
+function answerRepeated(broker: BrokerState, publisher: Publisher, id: number, log: LogPort | null): void {
+  broker.counters.duplicates++;
+  if (log === null) publisher.receipts.awaitQueues(id, PublishResult.DUPLICATE);
+  else
+    awaitLog(broker, publisher, {
+      id,
+      log,
+      until: log.head,
+      result: PublishResult.DUPLICATE,
+      offset: -1,
+      bytes: 0,
+    });
+}
+
+function refuse(broker: BrokerState, publisher: Publisher, id: number, code: ReasonCode): void {
+  broker.counters.publishesRefused++;
+  publisher.take(id);
+  publisher.refuse(id, code);
+}
+
+function awaitLog(
+  broker: BrokerState,
+  publisher: Publisher,
+  receipt: Receipt & { readonly log: LogPort },
+): void {
+  publisher.receipts.add(receipt);
+  if (!publisher.receipts.isEmpty) broker.publishers.await(receipt.log, publisher);
+}
+
+/** The log that a message goes to; null: none. [BRK-82] [BRK-87] */
+function logOf(broker: BrokerState, message: Uint8Array, isAsked: boolean, terms: Terms): LogPort | null {
+  const { routing } = broker;
+  if (terms.deliveryClass !== DeliveryClass.DURABLE || message[HEADER_BYTES] === DOLLAR) return null;
+  if (!isAsked && !routing.hasFilters) return null;
+  const log = routing.of(message, HEADER_BYTES, topicEndOf(message));
+  return isAsked || log !== routing.defaultLog ? log : null;
+}
+
+/** Appends a message. Returns its offset, or the fault of its log. */
+function store(
+  broker: BrokerState,
+  channel: Channel,
+  log: LogPort,
+  message: Uint8Array,
+  terms: Terms,
+): number {
+  const { wallMs, counters } = broker;
+  const command = Buffer.from(message);
+  command[1] = (message[1] & KEPT_FLAGS) | PublishFlag.QOS1;
+  const id = uint32(message, 4);
+  const offset = log.append({
+    command,
+    topicEnd: topicEndOf(message),
+    session: id === 0 ? 0 : broker.sessionOf(channel).number,
+    sequence: channel.priority,
+    id,
+    expiresAt: Number.isFinite(terms.ttlMs) ? wallMs + terms.ttlMs : 0,
+    publishedAt: wallMs,
+  });
+  if (offset >= 0) counters.messagesStored++;
+  return offset;
+}
+
+/** A message as those get it who read no log: QoS 0, whatever it was. [BRK-85] */
+function asLive(message: Uint8Array): Uint8Array {
+  if ((message[1] & ~KEPT_FLAGS) === 0) return message;
+  const live = Buffer.from(message);
+  live[1] &= KEPT_FLAGS;
+  live.writeUInt32BE(0, 4);
+  return live;
+}
+
+function termsOf(message: Uint8Array): Terms {
+  const topicEnd = topicEndOf(message);
+  if ((message[1] & PublishFlag.PROPERTIES) === 0) return NO_TERMS;
+  const ttlAt = findProperty(message, topicEnd, PropertyType.TTL);
+  const classAt = findProperty(message, topicEnd, PropertyType.CLASS);
+  return {
+    ttlMs: ttlAt < 0 ? NEVER : uint32(message, ttlAt),
+    deliveryClass: classAt < 0 ? DeliveryClass.DURABLE : (message[classAt] as DeliveryClass),
+    replyAt: findProperty(message, topicEnd, PropertyType.REPLY_TOPIC),
+  };
+}
+
+/** Nobody is subscribed to the topic of a request: the broker says so in the place of a reply. [BRK-93] */
+function tellNoResponders(broker: BrokerState, channel: Channel, request: Uint8Array, replyAt: number): void {
+  const topic = decodeName(request, replyAt, replyAt + valueLength(request, replyAt));
+  const correlationAt = findProperty(request, topicEndOf(request), PropertyType.CORRELATION);
+  const properties = encodeProperties({
+    status: STATUS_NO_RESPONDERS,
+    correlation:
+      correlationAt < 0
+        ? undefined
+        : request.subarray(correlationAt, correlationAt + valueLength(request, correlationAt)),
+  });
+  const reply = Buffer.concat([publishPrefix(topic ?? '', PublishFlag.PROPERTIES), properties]);
+  const entries = broker.router.route(reply, topicEndOf(reply));
+  broker.counters.requestsUnanswered++;
+  if (entries !== null) broker.fanOut.offer(reply, entries, channel, channel.priority, NEVER);
+}
+
+function publisherOf(broker: BrokerState, channel: Channel): Publisher {
+  return broker.publishers.of(channel, broker.sessionOf(channel).sequences);
+}
+
+/** As a publisher is told that its message is in `log`. */
+function storedAs(log: LogPort): PublishResult {
+  return log.isDurable ? PublishResult.STORED : PublishResult.IN_MEMORY;
+}
+
+/** Of a property, whose value begins there. */
+function valueLength(message: Uint8Array, valueAt: number): number {
+  return (message[valueAt - 2] << 8) | message[valueAt - 1];
+}
+
+const NO_TERMS: Terms = { ttlMs: NEVER, deliveryClass: DeliveryClass.DURABLE, replyAt: -1 };
+/** What a message keeps of its flags. */
+const KEPT_FLAGS = PublishFlag.PROPERTIES | PublishFlag.COMPRESSED;
+const DOLLAR = 0x24;

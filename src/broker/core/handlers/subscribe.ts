@@ -5,11 +5,11 @@ import {
   encodePlain,
   encodeRefused,
   HEADER_BYTES,
-  Overflow,
+  type Overflow,
   ReasonCode,
   SubscribeFlag,
 } from '../../../pubsub/command.ts';
-import { decodeName, filterFault, isShared } from '../../../pubsub/topic.ts';
+import { asksForInbox, decodeName, filterFault, inboxOf, isShared } from '../../../pubsub/topic.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import type { QueuePolicy } from '../delivery/delivery-queue.ts';
 import type { BrokerState } from '../state.ts';
@@ -56,7 +56,8 @@ function addFilter(broker: BrokerState, channel: Channel, filter: string | null)
   const overflow = (flags & SubscribeFlag.OVERFLOW) as Overflow;
   if ((flags & ~BUILT_FLAGS) !== 0) return ReasonCode.UNSUPPORTED; // [BRK-8]
   if (filter === null || filterFault(filter) !== null) return ReasonCode.FILTER_INVALID; // [BRK-12]
-  if (isShared(filter) || overflow === Overflow.LATEST) return ReasonCode.UNSUPPORTED; // [BRK-13]
+  if (asksForInbox(filter) && !isOwnInbox(broker, channel, filter)) return ReasonCode.NOT_AUTHORIZED; // [BRK-12]
+  if (isShared(filter)) return ReasonCode.UNSUPPORTED; // [BRK-13]
   const policy: QueuePolicy = { overflow, messages: queueMessages, bytes: queueBytes };
   const held = broker.subscriptionOf(channel);
   if (held !== undefined && !samePolicy(held.policy, policy)) return ReasonCode.POLICY_MISMATCH; // [BRK-17]
@@ -80,13 +81,20 @@ function settle(broker: BrokerState, channel: Channel, id: number, answer: Comma
   channel.delivery.answer(encodeRefused(id, code, REASONS[code] ?? '', channel.link.messageBytesMax));
 }
 
+function isOwnInbox(broker: BrokerState, channel: Channel, filter: string): boolean {
+  const { name } = broker.sessionOf(channel);
+  return name !== null && filter.startsWith(inboxOf(name));
+}
+
 function samePolicy(a: QueuePolicy, b: QueuePolicy): boolean {
   return a.overflow === b.overflow && a.messages === b.messages && a.bytes === b.bytes;
 }
 
-const BUILT_FLAGS = SubscribeFlag.OVERFLOW | SubscribeFlag.COMPRESSED | SubscribeFlag.LANES;
+const BUILT_FLAGS =
+  SubscribeFlag.OVERFLOW | SubscribeFlag.COMPRESSED | SubscribeFlag.LANES | SubscribeFlag.NO_LOCAL;
 const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.FILTER_INVALID]: 'This is not a filter.',
+  [ReasonCode.NOT_AUTHORIZED]: 'An inbox is for its own session.',
   [ReasonCode.UNSUPPORTED]: 'This broker cannot do that yet.',
   [ReasonCode.TOO_MANY_SUBSCRIPTIONS]: 'The connection holds as many filters as the broker allows.',
   [ReasonCode.POLICY_MISMATCH]: 'The stream has another queue policy or other bounds.',

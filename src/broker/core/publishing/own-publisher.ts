@@ -8,22 +8,20 @@
 import { Ring } from '../../../base/ring.ts';
 import { PublishFlag } from '../../../pubsub/command.ts';
 import { STREAM_PRIORITIES } from '../../../pubsub/message-stream.ts';
-import { type BrokerOutput, Channel, Client, Role } from '../delivery/client.ts';
-import type { BrokerCounters, Link } from '../output.ts';
+import { Channel, Client, type DeliveryServices, Role } from '../delivery/client.ts';
+import type { Link } from '../output.ts';
 import { Session } from '../session/session.ts';
 
 export class OwnPublisher {
-  private readonly output: BrokerOutput;
-  private readonly counters: BrokerCounters;
+  private readonly services: DeliveryServices;
   private readonly client: Client;
   private readonly session: Session;
   private readonly messages = new Ring<Uint8Array>();
   private stream: Channel;
   private lastId = 0;
 
-  constructor(output: BrokerOutput, counters: BrokerCounters) {
-    this.output = output;
-    this.counters = counters;
+  constructor(services: DeliveryServices) {
+    this.services = services;
     this.client = new Client({ openableStreams: 0 }, 0, { usedBytes: 0, bytesMax: 0 });
     this.client.closed = true; // nothing goes to it
     this.session = new Session(this.client);
@@ -61,7 +59,7 @@ export class OwnPublisher {
   }
 
   private open(): Channel {
-    const channel = new Channel(this.client, NOWHERE, this.output, this.counters);
+    const channel = new Channel(this.client, NOWHERE, this.services);
     channel.role = Role.PUBLISHING;
     return channel;
   }

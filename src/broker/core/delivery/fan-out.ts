@@ -1,0 +1,90 @@
+/** A message goes to everyone whose filters match: the innermost loop of the broker. */
+
+import { DropReason, PublishFlag, topicEndOf } from '../../../pubsub/command.ts';
+import type { FilterEntry } from '../../../pubsub/router.ts';
+import type { Channel, Client } from './client.ts';
+import { Intake, MESSAGE_CHARGE_BYTES } from './delivery-queue.ts';
+import type { Subscription } from './subscription.ts';
+
+/** What fails while a message is offered is the subscriber's alone. [BRK-40] */
+export interface FanOutOwner {
+  failInternally(client: Client, error: unknown): void;
+}
+
+export class FanOut {
+  /** Subscriptions that the latest message was for, and those of them whose queues did not take it. */
+  offered = 0;
+  refused = 0;
+  private readonly owner: FanOutOwner;
+  /** Number of the latest message. */
+  private number = 0;
+
+  constructor(owner: FanOutOwner) {
+    this.owner = owner;
+  }
+
+  /**
+   * Offers a message to all subscribers, once to each whatever its filters, and the same bytes to all. [BRK-7]
+   *
+   * @param publisher - the stream that is stopped when a queue is full [BRK-18]; null: the broker itself publishes, and nobody can be stopped
+   * @param priority - the message's class
+   * @param deadlineMs - when it is not to be delivered any more
+   */
+  offer(
+    message: Uint8Array,
+    entries: readonly FilterEntry<Subscription>[],
+    publisher: Channel | null,
+    priority: number,
+    deadlineMs: number,
+  ): void {
+    const number = ++this.number;
+    const topicEnd = topicEndOf(message);
+    const isCompressed = (message[1] & PublishFlag.COMPRESSED) !== 0;
+    /** The message as it is queued: once for all subscribers. */
+    let kept: Uint8Array | null = null;
+    this.offered = 0;
+    this.refused = 0;
+    for (let i = 0; i < entries.length; i++) {
+      const { subscribers } = entries[i];
+      for (let j = 0; j < subscribers.length; j++) {
+        const subscriber = subscribers[j];
+        const { main } = subscriber;
+        if (subscriber.lastOffered === number || main.closed) continue;
+        subscriber.lastOffered = number;
+        if (subscriber.noLocal && publisher !== null && publisher.client === main.client) continue;
+        this.offered++;
+        try {
+          if (isCompressed && !subscriber.takesCompressed) {
+            main.delivery.skip(DropReason.COMPRESSED);
+            continue;
+          }
+          const path = subscriber.pathOf(priority, message, topicEnd);
+          const { delivery } = path;
+          if (!delivery.offer(message)) {
+            kept ??= compact(message);
+            const intake = delivery.enqueue(kept, deadlineMs);
+            if (intake === Intake.REFUSED) this.refused++;
+            else if (intake === Intake.WAITS && publisher === null) {
+              this.refused++;
+              delivery.skip(DropReason.POLICY);
+            } else if (intake === Intake.WAITS && publisher?.closed === false) {
+              delivery.stop(publisher, kept, deadlineMs);
+            }
+          }
+          if (path !== main) subscriber.onSent(path);
+        } catch (error) {
+          this.owner.failInternally(main.client, error);
+        }
+      }
+    }
+  }
+}
+
+/** `message` itself, or a copy when it is a small part of a buffer, a datagram say, that a queue would otherwise keep alive. */
+function compact(message: Uint8Array): Uint8Array {
+  const charged = message.length + MESSAGE_CHARGE_BYTES;
+  return message.buffer.byteLength <= charged * KEPT_SHARE ? message : Buffer.from(message);
+}
+
+/** Times its charge that a queued message may keep alive. */
+const KEPT_SHARE = 16;

@@ -1,0 +1,139 @@
+/** What the broker knows of publishing streams beyond what comes on them: what they are owed, what was refused, and how they abbreviate topics. */
+
+import { ReasonCode } from '../../../pubsub/command.ts';
+import type { Channel } from '../delivery/client.ts';
+import type { Sequences } from '../session/sequences.ts';
+import { AppendFault, type LogPort, type StoreEvents, type StoreFailure } from '../store-port.ts';
+import { Receipts } from './receipts.ts';
+import { TopicAliases } from './topic-aliases.ts';
+
+/** One publishing stream. */
+export class Publisher {
+  readonly receipts: Receipts;
+  readonly aliases: TopicAliases;
+  private readonly channel: Channel;
+  private readonly refused: Refused;
+  private readonly sequences: Sequences;
+
+  constructor(channel: Channel, sequences: Sequences, refused: Refused) {
+    this.channel = channel;
+    this.sequences = sequences;
+    this.refused = refused;
+    this.receipts = new Receipts(channel);
+    this.aliases = new TopicAliases(channel.client.queued);
+    channel.onFree = () => this.receipts.settle();
+  }
+
+  /** False for an id that the session has used before, here or on an earlier stream of the class. [BRK-53] */
+  isNew(id: number): boolean {
+    return this.sequences.isNew(this.channel.priority, id);
+  }
+
+  /** The message with this id has been taken. */
+  take(id: number): void {
+    this.sequences.take(this.channel.priority, id);
+  }
+
+  /** Says at once that a message was not taken, and says so again if the same id comes again. [BRK-83] */
+  refuse(id: number, code: ReasonCode): void {
+    this.refused.add(this.sequences, this.channel.priority, id, code);
+    this.receipts.refuse(id, code);
+  }
+
+  /** Why the message with this id was refused, or undefined. */
+  refusalOf(id: number): ReasonCode | undefined {
+    return this.refused.codeOf(this.sequences, this.channel.priority, id);
+  }
+}
+
+export class Publishers implements StoreEvents {
+  private readonly publishers = new WeakMap<Channel, Publisher>();
+  /** Those that wait for a log to store what they have published. */
+  private readonly waiting = new Map<LogPort, Set<Publisher>>();
+  private readonly refused = new Refused();
+
+  /** @param sequences - those of its session */
+  of(channel: Channel, sequences: Sequences): Publisher {
+    const known = this.publishers.get(channel);
+    if (known !== undefined) return known;
+    const publisher = new Publisher(channel, sequences, this.refused);
+    this.publishers.set(channel, publisher);
+    return publisher;
+  }
+
+  /** `publisher` is to hear when `log` has stored more. */
+  await(log: LogPort, publisher: Publisher): void {
+    let waiting = this.waiting.get(log);
+    if (waiting === undefined) {
+      waiting = new Set();
+      this.waiting.set(log, waiting);
+    }
+    waiting.add(publisher);
+  }
+
+  /** The stream is gone. */
+  close(channel: Channel): void {
+    const publisher = this.publishers.get(channel);
+    if (publisher === undefined) return;
+    this.publishers.delete(channel);
+    for (const waiting of this.waiting.values()) waiting.delete(publisher);
+    publisher.aliases.close();
+  }
+
+  stored(log: LogPort): void {
+    const waiting = this.waiting.get(log);
+    if (waiting === undefined) return;
+    for (const publisher of waiting) {
+      publisher.receipts.settle();
+      if (publisher.receipts.isEmpty) waiting.delete(publisher);
+    }
+  }
+
+  /** What the log has not stored it will not store. [BRK-83] */
+  storeFailed(log: LogPort | null, { fault }: StoreFailure): void {
+    if (log === null) return;
+    const code = codeOfFault(fault);
+    for (const publisher of this.waiting.get(log) ?? []) {
+      for (const id of publisher.receipts.takeUnsafe(log)) publisher.refuse(id, code);
+      publisher.receipts.settle();
+    }
+  }
+
+  stateStored(): void {}
+  loaded(): void {}
+  trimmed(): void {}
+}
+
+/** As which a publisher is told that a log takes nothing. */
+export function codeOfFault(fault: AppendFault): ReasonCode {
+  return fault === AppendFault.FULL ? ReasonCode.STORE_FULL : ReasonCode.STORE_FAILED;
+}
+
+/**
+ * Ids that were refused: a client that has not heard so sends the same message again, and must not be told that it is a repetition of one that was taken. Of
+ * each session the latest are kept.
+ */
+class Refused {
+  private readonly bySession = new WeakMap<Sequences, Map<number, ReasonCode>>();
+
+  add(sequences: Sequences, sequence: number, id: number, code: ReasonCode): void {
+    let codes = this.bySession.get(sequences);
+    if (codes === undefined) {
+      codes = new Map();
+      this.bySession.set(sequences, codes);
+    }
+    codes.set(sequence * 2 ** 32 + id, code);
+    if (codes.size <= REFUSED_MAX) return;
+    for (const oldest of codes.keys()) {
+      codes.delete(oldest);
+      return;
+    }
+  }
+
+  codeOf(sequences: Sequences, sequence: number, id: number): ReasonCode | undefined {
+    return this.bySession.get(sequences)?.get(sequence * 2 ** 32 + id);
+  }
+}
+
+/** As many as can wait for their PUBLISHED. */
+const REFUSED_MAX = 4_096;

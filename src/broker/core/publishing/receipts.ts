@@ -1,0 +1,127 @@
+/**
+ * What a publishing stream is owed: PUBLISHED for each QoS 1 message, in the order of their ids [BRK-27], and not before the message is safe: stored, or taken by
+ * every queue where it is not to be stored. [BRK-80] What becomes safe together is told together, as far as ids and offsets run in step. [BRK-81]
+ */
+
+import { Ring } from '../../../base/ring.ts';
+import { encodePublished, type PublishResult } from '../../../pubsub/acknowledgement.ts';
+import { encodeRefused, ReasonCode } from '../../../pubsub/command.ts';
+import type { Channel } from '../delivery/client.ts';
+import type { LogPort } from '../store-port.ts';
+
+/** One message that waits. */
+export interface Receipt {
+  readonly id: number;
+  /** Where it is stored, with the records below `until`; null: it waits for the queues that it is to enter. */
+  readonly log: LogPort | null;
+  readonly until: number;
+  readonly result: PublishResult;
+  /** Negative: none is told. */
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+export class Receipts {
+  private readonly channel: Channel;
+  private readonly waiting = new Ring<Receipt>();
+  private bytes = 0;
+  private isHeld = false;
+
+  constructor(channel: Channel) {
+    this.channel = channel;
+  }
+
+  get isEmpty(): boolean {
+    return this.waiting.length === 0;
+  }
+
+  /** Something was published. */
+  add(receipt: Receipt): void {
+    this.waiting.push(receipt);
+    this.bytes += receipt.bytes;
+    this.settle();
+  }
+
+  /** A message was offered to queues. Safe when none of them lets the publisher wait. */
+  awaitQueues(id: number, result: PublishResult): void {
+    this.add({ id, log: null, until: 0, result, offset: NO_OFFSET, bytes: 0 });
+  }
+
+  /** Tells of what has become safe meanwhile. */
+  settle(): void {
+    const { waiting } = this;
+    let last: Receipt | null = null;
+    for (let next = waiting.peek(); next !== undefined && this.isSafe(next); next = waiting.peek()) {
+      waiting.shift();
+      this.bytes -= next.bytes;
+      if (last !== null && !isInStep(last, next)) this.tell(last);
+      last = next;
+    }
+    if (last !== null) this.tell(last);
+    this.holdOrRelease();
+  }
+
+  /** Takes out what waits for `log`, which will not store it. Returns its ids. */
+  takeUnsafe(log: LogPort): number[] {
+    const ids: number[] = [];
+    for (let i = this.waiting.length; i > 0; i--) {
+      const receipt = this.waiting.shift() as Receipt;
+      if (receipt.log !== log || this.isSafe(receipt)) {
+        this.waiting.push(receipt);
+        continue;
+      }
+      this.bytes -= receipt.bytes;
+      ids.push(receipt.id);
+    }
+    return ids;
+  }
+
+  /** Says at once that a message was not taken. [BRK-83] */
+  refuse(id: number, code: ReasonCode): void {
+    const { delivery, link } = this.channel;
+    delivery.answer(encodeRefused(id, code, REASONS[code] ?? '', link.messageBytesMax));
+  }
+
+  private isSafe({ log, until }: Receipt): boolean {
+    return log === null ? !this.channel.stopped : log.synced >= until;
+  }
+
+  /** Everything before was told: so what it says of `last` holds for all that are in step with it. [BRK-81] */
+  private tell(last: Receipt): void {
+    this.channel.delivery.answer(encodePublished(last.id, true, last.result, last.offset));
+  }
+
+  /** Leaves the stream unread while too much of it waits. [BRK-84] */
+  private holdOrRelease(): void {
+    const share = Math.max(this.waiting.length / WAITING_MAX, this.bytes / WAITING_BYTES_MAX);
+    if (!this.isHeld && share >= 1) {
+      this.isHeld = true;
+      this.channel.hold();
+    } else if (this.isHeld && share <= 0.5) {
+      this.isHeld = false;
+      this.channel.release();
+    }
+  }
+}
+
+/** Whether both are told by telling the second. */
+function isInStep(first: Receipt, second: Receipt): boolean {
+  return (
+    second.id === first.id + 1 &&
+    second.result === first.result &&
+    second.log === first.log &&
+    (second.offset === first.offset + 1 || (second.offset === NO_OFFSET && first.offset === NO_OFFSET))
+  );
+}
+
+const NO_OFFSET = -1;
+/** Messages of a stream that wait for their PUBLISHED, and their bytes, at which it is no longer read. [BRK-84] */
+const WAITING_MAX = 4_096;
+const WAITING_BYTES_MAX = 4 * 1024 * 1024;
+const REASONS: Partial<Record<ReasonCode, string>> = {
+  [ReasonCode.STORE_FULL]: 'The log of this topic is full.',
+  [ReasonCode.STORE_FAILED]: 'The log of this topic takes nothing any more.',
+  [ReasonCode.QUOTA]: 'The queue of a subscriber did not take it.',
+  [ReasonCode.TOO_LARGE]: 'The message is larger than the broker takes.',
+  [ReasonCode.NOT_AUTHORIZED]: 'Nobody may publish to this topic.',
+};
