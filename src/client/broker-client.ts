@@ -9,16 +9,19 @@ import { checkOptions, chosenOptions, number, type OptionTable, oneOf, whole } f
 import { type RandomSource, randomBytes } from '../base/random.ts';
 import { COMMAND_BYTES_MAX, Command, DROPPED_BYTES, encodePlain, LANES_MAX } from '../pubsub/command.ts';
 import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
+import { type Notice, NoticeCode } from '../pubsub/session-commands.ts';
 import { assertFilter } from '../pubsub/topic.ts';
 import { abortSignal, onAbort } from '../transport/abort.ts';
 import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/connect.ts';
 import { type AppState, CLOSE_STALL_MS, type NetworkType } from '../transport/connection.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
-import { clockOf, laidOver, withProfile } from '../transport/options.ts';
+import { clockOf, laidOver, randomOf, withProfile } from '../transport/options.ts';
 import { Goodbye, withUnconfirmed } from './closing.ts';
-import { type CommandStream, closedError, offlineError } from './command-stream.ts';
+import { closedError, offlineError } from './command-stream.ts';
 import { ClientCompression, type UnopenedMessage } from './compression.ts';
+import { type CredentialsSource, credentialsOption } from './credentials.ts';
 import { type Connect, GivenConnection, UrlDialer } from './dialing.ts';
+import { Greeter } from './greeting.ts';
 import { type ClientState, type Dialer, FIRST_CONNECT, type FirstConnect, Life } from './life.ts';
 import type { ClientConnection, Link } from './link.ts';
 import { Publishing, type PublishOptions } from './publishing.ts';
@@ -51,6 +54,15 @@ export interface BrokerClientOptions extends ConnectOptions {
    * ends that; `background`, it resolves at once, and the client is online later.
    */
   firstConnect?: FirstConnect | undefined;
+  /**
+   * Name of its session at the broker, which outlives connections, and the process where the next one takes the same name: 1 to 255 bytes. Two clients cannot have
+   * one at a time: the newer takes it, and for the older that is the end. Default: a random name.
+   */
+  session?: string | undefined;
+  /** How long the broker keeps the session while the client is away, in ms. Default 24 h with a `session` of your own, else 2 min. */
+  sessionExpiryMs?: number | undefined;
+  /** Who it is: credentials, or a function that is asked for them before each attempt to connect. Default: nobody. */
+  credentials?: CredentialsSource | undefined;
 }
 
 /** For whatever waits for the broker. */
@@ -67,9 +79,27 @@ export interface ClientCloseOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** What a broker tells a client without having been asked. */
+export interface ClientNotice {
+  /** What it is about. */
+  readonly about:
+    | 'shuttingDown'
+    | 'credentialsExpire'
+    | 'revoked'
+    | 'limited'
+    | 'storeReadOnly'
+    | 'notAuthorized';
+  /** `shuttingDown` and `credentialsExpire`: in so many ms. `limited` and `notAuthorized`: so many messages. */
+  readonly value: number;
+  /** A filter, a topic, or the name of a limit: text of the broker. */
+  readonly text: string;
+}
+
 interface BrokerClientEvents {
   /** What is with the connection has changed, with the reason where there is one: why it is offline, or closed. */
   state: [state: ClientState, reason: JspError | null];
+  /** The broker tells something that concerns the whole client, such as that it is about to go. */
+  notice: [notice: ClientNotice];
   /** After a publish that answered false: go on. */
   drain: [];
   /**
@@ -87,7 +117,7 @@ interface BrokerClientEvents {
 
 /**
  * Connects to a broker. The client comes back by itself when it loses its connection (spec/client.md), unless `reconnect` is false, or it was given a
- * connection rather than a URL: there is no other like it.
+ * connection rather than a URL, or a `socket`: there is no other like it.
  *
  * @param target - the URL of the broker, `jsp://<fingerprint>@host:port`, or several, which are tried in turn; or a connection to it, which the client takes
  * over and closes
@@ -100,7 +130,9 @@ export async function connectClient(
   checkOptions('connectClient', options, CLIENT_OPTIONS);
   const takesLanes = (options.streamsMax ?? LANES_MAX) >= LANES_MAX;
   if (isConnection(target)) {
-    return newClient(new GivenConnection(target, takesLanes), { ...options, reconnect: false }, 'reject');
+    const given: BrokerClientOptions = { ...options, reconnect: false, firstConnect: 'reject' };
+    const greeter = greeterFor(given);
+    return newClient(new GivenConnection(target, greeter, takesLanes), greeter, given);
   }
   return connectClientBy(connect, target, options);
 }
@@ -118,13 +150,26 @@ export async function connectClientBy(
   const { signal: _, ...chosen } = chosenOptions<ConnectOptions>(options, CONNECT_OPTIONS);
   // Payloads are compressed, by the client; what a profile says of it is of the connection.
   if (options.compression !== undefined) chosen.compression = false;
+  // A socket of the application's is closed with its connection.
+  const own: BrokerClientOptions = options.socket === undefined ? options : { ...options, reconnect: false };
+  const greeter = greeterFor(own);
   const dialer = new UrlDialer(
     urls,
     laidOver(defaults, withProfile<ConnectOptions>(chosen)),
+    greeter,
     takesLanes,
     connectBy,
   );
-  return newClient(dialer, options, options.firstConnect ?? 'reject');
+  return newClient(dialer, greeter, own);
+}
+
+/** A client that does not come back, and names no session, needs none beyond its connection. */
+function greeterFor(options: BrokerClientOptions): Greeter {
+  const { session, sessionExpiryMs, reconnect, credentials } = options;
+  const isPassing = session === undefined && reconnect === false;
+  const expiryMs = sessionExpiryMs ?? (session === undefined ? PASSING_EXPIRY_MS : NAMED_EXPIRY_MS);
+  const name = session ?? Buffer.from(randomBytes(randomOf(options), NAME_BYTES)).toString('base64url');
+  return new Greeter(isPassing ? null : { name, expiryMs }, credentials, clockOf(options));
 }
 
 function isConnection(target: string | readonly string[] | ClientConnection): target is ClientConnection {
@@ -132,7 +177,7 @@ function isConnection(target: string | readonly string[] | ClientConnection): ta
 }
 
 /** The constructor of {@link BrokerClient}, which is nobody else's. */
-let newClient: (dialer: Dialer, options: BrokerClientOptions, first: FirstConnect) => Promise<BrokerClient>;
+let newClient: (dialer: Dialer, greeter: Greeter, options: BrokerClientOptions) => Promise<BrokerClient>;
 
 /**
  * A client of a broker: publishes and subscribes over one connection.
@@ -152,20 +197,22 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   private readonly compression: ClientCompression;
   private readonly publishing: Publishing;
   private readonly device: Device = {};
-  private pings: CommandStream | null = null;
+  private readonly greeter: Greeter;
   private goodbye: Goodbye | null = null;
   private resolveClosed: (error: JspError | null) => void = () => {};
 
   static {
-    newClient = async (dialer, options, first) => {
-      const client = new BrokerClient(dialer, options);
+    newClient = async (dialer, greeter, options) => {
+      const first = options.firstConnect ?? 'reject';
+      const client = new BrokerClient(dialer, greeter, options);
       await client.life.begin(first, options.signal);
       return client;
     };
   }
 
-  private constructor(dialer: Dialer, options: BrokerClientOptions) {
+  private constructor(dialer: Dialer, greeter: Greeter, options: BrokerClientOptions) {
     super();
+    this.greeter = greeter;
     this.closed = new Promise((resolve) => {
       this.resolveClosed = resolve;
     });
@@ -178,7 +225,9 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
       withCost: (reason) => withUnconfirmed(reason, this.publishing.unconfirmed),
     });
     this.life.use({
-      online: ({ connection }) => {
+      online: (link) => {
+        const { connection } = link;
+        link.onNotice = (notice) => this.onNotice(link, notice);
         if (this.device.networkType !== undefined) connection.setNetworkType?.(this.device.networkType);
         if (this.device.appState !== undefined) connection.setAppState?.(this.device.appState);
       },
@@ -278,13 +327,9 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   /** One round trip to the broker, in ms. */
   async ping(options: WaitOptions = {}): Promise<number> {
     checkOptions('ping', options, WAIT_OPTIONS);
-    this.pings ??= this.onlineLink().open('system', {
-      onClosed: () => {
-        this.pings = null;
-      },
-    });
+    const { control } = this.onlineLink();
     const start = performance.now();
-    await this.pings.request((id) => encodePlain(Command.PING, id), options.signal);
+    await control.request((id) => encodePlain(Command.PING, id), options.signal);
     return performance.now() - start;
   }
 
@@ -350,6 +395,15 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     this.tell('close', reason, this.publishing.unconfirmed);
   }
 
+  private onNotice(link: Link, { code, value, text }: Notice): void {
+    const about = NOTICES[code];
+    if (about === undefined) return; // [BRK-47] a client ignores what it does not know
+    if (code === NoticeCode.SHUTTING_DOWN) this.life.onShuttingDown(value, text);
+    // A refusal ends the connection when the time comes, and then the next attempt asks once more.
+    if (code === NoticeCode.CREDENTIALS_EXPIRE) this.greeter.renew(link).catch(() => {});
+    this.tell('notice', { about, value, text });
+  }
+
   private tellLost(subscription: Subscription, error: Error): void {
     // A client that is over tells of itself.
     queueMicrotask(() => {
@@ -395,6 +449,23 @@ const CLIENT_OPTIONS: OptionTable<BrokerClientOptions> = {
   publishPriority: oneOf(STREAM_PRIORITIES),
   reconnect: reconnectOption,
   firstConnect: oneOf(FIRST_CONNECT),
+  session: sessionName,
+  sessionExpiryMs: number(0, Number.POSITIVE_INFINITY),
+  credentials: credentialsOption,
+};
+function sessionName(value: unknown): string | null {
+  const bytes = typeof value === 'string' ? Buffer.byteLength(value) : 0;
+  const isName = bytes > 0 && bytes <= NAME_BYTES_MAX && !/\p{Cc}/u.test(value as string);
+  return isName ? null : `a string of 1 to ${NAME_BYTES_MAX} bytes without control characters`;
+}
+
+const NOTICES: Readonly<Record<number, ClientNotice['about']>> = {
+  [NoticeCode.SHUTTING_DOWN]: 'shuttingDown',
+  [NoticeCode.CREDENTIALS_EXPIRE]: 'credentialsExpire',
+  [NoticeCode.REVOKED]: 'revoked',
+  [NoticeCode.LIMITED]: 'limited',
+  [NoticeCode.STORE_READ_ONLY]: 'storeReadOnly',
+  [NoticeCode.NOT_AUTHORIZED]: 'notAuthorized',
 };
 const WAIT_OPTIONS: OptionTable<WaitOptions> = { signal: abortSignal };
 const CLIENT_CLOSE_OPTIONS: OptionTable<ClientCloseOptions> = {
@@ -405,3 +476,9 @@ const CLIENT_CLOSE_OPTIONS: OptionTable<ClientCloseOptions> = {
 
 /** Room for the windows of many subscriptions that are not read, so that they leave the answers to requests their own. [BRK-22] */
 const WINDOW_BYTES = 1024 * 1024 * 1024;
+/** Of a random session name. */
+const NAME_BYTES = 12;
+/** The header of a HELLO has a byte for its length. */
+const NAME_BYTES_MAX = 255;
+const PASSING_EXPIRY_MS = 2 * 60_000;
+const NAMED_EXPIRY_MS = 24 * 3_600_000;

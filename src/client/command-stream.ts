@@ -8,6 +8,7 @@ import {
   decodeLane,
   decodeRefused,
   encodePlain,
+  PUBLISHED_ALL,
   PublishFlag,
   ReasonCode,
   reasonCodeName,
@@ -16,6 +17,7 @@ import {
 } from '../pubsub/command.ts';
 import type { MessageConnection, MessageStream, StreamPriority } from '../pubsub/message-stream.ts';
 import { abortError, onAbort } from '../transport/abort.ts';
+import { refusedError } from './refusal.ts';
 
 /** What the owner of a {@link CommandStream} wants to hear. */
 export interface CommandListener {
@@ -26,6 +28,11 @@ export interface CommandListener {
   onDropped?(count: number, reason: number): void;
   /** The stream carries deliveries of the subscribing stream with this number. [BRK-39] */
   onLane?(streamId: number): void;
+  /** A PUBLISHED, and a REFUSED of what {@link CommandStream.request} has not sent. */
+  onPublished?(answer: Buffer, id: number, isAll: boolean): void;
+  onRefused?(id: number, error: JspError): void;
+  /** What the broker tells without having been asked. */
+  onNotice?(notice: Buffer): void;
   /** The stream is over: with null after an end that was asked for. */
   onClosed(error: Error | null): void;
 }
@@ -61,9 +68,14 @@ export class CommandStream {
   }
 
   /** Sends the command that `encode` makes of a fresh id, and waits for its answer. Rejects with what the broker refused it for. */
-  request(encode: (id: number) => Uint8Array, signal?: AbortSignal): Promise<void> {
+  async request(encode: (id: number) => Uint8Array, signal?: AbortSignal): Promise<void> {
+    await this.ask(encode, signal);
+  }
+
+  /** As {@link request}, for what is in the answer. */
+  ask(encode: (id: number) => Uint8Array, signal?: AbortSignal): Promise<Buffer> {
     if (this.closed) return Promise.reject(closedError());
-    return this.requests.request((id) => void this.stream.send(encode(id)), signal);
+    return this.requests.ask((id) => void this.stream.send(encode(id)), signal);
   }
 
   /** Ends this direction; what the broker still sends is ignored. */
@@ -93,7 +105,15 @@ export class CommandStream {
         listener.onDelivery?.(message, reader.topicEnd, (reader.flags & PublishFlag.COMPRESSED) !== 0);
         break;
       case Command.REFUSED:
-        this.requests.refuse(reader.id, refusal(message));
+        if (!this.requests.refuse(reader.id, refusal(message))) {
+          listener.onRefused?.(reader.id, refusal(message));
+        }
+        break;
+      case Command.PUBLISHED:
+        listener.onPublished?.(message, reader.id, (reader.flags & PUBLISHED_ALL) !== 0);
+        break;
+      case Command.NOTICE:
+        listener.onNotice?.(message);
         break;
       case Command.MARK:
         this.answerMark(reader.id);
@@ -107,7 +127,7 @@ export class CommandStream {
         break;
       }
       default:
-        this.requests.settle(reader.id);
+        this.requests.settle(reader.id, message);
     }
   }
 
@@ -144,8 +164,13 @@ export class PendingRequests {
    * @param send - sends the request with this id
    * @throws {JspError} `ERR_JSP_ABORTED` when `signal` fires first; what {@link refuse} and {@link failAll} were given
    */
-  request(send: (id: number) => void, signal?: AbortSignal): Promise<void> {
-    return new Promise<void>((resolve, reject) => {
+  async request(send: (id: number) => void, signal?: AbortSignal): Promise<void> {
+    await this.ask(send, signal);
+  }
+
+  /** As {@link request}, for what is in the answer. */
+  ask(send: (id: number) => void, signal?: AbortSignal): Promise<Buffer> {
+    return new Promise<Buffer>((resolve, reject) => {
       if (signal?.aborted) throw abortError(signal);
       const id = this.nextId();
       send(id);
@@ -154,9 +179,9 @@ export class PendingRequests {
         reject(abortError(signal as AbortSignal));
       });
       this.pending.set(id, {
-        resolve: () => {
+        resolve: (answer) => {
           forget();
-          resolve();
+          resolve(answer);
         },
         reject: (error) => {
           forget();
@@ -167,22 +192,24 @@ export class PendingRequests {
   }
 
   /** The answer to `id` has come. An id that is not waited for any more is ignored. */
-  settle(id: number): void {
+  settle(id: number, answer: Buffer = NO_ANSWER): void {
     const waiting = this.pending.get(id);
     this.pending.delete(id);
-    waiting?.resolve();
+    waiting?.resolve(answer);
   }
 
-  refuse(id: number, error: Error): void {
+  /** False: nobody waits for an answer to `id`. */
+  refuse(id: number, error: Error): boolean {
     const waiting = this.pending.get(id);
     this.pending.delete(id);
     waiting?.reject(error);
+    return waiting !== undefined;
   }
 
   settleAll(): void {
     const all = [...this.pending.values()];
     this.pending.clear();
-    for (const waiting of all) waiting.resolve();
+    for (const waiting of all) waiting.resolve(NO_ANSWER);
   }
 
   failAll(error: Error): void {
@@ -200,13 +227,13 @@ export class PendingRequests {
 }
 
 interface Pending {
-  resolve: () => void;
+  resolve: (answer: Buffer) => void;
   reject: (error: Error) => void;
 }
 
 function refusal(message: Buffer): JspError {
   const { code, reason } = decodeRefused(message);
-  return new JspError('ERR_JSP_BROKER', `The broker refused: ${reason} (${reasonCodeName(code)})`);
+  return refusedError(code, reason);
 }
 
 /** The error of whatever waits or is asked for when the connection is over without an error of its own. */
@@ -222,4 +249,5 @@ export function offlineError(): JspError {
   );
 }
 
+const NO_ANSWER = Buffer.alloc(0);
 const ID_MAX = 0xffff_ffff;

@@ -2,8 +2,9 @@
 
 import type { JspError } from '../base/errors.ts';
 import type { ConnectOptions } from '../transport/connect.ts';
-import type { Dialer } from './life.ts';
-import { isFinalEnd } from './life.ts';
+import { parseServerUrl } from '../transport/url.ts';
+import type { Greeter } from './greeting.ts';
+import { type Dialer, isDenial, isFinalEnd } from './life.ts';
 import { type ClientConnection, Link } from './link.ts';
 
 /** How a connection is made: `connect` of the transport, or what is in its place. */
@@ -11,32 +12,70 @@ export type Connect = (url: string, options: ConnectOptions) => Promise<ClientCo
 
 /** Connects to the URLs of a broker, in turn. [CLT-3] */
 export class UrlDialer implements Dialer {
-  private readonly connect: Connect;
   private readonly urls: readonly string[];
   private readonly options: ConnectOptions;
+  private readonly greeter: Greeter;
   private readonly takesLanes: boolean;
+  private readonly connect: Connect;
   private next = 0;
+  /** Others that the broker named when it went, which are tried first and once. */
+  private suggested: string[] = [];
+  /** The broker did not take the credentials of the last attempt. */
+  private wasDenied = false;
+  private isDeniedForGood = false;
+
+  constructor(
+    urls: readonly string[],
+    options: ConnectOptions,
+    greeter: Greeter,
+    takesLanes: boolean,
+    connect: Connect,
+  ) {
+    this.urls = urls;
+    this.options = options;
+    this.greeter = greeter;
+    this.takesLanes = takesLanes;
+    this.connect = connect;
+  }
 
   get ways(): number {
     return this.urls.length;
   }
 
-  constructor(urls: readonly string[], options: ConnectOptions, takesLanes: boolean, connect: Connect) {
-    this.connect = connect;
-    this.urls = urls;
-    this.options = options;
-    this.takesLanes = takesLanes;
+  async dial(onEnded: (link: Link, error: Error | null) => void, signal: AbortSignal): Promise<Link> {
+    const connection = await this.connect(this.nextUrl(), { ...this.options, signal });
+    const link = new Link(connection, this.takesLanes, onEnded);
+    try {
+      link.welcome = await this.greeter.greet(link, signal);
+      this.wasDenied = false;
+      return link;
+    } catch (error) {
+      connection.destroy();
+      if (isDenial(error as JspError)) this.onDenied();
+      throw error;
+    }
   }
 
-  async dial(onEnded: (link: Link, error: Error | null) => void, signal: AbortSignal): Promise<Link> {
+  /** [CLT-4] credentials that are not taken are asked for once more, then it is over */
+  isFinal(error: JspError): boolean {
+    return isFinalEnd(error) || (this.isDeniedForGood && isDenial(error));
+  }
+
+  suggest(urls: string): void {
+    this.suggested = urls.split('\n').filter(isUrl).slice(0, SUGGESTIONS_MAX);
+  }
+
+  private onDenied(): void {
+    this.isDeniedForGood = this.wasDenied || !this.greeter.canRenew;
+    this.wasDenied = true;
+  }
+
+  private nextUrl(): string {
+    const suggested = this.suggested.shift();
+    if (suggested !== undefined) return suggested;
     const url = this.urls[this.next];
     this.next = (this.next + 1) % this.urls.length;
-    const connection = await this.connect(url, { ...this.options, signal });
-    return new Link(connection, this.takesLanes, onEnded);
-  }
-
-  isFinal(error: JspError): boolean {
-    return isFinalEnd(error);
+    return url;
   }
 }
 
@@ -44,18 +83,41 @@ export class UrlDialer implements Dialer {
 export class GivenConnection implements Dialer {
   readonly ways = 1;
   private readonly connection: ClientConnection;
+  private readonly greeter: Greeter;
   private readonly takesLanes: boolean;
 
-  constructor(connection: ClientConnection, takesLanes: boolean) {
+  constructor(connection: ClientConnection, greeter: Greeter, takesLanes: boolean) {
     this.connection = connection;
+    this.greeter = greeter;
     this.takesLanes = takesLanes;
   }
 
-  async dial(onEnded: (link: Link, error: Error | null) => void): Promise<Link> {
-    return new Link(this.connection, this.takesLanes, onEnded);
+  async dial(onEnded: (link: Link, error: Error | null) => void, signal: AbortSignal): Promise<Link> {
+    const link = new Link(this.connection, this.takesLanes, onEnded);
+    try {
+      link.welcome = await this.greeter.greet(link, signal);
+      return link;
+    } catch (error) {
+      this.connection.destroy();
+      throw link.failure ?? error;
+    }
   }
 
   isFinal(): boolean {
     return true;
   }
+
+  suggest(): void {}
 }
+
+/** One of a broker's that proves its identity, as the URLs of the application do. */
+function isUrl(text: string): boolean {
+  try {
+    return parseServerUrl(text).fingerprint !== null;
+  } catch {
+    return false;
+  }
+}
+
+/** Of URLs that a broker names. */
+const SUGGESTIONS_MAX = 16;

@@ -14,6 +14,7 @@ import { abortError, onAbort } from '../transport/abort.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import type { Link, LinkUser } from './link.ts';
 import type { Backoff } from './reconnecting.ts';
+import { endError } from './refusal.ts';
 
 /** `connecting` is before the first connection, `offline` between two. */
 export type ClientState = 'connecting' | 'online' | 'offline' | 'draining' | 'closed';
@@ -30,7 +31,9 @@ export interface Dialer {
    */
   dial(onEnded: (link: Link, error: Error | null) => void, signal: AbortSignal): Promise<Link>;
   /** No attempt after this failure can succeed. */
-  isFinal(error: Error): boolean;
+  isFinal(error: JspError): boolean;
+  /** The broker goes, and names others, one a line. */
+  suggest(urls: string): void;
 }
 
 /** Whose life it is. */
@@ -130,9 +133,10 @@ export class Life {
     this.owner.onState('draining', null);
   }
 
-  /** The broker asks that its clients spread their return. [CLT-5] */
-  spreadOver(windowMs: number): void {
+  /** The broker goes, and asks its clients to spread their return over so long, to these URLs, one a line. [CLT-5] */
+  onShuttingDown(windowMs: number, urls: string): void {
     this.backoff?.spreadOver(windowMs);
+    this.dialer.suggest(urls);
   }
 
   /**
@@ -273,10 +277,17 @@ export class Life {
 }
 
 /** True for an end after which no further attempt can succeed: the client and the broker do not understand each other, or another has its session. [CLT-4] */
-export function isFinalEnd(error: Error): boolean {
-  const { code, applicationCode } = error as JspError;
-  if (code === 'ERR_JSP_CLOSED_BY_PEER') return FINAL_REASONS.has(applicationCode ?? -1);
-  return FINAL_CODES.has(code);
+export function isFinalEnd({ code, applicationCode }: JspError): boolean {
+  return FINAL_CODES.has(code) || (isOfBroker(code) && FINAL_REASONS.has(applicationCode ?? -1));
+}
+
+/** The broker does not take the credentials. */
+export function isDenial({ code, applicationCode }: JspError): boolean {
+  return isOfBroker(code) && applicationCode === ReasonCode.NOT_AUTHORIZED;
+}
+
+function isOfBroker(code: string): boolean {
+  return code === 'ERR_JSP_CLOSED_BY_PEER' || code === 'ERR_JSP_BROKER' || code === 'ERR_JSP_NOT_AUTHORIZED';
 }
 
 /** The error of whatever waits or is asked for when the client is over without an error of its own. */
@@ -286,7 +297,7 @@ function closed(): JspError {
 
 /** A connection of somebody else's may tell of its end in its own way. */
 function asJspError(error: unknown): JspError {
-  if (error instanceof JspError) return error;
+  if (error instanceof JspError) return endError(error);
   const message = error instanceof Error ? error.message : String(error);
   return new JspError('ERR_JSP_CLOSED', message, { cause: error });
 }
@@ -310,6 +321,7 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   'ERR_JSP_OPTION_INVALID',
   'ERR_JSP_AEAD_UNAVAILABLE',
   'ERR_JSP_LZ4_UNAVAILABLE',
+  'ERR_JSP_SESSION_TAKEN',
 ]);
 /** What is published does not wait longer for subscriptions to be there again. */
 const BEGIN_MS_MAX = 5_000;

@@ -6,6 +6,7 @@
 import type { JspError } from '../base/errors.ts';
 import { ReasonCode, STREAM_LABEL } from '../pubsub/command.ts';
 import type { MessageConnection, MessageStream, StreamPriority } from '../pubsub/message-stream.ts';
+import { decodeNotice, type Notice, type Welcome } from '../pubsub/session-commands.ts';
 import type { AppState, NetworkType } from '../transport/connection.ts';
 import { type CommandListener, CommandStream, openCommandStream } from './command-stream.ts';
 
@@ -44,7 +45,12 @@ export class Link {
   readonly connection: ClientConnection;
   /** The broker may open as many streams as it may want to. [BRK-39] */
   readonly takesLanes: boolean;
+  /** What the broker told of the session; null where this client has none that outlives the connection. */
+  welcome: Welcome | null = null;
+  /** What the broker tells without having been asked. */
+  onNotice: (notice: Notice) => void = () => {};
   private readonly laneTakers = new Map<number, LaneTaker>();
+  private controlStream: CommandStream | null = null;
   private readonly onEnded: (error: Error | null) => void;
   private ended = false;
   private endedBy: Error | null = null;
@@ -73,6 +79,17 @@ export class Link {
   /** What it is over by. */
   get failure(): Error | null {
     return this.endedBy;
+  }
+
+  /** The stream for what is of the whole connection: HELLO, WILL, PING, and what the broker tells. */
+  get control(): CommandStream {
+    this.controlStream ??= this.open('system', {
+      onNotice: (notice) => this.onNotice(decodeNotice(notice)),
+      onClosed: () => {
+        this.controlStream = null;
+      },
+    });
+    return this.controlStream;
   }
 
   /** Opens a stream for commands. */

@@ -188,7 +188,10 @@ export class FakeConnection extends EventEmitter implements ClientConnection {
     if (this.over) return;
     this.closedWith = code;
     this.finish(null);
-    const error = code === 0 ? null : new JspError('ERR_JSP_CLOSED_BY_PEER', `the peer closed with ${code}`);
+    const error =
+      code === 0
+        ? null
+        : new JspError('ERR_JSP_CLOSED_BY_PEER', `the peer closed with ${code}`, { applicationCode: code });
     queueMicrotask(() => this.peer?.finish(error));
   }
 

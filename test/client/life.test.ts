@@ -26,6 +26,7 @@ function newLife(
   const dialer = {
     ways,
     isFinal: isFinalEnd,
+    suggest: () => {},
     async dial(onEnded: (link: Link, error: Error | null) => void, signal: AbortSignal): Promise<Link> {
       world.dials++;
       if (world.hangs) {
@@ -159,10 +160,10 @@ describe('a client that loses its connection', () => {
   test('spreads its return over the time that a broker asks for, within reason [CLT-5]', async () => {
     const { life, peers, retry } = newLife({ random: () => 0.5 });
     await life.begin('reject', undefined);
-    life.spreadOver(20_000);
+    life.onShuttingDown(20_000, '');
     peers[0].break();
     expect(await retry()).toBe(10_000);
-    life.spreadOver(1e12);
+    life.onShuttingDown(1e12, '');
     peers[1].break();
     expect(await retry()).toBe(300_000);
   });
