@@ -42,6 +42,9 @@ export function decodePublished(command: Uint8Array): { result: PublishResult; o
   };
 }
 
+/** {@link ReaderStart.missed}, as u64 all ones: some, but nobody knows how many. */
+export const MISSED_UNKNOWN = 2 ** 64;
+
 /** Where a subscription that reads a log begins. */
 export interface ReaderStart {
   readonly epoch: number;
@@ -50,7 +53,7 @@ export interface ReaderStart {
   /** Of the first that the log still has, and of the next that comes. */
   readonly earliest: number;
   readonly head: number;
-  /** Messages that the log did not keep for it. */
+  /** Messages that the log did not keep for it, or {@link MISSED_UNKNOWN}. */
   readonly missed: number;
   /** It goes on where it was. */
   readonly isRecovered: boolean;
@@ -149,6 +152,10 @@ export function idAfter(last: number): number {
 }
 
 function writeUint64(out: Buffer, at: number, value: number): void {
+  if (value >= MISSED_UNKNOWN) {
+    out.fill(0xff, at, at + 8);
+    return;
+  }
   out.writeUInt32BE(Math.floor(value / 2 ** 32), at);
   out.writeUInt32BE(value % 2 ** 32, at + 4);
 }

@@ -39,6 +39,11 @@ export function asksForInbox(filter: string): boolean {
   return filter === INBOX || filter.startsWith(`${INBOX}/`);
 }
 
+/** The filter that a shared subscription's members share. [BRK-13] */
+export function sharedFilter(shared: string): string {
+  return shared.slice(shared.indexOf('/', SHARE.length + 1) + 1);
+}
+
 /** Throws `ERR_JSP_TOPIC_INVALID` when nothing can be published to `topic`, and a TypeError when it is no text. */
 export function assertTopic(topic: string): void {
   assertText('topic', topic);

@@ -8,7 +8,7 @@
 import { assert } from '../../base/errors.ts';
 import { Command, encodePlain, HEADER_BYTES, ReasonCode } from '../../pubsub/command.ts';
 import { type Channel, type Client, Role } from './delivery/client.ts';
-import type { Subscription } from './delivery/subscription.ts';
+import { ack, nack } from './handlers/ack.ts';
 import { hello, renew } from './handlers/hello.ts';
 import { alias, flush, publish } from './handlers/publish.ts';
 import { marked, subscribe, unsubscribe } from './handlers/subscribe.ts';
@@ -32,6 +32,8 @@ const HANDLERS: Readonly<Record<number, Handler | undefined>> = {
   [Command.HELLO]: hello,
   [Command.RENEW]: renew,
   [Command.WILL]: will,
+  [Command.ACK]: ack,
+  [Command.NACK]: nack,
   [Command.PING]: (broker, channel, message) =>
     channel.delivery.answer(encodePlain(Command.PONG, broker.reader.id, message.subarray(HEADER_BYTES))), // [BRK-34]
 };
@@ -307,18 +309,12 @@ export class BrokerCore implements StoreEvents {
     // Asked of all streams, for this is also when their transport is asked what has left, which makes room for large messages. [BRK-38]
     const isStalled = delivery.isStalled(nowMs, stallMs);
     if (channel.role === Role.PUBLISHING) return;
-    if (isStalled && stallMs > 0 && subscription !== undefined) this.stall(subscription);
-    else if (!delivery.idle) delivery.wake();
+    if (isStalled && stallMs > 0 && subscription !== undefined) {
+      this.state.counters.subscriptionsStalled++;
+      this.state.giveUp(subscription, ReasonCode.STALLED); // [BRK-23] nobody reads it, and others wait for it
+    } else if (delivery.waitsForRoom) delivery.wake();
     else if (channel.role === Role.LANE && delivery.isUnused(nowMs, LANE_UNUSED_MS))
       subscription?.retire(channel);
-  }
-
-  /** Gives a subscription up: nobody reads it, and others wait for it. [BRK-23] */
-  private stall(subscription: Subscription): void {
-    this.state.counters.subscriptionsStalled++;
-    const streams = [subscription.main, ...subscription.lanes()];
-    this.state.close(subscription.main);
-    for (const channel of streams) channel.reset(ReasonCode.STALLED);
   }
 }
 

@@ -143,6 +143,15 @@ export class BrokerCounters {
   superseded = 0;
   /** Messages whose time to live was over before they could be sent, counted for each queue. */
   droppedExpired = 0;
+  /** Messages that a log did not keep until a subscription had read them. */
+  droppedByRetention = 0;
+  /** Messages that subscriptions of QoS 1 were given again, and that were given up: stored as dead letters, or dropped where there is no topic for those. */
+  redelivered = 0;
+  deadLetters = 0;
+  rejected = 0;
+  /** Durable subscriptions that were over because nobody held them for too long, and those that another stream has taken over. */
+  durablesExpired = 0;
+  durablesTaken = 0;
   /** Messages not sent to a subscriber because they are above the largest message that it takes. */
   droppedTooLarge = 0;
   /** Compressed messages not sent to a subscriber because it does not open them. */

@@ -17,6 +17,7 @@ import type { QueueBudget, QueuePolicy } from './delivery/delivery-queue.ts';
 import { Expiry } from './delivery/expiry.ts';
 import { FanOut } from './delivery/fan-out.ts';
 import { Subscription } from './delivery/subscription.ts';
+import { Consumers } from './durable/consumers.ts';
 import { Action, BrokerCounters, type Link, Output, type Peer } from './output.ts';
 import { LogRouting } from './publishing/log-routing.ts';
 import { OwnPublisher } from './publishing/own-publisher.ts';
@@ -44,6 +45,10 @@ export interface BrokerLimits {
   routesMax?: number | undefined;
   /** Time in ms after which a subscription whose full `block` queue has not moved is given up; 0 = never. Default 30,000. */
   stallMs?: number | undefined;
+  /** Most unacknowledged messages of one subscription of QoS 1. Default 16,384. */
+  unackedMax?: number | undefined;
+  /** Most durable subscriptions and shared groups, with or without a subscriber. Default 100,000. */
+  durablesMax?: number | undefined;
   /** Most sessions with a name, of clients that are connected or away. Default 250,000. */
   sessionsMax?: number | undefined;
   /** A session outlives a connection for so many ms at most, whatever its client asks. Default 7 days. */
@@ -61,6 +66,8 @@ export const BROKER_LIMITS: OptionTable<BrokerLimits> = {
   filtersPerClientMax: whole(0, BOUND_MAX),
   routesMax: powerOfTwo,
   stallMs: number(0, Number.POSITIVE_INFINITY),
+  unackedMax: whole(1, 1_000_000),
+  durablesMax: whole(0, BOUND_MAX),
   sessionsMax: whole(0, BOUND_MAX),
   sessionExpiryMaxMs: whole(0, BOUND_MAX),
   willBytesMax: whole(0, Number.MAX_SAFE_INTEGER),
@@ -83,6 +90,8 @@ export class BrokerState {
   /** What the broker itself publishes, in the place of clients that are gone. */
   readonly own: OwnPublisher;
   readonly store: StorePort;
+  /** Subscriptions of QoS 1. */
+  readonly consumers: Consumers;
   readonly storedAnswers: StoredAnswers;
   /** Parts that hear what the store tells. */
   readonly storeListeners: StoreEvents[] = [];
@@ -113,6 +122,8 @@ export class BrokerState {
       filtersPerClientMax: limits.filtersPerClientMax ?? 1_024,
       routesMax: limits.routesMax ?? 8_192,
       stallMs: limits.stallMs ?? 30_000,
+      unackedMax: limits.unackedMax ?? 16_384,
+      durablesMax: limits.durablesMax ?? 100_000,
       sessionsMax: limits.sessionsMax ?? 250_000,
       sessionExpiryMaxMs: limits.sessionExpiryMaxMs ?? 7 * 24 * 60 * 60 * 1_000,
       willBytesMax: limits.willBytesMax ?? 64 * 1024 * 1024,
@@ -128,13 +139,15 @@ export class BrokerState {
     this.storedAnswers = new StoredAnswers(store);
     this.wills = new Wills(store.state, this, this.limits, (message) => this.own.push(message));
     this.sessions.parts.push(this.wills);
-    this.storeListeners.push(this.storedAnswers);
+    this.consumers = new Consumers(this);
+    this.storeListeners.push(this.storedAnswers, this.consumers);
   }
 
-  /** Takes up what the store has kept of sessions, when the time is known. [BRK-54] */
+  /** Takes up what the store has kept, when the time is known. [BRK-54] */
   restore(): void {
     const sessions = this.sessions.restore();
     this.wills.restore(sessions);
+    this.consumers.restore();
   }
 
   connect(peer: Peer): Client {
@@ -212,6 +225,13 @@ export class BrokerState {
     }
   }
 
+  /** Gives a subscription up, with all its streams. */
+  giveUp(subscription: Subscription, code: ReasonCode): void {
+    const streams = [subscription.main, ...subscription.lanes()];
+    this.close(subscription.main);
+    for (const channel of streams) channel.reset(code);
+  }
+
   /** Gives an undecided stream its role; one that has the other role fails. [BRK-3] */
   takeRole(channel: Channel, role: Role): boolean {
     if (channel.role === role) return true;
@@ -264,6 +284,7 @@ export class BrokerState {
   private end(subscription: Subscription): void {
     const { main, filters } = subscription;
     main.close();
+    this.consumers.release(subscription);
     subscription.end();
     const session = this.clients.get(main.client);
     if (session !== undefined) session.filterCount -= filters.size;

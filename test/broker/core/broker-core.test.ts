@@ -185,9 +185,9 @@ describe('refusals', () => {
 
   test('refuses what is planned for a subscription [BRK-8]', () => {
     const stream = new FakeClient(new DrivenCore()).open();
-    for (const flag of [0x04, 0x08]) stream.subscribe(1, 'a', flag as Overflow);
+    stream.subscribe(1, 'a', 0x08 as Overflow);
     stream.carry();
-    expect(stream.link.lines).toEqual(new Array(2).fill(`REFUSED 1 ${ReasonCode.UNSUPPORTED}`));
+    expect(stream.link.lines).toEqual([`REFUSED 1 ${ReasonCode.UNSUPPORTED}`]);
   });
 
   test('refuses more filters than a connection may hold, over all its streams [BRK-16]', () => {

@@ -179,6 +179,14 @@ export class Channel {
   }
 }
 
+/** Where messages come from that wait elsewhere until the transport takes them. */
+export interface DeliverySource {
+  /** What is to go out now; null: nothing, and the stream is woken when there is something. */
+  next(): Uint8Array | null;
+  /** What {@link next} has returned goes out. */
+  sent(): void;
+}
+
 /** A message that has to wait until the client has taken what another stream brought before it. */
 interface Gate {
   /** Its place in the queue, once those that wait have entered it. */
@@ -214,6 +222,8 @@ class WaitingMessage implements Expiring {
  * what is queued goes out one by one ({@link goOn}).
  */
 export class Delivery implements ItemOwner {
+  /** Asked when nothing is queued. */
+  source: DeliverySource | null = null;
   readonly queue: DeliveryQueue;
   readonly marks = new Marks();
   private readonly channel: Channel;
@@ -222,6 +232,8 @@ export class Delivery implements ItemOwner {
   private readonly counters: BrokerCounters;
   private readonly expiry: Expiry;
   private readonly messageBytesMax: number;
+  /** The next message of the source is large, and the transport has enough. */
+  private sourceWaits = false;
   private writable = true;
   private woken = false;
   /** What the client counts as this stream's part of {@link Client.transportBytes}. */
@@ -252,6 +264,11 @@ export class Delivery implements ItemOwner {
   /** Nothing is queued, and nothing waits to be. */
   get idle(): boolean {
     return this.queue.empty && this.waiting === null;
+  }
+
+  /** Something waits for room in the transport. */
+  get waitsForRoom(): boolean {
+    return this.sourceWaits || !this.idle;
   }
 
   /** Sends a message at once, or drops one that the client does not take. False: {@link enqueue} it. */
@@ -382,6 +399,7 @@ export class Delivery implements ItemOwner {
   goOn(): boolean {
     if (this.sendQueued()) return true;
     if (this.waiting !== null && this.queue.low && this.admitWaiting(this.waiting)) return true;
+    if (this.source !== null && this.ready && this.sendFrom(this.source)) return true;
     this.woken = false;
     if (this.heldForAnswers && this.answersShare <= 0.5) {
       this.heldForAnswers = false;
@@ -470,6 +488,16 @@ export class Delivery implements ItemOwner {
     for (const [reason, count] of missing.entries()) {
       if (count > 0) this.handOver(encodeDropped(count, reason));
     }
+  }
+
+  private sendFrom(source: DeliverySource): boolean {
+    const message = source.next();
+    this.sourceWaits = message !== null && !this.client.takes(message.length);
+    if (message === null || this.sourceWaits) return false;
+    source.sent();
+    if (message[0] === Command.PUBLISH) this.send(message);
+    else this.handOver(message);
+    return true;
   }
 
   /** True when something was handed over. */

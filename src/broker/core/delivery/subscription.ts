@@ -7,6 +7,7 @@
  * client has taken what the topic's former lane brought; it moves back when the client has taken everything of the lane.
  */
 
+import { NO_BYTES } from '../../../base/bytes.ts';
 import { HEADER_BYTES, LARGE_BYTES_MIN } from '../../../pubsub/command.ts';
 import { STREAM_PRIORITIES } from '../../../pubsub/message-stream.ts';
 import type { Channel, Delivery } from './client.ts';
@@ -39,6 +40,8 @@ export class Subscription {
   noLocal = false;
   /** Number of the last message offered to it, so that overlapping filters offer it once. */
   lastOffered = 0;
+  private readsLog = false;
+  private options: Uint8Array = NO_BYTES;
   private readonly openLane: OpenLane | null;
   /** By class. */
   private readonly small: (Channel | null)[] = STREAM_PRIORITIES.map(() => null);
@@ -56,6 +59,17 @@ export class Subscription {
     this.policy = policy;
     this.takesCompressed = takesCompressed;
     this.openLane = openLane;
+  }
+
+  /** Whether this is what its first accepted SUBSCRIBE asked for. */
+  hasOptions(readsLog: boolean, options: Uint8Array): boolean {
+    return this.readsLog === readsLog && Buffer.compare(this.options, options) === 0;
+  }
+
+  /** @param options - as SUBSCRIBE has them */
+  setOptions(readsLog: boolean, options: Uint8Array): void {
+    this.readsLog = readsLog;
+    if (!this.hasOptions(readsLog, options)) this.options = Uint8Array.from(options);
   }
 
   /** Where a message of a publisher of this class is to go. */

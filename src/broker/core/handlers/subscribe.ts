@@ -1,5 +1,7 @@
 /** What a client wants to get: SUBSCRIBE, UNSUBSCRIBE, and MARKED, with which it says what it has taken. */
 
+import { NO_BYTES } from '../../../base/bytes.ts';
+import { encodeSubscribed } from '../../../pubsub/acknowledgement.ts';
 import {
   Command,
   encodePlain,
@@ -9,16 +11,27 @@ import {
   ReasonCode,
   SubscribeFlag,
 } from '../../../pubsub/command.ts';
+import { decodeSubscribeOptions, type SubscribeOptionValues } from '../../../pubsub/subscribe-options.ts';
 import { asksForInbox, decodeName, filterFault, inboxOf, isShared } from '../../../pubsub/topic.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import type { QueuePolicy } from '../delivery/delivery-queue.ts';
 import type { BrokerState } from '../state.ts';
+import { readLess, readLog } from './read-log.ts';
 
 export function subscribe(broker: BrokerState, channel: Channel, message: Uint8Array): void {
   if (!broker.takeRole(channel, Role.SUBSCRIBING)) return;
   const { id, topicEnd } = broker.reader;
+  const options = decodeOptions(broker, message);
+  if (options === null) {
+    broker.fail(channel.client, ReasonCode.COMMAND_ENCODING_ERROR); // [BRK-45]
+    return;
+  }
   const filter = decodeName(message, HEADER_BYTES, topicEnd);
-  settle(broker, channel, id, Command.SUBSCRIBED, addFilter(broker, channel, filter));
+  const code = addFilter(broker, channel, filter, options);
+  // A subscription that reads a log is answered when it is known where it begins.
+  if (code !== ReasonCode.NO_ERROR || (broker.reader.flags & SubscribeFlag.QOS1) === 0) {
+    settle(broker, channel, id, Command.SUBSCRIBED, code);
+  }
 }
 
 export function unsubscribe(broker: BrokerState, channel: Channel, message: Uint8Array): void {
@@ -32,6 +45,7 @@ export function unsubscribe(broker: BrokerState, channel: Channel, message: Uint
   }
   broker.sessionOf(channel).filterCount--;
   broker.router.remove(filter, subscription);
+  readLess(broker, subscription, filter);
   subscription.forgetWaiting((waiting) => !broker.router.reaches(waiting, subscription));
   subscription.whenTaken(() => {
     settle(broker, channel, id, Command.UNSUBSCRIBED, ReasonCode.NO_ERROR);
@@ -50,25 +64,61 @@ export function marked(broker: BrokerState, channel: Channel): void {
   broker.subscriptionOf(channel)?.onTaken();
 }
 
+/** What a SUBSCRIBE asks for beside its filter. */
+interface Asked {
+  readonly values: SubscribeOptionValues;
+  /** As they came: all SUBSCRIBEs of a stream ask for the same. */
+  readonly bytes: Uint8Array;
+}
+
 /** Adds `filter` to those of the stream; null stands for one that is not text. Returns NO_ERROR, or why it is refused. */
-function addFilter(broker: BrokerState, channel: Channel, filter: string | null): ReasonCode {
-  const { flags, queueMessages, queueBytes } = broker.reader;
+function addFilter(broker: BrokerState, channel: Channel, filter: string | null, asked: Asked): ReasonCode {
+  const { flags, id, queueMessages, queueBytes } = broker.reader;
   const overflow = (flags & SubscribeFlag.OVERFLOW) as Overflow;
   if ((flags & ~BUILT_FLAGS) !== 0) return ReasonCode.UNSUPPORTED; // [BRK-8]
   if (filter === null || filterFault(filter) !== null) return ReasonCode.FILTER_INVALID; // [BRK-12]
   if (asksForInbox(filter) && !isOwnInbox(broker, channel, filter)) return ReasonCode.NOT_AUTHORIZED; // [BRK-12]
-  if (isShared(filter)) return ReasonCode.UNSUPPORTED; // [BRK-13]
+  const readsLog = (flags & SubscribeFlag.QOS1) !== 0;
+  if (isShared(filter) && !readsLog) return ReasonCode.UNSUPPORTED; // [BRK-13]
   const policy: QueuePolicy = { overflow, messages: queueMessages, bytes: queueBytes };
   const held = broker.subscriptionOf(channel);
-  if (held !== undefined && !samePolicy(held.policy, policy)) return ReasonCode.POLICY_MISMATCH; // [BRK-17]
-  if (held?.filters.has(filter)) return ReasonCode.NO_ERROR; // [BRK-14]
+  const differs = held !== undefined && !samePolicy(held.policy, policy);
+  if (differs || (held !== undefined && !held.hasOptions(readsLog, asked.bytes))) {
+    return ReasonCode.POLICY_MISMATCH; // [BRK-17]
+  }
+  const isHeld = held?.filters.has(filter) === true;
+  if (isHeld && !readsLog) return ReasonCode.NO_ERROR; // [BRK-14]
   const session = broker.sessionOf(channel);
-  if (session.filterCount >= broker.limits.filtersPerClientMax) return ReasonCode.TOO_MANY_SUBSCRIPTIONS; // [BRK-16]
-  const subscription = held ?? broker.subscribe(channel, policy, flags);
-  session.filterCount++;
-  subscription.filters.add(filter);
-  broker.router.add(filter, subscription);
-  return ReasonCode.NO_ERROR;
+  if (!isHeld && session.filterCount >= broker.limits.filtersPerClientMax) {
+    return ReasonCode.TOO_MANY_SUBSCRIPTIONS; // [BRK-16]
+  }
+  const open = () => {
+    const subscription = held ?? broker.subscribe(channel, policy, flags);
+    subscription.setOptions(readsLog, asked.bytes);
+    if (!isHeld) session.filterCount++;
+    subscription.filters.add(filter);
+    return subscription;
+  };
+  if (!readsLog) {
+    broker.router.add(filter, open());
+    return ReasonCode.NO_ERROR;
+  }
+  return readLog(broker, {
+    filter,
+    options: asked.values,
+    withoutSession: (flags & SubscribeFlag.NO_LOCAL) === 0 ? 0 : session.number,
+    held,
+    open,
+    answer: (start) => channel.delivery.answer(encodeSubscribed(id, start)),
+  });
+}
+
+/** Null: they are malformed. */
+function decodeOptions({ reader }: BrokerState, message: Uint8Array): Asked | null {
+  if ((reader.flags & SubscribeFlag.OPTIONS) === 0) return { values: {}, bytes: NO_BYTES };
+  const start = reader.topicEnd + QUEUE_BOUNDS_BYTES;
+  const values = decodeSubscribeOptions(message, start);
+  return values === null ? null : { values, bytes: message.subarray(start) };
 }
 
 /** Answers a request with `answer`, or with REFUSED. */
@@ -90,13 +140,23 @@ function samePolicy(a: QueuePolicy, b: QueuePolicy): boolean {
   return a.overflow === b.overflow && a.messages === b.messages && a.bytes === b.bytes;
 }
 
+const QUEUE_BOUNDS_BYTES = 8;
 const BUILT_FLAGS =
-  SubscribeFlag.OVERFLOW | SubscribeFlag.COMPRESSED | SubscribeFlag.LANES | SubscribeFlag.NO_LOCAL;
+  SubscribeFlag.OVERFLOW |
+  SubscribeFlag.QOS1 |
+  SubscribeFlag.NO_LOCAL |
+  SubscribeFlag.COMPRESSED |
+  SubscribeFlag.OPTIONS |
+  SubscribeFlag.LANES;
 const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.FILTER_INVALID]: 'This is not a filter.',
   [ReasonCode.NOT_AUTHORIZED]: 'An inbox is for its own session.',
   [ReasonCode.UNSUPPORTED]: 'This broker cannot do that yet.',
   [ReasonCode.TOO_MANY_SUBSCRIPTIONS]: 'The connection holds as many filters as the broker allows.',
-  [ReasonCode.POLICY_MISMATCH]: 'The stream has another queue policy or other bounds.',
+  [ReasonCode.POLICY_MISMATCH]: 'The stream has another queue policy, other bounds or other options.',
+  [ReasonCode.QUOTA]: 'The broker holds as many durable subscriptions as it may.',
+  [ReasonCode.CONTRADICTION]:
+    'It would read more than one log, another log than before, or has a name that belongs to the broker.',
+  [ReasonCode.EPOCH_MISMATCH]: 'The log was begun anew since: the offset means another message, or none.',
   [ReasonCode.NOT_SUBSCRIBED]: 'The stream does not hold this filter.',
 };

@@ -1,0 +1,228 @@
+/**
+ * What the store keeps of a consumer that has a name, under `durable/<name>`: what was asked of it, and its cursor. [BRK-69]
+ *
+ * A cursor is an offset and the messages below it that are not settled. They are kept as runs (how far behind the one before, how many), so that a window of a
+ * thousand messages that came one after another takes a few bytes.
+ */
+
+import type { ConsumerOptions } from './consumer-options.ts';
+
+/** A message that is not settled. */
+export interface Unsettled {
+  readonly offset: number;
+  /** How often it was delivered. */
+  readonly attempts: number;
+}
+
+/** A dead letter that is about to be stored, or was. [BRK-68] */
+export interface Burial extends Unsettled {
+  /** By this number the log knows that it has it. */
+  readonly id: number;
+  readonly reason: string;
+}
+
+export interface DurableRecord {
+  readonly log: string;
+  readonly epoch: number;
+  /** By which logs know its dead letters. */
+  readonly number: number;
+  readonly lastBurial: number;
+  readonly options: ConsumerOptions;
+  readonly filters: readonly string[];
+  /** Wall clock, ms: since when nobody takes its messages; 0: somebody did when this was written. */
+  readonly leftAt: number;
+  /** Nothing from here on was delivered, as far as this knows, and nothing at all from {@link reservedBelow} on. */
+  readonly position: number;
+  readonly reservedBelow: number;
+  /** In the order of their offsets, all below {@link position}. */
+  readonly unsettled: readonly Unsettled[];
+  readonly burials: readonly Burial[];
+}
+
+export const DURABLE_KEYS = 'durable/';
+
+export function encodeDurable(record: DurableRecord): Uint8Array {
+  const { options } = record;
+  const out = new Writer();
+  out.number(VERSION);
+  out.text(record.log);
+  for (const value of [record.epoch, record.number, record.lastBurial]) out.number(value);
+  out.number(options.unackedMax);
+  out.number(options.ackWaitMs);
+  out.list(options.backoffMs, (ms) => out.number(ms));
+  out.number(options.deliveriesMax);
+  out.text(options.deadLetter ?? '');
+  out.number(options.expiryMs === Number.POSITIVE_INFINITY ? 0 : options.expiryMs + 1);
+  out.number(options.keyOrder ? 1 : 0);
+  out.list(record.filters, (filter) => out.text(filter));
+  out.number(Math.max(0, Math.floor(record.leftAt)));
+  out.number(record.position);
+  out.number(record.reservedBelow);
+  let behind = 0;
+  out.list(runsOf(record.unsettled), ({ offset, count, attempts }) => {
+    out.number(offset - behind);
+    out.number(count);
+    out.number(attempts);
+    behind = offset + count;
+  });
+  out.list(record.burials, ({ id, offset, attempts, reason }) => {
+    out.number(id);
+    out.number(offset);
+    out.number(attempts);
+    out.text(reason);
+  });
+  return out.finish();
+}
+
+/** Null: it is none that this version can read. */
+export function decodeDurable(bytes: Uint8Array): DurableRecord | null {
+  const from = new Reader(bytes);
+  if (from.number() !== VERSION) return null;
+  const log = from.text();
+  const [epoch, number, lastBurial] = [from.number(), from.number(), from.number()];
+  const unackedMax = from.number();
+  const ackWaitMs = from.number();
+  const backoffMs = from.list(() => from.number());
+  const deliveriesMax = from.number();
+  const deadLetter = from.text() || null;
+  const expiry = from.number();
+  const keyOrder = from.number() !== 0;
+  const options: ConsumerOptions = {
+    unackedMax,
+    ackWaitMs,
+    backoffMs,
+    deliveriesMax,
+    deadLetter,
+    expiryMs: expiry === 0 ? Number.POSITIVE_INFINITY : expiry - 1,
+    keyOrder,
+  };
+  const filters = from.list(() => from.text());
+  const [leftAt, position, reservedBelow] = [from.number(), from.number(), from.number()];
+  const unsettled: Unsettled[] = [];
+  let behind = 0;
+  from.list(() => {
+    const first = behind + from.number();
+    const count = from.number();
+    const attempts = from.number();
+    if (count > UNSETTLED_MAX - unsettled.length) from.fail();
+    for (let i = 0; i < count && !from.failed; i++) unsettled.push({ offset: first + i, attempts });
+    behind = first + count;
+  });
+  const burials = from.list(() => ({
+    id: from.number(),
+    offset: from.number(),
+    attempts: from.number(),
+    reason: from.text(),
+  }));
+  if (from.failed || !from.isAtEnd) return null;
+  return {
+    ...{ log, epoch, number, lastBurial, options, filters, leftAt, position, reservedBelow },
+    ...{ unsettled, burials },
+  };
+}
+
+/** Messages one behind the other that were delivered equally often. */
+interface Run {
+  readonly offset: number;
+  count: number;
+  readonly attempts: number;
+}
+
+function runsOf(unsettled: readonly Unsettled[]): Run[] {
+  const runs: Run[] = [];
+  for (const { offset, attempts } of unsettled) {
+    const last = runs.at(-1);
+    if (last !== undefined && last.offset + last.count === offset && last.attempts === attempts) last.count++;
+    else runs.push({ offset, count: 1, attempts });
+  }
+  return runs;
+}
+
+/** Whole numbers below 2^53 in groups of seven bits, the lowest first; texts and lists with their length before them. */
+class Writer {
+  private bytes = Buffer.allocUnsafe(256);
+  private length = 0;
+
+  number(value: number): void {
+    this.reserve(8);
+    let rest = value;
+    while (rest >= 128) {
+      this.bytes[this.length++] = 128 | (rest % 128);
+      rest = Math.floor(rest / 128);
+    }
+    this.bytes[this.length++] = rest;
+  }
+
+  text(value: string): void {
+    const bytes = Buffer.from(value);
+    this.number(bytes.length);
+    this.reserve(bytes.length);
+    this.length += bytes.copy(this.bytes, this.length);
+  }
+
+  list<T>(items: readonly T[], write: (item: T) => void): void {
+    this.number(items.length);
+    for (const item of items) write(item);
+  }
+
+  /** Bytes of their own, which keep no pool alive. */
+  finish(): Uint8Array {
+    return Uint8Array.prototype.slice.call(this.bytes, 0, this.length);
+  }
+
+  private reserve(bytes: number): void {
+    if (this.length + bytes <= this.bytes.length) return;
+    const grown = Buffer.allocUnsafe(2 * (this.length + bytes));
+    this.bytes.copy(grown, 0, 0, this.length);
+    this.bytes = grown;
+  }
+}
+
+class Reader {
+  failed = false;
+  private readonly bytes: Buffer;
+  private at = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  }
+
+  get isAtEnd(): boolean {
+    return this.at === this.bytes.length;
+  }
+
+  number(): number {
+    let value = 0;
+    for (let weight = 1; weight <= Number.MAX_SAFE_INTEGER; weight *= 128) {
+      if (this.at >= this.bytes.length) break;
+      const byte = this.bytes[this.at++];
+      value += (byte & 127) * weight;
+      if (value > Number.MAX_SAFE_INTEGER) break;
+      if (byte < 128) return value;
+    }
+    this.fail();
+    return 0;
+  }
+
+  text(): string {
+    const length = this.number();
+    if (length > this.bytes.length - this.at) this.fail();
+    if (this.failed) return '';
+    this.at += length;
+    return this.bytes.toString('utf8', this.at - length, this.at);
+  }
+
+  list<T>(read: () => T): T[] {
+    const items: T[] = [];
+    for (let left = this.number(); left > 0 && !this.failed; left--) items.push(read());
+    return items;
+  }
+
+  fail(): void {
+    this.failed = true;
+  }
+}
+
+const VERSION = 1;
+/** More than a broker lets a consumer have. */
+const UNSETTLED_MAX = 1_000_000;

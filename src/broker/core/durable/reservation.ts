@@ -1,0 +1,48 @@
+/**
+ * What the store knows of deliveries before they are made: everything below {@link Reservation.below} may have been delivered. After a crash that, as far as
+ * it was not acknowledged, carries REDELIVERED: perhaps too often, never too rarely. [BRK-69]
+ */
+
+import type { StatePort } from '../store-port.ts';
+
+export class Reservation {
+  /** As it was last written, or is about to be. */
+  below: number;
+  /** What the store has for certain. */
+  private safeBelow: number;
+  /** The change of the store with which {@link below} is safe. */
+  private ticket = 0;
+  private step = STEP_MIN;
+
+  /** @param below - as the store has it */
+  constructor(below: number) {
+    this.below = below;
+    this.safeBelow = below;
+  }
+
+  /** True when `offset` may be delivered. */
+  covers(offset: number, state: StatePort): boolean {
+    if (offset < this.safeBelow) return true;
+    if (state.synced >= this.ticket) this.safeBelow = this.below;
+    return offset < this.safeBelow;
+  }
+
+  /** True when more is to be reserved now: what there is is half used, and nothing more is under way. */
+  isDue(offset: number): boolean {
+    return this.below === this.safeBelow && offset + this.step / 2 >= this.below;
+  }
+
+  /** Reserves more, beyond `offset`: to be written now. The step grows where deliveries come faster than the store writes. */
+  extend(offset: number): void {
+    if (offset >= this.safeBelow && this.safeBelow > 0) this.step = Math.min(this.step * 2, STEP_MAX);
+    this.below = Math.max(this.below, offset + this.step);
+  }
+
+  /** It was written, as the last of so many changes of the store. */
+  written(changes: number): void {
+    this.ticket = changes;
+  }
+}
+
+const STEP_MIN = 1_024;
+const STEP_MAX = 16_384;

@@ -1,0 +1,146 @@
+/** Where a reader begins that is told to begin at a time, or with the last message of all or of each topic. [BRK-70] */
+
+import { HEADER_BYTES } from '../../../pubsub/command.ts';
+import type { StoredRecord } from '../store-port.ts';
+import type { LogFeed, LogReader } from './reader.ts';
+
+/** Looks for an offset, a stretch of the log at a time. */
+export interface StartSearch {
+  /** The offset; null: not yet, the reader is woken when this is to be called again. */
+  step(): number | null;
+}
+
+/** The first record that was taken at this time or later. */
+export class TimeSearch implements StartSearch {
+  private readonly feed: LogFeed;
+  private readonly reader: LogReader;
+  private readonly timeMs: number;
+
+  /** @param timeMs - wall clock */
+  constructor(feed: LogFeed, reader: LogReader, timeMs: number) {
+    this.feed = feed;
+    this.reader = reader;
+    this.timeMs = timeMs;
+  }
+
+  step(): number | null {
+    const offset = this.feed.log.firstAt(this.timeMs);
+    if (offset === null) this.feed.awaitLoading(this.reader);
+    return offset;
+  }
+}
+
+/** The last record that matches; the head where none does. It looks from the end of the log to its beginning. */
+export class LastSearch implements StartSearch {
+  private readonly feed: LogFeed;
+  private readonly reader: LogReader;
+  private readonly head: number;
+  /** The stretch that is looked at is [from, until), and that as far as `at`. */
+  private until: number;
+  private from: number;
+  private at: number;
+  private found = -1;
+
+  constructor(feed: LogFeed, reader: LogReader) {
+    this.feed = feed;
+    this.reader = reader;
+    this.head = feed.fed;
+    this.until = this.head;
+    this.from = this.head;
+    this.at = this.head;
+  }
+
+  step(): number | null {
+    const { log } = this.feed;
+    for (let looked = 0; looked < RECORDS_A_TURN; ) {
+      if (this.at >= this.until) {
+        if (this.found >= 0) return this.found;
+        if (this.from <= log.earliest) return this.head;
+        this.until = this.from;
+        this.from = Math.max(log.earliest, this.from - STRETCH);
+        this.at = this.from;
+      }
+      this.at = Math.max(this.at, log.earliest);
+      const records = readStretch(this.feed, this.reader, this.at, this.until);
+      if (records === null) return null;
+      for (const record of records) if (this.feed.matches(record, this.reader)) this.found = record.offset;
+      this.at = records.length === 0 ? this.until : records[records.length - 1].offset + 1;
+      looked += records.length + 1;
+    }
+    this.reader.rest();
+    return null;
+  }
+}
+
+/** The last record of each topic. Begins with the first of them, and what lies between them is to be passed over. */
+export class LastPerTopicSearch implements StartSearch {
+  /** Offsets of those records, when they are found. Below {@link until} no others are wanted. */
+  readonly offsets = new Set<number>();
+  readonly until: number;
+  private readonly feed: LogFeed;
+  private readonly reader: LogReader;
+  private readonly byTopic = new Map<string, number>();
+  private at: number;
+
+  constructor(feed: LogFeed, reader: LogReader) {
+    this.feed = feed;
+    this.reader = reader;
+    this.until = feed.fed;
+    this.at = feed.log.earliest;
+  }
+
+  /** There are more topics than can be told apart: from the first one that was too many on, all records are wanted. */
+  get isFull(): boolean {
+    return this.byTopic.size >= TOPICS_MAX;
+  }
+
+  step(): number | null {
+    for (let looked = 0; looked < RECORDS_A_TURN && this.at < this.until; ) {
+      this.at = Math.max(this.at, this.feed.log.earliest);
+      const records = readStretch(this.feed, this.reader, this.at, this.until);
+      if (records === null) return null;
+      for (const record of records) this.look(record);
+      this.at = records.length === 0 ? this.until : records[records.length - 1].offset + 1;
+      looked += records.length + 1;
+    }
+    if (this.at < this.until) {
+      this.reader.rest();
+      return null;
+    }
+    let first = this.until;
+    for (const offset of this.byTopic.values()) {
+      this.offsets.add(offset);
+      if (offset < first) first = offset;
+    }
+    this.byTopic.clear();
+    return first;
+  }
+
+  private look(record: StoredRecord): void {
+    if (!this.feed.matches(record, this.reader)) return;
+    const { command, topicEnd, offset } = record;
+    const bytes = Buffer.from(command.buffer, command.byteOffset, topicEnd);
+    const topic = bytes.toString('latin1', HEADER_BYTES);
+    if (this.byTopic.has(topic) || !this.isFull) this.byTopic.set(topic, offset);
+    else this.offsets.add(offset);
+  }
+}
+
+function readStretch(
+  feed: LogFeed,
+  reader: LogReader,
+  from: number,
+  until: number,
+): readonly StoredRecord[] | null {
+  if (from >= until) return [];
+  const records = feed.log.read(from, until, STRETCH_BYTES);
+  if (records === null) feed.awaitLoading(reader);
+  return records;
+}
+
+/** Some milliseconds. */
+const RECORDS_A_TURN = 8_192;
+const STRETCH = 1_024;
+const STRETCH_BYTES = 256 * 1024;
+/** Topics that one subscription tells apart. */
+const TOPICS_MAX = 65_536;

@@ -1,0 +1,127 @@
+/** SUBSCRIBE and UNSUBSCRIBE of a subscription of QoS 1: which log it reads, where it begins or goes on, and who held it before. [BRK-60] [BRK-70] */
+
+import { MISSED_UNKNOWN, type ReaderStart } from '../../../pubsub/acknowledgement.ts';
+import { ReasonCode } from '../../../pubsub/command.ts';
+import { StartKind, type SubscribeOptionValues } from '../../../pubsub/subscribe-options.ts';
+import { isShared, sharedFilter } from '../../../pubsub/topic.ts';
+import type { Subscription } from '../delivery/subscription.ts';
+import type { Consumer } from '../durable/consumer.ts';
+import { consumerOptions } from '../durable/consumer-options.ts';
+import { logOfFilter } from '../durable/log-of-filter.ts';
+import type { LogFeed } from '../durable/reader.ts';
+import { LastPerTopicSearch, LastSearch, TimeSearch } from '../durable/start.ts';
+import type { BrokerState } from '../state.ts';
+
+export interface ReadRequest {
+  /** As the client gives it. */
+  readonly filter: string;
+  readonly options: SubscribeOptionValues;
+  /** Number of the session whose messages are left out; 0: of none. */
+  readonly withoutSession: number;
+  /** The stream's subscription, if it has one, and to make it one. */
+  readonly held: Subscription | undefined;
+  readonly open: () => Subscription;
+  readonly answer: (start: ReaderStart) => void;
+}
+
+/** Returns why it is refused, or NO_ERROR; then it is answered, now or when it is known where it begins. */
+export function readLog(broker: BrokerState, request: ReadRequest): ReasonCode {
+  const { filter, options } = request;
+  const { consumers, store, limits } = broker;
+  const inner = isShared(filter) ? sharedFilter(filter) : filter;
+  const log = logOfFilter(store.logs, inner);
+  if (log === null) return ReasonCode.CONTRADICTION;
+  const member = request.held === undefined ? null : consumers.memberOf(request.held);
+  if (member !== null) {
+    const { consumer } = member;
+    // Offsets of two logs, or cursors of two groups, could not be told apart.
+    if (consumer.feed.log !== log || isShared(filter) || consumer.isShared) return ReasonCode.CONTRADICTION;
+    request.open();
+    consumer.addFilter(inner);
+    consumer.whenBegun(() => request.answer(consumers.startOf(consumer, 0, member.isRecovered)));
+    return ReasonCode.NO_ERROR;
+  }
+  const group = isShared(filter) ? filter : null;
+  if (options.name?.startsWith('$')) return ReasonCode.CONTRADICTION;
+  const name = group ?? options.name ?? null;
+  const asked = consumerOptions(options, limits.unackedMax, options.name !== undefined);
+  const known = name === null ? undefined : consumers.find(name);
+  if (known !== undefined) {
+    if (known.feed.log !== log) return ReasonCode.CONTRADICTION;
+    known.options = asked;
+    goOn(broker, request, name as string, inner);
+    return ReasonCode.NO_ERROR;
+  }
+  if (name !== null && consumers.durableCount >= limits.durablesMax) return ReasonCode.QUOTA;
+  const feed = consumers.feedOf(log);
+  const { start = StartKind.NEW, startValue = 0, epoch } = options;
+  if (start === StartKind.OFFSET && epoch !== undefined && (epoch !== log.epoch || startValue > log.head)) {
+    return ReasonCode.EPOCH_MISMATCH; // [BRK-71]
+  }
+  const consumer = consumers.create(name, group, feed, asked);
+  consumer.addFilter(inner);
+  begin(broker, request, consumer, feed);
+  return ReasonCode.NO_ERROR;
+}
+
+/** A filter of a stream that reads a log is gone; with its last one the stream takes nothing any more, and what has a name is forgotten. */
+export function readLess(broker: BrokerState, subscription: Subscription, filter: string): void {
+  const { consumers } = broker;
+  const member = consumers.memberOf(subscription);
+  if (member === null) return;
+  const { consumer } = member;
+  consumer.removeFilter(filter);
+  if (consumer.filters.size === 0 || consumer.isShared) consumers.unsubscribe(subscription);
+}
+
+/** Takes up what is there. */
+function goOn(broker: BrokerState, request: ReadRequest, name: string, inner: string): void {
+  const { consumers } = broker;
+  const before = consumers.find(name) as Consumer;
+  if (!before.isShared) {
+    for (const { subscription } of before.members.values()) {
+      broker.counters.durablesTaken++;
+      broker.giveUp(subscription, ReasonCode.TAKEN);
+    }
+  }
+  const consumer = consumers.find(name) as Consumer;
+  const isFirst = consumer.members.size === 0;
+  const { isLost } = consumer;
+  const missed = isLost ? MISSED_UNKNOWN : isFirst ? consumer.forgetMissed() : 0;
+  if (isLost) consumer.beginAnew();
+  const member = consumers.hold(consumer, request.open(), request.withoutSession);
+  member.isRecovered = !isLost;
+  if (!consumer.isShared) consumer.reviewFilters();
+  consumer.addFilter(inner);
+  consumer.whenBegun(() => request.answer(consumers.startOf(consumer, missed, !isLost)));
+  consumer.wake();
+}
+
+function begin(broker: BrokerState, request: ReadRequest, consumer: Consumer, feed: LogFeed): void {
+  const { consumers } = broker;
+  const { log } = feed;
+  const { start = StartKind.NEW, startValue = 0, epoch } = request.options;
+  const member = consumers.hold(consumer, request.open(), request.withoutSession);
+  let missed = 0;
+  switch (start) {
+    case StartKind.EARLIEST:
+      consumer.reader.moveTo(log.earliest);
+      break;
+    case StartKind.OFFSET:
+      missed = Math.max(0, log.earliest - Math.max(1, startValue));
+      consumer.reader.moveTo(Math.min(log.head, Math.max(log.earliest, startValue)));
+      member.isRecovered = epoch !== undefined;
+      break;
+    case StartKind.TIME:
+      consumer.beginAt(new TimeSearch(feed, consumer.reader, startValue));
+      break;
+    case StartKind.LAST:
+      consumer.beginAt(new LastSearch(feed, consumer.reader));
+      break;
+    case StartKind.LAST_PER_TOPIC:
+      consumer.beginAt(new LastPerTopicSearch(feed, consumer.reader));
+      break;
+  }
+  consumer.whenBegun(() => request.answer(consumers.startOf(consumer, missed, member.isRecovered)));
+  consumer.wake();
+}
