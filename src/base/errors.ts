@@ -49,6 +49,7 @@ export type JspErrorCode =
   | 'ERR_JSP_EXPIRED'
   | 'ERR_JSP_CIRCUIT_OPEN'
   | 'ERR_JSP_TIMEOUT'
+  | 'ERR_JSP_PAYLOAD_INVALID'
   | 'ERR_JSP_FILES'
   | 'ERR_JSP_MONITOR';
 

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { JspError, mayBeUnprintable, printable, printableJson } from '../base/errors.ts';
 import { type BrokerClient, connectClient } from '../client/broker-client.ts';
 import type { UnopenedMessage } from '../client/compression.ts';
-import type { Message } from '../client/subscription.ts';
+import type { Message } from '../client/message.ts';
 import type { ProfileName } from '../transport/profiles.ts';
 import {
   assertUtf8,

@@ -17,24 +17,20 @@ import { type AppState, CLOSE_STALL_MS, type NetworkType } from '../transport/co
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { clockOf, laidOver, randomOf, withProfile } from '../transport/options.ts';
 import { Goodbye, withUnconfirmed } from './closing.ts';
+import { type Codec, codecOption } from './codec.ts';
 import { closedError, offlineError } from './command-stream.ts';
-import { ClientCompression, type UnopenedMessage } from './compression.ts';
+import { ClientCompression } from './compression.ts';
 import { type CredentialsSource, credentialsOption } from './credentials.ts';
 import { type Connect, GivenConnection, UrlDialer } from './dialing.ts';
 import { Greeter } from './greeting.ts';
 import { type ClientState, type Dialer, FIRST_CONNECT, type FirstConnect, Life } from './life.ts';
 import type { ClientConnection, Link } from './link.ts';
+import type { MessageHandler } from './message.ts';
 import { Publishing, type PublishOptions } from './publishing.ts';
 import { Backoff, type ReconnectOptions, reconnectOption } from './reconnecting.ts';
-import {
-  type MessageHandler,
-  type MissedReason,
-  OpenSubscription,
-  SUBSCRIBE_OPTIONS,
-  type SubscribeOptions,
-  type Subscription,
-  TopicTexts,
-} from './subscription.ts';
+import { checkTogether, SUBSCRIBE_OPTIONS, type SubscribeOptions } from './subscribe-options.ts';
+import type { Subscription } from './subscription.ts';
+import { type ClientSubscriptionEvents, Subscriptions } from './subscriptions.ts';
 
 /**
  * Those of a connection. `compression` compresses payloads rather than what goes over the connection: once for all subscribers, unopened by the broker. A
@@ -44,6 +40,8 @@ import {
 export interface BrokerClientOptions extends ConnectOptions {
   /** Class of what this client publishes, where a publish names none. Default `chat`. */
   publishPriority?: StreamPriority | undefined;
+  /** What makes payloads of values, and values of payloads, where neither a publish nor a subscription has a codec of its own. Default: none. */
+  codec?: Codec<unknown> | undefined;
   /**
    * How it comes back when it has lost its connection, or false: then the client is over with its connection. Default: after a random part of
    * 250 ms, which doubles with each failure up to 30 s and is back at the beginning when a connection has lasted 30 s.
@@ -95,7 +93,7 @@ export interface ClientNotice {
   readonly text: string;
 }
 
-interface BrokerClientEvents {
+interface BrokerClientEvents extends ClientSubscriptionEvents {
   /** What is with the connection has changed, with the reason where there is one: why it is offline, or closed. */
   state: [state: ClientState, reason: JspError | null];
   /** The broker tells something that concerns the whole client, such as that it is about to go. */
@@ -107,12 +105,6 @@ interface BrokerClientEvents {
    * a broker that closed it. `unconfirmed` is how many published messages the broker may not have.
    */
   close: [error: JspError | null, unconfirmed: number];
-  /** Messages for a subscription are missing here: they are above this client's `messageBytesMax`, or compressed while the subscription takes none of those. */
-  missed: [subscription: Subscription, count: number, reason: MissedReason];
-  /** A message came compressed and could not be opened; whoever subscribed does not get it. */
-  unopened: [subscription: Subscription, message: UnopenedMessage];
-  /** The broker gave a subscription up; the connection goes on. */
-  lost: [subscription: Subscription, error: Error];
 }
 
 /**
@@ -192,8 +184,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   /** Resolves when the client is over, with the error that ended it or null. */
   readonly closed: Promise<JspError | null>;
   private readonly life: Life;
-  private readonly subscriptions = new Set<OpenSubscription>();
-  private readonly topics = new TopicTexts();
+  private readonly subscriptions: Subscriptions;
   private readonly compression: ClientCompression;
   private readonly publishing: Publishing;
   private readonly device: Device = {};
@@ -235,6 +226,14 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
       closed: () => {},
     });
     this.life.useLast(this.publishing);
+    const reading = { codec: options.codec ?? null, clock: clockOf(options) };
+    this.subscriptions = new Subscriptions(
+      this.life,
+      this.compression,
+      reading,
+      (event, ...args) => this.tell(event, ...(args as never)),
+      () => false,
+    );
   }
 
   /** What is with its connection: `connecting` before the first, `offline` between two; `draining` and `closed` as asked for, or when it is over. */
@@ -285,43 +284,40 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
 
   /**
    * Subscribes to one filter, or to several that share one queue and give a message once. Resolves when the broker has
-   * acknowledged; it delivers what it takes from then on.
+   * acknowledged; it delivers what it takes from then on. A client that is offline asks when it is back.
    *
+   * @param filter - `$share/<group>/<filter>`: each message goes to one of those that share the group
    * @param handler - called with each message; without one, iterate over the subscription
    * @throws {JspError} `ERR_JSP_FILTER_INVALID`; `ERR_JSP_BROKER` when the broker refuses; `ERR_JSP_ABORTED`; `ERR_JSP_CLOSED`
    */
-  subscribe(filter: string | readonly string[], options?: SubscribeOptions): Promise<Subscription>;
-  subscribe(
+  subscribe<T = unknown>(
     filter: string | readonly string[],
-    handler: MessageHandler,
-    options?: SubscribeOptions,
-  ): Promise<Subscription>;
-  async subscribe(
+    options?: SubscribeOptions<T>,
+  ): Promise<Subscription<T>>;
+  subscribe<T = unknown>(
     filter: string | readonly string[],
-    second?: MessageHandler | SubscribeOptions,
-    third: SubscribeOptions = {},
-  ): Promise<Subscription> {
+    handler: MessageHandler<T>,
+    options?: SubscribeOptions<T>,
+  ): Promise<Subscription<T>>;
+  async subscribe<T>(
+    filter: string | readonly string[],
+    second?: MessageHandler<T> | SubscribeOptions<T>,
+    third: SubscribeOptions<T> = {},
+  ): Promise<Subscription<T>> {
     const handler = typeof second === 'function' ? second : null;
-    const options = handler === null && second !== undefined ? (second as SubscribeOptions) : third;
-    checkOptions('subscribe', options, SUBSCRIBE_OPTIONS);
+    const options = handler === null && second !== undefined ? (second as SubscribeOptions<T>) : third;
+    checkOptions('subscribe', options as SubscribeOptions, SUBSCRIBE_OPTIONS);
+    checkTogether(options as SubscribeOptions);
     const filters = Array.isArray(filter) ? [...new Set<string>(filter)] : [filter as string];
     if (filters.length === 0) throw new RangeError('filter must not be an empty list');
     filters.forEach(assertFilter);
-    const link = this.onlineLink();
-    const reading = { topics: this.topics, inflater: this.compression.inflaterFor(options.compression) };
-    const subscription = new OpenSubscription(link.connection, filters, handler, options, reading, {
-      onClosed: (over, error) => {
-        this.subscriptions.delete(over);
-        link.giveLanes(over.streamId, null);
-        if (error !== null) this.tellLost(over, error);
-      },
-      onMissed: (of, count, reason) => void this.tell('missed', of, count, reason),
-      onUnopened: (of, message) => void this.tell('unopened', of, message),
-    });
-    this.subscriptions.add(subscription);
-    link.giveLanes(subscription.streamId, subscription);
-    await subscription.confirm(options, link.takesLanes);
-    return subscription;
+    this.assertOpen();
+    const opening = this.subscriptions.open(
+      filters,
+      handler as MessageHandler | null,
+      options as SubscribeOptions,
+    );
+    return (await opening) as unknown as Subscription<T>;
   }
 
   /** One round trip to the broker, in ms. */
@@ -343,7 +339,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   close(options: ClientCloseOptions = {}): Promise<void> {
     checkOptions('BrokerClient.close', options, CLIENT_CLOSE_OPTIONS);
     if (this.goodbye === null) {
-      for (const subscription of [...this.subscriptions]) subscription.close();
+      this.subscriptions.close();
       this.goodbye = new Goodbye(this.life, this.publishing);
     }
     const { goodbye } = this;
@@ -404,13 +400,6 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     this.tell('notice', { about, value, text });
   }
 
-  private tellLost(subscription: Subscription, error: Error): void {
-    // A client that is over tells of itself.
-    queueMicrotask(() => {
-      if (this.life.failure === null) this.tell('lost', subscription, error);
-    });
-  }
-
   private onlineLink(): Link {
     this.assertOpen();
     const { link } = this.life;
@@ -447,6 +436,7 @@ const CLIENT_OPTIONS: OptionTable<BrokerClientOptions> = {
   // In a smaller one the broker's answers would not fit, and whoever waits for them would wait for ever.
   messageBytesMax: whole(DROPPED_BYTES, Number.MAX_SAFE_INTEGER),
   publishPriority: oneOf(STREAM_PRIORITIES),
+  codec: codecOption,
   reconnect: reconnectOption,
   firstConnect: oneOf(FIRST_CONNECT),
   session: sessionName,

@@ -1,6 +1,7 @@
 /** A stream to the broker, and the requests on it that wait for their answer. */
 
 import { JspError } from '../base/errors.ts';
+import { decodePosition } from '../pubsub/acknowledgement.ts';
 import {
   Command,
   CommandReader,
@@ -9,7 +10,6 @@ import {
   decodeRefused,
   encodePlain,
   PUBLISHED_ALL,
-  PublishFlag,
   ReasonCode,
   reasonCodeName,
   Side,
@@ -22,8 +22,12 @@ import { refusedError } from './refusal.ts';
 /** What the owner of a {@link CommandStream} wants to hear. */
 export interface CommandListener {
   onDrain?(): void;
-  /** A delivery; its topic is message[HEADER_BYTES, topicEnd), and what follows may be an envelope. [BRK-42] */
-  onDelivery?(message: Buffer, topicEnd: number, isCompressed: boolean): void;
+  /** A delivery, as `reader` has read it: good until the next command. */
+  onDelivery?(message: Buffer, reader: CommandReader): void;
+  /** The answer to a SUBSCRIBE, before its request settles: deliveries may come right behind it. */
+  onSubscribed?(answer: Buffer): void;
+  /** Where a reader of a log is. */
+  onPosition?(epoch: number, offset: number): void;
   /** Messages are missing here, because this client does not take so large ones, or none that are compressed. [BRK-24, BRK-43] */
   onDropped?(count: number, reason: number): void;
   /** The stream carries deliveries of the subscribing stream with this number. [BRK-39] */
@@ -85,6 +89,11 @@ export class CommandStream {
     this.stream.resume();
   }
 
+  /** The broker breaks the protocol: nothing that it says on this connection counts any more. */
+  fail(code: ReasonCode): void {
+    this.connection.destroy(code, reasonCodeName(code));
+  }
+
   /** Gives the stream up. */
   reset(): void {
     if (this.closed) return;
@@ -97,13 +106,22 @@ export class CommandStream {
     const { reader, listener } = this;
     const code = reader.read(message); // [BRK-2]
     if (code !== ReasonCode.NO_ERROR) {
-      this.connection.destroy(code, reasonCodeName(code)); // [BRK-6]
+      this.fail(code); // [BRK-6]
       return;
     }
     switch (reader.command) {
       case Command.PUBLISH:
-        listener.onDelivery?.(message, reader.topicEnd, (reader.flags & PublishFlag.COMPRESSED) !== 0);
+        listener.onDelivery?.(message, reader);
         break;
+      case Command.SUBSCRIBED:
+        listener.onSubscribed?.(message);
+        this.requests.settle(reader.id);
+        break;
+      case Command.POSITION: {
+        const { epoch, offset } = decodePosition(message);
+        listener.onPosition?.(epoch, offset);
+        break;
+      }
       case Command.REFUSED:
         if (!this.requests.refuse(reader.id, refusal(message))) {
           listener.onRefused?.(reader.id, refusal(message));

@@ -6,16 +6,21 @@ export {
   connectClient,
   type WaitOptions,
 } from './broker-client.ts';
+export { bytesCodec, type Codec, jsonCodec, textCodec } from './codec.ts';
 export type { UnopenedMessage } from './compression.ts';
 export type { Credentials, CredentialsSource } from './credentials.ts';
 export type { ClientState, FirstConnect } from './life.ts';
 export type { ClientConnection } from './link.ts';
-export type { PublishOptions } from './publishing.ts';
-export type { ReconnectOptions } from './reconnecting.ts';
 export type {
   Message,
   MessageHandler,
-  MissedReason,
-  SubscribeOptions,
-  Subscription,
-} from './subscription.ts';
+  MessageProperties,
+  NackOptions,
+  Origin,
+  RespondOptions,
+} from './message.ts';
+export type { PublishOptions } from './publishing.ts';
+export type { UndecodableMessage } from './reading.ts';
+export type { ReconnectOptions } from './reconnecting.ts';
+export type { StartPosition, SubscribeOptions } from './subscribe-options.ts';
+export type { Gap, MissedReason, Resumed, Subscription, SubscriptionEvents } from './subscription.ts';

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { JspError } from '../../src/base/errors.ts';
 import { connectClient } from '../../src/client/index.ts';
-import type { Message } from '../../src/client/subscription.ts';
+import type { Message } from '../../src/client/message.ts';
 import {
   Command,
   encodeDropped,

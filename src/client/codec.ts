@@ -1,0 +1,116 @@
+/** How an application's values become payloads, and payloads values: by the codec of a publish, of a subscription, or of the client. */
+
+import { JspError } from '../base/errors.ts';
+import type { OptionCheck } from '../base/options.ts';
+
+/**
+ * Makes payloads of values and values of payloads. Both may throw: who publishes hears of it at once, and a message that cannot be decoded is told
+ * by the event `undecodable` and handed to nobody. [CLT-21]
+ *
+ * @example
+ * const celsius: Codec<number> = {
+ *   encode: (value) => value.toFixed(1),
+ *   decode: (payload) => Number.parseFloat(payload.toString()),
+ * };
+ */
+export interface Codec<T> {
+  /** Goes with each message that is published with this codec, as its content type. */
+  readonly contentType?: string | undefined;
+  encode(value: T): Uint8Array | string;
+  /** @param payload - what came; it belongs to the receiver */
+  decode(payload: Buffer): T;
+}
+
+/**
+ * JSON. What is no JSON in UTF-8 cannot be decoded.
+ *
+ * @param check - what makes a `T` of what was parsed, or throws; default: taken as it is
+ * @example
+ * const readings = jsonCodec((value) => readingSchema.parse(value));
+ */
+export function jsonCodec<T = unknown>(check?: (value: unknown) => T): Codec<T> {
+  return {
+    contentType: 'application/json',
+    encode: (value) => {
+      const json: string | undefined = JSON.stringify(value);
+      if (json === undefined) throw new TypeError(`JSON has nothing for ${typeof value}`);
+      return json;
+    },
+    decode: (payload) => {
+      const value: unknown = JSON.parse(UTF8.decode(payload));
+      return check === undefined ? (value as T) : check(value);
+    },
+  };
+}
+
+/** Text in UTF-8. What is no UTF-8 cannot be decoded. */
+export const textCodec: Codec<string> = {
+  contentType: 'text/plain; charset=utf-8',
+  encode: (value) => {
+    if (typeof value !== 'string') throw new TypeError(`text must be a string, not ${typeof value}`);
+    return value;
+  },
+  decode: (payload) => UTF8.decode(payload),
+};
+
+/** The bytes themselves: for one subscription, or one publish, of a client that has another codec. */
+export const bytesCodec: Codec<Uint8Array> = {
+  encode: (value) => {
+    if (!(value instanceof Uint8Array)) throw new TypeError('bytes must be a Uint8Array');
+    return value;
+  },
+  decode: (payload) => payload,
+};
+
+/** What an option `codec` may be. */
+export const codecOption: OptionCheck = (value) => {
+  const { encode, decode } = (value ?? {}) as Partial<Codec<unknown>>;
+  return typeof encode === 'function' && typeof decode === 'function'
+    ? null
+    : 'a codec: an object with encode and decode';
+};
+
+/**
+ * The payload that `codec` makes of `value`.
+ *
+ * @throws {JspError} `ERR_JSP_PAYLOAD_INVALID`
+ */
+export function encodeWith<T>(codec: Codec<T>, value: T): Uint8Array | string {
+  let payload: unknown;
+  try {
+    payload = codec.encode(value);
+  } catch (error) {
+    throw payloadInvalid(`The value cannot be encoded: ${messageOf(error)}`, error);
+  }
+  if (typeof payload === 'string' || payload instanceof Uint8Array) return payload;
+  throw payloadInvalid('The value cannot be encoded: the codec made neither a Uint8Array nor a string of it');
+}
+
+/**
+ * What `decode` makes of a payload.
+ *
+ * @throws {JspError} `ERR_JSP_PAYLOAD_INVALID`
+ */
+export function decodeWith<T>(decode: (payload: Buffer) => T, payload: Buffer): T {
+  try {
+    return decode(payload);
+  } catch (error) {
+    throw payloadInvalid(`The payload cannot be decoded: ${messageOf(error)}`, error);
+  }
+}
+
+function payloadInvalid(message: string, cause?: unknown): JspError {
+  return new JspError('ERR_JSP_PAYLOAD_INVALID', message, { cause });
+}
+
+/** What can be said of something thrown, which may be anything. */
+export function messageOf(error: unknown): string {
+  try {
+    return error instanceof Error ? error.message : String(error);
+  } catch {
+    return 'something that cannot be printed';
+  }
+}
+
+/** Refuses what is no UTF-8, rather than to replace it. */
+const UTF8 = new TextDecoder('utf-8', { fatal: true });

@@ -1,0 +1,188 @@
+/** Messages of a subscription between their stream and the application, which may be slow. */
+
+import { Ring } from '../base/ring.ts';
+import { Overflow } from '../pubsub/command.ts';
+import type { Message } from './message.ts';
+import { OVERFLOW, qosOf, type SubscribeOptions } from './subscribe-options.ts';
+
+/** Keys of which a message is being handled, so that others with them have to wait. */
+export type BusyKeys = ReadonlySet<string>;
+
+/** Whose messages wait. */
+export interface MessageKeys {
+  keyOf(message: Message): string;
+}
+
+/** Messages that wait for a handler or a loop. */
+export interface MessageBuffer {
+  /** Messages dropped here. */
+  readonly dropped: number;
+  /** Of the payloads of those that wait. */
+  readonly bytes: number;
+  readonly empty: boolean;
+  /** At a bound, and the stream should pause. */
+  readonly blocked: boolean;
+  /** Drained to half. */
+  readonly low: boolean;
+  push(message: Message): void;
+  /** Takes the oldest. */
+  shift(): Message | undefined;
+  /** Takes the oldest whose key is not busy. [CLT-25] */
+  shiftFree(busy: BusyKeys, keys: MessageKeys): Message | undefined;
+  /** Forgets those that `isOut` says. */
+  discard(isOut: (message: Message) => boolean): void;
+  clear(): void;
+}
+
+/** What the messages of a subscription with these options wait in. What the broker counts as delivered, with QoS 1, is never dropped. */
+export function bufferFor(options: SubscribeOptions): MessageBuffer {
+  if (qosOf(options) === 1) return new OrderedBuffer(Overflow.BLOCK);
+  const overflow = OVERFLOW[options.overflow ?? 'block'];
+  return overflow === Overflow.LATEST || options.class === 'latest'
+    ? new LatestBuffer()
+    : new OrderedBuffer(overflow);
+}
+
+/**
+ * All that comes, in order. Under `block` it says when the stream should pause; under a drop policy it
+ * drops, as the broker's queue does, so that reading never stops. [BRK-19]
+ */
+class OrderedBuffer implements MessageBuffer {
+  dropped = 0;
+  bytes = 0;
+  private readonly overflow: Overflow;
+  private readonly messages = new Ring<Message>();
+  /** Taken from the front of {@link messages}, for something behind them could go first; in order. */
+  private aside: Message[] = [];
+
+  constructor(overflow: Overflow) {
+    this.overflow = overflow;
+  }
+
+  get empty(): boolean {
+    return this.messages.length === 0 && this.aside.length === 0;
+  }
+
+  /** Never true under a drop policy. */
+  get blocked(): boolean {
+    return this.overflow === Overflow.BLOCK && this.full;
+  }
+
+  get low(): boolean {
+    return this.length * 2 <= MESSAGES_MAX && this.bytes * 2 <= BYTES_MAX;
+  }
+
+  push(message: Message): void {
+    if (this.full && this.overflow !== Overflow.BLOCK) {
+      this.dropped++;
+      if (this.overflow === Overflow.DROP_NEWEST) return;
+      this.shift();
+    }
+    this.messages.push(message);
+    this.bytes += message.payload.length;
+  }
+
+  shift(): Message | undefined {
+    const message = this.aside.length > 0 ? this.aside.shift() : this.messages.shift();
+    if (message !== undefined) this.bytes -= message.payload.length;
+    return message;
+  }
+
+  shiftFree(busy: BusyKeys, keys: MessageKeys): Message | undefined {
+    if (busy.size === 0) return this.shift();
+    const index = this.aside.findIndex((message) => !busy.has(keys.keyOf(message)));
+    if (index >= 0) {
+      const [message] = this.aside.splice(index, 1);
+      this.bytes -= message.payload.length;
+      return message;
+    }
+    for (;;) {
+      const message = this.messages.shift();
+      if (message === undefined) return undefined;
+      if (!busy.has(keys.keyOf(message))) {
+        this.bytes -= message.payload.length;
+        return message;
+      }
+      this.aside.push(message);
+    }
+  }
+
+  discard(isOut: (message: Message) => boolean): void {
+    const all = this.aside;
+    for (let next = this.messages.shift(); next !== undefined; next = this.messages.shift()) all.push(next);
+    this.aside = all.filter((message) => !isOut(message));
+    this.bytes = this.aside.reduce((sum, { payload }) => sum + payload.length, 0);
+  }
+
+  clear(): void {
+    this.messages.clear();
+    this.aside = [];
+    this.bytes = 0;
+  }
+
+  private get length(): number {
+    return this.messages.length + this.aside.length;
+  }
+
+  private get full(): boolean {
+    return this.length >= MESSAGES_MAX || this.bytes >= BYTES_MAX;
+  }
+}
+
+/** Of each topic the last message, in the place of the one before it. [BRK-32] */
+class LatestBuffer implements MessageBuffer {
+  dropped = 0;
+  bytes = 0;
+  /** By topic; a topic keeps its place. */
+  private readonly messages = new Map<string, Message>();
+
+  get empty(): boolean {
+    return this.messages.size === 0;
+  }
+
+  get blocked(): boolean {
+    return this.messages.size >= MESSAGES_MAX || this.bytes >= BYTES_MAX;
+  }
+
+  get low(): boolean {
+    return this.messages.size * 2 <= MESSAGES_MAX && this.bytes * 2 <= BYTES_MAX;
+  }
+
+  push(message: Message): void {
+    const old = this.messages.get(message.topic);
+    if (old !== undefined) this.dropped++;
+    this.bytes += message.payload.length - (old?.payload.length ?? 0);
+    this.messages.set(message.topic, message);
+  }
+
+  shift(): Message | undefined {
+    for (const message of this.messages.values()) return this.take(message);
+    return undefined;
+  }
+
+  shiftFree(busy: BusyKeys, keys: MessageKeys): Message | undefined {
+    for (const message of this.messages.values()) {
+      if (!busy.has(keys.keyOf(message))) return this.take(message);
+    }
+    return undefined;
+  }
+
+  discard(isOut: (message: Message) => boolean): void {
+    for (const message of [...this.messages.values()]) if (isOut(message)) this.take(message);
+  }
+
+  clear(): void {
+    this.messages.clear();
+    this.bytes = 0;
+  }
+
+  private take(message: Message): Message {
+    this.messages.delete(message.topic);
+    this.bytes -= message.payload.length;
+    return message;
+  }
+}
+
+/** What waits for a handler or a loop at most, before the stream is paused or something is dropped. */
+const MESSAGES_MAX = 256;
+const BYTES_MAX = 1024 * 1024;

@@ -1,0 +1,105 @@
+/** All subscriptions of one client: how they are made, and what they tell its application. */
+
+import type { Clock } from '../udp/clock.ts';
+import type { Codec } from './codec.ts';
+import type { ClientCompression, UnopenedMessage } from './compression.ts';
+import type { Life } from './life.ts';
+import type { Message, MessageHandler, RespondOptions } from './message.ts';
+import { OpenSubscription, type SubscriptionOwner } from './open-subscription.ts';
+import { TopicTexts, type UndecodableMessage } from './reading.ts';
+import type { SubscribeOptions } from './subscribe-options.ts';
+import type { Gap, MissedReason, Resumed, Subscription } from './subscription.ts';
+
+/** What a client tells of its subscriptions; each tells the like itself. */
+export interface ClientSubscriptionEvents {
+  /** Messages for a subscription are missing here, for the reason that is given. */
+  missed: [subscription: Subscription, count: number, reason: MissedReason];
+  /** A message came compressed and could not be opened; whoever subscribed does not get it. */
+  unopened: [subscription: Subscription, message: UnopenedMessage];
+  /** A message could not be decoded; whoever subscribed does not get it. [CLT-21] */
+  undecodable: [subscription: Subscription, message: UndecodableMessage];
+  /** A handler threw, or rejected with, `error`. [CLT-24] */
+  handlerError: [subscription: Subscription, error: unknown, message: Message];
+  /** Messages are missing here: the broker could not keep them, or does not know how many. [CLT-29] */
+  gap: [subscription: Subscription, gap: Gap];
+  /** A subscription goes on, on another connection. [CLT-28] */
+  resumed: [subscription: Subscription, resumed: Resumed];
+  /** The broker gave a subscription up for good, such as to another that took its durable name over; the connection goes on. [CLT-30] */
+  lost: [subscription: Subscription, error: Error];
+}
+
+/** Tells the listeners of the client; false when there are none. */
+type Tell = <K extends keyof ClientSubscriptionEvents>(
+  event: K,
+  ...args: ClientSubscriptionEvents[K]
+) => boolean;
+
+/** Answers a request. */
+export type Respond = (message: Message, payload: unknown, options: RespondOptions) => boolean;
+
+export class Subscriptions {
+  private readonly life: Life;
+  private readonly compression: ClientCompression;
+  /** Of a subscription that has none of its own. */
+  private readonly codec: Codec<unknown> | null;
+  private readonly clock: Clock;
+  private readonly owner: SubscriptionOwner;
+  private readonly topics = new TopicTexts();
+  private readonly all = new Set<OpenSubscription>();
+
+  constructor(
+    life: Life,
+    compression: ClientCompression,
+    { codec, clock }: { codec: Codec<unknown> | null; clock: Clock },
+    tell: Tell,
+    respond: Respond,
+  ) {
+    this.life = life;
+    this.compression = compression;
+    this.codec = codec;
+    this.clock = clock;
+    this.owner = {
+      onClosed: (over, error) => {
+        this.all.delete(over);
+        life.forget(over.linkUser);
+        if (error === null) return;
+        // A client that is over tells of itself.
+        queueMicrotask(() => {
+          if (life.failure === null) tell('lost', over, error);
+        });
+      },
+      onMissed: (of, count, reason) => void tell('missed', of, count, reason),
+      onUnopened: (of, message) => void tell('unopened', of, message),
+      onUndecodable: (of, message) => void tell('undecodable', of, message),
+      onHandlerError: (of, error, message) => tell('handlerError', of, error, message),
+      onGap: (of, gap) => void tell('gap', of, gap),
+      onResumed: (of, resumed) => void tell('resumed', of, resumed),
+      respond,
+    };
+  }
+
+  /** Resolves when the broker has acknowledged it. A client that is offline asks when it is back. */
+  async open(
+    filters: readonly string[],
+    handler: MessageHandler | null,
+    options: SubscribeOptions,
+  ): Promise<OpenSubscription> {
+    const inflater = this.compression.inflaterFor(options.compression);
+    const reading = { topics: this.topics, inflater, codec: options.codec ?? this.codec, clock: this.clock };
+    const subscription = new OpenSubscription(filters, handler, options, reading, this.owner);
+    this.all.add(subscription);
+    this.life.use(subscription.linkUser);
+    await subscription.opened(options.signal);
+    return subscription;
+  }
+
+  /** Lets the application finish what it has. Resolves with how many messages it did not settle. [CLT-31] */
+  async drain(): Promise<number> {
+    const left = await Promise.all([...this.all].map((each) => each.drain()));
+    return left.reduce((sum, count) => sum + count, 0);
+  }
+
+  close(): void {
+    for (const each of [...this.all]) each.close();
+  }
+}
