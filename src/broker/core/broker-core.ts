@@ -70,7 +70,12 @@ export class BrokerCore implements StoreEvents {
       this.isRestored = true;
       state.restore();
     }
-    if (state.timers.nextMs > nowMs) return;
+    if (state.timers.nextMs <= nowMs) this.runTimers();
+  }
+
+  private runTimers(): void {
+    const { state } = this;
+    const { nowMs } = state;
     for (let timer = state.timers.takeDue(nowMs); timer !== null; timer = state.timers.takeDue(nowMs)) {
       try {
         timer.run();
@@ -78,6 +83,8 @@ export class BrokerCore implements StoreEvents {
         state.reportFault(error);
       }
     }
+    // What the broker publishes itself comes before what clients publish later in this turn.
+    while (state.own.hasNext) this.publishOwn();
   }
 
   /** When {@link advance} is to be called again, whatever happens: monotonic, ms. */
@@ -264,6 +271,8 @@ export class BrokerCore implements StoreEvents {
       sessions: state.sessions.size,
       sessionsAway: state.sessions.awayCount,
       sessionsExpired: state.sessions.expired,
+      retainedMessages: state.retained.count,
+      retainedBytes: state.retained.bytes,
       willsPublished: state.wills.published,
       streams: 0,
       subscriptions: 0,

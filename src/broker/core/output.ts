@@ -165,6 +165,8 @@ export class BrokerCounters {
   clientsFailed = 0;
   /** Subscriptions given up because nobody read them. */
   subscriptionsStalled = 0;
+  /** Messages that were to be kept as the last values of their topics, for which there was no room. */
+  retainedRefused = 0;
   /** Connections closed because another one has taken their session over. */
   sessionsTaken = 0;
   /** Connections closed because of a fault of the broker itself. */
@@ -179,6 +181,9 @@ export interface BrokerMetrics extends BrokerCounters {
   sessions: number;
   sessionsAway: number;
   sessionsExpired: number;
+  /** Last values of topics, and the bytes that they take. */
+  retainedMessages: number;
+  retainedBytes: number;
   /** Wills that were published. */
   willsPublished: number;
   /** Streams the clients have open. */

@@ -22,6 +22,8 @@ import { Action, BrokerCounters, type Link, Output, type Peer } from './output.t
 import { LogRouting } from './publishing/log-routing.ts';
 import { OwnPublisher } from './publishing/own-publisher.ts';
 import { Publishers } from './publishing/publishers.ts';
+import { RetainedReplays } from './retained/retained-replay.ts';
+import { RetainedValues } from './retained/retained-values.ts';
 import { Session } from './session/session.ts';
 import { SessionTable } from './session/session-table.ts';
 import { StoredAnswers } from './session/stored-answers.ts';
@@ -55,6 +57,8 @@ export interface BrokerLimits {
   sessionExpiryMaxMs?: number | undefined;
   /** Most bytes of all wills together. Default 64 MiB. */
   willBytesMax?: number | undefined;
+  /** Most bytes of the last values of all topics together. Default 64 MiB. */
+  retainedBytesMax?: number | undefined;
 }
 
 const BOUND_MAX = 2 ** 32 - 1;
@@ -71,6 +75,7 @@ export const BROKER_LIMITS: OptionTable<BrokerLimits> = {
   sessionsMax: whole(0, BOUND_MAX),
   sessionExpiryMaxMs: whole(0, BOUND_MAX),
   willBytesMax: whole(0, Number.MAX_SAFE_INTEGER),
+  retainedBytesMax: whole(0, Number.MAX_SAFE_INTEGER),
 };
 
 /** Does what a command asks for; its fields are in {@link BrokerState.reader}. */
@@ -89,6 +94,8 @@ export class BrokerState {
   readonly wills: Wills;
   /** What the broker itself publishes, in the place of clients that are gone. */
   readonly own: OwnPublisher;
+  readonly retained: RetainedValues;
+  readonly replays: RetainedReplays;
   readonly store: StorePort;
   /** Subscriptions of QoS 1. */
   readonly consumers: Consumers;
@@ -103,7 +110,7 @@ export class BrokerState {
   readonly expiry = new Expiry(this.timers, this);
   readonly fanOut = new FanOut(this);
   readonly routing: LogRouting;
-  readonly publishers = new Publishers();
+  readonly publishers: Publishers;
   shuttingDown = false;
   /** By each of their streams. */
   private readonly subscriptions = new Map<Channel, Subscription>();
@@ -127,9 +134,11 @@ export class BrokerState {
       sessionsMax: limits.sessionsMax ?? 250_000,
       sessionExpiryMaxMs: limits.sessionExpiryMaxMs ?? 7 * 24 * 60 * 60 * 1_000,
       willBytesMax: limits.willBytesMax ?? 64 * 1024 * 1024,
+      retainedBytesMax: limits.retainedBytesMax ?? 64 * 1024 * 1024,
     };
     this.store = store;
     this.routing = new LogRouting(store.logs);
+    this.publishers = new Publishers(store.state);
     this.storeListeners.push(this.publishers);
     this.report = report;
     this.budget = { usedBytes: 0, bytesMax: this.limits.queueBytesTotalMax };
@@ -138,9 +147,12 @@ export class BrokerState {
     this.sessions = new SessionTable(store, this, this.limits);
     this.storedAnswers = new StoredAnswers(store);
     this.wills = new Wills(store.state, this, this.limits, (message) => this.own.push(message));
-    this.sessions.parts.push(this.wills);
+    const publish = (message: Uint8Array) => this.own.push(message);
+    this.retained = new RetainedValues(store.state, this, this.limits, publish);
+    this.replays = new RetainedReplays(this.retained, this);
+    this.sessions.parts.push(this.wills, this.retained.presence);
     this.consumers = new Consumers(this);
-    this.storeListeners.push(this.storedAnswers, this.consumers);
+    this.storeListeners.push(this.sessions, this.storedAnswers, this.consumers);
   }
 
   /** Takes up what the store has kept, when the time is known. [BRK-54] */
@@ -148,6 +160,7 @@ export class BrokerState {
     const sessions = this.sessions.restore();
     this.wills.restore(sessions);
     this.consumers.restore();
+    this.retained.restore(sessions);
   }
 
   connect(peer: Peer): Client {
@@ -286,6 +299,7 @@ export class BrokerState {
     main.close();
     this.consumers.release(subscription);
     subscription.end();
+    this.replays.forget(subscription);
     const session = this.clients.get(main.client);
     if (session !== undefined) session.filterCount -= filters.size;
     for (const filter of filters) this.router.remove(filter, subscription);

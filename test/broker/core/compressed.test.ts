@@ -1,11 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import {
-  encodeSubscribe,
-  PublishFlag,
-  publishPrefix,
-  ReasonCode,
-  SubscribeFlag,
-} from '../../../src/pubsub/command.ts';
+import { encodeSubscribe, PublishFlag, publishPrefix, SubscribeFlag } from '../../../src/pubsub/command.ts';
 import { DrivenCore } from './driven-core.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
 
@@ -76,12 +70,5 @@ describe('a compressed message', () => {
     for (const each of [takes, refuses]) each.carry();
     expect(takes.link.lines.at(-1)).toBe('u=\0A');
     expect(refuses.link.lines.at(-1)).toBe('DROPPED 1 5');
-  });
-
-  test('cannot have what is not built yet [BRK-8]', () => {
-    const core = new DrivenCore();
-    const client = new FakeClient(core);
-    client.open().send(publishPrefix('t', PublishFlag.COMPRESSED | PublishFlag.RETAIN));
-    expect(client.peer.closedWith).toBe(ReasonCode.UNSUPPORTED);
   });
 });

@@ -224,6 +224,8 @@ class WaitingMessage implements Expiring {
 export class Delivery implements ItemOwner {
   /** Asked when nothing is queued. */
   source: DeliverySource | null = null;
+  /** Last values for a new subscription, while there are any: they go out in turn with everything else. [BRK-106] */
+  replay: DeliverySource | null = null;
   readonly queue: DeliveryQueue;
   readonly marks = new Marks();
   private readonly channel: Channel;
@@ -235,6 +237,8 @@ export class Delivery implements ItemOwner {
   /** The next message of the source is large, and the transport has enough. */
   private sourceWaits = false;
   private writable = true;
+  /** A value of the {@link replay} was the last thing to go out. */
+  private hasReplayed = false;
   private woken = false;
   /** What the client counts as this stream's part of {@link Client.transportBytes}. */
   private transportBytes = 0;
@@ -268,7 +272,7 @@ export class Delivery implements ItemOwner {
 
   /** Something waits for room in the transport. */
   get waitsForRoom(): boolean {
-    return this.sourceWaits || !this.idle;
+    return this.sourceWaits || this.replay !== null || !this.idle;
   }
 
   /** Sends a message at once, or drops one that the client does not take. False: {@link enqueue} it. */
@@ -397,9 +401,13 @@ export class Delivery implements ItemOwner {
 
   /** Hands over the next of what is queued or waits. False when nothing may go out any more; then it sleeps. */
   goOn(): boolean {
+    const isReplayNext = this.replay !== null && !this.hasReplayed && this.queue.answerCount === 0;
+    if (isReplayNext && this.replay !== null && this.sendReplayed(this.replay)) return true;
+    this.hasReplayed = false;
     if (this.sendQueued()) return true;
     if (this.waiting !== null && this.queue.low && this.admitWaiting(this.waiting)) return true;
     if (this.source !== null && this.ready && this.sendFrom(this.source)) return true;
+    if (this.replay !== null && this.queue.empty && this.sendReplayed(this.replay)) return true;
     this.woken = false;
     if (this.heldForAnswers && this.answersShare <= 0.5) {
       this.heldForAnswers = false;
@@ -497,6 +505,17 @@ export class Delivery implements ItemOwner {
     source.sent();
     if (message[0] === Command.PUBLISH) this.send(message);
     else this.handOver(message);
+    return true;
+  }
+
+  /** True when a value was handed over. */
+  private sendReplayed(replay: DeliverySource): boolean {
+    if (!this.writable || this.gates !== null) return false;
+    const message = replay.next();
+    if (message === null || !this.client.takes(message.length)) return false;
+    replay.sent();
+    this.hasReplayed = true;
+    this.send(message);
     return true;
   }
 

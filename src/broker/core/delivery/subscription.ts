@@ -36,6 +36,8 @@ export class Subscription {
   /** Its client opens envelopes. [BRK-43] */
   readonly takesCompressed: boolean;
   readonly filters = new Set<string>();
+  /** Those of them that were to come without the last values; null: none. */
+  withoutRetained: Set<string> | null = null;
   /** What its own client publishes is not for it. [BRK-94] */
   noLocal = false;
   /** Number of the last message offered to it, so that overlapping filters offer it once. */

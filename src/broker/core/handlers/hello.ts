@@ -54,7 +54,7 @@ export function refuse(broker: BrokerState, channel: Channel, id: number, code: 
 
 function faultOf(broker: BrokerState, channel: Channel, asked: Hello): ReasonCode {
   const { client } = channel;
-  if (asked.version !== BROKER_PROTOCOL_VERSION || asked.capabilities !== 0) return ReasonCode.UNSUPPORTED;
+  if (asked.version !== BROKER_PROTOCOL_VERSION || asked.capabilities !== 0) return ReasonCode.UNSUPPORTED; // [BRK-8]
   // It is the first command: what came before it would belong to another session. [BRK-50]
   if (client.greeted || broker.wills.has(broker.sessionOf(channel))) return ReasonCode.CONTRADICTION;
   for (const other of client.channels) {
@@ -99,7 +99,7 @@ function welcome(
       version: BROKER_PROTOCOL_VERSION,
       isPresent,
       epoch: session.epoch,
-      lastIds: session.sequences.lastIds,
+      lastIds: broker.publishers.coveredIds(session.sequences),
       expiryMs: session.expiryMs,
       aliases: ALIASES_MAX,
       messageBytesMax: COMMAND_BYTES_MAX,

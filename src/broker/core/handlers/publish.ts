@@ -48,9 +48,10 @@ export function publish(broker: BrokerState, publisher: Channel, message: Uint8A
     broker.fail(publisher.client, ReasonCode.TOPIC_INVALID); // [BRK-12]
     return;
   }
-  const { counters } = broker;
+  const { counters, retained } = broker;
   counters.messagesIn++;
   counters.bytesIn += message.length;
+  if (retained.replays > 0) retained.onLive(message); // [BRK-106]
   if (entries.length === 0)
     counters.messagesUnrouted++; // [BRK-26]
   else broker.fanOut.offer(message, entries, publisher, publisher.priority, NEVER);
@@ -87,10 +88,6 @@ interface Terms {
 function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Array): void {
   const { reader, counters } = broker;
   const { flags, id } = reader;
-  if ((flags & PublishFlag.RETAIN) !== 0) {
-    broker.fail(channel.client, ReasonCode.UNSUPPORTED); // [BRK-8]
-    return;
-  }
   const publisher = publisherOf(broker, channel);
   const hasAlias = (flags & PublishFlag.ALIAS) !== 0;
   const message = hasAlias ? publisher.aliases.restore(received, reader.alias) : received;
@@ -111,6 +108,16 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
     if (isAsked) refuse(broker, publisher, id, ReasonCode.TOO_LARGE);
     return;
   }
+  let isRetained = (flags & PublishFlag.RETAIN) !== 0;
+  if (isRetained && !broker.retained.hasRoomFor(message)) {
+    // What its publisher waits for is done whole or not at all; other messages are handed on and not kept. [BRK-105]
+    counters.retainedRefused++;
+    if (isAsked) {
+      refuse(broker, publisher, id, ReasonCode.QUOTA);
+      return;
+    }
+    isRetained = false;
+  }
   const offset = log === null ? -1 : store(broker, channel, log, message, terms);
   if (isAsked && log !== null && offset === AppendFault.DUPLICATE) {
     answerRepeated(broker, publisher, id, log);
@@ -121,6 +128,8 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
     refuse(broker, publisher, id, codeOfFault(offset as AppendFault));
     return;
   }
+  if (broker.retained.replays > 0) broker.retained.onLive(message);
+  if (isRetained) broker.retained.keep(broker.sessionOf(channel), message); // [BRK-29]
   broker.fanOut.offer(asLive(message), entries, channel, channel.priority, broker.nowMs + terms.ttlMs);
   const { offered, refused } = broker.fanOut;
   if (offered === 0 && log === null) {
@@ -129,13 +138,26 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
   }
   if (!isAsked) return;
   publisher.take(id);
+  const written = isRetained ? broker.publishers.awaitState(publisher) : 0;
   if (log !== null) {
     const result = offered === 0 && terms.replyAt >= 0 ? PublishResult.NO_SUBSCRIBER : storedAs(log);
-    awaitLog(broker, publisher, { id, log, until: offset + 1, result, offset, bytes: message.length });
+    awaitLog(broker, publisher, {
+      id,
+      log,
+      until: offset + 1,
+      result,
+      offset,
+      bytes: message.length,
+      written,
+    });
   } else if (refused > 0) {
     refuse(broker, publisher, id, ReasonCode.QUOTA); // [BRK-80] not every queue took it
   } else {
-    publisher.receipts.awaitQueues(id, offered === 0 ? PublishResult.NO_SUBSCRIBER : PublishResult.IN_MEMORY);
+    publisher.receipts.awaitQueues(
+      id,
+      offered === 0 ? PublishResult.NO_SUBSCRIBER : PublishResult.IN_MEMORY,
+      written,
+    );
   }
 }
 
@@ -160,6 +182,7 @@ function answerRepeated(broker: BrokerState, publisher: Publisher, id: number, l
       result: PublishResult.DUPLICATE,
       offset: -1,
       bytes: 0,
+      written: 0,
     });
 }
 

@@ -11,10 +11,15 @@ import {
   ReasonCode,
   SubscribeFlag,
 } from '../../../pubsub/command.ts';
-import { decodeSubscribeOptions, type SubscribeOptionValues } from '../../../pubsub/subscribe-options.ts';
+import {
+  decodeSubscribeOptions,
+  RetainedHandling,
+  type SubscribeOptionValues,
+} from '../../../pubsub/subscribe-options.ts';
 import { asksForInbox, decodeName, filterFault, inboxOf, isShared } from '../../../pubsub/topic.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import type { QueuePolicy } from '../delivery/delivery-queue.ts';
+import type { Subscription } from '../delivery/subscription.ts';
 import type { BrokerState } from '../state.ts';
 import { readLess, readLog } from './read-log.ts';
 
@@ -46,6 +51,8 @@ export function unsubscribe(broker: BrokerState, channel: Channel, message: Uint
   broker.sessionOf(channel).filterCount--;
   broker.router.remove(filter, subscription);
   readLess(broker, subscription, filter);
+  broker.replays.stop(subscription, filter);
+  broker.sessions.forgetFilter(broker.sessionOf(channel), filter);
   subscription.forgetWaiting((waiting) => !broker.router.reaches(waiting, subscription));
   subscription.whenTaken(() => {
     settle(broker, channel, id, Command.UNSUBSCRIBED, ReasonCode.NO_ERROR);
@@ -75,7 +82,6 @@ interface Asked {
 function addFilter(broker: BrokerState, channel: Channel, filter: string | null, asked: Asked): ReasonCode {
   const { flags, id, queueMessages, queueBytes } = broker.reader;
   const overflow = (flags & SubscribeFlag.OVERFLOW) as Overflow;
-  if ((flags & ~BUILT_FLAGS) !== 0) return ReasonCode.UNSUPPORTED; // [BRK-8]
   if (filter === null || filterFault(filter) !== null) return ReasonCode.FILTER_INVALID; // [BRK-12]
   if (asksForInbox(filter) && !isOwnInbox(broker, channel, filter)) return ReasonCode.NOT_AUTHORIZED; // [BRK-12]
   const readsLog = (flags & SubscribeFlag.QOS1) !== 0;
@@ -99,8 +105,12 @@ function addFilter(broker: BrokerState, channel: Channel, filter: string | null,
     subscription.filters.add(filter);
     return subscription;
   };
+  const isUnwanted = (flags & SubscribeFlag.NO_RETAINED) !== 0;
+  const handling = isUnwanted ? RetainedHandling.NONE : (asked.values.retained ?? RetainedHandling.SEND);
   if (!readsLog) {
-    broker.router.add(filter, open());
+    const subscription = open();
+    broker.router.add(filter, subscription);
+    replayRetained(broker, subscription, filter, handling);
     return ReasonCode.NO_ERROR;
   }
   return readLog(broker, {
@@ -109,8 +119,31 @@ function addFilter(broker: BrokerState, channel: Channel, filter: string | null,
     withoutSession: (flags & SubscribeFlag.NO_LOCAL) === 0 ? 0 : session.number,
     held,
     open,
-    answer: (start) => channel.delivery.answer(encodeSubscribed(id, start)),
+    answer: (start) => {
+      channel.delivery.answer(encodeSubscribed(id, start));
+      const subscription = broker.subscriptionOf(channel);
+      if (!isHeld && subscription !== undefined) replayRetained(broker, subscription, filter, handling);
+    },
   });
+}
+
+/** The last values of the topics that a new filter matches come behind its SUBSCRIBED. [BRK-29] [BRK-109] */
+function replayRetained(
+  broker: BrokerState,
+  subscription: Subscription,
+  filter: string,
+  handling: RetainedHandling,
+): void {
+  if (isShared(filter)) return;
+  const session = broker.sessionOf(subscription.main);
+  const isKnown = handling === RetainedHandling.IF_NEW && !broker.sessions.isNewFilter(session, filter);
+  if (isKnown) return; // the subscriber has the values
+  if (handling !== RetainedHandling.NONE) {
+    broker.replays.start(subscription, filter);
+    return;
+  }
+  subscription.withoutRetained ??= new Set();
+  subscription.withoutRetained.add(filter);
 }
 
 /** Null: they are malformed. */
@@ -141,13 +174,6 @@ function samePolicy(a: QueuePolicy, b: QueuePolicy): boolean {
 }
 
 const QUEUE_BOUNDS_BYTES = 8;
-const BUILT_FLAGS =
-  SubscribeFlag.OVERFLOW |
-  SubscribeFlag.QOS1 |
-  SubscribeFlag.NO_LOCAL |
-  SubscribeFlag.COMPRESSED |
-  SubscribeFlag.OPTIONS |
-  SubscribeFlag.LANES;
 const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.FILTER_INVALID]: 'This is not a filter.',
   [ReasonCode.NOT_AUTHORIZED]: 'An inbox is for its own session.',

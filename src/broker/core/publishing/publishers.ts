@@ -3,8 +3,14 @@
 import { ReasonCode } from '../../../pubsub/command.ts';
 import type { Channel } from '../delivery/client.ts';
 import type { Sequences } from '../session/sequences.ts';
-import { AppendFault, type LogPort, type StoreEvents, type StoreFailure } from '../store-port.ts';
-import { Receipts } from './receipts.ts';
+import {
+  AppendFault,
+  type LogPort,
+  type StatePort,
+  type StoreEvents,
+  type StoreFailure,
+} from '../store-port.ts';
+import { Receipts, type StateSafety } from './receipts.ts';
 import { TopicAliases } from './topic-aliases.ts';
 
 /** One publishing stream. */
@@ -15,11 +21,11 @@ export class Publisher {
   private readonly refused: Refused;
   private readonly sequences: Sequences;
 
-  constructor(channel: Channel, sequences: Sequences, refused: Refused) {
+  constructor(channel: Channel, sequences: Sequences, refused: Refused, safety: StateSafety) {
     this.channel = channel;
     this.sequences = sequences;
     this.refused = refused;
-    this.receipts = new Receipts(channel);
+    this.receipts = new Receipts(channel, safety);
     this.aliases = new TopicAliases(channel.client.queued);
     channel.onFree = () => this.receipts.settle();
   }
@@ -51,12 +57,20 @@ export class Publishers implements StoreEvents {
   /** Those that wait for a log to store what they have published. */
   private readonly waiting = new Map<LogPort, Set<Publisher>>();
   private readonly refused = new Refused();
+  private readonly state: StatePort;
+  /** Those that wait for last values to be stored. */
+  private readonly waitingForState = new Set<Publisher>();
+  private readonly safety = { written: 0 };
+
+  constructor(state: StatePort) {
+    this.state = state;
+  }
 
   /** @param sequences - those of its session */
   of(channel: Channel, sequences: Sequences): Publisher {
     const known = this.publishers.get(channel);
     if (known !== undefined) return known;
-    const publisher = new Publisher(channel, sequences, this.refused);
+    const publisher = new Publisher(channel, sequences, this.refused, this.safety);
     this.publishers.set(channel, publisher);
     return publisher;
   }
@@ -71,12 +85,25 @@ export class Publishers implements StoreEvents {
     waiting.add(publisher);
   }
 
+  /** `publisher` is to hear when the state is stored as it is now. Returns how many changes that are. */
+  awaitState(publisher: Publisher): number {
+    this.safety.written = Math.max(this.safety.written, this.state.synced);
+    if (this.safety.written < this.state.written) this.waitingForState.add(publisher);
+    return this.state.written;
+  }
+
+  /** The last id of each sequence up to which all were taken: those that were refused were not, whatever came behind them. [BRK-53] */
+  coveredIds(sequences: Sequences): number[] {
+    return sequences.lastIds.map((id, sequence) => this.refused.firstOf(sequences, sequence, id));
+  }
+
   /** The stream is gone. */
   close(channel: Channel): void {
     const publisher = this.publishers.get(channel);
     if (publisher === undefined) return;
     this.publishers.delete(channel);
     for (const waiting of this.waiting.values()) waiting.delete(publisher);
+    this.waitingForState.delete(publisher);
     publisher.aliases.close();
   }
 
@@ -91,7 +118,12 @@ export class Publishers implements StoreEvents {
 
   /** What the log has not stored it will not store. [BRK-83] */
   storeFailed(log: LogPort | null, { fault }: StoreFailure): void {
-    if (log === null) return;
+    if (log === null) {
+      // The messages themselves are where they are to be; as last values they are good until the broker ends.
+      if (fault === AppendFault.FAILED) this.safety.written = Number.POSITIVE_INFINITY;
+      this.stateStored();
+      return;
+    }
     const code = codeOfFault(fault);
     for (const publisher of this.waiting.get(log) ?? []) {
       for (const id of publisher.receipts.takeUnsafe(log)) publisher.refuse(id, code);
@@ -99,7 +131,12 @@ export class Publishers implements StoreEvents {
     }
   }
 
-  stateStored(): void {}
+  stateStored(): void {
+    this.safety.written = Math.max(this.safety.written, this.state.synced);
+    for (const publisher of this.waitingForState) publisher.receipts.settle();
+    if (this.safety.written >= this.state.written) this.waitingForState.clear();
+  }
+
   loaded(): void {}
   trimmed(): void {}
 }
@@ -128,6 +165,17 @@ class Refused {
       codes.delete(oldest);
       return;
     }
+  }
+
+  /** What is before the first id of a sequence that was refused, or `last` where none was. */
+  firstOf(sequences: Sequences, sequence: number, last: number): number {
+    const codes = this.bySession.get(sequences);
+    if (codes === undefined) return last;
+    for (const key of codes.keys()) {
+      if (Math.floor(key / 2 ** 32) !== sequence) continue;
+      return (key % 2 ** 32) - 1;
+    }
+    return last;
   }
 
   codeOf(sequences: Sequences, sequence: number, id: number): ReasonCode | undefined {

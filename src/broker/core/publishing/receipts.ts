@@ -19,6 +19,13 @@ export interface Receipt {
   /** Negative: none is told. */
   readonly offset: number;
   readonly bytes: number;
+  /** It is also a last value, which is safe when so many changes of the state are; 0: it is none. */
+  readonly written: number;
+}
+
+/** How many changes of the state are safe, or infinite when no more will be. */
+export interface StateSafety {
+  readonly written: number;
 }
 
 export class Receipts {
@@ -26,9 +33,11 @@ export class Receipts {
   private readonly waiting = new Ring<Receipt>();
   private bytes = 0;
   private isHeld = false;
+  private readonly safety: StateSafety;
 
-  constructor(channel: Channel) {
+  constructor(channel: Channel, safety: StateSafety) {
     this.channel = channel;
+    this.safety = safety;
   }
 
   get isEmpty(): boolean {
@@ -43,8 +52,8 @@ export class Receipts {
   }
 
   /** A message was offered to queues. Safe when none of them lets the publisher wait. */
-  awaitQueues(id: number, result: PublishResult): void {
-    this.add({ id, log: null, until: 0, result, offset: NO_OFFSET, bytes: 0 });
+  awaitQueues(id: number, result: PublishResult, written = 0): void {
+    this.add({ id, log: null, until: 0, result, offset: NO_OFFSET, bytes: 0, written });
   }
 
   /** Tells of what has become safe meanwhile. */
@@ -82,7 +91,8 @@ export class Receipts {
     delivery.answer(encodeRefused(id, code, REASONS[code] ?? '', link.messageBytesMax));
   }
 
-  private isSafe({ log, until }: Receipt): boolean {
+  private isSafe({ log, until, written }: Receipt): boolean {
+    if (written > 0 && this.safety.written < written) return false;
     return log === null ? !this.channel.stopped : log.synced >= until;
   }
 
@@ -121,7 +131,7 @@ const WAITING_BYTES_MAX = 4 * 1024 * 1024;
 const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.STORE_FULL]: 'The log of this topic is full.',
   [ReasonCode.STORE_FAILED]: 'The log of this topic takes nothing any more.',
-  [ReasonCode.QUOTA]: 'The queue of a subscriber did not take it.',
+  [ReasonCode.QUOTA]: 'The queue of a subscriber, or what keeps last values, did not take it.',
   [ReasonCode.TOO_LARGE]: 'The message is larger than the broker takes.',
   [ReasonCode.NOT_AUTHORIZED]: 'Nobody may publish to this topic.',
 };

@@ -11,9 +11,26 @@ export interface Retained {
 export class RetainedIndex<T extends Retained> {
   private readonly root = new IndexNode<T>();
   private count = 0;
+  private nodes = 0;
 
   get size(): number {
     return this.count;
+  }
+
+  /** Levels of topics, those that several have in common counted once. */
+  get nodeCount(): number {
+    return this.nodes;
+  }
+
+  /** How many levels of `topic` the index does not have yet. */
+  missing(topic: string): number {
+    const levels = topic.split('/');
+    let node: IndexNode<T> | undefined = this.root;
+    for (let depth = 0; depth < levels.length; depth++) {
+      node = node.children?.get(levels[depth]);
+      if (node === undefined) return levels.length - depth;
+    }
+    return 0;
   }
 
   get(topic: string): T | null {
@@ -33,6 +50,7 @@ export class RetainedIndex<T extends Retained> {
       let child = node.children.get(level);
       if (child === undefined) {
         child = new IndexNode<T>();
+        this.nodes++;
         node.children.set(level, child);
       }
       node = child;
@@ -56,6 +74,7 @@ export class RetainedIndex<T extends Retained> {
     for (let i = path.length - 1; i > 0 && path[i].isEmpty; i--) {
       const { children } = path[i - 1];
       children?.delete(levels[i - 1]);
+      this.nodes--;
       if (children?.size === 0) path[i - 1].children = null;
     }
   }

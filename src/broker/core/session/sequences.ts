@@ -24,6 +24,11 @@ export class Sequences {
     this.last[sequence] = id;
   }
 
+  /** What was taken behind these was lost. */
+  goBackTo(lastIds: readonly number[]): void {
+    for (let i = 0; i < SEQUENCES; i++) this.last[i] = lastIds[i];
+  }
+
   /** The last number taken of each sequence; 0 for none. */
   get lastIds(): readonly number[] {
     return this.last;

@@ -4,7 +4,7 @@
  */
 
 import type { Client } from '../delivery/client.ts';
-import type { StorePort } from '../store-port.ts';
+import type { LogPort, StoreEvents, StorePort } from '../store-port.ts';
 import { Timer } from '../timers.ts';
 import { AbsenceClock, AWAKENING_MS, type Time } from './absence-clock.ts';
 import { Session, type SessionPart, SessionState } from './session.ts';
@@ -25,7 +25,7 @@ export interface SessionLimits {
   readonly sessionExpiryMaxMs: number;
 }
 
-export class SessionTable {
+export class SessionTable implements StoreEvents {
   /** Told of what becomes of each session, in this order. */
   readonly parts: SessionPart[] = [];
   /** How many were over because their client was away for too long. */
@@ -42,6 +42,8 @@ export class SessionTable {
   private nextNumber = 0;
   private numbersReserved = 0;
   private begun = 0;
+  /** Filters that sessions remember, all together. */
+  private filtersKnown = 0;
 
   constructor(store: StorePort, time: Time, limits: SessionLimits) {
     this.store = store;
@@ -106,11 +108,34 @@ export class SessionTable {
     if (staysMs === 0) this.end(session);
   }
 
+  /**
+   * Whether a session has not subscribed to `filter` before, on this connection or an earlier one, and remembers it. One for which there is no room is new each time: its
+   * subscriber gets again what it has. [BRK-109]
+   */
+  isNewFilter(session: Session, filter: string): boolean {
+    if (session.name === null) return true;
+    const hash = filterHash(filter);
+    session.knownFilters ??= new Set();
+    const known = session.knownFilters;
+    if (known.has(hash)) return false;
+    if (known.size < FILTERS_KNOWN_MAX && this.filtersKnown < FILTERS_KNOWN_TOTAL_MAX) {
+      known.add(hash);
+      this.filtersKnown++;
+    }
+    return true;
+  }
+
+  /** The session has unsubscribed. */
+  forgetFilter(session: Session, filter: string): void {
+    if (session.knownFilters?.delete(filterHash(filter))) this.filtersKnown--;
+  }
+
   /** A session that is away is over. [BRK-50] */
   end(session: Session): void {
     if (session.state === SessionState.OVER) return;
     session.state = SessionState.OVER;
     this.away.stop(session);
+    this.filtersKnown -= session.knownFilters?.size ?? 0;
     if (session.name !== null) this.byName.delete(session.name);
     if (session.number > 0) this.forget(session.name as string, session.number);
     for (const part of this.parts) part.onOver(session);
@@ -151,6 +176,19 @@ export class SessionTable {
     }
     return restored;
   }
+
+  /** What the log had not stored yet is gone: ids that were taken with it are new again, or their publishers would hold them for stored. [BRK-53] */
+  storeFailed(log: LogPort | null): void {
+    if (log === null) return;
+    for (const session of this.byName.values()) {
+      if (session.number > 0) session.sequences.goBackTo(this.store.lastIds(session.number));
+    }
+  }
+
+  stored(): void {}
+  stateStored(): void {}
+  loaded(): void {}
+  trimmed(): void {}
 
   /** The time may have been set back meanwhile: then no time has passed. */
   private awayFor({ isPresent, writtenAt, expiryMs }: SessionRecord, aliveAt: number): number {
@@ -198,9 +236,23 @@ export class SessionTable {
   }
 }
 
+/** 53 bits of a filter, so that it costs no string: another filter of the same session with the same is next to impossible. */
+function filterHash(filter: string): number {
+  let low = 0x811c9dc5 | 0;
+  let high = 0x9e3779b9 | 0;
+  for (let i = 0; i < filter.length; i++) {
+    low = Math.imul(low ^ filter.charCodeAt(i), 0x01000193);
+    high = Math.imul(high ^ filter.charCodeAt(i), 0x85ebca6b) + i;
+  }
+  return (high & 0x1f_ffff) * 2 ** 32 + (low >>> 0);
+}
+
 const NUMBERS_KEY = 'sessions/numbers';
 const ALIVE_KEY = 'sessions/alive';
 const NUMBERS_AT_ONCE = 1_024;
 const ALIVE_MS = 5_000;
+/** Filters that a session remembers, and all sessions together. */
+const FILTERS_KNOWN_MAX = 1_024;
+const FILTERS_KNOWN_TOTAL_MAX = 1_000_000;
 /** Until the year 2109 the result is a whole number. */
 const EPOCHS_A_MS = 2_048;

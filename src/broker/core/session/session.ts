@@ -28,6 +28,8 @@ export class Session implements HeapItem {
   /** Its place among those that are away. */
   deadline = 0;
   heapIndex = -1;
+  /** Those of its filters that are to bring last values only where they are new, as hashes; null: none. */
+  knownFilters: Set<number> | null = null;
   private taken: Sequences | null = null;
 
   constructor(client: Client | null, name: string | null = null, number = 0, epoch = 0) {

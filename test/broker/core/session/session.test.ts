@@ -148,7 +148,7 @@ describe('HELLO', () => {
     expect(guest.answers).toEqual(['WELCOME 1', 'PONG 8']);
   });
 
-  test('of another version, or of capabilities that the broker lacks, is refused', () => {
+  test('of another version, or of capabilities that the broker lacks, is refused [BRK-8]', () => {
     const world = new World();
     for (const options of [{ version: 2 }, { capabilities: 1 }]) {
       expect(world.hello('a', options).answers).toEqual([`REFUSED 1 ${ReasonCode.UNSUPPORTED}`]);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { ReasonCode } from '../../../../src/pubsub/command.ts';
+import { Command, encodeWill, PublishFlag, ReasonCode } from '../../../../src/pubsub/command.ts';
+import { encodeProperties } from '../../../../src/pubsub/properties.ts';
 import { taken, World } from '../world.ts';
 
 describe('a will is published once', () => {
@@ -235,6 +236,22 @@ describe('WILL', () => {
     one.leave();
     other.will('t', 'x'.repeat(30_000));
     expect(other.answers.slice(3)).toEqual(['WILL_SET 4']);
+  });
+
+  test('keeps properties and the flags of a PUBLISH', () => {
+    const world = new World();
+    const listener = world.listener();
+    const guest = world.hello('a');
+    const properties = encodeProperties({ contentType: 'text/plain' });
+    guest.control.send(
+      encodeWill(9, 't', PublishFlag.PROPERTIES, 0, Buffer.concat([properties, Buffer.from('x')])),
+    );
+    guest.leave();
+    listener.carry();
+    const [delivery] = listener.link.delivered;
+    expect(delivery[0]).toBe(Command.PUBLISH);
+    expect(delivery[1]).toBe(PublishFlag.PROPERTIES);
+    expect(Buffer.from(delivery.subarray(9))).toEqual(Buffer.concat([properties, Buffer.from('x')]));
   });
 
   test('waits for the queue of a subscriber that blocks, however many come at once', () => {

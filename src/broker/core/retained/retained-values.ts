@@ -1,0 +1,254 @@
+/**
+ * The last values of topics: what a publisher wants to be there for whoever subscribes later. Each is kept until an empty message or another one takes its place, its time
+ * to live is over, or, where a session owns it, that is gone. [BRK-104]
+ */
+
+import { NEVER } from '../../../base/time.ts';
+import { HEADER_BYTES, PublishFlag, publishPrefix, topicEndOf, uint32 } from '../../../pubsub/command.ts';
+import { endOfProperties, findProperty, PropertyType } from '../../../pubsub/properties.ts';
+import type { Expiring, Expiry } from '../delivery/expiry.ts';
+import { Ownership, Presence } from '../presence/presence.ts';
+import type { Time } from '../session/absence-clock.ts';
+import type { Session } from '../session/session.ts';
+import type { StatePort } from '../store-port.ts';
+import { type Retained, RetainedIndex, type RetainedWalk } from './retained-index.ts';
+
+export class RetainedValue implements Retained, Expiring {
+  readonly topic: string;
+  /** As it is kept in the store; the rest of it is {@link command}. */
+  readonly record: Uint8Array;
+  /** The PUBLISH as it is delivered. */
+  readonly command: Uint8Array;
+  /** Whose it is; null: it stays. */
+  readonly ownership: Ownership | null;
+  /** Rises with each value, and with each message of a topic while values are being replayed. */
+  newestAt: number;
+  /** When its time to live is over. */
+  deadline = NEVER;
+  heapIndex = -1;
+  private readonly values: RetainedValues;
+
+  constructor(
+    values: RetainedValues,
+    topic: string,
+    record: Uint8Array,
+    ownership: Ownership | null,
+    newestAt: number,
+  ) {
+    this.values = values;
+    this.topic = topic;
+    this.record = record;
+    this.command = record.subarray(RECORD_HEAD_BYTES);
+    this.ownership = ownership;
+    this.newestAt = newestAt;
+  }
+
+  expire(): void {
+    this.values.expire(this);
+  }
+}
+
+export interface RetainedLimits {
+  /** Most bytes that all values together take. */
+  readonly retainedBytesMax: number;
+}
+
+export class RetainedValues {
+  /** Told of the life of sessions. */
+  readonly presence: Presence;
+  /** How many replays are under way. While there are any, {@link onLive} is to be told of each message. */
+  replays = 0;
+  private readonly state: StatePort;
+  private readonly time: Time;
+  private readonly expiry: Expiry;
+  private readonly limits: RetainedLimits;
+  private readonly publish: (message: Uint8Array) => void;
+  private readonly index = new RetainedIndex<RetainedValue>();
+  private valueBytes = 0;
+  private newest = 0;
+
+  /** @param publish - a message that the broker itself publishes */
+  constructor(
+    state: StatePort,
+    time: Time & { readonly expiry: Expiry },
+    limits: RetainedLimits,
+    publish: (message: Uint8Array) => void,
+  ) {
+    this.state = state;
+    this.time = time;
+    this.expiry = time.expiry;
+    this.limits = limits;
+    this.publish = publish;
+    this.presence = new Presence(time, (topic) => this.leave(topic));
+  }
+
+  get count(): number {
+    return this.index.size;
+  }
+
+  /** What all values take, in memory and in the store, their places in the index with them. */
+  get bytes(): number {
+    return this.valueBytes + this.index.nodeCount * NODE_CHARGE_BYTES;
+  }
+
+  /** The number of the newest value, or message that stands for one. */
+  get newestAt(): number {
+    return this.newest;
+  }
+
+  /** Whether the value of a PUBLISH with RETAIN can be kept: always where it is less than what it replaces. [BRK-105] */
+  hasRoomFor(message: Uint8Array): boolean {
+    const topicEnd = topicEndOf(message);
+    if (payloadStartOf(message, topicEnd) === message.length) return true;
+    const topic = textOf(message, topicEnd);
+    const earlier = this.index.get(topic);
+    const grownBytes =
+      chargeOf(RECORD_HEAD_BYTES + message.length, topic) -
+      (earlier === null ? 0 : chargeOf(earlier.record.length, topic));
+    return (
+      grownBytes <= 0 ||
+      this.bytes + grownBytes + NODE_CHARGE_BYTES * this.index.missing(topic) <= this.limits.retainedBytesMax
+    );
+  }
+
+  /** Keeps a PUBLISH with RETAIN, for which there is room, as the value of its topic; an empty one takes that away. */
+  keep(session: Session, message: Uint8Array): void {
+    const topicEnd = topicEndOf(message);
+    const topic = textOf(message, topicEnd);
+    const ttlMs = numberProperty(message, topicEnd, PropertyType.TTL) ?? NEVER;
+    const earlier = this.index.get(topic);
+    if (earlier !== null) this.forget(earlier);
+    if (payloadStartOf(message, topicEnd) === message.length || ttlMs === 0) {
+      if (earlier !== null) this.drop(topic);
+      return;
+    }
+    const graceMs = numberProperty(message, topicEnd, PropertyType.OWNED);
+    const ownership = graceMs === null ? null : this.presence.own(session, topic, graceMs);
+    const expiresAt = ttlMs === NEVER ? 0 : Math.ceil(this.time.wallMs + ttlMs);
+    const record = encodeRecord(message, expiresAt, ownership);
+    this.add(new RetainedValue(this, topic, record, ownership, ++this.newest), ttlMs);
+    this.state.put(RETAINED_KEYS + topic, record);
+  }
+
+  /** A message of a topic goes out while values are being replayed: whoever gets it does not need the value any more. [BRK-106] */
+  onLive(message: Uint8Array): void {
+    const value = this.index.get(textOf(message, topicEndOf(message)));
+    if (value !== null) value.newestAt = ++this.newest;
+  }
+
+  walk(filter: string): RetainedWalk<RetainedValue> {
+    return this.index.walk(filter);
+  }
+
+  /** Its time to live is over. */
+  expire(value: RetainedValue): void {
+    this.forget(value);
+    this.drop(value.topic);
+  }
+
+  /**
+   * Takes up what the store has kept.
+   *
+   * @param sessions - those that may still come back, by number, each with how long ago it went away
+   */
+  restore(sessions: ReadonlyMap<number, { session: Session; awayMs: number }>): void {
+    for (const [key, record] of [...this.state.entries(RETAINED_KEYS)]) {
+      const topic = key.slice(RETAINED_KEYS.length);
+      const head = decodeHead(record);
+      const leftMs = head === null ? 0 : head.expiresAt === 0 ? NEVER : head.expiresAt - this.time.wallMs;
+      if (head === null || leftMs <= 0) {
+        this.state.delete(key);
+        continue;
+      }
+      const owner = sessions.get(head.owner);
+      const ownership =
+        head.graceMs === null ? null : new Ownership(topic, head.graceMs, head.owner, owner?.session ?? null);
+      this.add(new RetainedValue(this, topic, record, ownership, ++this.newest), leftMs);
+      if (ownership !== null) this.presence.restore(ownership, owner?.awayMs ?? 0);
+    }
+  }
+
+  /** Whoever owned the value is gone. [BRK-108] */
+  private leave(topic: string): void {
+    const value = this.index.get(topic);
+    if (value === null) return;
+    this.forget(value);
+    this.drop(topic);
+    this.publish(publishPrefix(topic));
+  }
+
+  private add(value: RetainedValue, ttlMs: number): void {
+    this.index.set(value);
+    this.valueBytes += chargeOf(value.record.length, value.topic);
+    if (ttlMs !== NEVER) this.expiry.add(value, this.time.nowMs + ttlMs);
+  }
+
+  /** The value does not count any more, and nobody gets it who was about to. */
+  private forget(value: RetainedValue): void {
+    value.newestAt = Number.POSITIVE_INFINITY;
+    this.valueBytes -= chargeOf(value.record.length, value.topic);
+    this.expiry.remove(value);
+    if (value.ownership !== null) this.presence.release(value.ownership);
+  }
+
+  /** The topic has no value any more. */
+  private drop(topic: string): void {
+    this.index.delete(topic);
+    this.state.delete(RETAINED_KEYS + topic);
+  }
+}
+
+/** version u8, expires at u48 (wall clock, ms; 0: never), is owned u8, grace u32, owner u48, PUBLISH */
+function encodeRecord(message: Uint8Array, expiresAt: number, ownership: Ownership | null): Uint8Array {
+  const record = new Uint8Array(RECORD_HEAD_BYTES + message.length);
+  const view = Buffer.from(record.buffer);
+  view[0] = VERSION;
+  view.writeUIntBE(expiresAt, 1, 6);
+  view[7] = ownership === null ? 0 : 1;
+  view.writeUInt32BE(ownership?.graceMs ?? 0, 8);
+  view.writeUIntBE(ownership?.session ?? 0, 12, 6);
+  record.set(message, RECORD_HEAD_BYTES);
+  const command = record.subarray(RECORD_HEAD_BYTES);
+  command[1] = (message[1] & KEPT_FLAGS) | PublishFlag.RETAIN;
+  command.fill(0, 4, HEADER_BYTES); // no id
+  return record;
+}
+
+/** Null: it is none that this version can read. */
+function decodeHead(record: Uint8Array): { expiresAt: number; graceMs: number | null; owner: number } | null {
+  if (record.length <= RECORD_HEAD_BYTES + HEADER_BYTES || record[0] !== VERSION) return null;
+  const view = Buffer.from(record.buffer, record.byteOffset, record.length);
+  return {
+    expiresAt: view.readUIntBE(1, 6),
+    graceMs: view[7] === 0 ? null : view.readUInt32BE(8),
+    owner: view.readUIntBE(12, 6),
+  };
+}
+
+/** The value of a property that is a u32, or null. */
+function numberProperty(message: Uint8Array, topicEnd: number, type: number): number | null {
+  if ((message[1] & PublishFlag.PROPERTIES) === 0) return null;
+  const at = findProperty(message, topicEnd, type);
+  return at < 0 ? null : uint32(message, at);
+}
+
+function payloadStartOf(message: Uint8Array, topicEnd: number): number {
+  return (message[1] & PublishFlag.PROPERTIES) === 0 ? topicEnd : endOfProperties(message, topicEnd);
+}
+
+function textOf(message: Uint8Array, topicEnd: number): string {
+  return Buffer.from(message.buffer, message.byteOffset, topicEnd).toString('utf8', HEADER_BYTES);
+}
+
+function chargeOf(recordBytes: number, topic: string): number {
+  return recordBytes + 2 * topic.length + VALUE_CHARGE_BYTES;
+}
+
+const RETAINED_KEYS = 'retained/';
+const VERSION = 1;
+const RECORD_HEAD_BYTES = 18;
+const KEPT_FLAGS = PublishFlag.PROPERTIES | PublishFlag.COMPRESSED;
+/** What a value costs beside its bytes and its topic, which is there and in the store's keys. Measured: see test/broker/core/session/memory.test.ts. */
+const VALUE_CHARGE_BYTES = 512;
+/** What a level of a topic costs in the index. */
+const NODE_CHARGE_BYTES = 256;
