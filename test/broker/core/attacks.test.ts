@@ -1,7 +1,14 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
-import { encodeWill } from '../../../src/pubsub/command.ts';
+import { MemoryStore } from '../../../src/broker/core/store/memory-store.ts';
+import {
+  encodeAlias,
+  encodeWill,
+  PublishFlag,
+  publishPrefix,
+  ReasonCode,
+} from '../../../src/pubsub/command.ts';
 import { BROKER_PROTOCOL_VERSION, encodeHello } from '../../../src/pubsub/session-commands.ts';
 import { DrivenCore } from './driven-core.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
@@ -80,6 +87,55 @@ describe('what clients can make a broker hold', () => {
         return core;
       });
       expect(bytes).toBeLessThan(MIB + 5_000 * 2.5 * KIB);
+    }
+  });
+
+  test('is bounded by the bound of its queues for the topics that stand behind aliases, which are charged as they are [BRK-30]', () => {
+    const core = new DrivenCore({ queueBytesPerClientMax: MIB });
+    const define = (client: FakeClient, streams: number, topicBytes: number) => {
+      for (let s = 0; s < streams; s++) {
+        const stream = client.open();
+        for (let alias = 1; alias <= 256 && client.peer.closedWith === null; alias++)
+          stream.send(encodeAlias(alias, `${s}/${alias}`.padEnd(topicBytes, 'x')));
+      }
+    };
+    for (const [streams, topicBytes] of [
+      [3, 1_000],
+      [20, 10],
+    ]) {
+      const bytes = held(() => {
+        const { client } = hello(core, `s${topicBytes}`);
+        define(client, streams, topicBytes);
+        expect(client.peer.closedWith).toBe(null);
+        return client;
+      });
+      expect(bytes).toBeLessThan(1.5 * MIB);
+    }
+    const { client } = hello(core, 'greedy');
+    define(client, 20, 1_000);
+    expect(client.peer.closedWith).toBe(ReasonCode.LIMITED);
+  });
+
+  test('is about what its log may hold for messages that are stored, large and tiny', () => {
+    for (const payloadBytes of [0, 3_000]) {
+      const store = new MemoryStore([{ name: 'default', maxBytes: 4 * MIB }]);
+      const core = new DrivenCore({}, () => {}, store);
+      const bytes = held(() => {
+        const { client } = hello(core, 'publisher');
+        const stream = client.open();
+        for (let id = 1; id <= 20_000; id++)
+          stream.send(
+            Uint8Array.from(
+              Buffer.concat([publishPrefix('t', PublishFlag.QOS1, id), Buffer.alloc(payloadBytes)]),
+            ),
+          );
+        stream.link.delivered.length = 0;
+        stream.link.outbox.length = 0;
+        client.disconnect();
+        return core;
+      });
+      expect(bytes).toBeLessThan(6.5 * MIB);
+      expect(bytes).toBeGreaterThan(2 * MIB);
     }
   });
 });

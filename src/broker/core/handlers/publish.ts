@@ -219,7 +219,7 @@ function store(
   terms: Terms,
 ): number {
   const { wallMs, counters } = broker;
-  const command = Buffer.from(message);
+  const command = keptCopy(message);
   command[1] = (message[1] & KEPT_FLAGS) | PublishFlag.QOS1;
   const id = uint32(message, 4);
   const offset = log.append({
@@ -233,6 +233,14 @@ function store(
   });
   if (offset >= 0) counters.messagesStored++;
   return offset;
+}
+
+/** A copy that is kept for long: a larger one has memory of its own, for out of Node's pool it would keep what others there have left. */
+function keptCopy(message: Uint8Array): Buffer {
+  if (message.length < POOLED_BYTES_MAX) return Buffer.from(message);
+  const copy = Buffer.allocUnsafeSlow(message.length);
+  copy.set(message);
+  return copy;
 }
 
 /** A message as those get it who read no log: QoS 0, whatever it was. [BRK-85] */
@@ -290,4 +298,5 @@ function valueLength(message: Uint8Array, valueAt: number): number {
 const NO_TERMS: Terms = { ttlMs: NEVER, deliveryClass: DeliveryClass.DURABLE, replyAt: -1 };
 /** What a message keeps of its flags. */
 const KEPT_FLAGS = PublishFlag.PROPERTIES | PublishFlag.COMPRESSED;
+const POOLED_BYTES_MAX = 1_024;
 const DOLLAR = 0x24;

@@ -109,12 +109,13 @@ class MemoryLog implements LogPort {
   }
 
   append(record: LogRecord): number {
-    const { command, session, sequence, id } = record;
-    this.trim(record.publishedAt);
+    const { command, topicEnd, session, sequence, id, expiresAt, publishedAt } = record;
+    this.trim(publishedAt);
     if (!this.makeRoom(command.length + RECORD_BYTES)) return AppendFault.FULL;
     const offset = this.nextOffset++;
     setId(command, offset);
-    this.records.push({ ...record, offset });
+    // Not spread: that makes an object with a table of its own, of three times the size.
+    this.records.push({ command, topicEnd, session, sequence, id, expiresAt, publishedAt, offset });
     this.bytes += command.length + RECORD_BYTES;
     this.hasStored = true;
     this.news.any = true;
@@ -239,7 +240,7 @@ export function setId(command: Uint8Array, offset: number): void {
 
 export const NO_IDS: readonly number[] = [0, 0, 0, 0];
 /** What a record is charged beside its command. */
-const RECORD_BYTES = 160;
+const RECORD_BYTES = 240;
 const MEMORY_BYTES_MAX = 64 * 1024 * 1024;
 /** Dropped records whose places are kept. */
 const PLACES_MIN = 1_024;

@@ -62,9 +62,9 @@ describe('a log in memory', () => {
     expect([byCount.log.earliest, byCount.log.head]).toEqual([3, 6]);
     expect(newsOf(byCount.store)).toEqual(['trimmed 3', 'stored 6']);
 
-    const byBytes = logOf({ maxBytes: 1_000 });
+    const byBytes = logOf({ maxBytes: 1_400 });
     for (let i = 1; i <= 20; i++) byBytes.log.append(recordOf(i, 0, 32));
-    expect(byBytes.log.head - byBytes.log.earliest).toBe(5); // 200 bytes each are charged
+    expect(byBytes.log.head - byBytes.log.earliest).toBe(5); // 280 bytes each are charged
     expect(byBytes.log.append(recordOf(21, 0, 2_000))).toBe(AppendFault.FULL);
 
     const byAge = logOf({ maxAgeMs: 50 });
