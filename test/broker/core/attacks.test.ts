@@ -2,14 +2,24 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { MemoryStore } from '../../../src/broker/core/store/memory-store.ts';
+import { encodeAck, encodeNack } from '../../../src/pubsub/acknowledgement.ts';
 import {
+  AckFlag,
+  Command,
   encodeAlias,
+  encodeSubscribe,
   encodeWill,
   PublishFlag,
   publishPrefix,
   ReasonCode,
+  SubscribeFlag,
 } from '../../../src/pubsub/command.ts';
 import { BROKER_PROTOCOL_VERSION, encodeHello } from '../../../src/pubsub/session-commands.ts';
+import {
+  encodeSubscribeOptions,
+  StartKind,
+  type SubscribeOptionValues,
+} from '../../../src/pubsub/subscribe-options.ts';
 import { DrivenCore } from './driven-core.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
 
@@ -79,7 +89,7 @@ describe('what clients can make a broker hold', () => {
     for (const size of [60 * KIB, 10]) {
       const core = new DrivenCore({ willBytesMax: MIB });
       const bytes = held(() => {
-        for (let i = 0; i < 5_000; i++) {
+        for (let i = 0; i < 3_000; i++) {
           const { client, control } = hello(core, `s${i}`);
           control.send(encodeWill(2, `w/${i}`, 0, 60_000, Buffer.alloc(size)));
           client.disconnect();
@@ -138,4 +148,67 @@ describe('what clients can make a broker hold', () => {
       expect(bytes).toBeGreaterThan(2 * MIB);
     }
   });
+
+  test('is bounded by the number of durables, with long names, and with filters as they are', () => {
+    const core = new DrivenCore({ durablesMax: 1_000 });
+    const bytes = held(() => {
+      for (let i = 0; i < 3_000; i++) {
+        const client = new FakeClient(core);
+        const name = `${i}`.padEnd(250, 'n');
+        client.open().send(subscribe(`${i}/${'f'.repeat(200)}`, { name, unackedMax: 0xffff_ffff }));
+        client.disconnect();
+      }
+      return core;
+    });
+    expect(core.metrics().internalErrors).toBe(0);
+    expect(bytes).toBeLessThan(1_000 * 4 * KIB);
+  });
+
+  test('is bounded for a subscriber that acknowledges nothing, or every second message, or refuses all of them', () => {
+    for (const answer of [
+      () => null,
+      (id: number) => (id % 2 === 0 ? encodeAck(id) : null),
+      (id: number) => encodeNack(id, 0, 'x'.repeat(256)),
+      (id: number) => encodeNack(id, 60_000, 'x'.repeat(256)),
+      (id: number) => encodeAck(id, AckFlag.PROGRESS),
+    ]) {
+      const { core, publish } = stored(1_000, 5_000);
+      const { client } = hello(core, 'reader');
+      const stream = client.open();
+      const bytes = held(() => {
+        stream.send(
+          subscribe('t', { name: 'd', start: StartKind.EARLIEST, unackedMax: 0xffff_ffff, deliveriesMax: 0 }),
+        );
+        for (let i = 1; i <= 60; i++) {
+          stream.carry();
+          for (const command of stream.link.delivered.splice(0)) {
+            const reply =
+              command[0] === Command.PUBLISH ? answer(Buffer.from(command).readUInt32BE(4)) : null;
+            if (reply !== null) stream.send(reply);
+          }
+          core.advance(i * 1_000, i * 1_000);
+          core.tick(i * 1_000);
+        }
+        return core;
+      });
+      publish(); // others go on
+      expect(core.metrics()).toMatchObject({ internalErrors: 0, publishersStopped: 0 });
+      expect(bytes).toBeLessThan(1_000 * 1.5 * KIB);
+    }
+  });
 });
+
+/** A broker whose log holds so many messages, and how another is published. */
+function stored(unackedMax: number, count: number): { core: DrivenCore; publish: () => void } {
+  const core = new DrivenCore({ unackedMax });
+  const stream = hello(core, 'publisher').client.open();
+  let id = 0;
+  const publish = () =>
+    stream.send(Buffer.concat([publishPrefix('t', PublishFlag.QOS1, ++id), Buffer.from('payload')]));
+  for (let i = 0; i < count; i++) publish();
+  return { core, publish };
+}
+
+function subscribe(filter: string, options: SubscribeOptionValues): Uint8Array {
+  return encodeSubscribe(1, filter, SubscribeFlag.QOS1, 0, 0, encodeSubscribeOptions(options));
+}
