@@ -5,10 +5,9 @@
 
 import { performance } from 'node:perf_hooks';
 import type { JspError } from '../base/errors.ts';
-import { checkOptions, chosenOptions, number, type OptionTable, oneOf, whole } from '../base/options.ts';
+import { checkOptions, chosenOptions, number, type OptionTable } from '../base/options.ts';
 import { type RandomSource, randomBytes } from '../base/random.ts';
-import { COMMAND_BYTES_MAX, Command, DROPPED_BYTES, encodePlain, LANES_MAX } from '../pubsub/command.ts';
-import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
+import { COMMAND_BYTES_MAX, Command, encodePlain, LANES_MAX } from '../pubsub/command.ts';
 import { type Notice, NoticeCode } from '../pubsub/session-commands.ts';
 import { assertFilter } from '../pubsub/topic.ts';
 import { abortSignal, onAbort } from '../transport/abort.ts';
@@ -16,52 +15,23 @@ import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/conn
 import { type AppState, CLOSE_STALL_MS, type NetworkType } from '../transport/connection.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { clockOf, laidOver, randomOf, withProfile } from '../transport/options.ts';
+import { type BrokerClientEvents, type ClientMetrics, clientNotice } from './client-events.ts';
+import { type BrokerClientOptions, CLIENT_OPTIONS } from './client-options.ts';
 import { Goodbye, withUnconfirmed } from './closing.ts';
-import { type Codec, codecOption } from './codec.ts';
 import { closedError, offlineError } from './command-stream.ts';
 import { ClientCompression } from './compression.ts';
-import { type CredentialsSource, credentialsOption } from './credentials.ts';
 import { type Connect, GivenConnection, UrlDialer } from './dialing.ts';
 import { Greeter } from './greeting.ts';
-import { type ClientState, type Dialer, FIRST_CONNECT, type FirstConnect, Life } from './life.ts';
+import { type ClientState, type Dialer, Life } from './life.ts';
 import type { ClientConnection, Link } from './link.ts';
 import type { MessageHandler } from './message.ts';
-import { Publishing, type PublishOptions } from './publishing.ts';
-import { Backoff, type ReconnectOptions, reconnectOption } from './reconnecting.ts';
+import { Outbox } from './outbox.ts';
+import type { PublishOptions } from './publish-options.ts';
+import { Backoff } from './reconnecting.ts';
+import type { PublishReceipt } from './sequence.ts';
 import { checkTogether, SUBSCRIBE_OPTIONS, type SubscribeOptions } from './subscribe-options.ts';
 import type { Subscription } from './subscription.ts';
-import { type ClientSubscriptionEvents, Subscriptions } from './subscriptions.ts';
-
-/**
- * Those of a connection. `compression` compresses payloads rather than what goes over the connection: once for all subscribers, unopened by the broker. A
- * dictionary is used without being agreed, so give it to subscribers first; those that do not have it hear of each such message in the event `unopened`. Where
- * only a profile asks for compression, it is that of the connection.
- */
-export interface BrokerClientOptions extends ConnectOptions {
-  /** Class of what this client publishes, where a publish names none. Default `chat`. */
-  publishPriority?: StreamPriority | undefined;
-  /** What makes payloads of values, and values of payloads, where neither a publish nor a subscription has a codec of its own. Default: none. */
-  codec?: Codec<unknown> | undefined;
-  /**
-   * How it comes back when it has lost its connection, or false: then the client is over with its connection. Default: after a random part of
-   * 250 ms, which doubles with each failure up to 30 s and is back at the beginning when a connection has lasted 30 s.
-   */
-  reconnect?: boolean | ReconnectOptions | undefined;
-  /**
-   * What a broker that cannot be reached at first means: `reject` (default), `connectClient` fails when each URL was tried; `wait`, it goes on trying, and `signal`
-   * ends that; `background`, it resolves at once, and the client is online later.
-   */
-  firstConnect?: FirstConnect | undefined;
-  /**
-   * Name of its session at the broker, which outlives connections, and the process where the next one takes the same name: 1 to 255 bytes. Two clients cannot have
-   * one at a time: the newer takes it, and for the older that is the end. Default: a random name.
-   */
-  session?: string | undefined;
-  /** How long the broker keeps the session while the client is away, in ms. Default 24 h with a `session` of your own, else 2 min. */
-  sessionExpiryMs?: number | undefined;
-  /** Who it is: credentials, or a function that is asked for them before each attempt to connect. Default: nobody. */
-  credentials?: CredentialsSource | undefined;
-}
+import { Subscriptions } from './subscriptions.ts';
 
 /** For whatever waits for the broker. */
 export interface WaitOptions {
@@ -75,36 +45,6 @@ export interface ClientCloseOptions {
   stallMs?: number | undefined;
   /** Closes at once when it fires. */
   signal?: AbortSignal | undefined;
-}
-
-/** What a broker tells a client without having been asked. */
-export interface ClientNotice {
-  /** What it is about. */
-  readonly about:
-    | 'shuttingDown'
-    | 'credentialsExpire'
-    | 'revoked'
-    | 'limited'
-    | 'storeReadOnly'
-    | 'notAuthorized';
-  /** `shuttingDown` and `credentialsExpire`: in so many ms. `limited` and `notAuthorized`: so many messages. */
-  readonly value: number;
-  /** A filter, a topic, or the name of a limit: text of the broker. */
-  readonly text: string;
-}
-
-interface BrokerClientEvents extends ClientSubscriptionEvents {
-  /** What is with the connection has changed, with the reason where there is one: why it is offline, or closed. */
-  state: [state: ClientState, reason: JspError | null];
-  /** The broker tells something that concerns the whole client, such as that it is about to go. */
-  notice: [notice: ClientNotice];
-  /** After a publish that answered false: go on. */
-  drain: [];
-  /**
-   * The client is over and does not come back; `error` is null when this side closed it, else a {@link JspError} with the `applicationCode` and `reason` of
-   * a broker that closed it. `unconfirmed` is how many published messages the broker may not have.
-   */
-  close: [error: JspError | null, unconfirmed: number];
 }
 
 /**
@@ -186,7 +126,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   private readonly life: Life;
   private readonly subscriptions: Subscriptions;
   private readonly compression: ClientCompression;
-  private readonly publishing: Publishing;
+  private readonly outbox: Outbox;
   private readonly device: Device = {};
   private readonly greeter: Greeter;
   private goodbye: Goodbye | null = null;
@@ -208,12 +148,20 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
       this.resolveClosed = resolve;
     });
     this.compression = new ClientCompression(options, options.messageBytesMax ?? COMMAND_BYTES_MAX);
-    this.publishing = new Publishing(options.publishPriority ?? 'chat', this.compression, () =>
-      this.tell('drain'),
+    this.outbox = new Outbox(
+      options.publishPriority ?? 'chat',
+      this.compression,
+      options.buffer ?? {},
+      clockOf(options),
+      {
+        onDrain: () => void this.tell('drain'),
+        onUnpublished: (message, error) => void this.tell('unpublished', message, error),
+        onSettled: () => {},
+      },
     );
     this.life = new Life(dialer, backoffOf(options, dialer.ways), clockOf(options), {
       onState: (state, reason) => this.onState(state, reason),
-      withCost: (reason) => withUnconfirmed(reason, this.publishing.unconfirmed),
+      withCost: (reason) => withUnconfirmed(reason, this.outbox.unconfirmed),
     });
     this.life.use({
       online: (link) => {
@@ -225,7 +173,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
       offline: () => {},
       closed: () => {},
     });
-    this.life.useLast(this.publishing);
+    this.life.useLast(this.outbox);
     const reading = { codec: options.codec ?? null, clock: clockOf(options) };
     this.subscriptions = new Subscriptions(
       this.life,
@@ -242,34 +190,63 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   }
 
   /**
-   * Publishes with QoS 0: delivered to every subscription that matches, unless the connection breaks; {@link flush} tells.
+   * Publishes a message. With QoS 0 it is delivered to every subscription that matches, unless the connection breaks; {@link flush} tells. With QoS 1 the answer is a
+   * promise that resolves when the broker has stored it, once, whatever becomes of the connection meanwhile. A client without a connection keeps what is
+   * published until it has one, as its option `buffer` says.
+   *
+   * A promise that nobody awaits does no harm: what was not published is told by the event `unpublished` as well.
    *
    * @param payload - copied; a string is sent as UTF-8
-   * @returns false when more than 1 MiB is queued: wait for `drain`, or {@link drained}. A loop that does not is stopped by ERR_JSP_QUEUE_FULL
-   * at 64 MiB
-   * @throws {JspError} `ERR_JSP_TOPIC_INVALID`; `ERR_JSP_MESSAGE_TOO_LARGE`; `ERR_JSP_QUEUE_FULL`; `ERR_JSP_CLOSED`, or the error that ended
-   * the connection
+   * @returns with QoS 0 false when more than 1 MiB is queued, or the buffer is half full: wait for `drain`, or {@link drained}. A loop that does not is stopped by
+   * ERR_JSP_QUEUE_FULL at 64 MiB, or ERR_JSP_BUFFER_FULL
+   * @throws {JspError} (a promise rejects) `ERR_JSP_TOPIC_INVALID`; `ERR_JSP_MESSAGE_TOO_LARGE`; `ERR_JSP_QUEUE_FULL`; `ERR_JSP_BUFFER_FULL`; `ERR_JSP_CLOSED`, or the error
+   * that ended the client; with QoS 1 also what the broker refused it for: `ERR_JSP_STORE_FULL`, `ERR_JSP_STORE_FAILED`, `ERR_JSP_NOT_AUTHORIZED`, `ERR_JSP_BROKER`; `ERR_JSP_EXPIRED`;
+   * `ERR_JSP_ABORTED`
    */
-  publish(topic: string, payload: Uint8Array | string, options?: PublishOptions): boolean {
+  publish(
+    topic: string,
+    payload: Uint8Array | string,
+    options: PublishOptions & { qos: 1 },
+  ): Promise<PublishReceipt>;
+  publish(
+    topic: string,
+    payload: Uint8Array | string,
+    options?: PublishOptions & { qos?: 0 | undefined },
+  ): boolean;
+  publish(
+    topic: string,
+    payload: Uint8Array | string,
+    options?: PublishOptions,
+  ): boolean | Promise<PublishReceipt>;
+  publish(
+    topic: string,
+    payload: Uint8Array | string,
+    options?: PublishOptions,
+  ): boolean | Promise<PublishReceipt> {
+    if (options?.qos === 1) {
+      return this.goodbye === null
+        ? this.outbox.publishAcknowledged(topic, payload, options)
+        : this.outbox.reject(topic, closedError());
+    }
     if (this.goodbye !== null || this.life.failure !== null) this.assertOpen();
-    return this.publishing.publish(topic, payload, options);
+    return this.outbox.publish(topic, payload, options);
   }
 
   /** How many published messages the broker has not confirmed to have. After the end of the connection: which it may not have got. */
   get unconfirmed(): number {
-    return this.publishing.unconfirmed;
+    return this.outbox.unconfirmed;
   }
 
   /** Bytes that were published and have not left yet. */
   get queuedBytes(): number {
-    return this.publishing.queuedBytes;
+    return this.outbox.queuedBytes;
   }
 
   /** Resolves when {@link publish} may go on; at once when it never had to stop. Rejects when the connection ends. */
   drained(options: WaitOptions = {}): Promise<void> {
     checkOptions('drained', options, WAIT_OPTIONS);
     if (this.life.failure !== null) return Promise.reject(this.life.failure);
-    return this.publishing.drained(options.signal);
+    return this.outbox.drained(options.signal);
   }
 
   /**
@@ -279,7 +256,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   async flush(options: WaitOptions = {}): Promise<void> {
     checkOptions('flush', options, WAIT_OPTIONS);
     this.assertOpen();
-    await this.publishing.flush(options.signal);
+    await this.outbox.flush(options.signal);
   }
 
   /**
@@ -340,7 +317,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     checkOptions('BrokerClient.close', options, CLIENT_CLOSE_OPTIONS);
     if (this.goodbye === null) {
       this.subscriptions.close();
-      this.goodbye = new Goodbye(this.life, this.publishing);
+      this.goodbye = new Goodbye(this.life, this.outbox);
     }
     const { goodbye } = this;
     goodbye.shorten(
@@ -349,6 +326,23 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     );
     const forget = onAbort(options.signal, () => goodbye.shorten(0));
     return goodbye.done.finally(forget);
+  }
+
+  /** Figures of this client, up to now. */
+  metrics(): ClientMetrics {
+    const { connects, failedAttempts, link } = this.life;
+    const { held, heldBytes, waiting, dropped, expired, ...published } = this.outbox.metrics;
+    return {
+      state: this.state,
+      connects,
+      failedAttempts,
+      unconfirmed: this.unconfirmed,
+      queuedBytes: this.queuedBytes,
+      buffered: { messages: held, bytes: heldBytes, waiting, dropped, expired },
+      ...published,
+      subscriptions: this.subscriptions.size,
+      connection: link?.connection.metrics?.() ?? null,
+    };
   }
 
   /** Tells what this machine is connected by, whenever it changes: as `setNetworkType` of the transport's connection. */
@@ -388,16 +382,17 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     if (state !== 'closed') return void this.tell('state', state, reason);
     this.resolveClosed(reason);
     this.tell('state', state, reason);
-    this.tell('close', reason, this.publishing.unconfirmed);
+    this.tell('close', reason, this.outbox.unconfirmed);
   }
 
-  private onNotice(link: Link, { code, value, text }: Notice): void {
-    const about = NOTICES[code];
-    if (about === undefined) return; // [BRK-47] a client ignores what it does not know
+  private onNotice(link: Link, notice: Notice): void {
+    const known = clientNotice(notice);
+    if (known === null) return;
+    const { code, value, text } = notice;
     if (code === NoticeCode.SHUTTING_DOWN) this.life.onShuttingDown(value, text);
     // A refusal ends the connection when the time comes, and then the next attempt asks once more.
     if (code === NoticeCode.CREDENTIALS_EXPIRE) this.greeter.renew(link).catch(() => {});
-    this.tell('notice', { about, value, text });
+    this.tell('notice', known);
   }
 
   private onlineLink(): Link {
@@ -431,32 +426,6 @@ function fraction(random: RandomSource): number {
   return (a * 2 ** 24 + b * 2 ** 16 + c * 2 ** 8 + d) / 2 ** 32;
 }
 
-const CLIENT_OPTIONS: OptionTable<BrokerClientOptions> = {
-  ...CONNECT_OPTIONS,
-  // In a smaller one the broker's answers would not fit, and whoever waits for them would wait for ever.
-  messageBytesMax: whole(DROPPED_BYTES, Number.MAX_SAFE_INTEGER),
-  publishPriority: oneOf(STREAM_PRIORITIES),
-  codec: codecOption,
-  reconnect: reconnectOption,
-  firstConnect: oneOf(FIRST_CONNECT),
-  session: sessionName,
-  sessionExpiryMs: number(0, Number.POSITIVE_INFINITY),
-  credentials: credentialsOption,
-};
-function sessionName(value: unknown): string | null {
-  const bytes = typeof value === 'string' ? Buffer.byteLength(value) : 0;
-  const isName = bytes > 0 && bytes <= NAME_BYTES_MAX && !/\p{Cc}/u.test(value as string);
-  return isName ? null : `a string of 1 to ${NAME_BYTES_MAX} bytes without control characters`;
-}
-
-const NOTICES: Readonly<Record<number, ClientNotice['about']>> = {
-  [NoticeCode.SHUTTING_DOWN]: 'shuttingDown',
-  [NoticeCode.CREDENTIALS_EXPIRE]: 'credentialsExpire',
-  [NoticeCode.REVOKED]: 'revoked',
-  [NoticeCode.LIMITED]: 'limited',
-  [NoticeCode.STORE_READ_ONLY]: 'storeReadOnly',
-  [NoticeCode.NOT_AUTHORIZED]: 'notAuthorized',
-};
 const WAIT_OPTIONS: OptionTable<WaitOptions> = { signal: abortSignal };
 const CLIENT_CLOSE_OPTIONS: OptionTable<ClientCloseOptions> = {
   timeoutMs: number(0, Number.POSITIVE_INFINITY),
@@ -468,7 +437,5 @@ const CLIENT_CLOSE_OPTIONS: OptionTable<ClientCloseOptions> = {
 const WINDOW_BYTES = 1024 * 1024 * 1024;
 /** Of a random session name. */
 const NAME_BYTES = 12;
-/** The header of a HELLO has a byte for its length. */
-const NAME_BYTES_MAX = 255;
 const PASSING_EXPIRY_MS = 2 * 60_000;
 const NAMED_EXPIRY_MS = 24 * 3_600_000;

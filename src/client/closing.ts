@@ -4,13 +4,14 @@ import { performance } from 'node:perf_hooks';
 import { JspError } from '../base/errors.ts';
 import { TIMEOUT_MS_MAX } from '../udp/clock.ts';
 import type { Life } from './life.ts';
-import { ProgressWatch, type Publishing } from './publishing.ts';
+import type { Outbox } from './outbox.ts';
+import { ProgressWatch } from './publishing.ts';
 
 /** A close that is under way. */
 export class Goodbye {
   readonly done: Promise<void>;
   private readonly life: Life;
-  private readonly publishing: Publishing;
+  private readonly outbox: Outbox;
   /** When it is over at the latest. */
   private endsAt = Number.POSITIVE_INFINITY;
   private stallMs = Number.POSITIVE_INFINITY;
@@ -19,9 +20,9 @@ export class Goodbye {
   /** What it has not done, when it was cut. */
   private incomplete: JspError | null = null;
 
-  constructor(life: Life, publishing: Publishing) {
+  constructor(life: Life, outbox: Outbox) {
     this.life = life;
-    this.publishing = publishing;
+    this.outbox = outbox;
     this.done = this.finish();
   }
 
@@ -37,15 +38,15 @@ export class Goodbye {
   }
 
   private async finish(): Promise<void> {
-    const watch = new ProgressWatch(this.publishing, PROGRESS_MS, (stillMs) => {
-      if (stillMs >= this.stallMs && this.publishing.unconfirmed > 0) this.cutShort();
+    const watch = new ProgressWatch(this.outbox, PROGRESS_MS, (stillMs) => {
+      if (stillMs >= this.stallMs && this.outbox.unconfirmed > 0) this.cutShort();
     });
     try {
-      await this.publishing.flushUnconfirmed();
+      await this.outbox.flushUnconfirmed();
       if (this.life.failure === null) await this.life.leave(this.stallMs);
     } catch (error) {
       // The end of the connection says what it has cost. Where that is nothing, the broker has everything, however the connection ended.
-      if (!this.wasCut && this.publishing.unconfirmed > 0) throw this.life.failure ?? error;
+      if (!this.wasCut && this.outbox.unconfirmed > 0) throw this.life.failure ?? error;
     } finally {
       watch.stop();
       clearTimeout(this.timer);
@@ -55,7 +56,7 @@ export class Goodbye {
   }
 
   private cutShort(): void {
-    const { unconfirmed } = this.publishing;
+    const { unconfirmed } = this.outbox;
     if (this.life.failure !== null) return;
     this.wasCut = true;
     if (unconfirmed > 0) {

@@ -1,11 +1,12 @@
+export type { BufferOptions, BufferPolicy } from './backlog.ts';
 export {
   type BrokerClient,
-  type BrokerClientOptions,
   type ClientCloseOptions,
-  type ClientNotice,
   connectClient,
   type WaitOptions,
 } from './broker-client.ts';
+export type { ClientMetrics, ClientNotice } from './client-events.ts';
+export type { BrokerClientOptions } from './client-options.ts';
 export { bytesCodec, type Codec, jsonCodec, textCodec } from './codec.ts';
 export type { UnopenedMessage } from './compression.ts';
 export type { Credentials, CredentialsSource } from './credentials.ts';
@@ -19,8 +20,10 @@ export type {
   Origin,
   RespondOptions,
 } from './message.ts';
-export type { PublishOptions } from './publishing.ts';
+export type { UnpublishedMessage } from './outbox.ts';
+export type { PublishOptions } from './publish-options.ts';
 export type { UndecodableMessage } from './reading.ts';
 export type { ReconnectOptions } from './reconnecting.ts';
+export type { PublishReceipt } from './sequence.ts';
 export type { StartPosition, SubscribeOptions } from './subscribe-options.ts';
 export type { Gap, MissedReason, Resumed, Subscription, SubscriptionEvents } from './subscription.ts';

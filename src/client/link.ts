@@ -7,7 +7,7 @@ import type { JspError } from '../base/errors.ts';
 import { ReasonCode, STREAM_LABEL } from '../pubsub/command.ts';
 import type { MessageConnection, MessageStream, StreamPriority } from '../pubsub/message-stream.ts';
 import { decodeNotice, type Notice, type Welcome } from '../pubsub/session-commands.ts';
-import type { AppState, NetworkType } from '../transport/connection.ts';
+import type { AppState, Connection, NetworkType } from '../transport/connection.ts';
 import { type CommandListener, CommandStream, openCommandStream } from './command-stream.ts';
 
 /** A connection of the transport, as a client uses it. */
@@ -20,6 +20,7 @@ export interface ClientConnection extends MessageConnection {
   /** What is known of the machine and the application that the connection belongs to. */
   setNetworkType?(type: NetworkType): unknown;
   setAppState?(state: AppState): unknown;
+  metrics?(): ReturnType<Connection['metrics']>;
 }
 
 /** A part of a client that outlives connections. [CLT-1] */

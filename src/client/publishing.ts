@@ -1,5 +1,5 @@
 /**
- * What a client publishes: in each class on two streams, one for messages as they come, and one beside it for large ones, so that the transport's
+ * What a client publishes with QoS 0: in each class on two streams, one for messages as they come, and one beside it for large ones, so that the transport's
  * scheduler lets the others go on meanwhile. [BRK-39] It counts what the broker has not confirmed, and asks it now and then.
  *
  * The messages of a topic stay in order: it moves to the stream of large messages with its first large one, which is held until the broker has
@@ -8,7 +8,6 @@
 
 import { performance } from 'node:perf_hooks';
 import { JspError } from '../base/errors.ts';
-import { checkOptions, type OptionTable, oneOf } from '../base/options.ts';
 import { CompressionMode } from '../protocol/compress/index.ts';
 import { Command, encodePlain, LARGE_BYTES_MIN, PublishFlag, publishPrefix } from '../pubsub/command.ts';
 import {
@@ -18,32 +17,14 @@ import {
   sendCommand,
 } from '../pubsub/message-stream.ts';
 import { assertTopic } from '../pubsub/topic.ts';
-import { type CompressionChoice, compressionChoice, compressionModeOf } from '../transport/compression.ts';
-import {
-  CommandStream,
-  closedError,
-  offlineError,
-  openCommandStream,
-  PendingRequests,
-} from './command-stream.ts';
+import { compressionModeOf } from '../transport/compression.ts';
+import { CommandStream, offlineError, openCommandStream } from './command-stream.ts';
 import type { ClientCompression } from './compression.ts';
-import type { Link, LinkUser } from './link.ts';
+import type { Link } from './link.ts';
+import { type PublishOptions, propertiesOf } from './publish-options.ts';
 
-export interface PublishOptions {
-  /**
-   * Which traffic goes first, on the way to the broker and from there to the subscribers. Messages of one topic stay in order within a class.
-   * Default: the client's `publishPriority`.
-   */
-  priority?: StreamPriority | undefined;
-  /**
-   * Whether the payload is compressed, where that makes it smaller. Default: as the client's option `compression` says; without that option none
-   * is. Subscribers that do not take compressed messages do not get it. Leave it off for a payload that holds both a secret and text that somebody else can choose.
-   */
-  compression?: CompressionChoice | undefined;
-}
-
-/** Everything that one client publishes. */
-export class Publishing implements LinkUser {
+/** What one client publishes with QoS 0, on one connection after the other. */
+export class Publishing {
   private link: Link | null = null;
   private readonly usualPriority: StreamPriority;
   private readonly compression: ClientCompression;
@@ -52,9 +33,7 @@ export class Publishing implements LinkUser {
   private readonly publishers: (Publisher | null)[] = STREAM_PRIORITIES.map(() => null);
   /** The one of the usual class. */
   private usual: Publisher | null = null;
-  private readonly drains = new PendingRequests();
   private confirmTimer: NodeJS.Timeout | null = null;
-  private mustTellDrain = false;
 
   /** @param tellDrain - called after a publish that answered false, when there is room again */
   constructor(usualPriority: StreamPriority, compression: ClientCompression, tellDrain: () => void) {
@@ -64,33 +43,41 @@ export class Publishing implements LinkUser {
   }
 
   online(link: Link): void {
-    this.forgetPublishers();
+    this.offline();
     this.link = link;
-    if (this.mustTellDrain) this.onDrain();
   }
 
+  /** What was handed over and not confirmed is lost, or not: nobody knows. */
   offline(): void {
-    // Who was told to stop hears of it when there is a connection again.
-    this.mustTellDrain = this.isFull;
-    this.forgetPublishers();
-  }
-
-  closed(reason: JspError | null): void {
     this.link = null;
     clearTimeout(this.confirmTimer ?? undefined);
-    this.drains.failAll(reason ?? closedError());
+    this.confirmTimer = null;
+    this.usual = null;
+    this.publishers.fill(null);
   }
 
+  /** There will be no connection any more. */
+  closed(): void {
+    this.link = null;
+    clearTimeout(this.confirmTimer ?? undefined);
+  }
+
+  /** @param options - checked before */
   publish(topic: string, payload: Uint8Array | string, options: PublishOptions | undefined): boolean {
-    const publisher = options === undefined ? (this.usual ?? this.openUsual()) : this.publisherFor(options);
+    const publisher =
+      options === undefined
+        ? (this.usual ?? this.openUsual())
+        : this.publisherOf(options.priority ?? this.usualPriority);
     if (this.confirmTimer === null) this.confirmLater();
     const { compression } = this;
     const mode = compressionModeOf(options?.compression) ?? compression.mode;
+    const properties = options === undefined ? null : propertiesOf(options);
+    const flags = options?.retain === true ? PublishFlag.RETAIN : 0;
     const isTaken = mode !== CompressionMode.OFF && publisher.takes(topic, payload);
     const envelope = isTaken ? compression.deflate(topic, payload, mode) : null;
     return envelope === null
-      ? publisher.publish(topic, payload, 0)
-      : publisher.publish(topic, envelope, PublishFlag.COMPRESSED); // [BRK-42]
+      ? publisher.publish(topic, payload, flags, properties)
+      : publisher.publish(topic, envelope, flags | PublishFlag.COMPRESSED, properties); // [BRK-42]
   }
 
   /** Messages that the broker has not confirmed. */
@@ -107,9 +94,9 @@ export class Publishing implements LinkUser {
     return bytes;
   }
 
-  /** Resolves when {@link publish} may go on. */
-  drained(signal: AbortSignal | undefined): Promise<void> {
-    return this.isFull ? this.drains.request(() => {}, signal) : Promise.resolve();
+  /** A publish answered false, and there is no room again. */
+  get isFull(): boolean {
+    return this.publishers.some((publisher) => publisher?.full ?? false);
   }
 
   /** Resolves when the broker has everything published so far. With nothing published it asks all the same. */
@@ -124,23 +111,8 @@ export class Publishing implements LinkUser {
     await Promise.all(publishers.map((publisher) => publisher?.flush()));
   }
 
-  private get isFull(): boolean {
-    return this.publishers.some((publisher) => publisher?.full ?? false);
-  }
-
-  private forgetPublishers(): void {
-    this.link = null;
-    clearTimeout(this.confirmTimer ?? undefined);
-    this.confirmTimer = null;
-    this.usual = null;
-    this.publishers.fill(null);
-  }
-
   private onDrain(): void {
-    if (this.isFull) return;
-    this.mustTellDrain = false;
-    this.drains.settleAll();
-    this.tellDrain();
+    if (!this.isFull) this.tellDrain();
   }
 
   /** Asks the broker now and then what it has, so that {@link unconfirmed} tells the truth without a flush. */
@@ -155,11 +127,6 @@ export class Publishing implements LinkUser {
   private openUsual(): Publisher {
     this.usual = this.publisherOf(this.usualPriority);
     return this.usual;
-  }
-
-  private publisherFor(options: PublishOptions): Publisher {
-    checkOptions('publish', options, PUBLISH_OPTIONS);
-    return this.publisherOf(options.priority ?? this.usualPriority);
   }
 
   private publisherOf(priority: StreamPriority): Publisher {
@@ -258,15 +225,21 @@ class Publisher {
     return this.prefixOf(topic).length + payloadBytes(payload) <= this.small.commands.stream.messageBytesMax;
   }
 
-  publish(topic: string, payload: Uint8Array | string, flags: number): boolean {
+  publish(
+    topic: string,
+    payload: Uint8Array | string,
+    flags: number,
+    properties: Uint8Array | null,
+  ): boolean {
     const prefix = topic === this.lastTopic ? this.lastPrefix : this.prefixOf(topic);
-    const start = prefix.length;
+    const start = prefix.length + (properties === null ? 0 : properties.length);
     const length = start + payloadBytes(payload);
     const small = length <= SCRATCH_BYTES;
     const moves = length >= LARGE_BYTES_MIN || (this.moved.size > 0 && this.moved.has(topic));
     const message = small && !moves ? scratch(length) : Buffer.allocUnsafe(length);
     message.set(prefix, 0);
-    message[FLAGS_AT] = flags;
+    message[FLAGS_AT] = properties === null ? flags : flags | PublishFlag.PROPERTIES;
+    if (properties !== null) message.set(properties, prefix.length);
     if (typeof payload === 'string') message.write(payload, start);
     else message.set(payload, start);
     return moves ? this.publishLarge(topic, message) : this.small.publish(message, !small);
@@ -409,7 +382,7 @@ class PublishingStream {
   }
 }
 
-function payloadBytes(payload: Uint8Array | string): number {
+export function payloadBytes(payload: Uint8Array | string): number {
   if (typeof payload === 'string') return Buffer.byteLength(payload);
   if (payload instanceof Uint8Array) return payload.length;
   throw new TypeError('payload must be a Uint8Array or a string');
@@ -445,7 +418,3 @@ const CONFIRM_MESSAGES = 1_024;
 const CONFIRM_MS = 1_000;
 /** Of a command. */
 const FLAGS_AT = 1;
-const PUBLISH_OPTIONS: OptionTable<PublishOptions> = {
-  priority: oneOf(STREAM_PRIORITIES),
-  compression: compressionChoice,
-};

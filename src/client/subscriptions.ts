@@ -78,6 +78,10 @@ export class Subscriptions {
     };
   }
 
+  get size(): number {
+    return this.all.size;
+  }
+
   /** Resolves when the broker has acknowledged it. A client that is offline asks when it is back. */
   async open(
     filters: readonly string[],

@@ -1,5 +1,7 @@
+import { JspError } from '../../src/base/errors.ts';
 import type { BrokerLimits } from '../../src/broker/core/state.ts';
 import { BrokerService } from '../../src/broker/service.ts';
+import { connectClientBy } from '../../src/client/broker-client.ts';
 import { type BrokerClient, type BrokerClientOptions, connectClient } from '../../src/client/index.ts';
 import { type FakeConnection, FakeNetwork } from './fake-transport.ts';
 
@@ -23,6 +25,23 @@ export class FakeBroker {
     const [near, far] = this.network.connect();
     this.service.serve(far);
     return { client: await connectClient(near, options), connection: near };
+  }
+
+  /** A client that comes back at once, as long as `isReachable` says so, and its connections up to now. */
+  async returningClient(
+    options: BrokerClientOptions = {},
+  ): Promise<{ client: BrokerClient; connections: FakeConnection[]; way: { isReachable: boolean } }> {
+    const connections: FakeConnection[] = [];
+    const way = { isReachable: true };
+    const connectBy = async () => {
+      if (!way.isReachable) throw new JspError('ERR_JSP_CONNECTION_REFUSED', 'nothing listens there');
+      const [near, far] = this.network.connect();
+      connections.push(near);
+      this.service.serve(far);
+      return near;
+    };
+    const client = await connectClientBy(connectBy, 'jsp://broker', { reconnect: { maxMs: 1 }, ...options });
+    return { client, connections, way };
   }
 }
 

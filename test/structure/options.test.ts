@@ -21,6 +21,8 @@ const DECLARED = [
   'BrokerClientOptions',
   'ClientCloseOptions',
   'PublishOptions',
+  'ReconnectOptions',
+  'BufferOptions',
   'SubscribeOptions',
   'SendFilesOptions',
   'ReceiveOptions',
