@@ -24,6 +24,8 @@ import {
   type StartKind,
 } from '../../src/pubsub/subscribe-options.ts';
 
+export type StreamRole = 'control' | 'publishing' | 'subscribing';
+
 /**
  * Well-formed commands of a client, of all kinds, with names and numbers out of small pools, so that they meet each other: sessions and durables are taken over,
  * what is acknowledged was delivered, aliases were defined. What they ask for is often wrong all the same.
@@ -37,55 +39,75 @@ export class RandomCommands {
     this.random = random;
   }
 
-  next(): Uint8Array {
-    const { random } = this;
+  /** One for a stream of that role, most of the time. */
+  next(role: StreamRole): Uint8Array {
     const id = this.small();
-    switch (random.below(17)) {
+    switch (this.random.chance(0.99) ? role : this.pick(ROLES)) {
+      case 'control':
+        return this.control(id);
+      case 'publishing':
+        return this.publishing(id);
+      case 'subscribing':
+        return this.subscribing(id);
+    }
+  }
+
+  private control(id: number): Uint8Array {
+    const { random } = this;
+    switch (random.below(5)) {
+      case 0:
+      case 1: {
+        const flags = random.chance(0.3) ? PublishFlag.RETAIN : 0;
+        return encodeWill(id, this.pick(TOPICS), flags, this.pick([0, 100, 60_000]), Buffer.from('gone'));
+      }
+      case 2:
+        return encodePlain(Command.WILL, id);
+      case 3:
+        return encodePlain(Command.PING, id);
+      default:
+        return random.chance(0.8)
+          ? encodeRenew(id, this.pick([0, 1, 2, 3]), new Uint8Array(random.between(1, 30)))
+          : this.hello(this.pick(SESSIONS));
+    }
+  }
+
+  private publishing(id: number): Uint8Array {
+    const { random } = this;
+    switch (random.below(8)) {
+      case 0:
+        return encodeAlias(random.between(1, random.chance(0.95) ? 256 : 300), this.pick(TOPICS));
+      case 1:
+        return encodePlain(this.pick([Command.FLUSH, Command.PING]), id);
+      default:
+        return this.publish();
+    }
+  }
+
+  private subscribing(id: number): Uint8Array {
+    const { random } = this;
+    switch (random.below(9)) {
       case 0:
       case 1:
       case 2:
-        return this.publish();
-      case 3:
-      case 4:
         return this.subscribe();
-      case 5:
+      case 3:
         return encodeUnsubscribe(id, this.pick(FILTERS));
-      case 6:
-      case 7:
+      case 4:
+      case 5:
         return encodeAck(random.below(40), this.pick([0, 0, 1, 2, 4]));
-      case 8:
-        return encodeAckRanges(
-          Array.from({ length: random.between(1, 4) }, () => [this.number(), this.number()] as const),
-          this.pick([0, 2, 4]),
+      case 6: {
+        const ranges = Array.from(
+          { length: random.between(1, 4) },
+          () => [this.number(), this.number()] as const,
         );
-      case 9:
-        return encodeNack(
-          random.below(40),
-          this.pick([0, 10, 5_000, NACK_BACKOFF]),
-          this.pick(['', 'why', 'x'.repeat(300)]),
-        );
-      case 10:
-        return this.hello(this.pick(SESSIONS));
-      case 11:
-        return encodeWill(
-          id,
-          this.pick(TOPICS),
-          random.chance(0.3) ? PublishFlag.RETAIN : 0,
-          this.pick([0, 100, 60_000]),
-          Buffer.from('gone'),
-        );
-      case 12:
-        return encodePlain(Command.WILL, id);
-      case 13:
-        return encodeAlias(random.between(1, 300), this.pick(TOPICS));
-      case 14:
-        return encodePlain(this.pick([Command.FLUSH, Command.PING]), id);
-      case 15:
-        return encodePlain(Command.MARKED, id);
+        return encodeAckRanges(ranges, this.pick([0, 2, 4]));
+      }
+      case 7: {
+        const reason = this.pick(['', 'why', 'x'.repeat(300)]);
+        return encodeNack(random.below(40), this.pick([0, 10, 5_000, NACK_BACKOFF]), reason);
+      }
       default:
-        return random.chance(0.8)
-          ? this.publish()
-          : encodeRenew(id, this.pick([0, 1, 2, 3]), new Uint8Array(random.between(1, 30)));
+        return encodePlain(Command.MARKED, id);
     }
   }
 
@@ -194,8 +216,9 @@ export class RandomCommands {
   }
 }
 
+const ROLES = ['control', 'publishing', 'subscribing'] as const;
 const SESSIONS = ['', 's0', 's1', 's2'];
-const TOPICS = ['a', 'a/b', 'b', 'b/c', '$x', 'dead'];
+const TOPICS = ['a', 'a/b', 'b', 'b/c', 'dead', 'a', 'b', 'a/b', '$inbox/s0/1'];
 const FILTERS = [
   'a',
   'a/b',
