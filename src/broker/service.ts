@@ -4,7 +4,7 @@
  */
 
 import { MILLISECOND } from '../base/time.ts';
-import { ReasonCode, reasonCodeName, STREAM_LABEL } from '../pubsub/command.ts';
+import { isCompressed, ReasonCode, reasonCodeName, STREAM_LABEL } from '../pubsub/command.ts';
 import {
   type MessageConnection,
   type MessageStream,
@@ -103,7 +103,7 @@ export class BrokerService {
   drain(drainMs: number): Promise<void> {
     this.draining = true;
     this.advance();
-    this.core.shutDown();
+    this.core.shutDown(drainMs);
     this.drained ??= new Promise<void>((resolve) => {
       this.whenIdle = resolve;
     });
@@ -210,6 +210,8 @@ export class BrokerService {
 export interface CarryingLink extends Link {
   /** Takes `bytes` as one message and may keep them. False: enough for now; the core is told when it has drained. */
   send(bytes: Uint8Array): boolean;
+  /** The same for a message that lives for so long (0: for ever), and may be lost if it is best effort. */
+  sendFor(bytes: Uint8Array, lifetimeMs: number, isBestEffort: boolean): boolean;
   limit(bytes: number): void;
   pause(): void;
   resume(): void;
@@ -244,9 +246,13 @@ export function carryOut(core: BrokerCore): void {
 function carryOutOn(channel: Channel, effect: BrokerEffect, core: BrokerCore): void {
   const link = channel.link as CarryingLink;
   switch (effect.action) {
-    case Action.SEND: {
-      const { bytes } = effect;
-      const writable = link.send(bytes);
+    case Action.SEND:
+    case Action.SEND_BEST_EFFORT: {
+      const { bytes, value } = effect;
+      const isPlain = value === 0 && effect.action === Action.SEND;
+      const writable = isPlain
+        ? link.send(bytes)
+        : link.sendFor(bytes, value, effect.action === Action.SEND_BEST_EFFORT);
       if (!writable || bytes.length >= ACCOUNTED_BYTES_MIN) core.sent(channel, writable);
       break;
     }
@@ -297,6 +303,17 @@ export class StreamLink implements CarryingLink {
   send(bytes: Uint8Array): boolean {
     try {
       return sendCommand(this.stream, bytes, bytes.length >= TRANSFER_BYTES_MIN); // [BRK-7] large ones without a copy
+    } catch {
+      return false; // closed
+    }
+  }
+
+  sendFor(bytes: Uint8Array, lifetimeMs: number, isBestEffort: boolean): boolean {
+    const delivery = isBestEffort ? 'bestEffort' : 'reliable';
+    try {
+      return isCompressed(bytes)
+        ? this.stream.send(bytes, { delivery, lifetimeMs, compression: false })
+        : this.stream.send(bytes, { delivery, lifetimeMs });
     } catch {
       return false; // closed
     }
@@ -369,6 +386,7 @@ const NOWHERE: CarryingLink = {
   messageBytesMax: 0,
   queuedBytes: 0,
   send: () => false,
+  sendFor: () => false,
   limit: ignore,
   pause: ignore,
   resume: ignore,

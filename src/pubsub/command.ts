@@ -385,6 +385,12 @@ export function topicEndOf(command: Uint8Array): number {
   return HEADER_BYTES + ((command[2] << 8) | command[3]);
 }
 
+/** The topic of a command as a key of a map: not its text, but as good as that. */
+export function topicKey(command: Uint8Array): string {
+  const { buffer, byteOffset } = command;
+  return Buffer.from(buffer, byteOffset, topicEndOf(command)).toString('latin1', HEADER_BYTES);
+}
+
 /** Header and topic of every PUBLISH to `topic` with these flags: put properties, if the flags say so, and a payload behind them and the command is complete. */
 export function publishPrefix(topic: string, flags = 0, id = 0): Buffer {
   return encodeWithTopic(Command.PUBLISH, flags, id, topic, 0);

@@ -20,7 +20,16 @@ export interface MessageStream {
    * Takes `message`, as a copy unless it is given away with `transfer`. False above the high-water mark; `drain` follows. Throws when the
    * stream is closed. With `compression: false` it goes as it is, whatever the stream would do.
    */
-  send(message: Uint8Array, options?: { transfer?: boolean; compression?: false }): boolean;
+  send(
+    message: Uint8Array,
+    options?: {
+      transfer?: boolean;
+      compression?: false;
+      delivery?: 'bestEffort' | 'reliable';
+      /** Not delivered later than this; 0: without such a bound. */
+      lifetimeMs?: number;
+    },
+  ): boolean;
   /** No `message` and no `end` until {@link resume}; flow control stops the sender. */
   pause(): unknown;
   resume(): unknown;

@@ -111,6 +111,13 @@ export function findProperty(bytes: Uint8Array, start: number, type: number): nu
   return -1;
 }
 
+/** What a PUBLISH with well-formed properties that begin at `start`, or without any, says of its class: `durable` where it says nothing. */
+export function classOf(publish: Uint8Array, start: number): DeliveryClass {
+  if ((publish[1] & WITH_PROPERTIES) === 0) return DeliveryClass.DURABLE;
+  const at = findProperty(publish, start, PropertyType.CLASS);
+  return at < 0 ? DeliveryClass.DURABLE : (publish[at] as DeliveryClass);
+}
+
 /** Decodes the well-formed properties that begin at `start`. Unknown ones are left out. */
 export function decodeProperties(bytes: Uint8Array, start: number): Properties {
   const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -289,6 +296,8 @@ function uint16(bytes: Uint8Array, at: number): number {
   return (bytes[at] << 8) | bytes[at + 1];
 }
 
+/** The flag of a PUBLISH. */
+const WITH_PROPERTIES = 0x10;
 const NUMBERS = [
   ['ttlMs', PropertyType.TTL, 4],
   ['deliveryClass', PropertyType.CLASS, 1],

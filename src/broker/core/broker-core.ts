@@ -7,6 +7,7 @@
 
 import { assert } from '../../base/errors.ts';
 import { Command, encodePlain, HEADER_BYTES, ReasonCode } from '../../pubsub/command.ts';
+import { NoticeCode } from '../../pubsub/session-commands.ts';
 import { type Channel, type Client, Role } from './delivery/client.ts';
 import { ack, nack } from './handlers/ack.ts';
 import { hello, renew } from './handlers/hello.ts';
@@ -177,10 +178,15 @@ export class BrokerCore implements StoreEvents {
     }
   }
 
-  /** Reads no more publishing streams; what is queued still goes out. [BRK-35] */
-  shutDown(): void {
+  /**
+   * Reads no more publishing streams; what is queued still goes out. [BRK-35]
+   *
+   * @param windowMs - when it closes at the latest, which clients are told
+   */
+  shutDown(windowMs = 0): void {
     if (this.state.shuttingDown) return;
     this.state.shuttingDown = true;
+    this.state.notify(NoticeCode.SHUTTING_DOWN, windowMs, '');
     this.state.wills.close();
     for (const client of this.state.clients.keys()) {
       for (const channel of client.channels) if (channel.role === Role.PUBLISHING) channel.hold();
@@ -222,6 +228,7 @@ export class BrokerCore implements StoreEvents {
 
   storeFailed(log: LogPort | null, failure: StoreFailure): void {
     this.hear((listener) => listener.storeFailed(log, failure));
+    this.state.notify(NoticeCode.STORE_READ_ONLY, 0, log?.name ?? '');
   }
 
   /** Publishes the next of the broker's own messages, as one of a client. */

@@ -26,7 +26,7 @@ export interface Peer {
 
 /** What is to be done. */
 export const Action = {
-  /** Give the transport `bytes` as one message, which it may keep; what it answers goes to `BrokerCore.sent`. */
+  /** Give the transport `bytes` as one message, which it may keep, with `value` ms to live (0: for ever); what it answers goes to `BrokerCore.sent`. */
   SEND: 0,
   /** From `value` unsent bytes on the transport is to say enough. */
   LIMIT: 1,
@@ -41,6 +41,8 @@ export const Action = {
   OPEN: 6,
   /** Close the client's connection at once, with the reason code `value`. */
   CLOSE: 7,
+  /** As SEND, but the message is not sent again when it is lost. */
+  SEND_BEST_EFFORT: 8,
 } as const;
 export type Action = (typeof Action)[keyof typeof Action];
 
@@ -62,8 +64,10 @@ export class Output<Channel, Client> {
   private taken = 0;
   private readonly woken = new Ring<Channel>();
 
-  send(channel: Channel, bytes: Uint8Array): void {
-    this.next(Action.SEND, channel).bytes = bytes;
+  send(channel: Channel, bytes: Uint8Array, action: Action = Action.SEND, lifetimeMs = 0): void {
+    const effect = this.next(action, channel);
+    effect.bytes = bytes;
+    effect.value = lifetimeMs;
   }
 
   /** Something without bytes to a stream. */

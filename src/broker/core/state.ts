@@ -12,14 +12,17 @@ import {
   SubscribeFlag,
 } from '../../pubsub/command.ts';
 import { Router } from '../../pubsub/router.ts';
+import type { NoticeCode } from '../../pubsub/session-commands.ts';
 import { type BrokerOutput, Channel, Client, Role } from './delivery/client.ts';
 import type { QueueBudget, QueuePolicy } from './delivery/delivery-queue.ts';
 import { Expiry } from './delivery/expiry.ts';
 import { FanOut } from './delivery/fan-out.ts';
 import { Subscription } from './delivery/subscription.ts';
 import { Consumers } from './durable/consumers.ts';
+import { Notices } from './notices.ts';
 import { Action, BrokerCounters, type Link, Output, type Peer } from './output.ts';
 import { LogRouting } from './publishing/log-routing.ts';
+import { MessageIds } from './publishing/message-ids.ts';
 import { OwnPublisher } from './publishing/own-publisher.ts';
 import { Publishers } from './publishing/publishers.ts';
 import { RetainedReplays } from './retained/retained-replay.ts';
@@ -111,6 +114,8 @@ export class BrokerState {
   readonly fanOut = new FanOut(this);
   readonly routing: LogRouting;
   readonly publishers: Publishers;
+  readonly messageIds = new MessageIds();
+  readonly notices = new Notices(this);
   shuttingDown = false;
   /** By each of their streams. */
   private readonly subscriptions = new Map<Channel, Subscription>();
@@ -139,7 +144,7 @@ export class BrokerState {
     this.store = store;
     this.routing = new LogRouting(store.logs);
     this.publishers = new Publishers(store.state);
-    this.storeListeners.push(this.publishers);
+    this.storeListeners.push(this.publishers, this.messageIds);
     this.report = report;
     this.budget = { usedBytes: 0, bytesMax: this.limits.queueBytesTotalMax };
     this.router = new Router(this.limits.routesMax);
@@ -161,6 +166,7 @@ export class BrokerState {
     this.wills.restore(sessions);
     this.consumers.restore();
     this.retained.restore(sessions);
+    this.messageIds.restore(this.store.logs, this.wallMs);
   }
 
   connect(peer: Peer): Client {
@@ -188,6 +194,11 @@ export class BrokerState {
     } catch (error) {
       this.reportFault(error);
     }
+  }
+
+  /** Tells all who have said HELLO. [BRK-95] */
+  notify(code: NoticeCode, value: number, text: string): void {
+    for (const client of this.clients.keys()) this.notices.tell(client, code, value, text);
   }
 
   /** Closes a connection for what its client did. */

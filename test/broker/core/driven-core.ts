@@ -47,8 +47,8 @@ export class DrivenCore extends BrokerCore {
     this.turn(() => super.tick(nowMs));
   }
 
-  override shutDown(): void {
-    this.turn(() => super.shutDown());
+  override shutDown(windowMs?: number): void {
+    this.turn(() => super.shutDown(windowMs));
   }
 
   private turn<T>(report: () => T): T {

@@ -19,6 +19,8 @@ export class FakeLink implements CarryingLink {
   readonly outbox: Uint8Array[] = [];
   /** What the client has received. */
   readonly delivered: Uint8Array[] = [];
+  /** What was asked for messages that were not plainly sent. */
+  readonly asked: { lifetimeMs: number; isBestEffort: boolean }[] = [];
   private readonly mark: number;
 
   constructor(mark = Number.POSITIVE_INFINITY, { priority = 2, messageBytesMax = 2 ** 30 } = {}) {
@@ -42,6 +44,11 @@ export class FakeLink implements CarryingLink {
     this.outbox.push(bytes);
     if (this.outbox.length >= this.mark) this.full = true;
     return !this.full;
+  }
+
+  sendFor(bytes: Uint8Array, lifetimeMs: number, isBestEffort: boolean): boolean {
+    this.asked.push({ lifetimeMs, isBestEffort });
+    return this.send(bytes);
   }
 
   pause(): void {

@@ -17,19 +17,23 @@ import {
   encodeDropped,
   encodePlain,
   Overflow,
+  PublishFlag,
+  topicEndOf,
 } from '../../../pubsub/command.ts';
+import { classOf, DeliveryClass } from '../../../pubsub/properties.ts';
 import { Action, type BrokerCounters, type Link, type Output, type Peer } from '../output.ts';
 import {
   DeliveryQueue,
   Intake,
   ItemKind,
   type ItemOwner,
+  isOfClassLatest,
   QueueAccount,
   type QueueBudget,
   type QueueItem,
   recycle,
 } from './delivery-queue.ts';
-import { type Expiring, type Expiry, withTimeLeft } from './expiry.ts';
+import { type Expiring, type Expiry, ttlOf, withTimeLeft } from './expiry.ts';
 
 export type BrokerOutput = Output<Channel, Client>;
 
@@ -227,6 +231,8 @@ export class Delivery implements ItemOwner {
   /** Last values for a new subscription, while there are any: they go out in turn with everything else. [BRK-106] */
   replay: DeliverySource | null = null;
   readonly queue: DeliveryQueue;
+  /** Its messages are sent best effort. [BRK-90] */
+  isUnreliable = false;
   readonly marks = new Marks();
   private readonly channel: Channel;
   private readonly client: Client;
@@ -302,13 +308,14 @@ export class Delivery implements ItemOwner {
    */
   enqueue(message: Uint8Array, deadlineMs: number): Intake {
     const { queue, counters } = this;
+    const isLatest = queue.overflow === Overflow.LATEST || isOfClassLatest(message);
+    if (isLatest && this.waiting === null && queue.supersede(message, deadlineMs, this)) {
+      counters.superseded++;
+      return Intake.TAKEN;
+    }
     if (queue.overflow === Overflow.BLOCK) {
       if (queue.full || this.waiting !== null) return Intake.WAITS;
       queue.push(message, deadlineMs, this);
-      return Intake.TAKEN;
-    }
-    if (queue.overflow === Overflow.LATEST && queue.supersede(message, deadlineMs, this)) {
-      counters.superseded++;
       return Intake.TAKEN;
     }
     const place = queue.nextPlace;
@@ -477,13 +484,24 @@ export class Delivery implements ItemOwner {
   private send(message: Uint8Array): void {
     this.counters.messagesOut++;
     this.counters.bytesOut += message.length;
-    this.handOver(message);
+    if (this.isUnreliable || (message[1] & SAYS_MORE) !== 0) this.sendAsAsked(message);
+    else this.handOver(message);
   }
 
-  private handOver(bytes: Uint8Array): void {
+  /** Sends a message that the transport may be allowed to lose, or must not deliver late. [BRK-86] [BRK-90] */
+  private sendAsAsked(message: Uint8Array): void {
+    const isLog = (message[1] & PublishFlag.QOS) !== 0; // who reads a log acknowledges, and is given again what does not come
+    const isUnreliable =
+      this.isUnreliable || classOf(message, topicEndOf(message)) === DeliveryClass.UNRELIABLE;
+    if (isLog) this.handOver(message);
+    else this.handOver(message, isUnreliable ? Action.SEND_BEST_EFFORT : Action.SEND, ttlOf(message));
+  }
+
+  /** @param lifetimeMs - after which the transport is not to deliver it any more; 0: without end */
+  private handOver(bytes: Uint8Array, action: Action = Action.SEND, lifetimeMs = 0): void {
     this.sentCount++;
     if (bytes.length >= ACCOUNTED_BYTES_MIN) this.account(this.transportBytes + bytes.length);
-    this.output.send(this.channel, bytes);
+    this.output.send(this.channel, bytes, action, lifetimeMs);
   }
 
   private account(transportBytes: number): void {
@@ -638,6 +656,8 @@ class Marks {
   }
 }
 
+/** Flags of messages that may ask for more than to be sent. */
+const SAYS_MORE = PublishFlag.PROPERTIES;
 /** From here on the transport is asked how much it holds. */
 export const ACCOUNTED_BYTES_MIN = 4_096;
 const SMALL_BYTES_MAX = 16_384;

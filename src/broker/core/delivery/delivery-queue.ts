@@ -2,7 +2,8 @@
 
 import { NO_BYTES } from '../../../base/bytes.ts';
 import { NEVER } from '../../../base/time.ts';
-import { DropReason, HEADER_BYTES, Overflow } from '../../../pubsub/command.ts';
+import { DropReason, Overflow, topicEndOf, topicKey } from '../../../pubsub/command.ts';
+import { classOf, DeliveryClass } from '../../../pubsub/properties.ts';
 import type { Expiring, Expiry } from './expiry.ts';
 
 /** What a queued message costs beside its bytes. */
@@ -75,7 +76,7 @@ export class QueueItem implements Expiring {
   deadline = NEVER;
   heapIndex = -1;
   owner: ItemOwner | null = null;
-  /** Under `latest`: what a newer message of the same topic finds it by. */
+  /** Of a message that is `latest`: what a newer one of the same topic finds it by. */
   topic: string | null = null;
   /** Of a gap: how many messages are missing, by reason. */
   missing: number[] | null = null;
@@ -107,7 +108,7 @@ export class DeliveryQueue {
   private last: QueueItem | null = null;
   /** How many messages were ever queued. */
   private queued = 0;
-  /** Under `latest`: the queued messages by topic. */
+  /** The queued messages that are `latest`, by the policy or by themselves, by topic. */
   private topics: Map<string, QueueItem> | null = null;
 
   constructor(account: QueueAccount, expiry: Expiry) {
@@ -187,16 +188,17 @@ export class DeliveryQueue {
       item.owner = owner;
       this.expiry.add(item, deadlineMs);
     }
-    if (this.topics !== null) {
-      item.topic = topicOf(message);
+    if (this.topics !== null && (this.overflow === Overflow.LATEST || isOfClassLatest(message))) {
+      item.topic = topicKey(message);
       this.topics.set(item.topic, item);
     }
     return dropped;
   }
 
-  /** Under `latest`: puts a message in the place of the queued one of its topic. False: there is none, or the bounds do not allow it; {@link push} it. [BRK-88] */
+  /** For what is `latest`: puts a message in the place of the queued one of its topic. False: there is none, or the bounds do not allow it; {@link push} it. [BRK-88] */
   supersede(message: Uint8Array, deadlineMs = NEVER, owner: ItemOwner | null = null): boolean {
-    const item = this.topics?.get(topicOf(message));
+    this.topics ??= new Map();
+    const item = this.topics.get(topicKey(message));
     if (item === undefined) return false;
     const moreBytes = message.length - item.bytes.length;
     if (moreBytes > 0 && this.messageCount > 1 && !this.hasRoomFor(moreBytes)) {
@@ -356,14 +358,14 @@ export function recycle(item: QueueItem): void {
   if (FREE_ITEMS.length < FREE_ITEMS_MAX) FREE_ITEMS.push(item);
 }
 
+/** Whether a message itself says that a newer one of its topic may take its place. [BRK-32] */
+export function isOfClassLatest(message: Uint8Array): boolean {
+  return classOf(message, topicEndOf(message)) === DeliveryClass.LATEST;
+}
+
 function countMissing(gap: QueueItem, reason: DropReason, count: number): void {
   gap.missing ??= new Array(DROP_REASONS).fill(0);
   gap.missing[reason] += count;
-}
-
-function topicOf(message: Uint8Array): string {
-  const topicEnd = HEADER_BYTES + ((message[2] << 8) | message[3]);
-  return Buffer.from(message.buffer, message.byteOffset, topicEnd).toString('latin1', HEADER_BYTES);
 }
 
 const DROP_REASONS = Math.max(...Object.values(DropReason)) + 1;

@@ -1,7 +1,7 @@
 /** Messages that wait, and whose time to live runs: what is over is freed at that time, whether anybody reads or not. [BRK-86] */
 
 import { DeadlineHeap, type HeapItem } from '../../../base/time.ts';
-import { topicEndOf, uint32 } from '../../../pubsub/command.ts';
+import { PublishFlag, topicEndOf, uint32 } from '../../../pubsub/command.ts';
 import { findProperty, PropertyType } from '../../../pubsub/properties.ts';
 import { Timer, type Timers } from '../timers.ts';
 
@@ -49,6 +49,13 @@ export class Expiry {
       if (first !== undefined) this.timers.set(this.timer, first.deadline);
     }
   }
+}
+
+/** The time to live of a PUBLISH in ms; 0 where it has none, or lives for no longer than it takes to send it. */
+export function ttlOf(publish: Uint8Array): number {
+  if ((publish[1] & PublishFlag.PROPERTIES) === 0) return 0;
+  const at = findProperty(publish, topicEndOf(publish), PropertyType.TTL);
+  return at < 0 ? 0 : uint32(publish, at);
 }
 
 /** A PUBLISH with a time to live, with what is left of that; itself where that is as much as before. [BRK-86] */

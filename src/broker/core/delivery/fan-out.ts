@@ -1,9 +1,12 @@
 /** A message goes to everyone whose filters match: the innermost loop of the broker. */
 
+import { NEVER } from '../../../base/time.ts';
 import { DropReason, PublishFlag, topicEndOf } from '../../../pubsub/command.ts';
 import type { FilterEntry } from '../../../pubsub/router.ts';
 import type { Channel, Client } from './client.ts';
+import type { HeldMessage } from './conflation.ts';
 import { Intake, MESSAGE_CHARGE_BYTES } from './delivery-queue.ts';
+import { withTimeLeft } from './expiry.ts';
 import type { Subscription } from './subscription.ts';
 
 /** What fails while a message is offered is the subscriber's alone. [BRK-40] */
@@ -26,14 +29,14 @@ export class FanOut {
   /**
    * Offers a message to all subscribers, once to each whatever its filters, and the same bytes to all. [BRK-7]
    *
-   * @param publisher - the stream that is stopped when a queue is full [BRK-18]; null: the broker itself publishes, and nobody can be stopped
+   * @param publisher - the stream that is stopped when a queue is full [BRK-18]
    * @param priority - the message's class
    * @param deadlineMs - when it is not to be delivered any more
    */
   offer(
     message: Uint8Array,
     entries: readonly FilterEntry<Subscription>[],
-    publisher: Channel | null,
+    publisher: Channel,
     priority: number,
     deadlineMs: number,
   ): void {
@@ -48,15 +51,19 @@ export class FanOut {
       const { subscribers } = entries[i];
       for (let j = 0; j < subscribers.length; j++) {
         const subscriber = subscribers[j];
-        const { main } = subscriber;
+        const { main, conflation } = subscriber;
         if (subscriber.lastOffered === number || main.closed) continue;
         subscriber.lastOffered = number;
-        if (subscriber.noLocal && publisher !== null && publisher.client === main.client) continue;
+        if (subscriber.noLocal && publisher.client === main.client) continue; // [BRK-94]
         this.offered++;
         try {
           if (isCompressed && !subscriber.takesCompressed) {
             main.delivery.skip(DropReason.COMPRESSED);
             continue;
+          }
+          if (conflation !== null) {
+            kept ??= compact(message);
+            if (!conflation.admits(kept, priority, deadlineMs)) continue;
           }
           const path = subscriber.pathOf(priority, message, topicEnd);
           const { delivery } = path;
@@ -64,12 +71,7 @@ export class FanOut {
             kept ??= compact(message);
             const intake = delivery.enqueue(kept, deadlineMs);
             if (intake === Intake.REFUSED) this.refused++;
-            else if (intake === Intake.WAITS && publisher === null) {
-              this.refused++;
-              delivery.skip(DropReason.POLICY);
-            } else if (intake === Intake.WAITS && publisher?.closed === false) {
-              delivery.stop(publisher, kept, deadlineMs);
-            }
+            else if (intake === Intake.WAITS && !publisher.closed) delivery.stop(publisher, kept, deadlineMs);
           }
           if (path !== main) subscriber.onSent(path);
         } catch (error) {
@@ -77,6 +79,16 @@ export class FanOut {
         }
       }
     }
+  }
+
+  /** Gives a subscription a message whose time has come. False: its queue is full. [BRK-89] */
+  release(subscriber: Subscription, { bytes, priority, deadlineMs }: HeldMessage, leftMs: number): boolean {
+    const message = deadlineMs === NEVER ? bytes : withTimeLeft(bytes, leftMs);
+    const path = subscriber.pathOf(priority, message, topicEndOf(message));
+    const isTaken =
+      path.delivery.offer(message) || path.delivery.enqueue(message, deadlineMs) !== Intake.WAITS;
+    if (path !== subscriber.main) subscriber.onSent(path);
+    return isTaken;
   }
 }
 

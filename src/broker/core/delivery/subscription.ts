@@ -11,6 +11,7 @@ import { NO_BYTES } from '../../../base/bytes.ts';
 import { HEADER_BYTES, LARGE_BYTES_MIN } from '../../../pubsub/command.ts';
 import { STREAM_PRIORITIES } from '../../../pubsub/message-stream.ts';
 import type { Channel, Delivery } from './client.ts';
+import type { Conflation } from './conflation.ts';
 import type { QueuePolicy } from './delivery-queue.ts';
 
 /** Opens a stream for deliveries of a subscription. Null when there may be no more. */
@@ -40,6 +41,8 @@ export class Subscription {
   withoutRetained: Set<string> | null = null;
   /** What its own client publishes is not for it. [BRK-94] */
   noLocal = false;
+  /** What holds messages back that come too soon; null: it takes them at any rate. [BRK-89] */
+  conflation: Conflation | null = null;
   /** Number of the last message offered to it, so that overlapping filters offer it once. */
   lastOffered = 0;
   private readsLog = false;
@@ -125,6 +128,7 @@ export class Subscription {
 
   /** Discards what waits for a publisher to go on and is `unwanted`, for all its streams. [BRK-15] */
   forgetWaiting(unwanted: (message: Uint8Array) => boolean): void {
+    this.conflation?.discard(unwanted);
     this.main.delivery.forgetWaiting(unwanted);
     for (const { delivery } of this.lanes()) delivery.forgetWaiting(unwanted);
   }
@@ -149,6 +153,7 @@ export class Subscription {
 
   /** The main channel is gone: nobody waits for an answer any more. */
   end(): void {
+    this.conflation?.close();
     this.main.client.lateAnswers -= this.lateAnswers.length;
     this.lateAnswers.length = 0;
   }

@@ -23,14 +23,17 @@ import {
   uint32,
 } from '../../../pubsub/command.ts';
 import {
+  classOf,
   DeliveryClass,
   encodeProperties,
   findProperty,
   PropertyType,
   STATUS_NO_RESPONDERS,
 } from '../../../pubsub/properties.ts';
+import { NoticeCode } from '../../../pubsub/session-commands.ts';
 import { decodeName, topicFault } from '../../../pubsub/topic.ts';
 import { type Channel, Role } from '../delivery/client.ts';
+import { keyOfMessage } from '../publishing/message-ids.ts';
 import { codeOfFault, type Publisher } from '../publishing/publishers.ts';
 import type { Receipt } from '../publishing/receipts.ts';
 import type { BrokerState } from '../state.ts';
@@ -96,16 +99,23 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
     broker.fail(channel.client, ReasonCode.TOPIC_INVALID); // [BRK-12] [BRK-30]
     return;
   }
+  const isAsked = (flags & PublishFlag.QOS) !== 0;
+  const key = isAsked ? keyOfMessage(message, topicEndOf(message)) : null;
+  if (key !== null && !broker.messageIds.isComplete) {
+    waitForIds(broker, channel, received);
+    return;
+  }
   counters.messagesIn++;
   counters.bytesIn += message.length;
-  const isAsked = (flags & PublishFlag.QOS) !== 0;
   const terms = termsOf(message);
   const log = logOf(broker, message, isAsked, terms);
   if (isAsked && isRepeated(broker, publisher, id, log)) return;
+  if (key !== null && isNamedAlready(broker, publisher, id, key)) return;
   if (message.length > COMMAND_BYTES_MAX) {
     // It is only with its topic in the place of the alias.
     counters.droppedTooLarge++;
     if (isAsked) refuse(broker, publisher, id, ReasonCode.TOO_LARGE);
+    else broker.notices.tell(channel.client, NoticeCode.LIMITED, 1, 'message bytes');
     return;
   }
   let isRetained = (flags & PublishFlag.RETAIN) !== 0;
@@ -139,6 +149,7 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
   if (!isAsked) return;
   publisher.take(id);
   const written = isRetained ? broker.publishers.awaitState(publisher) : 0;
+  if (key !== null && refused === 0) broker.messageIds.add({ key, log, offset, atMs: broker.wallMs });
   if (log !== null) {
     const result = offered === 0 && terms.replyAt >= 0 ? PublishResult.NO_SUBSCRIBER : storedAs(log);
     awaitLog(broker, publisher, {
@@ -184,6 +195,37 @@ function answerRepeated(broker: BrokerState, publisher: Publisher, id: number, l
       bytes: 0,
       written: 0,
     });
+}
+
+/** Answers a message that another one was taken as, by the name that its sender has given both. [BRK-91] */
+function isNamedAlready(broker: BrokerState, publisher: Publisher, id: number, key: string): boolean {
+  const named = broker.messageIds.find(key, broker.wallMs);
+  if (named === undefined) return false;
+  const { log, offset } = named;
+  publisher.take(id);
+  broker.counters.duplicates++;
+  if (log === null) publisher.receipts.awaitQueues(id, PublishResult.DUPLICATE);
+  else
+    awaitLog(broker, publisher, {
+      id,
+      log,
+      until: offset + 1,
+      result: PublishResult.DUPLICATE,
+      offset,
+      bytes: 0,
+    });
+  return true;
+}
+
+/** The broker has just started, and does not know yet which messages its logs have: the stream waits, with this one first. */
+function waitForIds(broker: BrokerState, channel: Channel, received: Uint8Array): void {
+  channel.hold();
+  broker.messageIds.whenComplete(() => {
+    if (channel.closed) return;
+    broker.reader.read(received);
+    publishWhole(broker, channel, received);
+    channel.release();
+  });
 }
 
 function refuse(broker: BrokerState, publisher: Publisher, id: number, code: ReasonCode): void {
@@ -256,10 +298,9 @@ function termsOf(message: Uint8Array): Terms {
   const topicEnd = topicEndOf(message);
   if ((message[1] & PublishFlag.PROPERTIES) === 0) return NO_TERMS;
   const ttlAt = findProperty(message, topicEnd, PropertyType.TTL);
-  const classAt = findProperty(message, topicEnd, PropertyType.CLASS);
   return {
     ttlMs: ttlAt < 0 ? NEVER : uint32(message, ttlAt),
-    deliveryClass: classAt < 0 ? DeliveryClass.DURABLE : (message[classAt] as DeliveryClass),
+    deliveryClass: classOf(message, topicEnd),
     replyAt: findProperty(message, topicEnd, PropertyType.REPLY_TOPIC),
   };
 }

@@ -12,11 +12,13 @@ import {
 export class SlowStore implements StorePort {
   readonly logs: readonly SlowLog[];
   readonly state = new MemoryStore().state;
+  /** Records have to be loaded first. */
+  isLoading = false;
   private news: ((events: StoreEvents) => void)[] = [];
 
   constructor(logs: readonly { name: string; filters: readonly string[] }[] = []) {
     this.logs = [{ name: 'default', filters: [] }, ...logs].map(
-      ({ name, filters }) => new SlowLog(name, filters),
+      ({ name, filters }) => new SlowLog(name, filters, () => this.isLoading),
     );
   }
 
@@ -31,6 +33,11 @@ export class SlowStore implements StorePort {
     const log = this.log(name);
     log.synced = upTo + 1;
     if (isTold) this.news.push((events) => events.stored(log));
+  }
+
+  load(name: string): void {
+    this.isLoading = false;
+    this.news.push((events) => events.loaded(this.log(name)));
   }
 
   fill(name: string): void {
@@ -71,7 +78,10 @@ export class SlowLog implements LogPort {
   synced = 1;
   fault: AppendFault | null = null;
 
-  constructor(name: string, filters: readonly string[]) {
+  private readonly isLoading: () => boolean;
+
+  constructor(name: string, filters: readonly string[], isLoading: () => boolean) {
+    this.isLoading = isLoading;
     this.name = name;
     this.filters = filters;
   }
@@ -87,7 +97,8 @@ export class SlowLog implements LogPort {
     return offset;
   }
 
-  read(from: number, until: number): readonly StoredRecord[] {
+  read(from: number, until: number): readonly StoredRecord[] | null {
+    if (this.isLoading()) return null;
     return this.records.slice(from - 1, Math.min(until, this.synced) - 1);
   }
 

@@ -1,0 +1,141 @@
+/**
+ * Messages that name themselves (property `message id`), for those who send without a session: of two with the same topic and name the second is not taken. Remembered
+ * are those of the last two minutes, as far as they are among the latest 100,000; after a start the broker finds them in its logs. [BRK-91]
+ */
+
+import { Ring } from '../../../base/ring.ts';
+import { PublishFlag, topicKey } from '../../../pubsub/command.ts';
+import { findProperty, PropertyType } from '../../../pubsub/properties.ts';
+import type { LogPort, LogRecord, StoreEvents } from '../store-port.ts';
+
+/** Where the message with a name is. */
+export interface Named {
+  readonly key: string;
+  /** Null: it was not stored. */
+  readonly log: LogPort | null;
+  readonly offset: number;
+  /** When the broker took it, by the clock on the wall. */
+  readonly atMs: number;
+}
+
+export class MessageIds implements StoreEvents {
+  private readonly named = new Map<string, Named>();
+  /** The oldest first. */
+  private readonly order = new Ring<Named>();
+  private bytes = 0;
+  /** Logs that are still looked through. */
+  private searches: NamesOfLog[] = [];
+  /** To be done when all are. */
+  private readonly waiting: (() => void)[] = [];
+
+  /** After a start: looks through these logs. */
+  restore(logs: readonly LogPort[], wallMs: number): void {
+    this.searches = logs.filter((log) => log.isDurable).map((log) => new NamesOfLog(log, this, wallMs));
+    this.loaded();
+  }
+
+  /** False: it is not known yet what the logs have. */
+  get isComplete(): boolean {
+    return this.searches.length === 0;
+  }
+
+  whenComplete(action: () => void): void {
+    this.waiting.push(action);
+  }
+
+  loaded(): void {
+    if (this.searches.length === 0) return;
+    this.searches = this.searches.filter((search) => !search.goOn());
+    if (this.searches.length === 0) for (const action of this.waiting.splice(0)) action();
+  }
+
+  /** What was taken as the message with this key, if that is not too long ago. */
+  find(key: string, wallMs: number): Named | undefined {
+    const named = this.named.get(key);
+    return named !== undefined && wallMs - named.atMs < WINDOW_MS ? named : undefined;
+  }
+
+  add(named: Named): void {
+    const { order } = this;
+    this.named.set(named.key, named);
+    order.push(named);
+    this.bytes += named.key.length + NAMED_BYTES;
+    for (let first = order.peek(); first !== undefined; first = order.peek()) {
+      const isOver = named.atMs - first.atMs >= WINDOW_MS;
+      if (!isOver && order.length <= NAMED_MAX && this.bytes <= BYTES_MAX) return;
+      order.shift();
+      this.bytes -= first.key.length + NAMED_BYTES;
+      this.forget(first);
+    }
+  }
+
+  /** What the log had taken and not stored is gone. */
+  storeFailed(log: LogPort | null): void {
+    if (log === null) return;
+    for (const named of this.named.values()) {
+      if (named.log === log && named.offset >= log.synced) this.forget(named);
+    }
+  }
+
+  stored(): void {}
+  stateStored(): void {}
+  trimmed(): void {}
+
+  private forget(named: Named): void {
+    if (this.named.get(named.key) === named) this.named.delete(named.key);
+  }
+}
+
+/** By what a PUBLISH that names itself is remembered; null: it does not. */
+export function keyOfMessage(publish: Uint8Array, topicEnd: number): string | null {
+  if ((publish[1] & PublishFlag.PROPERTIES) === 0) return null;
+  const at = findProperty(publish, topicEnd, PropertyType.MESSAGE_ID);
+  if (at < 0) return null;
+  const length = (publish[at - 2] << 8) | publish[at - 1];
+  return `${topicKey(publish)}\n${Buffer.from(publish.buffer, publish.byteOffset + at, length).toString('latin1')}`;
+}
+
+/** Finds in a log, after a start, which messages it has of the time that is remembered. */
+export class NamesOfLog {
+  private readonly log: LogPort;
+  private readonly ids: MessageIds;
+  private readonly wallMs: number;
+  private next = -1;
+
+  constructor(log: LogPort, ids: MessageIds, wallMs: number) {
+    this.log = log;
+    this.ids = ids;
+    this.wallMs = wallMs;
+  }
+
+  /** Reads on. False: what it needs is being loaded. */
+  goOn(): boolean {
+    const { log } = this;
+    if (this.next < 0) {
+      const first = log.firstAt(this.wallMs - WINDOW_MS);
+      if (first === null) return false;
+      this.next = Math.max(first, log.synced - NAMED_MAX, log.earliest);
+    }
+    while (this.next < log.synced) {
+      if (this.next < log.earliest) this.next = log.earliest;
+      const records = log.read(this.next, log.synced, READ_BYTES);
+      if (records === null) return false;
+      if (records.length === 0) return true;
+      for (const record of records) this.take(record, record.offset);
+      this.next = records[records.length - 1].offset + 1;
+    }
+    return true;
+  }
+
+  private take(record: LogRecord, offset: number): void {
+    const key = keyOfMessage(record.command, record.topicEnd);
+    if (key !== null) this.ids.add({ key, log: this.log, offset, atMs: record.publishedAt });
+  }
+}
+
+const WINDOW_MS = 2 * 60 * 1_000;
+const NAMED_MAX = 100_000;
+const NAMED_BYTES = 160;
+/** Of keys, which may be long. */
+const BYTES_MAX = 32 * 1024 * 1024;
+const READ_BYTES = 1024 * 1024;
