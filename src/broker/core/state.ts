@@ -4,16 +4,21 @@ import { assert } from '../../base/errors.ts';
 import { number, type OptionTable, whole } from '../../base/options.ts';
 import {
   CommandReader,
+  DropReason,
   encodeLane,
   LANE_BYTES,
   LANES_MAX,
+  Overflow,
   ReasonCode,
   Side,
   SubscribeFlag,
 } from '../../pubsub/command.ts';
+import { DeliveryClass } from '../../pubsub/properties.ts';
 import { Router } from '../../pubsub/router.ts';
 import type { NoticeCode } from '../../pubsub/session-commands.ts';
+import type { SubscribeOptionValues } from '../../pubsub/subscribe-options.ts';
 import { type BrokerOutput, Channel, Client, Role } from './delivery/client.ts';
+import { Conflation } from './delivery/conflation.ts';
 import type { QueueBudget, QueuePolicy } from './delivery/delivery-queue.ts';
 import { Expiry } from './delivery/expiry.ts';
 import { FanOut } from './delivery/fan-out.ts';
@@ -280,7 +285,12 @@ export class BrokerState {
   }
 
   /** Makes `channel` a subscription, which has no filters yet. */
-  subscribe(channel: Channel, policy: QueuePolicy, flags: number): Subscription {
+  subscribe(
+    channel: Channel,
+    policy: QueuePolicy,
+    flags: number,
+    { rateMax = 0, deliveryClass }: SubscribeOptionValues,
+  ): Subscription {
     const { limits } = this;
     const takesLanes = (flags & SubscribeFlag.LANES) !== 0 && channel.link.messageBytesMax >= LANE_BYTES;
     const takesCompressed = (flags & SubscribeFlag.COMPRESSED) !== 0;
@@ -294,7 +304,10 @@ export class BrokerState {
     // The subscriber's bounds as far as it gives them, the broker's above all. [BRK-17]
     const messagesMax = Math.min(policy.messages || limits.queueMessagesMax, limits.queueMessagesMax);
     const bytesMax = Math.min(policy.bytes || limits.queueBytesMax, limits.queueBytesMax);
-    channel.delivery.queue.configure(policy.overflow, messagesMax, bytesMax);
+    const isLatest = deliveryClass === DeliveryClass.LATEST;
+    channel.delivery.queue.configure(isLatest ? Overflow.LATEST : policy.overflow, messagesMax, bytesMax);
+    channel.delivery.isUnreliable = deliveryClass === DeliveryClass.UNRELIABLE;
+    if (rateMax > 0) subscription.conflation = this.conflationOf(subscription, rateMax);
     this.subscriptions.set(channel, subscription);
     return subscription;
   }
@@ -302,6 +315,25 @@ export class BrokerState {
   reportFault(error: unknown): void {
     this.counters.internalErrors++;
     this.report(error);
+  }
+
+  private conflationOf(subscription: Subscription, rateMax: number): Conflation {
+    const { main } = subscription;
+    return new Conflation(rateMax, main.client.queued, this.expiry, {
+      release: (held) => {
+        try {
+          return this.fanOut.release(subscription, held, held.deadlineMs - this.nowMs);
+        } catch (error) {
+          this.failInternally(main.client, error);
+          return true;
+        }
+      },
+      superseded: () => this.counters.superseded++,
+      expired: () => {
+        this.counters.droppedExpired++;
+        main.delivery.skip(DropReason.EXPIRED);
+      },
+    });
   }
 
   /** A subscription is over, because its stream is. */
@@ -330,6 +362,7 @@ export class BrokerState {
     const lane = this.open(client, { id: UNOPENED, priority, messageBytesMax, queuedBytes: 0 }, Role.LANE);
     if (lane.closed) return null;
     lane.delivery.queue.configureAs(delivery.queue);
+    lane.delivery.isUnreliable = delivery.isUnreliable;
     client.laneCount++;
     client.lanesOpening++;
     this.subscriptions.set(lane, subscription);

@@ -32,6 +32,7 @@ export class FanOut {
    * @param publisher - the stream that is stopped when a queue is full [BRK-18]
    * @param priority - the message's class
    * @param deadlineMs - when it is not to be delivered any more
+   * @param isStored - in a log, from where its readers get it
    */
   offer(
     message: Uint8Array,
@@ -39,6 +40,7 @@ export class FanOut {
     publisher: Channel,
     priority: number,
     deadlineMs: number,
+    isStored: boolean,
   ): void {
     const number = ++this.number;
     const topicEnd = topicEndOf(message);
@@ -56,6 +58,7 @@ export class FanOut {
         subscriber.lastOffered = number;
         if (subscriber.noLocal && publisher.client === main.client) continue; // [BRK-94]
         this.offered++;
+        if (isStored && subscriber.readsLog) continue;
         try {
           if (isCompressed && !subscriber.takesCompressed) {
             main.delivery.skip(DropReason.COMPRESSED);

@@ -45,7 +45,8 @@ export class Subscription {
   conflation: Conflation | null = null;
   /** Number of the last message offered to it, so that overlapping filters offer it once. */
   lastOffered = 0;
-  private readsLog = false;
+  /** What is stored in a log it gets from there. */
+  readsLog = false;
   private options: Uint8Array = NO_BYTES;
   private readonly openLane: OpenLane | null;
   /** By class. */

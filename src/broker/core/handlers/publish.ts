@@ -57,7 +57,7 @@ export function publish(broker: BrokerState, publisher: Channel, message: Uint8A
   if (retained.replays > 0) retained.onLive(message); // [BRK-106]
   if (entries.length === 0)
     counters.messagesUnrouted++; // [BRK-26]
-  else broker.fanOut.offer(message, entries, publisher, publisher.priority, NEVER);
+  else broker.fanOut.offer(message, entries, publisher, publisher.priority, NEVER, false);
 }
 
 /** Everything that was published before on this stream has been handed to queues, or the stream would not be read. [BRK-25] */
@@ -140,7 +140,8 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
   }
   if (broker.retained.replays > 0) broker.retained.onLive(message);
   if (isRetained) broker.retained.keep(broker.sessionOf(channel), message); // [BRK-29]
-  broker.fanOut.offer(asLive(message), entries, channel, channel.priority, broker.nowMs + terms.ttlMs);
+  const deadlineMs = broker.nowMs + terms.ttlMs;
+  broker.fanOut.offer(asLive(message), entries, channel, channel.priority, deadlineMs, log !== null);
   const { offered, refused } = broker.fanOut;
   if (offered === 0 && log === null) {
     counters.messagesUnrouted++;
@@ -213,6 +214,7 @@ function isNamedAlready(broker: BrokerState, publisher: Publisher, id: number, k
       result: PublishResult.DUPLICATE,
       offset,
       bytes: 0,
+      written: 0,
     });
   return true;
 }
@@ -319,7 +321,7 @@ function tellNoResponders(broker: BrokerState, channel: Channel, request: Uint8A
   const reply = Buffer.concat([publishPrefix(topic ?? '', PublishFlag.PROPERTIES), properties]);
   const entries = broker.router.route(reply, topicEndOf(reply));
   broker.counters.requestsUnanswered++;
-  if (entries !== null) broker.fanOut.offer(reply, entries, channel, channel.priority, NEVER);
+  if (entries !== null) broker.fanOut.offer(reply, entries, channel, channel.priority, NEVER, false);
 }
 
 function publisherOf(broker: BrokerState, channel: Channel): Publisher {

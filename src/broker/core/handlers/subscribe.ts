@@ -16,7 +16,14 @@ import {
   RetainedHandling,
   type SubscribeOptionValues,
 } from '../../../pubsub/subscribe-options.ts';
-import { asksForInbox, decodeName, filterFault, inboxOf, isShared } from '../../../pubsub/topic.ts';
+import {
+  asksForInbox,
+  decodeName,
+  filterFault,
+  inboxOf,
+  isShared,
+  sharedFilter,
+} from '../../../pubsub/topic.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import type { QueuePolicy } from '../delivery/delivery-queue.ts';
 import type { Subscription } from '../delivery/subscription.ts';
@@ -83,7 +90,8 @@ function addFilter(broker: BrokerState, channel: Channel, filter: string | null,
   const { flags, id, queueMessages, queueBytes } = broker.reader;
   const overflow = (flags & SubscribeFlag.OVERFLOW) as Overflow;
   if (filter === null || filterFault(filter) !== null) return ReasonCode.FILTER_INVALID; // [BRK-12]
-  if (asksForInbox(filter) && !isOwnInbox(broker, channel, filter)) return ReasonCode.NOT_AUTHORIZED; // [BRK-12]
+  const inner = isShared(filter) ? sharedFilter(filter) : filter;
+  if (asksForInbox(inner) && !isOwnInbox(broker, channel, inner)) return ReasonCode.NOT_AUTHORIZED; // [BRK-12]
   const readsLog = (flags & SubscribeFlag.QOS1) !== 0;
   if (isShared(filter) && !readsLog) return ReasonCode.UNSUPPORTED; // [BRK-13]
   const policy: QueuePolicy = { overflow, messages: queueMessages, bytes: queueBytes };
@@ -99,18 +107,17 @@ function addFilter(broker: BrokerState, channel: Channel, filter: string | null,
     return ReasonCode.TOO_MANY_SUBSCRIPTIONS; // [BRK-16]
   }
   const open = () => {
-    const subscription = held ?? broker.subscribe(channel, policy, flags);
+    const subscription = held ?? broker.subscribe(channel, policy, flags, asked.values);
     subscription.setOptions(readsLog, asked.bytes);
     if (!isHeld) session.filterCount++;
     subscription.filters.add(filter);
+    if (!isShared(filter)) broker.router.add(filter, subscription); // [BRK-61] for one that reads a log: of what is in none
     return subscription;
   };
   const isUnwanted = (flags & SubscribeFlag.NO_RETAINED) !== 0;
   const handling = isUnwanted ? RetainedHandling.NONE : (asked.values.retained ?? RetainedHandling.SEND);
   if (!readsLog) {
-    const subscription = open();
-    broker.router.add(filter, subscription);
-    replayRetained(broker, subscription, filter, handling);
+    replayRetained(broker, open(), filter, handling);
     return ReasonCode.NO_ERROR;
   }
   return readLog(broker, {
