@@ -156,8 +156,11 @@ export class BrokerState {
     this.own = new OwnPublisher(this);
     this.sessions = new SessionTable(store, this, this.limits);
     this.storedAnswers = new StoredAnswers(store);
-    this.wills = new Wills(store.state, this, this.limits, (message) => this.own.push(message));
     const publish = (message: Uint8Array) => this.own.push(message);
+    this.wills = new Wills(store.state, this, this.limits, {
+      publish,
+      newNumber: () => this.sessions.newNumber(),
+    });
     this.retained = new RetainedValues(store.state, this, this.limits, publish);
     this.replays = new RetainedReplays(this.retained, this);
     this.sessions.parts.push(this.wills, this.retained.presence);

@@ -1,5 +1,6 @@
 import type { BrokerLimits } from '../../../src/broker/core/state.ts';
 import { MemoryStore } from '../../../src/broker/core/store/memory-store.ts';
+import type { StorePort } from '../../../src/broker/core/store-port.ts';
 import { Command, encodePlain, encodeWill } from '../../../src/pubsub/command.ts';
 import {
   AuthMethod,
@@ -13,16 +14,17 @@ import { DrivenCore } from './driven-core.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
 
 /** A broker in a time of the test's own, which can be stopped and started again on what its store holds. */
-export class World {
-  readonly store = new MemoryStore();
+export class World<S extends StorePort = MemoryStore> {
+  readonly store: S;
   readonly faults: unknown[] = [];
   core: DrivenCore;
   nowMs = 5_000;
   wallMs = 1_700_000_000_000;
   private readonly limits: BrokerLimits;
 
-  constructor(limits: BrokerLimits = {}) {
+  constructor(limits: BrokerLimits = {}, store: S = new MemoryStore() as StorePort as S) {
     this.limits = limits;
+    this.store = store;
     this.core = this.start();
   }
 

@@ -281,6 +281,11 @@ export class Delivery implements ItemOwner {
     return this.sourceWaits || this.replay !== null || !this.idle;
   }
 
+  /** True when an answer, or a message that {@link Client.takes}, need not be queued. */
+  get ready(): boolean {
+    return this.writable && this.queue.empty && this.gates === null;
+  }
+
   /** Sends a message at once, or drops one that the client does not take. False: {@link enqueue} it. */
   offer(message: Uint8Array): boolean {
     if (message.length > this.messageBytesMax) {
@@ -476,11 +481,6 @@ export class Delivery implements ItemOwner {
     this.account(0);
   }
 
-  /** True when an answer, or a message that {@link Client.takes}, need not be queued. */
-  private get ready(): boolean {
-    return this.writable && this.queue.empty && this.gates === null;
-  }
-
   private send(message: Uint8Array): void {
     this.counters.messagesOut++;
     this.counters.bytesOut += message.length;
@@ -533,6 +533,7 @@ export class Delivery implements ItemOwner {
     if (message === null || !this.client.takes(message.length)) return false;
     replay.sent();
     this.hasReplayed = true;
+    this.marks.offered++;
     this.send(message);
     return true;
   }

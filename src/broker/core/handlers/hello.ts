@@ -10,6 +10,7 @@ import {
   type Hello,
 } from '../../../pubsub/session-commands.ts';
 import { type Channel, Role } from '../delivery/client.ts';
+import { TOPIC_ALIASES_MAX } from '../publishing/topic-aliases.ts';
 import { type Session, SessionState } from '../session/session.ts';
 import type { BrokerState } from '../state.ts';
 
@@ -101,7 +102,7 @@ function welcome(
       epoch: session.epoch,
       lastIds: broker.publishers.coveredIds(session.sequences),
       expiryMs: session.expiryMs,
-      aliases: ALIASES_MAX,
+      aliases: TOPIC_ALIASES_MAX,
       messageBytesMax: COMMAND_BYTES_MAX,
       filtersMax: broker.limits.filtersPerClientMax,
       serverTimeMs: broker.wallMs,
@@ -118,5 +119,3 @@ const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.QUOTA]: 'The wills of all clients are as large as the broker allows.',
   [ReasonCode.TOO_LARGE]: 'The will is larger than the broker allows.',
 };
-/** Of each publishing stream. [BRK-30] */
-const ALIASES_MAX = 256;

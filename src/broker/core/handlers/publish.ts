@@ -139,7 +139,7 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
     return;
   }
   if (broker.retained.replays > 0) broker.retained.onLive(message);
-  if (isRetained) broker.retained.keep(broker.sessionOf(channel), message); // [BRK-29]
+  if (isRetained) broker.retained.keep(broker.sessionOf(channel), message, channel.priority); // [BRK-29]
   const deadlineMs = broker.nowMs + terms.ttlMs;
   broker.fanOut.offer(asLive(message), entries, channel, channel.priority, deadlineMs, log !== null);
   const { offered, refused } = broker.fanOut;

@@ -20,7 +20,7 @@ export function will(broker: BrokerState, channel: Channel, message: Uint8Array)
     const send = () => {
       if (!channel.closed) channel.delivery.answer(encodePlain(Command.WILL_SET, id));
     };
-    if (broker.sessionOf(channel).number === 0) send();
+    if (broker.storedAnswers.keepsNothing) send();
     else broker.storedAnswers.whenSafe(send, () => refuse(broker, channel, id, ReasonCode.STORE_FAILED));
   }
 }

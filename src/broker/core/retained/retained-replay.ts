@@ -7,10 +7,10 @@
 
 import { Ring } from '../../../base/ring.ts';
 import { NEVER } from '../../../base/time.ts';
-import { DropReason, PublishFlag } from '../../../pubsub/command.ts';
+import { DropReason, PublishFlag, topicEndOf } from '../../../pubsub/command.ts';
 import { SubscriptionTrie } from '../../../pubsub/router.ts';
 import { isShared } from '../../../pubsub/topic.ts';
-import type { DeliverySource } from '../delivery/client.ts';
+import type { Channel, DeliverySource } from '../delivery/client.ts';
 import { withTimeLeft } from '../delivery/expiry.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { Time } from '../session/absence-clock.ts';
@@ -110,13 +110,17 @@ class RetainedReplay implements DeliverySource {
   }
 
   next(): Uint8Array | null {
-    if (this.inTurn >= TURN_MAX) return null; // the rest has its turn when others had theirs
-    const value = this.found !== null && this.isWanted(this.found) ? this.found : this.find();
-    this.found = value;
-    if (value === null) return null;
-    return value.deadline === NEVER
-      ? value.command
-      : withTimeLeft(value.command, value.deadline - this.time.nowMs);
+    // The rest has its turn when others had theirs.
+    while (this.inTurn < TURN_MAX) {
+      const value = this.found !== null && this.isWanted(this.found) ? this.found : this.find();
+      this.found = value;
+      if (value === null) return null;
+      const path = this.subscription.pathOf(value.priority, value.command, topicEndOf(value.command));
+      if (path === this.subscription.main) return this.formOf(value);
+      if (!this.sendOn(path, value)) return null;
+      this.sent();
+    }
+    return null;
   }
 
   sent(): void {
@@ -129,6 +133,10 @@ class RetainedReplay implements DeliverySource {
     if (delivery.replay === this) delivery.replay = null;
     this.time.timers.clear(this.timer);
     this.walks.clear();
+  }
+
+  private formOf({ command, deadline }: RetainedValue): Uint8Array {
+    return deadline === NEVER ? command : withTimeLeft(command, deadline - this.time.nowMs);
   }
 
   private find(): RetainedValue | null {
@@ -166,6 +174,28 @@ class RetainedReplay implements DeliverySource {
     if (isCompressed && !takesCompressed) main.delivery.skip(DropReason.COMPRESSED);
     else if (command.length > main.link.messageBytesMax) main.delivery.skip(DropReason.TOO_LARGE);
     else return true;
+    return false;
+  }
+
+  /** One whose class has a lane goes on that, for so do the messages of its topic. False: the lane takes nothing now, and is waited for. [BRK-39] */
+  private sendOn(lane: Channel, value: RetainedValue): boolean {
+    const { delivery, client } = lane;
+    const { main } = this.subscription;
+    if (delivery.ready && client.takes(value.command.length)) {
+      delivery.offer(this.formOf(value));
+      this.subscription.onSent(lane);
+      return true;
+    }
+    delivery.replay = {
+      next: () => {
+        if (delivery.ready) {
+          delivery.replay = null;
+          main.delivery.wake();
+        }
+        return null;
+      },
+      sent: () => {},
+    };
     return false;
   }
 

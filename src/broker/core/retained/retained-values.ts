@@ -5,6 +5,7 @@
 
 import { NEVER } from '../../../base/time.ts';
 import { HEADER_BYTES, PublishFlag, publishPrefix, topicEndOf, uint32 } from '../../../pubsub/command.ts';
+import { STREAM_PRIORITIES } from '../../../pubsub/message-stream.ts';
 import { endOfProperties, findProperty, PropertyType } from '../../../pubsub/properties.ts';
 import type { Expiring, Expiry } from '../delivery/expiry.ts';
 import { Ownership, Presence } from '../presence/presence.ts';
@@ -17,8 +18,9 @@ export class RetainedValue implements Retained, Expiring {
   readonly topic: string;
   /** As it is kept in the store; the rest of it is {@link command}. */
   readonly record: Uint8Array;
-  /** The PUBLISH as it is delivered. */
+  /** The PUBLISH as it is delivered, and its class. */
   readonly command: Uint8Array;
+  readonly priority: number;
   /** Whose it is; null: it stays. */
   readonly ownership: Ownership | null;
   /** Rises with each value, and with each message of a topic while values are being replayed. */
@@ -39,6 +41,7 @@ export class RetainedValue implements Retained, Expiring {
     this.topic = topic;
     this.record = record;
     this.command = record.subarray(RECORD_HEAD_BYTES);
+    this.priority = record[PRIORITY_AT];
     this.ownership = ownership;
     this.newestAt = newestAt;
   }
@@ -112,7 +115,7 @@ export class RetainedValues {
   }
 
   /** Keeps a PUBLISH with RETAIN, for which there is room, as the value of its topic; an empty one takes that away. */
-  keep(session: Session, message: Uint8Array): void {
+  keep(session: Session, message: Uint8Array, priority: number): void {
     const topicEnd = topicEndOf(message);
     const topic = textOf(message, topicEnd);
     const ttlMs = numberProperty(message, topicEnd, PropertyType.TTL) ?? NEVER;
@@ -126,6 +129,7 @@ export class RetainedValues {
     const ownership = graceMs === null ? null : this.presence.own(session, topic, graceMs);
     const expiresAt = ttlMs === NEVER ? 0 : Math.ceil(this.time.wallMs + ttlMs);
     const record = encodeRecord(message, expiresAt, ownership);
+    record[PRIORITY_AT] = priority;
     this.add(new RetainedValue(this, topic, record, ownership, ++this.newest), ttlMs);
     this.state.put(RETAINED_KEYS + topic, record);
   }
@@ -198,7 +202,7 @@ export class RetainedValues {
   }
 }
 
-/** version u8, expires at u48 (wall clock, ms; 0: never), is owned u8, grace u32, owner u48, PUBLISH */
+/** version u8, expires at u48 (wall clock, ms; 0: never), is owned u8, grace u32, owner u48, priority u8, PUBLISH */
 function encodeRecord(message: Uint8Array, expiresAt: number, ownership: Ownership | null): Uint8Array {
   const record = new Uint8Array(RECORD_HEAD_BYTES + message.length);
   const view = Buffer.from(record.buffer);
@@ -217,6 +221,7 @@ function encodeRecord(message: Uint8Array, expiresAt: number, ownership: Ownersh
 /** Null: it is none that this version can read. */
 function decodeHead(record: Uint8Array): { expiresAt: number; graceMs: number | null; owner: number } | null {
   if (record.length <= RECORD_HEAD_BYTES + HEADER_BYTES || record[0] !== VERSION) return null;
+  if (record[PRIORITY_AT] >= STREAM_PRIORITIES.length) return null;
   const view = Buffer.from(record.buffer, record.byteOffset, record.length);
   return {
     expiresAt: view.readUIntBE(1, 6),
@@ -246,9 +251,10 @@ function chargeOf(recordBytes: number, topic: string): number {
 
 const RETAINED_KEYS = 'retained/';
 const VERSION = 1;
-const RECORD_HEAD_BYTES = 18;
+const PRIORITY_AT = 18;
+const RECORD_HEAD_BYTES = 19;
 const KEPT_FLAGS = PublishFlag.PROPERTIES | PublishFlag.COMPRESSED;
-/** What a value costs beside its bytes and its topic, which is there and in the store's keys. Measured: see test/broker/core/session/memory.test.ts. */
-const VALUE_CHARGE_BYTES = 512;
+/** What a value costs beside its bytes and its topic, which is there and in the store's keys; an owned one costs some more. */
+const VALUE_CHARGE_BYTES = 576;
 /** What a level of a topic costs in the index. */
 const NODE_CHARGE_BYTES = 256;

@@ -74,7 +74,7 @@ export class SessionTable implements StoreEvents {
 
   /** A session with this name begins. There is none, and there is room for one. */
   begin(client: Client, name: string, expiryMs: number): Session {
-    const number = expiryMs > 0 ? this.takeNumber() : 0;
+    const number = expiryMs > 0 ? this.newNumber() : 0;
     // Later ones of a name have a larger epoch, unless the clock is set back: then another.
     const epoch = Math.floor(this.time.wallMs) * EPOCHS_A_MS + (this.begun++ % EPOCHS_A_MS) + 1;
     const session = new Session(client, name, number, epoch);
@@ -128,6 +128,17 @@ export class SessionTable implements StoreEvents {
   /** The session has unsubscribed. */
   forgetFilter(session: Session, filter: string): void {
     if (session.knownFilters?.delete(filterHash(filter))) this.filtersKnown--;
+  }
+
+  /** Numbers are never given twice, for logs remember them: so the store knows of them first, many at a time. */
+  newNumber(): number {
+    const number = Math.max(1, this.nextNumber);
+    this.nextNumber = number + 1;
+    if (this.nextNumber > this.numbersReserved) {
+      this.numbersReserved = this.nextNumber + NUMBERS_AT_ONCE;
+      this.store.state.put(NUMBERS_KEY, encodeNumber(this.numbersReserved));
+    }
+    return number;
   }
 
   /** A session that is away is over. [BRK-50] */
@@ -215,17 +226,6 @@ export class SessionTable implements StoreEvents {
   private forget(name: string, number: number): void {
     this.store.state.delete(SESSION_KEYS + name);
     this.store.forgetSession(number);
-  }
-
-  /** Numbers are never given twice, for logs remember them: so the store knows of them first, many at a time. */
-  private takeNumber(): number {
-    const number = Math.max(1, this.nextNumber);
-    this.nextNumber = number + 1;
-    if (this.nextNumber > this.numbersReserved) {
-      this.numbersReserved = this.nextNumber + NUMBERS_AT_ONCE;
-      this.store.state.put(NUMBERS_KEY, encodeNumber(this.numbersReserved));
-    }
-    return number;
   }
 
   /** Says in the store, now and then, that the clients that are connected still are. */

@@ -5,7 +5,7 @@
  *     SET ── taken back ──> gone        WAITING ── the session has a connection again ──> gone
  *
  * A will belongs to its session, not to a connection, so a connection whose end is noticed late does nothing to the will that the next one has set. [BRK-101]
- * The store keeps those of sessions that it keeps, so that a will is published also where the broker was down meanwhile. [BRK-102]
+ * The store keeps wills, so that one is published also where the broker was down meanwhile. [BRK-102]
  */
 
 import type { HeapItem } from '../../../base/time.ts';
@@ -18,18 +18,18 @@ export class Will implements HeapItem {
   /** A PUBLISH with id 0. */
   readonly message: Uint8Array;
   readonly delayMs: number;
-  /** The number of its session; 0: it is not in the store. */
-  readonly session: number;
+  /** By which the store knows it: that of its session, where that is kept as well. */
+  readonly number: number;
   /** Null: the session is over. */
   readonly owner: Session | null;
   /** Its place among those that wait. */
   deadline = 0;
   heapIndex = -1;
 
-  constructor(message: Uint8Array, delayMs: number, session: number, owner: Session | null) {
+  constructor(message: Uint8Array, delayMs: number, number: number, owner: Session | null) {
     this.message = message;
     this.delayMs = delayMs;
-    this.session = session;
+    this.number = number;
     this.owner = owner;
   }
 }
@@ -39,22 +39,28 @@ export interface WillLimits {
   readonly willBytesMax: number;
 }
 
+export interface WillSurroundings {
+  /** A message that the broker itself publishes. */
+  publish(message: Uint8Array): void;
+  /** A number that no session has or has had. */
+  newNumber(): number;
+}
+
 export class Wills implements SessionPart {
   /** How many were published. */
   published = 0;
   private readonly state: StatePort;
   private readonly limits: WillLimits;
-  private readonly publish: (message: Uint8Array) => void;
+  private readonly surroundings: WillSurroundings;
   private readonly wills = new Map<Session, Will>();
   private readonly waiting: AbsenceClock<Will>;
   private bytes = 0;
   private isClosed = false;
 
-  /** @param publish - a message that the broker itself publishes */
-  constructor(state: StatePort, time: Time, limits: WillLimits, publish: (message: Uint8Array) => void) {
+  constructor(state: StatePort, time: Time, limits: WillLimits, surroundings: WillSurroundings) {
     this.state = state;
     this.limits = limits;
-    this.publish = publish;
+    this.surroundings = surroundings;
     this.waiting = new AbsenceClock(time, (will) => this.fire(will));
   }
 
@@ -70,12 +76,13 @@ export class Wills implements SessionPart {
   set(session: Session, message: Uint8Array, delayMs: number): boolean {
     const earlier = this.wills.get(session);
     const freed = earlier === undefined ? 0 : chargeOf(earlier);
-    const will = new Will(message, delayMs, session.number, session);
+    const number = session.number > 0 ? session.number : (earlier?.number ?? this.surroundings.newNumber());
+    const will = new Will(message, delayMs, number, session);
     if (this.bytes - freed + chargeOf(will) > this.limits.willBytesMax) return false;
     if (earlier !== undefined) this.forget(earlier);
     this.wills.set(session, will);
     this.bytes += chargeOf(will);
-    if (will.session > 0) this.state.put(WILL_KEYS + will.session, encodeWillRecord(will));
+    this.state.put(WILL_KEYS + number, encodeWillRecord(will));
     return true;
   }
 
@@ -130,14 +137,14 @@ export class Wills implements SessionPart {
   private fire(will: Will): void {
     this.forget(will);
     this.published++;
-    this.publish(will.message);
+    this.surroundings.publish(will.message);
   }
 
   private forget(will: Will): void {
     this.waiting.stop(will);
     if (will.owner !== null) this.wills.delete(will.owner);
     this.bytes -= chargeOf(will);
-    if (will.session > 0) this.state.delete(WILL_KEYS + will.session);
+    this.state.delete(WILL_KEYS + will.number);
   }
 }
 
@@ -150,10 +157,10 @@ function encodeWillRecord({ message, delayMs }: Will): Uint8Array {
   return bytes;
 }
 
-function decodeWillRecord(bytes: Uint8Array, session: number, owner: Session | null): Will | null {
-  if (bytes.length <= RECORD_HEAD_BYTES || bytes[0] !== VERSION || !(session > 0)) return null;
+function decodeWillRecord(bytes: Uint8Array, number: number, owner: Session | null): Will | null {
+  if (bytes.length <= RECORD_HEAD_BYTES || bytes[0] !== VERSION || !(number > 0)) return null;
   const delayMs = new DataView(bytes.buffer, bytes.byteOffset).getUint32(1);
-  return new Will(bytes.slice(RECORD_HEAD_BYTES), delayMs, session, owner);
+  return new Will(bytes.slice(RECORD_HEAD_BYTES), delayMs, number, owner);
 }
 
 function chargeOf({ message }: Will): number {

@@ -46,7 +46,7 @@ test('a filter finds the values whose topics it matches, each once, however few 
         expect(all(index, filter, steps).sort()).toEqual(wanted.sort());
       },
     ),
-    { numRuns: 300 },
+    { numRuns: 100 },
   );
 });
 
@@ -63,7 +63,7 @@ test('an index that is empty again has no levels left, and says beforehand how m
       for (const topic of added) index.delete(topic);
       expect([index.size, index.nodeCount]).toEqual([0, 0]);
     }),
-    { numRuns: 100 },
+    { numRuns: 50 },
   );
 });
 
@@ -100,7 +100,7 @@ describe('a walk', () => {
           for (const topic of met) expect(slowMatches(filter, topic)).toBe(true);
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 100 },
     );
   });
 
