@@ -102,6 +102,12 @@ export class FilterEntry<T> {
     this.list = null;
   }
 
+  /** Of one that is in no trie: stands for those who were chosen for a message. */
+  stand(chosen: readonly T[]): this {
+    this.list = chosen;
+    return this;
+  }
+
   private listed(): readonly T[] {
     this.list = [...this.holders];
     return this.list;

@@ -115,10 +115,6 @@ describe('subscribing', () => {
     const client = await new FakeBroker({ filtersPerClientMax: 1 }).client();
     await expect(client.subscribe('a/#/b')).rejects.toMatchObject({ code: 'ERR_JSP_FILTER_INVALID' });
     await expect(client.subscribe([])).rejects.toThrow(RangeError);
-    await expect(client.subscribe('$share/group/a')).rejects.toMatchObject({
-      code: 'ERR_JSP_BROKER',
-      message: expect.stringContaining('UNSUPPORTED'),
-    });
     await client.subscribe('a');
     await expect(client.subscribe('b')).rejects.toMatchObject({
       code: 'ERR_JSP_BROKER',

@@ -17,6 +17,7 @@ import { DeliveryClass } from '../../pubsub/properties.ts';
 import { Router } from '../../pubsub/router.ts';
 import type { NoticeCode } from '../../pubsub/session-commands.ts';
 import type { SubscribeOptionValues } from '../../pubsub/subscribe-options.ts';
+import { isShared } from '../../pubsub/topic.ts';
 import { type BrokerOutput, Channel, Client, Role } from './delivery/client.ts';
 import { Conflation } from './delivery/conflation.ts';
 import type { QueueBudget, QueuePolicy } from './delivery/delivery-queue.ts';
@@ -24,6 +25,7 @@ import { Expiry } from './delivery/expiry.ts';
 import { FanOut } from './delivery/fan-out.ts';
 import { Subscription } from './delivery/subscription.ts';
 import { Consumers } from './durable/consumers.ts';
+import { SharedGroups } from './durable/shared-group.ts';
 import { Notices } from './notices.ts';
 import { Action, BrokerCounters, type Link, Output, type Peer } from './output.ts';
 import { LogRouting } from './publishing/log-routing.ts';
@@ -107,6 +109,8 @@ export class BrokerState {
   readonly store: StorePort;
   /** Subscriptions of QoS 1. */
   readonly consumers: Consumers;
+  /** Shared subscriptions, as those who get messages at once. */
+  readonly groups: SharedGroups;
   readonly storedAnswers: StoredAnswers;
   /** Parts that hear what the store tells. */
   readonly storeListeners: StoreEvents[] = [];
@@ -165,6 +169,7 @@ export class BrokerState {
     this.replays = new RetainedReplays(this.retained, this);
     this.sessions.parts.push(this.wills, this.retained.presence);
     this.consumers = new Consumers(this);
+    this.groups = new SharedGroups(this.limits.routesMax);
     this.storeListeners.push(this.sessions, this.storedAnswers, this.consumers);
   }
 
@@ -315,6 +320,24 @@ export class BrokerState {
     return subscription;
   }
 
+  /** A subscription gets what its filter matches from now on: alone, or as one of a group. */
+  enter(filter: string, subscription: Subscription, keyOrder: boolean): void {
+    subscription.filters.add(filter);
+    if (isShared(filter)) this.groups.join(filter, subscription, keyOrder);
+    else this.router.add(filter, subscription); // [BRK-61] for one that reads a log: of what is in none
+  }
+
+  /** And does not any more. */
+  leave(filter: string, subscription: Subscription): void {
+    if (isShared(filter)) this.groups.leave(filter, subscription);
+    else this.router.remove(filter, subscription);
+  }
+
+  /** True when a message is for a subscription, whose filters have changed meanwhile. */
+  isFor(message: Uint8Array, subscription: Subscription): boolean {
+    return this.router.reaches(message, subscription) || this.groups.reaches(message, subscription);
+  }
+
   reportFault(error: unknown): void {
     this.counters.internalErrors++;
     this.report(error);
@@ -348,7 +371,7 @@ export class BrokerState {
     this.replays.forget(subscription);
     const session = this.clients.get(main.client);
     if (session !== undefined) session.filterCount -= filters.size;
-    for (const filter of filters) this.router.remove(filter, subscription);
+    for (const filter of filters) this.leave(filter, subscription);
     filters.clear();
     for (const lane of subscription.lanes()) {
       lane.end();

@@ -158,7 +158,7 @@ describe('refusals', () => {
   test.each([
     ['a/b+', ReasonCode.FILTER_INVALID],
     ['a/#/b', ReasonCode.FILTER_INVALID],
-    ['$share/group/a', ReasonCode.UNSUPPORTED],
+    ['$share/group/a/#/b', ReasonCode.FILTER_INVALID],
     ['$share', ReasonCode.FILTER_INVALID],
     ['$share/group', ReasonCode.FILTER_INVALID],
     ['$share/+/a', ReasonCode.FILTER_INVALID],

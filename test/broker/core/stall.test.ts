@@ -157,7 +157,7 @@ describe('a message that is larger than a subscriber takes', () => {
     const core = new DrivenCore();
     const client = new FakeClient(core);
     const stream = client.open(Number.POSITIVE_INFINITY, { messageBytesMax: 11 });
-    stream.send(encodeSubscribe(1, '$share/g/x', 0, 0, 0));
+    stream.send(encodeSubscribe(1, '#/x', 0, 0, 0));
     stream.send(encodeSubscribe(2, 't', SubscribeFlag.LANES, 0, 0));
     new FakeClient(core).open(Number.POSITIVE_INFINITY, { priority: 1 }).publish('t', 'x');
     stream.carry();

@@ -191,6 +191,12 @@ export interface DeliverySource {
   sent(): void;
 }
 
+/** One of which several may have the same messages. */
+export interface TurnedSource extends DeliverySource {
+  /** What went out last was a message, and other streams are to have their turn now. */
+  readonly hadTurn: boolean;
+}
+
 /** A message that has to wait until the client has taken what another stream brought before it. */
 interface Gate {
   /** Its place in the queue, once those that wait have entered it. */
@@ -227,7 +233,7 @@ class WaitingMessage implements Expiring {
  */
 export class Delivery implements ItemOwner {
   /** Asked when nothing is queued. */
-  source: DeliverySource | null = null;
+  source: TurnedSource | null = null;
   /** Last values for a new subscription, while there are any: they go out in turn with everything else. [BRK-106] */
   replay: DeliverySource | null = null;
   readonly queue: DeliveryQueue;
@@ -418,7 +424,12 @@ export class Delivery implements ItemOwner {
     this.hasReplayed = false;
     if (this.sendQueued()) return true;
     if (this.waiting !== null && this.queue.low && this.admitWaiting(this.waiting)) return true;
-    if (this.source !== null && this.ready && this.sendFrom(this.source)) return true;
+    if (this.source !== null && this.ready && this.sendFrom(this.source)) {
+      if (!this.source.hadTurn) return true;
+      this.woken = false;
+      this.wake();
+      return false;
+    }
     if (this.replay !== null && this.queue.empty && this.sendReplayed(this.replay)) return true;
     this.woken = false;
     if (this.heldForAnswers && this.answersShare <= 0.5) {

@@ -4,6 +4,8 @@
  *
  * A message goes to a member because the member asks for one: when its transport takes more, and its window has room. So nothing is queued for one
  * that is slow, and of several the one that is free is given the next. [BRK-62]
+ *
+ * It is one file because giving out and settling move the same messages between the same states.
  */
 
 import { offsetOf } from '../../../pubsub/acknowledgement.ts';
@@ -14,7 +16,8 @@ import type { StoredRecord } from '../store-port.ts';
 import { Timer } from '../timers.ts';
 import type { ConsumerOptions } from './consumer-options.ts';
 import { FlightState, InFlight } from './in-flight.ts';
-import { type LogFeed, LogReader, type ReadingAccount } from './reader.ts';
+import { type HeldKey, KeyOrder } from './key-order.ts';
+import { type LogFeed, LogReader, type ReaderOwner, type ReadingAccount } from './reader.ts';
 import { backoffAfterNack, backoffAfterSilence, isUsedUp } from './redelivery.ts';
 import { LastPerTopicSearch, type StartSearch } from './start.ts';
 
@@ -49,7 +52,7 @@ export interface ConsumerMember {
   tellPosition(): void;
 }
 
-export class Consumer {
+export class Consumer implements ReaderOwner {
   /** Its name in the broker; null: it is gone with its stream. */
   readonly name: string | null;
   /** Of a shared group: the filter that its members share, with the group's name. */
@@ -73,6 +76,8 @@ export class Consumer {
   private former: Set<string> | null = null;
   private readonly formerTimer = new Timer(() => this.dropFormer());
   private readonly owner: ConsumerOwner;
+  /** Null: its messages need not be in order by key. */
+  private readonly keys: KeyOrder<ConsumerMember> | null;
   private readonly timer = new Timer(() => this.onTime());
   /** What {@link next} has found: its place in flight, or -1 where it is new. */
   private place = -1;
@@ -90,7 +95,8 @@ export class Consumer {
     this.feed = feed;
     this.options = options;
     this.owner = owner;
-    this.reader = new LogReader(feed, position, () => this.wake());
+    this.reader = new LogReader(feed, position, this);
+    this.keys = group !== null && options.keyOrder ? new KeyOrder(this.members) : null;
   }
 
   /** Below it everything is settled, and nothing at or above {@link position} was delivered. */
@@ -167,7 +173,7 @@ export class Consumer {
     let missed = this.reader.takeMissed();
     while (this.inFlight.floor < earliest) {
       missed++;
-      this.inFlight.settle(this.inFlight.first);
+      this.settle(this.inFlight.first);
     }
     return missed;
   }
@@ -228,30 +234,18 @@ export class Consumer {
    */
   next(member: ConsumerMember): StoredRecord | null {
     if (this.isHeld) return null;
-    const { inFlight, options, reader } = this;
-    if (inFlight.readyCount > 0) {
+    if (this.keys !== null) return this.nextByKey(member, this.keys);
+    const hasRoom = member.unacked < member.unackedMax;
+    if (this.inFlight.readyCount > 0 && hasRoom) {
       const again = this.nextAgain(member);
       if (again !== undefined) return again;
     }
-    if (inFlight.count >= options.unackedMax || member.unacked >= member.unackedMax) return null;
-    if (inFlight.count > 0 && reader.position - inFlight.floor >= SPREAD_MAX) return null;
-    const missed = reader.takeMissed();
-    if (missed > 0) {
-      this.counters.droppedByRetention += missed;
-      member.drop(DropReason.RETENTION, missed); // [BRK-71]
-      this.owner.changed(this);
+    if (!hasRoom) return null;
+    for (let record = this.nextNew(member); record !== null; record = this.nextNew(member)) {
+      if (this.isFor(member, record)) return record;
+      this.passOver();
     }
-    for (;;) {
-      const record = reader.peek();
-      if (record === null) return null;
-      if (!this.owner.mayDeliver(this, record.offset)) return null;
-      if (this.isFor(member, record)) {
-        this.place = -1;
-        return record;
-      }
-      reader.shift();
-      this.owner.changed(this);
-    }
+    return null;
   }
 
   /** Whether what {@link next} has returned may have been delivered before, and how often it will have been. */
@@ -260,20 +254,24 @@ export class Consumer {
   }
 
   isSuspect({ offset }: StoredRecord): boolean {
-    return this.place >= 0 || offset < this.suspectBelow;
+    return offset < this.suspectBelow || (this.place >= 0 && this.inFlight.attemptsAt(this.place) > 0);
   }
 
   /** What {@link next} has returned has gone to `member`. */
   sent(member: ConsumerMember, record: StoredRecord): void {
     const dueMs = this.owner.nowMs + this.options.ackWaitMs;
-    if (this.place < 0) {
+    const { inFlight, place } = this;
+    if (place < 0) {
       this.reader.shift();
-      this.inFlight.add(record.offset, member.number, dueMs);
+      inFlight.add(record.offset, member.number, dueMs);
+      this.keys?.add(record.offset, this.keys.claim(record, member));
     } else {
-      this.inFlight.resend(this.place, member.number, dueMs);
-      this.counters.redelivered++;
+      if (inFlight.attemptsAt(place) > 0) this.counters.redelivered++;
+      inFlight.resend(place, member.number, dueMs);
+      if (this.keys !== null && inFlight.readyCount === STAGED_MAX - 1) this.wake(); // others wait for that
     }
     member.unacked++;
+    if (this.isShared) this.giveTurn(member);
     if (this.timer.heapIndex < 0) this.feed.timers.set(this.timer, dueMs);
     this.owner.changed(this);
   }
@@ -366,22 +364,114 @@ export class Consumer {
 
   /** The first unsettled message that is to be delivered again; null: it is being loaded; undefined: there is none left. */
   private nextAgain(member: ConsumerMember): StoredRecord | null | undefined {
-    const { inFlight, feed } = this;
+    const { inFlight } = this;
     for (let place = inFlight.nextReady(); place >= 0; place = inFlight.nextReady()) {
-      const offset = inFlight.offsetAt(place);
-      const records = offset < feed.log.earliest ? NONE : feed.log.read(offset, offset + 1, 0);
-      if (records === null) {
-        feed.awaitLoading(this.reader);
-        return null;
-      }
-      const [record] = records;
-      if (record !== undefined && feed.matches(record, this.reader) && this.isFor(member, record)) {
+      const record = this.fetch(place);
+      if (record === null) return null;
+      if (record !== undefined && this.isFor(member, record)) {
         this.place = place;
         return record;
       }
       this.settle(place);
     }
     return undefined;
+  }
+
+  /** The next message that was never delivered, as far as is known. */
+  private nextNew(member: ConsumerMember): StoredRecord | null {
+    const { inFlight, reader } = this;
+    const countMax = this.isShared ? GROUP_UNSETTLED_MAX : this.options.unackedMax;
+    if (inFlight.count >= countMax) return null;
+    if (inFlight.count > 0 && reader.position - inFlight.floor >= SPREAD_MAX) return null;
+    const missed = reader.takeMissed();
+    if (missed > 0) {
+      this.counters.droppedByRetention += missed;
+      member.drop(DropReason.RETENTION, missed); // [BRK-71]
+      this.owner.changed(this);
+    }
+    const record = reader.peek();
+    if (record === null || !this.owner.mayDeliver(this, record.offset)) return null;
+    this.place = -1;
+    return record;
+  }
+
+  /**
+   * In a group that keeps keys in order: the first message whose key is `member`'s and has none before it that waits. What is new and is another member's is put aside for
+   * that one, so that no member waits for another, up to a bound. [BRK-75]
+   */
+  private nextByKey(member: ConsumerMember, keys: KeyOrder<ConsumerMember>): StoredRecord | null {
+    const { inFlight } = this;
+    const blocked = new Set<HeldKey>();
+    const hasRoom = member.unacked < member.unackedMax;
+    const { limit } = inFlight;
+    const isClear = inFlight.readyCount + inFlight.waitingCount === 0;
+    for (let place = isClear ? limit : inFlight.first; place < limit; place++) {
+      const state = inFlight.stateAt(place);
+      if (state !== FlightState.READY && state !== FlightState.WAITING) continue;
+      const offset = inFlight.offsetAt(place);
+      const known = keys.of(offset);
+      const isOurs = known !== undefined && !blocked.has(known) && keys.ownerOf(known) === member && hasRoom;
+      if (known !== undefined && (state === FlightState.WAITING || !isOurs)) {
+        blocked.add(known);
+        continue;
+      }
+      const record = this.fetch(place);
+      if (record === null) return null;
+      if (record === undefined || !this.isFor(member, record)) {
+        this.settle(place);
+        continue;
+      }
+      const key = known ?? keys.add(offset, keys.find(record)); // from before the broker began
+      if (state === FlightState.WAITING || blocked.has(key) || keys.ownerOf(key) !== member || !hasRoom) {
+        blocked.add(key);
+        continue;
+      }
+      this.place = place;
+      return record;
+    }
+    if (!hasRoom) return null;
+    for (let record = this.nextNew(member); record !== null; record = this.nextNew(member)) {
+      const key = keys.find(record);
+      const owner = keys.ownerOf(key);
+      if (!this.isFor(owner, record)) {
+        this.passOver();
+        continue;
+      }
+      if (owner === member && !blocked.has(key)) return record;
+      owner.wake();
+      if (inFlight.readyCount >= STAGED_MAX) return null;
+      this.passOver();
+      inFlight.restore(record.offset, 0);
+      blocked.add(keys.add(record.offset, key));
+    }
+    return null;
+  }
+
+  /** Reads an unsettled message again; null: it is being loaded; undefined: it is not in the log any more, or not for this subscription. */
+  private fetch(place: number): StoredRecord | null | undefined {
+    const { feed, reader } = this;
+    const offset = this.inFlight.offsetAt(place);
+    if (offset < feed.log.earliest) return undefined;
+    const records = feed.log.read(offset, offset + 1, 0);
+    if (records === null) {
+      feed.awaitLoading(reader);
+      return null;
+    }
+    const [record] = records;
+    return record !== undefined && feed.matches(record, reader) ? record : undefined;
+  }
+
+  /** The next new message is not delivered now. */
+  private passOver(): void {
+    this.reader.shift();
+    this.owner.changed(this);
+  }
+
+  /** Whoever was given something comes last when there is something again. [BRK-74] */
+  private giveTurn(member: ConsumerMember): void {
+    if (this.members.size === 1) return;
+    this.members.delete(member.number);
+    this.members.set(member.number, member);
   }
 
   /** False where it is passed over. */
@@ -438,6 +528,7 @@ export class Consumer {
 
   private settle(place: number): void {
     this.takeFromHolder(place);
+    this.keys?.settle(this.inFlight.offsetAt(place));
     this.inFlight.settle(place);
     this.owner.changed(this);
   }
@@ -479,7 +570,10 @@ export class Consumer {
   }
 }
 
-const NONE: readonly StoredRecord[] = [];
+/** Of all members of a group together. */
+const GROUP_UNSETTLED_MAX = 65_536;
+/** Messages that are put aside for members that cannot take them yet. */
+const STAGED_MAX = 1_024;
 /** A client names the filters of a subscription one behind the other. */
 const REVIEW_MS = 250;
 /** An id names one of the unsettled without doubt. */

@@ -85,11 +85,6 @@ export class Consumers implements ConsumerOwner, StoreEvents {
     return this.broker.counters;
   }
 
-  /** True when nobody reads a log: no message has to be shown here. */
-  get isEmpty(): boolean {
-    return this.held.size === 0;
-  }
-
   feedOf(log: LogPort): LogFeed {
     return this.feeds[this.broker.store.logs.indexOf(log)];
   }

@@ -25,6 +25,7 @@ export class InFlight {
   private end = 0;
   private unsettled = 0;
   private ready = 0;
+  private waiting = 0;
   /** No place before is READY. */
   private readyFrom = 0;
 
@@ -36,6 +37,11 @@ export class InFlight {
   /** How many are to be delivered again now. */
   get readyCount(): number {
     return this.ready;
+  }
+
+  /** How many are to be delivered again later. */
+  get waitingCount(): number {
+    return this.waiting;
   }
 
   /** Offset of the first that is not settled; infinite when there is none. */
@@ -86,7 +92,7 @@ export class InFlight {
     this.columns.dueMs[place] = dueMs;
   }
 
-  /** Not settled, as far as is known from before; `offset` is behind all others. */
+  /** To be delivered by somebody who cannot take it yet: not settled, as is what is known from before. `offset` is behind all others. */
   restore(offset: number, attempts: number): void {
     this.append(offset, FlightState.READY, attempts);
     this.ready++;
@@ -149,6 +155,7 @@ export class InFlight {
   /** Not before that time again. */
   delay(place: number, untilMs: number): void {
     this.move(place, FlightState.WAITING);
+    this.waiting++;
     this.columns.dueMs[place] = untilMs;
   }
 
@@ -188,6 +195,7 @@ export class InFlight {
   private move(place: number, state: FlightState): void {
     const { states } = this.columns;
     if (states[place] === FlightState.READY) this.ready--;
+    else if (states[place] === FlightState.WAITING) this.waiting--;
     states[place] = state;
   }
 

@@ -2,14 +2,14 @@
 
 import { encodePosition } from '../../../pubsub/acknowledgement.ts';
 import { DROPPED_BYTES, DropReason, encodeDropped, PublishFlag } from '../../../pubsub/command.ts';
-import type { Channel, DeliverySource } from '../delivery/client.ts';
+import type { Channel, TurnedSource } from '../delivery/client.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { StoredRecord } from '../store-port.ts';
 import type { Consumer, ConsumerMember } from './consumer.ts';
 import { asRedelivered, withTimeLeft } from './delivered-form.ts';
 import type { ReadingAccount } from './reader.ts';
 
-export class Member implements ConsumerMember, DeliverySource {
+export class Member implements ConsumerMember, TurnedSource {
   /** Differs from that of every other member, and is not 0. */
   readonly number: number;
   readonly consumer: Consumer;
@@ -47,6 +47,10 @@ export class Member implements ConsumerMember, DeliverySource {
 
   get account(): ReadingAccount {
     return this.channel.client.queued;
+  }
+
+  get hadTurn(): boolean {
+    return this.record !== null && this.consumer.members.size > 1;
   }
 
   wake(): void {

@@ -23,6 +23,12 @@ export interface ReadingAccount {
   charge(bytes: number): void;
 }
 
+/** Whose reader it is. */
+export interface ReaderOwner {
+  /** There may be something to {@link LogReader.peek}, which there was not before. */
+  wake(): void;
+}
+
 /** Hands what a log has stored to those of its readers that have read everything before. */
 export class LogFeed {
   readonly log: LogPort;
@@ -92,23 +98,6 @@ export class LogFeed {
     return false;
   }
 
-  /** Calls `visit` with everyone whose filters match a message that is in no log. */
-  visit(message: Uint8Array, topicEnd: number, visit: (reader: LogReader) => void): void {
-    const seen = new Set<LogReader>();
-    for (const { subscribers } of this.router.route(message, topicEnd) ?? []) {
-      for (const reader of subscribers) {
-        if (seen.has(reader)) continue;
-        seen.add(reader);
-        visit(reader);
-      }
-    }
-  }
-
-  /** How many filters its readers hold, whose messages are taken. */
-  get filterCount(): number {
-    return this.router.filterCount;
-  }
-
   join(reader: LogReader): void {
     this.live.add(reader);
   }
@@ -137,7 +126,7 @@ export class LogReader {
   /** Records passed over because no filter matched, since somebody has set this to 0. */
   skipped = 0;
   private readonly feed: LogFeed;
-  private readonly onReady: () => void;
+  private readonly owner: ReaderOwner;
   private state: ReaderState = ReaderState.PAUSED;
   /** Records that were read and not taken: from {@link at} on. */
   private records: StoredRecord[] | readonly StoredRecord[] = NOTHING;
@@ -152,16 +141,13 @@ export class LogReader {
   private skipsLeft = SKIPS_A_TURN;
   private readonly breath = new Timer(() => {
     this.skipsLeft = SKIPS_A_TURN;
-    this.onReady();
+    this.owner.wake();
   });
 
-  /**
-   * @param onReady - told when there may be something to {@link peek}, which there was not before
-   */
-  constructor(feed: LogFeed, position: number, onReady: () => void) {
+  constructor(feed: LogFeed, position: number, owner: ReaderOwner) {
     this.feed = feed;
     this.readFrom = position;
-    this.onReady = onReady;
+    this.owner = owner;
   }
 
   get log(): LogPort {
@@ -239,7 +225,7 @@ export class LogReader {
 
   /** Records that were asked for are in memory. */
   wake(): void {
-    this.onReady();
+    this.owner.wake();
   }
 
   /** It is woken when others have had their turn. */
@@ -262,7 +248,7 @@ export class LogReader {
     }
     this.charge(chargeBytes);
     (this.records as StoredRecord[]).push(record);
-    if (this.records.length - this.at === 1) this.onReady();
+    if (this.records.length - this.at === 1) this.owner.wake();
   }
 
   /** Reads for itself from `offset` on, which the feed does not hand it. */
@@ -270,7 +256,7 @@ export class LogReader {
     this.readFrom = offset;
     this.state = ReaderState.BEHIND;
     this.feed.leave(this);
-    this.onReady();
+    this.owner.wake();
   }
 
   /** Reads the next stretch, or finds that there is nothing to read. True when {@link peek} is to look again. */

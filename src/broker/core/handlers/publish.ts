@@ -30,9 +30,11 @@ import {
   PropertyType,
   STATUS_NO_RESPONDERS,
 } from '../../../pubsub/properties.ts';
+import type { FilterEntry } from '../../../pubsub/router.ts';
 import { NoticeCode } from '../../../pubsub/session-commands.ts';
 import { decodeName, topicFault } from '../../../pubsub/topic.ts';
 import { type Channel, Role } from '../delivery/client.ts';
+import type { Subscription } from '../delivery/subscription.ts';
 import { keyOfMessage } from '../publishing/message-ids.ts';
 import { codeOfFault, type Publisher } from '../publishing/publishers.ts';
 import type { Receipt } from '../publishing/receipts.ts';
@@ -55,7 +57,10 @@ export function publish(broker: BrokerState, publisher: Channel, message: Uint8A
   counters.messagesIn++;
   counters.bytesIn += message.length;
   if (retained.replays > 0) retained.onLive(message); // [BRK-106]
-  if (entries.length === 0)
+  if (!broker.groups.isEmpty) {
+    offerLive(broker, publisher, message, entries, NEVER, false);
+    if (broker.fanOut.offered === 0) counters.messagesUnrouted++;
+  } else if (entries.length === 0)
     counters.messagesUnrouted++; // [BRK-26]
   else broker.fanOut.offer(message, entries, publisher, publisher.priority, NEVER, false);
 }
@@ -141,7 +146,7 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
   if (broker.retained.replays > 0) broker.retained.onLive(message);
   if (isRetained) broker.retained.keep(broker.sessionOf(channel), message, channel.priority); // [BRK-29]
   const deadlineMs = broker.nowMs + terms.ttlMs;
-  broker.fanOut.offer(asLive(message), entries, channel, channel.priority, deadlineMs, log !== null);
+  offerLive(broker, channel, asLive(message), entries, deadlineMs, log !== null);
   const { offered, refused } = broker.fanOut;
   if (offered === 0 && log === null) {
     counters.messagesUnrouted++;
@@ -171,6 +176,19 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
       written,
     );
   }
+}
+
+/** Offers a message to all who get it at once; `fanOut` has counted them. */
+function offerLive(
+  { fanOut, groups }: BrokerState,
+  channel: Channel,
+  message: Uint8Array,
+  entries: readonly FilterEntry<Subscription>[],
+  deadlineMs: number,
+  isStored: boolean,
+): void {
+  const all = groups.isEmpty ? entries : [...entries, groups.chosenFor(message)];
+  fanOut.offer(message, all, channel, channel.priority, deadlineMs, isStored);
 }
 
 /** Answers a message whose id was used before. [BRK-53] */

@@ -35,7 +35,8 @@ export function readLog(broker: BrokerState, request: ReadRequest): ReasonCode {
   if (member !== null) {
     const { consumer } = member;
     // Offsets of two logs, or cursors of two groups, could not be told apart.
-    if (consumer.feed.log !== log || isShared(filter) || consumer.isShared) return ReasonCode.CONTRADICTION;
+    const isOther = isShared(filter) ? consumer.group !== filter : consumer.isShared;
+    if (consumer.feed.log !== log || isOther) return ReasonCode.CONTRADICTION;
     request.open();
     consumer.addFilter(inner);
     consumer.whenBegun(() => request.answer(consumers.startOf(consumer, 0, member.isRecovered)));

@@ -56,11 +56,11 @@ export function unsubscribe(broker: BrokerState, channel: Channel, message: Uint
     return;
   }
   broker.sessionOf(channel).filterCount--;
-  broker.router.remove(filter, subscription);
+  broker.leave(filter, subscription);
   readLess(broker, subscription, filter);
   broker.replays.stop(subscription, filter);
   broker.sessions.forgetFilter(broker.sessionOf(channel), filter);
-  subscription.forgetWaiting((waiting) => !broker.router.reaches(waiting, subscription));
+  subscription.forgetWaiting((waiting) => !broker.isFor(waiting, subscription));
   subscription.whenTaken(() => {
     settle(broker, channel, id, Command.UNSUBSCRIBED, ReasonCode.NO_ERROR);
     // Not before: were it subscribed again meanwhile, what comes on new lanes would overtake what is on these.
@@ -93,7 +93,6 @@ function addFilter(broker: BrokerState, channel: Channel, filter: string | null,
   const inner = isShared(filter) ? sharedFilter(filter) : filter;
   if (asksForInbox(inner) && !isOwnInbox(broker, channel, inner)) return ReasonCode.NOT_AUTHORIZED; // [BRK-12]
   const readsLog = (flags & SubscribeFlag.QOS1) !== 0;
-  if (isShared(filter) && !readsLog) return ReasonCode.UNSUPPORTED; // [BRK-13]
   const policy: QueuePolicy = { overflow, messages: queueMessages, bytes: queueBytes };
   const held = broker.subscriptionOf(channel);
   const differs = held !== undefined && !samePolicy(held.policy, policy);
@@ -109,9 +108,10 @@ function addFilter(broker: BrokerState, channel: Channel, filter: string | null,
   const open = () => {
     const subscription = held ?? broker.subscribe(channel, policy, flags, asked.values);
     subscription.setOptions(readsLog, asked.bytes);
-    if (!isHeld) session.filterCount++;
-    subscription.filters.add(filter);
-    if (!isShared(filter)) broker.router.add(filter, subscription); // [BRK-61] for one that reads a log: of what is in none
+    if (!isHeld) {
+      session.filterCount++;
+      broker.enter(filter, subscription, asked.values.keyOrder === true);
+    }
     return subscription;
   };
   const isUnwanted = (flags & SubscribeFlag.NO_RETAINED) !== 0;
