@@ -4,7 +4,7 @@ import type { Clock } from '../udp/clock.ts';
 import type { Codec } from './codec.ts';
 import type { ClientCompression, UnopenedMessage } from './compression.ts';
 import type { Life } from './life.ts';
-import type { Message, MessageHandler, RespondOptions } from './message.ts';
+import type { Delivery, Message, MessageHandler, RespondOptions } from './message.ts';
 import { OpenSubscription, type SubscriptionOwner } from './open-subscription.ts';
 import { TopicTexts, type UndecodableMessage } from './reading.ts';
 import type { SubscribeOptions } from './subscribe-options.ts';
@@ -97,10 +97,15 @@ export class Subscriptions {
     return subscription;
   }
 
-  /** Lets the application finish what it has. Resolves with how many messages it did not settle. [CLT-31] */
-  async drain(): Promise<number> {
+  /** Lets the application finish what it has, of all at once. [CLT-31] */
+  async drain(): Promise<readonly Delivery[]> {
     const left = await Promise.all([...this.all].map((each) => each.drain()));
-    return left.reduce((sum, count) => sum + count, 0);
+    return left.flat();
+  }
+
+  /** Messages with QoS 1 that the application has and has not settled. */
+  get handedOver(): readonly Delivery[] {
+    return [...this.all].flatMap(({ handedOver }) => handedOver);
   }
 
   close(): void {
