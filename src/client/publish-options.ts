@@ -32,7 +32,7 @@ export interface PublishOptions {
   messageId?: string | undefined;
   /** The trace that it belongs to, as W3C Trace Context has it. */
   traceparent?: string | undefined;
-  /** With `retain`: the value goes with the session of this client, so long after it has ended. Presence, for one. */
+  /** With `retain`: the value goes with the session of this client, when that has had no connection for so long. Presence, for one. */
   owned?: { readonly graceMs?: number | undefined } | undefined;
   /** Of QoS 1: ends the wait. A message that has not left is taken back; one that has may be stored all the same. */
   signal?: AbortSignal | undefined;

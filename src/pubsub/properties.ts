@@ -26,7 +26,7 @@ export const PropertyType = {
   TRACEPARENT: 7,
   /** Of a reply, u16: 0 or none is success; 503: there is nobody who answers. */
   STATUS: 8,
-  /** The retained value goes with the publisher's session, so long after it has ended: u32 ms. */
+  /** The retained value goes with the publisher's session, when that has had no connection for so long: u32 ms. */
   OWNED: 9,
   /** Messages of one key are kept in order where several share the work. */
   KEY: 10,

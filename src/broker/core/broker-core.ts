@@ -85,7 +85,7 @@ export class BrokerCore implements StoreEvents {
       }
     }
     // What the broker publishes itself comes before what clients publish later in this turn.
-    while (state.own.hasNext) this.publishOwn();
+    while (state.own.hasNext(state.messageIds.isComplete)) this.publishOwn();
   }
 
   /** When {@link advance} is to be called again, whatever happens: monotonic, ms. */
@@ -203,7 +203,7 @@ export class BrokerCore implements StoreEvents {
       if (channel !== undefined) {
         if (!this.goOnSending(channel)) output.dropFirstWoken();
       } else if (this.state.store.hasNews) this.state.store.tell(this);
-      else if (this.state.own.hasNext) this.publishOwn();
+      else if (this.state.own.hasNext(this.state.messageIds.isComplete)) this.publishOwn();
       else return null;
     }
   }

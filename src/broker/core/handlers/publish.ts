@@ -131,6 +131,7 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
       refuse(broker, publisher, id, ReasonCode.QUOTA);
       return;
     }
+    broker.notices.tell(channel.client, NoticeCode.LIMITED, 1, 'retained bytes');
     isRetained = false;
   }
   const offset = log === null ? -1 : store(broker, channel, log, message, terms);

@@ -1,6 +1,19 @@
 /** WILL: what is to be published when the client is gone. */
 
-import { Command, encodePlain, HEADER_BYTES, ReasonCode, WILL_DELAY_BYTES } from '../../../pubsub/command.ts';
+import {
+  Command,
+  encodePlain,
+  HEADER_BYTES,
+  PublishFlag,
+  ReasonCode,
+  WILL_DELAY_BYTES,
+} from '../../../pubsub/command.ts';
+import {
+  encodeProperties,
+  findProperty,
+  PROPERTIES_BYTES_MAX,
+  PropertyType,
+} from '../../../pubsub/properties.ts';
 import { decodeName, topicFault } from '../../../pubsub/topic.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import type { BrokerState } from '../state.ts';
@@ -36,7 +49,9 @@ function keep(broker: BrokerState, channel: Channel, message: Uint8Array): Reaso
   if (topic === null || topicFault(topic) !== null) return ReasonCode.TOPIC_INVALID;
   if (message.length > WILL_BYTES_MAX) return ReasonCode.TOO_LARGE; // [BRK-103] and all wills together have a bound
   const delayMs = new DataView(message.buffer, message.byteOffset).getUint32(topicEnd);
-  return broker.wills.set(session, publishOf(message, topicEnd), delayMs)
+  const publish = publishOf(message, topicEnd);
+  const isStored = (publish[1] & PublishFlag.QOS1) !== 0;
+  return broker.wills.set(session, isStored ? named(broker, publish, topicEnd) : publish, delayMs)
     ? ReasonCode.NO_ERROR
     : ReasonCode.QUOTA;
 }
@@ -49,6 +64,27 @@ function publishOf(message: Uint8Array, topicEnd: number): Uint8Array {
   publish[0] = Command.PUBLISH;
   publish.fill(0, 4, HEADER_BYTES); // the id of the request
   return publish;
+}
+
+/**
+ * A will that is to be stored gets a message id, if it has none: where the broker dies as it publishes it, and publishes it again after its start, it is still there once. [BRK-102]
+ */
+function named(broker: BrokerState, publish: Uint8Array, topicEnd: number): Uint8Array {
+  const hasProperties = (publish[1] & PublishFlag.PROPERTIES) !== 0;
+  if (hasProperties && findProperty(publish, topicEnd, PropertyType.MESSAGE_ID) >= 0) return publish;
+  const id = encodeProperties({ messageId: `$will/${broker.sessions.newNumber()}` }).subarray(2);
+  const restAt = hasProperties ? topicEnd + 2 : topicEnd;
+  const length = (hasProperties ? uint16(publish, topicEnd) : 0) + id.length;
+  if (length > PROPERTIES_BYTES_MAX) return publish;
+  const lengthBytes = Buffer.of(length >> 8, length & 0xff);
+  const parts = [publish.subarray(0, topicEnd), lengthBytes, id, publish.subarray(restAt)];
+  const out = Uint8Array.from(Buffer.concat(parts));
+  out[1] |= PublishFlag.PROPERTIES;
+  return out;
+}
+
+function uint16(bytes: Uint8Array, at: number): number {
+  return (bytes[at] << 8) | bytes[at + 1];
 }
 
 /** The largest will. */

@@ -33,8 +33,12 @@ export class OwnPublisher {
     this.messages.push(message);
   }
 
-  get hasNext(): boolean {
-    return this.messages.length > 0;
+  /**
+   * @param storesNamed - whether messages with a message id are taken now: one that is stored waits until they are, for in the meantime those behind it would get larger ids
+   */
+  hasNext(storesNamed: boolean): boolean {
+    const next = this.messages.peek();
+    return next !== undefined && (storesNamed || (next[1] & PublishFlag.QOS1) === 0);
   }
 
   next(): Uint8Array {

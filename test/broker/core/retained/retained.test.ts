@@ -148,8 +148,8 @@ describe('what last values may take is bounded [BRK-105]', () => {
   test('one beyond is refused at QoS 1, done not at all, and handed on but not kept at QoS 0', () => {
     const world = new World({ retainedBytesMax: 20_000 });
     const listener = world.listener();
-    const client = world.connect();
-    const publisher = client.open();
+    const guest = world.hello('publisher');
+    const publisher = guest.client.open();
     for (let i = 1; i <= 30; i++) retain(publisher, `t/${i}`, 'x'.repeat(1_000), {}, i);
     publisher.carry();
     const { retainedMessages, retainedBytes } = world.core.metrics();
@@ -161,6 +161,7 @@ describe('what last values may take is bounded [BRK-105]', () => {
     expect(refused[0]).toBe(`REFUSED ${retainedMessages + 1} ${ReasonCode.QUOTA}`);
     retain(publisher, 't/99', 'x'.repeat(1_000));
     expect(taken(listener).length).toBe(1);
+    expect(guest.answers).toEqual(['WELCOME 1', 'NOTICE 0']);
     retain(publisher, 't/1', 'y', {}, 31); // less than what it replaces
     retain(publisher, 't/2', '', {}, 32);
     publisher.carry();

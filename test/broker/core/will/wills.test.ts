@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Command, encodeWill, PublishFlag, ReasonCode } from '../../../../src/pubsub/command.ts';
-import { encodeProperties } from '../../../../src/pubsub/properties.ts';
+import { decodeProperties, encodeProperties } from '../../../../src/pubsub/properties.ts';
 import { taken, World } from '../world.ts';
 
 describe('a will is published once', () => {
@@ -236,6 +236,37 @@ describe('WILL', () => {
     one.leave();
     other.will('t', 'x'.repeat(30_000));
     expect(other.answers.slice(3)).toEqual(['WILL_SET 4']);
+  });
+
+  test('of QoS 1 is stored once, though the broker dies as it publishes it and publishes it again [BRK-102]', () => {
+    for (const properties of [{}, { contentType: 'text/plain' }, { messageId: 'mine' }]) {
+      const world = new World();
+      const guest = world.hello('a');
+      const encoded = encodeProperties(properties);
+      const hasProperties = encoded.length > 2;
+      const flags = PublishFlag.QOS1 | (hasProperties ? PublishFlag.PROPERTIES : 0);
+      const rest = Buffer.concat([...(hasProperties ? [encoded] : []), Buffer.from('bye')]);
+      guest.control.send(encodeWill(9, 'gone', flags, 5_000, rest));
+      guest.leave();
+      const [key, value] = [...world.store.state.entries('will/')][0];
+      world.pass(5_000);
+      const [log] = world.store.logs;
+      Object.defineProperty(log, 'isDurable', { value: true }); // as one on disk
+      expect(log.head).toBe(2);
+      const [record] = log.read(1, 2, 1_000) ?? [];
+      const stored = decodeProperties(record.command, record.topicEnd);
+      expect(stored).toMatchObject({
+        ...properties,
+        messageId: expect.stringMatching(/^(\$will\/\d+|mine)$/),
+      });
+      expect(Buffer.from(record.command).toString()).toMatch(/bye$/);
+      world.store.state.put(key, value); // that it was published is not known after the crash
+      world.pass(0);
+      world.crash(1_000);
+      world.pass(10_000);
+      expect(log.head).toBe(2);
+      expect([...world.store.state.entries('will/')]).toEqual([]);
+    }
   });
 
   test('keeps properties and the flags of a PUBLISH', () => {
