@@ -1,5 +1,5 @@
-import type { JspError } from '../base/errors.ts';
-import { checkOptions, chosenOptions, number, type OptionTable } from '../base/options.ts';
+import { JspError } from '../base/errors.ts';
+import { anObject, checkOptions, chosenOptions, number, type OptionTable } from '../base/options.ts';
 import { COMMAND_BYTES_MAX, ReasonCode, reasonCodeName } from '../pubsub/command.ts';
 import { abortSignal, onAbort } from '../transport/abort.ts';
 import {
@@ -13,9 +13,19 @@ import { IsolatedEmitter } from '../transport/listeners.ts';
 import { laidOver, withProfile } from '../transport/options.ts';
 import type { BrokerMetrics } from './core/output.ts';
 import { BROKER_LIMITS, type BrokerLimits } from './core/state.ts';
+import { AppendFault, type LogOptions, type StoreFailure } from './core/store-port.ts';
 import { BrokerService } from './service.ts';
+import type { StoreMetrics } from './store/disk-store.ts';
+import type { StoreFinding } from './store/findings.ts';
+import type { RecoveryReport } from './store/open-store.ts';
+import { type BrokerStore, openBrokerStore, type StoreOptions } from './store/options.ts';
 
-export interface BrokerOptions extends ListenOptions, BrokerLimits {}
+export interface BrokerOptions extends ListenOptions, BrokerLimits {
+  /** Where messages of QoS 1, sessions, cursors and last values are kept. Default: in memory, for as long as the process lives. */
+  store?: StoreOptions | undefined;
+  /** Logs beside the one named `default`, which takes what no other does; or that one, to give it bounds. */
+  logs?: readonly LogOptions[] | undefined;
+}
 
 export interface BrokerCloseOptions {
   /** Closes all the same after so long, in ms; default 5,000. A later call can only shorten it. */
@@ -31,12 +41,17 @@ interface BrokerEvents {
   close: [];
   /** A fault of the broker itself while it acted for one client, whose connection has failed with INTERNAL_ERROR. [BRK-40] */
   fault: [error: unknown];
+  /** A log (null: the state) takes nothing more: the disk is full, from which it comes back by itself, or has failed. */
+  storeFailed: [log: string | null, failure: StoreFailure];
+  /** Something that was stored cannot be read any more. */
+  storeDamaged: [finding: StoreFinding];
 }
 
 /**
- * Starts a broker. Resolves when clients can connect.
+ * Starts a broker. Resolves when clients can connect, and its store, where it has one, is recovered.
  *
- * @throws {JspError} as `listen` of the transport does
+ * @throws {JspError} as `listen` of the transport does; ERR_JSP_STORE_IN_USE when another process has the store
+ * @throws {StoreDamagedError} (ERR_JSP_STORE_DAMAGED) when something that was stored is damaged, and `store.onCorruption` does not say `quarantine`
  */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
   checkOptions('startBroker', options, BROKER_OPTIONS);
@@ -46,12 +61,18 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     host: '127.0.0.1', // [BRK-36] unless it is told, this machine only
   };
   const chosen: ListenOptions = chosenOptions<ListenOptions>(options, LISTEN_OPTIONS);
-  const listener = await listen(laidOver(defaults, withProfile(chosen)));
-  return brokerOn(listener, options);
+  const store = await openBrokerStore(options.store, options.logs);
+  try {
+    const listener = await listen(laidOver(defaults, withProfile(chosen)));
+    return brokerOn(listener, options, store);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
 }
 
 /** The constructor of {@link Broker}, which is nobody else's. */
-let brokerOn: (listener: Listener, options: BrokerOptions) => Broker;
+let brokerOn: (listener: Listener, options: BrokerOptions, store: BrokerStore) => Broker;
 
 /**
  * A broker that listens. It asks for no credentials: whoever knows its URL may publish and subscribe.
@@ -67,10 +88,14 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   readonly url: string;
   readonly host: string;
   readonly port: number;
-  /** Resolves when the broker is over: with the error of a socket that failed for good (`ERR_JSP_SOCKET`), else with null. */
+  /** Resolves when the broker is over: with the error of a socket or a store that failed for good (`ERR_JSP_SOCKET`, `ERR_JSP_STORE_FAILED`), else with null. */
   readonly closed: Promise<JspError | null>;
+  /** What the store was when the broker started; null: it is in memory. */
+  readonly recovery: RecoveryReport | null;
   private readonly listener: Listener;
   private readonly service: BrokerService;
+  private readonly store: BrokerStore;
+  private storeClosed: Promise<void> | null = null;
   private closing: Promise<void> | null = null;
   /** When a close that is under way ends at the latest. */
   private closesAt = Number.POSITIVE_INFINITY;
@@ -80,10 +105,10 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   private resolveClosed: (error: JspError | null) => void = () => {};
 
   static {
-    brokerOn = (listener, options) => new Broker(listener, options);
+    brokerOn = (listener, options, store) => new Broker(listener, options, store);
   }
 
-  private constructor(listener: Listener, options: BrokerOptions) {
+  private constructor(listener: Listener, options: BrokerOptions, store: BrokerStore) {
     super();
     this.closed = new Promise((resolve) => {
       this.resolveClosed = resolve;
@@ -95,14 +120,26 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     this.service = new BrokerService(options, {
       clock: options.clock,
       onFault: (error) => this.tell('fault', error),
+      store: store.port,
     });
+    this.store = store;
+    this.recovery = store.recovery;
+    if (store.disk !== null) {
+      store.disk.listener = {
+        onNews: () => this.service.hear(),
+        onFinding: (finding) => this.tell('storeDamaged', finding),
+        onFailure: (log, failure) => this.onStoreFailure(log, failure, options.store?.onFailure === 'close'),
+      };
+      if (store.disk.hasNews) this.service.hear();
+    }
     listener.on('connection', (connection) => this.service.serve(connection));
     listener.on('error', (error) => this.fail(error));
     listener.on('close', () => this.finish());
   }
 
-  metrics(): BrokerMetrics & { transport: ListenerMetrics } {
-    return { ...this.service.metrics(), transport: this.listener.metrics() };
+  metrics(): BrokerMetrics & { transport: ListenerMetrics; store: StoreMetrics | null } {
+    const store = this.store.disk?.metrics() ?? null;
+    return { ...this.service.metrics(), transport: this.listener.metrics(), store };
   }
 
   /**
@@ -148,6 +185,22 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
       await this.closeListener();
     } catch (error) {
       if (this.failure === null) throw error; // a failed socket was told of already
+    } finally {
+      await this.closeStore();
+    }
+  }
+
+  /** Once nobody can reach the broker any more. What cannot be written then was told of before. */
+  private closeStore(): Promise<void> {
+    this.storeClosed ??= this.store.close().catch(() => {});
+    return this.storeClosed;
+  }
+
+  /** What could not be stored was refused by the core; whether that ends the broker is its owner's choice. */
+  private onStoreFailure(log: string | null, failure: StoreFailure, closes: boolean): void {
+    this.tell('storeFailed', log, failure);
+    if (closes && failure.fault === AppendFault.FAILED && this.failure === null) {
+      this.fail(new JspError('ERR_JSP_STORE_FAILED', failure.message, { cause: failure.cause }));
     }
   }
 
@@ -166,15 +219,22 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   private finish(): void {
     if (this.over) return;
     this.over = true;
-    this.resolveClosed(this.failure);
-    this.tell('close');
+    void this.closeStore().then(() => {
+      this.resolveClosed(this.failure);
+      this.tell('close');
+    });
   }
 }
 
 /** Streams a client may have open at once: one for each filter it may hold, and some. */
 const STREAMS_MAX = 1_040;
 const DRAIN_MS = 5_000;
-const BROKER_OPTIONS: OptionTable<BrokerOptions> = { ...LISTEN_OPTIONS, ...BROKER_LIMITS };
+const BROKER_OPTIONS: OptionTable<BrokerOptions> = {
+  ...LISTEN_OPTIONS,
+  ...BROKER_LIMITS,
+  store: anObject,
+  logs: anObject,
+};
 const CLOSE_OPTIONS: OptionTable<BrokerCloseOptions> = {
   drainMs: number(0, Number.POSITIVE_INFINITY),
   signal: abortSignal,

@@ -16,6 +16,8 @@ import { BrokerCore, type BrokerEffect } from './core/broker-core.ts';
 import { ACCOUNTED_BYTES_MIN, type Channel } from './core/delivery/client.ts';
 import { Action, type BrokerMetrics, type Link, type Peer } from './core/output.ts';
 import type { BrokerLimits } from './core/state.ts';
+import { MemoryStore } from './core/store/memory-store.ts';
+import type { StorePort } from './core/store-port.ts';
 
 /** What a {@link BrokerService} needs of its surroundings. */
 export interface BrokerSurroundings {
@@ -25,11 +27,14 @@ export interface BrokerSurroundings {
   readonly wallMs?: (() => number) | undefined;
   /** Told of each fault of the broker itself, which has cost one client its connection. */
   readonly onFault?: (error: unknown) => void;
+  /** What it stands on; whoever hands it in hears of its news and calls {@link BrokerService.hear}. Default: one in memory. */
+  readonly store?: StorePort | undefined;
 }
 
 /** A broker for connections that someone else accepts. */
 export class BrokerService {
   private readonly core: BrokerCore;
+  private readonly store: StorePort;
   private readonly clock: Clock;
   private readonly wallMs: () => number;
   private readonly tickMs: number;
@@ -50,9 +55,10 @@ export class BrokerService {
 
   constructor(
     limits: BrokerLimits = {},
-    { clock = systemClock, wallMs = Date.now, onFault }: BrokerSurroundings = {},
+    { clock = systemClock, wallMs = Date.now, onFault, store = new MemoryStore() }: BrokerSurroundings = {},
   ) {
-    this.core = new BrokerCore(limits, onFault);
+    this.core = new BrokerCore(limits, onFault, store);
+    this.store = store;
     this.clock = clock;
     this.wallMs = wallMs;
     this.advance();
@@ -113,6 +119,17 @@ export class BrokerService {
     return this.drained;
   }
 
+  /** The store has something to tell. */
+  hear(): void {
+    this.advance();
+    this.turn();
+  }
+
+  /** Nothing waits to be stored: publishers are told of everything that they published. */
+  private get isStored(): boolean {
+    return this.store.logs.every(({ head, synced }) => head === synced);
+  }
+
   /** Does what the core says, after whatever it was told. What it is told meanwhile, by what this does, has its turn in the same one. */
   private turn(): void {
     if (this.inTurn) return;
@@ -123,7 +140,7 @@ export class BrokerService {
       this.inTurn = false;
     }
     if (this.core.nextTimeoutMs !== this.timerMs) this.setTimer();
-    if (this.whenIdle !== null && this.core.idle) this.endDrain();
+    if (this.whenIdle !== null && this.core.idle && this.isStored) this.endDrain();
   }
 
   /** Tells the core the time. That of the machine is taken to stand still until what is running now has run with all promises that it settles. */
@@ -194,6 +211,7 @@ export class BrokerService {
       this.ticking = false;
       this.onTime = false;
       this.advance();
+      if (this.store instanceof MemoryStore) this.store.trim(this.wallMs());
       this.core.tick(this.clock.now() / MILLISECOND);
       this.turn();
       this.tickLater();

@@ -1,12 +1,17 @@
+import { readFileSync } from 'node:fs';
 import { type Command, Option } from 'commander';
 import { isLoopback } from '../base/ip-address.ts';
+import type { LogOptions } from '../broker/core/store-port.ts';
 import { type Broker, startBroker } from '../broker/server.ts';
+import { textOf } from '../broker/store/findings.ts';
+import type { StoreOptions } from '../broker/store/options.ts';
 import type { ProfileName } from '../transport/profiles.ts';
 import { DEFAULT_PORT } from '../transport/url.ts';
 import { MESSAGE_BYTES_MAX, profileOption, qlogOption, wholeNumber } from './arguments.ts';
 import { advertised, listeningError } from './listening.ts';
 import { DEFAULT_STATE_DIRECTORY, StateDirectory } from './state-directory.ts';
-import { note, onStopSignal, print, warn } from './terminal.ts';
+import { recoveryLine } from './store.ts';
+import { CommandError, note, onStopSignal, print, warn } from './terminal.ts';
 
 interface BrokerCommandOptions {
   host: string;
@@ -15,6 +20,13 @@ interface BrokerCommandOptions {
   profile?: ProfileName;
   /** The state directory. */
   state: string;
+  /** Directory of the store; without one it is in memory. */
+  store?: string;
+  /** File with the logs, as JSON. */
+  logs?: string;
+  sync?: 'always' | 'interval';
+  onCorruption?: 'refuse' | 'quarantine';
+  onStoreFailure?: 'read-only' | 'close';
   /** In MiB. */
   queueTotal: number;
   queuePerClient: number;
@@ -37,6 +49,32 @@ export function addBrokerCommand(program: Command): void {
     .option('--advertise <host[:port]>', 'what the URL names instead: where clients reach it', advertised)
     .addOption(profileOption())
     .option('--state <dir>', 'where its identity and its URL are kept', BROKER_DEFAULTS.state)
+    .option(
+      '--store <dir>',
+      'keep messages of QoS 1, sessions, cursors and last values there; else in memory',
+    )
+    .option(
+      '--logs <file>',
+      'JSON: a list of {"name", "filters", "maxAgeMs", "maxBytes", "maxMessages", "discard", "sync"}',
+    )
+    .addOption(
+      new Option('--sync <when>', 'acknowledge what the disk has, or what the system has').choices([
+        'always',
+        'interval',
+      ]),
+    )
+    .addOption(
+      new Option('--on-corruption <what>', 'what to do when something that was stored is damaged').choices([
+        'refuse',
+        'quarantine',
+      ]),
+    )
+    .addOption(
+      new Option(
+        '--on-store-failure <what>',
+        'go on without storing when the disk fails, or end with code 1',
+      ).choices(['read-only', 'close']),
+    )
     .option(
       '--queue-total <MiB>',
       'memory for messages that wait for slow subscribers, of all clients together',
@@ -78,6 +116,12 @@ async function runBroker(options: BrokerCommandOptions): Promise<void> {
     if (!isLoopback(broker.host)) {
       warn(`listening on ${broker.host}: anyone who has the URL and can reach it may publish and subscribe`);
     }
+    if (broker.recovery !== null) {
+      note(recoveryLine(broker.recovery));
+      for (const finding of broker.recovery.findings) warn(textOf(finding));
+    }
+    broker.on('storeFailed', (_, failure) => warn(`${failure.message}: nothing more is stored there`));
+    broker.on('storeDamaged', (finding) => warn(textOf(finding)));
     broker.on('fault', (error) =>
       warn(`a fault of the broker cost a client its connection: ${faultText(error)}`),
     );
@@ -109,10 +153,33 @@ async function listening(options: BrokerCommandOptions, state: StateDirectory): 
       queueBytesTotalMax: options.queueTotal * MIB,
       queueBytesPerClientMax: options.queuePerClient * MIB,
       stallMs: options.stall * 1_000,
+      store: storeOptions(options),
+      logs: options.logs === undefined ? undefined : readLogs(options.logs),
       ...(advertise === undefined ? {} : { advertise }),
     });
   } catch (error) {
     throw listeningError(error);
+  }
+}
+
+function storeOptions(options: BrokerCommandOptions): StoreOptions | undefined {
+  const { store: directory, sync, onCorruption, onStoreFailure } = options;
+  if (directory !== undefined) {
+    const onFailure = onStoreFailure === 'close' ? 'close' : 'readOnly';
+    return { directory, sync, onCorruption, onFailure };
+  }
+  if (sync === undefined && onCorruption === undefined && onStoreFailure === undefined) return undefined;
+  throw new CommandError(
+    'ERR_JSP_USAGE',
+    '--sync, --on-corruption and --on-store-failure are about a store on the disk: add --store',
+  );
+}
+
+function readLogs(path: string): LogOptions[] {
+  try {
+    return JSON.parse(readFileSync(path, 'utf8')) as LogOptions[]; // the broker looks at each member
+  } catch (error) {
+    throw new CommandError('ERR_JSP_FILE', `--logs ${path}: ${(error as Error).message}`, { cause: error });
   }
 }
 
@@ -142,11 +209,16 @@ Clients need nothing but the URL, which names the broker's key. It stays the sam
 SIGINT, SIGTERM and SIGHUP stop reading from publishers, deliver what is queued, and end with exit code 0.
 A socket that fails for good ends it with exit code 1.
 
+With --store a message of QoS 1 is acknowledged when the disk has it, and everything is there again after a crash, a kill or a power cut.
+What a crash has left unfinished is put in order at the start; a store that is damaged is refused ("jsp store check", "jsp store repair").
+A full disk makes it refuse what is to be stored until there is room.
+
 With --host 0.0.0.0 or :: it listens on all addresses, and the URL names one that others are likely to reach; behind a NAT, or
 under a name, tell it with --advertise.
 
 Examples:
   $ jsp broker
   $ jsp broker --port 0 --state /var/lib/jsp
+  $ jsp broker --store /var/lib/jsp/store
   $ jsp broker --host 0.0.0.0 --advertise broker.example.org
 `;

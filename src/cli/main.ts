@@ -14,6 +14,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   ping: async () => (await import('./ping.ts')).addPingCommand,
   send: async () => (await import('./send.ts')).addSendCommand,
   receive: async () => (await import('./receive.ts')).addReceiveCommand,
+  store: async () => (await import('./store.ts')).addStoreCommand,
   keygen: async () => (await import('./keygen.ts')).addKeygenCommand,
   dict: async () => (await import('./dict.ts')).addDictCommand,
   profiles: async () => (await import('./profiles.ts')).addProfilesCommand,

@@ -1,6 +1,7 @@
 import { chmodSync, linkSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { JspError } from '../base/errors.ts';
+import { lockFolder } from '../broker/store/lock.ts';
 import { Identity } from '../protocol/crypto/index.ts';
 import { makeFolderSync } from '../transport/make-folder.ts';
 import { generateIdentity } from '../transport/system-crypto.ts';
@@ -84,33 +85,6 @@ export function writeSecretFile(path: string, secret: string): void {
   }
 }
 
-/**
- * Takes a directory for this process alone, as long as it lives: two brokers with one identity would overwrite each other's URL, and
- * later each other's store. A lock whose process is gone (kill -9, a power cut) is no lock.
- *
- * @returns what gives it back; at the latest the end of the process does
- * @throws CommandError ERR_JSP_STATE_DIRECTORY when another process has it
- * @throws the system's error when the directory cannot be written
- */
-export function lockDirectory(directory: string, owner = 'broker'): () => void {
-  const file = join(directory, LOCK_FILE);
-  const draft = `${file}.${process.pid}.new`;
-  const own = `${process.pid} ${startOf(process.pid)}\n`;
-  try {
-    for (let i = 0; i < ATTEMPTS; i++) {
-      writeFileSync(draft, own);
-      // The link is there whole or not at all, and only where none was.
-      if (tryLink(draft, file)) return () => unlock(file, own);
-      const holder = contentOf(file);
-      if (holder !== null && isHeld(holder)) throw inUse(directory, holder, owner);
-      if (holder !== null) removeStale(file, holder);
-    }
-    throw unreadable(directory);
-  } finally {
-    rmSync(draft, { force: true });
-  }
-}
-
 function readIdentity(file: string): Identity | null {
   let secret: string;
   try {
@@ -145,78 +119,22 @@ function codeOf(error: unknown): string | undefined {
   return (error as NodeJS.ErrnoException).code;
 }
 
-function tryLink(draft: string, file: string): boolean {
-  try {
-    linkSync(draft, file);
-    return true;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
-    throw error;
-  }
+/**
+ * Takes a directory for this process alone, as long as it lives: two brokers with one identity would overwrite each other's URL. A lock whose process is gone
+ * (kill -9, a power cut) is no lock.
+ *
+ * @returns what gives it back; at the latest the end of the process does
+ * @throws CommandError ERR_JSP_STATE_DIRECTORY when another process has it
+ * @throws the system's error when the directory cannot be written
+ */
+export function lockDirectory(directory: string, owner = 'broker'): () => void {
+  const error = (message: string) =>
+    new CommandError(
+      'ERR_JSP_STATE_DIRECTORY',
+      `state directory ${directory}${message} another directory with --state`,
+    );
+  return lockFolder(directory, LOCK_FILE, {
+    inUse: (pid) => error(` is in use by another ${owner}, process ${pid}: stop that one, or choose`),
+    unreadable: () => error(`: its ${LOCK_FILE} is no lock of a broker: remove it, or choose`),
+  });
 }
-
-/** Another that starts now may have been faster, so that what is moved away is its lock: then it is put back. */
-function removeStale(file: string, holder: string): void {
-  const aside = `${file}.${process.pid}.old`;
-  try {
-    renameSync(file, aside);
-  } catch {
-    return; // somebody else has removed it
-  }
-  if (contentOf(aside) !== holder) tryLink(aside, file);
-  rmSync(aside, { force: true });
-}
-
-function unlock(file: string, own: string): void {
-  if (contentOf(file) === own) rmSync(file, { force: true });
-}
-
-/** `pid start`: a process of that number that began at another time is another process. */
-function isHeld(holder: string): boolean {
-  const [pid, start] = holder.trim().split(' ');
-  const number = Number(pid);
-  if (!Number.isInteger(number) || number <= 0) return false;
-  try {
-    process.kill(number, 0);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return false; // EPERM: it lives, and is another user's
-  }
-  return start === startOf(number);
-}
-
-/** When a process began, in the system's own unit; `-` where the system does not tell. */
-function startOf(pid: number): string {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    // The second field is the program's name in parentheses, and may have blanks; the start time is the 20th behind it.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '-';
-  } catch {
-    return '-';
-  }
-}
-
-function contentOf(file: string): string | null {
-  try {
-    return readFileSync(file, 'latin1');
-  } catch {
-    return null;
-  }
-}
-
-function inUse(directory: string, holder: string, owner: string): CommandError {
-  const [pid] = holder.trim().split(' ');
-  return new CommandError(
-    'ERR_JSP_STATE_DIRECTORY',
-    `state directory ${directory} is in use by another ${owner}, process ${pid}: stop that one, or choose another directory with --state`,
-  );
-}
-
-/** It is there, and neither can it be read nor does it go away: a folder, say. */
-function unreadable(directory: string): CommandError {
-  return new CommandError(
-    'ERR_JSP_STATE_DIRECTORY',
-    `state directory ${directory}: its ${LOCK_FILE} is no lock of a broker: remove it, or choose another directory with --state`,
-  );
-}
-
-const ATTEMPTS = 16;

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker } from 'node:worker_threads';
+import { runStoreSeed, storePlanOf } from '../broker/store/simulation.ts';
 import { runBrokerSeed } from './broker/run.ts';
 import { brokerScenarioOf } from './broker/scenario.ts';
 import { faultPlanOf, runFaultySeed } from './faults.ts';
@@ -10,11 +11,12 @@ import { runSeed } from './run.ts';
 import { scenarioOf } from './scenario.ts';
 import { Totals } from './totals.ts';
 
-const USAGE = `npm run sim -- [--scenario traffic | faults | broker] [--seeds N] [--from N] [--jobs N]   many seeds; says which fail
-npm run sim -- [--scenario traffic | faults | broker] --seed N                               one seed, with its scenario and all that it met
+const USAGE = `npm run sim -- [--scenario traffic | faults | broker | store] [--seeds N] [--from N] [--jobs N]   many seeds; says which fail
+npm run sim -- [--scenario traffic | faults | broker | store] --seed N                               one seed, with its scenario and all that it met
 
   --scenario   traffic: streams over bad links; faults: listeners, sockets and our own code throw;
-               broker: a broker, its clients and its store in storms   (default traffic)
+               broker: a broker, its clients and its store in storms;
+               store: a store on a disk that fails as disks do   (default traffic)
   --seeds      how many                                                                              (default 1000)
   --from       the first                                                                             (default 1)
   --jobs       how many at a time                                                                    (default: one a processor)`;
@@ -38,6 +40,7 @@ const SCENARIOS: Readonly<Record<string, Runner>> = {
   traffic: { planOf: scenarioOf, run: runSeed },
   faults: { planOf: faultPlanOf, run: runFaultySeed },
   broker: { planOf: brokerScenarioOf, run: runBrokerSeed },
+  store: { planOf: storePlanOf, run: runStoreSeed },
 };
 
 /** What a worker answers about a range of seeds. */

@@ -1,0 +1,192 @@
+/**
+ * Which ids of the sessions' sequences the logs have. A sequence may publish into several logs, and each reaches the disk by itself: after a crash one may have
+ * its id 6, and another have lost its id 5. So ids are known by log, and a record says which one was before it where that is in another log (its origin): what
+ * a log has lost is found by those who come after it, and the publisher is told of the last id before. [STO-20]
+ */
+
+import { NO_IDS } from '../core/store/memory-store.ts';
+import { NO_LOG, readU64, writeU64 } from './format.ts';
+
+/** Where the sequences of one session are. */
+class SessionIds {
+  /** Newest id of each sequence, and the log that it is in. */
+  readonly last = [0, 0, 0, 0];
+  readonly lastLog = [NO_LOG, NO_LOG, NO_LOG, NO_LOG];
+  /** What comes behind this id was lost in part: the publisher is to send it again. -1: nothing was. */
+  readonly cap = [-1, -1, -1, -1];
+  /** Newest id of each sequence by log. */
+  readonly logs: number[] = [];
+  readonly ids: number[][] = [];
+
+  idsIn(log: number): number[] {
+    let at = this.logs.indexOf(log);
+    if (at === -1) {
+      at = this.logs.push(log) - 1;
+      this.ids.push([0, 0, 0, 0]);
+    }
+    return this.ids[at];
+  }
+}
+
+/** The record before, of the same sequence, where that is in another log. */
+export interface Origin {
+  log: number;
+  id: number;
+  /** The id before in the log that the record is to come into; 0: none. */
+  before: number;
+}
+
+export class PublishedIds {
+  private readonly sessions = new Map<number, SessionIds>();
+  /** Sessions that have changed since the last checkpoint. */
+  private changed = new Set<number>();
+  private readonly origin: Origin = { log: NO_LOG, id: 0, before: 0 };
+
+  lastIds(session: number): readonly number[] {
+    const found = this.sessions.get(session);
+    if (found === undefined) return NO_IDS;
+    return found.last.map((id, sequence) => (found.cap[sequence] === -1 ? id : found.cap[sequence]));
+  }
+
+  /** A record is to come into a log. Null: the log has it, or a newer one of its sequence. Else its origin, which is good until the next call. */
+  take(log: number, session: number, sequence: number, id: number): Origin | null {
+    const found = this.of(session);
+    const own = found.idsIn(log);
+    const isNew = own[sequence] === 0 || isNewer(id, own[sequence]);
+    const isAhead = found.last[sequence] === 0 || isNewer(id, found.last[sequence]);
+    if (isAhead || id === found.last[sequence]) found.cap[sequence] = -1; // what was lost has been sent again
+    if (!isNew) return null;
+    const { origin } = this;
+    const isElsewhere = isAhead && found.lastLog[sequence] !== NO_LOG && found.lastLog[sequence] !== log;
+    origin.log = isElsewhere ? found.lastLog[sequence] : NO_LOG;
+    origin.id = isElsewhere ? found.last[sequence] : 0;
+    origin.before = own[sequence];
+    own[sequence] = id;
+    if (isAhead) {
+      found.last[sequence] = id;
+      found.lastLog[sequence] = log;
+    }
+    this.changed.add(session);
+    return origin;
+  }
+
+  /** Records of a log were refused after they had been taken: the last that is stored of this sequence is `stored`, or none (0). */
+  takeBack(log: number, session: number, sequence: number, stored: number): void {
+    const found = this.sessions.get(session);
+    if (found === undefined) return;
+    found.idsIn(log)[sequence] = stored;
+    this.settle(found, sequence);
+    if (found.last[sequence] !== stored) found.cap[sequence] = stored;
+    this.changed.add(session);
+  }
+
+  /** A record was found in a log that is being read, in the order of its offsets. */
+  replay(log: number, session: number, sequence: number, id: number): void {
+    const found = this.of(session);
+    const own = found.idsIn(log);
+    if (own[sequence] === 0 || isNewer(id, own[sequence])) own[sequence] = id;
+    if (found.last[sequence] === 0 || isNewer(id, found.last[sequence])) {
+      found.last[sequence] = id;
+      found.lastLog[sequence] = log;
+    }
+    this.changed.add(session);
+  }
+
+  /** When all logs were read: this record goes on from another log, which is to have what was before it. */
+  checkOrigin(session: number, sequence: number, origin: Pick<Origin, 'log' | 'id'>): void {
+    const found = this.sessions.get(session);
+    if (found === undefined) return;
+    const there = found.idsIn(origin.log)[sequence];
+    if (there !== 0 && !isNewer(origin.id, there)) return;
+    if (found.cap[sequence] === -1 || isNewer(found.cap[sequence], there)) found.cap[sequence] = there;
+  }
+
+  forget(session: number): void {
+    this.sessions.delete(session);
+    this.changed.delete(session);
+  }
+
+  has(session: number): boolean {
+    return this.sessions.has(session);
+  }
+
+  /** What has changed since the last time, as values of the state. */
+  takeChanged(): [session: number, value: Uint8Array][] {
+    const { changed } = this;
+    this.changed = new Set();
+    const values: [number, Uint8Array][] = [];
+    for (const session of changed) {
+      const found = this.sessions.get(session);
+      if (found !== undefined) values.push([session, encode(found)]);
+    }
+    return values;
+  }
+
+  /** What was taken as changed is to be taken once more. */
+  changeAgain(sessions: readonly number[]): void {
+    for (const session of sessions) if (this.sessions.has(session)) this.changed.add(session);
+  }
+
+  /** A value of an earlier checkpoint. False: it is none. */
+  restore(session: number, value: Uint8Array): boolean {
+    if (value.length < FIXED_BYTES || (value.length - FIXED_BYTES) % LOG_BYTES !== 0) return false;
+    const bytes = Buffer.from(value.buffer, value.byteOffset, value.length);
+    const found = new SessionIds();
+    for (let i = 0; i < 4; i++) {
+      found.last[i] = bytes.readUInt32BE(4 * i);
+      found.lastLog[i] = bytes.readUInt16BE(16 + 2 * i);
+      found.cap[i] = readU64(bytes, 24 + 8 * i) - 1;
+    }
+    for (let at = FIXED_BYTES; at < bytes.length; at += LOG_BYTES) {
+      const ids = found.idsIn(bytes.readUInt16BE(at));
+      for (let i = 0; i < 4; i++) ids[i] = bytes.readUInt32BE(at + 2 + 4 * i);
+    }
+    this.sessions.set(session, found);
+    return true;
+  }
+
+  private of(session: number): SessionIds {
+    let found = this.sessions.get(session);
+    if (found === undefined) {
+      found = new SessionIds();
+      this.sessions.set(session, found);
+    }
+    return found;
+  }
+
+  /** The newest id of all logs. */
+  private settle(found: SessionIds, sequence: number): void {
+    found.last[sequence] = 0;
+    found.lastLog[sequence] = NO_LOG;
+    for (let i = 0; i < found.logs.length; i++) {
+      const id = found.ids[i][sequence];
+      if (id === 0 || (found.last[sequence] !== 0 && !isNewer(id, found.last[sequence]))) continue;
+      found.last[sequence] = id;
+      found.lastLog[sequence] = found.logs[i];
+    }
+  }
+}
+
+/** Serial arithmetic (RFC 1982): whether `a` comes after `b` on the circle of all u32. */
+function isNewer(a: number, b: number): boolean {
+  const distance = (a - b) >>> 0;
+  return distance !== 0 && distance < 2 ** 31;
+}
+
+function encode(ids: SessionIds): Uint8Array {
+  const bytes = Buffer.alloc(FIXED_BYTES + LOG_BYTES * ids.logs.length);
+  for (let i = 0; i < 4; i++) {
+    bytes.writeUInt32BE(ids.last[i], 4 * i);
+    bytes.writeUInt16BE(ids.lastLog[i], 16 + 2 * i);
+    writeU64(bytes, ids.cap[i] + 1, 24 + 8 * i);
+  }
+  for (let at = 0; at < ids.logs.length; at++) {
+    const start = FIXED_BYTES + LOG_BYTES * at;
+    bytes.writeUInt16BE(ids.logs[at], start);
+    for (let i = 0; i < 4; i++) bytes.writeUInt32BE(ids.ids[at][i], start + 2 + 4 * i);
+  }
+  return new Uint8Array(bytes);
+}
+
+const FIXED_BYTES = 56;
+const LOG_BYTES = 18;
