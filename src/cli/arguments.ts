@@ -3,6 +3,7 @@ import { accessSync, constants, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
 import { JspError } from '../base/errors.ts';
+import type { StartPosition } from '../client/index.ts';
 import type { ConnectOptions } from '../transport/connect.ts';
 import { makeFolderSync } from '../transport/make-folder.ts';
 import { PROFILE_NAMES, type ProfileName } from '../transport/profiles.ts';
@@ -133,6 +134,57 @@ export function positiveNumber(text: string): number {
   throw new InvalidArgumentError('It must be a number above 0.');
 }
 
+/** Milliseconds of `500ms`, `10s`, `5m`, `2h` or `7d`; null of anything else. */
+export function parseDuration(text: string): number | null {
+  const match = /^(\d*\.?\d+)(ms|s|m|h|d)$/.exec(text);
+  return match === null ? null : Number(match[1]) * UNITS_MS[match[2]];
+}
+
+/** A time such as `500ms` or `10s`, in ms; a number without a unit is of seconds. */
+export function duration(text: string): number {
+  const ms = /^\d*\.?\d+$/.test(text) ? Number(text) * 1_000 : parseDuration(text);
+  if (ms !== null && ms > 0) return ms;
+  throw new InvalidArgumentError('It must be a time such as 500ms, 10s, 5m, 2h or 7d.');
+}
+
+/**
+ * Where a subscription begins: `new`, `earliest`, `last`, `last-per-topic`; an offset, with the epoch of its log where that is to be the same, as in 17 or
+ * 4711:17; a time, or how long ago, as in 2026-11-26T08:00 or 10m.
+ */
+export function startPosition(text: string): StartPosition {
+  if (text === 'new' || text === 'earliest' || text === 'last') return text;
+  if (text === 'last-per-topic') return 'lastPerTopic';
+  const offset = /^(?:(\d+):)?(\d+)$/.exec(text);
+  if (offset !== null) {
+    const [, epoch, number] = offset;
+    return epoch === undefined
+      ? { offset: Number(number) }
+      : { offset: Number(number), epoch: Number(epoch) };
+  }
+  const agoMs = parseDuration(text);
+  const time = agoMs === null ? Date.parse(text) : Date.now() - agoMs;
+  if (Number.isFinite(time)) return { time };
+  throw new InvalidArgumentError(
+    'It must be new, earliest, last, last-per-topic, an offset, a time such as 2026-11-26T08:00, or how long ago, such as 10m.',
+  );
+}
+
+/** `name=value`. */
+export function collectHeader(
+  text: string,
+  before: Readonly<Record<string, string>>,
+): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new InvalidArgumentError('It must be name=value.');
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+/** 0 or 1. */
+export function qos(text: string): 0 | 1 {
+  if (text === '0' || text === '1') return text === '0' ? 0 : 1;
+  throw new InvalidArgumentError('It must be 0 (at most once) or 1 (at least once).');
+}
+
 /** The same with commas between several. */
 export function positiveNumbers(text: string): number[] {
   return text.split(',').map(positiveNumber);
@@ -228,6 +280,14 @@ export function applyQlogOption({ qlog }: { qlog?: string }): void {
   }
   process.env.JSP_QLOGDIR = qlog;
 }
+
+const UNITS_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: 1_000,
+  m: 60_000,
+  h: 3_600_000,
+  d: 86_400_000,
+};
 
 export const URL_OPTION_HELP = 'the URL the broker prints (else JSP_URL, else .jsp/url)';
 

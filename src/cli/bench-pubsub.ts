@@ -4,7 +4,7 @@ import { printable } from '../base/errors.ts';
 import { formatTable, whole } from '../bench/figures.ts';
 import { type PubsubLoad, STAMP_BYTES } from '../bench/pubsub/load.ts';
 import { type PubsubLatencies, type PubsubResult, runPubsub } from '../bench/pubsub/run.ts';
-import { checkedUrl, oneOfWords, PAYLOAD_BYTES_MAX, positiveNumber, wholeNumber } from './arguments.ts';
+import { checkedUrl, oneOfWords, PAYLOAD_BYTES_MAX, positiveNumber, qos, wholeNumber } from './arguments.ts';
 import { ProgressLine } from './progress-line.ts';
 import { CommandError, coloursOf, onStopSignal, print, printJson, warn } from './terminal.ts';
 
@@ -16,6 +16,9 @@ interface PubsubOptions {
   size: number;
   rate: Rate[];
   overflow: PubsubLoad['overflow'];
+  qos: 0 | 1;
+  window: number;
+  durable?: boolean;
   seconds: number;
   warmUp: number;
   processes: number;
@@ -54,6 +57,14 @@ export function addPubsubBench(bench: Command): void {
       oneOfWords(OVERFLOWS),
       'block',
     )
+    .option('--qos <0|1>', '1: through the log, acknowledged both ways', qos, 0)
+    .option(
+      '--window <n>',
+      'with QoS 1: messages of a publisher that are not acknowledged',
+      wholeNumber(1, 65_536),
+      1_000,
+    )
+    .option('--durable', 'with QoS 1: the broker keeps where each subscriber is')
     .option('--seconds <s>', 'length of each measurement', positiveNumber, 5)
     .option('--warm-up <s>', 'before each, with the same load', positiveNumber, 1)
     .option(
@@ -69,11 +80,7 @@ export function addPubsubBench(bench: Command): void {
 
 async function report(url: string | undefined, options: PubsubOptions): Promise<void> {
   const checked = url === undefined ? null : checkedUrl(url, 'the URL');
-  if (options.rate[0] === 'half')
-    throw new CommandError(
-      'ERR_JSP_USAGE',
-      '--rate half is half of the rate before it: begin with max or a number',
-    );
+  assertTogether(options);
   const stop = new AbortController();
   const forget = onStopSignal((signal) =>
     stop.abort(new CommandError('ERR_JSP_BENCH_INTERRUPTED', `stopped by ${signal} before the end`)),
@@ -106,6 +113,15 @@ async function report(url: string | undefined, options: PubsubOptions): Promise<
   tellFailures(results);
 }
 
+function assertTogether({ rate, qos, durable }: PubsubOptions): void {
+  if (rate[0] === 'half')
+    throw new CommandError(
+      'ERR_JSP_USAGE',
+      '--rate half is half of the rate before it: begin with max or a number',
+    );
+  if (durable && qos === 0) throw new CommandError('ERR_JSP_USAGE', '--durable goes with --qos 1');
+}
+
 function loadOf(
   options: PubsubOptions,
   rate: Rate,
@@ -119,6 +135,9 @@ function loadOf(
     topics: options.topics,
     size: options.size,
     overflow: options.overflow,
+    qos: options.qos,
+    window: options.window,
+    durable: options.durable === true,
     rate: rate === 'max' ? 0 : rate === 'half' ? half : rate,
     warmUpSeconds: options.warmUp,
     seconds: options.seconds,
@@ -129,7 +148,11 @@ function printTables(results: readonly PubsubResult[], isOwn: boolean): void {
   const { bold, dim } = coloursOf(process.stdout);
   const [{ load }] = results;
   const clients = `${counted(load.publishers, 'publisher')}, ${counted(load.subscribers, 'subscriber')}${load.shared ? ' in a shared group' : ''}`;
-  print(bold(`${clients}, ${counted(load.topics, 'topic')}, messages of ${whole(load.size)} B, QoS 0`));
+  print(
+    bold(
+      `${clients}, ${counted(load.topics, 'topic')}, messages of ${whole(load.size)} B, QoS ${load.qos}${load.durable ? ', durable' : ''}`,
+    ),
+  );
   print(
     dim(
       `${isOwn ? 'broker of its own on this machine' : 'broker elsewhere'}, encrypted; ${load.seconds} s each, after ${load.warmUpSeconds} s of warm-up\n`,
@@ -138,15 +161,35 @@ function printTables(results: readonly PubsubResult[], isOwn: boolean): void {
   print(formatTable(COUNTS_HEADER, results.map(countCells)));
   print(`\n${formatTable(RATES_HEADER, results.map(rateCells))}`);
   print(dim('\nms from when a message was due until a subscriber has it'));
-  print(formatTable(LATENCY_HEADER, results.map(latencyCells)));
+  print(
+    formatTable(
+      LATENCY_HEADER,
+      results.map(({ latencyMicros, delivered, load }) => latencyCells(load, latencyMicros, delivered)),
+    ),
+  );
+  if (load.qos === 1) {
+    print(
+      dim(
+        `\nms until its publisher knows that the broker has it, with ${whole(load.window)} on the way at most`,
+      ),
+    );
+    print(
+      formatTable(
+        LATENCY_HEADER,
+        results.map(({ acknowledgedMicros, acknowledged, load }) =>
+          latencyCells(load, acknowledgedMicros, acknowledged),
+        ),
+      ),
+    );
+  }
   if (load.rate === 0) print(dim('max keeps all queues full: its times are those of queues'));
   const shown = results.at(-1);
   if (shown !== undefined && shown.distribution.length > 1) print(`\n${plot(shown)}`);
 }
 
 function countCells(result: PubsubResult): string[] {
-  const { offered, published, acknowledged, delivered, lost, doubled, disordered } = result;
-  const counts = [offered, published, acknowledged, delivered, lost, doubled, disordered];
+  const { offered, published, acknowledged, refused, delivered, lost, doubled, disordered } = result;
+  const counts = [offered, published, acknowledged, refused, delivered, lost, doubled, disordered];
   return [rateName(result.load.rate), ...counts.map(whole)];
 }
 
@@ -165,11 +208,11 @@ function rateCells(result: PubsubResult): string[] {
   ];
 }
 
-function latencyCells({ load, latencyMicros, delivered }: PubsubResult): string[] {
+function latencyCells({ rate }: PubsubLoad, micros: PubsubLatencies | null, count: number): string[] {
   return [
-    rateName(load.rate),
+    rateName(rate),
     ...LATENCIES.map(([, key, least]) =>
-      latencyMicros === null || delivered < least ? '-' : milliseconds(latencyMicros[key]),
+      micros === null || count < least ? '-' : milliseconds(micros[key]),
     ),
   ];
 }
@@ -180,7 +223,7 @@ function plot({ load, distribution }: PubsubResult): string {
   const stride = Math.ceil((distribution.length - 1) / ROWS_MAX);
   const points = distribution.filter((_, i) => (distribution.length - 1 - i) % stride === 0);
   const rows = points.map(([micros, share], i) => ({ micros, share, of: share - (points[i - 1]?.[1] ?? 0) }));
-  const shown = rows.filter(({ of }, i) => of > 0 || (i > 0 && rows[i - 1].share > 0));
+  const shown = rows.filter(({ of, share }) => of > 0 || (share > 0 && share < 1));
   const most = Math.max(...shown.map(({ of }) => of));
   const width = Math.max(10, Math.min(BAR_COLUMNS_MAX, (process.stdout.columns ?? 80) - LABELS_COLUMNS));
   const lines = shown.map(({ micros, share, of }) => {
@@ -254,6 +297,7 @@ const COUNTS_HEADER = [
   'offered',
   'published',
   'acknowledged',
+  'refused',
   'delivered',
   'lost',
   'doubled',

@@ -13,7 +13,7 @@ export class LineSplitter {
     this.lineBytesMax = lineBytesMax;
   }
 
-  /** Calls `onLine` with each line that ends in `chunk`; the bytes are valid during the call. */
+  /** Calls `onLine` with each line that ends in `chunk`, of whose memory it is where it can be. */
   push(chunk: Buffer, onLine: (line: Uint8Array) => void): void {
     let start = 0;
     for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
@@ -57,6 +57,8 @@ export class LineWriter {
   private flushIsDue = false;
   /** While the stream has enough. */
   private blocked: Promise<void> | null = null;
+  /** Told when the stream has handed what is in {@link room} to the system. */
+  private marks: (() => void)[] = [];
 
   constructor(stream: Writable) {
     this.stream = stream;
@@ -87,6 +89,12 @@ export class LineWriter {
     return this.blocked;
   }
 
+  /** Calls `onWritten` when the stream has handed everything so far to the system; never when it cannot any more. */
+  mark(onWritten: () => void): void {
+    this.marks.push(onWritten);
+    if (this.used === 0) this.hand(EMPTY);
+  }
+
   /** Resolves when the stream has handed everything to the system. */
   finish(): Promise<void> {
     this.flush();
@@ -101,7 +109,13 @@ export class LineWriter {
   }
 
   private hand(bytes: Uint8Array): void {
-    if (this.stream.write(bytes) || this.blocked !== null) return;
+    const { marks } = this;
+    if (marks.length > 0) this.marks = [];
+    const onWritten = (error: Error | null | undefined): void => {
+      if (!error) for (const mark of marks) mark();
+    };
+    const hasRoom = marks.length > 0 ? this.stream.write(bytes, onWritten) : this.stream.write(bytes);
+    if (hasRoom || this.blocked !== null) return;
     this.blocked = new Promise((resolve) => {
       this.stream.once('drain', () => {
         this.blocked = null;

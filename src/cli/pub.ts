@@ -2,34 +2,51 @@ import { fstatSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { Command } from 'commander';
 import { JspError } from '../base/errors.ts';
-import { type BrokerClient, connectClient } from '../client/broker-client.ts';
+import { type BrokerClient, connectClient, type PublishOptions } from '../client/index.ts';
 import { ProgressWatch } from '../client/publishing.ts';
 import { assertTopic } from '../pubsub/topic.ts';
 import type { ProfileName } from '../transport/profiles.ts';
 import {
   assertUtf8,
   collect,
+  collectHeader,
+  duration,
   findServerUrl,
+  oneOfWords,
   PAYLOAD_BYTES_MAX,
   positiveNumber,
   profileOption,
   profileOrHeartbeats,
   qlogOption,
+  qos,
   URL_OPTION_HELP,
 } from './arguments.ts';
+import { tellConnection } from './connection-notes.ts';
 import { compressionWith } from './dict.ts';
-import { LineSplitter } from './lines.ts';
+import { LineSplitter, LineWriter } from './lines.ts';
+import { Receipts } from './receipts.ts';
 import { CommandError, note, onStopSignal } from './terminal.ts';
 
 interface PubOptions {
   url?: string;
   profile?: ProfileName;
   lines?: boolean;
+  qos?: 0 | 1;
+  retain?: boolean;
+  /** In ms. */
+  ttl?: number;
+  key?: string;
+  header: Record<string, string>;
+  contentType?: string;
+  class?: PublishOptions['class'];
+  id?: string;
+  json?: boolean;
   compress?: boolean;
   /** Files. */
   dict: string[];
   /** In seconds. */
   timeout: number;
+  reconnect: boolean;
 }
 
 export function addPubCommand(program: Command): void {
@@ -41,6 +58,18 @@ export function addPubCommand(program: Command): void {
     .option('--url <url>', URL_OPTION_HELP)
     .addOption(profileOption())
     .option('--lines', 'publish each line of stdin as a message, as it comes')
+    .option('--qos <0|1>', '1: the broker stores it, and says so; resent until it does', qos)
+    .option(
+      '--retain',
+      'the last value of its topic: who subscribes later gets it, too; an empty message removes it',
+    )
+    .option('--ttl <time>', 'after which nobody is to get it any more, such as 500ms or 1h', duration)
+    .option('--header <name=value>', 'for whoever gets it; may be given several times', collectHeader, {})
+    .option('--key <key>', 'by which shared groups keep messages in order')
+    .option('--content-type <type>', 'what the payload is')
+    .option('--class <class>', `how it is delivered: ${CLASSES.join(', ')}`, oneOfWords(CLASSES))
+    .option('--id <id>', 'with QoS 1: the broker stores one message with an id once, within its window')
+    .option('--json', 'with QoS 1: print what became of each message, as a JSON object')
     .option('--compress', 'compress what becomes smaller by it, for subscribers that open it')
     .option('--dict <file>', 'compress with this dictionary; may be given several times', collect, [])
     .option(
@@ -49,24 +78,30 @@ export function addPubCommand(program: Command): void {
       positiveNumber,
       TIMEOUT_SECONDS,
     )
+    .option('--no-reconnect', 'end when the connection does')
     .addOption(qlogOption())
     .addHelpText('after', HELP)
     .action(publish);
 }
 
+/** One message, in whatever way was asked for. Resolves when the next may follow. */
+type Send = (payload: Uint8Array | string) => Promise<void> | null;
+
 async function publish(topic: string, message: string | undefined, options: PubOptions): Promise<void> {
   if (message !== undefined && options.lines) {
     throw new CommandError('ERR_JSP_USAGE', '--lines takes the messages from stdin: leave the message out');
   }
+  assertTogether(options);
   assertUtf8(topic, 'the topic');
   if (message !== undefined) assertUtf8(message, 'the message');
   assertTopic(topic);
   const client = await connectClient(findServerUrl(options.url), {
-    reconnect: false,
     ...profileOrHeartbeats(options.profile),
+    reconnect: options.reconnect,
     compression:
       options.compress === true || options.dict.length > 0 ? compressionWith(options.dict) : undefined,
   });
+  tellConnection(client);
   const watch = watchForStall(client, options.timeout * 1_000);
   try {
     await Promise.race([publishAll(client, topic, message, options), watch.stuck]);
@@ -79,21 +114,54 @@ async function publish(topic: string, message: string | undefined, options: PubO
   await client.close();
 }
 
+function assertTogether({ qos, id, json }: PubOptions): void {
+  if (id !== undefined && qos !== 1) throw new CommandError('ERR_JSP_USAGE', '--id goes with --qos 1');
+  if (json && qos !== 1) {
+    throw new CommandError('ERR_JSP_USAGE', '--json tells what was stored: it goes with --qos 1');
+  }
+}
+
 async function publishAll(
   client: BrokerClient,
   topic: string,
   message: string | undefined,
   options: PubOptions,
 ): Promise<void> {
+  const writer = new LineWriter(process.stdout);
+  const receipts = new Receipts(topic, options.json === true ? writer : null);
+  const send = sender(client, topic, options, receipts);
   try {
-    if (message !== undefined) client.publish(topic, message);
-    else await publishInput(client, topic, options.lines === true);
+    if (message !== undefined) await send(message);
+    else await publishInput(client, topic, options.lines === true, send);
   } finally {
-    await client.flush(); // also what came before a fault of the input
+    // Also what came before a fault of the input.
+    if (options.qos === 1) await receipts.settled();
+    else await client.flush();
+    await writer.finish();
   }
+  if (options.qos === 1) receipts.sumUp();
 }
 
-async function publishInput(client: BrokerClient, topic: string, lines: boolean): Promise<void> {
+function sender(client: BrokerClient, topic: string, options: PubOptions, receipts: Receipts): Send {
+  const { header, retain, ttl, key, contentType, id } = options;
+  const properties: PublishOptions = {
+    retain,
+    ttlMs: ttl,
+    key,
+    contentType,
+    headers: Object.keys(header).length === 0 ? undefined : header,
+    class: options.class,
+    messageId: id,
+  };
+  if (options.qos === 1) {
+    return (payload) => receipts.add(client.publish(topic, payload, { ...properties, qos: 1 }));
+  }
+  const isPlain = Object.values(properties).every((value) => value === undefined);
+  const given = isPlain ? undefined : properties;
+  return (payload) => (client.publish(topic, payload, given) ? null : client.drained());
+}
+
+async function publishInput(client: BrokerClient, topic: string, lines: boolean, send: Send): Promise<void> {
   const { stdin } = process;
   // Node reads a folder as if it were empty.
   if (isFolder(stdin.fd))
@@ -101,29 +169,40 @@ async function publishInput(client: BrokerClient, topic: string, lines: boolean)
   if (stdin.isTTY) note('reading from the terminal; end with Ctrl-D');
   // A lost connection is not noticed by who waits for input.
   client.once('close', (error) => stdin.destroy(error ?? undefined));
-  if (lines) return publishLines(client, topic, stdin);
+  if (lines) return publishLines(stdin, send);
   const input = await wholeInput(stdin);
-  if (input.length > 0) client.publish(topic, input);
+  if (input.length > 0) await send(input);
   else note(`stdin was empty, so nothing is published; for an empty message: jsp pub ${topic} ''`);
 }
 
 /** Until the input ends, or a signal says that it is enough: then what was read is still delivered, but for a line that is not complete. */
-async function publishLines(client: BrokerClient, topic: string, input: Readable): Promise<void> {
+async function publishLines(input: Readable, send: Send): Promise<void> {
   const splitter = new LineSplitter(PAYLOAD_BYTES_MAX);
-  const send = (line: Uint8Array): void => {
-    client.publish(topic, line);
-  };
+  let lines: Uint8Array[] = [];
+  const keep = (line: Uint8Array): void => void lines.push(line);
   let stopped = false;
   const forget = onStopSignal(() => {
     stopped = true;
     input.destroy();
   });
+  const sendAll = async (): Promise<void> => {
+    const due = lines;
+    lines = [];
+    for (const line of due) {
+      const pause = send(line);
+      if (pause !== null) await pause;
+    }
+  };
   try {
     for await (const chunk of input) {
-      splitter.push(chunk, send);
-      await client.drained();
+      try {
+        splitter.push(chunk, keep);
+      } finally {
+        await sendAll(); // also what came before a line that is too long
+      }
     }
-    splitter.end(send);
+    splitter.end(keep);
+    await sendAll();
   } catch (error) {
     if (!stopped) throw error;
   } finally {
@@ -189,6 +268,7 @@ const LOOK_MS = 250;
 const TELL_MS = 2_000;
 /** Longer than a broker waits for a subscriber that does not read, by default. */
 const TIMEOUT_SECONDS = 60;
+const CLASSES = ['latest', 'unreliable', 'reliable', 'durable'] as const;
 
 const HELP = `
 Ends with exit code 0 when the broker has everything. A line is what stands before a newline, which is not part of the message, nor is the
@@ -196,6 +276,9 @@ carriage return of a CRLF. An empty stdin publishes nothing.
 SIGINT, SIGTERM and SIGHUP end --lines as the end of stdin does, but for a line that is not complete; a second one ends it at once.
 With --lines stdin may be endless; it is read as fast as the subscribers take it. A subscriber that does not read at all stops it until the
 broker gives that subscription up, after 30 s unless the broker was told otherwise.
+With --qos 1 the broker stores each message in the log of its topic and says so; what it has not confirmed is sent again after a lost connection, and stored
+once. At the end stderr says how many were stored; it ends with exit code 1 when some were refused. QoS 0 is handed on to whoever is subscribed,
+and is lost with a connection or a broker. It comes back by itself when the connection is lost, and says so on stderr.
 What is compressed passes the broker unopened. jsp sub opens it, with --dict where a dictionary was used; a program that subscribes needs the
 option compression. Compressing tells by a message's length how much of it repeats itself: not for what mixes secrets with text of others.
 
@@ -203,6 +286,8 @@ Examples:
   $ jsp pub greetings 'Hello, world'
   $ jsp pub temperature -- -12.5
   $ jsp pub backup < backup.tar
+  $ jsp pub orders/7 '{"item": "coffee"}' --qos 1 --key table-7 --header shop=north
+  $ jsp pub settings/theme dark --retain
   $ tail -f access.log | jsp pub logs/access --lines --compress
   $ tail -f readings.txt | jsp pub sensors/1 --lines --dict readings.dict
 `;

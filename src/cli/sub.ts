@@ -1,35 +1,59 @@
-import { isUtf8 } from 'node:buffer';
 import type { Command } from 'commander';
-import { JspError, mayBeUnprintable, printable, printableJson } from '../base/errors.ts';
-import { type BrokerClient, connectClient } from '../client/broker-client.ts';
-import type { UnopenedMessage } from '../client/compression.ts';
-import type { Message } from '../client/message.ts';
+import { JspError, printable } from '../base/errors.ts';
+import {
+  type BrokerClient,
+  connectClient,
+  type Message,
+  type StartPosition,
+  type SubscribeOptions,
+  type UnopenedMessage,
+} from '../client/index.ts';
 import type { ProfileName } from '../transport/profiles.ts';
 import {
   assertUtf8,
   collect,
+  duration,
   findServerUrl,
   GOODBYE,
   MESSAGE_BYTES_MAX,
+  oneOfWords,
+  positiveNumber,
   profileOption,
   profileOrHeartbeats,
   qlogOption,
+  qos,
+  startPosition,
   URL_OPTION_HELP,
   wholeNumber,
 } from './arguments.ts';
+import { tellConnection, tellGaps } from './connection-notes.ts';
 import { compressionWith } from './dict.ts';
 import { LineWriter } from './lines.ts';
+import { type MessageFormat, messageLine } from './message-lines.ts';
+import { Settling, settleFrom } from './settling.ts';
 import { CommandError, coloursOf, note, onStopSignal, warn } from './terminal.ts';
 
-interface SubOptions {
+interface SubOptions extends MessageFormat {
   url?: string;
   profile?: ProfileName;
   count?: number;
-  topics?: boolean;
-  json?: boolean;
   raw?: boolean;
   /** Files. */
   dict: string[];
+  qos?: 0 | 1;
+  durable?: string;
+  from?: StartPosition;
+  ack?: 'auto' | 'manual';
+  maxUnacked?: number;
+  /** In ms. */
+  ackWait?: number;
+  maxDeliveries?: number;
+  deadLetter?: string;
+  /** In ms. */
+  expiry?: number;
+  maxRate?: number;
+  retained: boolean;
+  reconnect: boolean;
 }
 
 export function addSubCommand(program: Command): void {
@@ -41,8 +65,43 @@ export function addSubCommand(program: Command): void {
     .addOption(profileOption())
     .option('--count <n>', 'end after so many messages', wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .option('--topics', 'print the topic and a tab before each message')
-    .option('--json', 'print {"topic", "payload"}, or {"topic", "base64"} of what is not UTF-8')
+    .option(
+      '--json',
+      'print a JSON object a message: topic, payload (base64 of what is not UTF-8), and what else it has',
+    )
     .option('--raw', 'print the bytes of the messages and nothing else')
+    .option('--qos <0|1>', '1: from the log, again until acknowledged; implied by what follows', qos)
+    .option('--durable <name>', 'the broker keeps under this name where it is, also while nobody subscribes')
+    .option(
+      '--from <where>',
+      'new, earliest, last, last-per-topic, an offset, a time, or how long ago (default new; a durable one goes on where it was)',
+      startPosition,
+    )
+    .option(
+      '--ack <how>',
+      'auto: when a message is printed; manual: as lines on stdin say',
+      oneOfWords(['auto', 'manual'] as const),
+    )
+    .option(
+      '--max-unacked <n>',
+      'most messages that are delivered and not acknowledged',
+      wholeNumber(1, 65_535),
+    )
+    .option('--ack-wait <time>', 'after which a message comes again, such as 30s', duration)
+    .option('--max-deliveries <n>', 'of a message', wholeNumber(1, 65_535))
+    .option('--dead-letter <topic>', 'where messages go that were delivered so often, or terminated')
+    .option(
+      '--expiry <time>',
+      'how long the broker keeps a durable one that nobody subscribes to, such as 7d',
+      duration,
+    )
+    .option(
+      '--max-rate <n>',
+      'most messages a second of a topic; of those between them only the last',
+      positiveNumber,
+    )
+    .option('--no-retained', 'leave out what topics had as their last value before')
+    .option('--no-reconnect', 'end when the connection does')
     .addOption(qlogOption())
     .option(
       '--dict <file>',
@@ -59,28 +118,53 @@ async function subscribe(filter: string, options: SubOptions): Promise<void> {
     throw new CommandError('ERR_JSP_USAGE', '--raw prints nothing but bytes: leave out --json and --topics');
   }
   assertUtf8(filter, 'the filter');
+  const subscribing = subscribeOptions(options);
   const client = await connectClient(findServerUrl(options.url), {
     messageBytesMax: MESSAGE_BYTES_MAX,
     compression: compressionWith(options.dict),
-    reconnect: false,
+    reconnect: options.reconnect,
     ...profileOrHeartbeats(options.profile),
   });
   const unopened = new UnopenedWarnings();
   client.on('unopened', (_, message) => unopened.add(message));
+  tellConnection(client);
   try {
-    const printer = new Printer(options);
-    await client.subscribe(filter, (message) => printer.print(message));
+    const printer = new Printer(options, subscribing.qos === 1);
+    const subscription = await client.subscribe(filter, (message) => printer.print(message), subscribing);
+    tellGaps(subscription);
     note(coloursOf(process.stderr).dim('subscribed'));
-    const error = await Promise.race([printer.done, closedEarly(client)]);
+    const error = await Promise.race([printer.done, subscription.closed, endOf(client)]);
     if (error !== null) throw error;
     await printer.finish();
     unopened.sumUp();
+    subscription.close();
   } finally {
     await client.close(GOODBYE);
   }
 }
 
-async function closedEarly(client: BrokerClient): Promise<Error> {
+/** All that goes with QoS 1 alone implies it. */
+function subscribeOptions(options: SubOptions): SubscribeOptions {
+  const { durable, from, ack, maxUnacked, ackWait, maxDeliveries, deadLetter, expiry, count } = options;
+  const ofQos1 = { durable, from, ackWaitMs: ackWait, maxDeliveries, deadLetter, expiryMs: expiry };
+  const asked = [ack, maxUnacked, ...Object.values(ofQos1)].some((value) => value !== undefined);
+  if (asked && options.qos === 0) {
+    throw new CommandError(
+      'ERR_JSP_USAGE',
+      '--qos 0 has no log, and no acknowledgements: leave it out, or the options of QoS 1',
+    );
+  }
+  const always: SubscribeOptions = {
+    maxRate: options.maxRate,
+    retained: options.retained ? undefined : 'none',
+  };
+  if (!asked && options.qos !== 1) return always;
+  // Acknowledged is what was printed, not what was about to be. No more is asked for than will be.
+  const window = maxUnacked ?? (count === undefined ? undefined : Math.min(count, UNACKED_MAX));
+  return { ...always, ...ofQos1, qos: 1, ack: 'manual', maxUnacked: window };
+}
+
+async function endOf(client: BrokerClient): Promise<Error> {
   return (await client.closed) ?? new JspError('ERR_JSP_CLOSED', 'the broker has closed the connection');
 }
 
@@ -113,11 +197,17 @@ class Printer {
   readonly done: Promise<Error | null>;
   private readonly writer = new LineWriter(process.stdout);
   private readonly options: SubOptions;
+  private readonly settles: boolean;
+  /** Where stdin says what is settled. */
+  private readonly settling: Settling | null;
   private left: number;
   private resolveDone: (error: Error | null) => void = () => {};
 
-  constructor(options: SubOptions) {
+  /** @param settles - messages are acknowledged */
+  constructor(options: SubOptions, settles: boolean) {
     this.options = options;
+    this.settles = settles;
+    this.settling = options.ack === 'manual' ? new Settling() : null;
     this.left = options.count ?? Number.POSITIVE_INFINITY;
     this.done = new Promise((resolve) => {
       this.resolveDone = resolve;
@@ -126,16 +216,18 @@ class Printer {
     process.stdout.on('error', (error: NodeJS.ErrnoException) =>
       this.end(error.code === 'EPIPE' ? null : error),
     );
+    if (this.settling !== null) this.settleByLines(this.settling);
   }
 
   print(message: Message): Promise<void> | null {
     if (this.left === 0) return null;
     this.left--;
-    const { topic, payload } = message;
     const pause = this.options.raw
-      ? this.writer.write(payload)
-      : this.writer.writeLine(messageLine(topic, payload, this.options));
-    if (this.left === 0) this.resolveDone(null);
+      ? this.writer.write(message.payload)
+      : this.writer.writeLine(messageLine(message, this.options));
+    if (this.settling !== null) this.settling.add(message);
+    else if (this.settles) this.writer.mark(() => message.ack());
+    if (this.left === 0 && this.settling === null) this.resolveDone(null);
     return pause;
   }
 
@@ -144,40 +236,29 @@ class Printer {
     if (process.stdout.writable) await this.writer.finish();
   }
 
+  /** Without more messages to come it is over when all are settled. */
+  private settleByLines(settling: Settling): void {
+    if (process.stdin.isTTY) note('after each message: y or Enter when it is done, n to have it again');
+    settling.onSettled = () => {
+      if (this.left === 0 && settling.unsettled === 0) this.resolveDone(null);
+    };
+    settleFrom(process.stdin, settling).then(
+      () => this.end(null),
+      (error: Error) => this.end(error),
+    );
+  }
+
   private end(error: Error | null): void {
     this.left = 0;
     this.resolveDone(error);
   }
 }
 
-/** How `jsp sub` shows a message. */
-export interface MessageFormat {
-  topics?: boolean;
-  json?: boolean;
-}
-
-/** A message as a line, without the newline behind it: one message stays one line, and sends no commands to the terminal. */
-export function messageLine(topic: string, payload: Buffer, format: MessageFormat): Uint8Array {
-  if (format.json) return Buffer.from(printableJson(JSON.stringify(jsonMessage(topic, payload))));
-  // Most payloads have nothing to escape, and stay as they are.
-  const text = mayBeUnprintable(payload) ? escapedBytes(payload) : payload;
-  return format.topics ? Buffer.concat([Buffer.from(`${printable(topic)}\t`), text]) : text;
-}
-
-/** Text as `payload`; bytes that are no UTF-8 as `base64`, so that nothing is lost. */
-function jsonMessage(topic: string, payload: Buffer): object {
-  if (isUtf8(payload)) return { topic, payload: payload.toString() };
-  return { topic, base64: payload.toString('base64') };
-}
-
-function escapedBytes(payload: Buffer): Buffer {
-  const text = payload.toString();
-  const shown = printable(text);
-  return shown === text ? payload : Buffer.from(shown);
-}
-
 /** Warnings; further ones would hide the messages. */
 const TOLD_MAX = 16;
+
+/** Of a client, by default. */
+const UNACKED_MAX = 1_000;
 
 const HELP = `
 "subscribed" on stderr says that what is published from then on comes. Control characters in a message are printed
@@ -185,9 +266,20 @@ as \\n, \\r or \\x1b, so that it stays on its line; --json and --raw keep every 
 messages with exit code 0, else at SIGINT, SIGTERM or SIGHUP. What was published compressed is opened; where that takes a
 dictionary that is not given, or cannot be done, a warning says so, and the message is left out.
 
+When the connection is lost, or the broker starts anew, it says so on stderr, comes back by itself, and says what it has missed.
+With QoS 1 that is nothing the log still has: messages come from the broker's log, and again until they are acknowledged, which they are when they are
+printed. A --durable one goes on where it was, whoever subscribed with that name last; of two at the same time the later one has it.
+With --ack manual they are acknowledged by lines on stdin, in any order: the offset of one, or nothing for the oldest; "nack OFFSET 10s why" has it come again;
+"terminate OFFSET why" has it never come again (it goes to --dead-letter); "progress OFFSET" asks for more time; "all OFFSET" is it and those before
+it. When stdin ends so does jsp sub, and what was not acknowledged comes to the next.
+Filters $share/GROUP/FILTER share messages among all who subscribe with that group: each message goes to one of them.
+
 Examples:
   $ jsp sub 'sensors/+/temperature'
   $ jsp sub '#' --topics
   $ jsp sub backup --raw --count 1 > backup.tar
   $ jsp sub 'sensors/#' --dict readings.dict
+  $ jsp sub 'orders/#' --durable billing --json | ./bill
+  $ jsp sub 'orders/#' --from 2h --json
+  $ jsp sub '$share/workers/jobs' --ack manual --max-deliveries 5 --dead-letter jobs/dead
 `;

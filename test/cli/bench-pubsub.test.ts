@@ -46,12 +46,24 @@ test('jsp bench pubsub counts what became of every message, and how late it was'
 });
 
 test('jsp bench pubsub starts a broker of its own, and shows tables and a picture', async () => {
-  const args = ['--subs', '2', '--rate', 'max,500', '--seconds', '0.2', '--warm-up', '0.1'];
+  const args = [
+    '--subs',
+    '2',
+    '--qos',
+    '1',
+    '--durable',
+    '--rate',
+    'max,500',
+    '--seconds',
+    '0.2',
+    '--warm-up',
+    '0.1',
+  ];
   const { exitCode, out, err } = await jsp(['bench', 'pubsub', ...args]);
   expect([exitCode, err]).toEqual([0, 'max\n500/s\n']);
-  expect(out).toMatch(/^1 publisher, 2 subscribers, 1 topic, messages of 256 B, QoS 0$/m);
+  expect(out).toMatch(/^1 publisher, 2 subscribers, 1 topic, messages of 256 B, QoS 1, durable$/m);
   const [, offered, published, acknowledged, delivered, lost, doubled] =
-    /^500\/s +(\d+) +(\d+) +(\d+) +(\d+) +(\d+) +(\d+) +0$/m.exec(out) ?? [];
+    /^500\/s +(\d+) +(\d+) +(\d+) +0 +(\d+) +(\d+) +(\d+) +0$/m.exec(out) ?? [];
   expect([offered, acknowledged, lost, doubled]).toEqual(['100', published, '0', '0']);
   expect(Number(delivered)).toBe(2 * Number(published));
   expect(out).toMatch(/^load +min +p50 +p90 +p99 +p99\.9 +p99\.99 +max$/m);

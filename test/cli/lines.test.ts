@@ -95,4 +95,31 @@ describe('a line writer', () => {
     await writer.finish();
     expect(stream.text).toBe('one line of text\ntwo\nthree\n');
   });
+
+  test('tells when the stream has handed on what stood before a mark, and never when it could not', async () => {
+    const stream = new StuckStream();
+    const writer = new LineWriter(stream);
+    const told: string[] = [];
+    writer.writeLine(Buffer.from('one'));
+    writer.mark(() => told.push('one'));
+    writer.writeLine(Buffer.from('two'));
+    writer.mark(() => told.push('two'));
+    await turn();
+    await turn();
+    expect(told).toEqual([]);
+    stream.goOn();
+    writer.writeLine(Buffer.alloc(70_000, 'x'));
+    writer.mark(() => told.push('large'));
+    await writer.finish();
+    writer.mark(() => told.push('nothing more'));
+    await writer.finish();
+    expect(told).toEqual(['one', 'two', 'large', 'nothing more']);
+    stream.on('error', () => {});
+    stream.destroy(new Error('nobody reads'));
+    writer.writeLine(Buffer.from('lost'));
+    writer.mark(() => told.push('lost'));
+    await turn();
+    await turn();
+    expect(told).toHaveLength(4);
+  });
 });

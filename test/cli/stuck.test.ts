@@ -34,12 +34,12 @@ describe('jsp pub when nobody takes what it publishes', () => {
   });
 });
 
-describe('jsp pub and sub when the broker ends', () => {
+describe('jsp pub and sub with --no-reconnect when the broker ends', () => {
   test('end with it, at once, and say why', async () => {
     const broker = await startBroker();
-    const sub = await startSub(broker.url, 'a');
+    const sub = await startSub(broker.url, 'a', '--no-reconnect');
     const input = new PassThrough();
-    const pub = new Jsp(['pub', 'a', '--lines', '--url', broker.url], { input });
+    const pub = new Jsp(['pub', 'a', '--lines', '--no-reconnect', '--url', broker.url], { input });
     input.write('one\n');
     await sub.until(({ out }) => out === 'one\n');
     broker.jsp.process.kill('SIGTERM');
@@ -53,9 +53,9 @@ describe('jsp pub and sub when the broker ends', () => {
   test('end within a second of a restart of a broker that was killed, and say why', async () => {
     const first = await startBroker();
     const port = new URL(first.url.replace('jsp:', 'http:')).port;
-    const sub = await startSub(first.url, 'a');
+    const sub = await startSub(first.url, 'a', '--no-reconnect');
     const input = new PassThrough();
-    const pub = new Jsp(['pub', 'a', '--lines', '--url', first.url], { input });
+    const pub = new Jsp(['pub', 'a', '--lines', '--no-reconnect', '--url', first.url], { input });
     input.write('one\n');
     await sub.until(({ out }) => out === 'one\n');
     first.jsp.process.kill('SIGKILL');

@@ -11,6 +11,11 @@ export interface PubsubLoad {
   /** Each message goes to one of the subscribers, which are a shared group, not to all. */
   readonly shared: boolean;
   readonly overflow: 'block' | 'dropOldest' | 'dropNewest';
+  readonly qos: 0 | 1;
+  /** With QoS 1: messages of a publisher that the broker has not acknowledged, at most. */
+  readonly window: number;
+  /** With QoS 1: the broker keeps where each subscriber is. */
+  readonly durable: boolean;
   /** Messages a second of all publishers together; 0 for as many as the broker takes. */
   readonly rate: number;
   readonly warmUpSeconds: number;

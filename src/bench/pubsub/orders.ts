@@ -31,6 +31,8 @@ export interface PubsubAnswer extends WorkerFailure {
   readonly subscribers?: readonly SubscriberResult[];
   /** Of all subscribers of the process. */
   readonly latencies?: Counted;
+  /** Of all publishers of the process. */
+  readonly acknowledgements?: Counted;
   /** When the last message that is measured has come to the process; 0 when none has. */
   readonly lastMicros?: number;
 }

@@ -1,5 +1,7 @@
 import { randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { BrokerClient } from '../../client/index.ts';
+import type { Histogram } from '../histogram.ts';
 import { sharedMicros } from '../metronome.ts';
 import { type PubsubLoad, Schedule, stamp, topicOf } from './load.ts';
 
@@ -10,11 +12,13 @@ export interface PublisherCounts {
   published: number;
   /** The broker has said that it has them. */
   acknowledged: number;
+  /** The broker, or the client, has not taken them, with QoS 1. */
+  refused: number;
 }
 
 /** Publishes what a load has due, as soon as it is due and the client takes it. */
 export class LoadPublisher {
-  readonly counts: PublisherCounts = { offered: 0, published: 0, acknowledged: 0 };
+  readonly counts: PublisherCounts = { offered: 0, published: 0, acknowledged: 0, refused: 0 };
   private readonly client: BrokerClient;
   private readonly load: PubsubLoad;
   private readonly number: number;
@@ -23,6 +27,10 @@ export class LoadPublisher {
   private readonly endsAt: number;
   private readonly topics: readonly string[];
   private readonly message: Buffer;
+  /** How long after they were due messages were acknowledged. */
+  private readonly acknowledgements: Histogram;
+  /** Published with QoS 1 and not acknowledged. */
+  private inFlight = 0;
   /** The next message, counted from the first of the warm-up on. */
   private next = 0;
   /** Messages of the warm-up so far. */
@@ -31,8 +39,15 @@ export class LoadPublisher {
   private isFull = false;
   private isOver = false;
 
-  constructor(client: BrokerClient, load: PubsubLoad, number: number, startMicros: number) {
+  constructor(
+    client: BrokerClient,
+    load: PubsubLoad,
+    number: number,
+    startMicros: number,
+    acknowledgements: Histogram,
+  ) {
     this.client = client;
+    this.acknowledgements = acknowledgements;
     this.load = load;
     this.number = number;
     this.schedule = new Schedule(load, number, startMicros);
@@ -71,6 +86,10 @@ export class LoadPublisher {
   /** Resolves when the broker has everything; or not, when it does not get on. */
   async settle(signal: AbortSignal): Promise<void> {
     this.isOver = true;
+    if (this.load.qos === 1) {
+      while (this.inFlight > 0 && !signal.aborted) await sleep(SETTLE_MS);
+      return;
+    }
     try {
       await this.client.flush({ signal });
     } catch {
@@ -96,7 +115,8 @@ export class LoadPublisher {
     stamp(this.message, dueMicros, this.number, number);
     try {
       const topic = this.topics[(number === 0 ? this.warming++ : number) % this.topics.length];
-      this.isFull = !this.client.publish(topic, this.message);
+      if (this.load.qos === 1) this.publishToLog(topic, dueMicros, number);
+      else this.isFull = !this.client.publish(topic, this.message);
     } catch {
       this.isOver = true; // the end of the connection tells why
       return;
@@ -105,6 +125,33 @@ export class LoadPublisher {
     this.counts.published++;
     if (this.load.rate === 0) this.counts.offered++;
   }
+
+  /** With QoS 1. */
+  private publishToLog(topic: string, dueMicros: number, number: number): void {
+    this.isFull = ++this.inFlight >= this.load.window;
+    this.client.publish(topic, this.message, QOS_1).then(
+      () => {
+        if (number > 0) {
+          this.counts.acknowledged++;
+          this.acknowledgements.record(sharedMicros() - dueMicros);
+        }
+        this.onSettled();
+      },
+      () => {
+        if (number > 0) this.counts.refused++;
+        this.onSettled();
+      },
+    );
+  }
+
+  private onSettled(): void {
+    this.inFlight--;
+    if (!this.isFull) return;
+    this.isFull = false;
+    this.goOn();
+  }
 }
 
+const QOS_1 = { qos: 1 } as const;
 const BURST = 64;
+const SETTLE_MS = 5;

@@ -49,7 +49,6 @@ export interface PubsubLatencies {
 
 export interface PubsubResult extends PublisherCounts, ArrivalCounts {
   readonly load: PubsubLoad;
-  readonly qos: 0;
   /** How many messages the subscribers were to get of those that were published: as many each, or one of a shared group each. */
   readonly expected: number;
   readonly lost: number;
@@ -59,6 +58,8 @@ export interface PubsubResult extends PublisherCounts, ArrivalCounts {
   readonly deliveredPerSecond: number;
   readonly deliveredMegabytesPerSecond: number;
   readonly latencyMicros: PubsubLatencies | null;
+  /** The same to when its publisher knows that the broker has it, with QoS 1. */
+  readonly acknowledgedMicros: PubsubLatencies | null;
   /** Latencies, and how large a share of all did not exceed each: evenly spaced on a logarithmic scale. */
   readonly distribution: readonly (readonly [micros: number, share: number])[];
   /** Of the publishers and the subscribers, the one with the least and the one with the most. */
@@ -227,16 +228,20 @@ class PubsubRun {
   ): Promise<PubsubResult> {
     const { load } = this;
     const ask = (each: PubsubProcess) => each.ask({ ask: 'result' });
-    const published = (await Promise.all(this.publishers.map(ask))).flatMap((each) => each.publishers ?? []);
+    const sent = await Promise.all(this.publishers.map(ask));
+    const published = sent.flatMap((each) => each.publishers ?? []);
     const received = await Promise.all(this.subscribers.map(ask));
     const subscribers = received.flatMap((each) => each.subscribers ?? []);
     const latencies = new Histogram();
     for (const { latencies: some } of received) if (some !== undefined) latencies.add(some);
-    const counts = { offered: 0, published: 0, acknowledged: 0 };
+    const acknowledgements = new Histogram();
+    for (const { acknowledgements: some } of sent) if (some !== undefined) acknowledgements.add(some);
+    const counts: PublisherCounts = { offered: 0, published: 0, acknowledged: 0, refused: 0 };
     for (const each of published) {
       counts.offered += each.offered;
       counts.published += each.published;
       counts.acknowledged += each.acknowledged;
+      counts.refused += each.refused;
     }
     const arrivals: ArrivalCounts = { delivered: 0, doubled: 0, redelivered: 0, disordered: 0 };
     for (const each of subscribers) addCounts(arrivals, each.counts);
@@ -251,7 +256,6 @@ class PubsubRun {
     const final = await this.sample();
     return {
       load,
-      qos: 0,
       ...counts,
       expected,
       ...arrivals,
@@ -260,7 +264,8 @@ class PubsubRun {
       deliveringSeconds,
       deliveredPerSecond: arrivals.delivered / deliveringSeconds,
       deliveredMegabytesPerSecond: (arrivals.delivered * load.size) / deliveringSeconds / 1e6,
-      latencyMicros: latencies.count === 0 ? null : quantilesOf(latencies),
+      latencyMicros: quantilesOf(latencies),
+      acknowledgedMicros: quantilesOf(acknowledgements),
       distribution: distributionOf(latencies),
       publishedLeast: Math.min(...published.map((each) => each.published)),
       publishedMost: Math.max(...published.map((each) => each.published)),
@@ -297,7 +302,8 @@ function cpuOf(from: Samples, to: Samples, side: (of: Samples) => readonly Pubsu
   return (used(to) - used(from)) / (to.atMicros - from.atMicros);
 }
 
-function quantilesOf(latencies: Histogram): PubsubLatencies {
+function quantilesOf(latencies: Histogram): PubsubLatencies | null {
+  if (latencies.count === 0) return null;
   const at = (share: number): number => latencies.quantile(share);
   return {
     min: at(0),

@@ -1,7 +1,7 @@
 /** A process of `jsp bench pubsub`: the broker, some publishers or some subscribers. Does what the bench asks over the channel to its parent, and ends with it. */
 
 import { type Broker, startBroker } from '../../broker/index.ts';
-import { type BrokerClient, connectClient } from '../../client/index.ts';
+import { type BrokerClient, connectClient, type Subscription } from '../../client/index.ts';
 import { generateIdentity } from '../../transport/system-crypto.ts';
 import { Histogram } from '../histogram.ts';
 import { Metronome, sharedMicros } from '../metronome.ts';
@@ -18,7 +18,9 @@ let firstNumber = 0;
 let publishers: LoadPublisher[] = [];
 let metronome: Metronome | null = null;
 let arrivals: Arrivals[] = [];
+const subscriptions: Subscription[] = [];
 const latencies = new Histogram();
+const acknowledgements = new Histogram();
 let delivered = 0;
 let lastMicros = 0;
 const failures: string[] = [];
@@ -58,6 +60,7 @@ async function answer(request: PubsubRequest): Promise<PubsubAnswer> {
     case 'result':
       return result();
     case 'close':
+      if (load?.durable) await Promise.all(subscriptions.map((each) => each.unsubscribe()));
       for (const client of clients) client.destroy();
       await broker?.close({ drainMs: 0 });
       return {};
@@ -77,28 +80,36 @@ async function connectAll(url: string, of: PubsubLoad, from: number, count: numb
   for (const client of clients) client.on('close', (error) => failures.push(error?.message ?? 'closed'));
 }
 
-async function subscribe(client: BrokerClient): Promise<Arrivals> {
-  const { prefix, shared, overflow } = load;
+async function subscribe(client: BrokerClient, index: number): Promise<Arrivals> {
+  const { prefix, shared, overflow, qos, durable } = load;
   const mine = new Arrivals(load);
   const filter = shared ? `$share/bench/${prefix}/#` : `${prefix}/#`;
-  await client.subscribe(
+  const subscription = await client.subscribe(
     filter,
-    ({ payload }) => {
+    ({ payload, redelivered }) => {
       const number = numberOf(payload);
       if (number === 0) return; // of the warm-up
       const now = sharedMicros();
       latencies.record(now - dueMicrosOf(payload));
-      mine.take(publisherOf(payload), number, false);
+      mine.take(publisherOf(payload), number, redelivered);
       delivered++;
       lastMicros = now;
     },
-    { overflow },
+    qos === 0 ? { overflow } : { qos, ...(durable ? durableOf(firstNumber + index) : {}) },
   );
+  subscriptions.push(subscription);
   return mine;
 }
 
+/** All of a shared group have one name. It does not outlive the run for long, should this process not take it back. */
+function durableOf(number: number) {
+  return { durable: load.shared ? load.prefix : `${load.prefix}/${number}`, expiryMs: DURABLE_EXPIRY_MS };
+}
+
 function start(startMicros: number): void {
-  publishers = clients.map((client, i) => new LoadPublisher(client, load, firstNumber + i, startMicros));
+  publishers = clients.map(
+    (client, i) => new LoadPublisher(client, load, firstNumber + i, startMicros, acknowledgements),
+  );
   const goOn = (): void => {
     for (const publisher of publishers) publisher.goOn();
   };
@@ -127,10 +138,12 @@ function result(): PubsubAnswer {
     publishers: publishers.map(({ counts }) => counts),
     subscribers: arrivals.map((each) => ({ counts: each.counts, seen: load.shared ? each.seen : null })),
     latencies: latencies.counted,
+    acknowledgements: acknowledgements.counted,
     lastMicros,
   };
 }
 
 const CONNECTING_MAX = 32;
+const DURABLE_EXPIRY_MS = 60_000;
 /** A thread cannot wake up another much more often. */
 const BEAT_MICROS_MIN = 50;

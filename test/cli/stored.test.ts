@@ -1,0 +1,112 @@
+import { PassThrough } from 'node:stream';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Jsp, jsp, startBroker, startSub } from './jsp.ts';
+import { NearBroker } from './near-broker.ts';
+
+let near: NearBroker;
+let url: string;
+
+beforeAll(async () => {
+  near = await NearBroker.start();
+  url = near.url;
+});
+afterAll(() => near.close());
+
+function jsonOf(out: string): Record<string, unknown>[] {
+  return out
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Record<string, unknown>);
+}
+
+describe('jsp pub and jsp sub with QoS 1', () => {
+  test('a line is stored, which pub says; sub prints it from the log with all that was said of it', async () => {
+    const told = ['--header', 'unit=C', '--key', 'k', '--content-type', 'text/plain', '--ttl', '1h'];
+    const pub = await jsp(['pub', 'log/a', 'first', '--qos', '1', ...told, '--url', url]);
+    expect([pub.exitCode, pub.out, pub.err]).toEqual([
+      0,
+      '',
+      '1 published: 1 taken, and kept in memory alone at offset 1\n',
+    ]);
+    const lines = await jsp(['pub', 'log/b', '--lines', '--qos', '1', '--json', '--url', url], {
+      input: 'second\nthird\n',
+    });
+    expect(lines.err).toBe('2 published: 2 taken, and kept in memory alone\n');
+    expect(jsonOf(lines.out)).toEqual([
+      { topic: 'log/b', number: 1, result: 'inMemory', offset: 2 },
+      { topic: 'log/b', number: 2, result: 'inMemory', offset: 3 },
+    ]);
+    const sub = await jsp(['sub', 'log/#', '--from', 'earliest', '--count', '3', '--json', '--url', url]);
+    const messages = jsonOf(sub.out);
+    expect(messages.map(({ payload, offset }) => [payload, offset])).toEqual([
+      ['first', 1],
+      ['second', 2],
+      ['third', 3],
+    ]);
+    expect(messages[0]).toMatchObject({
+      topic: 'log/a',
+      key: 'k',
+      contentType: 'text/plain',
+      headers: { unit: 'C' },
+    });
+  });
+
+  test('a durable subscription goes on behind what was printed, and --retain leaves the last value', async () => {
+    await startSub(url, 'durable/#', '--durable', 'd', '--count', '2').then(async (sub) => {
+      for (const payload of ['1', '2', '3'])
+        await near.client.publish('durable/t', payload, { qos: 1, retain: true });
+      expect((await sub.ended).out).toBe('1\n2\n');
+    });
+    const next = await jsp(['sub', 'durable/#', '--durable', 'd', '--count', '1', '--url', url]);
+    expect(next.out).toBe('3\n');
+    const last = await jsp(['sub', 'durable/t', '--count', '1', '--json', '--url', url]);
+    expect(jsonOf(last.out)).toEqual([{ topic: 'durable/t', payload: '3', retained: true }]);
+  });
+
+  test('--ack manual settles what lines on stdin name: the rest comes to the next one, marked', async () => {
+    const input = new PassThrough();
+    const args = ['sub', 'jobs/#', '--durable', 'jobs', '--ack', 'manual', '--json', '--url', url];
+    const sub = await new Jsp(args, { input }).until(({ err }) => err.includes('subscribed'));
+    for (const payload of ['a', 'b', 'c']) await near.client.publish('jobs/t', payload, { qos: 1 });
+    await sub.until(({ out }) => out.split('\n').length > 3);
+    const [first, , third] = jsonOf(sub.out);
+    input.write(`${first.offset}\nterminate ${third.offset} no use\nack 999999\n`);
+    await sub.until(({ err }) => err.includes('settles nothing'));
+    expect(sub.err).toContain('warning: "ack 999999" settles nothing: no message with offset 999999 waits');
+    input.end();
+    expect((await sub.ended).exitCode).toBe(0);
+    const next = await jsp(['sub', 'jobs/#', '--durable', 'jobs', '--count', '1', '--json', '--url', url]);
+    expect(jsonOf(next.out)).toMatchObject([{ payload: 'b', redelivered: true, attempt: 2 }]);
+  });
+
+  test('options that do not go together are told apart', async () => {
+    const [noLog, noId, noJson] = await Promise.all([
+      jsp(['sub', 'a', '--qos', '0', '--durable', 'x']),
+      jsp(['pub', 'a', 'b', '--id', 'x']),
+      jsp(['pub', 'a', 'b', '--json']),
+    ]);
+    for (const { exitCode, err } of [noLog, noId, noJson]) {
+      expect([exitCode, err]).toEqual([2, expect.stringMatching(/\(ERR_JSP_USAGE\)\n$/)]);
+    }
+  });
+});
+
+test('jsp sub and jsp pub go on when the broker is killed and started again, and say so', async () => {
+  const first = await startBroker();
+  const port = new URL(first.url.replace('jsp:', 'http:')).port;
+  const sub = await startSub(first.url, 'a');
+  const input = new PassThrough();
+  const pub = new Jsp(['pub', 'a', '--lines', '--url', first.url], { input });
+  input.write('one\n');
+  await sub.until(({ out }) => out === 'one\n');
+  first.jsp.process.kill('SIGKILL');
+  await first.jsp.ended;
+  await startBroker(first.state, '--port', port);
+  await Promise.all([sub, pub].map((each) => each.until(({ err }) => err.includes('connected again'))));
+  await sub.until(({ err }) => err.includes('resumed'));
+  expect(sub.err).toMatch(/disconnected: .*\(ERR_JSP_\w+\); trying to come back\n/);
+  expect(sub.err).toContain('missed what was published meanwhile');
+  input.end('two\n');
+  expect((await pub.ended).exitCode).toBe(0);
+  await sub.until(({ out }) => out === 'one\ntwo\n');
+});
