@@ -9,9 +9,10 @@ import { assert } from '../../base/errors.ts';
 import { Command, encodePlain, HEADER_BYTES, ReasonCode } from '../../pubsub/command.ts';
 import { NoticeCode } from '../../pubsub/session-commands.ts';
 import { type Channel, type Client, Role } from './delivery/client.ts';
+import type { DurableMetrics } from './durable/consumers.ts';
 import { ack, nack } from './handlers/ack.ts';
 import { hello, renew } from './handlers/hello.ts';
-import { alias, flush, publish } from './handlers/publish.ts';
+import { alias, flush, offerStored, publish } from './handlers/publish.ts';
 import { marked, subscribe, unsubscribe } from './handlers/subscribe.ts';
 import { will } from './handlers/will.ts';
 import type { BrokerMetrics, Effect, Link, Peer } from './output.ts';
@@ -54,7 +55,9 @@ export class BrokerCore implements StoreEvents {
     report: (error: unknown) => void = () => {},
     store: StorePort = new MemoryStore(),
   ) {
-    this.state = new BrokerState(limits, store, report);
+    const state = new BrokerState(limits, store, report);
+    state.consumers.onDeadLetter = (command) => offerStored(state, state.own.channel, command);
+    this.state = state;
   }
 
   /**
@@ -269,6 +272,11 @@ export class BrokerCore implements StoreEvents {
     return true;
   }
 
+  /** What has a name and reads a log: how far it is, and what of that is not settled. */
+  durables(): DurableMetrics[] {
+    return [...this.state.consumers.metrics()];
+  }
+
   /** Counters since the start, and what is held now, found by a walk over all streams. */
   metrics(): BrokerMetrics {
     const { state } = this;
@@ -289,6 +297,8 @@ export class BrokerCore implements StoreEvents {
       queuedBytes: 0,
       queuedBytesMax: state.limits.queueBytesTotalMax,
       transportBytes: 0,
+      durables: state.consumers.durableCount,
+      unsettledMessages: state.consumers.unsettledCount,
       lanes: 0,
     };
     for (const [client, session] of state.clients) {

@@ -205,6 +205,10 @@ export interface BrokerMetrics extends BrokerCounters {
   queuedBytesMax: number;
   /** Bytes that the transports of all clients hold and have not sent yet. */
   transportBytes: number;
+  /** Durable subscriptions and shared groups that are kept, whether anybody holds them or not. */
+  durables: number;
+  /** Messages of logs that were delivered and are not settled. */
+  unsettledMessages: number;
   /** Streams that the broker has opened to subscribers, for what must not wait behind other messages. */
   lanes: number;
 }

@@ -31,7 +31,7 @@ export interface ConsumerOwner {
   /** Whether records below `limit` may be delivered: the store knows that they may have been. If not, its members are woken when it does. [BRK-69] */
   mayDeliver(consumer: Consumer, offset: number): boolean;
   /** A message is not to be delivered again; it is settled when {@link Consumer.bury} was called for it. [BRK-68] */
-  buryLater(consumer: Consumer, offset: number, reason: string): void;
+  giveUp(consumer: Consumer, offset: number, attempts: number, reason: string): void;
 }
 
 /** A stream that takes messages of a consumer. */
@@ -194,11 +194,15 @@ export class Consumer implements ReaderOwner {
     this.reader.resume(member.account);
   }
 
-  /** Who took messages does not any more; what it has not settled goes to others, or waits for them. */
-  leave(member: ConsumerMember): void {
+  /**
+   * Who took messages does not any more; what it has not settled goes to others, or waits for them.
+   *
+   * @param isOver - nobody will
+   */
+  leave(member: ConsumerMember, isOver = false): void {
     if (!this.members.delete(member.number)) return;
     const { inFlight } = this;
-    for (let place = inFlight.first; place < inFlight.limit; place++) {
+    for (let place = isOver ? inFlight.limit : inFlight.first; place < inFlight.limit; place++) {
       if (inFlight.stateAt(place) !== FlightState.SENT || inFlight.holderAt(place) !== member.number)
         continue;
       if (isUsedUp(this.options, inFlight.attemptsAt(place))) this.giveUp(place, 'The subscriber went away.');
@@ -316,6 +320,22 @@ export class Consumer implements ReaderOwner {
     }
     this.release(place, this.owner.nowMs + (delayMs ?? backoffAfterNack(options, attempts)));
     this.wake();
+  }
+
+  /** It was given up before the broker began, and is not buried yet. */
+  condemn(offset: number): void {
+    const place = this.inFlight.find(offset);
+    if (place >= 0) this.inFlight.condemn(place);
+  }
+
+  /** A message of its log; null: it is being loaded; undefined: it is not in the log any more. */
+  read(offset: number): StoredRecord | null | undefined {
+    const { feed } = this;
+    if (offset < feed.log.earliest) return undefined;
+    const records = feed.log.read(offset, offset + 1, 0);
+    if (records !== null) return records[0];
+    feed.awaitLoading(this.reader);
+    return null;
   }
 
   /** The dead letter of this message is stored, or there is none. */
@@ -449,16 +469,8 @@ export class Consumer implements ReaderOwner {
 
   /** Reads an unsettled message again; null: it is being loaded; undefined: it is not in the log any more, or not for this subscription. */
   private fetch(place: number): StoredRecord | null | undefined {
-    const { feed, reader } = this;
-    const offset = this.inFlight.offsetAt(place);
-    if (offset < feed.log.earliest) return undefined;
-    const records = feed.log.read(offset, offset + 1, 0);
-    if (records === null) {
-      feed.awaitLoading(reader);
-      return null;
-    }
-    const [record] = records;
-    return record !== undefined && feed.matches(record, reader) ? record : undefined;
+    const record = this.read(this.inFlight.offsetAt(place));
+    return record && !this.feed.matches(record, this.reader) ? undefined : record;
   }
 
   /** The next new message is not delivered now. */
@@ -536,7 +548,7 @@ export class Consumer implements ReaderOwner {
   private giveUp(place: number, reason: string): void {
     this.takeFromHolder(place);
     this.inFlight.condemn(place);
-    this.owner.buryLater(this, this.inFlight.offsetAt(place), reason);
+    this.owner.giveUp(this, this.inFlight.offsetAt(place), this.inFlight.attemptsAt(place), reason);
   }
 
   private takeFromHolder(place: number): void {

@@ -5,15 +5,15 @@
  */
 
 import { DeadlineHeap, type HeapItem } from '../../../base/time.ts';
-import type { ReaderStart } from '../../../pubsub/acknowledgement.ts';
-import { DropReason } from '../../../pubsub/command.ts';
+import { isAfter, type ReaderStart } from '../../../pubsub/acknowledgement.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { BrokerCounters } from '../output.ts';
 import { decodeNumber, encodeNumber } from '../session/session-record.ts';
-import type { LogPort, StoreEvents, StorePort } from '../store-port.ts';
+import type { LogPort, StatePort, StoreEvents, StorePort } from '../store-port.ts';
 import { Timer, type Timers } from '../timers.ts';
 import { Consumer, type ConsumerOwner } from './consumer.ts';
 import type { ConsumerOptions } from './consumer-options.ts';
+import { DeadLetters, type Undertaker } from './dead-letter.ts';
 import { DURABLE_KEYS, type DurableRecord, decodeDurable, encodeDurable } from './durable-record.ts';
 import { FlightState } from './in-flight.ts';
 import { Member } from './member.ts';
@@ -27,18 +27,43 @@ export interface ConsumerSurroundings {
   readonly timers: Timers;
   readonly counters: BrokerCounters;
   readonly store: StorePort;
+  readonly routing: { ofTopic(topic: string): LogPort };
   readonly limits: { readonly routesMax: number; readonly unackedMax: number; readonly durablesMax: number };
 }
 
 /** What is kept of a consumer with a name while nobody holds it. */
 class IdleDurable implements HeapItem {
   readonly name: string;
+  /** Null: its log is not there any more. */
+  readonly log: LogPort | null;
+  readonly position: number;
+  readonly unsettled: number;
   deadline = Number.POSITIVE_INFINITY;
   heapIndex = -1;
 
-  constructor(name: string) {
+  constructor(name: string, log: LogPort | null, { position, unsettled }: DurableRecord) {
     this.name = name;
+    this.log = log;
+    this.position = position;
+    this.unsettled = unsettled.length;
   }
+}
+
+/** A durable subscription, or a shared group, as it is now. */
+export interface DurableMetrics {
+  /** That its subscriber has given it, or the shared filter. */
+  readonly name: string;
+  /** Name of the log that it reads. */
+  readonly log: string;
+  /** Streams that hold it. */
+  readonly subscribers: number;
+  /** Offset of the next message that it has not read. */
+  readonly position: number;
+  /** Messages in the log that it has not settled, whether they are for it or not. */
+  readonly lag: number;
+  /** Messages that were delivered and not settled, and those of them that a subscriber has now. */
+  readonly unsettled: number;
+  readonly unacked: number;
 }
 
 /** What a consumer with a name has in the store, beside the consumer itself. */
@@ -49,7 +74,9 @@ interface Kept {
   isDirty: boolean;
 }
 
-export class Consumers implements ConsumerOwner, StoreEvents {
+export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
+  /** Told of each dead letter that a log has taken. */
+  onDeadLetter: (command: Uint8Array) => void = () => {};
   private readonly broker: ConsumerSurroundings;
   private readonly feeds: readonly LogFeed[];
   /** Those that somebody holds, and those with a name among them. */
@@ -63,6 +90,9 @@ export class Consumers implements ConsumerOwner, StoreEvents {
   private readonly reserving = new Set<Consumer>();
   private readonly memberOfStream = new Map<Subscription, Member>();
   private membersMade = 0;
+  /** One whose member is leaving it. */
+  private leaving: Consumer | null = null;
+  private readonly deadLetters = new DeadLetters(this);
   private readonly flushTimer = new Timer(() => this.flush());
   private readonly positionTimer = new Timer(() => this.tellPositions());
   private readonly expiryTimer = new Timer(() => this.expire());
@@ -98,14 +128,39 @@ export class Consumers implements ConsumerOwner, StoreEvents {
         state.delete(key);
         continue;
       }
+      const name = key.slice(DURABLE_KEYS.length);
       // Who held it when the broker ended has its time from now on.
-      this.rest(key.slice(DURABLE_KEYS.length), record, record.leftAt || this.wallMs);
+      this.rest(name, record, record.leftAt || this.wallMs);
+      if (record.burials.length > 0) this.takeUp(name);
     }
   }
 
   /** How many have a name. */
   get durableCount(): number {
     return this.byName.size + this.idle.size;
+  }
+
+  /** Messages that were delivered by any subscription and not settled. */
+  get unsettledCount(): number {
+    let count = 0;
+    for (const { unsettled } of this.idle.values()) count += unsettled;
+    for (const { inFlight } of this.held) count += inFlight.count;
+    return count;
+  }
+
+  /** What has a name, as it is now. */
+  *metrics(): Iterable<DurableMetrics> {
+    for (const { name, log, position, unsettled } of this.idle.values()) {
+      const lag = log === null ? 0 : Math.max(0, log.synced - Math.max(position, log.earliest)) + unsettled;
+      yield { name, log: log?.name ?? '', subscribers: 0, position, lag, unsettled, unacked: 0 };
+    }
+    for (const [name, consumer] of this.byName) {
+      const { feed, members, position, lag, inFlight, unackedCount } = consumer;
+      yield {
+        ...{ name, log: feed.log.name, subscribers: members.size, position, lag },
+        ...{ unsettled: inFlight.count, unacked: unackedCount },
+      };
+    }
   }
 
   /** The consumer of this name, if there is one: taken up from the store where nobody holds it. */
@@ -152,7 +207,9 @@ export class Consumers implements ConsumerOwner, StoreEvents {
     const member = this.detach(subscription);
     if (member === null) return;
     const { consumer } = member;
+    this.leaving = consumer;
     consumer.leave(member);
+    this.leaving = null;
     if (consumer.members.size > 0) this.changed(consumer);
     else this.put(consumer);
   }
@@ -168,7 +225,7 @@ export class Consumers implements ConsumerOwner, StoreEvents {
     const kept = this.kept.get(consumer);
     this.forget(consumer);
     const member = this.detach(subscription);
-    if (member !== null) consumer.leave(member);
+    if (member !== null) consumer.leave(member, true);
     if (kept === undefined) return;
     store.state.delete(DURABLE_KEYS + consumer.name);
     store.forgetSession(kept.number);
@@ -205,25 +262,69 @@ export class Consumers implements ConsumerOwner, StoreEvents {
     return false;
   }
 
-  buryLater(consumer: Consumer, offset: number): void {
-    this.counters.rejected++;
-    consumer.tell(DropReason.REJECTED);
-    consumer.bury(offset);
+  giveUp(consumer: Consumer, offset: number, attempts: number, reason: string): void {
+    this.deadLetters.add(consumer, offset, attempts, reason);
+  }
+
+  // ---- what dead letters ask for ----
+
+  get timers(): Timers {
+    return this.broker.timers;
+  }
+
+  get state(): StatePort {
+    return this.broker.store.state;
+  }
+
+  logOf(topic: string): LogPort {
+    return this.broker.routing.ofTopic(topic);
+  }
+
+  numberOf(consumer: Consumer): number {
+    return this.kept.get(consumer)?.number ?? 0;
+  }
+
+  hasBuried(consumer: Consumer, id: number): boolean {
+    const [last] = this.broker.store.lastIds(this.numberOf(consumer));
+    return last !== 0 && !isAfter(id, last);
+  }
+
+  nextBurialId(consumer: Consumer): number {
+    const kept = this.kept.get(consumer) as Kept;
+    return ++kept.lastBurial;
+  }
+
+  write(consumer: Consumer): number {
+    this.save(consumer, this.kept.get(consumer) as Kept);
+    return this.state.written;
+  }
+
+  buried(consumer: Consumer): void {
+    if (consumer === this.leaving) return; // it is not through with it
+    if (consumer.members.size === 0) this.put(consumer);
+    else this.changed(consumer);
+  }
+
+  offer(command: Uint8Array): void {
+    this.onDeadLetter(command);
   }
 
   // ---- what the store tells ----
 
   stored(log: LogPort): void {
     this.feedOf(log).stored();
+    if (!this.deadLetters.isEmpty) this.deadLetters.goOn();
   }
 
   stateStored(): void {
+    if (!this.deadLetters.isEmpty) this.deadLetters.goOn();
     const waiting = [...this.reserving];
     this.reserving.clear();
     for (const consumer of waiting) consumer.wake();
   }
 
   loaded(log: LogPort): void {
+    if (!this.deadLetters.isEmpty) this.deadLetters.goOn();
     this.feedOf(log).loaded();
   }
 
@@ -231,7 +332,9 @@ export class Consumers implements ConsumerOwner, StoreEvents {
     for (const consumer of this.held) if (consumer.feed.log === log) consumer.trimmed();
   }
 
-  storeFailed(): void {}
+  storeFailed(log: LogPort | null): void {
+    if (log !== null) this.deadLetters.lost(log);
+  }
 
   /** Writes what has changed. */
   flush(): void {
@@ -265,6 +368,7 @@ export class Consumers implements ConsumerOwner, StoreEvents {
     this.held.delete(consumer);
     this.kept.delete(consumer);
     this.reserving.delete(consumer);
+    this.deadLetters.forget(consumer);
     if (consumer.name !== null) this.byName.delete(consumer.name);
   }
 
@@ -272,6 +376,7 @@ export class Consumers implements ConsumerOwner, StoreEvents {
   private put(consumer: Consumer): void {
     const kept = this.kept.get(consumer);
     const { name } = consumer;
+    if (this.deadLetters.burialsOf(consumer).length > 0) return; // its dead letters come first
     this.forget(consumer);
     if (kept === undefined || name === null) return;
     // Nothing beyond its position was delivered, and nothing will be: no doubt is left for whoever comes next.
@@ -285,12 +390,13 @@ export class Consumers implements ConsumerOwner, StoreEvents {
   }
 
   /** It waits in the store, and expires. */
-  private rest(name: string, { options }: DurableRecord, leftAt: number): void {
-    const durable = new IdleDurable(name);
+  private rest(name: string, record: DurableRecord, leftAt: number): void {
+    const feed = this.feeds.find(({ log }) => log.name === record.log);
+    const durable = new IdleDurable(name, feed?.log ?? null, record);
     this.idle.set(name, durable);
     // A wall clock that was set back gives it more time, never less.
     const goneMs = Math.max(0, this.wallMs - leftAt);
-    this.expiring.set(durable, this.nowMs + Math.max(0, options.expiryMs - goneMs));
+    this.expiring.set(durable, this.nowMs + Math.max(0, record.options.expiryMs - goneMs));
     this.expireLater();
   }
 
@@ -314,7 +420,9 @@ export class Consumers implements ConsumerOwner, StoreEvents {
       consumer.isLost = true;
     }
     this.keep(consumer, record);
-    return consumer;
+    for (const { offset } of record.burials) consumer.condemn(offset);
+    this.deadLetters.restore(consumer, consumer.isLost ? [] : record.burials);
+    return this.byName.get(name) ?? this.takeUp(name);
   }
 
   private save(consumer: Consumer, kept: Kept): void {
@@ -342,7 +450,7 @@ export class Consumers implements ConsumerOwner, StoreEvents {
       position,
       reservedBelow: kept.reservation.below,
       unsettled,
-      burials: [],
+      burials: this.deadLetters.burialsOf(consumer),
     };
   }
 

@@ -179,6 +179,12 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
   }
 }
 
+/** Offers a message that a log has taken to all who read no log. */
+export function offerStored(broker: BrokerState, channel: Channel, command: Uint8Array): void {
+  const entries = broker.router.route(command, topicEndOf(command));
+  if (entries !== null) offerLive(broker, channel, asLive(command), entries, NEVER, true);
+}
+
 /** Offers a message to all who get it at once; `fanOut` has counted them. */
 function offerLive(
   { fanOut, groups }: BrokerState,

@@ -3,7 +3,7 @@
 import { MISSED_UNKNOWN, type ReaderStart } from '../../../pubsub/acknowledgement.ts';
 import { ReasonCode } from '../../../pubsub/command.ts';
 import { StartKind, type SubscribeOptionValues } from '../../../pubsub/subscribe-options.ts';
-import { isShared, sharedFilter } from '../../../pubsub/topic.ts';
+import { isShared, sharedFilter, topicFault } from '../../../pubsub/topic.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { Consumer } from '../durable/consumer.ts';
 import { consumerOptions } from '../durable/consumer-options.ts';
@@ -44,6 +44,8 @@ export function readLog(broker: BrokerState, request: ReadRequest): ReasonCode {
   }
   const group = isShared(filter) ? filter : null;
   if (options.name?.startsWith('$')) return ReasonCode.CONTRADICTION;
+  if (options.deadLetter !== undefined && topicFault(options.deadLetter) !== null)
+    return ReasonCode.TOPIC_INVALID;
   const name = group ?? options.name ?? null;
   const asked = consumerOptions(options, limits.unackedMax, options.name !== undefined);
   const known = name === null ? undefined : consumers.find(name);

@@ -187,6 +187,7 @@ const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.UNSUPPORTED]: 'This broker cannot do that yet.',
   [ReasonCode.TOO_MANY_SUBSCRIPTIONS]: 'The connection holds as many filters as the broker allows.',
   [ReasonCode.POLICY_MISMATCH]: 'The stream has another queue policy, other bounds or other options.',
+  [ReasonCode.TOPIC_INVALID]: 'This is not a topic for dead letters.',
   [ReasonCode.QUOTA]: 'The broker holds as many durable subscriptions as it may.',
   [ReasonCode.CONTRADICTION]:
     'It would read more than one log, another log than before, or has a name that belongs to the broker.',

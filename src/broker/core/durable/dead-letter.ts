@@ -1,0 +1,241 @@
+/**
+ * What becomes of messages that are not delivered again: each is stored once under its dead-letter topic, with where it was and why it is there. [BRK-68]
+ *
+ *     1. The store knows that it is to be stored, under which number (`Burial`). Of what has no name, whose cursor is gone with the broker, it does not have to.
+ *     2. It is appended to the log of that topic, under that number: a log takes a number once, also when the broker was started anew in between.
+ *     3. When the log has it, the message that it was is settled.
+ *
+ * What the log does not take is tried again.
+ */
+
+import { DropReason, HEADER_BYTES, PublishFlag, publishPrefix } from '../../../pubsub/command.ts';
+import { encodeProperties, PropertyType } from '../../../pubsub/properties.ts';
+import { AppendFault, type LogPort, type StatePort, type StoredRecord } from '../store-port.ts';
+import { Timer, type Timers } from '../timers.ts';
+import type { Consumer } from './consumer.ts';
+import type { Burial } from './durable-record.ts';
+
+/** What dead letters need of those who keep consumers. */
+export interface Undertaker {
+  readonly nowMs: number;
+  readonly wallMs: number;
+  readonly timers: Timers;
+  readonly counters: { deadLetters: number; rejected: number };
+  readonly state: StatePort;
+  /** The log of a topic. */
+  logOf(topic: string): LogPort;
+  /** Number under which logs know the dead letters of a consumer; 0: it has none. */
+  numberOf(consumer: Consumer): number;
+  /** A log has the dead letter of this number, or a later one. */
+  hasBuried(consumer: Consumer, id: number): boolean;
+  /** The next number of a dead letter of this consumer. */
+  nextBurialId(consumer: Consumer): number;
+  /** Writes the consumer, with what is to be buried. Returns the number of that change. */
+  write(consumer: Consumer): number;
+  /** Nothing of this consumer waits to be buried any more. */
+  buried(consumer: Consumer): void;
+  /** A dead letter is in a log; those are to get it who read none. */
+  offer(command: Uint8Array): void;
+}
+
+const GraveState = { WRITTEN: 0, APPENDED: 1 } as const;
+type GraveState = (typeof GraveState)[keyof typeof GraveState];
+
+/** One message on its way. */
+interface Grave extends Burial {
+  id: number;
+  state: GraveState;
+  /** The change of the store with which it may be appended. */
+  ticket: number;
+  log: LogPort | null;
+  /** When the log has everything below, the log has it. */
+  until: number;
+}
+
+export class DeadLetters {
+  private readonly owner: Undertaker;
+  private readonly graves = new Map<Consumer, Grave[]>();
+  private readonly retry = new Timer(() => this.goOn());
+
+  constructor(owner: Undertaker) {
+    this.owner = owner;
+  }
+
+  get isEmpty(): boolean {
+    return this.graves.size === 0;
+  }
+
+  /** What is on its way of this consumer, as the store is to keep it. */
+  burialsOf(consumer: Consumer): readonly Burial[] {
+    return this.graves.get(consumer) ?? NONE;
+  }
+
+  /** A message of `consumer` is given up. */
+  add(consumer: Consumer, offset: number, attempts: number, reason: string): void {
+    const { owner } = this;
+    if (consumer.options.deadLetter === null) {
+      this.reject(consumer, offset);
+      return;
+    }
+    const id = owner.numberOf(consumer) === 0 ? 0 : owner.nextBurialId(consumer);
+    const grave = {
+      ...{ id, offset, attempts, reason },
+      state: GraveState.WRITTEN,
+      ticket: 0,
+      log: null,
+      until: 0,
+    };
+    const graves = this.graves.get(consumer);
+    if (graves === undefined) this.graves.set(consumer, [grave]);
+    else graves.push(grave);
+    if (id > 0) grave.ticket = owner.write(consumer);
+    this.goOn();
+  }
+
+  /** The broker has begun anew with these on their way: whether they are in their log, that log knows. */
+  restore(consumer: Consumer, burials: readonly Burial[]): void {
+    if (burials.length === 0) return;
+    const graves = burials.map((burial) => ({
+      ...burial,
+      ...{ state: GraveState.WRITTEN, ticket: 0, log: null, until: 0 },
+    }));
+    this.graves.set(consumer, graves);
+    this.goOn();
+  }
+
+  /** Of a consumer that is no more. */
+  forget(consumer: Consumer): void {
+    this.graves.delete(consumer);
+  }
+
+  /** A log has lost what it had not stored. */
+  lost(log: LogPort): void {
+    for (const [consumer, graves] of this.graves) {
+      for (const grave of graves) {
+        if (grave.log !== log || grave.state !== GraveState.APPENDED || grave.until <= log.synced) continue;
+        grave.state = GraveState.WRITTEN;
+        if (grave.id === 0) continue;
+        grave.id = this.owner.nextBurialId(consumer); // the log may remember the former one
+        grave.ticket = this.owner.write(consumer);
+      }
+    }
+    this.tryLater();
+  }
+
+  /** Something was stored or loaded: takes each a step further that can. */
+  goOn(): void {
+    for (const [consumer, graves] of this.graves) {
+      for (let i = 0; i < graves.length; ) {
+        if (this.isBuried(consumer, graves[i])) {
+          const [{ offset }] = graves.splice(i, 1);
+          consumer.bury(offset);
+        } else {
+          i++;
+        }
+      }
+      if (graves.length > 0) continue;
+      this.graves.delete(consumer);
+      this.owner.buried(consumer);
+    }
+  }
+
+  /** True when the message is to be settled. */
+  private isBuried(consumer: Consumer, grave: Grave): boolean {
+    const { owner } = this;
+    if (grave.state === GraveState.WRITTEN && owner.state.synced >= grave.ticket) {
+      const record = consumer.read(grave.offset);
+      if (record === null) return false; // being loaded
+      if (record === undefined) return true; // its log has dropped it
+      return this.append(consumer, grave, record);
+    }
+    return grave.state === GraveState.APPENDED && grave.log !== null && grave.log.synced >= grave.until;
+  }
+
+  private append(consumer: Consumer, grave: Grave, record: StoredRecord): boolean {
+    const { owner } = this;
+    const topic = consumer.options.deadLetter;
+    if (topic === null || topicOf(record) === topic) {
+      // A dead letter that dies has nowhere to go: it would come back here for ever.
+      owner.counters.rejected++;
+      consumer.tell(DropReason.REJECTED);
+      return true;
+    }
+    if (grave.id > 0 && owner.hasBuried(consumer, grave.id)) return true;
+    const log = owner.logOf(topic);
+    const command = deadLetterOf(record, topic, consumer.feed.log.epoch, grave);
+    const offset = log.append({
+      command,
+      topicEnd: HEADER_BYTES + Buffer.byteLength(topic),
+      session: grave.id === 0 ? 0 : owner.numberOf(consumer),
+      sequence: 0,
+      id: grave.id,
+      expiresAt: 0,
+      publishedAt: owner.wallMs,
+    });
+    if (offset === AppendFault.DUPLICATE) return true;
+    if (offset < 0) {
+      this.tryLater();
+      return false;
+    }
+    owner.counters.deadLetters++;
+    grave.state = GraveState.APPENDED;
+    grave.log = log;
+    grave.until = offset + 1;
+    owner.offer(command);
+    return log.synced >= grave.until;
+  }
+
+  private reject(consumer: Consumer, offset: number): void {
+    this.owner.counters.rejected++;
+    consumer.tell(DropReason.REJECTED);
+    consumer.bury(offset);
+  }
+
+  private tryLater(): void {
+    if (this.retry.heapIndex < 0) this.owner.timers.set(this.retry, this.owner.nowMs + RETRY_MS);
+  }
+}
+
+/** The message under its new topic, with its payload and its properties as they were, but for those that were about its delivery. */
+function deadLetterOf(record: StoredRecord, topic: string, epoch: number, grave: Burial): Buffer {
+  const { command, topicEnd } = record;
+  const { offset, attempts, reason } = grave;
+  const origin = encodeProperties({ origin: { epoch, offset, topic: topicOf(record), attempts, reason } });
+  const hasProperties = (command[1] & PublishFlag.PROPERTIES) !== 0;
+  const payloadStart = hasProperties
+    ? topicEnd + 2 + ((command[topicEnd] << 8) | command[topicEnd + 1])
+    : topicEnd;
+  const kept = hasProperties ? keptProperties(command, topicEnd + 2, payloadStart) : [];
+  const properties = Buffer.concat([origin.subarray(2), ...kept]);
+  const length = Buffer.allocUnsafe(2);
+  // Properties that leave no room for the origin give way to it.
+  const told = properties.length <= PROPERTIES_BYTES_MAX ? properties : origin.subarray(2);
+  length.writeUInt16BE(told.length);
+  const flags = (command[1] & PublishFlag.COMPRESSED) | PublishFlag.QOS1 | PublishFlag.PROPERTIES;
+  return Buffer.concat([publishPrefix(topic, flags), length, told, command.subarray(payloadStart)]);
+}
+
+/** The entries in bytes[from, end) that a dead letter keeps. */
+function keptProperties(bytes: Uint8Array, from: number, end: number): Uint8Array[] {
+  const kept: Uint8Array[] = [];
+  for (let at = from; at < end; ) {
+    const next = at + 3 + ((bytes[at + 1] << 8) | bytes[at + 2]);
+    if (!OF_DELIVERY.has(bytes[at])) kept.push(bytes.subarray(at, next));
+    at = next;
+  }
+  return kept;
+}
+
+function topicOf({ command, topicEnd }: StoredRecord): string {
+  return Buffer.from(command.buffer, command.byteOffset, topicEnd).toString('utf8', HEADER_BYTES);
+}
+
+const NONE: readonly Burial[] = [];
+const RETRY_MS = 1_000;
+const PROPERTIES_BYTES_MAX = 0xffff;
+const OF_DELIVERY: ReadonlySet<number> = new Set([
+  PropertyType.TTL,
+  PropertyType.OWNED,
+  PropertyType.ATTEMPT,
+  PropertyType.ORIGIN,
+]);
