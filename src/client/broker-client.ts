@@ -1,6 +1,6 @@
 /**
- * A client of a broker as its application sees it: how its connection lives and ends, and the requests that it makes. What it publishes is in
- * publishing.ts, what it subscribes to in subscription.ts.
+ * A client of a broker as its application sees it, in one file because it is one door: behind it are its life (life.ts), what it publishes (outbox.ts), what it
+ * subscribes to (subscriptions.ts), and what it asks (requests.ts).
  */
 
 import { performance } from 'node:perf_hooks';
@@ -15,25 +15,27 @@ import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/conn
 import { type AppState, CLOSE_STALL_MS, type NetworkType } from '../transport/connection.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { clockOf, laidOver, randomOf, withProfile } from '../transport/options.ts';
-import { Breaker, type BreakerState } from './breaker.ts';
 import { type BrokerClientEvents, type ClientMetrics, clientNotice } from './client-events.ts';
 import { type BrokerClientOptions, CLIENT_OPTIONS } from './client-options.ts';
 import { Goodbye, withUnconfirmed } from './closing.ts';
+import { type Codec, encodeWith } from './codec.ts';
 import { closedError, offlineError } from './command-stream.ts';
 import { ClientCompression } from './compression.ts';
 import { type Connect, GivenConnection, UrlDialer } from './dialing.ts';
-import { Drain, type DrainOptions } from './draining.ts';
 import { Greeter } from './greeting.ts';
 import { type ClientState, type Dialer, Life } from './life.ts';
 import type { ClientConnection, Link } from './link.ts';
-import type { MessageHandler } from './message.ts';
+import type { Message, MessageHandler } from './message.ts';
 import { Outbox } from './outbox.ts';
 import type { PublishOptions } from './publish-options.ts';
 import { Backoff } from './reconnecting.ts';
+import { answering, groupFilters, REPLY_OPTIONS, type ReplyHandler, type ReplyOptions } from './replying.ts';
+import { REQUEST_OPTIONS, type RequestOptions, Requests } from './requests.ts';
 import type { PublishReceipt } from './sequence.ts';
 import { checkTogether, SUBSCRIBE_OPTIONS, type SubscribeOptions } from './subscribe-options.ts';
 import type { Subscription } from './subscription.ts';
 import { Subscriptions } from './subscriptions.ts';
+import { type Will, WillKeeper } from './will.ts';
 
 /** For whatever waits for the broker. */
 export interface WaitOptions {
@@ -127,13 +129,15 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   readonly closed: Promise<JspError | null>;
   private readonly life: Life;
   private readonly subscriptions: Subscriptions;
+  private readonly requests: Requests;
+  private readonly will = new WillKeeper((error) => void this.tell('willRefused', error));
+  /** Of payloads, where neither a publish nor a subscription has its own. */
+  private readonly codec: Codec<unknown> | null;
   private readonly compression: ClientCompression;
   private readonly outbox: Outbox;
-  private readonly breaker: Breaker | null;
   private readonly device: Device = {};
   private readonly greeter: Greeter;
   private goodbye: Goodbye | null = null;
-  private draining: Drain | null = null;
   private resolveClosed: (error: JspError | null) => void = () => {};
 
   static {
@@ -152,16 +156,15 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
       this.resolveClosed = resolve;
     });
     this.compression = new ClientCompression(options, options.messageBytesMax ?? COMMAND_BYTES_MAX);
-    this.breaker = breakerOf(options, (state, reason) => this.onBreaker(state, reason));
     this.outbox = new Outbox(
       options.publishPriority ?? 'chat',
       this.compression,
       options.buffer ?? {},
-      this.breaker,
       clockOf(options),
       {
         onDrain: () => void this.tell('drain'),
         onUnpublished: (message, error) => void this.tell('unpublished', message, error),
+        onSettled: () => {},
       },
     );
     this.life = new Life(dialer, backoffOf(options, dialer.ways), clockOf(options), {
@@ -179,14 +182,24 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
       closed: () => {},
     });
     this.life.useLast(this.outbox);
-    const reading = { codec: options.codec ?? null, clock: clockOf(options) };
+    this.codec = options.codec ?? null;
+    const reading = { codec: this.codec, clock: clockOf(options) };
     this.subscriptions = new Subscriptions(
       this.life,
       this.compression,
       reading,
       (event, ...args) => this.tell(event, ...(args as never)),
-      () => false,
+      (topic, payload, options) => this.publishBytes(topic, payload, options) !== false,
     );
+    this.requests = new Requests(
+      this.subscriptions,
+      (topic, payload, options) => this.publishBytes(topic, payload, options),
+      reading,
+      greeter.sessionName,
+      randomOf(options),
+    );
+    this.life.use(this.requests);
+    this.life.use(this.will);
   }
 
   /** What is with its connection: `connecting` before the first, `offline` between two; `draining` and `closed` as asked for, or when it is over. */
@@ -208,33 +221,25 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
    * that ended the client; with QoS 1 also what the broker refused it for: `ERR_JSP_STORE_FULL`, `ERR_JSP_STORE_FAILED`, `ERR_JSP_NOT_AUTHORIZED`, `ERR_JSP_BROKER`; `ERR_JSP_EXPIRED`;
    * `ERR_JSP_ABORTED`
    */
-  publish(
+  publish<T = Uint8Array | string>(
     topic: string,
-    payload: Uint8Array | string,
-    options: PublishOptions & { qos: 1 },
+    payload: T,
+    options: PublishOptions<T> & { qos: 1 },
   ): Promise<PublishReceipt>;
-  publish(
+  publish<T = Uint8Array | string>(
     topic: string,
-    payload: Uint8Array | string,
-    options?: PublishOptions & { qos?: 0 | undefined },
+    payload: T,
+    options?: PublishOptions<T> & { qos?: 0 | undefined },
   ): boolean;
-  publish(
+  publish<T = Uint8Array | string>(
     topic: string,
-    payload: Uint8Array | string,
-    options?: PublishOptions,
+    payload: T,
+    options?: PublishOptions<T>,
   ): boolean | Promise<PublishReceipt>;
-  publish(
-    topic: string,
-    payload: Uint8Array | string,
-    options?: PublishOptions,
-  ): boolean | Promise<PublishReceipt> {
-    if (options?.qos === 1) {
-      return this.goodbye === null
-        ? this.outbox.publishAcknowledged(topic, payload, options)
-        : this.outbox.reject(topic, closedError());
-    }
-    if (this.goodbye !== null || this.life.failure !== null) this.assertOpen();
-    return this.outbox.publish(topic, payload, options);
+  publish(topic: string, payload: unknown, options?: PublishOptions): boolean | Promise<PublishReceipt> {
+    const codec = options === undefined ? this.codec : (options.codec ?? this.codec);
+    if (codec !== null) return this.publishEncoded(topic, payload, codec, options);
+    return this.publishBytes(topic, payload as Uint8Array | string, options);
   }
 
   /** How many published messages the broker has not confirmed to have. After the end of the connection: which it may not have got. */
@@ -302,6 +307,51 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     return (await opening) as unknown as Subscription<T>;
   }
 
+  /**
+   * Publishes a request, and waits for its answer. With QoS 0 a request that is under way when the connection is lost fails with ERR_JSP_OFFLINE; with QoS 1 it is
+   * published again when the client is back, as far as its time allows.
+   *
+   * @throws {JspError} `ERR_JSP_TIMEOUT`; `ERR_JSP_NO_RESPONDERS` at once, when nobody is there to answer; `ERR_JSP_REQUEST_FAILED`, with the status as its
+   * `applicationCode`, when the one who answers says so; `ERR_JSP_OFFLINE`; `ERR_JSP_PAYLOAD_INVALID`; `ERR_JSP_ABORTED`; what a publish throws
+   */
+  async request<T = unknown>(
+    topic: string,
+    payload: unknown,
+    options: RequestOptions<T> = {},
+  ): Promise<Message<T>> {
+    checkOptions('request', options as RequestOptions, REQUEST_OPTIONS);
+    this.assertOpen();
+    return this.requests.request(topic, payload, options);
+  }
+
+  /**
+   * Answers requests: what `handler` returns, or its promise resolves with, goes to who asked. One that throws a {@link ReplyError} answers with its status
+   * and text; any other error is answered with status 500, and told by `handlerError`.
+   *
+   * @throws {JspError} as {@link subscribe}
+   */
+  async reply<T = unknown>(
+    filter: string | readonly string[],
+    handler: ReplyHandler<T>,
+    options: ReplyOptions<T> = {},
+  ): Promise<Subscription<T>> {
+    checkOptions('reply', options as ReplyOptions, REPLY_OPTIONS);
+    const { group, ...rest } = options;
+    const filters = groupFilters(typeof filter === 'string' ? [filter] : filter, group);
+    return this.subscribe(filters, answering(handler as ReplyHandler) as MessageHandler<T>, rest);
+  }
+
+  /**
+   * Leaves the broker a message to publish when this client is gone without a goodbye; null takes it back, as {@link close} does. Resolves when the broker has it. Each connection
+   * is told it anew.
+   *
+   * @throws {JspError} as a publish of it; `ERR_JSP_BROKER` when the broker refuses
+   */
+  async setWill<T = Uint8Array | string>(will: Will<T> | null): Promise<void> {
+    this.assertOpen();
+    await this.will.set(will as Will | null, this.codec);
+  }
+
   /** One round trip to the broker, in ms. */
   async ping(options: WaitOptions = {}): Promise<number> {
     checkOptions('ping', options, WAIT_OPTIONS);
@@ -322,6 +372,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     checkOptions('BrokerClient.close', options, CLIENT_CLOSE_OPTIONS);
     if (this.goodbye === null) {
       this.subscriptions.close();
+      this.will.takeBack();
       this.goodbye = new Goodbye(this.life, this.outbox);
     }
     const { goodbye } = this;
@@ -333,36 +384,12 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     return goodbye.done.finally(forget);
   }
 
-  /**
-   * Goes when everything is done: no more messages are handed over, handlers finish those that they have, the broker has their acknowledgements and everything that was
-   * published, and takes back the will. A client that is offline comes back for that. Handlers may publish meanwhile. A further call waits for the same.
-   *
-   * @throws {DrainError} `ERR_JSP_CLOSE_INCOMPLETE` when the time is over first, when messages were left that nobody acknowledged, or when the client cannot come back: its `unsettled` lists
-   * what is not settled
-   */
-  async drain(options: DrainOptions = {}): Promise<void> {
-    checkOptions('drain', options, DRAIN_OPTIONS);
-    if (this.draining === null) {
-      this.assertOpen();
-      this.draining = new Drain(
-        this.life,
-        this.subscriptions,
-        this.outbox,
-        () => this.close({ timeoutMs: GOODBYE_MS }),
-        this.closed,
-      );
-    }
-    this.draining.shorten(options);
-    await this.draining.done;
-  }
-
   /** Figures of this client, up to now. */
   metrics(): ClientMetrics {
     const { connects, failedAttempts, link } = this.life;
     const { held, heldBytes, waiting, dropped, expired, ...published } = this.outbox.metrics;
     return {
       state: this.state,
-      breaker: this.breaker?.state ?? null,
       connects,
       failedAttempts,
       unconfirmed: this.unconfirmed,
@@ -370,6 +397,8 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
       buffered: { messages: held, bytes: heldBytes, waiting, dropped, expired },
       ...published,
       subscriptions: this.subscriptions.size,
+      requests: this.requests.waiting,
+      lateAnswers: this.requests.late,
       connection: link?.connection.metrics?.() ?? null,
     };
   }
@@ -409,15 +438,9 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
 
   private onState(state: ClientState, reason: JspError | null): void {
     if (state !== 'closed') return void this.tell('state', state, reason);
-    this.breaker?.end();
     this.resolveClosed(reason);
     this.tell('state', state, reason);
     this.tell('close', reason, this.outbox.unconfirmed);
-  }
-
-  private onBreaker(state: BreakerState, reason: JspError | null): void {
-    if (state !== 'open') this.outbox.goOn();
-    this.tell('breaker', state, reason);
   }
 
   private onNotice(link: Link, notice: Notice): void {
@@ -428,6 +451,36 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     // A refusal ends the connection when the time comes, and then the next attempt asks once more.
     if (code === NoticeCode.CREDENTIALS_EXPIRE) this.greeter.renew(link).catch(() => {});
     this.tell('notice', known);
+  }
+
+  private publishBytes(
+    topic: string,
+    payload: Uint8Array | string,
+    options: PublishOptions | undefined,
+  ): boolean | Promise<PublishReceipt> {
+    if (options?.qos === 1) {
+      return this.goodbye === null
+        ? this.outbox.publishAcknowledged(topic, payload, options)
+        : this.outbox.reject(topic, closedError());
+    }
+    if (this.goodbye !== null || this.life.failure !== null) this.assertOpen();
+    return this.outbox.publish(topic, payload, options);
+  }
+
+  private publishEncoded(
+    topic: string,
+    value: unknown,
+    codec: Codec<unknown>,
+    options: PublishOptions = {},
+  ): boolean | Promise<PublishReceipt> {
+    let payload: Uint8Array | string;
+    try {
+      payload = encodeWith(codec, value);
+    } catch (error) {
+      if (options.qos === 1) return this.outbox.reject(topic, error);
+      throw error;
+    }
+    return this.publishBytes(topic, payload, { contentType: codec.contentType, ...options });
   }
 
   private onlineLink(): Link {
@@ -449,14 +502,6 @@ interface Device {
   appState?: AppState;
 }
 
-function breakerOf(
-  options: BrokerClientOptions,
-  tell: (state: BreakerState, reason: JspError | null) => void,
-): Breaker | null {
-  const { breaker = false } = options;
-  return breaker === false ? null : new Breaker(breaker === true ? {} : breaker, clockOf(options), tell);
-}
-
 function backoffOf({ reconnect, random }: BrokerClientOptions, ways: number): Backoff | null {
   if (reconnect === false) return null;
   const given = typeof reconnect === 'object' ? reconnect : {};
@@ -470,10 +515,6 @@ function fraction(random: RandomSource): number {
 }
 
 const WAIT_OPTIONS: OptionTable<WaitOptions> = { signal: abortSignal };
-const DRAIN_OPTIONS: OptionTable<DrainOptions> = {
-  timeoutMs: number(0, Number.POSITIVE_INFINITY),
-  signal: abortSignal,
-};
 const CLIENT_CLOSE_OPTIONS: OptionTable<ClientCloseOptions> = {
   timeoutMs: number(0, Number.POSITIVE_INFINITY),
   stallMs: number(0, Number.POSITIVE_INFINITY),
@@ -486,5 +527,3 @@ const WINDOW_BYTES = 1024 * 1024 * 1024;
 const NAME_BYTES = 12;
 const PASSING_EXPIRY_MS = 2 * 60_000;
 const NAMED_EXPIRY_MS = 24 * 3_600_000;
-/** For the goodbye of a client that has drained. */
-const GOODBYE_MS = 5_000;

@@ -3,7 +3,6 @@
 import type { JspError } from '../base/errors.ts';
 import { type Notice, NoticeCode } from '../pubsub/session-commands.ts';
 import type { Connection } from '../transport/connection.ts';
-import type { BreakerState } from './breaker.ts';
 import type { ClientState } from './life.ts';
 import type { UnpublishedMessage } from './outbox.ts';
 import type { ClientSubscriptionEvents } from './subscriptions.ts';
@@ -27,8 +26,6 @@ export interface ClientNotice {
 /** Figures of a client. */
 export interface ClientMetrics {
   readonly state: ClientState;
-  /** Null: it has none. */
-  readonly breaker: BreakerState | null;
   /** How often it was connected, and how often an attempt failed. */
   readonly connects: number;
   readonly failedAttempts: number;
@@ -50,6 +47,9 @@ export interface ClientMetrics {
   /** Messages with QoS 0 of which nobody knows whether the broker has them: their connection ended. */
   readonly lost: number;
   readonly subscriptions: number;
+  /** Requests that wait for their answer, and answers that came when nobody waited for them any more. */
+  readonly requests: number;
+  readonly lateAnswers: number;
   /** Those of the connection; null without one. */
   readonly connection: ReturnType<Connection['metrics']> | null;
 }
@@ -59,10 +59,10 @@ export interface BrokerClientEvents extends ClientSubscriptionEvents {
   state: [state: ClientState, reason: JspError | null];
   /** The broker tells something that concerns the whole client, such as that it is about to go. */
   notice: [notice: ClientNotice];
+  /** The broker did not take the will that it was told anew, on a later connection. */
+  willRefused: [error: Error];
   /** After a publish that answered false: go on. */
   drain: [];
-  /** The circuit breaker has opened, for this reason, tries whether it may close, or has closed. */
-  breaker: [state: BreakerState, reason: JspError | null];
   /** A message that was taken did not get to the broker, for one with QoS 1 whoever awaits it or not. */
   unpublished: [message: UnpublishedMessage, error: JspError];
   /**

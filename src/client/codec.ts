@@ -22,7 +22,7 @@ export interface Codec<T> {
 }
 
 /**
- * JSON. What is no JSON in UTF-8 cannot be decoded.
+ * JSON. What is no JSON in UTF-8 cannot be decoded. An empty payload, which removes a last value, stands for undefined.
  *
  * @param check - what makes a `T` of what was parsed, or throws; default: taken as it is
  * @example
@@ -32,11 +32,13 @@ export function jsonCodec<T = unknown>(check?: (value: unknown) => T): Codec<T> 
   return {
     contentType: 'application/json',
     encode: (value) => {
+      if (value === undefined) return '';
       const json: string | undefined = JSON.stringify(value);
       if (json === undefined) throw new TypeError(`JSON has nothing for ${typeof value}`);
       return json;
     },
     decode: (payload) => {
+      if (payload.length === 0) return undefined as T;
       const value: unknown = JSON.parse(UTF8.decode(payload));
       return check === undefined ? (value as T) : check(value);
     },

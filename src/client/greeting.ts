@@ -33,6 +33,11 @@ export class Greeter {
     this.clock = clock;
   }
 
+  /** Name of the session; null for one that ends with its connection. */
+  get sessionName(): string | null {
+    return this.session?.name ?? null;
+  }
+
   /** Others can be asked for when the broker does not take those that it was given. */
   get canRenew(): boolean {
     return typeof this.source === 'function';

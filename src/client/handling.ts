@@ -136,7 +136,7 @@ function rejectByItself(error: unknown): void {
   void Promise.reject(error);
 }
 
-function isThenable(result: unknown): result is PromiseLike<unknown> {
+export function isThenable(result: unknown): result is PromiseLike<unknown> {
   return (
     typeof result === 'object' && result !== null && typeof (result as { then?: unknown }).then === 'function'
   );

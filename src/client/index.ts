@@ -1,5 +1,4 @@
 export type { BufferOptions, BufferPolicy } from './backlog.ts';
-export type { BreakerOptions, BreakerState } from './breaker.ts';
 export {
   type BrokerClient,
   type ClientCloseOptions,
@@ -11,7 +10,6 @@ export type { BrokerClientOptions } from './client-options.ts';
 export { bytesCodec, type Codec, jsonCodec, textCodec } from './codec.ts';
 export type { UnopenedMessage } from './compression.ts';
 export type { Credentials, CredentialsSource } from './credentials.ts';
-export { DrainError, type DrainOptions, type UnsettledMessage } from './draining.ts';
 export type { ClientState, FirstConnect } from './life.ts';
 export type { ClientConnection } from './link.ts';
 export type {
@@ -26,6 +24,9 @@ export type { UnpublishedMessage } from './outbox.ts';
 export type { PublishOptions } from './publish-options.ts';
 export type { UndecodableMessage } from './reading.ts';
 export type { ReconnectOptions } from './reconnecting.ts';
+export { ReplyError, type ReplyHandler, type ReplyOptions } from './replying.ts';
+export type { RequestOptions } from './requests.ts';
 export type { PublishReceipt } from './sequence.ts';
 export type { StartPosition, SubscribeOptions } from './subscribe-options.ts';
 export type { Gap, MissedReason, Resumed, Subscription, SubscriptionEvents } from './subscription.ts';
+export type { Will } from './will.ts';

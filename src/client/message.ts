@@ -123,6 +123,11 @@ export class Message<T = unknown> {
     this.source = source;
   }
 
+  /** The same message with another value. */
+  withValue<V>(value: V): Message<V> {
+    return new Message<V>(this.topic, this.payload, this.delivery, this.source, value);
+  }
+
   /** The payload as UTF-8. */
   text(): string {
     return this.payload.toString();
@@ -134,7 +139,7 @@ export class Message<T = unknown> {
    * @throws {JspError} `ERR_JSP_PAYLOAD_INVALID`
    */
   json<J = T>(): J {
-    return decodeWith(JSON_CODEC.decode, this.payload) as J;
+    return decodeWith((bytes) => JSON_CODEC.decode(bytes), this.payload) as J;
   }
 
   /** Its number in its log; undefined with QoS 0. */

@@ -5,7 +5,7 @@
 
 import { JspError } from '../base/errors.ts';
 import { checkOptions } from '../base/options.ts';
-import { decodeSubscribed, type ReaderStart } from '../pubsub/acknowledgement.ts';
+import { decodeSubscribed, MISSED_UNKNOWN, type ReaderStart } from '../pubsub/acknowledgement.ts';
 import {
   type CommandReader,
   encodeSubscribe,
@@ -15,16 +15,19 @@ import {
   reasonCodeName,
   SubscribeFlag,
 } from '../pubsub/command.ts';
-import { isShared } from '../pubsub/topic.ts';
+import { STATUS_NO_RESPONDERS } from '../pubsub/properties.ts';
+import { isShared, topicFault } from '../pubsub/topic.ts';
 import { abortError, abortSignal, onAbort, unlessAborted } from '../transport/abort.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
-import { messageOf as textOf } from './codec.ts';
+import { encodeWith, messageOf as textOf } from './codec.ts';
+
 import { closedError } from './command-stream.ts';
 import type { UnopenedMessage } from './compression.ts';
 import { type HandledMessages, Handling } from './handling.ts';
 import type { Link, LinkUser } from './link.ts';
-import type { Delivery, Message, MessageHandler, MessageSource, RespondOptions } from './message.ts';
+import type { Message, MessageHandler, MessageSource, RespondOptions } from './message.ts';
 import { type BusyKeys, bufferFor, type MessageBuffer } from './message-buffer.ts';
+import type { PublishOptions } from './publish-options.ts';
 import {
   isCompressedMessage,
   type MessageReading,
@@ -60,7 +63,8 @@ export interface SubscriptionOwner {
   /** False: nobody listens. */
   onHandlerError(subscription: OpenSubscription, error: unknown, message: Message): boolean;
   onUndecodable(subscription: OpenSubscription, message: UndecodableMessage): void;
-  respond(message: Message, payload: unknown, options: RespondOptions): boolean;
+  /** Publishes an answer. */
+  publish(topic: string, payload: Uint8Array | string, options: PublishOptions | undefined): boolean;
 }
 
 /** Where a subscription is in its life. */
@@ -114,7 +118,6 @@ export class OpenSubscription
   private inLoops = 0;
   private hasWarned = false;
   private whenIdle: (() => void) | null = null;
-  private whenChanged: (() => void) | null = null;
   private resolveClosed: (error: Error | null) => void = () => {};
   private settleOpened: ((error: Error | null) => void) | null = null;
 
@@ -192,52 +195,25 @@ export class OpenSubscription
    * Waits until the application is done with what it has, and closes. With QoS 0 what has arrived is handed over first; with QoS 1 no more is, and the
    * broker has got the acknowledgements. [CLT-31]
    *
-   * @returns the messages that the application has and did not settle
+   * @returns how many messages the application has and did not settle
    */
-  async drain(): Promise<readonly Delivery[]> {
+  async drain(): Promise<number> {
     const { settling } = this;
-    if (this.phase === Phase.OVER) return [];
+    if (this.phase === Phase.OVER) return 0;
     if (settling === null) {
       await this.unsubscribe();
       await this.idle();
-      return [];
+      return 0;
     }
     this.phase = Phase.DRAINING;
     this.forgetUnsettled();
     this.wakeLoops();
     await this.idle();
-    await this.confirmed(settling);
-    const left = this.handedOver;
+    settling.flush();
+    await this.streams?.ping();
+    const left = settling.handedOver;
     this.close();
     return left;
-  }
-
-  /** Messages that the application has and has not settled. */
-  get handedOver(): readonly Delivery[] {
-    return this.settling?.handedOver ?? [];
-  }
-
-  /** Resolves when the broker has the acknowledgements, on this connection or the next. */
-  private async confirmed(settling: Settling): Promise<void> {
-    while (this.phase === Phase.DRAINING) {
-      const { streams } = this;
-      if (streams !== null && this.isConfirmed) {
-        settling.flush();
-        try {
-          return await streams.ping();
-        } catch {
-          // its connection has ended: what it did not bring goes by the next
-        }
-      } else if (streams === null && !settling.owesAnswers) return;
-      if (this.streams === streams) await this.change();
-    }
-  }
-
-  /** The broker has acknowledged it on another connection, or it is over. */
-  private change(): Promise<void> {
-    return new Promise((resolve) => {
-      this.whenChanged = resolve;
-    });
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {
@@ -273,7 +249,17 @@ export class OpenSubscription
   }
 
   respond(message: Message, payload: unknown, options: RespondOptions): boolean {
-    return this.owner.respond(message, payload, options);
+    const { replyTo, correlation } = message;
+    if (replyTo === undefined || topicFault(replyTo) !== null) return false;
+    const { status } = options;
+    if (status === STATUS_NO_RESPONDERS)
+      throw new RangeError('status must not be 503, which says that nobody is there');
+    const codec = status ? null : this.reading.codec;
+    const answer = codec === null ? ((payload ?? '') as Uint8Array | string) : encodeWith(codec, payload);
+    const contentType = options.contentType ?? codec?.contentType;
+    const isBare = !status && (correlation ?? contentType ?? options.headers) === undefined;
+    const said = isBare ? undefined : { ...options, correlation, contentType };
+    return this.owner.publish(replyTo, answer, said);
   }
 
   // ---- its messages, on their way to the handler ----
@@ -338,7 +324,7 @@ export class OpenSubscription
   // ---- its connections ----
 
   private online(link: Link): void | Promise<void> {
-    if (this.phase > Phase.OPEN && !this.isNeededAgain) return;
+    if (this.phase > Phase.OPEN && !(this.phase === Phase.LEAVING && this.isDurable)) return;
     let streams: SubscriptionStreams;
     try {
       streams = new SubscriptionStreams(link, this.options.priority ?? 'chat', {
@@ -354,14 +340,6 @@ export class OpenSubscription
     this.streams = streams;
     this.isConfirmed = false;
     return this.subscribeOn(streams);
-  }
-
-  /** There is something left to tell the broker. */
-  private get isNeededAgain(): boolean {
-    if (this.phase === Phase.LEAVING) return this.isDurable;
-    return (
-      this.phase === Phase.DRAINING && (this.settling?.handedOver.length !== 0 || this.settling.owesAnswers)
-    );
   }
 
   /** Asks for all filters. It rejects never: what was refused ends the subscription. */
@@ -425,14 +403,13 @@ export class OpenSubscription
     let recovered = false;
     if (settling !== null && start !== null) {
       if (!isExact(start)) return streams.fail();
-      recovered = isAgain && settling.resumption?.epoch === start.epoch;
+      recovered = isAgain && start.isRecovered && settling.resumption?.epoch === start.epoch;
       settling.begin((command) => streams.send(command), start, recovered, this.isAlone);
     }
-    this.whenChanged?.();
     const missed = start?.missed ?? 0;
-    if (missed > 0) this.tellGap(missed);
+    if (missed === MISSED_UNKNOWN || (isAgain && !recovered)) this.tellGap('unknown');
+    else if (missed > 0) this.tellGap(missed);
     if (!isAgain) return;
-    if (!recovered) this.tellGap('unknown');
     this.tell('resumed', { recovered });
     this.owner.onResumed(this, { recovered });
   }
@@ -447,7 +424,6 @@ export class OpenSubscription
     this.streams = null;
     this.settling?.breakOff();
     this.forgetUnsettled();
-    this.whenChanged?.();
     if (this.phase === Phase.LEAVING)
       this.finish(null); // it went with its stream [BRK-5]
     else this.onIdle();
@@ -500,7 +476,6 @@ export class OpenSubscription
     this.settleOpened = null;
     this.wakeLoops();
     this.resolveClosed(error);
-    this.whenChanged?.();
     this.owner.onClosed(this, error);
     this.onIdle();
   }
@@ -512,8 +487,9 @@ export class OpenSubscription
     const { settling } = this;
     const { flags, topicEnd } = reader;
     const hasQos1 = settling !== null && (flags & PublishFlag.QOS1) !== 0;
+    if (hasQos1 && this.phase === Phase.DRAINING) return;
     const delivery = hasQos1 ? settling.receive(command, topicEnd, reader.id) : null;
-    if (hasQos1 && (delivery === null || this.phase === Phase.DRAINING)) return;
+    if (hasQos1 && delivery === null) return;
     const topic = this.reading.topics.textOf(command, topicEnd);
     const message = messageOf(command, reader, topic, delivery, this);
     const { handling } = this;
@@ -548,12 +524,17 @@ export class OpenSubscription
   /** While it is being taken back, what the broker still holds is taken in; that has its bounds, too. */
   private get mustPause(): boolean {
     if (this.phase === Phase.LEAVING) return this.buffer.bytes >= LAST_BYTES_MAX;
-    return this.buffer.blocked || this.unsettled > this.unackedMax;
+    return this.buffer.blocked || this.hasTooMany;
+  }
+
+  /** A broker does not send so many. [CLT-26] */
+  private get hasTooMany(): boolean {
+    return this.settling !== null && this.settling.inFlight > this.unackedMax;
   }
 
   private get mayReadOn(): boolean {
     if (this.phase === Phase.LEAVING) return !this.mustPause;
-    return this.buffer.low && this.unsettled <= this.unackedMax;
+    return this.buffer.low && !this.hasTooMany;
   }
 
   private readOn(): void {
@@ -630,9 +611,10 @@ export class OpenSubscription
   }
 }
 
-/** Numbers of 64 bits that the broker sent are such that a number holds. */
+/** Numbers of 64 bits that the broker sent are such that a number holds. [CLT-36] */
 function isExact({ epoch, next, missed }: ReaderStart): boolean {
-  return Number.isSafeInteger(epoch) && Number.isSafeInteger(next) && Number.isSafeInteger(missed);
+  const isCount = missed === MISSED_UNKNOWN || Number.isSafeInteger(missed);
+  return Number.isSafeInteger(epoch) && Number.isSafeInteger(next) && isCount;
 }
 
 /** What the broker refused a request for; null for any other error. */

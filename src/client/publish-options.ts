@@ -5,8 +5,9 @@ import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream
 import { DeliveryClass, encodeProperties, findProperty, PropertyType } from '../pubsub/properties.ts';
 import { abortSignal } from '../transport/abort.ts';
 import { type CompressionChoice, compressionChoice } from '../transport/compression.ts';
+import { type Codec, codecOption } from './codec.ts';
 
-export interface PublishOptions {
+export interface PublishOptions<T = unknown> {
   /**
    * 0 (default): handed on once, to whoever is subscribed. 1: the answer is a promise that resolves when the broker has stored the message; the client sends it
    * again after a lost connection until then, and it is stored once.
@@ -24,6 +25,8 @@ export interface PublishOptions {
   contentType?: string | undefined;
   /** Messages of one key stay in order where several subscribers share the work: up to 256 bytes. */
   key?: string | undefined;
+  /** Of an answer to a request: 0 or none is success, 503 says that nobody is there to answer. */
+  status?: number | undefined;
   /** The application's own, for the subscribers. */
   headers?: Readonly<Record<string, string>> | undefined;
   /** How much is done to deliver it, at most: `durable` (default) goes to its log with QoS 1; less is in no log, and `latest` and `unreliable` may be left out for newer ones. */
@@ -34,6 +37,8 @@ export interface PublishOptions {
   traceparent?: string | undefined;
   /** With `retain`: the value goes with the session of this client, when that has had no connection for so long. Presence, for one. */
   owned?: { readonly graceMs?: number | undefined } | undefined;
+  /** What makes the payload. Default: that of the client. */
+  codec?: Codec<T> | undefined;
   /** Of QoS 1: ends the wait. A message that has not left is taken back; one that has may be stored all the same. */
   signal?: AbortSignal | undefined;
   /**
@@ -55,7 +60,8 @@ export function checkPublishOptions(options: PublishOptions): void {
 
 /** The properties of a message with these options, with their length before them; null where it has none. */
 export function propertiesOf(options: PublishOptions): Buffer | null {
-  const { ttlMs, replyTo, correlation, contentType, key, headers, messageId, traceparent, owned } = options;
+  const { ttlMs, replyTo, correlation, contentType, key, headers, messageId, traceparent, owned, status } =
+    options;
   const isPlain =
     ttlMs === undefined &&
     replyTo === undefined &&
@@ -66,6 +72,7 @@ export function propertiesOf(options: PublishOptions): Buffer | null {
     messageId === undefined &&
     traceparent === undefined &&
     owned === undefined &&
+    status === undefined &&
     options.class === undefined;
   if (isPlain) return null;
   return encodeProperties({
@@ -76,6 +83,7 @@ export function propertiesOf(options: PublishOptions): Buffer | null {
     contentType,
     messageId,
     traceparent,
+    status,
     owned: owned === undefined ? undefined : (owned.graceMs ?? GRACE_MS),
     key,
     headers,
@@ -94,7 +102,7 @@ const CLASSES = {
   durable: DeliveryClass.DURABLE,
 } as const;
 
-const PUBLISH_OPTIONS: OptionTable<PublishOptions> = {
+export const PUBLISH_OPTIONS: OptionTable<PublishOptions> = {
   qos: whole(0, 1),
   retain: flag,
   ttlMs: whole(1, 0xffff_ffff),
@@ -102,6 +110,7 @@ const PUBLISH_OPTIONS: OptionTable<PublishOptions> = {
   correlation: (value) =>
     typeof value === 'string' || value instanceof Uint8Array ? null : 'a Uint8Array or a string',
   contentType: text,
+  status: whole(0, 0xffff),
   key: text,
   headers: (value) =>
     typeof value === 'object' &&
@@ -116,6 +125,7 @@ const PUBLISH_OPTIONS: OptionTable<PublishOptions> = {
     checkOptions('publish', value as { graceMs?: number }, OWNED_OPTIONS);
     return null;
   },
+  codec: codecOption,
   signal: abortSignal,
   priority: oneOf(STREAM_PRIORITIES),
   compression: compressionChoice,

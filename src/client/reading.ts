@@ -9,7 +9,7 @@ import { Delivery, Message, type MessageSource } from './message.ts';
 
 /** What a client has for the messages of its subscriptions. */
 export interface MessageReading {
-  readonly topics: TopicTexts;
+  readonly topics: Topics;
   /** Null: no compressed ones are taken. */
   readonly inflater: PayloadInflater | null;
   /** Null: the payload is the value. */
@@ -76,7 +76,8 @@ export function openedMessage(
   }
   if (codec === null) return isCompressed ? new Message(topic, payload, delivery, source) : message;
   try {
-    return new Message(topic, payload, delivery, source, decodeWith(codec.decode, payload));
+    const value = decodeWith((bytes) => codec.decode(bytes), payload);
+    return new Message(topic, payload, delivery, source, value);
   } catch (error) {
     const raw = isCompressed ? new Message(topic, payload, delivery, source) : message;
     listener.onUndecodable({ topic, reason: (error as Error).message, message: raw });
@@ -84,8 +85,18 @@ export function openedMessage(
   }
 }
 
+/** What tells the topic of a PUBLISH. */
+export interface Topics {
+  textOf(message: Buffer, topicEnd: number): string;
+}
+
+/** Topics of which each comes once. */
+export const FRESH_TOPICS: Topics = {
+  textOf: (message, topicEnd) => message.toString('utf8', HEADER_BYTES, topicEnd),
+};
+
 /** Topics as text, decoded once as long as they are remembered. */
-export class TopicTexts {
+export class TopicTexts implements Topics {
   private readonly texts = new TopicTable<string>(TOPICS_MAX);
 
   /** The topic of a PUBLISH. */

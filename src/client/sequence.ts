@@ -99,11 +99,8 @@ export class Sequence {
   private link: Link | null = null;
   private stream: CommandStream | null = null;
   private isFull = false;
-  /** Whether one may be sent for the first time. */
-  private readonly admits: () => boolean;
 
-  constructor(priority: StreamPriority, backlog: Backlog, clock: Clock, admits: () => boolean) {
-    this.admits = admits;
+  constructor(priority: StreamPriority, backlog: Backlog, clock: Clock) {
     this.priority = priority;
     this.backlog = backlog;
     this.lane = backlog.newLane();
@@ -136,17 +133,17 @@ export class Sequence {
     this.forgetSettled();
   }
 
-  /** All that are not settled. */
-  messages(): AcknowledgedMessage[] {
-    const messages: AcknowledgedMessage[] = [];
+  /** The promises of all that are not settled. */
+  receipts(): Promise<PublishReceipt>[] {
+    const receipts: Promise<PublishReceipt>[] = [];
     for (let i = 0; i < this.unanswered.length; i++) {
       const message = this.unanswered.peek(i);
-      if (message !== undefined && !message.isSettled) messages.push(message);
+      if (message !== undefined && !message.isSettled) receipts.push(message.receipt);
     }
     for (let message = this.lane.first; message !== null; message = message.next) {
-      messages.push(message as AcknowledgedMessage);
+      receipts.push((message as AcknowledgedMessage).receipt);
     }
-    return messages;
+    return receipts;
   }
 
   online(link: Link): void {
@@ -172,9 +169,7 @@ export class Sequence {
   }
 
   private canSend(): boolean {
-    return (
-      !this.isFull && this.handed === this.unanswered.length && this.openStream() !== null && this.admits()
-    );
+    return !this.isFull && this.handed === this.unanswered.length && this.openStream() !== null;
   }
 
   /**
@@ -194,7 +189,7 @@ export class Sequence {
   }
 
   /** Sends what may be sent: what an earlier connection left first, then what has waited. */
-  pump(): void {
+  private pump(): void {
     this.forgetSettled();
     while (!this.isFull && this.handed < this.unanswered.length && this.openStream() !== null) {
       const message = this.unanswered.peek(this.handed) as AcknowledgedMessage;

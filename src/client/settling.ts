@@ -50,19 +50,21 @@ export class Settling implements Settler {
 
   /** Deliveries that were not settled, of this round and those that are carried over. */
   get count(): number {
-    return this.unsettled.size + this.carried.size;
+    let count = this.unsettled.size;
+    for (const { isSettled } of this.carried.values()) if (!isSettled) count++;
+    return count;
+  }
+
+  /** Those of the present connection. */
+  get inFlight(): number {
+    return this.unsettled.size;
   }
 
   /** Those of them that the application has. */
-  get handedOver(): readonly Delivery[] {
-    const both = [...this.carried.values(), ...this.unsettled.values()];
-    return both.filter(({ isHandedOver, isSettled }) => isHandedOver && !isSettled);
-  }
-
-  /** What the application has settled, and the broker does not know: its connection has ended meanwhile. */
-  get owesAnswers(): boolean {
-    for (const { isSettled } of this.carried.values()) if (isSettled) return true;
-    return false;
+  get handedOver(): number {
+    let count = 0;
+    for (const { isHandedOver } of this.unsettled.values()) if (isHandedOver) count++;
+    return count;
   }
 
   /** Where to go on; null before anything is known. */

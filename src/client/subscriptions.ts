@@ -4,9 +4,10 @@ import type { Clock } from '../udp/clock.ts';
 import type { Codec } from './codec.ts';
 import type { ClientCompression, UnopenedMessage } from './compression.ts';
 import type { Life } from './life.ts';
-import type { Delivery, Message, MessageHandler, RespondOptions } from './message.ts';
+import type { Message, MessageHandler } from './message.ts';
 import { OpenSubscription, type SubscriptionOwner } from './open-subscription.ts';
-import { TopicTexts, type UndecodableMessage } from './reading.ts';
+import type { PublishOptions } from './publish-options.ts';
+import { FRESH_TOPICS, TopicTexts, type UndecodableMessage } from './reading.ts';
 import type { SubscribeOptions } from './subscribe-options.ts';
 import type { Gap, MissedReason, Resumed, Subscription } from './subscription.ts';
 
@@ -34,8 +35,12 @@ type Tell = <K extends keyof ClientSubscriptionEvents>(
   ...args: ClientSubscriptionEvents[K]
 ) => boolean;
 
-/** Answers a request. */
-export type Respond = (message: Message, payload: unknown, options: RespondOptions) => boolean;
+/** Publishes an answer to a request. */
+export type PublishAnswer = (
+  topic: string,
+  payload: Uint8Array | string,
+  options: PublishOptions | undefined,
+) => boolean;
 
 export class Subscriptions {
   private readonly life: Life;
@@ -46,13 +51,14 @@ export class Subscriptions {
   private readonly owner: SubscriptionOwner;
   private readonly topics = new TopicTexts();
   private readonly all = new Set<OpenSubscription>();
+  private readonly inboxes = new Set<OpenSubscription>();
 
   constructor(
     life: Life,
     compression: ClientCompression,
     { codec, clock }: { codec: Codec<unknown> | null; clock: Clock },
     tell: Tell,
-    respond: Respond,
+    publish: PublishAnswer,
   ) {
     this.life = life;
     this.compression = compression;
@@ -60,8 +66,7 @@ export class Subscriptions {
     this.clock = clock;
     this.owner = {
       onClosed: (over, error) => {
-        this.all.delete(over);
-        life.forget(over.linkUser);
+        this.forget(over);
         if (error === null) return;
         // A client that is over tells of itself.
         queueMicrotask(() => {
@@ -74,7 +79,7 @@ export class Subscriptions {
       onHandlerError: (of, error, message) => tell('handlerError', of, error, message),
       onGap: (of, gap) => void tell('gap', of, gap),
       onResumed: (of, resumed) => void tell('resumed', of, resumed),
-      respond,
+      publish,
     };
   }
 
@@ -97,18 +102,42 @@ export class Subscriptions {
     return subscription;
   }
 
-  /** Lets the application finish what it has, of all at once. [CLT-31] */
-  async drain(): Promise<readonly Delivery[]> {
-    const left = await Promise.all([...this.all].map((each) => each.drain()));
-    return left.flat();
+  /** For answers to requests, of which the application hears nothing. */
+  async openInbox(filter: string, handler: MessageHandler): Promise<OpenSubscription> {
+    const inflater = this.compression.inflaterFor(undefined);
+    const reading = { topics: FRESH_TOPICS, inflater, codec: null, clock: this.clock };
+    const owner = { ...SILENT, onClosed: (over: OpenSubscription) => this.forget(over) };
+    const inbox = new OpenSubscription([filter], handler, { retained: 'none' }, reading, owner);
+    this.inboxes.add(inbox);
+    this.life.use(inbox.linkUser);
+    await inbox.opened(undefined);
+    return inbox;
   }
 
-  /** Messages with QoS 1 that the application has and has not settled. */
-  get handedOver(): readonly Delivery[] {
-    return [...this.all].flatMap(({ handedOver }) => handedOver);
+  /** Lets the application finish what it has. Resolves with how many messages it did not settle. [CLT-31] */
+  async drain(): Promise<number> {
+    const left = await Promise.all([...this.all].map((each) => each.drain()));
+    return left.reduce((sum, count) => sum + count, 0);
   }
 
   close(): void {
-    for (const each of [...this.all]) each.close();
+    for (const each of [...this.all, ...this.inboxes]) each.close();
+  }
+
+  private forget(over: OpenSubscription): void {
+    this.all.delete(over);
+    this.inboxes.delete(over);
+    this.life.forget(over.linkUser);
   }
 }
+
+const SILENT: SubscriptionOwner = {
+  onClosed: () => {},
+  onMissed: () => {},
+  onUnopened: () => {},
+  onUndecodable: () => {},
+  onHandlerError: () => false,
+  onGap: () => {},
+  onResumed: () => {},
+  publish: () => false,
+};

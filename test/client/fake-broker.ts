@@ -1,5 +1,6 @@
 import { JspError } from '../../src/base/errors.ts';
 import type { BrokerLimits } from '../../src/broker/core/state.ts';
+import { MemoryStore } from '../../src/broker/core/store/memory-store.ts';
 import { BrokerService } from '../../src/broker/service.ts';
 import { connectClientBy } from '../../src/client/broker-client.ts';
 import { type BrokerClient, type BrokerClientOptions, connectClient } from '../../src/client/index.ts';
@@ -8,15 +9,23 @@ import { type FakeConnection, FakeNetwork } from './fake-transport.ts';
 /** A broker and its clients over a transport in memory. */
 export class FakeBroker {
   readonly network: FakeNetwork;
-  readonly service: BrokerService;
+  service: BrokerService;
+  private readonly limits: BrokerLimits;
+  private epoch = 1;
 
   constructor(limits: BrokerLimits = {}, network = new FakeNetwork()) {
     this.network = network;
+    this.limits = limits;
     this.service = new BrokerService(limits);
   }
 
   async client(options: BrokerClientOptions = {}): Promise<BrokerClient> {
     return (await this.clientAndConnection(options)).client;
+  }
+
+  /** It is as if it had died, and another one knew nothing of it; its connections are not broken by that. */
+  restart(): void {
+    this.service = new BrokerService(this.limits, { store: new MemoryStore([], ++this.epoch) });
   }
 
   async clientAndConnection(

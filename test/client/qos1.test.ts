@@ -27,7 +27,7 @@ describe('a message of QoS 1', () => {
         headers: { 'content-language': 'de', __proto__x: 'y' },
       },
     });
-    log.deliver(2 ** 32 + 6);
+    log.deliver(2 ** 32 + 6, { payload: '{' });
     await settle();
     const [full, bare] = got;
     expect(full.topic).toBe('a/b');

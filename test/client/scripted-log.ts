@@ -155,7 +155,7 @@ export function subscribed(
       return true;
     },
     onUndecodable: (_, { topic, reason }) => told.push(['undecodable', topic, reason]),
-    respond: () => false,
+    publish: () => false,
   });
   /** Lets everything that is on its way arrive, and what waits for the end of a turn happen. */
   const settle = async (): Promise<void> => {

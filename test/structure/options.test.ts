@@ -23,8 +23,6 @@ const DECLARED = [
   'PublishOptions',
   'ReconnectOptions',
   'BufferOptions',
-  'BreakerOptions',
-  'DrainOptions',
   'SubscribeOptions',
   'SendFilesOptions',
   'ReceiveOptions',
