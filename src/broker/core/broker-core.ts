@@ -19,6 +19,7 @@ import type { BrokerMetrics, Effect, Link, Peer } from './output.ts';
 import { type BrokerLimits, BrokerState, type Handler } from './state.ts';
 import { MemoryStore } from './store/memory-store.ts';
 import type { LogPort, StoreEvents, StoreFailure, StorePort } from './store-port.ts';
+import { Timer } from './timers.ts';
 
 /** Something for the driver to do; it is used again for another as soon as the next is asked for. */
 export type BrokerEffect = Effect<Channel, Client>;
@@ -43,6 +44,11 @@ const HANDLERS: Readonly<Record<number, Handler | undefined>> = {
 export class BrokerCore implements StoreEvents {
   private readonly state: BrokerState;
   private isRestored = false;
+  /** Clients that the tick has not come to yet; null: it has come to all. */
+  private untended: Iterator<Client> | null = null;
+  private readonly tendLater = new Timer(() => {
+    if (this.untended !== null) this.tendSome(this.untended, this.state.nowMs);
+  });
   /** Where {@link idle} last found something. */
   private lastBusy: Channel | null = null;
 
@@ -172,13 +178,26 @@ export class BrokerCore implements StoreEvents {
    * @param nowMs - monotonic
    */
   tick(nowMs: number): void {
-    for (const client of this.state.clients.keys()) {
+    this.untended ??= this.state.clients.keys();
+    this.tendSome(this.untended, nowMs);
+  }
+
+  /** Looks after a few thousand clients. The others have their turn when messages had theirs: however many are idle, nobody waits for them. */
+  private tendSome(clients: Iterator<Client>, nowMs: number): void {
+    for (let i = 0; i < CLIENTS_TENDED_MAX; i++) {
+      const next = clients.next();
+      if (next.done) {
+        this.untended = null;
+        return;
+      }
+      const client = next.value;
       try {
         for (const channel of client.channels) this.tend(channel, nowMs);
       } catch (error) {
         this.state.failInternally(client, error);
       }
     }
+    this.state.timers.set(this.tendLater, this.state.nowMs + 1);
   }
 
   /**
@@ -344,5 +363,6 @@ export class BrokerCore implements StoreEvents {
   }
 }
 
+const CLIENTS_TENDED_MAX = 4_096;
 /** A lane that carries nothing for so long is ended. */
 const LANE_UNUSED_MS = 10_000;
