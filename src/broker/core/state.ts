@@ -63,7 +63,7 @@ export interface BrokerLimits {
   durablesMax?: number | undefined;
   /** Most sessions with a name, of clients that are connected or away. Default 250,000. */
   sessionsMax?: number | undefined;
-  /** A session outlives a connection for so many ms at most, whatever its client asks. Default 7 days. */
+  /** A session outlives a connection for so many ms at most, whatever its client asks; 4,294,967,295: for ever, if it asks that. Default 7 days. */
   sessionExpiryMaxMs?: number | undefined;
   /** Most bytes of all wills together. Default 64 MiB. */
   willBytesMax?: number | undefined;

@@ -3,6 +3,7 @@
  * is, or when their client begins anew. The store keeps them, so that they outlive the broker as well. [BRK-50] [BRK-54]
  */
 
+import { EXPIRY_NEVER } from '../../../pubsub/session-commands.ts';
 import type { Client } from '../delivery/client.ts';
 import type { LogPort, StoreEvents, StorePort } from '../store-port.ts';
 import { Timer } from '../timers.ts';
@@ -35,6 +36,8 @@ export class SessionTable implements StoreEvents {
   private readonly limits: SessionLimits;
   private readonly byName = new Map<string, Session>();
   private readonly away: AbsenceClock<Session>;
+  /** Those whose client is away, also for ever. */
+  private gone = 0;
   /** Those that are kept in the store and whose client is connected. */
   private presentCount = 0;
   private readonly alive = new Timer(() => this.stampAlive());
@@ -61,7 +64,7 @@ export class SessionTable implements StoreEvents {
   }
 
   get awayCount(): number {
-    return this.away.size;
+    return this.gone;
   }
 
   get isFull(): boolean {
@@ -86,6 +89,7 @@ export class SessionTable implements StoreEvents {
   /** The client of a session that is away is connected again. */
   comeBack(session: Session, client: Client, expiryMs: number): void {
     this.away.stop(session);
+    this.gone--;
     session.client = client;
     session.state = SessionState.PRESENT;
     session.recall(this.store.lastIds(session.number));
@@ -100,8 +104,9 @@ export class SessionTable implements StoreEvents {
     session.client = null;
     if (session.number > 0) this.presentCount--;
     const staysMs = session.name === null ? 0 : session.expiryMs;
+    this.gone++;
     if (staysMs > 0) {
-      this.away.start(session, staysMs);
+      this.away.start(session, lifeOf(staysMs));
       this.save(session);
     }
     for (const part of this.parts) part.onAway(session);
@@ -144,6 +149,7 @@ export class SessionTable implements StoreEvents {
   /** A session that is away is over. [BRK-50] */
   end(session: Session): void {
     if (session.state === SessionState.OVER) return;
+    if (session.state === SessionState.AWAY) this.gone--;
     session.state = SessionState.OVER;
     this.away.stop(session);
     this.filtersKnown -= session.knownFilters?.size ?? 0;
@@ -172,7 +178,8 @@ export class SessionTable implements StoreEvents {
         continue;
       }
       const awayMs = this.awayFor(record, aliveAt);
-      if (awayMs >= record.expiryMs) {
+      const lifeMs = lifeOf(record.expiryMs);
+      if (awayMs >= lifeMs) {
         this.expired++;
         this.forget(name, record.number);
         continue;
@@ -181,7 +188,8 @@ export class SessionTable implements StoreEvents {
       session.expiryMs = record.expiryMs;
       session.state = SessionState.AWAY;
       this.byName.set(name, session);
-      this.away.start(session, Math.max(AWAKENING_MS, record.expiryMs - awayMs));
+      this.gone++;
+      this.away.start(session, Math.max(AWAKENING_MS, lifeMs - awayMs));
       if (record.isPresent) this.save(session, this.time.wallMs - awayMs);
       restored.set(record.number, { session, awayMs });
     }
@@ -234,6 +242,10 @@ export class SessionTable implements StoreEvents {
     this.store.state.put(ALIVE_KEY, encodeNumber(Math.max(0, Math.floor(this.time.wallMs))));
     this.time.timers.set(this.alive, this.time.nowMs + ALIVE_MS);
   }
+}
+
+function lifeOf(expiryMs: number): number {
+  return expiryMs === EXPIRY_NEVER ? Number.POSITIVE_INFINITY : expiryMs;
 }
 
 /** 53 bits of a filter, so that it costs no string: another filter of the same session with the same is next to impossible. */

@@ -55,6 +55,19 @@ describe('a session', () => {
     expect(world.core.metrics().sessions).toBe(0);
   });
 
+  test('is kept for ever where its client asks for that and the broker allows it', () => {
+    const world = new World({ sessionExpiryMaxMs: 0xffff_ffff });
+    const guest = world.hello('a', { expiryMs: 0xffff_ffff });
+    expect(guest.welcome.expiryMs).toBe(0xffff_ffff);
+    guest.leave();
+    expect(world.core.metrics()).toMatchObject({ sessionsAway: 1 });
+    world.crash(400 * 86_400_000);
+    expect(world.core.metrics()).toMatchObject({ sessions: 1, sessionsAway: 1 });
+    expect(world.core.nextTimeoutMs).toBe(Number.POSITIVE_INFINITY);
+    expect(world.hello('a').welcome.isPresent).toBe(true);
+    expect(world.core.metrics()).toMatchObject({ sessions: 1, sessionsAway: 0 });
+  });
+
   test('takes the expiry that its client asks for last', () => {
     const world = new World();
     world.hello('a').leave();
