@@ -205,6 +205,7 @@ export class FakeConnection extends EventEmitter implements ClientConnection {
   private finish(error: Error | null): void {
     if (this.over) return;
     this.over = true;
+    this.network.forget(this);
     for (const stream of this.streams) stream.close(error);
     this.emit('close', error);
   }
@@ -215,7 +216,7 @@ export class FakeNetwork {
   /** Messages above which `send` answers false, and messages that a stream that is not read takes in. */
   readonly highWaterMessages: number;
   readonly windowMessages: number;
-  private readonly connections: FakeConnection[] = [];
+  private readonly connections = new Set<FakeConnection>();
   private scheduled = false;
   nextStreamId = 0;
 
@@ -230,8 +231,12 @@ export class FakeNetwork {
     const far = new FakeConnection(this);
     near.peer = far;
     far.peer = near;
-    this.connections.push(near, far);
+    this.connections.add(near).add(far);
     return [near, far];
+  }
+
+  forget(connection: FakeConnection): void {
+    this.connections.delete(connection);
   }
 
   schedule(): void {
