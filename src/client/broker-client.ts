@@ -1,6 +1,6 @@
 /**
  * A client of a broker as its application sees it, in one file because it is one door: behind it are its life (life.ts), what it publishes (outbox.ts), what it
- * subscribes to (subscriptions.ts), and what it asks (requests.ts).
+ * subscribes to (subscriptions.ts), and what it asks (requests.ts). One file because it is one class, each call of which is told at length.
  */
 
 import { performance } from 'node:perf_hooks';
@@ -15,6 +15,7 @@ import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/conn
 import { type AppState, CLOSE_STALL_MS, type NetworkType } from '../transport/connection.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { clockOf, laidOver, randomOf, withProfile } from '../transport/options.ts';
+import { Breaker, type BreakerState, circuitOpenError } from './breaker.ts';
 import { type BrokerClientEvents, type ClientMetrics, clientNotice } from './client-events.ts';
 import { type BrokerClientOptions, CLIENT_OPTIONS } from './client-options.ts';
 import { Goodbye, withUnconfirmed } from './closing.ts';
@@ -22,6 +23,7 @@ import { type Codec, encodeWith } from './codec.ts';
 import { closedError, offlineError } from './command-stream.ts';
 import { ClientCompression } from './compression.ts';
 import { type Connect, GivenConnection, UrlDialer } from './dialing.ts';
+import { Drain, type DrainOptions } from './draining.ts';
 import { Greeter } from './greeting.ts';
 import { type ClientState, type Dialer, Life } from './life.ts';
 import type { ClientConnection, Link } from './link.ts';
@@ -135,9 +137,11 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   private readonly codec: Codec<unknown> | null;
   private readonly compression: ClientCompression;
   private readonly outbox: Outbox;
+  private readonly breaker: Breaker | null;
   private readonly device: Device = {};
   private readonly greeter: Greeter;
   private goodbye: Goodbye | null = null;
+  private draining: Drain | null = null;
   private resolveClosed: (error: JspError | null) => void = () => {};
 
   static {
@@ -156,15 +160,16 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
       this.resolveClosed = resolve;
     });
     this.compression = new ClientCompression(options, options.messageBytesMax ?? COMMAND_BYTES_MAX);
+    this.breaker = breakerOf(options, (state, reason) => this.onBreaker(state, reason));
     this.outbox = new Outbox(
       options.publishPriority ?? 'chat',
       this.compression,
       options.buffer ?? {},
+      this.breaker,
       clockOf(options),
       {
         onDrain: () => void this.tell('drain'),
         onUnpublished: (message, error) => void this.tell('unpublished', message, error),
-        onSettled: () => {},
       },
     );
     this.life = new Life(dialer, backoffOf(options, dialer.ways), clockOf(options), {
@@ -321,7 +326,15 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   ): Promise<Message<T>> {
     checkOptions('request', options as RequestOptions, REQUEST_OPTIONS);
     this.assertOpen();
-    return this.requests.request(topic, payload, options);
+    const { breaker } = this;
+    if (breaker === null) return this.requests.request(topic, payload, options);
+    if (!breaker.admits()) throw circuitOpenError();
+    const answered = this.requests.request(topic, payload, options);
+    answered.then(
+      () => breaker.settled(null),
+      (error) => breaker.settled(error as JspError),
+    );
+    return answered;
   }
 
   /**
@@ -384,12 +397,36 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     return goodbye.done.finally(forget);
   }
 
+  /**
+   * Goes when everything is done: no more messages are handed over, handlers finish those that they have, the broker has their acknowledgements and everything that was
+   * published, and takes back the will. A client that is offline comes back for that. Handlers may publish meanwhile. A further call waits for the same.
+   *
+   * @throws {DrainError} `ERR_JSP_CLOSE_INCOMPLETE` when the time is over first, when messages were left that nobody acknowledged, or when the client cannot come back: its `unsettled` lists
+   * what is not settled
+   */
+  async drain(options: DrainOptions = {}): Promise<void> {
+    checkOptions('drain', options, DRAIN_OPTIONS);
+    if (this.draining === null) {
+      this.assertOpen();
+      this.draining = new Drain(
+        this.life,
+        this.subscriptions,
+        this.outbox,
+        () => this.close({ timeoutMs: GOODBYE_MS }),
+        this.closed,
+      );
+    }
+    this.draining.shorten(options);
+    await this.draining.done;
+  }
+
   /** Figures of this client, up to now. */
   metrics(): ClientMetrics {
     const { connects, failedAttempts, link } = this.life;
     const { held, heldBytes, waiting, dropped, expired, ...published } = this.outbox.metrics;
     return {
       state: this.state,
+      breaker: this.breaker?.state ?? null,
       connects,
       failedAttempts,
       unconfirmed: this.unconfirmed,
@@ -438,9 +475,15 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
 
   private onState(state: ClientState, reason: JspError | null): void {
     if (state !== 'closed') return void this.tell('state', state, reason);
+    this.breaker?.end();
     this.resolveClosed(reason);
     this.tell('state', state, reason);
     this.tell('close', reason, this.outbox.unconfirmed);
+  }
+
+  private onBreaker(state: BreakerState, reason: JspError | null): void {
+    if (state !== 'open') this.outbox.goOn();
+    this.tell('breaker', state, reason);
   }
 
   private onNotice(link: Link, notice: Notice): void {
@@ -502,6 +545,14 @@ interface Device {
   appState?: AppState;
 }
 
+function breakerOf(
+  options: BrokerClientOptions,
+  tell: (state: BreakerState, reason: JspError | null) => void,
+): Breaker | null {
+  const { breaker = false } = options;
+  return breaker === false ? null : new Breaker(breaker === true ? {} : breaker, clockOf(options), tell);
+}
+
 function backoffOf({ reconnect, random }: BrokerClientOptions, ways: number): Backoff | null {
   if (reconnect === false) return null;
   const given = typeof reconnect === 'object' ? reconnect : {};
@@ -515,6 +566,10 @@ function fraction(random: RandomSource): number {
 }
 
 const WAIT_OPTIONS: OptionTable<WaitOptions> = { signal: abortSignal };
+const DRAIN_OPTIONS: OptionTable<DrainOptions> = {
+  timeoutMs: number(0, Number.POSITIVE_INFINITY),
+  signal: abortSignal,
+};
 const CLIENT_CLOSE_OPTIONS: OptionTable<ClientCloseOptions> = {
   timeoutMs: number(0, Number.POSITIVE_INFINITY),
   stallMs: number(0, Number.POSITIVE_INFINITY),
@@ -527,3 +582,5 @@ const WINDOW_BYTES = 1024 * 1024 * 1024;
 const NAME_BYTES = 12;
 const PASSING_EXPIRY_MS = 2 * 60_000;
 const NAMED_EXPIRY_MS = 24 * 3_600_000;
+/** For the goodbye of a client that has drained. */
+const GOODBYE_MS = 5_000;

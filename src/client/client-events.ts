@@ -3,6 +3,7 @@
 import type { JspError } from '../base/errors.ts';
 import { type Notice, NoticeCode } from '../pubsub/session-commands.ts';
 import type { Connection } from '../transport/connection.ts';
+import type { BreakerState } from './breaker.ts';
 import type { ClientState } from './life.ts';
 import type { UnpublishedMessage } from './outbox.ts';
 import type { ClientSubscriptionEvents } from './subscriptions.ts';
@@ -26,6 +27,8 @@ export interface ClientNotice {
 /** Figures of a client. */
 export interface ClientMetrics {
   readonly state: ClientState;
+  /** Null: it has none. */
+  readonly breaker: BreakerState | null;
   /** How often it was connected, and how often an attempt failed. */
   readonly connects: number;
   readonly failedAttempts: number;
@@ -63,6 +66,8 @@ export interface BrokerClientEvents extends ClientSubscriptionEvents {
   willRefused: [error: Error];
   /** After a publish that answered false: go on. */
   drain: [];
+  /** The circuit breaker has opened, for this reason, tries whether it may close, or has closed. */
+  breaker: [state: BreakerState, reason: JspError | null];
   /** A message that was taken did not get to the broker, for one with QoS 1 whoever awaits it or not. */
   unpublished: [message: UnpublishedMessage, error: JspError];
   /**

@@ -5,6 +5,7 @@ import { DROPPED_BYTES } from '../pubsub/command.ts';
 import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
 import { CONNECT_OPTIONS, type ConnectOptions } from '../transport/connect.ts';
 import { type BufferOptions, bufferOption } from './backlog.ts';
+import { type BreakerOptions, breakerOption } from './breaker.ts';
 import { type Codec, codecOption } from './codec.ts';
 import { type CredentialsSource, credentialsOption } from './credentials.ts';
 import { FIRST_CONNECT, type FirstConnect } from './life.ts';
@@ -39,6 +40,8 @@ export interface BrokerClientOptions extends ConnectOptions {
   sessionExpiryMs?: number | undefined;
   /** Bounds of what it holds for the broker: what waits for a connection, and what is published with QoS 1 and not stored yet. */
   buffer?: BufferOptions | undefined;
+  /** A circuit breaker for publishes with QoS 1 and requests; true: one with its defaults. Default: none. */
+  breaker?: boolean | BreakerOptions | undefined;
   /** Who it is: credentials, or a function that is asked for them before each attempt to connect. Default: nobody. */
   credentials?: CredentialsSource | undefined;
 }
@@ -54,6 +57,7 @@ export const CLIENT_OPTIONS: OptionTable<BrokerClientOptions> = {
   session: sessionName,
   sessionExpiryMs: number(0, Number.POSITIVE_INFINITY),
   buffer: bufferOption,
+  breaker: breakerOption,
   credentials: credentialsOption,
 };
 function sessionName(value: unknown): string | null {

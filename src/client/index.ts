@@ -1,4 +1,5 @@
 export type { BufferOptions, BufferPolicy } from './backlog.ts';
+export type { BreakerOptions, BreakerState } from './breaker.ts';
 export {
   type BrokerClient,
   type ClientCloseOptions,
@@ -10,6 +11,7 @@ export type { BrokerClientOptions } from './client-options.ts';
 export { bytesCodec, type Codec, jsonCodec, textCodec } from './codec.ts';
 export type { UnopenedMessage } from './compression.ts';
 export type { Credentials, CredentialsSource } from './credentials.ts';
+export { DrainError, type DrainOptions, type UnsettledMessage } from './draining.ts';
 export type { ClientState, FirstConnect } from './life.ts';
 export type { ClientConnection } from './link.ts';
 export type {

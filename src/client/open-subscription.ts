@@ -25,7 +25,7 @@ import { closedError } from './command-stream.ts';
 import type { UnopenedMessage } from './compression.ts';
 import { type HandledMessages, Handling } from './handling.ts';
 import type { Link, LinkUser } from './link.ts';
-import type { Message, MessageHandler, MessageSource, RespondOptions } from './message.ts';
+import type { Delivery, Message, MessageHandler, MessageSource, RespondOptions } from './message.ts';
 import { type BusyKeys, bufferFor, type MessageBuffer } from './message-buffer.ts';
 import type { PublishOptions } from './publish-options.ts';
 import {
@@ -118,6 +118,7 @@ export class OpenSubscription
   private inLoops = 0;
   private hasWarned = false;
   private whenIdle: (() => void) | null = null;
+  private whenChanged: (() => void) | null = null;
   private resolveClosed: (error: Error | null) => void = () => {};
   private settleOpened: ((error: Error | null) => void) | null = null;
 
@@ -195,25 +196,52 @@ export class OpenSubscription
    * Waits until the application is done with what it has, and closes. With QoS 0 what has arrived is handed over first; with QoS 1 no more is, and the
    * broker has got the acknowledgements. [CLT-31]
    *
-   * @returns how many messages the application has and did not settle
+   * @returns the messages that the application has and did not settle
    */
-  async drain(): Promise<number> {
+  async drain(): Promise<readonly Delivery[]> {
     const { settling } = this;
-    if (this.phase === Phase.OVER) return 0;
+    if (this.phase === Phase.OVER) return [];
     if (settling === null) {
       await this.unsubscribe();
       await this.idle();
-      return 0;
+      return [];
     }
     this.phase = Phase.DRAINING;
     this.forgetUnsettled();
     this.wakeLoops();
     await this.idle();
-    settling.flush();
-    await this.streams?.ping();
-    const left = settling.handedOver;
+    await this.confirmed(settling);
+    const left = this.handedOver;
     this.close();
     return left;
+  }
+
+  /** Messages that the application has and has not settled. */
+  get handedOver(): readonly Delivery[] {
+    return this.settling?.handedOver ?? [];
+  }
+
+  /** Resolves when the broker has the acknowledgements, on this connection or the next. */
+  private async confirmed(settling: Settling): Promise<void> {
+    while (this.phase === Phase.DRAINING) {
+      const { streams } = this;
+      if (streams !== null && this.isConfirmed) {
+        settling.flush();
+        try {
+          return await streams.ping();
+        } catch {
+          // its connection has ended: what it did not bring goes by the next
+        }
+      } else if (streams === null && !settling.owesAnswers) return;
+      if (this.streams === streams) await this.change();
+    }
+  }
+
+  /** The broker has acknowledged it on another connection, or it is over. */
+  private change(): Promise<void> {
+    return new Promise((resolve) => {
+      this.whenChanged = resolve;
+    });
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {
@@ -324,7 +352,7 @@ export class OpenSubscription
   // ---- its connections ----
 
   private online(link: Link): void | Promise<void> {
-    if (this.phase > Phase.OPEN && !(this.phase === Phase.LEAVING && this.isDurable)) return;
+    if (this.phase > Phase.OPEN && !this.isNeededAgain) return;
     let streams: SubscriptionStreams;
     try {
       streams = new SubscriptionStreams(link, this.options.priority ?? 'chat', {
@@ -340,6 +368,14 @@ export class OpenSubscription
     this.streams = streams;
     this.isConfirmed = false;
     return this.subscribeOn(streams);
+  }
+
+  /** There is something left to tell the broker. */
+  private get isNeededAgain(): boolean {
+    if (this.phase === Phase.LEAVING) return this.isDurable;
+    return (
+      this.phase === Phase.DRAINING && (this.settling?.handedOver.length !== 0 || this.settling.owesAnswers)
+    );
   }
 
   /** Asks for all filters. It rejects never: what was refused ends the subscription. */
@@ -406,6 +442,7 @@ export class OpenSubscription
       recovered = isAgain && start.isRecovered && settling.resumption?.epoch === start.epoch;
       settling.begin((command) => streams.send(command), start, recovered, this.isAlone);
     }
+    this.whenChanged?.();
     const missed = start?.missed ?? 0;
     if (missed === MISSED_UNKNOWN || (isAgain && !recovered)) this.tellGap('unknown');
     else if (missed > 0) this.tellGap(missed);
@@ -424,6 +461,7 @@ export class OpenSubscription
     this.streams = null;
     this.settling?.breakOff();
     this.forgetUnsettled();
+    this.whenChanged?.();
     if (this.phase === Phase.LEAVING)
       this.finish(null); // it went with its stream [BRK-5]
     else this.onIdle();
@@ -476,6 +514,7 @@ export class OpenSubscription
     this.settleOpened = null;
     this.wakeLoops();
     this.resolveClosed(error);
+    this.whenChanged?.();
     this.owner.onClosed(this, error);
     this.onIdle();
   }
@@ -487,9 +526,8 @@ export class OpenSubscription
     const { settling } = this;
     const { flags, topicEnd } = reader;
     const hasQos1 = settling !== null && (flags & PublishFlag.QOS1) !== 0;
-    if (hasQos1 && this.phase === Phase.DRAINING) return;
     const delivery = hasQos1 ? settling.receive(command, topicEnd, reader.id) : null;
-    if (hasQos1 && delivery === null) return;
+    if (hasQos1 && (delivery === null || this.phase === Phase.DRAINING)) return;
     const topic = this.reading.topics.textOf(command, topicEnd);
     const message = messageOf(command, reader, topic, delivery, this);
     const { handling } = this;

@@ -13,6 +13,7 @@ import { abortError, onAbort, unlessAborted } from '../transport/abort.ts';
 import { compressionModeOf } from '../transport/compression.ts';
 import type { Clock } from '../udp/clock.ts';
 import { Backlog, type BufferOptions, type Lane, Outgoing } from './backlog.ts';
+import { type Breaker, circuitOpenError } from './breaker.ts';
 import { closedError, PendingRequests } from './command-stream.ts';
 import type { ClientCompression } from './compression.ts';
 import type { Link, LinkUser } from './link.ts';
@@ -32,8 +33,6 @@ export interface OutboxOwner {
   onDrain(): void;
   /** [CLT-11] Nobody need wait for it to hear of this. */
   onUnpublished(message: UnpublishedMessage, error: JspError): void;
-  /** A message with QoS 1 is settled; `error` where it is not published. */
-  onSettled(error: JspError | null): void;
 }
 
 export class Outbox implements LinkUser {
@@ -47,6 +46,7 @@ export class Outbox implements LinkUser {
   private readonly usualPriority: StreamPriority;
   private readonly clock: Clock;
   private readonly owner: OutboxOwner;
+  private readonly breaker: Breaker | null;
   private readonly backlog: Backlog;
   private readonly sequences: readonly Sequence[];
   /** Of messages with QoS 0 that wait, by class. */
@@ -59,21 +59,27 @@ export class Outbox implements LinkUser {
   /** Somebody was told to stop. */
   private mustTellDrain = false;
   private unconfirmedAtEnd = 0;
+  private topicsAtEnd: readonly string[] = [];
 
+  /** @param breaker - null: none */
   constructor(
     usualPriority: StreamPriority,
     compression: ClientCompression,
     buffer: BufferOptions,
+    breaker: Breaker | null,
     clock: Clock,
     owner: OutboxOwner,
   ) {
+    this.breaker = breaker;
     this.usualPriority = usualPriority;
     this.compression = compression;
     this.clock = clock;
     this.owner = owner;
     this.publishing = new Publishing(usualPriority, compression, () => this.pump());
     this.backlog = new Backlog(buffer, clock);
-    this.sequences = STREAM_PRIORITIES.map((priority) => new Sequence(priority, this.backlog, clock));
+    this.sequences = STREAM_PRIORITIES.map(
+      (priority) => new Sequence(priority, this.backlog, clock, () => breaker === null || breaker.admits()),
+    );
     this.lanes = STREAM_PRIORITIES.map(() => this.backlog.newLane());
   }
 
@@ -106,6 +112,7 @@ export class Outbox implements LinkUser {
       checkPublishOptions(options);
       if (options.signal?.aborted) throw abortError(options.signal);
       if (this.failure !== null) throw this.failure;
+      if (this.breaker?.state === 'open' && !this.breaker.buffers) throw circuitOpenError();
       message = this.newMessage(topic, payload, options);
     } catch (error) {
       return this.reject(topic, error);
@@ -148,6 +155,11 @@ export class Outbox implements LinkUser {
     return bytes;
   }
 
+  /** The breaker lets messages through again. */
+  goOn(): void {
+    for (const sequence of this.sequences) sequence.pump();
+  }
+
   /** What is held, and what became of what was. */
   get metrics() {
     const { messages, bytes, dropped, expired, waiting } = this.backlog;
@@ -173,7 +185,8 @@ export class Outbox implements LinkUser {
   }
 
   closed(reason: JspError | null): void {
-    const { unconfirmed } = this;
+    const { unconfirmed, unsettledTopics } = this;
+    this.topicsAtEnd = unsettledTopics;
     this.isOnline = false;
     this.isDirect = false;
     this.failure = reason ?? closedError();
@@ -195,7 +208,7 @@ export class Outbox implements LinkUser {
    * @throws what ended the connection that had messages with QoS 0 which are not confirmed
    */
   async flush(signal: AbortSignal | undefined): Promise<void> {
-    const receipts = this.sequences.flatMap((sequence) => sequence.receipts());
+    const receipts = this.receipts();
     for (;;) {
       while (!this.isDirect) await this.change(signal);
       const { lost } = this;
@@ -214,7 +227,7 @@ export class Outbox implements LinkUser {
   async flushUnconfirmed(): Promise<void> {
     while (this.unconfirmed > 0) {
       if (this.failure !== null) throw this.failure;
-      const receipts = this.sequences.flatMap((sequence) => sequence.receipts());
+      const receipts = this.receipts();
       const wasLost = this.lost;
       if (this.isOnline) await this.publishing.flushUnconfirmed();
       else await this.change(undefined);
@@ -222,6 +235,20 @@ export class Outbox implements LinkUser {
       await this.settled(receipts, undefined);
       if (this.isOnline && !this.isDirect) await this.change(undefined);
     }
+  }
+
+  /** Topics of the messages that are not settled, one for each; of a client that is over: that were not. */
+  get unsettledTopics(): readonly string[] {
+    if (this.failure !== null) return this.topicsAtEnd;
+    const topics = this.sequences.flatMap((sequence) => sequence.messages().map(({ topic }) => topic));
+    for (const lane of this.lanes) {
+      for (let message = lane.first; message !== null; message = message.next) topics.push(message.topic);
+    }
+    return topics;
+  }
+
+  private receipts(): Promise<PublishReceipt>[] {
+    return this.sequences.flatMap((sequence) => sequence.messages().map(({ receipt }) => receipt));
   }
 
   private get isFull(): boolean {
@@ -283,7 +310,7 @@ export class Outbox implements LinkUser {
     return new AcknowledgedMessage(topic, command, at, this.clock.now(), (message, error) => {
       if (error === null) this.acknowledged++;
       else this.refused++;
-      this.owner.onSettled(error);
+      this.breaker?.settled(error);
       if (error !== null) this.owner.onUnpublished({ topic: message.topic, qos: 1 }, error);
     });
   }

@@ -99,8 +99,11 @@ export class Sequence {
   private link: Link | null = null;
   private stream: CommandStream | null = null;
   private isFull = false;
+  /** Whether one may be sent for the first time. */
+  private readonly admits: () => boolean;
 
-  constructor(priority: StreamPriority, backlog: Backlog, clock: Clock) {
+  constructor(priority: StreamPriority, backlog: Backlog, clock: Clock, admits: () => boolean) {
+    this.admits = admits;
     this.priority = priority;
     this.backlog = backlog;
     this.lane = backlog.newLane();
@@ -133,17 +136,17 @@ export class Sequence {
     this.forgetSettled();
   }
 
-  /** The promises of all that are not settled. */
-  receipts(): Promise<PublishReceipt>[] {
-    const receipts: Promise<PublishReceipt>[] = [];
+  /** All that are not settled. */
+  messages(): AcknowledgedMessage[] {
+    const messages: AcknowledgedMessage[] = [];
     for (let i = 0; i < this.unanswered.length; i++) {
       const message = this.unanswered.peek(i);
-      if (message !== undefined && !message.isSettled) receipts.push(message.receipt);
+      if (message !== undefined && !message.isSettled) messages.push(message);
     }
     for (let message = this.lane.first; message !== null; message = message.next) {
-      receipts.push((message as AcknowledgedMessage).receipt);
+      messages.push(message as AcknowledgedMessage);
     }
-    return receipts;
+    return messages;
   }
 
   online(link: Link): void {
@@ -169,7 +172,9 @@ export class Sequence {
   }
 
   private canSend(): boolean {
-    return !this.isFull && this.handed === this.unanswered.length && this.openStream() !== null;
+    return (
+      !this.isFull && this.handed === this.unanswered.length && this.openStream() !== null && this.admits()
+    );
   }
 
   /**
@@ -189,7 +194,7 @@ export class Sequence {
   }
 
   /** Sends what may be sent: what an earlier connection left first, then what has waited. */
-  private pump(): void {
+  pump(): void {
     this.forgetSettled();
     while (!this.isFull && this.handed < this.unanswered.length && this.openStream() !== null) {
       const message = this.unanswered.peek(this.handed) as AcknowledgedMessage;

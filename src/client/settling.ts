@@ -61,10 +61,15 @@ export class Settling implements Settler {
   }
 
   /** Those of them that the application has. */
-  get handedOver(): number {
-    let count = 0;
-    for (const { isHandedOver } of this.unsettled.values()) if (isHandedOver) count++;
-    return count;
+  get handedOver(): readonly Delivery[] {
+    const both = [...this.carried.values(), ...this.unsettled.values()];
+    return both.filter(({ isHandedOver, isSettled }) => isHandedOver && !isSettled);
+  }
+
+  /** What the application has settled, and the broker does not know: its connection has ended meanwhile. */
+  get owesAnswers(): boolean {
+    for (const { isSettled } of this.carried.values()) if (isSettled) return true;
+    return false;
   }
 
   /** Where to go on; null before anything is known. */

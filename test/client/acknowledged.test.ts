@@ -1,12 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { connectClientBy } from '../../src/client/broker-client.ts';
-import type { BrokerClient, BrokerClientOptions, PublishReceipt } from '../../src/client/index.ts';
+import type { BrokerClient, PublishReceipt } from '../../src/client/index.ts';
 import { encodePublished, PublishResult } from '../../src/pubsub/acknowledgement.ts';
 import { Command, encodeRefused, ReasonCode } from '../../src/pubsub/command.ts';
 import { decodeProperties, endOfProperties } from '../../src/pubsub/properties.ts';
-import { encodeWelcome } from '../../src/pubsub/session-commands.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
-import { type FakeConnection, FakeNetwork, type FakeStream } from './fake-transport.ts';
+import { FakeNetwork } from './fake-transport.ts';
+import { playedBroker } from './played-broker.ts';
 
 const unhandled: unknown[] = [];
 const note = (error: unknown): void => void unhandled.push(error);
@@ -25,62 +24,6 @@ afterEach(async () => {
   expect(unhandled.splice(0)).toEqual([]);
 });
 
-interface Sent {
-  readonly id: number;
-  readonly text: string;
-  readonly priority: string;
-  readonly ttlMs: number | undefined;
-}
-
-/** A broker that the test plays: it welcomes with the ids that the test says, and answers nothing by itself. */
-async function played(options: BrokerClientOptions = {}) {
-  const network = new FakeNetwork();
-  const lastIds = [0, 0, 0, 0];
-  const world = {
-    connections: [] as FakeConnection[],
-    sent: [] as Sent[],
-    lastIds,
-    isPresent: true,
-    epoch: 1,
-    isReachable: true,
-  };
-  let publishing: FakeStream | null = null;
-  const connectBy = async () => {
-    if (!world.isReachable) throw new Error('no way');
-    const [near, far] = network.connect();
-    world.connections.push(near);
-    far.on('stream', (stream: FakeStream) =>
-      stream.on('message', (message: Buffer) => {
-        const id = message.readUInt32BE(4);
-        if (message[0] === Command.HELLO) {
-          const { isPresent, epoch } = world;
-          const rest = { expiryMs: 1, aliases: 0, messageBytesMax: 1e6, filtersMax: 1, serverTimeMs: 1 };
-          stream.send(
-            encodeWelcome(id, { version: 1, isPresent, epoch, lastIds, ...rest, credentialsMs: 0 }),
-          );
-        } else if (message[0] === Command.PUBLISH) {
-          publishing = stream;
-          const topicEnd = 8 + message.readUInt16BE(2);
-          const start = (message[1] & 0x10) === 0 ? topicEnd : endOfProperties(message, topicEnd);
-          const ttlMs = start === topicEnd ? undefined : decodeProperties(message, topicEnd).ttlMs;
-          world.sent.push({ id, text: message.toString('utf8', start), priority: stream.priority, ttlMs });
-        }
-      }),
-    );
-    return near;
-  };
-  const client = await connectClientBy(connectBy, 'jsp://broker', { reconnect: { maxMs: 1 }, ...options });
-  const answer = (command: Uint8Array): void => void publishing?.send(command);
-  const reconnect = async (): Promise<void> => {
-    const { length } = world.connections;
-    world.sent.length = 0;
-    world.connections.at(-1)?.break();
-    await until(() => world.connections.length > length && client.state === 'online');
-    await settled();
-  };
-  return { client, world, answer, reconnect };
-}
-
 function publishAll(client: BrokerClient, texts: readonly string[]): Promise<PublishReceipt>[] {
   return texts.map((text) => client.publish('t', text, { qos: 1 }));
 }
@@ -95,7 +38,7 @@ describe('a publish with QoS 1', () => {
   });
 
   test('has numbers that rise, of each class by itself [CLT-8]', async () => {
-    const { client, world } = await played();
+    const { client, world } = await playedBroker();
     publishAll(client, ['a', 'b']);
     void client.publish('t', 'c', { qos: 1, priority: 'system' });
     await settled();
@@ -108,7 +51,7 @@ describe('a publish with QoS 1', () => {
   });
 
   test('is answered for all before it, or for itself, or refused by its number [CLT-8]', async () => {
-    const { client, answer } = await played();
+    const { client, answer } = await playedBroker();
     const receipts = publishAll(client, ['a', 'b', 'c', 'd', 'e']);
     await settled();
     answer(encodeRefused(2, ReasonCode.STORE_FULL, 'full'));
@@ -129,7 +72,7 @@ describe('a publish with QoS 1', () => {
   });
 
   test('comes again after a lost connection, in the same order and with the same numbers, before later ones [CLT-9]', async () => {
-    const { client, world, answer, reconnect } = await played();
+    const { client, world, answer, reconnect } = await playedBroker();
     const receipts = publishAll(client, ['a', 'b', 'c']);
     await settled();
     answer(encodePublished(1, true, PublishResult.STORED, 1));
@@ -152,7 +95,7 @@ describe('a publish with QoS 1', () => {
   });
 
   test('begins its numbers behind those that the session has used before [CLT-8]', async () => {
-    const before = await played({ session: 'mine' });
+    const before = await playedBroker({ session: 'mine' });
     before.world.lastIds.fill(41);
     await before.reconnect();
     publishAll(before.client, ['a']);
@@ -166,7 +109,7 @@ describe('a publish with QoS 1', () => {
     ['the session has begun anew meanwhile', { epoch: 2, last: 7 }, [8, 9]],
     ['another client has had the session meanwhile', { last: 9 }, [10, 11]],
   ])('gets other numbers where %s [CLT-9]', async (_, { last, ...state }, ids) => {
-    const { client, world, reconnect } = await played();
+    const { client, world, reconnect } = await playedBroker();
     publishAll(client, ['a', 'b']);
     await settled();
     Object.assign(world, state);
@@ -177,7 +120,7 @@ describe('a publish with QoS 1', () => {
   });
 
   test('goes on behind the last number of all [CLT-8]', async () => {
-    const { client, world, answer, reconnect } = await played();
+    const { client, world, answer, reconnect } = await playedBroker();
     world.lastIds.fill(0xffff_fffe);
     await reconnect();
     const receipts = publishAll(client, ['a', 'b']);
@@ -188,7 +131,7 @@ describe('a publish with QoS 1', () => {
   });
 
   test('ends its wait by its signal, before it has left or after [CLT-12]', async () => {
-    const { client, world, answer, reconnect } = await played();
+    const { client, world, answer, reconnect } = await playedBroker();
     const controllers = [0, 1, 2].map(() => new AbortController());
     const publish = (i: number) => client.publish('t', `${i}`, { qos: 1, signal: controllers[i].signal });
     const left = publish(0);
@@ -210,7 +153,7 @@ describe('a publish with QoS 1', () => {
   });
 
   test('that nobody awaits is told by an event when it fails, and is never an unhandled rejection [CLT-11]', async () => {
-    const { client, answer } = await played();
+    const { client, answer } = await playedBroker();
     const told: string[] = [];
     client.on('unpublished', ({ topic, qos }, error) => told.push(`${topic} ${qos} ${error.code}`));
     void client.publish('bad/+', '', { qos: 1 });
@@ -301,7 +244,7 @@ describe('a publish with QoS 1', () => {
 
 describe('flush and close', () => {
   test('wait for what is published with QoS 1, over a lost connection too', async () => {
-    const { client, answer, reconnect } = await played();
+    const { client, answer, reconnect } = await playedBroker();
     const receipts = publishAll(client, ['a', 'b']);
     let done = 0;
     const closing = client.close().then(() => done++);
@@ -315,7 +258,7 @@ describe('flush and close', () => {
   });
 
   test('say what is missing when there is no more time', async () => {
-    const { client } = await played();
+    const { client } = await playedBroker();
     const receipts = publishAll(client, ['a', 'b']);
     await expect(client.close({ timeoutMs: 1 })).rejects.toMatchObject({
       code: 'ERR_JSP_CLOSE_INCOMPLETE',

@@ -23,6 +23,8 @@ const DECLARED = [
   'PublishOptions',
   'ReconnectOptions',
   'BufferOptions',
+  'BreakerOptions',
+  'DrainOptions',
   'SubscribeOptions',
   'SendFilesOptions',
   'ReceiveOptions',
