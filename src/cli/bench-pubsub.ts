@@ -19,6 +19,7 @@ interface PubsubOptions {
   qos: 0 | 1;
   window: number;
   durable?: boolean;
+  store?: string;
   seconds: number;
   warmUp: number;
   processes: number;
@@ -65,6 +66,7 @@ export function addPubsubBench(bench: Command): void {
       1_000,
     )
     .option('--durable', 'with QoS 1: the broker keeps where each subscriber is')
+    .option('--store <dir>', 'where the broker of its own stores its logs; otherwise in memory')
     .option('--seconds <s>', 'length of each measurement', positiveNumber, 5)
     .option('--warm-up <s>', 'before each, with the same load', positiveNumber, 1)
     .option(
@@ -80,7 +82,7 @@ export function addPubsubBench(bench: Command): void {
 
 async function report(url: string | undefined, options: PubsubOptions): Promise<void> {
   const checked = url === undefined ? null : checkedUrl(url, 'the URL');
-  assertTogether(options);
+  assertTogether(url, options);
   const stop = new AbortController();
   const forget = onStopSignal((signal) =>
     stop.abort(new CommandError('ERR_JSP_BENCH_INTERRUPTED', `stopped by ${signal} before the end`)),
@@ -95,6 +97,7 @@ async function report(url: string | undefined, options: PubsubOptions): Promise<
       const result = await runPubsub({
         url: checked,
         load,
+        store: options.store ?? null,
         processes: options.processes,
         signal: stop.signal,
         onProgress: ({ phase, published, delivered, p99Ms }) =>
@@ -109,16 +112,19 @@ async function report(url: string | undefined, options: PubsubOptions): Promise<
     progress.end();
     forget();
   }
-  if (!options.json) printTables(results, checked === null);
+  if (!options.json) printTables(results, brokerName(checked, options));
   tellFailures(results);
 }
 
-function assertTogether({ rate, qos, durable }: PubsubOptions): void {
+function assertTogether(url: string | undefined, { rate, qos, durable, store }: PubsubOptions): void {
   if (rate[0] === 'half')
     throw new CommandError(
       'ERR_JSP_USAGE',
       '--rate half is half of the rate before it: begin with max or a number',
     );
+  if (store !== undefined && url !== undefined) {
+    throw new CommandError('ERR_JSP_USAGE', '--store is of the broker that is started without a URL');
+  }
   if (durable && qos === 0) throw new CommandError('ERR_JSP_USAGE', '--durable goes with --qos 1');
 }
 
@@ -144,7 +150,7 @@ function loadOf(
   };
 }
 
-function printTables(results: readonly PubsubResult[], isOwn: boolean): void {
+function printTables(results: readonly PubsubResult[], broker: string): void {
   const { bold, dim } = coloursOf(process.stdout);
   const [{ load }] = results;
   const clients = `${counted(load.publishers, 'publisher')}, ${counted(load.subscribers, 'subscriber')}${load.shared ? ' in a shared group' : ''}`;
@@ -153,11 +159,7 @@ function printTables(results: readonly PubsubResult[], isOwn: boolean): void {
       `${clients}, ${counted(load.topics, 'topic')}, messages of ${whole(load.size)} B, QoS ${load.qos}${load.durable ? ', durable' : ''}`,
     ),
   );
-  print(
-    dim(
-      `${isOwn ? 'broker of its own on this machine' : 'broker elsewhere'}, encrypted; ${load.seconds} s each, after ${load.warmUpSeconds} s of warm-up\n`,
-    ),
-  );
+  print(dim(`${broker}, encrypted; ${load.seconds} s each, after ${load.warmUpSeconds} s of warm-up\n`));
   print(formatTable(COUNTS_HEADER, results.map(countCells)));
   print(`\n${formatTable(RATES_HEADER, results.map(rateCells))}`);
   print(dim('\nms from when a message was due until a subscriber has it'));
@@ -185,6 +187,12 @@ function printTables(results: readonly PubsubResult[], isOwn: boolean): void {
   if (load.rate === 0) print(dim('max keeps all queues full: its times are those of queues'));
   const shown = results.at(-1);
   if (shown !== undefined && shown.distribution.length > 1) print(`\n${plot(shown)}`);
+}
+
+function brokerName(url: string | null, { qos, store }: PubsubOptions): string {
+  if (url !== null) return 'broker elsewhere';
+  const logs = qos === 0 ? '' : store === undefined ? ', logs in memory' : ', logs on disk';
+  return `broker of its own on this machine${logs}`;
 }
 
 function countCells(result: PubsubResult): string[] {

@@ -1,7 +1,20 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { expect, test } from 'vitest';
+import { beforeAll, expect, test } from 'vitest';
+import { emptyFolder } from '../empty-folder.ts';
+
+/** Those that take their time, and little else of the machine: they run beside the others. */
+let voice: Promise<string>;
+let multiplayer: Promise<string>;
+
+beforeAll(() => {
+  // Played so late that the clock of a busy machine makes no gap: what is missing, the link has lost.
+  voice = runExample('voice', '3', '10', '60000');
+  // Drawn so far behind that a busy machine may be late by most of a second.
+  multiplayer = runExample('multiplayer', '2', '3', '1000');
+  for (const example of [voice, multiplayer]) example.catch(() => {}); // its test tells
+});
 
 test('echo answers what it is sent', async () => {
   expect(await runExample('echo')).toBe('hello\n');
@@ -52,8 +65,7 @@ test('the sensor sends all readings in datagrams of 512 bytes, and compressed in
 });
 
 test('the call has fewer gaps with protection than without, on the same link', async () => {
-  // Played so late that the clock of a busy machine makes no gap: what is missing, the link has lost.
-  const output = await runExample('voice', '3', '10', '60000');
+  const output = await voice;
   const calls = [
     ...output.matchAll(/(\d+) gaps .* of (\d+) frames that never came and (\d+) .* (\d+) bytes sent$/gm),
   ];
@@ -65,8 +77,7 @@ test('the call has fewer gaps with protection than without, on the same link', a
 });
 
 test('players draw smoothly between snapshots, a twentieth of which is lost, and hear of every goal in order', async () => {
-  // Drawn so far behind that a busy machine may be late by most of a second.
-  const output = await runExample('multiplayer', '2', '3', '1000');
+  const output = await multiplayer;
   const lines = output.trimEnd().split('\n');
   expect(lines).toHaveLength(3);
   for (const line of lines) {
@@ -80,11 +91,41 @@ test('players draw smoothly between snapshots, a twentieth of which is lost, and
   }
 });
 
+test('a durable subscription goes on where it was, in the next process, too', async () => {
+  const folder = emptyFolder();
+  expect(await runExampleIn(folder, 'durable')).toBe('1 orders/table-7 coffee\n');
+  expect(await runExampleIn(folder, 'durable')).toBe('2 orders/table-7 coffee\n');
+  const code = textOf('examples/durable.ts').replace(/^\/\*\*.*\*\/\n/, '');
+  expect(code.split('\n').filter((line) => line !== '').length).toBeLessThanOrEqual(15);
+});
+
+test('the readings of a fleet all arrive, although the broker goes away in between', async () => {
+  const output = await runExample('sensor-fleet', '3', '25');
+  expect(output).toContain('the broker is back\n');
+  expect(output).toContain('ingest goes on where it was\n');
+  expect(output).toMatch(/^75 readings stored, 75 ingested, \d+ of them came again$/m);
+});
+
+test('a lobby shows who comes and goes, and the newest positions instead of all', async () => {
+  const output = await runExample('lobby', '3', '50');
+  for (const player of ['player-1', 'player-2', 'player-3']) expect(output).toContain(`${player} is here`);
+  expect(output).toMatch(/^player-1 has left; \d are here$/m);
+  expect(output).toMatch(/^player-2 has left; \d are here$/m);
+  const [, drawn] = /^the visitor has got (\d+) of 150 positions, and the last ones: 50$/m.exec(output) ?? [];
+  expect(Number(drawn)).toBeGreaterThanOrEqual(6);
+  expect(Number(drawn)).toBeLessThan(100);
+});
+
 /** Runs an example as `npm run ts` does, and answers what it printed. */
-async function runExample(name: string, ...args: string[]): Promise<string> {
+function runExample(name: string, ...args: string[]): Promise<string> {
+  return runExampleIn(process.cwd(), name, ...args);
+}
+
+async function runExampleIn(cwd: string, name: string, ...args: string[]): Promise<string> {
   const script = fileURLToPath(new URL(`../../examples/${name}.ts`, import.meta.url));
-  const loader = STRIPS_TYPES ? [] : ['--import', 'ts-blank-space/register'];
+  const loader = STRIPS_TYPES ? [] : ['--import', import.meta.resolve('ts-blank-space/register')];
   const example = spawn(process.execPath, [...loader, script, ...args], {
+    cwd,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';

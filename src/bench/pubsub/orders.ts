@@ -6,7 +6,8 @@ import type { PublisherCounts } from './publisher.ts';
 
 /** What the bench asks of its processes; each request has one answer. */
 export type PubsubRequest =
-  | { readonly ask: 'broker' }
+  /** Starts one, that stores in this directory, or in memory. */
+  | { readonly ask: 'broker'; readonly store: string | null }
   /** Connects `count` clients, of which the first has number `from`; those of a subscriber subscribe. */
   | {
       readonly ask: 'publishers' | 'subscribers';

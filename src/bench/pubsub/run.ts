@@ -18,6 +18,8 @@ import type { PublisherCounts } from './publisher.ts';
 export interface PubsubRunOptions {
   /** Of a broker that runs; null starts one in a process of its own. */
   readonly url: string | null;
+  /** Where the broker of its own stores its logs; null: in memory. */
+  readonly store: string | null;
   readonly load: Omit<PubsubLoad, 'prefix'>;
   /** Most processes of publishers, and of subscribers. */
   readonly processes: number;
@@ -116,7 +118,9 @@ class PubsubRun {
 
   async toItsEnd(): Promise<PubsubResult> {
     const { load } = this;
-    const url = this.options.url ?? ((await this.broker?.ask({ ask: 'broker' }))?.url as string);
+    const url =
+      this.options.url ??
+      ((await this.broker?.ask({ ask: 'broker', store: this.options.store }))?.url as string);
     await this.connect('subscribers', this.subscribers, load.subscribers, url);
     await this.connect('publishers', this.publishers, load.publishers, url);
     const startMicros = sharedMicros() + START_DELAY_MICROS;

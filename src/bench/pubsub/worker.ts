@@ -37,7 +37,11 @@ process.on('SIGINT', () => {}); // a terminal gives it to all of them; the paren
 async function answer(request: PubsubRequest): Promise<PubsubAnswer> {
   switch (request.ask) {
     case 'broker':
-      broker = await startBroker({ identity: generateIdentity(), port: 0 });
+      broker = await startBroker({
+        identity: generateIdentity(),
+        port: 0,
+        store: request.store === null ? undefined : { directory: request.store },
+      });
       return { url: broker.url };
     case 'publishers':
       await connectAll(request.url, request.load, request.from, request.count);
