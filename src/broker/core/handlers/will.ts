@@ -29,12 +29,19 @@ export function will(broker: BrokerState, channel: Channel, message: Uint8Array)
   } else if (code !== ReasonCode.NO_ERROR) {
     refuse(broker, channel, id, code);
   } else {
-    // A will that is promised is published after a crash, too. [BRK-55]
-    const send = () => {
-      if (!channel.closed) channel.delivery.answer(encodePlain(Command.WILL_SET, id));
+    // A will that is promised is published after a crash, too. [BRK-55] Until then the next one is not read: what waits for the store has a bound.
+    channel.hold();
+    const settle = (answer: () => void) => {
+      channel.release();
+      if (!channel.closed) answer();
     };
+    const send = () => settle(() => channel.delivery.answer(encodePlain(Command.WILL_SET, id)));
     if (broker.storedAnswers.keepsNothing) send();
-    else broker.storedAnswers.whenSafe(send, () => refuse(broker, channel, id, ReasonCode.STORE_FAILED));
+    else {
+      broker.storedAnswers.whenSafe(send, () =>
+        settle(() => refuse(broker, channel, id, ReasonCode.STORE_FAILED)),
+      );
+    }
   }
 }
 

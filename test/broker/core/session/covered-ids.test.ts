@@ -148,3 +148,19 @@ test('PUBLISHED of a last value is sent when its message and the value are safe 
   world.pass(1);
   expect(told(stream)).toEqual(['PUBLISHED 1 0', 'PUBLISHED 3 0']);
 });
+
+test('WILL_SET is sent when the will is safe, and the next is not read before [BRK-55]', () => {
+  const world = new World({}, new Store());
+  const guest = world.hello('a');
+  guest.control.carry();
+  world.store.slowDown();
+  guest.will('gone', '1');
+  guest.will('gone', '2');
+  expect(guest.answers).toEqual(['WELCOME 1']);
+  expect(guest.control.inbox.length).toBe(1);
+  world.store.stateIsSlow = false;
+  world.core.stateStored();
+  world.pass(1);
+  guest.control.pump();
+  expect(guest.answers).toEqual(['WELCOME 1', 'WILL_SET 2', 'WILL_SET 3']);
+});
