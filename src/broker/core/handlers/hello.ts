@@ -10,6 +10,7 @@ import {
   type Hello,
 } from '../../../pubsub/session-commands.ts';
 import { type Channel, Role } from '../delivery/client.ts';
+import { codeOfFault } from '../publishing/publishers.ts';
 import { TOPIC_ALIASES_MAX } from '../publishing/topic-aliases.ts';
 import { type Session, SessionState } from '../session/session.ts';
 import type { BrokerState } from '../state.ts';
@@ -36,7 +37,7 @@ export function hello(broker: BrokerState, channel: Channel, message: Uint8Array
     if (!channel.closed) welcome(broker, channel, id, session, isPresent);
   };
   if (isPresent || session.number === 0) broker.storedAnswers.whenLogsAreSafe(send);
-  else broker.storedAnswers.whenSafe(send, () => refuse(broker, channel, id, ReasonCode.STORE_FAILED));
+  else broker.storedAnswers.whenSafe(send, (fault) => refuse(broker, channel, id, codeOfFault(fault)));
 }
 
 /** This broker asks for no credentials, so those that it is given are good without end. [BRK-36] */
@@ -114,6 +115,7 @@ function welcome(
 const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.UNSUPPORTED]: 'This broker speaks version 1.',
   [ReasonCode.CONTRADICTION]: 'HELLO is the first command of a connection, and comes once.',
+  [ReasonCode.STORE_FULL]: 'There is no room in the store.',
   [ReasonCode.STORE_FAILED]: 'The store keeps nothing any more.',
   [ReasonCode.LIMITED]: 'The broker has as many sessions as it allows.',
   [ReasonCode.QUOTA]: 'The wills of all clients are as large as the broker allows.',

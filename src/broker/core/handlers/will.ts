@@ -16,6 +16,7 @@ import {
 } from '../../../pubsub/properties.ts';
 import { decodeName, topicFault } from '../../../pubsub/topic.ts';
 import { type Channel, Role } from '../delivery/client.ts';
+import { codeOfFault } from '../publishing/publishers.ts';
 import type { BrokerState } from '../state.ts';
 import { refuse } from './hello.ts';
 
@@ -38,8 +39,8 @@ export function will(broker: BrokerState, channel: Channel, message: Uint8Array)
     const send = () => settle(() => channel.delivery.answer(encodePlain(Command.WILL_SET, id)));
     if (broker.storedAnswers.keepsNothing) send();
     else {
-      broker.storedAnswers.whenSafe(send, () =>
-        settle(() => refuse(broker, channel, id, ReasonCode.STORE_FAILED)),
+      broker.storedAnswers.whenSafe(send, (fault) =>
+        settle(() => refuse(broker, channel, id, codeOfFault(fault))),
       );
     }
   }

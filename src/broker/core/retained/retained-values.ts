@@ -125,7 +125,9 @@ export class RetainedValues {
       if (earlier !== null) this.drop(topic);
       return;
     }
-    const graceMs = numberProperty(message, topicEnd, PropertyType.OWNED);
+    // Nobody owns what the broker itself publishes, a will for one.
+    const isOwnable = session.client?.closed === false;
+    const graceMs = isOwnable ? numberProperty(message, topicEnd, PropertyType.OWNED) : null;
     const ownership = graceMs === null ? null : this.presence.own(session, topic, graceMs);
     const expiresAt = ttlMs === NEVER ? 0 : Math.ceil(this.time.wallMs + ttlMs);
     const record = encodeRecord(message, expiresAt, ownership);

@@ -14,7 +14,7 @@ interface StoredAnswer {
   readonly written: number;
   readonly heads: number[];
   readonly send: () => void;
-  readonly refuse: () => void;
+  readonly refuse: (fault: AppendFault) => void;
 }
 
 export class StoredAnswers implements StoreEvents {
@@ -32,7 +32,7 @@ export class StoredAnswers implements StoreEvents {
   }
 
   /** Calls `send` when every change and record that was handed to the store until now is safe: at once, if it is; or `refuse` when that fails. */
-  whenSafe(send: () => void, refuse: () => void): void {
+  whenSafe(send: () => void, refuse: (fault: AppendFault) => void): void {
     this.add(this.store.state.written, send, refuse);
   }
 
@@ -59,7 +59,7 @@ export class StoredAnswers implements StoreEvents {
       this.stateFailed ||= fault === AppendFault.FAILED;
       const answers = this.takeAll();
       for (const answer of answers) {
-        if (this.store.state.synced < answer.written) answer.refuse();
+        if (this.store.state.synced < answer.written) answer.refuse(fault);
         else this.waiting.push(answer);
       }
     } else {
@@ -72,9 +72,9 @@ export class StoredAnswers implements StoreEvents {
     this.goOn();
   }
 
-  private add(written: number, send: () => void, refuse: () => void): void {
+  private add(written: number, send: () => void, refuse: (fault: AppendFault) => void): void {
     if (written > this.store.state.synced && this.stateFailed) {
-      refuse();
+      refuse(AppendFault.FAILED);
       return;
     }
     this.waiting.push({ written, heads: this.store.logs.map(({ head }) => head), send, refuse });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { PublishFlag, publishPrefix } from '../../../../src/pubsub/command.ts';
+import { encodeWill, PublishFlag, publishPrefix } from '../../../../src/pubsub/command.ts';
 import { encodeProperties } from '../../../../src/pubsub/properties.ts';
 import type { FakeStream } from '../fake-client.ts';
 import { type Guest, World } from '../world.ts';
@@ -145,6 +145,19 @@ describe('a value that a session owns [BRK-108]', () => {
     world.pass(60_000);
     expect(members(world)).toEqual(['room/ann!Ann']);
   });
+});
+
+test('nobody owns the value that a will has left', () => {
+  const world = new World();
+  const ann = world.hello('ann');
+  const rest = Buffer.concat([encodeProperties({ owned: 1_000 }), Buffer.from('gone')]);
+  ann.control.send(encodeWill(9, 'room/ann', PublishFlag.RETAIN | PublishFlag.PROPERTIES, 0, rest));
+  ann.leave();
+  world.pass(60_000);
+  expect(members(world)).toEqual(['room/ann!gone']);
+  world.crash(60_000);
+  world.pass(60_000);
+  expect(members(world)).toEqual(['room/ann!gone']);
 });
 
 test('a session that owns many values frees them all', () => {
