@@ -49,6 +49,11 @@ export class Handling {
     return this.running;
   }
 
+  /** Nothing is being handled, and nothing keeps it from being so. */
+  get isFree(): boolean {
+    return this.running === 0 && !this.resting;
+  }
+
   /** A message for which nothing waits can be handled at once. */
   isFreeFor(message: Message): boolean {
     if (this.resting || this.running >= this.concurrency) return false;
@@ -58,7 +63,11 @@ export class Handling {
   /** Handles `message` at once. */
   handle(message: Message): void {
     const opened = this.messages.open(message);
-    if (opened === null) return;
+    if (opened !== null) this.run(opened);
+  }
+
+  /** The same for a message as its handler gets it. */
+  run(opened: Message): void {
     let promise: PromiseLike<unknown> | null = null;
     try {
       const result: unknown = this.handler(opened);
@@ -67,8 +76,8 @@ export class Handling {
       this.messages.onFailed(opened, error, throwByItself);
       return;
     }
-    if (promise === null) this.messages.onHandled(opened);
-    else this.await(promise, opened);
+    if (promise !== null) this.await(promise, opened);
+    else if (opened.delivery !== null) this.messages.onHandled(opened);
   }
 
   /** Handles what waits, as far as it can. */

@@ -25,8 +25,16 @@ import { closedError } from './command-stream.ts';
 import type { UnopenedMessage } from './compression.ts';
 import { type HandledMessages, Handling } from './handling.ts';
 import type { Link, LinkUser } from './link.ts';
-import type { Delivery, Message, MessageHandler, MessageSource, RespondOptions } from './message.ts';
+
+import {
+  type Delivery,
+  Message,
+  type MessageHandler,
+  type MessageSource,
+  type RespondOptions,
+} from './message.ts';
 import { type BusyKeys, bufferFor, type MessageBuffer } from './message-buffer.ts';
+
 import type { PublishOptions } from './publish-options.ts';
 import {
   isCompressedMessage,
@@ -523,14 +531,25 @@ export class OpenSubscription
 
   private receive(command: Buffer, reader: CommandReader): void {
     if (this.phase === Phase.OVER) return;
-    const { settling } = this;
+    const { settling, handling } = this;
     const { flags, topicEnd } = reader;
+    if (
+      flags === 0 &&
+      handling?.isFree &&
+      this.reading.codec === null &&
+      this.buffer.empty &&
+      !this.isPaused
+    ) {
+      // The common message: topic and payload, and a handler that waits for it.
+      const topic = this.reading.topics.textOf(command, topicEnd);
+      handling.run(new Message(topic, command.subarray(topicEnd), null, this));
+      return;
+    }
     const hasQos1 = settling !== null && (flags & PublishFlag.QOS1) !== 0;
     const delivery = hasQos1 ? settling.receive(command, topicEnd, reader.id) : null;
     if (hasQos1 && (delivery === null || this.phase === Phase.DRAINING)) return;
     const topic = this.reading.topics.textOf(command, topicEnd);
     const message = messageOf(command, reader, topic, delivery, this);
-    const { handling } = this;
     if (handling !== null && this.buffer.empty && !this.isPaused && this.isFreeFor(message, handling)) {
       handling.handle(message);
       if (!hasQos1) return;

@@ -7,7 +7,14 @@
  */
 
 import { MILLISECOND } from '../base/time.ts';
-import { encodeAck, encodeAckRanges, encodeNack, NACK_BACKOFF, offsetOf } from '../pubsub/acknowledgement.ts';
+import {
+  encodeAck,
+  encodeAckRanges,
+  encodeNack,
+  NACK_BACKOFF,
+  NACK_NEVER,
+  offsetOf,
+} from '../pubsub/acknowledgement.ts';
 import { ACK_RANGES_MAX, AckFlag } from '../pubsub/command.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import { Delivery, type NackOptions, Outcome, type Settler } from './message.ts';
@@ -160,7 +167,8 @@ export class Settling implements Settler {
       if (current !== delivery) return false; // it has come again already
       this.write(encodeNack(idOf(offset), delayMs ?? NACK_BACKOFF, reason ?? ''));
     } else if (outcome === Outcome.ACK) this.acknowledge(offset);
-    else this.write(encodeAck(idOf(offset), AckFlag.TERMINATE));
+    else if (reason === undefined) this.write(encodeAck(idOf(offset), AckFlag.TERMINATE));
+    else this.write(encodeNack(idOf(offset), NACK_NEVER, reason));
     delivery.isSettled = true;
     current.isSettled = true; // where that is another delivery of the same message, nobody needs to get it any more
     this.unsettled.delete(offset);

@@ -8,10 +8,10 @@ import type { LaneTaker, Link } from './link.ts';
 /** What comes on them. */
 export interface SubscriptionListener {
   /** A delivery, as `reader` has just read it. */
-  onDelivery(message: Buffer, reader: CommandReader): void;
-  onDropped(count: number, reason: number): void;
-  onSubscribed(answer: Buffer): void;
-  onPosition(epoch: number, offset: number): void;
+  readonly onDelivery: (message: Buffer, reader: CommandReader) => void;
+  readonly onDropped: (count: number, reason: number) => void;
+  readonly onSubscribed: (answer: Buffer) => void;
+  readonly onPosition: (epoch: number, offset: number) => void;
   /** One of the streams is over, and not by this side; the others go with it. */
   onClosed(error: Error | null): void;
 }
@@ -118,12 +118,10 @@ export class SubscriptionStreams implements LaneTaker {
   private listenerOf(onClosed: (error: Error | null) => void): CommandListener {
     const { listener } = this;
     return {
-      onDelivery: (message, reader) => {
-        if (!this.isOver) listener.onDelivery(message, reader);
-      },
-      onDropped: (count, reason) => listener.onDropped(count, reason),
-      onSubscribed: (answer) => listener.onSubscribed(answer),
-      onPosition: (epoch, offset) => listener.onPosition(epoch, offset),
+      onDelivery: listener.onDelivery,
+      onDropped: listener.onDropped,
+      onSubscribed: listener.onSubscribed,
+      onPosition: listener.onPosition,
       onClosed,
     };
   }

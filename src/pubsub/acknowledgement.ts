@@ -24,6 +24,8 @@ export type PublishResult = (typeof PublishResult)[keyof typeof PublishResult];
 
 /** A delay of NACK: the subscription's back-off. */
 export const NACK_BACKOFF = 0xffff_ffff;
+/** Another one: it is not to be delivered again, for the reason that comes with it. */
+export const NACK_NEVER = 0xffff_fffe;
 
 /** result u8, and offset u64 where there is one (not negative) */
 export function encodePublished(id: number, isAll: boolean, result: PublishResult, offset = -1): Buffer {

@@ -44,6 +44,20 @@ describe('a client and a broker with a log', () => {
     ]);
   });
 
+  test('send what was given up to the dead-letter topic, with where it was', async () => {
+    const client = await new FakeBroker().client();
+    const dead: Message[] = [];
+    await client.subscribe('dead', (message) => dead.push(message));
+    await client.subscribe('n', (message) => void message.terminate('no use'), {
+      qos: 1,
+      deadLetter: 'dead',
+    });
+    const { offset } = await client.publish('n', 'x', { qos: 1 });
+    await until(() => dead.length === 1);
+    expect(dead[0].text()).toBe('x');
+    expect(dead[0].properties.origin).toMatchObject({ topic: 'n', offset, reason: 'no use', attempts: 1 });
+  });
+
   test('go on with a durable subscription where it was, after its client was gone', async () => {
     const broker = new FakeBroker();
     const publisher = await broker.client();

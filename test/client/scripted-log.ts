@@ -7,6 +7,7 @@ import {
   decodeNack,
   encodePosition,
   encodeSubscribed,
+  NACK_NEVER,
   type ReaderStart,
   visitAckRanges,
 } from '../../src/pubsub/acknowledgement.ts';
@@ -120,9 +121,12 @@ export class ScriptedLog {
         else if (flags === AckFlag.TERMINATE) this.terminated.push(offsets);
         else this.acks.push(offsets);
         break;
-      case Command.NACK:
-        this.nacks.push({ id, ...decodeNack(message) });
+      case Command.NACK: {
+        const nack = { id, ...decodeNack(message) };
+        if (nack.delayMs === NACK_NEVER) this.terminated.push([id]);
+        else this.nacks.push(nack);
         break;
+      }
       case Command.PING:
         stream.send(encodePlain(Command.PONG, id));
         break;

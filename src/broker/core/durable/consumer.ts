@@ -301,10 +301,10 @@ export class Consumer implements ReaderOwner {
   }
 
   /** Nobody is to be given it again. */
-  terminate(member: ConsumerMember, first: number, count: number): void {
+  terminate(member: ConsumerMember, first: number, count: number, reason = ''): void {
     const from = this.offsetOf(first);
     this.forEachOf(member, from, from + count, (place) =>
-      this.giveUp(place, 'The subscriber has given it up.'),
+      this.giveUp(place, reason || 'The subscriber has given it up.'),
     );
   }
 

@@ -1,6 +1,6 @@
 /** What a subscriber has done with the messages of a log that it was given: ACK, or NACK. [BRK-28] */
 
-import { decodeNack, NACK_BACKOFF, visitAckRanges } from '../../../pubsub/acknowledgement.ts';
+import { decodeNack, NACK_BACKOFF, NACK_NEVER, visitAckRanges } from '../../../pubsub/acknowledgement.ts';
 import { AckFlag, ReasonCode } from '../../../pubsub/command.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import type { Member } from '../durable/member.ts';
@@ -25,7 +25,10 @@ export function nack(broker: BrokerState, channel: Channel, message: Uint8Array)
   const member = memberOf(broker, channel);
   if (member === null) return;
   const { delayMs, reason } = decodeNack(message);
-  member.consumer.nack(member, broker.reader.id, delayMs === NACK_BACKOFF ? null : delayMs, reason);
+  const { consumer } = member;
+  const { id } = broker.reader;
+  if (delayMs === NACK_NEVER) consumer.terminate(member, id, 1, reason);
+  else consumer.nack(member, id, delayMs === NACK_BACKOFF ? null : delayMs, reason);
 }
 
 /** Who takes messages of a log on this stream; null: nobody, or nobody any more. */
