@@ -242,7 +242,11 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     options?: PublishOptions<T>,
   ): boolean | Promise<PublishReceipt>;
   publish(topic: string, payload: unknown, options?: PublishOptions): boolean | Promise<PublishReceipt> {
-    const codec = options === undefined ? this.codec : (options.codec ?? this.codec);
+    const { codec: usual, outbox } = this;
+    if (options === undefined && usual === null && this.goodbye === null && outbox.isDirect) {
+      return outbox.publishNow(topic, payload as Uint8Array | string);
+    }
+    const codec = options?.codec ?? usual;
     if (codec !== null) return this.publishEncoded(topic, payload, codec, options);
     return this.publishBytes(topic, payload as Uint8Array | string, options);
   }

@@ -54,7 +54,7 @@ export class Outbox implements LinkUser {
   private readonly waits = new PendingRequests();
   private isOnline = false;
   /** A message with QoS 0 need not wait: there is a connection, and nothing that was published before waits. */
-  private isDirect = false;
+  isDirect = false;
   private failure: JspError | null = null;
   /** Somebody was told to stop. */
   private mustTellDrain = false;
@@ -81,6 +81,13 @@ export class Outbox implements LinkUser {
       (priority) => new Sequence(priority, this.backlog, clock, () => breaker === null || breaker.admits()),
     );
     this.lanes = STREAM_PRIORITIES.map(() => this.backlog.newLane());
+  }
+
+  /** With QoS 0, as all that say nothing else; for callers that have looked at {@link isDirect}. */
+  publishNow(topic: string, payload: Uint8Array | string): boolean {
+    const hasRoom = this.publishing.publishPlain(topic, payload);
+    if (!hasRoom) this.mustTellDrain = true;
+    return hasRoom;
   }
 
   /** With QoS 0. */

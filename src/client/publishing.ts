@@ -62,6 +62,13 @@ export class Publishing {
     clearTimeout(this.confirmTimer ?? undefined);
   }
 
+  /** As {@link publish} without options. */
+  publishPlain(topic: string, payload: Uint8Array | string): boolean {
+    if (this.compression.mode !== CompressionMode.OFF) return this.publish(topic, payload, undefined);
+    if (this.confirmTimer === null) this.confirmLater();
+    return (this.usual ?? this.openUsual()).publish(topic, payload, 0, null);
+  }
+
   /** @param options - checked before */
   publish(topic: string, payload: Uint8Array | string, options: PublishOptions | undefined): boolean {
     const publisher =
