@@ -11,6 +11,7 @@ import {
   type StoreFailure,
 } from '../store-port.ts';
 import { Receipts, type StateSafety } from './receipts.ts';
+import { RefusedIds } from './refused-ids.ts';
 import { TopicAliases } from './topic-aliases.ts';
 
 /** One publishing stream. */
@@ -18,10 +19,10 @@ export class Publisher {
   readonly receipts: Receipts;
   readonly aliases: TopicAliases;
   private readonly channel: Channel;
-  private readonly refused: Refused;
+  private readonly refused: RefusedIds;
   private readonly sequences: Sequences;
 
-  constructor(channel: Channel, sequences: Sequences, refused: Refused, safety: StateSafety) {
+  constructor(channel: Channel, sequences: Sequences, refused: RefusedIds, safety: StateSafety) {
     this.channel = channel;
     this.sequences = sequences;
     this.refused = refused;
@@ -56,7 +57,7 @@ export class Publishers implements StoreEvents {
   private readonly publishers = new WeakMap<Channel, Publisher>();
   /** Those that wait for a log to store what they have published. */
   private readonly waiting = new Map<LogPort, Set<Publisher>>();
-  private readonly refused = new Refused();
+  private readonly refused = new RefusedIds();
   private readonly state: StatePort;
   /** Those that wait for last values to be stored. */
   private readonly waitingForState = new Set<Publisher>();
@@ -94,7 +95,7 @@ export class Publishers implements StoreEvents {
 
   /** The last id of each sequence up to which all were taken: those that were refused were not, whatever came behind them. [BRK-53] */
   coveredIds(sequences: Sequences): number[] {
-    return sequences.lastIds.map((id, sequence) => this.refused.firstOf(sequences, sequence, id));
+    return sequences.lastIds.map((id, sequence) => this.refused.beforeFirst(sequences, sequence, id));
   }
 
   /** The stream is gone. */
@@ -145,43 +146,3 @@ export class Publishers implements StoreEvents {
 export function codeOfFault(fault: AppendFault): ReasonCode {
   return fault === AppendFault.FULL ? ReasonCode.STORE_FULL : ReasonCode.STORE_FAILED;
 }
-
-/**
- * Ids that were refused: a client that has not heard so sends the same message again, and must not be told that it is a repetition of one that was taken. Of
- * each session the latest are kept.
- */
-class Refused {
-  private readonly bySession = new WeakMap<Sequences, Map<number, ReasonCode>>();
-
-  add(sequences: Sequences, sequence: number, id: number, code: ReasonCode): void {
-    let codes = this.bySession.get(sequences);
-    if (codes === undefined) {
-      codes = new Map();
-      this.bySession.set(sequences, codes);
-    }
-    codes.set(sequence * 2 ** 32 + id, code);
-    if (codes.size <= REFUSED_MAX) return;
-    for (const oldest of codes.keys()) {
-      codes.delete(oldest);
-      return;
-    }
-  }
-
-  /** What is before the first id of a sequence that was refused, or `last` where none was. */
-  firstOf(sequences: Sequences, sequence: number, last: number): number {
-    const codes = this.bySession.get(sequences);
-    if (codes === undefined) return last;
-    for (const key of codes.keys()) {
-      if (Math.floor(key / 2 ** 32) !== sequence) continue;
-      return (key % 2 ** 32) - 1;
-    }
-    return last;
-  }
-
-  codeOf(sequences: Sequences, sequence: number, id: number): ReasonCode | undefined {
-    return this.bySession.get(sequences)?.get(sequence * 2 ** 32 + id);
-  }
-}
-
-/** As many as can wait for their PUBLISHED. */
-const REFUSED_MAX = 4_096;

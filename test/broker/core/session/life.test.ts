@@ -151,11 +151,11 @@ function live(seed: number): { published: number; taken: number } {
 test('whatever clients and the broker do, sessions end when they should and each will is published once, or suppressed [BRK-50] [BRK-100] [BRK-101] [BRK-102]', () => {
   let published = 0;
   let takenOver = 0;
-  for (let seed = 1; seed <= 150; seed++) {
+  for (let seed = 1; seed <= 80; seed++) {
     const outcome = live(seed);
     published += outcome.published;
     takenOver += outcome.taken;
   }
-  expect(published).toBeGreaterThan(300);
-  expect(takenOver).toBeGreaterThan(100);
+  expect(published).toBeGreaterThan(150);
+  expect(takenOver).toBeGreaterThan(50);
 });

@@ -1,0 +1,59 @@
+/**
+ * Ids that were refused: a client that has not heard so sends the same message again, and must not be told that it is a repetition of one that was taken. [BRK-83] Of each
+ * session the latest are kept, as many as can wait for an answer; and of all sessions a bounded number, those first whose latest refusal is the oldest.
+ */
+
+import type { ReasonCode } from '../../../pubsub/command.ts';
+import type { Sequences } from '../session/sequences.ts';
+
+export class RefusedIds {
+  /** The one with the oldest latest refusal first. */
+  private readonly bySession = new Map<Sequences, Map<number, ReasonCode>>();
+  private cost = 0;
+
+  add(sequences: Sequences, sequence: number, id: number, code: ReasonCode): void {
+    const codes = this.bySession.get(sequences) ?? new Map<number, ReasonCode>();
+    this.forget(sequences);
+    codes.set(sequence * IDS + id, code);
+    if (codes.size > IDS_OF_SESSION_MAX) codes.delete(first(codes.keys()) as number);
+    this.bySession.set(sequences, codes);
+    this.cost += costOf(codes);
+    while (this.cost > COST_MAX) this.forget(first(this.bySession.keys()) as Sequences);
+  }
+
+  /** Why it was refused; undefined: it was not, or too long ago. */
+  codeOf(sequences: Sequences, sequence: number, id: number): ReasonCode | undefined {
+    return this.bySession.get(sequences)?.get(sequence * IDS + id);
+  }
+
+  /** What is before the first id of a sequence that was refused, or `last` where none was. */
+  beforeFirst(sequences: Sequences, sequence: number, last: number): number {
+    for (const key of this.bySession.get(sequences)?.keys() ?? []) {
+      if (Math.floor(key / IDS) === sequence) return (key % IDS) - 1;
+    }
+    return last;
+  }
+
+  private forget(sequences: Sequences): void {
+    const codes = this.bySession.get(sequences);
+    if (codes === undefined) return;
+    this.bySession.delete(sequences);
+    this.cost -= costOf(codes);
+  }
+}
+
+function first<T>(items: Iterable<T>): T | undefined {
+  for (const item of items) return item;
+  return undefined;
+}
+
+/** In ids: a session costs about as much as some of them. */
+function costOf(codes: ReadonlyMap<number, ReasonCode>): number {
+  return codes.size + 16;
+}
+
+const IDS = 2 ** 32;
+/** As many as can wait for their PUBLISHED. */
+const IDS_OF_SESSION_MAX = 4_096;
+/** Of all sessions: about 8 MB. */
+const COST_MAX = 200_000;
