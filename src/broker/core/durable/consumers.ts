@@ -379,12 +379,9 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     if (this.deadLetters.burialsOf(consumer).length > 0) return; // its dead letters come first
     this.forget(consumer);
     if (kept === undefined || name === null) return;
-    // Nothing beyond its position was delivered, and nothing will be: no doubt is left for whoever comes next.
-    const record = {
-      ...this.recordOf(consumer, kept),
-      reservedBelow: consumer.position,
-      leftAt: this.wallMs,
-    };
+    // Nothing beyond its position was delivered by this broker, and nothing will be: less doubt is left for whoever comes next.
+    const reservedBelow = Math.max(consumer.position, consumer.suspectBelow);
+    const record = { ...this.recordOf(consumer, kept), reservedBelow, leftAt: this.wallMs };
     this.broker.store.state.put(DURABLE_KEYS + name, encodeDurable(record));
     this.rest(name, record, this.wallMs);
   }

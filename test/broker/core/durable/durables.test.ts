@@ -119,7 +119,7 @@ describe('a durable subscription', () => {
   test('looks through a long log a stretch a turn, and says where it is [BRK-61] [BRK-63]', () => {
     const world = new LogWorld();
     world.append('a=1');
-    for (let i = 0; i < 20_000; i++) world.append('b=2');
+    world.fill('b=2', 20_000);
     const last = world.subscriber().subscribe('a', { start: StartKind.LAST });
     const all = world.subscriber().subscribe('a', { start: StartKind.EARLIEST });
     expect(last.take()).toEqual([]);

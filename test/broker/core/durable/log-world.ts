@@ -1,7 +1,7 @@
 import type { Channel } from '../../../../src/broker/core/delivery/client.ts';
 import type { BrokerLimits } from '../../../../src/broker/core/state.ts';
 import { MemoryStore } from '../../../../src/broker/core/store/memory-store.ts';
-import type { LogOptions, LogPort, StorePort } from '../../../../src/broker/core/store-port.ts';
+import type { LogOptions, LogPort, LogRecord, StorePort } from '../../../../src/broker/core/store-port.ts';
 import {
   decodePosition,
   decodeSubscribed,
@@ -86,15 +86,13 @@ export class LogWorld {
     const prefix = publishPrefix(topic, all, 1);
     const middle = hasProperties ? encodeProperties(properties) : Buffer.alloc(0);
     const { ttlMs } = properties;
-    const offset = log.append({
+    return {
       command: Buffer.concat([prefix, middle, Buffer.from(payload)]),
       topicEnd: prefix.length,
       ...{ session, sequence: 0, id: 0 },
       expiresAt: ttlMs === undefined ? 0 : this.wallMs + ttlMs,
       publishedAt: this.wallMs,
-    });
-    this.core.advance(this.nowMs, this.wallMs);
-    return offset;
+    };
   }
 
   subscriber(mark = Number.POSITIVE_INFINITY): Subscriber {
