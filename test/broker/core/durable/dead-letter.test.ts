@@ -97,7 +97,7 @@ describe('a dead letter', () => {
       logs: [{ name: 'dead', filters: ['dead'], maxMessages: 1, discard: 'new' }],
     });
     const [, log] = world.store.logs;
-    world.appendWith('dead=0', {}, { log });
+    world.appendWith('dead=0', {}, log);
     const subscriber = world.subscriber().subscribe('a', { ...options, deliveriesMax: 1 });
     world.append('a=x');
     subscriber.nack(1, 0);

@@ -75,21 +75,29 @@ export class LogWorld {
     return offset;
   }
 
-  appendWith(
-    message: string,
-    properties: Properties,
-    { log = this.log, session = 0, flags = 0 } = {},
-  ): number {
+  /** Stores so many, all the same, in one turn. */
+  fill(message: string, count: number): void {
+    for (let i = 0; i < count; i++) this.log.append(this.recordOf(message, {}));
+    this.core.advance(this.nowMs, this.wallMs);
+  }
+
+  appendWith(message: string, properties: Properties, log = this.log): number {
+    const offset = log.append(this.recordOf(message, properties));
+    this.core.advance(this.nowMs, this.wallMs);
+    return offset;
+  }
+
+  private recordOf(message: string, properties: Properties): LogRecord {
     const [topic, payload] = message.split('=');
     const hasProperties = Object.keys(properties).length > 0;
-    const all = flags | PublishFlag.QOS1 | (hasProperties ? PublishFlag.PROPERTIES : 0);
+    const all = PublishFlag.QOS1 | (hasProperties ? PublishFlag.PROPERTIES : 0);
     const prefix = publishPrefix(topic, all, 1);
     const middle = hasProperties ? encodeProperties(properties) : Buffer.alloc(0);
     const { ttlMs } = properties;
     return {
       command: Buffer.concat([prefix, middle, Buffer.from(payload)]),
       topicEnd: prefix.length,
-      ...{ session, sequence: 0, id: 0 },
+      ...{ session: 0, sequence: 0, id: 0 },
       expiresAt: ttlMs === undefined ? 0 : this.wallMs + ttlMs,
       publishedAt: this.wallMs,
     };
