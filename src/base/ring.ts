@@ -37,6 +37,11 @@ export class Ring<T> {
     return index < this.count ? this.items[(this.head + index) & (this.items.length - 1)] : undefined;
   }
 
+  /** Puts `item` in the place of the one at `index` from the oldest, which there is. */
+  put(index: number, item: T): void {
+    this.items[(this.head + index) & (this.items.length - 1)] = item;
+  }
+
   clear(): void {
     this.items.fill(undefined);
     this.head = 0;

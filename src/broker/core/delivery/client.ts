@@ -30,8 +30,8 @@ import {
   isOfClassLatest,
   QueueAccount,
   type QueueBudget,
-  type QueueItem,
-  recycle,
+  type QueueEntry,
+  QueueItem,
 } from './delivery-queue.ts';
 import { type Expiring, type Expiry, ttlOf, withTimeLeft } from './expiry.ts';
 
@@ -329,13 +329,13 @@ export class Delivery implements ItemOwner {
       queue.push(message, deadlineMs, this);
       return Intake.TAKEN;
     }
-    const place = queue.nextPlace;
+    const { taken } = queue;
     const dropped = queue.push(message, deadlineMs, this);
     if (dropped === 0) return Intake.TAKEN;
     if (queue.overflow === Overflow.DROP_NEWEST) counters.droppedNewest += dropped;
     else counters.droppedOldest += dropped;
     if (this.writable) this.wake(); // for what was dropped is to be told
-    return queue.nextPlace === place ? Intake.REFUSED : Intake.TAKEN;
+    return queue.taken === taken ? Intake.REFUSED : Intake.TAKEN;
   }
 
   /** Stops `publisher` until the queue has drained and taken its message. [BRK-18] */
@@ -351,7 +351,7 @@ export class Delivery implements ItemOwner {
   /** The time to live of a queued message is over: it is dropped where it is, and that is told in its place. [BRK-86] */
   expired(item: QueueItem): void {
     this.counters.droppedExpired++;
-    this.queue.drop(item, DropReason.EXPIRED);
+    this.queue.expire(item);
     this.wake(); // to tell, and because there may be room now for messages that wait
   }
 
@@ -553,24 +553,23 @@ export class Delivery implements ItemOwner {
   private sendQueued(): boolean {
     const { queue } = this;
     const { head } = queue;
-    if (this.writable && head !== null) {
-      if (head.kind === ItemKind.MESSAGE) {
-        if (this.gates !== null && this.isGated(this.gates)) return false;
-        if (!this.client.takes(head.bytes.length)) return false;
-      }
-      this.sendItem(queue.shift());
+    if (this.writable && head !== undefined) {
+      const isMessage = !queue.answerIsNext;
+      if (isMessage && this.gates !== null && this.isGated(this.gates)) return false;
+      if (isMessage && !this.client.takes(lengthOf(head))) return false;
+      this.sendEntry(queue.shift());
       return true;
     }
     if (this.gates !== null && queue.empty && this.waiting === null) this.isGated(this.gates);
     return false;
   }
 
-  private sendItem(item: QueueItem): void {
-    const { kind, bytes, deadline, missing } = item;
-    recycle(item);
-    if (missing !== null) this.tellMissing(missing);
-    else if (kind === ItemKind.ANSWER) this.handOver(bytes);
-    else this.sendLate(bytes, deadline);
+  /** Sends what has left the queue. */
+  private sendEntry(entry: QueueEntry): void {
+    if (!(entry instanceof QueueItem)) this.send(entry);
+    else if (entry.kind === ItemKind.ANSWER) this.handOver(entry.bytes);
+    else if (entry.kind === ItemKind.MESSAGE) this.sendLate(entry.bytes, entry.deadline);
+    else if (entry.missing !== null) this.tellMissing(entry.missing);
   }
 
   /** Sends a message that has waited: what it has to live is less by that time. [BRK-86] */
@@ -666,6 +665,10 @@ class Marks {
   confirm(mark: number): void {
     if (mark > this.confirmed && mark <= this.last) this.confirmed = mark;
   }
+}
+
+function lengthOf(entry: QueueEntry): number {
+  return entry instanceof QueueItem ? entry.bytes.length : entry.length;
 }
 
 /** Flags of messages that may ask for more than to be sent. */

@@ -1,6 +1,7 @@
 /** What waits for one stream, and how much of it there may be. */
 
 import { NO_BYTES } from '../../../base/bytes.ts';
+import { Ring } from '../../../base/ring.ts';
 import { NEVER } from '../../../base/time.ts';
 import { DropReason, Overflow, topicEndOf, topicKey } from '../../../pubsub/command.ts';
 import { classOf, DeliveryClass } from '../../../pubsub/properties.ts';
@@ -64,14 +65,13 @@ export interface ItemOwner {
   expired(item: QueueItem): void;
 }
 
-/** Something in a queue: a message, an answer, or the place where messages are missing. Used again for another when it has left. */
+/**
+ * What is in a queue beside plain messages: an answer, the place where messages are missing, or a message that may leave before its turn, because it expires or a newer one
+ * supersedes it.
+ */
 export class QueueItem implements Expiring {
-  kind: ItemKind = ItemKind.MESSAGE;
-  bytes: Uint8Array = NO_BYTES;
-  /** How many messages were ever queued before it. */
-  place = 0;
-  previous: QueueItem | null = null;
-  next: QueueItem | null = null;
+  kind: ItemKind;
+  bytes: Uint8Array;
   /** When a message is not to be delivered any more, in monotonic ms. */
   deadline = NEVER;
   heapIndex = -1;
@@ -81,19 +81,29 @@ export class QueueItem implements Expiring {
   /** Of a gap: how many messages are missing, by reason. */
   missing: number[] | null = null;
 
+  constructor(kind: ItemKind, bytes: Uint8Array) {
+    this.kind = kind;
+    this.bytes = bytes;
+  }
+
   expire(): void {
     this.owner?.expired(this);
   }
 }
 
+/** A plain message is itself. */
+export type QueueEntry = Uint8Array | QueueItem;
+
 /**
  * What waits for one stream: messages under bounds, its own and its client's, and a policy; answers, which keep their place among the messages but
- * are outside the policy; and, where messages were dropped, their number. It is a list, as what expires or is superseded leaves from within.
+ * are outside the policy; and, where messages were dropped, their number.
  */
 export class DeliveryQueue {
   /** Charged bytes of the queued messages. */
   bytes = 0;
   messageCount = 0;
+  /** Messages ever queued. */
+  taken = 0;
   /** Queued answers, and their bytes. */
   answerCount = 0;
   answerBytes = 0;
@@ -104,12 +114,17 @@ export class DeliveryQueue {
   private readonly expiry: Expiry;
   private messagesMax = 1;
   private bytesMax = 1;
-  private first: QueueItem | null = null;
-  private last: QueueItem | null = null;
-  /** How many messages were ever queued. */
-  private queued = 0;
+  private readonly entries = new Ring<QueueEntry>();
+  /** Entries that are no plain messages, and those of them that are gaps. */
+  private items = 0;
+  private gaps = 0;
+  /** Entries that have left. */
+  private left = 0;
   /** The queued messages that are `latest`, by the policy or by themselves, by topic. */
   private topics: Map<string, QueueItem> | null = null;
+  /** The buffer that the last message was a part of, and what its messages that came in a row were charged. */
+  private buffer: ArrayBufferLike | null = null;
+  private bufferCharge = 0;
 
   constructor(account: QueueAccount, expiry: Expiry) {
     this.account = account;
@@ -120,7 +135,6 @@ export class DeliveryQueue {
     this.overflow = overflow;
     this.messagesMax = messagesMax;
     this.bytesMax = bytesMax;
-    this.topics = overflow === Overflow.LATEST ? new Map() : null;
   }
 
   /** Takes the policy and the bounds of another queue. */
@@ -129,22 +143,22 @@ export class DeliveryQueue {
   }
 
   get empty(): boolean {
-    return this.first === null;
+    return this.entries.length === 0;
   }
 
   /** What {@link shift} would give. */
-  get head(): QueueItem | null {
-    return this.first;
+  get head(): QueueEntry | undefined {
+    return this.entries.peek();
   }
 
-  /** The place of the next message that comes, to be told from {@link isPast}. */
+  /** The place of the next entry that comes, to be told from {@link isPast}. */
   get nextPlace(): number {
-    return this.queued;
+    return this.left + this.entries.length;
   }
 
-  /** True when every message before `place` has left. */
+  /** True when everything before `place` has left; perhaps sooner, where messages left from within. */
   isPast(place: number): boolean {
-    return this.first === null || this.first.place >= place;
+    return this.left >= place;
   }
 
   /** At a bound of its own or above. Only a queue that blocks can be above. [BRK-18] */
@@ -163,6 +177,21 @@ export class DeliveryQueue {
   }
 
   /**
+   * Whether a message may be queued as it is, without a copy: it does not keep much more memory alive than it is charged, together with the messages queued before it that
+   * are parts of the same buffer, of a datagram say.
+   */
+  mayKeep(message: Uint8Array): boolean {
+    const { buffer } = message;
+    const chargeBytes = message.length + MESSAGE_CHARGE_BYTES;
+    if (this.buffer === buffer) this.bufferCharge += chargeBytes;
+    else {
+      this.buffer = buffer;
+      this.bufferCharge = chargeBytes;
+    }
+    return buffer.byteLength <= this.bufferCharge * KEPT_SHARE;
+  }
+
+  /**
    * Queues a message as the policy says. Returns how many messages were dropped for it, itself perhaps; in the place of each there is a gap. [BRK-19]
    *
    * @param deadlineMs - when its time to live is over; then `owner` is told
@@ -177,33 +206,27 @@ export class DeliveryQueue {
           this.pushGap(DropReason.POLICY);
           return dropped;
         }
-        this.drop(this.firstMessage(), DropReason.POLICY);
+        this.dropOldest();
       }
     }
-    const item = this.append(ItemKind.MESSAGE, message);
-    this.queued++;
+    this.taken++;
     this.messageCount++;
     this.charge(chargeBytes);
-    if (deadlineMs !== NEVER) {
-      item.owner = owner;
-      this.expiry.add(item, deadlineMs);
-    }
-    if (this.topics !== null && (this.overflow === Overflow.LATEST || isOfClassLatest(message))) {
-      item.topic = topicKey(message);
-      this.topics.set(item.topic, item);
-    }
+    const isLatest = this.overflow === Overflow.LATEST || isOfClassLatest(message);
+    if (deadlineMs === NEVER && !isLatest) this.entries.push(message);
+    else this.pushItem(message, deadlineMs, owner, isLatest);
     return dropped;
   }
 
   /** For what is `latest`: puts a message in the place of the queued one of its topic. False: there is none, or the bounds do not allow it; {@link push} it. [BRK-88] */
   supersede(message: Uint8Array, deadlineMs = NEVER, owner: ItemOwner | null = null): boolean {
-    this.topics ??= new Map();
-    const item = this.topics.get(topicKey(message));
+    const item = this.topics?.get(topicKey(message));
     if (item === undefined) return false;
     const moreBytes = message.length - item.bytes.length;
     if (moreBytes > 0 && this.messageCount > 1 && !this.hasRoomFor(moreBytes)) {
-      this.takeOut(item);
-      recycle(item);
+      // It goes, and nothing is missing for it: the newer one comes behind.
+      this.leave(item.bytes, item);
+      this.becomeGap(item);
       return false;
     }
     this.expiry.remove(item);
@@ -216,7 +239,8 @@ export class DeliveryQueue {
   }
 
   pushAnswer(answer: Uint8Array): void {
-    this.append(ItemKind.ANSWER, answer);
+    this.entries.push(new QueueItem(ItemKind.ANSWER, answer));
+    this.items++;
     this.answerCount++;
     this.answerBytes += answer.length;
   }
@@ -224,55 +248,52 @@ export class DeliveryQueue {
   /** A message is missing behind what is queued. */
   pushGap(reason: DropReason): void {
     if (!this.tellsGaps) return;
-    if (this.last === null || this.last.kind !== ItemKind.GAP) this.append(ItemKind.GAP, NO_BYTES);
-    countMissing(this.last as QueueItem, reason, 1);
-  }
-
-  /** Drops a queued message. [BRK-19] [BRK-86] */
-  drop(item: QueueItem, reason: DropReason): void {
-    this.leave(item);
-    if (!this.tellsGaps) {
-      this.unlink(item);
-      recycle(item);
+    const last = this.entries.peek(this.entries.length - 1);
+    if (last instanceof QueueItem && last.kind === ItemKind.GAP) {
+      countMissing(last, reason, 1);
       return;
     }
-    item.kind = ItemKind.GAP;
-    item.bytes = NO_BYTES;
-    countMissing(item, reason, 1);
-    this.joinGaps(item.previous, item);
-    this.joinGaps(item, item.next);
+    this.entries.push(gapOf(reason));
+    this.items++;
+    this.gaps++;
+  }
+
+  /** A queued message has expired: there is a gap in its place. [BRK-86] */
+  expire(item: QueueItem): void {
+    this.leave(item.bytes, item);
+    this.becomeGap(item);
+    if (this.tellsGaps) countMissing(item, DropReason.EXPIRED, 1);
+    if (this.gaps > GAPS_MIN + this.entries.length / 2) this.closeUp();
   }
 
   /** True when {@link shift} would give no message. [BRK-21] */
   get answerIsNext(): boolean {
-    return this.first !== null && this.first.kind !== ItemKind.MESSAGE;
+    if (this.items === 0) return false;
+    const head = this.entries.peek();
+    return head instanceof QueueItem && head.kind !== ItemKind.MESSAGE;
   }
 
-  /** Takes out what is to be sent next, which is to be given to {@link recycle} then. The queue is not empty. */
-  shift(): QueueItem {
-    const item = this.first as QueueItem;
-    if (item.kind === ItemKind.MESSAGE) {
-      this.takeOut(item);
-      return item;
-    }
-    this.unlink(item);
-    if (item.kind === ItemKind.ANSWER) {
-      this.answerCount--;
-      this.answerBytes -= item.bytes.length;
-    }
-    return item;
+  /** Takes out what is to be sent next. The queue is not empty. */
+  shift(): QueueEntry {
+    const entry = this.entries.shift() as QueueEntry;
+    this.left++;
+    if (this.items > 0 && entry instanceof QueueItem) this.itemLeft(entry);
+    else this.messageLeft((entry as Uint8Array).length);
+    return entry;
   }
 
   clear(): void {
-    for (let item = this.first; item !== null; item = this.first) {
-      this.expiry.remove(item);
-      this.unlink(item);
-      recycle(item);
+    for (let entry = this.entries.shift(); entry !== undefined; entry = this.entries.shift()) {
+      if (entry instanceof QueueItem) this.expiry.remove(entry);
+      this.left++;
     }
     this.topics?.clear();
+    this.items = 0;
+    this.gaps = 0;
     this.messageCount = 0;
     this.answerCount = 0;
     this.answerBytes = 0;
+    this.buffer = null;
     this.charge(-this.bytes);
   }
 
@@ -298,69 +319,121 @@ export class DeliveryQueue {
     return othersBytes === 0 || othersBytes + chargeBytes <= this.account.bytesMax;
   }
 
-  private firstMessage(): QueueItem {
-    let item = this.first as QueueItem;
-    while (item.kind !== ItemKind.MESSAGE) item = item.next as QueueItem;
-    return item;
+  private pushItem(
+    message: Uint8Array,
+    deadlineMs: number,
+    owner: ItemOwner | null,
+    isLatest: boolean,
+  ): void {
+    const item = new QueueItem(ItemKind.MESSAGE, message);
+    this.entries.push(item);
+    this.items++;
+    if (deadlineMs !== NEVER) {
+      item.owner = owner;
+      this.expiry.add(item, deadlineMs);
+    }
+    if (!isLatest) return;
+    item.topic = topicKey(message);
+    this.topics ??= new Map();
+    this.topics.set(item.topic, item);
   }
 
-  private append(kind: ItemKind, bytes: Uint8Array): QueueItem {
-    const item = FREE_ITEMS.pop() ?? new QueueItem();
-    item.kind = kind;
-    item.bytes = bytes;
-    item.place = this.queued;
-    item.previous = this.last;
-    if (this.last === null) this.first = item;
-    else this.last.next = item;
-    this.last = item;
-    return item;
+  /** Drops the message that came first. A gap before it tells of it; else there is one in its place. */
+  private dropOldest(): void {
+    const { entries } = this;
+    let at = 0;
+    let before: QueueItem | null = null;
+    let entry = entries.peek() as QueueEntry;
+    while (entry instanceof QueueItem && entry.kind !== ItemKind.MESSAGE) {
+      before = entry;
+      entry = entries.peek(++at) as QueueEntry;
+    }
+    if (entry instanceof QueueItem) {
+      this.items--;
+      this.leave(entry.bytes, entry);
+    } else {
+      this.messageLeft(entry.length);
+    }
+    const gap = before !== null && before.kind === ItemKind.GAP ? before : null;
+    if (this.tellsGaps && gap === null) {
+      entries.put(at, gapOf(DropReason.POLICY));
+      this.items++;
+      this.gaps++;
+      return;
+    }
+    if (gap !== null) countMissing(gap, DropReason.POLICY, 1);
+    // What is before it, which is little, moves up.
+    for (; at > 0; at--) entries.put(at, entries.peek(at - 1) as QueueEntry);
+    entries.shift();
+    this.left++;
   }
 
-  private takeOut(message: QueueItem): void {
-    this.leave(message);
-    this.unlink(message);
+  private itemLeft(item: QueueItem): void {
+    this.items--;
+    if (item.kind === ItemKind.MESSAGE) {
+      this.leave(item.bytes, item);
+    } else if (item.kind === ItemKind.ANSWER) {
+      this.answerCount--;
+      this.answerBytes -= item.bytes.length;
+    } else {
+      this.gaps--;
+    }
   }
 
-  /** A message counts no more. */
-  private leave(message: QueueItem): void {
+  /** A message that may leave before its turn counts no more. */
+  private leave(bytes: Uint8Array, item: QueueItem): void {
+    this.messageLeft(bytes.length);
+    this.expiry.remove(item);
+    if (item.topic !== null && this.topics?.get(item.topic) === item) this.topics.delete(item.topic);
+  }
+
+  private messageLeft(length: number): void {
     this.messageCount--;
-    this.charge(-(message.bytes.length + MESSAGE_CHARGE_BYTES));
-    if (message.heapIndex >= 0) this.expiry.remove(message);
-    if (message.topic !== null) this.topics?.delete(message.topic);
-    message.topic = null;
+    this.charge(-(length + MESSAGE_CHARGE_BYTES));
   }
 
-  private unlink(item: QueueItem): void {
-    const { previous, next } = item;
-    if (previous === null) this.first = next;
-    else previous.next = next;
-    if (next === null) this.last = previous;
-    else next.previous = previous;
-    item.previous = null;
-    item.next = null;
+  private becomeGap(item: QueueItem): void {
+    item.kind = ItemKind.GAP;
+    item.bytes = NO_BYTES;
+    item.topic = null;
+    this.gaps++;
   }
 
-  /** Gaps with nothing between them are told as one. */
-  private joinGaps(item: QueueItem | null, next: QueueItem | null): void {
-    if (item?.missing == null || next?.missing == null) return;
-    for (const [reason, count] of item.missing.entries()) countMissing(next, reason as DropReason, count);
-    this.unlink(item);
-    recycle(item);
+  /** Makes one of the gaps that are next to each other, and takes out those in which nothing is missing. */
+  private closeUp(): void {
+    const { entries } = this;
+    let last: QueueItem | null = null;
+    for (let i = entries.length; i > 0; i--) {
+      const entry = entries.shift() as QueueEntry;
+      if (!(entry instanceof QueueItem) || entry.kind !== ItemKind.GAP) {
+        last = null;
+        entries.push(entry);
+        continue;
+      }
+      if (entry.missing !== null && last === null) {
+        last = entry;
+        entries.push(entry);
+        continue;
+      }
+      for (const [reason, count] of (entry.missing ?? []).entries()) {
+        countMissing(last as QueueItem, reason as DropReason, count);
+      }
+      this.items--;
+      this.gaps--;
+      this.left++;
+    }
   }
-}
-
-/** `item` has left its queue, and nobody looks at it any more. */
-export function recycle(item: QueueItem): void {
-  item.bytes = NO_BYTES;
-  item.deadline = NEVER;
-  item.owner = null;
-  item.missing = null;
-  if (FREE_ITEMS.length < FREE_ITEMS_MAX) FREE_ITEMS.push(item);
 }
 
 /** Whether a message itself says that a newer one of its topic may take its place. [BRK-32] */
 export function isOfClassLatest(message: Uint8Array): boolean {
   return classOf(message, topicEndOf(message)) === DeliveryClass.LATEST;
+}
+
+function gapOf(reason: DropReason): QueueItem {
+  const gap = new QueueItem(ItemKind.GAP, NO_BYTES);
+  countMissing(gap, reason, 1);
+  return gap;
 }
 
 function countMissing(gap: QueueItem, reason: DropReason, count: number): void {
@@ -369,6 +442,7 @@ function countMissing(gap: QueueItem, reason: DropReason, count: number): void {
 }
 
 const DROP_REASONS = Math.max(...Object.values(DropReason)) + 1;
-/** Items that wait to be used again, by all queues of the process. */
-const FREE_ITEMS: QueueItem[] = [];
-const FREE_ITEMS_MAX = 16_384;
+/** Times what they are charged that queued messages may keep alive. */
+const KEPT_SHARE = 16;
+/** So many gaps may be next to each other before it is looked for them. */
+const GAPS_MIN = 64;

@@ -5,7 +5,7 @@ import { DropReason, PublishFlag, topicEndOf } from '../../../pubsub/command.ts'
 import type { FilterEntry } from '../../../pubsub/router.ts';
 import type { Channel, Client } from './client.ts';
 import type { HeldMessage } from './conflation.ts';
-import { Intake, MESSAGE_CHARGE_BYTES } from './delivery-queue.ts';
+import { Intake } from './delivery-queue.ts';
 import { withTimeLeft } from './expiry.ts';
 import type { Subscription } from './subscription.ts';
 
@@ -65,13 +65,13 @@ export class FanOut {
             continue;
           }
           if (conflation !== null) {
-            kept ??= compact(message);
+            kept ??= Buffer.from(message);
             if (!conflation.admits(kept, priority, deadlineMs)) continue;
           }
           const path = subscriber.pathOf(priority, message, topicEnd);
           const { delivery } = path;
           if (!delivery.offer(message)) {
-            kept ??= compact(message);
+            kept ??= delivery.queue.mayKeep(message) ? message : Buffer.from(message);
             const intake = delivery.enqueue(kept, deadlineMs);
             if (intake === Intake.REFUSED) this.refused++;
             else if (intake === Intake.WAITS && !publisher.closed) delivery.stop(publisher, kept, deadlineMs);
@@ -94,12 +94,3 @@ export class FanOut {
     return isTaken;
   }
 }
-
-/** `message` itself, or a copy when it is a small part of a buffer, a datagram say, that a queue would otherwise keep alive. */
-function compact(message: Uint8Array): Uint8Array {
-  const charged = message.length + MESSAGE_CHARGE_BYTES;
-  return message.buffer.byteLength <= charged * KEPT_SHARE ? message : Buffer.from(message);
-}
-
-/** Times its charge that a queued message may keep alive. */
-const KEPT_SHARE = 16;
