@@ -314,6 +314,10 @@ export class StreamLink implements CarryingLink {
     return this.stream.queuedBytes;
   }
 
+  get roomBytes(): number {
+    return this.stream.highWaterMark - this.stream.queuedBytes;
+  }
+
   limit(bytes: number): void {
     this.stream.highWaterMark = bytes;
   }
@@ -403,6 +407,7 @@ const NOWHERE: CarryingLink = {
   priority: 0,
   messageBytesMax: 0,
   queuedBytes: 0,
+  roomBytes: 0,
   send: () => false,
   sendFor: () => false,
   limit: ignore,

@@ -80,6 +80,8 @@ export class TopicTable<T> {
   private readonly values: (T | undefined)[];
   private readonly setMask: number;
   private turn = 0;
+  /** Where the topic is that was looked up last, and is likely to be next; -1: nowhere. */
+  private last = -1;
 
   /** @param capacity - most topics held, a power of two of at least 8 */
   constructor(capacity: number) {
@@ -91,12 +93,16 @@ export class TopicTable<T> {
 
   /** The value of the topic in bytes[start, end), or undefined. */
   lookup(bytes: Uint8Array, start: number, end: number): T | undefined {
+    const { last } = this;
+    if (last >= 0 && sameBytes(this.keys[last] as Uint8Array, bytes, start, end)) return this.values[last];
     const hash = topicHash(bytes, start, end);
     const first = (hash & this.setMask) * WAYS;
     for (let i = first; i < first + WAYS; i++) {
       if (this.hashes[i] !== hash) continue;
       const key = this.keys[i];
-      if (key !== null && sameBytes(key, bytes, start, end)) return this.values[i];
+      if (key === null || !sameBytes(key, bytes, start, end)) continue;
+      this.last = i;
+      return this.values[i];
     }
     return undefined;
   }
@@ -174,7 +180,8 @@ function topicHash(bytes: Uint8Array, start: number, end: number): number {
 
 function sameBytes(key: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
   const length = key.length;
-  if (length !== end - start) return false;
+  // Topics of one kind often differ at their end only.
+  if (length !== end - start || key[length - 1] !== bytes[end - 1]) return false;
   for (let i = 0; i < length; i++) if (key[i] !== bytes[start + i]) return false;
   return true;
 }

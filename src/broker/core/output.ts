@@ -14,6 +14,8 @@ export interface Link {
   readonly priority: number;
   /** The largest message that the client takes. */
   readonly messageBytesMax: number;
+  /** Bytes that it takes before it says enough, as far as that is known. */
+  readonly roomBytes: number;
   /** Bytes in the transport that have not left yet. */
   readonly queuedBytes: number;
 }

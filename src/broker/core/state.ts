@@ -385,7 +385,11 @@ export class BrokerState {
     // What waits for the client to allow it would wait for ever.
     if (client.laneCount >= LANES_MAX || client.peer.openableStreams <= client.lanesOpening) return null;
     const { messageBytesMax } = link;
-    const lane = this.open(client, { id: UNOPENED, priority, messageBytesMax, queuedBytes: 0 }, Role.LANE);
+    const lane = this.open(
+      client,
+      { id: UNOPENED, priority, messageBytesMax, queuedBytes: 0, roomBytes: 0 },
+      Role.LANE,
+    );
     if (lane.closed) return null;
     lane.delivery.queue.configureAs(delivery.queue);
     lane.delivery.isUnreliable = delivery.isUnreliable;

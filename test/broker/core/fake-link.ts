@@ -30,6 +30,9 @@ export class FakeLink implements CarryingLink {
     this.messageBytesMax = messageBytesMax;
   }
 
+  /** Its mark counts messages, not bytes. */
+  readonly roomBytes = 0;
+
   get queuedBytes(): number {
     return this.outbox.reduce((sum, bytes) => sum + bytes.length, 0);
   }

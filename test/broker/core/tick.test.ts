@@ -5,7 +5,7 @@ test('a tick looks after a few thousand clients at a time, and others have their
   const world = new World();
   let asked = 0;
   const link = {
-    ...{ id: 1, priority: 2, messageBytesMax: 1_000 },
+    ...{ id: 1, priority: 2, messageBytesMax: 1_000, roomBytes: 0 },
     get queuedBytes() {
       asked++;
       return 0;

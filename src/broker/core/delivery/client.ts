@@ -558,10 +558,25 @@ export class Delivery implements ItemOwner {
       if (isMessage && this.gates !== null && this.isGated(this.gates)) return false;
       if (isMessage && !this.client.takes(lengthOf(head))) return false;
       this.sendEntry(queue.shift());
+      if (isMessage && queue.isPlain) this.sendRun();
       return true;
     }
     if (this.gates !== null && queue.empty && this.waiting === null) this.isGated(this.gates);
     return false;
+  }
+
+  /** Sends more of what is queued, as far as the transport is known to take it. */
+  private sendRun(): void {
+    if (this.replay !== null || this.gates !== null) return;
+    const { queue } = this;
+    let roomBytes = Math.min(RUN_BYTES_MAX, this.channel.link.roomBytes);
+    while (roomBytes > 0 && !queue.empty) {
+      const message = queue.head as Uint8Array;
+      roomBytes -= message.length + RUN_MESSAGE_BYTES;
+      if (roomBytes < 0 || !this.client.takes(message.length)) return;
+      queue.shift();
+      this.send(message);
+    }
   }
 
   /** Sends what has left the queue. */
@@ -676,6 +691,9 @@ const SAYS_MORE = PublishFlag.PROPERTIES;
 /** From here on the transport is asked how much it holds. */
 export const ACCOUNTED_BYTES_MIN = 4_096;
 const SMALL_BYTES_MAX = 16_384;
+/** What goes out of a queue in one go at most, each message with what it costs the transport. */
+const RUN_BYTES_MAX = 65_536;
+const RUN_MESSAGE_BYTES = 64;
 /** Unsent answers, and their bytes, at which a stream is no longer read. [BRK-21] */
 const ANSWERS_MAX = 64;
 const ANSWER_BYTES_MAX = 8_192;

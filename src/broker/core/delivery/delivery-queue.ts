@@ -146,6 +146,11 @@ export class DeliveryQueue {
     return this.entries.length === 0;
   }
 
+  /** There is nothing but messages that are sent as they are. */
+  get isPlain(): boolean {
+    return this.items === 0;
+  }
+
   /** What {@link shift} would give. */
   get head(): QueueEntry | undefined {
     return this.entries.peek();

@@ -74,5 +74,6 @@ const NOWHERE: Link = {
   priority: STREAM_PRIORITIES.indexOf('chat'),
   messageBytesMax: Number.POSITIVE_INFINITY,
   queuedBytes: 0,
+  roomBytes: 0,
 };
 const ID_MAX = 0xffff_ffff;
