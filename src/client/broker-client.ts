@@ -10,7 +10,7 @@ import { type RandomSource, randomBytes } from '../base/random.ts';
 import { COMMAND_BYTES_MAX, Command, encodePlain, LANES_MAX } from '../pubsub/command.ts';
 import { type Notice, NoticeCode } from '../pubsub/session-commands.ts';
 import { assertFilter } from '../pubsub/topic.ts';
-import { abortSignal, onAbort } from '../transport/abort.ts';
+import { abortError, abortSignal, onAbort, unlessAborted } from '../transport/abort.ts';
 import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/connect.ts';
 import { type AppState, CLOSE_STALL_MS, type NetworkType } from '../transport/connection.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
@@ -364,9 +364,11 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
    *
    * @throws {JspError} as a publish of it; `ERR_JSP_BROKER` when the broker refuses
    */
-  async setWill<T = Uint8Array | string>(will: Will<T> | null): Promise<void> {
+  async setWill<T = Uint8Array | string>(will: Will<T> | null, options: WaitOptions = {}): Promise<void> {
+    checkOptions('setWill', options, WAIT_OPTIONS);
     this.assertOpen();
-    await this.will.set(will as Will | null, this.codec);
+    if (options.signal?.aborted) throw abortError(options.signal);
+    await unlessAborted(this.will.set(will as Will | null, this.codec), options.signal);
   }
 
   /** One round trip to the broker, in ms. */

@@ -262,7 +262,7 @@ export class Life {
     this.stableTimer = null;
   }
 
-  /** A client without a connection has no socket that keeps the process alive, and the clock's timers do not. */
+  /** A client without a connection has no socket that keeps the process alive, and the clock's timers do not. [CLT-16] */
   private keepAlive(): void {
     clearInterval(this.keptAlive);
     const isAway = this.phase === 'connecting' || this.phase === 'offline';

@@ -143,17 +143,37 @@ describe('options of a client', () => {
       broker.unref().ref().unref();
       console.log('free');
     `;
-    const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    let out = '';
-    child.stdout.on('data', (chunk) => {
-      out += chunk;
-    });
-    const [code] = await once(child, 'close');
-    expect([code, out]).toEqual([0, 'free\n']);
+    expect(await outcomeOf(program)).toEqual([0, 'free\n']);
+  });
+
+  test('keep it alive while they are offline, unless it is unref [CLT-16]', async () => {
+    const dist = new URL('../../dist/', import.meta.url).href;
+    const program = `
+      const { connectClient } = await import('${dist}client/index.js');
+      const url = 'jsp://${'A'.repeat(43)}@127.0.0.1:9';
+      const client = await connectClient(url, { firstConnect: 'background', reconnect: { minMs: 1e9, maxMs: 1e9 } });
+      while (client.metrics().failedAttempts === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+      setTimeout(() => {
+        console.log('alive');
+        client.unref();
+      }, 50).unref();
+    `;
+    expect(await outcomeOf(program)).toEqual([0, 'alive\n']);
   });
 });
+
+/** Exit code and output of a program. */
+async function outcomeOf(program: string): Promise<[number, string]> {
+  const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let out = '';
+  child.stdout.on('data', (chunk) => {
+    out += chunk;
+  });
+  const [code] = await once(child, 'close');
+  return [code, out];
+}
 
 describe('options that do not exist, or cannot be so', () => {
   const wrong = (message: RegExp) =>
