@@ -17,6 +17,8 @@ const DECLARED = [
   'LinkOptions',
   'ImpairmentOptions',
   'BrokerLimits',
+  'StoreOptions',
+  'LogOptions',
   'BrokerCloseOptions',
   'BrokerClientOptions',
   'ClientCloseOptions',

@@ -111,8 +111,9 @@ export interface StoreFailure {
 
 /** A log as its owner configures it. */
 export interface LogOptions {
+  /** At most 64 letters, digits, dots, dashes and underscores. */
   name: string;
-  /** What it stores: topics that match one of these, as in a subscription. The log `default` has none: it takes what no other does. */
+  /** What it stores: topics that match one of these, as in a subscription, and no log before it. The log `default` has none: it takes what no other does. */
   filters?: readonly string[] | undefined;
   /** Records older than so many ms are dropped. Default: 7 days. */
   maxAgeMs?: number | undefined;

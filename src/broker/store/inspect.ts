@@ -1,6 +1,6 @@
 /**
  * Looks at a store without changing it: what is there, what it says, and what of it is not as it was written. A start, `jsp store check` and
- * `jsp store repair` all go by this. It is one file, so that what is looked at, and in which order, is told once.
+ * `jsp store repair` all go by this. [STO-26] It is one file, so that what is looked at, and in which order, is told once.
  */
 
 import { join } from 'node:path';
