@@ -17,6 +17,7 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   'lossy-plot': 'the picture of what that recorded, as SVG',
   'broker-latency': 'publisher to subscriber through a broker under light load, beside NATS over TLS',
   'failed-dials': 'the heap of a client after 5,000 dials in vain: it fails above 2 MB',
+  store: "the broker's store on a disk: records stored one by one and in groups, a start, and all read back",
   attacks: 'what 20 Mbit/s of the worst datagrams cost an honest client and the server',
 };
 

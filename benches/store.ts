@@ -1,0 +1,150 @@
+/**
+ * The store on a disk by itself: records appended one by one and in groups, read back, and how long a start takes.
+ *
+ *     npm run bench store -- [--json] [--seconds 1.5] [--size 256] [--groups 1,16,64,256,1000] [--start 1024] [--directory DIR]
+ */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { formatTable, whole } from '../src/bench/figures.ts';
+import type { LogPort, LogRecord } from '../src/broker/core/store-port.ts';
+import type { DiskStore } from '../src/broker/store/disk-store.ts';
+import { openStore } from '../src/broker/store/open-store.ts';
+
+const { values } = parseArgs({
+  options: {
+    json: { type: 'boolean' },
+    seconds: { type: 'string', default: '1.5' },
+    size: { type: 'string', default: '256' },
+    groups: { type: 'string', default: '1,16,64,256,1000' },
+    start: { type: 'string', default: '1024' },
+    directory: { type: 'string' },
+  },
+});
+const seconds = Number(values.seconds);
+const payloadBytes = Number(values.size);
+const folder = mkdtempSync(join(values.directory ?? tmpdir(), 'jsp-store-'));
+const logs = [{ name: 'default', maxBytes: 64 * 2 ** 30 }];
+const results: Record<string, number> = {};
+
+try {
+  for (const group of values.groups.split(',').map(Number)) await appendInGroups(group);
+  await startWith(Number(values.start));
+  if (values.json) console.log(JSON.stringify(results));
+  else
+    console.log(
+      formatTable(
+        ['', 'figure'],
+        Object.entries(results).map(([name, value]) => [name, whole(value)]),
+      ),
+    );
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+
+/** So many records at once, and the next when all of them are stored. */
+async function appendInGroups(group: number): Promise<void> {
+  const { store, unlock } = await openStore({ directory: join(folder, `group-${group}`), logs });
+  const [log] = store.logs;
+  const heard = hearing(store);
+  const latencies: number[] = [];
+  const end = performance.now() + seconds * 1_000;
+  let count = 0;
+  while (performance.now() < end) {
+    const startedAt = performance.now();
+    for (let i = 0; i < group; i++) log.append(record());
+    count += group;
+    while (log.synced < log.head) await heard();
+    latencies.push(performance.now() - startedAt);
+  }
+  latencies.sort((a, b) => a - b);
+  results[`records/s, stored ${group === 1 ? 'one by one' : `${group} at a time`}`] = count / seconds;
+  results[`  p50 of ${group} at a time, µs`] = latencies[latencies.length >> 1] * 1_000;
+  await store.close();
+  unlock();
+}
+
+/** Fills a log with so many MiB, starts anew, and reads all of it. */
+async function startWith(mib: number): Promise<void> {
+  const directory = join(folder, 'start');
+  const first = await openStore({ directory, logs });
+  const [filled] = first.store.logs;
+  const heard = hearing(first.store);
+  const bytes = record().command.length + 48;
+  const records = Math.floor((mib * 2 ** 20) / bytes);
+  for (let i = 0; i < records; ) {
+    for (const end = Math.min(records, i + 20_000); i < end; i++) filled.append(record());
+    while (filled.synced < filled.head) await heard();
+  }
+  await first.store.close();
+  first.unlock();
+
+  const startedAt = performance.now();
+  const { store, unlock, report } = await openStore({ directory, logs });
+  results[`ms to open ${mib} MiB`] = performance.now() - startedAt;
+  results[`  MiB of it read`] = report.bytesVerified / 2 ** 20;
+  const [log] = store.logs;
+  results['records/s, read back'] = await readAll(store, log);
+  await store.close();
+  unlock();
+}
+
+async function readAll(store: DiskStore, log: LogPort): Promise<number> {
+  const heard = hearing(store);
+  const startedAt = performance.now();
+  let next = log.earliest;
+  let count = 0;
+  while (next < log.synced) {
+    const records = log.read(next, log.synced, 256 * 1024);
+    if (records === null) await heard();
+    else {
+      count += records.length;
+      next = records[records.length - 1].offset + 1;
+    }
+  }
+  return (count / (performance.now() - startedAt)) * 1_000;
+}
+
+/** A function that waits for the next news of a store. */
+function hearing(store: DiskStore): () => Promise<void> {
+  let wake = (): void => {};
+  const ignore = (): void => {};
+  const events = {
+    stored: ignore,
+    stateStored: ignore,
+    loaded: ignore,
+    trimmed: ignore,
+    storeFailed: ignore,
+  };
+  store.listener = {
+    onNews: () => {
+      store.tell(events);
+      wake();
+    },
+    onFinding: ignore,
+    onFailure: ignore,
+  };
+  return () =>
+    new Promise((resolve) => {
+      wake = resolve;
+    });
+}
+
+function record(): LogRecord {
+  const command = new Uint8Array(16 + payloadBytes);
+  command[0] = 1;
+  command[1] = 1;
+  command[3] = 8;
+  return {
+    command,
+    topicEnd: 16,
+    session: 1 + (sessions++ % 16),
+    sequence: 0,
+    id: sessions,
+    expiresAt: 0,
+    publishedAt: Date.now(),
+  };
+}
+
+let sessions = 0;
