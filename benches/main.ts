@@ -16,6 +16,7 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   compression: 'what compression costs where it brings nothing: random bytes with it and without',
   'lossy-plot': 'the picture of what that recorded, as SVG',
   'broker-latency': 'publisher to subscriber through a broker under light load, beside NATS over TLS',
+  'request-reply': 'a request through a broker until it is answered, beside NATS over TLS',
   'failed-dials': 'the heap of a client after 5,000 dials in vain: it fails above 2 MB',
   store: "the broker's store on a disk: records stored one by one and in groups, a start, and all read back",
   attacks: 'what 20 Mbit/s of the worst datagrams cost an honest client and the server',

@@ -21,6 +21,10 @@ export interface BrokerConnection {
   publish(topic: string, payload: Uint8Array): void;
   /** Resolves when the broker takes messages for it. */
   subscribe(topic: string, onMessage: (payload: Uint8Array) => void): Promise<void>;
+  /** Answers requests to `topic` with what they are. Resolves when the broker takes requests for it. */
+  answer(topic: string): Promise<void>;
+  /** Resolves when a request was answered. */
+  ask(topic: string, payload: Uint8Array): Promise<unknown>;
   /** Resolves when the broker has all that was published. */
   flush(): Promise<void>;
   close(): Promise<void>;

@@ -30,6 +30,10 @@ export const jsp: BrokerPeer = {
       async subscribe(topic, onMessage) {
         await client.subscribe(topic, (message) => onMessage(message.payload));
       },
+      async answer(topic) {
+        await client.reply(topic, (request) => request.payload);
+      },
+      ask: (topic, payload) => client.request(topic, payload),
       flush: () => client.flush(),
       close: () => client.close(),
     };

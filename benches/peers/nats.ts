@@ -47,6 +47,11 @@ export const nats: BrokerPeer = {
         connection.subscribe(topic, { callback: (_, message) => onMessage(message.data) });
         await connection.flush();
       },
+      async answer(topic) {
+        connection.subscribe(topic, { callback: (_, request) => void request.respond(request.data) });
+        await connection.flush();
+      },
+      ask: (topic, payload) => connection.request(topic, payload, { timeout: 5_000 }),
       flush: () => connection.flush(),
       close: () => connection.close(),
     };

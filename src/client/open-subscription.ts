@@ -3,7 +3,7 @@
  * it is one life: whatever comes, from the broker, the application or the connection, is looked at in the light of where that life is.
  */
 
-import { JspError } from '../base/errors.ts';
+import { JspError, printable } from '../base/errors.ts';
 import { checkOptions } from '../base/options.ts';
 import { decodeSubscribed, MISSED_UNKNOWN, type ReaderStart } from '../pubsub/acknowledgement.ts';
 import {
@@ -662,7 +662,7 @@ export class OpenSubscription
     if (this.hasWarned) return;
     this.hasWarned = true;
     process.emitWarning(
-      `The handler of ${this.filters.join(', ')} failed: ${textOf(error)}. Its messages are delivered again; listen for 'handlerError' to hear of each.`,
+      `The handler of ${this.filters.join(', ')} failed: ${printable(textOf(error))}. Its messages are delivered again; listen for 'handlerError' to hear of each.`,
       { code: 'JSP_HANDLER_ERROR' },
     );
   }

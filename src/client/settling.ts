@@ -196,11 +196,13 @@ export class Settling implements Settler {
     this.flush();
     this.send = null;
     this.stopProgress();
+    this.unsettled.clear();
+    this.carried.clear();
   }
 
   /** Of a message that came by a connection that is over: the broker hears of it when it still has it under this offset. */
   private settleCarried(delivery: Delivery, outcome: Outcome): boolean {
-    if (this.carried.get(delivery.offset) !== delivery || outcome === Outcome.NACK) return false;
+    if (this.carried.get(delivery.offset) !== delivery || outcome !== Outcome.ACK) return false;
     delivery.isSettled = true;
     if (this.send !== null) this.acknowledge(delivery.offset);
     return true;

@@ -90,6 +90,31 @@ describe('a subscription whose connection ends', () => {
     },
   );
 
+  test('is delivered again what was nacked or given up while it was away [CLT-27]', async () => {
+    const got: Message[] = [];
+    const { log, goOnline, breakOff, settle } = subscribed({ ack: 'manual', durable: 'd' }, (message) =>
+      got.push(message),
+    );
+    await goOnline();
+    for (const offset of [1, 2, 3]) log.deliver(offset, { topic: `${offset}` });
+    await settle();
+    breakOff();
+    expect([got[0].nack(), got[1].terminate('no'), got[2].ack(), got[2].ack()]).toEqual([
+      false,
+      false,
+      true,
+      false,
+    ]);
+    log.start = { isRecovered: true };
+    await goOnline();
+    for (const offset of [1, 2, 3]) log.deliver(offset, { topic: `${offset}`, redelivered: true });
+    await settle();
+    expect(got.slice(3).map(({ offset }) => offset)).toEqual([1, 2]);
+    expect([got[4].terminate('no'), got[3].ack()]).toEqual([true, true]);
+    await settle();
+    expect([log.terminated, log.nacks]).toEqual([[[2]], []]);
+  });
+
   test('acknowledges nothing of a log that is another one now, and starts at its beginning [CLT-27, CLT-28, CLT-29]', async () => {
     const { handler, got, done } = held();
     const { log, told, goOnline, breakOff, settle, subscription } = subscribed({}, handler);
@@ -279,6 +304,19 @@ describe('a durable subscription that is taken back', () => {
     subscription.close();
     await settle();
     expect([log.acks, log.unsubscribed, log.stream?.resetWith]).toEqual([[[1]], 0, null]);
+  });
+
+  test('has nothing settled any more that was not before it was closed [CLT-31]', async () => {
+    const { handler, got, done } = held();
+    const { log, goOnline, settle, subscription } = subscribed({ durable: 'd' }, handler);
+    await goOnline();
+    log.deliver(1);
+    await settle();
+    subscription.close();
+    expect([got[0].ack(), subscription.unsettled]).toEqual([false, 0]);
+    done[0]();
+    await settle();
+    expect(log.acks).toEqual([]);
   });
 });
 
