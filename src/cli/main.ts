@@ -11,6 +11,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   broker: async () => (await import('./broker.ts')).addBrokerCommand,
   sub: async () => (await import('./sub.ts')).addSubCommand,
   pub: async () => (await import('./pub.ts')).addPubCommand,
+  reply: async () => (await import('./reply.ts')).addReplyCommand,
   ping: async () => (await import('./ping.ts')).addPingCommand,
   send: async () => (await import('./send.ts')).addSendCommand,
   receive: async () => (await import('./receive.ts')).addReceiveCommand,

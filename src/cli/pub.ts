@@ -24,6 +24,7 @@ import {
 import { tellConnection } from './connection-notes.ts';
 import { compressionWith } from './dict.ts';
 import { LineSplitter, LineWriter } from './lines.ts';
+import { messageLine } from './message-lines.ts';
 import { Receipts } from './receipts.ts';
 import { CommandError, note, onStopSignal } from './terminal.ts';
 
@@ -40,12 +41,13 @@ interface PubOptions {
   contentType?: string;
   class?: PublishOptions['class'];
   id?: string;
+  request?: boolean;
   json?: boolean;
   compress?: boolean;
   /** Files. */
   dict: string[];
   /** In seconds. */
-  timeout: number;
+  timeout?: number;
   reconnect: boolean;
 }
 
@@ -69,14 +71,14 @@ export function addPubCommand(program: Command): void {
     .option('--content-type <type>', 'what the payload is')
     .option('--class <class>', `how it is delivered: ${CLASSES.join(', ')}`, oneOfWords(CLASSES))
     .option('--id <id>', 'with QoS 1: the broker stores one message with an id once, within its window')
-    .option('--json', 'with QoS 1: print what became of each message, as a JSON object')
+    .option('--request', 'wait for an answer to each message, and print it')
+    .option('--json', 'print what became of each message with QoS 1, or its answer, as a JSON object')
     .option('--compress', 'compress what becomes smaller by it, for subscribers that open it')
     .option('--dict <file>', 'compress with this dictionary; may be given several times', collect, [])
     .option(
       '--timeout <seconds>',
-      'give up when the broker takes nothing for so long',
+      `give up when the broker takes nothing for so long (default ${TIMEOUT_SECONDS}), or an answer does not come (default ${ANSWER_SECONDS})`,
       positiveNumber,
-      TIMEOUT_SECONDS,
     )
     .option('--no-reconnect', 'end when the connection does')
     .addOption(qlogOption())
@@ -102,7 +104,7 @@ async function publish(topic: string, message: string | undefined, options: PubO
       options.compress === true || options.dict.length > 0 ? compressionWith(options.dict) : undefined,
   });
   tellConnection(client);
-  const watch = watchForStall(client, options.timeout * 1_000);
+  const watch = watchForStall(client, (options.timeout ?? TIMEOUT_SECONDS) * 1_000);
   try {
     await Promise.race([publishAll(client, topic, message, options), watch.stuck]);
   } catch (error) {
@@ -114,10 +116,19 @@ async function publish(topic: string, message: string | undefined, options: PubO
   await client.close();
 }
 
-function assertTogether({ qos, id, json }: PubOptions): void {
+function assertTogether({ qos, id, json, request, retain }: PubOptions): void {
   if (id !== undefined && qos !== 1) throw new CommandError('ERR_JSP_USAGE', '--id goes with --qos 1');
-  if (json && qos !== 1) {
-    throw new CommandError('ERR_JSP_USAGE', '--json tells what was stored: it goes with --qos 1');
+  if (json && qos !== 1 && !request) {
+    throw new CommandError(
+      'ERR_JSP_USAGE',
+      '--json tells what was stored, or answered: it goes with --qos 1 or --request',
+    );
+  }
+  if (request && retain) {
+    throw new CommandError(
+      'ERR_JSP_USAGE',
+      '--retain keeps a value, and --request asks for one: leave one of them out',
+    );
   }
 }
 
@@ -129,20 +140,26 @@ async function publishAll(
 ): Promise<void> {
   const writer = new LineWriter(process.stdout);
   const receipts = new Receipts(topic, options.json === true ? writer : null);
-  const send = sender(client, topic, options, receipts);
+  const send = sender(client, topic, options, receipts, writer);
   try {
     if (message !== undefined) await send(message);
     else await publishInput(client, topic, options.lines === true, send);
   } finally {
     // Also what came before a fault of the input.
-    if (options.qos === 1) await receipts.settled();
-    else await client.flush();
+    await receipts.settled();
+    if (options.qos !== 1) await client.flush();
     await writer.finish();
   }
-  if (options.qos === 1) receipts.sumUp();
+  receipts.sumUp();
 }
 
-function sender(client: BrokerClient, topic: string, options: PubOptions, receipts: Receipts): Send {
+function sender(
+  client: BrokerClient,
+  topic: string,
+  options: PubOptions,
+  receipts: Receipts,
+  writer: LineWriter,
+): Send {
   const { header, retain, ttl, key, contentType, id } = options;
   const properties: PublishOptions = {
     retain,
@@ -153,6 +170,14 @@ function sender(client: BrokerClient, topic: string, options: PubOptions, receip
     class: options.class,
     messageId: id,
   };
+  if (options.request) {
+    const { retain: _, ...asked } = properties;
+    const timeoutMs = (options.timeout ?? ANSWER_SECONDS) * 1_000;
+    return async (payload) => {
+      const answer = await client.request(topic, payload, { ...asked, qos: options.qos, timeoutMs });
+      await writer.writeLine(messageLine(answer, options));
+    };
+  }
   if (options.qos === 1) {
     return (payload) => receipts.add(client.publish(topic, payload, { ...properties, qos: 1 }));
   }
@@ -268,6 +293,7 @@ const LOOK_MS = 250;
 const TELL_MS = 2_000;
 /** Longer than a broker waits for a subscriber that does not read, by default. */
 const TIMEOUT_SECONDS = 60;
+const ANSWER_SECONDS = 5;
 const CLASSES = ['latest', 'unreliable', 'reliable', 'durable'] as const;
 
 const HELP = `
@@ -279,6 +305,7 @@ broker gives that subscription up, after 30 s unless the broker was told otherwi
 With --qos 1 the broker stores each message in the log of its topic and says so; what it has not confirmed is sent again after a lost connection, and stored
 once. At the end stderr says how many were stored; it ends with exit code 1 when some were refused. QoS 0 is handed on to whoever is subscribed,
 and is lost with a connection or a broker. It comes back by itself when the connection is lost, and says so on stderr.
+With --request a message is a question, to whoever answers on its topic, as jsp reply does; that nobody does is told at once.
 What is compressed passes the broker unopened. jsp sub opens it, with --dict where a dictionary was used; a program that subscribes needs the
 option compression. Compressing tells by a message's length how much of it repeats itself: not for what mixes secrets with text of others.
 
@@ -288,6 +315,7 @@ Examples:
   $ jsp pub backup < backup.tar
   $ jsp pub orders/7 '{"item": "coffee"}' --qos 1 --key table-7 --header shop=north
   $ jsp pub settings/theme dark --retain
+  $ jsp pub price/coffee '' --request --timeout 2
   $ tail -f access.log | jsp pub logs/access --lines --compress
   $ tail -f readings.txt | jsp pub sensors/1 --lines --dict readings.dict
 `;

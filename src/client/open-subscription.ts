@@ -330,7 +330,7 @@ export class OpenSubscription
   /** [CLT-24] */
   onFailed(message: Message, error: unknown, throwAgain: (error: unknown) => void): void {
     const hasQos1 = message.offset !== undefined;
-    if (hasQos1) message.nack();
+    if (hasQos1) message.nack({ reason: reasonOf(error) });
     const isHeard = this.tell('handlerError', error, message);
     if (this.owner.onHandlerError(this, error, message) || isHeard) return;
     if (!hasQos1) throwAgain(error);
@@ -697,3 +697,9 @@ const RESETS: Partial<Record<number, string>> = {
 };
 /** Unread bytes of a subscription that is being taken back at which reading stops. */
 const LAST_BYTES_MAX = 64 * 1024 * 1024;
+
+/** For whoever looks at the dead letter. */
+function reasonOf(error: unknown): string {
+  if (error instanceof Error) return error.message;
+  return typeof error === 'string' ? error : '';
+}

@@ -1,5 +1,6 @@
 /** Services: handlers whose results are answers to requests. [CLT-35] */
 
+import { JspError } from '../base/errors.ts';
 import type { OptionTable } from '../base/options.ts';
 import { text } from '../base/options.ts';
 import { isThenable } from './handling.ts';
@@ -59,10 +60,19 @@ export function answering(handler: ReplyHandler): MessageHandler {
 /** The request is settled: who asked knows. */
 function fail(request: Message, error: unknown): void {
   const isMeant = error instanceof ReplyError;
-  if (isMeant) request.respond(error.message, { status: error.status });
-  else request.respond('the responder failed', { status: STATUS_FAILED });
+  try {
+    if (isMeant) request.respond(error.message, { status: error.status });
+    else request.respond('the responder failed', { status: STATUS_FAILED });
+  } catch (fault) {
+    // Its client is over: where that is all that failed, nobody has to hear of it.
+    if (isMeant || fault === error || (isClosed(fault) && isClosed(error))) return;
+  }
   request.ack();
   if (!isMeant) throw error;
+}
+
+function isClosed(error: unknown): boolean {
+  return error instanceof JspError && error.code === 'ERR_JSP_CLOSED';
 }
 
 const STATUS_FAILED = 500;

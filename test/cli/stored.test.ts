@@ -91,6 +91,43 @@ describe('jsp pub and jsp sub with QoS 1', () => {
   });
 });
 
+describe('jsp reply', () => {
+  test('answers with what a command prints; a command that fails makes the request fail', async () => {
+    const script = 'if [ "$JSP_HEADER_FAIL" ]; then echo cannot >&2; exit 3; fi; echo "$JSP_TOPIC: $(cat)"';
+    const service = new Jsp(['reply', 'rpc/+', '--url', url, '--count', '2', '--', 'sh', '-c', script]);
+    await service.until(({ err }) => err.includes('answering'));
+    const asked = await jsp(['pub', '--request', 'rpc/upper', 'text', '--url', url]);
+    expect([asked.exitCode, asked.out]).toEqual([0, 'rpc/upper: text\\n\n']);
+    const failed = await jsp(['pub', '--request', 'rpc/x', '', '--header', 'fail=1', '--url', url]);
+    expect([failed.exitCode, failed.out]).toEqual([1, '']);
+    expect(failed.err).toMatch(/cannot.*\(ERR_JSP_\w+\)\n$/);
+    const { exitCode, err } = await service.ended;
+    expect([exitCode, err]).toEqual([
+      0,
+      expect.stringMatching(
+        /^answering\nwarning: the command for a request to rpc\/x failed: it ended with 3: cannot\n$/,
+      ),
+    ]);
+  });
+
+  test('answers with the request, or a text; nobody who answers is an error at once', async () => {
+    const nobody = await jsp(['pub', '--request', 'echo/x', '', '--url', url]);
+    expect([nobody.exitCode, nobody.err]).toEqual([1, expect.stringContaining('(ERR_JSP_NO_RESPONDERS)')]);
+    const [echo, text] = [
+      new Jsp(['reply', 'echo/#', '--echo', '--url', url]),
+      new Jsp(['reply', 'text', '--text', 'always', '--group', 'g', '--url', url]),
+    ];
+    await Promise.all([echo, text].map((each) => each.until(({ err }) => err.includes('answering'))));
+    const lines = await jsp(['pub', '--request', 'echo/a', '--lines', '--url', url], { input: 'one\ntwo\n' });
+    expect([lines.exitCode, lines.out]).toEqual([0, 'one\ntwo\n']);
+    expect((await near.client.request('text', 'x')).text()).toBe('always');
+    echo.process.kill('SIGTERM');
+    expect((await echo.ended).exitCode).toBe(0);
+    const usage = await jsp(['reply', 'a', '--echo', '--text', 'x']);
+    expect([usage.exitCode, usage.err]).toEqual([2, expect.stringMatching(/\(ERR_JSP_USAGE\)\n$/)]);
+  });
+});
+
 test('jsp sub and jsp pub go on when the broker is killed and started again, and say so', async () => {
   const first = await startBroker();
   const port = new URL(first.url.replace('jsp:', 'http:')).port;

@@ -155,6 +155,28 @@ describe('a request', () => {
 });
 
 describe('who answers requests', () => {
+  test('and ends before its handler does leaves the answer out, and what the handler fails with is still told [CLT-36]', async () => {
+    const broker = new FakeBroker();
+    const [service, asking] = [await broker.client(), await broker.client()];
+    const told: unknown[] = [];
+    service.on('handlerError', (_, error) => told.push(error));
+    const handlers: { resolve: (answer: string) => void; reject: (error: Error) => void }[] = [];
+    const slow = () =>
+      new Promise((resolve, reject) => {
+        handlers.push({ resolve, reject });
+      });
+    await service.reply('slow', slow, { concurrency: 3, keyOrder: true });
+    const answers = ['a', 'b', 'c'].map((key) => asking.request('slow', '', { key, timeoutMs: 50 }));
+    await until(() => handlers.length === 3);
+    service.destroy();
+    handlers[0].resolve('too late');
+    handlers[1].reject(new ReplyError(404, 'no such thing'));
+    handlers[2].reject(new Error('a fault'));
+    await settled();
+    expect(told).toEqual([expect.objectContaining({ message: 'a fault' })]);
+    for (const answer of answers) await expect(answer).rejects.toMatchObject({ code: 'ERR_JSP_TIMEOUT' });
+  });
+
   test('has nothing to do with messages that ask for no answer, or for one on no topic [CLT-35]', async () => {
     const client = await new FakeBroker().client();
     const told: unknown[] = [];

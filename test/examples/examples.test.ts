@@ -116,6 +116,25 @@ test('a lobby shows who comes and goes, and the newest positions instead of all'
   expect(Number(drawn)).toBeLessThan(100);
 });
 
+test('jobs are done whoever dies, and one that cannot be done is a dead letter', async () => {
+  const output = await runExample('work-queue', '30');
+  expect(output).toContain('30 jobs are stored\nworker-1 is gone\n29 jobs done by ');
+  expect(output).toMatch(
+    /^dead: 7 of jobs\/resize, offset 8, after 3 attempts: this picture has no pixels$/m,
+  );
+});
+
+test('a service answers, and says why it does not', async () => {
+  const lines = (await runExample('service', '20')).trimEnd().split('\n');
+  expect(lines).toEqual([
+    expect.stringMatching(/^without a server: ERR_JSP_NO_RESPONDERS: /),
+    'coffee: 5.6',
+    '21 requests were answered, by 2 servers',
+    expect.stringMatching(/^what there is not: ERR_JSP_REQUEST_FAILED: .*status 404: there is no tea$/),
+    expect.stringMatching(/^what takes too long: ERR_JSP_TIMEOUT: /),
+  ]);
+});
+
 /** Runs an example as `npm run ts` does, and answers what it printed. */
 function runExample(name: string, ...args: string[]): Promise<string> {
   return runExampleIn(process.cwd(), name, ...args);

@@ -1,0 +1,215 @@
+import { spawn } from 'node:child_process';
+import { availableParallelism } from 'node:os';
+import type { Command } from 'commander';
+import { printable } from '../base/errors.ts';
+import { connectClient, type Message, type RespondOptions } from '../client/index.ts';
+import type { ProfileName } from '../transport/profiles.ts';
+import {
+  assertUtf8,
+  duration,
+  findServerUrl,
+  GOODBYE,
+  MESSAGE_BYTES_MAX,
+  PAYLOAD_BYTES_MAX,
+  profileOption,
+  profileOrHeartbeats,
+  qlogOption,
+  URL_OPTION_HELP,
+  wholeNumber,
+} from './arguments.ts';
+import { tellConnection } from './connection-notes.ts';
+import { CommandError, coloursOf, note, onStopSignal, warn } from './terminal.ts';
+
+interface ReplyOptions {
+  url?: string;
+  profile?: ProfileName;
+  echo?: boolean;
+  text?: string;
+  contentType?: string;
+  group?: string;
+  count?: number;
+  jobs: number;
+  /** In ms. */
+  timeout: number;
+}
+
+export function addReplyCommand(program: Command): void {
+  program
+    .command('reply')
+    .description('answer requests: with what a command prints, with a text, or with what they say')
+    .argument('<filter>', 'of the topics that requests come to')
+    .argument(
+      '[command...]',
+      'behind --: run for each request, which is its stdin; what it prints is the answer',
+    )
+    .option('--url <url>', URL_OPTION_HELP)
+    .addOption(profileOption())
+    .option('--echo', 'answer with the request')
+    .option('--text <text>', 'answer with this text')
+    .option('--content-type <type>', 'what the answers are')
+    .option('--group <name>', 'share the requests with all who answer in this group')
+    .option('--count <n>', 'end after so many requests', wholeNumber(1, Number.MAX_SAFE_INTEGER))
+    .option('--jobs <n>', 'commands that run at the same time', wholeNumber(1, 1_024), availableParallelism())
+    .option('--timeout <time>', 'end a command that runs longer, and answer with an error', duration, 30_000)
+    .addOption(qlogOption())
+    .addHelpText('after', HELP)
+    .action(reply);
+}
+
+/** What a request is answered with. */
+interface Answer extends RespondOptions {
+  readonly payload: Buffer | string;
+}
+
+async function reply(filter: string, command: readonly string[], options: ReplyOptions): Promise<void> {
+  const ways = [options.echo, options.text !== undefined, command.length > 0].filter(Boolean);
+  if (ways.length !== 1) {
+    throw new CommandError('ERR_JSP_USAGE', 'an answer is one of these: a command, --echo, or --text');
+  }
+  assertUtf8(filter, 'the filter');
+  const client = await connectClient(findServerUrl(options.url), {
+    messageBytesMax: MESSAGE_BYTES_MAX,
+    ...profileOrHeartbeats(options.profile),
+  });
+  tellConnection(client);
+  const service = new Service(command, options);
+  const forget = onStopSignal(() => service.stop());
+  try {
+    const shared = options.group === undefined ? filter : `$share/${options.group}/${filter}`;
+    const subscription = await client.subscribe(shared, (message) => service.take(message));
+    note(coloursOf(process.stderr).dim('answering'));
+    const error = await Promise.race([service.done, subscription.closed, client.closed]);
+    if (error !== null) throw error;
+    await client.flush();
+  } finally {
+    forget();
+    await client.close(GOODBYE);
+  }
+}
+
+/** Answers requests, some at the same time. */
+class Service {
+  /** Resolves when there were enough, and all are answered. */
+  readonly done: Promise<null>;
+  private readonly command: readonly string[];
+  private readonly options: ReplyOptions;
+  private left: number;
+  private running = 0;
+  private onSlot: () => void = () => {};
+  private resolveDone: (value: null) => void = () => {};
+
+  constructor(command: readonly string[], options: ReplyOptions) {
+    this.command = command;
+    this.options = options;
+    this.left = options.count ?? Number.POSITIVE_INFINITY;
+    this.done = new Promise((resolve) => {
+      this.resolveDone = resolve;
+    });
+  }
+
+  /** @returns what resolves when there is room for another */
+  take(message: Message): Promise<void> | null {
+    if (this.left === 0) return null;
+    if (message.replyTo === undefined) {
+      warn(`a message to ${printable(message.topic)} asks for no answer`);
+      return null;
+    }
+    this.left--;
+    this.running++;
+    void this.answer(message).then(() => {
+      this.running--;
+      this.onSlot();
+      if (this.left === 0 && this.running === 0) this.resolveDone(null);
+    });
+    if (this.running < this.options.jobs) return null;
+    return new Promise((resolve) => {
+      this.onSlot = resolve;
+    });
+  }
+
+  /** What has begun is still answered. */
+  stop(): void {
+    this.left = 0;
+    if (this.running === 0) this.resolveDone(null);
+  }
+
+  private async answer(message: Message): Promise<void> {
+    const { echo, text, contentType } = this.options;
+    const { payload, ...more }: Answer = echo
+      ? { payload: message.payload, contentType: message.contentType }
+      : text !== undefined
+        ? { payload: text }
+        : await outputOf(this.command, message, this.options.timeout);
+    try {
+      message.respond(payload, { contentType, ...more });
+    } catch (error) {
+      warn(
+        `a request to ${printable(message.topic)} is not answered: ${printable((error as Error).message)}`,
+      );
+    }
+  }
+}
+
+/** Runs the command, with the request on its stdin and what is known of it in its environment. */
+function outputOf(command: readonly string[], message: Message, timeoutMs: number): Promise<Answer> {
+  const [program, ...args] = command;
+  return new Promise((resolve) => {
+    const child = spawn(program, args, {
+      env: { ...process.env, ...environmentOf(message) },
+      stdio: ['pipe', 'pipe', 'pipe'],
+      timeout: timeoutMs,
+      killSignal: 'SIGKILL',
+    });
+    const output: Buffer[] = [];
+    let bytes = 0;
+    let errors = '';
+    child.stdin.on('error', () => {}); // it may end before it has read everything
+    child.stdin.end(message.payload);
+    child.stdout.on('data', (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes > PAYLOAD_BYTES_MAX) child.kill('SIGKILL');
+      else output.push(chunk);
+    });
+    child.stderr.on('data', (chunk: Buffer) => {
+      errors = (errors + chunk.toString()).slice(-ERRORS_MAX);
+    });
+    child.once('error', (error) => resolve(failure(message, error.message)));
+    child.once('close', (exitCode, signal) => {
+      if (exitCode === 0) return resolve({ payload: Buffer.concat(output, bytes) });
+      const why =
+        bytes > PAYLOAD_BYTES_MAX ? 'its answer is too large' : `it ended with ${exitCode ?? signal}`;
+      resolve(failure(message, errors.trim() === '' ? why : `${why}: ${errors.trim()}`));
+    });
+  });
+}
+
+/** Who asked learns that it failed, with what the command said on stderr; so does whoever looks at this one's. */
+function failure({ topic }: Message, why: string): Answer {
+  warn(`the command for a request to ${printable(topic)} failed: ${printable(why)}`);
+  return { payload: why, status: STATUS_FAILED, contentType: 'text/plain; charset=utf-8' };
+}
+
+function environmentOf({ topic, key, contentType, headers }: Message): NodeJS.ProcessEnv {
+  const named = Object.entries(headers).map(([name, value]) => [
+    `JSP_HEADER_${name.toUpperCase().replace(/[^A-Z0-9]/g, '_')}`,
+    value,
+  ]);
+  return { JSP_TOPIC: topic, JSP_KEY: key, JSP_CONTENT_TYPE: contentType, ...Object.fromEntries(named) };
+}
+
+/** Of an answer to a request whose command has failed, after HTTP. */
+const STATUS_FAILED = 500;
+const ERRORS_MAX = 2_048;
+
+const HELP = `
+"answering" on stderr says that requests come from then on. A command is run once for each request, without a shell: for one, write sh -c '...'. It has the
+request as its stdin, and JSP_TOPIC, JSP_KEY, JSP_CONTENT_TYPE and JSP_HEADER_NAME of each header in its environment. When it fails, the request
+fails, with status 500 and what the command said on stderr. Several that answer to the same --group share the requests.
+SIGINT, SIGTERM and SIGHUP end it when what has begun is answered.
+
+Examples:
+  $ jsp reply time --group clocks -- date
+  $ jsp reply 'sum/#' -- sh -c 'sha256sum | cut -c 1-64'
+  $ jsp reply echo --echo
+  $ jsp pub --request time ''
+`;
