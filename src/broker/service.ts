@@ -48,6 +48,7 @@ export class BrokerService {
   private onTime = false;
   private readonly timeGoesOn = () => {
     this.onTime = false;
+    this.armTimer();
   };
   /** The timer of what the core wants to do next, and when that is. */
   private timer: TimerHandle | null = null;
@@ -139,7 +140,8 @@ export class BrokerService {
     } finally {
       this.inTurn = false;
     }
-    if (this.core.nextTimeoutMs !== this.timerMs) this.setTimer();
+    // Where the time stands still until the promises have run, once is enough, and then.
+    if (!this.onTime) this.armTimer();
     if (this.whenIdle !== null && this.core.idle && this.isStored) this.endDrain();
   }
 
@@ -151,6 +153,13 @@ export class BrokerService {
       queueMicrotask(this.timeGoesOn);
     }
     this.core.advance(this.clock.now() / MILLISECOND, this.wallMs());
+  }
+
+  /** One that is set for earlier is left as it is, for to wake up once too early costs less than to move it. */
+  private armTimer(): void {
+    const nextMs = this.core.nextTimeoutMs;
+    const isOver = nextMs === Number.POSITIVE_INFINITY && this.timer !== null;
+    if (nextMs < this.timerMs || isOver) this.setTimer();
   }
 
   private setTimer(): void {

@@ -326,11 +326,11 @@ export class Delivery implements ItemOwner {
     }
     if (queue.overflow === Overflow.BLOCK) {
       if (queue.full || this.waiting !== null) return Intake.WAITS;
-      queue.push(message, deadlineMs, this);
+      queue.push(message, deadlineMs, this, isLatest);
       return Intake.TAKEN;
     }
     const { taken } = queue;
-    const dropped = queue.push(message, deadlineMs, this);
+    const dropped = queue.push(message, deadlineMs, this, isLatest);
     if (dropped === 0) return Intake.TAKEN;
     if (queue.overflow === Overflow.DROP_NEWEST) counters.droppedNewest += dropped;
     else counters.droppedOldest += dropped;
@@ -603,7 +603,13 @@ export class Delivery implements ItemOwner {
       if (!sends && this.queue.full) return false;
       this.expiry.remove(message);
       if (sends) this.sendLate(bytes, deadline);
-      else this.queue.push(bytes, deadline, this);
+      else
+        this.queue.push(
+          bytes,
+          deadline,
+          this,
+          this.queue.overflow === Overflow.LATEST || isOfClassLatest(bytes),
+        );
       waiting.delete(publisher);
       if (waiting.size === 0) this.waiting = null;
       publisher.goOn(this);

@@ -200,8 +200,14 @@ export class DeliveryQueue {
    * Queues a message as the policy says. Returns how many messages were dropped for it, itself perhaps; in the place of each there is a gap. [BRK-19]
    *
    * @param deadlineMs - when its time to live is over; then `owner` is told
+   * @param isLatest - a newer one of its topic may take its place
    */
-  push(message: Uint8Array, deadlineMs = NEVER, owner: ItemOwner | null = null): number {
+  push(
+    message: Uint8Array,
+    deadlineMs = NEVER,
+    owner: ItemOwner | null = null,
+    isLatest = this.overflow === Overflow.LATEST,
+  ): number {
     const chargeBytes = message.length + MESSAGE_CHARGE_BYTES;
     let dropped = 0;
     if (this.overflow !== Overflow.BLOCK) {
@@ -217,7 +223,6 @@ export class DeliveryQueue {
     this.taken++;
     this.messageCount++;
     this.charge(chargeBytes);
-    const isLatest = this.overflow === Overflow.LATEST || isOfClassLatest(message);
     if (deadlineMs === NEVER && !isLatest) this.entries.push(message);
     else this.pushItem(message, deadlineMs, owner, isLatest);
     return dropped;
