@@ -19,6 +19,8 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   'request-reply': 'a request through a broker until it is answered, beside NATS over TLS',
   'failed-dials': 'the heap of a client after 5,000 dials in vain: it fails above 2 MB',
   store: "the broker's store on a disk: records stored one by one and in groups, a start, and all read back",
+  stalled: 'what one subscriber that reads nothing costs 49 others',
+  soak: 'half an hour of mixed load on a durable broker: whether memory stays flat',
   attacks: 'what 20 Mbit/s of the worst datagrams cost an honest client and the server',
 };
 

@@ -514,6 +514,7 @@ export class OpenSubscription
     this.phase = Phase.OVER;
     this.failure = error;
     this.settling?.end();
+    if (error !== null) this.forgetUnsettled();
     // What was acknowledged goes before the end of the stream.
     if (this.settling === null && this.takenBack === null) this.streams?.reset();
     else this.streams?.end();

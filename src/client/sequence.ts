@@ -94,6 +94,8 @@ export class Sequence {
   /** How many of them were given to the present stream. */
   private handed = 0;
   private lastId = 0;
+  /** The last number that the broker had taken when it welcomed the client. */
+  private takenId = 0;
   /** Of the session that the numbers are given for. */
   private sessionEpoch = 0;
   private link: Link | null = null;
@@ -185,6 +187,7 @@ export class Sequence {
     const taken = welcome?.lastIds[STREAM_PRIORITIES.indexOf(this.priority)] ?? 0;
     const isSame = welcome?.isPresent === true && welcome.epoch === this.sessionEpoch;
     this.sessionEpoch = welcome?.epoch ?? 0;
+    this.takenId = taken;
     if (isSame && this.lastId !== 0 && (taken === 0 || !isAfter(taken, this.lastId))) return;
     this.lastId = taken;
     for (let i = 0; i < this.unanswered.length; i++) {
@@ -199,13 +202,21 @@ export class Sequence {
     while (!this.isFull && this.handed < this.unanswered.length && this.openStream() !== null) {
       const message = this.unanswered.peek(this.handed) as AcknowledgedMessage;
       this.handed++;
-      if (!message.isSettled) this.write(message);
+      if (message.isSettled) continue;
+      if (this.isTooLate(message)) message.fail(expiredError());
+      else this.write(message);
     }
+    this.forgetSettled();
     while (this.lane.first !== null && this.canSend()) {
       const message = this.lane.first as AcknowledgedMessage;
       this.backlog.dequeue(message);
       this.send(message);
     }
+  }
+
+  /** Its time to live is over, and the broker does not have it: sent again, it would be delivered after its time. [CLT-9] */
+  private isTooLate({ expiresAt, id }: AcknowledgedMessage): boolean {
+    return expiresAt <= this.clock.now() && isAfter(id, this.takenId);
   }
 
   /** For the first time. */

@@ -44,6 +44,8 @@ export class Settling implements Settler {
   private settledBelow = 0;
   private readonly unsettled = new Map<number, Delivery>();
   private readonly carried = new Map<number, Delivery>();
+  /** Refused, and not delivered again yet: only a broker that lives on does that by itself. */
+  private readonly refused = new Set<number>();
   private acks: number[] = [];
   private progressTimer: TimerHandle | null = null;
 
@@ -86,6 +88,7 @@ export class Settling implements Settler {
     for (const { offset: open, isSettled } of this.carried.values()) {
       if (!isSettled && open < offset) offset = open;
     }
+    for (const open of this.refused) if (open < offset) offset = open;
     return { epoch: this.epoch, offset };
   }
 
@@ -106,6 +109,7 @@ export class Settling implements Settler {
     this.epoch = epoch;
     if (!goesOn) {
       this.carried.clear();
+      this.refused.clear();
       this.next = next;
     }
     this.settledBelow = goesOn && isByOffset ? this.next : 0;
@@ -132,6 +136,7 @@ export class Settling implements Settler {
     if (isOther) {
       this.unsettled.clear();
       this.carried.clear();
+      this.refused.clear();
       this.settledBelow = 0;
       this.next = offset;
     }
@@ -144,14 +149,15 @@ export class Settling implements Settler {
   receive(command: Buffer, topicEnd: number, id: number): Delivery | null {
     const offset = offsetOf(id, this.next);
     const before = this.carried.get(offset);
+    const wasRefused = this.refused.delete(offset);
     this.next = Math.max(this.next, offset + 1);
-    if (before?.isSettled || (before === undefined && offset < this.settledBelow)) {
+    if (before?.isSettled || (before === undefined && !wasRefused && offset < this.settledBelow)) {
       this.carried.delete(offset);
       this.acknowledge(offset);
       return null;
     }
     const delivery = new Delivery(command, topicEnd, this, { offset, epoch: this.epoch, round: this.round });
-    if (before?.isHandedOver) delivery.isRedelivered = true;
+    if (before?.isHandedOver || before?.isRedelivered || wasRefused) delivery.isRedelivered = true;
     this.carried.delete(offset);
     this.unsettled.set(offset, delivery);
     if (this.progressTimer === null) this.tellProgressLater();
@@ -166,6 +172,11 @@ export class Settling implements Settler {
     if (outcome === Outcome.NACK) {
       if (current !== delivery) return false; // it has come again already
       this.write(encodeNack(idOf(offset), delayMs ?? NACK_BACKOFF, reason ?? ''));
+      this.refused.add(offset);
+      for (const oldest of this.refused) {
+        if (this.refused.size <= CARRIED_MAX) break;
+        this.refused.delete(oldest);
+      }
     } else if (outcome === Outcome.ACK) this.acknowledge(offset);
     else if (reason === undefined) this.write(encodeAck(idOf(offset), AckFlag.TERMINATE));
     else this.write(encodeNack(idOf(offset), NACK_NEVER, reason));

@@ -5,6 +5,7 @@ import { Command, encodeRefused, ReasonCode } from '../../src/pubsub/command.ts'
 import { decodeProperties, endOfProperties } from '../../src/pubsub/properties.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
 import { FakeNetwork } from './fake-transport.ts';
+import { ManualClock } from './manual-clock.ts';
 import { playedBroker } from './played-broker.ts';
 
 const unhandled: unknown[] = [];
@@ -92,6 +93,25 @@ describe('a publish with QoS 1', () => {
       { offset: 3, duplicate: false, result: 'stored' },
       { offset: 4, duplicate: false, result: 'stored' },
     ]);
+  });
+
+  test('fails when its time to live is over and the broker does not have it, rather than to come after its time [CLT-9]', async () => {
+    const clock = new ManualClock();
+    const { client, world, answer, reconnect } = await playedBroker({ clock });
+    const receipts = ['a', 'b', 'c'].map((text, i) =>
+      client.publish('t', text, { qos: 1, ttlMs: i === 2 ? 60_000 : 5_000 }),
+    );
+    await settled();
+    clock.advance(6_000);
+    world.lastIds[2] = 1; // of what is published as chat
+    const reconnected = reconnect();
+    clock.advance(300);
+    await reconnected;
+    expect(world.sent.map(({ id, text }) => `${id} ${text}`)).toEqual(['1 a', '3 c']);
+    await expect(receipts[1]).rejects.toMatchObject({ code: 'ERR_JSP_EXPIRED' });
+    answer(encodePublished(3, true, PublishResult.STORED, 2));
+    expect(await receipts[2]).toMatchObject({ offset: 2 });
+    client.destroy();
   });
 
   test('begins its numbers behind those that the session has used before [CLT-8]', async () => {

@@ -85,7 +85,8 @@ describe('a message of QoS 1', () => {
     await goOnline();
     for (let i = 1; i <= 3; i++) log.deliver(i);
     await settle();
-    expect(log.nacks).toEqual([1, 2].map((id) => ({ id, delayMs: 0xffff_ffff, reason: '' })));
+    const reasons = ['thrown', 'rejected'];
+    expect(log.nacks).toEqual(reasons.map((reason, i) => ({ id: i + 1, delayMs: 0xffff_ffff, reason })));
     expect(log.acks).toEqual([[3]]);
     expect(own).toEqual([
       ['thrown', 1],

@@ -67,6 +67,54 @@ describe('a subscription whose connection ends', () => {
     expect([log.nacks, log.acks.flat()]).toEqual([[], [1, 2, 3]]);
   });
 
+  test('asks again for what it had refused and was not delivered again: a broker that was started anew knows nothing of it [CLT-27]', async () => {
+    const refusing = new Set([2]);
+    const got: unknown[] = [];
+    const { log, goOnline, breakOff, settle, subscription } = subscribed({}, ({ offset, redelivered }) => {
+      got.push([offset, redelivered]);
+      if (refusing.delete(offset as number)) throw new Error('no');
+    });
+    subscription.on('handlerError', () => {});
+    await goOnline();
+    for (const offset of [1, 2, 3]) log.deliver(offset);
+    await settle();
+    breakOff();
+    log.start = { isRecovered: true };
+    await goOnline();
+    expect(log.asked[1].options).toMatchObject({ start: StartKind.OFFSET, startValue: 2 });
+    for (const offset of [2, 3, 4]) log.deliver(offset);
+    await settle();
+    breakOff();
+    log.start = { isRecovered: true };
+    await goOnline();
+    expect(log.asked[2].options).toMatchObject({ startValue: 5 });
+    expect(got).toEqual([
+      [1, false],
+      [2, false],
+      [3, false],
+      [2, true],
+      [4, false],
+    ]);
+    expect(log.nacks.map(({ id }) => id)).toEqual([2]);
+  });
+
+  test('keeps REDELIVERED for what came again and was not looked at when the connection ended [CLT-27]', async () => {
+    const { handler, got, done } = held();
+    const { log, goOnline, breakOff, settle } = subscribed({}, handler);
+    await goOnline();
+    log.deliver(1);
+    log.deliver(2, { redelivered: true });
+    await settle();
+    breakOff();
+    log.start = { isRecovered: true };
+    await goOnline();
+    for (const offset of [1, 2]) log.deliver(offset);
+    await settle();
+    done[0]();
+    await settle();
+    expect(got.at(-1)).toMatchObject({ offset: 2, redelivered: true });
+  });
+
   test.each(['before', 'while', 'after'] as const)(
     'acknowledges what was done %s it came back, and does not do it again [CLT-27]',
     async (when) => {
@@ -237,6 +285,20 @@ describe('a subscription that the broker refuses or gives up', () => {
     });
     await goOnline();
     expect([told, log.asked.length]).toEqual([[['closed', 'ERR_JSP_BROKER']], 1]);
+  });
+
+  test('hands over nothing more that waits here when its durable name was taken over: whoever has it gets that [CLT-27]', async () => {
+    const { handler, got, done } = held();
+    const { log, goOnline, settle, subscription } = subscribed({ durable: 'd' }, handler);
+    await goOnline();
+    for (const offset of [1, 2]) log.deliver(offset);
+    await settle();
+    log.stream?.reset(ReasonCode.TAKEN);
+    await settle();
+    done[0]();
+    await settle();
+    expect(got.map(({ offset }) => offset)).toEqual([1]);
+    expect(await subscription.closed).toMatchObject({ applicationCode: ReasonCode.TAKEN });
   });
 
   test.each([true, false])(

@@ -78,6 +78,7 @@ export class BrokerCore implements StoreEvents {
     state.wallMs = wallMs;
     if (!this.isRestored) {
       this.isRestored = true;
+      state.begunAtMs = wallMs - nowMs;
       state.restore();
     }
     if (state.timers.nextMs <= nowMs) this.runTimers();

@@ -118,6 +118,8 @@ export class BrokerState {
   readonly timers = new Timers();
   nowMs = 0;
   wallMs = 0;
+  /** What the wall clock read at the monotonic 0, when the broker began. */
+  begunAtMs = 0;
   /** Messages that wait and do not live for ever. */
   readonly expiry = new Expiry(this.timers, this);
   readonly fanOut = new FanOut(this);
@@ -171,6 +173,11 @@ export class BrokerState {
     this.consumers = new Consumers(this);
     this.groups = new SharedGroups(this.limits.routesMax);
     this.storeListeners.push(this.sessions, this.storedAnswers, this.consumers);
+  }
+
+  /** The wall clock as it would be had nobody set it since the broker began: by it times to live end. [BRK-86] */
+  get evenMs(): number {
+    return this.begunAtMs + this.nowMs;
   }
 
   /** Takes up what the store has kept, when the time is known. [BRK-54] */

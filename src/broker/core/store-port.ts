@@ -20,7 +20,7 @@ export interface LogRecord {
   readonly session: number;
   readonly sequence: number;
   readonly id: number;
-  /** Wall clock, ms: from then on it is not delivered; 0 = never. */
+  /** Wall clock, as if nobody had set it since the broker began, ms: from then on it is not delivered; 0 = never. */
   readonly expiresAt: number;
   /** Wall clock, ms: when the broker took it. */
   readonly publishedAt: number;

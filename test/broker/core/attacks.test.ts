@@ -1,6 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
+import type { BrokerLimits } from '../../../src/broker/core/state.ts';
 import { MemoryStore } from '../../../src/broker/core/store/memory-store.ts';
 import { encodeAck, encodeNack } from '../../../src/pubsub/acknowledgement.ts';
 import {
@@ -164,6 +165,15 @@ describe('what clients can make a broker hold', () => {
     expect(bytes).toBeLessThan(1_000 * 4 * KIB);
   });
 
+  test('is what a connection may hold for what readers of logs have in hand, tiny messages too [BRK-38]', () => {
+    const { core } = stored(1_000, 500, { queueBytesPerClientMax: 2_000 });
+    const { client } = hello(core, 'reader');
+    for (let i = 0; i < 3; i++) client.open(4).send(subscribe('t', { start: StartKind.EARLIEST }));
+    const { queuedBytes } = core.metrics();
+    expect(queuedBytes).toBeGreaterThan(300);
+    expect(queuedBytes).toBeLessThan(2_000 + 3 * 300);
+  });
+
   test('is bounded for a subscriber that acknowledges nothing, or every second message, or refuses all of them', () => {
     for (const answer of [
       () => null,
@@ -199,8 +209,12 @@ describe('what clients can make a broker hold', () => {
 });
 
 /** A broker whose log holds so many messages, and how another is published. */
-function stored(unackedMax: number, count: number): { core: DrivenCore; publish: () => void } {
-  const core = new DrivenCore({ unackedMax });
+function stored(
+  unackedMax: number,
+  count: number,
+  limits: BrokerLimits = {},
+): { core: DrivenCore; publish: () => void } {
+  const core = new DrivenCore({ ...limits, unackedMax });
   const stream = hello(core, 'publisher').client.open();
   let id = 0;
   const publish = () =>

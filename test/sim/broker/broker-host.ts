@@ -1,7 +1,10 @@
+import { MemoryStore } from '../../../src/broker/core/store/memory-store.ts';
 import { BrokerService } from '../../../src/broker/service.ts';
+import { Command, HEADER_BYTES, PublishFlag } from '../../../src/pubsub/command.ts';
+import { decodeProperties, endOfProperties } from '../../../src/pubsub/properties.ts';
 import { LabClock } from '../../../src/testing/lab.ts';
 import { Violation } from '../invariants.ts';
-import type { SimConnection } from './network.ts';
+import type { SimConnection, SimStream } from './network.ts';
 import type { BrokerWorld } from './run.ts';
 import type { BrokerScenario } from './scenario.ts';
 
@@ -9,15 +12,24 @@ import type { BrokerScenario } from './scenario.ts';
 export class BrokerHost {
   private readonly world: BrokerWorld;
   private readonly limits: BrokerScenario['limits'];
+  private readonly keepsStore: boolean;
+  private store = new MemoryStore();
+  /** Of its logs, where that stays; undefined where a receipt may be of an earlier one. */
+  readonly epoch: number | undefined;
+  private stores = 1;
   private service: BrokerService | null = null;
   private processClock: LabClock;
   private connections: SimConnection[] = [];
 
-  constructor(world: BrokerWorld, limits: BrokerScenario['limits']) {
+  constructor(world: BrokerWorld, { limits, store }: BrokerScenario) {
     this.world = world;
     this.limits = limits;
+    this.keepsStore = store === 'kept';
+    this.epoch = this.keepsStore ? 1 : undefined;
     this.processClock = new LabClock(world.clock);
-    world.network.tap = (_stream, message) => this.onSent(message);
+    // What they find is told, and not thrown: the broker would take it for a fault of the transport.
+    world.network.onSent = (stream, message) => world.guard(() => this.onSent(stream, message));
+    world.network.onRead = (stream, message) => world.guard(() => this.onRead(stream, message));
   }
 
   get isUp(): boolean {
@@ -30,6 +42,7 @@ export class BrokerHost {
     this.service = new BrokerService(this.limits, {
       clock: this.processClock,
       wallMs: this.world.wall.now,
+      store: this.store,
       onFault: (error) => this.world.fail(error),
     });
   }
@@ -46,7 +59,8 @@ export class BrokerHost {
     this.service = null;
     this.processClock.sleep(Number.MAX_SAFE_INTEGER / 4_000, false);
     for (const connection of this.connections.splice(0)) connection.kill(noticedMs);
-    this.world.model.brokerDied(true);
+    if (!this.keepsStore) this.store = new MemoryStore([], ++this.stores);
+    this.world.model.brokerDied(!this.keepsStore);
     this.world.after(downMs, () => this.start());
   }
 
@@ -85,15 +99,40 @@ export class BrokerHost {
     return `the broker has ${clients} clients, queues ${queuedMessages} messages and stops ${publishersStopped} publishers`;
   }
 
-  private onSent(message: Uint8Array): void {
-    if (message[0] !== PUBLISH) return;
-    const topicEnd = 8 + message[2] * 256 + message[3];
-    const hasProperties = (message[1] & 0x10) !== 0;
-    const start = hasProperties ? topicEnd + 2 + message[topicEnd] * 256 + message[topicEnd + 1] : topicEnd;
-    this.world.model.leaves(Buffer.from(message).toString('latin1', start).trimEnd());
+  private onRead({ connection: { end, path }, id }: SimStream, message: Uint8Array): void {
+    if (end === 'client') return;
+    this.world.trace(() => `broker reads from ${path.name} on ${id} ${textOf(message)}`);
+    const { text, ttlMs } = publishOf(message);
+    if (text !== null) this.world.model.arrives(text, ttlMs);
+  }
+
+  private onSent({ connection: { end, path }, id }: SimStream, message: Uint8Array): void {
+    if (end === 'client') return;
+    this.world.trace(() => `broker sends to ${path.name} on ${id} ${textOf(message)}`);
+    const { text } = publishOf(message);
+    if (text !== null) this.world.model.leaves(text);
   }
 }
 
-const PUBLISH = 0x01;
+/** A command for whoever follows one world. */
+function textOf(message: Uint8Array): string {
+  const name = Object.entries(Command).find(([, code]) => code === message[0])?.[0];
+  const { text } = publishOf(message);
+  const id = Buffer.from(message).readUInt32BE(4);
+  return `${name} ${id} flags ${message[1]} ${text ?? Buffer.from(message).toString('hex', HEADER_BYTES)}`;
+}
+
+/** The text of a PUBLISH, and its time to live; null of another command. */
+function publishOf(message: Uint8Array): { text: string | null; ttlMs: number } {
+  if (message[0] !== Command.PUBLISH) return { text: null, ttlMs: 0 };
+  const bytes = Buffer.from(message.buffer, message.byteOffset, message.length);
+  const topicEnd = HEADER_BYTES + bytes.readUInt16BE(2);
+  const hasProperties = (message[1] & PublishFlag.PROPERTIES) !== 0;
+  const { ttlMs = Number.POSITIVE_INFINITY } = hasProperties ? decodeProperties(message, topicEnd) : {};
+  if (bytes.toString('latin1', HEADER_BYTES, topicEnd).startsWith('dead/')) return { text: null, ttlMs };
+  const start = hasProperties ? endOfProperties(message, topicEnd) : topicEnd;
+  return { text: bytes.toString('latin1', start).trimEnd(), ttlMs };
+}
+
 /** Above what any message of a world is charged. */
 const MESSAGE_CHARGE_MAX = 1_000;

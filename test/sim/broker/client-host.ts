@@ -1,56 +1,54 @@
 import { JspError } from '../../../src/base/errors.ts';
-import { type BrokerClient, connectClient, type Subscription } from '../../../src/client/index.ts';
+import { connectClientBy } from '../../../src/client/broker-client.ts';
+import type { BrokerClient, Subscription } from '../../../src/client/index.ts';
+import { ReasonCode } from '../../../src/pubsub/command.ts';
 import { LabClock } from '../../../src/testing/lab.ts';
-import { type Delivered, Holder, Shelf } from './model.ts';
+import type { Delivered } from './model.ts';
+import { Holder, Shelf } from './model.ts';
 import type { Path, SimConnection } from './network.ts';
 import type { BrokerWorld } from './run.ts';
-import type { ClientPlan, PublisherPlan, SubscriptionPlan, WeatherEvent } from './scenario.ts';
+import type { ClientPlan, DurablePlan, PublisherPlan, SubscriptionPlan, WeatherEvent } from './scenario.ts';
 
-/** A subscription that its application holds. */
+/** A subscription that an application has asked for. */
 interface Held {
   readonly plan: SubscriptionPlan;
   readonly holder: Holder;
-  readonly subscription: Subscription;
+  subscription: Subscription | null;
   isOver: boolean;
   /** Texts of probes that it is to get and has not got. */
   readonly probes: Set<string>;
 }
 
-/** The machine of a client: the process that runs there, and what its application does. */
+/** The machine of a client: the process that runs there, and what its application does. Once connected, the client helps itself. */
 export class ClientHost {
   hasLeft = false;
   private readonly world: BrokerWorld;
   private readonly plan: ClientPlan;
   private readonly path: Path;
-  /** Lives of the process, and of the client in it. */
+  /** Lives of the process. */
   private life = 0;
-  private generation = 0;
   private isDown = false;
   private client: BrokerClient | null = null;
   private connection: SimConnection | null = null;
   private held: Held[] = [];
   private stuckUntilMs = 0;
   private unanswered = 0;
-  private leaving = false;
-  /** Timers of the process, for its application to wait for. */
-  private clock: LabClock;
+  private abort = new AbortController();
 
   constructor(world: BrokerWorld, plan: ClientPlan) {
     this.world = world;
     this.plan = plan;
-    this.path = { latencyMs: plan.latencyMs, jitterMs: plan.jitterMs, frozenUntil: 0 };
-    this.clock = new LabClock(world.clock);
+    this.path = { name: plan.name, latencyMs: plan.latencyMs, jitterMs: plan.jitterMs, frozenUntil: 0 };
   }
 
   start(): void {
     this.isDown = false;
-    this.clock = new LabClock(this.world.clock);
     void this.live(++this.life).catch((error) => this.world.fail(error));
     if (this.life === 1) for (const plan of this.plan.publishers) this.publishOften(plan);
   }
 
   suffer(event: Extract<WeatherEvent, { client: number }>): void {
-    const { clock } = this.world;
+    const { clock, nowMs } = this.world;
     switch (event.kind) {
       case 'break':
         this.connection?.vanish(event.nearMs, event.farMs);
@@ -59,7 +57,10 @@ export class ClientHost {
         this.path.frozenUntil = clock.now() + event.forMs * 1_000;
         break;
       case 'stuck':
-        this.stuckUntilMs = this.world.nowMs + event.forMs;
+        this.stuckUntilMs = nowMs + event.forMs;
+        break;
+      case 'takeover':
+        this.hold(this.world.durables[event.durable]);
         break;
       case 'kill':
         this.kill(event.downMs, event.noticedMs);
@@ -76,26 +77,49 @@ export class ClientHost {
   /** It is connected, has subscribed, and everything that it published is answered. */
   get isSettled(): boolean {
     return (
-      this.client !== null &&
-      this.held.length === this.plan.subscriptions.length &&
+      this.client?.state === 'online' &&
+      this.held.every(({ subscription, isOver }) => isOver || subscription !== null) &&
       this.unanswered === 0 &&
       this.client.unconfirmed === 0
     );
   }
 
+  /** Subscribes to a durable, which whoever else holds it loses. */
+  hold(durable: DurablePlan): void {
+    if (this.client === null) return;
+    const calm = { overflow: 'block', queueMessages: 0, concurrency: 1, handlerMs: 0, failures: 0 } as const;
+    this.subscribe(this.client, this.life, { ...calm, filter: durable.filter, qos: 1, durable });
+  }
+
+  /** Looks at all that was given up, of which each counts as told. */
+  undertake(): void {
+    const { world } = this;
+    const bury = (message: Delivered): void => {
+      const durable = world.durables.find((each) => deadLetterOf(each) === message.topic);
+      if (durable !== undefined) world.shelfOf(durable).handled.add(message.text().trimEnd());
+      world.totals.add('dead letters', 1);
+    };
+    this.client
+      ?.subscribe(`${DEAD}#`, bury, { qos: 1, from: 'earliest' })
+      .catch((error) => world.fail(error));
+  }
+
   /** Publishes to every topic, for everybody who subscribes to it. */
   probe(): void {
     for (const topic of PROBED_TOPICS) {
-      const publication = this.world.model.publish(`${this.plan.name}/probe`, topic, 0);
-      this.world.expectProbe(topic, publication.text);
-      this.client?.publish(topic, publication.text);
+      for (const qos of [0, 1] as const) {
+        const { text } = this.world.model.publish(`${this.plan.name}/probe${qos}`, topic, qos);
+        this.world.expectProbe(topic, text);
+        if (qos === 0) this.client?.publish(topic, text);
+        else this.client?.publish(topic, text, { qos }).catch((error) => this.world.fail(error));
+      }
     }
   }
 
-  /** It is to get this probe, where it subscribes to its topic. */
+  /** It is to get this probe, where it subscribes to its topic by itself. */
   expectProbe(text: string, matches: (filter: string) => boolean): void {
     for (const { holder, isOver, probes } of this.held)
-      if (!isOver && matches(holder.shelf.filter)) probes.add(text);
+      if (!isOver && !holder.shelf.isShared && matches(holder.shelf.filter)) probes.add(text);
   }
 
   get isProbed(): boolean {
@@ -103,7 +127,6 @@ export class ClientHost {
   }
 
   leave(): void {
-    this.leaving = true;
     const done = this.client?.close() ?? Promise.resolve();
     done.then(
       () => {
@@ -115,77 +138,145 @@ export class ClientHost {
 
   toString(): string {
     const { name } = this.plan;
-    if (this.client === null) return `${name} is ${this.isDown ? 'down' : 'not connected'}`;
-    const probes = this.held.flatMap(({ probes, isOver }) => (isOver ? [] : [...probes]));
-    return `${name} holds ${this.held.length} of ${this.plan.subscriptions.length} subscriptions, awaits ${this.unanswered} answers, ${this.client.unconfirmed} unconfirmed, misses ${probes.join(', ')}`;
+    if (this.client === null) return `${name} is ${this.isDown ? 'down' : 'connecting'}`;
+    const alive = this.held.filter(({ isOver }) => !isOver);
+    const waiting = alive.filter(({ subscription }) => subscription === null).length;
+    const probes = alive.flatMap(({ probes }) => [...probes]);
+    return `${name} is ${this.client.state}, has ${alive.length} subscriptions, ${waiting} of them unanswered, awaits ${this.unanswered} receipts, ${this.client.unconfirmed} unconfirmed, misses ${probes.join(', ')}`;
   }
 
-  /** One life of the process: connects, and again when it has lost the connection. */
+  /** One life of the process, with one client. */
   private async live(life: number): Promise<void> {
-    while (life === this.life && !this.leaving) {
-      const connection = await this.dial();
-      if (life !== this.life) return connection?.destroy();
-      if (connection === null) {
-        await this.world.sleep(REDIAL_MS);
-        continue;
-      }
-      this.connection = connection;
-      const client = await connectClient(connection, { clock: this.clock });
-      this.generation++;
-      this.client = client;
-      this.held = [];
-      for (const plan of this.plan.subscriptions) this.subscribe(client, life, plan);
-      await client.closed;
-      if (life === this.life) this.client = null;
-      this.world.totals.add('connections lost', 1);
-      await this.world.sleep(REDIAL_MS);
-    }
+    const { plan, world } = this;
+    this.abort = new AbortController();
+    const { signal } = this.abort;
+    const connecting = connectClientBy((_url, options) => this.dial(life, options.signal), 'sim', {
+      session: plan.name,
+      sessionExpiryMs: plan.sessionExpiryMs,
+      reconnect: { minMs: 50, maxMs: 1_000, stableMs: 2_000 },
+      firstConnect: 'wait',
+      random: world.random.fork(),
+      clock: new LabClock(world.clock),
+      signal,
+    });
+    const client = await connecting.catch((error) => {
+      if (life === this.life) throw error;
+      return null; // killed meanwhile
+    });
+    if (client === null || life !== this.life) return client?.destroy();
+    this.client = client;
+    client.on('state', (state) => {
+      world.totals.add(`clients, ${state}`, 1);
+      world.trace(() => `${plan.name} is ${state}`);
+    });
+    client.on('close', (error) => {
+      if (life === this.life && error !== null) world.fail(error);
+    });
+    for (const each of plan.subscriptions) this.subscribe(client, life, each);
   }
 
-  /** Null: there is no broker. */
-  private async dial(): Promise<SimConnection | null> {
-    await this.world.sleep(2 * this.path.latencyMs + 1);
-    if (!this.world.broker.isUp) return null;
-    const [near, far] = this.world.network.connect(this.path);
-    this.world.broker.serve(far);
+  private async dial(life: number, signal: AbortSignal | undefined): Promise<SimConnection> {
+    const { world } = this;
+    await world.sleep(2 * this.path.latencyMs + 1);
+    if (life !== this.life || signal?.aborted) throw new JspError('ERR_JSP_ABORTED', 'given up');
+    if (!world.broker.isUp) {
+      await world.sleep(HANDSHAKE_MS);
+      throw new JspError('ERR_JSP_HANDSHAKE_TIMEOUT', 'there is no broker');
+    }
+    const [near, far] = world.network.connect(this.path);
+    world.broker.serve(far);
+    this.connection = near;
     return near;
   }
 
   private subscribe(client: BrokerClient, life: number, plan: SubscriptionPlan): void {
-    const { filter, overflow, queueMessages } = plan;
-    const shelf = new Shelf(`${this.plan.name}.${this.generation}`, filter, 0);
-    const holder = new Holder(shelf);
-    const probes = new Set<string>();
-    const handler = (message: Delivered) =>
-      life === this.life ? this.handle(plan, holder, probes, message) : undefined;
-    client.subscribe(filter, handler, { overflow, queueMessages }).then(
+    const { world } = this;
+    const { filter, qos, durable, overflow, queueMessages, concurrency } = plan;
+    const shelf =
+      durable === null
+        ? world.shelve(new Shelf(`${this.plan.name}.${life}`, filter, qos))
+        : world.shelfOf(durable);
+    const held: Held = {
+      plan,
+      holder: new Holder(shelf),
+      subscription: null,
+      isOver: false,
+      probes: new Set(),
+    };
+    this.held.push(held);
+    const options = {
+      ...(qos === 0 ? { overflow, queueMessages } : { qos, concurrency, maxDeliveries: 0 }),
+      ...(durable === null || durable.isShared ? {} : { durable: durable.name }),
+      ...(durable === null
+        ? {}
+        : {
+            maxUnacked: durable.maxUnacked,
+            ackWaitMs: durable.ackWaitMs,
+            backoffMs: durable.backoffMs,
+            maxDeliveries: durable.maxDeliveries,
+            deadLetter: durable.maxDeliveries === 0 ? undefined : deadLetterOf(durable),
+          }),
+    };
+    const over = (): void => {
+      held.isOver = true;
+      if (durable === null) shelf.isAbandoned = true;
+      if (life === this.life) world.totals.add('subscriptions lost', 1);
+    };
+    const handler = (message: Delivered) => (life === this.life ? this.handle(held, message) : NEVER);
+    client.subscribe(filter, handler, options).then(
       (subscription) => {
-        if (client !== this.client) return;
-        shelf.sinceMs = this.world.nowMs;
-        const held: Held = { plan, holder, subscription, probes, isOver: false };
-        this.held.push(held);
-        void subscription.closed.then(() => {
-          held.isOver = true;
-          this.world.totals.add('subscriptions over', 1);
-        });
+        if (life !== this.life) return;
+        held.subscription = subscription;
+        if (shelf.sinceMs === Number.POSITIVE_INFINITY) shelf.sinceMs = world.nowMs;
+        void subscription.closed.then(over);
+        subscription.on('handlerError', () => world.totals.add('handlers that failed', 1));
+        subscription.on('missed', (count, reason) =>
+          this.guarded(life, `missed, ${reason}`, () => world.model.missed(shelf, count, reason)),
+        );
+        subscription.on('gap', ({ missed }) =>
+          this.guarded(life, 'gaps told', () => world.model.gap(shelf, missed)),
+        );
+        subscription.on('resumed', ({ recovered }) =>
+          this.guarded(life, `resumed, recovered ${recovered}`, () => world.model.held(shelf, recovered)),
+        );
       },
       (error) => {
-        if (!isOfConnection(error)) this.world.fail(error);
+        over();
+        if (life === this.life && !isTakeover(error)) world.fail(error);
       },
     );
   }
 
-  private handle(plan: SubscriptionPlan, holder: Holder, probes: Set<string>, message: Delivered): unknown {
-    const { world } = this;
-    try {
-      const { text } = world.model.delivered(holder, message);
-      probes.delete(text);
-    } catch (error) {
-      world.fail(error);
-    }
+  private guarded(life: number, what: string, tell: () => void): void {
+    if (life !== this.life) return;
+    this.world.totals.add(what, 1);
+    this.world.trace(() => `${this.plan.name} ${what}`);
+    this.world.guard(tell);
+  }
+
+  private handle({ plan, holder, probes }: Held, message: Delivered): unknown {
+    const { world, life } = this;
+    if (message.topic.startsWith(DEAD)) return undefined; // whoever looks at the dead has them
+    let text = '';
+    world.trace(
+      () =>
+        `${holder.shelf.name} gets ${message.text().trimEnd()} ${message.offset} ${message.redelivered ? 'REDELIVERED' : ''}`,
+    );
+    world.guard(() => {
+      text = world.model.delivered(holder, message).text;
+    });
     const stuckMs = Math.max(0, this.stuckUntilMs - world.nowMs);
     const ms = stuckMs + (plan.handlerMs === 0 || world.isClear ? 0 : world.random.below(plan.handlerMs));
-    return ms === 0 ? undefined : world.sleep(ms);
+    const isRefused = !world.isClear && world.random.chance(plan.failures);
+    const end = (): unknown => {
+      if (life !== this.life) return NEVER;
+      world.trace(() => `${holder.shelf.name} ${isRefused ? 'refuses' : 'has handled'} ${text}`);
+      if (isRefused) throw new Error('refused');
+      holder.shelf.handled.add(text);
+      probes.delete(text);
+      return undefined;
+    };
+    return ms === 0 ? end() : world.sleep(ms).then(end);
   }
 
   private publishOften(plan: PublisherPlan): void {
@@ -198,34 +289,79 @@ export class ClientHost {
     this.world.after(plan.fromMs, go);
   }
 
-  private publish({ topic, payloadBytes }: PublisherPlan): void {
-    const { client } = this;
+  private publish({ topic, qos, ttlMs, payloadBytes }: PublisherPlan): void {
+    const { client, world, life } = this;
     if (client === null) return;
-    const publication = this.world.model.publish(`${this.plan.name}.${this.generation}`, topic, 0);
-    try {
-      if (!client.publish(topic, publication.text.padEnd(payloadBytes)))
-        this.world.totals.add('publishes that met back-pressure', 1);
-    } catch (error) {
-      if (!isOfConnection(error)) throw error;
+    const isUnguarded = this.plan.sessionExpiryMs < SAFE_EXPIRY_MS;
+    const ttl = ttlMs === 0 ? undefined : ttlMs;
+    const publication = world.model.publish(`${this.plan.name}.${life}`, topic, qos, {
+      ttlMs: ttl,
+      isUnguarded,
+    });
+    const payload = publication.text.padEnd(payloadBytes);
+    if (qos === 0) {
+      try {
+        if (!client.publish(topic, payload, { ttlMs: ttl }))
+          world.totals.add('publishes that met back-pressure', 1);
+      } catch (error) {
+        if (!(error instanceof JspError)) throw error;
+        world.totals.add(`publishes refused, ${error.code}`, 1);
+      }
+      return;
     }
+    this.unanswered++;
+    client
+      .publish(topic, payload, { qos, ttlMs: ttl })
+      .then(
+        ({ offset, result }) => {
+          if (life !== this.life) return;
+          world.totals.add(`receipts, ${result}`, 1);
+          if (result !== 'noSubscriber')
+            world.model.stored(publication, world.broker.epoch, offset ?? undefined);
+        },
+        (error) => {
+          if (life !== this.life) return;
+          if (!(error instanceof JspError)) throw error;
+          world.totals.add(`publishes refused, ${error.code}`, 1);
+        },
+      )
+      .catch((error) => world.fail(error))
+      .finally(() => {
+        if (life === this.life) this.unanswered--;
+      });
   }
 
   private kill(downMs: number, noticedMs: number): void {
     if (this.isDown) return;
+    const { client, connection } = this;
     this.isDown = true;
     this.life++;
-    this.connection?.kill(noticedMs);
+    this.unanswered = 0;
     this.client = null;
+    for (const { holder, plan } of this.held) if (plan.durable === null) holder.shelf.isAbandoned = true;
     this.held = [];
+    connection?.kill(noticedMs);
+    this.abort.abort();
+    client?.destroy();
     this.world.after(downMs, () => {
       if (this.isDown) this.start();
     });
   }
 }
 
-function isOfConnection(error: unknown): boolean {
-  return error instanceof JspError;
+/** Somebody else has taken the durable. */
+function isTakeover(error: unknown): boolean {
+  return (error as JspError).applicationCode === ReasonCode.TAKEN;
 }
 
-const REDIAL_MS = 100;
+function deadLetterOf({ name }: DurablePlan): string {
+  return `${DEAD}${name}`;
+}
+
+const DEAD = 'dead/';
+/** What a process that is gone answers. */
+const NEVER = new Promise<never>(() => {});
 const PROBED_TOPICS = ['a', 'a/b', 'a/c', 'b'];
+const HANDSHAKE_MS = 300;
+/** Longer than any outage of a world. */
+const SAFE_EXPIRY_MS = 60_000;

@@ -63,13 +63,15 @@ describe('the oracle of the broker simulation notices', () => {
 
   test('a message that leaves the broker after its time', () => {
     const { model, first, pass } = begin();
+    pass(100);
+    model.arrives(first.text, 500);
     pass(499);
     model.leaves(first.text);
     pass(1);
     expect(() => model.leaves(first.text)).toThrow(/0 ms after its time to live/);
   });
 
-  test('an acknowledged message that was not handled, unless a gap was told, it expired, or all was lost', () => {
+  test('an acknowledged message that was not handled, unless a gap was told, it expired, or all was lost; and a time to live that grew', () => {
     const { model, shelf, first, second, pass } = begin();
     expect(model.missing()).toEqual([]);
     model.stored(first, 1, 1);
@@ -80,6 +82,7 @@ describe('the oracle of the broker simulation notices', () => {
     shelf.missedTold = 1;
     expect(model.missing()).toEqual([]);
     shelf.missedTold = 0;
+    model.arrives(second.text, 500);
     pass(500);
     expect(model.missing()).toEqual([]);
     const third = model.publish('p', 'a', 1);
@@ -87,5 +90,7 @@ describe('the oracle of the broker simulation notices', () => {
     expect(model.missing().length).toBe(1);
     model.brokerDied(true);
     expect(model.missing()).toEqual([]);
+    expect(() => model.arrives(third.text, 501)).not.toThrow(); // it has no time to live
+    expect(() => model.arrives(second.text, 501)).toThrow(/was given 500/);
   });
 });

@@ -16,11 +16,14 @@ export interface Publication {
   /** Rises within publisher and topic. */
   readonly number: number;
   readonly qos: 0 | 1;
-  readonly retain: boolean;
   readonly atMs: number;
-  readonly expiresAtMs: number;
-  /** When its publisher was told that it is stored; null as long as it was not, Infinity when it was told that it is not. */
+  readonly ttlMs: number;
+  /** Its publisher's session may end before it is answered: then it can be stored twice. */
+  readonly isUnguarded: boolean;
+  /** When its publisher was told that it is stored; null as long as it was not. */
   storedAtMs: number | null;
+  /** From then on no broker sends it; counted from when the broker read it. */
+  expiresAtMs: number;
 }
 
 /** A message as an application gets it. */
@@ -30,22 +33,22 @@ export interface Delivered {
   readonly offset?: number | undefined;
   readonly epoch?: number | undefined;
   readonly redelivered?: boolean | undefined;
-  readonly retained?: boolean | undefined;
 }
 
 export class Shelf {
   readonly name: string;
   readonly filter: string;
   readonly qos: 0 | 1;
-  /** Members take turns, so that only each by itself has an order. */
+  /** Members take turns, so that first deliveries have no order. */
   readonly isShared: boolean;
-  /** Messages published from then on are owed, until {@link untilMs}. */
+  /** Messages published from then on are owed. */
   sinceMs = Number.POSITIVE_INFINITY;
-  untilMs = Number.POSITIVE_INFINITY;
+  /** Nobody will ever hold it again: nothing is owed. */
+  isAbandoned = false;
   /** A gap was told: of messages stored before, an unknown number may be missing; or so many. */
   gapAtMs = Number.NEGATIVE_INFINITY;
   missedTold = 0;
-  /** Texts of what was handled to a good end, or given up as told. */
+  /** Texts of what was handled to a good end. */
   readonly handled = new Set<string>();
   /** Places (epoch:offset) that were delivered, and those without REDELIVERED. */
   readonly seen = new Set<string>();
@@ -55,7 +58,7 @@ export class Shelf {
 
   constructor(name: string, filter: string, qos: 0 | 1, isShared = false) {
     this.name = name;
-    this.filter = filter;
+    this.filter = filter.replace(/^\$share\/[^/]*\//, '');
     this.qos = qos;
     this.isShared = isShared;
   }
@@ -63,7 +66,7 @@ export class Shelf {
 
 export class Holder {
   readonly shelf: Shelf;
-  /** By life of the broker, publisher and topic: number of the last QoS 0 delivery. */
+  /** By life of the broker, publisher, topic and QoS: number of the last QoS 0 delivery. */
   readonly lastLive = new Map<string, number>();
 
   constructor(shelf: Shelf) {
@@ -76,15 +79,20 @@ export class Model {
   readonly shelves: Shelf[] = [];
   deliveries = 0;
   redeliveries = 0;
+  /** The epoch that all deliveries had; undefined as long as none has come. Only for whoever knows that there is one. */
+  soleEpoch: number | undefined;
   private readonly nowMs: () => number;
   /** What stands at a place (epoch:offset) of a log. */
   private readonly places = new Map<string, string>();
   /** Places of a message in an epoch. */
   private readonly copies = new Map<string, string>();
   private readonly numbers = new Map<string, number>();
-  /** Lives of the broker so far, and until when all that it kept is lost. */
+  /** Lives of the broker so far, when the last ended, and until when all that it kept is lost. */
   private life = 0;
+  private diedAtMs = Number.NEGATIVE_INFINITY;
   private forgottenMs = Number.NEGATIVE_INFINITY;
+  /** By how much the wall clock was set back in this life of the broker. */
+  private setBackMs = 0;
 
   constructor(nowMs: () => number) {
     this.nowMs = nowMs;
@@ -95,25 +103,26 @@ export class Model {
     publisher: string,
     topic: string,
     qos: 0 | 1,
-    { retain = false, ttlMs = Number.POSITIVE_INFINITY } = {},
+    { ttlMs = Number.POSITIVE_INFINITY, isUnguarded = false } = {},
   ): Publication {
     const number = (this.numbers.get(`${publisher} ${topic}`) ?? 0) + 1;
     this.numbers.set(`${publisher} ${topic}`, number);
     const text = `${publisher} ${topic} ${number}`;
-    const atMs = this.nowMs();
     const publication = {
-      text,
-      publisher,
-      topic,
-      number,
-      qos,
-      retain,
-      atMs,
-      expiresAtMs: atMs + ttlMs,
-      storedAtMs: null,
+      ...{ text, publisher, topic, number, qos, ttlMs, isUnguarded },
+      ...{ atMs: this.nowMs(), storedAtMs: null, expiresAtMs: Number.POSITIVE_INFINITY },
     };
     this.publications.set(text, publication);
     return publication;
+  }
+
+  /** A broker reads it from the transport; what it has to live is counted from then on. */
+  arrives(text: string, ttlMs: number): void {
+    const publication = this.publications.get(text);
+    if (publication === undefined) return;
+    if (ttlMs > publication.ttlMs)
+      throw new Violation(`"${text}" has ${ttlMs} ms to live, and was given ${publication.ttlMs}`);
+    publication.expiresAtMs = Math.min(publication.expiresAtMs, this.nowMs() + ttlMs);
   }
 
   /** Its publisher was told that it is stored, at this place of a log where it was told one. */
@@ -122,44 +131,73 @@ export class Model {
     if (epoch !== undefined && offset !== undefined) this.stands(publication, epoch, offset);
   }
 
+  /** Somebody sets the wall clock. A broker that lives notices nothing; what it has stored lives as much longer, or shorter, in the next. */
+  clockSet(byMs: number): void {
+    this.setBackMs -= byMs;
+  }
+
   /** The broker's process is gone; with all that it stored, where that was in its memory. */
   brokerDied(isAllLost: boolean): void {
     this.life++;
-    if (isAllLost) this.forgottenMs = this.nowMs();
+    this.diedAtMs = this.nowMs();
+    for (const publication of this.publications.values())
+      publication.expiresAtMs += Math.max(0, this.setBackMs);
+    this.setBackMs = 0;
+    if (!isAllLost) return;
+    this.forgottenMs = this.nowMs();
+    for (const shelf of this.shelves) shelf.sinceMs = Number.POSITIVE_INFINITY;
+  }
+
+  /** Somebody holds the shelf, who was told whether it goes on where it was. */
+  held(shelf: Shelf, isRecovered: boolean): void {
+    if (shelf.sinceMs === Number.POSITIVE_INFINITY) {
+      if (isRecovered && shelf.qos === 1)
+        throw new Violation(`${shelf.name} was told that it goes on, and there was nothing`);
+      shelf.sinceMs = this.nowMs();
+    } else if (!isRecovered) shelf.gapAtMs = this.nowMs();
+  }
+
+  /** The holder was told that messages are missing. */
+  gap(shelf: Shelf, missed: number | 'unknown'): void {
+    if (missed === 'unknown') shelf.gapAtMs = this.nowMs();
+    else shelf.missedTold += missed;
+  }
+
+  /** The holder was told that so many are not delivered to it, and why. */
+  missed(shelf: Shelf, count: number, reason: string): void {
+    if (reason === 'rejected') shelf.missedTold += count;
   }
 
   /** A broker hands `text` to the transport. */
   leaves(text: string): void {
-    const publication = this.publications.get(text);
-    if (publication !== undefined && publication.expiresAtMs <= this.nowMs())
-      throw new Violation(
-        `"${text}" left the broker ${this.nowMs() - publication.expiresAtMs} ms after its time to live`,
-      );
+    const late = this.nowMs() - (this.publications.get(text)?.expiresAtMs ?? Number.POSITIVE_INFINITY);
+    if (late >= 0) throw new Violation(`"${text}" left the broker ${late} ms after its time to live`);
   }
 
   /** An application gets a message. */
   delivered({ shelf, lastLive }: Holder, message: Delivered): Publication {
     const text = message.text().trimEnd();
+    const { topic, epoch = 0, offset = 0, redelivered = false } = message;
     const fail = (what: string): never => {
-      throw new Violation(
-        `${shelf.name} (${shelf.filter}) got "${text}" ${JSON.stringify(message)}, ${what}`,
-      );
+      const place = offset === 0 ? '' : ` at ${epoch}:${offset}${redelivered ? ' REDELIVERED' : ''}`;
+      throw new Violation(`${shelf.name} (${shelf.filter}) got "${text}"${place}, ${what}`);
     };
     const publication = this.publications.get(text) ?? fail('which nobody published');
-    const { topic, publisher, number } = publication;
-    if (message.topic !== topic || !slowMatches(shelf.filter, topic)) fail(`which was published to ${topic}`);
+    const { publisher, number, qos, isUnguarded } = publication;
+    if (topic !== publication.topic || !slowMatches(shelf.filter, topic))
+      fail(`which was published to ${publication.topic}`);
     this.deliveries++;
-    const { epoch = 0, offset = 0, redelivered = false, retained = false } = message;
-    if (retained && !publication.retain) fail('which was never retained');
-    if (retained) return publication;
     if (offset === 0) {
-      const flow = `${this.life} ${publisher} ${topic}`;
+      const flow = `${this.life} ${publisher} ${topic} ${qos}`;
       const last = lastLive.get(flow) ?? 0;
-      if (redelivered || number <= last) fail(`behind number ${last}`); // at most once, and in order
+      // At most once, and in order; but what a broker handed on and had not stored when it died comes to the next one again.
+      const mayComeAgain = isUnguarded || (qos === 1 && publication.atMs < this.diedAtMs);
+      if (redelivered || (number <= last && !mayComeAgain)) fail(`behind number ${last}`);
       lastLive.set(flow, number);
       return publication;
     }
     if (shelf.qos === 0) fail('with an offset, at QoS 0');
+    this.soleEpoch ??= epoch;
     const place = this.stands(publication, epoch, offset);
     if (!redelivered && shelf.unflagged.has(place)) fail('for the second time without REDELIVERED');
     if (redelivered) this.redeliveries++;
@@ -168,7 +206,7 @@ export class Model {
     shelf.seen.add(place);
     const flow = `${epoch} ${publisher} ${topic}`;
     const last = shelf.lastFirst.get(flow) ?? 0;
-    if (number <= last && !shelf.isShared) fail(`for the first time, behind number ${last}`);
+    if (number <= last && !shelf.isShared && !isUnguarded) fail(`for the first time, behind number ${last}`);
     shelf.lastFirst.set(flow, number);
     return publication;
   }
@@ -177,7 +215,7 @@ export class Model {
   missing(): string[] {
     const missing: string[] = [];
     for (const shelf of this.shelves) {
-      if (shelf.qos === 0) continue;
+      if (shelf.qos === 0 || shelf.isAbandoned) continue;
       const owed = [...this.publications.values()].filter((publication) => this.isOwed(shelf, publication));
       if (owed.length > shelf.missedTold)
         missing.push(...owed.map(({ text }) => `${shelf.name} (${shelf.filter}) has not got "${text}"`));
@@ -188,17 +226,17 @@ export class Model {
   private isOwed(shelf: Shelf, { text, topic, storedAtMs, atMs, expiresAtMs }: Publication): boolean {
     if (storedAtMs === null || shelf.handled.has(text) || !slowMatches(shelf.filter, topic)) return false;
     if (storedAtMs <= this.forgottenMs || storedAtMs <= shelf.gapAtMs) return false;
-    return atMs > shelf.sinceMs && storedAtMs < shelf.untilMs && expiresAtMs > this.nowMs();
+    return atMs > shelf.sinceMs && expiresAtMs > this.nowMs();
   }
 
   /** A message is at this place: nothing else was ever, and it is at no other of the epoch. */
-  private stands({ text }: Publication, epoch: number, offset: number): string {
+  private stands({ text, isUnguarded }: Publication, epoch: number, offset: number): string {
     const place = `${epoch}:${offset}`;
     const before = this.places.get(place) ?? text;
     if (before !== text) throw new Violation(`offset ${place} was "${before}" and is "${text}"`);
     this.places.set(place, text);
     const copy = this.copies.get(`${epoch} ${text}`) ?? place;
-    if (copy !== place) throw new Violation(`"${text}" is stored at ${copy} and at ${place}`);
+    if (copy !== place && !isUnguarded) throw new Violation(`"${text}" is stored at ${copy} and at ${place}`);
     this.copies.set(`${epoch} ${text}`, place);
     return place;
   }

@@ -14,6 +14,7 @@ import type { VirtualClock } from '../../../src/testing/virtual-clock.ts';
 
 /** What the way between a client and the broker is like at the moment. */
 export interface Path {
+  readonly name: string;
   latencyMs: number;
   /** Added to each message's latency, at most. */
   jitterMs: number;
@@ -21,7 +22,10 @@ export interface Path {
   frozenUntil: Micros;
 }
 
-/** Sees every message that a broker sends, when it leaves for the transport. */
+/** Which end of a connection. */
+export type End = 'client' | 'broker';
+
+/** Sees the messages of one end: when it hands them to the transport, or reads them from it. */
 export type Tap = (stream: SimStream, message: Uint8Array) => void;
 
 interface StreamOptions {
@@ -80,7 +84,7 @@ export class SimStream extends EventEmitter implements MessageStream {
 
   send(message: Uint8Array): boolean {
     if (this.state !== StreamState.OPEN) throw new JspError('ERR_JSP_STREAM_CLOSED', 'the stream has ended');
-    this.connection.network.tap?.(this, message);
+    this.connection.network.onSent?.(this, message);
     this.outbox.push(Buffer.from(message));
     this.queuedBytes += message.length;
     if (this.queuedBytes > Math.min(this.highWaterMark, HIGH_WATER_BYTES)) this.awaitsDrain = true;
@@ -175,7 +179,10 @@ export class SimStream extends EventEmitter implements MessageStream {
       const item = this.inbox.shift() as Item;
       count++;
       if (item === null) this.onEnd();
-      else this.emit('message', item);
+      else {
+        this.connection.network.onRead?.(this, item);
+        this.emit('message', item);
+      }
     }
     if (count > 0) this.giveCredit(count);
   }
@@ -201,6 +208,7 @@ export class SimStream extends EventEmitter implements MessageStream {
 /** One end of a connection. */
 export class SimConnection extends EventEmitter implements ClientConnection {
   readonly network: SimNetwork;
+  readonly end: End;
   readonly path: Path;
   readonly streams = new Set<SimStream>();
   readonly openableStreams = 1_000;
@@ -209,9 +217,10 @@ export class SimConnection extends EventEmitter implements ClientConnection {
   isGone = false;
   private over = false;
 
-  constructor(network: SimNetwork, path: Path) {
+  constructor(network: SimNetwork, end: End, path: Path) {
     super();
     this.network = network;
+    this.end = end;
     this.path = path;
   }
 
@@ -312,7 +321,8 @@ export class SimConnection extends EventEmitter implements ClientConnection {
 export class SimNetwork {
   readonly clock: VirtualClock;
   readonly random: Prng;
-  tap: Tap | null = null;
+  onSent: Tap | null = null;
+  onRead: Tap | null = null;
   nextStreamId = 0;
 
   constructor(clock: VirtualClock, random: Prng) {
@@ -322,8 +332,8 @@ export class SimNetwork {
 
   /** The two ends of a new connection: the client's and the broker's. */
   connect(path: Path): [SimConnection, SimConnection] {
-    const near = new SimConnection(this, path);
-    const far = new SimConnection(this, path);
+    const near = new SimConnection(this, 'client', path);
+    const far = new SimConnection(this, 'broker', path);
     near.peer = far;
     far.peer = near;
     return [near, far];

@@ -24,7 +24,8 @@ import { LastPerTopicSearch, type StartSearch } from './start.ts';
 /** What a consumer asks of the broker. */
 export interface ConsumerOwner {
   readonly nowMs: number;
-  readonly wallMs: number;
+  /** By which times to live end. */
+  readonly evenMs: number;
   readonly counters: BrokerCounters;
   /** Something has changed that outlives its members, where it does. */
   changed(consumer: Consumer): void;
@@ -120,8 +121,8 @@ export class Consumer implements ReaderOwner {
     return this.owner.counters;
   }
 
-  get wallMs(): number {
-    return this.owner.wallMs;
+  get evenMs(): number {
+    return this.owner.evenMs;
   }
 
   get isShared(): boolean {
@@ -493,7 +494,7 @@ export class Consumer implements ReaderOwner {
       if (record.offset >= until) this.selection = null;
       else if (!offsets.has(record.offset)) return false;
     }
-    if (record.expiresAt > 0 && record.expiresAt <= this.owner.wallMs) {
+    if (record.expiresAt > 0 && record.expiresAt <= this.owner.evenMs) {
       this.counters.droppedExpired++;
       member.drop(DropReason.EXPIRED); // [BRK-72]
       return false;

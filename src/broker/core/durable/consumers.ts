@@ -24,6 +24,7 @@ import { Reservation } from './reservation.ts';
 export interface ConsumerSurroundings {
   readonly nowMs: number;
   readonly wallMs: number;
+  readonly evenMs: number;
   readonly timers: Timers;
   readonly counters: BrokerCounters;
   readonly store: StorePort;
@@ -105,6 +106,10 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
 
   get nowMs(): number {
     return this.broker.nowMs;
+  }
+
+  get evenMs(): number {
+    return this.broker.evenMs;
   }
 
   get wallMs(): number {

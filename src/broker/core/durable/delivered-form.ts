@@ -5,10 +5,10 @@ import { findProperty, PropertyType } from '../../../pubsub/properties.ts';
 import type { StoredRecord } from '../store-port.ts';
 
 /** A copy that tells how much time is left. Its record has a time to live, which a property says. */
-export function withTimeLeft({ command, topicEnd, expiresAt }: StoredRecord, wallMs: number): Uint8Array {
+export function withTimeLeft({ command, topicEnd, expiresAt }: StoredRecord, evenMs: number): Uint8Array {
   const copy = Buffer.from(command);
   const at = (copy[1] & PublishFlag.PROPERTIES) === 0 ? -1 : findProperty(copy, topicEnd, PropertyType.TTL);
-  if (at >= 0) copy.writeUInt32BE(Math.min(Math.max(0, expiresAt - wallMs), 0xffff_ffff), at);
+  if (at >= 0) copy.writeUInt32BE(Math.min(Math.max(0, expiresAt - evenMs), 0xffff_ffff), at);
   return copy;
 }
 

@@ -132,7 +132,7 @@ export class Member implements ConsumerMember, TurnedSource {
   /** The message as it is stored, but for what time and repetition change. */
   private form(record: StoredRecord): Uint8Array {
     const { consumer } = this;
-    const command = record.expiresAt > 0 ? withTimeLeft(record, consumer.wallMs) : record.command;
+    const command = record.expiresAt > 0 ? withTimeLeft(record, consumer.evenMs) : record.command;
     return consumer.isSuspect(record) ? asRedelivered(command, record.topicEnd, consumer.attempts) : command;
   }
 }

@@ -280,19 +280,29 @@ export class LogReader {
       this.readFrom = feed.fed; // a hole
       return true;
     }
+    const room = this.room;
     let bytes = 0;
-    for (let i = 0; i < records.length; i++) bytes += records[i].command.length + RECORD_BYTES;
+    let count = 0;
+    for (; count < records.length; count++) {
+      const charge = records[count].command.length + RECORD_BYTES;
+      if (count > 0 && bytes + charge > room) break;
+      bytes += charge;
+    }
     this.charge(bytes);
-    this.records = records;
-    this.readFrom = records[records.length - 1].offset + 1;
+    this.records = count === records.length ? records : records.slice(0, count);
+    this.readFrom = records[count - 1].offset + 1;
     return true;
   }
 
   /** Less where its client holds much already; a single record is always read. */
   private get bytesMax(): number {
+    return Math.max(0, Math.min(STRETCH_BYTES, this.room));
+  }
+
+  /** What its client may hold beside what it holds otherwise. */
+  private get room(): number {
     const { account } = this;
-    if (account === null) return 0;
-    return Math.max(0, Math.min(STRETCH_BYTES, account.bytesMax - account.bytes + this.chargedBytes));
+    return account === null ? 0 : account.bytesMax - account.bytes + this.chargedBytes;
   }
 
   private charge(bytes: number): void {

@@ -287,7 +287,7 @@ function store(
   message: Uint8Array,
   terms: Terms,
 ): number {
-  const { wallMs, counters } = broker;
+  const { wallMs, evenMs, counters } = broker;
   const command = keptCopy(message);
   command[1] = (message[1] & KEPT_FLAGS) | PublishFlag.QOS1;
   const id = uint32(message, 4);
@@ -297,7 +297,7 @@ function store(
     session: id === 0 ? 0 : broker.sessionOf(channel).number,
     sequence: channel.priority,
     id,
-    expiresAt: Number.isFinite(terms.ttlMs) ? wallMs + terms.ttlMs : 0,
+    expiresAt: Number.isFinite(terms.ttlMs) ? evenMs + terms.ttlMs : 0,
     publishedAt: wallMs,
   });
   if (offset >= 0) counters.messagesStored++;

@@ -1,0 +1,70 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** A durable broker as a process of its own, the built command, with one store and one port through all its lives. */
+export class BrokerProcess {
+  /** What clients connect to, in every life. */
+  url = '';
+  /** What its lives wrote on stderr. */
+  notes = '';
+  readonly folder = mkdtempSync(join(tmpdir(), 'jsp-crash-'));
+  private readonly options: readonly string[];
+  private port = '0';
+  private process: ChildProcess | null = null;
+  private ended: Promise<void> = Promise.resolve();
+
+  /** @param options - further ones of `jsp broker` */
+  constructor(...options: readonly string[]) {
+    this.options = options;
+  }
+
+  get pid(): number {
+    return this.process?.pid as number;
+  }
+
+  /** Starts it, and resolves when it can be connected to. */
+  async start(): Promise<void> {
+    const { folder } = this;
+    const args = ['broker', '--port', this.port, '--state', join(folder, 'state')];
+    args.push('--store', join(folder, 'store'), ...this.options);
+    const child = spawn(process.execPath, [MAIN, ...args], {
+      cwd: folder,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    this.process = child;
+    this.ended = new Promise((resolve) => child.on('close', () => resolve()));
+    child.stderr.on('data', (chunk: Buffer) => {
+      this.notes += chunk.toString();
+    });
+    const url = await new Promise<string>((resolve, reject) => {
+      let out = '';
+      child.stdout.on('data', (chunk: Buffer) => {
+        out += chunk.toString();
+        if (out.includes('\n')) resolve(out.slice(0, out.indexOf('\n')));
+      });
+      child.on('close', (code, signal) =>
+        reject(new Error(`the broker ended with ${code ?? signal} before it listened: ${this.notes}`)),
+      );
+    });
+    this.url = url;
+    this.port = url.slice(url.lastIndexOf(':') + 1);
+  }
+
+  /** Kills it as `kill -9` does, or asks it to end. Resolves when it has ended. */
+  async stop(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    this.process?.kill(signal);
+    await this.ended;
+  }
+
+  /** Kills it and removes all that it kept. */
+  async remove(): Promise<void> {
+    await this.stop('SIGKILL');
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** The built command. */
+const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));

@@ -1,0 +1,22 @@
+import { expect, test } from 'vitest';
+import { killBroker } from './kill-broker.ts';
+import { killClient } from './kill-client.ts';
+
+// More rounds: npm run crash -- broker --rounds 100, and the like.
+
+test('a durable broker that is killed and told to end under load loses nothing that it acknowledged, and its clients come back by themselves', async () => {
+  const { acknowledged, delivered, resumed } = await killBroker({
+    rounds: 3,
+    signals: ['SIGKILL', 'SIGTERM', 'SIGKILL'],
+    pace: { burst: 4, pauseMs: 4 },
+  });
+  expect(acknowledged).toBeGreaterThan(100);
+  expect(delivered).toBeGreaterThanOrEqual(acknowledged);
+  expect(resumed).toBeGreaterThanOrEqual(3);
+});
+
+test('a durable subscriber that is killed inside its handler gets again what it had not handled, with REDELIVERED', async () => {
+  const { acknowledged, redelivered } = await killClient(3);
+  expect(acknowledged).toBeGreaterThan(20);
+  expect(redelivered).toBeGreaterThan(0);
+});

@@ -1,0 +1,123 @@
+/** The load of a crash test, and its judge: publishers whose messages are acknowledged, a durable subscriber that must get each of them. */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type BrokerClient, connectClient } from '../../src/client/index.ts';
+import { Holder, Model, Shelf } from '../sim/broker/model.ts';
+import { Violation } from '../sim/invariants.ts';
+
+export interface CrashReport {
+  readonly rounds: number;
+  readonly published: number;
+  readonly acknowledged: number;
+  readonly delivered: number;
+  readonly redelivered: number;
+  readonly resumed: number;
+  readonly seconds: number;
+}
+
+export interface LoadPace {
+  /** Messages between two pauses. */
+  readonly burst: number;
+  readonly pauseMs: number;
+}
+
+/** How a run tells how far it is. */
+export type Progress = (round: number, model: Model) => void;
+
+/** Publishes without a pause, as far as acknowledgements come. */
+export class LoadPublisher {
+  readonly name: string;
+  private readonly model: Model;
+  private readonly client: BrokerClient;
+  private outstanding = 0;
+  private stopped = false;
+  private wake: (() => void) | null = null;
+
+  private constructor(name: string, model: Model, client: BrokerClient) {
+    this.name = name;
+    this.model = model;
+    this.client = client;
+  }
+
+  static async start(
+    url: string,
+    name: string,
+    model: Model,
+    fail: (error: unknown) => void,
+    pace: LoadPace = BUSY,
+  ): Promise<LoadPublisher> {
+    const client = await connectClient(url, { session: name, reconnect: EAGER });
+    const publisher = new LoadPublisher(name, model, client);
+    publisher.run(pace).catch(fail);
+    return publisher;
+  }
+
+  /** Publishes nothing more, and resolves when everything is answered. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    while (this.outstanding > 0) await sleep(10);
+    await this.client.close();
+  }
+
+  get unanswered(): number {
+    return this.outstanding;
+  }
+
+  private async run({ burst, pauseMs }: LoadPace): Promise<void> {
+    for (let i = 0; !this.stopped; i++) {
+      while (this.outstanding >= OUTSTANDING_MAX) {
+        await new Promise<void>((resolve) => {
+          this.wake = resolve;
+        });
+      }
+      const topic = `${LOAD_TOPIC}/${i % TOPICS}`;
+      const publication = this.model.publish(this.name, topic, 1);
+      this.outstanding++;
+      const receipt = this.client.publish(topic, publication.text.padEnd(PAYLOAD_BYTES), { qos: 1 });
+      receipt
+        .then(({ offset }) => this.model.stored(publication, this.model.soleEpoch, offset ?? undefined))
+        .finally(() => {
+          this.outstanding--;
+          this.wake?.();
+        });
+      if (i % burst === 0) await sleep(pauseMs);
+    }
+  }
+}
+
+/** What a crash test begins with: the oracle, and the shelf of the one durable subscription. */
+export function beginCrash(): { model: Model; shelf: Shelf; holder: Holder } {
+  const model = new Model(() => performance.now());
+  const shelf = new Shelf('the durable subscription', `${LOAD_TOPIC}/#`, 1);
+  model.shelves.push(shelf);
+  return { model, shelf, holder: new Holder(shelf) };
+}
+
+/** A broker whose process is killed, and whose machine is not, loses no record: its log goes on as it was. */
+export function expectOneEpoch(model: Model, epoch: number | undefined): void {
+  if (epoch !== model.soleEpoch)
+    throw new Violation(`the log had the epoch ${model.soleEpoch}, and has ${epoch}`);
+}
+
+/** Waits until everything that was acknowledged has come. */
+export async function untilComplete(model: Model): Promise<void> {
+  const end = performance.now() + COMPLETE_MS_MAX;
+  for (;;) {
+    const missing = model.missing();
+    if (missing.length === 0) return;
+    if (performance.now() > end)
+      throw new Violation(
+        `${missing.length} acknowledged messages are missing: ${missing.slice(0, 5).join('; ')}`,
+      );
+    await sleep(20);
+  }
+}
+
+export const LOAD_TOPIC = 'load';
+/** So that a client that has lost its broker is back at once. */
+export const EAGER = { minMs: 5, maxMs: 100 };
+const TOPICS = 4;
+const OUTSTANDING_MAX = 256;
+const PAYLOAD_BYTES = 128;
+const BUSY: LoadPace = { burst: 32, pauseMs: 1 };
+const COMPLETE_MS_MAX = 30_000;

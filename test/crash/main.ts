@@ -1,0 +1,46 @@
+/** Crash tests of real processes, over as many rounds as there is patience for: see {@link USAGE}. */
+import { parseArgs } from 'node:util';
+import { killBroker } from './kill-broker.ts';
+import { killClient } from './kill-client.ts';
+import type { CrashReport, Progress } from './load.ts';
+
+const USAGE = `npm run crash -- WHAT [--rounds N] [--json]
+
+  broker     a durable broker under load is killed with SIGKILL and started again          (default 100 rounds)
+  client     a durable subscriber is killed inside its handler and started again           (default 100 rounds)
+  restarts   a durable broker under load ends by SIGTERM and SIGKILL by turns, and returns (default 50 rounds)
+
+Judged by the oracle of the broker simulation (test/sim/broker/model.ts): no acknowledged message lost, first deliveries in order, others with
+REDELIVERED, no offset used again, no gap, no unhandled rejection; clients are helped by nobody.`;
+
+type Run = (rounds: number, onRound: Progress) => Promise<CrashReport>;
+const RUNS: Readonly<Record<string, { readonly rounds: number; readonly run: Run }>> = {
+  broker: { rounds: 100, run: (rounds, onRound) => killBroker({ rounds, signals: ['SIGKILL'], onRound }) },
+  client: { rounds: 100, run: killClient },
+  restarts: {
+    rounds: 50,
+    run: (rounds, onRound) => killBroker({ rounds, signals: ['SIGTERM', 'SIGKILL'], onRound }),
+  },
+};
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { rounds: { type: 'string' }, json: { type: 'boolean' }, help: { type: 'boolean' } },
+});
+const what = RUNS[positionals[0] ?? ''];
+if (values.help || what === undefined) {
+  console.log(USAGE);
+  process.exitCode = values.help ? 0 : 2;
+} else {
+  const rounds = Number(values.rounds ?? what.rounds);
+  const report = await what.run(rounds, (round, { deliveries, redeliveries }) => {
+    if (values.json || (!process.stderr.isTTY && round % 10 !== 0)) return;
+    const line = `round ${round} of ${rounds}: ${deliveries} deliveries, ${redeliveries} of them again`;
+    process.stderr.write(process.stderr.isTTY ? `\r${line}\x1b[K` : `${line}\n`);
+  });
+  if (process.stderr.isTTY && !values.json) process.stderr.write('\n');
+  if (values.json) console.log(JSON.stringify({ what: positionals[0], ...report }));
+  else
+    for (const [name, figure] of Object.entries(report))
+      console.log(`${name.padEnd(14)}${Math.round(figure)}`);
+}
