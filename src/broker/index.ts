@@ -1,3 +1,4 @@
+export type { DurableMetrics } from './core/durable/consumers.ts';
 export type { BrokerMetrics } from './core/output.ts';
 export type { BrokerLimits } from './core/state.ts';
 export type { LogOptions, StoreFailure } from './core/store-port.ts';

@@ -11,6 +11,7 @@ import {
 } from '../transport/listen.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { laidOver, withProfile } from '../transport/options.ts';
+import type { DurableMetrics } from './core/durable/consumers.ts';
 import type { BrokerMetrics } from './core/output.ts';
 import { BROKER_LIMITS, type BrokerLimits } from './core/state.ts';
 import { AppendFault, type LogOptions, type StoreFailure } from './core/store-port.ts';
@@ -140,6 +141,11 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   metrics(): BrokerMetrics & { transport: ListenerMetrics; store: StoreMetrics | null } {
     const store = this.store.disk?.metrics() ?? null;
     return { ...this.service.metrics(), transport: this.listener.metrics(), store };
+  }
+
+  /** Durable subscriptions and shared groups, whether anybody holds them or not: how far each is, and what of that is not settled. */
+  durables(): DurableMetrics[] {
+    return this.service.durables();
   }
 
   /**

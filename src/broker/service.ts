@@ -14,6 +14,7 @@ import {
 import { type Clock, systemClock, type TimerHandle } from '../udp/clock.ts';
 import { BrokerCore, type BrokerEffect } from './core/broker-core.ts';
 import { ACCOUNTED_BYTES_MIN, type Channel } from './core/delivery/client.ts';
+import type { DurableMetrics } from './core/durable/consumers.ts';
 import { Action, type BrokerMetrics, type Link, type Peer } from './core/output.ts';
 import type { BrokerLimits } from './core/state.ts';
 import { MemoryStore } from './core/store/memory-store.ts';
@@ -100,6 +101,11 @@ export class BrokerService {
 
   metrics(): BrokerMetrics {
     return this.core.metrics();
+  }
+
+  /** Durable subscriptions and shared groups, whether anybody holds them or not. */
+  durables(): DurableMetrics[] {
+    return this.core.durables();
   }
 
   /**

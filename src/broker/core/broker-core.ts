@@ -209,6 +209,7 @@ export class BrokerCore implements StoreEvents {
   shutDown(windowMs = 0): void {
     if (this.state.shuttingDown) return;
     this.state.shuttingDown = true;
+    this.state.consumers.flush();
     this.state.notify(NoticeCode.SHUTTING_DOWN, windowMs, '');
     this.state.wills.close();
     for (const client of this.state.clients.keys()) {
