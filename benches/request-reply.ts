@@ -29,7 +29,7 @@ interface Figures {
 
 async function main(): Promise<void> {
   const { json, runs, parallel, only, ...given } = new Command()
-    .option('--seconds <s>', 'of each measurement, after one to warm up', positiveNumber, 4)
+    .option('--seconds <s>', 'of each measurement, after 3 s to warm up', positiveNumber, 4)
     .option('--size <bytes>', 'of a request, and of its answer', wholeNumber(0, 65_536), 64)
     .option('--parallel <n,...>', 'requests that are under way', wholeNumbers(1, 10_000), [1, 16])
     .option('--runs <n>', 'of which medians are told', wholeNumber(1, 1_000), 5)
@@ -107,7 +107,8 @@ async function ask(connection: BrokerConnection, { seconds, size, parallel }: Se
 
 const RESPONDER = 'responder';
 const TOPIC = 'bench/request';
-const WARM_UP_MS = 1_000;
+/** Until the code of three processes is compiled. */
+const WARM_UP_MS = 3_000;
 
 if (process.argv[2] === RESPONDER) {
   const [, , , name, address] = process.argv;

@@ -57,7 +57,9 @@ export class Delivery {
   /** The connection that it came by, as the settler counts them. */
   readonly round: number;
   isRedelivered: boolean;
+  /** The application has said what is with it; and that it is not to come again. */
   isSettled = false;
+  isDone = false;
   /** The application has it, or has had it. */
   isHandedOver = false;
   private decoded: Properties | null = null;

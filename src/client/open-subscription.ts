@@ -16,7 +16,7 @@ import {
   SubscribeFlag,
 } from '../pubsub/command.ts';
 import { STATUS_NO_RESPONDERS } from '../pubsub/properties.ts';
-import { isShared, topicFault } from '../pubsub/topic.ts';
+import { isShared } from '../pubsub/topic.ts';
 import { abortError, abortSignal, onAbort, unlessAborted } from '../transport/abort.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { encodeWith, messageOf as textOf } from './codec.ts';
@@ -286,7 +286,7 @@ export class OpenSubscription
 
   respond(message: Message, payload: unknown, options: RespondOptions): boolean {
     const { replyTo, correlation } = message;
-    if (replyTo === undefined || topicFault(replyTo) !== null) return false;
+    if (replyTo === undefined) return false;
     const { status } = options;
     if (status === STATUS_NO_RESPONDERS)
       throw new RangeError('status must not be 503, which says that nobody is there');
@@ -295,7 +295,12 @@ export class OpenSubscription
     const contentType = options.contentType ?? codec?.contentType;
     const isBare = !status && (correlation ?? contentType ?? options.headers) === undefined;
     const said = isBare ? undefined : { ...options, correlation, contentType };
-    return this.owner.publish(replyTo, answer, said);
+    try {
+      return this.owner.publish(replyTo, answer, said);
+    } catch (error) {
+      if ((error as JspError).code === 'ERR_JSP_TOPIC_INVALID') return false; // that of who asked, not of who answers
+      throw error;
+    }
   }
 
   // ---- its messages, on their way to the handler ----

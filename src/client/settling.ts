@@ -43,9 +43,9 @@ export class Settling implements Settler {
   /** What was below this when the last round ended was settled then, unless it is carried; 0: the broker knows by itself. */
   private settledBelow = 0;
   private readonly unsettled = new Map<number, Delivery>();
+  /** Of this round, that are to come again. */
+  private readonly nacked = new Map<number, Delivery>();
   private readonly carried = new Map<number, Delivery>();
-  /** Refused, and not delivered again yet: only a broker that lives on does that by itself. */
-  private readonly refused = new Set<number>();
   private acks: number[] = [];
   private progressTimer: TimerHandle | null = null;
 
@@ -77,7 +77,7 @@ export class Settling implements Settler {
 
   /** What the application has settled, and the broker does not know: its connection has ended meanwhile. */
   get owesAnswers(): boolean {
-    for (const { isSettled } of this.carried.values()) if (isSettled) return true;
+    for (const { isDone } of this.carried.values()) if (isDone) return true;
     return false;
   }
 
@@ -85,10 +85,7 @@ export class Settling implements Settler {
   get resumption(): Resumption | null {
     if (this.next === 0) return null;
     let offset = this.next;
-    for (const { offset: open, isSettled } of this.carried.values()) {
-      if (!isSettled && open < offset) offset = open;
-    }
-    for (const open of this.refused) if (open < offset) offset = open;
+    for (const { offset: open, isDone } of this.carried.values()) if (!isDone && open < offset) offset = open;
     return { epoch: this.epoch, offset };
   }
 
@@ -109,11 +106,10 @@ export class Settling implements Settler {
     this.epoch = epoch;
     if (!goesOn) {
       this.carried.clear();
-      this.refused.clear();
       this.next = next;
     }
     this.settledBelow = goesOn && isByOffset ? this.next : 0;
-    for (const { offset, isSettled } of this.carried.values()) if (isSettled) this.acknowledge(offset);
+    for (const { offset, isDone } of this.carried.values()) if (isDone) this.acknowledge(offset);
   }
 
   /** The connection is over. What comes on the next one is another round. */
@@ -122,22 +118,18 @@ export class Settling implements Settler {
     this.round++;
     this.acks = [];
     this.stopProgress();
-    for (const [offset, delivery] of this.unsettled) this.carried.set(offset, delivery);
-    this.unsettled.clear();
-    for (const offset of this.carried.keys()) {
-      if (this.carried.size <= CARRIED_MAX) break;
-      this.carried.delete(offset);
+    for (const deliveries of [this.unsettled, this.nacked]) {
+      for (const [offset, delivery] of deliveries) this.carried.set(offset, delivery);
+      deliveries.clear();
     }
+    bound(this.carried);
   }
 
   /** True where the log is another one from here on. */
   onPosition(epoch: number, offset: number): boolean {
     const isOther = this.epoch !== 0 && epoch !== this.epoch;
     if (isOther) {
-      this.unsettled.clear();
-      this.carried.clear();
-      this.refused.clear();
-      this.settledBelow = 0;
+      this.forget();
       this.next = offset;
     }
     this.epoch = epoch;
@@ -149,16 +141,18 @@ export class Settling implements Settler {
   receive(command: Buffer, topicEnd: number, id: number): Delivery | null {
     const offset = offsetOf(id, this.next);
     const before = this.carried.get(offset);
-    const wasRefused = this.refused.delete(offset);
     this.next = Math.max(this.next, offset + 1);
-    if (before?.isSettled || (before === undefined && !wasRefused && offset < this.settledBelow)) {
+    if (before?.isDone || (before === undefined && this.wasDone(offset))) {
       this.carried.delete(offset);
       this.acknowledge(offset);
       return null;
     }
+    // What was to come again has come before this, or it is not in the log any more.
+    if (this.settledBelow > 0 && offset >= this.settledBelow) this.endCarrying();
     const delivery = new Delivery(command, topicEnd, this, { offset, epoch: this.epoch, round: this.round });
-    if (before?.isHandedOver || before?.isRedelivered || wasRefused) delivery.isRedelivered = true;
+    if (before?.isHandedOver || before?.isRedelivered || before?.isSettled) delivery.isRedelivered = true;
     this.carried.delete(offset);
+    this.nacked.delete(offset);
     this.unsettled.set(offset, delivery);
     if (this.progressTimer === null) this.tellProgressLater();
     return delivery;
@@ -172,15 +166,13 @@ export class Settling implements Settler {
     if (outcome === Outcome.NACK) {
       if (current !== delivery) return false; // it has come again already
       this.write(encodeNack(idOf(offset), delayMs ?? NACK_BACKOFF, reason ?? ''));
-      this.refused.add(offset);
-      for (const oldest of this.refused) {
-        if (this.refused.size <= CARRIED_MAX) break;
-        this.refused.delete(oldest);
-      }
+      this.nacked.set(offset, delivery);
+      bound(this.nacked);
     } else if (outcome === Outcome.ACK) this.acknowledge(offset);
     else if (reason === undefined) this.write(encodeAck(idOf(offset), AckFlag.TERMINATE));
     else this.write(encodeNack(idOf(offset), NACK_NEVER, reason));
     delivery.isSettled = true;
+    delivery.isDone = outcome !== Outcome.NACK;
     current.isSettled = true; // where that is another delivery of the same message, nobody needs to get it any more
     this.unsettled.delete(offset);
     this.onSettled();
@@ -207,14 +199,30 @@ export class Settling implements Settler {
     this.flush();
     this.send = null;
     this.stopProgress();
+    this.forget();
+  }
+
+  private forget(): void {
     this.unsettled.clear();
+    this.nacked.clear();
+    this.endCarrying();
+  }
+
+  private endCarrying(): void {
     this.carried.clear();
+    this.settledBelow = 0;
+  }
+
+  /** It was done on an earlier connection, and comes again because only this side knew. */
+  private wasDone(offset: number): boolean {
+    return offset < this.settledBelow && !this.unsettled.has(offset) && !this.nacked.has(offset);
   }
 
   /** Of a message that came by a connection that is over: the broker hears of it when it still has it under this offset. */
   private settleCarried(delivery: Delivery, outcome: Outcome): boolean {
     if (this.carried.get(delivery.offset) !== delivery || outcome !== Outcome.ACK) return false;
     delivery.isSettled = true;
+    delivery.isDone = true;
     if (this.send !== null) this.acknowledge(delivery.offset);
     return true;
   }
@@ -266,6 +274,14 @@ export class Settling implements Settler {
 
   private write(command: Uint8Array): void {
     this.send?.(command);
+  }
+}
+
+/** Those that have been there for longest go: nothing grows without a bound. */
+function bound(deliveries: Map<number, Delivery>): void {
+  for (const offset of deliveries.keys()) {
+    if (deliveries.size <= CARRIED_MAX) break;
+    deliveries.delete(offset);
   }
 }
 
