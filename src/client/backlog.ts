@@ -131,13 +131,16 @@ export class Backlog {
   }
 
   /**
-   * Takes responsibility for a message, and makes room for it where the policy allows.
+   * Takes responsibility for a message that may have to wait in `lane`, and makes room for it where the policy allows: first in the place of one of its own topic.
    *
    * @throws {JspError} `ERR_JSP_BUFFER_FULL`
    */
-  admit(message: Outgoing): void {
+  admit(message: Outgoing, lane: Lane): void {
+    if (message.bytes > this.bytesMax) throw this.full();
+    const older = lane.byTopic?.get(message.topic);
+    if (older !== undefined) this.drop(older, superseded());
     while (!this.hasRoomFor(message)) {
-      const oldest = this.policy === 'reject' || message.bytes > this.bytesMax ? null : this.oldest();
+      const oldest = this.policy === 'reject' ? null : this.oldest();
       if (oldest === null) throw this.full();
       this.drop(oldest, droppedForNewer());
     }
@@ -147,8 +150,6 @@ export class Backlog {
 
   /** The message waits, behind those of its lane. */
   enqueue(message: Outgoing, lane: Lane): void {
-    const older = lane.byTopic?.get(message.topic);
-    if (older !== undefined) this.drop(older, superseded());
     message.order = ++this.lastOrder;
     message.waitsUntil = Math.min(message.expiresAt, this.clock.now() + this.age);
     lane.push(message);

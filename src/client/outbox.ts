@@ -77,8 +77,10 @@ export class Outbox implements LinkUser {
     this.owner = owner;
     this.publishing = new Publishing(usualPriority, compression, () => this.pump());
     this.backlog = new Backlog(buffer, clock);
+    const admits = () => breaker === null || breaker.admits();
+    const onAnswered = () => this.pump();
     this.sequences = STREAM_PRIORITIES.map(
-      (priority) => new Sequence(priority, this.backlog, clock, () => breaker === null || breaker.admits()),
+      (priority) => new Sequence(priority, this.backlog, clock, admits, onAnswered),
     );
     this.lanes = STREAM_PRIORITIES.map(() => this.backlog.newLane());
   }
@@ -100,8 +102,9 @@ export class Outbox implements LinkUser {
     }
     assertTopic(topic);
     const message = new WaitingMessage(topic, payload, options ?? {}, this.clock.now(), this.owner);
-    this.backlog.admit(message);
-    this.backlog.enqueue(message, this.laneOf(options));
+    const lane = this.laneOf(options);
+    this.backlog.admit(message, lane);
+    this.backlog.enqueue(message, lane);
     this.isDirect = false;
     if (!this.backlog.isFilling) return true;
     this.mustTellDrain = true;
@@ -259,7 +262,8 @@ export class Outbox implements LinkUser {
   }
 
   private get isFull(): boolean {
-    return this.isOnline ? this.publishing.isFull || !this.isDirect : this.backlog.isFilling;
+    if (this.backlog.isFilling) return true;
+    return this.isOnline && (this.publishing.isFull || !this.isDirect);
   }
 
   /** What waits for its turn goes out, as far as there is room. */
@@ -270,7 +274,7 @@ export class Outbox implements LinkUser {
     this.isDirect = isDirect && this.isOnline;
     if (!this.isDirect) return;
     this.waits.settleAll();
-    if (!this.mustTellDrain || this.publishing.isFull) return;
+    if (!this.mustTellDrain || this.isFull) return;
     this.mustTellDrain = false;
     this.owner.onDrain();
   }

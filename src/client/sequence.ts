@@ -104,8 +104,18 @@ export class Sequence {
   /** Whether one may be sent for the first time. */
   private readonly admits: () => boolean;
 
-  constructor(priority: StreamPriority, backlog: Backlog, clock: Clock, admits: () => boolean) {
+  /** Told when the broker has answered, and less is held. */
+  private readonly onAnswered: () => void;
+
+  constructor(
+    priority: StreamPriority,
+    backlog: Backlog,
+    clock: Clock,
+    admits: () => boolean,
+    onAnswered: () => void,
+  ) {
     this.admits = admits;
+    this.onAnswered = onAnswered;
     this.priority = priority;
     this.backlog = backlog;
     this.lane = backlog.newLane();
@@ -125,7 +135,7 @@ export class Sequence {
 
   /** @throws {JspError} `ERR_JSP_BUFFER_FULL` */
   publish(message: AcknowledgedMessage): void {
-    this.backlog.admit(message);
+    this.backlog.admit(message, this.lane);
     if (this.lane.first === null && this.canSend()) this.send(message);
     else this.backlog.enqueue(message, this.lane);
   }
@@ -296,6 +306,7 @@ export class Sequence {
       }
     }
     this.forgetSettled();
+    this.onAnswered();
   }
 
   private onRefused(id: number, error: JspError): void {
@@ -303,6 +314,7 @@ export class Sequence {
     if (message === null) return;
     message.fail(error);
     this.forgetSettled();
+    this.onAnswered();
   }
 
   private succeed(message: AcknowledgedMessage, result: PublishReceipt['result'], offset: number): void {

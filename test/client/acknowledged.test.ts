@@ -262,6 +262,26 @@ describe('a publish with QoS 1', () => {
   });
 });
 
+describe('a loop of publishes with QoS 1 that awaits none', () => {
+  test('is told by drained() when to go on: while more than half of the buffer is not answered [CLT-10]', async () => {
+    const { client, answer } = await playedBroker({ buffer: { messages: 4 } });
+    const receipts = publishAll(client, ['a', 'b', 'c', 'd']);
+    await expect(client.publish('t', 'e', { qos: 1 })).rejects.toMatchObject({ code: 'ERR_JSP_BUFFER_FULL' });
+    let isDrained = false;
+    const drained = client.drained().then(() => {
+      isDrained = true;
+    });
+    await settled();
+    answer(encodePublished(1, true, PublishResult.STORED, 1));
+    await receipts[0];
+    await settled();
+    expect(isDrained).toBe(false);
+    answer(encodePublished(2, true, PublishResult.STORED, 2));
+    await drained;
+    client.destroy();
+  });
+});
+
 describe('flush and close', () => {
   test('wait for what is published with QoS 1, over a lost connection too', async () => {
     const { client, answer, reconnect } = await playedBroker();
