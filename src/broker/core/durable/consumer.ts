@@ -248,7 +248,7 @@ export class Consumer implements ReaderOwner {
     if (!hasRoom) return null;
     for (let record = this.nextNew(member); record !== null; record = this.nextNew(member)) {
       if (this.isFor(member, record)) return record;
-      this.passOver();
+      if (!this.passOver()) return null;
     }
     return null;
   }
@@ -455,13 +455,14 @@ export class Consumer implements ReaderOwner {
       const key = keys.find(record);
       const owner = keys.ownerOf(key);
       if (!this.isFor(owner, record)) {
-        this.passOver();
+        if (!this.passOver()) return null;
         continue;
       }
       if (owner === member && !blocked.has(key)) return record;
       owner.wake();
       if (inFlight.readyCount >= STAGED_MAX) return null;
-      this.passOver();
+      this.reader.shift();
+      this.owner.changed(this);
       inFlight.restore(record.offset, 0);
       blocked.add(keys.add(record.offset, key));
     }
@@ -474,10 +475,10 @@ export class Consumer implements ReaderOwner {
     return record && !this.feed.matches(record, this.reader) ? undefined : record;
   }
 
-  /** The next new message is not delivered now. */
-  private passOver(): void {
-    this.reader.shift();
+  /** The next new message is not delivered. False: others have their turn now. */
+  private passOver(): boolean {
     this.owner.changed(this);
+    return this.reader.pass();
   }
 
   /** Whoever was given something comes last when there is something again. [BRK-74] */

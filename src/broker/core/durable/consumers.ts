@@ -338,7 +338,9 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   }
 
   storeFailed(log: LogPort | null): void {
-    if (log !== null) this.deadLetters.lost(log);
+    if (log === null) return;
+    this.deadLetters.lost(log);
+    for (const { feed, reader } of this.held) if (feed.log === log) reader.goBackTo(log.head);
   }
 
   /** Writes what has changed. */
@@ -435,7 +437,9 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   }
 
   private recordOf(consumer: Consumer, kept: Kept): DurableRecord {
-    const { inFlight, feed, filters, options, position } = consumer;
+    const { inFlight, feed, filters, options } = consumer;
+    // It may begin behind what the log is still storing. A crash could take that back, and the cursor must not be ahead of the log then. [BRK-69]
+    const position = Math.min(consumer.position, feed.log.synced);
     const unsettled: { offset: number; attempts: number }[] = [];
     for (let place = inFlight.first; place < inFlight.limit; place++) {
       if (inFlight.stateAt(place) === FlightState.SETTLED) continue;

@@ -168,6 +168,7 @@ export class LogReader {
   /** Begins to read. What it holds in memory is charged to `account`. */
   resume(account: ReadingAccount): void {
     this.account = account;
+    this.skipsLeft = SKIPS_A_TURN;
     if (this.state === ReaderState.PAUSED) this.state = ReaderState.BEHIND;
   }
 
@@ -188,15 +189,12 @@ export class LogReader {
 
   /** The next record that is for it, or null when there is none in memory: it hears of it when there is. */
   peek(): StoredRecord | null {
+    if (this.skipsLeft <= 0) return null; // it rests
     for (;;) {
       while (this.at < this.records.length) {
         const record = this.records[this.at];
         if (this.state === ReaderState.LIVE || this.feed.matches(record, this)) return record;
-        this.at++;
-        this.skipped++;
-        if (--this.skipsLeft > 0) continue;
-        this.rest();
-        return null;
+        if (!this.pass()) return null;
       }
       if (this.state === ReaderState.LIVE) {
         if (this.at > 0) this.dropRecords();
@@ -209,6 +207,21 @@ export class LogReader {
   /** Takes what {@link peek} has returned. */
   shift(): void {
     this.at++;
+  }
+
+  /** Passes over what {@link peek} has returned. False: others have their turn before it is to look again. */
+  pass(): boolean {
+    this.at++;
+    this.skipped++;
+    if (--this.skipsLeft > 0) return true;
+    this.rest();
+    return false;
+  }
+
+  /** The log ends at `head`, which it had not stored beyond: one that waits for what comes behind that waits for what comes now. */
+  goBackTo(head: number): void {
+    this.readFrom = Math.min(this.readFrom, head);
+    this.lastHanded = Math.min(this.lastHanded, head - 1);
   }
 
   /** How many records the log has dropped that it had not read; it goes on behind them. */

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { MemoryStore } from '../../../../src/broker/core/store/memory-store.ts';
 import { ReasonCode } from '../../../../src/pubsub/command.ts';
 import { StartKind } from '../../../../src/pubsub/subscribe-options.ts';
+import { LateStore } from './late-store.ts';
 import { LogWorld } from './log-world.ts';
 
 const durable = { name: 'd' };
@@ -124,7 +125,7 @@ describe('a durable subscription', () => {
     const all = world.subscriber().subscribe('a', { start: StartKind.EARLIEST });
     expect(last.take()).toEqual([]);
     for (let i = 0; i < 4; i++) world.pass(0);
-    const stretches = ['POSITION 8194', 'POSITION 16387', 'POSITION 20002'];
+    const stretches = ['POSITION 8194', 'POSITION 16386', 'POSITION 20002'];
     expect(last.take()).toEqual(['SUBSCRIBED at 1', 'POSITION 1', '1 a=1', ...stretches]);
     expect(all.take()).toEqual(['SUBSCRIBED at 1', 'POSITION 1', '1 a=1', ...stretches]);
   });
@@ -214,6 +215,39 @@ describe('a durable subscription', () => {
       'POSITION 1',
       '1 a=x',
     ]);
+  });
+
+  test('is never ahead of its log, when that loses what it was storing as it began [BRK-69]', () => {
+    const late = new LateStore(new MemoryStore());
+    const world = new LogWorld({ store: late });
+    world.append('a=1');
+    late.step(1);
+    world.append('a=2');
+    world.subscriber().subscribe('a', durable);
+    world.pass(20);
+    late.step(0);
+    world.pass(0);
+    late.crash();
+    world.restart();
+    world.append('a=3');
+    const after = world.subscriber().subscribe('a', durable);
+    for (let i = 0; i < 9; i++) {
+      late.step(i);
+      world.pass(0);
+    }
+    expect(after.take()).toEqual(['SUBSCRIBED at 2 recovered', 'POSITION 2', '2 a=3']);
+  });
+
+  test('passes over what has expired a stretch a turn [BRK-61] [BRK-72]', () => {
+    const world = new LogWorld();
+    world.fill('a=1', 20_000, { ttlMs: 1 });
+    world.pass(1);
+    world.append('a=2');
+    const subscriber = world.subscriber().subscribe('a', { start: StartKind.EARLIEST });
+    expect(subscriber.messages()).toEqual([]);
+    for (let i = 0; i < 3; i++) world.pass(0);
+    expect(subscriber.messages()).toEqual(['20001 a=2']);
+    expect(world.core.metrics().droppedExpired).toBe(20_000);
   });
 
   test('reads one log: filters of several are refused, and so is another log under its name [BRK-60]', () => {

@@ -76,8 +76,8 @@ export class LogWorld {
   }
 
   /** Stores so many, all the same, in one turn. */
-  fill(message: string, count: number): void {
-    for (let i = 0; i < count; i++) this.log.append(this.recordOf(message, {}));
+  fill(message: string, count: number, properties: Properties = {}): void {
+    for (let i = 0; i < count; i++) this.log.append(this.recordOf(message, properties));
     this.core.advance(this.nowMs, this.wallMs);
   }
 
