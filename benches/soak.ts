@@ -33,13 +33,6 @@ const { minutes, every, record, plot, json } = new Command()
   .parse()
   .opts<{ minutes: number; every: number; record?: string; plot?: string; json?: boolean }>();
 
-const result = await soak();
-if (record !== undefined) writeFileSync(record, `${JSON.stringify(result, null, 1)}\n`);
-if (plot !== undefined) writeFileSync(plot, pictureOf(result));
-if (json) console.log(JSON.stringify(result));
-else console.log(reportOf(result));
-if (!result.verdict.isFlat || result.verdict.faults.length > 0) process.exitCode = 1;
-
 async function soak(): Promise<SoakRecord> {
   const folder = mkdtempSync(join(tmpdir(), 'jsp-soak-'));
   const startedAt = new Date();
@@ -105,14 +98,16 @@ class SoakProcess {
 
   ask(order: SoakOrder): Promise<unknown> {
     return new Promise((resolve, reject) => {
+      const onExit = () => reject(new Error(`${this.role} is gone`));
       const onMessage = (answer: SoakAnswer) => {
         if (answer.kind === 'fault') return;
         this.child.off('message', onMessage);
+        this.child.off('exit', onExit);
         if (answer.kind === 'failed') reject(new Error(`${this.role}: ${answer.text}`));
         else resolve(answer.result);
       };
       this.child.on('message', onMessage);
-      this.child.once('exit', () => reject(new Error(`${this.role} is gone`)));
+      this.child.once('exit', onExit);
       this.child.send(order);
     });
   }
@@ -176,3 +171,10 @@ function pictureOf({ samples, seconds, commit, node }: SoakRecord): string {
 
 /** The same extension as this file has. */
 const WORKER = fileURLToPath(new URL(`./soak/worker${extname(import.meta.url)}`, import.meta.url));
+
+const result = await soak();
+if (record !== undefined) writeFileSync(record, `${JSON.stringify(result, null, 1)}\n`);
+if (plot !== undefined) writeFileSync(plot, pictureOf(result));
+if (json) console.log(JSON.stringify(result));
+else console.log(reportOf(result));
+if (!result.verdict.isFlat || result.verdict.faults.length > 0) process.exitCode = 1;

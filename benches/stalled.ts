@@ -38,9 +38,6 @@ type Order =
   | { order: 'publish'; url: string; load: Load }
   | { order: 'report' };
 
-if (process.send === undefined) await measure();
-else obeyParent();
-
 async function measure(): Promise<void> {
   const { json, kinds, runs, most, rate, size, seconds, from } = new Command()
     .option('--kinds <names>', `of subscriptions: ${KINDS.join(', ')}`, names, ['dropOldest', 'qos1'])
@@ -181,3 +178,6 @@ const READERS = 49;
 const SETTLE_MS = 500;
 /** A run in which fewer arrive has measured something else. */
 const ARRIVED_MIN = 0.95;
+
+if (process.send === undefined) await measure();
+else obeyParent();

@@ -124,7 +124,8 @@ async function subscribe(url: string): Promise<void> {
       if (!message.redelivered && Math.random() < 0.02) throw new Error('refused, to be tried again');
       count('orders worked');
     };
-    await client.subscribe('$share/work/orders/#', work, { qos: 1, durable: 'soak-work', backoffMs: [200] });
+    const member = await client.subscribe('$share/work/orders/#', work, { qos: 1, backoffMs: [200] });
+    member.on('handlerError', () => count('orders refused'));
   }
   await client.subscribe('state/#', () => count('state delivered'));
   await client.subscribe('ask', (message) => message.respond('enough'));

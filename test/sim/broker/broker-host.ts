@@ -1,8 +1,11 @@
 import { MemoryStore } from '../../../src/broker/core/store/memory-store.ts';
+import type { StorePort } from '../../../src/broker/core/store-port.ts';
 import { BrokerService } from '../../../src/broker/service.ts';
+import { openStore } from '../../../src/broker/store/open-store.ts';
 import { Command, HEADER_BYTES, PublishFlag } from '../../../src/pubsub/command.ts';
 import { decodeProperties, endOfProperties } from '../../../src/pubsub/properties.ts';
 import { LabClock } from '../../../src/testing/lab.ts';
+import { FaultyFileSystem } from '../../broker/store/faulty-file-system.ts';
 import { Violation } from '../invariants.ts';
 import type { SimConnection, SimStream } from './network.ts';
 import type { BrokerWorld } from './run.ts';
@@ -13,7 +16,12 @@ export class BrokerHost {
   private readonly world: BrokerWorld;
   private readonly limits: BrokerScenario['limits'];
   private readonly keepsStore: boolean;
-  private store = new MemoryStore();
+  private readonly hasDisk: boolean;
+  private store: StorePort = new MemoryStore();
+  private disk: FaultyFileSystem;
+  /** Lives of the process. */
+  private life = 0;
+  private isStarting = false;
   /** Of its logs, where that stays; undefined where a receipt may be of an earlier one. */
   readonly epoch: number | undefined;
   private stores = 1;
@@ -24,8 +32,10 @@ export class BrokerHost {
   constructor(world: BrokerWorld, { limits, store }: BrokerScenario) {
     this.world = world;
     this.limits = limits;
-    this.keepsStore = store === 'kept';
-    this.epoch = this.keepsStore ? 1 : undefined;
+    this.keepsStore = store !== 'lost';
+    this.hasDisk = store === 'disk';
+    this.epoch = store === 'kept' ? 1 : undefined;
+    this.disk = new FaultyFileSystem(world.random.fork());
     this.processClock = new LabClock(world.clock);
     // What they find is told, and not thrown: the broker would take it for a fault of the transport.
     world.network.onSent = (stream, message) => world.guard(() => this.onSent(stream, message));
@@ -37,14 +47,46 @@ export class BrokerHost {
   }
 
   start(): void {
-    if (this.service !== null) return;
+    if (this.service !== null || this.isStarting) return;
     this.processClock = new LabClock(this.world.clock);
+    this.life++;
+    if (this.hasDisk) this.open(this.life).catch((error) => this.world.fail(error));
+    else this.begin();
+  }
+
+  /** Opens the store on its disk, and begins when that is done. */
+  private async open(life: number): Promise<void> {
+    this.isStarting = true;
+    const { wall, random } = this.world;
+    const surroundings = { files: this.disk, clock: this.processClock, wallMs: wall.now, boot: 'one' };
+    const { store, report } = await openStore(
+      { directory: '/store' },
+      { ...surroundings, random: () => random.uint32() + 1, ...SMALL_PARTS },
+    );
+    if (life !== this.life) return;
+    this.isStarting = false;
+    if (report.findings.some(({ isLoss }) => isLoss))
+      throw new Violation(`the store has findings: ${JSON.stringify(report.findings)}`);
+    this.store = store;
+    const service = this.begin();
+    store.listener = {
+      onNews: () => {
+        if (life === this.life) service.hear();
+      },
+      onFinding: (finding) => this.world.fail(new Violation(`the store finds ${JSON.stringify(finding)}`)),
+      onFailure: (_log, failure) => this.world.fail(new Violation(`the store fails: ${failure}`)),
+    };
+    if (store.hasNews) service.hear();
+  }
+
+  private begin(): BrokerService {
     this.service = new BrokerService(this.limits, {
       clock: this.processClock,
       wallMs: this.world.wall.now,
       store: this.store,
       onFault: (error) => this.world.fail(error),
     });
+    return this.service;
   }
 
   /** Takes a connection. */
@@ -59,9 +101,20 @@ export class BrokerHost {
     this.service = null;
     this.processClock.sleep(Number.MAX_SAFE_INTEGER / 4_000, false);
     for (const connection of this.connections.splice(0)) connection.kill(noticedMs);
+    this.life++;
     if (!this.keepsStore) this.store = new MemoryStore([], ++this.stores);
+    if (this.hasDisk) this.leaveDisk();
     this.world.model.brokerDied(!this.keepsStore);
     this.world.after(downMs, () => this.start());
+  }
+
+  /** The process ends with whatever it had begun to write; or the machine does, and what was not synced may be gone. */
+  private leaveDisk(): void {
+    const isCut = this.world.random.chance(0.5);
+    this.disk.operationsLeft = 0;
+    this.disk = isCut ? this.disk.afterPowerCut() : this.disk.afterKill();
+    this.world.totals.add(isCut ? 'power cuts' : 'kills with a disk', 1);
+    this.isStarting = false;
   }
 
   get isSettled(): boolean {
@@ -134,5 +187,6 @@ function publishOf(message: Uint8Array): { text: string | null; ttlMs: number } 
   return { text: bytes.toString('latin1', start).trimEnd(), ttlMs };
 }
 
+const SMALL_PARTS = { segmentBytes: 16_384, cacheBytes: 4_096, checkpointBytes: 4_096 };
 /** Above what any message of a world is charged. */
 const MESSAGE_CHARGE_MAX = 1_000;

@@ -217,8 +217,8 @@ export class Model {
     for (const shelf of this.shelves) {
       if (shelf.qos === 0 || shelf.isAbandoned) continue;
       const owed = [...this.publications.values()].filter((publication) => this.isOwed(shelf, publication));
-      if (owed.length > shelf.missedTold)
-        missing.push(...owed.map(({ text }) => `${shelf.name} (${shelf.filter}) has not got "${text}"`));
+      if (owed.length <= shelf.missedTold) continue;
+      for (const { text } of owed) missing.push(`${shelf.name} (${shelf.filter}) has not got "${text}"`);
     }
     return missing;
   }

@@ -9,8 +9,8 @@ export interface BrokerScenario {
     readonly queueBytesPerClientMax: number;
     readonly stallMs: number;
   };
-  /** What the broker finds when its process starts again: all that it had stored, or nothing. */
-  readonly store: 'kept' | 'lost';
+  /** What the broker finds when its process starts again: all that it had in memory, nothing, or what a disk in memory has after a kill or a power cut. */
+  readonly store: 'kept' | 'lost' | 'disk';
   readonly durables: readonly DurablePlan[];
   readonly clients: readonly ClientPlan[];
   readonly weather: readonly WeatherEvent[];
@@ -107,7 +107,7 @@ export function brokerScenarioOf(seed: number): BrokerScenario {
     queueBytesPerClientMax: pick(random, [2_000, 20_000, 16 * 1024 * 1024]),
     stallMs: pick(random, [0, 2_000, 30_000]),
   };
-  const store = random.chance(0.8) ? 'kept' : 'lost';
+  const store = pick(random, ['kept', 'kept', 'lost', 'disk', 'disk'] as const);
   return { seed, durationMs, limits, store, durables, clients, weather };
 }
 
