@@ -340,7 +340,7 @@ const OVER_MS = 20;
 /** How long the broker may take for what it has not confirmed at the end. */
 const SETTLE_MS = 30_000;
 /** After so many samples in a row without anything new, what is missing is lost. */
-const QUIET_SAMPLES = 6;
+const QUIET_SAMPLES = 12;
 const STEPS_A_DECADE = 10;
 /** The same extension as this file has: the processes run from where the bench runs. */
 const WORKER = fileURLToPath(new URL(`./worker${extname(import.meta.url)}`, import.meta.url));
