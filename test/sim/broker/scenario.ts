@@ -107,7 +107,7 @@ export function brokerScenarioOf(seed: number): BrokerScenario {
     queueBytesPerClientMax: pick(random, [2_000, 20_000, 16 * 1024 * 1024]),
     stallMs: pick(random, [0, 2_000, 30_000]),
   };
-  const store = pick(random, ['kept', 'kept', 'lost', 'disk', 'disk'] as const);
+  const store = pick(random, ['kept', 'kept', 'kept', 'lost', 'disk'] as const);
   return { seed, durationMs, limits, store, durables, clients, weather };
 }
 
