@@ -27,6 +27,8 @@ const payloadBytes = Number(values.size);
 const folder = mkdtempSync(join(values.directory ?? tmpdir(), 'jsp-store-'));
 const logs = [{ name: 'default', maxBytes: 64 * 2 ** 30 }];
 const results: Record<string, number> = {};
+/** Records made so far. */
+let made = 0;
 
 try {
   for (const group of values.groups.split(',').map(Number)) await appendInGroups(group);
@@ -139,12 +141,10 @@ function record(): LogRecord {
   return {
     command,
     topicEnd: 16,
-    session: 1 + (sessions++ % 16),
+    session: 1 + (made++ % 16),
     sequence: 0,
-    id: sessions,
+    id: made,
     expiresAt: 0,
     publishedAt: Date.now(),
   };
 }
-
-let sessions = 0;
