@@ -76,6 +76,7 @@ export class LoadPublisher {
           this.wake = resolve;
         });
       }
+      if (this.stopped) return;
       const topic = `${LOAD_TOPIC}/${i % TOPICS}`;
       const publication = this.model.publish(this.name, topic, 1);
       this.outstanding++;
