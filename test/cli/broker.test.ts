@@ -84,7 +84,7 @@ describe('jsp broker', () => {
     'delivers what is queued and ends with 0 at %s',
     async (signal) => {
       const { jsp: broker, url } = await startBroker();
-      const client = await connectClient(url);
+      const client = await connectClient(url, { reconnect: false });
       const numbers: string[] = [];
       const lost = once(client, 'close');
       await client.subscribe('numbers', (message) => void numbers.push(message.text()));
