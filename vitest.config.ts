@@ -3,11 +3,14 @@ import { defineConfig } from 'vitest/config';
 
 /** What is below the sans-IO line leaves nothing behind that another file could meet: its files share a process, and what that has loaded. */
 const CORE = ['base', 'protocol', 'pubsub', 'broker/core'].map((folder) => `test/${folder}/**/*.test.ts`);
-/** But for these, which change modules or the environment. */
-const MOCKING = [
+/** But for these, which change modules or the environment, or measure what their process holds. */
+const APART = [
   'test/protocol/crypto/**/*.test.ts',
   'test/protocol/compress/codec.test.ts',
   'test/protocol/handshake/wiping.test.ts',
+  'test/protocol/connection/memory.test.ts',
+  'test/broker/core/session/memory.test.ts',
+  'test/broker/core/attacks.test.ts',
 ];
 
 export default defineConfig({
@@ -20,8 +23,8 @@ export default defineConfig({
     // More than cores: tests that start processes mostly wait for them. With one worker a core two cores were busy for three quarters.
     maxWorkers: Math.ceil(availableParallelism() * 1.5),
     projects: [
-      { extends: true, test: { name: 'core', include: CORE, exclude: MOCKING, isolate: false } },
-      { extends: true, test: { name: 'core, isolated', include: MOCKING } },
+      { extends: true, test: { name: 'core', include: CORE, exclude: APART, isolate: false } },
+      { extends: true, test: { name: 'core, isolated', include: APART } },
       { extends: true, test: { name: 'ends', include: ['test/**/*.test.ts'], exclude: CORE } },
     ],
   },
