@@ -104,10 +104,14 @@ export async function connectClientBy(
 /** A client that does not come back, and names no session, needs none beyond its connection. */
 function greeterFor(options: BrokerClientOptions): Greeter {
   const { session, sessionExpiryMs, reconnect, credentials } = options;
-  const isPassing = session === undefined && reconnect === false;
-  const expiryMs = sessionExpiryMs ?? (session === undefined ? PASSING_EXPIRY_MS : NAMED_EXPIRY_MS);
+  const isPassing = session === undefined;
+  const expiryMs = sessionExpiryMs ?? (isPassing ? PASSING_EXPIRY_MS : NAMED_EXPIRY_MS);
   const name = session ?? Buffer.from(randomBytes(randomOf(options), NAME_BYTES)).toString('base64url');
-  return new Greeter(isPassing ? null : { name, expiryMs }, credentials, clockOf(options));
+  return new Greeter(
+    isPassing && reconnect === false ? null : { name, expiryMs, isPassing },
+    credentials,
+    clockOf(options),
+  );
 }
 
 function isConnection(target: string | readonly string[] | ClientConnection): target is ClientConnection {

@@ -19,6 +19,8 @@ import type { Link } from './link.ts';
 export interface SessionRequest {
   readonly name: string;
   readonly expiryMs: number;
+  /** Its name is known to this client alone, so that nobody comes back to it when that has closed. */
+  readonly isPassing: boolean;
 }
 
 export class Greeter {
@@ -50,6 +52,7 @@ export class Greeter {
    */
   async greet(link: Link, signal: AbortSignal): Promise<Welcome | null> {
     if (this.session === null && this.source === undefined) return null;
+    link.endsSession = this.session?.isPassing ?? false;
     return this.inTime(signal, async (ended) => {
       const proof = await unlessAborted(currentCredentials(this.source, ended), ended);
       const hello = {

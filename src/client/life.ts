@@ -146,8 +146,9 @@ export class Life {
    */
   async leave(stallMs: number): Promise<void> {
     this.isLeaving = true;
-    if (this.link === null) return this.end(null);
-    await this.link.connection.close({ stallMs });
+    const { link } = this;
+    if (link === null) return this.end(null);
+    await link.leave(stallMs);
   }
 
   /** Ends it, with what it holds, and closes the connection at once. */

@@ -4,7 +4,7 @@
  */
 
 import type { JspError } from '../base/errors.ts';
-import { ReasonCode, STREAM_LABEL } from '../pubsub/command.ts';
+import { Command, encodePlain, ReasonCode, STREAM_LABEL } from '../pubsub/command.ts';
 import type { MessageConnection, MessageStream, StreamPriority } from '../pubsub/message-stream.ts';
 import { decodeNotice, type Notice, type Welcome } from '../pubsub/session-commands.ts';
 import type { AppState, Connection, NetworkType } from '../transport/connection.ts';
@@ -48,6 +48,8 @@ export class Link {
   readonly takesLanes: boolean;
   /** What the broker told of the session; null where this client has none that outlives the connection. */
   welcome: Welcome | null = null;
+  /** Nobody can come back to the session: it is to end with this connection when the client leaves. */
+  endsSession = false;
   /** What the broker tells without having been asked. */
   onNotice: (notice: Notice) => void = () => {};
   private readonly laneTakers = new Map<number, LaneTaker>();
@@ -91,6 +93,12 @@ export class Link {
       },
     });
     return this.controlStream;
+  }
+
+  /** Closes the connection when everything sent has arrived, or nothing has got on for `stallMs`; and the session, if nobody comes back to it. [CLT-7] */
+  async leave(stallMs: number): Promise<void> {
+    if (this.endsSession) this.control.stream.send(encodePlain(Command.LEAVE, 0));
+    await this.connection.close({ stallMs });
   }
 
   /** Opens a stream for commands. */

@@ -18,7 +18,7 @@ export const STREAM_LABEL = 'jsp-broker/1';
 /** Lanes that a broker opens to one client at once: within what a client of the transport allows by default. [BRK-39] */
 export const LANES_MAX = 64;
 
-/** An answer is its request with 0x80 set. LANE, DROPPED, NOTICE and POSITION answer nothing; MARK asks the client, which answers MARKED. */
+/** An answer is its request with 0x80 set. LEAVE is not answered; LANE, DROPPED, NOTICE and POSITION answer nothing; MARK asks the client, which answers MARKED. */
 export const Command = {
   PUBLISH: 0x01,
   SUBSCRIBE: 0x02,
@@ -32,6 +32,7 @@ export const Command = {
   WILL: 0x0b,
   RENEW: 0x0c,
   MARKED: 0x0e,
+  LEAVE: 0x10,
   PUBLISHED: 0x81,
   SUBSCRIBED: 0x82,
   UNSUBSCRIBED: 0x83,
@@ -284,6 +285,8 @@ export class CommandReader {
         return verdict(this.isBare && this.hasBody(4, 4 + NACK_REASON_BYTES_MAX));
       case Command.HELLO:
         return verdict(this.isBare && this.id !== 0 && this.hasBody(HELLO_BYTES_MIN, HELLO_BYTES_MAX));
+      case Command.LEAVE:
+        return verdict(this.isBare && this.id === 0 && this.bodyLength === 0);
       case Command.RENEW:
         return verdict(this.isBare && this.id !== 0 && this.hasBody(1, HELLO_BYTES_MAX));
       case Command.ALIAS:

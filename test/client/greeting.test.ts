@@ -63,7 +63,7 @@ function worldWith(credentials: CredentialsSource | undefined, answers: (number 
     if (code === 0) stream.send(encodeWelcome(id, WELCOME));
     else if (typeof code === 'number') stream.send(encodeRefused(id, code, 'no'));
   };
-  const greeter = new Greeter({ name: 'me', expiryMs: 1_000 }, credentials, clock);
+  const greeter = new Greeter({ name: 'me', expiryMs: 1_000, isPassing: false }, credentials, clock);
   const dialer = new UrlDialer(['jsp://a', 'jsp://b'], {}, greeter, true, connectTo);
   const life = new Life(dialer, new Backoff({}, dialer.ways, () => 0.5), clock, {
     onState: () => {},
@@ -212,4 +212,21 @@ test('a broker gives the session of a name to the newer of two clients, and the 
   const newer = await broker.client({ session: 'same' });
   expect(await over).toMatchObject([{ code: 'ERR_JSP_SESSION_TAKEN' }, 0]);
   expect(await newer.ping()).toBeGreaterThan(0);
+});
+
+test('a client that closes ends a session whose name nobody else knows, and leaves one that the application has named [CLT-7]', async () => {
+  const broker = new FakeBroker();
+  const passing = (await broker.returningClient()).client;
+  const named = (await broker.returningClient({ session: 'mine' })).client;
+  await passing.close();
+  await named.close();
+  await until(() => broker.service.metrics().sessionsAway === 1);
+  expect(broker.service.metrics().sessions).toBe(1);
+});
+
+test('a client that drains ends its session, too', async () => {
+  const broker = new FakeBroker();
+  const { client } = await broker.returningClient();
+  await client.drain();
+  await until(() => broker.service.metrics().sessions === 0);
 });

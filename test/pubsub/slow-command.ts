@@ -61,6 +61,7 @@ const TABLE: Record<number, Row> = {
   },
   12: { ...plain, name: 'RENEW', from: 'client', body: between(1, 16 + 256 + 8192) },
   14: { ...plain, name: 'MARKED', from: 'client', body: empty },
+  16: { ...told, name: 'LEAVE', from: 'client', body: empty },
   129: { ...plain, name: 'PUBLISHED', from: 'broker', flags: 1, body: exactly(1, 9) },
   130: { ...plain, name: 'SUBSCRIBED', from: 'broker', body: exactly(0, 41) },
   131: { ...plain, name: 'UNSUBSCRIBED', from: 'broker', body: empty },

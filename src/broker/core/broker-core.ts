@@ -11,7 +11,7 @@ import { NoticeCode } from '../../pubsub/session-commands.ts';
 import { type Channel, type Client, Role } from './delivery/client.ts';
 import type { DurableMetrics } from './durable/consumers.ts';
 import { ack, nack } from './handlers/ack.ts';
-import { hello, renew } from './handlers/hello.ts';
+import { hello, leave, renew } from './handlers/hello.ts';
 import { alias, flush, offerStored, publish } from './handlers/publish.ts';
 import { marked, subscribe, unsubscribe } from './handlers/subscribe.ts';
 import { will } from './handlers/will.ts';
@@ -34,6 +34,7 @@ const HANDLERS: Readonly<Record<number, Handler | undefined>> = {
   [Command.MARKED]: marked,
   [Command.HELLO]: hello,
   [Command.RENEW]: renew,
+  [Command.LEAVE]: leave,
   [Command.WILL]: will,
   [Command.ACK]: ack,
   [Command.NACK]: nack,

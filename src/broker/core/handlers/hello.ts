@@ -1,4 +1,4 @@
-/** Who a client is: HELLO, by which its session begins or goes on, and RENEW. */
+/** Who a client is: HELLO, by which its session begins or goes on, RENEW, and LEAVE, by which it ends. */
 
 import { COMMAND_BYTES_MAX, encodeRefused, ReasonCode } from '../../../pubsub/command.ts';
 import {
@@ -45,6 +45,11 @@ export function renew(broker: BrokerState, channel: Channel, message: Uint8Array
   if (!broker.takeRole(channel, Role.CONTROL)) return;
   if (decodeRenew(message) === null) broker.fail(channel.client, ReasonCode.COMMAND_ENCODING_ERROR);
   else channel.delivery.answer(encodeRenewed(broker.reader.id, 0));
+}
+
+/** The client does not come back: its session ends with the connection. [BRK-57] */
+export function leave(broker: BrokerState, channel: Channel): void {
+  if (broker.takeRole(channel, Role.CONTROL)) broker.sessionOf(channel).expiryMs = 0;
 }
 
 /** Refuses a request of a control stream. */

@@ -46,6 +46,17 @@ describe('a session', () => {
     expect([...world.store.state.entries('session/')]).toEqual([]);
   });
 
+  test('is over with the connection of a client that leaves, also in the store [BRK-57]', () => {
+    const world = new World();
+    const guest = world.hello('a');
+    guest.control.send(encodePlain(Command.LEAVE, 0));
+    expect(world.core.metrics()).toMatchObject({ sessions: 1, sessionsAway: 0 });
+    guest.leave();
+    expect(world.core.metrics()).toMatchObject({ sessions: 0, sessionsAway: 0 });
+    world.crash(0);
+    expect(world.hello('a').welcome.isPresent).toBe(false);
+  });
+
   test('is kept for no longer than the broker allows, and its client is told', () => {
     const world = new World({ sessionExpiryMaxMs: 1_000 });
     const guest = world.hello('a', { expiryMs: 0xffff_ffff });
