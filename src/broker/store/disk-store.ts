@@ -91,7 +91,8 @@ export class DiskStore implements StorePort, LogOwner, StateOwner {
   private bytesSinceCheckpoint = 0;
   private checkpointing: Promise<void> | null = null;
   private idsHaveChanged = false;
-  private proven = new Map<number, number>();
+  /** Up to where each log was on the disk when that was written to the state last; one that nobody has configured stays as it is. */
+  private readonly proven: Map<number, number>;
   private recordsDamaged = 0;
   private readonly damage = new Set<string>();
   private timer: TimerHandle | null = null;
@@ -102,6 +103,7 @@ export class DiskStore implements StorePort, LogOwner, StateOwner {
     this.salt = opened.salt;
     this.ids = opened.ids;
     this.others = opened.others;
+    this.proven = new Map(opened.others.map(({ number, proven }) => [number, proven]));
     this.diskLogs = opened.logs.map(({ options, opened: log }) => new DiskLog(options, log, this));
     this.diskState = new DiskState(opened.state, this);
     this.logs = this.diskLogs;
@@ -258,7 +260,8 @@ export class DiskStore implements StorePort, LogOwner, StateOwner {
     this.bytesSinceCheckpoint = 0;
     if (!this.idsHaveChanged || !this.isSound) return;
     this.idsHaveChanged = false;
-    const heads = new Map(this.diskLogs.map((log) => [log.number, log.head]));
+    const heads = new Map(this.others.map(({ number, proven }) => [number, proven]));
+    for (const log of this.diskLogs) heads.set(log.number, log.head);
     const values = this.ids.takeChanged();
     const forgotten = [...this.state.entries(SESSIONS_PREFIX)].filter(([, value]) => isForgotten(value));
     for (const log of this.diskLogs) await log.reached(heads.get(log.number) as number);

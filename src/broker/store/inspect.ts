@@ -4,7 +4,7 @@
  */
 
 import { join } from 'node:path';
-import { codeOf, contentOf, type FileSystem } from './file-system.ts';
+import { codeOf, contentOf, type FileSystem, readFully } from './file-system.ts';
 import { FindingKind, recordsText, type StoreFinding } from './findings.ts';
 import {
   BATCH_HEADER_BYTES,
@@ -16,6 +16,7 @@ import {
   type ReadRecord,
   SEGMENT_HEADER_BYTES,
   type SegmentHeader,
+  SegmentKind,
 } from './format.ts';
 import { indexName } from './log-reader.ts';
 import { type Manifest, type ManifestLog, readManifest } from './manifest.ts';
@@ -194,7 +195,7 @@ class Inspector {
       });
       return { segment: null, values };
     }
-    const segment = this.scanned(file, bytes, '', 0, salt, state.proven);
+    const segment = this.scanned(file, bytes, STATE, 0, salt, state.proven);
     const { scan } = segment.content as NonNullable<InspectedSegment['content']>;
     const take = (record: Uint8Array) => {
       const change = decodeChange(record);
@@ -328,7 +329,7 @@ class Inspector {
     const file = join(folderOf(known.number), segmentName(base));
     const bytes = await this.contentIfThere(file);
     if (bytes === null) throw new Error(`${file} has gone while it was looked at`);
-    return this.scanned(file, bytes, known.name, base, salt, proven);
+    return this.scanned(file, bytes, known, base, salt, proven);
   }
 
   /** A full segment of a large store, as its index has it; null: it is to be read. */
@@ -343,20 +344,28 @@ class Inspector {
     const folder = folderOf(known.number);
     const file = join(folder, segmentName(base));
     const bytes = await this.contentIfThere(join(folder, indexName(base)), false);
-    const index = bytes === null ? null : decodeIndex(bytes, base, await this.sizeOf(file), salt);
-    const isUseful = index !== null && index.next === end && index.next <= readFrom;
+    if (bytes === null) return null;
+    const { size, header } = await this.beginningOf(file);
+    const index = decodeIndex(bytes, base, size, salt);
+    const isOwn = header !== null && isHeaderOf(header, file, known.number);
+    const isUseful = isOwn && index !== null && index.next === end && index.next <= readFrom;
     return !isUseful ? null : { base, file, index, content: null, tornAt: -1, tornRecords: [] };
   }
 
+  /** A file that is the segment of something else has nothing of what should be here. [STO-3] */
   private scanned(
     file: string,
-    bytes: Uint8Array,
-    log: string,
+    content: Uint8Array,
+    owner: Pick<ManifestLog, 'number' | 'name'>,
     base: number,
     salt: number,
     proven: number,
   ): InspectedSegment {
-    const header = decodeSegmentHeader(bytes);
+    const log = owner.name;
+    const said = decodeSegmentHeader(content);
+    const isOther = said !== null && !isHeaderOf(said, file, owner.number);
+    const header = isOther ? null : said;
+    const bytes = isOther ? content.subarray(0, SEGMENT_HEADER_BYTES) : content;
     if (header === null) {
       const size = Math.min(bytes.length, SEGMENT_HEADER_BYTES);
       this.findings.push({
@@ -368,7 +377,9 @@ class Inspector {
         from: base,
         until: base,
         isLoss: true,
-        message: 'this is not the header of a segment',
+        message: isOther
+          ? `another file is in its place: ${whatIs(said)}`
+          : 'this is not the header of a segment',
       });
     }
     const scan = scanSegment(bytes, base, salt);
@@ -380,7 +391,7 @@ class Inspector {
     const rest = torn === null ? null : salvage(bytes, torn, salt);
     const isRecord = (each: Uint8Array, i: number) =>
       log === '' ? decodeChange(each) !== null : decodeRecord(each, (torn?.from ?? 0) + i) !== null;
-    const tornRecords = rest === null ? [] : beginningOf(rest, isRecord);
+    const tornRecords = rest === null ? [] : unbroken(rest, isRecord);
     if (torn !== null && rest !== null)
       this.tornEnd(file, log, { torn, rest, kept: tornRecords.length }, scan, bytes.length);
     else if (scan.next < proven && !scan.bad.some(({ until }) => until === -1)) {
@@ -505,10 +516,33 @@ class Inspector {
       await opened.close();
     }
   }
+
+  private async beginningOf(
+    file: string,
+  ): Promise<{ readonly size: number; readonly header: SegmentHeader | null }> {
+    const opened = await this.files.open(join(this.directory, file), 'read');
+    try {
+      const bytes = await readFully(opened, Buffer.alloc(SEGMENT_HEADER_BYTES), 0);
+      return { size: await opened.size(), header: decodeSegmentHeader(bytes) };
+    } finally {
+      await opened.close();
+    }
+  }
+}
+
+/** Whether a header is that of the segment which a file is by its name: of the state (number 0), or of a log. */
+function isHeaderOf({ kind, log, base }: SegmentHeader, file: string, number: number): boolean {
+  const isKind = kind === (number === STATE.number ? SegmentKind.STATE : SegmentKind.LOG);
+  return isKind && log === number && base === baseOf(file.slice(-20));
+}
+
+function whatIs({ kind, name, log, base }: SegmentHeader): string {
+  if (kind === SegmentKind.STATE) return `segment ${base} of the state`;
+  return `the segment of log ${name} that was ${join(folderOf(log), segmentName(base))}`;
 }
 
 /** Records from the first on, as far as none is missing. */
-function beginningOf(
+function unbroken(
   { records }: Salvage,
   isRecord: (bytes: Uint8Array, index: number) => boolean,
 ): Uint8Array[] {
@@ -540,3 +574,5 @@ function indexOfScan(
 }
 
 const ENTRY_BYTES = 64 * 1024;
+/** What the header of its segments says in place of a log. */
+const STATE = { number: 0, name: '' };

@@ -181,14 +181,16 @@ class Opening {
     let highest = Math.max(0, ...seen.logs.map(({ known }) => known.number));
     for (const options of logs) {
       const there = seen.logs.find(({ known }) => known.name === options.name);
-      const log = there === undefined ? await this.create(options.name, ++highest) : await this.takeUp(there);
+      const log =
+        there === undefined ? await this.create(options.name, ++highest) : (await this.settled(there)).opened;
       opened.push({ options, opened: log });
     }
     const others: ManifestLog[] = [];
     for (const log of seen.logs) {
       if (logs.some(({ name }) => name === log.known.name)) continue;
-      await this.finish(log);
-      others.push(log.known);
+      // Nobody reads it now, and what is said of it is as true as of the others: whoever configures it again goes by it.
+      const { opened, proven } = await this.settled(log);
+      others.push({ ...log.known, epoch: opened.epoch, proven });
     }
     await files.syncFolder(directory);
     await files.syncFolder(dirname(directory)).catch(() => {}); // may be nobody's to open; it was made before
@@ -239,9 +241,13 @@ class Opening {
     return { number, epoch, folder, segments: [new SegmentIndex(1)], earliest: 1 };
   }
 
-  private async takeUp(log: InspectedLog): Promise<OpenedStore['logs'][number]['opened']> {
+  /** A log whose unfinished write is put in order: all of it is on the disk. */
+  private async settled(
+    log: InspectedLog,
+  ): Promise<{ readonly opened: OpenedStore['logs'][number]['opened']; readonly proven: number }> {
     const { known } = log;
-    await this.finish(log);
+    const last = log.segments.at(-1);
+    if (last !== undefined) await this.finishSegment(last, log.proven, this.encodeAgain);
     const { manifest } = this.seen;
     const { boot, random } = this.surroundings;
     // [STO-23] Readers may have seen records that the disk had not.
@@ -251,12 +257,8 @@ class Opening {
     const epoch = mayHaveLost ? random() : known.epoch;
     const segments = log.segments.map(({ index }) => index);
     const folder = join(this.directory, folderOf(known.number));
-    return { number: known.number, epoch, folder, segments, earliest: known.earliest };
-  }
-
-  private async finish(log: InspectedLog): Promise<void> {
-    const last = log.segments.at(-1);
-    if (last !== undefined) await this.finishSegment(last, log.proven, this.encodeAgain);
+    const opened = { number: known.number, epoch, folder, segments, earliest: known.earliest };
+    return { opened, proven: Math.max(log.proven, last?.index.next ?? 0) };
   }
 
   /**

@@ -406,3 +406,83 @@ test('logs that nobody configures any more are kept, and told', async () => {
   expect((await allOf((await bench.open()).store.logs[1])).map(payloadOf)).toEqual(['p1', 'p2']);
   expect(bench.files.paths().some((path) => path.startsWith(DIRECTORY))).toBe(true);
 });
+
+describe('a log that nobody configures any more', () => {
+  const both = [{ name: 'default' }, { name: 'old', filters: ['x'] }];
+
+  test('lacks nothing that was stored without being told, whatever was started meanwhile [STO-11]', async () => {
+    const bench = new Bench();
+    bench.logs = both;
+    const { store } = await bench.open();
+    await stored(store, store.logs[1], payloads(3));
+    bench.files.operationsLeft = 0;
+    bench.files = bench.files.afterKill();
+    bench.logs = [];
+    const without = await bench.open();
+    await stored(without.store, without.store.logs[0], payloads(3));
+    without.store.state.put('k', new Uint8Array(1));
+    await without.store.idle();
+    bench.files.operationsLeft = 0;
+    bench.files = bench.files.afterKill();
+    const path = bench.files.paths().find((each) => each.includes('log-2')) as string;
+    bench.files.overwrite(path, bench.files.contentOf(path).slice(0, 140)); // its first batch is cut short
+    bench.logs = both;
+    await expect(bench.open()).rejects.toThrow(/it concerns records 1 to 3 of log old/);
+  });
+
+  test('gets another epoch when the disk may not have had all of it, however late it is asked for again [STO-23]', async () => {
+    const bench = new Bench();
+    bench.logs = [{ name: 'old', filters: ['x'], sync: 'interval' }];
+    const { store } = await bench.open();
+    await stored(store, store.logs[1], payloads(3));
+    bench.files.operationsLeft = 0;
+    bench.files = bench.files.afterKill();
+    bench.settings = { boot: 'two' };
+    const { logs } = bench;
+    bench.logs = [];
+    await (await bench.open()).store.close();
+    bench.logs = logs;
+    const again = (await bench.open()).store;
+    expect(again.logs[1].epoch).not.toBe(store.logs[1].epoch);
+  });
+
+  test('is not read from its beginning at each start: what a checkpoint says of it stays [STO-21]', async () => {
+    const bench = new Bench();
+    bench.logs = [{ name: 'old', filters: ['x'] }];
+    bench.settings = { segmentBytes: 1_000, verifyBytes: 0 };
+    const { store } = await bench.open();
+    for (let i = 0; i < 20; i++) await stored(store, store.logs[1], payloads(5));
+    await store.close();
+    bench.logs = [];
+    const without = await bench.open();
+    await stored(without.store, without.store.logs[0], payloads(1));
+    await without.store.close();
+    const { report } = await bench.open();
+    expect(report.bytes).toBeGreaterThan(3_000);
+    expect(report.bytesVerified).toBeLessThan(report.bytes / 2);
+  });
+});
+
+test('a segment in the place of another one is not taken for it [STO-3]', async () => {
+  for (const verifyBytes of [0, 1_000_000]) {
+    const bench = new Bench();
+    bench.logs = [{ name: 'b', filters: ['b'] }];
+    bench.settings = { verifyBytes };
+    const { store } = await bench.open();
+    for (const log of store.logs) await stored(store, log, [recordOf({ payload: log.name })]);
+    await store.close();
+    const [one, two] = bench.files.paths().filter((path) => /log-.*seg$/.test(path));
+    const contents = [one, two].map((path) => bench.files.contentOf(path).slice());
+    bench.files.overwrite(one, contents[1]);
+    bench.files.overwrite(two, contents[0]);
+    await expect(bench.open()).rejects.toThrow(
+      /another file is in its place: the segment of log b that was log-2/,
+    );
+    const { store: again, report } = await bench.open({ onCorruption: 'quarantine' });
+    expect(report.logs.map(({ epochIsNew }) => epochIsNew)).toEqual([true, true]);
+    for (const log of again.logs) {
+      expect(log.head).toBe(2);
+      expect(await allOf(log)).toEqual([]);
+    }
+  }
+});
