@@ -13,7 +13,7 @@ import {
 
 /** The version of these commands. */
 export const BROKER_PROTOCOL_VERSION = 1;
-export const SESSION_NAME_BYTES_MAX = 256;
+export const SESSION_NAME_BYTES_MAX = 255;
 /** An expiry that never comes. */
 export const EXPIRY_NEVER = 0xffff_ffff;
 
@@ -82,6 +82,9 @@ export interface Notice {
 /** version u8, flags u8, aliases u16, capabilities u32, expiry u32, method u8, name length u8, credentials length u16, name, credentials */
 export function encodeHello(id: number, hello: Hello): Buffer {
   const name = Buffer.from(hello.session);
+  if (name.length > SESSION_NAME_BYTES_MAX) {
+    throw new RangeError(`the name of a session is at most ${SESSION_NAME_BYTES_MAX} bytes`);
+  }
   const out = encodeBare(Command.HELLO, id, HELLO_BYTES_MIN + name.length + hello.credentials.length);
   out[8] = hello.version;
   out[9] = hello.cleanStart ? CLEAN_START : 0;
@@ -181,7 +184,7 @@ export function decodeRenewed(command: Uint8Array): number {
 export function encodeNotice({ code, value, text }: Notice): Buffer {
   const out = encodeBare(Command.NOTICE, 0, NOTICE_HEAD_BYTES + NOTICE_TEXT_BYTES_MAX);
   out.writeUInt16BE(code, HEADER_BYTES);
-  out.writeBigUInt64BE(BigInt(value), HEADER_BYTES + 2);
+  out.writeBigUInt64BE(BigInt(Math.min(Math.ceil(value), Number.MAX_SAFE_INTEGER)), HEADER_BYTES + 2);
   const textAt = HEADER_BYTES + NOTICE_HEAD_BYTES;
   return out.subarray(0, textAt + out.write(text, textAt)); // never cuts a character in two
 }

@@ -227,7 +227,8 @@ export class BrokerCore implements StoreEvents {
       const channel = output.firstWoken;
       if (channel !== undefined) {
         if (!this.goOnSending(channel)) output.dropFirstWoken();
-      } else if (this.state.store.hasNews) this.state.store.tell(this);
+      } else if (this.state.consumers.deadLetters.hasNews) this.bury();
+      else if (this.state.store.hasNews) this.state.store.tell(this);
       else if (this.state.own.hasNext(this.state.messageIds.isComplete)) this.publishOwn();
       else return null;
     }
@@ -254,6 +255,14 @@ export class BrokerCore implements StoreEvents {
   storeFailed(log: LogPort | null, failure: StoreFailure): void {
     this.hear((listener) => listener.storeFailed(log, failure));
     this.state.notify(NoticeCode.STORE_READ_ONLY, 0, log?.name ?? '');
+  }
+
+  private bury(): void {
+    try {
+      this.state.consumers.deadLetters.goOn();
+    } catch (error) {
+      this.state.reportFault(error);
+    }
   }
 
   /** Publishes the next of the broker's own messages, as one of a client. */

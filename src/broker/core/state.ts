@@ -159,7 +159,7 @@ export class BrokerState {
     this.report = report;
     this.budget = { usedBytes: 0, bytesMax: this.limits.queueBytesTotalMax };
     this.router = new Router(this.limits.routesMax);
-    this.own = new OwnPublisher(this);
+    this.own = new OwnPublisher(this, this.limits.queueBytesPerClientMax);
     this.sessions = new SessionTable(store, this, this.limits);
     this.storedAnswers = new StoredAnswers(store);
     const publish = (message: Uint8Array) => this.own.push(message);
@@ -285,7 +285,14 @@ export class BrokerState {
     }
     channel.role = role;
     if (role === Role.CONTROL) channel.client.control ??= channel;
-    if (this.shuttingDown && role === Role.PUBLISHING) channel.hold();
+    else channel.client.hasActed = true;
+    if (role === Role.PUBLISHING) {
+      if (this.shuttingDown) channel.hold();
+      if (!channel.client.beginPublishing(channel)) {
+        this.fail(channel.client, ReasonCode.LIMITED); // [BRK-38]
+        return false;
+      }
+    }
     return true;
   }
 

@@ -59,6 +59,13 @@ export class Client {
   /** Bytes handed to the transport that had not left when it was last asked. */
   transportBytes = 0;
   closed = false;
+  /** Bytes of its messages that wait to enter queues, and whether they are so many that nothing of it is read that could bring more. */
+  private waitingBytes = 0;
+  private isStopped = false;
+  /** Streams that began to publish since, which is known with their first message. */
+  private begunStopped = 0;
+  /** It has published or subscribed, on streams that may be gone: what came of it belongs to the session that it had then. */
+  hasActed = false;
   /** It has said who it is. */
   greeted = false;
   /** Where it has, and where it is told what is about the whole connection. [BRK-50] */
@@ -70,6 +77,32 @@ export class Client {
     this.peer = peer;
     this.bytesMax = bytesMax;
     this.queued = new QueueAccount(bytesMax, budget);
+  }
+
+  /** A message of it waits to enter a queue, or not any more. Each of its streams has one at most; together they have a bound, too. [BRK-38] */
+  chargeWaiting(bytes: number): void {
+    this.waitingBytes += bytes;
+    if (this.isStopped ? this.waitingBytes * 2 > this.bytesMax : this.waitingBytes < this.bytesMax) return;
+    this.isStopped = !this.isStopped;
+    this.begunStopped = 0;
+    for (const channel of this.channels) {
+      if (channel.role !== Role.PUBLISHING) continue;
+      if (this.isStopped) channel.hold();
+      else channel.release();
+    }
+  }
+
+  /** A stream of it begins to publish. False: one too many while so much of it waits. */
+  beginPublishing(channel: Channel): boolean {
+    if (!this.isStopped) return true;
+    channel.hold();
+    this.begunStopped++;
+    return this.begunStopped <= BEGUN_STOPPED_MAX;
+  }
+
+  /** So many bytes of it wait to enter queues that no more may. */
+  get waitsForMuch(): boolean {
+    return this.isStopped;
   }
 
   /** Whether a message of this length may go to the transport now, where one stream takes it. Small ones always may. [BRK-38] */
@@ -100,6 +133,8 @@ export class Channel {
   private state: ChannelState = ChannelState.OPEN;
   /** Reasons to leave the stream unread. */
   private holds = 0;
+  /** As a publisher: what its message is charged that waits. */
+  private waitingBytes = 0;
   /** As a publisher: the full queues that a message of it waits for. */
   private waitsFor: Set<Delivery> | null = null;
   /** As a publisher: told when no message of it waits for a queue any more. */
@@ -136,8 +171,9 @@ export class Channel {
     return this.waitsFor !== null && this.waitsFor.size > 0;
   }
 
-  /** Is not read until {@link goOn}: a message of it waits to enter the queue of `delivery`. */
-  waitFor(delivery: Delivery): void {
+  /** Is not read until {@link goOn}: a message of so many bytes waits to enter the queue of `delivery`. */
+  waitFor(delivery: Delivery, bytes: number): void {
+    if (!this.stopped) this.charge(bytes + WAITING_CHARGE_BYTES); // once, for however many queues
     this.waitsFor ??= new Set();
     this.waitsFor.add(delivery);
     this.hold();
@@ -146,7 +182,9 @@ export class Channel {
   goOn(delivery: Delivery): void {
     this.waitsFor?.delete(delivery);
     this.release();
-    if (!this.stopped && !this.closed) this.onFree?.();
+    if (this.stopped) return;
+    this.charge(0);
+    if (!this.closed) this.onFree?.();
   }
 
   /** Ends the broker's direction behind what is queued. */
@@ -178,8 +216,14 @@ export class Channel {
     if (this.waitsFor !== null) {
       for (const delivery of this.waitsFor) delivery.forget(this);
       this.waitsFor = null;
+      this.charge(0);
     }
     this.delivery.close();
+  }
+
+  private charge(bytes: number): void {
+    this.client.chargeWaiting(bytes - this.waitingBytes);
+    this.waitingBytes = bytes;
   }
 }
 
@@ -344,8 +388,14 @@ export class Delivery implements ItemOwner {
     if (deadlineMs !== NEVER) this.expiry.add(waiting, deadlineMs);
     this.waiting ??= new Map();
     this.waiting.set(publisher, waiting);
-    publisher.waitFor(this);
+    publisher.waitFor(this, message.length);
     this.counters.publisherStops++;
+  }
+
+  /** Leaves out a message that may not wait. */
+  refuse(): void {
+    this.counters.droppedNewest++;
+    this.skip(DropReason.POLICY);
   }
 
   /** The time to live of a queued message is over: it is dropped where it is, and that is told in its place. [BRK-86] */
@@ -697,6 +747,10 @@ const SAYS_MORE = PublishFlag.PROPERTIES;
 /** From here on the transport is asked how much it holds. */
 export const ACCOUNTED_BYTES_MIN = 4_096;
 const SMALL_BYTES_MAX = 16_384;
+/** Streams that may begin to publish while too much of their client waits. */
+const BEGUN_STOPPED_MAX = 16;
+/** What a message that waits to enter queues costs beside its bytes, its stream with it. */
+const WAITING_CHARGE_BYTES = 1_024;
 /** What goes out of a queue in one go at most, each message with what it costs the transport. */
 const RUN_BYTES_MAX = 65_536;
 const RUN_MESSAGE_BYTES = 64;

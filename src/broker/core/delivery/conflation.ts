@@ -46,7 +46,10 @@ export class Conflation {
     const key = topicKey(message);
     const topic = this.topics.get(key);
     if (topic === undefined) {
-      if (this.topics.size < TOPICS_MAX) this.topics.set(key, new PacedTopic(key, this));
+      const { account, topics } = this;
+      if (topics.size >= TOPICS_MAX || account.bytes >= account.bytesMax) return true;
+      account.charge(key.length + TOPIC_CHARGE_BYTES);
+      topics.set(key, new PacedTopic(key, this));
       return true;
     }
     topic.hold(message, priority, deadlineMs);
@@ -54,7 +57,7 @@ export class Conflation {
   }
 
   forget(key: string): void {
-    this.topics.delete(key);
+    if (this.topics.delete(key)) this.account.charge(-(key.length + TOPIC_CHARGE_BYTES));
   }
 
   /** Discards what waits and is `unwanted`. */
@@ -63,8 +66,10 @@ export class Conflation {
   }
 
   close(): void {
-    for (const topic of this.topics.values()) topic.close();
-    this.topics.clear();
+    for (const [key, topic] of this.topics) {
+      topic.close();
+      this.forget(key);
+    }
   }
 }
 
@@ -138,5 +143,7 @@ class PacedTopic implements Expiring {
 
 /** What a held message costs beside its bytes. */
 const HELD_CHARGE_BYTES = 256;
+/** What a topic costs beside its text, held message or not. */
+const TOPIC_CHARGE_BYTES = 320;
 /** Topics of a subscription that are paced at once; messages of others go on. Each is one only for an interval. */
 const TOPICS_MAX = 16_384;

@@ -237,6 +237,7 @@ export class DeliveryQueue {
       // It goes, and nothing is missing for it: the newer one comes behind.
       this.leave(item.bytes, item);
       this.becomeGap(item);
+      this.closeUpSometimes();
       return false;
     }
     this.expiry.remove(item);
@@ -273,7 +274,7 @@ export class DeliveryQueue {
     this.leave(item.bytes, item);
     this.becomeGap(item);
     if (this.tellsGaps) countMissing(item, DropReason.EXPIRED, 1);
-    if (this.gaps > GAPS_MIN + this.entries.length / 2) this.closeUp();
+    this.closeUpSometimes();
   }
 
   /** True when {@link shift} would give no message. [BRK-21] */
@@ -358,6 +359,11 @@ export class DeliveryQueue {
       before = entry;
       entry = entries.peek(++at) as QueueEntry;
     }
+    if (at > GAPS_MIN + 2 * this.answerCount) {
+      this.closeUp(); // or each message that is dropped would pass all these gaps
+      this.dropOldest();
+      return;
+    }
     if (entry instanceof QueueItem) {
       this.items--;
       this.leave(entry.bytes, entry);
@@ -407,6 +413,11 @@ export class DeliveryQueue {
     item.bytes = NO_BYTES;
     item.topic = null;
     this.gaps++;
+  }
+
+  /** Gaps are fewer than the other entries, but for some: so whoever makes them makes nothing grow. */
+  private closeUpSometimes(): void {
+    if (this.gaps > GAPS_MIN + this.entries.length / 2) this.closeUp();
   }
 
   /** Makes one of the gaps that are next to each other, and takes out those in which nothing is missing. */

@@ -74,7 +74,11 @@ export class FanOut {
             kept ??= delivery.queue.mayKeep(message) ? message : Buffer.from(message);
             const intake = delivery.enqueue(kept, deadlineMs);
             if (intake === Intake.REFUSED) this.refused++;
-            else if (intake === Intake.WAITS && !publisher.closed) delivery.stop(publisher, kept, deadlineMs);
+            else if (intake === Intake.WAITS && !publisher.closed) {
+              // The broker itself cannot be stopped.
+              if (publisher.client.waitsForMuch && publisher.client.closed) delivery.refuse();
+              else delivery.stop(publisher, kept, deadlineMs);
+            }
           }
           if (path !== main) subscriber.onSent(path);
         } catch (error) {

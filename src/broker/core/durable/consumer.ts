@@ -69,7 +69,7 @@ export class Consumer implements ReaderOwner {
   /** Its cursor is of a log whose offsets mean other records now. [BRK-71] */
   isLost = false;
   /** Below `until` only these are for it: it begins with the last message of each topic. */
-  private selection: { readonly offsets: ReadonlySet<number>; readonly until: number } | null = null;
+  private selection: LastPerTopicSearch | null = null;
   /** Where it begins is being looked for. */
   private search: StartSearch | null = null;
   private onBegun: (() => void)[] = [];
@@ -222,7 +222,9 @@ export class Consumer implements ReaderOwner {
     this.feed.timers.clear(this.timer);
     this.feed.timers.clear(this.formerTimer);
     this.former = null;
+    if (this.search instanceof LastPerTopicSearch) this.search.release();
     this.search = null;
+    this.dropSelection();
     this.onBegun = [];
     inFlight.shrink();
   }
@@ -279,6 +281,11 @@ export class Consumer implements ReaderOwner {
     if (this.isShared) this.giveTurn(member);
     if (this.timer.heapIndex < 0) this.feed.timers.set(this.timer, dueMs);
     this.owner.changed(this);
+  }
+
+  /** The offset whose low half an answer names. */
+  offsetOf(id: number): number {
+    return offsetOf(id, Math.min(this.inFlight.floor, this.reader.position));
   }
 
   /** `member` is done with `count` messages, the low half of whose first one's offset is `first`. [BRK-64] */
@@ -376,6 +383,11 @@ export class Consumer implements ReaderOwner {
     this.feed.timers.clear(this.formerTimer);
     for (const filter of former ?? []) this.removeFilter(filter);
     this.wake();
+  }
+
+  private dropSelection(): void {
+    this.selection?.release();
+    this.selection = null;
   }
 
   /** Tells one member, who tells its application. */
@@ -492,7 +504,7 @@ export class Consumer implements ReaderOwner {
   private isFor(member: ConsumerMember, record: StoredRecord): boolean {
     if (this.selection !== null) {
       const { offsets, until } = this.selection;
-      if (record.offset >= until) this.selection = null;
+      if (record.offset >= until) this.dropSelection();
       else if (!offsets.has(record.offset)) return false;
     }
     if (record.expiresAt > 0 && record.expiresAt <= this.owner.evenMs) {
@@ -577,10 +589,6 @@ export class Consumer implements ReaderOwner {
       act(place);
     }
     if (!hadRoom) this.wake();
-  }
-
-  private offsetOf(id: number): number {
-    return offsetOf(id, Math.min(this.inFlight.floor, this.reader.position));
   }
 }
 

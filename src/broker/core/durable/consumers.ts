@@ -93,7 +93,8 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   private membersMade = 0;
   /** One whose member is leaving it. */
   private leaving: Consumer | null = null;
-  private readonly deadLetters = new DeadLetters(this);
+  /** To go on when it has news, once a turn. */
+  readonly deadLetters = new DeadLetters(this);
   private readonly flushTimer = new Timer(() => this.flush());
   private readonly positionTimer = new Timer(() => this.tellPositions());
   private readonly expiryTimer = new Timer(() => this.expire());

@@ -52,9 +52,20 @@ interface Grave extends Burial {
   until: number;
 }
 
+/** What is on its way of one consumer. It is written as a whole, so not while the store still writes what it was before. */
+interface Graveyard {
+  readonly graves: Grave[];
+  /** The change of the store with which it was written last. */
+  ticket: number;
+  /** There are some that are not written. */
+  isFresh: boolean;
+}
+
 export class DeadLetters {
+  /** Something was given up since {@link goOn} was called. */
+  hasNews = false;
   private readonly owner: Undertaker;
-  private readonly graves = new Map<Consumer, Grave[]>();
+  private readonly graves = new Map<Consumer, Graveyard>();
   private readonly retry = new Timer(() => this.goOn());
 
   constructor(owner: Undertaker) {
@@ -67,7 +78,7 @@ export class DeadLetters {
 
   /** What is on its way of this consumer, as the store is to keep it. */
   burialsOf(consumer: Consumer): readonly Burial[] {
-    return this.graves.get(consumer) ?? NONE;
+    return this.graves.get(consumer)?.graves ?? NONE;
   }
 
   /** A message of `consumer` is given up. */
@@ -81,15 +92,18 @@ export class DeadLetters {
     const grave = {
       ...{ id, offset, attempts, reason },
       state: GraveState.WRITTEN,
-      ticket: 0,
+      ticket: id > 0 ? UNWRITTEN : 0,
       log: null,
       until: 0,
     };
-    const graves = this.graves.get(consumer);
-    if (graves === undefined) this.graves.set(consumer, [grave]);
-    else graves.push(grave);
-    if (id > 0) grave.ticket = owner.write(consumer);
-    this.goOn();
+    let graveyard = this.graves.get(consumer);
+    if (graveyard === undefined) {
+      graveyard = { graves: [], ticket: 0, isFresh: false };
+      this.graves.set(consumer, graveyard);
+    }
+    graveyard.graves.push(grave);
+    graveyard.isFresh ||= id > 0;
+    this.hasNews = true;
   }
 
   /** The broker has begun anew with these on their way: whether they are in their log, that log knows. */
@@ -99,8 +113,8 @@ export class DeadLetters {
       ...burial,
       ...{ state: GraveState.WRITTEN, ticket: 0, log: null, until: 0 },
     }));
-    this.graves.set(consumer, graves);
-    this.goOn();
+    this.graves.set(consumer, { graves, ticket: 0, isFresh: false });
+    this.hasNews = true;
   }
 
   /** Of a consumer that is no more. */
@@ -110,33 +124,46 @@ export class DeadLetters {
 
   /** A log has lost what it had not stored. */
   lost(log: LogPort): void {
-    for (const [consumer, graves] of this.graves) {
-      for (const grave of graves) {
+    for (const [consumer, graveyard] of this.graves) {
+      for (const grave of graveyard.graves) {
         if (grave.log !== log || grave.state !== GraveState.APPENDED || grave.until <= log.synced) continue;
         grave.state = GraveState.WRITTEN;
         if (grave.id === 0) continue;
         grave.id = this.owner.nextBurialId(consumer); // the log may remember the former one
-        grave.ticket = this.owner.write(consumer);
+        grave.ticket = UNWRITTEN;
+        graveyard.isFresh = true;
       }
     }
+    this.hasNews = true;
     this.tryLater();
   }
 
   /** Something was stored or loaded: takes each a step further that can. */
   goOn(): void {
-    for (const [consumer, graves] of this.graves) {
-      for (let i = 0; i < graves.length; ) {
-        if (this.isBuried(consumer, graves[i])) {
-          const [{ offset }] = graves.splice(i, 1);
-          consumer.bury(offset);
-        } else {
-          i++;
-        }
+    this.hasNews = false;
+    for (const [consumer, graveyard] of this.graves) {
+      const { graves } = graveyard;
+      this.write(consumer, graveyard);
+      let kept = 0;
+      // What is given up meanwhile comes behind.
+      for (let i = 0; i < graves.length; i++) {
+        const grave = graves[i];
+        if (this.isBuried(consumer, grave)) consumer.bury(grave.offset);
+        else graves[kept++] = grave;
       }
-      if (graves.length > 0) continue;
+      graves.length = kept;
+      if (kept > 0) continue;
       this.graves.delete(consumer);
       this.owner.buried(consumer);
     }
+  }
+
+  private write(consumer: Consumer, graveyard: Graveyard): void {
+    const { owner } = this;
+    if (!graveyard.isFresh || owner.state.synced < graveyard.ticket) return;
+    graveyard.isFresh = false;
+    graveyard.ticket = owner.write(consumer);
+    for (const grave of graveyard.graves) if (grave.ticket === UNWRITTEN) grave.ticket = graveyard.ticket;
   }
 
   /** True when the message is to be settled. */
@@ -231,6 +258,7 @@ function topicOf({ command, topicEnd }: StoredRecord): string {
 }
 
 const NONE: readonly Burial[] = [];
+const UNWRITTEN = Number.POSITIVE_INFINITY;
 const RETRY_MS = 1_000;
 const PROPERTIES_BYTES_MAX = 0xffff;
 const OF_DELIVERY: ReadonlySet<number> = new Set([

@@ -2,7 +2,7 @@
 
 import { HEADER_BYTES } from '../../../pubsub/command.ts';
 import type { StoredRecord } from '../store-port.ts';
-import type { LogFeed, LogReader } from './reader.ts';
+import type { LogFeed, LogReader, ReadingAccount } from './reader.ts';
 
 /** Looks for an offset, a stretch of the log at a time. */
 export interface StartSearch {
@@ -76,22 +76,26 @@ export class LastSearch implements StartSearch {
 export class LastPerTopicSearch implements StartSearch {
   /** Offsets of those records, when they are found. Below {@link until} no others are wanted. */
   readonly offsets = new Set<number>();
-  readonly until: number;
+  until: number;
   private readonly feed: LogFeed;
   private readonly reader: LogReader;
   private readonly byTopic = new Map<string, number>();
   private at: number;
+  /** What it remembers counts as what waits for its client. */
+  private readonly account: ReadingAccount;
+  private chargedBytes = 0;
 
-  constructor(feed: LogFeed, reader: LogReader) {
+  constructor(feed: LogFeed, reader: LogReader, account: ReadingAccount) {
     this.feed = feed;
     this.reader = reader;
+    this.account = account;
     this.until = feed.fed;
     this.at = feed.log.earliest;
   }
 
-  /** There are more topics than can be told apart: from the first one that was too many on, all records are wanted. */
-  get isFull(): boolean {
-    return this.byTopic.size >= TOPICS_MAX;
+  /** It is not needed any more, or not at the cost of this client. */
+  release(): void {
+    this.charge(-this.chargedBytes);
   }
 
   step(): number | null {
@@ -99,7 +103,7 @@ export class LastPerTopicSearch implements StartSearch {
       this.at = Math.max(this.at, this.feed.log.earliest);
       const records = readStretch(this.feed, this.reader, this.at, this.until);
       if (records === null) return null;
-      for (const record of records) this.look(record);
+      for (const record of records) if (record.offset < this.until) this.look(record);
       this.at = records.length === 0 ? this.until : records[records.length - 1].offset + 1;
       looked += records.length + 1;
     }
@@ -113,6 +117,7 @@ export class LastPerTopicSearch implements StartSearch {
       if (offset < first) first = offset;
     }
     this.byTopic.clear();
+    this.charge(this.offsets.size * OFFSET_CHARGE_BYTES - this.chargedBytes);
     return first;
   }
 
@@ -121,8 +126,20 @@ export class LastPerTopicSearch implements StartSearch {
     const { command, topicEnd, offset } = record;
     const bytes = Buffer.from(command.buffer, command.byteOffset, topicEnd);
     const topic = bytes.toString('latin1', HEADER_BYTES);
-    if (this.byTopic.has(topic) || !this.isFull) this.byTopic.set(topic, offset);
-    else this.offsets.add(offset);
+    if (!this.byTopic.has(topic)) {
+      // There are more topics than can be told apart: from the first one that is too many on, all records are wanted.
+      if (this.byTopic.size >= TOPICS_MAX || this.account.bytes >= this.account.bytesMax) {
+        this.until = offset;
+        return;
+      }
+      this.charge(topic.length + TOPIC_CHARGE_BYTES);
+    }
+    this.byTopic.set(topic, offset);
+  }
+
+  private charge(bytes: number): void {
+    this.chargedBytes += bytes;
+    this.account.charge(bytes);
   }
 }
 
@@ -144,3 +161,6 @@ const STRETCH = 1_024;
 const STRETCH_BYTES = 256 * 1024;
 /** Topics that one subscription tells apart. */
 const TOPICS_MAX = 65_536;
+/** What a topic costs beside its text while it is looked for, and an offset then. */
+const TOPIC_CHARGE_BYTES = 160;
+const OFFSET_CHARGE_BYTES = 40;

@@ -63,7 +63,8 @@ function faultOf(broker: BrokerState, channel: Channel, asked: Hello): ReasonCod
   const { client } = channel;
   if (asked.version !== BROKER_PROTOCOL_VERSION || asked.capabilities !== 0) return ReasonCode.UNSUPPORTED; // [BRK-8]
   // It is the first command: what came before it would belong to another session. [BRK-50]
-  if (client.greeted || broker.wills.has(broker.sessionOf(channel))) return ReasonCode.CONTRADICTION;
+  if (client.greeted || client.hasActed || broker.wills.has(broker.sessionOf(channel)))
+    return ReasonCode.CONTRADICTION;
   for (const other of client.channels) {
     if (other !== channel && other.role !== Role.UNDECIDED) return ReasonCode.CONTRADICTION;
   }
@@ -124,5 +125,6 @@ const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.STORE_FAILED]: 'The store keeps nothing any more.',
   [ReasonCode.LIMITED]: 'The broker has as many sessions as it allows.',
   [ReasonCode.QUOTA]: 'The wills of all clients are as large as the broker allows.',
+  [ReasonCode.NOT_AUTHORIZED]: 'A message id that begins with $ is for the broker.',
   [ReasonCode.TOO_LARGE]: 'The will is larger than the broker allows.',
 };

@@ -35,7 +35,7 @@ import { NoticeCode } from '../../../pubsub/session-commands.ts';
 import { decodeName, topicFault } from '../../../pubsub/topic.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import type { Subscription } from '../delivery/subscription.ts';
-import { keyOfMessage } from '../publishing/message-ids.ts';
+import { isReservedName, keyOfMessage } from '../publishing/message-ids.ts';
 import { codeOfFault, type Publisher } from '../publishing/publishers.ts';
 import type { Receipt } from '../publishing/receipts.ts';
 import type { BrokerState } from '../state.ts';
@@ -115,6 +115,10 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
   const terms = termsOf(message);
   const log = logOf(broker, message, isAsked, terms);
   if (isAsked && isRepeated(broker, publisher, id, log)) return;
+  if (key !== null && isReservedName(key) && broker.own.sessionOf(channel) === null) {
+    refuse(broker, publisher, id, ReasonCode.NOT_AUTHORIZED);
+    return;
+  }
   if (key !== null && isNamedAlready(broker, publisher, id, key)) return;
   if (message.length > COMMAND_BYTES_MAX) {
     // It is only with its topic in the place of the alias.

@@ -122,7 +122,7 @@ function begin(broker: BrokerState, request: ReadRequest, consumer: Consumer, fe
       consumer.beginAt(new LastSearch(feed, consumer.reader));
       break;
     case StartKind.LAST_PER_TOPIC:
-      consumer.beginAt(new LastPerTopicSearch(feed, consumer.reader));
+      consumer.beginAt(new LastPerTopicSearch(feed, consumer.reader, member.account));
       break;
   }
   consumer.whenBegun(() => request.answer(consumers.startOf(consumer, missed, member.isRecovered)));

@@ -16,6 +16,7 @@ import {
 } from '../../../pubsub/properties.ts';
 import { decodeName, topicFault } from '../../../pubsub/topic.ts';
 import { type Channel, Role } from '../delivery/client.ts';
+import { isReservedName, keyOfMessage } from '../publishing/message-ids.ts';
 import { codeOfFault } from '../publishing/publishers.ts';
 import type { BrokerState } from '../state.ts';
 import { refuse } from './hello.ts';
@@ -58,6 +59,8 @@ function keep(broker: BrokerState, channel: Channel, message: Uint8Array): Reaso
   if (message.length > WILL_BYTES_MAX) return ReasonCode.TOO_LARGE; // [BRK-103] and all wills together have a bound
   const delayMs = new DataView(message.buffer, message.byteOffset).getUint32(topicEnd);
   const publish = publishOf(message, topicEnd);
+  const name = keyOfMessage(publish, topicEnd);
+  if (name !== null && isReservedName(name)) return ReasonCode.NOT_AUTHORIZED;
   const isStored = (publish[1] & PublishFlag.QOS1) !== 0;
   return broker.wills.set(session, isStored ? named(broker, publish, topicEnd) : publish, delayMs)
     ? ReasonCode.NO_ERROR

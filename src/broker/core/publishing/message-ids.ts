@@ -95,6 +95,11 @@ export function keyOfMessage(publish: Uint8Array, topicEnd: number): string | nu
   return `${topicKey(publish)}\n${Buffer.from(publish.buffer, publish.byteOffset + at, length).toString('latin1')}`;
 }
 
+/** Names that begin with $ are the broker's: a client that could take them could keep the wills of others from being published. [BRK-91] */
+export function isReservedName(key: string): boolean {
+  return key[key.indexOf('\n') + 1] === '$';
+}
+
 /** Finds in a log, after a start, which messages it has of the time that is remembered. */
 export class NamesOfLog {
   private readonly log: LogPort;

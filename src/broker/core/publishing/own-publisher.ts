@@ -1,6 +1,6 @@
 /**
  * What the broker itself publishes: wills, and the leaving of those who are gone. It goes the way of a client's message, from a stream that nobody is at the other end of; so it
- * waits for a full queue as theirs do, and is stored where theirs are.
+ * waits for a full queue as theirs do, up to a bound, and is stored where theirs are.
  *
  * It is published when the core has nothing else to do in its turn: not in the middle of what it was doing when the message came to be.
  */
@@ -20,9 +20,10 @@ export class OwnPublisher {
   private stream: Channel;
   private lastId = 0;
 
-  constructor(services: DeliveryServices) {
+  /** @param waitingBytesMax - of messages that wait for full queues; further ones are left out where they would have to */
+  constructor(services: DeliveryServices, waitingBytesMax: number) {
     this.services = services;
-    this.client = new Client({ openableStreams: 0 }, 0, { usedBytes: 0, bytesMax: 0 });
+    this.client = new Client({ openableStreams: 0 }, waitingBytesMax, { usedBytes: 0, bytesMax: 0 });
     this.client.closed = true; // nothing goes to it
     this.session = new Session(this.client);
     this.stream = this.open();
