@@ -36,7 +36,8 @@ import type { StoreSurroundings } from './surroundings.ts';
 /** What recovery has found and put in order. */
 export interface OpenedStore {
   readonly directory: string;
-  readonly generation: number;
+  /** The manifest that was found: how many there were before, and in which file it is. */
+  readonly manifest: { readonly generation: number; readonly newest: number };
   readonly salt: number;
   readonly logs: readonly { readonly options: LogOptions; readonly opened: OpenedLog }[];
   /** Logs that are there and that nobody has configured. */
@@ -108,7 +109,7 @@ export class DiskStore implements StorePort, LogOwner, StateOwner {
     this.diskState = new DiskState(opened.state, this);
     this.logs = this.diskLogs;
     this.state = this.diskState;
-    this.manifest = new ManifestWriter(surroundings.files, opened.directory, opened.generation, () => ({
+    this.manifest = new ManifestWriter(surroundings.files, opened.directory, opened.manifest, () => ({
       salt: this.salt,
       boot: surroundings.boot,
       closed: this.isClosed ? 1 : 0,

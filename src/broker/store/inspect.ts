@@ -67,8 +67,8 @@ export interface Inspection {
   readonly manifest: Manifest | null;
   /** There is nothing here yet. */
   readonly isNew: boolean;
-  /** One of the two files is to be written anew. */
-  readonly manifestIsOdd: boolean;
+  /** Which of its two files counts. */
+  readonly newestManifest: number;
   readonly logs: readonly InspectedLog[];
   readonly state: InspectedState;
   readonly findings: StoreFinding[];
@@ -103,7 +103,14 @@ export async function inspectStore(
     if (!isNew) inspector.noManifest(found.damaged);
     const leftovers = isNew ? segments.map(({ file }) => file) : [];
     const state = { segment: null, values: new Map() };
-    return inspector.result({ manifest: null, isNew, manifestIsOdd: true, logs: [], state, leftovers });
+    return inspector.result({
+      manifest: null,
+      isNew,
+      newestManifest: found.newest,
+      logs: [],
+      state,
+      leftovers,
+    });
   }
   for (const file of found.damaged) inspector.manifestCopy(file, 'damaged');
   if (found.damaged.length === 0) for (const file of found.missing) inspector.manifestCopy(file, 'missing');
@@ -117,9 +124,9 @@ export async function inspectStore(
     const safe = Math.max(known.proven, proven.get(known.number) ?? 0);
     logs.push(await inspector.log(manifest, known, safe, checkpoint.get(known.number) ?? 0));
   }
-  const isOdd = found.damaged.length + found.missing.length > 0;
   const leftovers = await inspector.leftovers(manifest, state);
-  return inspector.result({ manifest, isNew: false, manifestIsOdd: isOdd, logs, state, leftovers });
+  const newestManifest = found.newest;
+  return inspector.result({ manifest, isNew: false, newestManifest, logs, state, leftovers });
 }
 
 /** Calls `take` with each record of a log from `from` on that its segments, as far as they were read, have. */

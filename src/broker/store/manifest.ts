@@ -4,6 +4,7 @@
 
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
+import { JspError } from '../../base/errors.ts';
 import { list, object, type Shaped, ShapeError, text, whole } from '../../base/shape.ts';
 import { codeOf, contentOf, type FileSystem, writeFully } from './file-system.ts';
 
@@ -25,8 +26,10 @@ const LOG = object({
   interval: whole(0, 1),
 });
 
+const VERSION = 1;
+
 const MANIFEST = object({
-  version: whole(1, 1),
+  version: whole(VERSION, VERSION),
   /** Rises with each that is written. */
   generation: count,
   salt: whole(0, 2 ** 32 - 1),
@@ -58,7 +61,11 @@ export function encodeManifest(manifest: Manifest): Buffer {
   return bytes;
 }
 
-/** Null: these bytes are none. Whatever is behind the document is not looked at: it is the end of a longer one. */
+/**
+ * Null: these bytes are none. Whatever is behind the document is not looked at: it is the end of a longer one.
+ *
+ * @throws {JspError} ERR_JSP_STORE_VERSION when it is sound, and of another version
+ */
 export function decodeManifest(bytes: Uint8Array): Manifest | null {
   if (bytes.length < HEADER_BYTES) return null;
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -67,16 +74,29 @@ export function decodeManifest(bytes: Uint8Array): Manifest | null {
   const body = view.subarray(HEADER_BYTES, end);
   if (crc32(body) !== view.readUInt32BE(12)) return null;
   try {
-    return MANIFEST(JSON.parse(body.toString()), 'manifest');
+    const document = JSON.parse(body.toString());
+    const version = document?.version;
+    if (Number.isInteger(version) && version !== VERSION) throw otherVersion(version);
+    return MANIFEST(document, 'manifest');
   } catch (error) {
     if (error instanceof ShapeError || error instanceof SyntaxError) return null;
     throw error;
   }
 }
 
+/** Not damage: nothing may be repaired of what this program does not know. */
+function otherVersion(version: number): JspError {
+  return new JspError(
+    'ERR_JSP_STORE_VERSION',
+    `the store is of version ${version}, and this program knows version ${VERSION}: nothing was changed. Use the program that it was made with, or another directory`,
+  );
+}
+
 export interface FoundManifest {
   /** Null: there is none that can be read. */
   readonly manifest: Manifest | null;
+  /** Which of the files that is: of both the last to be written anew. */
+  readonly newest: number;
   /** Files that are there and no manifest. */
   readonly damaged: readonly string[];
   /** Files that are not there. */
@@ -85,10 +105,11 @@ export interface FoundManifest {
 
 /** The newer of both files, or the one that can be read. */
 export async function readManifest(files: FileSystem, directory: string): Promise<FoundManifest> {
-  let newest: Manifest | null = null;
+  let found: Manifest | null = null;
+  let newest = 1;
   const damaged: string[] = [];
   const missing: string[] = [];
-  for (const name of MANIFEST_FILES) {
+  for (const [i, name] of MANIFEST_FILES.entries()) {
     let bytes: Uint8Array;
     try {
       bytes = await contentOf(files, join(directory, name));
@@ -99,16 +120,30 @@ export async function readManifest(files: FileSystem, directory: string): Promis
     }
     const manifest = decodeManifest(bytes);
     if (manifest === null) damaged.push(name);
-    else if (newest === null || manifest.generation > newest.generation) newest = manifest;
+    else if (found === null || manifest.generation > found.generation) {
+      found = manifest;
+      newest = i;
+    }
   }
-  return { manifest: newest, damaged, missing };
+  return { manifest: found, newest, damaged, missing };
 }
 
-/** Writes both files, one after the other, each on the disk before the other is touched. */
-export async function writeManifest(files: FileSystem, directory: string, manifest: Manifest): Promise<void> {
+/**
+ * Writes both files, one after the other, each on the disk before the other is touched: the one that counts, `newest`, is the last, so that there is one that
+ * can be read whatever happens.
+ *
+ * @param onWritten - called with each file that is on the disk, which is then the newest
+ */
+export async function writeManifest(
+  files: FileSystem,
+  directory: string,
+  manifest: Manifest,
+  newest: number,
+  onWritten: (index: number) => void = () => {},
+): Promise<void> {
   const bytes = encodeManifest(manifest);
-  for (const name of MANIFEST_FILES) {
-    const path = join(directory, name);
+  for (const index of [1 - newest, newest]) {
+    const path = join(directory, MANIFEST_FILES[index]);
     const file = await openOrCreate(files, path, directory);
     try {
       await writeFully(file, bytes, 0);
@@ -117,6 +152,7 @@ export async function writeManifest(files: FileSystem, directory: string, manife
     } finally {
       await file.close();
     }
+    onWritten(index);
   }
 }
 
@@ -140,18 +176,21 @@ export class ManifestWriter {
   private readonly directory: string;
   private readonly compose: () => Omit<Manifest, 'generation' | 'version'>;
   private generation: number;
+  /** Which file counts. */
+  private newest: number;
   private writing: Promise<void> = Promise.resolve();
   private waiting: Promise<void> | null = null;
 
   constructor(
     files: FileSystem,
     directory: string,
-    generation: number,
+    before: { readonly generation: number; readonly newest: number },
     compose: () => Omit<Manifest, 'generation' | 'version'>,
   ) {
     this.files = files;
     this.directory = directory;
-    this.generation = generation;
+    this.generation = before.generation;
+    this.newest = before.newest;
     this.compose = compose;
   }
 
@@ -165,10 +204,9 @@ export class ManifestWriter {
 
   private write(): Promise<void> {
     this.waiting = null;
-    this.writing = writeManifest(this.files, this.directory, {
-      version: 1,
-      generation: ++this.generation,
-      ...this.compose(),
+    const manifest = { version: VERSION, generation: ++this.generation, ...this.compose() };
+    this.writing = writeManifest(this.files, this.directory, manifest, this.newest, (index) => {
+      this.newest = index;
     });
     return this.writing;
   }

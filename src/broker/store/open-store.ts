@@ -194,7 +194,8 @@ class Opening {
     }
     await files.syncFolder(directory);
     await files.syncFolder(dirname(directory)).catch(() => {}); // may be nobody's to open; it was made before
-    return { directory, generation: seen.manifest?.generation ?? 0, salt, logs: opened, others, state, ids };
+    const manifest = { generation: seen.manifest?.generation ?? 0, newest: seen.newestManifest };
+    return { directory, manifest, salt, logs: opened, others, state, ids };
   }
 
   private async openState(): Promise<OpenedStore['state']> {

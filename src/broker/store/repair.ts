@@ -96,13 +96,8 @@ class Repair {
     for (const log of seen.logs) logs.push(await this.log(log, manifest, seen.findings));
     const state = await this.state(seen, manifest);
     const { generation } = manifest;
-    await writeManifest(this.files, this.directory, {
-      ...manifest,
-      generation: generation + 1,
-      closed: 0,
-      logs,
-      state,
-    });
+    const repaired = { ...manifest, generation: generation + 1, closed: 0, logs, state };
+    await writeManifest(this.files, this.directory, repaired, seen.newestManifest);
     await this.files.syncFolder(this.directory);
   }
 
@@ -290,11 +285,8 @@ class Repair {
     }
     for (const number of logs.keys()) this.newEpochs.push(number);
     const manifest = { version: 1, generation: 1, boot, closed: 0, state: { segment: state, proven: 0 } };
-    await writeManifest(this.files, this.directory, {
-      ...manifest,
-      salt: salt === -1 ? random() >>> 0 : salt,
-      logs: [...logs.values()],
-    });
+    const rebuilt = { ...manifest, salt: salt === -1 ? random() >>> 0 : salt, logs: [...logs.values()] };
+    await writeManifest(this.files, this.directory, rebuilt, seen.newestManifest);
   }
 
   // ---- files ----

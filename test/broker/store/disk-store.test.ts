@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { AppendFault, type LogPort, type StoreEvents } from '../../../src/broker/core/store-port.ts';
 import type { DiskStore } from '../../../src/broker/store/disk-store.ts';
+import { decodeManifest, encodeManifest, type Manifest } from '../../../src/broker/store/manifest.ts';
 import { openStore } from '../../../src/broker/store/open-store.ts';
 import { emptyFolder } from '../../empty-folder.ts';
 import { settled } from './store-clock.ts';
@@ -287,6 +288,7 @@ describe('the state', () => {
         await bench.clock.pass(15);
       }
       if (operations === 1) expect(store.metrics().stateBytes).toBeLessThan(800_000);
+      bench.files.faults.shortWrites = 1;
       bench.files.operationsLeft = operations;
       for (let i = 12; i < 24; i++) {
         store.state.put(`key/${i % 2}`, new Uint8Array(100_000).fill(i));
@@ -485,4 +487,45 @@ test('a segment in the place of another one is not taken for it [STO-3]', async 
       expect(await allOf(log)).toEqual([]);
     }
   }
+});
+
+test('one of the manifests can be read however often the power fails while the other is written anew [STO-2]', async () => {
+  for (const torn of ['manifest.0', 'manifest.1']) {
+    let operations = 0;
+    for (let isOpened = false; !isOpened; operations++) {
+      const bench = new Bench();
+      const { store } = await bench.open();
+      await stored(store, store.logs[0], payloads(3));
+      await store.close();
+      const path = join(DIRECTORY, torn);
+      bench.files.overwrite(path, bench.files.contentOf(path).slice(0, 20));
+      bench.files.faults.shortWrites = 1;
+      bench.files.operationsLeft = operations;
+      const opening = bench.open().then(() => true);
+      isOpened = await Promise.race([opening, settled(200).then(() => false)]);
+      bench.files.operationsLeft = 0;
+      bench.files = bench.files.afterKill();
+      const sound = ['manifest.0', 'manifest.1'].filter((name) => {
+        return decodeManifest(bench.files.contentOf(join(DIRECTORY, name))) !== null;
+      });
+      expect(sound.length, `${torn} was torn, and after ${operations} operations`).toBeGreaterThan(0);
+    }
+    expect(operations).toBeGreaterThan(5);
+  }
+});
+
+test('a store of another version is refused as that, and not repaired', async () => {
+  const bench = new Bench();
+  const { store } = await bench.open();
+  await stored(store, store.logs[0], payloads(3));
+  await store.close();
+  for (const name of ['manifest.0', 'manifest.1']) {
+    const path = join(DIRECTORY, name);
+    const manifest = decodeManifest(bench.files.contentOf(path)) as Manifest;
+    bench.files.overwrite(path, encodeManifest({ ...manifest, version: 2 }));
+  }
+  const before = bench.files.paths().map((path) => [path, bench.files.contentOf(path)]);
+  for (const onCorruption of ['refuse', 'quarantine'] as const)
+    await expect(bench.open({ onCorruption })).rejects.toMatchObject({ code: 'ERR_JSP_STORE_VERSION' });
+  expect(bench.files.paths().map((path) => [path, bench.files.contentOf(path)])).toEqual(before);
 });
