@@ -192,6 +192,17 @@ describe('what belongs to others', () => {
   });
 });
 
+test('who takes a subscription back before it is known where it begins has an answer to both [BRK-4]', () => {
+  const world = new World();
+  Object.assign(world.store.logs[0], { firstAt: () => null }); // it is still being looked for
+  const stream = world.connect().open();
+  stream.send(subscribe('nothing', SubscribeFlag.QOS1, { start: StartKind.TIME, startValue: 1 }));
+  stream.carry();
+  expect(stream.link.lines).toEqual([]);
+  stream.unsubscribe(2, 'nothing');
+  expect(taken(stream)).toEqual(['SUBSCRIBED 1', 'UNSUBSCRIBED 2']);
+});
+
 test('a broker that closes in a part of a millisecond, or never, tells so [BRK-47]', () => {
   const world = new World();
   const guest = world.hello('guest');

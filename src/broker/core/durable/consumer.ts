@@ -225,8 +225,10 @@ export class Consumer implements ReaderOwner {
     if (this.search instanceof LastPerTopicSearch) this.search.release();
     this.search = null;
     this.dropSelection();
-    this.onBegun = [];
     inFlight.shrink();
+    const acts = this.onBegun;
+    this.onBegun = [];
+    for (const act of acts) act(); // who has asked is answered, though it begins nowhere any more
   }
 
   /** Lets its members look whether there is something for them. */

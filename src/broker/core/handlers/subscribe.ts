@@ -127,9 +127,12 @@ function addFilter(broker: BrokerState, channel: Channel, filter: string | null,
     held,
     open,
     answer: (start) => {
+      if (channel.closed) return;
       channel.delivery.answer(encodeSubscribed(id, start));
       const subscription = broker.subscriptionOf(channel);
-      if (!isHeld && subscription !== undefined) replayRetained(broker, subscription, filter, handling);
+      if (!isHeld && subscription?.filters.has(filter)) {
+        replayRetained(broker, subscription, filter, handling);
+      }
     },
   });
 }
