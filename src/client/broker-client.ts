@@ -9,7 +9,7 @@ import { checkOptions, chosenOptions, number, type OptionTable } from '../base/o
 import { type RandomSource, randomBytes } from '../base/random.ts';
 import { COMMAND_BYTES_MAX, Command, encodePlain, LANES_MAX } from '../pubsub/command.ts';
 import { type Notice, NoticeCode } from '../pubsub/session-commands.ts';
-import { assertFilter } from '../pubsub/topic.ts';
+import { assertFilter, assertTopic } from '../pubsub/topic.ts';
 import { abortError, abortSignal, onAbort, unlessAborted } from '../transport/abort.ts';
 import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/connect.ts';
 import { type AppState, CLOSE_STALL_MS, type NetworkType } from '../transport/connection.ts';
@@ -37,6 +37,7 @@ import type { PublishReceipt } from './sequence.ts';
 import { checkTogether, SUBSCRIBE_OPTIONS, type SubscribeOptions } from './subscribe-options.ts';
 import type { Subscription } from './subscription.ts';
 import { Subscriptions } from './subscriptions.ts';
+import { undertake } from './undertaking.ts';
 import { type Will, WillKeeper } from './will.ts';
 
 /** For whatever waits for the broker. */
@@ -267,19 +268,27 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
 
   /** Resolves when {@link publish} may go on; at once when it never had to stop. Rejects when the connection ends. */
   drained(options: WaitOptions = {}): Promise<void> {
-    checkOptions('drained', options, WAIT_OPTIONS);
-    if (this.life.failure !== null) return Promise.reject(this.life.failure);
-    return this.outbox.drained(options.signal);
+    return undertake(
+      () => checkOptions('drained', options, WAIT_OPTIONS),
+      async () => {
+        if (this.life.failure !== null) throw this.life.failure;
+        await this.outbox.drained(options.signal);
+      },
+    );
   }
 
   /**
    * Resolves when the broker has handed everything published so far to the queues of its subscribers. Where a queue is full that
    * takes until its subscriber has read: do not await it between messages of a subscription that this client's publishes feed.
    */
-  async flush(options: WaitOptions = {}): Promise<void> {
-    checkOptions('flush', options, WAIT_OPTIONS);
-    this.assertOpen();
-    await this.outbox.flush(options.signal);
+  flush(options: WaitOptions = {}): Promise<void> {
+    return undertake(
+      () => checkOptions('flush', options, WAIT_OPTIONS),
+      async () => {
+        this.assertOpen();
+        await this.outbox.flush(options.signal);
+      },
+    );
   }
 
   /**
@@ -299,25 +308,29 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     handler: MessageHandler<T>,
     options?: SubscribeOptions<T>,
   ): Promise<Subscription<T>>;
-  async subscribe<T>(
+  subscribe<T>(
     filter: string | readonly string[],
     second?: MessageHandler<T> | SubscribeOptions<T>,
     third: SubscribeOptions<T> = {},
   ): Promise<Subscription<T>> {
     const handler = typeof second === 'function' ? second : null;
     const options = handler === null && second !== undefined ? (second as SubscribeOptions<T>) : third;
-    checkOptions('subscribe', options as SubscribeOptions, SUBSCRIBE_OPTIONS);
-    checkTogether(options as SubscribeOptions);
     const filters = Array.isArray(filter) ? [...new Set<string>(filter)] : [filter as string];
-    if (filters.length === 0) throw new RangeError('filter must not be an empty list');
-    filters.forEach(assertFilter);
-    this.assertOpen();
-    const opening = this.subscriptions.open(
-      filters,
-      handler as MessageHandler | null,
-      options as SubscribeOptions,
-    );
-    return (await opening) as unknown as Subscription<T>;
+    const check = () => {
+      checkOptions('subscribe', options as SubscribeOptions, SUBSCRIBE_OPTIONS);
+      checkTogether(options as SubscribeOptions);
+      if (filters.length === 0) throw new RangeError('filter must not be an empty list');
+      filters.forEach(assertFilter);
+    };
+    return undertake(check, async () => {
+      this.assertOpen();
+      const opening = this.subscriptions.open(
+        filters,
+        handler as MessageHandler | null,
+        options as SubscribeOptions,
+      );
+      return (await opening) as unknown as Subscription<T>;
+    });
   }
 
   /**
@@ -327,22 +340,27 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
    * @throws {JspError} `ERR_JSP_TIMEOUT`; `ERR_JSP_NO_RESPONDERS` at once, when nobody is there to answer; `ERR_JSP_REQUEST_FAILED`, with the status as its
    * `applicationCode`, when the one who answers says so; `ERR_JSP_OFFLINE`; `ERR_JSP_PAYLOAD_INVALID`; `ERR_JSP_ABORTED`; what a publish throws
    */
-  async request<T = unknown>(
+  request<T = unknown>(
     topic: string,
     payload: unknown,
     options: RequestOptions<T> = {},
   ): Promise<Message<T>> {
-    checkOptions('request', options as RequestOptions, REQUEST_OPTIONS);
-    this.assertOpen();
-    const { breaker } = this;
-    if (breaker === null) return this.requests.request(topic, payload, options);
-    if (!breaker.admits()) throw circuitOpenError();
-    const answered = this.requests.request(topic, payload, options);
-    answered.then(
-      () => breaker.settled(null),
-      (error) => breaker.settled(error as JspError),
-    );
-    return answered;
+    const check = () => {
+      checkOptions('request', options as RequestOptions, REQUEST_OPTIONS);
+      assertTopic(topic);
+    };
+    return undertake(check, async () => {
+      this.assertOpen();
+      const { breaker } = this;
+      if (breaker === null) return this.requests.request(topic, payload, options);
+      if (!breaker.admits()) throw circuitOpenError();
+      const answered = this.requests.request(topic, payload, options);
+      answered.then(
+        () => breaker.settled(null),
+        (error) => breaker.settled(error as JspError),
+      );
+      return answered;
+    });
   }
 
   /**
@@ -351,15 +369,20 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
    *
    * @throws {JspError} as {@link subscribe}
    */
-  async reply<T = unknown>(
+  reply<T = unknown>(
     filter: string | readonly string[],
     handler: ReplyHandler<T>,
     options: ReplyOptions<T> = {},
   ): Promise<Subscription<T>> {
-    checkOptions('reply', options as ReplyOptions, REPLY_OPTIONS);
     const { group, ...rest } = options;
     const filters = groupFilters(typeof filter === 'string' ? [filter] : filter, group);
-    return this.subscribe(filters, answering(handler as ReplyHandler) as MessageHandler<T>, rest);
+    const check = () => {
+      checkOptions('reply', options as ReplyOptions, REPLY_OPTIONS);
+      filters.forEach(assertFilter);
+    };
+    return undertake(check, () =>
+      this.subscribe(filters, answering(handler as ReplyHandler) as MessageHandler<T>, rest),
+    );
   }
 
   /**
@@ -368,20 +391,28 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
    *
    * @throws {JspError} as a publish of it; `ERR_JSP_BROKER` when the broker refuses
    */
-  async setWill<T = Uint8Array | string>(will: Will<T> | null, options: WaitOptions = {}): Promise<void> {
-    checkOptions('setWill', options, WAIT_OPTIONS);
-    this.assertOpen();
-    if (options.signal?.aborted) throw abortError(options.signal);
-    await unlessAborted(this.will.set(will as Will | null, this.codec), options.signal);
+  setWill<T = Uint8Array | string>(will: Will<T> | null, options: WaitOptions = {}): Promise<void> {
+    return undertake(
+      () => checkOptions('setWill', options, WAIT_OPTIONS),
+      async () => {
+        this.assertOpen();
+        if (options.signal?.aborted) throw abortError(options.signal);
+        await unlessAborted(this.will.set(will as Will | null, this.codec), options.signal);
+      },
+    );
   }
 
   /** One round trip to the broker, in ms. */
-  async ping(options: WaitOptions = {}): Promise<number> {
-    checkOptions('ping', options, WAIT_OPTIONS);
-    const { control } = this.onlineLink();
-    const start = performance.now();
-    await control.request((id) => encodePlain(Command.PING, id), options.signal);
-    return performance.now() - start;
+  ping(options: WaitOptions = {}): Promise<number> {
+    return undertake(
+      () => checkOptions('ping', options, WAIT_OPTIONS),
+      async () => {
+        const { control } = this.onlineLink();
+        const start = performance.now();
+        await control.request((id) => encodePlain(Command.PING, id), options.signal);
+        return performance.now() - start;
+      },
+    );
   }
 
   /**
@@ -404,7 +435,9 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
       options.stallMs ?? CLOSE_STALL_MS,
     );
     const forget = onAbort(options.signal, () => goodbye.shorten(0));
-    return goodbye.done.finally(forget);
+    const gone = goodbye.done.finally(forget);
+    gone.catch(() => {}); // whoever waits hears of it
+    return gone;
   }
 
   /**
@@ -414,20 +447,24 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
    * @throws {DrainError} `ERR_JSP_CLOSE_INCOMPLETE` when the time is over first, when messages were left that nobody acknowledged, or when the client cannot come back: its `unsettled` lists
    * what is not settled
    */
-  async drain(options: DrainOptions = {}): Promise<void> {
-    checkOptions('drain', options, DRAIN_OPTIONS);
-    if (this.draining === null) {
-      this.assertOpen();
-      this.draining = new Drain(
-        this.life,
-        this.subscriptions,
-        this.outbox,
-        () => this.close({ timeoutMs: GOODBYE_MS }),
-        this.closed,
-      );
-    }
-    this.draining.shorten(options);
-    await this.draining.done;
+  drain(options: DrainOptions = {}): Promise<void> {
+    return undertake(
+      () => checkOptions('drain', options, DRAIN_OPTIONS),
+      async () => {
+        if (this.draining === null) {
+          this.assertOpen();
+          this.draining = new Drain(
+            this.life,
+            this.subscriptions,
+            this.outbox,
+            () => this.close({ timeoutMs: GOODBYE_MS }),
+            this.closed,
+          );
+        }
+        this.draining.shorten(options);
+        await this.draining.done;
+      },
+    );
   }
 
   /** Figures of this client, up to now. */

@@ -60,6 +60,7 @@ import {
   type SubscriptionEvents,
 } from './subscription.ts';
 import { SubscriptionStreams } from './subscription-streams.ts';
+import { undertake } from './undertaking.ts';
 
 /** What a subscription tells its client, and asks of it. */
 export interface SubscriptionOwner {
@@ -184,15 +185,19 @@ export class OpenSubscription
     if (error !== null) throw error;
   }
 
-  async unsubscribe(signal?: AbortSignal): Promise<void> {
-    checkOptions('unsubscribe', { signal }, UNSUBSCRIBE_OPTIONS);
-    if (this.takenBack === null) {
-      this.takenBack = this.takeBack();
-      this.takenBack.catch(() => {}); // whoever waits hears of it
-      this.readOn();
-    }
-    if (signal?.aborted) throw abortError(signal);
-    await unlessAborted(this.takenBack, signal);
+  unsubscribe(signal?: AbortSignal): Promise<void> {
+    return undertake(
+      () => checkOptions('unsubscribe', { signal }, UNSUBSCRIBE_OPTIONS),
+      async () => {
+        if (this.takenBack === null) {
+          this.takenBack = this.takeBack();
+          this.takenBack.catch(() => {}); // whoever waits hears of it
+          this.readOn();
+        }
+        if (signal?.aborted) throw abortError(signal);
+        await unlessAborted(this.takenBack, signal);
+      },
+    );
   }
 
   close(): void {
