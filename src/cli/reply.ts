@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { printable } from '../base/errors.ts';
 import { connectClient, type Message, type RespondOptions } from '../client/index.ts';
 import type { ProfileName } from '../transport/profiles.ts';
@@ -50,7 +50,11 @@ export function addReplyCommand(program: Command): void {
     .option('--group <name>', 'share the requests with all who answer in this group')
     .option('--count <n>', 'end after so many requests', wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .option('--jobs <n>', 'commands that run at the same time', wholeNumber(1, 1_024), availableParallelism())
-    .option('--timeout <time>', 'end a command that runs longer, and answer with an error', duration, 30_000)
+    .addOption(
+      new Option('--timeout <time>', 'end a command that runs longer, and answer with an error')
+        .argParser(duration)
+        .default(30_000, '30s'),
+    )
     .addOption(qlogOption())
     .addHelpText('after', HELP)
     .action(reply);
@@ -175,7 +179,11 @@ function outputOf(command: readonly string[], message: Message, timeoutMs: numbe
     });
     child.once('error', (error) => resolve(failure(message, error.message)));
     child.once('close', (exitCode, signal) => {
-      if (exitCode === 0) return resolve({ payload: Buffer.concat(output, bytes) });
+      if (exitCode === 0) {
+        if (errors.trim() !== '')
+          warn(`the command for a request to ${printable(message.topic)} says: ${printable(errors.trim())}`);
+        return resolve({ payload: Buffer.concat(output, bytes) });
+      }
       const why =
         bytes > PAYLOAD_BYTES_MAX ? 'its answer is too large' : `it ended with ${exitCode ?? signal}`;
       resolve(failure(message, errors.trim() === '' ? why : `${why}: ${errors.trim()}`));
@@ -204,7 +212,7 @@ const ERRORS_MAX = 2_048;
 const HELP = `
 "answering" on stderr says that requests come from then on. A command is run once for each request, without a shell: for one, write sh -c '...'. It has the
 request as its stdin, and JSP_TOPIC, JSP_KEY, JSP_CONTENT_TYPE and JSP_HEADER_NAME of each header in its environment. When it fails, the request
-fails, with status 500 and what the command said on stderr. Several that answer to the same --group share the requests.
+fails, with status 500 and what the command said on stderr, which is shown here in any case. Several that answer to the same --group share the requests.
 SIGINT, SIGTERM and SIGHUP end it when what has begun is answered.
 
 Examples:

@@ -93,7 +93,8 @@ describe('jsp pub and jsp sub with QoS 1', () => {
 
 describe('jsp reply', () => {
   test('answers with what a command prints; a command that fails makes the request fail', async () => {
-    const script = 'if [ "$JSP_HEADER_FAIL" ]; then echo cannot >&2; exit 3; fi; echo "$JSP_TOPIC: $(cat)"';
+    const script =
+      'if [ "$JSP_HEADER_FAIL" ]; then echo cannot >&2; exit 3; fi; echo heard >&2; echo "$JSP_TOPIC: $(cat)"';
     const service = new Jsp(['reply', 'rpc/+', '--url', url, '--count', '2', '--', 'sh', '-c', script]);
     await service.until(({ err }) => err.includes('answering'));
     const asked = await jsp(['pub', '--request', 'rpc/upper', 'text', '--url', url]);
@@ -105,7 +106,7 @@ describe('jsp reply', () => {
     expect([exitCode, err]).toEqual([
       0,
       expect.stringMatching(
-        /^answering\nwarning: the command for a request to rpc\/x failed: it ended with 3: cannot\n$/,
+        /^answering\nwarning: the command for a request to rpc\/upper says: heard\nwarning: the command for a request to rpc\/x failed: it ended with 3: cannot\n$/,
       ),
     ]);
   });
