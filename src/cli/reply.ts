@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { type Command, Option } from 'commander';
 import { printable } from '../base/errors.ts';
 import { connectClient, type Message, type RespondOptions } from '../client/index.ts';
+import { assertFilter } from '../pubsub/topic.ts';
 import type { ProfileName } from '../transport/profiles.ts';
 import {
   assertUtf8,
@@ -71,6 +72,7 @@ async function reply(filter: string, command: readonly string[], options: ReplyO
     throw new CommandError('ERR_JSP_USAGE', 'an answer is one of these: a command, --echo, or --text');
   }
   assertUtf8(filter, 'the filter');
+  assertFilter(filter);
   const client = await connectClient(findServerUrl(options.url), {
     messageBytesMax: MESSAGE_BYTES_MAX,
     ...profileOrHeartbeats(options.profile),

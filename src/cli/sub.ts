@@ -8,6 +8,7 @@ import {
   type SubscribeOptions,
   type UnopenedMessage,
 } from '../client/index.ts';
+import { assertFilter } from '../pubsub/topic.ts';
 import type { ProfileName } from '../transport/profiles.ts';
 import {
   assertUtf8,
@@ -118,6 +119,7 @@ async function subscribe(filter: string, options: SubOptions): Promise<void> {
     throw new CommandError('ERR_JSP_USAGE', '--raw prints nothing but bytes: leave out --json and --topics');
   }
   assertUtf8(filter, 'the filter');
+  assertFilter(filter);
   const subscribing = subscribeOptions(options);
   const client = await connectClient(findServerUrl(options.url), {
     messageBytesMax: MESSAGE_BYTES_MAX,
