@@ -284,33 +284,17 @@ class Inspector {
   noManifest(damaged: readonly string[]): void {
     const file = damaged[0] ?? 'manifest.0';
     const kind = damaged.length > 0 ? FindingKind.DAMAGED : FindingKind.MISSING;
-    this.findings.push({
-      kind,
-      file,
-      position: 0,
-      bytes: 0,
-      log: '',
-      from: 0,
-      until: 0,
-      isLoss: true,
-      message: 'neither of the two files that say what there is can be read',
-    });
+    this.addOfManifest(kind, file, true, 'neither of the two files that say what there is can be read');
   }
 
   manifestCopy(file: string, what: 'damaged' | 'missing'): void {
     const kind = what === 'damaged' ? FindingKind.DAMAGED : FindingKind.MISSING;
     const message = `one of the two files that say what there is is ${what}; the other one has it`;
-    this.findings.push({
-      kind,
-      file,
-      position: 0,
-      bytes: 0,
-      log: '',
-      from: 0,
-      until: 0,
-      isLoss: false,
-      message,
-    });
+    this.addOfManifest(kind, file, false, message);
+  }
+
+  private addOfManifest(kind: FindingKind, file: string, isLoss: boolean, message: string): void {
+    this.findings.push({ kind, file, position: 0, bytes: 0, log: '', from: 0, until: 0, isLoss, message });
   }
 
   /** Segments of a store without a manifest. */

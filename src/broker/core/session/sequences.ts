@@ -3,7 +3,7 @@
  * so the last number of each tells a message from its repetition, however long ago it was, without a window. [BRK-53]
  */
 
-export const SEQUENCES = 4;
+import { SEQUENCES } from '../../../pubsub/session-commands.ts';
 
 export class Sequences {
   private readonly last: number[];
