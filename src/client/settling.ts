@@ -43,9 +43,9 @@ export class Settling implements Settler {
   /** What was below this when the last round ended was settled then, unless it is carried; 0: the broker knows by itself. */
   private settledBelow = 0;
   private readonly unsettled = new Map<number, Delivery>();
-  /** Of this round, that are to come again. */
-  private readonly nacked = new Map<number, Delivery>();
-  private readonly carried = new Map<number, Delivery>();
+  /** Offsets of this round that are to come again: to somebody else, where a group shares them. */
+  private readonly nacked = new Set<number>();
+  private readonly carried = new Map<number, Delivery | GivenBack>();
   private acks: number[] = [];
   private progressTimer: TimerHandle | null = null;
 
@@ -71,8 +71,9 @@ export class Settling implements Settler {
 
   /** Those of them that the application has. */
   get handedOver(): readonly Delivery[] {
-    const both = [...this.carried.values(), ...this.unsettled.values()];
-    return both.filter(({ isHandedOver, isSettled }) => isHandedOver && !isSettled);
+    const all = [...this.carried.values(), ...this.unsettled.values()];
+    const deliveries = all.filter((each) => each instanceof Delivery);
+    return deliveries.filter(({ isHandedOver, isSettled }) => isHandedOver && !isSettled);
   }
 
   /** What the application has settled, and the broker does not know: its connection has ended meanwhile. */
@@ -118,10 +119,10 @@ export class Settling implements Settler {
     this.round++;
     this.acks = [];
     this.stopProgress();
-    for (const deliveries of [this.unsettled, this.nacked]) {
-      for (const [offset, delivery] of deliveries) this.carried.set(offset, delivery);
-      deliveries.clear();
-    }
+    for (const [offset, delivery] of this.unsettled) this.carried.set(offset, delivery);
+    for (const offset of this.nacked) this.carried.set(offset, new GivenBack(offset));
+    this.unsettled.clear();
+    this.nacked.clear();
     bound(this.carried);
   }
 
@@ -166,7 +167,7 @@ export class Settling implements Settler {
     if (outcome === Outcome.NACK) {
       if (current !== delivery) return false; // it has come again already
       this.write(encodeNack(idOf(offset), delayMs ?? NACK_BACKOFF, reason ?? ''));
-      this.nacked.set(offset, delivery);
+      this.nacked.add(offset);
       bound(this.nacked);
     } else if (outcome === Outcome.ACK) this.acknowledge(offset);
     else if (reason === undefined) this.write(encodeAck(idOf(offset), AckFlag.TERMINATE));
@@ -278,10 +279,23 @@ export class Settling implements Settler {
 }
 
 /** Those that have been there for longest go: nothing grows without a bound. */
-function bound(deliveries: Map<number, Delivery>): void {
-  for (const offset of deliveries.keys()) {
-    if (deliveries.size <= CARRIED_MAX) break;
-    deliveries.delete(offset);
+function bound(byOffset: Map<number, unknown> | Set<number>): void {
+  for (const offset of byOffset.keys()) {
+    if (byOffset.size <= CARRIED_MAX) break;
+    byOffset.delete(offset);
+  }
+}
+
+/** What is known of a message that the application has refused, and does not hold any more. */
+class GivenBack {
+  readonly offset: number;
+  readonly isSettled = true;
+  readonly isDone = false;
+  readonly isHandedOver = true;
+  readonly isRedelivered = true;
+
+  constructor(offset: number) {
+    this.offset = offset;
   }
 }
 

@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type Delivery, Outcome } from '../../src/client/message.ts';
@@ -162,3 +164,24 @@ test.each([true, false])(
     );
   },
 );
+
+test('a message that the application has given back is not held, whoever gets it next [CLT-22]', () => {
+  setFlagsFromString('--expose-gc');
+  const gc = runInNewContext('gc') as () => void;
+  const settling = new Settling(3_000, false, new ManualClock(), () => {});
+  settling.begin(() => {}, { epoch: 1, next: 1 }, false, false);
+  const givenBack = (offset: number) => {
+    const command = publishPrefix('t', PublishFlag.QOS1, offset);
+    const delivery = settling.receive(command, 9, offset);
+    if (delivery === null) throw new Error('it was not handed over');
+    settling.settle(delivery, Outcome.NACK, {});
+    return new WeakRef(delivery);
+  };
+  const deliveries = Array.from({ length: 100 }, (_, i) => givenBack(i + 1));
+  return new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
+    gc();
+    expect(deliveries.filter((delivery) => delivery.deref() !== undefined).length).toBeLessThan(5);
+    settling.breakOff();
+    expect(settling.resumption).toEqual({ epoch: 1, offset: 1 });
+  });
+});
