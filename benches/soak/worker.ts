@@ -124,7 +124,7 @@ async function subscribe(url: string): Promise<void> {
       if (!message.redelivered && Math.random() < 0.02) throw new Error('refused, to be tried again');
       count('orders worked');
     };
-    const member = await client.subscribe('$share/work/orders/#', work, { qos: 1, backoffMs: [200] });
+    const member = await client.subscribe('$share/kitchen/orders/#', work, { qos: 1, backoffMs: [200] });
     member.on('handlerError', () => count('orders refused'));
   }
   await client.subscribe('state/#', () => count('state delivered'));
