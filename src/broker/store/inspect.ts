@@ -33,6 +33,11 @@ export function folderOf(log: number): string {
   return `log-${log}`;
 }
 
+/** Whether a folder of that name in a store is of a log or the state. */
+export function holdsSegments(folder: string): boolean {
+  return folder === STATE_FOLDER || /^log-\d+$/.test(folder);
+}
+
 export interface InspectedSegment {
   readonly base: number;
   /** Path in the store's directory. */
@@ -301,7 +306,7 @@ class Inspector {
   async segmentsAnywhere(): Promise<{ file: string; hasRecords: boolean }[]> {
     const found: { file: string; hasRecords: boolean }[] = [];
     for (const folder of await this.files.list(this.directory)) {
-      if (folder !== STATE_FOLDER && !/^log-\d+$/.test(folder)) continue;
+      if (!holdsSegments(folder)) continue;
       for (const name of await this.files.list(join(this.directory, folder))) {
         const file = join(folder, name);
         if (baseOf(name) >= 0)

@@ -4,8 +4,8 @@
  */
 
 import { dirname, join } from 'node:path';
-import { type FileSystem, writeFully } from './file-system.ts';
-import { FindingKind, recordsText, type StoreFinding } from './findings.ts';
+import { codeOf, contentOf, type FileSystem, writeFully } from './file-system.ts';
+import { FindingKind, type StoreFinding } from './findings.ts';
 import {
   BatchFlag,
   batchBytes,
@@ -21,6 +21,7 @@ import {
 } from './format.ts';
 import {
   folderOf,
+  holdsSegments,
   type InspectedLog,
   type InspectedSegment,
   type Inspection,
@@ -112,26 +113,21 @@ class Repair {
     const own = findings.filter((finding) => finding.log === known.name && finding.kind !== FindingKind.TORN);
     if (own.length === 0) return known;
     for (const { kind, file } of own) if (kind === FindingKind.UNEXPECTED) await this.putAside(file);
-    let isCertain = true;
     const { segments } = log;
+    const lastThere = segments.at(-1);
+    const endThere = lastThere === undefined ? 0 : this.endOf(log, lastThere);
+    // A last segment that is missing is made anew, behind all that anything says that there was.
+    const isMissing = lastThere?.base !== known.last;
+    const last = isMissing ? Math.max(known.last, log.proven, endThere) : known.last;
+    // Where the end of a log is lost, there may have been records in it that nobody knows of: then readers begin anew.
+    let isCertain = lastThere !== undefined && !isMissing && !this.mayLackRecords(log, lastThere);
     for (let i = 0; i < segments.length; i++) {
       const segment = segments[i];
-      const follows = segments[i + 1]?.base ?? -1;
-      // Of the last one the end may have been lost with records that nobody knows of: then readers begin anew.
-      const end = follows === -1 ? this.endOf(log, segment) : follows;
-      if (follows === -1 && this.mayLackRecords(log, segment)) isCertain = false;
-      const isOdd = segment.content !== null && this.isDamaged(segment);
-      if (isOdd || segment.index.next < end) await this.segment(segment, known, manifest.salt, end);
+      const end = segments[i + 1]?.base ?? (isMissing ? last : endThere);
+      if (this.isDamaged(segment) || segment.index.next < end)
+        await this.segment(segment, known, manifest.salt, end);
     }
-    let last = segments.at(-1)?.base ?? -1;
-    if (last !== known.last) {
-      isCertain = false;
-      last = Math.max(known.last, log.proven, segments.at(-1)?.index.next ?? 0);
-      await this.emptySegment(known, last, manifest.salt);
-      const before = segments.at(-1);
-      if (before !== undefined && before.index.next < last)
-        await this.segment(before, known, manifest.salt, last);
-    }
+    if (isMissing) await this.emptySegment(known, last, manifest.salt);
     if (own.some(({ kind, isLoss }) => isLoss && kind === FindingKind.UNEXPECTED)) isCertain = false;
     if (!isCertain) this.newEpochs.push(known.number);
     const bases = [...segments.map(({ base }) => base), last];
@@ -259,9 +255,10 @@ class Repair {
     let state = 0;
     const logs = new Map<number, ManifestLog>();
     for (const folder of await this.files.list(this.directory)) {
-      const names = await this.files.list(join(this.directory, folder)).catch(() => []);
+      if (!holdsSegments(folder)) continue;
+      const names = await this.files.list(join(this.directory, folder));
       for (const base of names.map(baseOf).sort((a, b) => a - b)) {
-        if (base < 0 || (folder !== STATE_FOLDER && !/^log-\d+$/.test(folder))) continue;
+        if (base < 0) continue;
         const header = decodeSegmentHeader(await this.contentOf(join(folder, segmentName(base))));
         if (header !== null) salt = header.salt;
         if (folder === STATE_FOLDER)
@@ -291,17 +288,8 @@ class Repair {
 
   // ---- files ----
 
-  private async contentOf(file: string): Promise<Uint8Array> {
-    const opened = await this.files.open(join(this.directory, file), 'read');
-    try {
-      const bytes = Buffer.alloc(await opened.size());
-      let at = 0;
-      for (let count = -1; at < bytes.length && count !== 0; at += count)
-        count = await opened.read(bytes.subarray(at), at);
-      return bytes.subarray(0, at);
-    } finally {
-      await opened.close();
-    }
+  private contentOf(file: string): Promise<Uint8Array> {
+    return contentOf(this.files, join(this.directory, file));
   }
 
   /** Puts `parts` in the place of a file, which is set aside. */
@@ -330,7 +318,8 @@ class Repair {
     const name = `${this.surroundings.wallMs()}-${file.replaceAll(/[/\\]/g, '-')}`;
     try {
       await this.files.rename(join(this.directory, file), join(folder, name));
-    } catch {
+    } catch (error) {
+      if (codeOf(error) !== 'ENOENT') throw error;
       return; // it is not there, which is why it is repaired
     }
     await this.files.syncFolder(folder);
@@ -386,14 +375,5 @@ class Rewriting {
     this.next = base;
   }
 }
-
-/** What a repair has done, in a sentence. */
-export function repairText(report: RepairReport): string {
-  const { recordsLost, recordsSaved, isExact, setAside } = report;
-  const lost = isExact ? `${recordsLost} records are lost` : `at least ${recordsLost} records are lost`;
-  return `${lost}, ${recordsSaved} were saved from damaged places; ${setAside.length} files were set aside`;
-}
-
-export { recordsText };
 
 const CHANGES_PER_BATCH = 4_096;

@@ -1,6 +1,9 @@
+import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import type { StatePort } from '../../../src/broker/core/store-port.ts';
 import { inspectStore } from '../../../src/broker/store/inspect.ts';
+import { repairStore } from '../../../src/broker/store/repair.ts';
+import { systemSurroundings } from '../../../src/broker/store/surroundings.ts';
 import type { FaultyFileSystem } from './faulty-file-system.ts';
 import { checkDamaged } from './simulation.ts';
 import { allOf, Bench, DIRECTORY, payloadOf, recordOf, stored } from './stores.ts';
@@ -199,4 +202,21 @@ test('onCorruption: quarantine opens a damaged store, sets the file aside and sa
   expect(report.findings.some(({ isLoss, file }) => isLoss && path.endsWith(file))).toBe(true);
   expect(bench.files.paths().some((each) => each.startsWith(`${DIRECTORY}/lost/`))).toBe(true);
   expect(store.logs[0].head).toBe(7);
+});
+
+test('of a log whose last segment is missing, the one before is changed once: what is lost is counted once, and set aside is what was there [STO-25]', async () => {
+  const { bench } = await smallStore(true);
+  const paths = bench.files.paths().filter((each) => each.includes('log-1') && each.endsWith('.seg'));
+  const [before, last] = paths.sort().slice(-2);
+  const damaged = bench.files.contentOf(before).slice();
+  damaged[damaged.length - 1] ^= 1; // of the last record that it has
+  bench.files.overwrite(before, damaged);
+  const missing = 7 - Number(last.slice(-20, -4));
+  await bench.files.remove(last);
+  const report = await repairStore(bench.files, DIRECTORY, systemSurroundings(bench.surroundings()));
+  expect(report.recordsLost).toBe(missing + 1);
+  const aside = report.setAside.map((file) => Buffer.from(bench.files.contentOf(join(DIRECTORY, file))));
+  expect(aside).toEqual([Buffer.from(damaged)]);
+  const { store } = await bench.open();
+  expect(store.logs[0].head).toBeGreaterThanOrEqual(7);
 });
