@@ -36,7 +36,7 @@ export interface BrokerCloseOptions {
 }
 
 interface BrokerEvents {
-  /** The socket failed for good (`ERR_JSP_SOCKET`): all clients are gone, and `close` follows. Not thrown when nobody listens for it. */
+  /** The socket failed for good (`ERR_JSP_SOCKET`), or with `store.onFailure: 'close'` the store (`ERR_JSP_STORE_FAILED`): all clients are gone, and `close` follows. Not thrown when nobody listens for it. */
   error: [error: JspError];
   /** The broker is over, for whatever reason; {@link Broker.closed} says which. */
   close: [];
@@ -51,7 +51,7 @@ interface BrokerEvents {
 /**
  * Starts a broker. Resolves when clients can connect, and its store, where it has one, is recovered.
  *
- * @throws {JspError} as `listen` of the transport does; ERR_JSP_STORE_IN_USE when another process has the store
+ * @throws {JspError} as `listen` of the transport does; ERR_JSP_STORE_IN_USE when another process has the store; ERR_JSP_STORE_DIRECTORY when the system does not let it be opened
  * @throws {StoreDamagedError} (ERR_JSP_STORE_DAMAGED) when something that was stored is damaged, and `store.onCorruption` does not say `quarantine`
  */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {

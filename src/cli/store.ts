@@ -3,7 +3,7 @@
 import type { Command } from 'commander';
 import { formatTable, whole } from '../bench/figures.ts';
 import { systemFiles } from '../broker/store/file-system.ts';
-import { FindingKind, type StoreFinding } from '../broker/store/findings.ts';
+import { FindingKind, type StoreFinding, storeError } from '../broker/store/findings.ts';
 import { type Inspection, inspectStore } from '../broker/store/inspect.ts';
 import { assertUnused, lockStore } from '../broker/store/lock.ts';
 import type { RecoveryReport } from '../broker/store/open-store.ts';
@@ -27,14 +27,14 @@ export function addStoreCommand(program: Command): void {
     .argument('<dir>', 'what was given to jsp broker --store')
     .option('--json', 'print what was found as JSON')
     .addHelpText('after', CHECK_HELP)
-    .action(check);
+    .action(withStoreErrors(check));
   store
     .command('repair')
     .description('set aside what is damaged, keep what is sound, and tell exactly what is lost')
     .argument('<dir>', 'what was given to jsp broker --store')
     .option('--json', 'print what was done as JSON')
     .addHelpText('after', REPAIR_HELP)
-    .action(repair);
+    .action(withStoreErrors(repair));
 }
 
 /** One line about what a start has found, for the notes of `jsp broker`. */
@@ -55,6 +55,15 @@ export function recoveryLine(report: RecoveryReport): string {
   const other = findings.filter(({ kind }) => kind !== FindingKind.TORN).length;
   if (other > 0) parts.push(`${other} findings`);
   return parts.join(', ');
+}
+
+type StoreCommand = (directory: string, options: StoreCommandOptions) => Promise<void>;
+
+function withStoreErrors(command: StoreCommand): StoreCommand {
+  return (directory, options) =>
+    command(directory, options).catch((error: unknown) => {
+      throw storeError(directory, error);
+    });
 }
 
 async function check(directory: string, { json }: StoreCommandOptions): Promise<void> {

@@ -11,8 +11,6 @@ export const FindingKind = {
   MISSING: 'missing',
   /** A file that should not be there, with records. */
   UNEXPECTED: 'unexpected',
-  /** A file from before the last start that nothing needs: removed. */
-  LEFTOVER: 'leftover',
 } as const;
 export type FindingKind = (typeof FindingKind)[keyof typeof FindingKind];
 
@@ -55,6 +53,28 @@ export class StoreDamagedError extends JspError {
     this.findings = findings;
   }
 }
+
+/** What to throw where `error` ends work on a store: one of the system gets a code, and what to do; any other is as it was. */
+export function storeError(directory: string, error: unknown): unknown {
+  const { code, syscall, message } = error as NodeJS.ErrnoException;
+  if (error instanceof JspError || code === undefined || syscall === undefined) return error;
+  const advice = ADVICE[code] ?? 'Choose another directory, or look at the disk';
+  return new JspError('ERR_JSP_STORE_DIRECTORY', `the store in ${directory}: ${message}. ${advice}`, {
+    cause: error,
+  });
+}
+
+const NO_STORE_FOLDER = 'A store has a folder of its own, with nothing else in it: choose another directory';
+const NOT_ALLOWED = 'Choose a directory that this user can read and write, or give that one to it';
+const ADVICE: Readonly<Record<string, string>> = {
+  EEXIST: NO_STORE_FOLDER,
+  ENOTDIR: NO_STORE_FOLDER,
+  EISDIR: NO_STORE_FOLDER,
+  EACCES: NOT_ALLOWED,
+  EPERM: NOT_ALLOWED,
+  EROFS: NOT_ALLOWED,
+  ENOSPC: 'The disk is full: make room, and start again',
+};
 
 /** "records 5 to 9 of log orders", or as many as there are words for. */
 export function recordsText(log: string, from: number, until: number): string {

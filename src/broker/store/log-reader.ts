@@ -5,7 +5,7 @@
 
 import { join } from 'node:path';
 import type { StoredRecord } from '../core/store-port.ts';
-import { codeOf, contentOf, readFully, writeFully } from './file-system.ts';
+import { codeOf, readFully, writeFully } from './file-system.ts';
 import {
   BATCH_HEADER_BYTES,
   batchBytes,
@@ -292,19 +292,6 @@ function takeFrom(chunk: Chunk, from: number, until: number, bytesMax: number): 
     end++;
   }
   return records.slice(low, end);
-}
-
-/** All of a file that may not be there. */
-export async function contentIfThere(
-  surroundings: StoreSurroundings,
-  path: string,
-): Promise<Uint8Array | null> {
-  try {
-    return await contentOf(surroundings.files, path);
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return null;
-    throw error;
-  }
 }
 
 const NONE: readonly StoredRecord[] = [];

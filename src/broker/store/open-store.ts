@@ -8,7 +8,7 @@ import { withDefaultLog } from '../core/store/retention.ts';
 import type { LogOptions } from '../core/store-port.ts';
 import { DiskStore, type OpenedStore } from './disk-store.ts';
 import { writeFully } from './file-system.ts';
-import { StoreDamagedError, type StoreFinding } from './findings.ts';
+import { StoreDamagedError, type StoreFinding, storeError } from './findings.ts';
 import {
   type Change,
   decodeChange,
@@ -82,7 +82,7 @@ export interface OpenResult {
 }
 
 /**
- * @throws {JspError} ERR_JSP_STORE_IN_USE when another process has it
+ * @throws {JspError} ERR_JSP_STORE_IN_USE when another process has it; ERR_JSP_STORE_DIRECTORY when the system does not let it be opened
  * @throws {StoreDamagedError} when something that was safe is not as it was, and `onCorruption` does not say `quarantine`
  */
 export async function openStore(
@@ -91,13 +91,14 @@ export async function openStore(
 ): Promise<OpenResult> {
   const surroundings = systemSurroundings(given);
   const { directory } = options;
-  await surroundings.files.makeFolder(directory);
-  const unlock = given.files === undefined ? lockStore(directory) : () => {};
+  let unlock = () => {};
   try {
+    await surroundings.files.makeFolder(directory);
+    if (given.files === undefined) unlock = lockStore(directory);
     return { ...(await openLocked(options, surroundings)), unlock };
   } catch (error) {
     unlock();
-    throw error;
+    throw storeError(directory, error);
   }
 }
 

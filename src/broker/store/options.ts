@@ -4,7 +4,7 @@ import { JspError } from '../../base/errors.ts';
 import { checkOptions, type OptionTable, oneOf, text, whole } from '../../base/options.ts';
 import { filterFault } from '../../pubsub/topic.ts';
 import { MemoryStore } from '../core/store/memory-store.ts';
-import { DEFAULT_LOG } from '../core/store/retention.ts';
+import { DEFAULT_LOG, withDefaultLog } from '../core/store/retention.ts';
 import type { LogOptions, StorePort } from '../core/store-port.ts';
 import type { DiskStore } from './disk-store.ts';
 import { NAME_BYTES_MAX } from './format.ts';
@@ -79,7 +79,11 @@ export async function openBrokerStore(
   }
   checkOptions('store', options, STORE_OPTIONS);
   const { directory, sync, syncIntervalMs, onCorruption, verifyBytes } = options;
-  const asked: OpenOptions = { directory, onCorruption, logs: withSync(logs, sync) };
+  const asked: OpenOptions = {
+    directory,
+    onCorruption,
+    logs: withDefaultLog(logs).map((log) => ({ ...log, sync: log.sync ?? sync })),
+  };
   const { store, report, unlock } = await openStore(asked, {
     ...(syncIntervalMs === undefined ? {} : { syncIntervalMs }),
     ...(verifyBytes === undefined ? {} : { verifyBytes }),
@@ -92,11 +96,6 @@ export async function openBrokerStore(
     }
   };
   return { port: store, disk: store, recovery: report, close };
-}
-
-function withSync(logs: readonly LogOptions[], sync: StoreOptions['sync']): readonly LogOptions[] {
-  const all = logs.some(({ name }) => name === DEFAULT_LOG) ? logs : [{ name: DEFAULT_LOG }, ...logs];
-  return all.map((log) => ({ ...log, sync: log.sync ?? sync }));
 }
 
 /** @throws {JspError} ERR_JSP_OPTION_INVALID */

@@ -4,6 +4,7 @@
  * a log has lost is found by those who come after it, and the publisher is told of the last id before. [STO-20]
  */
 
+import { isAfter } from '../../pubsub/acknowledgement.ts';
 import { NO_IDS } from '../core/store/memory-store.ts';
 import { NO_LOG, readU64, writeU64 } from './format.ts';
 
@@ -52,8 +53,8 @@ export class PublishedIds {
   take(log: number, session: number, sequence: number, id: number): Origin | null {
     const found = this.of(session);
     const own = found.idsIn(log);
-    const isNew = own[sequence] === 0 || isNewer(id, own[sequence]);
-    const isAhead = found.last[sequence] === 0 || isNewer(id, found.last[sequence]);
+    const isNew = own[sequence] === 0 || isAfter(id, own[sequence]);
+    const isAhead = found.last[sequence] === 0 || isAfter(id, found.last[sequence]);
     if (isAhead || id === found.last[sequence]) found.cap[sequence] = -1; // what was lost has been sent again
     if (!isNew) return null;
     const { origin } = this;
@@ -84,8 +85,8 @@ export class PublishedIds {
   replay(log: number, session: number, sequence: number, id: number): void {
     const found = this.of(session);
     const own = found.idsIn(log);
-    if (own[sequence] === 0 || isNewer(id, own[sequence])) own[sequence] = id;
-    if (found.last[sequence] === 0 || isNewer(id, found.last[sequence])) {
+    if (own[sequence] === 0 || isAfter(id, own[sequence])) own[sequence] = id;
+    if (found.last[sequence] === 0 || isAfter(id, found.last[sequence])) {
       found.last[sequence] = id;
       found.lastLog[sequence] = log;
     }
@@ -97,8 +98,8 @@ export class PublishedIds {
     const found = this.sessions.get(session);
     if (found === undefined) return;
     const there = found.idsIn(origin.log)[sequence];
-    if (there !== 0 && !isNewer(origin.id, there)) return;
-    if (found.cap[sequence] === -1 || isNewer(found.cap[sequence], there)) found.cap[sequence] = there;
+    if (there !== 0 && !isAfter(origin.id, there)) return;
+    if (found.cap[sequence] === -1 || isAfter(found.cap[sequence], there)) found.cap[sequence] = there;
   }
 
   forget(session: number): void {
@@ -127,9 +128,9 @@ export class PublishedIds {
     for (const session of sessions) if (this.sessions.has(session)) this.changed.add(session);
   }
 
-  /** A value of an earlier checkpoint. False: it is none. */
-  restore(session: number, value: Uint8Array): boolean {
-    if (value.length < FIXED_BYTES || (value.length - FIXED_BYTES) % LOG_BYTES !== 0) return false;
+  /** Takes a value of an earlier checkpoint; one that is none is as if it were not there. */
+  restore(session: number, value: Uint8Array): void {
+    if (value.length < FIXED_BYTES || (value.length - FIXED_BYTES) % LOG_BYTES !== 0) return;
     const bytes = Buffer.from(value.buffer, value.byteOffset, value.length);
     const found = new SessionIds();
     for (let i = 0; i < 4; i++) {
@@ -142,7 +143,6 @@ export class PublishedIds {
       for (let i = 0; i < 4; i++) ids[i] = bytes.readUInt32BE(at + 2 + 4 * i);
     }
     this.sessions.set(session, found);
-    return true;
   }
 
   private of(session: number): SessionIds {
@@ -160,17 +160,11 @@ export class PublishedIds {
     found.lastLog[sequence] = NO_LOG;
     for (let i = 0; i < found.logs.length; i++) {
       const id = found.ids[i][sequence];
-      if (id === 0 || (found.last[sequence] !== 0 && !isNewer(id, found.last[sequence]))) continue;
+      if (id === 0 || (found.last[sequence] !== 0 && !isAfter(id, found.last[sequence]))) continue;
       found.last[sequence] = id;
       found.lastLog[sequence] = found.logs[i];
     }
   }
-}
-
-/** Serial arithmetic (RFC 1982): whether `a` comes after `b` on the circle of all u32. */
-function isNewer(a: number, b: number): boolean {
-  const distance = (a - b) >>> 0;
-  return distance !== 0 && distance < 2 ** 31;
 }
 
 function encode(ids: SessionIds): Uint8Array {

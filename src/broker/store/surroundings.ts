@@ -18,7 +18,7 @@ export interface StoreSurroundings {
   readonly segmentBytes: number;
   /** Memory for the newest records of a log. */
   readonly cacheBytes: number;
-  /** Up to so many bytes a store is read from end to end when it opens; of a larger one the last segments, and the rest afterwards. */
+  /** Up to so many bytes a store is read from end to end when it opens; of a larger one the last segments, and what no checkpoint covers. [STO-13] */
   readonly verifyBytes: number;
   /** A log's ids are remembered each time it has taken so many bytes. */
   readonly checkpointBytes: number;

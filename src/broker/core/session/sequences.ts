@@ -3,6 +3,7 @@
  * so the last number of each tells a message from its repetition, however long ago it was, without a window. [BRK-53]
  */
 
+import { isAfter } from '../../../pubsub/acknowledgement.ts';
 import { SEQUENCES } from '../../../pubsub/session-commands.ts';
 
 export class Sequences {
@@ -16,7 +17,7 @@ export class Sequences {
   /** True for a number that is behind the last one that was taken: around the end of 32 bits, too. */
   isNew(sequence: number, id: number): boolean {
     const last = this.last[sequence];
-    return last === 0 || ((id - last) | 0) > 0;
+    return last === 0 || isAfter(id, last);
   }
 
   /** The message was taken: it, and what is numbered before it, is a repetition from now on. */
