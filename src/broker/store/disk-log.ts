@@ -2,14 +2,15 @@
  * A log on the disk. A record that comes is kept in memory until it is on the disk, and for a while after, so that readers who are up to date never wait; all
  * that came while a batch was being written is the next batch. [STO-9]
  *
- * It is one file, for all of it is the way of a record: into memory, to the disk, and out of both; what is read from the disk again is `log-reader.ts`.
+ * It is one file, for all of it is the way of a record to the disk and off it. What is in memory is a {@link RecordQueue}; what is read from the disk again is
+ * `log-reader.ts`.
  *
  * The life of a log is {@link LogLife}: it is open until the disk is full, from which it comes back, or fails, from which it does not.
  */
 
 import { MILLISECOND } from '../../base/time.ts';
 import type { Clock, TimerHandle } from '../../udp/clock.ts';
-import { setId } from '../core/store/memory-store.ts';
+import { RecordQueue } from '../core/store/record-queue.ts';
 import { type Retention, retentionOf } from '../core/store/retention.ts';
 import {
   AppendFault,
@@ -75,7 +76,6 @@ export class DiskLog implements LogPort {
   readonly epoch: number;
   readonly isDurable = true;
   earliest: number;
-  head: number;
   synced: number;
   life: LogLife = LogLife.OPEN;
   /** Counted: records and bytes stored, and batches that they were written in. */
@@ -88,10 +88,8 @@ export class DiskLog implements LogPort {
   private readonly writer: SegmentWriter;
   private readonly reader: LogReader;
   private readonly segments: SegmentIndex[];
-  /** Records from {@link tailFrom} to {@link head}; before {@link tailStart} places of those that have left memory. */
-  private tail: (TailRecord | null)[] = [];
-  private tailStart = 0;
-  private tailBytes = 0;
+  /** The newest records, with all that are not stored yet. */
+  private readonly newest: RecordQueue<NewRecord>;
   private pendingBytes = 0;
   /** Offset of the next record to be written. */
   private nextToWrite: number;
@@ -127,7 +125,7 @@ export class DiskLog implements LogPort {
     this.segments = opened.segments;
     const { next } = this.active;
     this.earliest = Math.min(opened.earliest, next);
-    this.head = next;
+    this.newest = new RecordQueue(next, recordBytes(0));
     this.synced = next;
     this.onDisk = next;
     this.nextToWrite = next;
@@ -150,6 +148,10 @@ export class DiskLog implements LogPort {
     this.trim(this.owner.surroundings.wallMs());
   }
 
+  get head(): number {
+    return this.newest.next;
+  }
+
   append(record: LogRecord): number {
     if (this.life !== LogLife.OPEN) return this.life === LogLife.FULL ? AppendFault.FULL : AppendFault.FAILED;
     const { command, topicEnd, session, sequence, id, expiresAt, publishedAt } = record;
@@ -165,9 +167,8 @@ export class DiskLog implements LogPort {
       originId = origin.id;
       idBefore = origin.before;
     }
-    const offset = this.head++;
-    setId(command, offset);
-    this.tail.push({
+    const offset = this.newest.next;
+    this.newest.push({
       command,
       topicEnd,
       session,
@@ -180,7 +181,6 @@ export class DiskLog implements LogPort {
       originId,
       idBefore,
     });
-    this.tailBytes += bytes;
     this.pendingBytes += bytes;
     if (!this.isWriting && !this.isScheduled) this.schedule();
     return offset;
@@ -190,27 +190,17 @@ export class DiskLog implements LogPort {
     const end = Math.min(until, this.synced);
     const start = Math.max(from, this.earliest);
     if (start >= end) return NONE;
-    const { tailFrom } = this;
-    if (start < tailFrom) {
-      if (this.life === LogLife.FAILED && this.reader.hasFailed) return NONE;
-      return this.reader.read(start, Math.min(end, tailFrom), bytesMax, tailFrom);
-    }
-    const found: StoredRecord[] = [];
-    let bytes = 0;
-    for (let i = this.tailStart + start - tailFrom; found.length < end - start; i++) {
-      const record = this.tail[i] as TailRecord;
-      bytes += record.command.length;
-      if (bytes > bytesMax && found.length > 0) break;
-      found.push(record);
-    }
-    return found;
+    const { newest } = this;
+    if (start >= newest.from) return newest.read(start, end, bytesMax);
+    if (this.life === LogLife.FAILED && this.reader.hasFailed) return NONE;
+    return this.reader.read(start, Math.min(end, newest.from), bytesMax, newest.from);
   }
 
   firstAt(timeMs: number): number | null {
-    const { tailFrom } = this;
-    const first = this.tail[this.tailStart];
-    if (first != null && first.publishedAt < timeMs) return tailFrom + this.placeAt(timeMs) - this.tailStart;
-    const found = this.reader.firstAt(timeMs, this.earliest, tailFrom);
+    const { newest } = this;
+    const { oldest } = newest;
+    if (oldest !== undefined && oldest.publishedAt < timeMs) return newest.firstAt(timeMs, this.synced);
+    const found = this.reader.firstAt(timeMs, this.earliest, newest.from);
     return found === null ? null : Math.max(found, this.earliest);
   }
 
@@ -338,10 +328,6 @@ export class DiskLog implements LogPort {
     return this.segments[this.segments.length - 1];
   }
 
-  private get tailFrom(): number {
-    return this.head - (this.tail.length - this.tailStart);
-  }
-
   /** What comes in the same turn goes in the same batch. */
   private schedule(): void {
     if (this.isWriting || this.isScheduled || this.life !== LogLife.OPEN) return;
@@ -409,11 +395,11 @@ export class DiskLog implements LogPort {
     for (const resolve of this.whenStepped.splice(0)) resolve();
   }
 
-  private nextBatch(): TailRecord[] {
-    const batch: TailRecord[] = [];
+  private nextBatch(): NewRecord[] {
+    const batch: NewRecord[] = [];
     let bytes = 0;
-    for (let i = this.tailStart + this.nextToWrite - this.tailFrom; i < this.tail.length; i++) {
-      const record = this.tail[i] as TailRecord;
+    for (let offset = this.nextToWrite; offset < this.head; offset++) {
+      const record = this.newest.at(offset);
       bytes += recordBytes(record.command.length);
       if (bytes > this.limits.batchBytes && batch.length > 0) break;
       batch.push(record);
@@ -500,16 +486,13 @@ export class DiskLog implements LogPort {
   }
 
   private refusePending(): void {
-    const { tail, owner, number, tailFrom } = this;
-    const end = this.tailStart + Math.max(0, this.synced - tailFrom);
-    for (let i = tail.length - 1; i >= end; i--) {
-      const { session, sequence, idBefore, command } = tail[i] as TailRecord;
+    const { newest, owner, number } = this;
+    for (let offset = newest.next - 1; offset >= this.synced; offset--) {
+      const { session, sequence, idBefore } = newest.at(offset);
       if (session !== 0) owner.ids.takeBack(number, session, sequence, idBefore);
-      this.tailBytes -= recordBytes(command.length);
     }
-    tail.length = end;
+    newest.takeBack(this.synced);
     this.pendingBytes = 0;
-    this.head = this.synced;
     this.nextToWrite = this.synced;
   }
 
@@ -567,31 +550,14 @@ export class DiskLog implements LogPort {
 
   /** Records that are on the disk leave memory, the oldest first, where there are too many. */
   private leaveMemory(): void {
+    const { newest } = this;
     const bytesMax = this.owner.surroundings.cacheBytes;
-    while (this.tailBytes > bytesMax && this.tailFrom < this.synced) {
-      this.tailBytes -= recordBytes((this.tail[this.tailStart] as TailRecord).command.length);
-      this.tail[this.tailStart++] = null;
-    }
-    if (this.tailStart < PLACES_MIN || this.tailStart * 2 < this.tail.length) return;
-    this.tail = this.tail.slice(this.tailStart);
-    this.tailStart = 0;
-  }
-
-  /** Place in memory of the first record taken at this time or later. */
-  private placeAt(timeMs: number): number {
-    let low = this.tailStart;
-    let high = this.tailStart + this.synced - this.tailFrom;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.tail[middle] as TailRecord).publishedAt < timeMs) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+    while (newest.bytes > bytesMax && newest.from < this.synced) newest.dropOldest();
   }
 }
 
-/** A record in memory; and which id of its sequence the log had before. */
-interface TailRecord extends OutgoingRecord {
+/** A record, and which id of its sequence the log had before. */
+interface NewRecord extends OutgoingRecord {
   readonly idBefore: number;
 }
 
@@ -623,5 +589,3 @@ const DISK_BYTES_MAX = 4 * 1024 * 1024 * KIB;
 const PENDING_BYTES_MAX = 64 * 1024 * KIB;
 const MARK_AFTER_MS = 100;
 const RETRY_MS = 1_000;
-/** Records that have left memory and whose places are kept. */
-const PLACES_MIN = 1_024;

@@ -13,6 +13,7 @@ import {
   type StoreEvents,
   type StorePort,
 } from '../store-port.ts';
+import { RecordQueue } from './record-queue.ts';
 import { type Retention, retentionOf, withDefaultLog } from './retention.ts';
 
 export class MemoryStore implements StorePort {
@@ -71,11 +72,7 @@ class MemoryLog implements LogPort {
   private readonly retention: Retention;
   private readonly idsOf: Map<number, number[]>;
   private readonly news: News;
-  /** From {@link first} on those that it has; before, places of dropped ones, which are given back now and then. */
-  private records: (StoredRecord | null)[] = [];
-  private first = 0;
-  private bytes = 0;
-  private nextOffset = 1;
+  private readonly records = new RecordQueue(1, RECORD_BYTES);
   private hasStored = false;
   private hasTrimmed = false;
 
@@ -89,15 +86,15 @@ class MemoryLog implements LogPort {
   }
 
   get earliest(): number {
-    return this.nextOffset - (this.records.length - this.first);
+    return this.records.from;
   }
 
   get head(): number {
-    return this.nextOffset;
+    return this.records.next;
   }
 
   get synced(): number {
-    return this.nextOffset;
+    return this.records.next;
   }
 
   tell(events: StoreEvents): void {
@@ -112,11 +109,9 @@ class MemoryLog implements LogPort {
     const { command, topicEnd, session, sequence, id, expiresAt, publishedAt } = record;
     this.trim(publishedAt);
     if (!this.makeRoom(command.length + RECORD_BYTES)) return AppendFault.FULL;
-    const offset = this.nextOffset++;
-    setId(command, offset);
+    const offset = this.records.next;
     // Not spread: that makes an object with a table of its own, of three times the size.
     this.records.push({ command, topicEnd, session, sequence, id, expiresAt, publishedAt, offset });
-    this.bytes += command.length + RECORD_BYTES;
     this.hasStored = true;
     this.news.any = true;
     if (session !== 0) {
@@ -128,59 +123,38 @@ class MemoryLog implements LogPort {
   }
 
   read(from: number, until: number, bytesMax: number): readonly StoredRecord[] {
-    const { earliest, records } = this;
-    const end = Math.min(until, this.nextOffset);
-    const found: StoredRecord[] = [];
-    let bytes = 0;
-    for (let offset = Math.max(from, earliest); offset < end; offset++) {
-      const record = records[this.first + offset - earliest] as StoredRecord;
-      bytes += record.command.length;
-      if (bytes > bytesMax && found.length > 0) break;
-      found.push(record);
-    }
-    return found;
+    const { records } = this;
+    return records.read(Math.max(from, records.from), Math.min(until, records.next), bytesMax);
   }
 
   firstAt(timeMs: number): number {
-    let low = this.first;
-    let high = this.records.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if ((this.records[middle] as StoredRecord).publishedAt < timeMs) low = middle + 1;
-      else high = middle;
-    }
-    return this.earliest + low - this.first;
+    return this.records.firstAt(timeMs, this.records.next);
   }
 
   /** Drops what is too old. */
   trim(wallMs: number): void {
     const oldest = wallMs - this.retention.ageMsMax;
-    for (let record = this.records[this.first]; record && record.publishedAt < oldest; ) {
-      this.drop();
-      record = this.records[this.first];
-    }
+    const { records } = this;
+    for (let record = records.oldest; record && record.publishedAt < oldest; record = records.oldest)
+      this.dropOldest();
   }
 
   /** Drops old records until there is room for one of `bytes`, or says that there is none. */
   private makeRoom(bytes: number): boolean {
     const { bytesMax, messagesMax, discardsOld } = this.retention;
     if (bytes > bytesMax) return false;
-    while (this.bytes + bytes > bytesMax || this.records.length - this.first >= messagesMax) {
+    const { records } = this;
+    while (records.bytes + bytes > bytesMax || records.length >= messagesMax) {
       if (!discardsOld) return false;
-      this.drop();
+      this.dropOldest();
     }
     return true;
   }
 
-  private drop(): void {
-    const record = this.records[this.first] as StoredRecord;
-    this.records[this.first++] = null;
-    this.bytes -= record.command.length + RECORD_BYTES;
+  private dropOldest(): void {
+    this.records.dropOldest();
     this.hasTrimmed = true;
     this.news.any = true;
-    if (this.first < PLACES_MIN || this.first * 2 < this.records.length) return;
-    this.records = this.records.slice(this.first);
-    this.first = 0;
   }
 }
 
@@ -229,18 +203,7 @@ class MemoryState implements StatePort {
   }
 }
 
-/** Writes the low half of a record's offset into the id of its PUBLISH. */
-export function setId(command: Uint8Array, offset: number): void {
-  const id = offset >>> 0;
-  command[4] = id >>> 24;
-  command[5] = id >>> 16;
-  command[6] = id >>> 8;
-  command[7] = id;
-}
-
 export const NO_IDS: readonly number[] = [0, 0, 0, 0];
 /** What a record is charged beside its command. */
 const RECORD_BYTES = 240;
 const MEMORY_BYTES_MAX = 64 * 1024 * 1024;
-/** Dropped records whose places are kept. */
-const PLACES_MIN = 1_024;
