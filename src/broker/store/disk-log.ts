@@ -371,12 +371,16 @@ export class DiskLog implements LogPort {
     if (this.rollIsDue || (isFilled && writer.position > SEGMENT_HEADER_BYTES)) await this.roll();
     const { position } = writer;
     await writer.write(bytes);
-    if (this.syncsAlways) await writer.sync(); // [STO-9] one batch is under way, and the next waits for the disk
+    const sinceSync = time - this.syncedAt;
+    const syncs = this.syncsAlways || sinceSync >= surroundings.syncIntervalMs || sinceSync < 0;
+    if (syncs) await writer.sync(); // [STO-9] one batch is under way, and the next waits for the disk
+    if (this.life !== LogLife.OPEN) return; // a read has failed meanwhile, and these records were refused
     const base = batch[0].offset;
     this.nextToWrite = base + batch.length;
-    if (this.syncsAlways) this.onDisk = this.nextToWrite;
-    else if (time - this.syncedAt >= surroundings.syncIntervalMs || time < this.syncedAt)
-      await this.sync(time);
+    if (syncs) {
+      this.onDisk = this.nextToWrite;
+      this.syncedAt = time;
+    }
     this.active.add(
       { position, size: bytes.length, base, count: batch.length, time },
       limits.entryBytes,
@@ -464,6 +468,7 @@ export class DiskLog implements LogPort {
    * not: what a second sync says of it means nothing. [STO-18, STO-19]
    */
   private async fail(error: Error): Promise<void> {
+    if (this.life === LogLife.FAILED) return;
     this.refusePending();
     if (isFull(error) && !(error instanceof SyncFailure)) {
       const isNews = this.life !== LogLife.FULL;
@@ -500,7 +505,7 @@ export class DiskLog implements LogPort {
   private async comeBack(): Promise<void> {
     await this.writer.probe();
     await this.owner.saveManifest(); // may be what there was no room for
-    this.life = LogLife.OPEN;
+    if (this.life === LogLife.FULL) this.life = LogLife.OPEN; // else a read has failed meanwhile
   }
 
   // ---- what is kept ----

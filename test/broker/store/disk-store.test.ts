@@ -240,6 +240,30 @@ describe('a disk', () => {
       'p2',
     ]);
   });
+
+  test('that cannot be read any more takes nothing of what was being written: it stays refused, until the next start [STO-19]', async () => {
+    const bench = new Bench();
+    bench.settings = { cacheBytes: 100 };
+    const { store } = await bench.open();
+    const [log] = store.logs;
+    await stored(store, log, payloads(20));
+    const told = newsOf(store);
+    bench.files.faults.failingReads = 1;
+    expect(log.read(1, log.synced, 10_000)).toBe(null);
+    for (let turns = 0; turns < 100 && !told.includes('failed default'); turns++) {
+      if (turns === 2) log.append(recordOf({ payload: 'refused' }));
+      await settled(1);
+    }
+    await store.idle();
+    expect(told).toContain('failed default');
+    expect([log.head, log.synced]).toEqual([21, 21]);
+    expect(told).not.toContain('stored 22');
+    expect(log.read(20, log.synced, 10_000)?.map(payloadOf)).toEqual(['p20']);
+    bench.files.operationsLeft = 0;
+    bench.files = bench.files.afterKill();
+    const next = await bench.open();
+    expect((await allOf(next.store.logs[0])).slice(0, 20)).toHaveLength(20);
+  });
 });
 
 describe('a log that does not wait for the disk [STO-23]', () => {
