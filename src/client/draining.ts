@@ -4,11 +4,10 @@
  */
 
 import { JspError } from '../base/errors.ts';
-import { HEADER_BYTES } from '../pubsub/command.ts';
 import { onAbort } from '../transport/abort.ts';
 import { TIMEOUT_MS_MAX } from '../udp/clock.ts';
 import type { Life } from './life.ts';
-import type { Delivery } from './message.ts';
+import type { Settlement } from './message.ts';
 import type { Outbox } from './outbox.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
@@ -97,7 +96,7 @@ export class Drain {
     if (unsettled.length > 0 || failure !== null) throw new DrainError(unsettled, failure);
   }
 
-  private async finish(): Promise<readonly Delivery[] | null> {
+  private async finish(): Promise<readonly Settlement[] | null> {
     try {
       const left = await this.subscriptions.drain();
       await this.outbox.flushUnconfirmed();
@@ -112,8 +111,8 @@ function asPublished(topic: string): UnsettledMessage {
   return { was: 'published', topic, offset: null };
 }
 
-function asReceived({ command, topicEnd, offset }: Delivery): UnsettledMessage {
-  return { was: 'received', topic: command.toString('utf8', HEADER_BYTES, topicEnd), offset };
+function asReceived({ topic, offset }: Settlement): UnsettledMessage {
+  return { was: 'received', topic, offset };
 }
 
 const TIMEOUT_MS = 30_000;

@@ -36,10 +36,34 @@ export interface MessageSource {
 export const Outcome = { ACK: 0, NACK: 1, TERMINATE: 2 } as const;
 export type Outcome = (typeof Outcome)[keyof typeof Outcome];
 
-/** Who counts the deliveries with QoS 1 of a subscription. */
+/** Who settles the deliveries with QoS 1 of a subscription. */
 export interface Settler {
-  settle(delivery: Delivery, outcome: Outcome, options: NackOptions): boolean;
-  progress(delivery: Delivery): boolean;
+  settle(settlement: Settlement, outcome: Outcome, options: NackOptions): boolean;
+  progress(settlement: Settlement): boolean;
+}
+
+/** Where a delivery with QoS 1 stands. It outlives the message, of which it holds nothing but the topic. */
+export class Settlement {
+  readonly settler: Settler;
+  readonly topic: string;
+  /** In the log. */
+  readonly offset: number;
+  /** Of the log. */
+  readonly epoch: number;
+  isRedelivered: boolean;
+  /** The application has said what is with it; and that it is not to come again. */
+  isSettled = false;
+  isDone = false;
+  /** The application has it, or has had it. */
+  isHandedOver = false;
+
+  constructor(settler: Settler, topic: string, offset: number, epoch: number, isRedelivered: boolean) {
+    this.settler = settler;
+    this.topic = topic;
+    this.offset = offset;
+    this.epoch = epoch;
+    this.isRedelivered = isRedelivered;
+  }
 }
 
 /** How a message came, where it is more than a payload. */
@@ -49,38 +73,21 @@ export class Delivery {
   /** Where the properties begin that its flags speak of. */
   readonly topicEnd: number;
   /** Null: with QoS 0. */
-  readonly settler: Settler | null;
-  /** In the log; 0 with QoS 0. */
-  readonly offset: number;
-  /** Of the log; 0 with QoS 0. */
-  readonly epoch: number;
-  /** The connection that it came by, as the settler counts them. */
-  readonly round: number;
-  isRedelivered: boolean;
-  /** The application has said what is with it; and that it is not to come again. */
-  isSettled = false;
-  isDone = false;
-  /** The application has it, or has had it. */
-  isHandedOver = false;
+  readonly settlement: Settlement | null;
   private decoded: Properties | null = null;
 
-  constructor(
-    command: Buffer,
-    topicEnd: number,
-    settler: Settler | null = null,
-    place: { readonly offset: number; readonly epoch: number; readonly round: number } = NOWHERE,
-  ) {
+  constructor(command: Buffer, topicEnd: number, settlement: Settlement | null) {
     this.command = command;
     this.topicEnd = topicEnd;
-    this.settler = settler;
-    this.offset = place.offset;
-    this.epoch = place.epoch;
-    this.round = place.round;
-    this.isRedelivered = (this.flags & PublishFlag.REDELIVERED) !== 0;
+    this.settlement = settlement;
   }
 
   get flags(): number {
     return this.command[1];
+  }
+
+  get isRedelivered(): boolean {
+    return this.settlement?.isRedelivered ?? (this.flags & PublishFlag.REDELIVERED) !== 0;
   }
 
   /** [CLT-20] decoded when somebody asks */
@@ -146,12 +153,12 @@ export class Message<T = unknown> {
 
   /** Its number in its log; undefined with QoS 0. */
   get offset(): number | undefined {
-    return this.delivery?.settler ? this.delivery.offset : undefined;
+    return this.delivery?.settlement?.offset;
   }
 
   /** Offsets with the same epoch are of the same log, undivided; undefined with QoS 0. */
   get epoch(): number | undefined {
-    return this.delivery?.settler ? this.delivery.epoch : undefined;
+    return this.delivery?.settlement?.epoch;
   }
 
   /** It may have been handed over before. */
@@ -219,8 +226,8 @@ export class Message<T = unknown> {
 
   /** It is being worked on: the time to acknowledge it begins anew. With `ack: 'auto'` that happens by itself. */
   progress(): boolean {
-    const { delivery } = this;
-    return delivery?.settler?.progress(delivery) ?? false;
+    const settlement = this.delivery?.settlement;
+    return settlement?.settler.progress(settlement) ?? false;
   }
 
   /**
@@ -234,8 +241,8 @@ export class Message<T = unknown> {
   }
 
   private settle(outcome: Outcome, options: NackOptions): boolean {
-    const { delivery } = this;
-    return delivery?.settler?.settle(delivery, outcome, options) ?? false;
+    const settlement = this.delivery?.settlement;
+    return settlement?.settler.settle(settlement, outcome, options) ?? false;
   }
 }
 
@@ -246,4 +253,3 @@ export type { DeliveryClass, Origin };
 const JSON_CODEC = jsonCodec();
 const NO_PROPERTIES: Properties = Object.freeze({});
 const NO_HEADERS: Readonly<Record<string, string>> = Object.freeze({});
-const NOWHERE = { offset: 0, epoch: 0, round: 0 };

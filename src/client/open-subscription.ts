@@ -20,21 +20,18 @@ import { isShared } from '../pubsub/topic.ts';
 import { abortError, abortSignal, onAbort, unlessAborted } from '../transport/abort.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { encodeWith, messageOf as textOf } from './codec.ts';
-
 import { closedError } from './command-stream.ts';
 import type { UnopenedMessage } from './compression.ts';
 import { type HandledMessages, Handling } from './handling.ts';
 import type { Link, LinkUser } from './link.ts';
-
 import {
-  type Delivery,
   Message,
   type MessageHandler,
   type MessageSource,
   type RespondOptions,
+  type Settlement,
 } from './message.ts';
 import { type BusyKeys, bufferFor, type MessageBuffer } from './message-buffer.ts';
-
 import type { PublishOptions } from './publish-options.ts';
 import {
   isCompressedMessage,
@@ -211,7 +208,7 @@ export class OpenSubscription
    *
    * @returns the messages that the application has and did not settle
    */
-  async drain(): Promise<readonly Delivery[]> {
+  async drain(): Promise<readonly Settlement[]> {
     const { settling } = this;
     if (this.phase === Phase.OVER) return [];
     if (settling === null) {
@@ -230,7 +227,7 @@ export class OpenSubscription
   }
 
   /** Messages that the application has and has not settled. */
-  get handedOver(): readonly Delivery[] {
+  get handedOver(): readonly Settlement[] {
     return this.settling?.handedOver ?? [];
   }
 
@@ -326,10 +323,10 @@ export class OpenSubscription
 
   /** The message as the application gets it. Null: it was told that nobody does, or it was settled while it waited. */
   open(message: Message): Message | null {
-    const { delivery } = message;
-    if (delivery?.isSettled) return null;
+    const settlement = message.delivery?.settlement;
+    if (settlement?.isSettled) return null;
     const opened = openedMessage(message, this.reading, this, this);
-    if (delivery !== null && opened !== null) delivery.isHandedOver = true;
+    if (settlement && opened !== null) settlement.isHandedOver = true;
     return opened;
   }
 
@@ -557,10 +554,11 @@ export class OpenSubscription
       return;
     }
     const hasQos1 = settling !== null && (flags & PublishFlag.QOS1) !== 0;
-    const delivery = hasQos1 ? settling.receive(command, topicEnd, reader.id) : null;
-    if (hasQos1 && (delivery === null || this.phase === Phase.DRAINING)) return;
     const topic = this.reading.topics.textOf(command, topicEnd);
-    const message = messageOf(command, reader, topic, delivery, this);
+    const isRedelivered = (flags & PublishFlag.REDELIVERED) !== 0;
+    const settlement = hasQos1 ? settling.receive(reader.id, isRedelivered, topic) : null;
+    if (hasQos1 && (settlement === null || this.phase === Phase.DRAINING)) return;
+    const message = messageOf(command, reader, topic, settlement, this);
     if (handling !== null && this.buffer.empty && !this.isPaused && this.isFreeFor(message, handling)) {
       handling.handle(message);
       if (!hasQos1) return;

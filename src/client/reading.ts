@@ -5,7 +5,7 @@ import { TopicTable } from '../pubsub/topic.ts';
 import type { Clock } from '../udp/clock.ts';
 import { type Codec, decodeWith } from './codec.ts';
 import type { PayloadInflater, UnopenedMessage } from './compression.ts';
-import { Delivery, Message, type MessageSource } from './message.ts';
+import { Delivery, Message, type MessageSource, type Settlement } from './message.ts';
 
 /** What a client has for the messages of its subscriptions. */
 export interface MessageReading {
@@ -35,16 +35,17 @@ export interface UnreadListener {
 /** One whose payload is still in its envelope, as long as it waits: it takes no more memory than it came with. [BRK-44] */
 class CompressedMessage extends Message {}
 
-/** The message that `reader` has just read; `delivery` is how it came where that is known to someone. */
+/** The message that `reader` has just read; `settlement` is that of one with QoS 1. */
 export function messageOf(
   command: Buffer,
   { flags, topicEnd, payloadStart }: CommandReader,
   topic: string,
-  delivery: Delivery | null,
+  settlement: Settlement | null,
   source: MessageSource,
 ): Message {
   const payload = command.subarray(payloadStart);
-  const how = delivery ?? ((flags & ~PublishFlag.COMPRESSED) === 0 ? null : new Delivery(command, topicEnd));
+  const isBare = settlement === null && (flags & ~PublishFlag.COMPRESSED) === 0;
+  const how = isBare ? null : new Delivery(command, topicEnd, settlement);
   return (flags & PublishFlag.COMPRESSED) === 0
     ? new Message(topic, payload, how, source)
     : new CompressedMessage(topic, payload, how, source);

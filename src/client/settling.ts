@@ -17,7 +17,7 @@ import {
 } from '../pubsub/acknowledgement.ts';
 import { ACK_RANGES_MAX, AckFlag } from '../pubsub/command.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
-import { Delivery, type NackOptions, Outcome, type Settler } from './message.ts';
+import { type NackOptions, Outcome, Settlement, type Settler } from './message.ts';
 
 /** Where a subscription goes on. */
 export interface Resumption {
@@ -36,16 +36,15 @@ export class Settling implements Settler {
   private readonly onSettled: () => void;
   /** Null between two connections. */
   private send: Send | null = null;
-  private round = 0;
   private epoch = 0;
   /** The next offset that may come for the first time; 0: not known. */
   private next = 0;
   /** What was below this when the last round ended was settled then, unless it is carried; 0: the broker knows by itself. */
   private settledBelow = 0;
-  private readonly unsettled = new Map<number, Delivery>();
-  /** Offsets of this round that are to come again: to somebody else, where a group shares them. */
-  private readonly nacked = new Set<number>();
-  private readonly carried = new Map<number, Delivery | GivenBack>();
+  private readonly unsettled = new Map<number, Settlement>();
+  /** Of this round, that are to come again: to somebody else, where a group shares them. */
+  private readonly nacked = new Map<number, Settlement>();
+  private readonly carried = new Map<number, Settlement>();
   private acks: number[] = [];
   private progressTimer: TimerHandle | null = null;
 
@@ -70,10 +69,9 @@ export class Settling implements Settler {
   }
 
   /** Those of them that the application has. */
-  get handedOver(): readonly Delivery[] {
-    const all = [...this.carried.values(), ...this.unsettled.values()];
-    const deliveries = all.filter((each) => each instanceof Delivery);
-    return deliveries.filter(({ isHandedOver, isSettled }) => isHandedOver && !isSettled);
+  get handedOver(): readonly Settlement[] {
+    const both = [...this.carried.values(), ...this.unsettled.values()];
+    return both.filter(({ isHandedOver, isSettled }) => isHandedOver && !isSettled);
   }
 
   /** What the application has settled, and the broker does not know: its connection has ended meanwhile. */
@@ -116,13 +114,12 @@ export class Settling implements Settler {
   /** The connection is over. What comes on the next one is another round. */
   breakOff(): void {
     this.send = null;
-    this.round++;
     this.acks = [];
     this.stopProgress();
-    for (const [offset, delivery] of this.unsettled) this.carried.set(offset, delivery);
-    for (const offset of this.nacked) this.carried.set(offset, new GivenBack(offset));
-    this.unsettled.clear();
-    this.nacked.clear();
+    for (const settlements of [this.unsettled, this.nacked]) {
+      for (const [offset, settlement] of settlements) this.carried.set(offset, settlement);
+      settlements.clear();
+    }
     bound(this.carried);
   }
 
@@ -138,8 +135,12 @@ export class Settling implements Settler {
     return isOther;
   }
 
-  /** The delivery that came; null when the application has settled that message on an earlier connection, so that it is acknowledged and no more. */
-  receive(command: Buffer, topicEnd: number, id: number): Delivery | null {
+  /**
+   * A message has come.
+   *
+   * @returns null when the application has settled it on an earlier connection, so that it is acknowledged and no more
+   */
+  receive(id: number, isRedelivered: boolean, topic: string): Settlement | null {
     const offset = offsetOf(id, this.next);
     const before = this.carried.get(offset);
     this.next = Math.max(this.next, offset + 1);
@@ -150,39 +151,39 @@ export class Settling implements Settler {
     }
     // What was to come again has come before this, or it is not in the log any more.
     if (this.settledBelow > 0 && offset >= this.settledBelow) this.endCarrying();
-    const delivery = new Delivery(command, topicEnd, this, { offset, epoch: this.epoch, round: this.round });
-    if (before?.isHandedOver || before?.isRedelivered || before?.isSettled) delivery.isRedelivered = true;
+    const wasHad = before?.isHandedOver || before?.isRedelivered || before?.isSettled;
+    const settlement = new Settlement(this, topic, offset, this.epoch, isRedelivered || wasHad === true);
     this.carried.delete(offset);
     this.nacked.delete(offset);
-    this.unsettled.set(offset, delivery);
+    this.unsettled.set(offset, settlement);
     if (this.progressTimer === null) this.tellProgressLater();
-    return delivery;
+    return settlement;
   }
 
-  settle(delivery: Delivery, outcome: Outcome, { delayMs, reason }: NackOptions): boolean {
-    if (delivery.isSettled || delivery.epoch !== this.epoch) return false;
-    const { offset } = delivery;
+  settle(settlement: Settlement, outcome: Outcome, { delayMs, reason }: NackOptions): boolean {
+    if (settlement.isSettled || settlement.epoch !== this.epoch) return false;
+    const { offset } = settlement;
     const current = this.unsettled.get(offset);
-    if (current === undefined) return this.settleCarried(delivery, outcome);
+    if (current === undefined) return this.settleCarried(settlement, outcome);
     if (outcome === Outcome.NACK) {
-      if (current !== delivery) return false; // it has come again already
+      if (current !== settlement) return false; // it has come again already
       this.write(encodeNack(idOf(offset), delayMs ?? NACK_BACKOFF, reason ?? ''));
-      this.nacked.add(offset);
+      this.nacked.set(offset, settlement);
       bound(this.nacked);
     } else if (outcome === Outcome.ACK) this.acknowledge(offset);
     else if (reason === undefined) this.write(encodeAck(idOf(offset), AckFlag.TERMINATE));
     else this.write(encodeNack(idOf(offset), NACK_NEVER, reason));
-    delivery.isSettled = true;
-    delivery.isDone = outcome !== Outcome.NACK;
+    settlement.isSettled = true;
+    settlement.isDone = outcome !== Outcome.NACK;
     current.isSettled = true; // where that is another delivery of the same message, nobody needs to get it any more
     this.unsettled.delete(offset);
     this.onSettled();
     return true;
   }
 
-  progress(delivery: Delivery): boolean {
-    if (delivery.isSettled || this.unsettled.get(delivery.offset) !== delivery) return false;
-    this.write(encodeAck(idOf(delivery.offset), AckFlag.PROGRESS));
+  progress(settlement: Settlement): boolean {
+    if (settlement.isSettled || this.unsettled.get(settlement.offset) !== settlement) return false;
+    this.write(encodeAck(idOf(settlement.offset), AckFlag.PROGRESS));
     return true;
   }
 
@@ -220,11 +221,11 @@ export class Settling implements Settler {
   }
 
   /** Of a message that came by a connection that is over: the broker hears of it when it still has it under this offset. */
-  private settleCarried(delivery: Delivery, outcome: Outcome): boolean {
-    if (this.carried.get(delivery.offset) !== delivery || outcome !== Outcome.ACK) return false;
-    delivery.isSettled = true;
-    delivery.isDone = true;
-    if (this.send !== null) this.acknowledge(delivery.offset);
+  private settleCarried(settlement: Settlement, outcome: Outcome): boolean {
+    if (this.carried.get(settlement.offset) !== settlement || outcome !== Outcome.ACK) return false;
+    settlement.isSettled = true;
+    settlement.isDone = true;
+    if (this.send !== null) this.acknowledge(settlement.offset);
     return true;
   }
 
@@ -279,23 +280,10 @@ export class Settling implements Settler {
 }
 
 /** Those that have been there for longest go: nothing grows without a bound. */
-function bound(byOffset: Map<number, unknown> | Set<number>): void {
+function bound(byOffset: Map<number, Settlement>): void {
   for (const offset of byOffset.keys()) {
     if (byOffset.size <= CARRIED_MAX) break;
     byOffset.delete(offset);
-  }
-}
-
-/** What is known of a message that the application has refused, and does not hold any more. */
-class GivenBack {
-  readonly offset: number;
-  readonly isSettled = true;
-  readonly isDone = false;
-  readonly isHandedOver = true;
-  readonly isRedelivered = true;
-
-  constructor(offset: number) {
-    this.offset = offset;
   }
 }
 

@@ -4,7 +4,7 @@ import type { Clock } from '../udp/clock.ts';
 import type { Codec } from './codec.ts';
 import type { ClientCompression, UnopenedMessage } from './compression.ts';
 import type { Life } from './life.ts';
-import type { Delivery, Message, MessageHandler } from './message.ts';
+import type { Message, MessageHandler, Settlement } from './message.ts';
 import { OpenSubscription, type SubscriptionOwner } from './open-subscription.ts';
 import type { PublishOptions } from './publish-options.ts';
 import { FRESH_TOPICS, TopicTexts, type UndecodableMessage } from './reading.ts';
@@ -115,13 +115,13 @@ export class Subscriptions {
   }
 
   /** Lets the application finish what it has, of all at once. [CLT-31] */
-  async drain(): Promise<readonly Delivery[]> {
+  async drain(): Promise<readonly Settlement[]> {
     const left = await Promise.all([...this.all].map((each) => each.drain()));
     return left.flat();
   }
 
   /** Messages with QoS 1 that the application has and has not settled. */
-  get handedOver(): readonly Delivery[] {
+  get handedOver(): readonly Settlement[] {
     return [...this.all].flatMap(({ handedOver }) => handedOver);
   }
 

@@ -2,11 +2,12 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { type Delivery, Outcome } from '../../src/client/message.ts';
+import { type Message, Outcome, type Settlement } from '../../src/client/message.ts';
 import { Settling } from '../../src/client/settling.ts';
 import { decodeNack, NACK_NEVER, visitAckRanges } from '../../src/pubsub/acknowledgement.ts';
-import { AckFlag, Command, PublishFlag, publishPrefix } from '../../src/pubsub/command.ts';
+import { AckFlag, Command } from '../../src/pubsub/command.ts';
 import { ManualClock } from './manual-clock.ts';
+import { subscribed } from './scripted-log.ts';
 
 /** What happens to a subscription, one thing after the other; numbers choose among what there is. */
 const step = fc.oneof(
@@ -40,7 +41,7 @@ class World {
   open = new Set<number>();
   /** Of them, those that this connection has not had yet: a reader that begins at an offset gives them before anything new. */
   pending: number[] = [];
-  held: Delivery[] = [];
+  held: Settlement[] = [];
 
   constructor(isAlone: boolean) {
     this.isAlone = isAlone;
@@ -48,11 +49,9 @@ class World {
   }
 
   deliver(offset: number, isRedelivered: boolean): void {
-    const flags = PublishFlag.QOS1 | (isRedelivered ? PublishFlag.REDELIVERED : 0);
-    const command = publishPrefix('t', flags, offset % 2 ** 32);
     this.head = Math.max(this.head, offset + 1);
     this.open.add(offset);
-    const delivery = this.settling.receive(command, 9, offset % 2 ** 32);
+    const delivery = this.settling.receive(offset % 2 ** 32, isRedelivered, 't');
     if (delivery === null) {
       // Only the application makes that a message is not handed over.
       expect(this.done.has(offset)).toBe(true);
@@ -73,7 +72,7 @@ class World {
     if (had.length > 0) this.deliver(had[which % had.length], true);
   }
 
-  settle(delivery: Delivery, outcome: Outcome): void {
+  settle(delivery: Settlement, outcome: Outcome): void {
     const counts = this.settling.settle(delivery, outcome, { reason: 'why' });
     if (!counts) return;
     expect(delivery.epoch).toBe(this.epoch);
@@ -165,23 +164,29 @@ test.each([true, false])(
   },
 );
 
-test('a message that the application has given back is not held, whoever gets it next [CLT-22]', () => {
+test('a message that the application has given back, done after its connection, or just left is not held, whoever gets it next [CLT-22, CLT-27]', async () => {
   setFlagsFromString('--expose-gc');
   const gc = runInNewContext('gc') as () => void;
-  const settling = new Settling(3_000, false, new ManualClock(), () => {});
-  settling.begin(() => {}, { epoch: 1, next: 1 }, false, false);
-  const givenBack = (offset: number) => {
-    const command = publishPrefix('t', PublishFlag.QOS1, offset);
-    const delivery = settling.receive(command, 9, offset);
-    if (delivery === null) throw new Error('it was not handed over');
-    settling.settle(delivery, Outcome.NACK, {});
-    return new WeakRef(delivery);
-  };
-  const deliveries = Array.from({ length: 100 }, (_, i) => givenBack(i + 1));
-  return new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
-    gc();
-    expect(deliveries.filter((delivery) => delivery.deref() !== undefined).length).toBeLessThan(5);
-    settling.breakOff();
-    expect(settling.resumption).toEqual({ epoch: 1, offset: 1 });
+  const held: Message[] = [];
+  const deliveries: WeakRef<object>[] = [];
+  const { log, subscription, goOnline, breakOff, settle } = subscribed({ ack: 'manual' }, (message) => {
+    held.push(message);
+    deliveries.push(new WeakRef(message.delivery as object));
   });
+  await goOnline();
+  for (let offset = 1; offset <= 30; offset++) log.deliver(offset);
+  await settle();
+  for (const message of held.splice(20)) message.nack();
+  breakOff();
+  for (const message of held.splice(10)) expect(message.ack()).toBe(true);
+  held.length = 0;
+  await settle();
+  gc();
+  expect(deliveries.length).toBe(30);
+  expect(deliveries.filter((delivery) => delivery.deref() !== undefined).length).toBeLessThan(5);
+  // What is done is known all the same, and what is not.
+  expect(subscription.handedOver.map(({ offset }) => offset)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  log.start = { isRecovered: true };
+  await goOnline();
+  expect(log.acks.flat()).toEqual([11, 12, 13, 14, 15, 16, 17, 18, 19, 20]);
 });
