@@ -10,15 +10,15 @@ import { type RandomSource, randomBytes } from '../base/random.ts';
 import { COMMAND_BYTES_MAX, Command, encodePlain, LANES_MAX } from '../pubsub/command.ts';
 import { type Notice, NoticeCode } from '../pubsub/session-commands.ts';
 import { assertFilter, assertTopic } from '../pubsub/topic.ts';
-import { abortError, abortSignal, onAbort, unlessAborted } from '../transport/abort.ts';
+import { abortError, abortSignal, unlessAborted } from '../transport/abort.ts';
 import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/connect.ts';
-import { type AppState, CLOSE_STALL_MS, type NetworkType } from '../transport/connection.ts';
+import type { AppState, NetworkType } from '../transport/connection.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { clockOf, laidOver, randomOf, withProfile } from '../transport/options.ts';
 import { Breaker, type BreakerState, circuitOpenError } from './breaker.ts';
 import { type BrokerClientEvents, type ClientMetrics, clientNotice } from './client-events.ts';
 import { type BrokerClientOptions, CLIENT_OPTIONS } from './client-options.ts';
-import { Goodbye, withUnconfirmed } from './closing.ts';
+import { type ClientCloseOptions, Goodbye, withUnconfirmed } from './closing.ts';
 import { type Codec, encodeWith } from './codec.ts';
 import { closedError, offlineError } from './command-stream.ts';
 import { ClientCompression } from './compression.ts';
@@ -42,15 +42,6 @@ import { type Will, WillKeeper } from './will.ts';
 
 /** For whatever waits for the broker. */
 export interface WaitOptions {
-  signal?: AbortSignal | undefined;
-}
-
-export interface ClientCloseOptions {
-  /** How long to wait at most until the broker has everything, in ms. Default: as long as it gets on. A later call can only shorten it. */
-  timeoutMs?: number | undefined;
-  /** How long to wait while nothing gets on, in ms. Default 10,000. A later call can only shorten it. */
-  stallMs?: number | undefined;
-  /** Closes at once when it fires. */
   signal?: AbortSignal | undefined;
 }
 
@@ -429,15 +420,8 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
       this.will.takeBack();
       this.goodbye = new Goodbye(this.life, this.outbox);
     }
-    const { goodbye } = this;
-    goodbye.shorten(
-      options.signal?.aborted ? 0 : (options.timeoutMs ?? Number.POSITIVE_INFINITY),
-      options.stallMs ?? CLOSE_STALL_MS,
-    );
-    const forget = onAbort(options.signal, () => goodbye.shorten(0));
-    const gone = goodbye.done.finally(forget);
-    gone.catch(() => {}); // whoever waits hears of it
-    return gone;
+    this.goodbye.shorten(options);
+    return this.goodbye.done;
   }
 
   /**

@@ -1,21 +1,28 @@
 /** How a client leaves: with everything that it published at the broker, as long as that gets on and there is time. */
 
-import { performance } from 'node:perf_hooks';
 import { JspError } from '../base/errors.ts';
-import { TIMEOUT_MS_MAX } from '../udp/clock.ts';
+import { CLOSE_STALL_MS } from '../transport/connection.ts';
+import { Deadline } from './deadline.ts';
 import type { Life } from './life.ts';
 import type { Outbox } from './outbox.ts';
 import { ProgressWatch } from './publishing.ts';
+
+export interface ClientCloseOptions {
+  /** How long to wait at most until the broker has everything, in ms. Default: as long as it gets on. A later call can only shorten it. */
+  timeoutMs?: number | undefined;
+  /** How long to wait while nothing gets on, in ms. Default 10,000. A later call can only shorten it. */
+  stallMs?: number | undefined;
+  /** Closes at once when it fires. */
+  signal?: AbortSignal | undefined;
+}
 
 /** A close that is under way. */
 export class Goodbye {
   readonly done: Promise<void>;
   private readonly life: Life;
   private readonly outbox: Outbox;
-  /** When it is over at the latest. */
-  private endsAt = Number.POSITIVE_INFINITY;
+  private readonly deadline = new Deadline(() => this.cutShort());
   private stallMs = Number.POSITIVE_INFINITY;
-  private timer: NodeJS.Timeout | undefined;
   private wasCut = false;
   /** What it has not done, when it was cut. */
   private incomplete: JspError | null = null;
@@ -24,17 +31,18 @@ export class Goodbye {
     this.life = life;
     this.outbox = outbox;
     this.done = this.finish();
+    this.done.catch(() => {}); // whoever waits hears of it
   }
 
-  /** Sees to it that it is over after so long, or when nothing has got on for so long. */
-  shorten(timeoutMs: number, stallMs = Number.POSITIVE_INFINITY): void {
+  /** Sees to it that it is over in time, or when nothing has got on for so long. */
+  shorten({
+    timeoutMs = Number.POSITIVE_INFINITY,
+    stallMs = CLOSE_STALL_MS,
+    signal,
+  }: ClientCloseOptions): void {
     this.stallMs = Math.min(this.stallMs, stallMs);
-    const endsAt = performance.now() + timeoutMs;
-    if (endsAt >= this.endsAt) return;
-    this.endsAt = endsAt;
-    clearTimeout(this.timer);
-    if (timeoutMs <= 0) this.cutShort();
-    else this.timer = setTimeout(() => this.cutShort(), Math.min(timeoutMs, TIMEOUT_MS_MAX));
+    if (timeoutMs <= 0 || signal?.aborted) this.cutShort();
+    else this.deadline.shorten(timeoutMs, signal);
   }
 
   private async finish(): Promise<void> {
@@ -49,7 +57,7 @@ export class Goodbye {
       if (!this.wasCut && this.outbox.unconfirmed > 0) throw this.life.failure ?? error;
     } finally {
       watch.stop();
-      clearTimeout(this.timer);
+      this.deadline.end();
       this.life.end(null);
     }
     if (this.incomplete !== null) throw this.incomplete;

@@ -4,8 +4,7 @@
  */
 
 import { JspError } from '../base/errors.ts';
-import { onAbort } from '../transport/abort.ts';
-import { TIMEOUT_MS_MAX } from '../udp/clock.ts';
+import { Deadline } from './deadline.ts';
 import type { Life } from './life.ts';
 import type { Settlement } from './message.ts';
 import type { Outbox } from './outbox.ts';
@@ -48,8 +47,7 @@ export class Drain {
   private readonly life: Life;
   private readonly subscriptions: Subscriptions;
   private readonly outbox: Outbox;
-  private endsAt = Number.POSITIVE_INFINITY;
-  private timer: NodeJS.Timeout | undefined;
+  private readonly deadline = new Deadline(() => this.endWait());
   private endWait: () => void = () => {};
 
   /**
@@ -71,13 +69,7 @@ export class Drain {
   }
 
   shorten({ timeoutMs = TIMEOUT_MS, signal }: DrainOptions): void {
-    onAbort(signal, () => this.endWait());
-    const waitMs = signal?.aborted ? 0 : timeoutMs;
-    const endsAt = performance.now() + waitMs;
-    if (endsAt >= this.endsAt) return;
-    this.endsAt = endsAt;
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.endWait(), Math.min(waitMs, TIMEOUT_MS_MAX));
+    this.deadline.shorten(timeoutMs, signal);
   }
 
   private async run(close: () => Promise<void>, over: Promise<unknown>): Promise<void> {
@@ -87,7 +79,7 @@ export class Drain {
     });
     this.life.beginDraining();
     const left = await Promise.race([this.finish(), cut]);
-    clearTimeout(this.timer);
+    this.deadline.end();
     const { failure } = this.life;
     const received = left ?? this.subscriptions.handedOver;
     const unsettled = [...received.map(asReceived), ...this.outbox.unsettledTopics.map(asPublished)];

@@ -2,12 +2,12 @@ export type { BufferOptions, BufferPolicy } from './backlog.ts';
 export type { BreakerOptions, BreakerState } from './breaker.ts';
 export {
   type BrokerClient,
-  type ClientCloseOptions,
   connectClient,
   type WaitOptions,
 } from './broker-client.ts';
 export type { ClientMetrics, ClientNotice } from './client-events.ts';
 export type { BrokerClientOptions } from './client-options.ts';
+export type { ClientCloseOptions } from './closing.ts';
 export { bytesCodec, type Codec, jsonCodec, textCodec } from './codec.ts';
 export type { UnopenedMessage } from './compression.ts';
 export type { Credentials, CredentialsSource } from './credentials.ts';

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { describe, expect, test } from 'vitest';
 import { DrainError } from '../../src/client/index.ts';
 import { encodePublished, PublishResult } from '../../src/pubsub/acknowledgement.ts';
@@ -129,4 +130,21 @@ describe('a client that drains', () => {
       code: 'ERR_JSP_OPTION_INVALID',
     });
   });
+
+  test.each([
+    ['drain', 'drain'],
+    ['close', 'close'],
+    ['drain', 'close'],
+  ] as const)(
+    'that is over waits neither for the time nor for the signal of those who asked: %s, then %s [CLT-15]',
+    async (first, second) => {
+      const { signal } = new AbortController();
+      const client = await new FakeBroker().client();
+      await client[first]({ timeoutMs: 30_000, signal });
+      const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+      const before = timers();
+      await client[second]({ timeoutMs: 20_000, signal });
+      expect([getEventListeners(signal, 'abort').length, timers()]).toEqual([0, before]);
+    },
+  );
 });
