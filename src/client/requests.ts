@@ -15,7 +15,6 @@ import { type Codec, codecOption, decodeWith, encodeWith } from './codec.ts';
 import { closedError } from './command-stream.ts';
 import type { LinkUser } from './link.ts';
 import type { Message } from './message.ts';
-import type { OpenSubscription } from './open-subscription.ts';
 import { PUBLISH_OPTIONS, type PublishOptions } from './publish-options.ts';
 import type { PublishReceipt } from './sequence.ts';
 import type { Subscriptions } from './subscriptions.ts';
@@ -41,9 +40,15 @@ interface Pending {
   readonly topic: string;
   readonly qos: 0 | 1;
   readonly codec: Codec<unknown> | null;
+  /** Publishes it, unless its wait is over. */
+  begin(): void;
   resolve(answer: Message): void;
   reject(error: Error): void;
 }
+
+/** Of the subscription for answers. */
+const Inbox = { NONE: 0, OPENING: 1, OPEN: 2 } as const;
+type Inbox = (typeof Inbox)[keyof typeof Inbox];
 
 export class Requests implements LinkUser {
   /** Answers for which nobody waited any more, or to which another was faster. [CLT-33] */
@@ -55,10 +60,11 @@ export class Requests implements LinkUser {
   /** What the topics of answers begin with. */
   private readonly inbox: string;
   private readonly pending = new Map<string, Pending>();
+  /** Those of them that wait for the subscription for answers. */
+  private readonly unsent = new Set<Pending>();
   private lastNumber = 0;
-  /** The subscription for answers; null until the first request, and when it was given up. */
-  private opening: Promise<OpenSubscription> | null = null;
-  private isOpen = false;
+  /** The first request opens it, and the next one when it was given up. */
+  private inboxState: Inbox = Inbox.NONE;
 
   /** @param session - whose inbox it is; a client without one has an ordinary topic that nobody can guess */
   constructor(
@@ -89,20 +95,26 @@ export class Requests implements LinkUser {
       codec === null ? (value as Uint8Array | string) : encodeWith(codec as Codec<unknown>, value);
     const number = `${++this.lastNumber}`;
     const wait = new Wait(this.clock, timeoutMs, topic, signal);
+    const published = { ...rest, replyTo: this.inbox + number };
     const pending: Pending = {
       topic,
       qos: rest.qos ?? 0,
       codec: codec as Codec<unknown> | null,
+      begin: () => {
+        if (!wait.isOver) this.send(pending, payload, published);
+      },
       resolve: (answer) => wait.resolve(answer),
       reject: (error) => wait.reject(error),
     };
     this.pending.set(number, pending);
     try {
-      if (!this.isOpen) await Promise.race([this.open(), wait.over]);
-      if (!wait.isOver) this.send(pending, payload, { ...rest, replyTo: this.inbox + number });
+      if (this.inboxState === Inbox.OPEN) pending.begin();
+      else this.unsent.add(pending);
+      if (this.inboxState === Inbox.NONE) void this.openInbox();
       return (await wait.over) as Message<T>;
     } finally {
       this.pending.delete(number);
+      this.unsent.delete(pending);
       wait.end();
     }
   }
@@ -112,7 +124,7 @@ export class Requests implements LinkUser {
   /** The connection is over: what was asked with QoS 0 may have been answered, or not, and nobody will say. [CLT-34] */
   offline(reason: Error): void {
     for (const { qos, topic, reject } of [...this.pending.values()]) {
-      if (qos === 1 || !this.isOpen) continue;
+      if (qos === 1 || this.inboxState !== Inbox.OPEN) continue;
       const lost = `The connection was lost while a request to ${topic} was under way: whether it was handled is not known`;
       reject(new JspError('ERR_JSP_OFFLINE', lost, { cause: reason }));
     }
@@ -133,29 +145,27 @@ export class Requests implements LinkUser {
     );
   }
 
-  private open(): Promise<OpenSubscription> {
-    this.opening ??= this.openInbox();
-    return this.opening;
-  }
-
-  private async openInbox(): Promise<OpenSubscription> {
+  /** What was asked meanwhile goes out when it is open, or fails with it. */
+  private async openInbox(): Promise<void> {
+    this.inboxState = Inbox.OPENING;
     try {
-      const subscription = await this.subscriptions.openInbox(`${this.inbox}+`, (answer) =>
-        this.onAnswer(answer),
-      );
-      this.isOpen = true;
-      void subscription.closed.then(() => this.forgetInbox());
-      return subscription;
+      const inbox = await this.subscriptions.openInbox(`${this.inbox}+`, (answer) => this.onAnswer(answer));
+      this.inboxState = Inbox.OPEN;
+      void inbox.closed.then(() => {
+        this.inboxState = Inbox.NONE;
+      });
     } catch (error) {
-      this.forgetInbox();
-      throw error;
+      this.inboxState = Inbox.NONE;
+      for (const pending of this.unsent) pending.reject(error as Error);
     }
-  }
-
-  /** The next request asks for it again. */
-  private forgetInbox(): void {
-    this.opening = null;
-    this.isOpen = false;
+    for (const pending of this.unsent) {
+      this.unsent.delete(pending);
+      try {
+        pending.begin();
+      } catch (error) {
+        pending.reject(error as Error);
+      }
+    }
   }
 
   private onAnswer(answer: Message): void {

@@ -1,7 +1,10 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, test } from 'vitest';
 import { jsonCodec, type Message, ReplyError } from '../../src/client/index.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
 import { ManualClock } from './manual-clock.ts';
+import { playedBroker } from './played-broker.ts';
 
 describe('a request', () => {
   test.each([true, false])(
@@ -141,6 +144,28 @@ describe('a request', () => {
     const answer = client.request('a', '');
     way.isReachable = true;
     expect((await answer).text()).toBe('b');
+  });
+
+  test('that nobody could be asked leaves nothing behind [CLT-33]', async () => {
+    setFlagsFromString('--expose-gc');
+    const gc = runInNewContext('gc') as () => void;
+    const clock = new ManualClock();
+    const { client } = await playedBroker({ clock, reconnect: false }); // whose broker does not answer a SUBSCRIBE
+    const errors: WeakRef<object>[] = [];
+    const ask = async () => {
+      const answers = Array.from({ length: 50 }, () =>
+        client.request('t', '', { timeoutMs: 1 }).catch((error) => errors.push(new WeakRef(error))),
+      );
+      await settled();
+      clock.advance(1);
+      await Promise.all(answers);
+    };
+    await ask();
+    await settled();
+    gc();
+    expect([errors.length, client.metrics().requests]).toEqual([50, 0]);
+    expect(errors.filter((error) => error.deref() !== undefined).length).toBeLessThan(5);
+    client.destroy();
   });
 
   test('ends with its client', async () => {
