@@ -305,7 +305,7 @@ export class Outbox implements LinkUser {
     options: PublishOptions,
   ): AcknowledgedMessage {
     assertTopic(topic);
-    payloadBytes(payload); // which refuses what is none
+    const bytes = payloadBytes(payload);
     const mode = compressionModeOf(options.compression) ?? this.compression.mode;
     const envelope = mode === CompressionMode.OFF ? null : this.compression.deflate(topic, payload, mode);
     const properties = propertiesOf(options);
@@ -318,7 +318,8 @@ export class Outbox implements LinkUser {
     const body = envelope ?? (typeof payload === 'string' ? Buffer.from(payload) : payload);
     const command = Buffer.concat(properties === null ? [prefix, body] : [prefix, properties, body]);
     const at = properties === null ? -1 : ttlAt(command, prefix.length);
-    return new AcknowledgedMessage(topic, command, at, this.clock.now(), (message, error) => {
+    const plainBytes = command.length - body.length + bytes;
+    return new AcknowledgedMessage(topic, command, plainBytes, at, this.clock.now(), (message, error) => {
       if (error === null) this.acknowledged++;
       else this.refused++;
       this.breaker?.settled(error);

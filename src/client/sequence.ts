@@ -35,6 +35,8 @@ export class AcknowledgedMessage extends Outgoing {
   isSettled = false;
   readonly receipt: Promise<PublishReceipt>;
   readonly command: Buffer;
+  /** How long that is with its payload as it was before it was compressed. */
+  readonly plainBytes: number;
   /** Where in it the time to live stands; negative for none. */
   private readonly ttlAt: number;
   private readonly onSettled: (message: AcknowledgedMessage, error: JspError | null) => void;
@@ -45,12 +47,14 @@ export class AcknowledgedMessage extends Outgoing {
   constructor(
     topic: string,
     command: Buffer,
+    plainBytes: number,
     ttlAt: number,
     now: Micros,
     onSettled: (message: AcknowledgedMessage, error: JspError | null) => void,
   ) {
     super(topic, command.length, ttlAt < 0 ? NEVER : now + command.readUInt32BE(ttlAt) * MILLISECOND);
     this.command = command;
+    this.plainBytes = plainBytes;
     this.ttlAt = ttlAt;
     this.onSettled = onSettled;
     this.receipt = new Promise((resolve, reject) => {
@@ -89,6 +93,10 @@ export class Sequence {
   private readonly backlog: Backlog;
   private readonly lane: Lane;
   private readonly clock: Clock;
+  /** Whether one may be sent for the first time. */
+  private readonly admits: () => boolean;
+  /** Told when the broker has answered, and less is held. */
+  private readonly onAnswered: () => void;
   /** Sent, on this or an earlier connection, and not answered, by their numbers. */
   private readonly unanswered = new Ring<AcknowledgedMessage>();
   /** How many of them were given to the present stream. */
@@ -101,11 +109,6 @@ export class Sequence {
   private link: Link | null = null;
   private stream: CommandStream | null = null;
   private isFull = false;
-  /** Whether one may be sent for the first time. */
-  private readonly admits: () => boolean;
-
-  /** Told when the broker has answered, and less is held. */
-  private readonly onAnswered: () => void;
 
   constructor(
     priority: StreamPriority,
@@ -114,12 +117,12 @@ export class Sequence {
     admits: () => boolean,
     onAnswered: () => void,
   ) {
-    this.admits = admits;
-    this.onAnswered = onAnswered;
     this.priority = priority;
     this.backlog = backlog;
     this.lane = backlog.newLane();
     this.clock = clock;
+    this.admits = admits;
+    this.onAnswered = onAnswered;
   }
 
   /** Messages that are not settled. */
@@ -245,9 +248,10 @@ export class Sequence {
 
   private write(message: AcknowledgedMessage): void {
     const stream = (this.stream as CommandStream).stream;
-    const { command } = message;
-    if (command.length > stream.messageBytesMax) {
-      message.fail(tooLarge(command.length, stream.messageBytesMax));
+    const { command, plainBytes } = message;
+    // One that fits only compressed could not be opened by its subscribers. [BRK-42]
+    if (plainBytes > stream.messageBytesMax) {
+      message.fail(tooLarge(plainBytes, stream.messageBytesMax));
       this.forgetSettled();
       return;
     }

@@ -105,6 +105,23 @@ describe('compressed payloads', () => {
   });
 });
 
+test.each([0, 1] as const)(
+  'a message that the broker would not take as it is is not sent compressed either (QoS %i) [BRK-42]',
+  async (qos) => {
+    const { client, connection } = await new FakeBroker().clientAndConnection({ compression: true });
+    const open = connection.openStream.bind(connection);
+    connection.openStream = (options) => Object.assign(open(options), { messageBytesMax: 1_000 });
+    const flags = () => outgoing(connection).map((command) => command[1] & PublishFlag.COMPRESSED);
+    const first = client.publish('t', Buffer.alloc(900), { qos });
+    expect(flags()).toEqual([PublishFlag.COMPRESSED]);
+    const second = client.publish('t', Buffer.alloc(1_000), { qos });
+    // With QoS 0 it is left to the transport to refuse it.
+    expect(flags()).toEqual(qos === 0 ? [PublishFlag.COMPRESSED, 0] : [PublishFlag.COMPRESSED]);
+    if (qos === 1) await expect(second).rejects.toMatchObject({ code: 'ERR_JSP_MESSAGE_TOO_LARGE' });
+    await first;
+  },
+);
+
 describe('a subscriber', () => {
   test('that takes no compressed messages gets the others, and is told how many it misses, and why [BRK-43]', async () => {
     const broker = new FakeBroker();
