@@ -237,23 +237,23 @@ export class BrokerCore implements StoreEvents {
   // ---- what the store tells ----
 
   stored(log: LogPort): void {
-    this.hear((listener) => listener.stored(log));
+    this.hear((listener) => listener.stored?.(log));
   }
 
   stateStored(): void {
-    this.hear((listener) => listener.stateStored());
+    this.hear((listener) => listener.stateStored?.());
   }
 
   loaded(log: LogPort): void {
-    this.hear((listener) => listener.loaded(log));
+    this.hear((listener) => listener.loaded?.(log));
   }
 
   trimmed(log: LogPort): void {
-    this.hear((listener) => listener.trimmed(log));
+    this.hear((listener) => listener.trimmed?.(log));
   }
 
   storeFailed(log: LogPort | null, failure: StoreFailure): void {
-    this.hear((listener) => listener.storeFailed(log, failure));
+    this.hear((listener) => listener.storeFailed?.(log, failure));
     this.state.notify(NoticeCode.STORE_READ_ONLY, 0, log?.name ?? '');
   }
 
@@ -279,7 +279,7 @@ export class BrokerCore implements StoreEvents {
     }
   }
 
-  private hear(tell: (listener: StoreEvents) => void): void {
+  private hear(tell: (listener: Partial<StoreEvents>) => void): void {
     for (const listener of this.state.storeListeners) {
       try {
         tell(listener);

@@ -112,8 +112,8 @@ export class BrokerState {
   /** Shared subscriptions, as those who get messages at once. */
   readonly groups: SharedGroups;
   readonly storedAnswers: StoredAnswers;
-  /** Parts that hear what the store tells. */
-  readonly storeListeners: StoreEvents[] = [];
+  /** Parts that hear what the store tells, each what it wants to know. */
+  readonly storeListeners: Partial<StoreEvents>[] = [];
   /** What is to be done at a time; and the time: monotonic, and of the wall clock, in ms. The driver tells it. */
   readonly timers = new Timers();
   nowMs = 0;

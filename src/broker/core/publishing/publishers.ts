@@ -53,7 +53,7 @@ export class Publisher {
   }
 }
 
-export class Publishers implements StoreEvents {
+export class Publishers implements Partial<StoreEvents> {
   private readonly publishers = new WeakMap<Channel, Publisher>();
   /** Those that wait for a log to store what they have published. */
   private readonly waiting = new Map<LogPort, Set<Publisher>>();
@@ -137,9 +137,6 @@ export class Publishers implements StoreEvents {
     for (const publisher of this.waitingForState) publisher.receipts.settle();
     if (this.safety.written >= this.state.written) this.waitingForState.clear();
   }
-
-  loaded(): void {}
-  trimmed(): void {}
 }
 
 /** As which a publisher is told that a log takes nothing. */

@@ -26,7 +26,7 @@ export interface SessionLimits {
   readonly sessionExpiryMaxMs: number;
 }
 
-export class SessionTable implements StoreEvents {
+export class SessionTable implements Partial<StoreEvents> {
   /** Told of what becomes of each session, in this order. */
   readonly parts: SessionPart[] = [];
   /** How many were over because their client was away for too long. */
@@ -203,11 +203,6 @@ export class SessionTable implements StoreEvents {
       if (session.number > 0) session.sequences.goBackTo(this.store.lastIds(session.number));
     }
   }
-
-  stored(): void {}
-  stateStored(): void {}
-  loaded(): void {}
-  trimmed(): void {}
 
   /** The time may have been set back meanwhile: then no time has passed. */
   private awayFor({ isPresent, writtenAt, expiryMs }: SessionRecord, aliveAt: number): number {

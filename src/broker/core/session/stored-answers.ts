@@ -17,7 +17,7 @@ interface StoredAnswer {
   readonly refuse: (fault: AppendFault) => void;
 }
 
-export class StoredAnswers implements StoreEvents {
+export class StoredAnswers implements Partial<StoreEvents> {
   private readonly store: StorePort;
   private readonly waiting = new Ring<StoredAnswer>();
   private stateFailed = false;
@@ -48,10 +48,6 @@ export class StoredAnswers implements StoreEvents {
   stateStored(): void {
     this.goOn();
   }
-
-  loaded(): void {}
-
-  trimmed(): void {}
 
   /** What was not stored yet is gone: it is not waited for any more. */
   storeFailed(log: LogPort | null, { fault }: StoreFailure): void {
