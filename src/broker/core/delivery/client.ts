@@ -135,9 +135,9 @@ export class Channel {
   private holds = 0;
   /** As a publisher: what its message is charged that waits. */
   private waitingBytes = 0;
-  /** As a publisher: the full queues that a message of it waits for. */
-  private waitsFor: Set<Delivery> | null = null;
-  /** As a publisher: told when no message of it waits for a queue any more. */
+  /** As a publisher: what a message of it waits for, full queues as a rule. */
+  private waitsFor: Set<Awaited> | null = null;
+  /** As a publisher: told when no message of it waits any more. */
   onFree: (() => void) | null = null;
 
   constructor(client: Client, link: Link, broker: DeliveryServices) {
@@ -166,21 +166,21 @@ export class Channel {
     if (--this.holds === 0 && !this.closed) this.output.act(Action.RESUME, this);
   }
 
-  /** Stopped, as a publisher, by a full queue. */
+  /** Stopped, as a publisher: a message of it waits. */
   get stopped(): boolean {
     return this.waitsFor !== null && this.waitsFor.size > 0;
   }
 
-  /** Is not read until {@link goOn}: a message of so many bytes waits to enter the queue of `delivery`. */
-  waitFor(delivery: Delivery, bytes: number): void {
+  /** Is not read until {@link goOn}: `awaited` has a message of it, of so many bytes, for which it has no room yet. */
+  waitFor(awaited: Awaited, bytes: number): void {
     if (!this.stopped) this.charge(bytes + WAITING_CHARGE_BYTES); // once, for however many queues
     this.waitsFor ??= new Set();
-    this.waitsFor.add(delivery);
+    this.waitsFor.add(awaited);
     this.hold();
   }
 
-  goOn(delivery: Delivery): void {
-    this.waitsFor?.delete(delivery);
+  goOn(awaited: Awaited): void {
+    this.waitsFor?.delete(awaited);
     this.release();
     if (this.stopped) return;
     this.charge(0);
@@ -214,7 +214,7 @@ export class Channel {
     this.state = ChannelState.CLOSED; // first: whatever fails below, nothing is delivered to it any more
     this.client.channels.delete(this);
     if (this.waitsFor !== null) {
-      for (const delivery of this.waitsFor) delivery.forget(this);
+      for (const awaited of this.waitsFor) awaited.forget(this);
       this.waitsFor = null;
       this.charge(0);
     }
@@ -225,6 +225,12 @@ export class Channel {
     this.client.chargeWaiting(bytes - this.waitingBytes);
     this.waitingBytes = bytes;
   }
+}
+
+/** What a publisher can be stopped for. */
+export interface Awaited {
+  /** The stream is gone: its message does not wait any more. */
+  forget(publisher: Channel): void;
 }
 
 /** Where messages come from that wait elsewhere until the transport takes them. */
@@ -275,7 +281,7 @@ class WaitingMessage implements Expiring {
  * What the transport answers is known only after the core has returned. So a message that is offered goes out on the word of its last answer, and
  * what is queued goes out one by one ({@link goOn}).
  */
-export class Delivery implements ItemOwner {
+export class Delivery implements ItemOwner, Awaited {
   /** Asked when nothing is queued. */
   source: TurnedSource | null = null;
   /** Last values for a new subscription, while there are any: they go out in turn with everything else. [BRK-106] */

@@ -250,12 +250,13 @@ function isNamedAlready(broker: BrokerState, publisher: Publisher, id: number, k
 
 /** The broker has just started, and does not know yet which messages its logs have: the stream waits, with this one first. */
 function waitForIds(broker: BrokerState, channel: Channel, received: Uint8Array): void {
-  channel.hold();
-  broker.messageIds.whenComplete(() => {
-    if (channel.closed) return;
-    broker.reader.read(received);
-    publishWhole(broker, channel, received);
-    channel.release();
+  broker.messageIds.stop(channel, received.length, () => {
+    try {
+      broker.reader.read(received);
+      publishWhole(broker, channel, received);
+    } catch (error) {
+      broker.failInternally(channel.client, error); // [BRK-40] this client alone pays for it
+    }
   });
 }
 

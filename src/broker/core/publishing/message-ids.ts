@@ -6,6 +6,7 @@
 import { Ring } from '../../../base/ring.ts';
 import { PublishFlag, topicKey } from '../../../pubsub/command.ts';
 import { findProperty, PropertyType } from '../../../pubsub/properties.ts';
+import type { Awaited, Channel } from '../delivery/client.ts';
 import type { LogPort, LogRecord, StoreEvents } from '../store-port.ts';
 
 /** Where the message with a name is. */
@@ -18,15 +19,15 @@ export interface Named {
   readonly atMs: number;
 }
 
-export class MessageIds implements StoreEvents {
+export class MessageIds implements Partial<StoreEvents>, Awaited {
   private readonly named = new Map<string, Named>();
   /** The oldest first. */
   private readonly order = new Ring<Named>();
   private bytes = 0;
   /** Logs that are still looked through. */
   private searches: NamesOfLog[] = [];
-  /** To be done when all are. */
-  private readonly waiting: (() => void)[] = [];
+  /** Publishers that are stopped until all are, each with what it does then. */
+  private readonly waiting = new Map<Channel, () => void>();
 
   /** After a start: looks through these logs. */
   restore(logs: readonly LogPort[], wallMs: number): void {
@@ -39,14 +40,25 @@ export class MessageIds implements StoreEvents {
     return this.searches.length === 0;
   }
 
-  whenComplete(action: () => void): void {
-    this.waiting.push(action);
+  /** Stops `publisher`, of which a message of so many bytes waits until all logs are looked through. */
+  stop(publisher: Channel, bytes: number, goOn: () => void): void {
+    this.waiting.set(publisher, goOn);
+    publisher.waitFor(this, bytes);
+  }
+
+  forget(publisher: Channel): void {
+    this.waiting.delete(publisher);
   }
 
   loaded(): void {
     if (this.searches.length === 0) return;
     this.searches = this.searches.filter((search) => !search.goOn());
-    if (this.searches.length === 0) for (const action of this.waiting.splice(0)) action();
+    if (this.searches.length > 0) return;
+    for (const [publisher, goOn] of this.waiting) {
+      this.waiting.delete(publisher);
+      publisher.goOn(this);
+      goOn();
+    }
   }
 
   /** What was taken as the message with this key, if that is not too long ago. */
@@ -65,7 +77,7 @@ export class MessageIds implements StoreEvents {
       if (!isOver && order.length <= NAMED_MAX && this.bytes <= BYTES_MAX) return;
       order.shift();
       this.bytes -= first.key.length + NAMED_BYTES;
-      this.forget(first);
+      this.drop(first);
     }
   }
 
@@ -73,15 +85,11 @@ export class MessageIds implements StoreEvents {
   storeFailed(log: LogPort | null): void {
     if (log === null) return;
     for (const named of this.named.values()) {
-      if (named.log === log && named.offset >= log.synced) this.forget(named);
+      if (named.log === log && named.offset >= log.synced) this.drop(named);
     }
   }
 
-  stored(): void {}
-  stateStored(): void {}
-  trimmed(): void {}
-
-  private forget(named: Named): void {
+  private drop(named: Named): void {
     if (this.named.get(named.key) === named) this.named.delete(named.key);
   }
 }
@@ -101,7 +109,7 @@ export function isReservedName(key: string): boolean {
 }
 
 /** Finds in a log, after a start, which messages it has of the time that is remembered. */
-export class NamesOfLog {
+class NamesOfLog {
   private readonly log: LogPort;
   private readonly ids: MessageIds;
   private readonly wallMs: number;

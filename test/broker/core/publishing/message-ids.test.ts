@@ -65,6 +65,27 @@ describe('a message that names itself', () => {
     expect(receipts(publisher)).toEqual(['1* 1 @1', '3* 0 @3']);
   });
 
+  test('that waits while the broker still looks for it is charged to its client, and gone with its stream [BRK-91] [BRK-38]', () => {
+    const store = new SlowStore();
+    const before = new DrivenCore({}, undefined, store);
+    publish1(new FakeClient(before).open(), 1, 'a', 'x');
+    store.sync('default');
+    store.isLoading = true;
+    const core = new DrivenCore({ queueBytesPerClientMax: 4_096 }, undefined, store);
+    core.goOn(1_000);
+    const publisher = new FakeClient(core).open();
+    publish1(publisher, 1, 'a', 'x', named('m'));
+    expect(core.metrics().publishersStopped).toBe(1);
+    publisher.end();
+    expect(core.metrics().publishersStopped).toBe(0);
+    const hostile = new FakeClient(core);
+    for (let i = 0; i < 32; i++) publish1(hostile.open(), 1, 'a', 'x'.repeat(1_000), named(`${i}`));
+    expect(hostile.peer.closedWith).toBe(ReasonCode.LIMITED);
+    store.load('default');
+    core.look();
+    expect(store.log('default').records).toHaveLength(1);
+  });
+
   test('that was refused, or lost by a log that failed, is not one that was taken [BRK-91] [BRK-83]', () => {
     const store = new SlowStore();
     const core = new DrivenCore({}, undefined, store);
