@@ -388,6 +388,12 @@ export function topicEndOf(command: Uint8Array): number {
   return HEADER_BYTES + ((command[2] << 8) | command[3]);
 }
 
+/** The topic of a command that has one. */
+export function topicOf(command: Uint8Array): string {
+  const { buffer, byteOffset } = command;
+  return Buffer.from(buffer, byteOffset, topicEndOf(command)).toString('utf8', HEADER_BYTES);
+}
+
 /** The topic of a command as a key of a map: not its text, but as good as that. */
 export function topicKey(command: Uint8Array): string {
   const { buffer, byteOffset } = command;

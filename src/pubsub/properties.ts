@@ -111,6 +111,42 @@ export function findProperty(bytes: Uint8Array, start: number, type: number): nu
   return -1;
 }
 
+/** Length of a property's value, which begins there: {@link findProperty} has found it. */
+export function valueLength(bytes: Uint8Array, valueAt: number): number {
+  return uint16(bytes, valueAt - 2);
+}
+
+/** The value of a property that is a u32, of a PUBLISH with well-formed properties that begin at `start`, or without any; undefined: it does not have it. */
+export function findNumber(publish: Uint8Array, start: number, type: number): number | undefined {
+  const at = (publish[1] & WITH_PROPERTIES) === 0 ? -1 : findProperty(publish, start, type);
+  return at < 0 ? undefined : uint16(publish, at) * 2 ** 16 + uint16(publish, at + 2);
+}
+
+/** Where the payload begins of a PUBLISH with well-formed properties that begin at `start`, or without any. */
+export function payloadStartOf(publish: Uint8Array, start: number): number {
+  return (publish[1] & WITH_PROPERTIES) === 0 ? start : start + 2 + uint16(publish, start);
+}
+
+/** The properties, each as it is encoded, of a PUBLISH with well-formed ones that begin at `start`, or without any; but for those of these types. */
+export function propertiesBut(publish: Uint8Array, start: number, types: readonly number[]): Uint8Array[] {
+  const others: Uint8Array[] = [];
+  const end = payloadStartOf(publish, start);
+  for (let at = start + 2; at < end; ) {
+    const next = at + 3 + uint16(publish, at + 1);
+    if (!types.includes(publish[at])) others.push(publish.subarray(at, next));
+    at = next;
+  }
+  return others;
+}
+
+/** Encoded properties with their length before them, as they stand in a PUBLISH; null: they are longer than they may be. */
+export function joinProperties(properties: readonly Uint8Array[]): Buffer | null {
+  const length = properties.reduce((sum, part) => sum + part.length, 0);
+  return length > PROPERTIES_BYTES_MAX
+    ? null
+    : Buffer.concat([Buffer.of(length >> 8, length), ...properties]);
+}
+
 /** What a PUBLISH with well-formed properties that begin at `start`, or without any, says of its class: `durable` where it says nothing. */
 export function classOf(publish: Uint8Array, start: number): DeliveryClass {
   if ((publish[1] & WITH_PROPERTIES) === 0) return DeliveryClass.DURABLE;
@@ -156,13 +192,10 @@ export function encodeProperties(properties: Properties): Buffer {
       property(PropertyType.USER, Buffer.concat([Buffer.of(keyBytes.length), keyBytes, Buffer.from(value)])),
     );
   }
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  if (length > PROPERTIES_BYTES_MAX) {
+  const out = joinProperties(parts);
+  if (out === null) {
     throw new RangeError(`the properties of a message are at most ${PROPERTIES_BYTES_MAX} bytes`);
   }
-  const prefix = Buffer.allocUnsafe(2);
-  prefix.writeUInt16BE(length);
-  const out = Buffer.concat([prefix, ...parts]);
   if (endOfProperties(out, 0) < 0) throw new RangeError('a property of the message is longer than it may be');
   return out;
 }

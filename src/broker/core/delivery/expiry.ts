@@ -1,8 +1,8 @@
 /** Messages that wait, and whose time to live runs: what is over is freed at that time, whether anybody reads or not. [BRK-86] */
 
 import { DeadlineHeap, type HeapItem } from '../../../base/time.ts';
-import { PublishFlag, topicEndOf, uint32 } from '../../../pubsub/command.ts';
-import { findProperty, PropertyType } from '../../../pubsub/properties.ts';
+import { topicEndOf } from '../../../pubsub/command.ts';
+import { findNumber, findProperty, PropertyType } from '../../../pubsub/properties.ts';
 import { Timer, type Timers } from '../timers.ts';
 
 /** Something that ends at its deadline, in monotonic ms. */
@@ -53,17 +53,19 @@ export class Expiry {
 
 /** The time to live of a PUBLISH in ms; 0 where it has none, or lives for no longer than it takes to send it. */
 export function ttlOf(publish: Uint8Array): number {
-  if ((publish[1] & PublishFlag.PROPERTIES) === 0) return 0;
-  const at = findProperty(publish, topicEndOf(publish), PropertyType.TTL);
-  return at < 0 ? 0 : uint32(publish, at);
+  return findNumber(publish, topicEndOf(publish), PropertyType.TTL) ?? 0;
 }
 
-/** A PUBLISH with a time to live, with what is left of that; itself where that is as much as before. [BRK-86] */
+/** A PUBLISH with a time to live, with what is left of that, rounded up; itself where that is as much as before. [BRK-86] [BRK-72] */
 export function withTimeLeft(publish: Uint8Array, leftMs: number): Uint8Array {
-  const at = findProperty(publish, topicEndOf(publish), PropertyType.TTL);
-  const ttlMs = Math.max(1, Math.ceil(leftMs));
-  if (at < 0 || uint32(publish, at) === ttlMs) return publish;
+  const topicEnd = topicEndOf(publish);
+  const ttlMs = Math.min(Math.max(1, Math.ceil(leftMs)), TTL_MS_MAX);
+  const told = findNumber(publish, topicEnd, PropertyType.TTL);
+  if (told === undefined || told === ttlMs) return publish;
   const out = Buffer.from(publish);
-  out.writeUInt32BE(ttlMs, at);
+  out.writeUInt32BE(ttlMs, findProperty(publish, topicEnd, PropertyType.TTL));
   return out;
 }
+
+/** A log may have been written under a clock that was ahead. */
+const TTL_MS_MAX = 0xffff_ffff;

@@ -1,7 +1,7 @@
 /** A message goes to everyone whose filters match: the innermost loop of the broker. */
 
 import { NEVER } from '../../../base/time.ts';
-import { DropReason, PublishFlag, topicEndOf } from '../../../pubsub/command.ts';
+import { DropReason, PublishFlag } from '../../../pubsub/command.ts';
 import type { FilterEntry } from '../../../pubsub/router.ts';
 import type { Channel, Client } from './client.ts';
 import type { HeldMessage } from './conflation.ts';
@@ -43,7 +43,6 @@ export class FanOut {
     isStored: boolean,
   ): void {
     const number = ++this.number;
-    const topicEnd = topicEndOf(message);
     const isCompressed = (message[1] & PublishFlag.COMPRESSED) !== 0;
     /** The message as it is queued: once for all subscribers. */
     let kept: Uint8Array | null = null;
@@ -68,7 +67,7 @@ export class FanOut {
             kept ??= Buffer.from(message);
             if (!conflation.admits(kept, priority, deadlineMs)) continue;
           }
-          const path = subscriber.pathOf(priority, message, topicEnd);
+          const path = subscriber.pathOf(priority, message);
           const { delivery } = path;
           if (!delivery.offer(message)) {
             kept ??= delivery.queue.mayKeep(message) ? message : Buffer.from(message);
@@ -91,7 +90,7 @@ export class FanOut {
   /** Gives a subscription a message whose time has come. False: its queue is full. [BRK-89] */
   release(subscriber: Subscription, { bytes, priority, deadlineMs }: HeldMessage, leftMs: number): boolean {
     const message = deadlineMs === NEVER ? bytes : withTimeLeft(bytes, leftMs);
-    const path = subscriber.pathOf(priority, message, topicEndOf(message));
+    const path = subscriber.pathOf(priority, message);
     const isTaken =
       path.delivery.offer(message) || path.delivery.enqueue(message, deadlineMs) !== Intake.WAITS;
     if (path !== subscriber.main) subscriber.onSent(path);

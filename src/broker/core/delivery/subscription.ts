@@ -8,7 +8,7 @@
  */
 
 import { NO_BYTES } from '../../../base/bytes.ts';
-import { HEADER_BYTES, LARGE_BYTES_MIN } from '../../../pubsub/command.ts';
+import { LARGE_BYTES_MIN, topicKey } from '../../../pubsub/command.ts';
 import { STREAM_PRIORITIES } from '../../../pubsub/message-stream.ts';
 import type { Channel, Delivery } from './client.ts';
 import type { Conflation } from './conflation.ts';
@@ -79,12 +79,12 @@ export class Subscription {
   }
 
   /** Where a message of a publisher of this class is to go. */
-  pathOf(priority: number, message: Uint8Array, topicEnd: number): Channel {
+  pathOf(priority: number, message: Uint8Array): Channel {
     if (this.openLane === null) return this.main;
     const large = this.large[priority];
     const isLarge = message.length >= LARGE_BYTES_MIN;
     if (!isLarge && (large === null || large.topics.size === 0)) return this.smallLane(priority);
-    const topic = Buffer.from(message.buffer, message.byteOffset, topicEnd).toString('latin1', HEADER_BYTES);
+    const topic = topicKey(message);
     if (large?.topics.has(topic)) return large.channel;
     return isLarge ? this.moved(priority, topic) : this.smallLane(priority);
   }

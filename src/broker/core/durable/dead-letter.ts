@@ -8,8 +8,14 @@
  * What the log does not take is tried again.
  */
 
-import { DropReason, HEADER_BYTES, PublishFlag, publishPrefix } from '../../../pubsub/command.ts';
-import { encodeProperties, PropertyType } from '../../../pubsub/properties.ts';
+import { DropReason, HEADER_BYTES, PublishFlag, publishPrefix, topicOf } from '../../../pubsub/command.ts';
+import {
+  encodeProperties,
+  joinProperties,
+  PropertyType,
+  payloadStartOf,
+  propertiesBut,
+} from '../../../pubsub/properties.ts';
 import { AppendFault, type LogPort, type StatePort, type StoredRecord } from '../store-port.ts';
 import { Timer, type Timers } from '../timers.ts';
 import type { Consumer } from './consumer.ts';
@@ -181,7 +187,7 @@ export class DeadLetters {
   private append(consumer: Consumer, grave: Grave, record: StoredRecord): boolean {
     const { owner } = this;
     const topic = consumer.options.deadLetter;
-    if (topic === null || topicOf(record) === topic) {
+    if (topic === null || topicOf(record.command) === topic) {
       // A dead letter that dies has nowhere to go: it would come back here for ever.
       owner.counters.rejected++;
       consumer.tell(DropReason.REJECTED);
@@ -227,43 +233,23 @@ export class DeadLetters {
 function deadLetterOf(record: StoredRecord, topic: string, epoch: number, grave: Burial): Buffer {
   const { command, topicEnd } = record;
   const { offset, attempts, reason } = grave;
-  const origin = encodeProperties({ origin: { epoch, offset, topic: topicOf(record), attempts, reason } });
-  const hasProperties = (command[1] & PublishFlag.PROPERTIES) !== 0;
-  const payloadStart = hasProperties
-    ? topicEnd + 2 + ((command[topicEnd] << 8) | command[topicEnd + 1])
-    : topicEnd;
-  const kept = hasProperties ? keptProperties(command, topicEnd + 2, payloadStart) : [];
-  const properties = Buffer.concat([origin.subarray(2), ...kept]);
-  const length = Buffer.allocUnsafe(2);
+  const origin = encodeProperties({
+    origin: { epoch, offset, topic: topicOf(command), attempts, reason },
+  });
+  const kept = propertiesBut(command, topicEnd, OF_DELIVERY);
   // Properties that leave no room for the origin give way to it.
-  const told = properties.length <= PROPERTIES_BYTES_MAX ? properties : origin.subarray(2);
-  length.writeUInt16BE(told.length);
+  const properties = joinProperties([origin.subarray(2), ...kept]) ?? origin;
   const flags = (command[1] & PublishFlag.COMPRESSED) | PublishFlag.QOS1 | PublishFlag.PROPERTIES;
-  return Buffer.concat([publishPrefix(topic, flags), length, told, command.subarray(payloadStart)]);
-}
-
-/** The entries in bytes[from, end) that a dead letter keeps. */
-function keptProperties(bytes: Uint8Array, from: number, end: number): Uint8Array[] {
-  const kept: Uint8Array[] = [];
-  for (let at = from; at < end; ) {
-    const next = at + 3 + ((bytes[at + 1] << 8) | bytes[at + 2]);
-    if (!OF_DELIVERY.has(bytes[at])) kept.push(bytes.subarray(at, next));
-    at = next;
-  }
-  return kept;
-}
-
-function topicOf({ command, topicEnd }: StoredRecord): string {
-  return Buffer.from(command.buffer, command.byteOffset, topicEnd).toString('utf8', HEADER_BYTES);
+  const payload = command.subarray(payloadStartOf(command, topicEnd));
+  return Buffer.concat([publishPrefix(topic, flags), properties, payload]);
 }
 
 const NONE: readonly Burial[] = [];
 const UNWRITTEN = Number.POSITIVE_INFINITY;
 const RETRY_MS = 1_000;
-const PROPERTIES_BYTES_MAX = 0xffff;
-const OF_DELIVERY: ReadonlySet<number> = new Set([
+const OF_DELIVERY: readonly number[] = [
   PropertyType.TTL,
   PropertyType.OWNED,
   PropertyType.ATTEMPT,
   PropertyType.ORIGIN,
-]);
+];

@@ -4,7 +4,7 @@
  */
 
 import { HEADER_BYTES, PublishFlag } from '../../../pubsub/command.ts';
-import { findProperty, PropertyType } from '../../../pubsub/properties.ts';
+import { findProperty, PropertyType, valueLength } from '../../../pubsub/properties.ts';
 import type { StoredRecord } from '../store-port.ts';
 
 /** A key of which messages are unsettled. Keys of one hash are one. */
@@ -76,7 +76,7 @@ export function keyHashOf(message: Uint8Array, topicEnd: number): number {
   const at =
     (message[1] & PublishFlag.PROPERTIES) === 0 ? -1 : findProperty(message, topicEnd, PropertyType.KEY);
   if (at < 0) return hashOf(message, HEADER_BYTES, topicEnd);
-  return hashOf(message, at, at + ((message[at - 2] << 8) | message[at - 1]));
+  return hashOf(message, at, at + valueLength(message, at));
 }
 
 /**

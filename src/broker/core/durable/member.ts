@@ -3,10 +3,11 @@
 import { encodePosition } from '../../../pubsub/acknowledgement.ts';
 import { DROPPED_BYTES, DropReason, encodeDropped, PublishFlag } from '../../../pubsub/command.ts';
 import type { Channel, TurnedSource } from '../delivery/client.ts';
+import { withTimeLeft } from '../delivery/expiry.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { StoredRecord } from '../store-port.ts';
 import type { Consumer, ConsumerMember } from './consumer.ts';
-import { asRedelivered, withTimeLeft } from './delivered-form.ts';
+import { asRedelivered } from './delivered-form.ts';
 import type { ReadingAccount } from './reader.ts';
 
 export class Member implements ConsumerMember, TurnedSource {
@@ -132,8 +133,10 @@ export class Member implements ConsumerMember, TurnedSource {
   /** The message as it is stored, but for what time and repetition change. */
   private form(record: StoredRecord): Uint8Array {
     const { consumer } = this;
-    const command = record.expiresAt > 0 ? withTimeLeft(record, consumer.evenMs) : record.command;
-    return consumer.isSuspect(record) ? asRedelivered(command, record.topicEnd, consumer.attempts) : command;
+    const { topicEnd, expiresAt } = record;
+    const command =
+      expiresAt > 0 ? withTimeLeft(record.command, expiresAt - consumer.evenMs) : record.command;
+    return consumer.isSuspect(record) ? asRedelivered(command, topicEnd, consumer.attempts) : command;
   }
 }
 

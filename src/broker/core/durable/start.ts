@@ -1,6 +1,6 @@
 /** Where a reader begins that is told to begin at a time, or with the last message of all or of each topic. [BRK-70] */
 
-import { HEADER_BYTES } from '../../../pubsub/command.ts';
+import { topicKey } from '../../../pubsub/command.ts';
 import type { StoredRecord } from '../store-port.ts';
 import type { LogFeed, LogReader, ReadingAccount } from './reader.ts';
 
@@ -123,9 +123,8 @@ export class LastPerTopicSearch implements StartSearch {
 
   private look(record: StoredRecord): void {
     if (!this.feed.matches(record, this.reader)) return;
-    const { command, topicEnd, offset } = record;
-    const bytes = Buffer.from(command.buffer, command.byteOffset, topicEnd);
-    const topic = bytes.toString('latin1', HEADER_BYTES);
+    const { command, offset } = record;
+    const topic = topicKey(command);
     if (!this.byTopic.has(topic)) {
       // There are more topics than can be told apart: from the first one that is too many on, all records are wanted.
       if (this.byTopic.size >= TOPICS_MAX || this.account.bytes >= this.account.bytesMax) {

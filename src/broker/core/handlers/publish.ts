@@ -26,9 +26,11 @@ import {
   classOf,
   DeliveryClass,
   encodeProperties,
+  findNumber,
   findProperty,
   PropertyType,
   STATUS_NO_RESPONDERS,
+  valueLength,
 } from '../../../pubsub/properties.ts';
 import type { FilterEntry } from '../../../pubsub/router.ts';
 import { NoticeCode } from '../../../pubsub/session-commands.ts';
@@ -329,9 +331,8 @@ function asLive(message: Uint8Array): Uint8Array {
 function termsOf(message: Uint8Array): Terms {
   const topicEnd = topicEndOf(message);
   if ((message[1] & PublishFlag.PROPERTIES) === 0) return NO_TERMS;
-  const ttlAt = findProperty(message, topicEnd, PropertyType.TTL);
   return {
-    ttlMs: ttlAt < 0 ? NEVER : uint32(message, ttlAt),
+    ttlMs: findNumber(message, topicEnd, PropertyType.TTL) ?? NEVER,
     deliveryClass: classOf(message, topicEnd),
     replyAt: findProperty(message, topicEnd, PropertyType.REPLY_TOPIC),
   };
@@ -361,11 +362,6 @@ function publisherOf(broker: BrokerState, channel: Channel): Publisher {
 /** As a publisher is told that its message is in `log`. */
 function storedAs(log: LogPort): PublishResult {
   return log.isDurable ? PublishResult.STORED : PublishResult.IN_MEMORY;
-}
-
-/** Of a property, whose value begins there. */
-function valueLength(message: Uint8Array, valueAt: number): number {
-  return (message[valueAt - 2] << 8) | message[valueAt - 1];
 }
 
 const NO_TERMS: Terms = { ttlMs: NEVER, deliveryClass: DeliveryClass.DURABLE, replyAt: -1 };

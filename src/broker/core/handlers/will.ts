@@ -11,8 +11,10 @@ import {
 import {
   encodeProperties,
   findProperty,
-  PROPERTIES_BYTES_MAX,
+  joinProperties,
   PropertyType,
+  payloadStartOf,
+  propertiesBut,
 } from '../../../pubsub/properties.ts';
 import { decodeName, topicFault } from '../../../pubsub/topic.ts';
 import { type Channel, Role } from '../delivery/client.ts';
@@ -84,18 +86,12 @@ function named(broker: BrokerState, publish: Uint8Array, topicEnd: number): Uint
   const hasProperties = (publish[1] & PublishFlag.PROPERTIES) !== 0;
   if (hasProperties && findProperty(publish, topicEnd, PropertyType.MESSAGE_ID) >= 0) return publish;
   const id = encodeProperties({ messageId: `$will/${broker.sessions.newNumber()}` }).subarray(2);
-  const restAt = hasProperties ? topicEnd + 2 : topicEnd;
-  const length = (hasProperties ? uint16(publish, topicEnd) : 0) + id.length;
-  if (length > PROPERTIES_BYTES_MAX) return publish;
-  const lengthBytes = Buffer.of(length >> 8, length & 0xff);
-  const parts = [publish.subarray(0, topicEnd), lengthBytes, id, publish.subarray(restAt)];
-  const out = Uint8Array.from(Buffer.concat(parts));
+  const properties = joinProperties([id, ...propertiesBut(publish, topicEnd, [])]);
+  if (properties === null) return publish;
+  const payload = publish.subarray(payloadStartOf(publish, topicEnd));
+  const out = Uint8Array.from(Buffer.concat([publish.subarray(0, topicEnd), properties, payload]));
   out[1] |= PublishFlag.PROPERTIES;
   return out;
-}
-
-function uint16(bytes: Uint8Array, at: number): number {
-  return (bytes[at] << 8) | bytes[at + 1];
 }
 
 /** The largest will. */

@@ -5,7 +5,7 @@
 
 import { Ring } from '../../../base/ring.ts';
 import { PublishFlag, topicKey } from '../../../pubsub/command.ts';
-import { findProperty, PropertyType } from '../../../pubsub/properties.ts';
+import { findProperty, PropertyType, valueLength } from '../../../pubsub/properties.ts';
 import type { Awaited, Channel } from '../delivery/client.ts';
 import type { LogPort, LogRecord, StoreEvents } from '../store-port.ts';
 
@@ -99,8 +99,8 @@ export function keyOfMessage(publish: Uint8Array, topicEnd: number): string | nu
   if ((publish[1] & PublishFlag.PROPERTIES) === 0) return null;
   const at = findProperty(publish, topicEnd, PropertyType.MESSAGE_ID);
   if (at < 0) return null;
-  const length = (publish[at - 2] << 8) | publish[at - 1];
-  return `${topicKey(publish)}\n${Buffer.from(publish.buffer, publish.byteOffset + at, length).toString('latin1')}`;
+  const id = Buffer.from(publish.buffer, publish.byteOffset + at, valueLength(publish, at));
+  return `${topicKey(publish)}\n${id.toString('latin1')}`;
 }
 
 /** Names that begin with $ are the broker's: a client that could take them could keep the wills of others from being published. [BRK-91] */

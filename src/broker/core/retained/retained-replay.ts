@@ -7,7 +7,7 @@
 
 import { Ring } from '../../../base/ring.ts';
 import { NEVER } from '../../../base/time.ts';
-import { DropReason, PublishFlag, topicEndOf } from '../../../pubsub/command.ts';
+import { DropReason, PublishFlag } from '../../../pubsub/command.ts';
 import { SubscriptionTrie } from '../../../pubsub/router.ts';
 import { isShared } from '../../../pubsub/topic.ts';
 import type { Channel, DeliverySource } from '../delivery/client.ts';
@@ -115,7 +115,7 @@ class RetainedReplay implements DeliverySource {
       const value = this.found !== null && this.isWanted(this.found) ? this.found : this.find();
       this.found = value;
       if (value === null) return null;
-      const path = this.subscription.pathOf(value.priority, value.command, topicEndOf(value.command));
+      const path = this.subscription.pathOf(value.priority, value.command);
       if (path === this.subscription.main) return this.formOf(value);
       if (!this.sendOn(path, value)) return null;
       this.sent();

@@ -4,9 +4,9 @@
  */
 
 import { NEVER } from '../../../base/time.ts';
-import { HEADER_BYTES, PublishFlag, publishPrefix, topicEndOf, uint32 } from '../../../pubsub/command.ts';
+import { HEADER_BYTES, PublishFlag, publishPrefix, topicEndOf, topicOf } from '../../../pubsub/command.ts';
 import { STREAM_PRIORITIES } from '../../../pubsub/message-stream.ts';
-import { endOfProperties, findProperty, PropertyType } from '../../../pubsub/properties.ts';
+import { findNumber, PropertyType, payloadStartOf } from '../../../pubsub/properties.ts';
 import type { Expiring, Expiry } from '../delivery/expiry.ts';
 import { Ownership, Presence } from '../presence/presence.ts';
 import type { Time } from '../session/absence-clock.ts';
@@ -103,7 +103,7 @@ export class RetainedValues {
   hasRoomFor(message: Uint8Array): boolean {
     const topicEnd = topicEndOf(message);
     if (payloadStartOf(message, topicEnd) === message.length) return true;
-    const topic = textOf(message, topicEnd);
+    const topic = topicOf(message);
     const earlier = this.index.get(topic);
     const grownBytes =
       chargeOf(RECORD_HEAD_BYTES + message.length, topic) -
@@ -117,8 +117,8 @@ export class RetainedValues {
   /** Keeps a PUBLISH with RETAIN, for which there is room, as the value of its topic; an empty one takes that away. */
   keep(session: Session, message: Uint8Array, priority: number): void {
     const topicEnd = topicEndOf(message);
-    const topic = textOf(message, topicEnd);
-    const ttlMs = numberProperty(message, topicEnd, PropertyType.TTL) ?? NEVER;
+    const topic = topicOf(message);
+    const ttlMs = findNumber(message, topicEnd, PropertyType.TTL) ?? NEVER;
     const earlier = this.index.get(topic);
     if (earlier !== null) this.forget(earlier);
     if (payloadStartOf(message, topicEnd) === message.length || ttlMs === 0) {
@@ -127,8 +127,8 @@ export class RetainedValues {
     }
     // Nobody owns what the broker itself publishes, a will for one.
     const isOwnable = session.client?.closed === false;
-    const graceMs = isOwnable ? numberProperty(message, topicEnd, PropertyType.OWNED) : null;
-    const ownership = graceMs === null ? null : this.presence.own(session, topic, graceMs);
+    const graceMs = isOwnable ? findNumber(message, topicEnd, PropertyType.OWNED) : undefined;
+    const ownership = graceMs === undefined ? null : this.presence.own(session, topic, graceMs);
     const expiresAt = ttlMs === NEVER ? 0 : Math.ceil(this.time.wallMs + ttlMs);
     const record = encodeRecord(message, expiresAt, ownership);
     record[PRIORITY_AT] = priority;
@@ -138,7 +138,7 @@ export class RetainedValues {
 
   /** A message of a topic goes out while values are being replayed: whoever gets it does not need the value any more. [BRK-106] */
   onLive(message: Uint8Array): void {
-    const value = this.index.get(textOf(message, topicEndOf(message)));
+    const value = this.index.get(topicOf(message));
     if (value !== null) value.newestAt = ++this.newest;
   }
 
@@ -230,21 +230,6 @@ function decodeHead(record: Uint8Array): { expiresAt: number; graceMs: number | 
     graceMs: view[7] === 0 ? null : view.readUInt32BE(8),
     owner: view.readUIntBE(12, 6),
   };
-}
-
-/** The value of a property that is a u32, or null. */
-function numberProperty(message: Uint8Array, topicEnd: number, type: number): number | null {
-  if ((message[1] & PublishFlag.PROPERTIES) === 0) return null;
-  const at = findProperty(message, topicEnd, type);
-  return at < 0 ? null : uint32(message, at);
-}
-
-function payloadStartOf(message: Uint8Array, topicEnd: number): number {
-  return (message[1] & PublishFlag.PROPERTIES) === 0 ? topicEnd : endOfProperties(message, topicEnd);
-}
-
-function textOf(message: Uint8Array, topicEnd: number): string {
-  return Buffer.from(message.buffer, message.byteOffset, topicEnd).toString('utf8', HEADER_BYTES);
 }
 
 function chargeOf(recordBytes: number, topic: string): number {

@@ -122,13 +122,13 @@ describe('delivering again', () => {
     expect(subscriber.messages()).toEqual(['5!2 a=5']);
   });
 
-  test('leaves out what has expired, counts it and says so; the time that is left goes down [BRK-72]', () => {
+  test('leaves out what has expired, counts it and says so; the time that is left goes down, rounded up [BRK-72] [BRK-86]', () => {
     const world = new LogWorld();
     const subscriber = world.subscriber().subscribe('a', { ackWaitMs: 1_000, unackedMax: 1 });
     world.appendWith('a=1', { ttlMs: 1_500 });
     world.appendWith('a=2', { ttlMs: 1_200 });
     expect(subscriber.messages()).toEqual(['1 a=1 ttl 1500']);
-    world.pass(1_000);
+    world.pass(1_000.5);
     expect(subscriber.messages()).toEqual(['1!2 a=1 ttl 500']);
     world.append('a=3');
     world.pass(1_000);
