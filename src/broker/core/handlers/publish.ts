@@ -215,18 +215,7 @@ function isRepeated(broker: BrokerState, publisher: Publisher, id: number, log: 
 
 /** The first copy may not be safe yet: what is told of it is told when everything is that the log has now. [BRK-80] */
 function answerRepeated(broker: BrokerState, publisher: Publisher, id: number, log: LogPort | null): void {
-  broker.counters.duplicates++;
-  if (log === null) publisher.receipts.awaitQueues(id, PublishResult.DUPLICATE);
-  else
-    awaitLog(broker, publisher, {
-      id,
-      log,
-      until: log.head,
-      result: PublishResult.DUPLICATE,
-      offset: -1,
-      bytes: 0,
-      written: 0,
-    });
+  tellDuplicate(broker, publisher, id, log, log?.head ?? 0, -1);
 }
 
 /** Answers a message that another one was taken as, by the name that its sender has given both. [BRK-91] */
@@ -235,19 +224,23 @@ function isNamedAlready(broker: BrokerState, publisher: Publisher, id: number, k
   if (named === undefined) return false;
   const { log, offset } = named;
   publisher.take(id);
-  broker.counters.duplicates++;
-  if (log === null) publisher.receipts.awaitQueues(id, PublishResult.DUPLICATE);
-  else
-    awaitLog(broker, publisher, {
-      id,
-      log,
-      until: offset + 1,
-      result: PublishResult.DUPLICATE,
-      offset,
-      bytes: 0,
-      written: 0,
-    });
+  tellDuplicate(broker, publisher, id, log, offset + 1, offset);
   return true;
+}
+
+/** @param until - the message that it repeats is safe when all records below are */
+function tellDuplicate(
+  broker: BrokerState,
+  publisher: Publisher,
+  id: number,
+  log: LogPort | null,
+  until: number,
+  offset: number,
+): void {
+  const result = PublishResult.DUPLICATE;
+  broker.counters.duplicates++;
+  if (log === null) publisher.receipts.awaitQueues(id, result);
+  else awaitLog(broker, publisher, { id, log, until, result, offset, bytes: 0, written: 0 });
 }
 
 /** The broker has just started, and does not know yet which messages its logs have: the stream waits, with this one first. */
