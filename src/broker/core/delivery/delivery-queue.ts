@@ -8,7 +8,7 @@ import { classOf, DeliveryClass } from '../../../pubsub/properties.ts';
 import type { Expiring, Expiry } from './expiry.ts';
 
 /** What a queued message costs beside its bytes. */
-export const MESSAGE_CHARGE_BYTES = 64;
+const MESSAGE_CHARGE_BYTES = 64;
 
 /** What a subscriber asks of its queue; a bound of 0 leaves the choice to the broker. */
 export interface QueuePolicy {

@@ -36,7 +36,7 @@ export function consumerOptions(
 }
 
 /** As an option of SUBSCRIBE carries it. */
-export const FOR_EVER = 0xffff_ffff;
+const FOR_EVER = 0xffff_ffff;
 export const UNACKED_MAX = 1_024;
 /** A shorter time would only keep the broker busy. */
 const ACK_WAIT_MIN_MS = 10;

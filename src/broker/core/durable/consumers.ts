@@ -483,7 +483,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   }
 }
 
-export const GROUP_PREFIX = '$share/';
+const GROUP_PREFIX = '$share/';
 /** Acknowledgements may be forgotten by a crash for so long. */
 const FLUSH_MS = 20;
 /** A subscriber for whom nothing comes is told where it is. [BRK-63] */

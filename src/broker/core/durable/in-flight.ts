@@ -16,7 +16,7 @@ export const FlightState = { SETTLED: 0, SENT: 1, WAITING: 2, READY: 3, DYING: 4
 export type FlightState = (typeof FlightState)[keyof typeof FlightState];
 
 /** Nobody has it. */
-export const NO_HOLDER = 0;
+const NO_HOLDER = 0;
 
 export class InFlight {
   private columns = EMPTY;
@@ -101,15 +101,11 @@ export class InFlight {
   /** The place of `offset`, or -1 when it is not among the unsettled. */
   find(offset: number): number {
     const { offsets, states } = this.columns;
-    let low = this.start;
-    let high = this.end;
-    if (low < high && offsets[low] === offset) return low; // the most common: answers come in order
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (offsets[middle] < offset) low = middle + 1;
-      else high = middle;
-    }
-    return low < this.end && offsets[low] === offset && states[low] !== FlightState.SETTLED ? low : -1;
+    if (offset === this.floor) return this.start; // the most common: answers come in order
+    const place = this.from(offset);
+    return place < this.end && offsets[place] === offset && states[place] !== FlightState.SETTLED
+      ? place
+      : -1;
   }
 
   /** The first place whose offset is `offset` or more; {@link limit} when there is none. */
@@ -125,13 +121,13 @@ export class InFlight {
     return low;
   }
 
-  /** The first that is READY, from `after` on, or -1. */
-  nextReady(after = this.start): number {
+  /** The first that is READY, or -1. */
+  nextReady(): number {
     if (this.ready === 0) return -1;
     const { states } = this.columns;
-    for (let place = Math.max(after, this.readyFrom); place < this.end; place++) {
+    for (let place = Math.max(this.start, this.readyFrom); place < this.end; place++) {
       if (states[place] !== FlightState.READY) continue;
-      if (after <= this.readyFrom) this.readyFrom = place;
+      this.readyFrom = place;
       return place;
     }
     return -1;
