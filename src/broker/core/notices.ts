@@ -2,19 +2,13 @@
 
 import { encodeNotice, type NoticeCode } from '../../pubsub/session-commands.ts';
 import type { Channel, Client } from './delivery/client.ts';
-import { Timer, type Timers } from './timers.ts';
-
-/** The time, and what is to be done at one. */
-export interface NoticeTime {
-  readonly nowMs: number;
-  readonly timers: Timers;
-}
+import { type Time, Timer } from './timers.ts';
 
 export class Notices {
-  private readonly time: NoticeTime;
+  private readonly time: Time;
   private readonly kinds = new WeakMap<Client, Map<NoticeCode, Kind>>();
 
-  constructor(time: NoticeTime) {
+  constructor(time: Time) {
     this.time = time;
   }
 
@@ -40,13 +34,13 @@ export class Notices {
 class Kind {
   private readonly control: Channel;
   private readonly code: NoticeCode;
-  private readonly time: NoticeTime;
+  private readonly time: Time;
   private readonly timer = new Timer(() => this.send());
   private toldMs = Number.NEGATIVE_INFINITY;
   private value = 0;
   private text = '';
 
-  constructor(control: Channel, code: NoticeCode, time: NoticeTime) {
+  constructor(control: Channel, code: NoticeCode, time: Time) {
     this.control = control;
     this.code = code;
     this.time = time;

@@ -14,6 +14,15 @@ export class Timer implements HeapItem {
   }
 }
 
+/** The time as the driver tells it, and what is to be done at one. */
+export interface Time {
+  /** Monotonic, ms. */
+  readonly nowMs: number;
+  /** Since 1970, ms; it may be set back. */
+  readonly wallMs: number;
+  readonly timers: Timers;
+}
+
 export class Timers {
   private readonly heap = new DeadlineHeap<Timer>();
 

@@ -9,8 +9,9 @@
  */
 
 import type { HeapItem } from '../../../base/time.ts';
-import { AbsenceClock, AWAKENING_MS, type Time } from '../session/absence-clock.ts';
+import { AbsenceClock, AWAKENING_MS } from '../session/absence-clock.ts';
 import type { Session, SessionPart } from '../session/session.ts';
+import type { Time } from '../timers.ts';
 
 /** That a session owns the value of a topic. */
 export class Ownership implements HeapItem {

@@ -13,8 +13,7 @@ import { isShared } from '../../../pubsub/topic.ts';
 import type { Channel, DeliverySource } from '../delivery/client.ts';
 import { withTimeLeft } from '../delivery/expiry.ts';
 import type { Subscription } from '../delivery/subscription.ts';
-import type { Time } from '../session/absence-clock.ts';
-import { Timer } from '../timers.ts';
+import { type Time, Timer } from '../timers.ts';
 import type { RetainedWalk } from './retained-index.ts';
 import type { RetainedValue, RetainedValues } from './retained-values.ts';
 

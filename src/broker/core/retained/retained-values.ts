@@ -9,9 +9,9 @@ import { STREAM_PRIORITIES } from '../../../pubsub/message-stream.ts';
 import { findNumber, PropertyType, payloadStartOf } from '../../../pubsub/properties.ts';
 import type { Expiring, Expiry } from '../delivery/expiry.ts';
 import { Ownership, Presence } from '../presence/presence.ts';
-import type { Time } from '../session/absence-clock.ts';
-import type { Session } from '../session/session.ts';
+import type { RestoredSessions, Session } from '../session/session.ts';
 import type { StatePort } from '../store-port.ts';
+import type { Time } from '../timers.ts';
 import { type Retained, RetainedIndex, type RetainedWalk } from './retained-index.ts';
 
 export class RetainedValue implements Retained, Expiring {
@@ -152,12 +152,8 @@ export class RetainedValues {
     this.drop(value.topic);
   }
 
-  /**
-   * Takes up what the store has kept.
-   *
-   * @param sessions - those that may still come back, by number, each with how long ago it went away
-   */
-  restore(sessions: ReadonlyMap<number, { session: Session; awayMs: number }>): void {
+  /** Takes up what the store has kept. */
+  restore(sessions: RestoredSessions): void {
     for (const [key, record] of [...this.state.entries(RETAINED_KEYS)]) {
       const topic = key.slice(RETAINED_KEYS.length);
       const head = decodeHead(record);

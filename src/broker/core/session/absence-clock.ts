@@ -7,16 +7,7 @@
  */
 
 import { DeadlineHeap, type HeapItem } from '../../../base/time.ts';
-import { Timer, type Timers } from '../timers.ts';
-
-/** The time as the driver tells it. */
-export interface Time {
-  /** Monotonic, ms. */
-  readonly nowMs: number;
-  /** Since 1970, ms; it may be set back. */
-  readonly wallMs: number;
-  readonly timers: Timers;
-}
+import { type Time, Timer } from '../timers.ts';
 
 export class AbsenceClock<T extends HeapItem> {
   private readonly time: Time;

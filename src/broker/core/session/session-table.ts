@@ -6,9 +6,9 @@
 import { EXPIRY_NEVER } from '../../../pubsub/session-commands.ts';
 import type { Client } from '../delivery/client.ts';
 import type { LogPort, StoreEvents, StorePort } from '../store-port.ts';
-import { Timer } from '../timers.ts';
-import { AbsenceClock, AWAKENING_MS, type Time } from './absence-clock.ts';
-import { Session, type SessionPart, SessionState } from './session.ts';
+import { type Time, Timer } from '../timers.ts';
+import { AbsenceClock, AWAKENING_MS } from './absence-clock.ts';
+import { type RestoredSessions, Session, type SessionPart, SessionState } from './session.ts';
 import {
   decodeNumber,
   decodeSessionRecord,
@@ -161,10 +161,8 @@ export class SessionTable implements Partial<StoreEvents> {
   /**
    * Takes up what the store has kept, when the time is known. A session whose time was over while the broker was down is gone, and is not told to the parts, which have what
    * they keep of it in the store. [BRK-54]
-   *
-   * @returns those that may still come back, by their number, each with how long ago it went away
    */
-  restore(): Map<number, { session: Session; awayMs: number }> {
+  restore(): RestoredSessions {
     const { state } = this.store;
     const restored = new Map<number, { session: Session; awayMs: number }>();
     this.numbersReserved = decodeNumber(state.get(NUMBERS_KEY));

@@ -51,6 +51,9 @@ export class Session implements HeapItem {
   }
 }
 
+/** After a start of the broker: the sessions that may still come back, by number, each with how long ago it went away. */
+export type RestoredSessions = ReadonlyMap<number, { readonly session: Session; readonly awayMs: number }>;
+
 /** What belongs to sessions and follows their life. */
 export interface SessionPart {
   /** Its connection is gone; it may come back. Also told before {@link onOver} of a session that was connected. */

@@ -9,9 +9,10 @@
  */
 
 import type { HeapItem } from '../../../base/time.ts';
-import { AbsenceClock, AWAKENING_MS, type Time } from '../session/absence-clock.ts';
-import type { Session, SessionPart } from '../session/session.ts';
+import { AbsenceClock, AWAKENING_MS } from '../session/absence-clock.ts';
+import type { RestoredSessions, Session, SessionPart } from '../session/session.ts';
 import type { StatePort } from '../store-port.ts';
+import type { Time } from '../timers.ts';
 
 /** What a client has left with the broker. */
 export class Will implements HeapItem {
@@ -113,12 +114,8 @@ export class Wills implements SessionPart {
     if (will !== undefined && !this.isClosed) this.fire(will);
   }
 
-  /**
-   * Takes up what the store has kept. None is published at once: those who are to hear of it have to come back first, and so may its own client.
-   *
-   * @param sessions - those that may still come back, by number, each with how long ago it went away
-   */
-  restore(sessions: ReadonlyMap<number, { session: Session; awayMs: number }>): void {
+  /** Takes up what the store has kept. None is published at once: those who are to hear of it have to come back first, and so may its own client. */
+  restore(sessions: RestoredSessions): void {
     for (const [key, bytes] of [...this.state.entries(WILL_KEYS)]) {
       const number = Number(key.slice(WILL_KEYS.length));
       const owner = sessions.get(number);
