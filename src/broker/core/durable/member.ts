@@ -2,12 +2,12 @@
 
 import { encodePosition } from '../../../pubsub/acknowledgement.ts';
 import { DROPPED_BYTES, DropReason, encodeDropped, PublishFlag } from '../../../pubsub/command.ts';
+import { joinProperties, PropertyType, payloadStartOf, propertiesBut } from '../../../pubsub/properties.ts';
 import type { Channel, TurnedSource } from '../delivery/client.ts';
 import { withTimeLeft } from '../delivery/expiry.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { StoredRecord } from '../store-port.ts';
 import type { Consumer, ConsumerMember } from './consumer.ts';
-import { asRedelivered } from './delivered-form.ts';
 import type { ReadingAccount } from './reader.ts';
 
 export class Member implements ConsumerMember, TurnedSource {
@@ -138,6 +138,18 @@ export class Member implements ConsumerMember, TurnedSource {
       expiresAt > 0 ? withTimeLeft(record.command, expiresAt - consumer.evenMs) : record.command;
     return consumer.isSuspect(record) ? asRedelivered(command, topicEnd, consumer.attempts) : command;
   }
+}
+
+/** A copy with REDELIVERED, and the property that says the how manieth delivery it is, in the place of one that its publisher has set. [BRK-7] */
+function asRedelivered(command: Uint8Array, topicEnd: number, attempts: number): Uint8Array {
+  const attempt = Buffer.of(PropertyType.ATTEMPT, 0, 2, attempts >> 8, attempts);
+  const others = propertiesBut(command, topicEnd, [PropertyType.ATTEMPT]);
+  // The largest properties have no room for one more: then it is not told.
+  const properties = joinProperties([attempt, ...others]) ?? (joinProperties(others) as Buffer);
+  const payload = command.subarray(payloadStartOf(command, topicEnd));
+  const copy = Buffer.concat([command.subarray(0, topicEnd), properties, payload]);
+  copy[1] |= PublishFlag.PROPERTIES | PublishFlag.REDELIVERED;
+  return copy;
 }
 
 function highHalf(offset: number): number {
