@@ -1,5 +1,6 @@
 /**
- * Repairs a store: what is damaged is set aside as it is, and what is sound goes on. A damaged record costs itself; the others of its batch are found by their
+ * Repairs a store: what is damaged is set aside as it is, and what is sound goes on. Until what takes its place is on the disk, a file stays where it is: a repair
+ * that does not come to its end has lost nothing. A damaged record costs itself; the others of its batch are found by their
  * own checksums. What is lost is said, and marked in the log, so that nobody looks for it again. [STO-25]
  */
 
@@ -100,6 +101,8 @@ class Repair {
     const repaired = { ...manifest, generation: generation + 1, closed: 0, logs, state };
     await writeManifest(this.files, this.directory, repaired, seen.newestManifest);
     await this.files.syncFolder(this.directory);
+    if (seen.state.segment !== null && state.segment !== manifest.state.segment)
+      await this.moveAside(seen.state.segment.file); // not before: the manifest named it
   }
 
   // ---- logs ----
@@ -112,7 +115,7 @@ class Repair {
     const { known } = log;
     const own = findings.filter((finding) => finding.log === known.name && finding.kind !== FindingKind.TORN);
     if (own.length === 0) return known;
-    for (const { kind, file } of own) if (kind === FindingKind.UNEXPECTED) await this.putAside(file);
+    for (const { kind, file } of own) if (kind === FindingKind.UNEXPECTED) await this.moveAside(file);
     const { segments } = log;
     const lastThere = segments.at(-1);
     const endThere = lastThere === undefined ? 0 : this.endOf(log, lastThere);
@@ -234,7 +237,6 @@ class Repair {
     parts.push(encodeMark(changes.length, changes.length, wallMs(), 0, salt));
     await this.files.makeFolder(join(this.directory, STATE_FOLDER));
     await this.replace(join(STATE_FOLDER, segmentName(number)), parts);
-    if (segment !== null) await this.putAside(segment.file);
     for (const { start, until, from, header } of segment?.content?.scan.bad ?? []) {
       if (segment !== null && segment.tornAt >= 0 && start >= segment.tornAt) break;
       if (until === -1 && header === null) this.isExact = false;
@@ -292,38 +294,55 @@ class Repair {
     return contentOf(this.files, join(this.directory, file));
   }
 
-  /** Puts `parts` in the place of a file, which is set aside. */
+  /** Puts `parts` in the place of a file, a copy of which is set aside. */
   private async replace(file: string, parts: readonly Uint8Array[]): Promise<void> {
     const path = join(this.directory, file);
     const draft = `${path}.new`;
-    await this.files.remove(draft).catch(() => {});
-    const written = await this.files.create(draft);
-    try {
-      const bytes = Buffer.concat(parts);
-      await writeFully(written, bytes, 0);
-      await written.sync();
-    } finally {
-      await written.close();
-    }
-    await this.putAside(file);
+    await this.write(draft, Buffer.concat(parts));
+    await this.copyAside(file);
     await this.files.rename(draft, path);
     await this.files.remove(join(dirname(path), indexName(baseOf(file.slice(-20))))).catch(() => {});
     await this.files.syncFolder(dirname(path));
   }
 
-  /** Moves a file, where there is one, to where nothing looks. */
-  private async putAside(file: string): Promise<void> {
-    const folder = join(this.directory, LOST_FOLDER);
-    await this.files.makeFolder(folder);
-    const name = `${this.surroundings.wallMs()}-${file.replaceAll(/[/\\]/g, '-')}`;
+  /** Does nothing where there is no such file. */
+  private async copyAside(file: string): Promise<void> {
+    let bytes: Uint8Array;
     try {
-      await this.files.rename(join(this.directory, file), join(folder, name));
+      bytes = await this.contentOf(file);
     } catch (error) {
       if (codeOf(error) !== 'ENOENT') throw error;
       return; // it is not there, which is why it is repaired
     }
+    await this.aside(file, (path) => this.write(path, bytes));
+  }
+
+  private async moveAside(file: string): Promise<void> {
+    const from = join(this.directory, file);
+    await this.aside(file, (path) => this.files.rename(from, path));
+    await this.files.syncFolder(dirname(from));
+  }
+
+  /** Has a file put where nothing looks. */
+  private async aside(file: string, put: (path: string) => Promise<void>): Promise<void> {
+    const folder = join(this.directory, LOST_FOLDER);
+    await this.files.makeFolder(folder);
+    const name = `${this.surroundings.wallMs()}-${file.replaceAll(/[/\\]/g, '-')}`;
+    await put(join(folder, name));
     await this.files.syncFolder(folder);
+    await this.files.syncFolder(this.directory);
     this.setAside.push(join(LOST_FOLDER, name));
+  }
+
+  private async write(path: string, bytes: Uint8Array): Promise<void> {
+    await this.files.remove(path).catch(() => {});
+    const written = await this.files.create(path);
+    try {
+      await writeFully(written, bytes, 0);
+      await written.sync();
+    } finally {
+      await written.close();
+    }
   }
 }
 

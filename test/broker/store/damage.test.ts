@@ -6,6 +6,7 @@ import { repairStore } from '../../../src/broker/store/repair.ts';
 import { systemSurroundings } from '../../../src/broker/store/surroundings.ts';
 import type { FaultyFileSystem } from './faulty-file-system.ts';
 import { checkDamaged } from './simulation.ts';
+import { settled } from './store-clock.ts';
 import { allOf, Bench, DIRECTORY, payloadOf, recordOf, stored } from './stores.ts';
 
 /** A small store: two logs, one of several segments, and a state that was written in several batches. */
@@ -219,4 +220,38 @@ test('of a log whose last segment is missing, the one before is changed once: wh
   expect(aside).toEqual([Buffer.from(damaged)]);
   const { store } = await bench.open();
   expect(store.logs[0].head).toBeGreaterThanOrEqual(7);
+});
+
+test('a repair that a power cut ends, at whichever step, has lost nothing that was sound: the next one has it [STO-25]', async () => {
+  const { bench, logs } = await smallStore(true);
+  for (const [name, what] of [
+    ['log-1/0000000000000001.seg', 'p1'],
+    ['state/0000000000000001.seg', 'cursor/0'],
+  ]) {
+    const path = join(DIRECTORY, name);
+    const content = bench.files.contentOf(path).slice();
+    content[Buffer.from(content).indexOf(what)] ^= 1;
+    bench.files.overwrite(path, content);
+  }
+  const on = (files: FaultyFileSystem) =>
+    Object.assign(new Bench(), { logs: bench.logs, settings: bench.settings, files });
+  const repaired = async (files: FaultyFileSystem) => {
+    const { store } = await on(files).open({ onCorruption: 'quarantine' });
+    const contents = await Promise.all(store.logs.map(contentOf));
+    return { contents, state: stateOf(store.state) };
+  };
+  const whole = await repaired(bench.files.copy());
+  expect(whole.contents[0]).toHaveLength((logs.get('default') as string[]).length - 1);
+  expect(whole.state).not.toBe('');
+  let steps = 0;
+  for (let isDone = false; !isDone; steps++) {
+    const disk = bench.files.copy();
+    disk.operationsLeft = steps;
+    void repairStore(disk, DIRECTORY, systemSurroundings(on(disk).surroundings())).then(() => {
+      isDone = true;
+    });
+    await settled(1_000);
+    expect(await repaired(disk.afterPowerCut()), `after ${steps} steps`).toEqual(whole);
+  }
+  expect(steps).toBeGreaterThan(50);
 });
