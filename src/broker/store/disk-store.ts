@@ -16,7 +16,7 @@ import type {
 } from '../core/store-port.ts';
 import { DiskLog, LogLife, type LogOwner, type OpenedLog } from './disk-log.ts';
 import { DiskState, type OpenedState, type StateOwner } from './disk-state.ts';
-import { FindingKind, recordsText, type StoreFinding } from './findings.ts';
+import { FindingKind, finding, recordsText, type StoreFinding } from './findings.ts';
 import { folderOf } from './inspect.ts';
 import type { ReadDamage } from './log-reader.ts';
 import { type ManifestLog, ManifestWriter } from './manifest.ts';
@@ -218,18 +218,8 @@ export class DiskStore implements StorePort, LogOwner, StateOwner {
     if (this.damage.size < DAMAGE_MAX) this.damage.add(`${file} ${position}`);
     this.recordsDamaged += records;
     const message = `cannot be read any more; it concerns ${recordsText(log.name, from, until)}, of which ${records} are lost`;
-    const kind = FindingKind.DAMAGED;
-    this.listener?.onFinding({
-      kind,
-      file,
-      position,
-      bytes: 0,
-      log: log.name,
-      from,
-      until,
-      isLoss: true,
-      message,
-    });
+    const where = { position, log: log.name, from, until };
+    this.listener?.onFinding(finding(FindingKind.DAMAGED, file, message, where));
   }
 
   /** [STO-11] Together with what is written anyway: how far the logs are. */

@@ -32,6 +32,16 @@ export interface StoreFinding {
   readonly message: string;
 }
 
+/** A finding of which nothing more is known than that: something that was stored is lost, as a rule. */
+export function finding(
+  kind: FindingKind,
+  file: string,
+  message: string,
+  more: Partial<StoreFinding> = {},
+): StoreFinding {
+  return { kind, file, position: 0, bytes: 0, log: '', from: 0, until: 0, isLoss: true, message, ...more };
+}
+
 /** The sentence of a finding, with its place. */
 export function textOf(finding: StoreFinding): string {
   const { file, position, message } = finding;

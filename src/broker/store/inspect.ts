@@ -5,7 +5,7 @@
 
 import { join } from 'node:path';
 import { codeOf, contentOf, type FileSystem, readFully } from './file-system.ts';
-import { FindingKind, recordsText, type StoreFinding } from './findings.ts';
+import { FindingKind, finding, recordsText, type StoreFinding } from './findings.ts';
 import {
   BATCH_HEADER_BYTES,
   batchBytes,
@@ -194,17 +194,7 @@ class Inspector {
     const file = join(STATE_FOLDER, segmentName(state.segment));
     const bytes = await this.contentIfThere(file);
     if (bytes === null) {
-      this.findings.push({
-        kind: FindingKind.MISSING,
-        file,
-        position: 0,
-        bytes: 0,
-        log: '',
-        from: 0,
-        until: state.proven,
-        isLoss: true,
-        message: 'the state of the broker is not there',
-      });
+      this.add(FindingKind.MISSING, file, 'the state of the broker is not there', { until: state.proven });
       return { segment: null, values };
     }
     const segment = this.scanned(file, bytes, STATE, 0, salt, state.proven);
@@ -289,17 +279,13 @@ class Inspector {
   noManifest(damaged: readonly string[]): void {
     const file = damaged[0] ?? 'manifest.0';
     const kind = damaged.length > 0 ? FindingKind.DAMAGED : FindingKind.MISSING;
-    this.addOfManifest(kind, file, true, 'neither of the two files that say what there is can be read');
+    this.add(kind, file, 'neither of the two files that say what there is can be read');
   }
 
   manifestCopy(file: string, what: 'damaged' | 'missing'): void {
     const kind = what === 'damaged' ? FindingKind.DAMAGED : FindingKind.MISSING;
     const message = `one of the two files that say what there is is ${what}; the other one has it`;
-    this.addOfManifest(kind, file, false, message);
-  }
-
-  private addOfManifest(kind: FindingKind, file: string, isLoss: boolean, message: string): void {
-    this.findings.push({ kind, file, position: 0, bytes: 0, log: '', from: 0, until: 0, isLoss, message });
+    this.add(kind, file, message, { isLoss: false });
   }
 
   /** Segments of a store without a manifest. */
@@ -363,20 +349,11 @@ class Inspector {
     const header = isOther ? null : said;
     const bytes = isOther ? content.subarray(0, SEGMENT_HEADER_BYTES) : content;
     if (header === null) {
+      const message = isOther
+        ? `another file is in its place: ${whatIs(said)}`
+        : 'this is not the header of a segment';
       const size = Math.min(bytes.length, SEGMENT_HEADER_BYTES);
-      this.findings.push({
-        kind: FindingKind.DAMAGED,
-        file,
-        position: 0,
-        bytes: size,
-        log,
-        from: base,
-        until: base,
-        isLoss: true,
-        message: isOther
-          ? `another file is in its place: ${whatIs(said)}`
-          : 'this is not the header of a segment',
-      });
+      this.add(FindingKind.DAMAGED, file, message, { bytes: size, log, from: base, until: base });
     }
     const scan = scanSegment(bytes, base, salt);
     const torn = tornRegion(scan, proven);
@@ -392,17 +369,8 @@ class Inspector {
       this.tornEnd(file, log, { torn, rest, kept: tornRecords.length }, scan, bytes.length);
     else if (scan.next < proven && !scan.bad.some(({ until }) => until === -1)) {
       const message = `the end is missing, with ${recordsText(log, scan.next, proven)}`;
-      this.findings.push({
-        kind: FindingKind.MISSING,
-        file,
-        position: bytes.length,
-        bytes: 0,
-        log,
-        from: scan.next,
-        until: proven,
-        isLoss: true,
-        message,
-      });
+      const position = bytes.length;
+      this.add(FindingKind.MISSING, file, message, { position, log, from: scan.next, until: proven });
     }
     const index = indexOfScan(scan, base, torn, this.depth.entryBytes ?? ENTRY_BYTES);
     return { base, file, index, content: { bytes, scan, header }, tornAt: torn?.start ?? -1, tornRecords };
@@ -418,17 +386,9 @@ class Inspector {
     const isLoss = losesRecords(region);
     const until = region.until === -1 ? Math.max(from, proven.until) : region.until;
     const lost = isLoss ? `it concerns ${recordsText(log, from, until)}` : 'it had no records';
-    this.findings.push({
-      kind: proven.wasSafe ? FindingKind.DAMAGED : FindingKind.TORN,
-      file,
-      position: start,
-      bytes: end - start,
-      log,
-      from,
-      until,
-      isLoss,
-      message: `${reason}; ${lost}`,
-    });
+    const kind = proven.wasSafe ? FindingKind.DAMAGED : FindingKind.TORN;
+    const where = { position: start, bytes: end - start, log, from, until };
+    this.add(kind, file, `${reason}; ${lost}`, { ...where, isLoss });
   }
 
   private tornEnd(
@@ -442,32 +402,13 @@ class Inspector {
     const until = Math.max(from, scan.next, torn.from + rest.count);
     const records = until > from ? `, with ${recordsText(log, from, until)}` : '';
     const message = `the end is no whole batch (${torn.reason})${records}: a write that was not finished, of which nobody was told as stored, unless the last one was damaged since`;
-    this.findings.push({
-      kind: FindingKind.TORN,
-      file,
-      position: torn.start,
-      bytes: size - torn.start,
-      log,
-      from,
-      until,
-      isLoss: false,
-      message,
-    });
+    const where = { position: torn.start, bytes: size - torn.start, log, from, until };
+    this.add(FindingKind.TORN, file, message, { ...where, isLoss: false });
   }
 
   private missing(log: string, file: string, from: number, until: number): void {
     const message = `a segment is not there, with ${until > from ? recordsText(log, from, until) : 'nobody knows what'}`;
-    this.findings.push({
-      kind: FindingKind.MISSING,
-      file,
-      position: 0,
-      bytes: 0,
-      log,
-      from,
-      until,
-      isLoss: true,
-      message,
-    });
+    this.add(FindingKind.MISSING, file, message, { log, from, until });
   }
 
   /** A segment behind the last one that the manifest names: the beginning of one that was never used, or something is wrong. */
@@ -477,17 +418,12 @@ class Inspector {
     const scan = scanSegment(bytes, baseOf(file.slice(-20)), salt);
     if (scan.batches.every(({ header }) => header.count === 0)) return;
     const message = 'a segment with records that nothing else in the store knows of';
-    this.findings.push({
-      kind: FindingKind.UNEXPECTED,
-      file,
-      position: 0,
-      bytes: bytes.length,
-      log,
-      from: scan.next,
-      until: scan.next,
-      isLoss: true,
-      message,
-    });
+    const { next } = scan;
+    this.add(FindingKind.UNEXPECTED, file, message, { bytes: bytes.length, log, from: next, until: next });
+  }
+
+  private add(...found: Parameters<typeof finding>): void {
+    this.findings.push(finding(...found));
   }
 
   private async contentIfThere(file: string, counts = true): Promise<Uint8Array | null> {
