@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { serveMetricsWhenUsed } from '../transport/live.ts';
 import { applyQlogOption } from './arguments.ts';
-import { endWith, endWithoutReader, failureLine } from './terminal.ts';
+import { endWith, endWithoutReader, failureLine, wrapProse } from './terminal.ts';
 
 /** Each command with its file, in the order of the help. What one command needs is loaded for none of the others. */
 const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
@@ -23,6 +23,9 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   bench: async () => (await import('./bench.ts')).addBenchCommand,
 };
 
+/** Of what is no terminal; commander takes the same. */
+const HELP_COLUMNS = 80;
+
 process.stdout.on('error', endWithoutReader);
 process.stderr.on('error', () => {}); // nobody is left to be told, and what the command does goes on
 
@@ -36,7 +39,11 @@ const jsp = new Command('jsp')
     const parent = command.parent === jsp ? '' : `${command.parent?.name()} `;
     if (command.name() !== 'monitor') serveMetricsWhenUsed(`jsp ${parent}${command.name()}`);
   })
-  .configureOutput({ outputError: (text, write) => write(usageLine(text)) });
+  .configureOutput({
+    writeOut: (text) => process.stdout.write(wrapProse(text, process.stdout.columns ?? HELP_COLUMNS)),
+    writeErr: (text) => process.stderr.write(wrapProse(text, process.stderr.columns ?? HELP_COLUMNS)),
+    outputError: (text) => process.stderr.write(usageLine(text)),
+  });
 const asked = process.argv[2] ?? '';
 for (const name of Object.hasOwn(COMMANDS, asked) ? [asked] : Object.keys(COMMANDS))
   (await COMMANDS[name]())(jsp);

@@ -34,6 +34,22 @@ export function printJson(value: object): void {
   print(printableJson(JSON.stringify(value)));
 }
 
+/**
+ * Breaks the prose of a help text between words, so that a terminal does not within one: lines that are not indented, where one that ends a sentence is the
+ * last of its paragraph. What is indented, such as options and examples, stays as it is.
+ */
+export function wrapProse(text: string, width: number): string {
+  return text.replace(PARAGRAPH, (paragraph) => {
+    let column = 0;
+    return paragraph.replace(/(\s*)(\S+)/g, (_, space: string, word: string) => {
+      const fits = column + 1 + word.length <= width;
+      const before = space === '' ? '' : fits ? ' ' : '\n';
+      column = before === ' ' ? column + 1 + word.length : word.length;
+      return before + word;
+    });
+  });
+}
+
 /** One line for people: what a command has to say besides its output. */
 export function note(text: string): void {
   process.stderr.write(`${text}\n`);
@@ -143,6 +159,8 @@ function style(on: number, off: number): (text: string) => string {
 const ANSI: Colours = { bold: style(1, 22), dim: style(2, 22), red: style(31, 39), yellow: style(33, 39) };
 const same = (text: string): string => text;
 const PLAIN: Colours = { bold: same, dim: same, red: same, yellow: same };
+/** Lines that are not indented, up to one that ends a sentence. */
+const PARAGRAPH = /^\S.*(?:(?<![.:])\n\S.*)*/gm;
 /** SIGHUP: the terminal was closed. */
 const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const PARENT_CHECK_MS = 250;

@@ -217,7 +217,10 @@ describe('misuse', () => {
     const commands = ['broker', 'sub', 'pub', 'ping', 'keygen', 'profiles', 'bench'];
     const helps = await Promise.all(commands.map((command) => jsp([command, '--help'])));
     expect(helps.map(({ exitCode }) => exitCode)).toEqual(commands.map(() => 0));
-    for (const { out } of helps) expect(out).toMatch(/Examples:\n {2}\$ jsp /);
+    for (const { out } of helps) {
+      expect(out).toMatch(/Examples:\n {2}\$ jsp /);
+      expect(out).not.toMatch(/^\S.{80}/m); // prose fits a terminal of 80 columns
+    }
   });
 });
 

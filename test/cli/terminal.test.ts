@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { coloursOf, failureText } from '../../src/cli/terminal.ts';
+import { coloursOf, failureText, wrapProse } from '../../src/cli/terminal.ts';
 
 test('colours are for terminals only, and for those who want them', () => {
   const red = (isTTY: boolean, environment: Record<string, string>) =>
@@ -18,4 +18,15 @@ test('what a peer has said moves no terminal, not even in the stack of an error 
   expect(failureText(Object.assign(error, { code: 'ERR_JSP_X' }))).toBe(
     'jsp: it said \\x1b[2J\\u202e (ERR_JSP_X)\n',
   );
+});
+
+test('prose of a help breaks between words, each sentence that ends a line ends its paragraph, and what is indented stays', () => {
+  const example = '  $ jsp pub a "of more than twenty columns"\n';
+  expect(wrapProse(`Usage: x\n\none two three four five\nsix seven. Eight.\nNine:\n${example}`, 20)).toBe(
+    `Usage: x\n\none two three four\nfive six seven.\nEight.\nNine:\n${example}`,
+  );
+  expect(wrapProse('a-word-of-more-than-twenty-columns and others', 20)).toBe(
+    'a-word-of-more-than-twenty-columns\nand others',
+  );
+  expect(wrapProse('exactly twenty signs\n', 20)).toBe('exactly twenty signs\n');
 });
