@@ -3,8 +3,12 @@ import { defineConfig } from 'vitest/config';
 
 /** What is below the sans-IO line leaves nothing behind that another file could meet: its files share a process, and what that has loaded. */
 const CORE = ['base', 'protocol', 'pubsub', 'broker/core'].map((folder) => `test/${folder}/**/*.test.ts`);
+/** The same holds of clients and of what is thrown at decoders: where they open sockets or listen to the process, they take that back. */
+const SHARED = [...CORE, 'test/client/**/*.test.ts', 'test/fuzz/**/*.test.ts'];
 /** But for these, which change modules or the environment, or measure what their process holds. */
 const APART = [
+  'test/client/compression.test.ts',
+  'test/client/failed-dials.test.ts',
   'test/protocol/crypto/**/*.test.ts',
   'test/protocol/compress/codec.test.ts',
   'test/protocol/handshake/wiping.test.ts',
@@ -23,9 +27,9 @@ export default defineConfig({
     // More than cores: tests that start processes mostly wait for them. With one worker a core two cores were busy for three quarters.
     maxWorkers: Math.ceil(availableParallelism() * 1.5),
     projects: [
-      { extends: true, test: { name: 'core', include: CORE, exclude: APART, isolate: false } },
-      { extends: true, test: { name: 'core, isolated', include: APART } },
-      { extends: true, test: { name: 'ends', include: ['test/**/*.test.ts'], exclude: CORE } },
+      { extends: true, test: { name: 'shared', include: SHARED, exclude: APART, isolate: false } },
+      { extends: true, test: { name: 'apart', include: APART } },
+      { extends: true, test: { name: 'ends', include: ['test/**/*.test.ts'], exclude: SHARED } },
     ],
   },
 });
