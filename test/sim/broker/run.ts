@@ -161,7 +161,7 @@ export class BrokerWorld {
   }
 
   private get isSettled(): boolean {
-    return this.broker.isSettled && this.clients.every(({ isSettled }) => isSettled);
+    return this.clients.every(({ isSettled }) => isSettled) && this.broker.isSettled;
   }
 
   private get isProbed(): boolean {
