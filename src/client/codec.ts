@@ -82,7 +82,7 @@ export function encodeWith<T>(codec: Codec<T>, value: T): Uint8Array | string {
   try {
     payload = codec.encode(value);
   } catch (error) {
-    throw payloadInvalid(`The value cannot be encoded: ${messageOf(error)}`, error);
+    throw payloadInvalid(`The value cannot be encoded: ${textOfThrown(error)}`, error);
   }
   if (typeof payload === 'string' || payload instanceof Uint8Array) return payload;
   throw payloadInvalid('The value cannot be encoded: the codec made neither a Uint8Array nor a string of it');
@@ -97,7 +97,7 @@ export function decodeWith<T>(decode: (payload: Buffer) => T, payload: Buffer): 
   try {
     return decode(payload);
   } catch (error) {
-    throw payloadInvalid(`The payload cannot be decoded: ${messageOf(error)}`, error);
+    throw payloadInvalid(`The payload cannot be decoded: ${textOfThrown(error)}`, error);
   }
 }
 
@@ -106,7 +106,7 @@ function payloadInvalid(message: string, cause?: unknown): JspError {
 }
 
 /** What can be said of something thrown, which may be anything. */
-export function messageOf(error: unknown): string {
+export function textOfThrown(error: unknown): string {
   try {
     return error instanceof Error ? error.message : String(error);
   } catch {

@@ -10,7 +10,7 @@ import {
   encodeRenew,
   type Welcome,
 } from '../pubsub/session-commands.ts';
-import { unlessAborted } from '../transport/abort.ts';
+import { onAbort, unlessAborted } from '../transport/abort.ts';
 import type { Clock } from '../udp/clock.ts';
 import { type CredentialsSource, currentCredentials } from './credentials.ts';
 import type { Link } from './link.ts';
@@ -86,7 +86,7 @@ export class Greeter {
   ): Promise<T> {
     const ender = new AbortController();
     const end = (): void => ender.abort(signal?.reason);
-    signal?.addEventListener('abort', end, { once: true });
+    const forget = onAbort(signal, end);
     const { clock } = this;
     let isLate = false;
     const timer = clock.setTimer(clock.now() + GREETING_MS_MAX * MILLISECOND, () => {
@@ -100,7 +100,7 @@ export class Greeter {
       throw isLate ? tooLate(error) : error;
     } finally {
       clock.clearTimer(timer);
-      signal?.removeEventListener('abort', end);
+      forget();
     }
   }
 }

@@ -12,6 +12,7 @@ import { MILLISECOND } from '../base/time.ts';
 import { ReasonCode } from '../pubsub/command.ts';
 import { abortError, onAbort } from '../transport/abort.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
+import { closedError } from './command-stream.ts';
 import type { Link, LinkUser } from './link.ts';
 import type { Backoff } from './reconnecting.ts';
 import { endError } from './refusal.ts';
@@ -157,7 +158,7 @@ export class Life {
     const { link } = this;
     this.link = null;
     this.phase = 'closed';
-    this.failure = reason ?? closed();
+    this.failure = reason ?? closedError();
     this.attempt?.abort();
     this.stopTimers();
     clearInterval(this.keptAlive);
@@ -289,11 +290,6 @@ export function isDenial({ code, applicationCode }: JspError): boolean {
 
 function isOfBroker(code: string): boolean {
   return code === 'ERR_JSP_CLOSED_BY_PEER' || code === 'ERR_JSP_BROKER' || code === 'ERR_JSP_NOT_AUTHORIZED';
-}
-
-/** The error of whatever waits or is asked for when the client is over without an error of its own. */
-function closed(): JspError {
-  return new JspError('ERR_JSP_CLOSED', 'The connection to the broker is closed; connect again.');
 }
 
 /** A connection of somebody else's may tell of its end in its own way. */

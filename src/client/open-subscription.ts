@@ -3,7 +3,7 @@
  * it is one life: whatever comes, from the broker, the application or the connection, is looked at in the light of where that life is.
  */
 
-import { JspError, printable } from '../base/errors.ts';
+import { type JspError, printable } from '../base/errors.ts';
 import { checkOptions } from '../base/options.ts';
 import { decodeSubscribed, MISSED_UNKNOWN, type ReaderStart } from '../pubsub/acknowledgement.ts';
 import {
@@ -12,14 +12,13 @@ import {
   encodeUnsubscribe,
   PublishFlag,
   ReasonCode,
-  reasonCodeName,
   SubscribeFlag,
 } from '../pubsub/command.ts';
 import { STATUS_NO_RESPONDERS } from '../pubsub/properties.ts';
 import { isShared } from '../pubsub/topic.ts';
 import { abortError, abortSignal, onAbort, unlessAborted } from '../transport/abort.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
-import { encodeWith, messageOf as textOf } from './codec.ts';
+import { encodeWith, textOfThrown } from './codec.ts';
 import { closedError } from './command-stream.ts';
 import type { UnopenedMessage } from './compression.ts';
 import { type HandledMessages, Handling } from './handling.ts';
@@ -40,6 +39,7 @@ import {
   openedMessage,
   type UndecodableMessage,
 } from './reading.ts';
+import { refusalCode, resetError } from './refusal.ts';
 import { type Resumption, Settling } from './settling.ts';
 import {
   ACK_WAIT_MS,
@@ -399,7 +399,7 @@ export class OpenSubscription
     try {
       await this.ask(streams, isAgain ? (this.settling?.resumption ?? null) : null);
     } catch (error) {
-      const isOtherLog = isAgain && codeOf(error) === ReasonCode.EPOCH_MISMATCH;
+      const isOtherLog = isAgain && refusalCode(error) === ReasonCode.EPOCH_MISMATCH;
       if (isOtherLog && this.streams === streams) return this.subscribeAnew(streams);
       this.onRefused(streams, error as Error);
       return;
@@ -440,7 +440,7 @@ export class OpenSubscription
 
   private onRefused(streams: SubscriptionStreams, error: Error): void {
     // What the connection has failed is asked for again on the next. [CLT-30]
-    if (this.streams !== streams || codeOf(error) === null) return;
+    if (this.streams !== streams || refusalCode(error) === null) return;
     this.finish(error);
   }
 
@@ -485,7 +485,7 @@ export class OpenSubscription
   /** A stream was reset, or is over with its connection, which is told next. */
   private onStreamsClosed(streams: SubscriptionStreams, error: Error | null): void {
     if (error !== null && (error as JspError).code === 'ERR_JSP_STREAM_RESET') {
-      if (this.streams === streams) this.finish(givenUp(error));
+      if (this.streams === streams) this.finish(resetError(error));
       return;
     }
     this.reading.clock.soon(() => {
@@ -671,7 +671,7 @@ export class OpenSubscription
     if (this.hasWarned) return;
     this.hasWarned = true;
     process.emitWarning(
-      `The handler of ${this.filters.join(', ')} failed: ${printable(textOf(error))}. Its messages are delivered again; listen for 'handlerError' to hear of each.`,
+      `The handler of ${this.filters.join(', ')} failed: ${printable(textOfThrown(error))}. Its messages are delivered again; listen for 'handlerError' to hear of each.`,
       { code: 'JSP_HANDLER_ERROR' },
     );
   }
@@ -683,27 +683,7 @@ function isExact({ epoch, next, missed }: ReaderStart): boolean {
   return Number.isSafeInteger(epoch) && Number.isSafeInteger(next) && isCount;
 }
 
-/** What the broker refused a request for; null for any other error. */
-function codeOf(error: unknown): number | null {
-  const { code, applicationCode = null } = error as JspError;
-  return code === 'ERR_JSP_STREAM_RESET' || code === 'ERR_JSP_CLOSED_BY_PEER' ? null : applicationCode;
-}
-
-/** Says what a reset of the stream means for its subscription. */
-function givenUp(error: Error): Error {
-  const { applicationCode = 0 } = error as JspError;
-  const why =
-    RESETS[applicationCode] ?? `The broker gave the subscription up (${reasonCodeName(applicationCode)})`;
-  return new JspError('ERR_JSP_BROKER', why, { applicationCode, cause: error });
-}
-
 const UNSUBSCRIBE_OPTIONS = { signal: abortSignal };
-const RESETS: Partial<Record<number, string>> = {
-  [ReasonCode.STALLED]:
-    'The broker gave the subscription up: its messages were not read for so long that others waited for it (STALLED). Read on, choose a drop policy, or subscribe again.',
-  [ReasonCode.TAKEN]:
-    'Another subscriber has taken the durable name over (TAKEN): it has the messages from now on. Give each subscriber a name of its own, or let them share a group.',
-};
 /** Unread bytes of a subscription that is being taken back at which reading stops. */
 const LAST_BYTES_MAX = 64 * 1024 * 1024;
 

@@ -79,7 +79,7 @@ export function propertiesOf(options: PublishOptions): Buffer | null {
     ttlMs,
     replyTopic: replyTo,
     correlation: typeof correlation === 'string' ? Buffer.from(correlation) : correlation,
-    deliveryClass: options.class === undefined ? undefined : CLASSES[options.class],
+    deliveryClass: options.class === undefined ? undefined : DELIVERY_CLASSES[options.class],
     contentType,
     messageId,
     traceparent,
@@ -95,7 +95,8 @@ export function ttlAt(command: Uint8Array, start: number): number {
   return findProperty(command, start, PropertyType.TTL);
 }
 
-const CLASSES = {
+/** What the option `class` may be, of a publish and of a subscription. */
+export const DELIVERY_CLASSES = {
   latest: DeliveryClass.LATEST,
   unreliable: DeliveryClass.UNRELIABLE,
   reliable: DeliveryClass.RELIABLE,
@@ -118,7 +119,7 @@ export const PUBLISH_OPTIONS: OptionTable<PublishOptions> = {
     Object.values(value).every((each) => typeof each === 'string')
       ? null
       : 'an object of strings',
-  class: oneOf(Object.keys(CLASSES)),
+  class: oneOf(Object.keys(DELIVERY_CLASSES)),
   messageId: text,
   traceparent: text,
   owned: (value) => {

@@ -1,4 +1,4 @@
-/** The errors of an application whose request the broker refused, or whose connection it closed: each reason that calls for something else has a code of its own. */
+/** The errors of an application whose request the broker refused, whose connection it closed, or whose subscription it gave up: each reason that calls for something else has a code of its own. */
 
 import { JspError, type JspErrorCode } from '../base/errors.ts';
 import { ReasonCode, reasonCodeName } from '../pubsub/command.ts';
@@ -23,6 +23,20 @@ export function endError(error: JspError): JspError {
   );
 }
 
+/** What the broker refused a request for; null for any other error. */
+export function refusalCode(error: unknown): number | null {
+  const { code, applicationCode = null } = error as JspError;
+  return code === 'ERR_JSP_STREAM_RESET' || code === 'ERR_JSP_CLOSED_BY_PEER' ? null : applicationCode;
+}
+
+/** What a reset of its stream means to a subscription. */
+export function resetError(error: Error): Error {
+  const { applicationCode = 0 } = error as JspError;
+  const why =
+    RESETS[applicationCode] ?? `The broker gave the subscription up (${reasonCodeName(applicationCode)})`;
+  return new JspError('ERR_JSP_BROKER', why, { applicationCode, cause: error });
+}
+
 const REFUSALS: Readonly<Record<number, readonly [JspErrorCode, string]>> = {
   [ReasonCode.NOT_AUTHORIZED]: [
     'ERR_JSP_NOT_AUTHORIZED',
@@ -33,4 +47,10 @@ const REFUSALS: Readonly<Record<number, readonly [JspErrorCode, string]>> = {
   [ReasonCode.QUOTA]: ['ERR_JSP_QUOTA', 'hold less, or raise the bound at the broker'],
   [ReasonCode.TOO_LARGE]: ['ERR_JSP_MESSAGE_TOO_LARGE', 'split it, or raise the limit at the broker'],
   [ReasonCode.LIMITED]: ['ERR_JSP_LIMITED', 'try again later, or raise the limit at the broker'],
+};
+const RESETS: Partial<Record<number, string>> = {
+  [ReasonCode.STALLED]:
+    'The broker gave the subscription up: its messages were not read for so long that others waited for it (STALLED). Read on, choose a drop policy, or subscribe again.',
+  [ReasonCode.TAKEN]:
+    'Another subscriber has taken the durable name over (TAKEN): it has the messages from now on. Give each subscriber a name of its own, or let them share a group.',
 };

@@ -4,7 +4,6 @@ import { JspError } from '../base/errors.ts';
 import { flag, number, type OptionCheck, type OptionTable, oneOf, whole } from '../base/options.ts';
 import { Overflow, SubscribeFlag } from '../pubsub/command.ts';
 import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
-import { DeliveryClass } from '../pubsub/properties.ts';
 import {
   BACKOFFS_MAX,
   DURABLE_NAME_BYTES_MAX,
@@ -16,6 +15,7 @@ import {
 import { topicFault } from '../pubsub/topic.ts';
 import { abortSignal } from '../transport/abort.ts';
 import { type Codec, codecOption } from './codec.ts';
+import { DELIVERY_CLASSES } from './publish-options.ts';
 import type { Resumption } from './settling.ts';
 
 /**
@@ -63,7 +63,7 @@ export interface SubscribeOptions<T = unknown> {
   /** With QoS 1: a message that the codec cannot decode is given up (`terminate`, the default), or comes again (`nack`). The event `undecodable` tells. */
   undecodable?: 'terminate' | 'nack' | undefined;
   /** The best class that it asks for: `latest` has a newer message of a topic take the place of one that waits. Default: the class of each message. */
-  class?: keyof typeof CLASSES | undefined;
+  class?: keyof typeof DELIVERY_CLASSES | undefined;
   /** Most messages a second and topic; between them only the latest counts. */
   maxRate?: number | undefined;
   /** Last values of topics: `send` (default) with each subscription, also after a reconnect; `ifNew` with the first one; `none`. */
@@ -129,7 +129,7 @@ export function subscribeRequest(
   if (retained === 'none' || (retained === 'ifNew' && isAgain)) flags |= SubscribeFlag.NO_RETAINED;
   const values: SubscribeOptionValues = {
     rateMax: options.maxRate,
-    deliveryClass: options.class === undefined ? undefined : CLASSES[options.class],
+    deliveryClass: options.class === undefined ? undefined : DELIVERY_CLASSES[options.class],
     keyOrder: options.keyOrder,
     retained: retained === 'ifNew' && !isAgain ? RetainedHandling.IF_NEW : undefined,
   };
@@ -175,12 +175,6 @@ function invalid(message: string): JspError {
 const U32_MAX = 2 ** 32 - 1;
 export const UNACKED_MAX = 1_000;
 export const ACK_WAIT_MS = 30_000;
-const CLASSES = {
-  latest: DeliveryClass.LATEST,
-  unreliable: DeliveryClass.UNRELIABLE,
-  reliable: DeliveryClass.RELIABLE,
-  durable: DeliveryClass.DURABLE,
-} as const;
 const STARTS = {
   new: StartKind.NEW,
   earliest: StartKind.EARLIEST,
@@ -248,7 +242,7 @@ export const SUBSCRIBE_OPTIONS: OptionTable<SubscribeOptions> = {
   keyOrder: flag,
   codec: codecOption,
   undecodable: oneOf(['terminate', 'nack']),
-  class: oneOf(Object.keys(CLASSES)),
+  class: oneOf(Object.keys(DELIVERY_CLASSES)),
   maxRate: whole(1, U32_MAX),
   retained: oneOf(['send', 'ifNew', 'none']),
   noLocal: flag,
