@@ -1,5 +1,5 @@
 /**
- * How a subscription lives (spec/client.md): its connections, which come and go, and the way of its messages to a handler or a loop. It is one file because
+ * How a subscription lives (spec/client.md): its connections, which come and go, and the way of its messages to a handler (handling.ts) or to loops (looping.ts). It is one file because
  * it is one life: whatever comes, from the broker, the application or the connection, is looked at in the light of where that life is.
  */
 
@@ -23,6 +23,7 @@ import { closedError } from './command-stream.ts';
 import type { UnopenedMessage } from './compression.ts';
 import { type HandledMessages, Handling } from './handling.ts';
 import type { Link, LinkUser } from './link.ts';
+import { type LoopedMessages, Loops } from './looping.ts';
 import {
   Message,
   type MessageHandler,
@@ -89,13 +90,15 @@ type Phase = (typeof Phase)[keyof typeof Phase];
 
 export class OpenSubscription
   extends IsolatedEmitter<SubscriptionEvents>
-  implements Subscription, HandledMessages, MessageSource
+  implements Subscription, HandledMessages, LoopedMessages, MessageSource
 {
   readonly filters: readonly string[];
   readonly closed: Promise<Error | null>;
   missed = 0;
   unopened = 0;
   undecodable = 0;
+  /** What ended it, where that was not asked for. */
+  failure: Error | null = null;
   /** What the client tells of its connections. */
   readonly linkUser: LinkUser = {
     online: (link) => this.online(link),
@@ -118,10 +121,7 @@ export class OpenSubscription
   private isConfirmed = false;
   /** Settles when it is taken back; null until that is asked for. */
   private takenBack: Promise<void> | null = null;
-  private failure: Error | null = null;
-  /** The loops that wait for a message, or for the end; and how many messages others have. */
-  private readonly loops: (() => void)[] = [];
-  private inLoops = 0;
+  private readonly loops = new Loops(this);
   private hasWarned = false;
   private whenIdle: (() => void) | null = null;
   private whenChanged: (() => void) | null = null;
@@ -218,7 +218,7 @@ export class OpenSubscription
     }
     this.phase = Phase.DRAINING;
     this.forgetUnsettled();
-    this.wakeLoops();
+    this.loops.wakeAll();
     await this.idle();
     await this.confirmed(settling);
     const left = this.handedOver;
@@ -254,32 +254,8 @@ export class OpenSubscription
     });
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {
-    if (this.handling !== null) throw new TypeError('This subscription gives its messages to a handler.');
-    try {
-      for (;;) {
-        const { opening } = this;
-        if (opening?.isSpent) await new Promise<void>((resolve) => opening.wait(resolve));
-        // Those that have waited go first.
-        let message = this.loops.length === 0 ? this.buffer.shift() : undefined;
-        if (message === undefined && this.isAtEnd) break;
-        if (message === undefined) message = await this.nextMessage();
-        else this.readOn();
-        const given = message === undefined ? null : this.open(message);
-        if (given === null) continue;
-        this.inLoops++;
-        try {
-          yield given;
-          this.onHandled(given); // [CLT-24] the loop asks for the next one
-        } finally {
-          this.inLoops--;
-          this.onIdle();
-        }
-      }
-      if (this.failure !== null) throw this.failure;
-    } finally {
-      if (this.phase !== Phase.DRAINING) this.close();
-    }
+  [Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {
+    return this.loops.iterate();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -303,6 +279,26 @@ export class OpenSubscription
       if ((error as JspError).code === 'ERR_JSP_TOPIC_INVALID') return false; // that of who asked, not of who answers
       throw error;
     }
+  }
+
+  // ---- its messages, on their way to loops ----
+
+  get isAtEnd(): boolean {
+    return this.phase >= Phase.DRAINING && this.buffer.empty;
+  }
+
+  beginLoop(): void {
+    if (this.handling !== null) throw new TypeError('This subscription gives its messages to a handler.');
+  }
+
+  endLoop(): void {
+    if (this.phase !== Phase.DRAINING) this.close();
+  }
+
+  shift(): Message | undefined {
+    const message = this.buffer.shift();
+    this.readOn();
+    return message;
   }
 
   // ---- its messages, on their way to the handler ----
@@ -528,7 +524,7 @@ export class OpenSubscription
     this.streams = null;
     this.settleOpened?.(error ?? closedError());
     this.settleOpened = null;
-    this.wakeLoops();
+    this.loops.wakeAll();
     this.resolveClosed(error);
     this.whenChanged?.();
     this.owner.onClosed(this, error);
@@ -564,7 +560,7 @@ export class OpenSubscription
       if (!hasQos1) return;
     } else {
       this.buffer.push(message);
-      if (handling === null) this.loops.shift()?.();
+      if (handling === null) this.loops.wakeOne();
       else handling.goOn();
     }
     if (this.mustPause && !this.isPaused) this.streams?.pause();
@@ -607,30 +603,9 @@ export class OpenSubscription
     if (this.isPaused && this.mayReadOn) this.streams?.resume();
   }
 
-  /** Waits for its turn. Undefined: look again. */
-  private async nextMessage(): Promise<Message | undefined> {
-    let message: Message | undefined;
-    await new Promise<void>((resolve) => {
-      this.loops.push(() => {
-        message = this.buffer.shift();
-        this.readOn();
-        resolve();
-      });
-    });
-    return message;
-  }
-
-  private get isAtEnd(): boolean {
-    return this.phase >= Phase.DRAINING && this.buffer.empty;
-  }
-
-  private wakeLoops(): void {
-    for (const wake of this.loops.splice(0)) wake();
-  }
-
   private get isIdle(): boolean {
     const { handling } = this;
-    return this.inLoops === 0 && (handling === null || (handling.active === 0 && this.buffer.empty));
+    return this.loops.active === 0 && (handling === null || (handling.active === 0 && this.buffer.empty));
   }
 
   private idle(): Promise<void> {
