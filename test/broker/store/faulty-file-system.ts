@@ -50,6 +50,7 @@ export class FaultyFileSystem implements FileSystem {
     syncs: 0,
     shortWrites: 0,
     failedSyncs: 0,
+    failedReads: 0,
     full: 0,
     tornSectors: 0,
     lostNames: 0,
@@ -279,7 +280,10 @@ class FaultyFile implements StoreFile {
   async read(target: Uint8Array, position: number): Promise<number> {
     await this.system.operation();
     const { system, inode } = this;
-    if (system.draw(system.faults.failingReads)) throw failure('EIO', 'read');
+    if (system.draw(system.faults.failingReads)) {
+      system.counts.failedReads++;
+      throw failure('EIO', 'read');
+    }
     const bytes = inode.content.subarray(position, position + target.length);
     const count =
       bytes.length > 1 && system.draw(system.faults.shortWrites)

@@ -7,6 +7,7 @@ const FAILURES_MAX = 5;
 
 /** What the worlds must have met, or they have proved little. */
 const MET = [
+  'disk failedReads',
   'disk failedSyncs',
   'disk full',
   'disk lostNames',
@@ -23,6 +24,8 @@ const MET = [
   'lives ended by flip after kill',
   'lives ended by kill',
   'lives ended by power cut',
+  'reads from memory',
+  'reads from the disk',
   'sent again',
   'told failed: log',
   'told failed: state',
@@ -33,7 +36,7 @@ const MET = [
 const totals = new Totals();
 
 // More seeds: npm run sim -- --scenario store --seeds 100000
-test(`what was told of as stored is there after power cuts, kills, full disks, failing syncs and flipped bits, in ${SEEDS} worlds [STO-9] [STO-10] [STO-17] [STO-18] [STO-19] [STO-20] [STO-21]`, {
+test(`what was told of as stored is there after power cuts, kills, full disks, failing syncs and reads and flipped bits, in ${SEEDS} worlds [STO-9] [STO-10] [STO-17] [STO-18] [STO-19] [STO-20] [STO-21]`, {
   timeout: 300_000,
 }, async () => {
   const failures: string[] = [];

@@ -148,9 +148,11 @@ class World {
     const store = await this.lastingOpen(life);
     if (store !== null) {
       files.faults.failingSyncs = life.failingSyncs;
+      files.faults.failingReads = life.failingSyncs;
       files.faults.room = files.usedBytes + life.room;
       for (let i = 0; i < life.steps && !this.isCut; i++) await this.step(store);
       files.faults.room = Number.POSITIVE_INFINITY;
+      files.faults.failingReads = 0;
     }
     if (life.end === 'close' || life.end === 'flip') {
       files.operationsLeft = Number.POSITIVE_INFINITY;
@@ -203,6 +205,7 @@ class World {
     const kind = random.below(10);
     if (kind < 6) for (let i = random.between(1, 6); i > 0; i--) this.publish(store);
     else if (kind < 8) this.moveCursor(store);
+    else this.readAnywhere(store);
     if (random.chance(0.3)) await bench.clock.pass(random.between(1, 400));
     else await settled(random.below(40));
     if (bench.files.faults.room < Number.POSITIVE_INFINITY && random.chance(0.1)) {
@@ -234,6 +237,18 @@ class World {
     if (sent.offset === AppendFault.DUPLICATE) fail(`id ${id} of session ${session} is called a duplicate`);
     if (sent.offset < 0) sent.fate = 'refused';
     this.totals.add(sent.offset < 0 ? 'refused at once' : 'appended', 1);
+  }
+
+  /** As a reader does who is behind: what is not in memory is loaded meanwhile. */
+  private readAnywhere(store: DiskStore): void {
+    const { random } = this;
+    const log = store.logs[random.below(store.logs.length)];
+    if (log.earliest >= log.synced) return;
+    const from = random.between(log.earliest, log.synced - 1);
+    const records = log.read(from, log.synced, random.between(1, 2_000));
+    this.totals.add(records === null ? 'reads from the disk' : 'reads from memory', 1);
+    for (const { offset } of records ?? [])
+      if (offset < from || offset >= log.synced || log.synced > log.head) fail(`offset ${offset} was read`);
   }
 
   private moveCursor(store: DiskStore): void {
