@@ -1,14 +1,13 @@
 /**
  * A client as long as it is connected: its connection, the streams on it, and what goes out on each of them. What is to outlive the connection is
- * its session's (store/). Of a stream three things are told apart: the stream itself ({@link Channel}), whose reading can be held back; what goes out on it
- * ({@link Delivery}); and how much of that the client has taken ({@link Marks}).
+ * its session's (session/). A stream ({@link Channel}), whose reading can be held back, is told apart from what goes out on it ({@link Delivery}), and that from how much the
+ * client has taken of it (`Marks`), for which other streams may wait (`Gates`).
  *
  * Being held is a matter of the publishing stream alone: a subscribing stream of the same client is still read and written. [BRK-22]
  *
- * It is one file because each of the three calls the others: deliveries hold streams back, and streams that are gone let deliveries go on.
+ * It is one file because clients, streams and deliveries each call the others: deliveries hold streams back, and streams that are gone let deliveries go on.
  */
 
-import { Ring } from '../../../base/ring.ts';
 import { NEVER } from '../../../base/time.ts';
 import {
   Command,
@@ -34,6 +33,7 @@ import {
   QueueItem,
 } from './delivery-queue.ts';
 import { type Expiring, type Expiry, ttlOf, withTimeLeft } from './expiry.ts';
+import { type Gated, Gates, Marks } from './gates.ts';
 
 export type BrokerOutput = Output<Channel, Client>;
 
@@ -247,14 +247,6 @@ export interface TurnedSource extends DeliverySource {
   readonly hadTurn: boolean;
 }
 
-/** A message that has to wait until the client has taken what another stream brought before it. */
-interface Gate {
-  /** Its place in the queue, once those that wait have entered it. */
-  place: number;
-  readonly behind: Delivery;
-  readonly mark: number;
-}
-
 /** A message that waits to enter a queue, whose publisher is stopped until it does. */
 class WaitingMessage implements Expiring {
   readonly bytes: Uint8Array;
@@ -281,7 +273,7 @@ class WaitingMessage implements Expiring {
  * What the transport answers is known only after the core has returned. So a message that is offered goes out on the word of its last answer, and
  * what is queued goes out one by one ({@link goOn}).
  */
-export class Delivery implements ItemOwner, Awaited {
+export class Delivery implements ItemOwner, Awaited, Gated {
   /** Asked when nothing is queued. */
   source: TurnedSource | null = null;
   /** Last values for a new subscription, while there are any: they go out in turn with everything else. [BRK-106] */
@@ -308,7 +300,8 @@ export class Delivery implements ItemOwner, Awaited {
   private heldForAnswers = false;
   /** Publishers that are stopped for this queue, each with the message that waits to enter it, the first one first. */
   private waiting: Map<Channel, WaitingMessage> | null = null;
-  private gates: Ring<Gate> | null = null;
+  /** Places in the queue from which on messages wait for other streams; null: there are none. */
+  private gates: Gates | null = null;
   /** What it had sent and what its transport held when {@link isStalled} last looked, and since when nothing has moved. */
   private sentCount = 0;
   private sentSeen = 0;
@@ -499,9 +492,8 @@ export class Delivery implements ItemOwner, Awaited {
   /** The next message is not sent before the client has taken what `behind` has brought until now. [BRK-39] */
   gate(behind: Delivery): void {
     if (behind.isTaken) return;
-    const mark = behind.mark();
-    this.gates ??= new Ring();
-    this.gates.push({ place: this.queue.nextPlace + (this.waiting?.size ?? 0), behind, mark });
+    this.gates ??= new Gates();
+    this.gates.add(this.queue.nextPlace + (this.waiting?.size ?? 0), behind);
   }
 
   /** Asks the client to say when it has taken everything so far. Returns the number it will say. [BRK-39] */
@@ -679,68 +671,24 @@ export class Delivery implements ItemOwner, Awaited {
     const { waiting } = this;
     const item = waiting?.get(publisher);
     if (waiting === null || item === undefined) return;
-    if (this.gates !== null) this.closeUp(this.gates, waiting, publisher);
+    // What waits behind it moves up.
+    this.gates?.closeUp(this.queue.nextPlace + [...waiting.keys()].indexOf(publisher));
     this.expiry.remove(item);
     waiting.delete(publisher);
     if (waiting.size === 0) this.waiting = null;
   }
 
-  /** True when the next message has to wait for another stream. Forgets gates that are open. */
-  private isGated(gates: Ring<Gate>): boolean {
-    for (let gate = gates.peek(); gate !== undefined; gate = gates.peek()) {
-      if (!this.queue.isPast(gate.place)) return false;
-      if (!gate.behind.hasTaken(gate.mark)) return true;
-      gates.shift();
-    }
-    this.gates = null;
+  /** True when the next message has to wait for another stream. */
+  private isGated(gates: Gates): boolean {
+    if (gates.areShut(this.queue)) return true;
+    if (gates.isEmpty) this.gates = null;
     return false;
-  }
-
-  /** The waiting message of `publisher` will not enter the queue: what waits behind it moves up, and its gates with it. */
-  private closeUp(gates: Ring<Gate>, waiting: Map<Channel, WaitingMessage>, publisher: Channel): void {
-    const place = this.queue.nextPlace + [...waiting.keys()].indexOf(publisher);
-    for (let i = 0; i < gates.length; i++) {
-      const gate = gates.peek(i);
-      if (gate !== undefined && gate.place > place) gate.place--;
-    }
   }
 
   /** Unsent answers as a share of what there may be before the stream is no longer read. [BRK-21] */
   private get answersShare(): number {
     const { answerCount, answerBytes } = this.queue;
     return Math.max(answerCount / ANSWERS_MAX, answerBytes / ANSWER_BYTES_MAX);
-  }
-}
-
-/** What the client has taken of a stream, as far as it was asked: it answers a MARK when it has taken everything before. [BRK-39] */
-class Marks {
-  /** Messages that were queued or sent. */
-  offered = 0;
-  /** Numbers of the last MARK, and of the last that was answered. */
-  last = 0;
-  confirmed = 0;
-  private offeredAtLast = 0;
-
-  /** Something was offered since the last MARK. */
-  get isDue(): boolean {
-    return this.offered !== this.offeredAtLast;
-  }
-
-  /** The client was asked, and has not answered. */
-  get isAwaited(): boolean {
-    return this.confirmed !== this.last;
-  }
-
-  /** The number of the next MARK, which is about to be queued. */
-  next(): number {
-    this.offeredAtLast = this.offered;
-    this.last++;
-    return this.last;
-  }
-
-  /** The client has answered. */
-  confirm(mark: number): void {
-    if (mark > this.confirmed && mark <= this.last) this.confirmed = mark;
   }
 }
 
