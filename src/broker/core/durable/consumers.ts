@@ -15,7 +15,6 @@ import { Consumer, type ConsumerOwner } from './consumer.ts';
 import type { ConsumerOptions } from './consumer-options.ts';
 import { DeadLetters, type Undertaker } from './dead-letter.ts';
 import { DURABLE_KEYS, type DurableRecord, decodeDurable, encodeDurable } from './durable-record.ts';
-import { FlightState } from './in-flight.ts';
 import { Member } from './member.ts';
 import { LogFeed } from './reader.ts';
 import { Reservation } from './reservation.ts';
@@ -46,7 +45,7 @@ class IdleDurable implements HeapItem {
     this.name = name;
     this.log = log;
     this.position = position;
-    this.unsettled = unsettled.length;
+    this.unsettled = unsettled.reduce((sum, { count }) => sum + count, 0);
   }
 }
 
@@ -419,7 +418,9 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     const consumer = new Consumer({ name, group }, feed, record.position, record.options, this);
     for (const filter of record.filters) consumer.filters.add(filter);
     if (feed.log.epoch === record.epoch && record.position <= feed.log.head) {
-      for (const { offset, attempts } of record.unsettled) consumer.inFlight.restore(offset, attempts);
+      for (const { offset, count, attempts } of record.unsettled) {
+        for (let i = 0; i < count; i++) consumer.inFlight.restore(offset + i, attempts);
+      }
       consumer.suspectBelow = record.reservedBelow;
     } else {
       consumer.isLost = true;
@@ -441,11 +442,6 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     const { inFlight, feed, filters, options } = consumer;
     // It may begin behind what the log is still storing. A crash could take that back, and the cursor must not be ahead of the log then. [BRK-69]
     const position = Math.min(consumer.position, feed.log.synced);
-    const unsettled: { offset: number; attempts: number }[] = [];
-    for (let place = inFlight.first; place < inFlight.limit; place++) {
-      if (inFlight.stateAt(place) === FlightState.SETTLED) continue;
-      unsettled.push({ offset: inFlight.offsetAt(place), attempts: inFlight.attemptsAt(place) });
-    }
     return {
       log: feed.log.name,
       epoch: feed.log.epoch,
@@ -456,7 +452,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
       leftAt: 0,
       position,
       reservedBelow: kept.reservation.below,
-      unsettled,
+      unsettled: inFlight.runs(),
       burials: this.deadLetters.burialsOf(consumer),
     };
   }

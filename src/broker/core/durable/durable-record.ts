@@ -6,16 +6,14 @@
  */
 
 import type { ConsumerOptions } from './consumer-options.ts';
-
-/** A message that is not settled. */
-export interface Unsettled {
-  readonly offset: number;
-  /** How often it was delivered. */
-  readonly attempts: number;
-}
+import type { Run } from './in-flight.ts';
 
 /** A dead letter that is about to be stored, or was. [BRK-68] */
-export interface Burial extends Unsettled {
+export interface Burial {
+  /** Of the message that it was. */
+  readonly offset: number;
+  /** How often that was delivered. */
+  readonly attempts: number;
   /** By this number the log knows that it has it. */
   readonly id: number;
   readonly reason: string;
@@ -35,7 +33,7 @@ export interface DurableRecord {
   readonly position: number;
   readonly reservedBelow: number;
   /** In the order of their offsets, all below {@link position}. */
-  readonly unsettled: readonly Unsettled[];
+  readonly unsettled: readonly Run[];
   readonly burials: readonly Burial[];
 }
 
@@ -59,7 +57,7 @@ export function encodeDurable(record: DurableRecord): Uint8Array {
   out.number(record.position);
   out.number(record.reservedBelow);
   let behind = 0;
-  out.list(runsOf(record.unsettled), ({ offset, count, attempts }) => {
+  out.list(record.unsettled, ({ offset, count, attempts }) => {
     out.number(offset - behind);
     out.number(count);
     out.number(attempts);
@@ -98,15 +96,16 @@ export function decodeDurable(bytes: Uint8Array): DurableRecord | null {
   };
   const filters = from.list(() => from.text());
   const [leftAt, position, reservedBelow] = [from.number(), from.number(), from.number()];
-  const unsettled: Unsettled[] = [];
   let behind = 0;
-  from.list(() => {
-    const first = behind + from.number();
+  let left = UNSETTLED_MAX;
+  const unsettled = from.list(() => {
+    const offset = behind + from.number();
     const count = from.number();
     const attempts = from.number();
-    if (count > UNSETTLED_MAX - unsettled.length) from.fail();
-    for (let i = 0; i < count && !from.failed; i++) unsettled.push({ offset: first + i, attempts });
-    behind = first + count;
+    if (count > left) from.fail();
+    left -= count;
+    behind = offset + count;
+    return { offset, count, attempts };
   });
   const burials = from.list(() => ({
     id: from.number(),
@@ -119,23 +118,6 @@ export function decodeDurable(bytes: Uint8Array): DurableRecord | null {
     ...{ log, epoch, number, lastBurial, options, filters, leftAt, position, reservedBelow },
     ...{ unsettled, burials },
   };
-}
-
-/** Messages one behind the other that were delivered equally often. */
-interface Run {
-  readonly offset: number;
-  count: number;
-  readonly attempts: number;
-}
-
-function runsOf(unsettled: readonly Unsettled[]): Run[] {
-  const runs: Run[] = [];
-  for (const { offset, attempts } of unsettled) {
-    const last = runs.at(-1);
-    if (last !== undefined && last.offset + last.count === offset && last.attempts === attempts) last.count++;
-    else runs.push({ offset, count: 1, attempts });
-  }
-  return runs;
 }
 
 /** Whole numbers below 2^53 in groups of seven bits, the lowest first; texts and lists with their length before them. */

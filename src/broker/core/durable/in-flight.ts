@@ -15,6 +15,14 @@
 export const FlightState = { SETTLED: 0, SENT: 1, WAITING: 2, READY: 3, DYING: 4 } as const;
 export type FlightState = (typeof FlightState)[keyof typeof FlightState];
 
+/** Messages that are not settled, one behind the other, and that were delivered equally often. */
+export interface Run {
+  /** Of the first. */
+  readonly offset: number;
+  count: number;
+  readonly attempts: number;
+}
+
 /** Nobody has it. */
 const NO_HOLDER = 0;
 
@@ -96,6 +104,22 @@ export class InFlight {
   restore(offset: number, attempts: number): void {
     this.append(offset, FlightState.READY, attempts);
     this.ready++;
+  }
+
+  /** What is not settled, with how often each was delivered: as little as there is to say of a window that came one after another. */
+  runs(): Run[] {
+    const { offsets, attempts, states } = this.columns;
+    const runs: Run[] = [];
+    let last: Run | undefined;
+    for (let place = this.start; place < this.end; place++) {
+      if (states[place] === FlightState.SETTLED) continue;
+      if (last?.attempts === attempts[place] && last.offset + last.count === offsets[place]) last.count++;
+      else {
+        last = { offset: offsets[place], count: 1, attempts: attempts[place] };
+        runs.push(last);
+      }
+    }
+    return runs;
   }
 
   /** The place of `offset`, or -1 when it is not among the unsettled. */

@@ -5,6 +5,7 @@ import {
   decodeDurable,
   encodeDurable,
 } from '../../../../src/broker/core/durable/durable-record.ts';
+import { InFlight } from '../../../../src/broker/core/durable/in-flight.ts';
 
 const number = fc.maxSafeNat();
 const options = fc.record({
@@ -16,7 +17,7 @@ const options = fc.record({
   expiryMs: fc.oneof(fc.nat(2 ** 32 - 1), fc.constant(Number.POSITIVE_INFINITY)),
   keyOrder: fc.boolean(),
 });
-const unsettled = fc
+const messages = fc
   .array(fc.tuple(fc.integer({ min: 1, max: 2 ** 33 }), fc.nat(3)), { maxLength: 50 })
   .map((steps) => {
     let offset = 0;
@@ -25,6 +26,7 @@ const unsettled = fc
       return { offset, attempts };
     });
   });
+const unsettled = messages.map((all) => inFlightOf(all).runs());
 const record: fc.Arbitrary<DurableRecord> = fc.record({
   ...{ log: fc.string(), epoch: number, number, lastBurial: fc.nat(2 ** 32 - 1), options },
   filters: fc.array(fc.string({ unit: 'grapheme' }), { maxLength: 5 }),
@@ -42,6 +44,21 @@ describe('a durable subscription in the store', () => {
         expect(decodeDurable(encodeDurable(value))).toEqual(value);
       }),
       { numRuns: 200 },
+    );
+  });
+
+  test('has each message that is not settled in one run [BRK-69]', () => {
+    fc.assert(
+      fc.property(messages, (all) => {
+        const inFlight = inFlightOf(all);
+        for (const { offset, attempts } of all) if (attempts === 0) inFlight.settle(inFlight.find(offset));
+        const each = inFlight
+          .runs()
+          .flatMap(({ offset, count, attempts }) =>
+            Array.from({ length: count }, (_, i) => ({ offset: offset + i, attempts })),
+          );
+        expect(each).toEqual(all.filter(({ attempts }) => attempts > 0));
+      }),
     );
   });
 
@@ -67,7 +84,7 @@ describe('a durable subscription in the store', () => {
     const window = Array.from({ length: 1_024 }, (_, i) => ({ offset: 1_000_000 + i, attempts: 1 }));
     const value: DurableRecord = {
       ...{ log: 'default', epoch: 1, number: 2 ** 40, lastBurial: 0, filters: ['a/#'], leftAt: 0 },
-      ...{ position: 1_001_024, reservedBelow: 1_002_048, unsettled: window, burials: [] },
+      ...{ position: 1_001_024, reservedBelow: 1_002_048, unsettled: inFlightOf(window).runs(), burials: [] },
       options: {
         ...{ unackedMax: 1_024, ackWaitMs: 30_000, backoffMs: [], deliveriesMax: 0, deadLetter: null },
         ...{ expiryMs: Number.POSITIVE_INFINITY, keyOrder: false },
@@ -76,3 +93,9 @@ describe('a durable subscription in the store', () => {
     expect(encodeDurable(value).length).toBeLessThan(64);
   });
 });
+
+function inFlightOf(all: readonly { offset: number; attempts: number }[]): InFlight {
+  const inFlight = new InFlight();
+  for (const { offset, attempts } of all) inFlight.restore(offset, attempts);
+  return inFlight;
+}
