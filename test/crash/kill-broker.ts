@@ -11,6 +11,7 @@ import {
   type LoadPace,
   LoadPublisher,
   type Progress,
+  reportOf,
   untilComplete,
 } from './load.ts';
 
@@ -35,7 +36,7 @@ export async function killBroker({
   onRound,
   pace,
 }: KillBrokerOptions): Promise<CrashReport> {
-  const startedAt = performance.now();
+  const startedAtMs = performance.now();
   const broker = new BrokerProcess();
   const { model, shelf, holder } = beginCrash();
   const failures: unknown[] = [];
@@ -89,14 +90,7 @@ export async function killBroker({
     process.off('unhandledRejection', fail);
     await broker.remove();
   }
-  const acknowledged = [...model.publications.values()].filter(
-    ({ storedAtMs }) => storedAtMs !== null,
-  ).length;
-  return {
-    ...{ rounds, published: model.publications.size, acknowledged, resumed },
-    ...{ delivered: model.deliveries, redelivered: model.redeliveries },
-    seconds: (performance.now() - startedAt) / 1_000,
-  };
+  return reportOf(model, rounds, resumed, startedAtMs);
 }
 
 /** After each restart something comes again, without help. */

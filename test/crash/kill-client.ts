@@ -12,6 +12,7 @@ import {
   LOAD_TOPIC,
   LoadPublisher,
   type Progress,
+  reportOf,
   untilComplete,
 } from './load.ts';
 
@@ -29,7 +30,7 @@ type Line =
  * @throws {Violation} as {@link killBroker} does
  */
 export async function killClient(rounds: number, onRound?: Progress): Promise<CrashReport> {
-  const startedAt = performance.now();
+  const startedAtMs = performance.now();
   const broker = new BrokerProcess();
   const { model, shelf, holder } = beginCrash();
   const failures: unknown[] = [];
@@ -108,14 +109,7 @@ export async function killClient(rounds: number, onRound?: Progress): Promise<Cr
     child?.kill('SIGKILL');
     await broker.remove();
   }
-  const acknowledged = [...model.publications.values()].filter(
-    ({ storedAtMs }) => storedAtMs !== null,
-  ).length;
-  return {
-    ...{ rounds, published: model.publications.size, acknowledged, resumed },
-    ...{ delivered: model.deliveries, redelivered: model.redeliveries },
-    seconds: (performance.now() - startedAt) / 1_000,
-  };
+  return reportOf(model, rounds, resumed, startedAtMs);
 }
 
 const SUBSCRIBER = fileURLToPath(new URL('./subscriber-process.js', import.meta.url));

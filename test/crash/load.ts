@@ -24,7 +24,7 @@ export interface LoadPace {
 /** How a run tells how far it is. */
 export type Progress = (round: number, model: Model) => void;
 
-/** Publishes without a pause, as far as acknowledgements come. */
+/** Publishes at its pace, as far as acknowledgements come. */
 export class LoadPublisher {
   readonly name: string;
   private readonly model: Model;
@@ -57,10 +57,6 @@ export class LoadPublisher {
     this.stopped = true;
     while (this.outstanding > 0) await sleep(10);
     await this.client.close();
-  }
-
-  get unanswered(): number {
-    return this.outstanding;
   }
 
   /** What the subscriber has not handled: a test waits for it in the end. */
@@ -98,6 +94,14 @@ export function beginCrash(): { model: Model; shelf: Shelf; holder: Holder } {
   const shelf = new Shelf('the durable subscription', `${LOAD_TOPIC}/#`, 1);
   model.shelves.push(shelf);
   return { model, shelf, holder: new Holder(shelf) };
+}
+
+/** What a run came to, which began at `startedAtMs` by `performance.now()`. */
+export function reportOf(model: Model, rounds: number, resumed: number, startedAtMs: number): CrashReport {
+  const { deliveries: delivered, redeliveries: redelivered, publications } = model;
+  const acknowledged = [...publications.values()].filter(({ storedAtMs }) => storedAtMs !== null).length;
+  const seconds = (performance.now() - startedAtMs) / 1_000;
+  return { rounds, published: publications.size, acknowledged, delivered, redelivered, resumed, seconds };
 }
 
 /** A broker whose process is killed, and whose machine is not, loses no record: its log goes on as it was. */
