@@ -201,7 +201,7 @@ export class Outbox implements LinkUser {
     this.isDirect = false;
     this.failure = reason ?? closedError();
     this.unconfirmedAtEnd = unconfirmed;
-    this.publishing.closed();
+    this.publishing.offline();
     for (const sequence of this.sequences) sequence.failAll(this.failure);
     this.backlog.failAll(this.failure);
     this.waits.failAll(this.failure);

@@ -56,12 +56,6 @@ export class Publishing {
     this.publishers.fill(null);
   }
 
-  /** There will be no connection any more. */
-  closed(): void {
-    this.link = null;
-    clearTimeout(this.confirmTimer ?? undefined);
-  }
-
   /** As {@link publish} without options. */
   publishPlain(topic: string, payload: Uint8Array | string): boolean {
     if (this.compression.mode !== CompressionMode.OFF) return this.publish(topic, payload, undefined);
