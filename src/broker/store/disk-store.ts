@@ -24,6 +24,8 @@ import type { PublishedIds } from './published-ids.ts';
 import { segmentName } from './segment-writer.ts';
 import {
   CHECKPOINT_KEY,
+  type Checkpoint,
+  encodeCheckpoints,
   encodeProven,
   FORGOTTEN,
   isForgotten,
@@ -123,6 +125,7 @@ export class DiskStore implements StorePort, LogOwner, StateOwner {
     await this.manifest.save();
     await this.diskState.start(stateBytes);
     for (const log of this.diskLogs) await log.start();
+    this.idsHaveChanged = this.ids.hasChanged; // what was read from the logs need not be read again
     this.tickLater();
   }
 
@@ -251,19 +254,21 @@ export class DiskStore implements StorePort, LogOwner, StateOwner {
     this.bytesSinceCheckpoint = 0;
     if (!this.idsHaveChanged || !this.isSound) return;
     this.idsHaveChanged = false;
-    const heads = new Map(this.others.map(({ number, proven }) => [number, proven]));
-    for (const log of this.diskLogs) heads.set(log.number, log.head);
+    const checkpoints = new Map<number, Checkpoint>();
+    for (const { number, epoch, proven } of this.others) checkpoints.set(number, { epoch, offset: proven });
+    const heads = this.diskLogs.map((log) => ({ log, head: log.head }));
+    for (const { log, head } of heads) checkpoints.set(log.number, { epoch: log.epoch, offset: head });
     const values = this.ids.takeChanged();
     const forgotten = [...this.state.entries(SESSIONS_PREFIX)].filter(([, value]) => isForgotten(value));
-    for (const log of this.diskLogs) await log.reached(heads.get(log.number) as number);
-    if (!this.isSound || this.diskLogs.some(({ synced, number }) => synced < (heads.get(number) as number))) {
+    for (const { log, head } of heads) await log.reached(head);
+    if (!this.isSound || heads.some(({ log, head }) => log.synced < head)) {
       this.ids.changeAgain(values.map(([session]) => session));
       this.idsHaveChanged = true;
       return;
     }
     for (const [session, value] of values)
       if (this.ids.has(session)) this.state.put(sessionKey(session), value);
-    this.state.put(CHECKPOINT_KEY, encodeProven(heads));
+    this.state.put(CHECKPOINT_KEY, encodeCheckpoints(checkpoints));
     for (const [key] of forgotten) {
       const value = this.state.get(key);
       if (value !== undefined && isForgotten(value)) this.state.delete(key);

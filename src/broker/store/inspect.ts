@@ -19,12 +19,12 @@ import {
   SegmentKind,
 } from './format.ts';
 import { indexName } from './log-reader.ts';
-import { type Manifest, type ManifestLog, readManifest } from './manifest.ts';
+import { type Manifest, type ManifestLog, mayHaveLost, readManifest } from './manifest.ts';
 import { type Salvage, salvage } from './salvage.ts';
 import { type BadRegion, losesRecords, type SegmentScan, scanSegment, tornRegion, wasSafe } from './scan.ts';
 import { decodeIndex, SegmentIndex } from './segment-index.ts';
 import { baseOf, segmentName } from './segment-writer.ts';
-import { CHECKPOINT_KEY, decodeProven, PROVEN_KEY } from './state-keys.ts';
+import { CHECKPOINT_KEY, decodeCheckpoints, decodeProven, PROVEN_KEY } from './state-keys.ts';
 
 export const STATE_FOLDER = 'state';
 export const LOST_FOLDER = 'lost';
@@ -89,6 +89,8 @@ export interface InspectionDepth {
   /** Everything, where the store has no more bytes than this. */
   readonly verifyBytes: number;
   readonly entryBytes?: number;
+  /** Which start of the machine it is. Default: not known. */
+  readonly boot?: string;
   /** Called as it goes on, for those who show progress. */
   readonly onProgress?: ((bytes: number) => void) | undefined;
 }
@@ -123,11 +125,13 @@ export async function inspectStore(
   await inspector.measure(manifest);
   const state = await inspector.state(manifest);
   const proven = decodeProven(state.values.get(PROVEN_KEY));
-  const checkpoint = decodeProven(state.values.get(CHECKPOINT_KEY));
+  const checkpoints = decodeCheckpoints(state.values.get(CHECKPOINT_KEY));
   const logs: InspectedLog[] = [];
   for (const known of manifest.logs) {
     const safe = Math.max(known.proven, proven.get(known.number) ?? 0);
-    logs.push(await inspector.log(manifest, known, safe, checkpoint.get(known.number) ?? 0));
+    const checkpoint = checkpoints.get(known.number);
+    const isCovered = checkpoint?.epoch === known.epoch && !mayHaveLost(manifest, known, depth.boot ?? '');
+    logs.push(await inspector.log(manifest, known, safe, isCovered ? checkpoint.offset : 0));
   }
   const leftovers = await inspector.leftovers(manifest, state);
   const newestManifest = found.newest;

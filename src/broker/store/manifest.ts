@@ -49,6 +49,18 @@ const MANIFEST = object({
 export type Manifest = Shaped<typeof MANIFEST>;
 export type ManifestLog = Shaped<typeof LOG>;
 
+/**
+ * Whether a log has perhaps told of records that its disk did not have: one with `sync: interval`, after a start of the machine that the store was not closed
+ * before. [STO-23]
+ */
+export function mayHaveLost(
+  { closed, boot: itsBoot }: Manifest,
+  { interval }: ManifestLog,
+  boot: string,
+): boolean {
+  return interval === 1 && closed !== 1 && (boot === '' || itsBoot !== boot);
+}
+
 export const MANIFEST_FILES = ['manifest.0', 'manifest.1'] as const;
 
 export function encodeManifest(manifest: Manifest): Buffer {

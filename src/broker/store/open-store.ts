@@ -29,12 +29,12 @@ import {
   STATE_FOLDER,
 } from './inspect.ts';
 import { lockStore } from './lock.ts';
-import type { ManifestLog } from './manifest.ts';
+import { type ManifestLog, mayHaveLost } from './manifest.ts';
 import { PublishedIds } from './published-ids.ts';
 import { repairStore } from './repair.ts';
 import { SegmentIndex } from './segment-index.ts';
 import { SegmentWriter } from './segment-writer.ts';
-import { CHECKPOINT_KEY, decodeProven, isForgotten, SESSIONS_PREFIX, sessionOf } from './state-keys.ts';
+import { CHECKPOINT_KEY, decodeCheckpoints, isForgotten, SESSIONS_PREFIX, sessionOf } from './state-keys.ts';
 import { type StoreSurroundings, systemSurroundings } from './surroundings.ts';
 
 export interface OpenOptions {
@@ -106,9 +106,9 @@ async function openLocked(
   { directory, logs = [], onCorruption = 'refuse' }: OpenOptions,
   surroundings: StoreSurroundings,
 ): Promise<Omit<OpenResult, 'unlock'>> {
-  const { files, verifyBytes, clock } = surroundings;
+  const { files, verifyBytes, clock, boot } = surroundings;
   const startedAt = clock.now();
-  let seen = await inspectStore(files, directory, { verifyBytes });
+  let seen = await inspectStore(files, directory, { verifyBytes, boot });
   let { findings } = seen;
   let repaired: readonly number[] = [];
   if (findings.some(({ isLoss }) => isLoss)) {
@@ -116,7 +116,7 @@ async function openLocked(
     const report = await repairStore(files, directory, surroundings);
     findings = [...report.findings];
     repaired = report.newEpochs;
-    seen = await inspectStore(files, directory, { verifyBytes });
+    seen = await inspectStore(files, directory, { verifyBytes, boot });
     if (seen.findings.some(({ isLoss }) => isLoss)) throw new StoreDamagedError(directory, seen.findings);
   }
   const opening = new Opening(directory, surroundings, seen);
@@ -250,13 +250,9 @@ class Opening {
     const { known } = log;
     const last = log.segments.at(-1);
     if (last !== undefined) await this.finishSegment(last, log.proven, this.encodeAgain);
-    const { manifest } = this.seen;
-    const { boot, random } = this.surroundings;
-    // [STO-23] Readers may have seen records that the disk had not.
-    const mayHaveLost =
-      known.interval === 1 && manifest?.closed !== 1 && (boot === '' || manifest?.boot !== boot);
-    if (mayHaveLost) this.newEpochs.add(known.number);
-    const epoch = mayHaveLost ? random() : known.epoch;
+    const hasLost = this.mayHaveLost(known); // [STO-23] Readers may have seen records that the disk had not.
+    if (hasLost) this.newEpochs.add(known.number);
+    const epoch = hasLost ? this.surroundings.random() : known.epoch;
     const segments = log.segments.map(({ index }) => index);
     const folder = join(this.directory, folderOf(known.number));
     const opened = { number: known.number, epoch, folder, segments, earliest: known.earliest };
@@ -308,6 +304,11 @@ class Opening {
     return encodeRecords(whole, syncedBefore, time, this.salt, null);
   };
 
+  private mayHaveLost(known: ManifestLog): boolean {
+    const { manifest } = this.seen;
+    return manifest !== null && mayHaveLost(manifest, known, this.surroundings.boot);
+  }
+
   /** The ids of the last checkpoint, and those of what came into the logs since. [STO-21] */
   private idsOf(): PublishedIds {
     const { seen, salt } = this;
@@ -319,11 +320,14 @@ class Opening {
       if (isForgotten(value)) forgotten.add(sessionOf(key));
       else ids.restore(sessionOf(key), value);
     }
-    const checkpoint = decodeProven(values.get(CHECKPOINT_KEY));
+    const checkpoints = decodeCheckpoints(values.get(CHECKPOINT_KEY));
     const origins: { session: number; sequence: number; log: number; id: number }[] = [];
     for (const log of seen.logs) {
-      const { number } = log.known;
-      eachRecordOf(log, checkpoint.get(number) ?? 0, salt, (record) => {
+      const { number, epoch } = log.known;
+      const checkpoint = checkpoints.get(number);
+      const speaksOfOthers = this.mayHaveLost(log.known) || (checkpoint?.epoch ?? epoch) !== epoch;
+      if (speaksOfOthers) ids.forgetLog(number); // they may be of records that the disk has lost
+      eachRecordOf(log, speaksOfOthers ? 0 : (checkpoint?.offset ?? 0), salt, (record) => {
         const { session, sequence, id, originLog, originId } = record;
         if (session === 0 || forgotten.has(session)) return;
         ids.replay(number, session, sequence, id);

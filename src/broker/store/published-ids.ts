@@ -102,6 +102,22 @@ export class PublishedIds {
     if (found.cap[sequence] === -1 || isAfter(found.cap[sequence], there)) found.cap[sequence] = there;
   }
 
+  /** Since the last checkpoint. */
+  get hasChanged(): boolean {
+    return this.changed.size > 0;
+  }
+
+  /** What is known of a log is not so any more: it is to be read anew. */
+  forgetLog(log: number): void {
+    for (const [session, found] of this.sessions) {
+      const at = found.logs.indexOf(log);
+      if (at === -1) continue;
+      found.ids[at].fill(0);
+      for (let sequence = 0; sequence < 4; sequence++) this.settle(found, sequence);
+      this.changed.add(session);
+    }
+  }
+
   forget(session: number): void {
     this.sessions.delete(session);
     this.changed.delete(session);

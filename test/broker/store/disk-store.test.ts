@@ -294,6 +294,38 @@ describe('a log that does not wait for the disk [STO-23]', () => {
     expect(await lived('one')).toMatchObject({ isSame: true, head: 6 });
   });
 
+  test('forgets the ids of what the disk has lost, at that start and at those after it [STO-21]', async () => {
+    for (let seed = 1; seed <= 30; seed++) {
+      const bench = new Bench(seed);
+      bench.logs = [{ name: 'default', sync: 'interval' }];
+      bench.settings = { boot: 'one', checkpointBytes: 100 };
+      const publish = (store: DiskStore, from: number) => {
+        const ids = Array.from({ length: 6 - from + 1 }, (_, i) => from + i);
+        return stored(
+          store,
+          store.logs[0],
+          ids.map((id) => recordOf({ session: 7, id, payload: `${id}` })),
+        );
+      };
+      const first = (await bench.open()).store;
+      await publish(first, 1);
+      await bench.clock.pass(50); // the state is written and synced, the log is not
+      await settled(20);
+      bench.files.operationsLeft = 0;
+      bench.files = bench.files.afterPowerCut();
+      bench.settings = { ...bench.settings, boot: 'two' };
+      const second = (await bench.open()).store;
+      const kept = second.logs[0].head - 1;
+      expect(second.lastIds(7)[0], `seed ${seed}`).toBe(kept);
+      await publish(second, kept + 1);
+      bench.files.operationsLeft = 0;
+      bench.files = bench.files.afterKill();
+      const third = (await bench.open()).store;
+      expect(third.lastIds(7)[0], `seed ${seed}`).toBe(6);
+      expect((await allOf(third.logs[0])).map(payloadOf)).toEqual(['1', '2', '3', '4', '5', '6']);
+    }
+  });
+
   test('has another epoch when the machine has started anew, or does not say', async () => {
     for (const boot of ['two', '']) {
       const { isSame, report } = await lived(boot);

@@ -20,7 +20,7 @@ import {
 import { decodeManifest, encodeManifest } from '../../../src/broker/store/manifest.ts';
 import { scanSegment } from '../../../src/broker/store/scan.ts';
 import { decodeIndex, encodeIndex, SegmentIndex } from '../../../src/broker/store/segment-index.ts';
-import { decodeProven } from '../../../src/broker/store/state-keys.ts';
+import { decodeCheckpoints, decodeProven } from '../../../src/broker/store/state-keys.ts';
 import {
   type SlowHeader,
   type SlowRecord,
@@ -149,6 +149,7 @@ test('no bytes make a reader fail, or believe in what is not there', () => {
       decodeRecord(bytes, 1);
       decodeChange(bytes);
       decodeProven(bytes);
+      decodeCheckpoints(bytes);
       const header = decodeBatchHeader(bytes, 0, 7);
       if (header !== null) expect(batchBytes(header)).toBeGreaterThanOrEqual(48);
       for (const isSound of [true, false]) eachRecord(bytes, count, isSound, 7, () => {});
