@@ -5,26 +5,11 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { systemProgram } from '../system-program.ts';
 
-/**
- * Whether there is a tshark. As root on a system with apt it is installed where it is missing, so that machines that test for everybody have
- * it; who develops without may do so, but is told.
- */
+/** Whether there is a tshark, which is installed where that can be done. */
 export function hasTshark(): boolean {
-  if (runs('tshark', ['--version'])) return true;
-  const isRoot = process.getuid?.() === 0;
-  if (isRoot && runs('apt-get', ['--version'])) {
-    console.error('Installing tshark (apt-get install) ...');
-    apt('update', '-qq');
-    apt('install', '-y', '-qq', '--no-install-recommends', 'tshark');
-    if (runs('tshark', ['--version'])) return true;
-  }
-  if (isRoot || process.env.CI)
-    throw new Error('there is no tshark, and it cannot be installed with apt-get');
-  console.error(
-    'NOT TESTED: the dissector in spec/wireshark/, for there is no tshark. Install it: apt-get install tshark',
-  );
-  return false;
+  return systemProgram(['tshark'], 'tshark', 'the dissector in spec/wireshark/') !== null;
 }
 
 export interface TsharkOptions {
@@ -84,15 +69,6 @@ function runIn(folder: string, capture: Uint8Array, args: readonly string[], opt
   if (result.status !== 0 || /lua|error/i.test(said))
     throw new Error(`tshark failed: ${said}${result.error ?? ''}`);
   return result.stdout;
-}
-
-function runs(program: string, args: readonly string[]): boolean {
-  return spawnSync(program, args, { stdio: 'ignore' }).status === 0;
-}
-
-function apt(...args: readonly string[]): void {
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
-  spawnSync('apt-get', args, { stdio: ['ignore', 'ignore', 'inherit'], env });
 }
 
 const DISSECTOR = fileURLToPath(new URL('../../spec/wireshark/jsp.lua', import.meta.url));
