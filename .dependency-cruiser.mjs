@@ -18,7 +18,6 @@ export const FLOORS = [
   ['transport', 'testing'],
   ['pubsub'],
   ['broker', 'client', 'files'],
-  ['gateway', 'web'],
   ['bench'],
   ['cli'],
 ];
