@@ -1,3 +1,15 @@
+export type {
+  AuthAction,
+  AuthGrant,
+  AuthOptions,
+  AuthRole,
+  AuthRule,
+  ClientLimits,
+  IdentityEntry,
+  JwtOptions,
+  KeyEntry,
+  Listed,
+} from './auth/options.ts';
 export type { DurableMetrics } from './core/durable/consumers.ts';
 export type { BrokerMetrics } from './core/output.ts';
 export type { BrokerLimits } from './core/state.ts';
