@@ -179,6 +179,16 @@ export class BrokerCounters {
   internalErrors = 0;
 }
 
+/** What there is now of what comes and goes, kept up to date by whoever makes it come and go, so that nobody has to walk over all clients to know. */
+export class BrokerLevels {
+  /** Streams that clients have open, without the lanes; and these. */
+  streams = 0;
+  lanes = 0;
+  subscriptions = 0;
+  publishersStopped = 0;
+  transportBytes = 0;
+}
+
 /** What a broker has done since it began, and what it holds now. */
 export interface BrokerMetrics extends BrokerCounters {
   /** Connected clients. */
@@ -205,7 +215,7 @@ export interface BrokerMetrics extends BrokerCounters {
   queuedBytes: number;
   /** What {@link queuedBytes} may be at most, over all clients. */
   queuedBytesMax: number;
-  /** Bytes that the transports of all clients hold and have not sent yet. */
+  /** Bytes that the transports of all clients hold and have not sent yet, as far as each was asked: once a second, and when it was full. */
   transportBytes: number;
   /** Durable subscriptions and shared groups that are kept, whether anybody holds them or not. */
   durables: number;

@@ -27,7 +27,7 @@ import { Subscription } from './delivery/subscription.ts';
 import { Consumers } from './durable/consumers.ts';
 import { SharedGroups } from './durable/shared-group.ts';
 import { Notices } from './notices.ts';
-import { Action, BrokerCounters, type Link, Output, type Peer } from './output.ts';
+import { Action, BrokerCounters, BrokerLevels, type Link, Output, type Peer } from './output.ts';
 import { LogRouting } from './publishing/log-routing.ts';
 import { MessageIds } from './publishing/message-ids.ts';
 import { OwnPublisher } from './publishing/own-publisher.ts';
@@ -98,6 +98,7 @@ export class BrokerState {
   readonly router: Router<Subscription>;
   readonly output: BrokerOutput = new Output();
   readonly counters = new BrokerCounters();
+  readonly levels = new BrokerLevels();
   /** Who is connected, each with its session. */
   readonly clients = new Map<Client, Session>();
   readonly sessions: SessionTable;
@@ -130,7 +131,8 @@ export class BrokerState {
   shuttingDown = false;
   /** By each of their streams. */
   private readonly subscriptions = new Map<Channel, Subscription>();
-  private readonly budget: QueueBudget;
+  /** What waits in all queues. */
+  readonly budget: QueueBudget;
   private readonly report: (error: unknown) => void;
   private readonly openLane = (subscription: Subscription, priority: number) =>
     this.addLane(subscription, priority);
@@ -157,7 +159,7 @@ export class BrokerState {
     this.publishers = new Publishers(store.state);
     this.storeListeners.push(this.publishers, this.messageIds);
     this.report = report;
-    this.budget = { usedBytes: 0, bytesMax: this.limits.queueBytesTotalMax };
+    this.budget = { usedBytes: 0, messages: 0, bytesMax: this.limits.queueBytesTotalMax };
     this.router = new Router(this.limits.routesMax);
     this.own = new OwnPublisher(this, this.limits.queueBytesPerClientMax);
     this.sessions = new SessionTable(store, this, this.limits);
@@ -205,7 +207,14 @@ export class BrokerState {
         this.reportFault(error);
       }
     }
+    // What could not be closed is gone all the same.
+    for (const { role } of client.channels) if (role !== Role.LANE) this.levels.streams--;
     client.channels.clear();
+    this.levels.lanes -= client.laneCount;
+    client.laneCount = 0;
+    this.levels.transportBytes -= client.transportBytes;
+    client.transportBytes = 0;
+    client.queued.close();
     const session = this.clients.get(client);
     this.clients.delete(client);
     if (session === undefined) return;
@@ -250,6 +259,7 @@ export class BrokerState {
     const bound = TRANSPORT_BOUNDS.find(({ from }) => client.channels.size >= from);
     if (bound !== undefined) this.output.act(Action.LIMIT, channel, bound.bytes);
     client.channels.add(channel);
+    if (role !== Role.LANE) this.levels.streams++;
     return channel;
   }
 
@@ -263,6 +273,7 @@ export class BrokerState {
     } else if (subscription.main !== channel) {
       channel.close();
       channel.client.laneCount--;
+      this.levels.lanes--;
       subscription.forget(channel);
     } else {
       this.end(subscription);
@@ -337,6 +348,7 @@ export class BrokerState {
   /** A subscription gets what its filter matches from now on: alone, or as one of a group. */
   enter(filter: string, subscription: Subscription, keyOrder: boolean): void {
     subscription.filters.add(filter);
+    this.levels.subscriptions++;
     if (isShared(filter)) this.groups.join(filter, subscription, keyOrder);
     else this.router.add(filter, subscription); // [BRK-61] for one that reads a log: of what is in none
   }
@@ -378,19 +390,28 @@ export class BrokerState {
 
   /** A subscription is over, because its stream is. */
   private end(subscription: Subscription): void {
-    const { main, filters } = subscription;
-    main.close();
+    const { main } = subscription;
+    try {
+      main.close();
+    } finally {
+      this.leaveAll(subscription); // or whatever failed there would be offered messages for ever
+    }
     this.consumers.release(subscription);
     subscription.end();
     this.replays.forget(subscription);
-    const session = this.clients.get(main.client);
-    if (session !== undefined) session.filterCount -= filters.size;
-    for (const filter of filters) this.leave(filter, subscription);
-    filters.clear();
     for (const lane of subscription.lanes()) {
       lane.end();
       this.close(lane);
     }
+  }
+
+  private leaveAll(subscription: Subscription): void {
+    const { main, filters } = subscription;
+    const session = this.clients.get(main.client);
+    if (session !== undefined) session.filterCount -= filters.size;
+    this.levels.subscriptions -= filters.size;
+    for (const filter of filters) this.leave(filter, subscription);
+    filters.clear();
   }
 
   /** Opens a stream that carries deliveries of a subscription. Null when there may be no more. [BRK-39] */
@@ -408,6 +429,7 @@ export class BrokerState {
     lane.delivery.queue.configureAs(delivery.queue);
     lane.delivery.isUnreliable = delivery.isUnreliable;
     client.laneCount++;
+    this.levels.lanes++;
     client.lanesOpening++;
     this.subscriptions.set(lane, subscription);
     lane.delivery.answer(encodeLane(link.id));

@@ -128,6 +128,7 @@ describe('what the transport holds for a client that reads nothing', () => {
       stream.carry();
     }
     expect(stream.link.delivered.length).toBe(1 + 40);
+    core.tick(0); // asks the transport
     expect(core.metrics()).toMatchObject({ queuedMessages: 0, transportBytes: 0 });
   });
 

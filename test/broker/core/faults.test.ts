@@ -8,6 +8,7 @@ import { Router } from '../../../src/pubsub/router.ts';
 import { DrivenCore } from './driven-core.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
 import { FakeLink } from './fake-link.ts';
+import { walkedLevels } from './levels.ts';
 
 /** Where an exception of the broker's own may come from. */
 const PLACES: readonly (readonly [owner: object, method: string])[] = [
@@ -119,6 +120,7 @@ describe('a fault of the broker while it acts for one client', () => {
       expect([honest.peer.closedWith, writer.peer.closedWith], `seed ${seed}`).toEqual([null, null]);
       expect(faults > 0, `seed ${seed}`).toBe(core.metrics().internalErrors > 0);
       for (const { client } of clients) client.disconnect();
+      expect(core.metrics(), `seed ${seed}`).toMatchObject(walkedLevels(core));
       expect(core.metrics(), `seed ${seed}`).toMatchObject({ clients: 2, queuedMessages: 0, queuedBytes: 0 });
     }
     expect(failures).toBeGreaterThan(100);

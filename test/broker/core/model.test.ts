@@ -5,6 +5,7 @@ import { Overflow } from '../../../src/pubsub/command.ts';
 import { slowMatches } from '../../pubsub/slow-topic.ts';
 import { DrivenCore } from './driven-core.ts';
 import { FakeClient, type FakeStream } from './fake-client.ts';
+import { walkedLevels } from './levels.ts';
 
 const TOPICS = ['a', 'a/b', 'a/c', 'b/b', 'b/b/c'];
 const FILTERS = ['a', 'a/b', 'a/+', '+/b', '#', 'a/#', 'b/#', '+'];
@@ -267,7 +268,10 @@ describe('the broker core beside a model', () => {
       const bounded = seed % 2 === 0;
       const model = new Model(new Prng(seed), bounded);
       try {
-        for (let i = 0; i < STEPS; i++) model.step();
+        for (let i = 0; i < STEPS; i++) {
+          model.step();
+          if (i % 16 === 0) expect(model.core.metrics()).toMatchObject(walkedLevels(model.core));
+        }
         model.settle();
         const before = model.core.metrics();
         expect(before).toMatchObject({

@@ -20,7 +20,14 @@ import {
   topicEndOf,
 } from '../../../pubsub/command.ts';
 import { classOf, DeliveryClass } from '../../../pubsub/properties.ts';
-import { Action, type BrokerCounters, type Link, type Output, type Peer } from '../output.ts';
+import {
+  Action,
+  type BrokerCounters,
+  type BrokerLevels,
+  type Link,
+  type Output,
+  type Peer,
+} from '../output.ts';
 import {
   DeliveryQueue,
   Intake,
@@ -41,6 +48,7 @@ export type BrokerOutput = Output<Channel, Client>;
 export interface DeliveryServices {
   readonly output: BrokerOutput;
   readonly counters: BrokerCounters;
+  readonly levels: BrokerLevels;
   readonly expiry: Expiry;
 }
 
@@ -130,6 +138,7 @@ export class Channel {
   link: Link;
   role: Role = Role.UNDECIDED;
   private readonly output: BrokerOutput;
+  private readonly levels: BrokerLevels;
   private state: ChannelState = ChannelState.OPEN;
   /** Reasons to leave the stream unread. */
   private holds = 0;
@@ -145,6 +154,7 @@ export class Channel {
     this.link = link;
     this.priority = link.priority;
     this.output = broker.output;
+    this.levels = broker.levels;
     this.delivery = new Delivery(this, broker);
   }
 
@@ -173,16 +183,21 @@ export class Channel {
 
   /** Is not read until {@link goOn}: `awaited` has a message of it, of so many bytes, for which it has no room yet. */
   waitFor(awaited: Awaited, bytes: number): void {
-    if (!this.stopped) this.charge(bytes + WAITING_CHARGE_BYTES); // once, for however many queues
+    if (!this.stopped) {
+      this.levels.publishersStopped++;
+      this.charge(bytes + WAITING_CHARGE_BYTES); // once, for however many queues
+    }
     this.waitsFor ??= new Set();
     this.waitsFor.add(awaited);
     this.hold();
   }
 
   goOn(awaited: Awaited): void {
+    const wasStopped = this.stopped;
     this.waitsFor?.delete(awaited);
     this.release();
     if (this.stopped) return;
+    if (wasStopped) this.levels.publishersStopped--;
     this.charge(0);
     if (!this.closed) this.onFree?.();
   }
@@ -212,10 +227,12 @@ export class Channel {
   /** The stream is gone: forgets what is queued and what waits, on either side, and lets the publishers that wait for it go on. [BRK-5] */
   close(): void {
     this.state = ChannelState.CLOSED; // first: whatever fails below, nothing is delivered to it any more
-    this.client.channels.delete(this);
-    if (this.waitsFor !== null) {
-      for (const awaited of this.waitsFor) awaited.forget(this);
+    if (this.client.channels.delete(this) && this.role !== Role.LANE) this.levels.streams--;
+    const { waitsFor } = this;
+    if (waitsFor !== null) {
+      if (this.stopped) this.levels.publishersStopped--;
       this.waitsFor = null;
+      for (const awaited of waitsFor) awaited.forget(this);
       this.charge(0);
     }
     this.delivery.close();
@@ -286,6 +303,7 @@ export class Delivery implements ItemOwner, Awaited, Gated {
   private readonly client: Client;
   private readonly output: BrokerOutput;
   private readonly counters: BrokerCounters;
+  private readonly levels: BrokerLevels;
   private readonly expiry: Expiry;
   private readonly messageBytesMax: number;
   /** The next message of the source is large, and the transport has enough. */
@@ -309,11 +327,12 @@ export class Delivery implements ItemOwner, Awaited, Gated {
   private stillSince = -1;
   private unusedSince = -1;
 
-  constructor(channel: Channel, { output, counters, expiry }: DeliveryServices) {
+  constructor(channel: Channel, { output, counters, levels, expiry }: DeliveryServices) {
     this.channel = channel;
     this.client = channel.client;
     this.output = output;
     this.counters = counters;
+    this.levels = levels;
     this.expiry = expiry;
     this.messageBytesMax = channel.link.messageBytesMax;
     this.queue = new DeliveryQueue(channel.client.queued, expiry);
@@ -564,7 +583,9 @@ export class Delivery implements ItemOwner, Awaited, Gated {
   }
 
   private account(transportBytes: number): void {
-    this.client.transportBytes += transportBytes - this.transportBytes;
+    const moreBytes = transportBytes - this.transportBytes;
+    this.client.transportBytes += moreBytes;
+    this.levels.transportBytes += moreBytes;
     this.transportBytes = transportBytes;
   }
 

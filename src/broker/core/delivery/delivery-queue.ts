@@ -21,14 +21,17 @@ export interface QueuePolicy {
 /** What all queues of a broker may hold together, in charged bytes. [BRK-41] */
 export interface QueueBudget {
   usedBytes: number;
+  /** Messages in all of them. */
+  messages: number;
   readonly bytesMax: number;
 }
 
 /** What the queues of one client hold together, under a bound of its own and within the broker's. [BRK-38] */
 export class QueueAccount {
   private held = 0;
+  private count = 0;
   private readonly ownBytesMax: number;
-  private readonly budget: QueueBudget;
+  private budget: QueueBudget;
 
   /** @param budget - shared by all clients of the broker */
   constructor(ownBytesMax: number, budget: QueueBudget) {
@@ -41,9 +44,27 @@ export class QueueAccount {
     return this.held;
   }
 
+  /** Messages in all its queues. */
+  get messages(): number {
+    return this.count;
+  }
+
   charge(bytes: number): void {
     this.held += bytes;
     this.budget.usedBytes += bytes;
+  }
+
+  /** Messages have come into a queue, or left it. */
+  countMessages(more: number): void {
+    this.count += more;
+    this.budget.messages += more;
+  }
+
+  /** The client is gone, and takes nothing of the broker's budget any more, whatever could not be let go of. */
+  close(): void {
+    this.budget.usedBytes -= this.held;
+    this.budget.messages -= this.count;
+    this.budget = { usedBytes: 0, messages: 0, bytesMax: 0 };
   }
 
   /** Its own bound, or what is left of the broker's if that is less: so the clients that hold the most are full first. [BRK-41] */
@@ -222,6 +243,7 @@ export class DeliveryQueue {
     }
     this.taken++;
     this.messageCount++;
+    this.account.countMessages(1);
     this.charge(chargeBytes);
     if (deadlineMs === NEVER && !isLatest) this.entries.push(message);
     else this.pushItem(message, deadlineMs, owner, isLatest);
@@ -301,6 +323,7 @@ export class DeliveryQueue {
     this.topics?.clear();
     this.items = 0;
     this.gaps = 0;
+    this.account.countMessages(-this.messageCount);
     this.messageCount = 0;
     this.answerCount = 0;
     this.answerBytes = 0;
@@ -405,6 +428,7 @@ export class DeliveryQueue {
 
   private messageLeft(length: number): void {
     this.messageCount--;
+    this.account.countMessages(-1);
     this.charge(-(length + MESSAGE_CHARGE_BYTES));
   }
 

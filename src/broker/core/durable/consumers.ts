@@ -85,6 +85,8 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   private readonly kept = new Map<Consumer, Kept>();
   private readonly idle = new Map<string, IdleDurable>();
   private readonly expiring = new DeadlineHeap<IdleDurable>();
+  /** Messages that those have not settled. */
+  private idleUnsettled = 0;
   private dirty: Consumer[] = [];
   /** Consumers that deliver on when the store knows of it. */
   private readonly reserving = new Set<Consumer>();
@@ -147,8 +149,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
 
   /** Messages that were delivered by any subscription and not settled. */
   get unsettledCount(): number {
-    let count = 0;
-    for (const { unsettled } of this.idle.values()) count += unsettled;
+    let count = this.idleUnsettled;
     for (const { inFlight } of this.held) count += inFlight.count;
     return count;
   }
@@ -398,6 +399,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     const feed = this.feeds.find(({ log }) => log.name === record.log);
     const durable = new IdleDurable(name, feed?.log ?? null, record);
     this.idle.set(name, durable);
+    this.idleUnsettled += durable.unsettled;
     // A wall clock that was set back gives it more time, never less.
     const goneMs = Math.max(0, this.wallMs - leftAt);
     this.expiring.set(durable, this.nowMs + Math.max(0, record.options.expiryMs - goneMs));
@@ -408,6 +410,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     const durable = this.idle.get(name);
     if (durable === undefined) return undefined;
     this.idle.delete(name);
+    this.idleUnsettled -= durable.unsettled;
     this.expiring.remove(durable);
     const bytes = this.broker.store.state.get(DURABLE_KEYS + name);
     const record = bytes === undefined ? null : decodeDurable(bytes);
@@ -467,6 +470,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
       if (next.deadline > this.nowMs) break;
       this.expiring.remove(next);
       this.idle.delete(next.name);
+      this.idleUnsettled -= next.unsettled;
       this.broker.store.state.delete(DURABLE_KEYS + next.name);
       this.counters.durablesExpired++;
     }

@@ -56,6 +56,7 @@ export function unsubscribe(broker: BrokerState, channel: Channel, message: Uint
     return;
   }
   broker.sessionOf(channel).filterCount--;
+  broker.levels.subscriptions--;
   broker.leave(filter, subscription);
   readLess(broker, subscription, filter);
   broker.replays.stop(subscription, filter);

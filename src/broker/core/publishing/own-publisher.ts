@@ -23,7 +23,11 @@ export class OwnPublisher {
   /** @param waitingBytesMax - of messages that wait for full queues; further ones are left out where they would have to */
   constructor(services: DeliveryServices, waitingBytesMax: number) {
     this.services = services;
-    this.client = new Client({ openableStreams: 0 }, waitingBytesMax, { usedBytes: 0, bytesMax: 0 });
+    this.client = new Client({ openableStreams: 0 }, waitingBytesMax, {
+      usedBytes: 0,
+      messages: 0,
+      bytesMax: 0,
+    });
     this.client.closed = true; // nothing goes to it
     this.session = new Session(this.client);
     this.stream = this.open();

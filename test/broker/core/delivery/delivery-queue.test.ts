@@ -82,7 +82,7 @@ const bytesOf = (entry: QueueEntry) => (entry instanceof QueueItem ? entry.bytes
 const expiry = new Expiry(new Timers(), { nowMs: 0 });
 
 /** A broker whose own bound is never reached. */
-const unbounded = () => ({ usedBytes: 0, bytesMax: Number.POSITIVE_INFINITY });
+const unbounded = () => ({ usedBytes: 0, messages: 0, bytesMax: Number.POSITIVE_INFINITY });
 
 describe('the delivery queue', () => {
   test('does what a plain list does, under every policy, beside others of its client [BRK-19] [BRK-21] [BRK-38]', () => {

@@ -13,6 +13,7 @@ import {
 import { DrivenCore } from '../driven-core.ts';
 import { FakeClient, type FakeStream } from '../fake-client.ts';
 import type { FakeLane } from '../fake-link.ts';
+import { walkedLevels } from '../levels.ts';
 
 const [SYSTEM, MEDIA, CHAT, BULK] = [0, 1, 2, 3];
 const LARGE = 'x'.repeat(LARGE_BYTES_MIN);
@@ -185,6 +186,7 @@ describe('lanes', () => {
         }
         for (let i = 0; i < 60; i++) subscriber.carryAll();
         moves += subscriber.lanes.length;
+        expect(core.metrics()).toMatchObject(walkedLevels(core));
         for (const [topic, list] of expected) {
           const taken = subscriber.taken.filter((line) => line.startsWith(`${topic}=`));
           expect(taken, `seed ${seed}, topic ${topic}`).toEqual(list);

@@ -112,7 +112,7 @@ test('what expires, is superseded or dropped leaves a gap where it was, whatever
         const timers = new Timers();
         const clock = { nowMs: 0 };
         const queue = new DeliveryQueue(
-          new QueueAccount(1e9, { usedBytes: 0, bytesMax: 1e9 }),
+          new QueueAccount(1e9, { usedBytes: 0, messages: 0, bytesMax: 1e9 }),
           new Expiry(timers, clock),
         );
         queue.configure(policy, messagesMax, 1e9);

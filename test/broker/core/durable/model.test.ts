@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../../src/base/random.ts';
 import { MemoryStore } from '../../../../src/broker/core/store/memory-store.ts';
 import { StartKind } from '../../../../src/pubsub/subscribe-options.ts';
+import { walkedLevels } from '../levels.ts';
 import { LateStore } from './late-store.ts';
 import { LogWorld, type Subscriber } from './log-world.ts';
 
@@ -236,7 +237,11 @@ describe('a model of durable subscriptions and groups', () => {
     for (let seed = 1; seed <= SEEDS; seed++) {
       const model = new Model(new Prng(seed), seed % 2 === 0 ? SHORT_MS : LONG_MS);
       try {
-        for (let step = 0; step < STEPS; step++) model.step();
+        for (let step = 0; step < STEPS; step++) {
+          model.step();
+          if (step % 16 === 0)
+            expect(model.world.core.metrics()).toMatchObject(walkedLevels(model.world.core));
+        }
         model.settle();
       } catch (error) {
         throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error });
