@@ -3,10 +3,19 @@ import { defineConfig } from 'vitest/config';
 
 /** What is below the sans-IO line leaves nothing behind that another file could meet: its files share a process, and what that has loaded. */
 const CORE = ['base', 'protocol', 'pubsub', 'broker/core'].map((folder) => `test/${folder}/**/*.test.ts`);
-/** The same holds of clients and of what is thrown at decoders: where they open sockets or listen to the process, they take that back. */
-const SHARED = [...CORE, 'test/client/**/*.test.ts', 'test/fuzz/**/*.test.ts'];
+/** The same holds of what opens sockets or listens to the process and takes that back: here all but what starts programs (`ends`), which is slow anyway. */
+const SHARED = [
+  ...CORE,
+  ...['attack', 'bench', 'broker', 'client', 'files', 'fuzz', 'testing', 'transport', 'udp'].map(
+    (folder) => `test/${folder}/**/*.test.ts`,
+  ),
+];
 /** But for these, which change modules or the environment, or measure what their process holds. */
 const APART = [
+  'test/transport/live.test.ts',
+  'test/transport/names.test.ts',
+  'test/transport/throwing-listeners.test.ts',
+  'test/udp/addresses.test.ts',
   'test/client/compression.test.ts',
   'test/client/failed-dials.test.ts',
   'test/protocol/crypto/**/*.test.ts',
