@@ -1,5 +1,6 @@
 /** A connection as applications see it. One file because it is one class, each call of which is told at length. */
 
+import { NO_BYTES } from '../base/bytes.ts';
 import { JspError } from '../base/errors.ts';
 import {
   checkArgument,
@@ -22,6 +23,8 @@ import {
   DATAGRAM_BYTES_MAX,
   DATAGRAM_BYTES_MIN,
   type EndpointEvent,
+  EXPORT_NAME_MAX,
+  EXPORTED_BYTES_MAX,
   LABEL_BYTES_MAX,
   NETWORK_TYPES,
   type NetworkType,
@@ -202,6 +205,24 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   /** Streams that can be opened now without waiting until the peer allows more. */
   get openableStreams(): number {
     return this.core.streams.limits.streams.openable;
+  }
+
+  /**
+   * A secret value that both ends can derive and nobody else, also nobody who has made two connections of one, and another for each connection: by
+   * signing it one proves to be the other end of this very connection. As `exportKeyingMaterial` of `node:tls` (RFC 5705); [HS-29].
+   *
+   * @param length - 1 to 8,160 bytes
+   * @param name - of the use that it is for: 1 to 64 characters of ASCII
+   * @param context - what else is to be bound to it
+   * @throws JspError ERR_JSP_OPTION_INVALID; ERR_JSP_CLOSED when the connection is over
+   */
+  exportKeyingMaterial(length: number, name: string, context: Uint8Array = NO_BYTES): Uint8Array {
+    checkArgument('exportKeyingMaterial', 'length', length, EXPORT_LENGTH);
+    checkArgument('exportKeyingMaterial', 'name', name, exportName);
+    if (!(context instanceof Uint8Array)) throw new TypeError('exportKeyingMaterial: context must be bytes');
+    const value = this.over ? null : this.core.handshake.exported(name, context, length);
+    if (value === null) throw this.closedWith ?? connectionClosed();
+    return value;
   }
 
   /**
@@ -560,6 +581,14 @@ function connectionClosed(): JspError {
   return new JspError('ERR_JSP_CLOSED', 'the connection is closed; connect again');
 }
 
+/** Its label has a length of one byte, and its bytes are those of the characters. */
+function exportName(value: unknown): string | null {
+  const isName = typeof value === 'string' && EXPORT_NAME.test(value);
+  return isName ? null : `1 to ${EXPORT_NAME_MAX} characters of ASCII`;
+}
+
+const EXPORT_LENGTH = whole(1, EXPORTED_BYTES_MAX);
+const EXPORT_NAME = new RegExp(`^[\\x20-\\x7e]{1,${EXPORT_NAME_MAX}}$`);
 const MTU = whole(DATAGRAM_BYTES_MIN, DATAGRAM_BYTES_MAX);
 const CONGESTION = oneOf(CONTROLLERS);
 const NETWORK_TYPE = oneOf(NETWORK_TYPES);

@@ -81,6 +81,12 @@ export class HandshakeProgress {
     return this.handshake?.peerFingerprint ?? this.provedFingerprint;
   }
 
+  /** A value that only the two ends of this connection can derive, once it is established and until it is over. [HS-29] */
+  exported(name: string, context: Uint8Array, length: number): Uint8Array | null {
+    const { keys, lifecycle } = this.parts;
+    return lifecycle.isEstablished ? keys.exported(name, context, length) : null;
+  }
+
   /** At a server that knows where its client is: how large the largest datagram was that the client knows to leave it whole. [HS-7] */
   get peerLargestDatagram(): number | null {
     return this.parts.role === 'server' ? (this.handshake?.peerLargestDatagram ?? null) : null;

@@ -4,6 +4,7 @@ import { PACKET_SPACES, PacketSpace, PacketType, packetSpaceOf } from '../wire/p
 import type { AeadProvider } from './aead.ts';
 import {
   clientInitialSecret,
+  exportedValue,
   initialSecret,
   packetKeys,
   serverInitialSecret,
@@ -12,7 +13,7 @@ import {
 import type { PacketKeys } from './packet-protection.ts';
 
 /**
- * All packet keys that a connection has now, by epoch: Initial, 0-RTT, Handshake and 1-RTT (RFC 9001 says encryption levels), the last one in
+ * All keys that a connection has now: those of packets, by epoch: Initial, 0-RTT, Handshake and 1-RTT (RFC 9001 says encryption levels), the last one in
  * generations that the phase bit tells apart. Whoever receives asks for the key of a packet's type and phase, whoever sends for the key that a
  * space seals with now; what is not there is null. Keys come one direction at a time. They are zeroed when others take their place, or their
  * epoch is over. [HS-25]
@@ -20,6 +21,8 @@ import type { PacketKeys } from './packet-protection.ts';
  * Initial keys follow from what the first packets show, so the ring makes them itself [HS-20]: those that every first packet needs at once,
  * those of the other direction only when asked for. Most of what pretends to be a first packet does not open, and a client does not know its
  * server's source id before it is answered.
+ *
+ * And the secret of what applications export, for as long as the connection lasts. [HS-29]
  */
 export class KeyRing {
   /** Opening keys by packet type; a phase of 1 is one row further. */
@@ -31,6 +34,8 @@ export class KeyRing {
   private initial: Uint8Array | null;
   /** Source id of the server's Initial packets; null while a client does not know it. */
   private serverId: Uint8Array | null;
+  /** What is exported follows from this; null before the handshake has made it, and when all is over. */
+  private exporter: Uint8Array | null = null;
   /** Null when nobody asked for the secrets. */
   private secretLog: SecretLog | null = null;
   /** Server ids that a client may still be told of: anybody can make one up. */
@@ -124,6 +129,16 @@ export class KeyRing {
     this.sealing[space] = keys;
   }
 
+  /** From now on values can be exported. */
+  installExporter(secret: Uint8Array): void {
+    this.exporter = secret;
+  }
+
+  /** A value that only the two ends of this connection can derive; null before and after it. [HS-29] */
+  exported(name: string, context: Uint8Array, length: number): Uint8Array | null {
+    return this.exporter === null ? null : exportedValue(this.exporter, name, context, length);
+  }
+
   /** Zeroes all keys of an epoch: its packets are neither opened nor sent any more. */
   discard(epoch: PacketType): void {
     for (const keys of [this.opening, this.sealing]) {
@@ -141,6 +156,8 @@ export class KeyRing {
   /** Zeroes all keys there are. */
   discardAll(): void {
     for (const epoch of EPOCHS) this.discard(epoch);
+    this.exporter?.fill(0);
+    this.exporter = null;
   }
 
   private makeServerSealing(): PacketKeys | null {

@@ -62,6 +62,35 @@ export function applicationTraffic(master: Uint8Array, transcriptHash: Uint8Arra
   return deriveTraffic(master, 'c ap traffic', 's ap traffic', transcriptHash);
 }
 
+/** [HS-29] The secret of all that is exported. `transcriptHash` ends with the server's FINISHED. */
+export function exporterSecret(master: Uint8Array, transcriptHash: Uint8Array): Uint8Array {
+  return expandLabel(master, 'exp master', transcriptHash, HASH_BYTES);
+}
+
+/**
+ * [HS-29] A value that both ends can derive, and nobody else, for a use of its own.
+ * @param name - of the use: ASCII
+ * @param length - at most {@link EXPORTED_BYTES_MAX}
+ */
+export function exportedValue(
+  exporter: Uint8Array,
+  name: string,
+  context: Uint8Array,
+  length: number,
+): Uint8Array {
+  const derived = expandLabel(exporter, name, EMPTY_HASH, HASH_BYTES);
+  const info = labelInfo('exporter', hash('sha256', context, 'buffer'), length).slice();
+  const value = new Uint8Array(length);
+  let block: Uint8Array = NO_BYTES;
+  for (let counter = 1, at = 0; at < length; counter++, at += HASH_BYTES) {
+    info[info.length - 1] = counter;
+    block = hmac(derived, block, info);
+    value.set(block.subarray(0, Math.min(HASH_BYTES, length - at)), at);
+  }
+  derived.fill(0);
+  return value;
+}
+
 /** [HS-24] The value of a FINISHED message of the sender whose handshake traffic secret this is. */
 export function finishedValue(trafficSecret: Uint8Array, transcriptHash: Uint8Array): Uint8Array {
   const key = expandLabel(trafficSecret, 'finished', NO_BYTES, HASH_BYTES);
@@ -157,10 +186,15 @@ export function expandLabel(
   context: Uint8Array,
   length: number,
 ): Uint8Array {
-  // HkdfLabel: length u16, label with its length u8, context with its length u8; then HKDF's block counter.
+  const output = hmac(secret, labelInfo(label, context, length));
+  return length === HASH_BYTES ? output : output.subarray(0, length);
+}
+
+/** HkdfLabel: length u16, label with its length u8, context with its length u8; then HKDF's block counter, which is 1. Good until the next call. */
+function labelInfo(label: string, context: Uint8Array, length: number): Uint8Array {
   const labelBytes = LABEL_PREFIX.length + label.length;
   const end = 5 + labelBytes + context.length;
-  INFO[0] = 0;
+  INFO[0] = length >>> 8;
   INFO[1] = length;
   INFO[2] = labelBytes;
   for (let i = 0; i < LABEL_PREFIX.length; i++) INFO[3 + i] = LABEL_PREFIX.charCodeAt(i);
@@ -168,11 +202,14 @@ export function expandLabel(
   INFO[3 + labelBytes] = context.length;
   INFO.set(context, 4 + labelBytes);
   INFO[end - 1] = 1;
-  const output = hmac(secret, INFO.subarray(0, end));
-  return length === HASH_BYTES ? output : output.subarray(0, length);
+  return INFO.subarray(0, end);
 }
 
 export const HASH_BYTES = 32;
+/** HKDF makes no more than 255 blocks. */
+export const EXPORTED_BYTES_MAX = 255 * HASH_BYTES;
+/** Longest name of a use of what is exported. */
+export const EXPORT_NAME_MAX = 64;
 /** Of SHA-256. */
 const BLOCK_BYTES = 64;
 const INNER = new Uint8Array(256);

@@ -13,6 +13,7 @@ export type { Connection, EndpointEvent } from '../connection/connection.ts';
 export { APP_STATES, type AppState, NETWORK_TYPES, type NetworkType } from '../connection/device.ts';
 export type { CloseReason } from '../connection/lifecycle.ts';
 export type { ConnectionMetrics } from '../connection/metrics.ts';
+export { EXPORT_NAME_MAX, EXPORTED_BYTES_MAX } from '../crypto/key-schedule.ts';
 export {
   BLOCK_DATA_MAX,
   BLOCK_PARITY_MAX,

@@ -5,6 +5,7 @@ import { equalSecrets, fingerprintOf, verifyIdentity } from '../crypto/identity.
 import type { KeyRing } from '../crypto/key-ring.ts';
 import {
   applicationTraffic,
+  exporterSecret,
   finishedValue,
   handshakeSecret,
   handshakeTraffic,
@@ -153,6 +154,7 @@ export class ClientHandshake implements Handshake {
     const application = applicationTraffic(step.master, transcriptHash);
     this.install(application, PacketType.ONE_RTT);
     wipeTraffic(application);
+    this.keys.installExporter(exporterSecret(step.master, transcriptHash));
     wipeStep(step);
     this.step = { state: HandshakeState.COMPLETE };
   }

@@ -5,6 +5,7 @@ import { equalSecrets, type Identity } from '../crypto/identity.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import {
   applicationTraffic,
+  exporterSecret,
   finishedValue,
   handshakeSecret,
   handshakeTraffic,
@@ -153,6 +154,7 @@ export class ServerHandshake implements Handshake {
     wipeTraffic(traffic);
     const master = masterSecret(secret);
     const application = applicationTraffic(master, transcriptHash);
+    keys.installExporter(exporterSecret(master, transcriptHash));
     master.fill(0);
     keys.onTraffic(PacketType.ONE_RTT, application);
     // [HS-15] Data may be sent at once, but none is opened before the client's FINISHED is there.

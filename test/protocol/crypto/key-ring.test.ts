@@ -109,6 +109,21 @@ describe('the keys of a connection', () => {
     for (const gone of handshake) expect(() => sealWith(gone)).toThrow();
   });
 
+  test('give exported values from the end of the handshake until all is over, and none before and after [HS-29]', () => {
+    const keys = KeyRing.ofClient(AEAD, FIRST_ID, null);
+    expect(keys.exported('a use', FIRST_ID, 16)).toBeNull();
+    const secret = new Uint8Array(32).fill(7);
+    keys.installExporter(secret);
+    expect(keys.exported('a use', FIRST_ID, 16)).toHaveLength(16);
+    keys.discard(PacketType.HANDSHAKE);
+    expect(keys.exported('a use', FIRST_ID, 16)).toEqual(keys.exported('a use', FIRST_ID, 16));
+    expect(keys.exported('a use', SERVER_ID, 16)).not.toEqual(keys.exported('a use', FIRST_ID, 16));
+    expect(keys.exported('another', FIRST_ID, 16)).not.toEqual(keys.exported('a use', FIRST_ID, 16));
+    keys.discardAll();
+    expect(keys.exported('a use', FIRST_ID, 16)).toBeNull();
+    expect(secret.every((byte) => byte === 0)).toBe(true);
+  });
+
   test('do not come back: Initial keys are not made again once they are over', () => {
     for (const keys of [
       KeyRing.ofServer(AEAD, FIRST_ID, null, SERVER_ID),

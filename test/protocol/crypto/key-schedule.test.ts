@@ -7,6 +7,8 @@ import {
   applicationTraffic,
   clientInitialSecret,
   expandLabel,
+  exportedValue,
+  exporterSecret,
   extract,
   finishedValue,
   handshakeSecret,
@@ -49,7 +51,7 @@ describe.each(CASES)('the key schedule, case "$name"', ({ input, output }) => {
     expect(slowTwin(input)).toEqual(output);
   });
 
-  test('is what the library derives [HS-20] [HS-21] [HS-22] [HS-24] [PKT-22]', () => {
+  test('is what the library derives [HS-20] [HS-21] [HS-22] [HS-24] [HS-29] [PKT-22]', () => {
     expect(fastTwin(input)).toEqual(withoutKeys(output));
   });
 
@@ -168,7 +170,11 @@ function fastTwin(input: Input): Record<string, string> {
   const master = masterSecret(secret);
   const handshake = handshakeTraffic(secret, hex(input.hashToServerHello));
   const application = applicationTraffic(master, hex(input.hashToServerFinished));
+  const exporter = exporterSecret(master, hex(input.hashToServerFinished));
+  const { name, context, length } = input.exported;
   return {
+    exporterSecret: toHex(exporter),
+    exported: toHex(exportedValue(exporter, name, hex(context), length)),
     handshakeSecret: toHex(secret),
     masterSecret: toHex(master),
     clientHandshake: toHex(handshake.client),

@@ -73,9 +73,11 @@ export interface ChainInput {
   hashToServerFinished: string;
   /** Up to the message before the server's FINISHED. */
   hashToSignature: string;
+  /** What is exported. */
+  exported: { name: string; context: string; length: number };
 }
 
-/** [HS-21] [HS-22] [HS-24] */
+/** [HS-21] [HS-22] [HS-24] [HS-29] */
 export function slowChain(input: ChainInput) {
   const early = slowExtract(ZEROS, ZEROS);
   const handshake = slowExtract(slowExpandLabel(early, 'derived', sha256(NOTHING), 32), hex(input.kemSecret));
@@ -84,7 +86,10 @@ export function slowChain(input: ChainInput) {
   const toServerFinished = hex(input.hashToServerFinished);
   const clientHandshake = slowExpandLabel(handshake, 'c hs traffic', toServerHello, 32);
   const serverHandshake = slowExpandLabel(handshake, 's hs traffic', toServerHello, 32);
+  const exporter = slowExpandLabel(master, 'exp master', toServerFinished, 32);
   return {
+    exporterSecret: toHex(exporter),
+    exported: toHex(slowExported(exporter, input.exported)),
     handshakeSecret: toHex(handshake),
     masterSecret: toHex(master),
     clientHandshake: slowTraffic(clientHandshake),
@@ -94,6 +99,15 @@ export function slowChain(input: ChainInput) {
     serverFinished: toHex(slowFinished(serverHandshake, hex(input.hashToSignature))),
     clientFinished: toHex(slowFinished(clientHandshake, toServerFinished)),
   };
+}
+
+/** [HS-29] */
+export function slowExported(
+  exporter: Uint8Array,
+  { name, context, length }: ChainInput['exported'],
+): Uint8Array {
+  const derived = slowExpandLabel(exporter, name, sha256(NOTHING), 32);
+  return slowExpandLabel(derived, 'exporter', sha256(hex(context)), length);
 }
 
 function slowFinished(trafficSecret: Uint8Array, transcriptHash: Uint8Array): Uint8Array {

@@ -66,6 +66,7 @@ export function slowHandshake(input: SlowHandshakeInput) {
     hashToServerHello: toHex(sha256(toServerHello)),
     hashToSignature: toHex(sha256(toSignature)),
     hashToServerFinished: '',
+    exported: EXPORTED,
   };
   // The server's FINISHED does not depend on the hash that follows it.
   const finished = message(6, hex(slowChain(hashes).serverFinished));
@@ -86,6 +87,9 @@ export function slowHandshake(input: SlowHandshakeInput) {
     ...chain,
   };
 }
+
+/** What each of the handshakes exports. */
+export const EXPORTED = { name: 'a use', context: '0102', length: 48 };
 
 function slowClientHelloBody({ client, largestDatagram }: SlowHandshakeInput, share: Uint8Array): Uint8Array {
   const grease = hex(client.grease);

@@ -21,10 +21,11 @@ import {
   isOpenedBy,
   keysOf,
   present,
+  run,
   withKeys,
 } from './exchange.ts';
 import { ScriptedRandom } from './scripted-random.ts';
-import { type SlowHandshakeInput, slowHandshake } from './slow-handshake.ts';
+import { EXPORTED, type SlowHandshakeInput, slowHandshake } from './slow-handshake.ts';
 
 const CASES = vectorCases('handshake.json', slowHandshake);
 const provider: AeadProvider = chooseAead('auto');
@@ -67,6 +68,14 @@ describe.each(CASES)('the handshake of $name', ({ input, output }) => {
       expect(isOpenedBy(trafficKeys(serverTraffic), ofClient.open)).toBe(true);
       expect(isOpenedBy(ofClient.seal, ofClient.open)).toBe(false);
     }
+  });
+
+  test('lets both ends export what the slow twin derived [HS-29]', () => {
+    const { client, server } = sidesOf(input);
+    expect(run(client, server)).toBe(0);
+    const { name, context, length } = EXPORTED;
+    for (const side of [client, server])
+      expect(toHex(present(keysOf(side).exported(name, hex(context), length)))).toBe(output.exported);
   });
 });
 

@@ -16,6 +16,7 @@ vi.mock('../../../src/protocol/crypto/key-schedule.ts', async (original) => {
     'handshakeTraffic',
     'masterSecret',
     'applicationTraffic',
+    'exporterSecret',
     'finishedValue',
   ];
   return { ...real, ...Object.fromEntries(watched.map((name) => [name, watch(name, real[name])])) };
