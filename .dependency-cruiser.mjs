@@ -18,6 +18,7 @@ export const FLOORS = [
   ['transport', 'testing'],
   ['pubsub'],
   ['broker', 'client', 'files'],
+  ['web'],
   ['bench'],
   ['cli'],
 ];

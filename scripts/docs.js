@@ -6,7 +6,7 @@ import { register } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import setUp from './set-up.js';
 
-setUp();
+await setUp();
 // TypeDoc needs the compiler as a library, which TypeScript 7 is not any more. The oldest version that our types must please is one.
 const alias = `export const resolve = (name, context, next) =>
   next(name === 'typescript' ? 'typescript-5.4' : name, context);`;

@@ -1,6 +1,6 @@
 /**
  * Makes a fresh or updated clone ready: installs what package-lock.json names, where something of it is missing, and compiles src/ to dist/,
- * where something has changed since. So `npm start` and `npm test` are all that one has to know.
+ * where something has changed since, and bundles what browsers load. So `npm start` and `npm test` are all that one has to know.
  *
  *     node scripts/set-up.js            what `npm start`, `npm test` and `npm run ts` do first; `npm run build` checks types as well
  *     node scripts/set-up.js --anew     compiles into an empty dist/ with all types checked: what is packed
@@ -12,12 +12,12 @@ import { chmodSync, existsSync, readdirSync, readFileSync, realpathSync, rmSync 
 import { fileURLToPath } from 'node:url';
 
 /** Ends the process when it fails. Also what Vitest calls before any test: those of the command line run what is in dist/. */
-export default function setUp({ anew = false } = {}) {
+export default async function setUp({ anew = false } = {}) {
   if (isInstallStale()) {
     console.error('Installing the dependencies (npm ci) ...');
     run('npm', ['ci', '--include=dev', '--loglevel=warn'], { shell: process.platform === 'win32' });
   }
-  compile(anew);
+  await compile(anew);
 }
 
 /** True when something that package-lock.json names is not installed in that version. */
@@ -40,22 +40,61 @@ function packagesIn(lockFile) {
 }
 
 /** The compiler keeps what it has seen in dist/.tsbuildinfo, and writes what has changed since; what has no source any more is left to us. */
-function compile(anew) {
+async function compile(anew) {
   if (anew) rmSync(pathOf('dist'), { recursive: true, force: true });
   else removeOrphans();
   if (!existsSync(pathOf('dist/index.js'))) console.error('Compiling src/ to dist/ ...');
   const options = ['-p', 'tsconfig.build.json', ...(anew ? [] : ['--noCheck'])];
   run(process.execPath, [COMPILER, ...options]);
   chmodSync(pathOf('dist/cli/main.js'), 0o755);
+  await bundle();
 }
 
 function removeOrphans() {
   if (!existsSync(pathOf('dist'))) return;
   for (const file of readdirSync(pathOf('dist'), { recursive: true })) {
     const source = file.replace(/\.(js|js\.map|d\.ts)$/, '.ts');
-    if (source !== file && !existsSync(pathOf(`src/${source}`))) rmSync(pathOf(`dist/${file}`));
+    const isBundle = Object.keys(BUNDLES).some((path) => `dist/${file}`.startsWith(path));
+    if (source !== file && !isBundle && !existsSync(pathOf(`src/${source}`))) rmSync(pathOf(`dist/${file}`));
   }
 }
+
+/** What a browser loads is one ES module each, which stands on nothing of Node: the build fails where one does. */
+async function bundle() {
+  const { build } = await import('esbuild');
+  const { metafile } = await build({
+    entryPoints: Object.entries(BUNDLES).map(([out, source]) => ({
+      in: source,
+      out: out.replace(/\.js$/, ''),
+    })),
+    outdir: '.',
+    absWorkingDir: pathOf(''),
+    bundle: true,
+    minify: true,
+    sourcemap: true,
+    format: 'esm',
+    platform: 'browser',
+    target: 'es2022',
+    metafile: true,
+    logLevel: 'warning',
+    plugins: [UNUSED_NODE],
+  });
+  for (const [path, { imports }] of Object.entries(metafile.outputs)) {
+    if (imports.length === 0) continue;
+    const chain = imports.map(({ path }) => path).join(', ');
+    throw new Error(
+      `${path} is for browsers, and uses ${chain} of Node: what it imports of src/ must do without`,
+    );
+  }
+}
+
+/** A file that a bundle uses a part of may import Node for its other parts; what is not used goes. */
+const UNUSED_NODE = {
+  name: 'unused-node',
+  setup(build) {
+    build.onResolve({ filter: /^node:/ }, ({ path }) => ({ path, external: true, sideEffects: false }));
+  },
+};
 
 /** Runs a program whose output goes to stderr, so that stdout is what the command at hand prints. */
 function run(program, args, options = {}) {
@@ -71,12 +110,14 @@ function pathOf(path) {
   return fileURLToPath(new URL(`../${path}`, import.meta.url));
 }
 
+/** Modules of browsers, by where they go. */
+const BUNDLES = { 'dist/web/jsp.js': 'src/web/index.ts' };
 const COMPILER = pathOf('node_modules/typescript/bin/tsc');
 
 if (realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
   // As npm's `prepare` it is within an install and begins no other; without the compiler it is one for use only. `npx jsp` in a fresh clone
   // runs `prepare` before anything is installed.
   if (process.env.npm_lifecycle_event !== 'prepare' || process.env.npm_command === 'exec') {
-    setUp({ anew: process.argv.includes('--anew') });
-  } else if (existsSync(COMPILER)) compile(false);
+    await setUp({ anew: process.argv.includes('--anew') });
+  } else if (existsSync(COMPILER)) await compile(false);
 }

@@ -3,6 +3,7 @@
 import { number, type OptionTable, oneOf, whole } from '../base/options.ts';
 import { DROPPED_BYTES } from '../pubsub/command.ts';
 import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
+import { utf8Bytes } from '../pubsub/topic.ts';
 import { CONNECT_OPTIONS, type ConnectOptions } from '../transport/connect.ts';
 import { type BufferOptions, bufferOption } from './backlog.ts';
 import { type BreakerOptions, breakerOption } from './breaker.ts';
@@ -61,7 +62,7 @@ export const CLIENT_OPTIONS: OptionTable<BrokerClientOptions> = {
   credentials: credentialsOption,
 };
 function sessionName(value: unknown): string | null {
-  const bytes = typeof value === 'string' ? Buffer.byteLength(value) : 0;
+  const bytes = typeof value === 'string' ? utf8Bytes(value) : 0;
   const isName = bytes > 0 && bytes <= NAME_BYTES_MAX && !/\p{Cc}/u.test(value as string);
   return isName ? null : `a string of 1 to ${NAME_BYTES_MAX} bytes without control characters`;
 }

@@ -1,33 +1,38 @@
 /** How the handler of a subscription gets its messages: so many at once, those with one key one after the other, and others have their turn. */
 
-import { performance } from 'node:perf_hooks';
-import { throwByItself } from '../transport/listeners.ts';
+import { throwByItself } from '../transport/throwing.ts';
 import type { Clock } from '../udp/clock.ts';
-import type { Message, MessageHandler } from './message.ts';
+import type { Message } from './message.ts';
 import type { BusyKeys } from './message-buffer.ts';
 
+/** A message, as far as it is to be handled. */
+export interface Handled {
+  /** How it came; null where nothing is to be done when it is handled. */
+  readonly delivery: object | null;
+}
+
 /** Where a {@link Handling} has its messages from, and what it tells of them. */
-export interface HandledMessages {
+export interface HandledMessages<M extends Handled = Message> {
   /** Takes the oldest that waits and whose key is not busy. */
-  take(busy: BusyKeys): Message | undefined;
+  take(busy: BusyKeys): M | undefined;
   /** The message as its handler gets it; null for one that nobody gets, which was told. */
-  open(message: Message): Message | null;
+  open(message: M): M | null;
   /** Its messages of one key are handled one after the other. */
-  keyOf(message: Message): string;
+  keyOf(message: M): string;
   /** Calls back once when more may be opened in this turn of the event loop; null: now. */
   readonly opening: { readonly isSpent: boolean; wait(resume: () => void): void } | null;
-  onHandled(message: Message): void;
+  onHandled(message: M): void;
   /** @param throwAgain - gives the error to nobody in particular, as the handler did */
-  onFailed(message: Message, error: unknown, throwAgain: (error: unknown) => void): void;
+  onFailed(message: M, error: unknown, throwAgain: (error: unknown) => void): void;
   /** Nothing that waits can be handled now. */
   onIdle(): void;
 }
 
 /** Runs one handler. */
-export class Handling {
-  private readonly handler: MessageHandler;
+export class Handling<M extends Handled = Message> {
+  private readonly handler: (message: M) => unknown;
   private readonly concurrency: number;
-  private readonly messages: HandledMessages;
+  private readonly messages: HandledMessages<M>;
   private readonly clock: Clock;
   private running = 0;
   /** Keys of the messages that are being handled, where several may be. */
@@ -37,7 +42,12 @@ export class Handling {
   /** When this turn of the event loop has lasted long enough; 0: not known. */
   private restAtMs = 0;
 
-  constructor(handler: MessageHandler, concurrency: number, messages: HandledMessages, clock: Clock) {
+  constructor(
+    handler: (message: M) => unknown,
+    concurrency: number,
+    messages: HandledMessages<M>,
+    clock: Clock,
+  ) {
     this.handler = handler;
     this.concurrency = concurrency;
     this.messages = messages;
@@ -55,19 +65,19 @@ export class Handling {
   }
 
   /** A message for which nothing waits can be handled at once. */
-  isFreeFor(message: Message): boolean {
+  isFreeFor(message: M): boolean {
     if (this.resting || this.running >= this.concurrency) return false;
     return this.running === 0 || !this.busy.has(this.messages.keyOf(message));
   }
 
   /** Handles `message` at once. */
-  handle(message: Message): void {
+  handle(message: M): void {
     const opened = this.messages.open(message);
     if (opened !== null) this.run(opened);
   }
 
   /** The same for a message as its handler gets it. */
-  run(opened: Message): void {
+  run(opened: M): void {
     let promise: PromiseLike<unknown> | null = null;
     try {
       const result: unknown = this.handler(opened);
@@ -96,7 +106,7 @@ export class Handling {
     messages.onIdle();
   }
 
-  private await(promise: PromiseLike<unknown>, message: Message): void {
+  private await(promise: PromiseLike<unknown>, message: M): void {
     const { messages } = this;
     const key = this.concurrency > 1 ? messages.keyOf(message) : null;
     this.running++;

@@ -20,8 +20,18 @@ import { endError } from './refusal.ts';
 /** `connecting` is before the first connection, `offline` between two. */
 export type ClientState = 'connecting' | 'online' | 'offline' | 'draining' | 'closed';
 
+/** A connection, as far as a life depends on it. */
+export interface Lifeline {
+  readonly isOver: boolean;
+  /** What it is over by. */
+  readonly failure: Error | null;
+  /** Closes the connection when everything sent has arrived, or nothing has got on for `stallMs`. */
+  leave(stallMs: number): Promise<void>;
+  readonly connection: { destroy(): unknown; ref?(): unknown; unref?(): unknown };
+}
+
 /** Makes one connection after the other. */
-export interface Dialer {
+export interface Dialer<L extends Lifeline = Link> {
   /** How many ways to the broker it tries in turn. */
   readonly ways: number;
   /**
@@ -30,7 +40,7 @@ export interface Dialer {
    * @param onEnded - told once the connection is over
    * @param signal - gives the attempt up
    */
-  dial(onEnded: (link: Link, error: Error | null) => void, signal: AbortSignal): Promise<Link>;
+  dial(onEnded: (link: L, error: Error | null) => void, signal: AbortSignal): Promise<L>;
   /** No attempt after this failure can succeed. */
   isFinal(error: JspError): boolean;
   /** The broker goes, and names others, one a line. */
@@ -49,9 +59,9 @@ export interface LifeOwner {
 export const FIRST_CONNECT = ['reject', 'wait', 'background'] as const;
 export type FirstConnect = (typeof FIRST_CONNECT)[number];
 
-export class Life {
+export class Life<L extends Lifeline = Link> {
   /** The connection, as long as the broker welcomes this client on it. */
-  link: Link | null = null;
+  link: L | null = null;
   /** What has ended this life; null as long as it goes on. */
   failure: JspError | null = null;
   /** How often the broker was connected to, and tried in vain. */
@@ -61,13 +71,13 @@ export class Life {
   private isDraining = false;
   /** The end of the connection is what this side wants. */
   private isLeaving = false;
-  private readonly dialer: Dialer;
+  private readonly dialer: Dialer<L>;
   private readonly backoff: Backoff | null;
   private readonly clock: Clock;
   private readonly owner: LifeOwner;
-  private readonly users: LinkUser[] = [];
+  private readonly users: LinkUser<L>[] = [];
   /** Told when the others are ready. */
-  private readonly lastUsers: LinkUser[] = [];
+  private readonly lastUsers: LinkUser<L>[] = [];
   /** Ends the attempt that is under way. */
   private attempt: AbortController | null = null;
   private retryTimer: TimerHandle | null = null;
@@ -79,7 +89,7 @@ export class Life {
   private keptAlive: NodeJS.Timeout | undefined;
 
   /** @param backoff - null: the end of the first connection is that of the client */
-  constructor(dialer: Dialer, backoff: Backoff | null, clock: Clock, owner: LifeOwner) {
+  constructor(dialer: Dialer<L>, backoff: Backoff | null, clock: Clock, owner: LifeOwner) {
     this.dialer = dialer;
     this.backoff = backoff;
     this.clock = clock;
@@ -91,18 +101,18 @@ export class Life {
   }
 
   /** Tells `user` of the connections to come, and of the present one. */
-  use(user: LinkUser): void {
+  use(user: LinkUser<L>): void {
     this.users.push(user);
     if (this.link !== null) void user.online(this.link);
   }
 
   /** Tells `user` of each connection when the others have done with it what they do at first: what it publishes is for their subscriptions, too. */
-  useLast(user: LinkUser): void {
+  useLast(user: LinkUser<L>): void {
     this.lastUsers.push(user);
   }
 
   /** `user` is told nothing more. */
-  forget(user: LinkUser): void {
+  forget(user: LinkUser<L>): void {
     const index = this.users.indexOf(user);
     if (index >= 0) this.users.splice(index, 1);
   }
@@ -192,7 +202,7 @@ export class Life {
     }
   }
 
-  private goOnline(link: Link): void {
+  private goOnline(link: L): void {
     if (link.isOver) return this.onFailed(link.failure === null ? lost(null) : asJspError(link.failure));
     this.connects++;
     this.link = link;
@@ -206,7 +216,7 @@ export class Life {
     if (this.link === link) this.owner.onState(this.state, null);
   }
 
-  private tellUsers(link: Link): void {
+  private tellUsers(link: L): void {
     const begun: Promise<void>[] = [];
     for (const user of [...this.users]) {
       const beginning = user.online(link);
@@ -231,7 +241,7 @@ export class Life {
     this.retryLater();
   }
 
-  private onEnded(link: Link, error: Error | null): void {
+  private onEnded(link: L, error: Error | null): void {
     if (this.link !== link) return; // of an attempt, which fails by it, or ended by this side
     this.link = null;
     const reason = error === null ? null : this.owner.withCost(asJspError(error));

@@ -24,12 +24,12 @@ export interface ClientConnection extends MessageConnection {
 }
 
 /** A part of a client that outlives connections. [CLT-1] */
-export interface LinkUser {
+export interface LinkUser<L = Link> {
   /**
    * The broker has welcomed the client. What is published meanwhile waits until this is done, for all that are told before whoever publishes;
    * it may not reject.
    */
-  online(link: Link): void | Promise<void>;
+  online(link: L): void | Promise<void>;
   /** The connection is over, and there will be another. Its streams have ended already. */
   offline(reason: JspError): void;
   /** There will be no other: null when this side wanted that. */

@@ -1,15 +1,16 @@
 /** How the loops over a subscription get its messages: each goes to the one that has waited longest. */
 
-import type { HandledMessages } from './handling.ts';
+import type { Handled, HandledMessages } from './handling.ts';
 import type { Message } from './message.ts';
 
 /** Where {@link Loops} have their messages from, and what they tell of them. */
-export interface LoopedMessages extends Pick<HandledMessages, 'open' | 'opening' | 'onHandled' | 'onIdle'> {
+export interface LoopedMessages<M extends Handled = Message>
+  extends Pick<HandledMessages<M>, 'open' | 'opening' | 'onHandled' | 'onIdle'> {
   /** Nothing comes any more; because of this, or of nothing in particular. */
   readonly isAtEnd: boolean;
   readonly failure: Error | null;
   /** Takes the oldest that waits. */
-  shift(): Message | undefined;
+  shift(): M | undefined;
   /** @throws {TypeError} where a handler has the messages */
   beginLoop(): void;
   /** A loop was left, or has come to the end. */
@@ -17,13 +18,13 @@ export interface LoopedMessages extends Pick<HandledMessages, 'open' | 'opening'
 }
 
 /** All loops of one subscription. */
-export class Loops {
-  private readonly messages: LoopedMessages;
+export class Loops<M extends Handled = Message> {
+  private readonly messages: LoopedMessages<M>;
   /** Wake those that wait for a message, or for the end. */
   private readonly waiting: (() => void)[] = [];
   private running = 0;
 
-  constructor(messages: LoopedMessages) {
+  constructor(messages: LoopedMessages<M>) {
     this.messages = messages;
   }
 
@@ -42,7 +43,7 @@ export class Loops {
   }
 
   /** One more loop, until nothing comes any more. */
-  async *iterate(): AsyncGenerator<Message, void, undefined> {
+  async *iterate(): AsyncGenerator<M, void, undefined> {
     const { messages } = this;
     messages.beginLoop();
     try {
@@ -71,8 +72,8 @@ export class Loops {
   }
 
   /** Waits for its turn. Undefined: look again. */
-  private async next(): Promise<Message | undefined> {
-    let message: Message | undefined;
+  private async next(): Promise<M | undefined> {
+    let message: M | undefined;
     await new Promise<void>((resolve) => {
       this.waiting.push(() => {
         message = this.messages.shift();

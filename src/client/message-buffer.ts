@@ -8,13 +8,19 @@ import { OVERFLOW, qosOf, type SubscribeOptions } from './subscribe-options.ts';
 /** Keys of which a message is being handled, so that others with them have to wait. */
 export type BusyKeys = ReadonlySet<string>;
 
+/** A message, as far as it is to wait. */
+export interface Buffered {
+  readonly topic: string;
+  readonly payload: { readonly length: number };
+}
+
 /** Whose messages wait. */
-export interface MessageKeys {
-  keyOf(message: Message): string;
+export interface MessageKeys<M extends Buffered = Message> {
+  keyOf(message: M): string;
 }
 
 /** Messages that wait for a handler or a loop. */
-export interface MessageBuffer {
+export interface MessageBuffer<M extends Buffered = Message> {
   /** Messages dropped here. */
   readonly dropped: number;
   /** Of the payloads of those that wait. */
@@ -24,18 +30,20 @@ export interface MessageBuffer {
   readonly blocked: boolean;
   /** Drained to half. */
   readonly low: boolean;
-  push(message: Message): void;
+  push(message: M): void;
   /** Takes the oldest. */
-  shift(): Message | undefined;
+  shift(): M | undefined;
   /** Takes the oldest whose key is not busy. [CLT-25] */
-  shiftFree(busy: BusyKeys, keys: MessageKeys): Message | undefined;
+  shiftFree(busy: BusyKeys, keys: MessageKeys<M>): M | undefined;
   /** Forgets those that `isOut` says. */
-  discard(isOut: (message: Message) => boolean): void;
+  discard(isOut: (message: M) => boolean): void;
   clear(): void;
 }
 
 /** What the messages of a subscription with these options wait in. What the broker counts as delivered, with QoS 1, is never dropped. */
-export function bufferFor(options: SubscribeOptions): MessageBuffer {
+export function bufferFor<M extends Buffered = Message>(
+  options: Pick<SubscribeOptions, 'qos' | 'durable' | 'overflow' | 'class'>,
+): MessageBuffer<M> {
   if (qosOf(options) === 1) return new OrderedBuffer(Overflow.BLOCK);
   const overflow = OVERFLOW[options.overflow ?? 'block'];
   return overflow === Overflow.LATEST || options.class === 'latest'
@@ -47,13 +55,13 @@ export function bufferFor(options: SubscribeOptions): MessageBuffer {
  * All that comes, in order. Under `block` it says when the stream should pause; under a drop policy it
  * drops, as the broker's queue does, so that reading never stops. [BRK-19]
  */
-class OrderedBuffer implements MessageBuffer {
+class OrderedBuffer<M extends Buffered> implements MessageBuffer<M> {
   dropped = 0;
   bytes = 0;
   private readonly overflow: Overflow;
-  private readonly messages = new Ring<Message>();
+  private readonly messages = new Ring<M>();
   /** Taken from the front of {@link messages}, for something behind them could go first; in order. */
-  private aside: Message[] = [];
+  private aside: M[] = [];
 
   constructor(overflow: Overflow) {
     this.overflow = overflow;
@@ -72,7 +80,7 @@ class OrderedBuffer implements MessageBuffer {
     return this.length * 2 <= MESSAGES_MAX && this.bytes * 2 <= BYTES_MAX;
   }
 
-  push(message: Message): void {
+  push(message: M): void {
     if (this.full && this.overflow !== Overflow.BLOCK) {
       this.dropped++;
       if (this.overflow === Overflow.DROP_NEWEST) return;
@@ -82,13 +90,13 @@ class OrderedBuffer implements MessageBuffer {
     this.bytes += message.payload.length;
   }
 
-  shift(): Message | undefined {
+  shift(): M | undefined {
     const message = this.aside.length > 0 ? this.aside.shift() : this.messages.shift();
     if (message !== undefined) this.bytes -= message.payload.length;
     return message;
   }
 
-  shiftFree(busy: BusyKeys, keys: MessageKeys): Message | undefined {
+  shiftFree(busy: BusyKeys, keys: MessageKeys<M>): M | undefined {
     if (busy.size === 0) return this.shift();
     const index = this.aside.findIndex((message) => !busy.has(keys.keyOf(message)));
     if (index >= 0) {
@@ -107,7 +115,7 @@ class OrderedBuffer implements MessageBuffer {
     }
   }
 
-  discard(isOut: (message: Message) => boolean): void {
+  discard(isOut: (message: M) => boolean): void {
     const all = this.aside;
     for (let next = this.messages.shift(); next !== undefined; next = this.messages.shift()) all.push(next);
     this.aside = all.filter((message) => !isOut(message));
@@ -130,11 +138,11 @@ class OrderedBuffer implements MessageBuffer {
 }
 
 /** Of each topic the last message, in the place of the one before it. [BRK-32] */
-class LatestBuffer implements MessageBuffer {
+class LatestBuffer<M extends Buffered> implements MessageBuffer<M> {
   dropped = 0;
   bytes = 0;
   /** By topic; a topic keeps its place. */
-  private readonly messages = new Map<string, Message>();
+  private readonly messages = new Map<string, M>();
 
   get empty(): boolean {
     return this.messages.size === 0;
@@ -148,26 +156,26 @@ class LatestBuffer implements MessageBuffer {
     return this.messages.size * 2 <= MESSAGES_MAX && this.bytes * 2 <= BYTES_MAX;
   }
 
-  push(message: Message): void {
+  push(message: M): void {
     const old = this.messages.get(message.topic);
     if (old !== undefined) this.dropped++;
     this.bytes += message.payload.length - (old?.payload.length ?? 0);
     this.messages.set(message.topic, message);
   }
 
-  shift(): Message | undefined {
+  shift(): M | undefined {
     for (const message of this.messages.values()) return this.take(message);
     return undefined;
   }
 
-  shiftFree(busy: BusyKeys, keys: MessageKeys): Message | undefined {
+  shiftFree(busy: BusyKeys, keys: MessageKeys<M>): M | undefined {
     for (const message of this.messages.values()) {
       if (!busy.has(keys.keyOf(message))) return this.take(message);
     }
     return undefined;
   }
 
-  discard(isOut: (message: Message) => boolean): void {
+  discard(isOut: (message: M) => boolean): void {
     for (const message of [...this.messages.values()]) if (isOut(message)) this.take(message);
   }
 
@@ -176,7 +184,7 @@ class LatestBuffer implements MessageBuffer {
     this.bytes = 0;
   }
 
-  private take(message: Message): Message {
+  private take(message: M): M {
     this.messages.delete(message.topic);
     this.bytes -= message.payload.length;
     return message;

@@ -5,7 +5,7 @@
 
 import { type JspError, printable } from '../base/errors.ts';
 import { checkOptions } from '../base/options.ts';
-import { decodeSubscribed, MISSED_UNKNOWN, type ReaderStart } from '../pubsub/acknowledgement.ts';
+import { decodeSubscribed, MISSED_UNKNOWN, offsetOf, type ReaderStart } from '../pubsub/acknowledgement.ts';
 import {
   type CommandReader,
   encodeSubscribe,
@@ -18,6 +18,7 @@ import { STATUS_NO_RESPONDERS } from '../pubsub/properties.ts';
 import { isShared } from '../pubsub/topic.ts';
 import { abortError, abortSignal, onAbort, unlessAborted } from '../transport/abort.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
+import { CommandAcknowledger } from './acknowledging.ts';
 import { encodeWith, textOfThrown } from './codec.ts';
 import { closedError } from './command-stream.ts';
 import type { UnopenedMessage } from './compression.ts';
@@ -451,7 +452,8 @@ export class OpenSubscription
     if (settling !== null && start !== null) {
       if (!isExact(start)) return streams.fail();
       recovered = isAgain && start.isRecovered && settling.resumption?.epoch === start.epoch;
-      settling.begin((command) => streams.send(command), start, recovered, this.isAlone);
+      const broker = new CommandAcknowledger((command) => streams.send(command));
+      settling.begin(broker, start, recovered, this.isAlone);
     }
     this.whenChanged?.();
     const missed = start?.missed ?? 0;
@@ -552,7 +554,9 @@ export class OpenSubscription
     const hasQos1 = settling !== null && (flags & PublishFlag.QOS1) !== 0;
     const topic = this.reading.topics.textOf(command, topicEnd);
     const isRedelivered = (flags & PublishFlag.REDELIVERED) !== 0;
-    const settlement = hasQos1 ? settling.receive(reader.id, isRedelivered, topic) : null;
+    const settlement = hasQos1
+      ? settling.receive(offsetOf(reader.id, settling.expected), isRedelivered, topic)
+      : null;
     if (hasQos1 && (settlement === null || this.phase === Phase.DRAINING)) return;
     const message = messageOf(command, reader, topic, settlement, this);
     if (handling !== null && this.buffer.empty && !this.isPaused && this.isFreeFor(message, handling)) {

@@ -7,15 +7,6 @@
  */
 
 import { MILLISECOND } from '../base/time.ts';
-import {
-  encodeAck,
-  encodeAckRanges,
-  encodeNack,
-  NACK_BACKOFF,
-  NACK_NEVER,
-  offsetOf,
-} from '../pubsub/acknowledgement.ts';
-import { ACK_RANGES_MAX, AckFlag } from '../pubsub/command.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import { type NackOptions, Outcome, Settlement, type Settler } from './message.ts';
 
@@ -25,8 +16,16 @@ export interface Resumption {
   readonly offset: number;
 }
 
-/** Sends a command to the broker. */
-type Send = (command: Uint8Array) => void;
+/** Says to the broker, on one connection, what is with deliveries. Offsets are in no order. */
+export interface Acknowledger {
+  ack(offsets: number[]): void;
+  /** They are worked on. */
+  progress(offsets: number[]): void;
+  /** @param delayMs - undefined: as the subscription's back-off says */
+  nack(offset: number, delayMs: number | undefined, reason: string): void;
+  /** Never again. */
+  terminate(offset: number, reason: string | undefined): void;
+}
 
 export class Settling implements Settler {
   private readonly ackWaitMs: number;
@@ -35,9 +34,8 @@ export class Settling implements Settler {
   private readonly clock: Clock;
   private readonly onSettled: () => void;
   /** Null between two connections. */
-  private send: Send | null = null;
+  private broker: Acknowledger | null = null;
   private epoch = 0;
-  /** The next offset that may come for the first time; 0: not known. */
   private next = 0;
   /** What was below this when the last round ended was settled then, unless it is carried; 0: the broker knows by itself. */
   private settledBelow = 0;
@@ -80,6 +78,11 @@ export class Settling implements Settler {
     return false;
   }
 
+  /** The next offset that may come for the first time; 0: not known. */
+  get expected(): number {
+    return this.next;
+  }
+
   /** Where to go on; null before anything is known. */
   get resumption(): Resumption | null {
     if (this.next === 0) return null;
@@ -95,12 +98,12 @@ export class Settling implements Settler {
    * @param isByOffset - because it was told where that is, and knows nothing of what was settled behind it
    */
   begin(
-    send: Send,
+    broker: Acknowledger,
     { epoch, next }: { epoch: number; next: number },
     isRecovered: boolean,
     isByOffset: boolean,
   ): void {
-    this.send = send;
+    this.broker = broker;
     const goesOn = isRecovered && epoch === this.epoch;
     this.epoch = epoch;
     if (!goesOn) {
@@ -113,7 +116,7 @@ export class Settling implements Settler {
 
   /** The connection is over. What comes on the next one is another round. */
   breakOff(): void {
-    this.send = null;
+    this.broker = null;
     this.acks = [];
     this.stopProgress();
     for (const settlements of [this.unsettled, this.nacked]) {
@@ -140,8 +143,7 @@ export class Settling implements Settler {
    *
    * @returns null when the application has settled it on an earlier connection, so that it is acknowledged and no more
    */
-  receive(id: number, isRedelivered: boolean, topic: string): Settlement | null {
-    const offset = offsetOf(id, this.next);
+  receive(offset: number, isRedelivered: boolean, topic: string): Settlement | null {
     const before = this.carried.get(offset);
     this.next = Math.max(this.next, offset + 1);
     if (before?.isDone || (before === undefined && this.wasDone(offset))) {
@@ -167,12 +169,11 @@ export class Settling implements Settler {
     if (current === undefined) return this.settleCarried(settlement, outcome);
     if (outcome === Outcome.NACK) {
       if (current !== settlement) return false; // it has come again already
-      this.write(encodeNack(idOf(offset), delayMs ?? NACK_BACKOFF, reason ?? ''));
+      this.broker?.nack(offset, delayMs, reason ?? '');
       this.nacked.set(offset, settlement);
       bound(this.nacked);
     } else if (outcome === Outcome.ACK) this.acknowledge(offset);
-    else if (reason === undefined) this.write(encodeAck(idOf(offset), AckFlag.TERMINATE));
-    else this.write(encodeNack(idOf(offset), NACK_NEVER, reason));
+    else this.broker?.terminate(offset, reason);
     settlement.isSettled = true;
     settlement.isDone = outcome !== Outcome.NACK;
     current.isSettled = true; // where that is another delivery of the same message, nobody needs to get it any more
@@ -183,7 +184,7 @@ export class Settling implements Settler {
 
   progress(settlement: Settlement): boolean {
     if (settlement.isSettled || this.unsettled.get(settlement.offset) !== settlement) return false;
-    this.write(encodeAck(idOf(settlement.offset), AckFlag.PROGRESS));
+    this.broker?.progress([settlement.offset]);
     return true;
   }
 
@@ -192,14 +193,13 @@ export class Settling implements Settler {
     const { acks } = this;
     if (acks.length === 0) return;
     this.acks = [];
-    if (acks.length === 1) return this.write(encodeAck(idOf(acks[0])));
-    this.writeRanges(acks, 0);
+    this.broker?.ack(acks);
   }
 
   /** The subscription is over. */
   end(): void {
     this.flush();
-    this.send = null;
+    this.broker = null;
     this.stopProgress();
     this.forget();
   }
@@ -225,7 +225,7 @@ export class Settling implements Settler {
     if (this.carried.get(settlement.offset) !== settlement || outcome !== Outcome.ACK) return false;
     settlement.isSettled = true;
     settlement.isDone = true;
-    if (this.send !== null) this.acknowledge(settlement.offset);
+    if (this.broker !== null) this.acknowledge(settlement.offset);
     return true;
   }
 
@@ -234,25 +234,6 @@ export class Settling implements Settler {
     const flush = () => this.flush();
     if (this.clock.atEndOfTick) this.clock.atEndOfTick(flush);
     else this.clock.soon(flush);
-  }
-
-  private writeRanges(offsets: number[], flags: number): void {
-    offsets.sort((a, b) => a - b);
-    let ranges: [first: number, count: number][] = [];
-    let end = -1;
-    for (const offset of offsets) {
-      const last = ranges.at(-1);
-      if (last !== undefined && offset === end && idOf(offset) !== 0) last[1]++;
-      else if (offset !== end - 1) {
-        if (ranges.length === ACK_RANGES_MAX) {
-          this.write(encodeAckRanges(ranges, flags));
-          ranges = [];
-        }
-        ranges.push([idOf(offset), 1]);
-      }
-      end = offset + 1;
-    }
-    this.write(encodeAckRanges(ranges, flags));
   }
 
   /** The time to acknowledge begins when a message leaves the broker, also of those that wait here. [CLT-23] */
@@ -264,7 +245,7 @@ export class Settling implements Settler {
       for (const [offset, { isHandedOver }] of this.unsettled) {
         if (this.isAutomatic || !isHandedOver) worked.push(offset);
       }
-      if (worked.length > 0) this.writeRanges(worked, AckFlag.PROGRESS);
+      if (worked.length > 0) this.broker?.progress(worked);
       if (this.unsettled.size > 0) this.tellProgressLater();
     });
   }
@@ -272,10 +253,6 @@ export class Settling implements Settler {
   private stopProgress(): void {
     if (this.progressTimer !== null) this.clock.clearTimer(this.progressTimer);
     this.progressTimer = null;
-  }
-
-  private write(command: Uint8Array): void {
-    this.send?.(command);
   }
 }
 
@@ -285,11 +262,6 @@ function bound(byOffset: Map<number, Settlement>): void {
     if (byOffset.size <= CARRIED_MAX) break;
     byOffset.delete(offset);
   }
-}
-
-/** What the broker calls a message on the wire. */
-function idOf(offset: number): number {
-  return offset % 2 ** 32;
 }
 
 /** Progress is told this often within the time to acknowledge. */

@@ -12,7 +12,7 @@ import {
   StartKind,
   type SubscribeOptionValues,
 } from '../pubsub/subscribe-options.ts';
-import { topicFault } from '../pubsub/topic.ts';
+import { topicFault, utf8Bytes } from '../pubsub/topic.ts';
 import { abortSignal } from '../transport/abort.ts';
 import { type Codec, codecOption } from './codec.ts';
 import { DELIVERY_CLASSES } from './publish-options.ts';
@@ -101,7 +101,7 @@ export function checkTogether(options: SubscribeOptions): void {
   if (lone !== undefined) throw invalid(`${lone} goes with qos: 1`);
 }
 
-export function qosOf({ qos, durable }: SubscribeOptions): 0 | 1 {
+export function qosOf({ qos, durable }: Pick<SubscribeOptions, 'qos' | 'durable'>): 0 | 1 {
   return qos ?? (durable === undefined ? 0 : 1);
 }
 
@@ -215,7 +215,7 @@ const topicOption: OptionCheck = (value) =>
 const durableName: OptionCheck = (value) =>
   typeof value === 'string' &&
   value !== '' &&
-  Buffer.byteLength(value) <= DURABLE_NAME_BYTES_MAX &&
+  utf8Bytes(value) <= DURABLE_NAME_BYTES_MAX &&
   !/\p{Cc}/u.test(value)
     ? null
     : `a name of 1 to ${DURABLE_NAME_BYTES_MAX} bytes without control characters`;

@@ -63,6 +63,11 @@ export function hasWildcard(filter: string): boolean {
   return filter.includes('+') || filter.endsWith('#');
 }
 
+/** How many bytes `text` has in UTF-8, in a browser, too. */
+export function utf8Bytes(text: string): number {
+  return UTF8.encode(text).length;
+}
+
 /** The text in bytes[start, end), or null when it is not UTF-8. */
 export function decodeName(bytes: Uint8Array, start: number, end: number): string | null {
   const part = Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start);
@@ -134,7 +139,7 @@ function assertText(what: string, name: unknown): void {
 
 function nameFault(name: string, wildcards: boolean): string | null {
   if (name.length === 0) return 'is empty';
-  if (Buffer.byteLength(name) > TOPIC_BYTES_MAX) return `is longer than ${TOPIC_BYTES_MAX} bytes`;
+  if (isTooLong(name)) return `is longer than ${TOPIC_BYTES_MAX} bytes`;
   if (LONE_SURROGATE.test(name)) return 'is not well-formed Unicode';
   const levels = name.split('/');
   if (levels.length > TOPIC_LEVELS_MAX) return `has more than ${TOPIC_LEVELS_MAX} levels`;
@@ -143,6 +148,11 @@ function nameFault(name: string, wildcards: boolean): string | null {
     if (fault !== null) return fault;
   }
   return null;
+}
+
+/** Counts bytes where there may be too many: a UTF-16 unit is at most three. */
+function isTooLong(name: string): boolean {
+  return name.length * 3 > TOPIC_BYTES_MAX && utf8Bytes(name) > TOPIC_BYTES_MAX;
 }
 
 /** What a filter that begins with `$share` lacks to be `$share/group/filter`. [BRK-13] */
@@ -186,6 +196,7 @@ function sameBytes(key: Uint8Array, bytes: Uint8Array, start: number, end: numbe
   return true;
 }
 
+const UTF8 = new TextEncoder();
 const WAYS = 8;
 const SHARE = '$share';
 const INBOX = '$inbox';

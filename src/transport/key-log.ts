@@ -7,7 +7,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { appendFileSync } from 'node:fs';
 import type { KeyLog } from '../protocol/endpoint/index.ts';
-import { throwByItself } from './listeners.ts';
+import { throwByItself } from './throwing.ts';
 
 /** What takes the lines of a socket's connections; null when nobody asked for them. */
 export function keyLogOf(option: KeyLog | undefined): KeyLog | null {

@@ -5,6 +5,7 @@
 
 import { AsyncResource, executionAsyncResource } from 'node:async_hooks';
 import { EventEmitter } from 'node:events';
+import { throwByItself } from './throwing.ts';
 
 /**
  * An emitter whose listeners cannot hurt anybody else. It is the one way from this library to an application's listeners:
@@ -184,10 +185,3 @@ interface Watched {
 // `once` comes by `on`, `prependOnceListener` by `prependListener`, and `events.once` and `events.on` by these.
 watch(['on', 'addListener', 'prependListener'], (emitter, event) => emitter.onListenerAdded(event));
 watch(['off', 'removeListener', 'removeAllListeners'], (emitter) => emitter.onListenersRemoved());
-
-/** Nobody but the process can take it: it goes where an exception goes that nothing catches. */
-export function throwByItself(error: unknown): void {
-  queueMicrotask(() => {
-    throw error;
-  });
-}

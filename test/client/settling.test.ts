@@ -2,9 +2,10 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { CommandAcknowledger } from '../../src/client/acknowledging.ts';
 import { type Message, Outcome, type Settlement } from '../../src/client/message.ts';
 import { Settling } from '../../src/client/settling.ts';
-import { decodeNack, NACK_NEVER, visitAckRanges } from '../../src/pubsub/acknowledgement.ts';
+import { decodeNack, NACK_NEVER, offsetOf, visitAckRanges } from '../../src/pubsub/acknowledgement.ts';
 import { AckFlag, Command } from '../../src/pubsub/command.ts';
 import { ManualClock } from './manual-clock.ts';
 import { subscribed } from './scripted-log.ts';
@@ -51,7 +52,8 @@ class World {
   deliver(offset: number, isRedelivered: boolean): void {
     this.head = Math.max(this.head, offset + 1);
     this.open.add(offset);
-    const delivery = this.settling.receive(offset % 2 ** 32, isRedelivered, 't');
+    const offsetRead = offsetOf(offset % 2 ** 32, this.settling.expected);
+    const delivery = this.settling.receive(offsetRead, isRedelivered, 't');
     if (delivery === null) {
       // Only the application makes that a message is not handed over.
       expect(this.done.has(offset)).toBe(true);
@@ -104,8 +106,8 @@ class World {
   }
 
   private begin(isRecovered: boolean): void {
-    const send = (command: Uint8Array) => this.receive(command);
-    this.settling.begin(send, { epoch: this.epoch, next: this.head }, isRecovered, this.isAlone);
+    const broker = new CommandAcknowledger((command) => this.receive(command));
+    this.settling.begin(broker, { epoch: this.epoch, next: this.head }, isRecovered, this.isAlone);
   }
 
   /** What the client says on the wire. */

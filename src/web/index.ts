@@ -1,0 +1,1 @@
+export { bytesCodec, type Codec, jsonCodec, textCodec } from './payload.ts';

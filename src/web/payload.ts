@@ -1,0 +1,161 @@
+/** Payloads, which are bytes, in JSON: as text where they are text in UTF-8, else in base64. And how an application's values become payloads. */
+
+import { JspError } from '../base/errors.ts';
+import type { OptionCheck } from '../base/options.ts';
+
+/**
+ * Makes payloads of values and values of payloads. Both may throw: who publishes hears of it at once, and a message that cannot be decoded is told
+ * by the event `undecodable` and handed to nobody.
+ *
+ * @example
+ * const celsius: Codec<number> = {
+ *   encode: (value) => value.toFixed(1),
+ *   decode: (payload) => Number.parseFloat(new TextDecoder().decode(payload)),
+ * };
+ */
+export interface Codec<T> {
+  /** Goes with each message that is published with this codec, as its content type. */
+  readonly contentType?: string | undefined;
+  encode(value: T): Uint8Array | string;
+  decode(payload: Uint8Array): T;
+}
+
+/**
+ * JSON. What is no JSON in UTF-8 cannot be decoded. An empty payload, which removes a last value, stands for undefined.
+ *
+ * @param check - what makes a `T` of what was parsed, or throws; default: taken as it is
+ */
+export function jsonCodec<T = unknown>(check?: (value: unknown) => T): Codec<T> {
+  return {
+    contentType: 'application/json',
+    encode: (value) => {
+      if (value === undefined) return '';
+      const json: string | undefined = JSON.stringify(value);
+      if (json === undefined) throw new TypeError(`JSON has nothing for ${typeof value}`);
+      return json;
+    },
+    decode: (payload) => {
+      if (payload.length === 0) return undefined as T;
+      const value: unknown = JSON.parse(UTF8.decode(payload));
+      return check === undefined ? (value as T) : check(value);
+    },
+  };
+}
+
+/** Text in UTF-8. What is no UTF-8 cannot be decoded. */
+export const textCodec: Codec<string> = {
+  contentType: 'text/plain; charset=utf-8',
+  encode: (value) => {
+    if (typeof value !== 'string') throw new TypeError(`text must be a string, not ${typeof value}`);
+    return value;
+  },
+  decode: (payload) => UTF8.decode(payload),
+};
+
+/** The bytes themselves: for one subscription, or one publish, of a client that has another codec. */
+export const bytesCodec: Codec<Uint8Array> = {
+  encode: (value) => {
+    if (!(value instanceof Uint8Array)) throw new TypeError('bytes must be a Uint8Array');
+    return value;
+  },
+  decode: (payload) => payload,
+};
+
+/** What an option `codec` may be. */
+export const codecOption: OptionCheck = (value) => {
+  const { encode, decode } = (value ?? {}) as Partial<Codec<unknown>>;
+  return typeof encode === 'function' && typeof decode === 'function'
+    ? null
+    : 'a codec: an object with encode and decode';
+};
+
+/** A payload as a frame has it: one of these. */
+export interface PayloadFields {
+  readonly text?: string | undefined;
+  readonly base64?: string | undefined;
+}
+
+/**
+ * What `codec` makes of a value; without one a value that is a payload already.
+ *
+ * @throws {JspError} `ERR_JSP_PAYLOAD_INVALID`; a TypeError where there is no codec and it is no payload
+ */
+export function payloadOf(value: unknown, codec: Codec<unknown> | null): Uint8Array | string {
+  if (codec === null) {
+    if (typeof value === 'string' || value instanceof Uint8Array) return value;
+    throw new TypeError('payload must be a Uint8Array or a string; for other values there are codecs');
+  }
+  let payload: unknown;
+  try {
+    payload = codec.encode(value);
+  } catch (error) {
+    throw payloadInvalid(`The value cannot be encoded: ${textOfThrown(error)}`, error);
+  }
+  if (typeof payload === 'string' || payload instanceof Uint8Array) return payload;
+  throw payloadInvalid('The value cannot be encoded: the codec made neither a Uint8Array nor a string of it');
+}
+
+/**
+ * What `codec` makes of a payload.
+ *
+ * @throws {JspError} `ERR_JSP_PAYLOAD_INVALID`
+ */
+export function decodedBy<T>(codec: Codec<T>, payload: Uint8Array): T {
+  try {
+    return codec.decode(payload);
+  } catch (error) {
+    throw payloadInvalid(`The payload cannot be decoded: ${textOfThrown(error)}`, error);
+  }
+}
+
+export function fieldsOf(payload: Uint8Array | string): PayloadFields {
+  return typeof payload === 'string' ? { text: payload } : { base64: toBase64(payload) };
+}
+
+/** Bytes of a payload in memory or in a frame, about. */
+export function sizeOf(payload: Uint8Array | string): number {
+  return payload.length;
+}
+
+export function toBytes(text: string): Uint8Array {
+  return ENCODER.encode(text);
+}
+
+/** Bytes that are no UTF-8 become U+FFFD. */
+export function toText(bytes: Uint8Array): string {
+  return LENIENT.decode(bytes);
+}
+
+export function toBase64(bytes: Uint8Array): string {
+  let binary = '';
+  // So many arguments every engine takes.
+  for (let i = 0; i < bytes.length; i += 8_192)
+    binary += String.fromCharCode(...bytes.subarray(i, i + 8_192));
+  return btoa(binary);
+}
+
+/** @throws what `atob` does */
+export function fromBase64(base64: string): Uint8Array {
+  const binary = atob(base64);
+  const bytes = new Uint8Array(binary.length);
+  for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
+  return bytes;
+}
+
+/** What can be said of something thrown, which may be anything. */
+export function textOfThrown(error: unknown): string {
+  try {
+    return error instanceof Error ? error.message : String(error);
+  } catch {
+    return 'something that cannot be printed';
+  }
+}
+
+function payloadInvalid(message: string, cause?: unknown): JspError {
+  return new JspError('ERR_JSP_PAYLOAD_INVALID', message, { cause });
+}
+
+const ENCODER = new TextEncoder();
+/** Refuses what is no UTF-8, rather than to replace it. A mark of the order of bytes is part of the text. */
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+const LENIENT = new TextDecoder('utf-8', { ignoreBOM: true });
