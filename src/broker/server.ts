@@ -1,7 +1,9 @@
 import { JspError } from '../base/errors.ts';
 import { anObject, checkOptions, chosenOptions, number, type OptionTable } from '../base/options.ts';
 import { COMMAND_BYTES_MAX, ReasonCode, reasonCodeName } from '../pubsub/command.ts';
+import type { ConnectionFacts, MessageConnection } from '../pubsub/message-stream.ts';
 import { abortSignal, onAbort } from '../transport/abort.ts';
+import type { Connection } from '../transport/connection.ts';
 import {
   LISTEN_OPTIONS,
   type Listener,
@@ -133,9 +135,17 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
       };
       if (store.disk.hasNews) this.service.hear();
     }
-    listener.on('connection', (connection) => this.service.serve(connection));
+    listener.on('connection', (connection) => this.service.serve(connection, factsOf(connection)));
     listener.on('error', (error) => this.fail(error));
     listener.on('close', () => this.finish());
+  }
+
+  /**
+   * Serves a client that has come by another way than the transport, until its connection closes: a gateway's, whose `facts` say who it is. What the client may do is what
+   * its HELLO proves, as with any other.
+   */
+  serve(connection: MessageConnection): void {
+    this.service.serve(connection);
   }
 
   metrics(): BrokerMetrics & { transport: ListenerMetrics; store: StoreMetrics | null } {
@@ -230,6 +240,28 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
       this.tell('close');
     });
   }
+}
+
+/** Of a connection of the transport. */
+function factsOf(connection: Connection): ConnectionFacts {
+  return {
+    door: 'native',
+    get address() {
+      return connection.remoteHost;
+    },
+    overLimit: 'wait',
+    exporter: (label, context, length) => connection.exportKeyingMaterial(length, label, context),
+    link: () => {
+      const { rttMs, packetLossRate, packetsRecovered, bytesReceived, bytesSent } = connection.metrics();
+      return {
+        rttMs,
+        lossRate: packetLossRate,
+        recovered: packetsRecovered,
+        bytesIn: bytesReceived,
+        bytesOut: bytesSent,
+      };
+    },
+  };
 }
 
 /** Streams a client may have open at once: one for each filter it may hold, and some. */

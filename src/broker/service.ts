@@ -4,18 +4,28 @@
  */
 
 import { MILLISECOND } from '../base/time.ts';
-import { isCompressed, ReasonCode, reasonCodeName, STREAM_LABEL } from '../pubsub/command.ts';
-import {
-  type MessageConnection,
-  type MessageStream,
-  STREAM_PRIORITIES,
-  sendCommand,
-} from '../pubsub/message-stream.ts';
+import { ReasonCode, reasonCodeName, STREAM_LABEL } from '../pubsub/command.ts';
+import type { ConnectionFacts, MessageConnection, MessageStream } from '../pubsub/message-stream.ts';
 import { type Clock, systemClock, type TimerHandle } from '../udp/clock.ts';
-import { BrokerCore, type BrokerEffect } from './core/broker-core.ts';
-import { ACCOUNTED_BYTES_MIN, type Channel } from './core/delivery/client.ts';
+import {
+  ClientConnection,
+  type CoreDriver,
+  carryOut,
+  NOWHERE,
+  StreamLink,
+  UNKNOWN_CONNECTION,
+} from './carrying.ts';
+import {
+  type AuthDecision,
+  type AuthQuestion,
+  type AuthRequest,
+  OPEN,
+  type Principal,
+} from './core/access/principal.ts';
+import { BrokerCore } from './core/broker-core.ts';
+import type { Channel, Client } from './core/delivery/client.ts';
 import type { DurableMetrics } from './core/durable/consumers.ts';
-import { Action, type BrokerMetrics, type Link, type Peer } from './core/output.ts';
+import type { BrokerMetrics } from './core/output.ts';
 import type { BrokerLimits } from './core/state.ts';
 import { MemoryStore } from './core/store/memory-store.ts';
 import type { StorePort } from './core/store-port.ts';
@@ -30,7 +40,14 @@ export interface BrokerSurroundings {
   readonly onFault?: (error: unknown) => void;
   /** What it stands on; whoever hands it in hears of its news and calls {@link BrokerService.hear}. Default: one in memory. */
   readonly store?: StorePort | undefined;
+  /** Finds out who clients are. Without, nobody is asked. */
+  readonly authenticate?: Authenticate | undefined;
+  /** Whom a client is taken for that shows no credentials, where others do; default null: nobody gets in so. */
+  readonly anonymous?: Principal | null | undefined;
 }
+
+/** Whose credentials these are. It settles within 10 s, or is not waited for; a rejection is a fault, and the client may try again. */
+export type Authenticate = (request: AuthRequest) => Promise<AuthDecision>;
 
 /** A broker for connections that someone else accepts. */
 export class BrokerService {
@@ -54,12 +71,26 @@ export class BrokerService {
   /** The timer of what the core wants to do next, and when that is. */
   private timer: TimerHandle | null = null;
   private timerMs = Number.POSITIVE_INFINITY;
+  private authenticate: Authenticate | undefined;
+  private readonly onFault: (error: unknown) => void;
+  private readonly driver: CoreDriver = {
+    authenticate: (client, question) => void this.findOut(client, question),
+  };
 
   constructor(
     limits: BrokerLimits = {},
-    { clock = systemClock, wallMs = Date.now, onFault, store = new MemoryStore() }: BrokerSurroundings = {},
+    {
+      clock = systemClock,
+      wallMs = Date.now,
+      onFault = ignore,
+      store = new MemoryStore(),
+      authenticate,
+      anonymous = null,
+    }: BrokerSurroundings = {},
   ) {
     this.core = new BrokerCore(limits, onFault, store);
+    this.onFault = onFault;
+    this.setAccess(authenticate, anonymous);
     this.store = store;
     this.clock = clock;
     this.wallMs = wallMs;
@@ -69,7 +100,10 @@ export class BrokerService {
   }
 
   /** Takes `connection` over, until it closes. */
-  serve(connection: MessageConnection): void {
+  serve(
+    connection: MessageConnection,
+    facts: ConnectionFacts = connection.facts ?? UNKNOWN_CONNECTION,
+  ): void {
     if (this.draining) {
       connection.destroy(ReasonCode.SHUTTING_DOWN, reasonCodeName(ReasonCode.SHUTTING_DOWN));
       return;
@@ -77,7 +111,7 @@ export class BrokerService {
     const { core } = this;
     this.advance();
     const client = core.connected(
-      new ClientConnection(connection, (lane, stream) => this.attach(lane, stream)),
+      new ClientConnection(connection, facts, (lane, stream) => this.attach(lane, stream)),
     );
     this.connections++;
     this.tickLater();
@@ -97,6 +131,12 @@ export class BrokerService {
       core.disconnected(client);
       this.turn();
     });
+  }
+
+  /** Who is asked from now on who clients are, and whom those are taken for who show nothing. Without `authenticate` nobody is asked. */
+  setAccess(authenticate: Authenticate | undefined, anonymous: Principal | null): void {
+    this.authenticate = authenticate;
+    this.core.admission.policy = authenticate === undefined ? OPEN : { authenticates: true, anonymous };
   }
 
   metrics(): BrokerMetrics {
@@ -132,6 +172,20 @@ export class BrokerService {
     this.turn();
   }
 
+  private async findOut(client: Client, { number, ...question }: AuthQuestion): Promise<void> {
+    let decision: AuthDecision = { code: ReasonCode.BUSY, reason: 'It cannot be found out now. Try again.' };
+    try {
+      const facts = client.peer.facts ?? UNKNOWN_CONNECTION;
+      const { authenticate } = this;
+      if (authenticate !== undefined) decision = await authenticate({ ...question, facts });
+    } catch (error) {
+      this.onFault(error);
+    }
+    this.advance();
+    this.core.admission.decide(number, decision);
+    this.turn();
+  }
+
   /** Nothing waits to be stored: publishers are told of everything that they published. */
   private get isStored(): boolean {
     return this.store.logs.every(({ head, synced }) => head === synced);
@@ -142,7 +196,7 @@ export class BrokerService {
     if (this.inTurn) return;
     this.inTurn = true;
     try {
-      carryOut(this.core);
+      carryOut(this.core, this.driver);
     } finally {
       this.inTurn = false;
     }
@@ -239,201 +293,6 @@ export class BrokerService {
   }
 }
 
-/** A stream on which effects are carried out. */
-export interface CarryingLink extends Link {
-  /** Takes `bytes` as one message and may keep them. False: enough for now; the core is told when it has drained. */
-  send(bytes: Uint8Array): boolean;
-  /** The same for a message that lives for so long (0: for ever), and may be lost if it is best effort. */
-  sendFor(bytes: Uint8Array, lifetimeMs: number, isBestEffort: boolean): boolean;
-  limit(bytes: number): void;
-  pause(): void;
-  resume(): void;
-  end(): void;
-  reset(code: number): void;
-}
-
-/** A connection on which effects are carried out. */
-export interface CarryingPeer extends Peer {
-  /** Opens a stream for `lane`, which the core is told of. */
-  open(lane: Channel): void;
-  close(code: number): void;
-}
-
-/**
- * Does everything that the core says, on its streams and connections, which are {@link CarryingLink}s and {@link CarryingPeer}s. What fails is the fault of
- * the client for whom it was done. [BRK-40]
- */
-export function carryOut(core: BrokerCore): void {
-  for (let effect = core.poll(); effect !== null; effect = core.poll()) {
-    const { channel, client } = effect;
-    try {
-      if (client !== null) (client.peer as CarryingPeer).close(effect.value);
-      else if (channel !== null && !channel.client.closed) carryOutOn(channel, effect, core);
-    } catch (error) {
-      const failed = client ?? channel?.client;
-      if (failed !== undefined) core.failed(failed, error);
-    }
-  }
-}
-
-function carryOutOn(channel: Channel, effect: BrokerEffect, core: BrokerCore): void {
-  const link = channel.link as CarryingLink;
-  switch (effect.action) {
-    case Action.SEND:
-    case Action.SEND_BEST_EFFORT: {
-      const { bytes, value } = effect;
-      const isPlain = value === 0 && effect.action === Action.SEND;
-      const writable = isPlain
-        ? link.send(bytes)
-        : link.sendFor(bytes, value, effect.action === Action.SEND_BEST_EFFORT);
-      if (!writable || bytes.length >= ACCOUNTED_BYTES_MIN) core.sent(channel, writable);
-      break;
-    }
-    case Action.LIMIT:
-      link.limit(effect.value);
-      break;
-    case Action.PAUSE:
-      link.pause();
-      break;
-    case Action.RESUME:
-      link.resume();
-      break;
-    case Action.END:
-      link.end();
-      break;
-    case Action.RESET:
-      link.reset(effect.value);
-      break;
-    case Action.OPEN:
-      (channel.client.peer as CarryingPeer).open(channel);
-      break;
-  }
-}
-
-/** A stream of the transport. None of its methods throws when it is gone: the core hears of that by the stream's own events. */
-export class StreamLink implements CarryingLink {
-  readonly id: number;
-  readonly priority: number;
-  readonly messageBytesMax: number;
-  private readonly stream: MessageStream;
-  private paused = false;
-
-  constructor(stream: MessageStream) {
-    this.stream = stream;
-    this.id = stream.id;
-    this.messageBytesMax = stream.messageBytesMax;
-    this.priority = STREAM_PRIORITIES.indexOf(stream.priority);
-  }
-
-  get queuedBytes(): number {
-    return this.stream.queuedBytes;
-  }
-
-  get roomBytes(): number {
-    return this.stream.highWaterMark - this.stream.queuedBytes;
-  }
-
-  limit(bytes: number): void {
-    this.stream.highWaterMark = bytes;
-  }
-
-  send(bytes: Uint8Array): boolean {
-    try {
-      return sendCommand(this.stream, bytes, bytes.length >= TRANSFER_BYTES_MIN); // [BRK-7] large ones without a copy
-    } catch {
-      return false; // closed
-    }
-  }
-
-  sendFor(bytes: Uint8Array, lifetimeMs: number, isBestEffort: boolean): boolean {
-    const delivery = isBestEffort ? 'bestEffort' : 'reliable';
-    try {
-      return isCompressed(bytes)
-        ? this.stream.send(bytes, { delivery, lifetimeMs, compression: false })
-        : this.stream.send(bytes, { delivery, lifetimeMs });
-    } catch {
-      return false; // closed
-    }
-  }
-
-  pause(): void {
-    this.paused = true;
-    this.stream.pause();
-  }
-
-  /** Resumes when the turn is over: what then comes is another one. */
-  resume(): void {
-    this.paused = false;
-    queueMicrotask(() => {
-      if (!this.paused) this.stream.resume();
-    });
-  }
-
-  end(): void {
-    try {
-      this.stream.end();
-    } catch {
-      // closed already
-    }
-  }
-
-  reset(code: number): void {
-    this.stream.reset(code);
-  }
-}
-
-/** A connection of the transport. */
-class ClientConnection implements CarryingPeer {
-  private readonly connection: MessageConnection;
-  private readonly attach: (lane: Channel, stream: MessageStream | null) => void;
-
-  constructor(connection: MessageConnection, attach: (lane: Channel, stream: MessageStream | null) => void) {
-    this.connection = connection;
-    this.attach = attach;
-  }
-
-  get openableStreams(): number {
-    return this.connection.openableStreams;
-  }
-
-  open(lane: Channel): void {
-    let stream: MessageStream | null = null;
-    try {
-      stream = this.connection.openStream({
-        label: STREAM_LABEL,
-        priority: STREAM_PRIORITIES[lane.priority],
-        delivery: 'reliable',
-        ordered: true,
-      });
-    } catch {
-      // it closes
-    }
-    this.attach(lane, stream);
-  }
-
-  close(code: number): void {
-    this.connection.destroy(code, reasonCodeName(code));
-  }
-}
-
-/** The stream of a lane that could not be opened any more. */
-const NOWHERE: CarryingLink = {
-  id: -1,
-  priority: 0,
-  messageBytesMax: 0,
-  queuedBytes: 0,
-  roomBytes: 0,
-  send: () => false,
-  sendFor: () => false,
-  limit: ignore,
-  pause: ignore,
-  resume: ignore,
-  end: ignore,
-  reset: ignore,
-};
-
 function ignore(): void {}
 
 const TICK_MS_MAX = 1_000;
-/** Below this a copy is cheaper than keeping hold of the bytes. */
-const TRANSFER_BYTES_MIN = 4_096;

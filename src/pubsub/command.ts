@@ -147,6 +147,8 @@ export const ReasonCode = {
   EPOCH_MISMATCH: 0x18,
   LIMITED: 0x19,
   SESSION_REQUIRED: 0x1a,
+  TOKEN_EXPIRED: 0x1b,
+  KICKED: 0x1c,
 } as const;
 export type ReasonCode = (typeof ReasonCode)[keyof typeof ReasonCode];
 

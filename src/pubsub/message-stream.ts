@@ -60,8 +60,37 @@ export function sendCommand(stream: MessageStream, command: Uint8Array, isGivenA
 export const STREAM_PRIORITIES = ['system', 'media', 'chat', 'bulk'] as const;
 export type StreamPriority = (typeof STREAM_PRIORITIES)[number];
 
+/** Figures of the link below a connection. */
+export interface LinkFigures {
+  readonly rttMs: number;
+  /** Share of the packets sent that were lost. */
+  readonly lossRate: number;
+  /** Packets of the peer that repairs have brought back. */
+  readonly recovered: number;
+  readonly bytesIn: number;
+  readonly bytesOut: number;
+}
+
+/** By which way somebody has come to a broker. */
+export type Door = 'native' | 'http' | 'websocket' | 'sse';
+
+/** What is known of a connection beside its streams. */
+export interface ConnectionFacts {
+  readonly door: Door;
+  /** Of the peer; it may change. */
+  readonly address: string;
+  /** Whether what is above a rate waits, or is refused, for those who cannot be made to wait. */
+  readonly overLimit: 'wait' | 'refuse';
+  /** A secret of this connection alone, for what is to be bound to it; null where it has none. */
+  exporter(label: string, context: Uint8Array, length: number): Uint8Array | null;
+  /** Null: there is no link, or it is not known. */
+  link(): LinkFigures | null;
+}
+
 /** A connection of the transport, as broker and client use it. */
 export interface MessageConnection {
+  /** Without: a native one of which nothing is known. */
+  readonly facts?: ConnectionFacts;
   /** Streams that can be opened without waiting until the peer allows more. */
   readonly openableStreams: number;
   openStream(options: {

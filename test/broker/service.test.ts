@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { BrokerService, StreamLink } from '../../src/broker/service.ts';
+import { StreamLink } from '../../src/broker/carrying.ts';
+import { BrokerService } from '../../src/broker/service.ts';
 import {
   encodeSubscribe,
   publishPrefix,

@@ -8,6 +8,7 @@
 import { assert } from '../../base/errors.ts';
 import { Command, encodePlain, HEADER_BYTES, ReasonCode } from '../../pubsub/command.ts';
 import { NoticeCode } from '../../pubsub/session-commands.ts';
+import type { Admission } from './access/admission.ts';
 import { type Channel, type Client, Role } from './delivery/client.ts';
 import type { DurableMetrics } from './durable/consumers.ts';
 import { ack, nack } from './handlers/ack.ts';
@@ -107,6 +108,11 @@ export class BrokerCore implements StoreEvents {
   /** A client has connected. */
   connected(peer: Peer): Client {
     return this.state.connect(peer);
+  }
+
+  /** Who clients are, and what they may do. */
+  get admission(): Admission {
+    return this.state.admission;
   }
 
   /** A client has opened a stream. */

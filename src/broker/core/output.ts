@@ -5,6 +5,8 @@
 
 import { NO_BYTES } from '../../base/bytes.ts';
 import { Ring } from '../../base/ring.ts';
+import type { ConnectionFacts } from '../../pubsub/message-stream.ts';
+import type { AuthQuestion } from './access/principal.ts';
 
 /** A stream of a client, as its transport tells of it. */
 export interface Link {
@@ -24,6 +26,8 @@ export interface Link {
 export interface Peer {
   /** Streams that can be opened to the client without waiting until it allows more. */
   readonly openableStreams: number;
+  /** Without: nothing is known of it. */
+  readonly facts?: ConnectionFacts;
 }
 
 /** What is to be done. */
@@ -45,6 +49,8 @@ export const Action = {
   CLOSE: 7,
   /** As SEND, but the message is not sent again when it is lost. */
   SEND_BEST_EFFORT: 8,
+  /** Find out who the client is, as `subject` asks, and tell `BrokerCore.authenticated`. */
+  AUTHENTICATE: 9,
 } as const;
 export type Action = (typeof Action)[keyof typeof Action];
 
@@ -57,6 +63,7 @@ export class Effect<Channel, Client> {
   client: Client | null = null;
   bytes: Uint8Array = NO_BYTES;
   value = 0;
+  subject: AuthQuestion | null = null;
 }
 
 /** Effects in the order in which they are to be carried out, and streams that may have more to send when those are. */
@@ -81,6 +88,12 @@ export class Output<Channel, Client> {
     const effect = this.next(Action.CLOSE, null);
     effect.client = client;
     effect.value = code;
+  }
+
+  ask(client: Client, question: AuthQuestion): void {
+    const effect = this.next(Action.AUTHENTICATE, null);
+    effect.client = client;
+    effect.subject = question;
   }
 
   /** The next effect, or null when all were taken. */
@@ -119,6 +132,7 @@ export class Output<Channel, Client> {
       effects[i].channel = null;
       effects[i].client = null;
       effects[i].bytes = NO_BYTES;
+      effects[i].subject = null;
     }
     this.count = 0;
     this.taken = 0;

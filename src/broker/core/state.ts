@@ -18,6 +18,7 @@ import { Router } from '../../pubsub/router.ts';
 import type { NoticeCode } from '../../pubsub/session-commands.ts';
 import type { SubscribeOptionValues } from '../../pubsub/subscribe-options.ts';
 import { isShared } from '../../pubsub/topic.ts';
+import { Admission } from './access/admission.ts';
 import { type BrokerOutput, Channel, Client, Role } from './delivery/client.ts';
 import { Conflation } from './delivery/conflation.ts';
 import type { QueueBudget, QueuePolicy } from './delivery/delivery-queue.ts';
@@ -128,6 +129,7 @@ export class BrokerState {
   readonly publishers: Publishers;
   readonly messageIds = new MessageIds();
   readonly notices = new Notices(this);
+  readonly admission = new Admission(this);
   shuttingDown = false;
   /** By each of their streams. */
   private readonly subscriptions = new Map<Channel, Subscription>();
@@ -194,12 +196,14 @@ export class BrokerState {
   connect(peer: Peer): Client {
     const client = new Client(peer, this.limits.queueBytesPerClientMax, this.budget);
     this.clients.set(client, new Session(client));
+    this.admission.connected(client);
     return client;
   }
 
   /** The connection is gone, or is closed by the broker: so is everything on it. */
   disconnect(client: Client): void {
     client.closed = true;
+    this.admission.disconnected(client);
     for (const channel of client.channels) {
       try {
         this.close(channel);
@@ -292,6 +296,10 @@ export class BrokerState {
     if (channel.role === role) return true;
     if (channel.role !== Role.UNDECIDED) {
       this.fail(channel.client, ReasonCode.WRONG_STREAM);
+      return false;
+    }
+    if (role !== Role.CONTROL && channel.client.principal === null) {
+      this.fail(channel.client, ReasonCode.NOT_AUTHORIZED); // [BRK-111] nothing is done for somebody who is not known
       return false;
     }
     channel.role = role;

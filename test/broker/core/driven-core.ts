@@ -1,12 +1,24 @@
+import { type CoreDriver, carryOut } from '../../../src/broker/carrying.ts';
+import type { AuthDecision, AuthQuestion } from '../../../src/broker/core/access/principal.ts';
 import { BrokerCore } from '../../../src/broker/core/broker-core.ts';
 import type { Channel, Client } from '../../../src/broker/core/delivery/client.ts';
 import type { Link } from '../../../src/broker/core/output.ts';
-import { carryOut } from '../../../src/broker/service.ts';
 
 /** The core with what its driver does after each report: whatever it says is carried out, on streams and connections of the test's own. */
 export class DrivenCore extends BrokerCore {
+  /** What it wants to know of clients. */
+  readonly questions: AuthQuestion[] = [];
   private inTurn = false;
   private timeMs = 0;
+  private readonly driver: CoreDriver = {
+    authenticate: (_client, question) => void this.questions.push(question),
+  };
+
+  /** The answer to the question that was asked first. */
+  answer(decision: AuthDecision): void {
+    const { number = 0 } = this.questions.shift() ?? {};
+    this.turn(() => this.admission.decide(number, decision));
+  }
 
   override advance(nowMs: number, wallMs: number): void {
     this.turn(() => super.advance(nowMs, wallMs));
@@ -55,7 +67,7 @@ export class DrivenCore extends BrokerCore {
     const result = report();
     if (this.inTurn) return result;
     this.inTurn = true;
-    carryOut(this);
+    carryOut(this, this.driver);
     this.inTurn = false;
     return result;
   }

@@ -1,6 +1,6 @@
+import type { CarryingLink, CarryingPeer } from '../../../src/broker/carrying.ts';
 import type { BrokerCore } from '../../../src/broker/core/broker-core.ts';
 import type { Channel } from '../../../src/broker/core/delivery/client.ts';
-import type { CarryingLink, CarryingPeer } from '../../../src/broker/service.ts';
 import { type SlowCommand, slowDecode } from '../../pubsub/slow-command.ts';
 
 /** A stream whose transport takes `mark` messages before it says enough, and gives them on only when told. */

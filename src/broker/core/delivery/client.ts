@@ -20,6 +20,7 @@ import {
   topicEndOf,
 } from '../../../pubsub/command.ts';
 import { classOf, DeliveryClass } from '../../../pubsub/properties.ts';
+import type { Principal } from '../access/principal.ts';
 import {
   Action,
   type BrokerCounters,
@@ -78,6 +79,8 @@ export class Client {
   greeted = false;
   /** Where it has, and where it is told what is about the whole connection. [BRK-50] */
   control: Channel | null = null;
+  /** Whose connection it is; null as long as that is not known. [BRK-111] */
+  principal: Principal | null = null;
   private readonly bytesMax: number;
 
   /** @param bytesMax - charged bytes at which all queues of the client are full, and bytes that its transport may hold [BRK-38] */

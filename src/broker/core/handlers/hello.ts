@@ -9,13 +9,15 @@ import {
   encodeWelcome,
   type Hello,
 } from '../../../pubsub/session-commands.ts';
+import type { Proof } from '../access/admission.ts';
+import { type AuthDecision, EVERYONE, type Principal, sameOwner } from '../access/principal.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import { codeOfFault } from '../publishing/publishers.ts';
 import { TOPIC_ALIASES_MAX } from '../publishing/topic-aliases.ts';
 import { type Session, SessionState } from '../session/session.ts';
 import type { BrokerState } from '../state.ts';
 
-/** The session goes on, or begins; whoever had it until now is told and closed. [BRK-33, BRK-50, BRK-52] */
+/** Finds out who the client is, and lets it in or turns it away. [BRK-33, BRK-111] */
 export function hello(broker: BrokerState, channel: Channel, message: Uint8Array): void {
   if (!broker.takeRole(channel, Role.CONTROL)) return;
   const { id } = broker.reader;
@@ -29,7 +31,78 @@ export function hello(broker: BrokerState, channel: Channel, message: Uint8Array
     refuse(broker, channel, id, fault);
     return;
   }
-  channel.client.greeted = true;
+  const { client } = channel;
+  const { admission } = broker;
+  client.greeted = true;
+  const { method, credentials, session } = asked;
+  whenDecided(broker, channel, { method, credentials, session, renews: null }, (decision) => {
+    if ('principal' in decision) begin(broker, channel, id, asked, decision.principal);
+    else {
+      refuse(broker, channel, id, decision.code, decision.reason);
+      admission.turnAway(client, decision.code);
+    }
+  });
+}
+
+/** New credentials of the same principal take the place of those that it has. [BRK-36, BRK-112] */
+export function renew(broker: BrokerState, channel: Channel, message: Uint8Array): void {
+  if (!takeControl(broker, channel)) return;
+  const { id } = broker.reader;
+  const renewal = decodeRenew(message);
+  if (renewal === null) {
+    broker.fail(channel.client, ReasonCode.COMMAND_ENCODING_ERROR);
+    return;
+  }
+  const { client } = channel;
+  const { admission } = broker;
+  const renews = client.principal as Principal;
+  const session = broker.sessionOf(channel).name ?? '';
+  whenDecided(broker, channel, { ...renewal, session, renews }, (decision) => {
+    if (!('principal' in decision)) refuse(broker, channel, id, decision.code, decision.reason);
+    else if (!sameOwner(decision.principal, renews)) broker.fail(client, ReasonCode.NOT_AUTHORIZED);
+    else {
+      admission.admit(client, decision.principal);
+      const msLeft = admission.msLeft(decision.principal);
+      if (!channel.closed) channel.delivery.answer(encodeRenewed(id, msLeft));
+    }
+  });
+}
+
+/** Calls `act` with whom the client is, at once where nobody has to be asked. Until then the stream is not read. */
+function whenDecided(
+  { admission }: BrokerState,
+  channel: Channel,
+  proof: Proof,
+  act: (decision: AuthDecision) => void,
+): void {
+  const known = admission.decisionOn(proof);
+  if (known !== null) {
+    act(known);
+    return;
+  }
+  if (proof.renews === null) admission.suspend(channel.client);
+  channel.hold();
+  admission.ask(channel.client, proof, (decision) => {
+    channel.release();
+    act(decision);
+  });
+}
+
+/** The session goes on, or begins; whoever had it until now is told and closed. [BRK-50, BRK-52] */
+function begin(broker: BrokerState, channel: Channel, id: number, asked: Hello, principal: Principal): void {
+  const { client } = channel;
+  const isNew = asked.session !== '' && broker.sessions.find(asked.session) === undefined;
+  if (isNew && broker.sessions.isFull) {
+    client.greeted = false;
+    refuse(broker, channel, id, ReasonCode.LIMITED); // [BRK-56] no more than the broker allows
+    return;
+  }
+  if (principal.session !== null && asked.session !== '' && asked.session !== principal.session) {
+    refuse(broker, channel, id, ReasonCode.NOT_AUTHORIZED, OTHER_SESSION);
+    broker.admission.turnAway(client, ReasonCode.NOT_AUTHORIZED);
+    return;
+  }
+  broker.admission.admit(client, principal);
   const isPresent = asked.session !== '' && enter(broker, channel, asked);
   const session = broker.sessionOf(channel);
   // What it says of ids and of the session has to be true after a crash, too. [BRK-55]
@@ -40,23 +113,30 @@ export function hello(broker: BrokerState, channel: Channel, message: Uint8Array
   else broker.storedAnswers.whenSafe(send, (fault) => refuse(broker, channel, id, codeOfFault(fault)));
 }
 
-/** This broker asks for no credentials, so those that it is given are good without end. [BRK-36] */
-export function renew(broker: BrokerState, channel: Channel, message: Uint8Array): void {
-  if (!broker.takeRole(channel, Role.CONTROL)) return;
-  if (decodeRenew(message) === null) broker.fail(channel.client, ReasonCode.COMMAND_ENCODING_ERROR);
-  else channel.delivery.answer(encodeRenewed(broker.reader.id, 0));
-}
-
 /** The client does not come back: its session ends with the connection. [BRK-57] */
 export function leave(broker: BrokerState, channel: Channel): void {
-  if (broker.takeRole(channel, Role.CONTROL)) broker.sessionOf(channel).expiryMs = 0;
+  if (takeControl(broker, channel)) broker.sessionOf(channel).expiryMs = 0;
+}
+
+/** For a command of a control stream other than HELLO: false where nobody knows yet who its client is, which is closed then. [BRK-111] */
+export function takeControl(broker: BrokerState, channel: Channel): boolean {
+  if (!broker.takeRole(channel, Role.CONTROL)) return false;
+  if (channel.client.principal !== null) return true;
+  broker.fail(channel.client, ReasonCode.NOT_AUTHORIZED);
+  return false;
 }
 
 /** Refuses a request of a control stream. */
-export function refuse(broker: BrokerState, channel: Channel, id: number, code: ReasonCode): void {
+export function refuse(
+  broker: BrokerState,
+  channel: Channel,
+  id: number,
+  code: ReasonCode,
+  reason = REASONS[code] ?? '',
+): void {
   if (channel.closed) return;
   broker.counters.requestsRefused++;
-  channel.delivery.answer(encodeRefused(id, code, REASONS[code] ?? '', channel.link.messageBytesMax));
+  channel.delivery.answer(encodeRefused(id, code, reason, channel.link.messageBytesMax));
 }
 
 function faultOf(broker: BrokerState, channel: Channel, asked: Hello): ReasonCode {
@@ -68,11 +148,7 @@ function faultOf(broker: BrokerState, channel: Channel, asked: Hello): ReasonCod
   for (const other of client.channels) {
     if (other !== channel && other.role !== Role.UNDECIDED) return ReasonCode.CONTRADICTION;
   }
-  const isNew = asked.session !== '' && broker.sessions.find(asked.session) === undefined;
-  return isNew && broker.sessions.isFull
-    ? // [BRK-56] no more than the broker allows
-      ReasonCode.LIMITED
-    : ReasonCode.NO_ERROR;
+  return ReasonCode.NO_ERROR;
 }
 
 /** Makes the session of that name the connection's. True: it was there before. */
@@ -113,11 +189,12 @@ function welcome(
       messageBytesMax: COMMAND_BYTES_MAX,
       filtersMax: broker.limits.filtersPerClientMax,
       serverTimeMs: broker.wallMs,
-      credentialsMs: 0,
+      credentialsMs: broker.admission.msLeft(channel.client.principal ?? EVERYONE),
     }),
   );
 }
 
+const OTHER_SESSION = 'These credentials are for another session.';
 const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.UNSUPPORTED]: 'This broker speaks version 1.',
   [ReasonCode.CONTRADICTION]: 'HELLO is the first command of a connection, and comes once.',

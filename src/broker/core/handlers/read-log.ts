@@ -7,9 +7,9 @@ import { isShared, sharedFilter, topicFault } from '../../../pubsub/topic.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { Consumer } from '../durable/consumer.ts';
 import { consumerOptions } from '../durable/consumer-options.ts';
-import { logOfFilter } from '../durable/log-of-filter.ts';
 import type { LogFeed } from '../durable/reader.ts';
 import { LastPerTopicSearch, LastSearch, TimeSearch } from '../durable/start.ts';
+import { logOfFilter } from '../publishing/log-routing.ts';
 import type { BrokerState } from '../state.ts';
 
 export interface ReadRequest {

@@ -17,15 +17,15 @@ import {
   propertiesBut,
 } from '../../../pubsub/properties.ts';
 import { decodeName, topicFault } from '../../../pubsub/topic.ts';
-import { type Channel, Role } from '../delivery/client.ts';
+import type { Channel } from '../delivery/client.ts';
 import { isReservedName, keyOfMessage } from '../publishing/message-ids.ts';
 import { codeOfFault } from '../publishing/publishers.ts';
 import type { BrokerState } from '../state.ts';
-import { refuse } from './hello.ts';
+import { refuse, takeControl } from './hello.ts';
 
 /** Keeps the will of the session, in the place of an earlier one, or takes it back. [BRK-100] */
 export function will(broker: BrokerState, channel: Channel, message: Uint8Array): void {
-  if (!broker.takeRole(channel, Role.CONTROL)) return;
+  if (!takeControl(broker, channel)) return;
   const { id } = broker.reader;
   const code = keep(broker, channel, message);
   if (code === ReasonCode.TOPIC_INVALID) {

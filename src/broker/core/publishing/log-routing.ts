@@ -1,5 +1,6 @@
-/** Which log a topic belongs to: the first whose filters match it, else the default one. */
+/** Which log a topic belongs to: the first whose filters match it, else the default one; and which one a filter reads. */
 
+import { covers, levelsOf, meets } from '../../../pubsub/filters.ts';
 import { SubscriptionTrie } from '../../../pubsub/router.ts';
 import { TopicTable } from '../../../pubsub/topic.ts';
 import type { LogPort } from '../store-port.ts';
@@ -43,6 +44,22 @@ export class LogRouting {
     this.found.store(bytes, start, end, log);
     return log;
   }
+}
+
+/**
+ * The log that has all messages that `filter` matches: the first with a filter that covers it, else the default one. Null where some of them are in one log and some in another.
+ * [BRK-60]
+ *
+ * @param logs - the default log first
+ */
+export function logOfFilter(logs: readonly LogPort[], filter: string): LogPort | null {
+  const levels = levelsOf(filter);
+  for (let i = 1; i < logs.length; i++) {
+    const theirs = logs[i].filters.map(levelsOf);
+    if (theirs.some((theirLevels) => covers(theirLevels, levels))) return logs[i];
+    if (theirs.some((theirLevels) => meets(theirLevels, levels))) return null;
+  }
+  return logs[0];
 }
 
 /** Topics whose log is remembered, a power of two. */

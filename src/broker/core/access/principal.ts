@@ -1,0 +1,88 @@
+/** Who a client is to the broker, and what it may do: decided outside the core, by whatever proves identities there, and kept by it. [BRK-110] */
+
+import type { ReasonCode } from '../../../pubsub/command.ts';
+import type { ConnectionFacts } from '../../../pubsub/message-stream.ts';
+import type { AuthMethod } from '../../../pubsub/session-commands.ts';
+import type { Access } from './access.ts';
+
+/** How somebody was recognized. */
+export type PrincipalKind = 'anonymous' | 'identity' | 'apiKey' | 'jwt';
+
+/** What is remembered of somebody who is not connected: whose a session or a durable subscription is. */
+export interface PrincipalId {
+  /** What `${client}` stands for; shown and audited. Empty: nobody in particular. */
+  readonly name: string;
+  readonly kind: PrincipalKind;
+  /** The fingerprint, the id of the key, `jti` or `sub` of the token: what a revocation names. */
+  readonly id: string;
+}
+
+export interface Principal extends PrincipalId {
+  /** Null: everything, for where no authentication is configured. */
+  readonly access: Access | null;
+  readonly limits: ClientLimits;
+  /** Wall clock, ms, when its credentials are worth nothing any more; 0: never. */
+  readonly expiresAt: number;
+  /** The only session name that it may take; null: any. */
+  readonly session: string | null;
+}
+
+/** The bounds of one principal, over all its connections; where nobody is named, of all those of one address. What is left out has no bound but the broker's. [BRK-120] */
+export interface ClientLimits {
+  readonly connectionsMax?: number | undefined;
+  /** Filters that all its connections hold together. */
+  readonly subscriptionsMax?: number | undefined;
+  /** Messages a second that it may publish, and how many of them at once; default for as many as a second allows. */
+  readonly publishRate?: number | undefined;
+  readonly publishBurst?: number | undefined;
+  /** Bytes of these messages. */
+  readonly byteRate?: number | undefined;
+  readonly byteBurst?: number | undefined;
+}
+
+/** What a broker asks of those who connect. */
+export interface AccessPolicy {
+  /** Credentials are looked at. */
+  readonly authenticates: boolean;
+  /** Whom somebody is taken for who gives none; null: nobody gets in so. */
+  readonly anonymous: Principal | null;
+}
+
+/** What the core asks about a client that shows credentials. */
+export interface AuthQuestion {
+  /** By which the answer names it. */
+  readonly number: number;
+  readonly method: AuthMethod;
+  readonly credentials: Uint8Array;
+  /** The session that it asks for; empty: none. */
+  readonly session: string;
+  /** Whom the connection belongs to that renews its credentials; null where it begins. */
+  readonly renews: Principal | null;
+}
+
+/** The same as whoever authenticates gets it, with what is known of the connection. */
+export interface AuthRequest extends Omit<AuthQuestion, 'number'> {
+  readonly facts: ConnectionFacts;
+}
+
+export type AuthDecision =
+  | { readonly principal: Principal }
+  | { readonly code: ReasonCode; readonly reason: string };
+
+/** Whoever connects where no authentication is configured. */
+export const EVERYONE: Principal = {
+  name: '',
+  kind: 'anonymous',
+  id: '',
+  access: null,
+  limits: {},
+  expiresAt: 0,
+  session: null,
+};
+
+/** A broker that asks nobody who they are. */
+export const OPEN: AccessPolicy = { authenticates: false, anonymous: EVERYONE };
+
+export function sameOwner(a: PrincipalId, b: PrincipalId): boolean {
+  return a.name === b.name && (a.kind === 'anonymous') === (b.kind === 'anonymous');
+}
