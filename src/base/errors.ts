@@ -56,6 +56,7 @@ export type JspErrorCode =
   | 'ERR_JSP_STORE_IN_USE'
   | 'ERR_JSP_STORE_DIRECTORY'
   | 'ERR_JSP_STORE_VERSION'
+  | 'ERR_JSP_CONFIG'
   | 'ERR_JSP_FILES'
   | 'ERR_JSP_MONITOR';
 

@@ -98,7 +98,7 @@ function shown(value: unknown): string {
 }
 
 /** The name of the table that begins with `name` or takes the fewest changes to get to from it; case does not count. */
-function nearest(name: string, table: object): string {
+export function nearest(name: string, table: object): string {
   let best = '';
   let bestDistance = Number.POSITIVE_INFINITY;
   const wrong = name.slice(0, SHOWN_CHARACTERS_MAX).toLowerCase();
