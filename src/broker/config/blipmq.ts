@@ -34,12 +34,17 @@ const KEYS: Readonly<Record<string, Readonly<Record<string, ForeignName>>>> = {
     max_batch_bytes: { note: 'what is ready at the same moment goes out together, by the congestion window' },
     flush_interval_ms: { note: 'nothing waits for a flush' },
     fanout_shards: { note: 'fan-out is no work for several threads here' },
-    default_ttl_ms: { note: 'publishers say how long a message lives: "jsp pub --ttl", or the option ttlMs of publish' },
+    default_ttl_ms: {
+      note: 'publishers say how long a message lives: "jsp pub --ttl", or the option ttlMs of publish',
+    },
   },
 };
 
 const TABLES: Readonly<Record<string, ForeignName>> = {
-  server: { fault: 'there is no such table; BlipMQ\'s is [broker] here, bind_addr its host and port, and max_connections stands in [limits]' },
+  server: {
+    fault:
+      "there is no such table; BlipMQ's is [broker] here, bind_addr its host and port, and max_connections stands in [limits]",
+  },
   wal: { fault: "there is no such table; BlipMQ's is [store] here, with its directory" },
-  metrics: { fault: "there is no such table; metrics are at /metrics of [http] listen" },
+  metrics: { fault: 'there is no such table; metrics are at /metrics of [http] listen' },
 };

@@ -127,7 +127,8 @@ export function listOf<T>(kind: Kind<T>): Kind<readonly T[]> {
 /** A point in time, in ms since 1970: a date of TOML, with its zone. */
 export const instant: Kind<number> = {
   take(written) {
-    const ms = written instanceof Date ? written.getTime() : isText(written) ? Date.parse(written) : Number.NaN;
+    const ms =
+      written instanceof Date ? written.getTime() : isText(written) ? Date.parse(written) : Number.NaN;
     if (Number.isNaN(ms)) throw new Refused('a time such as 2027-01-01T00:00:00Z');
     return ms;
   },

@@ -7,11 +7,12 @@ import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { JspError } from '../../base/errors.ts';
 import { nearest } from '../../base/options.ts';
-import { foreignKey, foreignTable } from './blipmq.ts';
+import { type ForeignName, foreignKey, foreignTable } from './blipmq.ts';
 import { type Kind, Refused, type Written } from './kinds.ts';
 import {
   type Fields,
   isList,
+  isOptionalTable,
   isSetting,
   isTable,
   placedSettings,
@@ -20,7 +21,7 @@ import {
   type Table,
 } from './setting.ts';
 import { SETTINGS, type SettingValues } from './settings.ts';
-import { parseToml, TomlFault, type TomlTable, type TomlValue } from './toml.ts';
+import { parseToml, TomlFault, type TomlTable, type TomlValue, tomlKey } from './toml.ts';
 
 /** Where a configuration is written. */
 export interface ConfigSources {
@@ -65,13 +66,22 @@ export function loadConfig({ file, environment = {}, flags = new Map() }: Config
   const written = file === undefined ? new Map() : tomlOf(file);
   reading.overlay(environment, flags);
   const values = reading.table(SETTINGS, written, '') as SettingValues;
-  if (reading.faults.length > 0) throw new ConfigError(reading.faults);
+  if (reading.faults.length > 0) throw new ConfigError(reading.faults.sort(byLine));
   return { values, origins: reading.origins, notes: reading.notes };
+}
+
+/** As somebody reads the file from top to bottom. */
+function byLine(a: string, b: string): number {
+  const line = (fault: string) => Number(/^[^:]*:(\d+):/.exec(fault)?.[1] ?? 0);
+  return line(a) - line(b);
 }
 
 /** The variable that sets a place; tables that are the broker's own are not named twice. */
 export function variableOf(place: string): string {
-  return `${PREFIX}${place.replace(/^broker\./, '').replaceAll('.', '_').toUpperCase()}`;
+  return `${PREFIX}${place
+    .replace(/^broker\./, '')
+    .replaceAll('.', '_')
+    .toUpperCase()}`;
 }
 
 function tomlOf(file: string): TomlTable {
@@ -113,15 +123,13 @@ class Reading {
     this.folder = dirname(resolve(file));
   }
 
-  overlay(
-    environment: Readonly<Record<string, string | undefined>>,
-    flags: ReadonlyMap<string, Flag>,
-  ): void {
+  overlay(environment: Readonly<Record<string, string | undefined>>, flags: ReadonlyMap<string, Flag>): void {
     const settings = new Map([...placedSettings(SETTINGS)].map(({ place, setting }) => [place, setting]));
     const variables = new Map([...settings.keys()].map((place) => [variableOf(place), place]));
     const folder = process.cwd();
     for (const [name, text] of Object.entries(environment)) {
-      if (!name.startsWith(PREFIX) || text === undefined || text === '' || isOfKubernetes(name, text)) continue;
+      if (!name.startsWith(PREFIX) || text === undefined || text === '' || isOfKubernetes(name, text))
+        continue;
       const place = variables.get(name);
       if (place === undefined) {
         if (name !== CONFIG_VARIABLE) this.faults.push(noSuchVariable(name, variables));
@@ -144,8 +152,8 @@ class Reading {
 
   /** Values of a table whose place is `place`, `''` for the whole. */
   table({ fields }: Table, written: TomlTable, place: string): Record<string, unknown> {
-    for (const [key, value] of written) {
-      if (!Object.hasOwn(fields, key)) this.unknown(fields, place, key, value);
+    for (const key of written.keys()) {
+      if (!Object.hasOwn(fields, key)) this.unknown(fields, written, place, key);
     }
     const values: Record<string, unknown> = {};
     for (const [key, schema] of Object.entries(fields)) {
@@ -161,8 +169,15 @@ class Reading {
     if (isTable(schema)) {
       return this.table(schema, this.tableOf(value, `[${place}]`), place);
     }
+    if (isOptionalTable(schema)) {
+      const isGiven = [...this.given.keys()].some((each) => each.startsWith(`${place}.`));
+      if (value === undefined && !isGiven) return undefined;
+      if (value !== undefined) this.origins.set(place, this.at(value));
+      return this.table(schema.whenThere, this.tableOf(value, `[${place}]`), place);
+    }
     if (isList(schema)) {
       if (value === undefined) return [];
+      if (value.value instanceof Map) return [this.member(schema.each, value, `${place}[0]`)];
       if (!Array.isArray(value.value) || !value.value.every((each: TomlValue) => each.value instanceof Map)) {
         this.fault(value, `[${place}]: must be a list of tables: write [[${place}]] above each`);
         return [];
@@ -172,8 +187,9 @@ class Reading {
     }
     const tables: Record<string, unknown> = Object.create(null);
     for (const [name, each] of this.tableOf(value, `[${place}]`)) {
-      const own = this.tableOf(each, `[${place}.${name}]`);
-      tables[name] = this.member(schema.byName, { line: each.line, value: own }, `${place}.${name}`);
+      const ofName = `${place}.${tomlKey(name)}`;
+      const own = this.tableOf(each, `[${ofName}]`);
+      tables[name] = this.member(schema.byName, { line: each.line, value: own }, ofName);
     }
     return tables;
   }
@@ -230,47 +246,53 @@ class Reading {
     return new Map();
   }
 
-  private unknown(fields: Fields, place: string, key: string, value: TomlValue): void {
+  private unknown(fields: Fields, written: TomlTable, place: string, key: string): void {
+    const value = written.get(key) as TomlValue;
     const isTableName = place === '';
     const foreign = isTableName ? foreignTable(key) : foreignKey(place, key);
     if (foreign !== null) {
-      this.foreign(foreign, place, key, value);
+      this.foreign(foreign, written, place, key);
       return;
     }
     if (isTableName) {
       const isTable = value.value instanceof Map || Array.isArray(value.value);
       const elsewhere = isTable ? undefined : tableWith(key);
-      const hint = elsewhere === undefined ? `; the nearest is ${headOf(nearest(key, fields))}` : `; [${elsewhere}] has one`;
-      this.fault(value, isTable ? `[${key}]: there is no such table${hint}` : `${key}: there is no such key here${hint}`);
+      const hint =
+        elsewhere === undefined
+          ? `; the nearest is ${headOf(nearest(key, fields))}`
+          : `; [${elsewhere}] has one`;
+      this.fault(
+        value,
+        isTable ? `[${key}]: there is no such table${hint}` : `${key}: there is no such key here${hint}`,
+      );
       return;
     }
     const elsewhere = tableWith(key);
-    const hint = elsewhere === undefined ? `the nearest is ${nearest(key, fields)}` : `[${elsewhere}] has one`;
+    const hint =
+      elsewhere === undefined ? `the nearest is ${nearest(key, fields)}` : `[${elsewhere}] has one`;
     this.fault(value, `${headOf(place)} ${key}: there is no such key; ${hint}`);
   }
 
   /** Something of BlipMQ's: a name of one of our settings, or of nothing that can be set here. */
-  private foreign(
-    foreign: { readonly note: string } | { readonly key: string } | { readonly fault: string },
-    place: string,
-    key: string,
-    value: TomlValue,
-  ): void {
+  private foreign(foreign: ForeignName, written: TomlTable, place: string, key: string): void {
+    const value = written.get(key) as TomlValue;
     const name = place === '' ? `[${key}]` : `${headOf(place)} ${key}`;
     if ('fault' in foreign) this.fault(value, `${name}: ${foreign.fault}`);
-    else if ('note' in foreign) this.notes.push(`${this.at(value)}: ${name} of BlipMQ has no effect: ${foreign.note}`);
+    else if ('note' in foreign)
+      this.notes.push(`${this.at(value)}: ${name} of BlipMQ has no effect: ${foreign.note}`);
+    else if (written.has(foreign.key))
+      this.fault(value, `${name}: is BlipMQ's name of ${foreign.key}, which is there as well`);
     else this.alias(place, key, foreign.key, value);
   }
 
   private alias(place: string, key: string, ours: string, value: TomlValue): void {
-    const schema = (SETTINGS.fields as Fields)[place] as Table;
-    const { kind } = schema.fields[ours] as Setting<unknown>;
-    const taken = this.take(kind, this.ofFile(value), place, key);
+    const { fields } = (SETTINGS.fields as Fields)[place] as Table;
+    const { kind } = fields[ours] as Setting<unknown>;
+    const isRight = this.take(kind, this.ofFile(value), place, key) !== undefined;
     this.origins.delete(`${place}.${key}`);
-    if (taken === undefined) return;
     // The command line and the environment stay above it.
-    if (!this.given.has(`${place}.${ours}`))
-      this.given.set(`${place}.${ours}`, { ...this.ofFile(value), isOfFile: true });
+    if (isRight && !this.given.has(`${place}.${ours}`))
+      this.given.set(`${place}.${ours}`, this.ofFile(value));
   }
 
   private fault(value: TomlValue, message: string): void {
@@ -290,7 +312,9 @@ function plain({ value }: TomlValue): Written {
 
 /** The fixed table that has a setting of this name. */
 function tableWith(key: string): string | undefined {
-  return [...placedSettings(SETTINGS)].find(({ place }) => place.endsWith(`.${key}`))?.place.replace(/\.[^.]+$/, '');
+  return [...placedSettings(SETTINGS)]
+    .find(({ place }) => place.endsWith(`.${key}`))
+    ?.place.replace(/\.[^.]+$/, '');
 }
 
 /** How a table is named in messages: `[queues]`, `[[log]]`. */

@@ -1,8 +1,10 @@
 /** A configuration as a TOML file that says the same: each setting with its reason, its default and where its value was written. [CFG-4] */
 
+import { path } from './kinds.ts';
 import { type Config, variableOf } from './load.ts';
 import {
   isList,
+  isOptionalTable,
   isSetting,
   isTable,
   type NamedTables,
@@ -52,7 +54,9 @@ export function printedSettings({ values, origins }: Config): PrintedSetting[] {
 
 /** The value of a setting with a fixed place. */
 export function valueAt(values: object, place: string): unknown {
-  return place.split('.').reduce((value: unknown, key) => (value as Record<string, unknown>)[key], values);
+  return place
+    .split('.')
+    .reduce((value: unknown, key) => (value as Record<string, unknown> | undefined)?.[key], values);
 }
 
 type Origins = ReadonlyMap<string, string>;
@@ -60,6 +64,10 @@ type Origins = ReadonlyMap<string, string>;
 function print(schema: Schema, value: unknown, place: string, origins: Origins): string[] {
   if (isSetting(schema)) return printSetting(schema, value, place, origins);
   if (isTable(schema)) return printTable(schema, value as object, place, `[${headOf(place)}]`, origins);
+  if (isOptionalTable(schema)) {
+    if (value !== undefined) return print(schema.whenThere, value, place, origins);
+    return [...comment(schema.whenThere.about), ...quoted(schema.example)];
+  }
   return isList(schema)
     ? printList(schema, value as readonly object[], place, origins)
     : printNamed(schema, value as Record<string, object>, place, origins);
@@ -97,6 +105,8 @@ function printSetting(
   const source = origin === undefined ? usual : `${usual}; this is of ${origin}`;
   const lines = comment(`${reason} (${source}${reloads ? '; can be reloaded' : ''})`);
   if (value === undefined) return [...lines, `# ${key} = ${example}`];
+  // Written in a file it would mean another folder.
+  if (origin === undefined && kind === path) return [...lines, `# ${key} = ${path.show(value as string)}`];
   if (origin === undefined && example !== undefined) lines.push(`# ${key} = ${example}`);
   return [...lines, `${key} = ${kind.show(value as never)}`];
 }
@@ -108,10 +118,12 @@ function printList(
   origins: Origins,
 ): string[] {
   if (values.length === 0) return [...comment(each.about), ...quoted(example)];
-  return values.flatMap((value, i) => [
-    ...(i === 0 ? [] : ['']),
-    ...printTable(each, value, `${place}[${i}]`, `[[${headOf(place)}]]`, origins),
-  ]);
+  const head = `[[${headOf(place)}]]`;
+  return values.flatMap((value, i) =>
+    i === 0
+      ? printTable(each, value, `${place}[0]`, head, origins)
+      : ['', ...printAgain(each, value, `${place}[${i}]`, head, origins)],
+  );
 }
 
 function printNamed(
@@ -123,10 +135,40 @@ function printNamed(
   const names = Object.keys(values);
   if (names.length === 0) return [...comment(byName.about), ...quoted(example)];
   return names.flatMap((name, i) => {
-    const own = `${place}.${name}`;
-    const head = `[${headOf(place)}.${tomlKey(name)}]`;
-    return [...(i === 0 ? [] : ['']), ...printTable(byName, values[name], own, head, origins)];
+    const own = `${place}.${tomlKey(name)}`;
+    const head = `[${headOf(own)}]`;
+    return i === 0
+      ? printTable(byName, values[name], own, head, origins)
+      : ['', ...printAgain(byName, values[name], own, head, origins)];
   });
+}
+
+/** Another of the same kind, which needs no second explanation: what was written, and where. */
+function printAgain(
+  { fields }: Table,
+  values: object,
+  place: string,
+  head: string,
+  origins: Origins,
+): string[] {
+  const lines = [head];
+  const below: string[] = [];
+  for (const [key, schema] of Object.entries(fields)) {
+    const value = (values as Record<string, unknown>)[key];
+    const own = `${place}.${key}`;
+    const origin = origins.get(own);
+    if (isSetting(schema)) {
+      if (origin !== undefined && value !== undefined)
+        lines.push(`${tomlKey(key)} = ${schema.kind.show(value as never)} # ${origin}`);
+    } else if (isTable(schema)) {
+      const table = printAgain(schema, value as object, own, `[${headOf(own)}]`, origins);
+      if (table.length > 1) below.push('', ...table);
+    } else if (isList(schema)) {
+      for (const [i, each] of (value as object[]).entries())
+        below.push('', ...printAgain(schema.each, each, `${own}[${i}]`, `[[${headOf(own)}]]`, origins));
+    }
+  }
+  return [...lines, ...below];
 }
 
 /** The name of a table as TOML has it: without numbers, of which table of a list it is part of. */

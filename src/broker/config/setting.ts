@@ -26,7 +26,14 @@ export interface Table<F extends Fields = Fields> {
   readonly about: string;
 }
 
-/** `[[name]]`, as many as there are to be. */
+/** A table that means something by being there. */
+export interface OptionalTable<F extends Fields = Fields> {
+  readonly whenThere: Table<F>;
+  /** As it may stand in a file. */
+  readonly example: string;
+}
+
+/** `[[name]]`, as many as there are to be; or `[name]`, for one. */
 export interface TableList<F extends Fields = Fields> {
   readonly each: Table<F>;
   readonly reloads: boolean;
@@ -41,9 +48,10 @@ export interface NamedTables<F extends Fields = Fields> {
   readonly example: string;
 }
 
-export type Schema = Setting<unknown> | Table | TableList | NamedTables;
-// biome-ignore lint/suspicious/noExplicitAny: a setting is read and shown, so that its value's type stands on both sides
-export type Fields = { readonly [key: string]: Setting<any> | Table<any> | TableList<any> | NamedTables<any> };
+export type Schema = Setting<unknown> | Table | OptionalTable | TableList | NamedTables;
+export interface Fields {
+  readonly [key: string]: Schema;
+}
 
 /** The values that a schema stands for. */
 export type ValueOf<S> =
@@ -51,11 +59,13 @@ export type ValueOf<S> =
     ? T
     : S extends Table<infer F>
       ? ValuesOf<F>
-      : S extends TableList<infer F>
-        ? readonly ValuesOf<F>[]
-        : S extends NamedTables<infer F>
-          ? Readonly<Record<string, ValuesOf<F>>>
-          : never;
+      : S extends OptionalTable<infer F>
+        ? ValuesOf<F> | undefined
+        : S extends TableList<infer F>
+          ? readonly ValuesOf<F>[]
+          : S extends NamedTables<infer F>
+            ? Readonly<Record<string, ValuesOf<F>>>
+            : never;
 export type ValuesOf<F> = { readonly [K in keyof F]: ValueOf<F[K]> };
 
 interface Particulars {
@@ -101,6 +111,10 @@ export function table<F extends Fields>(about: string, fields: F): Table<F> {
   return { about, fields };
 }
 
+export function optionalTable<F extends Fields>(about: string, fields: F, example: string): OptionalTable<F> {
+  return { whenThere: { about, fields }, example };
+}
+
 export function tableList<F extends Fields>(
   about: string,
   fields: F,
@@ -125,6 +139,10 @@ export function isTable(schema: Schema): schema is Table {
   return 'fields' in schema;
 }
 
+export function isOptionalTable(schema: Schema): schema is OptionalTable {
+  return 'whenThere' in schema;
+}
+
 export function isList(schema: Schema): schema is TableList {
   return 'each' in schema;
 }
@@ -141,5 +159,6 @@ export function* placedSettings({ fields }: Table, above = ''): Generator<Placed
     const place = above === '' ? key : `${above}.${key}`;
     if (isSetting(schema)) yield { place, setting: schema };
     else if (isTable(schema)) yield* placedSettings(schema, place);
+    else if (isOptionalTable(schema)) yield* placedSettings(schema.whenThere, place);
   }
 }

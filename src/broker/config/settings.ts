@@ -11,6 +11,7 @@ import { PROFILE_NAMES } from '../../transport/profiles.ts';
 import { DEFAULT_PORT, parseAdvertised, parseServerUrl } from '../../transport/url.ts';
 import { BROKER_LIMITS } from '../core/state.ts';
 import { LOG_OPTIONS, STORE_OPTIONS } from '../store/options.ts';
+import { AUTH_SETTINGS } from './auth-settings.ts';
 import { bytesOf, durationOf, listOf, numberOf, path, textOf, wordOf } from './kinds.ts';
 import { optional, required, setting, table, tableList, type ValuesOf } from './setting.ts';
 
@@ -134,7 +135,11 @@ const log = tableList(
       '"10GiB"',
       'Most bytes of it. By default 4 GiB on a disk, and 64 MiB in memory.',
     ),
-    max_messages: optional(numberOf(LOG_OPTIONS.maxMessages), '1000000', 'Most messages of it. By default any.'),
+    max_messages: optional(
+      numberOf(LOG_OPTIONS.maxMessages),
+      '1000000',
+      'Most messages of it. By default any.',
+    ),
     discard: setting(
       wordOf(['old', 'new']),
       'old',
@@ -143,7 +148,8 @@ const log = tableList(
     sync: optional(wordOf(['always', 'interval']), '"interval"', 'As [store] sync, for this log alone.'),
   },
   {
-    example: '[[log]]\nname = "orders"\nfilters = ["orders/#"]\nmax_age = "30d"\nmax_bytes = "10GiB"\ndiscard = "new"',
+    example:
+      '[[log]]\nname = "orders"\nfilters = ["orders/#"]\nmax_age = "30d"\nmax_bytes = "10GiB"\ndiscard = "new"',
   },
 );
 
@@ -154,12 +160,7 @@ const queues = table('Messages that wait for subscribers who do not take them as
     'Most messages that wait for one subscription. Enough for a burst of a second; what happens beyond, the subscription says: publishers wait, or messages are dropped and counted.',
     reloads,
   ),
-  max_bytes: setting(
-    bytesOf(BROKER_LIMITS.queueBytesMax),
-    4 * MIB,
-    'The same in bytes.',
-    reloads,
-  ),
+  max_bytes: setting(bytesOf(BROKER_LIMITS.queueBytesMax), 4 * MIB, 'The same in bytes.', reloads),
   max_client_bytes: setting(
     bytesOf(BROKER_LIMITS.queueBytesPerClientMax),
     16 * MIB,
@@ -200,11 +201,7 @@ const limits = table('What clients may hold, so that none of them costs the othe
     512,
     'Most handshakes under way: at the bound the oldest that was not answered gives way, so that a flood of first packets keeps nobody out.',
   ),
-  max_message_bytes: setting(
-    bytesOf(whole(1, 64 * MIB)),
-    16 * MIB,
-    'Largest payload of a message.',
-  ),
+  max_message_bytes: setting(bytesOf(whole(1, 64 * MIB)), 16 * MIB, 'Largest payload of a message.'),
   max_memory_bytes: optional(
     bytesOf(whole(MIB, Number.MAX_SAFE_INTEGER)),
     '"1GiB"',
@@ -281,6 +278,7 @@ export const SETTINGS = table('', {
   queues,
   delivery,
   limits,
+  auth: AUTH_SETTINGS,
   logging,
 });
 

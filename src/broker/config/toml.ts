@@ -42,7 +42,8 @@ function syntaxOf(text: string): AST.TOMLProgram {
   } catch (error) {
     if (!(error instanceof ParseError)) throw error;
     // What stops at the end of a line is found at the beginning of the next one.
-    const line = error.column === 0 ? Math.max(1, error.lineNumber - 1) : error.lineNumber;
+    const isOfLineBefore = error.column === 0 && error.lineNumber > 1 && !AT_ITS_PLACE.test(error.message);
+    const line = error.lineNumber - (isOfLineBefore ? 1 : 0);
     const what = error.message.charAt(0).toLowerCase() + error.message.slice(1);
     throw new TomlFault(line, `this is no TOML: ${what}`, { cause: error });
   }
@@ -82,13 +83,13 @@ function put(into: Growing, { key, value }: AST.TOMLKeyValue): void {
   const { line } = key.loc.start;
   let table = into;
   for (const name of names.slice(0, -1)) table = tableIn(table, name, line);
-  table.set(names[names.length - 1], { line, value: valueOf(value) });
+  table.set(names[names.length - 1], { line, value: contentOf(value) });
 }
 
-function valueOf(node: AST.TOMLContentNode): TomlValue['value'] {
+function contentOf(node: AST.TOMLContentNode): TomlValue['value'] {
   switch (node.type) {
     case 'TOMLArray':
-      return node.elements.map((each) => ({ line: each.loc.start.line, value: valueOf(each) }));
+      return node.elements.map((each) => ({ line: each.loc.start.line, value: contentOf(each) }));
     case 'TOMLInlineTable': {
       const table: Growing = new Map();
       for (const pair of node.body) put(table, pair);
@@ -109,3 +110,6 @@ export function tomlString(text: string): string {
 export function tomlKey(name: string): string {
   return /^[A-Za-z0-9_-]+$/.test(name) ? name : tomlString(name);
 }
+
+/** Faults that begin where the parser says, not behind what lacks something. */
+const AT_ITS_PLACE = /multiple times|Unexpected/;

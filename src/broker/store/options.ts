@@ -99,7 +99,7 @@ export async function openBrokerStore(
 }
 
 /** @throws {JspError} ERR_JSP_OPTION_INVALID */
-function checkLogs(logs: readonly LogOptions[]): void {
+export function checkLogs(logs: readonly LogOptions[]): void {
   if (!Array.isArray(logs)) throw invalid('logs must be a list');
   if (logs.length > LOGS_MAX) throw invalid(`logs must be at most ${LOGS_MAX}`);
   const names = new Set<string>();

@@ -1,0 +1,142 @@
+/** What a configuration means for the functions that it configures. */
+
+import { JspError } from '../../base/errors.ts';
+import { HEADER_BYTES } from '../../pubsub/command.ts';
+import { TOPIC_BYTES_MAX } from '../../pubsub/topic.ts';
+import type { AuthOptions } from '../auth/options.ts';
+import type { BrokerLimits } from '../core/state.ts';
+import type { LogOptions } from '../core/store-port.ts';
+import type { BrokerOptions } from '../server.ts';
+import { checkLogs } from '../store/options.ts';
+import { authOptionsOf } from './auth-settings.ts';
+import { type Config, ConfigError } from './load.ts';
+
+/** What a running broker can be told anew. */
+export interface ReloadableOptions {
+  readonly limits: BrokerLimits;
+  readonly auth: AuthOptions | undefined;
+}
+
+/**
+ * Options of `startBroker`, but for its identity.
+ *
+ * @throws ConfigError for what no setting alone shows
+ */
+export function brokerOptionsOf(
+  config: Config,
+): Omit<BrokerOptions, 'identity'> & { auth: AuthOptions | undefined } {
+  const { broker, transport, store, limits } = config.values;
+  const { limits: reloadable, auth } = reloadableOptionsOf(config);
+  return {
+    host: broker.host,
+    port: broker.port,
+    advertise: broker.advertise,
+    profile: broker.profile,
+    heartbeatMs: transport.heartbeat,
+    heartbeatMisses: transport.heartbeat_misses,
+    idleTimeoutMs: transport.idle_timeout,
+    congestion: transport.congestion,
+    connectionsMax: limits.max_connections,
+    halfOpenMax: limits.max_handshakes,
+    messageBytesMax: limits.max_message_bytes + MESSAGE_HEAD_BYTES,
+    memoryBytesMax: limits.max_memory_bytes,
+    routesMax: limits.max_routes,
+    ...reloadable,
+    store:
+      store.directory === undefined
+        ? undefined
+        : {
+            directory: store.directory,
+            sync: store.sync,
+            syncIntervalMs: store.sync_interval,
+            onCorruption: store.on_corruption,
+            onFailure: store.on_failure,
+            verifyBytes: store.verify_bytes,
+          },
+    logs: logsOf(config),
+    auth,
+  };
+}
+
+/** @throws ConfigError for what no setting alone shows */
+export function reloadableOptionsOf(config: Config): ReloadableOptions {
+  const { queues, delivery, limits } = config.values;
+  return {
+    auth: authOf(config),
+    limits: {
+      queueMessagesMax: queues.max_messages,
+      queueBytesMax: queues.max_bytes,
+      queueBytesPerClientMax: queues.max_client_bytes,
+      queueBytesTotalMax: queues.max_total_bytes,
+      stallMs: queues.stall,
+      unackedMax: delivery.max_unacked,
+      filtersPerClientMax: limits.max_filters_per_client,
+      durablesMax: limits.max_durables,
+      sessionsMax: limits.max_sessions,
+      sessionExpiryMaxMs: limits.max_session_expiry,
+      willBytesMax: limits.max_will_bytes,
+      retainedBytesMax: limits.max_retained_bytes,
+    },
+  };
+}
+
+function logsOf({ values, origins }: Config): readonly LogOptions[] {
+  const logs = values.log.map(
+    (log): LogOptions => ({
+      name: log.name,
+      filters: log.filters,
+      maxAgeMs: log.max_age,
+      maxBytes: log.max_bytes,
+      maxMessages: log.max_messages,
+      discard: log.discard,
+      sync: log.sync,
+    }),
+  );
+  try {
+    checkLogs(logs);
+  } catch (error) {
+    throw faultOf(error, origins.get('log') ?? '', '[[log]]');
+  }
+  return logs;
+}
+
+function authOf({ values: { auth }, origins }: Config): AuthOptions | undefined {
+  if (auth === undefined) return undefined;
+  const at = origins.get('auth');
+  const twice = [
+    auth.keys_file !== undefined && auth.key.length > 0 ? 'keys_file or [[auth.key]]' : null,
+    auth.identities_file !== undefined && auth.identity.length > 0
+      ? 'identities_file or [[auth.identity]]'
+      : null,
+    auth.revoked_file !== undefined && auth.revoked.length > 0 ? 'revoked_file or revoked' : null,
+  ].filter((each) => each !== null);
+  if (twice.length > 0) throw new ConfigError(twice.map((each) => `${at}: [auth]: must have either ${each}`));
+  try {
+    return authOptionsOf(auth, (place) => origins.get(place));
+  } catch (error) {
+    const { message } = error as Error;
+    const place = /^auth\.([\w.[\]]+)/.exec(message)?.[0] ?? 'auth';
+    throw faultOf(error, lineOf(place, origins) ?? at ?? 'auth', '[auth]');
+  }
+}
+
+/** Where something of the option `auth` was written, or the nearest thing around it. */
+function lineOf(place: string, origins: Config['origins']): string | undefined {
+  const singular = place
+    .replace(/^auth\.keys\[/, 'auth.key[')
+    .replace(/^auth\.identities\[/, 'auth.identity[')
+    .replace(/^auth\.jwt(?!\[)/, 'auth.jwt[0]');
+  for (let around = singular; around !== ''; around = around.replace(/(\.[^.[\]]+|\[\d+\]|^[^.]+)$/, '')) {
+    const line = origins.get(around);
+    if (line !== undefined) return line;
+  }
+  return undefined;
+}
+
+function faultOf(error: unknown, at: string, table: string): unknown {
+  if (!(error instanceof JspError) || error.code !== 'ERR_JSP_OPTION_INVALID') return error;
+  return new ConfigError([`${at}: ${table}: ${error.message}`], { cause: error });
+}
+
+/** What comes in front of the largest payload. */
+const MESSAGE_HEAD_BYTES = HEADER_BYTES + TOPIC_BYTES_MAX;
