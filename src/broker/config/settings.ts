@@ -20,7 +20,7 @@ const MIB = 1_024 * KIB;
 const SECOND = 1_000;
 const DAY = 24 * 60 * 60 * SECOND;
 
-/** Takes effect when a running broker reads its configuration again. [CFG-5] */
+/** Takes effect when a running broker reads its configuration again. */
 const reloads = { reloads: true } as const;
 
 const broker = table('Where the broker listens, and what it is.', {

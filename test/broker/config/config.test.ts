@@ -252,7 +252,7 @@ describe('a fault of a configuration [CFG-3]', () => {
           faults(text);
         },
       ),
-      { numRuns: 1_000 },
+      { numRuns: 500 },
     );
   });
 });
@@ -284,7 +284,7 @@ describe('a printed configuration [CFG-4]', () => {
         expect(again.values).toEqual(first.values);
         expect(brokerOptionsOf(again).logs).toEqual(brokerOptionsOf(first).logs);
       }),
-      { numRuns: 100 },
+      { numRuns: 60 },
     );
   });
 });
