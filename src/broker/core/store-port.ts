@@ -83,6 +83,8 @@ export interface StorePort {
   tell(events: StoreEvents): void;
   /** Of the messages of this session in the logs: the last id of each of its sequences, 0 for none. */
   lastIds(session: number): readonly number[];
+  /** A later id of the sequence is in a log, and this one is in none: it was refused, or its message was not to be stored. */
+  isMissing(session: number, sequence: number, id: number): boolean;
   /** The session is over: its ids are not asked for any more. */
   forgetSession(session: number): void;
 }

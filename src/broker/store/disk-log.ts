@@ -159,12 +159,14 @@ export class DiskLog implements LogPort {
     if (!this.hasRoomFor(bytes, publishedAt)) return AppendFault.FULL;
     let originLog = NO_LOG;
     let originId = 0;
+    let hasGap = false;
     let idBefore = 0;
     if (session !== 0) {
       const origin = this.owner.ids.take(this.number, session, sequence, id);
       if (origin === null) return AppendFault.DUPLICATE; // [STO-20] stored before, in this very log
       originLog = origin.log;
       originId = origin.id;
+      hasGap = origin.hasGap;
       idBefore = origin.before;
     }
     const offset = this.newest.next;
@@ -179,6 +181,7 @@ export class DiskLog implements LogPort {
       offset,
       originLog,
       originId,
+      hasGap,
       idBefore,
     });
     this.pendingBytes += bytes;
@@ -493,8 +496,8 @@ export class DiskLog implements LogPort {
   private refusePending(): void {
     const { newest, owner, number } = this;
     for (let offset = newest.next - 1; offset >= this.synced; offset--) {
-      const { session, sequence, idBefore } = newest.at(offset);
-      if (session !== 0) owner.ids.takeBack(number, session, sequence, idBefore);
+      const record = newest.at(offset);
+      if (record.session !== 0) owner.ids.takeBack(number, record, record.idBefore);
     }
     newest.takeBack(this.synced);
     this.pendingBytes = 0;

@@ -139,6 +139,10 @@ export class DiskStore implements StorePort, LogOwner, StateOwner {
     return this.ids.has(session) ? this.ids.lastIds(session) : NO_IDS;
   }
 
+  isMissing(session: number, sequence: number, id: number): boolean {
+    return this.ids.isMissing(session, sequence, id);
+  }
+
   forgetSession(session: number): void {
     if (!this.ids.has(session) && this.state.get(sessionKey(session)) === undefined) return;
     this.ids.forget(session);

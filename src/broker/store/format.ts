@@ -149,9 +149,11 @@ export function batchBytes(header: BatchHeader): number {
 
 /** A record on its way to the disk. */
 export interface OutgoingRecord extends StoredRecord {
-  /** The record before of the same sequence, where that is in another log: its number, and its id. [STO-20] */
+  /** The record before of the same sequence, where that is in another log or there is a gap before it: number of the log, and its id, 0 for none. [STO-20] */
   readonly originLog: number;
   readonly originId: number;
+  /** No log has what is between the two. */
+  readonly hasGap: boolean;
 }
 
 /** A batch of records, from `buffer` where it is large enough; else from a new one. */
@@ -174,7 +176,7 @@ export function encodeRecords(
     bytes.writeUInt32BE(length, BATCH_HEADER_BYTES + 4 * i);
     bytes.writeUInt32BE(length, at);
     bytes[at + 8] = record.sequence;
-    bytes[at + 9] = 0;
+    bytes[at + 9] = record.hasGap ? RECORD_HAS_GAP : 0;
     bytes.writeUInt16BE(record.originLog, at + 10);
     bytes.writeUInt32BE(record.id, at + 12);
     bytes.writeUInt32BE(record.originId, at + 16);
@@ -198,11 +200,8 @@ export function recordBytes(commandBytes: number): number {
   return 4 + LOG_RECORD_BYTES + commandBytes;
 }
 
-/** A record that was read, and the one before it of its sequence where that is in another log. */
-export interface ReadRecord extends StoredRecord {
-  readonly originLog: number;
-  readonly originId: number;
-}
+/** A record that was read, with what it says of the one before it. */
+export type ReadRecord = OutgoingRecord;
 
 /** The record that `bytes` are, whose checksum is right; null: they are none. Its command is a view of them. */
 export function decodeRecord(bytes: Uint8Array, offset: number): ReadRecord | null {
@@ -231,6 +230,7 @@ export function decodeRecord(bytes: Uint8Array, offset: number): ReadRecord | nu
     offset,
     originLog: view.readUInt16BE(10),
     originId: view.readUInt32BE(16),
+    hasGap: (view[9] & RECORD_HAS_GAP) !== 0,
   };
 }
 
@@ -360,6 +360,7 @@ export const BODY_BYTES_MAX = 64 * 1024 * 1024;
 /** Length and checksum. */
 const RECORD_HEADER_BYTES = 8;
 const LOG_RECORD_BYTES = 44;
+const RECORD_HAS_GAP = 1;
 const STATE_RECORD_BYTES = 12;
 /** The smallest record with its entry in the table. */
 const RECORD_BYTES_MIN = 4 + STATE_RECORD_BYTES;

@@ -321,20 +321,29 @@ class Opening {
       else ids.restore(sessionOf(key), value);
     }
     const checkpoints = decodeCheckpoints(values.get(CHECKPOINT_KEY));
-    const origins: { session: number; sequence: number; log: number; id: number }[] = [];
+    const origins: ReadRecord[] = [];
+    const since = new Map<InspectedLog, number>();
     for (const log of seen.logs) {
       const { number, epoch } = log.known;
       const checkpoint = checkpoints.get(number);
       const speaksOfOthers = this.mayHaveLost(log.known) || (checkpoint?.epoch ?? epoch) !== epoch;
       if (speaksOfOthers) ids.forgetLog(number); // they may be of records that the disk has lost
-      eachRecordOf(log, speaksOfOthers ? 0 : (checkpoint?.offset ?? 0), salt, (record) => {
-        const { session, sequence, id, originLog, originId } = record;
-        if (session === 0 || forgotten.has(session)) return;
-        ids.replay(number, session, sequence, id);
-        if (originLog !== NO_LOG) origins.push({ session, sequence, log: originLog, id: originId });
-      });
+      since.set(log, speaksOfOthers ? 0 : (checkpoint?.offset ?? 0));
     }
-    for (const { session, sequence, log, id } of origins) ids.checkOrigin(session, sequence, { log, id });
+    const eachNew = (take: (record: ReadRecord, log: number) => void) => {
+      for (const [log, from] of since) {
+        eachRecordOf(log, from, salt, (record) => {
+          if (record.session !== 0 && !forgotten.has(record.session)) take(record, log.known.number);
+        });
+      }
+    };
+    eachNew((record, log) => {
+      const { session, sequence, id, originLog } = record;
+      ids.replay(log, session, sequence, id);
+      if (originLog !== NO_LOG) origins.push(record);
+    });
+    for (const record of origins) ids.checkOrigin(record);
+    if (ids.hasGaps) eachNew((record) => ids.fillGap(record));
     return ids;
   }
 }

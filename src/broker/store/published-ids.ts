@@ -1,12 +1,14 @@
 /**
  * Which ids of the sessions' sequences the logs have. A sequence may publish into several logs, and each reaches the disk by itself: after a crash one may have
  * its id 6, and another have lost its id 5. So ids are known by log, and a record says which one was before it where that is in another log (its origin): what
- * a log has lost is found by those who come after it, and the publisher is told of the last id before. [STO-20]
+ * a log has lost is found by those who come after it, and the publisher is told of the last id before. What no log has taken, because it was refused, leaves a
+ * gap, which a record tells in the same way. [STO-20]
  */
 
-import { isAfter } from '../../pubsub/acknowledgement.ts';
+import { idAfter, isAfter } from '../../pubsub/acknowledgement.ts';
 import { NO_IDS } from '../core/store/memory-store.ts';
-import { NO_LOG, readU64, writeU64 } from './format.ts';
+import type { LogRecord } from '../core/store-port.ts';
+import { NO_LOG, type ReadRecord, readU64, writeU64 } from './format.ts';
 
 /** Where the sequences of one session are. */
 class SessionIds {
@@ -18,6 +20,8 @@ class SessionIds {
   /** Newest id of each sequence by log. */
   readonly logs: number[] = [];
   readonly ids: number[][] = [];
+  /** Ids of each sequence that no log has, in the order in which they were found: those between two others, and the two others. */
+  readonly gaps: [after: number, before: number][][] = [[], [], [], []];
 
   idsIn(log: number): number[] {
     let at = this.logs.indexOf(log);
@@ -27,12 +31,34 @@ class SessionIds {
     }
     return this.ids[at];
   }
+
+  /** No log has what is between these ids of a sequence. */
+  addGap(sequence: number, after: number, before: number): void {
+    const gaps = this.gaps[sequence];
+    if (idAfter(after) === before) return;
+    if (gaps.some((gap) => gap[0] === after && gap[1] === before)) return;
+    gaps.push([after, before]);
+    if (gaps.length > GAPS_MAX) gaps.shift();
+  }
+
+  /** A log has taken it after all. */
+  fillGap(sequence: number, id: number): void {
+    const gaps = this.gaps[sequence];
+    const at = gaps.findIndex((gap) => isBetween(id, gap));
+    if (at === -1) return;
+    const [after, before] = gaps[at];
+    gaps.splice(at, 1);
+    this.addGap(sequence, after, id);
+    this.addGap(sequence, id, before);
+  }
 }
 
-/** The record before, of the same sequence, where that is in another log. */
+/** The record before, of the same sequence, where that is in another log, or has not the id before; id 0: there is none. */
 export interface Origin {
   log: number;
   id: number;
+  /** What is between the two is in no log. */
+  hasGap: boolean;
   /** The id before in the log that the record is to come into; 0: none. */
   before: number;
 }
@@ -41,7 +67,7 @@ export class PublishedIds {
   private readonly sessions = new Map<number, SessionIds>();
   /** Sessions that have changed since the last checkpoint. */
   private changed = new Set<number>();
-  private readonly origin: Origin = { log: NO_LOG, id: 0, before: 0 };
+  private readonly origin: Origin = { log: NO_LOG, id: 0, hasGap: false, before: 0 };
 
   lastIds(session: number): readonly number[] {
     const found = this.sessions.get(session);
@@ -58,10 +84,9 @@ export class PublishedIds {
     if (isAhead || id === found.last[sequence]) found.cap[sequence] = -1; // what was lost has been sent again
     if (!isNew) return null;
     const { origin } = this;
-    const isElsewhere = isAhead && found.lastLog[sequence] !== NO_LOG && found.lastLog[sequence] !== log;
-    origin.log = isElsewhere ? found.lastLog[sequence] : NO_LOG;
-    origin.id = isElsewhere ? found.last[sequence] : 0;
     origin.before = own[sequence];
+    if (isAhead) this.goOn(found, log, sequence, id);
+    else this.fillIn(found, log, sequence, id);
     own[sequence] = id;
     if (isAhead) {
       found.last[sequence] = id;
@@ -71,10 +96,41 @@ export class PublishedIds {
     return origin;
   }
 
-  /** Records of a log were refused after they had been taken: the last that is stored of this sequence is `stored`, or none (0). */
-  takeBack(log: number, session: number, sequence: number, stored: number): void {
+  /** The record is the newest of its sequence. */
+  private goOn(found: SessionIds, log: number, sequence: number, id: number): void {
+    const { origin } = this;
+    const last = found.last[sequence];
+    const isElsewhere = found.lastLog[sequence] !== log && found.lastLog[sequence] !== NO_LOG;
+    origin.hasGap = id !== idAfter(last);
+    origin.log = isElsewhere ? found.lastLog[sequence] : origin.hasGap ? log : NO_LOG;
+    origin.id = origin.log === NO_LOG ? 0 : last;
+    found.addGap(sequence, last, id);
+  }
+
+  /** The record was lost, and is sent again behind newer ones: before it came the newest of those that are older, if that is in another log. */
+  private fillIn(found: SessionIds, log: number, sequence: number, id: number): void {
+    const { origin } = this;
+    origin.hasGap = false;
+    origin.log = NO_LOG;
+    origin.id = 0;
+    for (let i = 0; i < found.logs.length; i++) {
+      const other = found.ids[i][sequence];
+      if (other === 0 || !isAfter(id, other) || (origin.id !== 0 && !isAfter(other, origin.id))) continue;
+      origin.log = found.logs[i];
+      origin.id = other;
+    }
+    if (origin.log === log) {
+      origin.log = NO_LOG;
+      origin.id = 0;
+    }
+    found.fillGap(sequence, id);
+  }
+
+  /** A record of a log was refused after it had been taken: the last that is stored of this sequence is `stored`, or none (0). */
+  takeBack(log: number, { session, sequence, id }: LogRecord, stored: number): void {
     const found = this.sessions.get(session);
     if (found === undefined) return;
+    found.addGap(sequence, idBefore(id), idAfter(id));
     found.idsIn(log)[sequence] = stored;
     this.settle(found, sequence);
     if (found.last[sequence] !== stored) found.cap[sequence] = stored;
@@ -93,13 +149,31 @@ export class PublishedIds {
     this.changed.add(session);
   }
 
-  /** When all logs were read: this record goes on from another log, which is to have what was before it. */
-  checkOrigin(session: number, sequence: number, origin: Pick<Origin, 'log' | 'id'>): void {
+  /** When all logs were read: this record goes on from another one, which its log is to have. */
+  checkOrigin({ session, sequence, id, originLog, originId, hasGap }: ReadRecord): void {
     const found = this.sessions.get(session);
     if (found === undefined) return;
-    const there = found.idsIn(origin.log)[sequence];
-    if (there !== 0 && !isAfter(origin.id, there)) return;
+    if (hasGap) found.addGap(sequence, originId, id);
+    if (originId === 0) return;
+    const there = found.idsIn(originLog)[sequence];
+    if (there !== 0 && !isAfter(originId, there)) return;
     if (found.cap[sequence] === -1 || isAfter(found.cap[sequence], there)) found.cap[sequence] = there;
+  }
+
+  /** When all origins were checked: this record was found, whichever order it came in. */
+  fillGap({ session, sequence, id }: LogRecord): void {
+    this.sessions.get(session)?.fillGap(sequence, id);
+  }
+
+  /** There are gaps in what the logs have. */
+  get hasGaps(): boolean {
+    for (const { gaps } of this.sessions.values()) if (gaps.some(({ length }) => length > 0)) return true;
+    return false;
+  }
+
+  /** A later id of the sequence is in a log, and this one is in none. */
+  isMissing(session: number, sequence: number, id: number): boolean {
+    return this.sessions.get(session)?.gaps[sequence].some((gap) => isBetween(id, gap)) ?? false;
   }
 
   /** Since the last checkpoint. */
@@ -155,6 +229,10 @@ export class PublishedIds {
       found.cap[i] = readU64(bytes, 24 + 8 * i) - 1;
     }
     for (let at = FIXED_BYTES; at < bytes.length; at += LOG_BYTES) {
+      if (bytes.readUInt16BE(at) === NO_LOG) {
+        found.addGap(bytes.readUInt32BE(at + 2) & 3, bytes.readUInt32BE(at + 6), bytes.readUInt32BE(at + 10));
+        continue;
+      }
       const ids = found.idsIn(bytes.readUInt16BE(at));
       for (let i = 0; i < 4; i++) ids[i] = bytes.readUInt32BE(at + 2 + 4 * i);
     }
@@ -184,7 +262,10 @@ export class PublishedIds {
 }
 
 function encode(ids: SessionIds): Uint8Array {
-  const bytes = Buffer.alloc(FIXED_BYTES + LOG_BYTES * ids.logs.length);
+  const gaps = ids.gaps.flatMap((own, sequence) =>
+    own.map(([after, before]) => ({ sequence, after, before })),
+  );
+  const bytes = Buffer.alloc(FIXED_BYTES + LOG_BYTES * (ids.logs.length + gaps.length));
   for (let i = 0; i < 4; i++) {
     bytes.writeUInt32BE(ids.last[i], 4 * i);
     bytes.writeUInt16BE(ids.lastLog[i], 16 + 2 * i);
@@ -195,8 +276,27 @@ function encode(ids: SessionIds): Uint8Array {
     bytes.writeUInt16BE(ids.logs[at], start);
     for (let i = 0; i < 4; i++) bytes.writeUInt32BE(ids.ids[at][i], start + 2 + 4 * i);
   }
+  let at = FIXED_BYTES + LOG_BYTES * ids.logs.length;
+  for (const { sequence, after, before } of gaps) {
+    bytes.writeUInt16BE(NO_LOG, at);
+    bytes.writeUInt32BE(sequence, at + 2);
+    bytes.writeUInt32BE(after, at + 6);
+    bytes.writeUInt32BE(before, at + 10);
+    at += LOG_BYTES;
+  }
   return new Uint8Array(bytes);
 }
 
+/** Between the two ids of a gap, which are no part of it. */
+function isBetween(id: number, [after, before]: readonly [number, number]): boolean {
+  return isAfter(id, after) && isAfter(before, id);
+}
+
+function idBefore(id: number): number {
+  return id === 1 ? 0 : id - 1;
+}
+
+/** Of a sequence; the oldest goes first. A client that waits for answers to so many that were refused has long been told of the others. */
+const GAPS_MAX = 64;
 const FIXED_BYTES = 56;
 const LOG_BYTES = 18;

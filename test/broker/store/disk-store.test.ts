@@ -433,6 +433,48 @@ describe('ids of publishers', () => {
     ]);
     expect(again.lastIds(7)).toEqual([0, 0, 4, 0]);
   });
+
+  test('that were refused are known as such after a crash, whatever came behind them, in whichever log [STO-20]', async () => {
+    for (const checkpointBytes of [100, 1_000_000]) {
+      const bench = new Bench();
+      bench.settings = { checkpointBytes };
+      bench.logs = [{ name: 'default' }, { name: 'a', filters: ['a/#'] }];
+      const { store } = await bench.open();
+      const [log, other] = store.logs;
+      ids(log, 1);
+      ids(log, 4);
+      ids(other, 6);
+      ids(other, 7);
+      ids(log, 5);
+      await store.idle();
+      bench.files.operationsLeft = 0;
+      bench.files = bench.files.afterKill();
+      const { store: again } = await bench.open();
+      expect(again.lastIds(7)).toEqual([0, 0, 7, 0]);
+      const missing = [1, 2, 3, 4, 5, 6, 7, 8].filter((id) => again.isMissing(7, 2, id));
+      expect(missing, `checkpoint each ${checkpointBytes} B`).toEqual([2, 3]);
+      expect(again.isMissing(7, 1, 2)).toBe(false);
+    }
+  });
+
+  test('of a log that was full are known as refused [STO-20]', async () => {
+    const bench = new Bench();
+    bench.logs = [{ name: 'default' }, { name: 'a', filters: ['a/#'] }];
+    const { store } = await bench.open();
+    const [log, other] = store.logs;
+    ids(log, 1);
+    await store.idle();
+    bench.files.faults.room = bench.files.usedBytes;
+    ids(log, 2);
+    await store.idle();
+    bench.files.faults.room = Number.POSITIVE_INFINITY;
+    ids(other, 3);
+    await store.idle();
+    bench.files.operationsLeft = 0;
+    bench.files = bench.files.afterKill();
+    const { store: again } = await bench.open();
+    expect([1, 2, 3].map((id) => again.isMissing(7, 2, id))).toEqual([false, true, false]);
+  });
 });
 
 test('a store on a real disk is had by one at a time, and goes to the next when it is closed [STO-1]', async () => {

@@ -394,6 +394,11 @@ class World {
     for (const sent of waiting) {
       const log = store.logs.find(({ name }) => name === sent.log) as LogPort;
       const { session, sequence, id } = sent;
+      if (session !== 0 && store.isMissing(session, sequence, id)) {
+        sent.fate = 'refused'; // as it was before, which nobody has heard
+        this.totals.add('found refused', 1);
+        continue;
+      }
       if (session !== 0 && id <= store.lastIds(session)[sequence]) {
         sent.fate = 'stored'; // as WELCOME says
         sent.offset = ELSEWHERE;

@@ -84,6 +84,7 @@ export interface SlowRecord {
   originLog: number;
   id: number;
   originId: number;
+  hasGap: boolean;
   session: number;
   expiresAt: number;
   publishedAt: number;
@@ -91,10 +92,10 @@ export interface SlowRecord {
 }
 
 export function slowRecord(record: SlowRecord): number[] {
-  const { sequence, originLog, id, originId, session, expiresAt, publishedAt, command } = record;
+  const { sequence, originLog, id, originId, hasGap, session, expiresAt, publishedAt, command } = record;
   return [
     ...number(sequence, 1),
-    0,
+    hasGap ? 1 : 0,
     ...number(originLog, 2),
     ...number(id, 4),
     ...number(originId, 4),

@@ -116,7 +116,7 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
   counters.bytesIn += message.length;
   const terms = termsOf(message);
   const log = logOf(broker, message, isAsked, terms);
-  if (isAsked && isRepeated(broker, publisher, id, log)) return;
+  if (isAsked && isRepeated(broker, channel, message, log)) return;
   if (key !== null && isReservedName(key) && broker.own.sessionOf(channel) === null) {
     refuse(broker, publisher, id, ReasonCode.NOT_AUTHORIZED);
     return;
@@ -205,12 +205,33 @@ function offerLive(
 }
 
 /** Answers a message whose id was used before. [BRK-53] */
-function isRepeated(broker: BrokerState, publisher: Publisher, id: number, log: LogPort | null): boolean {
+function isRepeated(
+  broker: BrokerState,
+  channel: Channel,
+  message: Uint8Array,
+  log: LogPort | null,
+): boolean {
+  const publisher = publisherOf(broker, channel);
+  const { id } = broker.reader;
   if (publisher.isNew(id)) return false;
-  const code = publisher.refusalOf(id);
+  const code = publisher.refusalOf(id) ?? forgottenRefusalOf(broker, channel, message, log);
   if (code === undefined) answerRepeated(broker, publisher, id, log);
   else publisher.refuse(id, code);
   return true;
+}
+
+/** Of a message that is to be in a log, and is in none: it was refused before the broker started anew. [STO-20] */
+function forgottenRefusalOf(
+  broker: BrokerState,
+  channel: Channel,
+  message: Uint8Array,
+  log: LogPort | null,
+): ReasonCode | undefined {
+  const { number } = broker.sessionOf(channel);
+  if (log === null || !broker.store.isMissing(number, channel.priority, broker.reader.id)) return undefined;
+  const key = keyOfMessage(message, topicEndOf(message));
+  const isNamed = key !== null && broker.messageIds.find(key, broker.wallMs) !== undefined;
+  return isNamed ? undefined : ReasonCode.STORE_FAILED; // else one of its name is there
 }
 
 /** The first copy may not be safe yet: what is told of it is told when everything is that the log has now. [BRK-80] */

@@ -54,6 +54,11 @@ export class MemoryStore implements StorePort {
     return this.idsOf.get(session) ?? NO_IDS;
   }
 
+  /** What was refused is known as long as the store lives: by those who refused it. */
+  isMissing(): boolean {
+    return false;
+  }
+
   forgetSession(session: number): void {
     this.idsOf.delete(session);
   }

@@ -30,6 +30,10 @@ export class LateStore implements StorePort {
     for (const log of this.logs) log.tell(events);
   }
 
+  isMissing(): boolean {
+    return false;
+  }
+
   lastIds(session: number): readonly number[] {
     const last = [0, 0, 0, 0];
     for (const log of this.logs) {

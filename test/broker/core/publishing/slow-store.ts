@@ -61,6 +61,10 @@ export class SlowStore implements StorePort {
     for (const tell of this.news.splice(0)) tell(events);
   }
 
+  isMissing(): boolean {
+    return false;
+  }
+
   lastIds(): readonly number[] {
     return [0, 0, 0, 0];
   }

@@ -40,6 +40,13 @@ class Store extends SlowStore {
     this.stateIsSlow = true;
   }
 
+  /** An id that no log has. */
+  missing = 0;
+
+  override isMissing(_session?: number, _sequence?: number, id?: number): boolean {
+    return id === this.missing;
+  }
+
   override lastIds(session?: number): readonly number[] {
     const ids = [0, 0, 0, 0];
     for (const record of this.log('default').records) {
@@ -116,6 +123,19 @@ test('WELCOME does not cover a message that was refused, whatever came behind it
   for (const id of [2, 3]) publish(again, id);
   again.carry();
   expect(again.link.lines.sort()).toEqual(['PUBLISHED 3', `REFUSED 2 ${ReasonCode.STORE_FULL}`]);
+});
+
+test('a message that no log has is refused when it comes again after a start of the broker, for its publisher may not have heard [BRK-53] [STO-20]', () => {
+  const world = new World({}, new Store());
+  const stream = world.hello('a').client.open();
+  for (const id of [7, 9]) publish(stream, id);
+  world.store.sync('default');
+  world.crash(1_000);
+  const again = world.hello('a').client.open();
+  world.store.missing = 8;
+  for (const id of [8, 9]) publish(again, id);
+  again.carry();
+  expect(again.link.lines.sort()).toEqual(['PUBLISHED 9', `REFUSED 8 ${ReasonCode.STORE_FAILED}`]);
 });
 
 test('the ids of a session are known after a start of the broker, as far as they are in the logs [BRK-53]', () => {
