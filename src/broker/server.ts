@@ -98,6 +98,8 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   private readonly listener: Listener;
   private readonly service: BrokerService;
   private readonly store: BrokerStore;
+  /** Connections that did not come by the listener. */
+  private readonly guests = new Set<MessageConnection>();
   private storeClosed: Promise<void> | null = null;
   private closing: Promise<void> | null = null;
   /** When a close that is under way ends at the latest. */
@@ -141,10 +143,12 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   }
 
   /**
-   * Serves a client that has come by another way than the transport, until its connection closes: a gateway's, whose `facts` say who it is. What the client may do is what
-   * its HELLO proves, as with any other.
+   * Serves a client that has come by another way than the transport, until its connection closes, or the broker does: a gateway's, whose `facts` say who it is. What the
+   * client may do is what its HELLO proves, as with any other.
    */
   serve(connection: MessageConnection): void {
+    this.guests.add(connection);
+    connection.on('close', () => this.guests.delete(connection));
     this.service.serve(connection);
   }
 
@@ -222,12 +226,19 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
 
   private closeListener(): Promise<void> {
     const code = ReasonCode.SHUTTING_DOWN;
+    this.closeGuests();
     const timeoutMs = Math.max(0, this.closesAt - performance.now());
     return this.listener.close({ code, reason: reasonCodeName(code), timeoutMs });
   }
 
+  private closeGuests(): void {
+    const code = ReasonCode.SHUTTING_DOWN;
+    for (const guest of [...this.guests]) guest.destroy(code, reasonCodeName(code));
+  }
+
   private fail(error: JspError): void {
     this.failure = error;
+    this.closeGuests();
     this.listener.close().catch(() => this.finish()); // a failed socket may not even close
     this.tell('error', error);
   }

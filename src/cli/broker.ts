@@ -5,9 +5,11 @@ import type { LogOptions } from '../broker/core/store-port.ts';
 import { type Broker, startBroker } from '../broker/server.ts';
 import { textOf } from '../broker/store/findings.ts';
 import type { StoreOptions } from '../broker/store/options.ts';
+import type { Gateway } from '../gateway/index.ts';
 import type { ProfileName } from '../transport/profiles.ts';
 import { DEFAULT_PORT } from '../transport/url.ts';
 import { MESSAGE_BYTES_MAX, profileOption, qlogOption, wholeNumber } from './arguments.ts';
+import { type HttpAddress, httpAddress, startedGateway } from './gateway.ts';
 import { advertised, listeningError } from './listening.ts';
 import { DEFAULT_STATE_DIRECTORY, StateDirectory } from './state-directory.ts';
 import { recoveryLine } from './store.ts';
@@ -32,6 +34,8 @@ interface BrokerCommandOptions {
   queuePerClient: number;
   /** In seconds. */
   stall: number;
+  /** Where a gateway listens in this process. */
+  http?: HttpAddress;
   firstSteps?: boolean;
 }
 
@@ -93,6 +97,7 @@ export function addBrokerCommand(program: Command): void {
       wholeNumber(0, 86_400),
       BROKER_DEFAULTS.stall,
     )
+    .option('--http <host:port>', 'HTTP, WebSocket and SSE as well, and the dashboard', httpAddress)
     .addOption(qlogOption())
     .addHelpText('after', HELP)
     .addOption(new Option('--first-steps', 'print what to try next; for npm start').hideHelp())
@@ -111,7 +116,9 @@ async function runBroker(options: BrokerCommandOptions): Promise<void> {
     state.close();
     throw error;
   });
+  let gateway: Gateway | null = null;
   try {
+    gateway = await gatewayOf(broker, options);
     state.writeUrl(broker.url);
     if (!isLoopback(broker.host)) {
       warn(`listening on ${broker.host}: anyone who has the URL and can reach it may publish and subscribe`);
@@ -127,11 +134,13 @@ async function runBroker(options: BrokerCommandOptions): Promise<void> {
     );
     process.stdout.on('error', () => {}); // who started it does not read any more; the URL is in the state directory
     print(broker.url);
+    if (gateway !== null) note(`dashboard and HTTP: ${gateway.url}`);
     if (options.firstSteps) printFirstSteps();
     note(`broker listens on ${broker.host}, UDP port ${broker.port}; its state is in ${state.path}`);
     const signal = await Promise.race([stopped, broker.closed.then(() => null)]);
     if (signal !== null) note(`${signal}: delivering what is queued, then closing`);
   } finally {
+    await gateway?.close();
     await broker.close();
     state.close();
   }
@@ -160,6 +169,16 @@ async function listening(options: BrokerCommandOptions, state: StateDirectory): 
   } catch (error) {
     throw listeningError(error);
   }
+}
+
+/** The gateway that was asked for. The first steps have one, whatever else listens on its port. */
+async function gatewayOf(
+  broker: Broker,
+  { http, firstSteps }: BrokerCommandOptions,
+): Promise<Gateway | null> {
+  if (http !== undefined) return await startedGateway({ broker, ...http });
+  if (firstSteps !== true) return null;
+  return await startedGateway({ broker }).catch(() => startedGateway({ broker, port: 0 }));
 }
 
 function storeOptions(options: BrokerCommandOptions): StoreOptions | undefined {
@@ -220,5 +239,6 @@ Examples:
   $ jsp broker
   $ jsp broker --port 0 --state /var/lib/jsp
   $ jsp broker --store /var/lib/jsp/store
+  $ jsp broker --http 127.0.0.1:4580
   $ jsp broker --host 0.0.0.0 --advertise broker.example.org
 `;

@@ -90,7 +90,7 @@ export interface ConnectionFacts {
 /** A connection of the transport, as broker and client use it. */
 export interface MessageConnection {
   /** Without: a native one of which nothing is known. */
-  readonly facts?: ConnectionFacts;
+  readonly facts?: ConnectionFacts | undefined;
   /** Streams that can be opened without waiting until the peer allows more. */
   readonly openableStreams: number;
   openStream(options: {

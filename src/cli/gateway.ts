@@ -1,0 +1,94 @@
+/** `jsp gateway`, and what `jsp broker --http` has in common with it. */
+
+import { type Command, InvalidArgumentError } from 'commander';
+import { addressFamily } from '../base/ip-address.ts';
+import type { Gateway } from '../gateway/index.ts';
+import { DEFAULT_HTTP_HOST, DEFAULT_HTTP_PORT, type GatewayOptions } from '../gateway/options.ts';
+import { findServerUrl, qlogOption } from './arguments.ts';
+import { note, onStopSignal, print, warn } from './terminal.ts';
+
+/** Where a gateway listens. */
+export interface HttpAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+interface GatewayCommandOptions {
+  broker?: string;
+  http: HttpAddress;
+}
+
+export function addGatewayCommand(program: Command): void {
+  program
+    .command('gateway')
+    .description(
+      'run a gateway: HTTP, WebSocket and SSE for a broker elsewhere; its URL is the first line on stdout',
+    )
+    .option('--broker <url>', 'the URL the broker prints (else JSP_URL, else .jsp/url)')
+    .option('--http <host:port>', 'where to listen', httpAddress, {
+      host: DEFAULT_HTTP_HOST,
+      port: DEFAULT_HTTP_PORT,
+    })
+    .addOption(qlogOption())
+    .addHelpText('after', HELP)
+    .action(runGateway);
+}
+
+/** The argument of `--http`: `host:port`, `:port` or a port alone for this machine only, `[::1]:port`. */
+export function httpAddress(text: string): HttpAddress {
+  const [, host, digits] = /^(?:(.*):)?(\d{1,5})$/.exec(text) ?? [];
+  const port = Number(digits);
+  const bare = host?.replace(/^\[(.*)\]$/, '$1');
+  const isBracketed = bare !== host;
+  if (
+    digits === undefined ||
+    port > 65_535 ||
+    (bare?.includes(':') && !isBracketed) ||
+    (isBracketed && addressFamily(bare ?? '') !== 6)
+  ) {
+    throw new InvalidArgumentError(
+      'It must be an address and a port, such as 127.0.0.1:4580, [::1]:4580 or 4580.',
+    );
+  }
+  return { host: bare === undefined || bare === '' ? DEFAULT_HTTP_HOST : bare, port };
+}
+
+/** Starts a gateway, and tells of it what is worth telling. */
+export async function startedGateway(options: GatewayOptions): Promise<Gateway> {
+  const { startGateway } = await import('../gateway/index.ts'); // what a broker alone does not need
+  const gateway = await startGateway(options);
+  gateway.on('fault', (error) => {
+    warn(
+      `a fault of the gateway cost a caller his answer: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+    );
+  });
+  gateway.on('error', (error) => warn(`the gateway is over: ${error.message}`));
+  return gateway;
+}
+
+async function runGateway(options: GatewayCommandOptions): Promise<void> {
+  const stopped = new Promise<NodeJS.Signals>((resolve) => onStopSignal(resolve));
+  const gateway = await startedGateway({ broker: findServerUrl(options.broker), ...options.http });
+  try {
+    process.stdout.on('error', () => {});
+    print(gateway.url);
+    const signal = await Promise.race([
+      stopped,
+      new Promise<null>((resolve) => gateway.on('close', () => resolve(null))),
+    ]);
+    if (signal !== null) note(`${signal}: answering what is under way, then closing`);
+  } finally {
+    await gateway.close();
+  }
+  const { requests } = gateway.metrics();
+  note(`closed; ${requests} requests came`);
+}
+
+const HELP = `
+It holds no permissions of its own: what a caller may do is what the broker allows the API key or token that he shows.
+
+Examples:
+  $ jsp gateway
+  $ jsp gateway --broker jsp://...@broker.example.org:4577 --http 0.0.0.0:8080
+  $ curl -d 'It works' http://127.0.0.1:4580/v1/topics/demo/hello
+`;

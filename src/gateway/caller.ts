@@ -1,0 +1,102 @@
+/** Who makes a request: what he proves it by, and from where he comes. */
+
+import { hash } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { BlockList, isIP } from 'node:net';
+import { JspError } from '../base/errors.ts';
+import { normalAddress } from '../base/ip-address.ts';
+import { AuthMethod } from '../pubsub/session-commands.ts';
+import { Problem } from './problem.ts';
+import type { Proof } from './session.ts';
+
+/** The proof of who has none. */
+export const ANONYMOUS: Proof = { method: AuthMethod.NONE, credentials: Buffer.alloc(0) };
+
+/**
+ * What a request proves its caller by: `Authorization: Bearer …`, with an API key or a token, or `X-API-Key`. Nothing else is looked at: a cookie would be sent by the
+ * browser whoever asks it to, and a query stands in logs. [GW-10]
+ *
+ * @throws {Problem} REQUEST_INVALID
+ */
+export function proofOf(request: Pick<IncomingMessage, 'headers'>): Proof {
+  const { authorization, 'x-api-key': key } = request.headers;
+  if (authorization !== undefined) {
+    const bearer = BEARER.exec(authorization);
+    if (bearer === null) {
+      throw new Problem('CREDENTIALS_REFUSED', 'Authorization must be "Bearer" and an API key or a token.');
+    }
+    return proofFromText(bearer[1]);
+  }
+  if (typeof key === 'string') return proofFromText(key);
+  return ANONYMOUS;
+}
+
+/** The proof that an API key or a token is. */
+export function proofFromText(secret: string): Proof {
+  if (secret.length > SECRET_BYTES_MAX) {
+    throw new Problem('CREDENTIALS_REFUSED', `Credentials are at most ${SECRET_BYTES_MAX} bytes.`);
+  }
+  const method = secret.startsWith(API_KEY_PREFIX) ? AuthMethod.API_KEY : AuthMethod.JWT;
+  return { method, credentials: Buffer.from(secret) };
+}
+
+/** What stands for a proof where it is to be looked up; nobody gets it back from that. */
+export function keyOf({ method, credentials }: Proof): string {
+  return method === AuthMethod.NONE ? '' : `${method}${hash('sha256', credentials, 'base64')}`;
+}
+
+/** Finds out where a request comes from, through proxies that are trusted. [GW-12] */
+export class Addresses {
+  private readonly trusted: BlockList | null;
+
+  /** @throws {JspError} ERR_JSP_OPTION_INVALID */
+  constructor(trustedProxies: readonly string[]) {
+    this.trusted = trustedProxies.length === 0 ? null : new BlockList();
+    for (const network of trustedProxies) addNetwork(this.trusted as BlockList, network);
+  }
+
+  /** The address of whoever made the request, as far as it can be believed: the last in the list of hops that is no proxy of ours. */
+  of(request: IncomingMessage): string {
+    let address = normalAddress(request.socket.remoteAddress ?? '');
+    const forwarded = request.headers['x-forwarded-for'];
+    if (this.trusted === null || forwarded === undefined) return address;
+    const hops = String(forwarded).split(',');
+    for (let hop = hops.pop(); hop !== undefined && this.isTrusted(address); hop = hops.pop()) {
+      const next = withoutPort(hop.trim());
+      if (isIP(next) === 0) break; // what cannot be read was not written by a proxy that is to be believed
+      address = normalAddress(next);
+    }
+    return address;
+  }
+
+  private isTrusted(address: string): boolean {
+    const family = isIP(address);
+    return family !== 0 && (this.trusted?.check(address, family === 6 ? 'ipv6' : 'ipv4') ?? false);
+  }
+}
+
+/** Some proxies add the port of a hop. */
+function withoutPort(hop: string): string {
+  return (V4_WITH_PORT.exec(hop) ?? V6_IN_BRACKETS.exec(hop))?.[1] ?? hop;
+}
+
+function addNetwork(list: BlockList, network: string): void {
+  const [address, bits] = network.split('/');
+  const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+  try {
+    if (bits === undefined) list.addAddress(address, family);
+    else list.addSubnet(address, Number(bits), family);
+  } catch {
+    throw new JspError(
+      'ERR_JSP_OPTION_INVALID',
+      `trustedProxies must be addresses or networks such as 10.0.0.0/8, not ${JSON.stringify(network)}`,
+    );
+  }
+}
+
+const BEARER = /^Bearer +([\x21-\x7e]+) *$/i;
+const API_KEY_PREFIX = 'jspk_';
+/** As many as a HELLO carries. */
+const SECRET_BYTES_MAX = 8_192;
+const V4_WITH_PORT = /^([0-9.]+):\d+$/;
+const V6_IN_BRACKETS = /^\[([0-9a-fA-F:.]+)\](?::\d+)?$/;

@@ -1,0 +1,137 @@
+/** One request and its answer, as routes see it. */
+
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { ANONYMOUS, proofOf } from './caller.ts';
+import { Problem } from './problem.ts';
+import type { Proof, Session } from './session.ts';
+import type { GatewayState } from './state.ts';
+
+export class Exchange {
+  readonly state: GatewayState;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly method: string;
+  /** Without the query, as it came: percent-encoded. */
+  readonly path: string;
+  /** What the path has behind the route's own part, decoded; empty where it has nothing. */
+  rest = '';
+  private readonly search: string;
+  private parameters: URLSearchParams | null = null;
+
+  constructor(state: GatewayState, request: IncomingMessage, response: ServerResponse) {
+    this.state = state;
+    this.request = request;
+    this.response = response;
+    this.method = request.method ?? 'GET';
+    const url = request.url ?? '/';
+    const mark = url.indexOf('?');
+    this.path = mark < 0 ? url : url.slice(0, mark);
+    this.search = mark < 0 ? '' : url.slice(mark + 1);
+  }
+
+  /** The parameters of the query; none, for most requests. */
+  get query(): URLSearchParams {
+    this.parameters ??= this.search === '' ? NO_PARAMETERS : new URLSearchParams(this.search);
+    return this.parameters;
+  }
+
+  get address(): string {
+    return this.state.addresses.of(this.request);
+  }
+
+  /** @throws {Problem} CREDENTIALS_REFUSED, where they cannot be read */
+  get proof(): Proof {
+    return proofOf(this.request);
+  }
+
+  /** A header that comes once. */
+  header(name: string): string | undefined {
+    const value = this.request.headers[name];
+    return typeof value === 'string' ? value : value?.[0];
+  }
+
+  /** The session that the request's caller shares. */
+  session(): Session | Promise<Session> {
+    return this.state.sessions.of(this.proof, this.address);
+  }
+
+  /** The caller has shown no credentials. */
+  get isAnonymous(): boolean {
+    return this.proof === ANONYMOUS;
+  }
+
+  /**
+   * The body, whole.
+   *
+   * @throws {Problem} BODY_TOO_LARGE
+   */
+  body(bytesMax: number): Promise<Buffer> {
+    const { request } = this;
+    const length = Number(request.headers['content-length'] ?? 0);
+    return new Promise((resolve, reject) => {
+      if (length > bytesMax) {
+        reject(tooLarge(bytesMax));
+        return;
+      }
+      let first: Buffer | null = null;
+      let more: Buffer[] | null = null;
+      let bytes = 0;
+      request.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes > bytesMax) {
+          more = null;
+          first = null;
+          request.removeAllListeners('data');
+          reject(tooLarge(bytesMax));
+        } else if (first === null) first = chunk;
+        else if (more === null) more = [first, chunk];
+        else more.push(chunk);
+      });
+      request.on('end', () => resolve(more === null ? (first ?? NO_BODY) : Buffer.concat(more, bytes)));
+      request.on('error', reject);
+      request.on('close', () => {
+        if (!request.complete) reject(new Problem('REQUEST_INVALID', 'The request was cut off.'));
+      });
+    });
+  }
+
+  /** Answers with JSON. */
+  json(status: number, value: unknown, headers: Readonly<Record<string, string>> = NO_HEADERS): void {
+    this.answer(status, 'application/json', JSON.stringify(value), headers);
+  }
+
+  problem(problem: Problem): void {
+    const { counters } = this.state;
+    if (problem.status >= 500) counters.serverErrors++;
+    else counters.clientErrors++;
+    this.answer(problem.status, 'application/problem+json', JSON.stringify(problem), problem.headers);
+  }
+
+  answer(
+    status: number,
+    contentType: string,
+    body: string | Uint8Array,
+    headers: Readonly<Record<string, string | number>> = NO_HEADERS,
+  ): void {
+    const { response } = this;
+    if (response.headersSent || response.destroyed) return;
+    const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
+    response.writeHead(status, {
+      'content-type': contentType,
+      'content-length': length,
+      'cache-control': 'no-store',
+      ...headers,
+    });
+    response.end(this.method === 'HEAD' ? undefined : body);
+  }
+}
+
+function tooLarge(bytesMax: number): Problem {
+  return new Problem('BODY_TOO_LARGE', `At most ${bytesMax} bytes are taken here.`, {
+    headers: { connection: 'close' }, // what else comes of it is not read
+  });
+}
+
+const NO_BODY = Buffer.alloc(0);
+const NO_PARAMETERS = new URLSearchParams();
+const NO_HEADERS: Readonly<Record<string, string>> = {};

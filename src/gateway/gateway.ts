@@ -1,0 +1,278 @@
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http';
+import { createServer as createTlsServer, type Server as TlsServer } from 'node:https';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { JspError } from '../base/errors.ts';
+import { checkOptions, number, type OptionTable } from '../base/options.ts';
+import { MILLISECOND } from '../base/time.ts';
+import { IsolatedEmitter } from '../transport/listeners.ts';
+import { type Backend, LocalBackend, RemoteBackend } from './backend.ts';
+import { Exchange } from './exchange.ts';
+import {
+  checkGatewayOptions,
+  DEFAULT_HTTP_HOST,
+  DEFAULT_HTTP_PORT,
+  type GatewayOptions,
+  readTls,
+} from './options.ts';
+import { Problem, problemOfError } from './problem.ts';
+import { RouteTable } from './router.ts';
+import { ROUTES } from './routes/index.ts';
+import { GatewayState } from './state.ts';
+
+export interface GatewayCloseOptions {
+  /** Closes all the same after so long, in ms; default 5,000. */
+  drainMs?: number | undefined;
+}
+
+/** Figures of a gateway. */
+export interface GatewayMetrics {
+  /** Connections that are open now. */
+  readonly connections: number;
+  /** Callers that are connected for long, by WebSocket or SSE. */
+  readonly guests: number;
+  /** Sessions that HTTP requests share. */
+  readonly sessions: number;
+  readonly requests: number;
+  readonly clientErrors: number;
+  readonly serverErrors: number;
+  readonly overloaded: number;
+  readonly published: number;
+}
+
+interface GatewayEvents {
+  /** The socket failed for good: the gateway is over. Not thrown when nobody listens for it. */
+  error: [error: JspError];
+  close: [];
+  /** A fault of the gateway itself, which has cost one caller his answer. */
+  fault: [error: unknown];
+}
+
+/**
+ * Starts a gateway: HTTP, WebSocket and SSE for a broker. Resolves when callers can connect.
+ *
+ * @throws {JspError} ERR_JSP_OPTION_INVALID; ERR_JSP_SOCKET when its address cannot be bound
+ * @example
+ * const gateway = await startGateway({ broker });
+ * console.log(gateway.url);
+ */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  checkGatewayOptions(options);
+  const gateway = gatewayOf(options);
+  const { host = DEFAULT_HTTP_HOST, port = DEFAULT_HTTP_PORT } = options;
+  await gateway.listen(host, port);
+  return gateway.face;
+}
+
+/** The constructor of {@link Gateway}, and its way to the socket, which are nobody else's. */
+let gatewayOf: (options: GatewayOptions) => {
+  readonly face: Gateway;
+  listen(host: string, port: number): Promise<void>;
+};
+
+/** A gateway that listens. */
+export class Gateway extends IsolatedEmitter<GatewayEvents> {
+  private readonly state: GatewayState;
+  private readonly backend: Backend;
+  private readonly server: Server | TlsServer;
+  private readonly routes = new RouteTable(ROUTES);
+  private readonly tls: GatewayOptions['tls'];
+  private readonly sockets = new Set<Socket>();
+  private closing: Promise<void> | null = null;
+  private address: AddressInfo | null = null;
+
+  static {
+    gatewayOf = (options) => {
+      const face = new Gateway(options);
+      return { face, listen: (host, port) => face.listen(host, port) };
+    };
+  }
+
+  private constructor(options: GatewayOptions) {
+    super();
+    const { broker, tls } = options;
+    const onFault = (error: unknown): void => void this.tell('fault', error);
+    if (typeof broker === 'object' && 'serve' in broker) this.backend = new LocalBackend(broker, onFault);
+    else this.backend = new RemoteBackend(typeof broker === 'string' ? [broker] : broker);
+    this.state = new GatewayState(options, this.backend, onFault);
+    this.tls = tls;
+    const serve = (request: IncomingMessage, response: ServerResponse): void => this.serve(request, response);
+    const { limits } = this.state;
+    const settings: ServerOptions = {
+      requestTimeout: limits.requestMs,
+      headersTimeout: Math.min(HEADERS_MS_MAX, limits.requestMs),
+      keepAliveTimeout: limits.keepAliveMs,
+      connectionsCheckingInterval: CHECK_EVERY_MS,
+      maxHeaderSize: HEADER_BYTES_MAX,
+    };
+    this.server =
+      tls === undefined
+        ? createServer(settings, serve)
+        : createTlsServer({ ...settings, ...readTls(tls) }, serve);
+    this.server.maxConnections = limits.connectionsMax;
+    this.server.on('connection', (socket: Socket) => {
+      this.sockets.add(socket);
+      socket.on('close', () => this.sockets.delete(socket));
+    });
+    this.server.on('upgrade', (request, socket) => this.upgrade(request, socket));
+    this.server.on('clientError', (error, socket) => refuseUnreadable(error, socket));
+  }
+
+  /** What browsers and programs are sent to, such as `http://127.0.0.1:4580`. */
+  get url(): string {
+    const { host, port } = this;
+    const shown = host.includes(':') ? `[${host}]` : host;
+    return `${this.tls === undefined ? 'http' : 'https'}://${shown}:${port}`;
+  }
+
+  get host(): string {
+    return this.address?.address ?? '';
+  }
+
+  get port(): number {
+    return this.address?.port ?? 0;
+  }
+
+  metrics(): GatewayMetrics {
+    const { counters, guests, sessions } = this.state;
+    return { ...counters, connections: this.sockets.size, guests: guests.size, sessions: sessions.size };
+  }
+
+  /**
+   * Takes a renewed certificate from its files: new connections see it, those that are open stay as they are.
+   *
+   * @throws {JspError} ERR_JSP_OPTION_INVALID where they cannot be read, or do not go together; then nothing changes
+   */
+  reload(): void {
+    if (this.tls === undefined) return;
+    const pair = readTls(this.tls);
+    try {
+      (this.server as TlsServer).setSecureContext(pair);
+    } catch (error) {
+      throw new JspError(
+        'ERR_JSP_OPTION_INVALID',
+        `the certificate ${this.tls.cert} and its key were not taken: ${(error as Error).message}`,
+        { cause: error },
+      );
+    }
+  }
+
+  /**
+   * Takes nobody any more, answers what is under way, sends those away who are connected for long, and closes. Resolves when it is closed; the broker goes
+   * on. [GW-6]
+   */
+  close(options: GatewayCloseOptions = {}): Promise<void> {
+    checkOptions('Gateway.close', options, CLOSE_OPTIONS);
+    this.closing ??= this.drainAndClose(options.drainMs ?? DRAIN_MS);
+    return this.closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  private listen(host: string, port: number): Promise<void> {
+    const { server } = this;
+    return new Promise((resolve, reject) => {
+      const failed = (error: NodeJS.ErrnoException): void => {
+        void this.backend.close();
+        const why = `the gateway cannot listen on ${host}, port ${port}: ${error.message}`;
+        reject(new JspError('ERR_JSP_SOCKET', why, { cause: error }));
+      };
+      server.once('error', failed);
+      server.listen(port, host, () => {
+        server.off('error', failed);
+        server.on('error', (error) => {
+          this.tell('error', new JspError('ERR_JSP_SOCKET', error.message, { cause: error }));
+          void this.close({ drainMs: 0 });
+        });
+        this.address = server.address() as AddressInfo;
+        resolve();
+      });
+    });
+  }
+
+  private serve(request: IncomingMessage, response: ServerResponse): void {
+    const { state } = this;
+    state.counters.requests++;
+    const exchange = new Exchange(state, request, response);
+    if (state.isDraining) response.shouldKeepAlive = false;
+    try {
+      const done = this.routes.find(exchange)(exchange);
+      done?.catch((error: unknown) => this.fail(exchange, error));
+    } catch (error) {
+      this.fail(exchange, error);
+    }
+  }
+
+  private fail(exchange: Exchange, error: unknown): void {
+    const problem = problemOfError(error);
+    if (problem.code === 'INTERNAL_ERROR') this.state.onFault(problem.cause ?? problem);
+    exchange.problem(problem);
+  }
+
+  private upgrade(_request: IncomingMessage, socket: Duplex): void {
+    socket.on('error', () => {});
+    answerPlainly(socket, new Problem('NOT_FOUND', 'Nothing here takes a connection over.'));
+  }
+
+  private async drainAndClose(drainMs: number): Promise<void> {
+    const { server, state } = this;
+    state.isDraining = true;
+    const closed = new Promise<void>((resolve) => {
+      server.close(() => resolve());
+    });
+    for (const guest of [...state.guests]) guest.goodbye(RETRY_AFTER_MS);
+    server.closeIdleConnections();
+    const { clock } = state;
+    const timer = clock.setTimer(clock.now() + drainMs * MILLISECOND, () => {
+      for (const socket of this.sockets) socket.destroy();
+    });
+    await closed;
+    clock.clearTimer(timer);
+    state.sessions.close();
+    await this.backend.close();
+    this.tell('close');
+  }
+}
+
+/** What came was no HTTP, or not in time. */
+function refuseUnreadable(error: Error & { code?: string }, socket: Duplex): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  answerPlainly(
+    socket,
+    error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? new Problem('REQUEST_TIMEOUT', 'Send requests faster.')
+      : new Problem('REQUEST_INVALID', 'This is not HTTP/1.1, or its header is too long.'),
+  );
+}
+
+/** Answers on a socket that no request of Node's HTTP stands for, and ends it. */
+function answerPlainly(socket: Duplex, problem: Problem): void {
+  const body = JSON.stringify(problem);
+  const head = [
+    `HTTP/1.1 ${problem.status} ${problem.code}`,
+    'content-type: application/problem+json',
+    `content-length: ${Buffer.byteLength(body)}`,
+    ...Object.entries(problem.headers).map(([name, value]) => `${name}: ${value}`),
+    'connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
+}
+
+const DRAIN_MS = 5_000;
+/** What those are told who are sent away. */
+const RETRY_AFTER_MS = 1_000;
+const HEADERS_MS_MAX = 10_000;
+const CHECK_EVERY_MS = 2_000;
+const HEADER_BYTES_MAX = 16 * 1024;
+const CLOSE_OPTIONS: OptionTable<GatewayCloseOptions> = { drainMs: number(0, Number.POSITIVE_INFINITY) };

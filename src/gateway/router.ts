@@ -1,0 +1,73 @@
+/** Which route serves a request: by its path, and then its method. */
+
+import type { Exchange } from './exchange.ts';
+import { Problem } from './problem.ts';
+
+/** Serves a request; what it throws, or rejects with, is the answer. */
+export type Serve = (exchange: Exchange) => void | Promise<void>;
+
+/** A path, and what serves each method there. One that ends with a slash stands for all paths behind it. */
+export interface Route {
+  readonly path: string;
+  readonly methods: Readonly<Record<string, Serve>>;
+}
+
+export class RouteTable {
+  private readonly whole = new Map<string, Route>();
+  private readonly prefixes: Route[] = [];
+
+  constructor(routes: readonly Route[]) {
+    for (const route of routes) {
+      if (route.path.endsWith('/') && route.path !== '/') this.prefixes.push(route);
+      else this.whole.set(route.path, route);
+    }
+  }
+
+  /** All paths, with their methods. */
+  get routes(): readonly Route[] {
+    return [...this.whole.values(), ...this.prefixes];
+  }
+
+  /**
+   * What serves this request, whose `rest` is set.
+   *
+   * @throws {Problem} NOT_FOUND, METHOD_NOT_ALLOWED, REQUEST_INVALID
+   */
+  find(exchange: Exchange): Serve {
+    const route = this.routeOf(exchange);
+    const { method } = exchange;
+    const serve = route.methods[method] ?? (method === 'HEAD' ? route.methods.GET : undefined);
+    if (serve !== undefined) return serve;
+    const allowed = methodsOf(route);
+    throw new Problem('METHOD_NOT_ALLOWED', `${route.path} takes ${allowed.join(', ')}.`, {
+      headers: { allow: allowed.join(', ') },
+    });
+  }
+
+  /** The route of this path, whatever the method. */
+  routeOf(exchange: Exchange): Route {
+    const { path } = exchange;
+    const whole = this.whole.get(path);
+    if (whole !== undefined) return whole;
+    for (const route of this.prefixes) {
+      if (!path.startsWith(route.path) || path.length === route.path.length) continue;
+      exchange.rest = decoded(path.slice(route.path.length));
+      return route;
+    }
+    throw new Problem('NOT_FOUND', 'GET /v1/openapi.json tells what there is.');
+  }
+}
+
+/** The methods of a route, HEAD where there is GET. */
+export function methodsOf(route: Route): string[] {
+  return Object.keys(route.methods).flatMap((method) => (method === 'GET' ? ['GET', 'HEAD'] : [method]));
+}
+
+function decoded(text: string): string {
+  if (!text.includes('%')) return text;
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw new Problem('REQUEST_INVALID', 'The path is not percent-encoded UTF-8.');
+  }
+}

@@ -1,0 +1,209 @@
+/**
+ * A caller of the gateway, as the broker knows him: a connection with a HELLO that carries his credentials, and what he does on it. It is a small client at the level of
+ * commands; what a caller may do is the broker's to say. It ends with its connection, and does not come back: whoever wants another opens one.
+ */
+
+import { JspError } from '../base/errors.ts';
+import { MILLISECOND } from '../base/time.ts';
+import {
+  type CommandListener,
+  CommandStream,
+  closedError,
+  openCommandStream,
+} from '../client/command-stream.ts';
+import { ReasonCode, reasonCodeName } from '../pubsub/command.ts';
+import { type MessageConnection, STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
+import {
+  type AuthMethod,
+  BROKER_PROTOCOL_VERSION,
+  decodeNotice,
+  decodeRenewed,
+  decodeWelcome,
+  encodeHello,
+  encodeRenew,
+  type Notice,
+  type Welcome,
+} from '../pubsub/session-commands.ts';
+import { type Clock, systemClock } from '../udp/clock.ts';
+import { PendingPublish, PublishingStream } from './publishing.ts';
+
+/** What proves who a caller is, as a HELLO carries it. */
+export interface Proof {
+  readonly method: AuthMethod;
+  readonly credentials: Uint8Array;
+}
+
+export interface SessionRequest {
+  readonly proof: Proof;
+  /** Empty: the session ends with its connection. */
+  readonly name?: string | undefined;
+  /** How long it outlives its connection, in ms. Default 0. */
+  readonly expiryMs?: number | undefined;
+  /** What an earlier session of that name held is not wanted. */
+  readonly cleanStart?: boolean | undefined;
+}
+
+/** What a session tells its owner. */
+export interface SessionListener {
+  onNotice?(notice: Notice): void;
+  /** It is over: with the error that ended it, or null where its owner closed it. */
+  onClosed?(error: Error | null): void;
+}
+
+export class Session {
+  readonly name: string;
+  readonly welcome: Welcome;
+  private readonly connection: MessageConnection;
+  private readonly control: CommandStream;
+  private readonly listener: SessionListener;
+  /** By the number of its class. */
+  private readonly publishing: (PublishingStream | null)[] = [null, null, null, null];
+  private failure: Error | null = null;
+  private over = false;
+
+  /**
+   * Says HELLO on a connection, and waits for the WELCOME. One that is refused closes the connection.
+   *
+   * @throws {JspError} what the broker refuses, such as ERR_JSP_NOT_AUTHORIZED, with its `applicationCode`; ERR_JSP_TIMEOUT when it does not answer
+   */
+  static async open(
+    connection: MessageConnection,
+    request: SessionRequest,
+    listener: SessionListener = {},
+    clock: Clock = systemClock,
+  ): Promise<Session> {
+    const { name = '', expiryMs = 0, cleanStart = false, proof } = request;
+    const early: Notice[] = [];
+    let ended: { readonly error: Error | null } | null = null;
+    const heard: { session: Session | null } = { session: null };
+    const control = new CommandStream(connection, openCommandStream(connection, 'system'), {
+      onNotice: (bytes) => {
+        const notice = decodeNotice(bytes);
+        if (heard.session === null) early.push(notice);
+        else listener.onNotice?.(notice);
+      },
+      onClosed: () => {},
+    });
+    connection.on('close', (error) => {
+      ended = { error };
+      heard.session?.end(error);
+    });
+    const timer = clock.setTimer(clock.now() + WELCOME_MS_MAX * MILLISECOND, () => {
+      connection.destroy(ReasonCode.NO_ERROR);
+    });
+    try {
+      const hello = {
+        ...{ version: BROKER_PROTOCOL_VERSION, aliases: 0, capabilities: 0 },
+        ...{ session: name, expiryMs, cleanStart, ...proof },
+      };
+      const welcome = decodeWelcome(await control.ask((id) => encodeHello(id, hello)));
+      if (welcome === null)
+        throw new JspError('ERR_JSP_PROTOCOL', 'the broker sent a WELCOME that cannot be read');
+      const session = new Session(connection, control, name, welcome, listener);
+      heard.session = session;
+      for (const notice of early) listener.onNotice?.(notice);
+      if (ended !== null) session.end((ended as { readonly error: Error | null }).error);
+      return session;
+    } catch (error) {
+      connection.destroy(ReasonCode.NO_ERROR);
+      // That the connection was closed says why the answer did not come.
+      throw (ended as { readonly error: Error | null } | null)?.error ?? error;
+    } finally {
+      clock.clearTimer(timer);
+    }
+  }
+
+  private constructor(
+    connection: MessageConnection,
+    control: CommandStream,
+    name: string,
+    welcome: Welcome,
+    listener: SessionListener,
+  ) {
+    this.connection = connection;
+    this.control = control;
+    this.name = name;
+    this.welcome = welcome;
+    this.listener = listener;
+  }
+
+  get isOver(): boolean {
+    return this.over;
+  }
+
+  /** What it is over by; null: it is not, or its owner has closed it. */
+  get endedBy(): Error | null {
+    return this.failure;
+  }
+
+  /** The broker reads no more of what it publishes in this class at present. */
+  isStopped(priority: StreamPriority): boolean {
+    return this.publishing[STREAM_PRIORITIES.indexOf(priority)]?.isStopped ?? false;
+  }
+
+  /** Messages that wait for the broker to read them, or to answer. */
+  get pending(): number {
+    return this.publishing.reduce((sum, stream) => sum + (stream?.pending ?? 0), 0);
+  }
+
+  /**
+   * Publishes a whole PUBLISH, which is the session's from now on; its id, where it is of QoS 1, is given here.
+   *
+   * @param onSettled - called once, perhaps before this returns
+   */
+  publish(
+    command: Buffer,
+    onSettled: (publish: PendingPublish) => void,
+    priority: StreamPriority = 'chat',
+  ): PendingPublish {
+    const publish = new PendingPublish(command, onSettled);
+    this.publishingStream(STREAM_PRIORITIES.indexOf(priority), priority).publish(publish);
+    return publish;
+  }
+
+  /**
+   * Opens another stream of the session: for a subscription.
+   *
+   * @throws {JspError} ERR_JSP_CLOSED
+   */
+  openStream(priority: StreamPriority, listener: CommandListener): CommandStream {
+    if (this.over) throw this.failure ?? closedError();
+    return new CommandStream(this.connection, openCommandStream(this.connection, priority), listener);
+  }
+
+  /** Gives the broker new credentials. Resolves with how long they are good for, in ms; 0: without end. */
+  async renew({ method, credentials }: Proof): Promise<number> {
+    return decodeRenewed(await this.control.ask((id) => encodeRenew(id, method, credentials)));
+  }
+
+  /** Ends it at once. */
+  close(code: ReasonCode = ReasonCode.NO_ERROR): void {
+    this.connection.destroy(code, reasonCodeName(code));
+    this.end(null);
+  }
+
+  private publishingStream(index: number, priority: StreamPriority): PublishingStream {
+    const known = this.publishing[index];
+    if (known !== null) return known;
+    const opened = new PublishingStream(
+      (listener) => this.openStream(priority, listener),
+      this.welcome.lastIds[index],
+      // A stream that goes alone takes the connection with it: what comes behind it would be new to nobody.
+      () => this.close(ReasonCode.INTERNAL_ERROR),
+    );
+    this.publishing[index] = opened;
+    if (this.over) opened.close();
+    return opened;
+  }
+
+  private end(error: Error | null): void {
+    if (this.over) return;
+    this.over = true;
+    this.failure = error;
+    for (const stream of this.publishing) stream?.close();
+    this.listener.onClosed?.(error);
+  }
+}
+
+/** From the HELLO to the WELCOME. */
+const WELCOME_MS_MAX = 10_000;

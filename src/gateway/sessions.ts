@@ -1,0 +1,152 @@
+/**
+ * The sessions of callers by HTTP, who have no connection of their own that would last: all who prove the same share one, so that a request does not cost a HELLO, and the
+ * end of their credentials ends it for all of them. [GW-11] They are bounded, and go when nobody has used them for a minute.
+ */
+
+import { MILLISECOND, type Micros } from '../base/time.ts';
+import type { ConnectionFacts } from '../pubsub/message-stream.ts';
+import type { Clock, TimerHandle } from '../udp/clock.ts';
+import type { Backend } from './backend.ts';
+import { keyOf } from './caller.ts';
+import { Problem } from './problem.ts';
+import { type Proof, Session } from './session.ts';
+
+/** One of them. Requests have the address from which the last one came. */
+class Shared {
+  readonly facts: HttpFacts;
+  /** Until it is there. */
+  readonly opening: Promise<Session>;
+  session: Session | null = null;
+  usedAt: Micros = 0;
+
+  constructor(facts: HttpFacts, opening: Promise<Session>) {
+    this.facts = facts;
+    this.opening = opening;
+  }
+}
+
+export class SharedSessions {
+  private readonly sessions = new Map<string, Shared>();
+  private readonly backend: Backend;
+  private readonly clock: Clock;
+  private readonly max: number;
+  private sweep: TimerHandle | null = null;
+  private isClosed = false;
+
+  constructor(backend: Backend, clock: Clock, max: number) {
+    this.backend = backend;
+    this.clock = clock;
+    this.max = max;
+  }
+
+  get size(): number {
+    return this.sessions.size;
+  }
+
+  /**
+   * The session of whoever proves this. At once, where it is there.
+   *
+   * @throws {Problem | JspError} what the broker refuses it for
+   */
+  of(proof: Proof, address: string): Session | Promise<Session> {
+    const key = keyOf(proof);
+    const known = this.sessions.get(key);
+    if (known !== undefined) {
+      // The last one used is the last in the map, and the first the one to go.
+      this.sessions.delete(key);
+      this.sessions.set(key, known);
+      known.usedAt = this.clock.now();
+      known.facts.address = address;
+      return known.session ?? known.opening;
+    }
+    this.makeRoom();
+    const facts = new HttpFacts(address);
+    const shared: Shared = new Shared(facts, this.open(key, proof, facts));
+    shared.usedAt = this.clock.now();
+    this.sessions.set(key, shared);
+    this.sweepLater();
+    shared.opening.then(
+      (session) => {
+        shared.session = session;
+        if (session.isOver || this.isClosed) this.forget(key, shared);
+      },
+      () => this.forget(key, shared),
+    );
+    return shared.opening;
+  }
+
+  close(): void {
+    this.isClosed = true;
+    if (this.sweep !== null) this.clock.clearTimer(this.sweep);
+    for (const [key, shared] of [...this.sessions]) this.forget(key, shared);
+  }
+
+  private async open(key: string, proof: Proof, facts: HttpFacts): Promise<Session> {
+    const connection = await this.backend.connect(facts);
+    return await Session.open(
+      connection,
+      { proof },
+      {
+        onClosed: () => {
+          const known = this.sessions.get(key);
+          if (known?.facts === facts) this.forget(key, known);
+        },
+      },
+      this.clock,
+    );
+  }
+
+  private forget(key: string, shared: Shared): void {
+    if (this.sessions.get(key) === shared) this.sessions.delete(key);
+    shared.session?.close();
+  }
+
+  /** The one goes that was not used for longest, if nothing of it is under way. */
+  private makeRoom(): void {
+    if (this.sessions.size < this.max) return;
+    for (const [key, shared] of this.sessions) {
+      if (shared.session === null || shared.session.pending > 0) continue;
+      this.forget(key, shared);
+      return;
+    }
+    throw new Problem('OVERLOADED', `The gateway has ${this.max} sessions, all of which are in use.`, {
+      retryAfterMs: 1_000,
+    });
+  }
+
+  private sweepLater(): void {
+    if (this.sweep !== null || this.isClosed) return;
+    const { clock } = this;
+    this.sweep = clock.setTimer(clock.now() + SWEEP_MS * MILLISECOND, () => {
+      this.sweep = null;
+      const before = clock.now() - IDLE_MS * MILLISECOND;
+      for (const [key, shared] of [...this.sessions]) {
+        if (shared.usedAt > before) break;
+        if (shared.session !== null && shared.session.pending === 0) this.forget(key, shared);
+      }
+      if (this.sessions.size > 0) this.sweepLater();
+    });
+  }
+}
+
+/** What the broker is told of a connection that stands for many requests. */
+class HttpFacts implements ConnectionFacts {
+  readonly door = 'http';
+  readonly overLimit = 'refuse';
+  address: string;
+
+  constructor(address: string) {
+    this.address = address;
+  }
+
+  exporter(): null {
+    return null; // [GW-11] what is proved to the gateway cannot be bound to the caller's own connection
+  }
+
+  link(): null {
+    return null;
+  }
+}
+
+const IDLE_MS = 60_000;
+const SWEEP_MS = 10_000;

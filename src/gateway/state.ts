@@ -1,0 +1,55 @@
+/** What all requests to a gateway have in common. */
+
+import { type Clock, systemClock } from '../udp/clock.ts';
+import type { Backend } from './backend.ts';
+import { Addresses } from './caller.ts';
+import { DEFAULT_LIMITS, type GatewayOptions, type GivenLimits } from './options.ts';
+import { SharedSessions } from './sessions.ts';
+
+/** Somebody who is connected for long, and has to be told when the gateway goes. */
+export interface Guest {
+  /** It goes: the caller may come back, here or elsewhere, after so long. */
+  goodbye(retryAfterMs: number): void;
+}
+
+export class GatewayCounters {
+  /** Requests that came. */
+  requests = 0;
+  /** Requests that were answered with a status of 4xx, and 5xx. */
+  clientErrors = 0;
+  serverErrors = 0;
+  /** Of those: refused because there was too much to do. */
+  overloaded = 0;
+  /** Messages that callers published by HTTP. */
+  published = 0;
+}
+
+export class GatewayState {
+  readonly backend: Backend;
+  readonly clock: Clock;
+  readonly limits: GivenLimits;
+  readonly addresses: Addresses;
+  readonly sessions: SharedSessions;
+  readonly counters = new GatewayCounters();
+  /** Those who are connected for long. */
+  readonly guests = new Set<Guest>();
+  /** A fault of the gateway itself, which has cost one caller his answer. */
+  readonly onFault: (error: unknown) => void;
+  /** Takes nobody any more. */
+  isDraining = false;
+
+  constructor(options: GatewayOptions, backend: Backend, onFault: (error: unknown) => void) {
+    this.backend = backend;
+    this.clock = options.clock ?? systemClock;
+    this.limits = { ...DEFAULT_LIMITS, ...given(options.limits ?? {}) };
+    this.addresses = new Addresses(options.trustedProxies ?? []);
+    this.sessions = new SharedSessions(backend, this.clock, this.limits.sessionsMax);
+    this.onFault = onFault;
+  }
+}
+
+function given<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]: Exclude<T[K], undefined>;
+  };
+}
