@@ -17,7 +17,7 @@ afterAll(async () => {
 });
 
 describe('a POST to a topic', () => {
-  test('reaches a native subscriber, and is answered when it is taken', async () => {
+  test('reaches a native subscriber, and is answered when it is taken [GW-20, GW-22]', async () => {
     const subscription = await client.subscribe('a/#');
     const answer = await server.fetch('/v1/topics/a/b%20c', { method: 'POST', body: 'hello' });
     expect([answer.status, await answer.json()]).toEqual([
@@ -35,7 +35,7 @@ describe('a POST to a topic', () => {
     expect([answer.status, await answer.json()]).toEqual([202, { result: 'taken' }]);
   });
 
-  test('to what is no topic is a problem', async () => {
+  test('to what is no topic is a problem [GW-3]', async () => {
     const answer = await server.fetch('/v1/topics/a/%2B', { method: 'POST', body: 'hello' });
     expect([answer.status, answer.headers.get('content-type')]).toEqual([400, 'application/problem+json']);
     expect(await answer.json()).toMatchObject({ status: 400, code: 'TOPIC_INVALID' });
