@@ -18,7 +18,7 @@ export const FLOORS = [
   ['transport', 'testing'],
   ['pubsub'],
   ['broker', 'client', 'files'],
-  ['web'],
+  ['gateway', 'web'],
   ['bench'],
   ['cli'],
 ];

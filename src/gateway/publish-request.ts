@@ -61,12 +61,11 @@ export function termsOfRequest(exchange: Exchange): PublishTerms {
   };
 }
 
+/** What a caller is answered. */
+export type Outcome = { readonly status: number; readonly body: object } | Problem;
+
 /** What became of a message, as its caller is told. [GW-22] */
-export function outcomeOf(
-  publish: PendingPublish,
-  { qos }: PublishTerms,
-  session: Session,
-): { status: number; body: object } | Problem {
+export function outcomeOf(publish: PendingPublish, { qos }: PublishTerms, session: Session): Outcome {
   switch (publish.state) {
     case PublishState.TAKEN:
       return qos === 0 ? { status: 202, body: TAKEN } : { status: 200, body: receiptOf(publish) };

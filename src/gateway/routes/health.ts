@@ -1,4 +1,7 @@
-/** `/healthz` and `/readyz`: for whoever decides whether the process is to be restarted, and whether it is to be sent callers. */
+/**
+ * `/healthz` and `/readyz`: for whoever decides whether the process is to be started anew, and whether it is to be sent callers. They are answered however much there
+ * is to do, and say nothing that a stranger should not know.
+ */
 
 import type { Exchange } from '../exchange.ts';
 import type { Route } from '../router.ts';
@@ -13,8 +16,10 @@ function alive(exchange: Exchange): void {
   exchange.json(200, { status: 'alive' });
 }
 
-/** [GW-5] it takes callers, or it is going */
+/** [GW-5] it takes callers, or says why not */
 function ready(exchange: Exchange): void {
-  const { isDraining } = exchange.state;
-  exchange.json(isDraining ? 503 : 200, { status: isDraining ? 'draining' : 'ready' });
+  const { state } = exchange;
+  const reasons = state.isDraining ? ['The gateway is going.'] : [];
+  const status = reasons.length === 0 ? 200 : 503;
+  exchange.json(status, { status: status === 200 ? 'ready' : 'notReady', reasons });
 }
