@@ -7,12 +7,13 @@ import {
   Turns,
 } from '../../src/gateway/local-connection.ts';
 import { COMMAND_BYTES_MAX } from '../../src/pubsub/command.ts';
+import type { ConnectionFacts } from '../../src/pubsub/message-stream.ts';
 import type { Clock } from '../../src/udp/clock.ts';
 
-const FACTS = {
-  ...{ door: 'http', address: '192.0.2.1', overLimit: 'refuse' },
+const FACTS: ConnectionFacts = {
+  ...({ door: 'http', address: '192.0.2.1', overLimit: 'refuse' } as const),
   ...{ exporter: () => null, link: () => null },
-} as const;
+};
 
 /** A clock that stands still until it is told otherwise, and counts how often the event loop was let go on. */
 function standingClock() {
