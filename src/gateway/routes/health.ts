@@ -18,8 +18,12 @@ function alive(exchange: Exchange): void {
 
 /** [GW-5] it takes callers, or says why not */
 function ready(exchange: Exchange): void {
-  const { state } = exchange;
-  const reasons = state.isDraining ? ['The gateway is going.'] : [];
-  const status = reasons.length === 0 ? 200 : 503;
-  exchange.json(status, { status: status === 200 ? 'ready' : 'notReady', reasons });
+  const reasons = reasonsAgainst(exchange);
+  const isReady = reasons.length === 0;
+  exchange.json(isReady ? 200 : 503, { status: isReady ? 'ready' : 'notReady', reasons });
+}
+
+/** Why nobody should be sent here now, a sentence each. */
+function reasonsAgainst({ state }: Exchange): string[] {
+  return state.isDraining ? ['The gateway is going.'] : [];
 }
