@@ -6,6 +6,8 @@ import { type ConnectOptions, connect } from '../transport/connect.ts';
 import { localPair, Turns } from './local-connection.ts';
 
 export interface Backend {
+  /** Why the last attempt to connect has failed; null: it has not. */
+  readonly failure: string | null;
   /** A connection to the broker, which knows no more of it than `facts` until the caller says HELLO on it. Rejects when there is none to be had. */
   connect(facts: ConnectionFacts): Promise<MessageConnection>;
   /** Gives up what is under way, and connects nobody any more. The connections that it has made are their owners'. */
@@ -14,6 +16,7 @@ export interface Backend {
 
 /** A broker in this process: a connection costs two objects and no packet. */
 export class LocalBackend implements Backend {
+  readonly failure = null;
   private readonly broker: Pick<Broker, 'serve'>;
   private readonly turns: Turns;
   private readonly onFault: (error: unknown) => void;
@@ -41,10 +44,15 @@ export class RemoteBackend implements Backend {
   private readonly closing = new AbortController();
   /** The URL that worked last, or is next to be tried. */
   private next = 0;
+  private lastFailure: string | null = null;
 
   constructor(urls: readonly string[], options: ConnectOptions = {}) {
     this.urls = urls;
     this.options = options;
+  }
+
+  get failure(): string | null {
+    return this.lastFailure;
   }
 
   /** What the broker knows of it is this process: facts stay here. */
@@ -53,9 +61,15 @@ export class RemoteBackend implements Backend {
     let failure: unknown;
     for (let tried = 0; tried < this.urls.length; tried++) {
       try {
-        return await connect(this.urls[this.next % this.urls.length], { ...this.options, signal });
+        const connection = await connect(this.urls[this.next % this.urls.length], {
+          ...this.options,
+          signal,
+        });
+        this.lastFailure = null;
+        return connection;
       } catch (error) {
         failure = error;
+        this.lastFailure = (error as Error).message;
         this.next++;
       }
     }

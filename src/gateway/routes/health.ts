@@ -25,5 +25,7 @@ function ready(exchange: Exchange): void {
 
 /** Why nobody should be sent here now, a sentence each. */
 function reasonsAgainst({ state }: Exchange): string[] {
-  return state.isDraining ? ['The gateway is going.'] : [];
+  const reasons = state.isDraining ? ['The gateway is going.'] : [];
+  if (state.backend.failure !== null) reasons.push(`The broker cannot be reached: ${state.backend.failure}`);
+  return reasons;
 }
