@@ -8,7 +8,6 @@
  * The totals begin with second `--from`; the table of seconds shows what came before.
  */
 import { fork } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { extname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -20,6 +19,7 @@ import { type ArrivalReport, STAMP_BYTES } from './broker/arrivals.ts';
 import type { Pace } from './broker/pace.ts';
 import { type BrokerPeer, PEERS } from './broker/peer.ts';
 import type { WorkerAnswer, WorkerOrder } from './broker/worker.ts';
+import { cpuSecondsOf } from './cpu-time.ts';
 
 interface Settings {
   readonly rate: number;
@@ -149,17 +149,6 @@ class WorkerProcess {
   }
 }
 
-/** User and system time of a process so far, all threads; null on systems without /proc. */
-function cpuSecondsOf(pid: number): number | null {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    return (Number(fields[11]) + Number(fields[12])) / TICKS_A_SECOND;
-  } catch {
-    return null;
-  }
-}
-
 function reportOf(settings: Settings, results: ReadonlyMap<string, readonly RunResult[]>): string {
   const { rate, size, seconds, fromSecond, how } = settings;
   const row = (title: string, cell: (runs: readonly RunResult[]) => string): string[] => [
@@ -193,8 +182,6 @@ function cpuText(runs: readonly RunResult[]): string {
 }
 
 const SETTLE_MS = 500;
-/** USER_HZ, which is 100 on all systems that have /proc/PID/stat. */
-const TICKS_A_SECOND = 100;
 /** The same extension as this file has. */
 const WORKER = fileURLToPath(new URL(`./broker/worker${extname(import.meta.url)}`, import.meta.url));
 

@@ -15,6 +15,7 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   congestion: 'what congestion controllers make of losses, queues, policers and each other, in virtual time',
   compression: 'what compression costs where it brings nothing: random bytes with it and without',
   'lossy-plot': 'the picture of what that recorded, as SVG',
+  'fan-out': 'deliveries a second of one publisher to 1, 8 and 100 subscribers, beside NATS over TLS',
   'broker-latency': 'publisher to subscriber through a broker under light load, beside NATS over TLS',
   'request-reply': 'a request through a broker until it is answered, beside NATS over TLS',
   'failed-dials': 'the heap of a client after 5,000 dials in vain: it fails above 2 MB',

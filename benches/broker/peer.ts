@@ -19,6 +19,8 @@ export interface RunningBroker {
 export interface BrokerConnection {
   /** Delivers at most once, like NATS and QoS 0. */
   publish(topic: string, payload: Uint8Array): void;
+  /** Publishes as fast as the broker takes it, each peer by its own means, until the process ends. */
+  flood(topic: string, payload: Uint8Array): Promise<never>;
   /** Resolves when the broker takes messages for it. */
   subscribe(topic: string, onMessage: (payload: Uint8Array) => void): Promise<void>;
   /** Answers requests to `topic` with what they are. Resolves when the broker takes requests for it. */

@@ -27,6 +27,12 @@ export const jsp: BrokerPeer = {
     const client = await connectClient(address);
     return {
       publish: (topic, payload) => void client.publish(topic, payload),
+      async flood(topic, payload) {
+        for (;;) {
+          while (client.publish(topic, payload));
+          await client.drained();
+        }
+      },
       async subscribe(topic, onMessage) {
         await client.subscribe(topic, (message) => onMessage(message.payload));
       },
