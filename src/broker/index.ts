@@ -14,7 +14,13 @@ export type { DurableMetrics } from './core/durable/consumers.ts';
 export type { BrokerMetrics } from './core/output.ts';
 export type { BrokerLimits } from './core/state.ts';
 export type { LogOptions, StoreFailure } from './core/store-port.ts';
-export { type Broker, type BrokerCloseOptions, type BrokerOptions, startBroker } from './server.ts';
+export {
+  type Broker,
+  type BrokerCloseOptions,
+  type BrokerOptions,
+  type BrokerReloadOptions,
+  startBroker,
+} from './server.ts';
 export type { StoreMetrics } from './store/disk-store.ts';
 export { StoreDamagedError, type StoreFinding } from './store/findings.ts';
 export type { LogRecovery, RecoveryReport } from './store/open-store.ts';

@@ -13,6 +13,7 @@ import {
 } from '../transport/listen.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { laidOver, withProfile } from '../transport/options.ts';
+import { isPinnedUrl } from '../transport/url.ts';
 import type { DurableMetrics } from './core/durable/consumers.ts';
 import type { BrokerMetrics } from './core/output.ts';
 import { BROKER_LIMITS, type BrokerLimits } from './core/state.ts';
@@ -33,9 +34,14 @@ export interface BrokerOptions extends ListenOptions, BrokerLimits {
 export interface BrokerCloseOptions {
   /** Closes all the same after so long, in ms; default 5,000. A later call can only shorten it. */
   drainMs?: number | undefined;
+  /** URLs of other brokers, at most 16, which clients are told to go to. [CFG-6] Default: they come back to this one. */
+  handOverTo?: readonly string[] | undefined;
   /** Closes at once when it fires. */
   signal?: AbortSignal | undefined;
 }
+
+/** What a running broker can be told anew. What is not given stays as it is. */
+export interface BrokerReloadOptions extends Omit<BrokerLimits, 'routesMax'> {}
 
 interface BrokerEvents {
   /** The socket failed for good (`ERR_JSP_SOCKET`), or with `store.onFailure: 'close'` the store (`ERR_JSP_STORE_FAILED`): all clients are gone, and `close` follows. Not thrown when nobody listens for it. */
@@ -163,6 +169,17 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   }
 
   /**
+   * Goes by other limits from now on: all of them, or none. Nothing is taken from those who have more than they allow: a subscription keeps the bounds of its
+   * queue, a client those of its connection. [CFG-5]
+   *
+   * @throws {JspError} ERR_JSP_OPTION_INVALID: all is as it was
+   */
+  reload(options: BrokerReloadOptions): void {
+    checkOptions('Broker.reload', options, RELOAD_OPTIONS);
+    this.service.changeLimits(options);
+  }
+
+  /**
    * Reads no more publishers, delivers what is queued, tells the clients, and closes. [BRK-35] Resolves when they can be expected to have heard
    * of it. Also of use after a failure, which {@link closed} tells, not this.
    */
@@ -170,7 +187,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     checkOptions('Broker.close', options, CLOSE_OPTIONS);
     const drainMs = options.signal?.aborted ? 0 : (options.drainMs ?? DRAIN_MS);
     const closesAt = performance.now() + drainMs;
-    if (closesAt < this.closesAt) this.shorten(drainMs, closesAt);
+    if (closesAt < this.closesAt) this.shorten(drainMs, closesAt, options.handOverTo);
     this.closing ??= this.drainAndClose();
     const forget = onAbort(options.signal, () => this.shorten(0, performance.now()));
     return this.closing.finally(forget);
@@ -192,9 +209,9 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     return this;
   }
 
-  private shorten(drainMs: number, closesAt: number): void {
+  private shorten(drainMs: number, closesAt: number, handOverTo?: readonly string[]): void {
     this.closesAt = closesAt;
-    void this.service.drain(drainMs);
+    void this.service.drain(drainMs, handOverTo);
     if (this.listenerCloses) this.closeListener().catch(() => {}); // the first call has the outcome
   }
 
@@ -275,9 +292,17 @@ function factsOf(connection: Connection): ConnectionFacts {
   };
 }
 
+function pinnedUrls(value: unknown): string | null {
+  const isRight = Array.isArray(value) && value.length <= HAND_OVERS_MAX && value.every(isPinnedUrl);
+  return isRight ? null : `a list of at most ${HAND_OVERS_MAX} URLs with the fingerprints of their brokers`;
+}
+
 /** Streams a client may have open at once: one for each filter it may hold, and some. */
 const STREAMS_MAX = 1_040;
 const DRAIN_MS = 5_000;
+const HAND_OVERS_MAX = 16;
+const { routesMax: _, ...RELOADABLE } = BROKER_LIMITS;
+const RELOAD_OPTIONS: OptionTable<BrokerReloadOptions> = RELOADABLE;
 const BROKER_OPTIONS: OptionTable<BrokerOptions> = {
   ...LISTEN_OPTIONS,
   ...BROKER_LIMITS,
@@ -286,5 +311,6 @@ const BROKER_OPTIONS: OptionTable<BrokerOptions> = {
 };
 const CLOSE_OPTIONS: OptionTable<BrokerCloseOptions> = {
   drainMs: number(0, Number.POSITIVE_INFINITY),
+  handOverTo: pinnedUrls,
   signal: abortSignal,
 };

@@ -55,7 +55,7 @@ export class BrokerService {
   private readonly store: StorePort;
   private readonly clock: Clock;
   private readonly wallMs: () => number;
-  private readonly tickMs: number;
+  private tickMs: number;
   private connections = 0;
   private ticking = false;
   private drained: Promise<void> | null = null;
@@ -95,8 +95,7 @@ export class BrokerService {
     this.clock = clock;
     this.wallMs = wallMs;
     this.advance();
-    const { stallMs = 0 } = limits;
-    this.tickMs = stallMs > 0 ? Math.min(TICK_MS_MAX, Math.max(1, stallMs / 8)) : TICK_MS_MAX;
+    this.tickMs = tickMsOf(limits);
   }
 
   /** Takes `connection` over, until it closes. */
@@ -139,6 +138,12 @@ export class BrokerService {
     this.core.admission.policy = authenticate === undefined ? OPEN : { authenticates: true, anonymous };
   }
 
+  /** Other bounds hold from now on, where they are given. [CFG-5] */
+  changeLimits(limits: BrokerLimits): void {
+    this.core.changeLimits(limits);
+    if (limits.stallMs !== undefined) this.tickMs = tickMsOf(limits);
+  }
+
   metrics(): BrokerMetrics {
     return this.core.metrics();
   }
@@ -152,11 +157,12 @@ export class BrokerService {
    * Reads no more publishers, and resolves when everything queued is in the hands of the transport. [BRK-35]
    *
    * @param drainMs - resolves after so long at the latest; a later call can only shorten that
+   * @param urls - of other brokers, which clients are told to go to [CFG-6]
    */
-  drain(drainMs: number): Promise<void> {
+  drain(drainMs: number, urls: readonly string[] = []): Promise<void> {
     this.draining = true;
     this.advance();
-    this.core.shutDown(drainMs);
+    this.core.shutDown(drainMs, urls);
     this.drained ??= new Promise<void>((resolve) => {
       this.whenIdle = resolve;
     });
@@ -291,6 +297,11 @@ export class BrokerService {
     this.whenIdle?.();
     this.whenIdle = null;
   }
+}
+
+/** Who stands still is looked for some times in the time after which he is given up. */
+function tickMsOf({ stallMs = 0 }: BrokerLimits): number {
+  return stallMs > 0 ? Math.min(TICK_MS_MAX, Math.max(1, stallMs / 8)) : TICK_MS_MAX;
 }
 
 function ignore(): void {}

@@ -2,7 +2,7 @@
 
 import type { JspError } from '../base/errors.ts';
 import type { ConnectOptions } from '../transport/connect.ts';
-import { parseServerUrl } from '../transport/url.ts';
+import { isPinnedUrl } from '../transport/url.ts';
 import type { Greeter } from './greeting.ts';
 import { type Dialer, isDenial, isFinalEnd } from './life.ts';
 import { type ClientConnection, Link } from './link.ts';
@@ -62,7 +62,7 @@ export class UrlDialer implements Dialer {
   }
 
   suggest(urls: string): void {
-    this.suggested = urls.split('\n').filter(isUrl).slice(0, SUGGESTIONS_MAX);
+    this.suggested = urls.split('\n').filter(isPinnedUrl).slice(0, SUGGESTIONS_MAX);
   }
 
   private onDenied(): void {
@@ -108,15 +108,6 @@ export class GivenConnection implements Dialer {
   }
 
   suggest(): void {}
-}
-
-/** One of a broker's that proves its identity, as the URLs of the application do. */
-function isUrl(text: string): boolean {
-  try {
-    return parseServerUrl(text).fingerprint !== null;
-  } catch {
-    return false;
-  }
 }
 
 /** Of URLs that a broker names. */

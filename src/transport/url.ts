@@ -36,6 +36,15 @@ export function parseServerUrl(text: string): ServerUrl {
   }
 }
 
+/** A URL of a server that proves who it is: what may be told to somebody as the one to go to. */
+export function isPinnedUrl(value: unknown): boolean {
+  try {
+    return parseServerUrl(value as string).fingerprint !== null;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * The URL of a server with this fingerprint (32 bytes) at this address, in the one form that is printed. [URL-7]
  *

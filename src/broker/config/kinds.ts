@@ -105,11 +105,12 @@ export function bytesOf(check: OptionCheck): Kind<number> {
   };
 }
 
-/** A list; in text with commas between. */
-export function listOf<T>(kind: Kind<T>): Kind<readonly T[]> {
+/** A list, of at most so many; in text with commas between. */
+export function listOf<T>(kind: Kind<T>, lengthMax = Number.POSITIVE_INFINITY): Kind<readonly T[]> {
   return {
     take(written, folder) {
       if (!Array.isArray(written)) throw new Refused('a list: in brackets, with commas between');
+      if (written.length > lengthMax) throw new Refused(`a list of at most ${lengthMax}`);
       return written.map((each) => {
         try {
           return kind.take(each, folder);

@@ -8,7 +8,7 @@ import { filterFault } from '../../pubsub/topic.ts';
 import { LISTEN_OPTIONS } from '../../transport/listen.ts';
 import { CONTROLLERS } from '../../transport/options.ts';
 import { PROFILE_NAMES } from '../../transport/profiles.ts';
-import { DEFAULT_PORT, parseAdvertised, parseServerUrl } from '../../transport/url.ts';
+import { DEFAULT_PORT, isPinnedUrl, parseAdvertised } from '../../transport/url.ts';
 import { BROKER_LIMITS } from '../core/state.ts';
 import { LOG_OPTIONS, STORE_OPTIONS } from '../store/options.ts';
 import { AUTH_SETTINGS } from './auth-settings.ts';
@@ -52,9 +52,9 @@ const broker = table('Where the broker listens, and what it is.', {
     reloads,
   ),
   hand_over: setting(
-    listOf(textOf(saidBy(parseServerUrl))),
+    listOf(textOf(pinnedUrl), 16),
     [],
-    'URLs of brokers that clients are told to go to when this one is stopped. By default they wait for it to come back.',
+    'At most 16 URLs of brokers that clients are told to go to when this one is stopped. By default they wait for it to come back.',
     { ...reloads, example: '["jsp://<fingerprint>@other.example.org:4577"]' },
   ),
 });
@@ -283,6 +283,12 @@ export const SETTINGS = table('', {
 });
 
 export type SettingValues = ValuesOf<typeof SETTINGS.fields>;
+
+function pinnedUrl(value: unknown): string | null {
+  return isPinnedUrl(value)
+    ? null
+    : 'a URL with the fingerprint of its broker: jsp://<fingerprint>@host:port';
+}
 
 /** A value that this function takes; what it throws has the reason behind a colon. */
 function saidBy(parse: (text: string) => unknown): OptionCheck {

@@ -208,16 +208,22 @@ export class BrokerCore implements StoreEvents {
     this.state.timers.set(this.tendLater, this.state.nowMs + 1);
   }
 
+  /** Other bounds hold from now on, where they are given. [CFG-5] */
+  changeLimits(limits: BrokerLimits): void {
+    this.state.changeLimits(limits);
+  }
+
   /**
    * Reads no more publishing streams; what is queued still goes out. [BRK-35]
    *
    * @param windowMs - when it closes at the latest, which clients are told
+   * @param urls - where they are to go, which they are told as well
    */
-  shutDown(windowMs = 0): void {
+  shutDown(windowMs = 0, urls: readonly string[] = []): void {
     if (this.state.shuttingDown) return;
     this.state.shuttingDown = true;
     this.state.consumers.flush();
-    this.state.notify(NoticeCode.SHUTTING_DOWN, windowMs, '');
+    this.state.notify(NoticeCode.SHUTTING_DOWN, windowMs, urls.join('\n'));
     this.state.wills.close();
     for (const client of this.state.clients.keys()) {
       for (const channel of client.channels) if (channel.role === Role.PUBLISHING) channel.hold();

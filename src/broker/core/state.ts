@@ -93,7 +93,8 @@ export const BROKER_LIMITS: OptionTable<BrokerLimits> = {
 export type Handler = (broker: BrokerState, channel: Channel, message: Uint8Array) => void;
 
 export class BrokerState {
-  readonly limits: { readonly [K in keyof BrokerLimits]-?: number };
+  /** As they hold now: {@link changeLimits}. */
+  readonly limits: { [K in keyof BrokerLimits]-?: number };
   /** The command at hand. */
   readonly reader = new CommandReader(Side.BROKER);
   readonly router: Router<Subscription>;
@@ -191,6 +192,18 @@ export class BrokerState {
     this.consumers.restore();
     this.retained.restore(sessions);
     this.messageIds.restore(this.store.logs, this.wallMs);
+  }
+
+  /**
+   * From now on these hold, where they are given, but for the number of routes, which is what the broker was built with. Nothing is taken from those who have more: a
+   * subscription keeps the bounds that it began with, a client those of its connection. [CFG-5]
+   */
+  changeLimits(limits: BrokerLimits): void {
+    for (const name in limits) {
+      const value = limits[name as keyof BrokerLimits];
+      if (value !== undefined && name !== 'routesMax') this.limits[name as keyof BrokerLimits] = value;
+    }
+    this.budget.bytesMax = this.limits.queueBytesTotalMax;
   }
 
   connect(peer: Peer): Client {

@@ -23,7 +23,7 @@ export interface QueueBudget {
   usedBytes: number;
   /** Messages in all of them. */
   messages: number;
-  readonly bytesMax: number;
+  bytesMax: number;
 }
 
 /** What the queues of one client hold together, under a bound of its own and within the broker's. [BRK-38] */
