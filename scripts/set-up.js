@@ -8,7 +8,15 @@
  * It is by hand because npm installs nothing by itself before a script, and its `prepare` runs within an install only.
  */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+} from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 /** Ends the process when it fails. Also what Vitest calls before any test: those of the command line run what is in dist/. */
@@ -62,16 +70,22 @@ function removeOrphans() {
 /** What a browser loads is one ES module each, which stands on nothing of Node: the build fails where one does. */
 async function bundle() {
   const { build } = await import('esbuild');
+  await Promise.all([bundleOf(build, BUNDLES, true), bundleOf(build, DASHBOARD, false)]);
+  copyFileSync(pathOf('src/gateway/dashboard/index.html'), pathOf('dist/gateway/dashboard/index.html'));
+}
+
+/** A map of sources names files of ours alone, for those are in the package. */
+async function bundleOf(build, bundles, sourcemap) {
   const { metafile } = await build({
-    entryPoints: Object.entries(BUNDLES).map(([out, source]) => ({
+    entryPoints: Object.entries(bundles).map(([out, source]) => ({
       in: source,
-      out: out.replace(/\.js$/, ''),
+      out: out.replace(/\.(js|css)$/, ''),
     })),
     outdir: '.',
     absWorkingDir: pathOf(''),
     bundle: true,
     minify: true,
-    sourcemap: true,
+    sourcemap,
     format: 'esm',
     platform: 'browser',
     target: 'es2022',
@@ -112,6 +126,11 @@ function pathOf(path) {
 
 /** Modules of browsers, by where they go. */
 const BUNDLES = { 'dist/web/jsp.js': 'src/web/index.ts' };
+/** The page of the gateway, with its plots. */
+const DASHBOARD = {
+  'dist/gateway/dashboard/app.js': 'src/gateway/dashboard/app.ts',
+  'dist/gateway/dashboard/app.css': 'src/gateway/dashboard/app.css',
+};
 const COMPILER = pathOf('node_modules/typescript/bin/tsc');
 
 if (realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {

@@ -1,0 +1,277 @@
+/**
+ * The dashboard: one page that shows a broker as it is now and as it was for the last 15 minutes. It asks the gateway that it came from, and no other host.
+ *
+ * 1. `start` asks for the state and the history; a broker that asks who we are gets a login before.
+ * 2. A stream brings a snapshot each second, and what happens in between; each goes into the timeline and to the view that is seen.
+ * 3. When the stream breaks the page says so and shows what it had; when it is back, the history fills the gap.
+ * 4. A tab that nobody looks at lets go of the stream after a while, and takes it up again when somebody does.
+ */
+import type { EventRecord, Snapshot, StatusReport } from '../../broker/operations/snapshot.ts';
+import { ClientList } from './client-list.ts';
+import { foreign, h, part, show } from './dom.ts';
+import { EventList } from './event-list.ts';
+import type { ServerEvent } from './event-stream.ts';
+import { Gateway, Problem } from './gateway.ts';
+import { type Key, listenForKeys, showKeys } from './keyboard.ts';
+import { type LiveState, LiveStream } from './live.ts';
+import { askForCredential } from './login.ts';
+import { messageOf, textOf } from './message.ts';
+import { Messages } from './messages.ts';
+import { Overview } from './overview.ts';
+import { StatusLine } from './status-line.ts';
+import { Storage } from './storage.ts';
+import { SubscriptionList } from './subscription-list.ts';
+import { Theme } from './theme.ts';
+import { Timeline } from './timeline.ts';
+import { TopicList } from './topic-list.ts';
+import type { Page, View } from './view.ts';
+
+class Dashboard implements Page {
+  readonly gateway = new Gateway();
+  readonly timeline = new Timeline();
+  readonly events: EventRecord[] = [];
+  snapshot: Snapshot | null = null;
+  status: StatusReport | null = null;
+  isKnown = false;
+  spanSeconds = 900;
+  private readonly statusLine = new StatusLine(() => this.hurry());
+  private readonly views: readonly View[];
+  private readonly tabs: HTMLAnchorElement[];
+  private view: View;
+  private stream: LiveStream | null = null;
+  private live: LiveState = { name: 'connecting' };
+  private sleep = 0;
+  private isAsking = false;
+
+  constructor() {
+    this.views = [
+      new Overview(this),
+      new ClientList(this),
+      new SubscriptionList(this),
+      new TopicList(this),
+      new Messages(this),
+      new Storage(this),
+      new EventList(this),
+    ];
+    this.view = this.views[0];
+    this.tabs = this.views.map(({ name, title }) => h('a', { href: `#${name}` }, title));
+    part('tabs').append(...this.tabs);
+  }
+
+  run(): void {
+    const theme = new Theme(part('theme'), () => {
+      for (const view of this.views) view.recolour?.();
+    });
+    const span = part<HTMLSelectElement>('span');
+    span.addEventListener('change', () => {
+      this.spanSeconds = Number(span.value);
+      this.refresh();
+    });
+    part('account').addEventListener('click', () => {
+      this.gateway.authorize(null);
+      location.reload();
+    });
+    const keys: Key[] = [
+      ...this.views.map(({ name, title }, i) => ({
+        key: String(i + 1),
+        what: title,
+        act: () => {
+          location.hash = name;
+        },
+      })),
+      { key: '/', what: 'search', act: () => this.view.search?.() },
+      { key: 't', what: 'light, dark, or as the system has it', act: () => theme.next() },
+      { key: '?', what: 'this list', act: () => showKeys(keys) },
+    ];
+    listenForKeys(keys, (key) => this.view.key?.(key) ?? false);
+    part('help').addEventListener('click', () => showKeys(keys));
+    addEventListener('hashchange', () => this.follow());
+    document.addEventListener('visibilitychange', () => this.onVisibility());
+    this.follow();
+    setInterval(() => {
+      this.statusLine.tick(this.live);
+      this.refresh();
+    }, TICK_MS);
+    void this.start();
+  }
+
+  toast(text: string, tone: 'good' | 'bad' | '' = ''): void {
+    const toast = h('p', { class: tone }, text);
+    part('toasts').append(toast);
+    setTimeout(() => toast.remove(), TOAST_MS);
+  }
+
+  fail(error: unknown): void {
+    if (!(error instanceof Problem)) throw error;
+    if (error.status === 401) void this.login(error);
+    else this.toast(foreign(error.message), 'bad');
+  }
+
+  /** Shows the view that the address names. */
+  private follow(): void {
+    const name = location.hash.slice(1);
+    const view = this.views.find((each) => each.name === name) ?? this.views[0];
+    const holder = part('view');
+    if (holder.firstElementChild === view.element) return;
+    if (holder.firstElementChild !== null) this.view.hidden();
+    this.view = view;
+    holder.replaceChildren(view.element);
+    this.views.forEach((each, i) => {
+      if (each === view) this.tabs[i].setAttribute('aria-current', 'page');
+      else this.tabs[i].removeAttribute('aria-current');
+    });
+    if (this.isKnown) view.shown();
+  }
+
+  /** What is seen follows what is known; messages can be seen without. */
+  private refresh(): void {
+    if (!document.hidden && (this.isKnown || this.view instanceof Messages)) this.view.update();
+  }
+
+  private async start(): Promise<void> {
+    const problem = await this.load();
+    if (problem === null || problem.status === 0 || problem.status >= 500) this.listen();
+    else if (problem.status === 401 || problem.status === 403) await this.login(problem);
+    else this.listen();
+  }
+
+  /** What changes seldom, and the past. Null when it was told. */
+  private async load(): Promise<Problem | null> {
+    try {
+      const [status, history, { items }] = await Promise.all([
+        this.gateway.ask('status', {}),
+        this.gateway.ask('history', {}),
+        this.gateway.ask('events', { limit: EVENTS_KEPT }),
+      ]);
+      this.status = status;
+      this.timeline.merge(history);
+      for (const event of items) this.takeEvent(event);
+      part('account').hidden = !this.gateway.hasCredential;
+      const wasKnown = this.isKnown;
+      this.isKnown = true;
+      if (wasKnown) this.refresh();
+      else this.view.shown();
+      return null;
+    } catch (error) {
+      if (error instanceof Problem) return error;
+      throw error;
+    }
+  }
+
+  private async login(problem: Problem): Promise<void> {
+    if (this.isAsking) return;
+    this.isAsking = true;
+    this.isKnown = false;
+    this.stream?.close();
+    const login = await askForCredential(problem, (credential) => {
+      this.gateway.authorize(credential);
+      return this.load();
+    });
+    this.isAsking = false;
+    part('account').hidden = !this.gateway.hasCredential;
+    if (login === 'operator') this.listen();
+    else location.hash = 'messages';
+  }
+
+  private listen(): void {
+    this.stream?.close();
+    let wasOpen = false;
+    this.stream = new LiveStream(
+      this.gateway,
+      { filters: [FEED, EVENTS], qos: 0 },
+      {
+        onEvent: (event) => this.take(event),
+        onState: (state) => {
+          this.live = state;
+          this.statusLine.tick(state);
+          if (state.name === 'open') {
+            // What was missed meanwhile, and who it is now: it may be another process.
+            if (wasOpen || this.status === null) void this.load();
+            wasOpen = true;
+          } else if (
+            state.name === 'refused' &&
+            (state.problem.status === 401 || state.problem.status === 403)
+          ) {
+            void this.login(state.problem);
+          }
+        },
+      },
+    );
+  }
+
+  private take(event: ServerEvent): void {
+    if (event.event === 'goodbye' || event.event !== 'message') return;
+    const message = messageOf(event);
+    const text = message === null ? null : textOf(message);
+    if (message === null || text === null) return;
+    if (message.topic === EVENTS) this.takeEvent(JSON.parse(text) as EventRecord);
+    else if (message.topic === FEED) this.takeSnapshot(JSON.parse(text) as Snapshot);
+  }
+
+  private takeSnapshot(snapshot: Snapshot): void {
+    const before = this.snapshot;
+    this.snapshot = snapshot;
+    this.timeline.push(snapshot);
+    if (before !== null && before.state !== snapshot.state) void this.refreshStatus();
+    this.statusLine.heard(snapshot, this.timeline, this.status);
+    this.statusLine.tick(this.live);
+    this.countTabs(snapshot);
+    this.refresh();
+  }
+
+  private async refreshStatus(): Promise<void> {
+    this.status = await this.gateway.ask('status', {}).catch(() => this.status);
+  }
+
+  private countTabs(snapshot: Snapshot): void {
+    const counts: Readonly<Record<string, number>> = {
+      clients: snapshot.clients,
+      subscriptions: snapshot.durables,
+      storage: snapshot.logs.length,
+    };
+    this.views.forEach(({ name, title }, i) => {
+      const figure = counts[name];
+      show(
+        this.tabs[i],
+        figure === undefined || figure === 0 ? title : `${title} ${figure.toLocaleString('en-US')}`,
+      );
+    });
+  }
+
+  /** Events come as they happen and again with the past, by number; another broker begins to count anew. */
+  private takeEvent(event: EventRecord): void {
+    const { events } = this;
+    const last = events[events.length - 1];
+    if (last !== undefined && event.number <= last.number && event.at <= last.at) return;
+    events.push(event);
+    if (events.length > EVENTS_KEPT) events.shift();
+  }
+
+  private hurry(): void {
+    if (this.live.name === 'refused' || this.live.name === 'closed') this.listen();
+    else this.stream?.hurry();
+  }
+
+  private onVisibility(): void {
+    clearTimeout(this.sleep);
+    if (document.hidden) {
+      this.sleep = setTimeout(() => this.stream?.close(), SLEEP_MS);
+      return;
+    }
+    if (this.live.name === 'closed' && !this.isAsking) {
+      void this.load();
+      this.listen();
+    } else this.stream?.hurry();
+    this.refresh();
+  }
+}
+
+const FEED = '$sys/feed';
+const EVENTS = '$sys/events';
+const TICK_MS = 1_000;
+const TOAST_MS = 6_000;
+const SLEEP_MS = 60_000;
+/** As many as the broker keeps. */
+const EVENTS_KEPT = 1_000;
+
+new Dashboard().run();

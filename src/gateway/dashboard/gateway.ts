@@ -1,0 +1,152 @@
+/**
+ * What the page asks of the gateway it came from: the verbs of operators, messages, and streams of events. It keeps the credential, and nothing of it
+ * ever stands in a URL.
+ */
+import type { AdminVerb, AdminVerbs } from '../../broker/operations/snapshot.ts';
+
+/** Why a request was not answered with what it asked for (RFC 9457). */
+export class Problem extends Error {
+  /** HTTP status; 0: nobody answered. */
+  readonly status: number;
+  readonly code: string;
+  constructor(status: number, code: string, detail: string) {
+    super(detail);
+    this.status = status;
+    this.code = code;
+  }
+}
+
+export interface PublishRequest {
+  readonly topic: string;
+  readonly payload: string;
+  readonly contentType: string;
+  readonly qos: 0 | 1;
+  readonly retain: boolean;
+  readonly ttl: string;
+}
+
+/** What a stream of events is of. */
+export interface EventQuery {
+  readonly filters: readonly string[];
+  /** 0: as they come; 1: read from logs, so that it can be resumed. */
+  readonly qos: 0 | 1;
+}
+
+/** What became of a published message. */
+export interface Receipt {
+  readonly offset?: number;
+  readonly subscribers?: number;
+  readonly duplicate?: boolean;
+  readonly result?: string;
+}
+
+export class Gateway {
+  private credential: string | null = sessionStorage.getItem(CREDENTIAL_KEY);
+
+  get hasCredential(): boolean {
+    return this.credential !== null;
+  }
+
+  /** Takes an API key or a token for all that follows; null forgets it. It lives as long as this tab. */
+  authorize(credential: string | null): void {
+    this.credential = credential;
+    if (credential === null) sessionStorage.removeItem(CREDENTIAL_KEY);
+    else sessionStorage.setItem(CREDENTIAL_KEY, credential);
+  }
+
+  /** Asks what changes nothing. */
+  async ask<V extends AdminVerb>(
+    verb: V,
+    request: AdminVerbs[V]['request'],
+  ): Promise<AdminVerbs[V]['answer']> {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(request)) {
+      if (value !== undefined && value !== '') query.set(name, String(value));
+    }
+    const text = query.toString();
+    const response = await this.fetch(`/v1/admin/${verb}${text === '' ? '' : `?${text}`}`, {});
+    return (await response.json()) as AdminVerbs[V]['answer'];
+  }
+
+  /** Asks for something to be done. */
+  async order<V extends AdminVerb>(
+    verb: V,
+    request: AdminVerbs[V]['request'],
+  ): Promise<AdminVerbs[V]['answer']> {
+    const response = await this.fetch(`/v1/admin/${verb}`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(request),
+    });
+    return (await response.json()) as AdminVerbs[V]['answer'];
+  }
+
+  async publish(request: PublishRequest): Promise<Receipt> {
+    const query = new URLSearchParams({ qos: String(request.qos) });
+    if (request.retain) query.set('retain', 'true');
+    if (request.ttl !== '') query.set('ttl', request.ttl);
+    const response = await this.fetch(`/v1/topics/${topicPath(request.topic)}?${query}`, {
+      method: 'POST',
+      headers: { 'Content-Type': request.contentType },
+      body: request.payload,
+    });
+    return (await response.json().catch(() => ({}))) as Receipt;
+  }
+
+  /** Opens a stream of events, which `signal` ends. */
+  async events(
+    { filters, qos }: EventQuery,
+    lastEventId: string,
+    signal: AbortSignal,
+  ): Promise<ReadableStream<Uint8Array>> {
+    const query = new URLSearchParams(filters.map((filter) => ['filter', filter]));
+    query.set('qos', String(qos));
+    const headers: Record<string, string> = { Accept: 'text/event-stream' };
+    if (lastEventId !== '') headers['Last-Event-ID'] = lastEventId;
+    const response = await this.fetch(`/v1/events?${query}`, { headers, signal });
+    if (response.body === null) throw new Problem(0, 'EMPTY', 'the answer has no body');
+    return response.body;
+  }
+
+  private async fetch(path: string, init: RequestInit): Promise<Response> {
+    const headers = new Headers(init.headers);
+    if (this.credential !== null) headers.set('Authorization', `Bearer ${this.credential}`);
+    let response: Response;
+    try {
+      response = await fetch(path, {
+        cache: 'no-store',
+        signal: AbortSignal.timeout(ANSWER_MS_MAX),
+        ...init,
+        headers,
+      });
+    } catch (error) {
+      if (init.signal?.aborted) throw error;
+      throw new Problem(0, 'UNREACHABLE', 'The broker does not answer.');
+    }
+    if (!response.ok) throw await problemOf(response);
+    return response;
+  }
+}
+
+async function problemOf(response: Response): Promise<Problem> {
+  const body = (await response.json().catch(() => null)) as {
+    code?: unknown;
+    detail?: unknown;
+    title?: unknown;
+  } | null;
+  const { code, detail, title } = body ?? {};
+  const said = [detail, title].find((text) => typeof text === 'string' && text !== '');
+  return new Problem(
+    response.status,
+    typeof code === 'string' ? code : `HTTP_${response.status}`,
+    typeof said === 'string' ? said : `The answer was ${response.status} ${response.statusText}.`,
+  );
+}
+
+/** A topic as the path of a URL: its levels, each escaped. */
+export function topicPath(topic: string): string {
+  return topic.split('/').map(encodeURIComponent).join('/');
+}
+
+const CREDENTIAL_KEY = 'jsp-credential';
+const ANSWER_MS_MAX = 10_000;

@@ -1,0 +1,286 @@
+/** What outlives connections: durable subscriptions with their lag, sessions, and the messages that were given up, which can be published again. */
+import type { DeadLetterFigures, DurableFigures, SessionFigures } from '../../broker/operations/snapshot.ts';
+import { confirm, facts } from './dialogs.ts';
+import { foreign, h, show } from './dom.ts';
+import { bytes, count, duration, NOTHING, timeOfDay, whole } from './format.ts';
+import { Problem } from './gateway.ts';
+import { preview } from './message.ts';
+import { RemoteTable, type TableColumn } from './remote-table.ts';
+import type { Page, View } from './view.ts';
+
+export class SubscriptionList implements View {
+  readonly name = 'subscriptions';
+  readonly title = 'Subscriptions';
+  readonly element: HTMLElement;
+  private readonly page: Page;
+  private readonly durables: RemoteTable<DurableFigures>;
+  private readonly sessions: RemoteTable<SessionFigures>;
+  private readonly letters = h('tbody');
+  private readonly lettersNote = h('p', { class: 'summary', role: 'status' });
+  private readonly redriveAll: HTMLButtonElement;
+  private refreshedAt = 0;
+
+  constructor(page: Page) {
+    this.page = page;
+    this.durables = new RemoteTable<DurableFigures>({
+      label: 'Durable subscriptions',
+      columns: DURABLES,
+      source: (query) => page.gateway.ask('durables', query),
+      sort: '-lag',
+      empty: 'No durable subscriptions.',
+      placeholder: 'Search durable subscriptions',
+      onOpen: (of) => void facts(foreign(of.name), durableFacts(of)),
+    });
+    this.sessions = new RemoteTable<SessionFigures>({
+      label: 'Sessions',
+      columns: SESSIONS,
+      source: (query) => page.gateway.ask('sessions', query),
+      sort: 'name',
+      empty: 'No sessions with a name.',
+      placeholder: 'Search sessions',
+      onOpen: (of) => void facts(foreign(of.name), sessionFacts(of)),
+    });
+    this.redriveAll = h(
+      'button',
+      { type: 'button', hidden: true, on: { click: () => void this.redrive(null) } },
+      'Publish all again',
+    );
+    const columns = ['When', 'Topic', 'From', 'Attempts', 'Reason', 'Message', ''];
+    this.element = h(
+      'div',
+      { class: 'stack' },
+      h('section', {}, h('h2', {}, 'Durable subscriptions'), this.durables.element),
+      h('section', {}, h('h2', {}, 'Sessions'), this.sessions.element),
+      h(
+        'section',
+        {},
+        h('h2', {}, 'Dead letters'),
+        h('div', { class: 'tools' }, this.lettersNote, this.redriveAll),
+        h(
+          'div',
+          { class: 'scroll' },
+          h(
+            'table',
+            { class: 'plain' },
+            h('thead', {}, h('tr', {}, ...columns.map((title) => h('th', {}, title)))),
+            this.letters,
+          ),
+        ),
+      ),
+    );
+  }
+
+  shown(): void {
+    this.refreshedAt = 0;
+    this.update();
+  }
+
+  hidden(): void {}
+
+  search(): void {
+    this.durables.focusSearch();
+  }
+
+  update(): void {
+    const now = performance.now();
+    if (this.refreshedAt > 0 && now - this.refreshedAt < REFRESH_MS) return;
+    this.refreshedAt = now;
+    void this.durables.refresh();
+    void this.sessions.refresh();
+    void this.showLetters();
+  }
+
+  private async showLetters(): Promise<void> {
+    try {
+      const { items, next } = await this.page.gateway.ask('dead-letters', { limit: LETTERS_SHOWN });
+      show(
+        this.lettersNote,
+        items.length === 0 ? 'None.' : `${items.length}${next === null ? '' : ' and more'}`,
+      );
+      this.redriveAll.hidden = items.length === 0;
+      const key = items.map(({ log, offset }) => `${log}:${offset}`).join();
+      if (key === this.letters.dataset.key) return;
+      this.letters.dataset.key = key;
+      this.letters.replaceChildren(...items.map((letter) => this.letterRow(letter)));
+    } catch (error) {
+      if (!(error instanceof Problem)) throw error;
+      show(this.lettersNote, foreign(error.message));
+    }
+  }
+
+  private letterRow(letter: DeadLetterFigures): HTMLElement {
+    const again = h(
+      'button',
+      { type: 'button', on: { click: () => void this.redrive(letter) } },
+      'Publish again',
+    );
+    const cells: (string | HTMLElement)[] = [
+      timeOfDay(letter.at),
+      foreign(letter.topic),
+      foreign(letter.originTopic),
+      whole(letter.attempts),
+      foreign(letter.reason),
+      `${letterPreview(letter)} (${bytes(letter.bytes)})`,
+      again,
+    ];
+    return h('tr', {}, ...cells.map((cell) => h('td', {}, cell)));
+  }
+
+  /** One of them, or all. */
+  private async redrive(letter: DeadLetterFigures | null): Promise<void> {
+    const { gateway } = this.page;
+    if (letter === null) {
+      const sure = await confirm(
+        'Publish all dead letters again?',
+        'Each goes to the topic where it was published at first, and out of the dead letters. Whoever could not handle it gets it again.',
+        'Publish all again',
+      );
+      if (!sure) return;
+    }
+    try {
+      const request = letter === null ? {} : { log: letter.log, offsets: [letter.offset] };
+      const { failed, redriven } = await gateway.order('redrive', request);
+      const trouble =
+        failed.length === 0 ? '' : `; ${failed.length} could not be: ${foreign(failed[0].reason)}`;
+      this.page.toast(`${whole(redriven)} published again${trouble}.`, failed.length === 0 ? 'good' : 'bad');
+    } catch (error) {
+      this.page.fail(error);
+    }
+    void this.showLetters();
+  }
+}
+
+function letterPreview({ preview: base64 }: DeadLetterFigures): string {
+  try {
+    const data = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+    return preview({ topic: '', at: 0, data, retained: false, properties: {} });
+  } catch {
+    return '';
+  }
+}
+
+/** How far behind it is, as time where that is known. */
+function lagAge({ lag, lagMs }: DurableFigures): string {
+  if (lag === 0 || lagMs === 0) return '0 s';
+  return lagMs === null ? NOTHING : duration(lagMs);
+}
+
+function trend({ lagChange }: DurableFigures): string {
+  if (Math.abs(lagChange) < 0.5) return 'steady';
+  return lagChange > 0 ? `▲ ${count(lagChange)}/s` : `▼ ${count(-lagChange)}/s`;
+}
+
+function durableFacts(of: DurableFigures): [string, string][] {
+  return [
+    ['Log', of.log],
+    ['Subscribers', of.subscribers === 0 ? 'none: it keeps its place' : whole(of.subscribers)],
+    ['Next message', `offset ${whole(of.position)}`],
+    ['Behind', `${whole(of.lag)} messages, ${lagAge(of)}, ${trend(of)}`],
+    ['Delivered, not settled', whole(of.unacked)],
+    ['Not settled in all', whole(of.unsettled)],
+    ['Delivered again', `${whole(of.redelivered)} since the start`],
+    ['Next attempt', of.nextRetryAt === null ? 'nothing waits for one' : inTime(of.nextRetryAt)],
+  ];
+}
+
+function sessionFacts(of: SessionFigures): [string, string][] {
+  return [
+    ['State', of.state === 'present' ? `present, as connection ${of.client ?? ''}` : 'away'],
+    ['Whose', of.principal === '' ? 'nobody in particular' : of.principal],
+    ['Kept for', of.expiryMs === null ? NOTHING : duration(of.expiryMs)],
+    ['Over', of.expiresAt === null ? 'not while it is present' : inTime(of.expiresAt)],
+    ['Subscriptions', whole(of.subscriptions)],
+  ];
+}
+
+function inTime(at: number): string {
+  const left = at - Date.now();
+  return left > 0 ? `in ${duration(left)}` : 'now';
+}
+
+const DURABLES: readonly TableColumn<DurableFigures>[] = [
+  { title: 'Name', text: ({ name }) => foreign(name), sort: 'name', width: 'minmax(140px, 2fr)' },
+  { title: 'Log', text: ({ log }) => foreign(log), sort: 'log', width: 'minmax(80px, 1fr)' },
+  {
+    title: 'Subscribers',
+    text: ({ subscribers }) => whole(subscribers),
+    sort: 'subscribers',
+    isNumber: true,
+    width: '100px',
+    tone: ({ lag, subscribers }) => (subscribers === 0 && lag > 0 ? 'warn' : ''),
+  },
+  {
+    title: 'Lag',
+    text: ({ lag }) => count(lag),
+    sort: 'lag',
+    largestFirst: true,
+    isNumber: true,
+    width: '90px',
+  },
+  { title: 'Behind', text: lagAge, sort: 'lagMs', largestFirst: true, isNumber: true, width: '100px' },
+  {
+    title: 'Trend',
+    text: trend,
+    sort: 'lagChange',
+    largestFirst: true,
+    isNumber: true,
+    width: '100px',
+    tone: ({ lagChange }) => (lagChange >= 0.5 ? 'warn' : ''),
+  },
+  {
+    title: 'Unacked',
+    text: ({ unacked }) => count(unacked),
+    sort: 'unacked',
+    largestFirst: true,
+    isNumber: true,
+    width: '90px',
+  },
+  {
+    title: 'Redelivered',
+    text: ({ redelivered }) => count(redelivered),
+    sort: 'redelivered',
+    largestFirst: true,
+    isNumber: true,
+    width: '100px',
+  },
+  {
+    title: 'Next attempt',
+    text: ({ nextRetryAt }) => (nextRetryAt === null ? NOTHING : inTime(nextRetryAt)),
+    isNumber: true,
+    width: '110px',
+  },
+];
+
+const SESSIONS: readonly TableColumn<SessionFigures>[] = [
+  { title: 'Name', text: ({ name }) => foreign(name), sort: 'name', width: 'minmax(140px, 2fr)' },
+  {
+    title: 'State',
+    text: ({ state }) => state,
+    sort: 'state',
+    width: '90px',
+    tone: ({ state }) => (state === 'away' ? 'soft' : ''),
+  },
+  {
+    title: 'Whose',
+    text: ({ principal }) => foreign(principal),
+    sort: 'principal',
+    width: 'minmax(100px, 1fr)',
+  },
+  {
+    title: 'Subscriptions',
+    text: ({ subscriptions }) => count(subscriptions),
+    sort: 'subscriptions',
+    largestFirst: true,
+    isNumber: true,
+    width: '110px',
+  },
+  {
+    title: 'Over',
+    text: ({ expiresAt }) => (expiresAt === null ? NOTHING : inTime(expiresAt)),
+    isNumber: true,
+    width: '110px',
+  },
+];
+
+const REFRESH_MS = 2_000;
+const LETTERS_SHOWN = 50;
