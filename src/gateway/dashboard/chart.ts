@@ -84,12 +84,12 @@ export class Chart {
 
   private draw(): void {
     const width = this.canvas.clientWidth;
-    if (width === 0) return;
+    if (width === 0 || this.shown.length === 1) return;
     const style = getComputedStyle(document.documentElement);
     const colour = (name: string): string => style.getPropertyValue(name).trim();
     const axis = { stroke: colour('--soft'), font: AXIS_FONT, ticks: { show: false } };
     const grid = { stroke: colour('--grid'), width: 1 };
-    const { atLeast = 1, series } = this.options;
+    const { atLeast = 4, series } = this.options;
     const plot = new uPlot(
       {
         width,
