@@ -14,6 +14,9 @@ import {
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { laidOver, withProfile } from '../transport/options.ts';
 import { isPinnedUrl } from '../transport/url.ts';
+import { AuthInUse } from './auth/auth-in-use.ts';
+import { Authenticator } from './auth/authenticator.ts';
+import type { AuthOptions } from './auth/options.ts';
 import type { DurableMetrics } from './core/durable/consumers.ts';
 import type { BrokerMetrics } from './core/output.ts';
 import { BROKER_LIMITS, type BrokerLimits } from './core/state.ts';
@@ -29,6 +32,8 @@ export interface BrokerOptions extends ListenOptions, BrokerLimits {
   store?: StoreOptions | undefined;
   /** Logs beside the one named `default`, which takes what no other does; or that one, to give it bounds. */
   logs?: readonly LogOptions[] | undefined;
+  /** Who may connect, and what they may do. Default: whoever knows the URL may do everything. */
+  auth?: AuthOptions | undefined;
 }
 
 export interface BrokerCloseOptions {
@@ -54,12 +59,15 @@ interface BrokerEvents {
   storeFailed: [log: string | null, failure: StoreFailure];
   /** Something that was stored cannot be read any more. */
   storeDamaged: [finding: StoreFinding];
+  /** The keys of an issuer of tokens cannot be had from their URL, and why; null: they can again. Meanwhile those count that came last. */
+  keysUnavailable: [url: string, reason: string | null];
 }
 
 /**
  * Starts a broker. Resolves when clients can connect, and its store, where it has one, is recovered.
  *
  * @throws {JspError} as `listen` of the transport does; ERR_JSP_STORE_IN_USE when another process has the store; ERR_JSP_STORE_DIRECTORY when the system does not let it be opened
+ * @throws {JspError} ERR_JSP_OPTION_INVALID for what cannot be meant, in the files that `auth` names, too
  * @throws {StoreDamagedError} (ERR_JSP_STORE_DAMAGED) when something that was stored is damaged, and `store.onCorruption` does not say `quarantine`
  */
 export async function startBroker(options: BrokerOptions): Promise<Broker> {
@@ -70,21 +78,32 @@ export async function startBroker(options: BrokerOptions): Promise<Broker> {
     host: '127.0.0.1', // [BRK-36] unless it is told, this machine only
   };
   const chosen: ListenOptions = chosenOptions<ListenOptions>(options, LISTEN_OPTIONS);
-  const store = await openBrokerStore(options.store, options.logs);
+  // Before anything else is begun, for it is what fails by a typing mistake.
+  const { auth, clock } = options;
+  const authenticator = auth === undefined ? null : await Authenticator.open(auth, { clock });
+  let store: BrokerStore | null = null;
   try {
+    store = await openBrokerStore(options.store, options.logs);
     const listener = await listen(laidOver(defaults, withProfile(chosen)));
-    return brokerOn(listener, options, store);
+    return brokerOn(listener, options, { store, authenticator });
   } catch (error) {
-    await store.close();
+    authenticator?.close();
+    await store?.close();
     throw error;
   }
 }
 
+/** What a broker stands on, opened. */
+interface BrokerParts {
+  readonly store: BrokerStore;
+  readonly authenticator: Authenticator | null;
+}
+
 /** The constructor of {@link Broker}, which is nobody else's. */
-let brokerOn: (listener: Listener, options: BrokerOptions, store: BrokerStore) => Broker;
+let brokerOn: (listener: Listener, options: BrokerOptions, parts: BrokerParts) => Broker;
 
 /**
- * A broker that listens. It asks for no credentials: whoever knows its URL may publish and subscribe.
+ * A broker that listens. Unless the option `auth` says who may do what, whoever knows its URL may publish and subscribe.
  *
  * Ends by {@link close}, by the `signal` of its options, or by a socket that fails for good. [BRK-37]
  *
@@ -106,6 +125,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   private readonly store: BrokerStore;
   /** Connections that did not come by the listener. */
   private readonly guests = new Set<MessageConnection>();
+  private readonly auth: AuthInUse;
   private storeClosed: Promise<void> | null = null;
   private closing: Promise<void> | null = null;
   /** When a close that is under way ends at the latest. */
@@ -116,10 +136,10 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   private resolveClosed: (error: JspError | null) => void = () => {};
 
   static {
-    brokerOn = (listener, options, store) => new Broker(listener, options, store);
+    brokerOn = (listener, options, parts) => new Broker(listener, options, parts);
   }
 
-  private constructor(listener: Listener, options: BrokerOptions, store: BrokerStore) {
+  private constructor(listener: Listener, options: BrokerOptions, { store, authenticator }: BrokerParts) {
     super();
     this.closed = new Promise((resolve) => {
       this.resolveClosed = resolve;
@@ -133,6 +153,9 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
       onFault: (error) => this.tell('fault', error),
       store: store.port,
     });
+    this.auth = new AuthInUse(this.service, { clock: options.clock });
+    this.auth.onTrouble = (url, reason) => this.tell('keysUnavailable', url, reason);
+    this.auth.begin(authenticator);
     this.store = store;
     this.recovery = store.recovery;
     if (store.disk !== null) {
@@ -263,6 +286,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   private finish(): void {
     if (this.over) return;
     this.over = true;
+    this.auth.close();
     void this.closeStore().then(() => {
       this.resolveClosed(this.failure);
       this.tell('close');
@@ -278,7 +302,8 @@ function factsOf(connection: Connection): ConnectionFacts {
       return connection.remoteHost;
     },
     overLimit: 'wait',
-    exporter: (label, context, length) => connection.exportKeyingMaterial(length, label, context),
+    exporter: (label, context, length) =>
+      connection.isOpen ? connection.exportKeyingMaterial(length, label, context) : null,
     link: () => {
       const { rttMs, packetLossRate, packetsRecovered, bytesReceived, bytesSent } = connection.metrics();
       return {
@@ -308,6 +333,7 @@ const BROKER_OPTIONS: OptionTable<BrokerOptions> = {
   ...BROKER_LIMITS,
   store: anObject,
   logs: anObject,
+  auth: anObject,
 };
 const CLOSE_OPTIONS: OptionTable<BrokerCloseOptions> = {
   drainMs: number(0, Number.POSITIVE_INFINITY),

@@ -49,12 +49,13 @@ export interface AuthRule {
 export interface AuthGrant {
   /** Names of {@link AuthOptions.roles}, whose rules and limits it has as well. */
   readonly roles?: readonly string[] | undefined;
+  /** Its own, beside those of its roles. */
   readonly rules?: readonly AuthRule[] | undefined;
   /** Before those of its roles. */
   readonly limits?: ClientLimits | undefined;
 }
 
-/** An API key. Its text, `jspk_<id>_<secret>`, is with its owner alone. */
+/** An API key, with a name, an expiry and a grant of its own. [AUT-7] Its text, `jspk_<id>_<secret>`, is with its owner alone. */
 export interface KeyEntry extends AuthGrant {
   /** Up to 32 letters, digits and dashes, which the key's text has in it. */
   readonly id: string;

@@ -74,12 +74,20 @@ export class Identity {
   }
 }
 
-/** A signature of one side is worth nothing as one of the other. */
-export type Signer = 'client' | 'server';
+/** What a signature is for: one is worth nothing as another. A broker's client signs what its connection exports [AUT-4], in the place of a transcript hash. */
+export type Signer = 'client' | 'server' | 'broker client';
 
 /** The fingerprint of a public key in the form of {@link Identity.publicKey}. [HS-9] */
 export function fingerprintOf(publicKey: Uint8Array): Uint8Array {
   return createHash('sha256').update(publicKey).digest();
+}
+
+/** How others name the same key: the thumbprint of its JWK (RFC 7638), 43 characters of base64url. Empty: it is no key in the form of an identity. */
+export function thumbprintOf(publicKey: Uint8Array): string {
+  const key = entryValue(publicKey, ED25519_KEY_BYTES);
+  if (key === null) return '';
+  const jwk = `{"crv":"Ed25519","kty":"OKP","x":"${Buffer.from(key).toString('base64url')}"}`;
+  return createHash('sha256').update(jwk).digest('base64url');
 }
 
 /** Compares two values of 32 bytes in constant time. */
@@ -181,6 +189,7 @@ const SECRET_CHARACTERS = 47;
 const CONTEXTS: Record<Signer, Uint8Array> = {
   client: Buffer.from(`${' '.repeat(64)}JetStreamProto 1 client identity\0`),
   server: Buffer.from(`${' '.repeat(64)}JetStreamProto 1 server identity\0`),
+  'broker client': Buffer.from(`${' '.repeat(64)}JetStreamProto 1 broker client identity\0`),
 };
 /** PrivateKeyInfo of RFC 8410 up to the 32 key bytes. */
 const ED25519_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');

@@ -9,7 +9,13 @@ export {
   type MlKemName,
   nobleMlKem,
 } from './hybrid-kem.ts';
-export { Identity, RESET_KEY_BYTES } from './identity.ts';
+export {
+  fingerprintOf,
+  Identity,
+  RESET_KEY_BYTES,
+  thumbprintOf,
+  verifyIdentity,
+} from './identity.ts';
 export { type RawKeys, rawKeys } from './native.ts';
 export {
   openPacket,
