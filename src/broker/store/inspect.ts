@@ -223,7 +223,6 @@ class Inspector {
       if (segment.tornAt >= 0 && at >= segment.tornAt) break;
       apply(at, header.count, batchBytes(header), isSound);
     }
-    for (const record of segment.tornRecords) take(record);
     return { segment, values };
   }
 
@@ -366,9 +365,9 @@ class Inspector {
       this.region(file, log, region, { until: proven, wasSafe: wasSafe(region, scan, proven) });
     }
     const rest = torn === null ? null : salvage(bytes, torn, salt);
-    const isRecord = (each: Uint8Array, i: number) =>
-      log === '' ? decodeChange(each) !== null : decodeRecord(each, (torn?.from ?? 0) + i) !== null;
-    const tornRecords = rest === null ? [] : unbroken(rest, isRecord);
+    const isRecord = (each: Uint8Array, i: number) => decodeRecord(each, (torn?.from ?? 0) + i) !== null;
+    // Changes of a batch hold together: one that was made again meanwhile is only where it was made last. [STO-17]
+    const tornRecords = rest === null || log === '' ? [] : unbroken(rest, isRecord);
     if (torn !== null && rest !== null)
       this.tornEnd(file, log, { torn, rest, kept: tornRecords.length }, scan, bytes.length);
     else if (scan.next < proven && !scan.bad.some(({ until }) => until === -1)) {

@@ -9,16 +9,7 @@ import type { LogOptions } from '../core/store-port.ts';
 import { DiskStore, type OpenedStore } from './disk-store.ts';
 import { writeFully } from './file-system.ts';
 import { StoreDamagedError, type StoreFinding, storeError } from './findings.ts';
-import {
-  type Change,
-  decodeChange,
-  decodeRecord,
-  encodeChanges,
-  encodeRecords,
-  NO_LOG,
-  type ReadRecord,
-  SegmentKind,
-} from './format.ts';
+import { decodeRecord, encodeRecords, NO_LOG, type ReadRecord, SegmentKind } from './format.ts';
 import {
   eachRecordOf,
   folderOf,
@@ -149,14 +140,6 @@ async function openLocked(
   return { store, report };
 }
 
-/** Makes a batch of records as they were read. */
-type Encoder = (
-  records: readonly Uint8Array[],
-  base: number,
-  syncedBefore: number,
-  time: number,
-) => Uint8Array;
-
 class Opening {
   /** Numbers of logs whose epoch has changed. */
   readonly newEpochs = new Set<number>();
@@ -204,10 +187,7 @@ class Opening {
     const folder = join(directory, STATE_FOLDER);
     const { segment, values } = seen.state;
     if (segment !== null && seen.manifest !== null) {
-      await this.finishSegment(segment, 0, (records, base, syncedBefore, time) => {
-        const changes = records.map((record) => decodeChange(record) as Change);
-        return encodeChanges(changes, base, syncedBefore, time, salt);
-      });
+      await this.finishSegment(segment, 0);
       const { bytes, next: changes } = segment.index;
       return { folder, segment: seen.manifest.state.segment, bytes, changes, values };
     }
@@ -249,7 +229,7 @@ class Opening {
   ): Promise<{ readonly opened: OpenedStore['logs'][number]['opened']; readonly proven: number }> {
     const { known } = log;
     const last = log.segments.at(-1);
-    if (last !== undefined) await this.finishSegment(last, log.proven, this.encodeAgain);
+    if (last !== undefined) await this.finishSegment(last, log.proven);
     const hasLost = this.mayHaveLost(known); // [STO-23] Readers may have seen records that the disk had not.
     if (hasLost) this.newEpochs.add(known.number);
     const epoch = hasLost ? this.surroundings.random() : known.epoch;
@@ -263,7 +243,7 @@ class Opening {
    * Takes away the end of an unfinished write, but what of it is whole; and gives the disk once more what it may not have: what was written last was perhaps
    * never synced, and after a failed sync the system would not write it again by itself. [STO-17]
    */
-  private async finishSegment(segment: InspectedSegment, proven: number, encode: Encoder): Promise<void> {
+  private async finishSegment(segment: InspectedSegment, proven: number): Promise<void> {
     const { content, index, tornAt, tornRecords } = segment;
     if (content === null) return;
     const { bytes, scan } = content;
@@ -277,7 +257,9 @@ class Opening {
     if (tornAt < 0 && from === index.bytes) return;
     const time = this.surroundings.wallMs();
     const rest =
-      tornRecords.length === 0 ? null : encode(tornRecords, index.next, Math.min(safe, index.next), time);
+      tornRecords.length === 0
+        ? null
+        : this.encodeAgain(tornRecords, index.next, Math.min(safe, index.next), time);
     const file = await this.surroundings.files.open(join(this.directory, segment.file), 'write');
     try {
       if (tornAt >= 0) await file.truncate(index.bytes);
@@ -299,10 +281,16 @@ class Opening {
     }
   }
 
-  private readonly encodeAgain: Encoder = (records, base, syncedBefore, time) => {
+  /** A batch of records as they were read. */
+  private encodeAgain(
+    records: readonly Uint8Array[],
+    base: number,
+    syncedBefore: number,
+    time: number,
+  ): Uint8Array {
     const whole = records.map((record, i) => decodeRecord(record, base + i) as ReadRecord);
     return encodeRecords(whole, syncedBefore, time, this.salt, null);
-  };
+  }
 
   private mayHaveLost(known: ManifestLog): boolean {
     const { manifest } = this.seen;
