@@ -42,6 +42,7 @@ class Dashboard implements Page {
   private live: LiveState = { name: 'connecting' };
   private sleep = 0;
   private isAsking = false;
+  private frame = 0;
 
   constructor() {
     this.views = [
@@ -123,9 +124,13 @@ class Dashboard implements Page {
     if (this.isKnown) view.shown();
   }
 
-  /** What is seen follows what is known; messages can be seen without. */
+  /** What is seen follows what is known, with the next picture; messages can be seen without the figures. */
   private refresh(): void {
-    if (!document.hidden && (this.isKnown || this.view instanceof Messages)) this.view.update();
+    if (this.frame !== 0 || document.hidden) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = 0;
+      if (this.isKnown || this.view instanceof Messages) this.view.update();
+    });
   }
 
   private async start(): Promise<void> {

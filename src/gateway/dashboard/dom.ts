@@ -30,9 +30,12 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** Shows text, touching the page only where it is another. */
+/** Shows text, touching the page only where it is another, and without a new node for it. */
 export function show(element: Element, text: string): void {
-  if (element.textContent !== text) element.textContent = text;
+  const { firstChild } = element;
+  if (firstChild instanceof Text && firstChild === element.lastChild) {
+    if (firstChild.data !== text) firstChild.data = text;
+  } else if (element.textContent !== text) element.textContent = text;
 }
 
 /** Shows what a stranger has written: control and direction characters stand there as escapes. */

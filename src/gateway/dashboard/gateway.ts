@@ -64,8 +64,7 @@ export class Gateway {
       if (value !== undefined && value !== '') query.set(name, String(value));
     }
     const text = query.toString();
-    const response = await this.fetch(`/v1/admin/${verb}${text === '' ? '' : `?${text}`}`, {});
-    return (await response.json()) as AdminVerbs[V]['answer'];
+    return this.answer(`/v1/admin/${verb}${text === '' ? '' : `?${text}`}`, {});
   }
 
   /** Asks for something to be done. */
@@ -73,24 +72,22 @@ export class Gateway {
     verb: V,
     request: AdminVerbs[V]['request'],
   ): Promise<AdminVerbs[V]['answer']> {
-    const response = await this.fetch(`/v1/admin/${verb}`, {
+    return this.answer(`/v1/admin/${verb}`, {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
       body: JSON.stringify(request),
     });
-    return (await response.json()) as AdminVerbs[V]['answer'];
   }
 
   async publish(request: PublishRequest): Promise<Receipt> {
     const query = new URLSearchParams({ qos: String(request.qos) });
     if (request.retain) query.set('retain', 'true');
     if (request.ttl !== '') query.set('ttl', request.ttl);
-    const response = await this.fetch(`/v1/topics/${topicPath(request.topic)}?${query}`, {
+    return this.answer(`/v1/topics/${topicPath(request.topic)}?${query}`, {
       method: 'POST',
       headers: { 'Content-Type': request.contentType },
       body: request.payload,
     });
-    return (await response.json().catch(() => ({}))) as Receipt;
   }
 
   /** Opens a stream of events, which `signal` ends. */
@@ -104,28 +101,41 @@ export class Gateway {
     const headers: Record<string, string> = { Accept: 'text/event-stream' };
     if (lastEventId !== '') headers['Last-Event-ID'] = lastEventId;
     const response = await this.fetch(`/v1/events?${query}`, { headers, signal });
+    if (!response.ok) throw await problemOf(response);
     if (response.body === null) throw new Problem(0, 'EMPTY', 'the answer has no body');
     return response.body;
+  }
+
+  /** The JSON that a request is answered with. */
+  private async answer<T>(path: string, init: RequestInit): Promise<T> {
+    const response = await this.fetch(path, init);
+    if (!response.ok) throw await problemOf(response);
+    try {
+      return (await response.json()) as T;
+    } catch (error) {
+      throw unreachable(error);
+    }
   }
 
   private async fetch(path: string, init: RequestInit): Promise<Response> {
     const headers = new Headers(init.headers);
     if (this.credential !== null) headers.set('Authorization', `Bearer ${this.credential}`);
-    let response: Response;
     try {
-      response = await fetch(path, {
+      return await fetch(path, {
         cache: 'no-store',
         signal: AbortSignal.timeout(ANSWER_MS_MAX),
         ...init,
         headers,
       });
     } catch (error) {
-      if (init.signal?.aborted) throw error;
-      throw new Problem(0, 'UNREACHABLE', 'The broker does not answer.');
+      throw unreachable(error, init.signal);
     }
-    if (!response.ok) throw await problemOf(response);
-    return response;
   }
+}
+
+/** What a request that broke off fails with: as itself where it was we who ended it. */
+function unreachable(error: unknown, signal?: AbortSignal | null): unknown {
+  return signal?.aborted ? error : new Problem(0, 'UNREACHABLE', 'The broker does not answer.');
 }
 
 async function problemOf(response: Response): Promise<Problem> {
