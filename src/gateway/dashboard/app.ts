@@ -118,8 +118,10 @@ class Dashboard implements Page {
     this.view = view;
     holder.replaceChildren(view.element);
     this.views.forEach((each, i) => {
-      if (each === view) this.tabs[i].setAttribute('aria-current', 'page');
-      else this.tabs[i].removeAttribute('aria-current');
+      if (each === view) {
+        this.tabs[i].setAttribute('aria-current', 'page');
+        this.tabs[i].scrollIntoView({ block: 'nearest', inline: 'nearest' });
+      } else this.tabs[i].removeAttribute('aria-current');
     });
     if (this.isKnown) view.shown();
   }
