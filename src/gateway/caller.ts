@@ -4,7 +4,7 @@ import { hash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 import { JspError } from '../base/errors.ts';
-import { normalAddress } from '../base/ip-address.ts';
+import { fromSystem, normalAddress } from '../base/ip-address.ts';
 import { AuthMethod } from '../pubsub/session-commands.ts';
 import { Problem } from './problem.ts';
 import type { Proof } from './session.ts';
@@ -57,7 +57,7 @@ export class Addresses {
 
   /** The address of whoever made the request, as far as it can be believed: the last in the list of hops that is no proxy of ours. */
   of(request: IncomingMessage): string {
-    let address = normalAddress(request.socket.remoteAddress ?? '');
+    let address = fromSystem(request.socket.remoteAddress ?? '');
     const forwarded = request.headers['x-forwarded-for'];
     if (this.trusted === null || forwarded === undefined) return address;
     const hops = String(forwarded).split(',');

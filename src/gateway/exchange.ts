@@ -15,6 +15,8 @@ export class Exchange {
   readonly path: string;
   /** What the path has behind the route's own part, decoded; empty where it has nothing. */
   rest = '';
+  /** What the answer has to say to the page that has asked. */
+  pageHeaders: Readonly<Record<string, string>> | null = null;
   private readonly search: string;
   private parameters: URLSearchParams | null = null;
 
@@ -50,6 +52,11 @@ export class Exchange {
     return typeof value === 'string' ? value : value?.[0];
   }
 
+  /** What the query, or a header with `JSP-` before the name, says. */
+  term(name: string): string | undefined {
+    return this.query.get(name) ?? this.header(`jsp-${name}`);
+  }
+
   /** The session that the request's caller shares. */
   session(): Session | Promise<Session> {
     return this.state.sessions.of(this.proof, this.address);
@@ -58,6 +65,13 @@ export class Exchange {
   /** The caller has shown no credentials. */
   get isAnonymous(): boolean {
     return this.proof === ANONYMOUS;
+  }
+
+  /** @throws {Problem} MEDIA_TYPE_UNKNOWN, where the body is encoded in some way that nobody here takes back */
+  assertPlainBody(): void {
+    const encoding = this.request.headers['content-encoding'];
+    if (encoding === undefined || encoding === 'identity') return;
+    throw new Problem('MEDIA_TYPE_UNKNOWN', 'Bodies are taken as they are, without a Content-Encoding.');
   }
 
   /**
@@ -100,6 +114,14 @@ export class Exchange {
     this.answer(status, 'application/json', JSON.stringify(value), headers);
   }
 
+  /** Answers without a body. */
+  empty(status: number, headers: Readonly<Record<string, string>> = NO_HEADERS): void {
+    const { response } = this;
+    if (response.headersSent || response.destroyed) return;
+    response.writeHead(status, { ...headers, ...this.pageHeaders });
+    response.end();
+  }
+
   problem(problem: Problem): void {
     const { counters } = this.state;
     if (problem.status >= 500) counters.serverErrors++;
@@ -121,6 +143,7 @@ export class Exchange {
       'content-length': length,
       'cache-control': 'no-store',
       ...headers,
+      ...this.pageHeaders,
     });
     response.end(this.method === 'HEAD' ? undefined : body);
   }

@@ -13,6 +13,7 @@ import { checkOptions, number, type OptionTable } from '../base/options.ts';
 import { MILLISECOND } from '../base/time.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { type Backend, LocalBackend, RemoteBackend } from './backend.ts';
+import { documentRoutes } from './documents.ts';
 import { Exchange } from './exchange.ts';
 import {
   checkGatewayOptions,
@@ -21,9 +22,10 @@ import {
   type GatewayOptions,
   readTls,
 } from './options.ts';
-import { Problem, problemOfError } from './problem.ts';
-import { RouteTable } from './router.ts';
-import { ROUTES } from './routes/index.ts';
+import { preflightHeaders } from './origin.ts';
+import { answerPlainly, Problem, type ProblemCode, problemOfError } from './problem.ts';
+import { methodsOf, RouteTable } from './router.ts';
+import { ROUTES, UPGRADES } from './routes/index.ts';
 import { GatewayState } from './state.ts';
 
 export interface GatewayCloseOptions {
@@ -81,7 +83,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
   private readonly state: GatewayState;
   private readonly backend: Backend;
   private readonly server: Server | TlsServer;
-  private readonly routes = new RouteTable(ROUTES);
+  private readonly routes: RouteTable;
   private readonly tls: GatewayOptions['tls'];
   private readonly sockets = new Set<Socket>();
   private closing: Promise<void> | null = null;
@@ -102,6 +104,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     else this.backend = new RemoteBackend(typeof broker === 'string' ? [broker] : broker);
     this.state = new GatewayState(options, this.backend, onFault);
     this.tls = tls;
+    this.routes = new RouteTable([...ROUTES, ...documentRoutes(options.dashboard ?? true)]);
     const serve = (request: IncomingMessage, response: ServerResponse): void => this.serve(request, response);
     const { limits } = this.state;
     const settings: ServerOptions = {
@@ -120,7 +123,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
       this.sockets.add(socket);
       socket.on('close', () => this.sockets.delete(socket));
     });
-    this.server.on('upgrade', (request, socket) => this.upgrade(request, socket));
+    this.server.on('upgrade', (request, socket, head) => this.upgrade(request, socket, head));
     this.server.on('clientError', (error, socket) => refuseUnreadable(error, socket));
   }
 
@@ -204,7 +207,9 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     const exchange = new Exchange(state, request, response);
     if (state.isDraining) response.shouldKeepAlive = false;
     try {
-      const done = this.routes.find(exchange)(exchange);
+      exchange.pageHeaders = state.origins.admit(request, CHANGING.has(exchange.method));
+      const done =
+        exchange.method === 'OPTIONS' ? this.preflight(exchange) : this.routes.find(exchange)(exchange);
       done?.catch((error: unknown) => this.fail(exchange, error));
     } catch (error) {
       this.fail(exchange, error);
@@ -217,9 +222,30 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     exchange.problem(problem);
   }
 
-  private upgrade(_request: IncomingMessage, socket: Duplex): void {
+  /** A page of another origin asks what it may do, or a program what there is. */
+  private preflight(exchange: Exchange): void {
+    const methods = [...methodsOf(this.routes.routeOf(exchange)), 'OPTIONS'];
+    const headers = exchange.pageHeaders === null ? {} : preflightHeaders(exchange.request, methods);
+    exchange.empty(204, { allow: methods.join(', '), ...headers });
+  }
+
+  /** Somebody wants to speak something else than HTTP on this connection. */
+  private upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    const { state } = this;
     socket.on('error', () => {});
-    answerPlainly(socket, new Problem('NOT_FOUND', 'Nothing here takes a connection over.'));
+    state.counters.requests++;
+    try {
+      state.origins.admit(request, true);
+      const take = UPGRADES[(request.url ?? '').split('?')[0]];
+      if (take === undefined) throw new Problem('NOT_FOUND', 'Nothing here takes a connection over.');
+      if (state.isDraining)
+        throw new Problem('SHUTTING_DOWN', 'Come back later.', { retryAfterMs: RETRY_AFTER_MS });
+      take(state, request, socket, head);
+    } catch (error) {
+      const problem = problemOfError(error);
+      if (problem.code === 'INTERNAL_ERROR') state.onFault(error);
+      answerPlainly(socket, problem);
+    }
   }
 
   private async drainAndClose(drainMs: number): Promise<void> {
@@ -248,27 +274,16 @@ function refuseUnreadable(error: Error & { code?: string }, socket: Duplex): voi
     socket.destroy();
     return;
   }
-  answerPlainly(
-    socket,
-    error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-      ? new Problem('REQUEST_TIMEOUT', 'Send requests faster.')
-      : new Problem('REQUEST_INVALID', 'This is not HTTP/1.1, or its header is too long.'),
-  );
+  const problem = UNREADABLE[error.code ?? ''] ?? ['REQUEST_INVALID', 'This is not HTTP/1.1.'];
+  answerPlainly(socket, new Problem(...problem));
 }
 
-/** Answers on a socket that no request of Node's HTTP stands for, and ends it. */
-function answerPlainly(socket: Duplex, problem: Problem): void {
-  const body = JSON.stringify(problem);
-  const head = [
-    `HTTP/1.1 ${problem.status} ${problem.code}`,
-    'content-type: application/problem+json',
-    `content-length: ${Buffer.byteLength(body)}`,
-    ...Object.entries(problem.headers).map(([name, value]) => `${name}: ${value}`),
-    'connection: close',
-  ];
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
-}
-
+/** Methods by which a page could change something. */
+const CHANGING: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH', 'DELETE']);
+const UNREADABLE: Readonly<Record<string, readonly [ProblemCode, string]>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: ['REQUEST_TIMEOUT', 'Send requests faster.'],
+  HPE_HEADER_OVERFLOW: ['HEADER_TOO_LARGE', 'Send fewer headers, or shorter ones: 16 KiB are taken.'],
+};
 const DRAIN_MS = 5_000;
 /** What those are told who are sent away. */
 const RETRY_AFTER_MS = 1_000;

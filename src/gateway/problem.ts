@@ -1,5 +1,6 @@
 /** What a gateway answers where it does not do what it was asked: problem details (RFC 9457), of which `code` is the stable part. [GW-3] */
 
+import type { Duplex } from 'node:stream';
 import type { JspError } from '../base/errors.ts';
 import { ReasonCode, reasonCodeName } from '../pubsub/command.ts';
 
@@ -23,6 +24,7 @@ const PROBLEMS = {
   ITEMS_INVALID: [422, 'Nothing was published, because some of it cannot be'],
   KEY_REUSED: [422, 'The Idempotency-Key was used for another request'],
   LIMITED: [429, 'A rate or a quota is used up'],
+  HEADER_TOO_LARGE: [431, 'The header is longer than is taken'],
   INTERNAL_ERROR: [500, 'The gateway has failed at this'],
   OVERLOADED: [503, 'The gateway has too much to do'],
   SHUTTING_DOWN: [503, 'The gateway is going'],
@@ -116,6 +118,19 @@ export function problemOfError(error: unknown): Problem {
   return new Problem('INTERNAL_ERROR', 'The gateway has failed at this; its log says more.', {
     cause: error,
   });
+}
+
+/** Answers on a socket that no request of Node's HTTP stands for, and ends it. */
+export function answerPlainly(socket: Duplex, problem: Problem): void {
+  const body = JSON.stringify(problem);
+  const head = [
+    `HTTP/1.1 ${problem.status} ${problem.code}`,
+    'content-type: application/problem+json',
+    `content-length: ${Buffer.byteLength(body)}`,
+    ...Object.entries(problem.headers).map(([name, value]) => `${name}: ${value}`),
+    'connection: close',
+  ];
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
 }
 
 const OF_REASONS: Readonly<Record<number, ProblemCode>> = {

@@ -1,63 +1,51 @@
 /** What a caller says of a message beside topic and payload, in a query or in headers, and what he is told became of it. */
 
 import { PublishResult } from '../pubsub/acknowledgement.ts';
-import { PublishFlag, publishPrefix } from '../pubsub/command.ts';
 import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
-import { DeliveryClass, encodeProperties, type Properties } from '../pubsub/properties.ts';
+import type { Properties } from '../pubsub/properties.ts';
 import type { Exchange } from './exchange.ts';
+import { assertReplyTopic, bytesOfBase64, classNamed, type PublishTerms } from './item.ts';
 import { Problem, problemOfError, problemOfReason } from './problem.ts';
 import { type PendingPublish, PublishState } from './publishing.ts';
 import type { Session } from './session.ts';
 
-/** How a message is to be published. */
-export interface PublishTerms {
-  readonly qos: 0 | 1;
-  readonly retain: boolean;
-  readonly priority: StreamPriority;
-  readonly properties: Properties | null;
-}
-
-/** The PUBLISH that they ask for. */
-export function publishCommand(topic: string, terms: PublishTerms, payload: Uint8Array): Buffer {
-  const { qos, retain, properties } = terms;
-  const flags =
-    (qos === 1 ? PublishFlag.QOS1 : 0) |
-    (retain ? PublishFlag.RETAIN : 0) |
-    (properties === null ? 0 : PublishFlag.PROPERTIES);
-  const prefix = publishPrefix(topic, flags);
-  if (properties === null) return Buffer.concat([prefix, payload]);
-  try {
-    return Buffer.concat([prefix, encodeProperties(properties), payload]);
-  } catch (error) {
-    throw new Problem('REQUEST_INVALID', `${(error as Error).message}.`);
+/**
+ * The terms in the query and the headers of a request. [GW-21]
+ *
+ * @param others - what else the query may say there
+ * @throws {Problem} REQUEST_INVALID
+ */
+export function termsOfRequest(exchange: Exchange, others: readonly string[] = []): PublishTerms {
+  const { query, request } = exchange;
+  for (const name of query.keys()) {
+    if (!TERMS.includes(name) && !others.includes(name)) {
+      throw new Problem(
+        'REQUEST_INVALID',
+        `There is no term "${name}": it must be one of ${TERMS.join(', ')}.`,
+      );
+    }
   }
-}
-
-/** The terms in the query and the headers of a request. [GW-21] */
-export function termsOfRequest(exchange: Exchange): PublishTerms {
-  const value = (name: string): string | undefined =>
-    exchange.query.get(name) ?? exchange.header(`jsp-${name}`);
   const properties: Properties = {};
-  let hasProperties = false;
-  const set = (given: Properties): void => {
-    Object.assign(properties, given);
-    hasProperties = true;
-  };
-  const contentType = exchange.header('content-type');
-  if (contentType !== undefined) set({ contentType });
-  const ttl = value('ttl');
-  if (ttl !== undefined) set({ ttlMs: durationMs('ttl', ttl) });
-  const key = value('key');
-  if (key !== undefined) set({ key });
-  const deliveryClass = value('class');
-  if (deliveryClass !== undefined) set({ deliveryClass: classNamed(deliveryClass) });
-  const traceparent = exchange.header('traceparent');
-  if (traceparent !== undefined) set({ traceparent });
+  let headers: Record<string, string> | null = null;
+  for (const name in request.headers) {
+    if (!name.startsWith(PREFIX)) continue;
+    const term = name.slice(PREFIX.length);
+    if (!term.startsWith(USER)) setTerm(properties, term, exchange.header(name) as string);
+    else {
+      headers ??= {};
+      headers[term.slice(USER.length)] = exchange.header(name) as string;
+    }
+  }
+  for (const [name, value] of query) setTerm(properties, name, value);
+  if (headers !== null) properties.headers = headers;
+  const { 'content-type': contentType, traceparent } = request.headers;
+  if (contentType !== undefined) properties.contentType = contentType;
+  if (typeof traceparent === 'string') properties.traceparent = traceparent;
   return {
-    qos: qosOf(value('qos') ?? '1'),
-    retain: flagOf('retain', value('retain') ?? 'false'),
-    priority: priorityNamed(value('priority') ?? 'chat'),
-    properties: hasProperties ? properties : null,
+    qos: qosOf(exchange.term('qos') ?? '1'),
+    retain: flagOf('retain', exchange.term('retain') ?? 'false'),
+    priority: priorityNamed(exchange.term('priority') ?? 'chat'),
+    properties: Object.keys(properties).length === 0 ? null : properties,
   };
 }
 
@@ -65,7 +53,7 @@ export function termsOfRequest(exchange: Exchange): PublishTerms {
 export type Outcome = { readonly status: number; readonly body: object } | Problem;
 
 /** What became of a message, as its caller is told. [GW-22] */
-export function outcomeOf(publish: PendingPublish, { qos }: PublishTerms, session: Session): Outcome {
+export function outcomeOf(publish: PendingPublish, qos: 0 | 1, session: Session): Outcome {
   switch (publish.state) {
     case PublishState.TAKEN:
       return qos === 0 ? { status: 202, body: TAKEN } : { status: 200, body: receiptOf(publish) };
@@ -73,10 +61,14 @@ export function outcomeOf(publish: PendingPublish, { qos }: PublishTerms, sessio
       return problemOfReason(publish.code, publish.reason);
     case PublishState.LOST:
       return session.endedBy === null
-        ? new Problem('OUTCOME_UNKNOWN', 'Publish it again with an Idempotency-Key.', { retryAfterMs: 1_000 })
+        ? new Problem('OUTCOME_UNKNOWN', 'The broker has gone: publish it again with an Idempotency-Key.', {
+            retryAfterMs: 1_000,
+          })
         : problemOfError(session.endedBy);
     default:
-      return new Problem('SUBSCRIBERS_SLOW', 'It was not published: try again.', { retryAfterMs: 1_000 });
+      return new Problem('SUBSCRIBERS_SLOW', 'The broker reads no more at present; it was not published.', {
+        retryAfterMs: 1_000,
+      });
   }
 }
 
@@ -88,27 +80,11 @@ export function receiptOf({ result, offset }: PendingPublish): object {
     : { result: RESULTS[result], duplicate: isDuplicate, offset };
 }
 
-export function qosOf(text: string): 0 | 1 {
-  if (text === '0' || text === '1') return text === '0' ? 0 : 1;
-  throw new Problem('REQUEST_INVALID', 'qos must be 0 (at most once) or 1 (at least once).');
-}
-
+/** `true`, `false`, `1` or `0`; a name alone is true. */
 export function flagOf(name: string, text: string): boolean {
   if (text === 'true' || text === '1' || text === '') return true;
   if (text === 'false' || text === '0') return false;
   throw new Problem('REQUEST_INVALID', `${name} must be true or false.`);
-}
-
-export function classNamed(name: string): DeliveryClass {
-  const known = CLASSES[name];
-  if (known !== undefined) return known;
-  throw new Problem('REQUEST_INVALID', `class must be one of ${Object.keys(CLASSES).join(', ')}.`);
-}
-
-export function priorityNamed(name: string): StreamPriority {
-  const known = STREAM_PRIORITIES.find((each) => each === name);
-  if (known !== undefined) return known;
-  throw new Problem('REQUEST_INVALID', `priority must be one of ${STREAM_PRIORITIES.join(', ')}.`);
 }
 
 /** `500ms`, `10s`, `5m`, `2h`, `7d`; a number alone is of seconds. */
@@ -122,18 +98,54 @@ export function durationMs(name: string, text: string): number {
   );
 }
 
+function setTerm(properties: Properties, name: string, value: string): void {
+  switch (name) {
+    case 'ttl':
+      properties.ttlMs = durationMs(name, value);
+      break;
+    case 'key':
+      properties.key = value;
+      break;
+    case 'class':
+      properties.deliveryClass = classNamed(value);
+      break;
+    case 'reply-to':
+      assertReplyTopic(value);
+      properties.replyTopic = value;
+      break;
+    case 'correlation':
+      properties.correlation = bytesOfBase64(name, value);
+      break;
+    case 'message-id':
+      properties.messageId = value;
+      break;
+  }
+}
+
+function qosOf(text: string): 0 | 1 {
+  if (text === '0' || text === '1') return text === '0' ? 0 : 1;
+  throw new Problem('REQUEST_INVALID', 'qos must be 0 (at most once) or 1 (at least once).');
+}
+
+function priorityNamed(name: string): StreamPriority {
+  const known = STREAM_PRIORITIES.find((each) => each === name);
+  if (known !== undefined) return known;
+  throw new Problem('REQUEST_INVALID', `priority must be one of ${STREAM_PRIORITIES.join(', ')}.`);
+}
+
+const PREFIX = 'jsp-';
+/** Behind it comes the name of a user property. */
+const USER = 'header-';
+const TERMS: readonly string[] = [
+  ...['qos', 'retain', 'ttl', 'key', 'class', 'priority'],
+  ...['reply-to', 'correlation', 'message-id'],
+];
 const TAKEN = { result: 'taken' };
 const RESULTS: Readonly<Record<number, string>> = {
   [PublishResult.STORED]: 'stored',
   [PublishResult.DUPLICATE]: 'duplicate',
   [PublishResult.NO_SUBSCRIBER]: 'noSubscriber',
   [PublishResult.IN_MEMORY]: 'inMemory',
-};
-const CLASSES: Readonly<Record<string, DeliveryClass>> = {
-  latest: DeliveryClass.LATEST,
-  unreliable: DeliveryClass.UNRELIABLE,
-  reliable: DeliveryClass.RELIABLE,
-  durable: DeliveryClass.DURABLE,
 };
 const UNITS_MS: Readonly<Record<string, number>> = {
   ms: 1,

@@ -1,10 +1,16 @@
 /** Which route serves a request: by its path, and then its method. */
 
+import type { IncomingMessage } from 'node:http';
+import type { Duplex } from 'node:stream';
 import type { Exchange } from './exchange.ts';
 import { Problem } from './problem.ts';
+import type { GatewayState } from './state.ts';
 
 /** Serves a request; what it throws, or rejects with, is the answer. */
 export type Serve = (exchange: Exchange) => void | Promise<void>;
+
+/** Takes the connection of a request over, to speak something else on it. What it throws is the answer. */
+export type Upgrade = (state: GatewayState, request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
 /** A path, and what serves each method there. One that ends with a slash stands for all paths behind it. */
 export interface Route {

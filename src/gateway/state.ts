@@ -4,6 +4,7 @@ import { type Clock, systemClock } from '../udp/clock.ts';
 import type { Backend } from './backend.ts';
 import { Addresses } from './caller.ts';
 import { DEFAULT_LIMITS, type GatewayOptions, type GivenLimits } from './options.ts';
+import { Origins } from './origin.ts';
 import { SharedSessions } from './sessions.ts';
 
 /** Somebody who is connected for long, and has to be told when the gateway goes. */
@@ -29,6 +30,7 @@ export class GatewayState {
   readonly clock: Clock;
   readonly limits: GivenLimits;
   readonly addresses: Addresses;
+  readonly origins: Origins;
   readonly sessions: SharedSessions;
   readonly counters = new GatewayCounters();
   /** Those who are connected for long. */
@@ -43,9 +45,15 @@ export class GatewayState {
     this.clock = options.clock ?? systemClock;
     this.limits = { ...DEFAULT_LIMITS, ...given(options.limits ?? {}) };
     this.addresses = new Addresses(options.trustedProxies ?? []);
+    this.origins = new Origins(hostsOf(options), options.origins ?? []);
     this.sessions = new SharedSessions(backend, this.clock, this.limits.sessionsMax);
     this.onFault = onFault;
   }
+}
+
+/** The name that it was told to listen on is one of its own. */
+function hostsOf({ host, hosts = [] }: GatewayOptions): readonly string[] {
+  return host === undefined ? hosts : [host, ...hosts];
 }
 
 function given<T extends object>(options: T): { [K in keyof T]: Exclude<T[K], undefined> } {

@@ -1,7 +1,11 @@
-/** All that a gateway serves by HTTP: a line for each. What takes a socket over is in gateway.ts. */
+/** All that a gateway serves by HTTP: a line for each. */
 
-import type { Route } from '../router.ts';
+import type { Route, Upgrade } from '../router.ts';
+import { bulkRoute } from './bulk.ts';
 import { healthRoutes } from './health.ts';
 import { topicRoute } from './topics.ts';
 
-export const ROUTES: readonly Route[] = [topicRoute, ...healthRoutes];
+export const ROUTES: readonly Route[] = [topicRoute, bulkRoute, ...healthRoutes];
+
+/** What takes connections over, by path. */
+export const UPGRADES: Readonly<Record<string, Upgrade>> = {};

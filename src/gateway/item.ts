@@ -1,0 +1,220 @@
+/**
+ * A message as JSON says it, in a bulk and over WebSocket: `topic`, one of `text`, `json` and `base64`, and the terms of a publish. And how it becomes a PUBLISH. [GW-24]
+ */
+
+import { Command, HEADER_BYTES, PublishFlag } from '../pubsub/command.ts';
+import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
+import { DeliveryClass, encodeProperties, type Properties } from '../pubsub/properties.ts';
+import { topicFault } from '../pubsub/topic.ts';
+import { Problem } from './problem.ts';
+
+/** How a message is published. */
+export interface PublishTerms {
+  readonly qos: 0 | 1;
+  readonly retain: boolean;
+  readonly priority: StreamPriority;
+  /** Null: none. */
+  readonly properties: Properties | null;
+}
+
+/** A message that can be published. */
+export interface PublishItem extends PublishTerms {
+  readonly topic: string;
+  readonly payload: Uint8Array | string;
+}
+
+/**
+ * The message that a JSON object describes. Members that it does not know are left alone.
+ *
+ * @throws {Problem} REQUEST_INVALID, TOPIC_INVALID
+ */
+export function itemOf(value: unknown): PublishItem {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new Problem('REQUEST_INVALID', 'A message must be an object with a topic.');
+  }
+  const item = value as Readonly<Record<string, unknown>>;
+  const { topic, qos = 1, retain = false, priority = 'chat' } = item;
+  if (typeof topic !== 'string') throw invalid('topic', 'a string');
+  assertTopic(topic);
+  if (qos !== 0 && qos !== 1) throw invalid('qos', '0 or 1');
+  if (typeof retain !== 'boolean') throw invalid('retain', 'true or false');
+  if (priority !== 'chat' && !STREAM_PRIORITIES.includes(priority as StreamPriority)) {
+    throw invalid('priority', `one of ${STREAM_PRIORITIES.join(', ')}`);
+  }
+  const properties: Properties = {};
+  let hasProperties = false;
+  for (const name in item) {
+    const given = item[name];
+    const set = Object.hasOwn(MEMBERS, name) ? MEMBERS[name] : undefined;
+    if (set === undefined || given === undefined || given === null) continue;
+    set(properties, given);
+    hasProperties = true;
+  }
+  const payload = payloadOf(item);
+  if (item.json !== undefined && properties.contentType === undefined) {
+    properties.contentType = JSON_TYPE;
+    hasProperties = true;
+  }
+  return {
+    topic,
+    payload,
+    qos,
+    retain,
+    priority: priority as StreamPriority,
+    properties: hasProperties ? properties : null,
+  };
+}
+
+/**
+ * The PUBLISH of a message, in bytes of its own.
+ *
+ * @throws {Problem} REQUEST_INVALID, where its properties are too long
+ */
+export function publishCommand({ topic, payload, qos, retain, properties }: PublishItem): Buffer {
+  const encoded = properties === null ? null : encodedProperties(properties);
+  const topicBytes = Buffer.byteLength(topic);
+  const propertiesBytes = encoded?.length ?? 0;
+  const payloadAt = HEADER_BYTES + topicBytes + propertiesBytes;
+  const isText = typeof payload === 'string';
+  // Not of Node's pool: the broker may keep it for long, and with it what else is there.
+  const out = Buffer.allocUnsafeSlow(payloadAt + (isText ? Buffer.byteLength(payload) : payload.length));
+  out[0] = Command.PUBLISH;
+  out[1] =
+    (qos === 1 ? PublishFlag.QOS1 : 0) |
+    (retain ? PublishFlag.RETAIN : 0) |
+    (encoded === null ? 0 : PublishFlag.PROPERTIES);
+  out.writeUInt16BE(topicBytes, 2);
+  out.writeUInt32BE(0, 4);
+  out.write(topic, HEADER_BYTES);
+  if (encoded !== null) out.set(encoded, HEADER_BYTES + topicBytes);
+  if (isText) out.write(payload, payloadAt);
+  else out.set(payload, payloadAt);
+  return out;
+}
+
+/** @throws {Problem} TOPIC_INVALID */
+export function assertTopic(topic: string): void {
+  if (VALID.has(topic)) return;
+  const fault = topicFault(topic);
+  if (fault !== null) throw new Problem('TOPIC_INVALID', `The topic ${fault}.`);
+  if (VALID.size >= VALID_MAX) VALID.clear();
+  VALID.add(topic);
+}
+
+/** The class of this name. @throws {Problem} REQUEST_INVALID */
+export function classNamed(name: unknown): DeliveryClass {
+  const known = typeof name === 'string' && Object.hasOwn(CLASSES, name) ? CLASSES[name] : undefined;
+  if (known !== undefined) return known;
+  throw invalid('class', `one of ${Object.keys(CLASSES).join(', ')}`);
+}
+
+/** Bytes in base64. @throws {Problem} REQUEST_INVALID */
+export function bytesOfBase64(name: string, text: unknown): Buffer {
+  if (typeof text !== 'string' || !BASE64.test(text)) throw invalid(name, 'base64 (RFC 4648, section 4)');
+  return Buffer.from(text, 'base64');
+}
+
+function payloadOf(item: Readonly<Record<string, unknown>>): Uint8Array | string {
+  const { payload, text, json, base64 } = item;
+  let given = 0;
+  for (const form of [payload, text, json, base64]) if (form !== undefined) given++;
+  if (given > 1) {
+    throw new Problem('REQUEST_INVALID', 'A message has one payload: payload, text, json or base64.');
+  }
+  if (json !== undefined) return JSON.stringify(json);
+  if (base64 !== undefined) return bytesOfBase64('base64', base64);
+  const plain = payload ?? text ?? '';
+  if (typeof plain !== 'string') {
+    throw invalid(text === undefined ? 'payload' : 'text', 'a string; a value of JSON goes into json');
+  }
+  return plain;
+}
+
+function encodedProperties(properties: Properties): Buffer {
+  try {
+    return encodeProperties(properties);
+  } catch (error) {
+    throw new Problem('REQUEST_INVALID', `${(error as Error).message}.`);
+  }
+}
+
+function invalid(name: string, must: string): Problem {
+  return new Problem('REQUEST_INVALID', `${name} must be ${must}.`);
+}
+
+function text(name: string, value: unknown): string {
+  if (typeof value !== 'string') throw invalid(name, 'a string');
+  return value;
+}
+
+function whole(name: string, value: unknown, low: number, high: number): number {
+  if (typeof value === 'number' && Number.isInteger(value) && value >= low && value <= high) return value;
+  throw invalid(name, `a whole number from ${low} to ${high}`);
+}
+
+function headersOf(value: unknown): Record<string, string> {
+  if (
+    typeof value !== 'object' ||
+    value === null ||
+    Object.values(value).some((each) => typeof each !== 'string')
+  ) {
+    throw invalid('headers', 'an object of strings');
+  }
+  return value as Record<string, string>;
+}
+
+/** What each member of an item is among the properties. */
+const MEMBERS: Readonly<Record<string, (properties: Properties, value: unknown) => void>> = {
+  ttlMs: (to, value) => {
+    to.ttlMs = whole('ttlMs', value, 1, 0xffff_ffff);
+  },
+  contentType: (to, value) => {
+    to.contentType = text('contentType', value);
+  },
+  key: (to, value) => {
+    to.key = text('key', value);
+  },
+  class: (to, value) => {
+    to.deliveryClass = classNamed(value);
+  },
+  messageId: (to, value) => {
+    to.messageId = text('messageId', value);
+  },
+  replyTo: (to, value) => {
+    to.replyTopic = text('replyTo', value);
+    assertReplyTopic(to.replyTopic);
+  },
+  correlation: (to, value) => {
+    to.correlation = bytesOfBase64('correlation', value);
+  },
+  status: (to, value) => {
+    to.status = whole('status', value, 0, 0xffff);
+  },
+  headers: (to, value) => {
+    to.headers = headersOf(value);
+  },
+  traceparent: (to, value) => {
+    to.traceparent = text('traceparent', value);
+  },
+  ownedMs: (to, value) => {
+    to.owned = whole('ownedMs', value, 0, 0xffff_ffff);
+  },
+};
+
+/** @throws {Problem} REQUEST_INVALID */
+export function assertReplyTopic(topic: string): void {
+  const fault = topicFault(topic);
+  if (fault !== null) throw new Problem('REQUEST_INVALID', `The topic for replies ${fault}.`);
+}
+
+/** Topics that were looked at lately: most messages go where others have gone. */
+const VALID = new Set<string>();
+const VALID_MAX = 4_096;
+const JSON_TYPE = 'application/json';
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/;
+const CLASSES: Readonly<Record<string, DeliveryClass>> = {
+  latest: DeliveryClass.LATEST,
+  unreliable: DeliveryClass.UNRELIABLE,
+  reliable: DeliveryClass.RELIABLE,
+  durable: DeliveryClass.DURABLE,
+};

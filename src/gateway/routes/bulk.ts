@@ -1,0 +1,137 @@
+/** `/v1/bulk`: many messages in one request. [GW-24] */
+
+import { EVENTS_TYPE, itemOfEvent, mediaTypeOf } from '../cloud-events.ts';
+import type { Exchange } from '../exchange.ts';
+import { itemOf, type PublishItem } from '../item.ts';
+import { Problem } from '../problem.ts';
+import { flagOf, type Outcome } from '../publish-request.ts';
+import type { Route } from '../router.ts';
+import { published } from '../sending.ts';
+
+export const bulkRoute: Route = { path: '/v1/bulk', methods: { POST: bulk } };
+
+async function bulk(exchange: Exchange): Promise<void> {
+  const { limits } = exchange.state;
+  const isAtomic = flagOf('atomic', exchange.query.get('atomic') ?? 'false');
+  const kind = KINDS[mediaTypeOf(exchange.header('content-type'))];
+  if (kind === undefined) {
+    throw new Problem('MEDIA_TYPE_UNKNOWN', `A bulk must be one of ${Object.keys(KINDS).join(', ')}.`);
+  }
+  exchange.assertPlainBody();
+  const body = await exchange.body(limits.bulkBytesMax);
+  const values = kind.parse(body.toString());
+  if (values.length > limits.bulkItemsMax) {
+    throw new Problem(
+      'BODY_TOO_LARGE',
+      `A bulk has at most ${limits.bulkItemsMax} messages, not ${values.length}.`,
+    );
+  }
+  const items = values.map((value) => itemOrProblem(value, kind.itemOf, limits.payloadBytesMax));
+  const faults = items.filter((item) => item instanceof Problem);
+  if (isAtomic && faults.length > 0) {
+    throw new Problem(
+      'ITEMS_INVALID',
+      `${faults.length} of ${items.length} cannot be published, so nothing was.`,
+      {
+        members: { problems: resultsOf(items.map((item) => (item instanceof Problem ? item : null))) },
+      },
+    );
+  }
+  const outcomes = await published(
+    exchange,
+    items.filter((item): item is PublishItem => !(item instanceof Problem)),
+  );
+  let next = 0;
+  answer(
+    exchange,
+    items.map((item) => (item instanceof Problem ? item : outcomes[next++])),
+  );
+}
+
+/** 200 where all were taken, 202 where all are on their way, 207 where some were not; where none was, and all for the same reason, that. [GW-25] */
+function answer(exchange: Exchange, outcomes: readonly Outcome[]): void {
+  const results = resultsOf(outcomes);
+  const [first] = outcomes;
+  if (
+    first instanceof Problem &&
+    outcomes.every((each) => each instanceof Problem && each.code === first.code)
+  ) {
+    const members = { ...first.options.members, results };
+    throw new Problem(first.code, first.message, { ...first.options, members });
+  }
+  const status = outcomes.every((each) => each.status === 200)
+    ? 200
+    : outcomes.every((each) => each.status === 202)
+      ? 202
+      : 207;
+  exchange.json(status, results);
+}
+
+function resultsOf(outcomes: readonly (Outcome | null)[]): object[] {
+  const results: object[] = [];
+  for (let index = 0; index < outcomes.length; index++) {
+    const outcome = outcomes[index];
+    if (outcome === null) continue;
+    const { status } = outcome;
+    results.push(
+      outcome instanceof Problem
+        ? { index, status, code: outcome.code, detail: outcome.message }
+        : { index, status, ...outcome.body },
+    );
+  }
+  return results;
+}
+
+function itemOrProblem(
+  value: unknown,
+  itemOfValue: (value: unknown) => PublishItem,
+  bytesMax: number,
+): PublishItem | Problem {
+  if (value instanceof Problem) return value;
+  const item = orProblem(() => itemOfValue(value));
+  return item instanceof Problem || Buffer.byteLength(item.payload) <= bytesMax
+    ? item
+    : new Problem('BODY_TOO_LARGE', `A payload is at most ${bytesMax} bytes.`);
+}
+
+/** What is wrong with one message is told of that one. */
+function orProblem<T>(make: () => T): T | Problem {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof Problem) return error;
+    throw error;
+  }
+}
+
+function jsonArray(text: string): unknown[] {
+  const value = parsed(text, 'The body');
+  if (Array.isArray(value)) return value;
+  throw new Problem('REQUEST_INVALID', 'The body must be an array of messages.');
+}
+
+/** An object a line; empty lines count for nothing. */
+function jsonLines(text: string): unknown[] {
+  return text
+    .split('\n')
+    .flatMap((line, i) => (line.trim() === '' ? [] : [orProblem(() => parsed(line, `Line ${i + 1}`))]));
+}
+
+function parsed(text: string, what: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Problem('REQUEST_INVALID', `${what} is no JSON: ${(error as Error).message}`);
+  }
+}
+
+interface Kind {
+  parse(text: string): unknown[];
+  itemOf(value: unknown): PublishItem;
+}
+
+const KINDS: Readonly<Record<string, Kind>> = {
+  'application/json': { parse: jsonArray, itemOf },
+  'application/x-ndjson': { parse: jsonLines, itemOf },
+  [EVENTS_TYPE]: { parse: jsonArray, itemOf: itemOfEvent },
+};
