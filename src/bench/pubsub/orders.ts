@@ -1,4 +1,4 @@
-import type { Counted } from '../histogram.ts';
+import type { Counted } from '../../base/histogram.ts';
 import type { WorkerFailure } from '../worker-process.ts';
 import type { ArrivalCounts } from './arrivals.ts';
 import type { PubsubLoad } from './load.ts';

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Histogram } from '../../base/histogram.ts';
 import type { BrokerClient } from '../../client/index.ts';
-import type { Histogram } from '../histogram.ts';
 import { sharedMicros } from '../metronome.ts';
 import { type PubsubLoad, Schedule, stamp, topicOf } from './load.ts';
 

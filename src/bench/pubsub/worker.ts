@@ -1,9 +1,9 @@
 /** A process of `jsp bench pubsub`: the broker, some publishers or some subscribers. Does what the bench asks over the channel to its parent, and ends with it. */
 
+import { Histogram } from '../../base/histogram.ts';
 import { type Broker, startBroker } from '../../broker/index.ts';
 import { type BrokerClient, connectClient, type Subscription } from '../../client/index.ts';
 import { generateIdentity } from '../../transport/system-crypto.ts';
-import { Histogram } from '../histogram.ts';
 import { Metronome, sharedMicros } from '../metronome.ts';
 import { failureOf } from '../worker-process.ts';
 import { Arrivals } from './arrivals.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Histogram } from '../../src/bench/histogram.ts';
+import { Histogram } from '../../src/base/histogram.ts';
 
 const LATENCY = fc.oneof(
   fc.double({ min: 0, max: 50, noNaN: true }),
@@ -39,6 +39,14 @@ describe('a histogram', () => {
       }),
       { numRuns: 20 },
     );
+  });
+
+  test('counts what stands for several as if it had been there as often, and nothing of what was before it was cleared', () => {
+    const [three, other] = [histogramOf([9e9]), histogramOf([4])];
+    three.clear();
+    three.record(7, 2);
+    three.add(other.counted, 3);
+    expect(three).toEqual(histogramOf([7, 7, 4, 4, 4]));
   });
 
   test('counts how many are not above a value', () => {

@@ -17,21 +17,30 @@ export class Histogram {
   private min = Number.POSITIVE_INFINITY;
   private max = 0;
 
-  record(micros: number): void {
+  /** @param times - how many there were of it */
+  record(micros: number, times = 1): void {
     const value = Math.max(0, micros);
     if (value < this.min) this.min = value;
     if (value > this.max) this.max = value;
-    this.counts[counterOf(Math.min(Math.round(value * UNITS_A_MICRO), UNITS_MAX))]++;
-    this.count++;
+    this.counts[counterOf(Math.min(Math.round(value * UNITS_A_MICRO), UNITS_MAX))] += times;
+    this.count += times;
   }
 
-  add(other: Counted): void {
+  /** @param times - what each of the other's stands for */
+  add(other: Counted, times = 1): void {
     other.counts.forEach((count, i) => {
-      this.counts[i] += count;
-      this.count += count;
+      this.counts[i] += count * times;
+      this.count += count * times;
     });
     this.min = Math.min(this.min, other.min);
     this.max = Math.max(this.max, other.max);
+  }
+
+  clear(): void {
+    this.counts.fill(0);
+    this.count = 0;
+    this.min = Number.POSITIVE_INFINITY;
+    this.max = 0;
   }
 
   get counted(): Counted {
@@ -50,6 +59,13 @@ export class Histogram {
       if (seen >= rank) return Math.max(this.min, Math.min(this.max, lastOf(i) / UNITS_A_MICRO));
     }
     return this.max;
+  }
+
+  /** All together, µs, to within a hundredth. */
+  get sum(): number {
+    let sum = 0;
+    for (let i = 0; i < COUNTERS; i++) if (this.counts[i] > 0) sum += this.counts[i] * lastOf(i);
+    return sum / UNITS_A_MICRO;
   }
 
   /** How many do not exceed `micros`, as far as the counters tell them apart. */
