@@ -25,6 +25,7 @@ import {
 import { BrokerCore } from './core/broker-core.ts';
 import type { Channel, Client } from './core/delivery/client.ts';
 import type { DurableMetrics } from './core/durable/consumers.ts';
+import type { Inspection } from './core/operations/inspection.ts';
 import type { BrokerMetrics } from './core/output.ts';
 import type { BrokerLimits } from './core/state.ts';
 import { MemoryStore } from './core/store/memory-store.ts';
@@ -64,6 +65,9 @@ export class BrokerService {
   private inTurn = false;
   /** The core has been told the time, and nothing that takes time has happened since. */
   private onTime = false;
+  /** Messages until one is timed; one of so many is. [OPS-6] */
+  private untilTimed = 1;
+  private timedOneOf = 1;
   private readonly timeGoesOn = () => {
     this.onTime = false;
     this.armTimer();
@@ -142,6 +146,20 @@ export class BrokerService {
   changeLimits(limits: BrokerLimits): void {
     this.core.changeLimits(limits);
     if (limits.stallMs !== undefined) this.tickMs = tickMsOf(limits);
+  }
+
+  /** Looks at what the core has, or does something there, for who runs the broker. */
+  inspect<T>(look: (inspection: Inspection) => T): T {
+    this.advance();
+    const result = look(this.core.inspection);
+    this.turn();
+    return result;
+  }
+
+  /** @param oneOf - of so many messages one is timed from now on */
+  timeMessages(oneOf: number): void {
+    this.timedOneOf = oneOf;
+    this.untilTimed = Math.min(this.untilTimed, oneOf);
   }
 
   metrics(): BrokerMetrics {
@@ -262,8 +280,11 @@ export class BrokerService {
     stream.on('message', (message) => {
       if (!stream.hasReceivedBestEffort) {
         if (!this.onTime) this.advance();
-        core.received(channel, message);
-        this.turn();
+        if (--this.untilTimed === 0) this.timeTurn(channel, message);
+        else {
+          core.received(channel, message);
+          this.turn();
+        }
       } else if (!channel.closed) {
         stream.reset(ReasonCode.UNKNOWN_PROTOCOL); // [BRK-1]
         ended();
@@ -291,6 +312,18 @@ export class BrokerService {
       this.turn();
       this.tickLater();
     });
+  }
+
+  /** How long it takes until a message has gone out to all that take it at once. */
+  private timeTurn(channel: Channel, message: Uint8Array): void {
+    const { core, clock, inTurn } = this;
+    this.untilTimed = this.timedOneOf;
+    const sentBefore = core.inspection.messagesOut;
+    const since = clock.now();
+    core.received(channel, message);
+    this.turn();
+    if (inTurn || core.inspection.messagesOut === sentBefore) return;
+    core.inspection.turned((clock.now() - since) / MILLISECOND);
   }
 
   private endDrain(): void {

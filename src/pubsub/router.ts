@@ -40,6 +40,11 @@ export class Router<T> {
     return this.findRoute(message, topicEnd);
   }
 
+  /** The entries of the filters that match a topic, one of the broker's own as well. */
+  matching(topic: string): readonly FilterEntry<T>[] {
+    return this.trie.match(topic);
+  }
+
   /** True when a filter of `subscriber` matches the topic of a PUBLISH. */
   reaches(message: Uint8Array, subscriber: T): boolean {
     const topicEnd = HEADER_BYTES + ((message[2] << 8) | message[3]);

@@ -16,6 +16,7 @@ import { hello, leave, renew } from './handlers/hello.ts';
 import { alias, flush, offerStored, publish } from './handlers/publish.ts';
 import { marked, subscribe, unsubscribe } from './handlers/subscribe.ts';
 import { will } from './handlers/will.ts';
+import { Inspection } from './operations/inspection.ts';
 import type { BrokerMetrics, Effect, Link, Peer } from './output.ts';
 import { type BrokerLimits, BrokerState, type Handler } from './state.ts';
 import { MemoryStore } from './store/memory-store.ts';
@@ -44,6 +45,8 @@ const HANDLERS: Readonly<Record<number, Handler | undefined>> = {
 };
 
 export class BrokerCore implements StoreEvents {
+  /** For who runs the broker. */
+  readonly inspection: Inspection;
   private readonly state: BrokerState;
   private isRestored = false;
   /** Clients that the tick has not come to yet; null: it has come to all. */
@@ -66,6 +69,7 @@ export class BrokerCore implements StoreEvents {
     const state = new BrokerState(limits, store, report);
     state.consumers.onDeadLetter = (command) => offerStored(state, state.own.channel, command);
     this.state = state;
+    this.inspection = new Inspection(state);
   }
 
   /**
@@ -130,6 +134,7 @@ export class BrokerCore implements StoreEvents {
   received(channel: Channel, message: Uint8Array): void {
     if (channel.closed) return;
     const { state } = this;
+    channel.commandsIn++;
     try {
       assert(!channel.held, 'a paused stream was read');
       const code = state.reader.read(message); // [BRK-2]

@@ -28,6 +28,8 @@ import { Subscription } from './delivery/subscription.ts';
 import { Consumers } from './durable/consumers.ts';
 import { SharedGroups } from './durable/shared-group.ts';
 import { Notices } from './notices.ts';
+import { Latencies } from './operations/latencies.ts';
+import type { TopicSketch } from './operations/topic-sketch.ts';
 import { Action, BrokerCounters, BrokerLevels, type Link, Output, type Peer } from './output.ts';
 import { LogRouting } from './publishing/log-routing.ts';
 import { MessageIds } from './publishing/message-ids.ts';
@@ -101,6 +103,9 @@ export class BrokerState {
   readonly output: BrokerOutput = new Output();
   readonly counters = new BrokerCounters();
   readonly levels = new BrokerLevels();
+  readonly latencies: Latencies;
+  /** Counts messages by topic; null as long as nobody asks. */
+  topicSketch: TopicSketch | null = null;
   /** Who is connected, each with its session. */
   readonly clients = new Map<Client, Session>();
   readonly sessions: SessionTable;
@@ -132,6 +137,7 @@ export class BrokerState {
   readonly notices = new Notices(this);
   readonly admission = new Admission(this);
   shuttingDown = false;
+  private lastClientId = 0;
   /** By each of their streams. */
   private readonly subscriptions = new Map<Channel, Subscription>();
   /** What waits in all queues. */
@@ -158,6 +164,7 @@ export class BrokerState {
       retainedBytesMax: limits.retainedBytesMax ?? 64 * 1024 * 1024,
     };
     this.store = store;
+    this.latencies = new Latencies(store.logs);
     this.routing = new LogRouting(store.logs);
     this.publishers = new Publishers(store.state);
     this.storeListeners.push(this.publishers, this.messageIds);
@@ -208,6 +215,8 @@ export class BrokerState {
 
   connect(peer: Peer): Client {
     const client = new Client(peer, this.limits.queueBytesPerClientMax, this.budget);
+    client.id = ++this.lastClientId;
+    client.connectedAt = this.wallMs;
     this.clients.set(client, new Session(client));
     this.admission.connected(client);
     return client;

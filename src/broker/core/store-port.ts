@@ -48,6 +48,8 @@ export interface LogPort {
   readonly head: number;
   /** All records below are stored: they may be acknowledged and delivered. */
   readonly synced: number;
+  /** Bytes that its records take. */
+  readonly bytes: number;
 
   /** Takes a record. Returns its offset, or why it takes none. */
   append(record: LogRecord): number;

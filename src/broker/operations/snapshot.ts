@@ -110,6 +110,19 @@ export interface Snapshot {
   http: GatewayFigures | null;
 }
 
+/** Answer to `metrics`: the snapshot, with distributions of all since the start. */
+export interface MetricsReport extends Snapshot {
+  distributions: { deliver: Distribution; commit: Distribution; group: Distribution };
+}
+
+/** How many were not above each bound (ms; of `group`: messages), of all since the start. */
+export interface Distribution {
+  bounds: number[];
+  counts: number[];
+  count: number;
+  sum: number;
+}
+
 /** Since the gateway began, and now. */
 export interface GatewayFigures {
   requests: number;
@@ -210,16 +223,13 @@ export interface ClientFigures {
 /** A connection of the transport. */
 export interface LinkFigures {
   rttMs: number;
-  /** Share of packets that were lost lately, 0 to 1. */
-  loss: number;
-  /** Packets that repairs have brought back, of those that came; and messages sent again. */
-  packetsRecovered: number;
-  packetsLost: number;
-  packetsSent: number;
-  packetsReceived: number;
-  bytesSent: number;
-  bytesReceived: number;
-  mtu: number;
+  /** Share of the packets sent that were lost, 0 to 1. */
+  lossRate: number;
+  /** Packets of the client that repairs have brought back. */
+  recovered: number;
+  /** From the client, and to it. */
+  bytesIn: number;
+  bytesOut: number;
 }
 
 export interface SessionFigures {
@@ -273,12 +283,23 @@ export interface DeadLetterFigures {
   /** Where it was published. */
   originTopic: string;
   originOffset: number;
+  /** The broker itself has made it. Anybody can publish what only says that it is a dead letter: such a one is sent back by its offset and with `force` alone. */
+  certain: boolean;
   attempts: number;
   reason: string;
   at: number;
   bytes: number;
   /** The first 256 bytes of the payload, base64. */
   preview: string;
+}
+
+export interface DeadLetterRequest {
+  log?: string;
+  topic?: string;
+  origin?: string;
+  before?: number;
+  /** At most 1,000; default 100. */
+  limit?: number;
 }
 
 /** Answer to `history`: a column for each figure, of up to 15 minutes, for plots. All columns are as long as `at`. [OPS-4] */
@@ -336,7 +357,7 @@ export interface EventRecord {
 /** Requests on `$sys/admin/<verb>`: what is sent as JSON, and what comes back. A refusal has a status of 400 and above, and a {@link AdminFault}. [OPS-3] */
 export interface AdminVerbs {
   status: { request: Record<string, never>; answer: StatusReport };
-  metrics: { request: Record<string, never>; answer: Snapshot };
+  metrics: { request: Record<string, never>; answer: MetricsReport };
   history: { request: { seconds?: number }; answer: History };
   events: { request: { after?: number; limit?: number }; answer: { items: EventRecord[] } };
   clients: { request: ListQuery; answer: Page<ClientFigures> };
@@ -347,14 +368,14 @@ export interface AdminVerbs {
     answer: { at: number; logs: LogFigures[]; freeBytes: number | null };
   };
   topics: { request: { limit?: number }; answer: { at: number; topics: TopicFigures[] } };
-  /** `topic`: of dead letters, a filter; default: all dead-letter topics that subscriptions have named. */
+  /** The newest first. `log`: default `default`; `topic` and `origin`: only those on this topic, and from that one; `before`: only those below this offset; `all`: also those that were sent back. */
   'dead-letters': {
-    request: { topic?: string; log?: string; after?: number; limit?: number };
+    request: DeadLetterRequest & { all?: boolean };
     answer: { at: number; items: DeadLetterFigures[]; next: number | null };
   };
-  /** Publishes dead letters again where they were published at first: those named by their offsets, or all of a topic. */
+  /** Publishes dead letters again where they were published at first: those at these offsets, or those that a list would show. */
   redrive: {
-    request: { log?: string; offsets?: number[]; topic?: string; limit?: number };
+    request: DeadLetterRequest & { offsets?: number[]; force?: boolean };
     answer: { redriven: number; failed: { offset: number; reason: string }[]; next: number | null };
   };
   /** Closes a connection (KICKED), or whoever has the session. */

@@ -21,6 +21,7 @@ import {
 } from '../../../pubsub/command.ts';
 import { classOf, DeliveryClass } from '../../../pubsub/properties.ts';
 import type { Principal } from '../access/principal.ts';
+import type { Latencies } from '../operations/latencies.ts';
 import {
   Action,
   type BrokerCounters,
@@ -50,11 +51,15 @@ export interface DeliveryServices {
   readonly output: BrokerOutput;
   readonly counters: BrokerCounters;
   readonly levels: BrokerLevels;
+  readonly latencies: Latencies;
   readonly expiry: Expiry;
 }
 
 /** A client's end of a connection; it dies with it. */
 export class Client {
+  /** Commands that came from it and went to it, on streams that are gone. */
+  commandsIn = 0;
+  commandsOut = 0;
   readonly peer: Peer;
   readonly channels = new Set<Channel>();
   /** What waits for it, on all its streams. */
@@ -81,6 +86,9 @@ export class Client {
   control: Channel | null = null;
   /** Whose connection it is; null as long as that is not known. [BRK-111] */
   principal: Principal | null = null;
+  /** Of this connection alone, and when it came, by the wall clock. */
+  id = 0;
+  connectedAt = 0;
   private readonly bytesMax: number;
 
   /** @param bytesMax - charged bytes at which all queues of the client are full, and bytes that its transport may hold [BRK-38] */
@@ -140,6 +148,8 @@ export class Channel {
   /** What the transport tells of it. */
   link: Link;
   role: Role = Role.UNDECIDED;
+  /** Commands that came on it. */
+  commandsIn = 0;
   private readonly output: BrokerOutput;
   private readonly levels: BrokerLevels;
   private state: ChannelState = ChannelState.OPEN;
@@ -231,6 +241,8 @@ export class Channel {
   close(): void {
     this.state = ChannelState.CLOSED; // first: whatever fails below, nothing is delivered to it any more
     if (this.client.channels.delete(this) && this.role !== Role.LANE) this.levels.streams--;
+    this.client.commandsIn += this.commandsIn;
+    this.client.commandsOut += this.delivery.commandsOut;
     const { waitsFor } = this;
     if (waitsFor !== null) {
       if (this.stopped) this.levels.publishersStopped--;
@@ -270,13 +282,15 @@ export interface TurnedSource extends DeliverySource {
 /** A message that waits to enter a queue, whose publisher is stopped until it does. */
 class WaitingMessage implements Expiring {
   readonly bytes: Uint8Array;
+  readonly sinceMs: number;
   deadline = NEVER;
   heapIndex = -1;
   private readonly publisher: Channel;
   private readonly delivery: Delivery;
 
-  constructor(bytes: Uint8Array, publisher: Channel, delivery: Delivery) {
+  constructor(bytes: Uint8Array, sinceMs: number, publisher: Channel, delivery: Delivery) {
     this.bytes = bytes;
+    this.sinceMs = sinceMs;
     this.publisher = publisher;
     this.delivery = delivery;
   }
@@ -307,6 +321,7 @@ export class Delivery implements ItemOwner, Awaited, Gated {
   private readonly output: BrokerOutput;
   private readonly counters: BrokerCounters;
   private readonly levels: BrokerLevels;
+  private readonly latencies: Latencies;
   private readonly expiry: Expiry;
   private readonly messageBytesMax: number;
   /** The next message of the source is large, and the transport has enough. */
@@ -330,16 +345,22 @@ export class Delivery implements ItemOwner, Awaited, Gated {
   private stillSince = -1;
   private unusedSince = -1;
 
-  constructor(channel: Channel, { output, counters, levels, expiry }: DeliveryServices) {
+  constructor(channel: Channel, { output, counters, levels, latencies, expiry }: DeliveryServices) {
     this.channel = channel;
     this.client = channel.client;
     this.output = output;
     this.counters = counters;
     this.levels = levels;
+    this.latencies = latencies;
     this.expiry = expiry;
     this.messageBytesMax = channel.link.messageBytesMax;
-    this.queue = new DeliveryQueue(channel.client.queued, expiry);
+    this.queue = new DeliveryQueue(channel.client.queued, expiry, latencies);
     this.queue.tellsGaps = DROPPED_BYTES <= this.messageBytesMax;
+  }
+
+  /** Commands that went out, messages among them. */
+  get commandsOut(): number {
+    return this.sentCount;
   }
 
   /** Nothing is queued, and nothing waits to be. */
@@ -405,7 +426,7 @@ export class Delivery implements ItemOwner, Awaited, Gated {
 
   /** Stops `publisher` until the queue has drained and taken its message. [BRK-18] */
   stop(publisher: Channel, message: Uint8Array, deadlineMs: number): void {
-    const waiting = new WaitingMessage(message, publisher, this);
+    const waiting = new WaitingMessage(message, this.expiry.nowMs, publisher, this);
     if (deadlineMs !== NEVER) this.expiry.add(waiting, deadlineMs);
     this.waiting ??= new Map();
     this.waiting.set(publisher, waiting);
@@ -617,6 +638,7 @@ export class Delivery implements ItemOwner, Awaited, Gated {
     replay.sent();
     this.hasReplayed = true;
     this.marks.offered++;
+    this.latencies.replayed();
     this.send(message);
     return true;
   }
@@ -670,18 +692,18 @@ export class Delivery implements ItemOwner, Awaited, Gated {
    */
   private admitWaiting(waiting: Map<Channel, WaitingMessage>): boolean {
     for (const [publisher, message] of waiting) {
-      const { bytes, deadline } = message;
+      const { bytes, deadline, sinceMs } = message;
       const sends = this.ready && this.client.takes(bytes.length);
       if (!sends && this.queue.full) return false;
       this.expiry.remove(message);
-      if (sends) this.sendLate(bytes, deadline);
-      else
-        this.queue.push(
-          bytes,
-          deadline,
-          this,
-          this.queue.overflow === Overflow.LATEST || isOfClassLatest(bytes),
-        );
+      if (sends) {
+        this.latencies.waited(this.expiry.nowMs - sinceMs);
+        this.sendLate(bytes, deadline);
+      } else {
+        this.queue.followIfFree(sinceMs);
+        const isLatest = this.queue.overflow === Overflow.LATEST || isOfClassLatest(bytes);
+        this.queue.push(bytes, deadline, this, isLatest);
+      }
       waiting.delete(publisher);
       if (waiting.size === 0) this.waiting = null;
       publisher.goOn(this);

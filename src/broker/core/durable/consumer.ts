@@ -11,6 +11,7 @@
 import { offsetOf } from '../../../pubsub/acknowledgement.ts';
 import { DropReason } from '../../../pubsub/command.ts';
 import type { Subscription } from '../delivery/subscription.ts';
+import type { Latencies } from '../operations/latencies.ts';
 import type { BrokerCounters } from '../output.ts';
 import type { StoredRecord } from '../store-port.ts';
 import { Timer } from '../timers.ts';
@@ -27,6 +28,7 @@ export interface ConsumerOwner {
   /** By which times to live end. */
   readonly evenMs: number;
   readonly counters: BrokerCounters;
+  readonly latencies: Latencies;
   /** Something has changed that outlives its members, where it does. */
   changed(consumer: Consumer): void;
   /** Whether records below `limit` may be delivered: the store knows that they may have been. If not, its members are woken when it does. [BRK-69] */
@@ -68,6 +70,8 @@ export class Consumer implements ReaderOwner {
   suspectBelow = 0;
   /** Its cursor is of a log whose offsets mean other records now. [BRK-71] */
   isLost = false;
+  /** Deliveries of messages that it had delivered before. */
+  redelivered = 0;
   /** Below `until` only these are for it: it begins with the last message of each topic. */
   private selection: LastPerTopicSearch | null = null;
   /** Where it begins is being looked for. */
@@ -133,6 +137,28 @@ export class Consumer implements ReaderOwner {
     let count = 0;
     for (const member of this.members.values()) count += member.unacked;
     return count;
+  }
+
+  /** When the first of its messages is delivered again that wait for that; infinite: none does, as far as is quickly known. */
+  get nextRetryMs(): number {
+    const { inFlight } = this;
+    let nextMs = Number.POSITIVE_INFINITY;
+    if (inFlight.waitingCount === 0) return nextMs;
+    const limit = Math.min(inFlight.limit, inFlight.first + LOOKED_AT_MAX);
+    for (let place = inFlight.first; place < limit; place++) {
+      if (inFlight.stateAt(place) === FlightState.WAITING) nextMs = Math.min(nextMs, inFlight.dueAt(place));
+    }
+    return nextMs;
+  }
+
+  /** When the oldest message that `member` has was delivered to it; null: it has none, as far as is quickly known. */
+  oldestUnackedMs(member: ConsumerMember): number | null {
+    const { inFlight } = this;
+    const limit = Math.min(inFlight.limit, inFlight.first + LOOKED_AT_MAX);
+    for (let place = inFlight.first; place < limit; place++) {
+      if (this.isHeldBy(place, member)) return inFlight.dueAt(place) - this.options.ackWaitMs;
+    }
+    return null;
   }
 
   addFilter(filter: string): void {
@@ -270,12 +296,19 @@ export class Consumer implements ReaderOwner {
   sent(member: ConsumerMember, record: StoredRecord): void {
     const dueMs = this.owner.nowMs + this.options.ackWaitMs;
     const { inFlight, place } = this;
+    const { latencies } = this.owner;
+    if (place < 0 && this.reader.isLive)
+      latencies.waited(Math.max(0, this.owner.evenMs - record.publishedAt));
+    else latencies.replayed();
     if (place < 0) {
       this.reader.shift();
       inFlight.add(record.offset, member.number, dueMs);
       this.keys?.add(record.offset, this.keys.claim(record, member));
     } else {
-      if (inFlight.attemptsAt(place) > 0) this.counters.redelivered++;
+      if (inFlight.attemptsAt(place) > 0) {
+        this.counters.redelivered++;
+        this.redelivered++;
+      }
       inFlight.resend(place, member.number, dueMs);
       if (this.keys !== null && inFlight.readyCount === STAGED_MAX - 1) this.wake(); // others wait for that
     }
@@ -594,6 +627,8 @@ export class Consumer implements ReaderOwner {
   }
 }
 
+/** Places in flight that are looked at for an operator. */
+const LOOKED_AT_MAX = 1_024;
 /** Of all members of a group together. */
 const GROUP_UNSETTLED_MAX = 65_536;
 /** Messages that are put aside for members that cannot take them yet. */

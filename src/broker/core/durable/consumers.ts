@@ -7,6 +7,7 @@
 import { DeadlineHeap, type HeapItem } from '../../../base/time.ts';
 import { isAfter, type ReaderStart } from '../../../pubsub/acknowledgement.ts';
 import type { Subscription } from '../delivery/subscription.ts';
+import type { Latencies } from '../operations/latencies.ts';
 import type { BrokerCounters } from '../output.ts';
 import { decodeNumber, encodeNumber } from '../session/session-record.ts';
 import type { LogPort, StatePort, StoreEvents, StorePort } from '../store-port.ts';
@@ -26,6 +27,7 @@ export interface ConsumerSurroundings {
   readonly evenMs: number;
   readonly timers: Timers;
   readonly counters: BrokerCounters;
+  readonly latencies: Latencies;
   readonly store: StorePort;
   readonly routing: { ofTopic(topic: string): LogPort };
   readonly limits: { readonly routesMax: number; readonly unackedMax: number; readonly durablesMax: number };
@@ -64,6 +66,10 @@ export interface DurableMetrics {
   /** Messages that were delivered and not settled, and those of them that a subscriber has now. */
   readonly unsettled: number;
   readonly unacked: number;
+  /** Deliveries of messages that it had delivered before, since somebody has taken it up. */
+  readonly redelivered: number;
+  /** In so many ms the next message is delivered again that waits for that; null: none does. */
+  readonly nextRetryInMs: number | null;
 }
 
 /** What a consumer with a name has in the store, beside the consumer itself. */
@@ -118,6 +124,10 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     return this.broker.wallMs;
   }
 
+  get latencies(): Latencies {
+    return this.broker.latencies;
+  }
+
   get counters(): BrokerCounters {
     return this.broker.counters;
   }
@@ -158,13 +168,24 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   *metrics(): Iterable<DurableMetrics> {
     for (const { name, log, position, unsettled } of this.idle.values()) {
       const lag = log === null ? 0 : Math.max(0, log.synced - Math.max(position, log.earliest)) + unsettled;
-      yield { name, log: log?.name ?? '', subscribers: 0, position, lag, unsettled, unacked: 0 };
+      yield {
+        name,
+        log: log?.name ?? '',
+        subscribers: 0,
+        position,
+        lag,
+        unsettled,
+        unacked: 0,
+        redelivered: 0,
+        nextRetryInMs: null,
+      };
     }
     for (const [name, consumer] of this.byName) {
-      const { feed, members, position, lag, inFlight, unackedCount } = consumer;
+      const { feed, members, position, lag, inFlight, unackedCount, redelivered, nextRetryMs } = consumer;
+      const nextRetryInMs = Number.isFinite(nextRetryMs) ? Math.max(0, nextRetryMs - this.nowMs) : null;
       yield {
         ...{ name, log: feed.log.name, subscribers: members.size, position, lag },
-        ...{ unsettled: inFlight.count, unacked: unackedCount },
+        ...{ unsettled: inFlight.count, unacked: unackedCount, redelivered, nextRetryInMs },
       };
     }
   }
@@ -184,7 +205,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   /** Never given twice, for logs remember it. */
   private takeNumber(): number {
     const { state } = this.broker.store;
-    const number = Math.max(NUMBERS_FROM, decodeNumber(state.get(NUMBERS_KEY))) + 1;
+    const number = Math.max(DURABLE_NUMBERS_FROM, decodeNumber(state.get(NUMBERS_KEY))) + 1;
     state.put(NUMBERS_KEY, encodeNumber(number));
     return number;
   }
@@ -318,6 +339,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   // ---- what the store tells ----
 
   stored(log: LogPort): void {
+    this.latencies.stored(log, this.nowMs, this.wallMs);
     this.feedOf(log).stored();
     if (!this.deadLetters.isEmpty) this.deadLetters.goOn();
   }
@@ -340,6 +362,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
 
   storeFailed(log: LogPort | null): void {
     if (log === null) return;
+    this.latencies.lost(log);
     this.deadLetters.lost(log);
     for (const { feed, reader } of this.held) if (feed.log === log) reader.goBackTo(log.head);
   }
@@ -491,5 +514,5 @@ const POSITION_MS = 5_000;
 /** Topics of a log whose readers are remembered. */
 const ROUTES_MAX = 2_048;
 /** Numbers of sessions are below. */
-const NUMBERS_FROM = 2 ** 40;
+export const DURABLE_NUMBERS_FROM = 2 ** 40;
 const NUMBERS_KEY = 'durables/numbers';

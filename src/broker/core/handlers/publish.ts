@@ -59,6 +59,7 @@ export function publish(broker: BrokerState, publisher: Channel, message: Uint8A
   counters.messagesIn++;
   counters.bytesIn += message.length;
   if (retained.replays > 0) retained.onLive(message); // [BRK-106]
+  if (broker.topicSketch !== null) broker.topicSketch.count(message, topicEnd);
   if (!broker.groups.isEmpty) {
     offerLive(broker, publisher, message, entries, NEVER, false);
     if (broker.fanOut.offered === 0) counters.messagesUnrouted++;
@@ -114,6 +115,7 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
   }
   counters.messagesIn++;
   counters.bytesIn += message.length;
+  broker.topicSketch?.count(message, topicEndOf(message));
   const terms = termsOf(message);
   const log = logOf(broker, message, isAsked, terms);
   if (isAsked && isRepeated(broker, channel, message, log)) return;
@@ -321,7 +323,10 @@ function store(
     expiresAt: Number.isFinite(terms.ttlMs) ? evenMs + terms.ttlMs : 0,
     publishedAt: wallMs,
   });
-  if (offset >= 0) counters.messagesStored++;
+  if (offset >= 0) {
+    counters.messagesStored++;
+    broker.latencies.appended(log, offset, broker.nowMs);
+  }
   return offset;
 }
 

@@ -38,6 +38,11 @@ export class AbsenceClock<T extends HeapItem> {
     this.heap.remove(item);
   }
 
+  /** How long the time of `item`, which runs, is not over yet. */
+  leftMs(item: T): number {
+    return Math.max(0, item.deadline + this.stoodStillMs - this.time.nowMs);
+  }
+
   private look(): void {
     const { nowMs } = this.time;
     const lateMs = nowMs - this.timer.deadline;

@@ -71,6 +71,18 @@ export class SessionTable implements Partial<StoreEvents> {
     return this.byName.size >= this.limits.sessionsMax;
   }
 
+  /** All that have a name. */
+  all(): Iterable<Session> {
+    return this.byName.values();
+  }
+
+  /** When a session that is away is over, on the wall clock; null: never, or it is not away. */
+  overAt(session: Session): number | null {
+    if (session.state !== SessionState.AWAY) return null;
+    const leftMs = this.away.leftMs(session);
+    return Number.isFinite(leftMs) ? this.time.wallMs + leftMs : null;
+  }
+
   find(name: string): Session | undefined {
     return this.byName.get(name);
   }

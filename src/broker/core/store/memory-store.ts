@@ -102,6 +102,10 @@ class MemoryLog implements LogPort {
     return this.records.next;
   }
 
+  get bytes(): number {
+    return this.records.bytes;
+  }
+
   tell(events: StoreEvents): void {
     const { hasStored, hasTrimmed } = this;
     this.hasStored = false;

@@ -85,6 +85,10 @@ class LateLog implements LogPort {
     return this.hasStored || this.hasLoaded || this.hasTrimmed;
   }
 
+  get bytes(): number {
+    return this.records.reduce((sum, { command }) => sum + command.length, 0);
+  }
+
   get head(): number {
     return this.records.length + 1;
   }

@@ -90,6 +90,10 @@ export class SlowLog implements LogPort {
     this.filters = filters;
   }
 
+  get bytes(): number {
+    return this.records.reduce((sum, { command }) => sum + command.length, 0);
+  }
+
   get head(): number {
     return this.records.length + 1;
   }

@@ -1,0 +1,140 @@
+/**
+ * What an operator can look at in the core, and do there: one face, so that nothing else of it has to be shown. It costs nothing as long as nobody asks. [OPS-1]
+ */
+
+import { NEVER } from '../../../base/time.ts';
+import { PublishFlag, publishPrefix } from '../../../pubsub/command.ts';
+import { encodeProperties, type Properties } from '../../../pubsub/properties.ts';
+import type { Client } from '../delivery/client.ts';
+import type { Subscription } from '../delivery/subscription.ts';
+import type { DurableMetrics } from '../durable/consumers.ts';
+import type { Member } from '../durable/member.ts';
+import { offerStored } from '../handlers/publish.ts';
+import type { Session } from '../session/session.ts';
+import type { BrokerState } from '../state.ts';
+import type { LogPort } from '../store-port.ts';
+import { DeadLetterBox } from './dead-letter-box.ts';
+import type { LatencySpan } from './latencies.ts';
+import { LogReadings } from './log-readings.ts';
+import { type TopicRate, TopicSketch } from './topic-sketch.ts';
+
+export class Inspection {
+  readonly readings = new LogReadings();
+  readonly deadLetters: DeadLetterBox;
+  private readonly state: BrokerState;
+
+  constructor(state: BrokerState) {
+    this.state = state;
+    this.deadLetters = new DeadLetterBox(
+      {
+        get wallMs() {
+          return state.wallMs;
+        },
+        store: state.store,
+        routing: state.routing,
+        offerStored: (command) => offerStored(state, state.own.channel, command),
+      },
+      this.readings,
+    );
+    state.storeListeners.push(this.readings, this.deadLetters);
+  }
+
+  get nowMs(): number {
+    return this.state.nowMs;
+  }
+
+  get wallMs(): number {
+    return this.state.wallMs;
+  }
+
+  get logs(): readonly LogPort[] {
+    return this.state.store.logs;
+  }
+
+  get limits(): { readonly [name: string]: number } {
+    return this.state.limits;
+  }
+
+  /** Who is connected, each with its session. */
+  get clients(): ReadonlyMap<Client, Session> {
+    return this.state.clients;
+  }
+
+  /** All sessions that have a name. */
+  sessions(): Iterable<Session> {
+    return this.state.sessions.all();
+  }
+
+  sessionOverAt(session: Session): number | null {
+    return this.state.sessions.overAt(session);
+  }
+
+  /** What has a name and reads a log. */
+  durables(): Iterable<DurableMetrics> {
+    return this.state.consumers.metrics();
+  }
+
+  /** The subscriptions of a client, with what takes messages of a log for them. */
+  *subscriptionsOf(client: Client): Iterable<readonly [Subscription, Member | null]> {
+    for (const channel of client.channels) {
+      const subscription = this.state.subscriptionOf(channel);
+      if (subscription?.main === channel) yield [subscription, this.state.consumers.memberOf(subscription)];
+    }
+  }
+
+  get messagesOut(): number {
+    return this.state.counters.messagesOut;
+  }
+
+  /** The turn of a message that went out took so long. */
+  turned(ms: number): void {
+    this.state.latencies.turned(ms);
+  }
+
+  /** What `look` finds in what came since the last time. */
+  takeLatencies<T>(look: (span: LatencySpan) => T): T {
+    return this.state.latencies.take(this.state.counters.messagesOut, look);
+  }
+
+  /** When the log has stored something last. */
+  storedAt(log: LogPort): number | null {
+    return this.state.latencies.storedAt(log);
+  }
+
+  /** Begins or ceases to count messages by topic. */
+  countTopics(counts: boolean): void {
+    if (!counts) this.state.topicSketch = null;
+    else this.state.topicSketch ??= new TopicSketch();
+  }
+
+  /** So many seconds are over. */
+  fadeTopics(seconds: number): void {
+    this.state.topicSketch?.fade(seconds);
+  }
+
+  /** The topics of the most messages, each with how many subscriptions it has. */
+  topTopics(limit: number): (TopicRate & { readonly subscribers: number })[] {
+    const { topicSketch, router } = this.state;
+    return (topicSketch?.top(limit) ?? []).map((rate) => {
+      let subscribers = 0;
+      for (const entry of router.matching(rate.topic)) subscribers += entry.subscribers.length;
+      return { ...rate, subscribers };
+    });
+  }
+
+  /** Whether anybody is subscribed to a topic. */
+  isHeard(topic: string): boolean {
+    return this.state.router.matching(topic).length > 0;
+  }
+
+  /** Publishes to a topic of the broker's own, at QoS 0: to those who are subscribed now. */
+  tell(topic: string, payload: Uint8Array, properties: Properties): void {
+    const { router, fanOut, own } = this.state;
+    const entries = router.matching(topic);
+    if (entries.length === 0) return;
+    const prefix = publishPrefix(topic, PublishFlag.PROPERTIES);
+    const message = Buffer.concat([prefix, encodeProperties(properties), payload]);
+    const { channel } = own;
+    fanOut.offer(message, entries, channel, channel.priority, NEVER, false);
+  }
+}
