@@ -305,14 +305,10 @@ function factsOf(connection: Connection): ConnectionFacts {
     exporter: (label, context, length) =>
       connection.isOpen ? connection.exportKeyingMaterial(length, label, context) : null,
     link: () => {
-      const { rttMs, packetLossRate, packetsRecovered, bytesReceived, bytesSent } = connection.metrics();
-      return {
-        rttMs,
-        lossRate: packetLossRate,
-        recovered: packetsRecovered,
-        bytesIn: bytesReceived,
-        bytesOut: bytesSent,
-      };
+      const { rttMs, packetLossRate: loss, packetsRecovered, mtu, ...counts } = connection.metrics();
+      const { packetsLost, packetsSent, packetsReceived, bytesSent, bytesReceived } = counts;
+      const packets = { packetsRecovered, packetsLost, packetsSent, packetsReceived };
+      return { rttMs, loss, ...packets, bytesSent, bytesReceived, mtu };
     },
   };
 }

@@ -63,12 +63,17 @@ export type StreamPriority = (typeof STREAM_PRIORITIES)[number];
 /** Figures of the link below a connection. */
 export interface LinkFigures {
   readonly rttMs: number;
-  /** Share of the packets sent that were lost. */
-  readonly lossRate: number;
+  /** Share of the packets to the peer that were lost, 0 to 1. */
+  readonly loss: number;
   /** Packets of the peer that repairs have brought back. */
-  readonly recovered: number;
-  readonly bytesIn: number;
-  readonly bytesOut: number;
+  readonly packetsRecovered: number;
+  readonly packetsLost: number;
+  readonly packetsSent: number;
+  readonly packetsReceived: number;
+  readonly bytesSent: number;
+  readonly bytesReceived: number;
+  /** The largest datagram that goes to the peer. */
+  readonly mtu: number;
 }
 
 /** By which way somebody has come to a broker. */

@@ -218,6 +218,7 @@ export function busyWorld(clients = 40): World {
         topic: 'dead/orders',
         originTopic: 'orders/table-7',
         originOffset: 991,
+        certain: true,
         attempts: 5,
         reason: 'the printer is out of paper',
         at: at - 60_000,

@@ -3,6 +3,8 @@
  * dashboard, `jsp top`, `/metrics`) is made from these. Times are ms; `at` is since 1970; counts are since the broker began, so that rates are differences. [OPS-1]
  */
 
+import type { LinkFigures } from '../../pubsub/message-stream.ts';
+
 /** Whether it takes messages: all of them; none any more, because it closes; or none that is to be stored, because a log or the state is full or has failed. */
 export type BrokerStatus = 'ready' | 'draining' | 'readOnly';
 
@@ -220,17 +222,7 @@ export interface ClientFigures {
   link: LinkFigures | null;
 }
 
-/** A connection of the transport. */
-export interface LinkFigures {
-  rttMs: number;
-  /** Share of the packets sent that were lost, 0 to 1. */
-  lossRate: number;
-  /** Packets of the client that repairs have brought back. */
-  recovered: number;
-  /** From the client, and to it. */
-  bytesIn: number;
-  bytesOut: number;
-}
+export type { LinkFigures };
 
 export interface SessionFigures {
   name: string;
