@@ -700,7 +700,7 @@ export class Delivery implements ItemOwner, Awaited, Gated {
         this.latencies.waited(this.expiry.nowMs - sinceMs);
         this.sendLate(bytes, deadline);
       } else {
-        this.queue.followIfFree(sinceMs);
+        this.queue.followNext(sinceMs);
         const isLatest = this.queue.overflow === Overflow.LATEST || isOfClassLatest(bytes);
         this.queue.push(bytes, deadline, this, isLatest);
       }

@@ -1,4 +1,6 @@
-/** What waits for one stream, and how much of it there may be. */
+/**
+ * What waits for one stream, and how much of it there may be. It is one file: messages, answers and gaps share one order.
+ */
 
 import { NO_BYTES } from '../../../base/bytes.ts';
 import { Ring } from '../../../base/ring.ts';
@@ -6,6 +8,7 @@ import { NEVER } from '../../../base/time.ts';
 import { DropReason, Overflow, topicEndOf, topicKey } from '../../../pubsub/command.ts';
 import { classOf, DeliveryClass } from '../../../pubsub/properties.ts';
 import type { Expiring, Expiry } from './expiry.ts';
+import { FollowedMessage, NOWHERE, type WaitGauge } from './followed-message.ts';
 
 /** What a queued message costs beside its bytes. */
 const MESSAGE_CHARGE_BYTES = 64;
@@ -112,11 +115,6 @@ export class QueueItem implements Expiring {
   }
 }
 
-/** Told how long messages have waited. */
-export interface WaitGauge {
-  waited(ms: number, messages: number): void;
-}
-
 /** A plain message is itself. */
 export type QueueEntry = Uint8Array | QueueItem;
 
@@ -138,7 +136,7 @@ export class DeliveryQueue {
   tellsGaps = true;
   private readonly account: QueueAccount;
   private readonly expiry: Expiry;
-  private readonly waits: WaitGauge | null;
+  private readonly followed: FollowedMessage;
   private messagesMax = 1;
   private bytesMax = 1;
   private readonly entries = new Ring<QueueEntry>();
@@ -152,17 +150,12 @@ export class DeliveryQueue {
   /** The buffer that the last message was a part of, and what its messages that came in a row were charged. */
   private buffer: ArrayBufferLike | null = null;
   private bufferCharge = 0;
-  /** The place behind the message that is followed, and since when it waits: how long that takes stands for all that have left since the one before. [OPS-6] */
-  private followedBelow = NOWHERE;
-  private followedSinceMs = 0;
-  private followedFrom = 0;
-  private lastWaitMs = 0;
 
   /** @param waits - null: nobody wants to know */
   constructor(account: QueueAccount, expiry: Expiry, waits: WaitGauge | null = null) {
     this.account = account;
     this.expiry = expiry;
-    this.waits = waits;
+    this.followed = new FollowedMessage(waits);
   }
 
   configure(overflow: Overflow, messagesMax: number, bytesMax: number): void {
@@ -254,7 +247,7 @@ export class DeliveryQueue {
         this.dropOldest();
       }
     }
-    if (this.followedBelow === NOWHERE) this.follow(this.expiry.nowMs);
+    if (this.followed.below === NOWHERE) this.followNext(this.expiry.nowMs);
     this.taken++;
     this.messageCount++;
     this.account.countMessages(1);
@@ -326,36 +319,16 @@ export class DeliveryQueue {
     this.left++;
     if (this.items > 0 && entry instanceof QueueItem) this.itemLeft(entry);
     else this.messageLeft((entry as Uint8Array).length);
-    if (this.left >= this.followedBelow) this.reach();
+    if (this.left >= this.followed.below)
+      this.followed.reach(this.expiry.nowMs, this.taken - this.messageCount);
     return entry;
   }
 
-  /** The next message that comes has waited elsewhere since then. */
-  followIfFree(sinceMs: number): void {
-    if (this.followedBelow === NOWHERE) this.follow(sinceMs);
-  }
-
-  /** The next message that comes is followed. What has left since the one before, if nothing is left behind it, waited about as long as that. */
-  private follow(sinceMs: number): void {
-    if (this.messageCount === 0 && this.messagesLeft > this.followedFrom) this.tellWait(this.lastWaitMs);
-    this.followedBelow = this.nextPlace + 1;
-    this.followedSinceMs = sinceMs;
-  }
-
-  /** What is followed has left. */
-  private reach(): void {
-    this.tellWait(this.expiry.nowMs - this.followedSinceMs);
-    this.followedBelow = NOWHERE;
-  }
-
-  private tellWait(ms: number): void {
-    this.waits?.waited(ms, this.messagesLeft - this.followedFrom);
-    this.lastWaitMs = ms;
-    this.followedFrom = this.messagesLeft;
-  }
-
-  private get messagesLeft(): number {
-    return this.taken - this.messageCount;
+  /** The next message that comes has waited since then, elsewhere perhaps. */
+  followNext(sinceMs: number): void {
+    const { followed, messageCount } = this;
+    if (followed.below !== NOWHERE) return;
+    followed.follow(this.nextPlace + 1, sinceMs, this.taken - messageCount, messageCount === 0);
   }
 
   clear(): void {
@@ -366,7 +339,7 @@ export class DeliveryQueue {
     this.topics?.clear();
     this.items = 0;
     this.gaps = 0;
-    this.followedBelow = NOWHERE;
+    this.followed.forget();
     this.account.countMessages(-this.messageCount);
     this.messageCount = 0;
     this.answerCount = 0;
@@ -530,8 +503,6 @@ function countMissing(gap: QueueItem, reason: DropReason, count: number): void {
   gap.missing[reason] += count;
 }
 
-/** No place, behind all others. */
-const NOWHERE = Number.MAX_SAFE_INTEGER;
 const DROP_REASONS = Math.max(...Object.values(DropReason)) + 1;
 /** Times what they are charged that queued messages may keep alive. */
 const KEPT_SHARE = 16;

@@ -2,6 +2,8 @@
  * All subscriptions of QoS 1: where they read, who holds them, and what the store keeps of those that have a name. [BRK-60] [BRK-70]
  *
  * One that has a name and that nobody holds is nothing but its record in the store and a place in the queue of those that expire, however much waits for it.
+ *
+ * It is one file, for those that somebody holds, those that rest, and what the store has of both change together.
  */
 
 import { DeadlineHeap, type HeapItem } from '../../../base/time.ts';
