@@ -18,6 +18,7 @@ const BENCHMARKS: Readonly<Record<string, string>> = {
   'fan-out': 'deliveries a second of one publisher to 1, 8 and 100 subscribers, beside NATS over TLS',
   'broker-latency': 'publisher to subscriber through a broker under light load, beside NATS over TLS',
   'request-reply': 'a request through a broker until it is answered, beside NATS over TLS',
+  gateway: 'the six workloads of the Pulsar Proxy report by HTTP and WebSocket, beside Fastify with Redis',
   'failed-dials': 'the heap of a client after 5,000 dials in vain: it fails above 2 MB',
   store: "the broker's store on a disk: records stored one by one and in groups, a start, and all read back",
   stalled: 'what one subscriber that reads nothing costs 49 others',
