@@ -181,7 +181,7 @@ describe.skipIf(chromiumPath() === null)('the dashboard', () => {
     await expect.poll(() => page.locator('#state').textContent(), POLL).toMatch(/^Ready for \d s$/);
   });
 
-  test('needs no more memory after an hour than after ten minutes', async () => {
+  test('needs no more memory after 100 minutes than after 40', async () => {
     const page = await open(busyWorld(200));
     await heard(page);
     const session = await page.context().newCDPSession(page);
@@ -199,11 +199,12 @@ describe.skipIf(chromiumPath() === null)('the dashboard', () => {
       const hours = Math.floor((at - startedAt) / 3_600_000) % 24;
       await expect.poll(() => shown.textContent(), POLL).toBe(` for 3 d ${hours} h`);
     };
-    await pass(20);
+    await pass(40);
     const before = await heap();
     const nodes = await page.locator('*').count();
     await pass(60);
-    expect((await heap()) - before).toBeLessThan(HEAP_GROWTH_BYTES_MAX);
+    // What is on its way at the moment counts as well, but goes.
+    await expect.poll(async () => (await heap()) - before, POLL).toBeLessThan(HEAP_GROWTH_BYTES_MAX);
     expect(await page.locator('*').count()).toBeLessThan(nodes + 20);
   });
 

@@ -1,6 +1,6 @@
 /** Who is connected, with how it stands with each of them; and how one of them is disconnected. */
 import type { ClientFigures } from '../../broker/operations/snapshot.ts';
-import { confirm, facts } from './dialogs.ts';
+import { confirm, type Entry, type Facts, facts } from './dialogs.ts';
 import { foreign, h } from './dom.ts';
 import { bytes, count, duration, ms, NOTHING, percent, timeOfDay, whole } from './format.ts';
 import { RemoteTable, type TableColumn } from './remote-table.ts';
@@ -13,6 +13,7 @@ export class ClientList implements View {
   private readonly page: Page;
   private readonly table: RemoteTable<ClientFigures>;
   private refreshedAt = 0;
+  private opened: { readonly id: number; readonly facts: Facts } | null = null;
 
   constructor(page: Page) {
     this.page = page;
@@ -39,7 +40,7 @@ export class ClientList implements View {
     const now = performance.now();
     if (this.refreshedAt > 0 && now - this.refreshedAt < REFRESH_MS) return;
     this.refreshedAt = now;
-    void this.table.refresh();
+    void this.table.refresh().then(() => this.follow());
   }
 
   search(): void {
@@ -55,11 +56,24 @@ export class ClientList implements View {
 
   private open(client: ClientFigures): void {
     const disconnect = h('button', { type: 'button', class: 'danger' }, 'Disconnect');
-    const dialog = facts(nameOf(client), factsOf(client), disconnect);
+    const shown = facts(nameOf(client), factsOf(client), disconnect);
+    this.opened = { id: client.id, facts: shown };
     disconnect.addEventListener('click', () => {
-      dialog.close();
+      shown.dialog.close();
       void this.kick(client);
     });
+  }
+
+  /** What is shown of one client stays true as long as the table has it. */
+  private follow(): void {
+    if (this.opened === null) return;
+    const { facts: shown, id } = this.opened;
+    if (!shown.dialog.open) {
+      this.opened = null;
+      return;
+    }
+    const client = this.table.find((each) => each.id === id);
+    if (client !== undefined) shown.update(factsOf(client));
   }
 
   private async kick(client: ClientFigures): Promise<void> {
@@ -86,7 +100,7 @@ function nameOf({ id, principal, session }: ClientFigures): string {
   return foreign(session ?? (principal === '' ? `client ${id}` : principal));
 }
 
-function factsOf(client: ClientFigures): [string, string][] {
+function factsOf(client: ClientFigures): Entry[] {
   const { link } = client;
   const now = Date.now();
   return [
@@ -123,7 +137,7 @@ function factsOf(client: ClientFigures): [string, string][] {
           ],
           ['Bytes', `${bytes(link.bytesReceived)} from it, ${bytes(link.bytesSent)} to it`],
           ['Largest datagram', `${whole(link.mtu)} B`],
-        ] as [string, string][])),
+        ] as Entry[])),
   ];
 }
 

@@ -1,14 +1,28 @@
 /** Dialogs: they keep the focus within, and Escape closes them, as the browser does it. */
-import { type Child, foreign, h } from './dom.ts';
+import { type Child, foreign, h, show } from './dom.ts';
+
+/** What is known about something, as long as it is shown. */
+export interface Facts {
+  readonly dialog: HTMLDialogElement;
+  /** Shows what is known now. */
+  update(entries: readonly Entry[]): void;
+}
+
+export type Entry = readonly [name: string, value: string];
 
 /** Shows what is known about something, with buttons for what can be done with it. */
-export function facts(
-  title: string,
-  entries: readonly [string, string][],
-  ...actions: HTMLElement[]
-): HTMLDialogElement {
-  const list = entries.flatMap(([name, value]) => [h('dt', {}, name), h('dd', {}, foreign(value))]);
-  return opened(title, [h('dl', {}, ...list)], actions);
+export function facts(title: string, entries: readonly Entry[], ...actions: HTMLElement[]): Facts {
+  const list = h('dl');
+  const update = (now: readonly Entry[]): void => {
+    while (list.children.length > 2 * now.length) list.lastElementChild?.remove();
+    now.forEach(([name, value], i) => {
+      if (list.children.length <= 2 * i) list.append(h('dt'), h('dd'));
+      show(list.children[2 * i], name);
+      show(list.children[2 * i + 1], foreign(value));
+    });
+  };
+  update(entries);
+  return { dialog: opened(title, [list], actions), update };
 }
 
 /** Shows anything, with a button that closes it. */

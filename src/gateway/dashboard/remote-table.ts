@@ -144,6 +144,11 @@ export class RemoteTable<Row> {
     return this.rowAt(this.active);
   }
 
+  /** The row of those that are known that is looked for. */
+  find(isIt: (row: Row) => boolean): Row | undefined {
+    return this.page?.items.find(isIt);
+  }
+
   private take(page: Page<Row>, offset: number): void {
     this.page = page;
     this.pageOffset = offset;
