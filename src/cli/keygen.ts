@@ -1,9 +1,11 @@
 import type { Command } from 'commander';
+import { thumbprintOf } from '../protocol/crypto/index.ts';
 import { generateIdentity } from '../transport/system-crypto.ts';
 import { writeSecretFile } from './state-directory.ts';
 import { CommandError, note } from './terminal.ts';
 
 interface KeygenOptions {
+  client?: boolean;
   out?: string;
   json?: boolean;
 }
@@ -11,7 +13,8 @@ interface KeygenOptions {
 export function addKeygenCommand(program: Command): void {
   program
     .command('keygen')
-    .description("make a server's identity: its secret, and the fingerprint that clients pin")
+    .description('make an identity: its secret, and the fingerprint by which others know it')
+    .option('--client', 'of a client: also print the entry by which a broker knows it')
     .option(
       '--out <file>',
       'write the secret to a new file that only you can read, and print the fingerprint only',
@@ -21,21 +24,25 @@ export function addKeygenCommand(program: Command): void {
     .action(generate);
 }
 
-function generate({ out, json }: KeygenOptions): void {
+function generate({ client, out, json }: KeygenOptions): void {
   const identity = generateIdentity();
   const fingerprint = identity.fingerprintText;
   const secret = identity.exportSecret();
+  const who = client ? 'client' : 'server';
+  // By which tokens are bound to it.
+  const thumbprint = client ? { thumbprint: thumbprintOf(identity.publicKey) } : {};
   if (out !== undefined) {
     writeNewSecret(out, secret);
     note(
-      `The secret is in ${out}: whoever has it is this server. On stdout is the fingerprint, which is for everyone.`,
+      `The secret is in ${out}: whoever has it is this ${who}. On stdout is the fingerprint, which is for everyone.`,
     );
-    process.stdout.write(json ? `${JSON.stringify({ fingerprint })}\n` : `${fingerprint}\n`);
-    return;
+    process.stdout.write(json ? `${JSON.stringify({ fingerprint, ...thumbprint })}\n` : `${fingerprint}\n`);
+  } else {
+    note(`Keep the secret to yourself: whoever has it is this ${who}. The fingerprint is for everyone.`);
+    const text = `fingerprint ${fingerprint}\nsecret      ${secret}\n`;
+    process.stdout.write(json ? `${JSON.stringify({ fingerprint, secret, ...thumbprint })}\n` : text);
   }
-  note('Keep the secret to yourself: whoever has it is this server. The fingerprint is for everyone.');
-  const text = `fingerprint ${fingerprint}\nsecret      ${secret}\n`;
-  process.stdout.write(json ? `${JSON.stringify({ fingerprint, secret })}\n` : text);
+  if (client && !json) note(`For the broker: jsp auth identity add ${fingerprint} --name NAME --role ROLE`);
 }
 
 function writeNewSecret(path: string, secret: string): void {
@@ -54,7 +61,12 @@ const HELP = `
 A broker makes its identity by itself. To bring your own, write it to the file "identity" of its state directory before
 it starts for the first time. In a program: Identity.fromSecret(secret).
 
+With --client it is that of a client, which proves on each connection that it has the secret, and never shows it: to a broker that knows its
+fingerprint. Commands take it with --identity, programs with the option credentials: { identity }.
+
 Examples:
   $ jsp keygen
   $ jsp keygen --out .jsp/identity
+  $ jsp keygen --client --out robot.key
+  $ jsp pub robots/7 hello --identity robot.key
 `;

@@ -13,9 +13,16 @@ import {
   URL_OPTION_HELP,
   wholeNumber,
 } from './arguments.ts';
+import {
+  apiKeyOption,
+  type CredentialOptions,
+  credentialsOf,
+  identityOption,
+  tokenOption,
+} from './credentials.ts';
 import { onStopSignal, print } from './terminal.ts';
 
-interface PingOptions {
+interface PingOptions extends CredentialOptions {
   url?: string;
   profile?: ProfileName;
   count: number;
@@ -35,6 +42,9 @@ export function addPingCommand(program: Command): void {
     .command('ping')
     .description('measure the handshake with the broker, and round trips of a command that it answers')
     .option('--url <url>', URL_OPTION_HELP)
+    .addOption(identityOption())
+    .addOption(apiKeyOption())
+    .addOption(tokenOption())
     .addOption(profileOption())
     .option('--count <n>', 'round trips to make; 0: until SIGINT', wholeNumber(0, Number.MAX_SAFE_INTEGER), 5)
     .option('--interval <seconds>', 'time from one to the next', positiveNumber, 1)
@@ -46,8 +56,9 @@ export function addPingCommand(program: Command): void {
 
 async function ping(options: PingOptions): Promise<void> {
   const url = findServerUrl(options.url);
+  const credentials = credentialsOf(options);
   const begun = performance.now();
-  const client = await connectClient(url, { profile: options.profile, reconnect: false });
+  const client = await connectClient(url, { profile: options.profile, reconnect: false, credentials });
   const result: PingResult = { url, handshakeMs: performance.now() - begun, roundTripsMs: [] };
   const say = options.json ? (): void => {} : print;
   try {

@@ -22,13 +22,20 @@ import {
   URL_OPTION_HELP,
 } from './arguments.ts';
 import { tellConnection } from './connection-notes.ts';
+import {
+  apiKeyOption,
+  type CredentialOptions,
+  credentialsOf,
+  identityOption,
+  tokenOption,
+} from './credentials.ts';
 import { compressionWith } from './dict.ts';
 import { LineSplitter, LineWriter } from './lines.ts';
 import { messageLine } from './message-lines.ts';
 import { Receipts } from './receipts.ts';
 import { CommandError, note, onStopSignal } from './terminal.ts';
 
-interface PubOptions {
+interface PubOptions extends CredentialOptions {
   url?: string;
   profile?: ProfileName;
   lines?: boolean;
@@ -58,6 +65,9 @@ export function addPubCommand(program: Command): void {
     .argument('<topic>', 'such as sensors/kitchen/temperature')
     .argument('[message]', 'its text; without it, all of stdin is the message')
     .option('--url <url>', URL_OPTION_HELP)
+    .addOption(identityOption())
+    .addOption(apiKeyOption())
+    .addOption(tokenOption())
     .addOption(profileOption())
     .option('--lines', 'publish each line of stdin as a message, as it comes')
     .option('--qos <0|1>', '1: the broker stores it, and says so; resent until it does', qos)
@@ -98,6 +108,7 @@ async function publish(topic: string, message: string | undefined, options: PubO
   if (message !== undefined) assertUtf8(message, 'the message');
   assertTopic(topic);
   const client = await connectClient(findServerUrl(options.url), {
+    credentials: credentialsOf(options),
     ...profileOrHeartbeats(options.profile),
     reconnect: options.reconnect,
     compression:

@@ -19,9 +19,16 @@ import {
   wholeNumber,
 } from './arguments.ts';
 import { tellConnection } from './connection-notes.ts';
+import {
+  apiKeyOption,
+  type CredentialOptions,
+  credentialsOf,
+  identityOption,
+  tokenOption,
+} from './credentials.ts';
 import { CommandError, coloursOf, note, onStopSignal, warn } from './terminal.ts';
 
-interface ReplyOptions {
+interface ReplyOptions extends CredentialOptions {
   url?: string;
   profile?: ProfileName;
   echo?: boolean;
@@ -44,6 +51,9 @@ export function addReplyCommand(program: Command): void {
       'behind --: run for each request, which is its stdin; what it prints is the answer',
     )
     .option('--url <url>', URL_OPTION_HELP)
+    .addOption(identityOption())
+    .addOption(apiKeyOption())
+    .addOption(tokenOption())
     .addOption(profileOption())
     .option('--echo', 'answer with the request')
     .option('--text <text>', 'answer with this text')
@@ -74,6 +84,7 @@ async function reply(filter: string, command: readonly string[], options: ReplyO
   assertUtf8(filter, 'the filter');
   assertFilter(filter);
   const client = await connectClient(findServerUrl(options.url), {
+    credentials: credentialsOf(options),
     messageBytesMax: MESSAGE_BYTES_MAX,
     ...profileOrHeartbeats(options.profile),
   });

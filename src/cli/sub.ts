@@ -28,13 +28,20 @@ import {
   wholeNumber,
 } from './arguments.ts';
 import { tellConnection, tellGaps } from './connection-notes.ts';
+import {
+  apiKeyOption,
+  type CredentialOptions,
+  credentialsOf,
+  identityOption,
+  tokenOption,
+} from './credentials.ts';
 import { compressionWith } from './dict.ts';
 import { LineWriter } from './lines.ts';
 import { type MessageFormat, messageLine } from './message-lines.ts';
 import { Settling, settleFrom } from './settling.ts';
 import { CommandError, coloursOf, note, onStopSignal, warn } from './terminal.ts';
 
-interface SubOptions extends MessageFormat {
+interface SubOptions extends MessageFormat, CredentialOptions {
   url?: string;
   profile?: ProfileName;
   count?: number;
@@ -63,6 +70,9 @@ export function addSubCommand(program: Command): void {
     .description('print the messages whose topics match a filter, one line each')
     .argument('<filter>', 'a topic, with + for any one level and # at the end for any number of them')
     .option('--url <url>', URL_OPTION_HELP)
+    .addOption(identityOption())
+    .addOption(apiKeyOption())
+    .addOption(tokenOption())
     .addOption(profileOption())
     .option('--count <n>', 'end after so many messages', wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .option('--topics', 'print the topic and a tab before each message')
@@ -122,6 +132,7 @@ async function subscribe(filter: string, options: SubOptions): Promise<void> {
   assertFilter(filter);
   const subscribing = subscribeOptions(options);
   const client = await connectClient(findServerUrl(options.url), {
+    credentials: credentialsOf(options),
     messageBytesMax: MESSAGE_BYTES_MAX,
     compression: compressionWith(options.dict),
     reconnect: options.reconnect,

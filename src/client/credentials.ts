@@ -1,10 +1,21 @@
 /** How a client says who it is: with each connection, and again when what it said is about to be worth nothing. */
 
 import { JspError } from '../base/errors.ts';
+import type { Identity } from '../protocol/crypto/index.ts';
+import { encodeIdentityProof, encodeToken, IDENTITY_PROOF } from '../pubsub/credentials.ts';
 import { AuthMethod } from '../pubsub/session-commands.ts';
 
-/** What proves to a broker who the client is. */
-export type Credentials = { readonly apiKey: string } | { readonly jwt: string };
+/**
+ * What proves to a broker who the client is: a key pair, of which the broker is shown that the client has it, on this connection; an API key; or a token, with the key pair
+ * to which it is bound where it is. Keys and tokens go within the encrypted connection.
+ */
+export type Credentials =
+  | { readonly identity: Identity }
+  | { readonly apiKey: string }
+  | { readonly jwt: string; readonly identity?: Identity | undefined };
+
+/** A secret of the connection on which they are shown, as `Connection.exportKeyingMaterial` gives it; null where it has none. */
+export type Exporter = (length: number, name: string, context: Uint8Array) => Uint8Array | null;
 
 /**
  * Credentials, or a function that is asked for them before each attempt to connect, and in time before those that the broker has expire. `signal` fires when the
@@ -20,30 +31,58 @@ export interface EncodedCredentials {
   readonly credentials: Uint8Array;
 }
 
-/** The credentials that count now. */
+/** The credentials that count now, for the connection whose `exporter` that is. */
 export async function currentCredentials(
   source: CredentialsSource | undefined,
+  exporter: Exporter,
   signal: AbortSignal,
 ): Promise<EncodedCredentials> {
   const given = typeof source === 'function' ? await source(signal) : (source ?? null);
   if (given === null) return NONE;
-  const [method, text] = 'jwt' in given ? [AuthMethod.JWT, given.jwt] : [AuthMethod.API_KEY, given.apiKey];
-  if (typeof text !== 'string' || Buffer.byteLength(text) > CREDENTIALS_BYTES_MAX) {
-    throw new JspError(
-      'ERR_JSP_OPTION_INVALID',
-      `credentials must be { apiKey } or { jwt }, with a string of at most ${CREDENTIALS_BYTES_MAX} bytes`,
-    );
-  }
-  return { method, credentials: Buffer.from(text) };
+  const fault = credentialsFault(given);
+  if (fault !== null) throw new JspError('ERR_JSP_OPTION_INVALID', `credentials must be ${fault}`);
+  if ('apiKey' in given) return { method: AuthMethod.API_KEY, credentials: Buffer.from(given.apiKey) };
+  const proof = given.identity === undefined ? null : proofOf(given.identity, exporter);
+  return 'jwt' in given
+    ? { method: AuthMethod.JWT, credentials: encodeToken(given.jwt, proof) }
+    : { method: AuthMethod.IDENTITY, credentials: proof as Uint8Array };
 }
 
 /** What the option `credentials` may be. */
 export function credentialsOption(value: unknown): string | null {
-  if (typeof value === 'function') return null;
-  const isObject = typeof value === 'object' && value !== null;
-  return isObject && ('apiKey' in value || 'jwt' in value)
+  if (typeof value === 'function' || credentialsFault(value) === null) return null;
+  return `${credentialsFault(value)}, or a function that answers one of them`;
+}
+
+/** It signs what only this connection has: nobody can show it on another one. [AUT-4] */
+function proofOf(identity: Identity, exporter: Exporter): Uint8Array {
+  const { publicKey } = identity;
+  const exported = exporter(IDENTITY_PROOF.length, IDENTITY_PROOF.name, publicKey);
+  if (exported === null) {
+    throw new JspError(
+      'ERR_JSP_OPTION_INVALID',
+      'an identity can only be proved on a connection of JetStreamProto: use an API key or a token here',
+    );
+  }
+  return encodeIdentityProof({ publicKey, signature: identity.sign('broker client', exported) });
+}
+
+function credentialsFault(value: unknown): string | null {
+  const { apiKey, jwt, identity } = (typeof value === 'object' && value !== null ? value : {}) as Record<
+    string,
+    unknown
+  >;
+  const text = jwt ?? apiKey;
+  const hasText = typeof text === 'string' && Buffer.byteLength(text) <= CREDENTIALS_BYTES_MAX;
+  const hasIdentity = typeof (identity as Partial<Identity> | undefined)?.sign === 'function';
+  const isOne = jwt === undefined || apiKey === undefined;
+  const isRight =
+    text === undefined
+      ? hasIdentity
+      : hasText && isOne && (identity === undefined || (hasIdentity && apiKey === undefined));
+  return isRight
     ? null
-    : '{ apiKey }, { jwt } or a function that answers one of them';
+    : `{ identity }, { apiKey } or { jwt }, with a text of at most ${CREDENTIALS_BYTES_MAX} bytes`;
 }
 
 const NONE: EncodedCredentials = { method: AuthMethod.NONE, credentials: Buffer.alloc(0) };

@@ -4,7 +4,7 @@ import type { JspError } from '../base/errors.ts';
 import type { ConnectOptions } from '../transport/connect.ts';
 import { isPinnedUrl } from '../transport/url.ts';
 import type { Greeter } from './greeting.ts';
-import { type Dialer, isDenial, isFinalEnd } from './life.ts';
+import { type Dialer, isDenial, isExpiry, isFinalEnd } from './life.ts';
 import { type ClientConnection, Link } from './link.ts';
 
 /** How a connection is made: `connect` of the transport, or what is in its place. */
@@ -56,8 +56,9 @@ export class UrlDialer implements Dialer {
     }
   }
 
-  /** [CLT-4] credentials that are not taken are asked for once more, then it is over */
+  /** [CLT-4] credentials that are not taken are asked for once more, then it is over; [CLT-40] those that have expired are not shown again */
   isFinal(error: JspError): boolean {
+    if (isExpiry(error) && !this.greeter.canRenew) return true;
     return isFinalEnd(error) || (this.isDeniedForGood && isDenial(error));
   }
 

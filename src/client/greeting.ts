@@ -1,5 +1,6 @@
 /** HELLO and WELCOME: whose session a connection belongs to, and what the broker still has of it. [CLT-7] */
 
+import { equalBytes } from '../base/bytes.ts';
 import { JspError } from '../base/errors.ts';
 import { MILLISECOND } from '../base/time.ts';
 import {
@@ -12,7 +13,8 @@ import {
 } from '../pubsub/session-commands.ts';
 import { onAbort, unlessAborted } from '../transport/abort.ts';
 import type { Clock } from '../udp/clock.ts';
-import { type CredentialsSource, currentCredentials } from './credentials.ts';
+import { type CredentialsSource, currentCredentials, type EncodedCredentials } from './credentials.ts';
+import { isExpiry } from './life.ts';
 import type { Link } from './link.ts';
 
 /** The session that a client asks for. */
@@ -28,6 +30,8 @@ export class Greeter {
   private readonly session: SessionRequest | null;
   private readonly source: CredentialsSource | undefined;
   private readonly clock: Clock;
+  /** What a broker has said of some credentials that have expired: they are not shown again. [CLT-40] */
+  private expired: { readonly credentials: Uint8Array; readonly error: unknown } | null = null;
 
   constructor(session: SessionRequest | null, source: CredentialsSource | undefined, clock: Clock) {
     this.session = session;
@@ -54,7 +58,7 @@ export class Greeter {
     if (this.session === null && this.source === undefined) return null;
     link.endsSession = this.session?.isPassing ?? false;
     return this.inTime(signal, async (ended) => {
-      const proof = await unlessAborted(currentCredentials(this.source, ended), ended);
+      const proof = await this.proof(link, ended);
       const hello = {
         version: BROKER_PROTOCOL_VERSION,
         cleanStart: false,
@@ -64,7 +68,12 @@ export class Greeter {
         session: this.session?.name ?? '',
         ...proof,
       };
-      const answer = await link.control.ask((id) => encodeHello(id, hello), ended);
+      const answer = await link.control
+        .ask((id) => encodeHello(id, hello), ended)
+        .catch((error: unknown) => {
+          if (isExpiry(error as JspError)) this.expired = { credentials: proof.credentials, error };
+          throw error;
+        });
       const welcome = decodeWelcome(answer);
       if (welcome === null)
         throw new JspError('ERR_JSP_PROTOCOL', 'the broker sent a WELCOME that cannot be read');
@@ -74,10 +83,20 @@ export class Greeter {
 
   /** Gives the broker new credentials on a connection, before those that it has expire. */
   async renew(link: Link): Promise<void> {
+    if (!this.canRenew) return; // the same would be worth the same
     await this.inTime(undefined, async (ended) => {
-      const { method, credentials } = await unlessAborted(currentCredentials(this.source, ended), ended);
+      const { method, credentials } = await this.proof(link, ended);
       await link.control.ask((id) => encodeRenew(id, method, credentials), ended);
     });
+  }
+
+  private async proof({ connection }: Link, ended: AbortSignal): Promise<EncodedCredentials> {
+    const exporter = (length: number, name: string, context: Uint8Array) =>
+      connection.exportKeyingMaterial?.(length, name, context) ?? null;
+    const proof = await unlessAborted(currentCredentials(this.source, exporter, ended), ended);
+    const { expired } = this;
+    if (expired !== null && equalBytes(expired.credentials, proof.credentials)) throw expired.error;
+    return proof;
   }
 
   private async inTime<T>(

@@ -294,12 +294,17 @@ export function isFinalEnd({ code, applicationCode }: JspError): boolean {
 }
 
 /** The broker does not take the credentials. */
-export function isDenial({ code, applicationCode }: JspError): boolean {
-  return isOfBroker(code) && applicationCode === ReasonCode.NOT_AUTHORIZED;
+export function isDenial(error: JspError): boolean {
+  return isExpiry(error) || (isOfBroker(error.code) && error.applicationCode === ReasonCode.NOT_AUTHORIZED);
+}
+
+/** It does not take them any more. */
+export function isExpiry({ code, applicationCode }: JspError): boolean {
+  return isOfBroker(code) && applicationCode === ReasonCode.TOKEN_EXPIRED;
 }
 
 function isOfBroker(code: string): boolean {
-  return code === 'ERR_JSP_CLOSED_BY_PEER' || code === 'ERR_JSP_BROKER' || code === 'ERR_JSP_NOT_AUTHORIZED';
+  return BROKER_CODES.has(code);
 }
 
 /** A connection of somebody else's may tell of its end in its own way. */
@@ -320,6 +325,13 @@ const FINAL_REASONS: ReadonlySet<number> = new Set([
   ReasonCode.WRONG_STREAM,
   ReasonCode.UNSUPPORTED,
   ReasonCode.UNKNOWN_PROTOCOL,
+]);
+/** Of what the broker refuses, or closes with. */
+const BROKER_CODES: ReadonlySet<string> = new Set([
+  'ERR_JSP_CLOSED_BY_PEER',
+  'ERR_JSP_BROKER',
+  'ERR_JSP_NOT_AUTHORIZED',
+  'ERR_JSP_TOKEN_EXPIRED',
 ]);
 const FINAL_CODES: ReadonlySet<string> = new Set([
   'ERR_JSP_IDENTITY_MISMATCH',

@@ -21,6 +21,8 @@ export interface ClientConnection extends MessageConnection {
   setNetworkType?(type: NetworkType): unknown;
   setAppState?(state: AppState): unknown;
   metrics?(): ReturnType<Connection['metrics']>;
+  /** A secret of this very connection, by which an identity is proved. */
+  exportKeyingMaterial?(length: number, name: string, context: Uint8Array): Uint8Array;
 }
 
 /** A part of a client that outlives connections. [CLT-1] */

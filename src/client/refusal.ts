@@ -14,13 +14,11 @@ export function refusedError(code: number, reason: string): JspError {
 
 /** What the end of a connection means to the client of a broker. */
 export function endError(error: JspError): JspError {
-  if (error.applicationCode !== ReasonCode.SESSION_TAKEN || error.code !== 'ERR_JSP_CLOSED_BY_PEER')
-    return error;
-  return new JspError(
-    'ERR_JSP_SESSION_TAKEN',
-    'another client has connected with the name of this session, and has it now: give each client a session name of its own',
-    { applicationCode: error.applicationCode, reason: error.reason, cause: error },
-  );
+  const { applicationCode, reason } = error;
+  const known = error.code === 'ERR_JSP_CLOSED_BY_PEER' ? ENDS[applicationCode ?? 0] : undefined;
+  return known === undefined
+    ? error
+    : new JspError(known[0], known[1], { applicationCode, reason, cause: error });
 }
 
 /** What the broker refused a request for; null for any other error. */
@@ -37,11 +35,27 @@ export function resetError(error: Error): Error {
   return new JspError('ERR_JSP_BROKER', why, { applicationCode, cause: error });
 }
 
+const ENDS: Readonly<Record<number, readonly [JspErrorCode, string]>> = {
+  [ReasonCode.SESSION_TAKEN]: [
+    'ERR_JSP_SESSION_TAKEN',
+    'another client has connected with the name of this session, and has it now: give each client a session name of its own',
+  ],
+  [ReasonCode.NOT_AUTHORIZED]: [
+    'ERR_JSP_NOT_AUTHORIZED',
+    'the broker does not take this client, or does not any more: check the credentials, and what they allow',
+  ],
+  [ReasonCode.TOKEN_EXPIRED]: [
+    'ERR_JSP_TOKEN_EXPIRED',
+    'the credentials have expired: give credentials as a function, which is asked for new ones in time',
+  ],
+  [ReasonCode.KICKED]: ['ERR_JSP_KICKED', 'an operator of the broker has closed the connection'],
+};
 const REFUSALS: Readonly<Record<number, readonly [JspErrorCode, string]>> = {
   [ReasonCode.NOT_AUTHORIZED]: [
     'ERR_JSP_NOT_AUTHORIZED',
     'check the credentials, and what they allow this client',
   ],
+  [ReasonCode.TOKEN_EXPIRED]: ['ERR_JSP_TOKEN_EXPIRED', 'get new ones'],
   [ReasonCode.STORE_FULL]: ['ERR_JSP_STORE_FULL', 'publish it later, or raise the bounds of the log'],
   [ReasonCode.STORE_FAILED]: ['ERR_JSP_STORE_FAILED', 'look at the log of the broker'],
   [ReasonCode.QUOTA]: ['ERR_JSP_QUOTA', 'hold less, or raise the bound at the broker'],

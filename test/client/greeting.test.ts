@@ -139,6 +139,44 @@ describe('a client says HELLO', () => {
     expect(hellos.map(({ text }) => text)).toEqual(['1', '2', '3', '4', '5']);
   });
 
+  test('and never again with credentials that have expired, once it knows [CLT-40]', async () => {
+    const expired = ReasonCode.TOKEN_EXPIRED;
+    const answers = ['old', 'old', 'new'];
+    const { life, hellos, retry } = worldWith(() => ({ jwt: answers.shift() ?? '' }), [expired, 0]);
+    const connecting = life.begin('wait', undefined);
+    await settled();
+    expect([life.state, hellos.length]).toEqual(['connecting', 1]);
+    const over = expect(connecting).rejects.toMatchObject({ code: 'ERR_JSP_TOKEN_EXPIRED' });
+    await retry();
+    await over;
+    expect(hellos.map(({ text }) => text)).toEqual(['old']);
+  });
+
+  test('with new ones when those that it had have expired, and without such a function is over [CLT-40]', async () => {
+    let asked = 0;
+    for (const source of [() => ({ jwt: `${++asked}` }), { jwt: 'always' }]) {
+      const { life, hellos, retry } = worldWith(source);
+      await life.begin('reject', undefined);
+      connectionOf(life).peer?.destroy(ReasonCode.TOKEN_EXPIRED);
+      await settled();
+      await retry();
+      const isOver = typeof source !== 'function';
+      expect([life.state, hellos.map(({ text }) => text)]).toEqual(
+        isOver ? ['closed', ['always']] : ['online', ['1', '2']],
+      );
+      if (isOver) expect(life.failure).toMatchObject({ code: 'ERR_JSP_TOKEN_EXPIRED' });
+    }
+  });
+
+  test('and comes back after an operator has closed its connection', async () => {
+    const { life, retry } = worldWith({ apiKey: 'k' });
+    await life.begin('reject', undefined);
+    connectionOf(life).peer?.destroy(ReasonCode.KICKED);
+    await settled();
+    await retry();
+    expect(life.state).toBe('online');
+  });
+
   test.each([
     ['credentials that never change', { jwt: 'x' }, ReasonCode.NOT_AUTHORIZED, 'closed'],
     ['another version', undefined, ReasonCode.UNSUPPORTED, 'closed'],
