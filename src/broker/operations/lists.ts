@@ -282,6 +282,9 @@ const CLIENT_KEYS: Readonly<Record<string, Key<ListedClient>>> = {
   streams: ({ client }) => client.channels.size,
   queuedMessages: ({ client }) => client.queued.messages,
   queuedBytes: ({ client }) => client.queued.bytes,
+  rttMs: ({ client }) => client.peer.facts?.link()?.rttMs ?? -1,
+  loss: ({ client }) => client.peer.facts?.link()?.loss ?? -1,
+  packetsRecovered: ({ client }) => client.peer.facts?.link()?.packetsRecovered ?? -1,
 };
 const SESSION_KEYS: Readonly<Record<string, Key<Session>>> = {
   name: ({ name }) => name ?? '',

@@ -262,7 +262,7 @@ class Dashboard implements Page {
   private onVisibility(): void {
     clearTimeout(this.sleep);
     if (document.hidden) {
-      this.sleep = setTimeout(() => this.stream?.close(), SLEEP_MS);
+      this.sleep = window.setTimeout(() => this.stream?.close(), SLEEP_MS);
       return;
     }
     if (this.live.name === 'closed' && !this.isAsking) {

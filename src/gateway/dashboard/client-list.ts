@@ -192,8 +192,6 @@ const COLUMNS: readonly TableColumn<ClientFigures>[] = [
   {
     title: 'Unacked',
     text: ({ unacked }) => count(unacked),
-    sort: 'unacked',
-    largestFirst: true,
     isNumber: true,
     width: '82px',
   },

@@ -98,7 +98,7 @@ export class LiveStream {
   /** Gives an attempt up that brings nothing: the gateway says something every 15 s. */
   private watch(attempt: AbortController): void {
     clearTimeout(this.watchdog);
-    this.watchdog = setTimeout(() => attempt.abort(), SILENCE_MS_MAX);
+    this.watchdog = window.setTimeout(() => attempt.abort(), SILENCE_MS_MAX);
   }
 
   private comeBack(why: string, atLeastMs: number): void {
@@ -106,7 +106,7 @@ export class LiveStream {
     const most = Math.min(BACK_OFF_MS_MAX, BACK_OFF_MS * 2 ** this.attempts++);
     const delay = Math.max(atLeastMs, most / 2 + (Math.random() * most) / 2);
     this.enter({ name: 'waiting', until: Date.now() + delay, why });
-    this.retry = setTimeout(() => void this.run(), delay);
+    this.retry = window.setTimeout(() => void this.run(), delay);
   }
 }
 

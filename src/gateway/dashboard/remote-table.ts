@@ -68,7 +68,7 @@ export class RemoteTable<Row> {
       on: {
         input: () => {
           clearTimeout(this.typing);
-          this.typing = setTimeout(() => this.restart(), TYPING_MS);
+          this.typing = window.setTimeout(() => this.restart(), TYPING_MS);
         },
         keydown: (event) => this.onSearchKey(event as KeyboardEvent),
       },

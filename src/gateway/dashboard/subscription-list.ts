@@ -18,6 +18,7 @@ export class SubscriptionList implements View {
   private readonly letters = h('tbody');
   private readonly lettersNote = h('p', { class: 'summary', role: 'status' });
   private readonly redriveAll: HTMLButtonElement;
+  private readonly log: HTMLSelectElement;
   private refreshedAt = 0;
 
   constructor(page: Page) {
@@ -45,6 +46,11 @@ export class SubscriptionList implements View {
       { type: 'button', hidden: true, on: { click: () => void this.redrive(null) } },
       'Publish all again',
     );
+    this.log = h(
+      'select',
+      { 'aria-label': 'Log', hidden: true, on: { change: () => void this.showLetters() } },
+      h('option', { value: LOG_DEFAULT }, LOG_DEFAULT),
+    );
     const columns = ['When', 'Topic', 'From', 'Attempts', 'Reason', 'Message', ''];
     this.element = h(
       'div',
@@ -55,7 +61,7 @@ export class SubscriptionList implements View {
         'section',
         {},
         h('h2', {}, 'Dead letters'),
-        h('div', { class: 'tools' }, this.lettersNote, this.redriveAll),
+        h('div', { class: 'tools' }, this.log, this.lettersNote, this.redriveAll),
         h(
           'div',
           { class: 'scroll' },
@@ -91,21 +97,38 @@ export class SubscriptionList implements View {
   }
 
   private async showLetters(): Promise<void> {
+    this.offerLogs();
     try {
-      const { items, next } = await this.page.gateway.ask('dead-letters', { limit: LETTERS_SHOWN });
-      show(
-        this.lettersNote,
-        items.length === 0 ? 'None.' : `${items.length}${next === null ? '' : ' and more'}`,
-      );
-      this.redriveAll.hidden = items.length === 0;
-      const key = items.map(({ log, offset }) => `${log}:${offset}`).join();
-      if (key === this.letters.dataset.key) return;
-      this.letters.dataset.key = key;
-      this.letters.replaceChildren(...items.map((letter) => this.letterRow(letter)));
+      const { items, next } = await this.page.gateway.ask('dead-letters', {
+        log: this.log.value,
+        limit: LETTERS_SHOWN,
+      });
+      const count = `${whole(items.length)}${next === null ? '' : ' and more'}`;
+      this.showItems(items, items.length === 0 ? 'None.' : count);
     } catch (error) {
       if (!(error instanceof Problem)) throw error;
-      show(this.lettersNote, foreign(error.message));
+      this.showItems([], error.status === 404 ? 'None.' : foreign(error.message));
     }
+  }
+
+  private showItems(items: readonly DeadLetterFigures[], note: string): void {
+    show(this.lettersNote, note);
+    this.redriveAll.hidden = !items.some(({ certain }) => certain);
+    const key = items.map(({ log, offset }) => `${log}:${offset}`).join();
+    if (key === this.letters.dataset.key) return;
+    this.letters.dataset.key = key;
+    this.letters.replaceChildren(...items.map((letter) => this.letterRow(letter)));
+  }
+
+  /** Dead letters are in a log, as all messages of QoS 1. */
+  private offerLogs(): void {
+    const names = (this.page.snapshot?.logs ?? []).map(({ name }) => name);
+    const known = [...this.log.options].map(({ value }) => value);
+    this.log.hidden = names.length < 2;
+    if (names.length === 0 || names.join('\n') === known.join('\n')) return;
+    const chosen = this.log.value;
+    this.log.replaceChildren(...names.map((name) => h('option', { value: name }, foreign(name))));
+    this.log.value = names.includes(chosen) ? chosen : names.includes(LOG_DEFAULT) ? LOG_DEFAULT : names[0];
   }
 
   private letterRow(letter: DeadLetterFigures): HTMLElement {
@@ -117,7 +140,7 @@ export class SubscriptionList implements View {
     const cells: (string | HTMLElement)[] = [
       timeOfDay(letter.at),
       foreign(letter.topic),
-      foreign(letter.originTopic),
+      letter.certain ? foreign(letter.originTopic) : `${foreign(letter.originTopic)} (claimed)`,
       whole(letter.attempts),
       foreign(letter.reason),
       `${letterPreview(letter)} (${bytes(letter.bytes)})`,
@@ -126,19 +149,16 @@ export class SubscriptionList implements View {
     return h('tr', {}, ...cells.map((cell) => h('td', {}, cell)));
   }
 
-  /** One of them, or all. */
+  /** One of them, or all that the broker itself has made. */
   private async redrive(letter: DeadLetterFigures | null): Promise<void> {
     const { gateway } = this.page;
-    if (letter === null) {
-      const sure = await confirm(
-        'Publish all dead letters again?',
-        'Each goes to the topic where it was published at first, and out of the dead letters. Whoever could not handle it gets it again.',
-        'Publish all again',
-      );
-      if (!sure) return;
-    }
+    const question = questionOf(letter);
+    if (question !== null && !(await confirm(...question))) return;
     try {
-      const request = letter === null ? {} : { log: letter.log, offsets: [letter.offset] };
+      const request =
+        letter === null
+          ? { log: this.log.value }
+          : { log: letter.log, offsets: [letter.offset], ...(letter.certain ? {} : { force: true }) };
       const { failed, redriven } = await gateway.order('redrive', request);
       const trouble =
         failed.length === 0 ? '' : `; ${failed.length} could not be: ${foreign(failed[0].reason)}`;
@@ -148,6 +168,23 @@ export class SubscriptionList implements View {
     }
     void this.showLetters();
   }
+}
+
+/** What is asked before dead letters are published again. */
+function questionOf(letter: DeadLetterFigures | null): [string, string, string] | null {
+  if (letter === null) {
+    return [
+      'Publish all dead letters again?',
+      'Each goes to the topic where it was published at first. Whoever could not handle it gets it again.',
+      'Publish all again',
+    ];
+  }
+  if (letter.certain) return null;
+  return [
+    'Publish it again all the same?',
+    `The broker has not made this dead letter: somebody has published it, and says that it came from ${foreign(letter.originTopic)}. It would go there in the name of the broker.`,
+    'Publish it',
+  ];
 }
 
 function letterPreview({ preview: base64 }: DeadLetterFigures): string {
@@ -217,12 +254,10 @@ const DURABLES: readonly TableColumn<DurableFigures>[] = [
     isNumber: true,
     width: '90px',
   },
-  { title: 'Behind', text: lagAge, sort: 'lagMs', largestFirst: true, isNumber: true, width: '100px' },
+  { title: 'Behind', text: lagAge, isNumber: true, width: '100px' },
   {
     title: 'Trend',
     text: trend,
-    sort: 'lagChange',
-    largestFirst: true,
     isNumber: true,
     width: '100px',
     tone: ({ lagChange }) => (lagChange >= 0.5 ? 'warn' : ''),
@@ -263,7 +298,6 @@ const SESSIONS: readonly TableColumn<SessionFigures>[] = [
   {
     title: 'Whose',
     text: ({ principal }) => foreign(principal),
-    sort: 'principal',
     width: 'minmax(100px, 1fr)',
   },
   {
@@ -284,3 +318,4 @@ const SESSIONS: readonly TableColumn<SessionFigures>[] = [
 
 const REFRESH_MS = 2_000;
 const LETTERS_SHOWN = 50;
+const LOG_DEFAULT = 'default';

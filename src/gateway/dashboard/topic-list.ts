@@ -118,7 +118,7 @@ export class TopicList implements View {
 
   private waitForMore(): void {
     clearTimeout(this.quiet);
-    this.quiet = setTimeout(() => this.finish(), QUIET_MS);
+    this.quiet = window.setTimeout(() => this.finish(), QUIET_MS);
   }
 
   private finish(): void {
