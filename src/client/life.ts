@@ -144,6 +144,14 @@ export class Life<L extends Lifeline = Link> {
     this.owner.onState('draining', null);
   }
 
+  /** There is reason to think that an attempt would succeed now: the one that waits is made at once. */
+  hurry(): void {
+    if (this.retryTimer === null) return;
+    this.clock.clearTimer(this.retryTimer);
+    this.retryTimer = null;
+    void this.connect();
+  }
+
   /** The broker goes, and asks its clients to spread their return over so long, to these URLs, one a line. [CLT-5] */
   onShuttingDown(windowMs: number, urls: string): void {
     this.backoff?.spreadOver(windowMs);

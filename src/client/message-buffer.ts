@@ -19,6 +19,13 @@ export interface MessageKeys<M extends Buffered = Message> {
   keyOf(message: M): string;
 }
 
+/** What waits at most, before the stream is paused or something is dropped. */
+export interface BufferBounds {
+  readonly messages: number;
+  /** Of their payloads. */
+  readonly bytes: number;
+}
+
 /** Messages that wait for a handler or a loop. */
 export interface MessageBuffer<M extends Buffered = Message> {
   /** Messages dropped here. */
@@ -43,12 +50,13 @@ export interface MessageBuffer<M extends Buffered = Message> {
 /** What the messages of a subscription with these options wait in. What the broker counts as delivered, with QoS 1, is never dropped. */
 export function bufferFor<M extends Buffered = Message>(
   options: Pick<SubscribeOptions, 'qos' | 'durable' | 'overflow' | 'class'>,
+  bounds: BufferBounds = BOUNDS,
 ): MessageBuffer<M> {
-  if (qosOf(options) === 1) return new OrderedBuffer(Overflow.BLOCK);
+  if (qosOf(options) === 1) return new OrderedBuffer(Overflow.BLOCK, bounds);
   const overflow = OVERFLOW[options.overflow ?? 'block'];
   return overflow === Overflow.LATEST || options.class === 'latest'
-    ? new LatestBuffer()
-    : new OrderedBuffer(overflow);
+    ? new LatestBuffer(bounds)
+    : new OrderedBuffer(overflow, bounds);
 }
 
 /**
@@ -59,12 +67,14 @@ class OrderedBuffer<M extends Buffered> implements MessageBuffer<M> {
   dropped = 0;
   bytes = 0;
   private readonly overflow: Overflow;
+  private readonly bounds: BufferBounds;
   private readonly messages = new Ring<M>();
   /** Taken from the front of {@link messages}, for something behind them could go first; in order. */
   private aside: M[] = [];
 
-  constructor(overflow: Overflow) {
+  constructor(overflow: Overflow, bounds: BufferBounds) {
     this.overflow = overflow;
+    this.bounds = bounds;
   }
 
   get empty(): boolean {
@@ -77,7 +87,7 @@ class OrderedBuffer<M extends Buffered> implements MessageBuffer<M> {
   }
 
   get low(): boolean {
-    return this.length * 2 <= MESSAGES_MAX && this.bytes * 2 <= BYTES_MAX;
+    return this.length * 2 <= this.bounds.messages && this.bytes * 2 <= this.bounds.bytes;
   }
 
   push(message: M): void {
@@ -133,7 +143,7 @@ class OrderedBuffer<M extends Buffered> implements MessageBuffer<M> {
   }
 
   private get full(): boolean {
-    return this.length >= MESSAGES_MAX || this.bytes >= BYTES_MAX;
+    return this.length >= this.bounds.messages || this.bytes >= this.bounds.bytes;
   }
 }
 
@@ -143,17 +153,22 @@ class LatestBuffer<M extends Buffered> implements MessageBuffer<M> {
   bytes = 0;
   /** By topic; a topic keeps its place. */
   private readonly messages = new Map<string, M>();
+  private readonly bounds: BufferBounds;
+
+  constructor(bounds: BufferBounds) {
+    this.bounds = bounds;
+  }
 
   get empty(): boolean {
     return this.messages.size === 0;
   }
 
   get blocked(): boolean {
-    return this.messages.size >= MESSAGES_MAX || this.bytes >= BYTES_MAX;
+    return this.messages.size >= this.bounds.messages || this.bytes >= this.bounds.bytes;
   }
 
   get low(): boolean {
-    return this.messages.size * 2 <= MESSAGES_MAX && this.bytes * 2 <= BYTES_MAX;
+    return this.messages.size * 2 <= this.bounds.messages && this.bytes * 2 <= this.bounds.bytes;
   }
 
   push(message: M): void {
@@ -191,6 +206,4 @@ class LatestBuffer<M extends Buffered> implements MessageBuffer<M> {
   }
 }
 
-/** What waits for a handler or a loop at most, before the stream is paused or something is dropped. */
-const MESSAGES_MAX = 256;
-const BYTES_MAX = 1024 * 1024;
+const BOUNDS: BufferBounds = { messages: 256, bytes: 1024 * 1024 };

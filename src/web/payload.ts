@@ -18,6 +18,8 @@ export interface Codec<T> {
   readonly contentType?: string | undefined;
   encode(value: T): Uint8Array | string;
   decode(payload: Uint8Array): T;
+  /** The same of JSON that is parsed already, as JSON comes; without this it is written anew for {@link decode}. */
+  decodeJson?(value: unknown): T;
 }
 
 /**
@@ -26,6 +28,7 @@ export interface Codec<T> {
  * @param check - what makes a `T` of what was parsed, or throws; default: taken as it is
  */
 export function jsonCodec<T = unknown>(check?: (value: unknown) => T): Codec<T> {
+  const checked = (value: unknown): T => (check === undefined ? (value as T) : check(value));
   return {
     contentType: 'application/json',
     encode: (value) => {
@@ -36,9 +39,9 @@ export function jsonCodec<T = unknown>(check?: (value: unknown) => T): Codec<T> 
     },
     decode: (payload) => {
       if (payload.length === 0) return undefined as T;
-      const value: unknown = JSON.parse(UTF8.decode(payload));
-      return check === undefined ? (value as T) : check(value);
+      return checked(JSON.parse(UTF8.decode(payload)));
     },
+    decodeJson: checked,
   };
 }
 
@@ -96,13 +99,13 @@ export function payloadOf(value: unknown, codec: Codec<unknown> | null): Uint8Ar
 }
 
 /**
- * What `codec` makes of a payload.
+ * What `decode` makes of a payload.
  *
  * @throws {JspError} `ERR_JSP_PAYLOAD_INVALID`
  */
-export function decodedBy<T>(codec: Codec<T>, payload: Uint8Array): T {
+export function decodedBy<T>(decode: () => T): T {
   try {
-    return codec.decode(payload);
+    return decode();
   } catch (error) {
     throw payloadInvalid(`The payload cannot be decoded: ${textOfThrown(error)}`, error);
   }
@@ -110,11 +113,6 @@ export function decodedBy<T>(codec: Codec<T>, payload: Uint8Array): T {
 
 export function fieldsOf(payload: Uint8Array | string): PayloadFields {
   return typeof payload === 'string' ? { text: payload } : { base64: toBase64(payload) };
-}
-
-/** Bytes of a payload in memory or in a frame, about. */
-export function sizeOf(payload: Uint8Array | string): number {
-  return payload.length;
 }
 
 export function toBytes(text: string): Uint8Array {

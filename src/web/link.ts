@@ -1,0 +1,257 @@
+/** One connection of a client to a gateway, from its WebSocket to the welcome and to the end. A client that comes back has one after the other. [WEB-2] */
+
+import { JspError } from '../base/errors.ts';
+import { MILLISECOND } from '../base/time.ts';
+import type { Lifeline } from '../client/life.ts';
+import type { TimerHandle } from '../udp/clock.ts';
+import { countIn, endOf, errorOf, type Frame, frameOf, type Saying, textIn } from './frames.ts';
+import type { Socket, Surroundings } from './surroundings.ts';
+
+/** What was asked is answered; or it is not, because the connection is over. */
+export type Answered = (answer: Frame | null, error: JspError | null) => void;
+
+/** Who hears of what the gateway says by itself. */
+export interface LinkListener {
+  onEnded(link: WebLink, error: JspError): void;
+  /** What concerns no subscription: `expiring`, `notice`, `goodbye`. */
+  onTold(link: WebLink, frame: Frame): void;
+}
+
+/** What the gateway says of a subscription. */
+export type FrameTaker = (frame: Frame) => void;
+
+export class WebLink implements Lifeline {
+  readonly connection = { destroy: () => this.end(closedHere()) };
+  /** How the gateway welcomed the client; null before that. */
+  welcome: Frame | null = null;
+  failure: JspError | null = null;
+  private readonly socket: Socket;
+  private readonly around: Surroundings;
+  private readonly listener: LinkListener;
+  private readonly asked = new Map<number, Answered>();
+  private readonly takers = new Map<number, FrameTaker>();
+  private lastId = 0;
+  /** Numbered alike by all clients: what is alike is encoded once for all of them. */
+  private lastSub = 0;
+  private goodbye: Frame | null = null;
+  private isOpen = false;
+  private hasHeard = true;
+  private watch: TimerHandle | null = null;
+  private onWelcome: (error: JspError | null) => void = () => {};
+  private whenLeft: (() => void) | null = null;
+
+  /** Takes over a socket that was just made. */
+  constructor(socket: Socket, around: Surroundings, listener: LinkListener) {
+    this.socket = socket;
+    this.around = around;
+    this.listener = listener;
+    socket.onmessage = ({ data }) => this.receive(data);
+    socket.onclose = ({ code, reason }) => this.end(endOf(this.goodbye, code, reason, this.isOpen));
+    socket.onerror = () => {}; // the close that follows tells
+  }
+
+  get isOver(): boolean {
+    return this.failure !== null;
+  }
+
+  /** What was said and has not left. */
+  get bufferedBytes(): number {
+    return this.socket.bufferedAmount;
+  }
+
+  /** Says who the client is, as soon as it can, and resolves when it is welcome. */
+  greet(auth: Saying): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.onWelcome = (error) => {
+        if (error === null) resolve();
+        else reject(error);
+      };
+      this.socket.onopen = () => {
+        this.isOpen = true;
+        this.send(auth);
+      };
+      if (this.failure !== null) reject(this.failure);
+    });
+  }
+
+  send(saying: Saying): void {
+    if (this.failure === null) this.socket.send(JSON.stringify(saying));
+  }
+
+  /** Says something that is answered. */
+  ask(saying: Saying, answered: Answered): void {
+    if (this.failure !== null) return answered(null, this.failure);
+    const id = ++this.lastId;
+    this.asked.set(id, answered);
+    this.socket.send(JSON.stringify({ ...saying, id }));
+  }
+
+  /** The same, as a promise; with the error that the gateway answers. */
+  answer(saying: Saying): Promise<Frame> {
+    return new Promise((resolve, reject) => {
+      this.ask(saying, (answer, error) => {
+        if (answer === null) reject(error);
+        else resolve(answer);
+      });
+    });
+  }
+
+  /** Asks for a subscription, whose frames, the answer among them, go to `taker`, in order. Returns its name on this connection. */
+  subscribe(saying: Saying, taker: FrameTaker): number {
+    const sub = ++this.lastSub;
+    this.takers.set(sub, taker);
+    this.ask({ ...saying, sub }, (answer, error) => {
+      if (answer !== null) taker(answer);
+      else if (error !== null && this.failure === null) {
+        this.takers.delete(sub);
+        taker({ type: 'refused', error });
+      }
+    });
+    return sub;
+  }
+
+  /** Nothing is taken for this subscription any more. */
+  forget(sub: number): void {
+    this.takers.delete(sub);
+  }
+
+  /** Somebody has reason to think that it is dead: unless something comes soon, it is. [WEB-4] */
+  probe(): void {
+    if (this.failure !== null || this.welcome === null) return;
+    this.hasHeard = false;
+    this.ask({ type: 'ping' }, () => {});
+    this.stopWatch();
+    this.watch = this.after(PROBE_MS, () => {
+      if (this.hasHeard) this.watchOn();
+      else this.end(silent());
+    });
+  }
+
+  /** Closes the connection. What was said before arrives, unless the connection is lost meanwhile or nothing gets on for so long. */
+  async leave(stallMs: number): Promise<void> {
+    if (this.failure !== null) return;
+    const left = new Promise<void>((resolve) => {
+      this.whenLeft = resolve;
+    });
+    this.socket.close(1000);
+    const timer = this.after(Math.min(stallMs, LEAVE_MS_MAX), () => this.end(closedHere()));
+    await left;
+    this.around.clock.clearTimer(timer);
+  }
+
+  private receive(data: unknown): void {
+    if (this.failure !== null) return;
+    this.hasHeard = true;
+    const frame = frameOf(data);
+    if (frame === null) return this.end(noProtocol());
+    switch (frame.type) {
+      case 'message':
+      case 'position':
+      case 'gap':
+        return this.takers.get(frame.sub as number)?.(frame);
+      case 'ended': {
+        const taker = this.takers.get(frame.sub as number);
+        this.takers.delete(frame.sub as number);
+        return taker?.(frame);
+      }
+      case 'subscribed':
+      case 'result':
+        return this.settle(frame, null);
+      case 'error':
+        if (typeof frame.id === 'number') return this.settle(frame, errorOf(frame));
+        return this.listener.onTold(this, frame);
+      case 'welcome':
+        return this.onWelcomed(frame);
+      case 'goodbye':
+        this.goodbye = frame;
+        return this.listener.onTold(this, frame);
+      default:
+        return this.listener.onTold(this, frame);
+    }
+  }
+
+  private settle(frame: Frame, error: JspError | null): void {
+    const answered = this.asked.get(frame.id as number);
+    this.asked.delete(frame.id as number);
+    answered?.(error === null ? frame : null, error);
+  }
+
+  private onWelcomed(frame: Frame): void {
+    if (this.welcome !== null) return;
+    this.welcome = frame;
+    this.watchOn();
+    this.onWelcome(null);
+  }
+
+  /** The pings of a gateway are not seen in a browser: a connection on which nothing is heard is asked whether it is alive. */
+  private watchOn(): void {
+    const pingMs = this.welcome === null ? null : countIn(this.welcome, 'pingMs');
+    this.hasHeard = false;
+    this.stopWatch();
+    this.watch = this.after(Math.max(PING_MS_MIN, pingMs ?? PING_MS), () => {
+      if (this.hasHeard) this.watchOn();
+      else this.probe();
+    });
+  }
+
+  private end(error: JspError): void {
+    if (this.failure !== null) return;
+    this.failure = error;
+    this.stopWatch();
+    const { socket } = this;
+    socket.onopen = socket.onmessage = socket.onclose = null;
+    socket.close(); // nothing, where it is closed
+    const asked = [...this.asked.values()];
+    this.asked.clear();
+    this.takers.clear();
+    for (const answered of asked) answered(null, error);
+    this.onWelcome(error);
+    this.whenLeft?.();
+    this.listener.onEnded(this, error);
+  }
+
+  private stopWatch(): void {
+    if (this.watch !== null) this.around.clock.clearTimer(this.watch);
+    this.watch = null;
+  }
+
+  private after(ms: number, callback: () => void): TimerHandle {
+    const { clock } = this.around;
+    return clock.setTimer(clock.now() + ms * MILLISECOND, callback);
+  }
+}
+
+/** What the gateway says about its going: over how long its clients are to come back, in ms; null: it is of no use. */
+export function comeBackMs(goodbye: Frame): number | null {
+  return countIn(goodbye, 'retryAfterMs');
+}
+
+/** What a `notice` is about. */
+export function noticeCode(frame: Frame): string {
+  return textIn(frame, 'code');
+}
+
+function closedHere(): JspError {
+  return new JspError('ERR_JSP_CLOSED', 'The client is closed.');
+}
+
+function silent(): JspError {
+  return new JspError(
+    'ERR_JSP_HEARTBEAT_TIMEOUT',
+    'The gateway says nothing any more: the connection is taken for lost.',
+  );
+}
+
+function noProtocol(): JspError {
+  return new JspError(
+    'ERR_JSP_PROTOCOL',
+    'The gateway said something that is no message of the protocol jsp.v1.json.',
+  );
+}
+
+const PING_MS = 25_000;
+const PING_MS_MIN = 1_000;
+/** From the question whether it is alive to any word. */
+const PROBE_MS = 5_000;
+/** A browser waits for the other side's close for long where it is gone. */
+const LEAVE_MS_MAX = 2_000;
