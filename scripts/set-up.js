@@ -90,14 +90,16 @@ async function bundleOf(build, bundles, sourcemap) {
     platform: 'browser',
     target: 'es2022',
     metafile: true,
+    pure: ['Buffer.alloc', 'Buffer.from'],
     logLevel: 'warning',
     plugins: [UNUSED_NODE],
   });
   for (const [path, { imports }] of Object.entries(metafile.outputs)) {
-    if (imports.length === 0) continue;
-    const chain = imports.map(({ path }) => path).join(', ');
+    const used = imports.map(({ path }) => path);
+    if (path.endsWith('.js')) used.push(...(readFileSync(pathOf(path), 'utf8').match(OF_NODE) ?? []));
+    if (used.length === 0) continue;
     throw new Error(
-      `${path} is for browsers, and uses ${chain} of Node: what it imports of src/ must do without`,
+      `${path} is for browsers, and uses ${used.join(', ')} of Node: what it imports must do without`,
     );
   }
 }
@@ -131,6 +133,8 @@ const DASHBOARD = {
   'dist/gateway/dashboard/app.js': 'src/gateway/dashboard/app.ts',
   'dist/gateway/dashboard/app.css': 'src/gateway/dashboard/app.css',
 };
+/** What a browser does not have. */
+const OF_NODE = /\b(Buffer|process)\.\w+/g;
 const COMPILER = pathOf('node_modules/typescript/bin/tsc');
 
 if (realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {

@@ -562,10 +562,9 @@ function breakerOf(
   return breaker === false ? null : new Breaker(breaker === true ? {} : breaker, clock, tell);
 }
 
-function backoffOf({ reconnect }: WebClientOptions, ways: number, { random }: Surroundings): Backoff | null {
-  return reconnect === false
-    ? null
-    : new Backoff(typeof reconnect === 'object' ? reconnect : {}, ways, random);
+function backoffOf({ reconnect }: WebClientOptions, ways: number, around: Surroundings): Backoff | null {
+  if (reconnect === false) return null;
+  return new Backoff(typeof reconnect === 'object' ? reconnect : {}, ways, () => around.random());
 }
 
 const NOTICES: Readonly<Record<string, ClientNotice['about']>> = {

@@ -1,3 +1,5 @@
+/** The client for browsers. Built into one file, this is what a gateway serves as `/jsp.js`. [WEB-9] */
+
 export { JspError, type JspErrorCode } from '../base/errors.ts';
 export type { BufferOptions, BufferPolicy } from '../client/backlog.ts';
 export type { BreakerOptions, BreakerState } from '../client/breaker.ts';

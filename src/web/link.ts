@@ -142,7 +142,7 @@ export class WebLink implements Lifeline {
   private receive(data: unknown): void {
     if (this.failure !== null) return;
     this.hasHeard = true;
-    const frame = frameOf(data);
+    const frame = frameOf(data); // [WEB-8] whatever it says
     if (frame === null) return this.end(noProtocol());
     switch (frame.type) {
       case 'message':

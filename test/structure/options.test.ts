@@ -34,6 +34,7 @@ const DECLARED = [
   'BreakerOptions',
   'DrainOptions',
   'SubscribeOptions',
+  'WebClientOptions',
   'SendFilesOptions',
   'ReceiveOptions',
 ];

@@ -1,0 +1,216 @@
+import { expect, test } from 'vitest';
+import { jsonCodec } from '../../src/web/payload.ts';
+import { PlayedGateway } from './played-gateway.ts';
+
+test('says what is published, with all that goes with it', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  expect(client.publish('a', 'hello')).toBe(true);
+  client.publish('b', new Uint8Array([0xff, 0]), {
+    retain: true,
+    ttlMs: 500,
+    key: 'k',
+    headers: { x: 'y' },
+    correlation: 'c',
+    owned: {},
+    class: 'latest',
+  });
+  client.publish('c', { deep: 1 }, { codec: jsonCodec() });
+  expect(gateway.socket.said).toEqual([
+    { type: 'publish', topic: 'a', text: 'hello', qos: 0 },
+    {
+      ...{ type: 'publish', topic: 'b', base64: '/wA=', qos: 0, retain: true, ttlMs: 500, key: 'k' },
+      ...{ headers: { x: 'y' }, correlation: 'Yw==', ownedMs: 10_000, class: 'latest' },
+    },
+    { type: 'publish', topic: 'c', text: '{"deep":1}', qos: 0, contentType: 'application/json' },
+  ]);
+});
+
+test('[WEB-5] a message with QoS 1 is answered, and one that is not goes again on the next connection, under the same id, before what is newer', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  const receipts = ['1', '2', '3'].map((text) => client.publish('t', text, { qos: 1 }));
+  const [first] = gateway.socket.saidOf('publish');
+  gateway.socket.tell({ type: 'result', id: first.id, result: 'stored', offset: 7 });
+  expect(await receipts[0]).toEqual({ offset: 7, duplicate: false, result: 'stored' });
+  const before = gateway.socket.saidOf('publish').slice(1);
+  gateway.socket.break();
+  const newer = client.publish('t', '4', { qos: 1 });
+  await gateway.pass(300);
+  gateway.socket.welcome();
+  await gateway.pass();
+  const again = gateway.socket.saidOf('publish');
+  expect(again.map(({ text }) => text)).toEqual(['2', '3', '4']);
+  expect(again.slice(0, 2).map(({ messageId }) => messageId)).toEqual(
+    before.map(({ messageId }) => messageId),
+  );
+  expect(new Set(again.map(({ messageId }) => messageId)).size).toBe(3);
+  for (const { id } of again) gateway.socket.tell({ type: 'result', id, result: 'duplicate', offset: 9 });
+  expect(await receipts[1]).toEqual({ offset: 9, duplicate: true, result: 'duplicate' });
+  await Promise.all([...receipts, newer]);
+  expect(client.metrics()).toMatchObject({
+    acknowledged: 4,
+    unconfirmed: 0,
+    buffered: { messages: 0, bytes: 0 },
+  });
+});
+
+test('[WEB-5] what is published without a connection goes out with the next, as far as its time to live allows', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected({ reconnect: { minMs: 2_000 } });
+  const unpublished: string[] = [];
+  client.on('unpublished', ({ topic }, { code }) => unpublished.push(`${topic} ${code}`));
+  gateway.socket.break();
+  client.publish('lasting', 'a');
+  client.publish('short', 'b', { ttlMs: 500 });
+  const payload = new Uint8Array([1]);
+  const stored = client.publish('stored', payload, { qos: 1, ttlMs: 5_000 });
+  payload[0] = 2; // it is the caller's again
+  await gateway.pass(1_000);
+  expect(unpublished).toEqual(['short ERR_JSP_EXPIRED']);
+  gateway.socket.welcome();
+  await gateway.pass();
+  expect(gateway.socket.saidOf('publish')).toMatchObject([
+    { topic: 'stored', base64: 'AQ==', ttlMs: 4_000 },
+    { topic: 'lasting', text: 'a' },
+  ]);
+  gateway.socket.answer('publish', {});
+  const { id } = gateway.socket.saidOf('publish')[0];
+  gateway.socket.tell({ type: 'error', id, code: 'STORE_FULL', message: 'full' });
+  await expect(stored).rejects.toMatchObject({ code: 'ERR_JSP_STORE_FULL' });
+  expect(unpublished.at(-1)).toBe('stored ERR_JSP_STORE_FULL');
+});
+
+test.each([
+  ['reject', ['1', '2'], ['3 ERR_JSP_BUFFER_FULL']],
+  ['dropOldest', ['2', '3'], ['1 ERR_JSP_BUFFER_FULL']],
+  ['latestPerTopic', ['3'], ['1 ERR_JSP_BUFFER_FULL', '2 ERR_JSP_BUFFER_FULL']],
+] as const)('a buffer with the policy %s holds no more than it may', async (policy, kept, lost) => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected({ buffer: { messages: 2, policy } });
+  gateway.socket.break();
+  const failed: string[] = [];
+  for (const text of ['1', '2', '3']) {
+    client.publish('t', text, { qos: 1 }).catch(({ code }) => failed.push(`${text} ${code}`));
+  }
+  await gateway.pass(300);
+  gateway.socket.welcome();
+  await gateway.pass();
+  expect(failed).toEqual(lost);
+  expect(gateway.socket.saidOf('publish').map(({ text }) => text)).toEqual(kept);
+});
+
+test('[WEB-5] no more than 1,000 messages with QoS 1 wait for their answer at the gateway, and those without are not held up by them', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  for (let i = 0; i < 1_500; i++) void client.publish('t', `${i}`, { qos: 1 });
+  client.publish('now', '');
+  expect(gateway.socket.saidOf('publish').length).toBe(1_001);
+  const firsts = gateway.socket.saidOf('publish').slice(0, 600);
+  for (const { id } of firsts) gateway.socket.tell({ type: 'result', id, result: 'stored', offset: 1 });
+  await gateway.pass();
+  expect(gateway.socket.saidOf('publish').length).toBe(1_501);
+});
+
+test('[WEB-5] a socket that does not get on is given no more than 1 MiB, and who publishes is told to wait', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  let drains = 0;
+  client.on('drain', () => drains++);
+  gateway.socket.bufferedAmount = 1024 * 1024 + 1;
+  expect(client.publish('t', 'waits')).toBe(false);
+  const drained = client.drained();
+  await gateway.pass(1_000);
+  expect([gateway.socket.said, drains]).toEqual([[], 0]);
+  gateway.socket.bufferedAmount = 0;
+  await gateway.pass(20);
+  await drained;
+  expect([gateway.socket.saidOf('publish').length, drains]).toEqual([1, 1]);
+  expect(client.publish('t', 'goes')).toBe(true);
+});
+
+test('flush waits until the gateway has read what is of QoS 0 and has answered what is of QoS 1', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  client.publish('t', '0');
+  void client.publish('t', '1', { qos: 1 });
+  let isFlushed = false;
+  const flushed = client.flush().then(() => {
+    isFlushed = true;
+  });
+  await gateway.pass();
+  expect(gateway.socket.saidOf('ping')).toEqual([]);
+  gateway.socket.answer('publish', { result: 'stored', offset: 1 });
+  await gateway.pass();
+  expect([gateway.socket.saidOf('ping').length, isFlushed]).toEqual([1, false]);
+  gateway.socket.answer('ping');
+  await flushed;
+  expect(client.unconfirmed).toBe(0);
+});
+
+test('a connection takes messages with QoS 0 with it, which flush and the figures tell', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  for (let i = 0; i < 3; i++) client.publish('t', '');
+  await gateway.pass(500);
+  gateway.socket.answer('ping'); // asked by itself, now and then
+  expect(client.unconfirmed).toBe(0);
+  client.publish('t', '');
+  const failed = expect(client.flush()).rejects.toMatchObject({ code: 'ERR_JSP_CLOSED' });
+  await gateway.pass();
+  gateway.socket.break();
+  await failed;
+  expect(client.metrics()).toMatchObject({ lost: 1, unconfirmed: 0 });
+});
+
+test('a signal takes a message back that has not left, and ends the wait for one that has', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  const [sent, waiting] = [new AbortController(), new AbortController()];
+  const left = client.publish('t', 'left', { qos: 1, signal: sent.signal });
+  gateway.socket.break();
+  const kept = client.publish('t', 'kept', { qos: 1, signal: waiting.signal });
+  sent.abort();
+  waiting.abort();
+  await expect(left).rejects.toMatchObject({ code: 'ERR_JSP_ABORTED' });
+  await expect(kept).rejects.toMatchObject({ code: 'ERR_JSP_ABORTED' });
+  await gateway.pass(300);
+  gateway.socket.welcome();
+  await gateway.pass();
+  expect(gateway.socket.saidOf('publish').map(({ text }) => text)).toEqual(['left']);
+});
+
+test('a circuit breaker spares a broker that refuses one message after the other', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected({ breaker: { failures: 2, openMs: 1_000 } });
+  const states: string[] = [];
+  client.on('breaker', (state) => states.push(state));
+  for (let i = 0; i < 2; i++) {
+    void client.publish('t', '', { qos: 1 });
+    gateway.socket.tell({
+      type: 'error',
+      id: gateway.socket.said.at(-1)?.id,
+      code: 'STORE_FULL',
+      message: '',
+    });
+  }
+  await expect(client.publish('t', '', { qos: 1 })).rejects.toMatchObject({ code: 'ERR_JSP_CIRCUIT_OPEN' });
+  await gateway.pass(1_000);
+  void client.publish('t', 'trial', { qos: 1 });
+  gateway.socket.answer('publish', { result: 'stored' });
+  expect(states).toEqual(['open', 'halfOpen', 'closed']);
+});
+
+test('close waits for what was published, and says what it could not wait for', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  const published = client.publish('t', '', { qos: 1 });
+  published.catch(() => {});
+  const failed = expect(client.close({ timeoutMs: 1_000 })).rejects.toMatchObject({
+    code: 'ERR_JSP_CLOSE_INCOMPLETE',
+  });
+  await gateway.pass(1_000);
+  await failed;
+  await expect(published).rejects.toMatchObject({ code: 'ERR_JSP_CLOSED' });
+  expect(() => client.publish('t', '')).toThrow(expect.objectContaining({ code: 'ERR_JSP_CLOSED' }));
+});
