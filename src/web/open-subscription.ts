@@ -1,4 +1,7 @@
-/** How a subscription in a browser lives: its connections, which come and go, and the way of its messages to a handler or to loops, which are those of the native client. [WEB-6] */
+/**
+ * How a subscription in a browser lives: its connections, which come and go, and the way of its messages to a handler or to loops, which are those of the native client. It is one file
+ * because it is one life, as there: whatever comes is looked at in the light of where that life is. [WEB-6]
+ */
 
 import { type JspError, printable } from '../base/errors.ts';
 import { checkOptions } from '../base/options.ts';
