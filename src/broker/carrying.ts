@@ -11,6 +11,7 @@ import {
 import type { AuthQuestion } from './core/access/principal.ts';
 import type { BrokerCore, BrokerEffect } from './core/broker-core.ts';
 import { ACCOUNTED_BYTES_MIN, type Channel, type Client } from './core/delivery/client.ts';
+import type { AdminRequest, AuditRecord } from './core/output.ts';
 import { Action, type Link, type Peer } from './core/output.ts';
 
 /** A stream on which effects are carried out. */
@@ -37,6 +38,9 @@ export interface CarryingPeer extends Peer {
 export interface CoreDriver {
   /** Whose the credentials are is to be told to `Admission.decide`. */
   authenticate(client: Client, question: AuthQuestion): void;
+  audit(record: AuditRecord): void;
+  /** The answer is to be told to `Administration.answer`. */
+  administer(request: AdminRequest): void;
 }
 
 /**
@@ -48,7 +52,8 @@ export function carryOut(core: BrokerCore, driver: CoreDriver): void {
     const { channel, client } = effect;
     try {
       if (client !== null) carryOutFor(client, effect, driver);
-      else if (channel !== null && !channel.client.closed) carryOutOn(channel, effect, core);
+      else if (channel === null) carryOutElsewhere(effect, driver);
+      else if (!channel.client.closed) carryOutOn(channel, effect, core);
     } catch (error) {
       const failed = client ?? channel?.client;
       if (failed !== undefined) core.failed(failed, error);
@@ -58,7 +63,12 @@ export function carryOut(core: BrokerCore, driver: CoreDriver): void {
 
 function carryOutFor(client: Client, { action, value, subject }: BrokerEffect, driver: CoreDriver): void {
   if (action === Action.CLOSE) (client.peer as CarryingPeer).close(value);
-  else if (subject !== null) driver.authenticate(client, subject);
+  else driver.authenticate(client, subject as AuthQuestion);
+}
+
+function carryOutElsewhere({ action, subject }: BrokerEffect, driver: CoreDriver): void {
+  if (action === Action.AUDIT) driver.audit(subject as AuditRecord);
+  else driver.administer(subject as AdminRequest);
 }
 
 function carryOutOn(channel: Channel, effect: BrokerEffect, core: BrokerCore): void {

@@ -3,6 +3,7 @@
  * connection and a stream by their faces in pubsub/, so that it serves any transport that has them.
  */
 
+import { NO_BYTES } from '../base/bytes.ts';
 import { MILLISECOND } from '../base/time.ts';
 import { ReasonCode, reasonCodeName, STREAM_LABEL } from '../pubsub/command.ts';
 import type { ConnectionFacts, MessageConnection, MessageStream } from '../pubsub/message-stream.ts';
@@ -26,7 +27,7 @@ import { BrokerCore } from './core/broker-core.ts';
 import type { Channel, Client } from './core/delivery/client.ts';
 import type { DurableMetrics } from './core/durable/consumers.ts';
 import type { Inspection } from './core/operations/inspection.ts';
-import type { BrokerMetrics } from './core/output.ts';
+import type { AdminRequest, AuditRecord, BrokerMetrics } from './core/output.ts';
 import type { BrokerLimits } from './core/state.ts';
 import { MemoryStore } from './core/store/memory-store.ts';
 import type { StorePort } from './core/store-port.ts';
@@ -45,7 +46,14 @@ export interface BrokerSurroundings {
   readonly authenticate?: Authenticate | undefined;
   /** Whom a client is taken for that shows no credentials, where others do; default null: nobody gets in so. */
   readonly anonymous?: Principal | null | undefined;
+  /** Told of what an operator wants to have a trace of. */
+  readonly onAudit?: ((record: AuditRecord) => void) | undefined;
+  /** Answers what operators ask. */
+  readonly administer?: Administer | undefined;
 }
+
+/** What comes of a request of somebody who may make it: 0 and what was asked for, or a status of HTTP and why not. A rejection is a fault. */
+export type Administer = (request: AdminRequest) => Promise<{ status: number; payload: Uint8Array }>;
 
 /** Whose credentials these are. It settles within 10 s, or is not waited for; a rejection is a fault, and the client may try again. */
 export type Authenticate = (request: AuthRequest) => Promise<AuthDecision>;
@@ -77,8 +85,12 @@ export class BrokerService {
   private timerMs = Number.POSITIVE_INFINITY;
   private authenticate: Authenticate | undefined;
   private readonly onFault: (error: unknown) => void;
+  private readonly onAudit: (record: AuditRecord) => void;
+  private readonly administer: Administer;
   private readonly driver: CoreDriver = {
     authenticate: (client, question) => void this.findOut(client, question),
+    audit: (record) => this.onAudit(record),
+    administer: (request) => void this.answer(request),
   };
 
   constructor(
@@ -90,10 +102,14 @@ export class BrokerService {
       store = new MemoryStore(),
       authenticate,
       anonymous = null,
+      onAudit = ignore,
+      administer = knowsNothing,
     }: BrokerSurroundings = {},
   ) {
     this.core = new BrokerCore(limits, onFault, store);
     this.onFault = onFault;
+    this.onAudit = onAudit;
+    this.administer = administer;
     this.setAccess(authenticate, anonymous);
     this.store = store;
     this.clock = clock;
@@ -207,6 +223,18 @@ export class BrokerService {
     }
     this.advance();
     this.core.admission.decide(number, decision);
+    this.turn();
+  }
+
+  private async answer(request: AdminRequest): Promise<void> {
+    let answer: Awaited<ReturnType<Administer>> = { status: 500, payload: NO_BYTES };
+    try {
+      answer = await this.administer(request);
+    } catch (error) {
+      this.onFault(error);
+    }
+    this.advance();
+    this.core.administration.answer(request.number, answer.status, answer.payload);
     this.turn();
   }
 
@@ -338,5 +366,12 @@ function tickMsOf({ stallMs = 0 }: BrokerLimits): number {
 }
 
 function ignore(): void {}
+
+function knowsNothing({ verb }: AdminRequest): ReturnType<Administer> {
+  const payload = Buffer.from(
+    JSON.stringify({ code: 'UNKNOWN_VERB', detail: `Nobody here knows "${verb}".` }),
+  );
+  return Promise.resolve({ status: 404, payload });
+}
 
 const TICK_MS_MAX = 1_000;

@@ -4,7 +4,7 @@
  */
 
 import { HEADER_BYTES } from './command.ts';
-import { decodeName, hasWildcard, TopicTable, topicFault } from './topic.ts';
+import { decodeName, hasWildcard, isSystem, TopicTable, topicFault } from './topic.ts';
 
 /**
  * Finds the subscribers of a topic: a trie of filters behind a cache of topics. A change of a filter without wildcards touches one
@@ -54,7 +54,7 @@ export class Router<T> {
 
   private findRoute(message: Uint8Array, topicEnd: number): readonly FilterEntry<T>[] | null {
     const topic = decodeName(message, HEADER_BYTES, topicEnd);
-    if (topic === null || topicFault(topic) !== null) return null; // [BRK-12]
+    if (topic === null || topicFault(topic) !== null || isSystem(topic)) return null; // [BRK-12]
     const entries = this.trie.match(topic);
     if (entries.length <= CACHED_ENTRIES_MAX) {
       this.routes.store(message, HEADER_BYTES, topicEnd, new Route(this.version, entries));

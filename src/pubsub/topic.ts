@@ -10,7 +10,8 @@ export const TOPIC_LEVELS_MAX = 32;
 
 /** What is wrong with `topic` as the topic of a message that a client publishes, or null. [BRK-9] */
 export function topicFault(topic: string): string | null {
-  if (topic.startsWith('$') && !isInbox(topic)) return 'begins with $, which belongs to the broker';
+  if (topic.startsWith('$') && !isInbox(topic) && !isAdministration(topic))
+    return 'begins with $, which belongs to the broker';
   return nameFault(topic, false);
 }
 
@@ -32,6 +33,16 @@ export function inboxOf(session: string): string {
 /** True for the topic of some inbox. */
 export function isInbox(topic: string): boolean {
   return INBOX_TOPIC.test(topic);
+}
+
+/** True for the topic of a request to the broker itself. [BRK-117] */
+export function isAdministration(topic: string): boolean {
+  return topic.startsWith(ADMIN_TOPICS) && topic.length > ADMIN_TOPICS.length;
+}
+
+/** True for a topic, or a filter for topics, on which the broker itself speaks and listens. */
+export function isSystem(name: string): boolean {
+  return name === SYSTEM || name.startsWith(`${SYSTEM}/`);
 }
 
 /** True for a filter that could match topics of inboxes. */
@@ -199,6 +210,9 @@ function sameBytes(key: Uint8Array, bytes: Uint8Array, start: number, end: numbe
 const UTF8 = new TextEncoder();
 const WAYS = 8;
 const SHARE = '$share';
+/** What the topics of requests to the broker itself begin with. */
+export const ADMIN_TOPICS = '$sys/admin/';
+const SYSTEM = '$sys';
 const INBOX = '$inbox';
 const INBOX_TOPIC = /^\$inbox\/[^/]+\//;
 const LONE_SURROGATE = /\p{Surrogate}/u;

@@ -9,6 +9,7 @@ import { assert } from '../../base/errors.ts';
 import { Command, encodePlain, HEADER_BYTES, ReasonCode } from '../../pubsub/command.ts';
 import { NoticeCode } from '../../pubsub/session-commands.ts';
 import type { Admission } from './access/admission.ts';
+import type { Administration } from './administration/administration.ts';
 import { type Channel, type Client, Role } from './delivery/client.ts';
 import type { DurableMetrics } from './durable/consumers.ts';
 import { ack, nack } from './handlers/ack.ts';
@@ -117,6 +118,11 @@ export class BrokerCore implements StoreEvents {
   /** Who clients are, and what they may do. */
   get admission(): Admission {
     return this.state.admission;
+  }
+
+  /** What operators ask, and are told. */
+  get administration(): Administration {
+    return this.state.administration;
   }
 
   /** A client has opened a stream. */

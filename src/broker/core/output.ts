@@ -6,7 +6,7 @@
 import { NO_BYTES } from '../../base/bytes.ts';
 import { Ring } from '../../base/ring.ts';
 import type { ConnectionFacts } from '../../pubsub/message-stream.ts';
-import type { AuthQuestion } from './access/principal.ts';
+import type { AuthQuestion, Principal } from './access/principal.ts';
 
 /** A stream of a client, as its transport tells of it. */
 export interface Link {
@@ -49,10 +49,48 @@ export const Action = {
   CLOSE: 7,
   /** As SEND, but the message is not sent again when it is lost. */
   SEND_BEST_EFFORT: 8,
-  /** Find out who the client is, as `subject` asks, and tell `BrokerCore.authenticated`. */
+  /** Find out who the client is, as the {@link AuthQuestion} `subject` asks, and tell `Admission.decide`. */
   AUTHENTICATE: 9,
+  /** Keep the {@link AuditRecord} `subject`. */
+  AUDIT: 10,
+  /** Answer the {@link AdminRequest} `subject` by `Administration.answer`. */
+  ADMINISTER: 11,
 } as const;
 export type Action = (typeof Action)[keyof typeof Action];
+
+/** What an operator wants to have a trace of. [BRK-123] */
+export type AuditEvent =
+  | 'authenticated'
+  | 'refused'
+  | 'renewed'
+  | 'expired'
+  | 'revoked'
+  | 'denied'
+  | 'limited'
+  | 'takeover'
+  | 'kicked'
+  | 'administered';
+
+export interface AuditRecord {
+  /** Wall clock, ms. */
+  readonly at: number;
+  readonly what: AuditEvent;
+  /** Whom it is about; empty: nobody in particular. */
+  readonly principal: string;
+  readonly address: string;
+  readonly door: string;
+  readonly detail: string;
+}
+
+/** A request of somebody who may make it. */
+export interface AdminRequest {
+  /** By which the answer names it. */
+  readonly number: number;
+  readonly verb: string;
+  readonly payload: Uint8Array;
+  readonly principal: Principal | null;
+  readonly address: string;
+}
 
 /** One thing to be done. It is used again for another as soon as the next is asked for. */
 export class Effect<Channel, Client> {
@@ -63,7 +101,8 @@ export class Effect<Channel, Client> {
   client: Client | null = null;
   bytes: Uint8Array = NO_BYTES;
   value = 0;
-  subject: AuthQuestion | null = null;
+  /** What is seldom done is about an object of its own. */
+  subject: AuthQuestion | AuditRecord | AdminRequest | null = null;
 }
 
 /** Effects in the order in which they are to be carried out, and streams that may have more to send when those are. */
@@ -94,6 +133,14 @@ export class Output<Channel, Client> {
     const effect = this.next(Action.AUTHENTICATE, null);
     effect.client = client;
     effect.subject = question;
+  }
+
+  audit(record: AuditRecord): void {
+    this.next(Action.AUDIT, null).subject = record;
+  }
+
+  administer(request: AdminRequest): void {
+    this.next(Action.ADMINISTER, null).subject = request;
   }
 
   /** The next effect, or null when all were taken. */
@@ -150,6 +197,9 @@ export class BrokerCounters {
   bytesOut = 0;
   /** Messages that no filter matched. */
   messagesUnrouted = 0;
+  /** Messages that their publishers may not publish, and deliveries that their subscribers may not have. */
+  publishesDenied = 0;
+  deliveriesWithheld = 0;
   /** Messages of QoS 1 that came again, and that were refused; and messages given to logs. */
   duplicates = 0;
   publishesRefused = 0;

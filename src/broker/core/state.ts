@@ -19,6 +19,9 @@ import type { NoticeCode } from '../../pubsub/session-commands.ts';
 import type { SubscribeOptionValues } from '../../pubsub/subscribe-options.ts';
 import { isShared } from '../../pubsub/topic.ts';
 import { Admission } from './access/admission.ts';
+import { Audit } from './access/audit.ts';
+import { Replies } from './access/replies.ts';
+import { Administration } from './administration/administration.ts';
 import { type BrokerOutput, Channel, Client, Role } from './delivery/client.ts';
 import { Conflation } from './delivery/conflation.ts';
 import type { QueueBudget, QueuePolicy } from './delivery/delivery-queue.ts';
@@ -135,7 +138,10 @@ export class BrokerState {
   readonly publishers: Publishers;
   readonly messageIds = new MessageIds();
   readonly notices = new Notices(this);
+  readonly audit = new Audit(this);
   readonly admission = new Admission(this);
+  readonly replies = new Replies(this);
+  readonly administration = new Administration(this);
   shuttingDown = false;
   private lastClientId = 0;
   /** By each of their streams. */
@@ -226,6 +232,7 @@ export class BrokerState {
   disconnect(client: Client): void {
     client.closed = true;
     this.admission.disconnected(client);
+    this.audit.forget(client);
     for (const channel of client.channels) {
       try {
         this.close(channel);
@@ -260,6 +267,11 @@ export class BrokerState {
   fail(client: Client, code: ReasonCode): void {
     if (client.closed) return;
     this.counters.clientsFailed++;
+    this.dismiss(client, code);
+  }
+
+  /** Closes a connection, as if it were gone. */
+  dismiss(client: Client, code: ReasonCode): void {
     this.output.close(client, code);
     this.disconnect(client);
   }
@@ -268,8 +280,7 @@ export class BrokerState {
   failInternally(client: Client, error: unknown): void {
     this.reportFault(error);
     if (client.closed) return;
-    this.output.close(client, ReasonCode.INTERNAL_ERROR);
-    this.disconnect(client);
+    this.dismiss(client, ReasonCode.INTERNAL_ERROR);
   }
 
   /** A stream has come to be; or is to, where the broker itself opens a lane. */

@@ -2,16 +2,21 @@ import { type CoreDriver, carryOut } from '../../../src/broker/carrying.ts';
 import type { AuthDecision, AuthQuestion } from '../../../src/broker/core/access/principal.ts';
 import { BrokerCore } from '../../../src/broker/core/broker-core.ts';
 import type { Channel, Client } from '../../../src/broker/core/delivery/client.ts';
-import type { Link } from '../../../src/broker/core/output.ts';
+import type { AdminRequest, AuditRecord, Link } from '../../../src/broker/core/output.ts';
 
 /** The core with what its driver does after each report: whatever it says is carried out, on streams and connections of the test's own. */
 export class DrivenCore extends BrokerCore {
   /** What it wants to know of clients. */
   readonly questions: AuthQuestion[] = [];
+  /** What it wants to be kept, and to have answered. */
+  readonly trace: AuditRecord[] = [];
+  readonly requests: AdminRequest[] = [];
   private inTurn = false;
   private timeMs = 0;
   private readonly driver: CoreDriver = {
     authenticate: (_client, question) => void this.questions.push(question),
+    audit: (record) => void this.trace.push(record),
+    administer: (request) => void this.requests.push(request),
   };
 
   /** The answer to the question that was asked first. */

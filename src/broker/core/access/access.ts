@@ -61,8 +61,11 @@ export class Access {
     const levels = levelsOf(filter);
     const allowance = allowanceOf(this.byAction.subscribe, levels);
     if (!shared || allowance === Allowance.DENIED) return allowance;
-    // Which member gets a message says nothing of the others: a group is allowed as a whole.
-    return allowanceOf(this.byAction.share, levels) === Allowance.ALLOWED ? allowance : Allowance.DENIED;
+    // What is withheld from one member would be lost for its group: that is allowed as a whole, or not.
+    const shares = allowanceOf(this.byAction.share, levels);
+    return allowance === Allowance.ALLOWED && shares === Allowance.ALLOWED
+      ? Allowance.ALLOWED
+      : Allowance.DENIED;
   }
 
   /** A message of a subscription that is allowed only {@link Allowance.PARTLY}. */

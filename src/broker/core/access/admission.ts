@@ -13,6 +13,8 @@ import { ReasonCode } from '../../../pubsub/command.ts';
 import { AuthMethod, NoticeCode } from '../../../pubsub/session-commands.ts';
 import type { Client } from '../delivery/client.ts';
 import { type Time, Timer } from '../timers.ts';
+import type { Audit } from './audit.ts';
+import { Gate } from './gate.ts';
 import {
   type AccessPolicy,
   type AuthDecision,
@@ -24,6 +26,7 @@ import {
 /** What admission needs of the broker. */
 export interface AdmissionSurroundings extends Time {
   readonly output: { ask(client: Client, question: AuthQuestion): void };
+  readonly audit: Audit;
   readonly notices: { tell(client: Client, code: NoticeCode, value: number, text: string): void };
   fail(client: Client, code: ReasonCode): void;
   failInternally(client: Client, error: unknown): void;
@@ -68,8 +71,9 @@ export class Admission {
   }
 
   connected(client: Client): void {
-    client.principal = this.policy.anonymous;
-    if (client.principal === null) this.closeLater(client, ReasonCode.NOT_AUTHORIZED, HELLO_MS_MAX);
+    const { anonymous } = this.policy;
+    if (anonymous !== null) this.admit(client, anonymous);
+    else this.closeLater(client, ReasonCode.NOT_AUTHORIZED, HELLO_MS_MAX);
   }
 
   disconnected(client: Client): void {
@@ -121,6 +125,7 @@ export class Admission {
     this.stopClosing(client);
     this.forgetCredentials(client);
     client.principal = principal;
+    client.gate = principal.access === null ? null : new Gate(principal.access);
     const { expiresAt } = principal;
     if (expiresAt === 0) return;
     const credentials = new Credentials(client, expiresAt);
@@ -189,6 +194,7 @@ export class Admission {
       const { client, expiresAt } = next;
       if (expiresAt <= wallMs) {
         this.forgetCredentials(client);
+        broker.audit.tell('expired', client, '');
         broker.fail(client, ReasonCode.TOKEN_EXPIRED);
       } else {
         byExpiry.set(next, expiresAt);

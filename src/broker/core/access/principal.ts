@@ -30,9 +30,9 @@ export interface Principal extends PrincipalId {
 /** The bounds of one principal, over all its connections; where nobody is named, of all those of one address. What is left out has no bound but the broker's. [BRK-120] */
 export interface ClientLimits {
   readonly connectionsMax?: number | undefined;
-  /** Filters that all its connections hold together. */
+  /** Filters of each of its connections. */
   readonly subscriptionsMax?: number | undefined;
-  /** Messages a second that it may publish, and how many of them at once; default for as many as a second allows. */
+  /** Messages a second that it may publish, and how many of them at once; default as many as a second allows. */
   readonly publishRate?: number | undefined;
   readonly publishBurst?: number | undefined;
   /** Bytes of these messages. */
@@ -83,6 +83,24 @@ export const EVERYONE: Principal = {
 /** A broker that asks nobody who they are. */
 export const OPEN: AccessPolicy = { authenticates: false, anonymous: EVERYONE };
 
-export function sameOwner(a: PrincipalId, b: PrincipalId): boolean {
+/** Two ways to recognize somebody may lead to the same principal: its name tells. */
+export function isSame(a: PrincipalId, b: PrincipalId): boolean {
   return a.name === b.name && (a.kind === 'anonymous') === (b.kind === 'anonymous');
+}
+
+/** Whether what is `owner`'s is for `principal`. What was there before anybody was asked who they are is nobody's (null), and then whose who takes it first. [BRK-118] */
+export function mayTake(owner: PrincipalId | null, principal: Principal): boolean {
+  return owner === null || isEveryone(principal) || isSame(owner, principal);
+}
+
+/** Whose something is that this principal begins, or takes. */
+export function ownerFor(principal: Principal, before: PrincipalId | null = null): PrincipalId | null {
+  if (isEveryone(principal)) return before;
+  const { name, kind, id } = principal;
+  return { name, kind, id };
+}
+
+/** Nobody was asked who they are. */
+function isEveryone({ access, kind }: Principal): boolean {
+  return access === null && kind === 'anonymous';
 }

@@ -20,6 +20,7 @@ import {
   topicEndOf,
 } from '../../../pubsub/command.ts';
 import { classOf, DeliveryClass } from '../../../pubsub/properties.ts';
+import type { Gate } from '../access/gate.ts';
 import type { Principal } from '../access/principal.ts';
 import type { Latencies } from '../operations/latencies.ts';
 import {
@@ -86,6 +87,8 @@ export class Client {
   control: Channel | null = null;
   /** Whose connection it is; null as long as that is not known. [BRK-111] */
   principal: Principal | null = null;
+  /** Asked whether it may; null: it may do everything. */
+  gate: Gate | null = null;
   /** Of this connection alone, and when it came, by the wall clock. */
   id = 0;
   connectedAt = 0;
@@ -388,6 +391,11 @@ export class Delivery implements ItemOwner, Awaited, Gated {
     if (!this.ready || !this.client.takes(message.length)) return false;
     this.send(message);
     return true;
+  }
+
+  /** A message was not for its client. */
+  countWithheld(): void {
+    this.counters.deliveriesWithheld++;
   }
 
   /** Leaves a message out. The client is told in the place of the gap. [BRK-92] */

@@ -55,9 +55,10 @@ export class FanOut {
         const { main, conflation } = subscriber;
         if (subscriber.lastOffered === number || main.closed) continue;
         subscriber.lastOffered = number;
-        if (subscriber.noLocal && publisher.client === main.client) continue; // [BRK-94]
+        const isRead = isStored && subscriber.readsLog;
+        if (subscriber.isSelective && !subscriber.admits(message, publisher.client, isRead)) continue; // [BRK-94] [BRK-115]
         this.offered++;
-        if (isStored && subscriber.readsLog) continue;
+        if (isRead) continue;
         try {
           if (isCompressed && !subscriber.takesCompressed) {
             main.delivery.skip(DropReason.COMPRESSED);

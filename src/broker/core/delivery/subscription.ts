@@ -8,9 +8,9 @@
  */
 
 import { NO_BYTES } from '../../../base/bytes.ts';
-import { LARGE_BYTES_MIN, topicKey } from '../../../pubsub/command.ts';
+import { LARGE_BYTES_MIN, topicEndOf, topicKey } from '../../../pubsub/command.ts';
 import { STREAM_PRIORITIES } from '../../../pubsub/message-stream.ts';
-import type { Channel, Delivery } from './client.ts';
+import type { Channel, Client, Delivery } from './client.ts';
 import type { Conflation } from './conflation.ts';
 import type { QueuePolicy } from './delivery-queue.ts';
 
@@ -39,8 +39,11 @@ export class Subscription {
   readonly filters = new Set<string>();
   /** Those of them that were to come without the last values; null: none. */
   withoutRetained: Set<string> | null = null;
-  /** What its own client publishes is not for it. [BRK-94] */
-  noLocal = false;
+  /** Not all that its filters match is for it: {@link admits} says what. */
+  isSelective = false;
+  private isNoLocal = false;
+  /** Filters that its client may have in part; null: none. */
+  private partial: Set<string> | null = null;
   /** What holds messages back that come too soon; null: it takes them at any rate. [BRK-89] */
   conflation: Conflation | null = null;
   /** Number of the last message offered to it, so that overlapping filters offer it once. */
@@ -76,6 +79,41 @@ export class Subscription {
   setOptions(readsLog: boolean, options: Uint8Array): void {
     this.readsLog = readsLog;
     if (!this.hasOptions(readsLog, options)) this.options = Uint8Array.from(options);
+  }
+
+  /** What its own client publishes is not for it. [BRK-94] */
+  set noLocal(isNoLocal: boolean) {
+    this.isNoLocal = isNoLocal;
+    this.isSelective ||= isNoLocal;
+  }
+
+  /** Its client may not have all that this filter matches: each message is looked at. [BRK-115] */
+  withhold(filter: string): void {
+    this.partial ??= new Set();
+    this.partial.add(filter);
+    this.isSelective = true;
+  }
+
+  stopWithholding(filter: string): void {
+    if (this.partial === null) return;
+    this.partial.delete(filter);
+    if (this.partial.size === 0) this.partial = null;
+    this.isSelective = this.isNoLocal || this.partial !== null;
+  }
+
+  /** Whether a message is for it that one of its filters matches. @param isRead - it gets it from its log, if at all */
+  admits(message: Uint8Array, publisher: Client, isRead: boolean): boolean {
+    if (this.isNoLocal && publisher === this.main.client) return false;
+    return isRead || !this.withholds(message);
+  }
+
+  /** Its client may not have this message. */
+  withholds(message: Uint8Array): boolean {
+    const { client, delivery } = this.main;
+    const { gate } = client;
+    if (this.partial === null || gate === null || gate.mayReceive(message, topicEndOf(message))) return false;
+    delivery.countWithheld();
+    return true;
   }
 
   /** Where a message of a publisher of this class is to go. */

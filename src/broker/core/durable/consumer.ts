@@ -10,6 +10,7 @@
 
 import { offsetOf } from '../../../pubsub/acknowledgement.ts';
 import { DropReason } from '../../../pubsub/command.ts';
+import type { PrincipalId } from '../access/principal.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { Latencies } from '../operations/latencies.ts';
 import type { BrokerCounters } from '../output.ts';
@@ -66,6 +67,8 @@ export class Consumer implements ReaderOwner {
   readonly filters = new Set<string>();
   readonly members = new Map<number, ConsumerMember>();
   options: ConsumerOptions;
+  /** Who may take it, where it has a name of its own; null: whoever comes. [BRK-118] */
+  principal: PrincipalId | null = null;
   /** Below it everything that is delivered carries REDELIVERED: it may have been before the broker began. [BRK-69] */
   suspectBelow = 0;
   /** Its cursor is of a log whose offsets mean other records now. [BRK-71] */

@@ -6,8 +6,9 @@
  * It is one file, for those that somebody holds, those that rest, and what the store has of both change together.
  */
 
-import { DeadlineHeap, type HeapItem } from '../../../base/time.ts';
+import { DeadlineHeap } from '../../../base/time.ts';
 import { isAfter, type ReaderStart } from '../../../pubsub/acknowledgement.ts';
+import type { PrincipalId } from '../access/principal.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { Latencies } from '../operations/latencies.ts';
 import type { BrokerCounters } from '../output.ts';
@@ -18,6 +19,7 @@ import { Consumer, type ConsumerOwner } from './consumer.ts';
 import type { ConsumerOptions } from './consumer-options.ts';
 import { DeadLetters, type Undertaker } from './dead-letter.ts';
 import { DURABLE_KEYS, type DurableRecord, decodeDurable, encodeDurable } from './durable-record.ts';
+import { IdleDurable } from './idle-durable.ts';
 import { Member } from './member.ts';
 import { LogFeed } from './reader.ts';
 import { Reservation } from './reservation.ts';
@@ -33,24 +35,6 @@ export interface ConsumerSurroundings {
   readonly store: StorePort;
   readonly routing: { ofTopic(topic: string): LogPort };
   readonly limits: { readonly routesMax: number; readonly unackedMax: number; readonly durablesMax: number };
-}
-
-/** What is kept of a consumer with a name while nobody holds it. */
-class IdleDurable implements HeapItem {
-  readonly name: string;
-  /** Null: its log is not there any more. */
-  readonly log: LogPort | null;
-  readonly position: number;
-  readonly unsettled: number;
-  deadline = Number.POSITIVE_INFINITY;
-  heapIndex = -1;
-
-  constructor(name: string, log: LogPort | null, { position, unsettled }: DurableRecord) {
-    this.name = name;
-    this.log = log;
-    this.position = position;
-    this.unsettled = unsettled.reduce((sum, { count }) => sum + count, 0);
-  }
 }
 
 /** A durable subscription, or a shared group, as it is now. */
@@ -168,19 +152,9 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
 
   /** What has a name, as it is now. */
   *metrics(): Iterable<DurableMetrics> {
-    for (const { name, log, position, unsettled } of this.idle.values()) {
-      const lag = log === null ? 0 : Math.max(0, log.synced - Math.max(position, log.earliest)) + unsettled;
-      yield {
-        name,
-        log: log?.name ?? '',
-        subscribers: 0,
-        position,
-        lag,
-        unsettled,
-        unacked: 0,
-        redelivered: 0,
-        nextRetryInMs: null,
-      };
+    for (const { name, log, position, lag, unsettled } of this.idle.values()) {
+      const none = { subscribers: 0, unacked: 0, redelivered: 0, nextRetryInMs: null };
+      yield { name, log: log?.name ?? '', position, lag, unsettled, ...none };
     }
     for (const [name, consumer] of this.byName) {
       const { feed, members, position, lag, inFlight, unackedCount, redelivered, nextRetryMs } = consumer;
@@ -195,6 +169,11 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   /** The consumer of this name, if there is one: taken up from the store where nobody holds it. */
   find(name: string): Consumer | undefined {
     return this.byName.get(name) ?? this.takeUp(name);
+  }
+
+  /** Whose the consumer of this name is; null: nobody's, or there is none. */
+  ownerOf(name: string): PrincipalId | null {
+    return this.byName.get(name)?.principal ?? this.idle.get(name)?.owner ?? null;
   }
 
   /** A consumer that nobody holds yet, and that begins at `position`. */
@@ -444,6 +423,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     if (feed === undefined) return undefined;
     const group = name.startsWith(GROUP_PREFIX) ? name : null;
     const consumer = new Consumer({ name, group }, feed, record.position, record.options, this);
+    consumer.principal = record.owner;
     for (const filter of record.filters) consumer.filters.add(filter);
     if (feed.log.epoch === record.epoch && record.position <= feed.log.head) {
       for (const { offset, count, attempts } of record.unsettled) {
@@ -467,7 +447,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   }
 
   private recordOf(consumer: Consumer, kept: Kept): DurableRecord {
-    const { inFlight, feed, filters, options } = consumer;
+    const { inFlight, feed, filters, options, principal } = consumer;
     // It may begin behind what the log is still storing. A crash could take that back, and the cursor must not be ahead of the log then. [BRK-69]
     const position = Math.min(consumer.position, feed.log.synced);
     return {
@@ -482,6 +462,7 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
       reservedBelow: kept.reservation.below,
       unsettled: inFlight.runs(),
       burials: this.deadLetters.burialsOf(consumer),
+      owner: principal,
     };
   }
 

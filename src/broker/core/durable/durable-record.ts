@@ -5,6 +5,8 @@
  * thousand messages that came one after another takes a few bytes.
  */
 
+import { kindNumber, kindOf } from '../access/owner-record.ts';
+import type { PrincipalId } from '../access/principal.ts';
 import type { ConsumerOptions } from './consumer-options.ts';
 import type { Run } from './in-flight.ts';
 
@@ -35,6 +37,8 @@ export interface DurableRecord {
   /** In the order of their offsets, all below {@link position}. */
   readonly unsettled: readonly Run[];
   readonly burials: readonly Burial[];
+  /** Null: nobody's in particular. */
+  readonly owner: PrincipalId | null;
 }
 
 export const DURABLE_KEYS = 'durable/';
@@ -69,6 +73,11 @@ export function encodeDurable(record: DurableRecord): Uint8Array {
     out.number(attempts);
     out.text(reason);
   });
+  if (record.owner !== null) {
+    out.number(kindNumber(record.owner.kind));
+    out.text(record.owner.name);
+    out.text(record.owner.id);
+  }
   return out.finish();
 }
 
@@ -113,11 +122,19 @@ export function decodeDurable(bytes: Uint8Array): DurableRecord | null {
     attempts: from.number(),
     reason: from.text(),
   }));
-  if (from.failed || !from.isAtEnd) return null;
+  const owner = from.isAtEnd ? null : ownerFrom(from);
+  if (from.failed || !from.isAtEnd || owner === undefined) return null;
   return {
     ...{ log, epoch, number, lastBurial, options, filters, leftAt, position, reservedBelow },
-    ...{ unsettled, burials },
+    ...{ unsettled, burials, owner },
   };
+}
+
+/** Undefined: it cannot be read. */
+function ownerFrom(from: Reader): PrincipalId | undefined {
+  const kind = kindOf(from.number());
+  const owner = { name: from.text(), id: from.text() };
+  return kind === undefined ? undefined : { kind, ...owner };
 }
 
 /** Whole numbers below 2^53 in groups of seven bits, the lowest first; texts and lists with their length before them. */

@@ -102,8 +102,9 @@ export class Member implements ConsumerMember, TurnedSource {
 
   /** False for a message that is passed over for this member. */
   accepts({ command, session }: StoredRecord): boolean {
-    const { main, takesCompressed } = this.subscription;
+    const { main, takesCompressed, isSelective } = this.subscription;
     if (session !== 0 && session === this.session) return false;
+    if (isSelective && this.subscription.withholds(command)) return false; // [BRK-115]
     const isCompressed = (command[1] & PublishFlag.COMPRESSED) !== 0;
     if (command.length <= main.link.messageBytesMax && (takesCompressed || !isCompressed)) return true;
     const { counters } = this.consumer;

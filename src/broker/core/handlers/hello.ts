@@ -10,7 +10,14 @@ import {
   type Hello,
 } from '../../../pubsub/session-commands.ts';
 import type { Proof } from '../access/admission.ts';
-import { type AuthDecision, EVERYONE, type Principal, sameOwner } from '../access/principal.ts';
+import {
+  type AuthDecision,
+  EVERYONE,
+  isSame,
+  mayTake,
+  ownerFor,
+  type Principal,
+} from '../access/principal.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import { codeOfFault } from '../publishing/publishers.ts';
 import { TOPIC_ALIASES_MAX } from '../publishing/topic-aliases.ts';
@@ -31,16 +38,11 @@ export function hello(broker: BrokerState, channel: Channel, message: Uint8Array
     refuse(broker, channel, id, fault);
     return;
   }
-  const { client } = channel;
-  const { admission } = broker;
-  client.greeted = true;
+  channel.client.greeted = true;
   const { method, credentials, session } = asked;
   whenDecided(broker, channel, { method, credentials, session, renews: null }, (decision) => {
     if ('principal' in decision) begin(broker, channel, id, asked, decision.principal);
-    else {
-      refuse(broker, channel, id, decision.code, decision.reason);
-      admission.turnAway(client, decision.code);
-    }
+    else turnAway(broker, channel, id, decision.code, decision.reason);
   });
 }
 
@@ -58,14 +60,30 @@ export function renew(broker: BrokerState, channel: Channel, message: Uint8Array
   const renews = client.principal as Principal;
   const session = broker.sessionOf(channel).name ?? '';
   whenDecided(broker, channel, { ...renewal, session, renews }, (decision) => {
-    if (!('principal' in decision)) refuse(broker, channel, id, decision.code, decision.reason);
-    else if (!sameOwner(decision.principal, renews)) broker.fail(client, ReasonCode.NOT_AUTHORIZED);
-    else {
+    if (!('principal' in decision)) {
+      broker.audit.tell('refused', client, `renewal: ${decision.reason}`);
+      refuse(broker, channel, id, decision.code, decision.reason);
+    } else if (!isSame(decision.principal, renews)) {
+      broker.audit.tell(
+        'refused',
+        client,
+        `renewal: the credentials are those of ${decision.principal.name}`,
+      );
+      broker.fail(client, ReasonCode.NOT_AUTHORIZED);
+    } else {
       admission.admit(client, decision.principal);
+      broker.audit.tell('renewed', client, '');
       const msLeft = admission.msLeft(decision.principal);
       if (!channel.closed) channel.delivery.answer(encodeRenewed(id, msLeft));
     }
   });
+}
+
+/** The client is not let in: it is told why, and closed. */
+function turnAway(broker: BrokerState, channel: Channel, id: number, code: ReasonCode, reason: string): void {
+  broker.audit.tell('refused', channel.client, reason);
+  refuse(broker, channel, id, code, reason);
+  broker.admission.turnAway(channel.client, code);
 }
 
 /** Calls `act` with whom the client is, at once where nobody has to be asked. Until then the stream is not read. */
@@ -91,18 +109,19 @@ function whenDecided(
 /** The session goes on, or begins; whoever had it until now is told and closed. [BRK-50, BRK-52] */
 function begin(broker: BrokerState, channel: Channel, id: number, asked: Hello, principal: Principal): void {
   const { client } = channel;
-  const isNew = asked.session !== '' && broker.sessions.find(asked.session) === undefined;
-  if (isNew && broker.sessions.isFull) {
+  const known = asked.session === '' ? undefined : broker.sessions.find(asked.session);
+  const isBound = principal.session !== null && asked.session !== '' && asked.session !== principal.session;
+  if (isBound || (known !== undefined && !mayTake(known.owner, principal))) {
+    turnAway(broker, channel, id, ReasonCode.NOT_AUTHORIZED, isBound ? OTHER_SESSION : OTHERS_SESSION);
+    return;
+  }
+  if (asked.session !== '' && known === undefined && broker.sessions.isFull) {
     client.greeted = false;
     refuse(broker, channel, id, ReasonCode.LIMITED); // [BRK-56] no more than the broker allows
     return;
   }
-  if (principal.session !== null && asked.session !== '' && asked.session !== principal.session) {
-    refuse(broker, channel, id, ReasonCode.NOT_AUTHORIZED, OTHER_SESSION);
-    broker.admission.turnAway(client, ReasonCode.NOT_AUTHORIZED);
-    return;
-  }
   broker.admission.admit(client, principal);
+  if (broker.admission.policy.authenticates) broker.audit.tell('authenticated', client, asked.session);
   const isPresent = asked.session !== '' && enter(broker, channel, asked);
   const session = broker.sessionOf(channel);
   // What it says of ids and of the session has to be true after a crash, too. [BRK-55]
@@ -158,15 +177,17 @@ function enter(broker: BrokerState, channel: Channel, asked: Hello): boolean {
   const holder = sessions.find(asked.session)?.client ?? null;
   if (holder !== null) {
     counters.sessionsTaken++;
-    broker.output.close(holder, ReasonCode.SESSION_TAKEN);
-    broker.disconnect(holder); // its session may be over with that
+    broker.audit.tell('takeover', holder, asked.session);
+    broker.dismiss(holder, ReasonCode.SESSION_TAKEN); // its session may be over with that
   }
   const known = sessions.find(asked.session);
   if (known !== undefined && asked.cleanStart) sessions.end(known);
+  const principal = client.principal as Principal;
   const isPresent = known !== undefined && known.state === SessionState.AWAY;
+  const owner = ownerFor(principal, isPresent ? known.owner : null);
   const expiryMs = broker.storedAnswers.keepsNothing && !isPresent ? 0 : asked.expiryMs;
-  if (isPresent) sessions.comeBack(known, client, expiryMs);
-  const session = isPresent ? known : sessions.begin(client, asked.session, expiryMs);
+  if (isPresent) sessions.comeBack(known, client, expiryMs, owner);
+  const session = isPresent ? known : sessions.begin(client, asked.session, expiryMs, owner);
   broker.clients.set(client, session);
   return isPresent;
 }
@@ -195,6 +216,7 @@ function welcome(
 }
 
 const OTHER_SESSION = 'These credentials are for another session.';
+const OTHERS_SESSION = "The session of this name is another client's.";
 const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.UNSUPPORTED]: 'This broker speaks version 1.',
   [ReasonCode.CONTRADICTION]: 'HELLO is the first command of a connection, and comes once.',
@@ -202,6 +224,6 @@ const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.STORE_FAILED]: 'The store keeps nothing any more.',
   [ReasonCode.LIMITED]: 'The broker has as many sessions as it allows.',
   [ReasonCode.QUOTA]: 'The wills of all clients are as large as the broker allows.',
-  [ReasonCode.NOT_AUTHORIZED]: 'A message id that begins with $ is for the broker.',
+  [ReasonCode.NOT_AUTHORIZED]: 'The client may not publish this.',
   [ReasonCode.TOO_LARGE]: 'The will is larger than the broker allows.',
 };

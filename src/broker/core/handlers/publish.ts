@@ -42,6 +42,7 @@ import { codeOfFault, type Publisher } from '../publishing/publishers.ts';
 import type { Receipt } from '../publishing/receipts.ts';
 import type { BrokerState } from '../state.ts';
 import { AppendFault, type LogPort } from '../store-port.ts';
+import { administer, denyPublish, mayPublish, mayPublishPlain } from './permission.ts';
 
 export function publish(broker: BrokerState, publisher: Channel, message: Uint8Array): void {
   if (publisher.role !== Role.PUBLISHING && !broker.takeRole(publisher, Role.PUBLISHING)) return;
@@ -52,7 +53,12 @@ export function publish(broker: BrokerState, publisher: Channel, message: Uint8A
   }
   const entries = broker.router.route(message, topicEnd);
   if (entries === null) {
-    broker.fail(publisher.client, ReasonCode.TOPIC_INVALID); // [BRK-12]
+    publishToBroker(broker, publisher, message, 0);
+    return;
+  }
+  const { gate } = publisher.client;
+  if (gate !== null && !mayPublishPlain(broker, message, topicEnd, gate)) {
+    denyPublish(broker, publisher, message, false); // [BRK-114]
     return;
   }
   const { counters, retained } = broker;
@@ -102,9 +108,13 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
   const publisher = publisherOf(broker, channel);
   const hasAlias = (flags & PublishFlag.ALIAS) !== 0;
   const message = hasAlias ? publisher.aliases.restore(received, reader.alias) : received;
-  const entries = message === null ? null : broker.router.route(message, topicEndOf(message));
-  if (message === null || entries === null) {
-    broker.fail(channel.client, ReasonCode.TOPIC_INVALID); // [BRK-12] [BRK-30]
+  if (message === null) {
+    broker.fail(channel.client, ReasonCode.TOPIC_INVALID); // [BRK-30]
+    return;
+  }
+  const entries = broker.router.route(message, topicEndOf(message));
+  if (entries === null) {
+    publishToBroker(broker, channel, message, id);
     return;
   }
   const isAsked = (flags & PublishFlag.QOS) !== 0;
@@ -119,6 +129,11 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
   const terms = termsOf(message);
   const log = logOf(broker, message, isAsked, terms);
   if (isAsked && isRepeated(broker, channel, message, log)) return;
+  if (channel.client.gate !== null && !mayPublish(broker, channel, message)) {
+    denyPublish(broker, channel, message, isAsked); // [BRK-114]
+    if (isAsked) refuse(broker, publisher, id, ReasonCode.NOT_AUTHORIZED);
+    return;
+  }
   if (key !== null && isReservedName(key) && broker.own.sessionOf(channel) === null) {
     refuse(broker, publisher, id, ReasonCode.NOT_AUTHORIZED);
     return;
@@ -185,6 +200,19 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
       written,
     );
   }
+}
+
+/** A message to a topic that nobody may publish to, or one for the broker itself. @param id - of one of QoS 1; else 0 */
+function publishToBroker(broker: BrokerState, channel: Channel, message: Uint8Array, id: number): void {
+  const publisher = id === 0 ? null : publisherOf(broker, channel);
+  if (publisher !== null && isRepeated(broker, channel, message, null)) return;
+  const isTaken = administer(broker, channel, message);
+  if (isTaken === null)
+    broker.fail(channel.client, ReasonCode.TOPIC_INVALID); // [BRK-12]
+  else if (publisher !== null && isTaken) {
+    publisher.take(id);
+    publisher.receipts.awaitQueues(id, PublishResult.IN_MEMORY);
+  } else if (publisher !== null) refuse(broker, publisher, id, ReasonCode.NOT_AUTHORIZED);
 }
 
 /** Offers a message that a log has taken to all who read no log. */

@@ -3,7 +3,8 @@
 import { MISSED_UNKNOWN, type ReaderStart } from '../../../pubsub/acknowledgement.ts';
 import { ReasonCode } from '../../../pubsub/command.ts';
 import { StartKind, type SubscribeOptionValues } from '../../../pubsub/subscribe-options.ts';
-import { isShared, sharedFilter, topicFault } from '../../../pubsub/topic.ts';
+import { isShared, isSystem, sharedFilter, topicFault } from '../../../pubsub/topic.ts';
+import { mayTake, ownerFor, type Principal } from '../access/principal.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { Consumer } from '../durable/consumer.ts';
 import { consumerOptions } from '../durable/consumer-options.ts';
@@ -16,6 +17,7 @@ export interface ReadRequest {
   /** As the client gives it. */
   readonly filter: string;
   readonly options: SubscribeOptionValues;
+  readonly principal: Principal;
   /** Number of the session whose messages are left out; 0: of none. */
   readonly withoutSession: number;
   /** The stream's subscription, if it has one, and to make it one. */
@@ -44,14 +46,22 @@ export function readLog(broker: BrokerState, request: ReadRequest): ReasonCode {
   }
   const group = isShared(filter) ? filter : null;
   if (options.name?.startsWith('$')) return ReasonCode.CONTRADICTION;
-  if (options.deadLetter !== undefined && topicFault(options.deadLetter) !== null)
-    return ReasonCode.TOPIC_INVALID;
+  const { deadLetter } = options;
+  if (deadLetter !== undefined) {
+    if (topicFault(deadLetter) !== null || isSystem(deadLetter)) return ReasonCode.TOPIC_INVALID;
+    // What it gives up is published there in its place. [BRK-115]
+    if (request.principal.access?.mayPublish(deadLetter) === false) return ReasonCode.NOT_AUTHORIZED;
+  }
   const name = group ?? options.name ?? null;
   const asked = consumerOptions(options, limits.unackedMax, options.name !== undefined);
+  if (name !== null && group === null && !mayTake(consumers.ownerOf(name), request.principal)) {
+    return ReasonCode.NOT_AUTHORIZED; // [BRK-118]
+  }
   const known = name === null ? undefined : consumers.find(name);
   if (known !== undefined) {
     if (known.feed.log !== log) return ReasonCode.CONTRADICTION;
     known.options = asked;
+    if (group === null) known.principal = ownerFor(request.principal, known.principal);
     goOn(broker, request, name as string, inner);
     return ReasonCode.NO_ERROR;
   }
@@ -62,6 +72,7 @@ export function readLog(broker: BrokerState, request: ReadRequest): ReasonCode {
     return ReasonCode.EPOCH_MISMATCH; // [BRK-71]
   }
   const consumer = consumers.create(name, group, feed, asked);
+  if (group === null) consumer.principal = ownerFor(request.principal);
   consumer.addFilter(inner);
   begin(broker, request, consumer, feed);
   return ReasonCode.NO_ERROR;

@@ -1,6 +1,7 @@
 /** What a client wants to get: SUBSCRIBE, UNSUBSCRIBE, and MARKED, with which it says what it has taken. */
 
 import { NO_BYTES } from '../../../base/bytes.ts';
+import { NEVER } from '../../../base/time.ts';
 import { encodeSubscribed } from '../../../pubsub/acknowledgement.ts';
 import {
   Command,
@@ -16,18 +17,14 @@ import {
   RetainedHandling,
   type SubscribeOptionValues,
 } from '../../../pubsub/subscribe-options.ts';
-import {
-  asksForInbox,
-  decodeName,
-  filterFault,
-  inboxOf,
-  isShared,
-  sharedFilter,
-} from '../../../pubsub/topic.ts';
+import { decodeName, filterFault, isShared, sharedFilter } from '../../../pubsub/topic.ts';
+import { Allowance } from '../access/access.ts';
+import type { Principal } from '../access/principal.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import type { QueuePolicy } from '../delivery/delivery-queue.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { BrokerState } from '../state.ts';
+import { maySubscribe } from './permission.ts';
 import { readLess, readLog } from './read-log.ts';
 
 export function subscribe(broker: BrokerState, channel: Channel, message: Uint8Array): void {
@@ -59,6 +56,7 @@ export function unsubscribe(broker: BrokerState, channel: Channel, message: Uint
   broker.levels.subscriptions--;
   broker.leave(filter, subscription);
   readLess(broker, subscription, filter);
+  subscription.stopWithholding(filter);
   broker.replays.stop(subscription, filter);
   broker.sessions.forgetFilter(broker.sessionOf(channel), filter);
   subscription.forgetWaiting((waiting) => !broker.isFor(waiting, subscription));
@@ -92,7 +90,8 @@ function addFilter(broker: BrokerState, channel: Channel, filter: string | null,
   const overflow = (flags & SubscribeFlag.OVERFLOW) as Overflow;
   if (filter === null || filterFault(filter) !== null) return ReasonCode.FILTER_INVALID; // [BRK-12]
   const inner = isShared(filter) ? sharedFilter(filter) : filter;
-  if (asksForInbox(inner) && !isOwnInbox(broker, channel, inner)) return ReasonCode.NOT_AUTHORIZED; // [BRK-12]
+  const allowance = maySubscribe(broker, channel, inner, inner !== filter);
+  if (allowance === Allowance.DENIED) return ReasonCode.NOT_AUTHORIZED; // [BRK-115]
   const readsLog = (flags & SubscribeFlag.QOS1) !== 0;
   const policy: QueuePolicy = { overflow, messages: queueMessages, bytes: queueBytes };
   const held = broker.subscriptionOf(channel);
@@ -103,7 +102,9 @@ function addFilter(broker: BrokerState, channel: Channel, filter: string | null,
   const isHeld = held?.filters.has(filter) === true;
   if (isHeld && !readsLog) return ReasonCode.NO_ERROR; // [BRK-14]
   const session = broker.sessionOf(channel);
-  if (!isHeld && session.filterCount >= broker.limits.filtersPerClientMax) {
+  const principal = channel.client.principal as Principal;
+  const filtersMax = Math.min(broker.limits.filtersPerClientMax, principal.limits.subscriptionsMax ?? NEVER);
+  if (!isHeld && session.filterCount >= filtersMax) {
     return ReasonCode.TOO_MANY_SUBSCRIPTIONS; // [BRK-16]
   }
   const open = () => {
@@ -112,6 +113,7 @@ function addFilter(broker: BrokerState, channel: Channel, filter: string | null,
     if (!isHeld) {
       session.filterCount++;
       broker.enter(filter, subscription, asked.values.keyOrder === true);
+      if (allowance === Allowance.PARTLY) subscription.withhold(filter);
     }
     return subscription;
   };
@@ -124,6 +126,7 @@ function addFilter(broker: BrokerState, channel: Channel, filter: string | null,
   return readLog(broker, {
     filter,
     options: asked.values,
+    principal,
     withoutSession: (flags & SubscribeFlag.NO_LOCAL) === 0 ? 0 : session.number,
     held,
     open,
@@ -175,11 +178,6 @@ function settle(broker: BrokerState, channel: Channel, id: number, answer: Comma
   channel.delivery.answer(encodeRefused(id, code, REASONS[code] ?? '', channel.link.messageBytesMax));
 }
 
-function isOwnInbox(broker: BrokerState, channel: Channel, filter: string): boolean {
-  const { name } = broker.sessionOf(channel);
-  return name !== null && filter.startsWith(inboxOf(name));
-}
-
 function samePolicy(a: QueuePolicy, b: QueuePolicy): boolean {
   return a.overflow === b.overflow && a.messages === b.messages && a.bytes === b.bytes;
 }
@@ -187,7 +185,8 @@ function samePolicy(a: QueuePolicy, b: QueuePolicy): boolean {
 const QUEUE_BOUNDS_BYTES = 8;
 const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.FILTER_INVALID]: 'This is not a filter.',
-  [ReasonCode.NOT_AUTHORIZED]: 'An inbox is for its own session.',
+  [ReasonCode.NOT_AUTHORIZED]:
+    'The client may not read this, or not have its dead letters there, or it belongs to another client.',
   [ReasonCode.UNSUPPORTED]: 'This broker cannot do that yet.',
   [ReasonCode.TOO_MANY_SUBSCRIPTIONS]: 'The connection holds as many filters as the broker allows.',
   [ReasonCode.POLICY_MISMATCH]: 'The stream has another queue policy, other bounds or other options.',

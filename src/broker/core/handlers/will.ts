@@ -16,12 +16,13 @@ import {
   payloadStartOf,
   propertiesBut,
 } from '../../../pubsub/properties.ts';
-import { decodeName, topicFault } from '../../../pubsub/topic.ts';
+import { decodeName, isSystem, topicFault } from '../../../pubsub/topic.ts';
 import type { Channel } from '../delivery/client.ts';
 import { isReservedName, keyOfMessage } from '../publishing/message-ids.ts';
 import { codeOfFault } from '../publishing/publishers.ts';
 import type { BrokerState } from '../state.ts';
 import { refuse, takeControl } from './hello.ts';
+import { mayPublish } from './permission.ts';
 
 /** Keeps the will of the session, in the place of an earlier one, or takes it back. [BRK-100] */
 export function will(broker: BrokerState, channel: Channel, message: Uint8Array): void {
@@ -57,12 +58,13 @@ function keep(broker: BrokerState, channel: Channel, message: Uint8Array): Reaso
     return ReasonCode.NO_ERROR;
   }
   const topic = decodeName(message, HEADER_BYTES, topicEnd);
-  if (topic === null || topicFault(topic) !== null) return ReasonCode.TOPIC_INVALID;
+  if (topic === null || topicFault(topic) !== null || isSystem(topic)) return ReasonCode.TOPIC_INVALID;
   if (message.length > WILL_BYTES_MAX) return ReasonCode.TOO_LARGE; // [BRK-103] and all wills together have a bound
   const delayMs = new DataView(message.buffer, message.byteOffset).getUint32(topicEnd);
   const publish = publishOf(message, topicEnd);
   const name = keyOfMessage(publish, topicEnd);
   if (name !== null && isReservedName(name)) return ReasonCode.NOT_AUTHORIZED;
+  if (!mayPublish(broker, channel, publish)) return ReasonCode.NOT_AUTHORIZED; // [BRK-114]
   const isStored = (publish[1] & PublishFlag.QOS1) !== 0;
   return broker.wills.set(session, isStored ? named(broker, publish, topicEnd) : publish, delayMs)
     ? ReasonCode.NO_ERROR

@@ -159,6 +159,7 @@ class RetainedReplay implements DeliverySource {
 
   /** The subscriber has neither it nor anything newer. */
   private isWanted(value: RetainedValue): boolean {
+    if (this.subscription.isSelective && this.subscription.withholds(value.command)) return false; // [BRK-115]
     const walk = this.walks.peek();
     if (walk === undefined || !this.pending.has(walk.filter) || value.newestAt > walk.newestAt) return false;
     return (

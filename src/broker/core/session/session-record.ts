@@ -1,5 +1,8 @@
 /** A session as the store keeps it, so that it outlives the broker: the value of the key `session/<name>`. [BRK-54] */
 
+import { decodeOwner, encodeOwner } from '../access/owner-record.ts';
+import type { PrincipalId } from '../access/principal.ts';
+
 /** What is kept of a session beside its name. */
 export interface SessionRecord {
   readonly number: number;
@@ -9,13 +12,16 @@ export interface SessionRecord {
   readonly isPresent: boolean;
   /** Wall clock, ms: when this was written, which is when its client went away if it is. */
   readonly writtenAt: number;
+  /** Null: nobody's in particular. */
+  readonly owner: PrincipalId | null;
 }
 
 export const SESSION_KEYS = 'session/';
 
-/** version u8, is present u8, number u48, epoch u64, expiry u32, written at u48 */
+/** version u8, is present u8, number u48, epoch u64, expiry u32, written at u48, owner */
 export function encodeSessionRecord(record: SessionRecord): Uint8Array {
-  const bytes = new Uint8Array(RECORD_BYTES); // not from a pool, of which it would keep the rest alive
+  const owner = encodeOwner(record.owner);
+  const bytes = new Uint8Array(HEAD_BYTES + owner.length); // not from a pool, of which it would keep the rest alive
   const view = Buffer.from(bytes.buffer);
   view[0] = VERSION;
   view[1] = record.isPresent ? 1 : 0;
@@ -23,12 +29,15 @@ export function encodeSessionRecord(record: SessionRecord): Uint8Array {
   view.writeBigUInt64BE(BigInt(record.epoch), 8);
   view.writeUInt32BE(record.expiryMs, 16);
   view.writeUIntBE(Math.max(0, Math.floor(record.writtenAt)), 20, 6);
+  bytes.set(owner, HEAD_BYTES);
   return bytes;
 }
 
 /** Null: it is none that this version can read. */
 export function decodeSessionRecord(bytes: Uint8Array): SessionRecord | null {
-  if (bytes.length !== RECORD_BYTES || bytes[0] !== VERSION) return null;
+  if (bytes.length < HEAD_BYTES || bytes[0] !== VERSION) return null;
+  const owner = decodeOwner(bytes.subarray(HEAD_BYTES));
+  if (owner === undefined) return null;
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   return {
     isPresent: view[1] !== 0,
@@ -36,6 +45,7 @@ export function decodeSessionRecord(bytes: Uint8Array): SessionRecord | null {
     epoch: Number(view.readBigUInt64BE(8)),
     expiryMs: view.readUInt32BE(16),
     writtenAt: view.readUIntBE(20, 6),
+    owner,
   };
 }
 
@@ -53,4 +63,4 @@ export function decodeNumber(bytes: Uint8Array | undefined): number {
 }
 
 const VERSION = 1;
-const RECORD_BYTES = 26;
+const HEAD_BYTES = 26;

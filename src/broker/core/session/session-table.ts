@@ -4,6 +4,7 @@
  */
 
 import { EXPIRY_NEVER } from '../../../pubsub/session-commands.ts';
+import type { PrincipalId } from '../access/principal.ts';
 import type { Client } from '../delivery/client.ts';
 import type { LogPort, StoreEvents, StorePort } from '../store-port.ts';
 import { type Time, Timer } from '../timers.ts';
@@ -88,21 +89,23 @@ export class SessionTable implements Partial<StoreEvents> {
   }
 
   /** A session with this name begins. There is none, and there is room for one. */
-  begin(client: Client, name: string, expiryMs: number): Session {
+  begin(client: Client, name: string, expiryMs: number, owner: PrincipalId | null): Session {
     const number = expiryMs > 0 ? this.newNumber() : 0;
     // Later ones of a name have a larger epoch, unless the clock is set back: then another.
     const epoch = Math.floor(this.time.wallMs) * EPOCHS_A_MS + (this.begun++ % EPOCHS_A_MS) + 1;
     const session = new Session(client, name, number, epoch);
+    session.owner = owner;
     this.byName.set(name, session);
     this.setPresent(session, expiryMs);
     return session;
   }
 
   /** The client of a session that is away is connected again. */
-  comeBack(session: Session, client: Client, expiryMs: number): void {
+  comeBack(session: Session, client: Client, expiryMs: number, owner: PrincipalId | null): void {
     this.away.stop(session);
     this.gone--;
     session.client = client;
+    session.owner = owner;
     session.state = SessionState.PRESENT;
     session.recall(this.store.lastIds(session.number));
     this.setPresent(session, expiryMs);
@@ -196,6 +199,7 @@ export class SessionTable implements Partial<StoreEvents> {
       }
       const session = new Session(null, name, record.number, record.epoch);
       session.expiryMs = record.expiryMs;
+      session.owner = record.owner;
       session.state = SessionState.AWAY;
       this.byName.set(name, session);
       this.gone++;
@@ -230,9 +234,9 @@ export class SessionTable implements Partial<StoreEvents> {
   }
 
   private save(session: Session, writtenAt = this.time.wallMs): void {
-    const { number, epoch, expiryMs, state } = session;
+    const { number, epoch, expiryMs, state, owner } = session;
     const isPresent = state === SessionState.PRESENT;
-    const record = encodeSessionRecord({ number, epoch, expiryMs, isPresent, writtenAt });
+    const record = encodeSessionRecord({ number, epoch, expiryMs, isPresent, writtenAt, owner });
     this.store.state.put(SESSION_KEYS + session.name, record);
   }
 

@@ -4,6 +4,7 @@
  */
 
 import type { HeapItem } from '../../../base/time.ts';
+import type { PrincipalId } from '../access/principal.ts';
 import type { Client } from '../delivery/client.ts';
 import { Sequences } from './sequences.ts';
 
@@ -21,6 +22,8 @@ export class Session implements HeapItem {
   /** How long it outlives a connection. */
   expiryMs = 0;
   state: SessionState = SessionState.PRESENT;
+  /** Who may take it; null: whoever comes. [BRK-118] */
+  owner: PrincipalId | null = null;
   /** Its connection; null while there is none. */
   client: Client | null;
   /** Filters held by all its subscriptions together. */

@@ -7,7 +7,6 @@ import {
   type AccessRule,
   Allowance,
 } from '../../../../src/broker/core/access/access.ts';
-import { filledDenial, filledFilter, variablesOf } from '../../../../src/broker/core/access/template.ts';
 import { filterFault, topicFault } from '../../../../src/pubsub/topic.ts';
 
 describe('rules', () => {
@@ -31,7 +30,9 @@ describe('rules', () => {
 
   test('judge a shared subscription by what stands behind the group, and by its own action', () => {
     const access = new Access([allow(['subscribe', 'share'], 't/#'), deny(['subscribe'], 't/secret')]);
-    expect(access.maySubscribe('t/#', true)).toBe(Allowance.PARTLY);
+    expect(access.maySubscribe('t/#', false)).toBe(Allowance.PARTLY);
+    expect(access.maySubscribe('t/#', true)).toBe(Allowance.DENIED);
+    expect(access.maySubscribe('t/open/#', true)).toBe(Allowance.ALLOWED);
     expect(access.maySubscribe('t/secret', true)).toBe(Allowance.DENIED);
     expect(new Access([allow(['subscribe'], '#')]).maySubscribe('t', true)).toBe(Allowance.DENIED);
     const unshared = new Access([allow(['subscribe', 'share'], '#'), deny(['share'], 'a/b')]);
@@ -83,35 +84,6 @@ describe('rules', () => {
   });
 });
 
-describe('what is filled in', () => {
-  const values: Record<string, unknown> = {
-    client: 'anna',
-    'claim.team': 'red',
-    'claim.n': 7,
-    'claim.bad': 'a/#',
-  };
-  const valueFor = (name: string) => values[name];
-
-  test('is the name, and what the token says', () => {
-    expect(filledFilter(TEMPLATE, valueFor)).toBe('to/anna/red-room/#');
-    expect(variablesOf(TEMPLATE)).toEqual(['client', 'claim.team']);
-  });
-
-  test('never widens a filter: a rule with such a value allows nothing, or denies more [BRK-113]', () => {
-    for (const name of ['claim.bad', 'claim.n', 'claim.none', '']) {
-      expect(filledFilter(`to/\${${name}}/x`, valueFor)).toBeNull();
-      expect(filledDenial(`to/\${${name}}/x`, valueFor)).toBe('to/#');
-    }
-    fc.assert(
-      fc.property(fc.string({ maxLength: 6 }), (value) => {
-        const filled = filledFilter(`a/\${${'v'}}/b`, () => value);
-        if (filled === null) return true;
-        return filled.split('/').join() === ['a', value, 'b'].join() && !/[+#$]/.test(value);
-      }),
-    );
-  });
-});
-
 function allow(actions: AccessAction[], ...filters: string[]): AccessRule {
   return { effect: 'allow', actions, filters };
 }
@@ -145,8 +117,6 @@ function slowMatch(filter: string, topic: string): boolean {
   return new RegExp(`^${pattern}$`).test(`/${topic}`);
 }
 
-/** As rules have it. */
-const TEMPLATE = `to/\${client}/\${claim.team}-room/#`;
 const LEVEL = fc.constantFrom('a', 'b', '', '+');
 const FILTER = fc
   .tuple(fc.array(LEVEL, { minLength: 1, maxLength: 3 }), fc.boolean())

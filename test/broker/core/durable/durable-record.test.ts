@@ -35,6 +35,13 @@ const record: fc.Arbitrary<DurableRecord> = fc.record({
     fc.record({ id: number, offset: number, attempts: fc.nat(65_535), reason: fc.string() }),
     { maxLength: 4 },
   ),
+  owner: fc.option(
+    fc.record({
+      kind: fc.constantFrom('anonymous', 'identity', 'apiKey', 'jwt'),
+      name: fc.string({ unit: 'grapheme' }),
+      id: fc.string(),
+    }),
+  ),
 });
 
 describe('a durable subscription in the store', () => {
@@ -84,7 +91,13 @@ describe('a durable subscription in the store', () => {
     const window = Array.from({ length: 1_024 }, (_, i) => ({ offset: 1_000_000 + i, attempts: 1 }));
     const value: DurableRecord = {
       ...{ log: 'default', epoch: 1, number: 2 ** 40, lastBurial: 0, filters: ['a/#'], leftAt: 0 },
-      ...{ position: 1_001_024, reservedBelow: 1_002_048, unsettled: inFlightOf(window).runs(), burials: [] },
+      ...{
+        position: 1_001_024,
+        reservedBelow: 1_002_048,
+        unsettled: inFlightOf(window).runs(),
+        burials: [],
+        owner: null,
+      },
       options: {
         ...{ unackedMax: 1_024, ackWaitMs: 30_000, backoffMs: [], deliveriesMax: 0, deadLetter: null },
         ...{ expiryMs: Number.POSITIVE_INFINITY, keyOrder: false },

@@ -1,0 +1,116 @@
+/**
+ * What operators ask of a broker, and do: requests on `$sys/admin/<verb>`, which are answered outside the core, by whoever knows what is asked [BRK-117]; and the
+ * closing of a connection.
+ */
+
+import { NEVER } from '../../../base/time.ts';
+import { PublishFlag, publishPrefix, ReasonCode } from '../../../pubsub/command.ts';
+import { encodeProperties } from '../../../pubsub/properties.ts';
+import type { FilterEntry } from '../../../pubsub/router.ts';
+import { ADMIN_TOPICS } from '../../../pubsub/topic.ts';
+import type { Audit } from '../access/audit.ts';
+import type { Channel, Client } from '../delivery/client.ts';
+import type { Subscription } from '../delivery/subscription.ts';
+import type { AdminRequest } from '../output.ts';
+import type { Session } from '../session/session.ts';
+
+/** What administration needs of the broker. */
+export interface AdministrationSurroundings {
+  readonly clients: ReadonlyMap<Client, Session>;
+  readonly audit: Audit;
+  readonly output: { administer(request: AdminRequest): void };
+  readonly own: { readonly channel: Channel };
+  readonly router: { matching(topic: string): readonly FilterEntry<Subscription>[] };
+  readonly fanOut: {
+    offer(
+      message: Uint8Array,
+      entries: readonly FilterEntry<Subscription>[],
+      publisher: Channel,
+      priority: number,
+      deadlineMs: number,
+      isStored: boolean,
+    ): void;
+  };
+  dismiss(client: Client, code: ReasonCode): void;
+}
+
+/** Where an answer goes. */
+interface Asked {
+  readonly replyTopic: string;
+  readonly correlation: Uint8Array | undefined;
+}
+
+export class Administration {
+  private readonly broker: AdministrationSurroundings;
+  private readonly asked = new Map<number, Asked>();
+  private lastNumber = 0;
+
+  constructor(broker: AdministrationSurroundings) {
+    this.broker = broker;
+  }
+
+  /** A client that may do it asks for something. */
+  ask(client: Client, topic: string, payload: Uint8Array, to: Asked): void {
+    const verb = topic.slice(ADMIN_TOPICS.length);
+    if (this.asked.size >= ASKED_MAX) {
+      this.send(to, STATUS_BUSY, fault('BUSY', 'Too many requests are being answered. Try again.'));
+      return;
+    }
+    const number = ++this.lastNumber;
+    this.asked.set(number, to);
+    const { principal, peer } = client;
+    const request = { number, verb, payload: Uint8Array.from(payload), principal };
+    this.broker.output.administer({ ...request, address: peer.facts?.address ?? '' });
+  }
+
+  /** A client may not do it. */
+  deny(client: Client, topic: string, to: Asked | null): void {
+    this.broker.audit.tellSeldom('denied', client, 'admin', topic);
+    if (to !== null) this.send(to, STATUS_DENIED, fault('NOT_AUTHORIZED', `You may not ask ${topic}.`));
+  }
+
+  /**
+   * The answer to a request, once.
+   *
+   * @param status - 0: what was asked for; else why not
+   */
+  answer(number: number, status: number, payload: Uint8Array): void {
+    const to = this.asked.get(number);
+    if (to === undefined) return;
+    this.asked.delete(number);
+    this.send(to, status, payload);
+  }
+
+  /** Closes the connection with this number, for whoever `by` is. False: there is none. [BRK-124] */
+  kick(id: number, by: string, reason: string): boolean {
+    for (const client of this.broker.clients.keys()) {
+      if (client.id !== id) continue;
+      this.broker.audit.tell(
+        'kicked',
+        client,
+        `by ${by || 'nobody in particular'}${reason && `: ${reason}`}`,
+      );
+      this.broker.dismiss(client, ReasonCode.KICKED);
+      return true;
+    }
+    return false;
+  }
+
+  private send({ replyTopic, correlation }: Asked, status: number, payload: Uint8Array): void {
+    const properties = encodeProperties({ correlation, ...(status === 0 ? {} : { status }) });
+    const prefix = publishPrefix(replyTopic, PublishFlag.PROPERTIES);
+    const message = Buffer.concat([prefix, properties, payload]);
+    const { router, fanOut, own } = this.broker;
+    const { channel } = own;
+    fanOut.offer(message, router.matching(replyTopic), channel, channel.priority, NEVER, false);
+  }
+}
+
+function fault(code: string, detail: string): Uint8Array {
+  return Buffer.from(JSON.stringify({ code, detail }));
+}
+
+/** Requests that are being answered at once. */
+const ASKED_MAX = 256;
+const STATUS_DENIED = 403;
+const STATUS_BUSY = 503;

@@ -1,0 +1,138 @@
+/** Whether a client may do what it asks: publish a message, ask and answer, subscribe; and what becomes of what it may not. [BRK-114] */
+
+import { HEADER_BYTES, PublishFlag, topicEndOf, topicOf } from '../../../pubsub/command.ts';
+import { findProperty, PropertyType, payloadStartOf, valueLength } from '../../../pubsub/properties.ts';
+import { NoticeCode } from '../../../pubsub/session-commands.ts';
+import {
+  asksForInbox,
+  decodeName,
+  inboxOf,
+  isAdministration,
+  isInbox,
+  topicFault,
+} from '../../../pubsub/topic.ts';
+import { Allowance } from '../access/access.ts';
+import type { Gate } from '../access/gate.ts';
+import type { Channel } from '../delivery/client.ts';
+import type { BrokerState } from '../state.ts';
+
+/** A PUBLISH with its topic in it, or one that is to come. */
+export function mayPublish(broker: BrokerState, channel: Channel, message: Uint8Array): boolean {
+  const { gate } = channel.client;
+  if (gate === null) return true;
+  const replyTopic = replyTopicOf(message);
+  if (replyTopic !== null) return mayRequest(broker, channel, gate, message, replyTopic);
+  const topicEnd = topicEndOf(message);
+  return gate.mayPublish(message, topicEnd) || mayReply(broker, message, gate);
+}
+
+/** A PUBLISH with nothing but topic and payload. */
+export function mayPublishPlain(
+  broker: BrokerState,
+  message: Uint8Array,
+  topicEnd: number,
+  gate: Gate,
+): boolean {
+  return gate.mayPublish(message, topicEnd) || mayReply(broker, message, gate);
+}
+
+/** A message of QoS 0 that its publisher may not publish is dropped; one of QoS 1 its handler refuses. */
+export function denyPublish(
+  broker: BrokerState,
+  channel: Channel,
+  message: Uint8Array,
+  isTold: boolean,
+): void {
+  const { client } = channel;
+  const topic = topicOf(message);
+  broker.counters.publishesDenied++;
+  broker.audit.tellSeldom('denied', client, 'publish', topic);
+  if (!isTold) broker.notices.tell(client, NoticeCode.NOT_AUTHORIZED, 1, topic);
+}
+
+/** @param filter - without `$share` and group, if it is `shared` */
+export function maySubscribe(
+  broker: BrokerState,
+  channel: Channel,
+  filter: string,
+  shared: boolean,
+): Allowance {
+  const { client } = channel;
+  if (asksForInbox(filter)) return isOwnInbox(broker, channel, filter) ? Allowance.ALLOWED : Allowance.DENIED; // [BRK-12]
+  const allowance = client.gate?.maySubscribe(filter, shared) ?? Allowance.ALLOWED;
+  if (allowance === Allowance.DENIED) {
+    broker.audit.tellSeldom('denied', client, shared ? 'share' : 'subscribe', filter);
+  }
+  return allowance;
+}
+
+/**
+ * A PUBLISH to a topic on which nobody but the broker speaks. Null: it is no request to the broker, for which its client is to be closed; else whether it was one that the
+ * client may make. [BRK-117]
+ */
+export function administer(broker: BrokerState, channel: Channel, message: Uint8Array): boolean | null {
+  const topicEnd = topicEndOf(message);
+  const topic = decodeName(message, HEADER_BYTES, topicEnd);
+  if (topic === null || topicFault(topic) !== null || !isAdministration(topic)) return null;
+  const { client } = channel;
+  const { administration } = broker;
+  const replyTopic = replyTopicOf(message);
+  const to =
+    replyTopic !== null && mayBeAnswered(broker, channel, replyTopic)
+      ? { replyTopic, correlation: correlationOf(message) }
+      : null;
+  if (to === null || client.gate?.access.mayAdminister(topic) === false) {
+    administration.deny(client, topic, to);
+    return false;
+  }
+  administration.ask(client, topic, message.subarray(payloadStartOf(message, topicEnd)), to);
+  return true;
+}
+
+function mayRequest(
+  broker: BrokerState,
+  channel: Channel,
+  gate: Gate,
+  message: Uint8Array,
+  replyTopic: string,
+): boolean {
+  const topic = topicOf(message);
+  if (!gate.access.mayRequest(topic) || !mayBeAnswered(broker, channel, replyTopic)) return false;
+  broker.replies.await(replyTopic, topic);
+  return true;
+}
+
+/** Answers go to the client's own inbox, or where it may publish itself: it cannot have others publish for it. [BRK-116] */
+function mayBeAnswered(broker: BrokerState, channel: Channel, replyTopic: string): boolean {
+  const { gate } = channel.client;
+  if (gate === null) return topicFault(replyTopic) === null;
+  if (isInbox(replyTopic) && isOwnInbox(broker, channel, replyTopic)) return true;
+  return (
+    topicFault(replyTopic) === null && !isAdministration(replyTopic) && gate.access.mayPublish(replyTopic)
+  );
+}
+
+function mayReply({ replies }: BrokerState, message: Uint8Array, { access }: Gate): boolean {
+  return message[HEADER_BYTES] === DOLLAR && replies.mayCome(topicOf(message), access);
+}
+
+function isOwnInbox(broker: BrokerState, channel: Channel, name: string): boolean {
+  const session = broker.sessionOf(channel).name;
+  return session !== null && name.startsWith(inboxOf(session));
+}
+
+function replyTopicOf(message: Uint8Array): string | null {
+  const at = propertyOf(message, PropertyType.REPLY_TOPIC);
+  return at < 0 ? null : decodeName(message, at, at + valueLength(message, at));
+}
+
+function correlationOf(message: Uint8Array): Uint8Array | undefined {
+  const at = propertyOf(message, PropertyType.CORRELATION);
+  return at < 0 ? undefined : Uint8Array.from(message.subarray(at, at + valueLength(message, at)));
+}
+
+function propertyOf(message: Uint8Array, type: number): number {
+  return (message[1] & PublishFlag.PROPERTIES) === 0 ? -1 : findProperty(message, topicEndOf(message), type);
+}
+
+const DOLLAR = 0x24;
