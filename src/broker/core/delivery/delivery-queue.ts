@@ -139,7 +139,7 @@ export class DeliveryQueue {
   private readonly followed: FollowedMessage;
   private messagesMax = 1;
   private bytesMax = 1;
-  private readonly entries = new Ring<QueueEntry>();
+  private readonly entries = new Ring<QueueEntry>(1);
   /** Entries that are no plain messages, and those of them that are gaps. */
   private items = 0;
   private gaps = 0;
