@@ -56,7 +56,7 @@ export class ClientList implements View {
 
   private open(client: ClientFigures): void {
     const disconnect = h('button', { type: 'button', class: 'danger' }, 'Disconnect');
-    const shown = facts(nameOf(client), factsOf(client), disconnect);
+    const shown = facts(nameOf(client), factsOf(client, this.table.at), disconnect);
     this.opened = { id: client.id, facts: shown };
     disconnect.addEventListener('click', () => {
       shown.dialog.close();
@@ -73,7 +73,7 @@ export class ClientList implements View {
       return;
     }
     const client = this.table.find((each) => each.id === id);
-    if (client !== undefined) shown.update(factsOf(client));
+    if (client !== undefined) shown.update(factsOf(client, this.table.at));
   }
 
   private async kick(client: ClientFigures): Promise<void> {
@@ -100,9 +100,8 @@ function nameOf({ id, principal, session }: ClientFigures): string {
   return foreign(session ?? (principal === '' ? `client ${id}` : principal));
 }
 
-function factsOf(client: ClientFigures): Entry[] {
+function factsOf(client: ClientFigures, now: number): Entry[] {
   const { link } = client;
-  const now = Date.now();
   return [
     ['Connection', `${client.id}, by ${client.door}`],
     ['Who', client.principal === '' ? 'nobody in particular' : `${client.principal} (${client.kind})`],
@@ -159,7 +158,7 @@ const COLUMNS: readonly TableColumn<ClientFigures>[] = [
   { title: 'By', text: ({ door }) => door, sort: 'door', width: '82px' },
   {
     title: 'Connected',
-    text: ({ connectedAt }) => duration(Date.now() - connectedAt),
+    text: ({ connectedAt }, at) => duration(at - connectedAt),
     sort: 'connectedAt',
     isNumber: true,
     width: '100px',

@@ -3,7 +3,7 @@ import type { HistoryFigure, LogFigures, Snapshot, TopicFigures } from '../../br
 import { Chart, type ChartOptions } from './chart.ts';
 import { foreign, h, show } from './dom.ts';
 import { eventSentence, eventTone } from './event-list.ts';
-import { bytes, count, duration, ms, percent, timeOfDay } from './format.ts';
+import { bytes, count, duration, ms, percent, timeOfDay, whole } from './format.ts';
 import { Problem } from './gateway.ts';
 import { dropped } from './timeline.ts';
 import type { Page, View } from './view.ts';
@@ -12,6 +12,8 @@ interface Plot {
   readonly chart: Chart;
   readonly figures: readonly HistoryFigure[];
   readonly note: (snapshot: Snapshot) => string;
+  /** The same with all digits, for whoever points at it. */
+  readonly exact?: ((snapshot: Snapshot) => string) | undefined;
 }
 
 export class Overview implements View {
@@ -27,7 +29,12 @@ export class Overview implements View {
 
   constructor(page: Page) {
     this.page = page;
-    this.plots = PLOTS.map(({ figures, note, ...options }) => ({ chart: new Chart(options), figures, note }));
+    this.plots = PLOTS.map(({ exact, figures, note, ...options }) => ({
+      chart: new Chart(options),
+      exact,
+      figures,
+      note,
+    }));
     const panel = (title: string, to: string, list: HTMLElement): HTMLElement =>
       h('section', { class: 'card panel' }, h('h2', {}, h('a', { href: `#${to}` }, title)), list);
     this.element = h(
@@ -58,7 +65,7 @@ export class Overview implements View {
     const to = at[at.length - 1] ?? Date.now() / 1_000;
     // Of a broker that has just begun there is no picture of what was before.
     const begin = Math.max(to - spanSeconds, Math.min(at[0] ?? to, to - SPAN_SECONDS_MIN));
-    for (const { chart, figures, note } of this.plots) {
+    for (const { chart, exact, figures, note } of this.plots) {
       chart.update(
         at,
         figures.map((figure) => timeline.column(figure).slice(from)),
@@ -67,7 +74,7 @@ export class Overview implements View {
       );
       const said = snapshot === null ? '' : note(snapshot);
       show(chart.note, said);
-      chart.note.title = said;
+      chart.note.title = snapshot === null ? '' : (exact?.(snapshot) ?? said);
     }
     if (snapshot !== null) fill(this.logs, storeLines(snapshot));
     this.showEvents();
@@ -138,7 +145,7 @@ function fill(list: HTMLElement, lines: readonly Line[]): void {
 
 function storeLines(snapshot: Snapshot): Line[] {
   const { freeBytes, logs, retained } = snapshot;
-  const lines = logs.slice(0, LOGS_SHOWN).map(logLine);
+  const lines = logs.slice(0, LOGS_SHOWN).map((log) => logLine(log, snapshot.at));
   if (logs.length === 0) lines.push(['', 'No logs: nothing of QoS 1 has been published.', 'empty']);
   if (logs.length > LOGS_SHOWN) lines.push(['', `and ${logs.length - LOGS_SHOWN} more`, 'soft']);
   if (freeBytes !== null) lines.push(['disk', `${bytes(freeBytes)} left`, freeBytes < 1e9 ? 'warn' : '']);
@@ -148,8 +155,8 @@ function storeLines(snapshot: Snapshot): Line[] {
   return lines;
 }
 
-function logLine({ bytes: size, earliest, head, name, oldestAt, state }: LogFigures): Line {
-  const age = oldestAt === null ? '' : `, ${duration(Date.now() - oldestAt)} back`;
+function logLine({ bytes: size, earliest, head, name, oldestAt, state }: LogFigures, now: number): Line {
+  const age = oldestAt === null ? '' : `, ${duration(now - oldestAt)} back`;
   const tone = state === 'open' ? '' : state === 'full' ? 'warn' : 'bad';
   const what = state === 'open' ? '' : `${state}: `;
   return [foreign(name), `${what}${count(head - earliest)} messages, ${bytes(size)}${age}`, tone];
@@ -190,6 +197,7 @@ const PLOTS: readonly (ChartOptions & Omit<Plot, 'chart'>)[] = [
     axis: count,
     figures: ['in', 'out'],
     note: (of) => `${count(of.in.messages)} in, ${count(of.out.messages)} out since the start`,
+    exact: (of) => `${whole(of.in.messages)} messages in, ${whole(of.out.messages)} out`,
   },
   {
     title: 'Bytes',
@@ -201,6 +209,7 @@ const PLOTS: readonly (ChartOptions & Omit<Plot, 'chart'>)[] = [
     atLeast: 100,
     figures: ['bytesIn', 'bytesOut'],
     note: (of) => `${bytes(of.in.bytes)} in, ${bytes(of.out.bytes)} out since the start`,
+    exact: (of) => `${whole(of.in.bytes)} bytes in, ${whole(of.out.bytes)} out`,
   },
   {
     title: 'Publish to delivery',

@@ -9,8 +9,8 @@ import { Problem } from './gateway.ts';
 
 export interface TableColumn<Row> {
   readonly title: string;
-  /** What stands in the cell; what a stranger may have written is made harmless here. */
-  readonly text: (row: Row) => string;
+  /** What stands in the cell at a time of the broker's clock; what a stranger may have written is made harmless here. */
+  readonly text: (row: Row, at: number) => string;
   /** The figure that the broker sorts by; undefined: it does not. */
   readonly sort?: string;
   /** The largest first, when it is chosen. */
@@ -40,7 +40,7 @@ export class RemoteTable<Row> {
   private readonly search: HTMLInputElement;
   private readonly summary = h('p', { class: 'summary', role: 'status' });
   private readonly viewport: HTMLElement;
-  private readonly sizer = h('div', { class: 'sizer' });
+  private readonly sizer = h('div', { class: 'sizer', role: 'rowgroup' });
   private readonly empty = h('p', { class: 'empty', hidden: true });
   private readonly heads: HTMLElement[];
   private readonly rows: HTMLElement[] = [];
@@ -144,6 +144,11 @@ export class RemoteTable<Row> {
     return this.rowAt(this.active);
   }
 
+  /** When the rows were as they are shown, by the clock of the broker. */
+  get at(): number {
+    return this.page?.at ?? Date.now();
+  }
+
   /** The row of those that are known that is looked for. */
   find(isIt: (row: Row) => boolean): Row | undefined {
     return this.page?.items.find(isIt);
@@ -187,6 +192,7 @@ export class RemoteTable<Row> {
   /** Puts the rows in sight into as many elements as are seen, which are used again and again. */
   private render(): void {
     if (this.page === null) return;
+    const { at } = this.page;
     const { columns } = this.options;
     const first = this.firstVisible();
     const seen = Math.max(0, Math.min(this.page.matched - first, this.visibleRows()));
@@ -206,9 +212,9 @@ export class RemoteTable<Row> {
       element.setAttribute('aria-rowindex', String(index + 2));
       mark(element, 'pending', row === undefined);
       mark(element, 'active', index === this.active);
-      columns.forEach(({ isNumber, text, tone }, at) => {
-        const cell = element.children[at];
-        const shown = row === undefined ? '' : text(row);
+      columns.forEach(({ isNumber, text, tone }, i) => {
+        const cell = element.children[i];
+        const shown = row === undefined ? '' : text(row, at);
         show(cell, shown);
         const wanted =
           `cell${isNumber ? ' number' : ''} ${row === undefined ? '' : (tone?.(row) ?? '')}`.trimEnd();

@@ -30,7 +30,7 @@ export class SubscriptionList implements View {
       sort: '-lag',
       empty: 'No durable subscriptions.',
       placeholder: 'Search durable subscriptions',
-      onOpen: (of) => void facts(foreign(of.name), durableFacts(of)),
+      onOpen: (of) => void facts(foreign(of.name), durableFacts(of, this.durables.at)),
     });
     this.sessions = new RemoteTable<SessionFigures>({
       label: 'Sessions',
@@ -39,7 +39,7 @@ export class SubscriptionList implements View {
       sort: 'name',
       empty: 'No sessions with a name.',
       placeholder: 'Search sessions',
-      onOpen: (of) => void facts(foreign(of.name), sessionFacts(of)),
+      onOpen: (of) => void facts(foreign(of.name), sessionFacts(of, this.sessions.at)),
     });
     this.redriveAll = h(
       'button',
@@ -207,7 +207,7 @@ function trend({ lagChange }: DurableFigures): string {
   return lagChange > 0 ? `▲ ${count(lagChange)}/s` : `▼ ${count(-lagChange)}/s`;
 }
 
-function durableFacts(of: DurableFigures): [string, string][] {
+function durableFacts(of: DurableFigures, now: number): [string, string][] {
   return [
     ['Log', of.log],
     ['Subscribers', of.subscribers === 0 ? 'none: it keeps its place' : whole(of.subscribers)],
@@ -216,22 +216,21 @@ function durableFacts(of: DurableFigures): [string, string][] {
     ['Delivered, not settled', whole(of.unacked)],
     ['Not settled in all', whole(of.unsettled)],
     ['Delivered again', `${whole(of.redelivered)} since the start`],
-    ['Next attempt', of.nextRetryAt === null ? 'nothing waits for one' : inTime(of.nextRetryAt)],
+    ['Next attempt', of.nextRetryAt === null ? 'nothing waits for one' : inTime(of.nextRetryAt - now)],
   ];
 }
 
-function sessionFacts(of: SessionFigures): [string, string][] {
+function sessionFacts(of: SessionFigures, now: number): [string, string][] {
   return [
     ['State', of.state === 'present' ? `present, as connection ${of.client ?? ''}` : 'away'],
     ['Whose', of.principal === '' ? 'nobody in particular' : of.principal],
     ['Kept for', of.expiryMs === null ? NOTHING : duration(of.expiryMs)],
-    ['Over', of.expiresAt === null ? 'not while it is present' : inTime(of.expiresAt)],
+    ['Over', of.expiresAt === null ? 'not while it is present' : inTime(of.expiresAt - now)],
     ['Subscriptions', whole(of.subscriptions)],
   ];
 }
 
-function inTime(at: number): string {
-  const left = at - Date.now();
+function inTime(left: number): string {
   return left > 0 ? `in ${duration(left)}` : 'now';
 }
 
@@ -280,7 +279,7 @@ const DURABLES: readonly TableColumn<DurableFigures>[] = [
   },
   {
     title: 'Next attempt',
-    text: ({ nextRetryAt }) => (nextRetryAt === null ? NOTHING : inTime(nextRetryAt)),
+    text: ({ nextRetryAt }, at) => (nextRetryAt === null ? NOTHING : inTime(nextRetryAt - at)),
     isNumber: true,
     width: '110px',
   },
@@ -310,7 +309,7 @@ const SESSIONS: readonly TableColumn<SessionFigures>[] = [
   },
   {
     title: 'Over',
-    text: ({ expiresAt }) => (expiresAt === null ? NOTHING : inTime(expiresAt)),
+    text: ({ expiresAt }, at) => (expiresAt === null ? NOTHING : inTime(expiresAt - at)),
     isNumber: true,
     width: '110px',
   },

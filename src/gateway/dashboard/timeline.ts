@@ -50,11 +50,7 @@ export class Timeline {
   merge(history: History): void {
     this.latest = null; // the next difference would be over the time between
     if (history.at.length === 0) return;
-    const first = history.at[0] / 1_000;
-    let kept = this.at.length;
-    while (kept > 0 && this.at[kept - 1] >= first) kept--;
-    this.at.length = kept;
-    for (const figure of HISTORY_FIGURES) this.columns[figure].length = kept;
+    this.forgetFrom(history.at[0] / 1_000);
     for (let i = 0; i < history.at.length; i++) {
       this.append(history.at[i] / 1_000, (figure) => history.columns[figure]?.[i] ?? null);
     }
@@ -63,7 +59,12 @@ export class Timeline {
   /** Takes what the broker has just told. The first one after a gap has levels, but no rates yet. */
   push(snapshot: Snapshot): void {
     const { latest } = this;
-    if (latest !== null && snapshot.at <= latest.at) return;
+    if (latest !== null && snapshot.at <= latest.at) {
+      if (latest.at - snapshot.at < CLOCK_BACK_MS) return;
+      this.forgetFrom(snapshot.at / 1_000);
+      this.latest = null;
+      return;
+    }
     const isSame = latest !== null && latest.startedAt === snapshot.startedAt;
     const seconds = isSame ? (snapshot.at - latest.at) / 1_000 : 0;
     const rate = (pick: (of: Snapshot) => number | undefined): number | null => {
@@ -105,6 +106,13 @@ export class Timeline {
     this.append(snapshot.at / 1_000, (figure) => sample[figure]);
   }
 
+  private forgetFrom(at: number): void {
+    let kept = this.at.length;
+    while (kept > 0 && this.at[kept - 1] >= at) kept--;
+    this.at.length = kept;
+    for (const figure of HISTORY_FIGURES) this.columns[figure].length = kept;
+  }
+
   private append(at: number, value: (figure: HistoryFigure) => number | null): void {
     const last = this.at[this.at.length - 1];
     if (last !== undefined && at <= last) return;
@@ -130,5 +138,7 @@ export function dropped({ drops }: Snapshot): number {
 
 /** 15 minutes of a sample a second. */
 export const SAMPLES_MAX = 900;
+/** By less a snapshot may come late; by more the broker's clock was set back. */
+const CLOCK_BACK_MS = 5_000;
 /** Samples that are farther apart are not joined. */
 const GAP_SECONDS = 3.5;

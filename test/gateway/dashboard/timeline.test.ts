@@ -57,6 +57,13 @@ describe('the timeline of the dashboard', () => {
     for (const second of [5, 4, 5]) timeline.push(snapshotAt(second));
     expect(timeline.at.length).toBe(1);
   });
+
+  test('goes on when the clock of the broker is set back, from there', () => {
+    const timeline = new Timeline();
+    for (const second of [0, 1, 3_600, 3_601, 2, 3, 4]) timeline.push(snapshotAt(second));
+    expect(timeline.at.map((at) => at - START / 1_000)).toEqual([0, 1, 3, 4]);
+    expect(timeline.last('in')).toBe(0);
+  });
 });
 
 function snapshotAt(second: number): Snapshot {
