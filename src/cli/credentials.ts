@@ -9,9 +9,9 @@ import { CommandError, warn } from './terminal.ts';
 
 /** What {@link identityOption} and the next two leave in the options of a command. */
 export interface CredentialOptions {
-  identity?: string;
-  apiKeyFile?: string;
-  tokenFile?: string;
+  identity?: string | undefined;
+  apiKeyFile?: string | undefined;
+  tokenFile?: string | undefined;
 }
 
 /** An option of each command that connects to a broker, as are the next two. */

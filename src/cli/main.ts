@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   send: async () => (await import('./send.ts')).addSendCommand,
   receive: async () => (await import('./receive.ts')).addReceiveCommand,
   store: async () => (await import('./store.ts')).addStoreCommand,
+  auth: async () => (await import('./auth.ts')).addAuthCommand,
   keygen: async () => (await import('./keygen.ts')).addKeygenCommand,
   dict: async () => (await import('./dict.ts')).addDictCommand,
   profiles: async () => (await import('./profiles.ts')).addProfilesCommand,

@@ -177,6 +177,19 @@ export class Authenticator {
     return name === '' ? this.anonymous : null;
   }
 
+  /** Somebody with a token of such claims, if there were one: for explanations. Null: there is no such issuer, or it names nobody. */
+  withToken(
+    issuer: string | undefined,
+    name: string,
+    claims: Readonly<Record<string, unknown>>,
+  ): Known | null {
+    const of = issuer === undefined ? [...this.issuers.values()][0] : this.issuers.get(issuer);
+    if (of === undefined) return null;
+    const { nameClaim = 'sub' } = of.options;
+    const named = { ...claims, [nameClaim]: name };
+    return this.stillOf({ issuer: of, claims: named, expiresAt: 0, key: '' });
+  }
+
   close(): void {
     for (const { keys } of this.issuers.values()) keys?.close();
   }

@@ -100,6 +100,19 @@ function contentOf(node: AST.TOMLContentNode): TomlValue['value'] {
   }
 }
 
+/** Lines, from 1, of the tables of one member of a list, `[[list]]` and those below it; none where it is written in a line. */
+export function rangesOf(
+  text: string,
+  list: string,
+  index: number,
+): readonly (readonly [first: number, last: number])[] {
+  return syntaxOf(text).body[0].body.flatMap((node) =>
+    node.type === 'TOMLTable' && node.resolvedKey[0] === list && node.resolvedKey[1] === index
+      ? [[node.loc.start.line, node.loc.end.line] as const]
+      : [],
+  );
+}
+
 /** `text` as a string of TOML. */
 export function tomlString(text: string): string {
   // JSON's escapes are TOML's as well, but for the delete character, which TOML wants escaped, too.

@@ -1,0 +1,86 @@
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { addEntry, removeEntries } from '../../../src/broker/auth/edit-file.ts';
+import { readAuthFile } from '../../../src/broker/auth/files.ts';
+import { emptyFolder } from '../../empty-folder.ts';
+
+const HASH = `sha256:${'a'.repeat(64)}`;
+const WHEN = new Date('2026-11-26T10:00:00Z');
+const RULES = [
+  { allow: ['publish' as const], topics: ['a/${client}/#', 'say "hi"'] },
+  { deny: '*' as const, topics: ['b'] },
+];
+
+describe.each(['auth.toml', 'auth.json'])('a file of keys, %s', (name) => {
+  test('has what was added to it, and not what was taken out', () => {
+    const path = join(emptyFolder(), name);
+    const expires = new Date('2027-01-31T00:00:00Z');
+    addEntry(path, 'key', { id: 'k1', hash: HASH, name: 'shop "1"', roles: ['r'], expires, rules: RULES });
+    addEntry(path, 'key', { id: 'k2', hash: HASH, limits: { publishesPerSecond: 5 } });
+    addEntry(path, 'identity', { fingerprint: 'f'.repeat(43), name: 'robot' });
+    const file = readAuthFile(path);
+    expect(file.keys).toMatchObject([
+      { id: 'k1', name: 'shop "1"', roles: ['r'], rules: RULES },
+      { id: 'k2', limits: { publishesPerSecond: 5 } },
+    ]);
+    expect(new Date(file.keys[0].expires as Date)).toEqual(expires);
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(() => addEntry(path, 'key', { id: 'k2', hash: HASH })).toThrow(/has k2 already/);
+    expect(removeEntries(path, 'key', 'shop "1"', WHEN)).toEqual(['k1']);
+    expect(removeEntries(path, 'key', 'nobody', WHEN)).toEqual([]);
+    expect(removeEntries(path, 'identity', 'f'.repeat(43), WHEN)).toEqual(['f'.repeat(43)]);
+    expect(readAuthFile(path)).toMatchObject({ keys: [{ id: 'k2' }], identities: [] });
+    expect(readAuthFile(path).keys).toHaveLength(1);
+  });
+});
+
+describe('a file that somebody has written', () => {
+  test('keeps its comments and its order, and tells what was revoked', () => {
+    const path = join(emptyFolder(), 'auth.toml');
+    writeFileSync(
+      path,
+      `# ours
+revoked = ["x"] # by hand
+
+[[key]] # the first
+id = "k1"
+hash = "${HASH}"
+
+  [[key.rules]]
+  allow = "*"
+  topics = ["#"]
+
+# the second
+[[key]]
+id = "k2"
+hash = "${HASH}"
+name = "shop"
+`,
+    );
+    removeEntries(path, 'key', 'k1', WHEN);
+    expect(readFileSync(path, 'utf8')).toBe(`# ours
+revoked = ["x"] # by hand
+
+# key k1, revoked 2026-11-26T10:00:00.000Z
+
+
+# the second
+[[key]]
+id = "k2"
+hash = "${HASH}"
+name = "shop"
+`);
+    removeEntries(path, 'key', 'shop', WHEN);
+    expect(readAuthFile(path)).toEqual({ keys: [], identities: [], revoked: ['x'] });
+  });
+
+  test('is left as it is where its entries are written in a line', () => {
+    const path = join(emptyFolder(), 'auth.toml');
+    const text = `key = [{ id = "k1", hash = "${HASH}" }]\n`;
+    writeFileSync(path, text);
+    expect(() => removeEntries(path, 'key', 'k1', WHEN)).toThrow(/take it out by hand/);
+    expect(() => addEntry(path, 'key', { id: 'k2', hash: HASH })).toThrow();
+    expect(readFileSync(path, 'utf8')).toBe(text);
+  });
+});

@@ -1,0 +1,272 @@
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command } from 'commander';
+import { afterEach, describe, expect, test, vi } from 'vitest';
+import { startBroker } from '../../src/broker/index.ts';
+import { addAuthCommand } from '../../src/cli/auth.ts';
+import { credentialsOf } from '../../src/cli/credentials.ts';
+import { addKeygenCommand } from '../../src/cli/keygen.ts';
+import { type Credentials, connectClient } from '../../src/client/index.ts';
+import { generateIdentity } from '../../src/index.ts';
+import { emptyFolder } from '../empty-folder.ts';
+import { jsp } from './jsp.ts';
+
+afterEach(() => {
+  process.exitCode = undefined;
+});
+
+/** A command in this process: another one for each would be most of the time that it takes. */
+async function run(...args: string[]): Promise<{ out: string; err: string; code: number }> {
+  const said = { out: '', err: '' };
+  const hear = (stream: 'out' | 'err') => (text: unknown) => {
+    said[stream] += String(text);
+    return true;
+  };
+  const [stdout, stderr] = [
+    vi.spyOn(process.stdout, 'write').mockImplementation(hear('out')),
+    vi.spyOn(process.stderr, 'write').mockImplementation(hear('err')),
+  ];
+  const program = new Command('jsp').exitOverride().configureOutput({ writeErr: hear('err') });
+  addAuthCommand(program);
+  addKeygenCommand(program);
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return { ...said, code: Number(process.exitCode ?? 0) };
+  } finally {
+    process.exitCode = undefined;
+    stdout.mockRestore();
+    stderr.mockRestore();
+  }
+}
+
+const ISSUER = ['--issuer', 'https://issuer.example', '--audience', 'broker'];
+
+describe('jsp auth', () => {
+  test('makes keys, key pairs and tokens that a broker takes, and commands use', async () => {
+    const folder = emptyFolder();
+    const at = (name: string) => join(folder, name);
+    const file = at('auth.toml');
+    const rule = '*:own/#';
+    const key = await run(
+      'auth',
+      'key',
+      'new',
+      '--name',
+      'shop',
+      '--allow',
+      rule,
+      '--expires',
+      '30d',
+      '--file',
+      file,
+    );
+    expect(key.out).toMatch(/^jspk_[a-z0-9]{10}_[\w-]{43}\n$/);
+    expect(key.err).toMatch(/whoever has it is "shop"/);
+    expect(readFileSync(file, 'utf8')).not.toContain(key.out.trim().slice(-43));
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    const made = await run('keygen', '--client', '--out', at('robot.key'), '--json');
+    const { fingerprint, thumbprint } = JSON.parse(made.out) as { fingerprint: string; thumbprint: string };
+    await run('auth', 'identity', 'add', fingerprint, '--name', 'robot', '--allow', rule, '--file', file);
+    const issuer = await run('auth', 'issuer', at('issuer'));
+    expect(issuer.out).toMatch(/algorithms = \["ES256"\]/);
+    const signing = ['--private-key', at('issuer/private.jwk'), '--sub', 'bob', ...ISSUER];
+    const { token, claims } = JSON.parse(
+      (await run('auth', 'token', ...signing, '--identity', at('robot.key'), '--json')).out,
+    );
+    expect(claims).toMatchObject({ sub: 'bob', iss: 'https://issuer.example', cnf: { jkt: thumbprint } });
+    writeFileSync(at('bob.jwt'), token, { mode: 0o600 });
+
+    const jwt = {
+      issuer: 'https://issuer.example',
+      audience: 'broker',
+      algorithms: ['ES256'],
+      jwks: at('issuer/jwks.json'),
+    };
+    const auth = {
+      keys: { file },
+      identities: { file },
+      jwt: { ...jwt, rules: [{ allow: '*' as const, topics: ['own/#'] }] },
+    };
+    await using broker = await startBroker({ identity: generateIdentity(), port: 0, auth });
+    const pub = ['pub', 'own/topic', 'hello', '--qos', '1', '--no-reconnect', '--url', broker.url];
+    const runs = await Promise.all([
+      jsp(pub, { env: { JSP_API_KEY: key.out.trim() } }),
+      jsp([...pub, '--identity', at('robot.key')]),
+      jsp([...pub, '--identity', at('robot.key'), '--token-file', at('bob.jwt')]),
+      jsp([...pub, '--token-file', at('bob.jwt')]),
+    ]);
+    expect(runs.map(({ exitCode, err }) => [exitCode, /ERR_\w+/.exec(err)?.[0]])).toEqual([
+      [0, undefined],
+      [0, undefined],
+      [0, undefined],
+      [1, 'ERR_JSP_NOT_AUTHORIZED'],
+    ]);
+    await expect(
+      connectClient(broker.url, { reconnect: false, credentials: { apiKey: 'jspk_x_y' } }),
+    ).rejects.toMatchObject({
+      code: 'ERR_JSP_NOT_AUTHORIZED',
+    });
+  });
+
+  test('lists what a file has, and takes out what is revoked', async () => {
+    const file = join(emptyFolder(), 'auth.toml');
+    for (const id of ['k1', 'k2'])
+      await run('auth', 'key', 'new', '--id', id, '--name', `of ${id}`, '--role', 'r', '--file', file);
+    const { out } = await run('auth', 'key', 'list', '--file', file);
+    expect(out.split('\n').map((line) => line.trim().split(/\s+/))).toEqual([
+      ['id', 'name', 'roles', 'rules', 'expires'],
+      ['k1', 'of', 'k1', 'r', '0', 'never'],
+      ['k2', 'of', 'k2', 'r', '0', 'never'],
+      [''],
+    ]);
+    expect((await run('auth', 'key', 'revoke', 'of k1', '--file', file)).err).toMatch(
+      /k1 is not in .* any more.\n.*SIGHUP/,
+    );
+    expect(JSON.parse((await run('auth', 'key', 'list', '--file', file, '--json')).out)).toMatchObject({
+      keys: [{ id: 'k2' }],
+    });
+    await expect(run('auth', 'key', 'revoke', 'k1', '--file', file)).rejects.toMatchObject({
+      code: 'ERR_JSP_USAGE',
+    });
+    await expect(run('auth', 'key', 'new', '--allow', 'read:x', '--file', file)).rejects.toThrow(
+      /must be some of publish/,
+    );
+    await expect(run('auth', 'key', 'new', '--expires', '2001-01-01', '--file', file)).rejects.toThrow(
+      /must be to come/,
+    );
+  });
+
+  test('explains what decides, with the line where it is written [AUT-15]', async () => {
+    const folder = emptyFolder();
+    const config = join(folder, 'jsp.toml');
+    writeFileSync(
+      config,
+      `[auth]
+keys_file = "auth.toml"
+[auth.roles.sensor]
+rules = [
+  { allow = ["publish"], topics = ["sensors/\${client}/#"] },
+  { allow = ["subscribe"], topics = ["rooms/\${claim.room}"] },
+]
+[[auth.jwt]]
+issuer = "https://issuer.example"
+audience = "broker"
+algorithms = ["ES256"]
+jwks = "jwks.json"
+`,
+    );
+    await run(
+      'auth',
+      'key',
+      'new',
+      '--id',
+      'k1',
+      '--name',
+      's1',
+      '--role',
+      'sensor',
+      '--file',
+      join(folder, 'auth.toml'),
+    );
+    await run('auth', 'issuer', folder);
+    const explain = (...args: string[]) => run('auth', 'explain', '--config', config, ...args);
+    expect(await explain('--client', 's1', '--publish', 'sensors/s1/t')).toMatchObject({
+      code: 0,
+      out: `"s1", known by its API key k1\nallowed  publish sensors/s1/t\n         ${config}:5, role "sensor": allow publish on sensors/s1/#\n`,
+    });
+    const denied = await explain('--client', 's1', '--publish', 'sensors/s2/t');
+    expect([denied.code, denied.out]).toEqual([
+      3,
+      expect.stringMatching(/no rule allows it\n.*beside it: .*sensors\/s1\/#/),
+    ]);
+    const token = await explain(
+      '--client',
+      'bob',
+      '--role',
+      'sensor',
+      '--claim',
+      'room=7',
+      '--subscribe',
+      'rooms/7',
+      '--json',
+    );
+    expect(JSON.parse(token.out)).toMatchObject({
+      kind: 'jwt',
+      name: 'bob',
+      allowed: true,
+      answers: [{ verdict: 'allowed', by: { filter: 'rooms/7', at: `${config}:6` } }],
+    });
+    await expect(explain('--anonymous', '--admin')).rejects.toThrow(/who says nothing is refused/);
+    await expect(explain('--client', 's1')).rejects.toThrow(/say what it wants to do/);
+    await expect(explain('--client', 's1', '--anonymous', '--admin')).rejects.toThrow(
+      /say who it is by one of/,
+    );
+  });
+});
+
+describe('who a command is', () => {
+  const folder = () => {
+    const path = emptyFolder();
+    const at = (name: string, text: string, mode = 0o600) => {
+      writeFileSync(join(path, name), text, { mode });
+      return join(path, name);
+    };
+    return at;
+  };
+
+  test('is what its options say, else what the environment does, and is read again each time', async () => {
+    const at = folder();
+    const identity = generateIdentity();
+    const [key, token, secret] = [
+      at('key', 'jspk_a_b\n'),
+      at('token', 'a.b.c\n'),
+      at('id', identity.exportSecret()),
+    ];
+    const given = async (options: object, environment = {}): Promise<Credentials | null | undefined> => {
+      const source = credentialsOf(options, environment);
+      return typeof source === 'function' ? await source(new AbortController().signal) : source;
+    };
+    expect(await given({})).toBeUndefined();
+    expect(await given({ apiKeyFile: key }, { JSP_TOKEN: 'x' })).toEqual({ apiKey: 'jspk_a_b' });
+    expect(await given({}, { JSP_TOKEN: 'x', JSP_IDENTITY: secret })).toMatchObject({
+      jwt: 'x',
+      identity: { fingerprintText: identity.fingerprintText },
+    });
+    expect(await given({ identity: secret })).toMatchObject({
+      identity: { fingerprintText: identity.fingerprintText },
+    });
+    const source = credentialsOf({ tokenFile: token });
+    writeFileSync(token, 'd.e.f');
+    expect(typeof source === 'function' ? await source(new AbortController().signal) : null).toMatchObject({
+      jwt: 'd.e.f',
+    });
+  });
+
+  test('cannot be two at once, nor what is not there', () => {
+    const at = folder();
+    const key = at('key', 'jspk_a_b');
+    expect(() => credentialsOf({ apiKeyFile: key, tokenFile: key })).toThrow(
+      expect.objectContaining({ code: 'ERR_JSP_USAGE' }),
+    );
+    expect(() => credentialsOf({}, { JSP_API_KEY: 'x', JSP_TOKEN: 'y' })).toThrow(
+      expect.objectContaining({ code: 'ERR_JSP_USAGE' }),
+    );
+    expect(() => credentialsOf({ apiKeyFile: `${key}.not` })).toThrow(
+      /--api-key-file .* cannot be read: ENOENT/,
+    );
+    expect(() => credentialsOf({ identity: key })).toThrow(
+      /--identity .*an identity's secret is 47 characters/,
+    );
+  });
+
+  test('is warned about where others can read it', () => {
+    const warned = vi.spyOn(process.stderr, 'write').mockImplementation(() => true);
+    const path = folder()('key', 'jspk_a_b', 0o644);
+    credentialsOf({ apiKeyFile: path });
+    credentialsOf({ apiKeyFile: path });
+    expect(warned.mock.calls.map(([text]) => String(text))).toEqual([
+      expect.stringMatching(/can be read by others.*chmod 600/),
+    ]);
+    warned.mockRestore();
+  });
+});
