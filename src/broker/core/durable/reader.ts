@@ -249,12 +249,12 @@ export class LogReader {
   /** A record that one of its filters matches was stored. */
   hand(record: StoredRecord): void {
     if (this.state !== ReaderState.LIVE || record.offset <= this.lastHanded) return;
-    this.lastHanded = record.offset;
     const chargeBytes = record.command.length + RECORD_BYTES;
     if (this.chargedBytes + chargeBytes > this.bytesMax && this.at < this.records.length) {
       this.fallBehind(record.offset);
       return;
     }
+    this.lastHanded = record.offset;
     if (this.at === this.records.length) {
       this.dropRecords();
       this.records = [];
@@ -264,9 +264,9 @@ export class LogReader {
     if (this.records.length - this.at === 1) this.owner.wake();
   }
 
-  /** Reads for itself from `offset` on, which the feed does not hand it. */
+  /** Reads for itself from `offset` on, which the feed does not hand it; or from where it begins, where that is still to be stored. */
   fallBehind(offset: number): void {
-    this.readFrom = offset;
+    this.readFrom = Math.max(offset, this.lastHanded + 1);
     this.state = ReaderState.BEHIND;
     this.feed.leave(this);
     this.owner.wake();
