@@ -5,6 +5,7 @@ import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 import { JspError } from '../base/errors.ts';
 import { fromSystem, normalAddress } from '../base/ip-address.ts';
+import type { ConnectionFacts, Door } from '../pubsub/message-stream.ts';
 import { AuthMethod } from '../pubsub/session-commands.ts';
 import { Problem } from './problem.ts';
 import type { Proof } from './session.ts';
@@ -38,6 +39,12 @@ export function proofFromText(secret: string): Proof {
   }
   const method = secret.startsWith(API_KEY_PREFIX) ? AuthMethod.API_KEY : AuthMethod.JWT;
   return { method, credentials: Buffer.from(secret) };
+}
+
+/** What the broker is told of a connection that is one caller's own. */
+export function factsOf(door: Door, address: string): ConnectionFacts {
+  // What he proves to the gateway cannot be bound to his connection with it. [GW-11]
+  return { door, address, overLimit: 'refuse', exporter: () => null, link: () => null };
 }
 
 /** What stands for a proof where it is to be looked up; nobody gets it back from that. */

@@ -71,15 +71,23 @@ export class PublishingStream {
   private isFull = false;
   private isOver = false;
   private readonly onGone: () => void;
+  private readonly onDrained: () => void;
 
   /**
    * @param lastId - the last one that the broker has taken of the session's in this class
    * @param onGone - the stream is over, and with it what was published on it
+   * @param onDrained - it was stopped, and is not any more
    */
-  constructor(open: (listener: CommandListener) => CommandStream, lastId: number, onGone: () => void) {
+  constructor(
+    open: (listener: CommandListener) => CommandStream,
+    lastId: number,
+    onGone: () => void,
+    onDrained: () => void,
+  ) {
     this.open = open;
     this.lastId = lastId;
     this.onGone = onGone;
+    this.onDrained = onDrained;
   }
 
   /** The broker reads no more of it at present: as a rule because a subscriber makes publishers wait. */
@@ -143,7 +151,10 @@ export class PublishingStream {
     this.isFull = false;
     while (!this.isFull && !this.isOver) {
       const next = this.waiting.shift();
-      if (next === undefined) return;
+      if (next === undefined) {
+        this.onDrained();
+        return;
+      }
       if (!next.isSettled) this.send(next);
     }
   }

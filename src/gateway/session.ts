@@ -46,6 +46,8 @@ export interface SessionRequest {
 /** What a session tells its owner. */
 export interface SessionListener {
   onNotice?(notice: Notice): void;
+  /** The broker reads on what it publishes, of a class that was stopped. */
+  onDrained?(): void;
   /** It is over: with the error that ended it, or null where its owner closed it. */
   onClosed?(error: Error | null): void;
 }
@@ -190,6 +192,7 @@ export class Session {
       this.welcome.lastIds[index],
       // A stream that goes alone takes the connection with it: what comes behind it would be new to nobody.
       () => this.close(ReasonCode.INTERNAL_ERROR),
+      () => this.listener.onDrained?.(),
     );
     this.publishing[index] = opened;
     if (this.over) opened.close();

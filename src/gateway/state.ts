@@ -3,8 +3,11 @@
 import { type Clock, systemClock } from '../udp/clock.ts';
 import type { Backend } from './backend.ts';
 import { Addresses } from './caller.ts';
+import { DeliveryTexts } from './delivery-text.ts';
+import { EventStreams } from './event-streams.ts';
 import { DEFAULT_LIMITS, type GatewayOptions, type GivenLimits } from './options.ts';
 import { Origins } from './origin.ts';
+import { OutgoingTurn } from './outgoing.ts';
 import { SharedSessions } from './sessions.ts';
 
 /** Somebody who is connected for long, and has to be told when the gateway goes. */
@@ -32,6 +35,8 @@ export class GatewayState {
   readonly addresses: Addresses;
   readonly origins: Origins;
   readonly sessions: SharedSessions;
+  /** Subscriptions that are read as server-sent events, and what they share with WebSockets. */
+  readonly eventStreams: EventStreams;
   readonly counters = new GatewayCounters();
   /** Those who are connected for long. */
   readonly guests = new Set<Guest>();
@@ -47,6 +52,7 @@ export class GatewayState {
     this.addresses = new Addresses(options.trustedProxies ?? []);
     this.origins = new Origins(hostsOf(options), options.origins ?? []);
     this.sessions = new SharedSessions(backend, this.clock, this.limits.sessionsMax);
+    this.eventStreams = new EventStreams(new OutgoingTurn(this.clock), new DeliveryTexts());
     this.onFault = onFault;
   }
 }

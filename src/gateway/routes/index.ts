@@ -2,10 +2,12 @@
 
 import type { Route, Upgrade } from '../router.ts';
 import { bulkRoute } from './bulk.ts';
+import { eventsRoute } from './events.ts';
 import { healthRoutes } from './health.ts';
 import { topicRoute } from './topics.ts';
+import { webSocketUpgrade } from './websocket.ts';
 
-export const ROUTES: readonly Route[] = [topicRoute, bulkRoute, ...healthRoutes];
+export const ROUTES: readonly Route[] = [topicRoute, bulkRoute, eventsRoute, ...healthRoutes];
 
 /** What takes connections over, by path. */
-export const UPGRADES: Readonly<Record<string, Upgrade>> = {};
+export const UPGRADES: Readonly<Record<string, Upgrade>> = { '/v1/ws': webSocketUpgrade };
