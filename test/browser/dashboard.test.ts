@@ -249,6 +249,11 @@ describe.skipIf(chromiumPath() === null)('the dashboard', () => {
 
   test('tells all its keys', async () => {
     const page = await open(busyWorld());
+    await heard(page);
+    await page.keyboard.press('i');
+    await expect.poll(() => page.getByRole('dialog').textContent(), POLL).toContain('jsp://');
+    await keepScreenshot(page, 'dashboard-broker');
+    await page.keyboard.press('Escape');
     await page.keyboard.press('?');
     await expect.poll(() => page.getByRole('dialog').textContent(), POLL).toContain('Overview');
     for (const [i, view] of VIEWS.entries()) {

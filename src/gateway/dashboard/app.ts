@@ -7,6 +7,7 @@
  * 4. A tab that nobody looks at lets go of the stream after a while, and takes it up again when somebody does.
  */
 import type { EventRecord, Snapshot, StatusReport } from '../../broker/operations/snapshot.ts';
+import { showBroker } from './broker-facts.ts';
 import { ClientList } from './client-list.ts';
 import { foreign, h, part, show } from './dom.ts';
 import { EventList } from './event-list.ts';
@@ -81,10 +82,12 @@ class Dashboard implements Page {
         },
       })),
       { key: '/', what: 'search', act: () => this.view.search?.() },
+      { key: 'i', what: 'what is known of the broker', act: () => showBroker(this.status, this.snapshot) },
       { key: 't', what: 'light, dark, or as the system has it', act: () => theme.next() },
       { key: '?', what: 'this list', act: () => showKeys(keys) },
     ];
     listenForKeys(keys, (key) => this.view.key?.(key) ?? false);
+    part('state').addEventListener('click', () => showBroker(this.status, this.snapshot));
     part('help').addEventListener('click', () => showKeys(keys));
     addEventListener('hashchange', () => this.follow());
     document.addEventListener('visibilitychange', () => this.onVisibility());

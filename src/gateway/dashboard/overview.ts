@@ -112,7 +112,15 @@ export function showTopicBars(list: HTMLElement, topics: readonly TopicFigures[]
   const most = Math.max(1e-9, ...topics.map(({ rate }) => rate));
   while (list.children.length > topics.length) list.lastElementChild?.remove();
   if (topics.length === 0) {
-    list.replaceChildren(h('li', { class: 'empty' }, 'Nothing is being published.'));
+    list.replaceChildren(
+      h(
+        'li',
+        { class: 'empty' },
+        'Nothing is being published. ',
+        h('a', { class: 'link', href: '#messages' }, 'Publish something'),
+        '.',
+      ),
+    );
     return;
   }
   if (list.querySelector('.empty') !== null) list.replaceChildren();

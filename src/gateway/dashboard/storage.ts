@@ -1,5 +1,6 @@
 /** What is stored: the logs with their reach and their disk, and what the last start has found. */
-import type { LogFigures, RecoveryFigures, Snapshot } from '../../broker/operations/snapshot.ts';
+import type { LogFigures, Snapshot } from '../../broker/operations/snapshot.ts';
+import { recoveryFacts } from './broker-facts.ts';
 import { foreign, h, show } from './dom.ts';
 import { bytes, count, duration, NOTHING, whole } from './format.ts';
 import type { Page, View } from './view.ts';
@@ -100,34 +101,6 @@ function diskSentence({ freeBytes, logs, retained }: Snapshot): string {
   const used = logs.reduce((sum, log) => sum + log.bytes, 0);
   const free = freeBytes === null ? '' : `; the disk has ${bytes(freeBytes)} left`;
   return `${whole(logs.length)} logs take ${bytes(used)}${free}. ${whole(retained.messages)} last values take ${bytes(retained.bytes)} of memory.`;
-}
-
-function recoveryFacts(recovery: RecoveryFigures | null): [string, string][] {
-  if (recovery === null) return [['Store', 'in memory: what it has is gone when the broker ends']];
-  const { bytesVerified, directory, durationMs, findings, isNew, logs, recordsDropped, unused, wasClosed } =
-    recovery;
-  const before = isNew
-    ? 'nothing: it is new'
-    : wasClosed
-      ? 'the broker had closed it'
-      : 'the broker had ended without closing it';
-  return [
-    ['Store', directory],
-    ['Found', before],
-    ['Read', `${bytes(bytesVerified)} in ${whole(durationMs)} ms, every byte checked`],
-    [
-      'Cut off',
-      recordsDropped === 0 ? 'nothing' : `${whole(recordsDropped)} records that had not been acknowledged`,
-    ],
-    ...findings.map((finding): [string, string] => ['Finding', finding]),
-    ...logs
-      .filter(({ epochIsNew }) => epochIsNew && !isNew)
-      .map(({ epoch, name }): [string, string] => [
-        'New epoch',
-        `log “${name}” is in epoch ${epoch}: positions from before do not count`,
-      ]),
-    ...(unused.length > 0 ? [['Not used', unused.join(', ')] as [string, string]] : []),
-  ];
 }
 
 const HEADS = [
