@@ -14,6 +14,12 @@ export type { DurableMetrics } from './core/durable/consumers.ts';
 export type { BrokerMetrics } from './core/output.ts';
 export type { BrokerLimits } from './core/state.ts';
 export type { LogOptions, StoreFailure } from './core/store-port.ts';
+export type { Happening } from './operations/event-log.ts';
+export type { Readiness } from './operations/observation.ts';
+export type { Operations } from './operations/operations.ts';
+export type { Exposition } from './operations/prometheus.ts';
+export type { Answer, Asker } from './operations/requests.ts';
+export type * from './operations/snapshot.ts';
 export {
   type Broker,
   type BrokerCloseOptions,

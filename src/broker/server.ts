@@ -14,13 +14,16 @@ import {
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { laidOver, withProfile } from '../transport/options.ts';
 import { isPinnedUrl } from '../transport/url.ts';
+import { systemClock } from '../udp/clock.ts';
 import { AuthInUse } from './auth/auth-in-use.ts';
 import { Authenticator } from './auth/authenticator.ts';
 import type { AuthOptions } from './auth/options.ts';
 import type { DurableMetrics } from './core/durable/consumers.ts';
-import type { BrokerMetrics } from './core/output.ts';
+import type { AdminRequest, BrokerMetrics } from './core/output.ts';
 import { BROKER_LIMITS, type BrokerLimits } from './core/state.ts';
 import { AppendFault, type LogOptions, type StoreFailure } from './core/store-port.ts';
+import type { Happening } from './operations/event-log.ts';
+import { Operations } from './operations/operations.ts';
 import { BrokerService } from './service.ts';
 import type { StoreMetrics } from './store/disk-store.ts';
 import type { StoreFinding } from './store/findings.ts';
@@ -120,6 +123,8 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   readonly closed: Promise<JspError | null>;
   /** What the store was when the broker started; null: it is in memory. */
   readonly recovery: RecoveryReport | null;
+  /** What those who run it have of it: figures, events, whether it is ready. */
+  readonly operations: Operations;
   private readonly listener: Listener;
   private readonly service: BrokerService;
   private readonly store: BrokerStore;
@@ -150,18 +155,21 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     this.port = listener.port;
     this.service = new BrokerService(options, {
       clock: options.clock,
-      onFault: (error) => this.tell('fault', error),
+      onFault: (error) => this.onFault(error),
       store: store.port,
+      onAudit: (record) => this.note(record),
+      administer: (request) => this.administer(request),
     });
     this.auth = new AuthInUse(this.service, { clock: options.clock });
     this.auth.onTrouble = (url, reason) => this.tell('keysUnavailable', url, reason);
     this.auth.begin(authenticator);
     this.store = store;
     this.recovery = store.recovery;
+    this.operations = this.operate(options);
     if (store.disk !== null) {
       store.disk.listener = {
         onNews: () => this.service.hear(),
-        onFinding: (finding) => this.tell('storeDamaged', finding),
+        onFinding: (finding) => this.onFinding(finding),
         onFailure: (log, failure) => this.onStoreFailure(log, failure, options.store?.onFailure === 'close'),
       };
       if (store.disk.hasNews) this.service.hear();
@@ -232,7 +240,24 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     return this;
   }
 
+  private operate({ clock = systemClock, auth }: BrokerOptions): Operations {
+    const { service, store, url, recovery } = this;
+    return new Operations({
+      ...{ clock, wallMs: Date.now, url, recovery },
+      isDraining: () => this.closesAt !== Number.POSITIVE_INFINITY,
+      authenticates: auth !== undefined,
+      metrics: () => service.metrics(),
+      storeMetrics: () => store.disk?.metrics() ?? null,
+      kick: (client, by, reason) =>
+        service.inspect(({ administration }) => administration.kick(client, by, reason)),
+      inspect: (look) => service.inspect(look),
+      timeMessages: (oneOf) => service.timeMessages(oneOf),
+    });
+  }
+
   private shorten(drainMs: number, closesAt: number, handOverTo?: readonly string[]): void {
+    if (this.closesAt === Number.POSITIVE_INFINITY)
+      this.note({ what: 'draining', detail: `for ${Math.round(drainMs)} ms at most` });
     this.closesAt = closesAt;
     void this.service.drain(drainMs, handOverTo);
     if (this.listenerCloses) this.closeListener().catch(() => {}); // the first call has the outcome
@@ -256,8 +281,33 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     return this.storeClosed;
   }
 
+  /** Something has happened; before there are operations, nobody could ask for it. */
+  private note(happening: Happening): void {
+    (this.operations as Operations | undefined)?.note(happening);
+  }
+
+  private async administer({ verb, payload, principal, address }: AdminRequest) {
+    const asker = { principal: principal?.name ?? '', address };
+    const { status, body } = await this.operations.request(verb, payload, asker);
+    return { status, payload: Buffer.from(JSON.stringify(body)) };
+  }
+
+  private onFault(error: unknown): void {
+    this.note({
+      what: 'fault',
+      detail: error instanceof Error ? `${error.name}: ${error.message}` : String(error),
+    });
+    this.tell('fault', error);
+  }
+
+  private onFinding(finding: StoreFinding): void {
+    this.note({ what: 'storeDamaged', detail: finding.message });
+    this.tell('storeDamaged', finding);
+  }
+
   /** What could not be stored was refused by the core; whether that ends the broker is its owner's choice. */
   private onStoreFailure(log: string | null, failure: StoreFailure, closes: boolean): void {
+    this.note({ what: 'storeFailed', detail: `${log ?? 'the state'}: ${failure.message}` });
     this.tell('storeFailed', log, failure);
     if (closes && failure.fault === AppendFault.FAILED && this.failure === null) {
       this.fail(new JspError('ERR_JSP_STORE_FAILED', failure.message, { cause: failure.cause }));
@@ -277,6 +327,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   }
 
   private fail(error: JspError): void {
+    this.note({ what: 'failed', detail: error.message });
     this.failure = error;
     this.closeGuests();
     this.listener.close().catch(() => this.finish()); // a failed socket may not even close
@@ -286,6 +337,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   private finish(): void {
     if (this.over) return;
     this.over = true;
+    this.operations.close();
     this.auth.close();
     void this.closeStore().then(() => {
       this.resolveClosed(this.failure);

@@ -390,6 +390,7 @@ function snapshotOf(at: number, startedAt: number, clients: number): Snapshot {
     deadLetters: 12,
     redelivered: 41,
     unrouted: 9_001,
+    denied: 0,
     refused: 0,
     duplicates: 4,
     stored: 601_223_008,

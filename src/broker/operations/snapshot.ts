@@ -85,6 +85,8 @@ export interface Snapshot {
   /** Messages that no subscription matched; QoS 1 messages refused; those that came twice; those given to logs. */
   unrouted: number;
   refused: number;
+  /** Messages that their publishers may not publish. */
+  denied: number;
   duplicates: number;
   stored: number;
   /** Connections closed for what they sent; requests refused; subscriptions that nobody read; faults of the broker itself. */

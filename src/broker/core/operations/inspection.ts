@@ -5,6 +5,7 @@
 import { NEVER } from '../../../base/time.ts';
 import { PublishFlag, publishPrefix } from '../../../pubsub/command.ts';
 import { encodeProperties, type Properties } from '../../../pubsub/properties.ts';
+import type { Administration } from '../administration/administration.ts';
 import type { Client } from '../delivery/client.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { DurableMetrics } from '../durable/consumers.ts';
@@ -37,6 +38,11 @@ export class Inspection {
       this.readings,
     );
     state.storeListeners.push(this.readings, this.deadLetters);
+  }
+
+  /** Answers to operators, and connections that they close. */
+  get administration(): Administration {
+    return this.state.administration;
   }
 
   get nowMs(): number {
