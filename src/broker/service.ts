@@ -16,6 +16,7 @@ import {
   StreamLink,
   UNKNOWN_CONNECTION,
 } from './carrying.ts';
+import type { Review } from './core/access/admission.ts';
 import {
   type AuthDecision,
   type AuthQuestion,
@@ -176,6 +177,13 @@ export class BrokerService {
   timeMessages(oneOf: number): void {
     this.timedOneOf = oneOf;
     this.untilTimed = Math.min(this.untilTimed, oneOf);
+  }
+
+  /** Looks at everybody anew, also at those who are away: `review` says who they are now, if they still are somebody. [BRK-119] */
+  reauthorize(review: Review): void {
+    this.advance();
+    this.core.reauthorize(review);
+    this.turn();
   }
 
   metrics(): BrokerMetrics {

@@ -32,7 +32,8 @@ export function resetError(error: Error): Error {
   const { applicationCode = 0 } = error as JspError;
   const why =
     RESETS[applicationCode] ?? `The broker gave the subscription up (${reasonCodeName(applicationCode)})`;
-  return new JspError('ERR_JSP_BROKER', why, { applicationCode, cause: error });
+  const code = applicationCode === ReasonCode.NOT_AUTHORIZED ? 'ERR_JSP_NOT_AUTHORIZED' : 'ERR_JSP_BROKER';
+  return new JspError(code, why, { applicationCode, cause: error });
 }
 
 const ENDS: Readonly<Record<number, readonly [JspErrorCode, string]>> = {
@@ -63,6 +64,8 @@ const REFUSALS: Readonly<Record<number, readonly [JspErrorCode, string]>> = {
   [ReasonCode.LIMITED]: ['ERR_JSP_LIMITED', 'try again later, or raise the limit at the broker'],
 };
 const RESETS: Partial<Record<number, string>> = {
+  [ReasonCode.NOT_AUTHORIZED]:
+    'The subscription is not allowed any more (NOT_AUTHORIZED): what this client may read was changed at the broker.',
   [ReasonCode.STALLED]:
     'The broker gave the subscription up: its messages were not read for so long that others waited for it (STALLED). Read on, choose a drop policy, or subscribe again.',
   [ReasonCode.TAKEN]:

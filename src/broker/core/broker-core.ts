@@ -8,7 +8,8 @@
 import { assert } from '../../base/errors.ts';
 import { Command, encodePlain, HEADER_BYTES, ReasonCode } from '../../pubsub/command.ts';
 import { NoticeCode } from '../../pubsub/session-commands.ts';
-import type { Admission } from './access/admission.ts';
+import type { Admission, Review } from './access/admission.ts';
+import { reauthorize } from './access/revision.ts';
 import type { Administration } from './administration/administration.ts';
 import { type Channel, type Client, Role } from './delivery/client.ts';
 import type { DurableMetrics } from './durable/consumers.ts';
@@ -118,6 +119,11 @@ export class BrokerCore implements StoreEvents {
   /** Who clients are, and what they may do. */
   get admission(): Admission {
     return this.state.admission;
+  }
+
+  /** It has changed who may do what: everybody is looked at anew, and loses at once what it may not have any more. [BRK-119] */
+  reauthorize(review: Review): void {
+    reauthorize(this.state, review);
   }
 
   /** What operators ask, and are told. */

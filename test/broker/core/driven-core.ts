@@ -1,4 +1,5 @@
 import { type CoreDriver, carryOut } from '../../../src/broker/carrying.ts';
+import type { Review } from '../../../src/broker/core/access/admission.ts';
 import type { AuthDecision, AuthQuestion } from '../../../src/broker/core/access/principal.ts';
 import { BrokerCore } from '../../../src/broker/core/broker-core.ts';
 import type { Channel, Client } from '../../../src/broker/core/delivery/client.ts';
@@ -47,6 +48,10 @@ export class DrivenCore extends BrokerCore {
 
   override disconnected(client: Client): void {
     this.turn(() => super.disconnected(client));
+  }
+
+  override reauthorize(review: Review): void {
+    this.turn(() => super.reauthorize(review));
   }
 
   /** Does what there is to do, without a report. */

@@ -35,9 +35,14 @@ export interface AdmissionSurroundings extends Time {
 /** What a client shows. */
 export type Proof = Omit<AuthQuestion, 'number'>;
 
+/** Who a principal is now; the same object where nothing has changed; null: nobody any more. Of somebody who is not connected it is given only name, kind and id. */
+export type Review = (principal: Principal) => Principal | null;
+
 /** A client that was asked about. */
 interface Asked {
   readonly client: Client;
+  /** What was true of principals when it was asked. */
+  readonly review: Review;
   readonly decided: (decision: AuthDecision) => void;
   readonly timer: Timer;
 }
@@ -57,6 +62,7 @@ class Credentials implements HeapItem {
 
 export class Admission {
   policy: AccessPolicy = OPEN;
+  private latestReview: Review = (principal) => principal;
   private readonly broker: AdmissionSurroundings;
   private readonly asked = new Map<number, Asked>();
   private lastNumber = 0;
@@ -68,6 +74,11 @@ export class Admission {
 
   constructor(broker: AdmissionSurroundings) {
     this.broker = broker;
+  }
+
+  /** Who principals are by now, for those who are being looked at by what was true before. [BRK-119] */
+  set review(review: Review) {
+    this.latestReview = review;
   }
 
   connected(client: Client): void {
@@ -103,7 +114,7 @@ export class Admission {
     const timer = new Timer(() =>
       this.decide(number, { code: ReasonCode.BUSY, reason: 'It could not be found out in time. Try again.' }),
     );
-    this.asked.set(number, { client, decided, timer });
+    this.asked.set(number, { client, review: this.latestReview, decided, timer });
     broker.timers.set(timer, broker.nowMs + ASKED_MS_MAX);
     broker.output.ask(client, { number, ...proof });
   }
@@ -113,7 +124,7 @@ export class Admission {
     const asked = this.takeAsked(number);
     if (asked === undefined) return;
     try {
-      asked.decided(this.inTime(decision));
+      asked.decided(this.asOfNow(decision, asked));
     } catch (error) {
       this.broker.failInternally(asked.client, error);
     }
@@ -151,10 +162,13 @@ export class Admission {
     return expiresAt === 0 ? 0 : Math.min(MS_MAX, Math.max(1, Math.ceil(expiresAt - this.broker.wallMs)));
   }
 
-  private inTime(decision: AuthDecision): AuthDecision {
+  private asOfNow(decision: AuthDecision, { review }: Asked): AuthDecision {
     if (!('principal' in decision)) return decision;
-    const { expiresAt } = decision.principal;
-    return expiresAt !== 0 && expiresAt <= this.broker.wallMs ? EXPIRED : decision;
+    const { latestReview } = this;
+    const principal = review === latestReview ? decision.principal : latestReview(decision.principal);
+    if (principal === null) return REVOKED;
+    const { expiresAt } = principal;
+    return expiresAt !== 0 && expiresAt <= this.broker.wallMs ? EXPIRED : { principal };
   }
 
   private takeAsked(number: number): Asked | undefined {
@@ -209,6 +223,10 @@ export class Admission {
 }
 
 const CREDENTIALS_NEEDED = 'This broker asks for credentials.';
+const REVOKED: AuthDecision = {
+  code: ReasonCode.NOT_AUTHORIZED,
+  reason: 'The credentials are not good any more.',
+};
 const EXPIRED: AuthDecision = { code: ReasonCode.TOKEN_EXPIRED, reason: 'The credentials have expired.' };
 /** Clients that are being asked about at once, and for how long. */
 const ASKED_MAX = 1_024;

@@ -474,6 +474,14 @@ export class Delivery implements ItemOwner, Awaited, Gated {
     }
   }
 
+  /** Discards what is queued and `unwanted`. */
+  discard(unwanted: (message: Uint8Array) => boolean, reason: DropReason): void {
+    const discarded = this.queue.discard(unwanted, reason);
+    if (discarded === 0) return;
+    this.counters.discarded += discarded;
+    this.wake(); // to tell, and because there may be room now for messages that wait
+  }
+
   /** Discards the message of a publisher that waits here. */
   forget(publisher: Channel): void {
     if (this.waiting === null) return;

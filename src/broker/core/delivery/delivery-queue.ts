@@ -306,6 +306,31 @@ export class DeliveryQueue {
     this.closeUpSometimes();
   }
 
+  /** Messages that are `unwanted` leave; there are gaps in their places. Returns how many. */
+  discard(unwanted: (message: Uint8Array) => boolean, reason: DropReason): number {
+    const { entries } = this;
+    let discarded = 0;
+    for (let at = 0; at < entries.length; at++) {
+      const entry = entries.peek(at) as QueueEntry;
+      const item = entry instanceof QueueItem ? entry : null;
+      if (item !== null && item.kind !== ItemKind.MESSAGE) continue;
+      if (!unwanted(item?.bytes ?? (entry as Uint8Array))) continue;
+      discarded++;
+      if (item !== null) {
+        this.leave(item.bytes, item);
+        this.becomeGap(item);
+        if (this.tellsGaps) countMissing(item, reason, 1);
+        continue;
+      }
+      this.messageLeft((entry as Uint8Array).length);
+      entries.put(at, this.tellsGaps ? gapOf(reason) : new QueueItem(ItemKind.GAP, NO_BYTES));
+      this.items++;
+      this.gaps++;
+    }
+    this.closeUpSometimes();
+    return discarded;
+  }
+
   /** True when {@link shift} would give no message. [BRK-21] */
   get answerIsNext(): boolean {
     if (this.items === 0) return false;

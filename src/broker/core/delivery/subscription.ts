@@ -8,7 +8,7 @@
  */
 
 import { NO_BYTES } from '../../../base/bytes.ts';
-import { LARGE_BYTES_MIN, topicEndOf, topicKey } from '../../../pubsub/command.ts';
+import { type DropReason, LARGE_BYTES_MIN, topicEndOf, topicKey } from '../../../pubsub/command.ts';
 import { STREAM_PRIORITIES } from '../../../pubsub/message-stream.ts';
 import type { Channel, Client, Delivery } from './client.ts';
 import type { Conflation } from './conflation.ts';
@@ -170,6 +170,13 @@ export class Subscription {
     this.conflation?.discard(unwanted);
     this.main.delivery.forgetWaiting(unwanted);
     for (const { delivery } of this.lanes()) delivery.forgetWaiting(unwanted);
+  }
+
+  /** Discards what is queued, and what waits to be, and is `unwanted`. The client is told, in the place of each, why. [BRK-119] */
+  discard(unwanted: (message: Uint8Array) => boolean, reason: DropReason): void {
+    this.forgetWaiting(unwanted);
+    this.main.delivery.discard(unwanted, reason);
+    for (const { delivery } of this.lanes()) delivery.discard(unwanted, reason);
   }
 
   /** Ends a lane of which the client has taken everything; the next message for it opens another. */

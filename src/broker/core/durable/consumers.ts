@@ -239,6 +239,42 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
     store.forgetSession(kept.number);
   }
 
+  /** Whoever holds `subscription` may not have this filter any more. A group goes on without it; what has a name goes with its last filter. [BRK-119] */
+  revoke(subscription: Subscription, filter: string): void {
+    const member = this.memberOf(subscription);
+    if (member === null) return;
+    const { consumer } = member;
+    if (consumer.isShared) {
+      this.release(subscription);
+      return;
+    }
+    consumer.removeFilter(filter);
+    if (consumer.filters.size === 0) this.unsubscribe(subscription);
+  }
+
+  /** What nobody holds and somebody owns. */
+  *owners(): Iterable<readonly [name: string, owner: PrincipalId]> {
+    for (const { name, owner } of this.idle.values()) if (owner !== null) yield [name, owner];
+  }
+
+  /** What nobody holds keeps only the filters that it may have. True: it is gone with its last one. [BRK-119] */
+  keepOnly(name: string, mayHave: (filter: string) => boolean): boolean {
+    const durable = this.idle.get(name);
+    const { state } = this.broker.store;
+    const bytes = state.get(DURABLE_KEYS + name);
+    const record = bytes === undefined ? null : decodeDurable(bytes);
+    if (durable === undefined || record === null) return false;
+    const filters = record.filters.filter(mayHave);
+    if (filters.length === record.filters.length) return false;
+    if (filters.length > 0) {
+      state.put(DURABLE_KEYS + name, encodeDurable({ ...record, filters }));
+      return false;
+    }
+    this.dropIdle(durable);
+    this.broker.store.forgetSession(record.number);
+    return true;
+  }
+
   /** Where the reading of `consumer` begins. */
   startOf(consumer: Consumer, missed: number, isRecovered: boolean): ReaderStart {
     const { epoch, earliest, head } = consumer.feed.log;
@@ -474,13 +510,17 @@ export class Consumers implements ConsumerOwner, StoreEvents, Undertaker {
   private expire(): void {
     for (let next = this.expiring.peek(); next !== undefined; next = this.expiring.peek()) {
       if (next.deadline > this.nowMs) break;
-      this.expiring.remove(next);
-      this.idle.delete(next.name);
-      this.idleUnsettled -= next.unsettled;
-      this.broker.store.state.delete(DURABLE_KEYS + next.name);
+      this.dropIdle(next);
       this.counters.durablesExpired++;
     }
     this.expireLater();
+  }
+
+  private dropIdle(durable: IdleDurable): void {
+    this.expiring.remove(durable);
+    this.idle.delete(durable.name);
+    this.idleUnsettled -= durable.unsettled;
+    this.broker.store.state.delete(DURABLE_KEYS + durable.name);
   }
 
   private expireLater(): void {

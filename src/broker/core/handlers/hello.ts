@@ -18,6 +18,7 @@ import {
   ownerFor,
   type Principal,
 } from '../access/principal.ts';
+import { change } from '../access/revision.ts';
 import { type Channel, Role } from '../delivery/client.ts';
 import { codeOfFault } from '../publishing/publishers.ts';
 import { TOPIC_ALIASES_MAX } from '../publishing/topic-aliases.ts';
@@ -71,7 +72,7 @@ export function renew(broker: BrokerState, channel: Channel, message: Uint8Array
       );
       broker.fail(client, ReasonCode.NOT_AUTHORIZED);
     } else {
-      admission.admit(client, decision.principal);
+      change(broker, client, decision.principal);
       broker.audit.tell('renewed', client, '');
       const msLeft = admission.msLeft(decision.principal);
       if (!channel.closed) channel.delivery.answer(encodeRenewed(id, msLeft));

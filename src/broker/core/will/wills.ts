@@ -87,6 +87,11 @@ export class Wills implements SessionPart {
     return true;
   }
 
+  /** The PUBLISH that the will of a session is; null: it has none. */
+  messageOf(session: Session): Uint8Array | null {
+    return this.wills.get(session)?.message ?? null;
+  }
+
   /** Its client takes it back. */
   takeBack(session: Session): void {
     const will = this.wills.get(session);

@@ -1,0 +1,207 @@
+import { describe, expect, test } from 'vitest';
+import type { Principal } from '../../../../src/broker/core/access/principal.ts';
+import {
+  Command,
+  encodeSubscribe,
+  Overflow,
+  ReasonCode,
+  SubscribeFlag,
+} from '../../../../src/pubsub/command.ts';
+import {
+  AuthMethod,
+  decodeNotice,
+  encodeRenew,
+  NoticeCode,
+} from '../../../../src/pubsub/session-commands.ts';
+import { encodeSubscribeOptions } from '../../../../src/pubsub/subscribe-options.ts';
+import { type Guest, taken } from '../world.ts';
+import { Guarded, message, reader, somebody } from './guarded.ts';
+
+const DENIED = ReasonCode.NOT_AUTHORIZED;
+
+describe('when a principal is none any more', () => {
+  test('its connections are closed, and nothing of it stays: sessions, durable subscriptions, wills [BRK-119]', () => {
+    const world = new Guarded();
+    const anna = somebody('anna', ['allow subscribe,publish #']);
+    const otto = somebody('otto', ['allow subscribe,publish #']);
+    const heard = reader(world.enter(otto, 'listener'), '#');
+    const here = world.enter(anna, 'here');
+    here.will('will/here', 'x');
+    for (const [principal, name] of [
+      [anna, 'away'],
+      [otto, 'other'],
+    ] as const) {
+      const guest = world.enter(principal, name);
+      hold(guest, `d-${name}`);
+      guest.will(`will/${name}`, 'x', 60_000);
+      guest.leave();
+    }
+    world.core.reauthorize((principal) => (principal.id === anna.id ? null : principal));
+    expect(here.closedWith).toBe(DENIED);
+    expect(world.core.metrics()).toMatchObject({ clients: 1, sessions: 2, durables: 1 });
+    world.pass(120_000);
+    expect(taken(heard)).toEqual(['SUBSCRIBED 1', 'will/other=x']);
+    expect(
+      world.core.trace
+        .filter(({ what }) => what === 'revoked')
+        .map(({ principal, detail }) => `${principal} ${detail}`),
+    ).toEqual([
+      'anna the connection',
+      'anna the session here',
+      'anna the session away',
+      'anna the durable subscription d-away',
+    ]);
+    // The names are free.
+    expect(world.enter(otto, 'away').welcome.isPresent).toBe(false);
+    expect(hold(world.enter(otto, 'another'), 'd-away')).toEqual(['SUBSCRIBED 1']);
+  });
+
+  test('it is too late for credentials that were being looked at meanwhile [BRK-119]', () => {
+    const world = new Guarded();
+    const anna = somebody('anna', ['allow publish #']);
+    const ask = () => world.hello('s', { method: AuthMethod.API_KEY, credentials: Buffer.from('k') });
+    const guest = ask();
+    world.core.reauthorize(() => null);
+    world.core.answer({ principal: anna });
+    expect(guest.answers).toEqual([`REFUSED 1 ${DENIED}`]);
+    const next = ask(); // asked by what is true now
+    world.core.answer({ principal: anna });
+    expect(next.answers).toEqual(['WELCOME 1']);
+  });
+
+  test('nobody else notices, also where the review itself fails for one [BRK-119]', () => {
+    const world = new Guarded();
+    const guests = ['a', 'b', 'c'].map((name) => world.enter(somebody(name, ['allow publish #']), name));
+    world.core.reauthorize((principal) => {
+      if (principal.name === 'b') throw new Error('no');
+      return principal;
+    });
+    expect(guests.map(({ closedWith }) => closedWith)).toEqual([null, ReasonCode.INTERNAL_ERROR, null]);
+    expect(world.faults.length).toBe(2); // for its session, too
+  });
+});
+
+describe('when a principal may do less', () => {
+  test('filters end that it may not have, and it is told of each [BRK-119]', () => {
+    const world = new Guarded();
+    const guest = world.enter(somebody('anna', ['allow subscribe #']), 's');
+    const only = reader(guest, 'a/#');
+    const both = reader(guest, 'a/#');
+    both.subscribe(2, 'b/#');
+    const inbox = reader(guest, '$inbox/s/#');
+    const writer = world.enter(somebody('w', ['allow publish,request #'])).client.open();
+    taken(both);
+    become(world, ['allow subscribe b/#']);
+    for (const topic of ['a/1', 'b/1']) writer.publish(topic, 'x');
+    expect(taken(only)).toEqual(['SUBSCRIBED 1']);
+    expect(only.link.resetWith).toBe(DENIED);
+    expect(taken(both)).toEqual(['b/1=x']);
+    expect(inbox.link.resetWith).toBeNull();
+    guest.control.carry();
+    const notices = guest.control.link.delivered
+      .filter(([command]) => command === Command.NOTICE)
+      .map((bytes) => decodeNotice(bytes));
+    expect(notices).toEqual([1, 2].map(() => ({ code: NoticeCode.REVOKED, value: 0, text: 'a/#' })));
+    expect(world.core.metrics().subscriptions).toBe(2);
+    expect(world.faults).toEqual([]);
+  });
+
+  test('what is queued and not for it any more is discarded, and told; what still is comes [BRK-119]', () => {
+    const world = new Guarded();
+    const guest = world.enter(somebody('anna', ['allow subscribe #']), 's');
+    const stream = guest.client.open(1); // its transport takes one message
+    stream.subscribe(1, '#');
+    const writer = world.enter(somebody('w', ['allow publish #'])).client.open();
+    for (const topic of ['a', 'b', 'secret', 'a', 'secret', 'b']) writer.publish(topic, 'x');
+    become(world, ['allow subscribe #', 'deny subscribe secret']);
+    expect(drain(stream)).toEqual(['SUBSCRIBED 1', 'a=x', 'b=x', 'DROPPED 1 3', 'a=x', 'DROPPED 1 3', 'b=x']);
+    writer.publish('secret', 'x');
+    writer.publish('a', 'y');
+    expect(drain(stream)).toEqual(['a=y']);
+    become(world, ['allow subscribe #']);
+    writer.publish('secret', 'z');
+    expect(drain(stream)).toEqual(['secret=z']);
+  });
+
+  test('a publisher that waited for it goes on [BRK-119]', () => {
+    const world = new Guarded();
+    const guest = world.enter(somebody('anna', ['allow subscribe #']), 's');
+    const stream = guest.client.open(1);
+    stream.subscribe(1, 'a', Overflow.BLOCK, 1);
+    const writer = world.enter(somebody('w', ['allow publish #'])).client.open();
+    for (let i = 0; i < 4; i++) writer.publish('a', `${i}`);
+    expect(writer.link.paused).toBe(true);
+    become(world, ['allow subscribe b']);
+    world.pass(1);
+    expect(writer.link.paused).toBe(false);
+    expect(stream.link.resetWith).toBe(DENIED);
+  });
+
+  test('a log is read no further, by who holds it and by who comes back; a group goes on [BRK-119]', () => {
+    const world = new Guarded();
+    const anna = somebody('anna', ['allow subscribe,share #']);
+    const guest = world.enter(anna, 's');
+    const writer = world.enter(somebody('w', ['allow publish #', 'allow subscribe,share #'])).client.open();
+    hold(guest, 'd');
+    const away = world.enter(anna, 'away');
+    hold(away, 'd-away', 'a/#');
+    hold(away, 'd-kept', 'b/#');
+    away.leave();
+    const grouped = guest.client.open();
+    grouped.send(encodeSubscribe(1, '$share/g/a/#', SubscribeFlag.QOS1, 0, 0));
+    taken(grouped);
+    become(world, ['allow subscribe b/#']);
+    expect(world.core.metrics()).toMatchObject({ durables: 2 }); // d-kept, and the group
+    writer.send(message('a/1', 'x', {}, 1));
+    writer.send(message('b/1', 'x', {}, 2));
+    expect(taken(grouped)).toEqual([]);
+    expect(grouped.link.resetWith).toBe(DENIED);
+    const other = world.enter(somebody('o', ['allow subscribe,share #'])).client.open();
+    other.send(encodeSubscribe(1, '$share/g/a/#', SubscribeFlag.QOS1, 0, 0));
+    expect(taken(other).filter((line) => line.includes('='))).toEqual(['a/1=x']);
+    const back = world.enter(somebody('anna', ['allow subscribe b/#']), 'away');
+    expect(hold(back, 'd-kept', 'b/#')).toEqual(['SUBSCRIBED 1', 'b/1=x']);
+  });
+
+  test('a will goes that it may not leave, and what it publishes is looked at anew [BRK-119]', () => {
+    const world = new Guarded();
+    const heard = reader(world.enter(somebody('all', ['allow subscribe #'])), '#');
+    const guest = world.enter(somebody('anna', ['allow publish #']), 's', { expiryMs: 0 });
+    const stream = guest.client.open();
+    guest.will('a', 'gone');
+    stream.publish('a', '1');
+    become(world, ['allow publish b']);
+    stream.publish('a', '2');
+    stream.publish('b', '2');
+    guest.leave();
+    expect(taken(heard)).toEqual(['SUBSCRIBED 1', 'a=1', 'b=2']);
+  });
+
+  test('by a RENEW it is the same [BRK-119]', () => {
+    const world = new Guarded();
+    const guest = world.enter(somebody('anna', ['allow subscribe #']), 's');
+    const stream = reader(guest, 'a');
+    guest.control.send(encodeRenew(2, AuthMethod.API_KEY, Buffer.from('k')));
+    world.core.answer({ principal: somebody('anna', ['allow subscribe b']) });
+    expect(guest.answers).toContain('RENEWED 2');
+    expect(stream.link.resetWith).toBe(DENIED);
+  });
+});
+
+/** Anna has these rules from now on, wherever she is. */
+function become(world: Guarded, rules: readonly string[]): void {
+  const now = somebody('anna', rules);
+  world.core.reauthorize((principal: Principal) => (principal.name === 'anna' ? now : principal));
+}
+
+function hold(guest: Guest, name: string, filter = 'a/#'): string[] {
+  const stream = guest.client.open();
+  stream.send(encodeSubscribe(1, filter, SubscribeFlag.QOS1, 0, 0, encodeSubscribeOptions({ name })));
+  return taken(stream).filter((line) => !line.startsWith('POSITION'));
+}
+
+/** What comes as the transport takes it. */
+function drain(stream: ReturnType<typeof reader>): string[] {
+  for (let i = 0; i < 20; i++) stream.carry();
+  return taken(stream);
+}
