@@ -27,6 +27,8 @@ export function chromiumPath(): string | null {
 export interface OpenOptions extends BrowserContextOptions {
   /** The test provokes failures itself: what the page says on its console and does not catch is in {@link OpenPage.trouble}, and fails nothing. */
   troubled?: boolean;
+  /** Its time is the test's to move: `page.clock.fastForward('08:00:00')` is a lid that was closed for eight hours. */
+  movableClock?: boolean;
 }
 
 export interface OpenPage extends Page {
@@ -49,7 +51,7 @@ export function useBrowser(): TestBrowser {
   });
   afterAll(() => browser?.close());
   return {
-    async open(url, { troubled = false, ...options } = {}) {
+    async open(url, { troubled = false, movableClock = false, ...options } = {}) {
       if (browser === null)
         throw new Error('there is no browser: skip the test where chromiumPath() is null');
       const context = await browser.newContext(options);
@@ -59,6 +61,9 @@ export function useBrowser(): TestBrowser {
         await context.close();
         if (!troubled) expect(trouble).toEqual([]);
       });
+      // Every browser asks for one, and a page that has none is no trouble.
+      await page.route('**/favicon.ico', (route) => route.fulfill({ status: 204 }));
+      if (movableClock) await page.clock.install();
       await page.goto(url);
       return Object.assign(page, { trouble });
     },

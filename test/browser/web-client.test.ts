@@ -75,18 +75,17 @@ describe.skipIf(chromiumPath() === null)('in a real browser', () => {
 
   test('[WEB-4] a page that slept, whose connection went without a word, has all that was stored, once, soon after it wakes up', async () => {
     const middle = await silenceable(Number(new URL(gateway.url).port));
-    const page = await pageWithClient(middle.url);
+    const page = await pageWithClient(middle.url, undefined, { movableClock: true });
     await run(
       page,
       "await client.subscribe('night/#', (message) => void heard.push(message.text()), { qos: 1 })",
     );
     await publishNumbers(native, 'night/a', 0, 3);
     await expect.poll(() => run(page, 'return heard.length')).toBe(3);
-    const devtools = await page.context().newCDPSession(page);
-    await devtools.send('Page.setWebLifecycleState', { state: 'frozen' });
     middle.goSilent();
     await publishNumbers(native, 'night/a', 3, 8);
-    await devtools.send('Page.setWebLifecycleState', { state: 'active' });
+    await page.clock.fastForward('08:00:00');
+    await page.clock.fastForward(6_000); // in which it has asked, and nothing has come
     await publishNumbers(native, 'night/a', 8, 10);
     await expect.poll(() => run(page, 'return heard'), { timeout: 15_000 }).toEqual(numbers(0, 10));
     expect(await run(page, 'return [client.state, client.metrics().connects]')).toEqual(['online', 2]);
@@ -145,11 +144,13 @@ describe.skipIf(chromiumPath() === null)('in a real browser', () => {
     expect(await bob.locator('img, b').count()).toBe(0);
     expect(await ann.locator('.line.mine').count()).toBe(1);
     await keepScreenshot(bob, 'example-chat-dark');
-    const late = await browser.open(pages.chat, { viewport: { width: 380, height: 700 } });
-    await expect.poll(() => late.locator('.line').count()).toBe(1); // from the log
-    await keepScreenshot(late, 'example-chat-narrow');
+    await bob.reload();
+    await bob.setViewportSize({ width: 380, height: 700 });
+    await expect.poll(() => bob.locator('.line').count()).toBe(1); // from the log
+    await keepScreenshot(bob, 'example-chat-narrow');
+    await Promise.all([ann.close(), bob.close()]);
 
-    const map = await browser.open(pages.map);
+    const map = await browser.open(pages.map, { viewport: { width: 800, height: 500 } });
     await expect.poll(() => map.locator('#vehicles').textContent()).toBe('12 vehicles');
     await map.locator('#drive').click();
     await map.mouse.move(300, 300);
