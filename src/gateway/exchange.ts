@@ -1,5 +1,6 @@
 /** One request and its answer, as routes see it. */
 
+import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ANONYMOUS, proofOf } from './caller.ts';
 import { Problem } from './problem.ts';
@@ -52,9 +53,17 @@ export class Exchange {
     return typeof value === 'string' ? value : value?.[0];
   }
 
+  /** The same of one that may have text beyond ASCII: Node gives its bytes as Latin-1. */
+  textHeader(name: string): string | undefined {
+    const value = this.header(name);
+    if (value === undefined || ASCII.test(value)) return value;
+    const bytes = Buffer.from(value, 'latin1');
+    return isUtf8(bytes) ? bytes.toString() : value;
+  }
+
   /** What the query, or a header with `JSP-` before the name, says. */
   term(name: string): string | undefined {
-    return this.query.get(name) ?? this.header(`jsp-${name}`);
+    return this.query.get(name) ?? this.textHeader(`jsp-${name}`);
   }
 
   /** The session that the request's caller shares. */
@@ -155,6 +164,7 @@ function tooLarge(bytesMax: number): Problem {
   });
 }
 
+const ASCII = /^[\x20-\x7e]*$/;
 const NO_BODY = Buffer.alloc(0);
 const NO_PARAMETERS = new URLSearchParams();
 const NO_HEADERS: Readonly<Record<string, string>> = {};

@@ -26,6 +26,7 @@ const PROBLEMS = {
   LIMITED: [429, 'A rate or a quota is used up'],
   HEADER_TOO_LARGE: [431, 'The header is longer than is taken'],
   INTERNAL_ERROR: [500, 'The gateway has failed at this'],
+  RESPONDER_FAILED: [502, 'Whoever answers has answered with a failure'],
   OVERLOADED: [503, 'The gateway has too much to do'],
   SHUTTING_DOWN: [503, 'The gateway is going'],
   BROKER_UNREACHABLE: [503, 'The broker cannot be reached'],
@@ -102,6 +103,18 @@ export function problemOfReason(code: number, reason: string, retryAfterMs?: num
   });
 }
 
+/** What it is to a caller that the broker does not let him in, or not any more: that is about his credentials, and not about what he has asked for. */
+export function problemOfEntry(error: unknown, isAnonymous: boolean): Problem {
+  if (error instanceof Problem) return error;
+  const { applicationCode, reason = '', message } = error as JspError;
+  if (applicationCode !== ReasonCode.NOT_AUTHORIZED && applicationCode !== ReasonCode.TOKEN_EXPIRED) {
+    return problemOfError(error);
+  }
+  return isAnonymous
+    ? new Problem('CREDENTIALS_MISSING', 'Send an API key or a token as Authorization: Bearer.')
+    : new Problem('CREDENTIALS_REFUSED', reason || message);
+}
+
 /** What an error of the client's library, of a connection above all, is to the caller. */
 export function problemOfError(error: unknown): Problem {
   if (error instanceof Problem) return error;
@@ -144,6 +157,8 @@ const OF_REASONS: Readonly<Record<number, ProblemCode>> = {
   [ReasonCode.TOO_LARGE]: 'BODY_TOO_LARGE',
   [ReasonCode.LIMITED]: 'LIMITED',
   [ReasonCode.TOO_MANY_SUBSCRIPTIONS]: 'LIMITED',
+  [ReasonCode.TOKEN_EXPIRED]: 'CREDENTIALS_REFUSED',
+  [ReasonCode.BUSY]: 'OVERLOADED',
 };
 /** When it is worth trying again where nobody says. */
 const RETRY_MS: Partial<Record<ProblemCode, number>> = {
@@ -153,4 +168,5 @@ const RETRY_MS: Partial<Record<ProblemCode, number>> = {
   STORE_FULL: 30_000,
   QUOTA: 5_000,
   LIMITED: 1_000,
+  OVERLOADED: 1_000,
 };

@@ -5,7 +5,7 @@ import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream
 import type { Properties } from '../pubsub/properties.ts';
 import type { Exchange } from './exchange.ts';
 import { assertReplyTopic, bytesOfBase64, classNamed, type PublishTerms } from './item.ts';
-import { Problem, problemOfError, problemOfReason } from './problem.ts';
+import { Problem, problemOfEntry, problemOfReason } from './problem.ts';
 import { type PendingPublish, PublishState } from './publishing.ts';
 import type { Session } from './session.ts';
 
@@ -30,10 +30,10 @@ export function termsOfRequest(exchange: Exchange, others: readonly string[] = [
   for (const name in request.headers) {
     if (!name.startsWith(PREFIX)) continue;
     const term = name.slice(PREFIX.length);
-    if (!term.startsWith(USER)) setTerm(properties, term, exchange.header(name) as string);
+    if (!term.startsWith(USER)) setTerm(properties, term, exchange.textHeader(name) as string);
     else {
       headers ??= {};
-      headers[term.slice(USER.length)] = exchange.header(name) as string;
+      headers[term.slice(USER.length)] = exchange.textHeader(name) as string;
     }
   }
   for (const [name, value] of query) setTerm(properties, name, value);
@@ -64,7 +64,7 @@ export function outcomeOf(publish: PendingPublish, qos: 0 | 1, session: Session)
         ? new Problem('OUTCOME_UNKNOWN', 'The broker has gone: publish it again with an Idempotency-Key.', {
             retryAfterMs: 1_000,
           })
-        : problemOfError(session.endedBy);
+        : problemOfEntry(session.endedBy, false);
     default:
       return new Problem('SUBSCRIBERS_SLOW', 'The broker reads no more at present; it was not published.', {
         retryAfterMs: 1_000,

@@ -6,10 +6,12 @@
 import { MILLISECOND, type Micros } from '../base/time.ts';
 import type { ConnectionFacts } from '../pubsub/message-stream.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
+import { Asking, askingName } from './asking.ts';
 import type { Backend } from './backend.ts';
-import { keyOf } from './caller.ts';
-import { Problem } from './problem.ts';
-import { type Proof, Session } from './session.ts';
+import { ANONYMOUS, keyOf } from './caller.ts';
+import { LastValues } from './last-values.ts';
+import { Problem, problemOfEntry } from './problem.ts';
+import { type Proof, Session, type SessionRequest } from './session.ts';
 
 /** One of them. Requests have the address from which the last one came. */
 class Shared {
@@ -27,6 +29,8 @@ class Shared {
 
 export class SharedSessions {
   private readonly sessions = new Map<string, Shared>();
+  private readonly askings = new WeakMap<Session, Asking>();
+  private readonly values = new WeakMap<Session, LastValues>();
   private readonly backend: Backend;
   private readonly clock: Clock;
   private readonly max: number;
@@ -49,7 +53,32 @@ export class SharedSessions {
    * @throws {Problem | JspError} what the broker refuses it for
    */
   of(proof: Proof, address: string): Session | Promise<Session> {
-    const key = keyOf(proof);
+    return this.named(keyOf(proof), proof, address);
+  }
+
+  /** What asks in the name of whoever proves this: a session of its own, for it has a name. */
+  async askingOf(proof: Proof, address: string): Promise<Asking> {
+    const session = await this.named(`${keyOf(proof)}?`, proof, address, askingName());
+    let asking = this.askings.get(session);
+    if (asking === undefined) {
+      asking = new Asking(session, this.clock);
+      this.askings.set(session, asking);
+    }
+    return asking;
+  }
+
+  /** What finds the last values of topics for whoever proves this. */
+  async lastValuesOf(proof: Proof, address: string): Promise<LastValues> {
+    const session = await this.of(proof, address);
+    let values = this.values.get(session);
+    if (values === undefined) {
+      values = new LastValues(session);
+      this.values.set(session, values);
+    }
+    return values;
+  }
+
+  private named(key: string, proof: Proof, address: string, name = ''): Session | Promise<Session> {
     const known = this.sessions.get(key);
     if (known !== undefined) {
       // The last one used is the last in the map, and the first the one to go.
@@ -61,7 +90,7 @@ export class SharedSessions {
     }
     this.makeRoom();
     const facts = new HttpFacts(address);
-    const shared: Shared = new Shared(facts, this.open(key, proof, facts));
+    const shared: Shared = new Shared(facts, this.open(key, { proof, name }, facts));
     shared.usedAt = this.clock.now();
     this.sessions.set(key, shared);
     this.sweepLater();
@@ -81,11 +110,20 @@ export class SharedSessions {
     for (const [key, shared] of [...this.sessions]) this.forget(key, shared);
   }
 
-  private async open(key: string, proof: Proof, facts: HttpFacts): Promise<Session> {
+  /** @throws {Problem} */
+  private async open(key: string, request: SessionRequest, facts: HttpFacts): Promise<Session> {
+    try {
+      return await this.connected(key, request, facts);
+    } catch (error) {
+      throw problemOfEntry(error, request.proof === ANONYMOUS);
+    }
+  }
+
+  private async connected(key: string, request: SessionRequest, facts: HttpFacts): Promise<Session> {
     const connection = await this.backend.connect(facts);
     return await Session.open(
       connection,
-      { proof },
+      request,
       {
         onClosed: () => {
           const known = this.sessions.get(key);
@@ -148,5 +186,6 @@ class HttpFacts implements ConnectionFacts {
   }
 }
 
-const IDLE_MS = 60_000;
+/** Longer than any request may wait for its answer. */
+const IDLE_MS = 75_000;
 const SWEEP_MS = 10_000;
