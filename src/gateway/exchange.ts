@@ -3,6 +3,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { ANONYMOUS, proofOf } from './caller.ts';
+import type { Answer } from './idempotency.ts';
 import { Problem } from './problem.ts';
 import type { Proof, Session } from './session.ts';
 import type { GatewayState } from './state.ts';
@@ -18,6 +19,10 @@ export class Exchange {
   rest = '';
   /** What the answer has to say to the page that has asked. */
   pageHeaders: Readonly<Record<string, string>> | null = null;
+  /** Told of the answer as it is made. */
+  onAnswer: ((answer: Answer) => void) | null = null;
+  /** Bytes of its body that are in memory. */
+  private takenBytes = 0;
   private readonly search: string;
   private parameters: URLSearchParams | null = null;
 
@@ -36,6 +41,18 @@ export class Exchange {
   get query(): URLSearchParams {
     this.parameters ??= this.search === '' ? NO_PARAMETERS : new URLSearchParams(this.search);
     return this.parameters;
+  }
+
+  /** All that it asks for, but for its body and who asks: what two of them have in common that ask for the same. */
+  get asked(): string {
+    const { headers } = this.request;
+    const terms = Object.keys(headers).filter((name) => /^(jsp-|ce-|content-type$)/.test(name));
+    return JSON.stringify([
+      this.method,
+      this.path,
+      this.search,
+      ...terms.sort().map((name) => [name, headers[name]]),
+    ]);
   }
 
   get address(): string {
@@ -101,11 +118,12 @@ export class Exchange {
       let bytes = 0;
       request.on('data', (chunk: Buffer) => {
         bytes += chunk.length;
-        if (bytes > bytesMax) {
+        const fault = bytes > bytesMax ? tooLarge(bytesMax) : this.take(chunk.length);
+        if (fault !== null) {
           more = null;
           first = null;
           request.removeAllListeners('data');
-          reject(tooLarge(bytesMax));
+          reject(fault);
         } else if (first === null) first = chunk;
         else if (more === null) more = [first, chunk];
         else more.push(chunk);
@@ -116,6 +134,11 @@ export class Exchange {
         if (!request.complete) reject(new Problem('REQUEST_INVALID', 'The request was cut off.'));
       });
     });
+  }
+
+  /** Nothing of it is in memory any more. */
+  release(): void {
+    this.state.load.end(this.takenBytes);
   }
 
   /** Answers with JSON. */
@@ -138,13 +161,27 @@ export class Exchange {
     this.answer(problem.status, 'application/problem+json', JSON.stringify(problem), problem.headers);
   }
 
+  private take(bytes: number): Problem | null {
+    try {
+      this.state.load.take(bytes);
+      this.takenBytes += bytes;
+      return null;
+    } catch (error) {
+      return error as Problem;
+    }
+  }
+
   answer(
     status: number,
     contentType: string,
     body: string | Uint8Array,
     headers: Readonly<Record<string, string | number>> = NO_HEADERS,
   ): void {
-    const { response } = this;
+    const { response, onAnswer } = this;
+    if (onAnswer !== null) {
+      this.onAnswer = null;
+      onAnswer({ status, contentType, body: body.toString(), headers: headers as Record<string, string> });
+    }
     if (response.headersSent || response.destroyed) return;
     const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
     response.writeHead(status, {

@@ -208,9 +208,18 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     if (state.isDraining) response.shouldKeepAlive = false;
     try {
       exchange.pageHeaders = state.origins.admit(request, CHANGING.has(exchange.method));
-      const done =
-        exchange.method === 'OPTIONS' ? this.preflight(exchange) : this.routes.find(exchange)(exchange);
-      done?.catch((error: unknown) => this.fail(exchange, error));
+      if (exchange.method === 'OPTIONS') {
+        this.preflight(exchange);
+        return;
+      }
+      const route = this.routes.routeOf(exchange);
+      const serve = this.routes.serveOf(route, exchange);
+      if (route.isWatch !== true) {
+        state.load.begin();
+        if (route.isLong === true) exchange.release();
+        else response.on('close', () => exchange.release());
+      }
+      serve(exchange)?.catch((error: unknown) => this.fail(exchange, error));
     } catch (error) {
       this.fail(exchange, error);
     }
@@ -219,6 +228,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
   private fail(exchange: Exchange, error: unknown): void {
     const problem = problemOfError(error);
     if (problem.code === 'INTERNAL_ERROR') this.state.onFault(problem.cause ?? problem);
+    if (problem.code === 'OVERLOADED') this.state.counters.overloaded++;
     exchange.problem(problem);
   }
 
@@ -262,6 +272,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     });
     await closed;
     clock.clearTimer(timer);
+    state.load.close();
     state.sessions.close();
     await this.backend.close();
     this.tell('close');

@@ -2,6 +2,7 @@
 
 import type { JspError } from '../base/errors.ts';
 import { Ring } from '../base/ring.ts';
+import { type Micros, NEVER } from '../base/time.ts';
 import type { CommandListener, CommandStream } from '../client/command-stream.ts';
 import { decodePublished, idAfter, type PublishResult } from '../pubsub/acknowledgement.ts';
 import { PublishFlag, ReasonCode } from '../pubsub/command.ts';
@@ -35,9 +36,12 @@ export class PendingPublish {
   id = 0;
   /** Until it is sent. */
   command: Buffer | null;
+  /** Since when it is on its way. */
+  readonly at: Micros;
   private readonly onSettled: (publish: PendingPublish) => void;
 
-  constructor(command: Buffer, onSettled: (publish: PendingPublish) => void) {
+  constructor(command: Buffer, at: Micros, onSettled: (publish: PendingPublish) => void) {
+    this.at = at;
     this.command = command;
     this.onSettled = onSettled;
   }
@@ -93,6 +97,11 @@ export class PublishingStream {
   /** The broker reads no more of it at present: as a rule because a subscriber makes publishers wait. */
   get isStopped(): boolean {
     return this.isFull;
+  }
+
+  /** Since when the first message waits that the broker has not answered; infinite: none does. */
+  get waitingSince(): Micros {
+    return (this.unanswered.peek() ?? this.waiting.peek())?.at ?? NEVER;
   }
 
   /** Messages that wait for the broker to read them, or to answer. */

@@ -16,6 +16,10 @@ export type Upgrade = (state: GatewayState, request: IncomingMessage, socket: Du
 export interface Route {
   readonly path: string;
   readonly methods: Readonly<Record<string, Serve>>;
+  /** It is for those who watch the gateway, and served whatever there is to do. */
+  readonly isWatch?: boolean;
+  /** Its answers last for long: they are let in like others, and do not count among what is under way. */
+  readonly isLong?: boolean;
 }
 
 export class RouteTable {
@@ -35,12 +39,11 @@ export class RouteTable {
   }
 
   /**
-   * What serves this request, whose `rest` is set.
+   * What serves this request on its route.
    *
-   * @throws {Problem} NOT_FOUND, METHOD_NOT_ALLOWED, REQUEST_INVALID
+   * @throws {Problem} METHOD_NOT_ALLOWED
    */
-  find(exchange: Exchange): Serve {
-    const route = this.routeOf(exchange);
+  serveOf(route: Route, exchange: Exchange): Serve {
     const { method } = exchange;
     const serve = route.methods[method] ?? (method === 'HEAD' ? route.methods.GET : undefined);
     if (serve !== undefined) return serve;
@@ -50,7 +53,11 @@ export class RouteTable {
     });
   }
 
-  /** The route of this path, whatever the method. */
+  /**
+   * The route of this path, whatever the method; `rest` is set by it.
+   *
+   * @throws {Problem} NOT_FOUND, REQUEST_INVALID
+   */
   routeOf(exchange: Exchange): Route {
     const { path } = exchange;
     const whole = this.whole.get(path);

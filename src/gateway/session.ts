@@ -4,7 +4,7 @@
  */
 
 import { JspError } from '../base/errors.ts';
-import { MILLISECOND } from '../base/time.ts';
+import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
 import {
   type CommandListener,
   CommandStream,
@@ -57,6 +57,7 @@ export class Session {
   readonly welcome: Welcome;
   private readonly connection: MessageConnection;
   private readonly control: CommandStream;
+  private readonly clock: Clock;
   private readonly listener: SessionListener;
   /** By the number of its class. */
   private readonly publishing: (PublishingStream | null)[] = [null, null, null, null];
@@ -101,7 +102,7 @@ export class Session {
       const welcome = decodeWelcome(await control.ask((id) => encodeHello(id, hello)));
       if (welcome === null)
         throw new JspError('ERR_JSP_PROTOCOL', 'the broker sent a WELCOME that cannot be read');
-      const session = new Session(connection, control, name, welcome, listener);
+      const session = new Session(connection, control, clock, { name, welcome, listener });
       heard.session = session;
       for (const notice of early) listener.onNotice?.(notice);
       if (ended !== null) session.end((ended as { readonly error: Error | null }).error);
@@ -118,10 +119,10 @@ export class Session {
   private constructor(
     connection: MessageConnection,
     control: CommandStream,
-    name: string,
-    welcome: Welcome,
-    listener: SessionListener,
+    clock: Clock,
+    { name, welcome, listener }: { name: string; welcome: Welcome; listener: SessionListener },
   ) {
+    this.clock = clock;
     this.connection = connection;
     this.control = control;
     this.name = name;
@@ -143,6 +144,11 @@ export class Session {
     return this.publishing[STREAM_PRIORITIES.indexOf(priority)]?.isStopped ?? false;
   }
 
+  /** Since when the first message waits that the broker has not answered; infinite: none does. */
+  get waitingSince(): Micros {
+    return this.publishing.reduce((first, stream) => Math.min(first, stream?.waitingSince ?? NEVER), NEVER);
+  }
+
   /** Messages that wait for the broker to read them, or to answer. */
   get pending(): number {
     return this.publishing.reduce((sum, stream) => sum + (stream?.pending ?? 0), 0);
@@ -158,7 +164,7 @@ export class Session {
     onSettled: (publish: PendingPublish) => void,
     priority: StreamPriority = 'chat',
   ): PendingPublish {
-    const publish = new PendingPublish(command, onSettled);
+    const publish = new PendingPublish(command, this.clock.now(), onSettled);
     this.publishingStream(STREAM_PRIORITIES.indexOf(priority), priority).publish(publish);
     return publish;
   }

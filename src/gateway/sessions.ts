@@ -3,7 +3,7 @@
  * end of their credentials ends it for all of them. [GW-11] They are bounded, and go when nobody has used them for a minute.
  */
 
-import { MILLISECOND, type Micros } from '../base/time.ts';
+import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
 import type { ConnectionFacts } from '../pubsub/message-stream.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import { Asking, askingName } from './asking.ts';
@@ -53,7 +53,18 @@ export class SharedSessions {
    * @throws {Problem | JspError} what the broker refuses it for
    */
   of(proof: Proof, address: string): Session | Promise<Session> {
-    return this.named(keyOf(proof), proof, address);
+    const key = keyOf(proof);
+    // [GW-27] who publishes to others than those who make this one wait does not wait with it
+    for (let i = 0; i < ABREAST_MAX; i++) {
+      if (!this.isStopped(`${key}#${i}`)) return this.named(`${key}#${i}`, proof, address);
+    }
+    return this.named(`${key}#0`, proof, address);
+  }
+
+  /** For a while, the broker has answered nothing of this session that waits: as a rule because a subscriber makes publishers wait. */
+  private isStopped(key: string): boolean {
+    const { waitingSince = NEVER } = this.sessions.get(key)?.session ?? {};
+    return waitingSince <= this.clock.now() - STOPPED_MS * MILLISECOND;
   }
 
   /** What asks in the name of whoever proves this: a session of its own, for it has a name. */
@@ -188,4 +199,7 @@ class HttpFacts implements ConnectionFacts {
 
 /** Longer than any request may wait for its answer. */
 const IDLE_MS = 75_000;
+/** A session that was not answered for so long is given nothing more while it is not, and so many of the same caller there may be. */
+const STOPPED_MS = 250;
+const ABREAST_MAX = 8;
 const SWEEP_MS = 10_000;

@@ -5,6 +5,8 @@ import type { Backend } from './backend.ts';
 import { Addresses } from './caller.ts';
 import { DeliveryTexts } from './delivery-text.ts';
 import { EventStreams } from './event-streams.ts';
+import { IdempotencyKeys } from './idempotency.ts';
+import { Load } from './load.ts';
 import { DEFAULT_LIMITS, type GatewayOptions, type GivenLimits } from './options.ts';
 import { Origins } from './origin.ts';
 import { OutgoingTurn } from './outgoing.ts';
@@ -37,6 +39,8 @@ export class GatewayState {
   readonly sessions: SharedSessions;
   /** Subscriptions that are read as server-sent events, and what they share with WebSockets. */
   readonly eventStreams: EventStreams;
+  readonly keys: IdempotencyKeys;
+  readonly load: Load;
   readonly counters = new GatewayCounters();
   /** Those who are connected for long. */
   readonly guests = new Set<Guest>();
@@ -53,6 +57,8 @@ export class GatewayState {
     this.origins = new Origins(hostsOf(options), options.origins ?? []);
     this.sessions = new SharedSessions(backend, this.clock, this.limits.sessionsMax);
     this.eventStreams = new EventStreams(new OutgoingTurn(this.clock), new DeliveryTexts());
+    this.keys = new IdempotencyKeys(this.clock);
+    this.load = new Load(this.limits, this.clock);
     this.onFault = onFault;
   }
 }

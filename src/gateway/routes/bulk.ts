@@ -3,6 +3,7 @@
 import { EVENTS_TYPE, itemOfEvent, mediaTypeOf } from '../cloud-events.ts';
 import type { Exchange } from '../exchange.ts';
 import { itemOf, type PublishItem } from '../item.ts';
+import { named, once } from '../once.ts';
 import { Problem } from '../problem.ts';
 import { flagOf, type Outcome } from '../publish-request.ts';
 import type { Route } from '../router.ts';
@@ -37,15 +38,18 @@ async function bulk(exchange: Exchange): Promise<void> {
       },
     );
   }
-  const outcomes = await published(
-    exchange,
-    items.filter((item): item is PublishItem => !(item instanceof Problem)),
-  );
-  let next = 0;
-  answer(
-    exchange,
-    items.map((item) => (item instanceof Problem ? item : outcomes[next++])),
-  );
+  await once(exchange, body, async (name) => {
+    const good = items.filter((item): item is PublishItem => !(item instanceof Problem));
+    const outcomes = await published(
+      exchange,
+      name === null ? good : good.map((item, i) => named(item, name, i)),
+    );
+    let next = 0;
+    answer(
+      exchange,
+      items.map((item) => (item instanceof Problem ? item : outcomes[next++])),
+    );
+  });
 }
 
 /** 200 where all were taken, 202 where all are on their way, 207 where some were not; where none was, and all for the same reason, that. [GW-25] */

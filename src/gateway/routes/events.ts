@@ -13,7 +13,7 @@ import {
   subscriptionRequest,
 } from '../ws-protocol.ts';
 
-export const eventsRoute: Route = { path: '/v1/events', methods: { GET: events } };
+export const eventsRoute: Route = { path: '/v1/events', methods: { GET: events }, isLong: true };
 
 async function events(exchange: Exchange): Promise<void> {
   const { request, isLost } = subscriptionOf(exchange);

@@ -7,8 +7,8 @@ import type { Exchange } from '../exchange.ts';
 import type { Route } from '../router.ts';
 
 export const healthRoutes: readonly Route[] = [
-  { path: '/healthz', methods: { GET: alive } },
-  { path: '/readyz', methods: { GET: ready } },
+  { path: '/healthz', methods: { GET: alive }, isWatch: true },
+  { path: '/readyz', methods: { GET: ready }, isWatch: true },
 ];
 
 /** [GW-5] it answers, so it lives */

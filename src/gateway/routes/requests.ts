@@ -3,6 +3,7 @@
 import { DeliveryClass } from '../../pubsub/properties.ts';
 import { contentTypeOf, type Delivered, headersOf } from '../delivered.ts';
 import type { Exchange } from '../exchange.ts';
+import { once } from '../once.ts';
 import { Problem } from '../problem.ts';
 import { durationMs, termsOfRequest } from '../publish-request.ts';
 import type { Route } from '../router.ts';
@@ -13,11 +14,13 @@ export const requestRoute: Route = { path: '/v1/requests/', methods: { POST: ask
 async function ask(exchange: Exchange): Promise<void> {
   const timeoutMs = durationMs('timeout', exchange.term('timeout') ?? '5s');
   if (timeoutMs > TIMEOUT_MS_MAX) throw new Problem('REQUEST_INVALID', 'timeout must be at most 60s.');
-  const item = await itemOfRequest(exchange, termsOfRequest(exchange, ['timeout']));
-  const asking = await exchange.state.sessions.askingOf(exchange.proof, exchange.address);
+  const { body, item } = await itemOfRequest(exchange, termsOfRequest(exchange, ['timeout']));
   // Acknowledged, so that it is known at once when nobody is there, or it is not allowed; and in no log, for who asked will not wait so long.
   const properties = { deliveryClass: DeliveryClass.RELIABLE, ...item.properties };
-  reply(exchange, await asking.ask({ ...item, properties }, timeoutMs));
+  await once(exchange, body, async () => {
+    const asking = await exchange.state.sessions.askingOf(exchange.proof, exchange.address);
+    reply(exchange, await asking.ask({ ...item, properties }, timeoutMs));
+  });
 }
 
 function reply(exchange: Exchange, answer: Delivered): void {

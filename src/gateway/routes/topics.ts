@@ -5,6 +5,7 @@ import { eventOfRequest } from '../cloud-events.ts';
 import { contentTypeOf, headersOf } from '../delivered.ts';
 import type { Exchange } from '../exchange.ts';
 import { assertTopic, type PublishItem, type PublishTerms } from '../item.ts';
+import { named, once } from '../once.ts';
 import { Problem } from '../problem.ts';
 import { termsOfRequest } from '../publish-request.ts';
 import type { Route } from '../router.ts';
@@ -17,10 +18,13 @@ export const topicRoute: Route = {
 
 /** Publishes the body as it is. [GW-20] */
 async function publish(exchange: Exchange): Promise<void> {
-  const item = await itemOfRequest(exchange, termsOfRequest(exchange));
-  const [outcome] = await published(exchange, [item]);
-  if (outcome instanceof Problem) throw outcome;
-  exchange.json(outcome.status, outcome.body);
+  const terms = termsOfRequest(exchange);
+  const { body, item } = await itemOfRequest(exchange, terms);
+  await once(exchange, body, async (name) => {
+    const [outcome] = await published(exchange, [named(item, name, 0)]);
+    if (outcome instanceof Problem) throw outcome;
+    exchange.json(outcome.status, outcome.body);
+  });
 }
 
 /** Publishes the empty message that takes the last value away. [GW-28] */
@@ -49,13 +53,16 @@ async function last(exchange: Exchange): Promise<void> {
   else exchange.answer(200, contentType, value.payload, headers);
 }
 
-/** The message that a request with a topic in its path is. */
-export async function itemOfRequest(exchange: Exchange, terms: PublishTerms): Promise<PublishItem> {
+/** The message that a request with a topic in its path is, and the body that it came in. */
+export async function itemOfRequest(
+  exchange: Exchange,
+  terms: PublishTerms,
+): Promise<{ body: Buffer; item: PublishItem }> {
   const { rest: topic, state } = exchange;
   assertTopic(topic);
   exchange.assertPlainBody();
-  const payload = await exchange.body(state.limits.payloadBytesMax);
-  return eventOfRequest(exchange.request.headers, { ...terms, topic, payload });
+  const body = await exchange.body(state.limits.payloadBytesMax);
+  return { body, item: eventOfRequest(exchange.request.headers, { ...terms, topic, payload: body }) };
 }
 
 /** One of the tags that a caller has is that of the value. */

@@ -1,0 +1,148 @@
+/**
+ * Requests that may be made again: those with an `Idempotency-Key` do what they do once. [GW-23] Of the latest the answers are remembered, for two minutes and within a bound. And the
+ * messages that such a request publishes have a message id that is made of its key, by which the broker knows them for as long [BRK-91], also when it or the gateway was started
+ * anew, or the request came by another gateway.
+ */
+
+import { hash } from 'node:crypto';
+import { MILLISECOND, type Micros } from '../base/time.ts';
+import { AuthMethod } from '../pubsub/session-commands.ts';
+import type { Clock } from '../udp/clock.ts';
+import { keyOf } from './caller.ts';
+import { Problem } from './problem.ts';
+import type { Proof } from './session.ts';
+
+/** What a request was answered. */
+export interface Answer {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: string;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** A request with a key. */
+interface Known {
+  /** Of what it asks for. */
+  readonly print: string;
+  /** Null: it is under way. */
+  answer: Answer | null;
+  readonly until: Micros;
+}
+
+export class IdempotencyKeys {
+  private readonly clock: Clock;
+  /** The oldest first. */
+  private readonly known = new Map<string, Known>();
+  private bytes = 0;
+
+  constructor(clock: Clock) {
+    this.clock = clock;
+  }
+
+  /**
+   * Begins a request. Its answer, if it was made before; else null, and {@link end} is to be called with what it is answered.
+   *
+   * @param name - from {@link nameOf}
+   * @param print - of all that it asks for
+   * @throws {Problem} KEY_IN_PROGRESS, KEY_REUSED; OVERLOADED where too many are under way
+   */
+  begin(name: string, print: string): Answer | null {
+    this.forgetOld();
+    const known = this.known.get(name);
+    if (known === undefined) {
+      if (this.known.size >= KNOWN_MAX && !this.forgetFirst()) {
+        throw new Problem('OVERLOADED', 'Too many requests with an Idempotency-Key are under way.', {
+          retryAfterMs: 1_000,
+        });
+      }
+      this.known.set(name, { print, answer: null, until: this.clock.now() + WINDOW_MS * MILLISECOND });
+      return null;
+    }
+    if (known.print !== print) {
+      throw new Problem(
+        'KEY_REUSED',
+        'This Idempotency-Key was used for another request: each needs one of its own.',
+      );
+    }
+    if (known.answer !== null) return known.answer;
+    throw new Problem('KEY_IN_PROGRESS', 'Wait for the answer of the first one.', { retryAfterMs: 1_000 });
+  }
+
+  /** The request was answered; with null, in a way that is no outcome: it can be made again, as if it had not been made. */
+  end(name: string, answer: Answer | null): void {
+    const known = this.known.get(name);
+    if (known === undefined || known.answer !== null) return;
+    if (answer === null || answer.body.length > ANSWER_BYTES_MAX) {
+      this.known.delete(name);
+      return;
+    }
+    known.answer = answer;
+    this.bytes += answer.body.length;
+    while (this.bytes > BYTES_MAX && this.forgetFirst());
+  }
+
+  private forgetOld(): void {
+    const now = this.clock.now();
+    for (const [name, { until, answer }] of this.known) {
+      if (until > now) return;
+      if (answer === null) continue; // it is under way all the same
+      this.forget(name);
+    }
+  }
+
+  /** False: all of them are under way. */
+  private forgetFirst(): boolean {
+    for (const [name, { answer }] of this.known) {
+      if (answer === null) continue;
+      this.forget(name);
+      return true;
+    }
+    return false;
+  }
+
+  private forget(name: string): void {
+    this.bytes -= this.known.get(name)?.answer?.body.length ?? 0;
+    this.known.delete(name);
+  }
+}
+
+/**
+ * What stands for a key of one caller, and for nobody else's of the same text. A caller whose token was renewed is the same: it is the name in it that counts.
+ *
+ * @throws {Problem} REQUEST_INVALID, where the key is none
+ */
+export function nameOf(proof: Proof, key: string): string {
+  if (!KEY.test(key)) {
+    throw new Problem(
+      'REQUEST_INVALID',
+      'Idempotency-Key must be 1 to 255 characters of ASCII, such as a UUID.',
+    );
+  }
+  return hash('sha256', `${scopeOf(proof)}\n${key}`, 'base64url');
+}
+
+/** What stands for what a request asks for. */
+export function printOf(what: string, body: Uint8Array): string {
+  return hash('sha256', Buffer.concat([Buffer.from(`${what}\n`), body]), 'base64url').slice(0, 22);
+}
+
+/** Whom a proof is about. It was accepted before this counts for anything: what a token says of itself is true then. */
+function scopeOf(proof: Proof): string {
+  const text = Buffer.from(proof.credentials).toString();
+  if (proof.method === AuthMethod.API_KEY) return `key ${text.split('_')[1]}`;
+  if (proof.method !== AuthMethod.JWT) return 'anonymous';
+  try {
+    const { iss, sub } = JSON.parse(Buffer.from(text.split('.')[1], 'base64url').toString());
+    if (typeof sub === 'string') return `jwt ${JSON.stringify([iss, sub])}`;
+  } catch {
+    // another kind of token, which stands for itself
+  }
+  return keyOf(proof);
+}
+
+const WINDOW_MS = 2 * 60 * 1_000;
+const KNOWN_MAX = 100_000;
+const BYTES_MAX = 32 * 1024 * 1024;
+/** One that is longer is not remembered: the broker remembers its messages. */
+const ANSWER_BYTES_MAX = 256 * 1024;
+const KEY = /^[\x21-\x7e]{1,255}$/;

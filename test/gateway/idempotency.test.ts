@@ -1,0 +1,114 @@
+import { describe, expect, test } from 'vitest';
+import { connectClient } from '../../src/client/index.ts';
+import { proofFromText } from '../../src/gateway/caller.ts';
+import { IdempotencyKeys, nameOf, printOf } from '../../src/gateway/idempotency.ts';
+import type { Clock } from '../../src/udp/clock.ts';
+import { emptyFolder } from '../empty-folder.ts';
+import { gatewayInMemory } from './gateway-server.ts';
+
+const ANSWER = { status: 200, contentType: 'application/json', body: '{}', headers: {} };
+
+function keysAt() {
+  const time = { ms: 0 };
+  const clock = { now: () => time.ms * 1_000 } as Clock;
+  return { keys: new IdempotencyKeys(clock), time };
+}
+
+describe('a request with an Idempotency-Key', () => {
+  test('is done once, and answered again as it was [GW-23]', async () => {
+    const server = await gatewayInMemory();
+    const client = await connectClient(server.broker.url);
+    const got: string[] = [];
+    await client.subscribe('#', (message) => void got.push(`${message.topic} ${message.text()}`));
+    const key = { 'idempotency-key': 'k-1' };
+    const first = await server.raw('POST', '/v1/topics/a', key, 'x');
+    const again = await server.raw('POST', '/v1/topics/a', key, 'x');
+    expect([again.status, again.json, again.headers['idempotent-replayed']]).toEqual([
+      200,
+      first.json,
+      'true',
+    ]);
+    for (const [path, body] of [
+      ['/v1/topics/a', 'y'],
+      ['/v1/topics/b', 'x'],
+      ['/v1/topics/a?ttl=1s', 'x'],
+    ]) {
+      const other = await server.raw('POST', path, key, body);
+      expect([path, other.status, other.json.code]).toEqual([path, 422, 'KEY_REUSED']);
+    }
+    const another = await server.raw('POST', '/v1/topics/a', { ...key, 'x-api-key': 'jspk_other_x' }, 'y');
+    expect([another.status, another.json.duplicate]).toEqual([200, false]);
+    const bulk = JSON.stringify([{ topic: 'c' }, { topic: 'c' }]);
+    const headers = { 'idempotency-key': 'k-2', 'content-type': 'application/json' };
+    const bulks = [
+      await server.raw('POST', '/v1/bulk', headers, bulk),
+      await server.raw('POST', '/v1/bulk', headers, bulk),
+    ];
+    expect(bulks[1].json).toEqual(bulks[0].json);
+    expect((await server.raw('POST', '/v1/topics/a', { 'idempotency-key': ' '.repeat(3) }, 'x')).status).toBe(
+      400,
+    );
+    while (got.length < 4) await new Promise((resolve) => setImmediate(resolve));
+    expect(got).toEqual(['a x', 'a y', 'c ', 'c ']);
+    await client.close();
+    await server.close();
+    expect(server.faults).toEqual([]);
+  });
+
+  test('is done once although the broker and the gateway were started anew in between [GW-23]', async () => {
+    const store = { directory: emptyFolder(), sync: 'interval' } as const;
+    const publish = async () => {
+      const server = await gatewayInMemory({}, { store });
+      const { json } = await server.raw('POST', '/v1/topics/a', { 'idempotency-key': 'k' }, 'x');
+      await server.close();
+      return json;
+    };
+    const first = await publish();
+    expect(await publish()).toEqual({ ...first, result: 'duplicate', duplicate: true });
+  });
+
+  test('that is under way is not begun a second time, and one that came to nothing can be made again [GW-23]', () => {
+    const { keys } = keysAt();
+    expect(keys.begin('a', 'p')).toBe(null);
+    expect(() => keys.begin('a', 'p')).toThrow(
+      expect.objectContaining({ code: 'KEY_IN_PROGRESS', status: 409 }),
+    );
+    keys.end('a', null);
+    expect(keys.begin('a', 'other')).toBe(null);
+    keys.end('a', ANSWER);
+    expect(keys.begin('a', 'other')).toBe(ANSWER);
+  });
+
+  test('is remembered for two minutes, as long as there is room', () => {
+    const { keys, time } = keysAt();
+    keys.begin('a', 'p');
+    keys.end('a', ANSWER);
+    time.ms = 119_999;
+    expect(keys.begin('a', 'p')).toBe(ANSWER);
+    time.ms = 120_000;
+    expect(keys.begin('a', 'p')).toBe(null);
+    for (let i = 0; i < 200; i++) {
+      keys.begin(`large${i}`, 'p');
+      keys.end(`large${i}`, { ...ANSWER, body: 'x'.repeat(256 * 1024) });
+    }
+    expect(keys.begin('large199', 'p')).not.toBe(null);
+    expect(keys.begin('large0', 'p')).toBe(null);
+  });
+
+  test('is its own caller alone, whatever token he shows this time', () => {
+    const token = (claims: object, signature: string) =>
+      proofFromText(`e30.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.${signature}`);
+    const name = nameOf(token({ iss: 'i', sub: 'anna', exp: 1 }, 'a'), 'k');
+    expect(nameOf(token({ iss: 'i', sub: 'anna', exp: 2 }, 'b'), 'k')).toBe(name);
+    const others = [
+      nameOf(token({ iss: 'i', sub: 'bert' }, 'a'), 'k'),
+      nameOf(token({ iss: 'j', sub: 'anna' }, 'a'), 'k'),
+      nameOf(token({ iss: 'i', sub: 'anna' }, 'a'), 'l'),
+      nameOf(proofFromText('jspk_anna_x'), 'k'),
+      nameOf(proofFromText('no.token.atall'), 'k'),
+      nameOf(proofFromText('neither'), 'k'),
+    ];
+    expect(new Set([name, ...others]).size).toBe(7);
+    expect(printOf('a', Buffer.from('b'))).not.toBe(printOf('b', Buffer.from('a')));
+  });
+});
