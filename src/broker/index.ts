@@ -25,6 +25,7 @@ export {
   type BrokerCloseOptions,
   type BrokerOptions,
   type BrokerReloadOptions,
+  type PreparedReload,
   startBroker,
 } from './server.ts';
 export type { StoreMetrics } from './store/disk-store.ts';

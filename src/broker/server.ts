@@ -51,6 +51,14 @@ export interface BrokerCloseOptions {
 /** What a running broker can be told anew. What is not given stays as it is. */
 export interface BrokerReloadOptions extends Omit<BrokerLimits, 'routesMax'> {}
 
+/** A reload of which nothing can fail any more. */
+export interface PreparedReload {
+  /** From now on the broker goes by it. */
+  use(): void;
+  /** It is not wanted after all. */
+  drop(): void;
+}
+
 interface BrokerEvents {
   /** The socket failed for good (`ERR_JSP_SOCKET`), or with `store.onFailure: 'close'` the store (`ERR_JSP_STORE_FAILED`): all clients are gone, and `close` follows. Not thrown when nobody listens for it. */
   error: [error: JspError];
@@ -200,14 +208,26 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   }
 
   /**
-   * Goes by other limits from now on: all of them, or none. Nothing is taken from those who have more than they allow: a subscription keeps the bounds of its
-   * queue, a client those of its connection. [CFG-5]
+   * Goes by other options from now on: all of them, or none. Nothing is taken from those who have more than new limits allow: a subscription keeps the bounds of
+   * its queue, a client those of its connection. [CFG-5]
    *
    * @throws {JspError} ERR_JSP_OPTION_INVALID: all is as it was
    */
-  reload(options: BrokerReloadOptions): void {
+  async reload(options: BrokerReloadOptions): Promise<void> {
+    (await this.prepareReload(options)).use();
+  }
+
+  /**
+   * Looks at everything of a reload, and changes nothing: for who reloads something else with it, so that both happen, or neither.
+   *
+   * @throws {JspError} ERR_JSP_OPTION_INVALID
+   */
+  async prepareReload(options: BrokerReloadOptions): Promise<PreparedReload> {
     checkOptions('Broker.reload', options, RELOAD_OPTIONS);
-    this.service.changeLimits(options);
+    return {
+      use: () => this.service.changeLimits(options),
+      drop: () => {},
+    };
   }
 
   /**

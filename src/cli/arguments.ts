@@ -123,7 +123,7 @@ const AIMS: Readonly<Record<string, keyof ProtectionTarget>> = {
 };
 
 /** For an option that may be given several times. */
-export function collect(text: string, before: readonly string[]): string[] {
+export function collect(text: string, before: readonly string[] = []): string[] {
   return [...before, text];
 }
 

@@ -1,41 +1,28 @@
-import { readFileSync } from 'node:fs';
-import { type Command, Option } from 'commander';
-import { isLoopback } from '../base/ip-address.ts';
-import type { LogOptions } from '../broker/core/store-port.ts';
-import { type Broker, startBroker } from '../broker/server.ts';
-import { textOf } from '../broker/store/findings.ts';
-import type { StoreOptions } from '../broker/store/options.ts';
-import type { Gateway } from '../gateway/index.ts';
-import type { ProfileName } from '../transport/profiles.ts';
-import { DEFAULT_PORT } from '../transport/url.ts';
-import { MESSAGE_BYTES_MAX, profileOption, qlogOption, wholeNumber } from './arguments.ts';
-import { type HttpAddress, httpAddress, startedGateway } from './gateway.ts';
-import { advertised, listeningError } from './listening.ts';
-import { DEFAULT_STATE_DIRECTORY, StateDirectory } from './state-directory.ts';
-import { recoveryLine } from './store.ts';
-import { CommandError, note, onStopSignal, print, warn } from './terminal.ts';
+/** `jsp broker`: what it can be told on the command line, and its configuration printed or checked; `running-broker.ts` is the process itself. */
 
-interface BrokerCommandOptions {
-  host: string;
-  port: number;
-  advertise?: string;
-  profile?: ProfileName;
-  /** The state directory. */
-  state: string;
-  /** Directory of the store; without one it is in memory. */
-  store?: string;
+import { readFileSync } from 'node:fs';
+import { createSecureContext } from 'node:tls';
+import { type Command, Option } from 'commander';
+import { brokerOptionsOf } from '../broker/config/broker-options.ts';
+import { type Config, ConfigError, loadConfig } from '../broker/config/load.ts';
+import { printConfig, printedSettings } from '../broker/config/print.ts';
+import type { LogOptions } from '../broker/core/store-port.ts';
+import { LOG_LEVELS } from '../broker/operations/log.ts';
+import { type GatewayTls, readTls } from '../gateway/options.ts';
+import { collect, duration, profileOption, qlogOption, wholeNumber } from './arguments.ts';
+import { collectSetting, gatewayOptionsOf, type SettingOptions, sourcesOf } from './broker-settings.ts';
+import { httpAddress } from './gateway.ts';
+import { advertised } from './listening.ts';
+import { runBroker } from './running-broker.ts';
+import { CommandError, note, print, printJson } from './terminal.ts';
+
+/** Beside those that are settings. */
+interface BrokerCommandOptions extends SettingOptions {
+  printConfig?: boolean;
+  checkConfig?: boolean;
+  json?: boolean;
   /** File with the logs, as JSON. */
   logs?: string;
-  sync?: 'always' | 'interval';
-  onCorruption?: 'refuse' | 'quarantine';
-  onStoreFailure?: 'read-only' | 'close';
-  /** In MiB. */
-  queueTotal: number;
-  queuePerClient: number;
-  /** In seconds. */
-  stall: number;
-  /** Where a gateway listens in this process. */
-  http?: HttpAddress;
   firstSteps?: boolean;
 }
 
@@ -43,16 +30,26 @@ export function addBrokerCommand(program: Command): void {
   program
     .command('broker')
     .description('run a broker: its URL is the first line on stdout, once it can be connected to')
-    .option('--host <address>', 'address to listen on', BROKER_DEFAULTS.host)
     .option(
-      '--port <number>',
-      'UDP port; 0 lets the system choose',
-      wholeNumber(0, 65_535),
-      BROKER_DEFAULTS.port,
+      '--config <file>',
+      'TOML; what is said on the command line goes before it (else JSP_BROKER_CONFIG)',
     )
+    .option(
+      '--print-config',
+      'print every setting with its reason, its default and where its value is from, as TOML',
+    )
+    .option('--check-config', 'say whether a broker could start with it, and start none')
+    .option(
+      '--set <table.key=value>',
+      'any setting, such as queues.max_messages=1000; may be given several times',
+      collectSetting,
+    )
+    .option('--json', 'with --print-config: a JSON object a setting')
+    .option('--host <address>', 'address to listen on', broker.host)
+    .option('--port <number>', 'UDP port; 0 lets the system choose', wholeNumber(0, 65_535), broker.port)
     .option('--advertise <host[:port]>', 'what the URL names instead: where clients reach it', advertised)
     .addOption(profileOption())
-    .option('--state <dir>', 'where its identity and its URL are kept', BROKER_DEFAULTS.state)
+    .option('--state <dir>', 'where its identity and its URL are kept', broker.state)
     .option(
       '--store <dir>',
       'keep messages of QoS 1, sessions, cursors and last values there; else in memory',
@@ -83,111 +80,81 @@ export function addBrokerCommand(program: Command): void {
       '--queue-total <MiB>',
       'memory for messages that wait for slow subscribers, of all clients together',
       wholeNumber(1, 1_048_576),
-      BROKER_DEFAULTS.queueTotal,
+      queues.max_total_bytes / MIB,
     )
     .option(
       '--queue-per-client <MiB>',
       'the same of one client',
       wholeNumber(1, 1_048_576),
-      BROKER_DEFAULTS.queuePerClient,
+      queues.max_client_bytes / MIB,
     )
     .option(
       '--stall <seconds>',
       'give a subscription up that makes publishers wait and is not read for so long; 0: never',
       wholeNumber(0, 86_400),
-      BROKER_DEFAULTS.stall,
+      queues.stall / 1_000,
     )
     .option('--http <host:port>', 'HTTP, WebSocket and SSE as well, and the dashboard', httpAddress)
+    .option(
+      '--drain <time>',
+      'how long a broker that is stopped may deliver what is queued, such as 30s; default 5s',
+      duration,
+    )
+    .option(
+      '--hand-over <url>',
+      'where clients are told to go when it is stopped; may be given several times',
+      collect,
+    )
+    .addOption(new Option('--log-level <level>', 'the least important lines on stderr').choices(LOG_LEVELS))
+    .addOption(
+      new Option('--log-format <format>', 'lines for people, or an object a line').choices(['text', 'json']),
+    )
+    .option('--log-file <file>', 'append those lines there instead')
     .addOption(qlogOption())
     .addHelpText('after', HELP)
     .addOption(new Option('--first-steps', 'print what to try next; for npm start').hideHelp())
-    .action(runBroker);
+    .action(brokerCommand);
 }
 
-/**
- * Runs a broker until SIGINT, SIGTERM or SIGHUP, then drains it.
- *
- * @throws JspError ERR_JSP_SOCKET when its address cannot be bound, and when its socket fails for good [BRK-37]
- */
-async function runBroker(options: BrokerCommandOptions): Promise<void> {
-  const stopped = new Promise<NodeJS.Signals>((resolve) => onStopSignal(resolve));
-  const state = StateDirectory.open(options.state);
-  const broker = await listening(options, state).catch((error: unknown) => {
-    state.close();
-    throw error;
-  });
-  let gateway: Gateway | null = null;
-  try {
-    gateway = await gatewayOf(broker, options);
-    state.writeUrl(broker.url);
-    if (!isLoopback(broker.host)) {
-      warn(`listening on ${broker.host}: anyone who has the URL and can reach it may publish and subscribe`);
-    }
-    if (broker.recovery !== null) {
-      note(recoveryLine(broker.recovery));
-      for (const finding of broker.recovery.findings) warn(textOf(finding));
-    }
-    broker.on('storeFailed', (_, failure) => warn(`${failure.message}: nothing more is stored there`));
-    broker.on('storeDamaged', (finding) => warn(textOf(finding)));
-    broker.on('fault', (error) =>
-      warn(`a fault of the broker cost a client its connection: ${faultText(error)}`),
-    );
-    process.stdout.on('error', () => {}); // who started it does not read any more; the URL is in the state directory
-    print(broker.url);
-    if (gateway !== null) note(`dashboard and HTTP: ${gateway.url}`);
-    if (options.firstSteps) printFirstSteps();
-    note(`broker listens on ${broker.host}, UDP port ${broker.port}; its state is in ${state.path}`);
-    const signal = await Promise.race([stopped, broker.closed.then(() => null)]);
-    if (signal !== null) note(`${signal}: delivering what is queued, then closing`);
-  } finally {
-    await gateway?.close();
-    await broker.close();
-    state.close();
-  }
-  const failure = await broker.closed;
-  if (failure !== null) throw failure;
-  const { messagesIn, messagesOut } = broker.metrics();
-  note(`closed; ${messagesIn} messages came in, ${messagesOut} went out`);
+async function brokerCommand(options: BrokerCommandOptions, command: Command): Promise<void> {
+  const sources = sourcesOf(options, command);
+  const load = () => loadConfig(sources);
+  const config = load();
+  assertStoreIsMeant(config, command);
+  const logs = options.logs === undefined ? undefined : readLogs(options.logs);
+  if (options.printConfig) printConfiguration(config, options.json === true);
+  else if (options.checkConfig) checkConfiguration(config, sources.file);
+  else await runBroker({ config, load, file: sources.file, logs, firstSteps: options.firstSteps === true });
 }
 
-async function listening(options: BrokerCommandOptions, state: StateDirectory): Promise<Broker> {
-  const { host, port, advertise } = options;
+function printConfiguration(config: Config, isJson: boolean): void {
+  if (isJson) for (const setting of printedSettings(config)) printJson(setting);
+  else process.stdout.write(printConfig(config));
+}
+
+/** Looks at everything that a start would look at before it begins, the files that it names included. [CFG-3] */
+function checkConfiguration(config: Config, file: string | undefined): void {
+  brokerOptionsOf(config);
+  const tls = gatewayOptionsOf(config)?.tls;
+  if (tls !== undefined) assertPair(tls, config);
+  for (const text of config.notes) note(text);
+  print(`${file ?? 'the configuration'} is in order`);
+}
+
+/** @throws ConfigError for a certificate that cannot be read, or a key that is not its own */
+function assertPair(tls: GatewayTls, { origins }: Config): void {
   try {
-    return await startBroker({
-      identity: state.identity,
-      host,
-      port,
-      profile: options.profile,
-      messageBytesMax: MESSAGE_BYTES_MAX,
-      queueBytesTotalMax: options.queueTotal * MIB,
-      queueBytesPerClientMax: options.queuePerClient * MIB,
-      stallMs: options.stall * 1_000,
-      store: storeOptions(options),
-      logs: options.logs === undefined ? undefined : readLogs(options.logs),
-      ...(advertise === undefined ? {} : { advertise }),
-    });
+    createSecureContext(readTls(tls));
   } catch (error) {
-    throw listeningError(error);
+    const { message } = error as Error;
+    throw new ConfigError([`${origins.get('http.tls_cert')}: [http] tls_cert: ${message}`], { cause: error });
   }
 }
 
-/** The gateway that was asked for. The first steps have one, whatever else listens on its port. */
-async function gatewayOf(
-  broker: Broker,
-  { http, firstSteps }: BrokerCommandOptions,
-): Promise<Gateway | null> {
-  if (http !== undefined) return await startedGateway({ broker, ...http });
-  if (firstSteps !== true) return null;
-  return await startedGateway({ broker }).catch(() => startedGateway({ broker, port: 0 }));
-}
-
-function storeOptions(options: BrokerCommandOptions): StoreOptions | undefined {
-  const { store: directory, sync, onCorruption, onStoreFailure } = options;
-  if (directory !== undefined) {
-    const onFailure = onStoreFailure === 'close' ? 'close' : 'readOnly';
-    return { directory, sync, onCorruption, onFailure };
-  }
-  if (sync === undefined && onCorruption === undefined && onStoreFailure === undefined) return undefined;
+/** @throws CommandError ERR_JSP_USAGE */
+function assertStoreIsMeant({ values: { store } }: Config, command: Command): void {
+  const isAbout = (name: string) => command.getOptionValueSource(name) === 'cli';
+  if (store.directory !== undefined || !['sync', 'onCorruption', 'onStoreFailure'].some(isAbout)) return;
   throw new CommandError(
     'ERR_JSP_USAGE',
     '--sync, --on-corruption and --on-store-failure are about a store on the disk: add --store',
@@ -202,30 +169,14 @@ function readLogs(path: string): LogOptions[] {
   }
 }
 
-/** Below the URL, what to paste in another terminal, in the same folder. */
-function printFirstSteps(): void {
-  note('\nPaste these two lines in another terminal, in this folder (Ctrl-C here stops the broker):\n');
-  process.stdout.write("npx jsp sub 'demo/#' --count 1 &\nsleep 2; npx jsp pub demo/hello 'It works'\n");
-  note('');
-}
-
-function faultText(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
-}
-
+/** What holds where nothing is said, as the command line has it. */
+const { broker, queues } = loadConfig({}).values;
 const MIB = 1024 * 1024;
-const BROKER_DEFAULTS: BrokerCommandOptions = {
-  host: '127.0.0.1',
-  port: DEFAULT_PORT,
-  state: DEFAULT_STATE_DIRECTORY,
-  queueTotal: 256,
-  queuePerClient: 16,
-  stall: 30,
-};
 
 const HELP = `
 Clients need nothing but the URL, which names the broker's key. It stays the same as long as the state directory does.
-SIGINT, SIGTERM and SIGHUP stop reading from publishers, deliver what is queued, and end with exit code 0.
+SIGINT, SIGTERM and SIGHUP stop reading from publishers, deliver what is queued, and end with exit code 0. With --config SIGHUP has the file read again
+instead: who may connect, limits, the level of the log and certificates change while clients stay connected, all of it or, where anything is wrong, nothing.
 A socket that fails for good ends it with exit code 1.
 
 With --store a message of QoS 1 is acknowledged when the disk has it, and everything is there again after a crash, a kill or a power cut.
@@ -240,5 +191,8 @@ Examples:
   $ jsp broker --port 0 --state /var/lib/jsp
   $ jsp broker --store /var/lib/jsp/store
   $ jsp broker --http 127.0.0.1:4580
+  $ jsp broker --print-config > jsp.toml
+  $ jsp broker --config jsp.toml --check-config
+  $ JSP_BROKER_PORT=4600 jsp broker --config jsp.toml --set queues.max_messages=1000
   $ jsp broker --host 0.0.0.0 --advertise broker.example.org
 `;

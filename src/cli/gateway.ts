@@ -1,21 +1,15 @@
 /** `jsp gateway`, and what `jsp broker --http` has in common with it. */
 
 import { type Command, InvalidArgumentError } from 'commander';
-import { addressFamily } from '../base/ip-address.ts';
+import { type ListenAddress, parseListenAddress } from '../broker/config/http-settings.ts';
 import type { Gateway } from '../gateway/index.ts';
 import { DEFAULT_HTTP_HOST, DEFAULT_HTTP_PORT, type GatewayOptions } from '../gateway/options.ts';
 import { findServerUrl, qlogOption } from './arguments.ts';
 import { note, onStopSignal, print, warn } from './terminal.ts';
 
-/** Where a gateway listens. */
-export interface HttpAddress {
-  readonly host: string;
-  readonly port: number;
-}
-
 interface GatewayCommandOptions {
   broker?: string;
-  http: HttpAddress;
+  http: ListenAddress;
 }
 
 export function addGatewayCommand(program: Command): void {
@@ -35,22 +29,12 @@ export function addGatewayCommand(program: Command): void {
 }
 
 /** The argument of `--http`: `host:port`, `:port` or a port alone for this machine only, `[::1]:port`. */
-export function httpAddress(text: string): HttpAddress {
-  const [, host, digits] = /^(?:(.*):)?(\d{1,5})$/.exec(text) ?? [];
-  const port = Number(digits);
-  const bare = host?.replace(/^\[(.*)\]$/, '$1');
-  const isBracketed = bare !== host;
-  if (
-    digits === undefined ||
-    port > 65_535 ||
-    (bare?.includes(':') && !isBracketed) ||
-    (isBracketed && addressFamily(bare ?? '') !== 6)
-  ) {
-    throw new InvalidArgumentError(
-      'It must be an address and a port, such as 127.0.0.1:4580, [::1]:4580 or 4580.',
-    );
-  }
-  return { host: bare === undefined || bare === '' ? DEFAULT_HTTP_HOST : bare, port };
+export function httpAddress(text: string): ListenAddress {
+  const address = parseListenAddress(text);
+  if (address !== null) return address;
+  throw new InvalidArgumentError(
+    'It must be an address and a port, such as 127.0.0.1:4580, [::1]:4580 or 4580.',
+  );
 }
 
 /** Starts a gateway, and tells of it what is worth telling. */

@@ -60,21 +60,24 @@ export function warn(text: string): void {
 }
 
 /**
- * Calls `stop` at the first SIGINT, SIGTERM or SIGHUP, once. A second one ends the process at once, as if nothing had been said.
+ * Calls `stop` at the first SIGINT, SIGTERM or SIGHUP, or other `signals`, once. A second one ends the process at once, as if nothing had been said.
  *
  * A SIGTERM to `npx jsp` ends npm and the shell it has started, and that shell passes nothing on. So a process that npm has started
  * also stops when its parent is gone.
  *
  * @returns a function that takes this back
  */
-export function onStopSignal(stop: (signal: NodeJS.Signals) => void): () => void {
+export function onStopSignal(
+  stop: (signal: NodeJS.Signals) => void,
+  signals: readonly NodeJS.Signals[] = STOP_SIGNALS,
+): () => void {
   const parent = process.ppid;
   const startedByNpm = process.env.npm_command !== undefined;
   const watch = startedByNpm ? setInterval(onWatch, PARENT_CHECK_MS).unref() : undefined;
 
   function forget(): void {
     clearInterval(watch);
-    for (const signal of STOP_SIGNALS) process.off(signal, onSignal);
+    for (const signal of signals) process.off(signal, onSignal);
   }
   function onSignal(signal: NodeJS.Signals): void {
     forget();
@@ -84,7 +87,7 @@ export function onStopSignal(stop: (signal: NodeJS.Signals) => void): () => void
     if (process.ppid !== parent) onSignal('SIGTERM');
   }
 
-  for (const signal of STOP_SIGNALS) process.on(signal, onSignal);
+  for (const signal of signals) process.on(signal, onSignal);
   return forget;
 }
 
@@ -146,7 +149,10 @@ export function failureLine(message: string, code: string): string {
 
 /** The line for an error with a code; an error without one is a bug of ours, and comes with its stack. */
 export function failureText(error: unknown): string {
-  const { message, code, stack } = error as Error & { code?: unknown };
+  const { message, code, stack, faults } = error as Error & { code?: unknown; faults?: readonly string[] };
+  // [CFG-3] all faults of a configuration, a line each
+  if (typeof code === 'string' && code === 'ERR_JSP_CONFIG' && faults !== undefined)
+    return faults.map((fault) => failureLine(printable(fault), code)).join('');
   return typeof code === 'string'
     ? failureLine(printable(message), printable(code))
     : failureLine((stack ?? String(error)).split('\n').map(printable).join('\n'), 'ERR_JSP_BUG');
@@ -162,7 +168,7 @@ const PLAIN: Colours = { bold: same, dim: same, red: same, yellow: same };
 /** Lines that are not indented, up to one that ends a sentence. */
 const PARAGRAPH = /^\S.*(?:(?<![.:])\n\S.*)*/gm;
 /** SIGHUP: the terminal was closed. */
-const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+export const STOP_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 const PARENT_CHECK_MS = 250;
 const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;

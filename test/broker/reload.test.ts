@@ -27,11 +27,11 @@ describe('a broker that runs', () => {
     const client = await connect(broker.url);
     await client.subscribe('a', () => {});
     await client.subscribe('b', () => {});
-    broker.reload({ filtersPerClientMax: 1, queueBytesTotalMax: 1_000_000 });
+    await broker.reload({ filtersPerClientMax: 1, queueBytesTotalMax: 1_000_000 });
     expect(broker.metrics().queuedBytesMax).toBe(1_000_000);
     await expect(client.subscribe('c', () => {})).rejects.toMatchObject({ code: 'ERR_JSP_BROKER' });
     expect(broker.metrics()).toMatchObject({ clients: 1, subscriptions: 2 });
-    broker.reload({ filtersPerClientMax: 3 });
+    await broker.reload({ filtersPerClientMax: 3 });
     await client.subscribe('c', () => {});
     expect(broker.metrics().queuedBytesMax).toBe(1_000_000); // what is not said stays
   });
@@ -40,8 +40,11 @@ describe('a broker that runs', () => {
     const broker = await listen();
     const before = broker.metrics().queuedBytesMax;
     const wrong = { queueBytesTotalMax: 1_000_000, sessionsMax: -1 };
-    expect(() => broker.reload(wrong)).toThrow('sessionsMax must be');
-    expect(() => broker.reload({ routesMax: 8 } as BrokerReloadOptions)).toThrow('no option "routesMax"');
+    await expect(broker.reload(wrong)).rejects.toThrow('sessionsMax must be');
+    await expect(broker.reload({ routesMax: 8 } as BrokerReloadOptions)).rejects.toThrow(
+      'no option "routesMax"',
+    );
+    (await broker.prepareReload({ queueBytesTotalMax: 1_000_000 })).drop();
     expect(broker.metrics().queuedBytesMax).toBe(before);
   });
 });

@@ -1,0 +1,199 @@
+/** The process of `jsp broker`: starts a broker and its gateway, tells of them, reloads and stops them when the system says so. */
+
+import { isLoopback } from '../base/ip-address.ts';
+import { brokerOptionsOf } from '../broker/config/broker-options.ts';
+import type { Config } from '../broker/config/load.ts';
+import type { LogOptions } from '../broker/core/store-port.ts';
+import { type Log, openLog } from '../broker/operations/log.ts';
+import { type Broker, startBroker } from '../broker/server.ts';
+import { textOf } from '../broker/store/findings.ts';
+import type { Gateway } from '../gateway/index.ts';
+import { gatewayOptionsOf } from './broker-settings.ts';
+import { startedGateway } from './gateway.ts';
+import { listeningError } from './listening.ts';
+import { Reloading } from './reloading.ts';
+import { StateDirectory } from './state-directory.ts';
+import { recoveryLine } from './store.ts';
+import { tellSupervisor } from './supervisor.ts';
+import { note, onStopSignal, print, STOP_SIGNALS, warn } from './terminal.ts';
+
+/** What it is to run. */
+export interface BrokerOrder {
+  readonly config: Config;
+  /** Reads the configuration again. */
+  readonly load: () => Config;
+  /** Where it is written; undefined: on the command line and in the environment alone. */
+  readonly file: string | undefined;
+  /** Logs of the option `--logs`, which goes before those of the file. */
+  readonly logs: readonly LogOptions[] | undefined;
+  /** What to try next is printed, and a gateway runs, as of `npm start`. */
+  readonly firstSteps: boolean;
+}
+
+/**
+ * Runs until SIGINT, SIGTERM, or SIGHUP where there is nothing to reload, then drains.
+ *
+ * @throws JspError ERR_JSP_SOCKET when its address cannot be bound, and when its socket fails for good [BRK-37]
+ */
+export async function runBroker(order: BrokerOrder): Promise<void> {
+  const hangups = new Hangups(order);
+  const signals = hangups.areTaken ? STOP_SIGNALS.filter((signal) => signal !== 'SIGHUP') : STOP_SIGNALS;
+  const stopped = new Promise<NodeJS.Signals>((resolve) => onStopSignal(resolve, signals));
+  const log = await openLog(order.config.values.logging, { note, warn });
+  try {
+    await runUntil(stopped, order, hangups, log);
+  } catch (error) {
+    const { message, code } = error as Error & { code?: unknown };
+    // For who reads the log and not what the command says at its end.
+    if (order.config.values.logging.format === 'json') log.write('error', message, { event: 'failed', code });
+    throw error;
+  } finally {
+    log.flush();
+  }
+}
+
+async function runUntil(
+  stopped: Promise<NodeJS.Signals>,
+  order: BrokerOrder,
+  hangups: Hangups,
+  log: Log,
+): Promise<void> {
+  const { config } = order;
+  for (const text of config.notes) log.write('warn', text, { event: 'config' });
+  const state = StateDirectory.open(config.values.broker.state);
+  const broker = await listening(order, state).catch((error: unknown) => {
+    state.close();
+    throw error;
+  });
+  const reloading = new Reloading(config, order.load, log);
+  let gateway: Gateway | null = null;
+  try {
+    gateway = await gatewayOf(broker, order);
+    state.writeUrl(broker.url);
+    tellOf(broker, log, config.values.auth !== undefined);
+    process.stdout.on('error', () => {}); // who started it does not read any more; the URL is in the state directory
+    print(broker.url);
+    if (gateway !== null)
+      log.write('info', `dashboard and HTTP: ${gateway.url}`, { event: 'http', url: gateway.url });
+    if (order.firstSteps) printFirstSteps();
+    log.write(
+      'info',
+      `broker listens on ${broker.host}, UDP port ${broker.port}; its state is in ${state.path}`,
+      {
+        event: 'listening',
+        url: broker.url,
+        host: broker.host,
+        port: broker.port,
+      },
+    );
+    hangups.begin(() => reloading.reload({ broker, gateway }));
+    tellSupervisor('READY=1', `listens on ${broker.host}, UDP port ${broker.port}`);
+    const signal = await Promise.race([stopped, broker.closed.then(() => null)]);
+    tellSupervisor('STOPPING=1', 'delivers what is queued');
+    if (signal !== null)
+      log.write('info', `${signal}: delivering what is queued, then closing`, { event: 'draining', signal });
+  } finally {
+    hangups.end();
+    await close(broker, gateway, reloading.config);
+    state.close();
+  }
+  const failure = await broker.closed;
+  if (failure !== null) throw failure;
+  const { messagesIn, messagesOut } = broker.metrics();
+  log.write('info', `closed; ${messagesIn} messages came in, ${messagesOut} went out`, {
+    event: 'closed',
+    messagesIn,
+    messagesOut,
+  });
+}
+
+/** SIGHUP, which may come before there is anything to reload. */
+class Hangups {
+  /** It means to reload; else that the terminal is gone, and that the broker is to stop. */
+  readonly areTaken: boolean;
+  private onHangup: (() => void) | null = null;
+  private cameEarly = false;
+  private readonly listener = () => {
+    if (this.onHangup === null) this.cameEarly = true;
+    else this.onHangup();
+  };
+
+  constructor({ config: { values }, file }: BrokerOrder) {
+    this.areTaken = file !== undefined || values.auth !== undefined || values.http.tls_cert !== undefined;
+    if (this.areTaken) process.on('SIGHUP', this.listener);
+  }
+
+  begin(onHangup: () => void): void {
+    this.onHangup = onHangup;
+    if (this.cameEarly) onHangup();
+  }
+
+  /** Later ones change nothing: the broker stops. */
+  end(): void {
+    this.onHangup = () => {};
+  }
+}
+
+async function listening({ config, logs }: BrokerOrder, state: StateDirectory): Promise<Broker> {
+  const options = brokerOptionsOf(config);
+  try {
+    return await startBroker({
+      ...options,
+      identity: state.identity,
+      ...(logs === undefined ? {} : { logs }),
+    });
+  } catch (error) {
+    throw listeningError(error);
+  }
+}
+
+/** The gateway that was asked for. The first steps have one, whatever else listens on its port. */
+async function gatewayOf(broker: Broker, { config, firstSteps }: BrokerOrder): Promise<Gateway | null> {
+  const options = gatewayOptionsOf(config);
+  if (options !== null) return await startedGateway({ broker, ...options });
+  if (!firstSteps) return null;
+  return await startedGateway({ broker }).catch(() => startedGateway({ broker, port: 0 }));
+}
+
+function tellOf(broker: Broker, log: Log, asksWho: boolean): void {
+  if (!isLoopback(broker.host) && !asksWho) {
+    const what = 'anyone who has the URL and can reach it may publish and subscribe';
+    log.write('warn', `listening on ${broker.host}: ${what}`, { event: 'open' });
+  }
+  if (broker.recovery !== null) {
+    const { findings, ...recovery } = broker.recovery;
+    log.write('info', recoveryLine(broker.recovery), { event: 'recovered', ...recovery });
+    for (const finding of findings) log.write('warn', textOf(finding), { event: 'storeDamaged' });
+  }
+  broker.on('storeFailed', (name, failure) =>
+    log.write('warn', `${failure.message}: nothing more is stored there`, {
+      event: 'storeFailed',
+      log: name,
+    }),
+  );
+  broker.on('storeDamaged', (finding) => log.write('warn', textOf(finding), { event: 'storeDamaged' }));
+  broker.on('fault', (error) =>
+    log.write('warn', `a fault of the broker cost a client its connection: ${faultText(error)}`, {
+      event: 'fault',
+    }),
+  );
+}
+
+/** Both within the time that is given for it: callers of the gateway first, for their requests go to the broker. */
+async function close(broker: Broker, gateway: Gateway | null, { values }: Config): Promise<void> {
+  const { drain, hand_over: handOverTo } = values.broker;
+  const endsAt = performance.now() + drain;
+  await gateway?.close({ drainMs: drain });
+  await broker.close({ drainMs: Math.max(0, endsAt - performance.now()), handOverTo });
+}
+
+/** Below the URL, what to paste in another terminal, in the same folder. */
+function printFirstSteps(): void {
+  note('\nPaste these two lines in another terminal, in this folder (Ctrl-C here stops the broker):\n');
+  process.stdout.write("npx jsp sub 'demo/#' --count 1 &\nsleep 2; npx jsp pub demo/hello 'It works'\n");
+  note('');
+}
+
+function faultText(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
