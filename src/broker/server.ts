@@ -49,7 +49,10 @@ export interface BrokerCloseOptions {
 }
 
 /** What a running broker can be told anew. What is not given stays as it is. */
-export interface BrokerReloadOptions extends Omit<BrokerLimits, 'routesMax'> {}
+export interface BrokerReloadOptions extends Omit<BrokerLimits, 'routesMax'> {
+  /** Who may connect, and what they may do, of those who are connected, too; files that it names are read again. A broker that asks who clients are cannot be told not to. */
+  auth?: AuthOptions | undefined;
+}
 
 /** A reload of which nothing can fail any more. */
 export interface PreparedReload {
@@ -224,9 +227,14 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
    */
   async prepareReload(options: BrokerReloadOptions): Promise<PreparedReload> {
     checkOptions('Broker.reload', options, RELOAD_OPTIONS);
+    const { auth, ...limits } = options;
+    const prepared = auth === undefined ? null : await this.auth.prepare(auth);
     return {
-      use: () => this.service.changeLimits(options),
-      drop: () => {},
+      use: () => {
+        this.service.changeLimits(limits);
+        prepared?.use();
+      },
+      drop: () => prepared?.drop(),
     };
   }
 
@@ -395,7 +403,7 @@ const STREAMS_MAX = 1_040;
 const DRAIN_MS = 5_000;
 const HAND_OVERS_MAX = 16;
 const { routesMax: _, ...RELOADABLE } = BROKER_LIMITS;
-const RELOAD_OPTIONS: OptionTable<BrokerReloadOptions> = RELOADABLE;
+const RELOAD_OPTIONS: OptionTable<BrokerReloadOptions> = { ...RELOADABLE, auth: anObject };
 const BROKER_OPTIONS: OptionTable<BrokerOptions> = {
   ...LISTEN_OPTIONS,
   ...BROKER_LIMITS,

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { type Command, Option } from 'commander';
+import { Authenticator } from '../broker/auth/authenticator.ts';
 import { brokerOptionsOf } from '../broker/config/broker-options.ts';
 import { type Config, ConfigError, loadConfig } from '../broker/config/load.ts';
 import { printConfig, printedSettings } from '../broker/config/print.ts';
@@ -123,7 +124,7 @@ async function brokerCommand(options: BrokerCommandOptions, command: Command): P
   assertStoreIsMeant(config, command);
   const logs = options.logs === undefined ? undefined : readLogs(options.logs);
   if (options.printConfig) printConfiguration(config, options.json === true);
-  else if (options.checkConfig) checkConfiguration(config, sources.file);
+  else if (options.checkConfig) await checkConfiguration(config, sources.file);
   else await runBroker({ config, load, file: sources.file, logs, firstSteps: options.firstSteps === true });
 }
 
@@ -133,8 +134,9 @@ function printConfiguration(config: Config, isJson: boolean): void {
 }
 
 /** Looks at everything that a start would look at before it begins, the files that it names included. [CFG-3] */
-function checkConfiguration(config: Config, file: string | undefined): void {
-  brokerOptionsOf(config);
+async function checkConfiguration(config: Config, file: string | undefined): Promise<void> {
+  const { auth } = brokerOptionsOf(config);
+  if (auth !== undefined) (await Authenticator.open(auth)).close();
   const tls = gatewayOptionsOf(config)?.tls;
   if (tls !== undefined) assertPair(tls, config);
   for (const text of config.notes) note(text);

@@ -72,8 +72,8 @@ export class Reloading {
     const { log } = this;
     const changed = changesBetween(this.current, next);
     assertReloads(changed, next);
-    const { limits } = reloadableOptionsOf(next);
-    const prepared = await broker.prepareReload(limits);
+    const { auth, limits } = reloadableOptionsOf(next);
+    const prepared = await broker.prepareReload({ ...limits, auth });
     try {
       log.reopen();
       gateway?.reload();
@@ -111,7 +111,7 @@ function assertReloads(changes: readonly Change[], { origins }: Config): void {
     .filter(({ reloads }) => !reloads)
     .map(({ place }) => {
       const [table, key] = place.split('.');
-      const name = key === undefined ? `[[${table}]]` : `[${table}] ${key}`;
+      const name = place === 'log' ? '[[log]]' : place === 'auth' ? '[auth]' : `[${table}] ${key}`;
       const at = origins.get(place);
       return `${at === undefined ? '' : `${at}: `}${name}: has changed, which takes effect when the broker is started anew`;
     });

@@ -22,9 +22,7 @@ export interface ReloadableOptions {
  *
  * @throws ConfigError for what no setting alone shows
  */
-export function brokerOptionsOf(
-  config: Config,
-): Omit<BrokerOptions, 'identity'> & { auth: AuthOptions | undefined } {
+export function brokerOptionsOf(config: Config): Omit<BrokerOptions, 'identity'> {
   const { broker, transport, store, limits } = config.values;
   const { limits: reloadable, auth } = reloadableOptionsOf(config);
   return {
