@@ -100,8 +100,11 @@ function changesBetween(before: Config, after: Config): Change[] {
     .filter(({ place }) => !isDeepStrictEqual(valueAt(before.values, place), valueAt(after.values, place)))
     .map(({ place, setting }) => ({ place, reloads: setting.reloads }));
   if (!isDeepStrictEqual(before.values.log, after.values.log)) changes.push({ place: 'log', reloads: false });
-  if (!isDeepStrictEqual(before.values.auth, after.values.auth))
-    changes.push({ place: 'auth', reloads: true });
+  if (!isDeepStrictEqual(before.values.auth, after.values.auth)) {
+    // A line that is missing by mistake would let everybody in; and where nobody was asked, nobody has shown who he is.
+    const isThereAsBefore = (before.values.auth === undefined) === (after.values.auth === undefined);
+    changes.push({ place: 'auth', reloads: isThereAsBefore });
+  }
   return changes;
 }
 
