@@ -59,6 +59,7 @@ export class Reloading {
       const changed = await this.take(this.load(), configured);
       const what = changed.length === 0 ? 'no setting has changed' : changed.join(', ');
       log.write('info', `reloaded: ${what}`, { event: 'reload', changed });
+      log.level = this.current.values.logging.level; // once that is told
     } catch (error) {
       const { message, code } = error as Error & { code?: unknown };
       const faults = error instanceof ConfigError ? error.faults : [message];
@@ -82,7 +83,6 @@ export class Reloading {
       throw error;
     }
     prepared.use();
-    log.level = next.values.logging.level;
     this.current = next;
     return changed.map(({ place }) => place);
   }
