@@ -14,7 +14,7 @@ import { listeningError } from './listening.ts';
 import { Reloading } from './reloading.ts';
 import { StateDirectory } from './state-directory.ts';
 import { recoveryLine } from './store.ts';
-import { tellSupervisor } from './supervisor.ts';
+import { Hangups, tellSupervisor } from './supervisor.ts';
 import { note, onStopSignal, print, STOP_SIGNALS, warn } from './terminal.ts';
 
 /** What it is to run. */
@@ -36,16 +36,18 @@ export interface BrokerOrder {
  * @throws JspError ERR_JSP_SOCKET when its address cannot be bound, and when its socket fails for good [BRK-37]
  */
 export async function runBroker(order: BrokerOrder): Promise<void> {
-  const hangups = new Hangups(order);
-  const signals = hangups.areTaken ? STOP_SIGNALS.filter((signal) => signal !== 'SIGHUP') : STOP_SIGNALS;
+  const { values } = order.config;
+  const reloads = order.file !== undefined || values.auth !== undefined || values.http.tls_cert !== undefined;
+  const hangups = new Hangups(reloads);
+  const signals = reloads ? STOP_SIGNALS.filter((signal) => signal !== 'SIGHUP') : STOP_SIGNALS;
   const stopped = new Promise<NodeJS.Signals>((resolve) => onStopSignal(resolve, signals));
-  const log = await openLog(order.config.values.logging, { note, warn });
+  const log = await openLog(values.logging, { note, warn });
   try {
     await runUntil(stopped, order, hangups, log);
   } catch (error) {
     const { message, code } = error as Error & { code?: unknown };
     // For who reads the log and not what the command says at its end.
-    if (order.config.values.logging.format === 'json') log.write('error', message, { event: 'failed', code });
+    if (values.logging.format === 'json') log.write('error', message, { event: 'failed', code });
     throw error;
   } finally {
     log.flush();
@@ -105,33 +107,6 @@ async function runUntil(
     messagesIn,
     messagesOut,
   });
-}
-
-/** SIGHUP, which may come before there is anything to reload. */
-class Hangups {
-  /** It means to reload; else that the terminal is gone, and that the broker is to stop. */
-  readonly areTaken: boolean;
-  private onHangup: (() => void) | null = null;
-  private cameEarly = false;
-  private readonly listener = () => {
-    if (this.onHangup === null) this.cameEarly = true;
-    else this.onHangup();
-  };
-
-  constructor({ config: { values }, file }: BrokerOrder) {
-    this.areTaken = file !== undefined || values.auth !== undefined || values.http.tls_cert !== undefined;
-    if (this.areTaken) process.on('SIGHUP', this.listener);
-  }
-
-  begin(onHangup: () => void): void {
-    this.onHangup = onHangup;
-    if (this.cameEarly) onHangup();
-  }
-
-  /** Later ones change nothing: the broker stops. */
-  end(): void {
-    this.onHangup = () => {};
-  }
 }
 
 async function listening({ config, logs }: BrokerOrder, state: StateDirectory): Promise<Broker> {
