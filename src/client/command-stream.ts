@@ -161,7 +161,7 @@ export class CommandStream {
   private close(error: Error | null): void {
     if (this.closed) return;
     this.closed = true;
-    this.requests.failAll(error ?? closedError());
+    if (!this.requests.isEmpty) this.requests.failAll(error ?? closedError());
     this.listener.onClosed(error);
   }
 }
@@ -207,6 +207,11 @@ export class PendingRequests {
         },
       });
     });
+  }
+
+  /** Nobody waits. */
+  get isEmpty(): boolean {
+    return this.pending.size === 0;
   }
 
   /** The answer to `id` has come. An id that is not waited for any more is ignored. */

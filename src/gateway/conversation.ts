@@ -153,9 +153,7 @@ export class Conversation {
     this.early = [];
     const { session } = this;
     this.session = null;
-    // What was acknowledged last goes before the connection.
-    for (const { subscription } of this.subscriptions.values()) subscription?.close();
-    this.subscriptions.clear();
+    this.subscriptions.clear(); // they go with the connection
     session?.close();
   }
 
