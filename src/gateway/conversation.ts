@@ -6,13 +6,24 @@
  */
 
 import type { JspError } from '../base/errors.ts';
-import { type CommandReader, ReasonCode, reasonCodeName } from '../pubsub/command.ts';
+import {
+  Command,
+  type CommandReader,
+  encodePlain,
+  encodeWill,
+  ReasonCode,
+  reasonCodeName,
+  topicEndOf,
+} from '../pubsub/command.ts';
 import type { Notice } from '../pubsub/session-commands.ts';
 import { NoticeCode } from '../pubsub/session-commands.ts';
+import type { Clock } from '../udp/clock.ts';
+import { Asking, askingName } from './asking.ts';
 import { ANONYMOUS, proofFromText } from './caller.ts';
-import type { DeliveryTexts } from './delivery-text.ts';
+import { answerMembers, type DeliveryTexts } from './delivery-text.ts';
 import { CloseCode, type Goodbye, goodbye, goodbyeOf } from './goodbye.ts';
 import { type PublishItem, publishCommand } from './item.ts';
+import { Problem, type ProblemCode } from './problem.ts';
 import { receiptOf } from './publish-request.ts';
 import { type PendingPublish, PublishState } from './publishing.ts';
 import type { Proof, Session, SessionListener, SessionRequest } from './session.ts';
@@ -39,6 +50,7 @@ export interface Wire {
 
 /** What all conversations of a gateway have in common. */
 export interface ConversationSurroundings {
+  readonly clock: Clock;
   readonly texts: DeliveryTexts;
   readonly payloadBytesMax: number;
   readonly pingMs: number;
@@ -63,6 +75,13 @@ export class Conversation {
   private isSlow = false;
   /** The broker reads no more of what the client publishes. */
   private isStopped = false;
+  /** What it has proved last. */
+  private proof: Proof = ANONYMOUS;
+  /** What asks for it, once it has made a request, and the session of that, where it is another. */
+  private asking: Promise<Asking> | null = null;
+  private askingSession: Session | null = null;
+  /** Requests that are not answered yet. */
+  private asked = 0;
   /** New credentials are being looked at. */
   private isRefreshing = false;
 
@@ -78,6 +97,7 @@ export class Conversation {
   /** The client has shown who it is in the header of its request. [GW-52] */
   greet(request: SessionRequest): void {
     this.state = State.GREETING;
+    this.proof = request.proof;
     this.readOn();
     const listener: SessionListener = {
       onNotice: (notice) => this.onNotice(notice),
@@ -155,6 +175,7 @@ export class Conversation {
     this.session = null;
     this.subscriptions.clear(); // they go with the connection
     session?.close();
+    this.askingSession?.close();
   }
 
   // ---- what the client says ----
@@ -236,8 +257,15 @@ export class Conversation {
       case 'auth':
         throw new RequestFault('auth is the first message; refresh renews credentials');
       case 'request':
-      case 'will':
-        throw new RequestFault(`${message.type} is not there yet`);
+        return this.ask(message.id, message.message, message.timeoutMs, session);
+      case 'will': {
+        const { id, message: will, delayMs } = message;
+        void this.answer(
+          id,
+          session.leaveWill((wire) => willCommand(wire, will, delayMs)),
+        );
+        return;
+      }
     }
   }
 
@@ -287,6 +315,42 @@ export class Conversation {
     }
   }
 
+  /** [GW-55] */
+  private ask(id: Name, item: PublishItem, timeoutMs: number, session: Session): void {
+    if (this.asked >= ASKED_MAX)
+      return this.refuse(id, 'LIMITED', `At most ${ASKED_MAX} requests are under way.`);
+    this.asked++;
+    this.asking ??= this.openAsking(session);
+    this.asking
+      .then((asking) => asking.ask(item, timeoutMs))
+      .finally(() => this.asked--)
+      .then(
+        (answer) => {
+          if (this.state !== State.OPEN) return;
+          const result = `{"type":"result","id":${JSON.stringify(id)},${answerMembers(answer)}}`;
+          this.wire.send(wholeFrame(TEXT_FRAME, result));
+        },
+        (error: unknown) => this.fail(id, error),
+      );
+  }
+
+  /** Answers come to an inbox, which is of a session with a name: one that has none gets another beside it. */
+  private async openAsking(session: Session): Promise<Asking> {
+    if (session.name !== '') return new Asking(session, this.around.clock);
+    const own = await this.around.open(
+      { proof: this.proof, name: askingName() },
+      {
+        onClosed: () => {
+          this.asking = null; // the next request opens another
+          this.askingSession = null;
+        },
+      },
+    );
+    if (this.state === State.OVER) own.close();
+    this.askingSession = own;
+    return new Asking(own, this.around.clock);
+  }
+
   private onDrained(): void {
     if (!this.isStopped) return;
     this.isStopped = false;
@@ -295,14 +359,18 @@ export class Conversation {
 
   /** [GW-57] */
   private refresh(id: Name | null, token: string, session: Session): void {
+    const proof = proofFromText(token);
     this.isRefreshing = true;
     session
-      .renew(proofFromText(token))
+      .renew(proof)
       .finally(() => {
         this.isRefreshing = false;
       })
       .then(
-        (expiresMs) => this.result(id, { expiresMs: expiresMs === 0 ? null : expiresMs }),
+        (expiresMs) => {
+          this.proof = proof;
+          this.result(id, { expiresMs: expiresMs === 0 ? null : expiresMs });
+        },
         (error: unknown) => this.fail(id, error),
       );
   }
@@ -394,6 +462,7 @@ export class Conversation {
   /** Something failed that was asked for. */
   private fail(id: Name | null, error: unknown): void {
     const { applicationCode, reason, code, message } = error as JspError;
+    if (error instanceof Problem) return this.refuse(id, PROBLEMS[error.code] ?? error.code, error.message);
     if (applicationCode !== undefined) this.refuse(id, reasonCodeName(applicationCode), reason ?? message);
     else if (code === 'ERR_JSP_CLOSED')
       return; // the session is over, and says so
@@ -466,6 +535,11 @@ class LiveSubscription implements SubscriptionSink {
 }
 
 const NOTHING = {};
+const PROBLEMS: Partial<Record<ProblemCode, string>> = {
+  REQUEST_INVALID: 'BAD_REQUEST',
+  RESPONSE_TIMEOUT: 'TIMEOUT',
+};
+const ASKED_MAX = 1_024;
 const TAKEN = { result: 'taken' };
 const SUBSCRIPTIONS_MAX = 1_000;
 const NOTICES: Readonly<Record<number, string>> = {
@@ -475,3 +549,10 @@ const NOTICES: Readonly<Record<number, string>> = {
   [NoticeCode.STORE_READ_ONLY]: 'STORE_READ_ONLY',
   [NoticeCode.NOT_AUTHORIZED]: 'NOT_AUTHORIZED',
 };
+
+/** @param will - null: none any more */
+function willCommand(id: number, will: PublishItem | null, delayMs: number): Buffer {
+  if (will === null) return encodePlain(Command.WILL, id);
+  const publish = publishCommand(will);
+  return encodeWill(id, will.topic, publish[1], delayMs, publish.subarray(topicEndOf(publish)));
+}

@@ -7,6 +7,7 @@
 import { isUtf8 } from 'node:buffer';
 import { HEADER_BYTES, PublishFlag } from '../pubsub/command.ts';
 import { decodeProperties, type Properties } from '../pubsub/properties.ts';
+import type { Delivered } from './delivered.ts';
 import { eventOf, TEXT_FRAME, wholeFrame } from './wire-form.ts';
 import { DELIVERY_CLASS_NAMES, type Name } from './ws-protocol.ts';
 
@@ -96,6 +97,11 @@ export function deliveryMembers(command: Buffer, parts: DeliveryParts, offset: n
     return `${out},${payloadMember(command, payloadStart, undefined)}`;
   const properties = decodeProperties(command, topicEnd);
   return `${out}${propertyMembers(properties)},${payloadMember(command, payloadStart, properties.contentType)}`;
+}
+
+/** The members of the JSON object that an answer to a request is. It has no line breaks. */
+export function answerMembers({ payload, properties }: Delivered): string {
+  return `${payloadMember(payload, 0, properties.contentType)}${propertyMembers(properties)}`;
 }
 
 function propertyMembers(properties: Properties): string {

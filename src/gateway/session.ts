@@ -184,8 +184,14 @@ export class Session {
     return decodeRenewed(await this.control.ask((id) => encodeRenew(id, method, credentials)));
   }
 
+  /** Leaves the broker a message for when the session is gone, in the place of an earlier one. @param encode - the WILL with this id */
+  async leaveWill(encode: (id: number) => Uint8Array): Promise<void> {
+    await this.control.request(encode);
+  }
+
   /** Ends it at once. */
   close(code: ReasonCode = ReasonCode.NO_ERROR): void {
+    if (this.over) return;
     this.connection.destroy(code, reasonCodeName(code));
     this.end(null);
   }
@@ -197,7 +203,8 @@ export class Session {
       (listener) => this.openStream(priority, listener),
       this.welcome.lastIds[index],
       // A stream that goes alone takes the connection with it: what comes behind it would be new to nobody.
-      () => this.close(ReasonCode.INTERNAL_ERROR),
+      // Where the connection goes with it, that is told next, and why.
+      () => this.clock.soon(() => this.close(ReasonCode.INTERNAL_ERROR)),
       () => this.listener.onDrained?.(),
     );
     this.publishing[index] = opened;

@@ -4,12 +4,12 @@ import type { ServerResponse } from 'node:http';
 import type { JspError } from '../base/errors.ts';
 import type { CommandReader } from '../pubsub/command.ts';
 import { NoticeCode } from '../pubsub/session-commands.ts';
-import { factsOf } from './caller.ts';
+import { ANONYMOUS, factsOf } from './caller.ts';
 import type { EventStreams, LookedAfter } from './event-streams.ts';
 import type { Exchange } from './exchange.ts';
 import { CloseCode, type Goodbye, goodbye, goodbyeOf } from './goodbye.ts';
 import { type ByteSink, Outgoing, type OutgoingListener } from './outgoing.ts';
-import { problemOfError } from './problem.ts';
+import { problemOfEntry, problemOfError } from './problem.ts';
 import { Session } from './session.ts';
 import type { Guest } from './state.ts';
 import { type Begun, CallerSubscription, type GapReason, type SubscriptionSink } from './subscription.ts';
@@ -74,7 +74,9 @@ export class EventStream implements SubscriptionSink, OutgoingListener, Guest, B
         onClosed: (error) => this.onSessionClosed(error),
       },
       state.clock,
-    );
+    ).catch((error: unknown) => {
+      throw problemOfEntry(error, proof === ANONYMOUS);
+    });
     if (this.state !== State.OPEN) return session.close(); // the caller has gone
     this.session = session;
     await new Promise<void>((resolve, reject) => {

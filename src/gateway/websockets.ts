@@ -83,6 +83,7 @@ export class WebSockets {
   conversationOf(wire: Wire, address: string): Conversation {
     const { state, texts } = this;
     const around: ConversationSurroundings = {
+      clock: state.clock,
       texts,
       payloadBytesMax: state.limits.payloadBytesMax,
       pingMs: PING_S * 1_000,

@@ -337,6 +337,64 @@ describe('publishing [GW-55]', () => {
   });
 });
 
+describe('requests [GW-55]', () => {
+  test('are answered by who subscribes to them, also where who asks has no session by name', async () => {
+    const topic = freshTopic();
+    const service = await WsClient.welcomed(server);
+    await service.ask({ type: 'subscribe', id: 1, qos: 0, filters: [topic] }, 'subscribed');
+    for (const auth of [{}, { session: 'asks' }]) {
+      const client = await WsClient.welcomed(server, auth);
+      client.say({ type: 'request', id: 'r', topic, json: { n: 1 }, correlation: 'AAE=' });
+      const { replyTo, correlation, json } = await service.hear('message');
+      expect([correlation, json]).toEqual(['AAE=', { n: 1 }]);
+      service.say({
+        type: 'publish',
+        topic: replyTo,
+        qos: 0,
+        text: 'done',
+        correlation,
+        status: 7,
+        headers: { a: 'b' },
+      });
+      expect(await client.hear('result', 'r')).toEqual({
+        ...{ type: 'result', id: 'r', text: 'done', correlation: 'AAE=', status: 7, headers: { a: 'b' } },
+      });
+      await client.close();
+    }
+    await service.close();
+  });
+
+  test('are refused at once where nobody is there, and when nobody has answered in time', async () => {
+    const topic = freshTopic();
+    const client = await WsClient.welcomed(server);
+    expect(await client.ask({ type: 'request', id: 1, topic, text: '' }, 'error')).toMatchObject({
+      code: 'NO_RESPONDERS',
+    });
+    await client.ask({ type: 'subscribe', id: 2, qos: 0, filters: [topic] }, 'subscribed');
+    const late = { type: 'request', id: 3, topic, text: '', timeoutMs: 20 };
+    expect(await client.ask(late, 'error')).toMatchObject({ code: 'TIMEOUT' });
+    expect(await client.ask({ type: 'request', topic, text: '', id: null }, 'error')).toMatchObject({
+      code: 'BAD_REQUEST',
+    });
+    await client.close();
+  });
+});
+
+test('a will is published when its client is gone, and not when it was taken back', async () => {
+  const topic = freshTopic();
+  const reader = await WsClient.welcomed(server);
+  await reader.ask({ type: 'subscribe', id: 1, filters: [`${topic}/+`] }, 'subscribed');
+  for (const name of ['gone', 'left']) {
+    const client = await WsClient.welcomed(server, { session: name });
+    await client.ask({ type: 'will', id: 1, topic: `${topic}/${name}`, text: 'was here', delayMs: 0 });
+    if (name === 'left') await client.ask({ type: 'will', id: 2 });
+    client.socket.terminate();
+  }
+  expect(await reader.hear('message')).toMatchObject({ topic: `${topic}/gone`, text: 'was here' });
+  expect(await reader.rest()).toEqual([]);
+  await reader.close();
+});
+
 describe('the end [GW-59]', () => {
   test('of what its client does not hold up: nothing of him stays', async () => {
     const before = server.gateway.metrics().guests;

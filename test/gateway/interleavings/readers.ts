@@ -415,6 +415,7 @@ export function conversationOn(world: World, socket: FakeSocket, onEnd: () => vo
     end: () => outgoing.finish(onEnd),
   };
   const conversation: Conversation = new Conversation(wire, {
+    clock: world.clock,
     texts: world.texts,
     payloadBytesMax: 1e6,
     pingMs: 25_000,
