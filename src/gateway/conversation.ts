@@ -422,6 +422,7 @@ export class Conversation {
     for (const text of early) this.received(text);
   }
 
+  /** [GW-47] */
   private onNotice({ code, value, text }: Notice): void {
     if (code === NoticeCode.CREDENTIALS_EXPIRE) this.tell({ type: 'expiring', inMs: value });
     else this.tell({ type: 'notice', code: NOTICES[code] ?? code, value, text });

@@ -1,0 +1,105 @@
+import { once } from 'node:events';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { ManualClock } from '../client/manual-clock.ts';
+import { gatewayInMemory, type TestGateway } from './gateway-server.ts';
+import { WsClient } from './ws-client.ts';
+
+/** Time that passes when the test says so, and turns of the event loop as they come. */
+class StandingClock extends ManualClock {
+  override soon(callback: () => void): void {
+    setImmediate(callback);
+  }
+
+  /** Lets seconds pass, one after the other. */
+  async pass(seconds: number): Promise<void> {
+    for (let i = 0; i < seconds; i++) {
+      this.advance(1_000);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+}
+
+const clock = new StandingClock();
+let server: TestGateway;
+beforeAll(async () => {
+  server = await gatewayInMemory({ clock, limits: { loopDelayMsMax: 0 } });
+});
+afterAll(async () => {
+  expect(server.faults).toEqual([]);
+  await server.close();
+});
+
+test('who says nothing for 5 s is nobody in particular [GW-52]', async () => {
+  const client = new WsClient(`${server.gateway.url}/v1/ws`);
+  await once(client.socket, 'open');
+  await clock.pass(4);
+  expect(server.broker.metrics().clients).toBe(0);
+  await clock.pass(3);
+  expect(await client.hear('welcome')).toMatchObject({ session: null });
+  await client.close();
+});
+
+test('who does not answer two pings is gone; who does, stays [GW-58]', async () => {
+  const alive = await WsClient.welcomed(server);
+  const dead = new WebSocket(`${server.gateway.url.replace('http', 'ws')}/v1/ws`, ['jsp.v1.json'], {
+    autoPong: false,
+  });
+  dead.on('error', () => {});
+  await once(dead, 'open');
+  const gone = once(dead, 'close');
+  let pings = 0;
+  dead.on('ping', () => pings++);
+  for (let round = 0; round < 3; round++) {
+    const pinged = once(alive.socket, 'ping');
+    await clock.pass(25);
+    await pinged;
+    await alive.ask({ type: 'ping', id: round }); // behind the pong
+  }
+  await gone;
+  expect(pings).toBe(2);
+  await alive.close();
+});
+
+test('who reads nothing is let go with 4008 and told where he was; others do not notice [GW-45]', async () => {
+  const [slow, fast] = [await WsClient.welcomed(server), await WsClient.welcomed(server)];
+  for (const client of [slow, fast])
+    await client.ask({ type: 'subscribe', id: 1, filters: ['big'] }, 'subscribed');
+  const none = await WsClient.welcomed(server); // reads the same log, at another pace
+  slow.socket.pause();
+  const count = 40;
+  for (let i = 0; i < count; i++) fast.say({ type: 'publish', topic: 'big', text: `${i}`.padEnd(500_000) });
+  expect(await fast.messages(count)).toHaveLength(count);
+  await clock.pass(60);
+  slow.socket.resume();
+  const goodbye = await slow.hear('goodbye');
+  expect(goodbye).toMatchObject({
+    code: 'STALLED',
+    retryAfterMs: 0,
+    positions: { 1: { epoch: expect.any(Number) } },
+  });
+  expect(await slow.closed).toBe(4008);
+  // Behind that position comes what is missing, and nothing else.
+  const { 1: since } = goodbye.positions as Record<string, { epoch: number; offset: number }>;
+  await none.ask({ type: 'subscribe', id: 2, filters: ['big'], since }, 'subscribed');
+  const [first] = await none.messages(1);
+  expect(first.offset).toBe(since.offset + 1);
+  await none.close();
+  await fast.close();
+});
+
+test('a quiet stream of events has a comment every 15 s [GW-63]', async () => {
+  const aborter = new AbortController();
+  const response = await server.fetch('/v1/events?filter=quiet', { signal: aborter.signal });
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+  let text = '';
+  const readUntil = async (part: string) => {
+    while (!text.includes(part)) text += Buffer.from((await reader.read()).value as Uint8Array).toString();
+  };
+  await readUntil('event: open');
+  await clock.pass(14);
+  expect(text).not.toContain('\n:\n');
+  await clock.pass(2);
+  await readUntil('\n:\n');
+  aborter.abort();
+});
