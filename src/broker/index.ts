@@ -20,6 +20,7 @@ export type { Operations } from './operations/operations.ts';
 export type { Exposition } from './operations/prometheus.ts';
 export type { Answer, Asker } from './operations/requests.ts';
 export type * from './operations/snapshot.ts';
+export { HISTORY_FIGURES } from './operations/snapshot.ts';
 export {
   type Broker,
   type BrokerCloseOptions,

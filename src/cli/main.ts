@@ -21,6 +21,13 @@ const COMMANDS: Readonly<Record<string, () => Promise<(program: Command) => void
   keygen: async () => (await import('./keygen.ts')).addKeygenCommand,
   dict: async () => (await import('./dict.ts')).addDictCommand,
   profiles: async () => (await import('./profiles.ts')).addProfilesCommand,
+  top: async () => (await import('./top.ts')).addTopCommand,
+  clients: async () => (await import('./lists.ts')).addClientsCommand,
+  sessions: async () => (await import('./lists.ts')).addSessionsCommand,
+  durable: async () => (await import('./lists.ts')).addDurableCommand,
+  topics: async () => (await import('./lists.ts')).addTopicsCommand,
+  dlq: async () => (await import('./dlq.ts')).addDlqCommand,
+  kick: async () => (await import('./kick.ts')).addKickCommand,
   monitor: async () => (await import('./monitor.ts')).addMonitorCommand,
   bench: async () => (await import('./bench.ts')).addBenchCommand,
 };

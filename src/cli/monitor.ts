@@ -13,6 +13,7 @@ import {
 } from '../monitor/index.ts';
 import { connect } from '../transport/connect.ts';
 import { GOODBYE, positiveNumber, qlogOption, wholeNumber } from './arguments.ts';
+import { Screen, Waiter } from './screen.ts';
 import { CommandError, coloursOf, note, onStopSignal, print, printJson } from './terminal.ts';
 
 interface MonitorCommandOptions {
@@ -90,7 +91,7 @@ async function watch(source: ReportSource, options: MonitorCommandOptions): Prom
   const waiter = new Waiter();
   const forget = onStopSignal(() => waiter.quit());
   const begun = performance.now();
-  const output = isScreen ? new Screen(view, waiter) : null;
+  const output = isScreen ? screenFor(view, waiter) : null;
   try {
     view.take(await source.take()); // what the first look is compared with
     output?.draw();
@@ -110,6 +111,18 @@ async function watch(source: ReportSource, options: MonitorCommandOptions): Prom
   }
 }
 
+function screenFor(view: MonitorView, waiter: Waiter): Screen {
+  const style = process.env.NO_COLOR ? PLAIN_STYLE : coloursOf(process.stdout);
+  return new Screen(
+    (size) => screenOf(view, size, style),
+    (key) => {
+      const interval = view.intervalSeconds;
+      if (view.press(key) === 'quit') waiter.quit();
+      else if (view.intervalSeconds !== interval) waiter.wake();
+    },
+  );
+}
+
 function printLook(view: MonitorView, seconds: number, { json }: MonitorCommandOptions): void {
   if (json) {
     const connections = [...view.watched.values()].map(({ report, points }) => ({
@@ -126,88 +139,6 @@ function printLook(view: MonitorView, seconds: number, { json }: MonitorCommandO
   });
   if (lines.length === 0) lines.push(`${seconds.toFixed(1)} s  no connection is open`);
   print(lines.join('\n'));
-}
-
-/** The whole terminal, which looks as before when the command is over, however it ends. */
-class Screen {
-  private readonly view: MonitorView;
-  private readonly waiter: Waiter;
-  private readonly style = process.env.NO_COLOR ? PLAIN_STYLE : coloursOf(process.stdout);
-  private isRestored = false;
-
-  constructor(view: MonitorView, waiter: Waiter) {
-    this.view = view;
-    this.waiter = waiter;
-    process.on('exit', this.restore); // also of a crash
-    process.stdout.write(ENTER);
-    process.stdout.on('resize', this.draw);
-    const { stdin } = process;
-    if (!stdin.isTTY) return;
-    stdin.setRawMode(true);
-    stdin.setEncoding('utf8');
-    stdin.on('data', this.onKeys);
-  }
-
-  readonly draw = (): void => {
-    if (this.isRestored) return;
-    const { columns, rows } = process.stdout;
-    const lines = screenOf(this.view, { columns, rows }, this.style);
-    process.stdout.write(`${HOME}${lines.map((line) => line + CLEAR_LINE).join('\r\n')}${CLEAR_BELOW}`);
-  };
-
-  readonly restore = (): void => {
-    if (this.isRestored) return;
-    this.isRestored = true;
-    process.off('exit', this.restore);
-    process.stdout.off('resize', this.draw);
-    const { stdin } = process;
-    if (stdin.isTTY) {
-      stdin.off('data', this.onKeys);
-      stdin.setRawMode(false);
-    }
-    process.stdout.write(LEAVE);
-  };
-
-  private readonly onKeys = (text: string): void => {
-    for (const key of keysOf(text)) {
-      const interval = this.view.intervalSeconds;
-      if (this.view.press(key) === 'quit') return this.waiter.quit();
-      if (this.view.intervalSeconds !== interval) this.waiter.wake();
-    }
-    this.draw();
-  };
-}
-
-/** Single keys, of which arrows come as three characters: several may have come at once. */
-function keysOf(text: string): string[] {
-  const [first, ...arrows] = text.split(ARROW);
-  return [...first, ...arrows.flatMap((rest) => [ARROW + rest.slice(0, 1), ...rest.slice(1)])];
-}
-
-/** A wait that keys and signals can end. */
-class Waiter {
-  isOver = false;
-  private resume: () => void = () => {};
-
-  async wait(ms: number): Promise<void> {
-    if (this.isOver) return;
-    let timer: NodeJS.Timeout | undefined;
-    await new Promise<void>((resolve) => {
-      this.resume = resolve;
-      timer = setTimeout(resolve, ms);
-    });
-    clearTimeout(timer);
-  }
-
-  /** Looks at once. */
-  wake(): void {
-    this.resume();
-  }
-
-  quit(): void {
-    this.isOver = true;
-    this.resume();
-  }
 }
 
 /** A process of this machine. */
@@ -286,12 +217,6 @@ function processId(text: string): number {
   throw new InvalidArgumentError('It must be the id of a process.');
 }
 
-const ENTER = '\x1b[?1049h\x1b[?25l';
-const LEAVE = '\x1b[?25h\x1b[?1049l';
-const HOME = '\x1b[H';
-const CLEAR_LINE = '\x1b[K';
-const CLEAR_BELOW = '\x1b[J';
-const ARROW = '\x1b[';
 const PROBES_A_SECOND = 5;
 /** How long a link may be silent before the connection is given up, and how many probes may be lost in a row. */
 const PATIENCE_SECONDS = 30;

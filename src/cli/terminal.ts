@@ -103,6 +103,8 @@ export type CommandErrorCode =
   | 'ERR_JSP_BENCH_BUSY'
   | 'ERR_JSP_BENCH_REFUSED'
   | 'ERR_JSP_BENCH_INTERRUPTED'
+  | 'ERR_JSP_NOT_ALLOWED'
+  | 'ERR_JSP_NOT_FOUND'
   | 'ERR_JSP_USAGE';
 
 /** An error of the command line: a sentence that says what to do next, and a stable `code`. */

@@ -75,6 +75,8 @@ export class Consumer implements ReaderOwner {
   isLost = false;
   /** Deliveries of messages that it had delivered before. */
   redelivered = 0;
+  /** Since when somebody takes its messages. */
+  private takenUpAt = 0;
   /** Below `until` only these are for it: it begins with the last message of each topic. */
   private selection: LastPerTopicSearch | null = null;
   /** Where it begins is being looked for. */
@@ -220,6 +222,7 @@ export class Consumer implements ReaderOwner {
   join(member: ConsumerMember): void {
     this.members.set(member.number, member);
     if (this.members.size > 1) return;
+    this.takenUpAt = this.owner.evenMs;
     for (const filter of this.filters) this.feed.add(filter, this.reader);
     this.reader.resume(member.account);
   }
@@ -299,9 +302,10 @@ export class Consumer implements ReaderOwner {
   sent(member: ConsumerMember, record: StoredRecord): void {
     const dueMs = this.owner.nowMs + this.options.ackWaitMs;
     const { inFlight, place } = this;
-    const { latencies } = this.owner;
-    if (place < 0 && this.reader.isLive)
-      latencies.waited(Math.max(0, this.owner.evenMs - record.publishedAt));
+    const { latencies, evenMs } = this.owner;
+    // What came before anybody took it up has waited for that, not for the broker. [OPS-6]
+    if (place < 0 && record.publishedAt >= this.takenUpAt)
+      latencies.waited(Math.max(0, evenMs - record.publishedAt));
     else latencies.replayed();
     if (place < 0) {
       this.reader.shift();

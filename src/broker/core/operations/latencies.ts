@@ -4,7 +4,7 @@
  *     waiting     A queue follows one message at a time: what that has waited stands for all that have left since the one before.
  *     at once     What goes out in the turn in which it came is only counted. The driver times the turn of a message now and then, which stands for those.
  *     storing     A log has one record followed at a time, which stands for all that were stored since the one before.
- *     reading     Who reads a log, and is up to date, is given what was published a known time ago.
+ *     reading     Who reads a log is given what was published a known time ago, since it reads.
  */
 
 import { Histogram } from '../../../base/histogram.ts';
