@@ -210,7 +210,7 @@ class Dashboard implements Page {
   }
 
   private take(event: ServerEvent): void {
-    if (event.event === 'goodbye' || event.event !== 'message') return;
+    if (event.event !== 'message') return;
     const message = messageOf(event);
     const text = message === null ? null : textOf(message);
     if (message === null || text === null) return;

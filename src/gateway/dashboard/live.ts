@@ -24,6 +24,8 @@ export class LiveStream {
   private state: LiveState = { name: 'connecting' };
   private attempts = 0;
   private lastId = '';
+  /** What the gateway said before it ended the stream. */
+  private farewell: string | null = null;
   private retry = 0;
   private watchdog = 0;
 
@@ -56,6 +58,7 @@ export class LiveStream {
 
   private async run(): Promise<void> {
     this.enter({ name: 'connecting' });
+    this.farewell = null;
     const attempt = new AbortController();
     const stop = (): void => attempt.abort();
     this.end.signal.addEventListener('abort', stop);
@@ -64,7 +67,7 @@ export class LiveStream {
       const body = await this.gateway.events(this.query, this.lastId, attempt.signal);
       this.enter({ name: 'open' });
       const retryMs = await this.read(body, attempt);
-      this.comeBack('The broker has ended the connection.', retryMs);
+      this.comeBack(this.farewell ?? 'The gateway has ended the connection.', retryMs);
     } catch (error) {
       if (this.end.signal.aborted) return;
       const problem = error instanceof Problem ? error : null;
@@ -83,6 +86,10 @@ export class LiveStream {
     const parser = new EventStreamParser((event) => {
       if (this.end.signal.aborted) return;
       if (event.id !== '') this.lastId = event.id;
+      if (event.event === 'goodbye') {
+        this.farewell = farewellOf(event);
+        return;
+      }
       this.attempts = 0;
       this.user.onEvent(event);
     });
@@ -107,6 +114,15 @@ export class LiveStream {
     const delay = Math.max(atLeastMs, most / 2 + (Math.random() * most) / 2);
     this.enter({ name: 'waiting', until: Date.now() + delay, why });
     this.retry = window.setTimeout(() => void this.run(), delay);
+  }
+}
+
+function farewellOf({ data }: ServerEvent): string | null {
+  try {
+    const { message } = JSON.parse(data) as { message?: unknown };
+    return typeof message === 'string' && message !== '' ? `${message.replace(/\.$/, '')}.` : null;
+  } catch {
+    return null;
   }
 }
 
