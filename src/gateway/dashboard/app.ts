@@ -148,14 +148,16 @@ class Dashboard implements Page {
   /** What changes seldom, and the past. Null when it was told. */
   private async load(): Promise<Problem | null> {
     try {
-      const [status, history, { items }] = await Promise.all([
-        this.gateway.ask('status', {}),
+      // Alone, so that whoever may not is refused once.
+      this.status = await this.gateway.ask('status', {});
+      const [history, { items }, now] = await Promise.all([
         this.gateway.ask('history', {}),
         this.gateway.ask('events', { limit: EVENTS_KEPT }),
+        this.gateway.ask('metrics', {}),
       ]);
-      this.status = status;
       this.timeline.merge(history);
-      for (const event of items) this.takeEvent(event);
+      this.mergeEvents(items);
+      if (this.snapshot?.startedAt !== now.startedAt || now.at > this.snapshot.at) this.takeSnapshot(now);
       part('account').hidden = !this.gateway.hasCredential;
       const wasKnown = this.isKnown;
       this.isKnown = true;
@@ -248,13 +250,23 @@ class Dashboard implements Page {
     });
   }
 
-  /** Events come as they happen and again with the past, by number; another broker begins to count anew. */
+  /** What has just happened, unless it was told with the past already. */
   private takeEvent(event: EventRecord): void {
-    const { events } = this;
-    const last = events[events.length - 1];
+    const last = this.events[this.events.length - 1];
     if (last !== undefined && event.number <= last.number && event.at <= last.at) return;
-    events.push(event);
-    if (events.length > EVENTS_KEPT) events.shift();
+    this.events.push(event);
+    if (this.events.length > EVENTS_KEPT) this.events.shift();
+  }
+
+  /** Takes the past in place of what was known of the same time; what is older may be of a broker before. */
+  private mergeEvents(past: readonly EventRecord[]): void {
+    const [first] = past;
+    const last = past[past.length - 1];
+    if (first === undefined) return;
+    const older = this.events.filter(({ at }) => at < first.at);
+    const newer = this.events.filter(({ at, number }) => number > last.number && at >= last.at);
+    const all = [...older, ...past, ...newer];
+    this.events.splice(0, this.events.length, ...all.slice(-EVENTS_KEPT));
   }
 
   private hurry(): void {
