@@ -40,5 +40,5 @@ echo '5. a message that nobody has to have: not stored, not waited for, worth no
 send -o /dev/null -w '%{http_code}\n' "$gateway/v1/topics/plant/7/vibration?qos=0&ttl=5s" -d '0.02'
 
 echo '6. what is wrong is said with a code that stays'
-send "$gateway/v1/topics/plant/%2B" -d 'x' || true
+curl -sS ${JSP_TOKEN:+-H "authorization: Bearer $JSP_TOKEN"} "$gateway/v1/topics/plant/%2B" -d 'x'
 echo

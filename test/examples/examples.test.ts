@@ -1,7 +1,11 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import type { Readable, Writable } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { beforeAll, expect, test } from 'vitest';
+import { startBroker } from '../../src/broker/index.ts';
+import { startGateway } from '../../src/gateway/index.ts';
+import { generateIdentity } from '../../src/index.ts';
 import { emptyFolder } from '../empty-folder.ts';
 
 /** Those that take their time, and little else of the machine: they run beside the others. */
@@ -133,6 +137,22 @@ test('a service answers, and says why it does not', async () => {
   ]);
 });
 
+test('curl gets messages in, one by one and many at once, and the last value out; what is sent twice is stored once', async () => {
+  const broker = await startBroker({ identity: generateIdentity(), port: 0 });
+  const gateway = await startGateway({ broker, port: 0 });
+  const script = fileURLToPath(new URL('../../examples/http-ingestion.sh', import.meta.url));
+  const output = await outputOf(spawn('sh', [script, new URL(gateway.url).origin]));
+  await gateway.close();
+  await broker.close();
+  expect(output).toContain('{"result":"inMemory","duplicate":false,"offset":1}\n');
+  expect(output).toContain('2. the last value of a topic\n{"celsius":21.5}\n');
+  expect(output).toContain('[{"index":0,"status":200,"result":"inMemory","duplicate":false,"offset":2}');
+  const attempts = [...output.matchAll(/^(?:first|second) attempt: (.*)$/gm)].map(([, answer]) => answer);
+  expect(attempts).toEqual(Array(2).fill('{"result":"inMemory","duplicate":false,"offset":52}'));
+  expect(output).toContain('worth nothing after 5 s\n202\n');
+  expect(output).toContain('"code":"TOPIC_INVALID"');
+});
+
 /** Runs an example as `npm run ts` does, and answers what it printed. */
 function runExample(name: string, ...args: string[]): Promise<string> {
   return runExampleIn(process.cwd(), name, ...args);
@@ -145,6 +165,10 @@ async function runExampleIn(cwd: string, name: string, ...args: string[]): Promi
     cwd,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
+  return outputOf(example);
+}
+
+async function outputOf(example: ChildProcessByStdio<Writable | null, Readable, Readable>): Promise<string> {
   let output = '';
   let errors = '';
   example.stdout.on('data', (chunk: Buffer) => {

@@ -17,6 +17,7 @@ import { startBroker } from 'jetstream-proto/broker';
 import { type BrokerClient, connectClient } from 'jetstream-proto/client';
 import { receiveFiles, type SendReport, sendFiles } from 'jetstream-proto/files';
 import { Lab } from 'jetstream-proto/testing';
+import { connectClient as connectPage, type WebClient } from 'jetstream-proto/web';
 
 export async function main(mtu?: number): Promise<void> {
   const listener = await listen({ identity: generateIdentity(), port: 0, mtu });
@@ -33,6 +34,8 @@ export async function main(mtu?: number): Promise<void> {
   const receiver = await receiveFiles('inbox', { onExisting: 'rename', bytesMax: undefined });
   listener.on('connection', (connection) => receiver.serve(connection));
   const report: SendReport = await sendFiles(() => connect(listener.url), ['a'], { signal: undefined });
+  const page: WebClient = await connectPage('http://127.0.0.1', { session: undefined });
+  await page.subscribe('a/#', ({ topic, payload }) => console.log(topic, payload.length), { qos: 1 });
   console.log(Lab.name, report.sentBytes);
 }
 `;
