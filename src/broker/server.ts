@@ -24,6 +24,7 @@ import { BROKER_LIMITS, type BrokerLimits } from './core/state.ts';
 import { AppendFault, type LogOptions, type StoreFailure } from './core/store-port.ts';
 import type { Happening } from './operations/event-log.ts';
 import { Operations } from './operations/operations.ts';
+import type { EventRecord } from './operations/snapshot.ts';
 import { BrokerService } from './service.ts';
 import type { StoreMetrics } from './store/disk-store.ts';
 import type { StoreFinding } from './store/findings.ts';
@@ -56,8 +57,8 @@ export interface BrokerReloadOptions extends Omit<BrokerLimits, 'routesMax'> {
 
 /** A reload of which nothing can fail any more. */
 export interface PreparedReload {
-  /** From now on the broker goes by it. */
-  use(): void;
+  /** From now on the broker goes by it; `detail` is told with the event. */
+  use(detail?: string): void;
   /** It is not wanted after all. */
   drop(): void;
 }
@@ -75,6 +76,8 @@ interface BrokerEvents {
   storeDamaged: [finding: StoreFinding];
   /** The keys of an issuer of tokens cannot be had from their URL, and why; null: they can again. Meanwhile those count that came last. */
   keysUnavailable: [url: string, reason: string | null];
+  /** Something that operators want a trace of, as on `$sys/events`: who came in, who was refused what, and what was done to whom. At most 200 a second. */
+  event: [event: EventRecord];
 }
 
 /**
@@ -230,9 +233,10 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     const { auth, ...limits } = options;
     const prepared = auth === undefined ? null : await this.auth.prepare(auth);
     return {
-      use: () => {
+      use: (detail = '') => {
         this.service.changeLimits(limits);
         prepared?.use();
+        this.note({ what: 'reload', detail });
       },
       drop: () => prepared?.drop(),
     };
@@ -280,6 +284,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
         service.inspect(({ administration }) => administration.kick(client, by, reason)),
       inspect: (look) => service.inspect(look),
       timeMessages: (oneOf) => service.timeMessages(oneOf),
+      onEvent: (event) => this.tell('event', event),
     });
   }
 

@@ -65,6 +65,7 @@ export class Reloading {
       const faults = error instanceof ConfigError ? error.faults : [message];
       for (const fault of faults)
         log.write('error', `not reloaded, and all is as it was: ${fault}`, { event: 'reloadFailed', code });
+      configured.broker.operations.note({ what: 'reloadFailed', detail: faults.join('; ') });
     }
   }
 
@@ -82,7 +83,7 @@ export class Reloading {
       prepared.drop();
       throw error;
     }
-    prepared.use();
+    prepared.use(changed.map(({ place }) => place).join(', '));
     this.current = next;
     return changed.map(({ place }) => place);
   }

@@ -4,7 +4,7 @@ import { isLoopback } from '../base/ip-address.ts';
 import { brokerOptionsOf } from '../broker/config/broker-options.ts';
 import type { Config } from '../broker/config/load.ts';
 import type { LogOptions } from '../broker/core/store-port.ts';
-import { type Log, openLog } from '../broker/operations/log.ts';
+import { type Log, type LogLevel, openLog } from '../broker/operations/log.ts';
 import { type Broker, startBroker } from '../broker/server.ts';
 import { textOf } from '../broker/store/findings.ts';
 import type { Gateway } from '../gateway/index.ts';
@@ -147,6 +147,25 @@ function tellOf(broker: Broker, log: Log, asksWho: boolean): void {
     }),
   );
   broker.on('storeDamaged', (finding) => log.write('warn', textOf(finding), { event: 'storeDamaged' }));
+  broker.on('keysUnavailable', (url, reason) => {
+    const what =
+      reason === null ? 'can be had again' : `cannot be had, and those count that came last: ${reason}`;
+    log.write(reason === null ? 'info' : 'warn', `keys of tokens from ${url} ${what}`, {
+      event: 'keys',
+      url,
+    });
+  });
+  broker.on('event', ({ what, principal, address, door, detail }) => {
+    const level = LEVELS[what];
+    if (level === undefined) return; // it has a line of its own
+    const who = [principal === '' ? 'nobody in particular' : principal, address, door].filter(
+      (each) => each !== '',
+    );
+    log.write(level, `${what}: ${who.join(', ')}${detail === '' ? '' : `: ${detail}`}`, {
+      event: what,
+      ...{ principal, address, door, detail },
+    });
+  });
   broker.on('fault', (error) =>
     log.write('warn', `a fault of the broker cost a client its connection: ${faultText(error)}`, {
       event: 'fault',
@@ -172,3 +191,19 @@ function printFirstSteps(): void {
 function faultText(error: unknown): string {
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
+
+/** Events of clients, and how important they are. */
+const LEVELS: Readonly<Record<string, LogLevel | undefined>> = {
+  authenticated: 'debug',
+  renewed: 'debug',
+  refused: 'warn',
+  denied: 'warn',
+  limited: 'warn',
+  expired: 'info',
+  revoked: 'info',
+  takeover: 'info',
+  kicked: 'info',
+  administered: 'info',
+  redriven: 'info',
+  suppressed: 'warn',
+};

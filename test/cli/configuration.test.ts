@@ -109,6 +109,7 @@ describe('jsp broker that gets a SIGHUP [CFG-5]', () => {
     const isUnchanged = async () =>
       (await certificateOf(https)) === 'one' && (await takes(url, 'old')) && !(await takes(url, 'renewed'));
     expect(await isUnchanged()).toBe(true);
+    const withOldKey = await connectClient(url, { credentials: { apiKey: KEYS.old.text } });
 
     // A line that cannot be read: the old configuration stays whole.
     writeFileSync(file, `${tls}${authFor('renewed')}[limits]\nmax_sesions = 8\n`);
@@ -144,8 +145,11 @@ describe('jsp broker that gets a SIGHUP [CFG-5]', () => {
     expect(told.changed?.sort()).toEqual(['auth', 'limits.max_sessions', 'logging.level']);
     expect(await certificateOf(https)).toBe('two');
     expect(await requestOn(agent, https)).toEqual([200, 'one']); // a connection that was there stays
+    expect(await withOldKey.closed).toMatchObject({ code: 'ERR_JSP_NOT_AUTHORIZED' }); // a key that is gone ends its connections
     expect(await takes(url, 'renewed')).toBe(true);
     expect(await takes(url, 'old')).toBe(false);
+
+    expect(events().map(({ event }) => event)).toEqual(expect.arrayContaining(['refused']));
 
     broker.process.kill('SIGTERM');
     const { exitCode, err } = await broker.ended;

@@ -1,6 +1,7 @@
 /** What a broker goes by, and how something else takes its place while clients are connected: whole or not at all. [AUT-2, AUT-14] */
 
 import { JspError } from '../../base/errors.ts';
+import type { Review } from '../core/access/admission.ts';
 import type { AuthDecision, AuthRequest, Principal } from '../core/access/principal.ts';
 import { Authenticator, type AuthSurroundings } from './authenticator.ts';
 import type { AuthOptions } from './options.ts';
@@ -11,6 +12,8 @@ export interface AuthUser {
     authenticate: ((request: AuthRequest) => Promise<AuthDecision>) | undefined,
     anonymous: Principal | null,
   ): void;
+  /** Looks at everybody anew: null is nobody any more. [BRK-119] */
+  reauthorize(review: Review): void;
 }
 
 /** Sound, and not in use yet. */
@@ -75,6 +78,7 @@ export class AuthInUse {
 
   private apply(authenticator: Authenticator): void {
     this.user.setAccess((request) => authenticator.authenticate(request), authenticator.anonymous);
+    this.user.reauthorize((principal) => authenticator.again(principal));
   }
 }
 

@@ -47,6 +47,8 @@ export interface Operated {
   inspect<T>(look: (inspection: Inspection) => T): T;
   /** One of so many messages is timed. */
   timeMessages(oneOf: number): void;
+  /** Hears each event that is kept. */
+  onEvent(event: EventRecord): void;
 }
 
 /** Whether a broker is to be sent traffic, and why not. */
@@ -86,7 +88,10 @@ export class Observation {
     this.broker = broker;
     this.version = version;
     this.startedAt = broker.wallMs();
-    this.eventLog = new EventLog((event) => this.tell(EVENTS_TOPIC, event));
+    this.eventLog = new EventLog((event) => {
+      this.tell(EVENTS_TOPIC, event);
+      broker.onEvent(event);
+    });
     this.secondMs = this.nowMs;
     this.later();
   }

@@ -32,6 +32,7 @@ export class OperatedWorld {
         this.inspect(({ administration }) => administration.kick(client, by, reason)),
       inspect: (look) => this.inspect(look),
       timeMessages: () => {},
+      onEvent: () => {},
     });
   }
 
