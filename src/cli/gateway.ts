@@ -1,6 +1,7 @@
 /** `jsp gateway`, and what `jsp broker --http` has in common with it. */
 
 import { type Command, InvalidArgumentError } from 'commander';
+import { JspError } from '../base/errors.ts';
 import { type ListenAddress, parseListenAddress } from '../broker/config/http-settings.ts';
 import type { Gateway } from '../gateway/index.ts';
 import { DEFAULT_HTTP_HOST, DEFAULT_HTTP_PORT, type GatewayOptions } from '../gateway/options.ts';
@@ -40,7 +41,9 @@ export function httpAddress(text: string): ListenAddress {
 /** Starts a gateway, and tells of it what is worth telling. */
 export async function startedGateway(options: GatewayOptions): Promise<Gateway> {
   const { startGateway } = await import('../gateway/index.ts'); // what a broker alone does not need
-  const gateway = await startGateway(options);
+  const gateway = await startGateway(options).catch((error: unknown) => {
+    throw listeningError(error);
+  });
   gateway.on('fault', (error) => {
     warn(
       `a fault of the gateway cost a caller his answer: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
@@ -49,6 +52,22 @@ export async function startedGateway(options: GatewayOptions): Promise<Gateway> 
   gateway.on('error', (error) => warn(`the gateway is over: ${error.message}`));
   return gateway;
 }
+
+/** Why it does not listen, with what to do next where that is known. */
+function listeningError(error: unknown): unknown {
+  const { code, message, cause } = error as JspError;
+  const advice =
+    code === 'ERR_JSP_SOCKET' ? ADVICE[(cause as NodeJS.ErrnoException | undefined)?.code ?? ''] : undefined;
+  return advice === undefined
+    ? error
+    : new JspError('ERR_JSP_SOCKET', `${message}. ${advice}`, { cause: error });
+}
+
+const ADVICE: Readonly<Record<string, string>> = {
+  EADDRINUSE: 'Another program has this port: stop it, or choose another with --http.',
+  EADDRNOTAVAIL: 'This machine has no such address: choose one of its own with --http.',
+  EACCES: 'Ports below 1024 need privileges: choose another with --http.',
+};
 
 async function runGateway(options: GatewayCommandOptions): Promise<void> {
   const stopped = new Promise<NodeJS.Signals>((resolve) => onStopSignal(resolve));

@@ -76,6 +76,7 @@ function filesIn(folder: string): string[] {
 
 /** The same folder from src/gateway and from dist/gateway. */
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+/** [GW-31] what is served is what the specification has */
 const OPENAPI_FILE = `${ROOT}spec/openapi.json`;
 const WEB_CLIENT_FILE = `${ROOT}dist/web/jsp.js`;
 const DASHBOARD_FOLDER = `${ROOT}dist/gateway/dashboard/`;

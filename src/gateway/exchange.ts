@@ -141,7 +141,7 @@ export class Exchange {
     this.state.load.end(this.takenBytes);
   }
 
-  /** Answers with JSON. */
+  /** Answers with JSON, which nobody keeps. [GW-2] */
   json(status: number, value: unknown, headers: Readonly<Record<string, string>> = NO_HEADERS): void {
     this.answer(status, 'application/json', JSON.stringify(value), headers);
   }
@@ -149,16 +149,19 @@ export class Exchange {
   /** Answers without a body. */
   empty(status: number, headers: Readonly<Record<string, string>> = NO_HEADERS): void {
     const { response } = this;
+    this.state.counters.answered(status);
     if (response.headersSent || response.destroyed) return;
-    response.writeHead(status, { ...headers, ...this.pageHeaders });
+    response.writeHead(status, { ...headers, ...this.pageHeaders, ...this.lastHeaders });
     response.end();
   }
 
   problem(problem: Problem): void {
-    const { counters } = this.state;
-    if (problem.status >= 500) counters.serverErrors++;
-    else counters.clientErrors++;
     this.answer(problem.status, 'application/problem+json', JSON.stringify(problem), problem.headers);
+  }
+
+  /** [GW-6] no other request comes on this connection */
+  private get lastHeaders(): Readonly<Record<string, string>> | null {
+    return this.state.isDraining ? LAST_HEADERS : null;
   }
 
   private take(bytes: number): Problem | null {
@@ -182,6 +185,7 @@ export class Exchange {
       this.onAnswer = null;
       onAnswer({ status, contentType, body: body.toString(), headers: headers as Record<string, string> });
     }
+    this.state.counters.answered(status);
     if (response.headersSent || response.destroyed) return;
     const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
     response.writeHead(status, {
@@ -190,6 +194,7 @@ export class Exchange {
       'cache-control': 'no-store',
       ...headers,
       ...this.pageHeaders,
+      ...this.lastHeaders,
     });
     response.end(this.method === 'HEAD' ? undefined : body);
   }
@@ -204,4 +209,5 @@ function tooLarge(bytesMax: number): Problem {
 const ASCII = /^[\x20-\x7e]*$/;
 const NO_BODY = Buffer.alloc(0);
 const NO_PARAMETERS = new URLSearchParams();
+const LAST_HEADERS = { connection: 'close' };
 const NO_HEADERS: Readonly<Record<string, string>> = {};

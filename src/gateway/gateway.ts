@@ -42,9 +42,13 @@ export interface GatewayMetrics {
   /** Sessions that HTTP requests share. */
   readonly sessions: number;
   readonly requests: number;
-  readonly clientErrors: number;
-  readonly serverErrors: number;
+  /** Answers, by the first digit of their status: `2xx` to `5xx`. */
+  readonly byStatus: Readonly<Record<string, number>>;
+  /** Requests under way. */
+  readonly inFlight: number;
+  /** Requests that were refused because there was too much to do. */
   readonly overloaded: number;
+  /** Messages that callers published by HTTP. */
   readonly published: number;
 }
 
@@ -143,12 +147,17 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
   }
 
   metrics(): GatewayMetrics {
-    const { counters, guests, sessions } = this.state;
-    return { ...counters, connections: this.sockets.size, guests: guests.size, sessions: sessions.size };
+    const { counters, guests, sessions, load } = this.state;
+    const { requests, overloaded, published } = counters;
+    return {
+      ...{ requests, overloaded, published, byStatus: { ...counters.byStatus } },
+      ...{ connections: this.sockets.size, guests: guests.size },
+      ...{ sessions: sessions.size, inFlight: load.inFlight },
+    };
   }
 
   /**
-   * Takes a renewed certificate from its files: new connections see it, those that are open stay as they are.
+   * Takes a renewed certificate from its files: new connections see it, those that are open stay as they are. [GW-15]
    *
    * @throws {JspError} ERR_JSP_OPTION_INVALID where they cannot be read, or do not go together; then nothing changes
    */
@@ -196,6 +205,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
           void this.close({ drainMs: 0 });
         });
         this.address = server.address() as AddressInfo;
+        this.state.operations?.setGateway(() => this.state.figures());
         resolve();
       });
     });
@@ -205,7 +215,6 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     const { state } = this;
     state.counters.requests++;
     const exchange = new Exchange(state, request, response);
-    if (state.isDraining) response.shouldKeepAlive = false;
     try {
       exchange.pageHeaders = state.origins.admit(request, CHANGING.has(exchange.method));
       if (exchange.method === 'OPTIONS') {
@@ -273,13 +282,14 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     await closed;
     clock.clearTimer(timer);
     state.load.close();
+    state.operations?.setGateway(null);
     state.sessions.close();
     await this.backend.close();
     this.tell('close');
   }
 }
 
-/** What came was no HTTP, or not in time. */
+/** What came was no HTTP, or not in time. [GW-4] */
 function refuseUnreadable(error: Error & { code?: string }, socket: Duplex): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
     socket.destroy();

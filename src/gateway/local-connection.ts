@@ -91,7 +91,7 @@ export class LocalConnection extends EventEmitter implements MessageConnection, 
   private readonly opened = new Ring<LocalStream>(4);
   private lastStreamId = 0;
   private isOver = false;
-  /** What the peer has ended it with, until it is told. */
+  /** What the peer has ended it with. */
   private ending: JspError | null = null;
   private isEnding = false;
 
@@ -111,10 +111,12 @@ export class LocalConnection extends EventEmitter implements MessageConnection, 
     return Math.max(0, STREAMS_MAX - this.streams.size);
   }
 
-  /** @throws {JspError} ERR_JSP_CLOSED; ERR_JSP_QUEUE_FULL when it has as many as it may have */
+  /** @throws {JspError} ERR_JSP_CLOSED, or what the other end has closed with; ERR_JSP_QUEUE_FULL when it has as many as it may have */
   openStream(options: { label: string; priority: StreamPriority }): LocalStream {
     const { peer } = this;
-    if (this.isOver || peer === null) throw new JspError('ERR_JSP_CLOSED', 'the connection is closed');
+    if (this.isOver || peer === null) {
+      throw this.ending ?? new JspError('ERR_JSP_CLOSED', 'the connection is closed');
+    }
     if (this.streams.size >= STREAMS_MAX) {
       throw new JspError(
         'ERR_JSP_QUEUE_FULL',

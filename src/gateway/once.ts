@@ -5,6 +5,12 @@ import { nameOf, printOf } from './idempotency.ts';
 import type { PublishItem } from './item.ts';
 import { problemOfError } from './problem.ts';
 
+/** What the messages of a request are named by. */
+export interface Naming {
+  readonly name: string;
+  readonly print: string;
+}
+
 /**
  * Does what a request asks for, unless it was done for an earlier one with its key: then answers as that was answered. [GW-23]
  *
@@ -14,7 +20,7 @@ import { problemOfError } from './problem.ts';
 export async function once(
   exchange: Exchange,
   body: Uint8Array,
-  serve: (name: string | null) => Promise<void>,
+  serve: (named: Naming | null) => Promise<void>,
 ): Promise<void> {
   const key = exchange.header('idempotency-key');
   if (key === undefined) {
@@ -24,7 +30,8 @@ export async function once(
   const { proof, state } = exchange;
   await exchange.session(); // nobody gets an answer that was given to a caller whom he only claims to be
   const name = nameOf(proof, key);
-  const earlier = state.keys.begin(name, printOf(exchange.asked, body));
+  const print = printOf(exchange.asked, body);
+  const earlier = state.keys.begin(name, print);
   if (earlier !== null) {
     const { status, contentType, body: text, headers } = earlier;
     exchange.answer(status, contentType, text, { ...headers, 'idempotent-replayed': 'true' });
@@ -32,7 +39,7 @@ export async function once(
   }
   exchange.onAnswer = (answer) => state.keys.end(name, isOutcome(answer.status) ? answer : null);
   try {
-    await serve(name);
+    await serve({ name, print });
   } catch (error) {
     const problem = problemOfError(error);
     if (problem.code === 'INTERNAL_ERROR') state.onFault(problem.cause ?? problem);
@@ -40,10 +47,11 @@ export async function once(
   }
 }
 
-/** A message that the broker knows again by its name. */
-export function named(item: PublishItem, name: string | null, index: number): PublishItem {
-  if (name === null || item.properties?.messageId !== undefined) return item;
-  return { ...item, properties: { ...item.properties, messageId: `http/${name}/${index}` } };
+/** A message that the broker knows again by its name, and tells from another of that name by its print. [BRK-91] */
+export function named(item: PublishItem, naming: Naming | null, index: number): PublishItem {
+  if (naming === null || item.properties?.messageId !== undefined) return item;
+  const messageId = `http/${naming.name}/${index}\x1f${naming.print}`;
+  return { ...item, properties: { ...item.properties, messageId } };
 }
 
 /** Whether an answer says what has become of the request, for good: not that it was refused for now, or that nobody knows. */

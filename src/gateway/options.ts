@@ -48,9 +48,12 @@ export interface GatewayTls {
   readonly key: string;
 }
 
+/** What a gateway needs of a broker in its process, and what it shows of it. */
+export type LocalBroker = Pick<Broker, 'serve'> & Partial<Pick<Broker, 'operations'>>;
+
 export interface GatewayOptions {
   /** The broker in this process, or the URLs of one elsewhere. */
-  broker: Pick<Broker, 'serve'> | string | readonly string[];
+  broker: LocalBroker | string | readonly string[];
   /** Address to listen on. Default `127.0.0.1`: this machine only. */
   host?: string | undefined;
   /** TCP port; 0 lets the system choose. Default 4580. */

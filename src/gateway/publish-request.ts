@@ -1,6 +1,7 @@
 /** What a caller says of a message beside topic and payload, in a query or in headers, and what he is told became of it. */
 
 import { PublishResult } from '../pubsub/acknowledgement.ts';
+import { ReasonCode } from '../pubsub/command.ts';
 import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
 import type { Properties } from '../pubsub/properties.ts';
 import type { Exchange } from './exchange.ts';
@@ -58,6 +59,9 @@ export function outcomeOf(publish: PendingPublish, qos: 0 | 1, session: Session)
     case PublishState.TAKEN:
       return qos === 0 ? { status: 202, body: TAKEN } : { status: 200, body: receiptOf(publish) };
     case PublishState.REFUSED:
+      if (publish.code === ReasonCode.CONTRADICTION) {
+        return new Problem('KEY_REUSED', 'Its Idempotency-Key, or message id, was used for another message.');
+      }
       return problemOfReason(publish.code, publish.reason);
     case PublishState.LOST:
       return session.endedBy === null

@@ -1,4 +1,4 @@
-/** Which route serves a request: by its path, and then its method. */
+/** Which route serves a request: by its path, and then its method. [GW-1] */
 
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';

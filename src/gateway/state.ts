@@ -1,5 +1,6 @@
 /** What all requests to a gateway have in common. */
 
+import type { GatewayFigures } from '../broker/operations/snapshot.ts';
 import { type Clock, systemClock } from '../udp/clock.ts';
 import type { Backend } from './backend.ts';
 import { Addresses } from './caller.ts';
@@ -7,7 +8,7 @@ import { DeliveryTexts } from './delivery-text.ts';
 import { EventStreams } from './event-streams.ts';
 import { IdempotencyKeys } from './idempotency.ts';
 import { Load } from './load.ts';
-import { DEFAULT_LIMITS, type GatewayOptions, type GivenLimits } from './options.ts';
+import { DEFAULT_LIMITS, type GatewayOptions, type GivenLimits, type LocalBroker } from './options.ts';
 import { Origins } from './origin.ts';
 import { OutgoingTurn } from './outgoing.ts';
 import { SharedSessions } from './sessions.ts';
@@ -21,13 +22,16 @@ export interface Guest {
 export class GatewayCounters {
   /** Requests that came. */
   requests = 0;
-  /** Requests that were answered with a status of 4xx, and 5xx. */
-  clientErrors = 0;
-  serverErrors = 0;
-  /** Of those: refused because there was too much to do. */
+  /** Their answers, by the first digit of the status. */
+  readonly byStatus: Record<string, number> = { '2xx': 0, '3xx': 0, '4xx': 0, '5xx': 0 };
+  /** Refused because there was too much to do. */
   overloaded = 0;
   /** Messages that callers published by HTTP. */
   published = 0;
+
+  answered(status: number): void {
+    this.byStatus[status < 300 ? '2xx' : status < 400 ? '3xx' : status < 500 ? '4xx' : '5xx']++;
+  }
 }
 
 export class GatewayState {
@@ -41,6 +45,8 @@ export class GatewayState {
   readonly eventStreams: EventStreams;
   readonly keys: IdempotencyKeys;
   readonly load: Load;
+  /** What the broker tells of itself, where it is in this process. */
+  readonly operations: LocalBroker['operations'] | null;
   readonly counters = new GatewayCounters();
   /** Those who are connected for long. */
   readonly guests = new Set<Guest>();
@@ -59,7 +65,21 @@ export class GatewayState {
     this.eventStreams = new EventStreams(new OutgoingTurn(this.clock), new DeliveryTexts());
     this.keys = new IdempotencyKeys(this.clock);
     this.load = new Load(this.limits, this.clock);
+    const { broker } = options;
+    this.operations = typeof broker === 'object' && 'serve' in broker ? (broker.operations ?? null) : null;
     this.onFault = onFault;
+  }
+
+  /** What the broker shows of its gateway. */
+  figures(): GatewayFigures {
+    const { counters, eventStreams, guests, load } = this;
+    return {
+      requests: counters.requests,
+      byStatus: { ...counters.byStatus },
+      webSockets: guests.size - eventStreams.size,
+      eventStreams: eventStreams.size,
+      inFlight: load.inFlight,
+    };
   }
 }
 

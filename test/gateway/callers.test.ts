@@ -186,3 +186,26 @@ describe('where a request comes from', () => {
     }
   });
 });
+
+test('the files of the dashboard let a page load from its own origin alone, and be framed by none [GW-32]', async () => {
+  const page = await server.raw('GET', '/');
+  expect([page.status, page.headers['content-type']]).toEqual([200, 'text/html; charset=utf-8']);
+  expect(page.headers).toMatchObject({
+    'content-security-policy': expect.stringMatching(
+      /^default-src 'none'; script-src 'self'; .*frame-ancestors 'none'$/,
+    ),
+    ...{ 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'x-frame-options': 'DENY' },
+  });
+  for (const [, path] of page.text.matchAll(/(?:src|href)="(\/?[\w./-]+\.(?:js|css))"/g)) {
+    const file = await server.raw('GET', path.startsWith('/') ? path : `/${path}`);
+    expect([path, file.status]).toEqual([path, 200]);
+  }
+  const client = await server.raw('GET', '/jsp.js', { 'accept-encoding': 'gzip' });
+  expect([client.status, client.headers]).toEqual([
+    200,
+    expect.objectContaining({ 'content-encoding': 'gzip', 'access-control-allow-origin': '*' }),
+  ]);
+  const none = await gatewayInMemory({ dashboard: false });
+  expect((await none.raw('GET', '/')).status).toBe(404);
+  await none.close();
+});

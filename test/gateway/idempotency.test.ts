@@ -55,16 +55,17 @@ describe('a request with an Idempotency-Key', () => {
     expect(server.faults).toEqual([]);
   });
 
-  test('is done once although the broker and the gateway were started anew in between [GW-23]', async () => {
+  test('is done once although the broker and the gateway were started anew in between, and tells another body [GW-23, BRK-91]', async () => {
     const store = { directory: emptyFolder(), sync: 'interval' } as const;
-    const publish = async () => {
+    const publish = async (body: string) => {
       const server = await gatewayInMemory({}, { store });
-      const { json } = await server.raw('POST', '/v1/topics/a', { 'idempotency-key': 'k' }, 'x');
+      const { json } = await server.raw('POST', '/v1/topics/a', { 'idempotency-key': 'k' }, body);
       await server.close();
       return json;
     };
-    const first = await publish();
-    expect(await publish()).toEqual({ ...first, result: 'duplicate', duplicate: true });
+    const first = await publish('x');
+    expect(await publish('x')).toEqual({ ...first, result: 'duplicate', duplicate: true });
+    expect(await publish('y')).toMatchObject({ status: 422, code: 'KEY_REUSED' });
   });
 
   test('that is under way is not begun a second time, and one that came to nothing can be made again [GW-23]', () => {

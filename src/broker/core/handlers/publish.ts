@@ -273,6 +273,10 @@ function answerRepeated(broker: BrokerState, publisher: Publisher, id: number, l
 function isNamedAlready(broker: BrokerState, publisher: Publisher, id: number, key: string): boolean {
   const named = broker.messageIds.find(key, broker.wallMs);
   if (named === undefined) return false;
+  if (named.key !== key) {
+    refuse(broker, publisher, id, ReasonCode.CONTRADICTION); // the same name, and another print
+    return true;
+  }
   const { log, offset } = named;
   publisher.take(id);
   tellDuplicate(broker, publisher, id, log, offset + 1, offset);

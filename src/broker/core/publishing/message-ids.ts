@@ -63,13 +63,13 @@ export class MessageIds implements Partial<StoreEvents>, Awaited {
 
   /** What was taken as the message with this key, if that is not too long ago. */
   find(key: string, wallMs: number): Named | undefined {
-    const named = this.named.get(key);
+    const named = this.named.get(nameIn(key));
     return named !== undefined && wallMs - named.atMs < WINDOW_MS ? named : undefined;
   }
 
   add(named: Named): void {
     const { order } = this;
-    this.named.set(named.key, named);
+    this.named.set(nameIn(named.key), named);
     order.push(named);
     this.bytes += named.key.length + NAMED_BYTES;
     for (let first = order.peek(); first !== undefined; first = order.peek()) {
@@ -90,7 +90,8 @@ export class MessageIds implements Partial<StoreEvents>, Awaited {
   }
 
   private drop(named: Named): void {
-    if (this.named.get(named.key) === named) this.named.delete(named.key);
+    const name = nameIn(named.key);
+    if (this.named.get(name) === named) this.named.delete(name);
   }
 }
 
@@ -101,6 +102,12 @@ export function keyOfMessage(publish: Uint8Array, topicEnd: number): string | nu
   if (at < 0) return null;
   const id = Buffer.from(publish.buffer, publish.byteOffset + at, valueLength(publish, at));
   return `${topicKey(publish)}\n${id.toString('latin1')}`;
+}
+
+/** A key without the print of the message that its name may end with. */
+function nameIn(key: string): string {
+  const end = key.indexOf(PRINT);
+  return end < 0 ? key : key.slice(0, end);
 }
 
 /** Names that begin with $ are the broker's: a client that could take them could keep the wills of others from being published. [BRK-91] */
@@ -146,6 +153,8 @@ class NamesOfLog {
   }
 }
 
+/** Behind it a name has a print of its message. */
+const PRINT = '\x1f';
 const WINDOW_MS = 2 * 60 * 1_000;
 const NAMED_MAX = 100_000;
 const NAMED_BYTES = 160;

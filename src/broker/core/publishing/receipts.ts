@@ -133,5 +133,6 @@ const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.STORE_FAILED]: 'The log of this topic takes nothing any more.',
   [ReasonCode.QUOTA]: 'The queue of a subscriber, or what keeps last values, did not take it.',
   [ReasonCode.TOO_LARGE]: 'The message is larger than the broker takes.',
+  [ReasonCode.CONTRADICTION]: 'Another message was taken with this name.',
   [ReasonCode.NOT_AUTHORIZED]: 'A message id that begins with $ is for the broker.',
 };

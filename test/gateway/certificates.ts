@@ -1,0 +1,51 @@
+/** Two certificates for `localhost` that signed themselves, good for a hundred years: for tests, and worth nothing elsewhere. */
+
+export interface TestCertificate {
+  readonly name: string;
+  readonly cert: string;
+  readonly key: string;
+}
+
+export const ONE: TestCertificate = {
+  name: 'one.localhost',
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBojCCAUmgAwIBAgIUPPSFAVMu1RK25U4fwNE3Kn4p9gEwCgYIKoZIzj0EAwIw
+GDEWMBQGA1UEAwwNb25lLmxvY2FsaG9zdDAgFw0yNjExMjYxMTQ5NTlaGA8yMTI2
+MTEwMjExNDk1OVowGDEWMBQGA1UEAwwNb25lLmxvY2FsaG9zdDBZMBMGByqGSM49
+AgEGCCqGSM49AwEHA0IABAnlTOCWUg6QrJaeF9w2YMTEaj1BEzHtMNfc0iG1yPrU
+ZogyICfCr8tYvj2ny7Kx0aCmMSdpyauMvi16qyRU1ZCjbzBtMB0GA1UdDgQWBBSg
+62CTEga0nfl4cxDceiVlwjjwtjAfBgNVHSMEGDAWgBSg62CTEga0nfl4cxDceiVl
+wjjwtjAPBgNVHRMBAf8EBTADAQH/MBoGA1UdEQQTMBGCCWxvY2FsaG9zdIcEfwAA
+ATAKBggqhkjOPQQDAgNHADBEAiAhKoCPUHL6esI6nu7wH+ctoHtsdAWeTJSaCu9b
+Jyn5WgIgBoSl1liWqKmd/j/rVP5UJ0g9LUwClQ2jPpJNq7Fq1uU=
+-----END CERTIFICATE-----
+`,
+  key: `-----BEGIN EC PRIVATE KEY-----
+MHcCAQEEIDvdB+Z/t7fVVLIl+mYUxWWSqotZGdzOLz2bHwNGZrsmoAoGCCqGSM49
+AwEHoUQDQgAECeVM4JZSDpCslp4X3DZgxMRqPUETMe0w19zSIbXI+tRmiDIgJ8Kv
+y1i+PafLsrHRoKYxJ2nJq4y+LXqrJFTVkA==
+-----END EC PRIVATE KEY-----
+`,
+};
+
+export const TWO: TestCertificate = {
+  name: 'two.localhost',
+  cert: `-----BEGIN CERTIFICATE-----
+MIIBojCCAUmgAwIBAgIUC9Zuw3BBwaEKBdlg2Z/E2iN0vI8wCgYIKoZIzj0EAwIw
+GDEWMBQGA1UEAwwNdHdvLmxvY2FsaG9zdDAgFw0yNjExMjYxMTQ5NTlaGA8yMTI2
+MTEwMjExNDk1OVowGDEWMBQGA1UEAwwNdHdvLmxvY2FsaG9zdDBZMBMGByqGSM49
+AgEGCCqGSM49AwEHA0IABIz9j06DNAzZWAYWhUt4GUbkbNZGc5kQ7ugBfqTUkLCe
+QT1g12yad6INTm89+A3JXXjyvy2ZLRmpeBZ9lZZB+ESjbzBtMB0GA1UdDgQWBBT7
+mlSW/0hcTUIP/luxDcGZGyDZDDAfBgNVHSMEGDAWgBT7mlSW/0hcTUIP/luxDcGZ
+GyDZDDAPBgNVHRMBAf8EBTADAQH/MBoGA1UdEQQTMBGCCWxvY2FsaG9zdIcEfwAA
+ATAKBggqhkjOPQQDAgNHADBEAiBw/2pQCnWZZ7MmcuyFatDRACYaC5vmROLT1zAR
+c50ThAIgGAo0k2J0e4EXVwcqd0Ql+hLHBWd8jVbdbDPFShEQ86o=
+-----END CERTIFICATE-----
+`,
+  key: `-----BEGIN EC PRIVATE KEY-----
+MHcCAQEEII/COtDGVqGri+m0U9Kg0ODahORZFFp8hfzrhvNz6zm+oAoGCCqGSM49
+AwEHoUQDQgAEjP2PToM0DNlYBhaFS3gZRuRs1kZzmRDu6AF+pNSQsJ5BPWDXbJp3
+og1Obz34DcldePK/LZktGal4Fn2VlkH4RA==
+-----END EC PRIVATE KEY-----
+`,
+};

@@ -1,0 +1,184 @@
+import { writeFileSync } from 'node:fs';
+import { Agent, request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { createConnection, type Socket } from 'node:net';
+import { join } from 'node:path';
+import { type TLSSocket, connect as tlsConnect } from 'node:tls';
+import { describe, expect, test } from 'vitest';
+import { startBroker } from '../../src/broker/index.ts';
+import { connectClient } from '../../src/client/index.ts';
+import { startGateway } from '../../src/gateway/index.ts';
+import { generateIdentity } from '../../src/transport/system-crypto.ts';
+import { emptyFolder } from '../empty-folder.ts';
+import { ONE, TWO } from './certificates.ts';
+import { gatewayInMemory } from './gateway-server.ts';
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+describe('a gateway that closes', () => {
+  test('answers what is under way, ends what is idle, and takes nobody any more [GW-5, GW-6]', async () => {
+    const server = await gatewayInMemory();
+    const { gateway } = server;
+    const client = await connectClient(server.broker.url);
+    let answer: (() => void) | null = null;
+    await client.subscribe('slow', ({ properties: { replyTopic = '' } }) => {
+      answer = () => void client.publish(replyTopic, 'done');
+    });
+    const idle = await connected(gateway.port);
+    const agent = new Agent({ keepAlive: true });
+    const underWay = new Promise<{ text: string; connection: string | undefined }>((resolve) => {
+      const request = httpRequest(
+        `${gateway.url}/v1/requests/slow`,
+        { method: 'POST', agent },
+        (response) => {
+          let text = '';
+          response.on('data', (chunk) => {
+            text += chunk;
+          });
+          response.on('end', () => resolve({ text, connection: response.headers.connection }));
+        },
+      );
+      request.end('x');
+    });
+    while (answer === null) await turn();
+    expect((await server.raw('GET', '/readyz')).json).toEqual({
+      status: 'ready',
+      reasons: [],
+      recovery: null,
+    });
+    let isClosed = false;
+    const closed = gateway.close({ drainMs: 60_000 }).then(() => {
+      isClosed = true;
+    });
+    await idle.ended;
+    await expect(server.raw('GET', '/healthz')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+    expect(isClosed).toBe(false);
+    (answer as () => void)();
+    expect(await underWay).toEqual({ text: 'done', connection: 'close' });
+    await closed;
+    await client.close();
+    await server.close();
+    expect(server.faults).toEqual([]);
+  });
+
+  test('closes what is left when its time is over [GW-6]', async () => {
+    const server = await gatewayInMemory();
+    const client = await connectClient(server.broker.url);
+    let isAsked = false;
+    await client.subscribe('never', () => {
+      isAsked = true;
+    });
+    const underWay = server.raw('POST', '/v1/requests/never?timeout=60s', {}, 'x');
+    const failed = expect(underWay).rejects.toMatchObject({ code: 'ECONNRESET' });
+    while (!isAsked) await turn();
+    await server.gateway.close({ drainMs: 1 });
+    await failed;
+    await client.close();
+    await server.close();
+  });
+
+  test('that is the broker itself lets callers know, and they are told when to come back [GW-22]', async () => {
+    const server = await gatewayInMemory();
+    expect((await server.raw('POST', '/v1/topics/a', {}, 'x')).status).toBe(200);
+    await server.broker.close();
+    const { status, json, headers } = await server.raw('POST', '/v1/topics/a', {}, 'x');
+    expect([status, json.code, headers['retry-after']]).toEqual([503, 'SHUTTING_DOWN', '5']);
+    await server.close();
+  });
+});
+
+describe('a gateway with a certificate', () => {
+  test('shows a renewed one to new connections, and none that cannot be taken [GW-15]', async () => {
+    const folder = emptyFolder();
+    const tls = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
+    const write = ({ cert, key }: { cert: string; key: string }) => {
+      writeFileSync(tls.cert, cert);
+      writeFileSync(tls.key, key);
+    };
+    write(ONE);
+    const broker = await startBroker({ identity: generateIdentity(), port: 0 });
+    const gateway = await startGateway({ broker, port: 0, tls });
+    expect(gateway.url).toMatch(/^https:/);
+    const old = await secured(gateway.port);
+    expect(nameOf(old)).toBe(ONE.name);
+    write(TWO);
+    gateway.reload();
+    const renewed = await secured(gateway.port);
+    expect([nameOf(renewed), old.destroyed]).toEqual([TWO.name, false]);
+    for (const broken of [
+      { ...ONE, key: TWO.key },
+      { cert: 'x', key: 'y' },
+    ]) {
+      write(broken);
+      expect(() => gateway.reload()).toThrow(expect.objectContaining({ code: 'ERR_JSP_OPTION_INVALID' }));
+    }
+    const still = await secured(gateway.port);
+    expect(nameOf(still)).toBe(TWO.name);
+    expect(await statusOf(gateway.url)).toBe(200);
+    for (const socket of [old, renewed, still]) socket.destroy();
+    await gateway.close();
+    await broker.close();
+  });
+});
+
+describe('a gateway for a broker elsewhere', () => {
+  test('does the same, and says so while that cannot be reached [GW-5]', async () => {
+    const identity = generateIdentity();
+    const start = (port: number) => startBroker({ identity, port });
+    let broker = await start(0);
+    const { url, port } = broker;
+    const gateway = await startGateway({ broker: [url], port: 0 });
+    const publish = async () => {
+      const answer = await fetch(`${gateway.url}/v1/topics/a?retain=true`, { method: 'POST', body: 'x' });
+      return [answer.status, ((await answer.json()) as { code?: string; result?: string }).code ?? 'ok'];
+    };
+    expect(await publish()).toEqual([200, 'ok']);
+    expect(await (await fetch(`${gateway.url}/v1/topics/a`)).text()).toBe('x');
+    await broker.close();
+    expect((await publish())[0]).toBe(503);
+    expect(await publish()).toEqual([503, 'BROKER_UNREACHABLE']);
+    const ready = await fetch(`${gateway.url}/readyz`);
+    expect([ready.status, await ready.json()]).toEqual([
+      503,
+      { status: 'notReady', reasons: [expect.stringContaining('cannot be reached')], recovery: null },
+    ]);
+    broker = await start(port);
+    expect(await publish()).toEqual([200, 'ok']);
+    expect((await fetch(`${gateway.url}/readyz`)).status).toBe(200);
+    await gateway.close();
+    await broker.close();
+  });
+});
+
+async function connected(port: number): Promise<{ ended: Promise<void> }> {
+  const socket: Socket = createConnection(port, '127.0.0.1');
+  const ended = new Promise<void>((resolve) => socket.on('close', () => resolve()));
+  await new Promise((resolve) => socket.on('connect', resolve));
+  socket.resume();
+  // It has made a request, and keeps the connection for the next.
+  socket.write('GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n');
+  await new Promise((resolve) => socket.once('data', resolve));
+  return { ended };
+}
+
+function secured(port: number): Promise<TLSSocket> {
+  return new Promise((resolve, reject) => {
+    const socket = tlsConnect({ port, host: '127.0.0.1', rejectUnauthorized: false }, () => resolve(socket));
+    socket.on('error', reject);
+  });
+}
+
+function nameOf(socket: TLSSocket): string {
+  return String(socket.getPeerCertificate().subject.CN);
+}
+
+function statusOf(url: string): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    const request = httpsRequest(`${url}/healthz`, { rejectUnauthorized: false }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    });
+    request.on('error', reject);
+    request.end();
+  });
+}
