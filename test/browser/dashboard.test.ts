@@ -247,6 +247,27 @@ describe.skipIf(chromiumPath() === null)('the dashboard', () => {
     await expect.poll(() => gateway.watchers, POLL).toBe(1);
   });
 
+  test('costs nothing while nobody looks, and has the past when somebody does', async () => {
+    const page = await open(busyWorld(), '', { movableClock: true });
+    await heard(page);
+    const look = (isHidden: boolean): Promise<unknown> =>
+      page.evaluate(`Object.defineProperty(document, 'hidden', { value: ${isHidden}, configurable: true });
+        document.dispatchEvent(new Event('visibilitychange'))`);
+    await look(true);
+    await page.clock.fastForward('00:30');
+    const title = await page.title();
+    gateway.tell();
+    await expect.poll(() => page.title(), POLL).not.toBe(title);
+    await page.clock.fastForward('00:28');
+    expect(gateway.watchers).toBe(1);
+    await page.clock.fastForward('00:03');
+    await expect.poll(() => gateway.watchers, POLL).toBe(0);
+    gateway.tell(600);
+    await look(false);
+    await heard(page);
+    expect(await page.locator('#trouble').isHidden()).toBe(true);
+  });
+
   test('tells all its keys', async () => {
     const page = await open(busyWorld());
     await heard(page);
