@@ -277,6 +277,10 @@ const PLOTS: readonly (ChartOptions & Omit<Plot, 'chart'>)[] = [
     figures: ['clients', 'sessionsAway'],
     note: (of) =>
       `${count(of.subscriptions)} subscriptions, ${count(of.durables)} durable, ${count(of.unsettled)} unsettled`,
+    exact: ({ http }) =>
+      http === null
+        ? 'No gateway runs in the process of this broker'
+        : `By HTTP: ${whole(http.requests)} requests, ${whole(http.webSockets)} WebSockets, ${whole(http.eventStreams)} event streams`,
   },
   {
     title: 'Process',
