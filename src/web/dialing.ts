@@ -2,7 +2,7 @@
 
 import { JspError } from '../base/errors.ts';
 import { MILLISECOND } from '../base/time.ts';
-import { type Dialer, isDenial, isFinalEnd } from '../client/life.ts';
+import { type Dialer, isDenial, isExpiry, isFinalEnd } from '../client/life.ts';
 import { utf8Bytes } from '../pubsub/topic.ts';
 import { onAbort, unlessAborted } from '../transport/abort.ts';
 import { type Frame, PROTOCOL } from './frames.ts';
@@ -34,9 +34,13 @@ export class WebDialer implements Dialer<WebLink> {
   private readonly session: SessionRequest;
   private readonly around: Surroundings;
   private next = 0;
+  /** The token that the gateway has been shown last. */
+  private shown: string | undefined;
   /** The gateway has not taken the credentials of the last attempt. */
   private wasDenied = false;
   private isDeniedForGood = false;
+  /** What a broker has said of a token that has expired: it is not shown again. [CLT-40] */
+  private expired: { readonly token: string | undefined; readonly error: JspError } | null = null;
 
   constructor(
     urls: readonly string[],
@@ -66,9 +70,13 @@ export class WebDialer implements Dialer<WebLink> {
     let link: WebLink | null = null;
     try {
       const token = await unlessAborted(this.token(late.signal), late.signal);
+      this.shown = token;
       const { name, expiryMs } = this.session;
       link = new WebLink(this.around.open(this.nextUrl(), [PROTOCOL]), this.around, {
-        onEnded,
+        onEnded: (of, error) => {
+          if (isExpiry(error)) this.expired = { token: this.shown, error };
+          onEnded(of, error);
+        },
         onTold: (of, frame) => this.onTold(of, frame),
       });
       await unlessAborted(link.greet({ type: 'auth', token, session: name, expiryMs }), late.signal);
@@ -87,8 +95,11 @@ export class WebDialer implements Dialer<WebLink> {
 
   /** Gives the gateway what counts now, in the running connection. [WEB-3] */
   async renew(link: WebLink): Promise<void> {
+    if (!this.canRenew) return; // the same would be worth the same
     const token = await this.token(new AbortController().signal);
-    if (token !== undefined) await link.answer({ type: 'refresh', token });
+    if (token === undefined) return;
+    await link.answer({ type: 'refresh', token });
+    this.shown = token;
   }
 
   /** [CLT-4] credentials that are not taken are asked for once more, then it is over; so it is where they cannot be asked for */
@@ -112,6 +123,7 @@ export class WebDialer implements Dialer<WebLink> {
     const given = typeof source === 'function' ? await source(signal) : (source ?? null);
     if (given === null) return undefined;
     const text: unknown = 'jwt' in given ? given.jwt : given.apiKey;
+    if (text === this.expired?.token) throw this.expired?.error;
     if (typeof text === 'string' && text !== '' && utf8Bytes(text) <= CREDENTIALS_BYTES_MAX) return text;
     throw new JspError(
       'ERR_JSP_OPTION_INVALID',

@@ -100,6 +100,35 @@ test.each([
   expect(gateway.sockets.length).toBe(1 + attempts);
 });
 
+test('[WEB-3] a token that has expired is not shown again, whatever the function says; a new one is', async () => {
+  const gateway = new PlayedGateway();
+  let token = 'old';
+  const client = await gateway.connected({
+    credentials: () => ({ jwt: token }),
+    reconnect: { minMs: 1_000 },
+  });
+  const expire = () => {
+    gateway.socket.tell({ type: 'goodbye', code: 'TOKEN_EXPIRED', message: 'over', retryAfterMs: 0 });
+    gateway.socket.break(4010);
+  };
+  expire();
+  await gateway.pass(500); // the function still says the same
+  expect(gateway.sockets.length).toBe(1);
+  token = 'new';
+  await gateway.pass(1_000);
+  gateway.socket.welcome();
+  await gateway.pass();
+  expect(gateway.socket.said).toMatchObject([{ type: 'auth', token: 'new' }]);
+  expire();
+  await gateway.pass(30_000);
+  await gateway.pass(30_000);
+  expect(gateway.sockets.length).toBe(2);
+  expect(await client.closed).toMatchObject({ code: 'ERR_JSP_TOKEN_EXPIRED' });
+  const fixed = await gateway.connected({ credentials: { jwt: 'fixed' } });
+  expire();
+  expect(await fixed.closed).toMatchObject({ code: 'ERR_JSP_TOKEN_EXPIRED' });
+});
+
 test('[WEB-3] a client whose session another has taken does not take it back', async () => {
   const gateway = new PlayedGateway();
   const client = await gateway.connected({ session: 'mine' });
