@@ -77,20 +77,21 @@ export function collectSetting(
 /**
  * What the gateway of this process is told; null: there is to be none.
  *
+ * @param listen - where, unless the configuration says it
  * @throws ConfigError
  */
-export function gatewayOptionsOf({
-  values: { http },
-  origins,
-}: Config): Omit<GatewayOptions, 'broker'> | null {
-  if (http.listen === undefined) return null;
+export function gatewayOptionsOf(
+  { values: { http }, origins }: Config,
+  listen = http.listen,
+): Omit<GatewayOptions, 'broker'> | null {
+  if (listen === undefined) return null;
   const { tls_cert: cert, tls_key: key } = http;
   if ((cert === undefined) !== (key === undefined)) {
     const [there, missing] = cert === undefined ? ['tls_key', 'tls_cert'] : ['tls_cert', 'tls_key'];
     throw new ConfigError([`${origins.get(`http.${there}`)}: [http] ${there}: needs ${missing} as well`]);
   }
   return {
-    ...http.listen,
+    ...(http.listen ?? listen),
     tls: cert === undefined || key === undefined ? undefined : { cert, key },
     hosts: http.hosts,
     origins: http.origins,

@@ -3,14 +3,16 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { JspError } from '../base/errors.ts';
 import { type ListenAddress, parseListenAddress } from '../broker/config/http-settings.ts';
+import { loadConfig } from '../broker/config/load.ts';
 import type { Gateway } from '../gateway/index.ts';
 import { DEFAULT_HTTP_HOST, DEFAULT_HTTP_PORT, type GatewayOptions } from '../gateway/options.ts';
 import { findServerUrl, qlogOption } from './arguments.ts';
-import { note, onStopSignal, print, warn } from './terminal.ts';
+import { collectSetting, gatewayOptionsOf, type SettingOptions, sourcesOf } from './broker-settings.ts';
+import { Hangups } from './supervisor.ts';
+import { note, onStopSignal, print, STOP_SIGNALS, warn } from './terminal.ts';
 
-interface GatewayCommandOptions {
+interface GatewayCommandOptions extends SettingOptions {
   broker?: string;
-  http: ListenAddress;
 }
 
 export function addGatewayCommand(program: Command): void {
@@ -20,10 +22,17 @@ export function addGatewayCommand(program: Command): void {
       'run a gateway: HTTP, WebSocket and SSE for a broker elsewhere; its URL is the first line on stdout',
     )
     .option('--broker <url>', 'the URL the broker prints (else JSP_URL, else .jsp/url)')
-    .option('--http <host:port>', 'where to listen', httpAddress, {
-      host: DEFAULT_HTTP_HOST,
-      port: DEFAULT_HTTP_PORT,
-    })
+    .option(
+      '--http <host:port>',
+      `where to listen; default ${DEFAULT_HTTP_HOST}:${DEFAULT_HTTP_PORT}`,
+      httpAddress,
+    )
+    .option('--config <file>', 'TOML, of which the table [http] counts here (else JSP_BROKER_CONFIG)')
+    .option(
+      '--set <table.key=value>',
+      'any setting of it, such as http.max_payload_bytes=4MiB; may be given several times',
+      collectSetting,
+    )
     .addOption(qlogOption())
     .addHelpText('after', HELP)
     .action(runGateway);
@@ -69,9 +78,15 @@ const ADVICE: Readonly<Record<string, string>> = {
   EACCES: 'Ports below 1024 need privileges: choose another with --http.',
 };
 
-async function runGateway(options: GatewayCommandOptions): Promise<void> {
-  const stopped = new Promise<NodeJS.Signals>((resolve) => onStopSignal(resolve));
-  const gateway = await startedGateway({ broker: findServerUrl(options.broker), ...options.http });
+async function runGateway(options: GatewayCommandOptions, command: Command): Promise<void> {
+  const sources = sourcesOf(options, command);
+  const chosen = gatewayOptionsOf(loadConfig(sources), { host: DEFAULT_HTTP_HOST, port: DEFAULT_HTTP_PORT });
+  const reloads = sources.file !== undefined || chosen?.tls !== undefined;
+  const hangups = new Hangups(reloads);
+  const signals = reloads ? STOP_SIGNALS.filter((signal) => signal !== 'SIGHUP') : STOP_SIGNALS;
+  const stopped = new Promise<NodeJS.Signals>((resolve) => onStopSignal(resolve, signals));
+  const gateway = await startedGateway({ broker: findServerUrl(options.broker), ...chosen });
+  hangups.begin(() => renewCertificate(gateway));
   try {
     process.stdout.on('error', () => {});
     print(gateway.url);
@@ -81,17 +96,30 @@ async function runGateway(options: GatewayCommandOptions): Promise<void> {
     ]);
     if (signal !== null) note(`${signal}: answering what is under way, then closing`);
   } finally {
+    hangups.end();
     await gateway.close();
   }
   const { requests } = gateway.metrics();
   note(`closed; ${requests} requests came`);
 }
 
+/** SIGHUP: the files of the certificate are read again. Everything else of a gateway takes effect when it starts. [CFG-5] */
+function renewCertificate(gateway: Gateway): void {
+  try {
+    gateway.reload();
+    note('reloaded: the certificate');
+  } catch (error) {
+    warn(`not reloaded, and all is as it was: ${(error as Error).message}`);
+  }
+}
+
 const HELP = `
 It holds no permissions of its own: what a caller may do is what the broker allows the API key or token that he shows.
+With --config or a certificate SIGHUP has the files of the certificate read again; connections that are open stay as they are.
 
 Examples:
   $ jsp gateway
   $ jsp gateway --broker jsp://...@broker.example.org:4577 --http 0.0.0.0:8080
+  $ jsp gateway --http 0.0.0.0:443 --set http.tls_cert=fullchain.pem --set http.tls_key=privkey.pem
   $ curl -d 'It works' http://127.0.0.1:4580/v1/topics/demo/hello
 `;

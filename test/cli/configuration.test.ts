@@ -158,6 +158,28 @@ describe('jsp broker that gets a SIGHUP [CFG-5]', () => {
   });
 });
 
+test('jsp gateway goes by the table [http], and takes a renewed certificate at a SIGHUP [CFG-5]', async () => {
+  const folder = emptyFolder();
+  const file = join(folder, 'jsp.toml');
+  writePair(folder, 'one');
+  writeFileSync(file, `${HTTPS}[broker]\nport = 1\n`);
+  const nobody = `jsp://${'A'.repeat(43)}@127.0.0.1:1`;
+  const gateway = new Jsp(['gateway', '--config', file, '--broker', nobody], { cwd: folder });
+  await gateway.until(({ out }) => out.includes('\n'));
+  const url = gateway.out.split('\n')[0];
+  expect(await certificateOf(url)).toBe('one');
+  writePair(folder, 'two', 'one');
+  gateway.process.kill('SIGHUP');
+  await gateway.until(({ err }) => err.includes('not reloaded, and all is as it was'));
+  expect(await certificateOf(url)).toBe('one');
+  writePair(folder, 'two');
+  gateway.process.kill('SIGHUP');
+  await gateway.until(({ err }) => err.includes('reloaded: the certificate'));
+  expect(await certificateOf(url)).toBe('two');
+  gateway.process.kill('SIGTERM');
+  expect((await gateway.ended).exitCode).toBe(0);
+});
+
 describe('jsp broker', () => {
   test('hands its clients over to another broker when it is stopped, and tells systemd how it is [CFG-6, CFG-9]', async () => {
     const other = await start('');
