@@ -93,14 +93,19 @@ export async function connectClientBy(
   return newClient(dialer, greeter, own);
 }
 
-/** A client that does not come back, and names no session, needs none beyond its connection. */
+/**
+ * A client that does not come back, and names no session, needs none beyond its connection; but where it says who it is, one that ends with it, for a broker that knows its
+ * clients lets none but a session have an inbox. [BRK-116]
+ */
 function greeterFor(options: BrokerClientOptions): Greeter {
   const { session, sessionExpiryMs, reconnect, credentials } = options;
   const isPassing = session === undefined;
-  const expiryMs = sessionExpiryMs ?? (isPassing ? PASSING_EXPIRY_MS : NAMED_EXPIRY_MS);
+  const comesBack = reconnect !== false;
+  const passingMs = comesBack ? PASSING_EXPIRY_MS : 0;
+  const expiryMs = sessionExpiryMs ?? (isPassing ? passingMs : NAMED_EXPIRY_MS);
   const name = session ?? Buffer.from(randomBytes(randomOf(options), NAME_BYTES)).toString('base64url');
   return new Greeter(
-    isPassing && reconnect === false ? null : { name, expiryMs, isPassing },
+    isPassing && !comesBack && credentials === undefined ? null : { name, expiryMs, isPassing },
     credentials,
     clockOf(options),
   );

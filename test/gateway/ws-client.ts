@@ -42,14 +42,16 @@ export class WsClient {
     this.socket.send(typeof message === 'string' ? message : JSON.stringify(message));
   }
 
-  /** The next that is of this type, and of this id where one is given; the others stay. */
-  async hear(type: string, id?: unknown): Promise<Heard> {
+  /** The next that is of this type, or one of these, and of this id where one is given; the others stay. */
+  async hear(type: string | readonly string[], id?: unknown): Promise<Heard> {
     for (;;) {
-      const i = this.heard.findIndex((each) => each.type === type && (id === undefined || each.id === id));
+      const i = this.heard.findIndex(
+        (each) => [type].flat().includes(each.type) && (id === undefined || each.id === id),
+      );
       if (i >= 0) return this.heard.splice(i, 1)[0];
       if (this.socket.readyState === WebSocket.CLOSED) {
         throw new Error(
-          `it closed before ${type} ${String(id)} came; there was ${JSON.stringify(this.heard)}`,
+          `it closed before ${String(type)} ${String(id)} came; there was ${JSON.stringify(this.heard)}`,
         );
       }
       await new Promise<void>((resolve) => {

@@ -164,7 +164,8 @@ export class Authenticator {
         if (proof === null || typeof proof === 'string')
           return this.issuers.size > 0 ? absent(principal) : null;
         const issuer = this.issuers.get(proof.issuer.options.issuer);
-        return issuer?.trusts(proof.key) ? this.stillOf({ ...proof, issuer }) : null;
+        if (!issuer?.trusts(proof.key)) return null;
+        return issuer === proof.issuer ? (principal as Known) : this.stillOf({ ...proof, issuer });
       }
     }
   }
@@ -344,9 +345,9 @@ function refused(reason: string): AuthDecision {
   return { code: ReasonCode.NOT_AUTHORIZED, reason };
 }
 
-/** One who is away, and may do nothing before he is back. */
+/** One who is away: what he may do his token says when he is back, and until then nothing is taken from him. */
 function absent({ kind, id, name }: PrincipalId): Principal {
-  return { kind, id, name, access: new Access([]), limits: {}, expiresAt: 0, session: null };
+  return { kind, id, name, access: null, limits: {}, expiresAt: 0, session: null };
 }
 
 /**

@@ -453,6 +453,9 @@ describe('somebody who was known before', () => {
     // Of those who are away no more is known than this.
     const away = { kind: 'identity', name: identity.fingerprintText, id: identity.fingerprintText } as const;
     expect(before.again(away)).toMatchObject(away);
+    // What one with a token may do is not known before it is back: nothing is taken from it meanwhile.
+    expect(before.again({ kind: 'jwt', name: 'bob', id: 'j' })).toMatchObject({ name: 'bob', access: null });
+    for (const principal of [shop, bob, nobody]) expect(before.again(principal)).toBe(principal);
     expect(await again({ identities: [] }, away as Principal)).toBeNull();
   });
 });

@@ -35,7 +35,7 @@ export interface AdministrationSurroundings {
 }
 
 /** Where an answer goes. */
-interface Asked {
+export interface Asked {
   readonly replyTopic: string;
   readonly correlation: Uint8Array | undefined;
 }
@@ -66,7 +66,12 @@ export class Administration {
   /** A client may not do it. */
   deny(client: Client, topic: string, to: Asked | null): void {
     this.broker.audit.tellSeldom('denied', client, 'admin', topic);
-    if (to !== null) this.send(to, STATUS_DENIED, fault('NOT_AUTHORIZED', `You may not ask ${topic}.`));
+    if (to !== null) this.tellDenied(topic, to);
+  }
+
+  /** Whoever asks hears that it may not, rather than wait in vain. */
+  tellDenied(topic: string, to: Asked): void {
+    this.send(to, STATUS_DENIED, fault('NOT_AUTHORIZED', `You may not ask ${topic}.`));
   }
 
   /**

@@ -13,6 +13,7 @@ import {
 } from '../../../pubsub/topic.ts';
 import { Allowance } from '../access/access.ts';
 import type { Gate } from '../access/gate.ts';
+import type { Asked } from '../administration/administration.ts';
 import type { Channel } from '../delivery/client.ts';
 import type { BrokerState } from '../state.ts';
 
@@ -36,7 +37,7 @@ export function mayPublishPlain(
   return gate.mayPublish(message, topicEnd) || mayReply(broker, message, gate);
 }
 
-/** A message of QoS 0 that its publisher may not publish is dropped; one of QoS 1 its handler refuses. */
+/** A message of QoS 0 that its publisher may not publish is dropped, and a request among them answered; one of QoS 1 its handler refuses. */
 export function denyPublish(
   broker: BrokerState,
   channel: Channel,
@@ -47,7 +48,10 @@ export function denyPublish(
   const topic = topicOf(message);
   broker.counters.publishesDenied++;
   broker.audit.tellSeldom('denied', client, 'publish', topic);
-  if (!isTold) broker.notices.tell(client, NoticeCode.NOT_AUTHORIZED, 1, topic);
+  if (isTold) return;
+  broker.notices.tell(client, NoticeCode.NOT_AUTHORIZED, 1, topic);
+  const to = askedBy(broker, channel, message);
+  if (to !== null) broker.administration.tellDenied(topic, to);
 }
 
 /** @param filter - without `$share` and group, if it is `shared` */
@@ -76,11 +80,7 @@ export function administer(broker: BrokerState, channel: Channel, message: Uint8
   if (topic === null || topicFault(topic) !== null || !isAdministration(topic)) return null;
   const { client } = channel;
   const { administration } = broker;
-  const replyTopic = replyTopicOf(message);
-  const to =
-    replyTopic !== null && mayBeAnswered(broker, channel, replyTopic)
-      ? { replyTopic, correlation: correlationOf(message) }
-      : null;
+  const to = askedBy(broker, channel, message);
   if (to === null || client.gate?.access.mayAdminister(topic) === false) {
     administration.deny(client, topic, to);
     return false;
@@ -100,6 +100,14 @@ function mayRequest(
   if (!gate.access.mayRequest(topic) || !mayBeAnswered(broker, channel, replyTopic)) return false;
   broker.replies.await(replyTopic, topic);
   return true;
+}
+
+/** Where the answer to a request goes; null: it is none, or asks for answers where its client may have none. */
+function askedBy(broker: BrokerState, channel: Channel, message: Uint8Array): Asked | null {
+  const replyTopic = replyTopicOf(message);
+  return replyTopic !== null && mayBeAnswered(broker, channel, replyTopic)
+    ? { replyTopic, correlation: correlationOf(message) }
+    : null;
 }
 
 /** Answers go to the client's own inbox, or where it may publish itself: it cannot have others publish for it. [BRK-116] */
