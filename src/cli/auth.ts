@@ -18,6 +18,7 @@ import {
 } from '../broker/auth/options.ts';
 import { makeFolderSync } from '../transport/make-folder.ts';
 import { collect, parseDuration } from './arguments.ts';
+import { addAuditCommand } from './auth-audit.ts';
 import { addExplainCommand } from './auth-explain.ts';
 import { addTokenCommands } from './auth-token.ts';
 import { DEFAULT_STATE_DIRECTORY, writeSecretFile } from './state-directory.ts';
@@ -73,6 +74,7 @@ export function addAuthCommand(program: Command): void {
   revokeCommand(identity, 'identity', '<fingerprint-or-name>');
   addTokenCommands(auth);
   addExplainCommand(auth);
+  addAuditCommand(auth);
 }
 
 function entryOptions(command: Command): Command {
@@ -274,6 +276,7 @@ Examples:
   $ jsp auth identity add "$(jsp keygen --client --out robot.key)" --name robot --role robot
   $ jsp auth key revoke sensor-17 && kill -HUP "$(pgrep -f 'jsp broker')"
   $ jsp auth explain --config jsp.toml --client sensor-17 --publish sensors/17/temperature
+  $ jsp auth audit --follow --api-key-file ops.key
 `;
 
 const KEY_HELP = `

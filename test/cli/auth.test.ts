@@ -101,6 +101,26 @@ describe('jsp auth', () => {
       [0, undefined],
       [1, 'ERR_JSP_NOT_AUTHORIZED'],
     ]);
+    const ops = await run(
+      'auth',
+      'key',
+      'new',
+      '--name',
+      'ops',
+      '--allow',
+      'admin',
+      '--file',
+      file,
+      '--out',
+      at('ops.key'),
+    );
+    expect(ops.out).toBe('');
+    await broker.reload({ auth });
+    const asked = ['auth', 'audit', '--url', broker.url, '--api-key-file'];
+    const { out } = await run(...asked, at('ops.key'), '--what', 'refused');
+    expect(out).toMatch(/^20\d\d-\S+ {2}refused +- {2}127\.0\.0\.1 native {2}The token is bound to a key/m);
+    writeFileSync(at('shop.key'), key.out, { mode: 0o600 });
+    await expect(run(...asked, at('shop.key'))).rejects.toMatchObject({ code: 'ERR_JSP_NOT_ALLOWED' });
     await expect(
       connectClient(broker.url, { reconnect: false, credentials: { apiKey: 'jspk_x_y' } }),
     ).rejects.toMatchObject({
