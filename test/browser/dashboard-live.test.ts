@@ -35,7 +35,7 @@ describe.skipIf(chromiumPath() === null)('the dashboard of a broker', () => {
     await expect.poll(() => page.locator('#pulse').textContent(), POLL).toBe('live');
   }
 
-  test('moves within 3 s under load', async () => {
+  test('moves within 3 s under load, and ends with the figures of /metrics', async () => {
     const gateway = await served();
     const page = await opened(gateway);
     await isLive(page);
@@ -59,6 +59,19 @@ describe.skipIf(chromiumPath() === null)('the dashboard of a broker', () => {
     await keepScreenshot(page, 'dashboard-real');
     clearInterval(load);
     await expect.poll(() => came, POLL).toBe(sent);
+    const exact = page.locator('.chart .note').first();
+    const metrics = async (): Promise<string> => {
+      const text = await (await gateway.fetch('/metrics')).text();
+      return `${seriesSum(text, METRIC_IN)} messages in, ${seriesSum(text, METRIC_OUT)} out`;
+    };
+    // What the page itself asks are requests by HTTP: they are messages, too, so both are looked at until they agree.
+    await expect
+      .poll(async () => {
+        const before = await metrics();
+        const shown = await exact.getAttribute('title');
+        return shown === before || shown === (await metrics());
+      }, POLL)
+      .toBe(true);
   });
 
   test('disconnects a client, who hears why, and the event says so', async () => {
@@ -149,4 +162,15 @@ describe.skipIf(chromiumPath() === null)('the dashboard of a broker', () => {
   });
 });
 
+/** Of a figure in the text that Prometheus reads, all its series together. */
+function seriesSum(text: string, name: string): string {
+  let sum = 0;
+  for (const line of text.split('\n')) {
+    if (line.startsWith(`${name} `) || line.startsWith(`${name}{`)) sum += Number(line.split(' ').at(-1));
+  }
+  return sum.toLocaleString('en-US');
+}
+
 const POLL = { timeout: 30_000, interval: 50 };
+const METRIC_IN = 'jsp_messages_in_total';
+const METRIC_OUT = 'jsp_messages_out_total';
