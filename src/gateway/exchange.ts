@@ -129,7 +129,6 @@ export class Exchange {
         else more.push(chunk);
       });
       request.on('end', () => resolve(more === null ? (first ?? NO_BODY) : Buffer.concat(more, bytes)));
-      request.on('error', reject);
       request.on('close', () => {
         if (!request.complete) reject(new Problem('REQUEST_INVALID', 'The request was cut off.'));
       });

@@ -76,8 +76,9 @@ export function publishCommand({ topic, payload, qos, retain, properties }: Publ
   const propertiesBytes = encoded?.length ?? 0;
   const payloadAt = HEADER_BYTES + topicBytes + propertiesBytes;
   const isText = typeof payload === 'string';
-  // Not of Node's pool: the broker may keep it for long, and with it what else is there.
-  const out = Buffer.allocUnsafeSlow(payloadAt + (isText ? Buffer.byteLength(payload) : payload.length));
+  const bytes = payloadAt + (isText ? Buffer.byteLength(payload) : payload.length);
+  // A large one is not of Node's pool: the broker may keep it for long, and with it what else is there.
+  const out = bytes < POOLED_BYTES_MAX ? Buffer.allocUnsafe(bytes) : Buffer.allocUnsafeSlow(bytes);
   out[0] = Command.PUBLISH;
   out[1] =
     (qos === 1 ? PublishFlag.QOS1 : 0) |
@@ -209,6 +210,7 @@ export function assertReplyTopic(topic: string): void {
 
 /** Topics that were looked at lately: most messages go where others have gone. */
 const VALID = new Set<string>();
+const POOLED_BYTES_MAX = 1_024;
 const VALID_MAX = 4_096;
 const JSON_TYPE = 'application/json';
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/;

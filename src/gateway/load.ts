@@ -15,7 +15,9 @@ export class Load {
   private readonly clock: Clock;
   private timer: TimerHandle | null = null;
   private expectedAt: Micros = 0;
-  private lateMs = 0;
+  /** How late the last looks were. */
+  private readonly looks = new Float64Array(LOOKS);
+  private next = 0;
 
   constructor(limits: GivenLimits, clock: Clock) {
     this.limits = limits;
@@ -23,9 +25,9 @@ export class Load {
     if (limits.loopDelayMsMax > 0) this.look();
   }
 
-  /** How late the event loop was of late, in ms. */
+  /** How late the event loop was at least in each of the last looks, in ms: one that was held up once has caught up since. */
   get loopDelayMs(): number {
-    return this.lateMs;
+    return Math.min(...this.looks);
   }
 
   /**
@@ -36,7 +38,7 @@ export class Load {
   begin(): void {
     const { inFlightMax, loopDelayMsMax } = this.limits;
     if (this.inFlight >= inFlightMax) throw tooMuch(`${inFlightMax} requests are under way.`);
-    if (loopDelayMsMax > 0 && this.lateMs > loopDelayMsMax)
+    if (loopDelayMsMax > 0 && this.loopDelayMs > loopDelayMsMax)
       throw tooMuch('There is more to do than can be done.');
     this.inFlight++;
   }
@@ -64,9 +66,7 @@ export class Load {
     const { clock } = this;
     this.expectedAt = clock.now() + LOOK_MS * MILLISECOND;
     this.timer = clock.setTimer(this.expectedAt, () => {
-      const lateMs = (clock.now() - this.expectedAt) / MILLISECOND;
-      // It is over as soon as it was over for some looks; that it begins counts at once.
-      this.lateMs = Math.max(lateMs, this.lateMs * DECAY);
+      this.looks[this.next++ % LOOKS] = (clock.now() - this.expectedAt) / MILLISECOND;
       this.look();
     });
   }
@@ -77,4 +77,4 @@ function tooMuch(why: string): Problem {
 }
 
 const LOOK_MS = 20;
-const DECAY = 0.6;
+const LOOKS = 4;

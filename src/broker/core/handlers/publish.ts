@@ -170,7 +170,9 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
   if (broker.retained.replays > 0) broker.retained.onLive(message);
   if (isRetained) broker.retained.keep(broker.sessionOf(channel), message, channel.priority); // [BRK-29]
   const deadlineMs = broker.nowMs + terms.ttlMs;
-  offerLive(broker, channel, asLive(message), entries, deadlineMs, log !== null);
+  // A copy that nobody gets is not made.
+  const live = entries.length === 0 && broker.groups.isEmpty ? message : asLive(message);
+  offerLive(broker, channel, live, entries, deadlineMs, log !== null);
   const { offered, refused } = broker.fanOut;
   if (offered === 0 && log === null) {
     counters.messagesUnrouted++;
