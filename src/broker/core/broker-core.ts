@@ -15,7 +15,7 @@ import { type Channel, type Client, Role } from './delivery/client.ts';
 import type { DurableMetrics } from './durable/consumers.ts';
 import { ack, nack } from './handlers/ack.ts';
 import { hello, leave, renew } from './handlers/hello.ts';
-import { alias, flush, offerStored, publish } from './handlers/publish.ts';
+import { alias, flush, offerStored, publish, publishNow } from './handlers/publish.ts';
 import { marked, subscribe, unsubscribe } from './handlers/subscribe.ts';
 import { will } from './handlers/will.ts';
 import { Inspection } from './operations/inspection.ts';
@@ -69,6 +69,8 @@ export class BrokerCore implements StoreEvents {
     store: StorePort = new MemoryStore(),
   ) {
     const state = new BrokerState(limits, store, report);
+    state.admission.accounts.publishNow = (publisher, message) =>
+      publishNow(state, publisher as Channel, message);
     state.consumers.onDeadLetter = (command) => offerStored(state, state.own.channel, command);
     this.state = state;
     this.inspection = new Inspection(state);

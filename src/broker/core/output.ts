@@ -199,6 +199,8 @@ export class BrokerCounters {
   messagesUnrouted = 0;
   /** Messages that their publishers may not publish, and deliveries that their subscribers may not have. */
   publishesDenied = 0;
+  /** Messages that came faster than their publishers may publish: they waited, or were refused. */
+  publishesLimited = 0;
   deliveriesWithheld = 0;
   /** Messages of QoS 1 that came again, and that were refused; and messages given to logs. */
   duplicates = 0;

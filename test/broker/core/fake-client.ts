@@ -8,6 +8,7 @@ import {
   Overflow,
   publishPrefix,
 } from '../../../src/pubsub/command.ts';
+import type { ConnectionFacts } from '../../../src/pubsub/message-stream.ts';
 import { FakeLink, FakePeer } from './fake-link.ts';
 
 /** What the client's transport says of a stream. */
@@ -79,9 +80,9 @@ export class FakeClient {
   readonly end: Client;
   private readonly core: BrokerCore;
 
-  constructor(core: BrokerCore) {
+  constructor(core: BrokerCore, facts?: ConnectionFacts) {
     this.core = core;
-    this.peer = new FakePeer(core);
+    this.peer = new FakePeer(core, facts);
     this.end = core.connected(this.peer);
   }
 

@@ -1,6 +1,7 @@
 import type { CarryingLink, CarryingPeer } from '../../../src/broker/carrying.ts';
 import type { BrokerCore } from '../../../src/broker/core/broker-core.ts';
 import type { Channel } from '../../../src/broker/core/delivery/client.ts';
+import type { ConnectionFacts } from '../../../src/pubsub/message-stream.ts';
 import { type SlowCommand, slowDecode } from '../../pubsub/slow-command.ts';
 
 /** A stream whose transport takes `mark` messages before it says enough, and gives them on only when told. */
@@ -113,10 +114,12 @@ export class FakePeer implements CarryingPeer {
   readonly lanes: FakeLane[] = [];
   /** Messages the transport of such a stream takes before it says enough. */
   laneMark = Number.POSITIVE_INFINITY;
+  readonly facts?: ConnectionFacts;
   private readonly core: BrokerCore;
 
-  constructor(core: BrokerCore) {
+  constructor(core: BrokerCore, facts?: ConnectionFacts) {
     this.core = core;
+    if (facts !== undefined) this.facts = facts;
   }
 
   open(channel: Channel): void {

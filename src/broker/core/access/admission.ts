@@ -13,6 +13,7 @@ import { ReasonCode } from '../../../pubsub/command.ts';
 import { AuthMethod, NoticeCode } from '../../../pubsub/session-commands.ts';
 import type { Client } from '../delivery/client.ts';
 import { type Time, Timer } from '../timers.ts';
+import { Accounts } from './accounts.ts';
 import type { Audit } from './audit.ts';
 import { Gate } from './gate.ts';
 import {
@@ -63,6 +64,7 @@ class Credentials implements HeapItem {
 export class Admission {
   policy: AccessPolicy = OPEN;
   private latestReview: Review = (principal) => principal;
+  readonly accounts: Accounts;
   private readonly broker: AdmissionSurroundings;
   private readonly asked = new Map<number, Asked>();
   private lastNumber = 0;
@@ -74,6 +76,7 @@ export class Admission {
 
   constructor(broker: AdmissionSurroundings) {
     this.broker = broker;
+    this.accounts = new Accounts(broker);
   }
 
   /** Who principals are by now, for those who are being looked at by what was true before. [BRK-119] */
@@ -83,13 +86,16 @@ export class Admission {
 
   connected(client: Client): void {
     const { anonymous } = this.policy;
-    if (anonymous !== null) this.admit(client, anonymous);
-    else this.closeLater(client, ReasonCode.NOT_AUTHORIZED, HELLO_MS_MAX);
+    if (anonymous !== null) {
+      if (this.accounts.hasRoomFor(anonymous, client, null)) this.admit(client, anonymous);
+      else this.broker.fail(client, ReasonCode.LIMITED); // [BRK-120]
+    } else this.closeLater(client, ReasonCode.NOT_AUTHORIZED, HELLO_MS_MAX);
   }
 
   disconnected(client: Client): void {
     this.stopClosing(client);
     this.forgetCredentials(client);
+    this.accounts.leave(client);
     if (this.asked.size === 0) return;
     for (const [number, { client: of }] of this.asked) if (of === client) this.takeAsked(number);
   }
@@ -136,7 +142,10 @@ export class Admission {
     this.stopClosing(client);
     this.forgetCredentials(client);
     client.principal = principal;
-    client.gate = principal.access === null ? null : new Gate(principal.access);
+    this.accounts.leave(client);
+    const meter = this.accounts.enter(client, principal);
+    const { access } = principal;
+    client.gate = access === null && meter === null ? null : new Gate(access, meter);
     const { expiresAt } = principal;
     if (expiresAt === 0) return;
     const credentials = new Credentials(client, expiresAt);
@@ -148,12 +157,14 @@ export class Admission {
   /** It is somebody else, as HELLO says, than whom it was taken for; until that is known nothing is done for it. */
   suspend(client: Client): void {
     client.principal = null;
+    this.accounts.leave(client);
     this.stopClosing(client);
   }
 
   /** Is told why, and then closed: what it is told would be lost if it were closed at once. */
   turnAway(client: Client, code: ReasonCode): void {
     client.principal = null;
+    this.accounts.leave(client);
     this.closeLater(client, code, REFUSED_MS);
   }
 

@@ -87,6 +87,8 @@ export class Client {
   control: Channel | null = null;
   /** Whose connection it is; null as long as that is not known. [BRK-111] */
   principal: Principal | null = null;
+  /** Under which its principal is counted; null: it is not. */
+  account: string | null = null;
   /** Asked whether it may; null: it may do everything. */
   gate: Gate | null = null;
   /** Of this connection alone, and when it came, by the wall clock. */

@@ -121,6 +121,10 @@ function begin(broker: BrokerState, channel: Channel, id: number, asked: Hello, 
     refuse(broker, channel, id, ReasonCode.LIMITED); // [BRK-56] no more than the broker allows
     return;
   }
+  if (!broker.admission.accounts.hasRoomFor(principal, client, known?.client ?? null)) {
+    turnAway(broker, channel, id, ReasonCode.LIMITED, CONNECTIONS_MANY); // [BRK-120]
+    return;
+  }
   broker.admission.admit(client, principal);
   if (broker.admission.policy.authenticates) broker.audit.tell('authenticated', client, asked.session);
   const isPresent = asked.session !== '' && enter(broker, channel, asked);
@@ -217,6 +221,7 @@ function welcome(
 }
 
 const OTHER_SESSION = 'These credentials are for another session.';
+const CONNECTIONS_MANY = 'This client has as many connections as it may.';
 const OTHERS_SESSION = "The session of this name is another client's.";
 const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.UNSUPPORTED]: 'This broker speaks version 1.',

@@ -1,6 +1,13 @@
 /** Whether a client may do what it asks: publish a message, ask and answer, subscribe; and what becomes of what it may not. [BRK-114] */
 
-import { HEADER_BYTES, PublishFlag, topicEndOf, topicOf } from '../../../pubsub/command.ts';
+import {
+  encodeRefused,
+  HEADER_BYTES,
+  PublishFlag,
+  ReasonCode,
+  topicEndOf,
+  topicOf,
+} from '../../../pubsub/command.ts';
 import { findProperty, PropertyType, payloadStartOf, valueLength } from '../../../pubsub/properties.ts';
 import { NoticeCode } from '../../../pubsub/session-commands.ts';
 import {
@@ -11,7 +18,7 @@ import {
   isInbox,
   topicFault,
 } from '../../../pubsub/topic.ts';
-import { Allowance } from '../access/access.ts';
+import { type Access, Allowance } from '../access/access.ts';
 import type { Gate } from '../access/gate.ts';
 import type { Asked } from '../administration/administration.ts';
 import type { Channel } from '../delivery/client.ts';
@@ -20,21 +27,46 @@ import type { BrokerState } from '../state.ts';
 /** A PUBLISH with its topic in it, or one that is to come. */
 export function mayPublish(broker: BrokerState, channel: Channel, message: Uint8Array): boolean {
   const { gate } = channel.client;
-  if (gate === null) return true;
+  if (gate === null || gate.access === null) return true;
   const replyTopic = replyTopicOf(message);
-  if (replyTopic !== null) return mayRequest(broker, channel, gate, message, replyTopic);
+  if (replyTopic !== null) return mayRequest(broker, channel, gate.access, message, replyTopic);
   const topicEnd = topicEndOf(message);
   return gate.mayPublish(message, topicEnd) || mayReply(broker, message, gate);
 }
 
-/** A PUBLISH with nothing but topic and payload. */
-export function mayPublishPlain(
+/** Whether a PUBLISH with nothing but topic and payload goes on now; else it waits, or was dropped and that is told. */
+export function passes(broker: BrokerState, channel: Channel, message: Uint8Array, gate: Gate): boolean {
+  if (!isInTime(broker, channel, message, gate, false)) return false;
+  if (gate.mayPublish(message, broker.reader.topicEnd) || mayReply(broker, message, gate)) return true;
+  denyPublish(broker, channel, message, false);
+  return false;
+}
+
+/**
+ * Whether a message comes no sooner than the rates of its client allow. Else it waits until they do, or for a client that cannot be made to wait it is dropped, and that is told. [BRK-121]
+ *
+ * @param isAsked - it has QoS 1: what becomes of it is told by its id, which is not used by that
+ */
+export function isInTime(
   broker: BrokerState,
+  channel: Channel,
   message: Uint8Array,
-  topicEnd: number,
-  gate: Gate,
+  { meter }: Gate,
+  isAsked: boolean,
 ): boolean {
-  return gate.mayPublish(message, topicEnd) || mayReply(broker, message, gate);
+  const waitMs = meter?.take(message) ?? 0;
+  if (waitMs === 0 || meter === null) return true;
+  const { client } = channel;
+  broker.counters.publishesLimited++;
+  broker.audit.tellSeldom('limited', client, 'publish', `again in ${Math.ceil(waitMs)} ms`);
+  if (client.peer.facts?.overLimit !== 'refuse') meter.wait(channel, message);
+  else if (isAsked) {
+    const reason = `Too fast: again in ${Math.ceil(waitMs)} ms.`;
+    channel.delivery.answer(
+      encodeRefused(broker.reader.id, ReasonCode.LIMITED, reason, channel.link.messageBytesMax),
+    );
+  } else broker.notices.tell(client, NoticeCode.LIMITED, 1, 'publish rate');
+  return false;
 }
 
 /** A message of QoS 0 that its publisher may not publish is dropped, and a request among them answered; one of QoS 1 its handler refuses. */
@@ -81,7 +113,7 @@ export function administer(broker: BrokerState, channel: Channel, message: Uint8
   const { client } = channel;
   const { administration } = broker;
   const to = askedBy(broker, channel, message);
-  if (to === null || client.gate?.access.mayAdminister(topic) === false) {
+  if (to === null || client.gate?.access?.mayAdminister(topic) === false) {
     administration.deny(client, topic, to);
     return false;
   }
@@ -92,12 +124,12 @@ export function administer(broker: BrokerState, channel: Channel, message: Uint8
 function mayRequest(
   broker: BrokerState,
   channel: Channel,
-  gate: Gate,
+  access: Access,
   message: Uint8Array,
   replyTopic: string,
 ): boolean {
   const topic = topicOf(message);
-  if (!gate.access.mayRequest(topic) || !mayBeAnswered(broker, channel, replyTopic)) return false;
+  if (!access.mayRequest(topic) || !mayBeAnswered(broker, channel, replyTopic)) return false;
   broker.replies.await(replyTopic, topic);
   return true;
 }
@@ -112,16 +144,14 @@ function askedBy(broker: BrokerState, channel: Channel, message: Uint8Array): As
 
 /** Answers go to the client's own inbox, or where it may publish itself: it cannot have others publish for it. [BRK-116] */
 function mayBeAnswered(broker: BrokerState, channel: Channel, replyTopic: string): boolean {
-  const { gate } = channel.client;
-  if (gate === null) return topicFault(replyTopic) === null;
+  const access = channel.client.gate?.access ?? null;
+  if (access === null) return topicFault(replyTopic) === null;
   if (isInbox(replyTopic) && isOwnInbox(broker, channel, replyTopic)) return true;
-  return (
-    topicFault(replyTopic) === null && !isAdministration(replyTopic) && gate.access.mayPublish(replyTopic)
-  );
+  return topicFault(replyTopic) === null && !isAdministration(replyTopic) && access.mayPublish(replyTopic);
 }
 
 function mayReply({ replies }: BrokerState, message: Uint8Array, { access }: Gate): boolean {
-  return message[HEADER_BYTES] === DOLLAR && replies.mayCome(topicOf(message), access);
+  return message[HEADER_BYTES] === DOLLAR && access !== null && replies.mayCome(topicOf(message), access);
 }
 
 function isOwnInbox(broker: BrokerState, channel: Channel, name: string): boolean {

@@ -42,7 +42,7 @@ import { codeOfFault, type Publisher } from '../publishing/publishers.ts';
 import type { Receipt } from '../publishing/receipts.ts';
 import type { BrokerState } from '../state.ts';
 import { AppendFault, type LogPort } from '../store-port.ts';
-import { administer, denyPublish, mayPublish, mayPublishPlain } from './permission.ts';
+import { administer, denyPublish, isInTime, mayPublish, passes } from './permission.ts';
 
 export function publish(broker: BrokerState, publisher: Channel, message: Uint8Array): void {
   if (publisher.role !== Role.PUBLISHING && !broker.takeRole(publisher, Role.PUBLISHING)) return;
@@ -57,10 +57,7 @@ export function publish(broker: BrokerState, publisher: Channel, message: Uint8A
     return;
   }
   const { gate } = publisher.client;
-  if (gate !== null && !mayPublishPlain(broker, message, topicEnd, gate)) {
-    denyPublish(broker, publisher, message, false); // [BRK-114]
-    return;
-  }
+  if (gate !== null && !passes(broker, publisher, message, gate)) return; // [BRK-114] [BRK-121]
   const { counters, retained } = broker;
   counters.messagesIn++;
   counters.bytesIn += message.length;
@@ -123,13 +120,15 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
     waitForIds(broker, channel, received);
     return;
   }
+  const { gate } = channel.client;
+  if (gate !== null && !isInTime(broker, channel, received, gate, isAsked)) return; // [BRK-121]
   counters.messagesIn++;
   counters.bytesIn += message.length;
   broker.topicSketch?.count(message, topicEndOf(message));
   const terms = termsOf(message);
   const log = logOf(broker, message, isAsked, terms);
   if (isAsked && isRepeated(broker, channel, message, log)) return;
-  if (channel.client.gate !== null && !mayPublish(broker, channel, message)) {
+  if (gate !== null && !mayPublish(broker, channel, message)) {
     denyPublish(broker, channel, message, isAsked); // [BRK-114]
     if (isAsked) refuse(broker, publisher, id, ReasonCode.NOT_AUTHORIZED);
     return;
@@ -207,6 +206,8 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
 /** A message to a topic that nobody may publish to, or one for the broker itself. @param id - of one of QoS 1; else 0 */
 function publishToBroker(broker: BrokerState, channel: Channel, message: Uint8Array, id: number): void {
   const publisher = id === 0 ? null : publisherOf(broker, channel);
+  const { gate } = channel.client;
+  if (gate !== null && !isInTime(broker, channel, message, gate, id !== 0)) return;
   if (publisher !== null && isRepeated(broker, channel, message, null)) return;
   const isTaken = administer(broker, channel, message);
   if (isTaken === null)
@@ -215,6 +216,16 @@ function publishToBroker(broker: BrokerState, channel: Channel, message: Uint8Ar
     publisher.take(id);
     publisher.receipts.awaitQueues(id, PublishResult.IN_MEMORY);
   } else if (publisher !== null) refuse(broker, publisher, id, ReasonCode.NOT_AUTHORIZED);
+}
+
+/** A message that had to wait until its client might publish again. [BRK-121] */
+export function publishNow(broker: BrokerState, channel: Channel, message: Uint8Array): void {
+  try {
+    broker.reader.read(message);
+    publish(broker, channel, message);
+  } catch (error) {
+    broker.failInternally(channel.client, error); // [BRK-40] this client alone pays for it
+  }
 }
 
 /** Offers a message that a log has taken to all who read no log. */
