@@ -98,7 +98,7 @@ export function problemOfReason(code: number, reason: string, retryAfterMs?: num
   const known = OF_REASONS[code];
   const why = reason === '' ? `The broker says ${reasonCodeName(code)}.` : reason;
   return new Problem(known ?? 'INTERNAL_ERROR', why, {
-    retryAfterMs: retryAfterMs ?? (known === undefined ? undefined : RETRY_MS[known]),
+    retryAfterMs: retryAfterMs ?? toldIn(reason) ?? (known === undefined ? undefined : RETRY_MS[known]),
     members: { reason: reasonCodeName(code) },
   });
 }
@@ -113,6 +113,12 @@ export function problemOfEntry(error: unknown, isAnonymous: boolean): Problem {
   return isAnonymous
     ? new Problem('CREDENTIALS_MISSING', 'Send an API key or a token as Authorization: Bearer.')
     : new Problem('CREDENTIALS_REFUSED', reason || message);
+}
+
+/** When to come again, where a reason says so. [BRK-121] */
+function toldIn(reason: string): number | undefined {
+  const ms = /\bagain in (\d+) ms/.exec(reason)?.[1];
+  return ms === undefined ? undefined : Number(ms);
 }
 
 /** What an error of the client's library, of a connection above all, is to the caller. */
