@@ -1,3 +1,4 @@
+export type { TelemetryApi, TelemetrySpan } from '../pubsub/tracing.ts';
 export type {
   AuthAction,
   AuthGrant,

@@ -2,6 +2,7 @@ import { JspError } from '../base/errors.ts';
 import { anObject, checkOptions, chosenOptions, number, type OptionTable } from '../base/options.ts';
 import { COMMAND_BYTES_MAX, ReasonCode, reasonCodeName } from '../pubsub/command.ts';
 import type { ConnectionFacts, MessageConnection } from '../pubsub/message-stream.ts';
+import { type TelemetryApi, Tracing, telemetryOption } from '../pubsub/tracing.ts';
 import { abortSignal, onAbort } from '../transport/abort.ts';
 import type { Connection } from '../transport/connection.ts';
 import {
@@ -38,6 +39,8 @@ export interface BrokerOptions extends ListenOptions, BrokerLimits {
   logs?: readonly LogOptions[] | undefined;
   /** Who may connect, and what they may do. Default: whoever knows the URL may do everything. */
   auth?: AuthOptions | undefined;
+  /** The module `@opentelemetry/api`: messages with a trace context become spans. Default: none. */
+  telemetry?: TelemetryApi | undefined;
 }
 
 export interface BrokerCloseOptions {
@@ -173,6 +176,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
       store: store.port,
       onAudit: (record) => this.note(record),
       administer: (request) => this.administer(request),
+      tracing: options.telemetry === undefined ? null : new Tracing(options.telemetry),
     });
     this.auth = new AuthInUse(this.service, { clock: options.clock });
     this.auth.onTrouble = (url, reason) => this.tell('keysUnavailable', url, reason);
@@ -415,6 +419,7 @@ const BROKER_OPTIONS: OptionTable<BrokerOptions> = {
   store: anObject,
   logs: anObject,
   auth: anObject,
+  telemetry: telemetryOption,
 };
 const CLOSE_OPTIONS: OptionTable<BrokerCloseOptions> = {
   drainMs: number(0, Number.POSITIVE_INFINITY),

@@ -7,6 +7,7 @@ import { NO_BYTES } from '../base/bytes.ts';
 import { MILLISECOND } from '../base/time.ts';
 import { ReasonCode, reasonCodeName, STREAM_LABEL } from '../pubsub/command.ts';
 import type { ConnectionFacts, MessageConnection, MessageStream } from '../pubsub/message-stream.ts';
+import { type Tracing, tracedPublish } from '../pubsub/tracing.ts';
 import { type Clock, systemClock, type TimerHandle } from '../udp/clock.ts';
 import {
   ClientConnection,
@@ -51,6 +52,8 @@ export interface BrokerSurroundings {
   readonly onAudit?: ((record: AuditRecord) => void) | undefined;
   /** Answers what operators ask. */
   readonly administer?: Administer | undefined;
+  /** Makes spans of the messages that have a trace context. */
+  readonly tracing?: Tracing | null | undefined;
 }
 
 /** What comes of a request of somebody who may make it: 0 and what was asked for, or a status of HTTP and why not. A rejection is a fault. */
@@ -88,6 +91,7 @@ export class BrokerService {
   private readonly onFault: (error: unknown) => void;
   private readonly onAudit: (record: AuditRecord) => void;
   private readonly administer: Administer;
+  private readonly tracing: Tracing | null;
   private readonly driver: CoreDriver = {
     authenticate: (client, question) => void this.findOut(client, question),
     audit: (record) => this.onAudit(record),
@@ -105,12 +109,14 @@ export class BrokerService {
       anonymous = null,
       onAudit = ignore,
       administer = knowsNothing,
+      tracing = null,
     }: BrokerSurroundings = {},
   ) {
     this.core = new BrokerCore(limits, onFault, store);
     this.onFault = onFault;
     this.onAudit = onAudit;
     this.administer = administer;
+    this.tracing = tracing;
     this.setAccess(authenticate, anonymous);
     this.store = store;
     this.clock = clock;
@@ -316,7 +322,8 @@ export class BrokerService {
     stream.on('message', (message) => {
       if (!stream.hasReceivedBestEffort) {
         if (!this.onTime) this.advance();
-        if (--this.untilTimed === 0) this.timeTurn(channel, message);
+        if (this.tracing !== null) this.trace(channel, message, this.tracing);
+        else if (--this.untilTimed === 0) this.timeTurn(channel, message);
         else {
           core.received(channel, message);
           this.turn();
@@ -348,6 +355,20 @@ export class BrokerService {
       this.turn();
       this.tickLater();
     });
+  }
+
+  /** As a span of the trace that the publisher has begun, if it has. */
+  private trace(channel: Channel, message: Uint8Array, tracing: Tracing): void {
+    const { core } = this;
+    const take = () => {
+      const before = core.inspection.messagesOut;
+      core.received(channel, message);
+      this.turn();
+      return core.inspection.messagesOut - before;
+    };
+    const traced = tracedPublish(message);
+    if (traced === null) take();
+    else tracing.routing(traced.topic, traced.traceparent, traced.bytes, take);
   }
 
   /** How long it takes until a message has gone out to all that take it at once. */

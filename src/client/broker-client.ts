@@ -10,6 +10,7 @@ import { type RandomSource, randomBytes } from '../base/random.ts';
 import { COMMAND_BYTES_MAX, Command, encodePlain, LANES_MAX } from '../pubsub/command.ts';
 import { type Notice, NoticeCode } from '../pubsub/session-commands.ts';
 import { assertFilter, assertTopic } from '../pubsub/topic.ts';
+import { Tracing } from '../pubsub/tracing.ts';
 import { abortError, abortSignal, unlessAborted } from '../transport/abort.ts';
 import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/connect.ts';
 import type { AppState, NetworkType } from '../transport/connection.ts';
@@ -135,6 +136,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   private readonly requests: Requests;
   private readonly will = new WillKeeper((error) => void this.tell('willRefused', error));
   /** Of payloads, where neither a publish nor a subscription has its own. */
+  private readonly tracing: Tracing | null;
   private readonly codec: Codec<unknown> | null;
   private readonly compression: ClientCompression;
   private readonly outbox: Outbox;
@@ -189,6 +191,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     });
     this.life.useLast(this.outbox);
     this.codec = options.codec ?? null;
+    this.tracing = options.telemetry === undefined ? null : new Tracing(options.telemetry);
     const reading = { codec: this.codec, clock: clockOf(options) };
     this.subscriptions = new Subscriptions(
       this.life,
@@ -244,7 +247,8 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   ): boolean | Promise<PublishReceipt>;
   publish(topic: string, payload: unknown, options?: PublishOptions): boolean | Promise<PublishReceipt> {
     const { codec: usual, outbox } = this;
-    if (options === undefined && usual === null && this.goodbye === null && outbox.isDirect) {
+    const isPlain = options === undefined && usual === null && this.tracing === null;
+    if (isPlain && this.goodbye === null && outbox.isDirect) {
       return outbox.publishNow(topic, payload as Uint8Array | string);
     }
     const codec = options?.codec ?? usual;
@@ -322,7 +326,7 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
       this.assertOpen();
       const opening = this.subscriptions.open(
         filters,
-        handler as MessageHandler | null,
+        this.traced(handler as MessageHandler | null),
         options as SubscribeOptions,
       );
       return (await opening) as unknown as Subscription<T>;
@@ -533,6 +537,26 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   }
 
   private publishBytes(
+    topic: string,
+    payload: Uint8Array | string,
+    options: PublishOptions | undefined,
+  ): boolean | Promise<PublishReceipt> {
+    const { tracing } = this;
+    if (tracing === null) return this.publishUntraced(topic, payload, options);
+    return tracing.publishing(topic, options?.traceparent, (traceparent) =>
+      this.publishUntraced(topic, payload, { ...options, traceparent }),
+    );
+  }
+
+  /** A handler whose calls are spans, where there are any. [OPS-11] */
+  private traced(handler: MessageHandler | null): MessageHandler | null {
+    const { tracing } = this;
+    if (tracing === null || handler === null) return handler;
+    return (message) =>
+      tracing.handling(message.topic, message.properties.traceparent, () => handler(message));
+  }
+
+  private publishUntraced(
     topic: string,
     payload: Uint8Array | string,
     options: PublishOptions | undefined,

@@ -4,6 +4,7 @@ import { number, type OptionTable, oneOf, whole } from '../base/options.ts';
 import { DROPPED_BYTES } from '../pubsub/command.ts';
 import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
 import { utf8Bytes } from '../pubsub/topic.ts';
+import { type TelemetryApi, telemetryOption } from '../pubsub/tracing.ts';
 import { CONNECT_OPTIONS, type ConnectOptions } from '../transport/connect.ts';
 import { type BufferOptions, bufferOption } from './backlog.ts';
 import { type BreakerOptions, breakerOption } from './breaker.ts';
@@ -45,6 +46,8 @@ export interface BrokerClientOptions extends ConnectOptions {
   breaker?: boolean | BreakerOptions | undefined;
   /** Who it is: credentials, or a function that is asked for them before each attempt to connect. Default: nobody. */
   credentials?: CredentialsSource | undefined;
+  /** The module `@opentelemetry/api`: publishes and the handling of messages become spans of one trace. Default: none. */
+  telemetry?: TelemetryApi | undefined;
 }
 
 export const CLIENT_OPTIONS: OptionTable<BrokerClientOptions> = {
@@ -60,6 +63,7 @@ export const CLIENT_OPTIONS: OptionTable<BrokerClientOptions> = {
   buffer: bufferOption,
   breaker: breakerOption,
   credentials: credentialsOption,
+  telemetry: telemetryOption,
 };
 function sessionName(value: unknown): string | null {
   const bytes = typeof value === 'string' ? utf8Bytes(value) : 0;

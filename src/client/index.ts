@@ -1,3 +1,4 @@
+export type { TelemetryApi, TelemetrySpan } from '../pubsub/tracing.ts';
 export type { BufferOptions, BufferPolicy } from './backlog.ts';
 export type { BreakerOptions, BreakerState } from './breaker.ts';
 export {
