@@ -209,7 +209,7 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
 
   metrics(): BrokerMetrics & { transport: ListenerMetrics; store: StoreMetrics | null } {
     const store = this.store.disk?.metrics() ?? null;
-    return { ...this.service.metrics(), transport: this.listener.metrics(), store };
+    return { transport: this.listener.metrics(), store, ...this.service.metrics() };
   }
 
   /** Durable subscriptions and shared groups, whether anybody holds them or not: how far each is, and what of that is not settled. */

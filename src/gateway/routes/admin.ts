@@ -63,7 +63,7 @@ function faultIn(answer: Buffer): AdminFault {
 const VERB = /^[a-z][a-z-]{0,31}$/;
 const ACTIONS: ReadonlySet<string> = new Set(['kick', 'redrive']);
 /** Members of requests that are numbers. */
-const NUMBERS: ReadonlySet<string> = new Set(['offset', 'limit', 'after', 'seconds', 'client']);
+const NUMBERS: ReadonlySet<string> = new Set(['offset', 'limit', 'after', 'before', 'seconds', 'client']);
 const CODES: Readonly<Record<string, ProblemCode>> = {
   NOT_FOUND: 'NOT_FOUND',
   UNKNOWN_VERB: 'NOT_FOUND',
