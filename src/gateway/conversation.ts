@@ -516,7 +516,9 @@ class LiveSubscription implements SubscriptionSink {
   }
 
   onDelivery(command: Buffer, parts: CommandReader, offset: number): void {
-    this.conversation.sendFrame(this.conversation.texts.frame(command, parts, offset, this.name));
+    const frame = this.conversation.texts.frame(command, parts, offset, this.name);
+    if (frame === null) this.onGap(1, 'compressed');
+    else this.conversation.sendFrame(frame);
   }
 
   onPosition(epoch: number, offset: number): void {

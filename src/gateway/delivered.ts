@@ -16,8 +16,7 @@ export interface Delivered {
 export function deliveredOf(message: Buffer, reader: CommandReader): Delivered | null {
   const { flags, topicEnd, payloadStart } = reader;
   const properties = (flags & PublishFlag.PROPERTIES) === 0 ? {} : decodeProperties(message, topicEnd);
-  const payload =
-    (flags & PublishFlag.COMPRESSED) === 0 ? message.subarray(payloadStart) : opened(message, payloadStart);
+  const payload = payloadIn(message, flags, payloadStart);
   const isRetained = (flags & PublishFlag.RETAIN) !== 0;
   return payload === null ? null : { topic: topicOf(message), payload, properties, isRetained };
 }
@@ -56,7 +55,9 @@ function headerText(value: string): string {
   return PLAIN.test(value) ? value : encodeURIComponent(value);
 }
 
-function opened(message: Buffer, start: number): Buffer | null {
+/** The payload of a PUBLISH, taken out of its envelope where it is in one; null: that cannot be opened. */
+export function payloadIn(message: Buffer, flags: number, start: number): Buffer | null {
+  if ((flags & PublishFlag.COMPRESSED) === 0) return message.subarray(start);
   envelopes ??= new EnvelopeReader(chooseLz4(undefined), new DictionarySet([]), false);
   return envelopes.inflate(message, start, message.length, COMMAND_BYTES_MAX);
 }

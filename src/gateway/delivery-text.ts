@@ -7,7 +7,7 @@
 import { isUtf8 } from 'node:buffer';
 import { HEADER_BYTES, PublishFlag } from '../pubsub/command.ts';
 import { decodeProperties, type Properties } from '../pubsub/properties.ts';
-import type { Delivered } from './delivered.ts';
+import { type Delivered, payloadIn } from './delivered.ts';
 import { eventOf, TEXT_FRAME, wholeFrame } from './wire-form.ts';
 import { DELIVERY_CLASS_NAMES, type Name } from './ws-protocol.ts';
 
@@ -21,8 +21,8 @@ export interface DeliveryParts {
 /** What was made of one command. */
 interface Made {
   readonly offset: number;
-  /** The members of the JSON object, without braces. */
-  readonly members: string;
+  /** The members of the JSON object, without braces; null: its payload is in an envelope that cannot be opened. */
+  readonly members: string | null;
   /** The frame for subscriptions of this name, which as a rule is that of all. */
   sub: Name | null;
   frame: Buffer | null;
@@ -39,9 +39,10 @@ export class DeliveryTexts {
     this.clear();
   };
 
-  /** The frame of a WebSocket that has the message of the subscription `sub`. */
-  frame(command: Buffer, parts: DeliveryParts, offset: number, sub: Name): Buffer {
+  /** The frame of a WebSocket that has the message of the subscription `sub`; null: its payload cannot be opened. */
+  frame(command: Buffer, parts: DeliveryParts, offset: number, sub: Name): Buffer | null {
     const made = this.madeOf(command, parts, offset);
+    if (made.members === null) return null;
     if (made.frame !== null && made.sub === sub) return made.frame;
     const frame = wholeFrame(TEXT_FRAME, `{"type":"message","sub":${JSON.stringify(sub)},${made.members}}`);
     if (made.frame === null) {
@@ -53,8 +54,9 @@ export class DeliveryTexts {
   }
 
   /** The same as a server-sent event. */
-  event(command: Buffer, parts: DeliveryParts, epoch: number, offset: number): Buffer {
+  event(command: Buffer, parts: DeliveryParts, epoch: number, offset: number): Buffer | null {
     const made = this.madeOf(command, parts, offset);
+    if (made.members === null) return null;
     if (made.event !== null && made.epoch === epoch) return made.event;
     const event = Buffer.from(eventOf('message', `{${made.members}}`, offset < 0 ? null : { epoch, offset }));
     if (made.event === null) {
@@ -75,7 +77,7 @@ export class DeliveryTexts {
     }
     const members = deliveryMembers(command, parts, offset);
     const made: Made = { offset, members, sub: null, frame: null, epoch: 0, event: null };
-    this.bytes += members.length + command.length;
+    this.bytes += (members?.length ?? 0) + command.length;
     this.made.set(command, made);
     return made;
   }
@@ -86,22 +88,23 @@ export class DeliveryTexts {
   }
 }
 
-/** The members of the JSON object that a delivery is. It has no line breaks. */
-export function deliveryMembers(command: Buffer, parts: DeliveryParts, offset: number): string {
+/** The members of the JSON object that a delivery is. It has no line breaks. Null: its payload is in an envelope that cannot be opened. */
+export function deliveryMembers(command: Buffer, parts: DeliveryParts, offset: number): string | null {
   const { flags, topicEnd, payloadStart } = parts;
+  const payload = payloadIn(command, flags, payloadStart);
+  if (payload === null) return null;
   let out = `"topic":${JSON.stringify(command.toString('utf8', HEADER_BYTES, topicEnd))}`;
   if (offset >= 0) out += `,"offset":${offset}`;
   if ((flags & PublishFlag.REDELIVERED) !== 0) out += ',"redelivered":true';
   if ((flags & PublishFlag.RETAIN) !== 0) out += ',"retained":true';
-  if ((flags & PublishFlag.PROPERTIES) === 0)
-    return `${out},${payloadMember(command, payloadStart, undefined)}`;
+  if ((flags & PublishFlag.PROPERTIES) === 0) return `${out},${payloadMember(payload, undefined)}`;
   const properties = decodeProperties(command, topicEnd);
-  return `${out}${propertyMembers(properties)},${payloadMember(command, payloadStart, properties.contentType)}`;
+  return `${out}${propertyMembers(properties)},${payloadMember(payload, properties.contentType)}`;
 }
 
 /** The members of the JSON object that an answer to a request is. It has no line breaks. */
 export function answerMembers({ payload, properties }: Delivered): string {
-  return `${payloadMember(payload, 0, properties.contentType)}${propertyMembers(properties)}`;
+  return `${payloadMember(payload, properties.contentType)}${propertyMembers(properties)}`;
 }
 
 function propertyMembers(properties: Properties): string {
@@ -121,8 +124,7 @@ function propertyMembers(properties: Properties): string {
 }
 
 /** The payload as JSON, as text or in base64. [GW-41] */
-export function payloadMember(bytes: Buffer, start: number, contentType: string | undefined): string {
-  const payload = bytes.subarray(start);
+function payloadMember(payload: Buffer, contentType: string | undefined): string {
   if (!isUtf8(payload)) return `"base64":"${payload.toString('base64')}"`;
   const text = payload.toString();
   if (contentType !== undefined && isJsonType(contentType) && isJson(text)) {

@@ -110,7 +110,9 @@ export class EventStream implements SubscriptionSink, OutgoingListener, Guest, B
   }
 
   onDelivery(command: Buffer, parts: CommandReader, offset: number): void {
-    this.send(this.streams.texts.event(command, parts, this.epoch, offset));
+    const event = this.streams.texts.event(command, parts, this.epoch, offset);
+    if (event === null) this.onGap(1, 'compressed');
+    else this.send(event);
   }
 
   onPosition(epoch: number, offset: number): void {

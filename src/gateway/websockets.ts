@@ -30,6 +30,8 @@ export class WebSockets {
   private readonly waiting = new Set<WebSocketClient>();
   private readonly slow = new Set<WebSocketClient>();
   private count = 0;
+  /** Bytes of messages that have not come whole. */
+  private partialBytes = 0;
   private timer: TimerHandle | null = null;
 
   constructor(state: GatewayState) {
@@ -96,6 +98,12 @@ export class WebSockets {
     return new Conversation(wire, around);
   }
 
+  /** More, or less, of a client's message waits for the rest of it. True: all of them together are too much, and he is among those who are to blame. [GW-49] */
+  holds(change: number, clientBytes: number): boolean {
+    this.partialBytes += change;
+    return this.partialBytes > this.state.limits.inFlightBytesMax && clientBytes > BLAMELESS_BYTES;
+  }
+
   setSlow(client: WebSocketClient, isSlow: boolean): void {
     if (isSlow) this.slow.add(client);
     else this.slow.delete(client);
@@ -155,6 +163,8 @@ class WebSocketClient implements Wire, ByteSink, OutgoingListener, Guest {
   private readonly socket: Duplex;
   /** Pings in a row that nothing came after. */
   private unheard = 0;
+  /** Bytes that have come and are not a whole message yet, but for less than what comes at once. */
+  private partialBytes = 0;
 
   constructor(owner: WebSockets, webSocket: WebSocket, socket: Duplex, address: string) {
     this.owner = owner;
@@ -163,9 +173,10 @@ class WebSocketClient implements Wire, ByteSink, OutgoingListener, Guest {
     this.since = owner.now;
     this.outgoing = owner.outgoingOf(this, this);
     this.conversation = owner.conversationOf(this, address);
+    socket.prependListener('data', (bytes: Buffer) => this.onBytes(bytes.length));
     webSocket.on('message', (data: Buffer, isBinary: boolean) => this.onMessage(data, isBinary));
-    webSocket.on('ping', () => this.onControl());
-    webSocket.on('pong', () => this.onControl());
+    webSocket.on('ping', (data) => this.onControl(data.length));
+    webSocket.on('pong', (data) => this.onControl(data.length));
     webSocket.on('error', () => {}); // a fault of the peer's: `ws` has closed it with the code of that
     webSocket.on('close', () => this.onClose());
   }
@@ -241,8 +252,23 @@ class WebSocketClient implements Wire, ByteSink, OutgoingListener, Guest {
 
   // ---- what comes ----
 
+  private onBytes(count: number): void {
+    this.partialBytes += count;
+    if (!this.owner.holds(count, this.partialBytes)) return;
+    const why = 'Messages that have not come whole take too much of the gateway.';
+    this.conversation.leave(goodbye('LIMITED', why, 1_000, CloseCode.TRY_AGAIN));
+    this.webSocket.terminate();
+  }
+
+  private onWhole(count: number): void {
+    const bytes = Math.min(count, this.partialBytes);
+    this.partialBytes -= bytes;
+    this.owner.holds(-bytes, 0);
+  }
+
   private onMessage(data: Buffer, isBinary: boolean): void {
     this.unheard = 0;
+    this.onWhole(this.partialBytes);
     if (isBinary) {
       const why = 'Messages are texts of JSON.';
       this.conversation.leave(goodbye('BAD_REQUEST', why, null, CloseCode.UNSUPPORTED_DATA)); // [GW-50]
@@ -258,12 +284,14 @@ class WebSocketClient implements Wire, ByteSink, OutgoingListener, Guest {
   }
 
   /** `ws` has answered a ping: who asks and does not read is not read either. */
-  private onControl(): void {
+  private onControl(dataBytes: number): void {
     this.unheard = 0;
+    this.onWhole(dataBytes + CONTROL_FRAME_BYTES);
     this.outgoing.look();
   }
 
   private onClose(): void {
+    this.onWhole(this.partialBytes);
     this.outgoing.end();
     this.conversation.end();
     this.owner.forget(this);
@@ -280,5 +308,9 @@ const GREETING_MS = 5_000;
 const STALL_MS = 20_000;
 /** From the goodbye to the end of the socket. */
 const CLOSE_MS_MAX = 3_000;
+/** With so much of one message nobody is let go: it is what comes at once. */
+const BLAMELESS_BYTES = 64 * 1024;
+/** Of a client's ping or pong, beside its data. */
+const CONTROL_FRAME_BYTES = 6;
 /** What a message has beside its payload. */
 const ENVELOPE_BYTES = 64 * 1024;

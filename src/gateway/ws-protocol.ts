@@ -283,7 +283,7 @@ export function subscriptionRequest(wishes: SubscriptionWishes): SubscriptionReq
     if (lone !== undefined) throw new RequestFault(`${lone} goes with ack "explicit"`);
   }
   const start = startOf(wishes.since);
-  let flags = OVERFLOW_FLAGS[wishes.overflow ?? 'dropOldest'];
+  let flags = OVERFLOW_FLAGS[wishes.overflow ?? 'dropOldest'] | SubscribeFlag.COMPRESSED;
   if (readsLog) flags |= SubscribeFlag.QOS1;
   if (wishes.noLocal === true) flags |= SubscribeFlag.NO_LOCAL;
   // Who goes on, or reads history, has had the last values, or gets them in their place.

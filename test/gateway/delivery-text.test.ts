@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { DeliveryTexts, deliveryMembers } from '../../src/gateway/delivery-text.ts';
+import { chooseLz4, EnvelopeWriter } from '../../src/protocol/compress/index.ts';
 import { CommandReader, PublishFlag, publishPrefix, Side } from '../../src/pubsub/command.ts';
 import { encodeProperties, type Properties } from '../../src/pubsub/properties.ts';
 
@@ -45,7 +46,9 @@ test('a payload comes as JSON, as text or in base64, and loses nothing [GW-41]',
   );
   const payloads = fc.oneof(
     fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes)),
-    fc.string({ unit: 'binary', maxLength: 40 }).map((text) => Buffer.from(text)),
+    fc
+      .tuple(fc.string({ maxLength: 40 }), fc.constantFrom('', 'ä€😀', '\u2028', '\u0000\r\n', '"\\'))
+      .map((parts) => Buffer.from(parts.join(''))),
     fc.json({ maxDepth: 2 }).map((text) => Buffer.from(text)),
   );
   fc.assert(
@@ -112,15 +115,15 @@ test('a delivery has all that its properties and flags say', () => {
 test('a frame is made once for all subscriptions of a name, and once more for another [GW-46]', () => {
   const texts = new DeliveryTexts();
   const { command, reader } = delivery('t', Buffer.from('x'.repeat(200)));
-  const frame = texts.frame(command, reader, -1, 1);
+  const frame = texts.frame(command, reader, -1, 1) as Buffer;
   expect(texts.frame(command, reader, -1, 1)).toBe(frame);
-  const other = texts.frame(command, reader, -1, '1');
+  const other = texts.frame(command, reader, -1, '1') as Buffer;
   expect(other).not.toBe(frame);
   expect(JSON.parse(other.toString('utf8', 4)).sub).toBe('1');
   expect(JSON.parse(frame.toString('utf8', 4)).sub).toBe(1);
   // The same bytes at another place in a log are another message.
-  expect(JSON.parse(texts.frame(command, reader, 5, 1).toString('utf8', 4)).offset).toBe(5);
-  const event = texts.event(command, reader, 3, 5);
+  expect(JSON.parse((texts.frame(command, reader, 5, 1) as Buffer).toString('utf8', 4)).offset).toBe(5);
+  const event = texts.event(command, reader, 3, 5) as Buffer;
   expect(event.toString()).toBe(
     `event: message\nid: 3:5\ndata: {"topic":"t","offset":5,"text":"${'x'.repeat(200)}"}\n\n`,
   );
@@ -132,7 +135,7 @@ test('frames of every length begin as RFC 6455 has it', () => {
   const texts = new DeliveryTexts();
   for (const length of [0, 80, 90, 125, 126, 65_490, 65_536, 100_000]) {
     const { command, reader } = delivery('t', Buffer.alloc(length, 0x61));
-    const frame = texts.frame(command, reader, -1, 0);
+    const frame = texts.frame(command, reader, -1, 0) as Buffer;
     expect(frame[0]).toBe(0x81);
     const [start, bytes] =
       frame[1] < 126
@@ -143,4 +146,19 @@ test('frames of every length begin as RFC 6455 has it', () => {
     expect(frame.length - start).toBe(bytes);
     expect(JSON.parse(frame.toString('utf8', start)).text).toHaveLength(length);
   }
+});
+
+test('what is compressed comes opened, and what cannot be opened as no message at all [GW-41]', () => {
+  const writer = new EnvelopeWriter(chooseLz4(undefined));
+  const payload = Buffer.from('again and again '.repeat(50));
+  const envelope = writer.deflate(payload, 500) as Uint8Array;
+  expect(envelope.length).toBeLessThan(payload.length);
+  const { command, reader } = delivery('t', envelope, null, PublishFlag.COMPRESSED);
+  expect(JSON.parse(`{${deliveryMembers(command, reader, -1)}}`)).toEqual({
+    topic: 't',
+    text: payload.toString(),
+  });
+  const broken = delivery('t', Buffer.of(1, 255, 255, 255), null, PublishFlag.COMPRESSED);
+  expect(deliveryMembers(broken.command, broken.reader, -1)).toBeNull();
+  expect(new DeliveryTexts().frame(broken.command, broken.reader, -1, 1)).toBeNull();
 });

@@ -395,6 +395,23 @@ test('a will is published when its client is gone, and not when it was taken bac
   await reader.close();
 });
 
+test('messages that never come whole take so much and no more, and nobody else is to blame [GW-49]', async () => {
+  const small = await gatewayInMemory({ limits: { inFlightBytesMax: 300_000 } });
+  const half = (bytes: number) => {
+    const head = Buffer.from([0x81, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0]); // of 1 MiB, masked with zeros
+    return Buffer.concat([head, Buffer.alloc(bytes, 0x20)]);
+  };
+  const raw = (client: WsClient) => (client.socket as unknown as { _socket: NodeJS.WritableStream })._socket;
+  const [one, two, good] = await Promise.all([0, 1, 2].map(() => WsClient.welcomed(small)));
+  raw(one).write(half(200_000));
+  await good.ask({ type: 'ping', id: 1 });
+  raw(two).write(half(200_000));
+  await Promise.race([one.closed, two.closed]);
+  await good.ask({ type: 'publish', id: 2, topic: 'a', text: 'x'.repeat(60_000) });
+  for (const client of [one, two, good]) client.socket.terminate();
+  await small.close();
+});
+
 describe('the end [GW-59]', () => {
   test('of what its client does not hold up: nothing of him stays', async () => {
     const before = server.gateway.metrics().guests;

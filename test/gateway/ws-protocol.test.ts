@@ -134,7 +134,7 @@ describe('a subscription', () => {
     const { sub, request } = parsed({ type: 'subscribe', id: 7, filters: ['a/#', 'b', 'a/#'] });
     expect(sub).toBe(7);
     expect(request).toMatchObject({ filters: ['a/#', 'b'], readsLog: true, isExplicit: false, reset: 'new' });
-    expect(request.flags).toBe(SubscribeFlag.QOS1 | Overflow.DROP_OLDEST);
+    expect(request.flags).toBe(SubscribeFlag.QOS1 | SubscribeFlag.COMPRESSED | Overflow.DROP_OLDEST);
     expect(request.start).toEqual({ kind: StartKind.NEW, value: 0, epoch: undefined });
     expect(request.options.ackWaitMs).toBe(0xffff_ffff); // nothing is late that waits for the socket
   });
@@ -203,7 +203,7 @@ describe('a subscription', () => {
       ...{ retained: 'ifNew', noLocal: true, overflow: 'latest', queueMessages: 8, queueBytes: 9 },
     });
     expect(request).toMatchObject({
-      flags: SubscribeFlag.QOS1 | SubscribeFlag.NO_LOCAL | Overflow.LATEST,
+      flags: SubscribeFlag.QOS1 | SubscribeFlag.COMPRESSED | SubscribeFlag.NO_LOCAL | Overflow.LATEST,
       queueMessages: 8,
       queueBytes: 9,
       options: {
