@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createSecureContext } from 'node:tls';
 import { type Command, Option } from 'commander';
 import { Authenticator } from '../broker/auth/authenticator.ts';
-import { brokerOptionsOf } from '../broker/config/broker-options.ts';
+import { authFault, brokerOptionsOf } from '../broker/config/broker-options.ts';
 import { type Config, ConfigError, loadConfig } from '../broker/config/load.ts';
 import { printConfig, printedSettings } from '../broker/config/print.ts';
 import type { LogOptions } from '../broker/core/store-port.ts';
@@ -136,7 +136,12 @@ function printConfiguration(config: Config, isJson: boolean): void {
 /** Looks at everything that a start would look at before it begins, the files that it names included. [CFG-3] */
 async function checkConfiguration(config: Config, file: string | undefined): Promise<void> {
   const { auth } = brokerOptionsOf(config);
-  if (auth !== undefined) (await Authenticator.open(auth)).close();
+  if (auth !== undefined) {
+    const authenticator = await Authenticator.open(auth).catch((error: unknown) => {
+      throw authFault(error, config);
+    });
+    authenticator.close();
+  }
   const tls = gatewayOptionsOf(config)?.tls;
   if (tls !== undefined) assertPair(tls, config);
   for (const text of config.notes) note(text);

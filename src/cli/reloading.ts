@@ -1,7 +1,7 @@
 /** SIGHUP to a broker that runs: its configuration is read again, and takes the place of the one before as a whole, or not at all. [CFG-5] */
 
 import { isDeepStrictEqual } from 'node:util';
-import { reloadableOptionsOf } from '../broker/config/broker-options.ts';
+import { authFault, reloadableOptionsOf } from '../broker/config/broker-options.ts';
 import { type Config, ConfigError } from '../broker/config/load.ts';
 import { valueAt } from '../broker/config/print.ts';
 import { placedSettings } from '../broker/config/setting.ts';
@@ -75,7 +75,9 @@ export class Reloading {
     const changed = changesBetween(this.current, next);
     assertReloads(changed, next);
     const { auth, limits } = reloadableOptionsOf(next);
-    const prepared = await broker.prepareReload({ ...limits, auth });
+    const prepared = await broker.prepareReload({ ...limits, auth }).catch((error: unknown) => {
+      throw authFault(error, next);
+    });
     try {
       log.reopen();
       gateway?.reload();

@@ -1,7 +1,7 @@
 /** The process of `jsp broker`: starts a broker and its gateway, tells of them, reloads and stops them when the system says so. */
 
 import { isLoopback } from '../base/ip-address.ts';
-import { brokerOptionsOf } from '../broker/config/broker-options.ts';
+import { authFault, brokerOptionsOf } from '../broker/config/broker-options.ts';
 import type { Config } from '../broker/config/load.ts';
 import type { LogOptions } from '../broker/core/store-port.ts';
 import { type Log, type LogLevel, openLog } from '../broker/operations/log.ts';
@@ -118,7 +118,7 @@ async function listening({ config, logs }: BrokerOrder, state: StateDirectory): 
       ...(logs === undefined ? {} : { logs }),
     });
   } catch (error) {
-    throw listeningError(error);
+    throw listeningError(authFault(error, config));
   }
 }
 

@@ -98,9 +98,9 @@ function logsOf({ values, origins }: Config): readonly LogOptions[] {
   return logs;
 }
 
-function authOf({ values: { auth }, origins }: Config): AuthOptions | undefined {
+function authOf(config: Config): AuthOptions | undefined {
+  const { auth } = config.values;
   if (auth === undefined) return undefined;
-  const at = origins.get('auth');
   const twice = [
     auth.keys_file !== undefined && auth.key.length > 0 ? 'keys_file or [[auth.key]]' : null,
     auth.identities_file !== undefined && auth.identity.length > 0
@@ -108,18 +108,40 @@ function authOf({ values: { auth }, origins }: Config): AuthOptions | undefined 
       : null,
     auth.revoked_file !== undefined && auth.revoked.length > 0 ? 'revoked_file or revoked' : null,
   ].filter((each) => each !== null);
-  if (twice.length > 0) throw new ConfigError(twice.map((each) => `${at}: [auth]: must have either ${each}`));
+  const { origins } = config;
+  if (twice.length > 0)
+    throw new ConfigError(
+      twice.map((each) => `${lineOf('auth', origins)}: [auth]: must have either ${each}`),
+    );
   try {
     return authOptionsOf(auth, (place) => origins.get(place));
   } catch (error) {
-    const { message } = error as Error;
-    const place = /^auth\.([\w.[\]]+)/.exec(message)?.[0] ?? 'auth';
-    throw faultOf(error, lineOf(place, origins) ?? at ?? 'auth', '[auth]');
+    throw authFault(error, config);
   }
 }
 
+/** What is wrong with the option `auth`, or with a file that it names, with the line of the configuration from which it comes; any other error as it is. [CFG-3] */
+export function authFault(error: unknown, { values: { auth }, origins }: Config): unknown {
+  if (auth === undefined) return error;
+  return faultOf(error, lineOf(placeOfFault((error as Error).message, auth), origins), '[auth]');
+}
+
+/** What a message is about: it begins with that. */
+function placeOfFault(message: string, auth: NonNullable<Config['values']['auth']>): string {
+  const file = (['keys_file', 'identities_file', 'revoked_file'] as const).find((key) => {
+    const path = auth[key];
+    return path !== undefined && message.startsWith(path);
+  });
+  if (file !== undefined) return `auth.${file}`;
+  const [, kind, name] = /^the (key|identity) ([^:]+):/.exec(message) ?? [];
+  if (kind === 'key') return `auth.key[${auth.key.findIndex(({ id }) => id === name)}]`;
+  if (kind === 'identity')
+    return `auth.identity[${auth.identity.findIndex(({ fingerprint }) => fingerprint === name)}]`;
+  return /^auth\.([\w.[\]]+)/.exec(message)?.[0] ?? 'auth';
+}
+
 /** Where something of the option `auth` was written, or the nearest thing around it. */
-function lineOf(place: string, origins: Config['origins']): string | undefined {
+function lineOf(place: string, origins: Config['origins']): string {
   const singular = place
     .replace(/^auth\.keys\[/, 'auth.key[')
     .replace(/^auth\.identities\[/, 'auth.identity[')
@@ -128,7 +150,7 @@ function lineOf(place: string, origins: Config['origins']): string | undefined {
     const line = origins.get(around);
     if (line !== undefined) return line;
   }
-  return undefined;
+  return [...origins].find(([each]) => each.startsWith('auth.'))?.[1] ?? 'auth';
 }
 
 function faultOf(error: unknown, at: string, table: string): unknown {

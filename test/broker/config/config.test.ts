@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, describe, expect, test } from 'vitest';
-import { brokerOptionsOf } from '../../../src/broker/config/broker-options.ts';
+import { Authenticator } from '../../../src/broker/auth/authenticator.ts';
+import { authFault, brokerOptionsOf } from '../../../src/broker/config/broker-options.ts';
 import {
   type Config,
   ConfigError,
@@ -198,6 +199,31 @@ describe('a fault of a configuration [CFG-3]', () => {
     expect(
       faultsOf(() => brokerOptionsOf(load('[auth]\nkeys_file = "k"\n[[auth.key]]\nid = "a"\nhash = "x"\n'))),
     ).toEqual(['jsp.toml:1: [auth]: must have either keys_file or [[auth.key]]']);
+  });
+
+  test('of what only the files show that a configuration names is told with the line that leads there', async () => {
+    const faultsOfOpening = async (text: string) => {
+      const config = load(text);
+      const opened = Authenticator.open(brokerOptionsOf(config).auth ?? {});
+      const error = await opened.then(
+        (authenticator) => authenticator.close(),
+        (fault: unknown) => authFault(fault, config),
+      );
+      return faultsOf(() => {
+        throw error;
+      });
+    };
+    expect(await faultsOfOpening('[auth]\nkeys_file = "none.toml"\n')).toEqual([
+      expect.stringMatching(/^jsp\.toml:2: \[auth\]: \S+none\.toml cannot be read: ENOENT/),
+    ]);
+    const key = `[[auth.key]]\nid = "a"\nhash = "${HASH}"\n[[auth.key]]\nid = "b"\nhash = "${HASH}"\nroles = ["none"]\n`;
+    expect(await faultsOfOpening(key)).toEqual([
+      expect.stringMatching(/^jsp\.toml:4: \[auth\]: the key b: there is no role "none"/),
+    ]);
+    const issuer = '[auth.jwt]\nissuer = "x"\naudience = "b"\nalgorithms = ["ES256"]\njwks = "none.json"\n';
+    expect(await faultsOfOpening(issuer)).toEqual([
+      expect.stringMatching(/^jsp\.toml:5: \[auth\]: auth\.jwt\[0\]\.jwks: \S+none\.json/),
+    ]);
   });
 
   test('is that a file cannot be read, is none, or is no text', () => {
