@@ -133,6 +133,11 @@ describe.skipIf(chromiumPath() === null)('the dashboard of a broker', () => {
     await key.fill(reader.text);
     await page.keyboard.press('Enter');
     await expect.poll(() => dialog.textContent(), POLL).toContain('they need the action admin');
+    await page.getByRole('button', { name: 'Messages only' }).click();
+    await page.getByLabel(/^Filter of topics/).fill('open/#');
+    await page.getByRole('button', { name: 'Watch' }).click();
+    await expect.poll(() => page.locator('.tools .summary').textContent(), POLL).toBe('Watching: 0 came.');
+    await page.getByRole('button', { name: 'Sign out' }).click();
     await key.fill(operator.text);
     await page.keyboard.press('Enter');
     await isLive(page);

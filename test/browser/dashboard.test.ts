@@ -247,6 +247,13 @@ describe.skipIf(chromiumPath() === null)('the dashboard', () => {
     await expect.poll(() => gateway.watchers, POLL).toBe(1);
   });
 
+  test('asks a broker again that had too much to do', async () => {
+    const page = await open({ ...busyWorld(), overloadedFor: 3 }, 'clients', { troubled: true });
+    await heard(page);
+    await expect.poll(() => page.locator('.summary').textContent(), POLL).toBe('40');
+    expect(gateway.world.overloadedFor).toBe(0);
+  });
+
   test('costs nothing while nobody looks, and has the past when somebody does', async () => {
     const page = await open(busyWorld(), '', { movableClock: true });
     await heard(page);

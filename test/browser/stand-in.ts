@@ -40,6 +40,8 @@ export interface World {
   snapshot: Snapshot;
   /** Samples of the past that `history` has. */
   historyLength: number;
+  /** So many requests of operators are answered that there is too much to do. */
+  overloadedFor: number;
   /** What a request must bring; null: anybody may. */
   credential: string | null;
 }
@@ -120,6 +122,11 @@ export class StandIn {
     if (credential !== null && request.headers.authorization !== `Bearer ${credential}`) {
       const status = request.headers.authorization === undefined ? 401 : 403;
       problem(response, status, 'NOT_AUTHORIZED', 'you may not');
+      return;
+    }
+    if (pathname.startsWith('/v1/admin/') && this.world.overloadedFor > 0) {
+      this.world.overloadedFor--;
+      problem(response, 503, 'OVERLOADED', 'There is too much to do.');
       return;
     }
     if (pathname === '/v1/events') this.openStream(response, searchParams.getAll('filter'));
@@ -249,6 +256,7 @@ export function busyWorld(clients = 40): World {
     ),
     snapshot: snapshotOf(at, startedAt, clients),
     historyLength: 900,
+    overloadedFor: 0,
     credential: null,
   };
 }
@@ -285,6 +293,7 @@ export function emptyWorld(): World {
     retained: new Map(),
     snapshot,
     historyLength: 0,
+    overloadedFor: 0,
     credential: null,
   };
 }

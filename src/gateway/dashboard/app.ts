@@ -44,6 +44,11 @@ class Dashboard implements Page {
   private sleep = 0;
   private isAsking = false;
   private frame = 0;
+  /** The past is to be asked for, because there was a time of which nothing was heard. */
+  private lacksPast = true;
+  private isLoading = false;
+  /** Whoever looks may see messages, but no figures. */
+  private isMessagesOnly = false;
 
   constructor() {
     this.views = [
@@ -94,6 +99,7 @@ class Dashboard implements Page {
     this.follow();
     setInterval(() => {
       this.statusLine.tick(this.live);
+      if (this.lacksPast && this.live.name === 'open' && !this.isAsking) void this.load();
       this.refresh();
     }, TICK_MS);
     void this.start();
@@ -145,8 +151,18 @@ class Dashboard implements Page {
     else this.listen();
   }
 
-  /** What changes seldom, and the past. Null when it was told. */
+  /** What changes seldom, and the past; a broker that has too much to do is asked again. Null when it was told. */
   private async load(): Promise<Problem | null> {
+    if (this.isLoading) return null;
+    this.isLoading = true;
+    const problem = await this.askForPast().finally(() => {
+      this.isLoading = false;
+    });
+    this.lacksPast = problem !== null;
+    return problem;
+  }
+
+  private async askForPast(): Promise<Problem | null> {
     try {
       // Alone, so that whoever may not is refused once.
       this.status = await this.gateway.ask('status', {});
@@ -181,8 +197,13 @@ class Dashboard implements Page {
     });
     this.isAsking = false;
     part('account').hidden = !this.gateway.hasCredential;
-    if (login === 'operator') this.listen();
-    else location.hash = 'messages';
+    if (login === 'operator') {
+      this.listen();
+      return;
+    }
+    this.isMessagesOnly = true;
+    show(part('state-name'), 'Messages only');
+    location.hash = 'messages';
   }
 
   private listen(): void {
@@ -198,7 +219,10 @@ class Dashboard implements Page {
           this.statusLine.tick(state);
           if (state.name === 'open') {
             // What was missed meanwhile, and who it is now: it may be another process.
-            if (wasOpen || this.status === null) void this.load();
+            if (wasOpen || this.status === null) {
+              this.lacksPast = true;
+              void this.load();
+            }
             wasOpen = true;
           } else if (
             state.name === 'refused' &&
@@ -275,13 +299,14 @@ class Dashboard implements Page {
   }
 
   private onVisibility(): void {
+    if (this.isMessagesOnly) return;
     clearTimeout(this.sleep);
     if (document.hidden) {
       this.sleep = window.setTimeout(() => this.stream?.close(), SLEEP_MS);
       return;
     }
     if (this.live.name === 'closed' && !this.isAsking) {
-      void this.load();
+      this.lacksPast = true;
       this.listen();
     } else this.stream?.hurry();
     this.refresh();
