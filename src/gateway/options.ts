@@ -28,7 +28,7 @@ export interface GatewayLimits {
   inFlightMax?: number | undefined;
   /** Bytes of their bodies together. Default 64 MiB. */
   inFlightBytesMax?: number | undefined;
-  /** A request is answered 503 while the event loop is later than this, in ms. Default 500; 0: whatever it is. */
+  /** A request is answered 503 while the event loop is later than this for a while, in ms. Default 200; 0: whatever it is. */
   loopDelayMsMax?: number | undefined;
   /** Sessions that HTTP requests share, one for each distinct set of credentials. Default 1,024. */
   sessionsMax?: number | undefined;
@@ -84,7 +84,7 @@ export const DEFAULT_LIMITS: GivenLimits = {
   connectionsMax: 20_000,
   inFlightMax: 4_096,
   inFlightBytesMax: 64 * 1024 * 1024,
-  loopDelayMsMax: 500,
+  loopDelayMsMax: 200,
   sessionsMax: 1_024,
   requestMs: 30_000,
   answerMs: 10_000,

@@ -72,7 +72,7 @@ export const HTTP_SETTINGS = table('HTTP, WebSocket and SSE in this process, and
   max_in_flight_bytes: setting(bytesOf(whole(1, 2 ** 40)), 64 * MIB, 'Most bytes of their bodies together.'),
   max_loop_delay: setting(
     durationOf(whole(0, 60 * SECOND)),
-    500,
+    200,
     'A request is answered 503 while the event loop is later than this, for what it would take in would come late, too; 0: whatever it is.',
   ),
   max_sessions: setting(
