@@ -6,7 +6,7 @@ const CORE = ['base', 'protocol', 'pubsub', 'broker/core'].map((folder) => `test
 /** The same holds of what opens sockets or listens to the process and takes that back: here all but what starts programs (`ends`), which is slow anyway. */
 const SHARED = [
   ...CORE,
-  ...['attack', 'bench', 'broker', 'client', 'files', 'fuzz', 'testing', 'transport', 'udp'].map(
+  ...['attack', 'bench', 'broker', 'client', 'files', 'fuzz', 'testing', 'transport', 'udp', 'web'].map(
     (folder) => `test/${folder}/**/*.test.ts`,
   ),
 ];

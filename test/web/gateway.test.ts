@@ -38,15 +38,17 @@ test('with QoS 0 and 1, text, JSON and bytes, between pages and native clients',
   page.publish('mix/text', 'é', { headers: { a: 'b' } });
   page.publish('mix/bytes', new Uint8Array([255, 0]));
   await page.publish('mix/json', [1], { codec: jsonCodec(), qos: 1 });
-  await expect.poll(() => heard.length).toBe(3);
+  await eventually(() => heard.length).toBe(3);
   expect(heard).toEqual([
     ['mix/text', 'c3a9', 'b', false],
     ['mix/bytes', 'ff00', undefined, false],
     ['mix/json', Buffer.from('[1]').toString('hex'), undefined, false],
   ]);
-  await expect
-    .poll(() => toNative)
-    .toEqual(['mix/text c3a9 undefined', 'mix/bytes ff00 undefined', 'mix/json 5b315d application/json']);
+  await eventually(() => toNative).toEqual([
+    'mix/text c3a9 undefined',
+    'mix/bytes ff00 undefined',
+    'mix/json 5b315d application/json',
+  ]);
 });
 
 test('[WEB-6] a durable subscription goes on in the next page, with what was not acknowledged', async () => {
@@ -55,7 +57,7 @@ test('[WEB-6] a durable subscription goes on in the next page, with what was not
   const held: Message[] = [];
   await first.subscribe('jobs/#', (message) => held.push(message as Message), options);
   for (const job of ['1', '2', '3']) await native.publish('jobs/a', job, { qos: 1 });
-  await expect.poll(() => held.length).toBe(3);
+  await eventually(() => held.length).toBe(3);
   held[0].ack();
   held[2].ack();
   await first.drain().catch(() => {}); // says that one is left
@@ -69,12 +71,10 @@ test('[WEB-6] a durable subscription goes on in the next page, with what was not
     { durable: 'd' },
   );
   await native.publish('jobs/a', '4', { qos: 1 });
-  await expect
-    .poll(() => seen)
-    .toEqual([
-      ['2', true],
-      ['4', false],
-    ]);
+  await eventually(() => seen).toEqual([
+    ['2', true],
+    ['4', false],
+  ]);
   await subscription.unsubscribe();
 });
 
@@ -94,9 +94,9 @@ test('presence goes with the page that leaves, and a will is published for one t
   const page = await connected({ sessionExpiryMs: 0 });
   await page.publish('room/ann', 'here', { qos: 1, retain: true, owned: { graceMs: 0 } });
   await page.setWill({ topic: 'will', payload: 'vanished' });
-  await expect.poll(() => gone).toEqual(['room/ann here']);
+  await eventually(() => gone).toEqual(['room/ann here']);
   page.destroy();
-  await expect.poll(() => gone.slice(1).sort()).toEqual(['room/ann ', 'will vanished']);
+  await eventually(() => gone.slice(1).sort()).toEqual(['room/ann ', 'will vanished']);
 });
 
 test('a page that has had enough is told so: a filter, a topic and a session that are taken', async () => {
@@ -148,4 +148,9 @@ async function connected(options: WebClientOptions = {}, url = gateway.url): Pro
   const page = await connectClient(url, { WebSocket, ...options });
   onTestFinished(() => page.destroy());
   return page;
+}
+
+/** What is looked at again until it is so; on a busy machine that takes its time. */
+function eventually<T>(look: () => T) {
+  return expect.poll(look, { timeout: 30_000 });
 }

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import { catchUncaught } from '../transport/uncaught.ts';
 import { PlayedGateway, settled } from './played-gateway.ts';
 
@@ -59,6 +59,7 @@ test('[WEB-8] whatever a gateway says, nothing is thrown at the application, and
   const rejected: unknown[] = [];
   const onRejection = (reason: unknown) => rejected.push(reason);
   process.on('unhandledRejection', onRejection);
+  onTestFinished(() => void process.off('unhandledRejection', onRejection));
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
       const gateway = new PlayedGateway();
@@ -103,6 +104,5 @@ test('[WEB-8] whatever a gateway says, nothing is thrown at the application, and
     { numRuns: 150 },
   );
   await new Promise((resolve) => setImmediate(resolve));
-  process.off('unhandledRejection', onRejection);
   expect([uncaught, rejected]).toEqual([[], []]);
 });
