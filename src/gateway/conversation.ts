@@ -23,7 +23,7 @@ import { ANONYMOUS, proofFromText } from './caller.ts';
 import { answerMembers, type DeliveryTexts } from './delivery-text.ts';
 import { CloseCode, type Goodbye, goodbye, goodbyeOf } from './goodbye.ts';
 import { type PublishItem, publishCommand } from './item.ts';
-import { Problem, type ProblemCode } from './problem.ts';
+import { Problem, type ProblemCode, toldIn } from './problem.ts';
 import { receiptOf } from './publish-request.ts';
 import { type PendingPublish, PublishState } from './publishing.ts';
 import type { Proof, Session, SessionListener, SessionRequest } from './session.ts';
@@ -309,7 +309,9 @@ export class Conversation {
     if (publish.state === PublishState.TAKEN) {
       if (id !== null) this.result(id, qos === 0 ? TAKEN : receiptOf(publish));
     } else if (publish.state === PublishState.REFUSED) {
-      this.refuse(id, reasonCodeName(publish.code), publish.reason);
+      const retryAfterMs = toldIn(publish.reason);
+      const more = retryAfterMs === undefined ? NOTHING : { retryAfterMs };
+      this.refuse(id, reasonCodeName(publish.code), publish.reason, more);
     } else {
       this.refuse(id, 'OUTCOME_UNKNOWN', 'The broker went before it answered.');
     }

@@ -116,7 +116,7 @@ export function problemOfEntry(error: unknown, isAnonymous: boolean): Problem {
 }
 
 /** When to come again, where a reason says so. [BRK-121] */
-function toldIn(reason: string): number | undefined {
+export function toldIn(reason: string): number | undefined {
   const ms = /\bagain in (\d+) ms/.exec(reason)?.[1];
   return ms === undefined ? undefined : Number(ms);
 }

@@ -8,7 +8,9 @@ import { ReasonCode } from '../../src/pubsub/command.ts';
 import { gatewayInMemory, type TestGateway } from './gateway-server.ts';
 import { WsClient } from './ws-client.ts';
 
-const [ann, annAgain, bob, brief] = ['ann', 'ann2', 'bob', 'brief'].map((id) => makeApiKey(id));
+const [ann, annAgain, bob, brief, eager] = ['ann', 'ann2', 'bob', 'brief', 'eager'].map((id) =>
+  makeApiKey(id),
+);
 const rules = [
   { allow: ['publish', 'subscribe'], topics: ['open/#', 'own/${client}/#'] },
   { deny: ['subscribe'], topics: ['open/secret/#'] },
@@ -18,7 +20,15 @@ const BRIEF_MS = 400;
 let server: TestGateway;
 beforeAll(async () => {
   const entry = ({ id, hash }: { id: string; hash: string }, name: string) => ({ id, hash, name, rules });
-  const auth: AuthOptions = { keys: [entry(ann, 'ann'), entry(annAgain, 'ann'), entry(bob, 'bob')] };
+  const limits = { publishesPerSecond: 1, publishesBurst: 2 };
+  const auth: AuthOptions = {
+    keys: [
+      entry(ann, 'ann'),
+      entry(annAgain, 'ann'),
+      entry(bob, 'bob'),
+      { ...entry(eager, 'eager'), limits },
+    ],
+  };
   server = await gatewayInMemory({}, { auth });
 });
 afterAll(async () => {
@@ -97,6 +107,18 @@ describe('a WebSocket client with credentials [GW-52]', () => {
     expect(await client.hear('goodbye')).toMatchObject({ code: 'NOT_AUTHORIZED' });
     expect(await client.closed).toBe(4001);
   });
+});
+
+test('who publishes faster than his credentials allow is told when to come again, and stays [GW-55]', async () => {
+  const client = await opened();
+  client.say({ type: 'auth', token: eager.text });
+  for (const id of [1, 2]) await client.ask({ type: 'publish', id, topic: 'open/a', text: '' });
+  const refused = await client.ask({ type: 'publish', id: 3, topic: 'open/a', text: '' }, 'error');
+  expect(refused).toMatchObject({ code: 'LIMITED', retryAfterMs: expect.any(Number) });
+  expect(refused.retryAfterMs).toBeGreaterThan(0);
+  expect(refused.retryAfterMs).toBeLessThanOrEqual(1_000);
+  await client.ask({ type: 'ping', id: 4 });
+  await client.close();
 });
 
 describe('a stream of events with credentials', () => {
