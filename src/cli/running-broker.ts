@@ -8,6 +8,7 @@ import { type Log, type LogLevel, openLog } from '../broker/operations/log.ts';
 import { type Broker, startBroker } from '../broker/server.ts';
 import { textOf } from '../broker/store/findings.ts';
 import type { Gateway } from '../gateway/index.ts';
+import type { TelemetryApi } from '../pubsub/tracing.ts';
 import { gatewayOptionsOf } from './broker-settings.ts';
 import { startedGateway } from './gateway.ts';
 import { listeningError } from './listening.ts';
@@ -15,7 +16,7 @@ import { Reloading } from './reloading.ts';
 import { StateDirectory } from './state-directory.ts';
 import { recoveryLine } from './store.ts';
 import { Hangups, tellSupervisor } from './supervisor.ts';
-import { note, onStopSignal, print, STOP_SIGNALS, warn } from './terminal.ts';
+import { CommandError, note, onStopSignal, print, STOP_SIGNALS, warn } from './terminal.ts';
 
 /** What it is to run. */
 export interface BrokerOrder {
@@ -115,10 +116,25 @@ async function listening({ config, logs }: BrokerOrder, state: StateDirectory): 
     return await startBroker({
       ...options,
       identity: state.identity,
+      telemetry: await telemetryOf(config),
       ...(logs === undefined ? {} : { logs }),
     });
   } catch (error) {
     throw listeningError(authFault(error, config));
+  }
+}
+
+/** What makes spans, where that is asked for. It is no dependency of this package. */
+async function telemetryOf({ values }: Config): Promise<TelemetryApi | undefined> {
+  if (!values.telemetry.enabled) return undefined;
+  const name = '@opentelemetry/api';
+  try {
+    return (await import(name)) as TelemetryApi;
+  } catch (error) {
+    const remedy = `npm install ${name}, and an SDK that exports spans`;
+    throw new CommandError('ERR_JSP_USAGE', `[telemetry] enabled: ${name} is not installed; ${remedy}`, {
+      cause: error,
+    });
   }
 }
 

@@ -13,7 +13,7 @@ import { BROKER_LIMITS } from '../core/state.ts';
 import { LOG_OPTIONS, STORE_OPTIONS } from '../store/options.ts';
 import { AUTH_SETTINGS } from './auth-settings.ts';
 import { HTTP_SETTINGS } from './http-settings.ts';
-import { bytesOf, durationOf, listOf, numberOf, path, textOf, wordOf } from './kinds.ts';
+import { bytesOf, durationOf, listOf, numberOf, path, textOf, wordOf, yesOrNo } from './kinds.ts';
 import { optional, required, setting, table, tableList, type ValuesOf } from './setting.ts';
 
 const KIB = 1_024;
@@ -270,6 +270,14 @@ const logging = table('What the process itself has to say, on stderr unless ther
   ),
 });
 
+const telemetry = table('Traces by OpenTelemetry, for who has installed it.', {
+  enabled: setting(
+    yesOrNo,
+    false,
+    'Spans of messages that come with a trace context. Needs @opentelemetry/api beside this package, and an SDK that exports them, loaded with NODE_OPTIONS.',
+  ),
+});
+
 /** All tables. */
 export const SETTINGS = table('', {
   broker,
@@ -282,6 +290,7 @@ export const SETTINGS = table('', {
   auth: AUTH_SETTINGS,
   http: HTTP_SETTINGS,
   logging,
+  telemetry,
 });
 
 export type SettingValues = ValuesOf<typeof SETTINGS.fields>;
