@@ -1,7 +1,10 @@
 import { expect, test } from 'vitest';
 import { brokerOptionsOf } from '../../src/broker/config/broker-options.ts';
 import { loadConfig } from '../../src/broker/config/load.ts';
+import { BrokerState } from '../../src/broker/core/state.ts';
+import { MemoryStore } from '../../src/broker/core/store/memory-store.ts';
 import { gatewayOptionsOf } from '../../src/cli/broker-settings.ts';
+import { DEFAULT_LIMITS } from '../../src/gateway/options.ts';
 import { filesBelow } from './project.ts';
 
 /** Members of an interface of options. */
@@ -33,4 +36,10 @@ test.each([
     (member) => !NOT_SETTINGS.includes(member) && !Object.hasOwn(options ?? {}, member),
   );
   expect(missing).toEqual([]);
+});
+
+test('what a setting is where nobody says it is what the option is then [CFG-1]', () => {
+  expect(gateway?.limits).toEqual(DEFAULT_LIMITS);
+  const { limits } = new BrokerState({}, new MemoryStore(), () => {});
+  expect(Object.fromEntries(Object.keys(limits).map((name) => [name, Object(broker)[name]]))).toEqual(limits);
 });
