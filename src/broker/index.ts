@@ -1,4 +1,5 @@
 export type { TelemetryApi, TelemetrySpan } from '../pubsub/tracing.ts';
+export { makeApiKey } from './auth/api-key.ts';
 export type {
   AuthAction,
   AuthGrant,
