@@ -1,6 +1,6 @@
 /** What a command says on stderr while it goes on: that its connection is lost, that it is back, and what that has cost. */
 import { printable } from '../base/errors.ts';
-import type { BrokerClient, Subscription } from '../client/index.ts';
+import type { BrokerClient, ClientNotice, Subscription } from '../client/index.ts';
 import { note, warn } from './terminal.ts';
 
 /** Once for each time that the connection is lost, however many attempts fail. */
@@ -16,6 +16,25 @@ export function tellConnection(client: BrokerClient): void {
       note('connected again');
     }
   });
+  client.on('notice', (notice) => {
+    const text = noticeText(notice);
+    if (text !== null) warn(text);
+  });
+}
+
+/** What a broker tells the whole client, for people; null of what is told otherwise. */
+function noticeText({ about, value, text }: ClientNotice): string | null {
+  const name = printable(text);
+  switch (about) {
+    case 'notAuthorized':
+      return `${counted(value)} not taken: this client may not publish to ${name}`;
+    case 'revoked':
+      return `this client may not read ${name} any more`;
+    case 'limited':
+      return `the broker has reached a limit of this client: ${name}`;
+    default:
+      return null;
+  }
 }
 
 /** What a subscription misses, when it is known. */

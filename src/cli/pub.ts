@@ -107,17 +107,24 @@ async function publish(topic: string, message: string | undefined, options: PubO
   assertUtf8(topic, 'the topic');
   if (message !== undefined) assertUtf8(message, 'the message');
   assertTopic(topic);
+  const credentials = credentialsOf(options);
   const client = await connectClient(findServerUrl(options.url), {
-    credentials: credentialsOf(options),
+    credentials,
     ...profileOrHeartbeats(options.profile),
     reconnect: options.reconnect,
     compression:
       options.compress === true || options.dict.length > 0 ? compressionWith(options.dict) : undefined,
   });
   tellConnection(client);
+  let denied = 0;
+  client.on('notice', ({ about, value }) => {
+    if (about === 'notAuthorized') denied += value;
+  });
   const watch = watchForStall(client, (options.timeout ?? TIMEOUT_SECONDS) * 1_000);
   try {
     await Promise.race([publishAll(client, topic, message, options), watch.stuck]);
+    // What it was not allowed to publish with QoS 0 the broker has told by then.
+    if (credentials !== undefined) await client.ping();
   } catch (error) {
     client.destroy();
     throw error;
@@ -125,6 +132,12 @@ async function publish(topic: string, message: string | undefined, options: PubO
     watch.stop();
   }
   await client.close();
+  if (denied > 0 && options.qos !== 1) {
+    throw new JspError(
+      'ERR_JSP_NOT_AUTHORIZED',
+      `not all was published: this client may not publish to ${topic}`,
+    );
+  }
 }
 
 function assertTogether({ qos, id, json, request, retain }: PubOptions): void {

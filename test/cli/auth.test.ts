@@ -95,6 +95,19 @@ describe('jsp auth', () => {
       jsp([...pub, '--identity', at('robot.key'), '--token-file', at('bob.jwt')]),
       jsp([...pub, '--token-file', at('bob.jwt')]),
     ]);
+    const quiet = await jsp([
+      'pub',
+      'other/topic',
+      'hello',
+      '--url',
+      broker.url,
+      '--identity',
+      at('robot.key'),
+    ]);
+    expect([quiet.exitCode, quiet.err]).toEqual([
+      1,
+      expect.stringMatching(/may not publish to other\/topic.*\n.*ERR_JSP_NOT_AUTHORIZED/),
+    ]);
     expect(runs.map(({ exitCode, err }) => [exitCode, /ERR_\w+/.exec(err)?.[0]])).toEqual([
       [0, undefined],
       [0, undefined],

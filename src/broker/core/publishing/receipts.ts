@@ -134,5 +134,5 @@ const REASONS: Partial<Record<ReasonCode, string>> = {
   [ReasonCode.QUOTA]: 'The queue of a subscriber, or what keeps last values, did not take it.',
   [ReasonCode.TOO_LARGE]: 'The message is larger than the broker takes.',
   [ReasonCode.CONTRADICTION]: 'Another message was taken with this name.',
-  [ReasonCode.NOT_AUTHORIZED]: 'A message id that begins with $ is for the broker.',
+  [ReasonCode.NOT_AUTHORIZED]: 'The client may not publish this, or not under this message id.',
 };
