@@ -157,6 +157,7 @@ export class BrokerService {
       core.disconnected(client);
       this.turn();
     });
+    this.turn(); // it may be one too many
   }
 
   /** Who is asked from now on who clients are, and whom those are taken for who show nothing. Without `authenticate` nobody is asked. */

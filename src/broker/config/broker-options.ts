@@ -74,6 +74,7 @@ export function reloadableOptionsOf(config: Config): ReloadableOptions {
       sessionExpiryMaxMs: limits.max_session_expiry,
       willBytesMax: limits.max_will_bytes,
       retainedBytesMax: limits.max_retained_bytes,
+      connectRate: limits.connect_rate,
     },
   };
 }

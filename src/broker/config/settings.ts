@@ -249,6 +249,12 @@ const limits = table('What clients may hold, so that none of them costs the othe
     'Most bytes of the last values of all topics together: they are in memory.',
     reloads,
   ),
+  connect_rate: setting(
+    numberOf(BROKER_LIMITS.connectRate),
+    0,
+    'Most connections that are let in a second; the others have their turn after them, or come back. 0: as many as come.',
+    reloads,
+  ),
 });
 
 const logging = table('What the process itself has to say, on stderr unless there is a file.', {

@@ -21,6 +21,7 @@ import { isShared } from '../../pubsub/topic.ts';
 import { Admission } from './access/admission.ts';
 import { Audit } from './access/audit.ts';
 import { Replies } from './access/replies.ts';
+import { Turnstile } from './access/turnstile.ts';
 import { Administration } from './administration/administration.ts';
 import { type BrokerOutput, Channel, Client, Role } from './delivery/client.ts';
 import { Conflation } from './delivery/conflation.ts';
@@ -75,6 +76,8 @@ export interface BrokerLimits {
   willBytesMax?: number | undefined;
   /** Most bytes of the last values of all topics together. Default 64 MiB. */
   retainedBytesMax?: number | undefined;
+  /** Most connections that are let in a second, all together; 0: as many as come. Default 0. */
+  connectRate?: number | undefined;
 }
 
 const BOUND_MAX = 2 ** 32 - 1;
@@ -92,6 +95,7 @@ export const BROKER_LIMITS: OptionTable<BrokerLimits> = {
   sessionExpiryMaxMs: whole(0, BOUND_MAX),
   willBytesMax: whole(0, Number.MAX_SAFE_INTEGER),
   retainedBytesMax: whole(0, Number.MAX_SAFE_INTEGER),
+  connectRate: number(0, BOUND_MAX),
 };
 
 /** Does what a command asks for; its fields are in {@link BrokerState.reader}. */
@@ -140,6 +144,7 @@ export class BrokerState {
   readonly notices = new Notices(this);
   readonly audit = new Audit(this);
   readonly admission = new Admission(this);
+  readonly turnstile: Turnstile;
   readonly replies = new Replies(this);
   readonly administration = new Administration(this);
   shuttingDown = false;
@@ -168,7 +173,9 @@ export class BrokerState {
       sessionExpiryMaxMs: limits.sessionExpiryMaxMs ?? 7 * 24 * 60 * 60 * 1_000,
       willBytesMax: limits.willBytesMax ?? 64 * 1024 * 1024,
       retainedBytesMax: limits.retainedBytesMax ?? 64 * 1024 * 1024,
+      connectRate: limits.connectRate ?? 0,
     };
+    this.turnstile = new Turnstile(this, this.limits);
     this.store = store;
     this.latencies = new Latencies(store.logs);
     this.routing = new LogRouting(store.logs);
@@ -207,10 +214,7 @@ export class BrokerState {
     this.messageIds.restore(this.store.logs, this.wallMs);
   }
 
-  /**
-   * From now on these hold, where they are given, but for the number of routes, which is what the broker was built with. Nothing is taken from those who have more: a
-   * subscription keeps the bounds that it began with, a client those of its connection. [CFG-5]
-   */
+  /** From now on these hold, where they are given, but for the number of routes. Who has more keeps it: a subscription its bounds, a client those of its connection. [CFG-5] */
   changeLimits(limits: BrokerLimits): void {
     for (const name in limits) {
       const value = limits[name as keyof BrokerLimits];
@@ -224,7 +228,8 @@ export class BrokerState {
     client.id = ++this.lastClientId;
     client.connectedAt = this.wallMs;
     this.clients.set(client, new Session(client));
-    this.admission.connected(client);
+    if (this.turnstile.enter(client)) this.admission.connected(client);
+    else this.fail(client, ReasonCode.LIMITED); // [BRK-122]
     return client;
   }
 
@@ -232,6 +237,7 @@ export class BrokerState {
   disconnect(client: Client): void {
     client.closed = true;
     this.admission.disconnected(client);
+    this.turnstile.leave(client);
     this.audit.forget(client);
     for (const channel of client.channels) {
       try {
@@ -291,6 +297,7 @@ export class BrokerState {
       return channel;
     }
     channel.role = role;
+    if (!client.hasTurn) channel.hold();
     if (role === Role.LANE) this.output.act(Action.OPEN, channel);
     // However many streams a client opens, its transport holds little for it that it does not read. [BRK-38]
     const bound = TRANSPORT_BOUNDS.find(({ from }) => client.channels.size >= from);

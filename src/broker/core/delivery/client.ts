@@ -87,6 +87,8 @@ export class Client {
   control: Channel | null = null;
   /** Whose connection it is; null as long as that is not known. [BRK-111] */
   principal: Principal | null = null;
+  /** It has been let in; until then nothing of it is read. [BRK-122] */
+  hasTurn = true;
   /** Under which its principal is counted; null: it is not. */
   account: string | null = null;
   /** Asked whether it may; null: it may do everything. */

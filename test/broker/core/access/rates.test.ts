@@ -6,7 +6,7 @@ import { TokenBucket } from '../../../../src/broker/core/access/rates.ts';
 import { decodeRefused, ReasonCode } from '../../../../src/pubsub/command.ts';
 import type { ConnectionFacts } from '../../../../src/pubsub/message-stream.ts';
 import { FakeClient, type FakeStream } from '../fake-client.ts';
-import { Guest, taken, type World } from '../world.ts';
+import { Guest, taken, World } from '../world.ts';
 import { Guarded, message, reader, somebody } from './guarded.ts';
 
 describe('a bucket of tokens', () => {
@@ -204,6 +204,33 @@ describe('connections and filters', () => {
       'SUBSCRIBED 1',
       `REFUSED 1 ${ReasonCode.TOO_MANY_SUBSCRIPTIONS}`,
     ]);
+  });
+});
+
+describe('clients that come all at once', () => {
+  test('are let in one after the other, and those for whom that takes too long are sent away [BRK-122]', () => {
+    const world = new World({ connectRate: 10 });
+    const come = () => {
+      const client = world.connect();
+      const stream = client.open();
+      stream.ping(1);
+      return { client, stream };
+    };
+    const all = Array.from({ length: 70 }, come);
+    const closed = all.filter(({ client }) => client.peer.closedWith !== null);
+    expect(closed.map(({ client }) => client.peer.closedWith)).toEqual(
+      Array.from({ length: 10 }, () => ReasonCode.LIMITED),
+    );
+    all[12].client.disconnect();
+    const answered: number[] = [];
+    for (let i = 0; i <= 50; i++) {
+      for (const { stream } of all) if (!stream.channel.closed) stream.pump();
+      answered.push(all.filter(({ stream }) => taken(stream).length > 0).length);
+      world.pass(100);
+    }
+    expect(answered.slice(0, 50)).toEqual([10, ...Array.from({ length: 49 }, () => 1)]);
+    expect(come().stream.link.paused).toBe(false);
+    expect(world.faults).toEqual([]);
   });
 });
 
