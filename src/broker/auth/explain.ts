@@ -32,10 +32,10 @@ export function explain(rules: readonly FilledRule[], action: AuthAction, name: 
   const filter = isSubscribing && isShared(name) ? sharedFilter(name) : name;
   const asked: AuthAction[] =
     isSubscribing && (action === 'share' || isShared(name)) ? ['subscribe', 'share'] : [action];
-  return asked.map((each) => ofOne(rules, each, filter));
+  return asked.map((each) => ofOne(rules, each, filter, asked.length === 1));
 }
 
-function ofOne(rules: readonly FilledRule[], action: AuthAction, name: string): Explanation {
+function ofOne(rules: readonly FilledRule[], action: AuthAction, name: string, isAlone = true): Explanation {
   const levels = levelsOf(name);
   const deciders = rules
     .filter(({ actions }) => actions.includes(action))
@@ -50,8 +50,8 @@ function ofOne(rules: readonly FilledRule[], action: AuthAction, name: string): 
   if (denied !== undefined) return { ...answer, verdict: 'denied', by: plain(denied) };
   if (allowed === undefined) return { ...answer, verdict: 'denied', by: null };
   if (partial.length === 0) return { ...answer, verdict: 'allowed', by: plain(allowed) };
-  // Which member of a group gets a message says nothing of the others: it is shared as a whole, as it is administered.
-  return action === 'subscribe'
+  // What is withheld from one member would be lost for its group: it is shared as a whole, as it is administered.
+  return action === 'subscribe' && isAlone
     ? { ...answer, verdict: 'partly', by: plain(allowed), withheld: partial.map(plain) }
     : { ...answer, verdict: 'denied', by: plain(partial[0]) };
 }
