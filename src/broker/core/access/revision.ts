@@ -67,12 +67,29 @@ function reviewSubscription(broker: BrokerState, subscription: Subscription): vo
       if (allowance === Allowance.DENIED) endFilter(broker, subscription, filter);
     }
   }
-  if (filters.size === 0) broker.giveUp(subscription, ReasonCode.NOT_AUTHORIZED);
-  else if (isLess) {
+  if (filters.size === 0 || !mayHaveDeadLetters(broker, subscription)) {
+    broker.giveUp(subscription, ReasonCode.NOT_AUTHORIZED);
+  } else if (isLess) {
     const isUnwanted = (message: Uint8Array) =>
       subscription.withholds(message) || !broker.isFor(message, subscription);
     subscription.discard(isUnwanted, DropReason.NOT_AUTHORIZED);
   }
+}
+
+/**
+ * What a subscriber gives up is published in its place, so no longer where it may not publish itself. Its stream ends, rather than that its messages are lost: it may come back with another topic
+ * for them.
+ */
+function mayHaveDeadLetters(broker: BrokerState, subscription: Subscription): boolean {
+  const { client } = subscription.main;
+  const consumer = broker.consumers.memberOf(subscription)?.consumer;
+  const topic = consumer?.options.deadLetter ?? null;
+  if (consumer === undefined || topic === null || client.gate?.access?.mayPublish(topic) !== false)
+    return true;
+  // Nor does what it has now go there with its stream; where others hold it, too, it goes there in their place.
+  if (consumer.members.size === 1) consumer.options = { ...consumer.options, deadLetter: null };
+  broker.audit.tell('revoked', client, `dead letters on ${topic}`);
+  return false;
 }
 
 /** As if it were unsubscribed; but what is kept under a name of its own goes with its last filter, and a group stays for its other members. */

@@ -14,6 +14,7 @@ import {
   NoticeCode,
 } from '../../../../src/pubsub/session-commands.ts';
 import { encodeSubscribeOptions } from '../../../../src/pubsub/subscribe-options.ts';
+import type { FakeStream } from '../fake-client.ts';
 import { type Guest, taken } from '../world.ts';
 import { Guarded, message, reader, somebody } from './guarded.ts';
 
@@ -175,6 +176,37 @@ describe('when a principal may do less', () => {
     stream.publish('b', '2');
     guest.leave();
     expect(taken(heard)).toEqual(['SUBSCRIBED 1', 'a=1', 'b=2']);
+  });
+
+  test('its dead letters go nowhere that it may not publish, and what it reads is kept for it [BRK-119]', () => {
+    const world = new Guarded();
+    const heard = reader(world.enter(somebody('all', ['allow subscribe #', 'allow publish #'])), 'secret');
+    const writer = world.enter(somebody('w', ['allow publish #'])).client.open();
+    const subscribe = (guest: Guest, filter: string, deadLetter: string, id = 1) => {
+      const stream = guest.client.open();
+      const name = filter.startsWith('$') ? {} : { name: 'd' };
+      const options = encodeSubscribeOptions({ ...name, deliveriesMax: 1, deadLetter });
+      stream.send(encodeSubscribe(id, filter, SubscribeFlag.QOS1, 0, 0, options));
+      return stream;
+    };
+    const lines = (stream: FakeStream) => taken(stream).filter((line) => !line.startsWith('POSITION'));
+    const guest = world.enter(somebody('anna', ['allow subscribe,share,publish #']), 's');
+    const durable = subscribe(guest, 'mine', 'secret');
+    const grouped = subscribe(guest, '$share/g/mine', 'secret');
+    writer.send(message('mine', 'x', {}, 1));
+    expect([lines(durable), lines(grouped)]).toEqual([
+      ['SUBSCRIBED 1', 'mine=x'],
+      ['SUBSCRIBED 1', 'mine=x'],
+    ]);
+    become(world, ['allow subscribe,share #', 'allow publish mine']);
+    expect([durable.link.resetWith, grouped.link.resetWith]).toEqual([DENIED, DENIED]);
+    writer.send(message('mine', 'y', {}, 2));
+    world.pass(60_000);
+    expect(lines(subscribe(guest, 'mine', 'secret'))).toEqual([`REFUSED 1 ${DENIED}`]);
+    expect(lines(subscribe(guest, 'mine', 'mine'))).toEqual(['SUBSCRIBED 1', 'mine=y']);
+    expect(taken(heard)).toEqual(['SUBSCRIBED 1']);
+    expect(world.core.metrics().deadLetters).toBe(0);
+    expect(world.faults).toEqual([]);
   });
 
   test('by a RENEW it is the same [BRK-119]', () => {
