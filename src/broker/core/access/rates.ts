@@ -3,7 +3,6 @@
  * message more than it says. [BRK-121]
  */
 
-import { HEADER_BYTES } from '../../../pubsub/command.ts';
 import { type Time, Timer } from '../timers.ts';
 import type { ClientLimits } from './principal.ts';
 
@@ -60,6 +59,12 @@ export interface Stoppable {
 /** Publishes a message whose turn has come. */
 export type PublishNow = (publisher: Stoppable, message: Uint8Array) => void;
 
+/** A message as it came, and as how much it counts. */
+interface Waiting {
+  readonly message: Uint8Array;
+  readonly bytes: number;
+}
+
 /** What the connections of a principal publish together. Who publishes too much waits, as for a full queue: its stream is not read, and nothing is lost. */
 export class Meter {
   private readonly time: Time;
@@ -67,7 +72,7 @@ export class Meter {
   private messages: TokenBucket | null = null;
   private bytes: TokenBucket | null = null;
   /** Those that wait, each with its message, the first one first. */
-  private readonly waiting = new Map<Stoppable, Uint8Array>();
+  private readonly waiting = new Map<Stoppable, Waiting>();
   private readonly timer = new Timer(() => this.goOn());
   /** The message at hand has waited, and has been counted. */
   private isCounted = false;
@@ -85,19 +90,19 @@ export class Meter {
     if (this.waiting.size > 0) this.time.timers.set(this.timer, nowMs);
   }
 
-  /** Counts a message. Not 0: it does not, and may come again in so many ms. */
-  take(message: Uint8Array): number {
+  /** Counts a message of so many bytes. Not 0: it does not, and may come again in so many ms. */
+  take(bytes: number): number {
     if (this.isCounted) {
       this.isCounted = false;
       return 0;
     }
-    const waitMs = this.waiting.size > 0 ? this.waitMs(this.firstWaiting) : 0;
-    return waitMs > 0 ? waitMs : this.takeNow(message);
+    const waitMs = this.waiting.size > 0 ? this.waitMs(this.firstBytes) : 0;
+    return waitMs > 0 ? waitMs : this.takeNow(bytes);
   }
 
-  /** Stops `publisher`, whose message comes behind those that wait. */
-  wait(publisher: Stoppable, message: Uint8Array): void {
-    this.waiting.set(publisher, message);
+  /** Stops `publisher`, whose message, which counts as so many bytes, comes behind those that wait. */
+  wait(publisher: Stoppable, message: Uint8Array, bytes: number): void {
+    this.waiting.set(publisher, { message, bytes });
     publisher.waitFor(this, message.length);
     if (this.timer.heapIndex < 0) this.goOnLater();
   }
@@ -111,22 +116,22 @@ export class Meter {
     return (this.messages?.isFull(nowMs) ?? true) && (this.bytes?.isFull(nowMs) ?? true);
   }
 
-  private takeNow(message: Uint8Array): number {
-    const waitMs = this.waitMs(message);
+  private takeNow(bytes: number): number {
+    const waitMs = this.waitMs(bytes);
     if (waitMs > 0) return waitMs;
     this.messages?.take(1);
-    this.bytes?.take(sizeOf(message));
+    this.bytes?.take(bytes);
     return 0;
   }
 
-  private waitMs(message: Uint8Array): number {
+  private waitMs(bytes: number): number {
     const { nowMs } = this.time;
-    return Math.max(this.messages?.waitMs(1, nowMs) ?? 0, this.bytes?.waitMs(sizeOf(message), nowMs) ?? 0);
+    return Math.max(this.messages?.waitMs(1, nowMs) ?? 0, this.bytes?.waitMs(bytes, nowMs) ?? 0);
   }
 
   private goOn(): void {
-    for (const [publisher, message] of this.waiting) {
-      if (this.takeNow(message) > 0) break;
+    for (const [publisher, { message, bytes }] of this.waiting) {
+      if (this.takeNow(bytes) > 0) break;
       this.waiting.delete(publisher);
       publisher.goOn(this);
       this.isCounted = true;
@@ -138,11 +143,11 @@ export class Meter {
 
   private goOnLater(): void {
     if (this.waiting.size === 0) return;
-    this.time.timers.set(this.timer, this.time.nowMs + this.waitMs(this.firstWaiting));
+    this.time.timers.set(this.timer, this.time.nowMs + this.waitMs(this.firstBytes));
   }
 
-  private get firstWaiting(): Uint8Array {
-    return this.waiting.values().next().value as Uint8Array;
+  private get firstBytes(): number {
+    return (this.waiting.values().next().value as Waiting).bytes;
   }
 }
 
@@ -155,11 +160,6 @@ function bucketOf(
   if (perSecond === undefined) return null;
   const bucket = new TokenBucket(perSecond, Math.max(1, burst ?? perSecond), nowMs);
   return earlier === null ? bucket : bucket.follow(earlier, nowMs);
-}
-
-/** Of its topic and what is behind. */
-function sizeOf(message: Uint8Array): number {
-  return message.length - HEADER_BYTES;
 }
 
 /** What sums of times and rates may be off by. */

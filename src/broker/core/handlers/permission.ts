@@ -36,7 +36,7 @@ export function mayPublish(broker: BrokerState, channel: Channel, message: Uint8
 
 /** Whether a PUBLISH with nothing but topic and payload goes on now; else it waits, or was dropped and that is told. */
 export function passes(broker: BrokerState, channel: Channel, message: Uint8Array, gate: Gate): boolean {
-  if (!isInTime(broker, channel, message, gate, false)) return false;
+  if (!isInTime(broker, channel, message, message.length - HEADER_BYTES, gate, false)) return false;
   if (gate.mayPublish(message, broker.reader.topicEnd) || mayReply(broker, message, gate)) return true;
   denyPublish(broker, channel, message, false);
   return false;
@@ -45,21 +45,23 @@ export function passes(broker: BrokerState, channel: Channel, message: Uint8Arra
 /**
  * Whether a message comes no sooner than the rates of its client allow. Else it waits until they do, or for a client that cannot be made to wait it is dropped, and that is told. [BRK-121]
  *
+ * @param bytes - of its topic, also where an alias stands for that, and of what is behind
  * @param isAsked - it has QoS 1: what becomes of it is told by its id, which is not used by that
  */
 export function isInTime(
   broker: BrokerState,
   channel: Channel,
   message: Uint8Array,
+  bytes: number,
   { meter }: Gate,
   isAsked: boolean,
 ): boolean {
-  const waitMs = meter?.take(message) ?? 0;
+  const waitMs = meter?.take(bytes) ?? 0;
   if (waitMs === 0 || meter === null) return true;
   const { client } = channel;
   broker.counters.publishesLimited++;
   broker.audit.tellSeldom('limited', client, 'publish', `again in ${Math.ceil(waitMs)} ms`);
-  if (client.peer.facts?.overLimit !== 'refuse') meter.wait(channel, message);
+  if (client.peer.facts?.overLimit !== 'refuse') meter.wait(channel, message, bytes);
   else if (isAsked) {
     const reason = `Too fast: again in ${Math.ceil(waitMs)} ms.`;
     channel.delivery.answer(

@@ -121,7 +121,8 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
     return;
   }
   const { gate } = channel.client;
-  if (gate !== null && !isInTime(broker, channel, received, gate, isAsked)) return; // [BRK-121]
+  const bytes = message.length - HEADER_BYTES;
+  if (gate !== null && !isInTime(broker, channel, received, bytes, gate, isAsked)) return; // [BRK-121]
   counters.messagesIn++;
   counters.bytesIn += message.length;
   broker.topicSketch?.count(message, topicEndOf(message));
@@ -207,7 +208,8 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
 function publishToBroker(broker: BrokerState, channel: Channel, message: Uint8Array, id: number): void {
   const publisher = id === 0 ? null : publisherOf(broker, channel);
   const { gate } = channel.client;
-  if (gate !== null && !isInTime(broker, channel, message, gate, id !== 0)) return;
+  const bytes = message.length - HEADER_BYTES;
+  if (gate !== null && !isInTime(broker, channel, message, bytes, gate, id !== 0)) return;
   if (publisher !== null && isRepeated(broker, channel, message, null)) return;
   const isTaken = administer(broker, channel, message);
   if (isTaken === null)
