@@ -1,9 +1,11 @@
 /**
- * What principals use, over all their connections: how many they have, and how fast they publish. Somebody of whom nobody knows the name is counted by its address. [BRK-120]
+ * What principals use, over all their connections: how many they have, and how fast they publish. Somebody of whom nobody knows the name is counted by its address, with IPv6 by its network, for whoever has one address there
+ * has 2^64. [BRK-120]
  *
  * An account outlives the connections for as long as it has something to remember, or a client that comes anew would begin with a full measure each time.
  */
 
+import { addressPrefix } from '../../../base/ip-address.ts';
 import type { Client } from '../delivery/client.ts';
 import { type Time, Timer } from '../timers.ts';
 import type { ClientLimits, Principal } from './principal.ts';
@@ -88,7 +90,7 @@ function isBounded({ connectionsMax, publishRate, byteRate }: ClientLimits): boo
 }
 
 function keyOf({ kind, name }: Principal, { peer }: Client): string {
-  return kind === 'anonymous' ? `@${peer.facts?.address ?? ''}` : `=${name}`;
+  return kind === 'anonymous' ? `@${addressPrefix(peer.facts?.address ?? '', 32, 64)}` : `=${name}`;
 }
 
 const SWEEP_MS = 5_000;

@@ -86,10 +86,14 @@ export class Admission {
 
   connected(client: Client): void {
     const { anonymous } = this.policy;
-    if (anonymous !== null) {
-      if (this.accounts.hasRoomFor(anonymous, client, null)) this.admit(client, anonymous);
-      else this.broker.fail(client, ReasonCode.LIMITED); // [BRK-120]
-    } else this.closeLater(client, ReasonCode.NOT_AUTHORIZED, HELLO_MS_MAX);
+    if (anonymous === null) this.awaitHello(client);
+    else if (this.accounts.hasRoomFor(anonymous, client, null)) this.admit(client, anonymous);
+    else this.awaitHello(client, ReasonCode.LIMITED); // [BRK-120] it may be somebody all the same
+  }
+
+  /** Somebody of whom it is not known who it is has to say so before long. */
+  awaitHello(client: Client, otherwise: ReasonCode = ReasonCode.NOT_AUTHORIZED): void {
+    this.closeLater(client, otherwise, HELLO_MS_MAX);
   }
 
   disconnected(client: Client): void {

@@ -71,6 +71,9 @@ export function renew(broker: BrokerState, channel: Channel, message: Uint8Array
         `renewal: the credentials are those of ${decision.principal.name}`,
       );
       broker.fail(client, ReasonCode.NOT_AUTHORIZED);
+    } else if (isForOther(decision.principal, session)) {
+      broker.audit.tell('refused', client, `renewal: ${OTHER_SESSION}`);
+      refuse(broker, channel, id, ReasonCode.NOT_AUTHORIZED, OTHER_SESSION);
     } else {
       change(broker, client, decision.principal);
       broker.audit.tell('renewed', client, '');
@@ -111,13 +114,14 @@ function whenDecided(
 function begin(broker: BrokerState, channel: Channel, id: number, asked: Hello, principal: Principal): void {
   const { client } = channel;
   const known = asked.session === '' ? undefined : broker.sessions.find(asked.session);
-  const isBound = principal.session !== null && asked.session !== '' && asked.session !== principal.session;
+  const isBound = isForOther(principal, asked.session);
   if (isBound || (known !== undefined && !mayTake(known.owner, principal))) {
     turnAway(broker, channel, id, ReasonCode.NOT_AUTHORIZED, isBound ? OTHER_SESSION : OTHERS_SESSION);
     return;
   }
   if (asked.session !== '' && known === undefined && broker.sessions.isFull) {
     client.greeted = false;
+    if (client.principal === null) broker.admission.awaitHello(client);
     refuse(broker, channel, id, ReasonCode.LIMITED); // [BRK-56] no more than the broker allows
     return;
   }
@@ -173,6 +177,11 @@ function faultOf(broker: BrokerState, channel: Channel, asked: Hello): ReasonCod
     if (other !== channel && other.role !== Role.UNDECIDED) return ReasonCode.CONTRADICTION;
   }
   return ReasonCode.NO_ERROR;
+}
+
+/** Whether credentials are for one session only, and not for this. */
+function isForOther({ session }: Principal, name: string): boolean {
+  return session !== null && name !== '' && name !== session;
 }
 
 /** Makes the session of that name the connection's. True: it was there before. */

@@ -100,6 +100,20 @@ describe('a client of a broker that asks for credentials', () => {
     expect(guest.closedWith).toBe(ReasonCode.NOT_AUTHORIZED);
   });
 
+  test('that is let in nowhere, for there are too many sessions, says who it is again before long [BRK-56] [BRK-111]', () => {
+    const world = new World({ sessionsMax: 1 });
+    world.core.admission.policy = { authenticates: true, anonymous: null };
+    show(world, 'first');
+    world.core.answer({ principal: anna });
+    const guest = show(world, 'second');
+    world.core.answer({ principal: anna });
+    expect(guest.answers).toEqual([`REFUSED 1 ${ReasonCode.LIMITED}`]);
+    world.pass(9_999);
+    expect(guest.closedWith).toBeNull();
+    world.pass(1);
+    expect(guest.closedWith).toBe(ReasonCode.NOT_AUTHORIZED);
+  });
+
   test('takes no other session than its credentials are for [BRK-111]', () => {
     for (const [session, code] of [
       ['hers', 'WELCOME 1'],
@@ -143,6 +157,9 @@ describe('credentials that expire', () => {
     expect(guest.answers.slice(-1)).toEqual([`REFUSED 3 ${ReasonCode.NOT_AUTHORIZED}`]);
     expect(guest.closedWith).toBeNull();
     renew(guest, 4);
+    world.core.answer({ principal: { ...anna, session: 'another' } });
+    expect(guest.answers.slice(-1)).toEqual([`REFUSED 4 ${ReasonCode.NOT_AUTHORIZED}`]);
+    renew(guest, 5);
     world.core.answer({ principal: { ...anna, name: 'otto' } });
     expect(guest.closedWith).toBe(ReasonCode.NOT_AUTHORIZED);
   });

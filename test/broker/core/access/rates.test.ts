@@ -3,8 +3,15 @@ import { describe, expect, test } from 'vitest';
 import type { ClientLimits, Principal } from '../../../../src/broker/core/access/principal.ts';
 import { EVERYONE } from '../../../../src/broker/core/access/principal.ts';
 import { TokenBucket } from '../../../../src/broker/core/access/rates.ts';
-import { decodeRefused, ReasonCode } from '../../../../src/pubsub/command.ts';
+import {
+  decodeRefused,
+  encodeAlias,
+  PublishFlag,
+  publishPrefix,
+  ReasonCode,
+} from '../../../../src/pubsub/command.ts';
 import type { ConnectionFacts } from '../../../../src/pubsub/message-stream.ts';
+import { AuthMethod } from '../../../../src/pubsub/session-commands.ts';
 import { FakeClient, type FakeStream } from '../fake-client.ts';
 import { Guest, taken, World } from '../world.ts';
 import { Guarded, message, reader, somebody } from './guarded.ts';
@@ -110,6 +117,23 @@ describe('who publishes faster than it may', () => {
     expect(came).toEqual([0, 100, 550]);
   });
 
+  test('is measured with the topic that an alias stands for [BRK-121]', () => {
+    const { world, heard } = listening();
+    const stream = world.enter(limited({ byteRate: 1_000, byteBurst: 1_000 })).client.open();
+    const topic = 't'.repeat(499);
+    const aliased = Buffer.concat([publishPrefix('', PublishFlag.ALIAS), Buffer.from('x')]);
+    aliased.writeUInt16BE(1, 2);
+    stream.send(encodeAlias(1, topic));
+    for (let i = 0; i < 6; i++) stream.send(aliased);
+    const came: number[] = [];
+    for (let ms = 0; ms <= 2_000; ms += 250) {
+      stream.pump();
+      came.push(...taken(heard).map(() => ms));
+      world.pass(250);
+    }
+    expect(came).toEqual([0, 0, 500, 1_000, 1_500, 2_000]);
+  });
+
   test('does not begin anew with a new connection, nor with other limits [BRK-121]', () => {
     const { world, heard } = listening();
     const anna = limited({ publishRate: 1, publishBurst: 5 });
@@ -184,15 +208,35 @@ describe('connections and filters', () => {
     expect(world.enter(somebody('otto', []), 'o').answers).toEqual(['WELCOME 1']);
   });
 
-  test('of nobody in particular are counted by address [BRK-120]', () => {
+  test('of nobody in particular are counted by address, and with IPv6 by network [BRK-120]', () => {
     const anonymous: Principal = { ...EVERYONE, limits: { connectionsMax: 1 } };
     const world = new Guarded({}, anonymous);
-    const closed = ['1.1.1.1', '1.1.1.1', '2.2.2.2'].map((address) => {
-      const client = connectAs(world, { address });
-      client.open().ping(1);
-      return client.peer.closedWith;
-    });
-    expect(closed).toEqual([null, ReasonCode.LIMITED, null]);
+    const addresses = ['1.1.1.1', '1.1.1.1', '1.1.1.2', '2001:db8::1', '2001:db8::2:1', '2001:db8:0:1::1'];
+    const clients = addresses.map((address) => connectAs(world, { address }));
+    world.pass(10_000);
+    expect(clients.map(({ peer }) => peer.closedWith)).toEqual([
+      ...[null, ReasonCode.LIMITED, null],
+      ...[null, ReasonCode.LIMITED, null],
+    ]);
+  });
+
+  test('of nobody in particular keep nobody out who shows who it is [BRK-120]', () => {
+    const world = new Guarded({}, { ...EVERYONE, limits: { connectionsMax: 1 } });
+    const address = '1.1.1.1';
+    connectAs(world, { address });
+    const [silent, nobody, known] = [0, 1, 2].map(() => new Guest(connectAs(world, { address })));
+    nobody.hello('n');
+    expect(nobody.answers).toEqual([`REFUSED 1 ${ReasonCode.LIMITED}`]);
+    known.hello('k', { method: AuthMethod.API_KEY, credentials: Buffer.from('k') });
+    world.core.answer({ principal: somebody('anna', []) });
+    expect(known.answers).toEqual(['WELCOME 1']);
+    silent.client.open().publish('t', 'x');
+    world.pass(10_000);
+    expect([silent, nobody, known].map(({ closedWith }) => closedWith)).toEqual([
+      ReasonCode.NOT_AUTHORIZED,
+      ReasonCode.LIMITED,
+      null,
+    ]);
   });
 
   test('are bounded for each connection [BRK-120]', () => {
