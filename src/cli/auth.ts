@@ -256,7 +256,7 @@ export function moment(text: string): Date {
   return date;
 }
 
-export const DEFAULT_FILE: string = join(DEFAULT_STATE_DIRECTORY, 'auth.toml');
+const DEFAULT_FILE: string = join(DEFAULT_STATE_DIRECTORY, 'auth.toml');
 const FILE_HELP = 'the file, TOML, or JSON where its name ends so';
 const RELOAD = 'A broker that runs reads its files again at SIGHUP.';
 

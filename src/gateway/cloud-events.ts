@@ -8,7 +8,7 @@ import { assertTopic, bytesOfBase64, type PublishItem } from './item.ts';
 import { Problem } from './problem.ts';
 
 /** The media types of events that are JSON as a whole. */
-export const EVENT_TYPE = 'application/cloudevents+json';
+const EVENT_TYPE = 'application/cloudevents+json';
 export const EVENTS_TYPE = 'application/cloudevents-batch+json';
 
 /** The message, if its request is an event, as that has to be published; else as it is. */

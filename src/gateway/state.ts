@@ -19,7 +19,7 @@ export interface Guest {
   goodbye(retryAfterMs: number): void;
 }
 
-export class GatewayCounters {
+class GatewayCounters {
   /** Requests that came. */
   requests = 0;
   /** Their answers, by the first digit of the status. */

@@ -1,6 +1,6 @@
 /**
  * What a WebSocket client says (spec/gateway.md): one JSON object a message, read into the requests that the broker knows. It is one file because it is the table of the
- * specification, row by row. What is said to clients is in ws-answers.ts.
+ * specification, row by row.
  */
 
 import { Overflow, SubscribeFlag } from '../pubsub/command.ts';

@@ -556,7 +556,7 @@ export const ACK_RANGES_MAX = 256;
 export const NACK_REASON_BYTES_MAX = 256;
 /** Version, flags, aliases, capabilities, expiry, method, and the lengths of a name and of credentials. */
 export const HELLO_BYTES_MIN = 16;
-export const HELLO_BYTES_MAX = HELLO_BYTES_MIN + 256 + 8_192;
+const HELLO_BYTES_MAX = HELLO_BYTES_MIN + 256 + 8_192;
 export const WELCOME_BYTES = 52;
 /** A result and an offset. */
 const PUBLISHED_BYTES = 9;
@@ -567,6 +567,6 @@ const NOTICE_BYTES_MIN = 10;
 export const NOTICE_TEXT_BYTES_MAX = 1_024;
 export const WILL_DELAY_BYTES = 4;
 /** The largest topic alias there can be; a WELCOME says how many there may be. */
-export const TOPIC_ALIAS_MAX = 0xffff;
+const TOPIC_ALIAS_MAX = 0xffff;
 const PING_BYTES_MAX = 1_024;
 const REASON_BYTES_MAX = 512;

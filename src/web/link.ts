@@ -4,7 +4,7 @@ import { JspError } from '../base/errors.ts';
 import { MILLISECOND } from '../base/time.ts';
 import type { Lifeline } from '../client/life.ts';
 import type { TimerHandle } from '../udp/clock.ts';
-import { countIn, endOf, errorOf, type Frame, frameOf, type Saying, textIn } from './frames.ts';
+import { countIn, endOf, errorOf, type Frame, frameOf, type Saying } from './frames.ts';
 import type { Socket, Surroundings } from './surroundings.ts';
 
 /** What was asked is answered; or it is not, because the connection is over. */
@@ -219,16 +219,6 @@ export class WebLink implements Lifeline {
     const { clock } = this.around;
     return clock.setTimer(clock.now() + ms * MILLISECOND, callback);
   }
-}
-
-/** What the gateway says about its going: over how long its clients are to come back, in ms; null: it is of no use. */
-export function comeBackMs(goodbye: Frame): number | null {
-  return countIn(goodbye, 'retryAfterMs');
-}
-
-/** What a `notice` is about. */
-export function noticeCode(frame: Frame): string {
-  return textIn(frame, 'code');
 }
 
 function closedHere(): JspError {

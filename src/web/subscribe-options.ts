@@ -107,7 +107,7 @@ function since(
 
 const U32_MAX = 2 ** 32 - 1;
 const { priority: _priority, compression: _compression, ...KEPT } = NATIVE_SUBSCRIBE_OPTIONS;
-export const SUBSCRIBE_OPTIONS: OptionTable<SubscribeOptions> = {
+const SUBSCRIBE_OPTIONS: OptionTable<SubscribeOptions> = {
   ...KEPT,
   codec: codecOption,
   overflow: oneOf(['dropOldest', 'dropNewest', 'latest']),

@@ -21,7 +21,7 @@ export function hashOfApiKey(text: string): string {
 }
 
 /** Its id; null of what is no key. */
-export function idOfApiKey(text: string): string | null {
+function idOfApiKey(text: string): string | null {
   return KEY.exec(text)?.[1] ?? null;
 }
 

@@ -262,7 +262,7 @@ export function checkAuthOptions(options: AuthOptions): void {
 }
 
 /** @throws {JspError} ERR_JSP_OPTION_INVALID */
-export function checkRole(where: string, role: AuthRole): void {
+function checkRole(where: string, role: AuthRole): void {
   checkOptions(where, role, AUTH_ROLE);
   checkGrant(where, role);
 }

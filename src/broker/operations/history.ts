@@ -50,7 +50,7 @@ export class HistoryRing {
 }
 
 /** All deliveries that did not happen, whyever. */
-export function dropsOf({ drops }: Snapshot): number {
+function dropsOf({ drops }: Snapshot): number {
   const {
     oldest,
     newest,

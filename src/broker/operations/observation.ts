@@ -361,8 +361,8 @@ function distributionOf(histogram: Histogram, bounds: readonly number[], unit: n
   };
 }
 
-export const FEED_TOPIC = '$sys/feed';
-export const EVENTS_TOPIC = '$sys/events';
+const FEED_TOPIC = '$sys/feed';
+const EVENTS_TOPIC = '$sys/events';
 const JSON_TYPE = { contentType: 'application/json' };
 const PERIOD_MS = 1_000;
 const MICROS = 1_000;

@@ -85,7 +85,7 @@ export function decodeSegmentHeader(bytes: Uint8Array): SegmentHeader | null {
 // ---- batches [STO-4] ----
 
 /** Makes the header for a body that stands in `bytes` behind it, and writes it before that. */
-export function writeBatchHeader(
+function writeBatchHeader(
   bytes: Buffer,
   header: Omit<BatchHeader, 'bodyCrc' | 'bodyBytes'>,
   salt: number,
@@ -356,7 +356,7 @@ export const NAME_BYTES_MAX = 64;
 export const BATCH_MAGIC = 0x4a535042;
 export const BATCH_HEADER_BYTES = 48;
 /** Of a batch: the largest command, and room for what is before it. */
-export const BODY_BYTES_MAX = 64 * 1024 * 1024;
+const BODY_BYTES_MAX = 64 * 1024 * 1024;
 /** Length and checksum. */
 const RECORD_HEADER_BYTES = 8;
 const LOG_RECORD_BYTES = 44;

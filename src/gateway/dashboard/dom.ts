@@ -38,12 +38,7 @@ export function show(element: Element, text: string): void {
   } else if (element.textContent !== text) element.textContent = text;
 }
 
-/** Shows what a stranger has written: control and direction characters stand there as escapes. */
-export function showForeign(element: Element, text: string): void {
-  show(element, foreign(text));
-}
-
-/** A stranger's text, as it may stand on the page. */
+/** A stranger's text, as it may stand on the page: control and direction characters stand there as escapes. */
 export function foreign(text: string): string {
   return printable(text);
 }

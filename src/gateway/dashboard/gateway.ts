@@ -16,7 +16,7 @@ export class Problem extends Error {
   }
 }
 
-export interface PublishRequest {
+interface PublishRequest {
   readonly topic: string;
   readonly payload: string;
   readonly contentType: string;
@@ -154,7 +154,7 @@ async function problemOf(response: Response): Promise<Problem> {
 }
 
 /** A topic as the path of a URL: its levels, each escaped. */
-export function topicPath(topic: string): string {
+function topicPath(topic: string): string {
   return topic.split('/').map(encodeURIComponent).join('/');
 }
 

@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest';
+import type { BrokerState } from '../../../src/broker/core/state.ts';
 import { HISTORY_FIGURES, type Snapshot } from '../../../src/broker/operations/snapshot.ts';
 import { jsonOn, OperatedWorld } from './operated.ts';
 
@@ -200,7 +201,8 @@ describe('requests of operators [OPS-1]', () => {
       { topic: 'cold', subscribers: 0, rate: 1 },
     ]);
     world.pass(32);
-    expect(world.world.core['state'].topicSketch).toBe(null);
+    const { state } = world.world.core as unknown as { state: BrokerState };
+    expect(state.topicSketch).toBe(null);
   });
 
   test('for dead letters find them and send them back, once each; a forged one only by name and with force [OPS-8]', async () => {

@@ -160,11 +160,6 @@ export class LogReader {
     return this.state === ReaderState.LIVE ? Math.max(this.feed.fed, this.lastHanded + 1) : this.readFrom;
   }
 
-  /** It has read everything that the log has stored. */
-  get isLive(): boolean {
-    return this.state === ReaderState.LIVE;
-  }
-
   /** Begins to read. What it holds in memory is charged to `account`. */
   resume(account: ReadingAccount): void {
     this.account = account;

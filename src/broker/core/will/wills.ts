@@ -15,7 +15,7 @@ import type { StatePort } from '../store-port.ts';
 import type { Time } from '../timers.ts';
 
 /** What a client has left with the broker. */
-export class Will implements HeapItem {
+class Will implements HeapItem {
   /** A PUBLISH with id 0. */
   readonly message: Uint8Array;
   readonly delayMs: number;

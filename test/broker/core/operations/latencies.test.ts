@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../../src/base/random.ts';
+import type { BrokerState } from '../../../../src/broker/core/state.ts';
 import { MemoryStore } from '../../../../src/broker/core/store/memory-store.ts';
 import { DrivenCore } from '../driven-core.ts';
 import { LateStore } from '../durable/late-store.ts';
@@ -91,7 +92,7 @@ describe('latencies of a broker [OPS-6]', () => {
     const store = new LateStore(new MemoryStore());
     const world = new LogWorld({ store });
     const [log] = store.logs;
-    const { latencies } = world.core['state'];
+    const { latencies } = (world.core as unknown as { state: BrokerState }).state;
     for (let i = 0; i < 5; i++) latencies.appended(log, world.append('a=x'), world.nowMs);
     world.pass(7);
     store.step(1);
