@@ -33,6 +33,8 @@ export class KeySet {
   private readonly coolDownUs: number;
   private readonly cacheUs: number;
   private readonly around: KeySetSurroundings;
+  /** What came last, as text: the same keys may get other names, and be for something else. */
+  private text = '';
   /** Names of the keys there are (RFC 7638). */
   private thumbprints: ReadonlySet<string> = new Set();
   private askedAt = Number.NEGATIVE_INFINITY;
@@ -66,6 +68,7 @@ export class KeySet {
       const set = new KeySet(jwks, options, around);
       if (before?.find != null) {
         set.find = before.find;
+        set.text = before.text;
         set.thumbprints = before.thumbprints;
       }
       await set.ask();
@@ -138,6 +141,8 @@ export class KeySet {
 
   private async take(given: unknown): Promise<void> {
     const set = checkedKeys(given);
+    const text = JSON.stringify(set);
+    if (text === this.text) return;
     const thumbprints = new Set<string>();
     for (const key of set.keys) {
       // One of a kind that is not known is somebody else's; the others are as good as before.
@@ -146,11 +151,9 @@ export class KeySet {
         () => {},
       );
     }
-    const isSame =
-      thumbprints.size === this.thumbprints.size && [...thumbprints].every((name) => this.has(name));
-    if (isSame && this.find !== null) return;
     this.find = createLocalJWKSet(set);
     this.thumbprints = thumbprints;
+    this.text = text;
     this.onChange();
   }
 }

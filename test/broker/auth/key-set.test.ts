@@ -73,6 +73,17 @@ describe('the keys of a URL [AUT-10]', () => {
     expect(await with_(auth, OLD)).toBe('taken');
   });
 
+  test('are those that were there, too, when they come under another name', async () => {
+    const world = new World();
+    const auth = await world.open();
+    const renamed = { ...OLD, jwk: { ...OLD.jwk, kid: 'renamed' } };
+    world.answer = () => world.keys(renamed);
+    await world.pass(31);
+    expect([await with_(auth, renamed), world.changes]).toEqual(['taken', 1]);
+    await world.pass(601);
+    expect(world.changes).toBe(1);
+  });
+
   test('are not asked for by strangers more often than the cool-down has it, however many there are', async () => {
     const world = new World();
     const auth = await world.open();
