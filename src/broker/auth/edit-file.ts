@@ -1,8 +1,26 @@
-/** Changes to a file of keys and identities. What else is in it, comments too, stays as it is; the file is replaced as a whole, and only its owner can read it. */
+/**
+ * Changes to a file of keys and identities, one process at a time: what one has revoked another must not write back. What else is in it, comments too, stays as it is, and so does who may read it,
+ * which is its owner alone where it is new. The file is replaced as a whole.
+ */
 
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fchmodSync,
+  fchownSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { JspError } from '../../base/errors.ts';
 import { rangesOf, tomlKey, tomlString } from '../config/toml.ts';
+import { lockFolder } from '../store/lock.ts';
 import { readAuthFile } from './files.ts';
 import { type AuthRule, expiryOf, type IdentityEntry, type KeyEntry } from './options.ts';
 
@@ -10,6 +28,20 @@ export type AuthTable = 'key' | 'identity';
 
 /** @throws {JspError} ERR_JSP_OPTION_INVALID when the file is none, or has that one already */
 export function addEntry(path: string, table: AuthTable, entry: KeyEntry | IdentityEntry): void {
+  alone(path, () => add(path, table, entry));
+}
+
+/**
+ * Takes an entry out, and leaves a comment that says so where there can be one.
+ *
+ * @param name - its id, its fingerprint, or the name of its client, of which all are taken out
+ * @returns the ids and fingerprints that are gone
+ */
+export function removeEntries(path: string, table: AuthTable, name: string, when: Date): string[] {
+  return alone(path, () => remove(path, table, name, when));
+}
+
+function add(path: string, table: AuthTable, entry: KeyEntry | IdentityEntry): void {
   const there = existsSync(path) ? readAuthFile(path) : null;
   const name = nameOf(entry);
   const isThere =
@@ -30,13 +62,7 @@ export function addEntry(path: string, table: AuthTable, entry: KeyEntry | Ident
   }
 }
 
-/**
- * Takes an entry out, and leaves a comment that says so where there can be one.
- *
- * @param name - its id, its fingerprint, or the name of its client, of which all are taken out
- * @returns the ids and fingerprints that are gone
- */
-export function removeEntries(path: string, table: AuthTable, name: string, when: Date): string[] {
+function remove(path: string, table: AuthTable, name: string, when: Date): string[] {
   const file = readAuthFile(path);
   const entries: readonly (KeyEntry | IdentityEntry)[] = table === 'key' ? file.keys : file.identities;
   const gone = entries.flatMap((entry, i) => (nameOf(entry) === name || entry.name === name ? [i] : []));
@@ -107,14 +133,63 @@ function snakeCase(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
-/** Whole or not at all, and only if it can be read again. */
+/** Nobody else changes the file meanwhile who goes by the same lock. */
+function alone<T>(path: string, change: () => T): T {
+  const file = whereItIs(path);
+  const isBusy = new JspError(
+    'ERR_JSP_OPTION_INVALID',
+    `${path} is being changed by somebody else: try again`,
+  );
+  const errors = { inUse: () => isBusy, unreadable: () => isBusy };
+  for (let waitedMs = 0; ; waitedMs += LOOK_MS) {
+    let release: () => void;
+    try {
+      release = lockFolder(dirname(file), `.${basename(file)}.lock`, errors);
+    } catch (error) {
+      if (error !== isBusy || waitedMs >= WAIT_MS_MAX) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_MS);
+      continue;
+    }
+    try {
+      return change();
+    } finally {
+      release();
+    }
+  }
+}
+
+/** Whole or not at all, and only if it can be read again. Whoever could read it can read it: a broker that runs as somebody else than who has changed it, say. */
 function replace(path: string, text: string): void {
-  const draft = `${path}.${process.pid}.new${path.endsWith('.json') ? '.json' : ''}`;
+  const file = whereItIs(path);
+  const draft = `${file}.${process.pid}.new${path.endsWith('.json') ? '.json' : ''}`;
   try {
-    writeFileSync(draft, text, { mode: 0o600 });
+    const fd = openSync(draft, 'w', 0o600);
+    try {
+      writeFileSync(fd, text);
+      if (existsSync(file)) keepReaders(fd, file);
+      fsyncSync(fd); // or a power cut could leave an empty file under the name
+    } finally {
+      closeSync(fd);
+    }
     readAuthFile(draft);
-    renameSync(draft, path);
+    renameSync(draft, file);
   } finally {
     rmSync(draft, { force: true });
   }
 }
+
+function keepReaders(fd: number, file: string): void {
+  if (process.platform === 'win32') return;
+  const { uid, gid, mode } = statSync(file);
+  const isOurs = uid === process.geteuid?.() && gid === process.getegid?.();
+  if (!isOurs) fchownSync(fd, uid, gid);
+  fchmodSync(fd, mode & 0o777);
+}
+
+/** A link to it stays one. */
+function whereItIs(path: string): string {
+  return existsSync(path) ? realpathSync(path) : path;
+}
+
+const LOOK_MS = 20;
+const WAIT_MS_MAX = 5_000;

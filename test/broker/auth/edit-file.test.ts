@@ -1,4 +1,14 @@
-import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { addEntry, removeEntries } from '../../../src/broker/auth/edit-file.ts';
@@ -32,6 +42,38 @@ describe.each(['auth.toml', 'auth.json'])('a file of keys, %s', (name) => {
     expect(removeEntries(path, 'identity', 'f'.repeat(43), WHEN)).toEqual(['f'.repeat(43)]);
     expect(readAuthFile(path)).toMatchObject({ keys: [{ id: 'k2' }], identities: [] });
     expect(readAuthFile(path).keys).toHaveLength(1);
+  });
+});
+
+describe.skipIf(process.platform === 'win32')('a file that others have to do with, too', () => {
+  test('is read by whom it was read, where it was', () => {
+    const folder = emptyFolder();
+    mkdirSync(join(folder, 'real'));
+    const [path, link] = [join(folder, 'real', 'auth.toml'), join(folder, 'link.toml')];
+    addEntry(path, 'key', { id: 'k1', hash: HASH });
+    chmodSync(path, 0o640);
+    symlinkSync(path, link);
+    addEntry(link, 'key', { id: 'k2', hash: HASH });
+    removeEntries(link, 'key', 'k1', WHEN);
+    expect(lstatSync(link).isSymbolicLink()).toBe(true);
+    expect(statSync(path).mode & 0o777).toBe(0o640);
+    expect(readAuthFile(path).keys).toMatchObject([{ id: 'k2' }]);
+    expect(readdirSync(join(folder, 'real'))).toEqual(['auth.toml']);
+  });
+
+  test('is changed when nobody else changes it, and what he has done stays', () => {
+    const folder = emptyFolder();
+    const path = join(folder, 'auth.toml');
+    const lock = join(folder, '.auth.toml.lock');
+    writeFileSync(path, '');
+    const other = spawn('sh', [
+      '-c',
+      `while [ ! -e ${lock} ]; do sleep 0.01; done; echo 'revoked = ["k9"]' > ${path}; rm ${lock}`,
+    ]);
+    const start = process.platform === 'linux' ? readFileSync(`/proc/${other.pid}/stat`, 'latin1') : ') 0';
+    writeFileSync(lock, `${other.pid} ${start.slice(start.lastIndexOf(')') + 2).split(' ')[19] ?? '-'}\n`);
+    addEntry(path, 'key', { id: 'k1', hash: HASH });
+    expect(readAuthFile(path)).toMatchObject({ keys: [{ id: 'k1' }], revoked: ['k9'] });
   });
 });
 
