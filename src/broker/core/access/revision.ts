@@ -146,6 +146,13 @@ function reviewAbsent(broker: BrokerState, review: Review): void {
     broker.wills.takeBack(session);
     broker.sessions.end(session);
   }
+  for (const will of broker.wills.orphans) {
+    if (will.by === null) continue;
+    const principal = principalOf(will.by);
+    if (principal !== null && principal.access?.mayPublish(topicOf(will.message)) !== false) continue;
+    broker.audit.tellOf('revoked', will.by.name, 'a will');
+    broker.wills.drop(will);
+  }
   for (const [name, owner] of [...broker.consumers.owners()]) {
     const principal = principalOf(owner);
     const mayHave = (filter: string) =>

@@ -17,6 +17,7 @@ import {
   propertiesBut,
 } from '../../../pubsub/properties.ts';
 import { decodeName, isSystem, topicFault } from '../../../pubsub/topic.ts';
+import { ownerFor, type Principal } from '../access/principal.ts';
 import type { Channel } from '../delivery/client.ts';
 import { isReservedName, keyOfMessage } from '../publishing/message-ids.ts';
 import { codeOfFault } from '../publishing/publishers.ts';
@@ -66,7 +67,8 @@ function keep(broker: BrokerState, channel: Channel, message: Uint8Array): Reaso
   if (name !== null && isReservedName(name)) return ReasonCode.NOT_AUTHORIZED;
   if (!mayPublish(broker, channel, publish)) return ReasonCode.NOT_AUTHORIZED; // [BRK-114]
   const isStored = (publish[1] & PublishFlag.QOS1) !== 0;
-  return broker.wills.set(session, isStored ? named(broker, publish, topicEnd) : publish, delayMs)
+  const kept = isStored ? named(broker, publish, topicEnd) : publish;
+  return broker.wills.set(session, kept, delayMs, ownerFor(channel.client.principal as Principal))
     ? ReasonCode.NO_ERROR
     : ReasonCode.QUOTA;
 }

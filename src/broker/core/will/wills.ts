@@ -9,6 +9,8 @@
  */
 
 import type { HeapItem } from '../../../base/time.ts';
+import { decodeOwner, encodeOwner } from '../access/owner-record.ts';
+import type { PrincipalId } from '../access/principal.ts';
 import { AbsenceClock, AWAKENING_MS } from '../session/absence-clock.ts';
 import type { RestoredSessions, Session, SessionPart } from '../session/session.ts';
 import type { StatePort } from '../store-port.ts';
@@ -23,6 +25,8 @@ class Will implements HeapItem {
   readonly number: number;
   /** Null: the session is over. */
   readonly owner: Session | null;
+  /** Who has left it, for a session does not tell when it is over; null: nobody in particular. */
+  by: PrincipalId | null = null;
   /** Its place among those that wait. */
   deadline = 0;
   heapIndex = -1;
@@ -54,6 +58,8 @@ export class Wills implements SessionPart {
   private readonly limits: WillLimits;
   private readonly surroundings: WillSurroundings;
   private readonly wills = new Map<Session, Will>();
+  /** Those of sessions that were over when the broker started. */
+  private readonly orphaned = new Set<Will>();
   private readonly waiting: AbsenceClock<Will>;
   private bytes = 0;
   private isClosed = false;
@@ -74,11 +80,12 @@ export class Wills implements SessionPart {
   }
 
   /** Takes the will of a session whose client is connected, in the place of an earlier one. False: it would be more than all wills together may be. */
-  set(session: Session, message: Uint8Array, delayMs: number): boolean {
+  set(session: Session, message: Uint8Array, delayMs: number, by: PrincipalId | null): boolean {
     const earlier = this.wills.get(session);
     const freed = earlier === undefined ? 0 : chargeOf(earlier);
     const number = session.number > 0 ? session.number : (earlier?.number ?? this.surroundings.newNumber());
     const will = new Will(message, delayMs, number, session);
+    will.by = by;
     if (this.bytes - freed + chargeOf(will) > this.limits.willBytesMax) return false;
     if (earlier !== undefined) this.forget(earlier);
     this.wills.set(session, will);
@@ -96,6 +103,16 @@ export class Wills implements SessionPart {
   takeBack(session: Session): void {
     const will = this.wills.get(session);
     if (will !== undefined) this.forget(will);
+  }
+
+  /** Those whose sessions are over, and that are still to be published. */
+  get orphans(): readonly Will[] {
+    return [...this.orphaned];
+  }
+
+  /** It is not published. */
+  drop(will: Will): void {
+    this.forget(will);
   }
 
   /** The broker goes: what it cannot publish any more, it publishes when it comes back, if the clients do not. */
@@ -131,6 +148,7 @@ export class Wills implements SessionPart {
       }
       this.bytes += chargeOf(will);
       if (will.owner !== null) this.wills.set(will.owner, will);
+      else this.orphaned.add(will);
       const leftMs = owner === undefined ? 0 : will.delayMs - owner.awayMs;
       this.waiting.start(will, Math.max(AWAKENING_MS, leftMs));
     }
@@ -145,24 +163,38 @@ export class Wills implements SessionPart {
   private forget(will: Will): void {
     this.waiting.stop(will);
     if (will.owner !== null) this.wills.delete(will.owner);
+    this.orphaned.delete(will);
     this.bytes -= chargeOf(will);
     this.state.delete(WILL_KEYS + will.number);
   }
 }
 
-/** version u8, delay u32, message */
-function encodeWillRecord({ message, delayMs }: Will): Uint8Array {
-  const bytes = new Uint8Array(RECORD_HEAD_BYTES + message.length);
+/** version u8, delay u32, length u16, who has left it, message */
+function encodeWillRecord({ message, delayMs, by }: Will): Uint8Array {
+  const owner = encodeOwner(by);
+  const bytes = new Uint8Array(RECORD_HEAD_BYTES + owner.length + message.length);
+  const view = new DataView(bytes.buffer);
   bytes[0] = VERSION;
-  new DataView(bytes.buffer).setUint32(1, delayMs);
-  bytes.set(message, RECORD_HEAD_BYTES);
+  view.setUint32(1, delayMs);
+  view.setUint16(5, owner.length);
+  bytes.set(owner, RECORD_HEAD_BYTES);
+  bytes.set(message, RECORD_HEAD_BYTES + owner.length);
   return bytes;
 }
 
 function decodeWillRecord(bytes: Uint8Array, number: number, owner: Session | null): Will | null {
-  if (bytes.length <= RECORD_HEAD_BYTES || bytes[0] !== VERSION || !(number > 0)) return null;
-  const delayMs = new DataView(bytes.buffer, bytes.byteOffset).getUint32(1);
-  return new Will(bytes.slice(RECORD_HEAD_BYTES), delayMs, number, owner);
+  if (bytes.length <= RECORD_HEAD_BYTES || !(number > 0)) return null;
+  const view = new DataView(bytes.buffer, bytes.byteOffset);
+  const delayMs = view.getUint32(1);
+  // The first version did not say who has left it.
+  if (bytes[0] === 1) return new Will(bytes.slice(5), delayMs, number, owner);
+  const messageAt = RECORD_HEAD_BYTES + view.getUint16(5);
+  if (bytes[0] !== VERSION || bytes.length <= messageAt) return null;
+  const by = decodeOwner(bytes.subarray(RECORD_HEAD_BYTES, messageAt));
+  if (by === undefined) return null;
+  const will = new Will(bytes.slice(messageAt), delayMs, number, owner);
+  will.by = by;
+  return will;
 }
 
 function chargeOf({ message }: Will): number {
@@ -170,7 +202,7 @@ function chargeOf({ message }: Will): number {
 }
 
 const WILL_KEYS = 'will/';
-const VERSION = 1;
-const RECORD_HEAD_BYTES = 5;
+const VERSION = 2;
+const RECORD_HEAD_BYTES = 7;
 /** What a will costs beside its message, here and in the store. */
 const WILL_CHARGE_BYTES = 512;

@@ -178,6 +178,33 @@ describe('when a principal may do less', () => {
     expect(taken(heard)).toEqual(['SUBSCRIBED 1', 'a=1', 'b=2']);
   });
 
+  test('so are wills of before a crash whose sessions did not outlive it [BRK-119]', () => {
+    const world = new Guarded();
+    const rules = ['allow publish a b'];
+    const [anna, otto, zoe] = ['anna', 'otto', 'zoe'].map((name) => somebody(name, rules));
+    for (const [principal, topic] of [
+      [anna, 'a'],
+      [otto, 'a'],
+      [zoe, 'a'],
+      [zoe, 'b'],
+    ] as const) {
+      const guest = world.enter(principal, ''); // a session without a name
+      guest.will(topic, principal.name);
+      expect(guest.answers).toEqual(['WELCOME 1', 'WILL_SET 2']);
+    }
+    world.crash(1_000);
+    world.guard();
+    const heard = reader(world.enter(somebody('all', ['allow subscribe #'])), '#');
+    const lessZoe = somebody('zoe', ['allow publish b']);
+    world.core.reauthorize((principal) => {
+      if (principal.name === 'anna') return null;
+      return principal.name === 'zoe' ? lessZoe : principal;
+    });
+    world.pass(120_000);
+    expect(taken(heard).sort()).toEqual(['SUBSCRIBED 1', 'a=otto', 'b=zoe']);
+    expect([...world.store.state.entries('will/')]).toEqual([]);
+  });
+
   test('its dead letters go nowhere that it may not publish, and what it reads is kept for it [BRK-119]', () => {
     const world = new Guarded();
     const heard = reader(world.enter(somebody('all', ['allow subscribe #', 'allow publish #'])), 'secret');

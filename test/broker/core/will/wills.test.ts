@@ -1,5 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { Command, encodeWill, PublishFlag, ReasonCode } from '../../../../src/pubsub/command.ts';
+import {
+  Command,
+  encodeWill,
+  PublishFlag,
+  publishPrefix,
+  ReasonCode,
+} from '../../../../src/pubsub/command.ts';
 import { decodeProperties, encodeProperties } from '../../../../src/pubsub/properties.ts';
 import { taken, World } from '../world.ts';
 
@@ -267,6 +273,17 @@ describe('WILL', () => {
       expect(log.head).toBe(2);
       expect([...world.store.state.entries('will/')]).toEqual([]);
     }
+  });
+
+  test('is read as an earlier version has kept it', () => {
+    const world = new World();
+    const record = Buffer.concat([Buffer.of(1, 0, 0, 0, 0), publishPrefix('gone', 0), Buffer.from('bye')]);
+    world.store.state.put('will/7', Uint8Array.from(record));
+    world.pass(0);
+    world.crash(1_000);
+    const listener = world.listener();
+    world.pass(120_000);
+    expect(taken(listener)).toEqual(['gone=bye']);
   });
 
   test('keeps properties and the flags of a PUBLISH', () => {
