@@ -46,9 +46,14 @@ export class Asking {
   /**
    * Publishes a request, and resolves with the first answer.
    *
+   * @param whenGone - has a function called when the answer is of no use to anybody any more
    * @throws {Problem} NO_RESPONDERS, RESPONSE_TIMEOUT, and what the broker refuses it for
    */
-  async ask(item: PublishItem, timeoutMs: number): Promise<Delivered> {
+  async ask(
+    item: PublishItem,
+    timeoutMs: number,
+    whenGone: (cancel: () => void) => void = STAYS,
+  ): Promise<Delivered> {
     await this.opened;
     const number = `${++this.lastNumber}`;
     const properties = { ...item.properties, replyTopic: this.inbox + number };
@@ -59,6 +64,10 @@ export class Asking {
     const timer = clock.setTimer(clock.now() + timeoutMs * MILLISECOND, () => {
       publish?.withdraw();
       this.fail(number, new Problem('RESPONSE_TIMEOUT', `Nobody has answered within ${timeoutMs} ms.`));
+    });
+    whenGone(() => {
+      publish?.withdraw();
+      this.fail(number, new Problem('REQUEST_TIMEOUT', 'Who has asked is gone.'));
     });
     try {
       publish = this.session.publish(command, (sent) => this.onPublished(number, sent), item.priority);
@@ -115,4 +124,5 @@ function noResponders(): Problem {
 const GONE = new Problem('BROKER_UNREACHABLE', 'The broker has gone before the answer came.', {
   retryAfterMs: 1_000,
 });
+const STAYS = (): void => {};
 const NAME_BYTES = 15;

@@ -4,7 +4,7 @@
  */
 
 import type { IncomingHttpHeaders } from 'node:http';
-import { assertTopic, bytesOfBase64, type PublishItem } from './item.ts';
+import { assertTopic, bytesOfBase64, jsonText, type PublishItem } from './item.ts';
 import { Problem } from './problem.ts';
 
 /** The media types of events that are JSON as a whole. */
@@ -75,7 +75,7 @@ function withEvent(item: PublishItem, event: Readonly<Record<string, unknown>>):
         ? ''
         : isText
           ? data
-          : JSON.stringify(data);
+          : jsonText('data', data);
   const properties = { ...item.properties, contentType };
   return withAttributes({ ...item, payload, properties }, new Map(Object.entries(context)));
 }

@@ -148,11 +148,12 @@ export class Conversation {
 
   /** The socket has taken nothing for too long. [GW-45] */
   stalled(): void {
-    const positions: Record<string, Position> = {};
+    const known: [name: string, position: Position][] = [];
     for (const { name, subscription } of this.subscriptions.values()) {
       const position = subscription?.position ?? null;
-      if (position !== null) positions[String(name)] = position;
+      if (position !== null) known.push([String(name), position]);
     }
+    const positions = Object.fromEntries(known); // whatever a client calls its subscriptions
     const why = 'The connection takes messages too slowly; come back, and go on behind your positions.';
     this.leave(goodbye('STALLED', why, 0, CloseCode.STALLED), { positions });
   }

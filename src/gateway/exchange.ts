@@ -23,6 +23,11 @@ export class Exchange {
   onAnswer: ((answer: Answer) => void) | null = null;
   /** Bytes of its body that are in memory. */
   private takenBytes = 0;
+  /** It counts as one that is under way. */
+  private isCounted = false;
+  private isServed = false;
+  private closed = false;
+  private whenClosed: (() => void) | null = null;
   private readonly search: string;
   private parameters: URLSearchParams | null = null;
 
@@ -135,8 +140,38 @@ export class Exchange {
     });
   }
 
-  /** Nothing of it is in memory any more. */
+  /** Calls back once, when the caller has his answer, or has gone. */
+  onClose(listener: () => void): void {
+    if (this.closed) listener();
+    else this.whenClosed = listener;
+  }
+
+  /** It is under way, until it is served and closed: who goes does not make room for more before what he has asked for is done. @throws {Problem} OVERLOADED */
+  begin(): void {
+    this.state.load.begin();
+    this.isCounted = true;
+  }
+
+  /** What it asks for is done. */
+  served(): void {
+    this.isServed = true;
+    if (this.closed) this.release();
+  }
+
+  /** Its answer has gone out, or has nobody to go to any more. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    const { whenClosed } = this;
+    this.whenClosed = null;
+    whenClosed?.();
+    if (this.isServed) this.release();
+  }
+
+  /** Counts as under way no more. */
   release(): void {
+    if (!this.isCounted) return;
+    this.isCounted = false;
     this.state.load.end(this.takenBytes);
   }
 
@@ -149,7 +184,7 @@ export class Exchange {
   empty(status: number, headers: Readonly<Record<string, string>> = NO_HEADERS): void {
     const { response } = this;
     this.state.counters.answered(status);
-    if (response.headersSent || response.destroyed) return;
+    if (response.headersSent || this.closed) return;
     response.writeHead(status, { ...headers, ...this.pageHeaders, ...this.lastHeaders });
     response.end();
   }
@@ -182,10 +217,10 @@ export class Exchange {
     const { response, onAnswer } = this;
     if (onAnswer !== null) {
       this.onAnswer = null;
-      onAnswer({ status, contentType, body: body.toString(), headers: headers as Record<string, string> });
+      onAnswer({ status, contentType, body, headers: headers as Record<string, string> });
     }
     this.state.counters.answered(status);
-    if (response.headersSent || response.destroyed) return;
+    if (response.headersSent || this.closed) return;
     const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
     response.writeHead(status, {
       'content-type': contentType,

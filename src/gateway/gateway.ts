@@ -13,6 +13,7 @@ import { checkOptions, number, type OptionTable } from '../base/options.ts';
 import { MILLISECOND } from '../base/time.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { type Backend, LocalBackend, RemoteBackend } from './backend.ts';
+import { Connections } from './connections.ts';
 import { documentRoutes } from './documents.ts';
 import { Exchange } from './exchange.ts';
 import {
@@ -89,7 +90,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
   private readonly server: Server | TlsServer;
   private readonly routes: RouteTable;
   private readonly tls: GatewayOptions['tls'];
-  private readonly sockets = new Set<Socket>();
+  private readonly connections: Connections;
   private closing: Promise<void> | null = null;
   private address: AddressInfo | null = null;
 
@@ -107,6 +108,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     if (typeof broker === 'object' && 'serve' in broker) this.backend = new LocalBackend(broker, onFault);
     else this.backend = new RemoteBackend(typeof broker === 'string' ? [broker] : broker);
     this.state = new GatewayState(options, this.backend, onFault);
+    this.connections = new Connections(this.state.clock);
     this.tls = tls;
     this.routes = new RouteTable([...ROUTES, ...documentRoutes(options.dashboard ?? true)]);
     const serve = (request: IncomingMessage, response: ServerResponse): void => this.serve(request, response);
@@ -123,10 +125,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
         ? createServer(settings, serve)
         : createTlsServer({ ...settings, ...readTls(tls) }, serve);
     this.server.maxConnections = limits.connectionsMax;
-    this.server.on('connection', (socket: Socket) => {
-      this.sockets.add(socket);
-      socket.on('close', () => this.sockets.delete(socket));
-    });
+    this.server.on('connection', (socket: Socket) => this.connections.accept(socket));
     this.server.on('upgrade', (request, socket, head) => this.upgrade(request, socket, head));
     this.server.on('clientError', (error, socket) => refuseUnreadable(error, socket));
   }
@@ -151,7 +150,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     const { requests, overloaded, published } = counters;
     return {
       ...{ requests, overloaded, published, byStatus: { ...counters.byStatus } },
-      ...{ connections: this.sockets.size, guests: guests.size },
+      ...{ connections: this.connections.size, guests: guests.size },
       ...{ sessions: sessions.size, inFlight: load.inFlight },
     };
   }
@@ -215,6 +214,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     const { state } = this;
     state.counters.requests++;
     const exchange = new Exchange(state, request, response);
+    this.connections.begin(exchange);
     try {
       exchange.pageHeaders = state.origins.admit(request, CHANGING.has(exchange.method));
       if (exchange.method === 'OPTIONS') {
@@ -223,14 +223,14 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
       }
       const route = this.routes.routeOf(exchange);
       const serve = this.routes.serveOf(route, exchange);
-      if (route.isWatch !== true) {
-        state.load.begin();
-        if (route.isLong === true) exchange.release();
-        else response.on('close', () => exchange.release());
-      }
-      serve(exchange)?.catch((error: unknown) => this.fail(exchange, error));
+      if (route.isWatch !== true) exchange.begin();
+      if (route.isLong === true) exchange.release();
+      const work = serve(exchange);
+      if (work === undefined) exchange.served();
+      else void work.catch((error: unknown) => this.fail(exchange, error)).then(() => exchange.served());
     } catch (error) {
       this.fail(exchange, error);
+      exchange.served();
     }
   }
 
@@ -277,11 +277,12 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     server.closeIdleConnections();
     const { clock } = state;
     const timer = clock.setTimer(clock.now() + drainMs * MILLISECOND, () => {
-      for (const socket of this.sockets) socket.destroy();
+      this.connections.destroy();
     });
     await closed;
     clock.clearTimer(timer);
     state.load.close();
+    this.connections.close();
     state.operations?.setGateway(null);
     state.sessions.close();
     await this.backend.close();

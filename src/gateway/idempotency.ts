@@ -16,7 +16,7 @@ import type { Proof } from './session.ts';
 export interface Answer {
   readonly status: number;
   readonly contentType: string;
-  readonly body: string;
+  readonly body: string | Uint8Array;
   readonly headers: Readonly<Record<string, string>>;
 }
 
@@ -76,7 +76,9 @@ export class IdempotencyKeys {
       this.known.delete(name);
       return;
     }
-    known.answer = answer;
+    const { body } = answer;
+    // Bytes are copied out of the message that they came in.
+    known.answer = typeof body === 'string' ? answer : { ...answer, body: Buffer.from(body) };
     this.bytes += answer.body.length;
     while (this.bytes > BYTES_MAX && this.forgetFirst());
   }

@@ -115,6 +115,15 @@ export function bytesOfBase64(name: string, text: unknown): Buffer {
   return Buffer.from(text, 'base64');
 }
 
+/** A value that was read from JSON, as text again: reading has no limit of depth, and writing has. @throws {Problem} REQUEST_INVALID */
+export function jsonText(name: string, value: unknown): string {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    throw invalid(name, 'nested less deeply');
+  }
+}
+
 function payloadOf(item: Readonly<Record<string, unknown>>): Uint8Array | string {
   const { payload, text, json, base64 } = item;
   let given = 0;
@@ -122,7 +131,7 @@ function payloadOf(item: Readonly<Record<string, unknown>>): Uint8Array | string
   if (given > 1) {
     throw new Problem('REQUEST_INVALID', 'A message has one payload: payload, text, json or base64.');
   }
-  if (json !== undefined) return JSON.stringify(json);
+  if (json !== undefined) return jsonText('json', json);
   if (base64 !== undefined) return bytesOfBase64('base64', base64);
   const plain = payload ?? text ?? '';
   if (typeof plain !== 'string') {
@@ -157,6 +166,7 @@ function headersOf(value: unknown): Record<string, string> {
   if (
     typeof value !== 'object' ||
     value === null ||
+    Array.isArray(value) ||
     Object.values(value).some((each) => typeof each !== 'string')
   ) {
     throw invalid('headers', 'an object of strings');

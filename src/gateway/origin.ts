@@ -97,4 +97,5 @@ function normalOrigin(text: string): string {
 const LOCAL = 'localhost';
 const NAME_OF_HOST = /^(\[[0-9a-fA-F:.%]+\]|[^:[\]]*)(?::\d*)?$/;
 const KNOWN_MAX = 64;
-const EXPOSED = 'etag, location, retry-after, jsp-key, jsp-ttl, jsp-message-id, jsp-published-at';
+const EXPOSED =
+  'etag, location, retry-after, idempotent-replayed, traceparent, jsp-key, jsp-ttl, jsp-class, jsp-message-id, jsp-published-at, jsp-correlation, jsp-reply-to';

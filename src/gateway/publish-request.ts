@@ -33,7 +33,7 @@ export function termsOfRequest(exchange: Exchange, others: readonly string[] = [
     const term = name.slice(PREFIX.length);
     if (!term.startsWith(USER)) setTerm(properties, term, exchange.textHeader(name) as string);
     else {
-      headers ??= {};
+      headers ??= Object.create(null) as Record<string, string>; // with any name, `__proto__` as well
       headers[term.slice(USER.length)] = exchange.textHeader(name) as string;
     }
   }

@@ -14,12 +14,12 @@ import type { PendingPublish } from './publishing.ts';
  */
 export async function published(exchange: Exchange, items: readonly PublishItem[]): Promise<Outcome[]> {
   const { clock, limits, counters } = exchange.state;
-  const commands = items.map(publishCommand);
+  const commands = items.map(commandOrProblem);
   const found = exchange.session();
   const session = found instanceof Promise ? await found : found;
   return await new Promise((resolve) => {
     const outcomes: Outcome[] = new Array(items.length);
-    const sent: PendingPublish[] = new Array(items.length);
+    const sent: (PendingPublish | undefined)[] = new Array(items.length);
     let left = items.length;
     const finish = (): void => {
       clock.clearTimer(timer);
@@ -28,7 +28,7 @@ export async function published(exchange: Exchange, items: readonly PublishItem[
     };
     const timer = clock.setTimer(clock.now() + limits.answerMs * MILLISECOND, () => {
       for (const [i, publish] of sent.entries()) {
-        if (publish.withdraw() || outcomes[i] !== undefined) continue;
+        if (publish === undefined || publish.withdraw() || outcomes[i] !== undefined) continue;
         outcomes[i] = new Problem(
           'RESPONSE_TIMEOUT',
           'The broker has not answered: it may have been published.',
@@ -38,8 +38,14 @@ export async function published(exchange: Exchange, items: readonly PublishItem[
     });
     for (let i = 0; i < items.length; i++) {
       const { qos, priority } = items[i];
+      const command = commands[i];
+      if (command instanceof Problem) {
+        outcomes[i] = command;
+        if (--left === 0) finish();
+        continue;
+      }
       sent[i] = session.publish(
-        commands[i],
+        command,
         (publish) => {
           if (outcomes[i] !== undefined) return; // its time was over
           outcomes[i] = outcomeOf(publish, qos, session);
@@ -50,4 +56,14 @@ export async function published(exchange: Exchange, items: readonly PublishItem[
     }
     if (items.length === 0) finish();
   });
+}
+
+/** What is wrong with one message is told of that one. */
+function commandOrProblem(item: PublishItem): Buffer | Problem {
+  try {
+    return publishCommand(item);
+  } catch (error) {
+    if (error instanceof Problem) return error;
+    throw error;
+  }
 }

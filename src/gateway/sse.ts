@@ -9,7 +9,7 @@ import type { EventStreams, LookedAfter } from './event-streams.ts';
 import type { Exchange } from './exchange.ts';
 import { CloseCode, type Goodbye, goodbye, goodbyeOf } from './goodbye.ts';
 import { type ByteSink, Outgoing, type OutgoingListener } from './outgoing.ts';
-import { problemOfEntry, problemOfError } from './problem.ts';
+import { Problem, problemOfEntry, problemOfError } from './problem.ts';
 import { Session } from './session.ts';
 import type { Guest } from './state.ts';
 import { type Begun, CallerSubscription, type GapReason, type SubscriptionSink } from './subscription.ts';
@@ -42,8 +42,14 @@ export class EventStream implements SubscriptionSink, OutgoingListener, Guest, B
    * @throws {Problem}
    */
   static async open(exchange: Exchange, request: SubscriptionRequest, isLost: boolean): Promise<void> {
+    if (exchange.response.socket === null) {
+      throw new Problem(
+        'REQUEST_INVALID',
+        'A stream of events has its connection alone: ask for it when all else is answered.',
+      );
+    }
     const stream = new EventStream(exchange, isLost);
-    exchange.response.on('close', () => stream.end());
+    exchange.onClose(() => stream.end());
     try {
       await stream.subscribe(request);
     } catch (error) {
@@ -102,6 +108,7 @@ export class EventStream implements SubscriptionSink, OutgoingListener, Guest, B
     }
     this.begun?.resolve();
     this.begun = null;
+    if (this.exchange.state.isDraining) this.goodbye(RETRY_AFTER_MS);
   }
 
   onRefused(error: JspError): void {
@@ -214,6 +221,7 @@ export class EventStream implements SubscriptionSink, OutgoingListener, Guest, B
       'content-type': 'text/event-stream; charset=utf-8',
       'cache-control': 'no-store, no-transform',
       'x-accel-buffering': 'no',
+      ...exchange.pageHeaders,
       connection: 'close',
     });
     response.flushHeaders();
@@ -243,3 +251,5 @@ const COMMENT_BYTES = Buffer.from(COMMENT);
 const RETRY_MS_MIN = 1_000;
 const RETRY_MS_RANGE = 4_000;
 const END_MS_MAX = 3_000;
+/** Of a gateway that goes. */
+const RETRY_AFTER_MS = 1_000;

@@ -1,8 +1,9 @@
 /** `/v1/bulk`: many messages in one request. [GW-24] */
 
+import { isUtf8 } from 'node:buffer';
 import { EVENTS_TYPE, itemOfEvent, mediaTypeOf } from '../cloud-events.ts';
 import type { Exchange } from '../exchange.ts';
-import { itemOf, type PublishItem } from '../item.ts';
+import { itemOf, type PublishItem, publishCommand } from '../item.ts';
 import { named, once } from '../once.ts';
 import { Problem } from '../problem.ts';
 import { flagOf, type Outcome } from '../publish-request.ts';
@@ -14,20 +15,19 @@ export const bulkRoute: Route = { path: '/v1/bulk', methods: { POST: bulk } };
 async function bulk(exchange: Exchange): Promise<void> {
   const { limits } = exchange.state;
   const isAtomic = flagOf('atomic', exchange.query.get('atomic') ?? 'false');
-  const kind = KINDS[mediaTypeOf(exchange.header('content-type'))];
+  const kind = KINDS.get(mediaTypeOf(exchange.header('content-type')));
   if (kind === undefined) {
-    throw new Problem('MEDIA_TYPE_UNKNOWN', `A bulk must be one of ${Object.keys(KINDS).join(', ')}.`);
+    throw new Problem('MEDIA_TYPE_UNKNOWN', `A bulk must be one of ${[...KINDS.keys()].join(', ')}.`);
   }
   exchange.assertPlainBody();
   const body = await exchange.body(limits.bulkBytesMax);
-  const values = kind.parse(body.toString());
-  if (values.length > limits.bulkItemsMax) {
-    throw new Problem(
-      'BODY_TOO_LARGE',
-      `A bulk has at most ${limits.bulkItemsMax} messages, not ${values.length}.`,
-    );
-  }
-  const items = values.map((value) => itemOrProblem(value, kind.itemOf, limits.payloadBytesMax));
+  if (!isUtf8(body)) throw new Problem('REQUEST_INVALID', 'The body is not UTF-8.');
+  const values = kind.parse(body.toString(), limits.bulkItemsMax);
+  const items = values.map((value) => {
+    const item = itemOrProblem(value, kind.itemOf, limits.payloadBytesMax);
+    // What makes a message of it may find a fault as well, which has to be known before any of them is published.
+    return isAtomic && !(item instanceof Problem) ? orProblem(() => publishCommand(item) && item) : item;
+  });
   const faults = items.filter((item) => item instanceof Problem);
   if (isAtomic && faults.length > 0) {
     throw new Problem(
@@ -108,17 +108,32 @@ function orProblem<T>(make: () => T): T | Problem {
   }
 }
 
-function jsonArray(text: string): unknown[] {
+function jsonArray(text: string, countMax: number): unknown[] {
   const value = parsed(text, 'The body');
-  if (Array.isArray(value)) return value;
-  throw new Problem('REQUEST_INVALID', 'The body must be an array of messages.');
+  if (!Array.isArray(value)) throw new Problem('REQUEST_INVALID', 'The body must be an array of messages.');
+  if (value.length > countMax) throw tooMany(countMax);
+  return value;
 }
 
-/** An object a line; empty lines count for nothing. */
-function jsonLines(text: string): unknown[] {
-  return text
-    .split('\n')
-    .flatMap((line, i) => (line.trim() === '' ? [] : [orProblem(() => parsed(line, `Line ${i + 1}`))]));
+/** An object a line; empty lines count for nothing. The lines that are too many are not read. */
+function jsonLines(text: string, countMax: number): unknown[] {
+  const values: unknown[] = [];
+  let number = 0;
+  for (let at = 0; at < text.length; ) {
+    const newline = text.indexOf('\n', at);
+    const end = newline < 0 ? text.length : newline;
+    const line = text.slice(at, end);
+    at = end + 1;
+    number++;
+    if (line.trim() === '') continue;
+    if (values.length >= countMax) throw tooMany(countMax);
+    values.push(orProblem(() => parsed(line, `Line ${number}`)));
+  }
+  return values;
+}
+
+function tooMany(countMax: number): Problem {
+  return new Problem('BODY_TOO_LARGE', `A bulk has at most ${countMax} messages.`);
 }
 
 function parsed(text: string, what: string): unknown {
@@ -130,12 +145,13 @@ function parsed(text: string, what: string): unknown {
 }
 
 interface Kind {
-  parse(text: string): unknown[];
+  /** @throws {Problem} where it is none, or of more messages than that */
+  parse(text: string, countMax: number): unknown[];
   itemOf(value: unknown): PublishItem;
 }
 
-const KINDS: Readonly<Record<string, Kind>> = {
-  'application/json': { parse: jsonArray, itemOf },
-  'application/x-ndjson': { parse: jsonLines, itemOf },
-  [EVENTS_TYPE]: { parse: jsonArray, itemOf: itemOfEvent },
-};
+const KINDS: ReadonlyMap<string, Kind> = new Map([
+  ['application/json', { parse: jsonArray, itemOf }],
+  ['application/x-ndjson', { parse: jsonLines, itemOf }],
+  [EVENTS_TYPE, { parse: jsonArray, itemOf: itemOfEvent }],
+]);

@@ -19,7 +19,10 @@ async function ask(exchange: Exchange): Promise<void> {
   const properties = { deliveryClass: DeliveryClass.RELIABLE, ...item.properties };
   await once(exchange, body, async () => {
     const asking = await exchange.state.sessions.askingOf(exchange.proof, exchange.address);
-    reply(exchange, await asking.ask({ ...item, properties }, timeoutMs));
+    // Who has a key may come back for the answer.
+    const isForLater = exchange.header('idempotency-key') !== undefined;
+    const whenGone = isForLater ? undefined : (cancel: () => void) => exchange.onClose(cancel);
+    reply(exchange, await asking.ask({ ...item, properties }, timeoutMs, whenGone));
   });
 }
 

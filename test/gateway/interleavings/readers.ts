@@ -318,6 +318,7 @@ export class SseReader extends LogReader {
       address: '',
       proof: ANONYMOUS,
       request: null as unknown as IncomingMessage,
+      onClose: (listener: () => void) => response.on('close', listener),
     } as unknown as Exchange;
     EventStream.open(exchange, request, false).catch(() => {
       if (this.response === response) this.onLeft(); // the broker is down
@@ -441,7 +442,7 @@ export function firstFrame(bytes: Buffer): { text: string; end: number } | null 
 class FakeResponse {
   headersSent = false;
   shouldKeepAlive = true;
-  socket = null;
+  readonly socket = { setNoDelay: () => {} };
   private readonly fake: FakeSocket;
   private onClose: () => void = () => {};
 
