@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { JspError } from '../base/errors.ts';
 import { type BrokerClient, connectClient, type PublishOptions } from '../client/index.ts';
 import { ProgressWatch } from '../client/publishing.ts';
+import { DELIVERY_CLASS_NAMES } from '../pubsub/properties.ts';
 import { assertTopic } from '../pubsub/topic.ts';
 import type { ProfileName } from '../transport/profiles.ts';
 import {
@@ -79,7 +80,11 @@ export function addPubCommand(program: Command): void {
     .option('--header <name=value>', 'for whoever gets it; may be given several times', collectHeader, {})
     .option('--key <key>', 'by which shared groups keep messages in order')
     .option('--content-type <type>', 'what the payload is')
-    .option('--class <class>', `how it is delivered: ${CLASSES.join(', ')}`, oneOfWords(CLASSES))
+    .option(
+      '--class <class>',
+      `how it is delivered: ${DELIVERY_CLASS_NAMES.join(', ')}`,
+      oneOfWords(DELIVERY_CLASS_NAMES),
+    )
     .option('--id <id>', 'with QoS 1: the broker stores one message with an id once, within its window')
     .option('--request', 'wait for an answer to each message, and print it')
     .option('--json', 'print what became of each message with QoS 1, or its answer, as a JSON object')
@@ -318,7 +323,6 @@ const TELL_MS = 2_000;
 /** Longer than a broker waits for a subscriber that does not read, by default. */
 const TIMEOUT_SECONDS = 60;
 const ANSWER_SECONDS = 5;
-const CLASSES = ['latest', 'unreliable', 'reliable', 'durable'] as const;
 
 const HELP = `
 Ends with exit code 0 when the broker has everything. A line is what stands before a newline, which is not part of the message, nor is the

@@ -1,9 +1,9 @@
 /** Messages of a subscription between their stream and the application, which may be slow. */
 
 import { Ring } from '../base/ring.ts';
-import { Overflow } from '../pubsub/command.ts';
+import { Overflow, overflowNamed } from '../pubsub/command.ts';
 import type { Message } from './message.ts';
-import { OVERFLOW, qosOf, type SubscribeOptions } from './subscribe-options.ts';
+import { qosOf, type SubscribeOptions } from './subscribe-options.ts';
 
 /** Keys of which a message is being handled, so that others with them have to wait. */
 export type BusyKeys = ReadonlySet<string>;
@@ -53,7 +53,7 @@ export function bufferFor<M extends Buffered = Message>(
   bounds: BufferBounds = BOUNDS,
 ): MessageBuffer<M> {
   if (qosOf(options) === 1) return new OrderedBuffer(Overflow.BLOCK, bounds);
-  const overflow = OVERFLOW[options.overflow ?? 'block'];
+  const overflow = overflowNamed(options.overflow ?? 'block');
   return overflow === Overflow.LATEST || options.class === 'latest'
     ? new LatestBuffer(bounds)
     : new OrderedBuffer(overflow, bounds);

@@ -2,7 +2,13 @@
 
 import { checkOptions, flag, number, type OptionTable, oneOf, text, whole } from '../base/options.ts';
 import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
-import { DeliveryClass, encodeProperties, findProperty, PropertyType } from '../pubsub/properties.ts';
+import {
+  DELIVERY_CLASS_NAMES,
+  deliveryClassNamed,
+  encodeProperties,
+  findProperty,
+  PropertyType,
+} from '../pubsub/properties.ts';
 import { abortSignal } from '../transport/abort.ts';
 import { type CompressionChoice, compressionChoice } from '../transport/compression.ts';
 import { type Codec, codecOption } from './codec.ts';
@@ -79,7 +85,7 @@ export function propertiesOf(options: PublishOptions): Buffer | null {
     ttlMs,
     replyTopic: replyTo,
     correlation: typeof correlation === 'string' ? Buffer.from(correlation) : correlation,
-    deliveryClass: options.class === undefined ? undefined : DELIVERY_CLASSES[options.class],
+    deliveryClass: options.class === undefined ? undefined : deliveryClassNamed(options.class),
     contentType,
     messageId,
     traceparent,
@@ -94,14 +100,6 @@ export function propertiesOf(options: PublishOptions): Buffer | null {
 export function ttlAt(command: Uint8Array, start: number): number {
   return findProperty(command, start, PropertyType.TTL);
 }
-
-/** What the option `class` may be, of a publish and of a subscription. */
-export const DELIVERY_CLASSES = {
-  latest: DeliveryClass.LATEST,
-  unreliable: DeliveryClass.UNRELIABLE,
-  reliable: DeliveryClass.RELIABLE,
-  durable: DeliveryClass.DURABLE,
-} as const;
 
 export const PUBLISH_OPTIONS: OptionTable<PublishOptions> = {
   qos: whole(0, 1),
@@ -119,7 +117,7 @@ export const PUBLISH_OPTIONS: OptionTable<PublishOptions> = {
     Object.values(value).every((each) => typeof each === 'string')
       ? null
       : 'an object of strings',
-  class: oneOf(Object.keys(DELIVERY_CLASSES)),
+  class: oneOf(DELIVERY_CLASS_NAMES),
   messageId: text,
   traceparent: text,
   owned: (value) => {

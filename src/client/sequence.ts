@@ -7,7 +7,7 @@
 import { JspError } from '../base/errors.ts';
 import { Ring } from '../base/ring.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
-import { decodePublished, idAfter, isAfter, PublishResult } from '../pubsub/acknowledgement.ts';
+import { decodePublished, idAfter, isAfter, PUBLISH_RESULT_NAMES } from '../pubsub/acknowledgement.ts';
 import { ReasonCode, reasonCodeName } from '../pubsub/command.ts';
 import { STREAM_PRIORITIES, type StreamPriority, sendCommand } from '../pubsub/message-stream.ts';
 import type { Clock } from '../udp/clock.ts';
@@ -297,7 +297,7 @@ export class Sequence {
   /** [BRK-81] With ALL it answers everything before as well, whose offsets are next to each other as their ids are. */
   private onPublished(answer: Buffer, id: number, isAll: boolean): void {
     const { result, offset } = decodePublished(answer);
-    const name = RESULTS[result] ?? 'inMemory';
+    const name = PUBLISH_RESULT_NAMES[result] ?? 'inMemory';
     if (!isAll) {
       const message = this.find(id);
       if (message !== null) this.succeed(message, name, offset);
@@ -352,11 +352,5 @@ function tooLarge(bytes: number, bytesMax: number): JspError {
   );
 }
 
-const RESULTS: Readonly<Record<number, PublishReceipt['result']>> = {
-  [PublishResult.STORED]: 'stored',
-  [PublishResult.DUPLICATE]: 'duplicate',
-  [PublishResult.NO_SUBSCRIBER]: 'noSubscriber',
-  [PublishResult.IN_MEMORY]: 'inMemory',
-};
 /** In a command. */
 const ID_AT = 4;

@@ -2,12 +2,14 @@
 
 import { JspError } from '../base/errors.ts';
 import { flag, number, type OptionCheck, type OptionTable, oneOf, whole } from '../base/options.ts';
-import { Overflow, SubscribeFlag } from '../pubsub/command.ts';
+import { OVERFLOW_NAMES, overflowNamed, SubscribeFlag } from '../pubsub/command.ts';
 import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
+import { DELIVERY_CLASS_NAMES, deliveryClassNamed } from '../pubsub/properties.ts';
 import {
   BACKOFFS_MAX,
   DURABLE_NAME_BYTES_MAX,
   encodeSubscribeOptions,
+  NAMED_STARTS,
   RetainedHandling,
   StartKind,
   type SubscribeOptionValues,
@@ -15,7 +17,6 @@ import {
 import { topicFault, utf8Bytes } from '../pubsub/topic.ts';
 import { abortSignal } from '../transport/abort.ts';
 import { type Codec, codecOption } from './codec.ts';
-import { DELIVERY_CLASSES } from './publish-options.ts';
 import type { Resumption } from './settling.ts';
 
 /**
@@ -63,7 +64,7 @@ export interface SubscribeOptions<T = unknown> {
   /** With QoS 1: a message that the codec cannot decode is given up (`terminate`, the default), or comes again (`nack`). The event `undecodable` tells. */
   undecodable?: 'terminate' | 'nack' | undefined;
   /** The best class that it asks for: `latest` has a newer message of a topic take the place of one that waits. Default: the class of each message. */
-  class?: keyof typeof DELIVERY_CLASSES | undefined;
+  class?: (typeof DELIVERY_CLASS_NAMES)[number] | undefined;
   /** Most messages a second and topic; between them only the latest counts. */
   maxRate?: number | undefined;
   /** Last values of topics: `send` (default) with each subscription, also after a reconnect; `ifNew` with the first one; `none`. */
@@ -124,12 +125,12 @@ export function subscribeRequest(
   isAgain: boolean,
 ): SubscribeRequest {
   const { retained = 'send' } = options;
-  let flags = OVERFLOW[options.overflow ?? 'block'] | extraFlags;
+  let flags = overflowNamed(options.overflow ?? 'block') | extraFlags;
   if (options.noLocal) flags |= SubscribeFlag.NO_LOCAL;
   if (retained === 'none' || (retained === 'ifNew' && isAgain)) flags |= SubscribeFlag.NO_RETAINED;
   const values: SubscribeOptionValues = {
     rateMax: options.maxRate,
-    deliveryClass: options.class === undefined ? undefined : DELIVERY_CLASSES[options.class],
+    deliveryClass: options.class === undefined ? undefined : deliveryClassNamed(options.class),
     keyOrder: options.keyOrder,
     retained: retained === 'ifNew' && !isAgain ? RetainedHandling.IF_NEW : undefined,
   };
@@ -163,7 +164,7 @@ function startOf(
     return { start: StartKind.OFFSET, startValue: resumption.offset, epoch: resumption.epoch };
   }
   if (isAgain) return { start: StartKind.EARLIEST };
-  if (typeof from === 'string') return { start: STARTS[from] };
+  if (typeof from === 'string') return { start: NAMED_STARTS[from] };
   if ('time' in from) return { start: StartKind.TIME, startValue: Math.floor(Number(from.time)) };
   return { start: StartKind.OFFSET, startValue: from.offset, epoch: from.epoch };
 }
@@ -175,18 +176,6 @@ function invalid(message: string): JspError {
 const U32_MAX = 2 ** 32 - 1;
 export const UNACKED_MAX = 1_000;
 export const ACK_WAIT_MS = 30_000;
-const STARTS = {
-  new: StartKind.NEW,
-  earliest: StartKind.EARLIEST,
-  last: StartKind.LAST,
-  lastPerTopic: StartKind.LAST_PER_TOPIC,
-} as const;
-export const OVERFLOW = {
-  block: Overflow.BLOCK,
-  dropOldest: Overflow.DROP_OLDEST,
-  dropNewest: Overflow.DROP_NEWEST,
-  latest: Overflow.LATEST,
-} as const;
 const ONLY_QOS_1 = [
   'from',
   'maxUnacked',
@@ -199,13 +188,13 @@ const ONLY_QOS_1 = [
 ] as const;
 
 const startPosition: OptionCheck = (value) => {
-  if (typeof value === 'string' && Object.hasOwn(STARTS, value)) return null;
+  if (typeof value === 'string' && Object.hasOwn(NAMED_STARTS, value)) return null;
   const { offset, epoch, time } = (value ?? {}) as { offset?: unknown; epoch?: unknown; time?: unknown };
   const isOffset = isCount(offset) && (epoch === undefined || isCount(epoch));
   const isTime = offset === undefined && time !== undefined && isCount(Math.floor(Number(time)));
   return isOffset || isTime
     ? null
-    : `one of ${Object.keys(STARTS).join(', ')}, { offset, epoch } or { time }`;
+    : `one of ${Object.keys(NAMED_STARTS).join(', ')}, { offset, epoch } or { time }`;
 };
 function isCount(value: unknown): boolean {
   return Number.isSafeInteger(value) && (value as number) >= 0;
@@ -242,11 +231,11 @@ export const SUBSCRIBE_OPTIONS: OptionTable<SubscribeOptions> = {
   keyOrder: flag,
   codec: codecOption,
   undecodable: oneOf(['terminate', 'nack']),
-  class: oneOf(Object.keys(DELIVERY_CLASSES)),
+  class: oneOf(DELIVERY_CLASS_NAMES),
   maxRate: whole(1, U32_MAX),
   retained: oneOf(['send', 'ifNew', 'none']),
   noLocal: flag,
-  overflow: oneOf(Object.keys(OVERFLOW)),
+  overflow: oneOf(OVERFLOW_NAMES),
   queueMessages: whole(0, U32_MAX),
   queueBytes: whole(0, U32_MAX),
   priority: oneOf(STREAM_PRIORITIES),

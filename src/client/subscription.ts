@@ -1,7 +1,7 @@
 /** A subscription as its application sees it; how it works is in open-subscription.ts. */
 
 import type { EventEmitter } from 'node:events';
-import { DropReason } from '../pubsub/command.ts';
+import { DROP_REASON_NAMES } from '../pubsub/command.ts';
 import type { Message } from './message.ts';
 import type { UndecodableMessage } from './reading.ts';
 
@@ -22,7 +22,7 @@ export interface Resumed {
  * this client may not read them; they are above the largest that it takes (`tooLarge`); they are compressed, and the subscription does not take that; they
  * were delivered as often as is allowed, and there is no dead-letter topic (`rejected`).
  */
-export type MissedReason = (typeof MISSED_REASONS)[keyof typeof MISSED_REASONS] | 'unknown';
+export type MissedReason = (typeof DROP_REASON_NAMES)[number] | 'unknown';
 
 export interface SubscriptionEvents<T = unknown> {
   /** Messages are missing here. [CLT-29] */
@@ -86,15 +86,5 @@ export interface Subscription<T = unknown>
 
 /** What a number in DROPPED stands for. */
 export function missedReasonOf(reason: number): MissedReason {
-  return (MISSED_REASONS as Record<number, MissedReason | undefined>)[reason] ?? 'unknown';
+  return DROP_REASON_NAMES[reason] ?? 'unknown';
 }
-
-const MISSED_REASONS = {
-  [DropReason.POLICY]: 'policy',
-  [DropReason.EXPIRED]: 'expired',
-  [DropReason.RETENTION]: 'retention',
-  [DropReason.NOT_AUTHORIZED]: 'notAuthorized',
-  [DropReason.TOO_LARGE]: 'tooLarge',
-  [DropReason.COMPRESSED]: 'compressed',
-  [DropReason.REJECTED]: 'rejected',
-} as const;

@@ -2,7 +2,7 @@
 
 import { chooseLz4, DictionarySet, EnvelopeReader } from '../protocol/compress/index.ts';
 import { COMMAND_BYTES_MAX, type CommandReader, PublishFlag, topicOf } from '../pubsub/command.ts';
-import { DeliveryClass, decodeProperties, type Properties } from '../pubsub/properties.ts';
+import { DELIVERY_CLASS_NAMES, decodeProperties, type Properties } from '../pubsub/properties.ts';
 
 export interface Delivered {
   readonly topic: string;
@@ -40,7 +40,7 @@ export function headersOf({ properties }: Delivered): Record<string, string> {
   set('jsp-key', key);
   set('jsp-message-id', messageId);
   set('jsp-published-at', publishedAt === undefined ? undefined : new Date(publishedAt).toISOString());
-  set('jsp-class', deliveryClass === undefined ? undefined : CLASSES[deliveryClass]);
+  set('jsp-class', deliveryClass === undefined ? undefined : DELIVERY_CLASS_NAMES[deliveryClass]);
   set('jsp-correlation', correlation === undefined ? undefined : Buffer.from(correlation).toString('base64'));
   set('jsp-reply-to', replyTopic);
   set('traceparent', traceparent);
@@ -65,9 +65,3 @@ export function payloadIn(message: Buffer, flags: number, start: number): Buffer
 let envelopes: EnvelopeReader | null = null;
 const PLAIN = /^[\x20-\x7e]*$/;
 const TOKEN = /^[\w.!#$&'*+^`|~-]+$/;
-const CLASSES: Readonly<Record<number, string>> = {
-  [DeliveryClass.LATEST]: 'latest',
-  [DeliveryClass.UNRELIABLE]: 'unreliable',
-  [DeliveryClass.RELIABLE]: 'reliable',
-  [DeliveryClass.DURABLE]: 'durable',
-};

@@ -4,7 +4,13 @@
 
 import { Command, HEADER_BYTES, PublishFlag } from '../pubsub/command.ts';
 import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
-import { DeliveryClass, encodeProperties, type Properties } from '../pubsub/properties.ts';
+import {
+  DELIVERY_CLASS_NAMES,
+  type DeliveryClass,
+  deliveryClassNamed,
+  encodeProperties,
+  type Properties,
+} from '../pubsub/properties.ts';
 import { topicFault } from '../pubsub/topic.ts';
 import { Problem } from './problem.ts';
 
@@ -104,9 +110,9 @@ export function assertTopic(topic: string): void {
 
 /** The class of this name. @throws {Problem} REQUEST_INVALID */
 export function classNamed(name: unknown): DeliveryClass {
-  const known = typeof name === 'string' && Object.hasOwn(CLASSES, name) ? CLASSES[name] : undefined;
-  if (known !== undefined) return known;
-  throw invalid('class', `one of ${Object.keys(CLASSES).join(', ')}`);
+  const known = DELIVERY_CLASS_NAMES.find((each) => each === name);
+  if (known !== undefined) return deliveryClassNamed(known);
+  throw invalid('class', `one of ${DELIVERY_CLASS_NAMES.join(', ')}`);
 }
 
 /** Bytes in base64. @throws {Problem} REQUEST_INVALID */
@@ -224,9 +230,3 @@ const POOLED_BYTES_MAX = 1_024;
 const VALID_MAX = 4_096;
 const JSON_TYPE = 'application/json';
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/;
-const CLASSES: Readonly<Record<string, DeliveryClass>> = {
-  latest: DeliveryClass.LATEST,
-  unreliable: DeliveryClass.UNRELIABLE,
-  reliable: DeliveryClass.RELIABLE,
-  durable: DeliveryClass.DURABLE,
-};

@@ -1,6 +1,6 @@
 /** What a caller says of a message beside topic and payload, in a query or in headers, and what he is told became of it. */
 
-import { PublishResult } from '../pubsub/acknowledgement.ts';
+import { PUBLISH_RESULT_NAMES, PublishResult } from '../pubsub/acknowledgement.ts';
 import { ReasonCode } from '../pubsub/command.ts';
 import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
 import type { Properties } from '../pubsub/properties.ts';
@@ -80,8 +80,8 @@ export function outcomeOf(publish: PendingPublish, qos: 0 | 1, session: Session)
 export function receiptOf({ result, offset }: PendingPublish): object {
   const isDuplicate = result === PublishResult.DUPLICATE;
   return offset < 0
-    ? { result: RESULTS[result], duplicate: isDuplicate }
-    : { result: RESULTS[result], duplicate: isDuplicate, offset };
+    ? { result: PUBLISH_RESULT_NAMES[result], duplicate: isDuplicate }
+    : { result: PUBLISH_RESULT_NAMES[result], duplicate: isDuplicate, offset };
 }
 
 /** `true`, `false`, `1` or `0`; a name alone is true. */
@@ -145,12 +145,6 @@ const TERMS: readonly string[] = [
   ...['reply-to', 'correlation', 'message-id'],
 ];
 const TAKEN = { result: 'taken' };
-const RESULTS: Readonly<Record<number, string>> = {
-  [PublishResult.STORED]: 'stored',
-  [PublishResult.DUPLICATE]: 'duplicate',
-  [PublishResult.NO_SUBSCRIBER]: 'noSubscriber',
-  [PublishResult.IN_MEMORY]: 'inMemory',
-};
 const UNITS_MS: Readonly<Record<string, number>> = {
   ms: 1,
   s: 1_000,

@@ -21,6 +21,7 @@ import {
   AckFlag,
   Command,
   type CommandReader,
+  DROP_REASON_NAMES,
   encodePlain,
   encodeSubscribe,
   encodeUnsubscribe,
@@ -46,7 +47,7 @@ export interface Begun {
 }
 
 /** Why something is missing. [GW-44] */
-export type GapReason = (typeof GAP_REASONS)[number] | 'reset';
+export type GapReason = (typeof DROP_REASON_NAMES)[number] | 'reset';
 
 /** What a subscription tells its door. */
 export interface SubscriptionSink {
@@ -297,7 +298,7 @@ export class CallerSubscription {
 
   private onDropped(count: number, reason: number): void {
     if (this.phase === Phase.OVER) return;
-    this.hold(() => this.sink.onGap(count, GAP_REASONS[reason] ?? 'policy'));
+    this.hold(() => this.sink.onGap(count, DROP_REASON_NAMES[reason] ?? 'policy'));
   }
 
   /** Tells it now, or behind the answer that is still to come. */
@@ -364,15 +365,5 @@ export class CallerSubscription {
   }
 }
 
-/** By the reasons of DROPPED. */
-const GAP_REASONS = [
-  'policy',
-  'expired',
-  'retention',
-  'notAuthorized',
-  'tooLarge',
-  'compressed',
-  'rejected',
-] as const;
 /** Told before all filters are answered: as many as a turn of the connection brings, several times. */
 const HELD_MAX = 16_384;

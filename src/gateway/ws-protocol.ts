@@ -3,11 +3,12 @@
  * specification, row by row.
  */
 
-import { Overflow, SubscribeFlag } from '../pubsub/command.ts';
-import type { DeliveryClass } from '../pubsub/properties.ts';
+import { OVERFLOW_NAMES, overflowNamed, SubscribeFlag } from '../pubsub/command.ts';
+import { DELIVERY_CLASS_NAMES, deliveryClassNamed } from '../pubsub/properties.ts';
 import {
   BACKOFFS_MAX,
   DURABLE_NAME_BYTES_MAX,
+  NAMED_STARTS,
   RetainedHandling,
   StartKind,
   type SubscribeOptionValues,
@@ -106,9 +107,6 @@ export class RequestFault extends Error {
     this.id = id;
   }
 }
-
-/** By the number of the class. */
-export const DELIVERY_CLASS_NAMES = ['latest', 'unreliable', 'reliable', 'durable'] as const;
 
 /** The text is no JSON object: the client is no client of this protocol. */
 export class NoObjectFault extends Error {}
@@ -230,7 +228,7 @@ function readSubscription(members: Members): SubscriptionRequest {
     maxRate: optionalWhole(members, 'maxRate', 1, U32_MAX),
     retained: optionalOneOf(members, 'retained', ['send', 'ifNew', 'none']),
     noLocal: optionalFlag(members, 'noLocal'),
-    overflow: optionalOneOf(members, 'overflow', OVERFLOWS),
+    overflow: optionalOneOf(members, 'overflow', OVERFLOW_NAMES),
     queueMessages: optionalWhole(members, 'queueMessages', 0, U32_MAX),
     queueBytes: optionalWhole(members, 'queueBytes', 0, U32_MAX),
   });
@@ -256,7 +254,7 @@ export interface SubscriptionWishes {
   readonly maxRate?: number | undefined;
   readonly retained?: 'send' | 'ifNew' | 'none' | undefined;
   readonly noLocal?: boolean | undefined;
-  readonly overflow?: (typeof OVERFLOWS)[number] | undefined;
+  readonly overflow?: (typeof OVERFLOW_NAMES)[number] | undefined;
   readonly queueMessages?: number | undefined;
   readonly queueBytes?: number | undefined;
 }
@@ -283,7 +281,7 @@ export function subscriptionRequest(wishes: SubscriptionWishes): SubscriptionReq
     if (lone !== undefined) throw new RequestFault(`${lone} goes with ack "explicit"`);
   }
   const start = startOf(wishes.since);
-  let flags = OVERFLOW_FLAGS[wishes.overflow ?? 'dropOldest'] | SubscribeFlag.COMPRESSED;
+  let flags = overflowNamed(wishes.overflow ?? 'dropOldest') | SubscribeFlag.COMPRESSED;
   if (readsLog) flags |= SubscribeFlag.QOS1;
   if (wishes.noLocal === true) flags |= SubscribeFlag.NO_LOCAL;
   // Who goes on, or reads history, has had the last values, or gets them in their place.
@@ -291,8 +289,7 @@ export function subscriptionRequest(wishes: SubscriptionWishes): SubscriptionReq
   if (retained === 'none') flags |= SubscribeFlag.NO_RETAINED;
   const options: SubscribeOptionValues = {
     rateMax: wishes.maxRate,
-    deliveryClass:
-      wishes.class === undefined ? undefined : (DELIVERY_CLASS_NAMES.indexOf(wishes.class) as DeliveryClass),
+    deliveryClass: wishes.class === undefined ? undefined : deliveryClassNamed(wishes.class),
     keyOrder: wishes.keyOrder === true ? true : undefined,
     retained: retained === 'ifNew' ? RetainedHandling.IF_NEW : undefined,
   };
@@ -323,8 +320,8 @@ export function subscriptionRequest(wishes: SubscriptionWishes): SubscriptionReq
 function startOf(since: unknown): Start {
   if (since === undefined || since === null) return FROM_NOW;
   if (typeof since === 'string') {
-    if (Object.hasOwn(STARTS, since)) {
-      return { kind: STARTS[since as keyof typeof STARTS], value: 0, epoch: undefined };
+    if (Object.hasOwn(NAMED_STARTS, since)) {
+      return { kind: NAMED_STARTS[since as keyof typeof NAMED_STARTS], value: 0, epoch: undefined };
     }
     const position = parsePosition(since);
     if (position !== null) return behind(position.epoch, position.offset);
@@ -338,7 +335,9 @@ function startOf(since: unknown): Start {
       if (isCount(ms)) return { kind: StartKind.TIME, value: ms, epoch: undefined };
     }
   }
-  throw new RequestFault(`since must be one of ${Object.keys(STARTS).join(', ')}, a position, or a time`);
+  throw new RequestFault(
+    `since must be one of ${Object.keys(NAMED_STARTS).join(', ')}, a position, or a time`,
+  );
 }
 
 /** Behind the message at this place. [GW-40] */
@@ -464,21 +463,8 @@ const TYPES = [
   'refresh',
   'ping',
 ] as const;
-const STARTS = {
-  new: StartKind.NEW,
-  earliest: StartKind.EARLIEST,
-  last: StartKind.LAST,
-  lastPerTopic: StartKind.LAST_PER_TOPIC,
-} as const;
 const FROM_NOW: Start = { kind: StartKind.NEW, value: 0, epoch: undefined };
 
-export const OVERFLOWS = ['block', 'dropOldest', 'dropNewest', 'latest'] as const;
-const OVERFLOW_FLAGS: Readonly<Record<(typeof OVERFLOWS)[number], number>> = {
-  block: Overflow.BLOCK,
-  dropOldest: Overflow.DROP_OLDEST,
-  dropNewest: Overflow.DROP_NEWEST,
-  latest: Overflow.LATEST,
-};
 const ONLY_QOS_1 = ['durable', 'ack', 'since', 'reset'] as const;
 const ONLY_EXPLICIT = ['window', 'ackWaitMs', 'backoffMs', 'maxDeliveries', 'deadLetter'] as const;
 /** RFC 3339, as far as `Date.parse` reads it. */

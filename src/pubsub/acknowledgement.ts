@@ -21,6 +21,8 @@ export const PublishResult = {
   IN_MEMORY: 3,
 } as const;
 export type PublishResult = (typeof PublishResult)[keyof typeof PublishResult];
+/** By their numbers, as applications and JSON have them. */
+export const PUBLISH_RESULT_NAMES = ['stored', 'duplicate', 'noSubscriber', 'inMemory'] as const;
 
 /** A delay of NACK: the subscription's back-off. */
 export const NACK_BACKOFF = 0xffff_ffff;

@@ -101,6 +101,12 @@ export const PUBLISHED_ALL = 0x01;
 /** What a subscriber's queue does at its bound, as SUBSCRIBE carries it. */
 export const Overflow = { BLOCK: 0, DROP_OLDEST: 1, DROP_NEWEST: 2, LATEST: 3 } as const;
 export type Overflow = (typeof Overflow)[keyof typeof Overflow];
+/** By their numbers, as applications, JSON and operators have them. */
+export const OVERFLOW_NAMES = ['block', 'dropOldest', 'dropNewest', 'latest'] as const;
+
+export function overflowNamed(name: (typeof OVERFLOW_NAMES)[number]): Overflow {
+  return OVERFLOW_NAMES.indexOf(name) as Overflow;
+}
 
 /** Why messages were dropped, as DROPPED says. */
 export const DropReason = {
@@ -117,6 +123,16 @@ export const DropReason = {
   REJECTED: 6,
 } as const;
 export type DropReason = (typeof DropReason)[keyof typeof DropReason];
+/** By their numbers, as applications and JSON have them. */
+export const DROP_REASON_NAMES = [
+  'policy',
+  'expired',
+  'retention',
+  'notAuthorized',
+  'tooLarge',
+  'compressed',
+  'rejected',
+] as const;
 
 /** Why a connection, a stream or a request ends: codes of a CONNECTION_CLOSE with scope 1, of a RESET_STREAM and of REFUSED. */
 export const ReasonCode = {

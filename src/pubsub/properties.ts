@@ -44,6 +44,12 @@ export const PropertyType = {
 /** How a message is delivered: as far as its topic, its publisher and its subscriber all allow. */
 export const DeliveryClass = { LATEST: 0, UNRELIABLE: 1, RELIABLE: 2, DURABLE: 3 } as const;
 export type DeliveryClass = (typeof DeliveryClass)[keyof typeof DeliveryClass];
+/** By their numbers, as applications, JSON and operators have them. */
+export const DELIVERY_CLASS_NAMES = ['latest', 'unreliable', 'reliable', 'durable'] as const;
+
+export function deliveryClassNamed(name: (typeof DELIVERY_CLASS_NAMES)[number]): DeliveryClass {
+  return DELIVERY_CLASS_NAMES.indexOf(name) as DeliveryClass;
+}
 
 /** Status of a reply that the broker makes because nobody is subscribed to the topic of the request. */
 export const STATUS_NO_RESPONDERS = 503;

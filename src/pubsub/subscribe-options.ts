@@ -37,6 +37,13 @@ export const SubscribeOption = {
 /** Where a reader of a log begins. */
 export const StartKind = { NEW: 0, EARLIEST: 1, LAST: 2, OFFSET: 3, TIME: 4, LAST_PER_TOPIC: 5 } as const;
 export type StartKind = (typeof StartKind)[keyof typeof StartKind];
+/** Those that need no value, by the names that applications and JSON have for them. */
+export const NAMED_STARTS = {
+  new: StartKind.NEW,
+  earliest: StartKind.EARLIEST,
+  last: StartKind.LAST,
+  lastPerTopic: StartKind.LAST_PER_TOPIC,
+} as const;
 
 /** When the last values of topics are sent: always, only where the subscription did not exist before, or never. */
 export const RetainedHandling = { SEND: 0, IF_NEW: 1, NONE: 2 } as const;

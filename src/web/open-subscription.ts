@@ -14,6 +14,7 @@ import { type Acknowledger, Settling } from '../client/settling.ts';
 import { ACK_WAIT_MS, type SubscribeOptions as NativeOptions, qosOf } from '../client/subscribe-options.ts';
 import type { Gap, MissedReason, Resumed } from '../client/subscription.ts';
 import { undertake } from '../client/undertaking.ts';
+import { DROP_REASON_NAMES } from '../pubsub/command.ts';
 import { STATUS_NO_RESPONDERS } from '../pubsub/properties.ts';
 import { isShared } from '../pubsub/topic.ts';
 import { abortError, abortSignal, onAbort, unlessAborted } from '../transport/abort.ts';
@@ -460,7 +461,7 @@ export class OpenSubscription
 
   private onGap(missed: number | null, reason: string): void {
     if (reason === 'retention' || reason === 'reset') this.tellGap(missed ?? 'unknown');
-    else this.onMissed(missed ?? 0, REASONS.find((each) => each === reason) ?? 'unknown');
+    else this.onMissed(missed ?? 0, DROP_REASON_NAMES.find((each) => each === reason) ?? 'unknown');
   }
 
   private onMissed(count: number, reason: MissedReason): void {
@@ -561,15 +562,6 @@ function acknowledger({ link, sub }: Place): Acknowledger {
   };
 }
 
-const REASONS: readonly MissedReason[] = [
-  'policy',
-  'expired',
-  'retention',
-  'notAuthorized',
-  'tooLarge',
-  'compressed',
-  'rejected',
-];
 const UNSUBSCRIBE_OPTIONS = { signal: abortSignal };
 /** Of one message to the gateway. */
 const OFFSETS_MAX = 1_024;

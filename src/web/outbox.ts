@@ -10,6 +10,7 @@ import { Backlog, type BufferOptions, expiredError, type Lane, Outgoing } from '
 import { type Breaker, circuitOpenError } from '../client/breaker.ts';
 import type { LinkUser } from '../client/link.ts';
 import type { PublishReceipt } from '../client/sequence.ts';
+import { PUBLISH_RESULT_NAMES } from '../pubsub/acknowledgement.ts';
 import { assertTopic } from '../pubsub/topic.ts';
 import { abortError, onAbort, unlessAborted } from '../transport/abort.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
@@ -472,11 +473,10 @@ function lostError(count: number): JspError {
 
 function receiptOf(answer: Frame): PublishReceipt {
   const said = textIn(answer, 'result');
-  const result = RESULTS.find((each) => each === said) ?? 'inMemory';
+  const result = PUBLISH_RESULT_NAMES.find((each) => each === said) ?? 'inMemory';
   return { offset: countIn(answer, 'offset'), duplicate: result === 'duplicate', result };
 }
 
-const RESULTS = ['stored', 'duplicate', 'noSubscriber', 'inMemory'] as const;
 /** Bytes that the socket holds at which it is given no more, and at which it is told that there is room. */
 const HIGH_BYTES = 1024 * 1024;
 const LOW_BYTES = 256 * 1024;

@@ -1,6 +1,6 @@
 /** What an operator lists: clients, sessions, durable subscriptions. A page is chosen by a look at each; all that costs more is found for the page alone. [OPS-3] */
 
-import { Overflow } from '../../pubsub/command.ts';
+import { OVERFLOW_NAMES } from '../../pubsub/command.ts';
 import { EXPIRY_NEVER } from '../../pubsub/session-commands.ts';
 import type { Client } from '../core/delivery/client.ts';
 import type { DurableMetrics } from '../core/durable/consumers.ts';
@@ -138,7 +138,7 @@ export class Lists {
     for (const channel of client.channels) if (channel.stopped) stopped++;
     for (const [{ main, policy }, member] of inspection.subscriptionsOf(client)) {
       const queued = main.delivery.queue.messageCount;
-      if (queued > mostQueued) overflow = OVERFLOWS[policy.overflow];
+      if (queued > mostQueued) overflow = OVERFLOW_NAMES[policy.overflow];
       mostQueued = Math.max(mostQueued, queued);
       if (member === null) continue;
       unacked += member.unacked;
@@ -261,12 +261,6 @@ function rounded(rate: number): number {
 }
 
 const PACE_S_MIN = 0.9;
-const OVERFLOWS = {
-  [Overflow.BLOCK]: 'block',
-  [Overflow.DROP_OLDEST]: 'dropOldest',
-  [Overflow.DROP_NEWEST]: 'dropNewest',
-  [Overflow.LATEST]: 'latest',
-} as const;
 const CLIENT_KEYS: Readonly<Record<string, Key<ListedClient>>> = {
   id: ({ client }) => client.id,
   session: ({ session }) => session.name ?? '',

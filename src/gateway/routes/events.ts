@@ -1,12 +1,12 @@
 /** `GET /v1/events`: a subscription as server-sent events. [GW-60] */
 
+import { OVERFLOW_NAMES } from '../../pubsub/command.ts';
 import type { Exchange } from '../exchange.ts';
 import { Problem } from '../problem.ts';
 import type { Route } from '../router.ts';
 import { EventStream } from '../sse.ts';
 import {
   FILTERS_MAX,
-  OVERFLOWS,
   parsePosition,
   RequestFault,
   type SubscriptionRequest,
@@ -53,7 +53,7 @@ function subscriptionOf(exchange: Exchange): { request: SubscriptionRequest; isL
       since: qos === 0 ? undefined : isLost ? undefined : (last ?? query.get('since') ?? undefined),
       reset: oneOf('reset', query.get('reset'), ['new', 'earliest']),
       retained: oneOf('retained', query.get('retained'), ['send', 'ifNew', 'none']),
-      overflow: oneOf('overflow', query.get('overflow'), OVERFLOWS),
+      overflow: oneOf('overflow', query.get('overflow'), OVERFLOW_NAMES),
       maxRate: whole('maxRate', query.get('maxRate'), 1, 0xffff_ffff),
       ack: qos === 0 ? undefined : 'none',
     });
