@@ -77,7 +77,7 @@ export const codecOption: OptionCheck = (value) => {
  *
  * @throws {JspError} `ERR_JSP_PAYLOAD_INVALID`
  */
-export function encodeWith<T>(codec: Codec<T>, value: T): Uint8Array | string {
+export function encodeWith<T>(codec: Pick<Codec<T>, 'encode'>, value: T): Uint8Array | string {
   let payload: unknown;
   try {
     payload = codec.encode(value);
@@ -101,7 +101,7 @@ export function decodeWith<T>(decode: (payload: Buffer) => T, payload: Buffer): 
   }
 }
 
-function payloadInvalid(message: string, cause?: unknown): JspError {
+export function payloadInvalid(message: string, cause?: unknown): JspError {
   return new JspError('ERR_JSP_PAYLOAD_INVALID', message, { cause });
 }
 

@@ -2,7 +2,12 @@
 
 import { JspError } from '../base/errors.ts';
 import type { Identity } from '../protocol/crypto/index.ts';
-import { encodeIdentityProof, encodeToken, IDENTITY_PROOF } from '../pubsub/credentials.ts';
+import {
+  CREDENTIALS_BYTES_MAX,
+  encodeIdentityProof,
+  encodeToken,
+  IDENTITY_PROOF,
+} from '../pubsub/credentials.ts';
 import { AuthMethod } from '../pubsub/session-commands.ts';
 
 /**
@@ -86,4 +91,3 @@ function credentialsFault(value: unknown): string | null {
 }
 
 const NONE: EncodedCredentials = { method: AuthMethod.NONE, credentials: Buffer.alloc(0) };
-const CREDENTIALS_BYTES_MAX = 8_192;

@@ -131,4 +131,4 @@ export const PUBLISH_OPTIONS: OptionTable<PublishOptions> = {
 };
 const OWNED_OPTIONS = { graceMs: number(0, 0xffff_ffff) };
 /** Until a value goes whose owner is away. */
-const GRACE_MS = 10_000;
+export const GRACE_MS = 10_000;

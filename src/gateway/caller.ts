@@ -5,6 +5,7 @@ import type { IncomingMessage } from 'node:http';
 import { BlockList, isIP } from 'node:net';
 import { JspError } from '../base/errors.ts';
 import { fromSystem, normalAddress } from '../base/ip-address.ts';
+import { CREDENTIALS_BYTES_MAX } from '../pubsub/credentials.ts';
 import type { ConnectionFacts, Door } from '../pubsub/message-stream.ts';
 import { AuthMethod } from '../pubsub/session-commands.ts';
 import { Problem } from './problem.ts';
@@ -34,8 +35,8 @@ export function proofOf(request: Pick<IncomingMessage, 'headers'>): Proof {
 
 /** The proof that an API key or a token is. */
 export function proofFromText(secret: string): Proof {
-  if (secret.length > SECRET_BYTES_MAX) {
-    throw new Problem('CREDENTIALS_REFUSED', `Credentials are at most ${SECRET_BYTES_MAX} bytes.`);
+  if (secret.length > CREDENTIALS_BYTES_MAX) {
+    throw new Problem('CREDENTIALS_REFUSED', `Credentials are at most ${CREDENTIALS_BYTES_MAX} bytes.`);
   }
   const method = secret.startsWith(API_KEY_PREFIX) ? AuthMethod.API_KEY : AuthMethod.JWT;
   return { method, credentials: Buffer.from(secret) };
@@ -103,7 +104,5 @@ function addNetwork(list: BlockList, network: string): void {
 
 const BEARER = /^Bearer +([\x21-\x7e]+) *$/i;
 const API_KEY_PREFIX = 'jspk_';
-/** As many as a HELLO carries. */
-const SECRET_BYTES_MAX = 8_192;
 const V4_WITH_PORT = /^([0-9.]+):\d+$/;
 const V6_IN_BRACKETS = /^\[([0-9a-fA-F:.]+)\](?::\d+)?$/;

@@ -15,8 +15,7 @@ import {
   reasonCodeName,
   topicEndOf,
 } from '../pubsub/command.ts';
-import type { Notice } from '../pubsub/session-commands.ts';
-import { NoticeCode } from '../pubsub/session-commands.ts';
+import { type Notice, NoticeCode } from '../pubsub/session-commands.ts';
 import type { Clock } from '../udp/clock.ts';
 import { Asking, askingName } from './asking.ts';
 import { ANONYMOUS, proofFromText } from './caller.ts';
@@ -24,16 +23,16 @@ import { answerMembers, type DeliveryTexts } from './delivery-text.ts';
 import { CloseCode, type Goodbye, goodbye, goodbyeOf } from './goodbye.ts';
 import { type PublishItem, publishCommand } from './item.ts';
 import { Problem, type ProblemCode, toldIn } from './problem.ts';
-import { receiptOf } from './publish-request.ts';
+import { receiptOf, TAKEN } from './publish-request.ts';
 import { type PendingPublish, PublishState } from './publishing.ts';
 import type { Proof, Session, SessionListener, SessionRequest } from './session.ts';
 import { type Begun, CallerSubscription, type GapReason, type SubscriptionSink } from './subscription.ts';
 import { TEXT_FRAME, wholeFrame } from './wire-form.ts';
-import type { Position } from './ws-protocol.ts';
 import {
   type ClientMessage,
   type Name,
   NoObjectFault,
+  type Position,
   parseClientMessage,
   RequestFault,
 } from './ws-protocol.ts';
@@ -546,7 +545,6 @@ const PROBLEMS: Partial<Record<ProblemCode, string>> = {
   RESPONSE_TIMEOUT: 'TIMEOUT',
 };
 const ASKED_MAX = 1_024;
-const TAKEN = { result: 'taken' };
 const SUBSCRIPTIONS_MAX = 1_000;
 const NOTICES: Readonly<Record<number, string>> = {
   [NoticeCode.SHUTTING_DOWN]: 'SHUTTING_DOWN',

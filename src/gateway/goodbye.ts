@@ -75,6 +75,16 @@ export function goodbye(
   return { code, message, retryAfterMs, closeCode };
 }
 
+/** The gateway goes. [GW-6] */
+export function goodbyeOfGateway(retryAfterMs: number): Goodbye {
+  return goodbye(
+    'SHUTTING_DOWN',
+    'The gateway is going; come back in a while.',
+    retryAfterMs,
+    CloseCode.RESTART,
+  );
+}
+
 const SENTENCES: Readonly<Record<number, string>> = {
   [ReasonCode.NOT_AUTHORIZED]: 'The broker does not accept the credentials, or they do not allow this.',
   [ReasonCode.TOKEN_EXPIRED]: 'The credentials have expired; come back with new ones.',

@@ -76,6 +76,9 @@ export function outcomeOf(publish: PendingPublish, qos: 0 | 1, session: Session)
   }
 }
 
+/** The answer of QoS 0. */
+export const TAKEN = { result: 'taken' };
+
 /** The answer of QoS 1. */
 export function receiptOf({ result, offset }: PendingPublish): object {
   const isDuplicate = result === PublishResult.DUPLICATE;
@@ -144,7 +147,7 @@ const TERMS: readonly string[] = [
   ...['qos', 'retain', 'ttl', 'key', 'class', 'priority'],
   ...['reply-to', 'correlation', 'message-id'],
 ];
-const TAKEN = { result: 'taken' };
+
 const UNITS_MS: Readonly<Record<string, number>> = {
   ms: 1,
   s: 1_000,

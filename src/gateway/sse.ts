@@ -7,7 +7,7 @@ import { NoticeCode } from '../pubsub/session-commands.ts';
 import { ANONYMOUS, factsOf } from './caller.ts';
 import type { EventStreams, LookedAfter } from './event-streams.ts';
 import type { Exchange } from './exchange.ts';
-import { CloseCode, type Goodbye, goodbye, goodbyeOf } from './goodbye.ts';
+import { CloseCode, type Goodbye, goodbye, goodbyeOf, goodbyeOfGateway } from './goodbye.ts';
 import { type ByteSink, Outgoing, type OutgoingListener } from './outgoing.ts';
 import { Problem, problemOfEntry, problemOfError } from './problem.ts';
 import { Session } from './session.ts';
@@ -164,14 +164,7 @@ export class EventStream implements SubscriptionSink, OutgoingListener, Guest, B
   // ---- its end ----
 
   goodbye(retryAfterMs: number): void {
-    this.leave(
-      goodbye(
-        'SHUTTING_DOWN',
-        'The gateway is going; come back in a while.',
-        retryAfterMs,
-        CloseCode.RESTART,
-      ),
-    );
+    this.leave(goodbyeOfGateway(retryAfterMs));
   }
 
   /** Its caller is gone, or is let go. */

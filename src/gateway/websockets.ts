@@ -11,7 +11,7 @@ import type { TimerHandle } from '../udp/clock.ts';
 import { factsOf } from './caller.ts';
 import { Conversation, type ConversationSurroundings, type Wire } from './conversation.ts';
 import type { DeliveryTexts } from './delivery-text.ts';
-import { CloseCode, goodbye } from './goodbye.ts';
+import { CloseCode, goodbye, goodbyeOfGateway } from './goodbye.ts';
 import { type ByteSink, Outgoing, type OutgoingListener, type OutgoingTurn } from './outgoing.ts';
 import { Problem } from './problem.ts';
 import { Session, type SessionRequest } from './session.ts';
@@ -230,14 +230,7 @@ class WebSocketClient implements Wire, ByteSink, OutgoingListener, Guest {
   // ---- as a guest ----
 
   goodbye(retryAfterMs: number): void {
-    this.conversation.leave(
-      goodbye(
-        'SHUTTING_DOWN',
-        'The gateway is going; come back in a while.',
-        retryAfterMs,
-        CloseCode.RESTART,
-      ),
-    );
+    this.conversation.leave(goodbyeOfGateway(retryAfterMs));
   }
 
   /** [GW-58] */

@@ -4,6 +4,7 @@
  */
 
 import { OVERFLOW_NAMES, overflowNamed, SubscribeFlag } from '../pubsub/command.ts';
+import { CREDENTIALS_BYTES_MAX } from '../pubsub/credentials.ts';
 import { DELIVERY_CLASS_NAMES, deliveryClassNamed } from '../pubsub/properties.ts';
 import {
   BACKOFFS_MAX,
@@ -186,13 +187,13 @@ function readMessage(members: Members, id: Name | null): ClientMessage {
       return {
         type,
         id,
-        token: optionalText(members, 'token', TOKEN_LENGTH_MAX) ?? null,
+        token: optionalText(members, 'token', CREDENTIALS_BYTES_MAX) ?? null,
         session: optionalText(members, 'session', SESSION_LENGTH_MAX) ?? '',
         expiryMs: optionalWhole(members, 'expiryMs', 0, U32_MAX) ?? 0,
         cleanStart: optionalFlag(members, 'cleanStart') ?? false,
       };
     case 'refresh': {
-      const token = optionalText(members, 'token', TOKEN_LENGTH_MAX);
+      const token = optionalText(members, 'token', CREDENTIALS_BYTES_MAX);
       if (token === undefined) throw new RequestFault('token must be there');
       return { type, id, token };
     }
@@ -476,7 +477,6 @@ const DELAY_MS_MAX = U32_MAX - 2;
 const TIMEOUT_MS_MAX = 10 * 60_000;
 const REQUEST_TIMEOUT_MS = 5_000;
 const NAME_LENGTH_MAX = 64;
-const TOKEN_LENGTH_MAX = 8_192;
 const SESSION_LENGTH_MAX = 255;
 const TOPIC_LENGTH_MAX = 1_024;
 const REASON_LENGTH_MAX = 256;

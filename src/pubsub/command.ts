@@ -9,6 +9,7 @@
  */
 
 import { NO_BYTES } from '../base/bytes.ts';
+import { CREDENTIALS_BYTES_MAX } from './credentials.ts';
 import { endOfProperties } from './properties.ts';
 import { TOPIC_BYTES_MAX } from './topic.ts';
 
@@ -572,7 +573,7 @@ export const ACK_RANGES_MAX = 256;
 export const NACK_REASON_BYTES_MAX = 256;
 /** Version, flags, aliases, capabilities, expiry, method, and the lengths of a name and of credentials. */
 export const HELLO_BYTES_MIN = 16;
-const HELLO_BYTES_MAX = HELLO_BYTES_MIN + 256 + 8_192;
+const HELLO_BYTES_MAX = HELLO_BYTES_MIN + 256 + CREDENTIALS_BYTES_MAX;
 export const WELCOME_BYTES = 52;
 /** A result and an offset. */
 const PUBLISHED_BYTES = 9;

@@ -43,4 +43,6 @@ export function decodeToken(credentials: Uint8Array): {
   return { token, proof: end < 0 ? null : credentials.subarray(end + 1) };
 }
 
+/** Of a HELLO or RENEW, and so of each secret. */
+export const CREDENTIALS_BYTES_MAX = 8_192;
 const LENGTH_BYTES = 2;

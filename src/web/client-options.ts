@@ -3,12 +3,13 @@
 import { number, type OptionTable, oneOf } from '../base/options.ts';
 import { type BufferOptions, bufferOption } from '../client/backlog.ts';
 import { type BreakerOptions, breakerOption } from '../client/breaker.ts';
+import { codecOption } from '../client/codec.ts';
 import { FIRST_CONNECT, type FirstConnect } from '../client/life.ts';
 import { type ReconnectOptions, reconnectOption } from '../client/reconnecting.ts';
 import { utf8Bytes } from '../pubsub/topic.ts';
 import { abortSignal } from '../transport/abort.ts';
 import type { CredentialsSource } from './dialing.ts';
-import { type Codec, codecOption } from './payload.ts';
+import type { Codec } from './payload.ts';
 import type { SocketConstructor } from './surroundings.ts';
 
 export interface WebClientOptions {

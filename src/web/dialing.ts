@@ -3,6 +3,7 @@
 import { JspError } from '../base/errors.ts';
 import { MILLISECOND } from '../base/time.ts';
 import { type Dialer, isDenial, isExpiry, isFinalEnd } from '../client/life.ts';
+import { CREDENTIALS_BYTES_MAX } from '../pubsub/credentials.ts';
 import { utf8Bytes } from '../pubsub/topic.ts';
 import { onAbort, unlessAborted } from '../transport/abort.ts';
 import { type Frame, PROTOCOL } from './frames.ts';
@@ -191,6 +192,5 @@ function urlInvalid(text: string): JspError {
 
 const FINAL_CODES: ReadonlySet<string> = new Set(['ERR_JSP_PROTOCOL', 'ERR_JSP_OPTION_INVALID']);
 const SOCKET_PATH = '/v1/ws';
-const CREDENTIALS_BYTES_MAX = 8_192;
 /** From the beginning of an attempt to the welcome. */
 const WELCOME_MS_MAX = 10_000;

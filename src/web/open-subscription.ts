@@ -5,6 +5,7 @@
 
 import { type JspError, printable } from '../base/errors.ts';
 import { checkOptions } from '../base/options.ts';
+import { textOfThrown } from '../client/codec.ts';
 import { type HandledMessages, Handling } from '../client/handling.ts';
 import type { LinkUser } from '../client/link.ts';
 import { type LoopedMessages, Loops } from '../client/looping.ts';
@@ -24,7 +25,7 @@ import { Emitter } from './emitter.ts';
 import { countIn, errorOf, type Frame, textIn } from './frames.ts';
 import type { WebLink } from './link.ts';
 import { Message, type MessageHandler, type MessageSource } from './message.ts';
-import { type Codec, payloadOf, textOfThrown } from './payload.ts';
+import { type Codec, payloadOf } from './payload.ts';
 import type { PublishOptions } from './publish-options.ts';
 import { type SubscribeOptions, subscribeSaying } from './subscribe-options.ts';
 import type { Subscription, SubscriptionEvents, UndecodableMessage } from './subscription.ts';

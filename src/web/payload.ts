@@ -1,7 +1,6 @@
 /** Payloads, which are bytes, in JSON: as text where they are text in UTF-8, else in base64. And how an application's values become payloads. */
 
-import { JspError } from '../base/errors.ts';
-import type { OptionCheck } from '../base/options.ts';
+import { encodeWith, payloadInvalid, textOfThrown } from '../client/codec.ts';
 
 /**
  * Makes payloads of values and values of payloads. Both may throw: who publishes hears of it at once, and a message that cannot be decoded is told
@@ -64,14 +63,6 @@ export const bytesCodec: Codec<Uint8Array> = {
   decode: (payload) => payload,
 };
 
-/** What an option `codec` may be. */
-export const codecOption: OptionCheck = (value) => {
-  const { encode, decode } = (value ?? {}) as Partial<Codec<unknown>>;
-  return typeof encode === 'function' && typeof decode === 'function'
-    ? null
-    : 'a codec: an object with encode and decode';
-};
-
 /** A payload as a frame has it: one of these. */
 export interface PayloadFields {
   readonly text?: string | undefined;
@@ -88,14 +79,7 @@ export function payloadOf(value: unknown, codec: Codec<unknown> | null): Uint8Ar
     if (typeof value === 'string' || value instanceof Uint8Array) return value;
     throw new TypeError('payload must be a Uint8Array or a string; for other values there are codecs');
   }
-  let payload: unknown;
-  try {
-    payload = codec.encode(value);
-  } catch (error) {
-    throw payloadInvalid(`The value cannot be encoded: ${textOfThrown(error)}`, error);
-  }
-  if (typeof payload === 'string' || payload instanceof Uint8Array) return payload;
-  throw payloadInvalid('The value cannot be encoded: the codec made neither a Uint8Array nor a string of it');
+  return encodeWith(codec, value);
 }
 
 /**
@@ -138,19 +122,6 @@ export function fromBase64(base64: string): Uint8Array {
   const bytes = new Uint8Array(binary.length);
   for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
   return bytes;
-}
-
-/** What can be said of something thrown, which may be anything. */
-export function textOfThrown(error: unknown): string {
-  try {
-    return error instanceof Error ? error.message : String(error);
-  } catch {
-    return 'something that cannot be printed';
-  }
-}
-
-function payloadInvalid(message: string, cause?: unknown): JspError {
-  return new JspError('ERR_JSP_PAYLOAD_INVALID', message, { cause });
 }
 
 const ENCODER = new TextEncoder();

@@ -2,11 +2,12 @@
 
 import { checkOptions, type OptionTable } from '../base/options.ts';
 import {
+  GRACE_MS,
   PUBLISH_OPTIONS as NATIVE_PUBLISH_OPTIONS,
   type PublishOptions as NativePublishOptions,
 } from '../client/publish-options.ts';
 import type { Saying } from './frames.ts';
-import { type Codec, codecOption, fieldsOf, toBase64, toBytes } from './payload.ts';
+import { type Codec, fieldsOf, toBase64, toBytes } from './payload.ts';
 
 export interface PublishOptions<T = unknown>
   extends Omit<NativePublishOptions, 'priority' | 'compression' | 'codec'> {
@@ -47,6 +48,4 @@ export function messageMembers(
 }
 
 const { priority: _priority, compression: _compression, ...KEPT } = NATIVE_PUBLISH_OPTIONS;
-export const PUBLISH_OPTIONS: OptionTable<PublishOptions> = { ...KEPT, codec: codecOption };
-/** Until a value goes whose owner is away. */
-const GRACE_MS = 10_000;
+export const PUBLISH_OPTIONS: OptionTable<PublishOptions> = KEPT;

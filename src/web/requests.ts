@@ -3,6 +3,7 @@
 import { JspError } from '../base/errors.ts';
 import { type OptionTable, whole } from '../base/options.ts';
 import { MILLISECOND } from '../base/time.ts';
+import { codecOption } from '../client/codec.ts';
 import type { LinkUser } from '../client/link.ts';
 import { abortError, onAbort } from '../transport/abort.ts';
 import type { Clock } from '../udp/clock.ts';
@@ -10,7 +11,7 @@ import { closedError } from './closing.ts';
 import { countIn, type Frame } from './frames.ts';
 import type { WebLink } from './link.ts';
 import { Message } from './message.ts';
-import { type Codec, codecOption, payloadOf } from './payload.ts';
+import { type Codec, payloadOf } from './payload.ts';
 import { messageMembers, PUBLISH_OPTIONS, type PublishOptions } from './publish-options.ts';
 
 /** Those of a publish, without what a request itself needs. */

@@ -12,7 +12,7 @@ import {
   UNACKED_MAX,
 } from '../client/subscribe-options.ts';
 import type { Saying } from './frames.ts';
-import { type Codec, codecOption } from './payload.ts';
+import type { Codec } from './payload.ts';
 
 /**
  * Where a subscription with QoS 1 begins in its log: with what comes from now on; with the first message that the log has; with the last one that matches; with the
@@ -109,6 +109,5 @@ const U32_MAX = 2 ** 32 - 1;
 const { priority: _priority, compression: _compression, ...KEPT } = NATIVE_SUBSCRIBE_OPTIONS;
 const SUBSCRIBE_OPTIONS: OptionTable<SubscribeOptions> = {
   ...KEPT,
-  codec: codecOption,
   overflow: oneOf(['dropOldest', 'dropNewest', 'latest']),
 };
