@@ -70,6 +70,16 @@ describe('the description of the interface [GW-31]', () => {
     }
   });
 
+  test('and so has the specification [GW-3]', () => {
+    const page = readFileSync(new URL('../../spec/gateway.md', import.meta.url), 'utf8');
+    const rows = [...page.matchAll(/^\| (\d{3}) \| ([A-Z_]+) \| (.+) \|$/gm)].map(([, ...row]) => row);
+    const known = PROBLEM_CODES.map((code) => {
+      const { status, title } = new Problem(code, 'x').toJSON();
+      return [`${status}`, code, title];
+    });
+    expect(rows).toEqual(known);
+  });
+
   test('is OpenAPI whose schemas are schemas, and is what is served', async () => {
     for (const name of Object.keys(document.components.schemas)) {
       expect(() => ajv.compile({ $ref: `api#/components/schemas/${name}` })).not.toThrow();
