@@ -298,12 +298,12 @@ export class Conversation {
     const command = publishCommand(message);
     session.publish(command, (publish) => this.onPublished(id, publish, qos), priority);
     if (session.isStopped(priority) && !this.isStopped) {
-      this.isStopped = true; // [GW-56]
+      this.isStopped = true; // [GW-56] while the broker takes no more, nothing is read
       this.readOn();
     }
   }
 
-  /** [GW-55] */
+  /** [GW-55] a publish is answered when the message is safe */
   private onPublished(id: Name | null, publish: PendingPublish, qos: 0 | 1): void {
     if (this.state !== State.OPEN) return;
     if (publish.state === PublishState.TAKEN) {
@@ -317,7 +317,7 @@ export class Conversation {
     }
   }
 
-  /** [GW-55] */
+  /** [GW-55] a request is answered with the reply */
   private ask(id: Name, item: PublishItem, timeoutMs: number, session: Session): void {
     if (this.asked >= ASKED_MAX)
       return this.refuse(id, 'LIMITED', `At most ${ASKED_MAX} requests are under way.`);
@@ -359,7 +359,7 @@ export class Conversation {
     this.readOn();
   }
 
-  /** [GW-57] */
+  /** [GW-57] new credentials interrupt nothing */
   private refresh(id: Name | null, token: string, session: Session): void {
     const proof = proofFromText(token);
     this.isRefreshing = true;
@@ -424,7 +424,7 @@ export class Conversation {
     for (const text of early) this.received(text);
   }
 
-  /** [GW-47] */
+  /** [GW-47] that credentials are about to expire is told */
   private onNotice({ code, value, text }: Notice): void {
     if (code === NoticeCode.CREDENTIALS_EXPIRE) this.tell({ type: 'expiring', inMs: value });
     else this.tell({ type: 'notice', code: NOTICES[code] ?? code, value, text });
@@ -480,7 +480,7 @@ export class Conversation {
   private onFault(error: unknown): void {
     if (error instanceof RequestFault) this.refuse(error.id, error.code, error.message);
     else if (error instanceof NoObjectFault) {
-      this.leave(goodbye('BAD_REQUEST', error.message, null, CloseCode.INVALID_DATA)); // [GW-50]
+      this.leave(goodbye('BAD_REQUEST', error.message, null, CloseCode.INVALID_DATA)); // [GW-50] no JSON object: 1007
     } else this.fail(null, error);
   }
 

@@ -121,10 +121,10 @@ export class Outgoing {
     this.whenEmpty = null;
   }
 
-  /** The system has taken nothing for so long, of what it would have to take at a crawl in that time. */
-  isStalled(stallMs: number): boolean {
+  /** The system has taken nothing for too long, even at a crawl. [GW-45] */
+  get isStalled(): boolean {
     const crawlMs = this.sink.writableLength / CRAWL_BYTES_PER_MS;
-    return this.slow && this.turn.clock.now() - this.progressAt > (stallMs + crawlMs) * MILLISECOND;
+    return this.slow && this.turn.clock.now() - this.progressAt > (STALL_MS + crawlMs) * MILLISECOND;
   }
 
   /** Of its turn: writes what there is, if the socket does not have enough. */
@@ -172,6 +172,8 @@ const SLOW_BYTES = 256 * 1024;
 const READY_BYTES = 64 * 1024;
 /** More than that is not copied to be written at once. */
 const JOINED_BYTES_MAX = 128 * 1024;
+/** Who takes nothing for so long is let go. */
+const STALL_MS = 20_000;
 /** Who takes 32 KiB a second moves. */
 const CRAWL_BYTES_PER_MS = 32;
 const NOTHING = new Uint8Array(0);

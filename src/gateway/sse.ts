@@ -103,7 +103,7 @@ export class EventStream implements SubscriptionSink, OutgoingListener, Guest, B
       const said = { epoch, offset, head, recovered: begun.recovered, missed: this.isLost ? null : missed };
       this.tell('open', said, offset);
       if (isReset)
-        this.tell('reset', said, offset); // [GW-62]
+        this.tell('reset', said, offset); // [GW-62] the position is not known any more
       else if (missed !== 0) this.tell('gap', { missed, reason: 'retention' });
     }
     this.begun?.resolve();
@@ -155,10 +155,12 @@ export class EventStream implements SubscriptionSink, OutgoingListener, Guest, B
 
   /** A second has passed. */
   tick(): void {
-    if (this.outgoing.isStalled(STALL_MS)) {
+    if (this.outgoing.isStalled) {
       const why = 'The connection takes messages too slowly; come back, and go on behind your last event.';
       this.leave(goodbye('STALLED', why, 0, CloseCode.STALLED));
-    } else if (++this.quietS >= COMMENT_EVERY_S && !this.outgoing.isSlow) this.send(COMMENT_BYTES); // [GW-63]
+    } else if (++this.quietS >= COMMENT_EVERY_S && !this.outgoing.isSlow) {
+      this.send(COMMENT_BYTES); // [GW-63] nothing else has gone out for 15 s
+    }
   }
 
   // ---- its end ----
@@ -184,7 +186,7 @@ export class EventStream implements SubscriptionSink, OutgoingListener, Guest, B
     } else this.leave(goodbyeOf(error, false));
   }
 
-  /** [GW-64] */
+  /** [GW-64] goodbye is the last event */
   private leave({ code, message, retryAfterMs }: Goodbye): void {
     if (this.state !== State.OPEN) return;
     if (!this.response.headersSent) return this.end();
@@ -236,11 +238,9 @@ export class EventStream implements SubscriptionSink, OutgoingListener, Guest, B
   }
 }
 
-/** [GW-45] */
-const STALL_MS = 20_000;
 const COMMENT_EVERY_S = 15;
 const COMMENT_BYTES = Buffer.from(COMMENT);
-/** [GW-63] */
+/** [GW-63] random, so that they do not come back together */
 const RETRY_MS_MIN = 1_000;
 const RETRY_MS_RANGE = 4_000;
 const END_MS_MAX = 3_000;

@@ -41,7 +41,7 @@ export class WebSockets {
     this.server = new WebSocketServer({
       noServer: true,
       clientTracking: false,
-      perMessageDeflate: false, // [GW-50] what it costs in memory and time a client is not worth what it saves
+      perMessageDeflate: false, // [GW-50] there is no compression of frames what it costs in memory and time a client is not worth what it saves
       // A text may take two characters for one of the payload, and base64 four for three.
       maxPayload: 2 * state.limits.payloadBytesMax + ENVELOPE_BYTES,
       handleProtocols: (offered) => (offered.has(WS_SUBPROTOCOL) ? WS_SUBPROTOCOL : false),
@@ -138,7 +138,7 @@ export class WebSockets {
       }
       this.waiting.delete(client);
     }
-    for (const client of this.slow) if (client.outgoing.isStalled(STALL_MS)) client.giveUp();
+    for (const client of this.slow) if (client.outgoing.isStalled) client.giveUp();
     // A few each second, rather than all of them at once.
     this.round = (this.round + 1) % PING_S;
     for (const client of this.rounds[this.round]) client.ping();
@@ -233,7 +233,7 @@ class WebSocketClient implements Wire, ByteSink, OutgoingListener, Guest {
     this.conversation.leave(goodbyeOfGateway(retryAfterMs));
   }
 
-  /** [GW-58] */
+  /** [GW-58] silent for two of them: gone */
   ping(): void {
     if (this.webSocket.readyState !== WebSocket.OPEN || this.webSocket.isPaused) return;
     if (this.unheard >= PINGS_UNHEARD_MAX) this.webSocket.terminate();
@@ -264,7 +264,7 @@ class WebSocketClient implements Wire, ByteSink, OutgoingListener, Guest {
     this.onWhole(this.partialBytes);
     if (isBinary) {
       const why = 'Messages are texts of JSON.';
-      this.conversation.leave(goodbye('BAD_REQUEST', why, null, CloseCode.UNSUPPORTED_DATA)); // [GW-50]
+      this.conversation.leave(goodbye('BAD_REQUEST', why, null, CloseCode.UNSUPPORTED_DATA)); // [GW-50] binary: 1003
       return;
     }
     try {
@@ -297,8 +297,6 @@ const PINGS_UNHEARD_MAX = 2;
 const TICK_MS = 1_000;
 /** For so long a client may say nothing before it is taken for anybody. [GW-52] */
 const GREETING_MS = 5_000;
-/** [GW-45] */
-const STALL_MS = 20_000;
 /** From the goodbye to the end of the socket. */
 const CLOSE_MS_MAX = 3_000;
 /** With so much of one message nobody is let go: it is what comes at once. */
