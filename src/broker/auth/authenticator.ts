@@ -143,12 +143,20 @@ export class Authenticator {
   /**
    * Whom somebody is now who was known before, also to one that was told otherwise; null: nobody any more. [AUT-14]
    *
-   * @param principal - or what is remembered of one who is away
+   * @param principal - or what is remembered of one who is away: it is by its name that it comes back, with another key perhaps
    */
   again(principal: Principal | PrincipalId): Principal | null {
+    const isHere = 'proof' in principal;
+    return (
+      this.still(principal, isHere ? (principal as Known).proof : null) ??
+      (isHere ? null : this.otherOf(principal))
+    );
+  }
+
+  /** By the same key, identity or token. */
+  private still(principal: Principal | PrincipalId, proof: Known['proof']): Principal | null {
     const { kind, id, name } = principal;
     if (this.isRevoked(id, name)) return null;
-    const proof = 'proof' in principal ? (principal as Known).proof : null;
     switch (kind) {
       case 'anonymous':
         return this.anonymous;
@@ -241,6 +249,17 @@ export class Authenticator {
     return expiresAt !== 0 && expiresAt <= this.wallMs()
       ? { code: ReasonCode.TOKEN_EXPIRED, reason: 'The credentials have expired.' }
       : { principal };
+  }
+
+  /** By another key, identity or token of its name. */
+  private otherOf({ kind, id, name }: PrincipalId): Principal | null {
+    const { keys, identities, revoked } = this.entries;
+    if (kind === 'anonymous' || revoked.has(name)) return null;
+    for (const [key, { name: of = key }] of keys)
+      if (of === name && !revoked.has(key)) return this.ofKey(key);
+    for (const [fingerprint, { name: of = fingerprint }] of identities)
+      if (of === name && !revoked.has(fingerprint)) return this.ofIdentity(fingerprint);
+    return kind === 'jwt' && id !== name && this.issuers.size > 0 ? absent({ kind, id: '', name }) : null;
   }
 
   private isRevoked(id: string, name: string): boolean {

@@ -457,5 +457,17 @@ describe('somebody who was known before', () => {
     expect(before.again({ kind: 'jwt', name: 'bob', id: 'j' })).toMatchObject({ name: 'bob', access: null });
     for (const principal of [shop, bob, nobody]) expect(before.again(principal)).toBe(principal);
     expect(await again({ identities: [] }, away as Principal)).toBeNull();
+    // What is kept for it is its name's, by whatever key.
+    const kept = { kind: 'apiKey', name: 'shop', id: 'k1' } as Principal;
+    const next = { id: 'k2', hash: other.hash, name: 'shop' };
+    expect(await again({ keys: [next] }, kept)).toMatchObject({ name: 'shop', id: 'k2' });
+    expect(await again({ keys: [next] }, shop)).toBeNull();
+    expect(await again({ keys: [next], revoked: ['k2'] }, kept)).toBeNull();
+    expect(await again({ keys: [next], revoked: ['shop'] }, kept)).toBeNull();
+    expect(await again({ keys: [], identities: [] }, kept)).toBeNull();
+    const token = { kind: 'jwt', name: 'bob', id: 'j' } as Principal;
+    expect(await again({ revoked: ['j'] }, token)).toMatchObject({ name: 'bob', id: '' });
+    expect(await again({ revoked: ['bob'] }, token)).toBeNull();
+    expect(await again({ jwt: undefined }, token)).toBeNull();
   });
 });

@@ -117,6 +117,11 @@ function reviewWill(broker: BrokerState, session: Session, { access }: Principal
   if (message !== null && !access.mayPublish(topicOf(message))) broker.wills.takeBack(session);
 }
 
+/** Where what somebody was known by is worth nothing any more, what he has left to be published is not, though others may be known by his name and have the rest. */
+function hasLeft(owner: PrincipalId, { kind, id }: Principal): boolean {
+  return owner.kind === kind && owner.id === id;
+}
+
 /** Sessions and durable subscriptions of those who are not connected. */
 function reviewAbsent(broker: BrokerState, review: Review): void {
   const known = new Map<string, Principal | null>();
@@ -139,7 +144,8 @@ function reviewAbsent(broker: BrokerState, review: Review): void {
     if (session.owner === null || session.state !== SessionState.AWAY) continue;
     const principal = principalOf(session.owner);
     if (principal !== null) {
-      reviewWill(broker, session, principal);
+      if (hasLeft(session.owner, principal)) reviewWill(broker, session, principal);
+      else broker.wills.takeBack(session);
       continue;
     }
     broker.audit.tellOf('revoked', session.owner.name, `the session ${session.name}`);
@@ -149,7 +155,8 @@ function reviewAbsent(broker: BrokerState, review: Review): void {
   for (const will of broker.wills.orphans) {
     if (will.by === null) continue;
     const principal = principalOf(will.by);
-    if (principal !== null && principal.access?.mayPublish(topicOf(will.message)) !== false) continue;
+    const may = principal?.access?.mayPublish(topicOf(will.message)) !== false;
+    if (principal !== null && hasLeft(will.by, principal) && may) continue;
     broker.audit.tellOf('revoked', will.by.name, 'a will');
     broker.wills.drop(will);
   }

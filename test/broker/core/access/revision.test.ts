@@ -57,6 +57,24 @@ describe('when a principal is none any more', () => {
     expect(hold(world.enter(otto, 'another'), 'd-away')).toEqual(['SUBSCRIBED 1']);
   });
 
+  test('what is kept for its name stays for who is known by that, and no will of who is not [BRK-118] [BRK-119]', () => {
+    const world = new Guarded();
+    const anna = somebody('anna', ['allow subscribe,publish #']);
+    const heard = reader(world.enter(somebody('otto', ['allow subscribe #'])), '#');
+    const guest = world.enter(anna, 'away');
+    hold(guest, 'd');
+    guest.will('will', 'x', 30_000);
+    guest.leave();
+    const next = { ...anna, id: 'another key' };
+    world.core.reauthorize((principal) => (principal.id === anna.id ? next : principal));
+    world.pass(40_000);
+    expect(taken(heard)).toEqual(['SUBSCRIBED 1']);
+    const back = world.enter(next, 'away');
+    expect(back.welcome.isPresent).toBe(true);
+    expect(hold(back, 'd')).toEqual(['SUBSCRIBED 1']);
+    expect(world.core.metrics().durables).toBe(1);
+  });
+
   test('it is too late for credentials that were being looked at meanwhile [BRK-119]', () => {
     const world = new Guarded();
     const anna = somebody('anna', ['allow publish #']);
