@@ -79,7 +79,7 @@ interface BrokerEvents {
   storeDamaged: [finding: StoreFinding];
   /** The keys of an issuer of tokens cannot be had from their URL, and why; null: they can again. Meanwhile those count that came last. */
   keysUnavailable: [url: string, reason: string | null];
-  /** Something that operators want a trace of, as on `$sys/events`: who came in, who was refused what, and what was done to whom. At most 200 a second. */
+  /** Something that operators want a trace of, as on `$sys/events`: who came in, who was refused what, and what was done to whom. At most 200 a second, and of one kind at most half of them. */
   event: [event: EventRecord];
 }
 

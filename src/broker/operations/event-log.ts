@@ -1,4 +1,4 @@
-/** What has happened, numbered: the last 1,000, and whoever listens hears each. [OPS-5] */
+/** What has happened, numbered: the last 1,000, and whoever listens hears each. [OPS-5] Strangers can make much of one kind happen, such as refusals; that hides nothing of another. */
 
 import type { EventRecord } from './snapshot.ts';
 
@@ -15,28 +15,40 @@ export class EventLog {
   private readonly records: EventRecord[] = [];
   private readonly onEvent: (event: EventRecord) => void;
   private last = 0;
-  /** In this second; and those that were one too many. */
+  /** In this second: how many, and of each kind; and those that were too many. */
   private taken = 0;
-  private suppressed = 0;
+  private readonly takenOf = new Map<string, number>();
+  private readonly suppressed = new Map<string, number>();
 
   /** @param onEvent - hears each that is kept */
   constructor(onEvent: (event: EventRecord) => void) {
     this.onEvent = onEvent;
   }
 
-  /** Takes it, unless this second has brought too many. */
+  /** Takes it, unless this second has brought too many of its kind: a kind has at most half of the room that others leave. */
   add(happening: Happening, at: number): void {
-    if (this.taken >= A_SECOND_MAX) this.suppressed++;
-    else this.keep(happening, at);
+    const { what } = happening;
+    const { takenOf, suppressed } = this;
+    const taken = takenOf.get(what) ?? 0;
+    const room = A_SECOND_MAX - (this.taken - taken);
+    if (taken + 1 > room / 2) {
+      suppressed.set(what, (suppressed.get(what) ?? 0) + 1);
+      return;
+    }
+    takenOf.set(what, taken + 1);
+    this.taken++;
+    this.keep(happening, at);
   }
 
   /** A second is over: what was too much for it is told as one. */
   second(at: number): void {
     const { suppressed } = this;
     this.taken = 0;
-    this.suppressed = 0;
-    if (suppressed > 0)
-      this.keep({ what: 'suppressed', detail: `${suppressed} more events in one second` }, at);
+    this.takenOf.clear();
+    if (suppressed.size === 0) return;
+    const counts = [...suppressed].map(([what, count]) => `${count} ${what}`);
+    suppressed.clear();
+    this.keep({ what: 'suppressed', detail: `more events in one second: ${counts.join(', ')}` }, at);
   }
 
   /** Those after a number, the oldest first: of more than `limit` the latest. */
@@ -47,7 +59,6 @@ export class EventLog {
   }
 
   private keep({ what, detail = '', principal = '', address = '', door = '' }: Happening, at: number): void {
-    this.taken++;
     const event = {
       number: ++this.last,
       at,
