@@ -75,9 +75,9 @@ class Unread {
       const code = isMessage
         ? streams.onMessageFrame(reader, this.now++)
         : streams.onControlFrame(reader, this.now);
-      expect(code).toBe(0);
+      if (code !== 0) expect(code).toBe(0); // an expect a packet would be most of the time
     }
-    expect(reader.error).toBe(0);
+    if (reader.error !== 0) expect(reader.error).toBe(0);
   }
 
   /** What it says that it holds, without what a connection costs with nothing in it. */
