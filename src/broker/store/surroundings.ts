@@ -30,7 +30,7 @@ export function systemSurroundings(given: Partial<StoreSurroundings> = {}): Stor
     clock: systemClock,
     wallMs: Date.now,
     random: () => randomBytes(6).readUIntBE(0, 6),
-    boot: bootOfMachine(),
+    boot: given.boot ?? bootOfMachine(),
     syncIntervalMs: 1_000,
     segmentBytes: 64 * MIB,
     cacheBytes: 16 * MIB,
