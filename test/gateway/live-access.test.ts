@@ -15,7 +15,7 @@ const rules = [
   { allow: ['publish', 'subscribe'], topics: ['open/#', 'own/${client}/#'] },
   { deny: ['subscribe'], topics: ['open/secret/#'] },
 ] as const;
-const BRIEF_MS = 400;
+const BRIEF_MS = 1_000;
 
 let server: TestGateway;
 beforeAll(async () => {
@@ -137,9 +137,11 @@ describe('a stream of events with credentials', () => {
 
 test('who has credentials that end is told in time, and let go with 4010; a stream of events ends with a goodbye [GW-47]', async () => {
   const before = server;
-  const key = { id: brief.id, hash: brief.hash, rules, expires: Date.now() + BRIEF_MS };
+  const key = { id: brief.id, hash: brief.hash, rules };
   server = await gatewayInMemory({}, { auth: { keys: [key] } });
   const client = await opened();
+  // Only now, when all stands: a busy machine may take long to start it.
+  await server.broker.reload({ auth: { keys: [{ ...key, expires: Date.now() + BRIEF_MS }] } });
   client.say({ type: 'auth', token: brief.text });
   const { expiresMs } = await client.hear('welcome');
   expect(expiresMs).toBeLessThanOrEqual(BRIEF_MS);
