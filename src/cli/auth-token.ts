@@ -66,7 +66,11 @@ export function addTokenCommands(auth: Command): void {
       collectHeader,
       {},
     )
-    .option('--expires <time>', 'in how long, such as 15m or 12h', duration, 3_600_000)
+    .addOption(
+      new Option('--expires <time>', 'in how long, such as 15m or 12h')
+        .argParser(duration)
+        .default(3_600_000, '1h'),
+    )
     .option('--id <text>', 'the claim jti, by which it can be revoked (default: a random one)')
     .option('--session <name>', 'the only session name that it may take')
     .option('--identity <file>', 'bind it to this key pair of a client, which has to prove it, too')
@@ -214,7 +218,7 @@ Examples:
 
 const TOKEN_HELP = `
 Examples:
-  $ jsp auth token --private-key issuer/private.jwk --issuer https://issuer.example --audience broker --sub bob --expires 15m > bob.jwt
+  $ jsp auth token --private-key issuer/private.jwk --issuer https://issuer.example --audience broker --sub bob --expires 15m > bob.jwt && chmod 600 bob.jwt
   $ jsp auth token --secret-file shared --issuer shop --audience broker --sub till-3 --role till --claim 'rooms=["1","2"]'
   $ jsp sub 'rooms/#' --token-file bob.jwt
 `;

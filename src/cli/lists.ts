@@ -76,6 +76,7 @@ async function sessions(options: ListOptions): Promise<void> {
     session.expiresAt === null ? '-' : `in ${age(session.expiresAt - page.at)}`,
   ]);
   printTable(formatTable(['session', 'state', 'principal', 'client', 'filters', 'outlives', 'over'], rows));
+  if (page.total === 0) note('The broker keeps no session.');
   noteOf(pageNote(page.items.length, page));
 }
 
@@ -83,6 +84,7 @@ async function durable(options: ListOptions): Promise<void> {
   const page = await asOperator(options, (operator) => operator.ask('durables', listQuery(options)));
   if (options.json) return printJson(page);
   printTable(durableTable(page.items, page.at));
+  if (page.total === 0) note('There are no durable subscriptions and no shared groups.');
   noteOf(pageNote(page.items.length, page));
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /** `jsp` with all its commands: the program that the package's `bin` names. */
 import { readFileSync } from 'node:fs';
-import { Command } from 'commander';
+import { Command, Help } from 'commander';
 import { serveMetricsWhenUsed } from '../transport/live.ts';
 import { applyQlogOption } from './arguments.ts';
 import { endWith, endWithoutReader, failureLine, wrapProse } from './terminal.ts';
@@ -43,6 +43,13 @@ const jsp = new Command('jsp')
   .version(packageVersion(), '--version')
   .helpCommand(false)
   .exitOverride()
+  .configureHelp({
+    optionDescription(option) {
+      const { defaultValue } = option;
+      const isEmpty = typeof defaultValue === 'object' && Object.keys(defaultValue ?? {}).length === 0;
+      return isEmpty ? option.description : new Help().optionDescription(option); // "(default: [])" says nothing
+    },
+  })
   .hook('preAction', (_, command) => {
     applyQlogOption(command.opts());
     const parent = command.parent === jsp ? '' : `${command.parent?.name()} `;

@@ -57,7 +57,10 @@ export class Reloading {
     const { log } = this;
     try {
       const changed = await this.take(this.load(), configured);
-      const what = changed.length === 0 ? 'no setting has changed' : changed.join(', ');
+      const what =
+        changed.length === 0
+          ? 'its settings are as they were; the files that they name were read again'
+          : changed.join(', ');
       log.write('info', `reloaded: ${what}`, { event: 'reload', changed });
       log.level = this.current.values.logging.level; // once that is told
     } catch (error) {

@@ -103,7 +103,7 @@ async function runUntil(
   const failure = await broker.closed;
   if (failure !== null) throw failure;
   const { messagesIn, messagesOut } = broker.metrics();
-  log.write('info', `closed; ${messagesIn} messages came in, ${messagesOut} went out`, {
+  log.write('info', `closed; messages: ${messagesIn} came in, ${messagesOut} went out`, {
     event: 'closed',
     messagesIn,
     messagesOut,

@@ -106,7 +106,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     const { broker, tls } = options;
     const onFault = (error: unknown): void => void this.tell('fault', error);
     if (typeof broker === 'object' && 'serve' in broker) this.backend = new LocalBackend(broker, onFault);
-    else this.backend = new RemoteBackend(typeof broker === 'string' ? [broker] : broker);
+    else this.backend = new RemoteBackend(typeof broker === 'string' ? [broker] : broker, options.clock);
     this.state = new GatewayState(options, this.backend, onFault);
     this.connections = new Connections(this.state.clock);
     this.tls = tls;

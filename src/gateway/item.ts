@@ -2,6 +2,7 @@
  * A message as JSON says it, in a bulk and over WebSocket: `topic`, one of `text`, `json` and `base64`, and the terms of a publish. And how it becomes a PUBLISH. [GW-24]
  */
 
+import { nearest } from '../base/options.ts';
 import { Command, HEADER_BYTES, PublishFlag } from '../pubsub/command.ts';
 import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
 import {
@@ -30,11 +31,12 @@ export interface PublishItem extends PublishTerms {
 }
 
 /**
- * The message that a JSON object describes. Members that it does not know are left alone.
+ * The message that a JSON object describes.
  *
+ * @param isClosed - whether a member that it does not know is refused; else it is left alone
  * @throws {Problem} REQUEST_INVALID, TOPIC_INVALID
  */
-export function itemOf(value: unknown): PublishItem {
+export function itemOf(value: unknown, isClosed = false): PublishItem {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new Problem('REQUEST_INVALID', 'A message must be an object with a topic.');
   }
@@ -52,6 +54,7 @@ export function itemOf(value: unknown): PublishItem {
   for (const name in item) {
     const given = item[name];
     const set = Object.hasOwn(MEMBERS, name) ? MEMBERS[name] : undefined;
+    if (isClosed && set === undefined && !Object.hasOwn(OWN_MEMBERS, name)) throw unknownMember(name);
     if (set === undefined || given === undefined || given === null) continue;
     set(properties, given);
     hasProperties = true;
@@ -108,6 +111,11 @@ export function assertTopic(topic: string): void {
   VALID.add(topic);
 }
 
+/** An item of a bulk: a term that is written wrong would not hold, and a payload be missing, without anybody's noticing. [GW-24] @throws {Problem} */
+export function bulkItemOf(value: unknown): PublishItem {
+  return itemOf(value, true);
+}
+
 /** The class of this name. @throws {Problem} REQUEST_INVALID */
 export function classNamed(name: unknown): DeliveryClass {
   const known = DELIVERY_CLASS_NAMES.find((each) => each === name);
@@ -156,6 +164,12 @@ function encodedProperties(properties: Properties): Buffer {
 
 function invalid(name: string, must: string): Problem {
   return new Problem('REQUEST_INVALID', `${name} must be ${must}.`);
+}
+
+function unknownMember(name: string): Problem {
+  const known = nearest(name, { ...OWN_MEMBERS, ...MEMBERS });
+  const given = JSON.stringify(name.slice(0, SHOWN_CHARACTERS_MAX));
+  return new Problem('REQUEST_INVALID', `There is no member ${given}; the nearest is "${known}".`);
 }
 
 function text(name: string, value: unknown): string {
@@ -218,6 +232,9 @@ const MEMBERS: Readonly<Record<string, (properties: Properties, value: unknown) 
   },
 };
 
+/** The members that are no properties. */
+const OWN_MEMBERS = { topic: 0, payload: 0, text: 0, json: 0, base64: 0, qos: 0, retain: 0, priority: 0 };
+
 /** @throws {Problem} REQUEST_INVALID */
 export function assertReplyTopic(topic: string): void {
   const fault = topicFault(topic);
@@ -228,5 +245,6 @@ export function assertReplyTopic(topic: string): void {
 const VALID = new Set<string>();
 const POOLED_BYTES_MAX = 1_024;
 const VALID_MAX = 4_096;
+const SHOWN_CHARACTERS_MAX = 40;
 const JSON_TYPE = 'application/json';
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}(?:==)?|[A-Za-z0-9+/]{3}=?)?$/;

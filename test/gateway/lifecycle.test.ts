@@ -5,10 +5,12 @@ import { createConnection, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { type TLSSocket, connect as tlsConnect } from 'node:tls';
 import { describe, expect, test } from 'vitest';
+import { SECOND } from '../../src/base/time.ts';
 import { startBroker } from '../../src/broker/index.ts';
 import { connectClient } from '../../src/client/index.ts';
 import { startGateway } from '../../src/gateway/index.ts';
 import { generateIdentity } from '../../src/transport/system-crypto.ts';
+import { type Clock, systemClock } from '../../src/udp/clock.ts';
 import { emptyFolder } from '../empty-folder.ts';
 import { ONE, TWO } from './certificates.ts';
 import { gatewayInMemory } from './gateway-server.ts';
@@ -145,6 +147,24 @@ describe('a gateway for a broker elsewhere', () => {
     broker = await start(port);
     expect(await publish()).toEqual([200, 'ok']);
     expect((await fetch(`${gateway.url}/readyz`)).status).toBe(200);
+    await gateway.close();
+    await broker.close();
+  });
+
+  test('finds out by itself whether that is there, for those who send nobody until it is [GW-5]', async () => {
+    const identity = generateIdentity();
+    const first = await startBroker({ identity, port: 0 });
+    const { url, port } = first;
+    await first.close();
+    let ahead = 0;
+    const clock: Clock = Object.assign(Object.create(systemClock), { now: () => systemClock.now() + ahead });
+    const gateway = await startGateway({ broker: [url], port: 0, clock });
+    const ready = async () => (await fetch(`${gateway.url}/readyz`)).status;
+    expect(await Promise.all([ready(), ready()])).toEqual([503, 503]);
+    const broker = await startBroker({ identity, port });
+    expect(await ready()).toBe(503); // it has tried just now
+    ahead += SECOND;
+    expect(await ready()).toBe(200);
     await gateway.close();
     await broker.close();
   });

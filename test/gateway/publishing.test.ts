@@ -143,6 +143,7 @@ describe('a bulk', () => {
       '{"topic":',
       '',
       '{"topic":"t/b","json":1,"text":"2"}',
+      '{"topic":"t/c","jsn":1}',
     ];
     const answer = await post('/v1/bulk', items.join('\n'), { 'content-type': 'application/x-ndjson' });
     expect(answer.status).toBe(207);
@@ -151,6 +152,10 @@ describe('a bulk', () => {
       { index: 1, status: 400, code: 'TOPIC_INVALID', detail: expect.any(String) },
       { index: 2, status: 400, code: 'REQUEST_INVALID', detail: expect.stringContaining('Line 3') },
       { index: 3, status: 400, code: 'REQUEST_INVALID', detail: expect.any(String) },
+      {
+        ...{ index: 4, status: 400, code: 'REQUEST_INVALID' },
+        detail: 'There is no member "jsn"; the nearest is "json".',
+      },
     ]);
     expect((await next()).topic).toBe('t/ok');
   });

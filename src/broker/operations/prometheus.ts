@@ -19,7 +19,7 @@ type Labelled = (report: MetricsReport) => readonly (readonly [label: string, va
 interface Series {
   readonly name: string;
   readonly help: string;
-  readonly kind: 'counter' | 'gauge';
+  readonly kind: 'counter' | 'gauge' | 'summary';
   /** One figure, or one for each value of a label. */
   readonly value: Value | { readonly label: string; readonly each: Labelled };
 }
@@ -46,43 +46,29 @@ export class PrometheusExport {
     const prometheus = await import('prom-client');
     const registry = new prometheus.Registry();
     const report = () => this.current as MetricsReport;
-    for (const { name, help, kind, value } of SERIES) {
-      const labelNames = typeof value === 'function' ? [] : [value.label];
-      const set = (gauge: { set(labels: object, value: number): void }) => {
-        if (typeof value === 'function') {
-          const one = value(report());
-          if (one !== null) gauge.set({}, one);
-          return;
-        }
-        for (const [label, one] of value.each(report())) {
-          if (one !== null) gauge.set({ [value.label]: label }, one);
-        }
-      };
-      const registers = [registry];
-      if (kind === 'gauge') {
-        new prometheus.Gauge({
-          ...{ name, help, labelNames, registers },
-          collect() {
-            this.reset();
-            if (labelNames.length === 0) this.remove(); // what is not known is not 0
-            set(this);
-          },
-        });
-      } else {
-        new prometheus.Counter({
-          ...{ name, help, labelNames, registers },
-          collect() {
-            this.reset();
-            set({ set: (labels, total) => this.inc(labels, total) });
-          },
-        });
-      }
-    }
+    for (const series of SERIES) registry.registerMetric(metricOf(series, report) as never);
     for (const { name, help, of, scale } of DISTRIBUTIONS) {
       registry.registerMetric(distribution(name, help, () => of(report()), scale) as never);
     }
     return registry;
   }
+}
+
+/** Figures that were counted elsewhere, as a registry wants them; what is not known is not 0, but not there. */
+function metricOf({ name, help, kind: type, value }: Series, report: () => MetricsReport) {
+  return {
+    ...{ name, help, type, aggregator: 'sum' },
+    reset: () => {},
+    get: async () => {
+      const figures =
+        typeof value === 'function'
+          ? [{ labels: {}, value: value(report()) }]
+          : value
+              .each(report())
+              .map(([label, figure]) => ({ labels: { [value.label]: label }, value: figure }));
+      return { name, help, type, values: figures.filter((each) => each.value !== null), aggregator: 'sum' };
+    },
+  };
 }
 
 /** A histogram that was counted elsewhere, as a registry wants it. */
@@ -238,14 +224,19 @@ const SERIES: readonly Series[] = [
   gauge('jsp_http_in_flight', 'Requests that the gateway is answering.', (r) => r.http?.inFlight ?? null),
   gauge('jsp_websockets', 'Open WebSocket connections.', (r) => r.http?.webSockets ?? null),
   gauge('jsp_event_streams', 'Open streams of server-sent events.', (r) => r.http?.eventStreams ?? null),
-  gauge('jsp_event_loop_delay_seconds', 'How late the event loop was in the last second.', {
-    label: 'quantile',
-    each: ({ loopDelay }) => [
-      ['0.5', seconds(loopDelay.p50)],
-      ['0.99', seconds(loopDelay.p99)],
-      ['1', seconds(loopDelay.max)],
-    ],
-  }),
+  {
+    name: 'jsp_event_loop_delay_seconds',
+    help: 'How late the event loop was in the last second.',
+    kind: 'summary', // the label quantile is that of summaries alone
+    value: {
+      label: 'quantile',
+      each: ({ loopDelay }) => [
+        ['0.5', seconds(loopDelay.p50)],
+        ['0.99', seconds(loopDelay.p99)],
+        ['1', seconds(loopDelay.max)],
+      ],
+    },
+  },
   gauge('jsp_cpu_cores', 'Cores that the process took in the last second.', (r) => r.cpu),
   gauge('jsp_resident_memory_bytes', 'Memory of the process.', (r) => r.memory.rss),
   gauge('jsp_heap_used_bytes', 'Heap in use.', (r) => r.memory.heap),

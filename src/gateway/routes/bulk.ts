@@ -3,7 +3,7 @@
 import { isUtf8 } from 'node:buffer';
 import { EVENTS_TYPE, itemOfEvent, mediaTypeOf } from '../cloud-events.ts';
 import type { Exchange } from '../exchange.ts';
-import { itemOf, type PublishItem, publishCommand } from '../item.ts';
+import { bulkItemOf, type PublishItem, publishCommand } from '../item.ts';
 import { named, once } from '../once.ts';
 import { Problem } from '../problem.ts';
 import { flagOf, type Outcome } from '../publish-request.ts';
@@ -151,7 +151,7 @@ interface Kind {
 }
 
 const KINDS: ReadonlyMap<string, Kind> = new Map([
-  ['application/json', { parse: jsonArray, itemOf }],
-  ['application/x-ndjson', { parse: jsonLines, itemOf }],
+  ['application/json', { parse: jsonArray, itemOf: bulkItemOf }],
+  ['application/x-ndjson', { parse: jsonLines, itemOf: bulkItemOf }],
   [EVENTS_TYPE, { parse: jsonArray, itemOf: itemOfEvent }],
 ]);

@@ -19,7 +19,9 @@ function alive(exchange: Exchange): void {
 }
 
 /** [GW-5] it takes callers, or says why not */
-function ready(exchange: Exchange): void {
+async function ready(exchange: Exchange): Promise<void> {
+  const { backend, isDraining } = exchange.state;
+  if (!isDraining) await backend.probe();
   const reasons = reasonsAgainst(exchange);
   const isReady = reasons.length === 0;
   const recovery = exchange.state.operations?.status().recovery ?? null;

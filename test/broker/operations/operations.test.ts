@@ -321,18 +321,27 @@ describe('the page for Prometheus [OPS-10]', () => {
   });
 });
 
+/** By the kind of a family and the end of a name, which label a sample has to have, and no other may have (promtool check metrics). */
+const RESERVED_LABELS: Record<string, Record<string, string>> = {
+  histogram: { _bucket: 'le' },
+  summary: { '': 'quantile' },
+};
+
 /** The samples of a page, which is to be well-formed: HELP and TYPE before each family, a name and a number a line. */
 function samplesOf(page: string): Map<string, number> {
   const samples = new Map<string, number>();
-  let family = '';
+  let [family, kind] = ['', ''];
   for (const line of page.trimEnd().split('\n')) {
     if (line === '') continue;
-    const type = /^# TYPE (\S+) (counter|gauge|histogram)$/.exec(line);
-    if (type !== null) family = type[1];
+    const type = /^# TYPE (\S+) (counter|gauge|histogram|summary)$/.exec(line);
+    if (type !== null) [, family, kind] = type;
     if (line.startsWith('#')) continue;
     const sample = /^([a-z_]+)(\{[a-z]+="[^"\\\n]*"\})? (-?[0-9.e+-]+)$/.exec(line);
     expect(sample, line).not.toBe(null);
     const [, name, labels = '', value] = sample as RegExpExecArray;
+    expect(/\{(le|quantile)=/.exec(labels)?.[1], line).toBe(
+      RESERVED_LABELS[kind]?.[name.slice(family.length)],
+    );
     expect(name.startsWith(family), `${name} of ${family}`).toBe(true);
     expect(samples.has(name + labels), `${name}${labels} twice`).toBe(false);
     samples.set(name + labels, Number(value));

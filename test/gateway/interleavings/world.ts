@@ -81,7 +81,14 @@ export class World {
     this.padding = random.chance(0.15) ? 8_000 : 0;
     this.disk = new FaultyFileSystem(random.fork());
     this.memory = new MemoryStore(this.logs, this.epochs);
-    this.backend = { connect: (facts) => this.connect(facts), close: async () => {}, failure: null };
+    this.backend = {
+      ...{
+        connect: (facts) => this.connect(facts),
+        probe: async () => {},
+        close: async () => {},
+        failure: null,
+      },
+    };
     this.readers = [new WsReader(this), new SseReader(this), new WsReader(this), new DurableReader(this)];
   }
 
