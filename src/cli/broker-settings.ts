@@ -11,7 +11,9 @@ import {
   type ConfigSources,
   type Flag,
 } from '../broker/config/load.ts';
+import { Addresses } from '../gateway/caller.ts';
 import type { GatewayOptions } from '../gateway/options.ts';
+import { Origins } from '../gateway/origin.ts';
 
 /** Of each option that is a setting: its name on the command line, its place, and its value as a file would have it. */
 const FLAGS: Readonly<Record<string, { flag: string; place: string; written?: (value: never) => Written }>> =
@@ -85,6 +87,16 @@ export function gatewayOptionsOf(
   listen = http.listen,
 ): Omit<GatewayOptions, 'broker'> | null {
   if (listen === undefined) return null;
+  const told = (name: string, attempt: () => unknown): void => {
+    try {
+      attempt();
+    } catch (error) {
+      const what = (error as Error).message.replace(/^\w+ /, ''); // which names it as an option
+      throw new ConfigError([`${origins.get(`http.${name}`)}: [http] ${name}: ${what}`], { cause: error });
+    }
+  };
+  told('origins', () => new Origins([], http.origins));
+  told('trusted_proxies', () => new Addresses(http.trusted_proxies));
   const { tls_cert: cert, tls_key: key } = http;
   if ((cert === undefined) !== (key === undefined)) {
     const [there, missing] = cert === undefined ? ['tls_key', 'tls_cert'] : ['tls_cert', 'tls_key'];

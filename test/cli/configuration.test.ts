@@ -258,6 +258,11 @@ describe('jsp broker', () => {
       expect.stringContaining(`${file}:6: [http] tls_cert: `),
     ]);
     writePair(folder, 'one');
+    const nowhere = await broker('--check-config', '--set', 'http.origins=app.example.org');
+    expect([nowhere.exitCode, nowhere.err]).toEqual([
+      1,
+      expect.stringContaining('--set http.origins: [http] origins: must be such as https://app.example.org'),
+    ]);
     const right = await broker('--check-config');
     expect([right.exitCode, right.out]).toEqual([0, `${file} is in order\n`]);
     expect(right.err).toContain(`${file}:3: [queues] topic_capacity of BlipMQ has no effect`);

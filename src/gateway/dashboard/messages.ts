@@ -301,7 +301,8 @@ function receiptSentence({ duplicate, offset, result, subscribers }: Receipt): s
         ? ', to one subscriber'
         : `, to ${count(subscribers)} subscribers`;
   if (duplicate === true) return 'It had been stored before.';
-  if (offset !== undefined) return `Stored at offset ${whole(offset)}${to}.`;
+  const where = result === 'inMemory' ? 'In memory' : 'Stored';
+  if (offset !== undefined) return `${where} at offset ${whole(offset)}${to}.`;
   if (result === 'noSubscriber') return 'Taken; nobody is subscribed.';
   return `Taken${to}.`;
 }
