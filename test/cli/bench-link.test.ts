@@ -5,7 +5,7 @@ import { LABELS } from '../../src/bench/link/control.ts';
 import { PROBE_BYTES_MIN } from '../../src/bench/link/probe.ts';
 import { generateIdentity, type Listener, listen } from '../../src/index.ts';
 import { emptyFolder } from '../empty-folder.ts';
-import { Jsp, jsp, startBroker } from './jsp.ts';
+import { Jsp, jsp, jspTogether, startBroker } from './jsp.ts';
 
 const QUICK = ['--seconds', '0.2', '--omit', '0.1', '--loss-seconds', '0', '--congestion', 'cubic'];
 
@@ -167,13 +167,16 @@ describe('jsp bench link', () => {
     expect(err).toMatch(/no measurements are served at .*"jsp bench serve".*\(ERR_JSP_NOT_A_BENCH_SERVER\)/);
   });
 
-  test.each([
-    [['no-url'], 'ERR_JSP_URL_INVALID', 1],
-    [['jsp://x@h:1', '--rate', '5X'], 'ERR_JSP_USAGE', 2],
-    [['jsp://x@h:1', '--bidir', '--reverse'], 'ERR_JSP_USAGE', 2],
-  ])('refuses %j with %s', async (args, code, status) => {
-    const { exitCode, err } = await jsp(['bench', 'link', ...args]);
-    expect(err).toContain(code);
-    expect(exitCode).toBe(status);
+  test('refuses a URL that is none, and options that make no sense', async () => {
+    const wrong: [string[], string, number][] = [
+      [['no-url'], 'ERR_JSP_URL_INVALID', 1],
+      [['jsp://x@h:1', '--rate', '5X'], 'ERR_JSP_USAGE', 2],
+      [['jsp://x@h:1', '--bidir', '--reverse'], 'ERR_JSP_USAGE', 2],
+    ];
+    const said = await jspTogether(wrong.map(([args]) => ['bench', 'link', ...args]));
+    for (const [i, [args, code, status]] of wrong.entries()) {
+      expect(said[i].err, args.join(' ')).toContain(code);
+      expect(said[i].exitCode, args.join(' ')).toBe(status);
+    }
   });
 });

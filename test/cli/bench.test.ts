@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { jsp } from './jsp.ts';
+import { jsp, jspTogether } from './jsp.ts';
 
 const KEYS = [
   'workload',
@@ -85,15 +85,17 @@ describe('jsp bench lossy', () => {
     expect(results[0].oneWayMs).toEqual({ p50: 25, p95: 25, p99: 25, p999: 25, max: 25 });
   });
 
-  test.each([
-    ['--loss', '100'],
-    ['--protection', 'magic'],
-    ['--protection', 'off,10+99'],
-    ['--protection', 'auto:haste=2'],
-    ['--size', '3'],
-  ])('refuses %s %s as an error of usage', async (option, value) => {
-    const { exitCode, err } = await jsp(['bench', 'lossy', option, value]);
-    expect([exitCode, err.includes('ERR_JSP_USAGE')]).toEqual([2, true]);
+  test('refuses what is no loss, no protection and no size as an error of usage', async () => {
+    const wrong = [
+      ['--loss', '100'],
+      ['--protection', 'magic'],
+      ['--protection', 'off,10+99'],
+      ['--protection', 'auto:haste=2'],
+      ['--size', '3'],
+    ];
+    const said = await jspTogether(wrong.map((args) => ['bench', 'lossy', ...args]));
+    for (const [i, { exitCode, err }] of said.entries())
+      expect([exitCode, err.includes('ERR_JSP_USAGE')], wrong[i].join(' ')).toEqual([2, true]);
   });
 });
 

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { emptyFolder } from '../empty-folder.ts';
-import { jsp, startBroker, startSub } from './jsp.ts';
+import { jsp, jspTogether, startBroker, startSub } from './jsp.ts';
 
 const reading = (i: number): string =>
   `{"device":"sensor-${(i * 7919) % 997}","temperature":${(i % 300) / 10},"unit":"celsius","status":"ok"}`;
@@ -73,7 +73,10 @@ test('what cannot be trained with is refused with what to do', async () => {
     [['show', 'empty'], 'ERR_JSP_FILE', /empty is no dictionary/],
     [['train', 'one.txt', '--bytes', '70000'], 'ERR_JSP_USAGE', /64 to 65535/],
   ];
-  const results = await Promise.all(cases.map(([args]) => jsp(['dict', ...args], { cwd: folder })));
+  const results = await jspTogether(
+    cases.map(([args]) => ['dict', ...args]),
+    folder,
+  );
   for (const [i, [, code, message]] of cases.entries()) {
     const { err, exitCode } = results[i];
     expect(err).toMatch(message);

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import { onTestFinished } from 'vitest';
 import { emptyFolder } from '../empty-folder.ts';
@@ -86,6 +87,19 @@ export class Jsp {
 /** Runs a command to its end. */
 export function jsp(args: readonly string[], options: JspOptions = {}): Promise<JspResult> {
   return new Jsp(args, options).ended;
+}
+
+/** What each of these commands says that ends before it does anything, as those with wrong arguments and `--help` do: all in one process. */
+export async function jspTogether(
+  commands: readonly (readonly string[])[],
+  cwd = emptyFolder(),
+): Promise<Pick<JspResult, 'exitCode' | 'out' | 'err'>[]> {
+  const program = fileURLToPath(new URL('together.js', import.meta.url));
+  const child = spawn(process.execPath, [program, MAIN], { env: environment(), cwd });
+  child.stdin.end(JSON.stringify(commands));
+  const [out, err] = await Promise.all([text(child.stdout), text(child.stderr)]);
+  if (err !== '') throw new Error(err);
+  return JSON.parse(out);
 }
 
 export interface RunningBroker {

@@ -1,13 +1,22 @@
 import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { roundTripSummary } from '../../src/cli/ping.ts';
 import { generateIdentity, listen } from '../../src/index.ts';
 import { Identity } from '../../src/protocol/crypto/identity.ts';
 import { emptyFolder } from '../empty-folder.ts';
-import { Jsp, jsp, startBroker } from './jsp.ts';
+import { Jsp, jsp, jspTogether, startBroker } from './jsp.ts';
+import { NearBroker } from './near-broker.ts';
 
 describe('jsp ping', () => {
+  let near: NearBroker;
+  let url: string;
+  beforeAll(async () => {
+    near = await NearBroker.start();
+    url = near.url;
+  });
+  afterAll(() => near.close());
+
   test('takes the middle of the two middle ones as median of an even number of round trips', () => {
     expect(roundTripSummary([4, 1])).toBe('2 round trips, min/median/mean/max 1.000/2.500/2.500/4.000 ms');
     expect(roundTripSummary([9, 1, 2, 4])).toContain(' 1.000/3.000/4.000/9.000 ');
@@ -28,7 +37,6 @@ describe('jsp ping', () => {
   });
 
   test('tells the handshake time, each round trip, and a summary', async () => {
-    const { url } = await startBroker();
     const { exitCode, out } = await jsp(['ping', '--count', '3', '--interval', '0.01', '--url', url]);
     expect(exitCode).toBe(0);
     const lines = out.trimEnd().split('\n');
@@ -43,7 +51,6 @@ describe('jsp ping', () => {
   });
 
   test('prints one object with --json', async () => {
-    const { url } = await startBroker();
     const { out } = await jsp(['ping', '--count', '4', '--interval', '0.01', '--json', '--url', url]);
     const result = JSON.parse(out) as { url: string; handshakeMs: number; roundTripsMs: number[] };
     expect(result.url).toBe(url);
@@ -53,7 +60,6 @@ describe('jsp ping', () => {
   });
 
   test('goes on until SIGINT with --count 0, and then sums up', async () => {
-    const { url } = await startBroker();
     const ping = new Jsp(['ping', '--count', '0', '--interval', '0.01', '--url', url]);
     await ping.until(({ out }) => out.includes('round trip 7:'));
     ping.process.kill('SIGINT');
@@ -126,7 +132,7 @@ describe('--qlog', () => {
       'bench serve',
       'bench link',
     ];
-    const helps = await Promise.all(commands.map((command) => jsp([...command.split(' '), '--help'])));
+    const helps = await jspTogether(commands.map((command) => [...command.split(' '), '--help']));
     expect(commands.filter((_, i) => !helps[i].out.includes('--qlog <dir>'))).toEqual([]);
   });
 

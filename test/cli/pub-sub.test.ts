@@ -7,7 +7,7 @@ import { PassThrough } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { emptyFolder } from '../empty-folder.ts';
-import { Jsp, jsp, MAIN, startBroker, startSub } from './jsp.ts';
+import { Jsp, jsp, jspTogether, MAIN, startBroker, startSub } from './jsp.ts';
 import { NearBroker } from './near-broker.ts';
 
 let near: NearBroker;
@@ -35,16 +35,18 @@ describe('jsp pub and jsp sub', () => {
     expect([exitCode, out, err]).toEqual([0, 'Hello, world\n-1\n', 'subscribed\n']);
   });
 
-  test('200,000 lines arrive in order and complete, in seconds', async () => {
+  test('200,000 lines arrive in order and complete, for seconds of the broker’s time', async () => {
     const lines = Array.from({ length: 200_000 }, (_, i) => `${i + 1}\n`).join('');
     const sub = await startSub(url, 'numbers', '--count', '200000');
-    const start = performance.now();
+    const start = process.cpuUsage();
     const pub = await jsp(['pub', 'numbers', '--lines', '--url', url], { input: lines });
     expect(pub.exitCode).toBe(0);
     const { exitCode, out } = await sub.ended;
     expect(exitCode).toBe(0);
     expect(out === lines).toBe(true);
-    expect(performance.now() - start).toBeLessThan(20_000);
+    // Not by the clock, for others may have the machine: the broker is in this process.
+    const { user, system } = process.cpuUsage(start);
+    expect(user + system).toBeLessThan(10_000_000);
   });
 
   test('all of stdin is one message, of up to 16 MiB, byte for byte', async () => {
@@ -165,26 +167,12 @@ describe('the broker a command connects to', () => {
     await Promise.all(others.map((other) => other.close()));
   });
 
-  test('without any of them the error says how to get one', async () => {
-    const { exitCode, err } = await jsp(['sub', '#']);
-    expect(exitCode).toBe(1);
-    expect(err).toMatch(
-      /^jsp: no broker to connect to: pass --url or set JSP_URL .*\(ERR_JSP_URL_MISSING\)\n$/,
-    );
-  });
-
   test('a URL that is none names where it came from', async () => {
     const { exitCode, err } = await jsp(['sub', '#'], { env: { JSP_URL: 'http://localhost' } });
     expect(exitCode).toBe(1);
     expect(err).toMatch(
       /^jsp: JSP_URL: "http:\/\/localhost" is not a server URL.*\(ERR_JSP_URL_INVALID\)\n$/,
     );
-  });
-
-  test('a URL without a fingerprint is refused', async () => {
-    const { exitCode, err } = await jsp(['pub', 'a', 'b', '--url', 'jsp://127.0.0.1:4577']);
-    expect(exitCode).toBe(1);
-    expect(err).toMatch(/^jsp: .* \(ERR_JSP_PIN_MISSING\)\n$/);
   });
 });
 
@@ -197,25 +185,53 @@ describe('misuse', () => {
     ['a count of nothing', ['sub', '#', '--count', '0'], /whole number of at least 1\. \(ERR_JSP_USAGE\)\n$/],
     ['--lines with a message', ['pub', 'a', 'b', '--lines'], /^jsp: --lines .*\(ERR_JSP_USAGE\)\n$/],
     ['--raw with --json', ['sub', 'a', '--raw', '--json'], /^jsp: --raw .*\(ERR_JSP_USAGE\)\n$/],
+    [
+      'a word that is nearly an option is answered in one line, with the option',
+      ['sub', 'a', '--cuont', '3'],
+      /^jsp: unknown option '--cuont' \(Did you mean --count\?\) \(ERR_JSP_USAGE\)\n$/,
+    ],
+    // An argument that was not UTF-8 comes from Node with U+FFFD.
+    ...(
+      [
+        [['pub', 'a', 'caf\ufffd'], 'the message'],
+        [['pub', 'caf\ufffd', 'x'], 'the topic'],
+        [['sub', 'caf\ufffd'], 'the filter'],
+      ] as const
+    ).map(([args, what]): [string, string[], RegExp] => [
+      `${what} that is not UTF-8`,
+      [...args, '--url', 'jsp://no-matter'],
+      new RegExp(`^jsp: ${what} has bytes that are not UTF-8.*\\(ERR_JSP_USAGE\\)\\n$`),
+    ]),
   ];
-  for (const [name, args, expected] of misuses) {
-    test(`${name} ends with 2`, async () => {
-      const { exitCode, out, err } = await jsp(args);
-      expect([exitCode, out]).toEqual([2, '']);
-      expect(err).toMatch(expected);
-    });
-  }
+  test('ends with 2, and says what is wrong', async () => {
+    const said = await jspTogether(misuses.map(([, args]) => args));
+    for (const [i, [name, , expected]] of misuses.entries()) {
+      const { exitCode, out, err } = said[i];
+      expect([exitCode, out, err], name).toEqual([2, '', expect.stringMatching(expected)]);
+    }
+  });
 
-  test('a topic that is none, and a filter that is none, end with 1', async () => {
-    const pub = await jsp(['pub', 'a/+', 'b', '--url', url]);
-    expect([pub.exitCode, pub.err]).toEqual([1, expect.stringMatching(/\(ERR_JSP_TOPIC_INVALID\)\n$/)]);
-    const sub = await jsp(['sub', 'a/#/b', '--url', url]);
-    expect([sub.exitCode, sub.err]).toEqual([1, expect.stringMatching(/\(ERR_JSP_FILTER_INVALID\)\n$/)]);
+  test('a topic that is none, and a filter that is none, a URL without a fingerprint, and no URL, end with 1', async () => {
+    const said = await jspTogether([
+      ['pub', 'a/+', 'b', '--url', url],
+      ['sub', 'a/#/b', '--url', url],
+      ['pub', 'a', 'b', '--url', 'jsp://127.0.0.1:4577'],
+      ['sub', '#'],
+    ]);
+    expect(said.map(({ exitCode }) => exitCode)).toEqual([1, 1, 1, 1]);
+    expect(said.map(({ err }) => err)).toEqual([
+      expect.stringMatching(/\(ERR_JSP_TOPIC_INVALID\)\n$/),
+      expect.stringMatching(/\(ERR_JSP_FILTER_INVALID\)\n$/),
+      expect.stringMatching(/^jsp: .* \(ERR_JSP_PIN_MISSING\)\n$/),
+      expect.stringMatching(
+        /^jsp: no broker to connect to: pass --url or set JSP_URL .*\(ERR_JSP_URL_MISSING\)\n$/,
+      ),
+    ]);
   });
 
   test('every command has help with examples', async () => {
     const commands = ['broker', 'sub', 'pub', 'ping', 'keygen', 'profiles', 'bench'];
-    const helps = await Promise.all(commands.map((command) => jsp([command, '--help'])));
+    const helps = await jspTogether(commands.map((command) => [command, '--help']));
     expect(helps.map(({ exitCode }) => exitCode)).toEqual(commands.map(() => 0));
     for (const { out } of helps) {
       expect(out).toMatch(/Examples:\n {2}\$ jsp /);
@@ -263,16 +279,6 @@ describe('jsp pub', () => {
     const { status, stderr } = await endOf('sh', ['-c', script], { cwd: emptyFolder() });
     expect([status, stderr]).toEqual([0, '']);
   });
-
-  test.each([
-    [['pub', 'a', 'caf\ufffd'], 'the message'],
-    [['pub', 'caf\ufffd', 'x'], 'the topic'],
-    [['sub', 'caf\ufffd'], 'the filter'],
-  ])('%j: an argument that was not UTF-8, which Node gives with U+FFFD, is refused', async (args, what) => {
-    const { exitCode, err } = await jsp([...args, '--url', 'jsp://no-matter']);
-    expect(exitCode).toBe(2);
-    expect(err).toMatch(new RegExp(`^jsp: ${what} has bytes that are not UTF-8.*\\(ERR_JSP_USAGE\\)\\n$`));
-  });
 });
 
 test('jsp sub ends soon after Ctrl-C although the broker stands still, and complains of nothing', async () => {
@@ -284,14 +290,6 @@ test('jsp sub ends soon after Ctrl-C although the broker stands still, and compl
   const { exitCode, err } = await sub.ended;
   expect([exitCode, err]).toEqual([0, 'subscribed\n']);
   expect(performance.now() - start).toBeLessThan(9_000);
-});
-
-test('an option that is misspelt is answered in one line, with the one that was probably meant', async () => {
-  const { exitCode, err } = await jsp(['sub', 'a', '--cuont', '3']);
-  expect([exitCode, err]).toEqual([
-    2,
-    "jsp: unknown option '--cuont' (Did you mean --count?) (ERR_JSP_USAGE)\n",
-  ]);
 });
 
 test('a fingerprint that is not the broker’s ends in an error that says so', async () => {

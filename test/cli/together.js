@@ -1,0 +1,34 @@
+/**
+ * What many commands say that do not get to do anything, such as those with wrong arguments: in one process, for each would take 0.3 s of one of its
+ * own. Reads the arguments of each from stdin, as JSON, and writes what each has said.
+ */
+import { text } from 'node:stream/consumers';
+import { pathToFileURL } from 'node:url';
+
+const [, , main] = process.argv;
+const write = process.stdout.write.bind(process.stdout);
+const results = [];
+process.stdout.setMaxListeners(0);
+process.stderr.setMaxListeners(0);
+for (const [i, args] of JSON.parse(await text(process.stdin)).entries()) results.push(await ran(i, args));
+write(JSON.stringify(results), () => process.exit(0));
+
+/** The command with its modules as they are, but for the first, which is evaluated anew; it is over when it has said with what it ends. */
+async function ran(i, args) {
+  const said = { out: '', err: '' };
+  const hear = (stream) => (chunk, then) => {
+    said[stream] += chunk;
+    then?.();
+    return true;
+  };
+  process.stdout.write = hear('out');
+  process.stderr.write = hear('err');
+  process.argv = [process.execPath, main, ...args];
+  process.exitCode = undefined;
+  process.exit = (code) => {
+    process.exitCode = code ?? process.exitCode ?? 0;
+  };
+  await import(`${pathToFileURL(main)}?${i}`);
+  while (process.exitCode === undefined) await new Promise((resolve) => setImmediate(resolve));
+  return { exitCode: process.exitCode, ...said };
+}
