@@ -35,7 +35,7 @@ export function proofOf(request: Pick<IncomingMessage, 'headers'>): Proof {
 
 /** The proof that an API key or a token is. */
 export function proofFromText(secret: string): Proof {
-  if (secret.length > CREDENTIALS_BYTES_MAX) {
+  if (Buffer.byteLength(secret) > CREDENTIALS_BYTES_MAX) {
     throw new Problem('CREDENTIALS_REFUSED', `Credentials are at most ${CREDENTIALS_BYTES_MAX} bytes.`);
   }
   const method = secret.startsWith(API_KEY_PREFIX) ? AuthMethod.API_KEY : AuthMethod.JWT;

@@ -4,6 +4,7 @@
  */
 
 import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { MILLISECOND, type Micros } from '../base/time.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import type { Exchange } from './exchange.ts';
@@ -46,6 +47,11 @@ export class Connections {
       line.exchanges.delete(exchange);
       exchange.close();
     });
+  }
+
+  /** Something that it has asked for is not answered. */
+  isBusy(socket: Duplex): boolean {
+    return (this.lines.get(socket as Socket)?.exchanges.size ?? 0) > 0;
   }
 
   /** Cuts all of them off. */

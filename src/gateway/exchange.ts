@@ -36,7 +36,7 @@ export class Exchange {
     this.request = request;
     this.response = response;
     this.method = request.method ?? 'GET';
-    const url = request.url ?? '/';
+    const url = pathIn(request.url ?? '/');
     const mark = url.indexOf('?');
     this.path = mark < 0 ? url : url.slice(0, mark);
     this.search = mark < 0 ? '' : url.slice(mark + 1);
@@ -234,12 +234,20 @@ export class Exchange {
   }
 }
 
+/** A target in absolute form, as some proxies pass it on, is the path in it. [GW-9] */
+function pathIn(target: string): string {
+  if (target.startsWith('/')) return target;
+  const path = target.replace(ORIGIN, '');
+  return path.startsWith('/') ? path : `/${path}`;
+}
+
 function tooLarge(bytesMax: number): Problem {
   return new Problem('BODY_TOO_LARGE', `At most ${bytesMax} bytes are taken here.`, {
     headers: { connection: 'close' }, // what else comes of it is not read
   });
 }
 
+const ORIGIN = /^https?:\/\/[^/?]*/i;
 const ASCII = /^[\x20-\x7e]*$/;
 const NO_BODY = Buffer.alloc(0);
 const NO_PARAMETERS = new URLSearchParams();

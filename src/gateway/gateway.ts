@@ -252,6 +252,17 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
   private upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { state } = this;
     socket.on('error', () => {});
+    if (this.connections.isBusy(socket)) {
+      socket.destroy(); // earlier requests are not answered: what is said on it from now on would be mixed up with that
+      return;
+    }
+    if (request.headers.upgrade?.toLowerCase() !== 'websocket') {
+      this.server.emit(
+        this.tls === undefined ? 'connection' : 'secureConnection',
+        goingOn(request, socket, head),
+      );
+      return;
+    }
     state.counters.requests++;
     try {
       state.origins.admit(request, true);
@@ -290,6 +301,18 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
   }
 }
 
+/** Who would rather speak something else, such as HTTP/2, is answered as if he had not said so: the connection, before the request without that. [GW-9] */
+function goingOn(request: IncomingMessage, socket: Duplex, head: Buffer): Duplex {
+  const { method, url, httpVersion, rawHeaders, headers } = request;
+  let text = `${method} ${url} HTTP/${httpVersion}\r\n`;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (!OFFERING.has(rawHeaders[i].toLowerCase())) text += `${rawHeaders[i]}: ${rawHeaders[i + 1]}\r\n`;
+  }
+  if (/\bclose\b/i.test(headers.connection ?? '')) text += 'connection: close\r\n';
+  socket.unshift(Buffer.concat([Buffer.from(`${text}\r\n`, 'latin1'), head]));
+  return socket;
+}
+
 /** What came was no HTTP, or not in time. [GW-4] */
 function refuseUnreadable(error: Error & { code?: string }, socket: Duplex): void {
   if (error.code === 'ECONNRESET' || !socket.writable) {
@@ -306,6 +329,8 @@ const UNREADABLE: Readonly<Record<string, readonly [ProblemCode, string]>> = {
   ERR_HTTP_REQUEST_TIMEOUT: ['REQUEST_TIMEOUT', 'Send requests faster.'],
   HPE_HEADER_OVERFLOW: ['HEADER_TOO_LARGE', 'Send fewer headers, or shorter ones: 16 KiB are taken.'],
 };
+/** Headers by which another protocol is offered. */
+const OFFERING: ReadonlySet<string> = new Set(['connection', 'upgrade', 'http2-settings']);
 const DRAIN_MS = 5_000;
 /** What those are told who are sent away. */
 const RETRY_AFTER_MS = 1_000;

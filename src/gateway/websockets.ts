@@ -43,6 +43,9 @@ export class WebSockets {
       clientTracking: false,
       perMessageDeflate: false, // [GW-50] there is no compression of frames what it costs in memory and time a client is not worth what it saves
       // A text may take two characters for one of the payload, and base64 four for three.
+      // What is kept of a part, and of what is read at once, is more than its bytes, be it ever so short.
+      maxFragments: FRAGMENTS_MAX,
+      maxBufferedChunks: CHUNKS_MAX,
       maxPayload: 2 * state.limits.payloadBytesMax + ENVELOPE_BYTES,
       handleProtocols: (offered) => (offered.has(WS_SUBPROTOCOL) ? WS_SUBPROTOCOL : false),
     });
@@ -303,5 +306,8 @@ const CLOSE_MS_MAX = 3_000;
 const BLAMELESS_BYTES = 64 * 1024;
 /** Of a client's ping or pong, beside its data. */
 const CONTROL_FRAME_BYTES = 6;
+/** Parts of a message: of the largest, such of 4 KiB. */
+const FRAGMENTS_MAX = 512;
+const CHUNKS_MAX = 8_192;
 /** What a message has beside its payload. */
 const ENVELOPE_BYTES = 64 * 1024;

@@ -6,6 +6,7 @@
 import { OVERFLOW_NAMES, overflowNamed, SubscribeFlag } from '../pubsub/command.ts';
 import { CREDENTIALS_BYTES_MAX } from '../pubsub/credentials.ts';
 import { DELIVERY_CLASS_NAMES, deliveryClassNamed } from '../pubsub/properties.ts';
+import { SESSION_NAME_BYTES_MAX } from '../pubsub/session-commands.ts';
 import {
   BACKOFFS_MAX,
   DURABLE_NAME_BYTES_MAX,
@@ -14,7 +15,7 @@ import {
   StartKind,
   type SubscribeOptionValues,
 } from '../pubsub/subscribe-options.ts';
-import { isShared } from '../pubsub/topic.ts';
+import { isShared, TOPIC_BYTES_MAX } from '../pubsub/topic.ts';
 import { itemOf, type PublishItem } from './item.ts';
 import { Problem } from './problem.ts';
 
@@ -188,7 +189,8 @@ function readMessage(members: Members, id: Name | null): ClientMessage {
         type,
         id,
         token: optionalText(members, 'token', CREDENTIALS_BYTES_MAX) ?? null,
-        session: optionalText(members, 'session', SESSION_LENGTH_MAX) ?? '',
+        session:
+          members.session === '' ? '' : (optionalName(members, 'session', SESSION_NAME_BYTES_MAX) ?? ''),
         expiryMs: optionalWhole(members, 'expiryMs', 0, U32_MAX) ?? 0,
         cleanStart: optionalFlag(members, 'cleanStart') ?? false,
       };
@@ -208,7 +210,7 @@ function readMessage(members: Members, id: Name | null): ClientMessage {
 
 function readSubscription(members: Members): SubscriptionRequest {
   const filters = filtersOf(members);
-  const durable = optionalText(members, 'durable', DURABLE_NAME_BYTES_MAX);
+  const durable = optionalName(members, 'durable', DURABLE_NAME_BYTES_MAX);
   const qos = optionalWhole(members, 'qos', 0, 1) ?? 1;
   const acks = optionalOneOf(members, 'ack', ['none', 'explicit']);
   return subscriptionRequest({
@@ -222,7 +224,7 @@ function readSubscription(members: Members): SubscriptionRequest {
     ackWaitMs: optionalWhole(members, 'ackWaitMs', 10, U32_MAX),
     backoffMs: backoffOf(members),
     maxDeliveries: optionalWhole(members, 'maxDeliveries', 0, U16_MAX),
-    deadLetter: optionalText(members, 'deadLetter', TOPIC_LENGTH_MAX),
+    deadLetter: optionalName(members, 'deadLetter', TOPIC_BYTES_MAX),
     expiryMs: optionalWhole(members, 'expiryMs', 0, U32_MAX),
     keyOrder: optionalFlag(members, 'keyOrder'),
     class: optionalOneOf(members, 'class', DELIVERY_CLASS_NAMES),
@@ -267,6 +269,9 @@ export interface SubscriptionWishes {
  */
 export function subscriptionRequest(wishes: SubscriptionWishes): SubscriptionRequest {
   const { filters, qos = 1, durable } = wishes;
+  if (!filters.every((filter) => isText(filter, TOPIC_BYTES_MAX))) {
+    throw new RequestFault(`a filter must be a text of 1 to ${TOPIC_BYTES_MAX} bytes`, 'FILTER_INVALID');
+  }
   const readsLog = qos === 1;
   if (!readsLog) {
     const lone = ONLY_QOS_1.find((name) => wishes[name] !== undefined);
@@ -426,6 +431,26 @@ function optionalText(members: Members, name: string, lengthMax: number): string
   return value;
 }
 
+/** What the broker would end the whole connection for is told of the request. */
+function optionalName(members: Members, name: string, bytesMax: number): string | undefined {
+  const value = members[name];
+  if (value === undefined || value === null) return undefined;
+  if (typeof value !== 'string' || !isName(value, bytesMax)) {
+    throw new RequestFault(`${name} must be a text of 1 to ${bytesMax} bytes without control characters`);
+  }
+  return value;
+}
+
+/** Whether it can be the name of something: of a session, a durable subscription. */
+export function isName(text: string, bytesMax: number): boolean {
+  return isText(text, bytesMax) && !CONTROL.test(text);
+}
+
+/** Whether it is not empty, and fits as UTF-8. */
+function isText(text: string, bytesMax: number): boolean {
+  return text !== '' && Buffer.byteLength(text) <= bytesMax && !LONE_SURROGATE.test(text);
+}
+
 function optionalFlag(members: Members, name: string): boolean | undefined {
   const value = members[name];
   if (value === undefined || value === null) return undefined;
@@ -477,10 +502,11 @@ const DELAY_MS_MAX = U32_MAX - 2;
 const TIMEOUT_MS_MAX = 10 * 60_000;
 const REQUEST_TIMEOUT_MS = 5_000;
 const NAME_LENGTH_MAX = 64;
-const SESSION_LENGTH_MAX = 255;
 const TOPIC_LENGTH_MAX = 1_024;
 const REASON_LENGTH_MAX = 256;
 export const FILTERS_MAX = 64;
+const CONTROL = /\p{Cc}/u;
+const LONE_SURROGATE = /\p{Cs}/u;
 const OFFSETS_MAX = 1_024;
 const WINDOW = 1_000;
 /** Messages on their way to the socket of who acknowledges nothing. */

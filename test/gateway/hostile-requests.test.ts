@@ -6,6 +6,7 @@ import { Connections } from '../../src/gateway/connections.ts';
 import type { Exchange } from '../../src/gateway/exchange.ts';
 import { ManualClock } from '../client/manual-clock.ts';
 import { gatewayInMemory, type TestGateway } from './gateway-server.ts';
+import { WsClient } from './ws-client.ts';
 
 const PAGE = 'https://app.example';
 const JSON_TYPE = { 'content-type': 'application/json' };
@@ -194,4 +195,72 @@ test('a page of a listed origin may read a stream of events, and no other page [
     expect(headers.get('access-control-allow-origin')).toBe(allowed);
     aborter.abort();
   }
+});
+
+describe('a request', () => {
+  test('that offers to go on in another protocol is answered in this one, body and all [GW-9]', async () => {
+    const { socket, heard, text } = await connection();
+    const offer = 'Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n';
+    const request = written('POST', '/v1/topics/offer?retain=true', 'hello').replace(
+      'Content-',
+      `${offer}Content-`,
+    );
+    socket.write(request.slice(0, -2));
+    await turn();
+    socket.write(request.slice(-2));
+    await heard('"inMemory"');
+    socket.write(written('GET', `http://localhost:${server.gateway.port}/v1/topics/offer`));
+    await heard('hello');
+    expect(text().match(/HTTP\/1.1 200 OK/g)).toHaveLength(2);
+    socket.destroy();
+  });
+
+  test('to take a connection over while something is not answered is the end of that [GW-8]', async () => {
+    const { socket } = await connection();
+    const upgrade = written('GET', '/v1/ws').replace(
+      'Content-Length: 0',
+      'Connection: upgrade\r\nUpgrade: websocket',
+    );
+    socket.write(written('POST', '/v1/requests/never?timeout=60s', 'x') + upgrade);
+    await once(socket, 'close');
+    while (server.gateway.metrics().inFlight > 0) await turn();
+  });
+});
+
+describe('a WebSocket client', () => {
+  test('that gives names which cannot be names is told so, and stays [GW-51]', async () => {
+    const ws = new WsClient(`${server.gateway.url}/v1/ws`);
+    await once(ws.socket, 'open');
+    const long = '\u00e9'.repeat(600);
+    const requests = [
+      ...['', long, 'a\ud800'].map((filter) => [{ filters: ['a', filter] }, 'FILTER_INVALID'] as const),
+      ...['', long, 'a\0', '\ud800'].map((durable) => [{ durable }, 'BAD_REQUEST'] as const),
+      ...['', long].map((deadLetter) => [{ durable: 'd', deadLetter }, 'BAD_REQUEST'] as const),
+    ];
+    for (const [id, [members, code]] of requests.entries()) {
+      const request = { type: 'subscribe', id, filters: ['a'], ...members };
+      expect(await ws.ask(request, 'error'), JSON.stringify(members)).toMatchObject({ code });
+    }
+    expect(await ws.ask({ type: 'ping', id: 'alive' })).toBeDefined();
+    await ws.close();
+    const other = new WsClient(`${server.gateway.url}/v1/ws`);
+    await once(other.socket, 'open');
+    for (const session of ['\0', long.slice(0, 200)]) {
+      expect(await other.ask({ type: 'auth', id: 1, session }, 'error')).toMatchObject({
+        code: 'BAD_REQUEST',
+      });
+    }
+    await other.close();
+    for (const filter of ['', long]) {
+      const { status, json } = await server.raw('GET', `/v1/events?filter=${encodeURIComponent(filter)}`);
+      expect([status, json.code]).toEqual([400, 'FILTER_INVALID']);
+    }
+  });
+
+  test('that sends one message in thousands of parts is let go [GW-49]', async () => {
+    const ws = new WsClient(`${server.gateway.url}/v1/ws`);
+    await once(ws.socket, 'open');
+    for (let part = 0; part < 513; part++) ws.socket.send(' ', { fin: false });
+    expect(await ws.closed).toBe(1008);
+  });
 });

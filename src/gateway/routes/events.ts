@@ -59,7 +59,10 @@ function subscriptionOf(exchange: Exchange): { request: SubscriptionRequest; isL
     });
     return { request, isLost: isLost && qos !== 0 };
   } catch (error) {
-    if (error instanceof RequestFault) throw new Problem('REQUEST_INVALID', `${error.message}.`);
+    if (error instanceof RequestFault) {
+      const code = error.code === 'FILTER_INVALID' ? error.code : 'REQUEST_INVALID';
+      throw new Problem(code, `${error.message}.`);
+    }
     throw error;
   }
 }

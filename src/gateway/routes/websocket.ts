@@ -1,12 +1,14 @@
 /** `GET /v1/ws`: a connection that becomes a WebSocket. [GW-50] */
 
 import type { IncomingMessage } from 'node:http';
+import { SESSION_NAME_BYTES_MAX } from '../../pubsub/session-commands.ts';
 import { ANONYMOUS, proofOf } from '../caller.ts';
 import { Problem } from '../problem.ts';
 import type { Upgrade } from '../router.ts';
 import type { SessionRequest } from '../session.ts';
 import type { GatewayState } from '../state.ts';
 import { WebSockets } from '../websockets.ts';
+import { isName } from '../ws-protocol.ts';
 
 /** Those of each gateway. */
 const webSockets = new WeakMap<GatewayState, WebSockets>();
@@ -27,11 +29,11 @@ function greetingOf(request: IncomingMessage): SessionRequest | null {
   const query = new URLSearchParams(request.url?.split('?')[1]);
   const expiry = query.get('expiryMs') ?? '0';
   const name = query.get('session') ?? '';
-  if (!/^\d{1,10}$/.test(expiry) || Number(expiry) > EXPIRY_MS_MAX || name.length > SESSION_LENGTH_MAX) {
+  const isSession = name === '' || isName(name, SESSION_NAME_BYTES_MAX);
+  if (!/^\d{1,10}$/.test(expiry) || Number(expiry) > EXPIRY_MS_MAX || !isSession) {
     throw new Problem('REQUEST_INVALID', 'session is a name, and expiryMs a number of ms.');
   }
   return { proof, name, expiryMs: Number(expiry), cleanStart: query.get('cleanStart') === 'true' };
 }
 
 const EXPIRY_MS_MAX = 0xffff_ffff;
-const SESSION_LENGTH_MAX = 255;
