@@ -277,7 +277,7 @@ export class BrokerService {
     if (this.onTime) return;
     if (this.clock === systemClock) {
       this.onTime = true;
-      queueMicrotask(this.timeGoesOn);
+      void SETTLED.then(this.timeGoesOn); // costs a fraction of what queueMicrotask does
     }
     this.core.advance(this.clock.now() / MILLISECOND, this.wallMs());
   }
@@ -405,3 +405,4 @@ function knowsNothing({ verb }: AdminRequest): ReturnType<Administer> {
 }
 
 const TICK_MS_MAX = 1_000;
+const SETTLED = Promise.resolve();

@@ -2,7 +2,7 @@
 
 import { hash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
-import { BlockList, isIP } from 'node:net';
+import { BlockList, isIP, type Socket } from 'node:net';
 import { JspError } from '../base/errors.ts';
 import { fromSystem, normalAddress } from '../base/ip-address.ts';
 import { CREDENTIALS_BYTES_MAX } from '../pubsub/credentials.ts';
@@ -33,6 +33,17 @@ export function proofOf(request: Pick<IncomingMessage, 'headers'>): Proof {
   return ANONYMOUS;
 }
 
+/** The same, for one connection after the other: what comes again on one of them is not read again. */
+export function proofOnConnection(request: Pick<IncomingMessage, 'headers' | 'socket'>): Proof {
+  const { authorization, 'x-api-key': key } = request.headers;
+  if (authorization === undefined && key === undefined) return ANONYMOUS;
+  const known = LAST_PROOFS.get(request.socket);
+  if (known !== undefined && known.authorization === authorization && known.key === key) return known.proof;
+  const proof = proofOf(request);
+  LAST_PROOFS.set(request.socket, { authorization, key, proof });
+  return proof;
+}
+
 /** The proof that an API key or a token is. */
 export function proofFromText(secret: string): Proof {
   if (Buffer.byteLength(secret) > CREDENTIALS_BYTES_MAX) {
@@ -49,8 +60,15 @@ export function factsOf(door: Door, address: string): ConnectionFacts {
 }
 
 /** What stands for a proof where it is to be looked up; nobody gets it back from that. */
-export function keyOf({ method, credentials }: Proof): string {
-  return method === AuthMethod.NONE ? '' : `${method}${hash('sha256', credentials, 'base64')}`;
+export function keyOf(proof: Proof): string {
+  const { method, credentials } = proof;
+  if (method === AuthMethod.NONE) return '';
+  let key = KEYS.get(proof);
+  if (key === undefined) {
+    key = `${method}${hash('sha256', credentials, 'base64')}`;
+    KEYS.set(proof, key);
+  }
+  return key;
 }
 
 /** Finds out where a request comes from, through proxies that are trusted. [GW-12] */
@@ -102,6 +120,15 @@ function addNetwork(list: BlockList, network: string): void {
   }
 }
 
+interface LastProof {
+  readonly authorization: string | undefined;
+  readonly key: string | string[] | undefined;
+  readonly proof: Proof;
+}
+
+/** What was shown last on a connection, as long as that lasts. */
+const LAST_PROOFS = new WeakMap<Socket, LastProof>();
+const KEYS = new WeakMap<Proof, string>();
 const BEARER = /^Bearer +([\x21-\x7e]+) *$/i;
 const API_KEY_PREFIX = 'jspk_';
 const V4_WITH_PORT = /^([0-9.]+):\d+$/;

@@ -35,8 +35,17 @@ export function itemOfEvent(value: unknown): PublishItem {
 
 /** The type of a body, without its parameters. */
 export function mediaTypeOf(contentType: string | undefined): string {
-  return (contentType ?? '').split(';', 1)[0].trim().toLowerCase();
+  if (contentType === undefined) return '';
+  if (contentType !== lastContentType) {
+    lastMediaType = contentType.split(';', 1)[0].trim().toLowerCase();
+    lastContentType = contentType;
+  }
+  return lastMediaType;
 }
+
+/** What it was asked about last: most requests have the same. */
+let lastContentType = '';
+let lastMediaType = '';
 
 function parsed(text: string): Readonly<Record<string, unknown>> {
   try {

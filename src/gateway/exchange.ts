@@ -2,7 +2,7 @@
 
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { ANONYMOUS, proofOf } from './caller.ts';
+import { ANONYMOUS, proofOnConnection } from './caller.ts';
 import type { Answer } from './idempotency.ts';
 import { Problem } from './problem.ts';
 import type { Proof, Session } from './session.ts';
@@ -28,6 +28,8 @@ export class Exchange {
   private isServed = false;
   private closed = false;
   private whenClosed: (() => void) | null = null;
+  /** Told when it is over before its body was whole. */
+  private onCutOff: ((problem: Problem) => void) | null = null;
   private readonly search: string;
   private parameters: URLSearchParams | null = null;
 
@@ -66,7 +68,12 @@ export class Exchange {
 
   /** @throws {Problem} CREDENTIALS_REFUSED, where they cannot be read */
   get proof(): Proof {
-    return proofOf(this.request);
+    return proofOnConnection(this.request);
+  }
+
+  /** It says something behind a question mark. */
+  get hasQuery(): boolean {
+    return this.search !== '';
   }
 
   /** A header that comes once. */
@@ -127,15 +134,17 @@ export class Exchange {
         if (fault !== null) {
           more = null;
           first = null;
+          this.onCutOff = null;
           request.removeAllListeners('data');
           reject(fault);
         } else if (first === null) first = chunk;
         else if (more === null) more = [first, chunk];
         else more.push(chunk);
       });
-      request.on('end', () => resolve(more === null ? (first ?? NO_BODY) : Buffer.concat(more, bytes)));
-      request.on('close', () => {
-        if (!request.complete) reject(new Problem('REQUEST_INVALID', 'The request was cut off.'));
+      this.onCutOff = reject;
+      request.on('end', () => {
+        this.onCutOff = null;
+        resolve(more === null ? (first ?? NO_BODY) : Buffer.concat(more, bytes));
       });
     });
   }
@@ -162,6 +171,8 @@ export class Exchange {
   close(): void {
     if (this.closed) return;
     this.closed = true;
+    this.onCutOff?.(new Problem('REQUEST_INVALID', 'The request was cut off.'));
+    this.onCutOff = null;
     const { whenClosed } = this;
     this.whenClosed = null;
     whenClosed?.();
@@ -222,14 +233,25 @@ export class Exchange {
     this.state.counters.answered(status);
     if (response.headersSent || this.closed) return;
     const length = typeof body === 'string' ? Buffer.byteLength(body) : body.length;
-    response.writeHead(status, {
-      'content-type': contentType,
-      'content-length': length,
-      'cache-control': 'no-store',
-      ...headers,
-      ...this.pageHeaders,
-      ...this.lastHeaders,
-    });
+    if (headers === NO_HEADERS && this.pageHeaders === null && !this.state.isDraining) {
+      response.writeHead(status, [
+        'content-type',
+        contentType,
+        'content-length',
+        length,
+        'cache-control',
+        'no-store',
+      ]);
+    } else {
+      response.writeHead(status, {
+        'content-type': contentType,
+        'content-length': length,
+        'cache-control': 'no-store',
+        ...headers,
+        ...this.pageHeaders,
+        ...this.lastHeaders,
+      });
+    }
     response.end(this.method === 'HEAD' ? undefined : body);
   }
 }

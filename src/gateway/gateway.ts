@@ -293,6 +293,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     await closed;
     clock.clearTimer(timer);
     state.load.close();
+    state.answerTimes.close();
     this.connections.close();
     state.operations?.setGateway(null);
     state.sessions.close();

@@ -154,7 +154,26 @@ function payloadOf(item: Readonly<Record<string, unknown>>): Uint8Array | string
   return plain;
 }
 
+/** Most messages have a content type and nothing else, and most of them the same. */
 function encodedProperties(properties: Properties): Buffer {
+  const { contentType } = properties;
+  if (contentType === undefined || !hasOneMember(properties)) return encoded(properties);
+  let known = CONTENT_TYPES.get(contentType);
+  if (known === undefined) {
+    known = encoded(properties);
+    if (CONTENT_TYPES.size >= CONTENT_TYPES_MAX) CONTENT_TYPES.clear();
+    if (contentType.length <= CONTENT_TYPE_LENGTH_MAX) CONTENT_TYPES.set(contentType, known);
+  }
+  return known;
+}
+
+function hasOneMember(properties: Properties): boolean {
+  let count = 0;
+  for (const _ in properties) count++;
+  return count === 1;
+}
+
+function encoded(properties: Properties): Buffer {
   try {
     return encodeProperties(properties);
   } catch (error) {
@@ -243,6 +262,10 @@ export function assertReplyTopic(topic: string): void {
 
 /** Topics that were looked at lately: most messages go where others have gone. */
 const VALID = new Set<string>();
+/** The properties that are a content type alone. */
+const CONTENT_TYPES = new Map<string, Buffer>();
+const CONTENT_TYPES_MAX = 64;
+const CONTENT_TYPE_LENGTH_MAX = 128;
 const POOLED_BYTES_MAX = 1_024;
 const VALID_MAX = 4_096;
 const SHOWN_CHARACTERS_MAX = 40;

@@ -18,6 +18,7 @@ export class Load {
   /** How late the last looks were. */
   private readonly looks = new Float64Array(LOOKS);
   private next = 0;
+  private delayMs = 0;
 
   constructor(limits: GivenLimits, clock: Clock) {
     this.limits = limits;
@@ -27,7 +28,7 @@ export class Load {
 
   /** How late the event loop was at least in each of the last looks, in ms: one that was held up once has caught up since. */
   get loopDelayMs(): number {
-    return Math.min(...this.looks);
+    return this.delayMs;
   }
 
   /**
@@ -67,6 +68,7 @@ export class Load {
     this.expectedAt = clock.now() + LOOK_MS * MILLISECOND;
     this.timer = clock.setTimer(this.expectedAt, () => {
       this.looks[this.next++ % LOOKS] = (clock.now() - this.expectedAt) / MILLISECOND;
+      this.delayMs = Math.min(...this.looks);
       this.look();
     });
   }

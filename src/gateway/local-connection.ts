@@ -65,7 +65,7 @@ export class Turns {
     this.called.push(worker);
     if (this.isArmed) return;
     this.isArmed = true;
-    queueMicrotask(this.take);
+    void SETTLED.then(this.take); // costs a fraction of what queueMicrotask does
   }
 
   private turn(): void {
@@ -384,3 +384,4 @@ const HIGH_WATER_BYTES = 256 * 1024;
 const MESSAGES_OF_A_TURN = 512;
 const WORK_OF_A_TURN = 4_096;
 const NO_OPTIONS: { lifetimeMs?: number } = {};
+const SETTLED = Promise.resolve();

@@ -17,16 +17,21 @@ export interface Naming {
  * @param body - as it came
  * @param serve - told what its messages are to be named by; null: it has no key
  */
-export async function once(
+export function once(
   exchange: Exchange,
   body: Uint8Array,
   serve: (named: Naming | null) => Promise<void>,
 ): Promise<void> {
   const key = exchange.header('idempotency-key');
-  if (key === undefined) {
-    await serve(null);
-    return;
-  }
+  return key === undefined ? serve(null) : onceOfKey(exchange, body, key, serve);
+}
+
+async function onceOfKey(
+  exchange: Exchange,
+  body: Uint8Array,
+  key: string,
+  serve: (named: Naming) => Promise<void>,
+): Promise<void> {
   const { proof, state } = exchange;
   await exchange.session(); // nobody gets an answer that was given to a caller whom he only claims to be
   const name = nameOf(proof, key);

@@ -18,6 +18,37 @@ import type { Session } from './session.ts';
  */
 export function termsOfRequest(exchange: Exchange, others: readonly string[] = []): PublishTerms {
   const { query, request } = exchange;
+  if (exchange.hasQuery) assertTerms(query, others);
+  const properties: Properties = {};
+  let headers: Record<string, string> | null = null;
+  let hasTerms = exchange.hasQuery;
+  for (const name in request.headers) {
+    if (!name.startsWith(PREFIX)) continue;
+    hasTerms = true;
+    const term = name.slice(PREFIX.length);
+    if (!term.startsWith(USER)) setTerm(properties, term, exchange.textHeader(name) as string);
+    else {
+      headers ??= Object.create(null) as Record<string, string>; // with any name, `__proto__` as well
+      headers[term.slice(USER.length)] = exchange.textHeader(name) as string;
+    }
+  }
+  if (exchange.hasQuery) for (const [name, value] of query) setTerm(properties, name, value);
+  if (headers !== null) properties.headers = headers;
+  const { 'content-type': contentType, traceparent } = request.headers;
+  if (contentType !== undefined) properties.contentType = contentType;
+  if (typeof traceparent === 'string') properties.traceparent = traceparent;
+  const hasProperties = contentType !== undefined || Object.keys(properties).length > 0;
+  const given = hasProperties ? properties : null;
+  if (!hasTerms) return { qos: 1, retain: false, priority: 'chat', properties: given };
+  return {
+    qos: qosOf(exchange.term('qos') ?? '1'),
+    retain: flagOf('retain', exchange.term('retain') ?? 'false'),
+    priority: priorityNamed(exchange.term('priority') ?? 'chat'),
+    properties: given,
+  };
+}
+
+function assertTerms(query: URLSearchParams, others: readonly string[]): void {
   for (const name of query.keys()) {
     if (!TERMS.includes(name) && !others.includes(name)) {
       throw new Problem(
@@ -26,38 +57,16 @@ export function termsOfRequest(exchange: Exchange, others: readonly string[] = [
       );
     }
   }
-  const properties: Properties = {};
-  let headers: Record<string, string> | null = null;
-  for (const name in request.headers) {
-    if (!name.startsWith(PREFIX)) continue;
-    const term = name.slice(PREFIX.length);
-    if (!term.startsWith(USER)) setTerm(properties, term, exchange.textHeader(name) as string);
-    else {
-      headers ??= Object.create(null) as Record<string, string>; // with any name, `__proto__` as well
-      headers[term.slice(USER.length)] = exchange.textHeader(name) as string;
-    }
-  }
-  for (const [name, value] of query) setTerm(properties, name, value);
-  if (headers !== null) properties.headers = headers;
-  const { 'content-type': contentType, traceparent } = request.headers;
-  if (contentType !== undefined) properties.contentType = contentType;
-  if (typeof traceparent === 'string') properties.traceparent = traceparent;
-  return {
-    qos: qosOf(exchange.term('qos') ?? '1'),
-    retain: flagOf('retain', exchange.term('retain') ?? 'false'),
-    priority: priorityNamed(exchange.term('priority') ?? 'chat'),
-    properties: Object.keys(properties).length === 0 ? null : properties,
-  };
 }
 
-/** What a caller is answered. */
-export type Outcome = { readonly status: number; readonly body: object } | Problem;
+/** What a caller is answered: `members` is the text of those of a JSON object, for there may be many in an answer. */
+export type Outcome = { readonly status: number; readonly members: string } | Problem;
 
 /** What became of a message, as its caller is told. [GW-22] */
 export function outcomeOf(publish: PendingPublish, qos: 0 | 1, session: Session): Outcome {
   switch (publish.state) {
     case PublishState.TAKEN:
-      return qos === 0 ? { status: 202, body: TAKEN } : { status: 200, body: receiptOf(publish) };
+      return qos === 0 ? TAKEN_OUTCOME : { status: 200, members: receiptText(publish) };
     case PublishState.REFUSED:
       if (publish.code === ReasonCode.CONTRADICTION) {
         return new Problem('KEY_REUSED', 'Its Idempotency-Key, or message id, was used for another message.');
@@ -85,6 +94,12 @@ export function receiptOf({ result, offset }: PendingPublish): object {
   return offset < 0
     ? { result: PUBLISH_RESULT_NAMES[result], duplicate: isDuplicate }
     : { result: PUBLISH_RESULT_NAMES[result], duplicate: isDuplicate, offset };
+}
+
+/** The same as the text of its members. */
+function receiptText({ result, offset }: PendingPublish): string {
+  const text = RECEIPTS[result];
+  return offset < 0 ? text : `${text},"offset":${offset}`;
 }
 
 /** `true`, `false`, `1` or `0`; a name alone is true. */
@@ -147,7 +162,13 @@ const TERMS: readonly string[] = [
   ...['qos', 'retain', 'ttl', 'key', 'class', 'priority'],
   ...['reply-to', 'correlation', 'message-id'],
 ];
-
+const TAKEN_OUTCOME: Outcome = { status: 202, members: '"result":"taken"' };
+const RECEIPTS: Readonly<Record<number, string>> = Object.fromEntries(
+  Object.entries(PUBLISH_RESULT_NAMES).map(([result, name]) => [
+    result,
+    `"result":"${name}","duplicate":${Number(result) === PublishResult.DUPLICATE}`,
+  ]),
+);
 const UNITS_MS: Readonly<Record<string, number>> = {
   ms: 1,
   s: 1_000,

@@ -38,10 +38,13 @@ export class PendingPublish {
   command: Buffer | null;
   /** Since when it is on its way. */
   readonly at: Micros;
+  /** Which of its owner's messages it is. */
+  readonly index: number;
   private readonly onSettled: (publish: PendingPublish) => void;
 
-  constructor(command: Buffer, at: Micros, onSettled: (publish: PendingPublish) => void) {
+  constructor(command: Buffer, at: Micros, onSettled: (publish: PendingPublish) => void, index = 0) {
     this.at = at;
+    this.index = index;
     this.command = command;
     this.onSettled = onSettled;
   }

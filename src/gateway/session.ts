@@ -146,7 +146,11 @@ export class Session {
 
   /** Since when the first message waits that the broker has not answered; infinite: none does. */
   get waitingSince(): Micros {
-    return this.publishing.reduce((first, stream) => Math.min(first, stream?.waitingSince ?? NEVER), NEVER);
+    let first = NEVER;
+    for (const stream of this.publishing) {
+      if (stream !== null) first = Math.min(first, stream.waitingSince);
+    }
+    return first;
   }
 
   /** Messages that wait for the broker to read them, or to answer. */
@@ -158,13 +162,15 @@ export class Session {
    * Publishes a whole PUBLISH, which is the session's from now on; its id, where it is of QoS 1, is given here.
    *
    * @param onSettled - called once, perhaps before this returns
+   * @param index - which of its owner's messages it is
    */
   publish(
     command: Buffer,
     onSettled: (publish: PendingPublish) => void,
     priority: StreamPriority = 'chat',
+    index = 0,
   ): PendingPublish {
-    const publish = new PendingPublish(command, this.clock.now(), onSettled);
+    const publish = new PendingPublish(command, this.clock.now(), onSettled, index);
     this.publishingStream(STREAM_PRIORITIES.indexOf(priority), priority).publish(publish);
     return publish;
   }

@@ -34,6 +34,8 @@ export class SharedSessions {
   private readonly backend: Backend;
   private readonly clock: Clock;
   private readonly max: number;
+  /** The one that was used last: the last in the map. */
+  private latest: Shared | null = null;
   private sweep: TimerHandle | null = null;
   private isClosed = false;
 
@@ -63,8 +65,8 @@ export class SharedSessions {
 
   /** For a while, the broker has answered nothing of this session that waits: as a rule because a subscriber makes publishers wait. */
   private isStopped(key: string): boolean {
-    const { waitingSince = NEVER } = this.sessions.get(key)?.session ?? {};
-    return waitingSince <= this.clock.now() - STOPPED_MS * MILLISECOND;
+    const waitingSince = this.sessions.get(key)?.session?.waitingSince ?? NEVER;
+    return waitingSince !== NEVER && waitingSince <= this.clock.now() - STOPPED_MS * MILLISECOND;
   }
 
   /** What asks in the name of whoever proves this: a session of its own, for it has a name. */
@@ -93,8 +95,11 @@ export class SharedSessions {
     const known = this.sessions.get(key);
     if (known !== undefined) {
       // The last one used is the last in the map, and the first the one to go.
-      this.sessions.delete(key);
-      this.sessions.set(key, known);
+      if (known !== this.latest) {
+        this.sessions.delete(key);
+        this.sessions.set(key, known);
+        this.latest = known;
+      }
       known.usedAt = this.clock.now();
       known.facts.address = address;
       return known.session ?? known.opening;
@@ -104,6 +109,7 @@ export class SharedSessions {
     const shared: Shared = new Shared(facts, this.open(key, { proof, name }, facts));
     shared.usedAt = this.clock.now();
     this.sessions.set(key, shared);
+    this.latest = shared;
     this.sweepLater();
     shared.opening.then(
       (session) => {
@@ -147,6 +153,7 @@ export class SharedSessions {
 
   private forget(key: string, shared: Shared): void {
     if (this.sessions.get(key) === shared) this.sessions.delete(key);
+    if (this.latest === shared) this.latest = null;
     shared.session?.close();
   }
 

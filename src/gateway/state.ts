@@ -2,6 +2,7 @@
 
 import type { GatewayFigures } from '../broker/operations/snapshot.ts';
 import { type Clock, systemClock } from '../udp/clock.ts';
+import { AnswerTimes } from './answer-times.ts';
 import type { Backend } from './backend.ts';
 import { Addresses } from './caller.ts';
 import { DeliveryTexts } from './delivery-text.ts';
@@ -41,6 +42,7 @@ export class GatewayState {
   readonly addresses: Addresses;
   readonly origins: Origins;
   readonly sessions: SharedSessions;
+  readonly answerTimes: AnswerTimes;
   /** Subscriptions that are read as server-sent events, and what they share with WebSockets. */
   readonly eventStreams: EventStreams;
   readonly keys: IdempotencyKeys;
@@ -62,6 +64,7 @@ export class GatewayState {
     this.addresses = new Addresses(options.trustedProxies ?? []);
     this.origins = new Origins(hostsOf(options), options.origins ?? []);
     this.sessions = new SharedSessions(backend, this.clock, this.limits.sessionsMax);
+    this.answerTimes = new AnswerTimes(this.clock, this.limits.answerMs);
     this.eventStreams = new EventStreams(new OutgoingTurn(this.clock), new DeliveryTexts());
     this.keys = new IdempotencyKeys(this.clock);
     this.load = new Load(this.limits, this.clock);

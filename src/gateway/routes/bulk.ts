@@ -38,8 +38,11 @@ async function bulk(exchange: Exchange): Promise<void> {
       },
     );
   }
-  await once(exchange, body, async (name) => {
-    const good = items.filter((item): item is PublishItem => !(item instanceof Problem));
+  return once(exchange, body, async (name) => {
+    const good =
+      faults.length === 0
+        ? (items as PublishItem[])
+        : items.filter((item): item is PublishItem => !(item instanceof Problem));
     const outcomes = await published(
       exchange,
       name === null ? good : good.map((item, i) => named(item, name, i)),
@@ -47,20 +50,21 @@ async function bulk(exchange: Exchange): Promise<void> {
     let next = 0;
     answer(
       exchange,
-      items.map((item) => (item instanceof Problem ? item : outcomes[next++])),
+      faults.length === 0
+        ? outcomes
+        : items.map((item) => (item instanceof Problem ? item : outcomes[next++])),
     );
   });
 }
 
 /** 200 where all were taken, 202 where all are on their way, 207 where some were not; where none was, and all for the same reason, that. [GW-25] */
 function answer(exchange: Exchange, outcomes: readonly Outcome[]): void {
-  const results = resultsOf(outcomes);
   const [first] = outcomes;
   if (
     first instanceof Problem &&
     outcomes.every((each) => each instanceof Problem && each.code === first.code)
   ) {
-    const members = { ...first.options.members, results };
+    const members = { ...first.options.members, results: resultsOf(outcomes as Problem[]) };
     throw new Problem(first.code, first.message, { ...first.options, members });
   }
   const status = outcomes.every((each) => each.status === 200)
@@ -68,22 +72,22 @@ function answer(exchange: Exchange, outcomes: readonly Outcome[]): void {
     : outcomes.every((each) => each.status === 202)
       ? 202
       : 207;
-  exchange.json(status, results);
-}
-
-function resultsOf(outcomes: readonly (Outcome | null)[]): object[] {
-  const results: object[] = [];
+  let text = '[';
   for (let index = 0; index < outcomes.length; index++) {
     const outcome = outcomes[index];
-    if (outcome === null) continue;
-    const { status } = outcome;
-    results.push(
-      outcome instanceof Problem
-        ? { index, status, code: outcome.code, detail: outcome.message }
-        : { index, status, ...outcome.body },
-    );
+    if (index > 0) text += ',';
+    if (outcome instanceof Problem) text += JSON.stringify(resultOf(outcome, index));
+    else text += `{"index":${index},"status":${outcome.status},${outcome.members}}`;
   }
-  return results;
+  exchange.answer(status, 'application/json', `${text}]`);
+}
+
+function resultsOf(outcomes: readonly (Problem | null)[]): object[] {
+  return outcomes.flatMap((outcome, index) => (outcome === null ? [] : [resultOf(outcome, index)]));
+}
+
+function resultOf({ status, code, message }: Problem, index: number): object {
+  return { index, status, code, detail: message };
 }
 
 function itemOrProblem(

@@ -20,10 +20,10 @@ export const topicRoute: Route = {
 async function publish(exchange: Exchange): Promise<void> {
   const terms = termsOfRequest(exchange);
   const { body, item } = await itemOfRequest(exchange, terms);
-  await once(exchange, body, async (name) => {
+  return once(exchange, body, async (name) => {
     const [outcome] = await published(exchange, [named(item, name, 0)]);
     if (outcome instanceof Problem) throw outcome;
-    exchange.json(outcome.status, outcome.body);
+    exchange.answer(outcome.status, JSON_TYPE, `{${outcome.members}}`);
   });
 }
 
@@ -35,7 +35,7 @@ async function remove(exchange: Exchange): Promise<void> {
     { ...termsOfRequest(exchange), topic, payload: '', retain: true },
   ]);
   if (outcome instanceof Problem) throw outcome;
-  exchange.json(outcome.status, outcome.body);
+  exchange.answer(outcome.status, JSON_TYPE, `{${outcome.members}}`);
 }
 
 /** The last value of the topic. [GW-28] */
@@ -71,6 +71,7 @@ function isSame(known: string | undefined, etag: string): boolean {
   return known.trim() === '*' || known.split(',').some((each) => each.trim().replace(/^W\//, '') === etag);
 }
 
+const JSON_TYPE = 'application/json';
 /** What others have written is no page of ours, whatever they say that it is. */
 export const AS_DATA = {
   'x-content-type-options': 'nosniff',
