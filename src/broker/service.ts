@@ -81,6 +81,7 @@ export class BrokerService {
   private untilTimed = 1;
   private timedOneOf = 1;
   private readonly timeGoesOn = () => {
+    this.settle();
     this.onTime = false;
     this.armTimer();
   };
@@ -121,6 +122,7 @@ export class BrokerService {
     this.store = store;
     this.clock = clock;
     this.wallMs = wallMs;
+    this.core.owed.isLater = clock === systemClock;
     this.advance();
     this.tickMs = tickMsOf(limits);
   }
@@ -272,6 +274,14 @@ export class BrokerService {
     if (this.whenIdle !== null && this.core.idle && this.isStored) this.endDrain();
   }
 
+  /** Publishers are told at once of all that came at the same time. [BRK-81] */
+  private settle(): void {
+    const { owed } = this.core;
+    if (owed.isEmpty) return;
+    owed.settle();
+    this.turn();
+  }
+
   /** Tells the core the time. That of the machine is taken to stand still until what is running now has run with all promises that it settles. */
   private advance(): void {
     if (this.onTime) return;
@@ -309,6 +319,7 @@ export class BrokerService {
     const { core } = this;
     const ended = () => {
       this.advance();
+      this.settle();
       core.ended(channel); // [BRK-5]
       this.turn();
     };

@@ -20,6 +20,7 @@ import { marked, subscribe, unsubscribe } from './handlers/subscribe.ts';
 import { will } from './handlers/will.ts';
 import { Inspection } from './operations/inspection.ts';
 import type { BrokerMetrics, Effect, Link, Peer } from './output.ts';
+import type { OwedReceipts } from './publishing/receipts.ts';
 import { type BrokerLimits, BrokerState, type Handler } from './state.ts';
 import { MemoryStore } from './store/memory-store.ts';
 import type { LogPort, StoreEvents, StoreFailure, StorePort } from './store-port.ts';
@@ -320,8 +321,14 @@ export class BrokerCore implements StoreEvents {
     }
   }
 
+  /** What publishers are to be told: together, where whoever runs this says when. [BRK-81] */
+  get owed(): OwedReceipts {
+    return this.state.publishers.owed;
+  }
+
   /** True when no message and no answer waits in a queue, or to enter one. */
   get idle(): boolean {
+    if (!this.owed.isEmpty) return false;
     if (this.lastBusy !== null && !this.lastBusy.closed && !this.lastBusy.delivery.idle) return false;
     for (const client of this.state.clients.keys()) {
       for (const channel of client.channels) {

@@ -337,7 +337,8 @@ function awaitLog(
   receipt: Receipt & { readonly log: LogPort },
 ): void {
   publisher.receipts.add(receipt);
-  if (!publisher.receipts.isEmpty) broker.publishers.await(receipt.log, publisher);
+  const isSafe = receipt.log.synced >= receipt.until;
+  if (!isSafe) broker.publishers.await(receipt.log, publisher);
 }
 
 /** The log that a message goes to; null: none. [BRK-82] [BRK-87] */

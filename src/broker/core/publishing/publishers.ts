@@ -10,7 +10,7 @@ import {
   type StoreEvents,
   type StoreFailure,
 } from '../store-port.ts';
-import { Receipts, type StateSafety } from './receipts.ts';
+import { OwedReceipts, Receipts, type StateSafety } from './receipts.ts';
 import { RefusedIds } from './refused-ids.ts';
 import { TopicAliases } from './topic-aliases.ts';
 
@@ -22,11 +22,17 @@ export class Publisher {
   private readonly refused: RefusedIds;
   private readonly sequences: Sequences;
 
-  constructor(channel: Channel, sequences: Sequences, refused: RefusedIds, safety: StateSafety) {
+  constructor(
+    channel: Channel,
+    sequences: Sequences,
+    refused: RefusedIds,
+    safety: StateSafety,
+    owed: OwedReceipts,
+  ) {
     this.channel = channel;
     this.sequences = sequences;
     this.refused = refused;
-    this.receipts = new Receipts(channel, safety);
+    this.receipts = new Receipts(channel, safety, owed);
     this.aliases = new TopicAliases(channel.client.queued);
     channel.onFree = () => this.receipts.settle();
   }
@@ -54,6 +60,8 @@ export class Publisher {
 }
 
 export class Publishers implements Partial<StoreEvents> {
+  /** What is to be told to publishers, where that is told later. */
+  readonly owed = new OwedReceipts();
   private readonly publishers = new WeakMap<Channel, Publisher>();
   /** Those that wait for a log to store what they have published. */
   private readonly waiting = new Map<LogPort, Set<Publisher>>();
@@ -71,7 +79,7 @@ export class Publishers implements Partial<StoreEvents> {
   of(channel: Channel, sequences: Sequences): Publisher {
     const known = this.publishers.get(channel);
     if (known !== undefined) return known;
-    const publisher = new Publisher(channel, sequences, this.refused, this.safety);
+    const publisher = new Publisher(channel, sequences, this.refused, this.safety, this.owed);
     this.publishers.set(channel, publisher);
     return publisher;
   }

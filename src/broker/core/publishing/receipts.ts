@@ -23,6 +23,26 @@ export interface Receipt {
   readonly written: number;
 }
 
+/** Those who have something to be told of, where that is told together later. */
+export class OwedReceipts {
+  /** Whoever runs the core says when what it is given together has come, and calls {@link settle} then. */
+  isLater = false;
+  private readonly owed: Receipts[] = [];
+
+  get isEmpty(): boolean {
+    return this.owed.length === 0;
+  }
+
+  add(receipts: Receipts): void {
+    this.owed.push(receipts);
+  }
+
+  /** Tells of all that is safe. */
+  settle(): void {
+    for (let next = this.owed.pop(); next !== undefined; next = this.owed.pop()) next.settleNow();
+  }
+}
+
 /** How many changes of the state are safe, or infinite when no more will be. */
 export interface StateSafety {
   readonly written: number;
@@ -33,11 +53,16 @@ export class Receipts {
   private readonly waiting = new Ring<Receipt>();
   private bytes = 0;
   private isHeld = false;
+  private isOwed = false;
+  /** So many of the first have become safe, and are to be told of whatever comes behind them. */
+  private safe = 0;
   private readonly safety: StateSafety;
+  private readonly owed: OwedReceipts;
 
-  constructor(channel: Channel, safety: StateSafety) {
+  constructor(channel: Channel, safety: StateSafety, owed: OwedReceipts) {
     this.channel = channel;
     this.safety = safety;
+    this.owed = owed;
   }
 
   get isEmpty(): boolean {
@@ -56,12 +81,28 @@ export class Receipts {
     this.add({ id, log: null, until: 0, result, offset: NO_OFFSET, bytes: 0, written });
   }
 
-  /** Tells of what has become safe meanwhile. */
+  /** Tells of what has become safe meanwhile: at once, or together with what comes at the same time. */
   settle(): void {
+    if (!this.owed.isLater) {
+      this.settleNow();
+      return;
+    }
+    this.findSafe();
+    if (this.safe > 0 && !this.isOwed) {
+      this.isOwed = true;
+      this.owed.add(this);
+    }
+    this.holdOrRelease();
+  }
+
+  /** Of {@link OwedReceipts} only. */
+  settleNow(): void {
+    this.isOwed = false;
     const { waiting } = this;
     let last: Receipt | null = null;
-    for (let next = waiting.peek(); next !== undefined && this.isSafe(next); next = waiting.peek()) {
-      waiting.shift();
+    this.findSafe();
+    for (; this.safe > 0; this.safe--) {
+      const next = waiting.shift() as Receipt;
       this.bytes -= next.bytes;
       if (last !== null && !isInStep(last, next)) this.tell(last);
       last = next;
@@ -89,6 +130,12 @@ export class Receipts {
   refuse(id: number, code: ReasonCode): void {
     const { delivery, link } = this.channel;
     delivery.answer(encodeRefused(id, code, REASONS[code] ?? '', link.messageBytesMax));
+  }
+
+  private findSafe(): void {
+    for (let next = this.waiting.peek(this.safe); next !== undefined && this.isSafe(next); ) {
+      next = this.waiting.peek(++this.safe);
+    }
   }
 
   private isSafe({ log, until, written }: Receipt): boolean {

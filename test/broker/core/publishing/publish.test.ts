@@ -132,6 +132,23 @@ describe('a message of QoS 1', () => {
     expect(receipts(publisher)).toEqual(['1* 3', '2* 3']);
   });
 
+  test('that came with others is told with them, as far as that was safe when it came [BRK-80] [BRK-81]', () => {
+    const core = new DrivenCore();
+    core.owed.isLater = true;
+    const publisher = new FakeClient(core).open();
+    const subscriber = new FakeClient(core).open(1);
+    subscriber.subscribe(1, 'b', Overflow.BLOCK, 1);
+    const reliable = { deliveryClass: DeliveryClass.RELIABLE };
+    for (const id of [1, 2, 3]) publish1(publisher, id, 'a', 'stored');
+    publish1(publisher, 4, 'b', 'queued', reliable);
+    publish1(publisher, 5, 'b', 'waits', reliable);
+    expect(receipts(publisher)).toEqual([]);
+    core.owed.settle();
+    core.look();
+    expect(receipts(publisher)).toEqual(['3* 3 @3', '4* 3']);
+    expect(core.owed.isEmpty).toBe(true);
+  });
+
   test('that is not stored, and that a queue drops by its policy, is refused [BRK-80]', () => {
     const core = new DrivenCore();
     const publisher = new FakeClient(core).open();
