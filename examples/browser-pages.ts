@@ -13,6 +13,14 @@ import { startBroker } from 'jetstream-proto/broker';
 import { connectClient, jsonCodec } from 'jetstream-proto/client';
 import { startGateway } from 'jetstream-proto/gateway';
 
+const PAGES: Readonly<Record<string, string>> = { '/chat': 'browser-chat.html', '/map': 'live-map.html' };
+const DIRECTIONS = [
+  [1, 0],
+  [0, 1],
+  [-1, 0],
+  [0, -1],
+] as const;
+
 const pagesPort = Number(process.argv[2] ?? 4581);
 const gatewayPort = Number(process.argv[3] ?? 4580);
 
@@ -71,11 +79,3 @@ async function stop(): Promise<void> {
   await gateway.close();
   await broker.close();
 }
-
-const PAGES: Readonly<Record<string, string>> = { '/chat': 'browser-chat.html', '/map': 'live-map.html' };
-const DIRECTIONS = [
-  [1, 0],
-  [0, 1],
-  [-1, 0],
-  [0, -1],
-] as const;

@@ -260,9 +260,10 @@ async function startExamples(): Promise<{ chat: string; map: string }> {
   const program = fileURLToPath(new URL('../../examples/browser-pages.ts', import.meta.url));
   const args = ['--import', 'ts-blank-space/register', program, '0', '0'];
   const child: ChildProcess = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const closed = once(child, 'close');
   onTestFinished(async () => {
     child.kill();
-    await once(child, 'close');
+    await closed;
   });
   let output = '';
   for await (const chunk of child.stdout as AsyncIterable<Buffer>) {
