@@ -20,6 +20,7 @@ import type { Pace } from './broker/pace.ts';
 import { type BrokerPeer, PEERS } from './broker/peer.ts';
 import type { WorkerAnswer, WorkerOrder } from './broker/worker.ts';
 import { cpuSecondsOf } from './cpu-time.ts';
+import { byTurns, onlyOption } from './turns.ts';
 
 interface Settings {
   readonly rate: number;
@@ -50,12 +51,7 @@ async function main(): Promise<void> {
     .option('--from <second>', 'the first that counts in the totals', positiveNumber, 3)
     .option('--runs <n>', 'of which medians are told', wholeNumber(1, 1_000), 5)
     .option('--pace <how>', 'sleep, spin, or both with a comma between them', names, ['sleep'])
-    .option(
-      '--only <names>',
-      'of peers',
-      names,
-      PEERS.map(({ name }) => name),
-    )
+    .addOption(onlyOption(PEERS))
     .option('--json', 'a line of JSON a rate')
     .parse()
     .opts<Options>();
@@ -69,7 +65,7 @@ async function main(): Promise<void> {
         fromSecond: given.from,
         how,
       };
-      const results = await measure(peers, settings, runs);
+      const results = await byTurns(peers, runs, (peer) => runOnce(peer, settings));
       if (json) console.log(JSON.stringify({ ...settings, results: Object.fromEntries(results) }));
       else console.log(reportOf(settings, results));
     }
@@ -85,21 +81,6 @@ interface Options {
   runs: number;
   pace: Pace[];
   only: string[];
-}
-
-/** Peers take turns within each run, so that what else the machine does meets all of them. */
-async function measure(
-  peers: readonly BrokerPeer[],
-  settings: Settings,
-  runs: number,
-): Promise<Map<string, RunResult[]>> {
-  const results = new Map<string, RunResult[]>(peers.map(({ name }) => [name, []]));
-  for (let run = 0; run < runs; run++) {
-    for (const peer of run % 2 === 0 ? peers : [...peers].reverse()) {
-      results.get(peer.name)?.push(await runOnce(peer, settings));
-    }
-  }
-  return results;
 }
 
 async function runOnce(peer: BrokerPeer, settings: Settings): Promise<RunResult> {

@@ -12,9 +12,9 @@ import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { formatTable, median } from '../src/bench/figures.ts';
 import { positiveNumber, wholeNumber, wholeNumbers } from '../src/cli/arguments.ts';
-import { names } from './arguments.ts';
 import { type BrokerPeer, PEERS, peerNamed } from './broker/peer.ts';
 import { cpuSecondsOf } from './cpu-time.ts';
+import { byTurns, onlyOption, ratioToFirst } from './turns.ts';
 
 interface Settings {
   readonly subscribers: number;
@@ -35,12 +35,7 @@ async function main(): Promise<void> {
     .option('--size <bytes>', 'of a message', wholeNumber(0, 65_536), 256)
     .option('--seconds <s>', 'of each measurement, after as long to warm up', positiveNumber, 3)
     .option('--runs <n>', 'of which medians are told', wholeNumber(1, 1_000), 5)
-    .option(
-      '--only <names>',
-      'of peers',
-      names,
-      PEERS.map(({ name }) => name),
-    )
+    .addOption(onlyOption(PEERS))
     .option('--json', 'a line of JSON a number of subscribers')
     .parse()
     .opts<{
@@ -55,16 +50,10 @@ async function main(): Promise<void> {
   const rows: string[][] = [];
   for (const count of subscribers) {
     const settings: Settings = { ...given, subscribers: count };
-    const results = new Map<string, Figures[]>(peers.map(({ name }) => [name, []]));
-    for (let run = 0; run < runs; run++) {
-      for (const peer of run % 2 === 0 ? peers : [...peers].reverse()) {
-        results.get(peer.name)?.push(await runOnce(peer, settings));
-      }
-    }
+    const results = await byTurns(peers, runs, (peer) => runOnce(peer, settings));
     if (json) console.log(JSON.stringify({ ...settings, results: Object.fromEntries(results) }));
-    const first = results.get(peers[0].name) as Figures[];
     for (const [name, each] of results) {
-      const ratio = median(each.map(({ deliveries }, i) => first[i].deliveries / deliveries));
+      const ratio = ratioToFirst(results, each, ({ deliveries }) => deliveries);
       rows.push([
         `1:${count}`,
         name,

@@ -14,6 +14,7 @@ import { names } from './arguments.ts';
 import { cpuSecondsOf } from './cpu-time.ts';
 import { type GatewayPeer, PEERS, peerNamed } from './gateway/peer.ts';
 import { type Outcome, WORKLOADS } from './gateway/workloads.ts';
+import { byTurns, onlyOption, ratioToFirst } from './turns.ts';
 
 interface Figures extends Outcome {
   /** Seconds of CPU time of the gateway and what is behind it, warm-up included; NaN where the system does not tell. */
@@ -35,29 +36,18 @@ async function main(): Promise<void> {
     .option('--workloads <names>', Object.keys(WORKLOADS).join(', '), names, Object.keys(WORKLOADS))
     .option('--seconds <s>', 'of each measurement, after 1.5 s to warm up', positiveNumber, 3)
     .option('--runs <n>', 'of which medians are told', wholeNumber(1, 1_000), 5)
-    .option(
-      '--only <names>',
-      'of peers',
-      names,
-      PEERS.map(({ name }) => name),
-    )
+    .addOption(onlyOption(PEERS))
     .option('--json', 'a line of JSON a workload')
     .parse()
     .opts<{ json?: boolean; runs: number; workloads: string[]; only: string[]; seconds: number }>();
   const peers = PEERS.filter(({ name }) => only.includes(name));
   const rows: string[][] = [];
   for (const workload of workloads) {
-    const results = new Map<string, Figures[]>(peers.map(({ name }) => [name, []]));
-    for (let run = 0; run < runs; run++) {
-      for (const peer of run % 2 === 0 ? peers : [...peers].reverse()) {
-        results.get(peer.name)?.push(await runOnce(peer, workload, seconds));
-      }
-    }
+    const results = await byTurns(peers, runs, (peer) => runOnce(peer, workload, seconds));
     if (json) console.log(JSON.stringify({ workload, seconds, results: Object.fromEntries(results) }));
-    const first = results.get(peers[0].name) as Figures[];
     for (const [name, each] of results) {
       const of = (key: keyof Figures): number => median(each.map((run) => run[key]));
-      const ratio = median(each.map(({ rate }, i) => first[i].rate / rate));
+      const ratio = ratioToFirst(results, each, ({ rate }) => rate);
       rows.push([
         workload,
         name,

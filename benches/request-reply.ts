@@ -10,8 +10,8 @@ import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { formatTable, median } from '../src/bench/figures.ts';
 import { positiveNumber, wholeNumber, wholeNumbers } from '../src/cli/arguments.ts';
-import { names } from './arguments.ts';
 import { type BrokerConnection, type BrokerPeer, PEERS, peerNamed } from './broker/peer.ts';
+import { byTurns, onlyOption } from './turns.ts';
 
 interface Settings {
   readonly seconds: number;
@@ -33,12 +33,7 @@ async function main(): Promise<void> {
     .option('--size <bytes>', 'of a request, and of its answer', wholeNumber(0, 65_536), 64)
     .option('--parallel <n,...>', 'requests that are under way', wholeNumbers(1, 10_000), [1, 16])
     .option('--runs <n>', 'of which medians are told', wholeNumber(1, 1_000), 5)
-    .option(
-      '--only <names>',
-      'of peers',
-      names,
-      PEERS.map(({ name }) => name),
-    )
+    .addOption(onlyOption(PEERS))
     .option('--json', 'a line of JSON a number of requests')
     .parse()
     .opts<{
@@ -53,13 +48,7 @@ async function main(): Promise<void> {
   const rows: string[][] = [];
   for (const width of parallel) {
     const settings: Settings = { ...given, parallel: width };
-    const results = new Map<string, Figures[]>(peers.map(({ name }) => [name, []]));
-    // Peers take turns within each run, so that what else the machine does meets all of them.
-    for (let run = 0; run < runs; run++) {
-      for (const peer of run % 2 === 0 ? peers : [...peers].reverse()) {
-        results.get(peer.name)?.push(await runOnce(peer, settings));
-      }
-    }
+    const results = await byTurns(peers, runs, (peer) => runOnce(peer, settings));
     if (json) console.log(JSON.stringify({ ...settings, results: Object.fromEntries(results) }));
     for (const [name, each] of results) {
       const [p50, p99, rate] = (['p50', 'p99', 'rate'] as const).map((key) =>
