@@ -1,39 +1,38 @@
 /** Who a command is to its broker: by its options, else by the environment. A secret is never an argument, which all who see the list of processes could read. */
 
 import { readFileSync, statSync } from 'node:fs';
-import { Option } from 'commander';
+import type { Command } from 'commander';
 import { JspError } from '../base/errors.ts';
 import type { Credentials, CredentialsSource } from '../client/index.ts';
 import { Identity } from '../protocol/crypto/index.ts';
+import { URL_OPTION_HELP } from './arguments.ts';
 import { CommandError, warn } from './terminal.ts';
 
-/** What {@link identityOption} and the next two leave in the options of a command. */
+/** Who a command is, of its options. */
 export interface CredentialOptions {
   identity?: string | undefined;
   apiKeyFile?: string | undefined;
   tokenFile?: string | undefined;
 }
 
-/** An option of each command that connects to a broker, as are the next two. */
-export function identityOption(): Option {
-  return new Option(
-    '--identity <file>',
-    'who this is: the secret that "jsp keygen --client" has written (else JSP_IDENTITY, a file)',
-  );
+/** What {@link withBrokerAccess} leaves in the options of a command. */
+export interface BrokerAccess extends CredentialOptions {
+  url?: string;
 }
 
-export function apiKeyOption(): Option {
-  return new Option(
-    '--api-key-file <file>',
-    'who this is: a file with an API key (else JSP_API_KEY, the key)',
-  );
-}
-
-export function tokenOption(): Option {
-  return new Option(
-    '--token-file <file>',
-    'who this is: a file with a token (JWT), read again when it expires (else JSP_TOKEN, the token)',
-  );
+/** A command that connects to a broker, with the options that say to which one, and as whom. */
+export function withBrokerAccess(command: Command): Command {
+  return command
+    .option('--url <url>', URL_OPTION_HELP)
+    .option(
+      '--identity <file>',
+      'who this is: the secret that "jsp keygen --client" has written (else JSP_IDENTITY, a file)',
+    )
+    .option('--api-key-file <file>', 'who this is: a file with an API key (else JSP_API_KEY, the key)')
+    .option(
+      '--token-file <file>',
+      'who this is: a file with a token (JWT), read again when it expires (else JSP_TOKEN, the token)',
+    );
 }
 
 /**

@@ -4,19 +4,12 @@ import type { Command } from 'commander';
 import { JspError, printable } from '../base/errors.ts';
 import type { AdminFault, AdminVerb, AdminVerbs } from '../broker/operations/snapshot.ts';
 import { type BrokerClient, connectClient } from '../client/broker-client.ts';
-import { findServerUrl, GOODBYE, qlogOption, URL_OPTION_HELP, wholeNumber } from './arguments.ts';
-import {
-  apiKeyOption,
-  type CredentialOptions,
-  credentialsOf,
-  identityOption,
-  tokenOption,
-} from './credentials.ts';
+import { findServerUrl, GOODBYE, qlogOption, wholeNumber } from './arguments.ts';
+import { type BrokerAccess, credentialsOf, withBrokerAccess } from './credentials.ts';
 import { CommandError, coloursOf, print } from './terminal.ts';
 
 /** Options of all of them. */
-export interface OperatorOptions extends CredentialOptions {
-  url?: string;
+export interface OperatorOptions extends BrokerAccess {
   json?: boolean;
 }
 
@@ -30,13 +23,7 @@ export interface ListOptions extends OperatorOptions {
 
 /** A command of operators, with the options that say whom it asks and who does. */
 export function withOperatorOptions(command: Command, json: string): Command {
-  return command
-    .option('--url <url>', URL_OPTION_HELP)
-    .addOption(identityOption())
-    .addOption(apiKeyOption())
-    .addOption(tokenOption())
-    .option('--json', json)
-    .addOption(qlogOption());
+  return withBrokerAccess(command).option('--json', json).addOption(qlogOption());
 }
 
 /** The options of one that lists. @param sort - what it is sorted by if nothing else is said */

@@ -10,20 +10,12 @@ import {
   positiveNumber,
   profileOption,
   qlogOption,
-  URL_OPTION_HELP,
   wholeNumber,
 } from './arguments.ts';
-import {
-  apiKeyOption,
-  type CredentialOptions,
-  credentialsOf,
-  identityOption,
-  tokenOption,
-} from './credentials.ts';
+import { type BrokerAccess, credentialsOf, withBrokerAccess } from './credentials.ts';
 import { onStopSignal, print } from './terminal.ts';
 
-interface PingOptions extends CredentialOptions {
-  url?: string;
+interface PingOptions extends BrokerAccess {
   profile?: ProfileName;
   count: number;
   interval: number;
@@ -38,13 +30,10 @@ interface PingResult {
 }
 
 export function addPingCommand(program: Command): void {
-  program
+  const command = program
     .command('ping')
-    .description('measure the handshake with the broker, and round trips of a command that it answers')
-    .option('--url <url>', URL_OPTION_HELP)
-    .addOption(identityOption())
-    .addOption(apiKeyOption())
-    .addOption(tokenOption())
+    .description('measure the handshake with the broker, and round trips of a command that it answers');
+  withBrokerAccess(command)
     .addOption(profileOption())
     .option('--count <n>', 'round trips to make; 0: until SIGINT', wholeNumber(0, Number.MAX_SAFE_INTEGER), 5)
     .option('--interval <seconds>', 'time from one to the next', positiveNumber, 1)

@@ -20,24 +20,16 @@ import {
   profileOrHeartbeats,
   qlogOption,
   qos,
-  URL_OPTION_HELP,
 } from './arguments.ts';
 import { tellConnection } from './connection-notes.ts';
-import {
-  apiKeyOption,
-  type CredentialOptions,
-  credentialsOf,
-  identityOption,
-  tokenOption,
-} from './credentials.ts';
+import { type BrokerAccess, credentialsOf, withBrokerAccess } from './credentials.ts';
 import { compressionWith } from './dict.ts';
 import { LineSplitter, LineWriter } from './lines.ts';
 import { messageLine } from './message-lines.ts';
 import { Receipts } from './receipts.ts';
 import { CommandError, note, onStopSignal } from './terminal.ts';
 
-interface PubOptions extends CredentialOptions {
-  url?: string;
+interface PubOptions extends BrokerAccess {
   profile?: ProfileName;
   lines?: boolean;
   qos?: 0 | 1;
@@ -60,15 +52,12 @@ interface PubOptions extends CredentialOptions {
 }
 
 export function addPubCommand(program: Command): void {
-  program
+  const command = program
     .command('pub')
     .description('publish a message, or what comes on stdin')
     .argument('<topic>', 'such as sensors/kitchen/temperature')
-    .argument('[message]', 'its text; without it, all of stdin is the message')
-    .option('--url <url>', URL_OPTION_HELP)
-    .addOption(identityOption())
-    .addOption(apiKeyOption())
-    .addOption(tokenOption())
+    .argument('[message]', 'its text; without it, all of stdin is the message');
+  withBrokerAccess(command)
     .addOption(profileOption())
     .option('--lines', 'publish each line of stdin as a message, as it comes')
     .option('--qos <0|1>', '1: the broker stores it, and says so; resent until it does', qos)

@@ -15,21 +15,13 @@ import {
   profileOption,
   profileOrHeartbeats,
   qlogOption,
-  URL_OPTION_HELP,
   wholeNumber,
 } from './arguments.ts';
 import { tellConnection } from './connection-notes.ts';
-import {
-  apiKeyOption,
-  type CredentialOptions,
-  credentialsOf,
-  identityOption,
-  tokenOption,
-} from './credentials.ts';
+import { type BrokerAccess, credentialsOf, withBrokerAccess } from './credentials.ts';
 import { CommandError, coloursOf, note, onStopSignal, warn } from './terminal.ts';
 
-interface ReplyOptions extends CredentialOptions {
-  url?: string;
+interface ReplyOptions extends BrokerAccess {
   profile?: ProfileName;
   echo?: boolean;
   text?: string;
@@ -42,18 +34,15 @@ interface ReplyOptions extends CredentialOptions {
 }
 
 export function addReplyCommand(program: Command): void {
-  program
+  const command = program
     .command('reply')
     .description('answer requests: with what a command prints, with a text, or with what they say')
     .argument('<filter>', 'of the topics that requests come to')
     .argument(
       '[command...]',
       'behind --: run for each request, which is its stdin; what it prints is the answer',
-    )
-    .option('--url <url>', URL_OPTION_HELP)
-    .addOption(identityOption())
-    .addOption(apiKeyOption())
-    .addOption(tokenOption())
+    );
+  withBrokerAccess(command)
     .addOption(profileOption())
     .option('--echo', 'answer with the request')
     .option('--text <text>', 'answer with this text')

@@ -24,25 +24,17 @@ import {
   qlogOption,
   qos,
   startPosition,
-  URL_OPTION_HELP,
   wholeNumber,
 } from './arguments.ts';
 import { tellConnection, tellGaps } from './connection-notes.ts';
-import {
-  apiKeyOption,
-  type CredentialOptions,
-  credentialsOf,
-  identityOption,
-  tokenOption,
-} from './credentials.ts';
+import { type BrokerAccess, credentialsOf, withBrokerAccess } from './credentials.ts';
 import { compressionWith } from './dict.ts';
 import { LineWriter } from './lines.ts';
 import { type MessageFormat, messageLine } from './message-lines.ts';
 import { Settling, settleFrom } from './settling.ts';
 import { CommandError, coloursOf, note, onStopSignal, warn } from './terminal.ts';
 
-interface SubOptions extends MessageFormat, CredentialOptions {
-  url?: string;
+interface SubOptions extends MessageFormat, BrokerAccess {
   profile?: ProfileName;
   count?: number;
   raw?: boolean;
@@ -65,14 +57,11 @@ interface SubOptions extends MessageFormat, CredentialOptions {
 }
 
 export function addSubCommand(program: Command): void {
-  program
+  const command = program
     .command('sub')
     .description('print the messages whose topics match a filter, one line each')
-    .argument('<filter>', 'a topic, with + for any one level and # at the end for any number of them')
-    .option('--url <url>', URL_OPTION_HELP)
-    .addOption(identityOption())
-    .addOption(apiKeyOption())
-    .addOption(tokenOption())
+    .argument('<filter>', 'a topic, with + for any one level and # at the end for any number of them');
+  withBrokerAccess(command)
     .addOption(profileOption())
     .option('--count <n>', 'end after so many messages', wholeNumber(1, Number.MAX_SAFE_INTEGER))
     .option('--topics', 'print the topic and a tab before each message')
