@@ -2,7 +2,7 @@
 
 import type { Command } from 'commander';
 import { InvalidArgumentError } from 'commander';
-import type { ListenAddress } from '../broker/config/http-settings.ts';
+import { listenAddressText } from '../broker/config/http-settings.ts';
 import type { Written } from '../broker/config/kinds.ts';
 import {
   CONFIG_VARIABLE,
@@ -39,7 +39,7 @@ const FLAGS: Readonly<Record<string, { flag: string; place: string; written?: (v
       place: 'queues.stall',
       written: (seconds: number) => milliseconds(seconds * 1_000),
     },
-    http: { flag: '--http', place: 'http.listen', written: addressText },
+    http: { flag: '--http', place: 'http.listen', written: listenAddressText },
     handOver: { flag: '--hand-over', place: 'broker.hand_over' },
     logLevel: { flag: '--log-level', place: 'logging.level' },
     logFormat: { flag: '--log-format', place: 'logging.format' },
@@ -123,10 +123,6 @@ export function gatewayOptionsOf(
       keepAliveMs: http.keep_alive,
     },
   };
-}
-
-function addressText({ host, port }: ListenAddress): Written {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 function mebibytes(count: number): Written {

@@ -22,6 +22,11 @@ export function parseListenAddress(text: string): ListenAddress | null {
   return { host: bare === '' ? '127.0.0.1' : bare, port: Number(digits) };
 }
 
+/** As {@link parseListenAddress} reads it. */
+export function listenAddressText({ host, port }: ListenAddress): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
 const address: Kind<ListenAddress> = {
   take(written) {
     const parsed = parseListenAddress(String(written));
@@ -30,7 +35,7 @@ const address: Kind<ListenAddress> = {
     return parsed;
   },
   ofText: (text) => text,
-  show: ({ host, port }) => tomlString(host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`),
+  show: (listen) => tomlString(listenAddressText(listen)),
 };
 
 const MIB = 1_024 * 1_024;
