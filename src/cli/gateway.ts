@@ -6,10 +6,10 @@ import { type ListenAddress, parseListenAddress } from '../broker/config/http-se
 import { loadConfig } from '../broker/config/load.ts';
 import type { Gateway } from '../gateway/index.ts';
 import { DEFAULT_HTTP_HOST, DEFAULT_HTTP_PORT, type GatewayOptions } from '../gateway/options.ts';
-import { findServerUrl, qlogOption } from './arguments.ts';
+import { findServerUrl, qlogOption, URL_OPTION_HELP } from './arguments.ts';
 import { collectSetting, gatewayOptionsOf, type SettingOptions, sourcesOf } from './broker-settings.ts';
-import { Hangups } from './supervisor.ts';
-import { note, onStopSignal, print, STOP_SIGNALS, warn } from './terminal.ts';
+import { ServiceSignals } from './supervisor.ts';
+import { note, print, warn } from './terminal.ts';
 
 interface GatewayCommandOptions extends SettingOptions {
   broker?: string;
@@ -21,7 +21,7 @@ export function addGatewayCommand(program: Command): void {
     .description(
       'run a gateway: HTTP, WebSocket and SSE for a broker elsewhere; its URL is the first line on stdout',
     )
-    .option('--broker <url>', 'the URL the broker prints (else JSP_URL, else .jsp/url)')
+    .option('--broker <url>', URL_OPTION_HELP)
     .option(
       '--http <host:port>',
       `where to listen; default ${DEFAULT_HTTP_HOST}:${DEFAULT_HTTP_PORT}`,
@@ -82,21 +82,19 @@ async function runGateway(options: GatewayCommandOptions, command: Command): Pro
   const sources = sourcesOf(options, command);
   const chosen = gatewayOptionsOf(loadConfig(sources), { host: DEFAULT_HTTP_HOST, port: DEFAULT_HTTP_PORT });
   const reloads = sources.file !== undefined || chosen?.tls !== undefined;
-  const hangups = new Hangups(reloads);
-  const signals = reloads ? STOP_SIGNALS.filter((signal) => signal !== 'SIGHUP') : STOP_SIGNALS;
-  const stopped = new Promise<NodeJS.Signals>((resolve) => onStopSignal(resolve, signals));
+  const signals = new ServiceSignals(reloads);
   const gateway = await startedGateway({ broker: findServerUrl(options.broker), ...chosen });
-  hangups.begin(() => renewCertificate(gateway));
+  signals.begin(() => renewCertificate(gateway));
   try {
     process.stdout.on('error', () => {});
     print(gateway.url);
     const signal = await Promise.race([
-      stopped,
+      signals.stopped,
       new Promise<null>((resolve) => gateway.on('close', () => resolve(null))),
     ]);
     if (signal !== null) note(`${signal}: answering what is under way, then closing`);
   } finally {
-    hangups.end();
+    signals.end();
     await gateway.close();
   }
   const { requests } = gateway.metrics();

@@ -15,8 +15,8 @@ import { listeningError } from './listening.ts';
 import { Reloading } from './reloading.ts';
 import { StateDirectory } from './state-directory.ts';
 import { recoveryLine } from './store.ts';
-import { Hangups, tellSupervisor } from './supervisor.ts';
-import { CommandError, note, onStopSignal, print, STOP_SIGNALS, warn } from './terminal.ts';
+import { ServiceSignals, tellSupervisor } from './supervisor.ts';
+import { CommandError, note, print, warn } from './terminal.ts';
 
 /** What it is to run. */
 export interface BrokerOrder {
@@ -39,12 +39,10 @@ export interface BrokerOrder {
 export async function runBroker(order: BrokerOrder): Promise<void> {
   const { values } = order.config;
   const reloads = order.file !== undefined || values.auth !== undefined || values.http.tls_cert !== undefined;
-  const hangups = new Hangups(reloads);
-  const signals = reloads ? STOP_SIGNALS.filter((signal) => signal !== 'SIGHUP') : STOP_SIGNALS;
-  const stopped = new Promise<NodeJS.Signals>((resolve) => onStopSignal(resolve, signals));
+  const signals = new ServiceSignals(reloads);
   const log = await openLog(values.logging, { note, warn });
   try {
-    await runUntil(stopped, order, hangups, log);
+    await runUntilStopped(order, signals, log);
   } catch (error) {
     const { message, code } = error as Error & { code?: unknown };
     // For who reads the log and not what the command says at its end.
@@ -55,12 +53,7 @@ export async function runBroker(order: BrokerOrder): Promise<void> {
   }
 }
 
-async function runUntil(
-  stopped: Promise<NodeJS.Signals>,
-  order: BrokerOrder,
-  hangups: Hangups,
-  log: Log,
-): Promise<void> {
+async function runUntilStopped(order: BrokerOrder, signals: ServiceSignals, log: Log): Promise<void> {
   const { config } = order;
   for (const text of config.notes) log.write('warn', text, { event: 'config' });
   const state = StateDirectory.open(config.values.broker.state);
@@ -89,14 +82,14 @@ async function runUntil(
         port: broker.port,
       },
     );
-    hangups.begin(() => reloading.reload({ broker, gateway }));
+    signals.begin(() => reloading.reload({ broker, gateway }));
     tellSupervisor('READY=1', `listens on ${broker.host}, UDP port ${broker.port}`);
-    const signal = await Promise.race([stopped, broker.closed.then(() => null)]);
+    const signal = await Promise.race([signals.stopped, broker.closed.then(() => null)]);
     tellSupervisor('STOPPING=1', 'delivers what is queued');
     if (signal !== null)
       log.write('info', `${signal}: delivering what is queued, then closing`, { event: 'draining', signal });
   } finally {
-    hangups.end();
+    signals.end();
     await close(broker, gateway, reloading.config);
     state.close();
   }
