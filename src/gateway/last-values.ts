@@ -34,6 +34,11 @@ export class LastValues {
     this.session = session;
   }
 
+  /** Topics whose value is under way. */
+  get pending(): number {
+    return this.asked.size;
+  }
+
   /**
    * The last value of a topic, or null.
    *
@@ -77,9 +82,8 @@ export class LastValues {
     const asked = this.asked.get(topicOf(message));
     if (asked === undefined) return;
     const value = deliveredOf(message, reader);
-    if (value === null)
-      throw new Problem('INTERNAL_ERROR', 'The last value is compressed in an unknown way.');
-    if (value.isRetained) asked.value = value;
+    if (value === null) asked.isClosed = true;
+    else if (value.isRetained) asked.value = value;
   }
 }
 

@@ -1,5 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type BrokerClient, connectClient } from '../../src/client/index.ts';
+import { LocalBackend } from '../../src/gateway/backend.ts';
+import { ANONYMOUS, factsOf } from '../../src/gateway/caller.ts';
+import { publishCommand } from '../../src/gateway/item.ts';
+import { Session } from '../../src/gateway/session.ts';
+import { PublishFlag } from '../../src/pubsub/command.ts';
 import { gatewayInMemory, type TestGateway } from './gateway-server.ts';
 
 let server: TestGateway;
@@ -53,6 +58,25 @@ describe('the last value of a topic', () => {
     const text = 'again and '.repeat(500);
     await client.publish('state/compressed', text, { retain: true, qos: 1, compression: true });
     expect((await server.raw('GET', '/v1/topics/state/compressed')).text).toBe(text);
+  });
+
+  test('that cannot be opened costs whoever asks for it his answer, and nobody else his connection [GW-28]', async () => {
+    const session = await Session.open(
+      await new LocalBackend(server.broker, () => {}).connect(factsOf('http', '')),
+      {
+        proof: ANONYMOUS,
+      },
+    );
+    const terms = { qos: 1, retain: true, priority: 'chat', properties: null } as const;
+    const command = publishCommand({ ...terms, topic: 'state/sealed', payload: 'in no envelope' });
+    command[1] |= PublishFlag.COMPRESSED;
+    await new Promise<unknown>((resolve) => session.publish(command, resolve));
+    session.close();
+    // Who publishes shares the connection on which the value is asked for.
+    const before = server.gateway.metrics().sessions;
+    expect((await server.raw('GET', '/v1/topics/state/sealed')).json.code).toBe('INTERNAL_ERROR');
+    expect(server.gateway.metrics().sessions).toBe(before);
+    expect(server.faults.splice(0)).toEqual([expect.objectContaining({ code: 'INTERNAL_ERROR' })]);
   });
 
   test('is not there where nothing was kept, or it was taken away [GW-28]', async () => {
