@@ -43,6 +43,11 @@ export class Asking {
     this.opened.catch(() => {}); // whoever asks hears of it
   }
 
+  /** Requests that are not answered yet. */
+  get pending(): number {
+    return this.waiting.size;
+  }
+
   /**
    * Publishes a request, and resolves with the first answer.
    *

@@ -1,6 +1,6 @@
 /**
  * The sessions of callers by HTTP, who have no connection of their own that would last: all who prove the same share one, so that a request does not cost a HELLO, and the
- * end of their credentials ends it for all of them. [GW-11] They are bounded, and go when nobody has used them for a minute.
+ * end of their credentials ends it for all of them. [GW-11] They are bounded, and go when nobody has used them for 75 s.
  */
 
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
@@ -157,11 +157,17 @@ export class SharedSessions {
     shared.session?.close();
   }
 
+  /** Nothing of it is under way: no message that the broker has not answered, no request, no question for a last value. */
+  private isIdle({ session }: Shared): boolean {
+    if (session === null || session.pending > 0) return false;
+    return (this.askings.get(session)?.pending ?? 0) + (this.values.get(session)?.pending ?? 0) === 0;
+  }
+
   /** The one goes that was not used for longest, if nothing of it is under way. */
   private makeRoom(): void {
     if (this.sessions.size < this.max) return;
     for (const [key, shared] of this.sessions) {
-      if (shared.session === null || shared.session.pending > 0) continue;
+      if (!this.isIdle(shared)) continue;
       this.forget(key, shared);
       return;
     }
@@ -178,7 +184,7 @@ export class SharedSessions {
       const before = clock.now() - IDLE_MS * MILLISECOND;
       for (const [key, shared] of [...this.sessions]) {
         if (shared.usedAt > before) break;
-        if (shared.session !== null && shared.session.pending === 0) this.forget(key, shared);
+        if (this.isIdle(shared)) this.forget(key, shared);
       }
       if (this.sessions.size > 0) this.sweepLater();
     });

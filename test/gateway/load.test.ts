@@ -49,6 +49,26 @@ describe('too much', () => {
     load.close();
   });
 
+  test('of callers lets the one go that was not used for longest, and none that waits for a reply [GW-11]', async () => {
+    const server = await gatewayInMemory({ limits: { sessionsMax: 2 } });
+    const client = await connectClient(server.broker.url);
+    let answer: (() => void) | null = null;
+    await client.subscribe('slow', ({ properties: { replyTopic = '' } }) => {
+      answer = () => void client.publish(replyTopic, 'done');
+    });
+    const slow = server.raw('POST', '/v1/requests/slow?timeout=60s', {}, 'x');
+    while (answer === null) await new Promise((resolve) => setImmediate(resolve));
+    for (const key of ['jspk_a_x', 'jspk_b_x', 'jspk_c_x']) {
+      expect((await server.raw('POST', '/v1/topics/a', { 'x-api-key': key }, 'x')).status).toBe(200);
+      expect(server.gateway.metrics().sessions).toBe(2);
+    }
+    (answer as () => void)();
+    expect((await slow).text).toBe('done');
+    await client.close();
+    await server.close();
+    expect(server.faults).toEqual([]);
+  });
+
   test('is told at once, with when to come back; who watches the gateway is answered all the same [GW-7]', async () => {
     const server = await gatewayInMemory({ limits: { inFlightMax: 1 } });
     const client = await connectClient(server.broker.url);
