@@ -79,7 +79,7 @@ export class IdempotencyKeys {
     const { body } = answer;
     // Bytes are copied out of the message that they came in.
     known.answer = typeof body === 'string' ? answer : { ...answer, body: Buffer.from(body) };
-    this.bytes += answer.body.length;
+    this.bytes += bytesOf(answer);
     while (this.bytes > BYTES_MAX && this.forgetFirst());
   }
 
@@ -103,9 +103,17 @@ export class IdempotencyKeys {
   }
 
   private forget(name: string): void {
-    this.bytes -= this.known.get(name)?.answer?.body.length ?? 0;
+    const answer = this.known.get(name)?.answer ?? null;
+    if (answer !== null) this.bytes -= bytesOf(answer);
     this.known.delete(name);
   }
+}
+
+/** Whoever replies to a request says what its answer has for headers: they count as its body does. */
+function bytesOf({ contentType, body, headers }: Answer): number {
+  let bytes = contentType.length + body.length;
+  for (const name in headers) bytes += name.length + `${headers[name]}`.length;
+  return bytes;
 }
 
 /**

@@ -94,6 +94,14 @@ describe('a request with an Idempotency-Key', () => {
     }
     expect(keys.begin('large199', 'p')).not.toBe(null);
     expect(keys.begin('large0', 'p')).toBe(null);
+    // What a responder has said of its reply stands in headers.
+    const headers = { 'jsp-header-x': 'x'.repeat(60 * 1024) };
+    for (let i = 0; i < 600; i++) {
+      keys.begin(`long${i}`, 'p');
+      keys.end(`long${i}`, { ...ANSWER, headers });
+    }
+    expect(keys.begin('long599', 'p')).not.toBe(null);
+    expect(keys.begin('long0', 'p')).toBe(null);
   });
 
   test('is its own caller alone, whatever token he shows this time', () => {
