@@ -3,7 +3,6 @@
 import type { Exchange } from './exchange.ts';
 import { nameOf, printOf } from './idempotency.ts';
 import type { PublishItem } from './item.ts';
-import { problemOfError } from './problem.ts';
 
 /** What the messages of a request are named by. */
 export interface Naming {
@@ -43,13 +42,7 @@ async function onceOfKey(
     return;
   }
   exchange.onAnswer = (answer) => state.keys.end(name, isOutcome(answer.status) ? answer : null);
-  try {
-    await serve({ name, print });
-  } catch (error) {
-    const problem = problemOfError(error);
-    if (problem.code === 'INTERNAL_ERROR') state.onFault(problem.cause ?? problem);
-    exchange.problem(problem);
-  }
+  await serve({ name, print }); // a problem is an answer as well
 }
 
 /** A message that the broker knows again by its name, and tells from another of that name by its print. [BRK-91] */
