@@ -116,8 +116,12 @@ export function bulkItemOf(value: unknown): PublishItem {
   return itemOf(value, true);
 }
 
-/** The class of this name. @throws {Problem} REQUEST_INVALID */
-export function classNamed(name: unknown): DeliveryClass {
+/** Sets the property that a member of an item stands for, also where it was said in a query or a header. @throws {Problem} REQUEST_INVALID */
+export function setMember(properties: Properties, member: string, value: unknown): void {
+  MEMBERS[member](properties, value);
+}
+
+function classNamed(name: unknown): DeliveryClass {
   const known = DELIVERY_CLASS_NAMES.find((each) => each === name);
   if (known !== undefined) return deliveryClassNamed(known);
   throw invalid('class', `one of ${DELIVERY_CLASS_NAMES.join(', ')}`);
@@ -232,7 +236,8 @@ const MEMBERS: Readonly<Record<string, (properties: Properties, value: unknown) 
   },
   replyTo: (to, value) => {
     to.replyTopic = text('replyTo', value);
-    assertReplyTopic(to.replyTopic);
+    const fault = topicFault(to.replyTopic);
+    if (fault !== null) throw new Problem('REQUEST_INVALID', `The topic for replies ${fault}.`);
   },
   correlation: (to, value) => {
     to.correlation = bytesOfBase64('correlation', value);
@@ -253,12 +258,6 @@ const MEMBERS: Readonly<Record<string, (properties: Properties, value: unknown) 
 
 /** The members that are no properties. */
 const OWN_MEMBERS = { topic: 0, payload: 0, text: 0, json: 0, base64: 0, qos: 0, retain: 0, priority: 0 };
-
-/** @throws {Problem} REQUEST_INVALID */
-export function assertReplyTopic(topic: string): void {
-  const fault = topicFault(topic);
-  if (fault !== null) throw new Problem('REQUEST_INVALID', `The topic for replies ${fault}.`);
-}
 
 /** Topics that were looked at lately: most messages go where others have gone. */
 const VALID = new Set<string>();

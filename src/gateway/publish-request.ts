@@ -5,7 +5,7 @@ import { ReasonCode } from '../pubsub/command.ts';
 import { STREAM_PRIORITIES, type StreamPriority } from '../pubsub/message-stream.ts';
 import type { Properties } from '../pubsub/properties.ts';
 import type { Exchange } from './exchange.ts';
-import { assertReplyTopic, bytesOfBase64, classNamed, type PublishTerms } from './item.ts';
+import { type PublishTerms, setMember } from './item.ts';
 import { Problem, problemOfEntry, problemOfReason } from './problem.ts';
 import { type PendingPublish, PublishState } from './publishing.ts';
 import type { Session } from './session.ts';
@@ -120,28 +120,10 @@ export function durationMs(name: string, text: string): number {
   );
 }
 
+/** What is no property is left alone. */
 function setTerm(properties: Properties, name: string, value: string): void {
-  switch (name) {
-    case 'ttl':
-      properties.ttlMs = durationMs(name, value);
-      break;
-    case 'key':
-      properties.key = value;
-      break;
-    case 'class':
-      properties.deliveryClass = classNamed(value);
-      break;
-    case 'reply-to':
-      assertReplyTopic(value);
-      properties.replyTopic = value;
-      break;
-    case 'correlation':
-      properties.correlation = bytesOfBase64(name, value);
-      break;
-    case 'message-id':
-      properties.messageId = value;
-      break;
-  }
+  if (name === 'ttl') properties.ttlMs = durationMs(name, value);
+  else if (Object.hasOwn(MEMBERS_OF_TERMS, name)) setMember(properties, MEMBERS_OF_TERMS[name], value);
 }
 
 function qosOf(text: string): 0 | 1 {
@@ -158,6 +140,14 @@ function priorityNamed(name: string): StreamPriority {
 const PREFIX = 'jsp-';
 /** Behind it comes the name of a user property. */
 const USER = 'header-';
+/** The terms that are a member of an item under a name of JSON. */
+const MEMBERS_OF_TERMS: Readonly<Record<string, string>> = {
+  key: 'key',
+  class: 'class',
+  'reply-to': 'replyTo',
+  correlation: 'correlation',
+  'message-id': 'messageId',
+};
 const TERMS: readonly string[] = [
   ...['qos', 'retain', 'ttl', 'key', 'class', 'priority'],
   ...['reply-to', 'correlation', 'message-id'],
