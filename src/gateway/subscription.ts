@@ -111,11 +111,6 @@ export class CallerSubscription {
     this.ask(request.start);
   }
 
-  /** Messages that its caller has and has not settled. */
-  get unsettledCount(): number {
-    return this.unsettled.size;
-  }
-
   /** Where it is: what its caller may give back as `since`; null: it reads no log, or has not begun. [GW-40] */
   get position(): { epoch: number; offset: number } | null {
     return this.next === 0 ? null : { epoch: this.epoch, offset: this.next - 1 };

@@ -51,11 +51,6 @@ export class WebSockets {
     });
   }
 
-  /** Clients that are connected. */
-  get size(): number {
-    return this.count;
-  }
-
   /**
    * Takes a socket over, whose host, origin and path are in order.
    *
