@@ -8,17 +8,11 @@
  * What the log does not take is tried again.
  */
 
-import { DropReason, HEADER_BYTES, PublishFlag, publishPrefix, topicOf } from '../../../pubsub/command.ts';
-import {
-  encodeProperties,
-  joinProperties,
-  PropertyType,
-  payloadStartOf,
-  propertiesBut,
-} from '../../../pubsub/properties.ts';
+import { DropReason, HEADER_BYTES, topicOf } from '../../../pubsub/command.ts';
 import { AppendFault, type LogPort, type StatePort, type StoredRecord } from '../store-port.ts';
 import { Timer, type Timers } from '../timers.ts';
 import type { Consumer } from './consumer.ts';
+import { asDeadLetter } from './dead-letter-form.ts';
 import type { Burial } from './durable-record.ts';
 
 /** What dead letters need of those who keep consumers. */
@@ -195,7 +189,15 @@ export class DeadLetters {
     }
     if (grave.id > 0 && owner.hasBuried(consumer, grave.id)) return true;
     const log = owner.logOf(topic);
-    const command = deadLetterOf(record, topic, consumer.feed.log.epoch, grave);
+    const { offset: diedAt, attempts, reason } = grave;
+    const origin = {
+      epoch: consumer.feed.log.epoch,
+      offset: diedAt,
+      topic: topicOf(record.command),
+      attempts,
+      reason,
+    };
+    const command = asDeadLetter(record, topic, origin);
     const offset = log.append({
       command,
       topicEnd: HEADER_BYTES + Buffer.byteLength(topic),
@@ -229,27 +231,6 @@ export class DeadLetters {
   }
 }
 
-/** The message under its new topic, with its payload and its properties as they were, but for those that were about its delivery. */
-function deadLetterOf(record: StoredRecord, topic: string, epoch: number, grave: Burial): Buffer {
-  const { command, topicEnd } = record;
-  const { offset, attempts, reason } = grave;
-  const origin = encodeProperties({
-    origin: { epoch, offset, topic: topicOf(command), attempts, reason },
-  });
-  const kept = propertiesBut(command, topicEnd, OF_DELIVERY);
-  // Properties that leave no room for the origin give way to it.
-  const properties = joinProperties([origin.subarray(2), ...kept]) ?? origin;
-  const flags = (command[1] & PublishFlag.COMPRESSED) | PublishFlag.QOS1 | PublishFlag.PROPERTIES;
-  const payload = command.subarray(payloadStartOf(command, topicEnd));
-  return Buffer.concat([publishPrefix(topic, flags), properties, payload]);
-}
-
 const NONE: readonly Burial[] = [];
 const UNWRITTEN = Number.POSITIVE_INFINITY;
 const RETRY_MS = 1_000;
-const OF_DELIVERY: readonly number[] = [
-  PropertyType.TTL,
-  PropertyType.OWNED,
-  PropertyType.ATTEMPT,
-  PropertyType.ORIGIN,
-];

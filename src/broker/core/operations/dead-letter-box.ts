@@ -7,17 +7,10 @@
  */
 
 import { RangeSet } from '../../../base/ranges.ts';
-import { PublishFlag, publishPrefix, topicOf } from '../../../pubsub/command.ts';
-import {
-  decodeProperties,
-  findProperty,
-  joinProperties,
-  type Origin,
-  PropertyType,
-  payloadStartOf,
-  propertiesBut,
-} from '../../../pubsub/properties.ts';
+import { HEADER_BYTES, PublishFlag, topicOf } from '../../../pubsub/command.ts';
+import { decodeProperties, findProperty, type Origin, PropertyType } from '../../../pubsub/properties.ts';
 import { DURABLE_NUMBERS_FROM } from '../durable/consumers.ts';
+import { asBefore } from '../durable/dead-letter-form.ts';
 import {
   AppendFault,
   type LogPort,
@@ -87,14 +80,10 @@ export class DeadLetterBox implements Partial<StoreEvents> {
       if (below <= log.earliest) done({ letters, next: null });
       else if (letters.length >= query.limit || stretches++ >= STRETCHES_MAX) done({ letters, next: below });
       else {
-        this.readStretch(log, Math.max(log.earliest, below - STRETCH), below, (records) => {
-          let next = below - STRETCH;
-          for (let i = records.length - 1; i >= 0 && letters.length < query.limit; i--) {
-            next = records[i].offset;
-            const letter = this.letterOf(log, records[i], query);
-            if (letter !== null) letters.push(letter);
-          }
-          look(letters.length < query.limit ? below - STRETCH : next);
+        const from = Math.max(log.earliest, below - STRETCH);
+        this.readStretch(log, from, below, query, query.limit - letters.length, (found) => {
+          letters.push(...found.reverse());
+          look(letters.length < query.limit ? below - STRETCH : letters[letters.length - 1].record.offset);
         });
       }
     };
@@ -114,10 +103,10 @@ export class DeadLetterBox implements Partial<StoreEvents> {
   redrive(log: LogPort, { record, origin }: DeadLetter): string | null {
     const { broker } = this;
     const to = broker.routing.ofTopic(origin.topic);
-    const command = restored(record, origin.topic);
+    const command = asBefore(record, origin.topic);
     const offset = to.append({
       command,
-      topicEnd: 8 + Buffer.byteLength(origin.topic),
+      topicEnd: HEADER_BYTES + Buffer.byteLength(origin.topic),
       session: 0,
       sequence: 0,
       id: 0,
@@ -162,21 +151,26 @@ export class DeadLetterBox implements Partial<StoreEvents> {
     return this.returning.some((each) => each.from === log && each.offset === offset);
   }
 
-  /** All records of a stretch, however many reads that takes. */
+  /** The last dead letters of a stretch, however many reads that takes. Other records are not kept: they may be large. */
   private readStretch(
     log: LogPort,
     from: number,
     until: number,
-    done: (records: readonly StoredRecord[]) => void,
+    query: DeadLetterQuery,
+    countMax: number,
+    done: (letters: DeadLetter[]) => void,
   ): void {
-    const all: StoredRecord[] = [];
+    const found: DeadLetter[] = [];
     const readOn = (at: number): void => {
       this.readings.read(log, at, until, STRETCH_BYTES, (records) => {
-        if (records !== null) for (const record of records) all.push(record);
-        const next =
-          records === null || records.length === 0 ? until : records[records.length - 1].offset + 1;
-        if (next >= until) done(all);
-        else readOn(next);
+        for (const record of records ?? []) {
+          const letter = this.letterOf(log, record, query);
+          if (letter !== null) found.push(letter);
+          if (found.length > countMax) found.shift();
+        }
+        const last = records?.at(-1);
+        if (last === undefined || last.offset + 1 >= until) done(found);
+        else readOn(last.offset + 1);
       });
     };
     readOn(from);
@@ -197,18 +191,6 @@ export class DeadLetterBox implements Partial<StoreEvents> {
     while (gone.size > RANGES_MAX) gone.shiftRange();
     this.broker.store.state.put(KEYS + log.name, encodeGone(gone, log.epoch));
   }
-}
-
-/** The message as it was before it died, but for what was about its delivery. */
-function restored({ command, topicEnd }: StoredRecord, topic: string): Buffer {
-  const kept = propertiesBut(command, topicEnd, OF_DELIVERY);
-  const properties = kept.length === 0 ? null : joinProperties(kept);
-  const flags =
-    (command[1] & PublishFlag.COMPRESSED) |
-    PublishFlag.QOS1 |
-    (properties === null ? 0 : PublishFlag.PROPERTIES);
-  const payload = command.subarray(payloadStartOf(command, topicEnd));
-  return Buffer.concat([publishPrefix(topic, flags), ...(properties === null ? [] : [properties]), payload]);
 }
 
 function encodeGone(gone: RangeSet, epoch: number): Buffer {
@@ -239,9 +221,3 @@ const STRETCHES_MAX = 64;
 const STRETCH_BYTES = 1024 * 1024;
 /** Of one log; then the oldest are forgotten, and would be sent back again by who asks for all. */
 const RANGES_MAX = 4_096;
-const OF_DELIVERY: readonly number[] = [
-  PropertyType.ORIGIN,
-  PropertyType.ATTEMPT,
-  PropertyType.TTL,
-  PropertyType.OWNED,
-];
