@@ -10,6 +10,7 @@ import type { FilterEntry } from '../../../pubsub/router.ts';
 import { ADMIN_TOPICS } from '../../../pubsub/topic.ts';
 import type { Audit } from '../access/audit.ts';
 import type { Channel, Client } from '../delivery/client.ts';
+import type { FanOut } from '../delivery/fan-out.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { AdminRequest } from '../output.ts';
 import type { Session } from '../session/session.ts';
@@ -21,16 +22,7 @@ export interface AdministrationSurroundings {
   readonly output: { administer(request: AdminRequest): void };
   readonly own: { readonly channel: Channel };
   readonly router: { matching(topic: string): readonly FilterEntry<Subscription>[] };
-  readonly fanOut: {
-    offer(
-      message: Uint8Array,
-      entries: readonly FilterEntry<Subscription>[],
-      publisher: Channel,
-      priority: number,
-      deadlineMs: number,
-      isStored: boolean,
-    ): void;
-  };
+  readonly fanOut: Pick<FanOut, 'offer'>;
   dismiss(client: Client, code: ReasonCode): void;
 }
 
