@@ -6,12 +6,12 @@ export type {
   AuthOptions,
   AuthRole,
   AuthRule,
-  ClientLimits,
   IdentityEntry,
   JwtOptions,
   KeyEntry,
   Listed,
 } from './auth/options.ts';
+export type { ClientLimits } from './core/access/principal.ts';
 export type { DurableMetrics } from './core/durable/consumers.ts';
 export type { BrokerMetrics } from './core/output.ts';
 export type { BrokerLimits } from './core/state.ts';

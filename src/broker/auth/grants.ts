@@ -3,14 +3,14 @@
 import { JspError } from '../../base/errors.ts';
 import { filterFault } from '../../pubsub/topic.ts';
 import type { AccessRule } from '../core/access/access.ts';
-import type { ClientLimits as CoreLimits } from '../core/access/principal.ts';
+import type { ClientLimits } from '../core/access/principal.ts';
 import {
   AUTH_ACTIONS,
   type AuthAction,
   type AuthGrant,
   type AuthRole,
   type AuthRule,
-  type ClientLimits,
+  CLIENT_LIMITS,
   PLACEHOLDER,
 } from './options.ts';
 
@@ -73,15 +73,15 @@ export class Grants {
   }
 
   /** Its own limits, else the widest of its roles, else those of everybody. */
-  limitsOf(grant: AuthGrant, roles: readonly string[] = []): CoreLimits {
+  limitsOf(grant: AuthGrant, roles: readonly string[] = []): ClientLimits {
     const ofRoles = [...new Set([...(grant.roles ?? []), ...roles])].map(
       (name) => this.roles.get(name)?.limits,
     );
-    const limits: { -readonly [K in keyof CoreLimits]: number } = {};
-    for (const [name, coreName] of LIMIT_NAMES) {
+    const limits: { -readonly [K in keyof ClientLimits]: number } = {};
+    for (const name of LIMIT_NAMES) {
       const widest = ofRoles.map((each) => each?.[name]).filter((each) => each !== undefined);
       const limit = grant.limits?.[name] ?? (widest.length > 0 ? Math.max(...widest) : this.limits[name]);
-      if (limit !== undefined) limits[coreName] = limit;
+      if (limit !== undefined) limits[name] = limit;
     }
     return limits;
   }
@@ -152,15 +152,7 @@ function isSound(value: unknown): boolean {
   return typeof value === 'string' && value !== '' && !MEANINGFUL.test(value);
 }
 
-/** Limits as they are asked for, and as the core has them. */
-const LIMIT_NAMES: readonly (readonly [keyof ClientLimits, keyof CoreLimits])[] = [
-  ['connections', 'connectionsMax'],
-  ['subscriptions', 'subscriptionsMax'],
-  ['publishesPerSecond', 'publishRate'],
-  ['publishesBurst', 'publishBurst'],
-  ['bytesPerSecond', 'byteRate'],
-  ['bytesBurst', 'byteBurst'],
-];
+const LIMIT_NAMES = Object.keys(CLIENT_LIMITS) as (keyof ClientLimits)[];
 const ALL_BUT_ADMIN: readonly AuthAction[] = AUTH_ACTIONS.filter((action) => action !== 'admin');
 const EVERY_TOPIC: readonly string[] = ['#'];
 const CLAIM = 'claim.';

@@ -12,24 +12,11 @@ import {
 } from '../../base/options.ts';
 import { SESSION_NAME_BYTES_MAX } from '../../pubsub/session-commands.ts';
 import { filterFault } from '../../pubsub/topic.ts';
+import type { ClientLimits } from '../core/access/principal.ts';
 
 /** What a client can be allowed to do; `*` in a rule stands for all of them but `admin`, which has to be named. */
 export const AUTH_ACTIONS = ['publish', 'subscribe', 'share', 'request', 'admin'] as const;
 export type AuthAction = (typeof AUTH_ACTIONS)[number];
-
-/** What a client may cost the broker. Undefined: what `AuthOptions.limits` says, else no bound of its own. */
-export interface ClientLimits {
-  /** Connections at a time, of all that have the same name. */
-  readonly connections?: number | undefined;
-  /** Subscriptions at a time, of each connection. */
-  readonly subscriptions?: number | undefined;
-  /** Messages a second that it may publish, and how many at once. A burst that is not given is one second's worth. */
-  readonly publishesPerSecond?: number | undefined;
-  readonly publishesBurst?: number | undefined;
-  /** Bytes of those a second, topics and payloads, and how many at once. */
-  readonly bytesPerSecond?: number | undefined;
-  readonly bytesBurst?: number | undefined;
-}
 
 /** Allows, or denies, some actions on some topics. What no rule allows is denied, and a rule that denies wins over all that allow. [AUT-1] */
 export interface AuthRule {
@@ -162,7 +149,7 @@ const AUTH_OPTIONS: OptionTable<AuthOptions> = {
   revoked: listed,
 };
 
-const CLIENT_LIMITS: OptionTable<ClientLimits> = {
+export const CLIENT_LIMITS: OptionTable<ClientLimits> = {
   connections: whole(0, Number.MAX_SAFE_INTEGER),
   subscriptions: whole(0, Number.MAX_SAFE_INTEGER),
   publishesPerSecond: number(0, Number.MAX_SAFE_INTEGER),

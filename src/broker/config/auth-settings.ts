@@ -7,11 +7,11 @@ import {
   type AuthGrant,
   type AuthOptions,
   type AuthRule,
-  type ClientLimits,
   checkAuthOptions,
   KEY_ALGORITHMS,
   SECRET_ALGORITHMS,
 } from '../auth/options.ts';
+import type { ClientLimits } from '../core/access/principal.ts';
 import {
   bytesOf,
   durationOf,

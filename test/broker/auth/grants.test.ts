@@ -106,15 +106,15 @@ describe('what is granted', () => {
   });
 
   test('has the limits of its own, else the widest of its roles, else those of everybody', () => {
-    expect(grants.limitsOf({})).toEqual({ connectionsMax: 2, subscriptionsMax: 3 });
+    expect(grants.limitsOf({})).toEqual({ connections: 2, subscriptions: 3 });
     expect(grants.limitsOf({ roles: ['reader'] }, ['writer'])).toEqual({
-      connectionsMax: 9,
-      subscriptionsMax: 3,
-      publishRate: 50,
+      connections: 9,
+      subscriptions: 3,
+      publishesPerSecond: 50,
     });
     expect(grants.limitsOf({ roles: ['reader'], limits: { connections: 1 } })).toMatchObject({
-      connectionsMax: 1,
-      publishRate: 5,
+      connections: 1,
+      publishesPerSecond: 5,
     });
   });
 

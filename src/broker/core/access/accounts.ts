@@ -30,12 +30,12 @@ export class Accounts {
 
   /** Whether `principal` may have one connection more, `client`, or this one in the place of `leaving`. */
   hasRoomFor(principal: Principal, client: Client, leaving: Client | null): boolean {
-    const { connectionsMax } = principal.limits;
-    if (connectionsMax === undefined) return true;
+    const { connections } = principal.limits;
+    if (connections === undefined) return true;
     const clients = this.byKey.get(keyOf(principal, client))?.clients;
-    if (clients === undefined || clients.has(client)) return connectionsMax > 0;
+    if (clients === undefined || clients.has(client)) return connections > 0;
     const left = leaving !== null && clients.has(leaving) ? 1 : 0;
-    return clients.size - left < connectionsMax;
+    return clients.size - left < connections;
   }
 
   /** The connection is that of `principal`, and counts for it. Returns what measures what it publishes; null: nothing. */
@@ -50,7 +50,7 @@ export class Accounts {
     }
     account.clients.add(client);
     client.account = key;
-    if (limits.publishRate === undefined && limits.byteRate === undefined) {
+    if (limits.publishesPerSecond === undefined && limits.bytesPerSecond === undefined) {
       account.meter?.configure(limits);
       account.meter = null;
       return null;
@@ -85,8 +85,8 @@ export class Accounts {
   }
 }
 
-function isBounded({ connectionsMax, publishRate, byteRate }: ClientLimits): boolean {
-  return connectionsMax !== undefined || publishRate !== undefined || byteRate !== undefined;
+function isBounded({ connections, publishesPerSecond, bytesPerSecond }: ClientLimits): boolean {
+  return connections !== undefined || publishesPerSecond !== undefined || bytesPerSecond !== undefined;
 }
 
 function keyOf({ kind, name }: Principal, { peer }: Client): string {

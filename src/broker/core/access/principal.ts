@@ -27,17 +27,21 @@ export interface Principal extends PrincipalId {
   readonly session: string | null;
 }
 
-/** The bounds of one principal, over all its connections; where nobody is named, of all those of one address. What is left out has no bound but the broker's. [BRK-120] */
+/**
+ * What a client may cost the broker, over all connections of its name; where nobody is named, over all those of one address. Undefined: what `AuthOptions.limits` says, else no
+ * bound but the broker's. [BRK-120]
+ */
 export interface ClientLimits {
-  readonly connectionsMax?: number | undefined;
-  /** Filters of each of its connections. */
-  readonly subscriptionsMax?: number | undefined;
-  /** Messages a second that it may publish, and how many of them at once; default as many as a second allows. */
-  readonly publishRate?: number | undefined;
-  readonly publishBurst?: number | undefined;
-  /** Bytes of these messages. */
-  readonly byteRate?: number | undefined;
-  readonly byteBurst?: number | undefined;
+  /** Connections at a time, of all that have the same name. */
+  readonly connections?: number | undefined;
+  /** Subscriptions at a time, of each connection. */
+  readonly subscriptions?: number | undefined;
+  /** Messages a second that it may publish, and how many at once. A burst that is not given is one second's worth. */
+  readonly publishesPerSecond?: number | undefined;
+  readonly publishesBurst?: number | undefined;
+  /** Bytes of those a second, topics and payloads, and how many at once. */
+  readonly bytesPerSecond?: number | undefined;
+  readonly bytesBurst?: number | undefined;
 }
 
 /** What a broker asks of those who connect. */

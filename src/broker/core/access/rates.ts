@@ -83,10 +83,10 @@ export class Meter {
   }
 
   /** The limits are these from now on. */
-  configure({ publishRate, publishBurst, byteRate, byteBurst }: ClientLimits): void {
+  configure({ publishesPerSecond, publishesBurst, bytesPerSecond, bytesBurst }: ClientLimits): void {
     const { nowMs } = this.time;
-    this.messages = bucketOf(publishRate, publishBurst, this.messages, nowMs);
-    this.bytes = bucketOf(byteRate, byteBurst, this.bytes, nowMs);
+    this.messages = bucketOf(publishesPerSecond, publishesBurst, this.messages, nowMs);
+    this.bytes = bucketOf(bytesPerSecond, bytesBurst, this.bytes, nowMs);
     if (this.waiting.size > 0) this.time.timers.set(this.timer, nowMs);
   }
 

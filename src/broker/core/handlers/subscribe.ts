@@ -103,7 +103,7 @@ function addFilter(broker: BrokerState, channel: Channel, filter: string | null,
   if (isHeld && !readsLog) return ReasonCode.NO_ERROR; // [BRK-14]
   const session = broker.sessionOf(channel);
   const principal = channel.client.principal as Principal;
-  const filtersMax = Math.min(broker.limits.filtersPerClientMax, principal.limits.subscriptionsMax ?? NEVER);
+  const filtersMax = Math.min(broker.limits.filtersPerClientMax, principal.limits.subscriptions ?? NEVER);
   if (!isHeld && session.filterCount >= filtersMax) {
     return ReasonCode.TOO_MANY_SUBSCRIPTIONS; // [BRK-16]
   }

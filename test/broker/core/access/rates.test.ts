@@ -67,7 +67,7 @@ describe('a bucket of tokens', () => {
 describe('who publishes faster than it may', () => {
   test('waits, over all its connections, and nothing is lost [BRK-121]', () => {
     const { world, heard } = listening();
-    const anna = limited({ publishRate: 10, publishBurst: 3 });
+    const anna = limited({ publishesPerSecond: 10, publishesBurst: 3 });
     const streams = [world.enter(anna), world.enter(anna)].map((guest) => guest.client.open());
     for (let i = 0; i < 10; i++)
       for (const [j, stream] of streams.entries()) stream.publish(`t/${j}`, `${i}`);
@@ -90,7 +90,7 @@ describe('who publishes faster than it may', () => {
 
   test('keeps the order of each stream, with QoS 1 and 0, and is answered when it was taken [BRK-121]', () => {
     const { world, heard } = listening();
-    const stream = world.enter(limited({ publishRate: 1_000, publishBurst: 1 }), 's').client.open();
+    const stream = world.enter(limited({ publishesPerSecond: 1_000, publishesBurst: 1 }), 's').client.open();
     for (let i = 1; i <= 6; i++) {
       if (i % 2 === 0) stream.publish('t', `${i}`);
       else stream.send(message('t', `${i}`, {}, i));
@@ -106,7 +106,7 @@ describe('who publishes faster than it may', () => {
 
   test('is measured in bytes as well, and a message above the burst goes when it is full [BRK-121]', () => {
     const { world, heard } = listening();
-    const stream = world.enter(limited({ byteRate: 1_000, byteBurst: 100 })).client.open();
+    const stream = world.enter(limited({ bytesPerSecond: 1_000, bytesBurst: 100 })).client.open();
     for (const size of [99, 499, 49]) stream.publish('t', 'x'.repeat(size));
     const came: number[] = [];
     for (let ms = 0; ms <= 1_000; ms += 50) {
@@ -119,7 +119,7 @@ describe('who publishes faster than it may', () => {
 
   test('is measured with the topic that an alias stands for [BRK-121]', () => {
     const { world, heard } = listening();
-    const stream = world.enter(limited({ byteRate: 1_000, byteBurst: 1_000 })).client.open();
+    const stream = world.enter(limited({ bytesPerSecond: 1_000, bytesBurst: 1_000 })).client.open();
     const topic = 't'.repeat(499);
     const aliased = Buffer.concat([publishPrefix('', PublishFlag.ALIAS), Buffer.from('x')]);
     aliased.writeUInt16BE(1, 2);
@@ -136,7 +136,7 @@ describe('who publishes faster than it may', () => {
 
   test('does not begin anew with a new connection, nor with other limits [BRK-121]', () => {
     const { world, heard } = listening();
-    const anna = limited({ publishRate: 1, publishBurst: 5 });
+    const anna = limited({ publishesPerSecond: 1, publishesBurst: 5 });
     const burst = (): number => {
       const guest = world.enter(anna);
       const stream = guest.client.open();
@@ -150,7 +150,7 @@ describe('who publishes faster than it may', () => {
     expect(burst()).toBe(2);
     const guest = world.enter(anna);
     world.core.reauthorize((principal) =>
-      principal.name === 'anna' ? limited({ publishRate: 1, publishBurst: 9 }) : principal,
+      principal.name === 'anna' ? limited({ publishesPerSecond: 1, publishesBurst: 9 }) : principal,
     );
     guest.client.open().publish('t', 'x');
     expect(taken(heard).length).toBe(0);
@@ -165,7 +165,7 @@ describe('who publishes faster than it may', () => {
     const { world, heard } = listening();
     const guest = new Guest(connectAs(world, { overLimit: 'refuse', door: 'http' }));
     guest.hello('s', { method: 2, credentials: Buffer.from('k') });
-    world.core.answer({ principal: limited({ publishRate: 2, publishBurst: 1 }) });
+    world.core.answer({ principal: limited({ publishesPerSecond: 2, publishesBurst: 1 }) });
     const stream = guest.client.open();
     for (let id = 1; id <= 2; id++) stream.send(message('t', `${id}`, {}, id));
     stream.publish('t', 'dropped');
@@ -181,7 +181,7 @@ describe('who publishes faster than it may', () => {
 
   test('is forgotten when it goes while it waits, and others go on', () => {
     const { world, heard } = listening();
-    const anna = limited({ publishRate: 1, publishBurst: 1 });
+    const anna = limited({ publishesPerSecond: 1, publishesBurst: 1 });
     const [first, second] = [world.enter(anna), world.enter(anna)];
     for (const guest of [first, second])
       for (let i = 0; i < 2; i++) guest.client.open().publish('t', guest === first ? '1' : '2');
@@ -195,7 +195,7 @@ describe('who publishes faster than it may', () => {
 describe('connections and filters', () => {
   test('are no more than a principal may have, and a return is no further one [BRK-120]', () => {
     const world = new Guarded();
-    const anna = limited({ connectionsMax: 2 });
+    const anna = limited({ connections: 2 });
     const [first, second] = [world.enter(anna, 'a'), world.enter(anna, 'b')];
     const third = world.enter(anna, 'c');
     expect(third.answers).toEqual([`REFUSED 1 ${ReasonCode.LIMITED}`]);
@@ -209,7 +209,7 @@ describe('connections and filters', () => {
   });
 
   test('of nobody in particular are counted by address, and with IPv6 by network [BRK-120]', () => {
-    const anonymous: Principal = { ...EVERYONE, limits: { connectionsMax: 1 } };
+    const anonymous: Principal = { ...EVERYONE, limits: { connections: 1 } };
     const world = new Guarded({}, anonymous);
     const addresses = ['1.1.1.1', '1.1.1.1', '1.1.1.2', '2001:db8::1', '2001:db8::2:1', '2001:db8:0:1::1'];
     const clients = addresses.map((address) => connectAs(world, { address }));
@@ -221,7 +221,7 @@ describe('connections and filters', () => {
   });
 
   test('of nobody in particular keep nobody out who shows who it is [BRK-120]', () => {
-    const world = new Guarded({}, { ...EVERYONE, limits: { connectionsMax: 1 } });
+    const world = new Guarded({}, { ...EVERYONE, limits: { connections: 1 } });
     const address = '1.1.1.1';
     connectAs(world, { address });
     const [silent, nobody, known] = [0, 1, 2].map(() => new Guest(connectAs(world, { address })));
@@ -241,7 +241,7 @@ describe('connections and filters', () => {
 
   test('are bounded for each connection [BRK-120]', () => {
     const world = new Guarded();
-    const guest = world.enter(somebody('anna', ['allow subscribe #'], { limits: { subscriptionsMax: 2 } }));
+    const guest = world.enter(somebody('anna', ['allow subscribe #'], { limits: { subscriptions: 2 } }));
     const answers = ['a', 'b', 'c'].flatMap((filter) => taken(reader(guest, filter)));
     expect(answers).toEqual([
       'SUBSCRIBED 1',
