@@ -209,30 +209,26 @@ class Dashboard implements Page {
   private listen(): void {
     this.stream?.close();
     let wasOpen = false;
-    this.stream = new LiveStream(
-      this.gateway,
-      { filters: [FEED, EVENTS], qos: 0 },
-      {
-        onEvent: (event) => this.take(event),
-        onState: (state) => {
-          this.live = state;
-          this.statusLine.tick(state);
-          if (state.name === 'open') {
-            // What was missed meanwhile, and who it is now: it may be another process.
-            if (wasOpen || this.status === null) {
-              this.lacksPast = true;
-              void this.load();
-            }
-            wasOpen = true;
-          } else if (
-            state.name === 'refused' &&
-            (state.problem.status === 401 || state.problem.status === 403)
-          ) {
-            void this.login(state.problem);
+    this.stream = new LiveStream(this.gateway, [FEED, EVENTS], {
+      onEvent: (event) => this.take(event),
+      onState: (state) => {
+        this.live = state;
+        this.statusLine.tick(state);
+        if (state.name === 'open') {
+          // What was missed meanwhile, and who it is now: it may be another process.
+          if (wasOpen || this.status === null) {
+            this.lacksPast = true;
+            void this.load();
           }
-        },
+          wasOpen = true;
+        } else if (
+          state.name === 'refused' &&
+          (state.problem.status === 401 || state.problem.status === 403)
+        ) {
+          void this.login(state.problem);
+        }
       },
-    );
+    });
   }
 
   private take(event: ServerEvent): void {

@@ -4,7 +4,7 @@ import { confirm, type Entry, type Facts, facts } from './dialogs.ts';
 import { foreign, h } from './dom.ts';
 import { bytes, count, duration, ms, NOTHING, percent, timeOfDay, whole } from './format.ts';
 import { RemoteTable, type TableColumn } from './remote-table.ts';
-import type { Page, View } from './view.ts';
+import { Pace, type Page, type View } from './view.ts';
 
 export class ClientList implements View {
   readonly name = 'clients';
@@ -12,7 +12,7 @@ export class ClientList implements View {
   readonly element: HTMLElement;
   private readonly page: Page;
   private readonly table: RemoteTable<ClientFigures>;
-  private refreshedAt = 0;
+  private readonly pace = new Pace();
   private opened: { readonly id: number; readonly facts: Facts } | null = null;
 
   constructor(page: Page) {
@@ -30,16 +30,14 @@ export class ClientList implements View {
   }
 
   shown(): void {
-    this.refreshedAt = 0;
+    this.pace.hurry();
     this.update();
   }
 
   hidden(): void {}
 
   update(): void {
-    const now = performance.now();
-    if (this.refreshedAt > 0 && now - this.refreshedAt < REFRESH_MS) return;
-    this.refreshedAt = now;
+    if (!this.pace.isDue()) return;
     void this.table.refresh().then(() => this.follow());
   }
 
@@ -220,5 +218,3 @@ const COLUMNS: readonly TableColumn<ClientFigures>[] = [
     width: '82px',
   },
 ];
-
-const REFRESH_MS = 2_000;

@@ -68,7 +68,7 @@ export function confirm(title: string, what: string, action: string): Promise<bo
 }
 
 /** Shows a dialog, which leaves the page when it is closed; a click beside it closes it. */
-export function open(dialog: HTMLDialogElement): HTMLDialogElement {
+function open(dialog: HTMLDialogElement): HTMLDialogElement {
   dialog.addEventListener('close', () => dialog.remove());
   dialog.addEventListener('mousedown', (event) => {
     if (event.target === dialog) dialog.close();

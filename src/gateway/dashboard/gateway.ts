@@ -25,13 +25,6 @@ interface PublishRequest {
   readonly ttl: string;
 }
 
-/** What a stream of events is of. */
-export interface EventQuery {
-  readonly filters: readonly string[];
-  /** 0: as they come; 1: read from logs, so that it can be resumed. */
-  readonly qos: 0 | 1;
-}
-
 /** What became of a published message. */
 export interface Receipt {
   readonly offset?: number;
@@ -90,16 +83,11 @@ export class Gateway {
     });
   }
 
-  /** Opens a stream of events, which `signal` ends. */
-  async events(
-    { filters, qos }: EventQuery,
-    lastEventId: string,
-    signal: AbortSignal,
-  ): Promise<ReadableStream<Uint8Array>> {
+  /** Opens a stream of messages as they come, which `signal` ends. */
+  async events(filters: readonly string[], signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
     const query = new URLSearchParams(filters.map((filter) => ['filter', filter]));
-    query.set('qos', String(qos));
-    const headers: Record<string, string> = { Accept: 'text/event-stream' };
-    if (lastEventId !== '') headers['Last-Event-ID'] = lastEventId;
+    query.set('qos', '0');
+    const headers = { Accept: 'text/event-stream' };
     const response = await this.fetch(`/v1/events?${query}`, { headers, signal });
     if (!response.ok) throw await problemOf(response);
     if (response.body === null) throw new Problem(0, 'EMPTY', 'the answer has no body');

@@ -2,7 +2,7 @@
  * A stream of events that stays: when it breaks it comes back, later each time, with jitter, and says so. It is over when it is closed or refused for good.
  */
 import { EventStreamParser, type ServerEvent } from './event-stream.ts';
-import { type EventQuery, type Gateway, Problem } from './gateway.ts';
+import { type Gateway, Problem } from './gateway.ts';
 
 export type LiveState =
   | { readonly name: 'connecting' }
@@ -18,20 +18,19 @@ export interface LiveUser {
 
 export class LiveStream {
   private readonly gateway: Gateway;
-  private readonly query: EventQuery;
+  private readonly filters: readonly string[];
   private readonly user: LiveUser;
   private readonly end = new AbortController();
   private state: LiveState = { name: 'connecting' };
   private attempts = 0;
-  private lastId = '';
   /** What the gateway said before it ended the stream. */
   private farewell: string | null = null;
   private retry = 0;
   private watchdog = 0;
 
-  constructor(gateway: Gateway, query: EventQuery, user: LiveUser) {
+  constructor(gateway: Gateway, filters: readonly string[], user: LiveUser) {
     this.gateway = gateway;
-    this.query = query;
+    this.filters = filters;
     this.user = user;
     void this.run();
   }
@@ -64,7 +63,7 @@ export class LiveStream {
     this.end.signal.addEventListener('abort', stop);
     try {
       this.watch(attempt);
-      const body = await this.gateway.events(this.query, this.lastId, attempt.signal);
+      const body = await this.gateway.events(this.filters, attempt.signal);
       this.enter({ name: 'open' });
       const retryMs = await this.read(body, attempt);
       this.comeBack(this.farewell ?? 'The gateway has ended the connection.', retryMs);
@@ -85,7 +84,6 @@ export class LiveStream {
     const decoder = new TextDecoder();
     const parser = new EventStreamParser((event) => {
       if (this.end.signal.aborted) return;
-      if (event.id !== '') this.lastId = event.id;
       if (event.event === 'goodbye') {
         this.farewell = farewellOf(event);
         return;

@@ -104,18 +104,14 @@ export class Messages implements View {
     this.list.replaceChildren();
     show(this.start, 'Stop');
     this.pause.disabled = false;
-    this.stream = new LiveStream(
-      this.page.gateway,
-      { filters: [filter], qos: 0 },
-      {
-        onEvent: (event) => this.take(event),
-        onState: (state) => {
-          if (state.name === 'waiting') show(this.summary, foreign(`${state.why} Watching again soon.`));
-          else if (state.name === 'refused') this.stop(state.problem.message);
-          else if (state.name === 'open') this.tell();
-        },
+    this.stream = new LiveStream(this.page.gateway, [filter], {
+      onEvent: (event) => this.take(event),
+      onState: (state) => {
+        if (state.name === 'waiting') show(this.summary, foreign(`${state.why} Watching again soon.`));
+        else if (state.name === 'refused') this.stop(state.problem.message);
+        else if (state.name === 'open') this.tell();
       },
-    );
+    });
   }
 
   private stop(why: string): void {

@@ -1,10 +1,10 @@
 /** The view that one leaves open: what flows, how fast, what waits, what is lost, who is there; and under it the topics, logs and events of now. */
-import type { HistoryFigure, LogFigures, Snapshot, TopicFigures } from '../../broker/operations/snapshot.ts';
+import type { HistoryFigure, LogFigures, Snapshot } from '../../broker/operations/snapshot.ts';
+import { BusiestTopics } from './busiest-topics.ts';
 import { Chart, type ChartOptions } from './chart.ts';
 import { foreign, h, show } from './dom.ts';
 import { eventSentence, eventTone } from './event-list.ts';
 import { bytes, count, duration, ms, percent, timeOfDay, whole } from './format.ts';
-import { Problem } from './gateway.ts';
 import { dropped } from './timeline.ts';
 import type { Page, View } from './view.ts';
 
@@ -22,13 +22,13 @@ export class Overview implements View {
   readonly element: HTMLElement;
   private readonly page: Page;
   private readonly plots: readonly Plot[];
-  private readonly topics = h('ol', { class: 'bars' });
+  private readonly topics: BusiestTopics;
   private readonly logs = h('ul', { class: 'lines' });
   private readonly events = h('ol', { class: 'lines' });
-  private topicsAskedAt = 0;
 
   constructor(page: Page) {
     this.page = page;
+    this.topics = new BusiestTopics(page.gateway, TOPICS_SHOWN);
     this.plots = PLOTS.map(({ exact, figures, note, ...options }) => ({
       chart: new Chart(options),
       exact,
@@ -44,7 +44,7 @@ export class Overview implements View {
       h(
         'div',
         { class: 'panels' },
-        panel('Busiest topics', 'topics', this.topics),
+        panel('Busiest topics', 'topics', this.topics.element),
         panel('Logs', 'storage', this.logs),
         panel('Latest events', 'events', this.events),
       ),
@@ -52,7 +52,7 @@ export class Overview implements View {
   }
 
   shown(): void {
-    this.topicsAskedAt = 0;
+    this.topics.shown();
     this.update();
   }
 
@@ -78,7 +78,7 @@ export class Overview implements View {
     }
     if (snapshot !== null) fill(this.logs, storeLines(snapshot));
     this.showEvents();
-    void this.showTopics();
+    void this.topics.update();
   }
 
   recolour(): void {
@@ -93,50 +93,6 @@ export class Overview implements View {
       .map((event): Line => [timeOfDay(event.at), foreign(eventSentence(event)), eventTone(event)]);
     fill(this.events, lines.length === 0 ? [['', 'Nothing has happened yet.', 'empty']] : lines);
   }
-
-  private async showTopics(): Promise<void> {
-    const now = performance.now();
-    if (now - this.topicsAskedAt < TOPICS_EVERY_MS && this.topicsAskedAt > 0) return;
-    this.topicsAskedAt = now;
-    try {
-      const { topics } = await this.page.gateway.ask('topics', { limit: TOPICS_SHOWN });
-      showTopicBars(this.topics, topics);
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-    }
-  }
-}
-
-/** Topics with a bar each, as long as its rate. */
-export function showTopicBars(list: HTMLElement, topics: readonly TopicFigures[]): void {
-  const most = Math.max(1e-9, ...topics.map(({ rate }) => rate));
-  while (list.children.length > topics.length) list.lastElementChild?.remove();
-  if (topics.length === 0) {
-    list.replaceChildren(
-      h(
-        'li',
-        { class: 'empty' },
-        'Nothing is being published. ',
-        h('a', { class: 'link', href: '#messages' }, 'Publish something'),
-        '.',
-      ),
-    );
-    return;
-  }
-  if (list.querySelector('.empty') !== null) list.replaceChildren();
-  topics.forEach(({ bytesRate, rate, subscribers, topic }, i) => {
-    const line =
-      list.children[i] ??
-      list.appendChild(
-        h('li', {}, h('span', { class: 'bar' }), h('span', { class: 'name' }), h('b'), h('small')),
-      );
-    const [bar, name, figure, more] = line.children as unknown as HTMLElement[];
-    bar.style.width = `${(100 * rate) / most}%`;
-    show(name, foreign(topic));
-    name.title = foreign(topic);
-    show(figure, `${count(rate)}/s`);
-    show(more, `${bytes(bytesRate)}/s to ${count(subscribers)}`);
-  });
 }
 
 type Line = readonly [left: string, text: string, tone: string];
@@ -301,4 +257,3 @@ const SPAN_SECONDS_MIN = 60;
 const LOGS_SHOWN = 6;
 const EVENTS_SHOWN = 8;
 const TOPICS_SHOWN = 8;
-const TOPICS_EVERY_MS = 2_000;

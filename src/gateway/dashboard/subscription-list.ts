@@ -6,7 +6,7 @@ import { bytes, count, duration, NOTHING, timeOfDay, whole } from './format.ts';
 import { Problem } from './gateway.ts';
 import { preview } from './message.ts';
 import { RemoteTable, type TableColumn } from './remote-table.ts';
-import type { Page, View } from './view.ts';
+import { Pace, type Page, type View } from './view.ts';
 
 export class SubscriptionList implements View {
   readonly name = 'subscriptions';
@@ -19,7 +19,7 @@ export class SubscriptionList implements View {
   private readonly lettersNote = h('p', { class: 'summary', role: 'status' });
   private readonly redriveAll: HTMLButtonElement;
   private readonly log: HTMLSelectElement;
-  private refreshedAt = 0;
+  private readonly pace = new Pace();
 
   constructor(page: Page) {
     this.page = page;
@@ -77,7 +77,7 @@ export class SubscriptionList implements View {
   }
 
   shown(): void {
-    this.refreshedAt = 0;
+    this.pace.hurry();
     this.update();
   }
 
@@ -88,9 +88,7 @@ export class SubscriptionList implements View {
   }
 
   update(): void {
-    const now = performance.now();
-    if (this.refreshedAt > 0 && now - this.refreshedAt < REFRESH_MS) return;
-    this.refreshedAt = now;
+    if (!this.pace.isDue()) return;
     void this.durables.refresh();
     void this.sessions.refresh();
     void this.showLetters();
@@ -315,6 +313,5 @@ const SESSIONS: readonly TableColumn<SessionFigures>[] = [
   },
 ];
 
-const REFRESH_MS = 2_000;
 const LETTERS_SHOWN = 50;
 const LOG_DEFAULT = 'default';

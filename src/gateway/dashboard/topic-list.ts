@@ -1,12 +1,11 @@
 /** Topics: those that the most messages go to, and the tree of the last values that are kept. */
+import { BusiestTopics } from './busiest-topics.ts';
 import { opened } from './dialogs.ts';
 import { foreign, h, show } from './dom.ts';
 import type { ServerEvent } from './event-stream.ts';
 import { bytes, hexDump, whole } from './format.ts';
-import { Problem } from './gateway.ts';
 import { LiveStream } from './live.ts';
 import { type LiveMessage, messageOf, preview, textOf } from './message.ts';
-import { showTopicBars } from './overview.ts';
 import type { Page, View } from './view.ts';
 
 export class TopicList implements View {
@@ -14,17 +13,17 @@ export class TopicList implements View {
   readonly title = 'Topics';
   readonly element: HTMLElement;
   private readonly page: Page;
-  private readonly busiest = h('ol', { class: 'bars' });
+  private readonly busiest: BusiestTopics;
   private readonly filter: HTMLInputElement;
   private readonly summary = h('p', { class: 'summary', role: 'status' });
   private readonly tree = h('ul', { class: 'tree', 'aria-label': 'Last values by topic' });
   private stream: LiveStream | null = null;
   private values = new Map<string, LiveMessage>();
   private quiet = 0;
-  private askedAt = 0;
 
   constructor(page: Page) {
     this.page = page;
+    this.busiest = new BusiestTopics(page.gateway, TOPICS_SHOWN);
     this.filter = h('input', {
       value: '#',
       class: 'search',
@@ -50,13 +49,13 @@ export class TopicList implements View {
     this.element = h(
       'div',
       { class: 'split even' },
-      h('section', { class: 'card panel' }, h('h2', {}, 'Busiest topics'), this.busiest),
+      h('section', { class: 'card panel' }, h('h2', {}, 'Busiest topics'), this.busiest.element),
       h('section', { class: 'card panel' }, h('h2', {}, 'Last values'), form, this.tree),
     );
   }
 
   shown(): void {
-    this.askedAt = 0;
+    this.busiest.shown();
     this.update();
     this.load();
   }
@@ -71,19 +70,7 @@ export class TopicList implements View {
   }
 
   update(): void {
-    const now = performance.now();
-    if (this.askedAt > 0 && now - this.askedAt < REFRESH_MS) return;
-    this.askedAt = now;
-    void this.showBusiest();
-  }
-
-  private async showBusiest(): Promise<void> {
-    try {
-      const { topics } = await this.page.gateway.ask('topics', { limit: TOPICS_SHOWN });
-      showTopicBars(this.busiest, topics);
-    } catch (error) {
-      if (!(error instanceof Problem)) throw error;
-    }
+    void this.busiest.update();
   }
 
   /** Subscribes for as long as last values come, which is the way for whoever may read them. */
@@ -94,18 +81,14 @@ export class TopicList implements View {
     this.values = new Map();
     show(this.summary, 'Looking …');
     this.waitForMore();
-    this.stream = new LiveStream(
-      this.page.gateway,
-      { filters: [filter], qos: 0 },
-      {
-        onEvent: (event) => this.take(event),
-        onState: (state) => {
-          if (state.name !== 'refused') return;
-          this.finish();
-          show(this.summary, foreign(state.problem.message));
-        },
+    this.stream = new LiveStream(this.page.gateway, [filter], {
+      onEvent: (event) => this.take(event),
+      onState: (state) => {
+        if (state.name !== 'refused') return;
+        this.finish();
+        show(this.summary, foreign(state.problem.message));
       },
-    );
+    });
   }
 
   private take(event: ServerEvent): void {
@@ -201,7 +184,6 @@ function valueButton(message: LiveMessage): HTMLElement {
 }
 
 const TOPICS_SHOWN = 30;
-const REFRESH_MS = 2_000;
 const VALUES_MAX = 2_000;
 const OPEN_MAX = 60;
 /** When nothing has come for so long, those were all. */

@@ -39,3 +39,22 @@ export interface Page {
   /** Says why something did not work. */
   fail(error: unknown): void;
 }
+
+/** How often a view that is seen asks the broker: at once when it is shown, then each {@link ASK_AGAIN_MS}. */
+export class Pace {
+  private dueAt = 0;
+
+  hurry(): void {
+    this.dueAt = 0;
+  }
+
+  /** True when it is time; the next time is counted from there. */
+  isDue(): boolean {
+    const now = performance.now();
+    if (now < this.dueAt) return false;
+    this.dueAt = now + ASK_AGAIN_MS;
+    return true;
+  }
+}
+
+const ASK_AGAIN_MS = 2_000;
