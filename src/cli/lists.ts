@@ -3,8 +3,10 @@
 import type { Command } from 'commander';
 import { formatTable, whole } from '../bench/figures.ts';
 import type {
+  AdminVerbs,
   ClientFigures,
   DurableFigures,
+  Page,
   SessionFigures,
   TopicFigures,
 } from '../broker/operations/snapshot.ts';
@@ -57,35 +59,31 @@ export function addTopicsCommand(program: Command): void {
 }
 
 async function clients(options: ListOptions): Promise<void> {
-  const page = await asOperator(options, (operator) => operator.ask('clients', listQuery(options)));
-  if (options.json) return printJson(page);
-  printTable(clientTable(page.items));
-  noteOf(pageNote(page.items.length, page));
+  await printPage('clients', options, ({ items }) => clientTable(items));
 }
 
 async function sessions(options: ListOptions): Promise<void> {
-  const page = await asOperator(options, (operator) => operator.ask('sessions', listQuery(options)));
-  if (options.json) return printJson(page);
-  const rows = page.items.map((session: SessionFigures) => [
-    shown(session.name),
-    session.state,
-    shown(session.principal) || '-',
-    session.client === null ? '-' : String(session.client),
-    whole(session.subscriptions),
-    session.expiryMs === null ? 'never' : age(session.expiryMs),
-    session.expiresAt === null ? '-' : `in ${age(session.expiresAt - page.at)}`,
-  ]);
-  printTable(formatTable(['session', 'state', 'principal', 'client', 'filters', 'outlives', 'over'], rows));
-  if (page.total === 0) note('The broker keeps no session.');
-  noteOf(pageNote(page.items.length, page));
+  await printPage('sessions', options, sessionTable, 'The broker keeps no session.');
 }
 
 async function durable(options: ListOptions): Promise<void> {
-  const page = await asOperator(options, (operator) => operator.ask('durables', listQuery(options)));
+  const nothing = 'There are no durable subscriptions and no shared groups.';
+  await printPage('durables', options, ({ at, items }) => durableTable(items, at), nothing);
+}
+
+/** Asks for a page of a list, and prints it as a table. @param nothing - said where the whole list is empty */
+async function printPage<V extends 'clients' | 'sessions' | 'durables'>(
+  verb: V,
+  options: ListOptions,
+  tableOf: (page: AdminVerbs[V]['answer']) => string,
+  nothing = '',
+): Promise<void> {
+  const page = await asOperator(options, (operator) => operator.ask(verb, listQuery(options)));
   if (options.json) return printJson(page);
-  printTable(durableTable(page.items, page.at));
-  if (page.total === 0) note('There are no durable subscriptions and no shared groups.');
-  noteOf(pageNote(page.items.length, page));
+  printTable(tableOf(page));
+  for (const text of [page.total === 0 ? nothing : '', pageNote(page.items.length, page)]) {
+    if (text !== '') note(text);
+  }
 }
 
 async function topics({
@@ -135,6 +133,19 @@ export function clientTable(items: readonly ClientFigures[]): string {
   );
 }
 
+function sessionTable({ at, items }: Page<SessionFigures>): string {
+  const rows = items.map((session) => [
+    shown(session.name),
+    session.state,
+    shown(session.principal) || '-',
+    session.client === null ? '-' : String(session.client),
+    whole(session.subscriptions),
+    session.expiryMs === null ? 'never' : age(session.expiryMs),
+    session.expiresAt === null ? '-' : `in ${age(session.expiresAt - at)}`,
+  ]);
+  return formatTable(['session', 'state', 'principal', 'client', 'filters', 'outlives', 'over'], rows);
+}
+
 export function durableTable(items: readonly DurableFigures[], at: number): string {
   const rows = items.map((each) => [
     shown(each.name),
@@ -169,10 +180,6 @@ export function age(ms: number): string {
   const [unit, length] = UNITS.find(([, least]) => ms >= least) ?? UNITS[UNITS.length - 1];
   const value = ms / length;
   return `${value < 10 && unit !== 's' ? value.toFixed(1) : Math.round(value)} ${unit}`;
-}
-
-function noteOf(text: string): void {
-  if (text !== '') note(text);
 }
 
 const UNITS = [
