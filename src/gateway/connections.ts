@@ -8,6 +8,7 @@ import type { Duplex } from 'node:stream';
 import { MILLISECOND, type Micros } from '../base/time.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import type { Exchange } from './exchange.ts';
+import { CRAWL_BYTES_PER_MS } from './outgoing.ts';
 
 /** What is under way on one connection. */
 interface Line {
@@ -93,6 +94,7 @@ export class Connections {
         line.since = now;
         continue;
       }
+      // The system may say that it moves only when it has taken all of an answer.
       const allowedMs = STALL_MS + writableLength / CRAWL_BYTES_PER_MS;
       if (now - line.since > allowedMs * MILLISECOND) socket.destroy();
     }
@@ -102,5 +104,3 @@ export class Connections {
 const LOOK_MS = 5_000;
 /** Longer than what has rules of its own: a stream of events, which is told why it is let go. [GW-45] */
 const STALL_MS = 30_000;
-/** Who takes 32 KiB a second moves: the system may say so only when it has taken all of an answer. */
-const CRAWL_BYTES_PER_MS = 32;

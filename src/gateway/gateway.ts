@@ -284,7 +284,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     const closed = new Promise<void>((resolve) => {
       server.close(() => resolve());
     });
-    for (const guest of [...state.guests]) guest.goodbye(RETRY_AFTER_MS);
+    for (const guest of [...state.guests]) guest.goodbye();
     server.closeIdleConnections();
     const { clock } = state;
     const timer = clock.setTimer(clock.now() + drainMs * MILLISECOND, () => {
@@ -333,7 +333,7 @@ const UNREADABLE: Readonly<Record<string, readonly [ProblemCode, string]>> = {
 /** Headers by which another protocol is offered. */
 const OFFERING: ReadonlySet<string> = new Set(['connection', 'upgrade', 'http2-settings']);
 const DRAIN_MS = 5_000;
-/** What those are told who are sent away. */
+/** For who comes while it goes. */
 const RETRY_AFTER_MS = 1_000;
 const HEADERS_MS_MAX = 10_000;
 const CHECK_EVERY_MS = 2_000;

@@ -76,13 +76,8 @@ export function goodbye(
 }
 
 /** The gateway goes. [GW-6] */
-export function goodbyeOfGateway(retryAfterMs: number): Goodbye {
-  return goodbye(
-    'SHUTTING_DOWN',
-    'The gateway is going; come back in a while.',
-    retryAfterMs,
-    CloseCode.RESTART,
-  );
+export function goodbyeOfGateway(): Goodbye {
+  return goodbye('SHUTTING_DOWN', 'The gateway is going; come back in a while.', RETRY_MS, CloseCode.RESTART);
 }
 
 const SENTENCES: Readonly<Record<number, string>> = {
@@ -94,5 +89,6 @@ const SENTENCES: Readonly<Record<number, string>> = {
   [ReasonCode.KICKED]: 'Whoever runs the broker has closed this connection; come back in a while.',
   [ReasonCode.LIMITED]: 'A bound of the broker for callers like this one is reached.',
 };
+/** Whose connection goes finds something else at its address soon: a request waits for longer where the broker drains (problem.ts). */
 const RETRY_MS = 1_000;
 const RETRY_LATER_MS = 5_000;

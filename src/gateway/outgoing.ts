@@ -175,5 +175,5 @@ const JOINED_BYTES_MAX = 128 * 1024;
 /** Who takes nothing for so long is let go. */
 const STALL_MS = 20_000;
 /** Who takes 32 KiB a second moves. */
-const CRAWL_BYTES_PER_MS = 32;
+export const CRAWL_BYTES_PER_MS = 32;
 const NOTHING = new Uint8Array(0);

@@ -139,6 +139,16 @@ export function problemOfError(error: unknown): Problem {
   });
 }
 
+/** What is wrong with one message is told of that one. */
+export function orProblem<T>(make: () => T): T | Problem {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof Problem) return error;
+    throw error;
+  }
+}
+
 /** Answers on a socket that no request of Node's HTTP stands for, and ends it. */
 export function answerPlainly(socket: Duplex, problem: Problem): void {
   const body = JSON.stringify(problem);
@@ -166,7 +176,7 @@ const OF_REASONS: Readonly<Record<number, ProblemCode>> = {
   [ReasonCode.TOKEN_EXPIRED]: 'CREDENTIALS_REFUSED',
   [ReasonCode.BUSY]: 'OVERLOADED',
 };
-/** When it is worth trying again where nobody says. */
+/** When it is worth trying again where nobody says. A broker that refuses because it shuts down drains for a while: that is longer than in a goodbye (goodbye.ts). */
 const RETRY_MS: Partial<Record<ProblemCode, number>> = {
   SHUTTING_DOWN: 5_000,
   BROKER_UNREACHABLE: 1_000,

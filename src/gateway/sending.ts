@@ -4,7 +4,7 @@ import type { Micros } from '../base/time.ts';
 import type { AnswerTimes, Awaiting } from './answer-times.ts';
 import type { Exchange } from './exchange.ts';
 import { type PublishItem, publishCommand } from './item.ts';
-import { Problem } from './problem.ts';
+import { orProblem, Problem } from './problem.ts';
 import { type Outcome, outcomeOf } from './publish-request.ts';
 import type { PendingPublish } from './publishing.ts';
 import type { Session } from './session.ts';
@@ -15,7 +15,7 @@ import type { Session } from './session.ts';
  * @throws {Problem} what the caller is refused for
  */
 export async function published(exchange: Exchange, items: readonly PublishItem[]): Promise<Outcome[]> {
-  const commands = items.map(commandOrProblem);
+  const commands = items.map((item) => orProblem(() => publishCommand(item)));
   const found = exchange.session();
   const session = found instanceof Promise ? await found : found;
   const { answerTimes, counters } = exchange.state;
@@ -87,15 +87,5 @@ class Sending implements Awaiting {
       const why = 'The broker has not answered: it may have been published.';
       this.settle(i, new Problem('RESPONSE_TIMEOUT', why));
     }
-  }
-}
-
-/** What is wrong with one message is told of that one. */
-function commandOrProblem(item: PublishItem): Buffer | Problem {
-  try {
-    return publishCommand(item);
-  } catch (error) {
-    if (error instanceof Problem) return error;
-    throw error;
   }
 }

@@ -108,7 +108,7 @@ export class EventStream implements SubscriptionSink, OutgoingListener, Guest, B
     }
     this.begun?.resolve();
     this.begun = null;
-    if (this.exchange.state.isDraining) this.goodbye(RETRY_AFTER_MS);
+    if (this.exchange.state.isDraining) this.goodbye();
   }
 
   onRefused(error: JspError): void {
@@ -165,8 +165,8 @@ export class EventStream implements SubscriptionSink, OutgoingListener, Guest, B
 
   // ---- its end ----
 
-  goodbye(retryAfterMs: number): void {
-    this.leave(goodbyeOfGateway(retryAfterMs));
+  goodbye(): void {
+    this.leave(goodbyeOfGateway());
   }
 
   /** Its caller is gone, or is let go. */
@@ -244,5 +244,3 @@ const COMMENT_BYTES = Buffer.from(COMMENT);
 const RETRY_MS_MIN = 1_000;
 const RETRY_MS_RANGE = 4_000;
 const END_MS_MAX = 3_000;
-/** Of a gateway that goes. */
-const RETRY_AFTER_MS = 1_000;

@@ -16,8 +16,8 @@ import { SharedSessions } from './sessions.ts';
 
 /** Somebody who is connected for long, and has to be told when the gateway goes. */
 export interface Guest {
-  /** It goes: the caller may come back, here or elsewhere, after so long. */
-  goodbye(retryAfterMs: number): void;
+  /** It goes: the caller may come back, here or elsewhere. */
+  goodbye(): void;
 }
 
 class GatewayCounters {

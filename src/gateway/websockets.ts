@@ -227,8 +227,8 @@ class WebSocketClient implements Wire, ByteSink, OutgoingListener, Guest {
 
   // ---- as a guest ----
 
-  goodbye(retryAfterMs: number): void {
-    this.conversation.leave(goodbyeOfGateway(retryAfterMs));
+  goodbye(): void {
+    this.conversation.leave(goodbyeOfGateway());
   }
 
   /** [GW-58] silent for two of them: gone */

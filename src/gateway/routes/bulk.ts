@@ -5,7 +5,7 @@ import { EVENTS_TYPE, itemOfEvent, mediaTypeOf } from '../cloud-events.ts';
 import type { Exchange } from '../exchange.ts';
 import { bulkItemOf, type PublishItem, publishCommand } from '../item.ts';
 import { named, once } from '../once.ts';
-import { Problem } from '../problem.ts';
+import { orProblem, Problem } from '../problem.ts';
 import { flagOf, type Outcome } from '../publish-request.ts';
 import type { Route } from '../router.ts';
 import { published } from '../sending.ts';
@@ -100,16 +100,6 @@ function itemOrProblem(
   return item instanceof Problem || Buffer.byteLength(item.payload) <= bytesMax
     ? item
     : new Problem('BODY_TOO_LARGE', `A payload is at most ${bytesMax} bytes.`);
-}
-
-/** What is wrong with one message is told of that one. */
-function orProblem<T>(make: () => T): T | Problem {
-  try {
-    return make();
-  } catch (error) {
-    if (error instanceof Problem) return error;
-    throw error;
-  }
 }
 
 function jsonArray(text: string, countMax: number): unknown[] {
