@@ -1,6 +1,6 @@
 /**
- * Requests of callers by HTTP, and their answers: a session with a name, for an inbox is a session's [BRK-12], and one subscription to that, on topics that are used
- * once. All who prove the same share it.
+ * Requests of callers, and their answers: a session with a name, for an inbox is a session's [BRK-12], and one subscription to that, on topics that are used once. All who prove
+ * the same by HTTP share it; of a WebSocket it is its own.
  */
 
 import { randomBytes } from 'node:crypto';

@@ -6,15 +6,7 @@
  */
 
 import type { JspError } from '../base/errors.ts';
-import {
-  Command,
-  type CommandReader,
-  encodePlain,
-  encodeWill,
-  ReasonCode,
-  reasonCodeName,
-  topicEndOf,
-} from '../pubsub/command.ts';
+import { Command, encodePlain, encodeWill, reasonCodeName, topicEndOf } from '../pubsub/command.ts';
 import { type Notice, NoticeCode } from '../pubsub/session-commands.ts';
 import type { Clock } from '../udp/clock.ts';
 import { Asking, askingName } from './asking.ts';
@@ -22,20 +14,16 @@ import { ANONYMOUS, proofFromText } from './caller.ts';
 import { answerMembers, type DeliveryTexts } from './delivery-text.ts';
 import { CloseCode, type Goodbye, goodbye, goodbyeOf } from './goodbye.ts';
 import { type PublishItem, publishCommand } from './item.ts';
+import { LiveSubscription, type SubscriptionHost } from './live-subscription.ts';
+import { type Name, RequestFault } from './members.ts';
 import { Problem, type ProblemCode, toldIn } from './problem.ts';
 import { receiptOf, TAKEN } from './publish-request.ts';
 import { type PendingPublish, PublishState } from './publishing.ts';
 import type { Proof, Session, SessionListener, SessionRequest } from './session.ts';
-import { type Begun, CallerSubscription, type GapReason, type SubscriptionSink } from './subscription.ts';
+import { CallerSubscription } from './subscription.ts';
+import type { Position } from './subscription-request.ts';
 import { TEXT_FRAME, wholeFrame } from './wire-form.ts';
-import {
-  type ClientMessage,
-  type Name,
-  NoObjectFault,
-  type Position,
-  parseClientMessage,
-  RequestFault,
-} from './ws-protocol.ts';
+import { type ClientMessage, NoObjectFault, parseClientMessage } from './ws-protocol.ts';
 
 /** The client's socket. */
 export interface Wire {
@@ -62,7 +50,7 @@ export interface ConversationSurroundings {
 const State = { WAITING: 0, GREETING: 1, OPEN: 2, OVER: 3 } as const;
 type State = (typeof State)[keyof typeof State];
 
-export class Conversation {
+export class Conversation implements SubscriptionHost {
   private readonly wire: Wire;
   private readonly around: ConversationSurroundings;
   private state: State = State.WAITING;
@@ -487,55 +475,6 @@ export class Conversation {
   private readOn(): void {
     if (this.state === State.OVER) return;
     this.wire.setReading(this.state !== State.GREETING && !this.isSlow && !this.isStopped);
-  }
-}
-
-/** A subscription as its client sees it. */
-class LiveSubscription implements SubscriptionSink {
-  readonly name: Name;
-  subscription: CallerSubscription | undefined;
-  private readonly conversation: Conversation;
-  private readonly id: Name | null;
-
-  constructor(conversation: Conversation, name: Name, id: Name | null) {
-    this.conversation = conversation;
-    this.name = name;
-    this.id = id;
-  }
-
-  onSubscribed(begun: Begun | null): void {
-    const { id, name: sub } = this;
-    if (begun === null) return this.conversation.tell({ type: 'subscribed', id, sub });
-    const { epoch, offset, head, recovered, missed } = begun;
-    this.conversation.tell({ type: 'subscribed', id, sub, epoch, offset, head, recovered, missed });
-  }
-
-  onRefused(error: JspError, filter: string): void {
-    const { name: sub, id } = this;
-    this.conversation.forget(sub);
-    const { applicationCode = ReasonCode.INTERNAL_ERROR, reason = '', message } = error;
-    this.conversation.refuse(id, reasonCodeName(applicationCode), reason || message, { sub, filter });
-  }
-
-  onDelivery(command: Buffer, parts: CommandReader, offset: number): void {
-    const frame = this.conversation.texts.frame(command, parts, offset, this.name);
-    if (frame === null) this.onGap(1, 'compressed');
-    else this.conversation.sendFrame(frame);
-  }
-
-  onPosition(epoch: number, offset: number): void {
-    this.conversation.tell({ type: 'position', sub: this.name, epoch, offset });
-  }
-
-  onGap(missed: number | null, reason: GapReason): void {
-    this.conversation.tell({ type: 'gap', sub: this.name, missed, reason });
-  }
-
-  onEnded(error: JspError): void {
-    const { name: sub } = this;
-    this.conversation.forget(sub);
-    const { applicationCode = ReasonCode.INTERNAL_ERROR, message } = error;
-    this.conversation.tell({ type: 'ended', sub, code: reasonCodeName(applicationCode), message });
   }
 }
 

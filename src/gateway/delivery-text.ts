@@ -8,8 +8,8 @@ import { isUtf8 } from 'node:buffer';
 import { HEADER_BYTES, PublishFlag } from '../pubsub/command.ts';
 import { DELIVERY_CLASS_NAMES, decodeProperties, type Properties } from '../pubsub/properties.ts';
 import { type Delivered, payloadIn } from './delivered.ts';
+import type { Name } from './members.ts';
 import { eventOf, TEXT_FRAME, wholeFrame } from './wire-form.ts';
-import type { Name } from './ws-protocol.ts';
 
 /** Where the parts of a delivery are, as a reader of commands has found them. */
 export interface DeliveryParts {

@@ -13,8 +13,8 @@ import { Problem, problemOfEntry, problemOfError } from './problem.ts';
 import { Session } from './session.ts';
 import type { Guest } from './state.ts';
 import { type Begun, CallerSubscription, type GapReason, type SubscriptionSink } from './subscription.ts';
+import type { SubscriptionRequest } from './subscription-request.ts';
 import { COMMENT, eventOf, positionOnly, retryAfter } from './wire-form.ts';
-import type { SubscriptionRequest } from './ws-protocol.ts';
 
 /** Whether anything is still sent; LEAVING: only what was. */
 const State = { OPEN: 0, LEAVING: 1, OVER: 2 } as const;

@@ -30,7 +30,7 @@ import {
 } from '../pubsub/command.ts';
 import type { StreamPriority } from '../pubsub/message-stream.ts';
 import { encodeSubscribeOptions, StartKind } from '../pubsub/subscribe-options.ts';
-import type { Start, SubscriptionRequest } from './ws-protocol.ts';
+import type { Start, SubscriptionRequest } from './subscription-request.ts';
 
 /** Where a subscription begins that reads a log, as its caller is told. */
 export interface Begun {

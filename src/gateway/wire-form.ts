@@ -3,7 +3,7 @@
  * section 9.2).
  */
 
-import { type Position, positionText } from './ws-protocol.ts';
+import { type Position, positionText } from './subscription-request.ts';
 
 /** FIN, and the opcode of text. */
 export const TEXT_FRAME = 0x81;

@@ -1,11 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import {
-  type ClientMessage,
-  NoObjectFault,
-  parseClientMessage,
-  RequestFault,
-} from '../../src/gateway/ws-protocol.ts';
+import { RequestFault } from '../../src/gateway/members.ts';
+import { type ClientMessage, NoObjectFault, parseClientMessage } from '../../src/gateway/ws-protocol.ts';
 import { Overflow, SubscribeFlag } from '../../src/pubsub/command.ts';
 import { encodeSubscribeOptions, RetainedHandling, StartKind } from '../../src/pubsub/subscribe-options.ts';
 

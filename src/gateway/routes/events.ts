@@ -2,16 +2,18 @@
 
 import { OVERFLOW_NAMES } from '../../pubsub/command.ts';
 import type { Exchange } from '../exchange.ts';
+import { type Members, optionalOneOf, optionalWhole, RequestFault } from '../members.ts';
 import { Problem } from '../problem.ts';
 import type { Route } from '../router.ts';
 import { EventStream } from '../sse.ts';
 import {
   FILTERS_MAX,
   parsePosition,
-  RequestFault,
+  RESETS,
+  RETAINED,
   type SubscriptionRequest,
   subscriptionRequest,
-} from '../ws-protocol.ts';
+} from '../subscription-request.ts';
 
 export const eventsRoute: Route = { path: '/v1/events', methods: { GET: events }, isLong: true };
 
@@ -45,16 +47,17 @@ function subscriptionOf(exchange: Exchange): { request: SubscriptionRequest; isL
   const last = exchange.header('last-event-id') || query.get('last_event_id') || null;
   // [GW-62] what this gateway has not said cannot be gone on behind
   const isLost = last !== null && parsePosition(last) === null;
-  const qos = whole('qos', query.get('qos'), 0, 1);
+  const said: Members = Object.fromEntries(PARAMETERS.map((name) => [name, saidIn(query, name)]));
   try {
+    const qos = optionalWhole(said, 'qos', 0, 1);
     const request = subscriptionRequest({
       filters,
       qos,
       since: qos === 0 ? undefined : isLost ? undefined : (last ?? query.get('since') ?? undefined),
-      reset: oneOf('reset', query.get('reset'), ['new', 'earliest']),
-      retained: oneOf('retained', query.get('retained'), ['send', 'ifNew', 'none']),
-      overflow: oneOf('overflow', query.get('overflow'), OVERFLOW_NAMES),
-      maxRate: whole('maxRate', query.get('maxRate'), 1, 0xffff_ffff),
+      reset: optionalOneOf(said, 'reset', RESETS),
+      retained: optionalOneOf(said, 'retained', RETAINED),
+      overflow: optionalOneOf(said, 'overflow', OVERFLOW_NAMES),
+      maxRate: optionalWhole(said, 'maxRate', 1, 0xffff_ffff),
       ack: qos === 0 ? undefined : 'none',
     });
     return { request, isLost: isLost && qos !== 0 };
@@ -67,27 +70,13 @@ function subscriptionOf(exchange: Exchange): { request: SubscriptionRequest; isL
   }
 }
 
-function whole(name: string, text: string | null, low: number, high: number): number | undefined {
-  if (text === null) return undefined;
-  const value = /^\d{1,10}$/.test(text) ? Number(text) : -1;
-  if (value < low || value > high) {
-    throw new Problem('REQUEST_INVALID', `${name} must be a whole number from ${low} to ${high}.`);
-  }
-  return value;
+/** As JSON would say it. */
+function saidIn(query: URLSearchParams, name: string): string | number | null {
+  const text = query.get(name);
+  return text !== null && NUMBERS.has(name) && /^\d{1,10}$/.test(text) ? Number(text) : text;
 }
 
-function oneOf<const T extends string>(
-  name: string,
-  text: string | null,
-  known: readonly T[],
-): T | undefined {
-  if (text === null) return undefined;
-  const found = known.find((each) => each === text);
-  if (found === undefined)
-    throw new Problem('REQUEST_INVALID', `${name} must be one of ${known.join(', ')}.`);
-  return found;
-}
-
+const NUMBERS: ReadonlySet<string> = new Set(['qos', 'maxRate']);
 const PARAMETERS = [
   'filter',
   'filters',

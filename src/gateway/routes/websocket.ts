@@ -3,12 +3,12 @@
 import type { IncomingMessage } from 'node:http';
 import { SESSION_NAME_BYTES_MAX } from '../../pubsub/session-commands.ts';
 import { ANONYMOUS, proofOf } from '../caller.ts';
+import { isName } from '../members.ts';
 import { Problem } from '../problem.ts';
 import type { Upgrade } from '../router.ts';
 import type { SessionRequest } from '../session.ts';
 import type { GatewayState } from '../state.ts';
 import { WebSockets } from '../websockets.ts';
-import { isName } from '../ws-protocol.ts';
 
 /** Those of each gateway. */
 const webSockets = new WeakMap<GatewayState, WebSockets>();

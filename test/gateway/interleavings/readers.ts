@@ -7,7 +7,7 @@ import type { Exchange } from '../../../src/gateway/exchange.ts';
 import { Outgoing } from '../../../src/gateway/outgoing.ts';
 import { Session } from '../../../src/gateway/session.ts';
 import { EventStream } from '../../../src/gateway/sse.ts';
-import { subscriptionRequest } from '../../../src/gateway/ws-protocol.ts';
+import { subscriptionRequest } from '../../../src/gateway/subscription-request.ts';
 import { slowMatches } from '../../pubsub/slow-topic.ts';
 import { Violation } from '../../sim/invariants.ts';
 import type { World } from './world.ts';
