@@ -27,13 +27,18 @@ import { Timeline } from './timeline.ts';
 import { TopicList } from './topic-list.ts';
 import type { Page, View } from './view.ts';
 
+/** Whoever looks: nothing is known of the broker yet, he is asked who he is, he may see everything, or messages and no figures. */
+type Standing = 'unknown' | 'asked' | 'known' | 'messagesOnly';
+
+/** What the broker remembers: to be asked for, because there was a time of which nothing was heard; on its way; told. */
+type Past = 'lacking' | 'loading' | 'there';
+
 class Dashboard implements Page {
   readonly gateway = new Gateway();
   readonly timeline = new Timeline();
   readonly events: EventRecord[] = [];
   snapshot: Snapshot | null = null;
   status: StatusReport | null = null;
-  isKnown = false;
   spanSeconds = 900;
   private readonly statusLine = new StatusLine(() => this.hurry());
   private readonly views: readonly View[];
@@ -42,13 +47,9 @@ class Dashboard implements Page {
   private stream: LiveStream | null = null;
   private live: LiveState = { name: 'connecting' };
   private sleep = 0;
-  private isAsking = false;
+  private standing: Standing = 'unknown';
+  private past: Past = 'lacking';
   private frame = 0;
-  /** The past is to be asked for, because there was a time of which nothing was heard. */
-  private lacksPast = true;
-  private isLoading = false;
-  /** Whoever looks may see messages, but no figures. */
-  private isMessagesOnly = false;
 
   constructor() {
     this.views = [
@@ -63,6 +64,10 @@ class Dashboard implements Page {
     this.view = this.views[0];
     this.tabs = this.views.map(({ name, title }) => h('a', { href: `#${name}` }, title));
     part('tabs').append(...this.tabs);
+  }
+
+  get isKnown(): boolean {
+    return this.standing === 'known';
   }
 
   run(): void {
@@ -99,7 +104,7 @@ class Dashboard implements Page {
     this.follow();
     setInterval(() => {
       this.statusLine.tick(this.live);
-      if (this.lacksPast && this.live.name === 'open' && !this.isAsking) void this.load();
+      if (this.past === 'lacking' && this.live.name === 'open' && this.standing !== 'asked') void this.load();
       this.refresh();
     }, TICK_MS);
     void this.start();
@@ -153,13 +158,16 @@ class Dashboard implements Page {
 
   /** What changes seldom, and the past; a broker that has too much to do is asked again. Null when it was told. */
   private async load(): Promise<Problem | null> {
-    if (this.isLoading) return null;
-    this.isLoading = true;
-    const problem = await this.askForPast().finally(() => {
-      this.isLoading = false;
-    });
-    this.lacksPast = problem !== null;
-    return problem;
+    if (this.past === 'loading') return null;
+    this.past = 'loading';
+    let outcome: Past = 'lacking';
+    try {
+      const problem = await this.askForPast();
+      if (problem === null) outcome = 'there';
+      return problem;
+    } finally {
+      this.past = outcome;
+    }
   }
 
   private async askForPast(): Promise<Problem | null> {
@@ -175,10 +183,7 @@ class Dashboard implements Page {
       this.mergeEvents(items);
       if (this.snapshot?.startedAt !== now.startedAt || now.at > this.snapshot.at) this.takeSnapshot(now);
       part('account').hidden = !this.gateway.hasCredential;
-      const wasKnown = this.isKnown;
-      this.isKnown = true;
-      if (wasKnown) this.refresh();
-      else this.view.shown();
+      if (this.standing !== 'asked') this.enter();
       return null;
     } catch (error) {
       if (error instanceof Problem) return error;
@@ -186,22 +191,31 @@ class Dashboard implements Page {
     }
   }
 
+  /** The broker has told of itself. */
+  private enter(): void {
+    if (this.isKnown) {
+      this.refresh();
+      return;
+    }
+    this.standing = 'known';
+    this.view.shown();
+  }
+
   private async login(problem: Problem): Promise<void> {
-    if (this.isAsking) return;
-    this.isAsking = true;
-    this.isKnown = false;
+    if (this.standing === 'asked') return;
+    this.standing = 'asked';
     this.stream?.close();
     const login = await askForCredential(problem, (credential) => {
       this.gateway.authorize(credential);
       return this.load();
     });
-    this.isAsking = false;
     part('account').hidden = !this.gateway.hasCredential;
     if (login === 'operator') {
+      this.enter();
       this.listen();
       return;
     }
-    this.isMessagesOnly = true;
+    this.standing = 'messagesOnly';
     show(part('state-name'), 'Messages only');
     location.hash = 'messages';
   }
@@ -216,10 +230,7 @@ class Dashboard implements Page {
         this.statusLine.tick(state);
         if (state.name === 'open') {
           // What was missed meanwhile, and who it is now: it may be another process.
-          if (wasOpen || this.status === null) {
-            this.lacksPast = true;
-            void this.load();
-          }
+          if (wasOpen || this.status === null) void this.load();
           wasOpen = true;
         } else if (
           state.name === 'refused' &&
@@ -295,14 +306,14 @@ class Dashboard implements Page {
   }
 
   private onVisibility(): void {
-    if (this.isMessagesOnly) return;
+    if (this.standing === 'messagesOnly') return;
     clearTimeout(this.sleep);
     if (document.hidden) {
       this.sleep = window.setTimeout(() => this.stream?.close(), SLEEP_MS);
       return;
     }
-    if (this.live.name === 'closed' && !this.isAsking) {
-      this.lacksPast = true;
+    if (this.live.name === 'closed' && this.standing !== 'asked') {
+      if (this.past === 'there') this.past = 'lacking';
       this.listen();
     } else this.stream?.hurry();
     this.refresh();
