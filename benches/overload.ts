@@ -12,7 +12,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import autocannon from 'autocannon';
 import { Command } from 'commander';
-import { formatTable } from '../src/bench/figures.ts';
+import { formatTable, quantilesOf } from '../src/bench/figures.ts';
 import { positiveNumber, wholeNumber } from '../src/cli/arguments.ts';
 import { jsp } from './gateway/jsp.ts';
 import type { RunningGateway } from './gateway/peer.ts';
@@ -59,11 +59,10 @@ async function main(): Promise<void> {
     const after = await cannon(url, 20, Math.min(5, seconds), 0);
     const report = { capacity, rssBefore, ...seen, rssAfter: rssMiB(gateway) };
     if (json) {
-      const short = ({ taken, ...rest }: Answers) => ({
-        ...rest,
-        taken: taken.length,
-        p50: at(taken, 0.5),
-        p99: at(taken, 0.99),
+      const short = (each: Answers) => ({
+        ...each,
+        taken: each.taken.length,
+        ...timesOf(each),
       });
       console.log(
         JSON.stringify({ ...report, alone: short(alone), pressed: short(pressed), after: short(after) }),
@@ -73,8 +72,8 @@ async function main(): Promise<void> {
     const row = (name: string, each: Answers): string[] => [
       name,
       (each.taken.length / each.seconds).toFixed(0),
-      at(each.taken, 0.5).toFixed(1),
-      at(each.taken, 0.99).toFixed(1),
+      timesOf(each).p50.toFixed(1),
+      timesOf(each).p99.toFixed(1),
       (each.refused / each.seconds).toFixed(0),
       each.refused === 0 ? '' : `${((100 * each.refusedWithTime) / each.refused).toFixed(1)} %`,
       `${each.errors}`,
@@ -176,8 +175,10 @@ function rssMiB({ pids: [pid] }: RunningGateway): number {
   }
 }
 
-function at(sorted: readonly number[], share: number): number {
-  return sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN;
+/** NaN of none. */
+function timesOf({ taken }: Answers): { p50: number; p99: number } {
+  const { p50 = Number.NaN, p99 = Number.NaN } = quantilesOf(taken) ?? {};
+  return { p50, p99 };
 }
 
 const CANNON = 'cannon';

@@ -8,7 +8,7 @@ import { once } from 'node:events';
 import { performance } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import { formatTable, median } from '../src/bench/figures.ts';
+import { formatTable, median, quantilesOf } from '../src/bench/figures.ts';
 import { positiveNumber, wholeNumber, wholeNumbers } from '../src/cli/arguments.ts';
 import { type BrokerConnection, type BrokerPeer, PEERS, peerNamed } from './broker/peer.ts';
 import { byTurns, onlyOption } from './turns.ts';
@@ -89,9 +89,8 @@ async function ask(connection: BrokerConnection, { seconds, size, parallel }: Se
     }
   };
   await Promise.all(Array.from({ length: parallel }, askAgain));
-  times.sort((a, b) => a - b);
-  const at = (share: number): number => times[Math.min(times.length - 1, Math.floor(share * times.length))];
-  return { p50: at(0.5), p99: at(0.99), rate: times.length / seconds };
+  const { p50 = Number.NaN, p99 = Number.NaN } = quantilesOf(times.sort((a, b) => a - b)) ?? {};
+  return { p50, p99, rate: times.length / seconds };
 }
 
 const RESPONDER = 'responder';

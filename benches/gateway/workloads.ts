@@ -1,6 +1,7 @@
 /** The six workloads of the Pulsar Proxy report, in the process of those who call: the shapes are the report's, repeated for as long as is asked. */
 import { performance } from 'node:perf_hooks';
 import { WebSocket } from 'ws';
+import { median, quantilesOf } from '../../src/bench/figures.ts';
 import { HttpConnection } from './http-connection.ts';
 import type { GatewayPeer, RunningGateway } from './peer.ts';
 
@@ -76,7 +77,7 @@ async function connects(target: Target, seconds: number): Promise<Outcome> {
     if (began >= from) rates.push((SOCKETS / (performance.now() - began)) * 1_000);
     await Promise.all(sockets.map(closed));
   }
-  return outcomeOf(times, medianOf(rates));
+  return outcomeOf(times, median(rates));
 }
 
 /** 20 subscribers, each to a topic; a message after the other, by HTTP, from just before it is posted until its subscriber has it. */
@@ -142,7 +143,7 @@ async function broadcast(target: Target, seconds: number): Promise<Outcome> {
   }
   http.close();
   await Promise.all(sockets.map(closed));
-  return outcomeOf(times, medianOf(rates));
+  return outcomeOf(times, median(rates));
 }
 
 function httpTo({ gateway }: Target): Promise<HttpConnection> {
@@ -179,15 +180,8 @@ function closed(socket: WebSocket): Promise<void> {
 }
 
 function outcomeOf(times: number[], rate: number): Outcome {
-  times.sort((a, b) => a - b);
-  const at = (share: number): number =>
-    times[Math.min(times.length - 1, Math.floor(share * times.length))] ?? Number.NaN;
-  return { rate, p50: at(0.5), p99: at(0.99) };
-}
-
-function medianOf(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+  const { p50 = Number.NaN, p99 = Number.NaN } = quantilesOf(times.sort((a, b) => a - b)) ?? {};
+  return { rate, p50, p99 };
 }
 
 const BULK = 50;
