@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import type { EventRecord } from '../broker/operations/snapshot.ts';
 import { wholeNumber } from './arguments.ts';
 import { asOperator, type Operator, type OperatorOptions, shown, withOperatorOptions } from './operator.ts';
+import { Waiter } from './screen.ts';
 import { coloursOf, onStopSignal, print, printJson } from './terminal.ts';
 
 interface AuditOptions extends OperatorOptions {
@@ -28,18 +29,16 @@ async function audit(options: AuditOptions): Promise<void> {
   await asOperator(options, async (operator) => {
     let last = await tell(operator, options, 0);
     if (!options.follow) return;
-    let isStopped = false;
-    let wake = (): void => {};
-    onStopSignal(() => {
-      isStopped = true;
-      wake();
-    });
-    while (!isStopped) {
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-        setTimeout(resolve, FOLLOW_MS);
-      });
-      if (!isStopped) last = await tell(operator, options, last);
+    const waiter = new Waiter();
+    const forget = onStopSignal(() => waiter.quit());
+    try {
+      for (;;) {
+        await waiter.wait(FOLLOW_MS);
+        if (waiter.isOver) return;
+        last = await tell(operator, options, last);
+      }
+    } finally {
+      forget();
     }
   });
 }
