@@ -32,15 +32,14 @@ export class Asking {
   private readonly clock: Clock;
   private readonly inbox: string;
   private readonly waiting = new Map<string, Waiting>();
-  private readonly opened: Promise<void>;
+  /** The subscription to its inbox; null: it is to be made, for the first time or anew. */
+  private opened: Promise<void> | null = null;
   private lastNumber = 0;
 
   constructor(session: Session, clock: Clock) {
     this.session = session;
     this.clock = clock;
     this.inbox = inboxOf(session.name);
-    this.opened = this.open();
-    this.opened.catch(() => {}); // whoever asks hears of it
   }
 
   /** Requests that are not answered yet. */
@@ -59,6 +58,10 @@ export class Asking {
     timeoutMs: number,
     whenGone: (cancel: () => void) => void = STAYS,
   ): Promise<Delivered> {
+    this.opened ??= this.open().catch((error: unknown) => {
+      this.opened = null;
+      throw error;
+    });
     await this.opened;
     const number = `${++this.lastNumber}`;
     const properties = { ...item.properties, replyTopic: this.inbox + number };
@@ -87,11 +90,17 @@ export class Asking {
     const stream = this.session.openStream('chat', {
       onDelivery: (message, reader) => this.onAnswer(message, reader),
       onClosed: (error) => {
+        this.opened = null; // the next request opens another
         const { endedBy } = this.session;
         for (const { reject } of this.waiting.values()) reject(problemOfError(endedBy ?? error ?? GONE));
       },
     });
-    await stream.request((id) => encodeSubscribe(id, `${this.inbox}+`, SubscribeFlag.NO_RETAINED, 0, 0));
+    try {
+      await stream.request((id) => encodeSubscribe(id, `${this.inbox}+`, SubscribeFlag.NO_RETAINED, 0, 0));
+    } catch (error) {
+      stream.reset();
+      throw error;
+    }
   }
 
   private onAnswer(message: Buffer, reader: CommandReader): void {

@@ -327,15 +327,16 @@ export class Conversation implements SubscriptionHost {
   /** Answers come to an inbox, which is of a session with a name: one that has none gets another beside it. */
   private async openAsking(session: Session): Promise<Asking> {
     if (session.name !== '') return new Asking(session, this.around.clock);
-    const own = await this.around.open(
-      { proof: this.proof, name: askingName() },
-      {
-        onClosed: () => {
-          this.asking = null; // the next request opens another
-          this.askingSession = null;
-        },
-      },
-    );
+    const forget = (): void => {
+      this.asking = null; // the next request opens another
+      this.askingSession = null;
+    };
+    const own = await this.around
+      .open({ proof: this.proof, name: askingName() }, { onClosed: forget })
+      .catch((error: unknown) => {
+        forget();
+        throw error;
+      });
     if (this.state === State.OVER) own.close();
     this.askingSession = own;
     return new Asking(own, this.around.clock);
