@@ -12,15 +12,12 @@ import type { Route } from './router.ts';
 
 /** Routes for the documents that there are. */
 export function documentRoutes(hasDashboard: boolean): Route[] {
+  const files = hasDashboard ? filesIn(DASHBOARD_FOLDER) : [];
   const routes = [
     fileRoute('/v1/openapi.json', OPENAPI_FILE, ANYONE),
     fileRoute('/jsp.js', WEB_CLIENT_FILE, ANYONE),
-  ];
-  if (!hasDashboard) return routes.filter((route) => route !== null);
-  const files = filesIn(DASHBOARD_FOLDER);
-  routes.push(
     ...files.map((name) => fileRoute(name === INDEX ? '/' : `/${name}`, DASHBOARD_FOLDER + name, OF_PAGES)),
-  );
+  ];
   return routes.filter((route) => route !== null);
 }
 

@@ -40,7 +40,7 @@ export interface GatewayLimits {
   keepAliveMs?: number | undefined;
 }
 
-/** The certificate of an HTTPS gateway, from files that are read again with {@link GatewayOptions.tls}'s reload. */
+/** The certificate of an HTTPS gateway, from files that `Gateway.reload` reads again. */
 export interface GatewayTls {
   /** File with the certificate and those above it, as PEM. */
   readonly cert: string;
