@@ -454,8 +454,8 @@ export class OpenSubscription
   }
 
   private onMissed(count: number, reason: MissedReason): void {
-    this.missed += count;
     if (reason === 'retention') return this.tellGap(count);
+    this.missed += count;
     this.tell('missed', count, reason);
     this.owner.onMissed(this, count, reason);
   }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import type { Message } from '../../src/client/message.ts';
-import { ReasonCode, SubscribeFlag } from '../../src/pubsub/command.ts';
+import { DropReason, ReasonCode, SubscribeFlag } from '../../src/pubsub/command.ts';
 import { StartKind } from '../../src/pubsub/subscribe-options.ts';
 import { held, subscribed } from './scripted-log.ts';
 
@@ -221,15 +221,17 @@ describe('a subscription whose connection ends', () => {
     await goOnline();
     clock.advance(0);
     log.position(7, 50);
+    log.dropped(3, DropReason.RETENTION);
     log.position(9, 1);
     await settle();
     expect([told, own, subscription.missed]).toEqual([
       [
         ['gap', 12],
+        ['gap', 3],
         ['gap', 'unknown'],
       ],
-      [12, 'unknown'],
-      12,
+      [12, 3, 'unknown'],
+      15,
     ]);
   });
 

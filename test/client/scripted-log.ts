@@ -15,6 +15,7 @@ import {
   AckFlag,
   Command,
   CommandReader,
+  encodeDropped,
   encodePlain,
   encodeRefused,
   PublishFlag,
@@ -84,6 +85,10 @@ export class ScriptedLog {
 
   position(epoch: number, offset: number): void {
     this.stream?.send(encodePosition(epoch, offset));
+  }
+
+  dropped(count: number, reason: number): void {
+    this.stream?.send(encodeDropped(count, reason));
   }
 
   private receive(stream: FakeStream, message: Buffer): void {
