@@ -31,12 +31,7 @@ export interface Codec<T> {
 export function jsonCodec<T = unknown>(check?: (value: unknown) => T): Codec<T> {
   return {
     contentType: 'application/json',
-    encode: (value) => {
-      if (value === undefined) return '';
-      const json: string | undefined = JSON.stringify(value);
-      if (json === undefined) throw new TypeError(`JSON has nothing for ${typeof value}`);
-      return json;
-    },
+    encode: encodeJson,
     decode: (payload) => {
       if (payload.length === 0) return undefined as T;
       const value: unknown = JSON.parse(UTF8.decode(payload));
@@ -48,10 +43,7 @@ export function jsonCodec<T = unknown>(check?: (value: unknown) => T): Codec<T> 
 /** Text in UTF-8. What is no UTF-8 cannot be decoded. */
 export const textCodec: Codec<string> = {
   contentType: 'text/plain; charset=utf-8',
-  encode: (value) => {
-    if (typeof value !== 'string') throw new TypeError(`text must be a string, not ${typeof value}`);
-    return value;
-  },
+  encode: encodeText,
   decode: (payload) => UTF8.decode(payload),
 };
 
@@ -63,6 +55,18 @@ export const bytesCodec: Codec<Uint8Array> = {
   },
   decode: (payload) => payload,
 };
+
+export function encodeJson(value: unknown): string {
+  if (value === undefined) return '';
+  const json: string | undefined = JSON.stringify(value);
+  if (json === undefined) throw new TypeError(`JSON has nothing for ${typeof value}`);
+  return json;
+}
+
+export function encodeText(value: string): string {
+  if (typeof value !== 'string') throw new TypeError(`text must be a string, not ${typeof value}`);
+  return value;
+}
 
 /** What an option `codec` may be. */
 export const codecOption: OptionCheck = (value) => {
@@ -93,7 +97,7 @@ export function encodeWith<T>(codec: Pick<Codec<T>, 'encode'>, value: T): Uint8A
  *
  * @throws {JspError} `ERR_JSP_PAYLOAD_INVALID`
  */
-export function decodeWith<T>(decode: (payload: Buffer) => T, payload: Buffer): T {
+export function decodeWith<P, T>(decode: (payload: P) => T, payload: P): T {
   try {
     return decode(payload);
   } catch (error) {
@@ -101,7 +105,7 @@ export function decodeWith<T>(decode: (payload: Buffer) => T, payload: Buffer): 
   }
 }
 
-export function payloadInvalid(message: string, cause?: unknown): JspError {
+function payloadInvalid(message: string, cause?: unknown): JspError {
   return new JspError('ERR_JSP_PAYLOAD_INVALID', message, { cause });
 }
 

@@ -1,8 +1,9 @@
 /** A message as a subscriber in a browser gets it, with the names of the native client's. */
 
+import { decodeWith } from '../client/codec.ts';
 import { type NackOptions, Outcome, type RespondOptions, type Settlement } from '../client/message.ts';
 import { countIn, type Frame, textIn } from './frames.ts';
-import { type Codec, decodedBy, fromBase64, jsonCodec, toBytes, toText } from './payload.ts';
+import { type Codec, fromBase64, jsonCodec, toBytes, toText } from './payload.ts';
 
 /**
  * Called with each message. When it returns a promise, or anything else with a `then`, messages wait until that settles, as many as the subscription's
@@ -67,7 +68,7 @@ export class Message<T = unknown> {
    */
   json<J = T>(): J {
     const { json } = this.frame;
-    return json === undefined ? decodedBy(() => JSON_CODEC.decode(this.payload) as J) : (json as J);
+    return json === undefined ? (decodeWith(() => JSON_CODEC.decode(this.payload), this) as J) : (json as J);
   }
 
   /** Its number in its log; undefined with QoS 0. */
@@ -180,11 +181,11 @@ export class Message<T = unknown> {
   private decode(): T {
     const { codec, frame } = this;
     if (codec === null) return this.payload as T;
-    return decodedBy(() =>
+    const decode = () =>
       frame.json !== undefined && codec.decodeJson
         ? codec.decodeJson(frame.json)
-        : codec.decode(this.payload),
-    );
+        : codec.decode(this.payload);
+    return decodeWith(decode, frame);
   }
 }
 

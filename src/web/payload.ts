@@ -1,6 +1,6 @@
 /** Payloads, which are bytes, in JSON: as text where they are text in UTF-8, else in base64. And how an application's values become payloads. */
 
-import { encodeWith, payloadInvalid, textOfThrown } from '../client/codec.ts';
+import { encodeJson, encodeText, encodeWith } from '../client/codec.ts';
 
 /**
  * Makes payloads of values and values of payloads. Both may throw: who publishes hears of it at once, and a message that cannot be decoded is told
@@ -30,12 +30,7 @@ export function jsonCodec<T = unknown>(check?: (value: unknown) => T): Codec<T> 
   const checked = (value: unknown): T => (check === undefined ? (value as T) : check(value));
   return {
     contentType: 'application/json',
-    encode: (value) => {
-      if (value === undefined) return '';
-      const json: string | undefined = JSON.stringify(value);
-      if (json === undefined) throw new TypeError(`JSON has nothing for ${typeof value}`);
-      return json;
-    },
+    encode: encodeJson,
     decode: (payload) => {
       if (payload.length === 0) return undefined as T;
       return checked(JSON.parse(UTF8.decode(payload)));
@@ -47,10 +42,7 @@ export function jsonCodec<T = unknown>(check?: (value: unknown) => T): Codec<T> 
 /** Text in UTF-8. What is no UTF-8 cannot be decoded. */
 export const textCodec: Codec<string> = {
   contentType: 'text/plain; charset=utf-8',
-  encode: (value) => {
-    if (typeof value !== 'string') throw new TypeError(`text must be a string, not ${typeof value}`);
-    return value;
-  },
+  encode: encodeText,
   decode: (payload) => UTF8.decode(payload),
 };
 
@@ -80,19 +72,6 @@ export function payloadOf(value: unknown, codec: Codec<unknown> | null): Uint8Ar
     throw new TypeError('payload must be a Uint8Array or a string; for other values there are codecs');
   }
   return encodeWith(codec, value);
-}
-
-/**
- * What `decode` makes of a payload.
- *
- * @throws {JspError} `ERR_JSP_PAYLOAD_INVALID`
- */
-export function decodedBy<T>(decode: () => T): T {
-  try {
-    return decode();
-  } catch (error) {
-    throw payloadInvalid(`The payload cannot be decoded: ${textOfThrown(error)}`, error);
-  }
 }
 
 export function fieldsOf(payload: Uint8Array | string): PayloadFields {
