@@ -24,6 +24,16 @@ export interface BreakerOptions {
 
 export type BreakerState = 'closed' | 'open' | 'halfOpen';
 
+/** The breaker that an option asks for; null: none. */
+export function breakerOf(
+  option: boolean | BreakerOptions | undefined,
+  clock: Clock,
+  tell: (state: BreakerState, reason: JspError | null) => void,
+): Breaker | null {
+  if (option === undefined || option === false) return null;
+  return new Breaker(option === true ? {} : option, clock, tell);
+}
+
 export class Breaker {
   /** What waits while it is open goes on when it is not. */
   readonly buffers: boolean;

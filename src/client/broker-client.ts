@@ -16,7 +16,7 @@ import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/conn
 import type { AppState, NetworkType } from '../transport/connection.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { clockOf, laidOver, randomOf, withProfile } from '../transport/options.ts';
-import { Breaker, type BreakerState, circuitOpenError } from './breaker.ts';
+import { type Breaker, type BreakerState, breakerOf, circuitOpenError } from './breaker.ts';
 import { type BrokerClientEvents, type ClientMetrics, clientNotice } from './client-events.ts';
 import { type BrokerClientOptions, CLIENT_OPTIONS } from './client-options.ts';
 import { type ClientCloseOptions, Goodbye, withUnconfirmed } from './closing.ts';
@@ -25,13 +25,13 @@ import { closedError, offlineError } from './command-stream.ts';
 import { ClientCompression } from './compression.ts';
 import { type Connect, GivenConnection, UrlDialer } from './dialing.ts';
 import { Drain, type DrainOptions } from './draining.ts';
-import { Greeter } from './greeting.ts';
+import { Greeter, NAMED_EXPIRY_MS, PASSING_EXPIRY_MS } from './greeting.ts';
 import { type ClientState, type Dialer, Life } from './life.ts';
 import type { ClientConnection, Link } from './link.ts';
 import type { Message, MessageHandler } from './message.ts';
 import { Outbox } from './outbox.ts';
 import type { PublishOptions } from './publish-options.ts';
-import { Backoff } from './reconnecting.ts';
+import { backoffOf } from './reconnecting.ts';
 import { answering, groupFilters, REPLY_OPTIONS, type ReplyHandler, type ReplyOptions } from './replying.ts';
 import { REQUEST_OPTIONS, type RequestOptions, Requests } from './requests.ts';
 import type { PublishReceipt } from './sequence.ts';
@@ -163,7 +163,9 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
       this.resolveClosed = resolve;
     });
     this.compression = new ClientCompression(options, options.messageBytesMax ?? COMMAND_BYTES_MAX);
-    this.breaker = breakerOf(options, (state, reason) => this.onBreaker(state, reason));
+    this.breaker = breakerOf(options.breaker, clockOf(options), (state, reason) =>
+      this.onBreaker(state, reason),
+    );
     this.outbox = new Outbox(
       options.publishPriority ?? 'chat',
       this.compression,
@@ -175,7 +177,8 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
         onUnpublished: (message, error) => void this.tell('unpublished', message, error),
       },
     );
-    this.life = new Life(dialer, backoffOf(options, dialer.ways), clockOf(options), {
+    const backoff = backoffOf(options.reconnect, dialer.ways, () => fraction(options.random));
+    this.life = new Life(dialer, backoff, clockOf(options), {
       onState: (state, reason) => this.onState(state, reason),
       withCost: (reason) => withUnconfirmed(reason, this.outbox.unconfirmed),
     });
@@ -605,22 +608,9 @@ interface Device {
   appState?: AppState;
 }
 
-function breakerOf(
-  options: BrokerClientOptions,
-  tell: (state: BreakerState, reason: JspError | null) => void,
-): Breaker | null {
-  const { breaker = false } = options;
-  return breaker === false ? null : new Breaker(breaker === true ? {} : breaker, clockOf(options), tell);
-}
-
-function backoffOf({ reconnect, random }: BrokerClientOptions, ways: number): Backoff | null {
-  if (reconnect === false) return null;
-  const given = typeof reconnect === 'object' ? reconnect : {};
-  return new Backoff(given, ways, random === undefined ? Math.random : () => fraction(random));
-}
-
 /** A number in [0, 1) of `random`. */
-function fraction(random: RandomSource): number {
+function fraction(random: RandomSource | undefined): number {
+  if (random === undefined) return Math.random();
   const [a, b, c, d] = randomBytes(random, 4);
   return (a * 2 ** 24 + b * 2 ** 16 + c * 2 ** 8 + d) / 2 ** 32;
 }
@@ -640,7 +630,5 @@ const CLIENT_CLOSE_OPTIONS: OptionTable<ClientCloseOptions> = {
 const WINDOW_BYTES = 1024 * 1024 * 1024;
 /** Of a random session name. */
 const NAME_BYTES = 12;
-const PASSING_EXPIRY_MS = 2 * 60_000;
-const NAMED_EXPIRY_MS = 24 * 3_600_000;
 /** For the goodbye of a client that has drained. */
 const GOODBYE_MS = 5_000;

@@ -134,3 +134,7 @@ function tooLate(cause: unknown): JspError {
 
 /** From the connection to the WELCOME, the credentials function included. */
 const GREETING_MS_MAX = 10_000;
+
+/** How long a broker keeps a session whose name was made up, and one that the application has named, where nothing else is said. */
+export const PASSING_EXPIRY_MS = 2 * 60_000;
+export const NAMED_EXPIRY_MS = 24 * 3_600_000;

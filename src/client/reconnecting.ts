@@ -14,6 +14,19 @@ export interface ReconnectOptions {
   stableMs?: number | undefined;
 }
 
+/**
+ * What an option asks for; null: the client does not come back.
+ *
+ * @param random - a number in [0, 1)
+ */
+export function backoffOf(
+  option: boolean | ReconnectOptions | undefined,
+  ways: number,
+  random: () => number,
+): Backoff | null {
+  return option === false ? null : new Backoff(typeof option === 'object' ? option : {}, ways, random);
+}
+
 /** How long to wait before an attempt. */
 export class Backoff {
   /** A connection that has lasted so long was a success. */

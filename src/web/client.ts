@@ -6,12 +6,14 @@
 import { JspError } from '../base/errors.ts';
 import { checkOptions, number, type OptionTable } from '../base/options.ts';
 import { MILLISECOND } from '../base/time.ts';
-import { Breaker, type BreakerState, circuitOpenError } from '../client/breaker.ts';
-import type { ClientNotice } from '../client/client-events.ts';
+import { type Breaker, type BreakerState, breakerOf, circuitOpenError } from '../client/breaker.ts';
+import type { ClientMetrics, ClientNotice } from '../client/client-events.ts';
 import type { DrainOptions } from '../client/draining.ts';
+import { NAMED_EXPIRY_MS, PASSING_EXPIRY_MS } from '../client/greeting.ts';
 import { type ClientState, Life } from '../client/life.ts';
 import type { Settlement } from '../client/message.ts';
-import { Backoff } from '../client/reconnecting.ts';
+import type { UnpublishedMessage } from '../client/outbox.ts';
+import { backoffOf } from '../client/reconnecting.ts';
 import { answering, groupFilters } from '../client/replying.ts';
 import type { PublishReceipt } from '../client/sequence.ts';
 import type { Gap, MissedReason, Resumed } from '../client/subscription.ts';
@@ -26,7 +28,7 @@ import { countIn, type Frame, textIn } from './frames.ts';
 import type { WebLink } from './link.ts';
 import type { Message, MessageHandler } from './message.ts';
 import { OpenSubscription, type SubscriptionOwner } from './open-subscription.ts';
-import { Outbox, type UnpublishedMessage } from './outbox.ts';
+import { Outbox } from './outbox.ts';
 import { type Codec, payloadOf } from './payload.ts';
 import type { PublishOptions, Will } from './publish-options.ts';
 import { REQUEST_OPTIONS, type RequestOptions, Requests } from './requests.ts';
@@ -79,35 +81,7 @@ export type WebClientEvents = {
 };
 
 /** Figures of a client. */
-export interface WebClientMetrics {
-  readonly state: ClientState;
-  /** Null: it has none. */
-  readonly breaker: BreakerState | null;
-  /** How often it was connected, and how often an attempt failed. */
-  readonly connects: number;
-  readonly failedAttempts: number;
-  /** Published messages that the broker has not confirmed. */
-  readonly unconfirmed: number;
-  /** Bytes that were handed to the connection and have not left. */
-  readonly queuedBytes: number;
-  /** What it holds for the broker, of which `waiting` for a connection or room, and what it has dropped there. */
-  readonly buffered: {
-    readonly messages: number;
-    readonly bytes: number;
-    readonly waiting: number;
-    readonly dropped: number;
-    readonly expired: number;
-  };
-  /** Messages with QoS 1 that are stored, and that are not and will not be. */
-  readonly acknowledged: number;
-  readonly refused: number;
-  /** Messages with QoS 0 of which nobody knows whether the broker has them: their connection ended. */
-  readonly lost: number;
-  readonly subscriptions: number;
-  /** Requests that wait for their answer, and answers that came when nobody waited for them any more. */
-  readonly requests: number;
-  readonly lateAnswers: number;
-}
+export type WebClientMetrics = Omit<ClientMetrics, 'connection'>;
 
 /**
  * Connects to a broker through its gateway. The client comes back by itself when it loses its connection, and looks after it when the machine has slept or the page was put aside.
@@ -191,7 +165,7 @@ export class WebClient extends Emitter<WebClientEvents> {
       this.resolveClosed = resolve;
     });
     this.owner = this.ownerOfSubscriptions();
-    this.breaker = breakerOf(options, around, (state, reason) => this.onBreaker(state, reason));
+    this.breaker = breakerOf(options.breaker, clock, (state, reason) => this.onBreaker(state, reason));
     this.outbox = new Outbox(options.buffer ?? {}, this.breaker, clock, around.name(), {
       onDrain: () => void this.tell('drain'),
       onUnpublished: (message, error) => void this.tell('unpublished', message, error),
@@ -204,10 +178,15 @@ export class WebClient extends Emitter<WebClientEvents> {
       around,
     );
     this.dialer.onTold = (link, frame) => this.onTold(link, frame);
-    this.life = new Life(this.dialer, backoffOf(options, urls.length, around), clock, {
-      onState: (state, reason) => this.onState(state, reason),
-      withCost: (reason) => reason,
-    });
+    this.life = new Life(
+      this.dialer,
+      backoffOf(options.reconnect, urls.length, () => around.random()),
+      clock,
+      {
+        onState: (state, reason) => this.onState(state, reason),
+        withCost: (reason) => reason,
+      },
+    );
     this.life.use(this.will);
     this.life.useLast(this.requests);
     this.life.useLast(this.outbox);
@@ -554,19 +533,6 @@ function defaultUrl(): string {
   );
 }
 
-function breakerOf(
-  { breaker = false }: WebClientOptions,
-  { clock }: Surroundings,
-  tell: (state: BreakerState, reason: JspError | null) => void,
-): Breaker | null {
-  return breaker === false ? null : new Breaker(breaker === true ? {} : breaker, clock, tell);
-}
-
-function backoffOf({ reconnect }: WebClientOptions, ways: number, around: Surroundings): Backoff | null {
-  if (reconnect === false) return null;
-  return new Backoff(typeof reconnect === 'object' ? reconnect : {}, ways, () => around.random());
-}
-
 const NOTICES: Readonly<Record<string, ClientNotice['about']>> = {
   SHUTTING_DOWN: 'shuttingDown',
   REVOKED: 'revoked',
@@ -579,5 +545,3 @@ const CLOSE_OPTIONS: OptionTable<CloseOptions> = {
   timeoutMs: number(0, Number.POSITIVE_INFINITY),
   signal: abortSignal,
 };
-const PASSING_EXPIRY_MS = 2 * 60_000;
-const NAMED_EXPIRY_MS = 24 * 3_600_000;

@@ -9,6 +9,7 @@ import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
 import { Backlog, type BufferOptions, expiredError, type Lane, Outgoing } from '../client/backlog.ts';
 import { type Breaker, circuitOpenError } from '../client/breaker.ts';
 import type { LinkUser } from '../client/link.ts';
+import type { OutboxOwner } from '../client/outbox.ts';
 import type { PublishReceipt } from '../client/sequence.ts';
 import { PUBLISH_RESULT_NAMES } from '../pubsub/acknowledgement.ts';
 import { assertTopic } from '../pubsub/topic.ts';
@@ -17,19 +18,6 @@ import type { Clock, TimerHandle } from '../udp/clock.ts';
 import { countIn, type Frame, type Saying, textIn } from './frames.ts';
 import type { WebLink } from './link.ts';
 import { checkPublishOptions, messageMembers, type PublishOptions } from './publish-options.ts';
-
-/** A message that the client had taken, and that did not get to the broker. */
-export interface UnpublishedMessage {
-  readonly topic: string;
-  readonly qos: 0 | 1;
-}
-
-/** Who hears of what becomes of messages. */
-export interface OutboxOwner {
-  /** After a publish that answered false there is room again. */
-  onDrain(): void;
-  onUnpublished(message: UnpublishedMessage, error: JspError): void;
-}
 
 export class Outbox implements LinkUser<WebLink> {
   /** Messages with QoS 0 of which nobody knows whether the broker has them: their connection ended. */
