@@ -2,6 +2,7 @@
 
 import type { LinkUser } from '../client/link.ts';
 import { assertTopic } from '../pubsub/topic.ts';
+import { closedError } from './closing.ts';
 import type { Saying } from './frames.ts';
 import type { WebLink } from './link.ts';
 import { type Codec, payloadOf } from './payload.ts';
@@ -43,7 +44,7 @@ export class WillKeeper implements LinkUser<WebLink> {
 
   closed(reason: Error | null): void {
     this.link = null;
-    for (const { reject } of this.waiting.splice(0)) reject(reason ?? new Error('The client is closed.'));
+    for (const { reject } of this.waiting.splice(0)) reject(reason ?? closedError());
   }
 
   private tell(link: WebLink): void {

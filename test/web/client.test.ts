@@ -294,6 +294,15 @@ test('the will is told on each connection, and taken back by a client that goes'
   expect(gateway.socket.saidOf('will')[1]).toEqual({ type: 'will' });
 });
 
+test('a will that waits for its answer when the client ends fails with a code', async () => {
+  const gateway = new PlayedGateway();
+  const client = await gateway.connected();
+  const set = client.setWill({ topic: 'gone', payload: 'x' });
+  await gateway.pass();
+  client.destroy();
+  await expect(set).rejects.toMatchObject({ code: 'ERR_JSP_CLOSED' });
+});
+
 test('options that there are not, and topics and filters that are none, are the mistake of a program', async () => {
   const gateway = new PlayedGateway();
   const client = await gateway.connected();
