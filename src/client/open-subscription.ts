@@ -340,7 +340,7 @@ export class OpenSubscription
     this.streams = null;
     this.consuming.breakOff();
     this.life.onChanged();
-    if (this.life.phase === Phase.LEAVING)
+    if (this.life.phase === Phase.LEAVING && !this.isDurable)
       this.finish(null); // it went with its stream [BRK-5]
     else this.consuming.onIdle();
   }

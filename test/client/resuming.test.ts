@@ -360,6 +360,21 @@ describe('a durable subscription that is taken back', () => {
     expect([log.unsubscribed, await subscription.closed]).toEqual([1, null]);
   });
 
+  test('is taken back once more where its connection broke before the answer [CLT-28]', async () => {
+    const { log, goOnline, breakOff, settle, subscription } = subscribed({ durable: 'd' });
+    await goOnline();
+    let isOver = false;
+    const leaving = subscription.unsubscribe().then(() => {
+      isOver = true;
+    });
+    breakOff();
+    await settle();
+    expect([log.unsubscribed, isOver]).toEqual([0, false]);
+    await goOnline();
+    await leaving;
+    expect([log.unsubscribed, await subscription.closed]).toEqual([1, null]);
+  });
+
   test('is left where it is by close, with what was acknowledged [CLT-31]', async () => {
     const { log, goOnline, settle, subscription } = subscribed({ durable: 'd' }, () => {});
     await goOnline();
