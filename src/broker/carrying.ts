@@ -10,7 +10,8 @@ import {
 } from '../pubsub/message-stream.ts';
 import type { AuthQuestion } from './core/access/principal.ts';
 import type { BrokerCore, BrokerEffect } from './core/broker-core.ts';
-import { ACCOUNTED_BYTES_MIN, type Channel, type Client } from './core/delivery/client.ts';
+import type { Channel, Client } from './core/delivery/client.ts';
+import { ACCOUNTED_BYTES_MIN } from './core/delivery/delivery.ts';
 import type { AdminRequest, AuditRecord } from './core/output.ts';
 import { Action, type Link, type Peer } from './core/output.ts';
 

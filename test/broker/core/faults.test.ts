@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
-import { Channel, Delivery } from '../../../src/broker/core/delivery/client.ts';
+import { Channel } from '../../../src/broker/core/delivery/client.ts';
+import { Delivery } from '../../../src/broker/core/delivery/delivery.ts';
 import { DeliveryQueue } from '../../../src/broker/core/delivery/delivery-queue.ts';
 import { BrokerState } from '../../../src/broker/core/state.ts';
 import { ReasonCode } from '../../../src/pubsub/command.ts';

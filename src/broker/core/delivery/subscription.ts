@@ -10,8 +10,9 @@
 import { NO_BYTES } from '../../../base/bytes.ts';
 import { type DropReason, LARGE_BYTES_MIN, topicEndOf, topicKey } from '../../../pubsub/command.ts';
 import { STREAM_PRIORITIES } from '../../../pubsub/message-stream.ts';
-import type { Channel, Client, Delivery } from './client.ts';
+import type { Channel, Client } from './client.ts';
 import type { Conflation } from './conflation.ts';
+import type { Delivery } from './delivery.ts';
 import type { QueuePolicy } from './delivery-queue.ts';
 
 /** Opens a stream for deliveries of a subscription. Null when there may be no more. */

@@ -3,7 +3,8 @@
 import { encodePosition } from '../../../pubsub/acknowledgement.ts';
 import { DROPPED_BYTES, DropReason, encodeDropped, PublishFlag } from '../../../pubsub/command.ts';
 import { joinProperties, PropertyType, payloadStartOf, propertiesBut } from '../../../pubsub/properties.ts';
-import type { Channel, TurnedSource } from '../delivery/client.ts';
+import type { Channel } from '../delivery/client.ts';
+import type { TurnedSource } from '../delivery/delivery.ts';
 import { withTimeLeft } from '../delivery/expiry.ts';
 import type { Subscription } from '../delivery/subscription.ts';
 import type { StoredRecord } from '../store-port.ts';

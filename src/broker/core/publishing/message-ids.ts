@@ -6,7 +6,8 @@
 import { Ring } from '../../../base/ring.ts';
 import { PublishFlag, topicKey } from '../../../pubsub/command.ts';
 import { findProperty, PropertyType, valueLength } from '../../../pubsub/properties.ts';
-import type { Awaited, Channel } from '../delivery/client.ts';
+import type { Channel } from '../delivery/client.ts';
+import type { Awaited } from '../delivery/delivery.ts';
 import type { LogPort, LogRecord, StoreEvents } from '../store-port.ts';
 
 /** Where the message with a name is. */

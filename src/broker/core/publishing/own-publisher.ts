@@ -8,12 +8,12 @@
 import { Ring } from '../../../base/ring.ts';
 import { PublishFlag } from '../../../pubsub/command.ts';
 import { STREAM_PRIORITIES } from '../../../pubsub/message-stream.ts';
-import { Channel, Client, type DeliveryServices, Role } from '../delivery/client.ts';
+import { Channel, Client, Role, type StreamServices } from '../delivery/client.ts';
 import type { Link } from '../output.ts';
 import { Session } from '../session/session.ts';
 
 export class OwnPublisher {
-  private readonly services: DeliveryServices;
+  private readonly services: StreamServices;
   private readonly client: Client;
   private readonly session: Session;
   private readonly messages = new Ring<Uint8Array>();
@@ -21,7 +21,7 @@ export class OwnPublisher {
   private lastId = 0;
 
   /** @param waitingBytesMax - of messages that wait for full queues; further ones are left out where they would have to */
-  constructor(services: DeliveryServices, waitingBytesMax: number) {
+  constructor(services: StreamServices, waitingBytesMax: number) {
     this.services = services;
     this.client = new Client({ openableStreams: 0 }, waitingBytesMax, {
       usedBytes: 0,
