@@ -21,7 +21,7 @@ import { FlightState, InFlight } from './in-flight.ts';
 import { type HeldKey, KeyOrder } from './key-order.ts';
 import { type LogFeed, LogReader, type ReaderOwner, type ReadingAccount } from './reader.ts';
 import { backoffAfterNack, backoffAfterSilence, isUsedUp } from './redelivery.ts';
-import { LastPerTopicSearch, type StartSearch } from './start.ts';
+import { Beginning } from './start.ts';
 
 /** What a consumer asks of the broker. */
 export interface ConsumerOwner {
@@ -63,6 +63,7 @@ export class Consumer implements ReaderOwner {
   readonly group: string | null;
   readonly feed: LogFeed;
   readonly reader: LogReader;
+  readonly beginning: Beginning;
   readonly inFlight = new InFlight();
   readonly filters = new Set<string>();
   readonly members = new Map<number, ConsumerMember>();
@@ -77,11 +78,6 @@ export class Consumer implements ReaderOwner {
   redelivered = 0;
   /** Since when somebody takes its messages. */
   private takenUpAt = 0;
-  /** Below `until` only these are for it: it begins with the last message of each topic. */
-  private selection: LastPerTopicSearch | null = null;
-  /** Where it begins is being looked for. */
-  private search: StartSearch | null = null;
-  private onBegun: (() => void)[] = [];
   /** Filters from before that whoever holds it now has not named yet; nothing is delivered until it has, or has had the time to. [BRK-70] */
   private former: Set<string> | null = null;
   private readonly formerTimer = new Timer(() => this.dropFormer());
@@ -106,6 +102,7 @@ export class Consumer implements ReaderOwner {
     this.options = options;
     this.owner = owner;
     this.reader = new LogReader(feed, position, this);
+    this.beginning = new Beginning(this.reader);
     this.keys = group !== null && options.keyOrder ? new KeyOrder(this.members) : null;
   }
 
@@ -187,18 +184,6 @@ export class Consumer implements ReaderOwner {
     this.feed.timers.set(this.formerTimer, this.owner.nowMs + REVIEW_MS);
   }
 
-  /** Begins where `search` finds that it is to. */
-  beginAt(search: StartSearch): void {
-    this.search = search;
-  }
-
-  /** Calls `act` when it is known where it begins. */
-  whenBegun(act: () => void): void {
-    if (this.search !== null) this.searchOn(this.search);
-    if (this.search === null) act();
-    else this.onBegun.push(act);
-  }
-
   /** How many records the log has not kept for it until now; it goes on behind them. */
   forgetMissed(): number {
     const { earliest } = this.feed.log;
@@ -254,18 +239,13 @@ export class Consumer implements ReaderOwner {
     this.feed.timers.clear(this.timer);
     this.feed.timers.clear(this.formerTimer);
     this.former = null;
-    if (this.search instanceof LastPerTopicSearch) this.search.release();
-    this.search = null;
-    this.dropSelection();
     inFlight.shrink();
-    const acts = this.onBegun;
-    this.onBegun = [];
-    for (const act of acts) act(); // who has asked is answered, though it begins nowhere any more
+    this.beginning.giveUp();
   }
 
   /** Lets its members look whether there is something for them. */
   wake(): void {
-    if (this.search !== null) this.searchOn(this.search);
+    this.beginning.lookOn();
     if (this.isHeld) return;
     for (const member of this.members.values()) member.wake();
   }
@@ -405,18 +385,7 @@ export class Consumer implements ReaderOwner {
 
   /** It is being looked for where it begins, or asked which filters it has: nothing is delivered. */
   private get isHeld(): boolean {
-    return this.search !== null || this.former !== null;
-  }
-
-  private searchOn(search: StartSearch): void {
-    const position = search.step();
-    if (position === null) return;
-    this.search = null;
-    if (search instanceof LastPerTopicSearch) this.selection = search;
-    this.reader.moveTo(position);
-    const acts = this.onBegun;
-    this.onBegun = [];
-    for (const act of acts) act();
+    return this.beginning.isSought || this.former !== null;
   }
 
   private dropFormer(): void {
@@ -425,11 +394,6 @@ export class Consumer implements ReaderOwner {
     this.feed.timers.clear(this.formerTimer);
     for (const filter of former ?? []) this.removeFilter(filter);
     this.wake();
-  }
-
-  private dropSelection(): void {
-    this.selection?.release();
-    this.selection = null;
   }
 
   /** Tells one member, who tells its application. */
@@ -544,11 +508,7 @@ export class Consumer implements ReaderOwner {
 
   /** False where it is passed over. */
   private isFor(member: ConsumerMember, record: StoredRecord): boolean {
-    if (this.selection !== null) {
-      const { offsets, until } = this.selection;
-      if (record.offset >= until) this.dropSelection();
-      else if (!offsets.has(record.offset)) return false;
-    }
+    if (!this.beginning.includes(record.offset)) return false;
     if (record.expiresAt > 0 && record.expiresAt <= this.owner.evenMs) {
       this.counters.droppedExpired++;
       member.drop(DropReason.EXPIRED); // [BRK-72]

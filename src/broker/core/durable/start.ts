@@ -4,6 +4,74 @@ import { topicKey } from '../../../pubsub/command.ts';
 import type { StoredRecord } from '../store-port.ts';
 import type { LogFeed, LogReader, ReadingAccount } from './reader.ts';
 
+/** Where a consumer begins, which may have to be looked for, and with which records. */
+export class Beginning {
+  private readonly reader: LogReader;
+  private search: StartSearch | null = null;
+  /** Below `until` only these are for it: it begins with the last message of each topic. */
+  private selection: LastPerTopicSearch | null = null;
+  private onFound: (() => void)[] = [];
+
+  /** @param reader - is moved there */
+  constructor(reader: LogReader) {
+    this.reader = reader;
+  }
+
+  /** It is being looked for. */
+  get isSought(): boolean {
+    return this.search !== null;
+  }
+
+  /** It is where `search` finds it. */
+  lookFor(search: StartSearch): void {
+    this.search = search;
+  }
+
+  /** Calls `act` when it is known. */
+  whenFound(act: () => void): void {
+    this.lookOn();
+    if (this.search === null) act();
+    else this.onFound.push(act);
+  }
+
+  lookOn(): void {
+    const { search } = this;
+    const position = search === null ? null : search.step();
+    if (position === null) return;
+    this.search = null;
+    if (search instanceof LastPerTopicSearch) this.selection = search;
+    this.reader.moveTo(position);
+    this.tell();
+  }
+
+  /** False for the record at `offset` where it is before the beginning of its topic. */
+  includes(offset: number): boolean {
+    if (this.selection === null) return true;
+    if (offset < this.selection.until) return this.selection.offsets.has(offset);
+    this.dropSelection();
+    return true;
+  }
+
+  /** Nobody takes messages any more. Who has asked is answered, though it begins nowhere. */
+  giveUp(): void {
+    if (this.search instanceof LastPerTopicSearch) this.search.release();
+    this.search = null;
+    this.dropSelection();
+    this.tell();
+  }
+
+  private dropSelection(): void {
+    this.selection?.release();
+    this.selection = null;
+  }
+
+  private tell(): void {
+    const acts = this.onFound;
+    this.onFound = [];
+    for (const act of acts) act();
+  }
+}
+
 /** Looks for an offset, a stretch of the log at a time. */
 export interface StartSearch {
   /** The offset; null: not yet, the reader is woken when this is to be called again. */

@@ -41,7 +41,7 @@ export function readLog(broker: BrokerState, request: ReadRequest): ReasonCode {
     if (consumer.feed.log !== log || isOther) return ReasonCode.CONTRADICTION;
     request.open();
     consumer.addFilter(inner);
-    consumer.whenBegun(() => request.answer(consumers.startOf(consumer, 0, member.isRecovered)));
+    consumer.beginning.whenFound(() => request.answer(consumers.startOf(consumer, 0, member.isRecovered)));
     return ReasonCode.NO_ERROR;
   }
   const group = isShared(filter) ? filter : null;
@@ -107,7 +107,7 @@ function goOn(broker: BrokerState, request: ReadRequest, name: string, inner: st
   member.isRecovered = !isLost;
   if (!consumer.isShared) consumer.reviewFilters();
   consumer.addFilter(inner);
-  consumer.whenBegun(() => request.answer(consumers.startOf(consumer, missed, !isLost)));
+  consumer.beginning.whenFound(() => request.answer(consumers.startOf(consumer, missed, !isLost)));
   consumer.wake();
 }
 
@@ -127,15 +127,15 @@ function begin(broker: BrokerState, request: ReadRequest, consumer: Consumer, fe
       member.isRecovered = epoch !== undefined;
       break;
     case StartKind.TIME:
-      consumer.beginAt(new TimeSearch(feed, consumer.reader, startValue));
+      consumer.beginning.lookFor(new TimeSearch(feed, consumer.reader, startValue));
       break;
     case StartKind.LAST:
-      consumer.beginAt(new LastSearch(feed, consumer.reader));
+      consumer.beginning.lookFor(new LastSearch(feed, consumer.reader));
       break;
     case StartKind.LAST_PER_TOPIC:
-      consumer.beginAt(new LastPerTopicSearch(feed, consumer.reader, member.account));
+      consumer.beginning.lookFor(new LastPerTopicSearch(feed, consumer.reader, member.account));
       break;
   }
-  consumer.whenBegun(() => request.answer(consumers.startOf(consumer, missed, member.isRecovered)));
+  consumer.beginning.whenFound(() => request.answer(consumers.startOf(consumer, missed, member.isRecovered)));
   consumer.wake();
 }
