@@ -54,44 +54,42 @@ export class PrometheusExport {
   }
 }
 
-/** Figures that were counted elsewhere, as a registry wants them; what is not known is not 0, but not there. */
-function metricOf({ name, help, kind: type, value }: Series, report: () => MetricsReport) {
-  return {
-    ...{ name, help, type, aggregator: 'sum' },
-    reset: () => {},
-    get: async () => {
-      const figures =
-        typeof value === 'function'
-          ? [{ labels: {}, value: value(report()) }]
-          : value
-              .each(report())
-              .map(([label, figure]) => ({ labels: { [value.label]: label }, value: figure }));
-      return { name, help, type, values: figures.filter((each) => each.value !== null), aggregator: 'sum' };
-    },
-  };
+function metricOf({ name, help, kind, value }: Series, report: () => MetricsReport) {
+  return metric(name, help, kind, () => {
+    const figures =
+      typeof value === 'function'
+        ? [{ labels: {}, value: value(report()) }]
+        : value
+            .each(report())
+            .map(([label, figure]) => ({ labels: { [value.label]: label }, value: figure }));
+    return figures.filter((each) => each.value !== null); // what is not known is not 0, but not there
+  });
 }
 
-/** A histogram that was counted elsewhere, as a registry wants it. */
 function distribution(name: string, help: string, of: () => Distribution, scale: number) {
-  const type = 'histogram';
+  return metric(name, help, 'histogram', () => {
+    const { bounds, counts, count, sum } = of();
+    const buckets = bounds.map((bound, i) => ({
+      metricName: `${name}_bucket`,
+      labels: { le: Number((bound * scale).toPrecision(12)) },
+      value: counts[i],
+    }));
+    return [
+      ...buckets,
+      { metricName: `${name}_bucket`, labels: { le: '+Inf' }, value: count },
+      { metricName: `${name}_sum`, labels: {}, value: sum * scale },
+      { metricName: `${name}_count`, labels: {}, value: count },
+    ];
+  });
+}
+
+/** Figures that were counted elsewhere, as a registry wants them. */
+function metric(name: string, help: string, type: string, values: () => readonly object[]) {
+  const aggregator = 'sum';
   return {
-    ...{ name, help, type, aggregator: 'sum' },
+    ...{ name, help, type, aggregator },
     reset: () => {},
-    get: async () => {
-      const { bounds, counts, count, sum } = of();
-      const buckets = bounds.map((bound, i) => ({
-        metricName: `${name}_bucket`,
-        labels: { le: Number((bound * scale).toPrecision(12)) },
-        value: counts[i],
-      }));
-      const values = [
-        ...buckets,
-        { metricName: `${name}_bucket`, labels: { le: '+Inf' }, value: count },
-        { metricName: `${name}_sum`, labels: {}, value: sum * scale },
-        { metricName: `${name}_count`, labels: {}, value: count },
-      ];
-      return { name, help, type, values, aggregator: 'sum' };
-    },
+    get: async () => ({ name, help, type, values: values(), aggregator }),
   };
 }
 
