@@ -44,7 +44,7 @@ const HANDLERS: Readonly<Record<number, Handler | undefined>> = {
   [Command.ACK]: ack,
   [Command.NACK]: nack,
   [Command.PING]: (broker, channel, message) =>
-    channel.delivery.answer(encodePlain(Command.PONG, broker.reader.id, message.subarray(HEADER_BYTES))), // [BRK-34]
+    channel.delivery.answer(encodePlain(Command.PONG, broker.reader.id, message.subarray(HEADER_BYTES))), // [BRK-34] at once
 };
 
 export class BrokerCore implements StoreEvents {
@@ -152,11 +152,11 @@ export class BrokerCore implements StoreEvents {
     channel.commandsIn++;
     try {
       assert(!channel.held, 'a paused stream was read');
-      const code = state.reader.read(message); // [BRK-2]
+      const code = state.reader.read(message); // [BRK-2] a message is one command
       const handler = HANDLERS[state.reader.command];
       if (code !== ReasonCode.NO_ERROR) state.fail(channel.client, code);
       else if (handler === undefined)
-        state.fail(channel.client, ReasonCode.UNSUPPORTED); // [BRK-8]
+        state.fail(channel.client, ReasonCode.UNSUPPORTED); // [BRK-8] a command that it does not know
       else handler(state, channel, message);
     } catch (error) {
       state.failInternally(channel.client, error);

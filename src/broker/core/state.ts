@@ -229,7 +229,7 @@ export class BrokerState {
     client.connectedAt = this.wallMs;
     this.clients.set(client, new Session(client));
     if (this.turnstile.enter(client)) this.admission.connected(client);
-    else this.fail(client, ReasonCode.LIMITED); // [BRK-122]
+    else this.fail(client, ReasonCode.LIMITED); // [BRK-122] too many wait for their turn
     return client;
   }
 
@@ -348,7 +348,7 @@ export class BrokerState {
     if (role === Role.PUBLISHING) {
       if (this.shuttingDown) channel.hold();
       if (!channel.client.beginPublishing(channel)) {
-        this.fail(channel.client, ReasonCode.LIMITED); // [BRK-38]
+        this.fail(channel.client, ReasonCode.LIMITED); // [BRK-38] too much of its client waits
         return false;
       }
     }

@@ -206,7 +206,7 @@ export class DiskState implements StatePort {
       }
       if (this.pending.size > 0) await this.writePending();
       else if (this.writer.position !== this.markedAt) {
-        await this.writer.write(this.mark(0)); // [STO-8]
+        await this.writer.write(this.mark(0)); // [STO-8] all before is on the disk
         this.markedAt = this.writer.position;
       }
       if (this.isHalfDead) await this.merge();

@@ -52,7 +52,7 @@ export class Gate {
     const { access } = this;
     if (access === null) return Allowance.ALLOWED;
     if (!isSystem(filter)) return access.maySubscribe(filter, shared);
-    return access.mayAdminister(filter) ? Allowance.ALLOWED : Allowance.DENIED; // [BRK-117]
+    return access.mayAdminister(filter) ? Allowance.ALLOWED : Allowance.DENIED; // [BRK-117] `$sys/` is for administrators
   }
 }
 

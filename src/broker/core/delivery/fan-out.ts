@@ -56,7 +56,7 @@ export class FanOut {
         if (subscriber.lastOffered === number || main.closed) continue;
         subscriber.lastOffered = number;
         const isRead = isStored && subscriber.readsLog;
-        if (subscriber.isSelective && !subscriber.admits(message, publisher.client, isRead)) continue; // [BRK-94] [BRK-115]
+        if (subscriber.isSelective && !subscriber.admits(message, publisher.client, isRead)) continue; // [BRK-94] its own, [BRK-115] or denied to it
         this.offered++;
         if (isRead) continue;
         try {

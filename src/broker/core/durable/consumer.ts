@@ -425,7 +425,7 @@ export class Consumer implements ReaderOwner {
     const missed = reader.takeMissed();
     if (missed > 0) {
       this.counters.droppedByRetention += missed;
-      member.drop(DropReason.RETENTION, missed); // [BRK-71]
+      member.drop(DropReason.RETENTION, missed); // [BRK-71] what retention has overtaken is told
       this.owner.changed(this);
     }
     const record = reader.peek();
@@ -511,7 +511,7 @@ export class Consumer implements ReaderOwner {
     if (!this.beginning.includes(record.offset)) return false;
     if (record.expiresAt > 0 && record.expiresAt <= this.owner.evenMs) {
       this.counters.droppedExpired++;
-      member.drop(DropReason.EXPIRED); // [BRK-72]
+      member.drop(DropReason.EXPIRED); // [BRK-72] its time to live is over
       return false;
     }
     return member.accepts(record);

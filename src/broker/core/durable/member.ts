@@ -69,7 +69,7 @@ export class Member implements ConsumerMember, TurnedSource {
       return encodeDropped(this.missing[this.tellsMissing], this.tellsMissing);
     }
     if (record === null) {
-      const isDue = this.positionDue || consumer.reader.skipped >= SKIPPED_MAX; // [BRK-63]
+      const isDue = this.positionDue || consumer.reader.skipped >= SKIPPED_MAX; // [BRK-63] while nothing matches, too
       return isDue ? this.tell(consumer.position) : null;
     }
     if (highHalf(record.offset) !== this.toldHigh) return this.tell(record.offset);
@@ -105,7 +105,7 @@ export class Member implements ConsumerMember, TurnedSource {
   accepts({ command, session }: StoredRecord): boolean {
     const { main, takesCompressed, isSelective } = this.subscription;
     if (session !== 0 && session === this.session) return false;
-    if (isSelective && this.subscription.withholds(command)) return false; // [BRK-115]
+    if (isSelective && this.subscription.withholds(command)) return false; // [BRK-115] rules deny it this message
     const isCompressed = (command[1] & PublishFlag.COMPRESSED) !== 0;
     if (command.length <= main.link.messageBytesMax && (takesCompressed || !isCompressed)) return true;
     const { counters } = this.consumer;

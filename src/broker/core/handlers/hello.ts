@@ -126,7 +126,7 @@ function begin(broker: BrokerState, channel: Channel, id: number, asked: Hello, 
     return;
   }
   if (!broker.admission.accounts.hasRoomFor(principal, client, known?.client ?? null)) {
-    turnAway(broker, channel, id, ReasonCode.LIMITED, CONNECTIONS_MANY); // [BRK-120]
+    turnAway(broker, channel, id, ReasonCode.LIMITED, CONNECTIONS_MANY); // [BRK-120] no more connections of one principal
     return;
   }
   broker.admission.admit(client, principal);
@@ -169,7 +169,7 @@ export function refuse(
 
 function faultOf(broker: BrokerState, channel: Channel, asked: Hello): ReasonCode {
   const { client } = channel;
-  if (asked.version !== BROKER_PROTOCOL_VERSION || asked.capabilities !== 0) return ReasonCode.UNSUPPORTED; // [BRK-8]
+  if (asked.version !== BROKER_PROTOCOL_VERSION || asked.capabilities !== 0) return ReasonCode.UNSUPPORTED; // [BRK-8] what it does not do is answered
   // It is the first command: what came before it would belong to another session. [BRK-50]
   if (client.greeted || client.hasActed || broker.wills.has(broker.sessionOf(channel)))
     return ReasonCode.CONTRADICTION;

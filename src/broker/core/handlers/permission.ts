@@ -96,7 +96,7 @@ export function maySubscribe(
   shared: boolean,
 ): Allowance {
   const { client } = channel;
-  if (asksForInbox(filter)) return isOwnInbox(broker, channel, filter) ? Allowance.ALLOWED : Allowance.DENIED; // [BRK-12]
+  if (asksForInbox(filter)) return isOwnInbox(broker, channel, filter) ? Allowance.ALLOWED : Allowance.DENIED; // [BRK-12] inboxes are their session's alone
   const allowance = client.gate?.maySubscribe(filter, shared) ?? Allowance.ALLOWED;
   if (allowance === Allowance.DENIED) {
     broker.audit.tellSeldom('denied', client, shared ? 'share' : 'subscribe', filter);

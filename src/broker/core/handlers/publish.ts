@@ -57,17 +57,17 @@ export function publish(broker: BrokerState, publisher: Channel, message: Uint8A
     return;
   }
   const { gate } = publisher.client;
-  if (gate !== null && !passes(broker, publisher, message, gate)) return; // [BRK-114] [BRK-121]
+  if (gate !== null && !passes(broker, publisher, message, gate)) return; // [BRK-114] it may not, or [BRK-121] not yet
   const { counters, retained } = broker;
   counters.messagesIn++;
   counters.bytesIn += message.length;
-  if (retained.replays > 0) retained.onLive(message); // [BRK-106]
+  if (retained.replays > 0) retained.onLive(message); // [BRK-106] who gets it needs no last value
   if (broker.topicSketch !== null) broker.topicSketch.count(message, topicEnd);
   if (!broker.groups.isEmpty) {
     offerLive(broker, publisher, message, entries, NEVER, false);
     if (broker.fanOut.offered === 0) counters.messagesUnrouted++;
   } else if (entries.length === 0)
-    counters.messagesUnrouted++; // [BRK-26]
+    counters.messagesUnrouted++; // [BRK-26] nobody wants it: counted and forgotten
   else broker.fanOut.offer(message, entries, publisher, publisher.priority, NEVER, false);
 }
 
@@ -106,7 +106,7 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
   const hasAlias = (flags & PublishFlag.ALIAS) !== 0;
   const message = hasAlias ? publisher.aliases.restore(received, reader.alias) : received;
   if (message === null) {
-    broker.fail(channel.client, ReasonCode.TOPIC_INVALID); // [BRK-30]
+    broker.fail(channel.client, ReasonCode.TOPIC_INVALID); // [BRK-30] an alias that was not defined
     return;
   }
   const entries = broker.router.route(message, topicEndOf(message));
@@ -122,7 +122,7 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
   }
   const { gate } = channel.client;
   const bytes = message.length - HEADER_BYTES;
-  if (gate !== null && !isInTime(broker, channel, received, bytes, gate, isAsked)) return; // [BRK-121]
+  if (gate !== null && !isInTime(broker, channel, received, bytes, gate, isAsked)) return; // [BRK-121] too fast: it waits
   counters.messagesIn++;
   counters.bytesIn += message.length;
   broker.topicSketch?.count(message, topicEndOf(message));
@@ -130,7 +130,7 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
   const log = logOf(broker, message, isAsked, terms);
   if (isAsked && isRepeated(broker, channel, message, log)) return;
   if (gate !== null && !mayPublish(broker, channel, message)) {
-    denyPublish(broker, channel, message, isAsked); // [BRK-114]
+    denyPublish(broker, channel, message, isAsked); // [BRK-114] what is not allowed nobody gets
     if (isAsked) refuse(broker, publisher, id, ReasonCode.NOT_AUTHORIZED);
     return;
   }
@@ -168,7 +168,7 @@ function publishWhole(broker: BrokerState, channel: Channel, received: Uint8Arra
     return;
   }
   if (broker.retained.replays > 0) broker.retained.onLive(message);
-  if (isRetained) broker.retained.keep(broker.sessionOf(channel), message, channel.priority); // [BRK-29]
+  if (isRetained) broker.retained.keep(broker.sessionOf(channel), message, channel.priority); // [BRK-29] the last value of its topic
   const deadlineMs = broker.nowMs + terms.ttlMs;
   // A copy that nobody gets is not made.
   const live = entries.length === 0 && broker.groups.isEmpty ? message : asLive(message);
@@ -213,7 +213,7 @@ function publishToBroker(broker: BrokerState, channel: Channel, message: Uint8Ar
   if (publisher !== null && isRepeated(broker, channel, message, null)) return;
   const isTaken = administer(broker, channel, message);
   if (isTaken === null)
-    broker.fail(channel.client, ReasonCode.TOPIC_INVALID); // [BRK-12]
+    broker.fail(channel.client, ReasonCode.TOPIC_INVALID); // [BRK-12] an invalid topic closes the connection
   else if (publisher !== null && isTaken) {
     publisher.take(id);
     publisher.receipts.awaitQueues(id, PublishResult.IN_MEMORY);

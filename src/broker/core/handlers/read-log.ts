@@ -55,7 +55,7 @@ export function readLog(broker: BrokerState, request: ReadRequest): ReasonCode {
   const name = group ?? options.name ?? null;
   const asked = consumerOptions(options, limits.unackedMax, options.name !== undefined);
   if (name !== null && group === null && !mayTake(consumers.ownerOf(name), request.principal)) {
-    return ReasonCode.NOT_AUTHORIZED; // [BRK-118]
+    return ReasonCode.NOT_AUTHORIZED; // [BRK-118] it is another principal's
   }
   const known = name === null ? undefined : consumers.find(name);
   if (known !== undefined) {
@@ -69,7 +69,7 @@ export function readLog(broker: BrokerState, request: ReadRequest): ReasonCode {
   const feed = consumers.feedOf(log);
   const { start = StartKind.NEW, startValue = 0, epoch } = options;
   if (start === StartKind.OFFSET && epoch !== undefined && (epoch !== log.epoch || startValue > log.head)) {
-    return ReasonCode.EPOCH_MISMATCH; // [BRK-71]
+    return ReasonCode.EPOCH_MISMATCH; // [BRK-71] the offset is of another log
   }
   const consumer = consumers.create(name, group, feed, asked);
   if (group === null) consumer.principal = ownerFor(request.principal);

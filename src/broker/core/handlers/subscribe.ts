@@ -32,7 +32,7 @@ export function subscribe(broker: BrokerState, channel: Channel, message: Uint8A
   const { id, topicEnd } = broker.reader;
   const options = decodeOptions(broker, message);
   if (options === null) {
-    broker.fail(channel.client, ReasonCode.COMMAND_ENCODING_ERROR); // [BRK-45]
+    broker.fail(channel.client, ReasonCode.COMMAND_ENCODING_ERROR); // [BRK-45] options that are not well-formed
     return;
   }
   const filter = decodeName(message, HEADER_BYTES, topicEnd);
@@ -49,7 +49,7 @@ export function unsubscribe(broker: BrokerState, channel: Channel, message: Uint
   const filter = decodeName(message, HEADER_BYTES, topicEnd);
   const subscription = broker.subscriptionOf(channel);
   if (subscription === undefined || filter === null || !subscription.filters.delete(filter)) {
-    settle(broker, channel, id, Command.UNSUBSCRIBED, ReasonCode.NOT_SUBSCRIBED); // [BRK-15]
+    settle(broker, channel, id, Command.UNSUBSCRIBED, ReasonCode.NOT_SUBSCRIBED); // [BRK-15] a filter that it does not have
     return;
   }
   broker.sessionOf(channel).filterCount--;
@@ -88,24 +88,24 @@ interface Asked {
 function addFilter(broker: BrokerState, channel: Channel, filter: string | null, asked: Asked): ReasonCode {
   const { flags, id, queueMessages, queueBytes } = broker.reader;
   const overflow = (flags & SubscribeFlag.OVERFLOW) as Overflow;
-  if (filter === null || filterFault(filter) !== null) return ReasonCode.FILTER_INVALID; // [BRK-12]
+  if (filter === null || filterFault(filter) !== null) return ReasonCode.FILTER_INVALID; // [BRK-12] an invalid filter is refused
   const inner = isShared(filter) ? sharedFilter(filter) : filter;
   const allowance = maySubscribe(broker, channel, inner, inner !== filter);
-  if (allowance === Allowance.DENIED) return ReasonCode.NOT_AUTHORIZED; // [BRK-115]
+  if (allowance === Allowance.DENIED) return ReasonCode.NOT_AUTHORIZED; // [BRK-115] rules do not allow the filter
   const readsLog = (flags & SubscribeFlag.QOS1) !== 0;
   const policy: QueuePolicy = { overflow, messages: queueMessages, bytes: queueBytes };
   const held = broker.subscriptionOf(channel);
   const differs = held !== undefined && !samePolicy(held.policy, policy);
   if (differs || (held !== undefined && !held.hasOptions(readsLog, asked.bytes))) {
-    return ReasonCode.POLICY_MISMATCH; // [BRK-17]
+    return ReasonCode.POLICY_MISMATCH; // [BRK-17] a stream has one policy
   }
   const isHeld = held?.filters.has(filter) === true;
-  if (isHeld && !readsLog) return ReasonCode.NO_ERROR; // [BRK-14]
+  if (isHeld && !readsLog) return ReasonCode.NO_ERROR; // [BRK-14] it gets these already
   const session = broker.sessionOf(channel);
   const principal = channel.client.principal as Principal;
   const filtersMax = Math.min(broker.limits.filtersPerClientMax, principal.limits.subscriptions ?? NEVER);
   if (!isHeld && session.filterCount >= filtersMax) {
-    return ReasonCode.TOO_MANY_SUBSCRIPTIONS; // [BRK-16]
+    return ReasonCode.TOO_MANY_SUBSCRIPTIONS; // [BRK-16] as many as a connection may have
   }
   const open = () => {
     const subscription = held ?? broker.subscribe(channel, policy, flags, asked.values);

@@ -31,7 +31,7 @@ export function will(broker: BrokerState, channel: Channel, message: Uint8Array)
   const { id } = broker.reader;
   const code = keep(broker, channel, message);
   if (code === ReasonCode.TOPIC_INVALID) {
-    broker.fail(channel.client, code); // [BRK-12]
+    broker.fail(channel.client, code); // [BRK-12] an invalid topic closes the connection
   } else if (code !== ReasonCode.NO_ERROR) {
     refuse(broker, channel, id, code);
   } else {
@@ -65,7 +65,7 @@ function keep(broker: BrokerState, channel: Channel, message: Uint8Array): Reaso
   const publish = publishOf(message, topicEnd);
   const name = keyOfMessage(publish, topicEnd);
   if (name !== null && isReservedName(name)) return ReasonCode.NOT_AUTHORIZED;
-  if (!mayPublish(broker, channel, publish)) return ReasonCode.NOT_AUTHORIZED; // [BRK-114]
+  if (!mayPublish(broker, channel, publish)) return ReasonCode.NOT_AUTHORIZED; // [BRK-114] a will needs `publish` as well
   const isStored = (publish[1] & PublishFlag.QOS1) !== 0;
   const kept = isStored ? named(broker, publish, topicEnd) : publish;
   return broker.wills.set(session, kept, delayMs, ownerFor(channel.client.principal as Principal))

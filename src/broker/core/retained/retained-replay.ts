@@ -160,7 +160,7 @@ class RetainedReplay implements DeliverySource {
 
   /** The subscriber has neither it nor anything newer. */
   private isWanted(value: RetainedValue): boolean {
-    if (this.subscription.isSelective && this.subscription.withholds(value.command)) return false; // [BRK-115]
+    if (this.subscription.isSelective && this.subscription.withholds(value.command)) return false; // [BRK-115] rules deny it this value
     const walk = this.walks.peek();
     if (walk === undefined || !this.pending.has(walk.filter) || value.newestAt > walk.newestAt) return false;
     return (
