@@ -3,6 +3,7 @@
  * message more than it says. [BRK-121]
  */
 
+import type { Awaited, Stoppable } from '../delivery/delivery.ts';
 import { type Time, Timer } from '../timers.ts';
 import type { ClientLimits } from './principal.ts';
 
@@ -50,12 +51,6 @@ export class TokenBucket {
   }
 }
 
-/** A stream that can be made to wait: a channel. */
-export interface Stoppable {
-  waitFor(meter: Meter, bytes: number): void;
-  goOn(meter: Meter): void;
-}
-
 /** Publishes a message whose turn has come. */
 export type PublishNow = (publisher: Stoppable, message: Uint8Array) => void;
 
@@ -66,7 +61,7 @@ interface Waiting {
 }
 
 /** What the connections of a principal publish together. Who publishes too much waits, as for a full queue: its stream is not read, and nothing is lost. */
-export class Meter {
+export class Meter implements Awaited {
   private readonly time: Time;
   private readonly publishNow: PublishNow;
   private messages: TokenBucket | null = null;

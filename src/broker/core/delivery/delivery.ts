@@ -45,17 +45,21 @@ export interface DeliveryClient {
   takes(length: number): boolean;
 }
 
+/** A stream that can be made to wait with what it publishes. */
+export interface Stoppable {
+  /** Is not read until {@link goOn}: `awaited` has a message of it, of so many bytes, for which it has no room yet. */
+  waitFor(awaited: Awaited, bytes: number): void;
+  goOn(awaited: Awaited): void;
+}
+
 /** A stream that something goes out on, and one that is stopped as long as its message waits for that. */
-export interface DeliveryStream {
+export interface DeliveryStream extends Stoppable {
   readonly client: DeliveryClient;
   readonly link: Link;
   readonly closed: boolean;
   /** Leaves it unread until {@link release} was called as often. */
   hold(): void;
   release(): void;
-  /** Is not read until {@link goOn}: `awaited` has a message of it, of so many bytes, for which it has no room yet. */
-  waitFor(awaited: Awaited, bytes: number): void;
-  goOn(awaited: Awaited): void;
   /** Nothing is queued, and nothing waits to be. */
   endIfFinished(): void;
 }
@@ -77,7 +81,7 @@ export interface DeliveryServices {
 /** What a publisher can be stopped for. */
 export interface Awaited {
   /** The stream is gone: its message does not wait any more. */
-  forget(publisher: DeliveryStream): void;
+  forget(publisher: Stoppable): void;
 }
 
 /** Where messages come from that wait elsewhere until the transport takes them. */
