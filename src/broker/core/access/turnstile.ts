@@ -31,8 +31,11 @@ export class Turnstile {
       this.bucket = connectRate === 0 ? null : new TokenBucket(connectRate, connectRate, nowMs);
     }
     const { bucket } = this;
-    if (bucket === null && this.waiting.size === 0) return true;
-    if (this.waiting.size === 0 && bucket !== null && bucket.waitMs(1, nowMs) === 0) {
+    if (bucket === null) {
+      if (this.waiting.size > 0) this.letIn(); // there was a rate when they came
+      return true;
+    }
+    if (this.waiting.size === 0 && bucket.waitMs(1, nowMs) === 0) {
       bucket.take(1);
       return true;
     }

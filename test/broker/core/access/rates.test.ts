@@ -276,6 +276,20 @@ describe('clients that come all at once', () => {
     expect(come().stream.link.paused).toBe(false);
     expect(world.faults).toEqual([]);
   });
+
+  test('are let in as soon as one comes when no rate holds any more [BRK-122]', () => {
+    const world = new World({ connectRate: 1 });
+    const come = () => {
+      const client = world.connect();
+      return { client, stream: client.open() };
+    };
+    const all = [come(), come(), come()];
+    expect(all.map(({ stream }) => stream.link.paused)).toEqual([false, true, true]);
+    world.core.changeLimits({ connectRate: 0 });
+    all.push(come());
+    expect(all.map(({ client }) => client.peer.closedWith)).toEqual([null, null, null, null]);
+    expect(all.map(({ stream }) => stream.link.paused)).toEqual([false, false, false, false]);
+  });
 });
 
 function limited(limits: ClientLimits): Principal {
