@@ -21,6 +21,16 @@ afterAll(async () => {
   expect(server.faults).toEqual([]);
 });
 
+/** Publishes what no client of ours would. */
+async function published(command: Buffer): Promise<void> {
+  const connection = await new LocalBackend(server.broker, () => {}).connect(factsOf('http', ''));
+  const session = await Session.open(connection, { proof: ANONYMOUS });
+  await new Promise<unknown>((resolve) => session.publish(command, resolve));
+  session.close();
+}
+
+const KEPT = { qos: 1, retain: true, priority: 'chat', properties: null } as const;
+
 describe('the last value of a topic', () => {
   test('is given as it was published, with what was said of it, and not twice to who has it [GW-28]', async () => {
     const url = '/v1/topics/state/a?retain=true&key=k&ttl=1h';
@@ -61,22 +71,22 @@ describe('the last value of a topic', () => {
   });
 
   test('that cannot be opened costs whoever asks for it his answer, and nobody else his connection [GW-28]', async () => {
-    const session = await Session.open(
-      await new LocalBackend(server.broker, () => {}).connect(factsOf('http', '')),
-      {
-        proof: ANONYMOUS,
-      },
-    );
-    const terms = { qos: 1, retain: true, priority: 'chat', properties: null } as const;
-    const command = publishCommand({ ...terms, topic: 'state/sealed', payload: 'in no envelope' });
+    const command = publishCommand({ ...KEPT, topic: 'state/sealed', payload: 'in no envelope' });
     command[1] |= PublishFlag.COMPRESSED;
-    await new Promise<unknown>((resolve) => session.publish(command, resolve));
-    session.close();
+    await published(command);
     // Who publishes shares the connection on which the value is asked for.
     const before = server.gateway.metrics().sessions;
     expect((await server.raw('GET', '/v1/topics/state/sealed')).json.code).toBe('INTERNAL_ERROR');
     expect(server.gateway.metrics().sessions).toBe(before);
     expect(server.faults.splice(0)).toEqual([expect.objectContaining({ code: 'INTERNAL_ERROR' })]);
+  });
+
+  test('that was published at no date is given without one [GW-28]', async () => {
+    await published(
+      publishCommand({ ...KEPT, topic: 'state/later', payload: 'x', properties: { publishedAt: 9e15 } }),
+    );
+    const { status, text, headers } = await server.raw('GET', '/v1/topics/state/later');
+    expect([status, text, headers['jsp-published-at']]).toEqual([200, 'x', undefined]);
   });
 
   test('is not there where nothing was kept, or it was taken away [GW-28]', async () => {
