@@ -257,7 +257,7 @@ export class Exchange {
 }
 
 /** A target in absolute form, as some proxies pass it on, is the path in it. [GW-9] */
-function pathIn(target: string): string {
+export function pathIn(target: string): string {
   if (target.startsWith('/')) return target;
   const path = target.replace(ORIGIN, '');
   return path.startsWith('/') ? path : `/${path}`;

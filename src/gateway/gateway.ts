@@ -15,7 +15,7 @@ import { IsolatedEmitter } from '../transport/listeners.ts';
 import { type Backend, LocalBackend, RemoteBackend } from './backend.ts';
 import { Connections } from './connections.ts';
 import { documentRoutes } from './documents.ts';
-import { Exchange } from './exchange.ts';
+import { Exchange, pathIn } from './exchange.ts';
 import {
   checkGatewayOptions,
   DEFAULT_HTTP_HOST,
@@ -266,7 +266,7 @@ export class Gateway extends IsolatedEmitter<GatewayEvents> {
     state.counters.requests++;
     try {
       state.origins.admit(request, true);
-      const take = UPGRADES[(request.url ?? '').split('?')[0]];
+      const take = UPGRADES[pathIn(request.url ?? '/').split('?')[0]];
       if (take === undefined) throw new Problem('NOT_FOUND', 'Nothing here takes a connection over.');
       if (state.isDraining)
         throw new Problem('SHUTTING_DOWN', 'Come back later.', { retryAfterMs: RETRY_AFTER_MS });

@@ -215,6 +215,18 @@ describe('a request', () => {
     socket.destroy();
   });
 
+  test('for a WebSocket in absolute form is that of its path [GW-9]', async () => {
+    const { socket, heard, text } = await connection();
+    const upgrade = written('GET', `http://localhost:${server.gateway.port}/v1/ws?x`).replace(
+      'Content-Length: 0',
+      'Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==',
+    );
+    socket.write(upgrade);
+    await heard('\r\n\r\n');
+    expect(text()).toMatch(/^HTTP\/1.1 101 /);
+    socket.destroy();
+  });
+
   test('to take a connection over while something is not answered is the end of that [GW-8]', async () => {
     const { socket } = await connection();
     const upgrade = written('GET', '/v1/ws').replace(
