@@ -375,7 +375,7 @@ export class WebClient extends Emitter<WebClientEvents> {
   }
 
   /**
-   * Ends the subscriptions, waits until the broker has everything that was published, and closes the connection.
+   * Ends the subscriptions, waits until the broker has everything that was published, and closes the connection. A further call waits for the same, as long as the first allows.
    *
    * @throws {JspError} `ERR_JSP_CLOSE_INCOMPLETE` when the time is over first; what ended the connection before the broker had everything
    */
@@ -395,7 +395,7 @@ export class WebClient extends Emitter<WebClientEvents> {
 
   /**
    * Goes when everything is done: no more messages are handed over, handlers finish those that they have, the broker has their acknowledgements and everything that was
-   * published, and takes back the will. A client that is offline comes back for that.
+   * published, and takes back the will. A client that is offline comes back for that. A further call waits for the same, as long as the first allows.
    *
    * @throws {DrainError} `ERR_JSP_CLOSE_INCOMPLETE`: its `unsettled` lists what is not settled
    */
