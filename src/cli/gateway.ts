@@ -1,13 +1,13 @@
 /** `jsp gateway`, and what `jsp broker --http` has in common with it. */
 
 import { type Command, InvalidArgumentError } from 'commander';
-import { JspError } from '../base/errors.ts';
 import { type ListenAddress, parseListenAddress } from '../broker/config/http-settings.ts';
 import { loadConfig } from '../broker/config/load.ts';
 import type { Gateway } from '../gateway/index.ts';
 import { DEFAULT_HTTP_HOST, DEFAULT_HTTP_PORT, type GatewayOptions } from '../gateway/options.ts';
 import { findServerUrl, qlogOption, URL_OPTION_HELP } from './arguments.ts';
 import { collectSetting, gatewayOptionsOf, type SettingOptions, sourcesOf } from './broker-settings.ts';
+import { listeningError } from './listening.ts';
 import { ServiceSignals } from './supervisor.ts';
 import { note, print, warn } from './terminal.ts';
 
@@ -51,7 +51,7 @@ export function httpAddress(text: string): ListenAddress {
 export async function startedGateway(options: GatewayOptions): Promise<Gateway> {
   const { startGateway } = await import('../gateway/index.ts'); // what a broker alone does not need
   const gateway = await startGateway(options).catch((error: unknown) => {
-    throw listeningError(error);
+    throw listeningError(error, ADVICE);
   });
   gateway.on('fault', (error) => {
     warn(
@@ -60,16 +60,6 @@ export async function startedGateway(options: GatewayOptions): Promise<Gateway> 
   });
   gateway.on('error', (error) => warn(`the gateway is over: ${error.message}`));
   return gateway;
-}
-
-/** Why it does not listen, with what to do next where that is known. */
-function listeningError(error: unknown): unknown {
-  const { code, message, cause } = error as JspError;
-  const advice =
-    code === 'ERR_JSP_SOCKET' ? ADVICE[(cause as NodeJS.ErrnoException | undefined)?.code ?? ''] : undefined;
-  return advice === undefined
-    ? error
-    : new JspError('ERR_JSP_SOCKET', `${message}. ${advice}`, { cause: error });
 }
 
 const ADVICE: Readonly<Record<string, string>> = {

@@ -13,11 +13,15 @@ export function advertised(text: string): string {
   }
 }
 
-/** Why it does not listen, with what to do next where that is known. */
-export function listeningError(error: unknown): unknown {
+/**
+ * Why it does not listen, with what to do next where that is known.
+ *
+ * @param adviceFor - by the code of the system's error
+ */
+export function listeningError(error: unknown, adviceFor = ADVICE): unknown {
   const reason =
     error instanceof JspError ? (error.cause as NodeJS.ErrnoException | undefined)?.code : undefined;
-  const advice = ADVICE[reason ?? ''];
+  const advice = adviceFor[reason ?? ''];
   if (advice === undefined) return error;
   return new JspError('ERR_JSP_SOCKET', `${(error as JspError).message}. ${advice}`, { cause: error });
 }
