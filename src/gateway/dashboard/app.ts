@@ -16,7 +16,7 @@ import { Gateway, Problem } from './gateway.ts';
 import { type Key, listenForKeys, showKeys } from './keyboard.ts';
 import { type LiveState, LiveStream } from './live.ts';
 import { askForCredential } from './login.ts';
-import { messageOf, textOf } from './message.ts';
+import { jsonOf, messageOf } from './message.ts';
 import { Messages } from './messages.ts';
 import { Overview } from './overview.ts';
 import { StatusLine } from './status-line.ts';
@@ -245,10 +245,8 @@ class Dashboard implements Page {
   private take(event: ServerEvent): void {
     if (event.event !== 'message') return;
     const message = messageOf(event);
-    const text = message === null ? null : textOf(message);
-    if (message === null || text === null) return;
-    if (message.topic === EVENTS) this.takeEvent(JSON.parse(text) as EventRecord);
-    else if (message.topic === FEED) this.takeSnapshot(JSON.parse(text) as Snapshot);
+    if (message?.topic === EVENTS) this.takeEvent(jsonOf(message) as EventRecord);
+    else if (message?.topic === FEED) this.takeSnapshot(jsonOf(message) as Snapshot);
   }
 
   private takeSnapshot(snapshot: Snapshot): void {

@@ -1,5 +1,5 @@
 /** A message as the gateway tells of it in an event, and as it is shown. */
-import { foreign } from './dom.ts';
+import { printable } from '../../base/errors.ts';
 import type { ServerEvent } from './event-stream.ts';
 
 export interface LiveMessage {
@@ -48,12 +48,17 @@ function payloadOf(text: unknown, json: unknown, base64: unknown): Uint8Array {
   return encoder.encode(typeof text === 'string' ? text : '');
 }
 
+/** What the broker itself has said, whole and as it is: what strangers have named in it is made harmless where it is shown. */
+export function jsonOf({ data }: LiveMessage): unknown {
+  return JSON.parse(new TextDecoder().decode(data));
+}
+
 /** A payload on one line: text where it is some, else its first bytes in hex. */
 export function preview({ data }: LiveMessage): string {
   const start = data.subarray(0, PREVIEW_BYTES);
   const more = data.length > PREVIEW_BYTES ? '…' : '';
   const text = decoded(start, data.length > PREVIEW_BYTES);
-  if (text !== null) return foreign(text) + more;
+  if (text !== null) return printable(text) + more;
   const hex = Array.from(start.subarray(0, PREVIEW_HEX_BYTES), (byte) => byte.toString(16).padStart(2, '0'));
   return hex.join(' ') + (data.length > PREVIEW_HEX_BYTES ? ' …' : '');
 }
@@ -73,7 +78,7 @@ export function textOf({ data }: LiveMessage): string | null {
 }
 
 function lines(text: string): string {
-  return text.split('\n').map(foreign).join('\n');
+  return text.split('\n').map(printable).join('\n');
 }
 
 /** UTF-8 as text, or null; the end of a piece may be within a character. */
