@@ -6,9 +6,11 @@ export class TokenCache<T extends { readonly expiresAt: number }> {
 
   /** The token of this digest, or what `verify` makes of it; what it rejects with is not remembered. */
   async get(digest: string, wallMs: number, verify: () => Promise<T>): Promise<T> {
-    const known = await this.tokens.get(digest);
+    const found = this.tokens.get(digest);
+    const known = found === undefined ? undefined : await found; // the first one begins before another can ask
     if (known !== undefined && known.expiresAt > wallMs) {
-      this.put(digest, known);
+      const now = this.tokens.get(digest);
+      if (now === found || now === known) this.put(digest, known); // else it was forgotten meanwhile
       return known;
     }
     const verifying = verify();
