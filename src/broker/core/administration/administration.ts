@@ -3,15 +3,11 @@
  * closing of a connection.
  */
 
-import { NEVER } from '../../../base/time.ts';
-import { PublishFlag, publishPrefix, ReasonCode } from '../../../pubsub/command.ts';
-import { encodeProperties } from '../../../pubsub/properties.ts';
-import type { FilterEntry } from '../../../pubsub/router.ts';
+import { ReasonCode } from '../../../pubsub/command.ts';
+import type { Properties } from '../../../pubsub/properties.ts';
 import { ADMIN_TOPICS } from '../../../pubsub/topic.ts';
 import type { Audit } from '../access/audit.ts';
-import type { Channel, Client } from '../delivery/client.ts';
-import type { FanOut } from '../delivery/fan-out.ts';
-import type { Subscription } from '../delivery/subscription.ts';
+import type { Client } from '../delivery/client.ts';
 import type { AdminRequest } from '../output.ts';
 import type { Session } from '../session/session.ts';
 
@@ -20,9 +16,7 @@ export interface AdministrationSurroundings {
   readonly clients: ReadonlyMap<Client, Session>;
   readonly audit: Audit;
   readonly output: { administer(request: AdminRequest): void };
-  readonly own: { readonly channel: Channel };
-  readonly router: { matching(topic: string): readonly FilterEntry<Subscription>[] };
-  readonly fanOut: Pick<FanOut, 'offer'>;
+  readonly own: { tell(topic: string, payload: Uint8Array, properties: Properties): void };
   dismiss(client: Client, code: ReasonCode): void;
 }
 
@@ -94,12 +88,7 @@ export class Administration {
   }
 
   private send({ replyTopic, correlation }: Asked, status: number, payload: Uint8Array): void {
-    const properties = encodeProperties({ correlation, ...(status === 0 ? {} : { status }) });
-    const prefix = publishPrefix(replyTopic, PublishFlag.PROPERTIES);
-    const message = Buffer.concat([prefix, properties, payload]);
-    const { router, fanOut, own } = this.broker;
-    const { channel } = own;
-    fanOut.offer(message, router.matching(replyTopic), channel, channel.priority, NEVER, false);
+    this.broker.own.tell(replyTopic, payload, { correlation, ...(status === 0 ? {} : { status }) });
   }
 }
 

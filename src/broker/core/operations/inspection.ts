@@ -2,9 +2,7 @@
  * What an operator can look at in the core, and do there: one face, so that nothing else of it has to be shown. It costs nothing as long as nobody asks. [OPS-1]
  */
 
-import { NEVER } from '../../../base/time.ts';
-import { PublishFlag, publishPrefix } from '../../../pubsub/command.ts';
-import { encodeProperties, type Properties } from '../../../pubsub/properties.ts';
+import type { Properties } from '../../../pubsub/properties.ts';
 import type { Administration } from '../administration/administration.ts';
 import type { Client } from '../delivery/client.ts';
 import type { Subscription } from '../delivery/subscription.ts';
@@ -135,12 +133,6 @@ export class Inspection {
 
   /** Publishes to a topic of the broker's own, at QoS 0: to those who are subscribed now. */
   tell(topic: string, payload: Uint8Array, properties: Properties): void {
-    const { router, fanOut, own } = this.state;
-    const entries = router.matching(topic);
-    if (entries.length === 0) return;
-    const prefix = publishPrefix(topic, PublishFlag.PROPERTIES);
-    const message = Buffer.concat([prefix, encodeProperties(properties), payload]);
-    const { channel } = own;
-    fanOut.offer(message, entries, channel, channel.priority, NEVER, false);
+    this.state.own.tell(topic, payload, properties);
   }
 }

@@ -1,19 +1,30 @@
 /**
- * What the broker itself publishes: wills, and the leaving of those who are gone. It goes the way of a client's message, from a stream that nobody is at the other end of; so it
- * waits for a full queue as theirs do, up to a bound, and is stored where theirs are.
+ * What the broker itself publishes. Wills, and the leaving of those who are gone, go the way of a client's message, from a stream that nobody is at the other end of; so they
+ * wait for a full queue as theirs do, up to a bound, and are stored where theirs are. What operators are told goes at once to those who are subscribed.
  *
- * It is published when the core has nothing else to do in its turn: not in the middle of what it was doing when the message came to be.
+ * The former is published when the core has nothing else to do in its turn: not in the middle of what it was doing when the message came to be.
  */
 
 import { Ring } from '../../../base/ring.ts';
-import { PublishFlag } from '../../../pubsub/command.ts';
+import { NEVER } from '../../../base/time.ts';
+import { PublishFlag, publishPrefix } from '../../../pubsub/command.ts';
 import { STREAM_PRIORITIES } from '../../../pubsub/message-stream.ts';
+import { encodeProperties, type Properties } from '../../../pubsub/properties.ts';
+import type { FilterEntry } from '../../../pubsub/router.ts';
 import { Channel, Client, Role, type StreamServices } from '../delivery/client.ts';
+import type { FanOut } from '../delivery/fan-out.ts';
+import type { Subscription } from '../delivery/subscription.ts';
 import type { Link } from '../output.ts';
 import { Session } from '../session/session.ts';
 
+/** What it needs of the broker. */
+export interface OwnPublisherSurroundings extends StreamServices {
+  readonly router: { matching(topic: string): readonly FilterEntry<Subscription>[] };
+  readonly fanOut: Pick<FanOut, 'offer'>;
+}
+
 export class OwnPublisher {
-  private readonly services: StreamServices;
+  private readonly broker: OwnPublisherSurroundings;
   private readonly client: Client;
   private readonly session: Session;
   private readonly messages = new Ring<Uint8Array>();
@@ -21,8 +32,8 @@ export class OwnPublisher {
   private lastId = 0;
 
   /** @param waitingBytesMax - of messages that wait for full queues; further ones are left out where they would have to */
-  constructor(services: StreamServices, waitingBytesMax: number) {
-    this.services = services;
+  constructor(broker: OwnPublisherSurroundings, waitingBytesMax: number) {
+    this.broker = broker;
     this.client = new Client({ openableStreams: 0 }, waitingBytesMax, {
       usedBytes: 0,
       messages: 0,
@@ -36,6 +47,17 @@ export class OwnPublisher {
   /** @param message - a PUBLISH, which is the broker's from now on; it is given an id if it needs one */
   push(message: Uint8Array): void {
     this.messages.push(message);
+  }
+
+  /** Publishes at once, at QoS 0, to those who are subscribed now. */
+  tell(topic: string, payload: Uint8Array, properties: Properties): void {
+    const { router, fanOut } = this.broker;
+    const entries = router.matching(topic);
+    if (entries.length === 0) return;
+    const prefix = publishPrefix(topic, PublishFlag.PROPERTIES);
+    const message = Buffer.concat([prefix, encodeProperties(properties), payload]);
+    const { channel } = this;
+    fanOut.offer(message, entries, channel, channel.priority, NEVER, false);
   }
 
   /**
@@ -68,7 +90,7 @@ export class OwnPublisher {
   }
 
   private open(): Channel {
-    const channel = new Channel(this.client, NOWHERE, this.services);
+    const channel = new Channel(this.client, NOWHERE, this.broker);
     channel.role = Role.PUBLISHING;
     return channel;
   }
