@@ -39,10 +39,7 @@ export function headersOf({ properties }: Delivered): Record<string, string> {
   set('jsp-ttl', ttlMs === undefined ? undefined : `${ttlMs}ms`);
   set('jsp-key', key);
   set('jsp-message-id', messageId);
-  // A publisher may have said anything.
-  if (publishedAt !== undefined && publishedAt <= DATE_MS_MAX) {
-    set('jsp-published-at', new Date(publishedAt).toISOString());
-  }
+  set('jsp-published-at', publishedAt === undefined ? undefined : new Date(publishedAt).toISOString());
   set('jsp-class', deliveryClass === undefined ? undefined : DELIVERY_CLASS_NAMES[deliveryClass]);
   set('jsp-correlation', correlation === undefined ? undefined : Buffer.from(correlation).toString('base64'));
   set('jsp-reply-to', replyTopic);
@@ -66,7 +63,5 @@ export function payloadIn(message: Buffer, flags: number, start: number): Buffer
 }
 
 let envelopes: EnvelopeReader | null = null;
-/** Of ECMAScript (section 21.4.1.1): no date is later. */
-const DATE_MS_MAX = 8.64e15;
 const PLAIN = /^[\x20-\x7e]*$/;
 const TOKEN = /^[\w.!#$&'*+^`|~-]+$/;

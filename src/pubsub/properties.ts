@@ -210,6 +210,7 @@ function decodeProperty(properties: Properties, type: number, value: Buffer): vo
   for (const [name, itsType, bytes] of NUMBERS) {
     if (type !== itsType) continue;
     const number = bytes === 8 ? Number(value.readBigUInt64BE()) : value.readUIntBE(0, bytes);
+    if (type === PropertyType.PUBLISHED_AT && number > DATE_MS_MAX) return; // publishers may say anything
     (properties as Record<string, unknown>)[name] = number;
     return;
   }
@@ -356,3 +357,5 @@ const TEXTS = [
 const SHORT_BYTES_MAX = 256;
 const HEADER_KEY_BYTES_MAX = 255;
 const ORIGIN_BYTES_MIN = 20;
+/** Of ECMAScript (section 21.4.1.1): no date is later. */
+const DATE_MS_MAX = 8.64e15;

@@ -68,7 +68,7 @@ const properties = optional<Properties>({
   status: uint(16),
   owned: uint(32),
   key: short,
-  publishedAt: uint53,
+  publishedAt: fc.integer({ min: 0, max: 8.64e15 }),
   attempt: uint(16),
   origin: fc.record({ epoch: uint53, offset: uint53, topic: short, attempts: uint(16), reason: short }),
   headers: fc.dictionary(short, short, { minKeys: 1, maxKeys: 3 }),
@@ -90,6 +90,19 @@ const options = optional<SubscribeOptionValues>({
 });
 
 describe('properties', () => {
+  test('that name a time later than any date name none: a publisher may say anything [BRK-48]', () => {
+    const given = (publishedAt: number) => {
+      const command = Buffer.concat([publishPrefix('t', 0x10), encodeProperties({ publishedAt, status: 3 })]);
+      expect(new CommandReader(Side.BROKER).read(command)).toBe(ReasonCode.NO_ERROR);
+      return decodeProperties(command, 9);
+    };
+    expect([8.64e15, 8.64e15 + 1, Number.MAX_SAFE_INTEGER].map(given)).toEqual([
+      { publishedAt: 8.64e15, status: 3 },
+      { status: 3 },
+      { status: 3 },
+    ]);
+  });
+
   test('come back as they went, whatever there are of them [BRK-48]', () => {
     fc.assert(
       fc.property(properties, bytes(20), (given, payload) => {
