@@ -10,9 +10,18 @@ import { loadSodium, privateKeyOf, publicKeyOf, rawKeys, rawPublicKey } from './
  *     secret       X25519 secret bytes[32], ML-KEM secret bytes[32]
  */
 
-/** A client's ephemeral key pair. */
-export class HybridKemKey {
+/** A client's ephemeral key pair, whatever it is made of. */
+export interface KemKey {
   /** What the peer encapsulates to. */
+  readonly share: Uint8Array;
+  /** The secret in a peer's ciphertext; null when that is no ciphertext. */
+  decapsulate(ciphertext: Uint8Array): Uint8Array | null;
+  /** Forgets the secret key; the key pair cannot be used afterwards. */
+  wipe(): void;
+}
+
+/** The key pair of a client that knows nothing of its server but who it is. */
+export class HybridKemKey implements KemKey {
   readonly share: Uint8Array;
   private readonly x25519: X25519KeyPair;
   private readonly mlKem: MlKemKeyPair;

@@ -39,9 +39,53 @@ export function serverInitialSecret(initial: Uint8Array, serverId: Uint8Array): 
   return expandLabel(initial, 'server in', serverId, HASH_BYTES);
 }
 
-/** [HS-21] The handshake secret, from the hybrid shared secret (X25519 then ML-KEM). */
-export function handshakeSecret(sharedSecret: Uint8Array): Uint8Array {
-  return extract(EARLY_DERIVED, sharedSecret);
+/** [HS-33] The early secret of a handshake with a ticket, from the ticket's key. */
+export function earlySecret(ticketKey: Uint8Array): Uint8Array {
+  return extract(ZEROS, ticketKey);
+}
+
+/**
+ * [HS-33] What proves that whoever offers a ticket has its key.
+ * @param transcriptHash - of prologue and CLIENT_HELLO, up to where this value begins
+ */
+export function binderValue(early: Uint8Array, transcriptHash: Uint8Array): Uint8Array {
+  const binder = expandLabel(early, 'res binder', EMPTY_HASH, HASH_BYTES);
+  const value = finishedValue(binder, transcriptHash);
+  binder.fill(0);
+  return value;
+}
+
+/** [HS-34] The secret of a client's 0-RTT packets. `transcriptHash` ends with the CLIENT_HELLO. */
+export function earlyTraffic(early: Uint8Array, transcriptHash: Uint8Array): Uint8Array {
+  return expandLabel(early, 'c e traffic', transcriptHash, HASH_BYTES);
+}
+
+/** [HS-32] What the keys of a connection's tickets come from. `transcriptHash` ends with the client's FINISHED. */
+export function resumptionSecret(master: Uint8Array, transcriptHash: Uint8Array): Uint8Array {
+  return expandLabel(master, 'res master', transcriptHash, HASH_BYTES);
+}
+
+/** [HS-32] The key of the ticket that came with this nonce. */
+export function ticketKey(resumption: Uint8Array, nonce: Uint8Array): Uint8Array {
+  return expandLabel(resumption, 'resumption', nonce, HASH_BYTES);
+}
+
+/** [HS-52] What a client adds to the age of a ticket, so that it tells nobody else anything: a number below 2^32. */
+export function ticketAgeMask(key: Uint8Array): number {
+  const [a, b, c, d] = expandLabel(key, 'ticket age', NO_BYTES, 4);
+  return a * 2 ** 24 + b * 2 ** 16 + c * 2 ** 8 + d;
+}
+
+/**
+ * [HS-21] The handshake secret, from the secret of the KEM.
+ * @param early - of a handshake with a ticket; null without one
+ */
+export function handshakeSecret(sharedSecret: Uint8Array, early: Uint8Array | null = null): Uint8Array {
+  if (early === null) return extract(EARLY_DERIVED, sharedSecret);
+  const derived = expandLabel(early, 'derived', EMPTY_HASH, HASH_BYTES);
+  const secret = extract(derived, sharedSecret);
+  derived.fill(0);
+  return secret;
 }
 
 /** [HS-22] The secrets of the Handshake packets. `transcriptHash` ends with the server's hello. */
@@ -224,7 +268,7 @@ const VERSION_SALT = Uint8Array.from(Buffer.from('1e4736bb8041defc19b57e95ae9468
 const EMPTY_HASH = Uint8Array.from(
   Buffer.from('e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', 'hex'),
 );
-/** "derived" of the early secret, which has no pre-shared key in it yet and so is the same for all. */
+/** "derived" of the early secret without a ticket, which is the same for all. */
 const EARLY_DERIVED = Uint8Array.from(
   Buffer.from('f5b18e38c8cfc2030959f2030821a842854c2b3cd4e8f5874cd26aa6042871d6', 'hex'),
 );

@@ -34,6 +34,8 @@ export interface TransportParameters {
   repairBytes: number;
   /** How compressed messages may be that are opened: methods, and the hashes of dictionaries; null: not at all. [CMP-3] */
   inflates: Uint8Array | null;
+  /** Most bytes of datagrams with early data that a client may send with a ticket of this connection; from the server only. 0: none. [HS-56] */
+  earlyDataBytes: number;
 }
 
 /** An id that no version gives a meaning, 0x1f + 0x20 n, with any value. [FRM-14] */
@@ -63,6 +65,7 @@ export function defaultParameters(sourceId: Uint8Array): TransportParameters {
     statelessResetToken: null,
     repairBytes: 0,
     inflates: null,
+    earlyDataBytes: 0,
   };
 }
 
@@ -162,7 +165,13 @@ const ORIGINAL_DESTINATION_ID = 0x00;
 const SOURCE_ID = 0x09;
 const RETRY_SOURCE_ID = 0x0a;
 const STATELESS_RESET_TOKEN = 0x0f;
-const SERVERS_ONLY = [ORIGINAL_DESTINATION_ID, RETRY_SOURCE_ID, STATELESS_RESET_TOKEN] as const;
+const EARLY_DATA_BYTES = 0x14;
+const SERVERS_ONLY = [
+  ORIGINAL_DESTINATION_ID,
+  RETRY_SOURCE_ID,
+  STATELESS_RESET_TOKEN,
+  EARLY_DATA_BYTES,
+] as const;
 
 const ANY = Number.MAX_SAFE_INTEGER;
 
@@ -185,6 +194,7 @@ const TABLE = [
   { id: STATELESS_RESET_TOKEN, form: 'token', name: 'statelessResetToken' },
   { id: 0x10, form: 'number', name: 'repairBytes', least: 0, most: ANY },
   { id: 0x11, form: 'inflates', name: 'inflates' },
+  { id: EARLY_DATA_BYTES, form: 'number', name: 'earlyDataBytes', least: 0, most: ANY },
 ] as const;
 
 const NO_ID = new Uint8Array(0);

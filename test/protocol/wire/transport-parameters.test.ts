@@ -78,6 +78,7 @@ describe('transport parameters', () => {
     inflates: fc.option(
       fc.nat(16).map((hashes) => Uint8Array.from({ length: 1 + 8 * hashes }, (_, i) => (i === 0 ? 1 : i))),
     ),
+    earlyDataBytes: any,
   });
   const grease = fc.record({
     id: fc.nat(2 ** 40).map((n) => 0x1f + 0x20 * n),
