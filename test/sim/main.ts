@@ -7,20 +7,25 @@ import { runStoreSeed, storePlanOf } from '../broker/store/simulation.ts';
 import { runBrokerSeed } from './broker/run.ts';
 import { brokerScenarioOf } from './broker/scenario.ts';
 import { faultPlanOf, runFaultySeed } from './faults.ts';
+import { INTEROP, interopPlanOf, runInteropSeed } from './interop/scenarios.ts';
 import { runSeed } from './run.ts';
 import { scenarioOf } from './scenario.ts';
 import { Totals } from './totals.ts';
 
 const USAGE = `npm run sim -- [--scenario traffic | faults | broker | store] [--seeds N] [--from N] [--jobs N]   many seeds; says which fail
 npm run sim -- [--scenario traffic | faults | broker | store] --seed N                               one seed, with its scenario and all that it met
+npm run sim -- --interop NAME ...                                                                    the same of a case of the QUIC interop runner, or of all
 
   --scenario   traffic: streams over bad links; faults: listeners, sockets and our own code throw;
                broker: a broker, its clients and its store in storms;
                store: a store on a disk that fails as disks do   (default traffic)
+  --interop    ${INTEROP.map(({ name }) => name).join(', ')}, or all of them
   --seeds      how many                                                                              (default 1000)
   --from       the first                                                                             (default 1)
   --jobs       how many at a time                                                                    (default: one a processor)`;
 
+/** Of the scenarios that are cases of the interop runner. */
+const INTEROP_PREFIX = 'interop ';
 /** Seeds that a worker is given at once. */
 const RANGE = 20;
 
@@ -41,6 +46,12 @@ const SCENARIOS: Readonly<Record<string, Runner>> = {
   faults: { planOf: faultPlanOf, run: runFaultySeed },
   broker: { planOf: brokerScenarioOf, run: runBrokerSeed },
   store: { planOf: storePlanOf, run: runStoreSeed },
+  ...Object.fromEntries(
+    INTEROP.map((of) => [
+      `${INTEROP_PREFIX}${of.name}`,
+      { planOf: (seed: number) => interopPlanOf(of, seed), run: (seed: number) => runInteropSeed(of, seed) },
+    ]),
+  ),
 };
 
 /** What a worker answers about a range of seeds. */
@@ -65,6 +76,7 @@ async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
       scenario: { type: 'string', default: 'traffic' },
+      interop: { type: 'string' },
       seed: { type: 'string' },
       seeds: { type: 'string', default: '1000' },
       from: { type: 'string', default: '1' },
@@ -73,11 +85,22 @@ async function main(): Promise<void> {
     },
   });
   if (values.help) return console.log(USAGE);
-  const { scenario } = values;
-  if (SCENARIOS[scenario] === undefined)
-    throw new RangeError(`--scenario is one of ${Object.keys(SCENARIOS).join(', ')}, not "${scenario}"`);
-  if (values.seed !== undefined) await runOne(SCENARIOS[scenario], Number(values.seed));
-  else await runMany(scenario, Number(values.from), Number(values.seeds), Number(values.jobs));
+  for (const scenario of scenariosOf(values.scenario, values.interop)) {
+    if (values.seed !== undefined) await runOne(SCENARIOS[scenario], Number(values.seed));
+    else await runMany(scenario, Number(values.from), Number(values.seeds), Number(values.jobs));
+  }
+}
+
+function scenariosOf(scenario: string, interop: string | undefined): readonly string[] {
+  const names = Object.keys(SCENARIOS);
+  if (interop === 'all') return names.filter((name) => name.startsWith(INTEROP_PREFIX));
+  const chosen = interop === undefined ? scenario : `${INTEROP_PREFIX}${interop}`;
+  if (names.includes(chosen)) return [chosen];
+  const option = interop === undefined ? 'scenario' : 'interop';
+  const choices = names
+    .filter((name) => name.startsWith(INTEROP_PREFIX) === (interop !== undefined))
+    .map((name) => name.replace(INTEROP_PREFIX, ''));
+  throw new RangeError(`--${option} is one of ${choices.join(', ')}, not "${interop ?? scenario}"`);
 }
 
 async function runOne({ planOf, run }: Runner, seed: number): Promise<void> {
@@ -95,7 +118,7 @@ async function runMany(scenario: string, from: number, seeds: number, jobs: numb
   let next = from;
   let done = 0;
   const progress = setInterval(
-    () => console.error(progressLine(done, seeds, failures.length, startedAt)),
+    () => console.error(`${scenario}: ${progressLine(done, seeds, failures.length, startedAt)}`),
     5_000,
   );
   const work = async (): Promise<void> => {
@@ -114,7 +137,7 @@ async function runMany(scenario: string, from: number, seeds: number, jobs: numb
   await Promise.all(Array.from({ length: jobs }, work));
   clearInterval(progress);
   console.log(totals.toString());
-  console.log(progressLine(done, seeds, failures.length, startedAt));
+  console.log(`${scenario}: ${progressLine(done, seeds, failures.length, startedAt)}`);
   if (failures.length > 0) process.exitCode = 1;
 }
 
@@ -143,7 +166,10 @@ function answerOf(worker: Worker, range: Range): Promise<RangeResult> {
 }
 
 function report(scenario: string, { seed, message }: Failure): void {
-  console.log(`${message}\n    replay: npm run sim -- --scenario ${scenario} --seed ${seed}`);
+  const option = scenario.startsWith(INTEROP_PREFIX)
+    ? `--interop ${scenario.slice(INTEROP_PREFIX.length)}`
+    : `--scenario ${scenario}`;
+  console.log(`${message}\n    replay: npm run sim -- ${option} --seed ${seed}`);
 }
 
 function progressLine(done: number, seeds: number, failures: number, startedAt: number): string {

@@ -1,0 +1,42 @@
+import { Prng } from '../../../src/base/random.ts';
+import type { Totals } from '../totals.ts';
+import { amplificationLimit } from './amplification-limit.ts';
+import { crossTraffic } from './cross-traffic.ts';
+import { goodput } from './goodput.ts';
+import { handshakeCorruption } from './handshake-corruption.ts';
+import { handshakeLoss } from './handshake-loss.ts';
+import { longRtt } from './long-rtt.ts';
+import { multiplexing } from './multiplexing.ts';
+import type { InteropScenario } from './scenario.ts';
+
+/** A scenario whose plan is its own affair. */
+function scenario<Plan>(of: InteropScenario<Plan>): InteropScenario {
+  return of as InteropScenario;
+}
+
+/** All of them, in the order of the interop runner's list. */
+export const INTEROP: readonly InteropScenario[] = [
+  scenario(multiplexing),
+  scenario(longRtt),
+  scenario(amplificationLimit),
+  scenario(handshakeLoss),
+  scenario(handshakeCorruption),
+  scenario(goodput),
+  scenario(crossTraffic),
+];
+
+export function interopScenario(name: string): InteropScenario {
+  const found = INTEROP.find((candidate) => candidate.name === name);
+  if (found === undefined)
+    throw new RangeError(`--interop is one of ${INTEROP.map((of) => of.name).join(', ')}, not "${name}"`);
+  return found;
+}
+
+/** The plan of a seed: the same one every time. */
+export function interopPlanOf({ planOf }: InteropScenario, seed: number): unknown {
+  return planOf(new Prng(seed));
+}
+
+export function runInteropSeed(of: InteropScenario, seed: number): Totals {
+  return of.play(interopPlanOf(of, seed), seed);
+}
