@@ -92,9 +92,12 @@ export class IncomingFlight {
     if (offset + dataLength > total) return CloseCode.CRYPTO_ERROR;
     if (this.total === 0) this.total = total;
     if (this.total !== total) return CloseCode.CRYPTO_ERROR;
-    if (this.blocks === null || this.received.add(offset, offset + dataLength) === 0) return 0;
+    const { blocks } = this;
+    if (blocks === null) return 0;
+    if (!this.agrees(blocks, frame)) return CloseCode.CRYPTO_ERROR; // [FRM-11] what was said is not said otherwise
+    if (this.received.add(offset, offset + dataLength) === 0) return 0;
     if (this.received.size > PIECES_MAX) return CloseCode.CRYPTO_ERROR; // [FRM-16]
-    this.store(this.blocks, frame);
+    this.store(blocks, frame);
     return 0;
   }
 
@@ -111,6 +114,20 @@ export class IncomingFlight {
     for (let i = 0; i < blocks.length; i++) message.set(blocks[i] ?? NO_BYTES, i * BLOCK_BYTES);
     this.blocks = null;
     return message;
+  }
+
+  /** Whether those of the frame's bytes that came before are what they were. */
+  private agrees(blocks: readonly (Uint8Array | undefined)[], frame: FrameReader): boolean {
+    const { buffer, offset, dataStart, dataLength } = frame;
+    const { received } = this;
+    for (let i = 0; i < received.size; i++) {
+      const end = Math.min(received.end(i), offset + dataLength);
+      for (let at = Math.max(received.start(i), offset); at < end; at++) {
+        const block = blocks[Math.floor(at / BLOCK_BYTES)];
+        if (block?.[at % BLOCK_BYTES] !== buffer[dataStart + at - offset]) return false;
+      }
+    }
+    return true;
   }
 
   private store(blocks: (Uint8Array | undefined)[], frame: FrameReader): void {

@@ -12,7 +12,7 @@ import { PacketState, type SentPackets } from './sent-packets.ts';
 /**
  * Takes the numbers that an ACK frame tells as recovered: what these packets carried is there, though the path did not carry them. They stay
  * in flight and are declared lost like any other, with all that this means to congestion control (RFC 9265). Apply it behind
- * `acknowledge`. [FEC-46] [FEC-47] [FEC-48]
+ * `acknowledge`, behind the frame's ranges. [FRM-17] [FEC-46] [FEC-47] [FEC-48]
  *
  * @returns 0, or the code to close the connection with
  */

@@ -122,11 +122,35 @@ describe('a flight that comes', () => {
     ['an offset beyond its total', [crypto(9, 4, [])]],
     ['another total than before', [crypto(0, 4, [1]), crypto(1, 5, [2])]],
     ['another total after it was complete', [crypto(0, 1, [1]), crypto(0, 2, [2])]],
+    ['a byte that was another', [crypto(0, 4, [1, 2]), crypto(1, 4, [9, 3])]],
+    ['a byte that was another, in a frame with nothing new', [crypto(0, 4, [1, 2]), crypto(0, 4, [1, 3])]],
+    [
+      'a byte between others that was another',
+      [crypto(0, 9, [1]), crypto(5, 9, [6]), crypto(0, 9, [1, 2, 3, 4, 5, 7, 8])],
+    ],
   ])('is a CRYPTO_ERROR with %s [FRM-11]', (_, frames) => {
     const flight = new IncomingFlight();
     const codes = frames.map((bytes) => feed(flight, bytes));
     expect(codes.at(-1)).toBe(CloseCode.CRYPTO_ERROR);
     for (const code of codes.slice(0, -1)) expect(code).toBe(0);
+  });
+
+  test('may come overlapping, doubled and with empty frames, as long as no byte is said to be another [FRM-11]', () => {
+    const message = bytesOf(1_400, 5);
+    const flight = new IncomingFlight();
+    const part = (start: number, end: number) => crypto(start, 1_400, [...message.subarray(start, end)]);
+    const frames = [
+      part(600, 900),
+      part(0, 0),
+      part(500, 1_000),
+      part(600, 900),
+      part(1_400, 1_400),
+      part(0, 1_400),
+    ];
+    expect(frames.map((frame) => feed(flight, frame))).toEqual([0, 0, 0, 0, 0, 0]);
+    expect(flight.take()).toEqual(message);
+    // Nothing is kept of it to compare with.
+    expect(feed(flight, crypto(0, 1_400, [message[0] ^ 1]))).toBe(0);
   });
 
   test('in one-byte pieces with gaps is refused at the 65th piece, whatever their order [FRM-16]', () => {

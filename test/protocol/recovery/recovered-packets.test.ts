@@ -45,7 +45,7 @@ describe('a packet that the peer recovered', () => {
     expect(isRecovered(sender.recovery.sentPackets(APPLICATION), 1)).toBe(true);
   });
 
-  test('is passed over when it is acknowledged, or long gone', () => {
+  test('is passed over when it is acknowledged, or long gone [FRM-17]', () => {
     const sender = new Sender();
     sender.send(40);
     expect(ack(sender, [0, 40], [3])).toBe(0);
@@ -109,7 +109,7 @@ describe('a packet that the peer recovered', () => {
     expect(sender.recovery.sentPackets(APPLICATION).oldestInFlight).toBe(2);
   });
 
-  test('cannot be one that was never sent, or is of another space [FEC-46]', () => {
+  test('cannot be one that was never sent, or is of another space [FEC-46] [FRM-17]', () => {
     const sender = new Sender({ isConfirmed: false });
     sender.send(3);
     expect(ack(sender, [2, 3], [3])).toBe(CloseCode.PROTOCOL_VIOLATION);
