@@ -135,7 +135,9 @@ class PubsubRun {
     await Promise.all(this.publishers.map((each) => each.ask({ ask: 'settle', timeoutMs: SETTLE_MS })));
     await this.untilQuiet();
     const result = await this.result(measuredFrom, before, after, stolen);
-    await Promise.all(this.all.map((each) => each.ask({ ask: 'close' })));
+    // The broker last: a durable subscription that is being taken back waits for it.
+    await Promise.all(this.clients.map((each) => each.ask({ ask: 'close' })));
+    await this.broker?.ask({ ask: 'close' });
     return result;
   }
 
@@ -143,8 +145,12 @@ class PubsubRun {
     for (const each of this.all) each.end();
   }
 
+  private get clients(): PubsubProcess[] {
+    return [...this.publishers, ...this.subscribers];
+  }
+
   private get all(): PubsubProcess[] {
-    return [...this.publishers, ...this.subscribers, ...(this.broker === null ? [] : [this.broker])];
+    return this.broker === null ? this.clients : [...this.clients, this.broker];
   }
 
   private async connect(

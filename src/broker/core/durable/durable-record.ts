@@ -5,7 +5,7 @@
  * thousand messages that came one after another takes a few bytes.
  */
 
-import { kindNumber, kindOf } from '../access/owner-record.ts';
+import { decodeOwner, encodeOwner, kindOf } from '../access/owner-record.ts';
 import type { PrincipalId } from '../access/principal.ts';
 import type { ConsumerOptions } from './consumer-options.ts';
 import type { Run } from './in-flight.ts';
@@ -73,18 +73,15 @@ export function encodeDurable(record: DurableRecord): Uint8Array {
     out.number(attempts);
     out.text(reason);
   });
-  if (record.owner !== null) {
-    out.number(kindNumber(record.owner.kind));
-    out.text(record.owner.name);
-    out.text(record.owner.id);
-  }
+  out.raw(encodeOwner(record.owner));
   return out.finish();
 }
 
 /** Null: it is none that this version can read. */
 export function decodeDurable(bytes: Uint8Array): DurableRecord | null {
   const from = new Reader(bytes);
-  if (from.number() !== VERSION) return null;
+  const version = from.number();
+  if (version !== VERSION && version !== 1) return null;
   const log = from.text();
   const [epoch, number, lastBurial] = [from.number(), from.number(), from.number()];
   const unackedMax = from.number();
@@ -122,7 +119,7 @@ export function decodeDurable(bytes: Uint8Array): DurableRecord | null {
     attempts: from.number(),
     reason: from.text(),
   }));
-  const owner = from.isAtEnd ? null : ownerFrom(from);
+  const owner = version === 1 ? firstOwnerFrom(from) : decodeOwner(from.rest());
   if (from.failed || !from.isAtEnd || owner === undefined) return null;
   return {
     ...{ log, epoch, number, lastBurial, options, filters, leftAt, position, reservedBelow },
@@ -130,8 +127,9 @@ export function decodeDurable(bytes: Uint8Array): DurableRecord | null {
   };
 }
 
-/** Undefined: it cannot be read. */
-function ownerFrom(from: Reader): PrincipalId | undefined {
+/** Of the first version, where nothing follows for what is nobody's. Undefined: it cannot be read. */
+function firstOwnerFrom(from: Reader): PrincipalId | null | undefined {
+  if (from.isAtEnd) return null;
   const kind = kindOf(from.number());
   const owner = { name: from.text(), id: from.text() };
   return kind === undefined ? undefined : { kind, ...owner };
@@ -157,6 +155,13 @@ class Writer {
     this.number(bytes.length);
     this.reserve(bytes.length);
     this.length += bytes.copy(this.bytes, this.length);
+  }
+
+  /** What tells its own end. */
+  raw(bytes: Uint8Array): void {
+    this.reserve(bytes.length);
+    this.bytes.set(bytes, this.length);
+    this.length += bytes.length;
   }
 
   list<T>(items: readonly T[], write: (item: T) => void): void {
@@ -211,6 +216,12 @@ class Reader {
     return this.bytes.toString('utf8', this.at - length, this.at);
   }
 
+  rest(): Uint8Array {
+    const rest = this.bytes.subarray(this.at);
+    this.at = this.bytes.length;
+    return rest;
+  }
+
   list<T>(read: () => T): T[] {
     const items: T[] = [];
     for (let left = this.number(); left > 0 && !this.failed; left--) items.push(read());
@@ -222,6 +233,6 @@ class Reader {
   }
 }
 
-const VERSION = 1;
+const VERSION = 2;
 /** More than a broker lets a consumer have. */
 const UNSETTLED_MAX = 1_000_000;

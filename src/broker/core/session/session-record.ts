@@ -1,6 +1,6 @@
 /** A session as the store keeps it, so that it outlives the broker: the value of the key `session/<name>`. [BRK-54] */
 
-import { decodeOwner, encodeOwner } from '../access/owner-record.ts';
+import { decodeFirstOwner, decodeOwner, encodeOwner } from '../access/owner-record.ts';
 import type { PrincipalId } from '../access/principal.ts';
 
 /** What is kept of a session beside its name. */
@@ -35,8 +35,9 @@ export function encodeSessionRecord(record: SessionRecord): Uint8Array {
 
 /** Null: it is none that this version can read. */
 export function decodeSessionRecord(bytes: Uint8Array): SessionRecord | null {
-  if (bytes.length < HEAD_BYTES || bytes[0] !== VERSION) return null;
-  const owner = decodeOwner(bytes.subarray(HEAD_BYTES));
+  if (bytes.length < HEAD_BYTES || (bytes[0] !== VERSION && bytes[0] !== 1)) return null;
+  const rest = bytes.subarray(HEAD_BYTES);
+  const owner = bytes[0] === 1 ? decodeFirstOwner(rest) : decodeOwner(rest);
   if (owner === undefined) return null;
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   return {
@@ -62,5 +63,5 @@ export function decodeNumber(bytes: Uint8Array | undefined): number {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).readUIntBE(0, 6);
 }
 
-const VERSION = 1;
+const VERSION = 2;
 const HEAD_BYTES = 26;

@@ -9,7 +9,7 @@
  */
 
 import type { HeapItem } from '../../../base/time.ts';
-import { decodeOwner, encodeOwner } from '../access/owner-record.ts';
+import { decodeFirstOwner, decodeOwner, encodeOwner } from '../access/owner-record.ts';
 import type { PrincipalId } from '../access/principal.ts';
 import { AbsenceClock, AWAKENING_MS } from '../session/absence-clock.ts';
 import type { RestoredSessions, Session, SessionPart } from '../session/session.ts';
@@ -189,8 +189,9 @@ function decodeWillRecord(bytes: Uint8Array, number: number, owner: Session | nu
   // The first version did not say who has left it.
   if (bytes[0] === 1) return new Will(bytes.slice(5), delayMs, number, owner);
   const messageAt = RECORD_HEAD_BYTES + view.getUint16(5);
-  if (bytes[0] !== VERSION || bytes.length <= messageAt) return null;
-  const by = decodeOwner(bytes.subarray(RECORD_HEAD_BYTES, messageAt));
+  if ((bytes[0] !== VERSION && bytes[0] !== 2) || bytes.length <= messageAt) return null;
+  const owned = bytes.subarray(RECORD_HEAD_BYTES, messageAt);
+  const by = bytes[0] === 2 ? decodeFirstOwner(owned) : decodeOwner(owned);
   if (by === undefined) return null;
   const will = new Will(bytes.slice(messageAt), delayMs, number, owner);
   will.by = by;
@@ -202,7 +203,7 @@ function chargeOf({ message }: Will): number {
 }
 
 const WILL_KEYS = 'will/';
-const VERSION = 2;
+const VERSION = 3;
 const RECORD_HEAD_BYTES = 7;
 /** What a will costs beside its message, here and in the store. */
 const WILL_CHARGE_BYTES = 512;

@@ -75,16 +75,39 @@ describe('a durable subscription in the store', () => {
         const bytes = encodeDurable(value);
         expect(decodeDurable(bytes.subarray(0, at % bytes.length))).toBeNull();
         expect(decodeDurable(Buffer.concat([bytes, Buffer.of(0)]))).toBeNull();
-        expect(decodeDurable(Buffer.concat([Buffer.of(2), bytes.subarray(1)]))).toBeNull();
+        expect(decodeDurable(Buffer.concat([Buffer.of(3), bytes.subarray(1)]))).toBeNull();
       }),
       { numRuns: 100 },
     );
     fc.assert(
-      fc.property(fc.uint8Array({ maxLength: 100 }), (bytes) => {
-        decodeDurable(Buffer.concat([Buffer.of(1), bytes])); // throws nothing, and ends
+      fc.property(fc.constantFrom(1, 2), fc.uint8Array({ maxLength: 100 }), (version, bytes) => {
+        decodeDurable(Buffer.concat([Buffer.of(version), bytes])); // throws nothing, and ends
       }),
       { numRuns: 300 },
     );
+  });
+
+  test("is nothing when it is cut before its owner, rather than nobody's", () => {
+    const [value] = fc.sample(record, { numRuns: 1, seed: 1 });
+    const owner = { kind: 'jwt', name: 'ada', id: 'k1' } as const;
+    const bytes = encodeDurable({ ...value, owner });
+    for (let length = 0; length < bytes.length; length++)
+      expect(decodeDurable(bytes.subarray(0, length))).toBeNull();
+  });
+
+  test('of the first version is still read, with its owner and without', () => {
+    const [value] = fc.sample(record, { numRuns: 1, seed: 2 });
+    const bytes = Buffer.from(encodeDurable({ ...value, owner: null }));
+    const first = Buffer.concat([Buffer.of(1), bytes.subarray(1, -1)]);
+    expect(decodeDurable(first)).toEqual({ ...value, owner: null });
+    const owned = Buffer.concat([
+      first,
+      Buffer.of(4, 3),
+      Buffer.from('ada'),
+      Buffer.of(2),
+      Buffer.from('k1'),
+    ]);
+    expect(decodeDurable(owned)).toEqual({ ...value, owner: { kind: 'jwt', name: 'ada', id: 'k1' } });
   });
 
   test('takes a few bytes for a window of a thousand that came one after another', () => {
