@@ -1,4 +1,5 @@
 import type { AeadProvider } from '../../src/protocol/crypto/aead.ts';
+import { CHACHA20_POLY1305 } from '../../src/protocol/crypto/cipher-suite.ts';
 import {
   type AeadKey,
   type HeaderKey,
@@ -14,6 +15,7 @@ import { TAG_BYTES } from '../../src/protocol/wire/packet-header.ts';
 export const nullAead: AeadProvider = {
   // Providers are known by their names; this one must look like one of them.
   name: 'noble',
+  suite: CHACHA20_POLY1305,
   createKey: (key) => new ChecksumKey(key),
   createHeaderKey: (key) => new ChecksumHeaderKey(key),
 };

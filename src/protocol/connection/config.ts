@@ -5,6 +5,7 @@ import type { CongestionName } from '../congestion/controller.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
 import { type MlKem, nobleMlKem } from '../crypto/hybrid-kem.ts';
 import { PROTECTION_OFF, type ProtectionOptions } from '../fec/protection.ts';
+import type { OfferedSuite } from '../handshake/suite-choice.ts';
 import { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
 import type { KeyLog, Tracing } from '../trace/trace.ts';
 import {
@@ -16,7 +17,10 @@ import {
 
 /** Limits and choices of a connection. Every field has a default in {@link defaultConnectionConfig}. */
 export interface ConnectionConfig {
+  /** Of ChaCha20-Poly1305, which Initial packets are sealed with whatever comes of the handshake. */
   aead: AeadProvider;
+  /** What other packets may be sealed with, at least one, the preferred first. Default: `aead` alone. [HS-60] */
+  suites: readonly OfferedSuite[];
   /** Default: the one in JavaScript, which is made of the random bytes it is handed alone. */
   mlKem: MlKem;
   /** Where connections are traced to. Default null: nowhere. [TRC-1] */
@@ -86,6 +90,7 @@ export interface ConnectionConfig {
 export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
   return {
     aead,
+    suites: [{ aead, costNs: 0 }],
     mlKem: nobleMlKem,
     tracing: null,
     keyLog: null,

@@ -3,6 +3,7 @@ import { chacha20poly1305 } from '@noble/ciphers/chacha.js';
 import { freeNow, LARGE_BUFFER_BYTES } from '../../base/bytes.ts';
 import { JspError } from '../../base/errors.ts';
 import { TAG_BYTES } from '../wire/packet-header.ts';
+import { CHACHA20_POLY1305, type CipherSuite } from './cipher-suite.ts';
 import { loadSodium, type Sodium } from './native.ts';
 import { type AeadKey, ChachaHeaderKey, type HeaderKey } from './packet-protection.ts';
 
@@ -11,9 +12,10 @@ import { type AeadKey, ChachaHeaderKey, type HeaderKey } from './packet-protecti
  * give the same bytes; {@link chooseAead} finds the fastest that this machine has. [PKT-10]
  */
 
-/** One implementation of the cipher. */
+/** One implementation of a cipher suite: of this one, or of AES-256-GCM. */
 export interface AeadProvider {
   readonly name: AeadName;
+  readonly suite: CipherSuite;
   /** A packet key from 32 bytes, which are copied. */
   createKey(key: Uint8Array): AeadKey;
   /** A header protection key from 32 bytes, which are copied. */
@@ -21,6 +23,7 @@ export interface AeadProvider {
 }
 
 export type AeadName = 'sodium' | 'node' | 'noble';
+export type OpensslCipher = 'chacha20-poly1305' | 'aes-256-gcm';
 export type AeadPreference = 'auto' | AeadName;
 
 /**
@@ -55,21 +58,23 @@ function load(name: AeadName): AeadProvider | null {
     if (loader === null)
       throw new TypeError(`aead must be 'auto', 'sodium', 'node' or 'noble', not '${String(name)}'`);
     provider = loader();
-    if (provider !== null && !works(provider)) provider = null;
+    if (provider !== null && !sealsAs(provider, PROBE_SEALED)) provider = null;
     LOADED.set(name, provider);
   }
   return provider;
 }
 
-/** A native module that loads but answers wrongly must not carry traffic: it seals one known packet first. */
-function works(provider: AeadProvider): boolean {
+/**
+ * A native module that loads but answers wrongly must not carry traffic: it seals one known packet first.
+ * @param sealed - what comes of it, in hex
+ */
+export function sealsAs(provider: AeadProvider, sealed: string): boolean {
   try {
     const buffer = new Uint8Array(PROBE_BYTES + TAG_BYTES);
     const key = provider.createKey(new Uint8Array(32));
     key.seal(buffer, 0, 4, PROBE_BYTES, PROBE_NONCE);
     return (
-      Buffer.from(buffer).toString('hex') === PROBE_SEALED &&
-      key.open(buffer, 0, 4, buffer.length, PROBE_NONCE)
+      Buffer.from(buffer).toString('hex') === sealed && key.open(buffer, 0, 4, buffer.length, PROBE_NONCE)
     );
   } catch {
     return false;
@@ -80,7 +85,7 @@ function works(provider: AeadProvider): boolean {
 
 /** Header keys are the same for all: a block in JavaScript costs less than a call into a library. */
 function chachaProvider(name: AeadName, createKey: (key: Uint8Array) => AeadKey): AeadProvider {
-  return { name, createKey, createHeaderKey: (key) => new ChachaHeaderKey(key) };
+  return { name, suite: CHACHA20_POLY1305, createKey, createHeaderKey: (key) => new ChachaHeaderKey(key) };
 }
 
 /** `short` for short packets, `long` for those of `longBytes` and more. */
@@ -182,18 +187,21 @@ function headerOf(buffer: Uint8Array, start: number, end: number): Uint8Array | 
 
 /** ChaCha20-Poly1305 from the OpenSSL inside Node. Null where that was built without it. */
 function loadNodeAead(): AeadProvider | null {
-  return getCiphers().includes(AEAD) ? chachaProvider('node', (key) => new NodeKey(key)) : null;
+  return getCiphers().includes(AEAD) ? chachaProvider('node', (key) => new OpensslKey(AEAD, key)) : null;
 }
 
-class NodeKey implements AeadKey {
+/** A key of one of OpenSSL's ciphers with associated data. */
+export class OpensslKey implements AeadKey {
+  private readonly cipher: OpensslCipher;
   private key: Uint8Array;
 
-  constructor(key: Uint8Array) {
+  constructor(cipher: OpensslCipher, key: Uint8Array) {
+    this.cipher = cipher;
     this.key = new Uint8Array(key);
   }
 
   seal(buffer: Uint8Array, adStart: number, start: number, end: number, nonce: Uint8Array): void {
-    const cipher = createCipheriv(AEAD, this.key, nonce, TAG_LENGTH);
+    const cipher = createCipheriv(this.cipher as 'chacha20-poly1305', this.key, nonce, TAG_LENGTH);
     if (adStart < start) cipher.setAAD(buffer.subarray(adStart, start), NO_OPTIONS);
     if (start < end) put(buffer, cipher.update(buffer.subarray(start, end)), start);
     cipher.final();
@@ -203,7 +211,7 @@ class NodeKey implements AeadKey {
   open(buffer: Uint8Array, adStart: number, start: number, end: number, nonce: Uint8Array): boolean {
     if (end - start < TAG_BYTES) return false;
     const tagStart = end - TAG_BYTES;
-    const decipher = createDecipheriv(AEAD, this.key, nonce, TAG_LENGTH);
+    const decipher = createDecipheriv(this.cipher as 'chacha20-poly1305', this.key, nonce, TAG_LENGTH);
     decipher.setAuthTag(buffer.subarray(tagStart, end));
     if (adStart < start) decipher.setAAD(buffer.subarray(adStart, start), NO_OPTIONS);
     const opened = start < tagStart ? decipher.update(buffer.subarray(start, tagStart)) : null;

@@ -120,7 +120,7 @@ export class Endpoint {
     const handshake = new ClientHandshake({
       keys,
       pin: target.pin,
-      provider: config.aead,
+      suites: config.suites,
       mlKem: config.mlKem,
       random,
       parameters: localParameters(config, sourceId, null),
@@ -478,7 +478,7 @@ export class Endpoint {
     return new ServerHandshake({
       keys: initial.keys,
       identity,
-      provider: config.aead,
+      suites: config.suites,
       mlKem: config.mlKem,
       random: this.config.random,
       parameters: localParameters(config, sourceId, firstDestinationId, token),

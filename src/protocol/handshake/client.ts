@@ -21,25 +21,29 @@ import { type Handshake, type HandshakeSpace, HandshakeState } from './handshake
 import {
   decodeParametersMessage,
   decodeServerHello,
+  ExtensionId,
+  type Extensions,
   encodeClientHello,
   encodeGreasedParameters,
   encodeMessage,
   GREASE_BYTES,
   KEM_X25519_ML_KEM_768,
   MessageType,
+  NO_EXTENSIONS,
   RANDOM_BYTES,
   type ServerHello,
-  SUITE_CHACHA20_POLY1305,
   splitMessages,
   Transcript,
 } from './messages.ts';
+import { encodeSuiteCosts, type OfferedSuite } from './suite-choice.ts';
 
 export interface ClientHandshakeOptions {
   /** The connection's keys, where those that the handshake brings are installed. */
   keys: KeyRing;
   /** Fingerprint of the server's identity, 32 bytes; null to accept any server. */
   pin: Uint8Array | null;
-  provider: AeadProvider;
+  /** Those that the client speaks, at least one. */
+  suites: readonly OfferedSuite[];
   mlKem: MlKem;
   random: RandomSource;
   parameters: TransportParameters;
@@ -60,14 +64,14 @@ export class ClientHandshake implements Handshake {
   peerFingerprint: Uint8Array | null = null;
   readonly peerLargestDatagram = 0;
   private readonly keys: KeyRing;
-  private readonly provider: AeadProvider;
+  private readonly suites: readonly OfferedSuite[];
   private readonly pin: Uint8Array | null;
   private step: Step;
 
   constructor(options: ClientHandshakeOptions) {
     const { random, firstDestinationId, pin } = options;
     this.keys = options.keys;
-    this.provider = options.provider;
+    this.suites = options.suites;
     this.pin = pin;
     const helloRandom = randomBytes(random, RANDOM_BYTES);
     const seed = randomBytes(random, KEM_SEED_BYTES);
@@ -76,10 +80,11 @@ export class ClientHandshake implements Handshake {
     const hello = {
       random: helloRandom,
       versions: [VERSION],
-      suites: [SUITE_CHACHA20_POLY1305],
+      suites: options.suites.map(({ aead }) => aead.suite.id),
       share: kemKey.share,
       largestDatagram: options.largestDatagram,
       parameters: encodeGreasedParameters(options.parameters, random),
+      extensions: extensionsOf(options.suites),
     };
     this.hello = encodeClientHello(hello, randomBytes(random, GREASE_BYTES));
     const transcript = new Transcript(pin !== null, firstDestinationId).add(this.hello);
@@ -109,7 +114,8 @@ export class ClientHandshake implements Handshake {
   private receiveHello(bytes: Uint8Array, { kemKey, transcript }: WaitServerHello): number {
     const messages = splitMessages(bytes, SERVER_HELLO_ONLY);
     const hello = messages === null ? null : decodeServerHello(messages[0].body);
-    if (hello === null || !isOffered(hello)) return CloseCode.CRYPTO_ERROR;
+    const provider = hello === null ? null : this.chosenSuite(hello);
+    if (hello === null || provider === null) return CloseCode.CRYPTO_ERROR;
     const shared = kemKey.decapsulate(hello.ciphertext);
     if (shared === null) return CloseCode.CRYPTO_ERROR;
     kemKey.wipe();
@@ -119,9 +125,15 @@ export class ClientHandshake implements Handshake {
     const traffic = handshakeTraffic(secret, transcript.hash());
     const master = masterSecret(secret);
     secret.fill(0);
-    this.install(traffic, PacketType.HANDSHAKE);
-    this.step = { state: HandshakeState.WAIT_SERVER_FLIGHT, traffic, master, transcript };
+    this.install(traffic, provider, PacketType.HANDSHAKE);
+    this.step = { state: HandshakeState.WAIT_SERVER_FLIGHT, provider, traffic, master, transcript };
     return 0;
+  }
+
+  /** The suite of a server that chose of what was offered, else null. [HS-6] */
+  private chosenSuite({ version, suite, kem }: ServerHello): AeadProvider | null {
+    if (version !== VERSION || kem !== KEM_X25519_ML_KEM_768) return null;
+    return this.suites.find(({ aead }) => aead.suite.id === suite)?.aead ?? null;
   }
 
   private receiveFlight(bytes: Uint8Array, step: WaitServerFlight): number {
@@ -152,7 +164,7 @@ export class ClientHandshake implements Handshake {
     const transcriptHash = step.transcript.hash();
     this.flight = encodeMessage(MessageType.FINISHED, finishedValue(step.traffic.client, transcriptHash));
     const application = applicationTraffic(step.master, transcriptHash);
-    this.install(application, PacketType.ONE_RTT);
+    this.install(application, step.provider, PacketType.ONE_RTT);
     wipeTraffic(application);
     this.keys.installExporter(exporterSecret(step.master, transcriptHash));
     wipeStep(step);
@@ -161,11 +173,12 @@ export class ClientHandshake implements Handshake {
 
   private install(
     traffic: TrafficSecrets,
+    provider: AeadProvider,
     epoch: typeof PacketType.HANDSHAKE | typeof PacketType.ONE_RTT,
   ): void {
     this.keys.onTraffic(epoch, traffic);
-    this.keys.installSealing(packetKeys(this.provider, traffic.client, epoch));
-    this.keys.installOpening(packetKeys(this.provider, traffic.server, epoch));
+    this.keys.installSealing(packetKeys(provider, traffic.client, epoch));
+    this.keys.installOpening(packetKeys(provider, traffic.server, epoch));
   }
 
   private fail(code: number): void {
@@ -189,6 +202,8 @@ interface WaitServerHello {
 
 interface WaitServerFlight {
   state: typeof HandshakeState.WAIT_SERVER_FLIGHT;
+  /** Of the suite that the server chose. */
+  provider: AeadProvider;
   traffic: TrafficSecrets;
   master: Uint8Array;
   transcript: Transcript;
@@ -202,10 +217,10 @@ function wipeStep(step: Step): void {
   wipeTraffic(step.traffic);
 }
 
-/** [HS-6] The server chose of what was offered. */
-function isOffered(hello: ServerHello): boolean {
-  const { version, suite, kem } = hello;
-  return version === VERSION && suite === SUITE_CHACHA20_POLY1305 && kem === KEM_X25519_ML_KEM_768;
+/** A client that has no choice has nothing to say about costs. [HS-61] */
+function extensionsOf(suites: readonly OfferedSuite[]): Extensions {
+  if (suites.length < 2) return NO_EXTENSIONS;
+  return new Map([[ExtensionId.SUITE_COSTS, encodeSuiteCosts(suites)]]);
 }
 
 const SERVER_HELLO_ONLY: readonly MessageType[] = [MessageType.SERVER_HELLO];

@@ -68,7 +68,11 @@ export interface ClientHello {
   readonly largestDatagram: number;
   /** Encoded transport parameters. */
   readonly parameters: Uint8Array;
+  readonly extensions: Extensions;
 }
+
+/** Values by id, in the order in which they stand in the message. */
+export type Extensions = ReadonlyMap<number, Uint8Array>;
 
 /** What a server chose of it. [HS-6] */
 export interface ServerHello {
@@ -77,6 +81,7 @@ export interface ServerHello {
   readonly suite: number;
   readonly kem: number;
   readonly ciphertext: Uint8Array;
+  readonly extensions: Extensions;
 }
 
 /**
@@ -96,6 +101,7 @@ export function encodeClientHello(
   writer.u8(KEM_X25519_ML_KEM_768).vector(hello.share);
   writer.u16(hello.largestDatagram).vector(hello.parameters);
   writer.bytes(grease.subarray(8, 10).map(greased)).vector(grease.subarray(10, 10 + (grease[7] & 0x3)));
+  writer.extensions(hello.extensions);
   return writer.finish(MessageType.CLIENT_HELLO);
 }
 
@@ -108,10 +114,11 @@ export function decodeClientHello(body: Uint8Array): ClientHello | null {
   const shares = readShares(cursor);
   const largestDatagram = readU16(cursor);
   const parameters = readVector(cursor);
-  if (!skipExtensions(cursor) || versions === null || suites === null || shares === null) return null;
+  const extensions = readExtensions(cursor);
+  if (extensions === null || versions === null || suites === null || shares === null) return null;
   if (largestDatagram < DATAGRAM_BYTES_MIN || largestDatagram > DATAGRAM_BYTES_MAX) return null; // [HS-7] 512 to 65,507 bytes
   const share = shares.get(KEM_X25519_ML_KEM_768) ?? null;
-  return { random, versions, suites, share, largestDatagram, parameters };
+  return { random, versions, suites, share, largestDatagram, parameters, extensions };
 }
 
 export function encodeServerHello(hello: ServerHello): Uint8Array {
@@ -121,6 +128,7 @@ export function encodeServerHello(hello: ServerHello): Uint8Array {
     .u8(hello.suite)
     .u8(hello.kem)
     .vector(hello.ciphertext)
+    .extensions(hello.extensions)
     .finish(MessageType.SERVER_HELLO);
 }
 
@@ -132,7 +140,8 @@ export function decodeServerHello(body: Uint8Array): ServerHello | null {
   const suite = cursor.u8();
   const kem = cursor.u8();
   const ciphertext = readVector(cursor);
-  return skipExtensions(cursor) ? { random, version, suite, kem, ciphertext } : null;
+  const extensions = readExtensions(cursor);
+  return extensions === null ? null : { random, version, suite, kem, ciphertext, extensions };
 }
 
 // ---- parameters ----
@@ -158,7 +167,7 @@ export function encodeParametersMessage(parameters: TransportParameters, random:
 export function decodeParametersMessage(body: Uint8Array): TransportParameters | CloseCode {
   const cursor = cursorOver(body);
   const parameters = readVector(cursor);
-  if (!skipExtensions(cursor)) return CloseCode.CRYPTO_ERROR;
+  if (readExtensions(cursor) === null) return CloseCode.CRYPTO_ERROR;
   return decodeParameters(parameters, 'server');
 }
 
@@ -223,6 +232,12 @@ export class MessageWriter {
     return this.u16(value.length).bytes(value);
   }
 
+  /** One after the other: `id u16, length u16, bytes`. */
+  extensions(extensions: Extensions): this {
+    for (const [id, value] of extensions) this.u16(id).vector(value);
+    return this;
+  }
+
   /** The message, with its type and length in front. */
   finish(type: MessageType): Uint8Array {
     const message = new Uint8Array(MESSAGE_HEADER_BYTES + this.length);
@@ -263,19 +278,17 @@ function readVector(cursor: ByteCursor): Uint8Array {
   return readBytes(cursor, readU16(cursor));
 }
 
-/**
- * Reads the extensions up to the end of a message: `id u16, length u16, bytes`. No extension is known yet, so all are passed
- * over. False when one is cut short or an id comes twice. [HS-3]
- */
-function skipExtensions(cursor: ByteCursor): boolean {
-  const seen = new Set<number>();
+/** Reads the extensions up to the end of a message, those that nobody knows too. Null when one is cut short or an id comes twice. [HS-3] */
+function readExtensions(cursor: ByteCursor): Extensions | null {
+  if (cursor.left === 0) return cursor.failed ? null : NO_EXTENSIONS;
+  const extensions = new Map<number, Uint8Array>();
   while (cursor.left > 0) {
     const id = readU16(cursor);
-    readVector(cursor);
-    if (cursor.failed || seen.has(id)) return false;
-    seen.add(id);
+    const value = readVector(cursor);
+    if (cursor.failed || extensions.has(id)) return null;
+    extensions.set(id, value);
   }
-  return !cursor.failed;
+  return cursor.failed ? null : extensions;
 }
 
 /** `count u8`, then as many items. */
@@ -306,10 +319,13 @@ function greased(byte: number): number {
   return (byte & 0xf0) | 0x0a;
 }
 
+export const NO_EXTENSIONS: Extensions = new Map();
+export const ExtensionId = {
+  /** In CLIENT_HELLO: what each suite costs the client. [HS-61] */
+  SUITE_COSTS: 0x0006,
+} as const;
 /** Most bytes that the messages of one packet number space take together. [FRM-11] */
 export const MESSAGES_BYTES_MAX = 16_384;
-/** ChaCha20-Poly1305 with SHA-256. */
-export const SUITE_CHACHA20_POLY1305 = 0x01;
 /** X25519 with ML-KEM-768. */
 export const KEM_X25519_ML_KEM_768 = 0x01;
 export const RANDOM_BYTES = 32;

@@ -22,22 +22,25 @@ import { type Handshake, type HandshakeSpace, HandshakeState } from './handshake
 import {
   type ClientHello,
   decodeClientHello,
+  ExtensionId,
   encodeMessage,
   encodeParametersMessage,
   encodeServerHello,
   KEM_X25519_ML_KEM_768,
   MessageType,
+  NO_EXTENSIONS,
   RANDOM_BYTES,
-  SUITE_CHACHA20_POLY1305,
   splitMessages,
   Transcript,
 } from './messages.ts';
+import { chooseSuite, decodeSuiteCosts, type OfferedSuite } from './suite-choice.ts';
 
 export interface ServerHandshakeOptions {
   /** The connection's keys, where those that the handshake brings are installed. */
   keys: KeyRing;
   identity: Identity;
-  provider: AeadProvider;
+  /** Those that the server speaks, at least one; in order of preference between equals. */
+  suites: readonly OfferedSuite[];
   mlKem: MlKem;
   random: RandomSource;
   /** With the ids that the client checks: `originalDestinationId` and `sourceId`. */
@@ -61,7 +64,7 @@ export class ServerHandshake implements Handshake {
   peerLargestDatagram = 0;
   private readonly keys: KeyRing;
   private readonly identity: Identity;
-  private readonly provider: AeadProvider;
+  private readonly suites: readonly OfferedSuite[];
   private readonly mlKem: MlKem;
   private readonly random: RandomSource;
   private readonly parameters: TransportParameters;
@@ -70,7 +73,7 @@ export class ServerHandshake implements Handshake {
   constructor(options: ServerHandshakeOptions) {
     this.keys = options.keys;
     this.identity = options.identity;
-    this.provider = options.provider;
+    this.suites = options.suites;
     this.mlKem = options.mlKem;
     this.random = options.random;
     this.parameters = options.parameters;
@@ -101,7 +104,8 @@ export class ServerHandshake implements Handshake {
   private receiveHello(bytes: Uint8Array, transcript: Transcript): number {
     const messages = splitMessages(bytes, CLIENT_HELLO_ONLY);
     const clientHello = messages === null ? null : decodeClientHello(messages[0].body);
-    if (clientHello === null || !offersOurs(clientHello)) return CloseCode.CRYPTO_ERROR;
+    const provider = clientHello === null ? null : this.suiteFor(clientHello);
+    if (clientHello === null || provider === null) return CloseCode.CRYPTO_ERROR;
     const peerParameters = decodeParameters(clientHello.parameters, 'client');
     if (typeof peerParameters === 'number') return peerParameters;
     const serverRandom = randomBytes(this.random, RANDOM_BYTES);
@@ -112,14 +116,15 @@ export class ServerHandshake implements Handshake {
     this.hello = encodeServerHello({
       random: serverRandom,
       version: VERSION,
-      suite: SUITE_CHACHA20_POLY1305,
+      suite: provider.suite.id,
       kem: KEM_X25519_ML_KEM_768,
       ciphertext: encapsulation.ciphertext,
+      extensions: NO_EXTENSIONS,
     });
     transcript.add(bytes).add(this.hello);
     const secret = handshakeSecret(encapsulation.secret);
     encapsulation.secret.fill(0);
-    this.deriveAll(secret, transcript);
+    this.deriveAll(secret, provider, transcript);
     secret.fill(0);
     return 0;
   }
@@ -134,6 +139,14 @@ export class ServerHandshake implements Handshake {
     return 0;
   }
 
+  /** [HS-5] One of each that we know is enough; what we do not know is no fault. Null when something is missing, or says nonsense of costs. */
+  private suiteFor({ versions, suites, share, extensions }: ClientHello): AeadProvider | null {
+    if (!versions.includes(VERSION) || share === null) return null;
+    const told = extensions.get(ExtensionId.SUITE_COSTS);
+    const costs = told === undefined ? NO_COSTS : decodeSuiteCosts(told);
+    return costs === null ? null : chooseSuite(this.suites, suites, costs);
+  }
+
   private encapsulate(share: Uint8Array): Encapsulation | null {
     const random = randomBytes(this.random, KEM_RANDOM_BYTES);
     const encapsulation = encapsulate(share, random, this.mlKem);
@@ -142,8 +155,8 @@ export class ServerHandshake implements Handshake {
   }
 
   /** Keys, flight and the FINISHED to expect: all follow now, so that no secret has to wait for the client. */
-  private deriveAll(secret: Uint8Array, transcript: Transcript): void {
-    const { keys, provider } = this;
+  private deriveAll(secret: Uint8Array, provider: AeadProvider, transcript: Transcript): void {
+    const { keys } = this;
     const traffic = handshakeTraffic(secret, transcript.hash());
     keys.onTraffic(PacketType.HANDSHAKE, traffic);
     keys.installSealing(packetKeys(provider, traffic.server, PacketType.HANDSHAKE));
@@ -204,12 +217,6 @@ interface WaitClientFinished {
   application: PacketKeys;
 }
 
-/** [HS-5] One of each that we know is enough; what we do not know is no fault. */
-function offersOurs(hello: ClientHello): boolean {
-  return (
-    hello.versions.includes(VERSION) && hello.suites.includes(SUITE_CHACHA20_POLY1305) && hello.share !== null
-  );
-}
-
 const CLIENT_HELLO_ONLY: readonly MessageType[] = [MessageType.CLIENT_HELLO];
 const CLIENT_FLIGHT: readonly MessageType[] = [MessageType.FINISHED];
+const NO_COSTS: ReadonlyMap<number, number> = new Map();

@@ -25,7 +25,7 @@ const provider = chooseAead('auto');
 export function newClient(changes: Partial<ClientHandshakeOptions> = {}): ClientHandshake {
   const options = {
     pin: SERVER_IDENTITY.fingerprint,
-    provider,
+    suites: [{ aead: provider, costNs: 0 }],
     mlKem: nobleMlKem,
     random: new Prng(11),
     parameters: { ...defaultParameters(CLIENT_ID), initialMaxData: 1000 },
@@ -40,7 +40,7 @@ export function newClient(changes: Partial<ClientHandshakeOptions> = {}): Client
 export function newServer(changes: Partial<ServerHandshakeOptions> = {}): ServerHandshake {
   const options = {
     identity: SERVER_IDENTITY,
-    provider,
+    suites: [{ aead: provider, costNs: 0 }],
     mlKem: nobleMlKem,
     random: new Prng(12),
     parameters: { ...defaultParameters(SERVER_ID), originalDestinationId: FIRST_ID, initialMaxData: 2000 },

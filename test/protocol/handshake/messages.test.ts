@@ -21,6 +21,7 @@ describe('a client hello', () => {
       const grease = new Uint8Array(16);
       random.fill(grease);
       const hello = {
+        extensions: new Map([[0x0007, Uint8Array.of(1, 2)]]),
         random: RANDOM,
         versions: [VERSION],
         suites: [1],
@@ -33,7 +34,9 @@ describe('a client hello', () => {
         ...hello,
         versions: [expect.any(Number), VERSION],
         suites: [expect.any(Number), 1],
+        extensions: expect.any(Map),
       });
+      expect([...decoded.extensions].at(-1)).toEqual([0x0007, Uint8Array.of(1, 2)]);
       expect(decoded.versions[0].toString(16)).toMatch(/^(.?a){4}$/);
       expect(decoded.suites[0].toString(16)).toMatch(/^.?a$/);
     }

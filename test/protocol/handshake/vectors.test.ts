@@ -99,7 +99,7 @@ function sidesOf(input: SlowHandshakeInput) {
   const client = new ClientHandshake({
     keys: clientKeys,
     pin,
-    provider,
+    suites: [{ aead: provider, costNs: 0 }],
     mlKem: nobleMlKem,
     random: clientRandom,
     parameters: decoded(input.client.parameters, 'client'),
@@ -110,7 +110,7 @@ function sidesOf(input: SlowHandshakeInput) {
   const server = new ServerHandshake({
     keys: serverKeys,
     identity,
-    provider,
+    suites: [{ aead: provider, costNs: 0 }],
     mlKem: nobleMlKem,
     random: serverRandom,
     parameters: decoded(input.server.parameters, 'server'),
