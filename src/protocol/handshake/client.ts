@@ -1,3 +1,4 @@
+import { NO_BYTES } from '../../base/bytes.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
 import { HybridKemKey, KEM_SEED_BYTES, type MlKem } from '../crypto/hybrid-kem.ts';
@@ -51,6 +52,8 @@ export interface ClientHandshakeOptions {
   firstDestinationId: Uint8Array;
   /** Largest datagram the client sends, in bytes. */
   largestDatagram: number;
+  /** What the client has to say to the server's application, at most {@link PAYLOAD_BYTES_MAX} bytes; null, the default: nothing. */
+  payload?: Uint8Array | null;
 }
 
 /**
@@ -66,6 +69,7 @@ export class ClientHandshake implements Handshake {
   private readonly keys: KeyRing;
   private readonly suites: readonly OfferedSuite[];
   private readonly pin: Uint8Array | null;
+  private readonly payload: Uint8Array | null;
   private step: Step;
 
   constructor(options: ClientHandshakeOptions) {
@@ -73,6 +77,7 @@ export class ClientHandshake implements Handshake {
     this.keys = options.keys;
     this.suites = options.suites;
     this.pin = pin;
+    this.payload = options.payload ?? null;
     const helloRandom = randomBytes(random, RANDOM_BYTES);
     const seed = randomBytes(random, KEM_SEED_BYTES);
     const kemKey = new HybridKemKey(seed, options.mlKem);
@@ -141,8 +146,8 @@ export class ClientHandshake implements Handshake {
     const messages = splitMessages(bytes, SERVER_FLIGHT);
     if (messages === null) return CloseCode.CRYPTO_ERROR;
     const [parameters, identity, signature, finished] = messages;
-    const peerParameters = decodeParametersMessage(parameters.body);
-    if (typeof peerParameters === 'number') return peerParameters;
+    const told = decodeParametersMessage(parameters.body);
+    if (typeof told === 'number') return told;
     const fingerprint = fingerprintOf(identity.body);
     // [HS-10] the pin first: with another key there is nothing to prove.
     if (this.pin !== null && !equalSecrets(fingerprint, this.pin)) return CloseCode.IDENTITY_MISMATCH;
@@ -154,7 +159,7 @@ export class ClientHandshake implements Handshake {
     if (!equalSecrets(finished.body, finishedValue(traffic.server, transcript.hash())))
       return CloseCode.CRYPTO_ERROR;
     transcript.add(finished.whole);
-    this.peerParameters = peerParameters;
+    this.peerParameters = told.parameters;
     this.peerFingerprint = fingerprint;
     this.complete(step);
     return 0;
@@ -162,13 +167,20 @@ export class ClientHandshake implements Handshake {
 
   private complete(step: WaitServerFlight): void {
     const transcriptHash = step.transcript.hash();
-    this.flight = encodeMessage(MessageType.FINISHED, finishedValue(step.traffic.client, transcriptHash));
+    this.flight = this.encodeFlight(step);
     const application = applicationTraffic(step.master, transcriptHash);
     this.install(application, step.provider, PacketType.ONE_RTT);
     wipeTraffic(application);
     this.keys.installExporter(exporterSecret(step.master, transcriptHash));
     wipeStep(step);
     this.step = { state: HandshakeState.COMPLETE };
+  }
+
+  private encodeFlight({ traffic, transcript }: WaitServerFlight): Uint8Array {
+    const { payload } = this;
+    const said = payload === null ? NO_BYTES : encodeMessage(MessageType.PAYLOAD, payload);
+    const value = finishedValue(traffic.client, transcript.add(said).hash());
+    return Buffer.concat([said, encodeMessage(MessageType.FINISHED, value)]);
   }
 
   private install(

@@ -13,9 +13,9 @@ import {
 import { ByteCursor } from '../wire/varint.ts';
 
 /**
- * The messages of the handshake, from bytes and to bytes: CLIENT_HELLO and SERVER_HELLO in the Initial space; PARAMETERS, IDENTITY, SIGNATURE
- * and FINISHED in the Handshake space. Each is `type u8, length u16, body bytes[length]` [HS-1]. What both sides must have seen alike is the
- * {@link Transcript} of them.
+ * The messages of the handshake, from bytes and to bytes: CLIENT_HELLO and SERVER_HELLO in the Initial space; PARAMETERS, IDENTITY, SIGNATURE,
+ * PAYLOAD and FINISHED in the Handshake space. Each is `type u8, length u16, body bytes[length]` [HS-1]. What both sides must have seen alike is
+ * the {@link Transcript} of them.
  */
 
 export const MessageType = {
@@ -25,6 +25,7 @@ export const MessageType = {
   IDENTITY: 0x04,
   SIGNATURE: 0x05,
   FINISHED: 0x06,
+  PAYLOAD: 0x07,
 } as const;
 export type MessageType = (typeof MessageType)[keyof typeof MessageType];
 
@@ -35,12 +36,24 @@ export interface Message {
   readonly body: Uint8Array;
 }
 
-/** Takes the bytes of one space apart. Null unless they are exactly messages of these types, in this order. [HS-2] */
-export function splitMessages(bytes: Uint8Array, types: readonly MessageType[]): Message[] | null {
+/**
+ * Takes the bytes of one space apart. Null unless they are exactly messages of these types, in this order, each once. [HS-2]
+ *
+ * @param optional - which of `types` may be missing; {@link ABSENT} stands in their place
+ */
+export function splitMessages(
+  bytes: Uint8Array,
+  types: readonly MessageType[],
+  optional: readonly MessageType[] = [],
+): Message[] | null {
   if (bytes.length > MESSAGES_BYTES_MAX) return null;
   const cursor = cursorOver(bytes);
   const messages: Message[] = [];
   for (const type of types) {
+    if (bytes[cursor.at] !== type && optional.includes(type)) {
+      messages.push(ABSENT);
+      continue;
+    }
     const start = cursor.at;
     const actualType = cursor.u8();
     const body = readVector(cursor);
@@ -49,6 +62,9 @@ export function splitMessages(bytes: Uint8Array, types: readonly MessageType[]):
   }
   return cursor.left === 0 ? messages : null;
 }
+
+/** A message that its side left out: nothing, for the transcript, too. */
+export const ABSENT: Message = { whole: NO_BYTES, body: NO_BYTES };
 
 /** A message whose body is this and nothing else: IDENTITY, SIGNATURE, FINISHED. */
 export function encodeMessage(type: MessageType, body: Uint8Array): Uint8Array {
@@ -156,19 +172,31 @@ export function encodeGreasedParameters(parameters: TransportParameters, random:
   return encodeParameters(parameters, grease);
 }
 
+/** What the server's PARAMETERS says. */
+export interface ParametersMessage {
+  readonly parameters: TransportParameters;
+  readonly extensions: Extensions;
+}
+
 /** The server's PARAMETERS message. */
-export function encodeParametersMessage(parameters: TransportParameters, random: RandomSource): Uint8Array {
+export function encodeParametersMessage(
+  { parameters, extensions }: ParametersMessage,
+  random: RandomSource,
+): Uint8Array {
   return new MessageWriter()
     .vector(encodeGreasedParameters(parameters, random))
+    .extensions(extensions)
     .finish(MessageType.PARAMETERS);
 }
 
 /** Reads the body of the server's PARAMETERS; a close code when it is malformed. */
-export function decodeParametersMessage(body: Uint8Array): TransportParameters | CloseCode {
+export function decodeParametersMessage(body: Uint8Array): ParametersMessage | CloseCode {
   const cursor = cursorOver(body);
-  const parameters = readVector(cursor);
-  if (readExtensions(cursor) === null) return CloseCode.CRYPTO_ERROR;
-  return decodeParameters(parameters, 'server');
+  const bytes = readVector(cursor);
+  const extensions = readExtensions(cursor);
+  if (extensions === null) return CloseCode.CRYPTO_ERROR;
+  const parameters = decodeParameters(bytes, 'server');
+  return typeof parameters === 'number' ? parameters : { parameters, extensions };
 }
 
 // ---- transcript ----
@@ -326,6 +354,8 @@ export const ExtensionId = {
 } as const;
 /** Most bytes that the messages of one packet number space take together. [FRM-11] */
 export const MESSAGES_BYTES_MAX = 16_384;
+/** Most bytes of a PAYLOAD. */
+export const PAYLOAD_BYTES_MAX = 8_192;
 /** X25519 with ML-KEM-768. */
 export const KEM_X25519_ML_KEM_768 = 0x01;
 export const RANDOM_BYTES = 32;

@@ -29,6 +29,7 @@ import {
   KEM_X25519_ML_KEM_768,
   MessageType,
   NO_EXTENSIONS,
+  PAYLOAD_BYTES_MAX,
   RANDOM_BYTES,
   splitMessages,
   Transcript,
@@ -130,10 +131,16 @@ export class ServerHandshake implements Handshake {
   }
 
   private receiveFlight(bytes: Uint8Array, step: WaitClientFinished): number {
-    const messages = splitMessages(bytes, CLIENT_FLIGHT);
+    const messages = splitMessages(bytes, CLIENT_FLIGHT, CLIENT_MAY_LEAVE_OUT);
+    if (messages === null) return CloseCode.CRYPTO_ERROR;
+    const [payload, finished] = messages;
+    if (payload.body.length > PAYLOAD_BYTES_MAX) return CloseCode.CRYPTO_ERROR; // [HS-43] 8,192 bytes at most
+    const { transcript } = step;
+    transcript.add(payload.whole);
     // [HS-13] FINISHED proves that the client saw the same messages.
-    if (messages === null || !equalSecrets(messages[0].body, step.expected)) return CloseCode.CRYPTO_ERROR;
-    step.expected.fill(0);
+    if (!equalSecrets(finished.body, finishedValue(step.clientSecret, transcript.hash())))
+      return CloseCode.CRYPTO_ERROR;
+    step.clientSecret.fill(0);
     this.keys.installOpening(step.application);
     this.step = { state: HandshakeState.COMPLETE };
     return 0;
@@ -154,7 +161,7 @@ export class ServerHandshake implements Handshake {
     return encapsulation;
   }
 
-  /** Keys, flight and the FINISHED to expect: all follow now, so that no secret has to wait for the client. */
+  /** Keys and flight follow now: but for what the client's FINISHED is made of no secret has to wait for it. */
   private deriveAll(secret: Uint8Array, provider: AeadProvider, transcript: Transcript): void {
     const { keys } = this;
     const traffic = handshakeTraffic(secret, transcript.hash());
@@ -163,8 +170,7 @@ export class ServerHandshake implements Handshake {
     keys.installOpening(packetKeys(provider, traffic.client, PacketType.HANDSHAKE));
     this.flight = this.encodeFlight(traffic, transcript);
     const transcriptHash = transcript.hash();
-    const expected = finishedValue(traffic.client, transcriptHash);
-    wipeTraffic(traffic);
+    traffic.server.fill(0);
     const master = masterSecret(secret);
     const application = applicationTraffic(master, transcriptHash);
     keys.installExporter(exporterSecret(master, transcriptHash));
@@ -174,12 +180,20 @@ export class ServerHandshake implements Handshake {
     keys.installSealing(packetKeys(provider, application.server, PacketType.ONE_RTT));
     const opening = packetKeys(provider, application.client, PacketType.ONE_RTT);
     wipeTraffic(application);
-    this.step = { state: HandshakeState.WAIT_CLIENT_FINISHED, expected, application: opening };
+    this.step = {
+      state: HandshakeState.WAIT_CLIENT_FINISHED,
+      clientSecret: traffic.client,
+      transcript,
+      application: opening,
+    };
   }
 
   private encodeFlight(traffic: TrafficSecrets, transcript: Transcript): Uint8Array {
     const { identity } = this;
-    const parameters = encodeParametersMessage(this.parameters, this.random);
+    const parameters = encodeParametersMessage(
+      { parameters: this.parameters, extensions: NO_EXTENSIONS },
+      this.random,
+    );
     const identityMessage = encodeMessage(MessageType.IDENTITY, identity.publicKey);
     transcript.add(parameters).add(identityMessage);
     const signed = identity.sign('server', transcript.hash());
@@ -195,7 +209,7 @@ export class ServerHandshake implements Handshake {
   private fail(code: number): void {
     const { step } = this;
     if (step.state === HandshakeState.WAIT_CLIENT_FINISHED) {
-      step.expected.fill(0);
+      step.clientSecret.fill(0);
       step.application.wipe();
     }
     this.step = { state: HandshakeState.FAILED, code };
@@ -211,12 +225,14 @@ type Step =
 
 interface WaitClientFinished {
   state: typeof HandshakeState.WAIT_CLIENT_FINISHED;
-  /** What the client's FINISHED must be. */
-  expected: Uint8Array;
+  /** What the client's FINISHED is made of: its Handshake traffic secret, and all messages up to that one. */
+  clientSecret: Uint8Array;
+  transcript: Transcript;
   /** Opens the client's 1-RTT packets. */
   application: PacketKeys;
 }
 
 const CLIENT_HELLO_ONLY: readonly MessageType[] = [MessageType.CLIENT_HELLO];
-const CLIENT_FLIGHT: readonly MessageType[] = [MessageType.FINISHED];
+const CLIENT_FLIGHT: readonly MessageType[] = [MessageType.PAYLOAD, MessageType.FINISHED];
+const CLIENT_MAY_LEAVE_OUT: readonly MessageType[] = [MessageType.PAYLOAD];
 const NO_COSTS: ReadonlyMap<number, number> = new Map();

@@ -227,6 +227,23 @@ describe('a server', () => {
     expect(server.receive(1, present(client.flight))).toBe(CloseCode.CRYPTO_ERROR);
   });
 
+  test('ignores what a client says to an application that does not ask, up to 8,192 bytes [HS-43]', () => {
+    for (const bytes of [0, 1, 8_192])
+      expect(run(newClient({ payload: new Uint8Array(bytes) }), newServer())).toBe(0);
+    expect(run(newClient({ payload: new Uint8Array(8_193) }), newServer())).toBe(CloseCode.CRYPTO_ERROR);
+  });
+
+  test('ends with CRYPTO_ERROR when what the client says was changed, or taken out [HS-8] [HS-13]', () => {
+    for (const change of [changed, withoutPayload]) {
+      const client = newClient({ payload: Uint8Array.of(1, 2, 3) });
+      const server = newServer();
+      server.receive(0, client.hello);
+      client.receive(0, present(server.hello));
+      client.receive(1, present(server.flight));
+      expect(server.receive(1, change(present(client.flight)))).toBe(CloseCode.CRYPTO_ERROR);
+    }
+  });
+
   test('ends with TRANSPORT_PARAMETER_ERROR when the client sends what only servers send', () => {
     const parameters = { ...defaultParameters(Uint8Array.of(1)), originalDestinationId: FIRST_ID };
     expect(run(newClient({ parameters }), newServer())).toBe(CloseCode.TRANSPORT_PARAMETER_ERROR);
@@ -289,6 +306,16 @@ describe('messages out of turn', () => {
     expect(newClient().receive(0, new Uint8Array(20_000))).toBe(CloseCode.CRYPTO_ERROR);
   });
 });
+
+function changed(flight: Uint8Array): Uint8Array {
+  const bytes = flight.slice();
+  bytes[4] ^= 1;
+  return bytes;
+}
+
+function withoutPayload(flight: Uint8Array): Uint8Array {
+  return flight.slice(3 + 3);
+}
 
 /** The hello with which {@link newServer} answers {@link newClient}. */
 function newServerHello(): Uint8Array {

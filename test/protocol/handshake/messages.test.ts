@@ -1,17 +1,23 @@
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
 import {
+  ABSENT,
   type ClientHello,
   decodeClientHello,
   decodeServerHello,
   encodeClientHello,
+  encodeMessage,
+  MessageType,
   MessageWriter,
+  splitMessages,
 } from '../../../src/protocol/handshake/messages.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { VERSION } from '../../../src/protocol/wire/packet-header.ts';
 import { hex, joined, toHex } from '../crypto/bytes.ts';
 import { newClient, newServer, present } from './exchange.ts';
 
+const NO_BODIES = new Array(6).fill(new Uint8Array(0));
 const RANDOM = new Uint8Array(32).fill(0x11);
 
 describe('a client hello', () => {
@@ -123,6 +129,46 @@ describe('a server hello', () => {
     const body = present(server.hello).subarray(3);
     expect(decodeServerHello(joined(body, hex('1234 0001 00')))).not.toBeNull();
     expect(decodeServerHello(joined(body, hex('1234 0001 00 1234 0000')))).toBeNull();
+  });
+});
+
+describe('a string of messages', () => {
+  const { PARAMETERS, IDENTITY, SIGNATURE, FINISHED } = MessageType;
+  const ORDER = [PARAMETERS, IDENTITY, SIGNATURE, FINISHED];
+  const MAY_BE_MISSING = [IDENTITY, SIGNATURE];
+
+  test('may leave out what is optional, and nothing else, and keeps the order [HS-1] [HS-2]', () => {
+    fc.assert(
+      fc.property(
+        fc.array(fc.constantFrom(...ORDER, MessageType.PAYLOAD), { maxLength: 6 }),
+        fc.array(fc.uint8Array({ maxLength: 5 }), { minLength: 6, maxLength: 6 }),
+        (types, bodies) => {
+          const wholes = types.map((type, i) => encodeMessage(type, bodies[i]));
+          const messages = splitMessages(joined(...wholes), ORDER, MAY_BE_MISSING);
+          // The slow twin: what there may be, written down.
+          const isGood = [
+            [PARAMETERS, IDENTITY, SIGNATURE, FINISHED],
+            [PARAMETERS, SIGNATURE, FINISHED],
+            [PARAMETERS, IDENTITY, FINISHED],
+            [PARAMETERS, FINISHED],
+          ].some((good) => good.join() === types.join());
+          expect(messages !== null).toBe(isGood);
+          if (messages === null) return;
+          for (const [i, type] of ORDER.entries()) {
+            const at = types.indexOf(type);
+            expect(messages[i].whole).toEqual(at < 0 ? new Uint8Array(0) : wholes[at]);
+            expect(messages[i] === ABSENT).toBe(at < 0);
+          }
+        },
+      ),
+      {
+        numRuns: 300,
+        examples: [
+          [ORDER, NO_BODIES],
+          [[PARAMETERS, FINISHED], NO_BODIES],
+        ],
+      },
+    );
   });
 });
 

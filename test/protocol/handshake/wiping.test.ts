@@ -115,12 +115,4 @@ describe('secrets of the handshake [HS-25]', () => {
     }
     expect(left(['finishedValue'])).toEqual([]);
   });
-
-  test('leave the FINISHED that a server expects zero as well', () => {
-    const [client, server] = sides();
-    server.receive(0, client.hello);
-    server.forget();
-    const [expected] = SECRETS.filter(({ name }) => name.startsWith('finishedValue')).slice(-1);
-    expect(expected.bytes.every((byte) => byte === 0)).toBe(true);
-  });
 });
