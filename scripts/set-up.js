@@ -1,6 +1,6 @@
 /**
  * Makes a fresh or updated clone ready: installs what package-lock.json names, where something of it is missing, and compiles src/ to dist/,
- * where something has changed since, and bundles what browsers load. So `npm start` and `npm test` are all that one has to know.
+ * where something has changed since, and bundles the command and what browsers load. So `npm start` and `npm test` are all that one has to know.
  *
  *     node scripts/set-up.js            what `npm start`, `npm test` and `npm run ts` do first; `npm run build` checks types as well
  *     node scripts/set-up.js --anew     compiles into an empty dist/ with all types checked: what is packed
@@ -12,11 +12,14 @@ import {
   chmodSync,
   copyFileSync,
   existsSync,
+  mkdirSync,
   readdirSync,
   readFileSync,
   realpathSync,
   rmSync,
+  writeFileSync,
 } from 'node:fs';
+import { basename, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** Ends the process when it fails. Also what Vitest calls before any test: those of the command line run what is in dist/. */
@@ -54,27 +57,79 @@ async function compile(anew) {
   if (!existsSync(pathOf('dist/index.js'))) console.error('Compiling src/ to dist/ ...');
   const options = ['-p', 'tsconfig.build.json', ...(anew ? [] : ['--noCheck'])];
   run(process.execPath, [COMPILER, ...options]);
-  chmodSync(pathOf('dist/cli/main.js'), 0o755);
   await bundle();
+  chmodSync(pathOf('dist/cli/main.js'), 0o755);
 }
 
 function removeOrphans() {
   if (!existsSync(pathOf('dist'))) return;
   for (const file of readdirSync(pathOf('dist'), { recursive: true })) {
     const source = file.replace(/\.(js|js\.map|d\.ts)$/, '.ts');
-    const isBundle = Object.keys(BUNDLES).some((path) => `dist/${file}`.startsWith(path));
+    const isBundle = [COMMAND, ...Object.keys(BUNDLES)].some((path) => `dist/${file}`.startsWith(path));
     if (source !== file && !isBundle && !existsSync(pathOf(`src/${source}`))) rmSync(pathOf(`dist/${file}`));
   }
 }
 
-/** What a browser loads is one ES module each, which stands on nothing of Node: the build fails where one does. */
 async function bundle() {
   const { build } = await import('esbuild');
-  await Promise.all([bundleOf(build, BUNDLES, true), bundleOf(build, DASHBOARD, false)]);
+  await Promise.all([
+    bundleCommand(build),
+    bundleOf(build, BUNDLES, true),
+    bundleOf(build, DASHBOARD, false),
+  ]);
   copyFileSync(pathOf('src/gateway/dashboard/index.html'), pathOf('dist/gateway/dashboard/index.html'));
 }
 
-/** A map of sources names files of ours alone, for those are in the package. */
+/**
+ * `jsp`, of a file for each command and some that they share: with one for each of our 300 modules it took twice as long to start. A file that others of
+ * these processes may load just now stays as it is where nothing has changed.
+ */
+async function bundleCommand(build) {
+  const { outputFiles } = await build({
+    entryPoints: [{ in: 'src/cli/main.ts', out: 'main' }],
+    outdir: COMMAND,
+    absWorkingDir: pathOf(''),
+    bundle: true,
+    splitting: true,
+    write: false,
+    sourcemap: true,
+    sourcesContent: false,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    packages: 'external',
+    logLevel: 'warning',
+    plugins: [PLACE_OF_MODULES],
+  });
+  const files = new Map(outputFiles.map((file) => [basename(file.path), file]));
+  mkdirSync(pathOf(COMMAND), { recursive: true });
+  for (const file of readdirSync(pathOf(COMMAND))) if (!files.has(file)) rmSync(pathOf(`${COMMAND}${file}`));
+  for (const { path, contents } of files.values()) {
+    if (!existsSync(path) || readFileSync(path).compare(contents) !== 0) writeFileSync(path, contents);
+  }
+}
+
+/** A module that looks for what is beside it looks where it would be by itself. */
+const PLACE_OF_MODULES = {
+  name: 'place-of-modules',
+  setup(build) {
+    build.onLoad({ filter: /[\\/]src[\\/].*\.ts$/ }, ({ path }) => {
+      const source = readFileSync(path, 'utf8');
+      if (!source.includes('import.meta.url')) return undefined;
+      const place = `../${relative(pathOf('src'), path).replaceAll('\\', '/').replace(/\.ts$/, '.js')}`;
+      const contents = source.replaceAll(
+        'import.meta.url',
+        `new URL(${JSON.stringify(place)}, import.meta.url).href`,
+      );
+      return { contents, loader: 'ts' };
+    });
+  },
+};
+
+/**
+ * What a browser loads is one ES module each, which stands on nothing of Node: the build fails where one does. A map of sources names files of ours alone,
+ * for those are in the package.
+ */
 async function bundleOf(build, bundles, sourcemap) {
   const { metafile } = await build({
     entryPoints: Object.entries(bundles).map(([out, source]) => ({
@@ -126,6 +181,8 @@ function pathOf(path) {
   return fileURLToPath(new URL(`../${path}`, import.meta.url));
 }
 
+/** Where the command is, and nothing else. */
+const COMMAND = 'dist/cli/';
 /** Modules of browsers, by where they go. */
 const BUNDLES = { 'dist/web/jsp.js': 'src/web/index.ts' };
 /** The page of the gateway, with its plots. */
