@@ -5,11 +5,12 @@
  * more rarely; the other side falls silent. Both forget the connection after three probe timeouts.
  */
 
+import { assert } from '../../base/errors.ts';
 import { type Micros, NEVER, SECOND } from '../../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 
-/** States follow each other in this order; the end may come from any of the first three. */
+/** States follow each other in this order; the end may come from any of the first three: {@link NEXT_CONNECTION_STATES}. */
 export const ConnectionState = {
   HANDSHAKING: 0,
   /** The handshake is complete [CON-36]: the peer is who it should be, and application data may flow. */
@@ -213,6 +214,10 @@ export class Lifecycle {
 
   /** The one place where the state moves. */
   private enter(state: ConnectionState): void {
+    assert(
+      NEXT_CONNECTION_STATES[this.current].includes(state),
+      'a connection moves as RFC 9000 section 10 says',
+    );
     this.current = state;
     if (state <= ConnectionState.CONFIRMED) this.reached = state;
   }
@@ -363,4 +368,13 @@ const TIMEOUT_CODES = {
 } as const;
 /** Probe timeout, at most, of a connection whose own measure cannot be trusted. */
 const CRASHED_PTO: Micros = SECOND;
+/** By {@link ConnectionState}; spec/state-machines.md says when. */
+export const NEXT_CONNECTION_STATES: readonly (readonly ConnectionState[])[] = [
+  [ConnectionState.COMPLETE, ConnectionState.CLOSING, ConnectionState.DRAINING, ConnectionState.CLOSED],
+  [ConnectionState.CONFIRMED, ConnectionState.CLOSING, ConnectionState.DRAINING, ConnectionState.CLOSED],
+  [ConnectionState.CLOSING, ConnectionState.DRAINING, ConnectionState.CLOSED],
+  [ConnectionState.CLOSED],
+  [ConnectionState.CLOSED],
+  [],
+];
 const DECODER = new TextDecoder('utf-8', { ignoreBOM: true }); // a BOM is part of the text

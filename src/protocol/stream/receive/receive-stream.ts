@@ -240,7 +240,10 @@ export class ReceiveStream {
 
   /** The only way from one state to another. */
   private moveTo(state: ReceiveState): void {
-    assert(NEXT_STATES[this.state].includes(state), 'a receiving half moves as RFC 9000 section 3.2 says');
+    assert(
+      NEXT_RECEIVE_STATES[this.state].includes(state),
+      'a receiving half moves as RFC 9000 section 3.2 says',
+    );
     this.state = state;
   }
 
@@ -395,8 +398,8 @@ export class ReceiveStream {
 const Told = { NOT_WANTED: 0, WANTED: 1, SENT: 2, ACKED: 3 } as const;
 type Told = (typeof Told)[keyof typeof Told];
 
-/** By {@link ReceiveState}. A stream may also be reset when all of it was read, as its sender cannot know. */
-const NEXT_STATES: readonly (readonly ReceiveState[])[] = [
+/** By {@link ReceiveState}. A stream may also be reset when all of it was read, as its sender cannot know. spec/state-machines.md says when. */
+export const NEXT_RECEIVE_STATES: readonly (readonly ReceiveState[])[] = [
   [ReceiveState.SIZE_KNOWN, ReceiveState.RESET_RECVD],
   [ReceiveState.DATA_RECVD, ReceiveState.RESET_RECVD],
   [ReceiveState.DATA_READ, ReceiveState.RESET_RECVD],

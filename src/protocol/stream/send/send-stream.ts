@@ -304,7 +304,7 @@ export class SendStream {
 
   /** The only way from one state to another. */
   private moveTo(state: SendState): void {
-    assert(NEXT_STATES[this.state].includes(state), 'a sending half moves as RFC 9000 section 3.1 says');
+    assert(NEXT_SEND_STATES[this.state].includes(state), 'a sending half moves as RFC 9000 section 3.1 says');
     this.state = state;
   }
 
@@ -447,8 +447,8 @@ function lost(told: Told): Told {
   return told === Told.SENT ? Told.DUE : told;
 }
 
-/** By {@link SendState}. A stream may also be reset when all of it has arrived: then the peer throws away what is unread. */
-const NEXT_STATES: readonly (readonly SendState[])[] = [
+/** By {@link SendState}. A stream may also be reset when all of it has arrived: then the peer throws away what is unread. spec/state-machines.md says when. */
+export const NEXT_SEND_STATES: readonly (readonly SendState[])[] = [
   [SendState.SEND, SendState.DATA_SENT, SendState.RESET_SENT],
   [SendState.DATA_SENT, SendState.RESET_SENT],
   [SendState.DATA_RECVD, SendState.RESET_SENT],

@@ -1,0 +1,146 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { Prng } from '../../src/base/random.ts';
+import { ConnectionState, NEXT_CONNECTION_STATES } from '../../src/protocol/connection/lifecycle.ts';
+import type { ClientHandshake } from '../../src/protocol/handshake/client.ts';
+import { HandshakeState } from '../../src/protocol/handshake/handshake.ts';
+import type { ServerHandshake } from '../../src/protocol/handshake/server.ts';
+import { EcnState, PathEcn } from '../../src/protocol/path/ecn.ts';
+import { NEXT_RECEIVE_STATES, ReceiveState } from '../../src/protocol/stream/receive/receive-stream.ts';
+import { NEXT_SEND_STATES, SendState } from '../../src/protocol/stream/send/send-stream.ts';
+import { PacketSpace } from '../../src/protocol/wire/packet-header.ts';
+import { newClient, newServer } from './handshake/exchange.ts';
+
+const { INITIAL, HANDSHAKE } = PacketSpace;
+
+/** What the page says of one machine. */
+interface Machine {
+  readonly states: readonly string[];
+  /** As `from -> to`, with `role: ` before it where there are roles. */
+  readonly ways: readonly string[];
+}
+
+describe('spec/state-machines.md', () => {
+  const page = machinesOf(readFileSync(new URL('../../spec/state-machines.md', import.meta.url), 'utf8'));
+
+  test.each([
+    ['Connection', ConnectionState],
+    ['Handshake', HandshakeState],
+    ['Sending half of a stream', SendState],
+    ['Receiving half of a stream', ReceiveState],
+    ['ECN on a path', EcnState],
+  ])('has the states that the code has: %s', (name, states) => {
+    expect(page.get(name)?.states.toSorted()).toEqual(Object.keys(states).toSorted());
+  });
+
+  test('knows of no machine that is not held against the code', () => {
+    expect([...page.keys()]).toEqual([
+      'Connection',
+      'Handshake',
+      'Sending half of a stream',
+      'Receiving half of a stream',
+      'ECN on a path',
+    ]);
+  });
+
+  test.each([
+    ['Connection', ConnectionState, NEXT_CONNECTION_STATES],
+    ['Sending half of a stream', SendState, NEXT_SEND_STATES],
+    ['Receiving half of a stream', ReceiveState, NEXT_RECEIVE_STATES],
+  ])('has the ways that the code allows, once each: %s', (name, states, next) => {
+    const allowed = next.flatMap((targets, from) =>
+      targets.map((to) => `${nameOf(states, from)} -> ${nameOf(states, to)}`),
+    );
+    expect(page.get(name)?.ways.toSorted()).toEqual(allowed.toSorted());
+  });
+
+  test('has the ways that handshakes go, whatever comes', () => {
+    const seen = new Set<string>();
+    const watch = (role: string, side: ClientHandshake | ServerHandshake, act: () => void): void => {
+      const before = nameOf(HandshakeState, side.state);
+      act();
+      const after = nameOf(HandshakeState, side.state);
+      if (after !== before) seen.add(`${role}: ${before} -> ${after}`);
+    };
+    // What is done wrong, at which step; the last one is a handshake that goes well.
+    for (const fault of ['client hello', 'server hello', 'server flight', 'client flight', '']) {
+      const [client, server] = [newClient(), newServer()];
+      const bytes = (name: string, right: Uint8Array | null): Uint8Array =>
+        name === fault || right === null ? Uint8Array.of(9, 9) : right;
+      watch('server', server, () => server.receive(INITIAL, bytes('client hello', client.hello)));
+      watch('client', client, () => client.receive(INITIAL, bytes('server hello', server.hello)));
+      watch('client', client, () => client.receive(HANDSHAKE, bytes('server flight', server.flight)));
+      watch('server', server, () => server.receive(HANDSHAKE, bytes('client flight', client.flight)));
+    }
+    const [client, server] = [newClient(), newServer()];
+    server.receive(INITIAL, client.hello);
+    watch('client', client, () => client.forget());
+    watch('server', server, () => server.forget());
+    watch('server', server, () => server.receive(HANDSHAKE, Uint8Array.of(1)));
+    expect([...seen].toSorted()).toEqual(page.get('Handshake')?.ways.toSorted());
+  });
+
+  test('has the ways that ECN goes, whatever is acknowledged, lost or silent', () => {
+    const seen = new Set<string>();
+    for (let seed = 0; seed < 300; seed++) {
+      const random = new Prng(seed);
+      const ecn = new PathEcn();
+      let sent = 0;
+      let marked = 0;
+      for (let step = 0; step < 30; step++) {
+        const before = nameOf(EcnState, ecn.state);
+        const kind = random.below(12);
+        const newest = { count: 1, numbers: [sent - 1] };
+        if (kind < 8) {
+          if (ecn.state === EcnState.TESTING || ecn.state === EcnState.CAPABLE) marked++;
+          ecn.onPacketSent(INITIAL, sent++);
+          ecn.onDatagramSent();
+        } else if (kind === 8 && sent > 0) ecn.onAck(INITIAL, newest, { ect0: marked, ect1: 0, ce: 0 });
+        else if (kind === 9 && random.chance(0.3)) ecn.onAck(INITIAL, newest, { ect0: 0, ect1: 1, ce: 0 });
+        else if (kind === 10)
+          ecn.onLost(INITIAL, { count: sent, numbers: Array.from({ length: sent }, (_, i) => i) });
+        else if (kind === 11) ecn.onProbeTimeout(random.between(1, 4));
+        const after = nameOf(EcnState, ecn.state);
+        if (after !== before) seen.add(`${before} -> ${after}`);
+      }
+    }
+    expect([...seen].toSorted()).toEqual(page.get('ECN on a path')?.ways.toSorted());
+  });
+});
+
+function nameOf(states: Readonly<Record<string, number>>, state: number): string {
+  return Object.keys(states).find((name) => states[name] === state) ?? `state ${state}`;
+}
+
+/** The tables of each section: one whose first column is `state`, one with `from` and `to`. */
+function machinesOf(text: string): Map<string, Machine> {
+  const machines = new Map<string, Machine>();
+  for (const section of text.split(/^## /m).slice(1)) {
+    const states: string[] = [];
+    const ways: string[] = [];
+    for (const [head, , ...rows] of tablesOf(section)) {
+      const [from, to] = [head.indexOf('from'), head.indexOf('to')];
+      if (head[0] === 'state') states.push(...rows.map((row) => row[0]));
+      else if (head[0] === 'role') ways.push(...rows.map((row) => `${row[0]}: ${row[from]} -> ${row[to]}`));
+      else ways.push(...rows.map((row) => `${row[from]} -> ${row[to]}`));
+    }
+    machines.set(section.slice(0, section.indexOf('\n')), { states, ways });
+  }
+  return machines;
+}
+
+/** The cells of each table, its line of dashes included. */
+function tablesOf(section: string): string[][][] {
+  const blocks = section.split('\n\n').filter((block) => block.trimStart().startsWith('|'));
+  return blocks.map((block) =>
+    block
+      .trim()
+      .split('\n')
+      .map((line) =>
+        line
+          .split('|')
+          .slice(1, -1)
+          .map((cell) => cell.trim()),
+      ),
+  );
+}
