@@ -209,6 +209,8 @@ export class InteropHost {
   expects: (reason: CloseReason) => boolean = isAsPlanned;
   /** Sees each event before the application acts on it. */
   onEvent: (event: EndpointEvent) => void = () => {};
+  /** An application in the place of the one that does transfers. */
+  application: ((event: EndpointEvent, now: Micros) => void) | null = null;
   /** What it sends instead of a datagram; an empty list drops it. */
   filter: ((data: Uint8Array) => readonly Uint8Array[]) | null = null;
   /** Datagrams that it sent, before any filter. */
@@ -253,6 +255,7 @@ export class InteropHost {
       this.onEvent(event);
       if (event.type === 'connected' && !this.connections.includes(event.connection))
         this.connections.push(event.connection);
+      else if (this.application !== null) this.application(event, now);
       else if (event.type === 'stream') interop.take(event.stream);
       else if (event.type === 'readable') interop.flowOf(event.stream).read(event.stream, now);
       else if (event.type === 'writable') interop.flowOf(event.stream).send(event.stream);

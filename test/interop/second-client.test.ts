@@ -1,0 +1,159 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { CloseCode } from '../../src/protocol/wire/close-code.ts';
+import type { LinkOptions } from '../../src/udp/link.ts';
+import { connectionsOf } from '../protocol/connection/packet-log.ts';
+import { INTEROP_IDENTITY } from '../sim/interop/interop-world.ts';
+import { EchoWorld, type EchoWorldOptions } from './echo-world.ts';
+import { SecondClient, type SecondClientOptions } from './second-client.ts';
+import { counted, messageFrame, numbersFrame, streamOpenFrame, u8 } from './second-codec.ts';
+
+const PIN = Buffer.from(INTEROP_IDENTITY.fingerprint);
+
+/** A second client whose handshake is complete, or that was told why not. */
+function begin(options: Partial<SecondClientOptions> = {}, world: EchoWorldOptions = {}) {
+  const echo = new EchoWorld(world);
+  const client = new SecondClient({ pin: PIN, ...options });
+  echo.client = client;
+  return { echo, client };
+}
+
+function connected(options: Partial<SecondClientOptions> = {}, world: EchoWorldOptions = {}) {
+  const { echo, client } = begin(options, world);
+  echo.until(() => client.isConfirmed, 'the handshake');
+  return { echo, client };
+}
+
+function contentOf(length: number, tag: number): Buffer {
+  return Buffer.from(Array.from({ length }, (_, i) => (i * 31 + tag * 7 + (i >> 8)) & 0xff));
+}
+
+/** Messages there and back on a stream, which both sides end. */
+function exchange({ echo, client }: ReturnType<typeof begin>, messages: readonly Buffer[]): void {
+  const stream = client.openStream('second');
+  for (const message of messages) client.send(stream, message);
+  client.end(stream);
+  echo.until(() => stream.isEnded || client.fault !== null, 'what was sent back');
+  expect(client.fault).toBeNull();
+  expect(stream.messages).toEqual(messages);
+}
+
+describe('A client that was written from the specification alone', () => {
+  test.each(['second-client', 'second-codec', 'second-crypto'])('has nothing of src/ in %s', (name) => {
+    const source = readFileSync(new URL(`${name}.ts`, import.meta.url), 'utf8');
+    const imported = [...source.matchAll(/from '([^']+)'/g)].map(([, from]) => from);
+    expect(imported.filter((from) => !/^(node:crypto|@noble\/.*|\.\/second-\w+\.ts)$/.test(from))).toEqual(
+      [],
+    );
+  });
+
+  test('connects, sends, is answered, and closes, by the rules that it read [HS-8] [HS-20] [PKT-12] [PKT-13] [CON-36]', () => {
+    const { echo, client } = connected();
+    exchange(
+      { echo, client },
+      ['hello', '', 'a second one'].map((text) => Buffer.from(text)),
+    );
+    const [connection] = connectionsOf(echo.server.endpoint);
+    const ours = connection.handshake.exported('test', Buffer.from('context'), 40);
+    expect(Buffer.from(ours ?? [])).toEqual(client.exported('test', Buffer.from('context'), 40)); // [HS-29]
+    client.close(7);
+    echo.until(() => echo.serverClosed !== null, 'the close');
+    expect(echo.serverClosed).toMatchObject({ by: 'peer', scope: 'application', code: 7 });
+    expect(client.packetsUnopened).toBe(0);
+  });
+
+  test.each<[string, LinkOptions]>([
+    ['loses a fifth', { delayMs: 15, loss: 0.2 }],
+    ['changes their order', { delayMs: 5, jitterMs: 40, jitterReorders: true }],
+    ['doubles half of them', { delayMs: 5, duplicate: 0.5 }],
+    ['damages a tenth', { delayMs: 5, corrupt: 0.1 }],
+  ])('gets everything over a path that %s', (_, link) => {
+    for (let seed = 1; seed <= 3; seed++) {
+      const config = { handshakeTimeoutMs: 60_000 };
+      const pair = connected({}, { seed, link, config });
+      exchange(pair, [contentOf(3_000, 1), contentOf(10, 2), contentOf(1_200, 3)]);
+    }
+  });
+
+  test('works with the smallest packets [PKT-20]', () => {
+    exchange(connected({ mtu: 512 }, { config: { mtu: 512, mtuMax: 512 } }), [contentOf(2_000, 1)]);
+  });
+
+  test('sends and takes messages far above what credit it began with [STR-8] [STR-9] [STR-10] [STR-11]', () => {
+    const config = { streamWindowStartBytes: 16_384, connectionWindowStartBytes: 32_768 };
+    const pair = connected({ windowBytes: 8_192 }, { config });
+    exchange(pair, [contentOf(100_000, 1), contentOf(40_000, 2), contentOf(5, 3), contentOf(60_000, 4)]);
+  });
+
+  test('connects without a pin where that is allowed, and nowhere else [HS-14] [CON-2]', () => {
+    exchange(connected({ pin: null }, { accept: { acceptUnpinned: true } }), [Buffer.from('to anybody')]);
+    const { echo, client } = begin({ pin: null });
+    echo.pump();
+    echo.interop.run(3_000);
+    expect(client.isComplete).toBe(false);
+    expect(echo.server.endpoint.counters.droppedUnpinned).toBeGreaterThan(0);
+  });
+
+  test('is not answered when it pins another identity [HS-20]', () => {
+    const { echo, client } = begin({ pin: Buffer.alloc(32, 1) });
+    echo.pump();
+    echo.interop.run(3_000);
+    expect(echo.server.endpoint.counters).toMatchObject({ datagramsSent: 0 });
+    expect(client.isComplete).toBe(false);
+  });
+
+  test('is answered on its PATH_CHALLENGE, and its extension frames are passed over [FRM-2] [FRM-20]', () => {
+    const { echo, client } = connected();
+    client.sendFrames(Buffer.concat([u8(0x18), Buffer.from('a secret')]));
+    client.sendFrames(Buffer.concat([u8(0x3b), counted(Buffer.from('nobody knows'))]));
+    echo.until(() => client.pathResponses.length > 0, 'the answer');
+    expect(client.pathResponses.map(String)).toEqual(['a secret']);
+    exchange({ echo, client }, [Buffer.from('still here')]);
+  });
+
+  test.each<[string, number, (client: SecondClient) => Buffer]>([
+    ['a frame that nobody knows [FRM-1]', CloseCode.FRAME_ENCODING_ERROR, () => u8(0x34)],
+    ['HANDSHAKE_DONE, which only a server sends [FRM-4]', CloseCode.PROTOCOL_VIOLATION, () => u8(0x07)],
+    [
+      'a message of a stream that was not opened [STR-5]',
+      CloseCode.STREAM_STATE_ERROR,
+      () => messageFrame(400, 0, Buffer.from('x')),
+    ],
+    ['too many streams [STR-4]', CloseCode.STREAM_LIMIT_ERROR, () => streamOpenFrame(2 ** 20, 4, '')],
+    ["a stream of the server's [STR-4]", CloseCode.STREAM_STATE_ERROR, () => streamOpenFrame(1, 4, '')],
+    [
+      'an acknowledgement of a packet that was never sent [FRM-9]',
+      CloseCode.PROTOCOL_VIOLATION,
+      () => numbersFrame(0x02, 1_000_000, 0, 0, 0),
+    ],
+    [
+      'an end that changes [STR-6]',
+      CloseCode.FINAL_SIZE_ERROR,
+      () => Buffer.concat([streamOpenFrame(0, 6, ''), numbersFrame(0x0b, 0, 3), numbersFrame(0x0b, 0, 4)]),
+    ],
+  ])('is told what it did wrong: %s', (_, code, frames) => {
+    const { echo, client } = connected();
+    client.sendFrames(frames(client));
+    echo.until(() => client.closed !== null, 'the end');
+    expect(client.closed).toMatchObject({ scope: 0, code });
+  });
+
+  test.each<[string, (hello: Buffer) => Buffer]>([
+    ['a hello cut short', (hello) => hello.subarray(0, hello.length - 1)],
+    ['bytes behind its hello [HS-1]', (hello) => Buffer.concat([hello, u8(0)])],
+    ['a list of no versions [HS-2]', (hello) => withByte(hello, 35, 0)],
+    ['another share than it says [HS-18]', (hello) => withBytes(hello, 200, Buffer.alloc(600, 0xff))],
+  ])('is told that it cannot begin with %s', (_, tamper) => {
+    const { echo, client } = begin({ tamper });
+    echo.until(() => client.closed !== null, 'the end');
+    expect(client.closed).toMatchObject({ scope: 0, code: CloseCode.CRYPTO_ERROR });
+  });
+});
+
+function withByte(bytes: Buffer, at: number, value: number): Buffer {
+  return withBytes(bytes, at, Buffer.of(value));
+}
+
+function withBytes(bytes: Buffer, at: number, values: Buffer): Buffer {
+  return Buffer.concat([bytes.subarray(0, at), values, bytes.subarray(at + values.length)]);
+}

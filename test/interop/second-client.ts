@@ -1,0 +1,681 @@
+/**
+ * A second implementation of the client, written from the pages of spec/ alone, as somebody would who has no other source: it shares no code
+ * with `src/`, and does everything in the plainest way that the rules allow. Sans-IO: datagrams and times go in, datagrams come out.
+ *
+ * Loss is answered by a timer alone: what is not acknowledged after it is sent again. There is no congestion control but a bound on what is
+ * under way, and no message has a deadline.
+ */
+import {
+  ackFrame,
+  closeFrame,
+  cryptoFrame,
+  decodeFrames,
+  Fields,
+  type Frame,
+  fragmentFrame,
+  Malformed,
+  messageFrame,
+  numbersFrame,
+  streamOpenFrame,
+  u8,
+  u16,
+  u32,
+  varint,
+  vector,
+} from './second-codec.ts';
+import {
+  type Addressing,
+  finishedOf,
+  handshakeSecrets,
+  initialSecret,
+  KemKeys,
+  Keys,
+  label,
+  openPacket,
+  type Packet,
+  parametersOf,
+  random,
+  type Secrets,
+  sealPacket,
+  sha256,
+  splitDatagram,
+  VERSION,
+  verifiesServer,
+} from './second-crypto.ts';
+
+export interface SecondClientOptions {
+  /** Fingerprint of the server's identity; null to take any. */
+  readonly pin: Buffer | null;
+  /** Bytes of UDP payload. Default 1,200. */
+  readonly mtu?: number;
+  /** What is told of the window of each stream, and four times as much of the connection's. */
+  readonly windowBytes?: number;
+  /** Changes a handshake message before it is sent. */
+  readonly tamper?: (message: Buffer) => Buffer;
+}
+
+/** The three packet number spaces. */
+const INITIAL = 0;
+const HANDSHAKE = 1;
+const APPLICATION = 2;
+const KINDS = ['initial', 'handshake', 'short'] as const;
+
+/** A frame that is sent until a packet with it is acknowledged. */
+interface Reliable {
+  readonly bytes: Buffer;
+  /** Space that it belongs to. */
+  readonly space: number;
+  /** The STREAM_OPEN of its stream: it waits until that has arrived. [STR-3] */
+  readonly opening: Reliable | null;
+  isAcknowledged: boolean;
+  /** When it was last put into a packet; -Infinity before. */
+  sentAt: number;
+}
+
+class Space {
+  sealing: Keys | null = null;
+  opening: Keys | null = null;
+  nextNumber = 0;
+  readonly received = new Set<number>();
+  largest = -1;
+  /** Something that is to be acknowledged came since the last ACK. */
+  owesAck = false;
+  /** What packets carried, by number. */
+  readonly sent = new Map<number, readonly Reliable[]>();
+  /** Of the peer's string of CRYPTO bytes: what came of it. */
+  readonly crypto = new Map<number, Buffer>();
+  isStringTaken = false;
+  isDiscarded = false;
+}
+
+/** One stream of its own, both ways. */
+export class SecondStream {
+  readonly id: number;
+  /** Messages that came whole, in order. */
+  readonly messages: Buffer[] = [];
+  /** The server ended its direction, and all of it came. */
+  isEnded = false;
+  readonly partial = new Map<number, { parts: Map<number, Buffer>; total: number }>();
+  readonly whole = new Map<number, Buffer>();
+  opening: Reliable | null;
+  nextSequence = 0;
+  /** The server's limit, and what of it is used. [STR-8] */
+  limit: number;
+  charged = 0;
+  freed = 0;
+  announced: number;
+  endAt = -1;
+
+  constructor(id: number, opening: Reliable | null, limit: number, window: number) {
+    this.id = id;
+    this.opening = opening;
+    this.limit = limit;
+    this.announced = window;
+  }
+}
+
+export class SecondClient {
+  /** The handshake is complete: the server is the one whose fingerprint is pinned. */
+  isComplete = false;
+  isConfirmed = false;
+  /** Why it is over: the server's CONNECTION_CLOSE. */
+  closed: { readonly scope: number; readonly code: number; readonly reason: string } | null = null;
+  /** What it told the server to close with, for a fault of the server. */
+  fault: string | null = null;
+  /** Frames of 1-RTT packets, by type. */
+  readonly heard = new Map<number, number>();
+  readonly streams = new Map<number, SecondStream>();
+  /** What PATH_RESPONSEs brought. */
+  readonly pathResponses: Buffer[] = [];
+  packetsUnopened = 0;
+  /** The server's parameters, by id. */
+  parameters: ReadonlyMap<number, Buffer> = new Map();
+
+  private readonly pin: Buffer | null;
+  private readonly mtu: number;
+  private readonly windowBytes: number;
+  private readonly sourceId = random(8);
+  private readonly firstId = random(8);
+  /** Where packets go: the id that was made up, then the server's. */
+  private destinationId: Buffer;
+  private isServerIdKnown = false;
+  private readonly spaces = [new Space(), new Space(), new Space()];
+  private readonly kem = new KemKeys();
+  private readonly initial: Buffer;
+  private readonly hello: Buffer;
+  private transcript: Buffer;
+  private secrets: Secrets | null = null;
+  private exporter: Buffer | null = null;
+  private readonly queue: Reliable[] = [];
+  private waiting: Packet[] = [];
+  private readonly unsent: { stream: SecondStream; message: Buffer }[] = [];
+  private readonly ends = new Set<SecondStream>();
+  private limit = 0;
+  private charged = 0;
+  private freed = 0;
+  private announced: number;
+  private streamsMax = 0;
+  private isClosing = false;
+
+  constructor({ pin, mtu = 1_200, windowBytes = 65_536, tamper }: SecondClientOptions) {
+    this.pin = pin;
+    this.mtu = mtu;
+    this.windowBytes = windowBytes;
+    this.announced = 4 * windowBytes;
+    this.destinationId = this.firstId;
+    this.initial = initialSecret(this.firstId, pin);
+    this.spaces[INITIAL].sealing = new Keys(label(this.initial, 'client in', Buffer.alloc(0), 32));
+    const hello = this.encodeHello();
+    this.hello = tamper === undefined ? hello : tamper(hello);
+    // [HS-8]
+    this.transcript = Buffer.concat([
+      Buffer.from('jsp1 handshake'),
+      u8(pin === null ? 0 : 1),
+      u8(this.firstId.length),
+      this.firstId,
+      u8(0),
+      this.hello,
+    ]);
+    this.queueString(INITIAL, this.hello);
+  }
+
+  // ---- the application's side ----
+
+  /** Opens a stream for ordered, reliable messages. */
+  openStream(name: string): SecondStream {
+    const index = [...this.streams.keys()].filter((id) => id % 2 === 0).length;
+    if (index >= this.streamsMax) throw new Error('the server allows no more streams');
+    const id = 2 * index;
+    const opening = this.reliable(APPLICATION, streamOpenFrame(id, 0x04 | 0x02, name));
+    return this.addStream(id, opening);
+  }
+
+  send(stream: SecondStream, message: Buffer): void {
+    this.unsent.push({ stream, message });
+    this.sendAdmitted();
+  }
+
+  end(stream: SecondStream): void {
+    this.ends.add(stream);
+    this.sendAdmitted();
+  }
+
+  /** Sends frames as they are in 1-RTT packets until they are acknowledged; those about a stream once the server knows it. */
+  sendFrames(frames: Buffer, stream: SecondStream | null = null): void {
+    this.queue.push(this.reliable(APPLICATION, frames, stream?.opening ?? null));
+  }
+
+  /** [HS-29] */
+  exported(name: string, context: Buffer, length: number): Buffer {
+    if (this.exporter === null) throw new Error('the handshake is not complete');
+    return label(label(this.exporter, name, sha256(), 32), 'exporter', sha256(context), length);
+  }
+
+  close(code: number): void {
+    this.isClosing = true;
+    this.closed = { scope: 1, code, reason: '' };
+  }
+
+  // ---- datagrams ----
+
+  receive(datagram: Buffer): void {
+    if (this.closed !== null) return;
+    let packets: Packet[];
+    try {
+      packets = splitDatagram(datagram, this.sourceId.length);
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error;
+      this.packetsUnopened++; // [PKT-3]
+      return;
+    }
+    for (const packet of packets) this.receivePacket(packet);
+  }
+
+  /** What is to be sent now: acknowledgements, what is new, and what was sent long ago and not acknowledged. */
+  transmit(now: number): Buffer[] {
+    if (this.closed !== null && !this.isClosing) return [];
+    const datagrams: Buffer[] = [];
+    for (let i = 0; i < BURST; i++) {
+      const datagram = this.packDatagram(now);
+      if (datagram === null) break;
+      datagrams.push(datagram);
+    }
+    return datagrams;
+  }
+
+  /** Something waits for an acknowledgement, so that {@link transmit} is to be called again after {@link RESEND_AFTER}. */
+  get isWaiting(): boolean {
+    return this.queue.some(({ isAcknowledged, space }) => !isAcknowledged && !this.spaces[space].isDiscarded);
+  }
+
+  // ---- the way in ----
+
+  private receivePacket(packet: Packet): void {
+    if (!packet.destinationId.equals(this.sourceId)) return void this.packetsUnopened++; // [CON-1]
+    const space = { initial: INITIAL, handshake: HANDSHAKE, short: APPLICATION, retry: -1, zeroRtt: -1 }[
+      packet.kind
+    ];
+    if (space < 0) return void this.packetsUnopened++;
+    const state = this.spaces[space];
+    if (state.isDiscarded) return void this.packetsUnopened++; // [CON-14]
+    if (space !== APPLICATION && this.isServerIdKnown && !packet.sourceId.equals(this.destinationId))
+      return void this.packetsUnopened++; // [CON-1]
+    // [HS-20] The keys follow from the id in its header, until one opens.
+    if (space === INITIAL && !this.isServerIdKnown)
+      state.opening = new Keys(label(this.initial, 'server in', packet.sourceId, 32));
+    if (state.opening === null) {
+      this.waiting.push(packet); // [PKT-17]
+      return;
+    }
+    const opened = openPacket(packet, state.opening, state.largest);
+    if (opened === null) return void this.packetsUnopened++;
+    if (state.received.has(opened.number)) return; // [PKT-9]
+    state.received.add(opened.number);
+    state.largest = Math.max(state.largest, opened.number);
+    if (space !== APPLICATION && !this.isServerIdKnown) {
+      this.isServerIdKnown = true;
+      this.destinationId = packet.sourceId;
+    }
+    try {
+      const reserved = packet.kind === 'short' ? 0x1c : 0x04; // [PKT-16] [FEC-40]
+      if ((opened.firstByte & reserved) !== 0) throw new Malformed('reserved bits are set');
+      const frames = decodeFrames(opened.payload);
+      if (frames.length === 0) throw new Malformed('a packet without frames');
+      for (const frame of frames) this.receiveFrame(space, frame);
+      // [FRM-3]
+      if (frames.some(({ type }) => type !== 0 && !(type >= 0x02 && type <= 0x05) && type !== 0x1c))
+        state.owesAck = true;
+    } catch (error) {
+      if (!(error instanceof Malformed)) throw error;
+      this.fault = error.message;
+    }
+  }
+
+  private receiveFrame(space: number, frame: Frame): void {
+    const { type } = frame;
+    if (space === APPLICATION) this.heard.set(type, (this.heard.get(type) ?? 0) + 1);
+    if (space !== APPLICATION && type > 0x06 && type !== 0x1c)
+      throw new Malformed('a frame in the wrong packet'); // [FRM-4]
+    if (type >= 0x20 && type <= 0x2f) return this.onMessage(frame);
+    if (type >= 0x30 && type <= 0x33) {
+      let sequence = frame.first as number;
+      for (const data of frame.messages as readonly Buffer[])
+        this.onMessage({ ...frame, type: 0x20, sequence: sequence++, offset: 0, total: data.length, data });
+      return;
+    }
+    switch (type) {
+      case 0x02:
+      case 0x03:
+      case 0x04:
+      case 0x05:
+        return this.onAck(space, frame.numbers as readonly number[]);
+      case 0x06:
+        return this.onCrypto(space, frame);
+      case 0x07:
+        this.isConfirmed = true;
+        this.discard(INITIAL);
+        this.discard(HANDSHAKE); // [CON-14]
+        return;
+      case 0x0a: {
+        const id = frame.stream as number;
+        if (!this.streams.has(id)) this.addStream(id, null);
+        return;
+      }
+      case 0x0b: {
+        const stream = this.streamOf(frame);
+        stream.endAt = frame.end as number;
+        return this.deliver(stream);
+      }
+      case 0x10:
+        this.limit = Math.max(this.limit, frame.limit as number);
+        return this.sendAdmitted();
+      case 0x11: {
+        const stream = this.streamOf(frame);
+        stream.limit = Math.max(stream.limit, frame.limit as number);
+        return this.sendAdmitted();
+      }
+      case 0x12:
+        this.streamsMax = Math.max(this.streamsMax, frame.limit as number);
+        return;
+      // [STR-9] What the server needs for the message that waits, it gets.
+      case 0x13:
+        return this.allow(frame.limit as number);
+      case 0x14:
+        return this.allowStream(this.streamOf(frame), frame.limit as number);
+      case 0x18:
+        this.queue.push(this.reliable(APPLICATION, Buffer.concat([u8(0x19), frame.data as Buffer]))); // [FRM-20]
+        return;
+      case 0x19:
+        this.pathResponses.push(frame.data as Buffer);
+        return;
+      case 0x1c:
+        this.closed = {
+          scope: frame.scope as number,
+          code: frame.code as number,
+          reason: String(frame.data),
+        };
+    }
+  }
+
+  private onAck(space: number, numbers: readonly number[]): void {
+    const { sent } = this.spaces[space];
+    for (const number of numbers) {
+      for (const frame of sent.get(number) ?? []) frame.isAcknowledged = true;
+      sent.delete(number);
+    }
+    // A Handshake packet that is acknowledged tells no more than HANDSHAKE_DONE, which follows.
+    for (let i = this.queue.length - 1; i >= 0; i--)
+      if (this.queue[i].isAcknowledged) this.queue.splice(i, 1);
+  }
+
+  // ---- the handshake ----
+
+  private onCrypto(space: number, frame: Frame): void {
+    const state = this.spaces[space];
+    const { offset, total, data } = frame as unknown as { offset: number; total: number; data: Buffer };
+    if (space === APPLICATION) throw new Malformed('CRYPTO in a 1-RTT packet');
+    if (state.isStringTaken) return; // [FRM-11]
+    for (let i = 0; i < data.length; i++) state.crypto.set(offset + i, data.subarray(i, i + 1));
+    if (state.crypto.size < total) return;
+    state.isStringTaken = true;
+    const string = Buffer.concat(Array.from({ length: total }, (_, i) => state.crypto.get(i) as Buffer));
+    if (space === INITIAL) this.onServerHello(string);
+    else this.onServerFlight(string);
+    const { waiting } = this;
+    this.waiting = [];
+    for (const packet of waiting) this.receivePacket(packet);
+  }
+
+  private encodeHello(): Buffer {
+    const parameters = parametersOf([
+      [0x01, varint(30_000)],
+      [0x03, varint(this.announced)],
+      [0x04, varint(this.windowBytes)],
+      [0x05, varint(16)],
+      [0x09, this.sourceId],
+      [0x1f + 0x20 * 3, random(3)], // [FRM-14]
+    ]);
+    const body = Buffer.concat([
+      random(32),
+      u8(2),
+      u32(0x5a6a7a8a),
+      u32(VERSION),
+      u8(2),
+      u8(0x3a),
+      u8(0x01),
+      u8(2),
+      u8(0x9a),
+      vector(random(5)),
+      u8(0x01),
+      vector(this.kem.share),
+      u16(this.mtu),
+      vector(parameters),
+      u16(0x4a4a), // [HS-5]
+      vector(random(4)),
+    ]);
+    return Buffer.concat([u8(0x01), vector(body)]);
+  }
+
+  private onServerHello(string: Buffer): void {
+    const [body] = messagesIn(string, [0x02]);
+    const fields = new Fields(body.subarray(32));
+    const [version, suite, kem] = [fields.u32(), fields.u8(), fields.u8()];
+    if (version !== VERSION || suite !== 1 || kem !== 1) throw new Malformed('what was not offered'); // [HS-6]
+    const secret = this.kem.secret(fields.take(fields.u16()));
+    this.transcript = Buffer.concat([this.transcript, string]);
+    this.secrets = handshakeSecrets(secret, sha256(this.transcript));
+    this.spaces[HANDSHAKE].sealing = new Keys(this.secrets.clientHandshake);
+    this.spaces[HANDSHAKE].opening = new Keys(this.secrets.serverHandshake);
+  }
+
+  private onServerFlight(string: Buffer): void {
+    const { secrets } = this;
+    if (secrets === null) throw new Malformed('a flight without a hello');
+    const [parameters, identity, signature, finished] = messagesIn(string, [0x03, 0x04, 0x05, 0x06]);
+    const wholes = wholesIn(string);
+    this.takeParameters(new Fields(parameters));
+    if (this.pin !== null && !sha256(identity).equals(this.pin)) throw new Malformed('another identity'); // [HS-10]
+    let transcript = Buffer.concat([this.transcript, wholes[0], wholes[1]]);
+    if (!verifiesServer(identity, signature, sha256(transcript)))
+      throw new Malformed('a signature of somebody else');
+    transcript = Buffer.concat([transcript, wholes[2]]);
+    if (!finishedOf(secrets.serverHandshake, sha256(transcript)).equals(finished))
+      throw new Malformed('FINISHED is wrong');
+    transcript = Buffer.concat([transcript, wholes[3]]);
+    const hash = sha256(transcript);
+    this.spaces[APPLICATION].sealing = new Keys(label(secrets.master, 'c ap traffic', hash, 32));
+    this.spaces[APPLICATION].opening = new Keys(label(secrets.master, 's ap traffic', hash, 32));
+    this.exporter = label(secrets.master, 'exp master', hash, 32);
+    const value = finishedOf(secrets.clientHandshake, hash);
+    this.queueString(HANDSHAKE, Buffer.concat([u8(0x06), vector(value)]));
+    this.isComplete = true;
+  }
+
+  private takeParameters(message: Fields): void {
+    const list = new Fields(message.take(message.u16()));
+    const parameters = new Map<number, Buffer>();
+    while (list.left > 0) {
+      const id = list.varint();
+      if (parameters.has(id)) throw new Malformed('a parameter twice'); // [FRM-13]
+      parameters.set(id, list.take(list.varint()));
+    }
+    this.parameters = parameters;
+    // [FRM-15]
+    if (!parameters.get(0x00)?.equals(this.firstId) || !parameters.get(0x09)?.equals(this.destinationId))
+      throw new Malformed('ids that are not those of the handshake');
+    this.limit = this.parameter(0x03);
+    this.streamsMax = this.parameter(0x05);
+  }
+
+  private parameter(id: number): number {
+    const value = this.parameters.get(id);
+    return value === undefined ? 0 : new Fields(value).varint();
+  }
+
+  // ---- streams ----
+
+  private addStream(id: number, opening: Reliable | null): SecondStream {
+    const stream = new SecondStream(id, opening, this.parameter(0x04), this.windowBytes);
+    this.streams.set(id, stream);
+    if (opening !== null) this.queue.push(opening);
+    return stream;
+  }
+
+  private streamOf({ stream }: Frame): SecondStream {
+    const found = this.streams.get(stream as number);
+    if (found === undefined) throw new Malformed('a frame of a stream that was never opened');
+    return found;
+  }
+
+  /** Messages go as soon as their whole charge is within both limits [STR-10], of which the last eighth is for others. [STR-34] */
+  private sendAdmitted(): void {
+    const reserve = Math.min(65_536, Math.floor(this.parameter(0x03) / 8));
+    for (let next = this.unsent[0]; next !== undefined; next = this.unsent[0]) {
+      const { stream, message } = next;
+      const charge = message.length + 128; // [STR-8]
+      const waitsForStream = stream.charged + charge > stream.limit;
+      if (waitsForStream || this.charged + charge > this.limit - reserve) {
+        // [STR-10] Once a limit would do; a frame more does no harm.
+        const frame = waitsForStream
+          ? numbersFrame(0x14, stream.id, stream.charged + charge)
+          : numbersFrame(0x13, this.charged + charge + reserve);
+        if (!this.queue.some(({ bytes }) => bytes.equals(frame))) this.sendFrames(frame, stream);
+        return;
+      }
+      this.unsent.shift();
+      stream.charged += charge;
+      this.charged += charge;
+      this.putMessage(stream, message);
+    }
+    for (const stream of this.ends)
+      this.sendFrames(numbersFrame(0x0b, stream.id, stream.nextSequence), stream); // [STR-6]
+    this.ends.clear();
+  }
+
+  private putMessage(stream: SecondStream, message: Buffer): void {
+    const sequence = stream.nextSequence++;
+    const room = this.mtu - 120;
+    if (message.length <= room) return this.sendFrames(messageFrame(stream.id, sequence, message), stream);
+    for (let offset = 0; offset < message.length; offset += room)
+      this.sendFrames(
+        fragmentFrame(stream.id, sequence, message, offset, Math.min(room, message.length - offset)),
+        stream,
+      );
+  }
+
+  private onMessage(frame: Frame): void {
+    if ((frame.type & 0x8) !== 0) throw new Malformed('an envelope that nobody asked for'); // [CMP-6]
+    const stream = this.streamOf(frame);
+    const { sequence, offset, total, data } = frame as unknown as Record<
+      'sequence' | 'offset' | 'total',
+      number
+    > & { data: Buffer };
+    if (stream.whole.has(sequence) || sequence < stream.messages.length) return; // [STR-7]
+    const partial = stream.partial.get(sequence) ?? { parts: new Map<number, Buffer>(), total };
+    stream.partial.set(sequence, partial);
+    for (let i = 0; i < data.length; i++) partial.parts.set(offset + i, data.subarray(i, i + 1));
+    if (partial.parts.size < total) return;
+    stream.partial.delete(sequence);
+    stream.whole.set(
+      sequence,
+      Buffer.concat(Array.from({ length: total }, (_, i) => partial.parts.get(i) as Buffer)),
+    );
+    this.deliver(stream);
+  }
+
+  /** In order; what is read makes room for more. */
+  private deliver(stream: SecondStream): void {
+    for (let next = stream.whole.get(stream.messages.length); next !== undefined; ) {
+      stream.whole.delete(stream.messages.length);
+      stream.messages.push(next);
+      const charge = next.length + 128;
+      stream.freed += charge; // [STR-9]
+      this.freed += charge;
+      next = stream.whole.get(stream.messages.length);
+    }
+    // [STR-11] A new limit when it has grown by a quarter of the window.
+    if (stream.endAt === stream.messages.length) stream.isEnded = true;
+    else if (stream.freed + this.windowBytes >= stream.announced + this.windowBytes / 4)
+      this.allowStream(stream, stream.freed + this.windowBytes);
+    if (this.freed + 4 * this.windowBytes >= this.announced + this.windowBytes)
+      this.allow(this.freed + 4 * this.windowBytes);
+  }
+
+  private allow(limit: number): void {
+    if (limit <= this.announced) return;
+    this.announced = limit;
+    this.sendFrames(numbersFrame(0x10, limit));
+  }
+
+  private allowStream(stream: SecondStream, limit: number): void {
+    if (limit <= stream.announced) return;
+    stream.announced = limit;
+    this.sendFrames(numbersFrame(0x11, stream.id, limit), stream);
+  }
+
+  // ---- the way out ----
+
+  private reliable(space: number, bytes: Buffer, opening: Reliable | null = null): Reliable {
+    return { bytes, space, opening, isAcknowledged: false, sentAt: Number.NEGATIVE_INFINITY };
+  }
+
+  /** Cuts a string into CRYPTO frames that fit. */
+  private queueString(space: number, string: Buffer): void {
+    const room = this.mtu - 100;
+    for (let offset = 0; offset < string.length; offset += room)
+      this.queue.push(this.reliable(space, cryptoFrame(string, offset, room)));
+  }
+
+  private discard(space: number): void {
+    this.spaces[space].isDiscarded = true;
+    this.spaces[space].sent.clear();
+    for (let i = this.queue.length - 1; i >= 0; i--)
+      if (this.queue[i].space === space) this.queue.splice(i, 1);
+  }
+
+  private packDatagram(now: number): Buffer | null {
+    const order = this.isComplete ? [HANDSHAKE, INITIAL, APPLICATION] : [INITIAL, HANDSHAKE, APPLICATION];
+    for (const space of order) {
+      const state = this.spaces[space];
+      if (state.isDiscarded || state.sealing === null) continue;
+      const packed = this.packPacket(space, state.sealing, now);
+      if (packed === null) continue;
+      // [CON-14] A client's first Handshake packet ends its Initial ones.
+      if (space === HANDSHAKE) this.discard(INITIAL);
+      return packed;
+    }
+    return null;
+  }
+
+  private packPacket(space: number, keys: Keys, now: number): Buffer | null {
+    const state = this.spaces[space];
+    const parts: Buffer[] = [];
+    const carried: Reliable[] = [];
+    let room = this.mtu - 80;
+    if (this.isClosing && space === APPLICATION) {
+      this.isClosing = false;
+      parts.push(closeFrame(1, this.closed?.code ?? 0));
+    } else if (this.closed !== null) return null;
+    if (state.owesAck) {
+      const ack = ackFrame(state.received);
+      room -= ack.length;
+      parts.push(ack);
+      state.owesAck = false;
+    }
+    for (const frame of this.queue) {
+      if (frame.space !== space || this.closed !== null || now - frame.sentAt < RESEND_AFTER) continue;
+      if (frame.opening?.isAcknowledged === false || frame.bytes.length > room) continue;
+      room -= frame.bytes.length;
+      frame.sentAt = now;
+      parts.push(frame.bytes);
+      carried.push(frame);
+    }
+    if (parts.length === 0) return null;
+    const number = state.nextNumber++;
+    if (carried.length > 0) state.sent.set(number, carried);
+    const address: Addressing = {
+      destinationId: this.destinationId,
+      sourceId: this.sourceId,
+      token: Buffer.alloc(0),
+      isUnpinned: this.pin === null,
+    };
+    // [PKT-19] A client's Initials fill their datagrams. [PKT-14] Others are long enough to be sampled.
+    return sealPacket(
+      KINDS[space],
+      keys,
+      address,
+      number,
+      Buffer.concat([...parts, Buffer.alloc(4)]),
+      space === INITIAL ? this.mtu : 0,
+    );
+  }
+}
+
+/** Bodies of the messages of a string, which has exactly these. [HS-1] */
+function messagesIn(string: Buffer, types: readonly number[]): Buffer[] {
+  const fields = new Fields(string);
+  const bodies = types.map((type) => {
+    if (fields.u8() !== type) throw new Malformed('another message');
+    return fields.take(fields.u16());
+  });
+  if (fields.left > 0) throw new Malformed('bytes behind the last message');
+  return bodies;
+}
+
+/** The messages of a string with type and length. */
+function wholesIn(string: Buffer): Buffer[] {
+  const fields = new Fields(string);
+  const wholes: Buffer[] = [];
+  while (fields.left > 0) {
+    const start = fields.at;
+    fields.u8();
+    fields.take(fields.u16());
+    wholes.push(string.subarray(start, fields.at));
+  }
+  return wholes;
+}
+
+/** Microseconds after which what is not acknowledged goes out again. */
+export const RESEND_AFTER = 400_000;
+/** Datagrams at a time. */
+const BURST = 8;

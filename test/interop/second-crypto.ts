@@ -1,0 +1,285 @@
+/**
+ * Keys and packets of a second implementation, written from spec/handshake.md and spec/packets.md alone, with the primitives of `node:crypto`
+ * and `@noble/post-quantum`: it shares no code with `src/`.
+ */
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  createHmac,
+  createPublicKey,
+  diffieHellman,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  verify,
+} from 'node:crypto';
+import { ml_kem768 } from '@noble/post-quantum/ml-kem.js';
+import { counted, Fields, Malformed, u8, u16, u32, varint } from './second-codec.ts';
+
+export const VERSION = 0x4a535031;
+const INITIAL_SALT = Buffer.from('1e4736bb8041defc19b57e95ae9468047b2dd0f3', 'hex');
+const NOTHING = Buffer.alloc(0);
+
+export function sha256(...parts: readonly Uint8Array[]): Buffer {
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  return hash.digest();
+}
+
+export function hmac(key: Uint8Array, data: Uint8Array): Buffer {
+  return createHmac('sha256', key).update(data).digest();
+}
+
+// ---- key schedule [HS-19] to [HS-24] ----
+
+export const extract = hmac;
+
+function expand(secret: Uint8Array, info: Uint8Array, length: number): Buffer {
+  let block = NOTHING as Buffer;
+  let all = NOTHING as Buffer;
+  for (let i = 1; all.length < length; i++) {
+    block = hmac(secret, Buffer.concat([block, info, u8(i)]));
+    all = Buffer.concat([all, block]);
+  }
+  return all.subarray(0, length);
+}
+
+export function label(secret: Uint8Array, name: string, context: Uint8Array, length: number): Buffer {
+  const full = Buffer.from(`jsp1 ${name}`);
+  const info = Buffer.concat([u16(length), u8(full.length), full, u8(context.length), context]);
+  return expand(secret, info, length);
+}
+
+export function initialSecret(firstId: Uint8Array, pin: Uint8Array | null): Buffer {
+  return extract(INITIAL_SALT, Buffer.concat([firstId, pin ?? NOTHING]));
+}
+
+export interface Secrets {
+  readonly clientHandshake: Buffer;
+  readonly serverHandshake: Buffer;
+  readonly master: Buffer;
+}
+
+export function handshakeSecrets(kemSecret: Uint8Array, helloHash: Uint8Array): Secrets {
+  const zeros = Buffer.alloc(32);
+  const early = extract(zeros, zeros);
+  const handshake = extract(label(early, 'derived', sha256(), 32), kemSecret);
+  return {
+    clientHandshake: label(handshake, 'c hs traffic', helloHash, 32),
+    serverHandshake: label(handshake, 's hs traffic', helloHash, 32),
+    master: extract(label(handshake, 'derived', sha256(), 32), zeros),
+  };
+}
+
+export function finishedOf(secret: Uint8Array, transcriptHash: Uint8Array): Buffer {
+  return hmac(label(secret, 'finished', NOTHING, 32), transcriptHash);
+}
+
+/** Keys of one direction and phase. */
+export class Keys {
+  readonly key: Buffer;
+  readonly iv: Buffer;
+  readonly headerKey: Buffer;
+
+  constructor(secret: Uint8Array) {
+    this.key = label(secret, 'key', NOTHING, 32);
+    this.iv = label(secret, 'iv', NOTHING, 12);
+    this.headerKey = label(secret, 'hp', NOTHING, 32);
+  }
+
+  /** [PKT-11] The path number is 0. */
+  nonce(number: number): Buffer {
+    const nonce = Buffer.from(this.iv);
+    const counter = Buffer.alloc(12);
+    counter.writeBigUInt64BE(BigInt(number), 4);
+    for (let i = 0; i < 12; i++) nonce[i] ^= counter[i];
+    return nonce;
+  }
+
+  /** [PKT-13] */
+  mask(sample: Uint8Array): Buffer {
+    // OpenSSL takes counter and nonce as one string of 16 bytes, which is what the sample is.
+    return createCipheriv('chacha20', this.headerKey, sample).update(Buffer.alloc(5));
+  }
+}
+
+// ---- key agreement [HS-16] ----
+
+export class KemKeys {
+  readonly share: Buffer;
+  private readonly x25519: KeyObject;
+  private readonly mlKem = ml_kem768.keygen();
+
+  constructor() {
+    const { publicKey, privateKey } = generateKeyPairSync('x25519');
+    this.x25519 = privateKey;
+    const raw = Buffer.from(publicKey.export({ format: 'jwk' }).x as string, 'base64url');
+    this.share = Buffer.concat([raw, this.mlKem.publicKey]);
+  }
+
+  secret(ciphertext: Buffer): Buffer {
+    if (ciphertext.length !== 32 + 1088) throw new Malformed('a ciphertext of another length');
+    const publicKey = rawKey('X25519', ciphertext.subarray(0, 32));
+    const classical = diffieHellman({ privateKey: this.x25519, publicKey });
+    const lattice = ml_kem768.decapsulate(new Uint8Array(ciphertext.subarray(32)), this.mlKem.secretKey);
+    return Buffer.concat([classical, lattice]);
+  }
+}
+
+function rawKey(crv: 'X25519' | 'Ed25519', bytes: Buffer): KeyObject {
+  return createPublicKey({ key: { kty: 'OKP', crv, x: bytes.toString('base64url') }, format: 'jwk' });
+}
+
+/** [HS-11] */
+export function verifiesServer(identity: Buffer, signature: Buffer, transcriptHash: Buffer): boolean {
+  const [key, signed] = [entryOf(identity), entryOf(signature)];
+  const text = Buffer.concat([
+    Buffer.alloc(64, 0x20),
+    Buffer.from('JetStreamProto 1 server identity'),
+    u8(0),
+    transcriptHash,
+  ]);
+  return verify(null, text, rawKey('Ed25519', key), signed);
+}
+
+/** The one entry of an identity's key or signature. */
+function entryOf(bytes: Buffer): Buffer {
+  const fields = new Fields(bytes);
+  if (fields.u8() !== 1) throw new Malformed('no Ed25519 entry');
+  const value = fields.take(fields.u16());
+  if (fields.left > 0) throw new Malformed('more than one entry');
+  return value;
+}
+
+export function random(length: number): Buffer {
+  return randomBytes(length);
+}
+
+// ---- packets ----
+
+export type PacketKind = 'initial' | 'handshake' | 'short';
+
+export interface Addressing {
+  readonly destinationId: Buffer;
+  readonly sourceId: Buffer;
+  readonly token: Buffer;
+  readonly isUnpinned: boolean;
+}
+
+const TYPE_BITS = { initial: 0x00, handshake: 0x20 } as const;
+/** Packet numbers go in so many bytes: more than it takes is allowed. [PKT-8] */
+const NUMBER_BYTES = 4;
+
+/** A sealed packet. @param paddedTo - a datagram of this length, which the packet fills with PADDING */
+export function sealPacket(
+  kind: PacketKind,
+  keys: Keys,
+  { destinationId, sourceId, token, isUnpinned }: Addressing,
+  number: number,
+  frames: Buffer,
+  paddedTo = 0,
+): Buffer {
+  const numberBytes = u32(number);
+  const headOf = (length: number): Buffer => {
+    if (kind === 'short') return Buffer.concat([u8(0x40 | (NUMBER_BYTES - 1)), destinationId, numberBytes]);
+    const first = 0xc0 | TYPE_BITS[kind] | (kind === 'initial' && isUnpinned ? 0x08 : 0) | (NUMBER_BYTES - 1);
+    const ids = [u8(destinationId.length), destinationId, u8(sourceId.length), sourceId];
+    const tokenField = kind === 'initial' ? [counted(token)] : [];
+    return Buffer.concat([u8(first), u32(VERSION), ...ids, ...tokenField, u16(0x4000 | length), numberBytes]);
+  };
+  const size = headOf(0).length + frames.length + 16;
+  const payload = Buffer.concat([frames, Buffer.alloc(Math.max(0, paddedTo - size))]);
+  const head = headOf(NUMBER_BYTES + payload.length + 16);
+  const cipher = createCipheriv('chacha20-poly1305', keys.key, keys.nonce(number), { authTagLength: 16 });
+  cipher.setAAD(head, { plaintextLength: payload.length });
+  const sealed = Buffer.concat([cipher.update(payload), cipher.final(), cipher.getAuthTag()]);
+  const packet = Buffer.concat([head, sealed]);
+  const numberAt = head.length - NUMBER_BYTES;
+  const mask = keys.mask(packet.subarray(numberAt + 4, numberAt + 20));
+  packet[0] ^= mask[0] & (kind === 'short' ? 0x1f : 0x07);
+  for (let i = 0; i < NUMBER_BYTES; i++) packet[numberAt + i] ^= mask[1 + i];
+  return packet;
+}
+
+/** A packet as it came, before its protection is removed. */
+export interface Packet {
+  readonly kind: PacketKind | 'retry' | 'zeroRtt';
+  readonly bytes: Buffer;
+  readonly destinationId: Buffer;
+  readonly sourceId: Buffer;
+  readonly numberAt: number;
+}
+
+/** The packets of a datagram. @param ownIdBytes - length of the ids that the receiver chose */
+export function splitDatagram(datagram: Buffer, ownIdBytes: number): Packet[] {
+  const packets: Packet[] = [];
+  for (let at = 0; at < datagram.length; ) {
+    const bytes = datagram.subarray(at);
+    const fields = new Fields(bytes);
+    const first = fields.u8();
+    if ((first & 0x40) === 0) throw new Malformed('the fixed bit is 0');
+    if ((first & 0x80) === 0) {
+      const destinationId = fields.take(ownIdBytes);
+      packets.push({ kind: 'short', bytes, destinationId, sourceId: NOTHING, numberAt: fields.at });
+      return packets;
+    }
+    if (fields.u32() !== VERSION) throw new Malformed('another version');
+    const destinationId = fields.take(fields.u8());
+    const sourceId = fields.take(fields.u8());
+    const kind = (['initial', 'zeroRtt', 'handshake', 'retry'] as const)[(first >> 4) & 3];
+    if (kind === 'retry') {
+      packets.push({ kind, bytes, destinationId, sourceId, numberAt: fields.at });
+      return packets;
+    }
+    if (kind === 'initial') fields.take(fields.varint());
+    const length = fields.u16();
+    if (length >> 14 !== 1) throw new Malformed('Length is not in 2 bytes');
+    const numberAt = fields.at;
+    fields.take(length & 0x3fff);
+    packets.push({ kind, bytes: bytes.subarray(0, fields.at), destinationId, sourceId, numberAt });
+    at += fields.at;
+  }
+  return packets;
+}
+
+/** Number and payload of a packet; null when it does not open. @param largest - number that was received, -1 for none */
+export function openPacket(
+  { bytes, kind, numberAt }: Packet,
+  keys: Keys,
+  largest: number,
+): { number: number; payload: Buffer; firstByte: number } | null {
+  const mask = keys.mask(bytes.subarray(numberAt + 4, numberAt + 20));
+  const head = Buffer.from(bytes.subarray(0, numberAt + 4));
+  head[0] ^= mask[0] & (kind === 'short' ? 0x1f : 0x07);
+  const numberBytes = (head[0] & 3) + 1;
+  for (let i = 0; i < numberBytes; i++) head[numberAt + i] ^= mask[1 + i];
+  const number = wholeNumber(head.readUIntBE(numberAt, numberBytes), 2 ** (8 * numberBytes), largest);
+  const decipher = createDecipheriv('chacha20-poly1305', keys.key, keys.nonce(number), { authTagLength: 16 });
+  const start = numberAt + numberBytes;
+  const payload = bytes.subarray(start, bytes.length - 16);
+  decipher.setAAD(head.subarray(0, start), { plaintextLength: payload.length });
+  decipher.setAuthTag(bytes.subarray(bytes.length - 16));
+  try {
+    return {
+      number,
+      firstByte: head[0],
+      payload: Buffer.concat([decipher.update(payload), decipher.final()]),
+    };
+  } catch {
+    return null;
+  }
+}
+
+/** RFC 9000 appendix A.3. */
+function wholeNumber(truncated: number, window: number, largest: number): number {
+  const expected = largest + 1;
+  const candidate = Math.floor(expected / window) * window + truncated;
+  if (candidate <= expected - window / 2) return candidate + window;
+  if (candidate > expected + window / 2 && candidate >= window) return candidate - window;
+  return candidate;
+}
+
+export function parametersOf(list: readonly (readonly [id: number, value: Uint8Array])[]): Buffer {
+  return Buffer.concat(list.map(([id, value]) => Buffer.concat([varint(id), counted(value)])));
+}
