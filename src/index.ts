@@ -51,7 +51,7 @@ export type {
 export { type Preset, type ProfileName, type Profiles, profiles } from './transport/profiles.ts';
 export type { Protection, ProtectionBlock, ProtectionTarget } from './transport/protection.ts';
 export type { Stream } from './transport/stream.ts';
-export { generateIdentity } from './transport/system-crypto.ts';
+export { generateIdentity, type IdentityOptions } from './transport/system-crypto.ts';
 export { DEFAULT_PORT, formatServerUrl, parseServerUrl, type ServerUrl } from './transport/url.ts';
 export type { Clock, TimerHandle } from './udp/clock.ts';
 export type { DatagramSocket, SocketAddress, SocketCounters, SocketMetrics } from './udp/datagram-socket.ts';

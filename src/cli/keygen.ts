@@ -6,6 +6,7 @@ import { CommandError, note } from './terminal.ts';
 
 interface KeygenOptions {
   client?: boolean;
+  hybrid?: boolean;
   out?: string;
   json?: boolean;
 }
@@ -15,6 +16,7 @@ export function addKeygenCommand(program: Command): void {
     .command('keygen')
     .description('make an identity: its secret, and the fingerprint by which others know it')
     .option('--client', 'of a client: also print the entry by which a broker knows it')
+    .option('--hybrid', 'Ed25519 and ML-DSA-65: also holds against who has a quantum computer')
     .option(
       '--out <file>',
       'write the secret to a new file that only you can read, and print the fingerprint only',
@@ -24,13 +26,13 @@ export function addKeygenCommand(program: Command): void {
     .action(generate);
 }
 
-function generate({ client, out, json }: KeygenOptions): void {
-  const identity = generateIdentity();
+function generate({ client, hybrid, out, json }: KeygenOptions): void {
+  const identity = generateIdentity({ hybrid });
   const fingerprint = identity.fingerprintText;
   const secret = identity.exportSecret();
   const who = client ? 'client' : 'server';
-  // By which tokens are bound to it.
-  const thumbprint = client ? { thumbprint: thumbprintOf(identity.publicKey) } : {};
+  // By which tokens are bound to it; a hybrid identity is more than the one key of a token.
+  const thumbprint = client && !identity.isHybrid ? { thumbprint: thumbprintOf(identity.publicKey) } : {};
   if (out !== undefined) {
     writeNewSecret(out, secret);
     note(
@@ -61,12 +63,15 @@ const HELP = `
 A broker makes its identity by itself. To bring your own, write it to the file "identity" of its state directory before
 it starts for the first time. In a program: Identity.fromSecret(secret).
 
+With --hybrid it has two keys, and who wants to be taken for it has to forge both. A client pins it as any other; connecting takes 5 KB more.
+
 With --client it is that of a client, which proves on each connection that it has the secret, and never shows it: to a broker that knows its
 fingerprint. Commands take it with --identity, programs with the option credentials: { identity }.
 
 Examples:
   $ jsp keygen
   $ jsp keygen --out .jsp/identity
+  $ jsp keygen --hybrid --out .jsp/identity
   $ jsp keygen --client --out robot.key
   $ jsp pub robots/7 hello --identity robot.key
 `;

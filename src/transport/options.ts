@@ -21,6 +21,7 @@ import {
   chooseAead,
   type MlKem,
   type MlKemName,
+  nobleMlDsa,
   nobleMlKem,
 } from '../protocol/crypto/index.ts';
 import {
@@ -50,7 +51,7 @@ import { keyLogOf } from './key-log.ts';
 import { PROFILE_NAMES, type ProfileName, profiles } from './profiles.ts';
 import { type Protectable, type Protection, protection, protectionOf } from './protection.ts';
 import { qlogTracing } from './qlog-files.ts';
-import { loadNodeMlKem, systemRandom } from './system-crypto.ts';
+import { loadNodeMlDsa, loadNodeMlKem, systemRandom } from './system-crypto.ts';
 
 /** What an application may say to `listen`, `connect`, `openStream` and `send`, and what the core and the wire make of it. */
 
@@ -67,8 +68,9 @@ export interface TransportOptions {
   /** Implementation of ChaCha20-Poly1305; the environment variable JSP_AEAD chooses where this is not given. Default `auto`. */
   aead?: AeadPreference | undefined;
   /**
-   * Implementation of ML-KEM-768; the environment variable JSP_ML_KEM chooses where this is not given. Default `auto`: that of
-   * `node:crypto` where this Node has it (24.7 and newer), else the one in JavaScript; with a `random` of your own always the latter.
+   * Implementation of ML-KEM-768, and of the ML-DSA-65 of hybrid identities; the environment variable JSP_ML_KEM chooses where this is not
+   * given. Default `auto`: that of `node:crypto` where this Node has it (24.7 and newer), else the one in JavaScript; with a `random` of your own
+   * always the latter.
    */
   mlKem?: MlKemPreference | undefined;
   /**
@@ -347,6 +349,7 @@ export function connectionConfig(
 ): ConnectionConfig {
   const config = defaultConnectionConfig(chooseAead(options.aead ?? environmentAead()));
   config.mlKem = mlKemOf(options);
+  config.mlDsa = config.mlKem === nobleMlKem ? nobleMlDsa : (loadNodeMlDsa() ?? nobleMlDsa);
   const protection = protectionOf('protection', options);
   config.protection = protection ?? config.protection;
   config.protectsByNetwork = protection === null;

@@ -91,6 +91,16 @@ describe('jsp keygen', () => {
     expect(json.secret).not.toBe(secret);
   });
 
+  test('makes a hybrid identity, whose fingerprint is as long as any', async () => {
+    const { exitCode, out } = await jsp(['keygen', '--hybrid', '--client', '--json']);
+    expect(exitCode).toBe(0);
+    const json = JSON.parse(out) as { fingerprint: string; secret: string };
+    expect(Object.keys(json)).toEqual(['fingerprint', 'secret']);
+    const identity = Identity.fromSecret(json.secret);
+    expect([identity.isHybrid, identity.fingerprintText]).toEqual([true, json.fingerprint]);
+    expect(json.fingerprint).toHaveLength(43);
+  });
+
   test('writes the secret to a private file that a broker can use, and never over another one', async () => {
     const state = emptyFolder();
     const file = join(state, 'identity');

@@ -9,10 +9,12 @@ import {
   type MlKem,
   nobleMlKem,
 } from '../../src/protocol/crypto/hybrid-kem.ts';
-import { loadNodeMlKem } from '../../src/transport/system-crypto.ts';
+import { type MlDsa, nobleMlDsa } from '../../src/protocol/crypto/ml-dsa.ts';
+import { loadNodeMlDsa, loadNodeMlKem } from '../../src/transport/system-crypto.ts';
 import { toHex } from '../protocol/crypto/bytes.ts';
 
 const native = loadNodeMlKem();
+const nativeMlDsa = loadNodeMlDsa();
 const [major, minor] = process.versions.node.split('.').map(Number);
 const seedOf = (i: number): Uint8Array => shake256(Uint8Array.of(i), { dkLen: 64 });
 
@@ -90,4 +92,40 @@ test.runIf(native === null)('asked for where this Node has none is an error that
     code: 'ERR_JSP_OPTION_INVALID',
     message: expect.stringContaining('24.7'),
   });
+});
+
+test('signatures of ML-DSA-65 are computed by Node from 24.6 on, and nowhere before', () => {
+  expect(nativeMlDsa !== null).toBe(major > 24 || (major === 24 && minor >= 6));
+});
+
+describe.runIf(nativeMlDsa !== null)('ML-DSA-65 of Node', () => {
+  const node = nativeMlDsa as MlDsa;
+  const message = shake256(Uint8Array.of(7), { dkLen: 130 });
+
+  test('and the one in JavaScript have the same key of a seed, and verify what the other signs, and nothing else [HS-26]', () => {
+    for (const [signer, verifier] of [
+      [node, nobleMlDsa],
+      [nobleMlDsa, node],
+    ]) {
+      const pair = signer.keyPair(seedOf(1).slice(0, 32));
+      expect(toHex(pair.publicKey)).toBe(toHex(verifier.keyPair(seedOf(1).slice(0, 32)).publicKey));
+      const signature = pair.sign(message);
+      expect(verifier.verify(pair.publicKey, message, signature)).toBe(true);
+      for (const length of [0, 3_308])
+        expect(verifier.verify(pair.publicKey, message, signature.subarray(0, length))).toBe(false);
+      expect(verifier.verify(pair.publicKey.subarray(1), message, signature)).toBe(false);
+      expect(verifier.verify(pair.publicKey, message.subarray(1), signature)).toBe(false);
+      const forged = Uint8Array.from(signature);
+      forged[100] ^= 1;
+      expect(verifier.verify(pair.publicKey, message, forged)).toBe(false);
+    }
+  });
+});
+
+test('a server with a hybrid identity is pinned and reached as any other, in small datagrams, too [HS-26]', async () => {
+  await using listener = await listen({ identity: generateIdentity({ hybrid: true }), port: 0 });
+  for (const mtu of [512, 1_200]) {
+    await using connection = await connect(listener.url, { mtu });
+    expect(listener.url).toContain(Buffer.from(connection.peerFingerprint ?? []).toString('base64url'));
+  }
 });

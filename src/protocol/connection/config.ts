@@ -4,6 +4,7 @@ import { COMPRESSION_OFF, type CompressionOptions, compressionParameter } from '
 import type { CongestionName } from '../congestion/controller.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
 import { type MlKem, nobleMlKem } from '../crypto/hybrid-kem.ts';
+import { type MlDsa, nobleMlDsa } from '../crypto/ml-dsa.ts';
 import { PROTECTION_OFF, type ProtectionOptions } from '../fec/protection.ts';
 import type { OfferedSuite } from '../handshake/suite-choice.ts';
 import { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
@@ -23,6 +24,8 @@ export interface ConnectionConfig {
   suites: readonly OfferedSuite[];
   /** Default: the one in JavaScript, which is made of the random bytes it is handed alone. */
   mlKem: MlKem;
+  /** Of hybrid identities. Default: the one in JavaScript, which signs the same thing alike each time. */
+  mlDsa: MlDsa;
   /** Where connections are traced to. Default null: nowhere. [TRC-1] */
   tracing: Tracing | null;
   /** Where the secrets of connections are told. Default null: nowhere. [TRC-11] */
@@ -92,6 +95,7 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
     aead,
     suites: [{ aead, costNs: 0 }],
     mlKem: nobleMlKem,
+    mlDsa: nobleMlDsa,
     tracing: null,
     keyLog: null,
     mtu: 1_200,

@@ -4,6 +4,14 @@ import { JspError } from '../../base/errors.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import { RESET_TOKEN_BYTES } from '../wire/packet-header.ts';
 import { expandLabel, extract, HASH_BYTES, hmac } from './key-schedule.ts';
+import {
+  ML_DSA_KEY_BYTES,
+  ML_DSA_SEED_BYTES,
+  ML_DSA_SIGNATURE_BYTES,
+  type MlDsa,
+  type MlDsaKeyPair,
+  nobleMlDsa,
+} from './ml-dsa.ts';
 import { loadSodium, privateKeyOf, publicKeyOf, rawPublicKey } from './native.ts';
 
 /**
@@ -15,31 +23,40 @@ export let resetKeyOf: (identity: Identity) => Uint8Array | null;
 /**
  * Who an endpoint is: a raw key, named by its fingerprint, as in SSH and WireGuard.
  *
- * Keys, signatures and secrets have one form: entries of `algorithm u8, length u16, bytes`, one for each algorithm of the
- * identity. There is one algorithm now, Ed25519. [HS-9]
+ * Keys, signatures and secrets have one form: entries of `algorithm u8, length u16, bytes`, one for each algorithm of the identity [HS-9]. That
+ * is Ed25519, and in a hybrid identity ML-DSA-65 beside it: who wants to be taken for it has to forge both. [HS-26]
  */
 export class Identity {
-  /** The key as it is sent and hashed: 35 bytes. */
+  /** The key as it is sent and hashed: 35 bytes, or 1,990 of a hybrid identity. */
   readonly publicKey: Uint8Array;
   /** SHA-256 of {@link publicKey}: what a client pins. */
   readonly fingerprint: Uint8Array;
-  readonly #seed: Uint8Array;
+  /** It has a second key, ML-DSA-65, that also holds against who has a quantum computer. */
+  readonly isHybrid: boolean;
+  readonly #seeds: readonly Uint8Array[];
   readonly #privateKey: KeyObject;
+  /** Of the ML-DSA half, made by the implementation that was asked for last. */
+  #postQuantum: { readonly mlDsa: MlDsa; readonly pair: MlDsaKeyPair } | null = null;
 
   static {
-    resetKeyOf = (identity) => (#seed in identity ? deriveResetKey(entry(identity.#seed)) : null);
+    resetKeyOf = (identity) => (#seeds in identity ? deriveResetKey(entries(identity.#seeds)) : null);
   }
 
-  private constructor(seed: Uint8Array) {
-    this.#seed = seed;
-    this.#privateKey = ed25519PrivateKey(seed);
-    this.publicKey = entry(rawPublicKey(this.#privateKey));
+  private constructor(seeds: readonly Uint8Array[]) {
+    this.#seeds = seeds;
+    this.#privateKey = ed25519PrivateKey(seeds[0]);
+    this.isHybrid = seeds.length === 2;
+    const keys = [rawPublicKey(this.#privateKey)];
+    if (this.isHybrid) keys.push(this.#pairBy(nobleMlDsa).publicKey);
+    this.publicKey = entries(keys);
     this.fingerprint = fingerprintOf(this.publicKey);
   }
 
   /** A new identity. Keep what {@link exportSecret} gives, or it is gone with the process. */
-  static generate(random: RandomSource): Identity {
-    return new Identity(randomBytes(random, ED25519_SEED_BYTES));
+  static generate(random: RandomSource, options: { readonly hybrid?: boolean | undefined } = {}): Identity {
+    const seeds = [randomBytes(random, ED25519_SEED_BYTES)];
+    if (options.hybrid === true) seeds.push(randomBytes(random, ML_DSA_SEED_BYTES));
+    return new Identity(seeds);
   }
 
   /**
@@ -48,19 +65,19 @@ export class Identity {
    */
   static fromSecret(secret: string): Identity {
     const bytes = Buffer.from(secret, 'base64url');
-    const seed = entryValue(bytes, ED25519_SEED_BYTES);
-    if (seed === null || bytes.toString('base64url') !== secret) {
+    const seeds = entryValues(bytes, SEED_BYTES);
+    if (seeds === null || bytes.toString('base64url') !== secret) {
       throw new JspError(
         'ERR_JSP_IDENTITY_INVALID',
-        `an identity's secret is ${SECRET_CHARACTERS} characters of base64url, as exportSecret() gives it`,
+        `an identity's secret is ${SECRET_CHARACTERS.join(' or ')} characters of base64url, as exportSecret() gives it`,
       );
     }
-    return new Identity(seed.slice());
+    return new Identity(seeds.map((seed) => seed.slice()));
   }
 
-  /** The secret as text (47 characters of base64url). Who has it is this identity. */
+  /** The secret as text: 47 characters of base64url, or 94 of a hybrid identity. Who has it is this identity. */
   exportSecret(): string {
-    return Buffer.from(entry(this.#seed)).toString('base64url');
+    return Buffer.from(entries(this.#seeds)).toString('base64url');
   }
 
   /** {@link fingerprint} as text: 43 characters of base64url. */
@@ -68,9 +85,21 @@ export class Identity {
     return Buffer.from(this.fingerprint).toString('base64url');
   }
 
-  /** Signs a transcript hash as the side that `signer` names. [HS-11] */
-  sign(signer: Signer, transcriptHash: Uint8Array): Uint8Array {
-    return entry(ed25519Sign(this.#privateKey, signedContent(signer, transcriptHash)));
+  /**
+   * Signs a transcript hash as the side that `signer` names. [HS-11]
+   * @param mlDsa - what a hybrid identity's second signature is computed by
+   */
+  sign(signer: Signer, transcriptHash: Uint8Array, mlDsa: MlDsa = nobleMlDsa): Uint8Array {
+    const content = signedContent(signer, transcriptHash);
+    const signatures = [ed25519Sign(this.#privateKey, content)];
+    if (this.isHybrid) signatures.push(this.#pairBy(mlDsa).sign(content));
+    return entries(signatures);
+  }
+
+  #pairBy(mlDsa: MlDsa): MlDsaKeyPair {
+    if (this.#postQuantum?.mlDsa !== mlDsa)
+      this.#postQuantum = { mlDsa, pair: mlDsa.keyPair(this.#seeds[1]) };
+    return this.#postQuantum.pair;
   }
 }
 
@@ -82,11 +111,14 @@ export function fingerprintOf(publicKey: Uint8Array): Uint8Array {
   return createHash('sha256').update(publicKey).digest();
 }
 
-/** How others name the same key: the thumbprint of its JWK (RFC 7638), 43 characters of base64url. Empty: it is no key in the form of an identity. */
+/**
+ * How others name the same key: the thumbprint of its JWK (RFC 7638), 43 characters of base64url. Empty: it is no key in the form of an identity,
+ * or of a hybrid one, which is more than the one key that a JWK has.
+ */
 export function thumbprintOf(publicKey: Uint8Array): string {
-  const key = entryValue(publicKey, ED25519_KEY_BYTES);
-  if (key === null) return '';
-  const jwk = `{"crv":"Ed25519","kty":"OKP","x":"${Buffer.from(key).toString('base64url')}"}`;
+  const keys = entryValues(publicKey, KEY_BYTES);
+  if (keys?.length !== 1) return '';
+  const jwk = `{"crv":"Ed25519","kty":"OKP","x":"${Buffer.from(keys[0]).toString('base64url')}"}`;
   return createHash('sha256').update(jwk).digest('base64url');
 }
 
@@ -96,18 +128,22 @@ export function equalSecrets(one: Uint8Array, other: Uint8Array): boolean {
 }
 
 /**
- * True when `signature` over a transcript hash is that of `publicKey`, both in the form of {@link Identity}. False also when
- * either has an unknown algorithm or is malformed. [HS-12]
+ * True when `signature` over a transcript hash is that of `publicKey`, both in the form of {@link Identity}: all the signatures of a hybrid
+ * one. False also when either has an unknown algorithm or is malformed, or they are not of the same algorithms. [HS-12] [HS-26]
  */
 export function verifyIdentity(
   publicKey: Uint8Array,
   signer: Signer,
   transcriptHash: Uint8Array,
   signature: Uint8Array,
+  mlDsa: MlDsa = nobleMlDsa,
 ): boolean {
-  const key = entryValue(publicKey, ED25519_KEY_BYTES);
-  const value = entryValue(signature, ED25519_SIGNATURE_BYTES);
-  return key !== null && value !== null && ed25519Verify(key, signedContent(signer, transcriptHash), value);
+  const keys = entryValues(publicKey, KEY_BYTES);
+  const values = entryValues(signature, SIGNATURE_BYTES);
+  if (keys === null || values?.length !== keys.length) return false;
+  const content = signedContent(signer, transcriptHash);
+  if (!ed25519Verify(keys[0], content, values[0])) return false;
+  return keys.length === 1 || mlDsa.verify(keys[1], content, values[1]);
 }
 
 /** The token that ends the connection whose server gave it this id. [PKT-22] */
@@ -129,22 +165,35 @@ function signedContent(signer: Signer, transcriptHash: Uint8Array): Uint8Array {
   return Buffer.concat([CONTEXTS[signer], transcriptHash]);
 }
 
-function entry(value: Uint8Array): Uint8Array {
-  const bytes = new Uint8Array(ENTRY_HEADER_BYTES + value.length);
-  bytes[0] = ALGORITHM_ED25519;
-  bytes[2] = value.length;
-  bytes.set(value, ENTRY_HEADER_BYTES);
+/** One entry for each algorithm: of Ed25519 and, where there is a second value, of ML-DSA-65. */
+function entries(values: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(values.reduce((sum, value) => sum + ENTRY_HEADER_BYTES + value.length, 0));
+  let at = 0;
+  for (const [i, value] of values.entries()) {
+    bytes.set([ALGORITHMS[i], value.length >> 8, value.length], at);
+    bytes.set(value, at + ENTRY_HEADER_BYTES);
+    at += ENTRY_HEADER_BYTES + value.length;
+  }
   return bytes;
 }
 
-/** The value of the one entry that `bytes` must be; null when they are anything else. */
-function entryValue(bytes: Uint8Array, length: number): Uint8Array | null {
-  const isEntry =
-    bytes.length === ENTRY_HEADER_BYTES + length &&
-    bytes[0] === ALGORITHM_ED25519 &&
-    bytes[1] === 0 &&
-    bytes[2] === length;
-  return isEntry ? bytes.subarray(ENTRY_HEADER_BYTES) : null;
+/**
+ * The values of the entries that `bytes` must be: one of Ed25519, or that and one of ML-DSA-65; null when they are anything else.
+ * @param lengths - of the value of each algorithm
+ */
+function entryValues(bytes: Uint8Array, lengths: readonly number[]): Uint8Array[] | null {
+  const values: Uint8Array[] = [];
+  let at = 0;
+  for (const [i, length] of lengths.entries()) {
+    if (i > 0 && at === bytes.length) break;
+    const isEntry =
+      bytes[at] === ALGORITHMS[i] && bytes[at + 1] === length >> 8 && bytes[at + 2] === (length & 0xff);
+    const end = at + ENTRY_HEADER_BYTES + length;
+    if (!isEntry || end > bytes.length) return null;
+    values.push(bytes.subarray(at + ENTRY_HEADER_BYTES, end));
+    at = end;
+  }
+  return at === bytes.length ? values : null;
 }
 
 // ---- Ed25519 (RFC 8032) on raw 32-byte keys ----
@@ -183,9 +232,14 @@ export const ED25519_KEY_BYTES = 32;
 export const ED25519_SIGNATURE_BYTES = 64;
 export const RESET_KEY_BYTES = 32;
 const ZEROS = new Uint8Array(HASH_BYTES);
-const ALGORITHM_ED25519 = 0x01;
+/** Ed25519 and ML-DSA-65. */
+const ALGORITHMS = [0x01, 0x02] as const;
+const SEED_BYTES = [ED25519_SEED_BYTES, ML_DSA_SEED_BYTES] as const;
+const KEY_BYTES = [ED25519_KEY_BYTES, ML_DSA_KEY_BYTES] as const;
+const SIGNATURE_BYTES = [ED25519_SIGNATURE_BYTES, ML_DSA_SIGNATURE_BYTES] as const;
 const ENTRY_HEADER_BYTES = 3;
-const SECRET_CHARACTERS = 47;
+/** Of one seed, and of two. */
+const SECRET_CHARACTERS = [47, 94] as const;
 const CONTEXTS: Record<Signer, Uint8Array> = {
   client: Buffer.from(`${' '.repeat(64)}JetStreamProto 1 client identity\0`),
   server: Buffer.from(`${' '.repeat(64)}JetStreamProto 1 server identity\0`),

@@ -16,6 +16,7 @@ export {
   thumbprintOf,
   verifyIdentity,
 } from './identity.ts';
+export { type MlDsa, type MlDsaKeyPair, nobleMlDsa } from './ml-dsa.ts';
 export { type RawKeys, rawKeys } from './native.ts';
 export {
   openPacket,

@@ -15,6 +15,7 @@ import {
   type TrafficSecrets,
   wipeTraffic,
 } from '../crypto/key-schedule.ts';
+import type { MlDsa } from '../crypto/ml-dsa.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { PacketSpace, PacketType, VERSION } from '../wire/packet-header.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
@@ -46,6 +47,7 @@ export interface ClientHandshakeOptions {
   /** Those that the client speaks, at least one. */
   suites: readonly OfferedSuite[];
   mlKem: MlKem;
+  mlDsa: MlDsa;
   random: RandomSource;
   parameters: TransportParameters;
   /** The id the client chose for the server in its first packet. */
@@ -68,6 +70,7 @@ export class ClientHandshake implements Handshake {
   readonly peerLargestDatagram = 0;
   private readonly keys: KeyRing;
   private readonly suites: readonly OfferedSuite[];
+  private readonly mlDsa: MlDsa;
   private readonly pin: Uint8Array | null;
   private readonly payload: Uint8Array | null;
   private step: Step;
@@ -76,6 +79,7 @@ export class ClientHandshake implements Handshake {
     const { random, firstDestinationId, pin } = options;
     this.keys = options.keys;
     this.suites = options.suites;
+    this.mlDsa = options.mlDsa;
     this.pin = pin;
     this.payload = options.payload ?? null;
     const helloRandom = randomBytes(random, RANDOM_BYTES);
@@ -141,6 +145,7 @@ export class ClientHandshake implements Handshake {
     return this.suites.find(({ aead }) => aead.suite.id === suite)?.aead ?? null;
   }
 
+  /** Form, parameters, pin, signature, FINISHED: the first of them that is not right says how it ends. [HS-40] */
   private receiveFlight(bytes: Uint8Array, step: WaitServerFlight): number {
     const { traffic, transcript } = step;
     const messages = splitMessages(bytes, SERVER_FLIGHT);
@@ -152,7 +157,7 @@ export class ClientHandshake implements Handshake {
     // [HS-10] the pin first: with another key there is nothing to prove.
     if (this.pin !== null && !equalSecrets(fingerprint, this.pin)) return CloseCode.IDENTITY_MISMATCH;
     transcript.add(parameters.whole).add(identity.whole);
-    if (!verifyIdentity(identity.body, 'server', transcript.hash(), signature.body))
+    if (!verifyIdentity(identity.body, 'server', transcript.hash(), signature.body, this.mlDsa))
       return CloseCode.CRYPTO_ERROR;
     transcript.add(signature.whole);
     // [HS-13] FINISHED proves that the server saw the same messages.

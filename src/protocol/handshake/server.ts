@@ -14,6 +14,7 @@ import {
   type TrafficSecrets,
   wipeTraffic,
 } from '../crypto/key-schedule.ts';
+import type { MlDsa } from '../crypto/ml-dsa.ts';
 import type { PacketKeys } from '../crypto/packet-protection.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { PacketSpace, PacketType, VERSION } from '../wire/packet-header.ts';
@@ -43,6 +44,7 @@ export interface ServerHandshakeOptions {
   /** Those that the server speaks, at least one; in order of preference between equals. */
   suites: readonly OfferedSuite[];
   mlKem: MlKem;
+  mlDsa: MlDsa;
   random: RandomSource;
   /** With the ids that the client checks: `originalDestinationId` and `sourceId`. */
   parameters: TransportParameters;
@@ -67,6 +69,7 @@ export class ServerHandshake implements Handshake {
   private readonly identity: Identity;
   private readonly suites: readonly OfferedSuite[];
   private readonly mlKem: MlKem;
+  private readonly mlDsa: MlDsa;
   private readonly random: RandomSource;
   private readonly parameters: TransportParameters;
   private step: Step;
@@ -76,6 +79,7 @@ export class ServerHandshake implements Handshake {
     this.identity = options.identity;
     this.suites = options.suites;
     this.mlKem = options.mlKem;
+    this.mlDsa = options.mlDsa;
     this.random = options.random;
     this.parameters = options.parameters;
     const transcript = new Transcript(!options.unpinned, options.clientDestinationId);
@@ -196,7 +200,7 @@ export class ServerHandshake implements Handshake {
     );
     const identityMessage = encodeMessage(MessageType.IDENTITY, identity.publicKey);
     transcript.add(parameters).add(identityMessage);
-    const signed = identity.sign('server', transcript.hash());
+    const signed = identity.sign('server', transcript.hash(), this.mlDsa);
     const signature = encodeMessage(MessageType.SIGNATURE, signed);
     transcript.add(signature);
     const value = finishedValue(traffic.server, transcript.hash());

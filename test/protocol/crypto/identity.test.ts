@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
 import { ed25519 } from '@noble/curves/ed25519.js';
 import { sha256 } from '@noble/hashes/sha2.js';
+import { ml_dsa65 } from '@noble/post-quantum/ml-dsa.js';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../../src/base/random.ts';
@@ -11,10 +12,12 @@ import {
   equalSecrets,
   fingerprintOf,
   Identity,
+  thumbprintOf,
   verifyIdentity,
 } from '../../../src/protocol/crypto/identity.ts';
 import { rawPublicKey } from '../../../src/protocol/crypto/native.ts';
 import { hex, joined, toHex } from './bytes.ts';
+import { vectorCases } from './vector-file.ts';
 import { withoutSodium } from './without-sodium.ts';
 
 // RFC 8032 section 7.1
@@ -37,6 +40,38 @@ const RFC_VECTORS = [
 
 const HASH = new Uint8Array(32).fill(7);
 const identity = Identity.generate(new Prng(1));
+const hybrid = Identity.generate(new Prng(3), { hybrid: true });
+const VECTORS = vectorCases('identities.json', slowIdentity);
+
+interface IdentityInput {
+  secret: string;
+  transcriptHash: string;
+  signature: string;
+}
+
+/** Read off spec/handshake.md. */
+function slowIdentity({ secret, transcriptHash, signature }: IdentityInput) {
+  const bytes = hex(secret);
+  const keys = [ed25519.getPublicKey(bytes.slice(3, 35)), ml_dsa65.keygen(bytes.slice(38)).publicKey];
+  const publicKey = joined(hex('010020'), keys[0], hex('0207a0'), keys[1]);
+  const signs = (who: string) => {
+    const context = new TextEncoder().encode(`${' '.repeat(64)}JetStreamProto 1 ${who} identity\0`);
+    const content = joined(context, hex(transcriptHash));
+    const both = hex(signature);
+    return (
+      toHex(both.slice(0, 3)) === '010040' &&
+      ed25519.verify(both.slice(3, 67), content, keys[0]) &&
+      toHex(both.slice(67, 70)) === '020ced' &&
+      ml_dsa65.verify(both.slice(70), content, keys[1])
+    );
+  };
+  return {
+    publicKey: toHex(publicKey),
+    fingerprint: toHex(sha256(publicKey)),
+    isServers: signs('server'),
+    isClients: signs('client'),
+  };
+}
 
 describe('Ed25519', () => {
   test.each(RFC_VECTORS)('gives the signature of RFC 8032 section 7.1 over "$message"', (vector) => {
@@ -162,6 +197,75 @@ describe('an identity', () => {
       }
       expect(forged).toBe(0);
     }
+  });
+
+  test('is hybrid with a key of ML-DSA-65 behind that of Ed25519, and its fingerprint is over both [HS-9] [HS-26]', () => {
+    const seed = (at: number) => Buffer.from(hybrid.exportSecret(), 'base64url').subarray(at, at + 32);
+    const postQuantum = ml_dsa65.keygen(new Uint8Array(seed(38)));
+    const expected = joined(
+      hex('01 0020'),
+      ed25519.getPublicKey(seed(3)),
+      hex('02 07a0'),
+      postQuantum.publicKey,
+    );
+    expect(toHex(hybrid.publicKey)).toBe(toHex(expected));
+    expect(toHex(hybrid.fingerprint)).toBe(toHex(sha256(expected)));
+    expect([hybrid.isHybrid, identity.isHybrid]).toEqual([true, false]);
+    expect(hybrid.exportSecret()).toMatch(/^AQAg[\w-]{90}$/);
+    expect(Identity.fromSecret(hybrid.exportSecret()).fingerprintText).toBe(hybrid.fingerprintText);
+    expect(thumbprintOf(hybrid.publicKey)).toBe('');
+  });
+
+  test('of two keys is verified when both have signed, and not by either alone [HS-12] [HS-26]', () => {
+    const signature = hybrid.sign('client', HASH);
+    const verified = (key: Uint8Array, one: Uint8Array) => verifyIdentity(key, 'client', HASH, one);
+    expect(verified(hybrid.publicKey, signature)).toBe(true);
+    for (const at of [0, 2, 40, 67, 69, 71, 3_000])
+      expect(verified(hybrid.publicKey, changed(signature, at))).toBe(false);
+    for (const at of [0, 20, 35, 37, 1_000])
+      expect(verified(changed(hybrid.publicKey, at), signature)).toBe(false);
+    const classical = hybrid.publicKey.slice(0, 35);
+    expect(verified(classical, signature.slice(0, 67))).toBe(true);
+    expect(verified(hybrid.publicKey, signature.slice(0, 67))).toBe(false);
+    expect(verified(classical, signature)).toBe(false);
+    // ML-DSA-65 alone, the two in another order, and one of them twice
+    expect(verified(hybrid.publicKey.slice(35), signature.slice(67))).toBe(false);
+    const turned = (bytes: Uint8Array, at: number) => joined(bytes.slice(at), bytes.slice(0, at));
+    expect(verified(turned(hybrid.publicKey, 35), turned(signature, 67))).toBe(false);
+    expect(
+      verified(joined(classical, classical), joined(signature.slice(0, 67), signature.slice(0, 67))),
+    ).toBe(false);
+  });
+
+  test.each(VECTORS)(
+    'of two keys takes the signatures that OpenSSL made of the same secret: $name [HS-26]',
+    ({ input, output }) => {
+      const one = Identity.fromSecret(Buffer.from(input.secret, 'hex').toString('base64url'));
+      expect([toHex(one.publicKey), toHex(one.fingerprint)]).toEqual([output.publicKey, output.fingerprint]);
+      const verified = (signer: 'server' | 'client') =>
+        verifyIdentity(one.publicKey, signer, hex(input.transcriptHash), hex(input.signature));
+      expect([verified('server'), verified('client')]).toEqual([output.isServers, output.isClients]);
+    },
+  );
+
+  test('never throws, and is not verified, for a key or a signature that was changed [HS-12]', () => {
+    const signature = hybrid.sign('server', HASH);
+    fc.assert(
+      fc.property(
+        fc.boolean(),
+        fc.nat(3_375),
+        fc.nat(3_375),
+        fc.uint8Array({ maxLength: 8 }),
+        (ofKey, at, cut, noise) => {
+          const whole = ofKey ? hybrid.publicKey : signature;
+          const other = joined(whole.slice(0, at % whole.length), noise, whole.slice(cut % whole.length));
+          if (toHex(other) === toHex(whole)) return;
+          const [key, value] = ofKey ? [other, signature] : [hybrid.publicKey, other];
+          expect(verifyIdentity(key, 'server', HASH, value)).toBe(false);
+        },
+      ),
+      { numRuns: 200 },
+    );
   });
 
   test('compares fingerprints of any length without throwing', () => {

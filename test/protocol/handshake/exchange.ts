@@ -3,6 +3,7 @@ import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import { nobleMlKem } from '../../../src/protocol/crypto/hybrid-kem.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
 import { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
+import { nobleMlDsa } from '../../../src/protocol/crypto/ml-dsa.ts';
 import {
   openPacket,
   type PacketKeys,
@@ -27,6 +28,7 @@ export function newClient(changes: Partial<ClientHandshakeOptions> = {}): Client
     pin: SERVER_IDENTITY.fingerprint,
     suites: [{ aead: provider, costNs: 0 }],
     mlKem: nobleMlKem,
+    mlDsa: nobleMlDsa,
     random: new Prng(11),
     parameters: { ...defaultParameters(CLIENT_ID), initialMaxData: 1000 },
     firstDestinationId: FIRST_ID,
@@ -42,6 +44,7 @@ export function newServer(changes: Partial<ServerHandshakeOptions> = {}): Server
     identity: SERVER_IDENTITY,
     suites: [{ aead: provider, costNs: 0 }],
     mlKem: nobleMlKem,
+    mlDsa: nobleMlDsa,
     random: new Prng(12),
     parameters: { ...defaultParameters(SERVER_ID), originalDestinationId: FIRST_ID, initialMaxData: 2000 },
     clientDestinationId: FIRST_ID,

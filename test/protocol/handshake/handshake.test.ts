@@ -175,6 +175,43 @@ describe('a client', () => {
     expect(run(newClient(), newServer({ identity: impostor }))).toBe(CloseCode.CRYPTO_ERROR);
   });
 
+  test('tells of the first fault in the order of the rule, whatever else is wrong [HS-40]', () => {
+    const wrongParameters = { parameters: defaultParameters(Uint8Array.of(1)) };
+    const stranger = { identity: Identity.generate(new Prng(8)) };
+    const unsigned = { identity: signingNonsense(SERVER_IDENTITY) };
+    const strangerUnsigned = { identity: signingNonsense(stranger.identity) };
+    const { CRYPTO_ERROR, IDENTITY_MISMATCH, TRANSPORT_PARAMETER_ERROR } = CloseCode;
+    const cut = (flight: Uint8Array) => flight.slice(0, -1);
+    const unfinished = (flight: Uint8Array) => changedAt(flight, flight.length - 1);
+    for (const [changes, change, code] of [
+      [{ ...wrongParameters, ...strangerUnsigned }, cut, CRYPTO_ERROR],
+      [{ ...wrongParameters, ...strangerUnsigned }, unfinished, TRANSPORT_PARAMETER_ERROR],
+      [strangerUnsigned, unfinished, IDENTITY_MISMATCH],
+      [unsigned, unfinished, CRYPTO_ERROR],
+      [unsigned, (flight: Uint8Array) => flight, CRYPTO_ERROR],
+      [{}, unfinished, CRYPTO_ERROR],
+    ] as const) {
+      const client = newClient();
+      const server = newServer(changes);
+      server.receive(0, client.hello);
+      client.receive(0, present(server.hello));
+      expect(client.receive(1, change(present(server.flight)))).toBe(code);
+    }
+  });
+
+  test('takes a hybrid identity as any other, and only with both of its signatures [HS-26] [HS-12]', () => {
+    expect(run(newClient({ pin: HYBRID.fingerprint }), newServer({ identity: HYBRID }))).toBe(0);
+    for (const at of [SIGNATURE_AT + 3 + 10, SIGNATURE_AT + 67 + 3 + 2_000]) {
+      const client = newClient({ pin: HYBRID.fingerprint });
+      const server = newServer({ identity: HYBRID });
+      server.receive(0, client.hello);
+      client.receive(0, present(server.hello));
+      const flight = present(server.flight);
+      const signature = flight.length - 35 - 3_379 - 3;
+      expect(client.receive(1, changedAt(flight, signature + at))).toBe(CloseCode.CRYPTO_ERROR);
+    }
+  });
+
   test('ends with CRYPTO_ERROR when the FINISHED is not right, even without a pin [HS-13] [HS-14]', () => {
     for (const pin of [SERVER_IDENTITY.fingerprint, null]) {
       const client = newClient({ pin });
@@ -308,9 +345,22 @@ describe('messages out of turn', () => {
 });
 
 function changed(flight: Uint8Array): Uint8Array {
+  return changedAt(flight, 4);
+}
+
+function changedAt(flight: Uint8Array, at: number): Uint8Array {
   const bytes = flight.slice();
-  bytes[4] ^= 1;
+  bytes[at] ^= 1;
   return bytes;
+}
+
+/** One that shows this key and signs what is no signature of it. */
+function signingNonsense(identity: Identity): Identity {
+  return Object.create(identity, {
+    publicKey: { value: identity.publicKey },
+    fingerprint: { value: identity.fingerprint },
+    sign: { value: () => joined(Uint8Array.of(1, 0, 64), new Uint8Array(64)) },
+  }) as Identity;
 }
 
 function withoutPayload(flight: Uint8Array): Uint8Array {
@@ -331,4 +381,7 @@ function completed(): { client: ClientHandshake; server: ServerHandshake } {
   return { client, server };
 }
 
+const HYBRID = Identity.generate(new Prng(21), { hybrid: true });
+/** Behind the header of the message. */
+const SIGNATURE_AT = 3;
 const NONE = { seal: null, open: null };

@@ -3,6 +3,7 @@ import { type AeadProvider, chooseAead } from '../../../src/protocol/crypto/aead
 import { nobleMlKem } from '../../../src/protocol/crypto/hybrid-kem.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
 import { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
+import { nobleMlDsa } from '../../../src/protocol/crypto/ml-dsa.ts';
 import { PacketKeys } from '../../../src/protocol/crypto/packet-protection.ts';
 import { ClientHandshake } from '../../../src/protocol/handshake/client.ts';
 import { ServerHandshake } from '../../../src/protocol/handshake/server.ts';
@@ -101,6 +102,7 @@ function sidesOf(input: SlowHandshakeInput) {
     pin,
     suites: [{ aead: provider, costNs: 0 }],
     mlKem: nobleMlKem,
+    mlDsa: nobleMlDsa,
     random: clientRandom,
     parameters: decoded(input.client.parameters, 'client'),
     firstDestinationId,
@@ -112,6 +114,7 @@ function sidesOf(input: SlowHandshakeInput) {
     identity,
     suites: [{ aead: provider, costNs: 0 }],
     mlKem: nobleMlKem,
+    mlDsa: nobleMlDsa,
     random: serverRandom,
     parameters: decoded(input.server.parameters, 'server'),
     clientDestinationId: firstDestinationId,
