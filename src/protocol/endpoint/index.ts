@@ -26,6 +26,7 @@ export {
   RESIDUAL_MAX,
   RESIDUAL_MIN,
 } from '../fec/protection.ts';
+export { LocalAddress } from '../path/local-address.ts';
 export { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
 export type { ConnectionStream, MessageAsks } from '../stream/connection-stream.ts';
 export { ReadFault } from '../stream/receive/receive-stream.ts';

@@ -1,0 +1,71 @@
+import { localAddresses } from './addresses.ts';
+
+/** What a watch over interfaces asks of its machine; tests answer themselves. */
+export interface InterfaceSurroundings {
+  /** The addresses of the interfaces, in normal form. */
+  readonly addresses: () => readonly string[];
+  /** How often they are looked at, in ms. */
+  readonly pollMs: number;
+}
+
+/**
+ * Watches the addresses of this machine: Node is not told of changes, so they are looked at once a second, as long as somebody wants to know. That costs some
+ * ten microseconds each, and keeps no process alive.
+ */
+export class InterfaceWatch {
+  private readonly surroundings: InterfaceSurroundings;
+  private readonly listeners = new Set<(addresses: readonly string[]) => void>();
+  private poll: NodeJS.Timeout | undefined;
+  /** As of the last look. */
+  private addresses: readonly string[] = [];
+
+  constructor(surroundings: InterfaceSurroundings = MACHINE) {
+    this.surroundings = surroundings;
+  }
+
+  /**
+   * Tells `listener` the addresses that there are: now, and whenever others are found.
+   *
+   * @returns ends this
+   */
+  watch(listener: (addresses: readonly string[]) => void): () => void {
+    if (this.listeners.size === 0) {
+      this.addresses = this.found() ?? [];
+      this.poll = setInterval(() => this.look(), this.surroundings.pollMs).unref();
+    }
+    // Each call has a place of its own, also where two have the same listener.
+    const told = (addresses: readonly string[]): void => listener(addresses);
+    this.listeners.add(told);
+    told(this.addresses);
+    return () => {
+      this.listeners.delete(told);
+      if (this.listeners.size === 0) clearInterval(this.poll);
+    };
+  }
+
+  /** Looks now rather than with the next second: something else says that there may be news, such as a send that failed with ENETUNREACH. */
+  look(): void {
+    const addresses = this.listeners.size === 0 ? null : this.found();
+    if (addresses === null || isSame(addresses, this.addresses)) return;
+    this.addresses = addresses;
+    for (const listener of [...this.listeners]) if (this.listeners.has(listener)) listener(addresses);
+  }
+
+  /** Null where the system does not tell, which is no change. */
+  private found(): readonly string[] | null {
+    try {
+      return this.surroundings.addresses();
+    } catch {
+      return null;
+    }
+  }
+}
+
+function isSame(a: readonly string[], b: readonly string[]): boolean {
+  return a.length === b.length && a.every((address) => b.includes(address));
+}
+
+const MACHINE: InterfaceSurroundings = { addresses: localAddresses, pollMs: 1_000 };
+
+/** Of this machine. */
+export const interfaces = new InterfaceWatch();
