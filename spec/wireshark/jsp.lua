@@ -452,7 +452,7 @@ local FRAME_NAMES = {
   [0x00] = "PADDING", "PING", "ACK", "ACK_ECN", "ACK_RECOVERED", "ACK_ECN_RECOVERED", "CRYPTO", "HANDSHAKE_DONE", "NEW_TOKEN",
   "TICKET", "STREAM_OPEN", "STREAM_FIN", "RESET_STREAM", "STOP_SENDING", "ABANDON", "DROPPED", "MAX_DATA", "MAX_STREAM_DATA",
   "MAX_STREAMS", "DATA_BLOCKED", "STREAM_DATA_BLOCKED", "STREAMS_BLOCKED", "REPAIR", "HEARTBEAT", "PATH_CHALLENGE",
-  "PATH_RESPONSE", "NEW_CONNECTION_ID", "RETIRE_CONNECTION_ID", "CONNECTION_CLOSE", "ACK_FREQUENCY",
+  "PATH_RESPONSE", "NEW_CONNECTION_ID", "RETIRE_CONNECTION_ID", "CONNECTION_CLOSE", "ACK_FREQUENCY", [0x1f] = "GOAWAY",
   [0x30] = "MESSAGES", [0x31] = "MESSAGES (best effort)", [0x32] = "MESSAGES", [0x33] = "MESSAGES (best effort)",
 }
 for type = 0x20, 0x2f do FRAME_NAMES[type] = type % 2 == 0 and "MESSAGE" or "MESSAGE (best effort)" end
@@ -534,6 +534,8 @@ field("repair.data", "bytes", "Repair")
 field("heartbeat.number", "uint64", "Number", base.DEC)
 field("heartbeat.interval", "uint64", "Next within (ms)", base.DEC)
 field("path.data", "bytes", "Challenge")
+field("goaway.delay", "uint64", "Closes within (ms)", base.DEC)
+field("goaway.url", "string", "Where to go")
 field("new_id.sequence", "uint64", "Sequence", base.DEC)
 field("new_id.retire_prior_to", "uint64", "Retire prior to", base.DEC)
 field("new_id.id", "bytes", "Connection id")
@@ -869,6 +871,12 @@ local READERS = {
     local threshold = r:varint("ack_frequency.threshold")
     local delay = r:varint("ack_frequency.max_delay")
     return string.format("threshold %d, %d us", threshold, delay)
+  end,
+  [0x1f] = function(r)
+    local delay = r:varint("goaway.delay")
+    local url = r:data("goaway.url")
+    if #url > 1024 then error(MALFORMED, 0) end
+    return string.format("within %d ms%s", delay, url == "" and "" or string.format(" to %q", url))
   end,
   [0x30] = read_messages, [0x31] = read_messages, [0x32] = read_messages, [0x33] = read_messages,
 }

@@ -11,10 +11,10 @@ import { JspError } from '../base/errors.ts';
 import { MILLISECOND } from '../base/time.ts';
 import { ReasonCode } from '../pubsub/command.ts';
 import { abortError, onAbort } from '../transport/abort.ts';
+import type { Backoff } from '../transport/backoff.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
 import { closedError } from './command-stream.ts';
 import type { Link, LinkUser } from './link.ts';
-import type { Backoff } from './reconnecting.ts';
 import { endError } from './refusal.ts';
 
 /** `connecting` is before the first connection, `offline` between two. */

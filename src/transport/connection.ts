@@ -44,6 +44,7 @@ import {
   streamOpen,
 } from './diagnostics.ts';
 import type { Driver } from './driver.ts';
+import { type GoAwayNotice, goAwayNotice } from './go-away.ts';
 import { IsolatedEmitter } from './listeners.ts';
 import { connectionIsLive, connectionIsOver } from './live.ts';
 import {
@@ -83,6 +84,11 @@ interface ConnectionEvents {
   mtu: [mtu: number, previous: number];
   close: [error: JspError | null];
   /**
+   * The server is to be replaced: it serves on until it closes, and says where to go. A connection with `reconnect` goes there by itself. One that came before
+   * anybody listened is told to the first listener.
+   */
+  goaway: [notice: GoAwayNotice];
+  /**
    * Streams that this side opened have waited for 5 s, so many of them: the peer lets no more be open at once (its `streamsMax`) until others
    * have ended in both directions. A peer that does not listen for `stream` never ends any.
    */
@@ -115,6 +121,10 @@ export let openConnection: (core: CoreConnection, driver: Driver, owner: Connect
 export let tellConnection: (event: EndpointEvent) => void;
 /** Ends a connection whose socket is of no use any more. */
 export let failConnection: (connection: Connection, error: JspError) => void;
+/** Tells the client that the server closes at that time, and where to go. */
+export let announceGoAway: (connection: Connection, url: Uint8Array, closesAt: Micros) => void;
+/** The reliable messages that the peer has not acknowledged, oldest first of each stream; of use when the connection is over. [CON-104] */
+export let undeliveredOf: (connection: Connection) => Undelivered[];
 /** The system did not take a datagram of so many bytes to the connection's peer. */
 export let datagramWasRefused: (connection: Connection, bytes: number) => void;
 
@@ -143,6 +153,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   };
   /** The change of the size of datagrams that nobody listened for. */
   private untoldMtu: { mtu: number; previous: number } | null = null;
+  /** The server goes, and nobody listened for that. */
+  private untoldGoAway: GoAwayNotice | null = null;
   /** While somebody listens for alerts. */
   private alerts: AlertWatch | null = null;
 
@@ -162,6 +174,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
           return connection.onMtuSettled(event.bytes, event.isCarried);
         case 'streamsBlocked':
           return connection.onStreamsBlocked(event.waiting);
+        case 'goAway':
+          return connection.onGoAway(goAwayNotice(event.delayMs, event.url));
         case 'closed':
           return connection.onClosed(event.reason);
         default:
@@ -169,6 +183,9 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       }
     };
     failConnection = (connection, error) => connection.fail(error);
+    announceGoAway = (connection, url, closesAt) =>
+      connection.call(() => connection.core.lifecycle.closing.goAway.announce(url, closesAt));
+    undeliveredOf = (connection) => connection.undelivered();
     datagramWasRefused = (connection, bytes) => connection.onDatagramRefused(bytes);
   }
 
@@ -499,6 +516,29 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     );
   }
 
+  private undelivered(): Undelivered[] {
+    const { streams } = this.core;
+    const { compression } = streams.packer;
+    return [...streams.values()].flatMap((core) => {
+      const stream = core.owner as Stream | null;
+      if (stream === null) return [];
+      const messages = core.sender.mark().unacknowledged();
+      return messages.map(({ bytes, isEnveloped, deadline, wasSent }) => {
+        const data = isEnveloped ? compression.undo(bytes) : bytes;
+        return {
+          stream,
+          data: Buffer.from(data.buffer, data.byteOffset, data.length),
+          deadline,
+          mayHaveArrived: wasSent,
+        };
+      });
+    });
+  }
+
+  private onGoAway(notice: GoAwayNotice): void {
+    this.untoldGoAway = this.tell('goaway', notice) ? null : notice;
+  }
+
   private onClosed(reason: CloseReason): void {
     if (this.over) return;
     this.over = true;
@@ -541,6 +581,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   protected override onListenerAdded(event: keyof ConnectionEvents): void {
     if (event === 'stream' && this.unclaimed.length > 0) queueMicrotask(() => this.claimStreams());
     if (event === 'mtu' && this.untoldMtu !== null) queueMicrotask(() => this.tellMtu());
+    if (event === 'goaway' && this.untoldGoAway !== null) queueMicrotask(() => this.tellGoAway());
     if (event === 'alert') this.startAlerts();
   }
 
@@ -554,6 +595,11 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     if (change !== null && this.tell('mtu', change.mtu, change.previous)) this.untoldMtu = null;
   }
 
+  private tellGoAway(): void {
+    const notice = this.untoldGoAway;
+    if (notice !== null && this.tell('goaway', notice)) this.untoldGoAway = null;
+  }
+
   private claimStreams(): void {
     while (this.listenerCount('stream') > 0) {
       const stream = this.unclaimed.shift();
@@ -561,6 +607,17 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       this.tell('stream', stream);
     }
   }
+}
+
+/** A reliable message that the peer has not acknowledged. */
+export interface Undelivered {
+  readonly stream: Stream;
+  /** A copy. */
+  readonly data: Buffer;
+  /** NEVER for none. */
+  readonly deadline: Micros;
+  /** A part of it was sent at least once. */
+  readonly mayHaveArrived: boolean;
 }
 
 /** A size of datagrams that somebody waits for. */

@@ -2,6 +2,7 @@ import { JspError } from '../base/errors.ts';
 import { isWildcard } from '../base/ip-address.ts';
 import type { MemoryMetrics } from '../base/memory-budget.ts';
 import { checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
+import { MILLISECOND } from '../base/time.ts';
 import { Identity, RESET_KEY_BYTES } from '../protocol/crypto/index.ts';
 import {
   CloseCode,
@@ -15,6 +16,7 @@ import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { bindServerSocket } from '../udp/wildcard-socket.ts';
 import { abortError, abortSignal, onAbort } from './abort.ts';
 import {
+  announceGoAway,
   CLOSE_OPTIONS,
   type CloseOptions,
   type Connection,
@@ -26,6 +28,7 @@ import {
 } from './connection.ts';
 import { listenerClose, listenerOpen } from './diagnostics.ts';
 import { Driver, type DriverOwner } from './driver.ts';
+import { announcedUrl, GO_AWAY_OPTIONS, GO_AWAY_WITHIN_MS, type GoAwayOptions } from './go-away.ts';
 import { IsolatedEmitter, Iterations } from './listeners.ts';
 import { listenerIsLive } from './live.ts';
 import {
@@ -101,8 +104,11 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   private readonly connections = new Set<Connection>();
   private readonly accepted: Connection[] = [];
   private readonly iterations = new Iterations<Connection>(() => this.takeNext());
+  /** Its end was announced. */
+  private going: Promise<void> | null = null;
   private closing: Promise<void> | null = null;
-  private resolveEmpty: (() => void) | null = null;
+  /** Told when there is no connection any more. */
+  private readonly whenEmpty = new Set<() => void>();
 
   static {
     listenerOn = (socket, options, advertised) => new Listener(socket, options, advertised);
@@ -144,6 +150,20 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
     await this.closing;
   }
 
+  /**
+   * Announces the end of this server, which is to be replaced: accepts no more connections, tells the clients where to go, and serves them on until they have gone,
+   * or `withinMs` is over; then it closes as {@link close} does, and resolves. A client with `reconnect` goes by itself, and loses nothing that was acknowledged; the event
+   * `goaway` tells the others. A further call waits for the same; {@link close} ends it sooner. [CON-100]
+   *
+   * @throws JspError ERR_JSP_OPTION_INVALID; ERR_JSP_ABORTED when the signal was aborted before
+   */
+  async goAway(options: GoAwayOptions = {}): Promise<void> {
+    checkOptions('goAway', options, GO_AWAY_OPTIONS);
+    if (options.signal?.aborted) throw abortError(options.signal);
+    this.going ??= this.announceEnd(announcedUrl(options.url), options);
+    await this.going;
+  }
+
   /** As `Connection.impair`, for all connections of the listener. */
   impair(options: ImpairmentOptions | null): void {
     this.driver.impair(options);
@@ -172,7 +192,7 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
 
   private onEvent(event: EndpointEvent): void {
     if (event.type !== 'connected') tellConnection(event);
-    else if (this.closing === null) this.accept(event);
+    else if (this.isAccepting) this.accept(event);
     else event.connection.lifecycle.close('transport', CloseCode.SHUTTING_DOWN, '', this.driver.now());
   }
 
@@ -193,7 +213,9 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
 
   private onConnectionClosed(connection: Connection): void {
     this.connections.delete(connection);
-    if (this.connections.size === 0) this.resolveEmpty?.();
+    if (this.connections.size > 0) return;
+    for (const resolve of this.whenEmpty) resolve();
+    this.whenEmpty.clear();
   }
 
   /** Connections that came before the first listener for `connection`, and that no iteration took, are handed to it. */
@@ -220,17 +242,42 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   private takeNext(): IteratorResult<Connection, undefined> | null {
     const connection = this.accepted.shift();
     if (connection !== undefined) return { done: false, value: connection };
-    return this.closing === null ? null : { done: true, value: undefined };
+    return this.isAccepting ? null : { done: true, value: undefined };
+  }
+
+  private get isAccepting(): boolean {
+    return this.going === null && this.closing === null;
+  }
+
+  private async announceEnd(url: Uint8Array, options: GoAwayOptions): Promise<void> {
+    const { withinMs = GO_AWAY_WITHIN_MS, signal } = options;
+    const { clock, endpoint } = this.driver;
+    const closesAt = clock.now() + withinMs * MILLISECOND;
+    endpoint.stopAccepting(clock.now());
+    for (const connection of this.connections) announceGoAway(connection, url, closesAt);
+    this.driver.wake();
+    this.iterations.wake();
+    await new Promise<void>((resolve) => {
+      const timer = clock.setTimer(closesAt, resolve);
+      const forget = onAbort(signal, resolve);
+      void this.empty().then(() => {
+        clock.clearTimer(timer);
+        forget();
+        resolve();
+      });
+    });
+    await this.close(signal?.aborted ? { timeoutMs: 0 } : {});
+  }
+
+  /** Resolves when there is no connection. */
+  private async empty(): Promise<void> {
+    if (this.connections.size > 0) await new Promise<void>((resolve) => this.whenEmpty.add(resolve));
   }
 
   private async closeAll(): Promise<void> {
     this.driver.endpoint.stopAccepting(this.driver.now());
     this.iterations.wake();
-    if (this.connections.size > 0) {
-      await new Promise<void>((resolve) => {
-        this.resolveEmpty = resolve;
-      });
-    }
+    await this.empty();
     await this.driver.stop();
     if (listenerClose.hasSubscribers) listenerClose.publish({ listener: this });
     this.tell('close');

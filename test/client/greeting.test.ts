@@ -5,7 +5,6 @@ import type { CredentialsSource } from '../../src/client/credentials.ts';
 import { UrlDialer } from '../../src/client/dialing.ts';
 import { Greeter } from '../../src/client/greeting.ts';
 import { Life } from '../../src/client/life.ts';
-import { Backoff } from '../../src/client/reconnecting.ts';
 import { Command, encodeRefused, ReasonCode } from '../../src/pubsub/command.ts';
 import {
   decodeHello,
@@ -15,6 +14,7 @@ import {
   encodeWelcome,
   NoticeCode,
 } from '../../src/pubsub/session-commands.ts';
+import { Backoff } from '../../src/transport/backoff.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
 import { type FakeConnection, FakeNetwork, type FakeStream } from './fake-transport.ts';
 import { ManualClock } from './manual-clock.ts';

@@ -2,8 +2,9 @@ import { describe, expect, test } from 'vitest';
 import { JspError } from '../../src/base/errors.ts';
 import { isFinalEnd, Life } from '../../src/client/life.ts';
 import { Link, type LinkUser } from '../../src/client/link.ts';
-import { Backoff, type ReconnectOptions } from '../../src/client/reconnecting.ts';
+import type { ReconnectOptions } from '../../src/client/reconnecting.ts';
 import { ReasonCode } from '../../src/pubsub/command.ts';
+import { Backoff } from '../../src/transport/backoff.ts';
 import { type FakeConnection, FakeNetwork } from './fake-transport.ts';
 import { ManualClock } from './manual-clock.ts';
 

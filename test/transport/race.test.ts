@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { Lab } from '../../src/testing/index.ts';
-import { race } from '../../src/transport/connect.ts';
+import { race } from '../../src/transport/race.ts';
 
 /** Attempts that take as long as their candidate says, in ms, and fail when it is negative. */
 class Runners {

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it as test, vi } from 'vitest';
 import { InterfaceWatch } from '../../src/udp/interfaces.ts';
 
 describe('InterfaceWatch: the addresses of this machine', () => {
@@ -9,7 +9,7 @@ describe('InterfaceWatch: the addresses of this machine', () => {
     vi.useRealTimers();
   });
 
-  it('tells what there is, then only changes, in whatever order they are listed', () => {
+  test('tells what there is, then only changes, in whatever order they are listed', () => {
     let addresses = ['127.0.0.1', '192.0.2.7'];
     const watch = new InterfaceWatch({ addresses: () => addresses, pollMs: 1_000 });
     const told: (readonly string[])[] = [];
@@ -23,7 +23,7 @@ describe('InterfaceWatch: the addresses of this machine', () => {
     end();
   });
 
-  it('looks as long as somebody watches, and not after', () => {
+  test('looks as long as somebody watches, and not after', () => {
     const look = vi.fn(() => ['127.0.0.1']);
     const watch = new InterfaceWatch({ addresses: look, pollMs: 1_000 });
     vi.advanceTimersByTime(5_000);
@@ -38,7 +38,7 @@ describe('InterfaceWatch: the addresses of this machine', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
-  it('takes a system that does not tell for one where nothing changes', () => {
+  test('takes a system that does not tell for one where nothing changes', () => {
     let isTold = true;
     const addresses = (): string[] => {
       if (!isTold) throw new Error('uv_interface_addresses returned EPERM');

@@ -1,6 +1,7 @@
 /** What one connection compresses and opens: what its two sides have agreed to, what the path is like, and what became of messages. */
 
 import type { Buffer } from 'node:buffer';
+import { assert } from '../../base/errors.ts';
 import type { Micros } from '../../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { readVarint, varintLength, varintSize, writeVarint } from '../wire/varint.ts';
@@ -157,6 +158,16 @@ export class ConnectionCompression {
   store(data: Uint8Array): Uint8Array {
     this.writer ??= writerOf(this.options.lz4);
     return this.writer.store(data);
+  }
+
+  /** The message that this side has put into this envelope. */
+  undo(envelope: Uint8Array): Uint8Array {
+    const all: Dictionary[] = [];
+    for (const { dictionary, number } of this.agreed) all[number] = dictionary;
+    const reader = new EnvelopeReader(chooseLz4(this.options.lz4), { all, find: () => null });
+    const message = reader.inflate(envelope, 0, envelope.length, Number.MAX_SAFE_INTEGER);
+    assert(message !== null, 'what this side compressed can be opened');
+    return message;
   }
 
   /** A message was sent compressed. */

@@ -83,16 +83,19 @@ export function isStored(bytes: Uint8Array, at: number): boolean {
   return bytes[at] === Envelope.STORED;
 }
 
+/** What a reader looks dictionaries up in. */
+export type Dictionaries = Pick<DictionarySet, 'all' | 'find'>;
+
 /** Takes messages out of their envelopes. Nothing is allocated for a message before its length is known, and allowed. [CMP-5] */
 export class EnvelopeReader {
   /** Why {@link inflate} gave nothing. */
   fault: EnvelopeFault = EnvelopeFault.NONE;
   private readonly codec: Lz4Codec;
-  private readonly dictionaries: DictionarySet;
+  private readonly dictionaries: Dictionaries;
   private readonly takesNumbers: boolean;
 
   /** @param takesNumbers - false where the peer has not been told the dictionaries' numbers [CMP-40] */
-  constructor(codec: Lz4Codec, dictionaries: DictionarySet, takesNumbers = true) {
+  constructor(codec: Lz4Codec, dictionaries: Dictionaries, takesNumbers = true) {
     this.codec = codec;
     this.dictionaries = dictionaries;
     this.takesNumbers = takesNumbers;

@@ -55,6 +55,13 @@ export type EndpointEvent =
       readonly bytes: number;
       readonly isCarried: boolean;
     }
+  /** The server is to be replaced: it closes within so long, and names who takes its place; empty: the same address. */
+  | {
+      readonly type: 'goAway';
+      readonly connection: Connection;
+      readonly delayMs: number;
+      readonly url: string;
+    }
   /** The connection is over. */
   | { readonly type: 'closed'; readonly connection: Connection; readonly reason: CloseReason };
 
@@ -207,7 +214,14 @@ export class Connection {
     this.helloCame = options.helloCame;
     const host = new Connection.Host(this);
     this.lifecycle = new Lifecycle(host, isServer);
-    this.control = new ControlFrames(!isServer, this.counters, this.liveness, this.recovery, thin.acks);
+    this.control = new ControlFrames(
+      !isServer,
+      this.counters,
+      this.liveness,
+      this.recovery,
+      thin.acks,
+      this.lifecycle.closing.goAway,
+    );
     const { control, counters, ids, lifecycle, liveness, path, recovery, spaces, streams, trace } = this;
     this.handshake = new HandshakeProgress(
       {
@@ -531,6 +545,11 @@ export class Connection {
 
     onMtuGivenUp(now: Micros): void {
       this.connection.onMtuGivenUp(now);
+    }
+
+    onGoAway(delayMs: number, url: string): void {
+      const { connection } = this;
+      connection.events.push({ type: 'goAway', connection, delayMs, url });
     }
 
     onOver(reason: CloseReason, now: Micros): void {

@@ -12,6 +12,7 @@ import { writePathResponse } from '../wire/frames/path.ts';
 import { writeHeartbeat } from '../wire/frames/ping.ts';
 import type { SentFrame } from '../wire/frames/sent-frames.ts';
 import { PacketSpace } from '../wire/packet-header.ts';
+import type { GoAway } from './go-away.ts';
 import type { Liveness } from './liveness.ts';
 
 /**
@@ -27,6 +28,7 @@ export class ControlFrames {
   /** Answers the peer's newest PATH_CHALLENGE, with the next packet. [FRM-20] */
   private pathResponse: Uint8Array | null = null;
 
+  readonly goAway: GoAway;
   private readonly isClient: boolean;
   private readonly counters: ConnectionCounters;
   private readonly liveness: Liveness;
@@ -39,22 +41,34 @@ export class ControlFrames {
     liveness: Liveness,
     recovery: Recovery,
     acks: AckFrequencyRequest,
+    goAway: GoAway,
   ) {
     this.isClient = isClient;
     this.counters = counters;
     this.liveness = liveness;
     this.recovery = recovery;
     this.acks = acks;
+    this.goAway = goAway;
   }
 
   /** Whether {@link write} has something to write. */
   get isDue(): boolean {
-    return this.isHandshakeDoneDue || this.isHeartbeatDue || this.pathResponse !== null || this.acks.isDue;
+    return (
+      this.isHandshakeDoneDue ||
+      this.isHeartbeatDue ||
+      this.pathResponse !== null ||
+      this.acks.isDue ||
+      this.goAway.isDue
+    );
   }
 
-  /** Writes what is due, if there is room for all of it; else the next packet has that. */
+  /** Writes what is due, if there is room for it; else the next packet has that. */
   write(frames: FrameWriter): void {
-    if (frames.room < KINDS * CONTROL_FRAME_BYTES_MAX) return;
+    if (frames.room >= KINDS * CONTROL_FRAME_BYTES_MAX) this.writeShort(frames);
+    if (this.goAway.isDue) this.goAway.write(frames);
+  }
+
+  private writeShort(frames: FrameWriter): void {
     if (this.isHandshakeDoneDue) {
       this.isHandshakeDoneDue = false;
       writeHandshakeDone(frames);
@@ -82,6 +96,10 @@ export class ControlFrames {
       case FrameType.PATH_CHALLENGE:
         this.pathResponse = copyOf(buffer.subarray(dataStart, dataStart + dataLength));
         return 0;
+      case FrameType.GOAWAY:
+        if (!this.isClient) return CloseCode.PROTOCOL_VIOLATION; // [FRM-4] nobody asks a client where to go
+        this.goAway.onFrame(frame);
+        return 0;
       case FrameType.NEW_TOKEN:
       case FrameType.TICKET:
         // Only a server gives these out; a client that has no use for them yet ignores them.
@@ -107,6 +125,9 @@ export class ControlFrames {
         break;
       case FrameType.HANDSHAKE_DONE:
         this.isHandshakeDoneDue = true;
+        break;
+      case FrameType.GOAWAY:
+        this.goAway.onFrameLost();
         break;
       case FrameType.HEARTBEAT: // the next one says the same, unless there is news [CON-62]
         if (this.liveness.isHeartbeatNews) this.isHeartbeatDue = true;

@@ -9,6 +9,7 @@ import { assert } from '../../base/errors.ts';
 import { type Micros, NEVER, SECOND } from '../../base/time.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
+import { GoAway } from './go-away.ts';
 
 /** States follow each other in this order; the end may come from any of the first three: {@link NEXT_CONNECTION_STATES}. */
 export const ConnectionState = {
@@ -52,13 +53,15 @@ export interface LifecycleHost {
   readonly isDelivered: boolean;
   /** There may be something to send. */
   touch(): void;
+  /** The server says that it goes; called once. */
+  onGoAway(delayMs: number, url: string): void;
   /** The connection is over, for this reason; called once. */
   onOver(reason: CloseReason, now: Micros): void;
 }
 
 export class Lifecycle {
-  /** How the end is told, once there is one. */
-  readonly closing = new Closing();
+  /** How the end is told. */
+  readonly closing: Closing;
   /** Null while the connection is open. */
   reason: CloseReason | null = null;
   /** Not all that was sent reliably was acknowledged when it was over. */
@@ -74,6 +77,7 @@ export class Lifecycle {
 
   constructor(host: LifecycleHost, isServer: boolean) {
     this.host = host;
+    this.closing = new Closing(host);
     this.isServer = isServer;
   }
 
@@ -256,6 +260,8 @@ export class Lifecycle {
 
 /** When CONNECTION_CLOSE is sent, and for how long the connection is remembered. */
 class Closing {
+  /** The end to come, of a server. */
+  readonly goAway: GoAway;
   /** A CONNECTION_CLOSE frame is to be sent. */
   isDue = false;
   /** Type of the frame at fault, for CONNECTION_CLOSE; 0 when none is. */
@@ -268,6 +274,10 @@ class Closing {
   private repeatEvery: Micros = 0;
   private received = 0;
   private answerAt = 1;
+
+  constructor(host: LifecycleHost) {
+    this.goAway = new GoAway(host);
+  }
 
   begin(now: Micros, pto: Micros, remembered: Micros): void {
     this.isDue = true;

@@ -213,6 +213,7 @@ export class PacketFateTeller {
         break;
       case FrameType.HANDSHAKE_DONE:
       case FrameType.HEARTBEAT:
+      case FrameType.GOAWAY:
         break;
       case FrameType.ACK_FREQUENCY:
         control.onAckFrequencyAcked(frame);

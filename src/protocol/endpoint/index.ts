@@ -11,6 +11,7 @@ export {
 } from '../connection/config.ts';
 export type { Connection, EndpointEvent } from '../connection/connection.ts';
 export { APP_STATES, type AppState, NETWORK_TYPES, type NetworkType } from '../connection/device.ts';
+export { ANNOUNCED_URL_BYTES_MAX } from '../connection/go-away.ts';
 export type { CloseReason } from '../connection/lifecycle.ts';
 export type { ConnectionMetrics } from '../connection/metrics.ts';
 export { EXPORT_NAME_MAX, EXPORTED_BYTES_MAX } from '../crypto/key-schedule.ts';

@@ -97,6 +97,8 @@ function frameJson(r: FrameReader, bytes: number): string {
       return closeJson(r);
     case FrameType.ACK_FREQUENCY:
       return `{"frame_type":"ack_frequency","sequence_number":${r.number},"ack_eliciting_threshold":${r.threshold},"requested_max_ack_delay":${r.delay / 1_000}}`;
+    case FrameType.GOAWAY:
+      return `{"frame_type":"goaway","delay":${r.delay},"length":${r.dataLength}}`;
     case FrameType.MESSAGES:
     case FrameType.MESSAGES_BEST_EFFORT:
     case FrameType.MESSAGES_ENVELOPED:

@@ -58,7 +58,7 @@ export class FrameReader extends ByteCursor {
   interval = 0;
   /** ACK_FREQUENCY: packets. */
   threshold = 0;
-  /** ACK, and the most for ACK_FREQUENCY: microseconds. */
+  /** ACK, and the most for ACK_FREQUENCY: microseconds. GOAWAY: milliseconds. */
   delay = 0;
   /** TICKET: seconds. */
   lifetime = 0;
@@ -87,7 +87,7 @@ export class FrameReader extends ByteCursor {
   ect1 = -1;
   ce = -1;
   /**
-   * The frame's bytes are buffer[dataStart, dataStart + dataLength): message data, label, token, reason, connection id. Of
+   * The frame's bytes are buffer[dataStart, dataStart + dataLength): message data, label, token, reason, connection id, URL. Of
    * MESSAGES the (length, data) pairs, of ABANDON the lengths: checked, to be walked with `readVarint`.
    */
   dataStart = 0;

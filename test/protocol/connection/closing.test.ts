@@ -303,7 +303,14 @@ describe('the life of a connection', () => {
   };
 
   function lifecycleOf(isServer = false): Lifecycle {
-    const host = { probeTimeout: SECOND, isSettled: true, isDelivered: true, touch() {}, onOver() {} };
+    const host = {
+      probeTimeout: SECOND,
+      isSettled: true,
+      isDelivered: true,
+      touch() {},
+      onGoAway() {},
+      onOver() {},
+    };
     return new Lifecycle(host, isServer);
   }
 

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it as test } from 'vitest';
 import { LocalAddress, LocalAddressState } from '../../../src/protocol/path/local-address.ts';
 
 describe('LocalAddress: where a path begins [CON-110]', () => {
-  it('leaves an address that is gone at once, and says so once', () => {
+  test('leaves an address that is gone at once, and says so once', () => {
     const local = new LocalAddress('192.0.2.7', '203.0.113.1');
     expect(local.onAddresses(['127.0.0.1', '192.0.2.7'])).toBe(false);
     expect(local.onAddresses(['127.0.0.1', '192.0.2.7', '198.51.100.4'])).toBe(false);
@@ -12,7 +12,7 @@ describe('LocalAddress: where a path begins [CON-110]', () => {
     expect(local.state).toBe(LocalAddressState.LEFT);
   });
 
-  it('waits where nothing else leads to the peer, for another address or its own', () => {
+  test('waits where nothing else leads to the peer, for another address or its own', () => {
     const stranded = (): LocalAddress => {
       const local = new LocalAddress('192.0.2.7', '203.0.113.1');
       local.onAddresses(['127.0.0.1', '::1', '192.0.2.7']);
@@ -26,14 +26,14 @@ describe('LocalAddress: where a path begins [CON-110]', () => {
     expect(back.state).toBe(LocalAddressState.PRESENT);
   });
 
-  it('takes nothing for gone that was never listed, such as 127.0.0.2', () => {
+  test('takes nothing for gone that was never listed, such as 127.0.0.2', () => {
     const local = new LocalAddress('127.0.0.2', '127.0.0.1');
     expect(local.onAddresses(['127.0.0.1'])).toBe(false);
     expect(local.onAddresses([])).toBe(false);
     expect(local.state).toBe(LocalAddressState.UNLISTED);
   });
 
-  it('reaches a link-local peer from a link-local address only, another one from none', () => {
+  test('reaches a link-local peer from a link-local address only, another one from none', () => {
     const near = new LocalAddress('fe80::1%eth0', 'fe80::2%eth0');
     near.onAddresses(['fe80::1%eth0']);
     expect(near.onAddresses(['fe80::9%wlan0'])).toBe(true);
@@ -42,7 +42,7 @@ describe('LocalAddress: where a path begins [CON-110]', () => {
     expect(far.onAddresses(['fe80::9%wlan0', '::1'])).toBe(false);
   });
 
-  it('moves at most once, and only while its own address is missing, whatever comes and goes', () => {
+  test('moves at most once, and only while its own address is missing, whatever comes and goes', () => {
     const ADDRESSES = ['192.0.2.7', '198.51.100.4', '127.0.0.1', '2001:db8::7'];
     fc.assert(
       fc.property(fc.array(fc.subarray(ADDRESSES), { maxLength: 12 }), (looks) => {

@@ -167,6 +167,7 @@ export const frame: fc.Arbitrary<SlowFrame> = fc.oneof(
   plain('RETIRE_CONNECTION_ID', { sequence: integer }),
   plain('CONNECTION_CLOSE', { scope: fc.nat(2), code: integer, frameType: u8, reason: bytes(0, 100) }),
   plain('ACK_FREQUENCY', { number: integer, threshold: integer, delay: integer }),
+  plain('GOAWAY', { delay: integer, url: bytes(0, 100) }),
   plain('EXTENSION', { id: fc.integer({ min: 0x38, max: 0x3f }), data: bytes(0, 100) }),
 );
 

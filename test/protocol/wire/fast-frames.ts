@@ -14,6 +14,7 @@ import * as close from '../../../src/protocol/wire/frames/connection-close.ts';
 import * as crypto from '../../../src/protocol/wire/frames/crypto.ts';
 import * as extension from '../../../src/protocol/wire/frames/extension.ts';
 import * as flowControl from '../../../src/protocol/wire/frames/flow-control.ts';
+import * as goAway from '../../../src/protocol/wire/frames/go-away.ts';
 import { nextFrame } from '../../../src/protocol/wire/frames/index.ts';
 import * as abandon from '../../../src/protocol/wire/frames/message.ts';
 import * as message from '../../../src/protocol/wire/frames/message.ts';
@@ -119,6 +120,8 @@ export function describeFrame(reader: FrameReader): SlowFrame {
       const { scope, code, frameType } = reader;
       return { type: 'CONNECTION_CLOSE', scope, code, frameType, reason: data };
     }
+    case FrameType.GOAWAY:
+      return { type: 'GOAWAY', delay: reader.delay, url: data };
     case FrameType.ACK_FREQUENCY: {
       const { number, threshold, delay } = reader;
       return { type: 'ACK_FREQUENCY', number, threshold, delay };
@@ -162,6 +165,7 @@ const SIZED = new Set<SlowFrame['type']>([
   'ABANDON',
   'REPAIR',
   'CONNECTION_CLOSE',
+  'GOAWAY',
   'MESSAGE',
   'MESSAGES',
   'EXTENSION',
@@ -173,6 +177,8 @@ function frameSize(frame: SlowFrame): number {
       return frame.count;
     case 'ACK':
       return 2 + 8 * (7 + 2 * frame.ranges.length + (frame.recovered?.length ?? 0));
+    case 'GOAWAY':
+      return goAway.goAwaySize(frame.delay, fromHex(frame.url));
     case 'CRYPTO': {
       const length = frame.data.length / 2;
       return crypto.cryptoHeaderSize(frame.offset, frame.total, length) + length;
@@ -274,6 +280,8 @@ function writeTo(w: FrameWriter, frame: SlowFrame): void {
       return path.writeRetireConnectionId(w, frame.sequence);
     case 'CONNECTION_CLOSE':
       return close.writeConnectionClose(w, frame.scope, frame.code, frame.frameType, fromHex(frame.reason));
+    case 'GOAWAY':
+      return goAway.writeGoAway(w, frame.delay, fromHex(frame.url));
     case 'ACK_FREQUENCY':
       return ack.writeAckFrequency(w, frame.number, frame.threshold, frame.delay);
     case 'MESSAGE':

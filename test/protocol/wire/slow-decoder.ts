@@ -134,6 +134,11 @@ function decodeFrame(input: Input): SlowFrame {
         threshold: input.varint(),
         delay: input.varint(),
       };
+    case 0x1f: {
+      const goAway = { type: 'GOAWAY' as const, delay: input.varint(), url: input.hex(input.varint()) };
+      must(goAway.url.length <= 2 * 1_024, 'a URL above 1,024 bytes');
+      return goAway;
+    }
     case 0x30:
     case 0x32:
       return decodeMessages(input, false, type === 0x32);

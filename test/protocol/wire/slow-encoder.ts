@@ -132,6 +132,9 @@ function encodeFrame(output: Output, frame: SlowFrame): void {
     case 'CONNECTION_CLOSE':
       output.u8(0x1c, frame.scope).varint(frame.code).u8(frame.frameType).sized(frame.reason);
       break;
+    case 'GOAWAY':
+      output.u8(0x1f).varint(frame.delay).sized(frame.url);
+      break;
     case 'ACK_FREQUENCY':
       output.u8(0x1d).varint(frame.number, frame.threshold, frame.delay);
       break;

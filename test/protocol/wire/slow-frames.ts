@@ -56,6 +56,7 @@ export type SlowFrame =
   | { type: 'RETIRE_CONNECTION_ID'; sequence: number }
   | { type: 'CONNECTION_CLOSE'; scope: number; code: number; frameType: number; reason: string }
   | { type: 'ACK_FREQUENCY'; number: number; threshold: number; delay: number }
+  | { type: 'GOAWAY'; delay: number; url: string }
   | {
       type: 'MESSAGES';
       bestEffort: boolean;

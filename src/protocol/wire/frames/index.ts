@@ -12,6 +12,7 @@ import { connectionClose } from './connection-close.ts';
 import { crypto, handshakeDone, newToken, ticket } from './crypto.ts';
 import { extension } from './extension.ts';
 import { limitOfConnection, limitOfStream } from './flow-control.ts';
+import { goAway } from './go-away.ts';
 import { abandon, dropped, message, messages } from './message.ts';
 import { newConnectionId, pathChallenge, pathResponse, retireConnectionId } from './path.ts';
 import { heartbeat, padding, ping } from './ping.ts';
@@ -46,6 +47,7 @@ const FRAMES: readonly (readonly [first: number, last: number, kind: FrameKind])
   one(FrameType.RETIRE_CONNECTION_ID, retireConnectionId),
   one(FrameType.CONNECTION_CLOSE, connectionClose),
   one(FrameType.ACK_FREQUENCY, ackFrequency),
+  one(FrameType.GOAWAY, goAway),
   [FrameType.MESSAGE, FrameType.MESSAGE | 0xf, message],
   [FrameType.MESSAGES, FrameType.MESSAGES_ENVELOPED_BEST_EFFORT, messages],
   [FrameType.EXTENSION, FrameType.EXTENSION | 0x7, extension], // [FRM-2] what can be skipped
