@@ -72,6 +72,29 @@ interface Reliable {
   sentAt: number;
 }
 
+/** Bytes that come in parts, in any order and more than once. */
+class Assembly {
+  readonly bytes: Buffer;
+  private readonly has: Uint8Array;
+  private missing: number;
+
+  constructor(total: number) {
+    this.bytes = Buffer.alloc(total);
+    this.has = new Uint8Array(total);
+    this.missing = total;
+  }
+
+  /** Takes a part. True when all is there. */
+  add(offset: number, data: Buffer): boolean {
+    data.copy(this.bytes, offset);
+    for (let at = offset; at < offset + data.length; at++) {
+      if (this.has[at] === 0) this.missing--;
+      this.has[at] = 1;
+    }
+    return this.missing === 0;
+  }
+}
+
 class Space {
   sealing: Keys | null = null;
   opening: Keys | null = null;
@@ -83,7 +106,7 @@ class Space {
   /** What packets carried, by number. */
   readonly sent = new Map<number, readonly Reliable[]>();
   /** Of the peer's string of CRYPTO bytes: what came of it. */
-  readonly crypto = new Map<number, Buffer>();
+  crypto: Assembly | null = null;
   isStringTaken = false;
   isDiscarded = false;
 }
@@ -95,7 +118,7 @@ export class SecondStream {
   readonly messages: Buffer[] = [];
   /** The server ended its direction, and all of it came. */
   isEnded = false;
-  readonly partial = new Map<number, { parts: Map<number, Buffer>; total: number }>();
+  readonly partial = new Map<number, Assembly>();
   readonly whole = new Map<number, Buffer>();
   opening: Reliable | null;
   nextSequence = 0;
@@ -164,7 +187,7 @@ export class SecondClient {
     this.announced = 4 * windowBytes;
     this.destinationId = this.firstId;
     this.initial = initialSecret(this.firstId, pin);
-    this.spaces[INITIAL].sealing = new Keys(label(this.initial, 'client in', Buffer.alloc(0), 32));
+    this.spaces[INITIAL].sealing = Keys.of(label(this.initial, 'client in', Buffer.alloc(0), 32));
     const hello = this.encodeHello();
     this.hello = tamper === undefined ? hello : tamper(hello);
     // [HS-8]
@@ -262,7 +285,7 @@ export class SecondClient {
       return void this.packetsUnopened++; // [CON-1]
     // [HS-20] The keys follow from the id in its header, until one opens.
     if (space === INITIAL && !this.isServerIdKnown)
-      state.opening = new Keys(label(this.initial, 'server in', packet.sourceId, 32));
+      state.opening = Keys.of(label(this.initial, 'server in', packet.sourceId, 32));
     if (state.opening === null) {
       this.waiting.push(packet); // [PKT-17]
       return;
@@ -308,7 +331,7 @@ export class SecondClient {
       case 0x03:
       case 0x04:
       case 0x05:
-        return this.onAck(space, frame.numbers as readonly number[]);
+        return this.onAck(space, frame.ranges as readonly number[]);
       case 0x06:
         return this.onCrypto(space, frame);
       case 0x07:
@@ -357,10 +380,12 @@ export class SecondClient {
     }
   }
 
-  private onAck(space: number, numbers: readonly number[]): void {
-    const { sent } = this.spaces[space];
-    for (const number of numbers) {
-      for (const frame of sent.get(number) ?? []) frame.isAcknowledged = true;
+  private onAck(space: number, ranges: readonly number[]): void {
+    const { nextNumber, sent } = this.spaces[space];
+    if (ranges[1] >= nextNumber) throw new Malformed('a packet that was never sent'); // [FRM-9]
+    for (const [number, frames] of sent) {
+      if (!ranges.some((lowest, i) => i % 2 === 0 && number >= lowest && number <= ranges[i + 1])) continue;
+      for (const frame of frames) frame.isAcknowledged = true;
       sent.delete(number);
     }
     // A Handshake packet that is acknowledged tells no more than HANDSHAKE_DONE, which follows.
@@ -375,10 +400,10 @@ export class SecondClient {
     const { offset, total, data } = frame as unknown as { offset: number; total: number; data: Buffer };
     if (space === APPLICATION) throw new Malformed('CRYPTO in a 1-RTT packet');
     if (state.isStringTaken) return; // [FRM-11]
-    for (let i = 0; i < data.length; i++) state.crypto.set(offset + i, data.subarray(i, i + 1));
-    if (state.crypto.size < total) return;
+    state.crypto ??= new Assembly(total);
+    if (!state.crypto.add(offset, data)) return;
     state.isStringTaken = true;
-    const string = Buffer.concat(Array.from({ length: total }, (_, i) => state.crypto.get(i) as Buffer));
+    const string = state.crypto.bytes;
     if (space === INITIAL) this.onServerHello(string);
     else this.onServerFlight(string);
     const { waiting } = this;
@@ -424,8 +449,8 @@ export class SecondClient {
     const secret = this.kem.secret(fields.take(fields.u16()));
     this.transcript = Buffer.concat([this.transcript, string]);
     this.secrets = handshakeSecrets(secret, sha256(this.transcript));
-    this.spaces[HANDSHAKE].sealing = new Keys(this.secrets.clientHandshake);
-    this.spaces[HANDSHAKE].opening = new Keys(this.secrets.serverHandshake);
+    this.spaces[HANDSHAKE].sealing = Keys.of(this.secrets.clientHandshake);
+    this.spaces[HANDSHAKE].opening = Keys.of(this.secrets.serverHandshake);
   }
 
   private onServerFlight(string: Buffer): void {
@@ -443,8 +468,8 @@ export class SecondClient {
       throw new Malformed('FINISHED is wrong');
     transcript = Buffer.concat([transcript, wholes[3]]);
     const hash = sha256(transcript);
-    this.spaces[APPLICATION].sealing = new Keys(label(secrets.master, 'c ap traffic', hash, 32));
-    this.spaces[APPLICATION].opening = new Keys(label(secrets.master, 's ap traffic', hash, 32));
+    this.spaces[APPLICATION].sealing = Keys.of(label(secrets.master, 'c ap traffic', hash, 32));
+    this.spaces[APPLICATION].opening = Keys.of(label(secrets.master, 's ap traffic', hash, 32));
     this.exporter = label(secrets.master, 'exp master', hash, 32);
     const value = finishedOf(secrets.clientHandshake, hash);
     this.queueString(HANDSHAKE, Buffer.concat([u8(0x06), vector(value)]));
@@ -531,15 +556,11 @@ export class SecondClient {
       number
     > & { data: Buffer };
     if (stream.whole.has(sequence) || sequence < stream.messages.length) return; // [STR-7]
-    const partial = stream.partial.get(sequence) ?? { parts: new Map<number, Buffer>(), total };
+    const partial = stream.partial.get(sequence) ?? new Assembly(total);
     stream.partial.set(sequence, partial);
-    for (let i = 0; i < data.length; i++) partial.parts.set(offset + i, data.subarray(i, i + 1));
-    if (partial.parts.size < total) return;
+    if (!partial.add(offset, data)) return;
     stream.partial.delete(sequence);
-    stream.whole.set(
-      sequence,
-      Buffer.concat(Array.from({ length: total }, (_, i) => partial.parts.get(i) as Buffer)),
-    );
+    stream.whole.set(sequence, partial.bytes);
     this.deliver(stream);
   }
 

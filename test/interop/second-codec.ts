@@ -130,8 +130,15 @@ function decodeFrame(f: Fields): Frame {
       return { type, data: f.take(f.varint()) };
     case 0x09:
       return { type, lifetime: f.varint(), nonce: f.take(16), data: f.take(f.varint()) };
-    case 0x0a:
-      return { type, stream: f.varint(), flags: f.u8(), data: f.take(f.u8()) };
+    case 0x0a: {
+      const [stream, flags, data] = [f.varint(), f.u8(), f.take(f.u8())];
+      // [FRM-10]
+      demand(
+        (flags & 0xe0) === 0 && (flags & 0x18) !== 0x18 && data.length <= 64 && isUtf8(data),
+        'STREAM_OPEN',
+      );
+      return { type, stream, flags, data };
+    }
     case 0x0b:
       return { type, stream: f.varint(), end: f.varint() };
     case 0x0c:
@@ -140,10 +147,16 @@ function decodeFrame(f: Fields): Frame {
       return { type, stream: f.varint(), code: f.varint() };
     case 0x0e: {
       const [stream, first, count] = [f.varint(), f.varint(), f.varint()];
+      demandSequences(first, count);
+      demand(count <= f.left, 'more lengths than bytes');
       return { type, stream, first, lengths: Array.from({ length: count }, () => f.varint()) };
     }
-    case 0x0f:
-      return { type, stream: f.varint(), space: f.u8(), first: f.varint(), count: f.varint() };
+    case 0x0f: {
+      const [stream, space, first, count] = [f.varint(), f.u8(), f.varint(), f.varint()];
+      demandSequences(first, count);
+      demand(space <= 1, 'a third space');
+      return { type, stream, space, first, count };
+    }
     case 0x10:
     case 0x12:
     case 0x13:
@@ -157,18 +170,18 @@ function decodeFrame(f: Fields): Frame {
     case 0x18:
     case 0x19:
       return { type, data: f.take(8) };
-    case 0x1a:
-      return {
-        type,
-        sequence: f.varint(),
-        retirePriorTo: f.varint(),
-        id: f.take(f.u8()),
-        token: f.take(16),
-      };
+    case 0x1a: {
+      const [sequence, retirePriorTo, id] = [f.varint(), f.varint(), f.take(f.u8())];
+      demand(id.length >= 1 && id.length <= 20 && retirePriorTo <= sequence, 'NEW_CONNECTION_ID');
+      return { type, sequence, retirePriorTo, id, token: f.take(16) };
+    }
     case 0x1b:
       return { type, sequence: f.varint() };
-    case 0x1c:
-      return { type, scope: f.u8(), code: f.varint(), frameType: f.u8(), data: f.take(f.varint()) };
+    case 0x1c: {
+      const scope = f.u8();
+      demand(scope <= 2, 'another scope');
+      return { type, scope, code: f.varint(), frameType: f.u8(), data: f.take(f.varint()) };
+    }
     case 0x1d:
       return { type, number: f.varint(), threshold: f.varint(), delay: f.varint() };
     case 0x1e:
@@ -180,46 +193,62 @@ function decodeFrame(f: Fields): Frame {
   }
 }
 
-/** `ranges`: every number that is acknowledged, largest first. */
+/** `ranges`: lowest and largest number of each, newest first. [FRM-9] */
 function decodeAck(type: number, f: Fields): Frame {
   const [largest, delay, count, first] = [f.varint(), f.varint(), f.varint(), f.varint()];
-  const numbers: number[] = [];
-  let next = largest;
-  for (let k = 0; k <= first; k++) numbers.push(next--);
+  const ranges = [largest - first, largest];
   for (let i = 0; i < count; i++) {
-    next -= f.varint() + 1; // one less than the numbers that are not acknowledged
-    const length = f.varint();
-    for (let k = 0; k <= length; k++) numbers.push(next--);
+    const top = ranges[2 * i] - f.varint() - 2; // one less than the numbers between that are not acknowledged
+    ranges.push(top - f.varint(), top);
+    demand(ranges[2 * i + 2] >= 0, 'a range below 0');
   }
-  if (next < -1) throw new Malformed('a range below 0');
+  demand(largest >= first, 'a range below 0');
   const counts = type === 0x03 || type === 0x05 ? [f.varint(), f.varint(), f.varint()] : [];
-  const recovered = type >= 0x04 ? Array.from({ length: f.varint() }, () => largest - f.varint()) : [];
-  return { type, delay, numbers, counts, recovered };
+  const recoveredCount = type >= 0x04 ? f.varint() : 0;
+  demand(recoveredCount <= f.left, 'more recovered numbers than bytes');
+  const recovered = Array.from({ length: recoveredCount }, () => largest - f.varint());
+  demand(
+    recovered.every((number) => number >= 0),
+    'a recovered number below 0',
+  );
+  return { type, delay, ranges, counts, recovered };
 }
 
 function decodeMessage(type: number, f: Fields): Frame {
   const [stream, sequence] = [f.varint(), f.varint()];
   const isFragment = (type & 0x2) !== 0;
-  const offset = isFragment ? f.varint() : 0;
-  const total = isFragment ? f.varint() : -1;
-  const oldest = isFragment ? f.varint() : 0;
+  const [offset, total, oldest] = isFragment ? [f.varint(), f.varint(), f.varint()] : [0, -1, 0];
   const remaining = (type & 0x4) !== 0 ? f.varint() : -1;
   const data = f.take(f.varint());
-  return {
-    type,
-    stream,
-    sequence,
-    offset,
-    total: isFragment ? total : data.length,
-    oldest,
-    remaining,
-    data,
-  };
+  // [FRM-6]
+  if (isFragment)
+    demand(data.length > 0 && offset + data.length <= total && oldest <= sequence, 'a fragment');
+  return { type, stream, sequence, offset, total: isFragment ? total : data.length, oldest, remaining, data };
 }
 
 function decodeRun(type: number, f: Fields): Frame {
   const [stream, first, count] = [f.varint(), f.varint(), f.varint()];
+  demandSequences(first, count); // [FRM-8]
+  demand(count <= f.left, 'more messages than bytes');
   return { type, stream, first, messages: Array.from({ length: count }, () => f.take(f.varint())) };
+}
+
+/** [FRM-8] [FRM-12] */
+function demandSequences(first: number, count: number): void {
+  demand(count >= 1 && first + count <= Number.MAX_SAFE_INTEGER, 'sequences');
+}
+
+function demand(holds: boolean, what: string): void {
+  if (!holds) throw new Malformed(`${what} cannot be like that`);
+}
+
+function isUtf8(bytes: Uint8Array): boolean {
+  try {
+    new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 // ---- what a client says ----

@@ -82,10 +82,16 @@ export class Keys {
   readonly iv: Buffer;
   readonly headerKey: Buffer;
 
-  constructor(secret: Uint8Array) {
-    this.key = label(secret, 'key', NOTHING, 32);
-    this.iv = label(secret, 'iv', NOTHING, 12);
-    this.headerKey = label(secret, 'hp', NOTHING, 32);
+  constructor(key: Buffer, iv: Buffer, headerKey: Buffer) {
+    this.key = key;
+    this.iv = iv;
+    this.headerKey = headerKey;
+  }
+
+  /** [HS-23] */
+  static of(secret: Uint8Array): Keys {
+    const derived = (name: string, length: number): Buffer => label(secret, name, NOTHING, length);
+    return new Keys(derived('key', 32), derived('iv', 12), derived('hp', 32));
   }
 
   /** [PKT-11] The path number is 0. */
@@ -190,15 +196,24 @@ export function sealPacket(
   };
   const size = headOf(0).length + frames.length + 16;
   const payload = Buffer.concat([frames, Buffer.alloc(Math.max(0, paddedTo - size))]);
-  const head = headOf(NUMBER_BYTES + payload.length + 16);
+  return protect(headOf(NUMBER_BYTES + payload.length + 16), NUMBER_BYTES, keys, number, payload);
+}
+
+/** [PKT-12] [PKT-13] @param header - in the clear, up to and with the packet number */
+export function protect(
+  header: Buffer,
+  numberBytes: number,
+  keys: Keys,
+  number: number,
+  payload: Buffer,
+): Buffer {
   const cipher = createCipheriv('chacha20-poly1305', keys.key, keys.nonce(number), { authTagLength: 16 });
-  cipher.setAAD(head, { plaintextLength: payload.length });
-  const sealed = Buffer.concat([cipher.update(payload), cipher.final(), cipher.getAuthTag()]);
-  const packet = Buffer.concat([head, sealed]);
-  const numberAt = head.length - NUMBER_BYTES;
+  cipher.setAAD(header, { plaintextLength: payload.length });
+  const packet = Buffer.concat([header, cipher.update(payload), cipher.final(), cipher.getAuthTag()]);
+  const numberAt = header.length - numberBytes;
   const mask = keys.mask(packet.subarray(numberAt + 4, numberAt + 20));
-  packet[0] ^= mask[0] & (kind === 'short' ? 0x1f : 0x07);
-  for (let i = 0; i < NUMBER_BYTES; i++) packet[numberAt + i] ^= mask[1 + i];
+  packet[0] ^= mask[0] & ((packet[0] & 0x80) === 0 ? 0x1f : 0x07);
+  for (let i = 0; i < numberBytes; i++) packet[numberAt + i] ^= mask[1 + i];
   return packet;
 }
 
