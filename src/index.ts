@@ -25,6 +25,7 @@ export type {
   EndpointCounters,
   NetworkType,
 } from './protocol/endpoint/index.ts';
+export type { TokenKeys, TokenStore } from './transport/address-tokens.ts';
 export type { AlertOptions } from './transport/alerts.ts';
 export {
   createDuplex,

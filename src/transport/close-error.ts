@@ -42,6 +42,18 @@ export function closeError(reason: CloseReason): JspError | null {
       'the server is being closed and takes no more connections; try again when it is back',
     );
   }
+  if (name === 'INVALID_TOKEN' && reason.by === 'peer') {
+    return new JspError(
+      'ERR_JSP_TOKEN_REFUSED',
+      'the server asked this client to show its address and did not know its own token any more: try again; servers that share an address must share their tokenKeys',
+    );
+  }
+  if (name === 'VERSION_NEGOTIATION_ERROR' && reason.by === 'peer') {
+    return new JspError(
+      'ERR_JSP_VERSION_UNSUPPORTED',
+      'the server speaks a better version that both sides have in common: something on the way may have hidden it; try again',
+    );
+  }
   if (name === 'IDENTITY_MISMATCH') {
     return new JspError(
       'ERR_JSP_IDENTITY_MISMATCH',

@@ -12,6 +12,7 @@ import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { bindDgramSocket } from '../udp/dgram-socket.ts';
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { abortError, abortSignal, onAbort, unlessAborted } from './abort.ts';
+import { processTokens, type TokenStore, tokenServer, tokenStore } from './address-tokens.ts';
 import type { AlertOptions } from './alerts.ts';
 import { closeError } from './close-error.ts';
 import { type Connection, failConnection, openConnection, tellConnection } from './connection.ts';
@@ -43,6 +44,11 @@ export interface ConnectOptions extends TransportOptions {
   localHost?: string | undefined;
   /** Local port to bind. Default 0: the system chooses. */
   localPort?: number | undefined;
+  /**
+   * Where tokens are kept that servers give, each of which shows one of them once that this client is at its address. Default: in the memory
+   * of the process; false for nowhere.
+   */
+  tokens?: TokenStore | false | undefined;
   /** Gives the attempt up when it fires. */
   signal?: AbortSignal | undefined;
 }
@@ -94,9 +100,7 @@ async function connectOver(
   try {
     if (signal?.aborted) throw abortError(signal);
     const way = impairedOr(socket, options);
-    return await new ClientSession(way, options, socket.remote ?? server, server.fingerprint).connected(
-      signal,
-    );
+    return await new ClientSession(way, options, socket.remote ?? server, server).connected(signal);
   } catch (error) {
     await socket.close();
     throw error;
@@ -139,6 +143,9 @@ class ClientSession {
   private readonly driver: Driver;
   private readonly core: CoreConnection;
   private readonly connection: Connection;
+  /** By what the store of tokens knows the server. */
+  private readonly server: string | null;
+  private readonly tokens: TokenStore | null;
   /** How often in a row the server's system said that nothing listens there. */
   private refusals = 0;
   private retryIsDue = false;
@@ -148,8 +155,13 @@ class ClientSession {
     socket: DatagramSocket,
     options: ConnectOptions,
     remote: { host: string; port: number },
-    pin: Uint8Array | null,
+    server: ServerUrl,
   ) {
+    const { fingerprint: pin } = server;
+    this.server = tokenServer(server);
+    // A socket of its own is that of a lab, whose worlds know nothing of each other.
+    const tokens = options.tokens ?? (options.socket === undefined ? processTokens : false);
+    this.tokens = tokens === false || this.server === null ? null : tokens;
     this.streamDefaults = streamDefaultsOf(options);
     this.alerts = options.alerts ?? {};
     const clock = clockOf(options);
@@ -158,7 +170,7 @@ class ClientSession {
     const endpoint = new Endpoint({ connection: config, random: randomOf(options), server: null });
     this.driver = new Driver(endpoint, socket, clock, this);
     this.core = endpoint.connect(
-      { host: remote.host, port: remote.port, pin, isLoopback: loopback },
+      { host: remote.host, port: remote.port, pin, isLoopback: loopback, token: this.takeToken() },
       clock.now(),
     );
     this.connection = openConnection(this.core, this.driver, this);
@@ -183,6 +195,7 @@ class ClientSession {
     else if (event.type === 'closed') {
       if (this.settle !== null) this.settled(closeError(event.reason) ?? closedEarly());
     }
+    if (event.type === 'token') this.keepToken(event.token);
     tellConnection(event);
   }
 
@@ -239,6 +252,14 @@ class ClientSession {
     });
   }
 
+  private takeToken(): Uint8Array | null {
+    return this.server === null ? null : (this.tokens?.take(this.server) ?? null);
+  }
+
+  private keepToken(token: Uint8Array): void {
+    if (this.server !== null) this.tokens?.put(this.server, token);
+  }
+
   private giveUp(failure: JspError): void {
     this.settled(failure);
     failConnection(this.connection, failure);
@@ -277,6 +298,7 @@ export const CONNECT_OPTIONS: OptionTable<ConnectOptions> = {
   insecure: flag,
   localHost: text,
   localPort: whole(0, 65_535),
+  tokens: tokenStore,
   signal: abortSignal,
 };
 

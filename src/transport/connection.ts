@@ -178,6 +178,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
           return connection.onGoAway(goAwayNotice(event.delayMs, event.url));
         case 'closed':
           return connection.onClosed(event.reason);
+        case 'token': // for whoever connected
+          return;
         default:
           return tellStream(event);
       }

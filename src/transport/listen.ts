@@ -1,7 +1,7 @@
 import { JspError } from '../base/errors.ts';
 import { isWildcard } from '../base/ip-address.ts';
 import type { MemoryMetrics } from '../base/memory-budget.ts';
-import { checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
+import { checkOptions, flag, type OptionTable, oneOf, text, whole } from '../base/options.ts';
 import { MILLISECOND } from '../base/time.ts';
 import { Identity, RESET_KEY_BYTES } from '../protocol/crypto/index.ts';
 import {
@@ -9,12 +9,14 @@ import {
   Endpoint,
   type EndpointCounters,
   type EndpointEvent,
+  type RetryMode,
 } from '../protocol/endpoint/index.ts';
 import { reachableAddress } from '../udp/addresses.ts';
 import { type DatagramSocket, type SocketMetrics, socketMetrics } from '../udp/datagram-socket.ts';
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { bindServerSocket } from '../udp/wildcard-socket.ts';
 import { abortError, abortSignal, onAbort } from './abort.ts';
+import { retryConfig, type TokenKeys, tokenKeys } from './address-tokens.ts';
 import {
   announceGoAway,
   CLOSE_OPTIONS,
@@ -68,6 +70,17 @@ export interface ListenOptions extends TransportOptions {
    * Default: derived from the identity, so that nothing has to be kept.
    */
   resetKey?: Uint8Array | undefined;
+  /**
+   * When a client has to show that it is at the address its packets name, by a token that is sent there, before the server keeps or computes
+   * anything for it; that costs the client a round trip, unless it has a token of an earlier connection. `auto`: when many come at once;
+   * `always`; `never`. Default `auto`.
+   */
+  retry?: RetryMode | undefined;
+  /**
+   * What tokens are made with: servers that answer for one another must have the same. Default: derived from the identity, so that those
+   * that have the same identity do. Keys change by the day in any case; new ones are given to {@link Listener.useTokenKeys}.
+   */
+  tokenKeys?: TokenKeys | undefined;
   /** Gives up, or closes at once what listens already, when it fires. */
   signal?: AbortSignal | undefined;
 }
@@ -167,6 +180,16 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   /** As `Connection.impair`, for all connections of the listener. */
   impair(options: ImpairmentOptions | null): void {
     this.driver.impair(options);
+  }
+
+  /**
+   * Address tokens are made with these keys from now on: the next ones of a rotation, with those used so far as `previous`, say.
+   *
+   * @throws JspError ERR_JSP_OPTION_INVALID
+   */
+  useTokenKeys(keys: TokenKeys): void {
+    checkOptions('useTokenKeys', { tokenKeys: keys }, { tokenKeys });
+    this.driver.endpoint.addresses.useSecrets(keys);
   }
 
   /** Lets the process end although the listener listens, as `unref` of a socket does. */
@@ -340,6 +363,8 @@ export const LISTEN_OPTIONS: OptionTable<ListenOptions> = {
     value instanceof Uint8Array && value.length === RESET_KEY_BYTES
       ? null
       : `a Uint8Array of ${RESET_KEY_BYTES} bytes`,
+  retry: oneOf(['auto', 'always', 'never']),
+  tokenKeys,
   signal: abortSignal,
 };
 
@@ -354,6 +379,7 @@ function serverDriver(socket: DatagramSocket, options: ListenOptions, owner: Dri
       connectionsMax: options.connectionsMax ?? CONNECTIONS_MAX,
       resetKey: options.resetKey,
       isLoopback: nearPeers(options),
+      retry: retryConfig(options, clockOf(options)),
     },
   });
   return new Driver(endpoint, socket, clockOf(options), owner);

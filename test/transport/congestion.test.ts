@@ -17,7 +17,10 @@ async function transfer(
     });
   });
   lab.network.connect('client', 'server', { loss });
-  if (change !== undefined) client.setCongestion(change);
+  if (change !== undefined) {
+    await lab.run(1_000); // the handshake is confirmed, so that nothing is in flight
+    client.setCongestion(change);
+  }
   const stream = client.openStream({ priority: 'bulk' });
   const message = new Uint8Array(8_192);
   const fill = (): void => {
@@ -31,6 +34,8 @@ async function transfer(
   return { megabits: ((bytes - before) * 8) / 4e6, metrics: client.metrics() };
 }
 
+const CUBIC_STATES = /^(recovery|congestion-avoidance)$/;
+
 describe('a transfer with the option congestion', () => {
   test('goes on at the rate of the path with bbr where every tenth datagram is lost, and crawls with cubic [REC-71] [REC-74]', async () => {
     const bbr = await transfer('bbr', 0.1);
@@ -41,7 +46,10 @@ describe('a transfer with the option congestion', () => {
     expect(bbr.metrics.congestionState).toMatch(/^probe-/);
     const cubic = await transfer('cubic', 0.1);
     expect(cubic.megabits).toBeLessThan(4);
-    expect(cubic.metrics).toMatchObject({ congestionState: 'congestion-avoidance', lossFloor: 0 });
+    expect(cubic.metrics).toMatchObject({
+      congestionState: expect.stringMatching(CUBIC_STATES),
+      lossFloor: 0,
+    });
   });
 
   test('fills the path with bbr and with cubic where nothing is lost but to the queue [REC-27] [REC-74]', async () => {
@@ -57,7 +65,7 @@ describe('a transfer with the option congestion', () => {
     expect(bbr.metrics.congestionState).toMatch(/^probe-/);
     const cubic = await transfer('bbr', 0.1, 'cubic');
     expect(cubic.megabits).toBeLessThan(4);
-    expect(cubic.metrics.congestionState).toMatch(/^(recovery|congestion-avoidance)$/);
+    expect(cubic.metrics.congestionState).toMatch(CUBIC_STATES);
   });
 
   test('keeps its controller while anything is in flight, and a name that is none is refused [REC-96]', async () => {

@@ -12,7 +12,7 @@ import { ConnectionProtection } from '../fec/connection-protection.ts';
 import { RepairCounts } from '../fec/repair-decoder.ts';
 import { DefaultProtection } from '../fec/stream-protection.ts';
 import type { Handshake, HandshakeSpace } from '../handshake/handshake.ts';
-import { Path } from '../path/path.ts';
+import { AddressState, Path } from '../path/path.ts';
 import { Recovery, TimeoutResult } from '../recovery/recovery.ts';
 import { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamEvent } from '../stream/connection-stream.ts';
@@ -30,6 +30,7 @@ import { IncomingRepairs } from './incoming-repairs.ts';
 import { type CloseReason, ConnectionState, Lifecycle } from './lifecycle.ts';
 import { Liveness, LivenessOutcome } from './liveness.ts';
 import { CONNECTION_BYTES, type ConnectionMetrics, memoryOf, metricsOf } from './metrics.ts';
+import { NewToken } from './new-token.ts';
 import { OutgoingRepairs } from './outgoing-repairs.ts';
 import { NumberSkips, PacketNumberSpace, type PacketNumberSpaces } from './packet-number-space.ts';
 import { PacketReceiver } from './receive.ts';
@@ -62,6 +63,8 @@ export type EndpointEvent =
       readonly delayMs: number;
       readonly url: string;
     }
+  /** At a client: the server gave a token, which shows in another connection that it is where it is now. */
+  | { readonly type: 'token'; readonly connection: Connection; readonly token: Uint8Array }
   /** The connection is over. */
   | { readonly type: 'closed'; readonly connection: Connection; readonly reason: CloseReason };
 
@@ -79,6 +82,8 @@ export interface ConnectionOptions {
   readonly touched: (connection: Connection) => void;
   /** Called when a client's hello is there to be answered. */
   readonly helloCame: (connection: Connection) => void;
+  /** Makes what a client at this address may show in another connection; null where none is given. [HS-37] */
+  readonly newToken: ((host: string, now: Micros) => Uint8Array) | null;
   readonly handshake: Handshake;
   /** Whether the client does not pin the server's identity. */
   readonly unpinned: boolean;
@@ -86,8 +91,14 @@ export interface ConnectionOptions {
   readonly sourceId: Uint8Array;
   /** The client: its choice for the first packet. The server: the client's source id. */
   readonly destinationId: Uint8Array;
-  /** Destination id of the client's first packet. */
+  /** Destination id of the client's first packet, or of the first one behind a Retry. */
   readonly firstDestinationId: Uint8Array;
+  /** The server: destination id of the client's very first packet, when that was answered by a Retry. */
+  readonly retriedId?: Uint8Array | null | undefined;
+  /** The client: what its server gave it in an earlier connection. */
+  readonly token?: Uint8Array | undefined;
+  /** The server: what is known of the client's address. Default nothing. */
+  readonly address?: AddressState | undefined;
   readonly host: string;
   readonly port: number;
   /** Both ends are on this machine: packets may be large, and must fit the peer's socket buffer. */
@@ -138,6 +149,7 @@ export class Connection {
   private readonly events: EventSink;
   private readonly touched: (connection: Connection) => void;
   private readonly helloCame: (connection: Connection) => void;
+  private readonly newToken: ((host: string, now: Micros) => Uint8Array) | null;
   private readonly isLoopback: boolean;
   private readonly memory: MemoryAccount;
   private readonly keys: KeyRing;
@@ -177,6 +189,8 @@ export class Connection {
       sourceId: options.sourceId,
       destinationId: options.destinationId,
       firstDestinationId: options.firstDestinationId,
+      retriedId: options.retriedId,
+      token: options.token,
       greaseBit: (bit[0] & 1) === 1,
     });
     this.keys = options.initial.keys;
@@ -190,7 +204,7 @@ export class Connection {
     this.path = new Path({
       host: options.host,
       port: options.port,
-      isValidated: !isServer,
+      address: isServer ? (options.address ?? AddressState.UNKNOWN) : AddressState.VALIDATED,
       mtu: config.mtu,
       mtuIsExact: config.mtuIsExact,
       congestion: config.congestion,
@@ -212,16 +226,13 @@ export class Connection {
       compression,
     });
     this.helloCame = options.helloCame;
+    this.newToken = isServer ? options.newToken : null;
     const host = new Connection.Host(this);
     this.lifecycle = new Lifecycle(host, isServer);
-    this.control = new ControlFrames(
-      !isServer,
-      this.counters,
-      this.liveness,
-      this.recovery,
-      thin.acks,
-      this.lifecycle.closing.goAway,
-    );
+    this.control = new ControlFrames(!isServer, this.counters, this.liveness, this.recovery, thin.acks, {
+      goAway: this.lifecycle.closing.goAway,
+      newToken: new NewToken(host),
+    });
     const { control, counters, ids, lifecycle, liveness, path, recovery, spaces, streams, trace } = this;
     this.handshake = new HandshakeProgress(
       {
@@ -327,9 +338,7 @@ export class Connection {
   nextTimeout(now: Micros): Micros {
     const { lifecycle } = this;
     if (!lifecycle.isOpen) return lifecycle.nextTimeout;
-    const ends = lifecycle.isEstablished
-      ? this.liveness.deadline(this.probeTimeout)
-      : this.handshake.deadline;
+    const ends = lifecycle.isEstablished ? this.liveness.deadline(this.probeTimeout) : this.handshake.end;
     let next = Math.min(ends, lifecycle.nextTimeout, this.recovery.nextTimeout(), this.streams.nextTimeout());
     next = Math.min(next, this.outgoingRepairs.nextTimeout);
     // An acknowledgement that may not be sent waits for what lets it go: the answer to a hello [CON-35], or more of the client [CON-4].
@@ -344,8 +353,11 @@ export class Connection {
   /** A deadline passed: does what is due. What is to be sent because of it waits for the next transmit. */
   onTimeout(now: Micros): void {
     const { lifecycle, liveness, streams } = this;
-    const isHandshakeLate = !lifecycle.isEstablished && now >= this.handshake.deadline;
-    if (isHandshakeLate && lifecycle.isOpen) return lifecycle.timeOut('handshake', now); // [CON-5] it took too long
+    const isHandshakeLate = !lifecycle.isEstablished && now >= this.handshake.end;
+    if (isHandshakeLate && lifecycle.isOpen) {
+      if (this.handshake.isVersionRefused) return lifecycle.giveUp(versionRefused(), '', now); // [INV-7]
+      return lifecycle.timeOut('handshake', now); // [CON-5] it took too long
+    }
     if (lifecycle.onTimeout(now)) return;
     this.onRecoveryTimeout(now);
     if (this.outgoingRepairs.nextTimeout <= now) this.receiver.fates.release(now);
@@ -531,8 +543,16 @@ export class Connection {
     }
 
     onComplete(now: Micros): void {
-      this.connection.times.completedAt = now;
-      this.connection.tellConnected();
+      const { connection } = this;
+      connection.times.completedAt = now;
+      const token = connection.newToken?.(connection.path.host, now) ?? null;
+      if (token !== null) connection.control.newToken.offer(token);
+      connection.tellConnected();
+    }
+
+    onToken(token: Uint8Array): void {
+      const { connection } = this;
+      connection.events.push({ type: 'token', connection, token });
     }
 
     onMtu(now: Micros): void {
@@ -556,6 +576,13 @@ export class Connection {
       this.connection.onOver(reason, now);
     }
   };
+}
+
+function versionRefused(): JspError {
+  return new JspError(
+    'ERR_JSP_VERSION_UNSUPPORTED',
+    'the server speaks other versions of the protocol only: bring the older of client and server up to date',
+  );
 }
 
 const NO_REPAIRS = new RepairCounts();

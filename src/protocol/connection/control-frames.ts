@@ -14,6 +14,7 @@ import type { SentFrame } from '../wire/frames/sent-frames.ts';
 import { PacketSpace } from '../wire/packet-header.ts';
 import type { GoAway } from './go-away.ts';
 import type { Liveness } from './liveness.ts';
+import type { NewToken } from './new-token.ts';
 
 /**
  * What a connection says and hears for itself in 1-RTT packets, beside its streams: which frames wait to be sent, how they are written, which
@@ -29,6 +30,7 @@ export class ControlFrames {
   private pathResponse: Uint8Array | null = null;
 
   readonly goAway: GoAway;
+  readonly newToken: NewToken;
   private readonly isClient: boolean;
   private readonly counters: ConnectionCounters;
   private readonly liveness: Liveness;
@@ -41,7 +43,7 @@ export class ControlFrames {
     liveness: Liveness,
     recovery: Recovery,
     acks: AckFrequencyRequest,
-    goAway: GoAway,
+    { goAway, newToken }: { goAway: GoAway; newToken: NewToken },
   ) {
     this.isClient = isClient;
     this.counters = counters;
@@ -49,6 +51,7 @@ export class ControlFrames {
     this.recovery = recovery;
     this.acks = acks;
     this.goAway = goAway;
+    this.newToken = newToken;
   }
 
   /** Whether {@link write} has something to write. */
@@ -58,7 +61,8 @@ export class ControlFrames {
       this.isHeartbeatDue ||
       this.pathResponse !== null ||
       this.acks.isDue ||
-      this.goAway.isDue
+      this.goAway.isDue ||
+      this.newToken.isDue
     );
   }
 
@@ -66,6 +70,7 @@ export class ControlFrames {
   write(frames: FrameWriter): void {
     if (frames.room >= KINDS * CONTROL_FRAME_BYTES_MAX) this.writeShort(frames);
     if (this.goAway.isDue) this.goAway.write(frames);
+    if (this.newToken.isDue) this.newToken.write(frames);
   }
 
   private writeShort(frames: FrameWriter): void {
@@ -101,6 +106,7 @@ export class ControlFrames {
         this.goAway.onFrame(frame);
         return 0;
       case FrameType.NEW_TOKEN:
+        return this.isClient ? this.newToken.onFrame(frame) : CloseCode.PROTOCOL_VIOLATION;
       case FrameType.TICKET:
         // Only a server gives these out; a client that has no use for them yet ignores them.
         return this.isClient ? 0 : CloseCode.PROTOCOL_VIOLATION;
@@ -128,6 +134,9 @@ export class ControlFrames {
         break;
       case FrameType.GOAWAY:
         this.goAway.onFrameLost();
+        break;
+      case FrameType.NEW_TOKEN:
+        this.newToken.onFrameLost();
         break;
       case FrameType.HEARTBEAT: // the next one says the same, unless there is news [CON-62]
         if (this.liveness.isHeartbeatNews) this.isHeartbeatDue = true;

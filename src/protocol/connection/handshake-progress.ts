@@ -3,8 +3,8 @@
  * with keys, then with its end; each is put in its place here.
  */
 
-import { equalBytes } from '../../base/bytes.ts';
-import type { Micros } from '../../base/time.ts';
+import { equalBytes, NO_BYTES } from '../../base/bytes.ts';
+import { type Micros, NEVER, SECOND } from '../../base/time.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import { type Handshake, type HandshakeSpace, HandshakeState } from '../handshake/handshake.ts';
 import type { Path } from '../path/path.ts';
@@ -61,6 +61,8 @@ export class HandshakeProgress {
   /** When the handshake is given up. [CON-5] */
   deadline: Micros;
 
+  /** Until when a server that seems not to speak our version may show that it does. */
+  private versionWaitEnd: Micros = NEVER;
   private readonly parts: HandshakeParts;
   private readonly host: HandshakeHost;
   /** Null once it is over, for it holds much memory. */
@@ -102,6 +104,47 @@ export class HandshakeProgress {
   /** The client's first flight goes out again, before a timeout asks for it. */
   resendHello(): void {
     this.parts.spaces[PacketSpace.INITIAL]?.outgoing?.resend();
+    this.host.touch();
+  }
+
+  /** A version packet said that the server does not speak our version, and nothing that came since says otherwise. */
+  get isVersionRefused(): boolean {
+    return this.versionWaitEnd !== NEVER && this.parts.ids.isPeer(NO_BYTES) === null;
+  }
+
+  /** When it is given up, for one reason or another. */
+  get end(): Micros {
+    return this.isVersionRefused ? Math.min(this.deadline, this.versionWaitEnd) : this.deadline;
+  }
+
+  /** A client that waits for its server's hello, and followed no Retry yet. [HS-30] */
+  get takesRetry(): boolean {
+    const { ids, lifecycle } = this.parts;
+    const isWaiting = this.handshake?.state === HandshakeState.WAIT_SERVER_HELLO && lifecycle.isOpen;
+    return isWaiting && ids.isPeer(NO_BYTES) === null && ids.retrySourceId === null;
+  }
+
+  /** The server, which keeps nothing yet, asks for the hello once more: with this token, to this id. [HS-30] */
+  followRetry(sourceId: Uint8Array, token: Uint8Array, now: Micros): void {
+    const { handshake } = this;
+    const { ids, recovery, spaces, trace } = this.parts;
+    if (handshake === null) return;
+    ids.followRetry(sourceId, token);
+    handshake.onRetry(sourceId);
+    recovery.withdraw(PacketSpace.INITIAL, spaces[PacketSpace.INITIAL]?.nextNumber ?? 0, now);
+    trace?.keys('updated', 'initial', now);
+    trace?.metrics(this.parts.path, 0, now);
+    if (handshake.hello !== null) spaces[PacketSpace.INITIAL]?.outgoing?.start(handshake.hello);
+    this.host.touch();
+  }
+
+  /**
+   * A version packet says that the server does not speak ours. Anybody who sees our packets can make one, so a server that does may still
+   * answer, for a while. [INV-7]
+   */
+  onVersionsRefused(now: Micros): void {
+    if (!this.takesRetry) return;
+    this.versionWaitEnd = Math.min(this.versionWaitEnd, now + VERSION_REFUSED_WAIT);
     this.host.touch();
   }
 
@@ -173,8 +216,7 @@ export class HandshakeProgress {
   /** The peer is who it should be: its parameters hold, and application data may flow. */
   private complete(parameters: TransportParameters, now: Micros): number {
     const { role, config, ids, isLoopback, lifecycle, liveness, path, streams } = this.parts;
-    const firstId = role === 'client' ? ids.firstDestinationId : null;
-    const code = checkParameterIds(parameters, ids.destinationId, firstId);
+    const code = role === 'client' ? checkServerIds(parameters, ids) : checkClientIds(parameters, ids);
     if (code !== 0) return code;
     ids.resetToken = parameters.statelessResetToken;
     this.parts.trace?.parameters('remote', parameters, now);
@@ -204,28 +246,30 @@ export class HandshakeProgress {
   }
 }
 
-/**
- * Checks that the ids in the peer's parameters are those of the packets that carried the handshake. [FRM-15]
- *
- * @param firstDestinationId - of the client's first packet, on the client; null on the server
- * @returns 0 or a close code
- */
-export function checkParameterIds(
-  parameters: TransportParameters,
-  peerId: Uint8Array,
-  firstDestinationId: Uint8Array | null,
-): number {
-  const original = parameters.originalDestinationId;
-  const isOriginalRight =
-    firstDestinationId === null
-      ? original === null
-      : original !== null && equalBytes(original, firstDestinationId);
-  const isSourceRight = equalBytes(parameters.sourceId, peerId);
-  const isRight = isOriginalRight && isSourceRight && parameters.retrySourceId === null;
+/** Whether the ids in the server's parameters are those of the packets that carried the handshake: 0 or a close code. [FRM-15] */
+export function checkServerIds(parameters: TransportParameters, ids: ServerIds): number {
+  const isRight =
+    isSame(parameters.originalDestinationId, ids.firstDestinationId) &&
+    isSame(parameters.retrySourceId, ids.retrySourceId) &&
+    isSame(parameters.sourceId, ids.destinationId);
   return isRight ? 0 : CloseCode.TRANSPORT_PARAMETER_ERROR;
 }
 
+/** The same of the client's. [FRM-15] */
+function checkClientIds(parameters: TransportParameters, ids: Pick<ServerIds, 'destinationId'>): number {
+  return isSame(parameters.sourceId, ids.destinationId) ? 0 : CloseCode.TRANSPORT_PARAMETER_ERROR;
+}
+
+/** What a client knows of the ids that its server is to name. */
+type ServerIds = Pick<ConnectionIds, 'firstDestinationId' | 'destinationId' | 'retrySourceId'>;
+
+function isSame(id: Uint8Array | null, expected: Uint8Array | null): boolean {
+  return id === null || expected === null ? id === expected : equalBytes(id, expected);
+}
+
 const HANDSHAKE_SPACES = [PacketSpace.INITIAL, PacketSpace.HANDSHAKE] as const;
+/** How long a server that seems not to speak our version may take to show that it does. */
+const VERSION_REFUSED_WAIT: Micros = SECOND;
 /** Of a socket's buffer, what datagrams may fill: the rest is the kernel's bookkeeping for them. */
 const BUFFER_SHARE = 0.35;
 /** Packets on this machine grow only as far as so many fit into that: with fewer, sender and receiver wait for each other. */

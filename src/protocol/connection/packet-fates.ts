@@ -218,6 +218,9 @@ export class PacketFateTeller {
       case FrameType.ACK_FREQUENCY:
         control.onAckFrequencyAcked(frame);
         break;
+      case FrameType.NEW_TOKEN:
+        control.newToken.onFrameAcked();
+        break;
       default:
         if (streams.onFrameAcked(frame)) lifecycle.onProgress(now);
     }

@@ -12,11 +12,14 @@
  * packets can be received from within a packet.
  */
 
+import { copyOf, equalBytes } from '../../base/bytes.ts';
 import type { Micros } from '../../base/time.ts';
 import type { QueueBound } from '../congestion/queue-bound.ts';
 import { openPacket, UnprotectedHeader } from '../crypto/packet-protection.ts';
+import { TOKEN_BYTES_MAX } from '../handshake/address-token.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
-import { knownRate, type Path } from '../path/path.ts';
+import { isRetryGenuine } from '../handshake/retry.ts';
+import { AddressState, knownRate, type Path } from '../path/path.ts';
 import { recover } from '../recovery/recovered-packets.ts';
 import type { StreamPacker } from '../stream/stream-packer.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
@@ -27,6 +30,7 @@ import { FrameType } from '../wire/frame-type.ts';
 import { EcnCodepoint } from '../wire/frames/ack.ts';
 import { isAckEliciting, isAllowedIn, nextFrame } from '../wire/frames/index.ts';
 import {
+  FIRST_ID_BYTES,
   PacketHeader,
   PacketSpace,
   PacketType,
@@ -36,6 +40,7 @@ import {
   SYMBOL_BIT,
   VERSION,
 } from '../wire/packet-header.ts';
+import { offeredVersions } from '../wire/version-packet.ts';
 import type { ConnectionIds } from './connection-ids.ts';
 import type { HandshakeProgress } from './handshake-progress.ts';
 import { type IncomingRepairs, outlivesPacket } from './incoming-repairs.ts';
@@ -193,7 +198,9 @@ export class PacketReceiver {
       }
       const { end, type } = header;
       const isHandled = type !== PacketType.RETRY && type !== PacketType.ZERO_RTT;
-      if (isHandled && ids.leadsHere(data, header.dcidStart, header.dcidLength)) {
+      if (type === PacketType.RETRY) {
+        this.receiveRetry(data, at, header, now);
+      } else if (isHandled && ids.leadsHere(data, header.dcidStart, header.dcidLength)) {
         this.receivePacket(data, at, scratch, now, arrivedAt);
       } else {
         this.counters.packetsUnopened++; // [PKT-6] of another connection
@@ -332,6 +339,44 @@ export class PacketReceiver {
     this.receivePayload(type, data, scratch, now, arrivedAt);
   }
 
+  /** A Retry, the only packet of its datagram: followed by a client that heard nothing else yet, once, if its server made it. [PKT-21] */
+  private receiveRetry(data: Uint8Array, at: number, header: PacketHeader, now: Micros): void {
+    const { handshake, ids } = this.parts;
+    const { dcidLength, dcidStart, scidLength, scidStart, tokenLength, tokenStart } = header;
+    const scid = copyOf(data.subarray(scidStart, scidStart + scidLength));
+    const state = this.spaces[PacketSpace.INITIAL];
+    const isWanted =
+      at === 0 &&
+      handshake.takesRetry &&
+      ids.leadsHere(data, dcidStart, dcidLength) &&
+      scidLength >= FIRST_ID_BYTES &&
+      tokenLength >= 1 &&
+      tokenLength <= TOKEN_BYTES_MAX &&
+      !equalBytes(scid, ids.destinationId);
+    const key = isWanted ? (state?.keys.retryKey(scid) ?? null) : null;
+    if (key === null || !isRetryGenuine(key, data)) {
+      this.counters.packetsUnopened++;
+      this.trace?.dropped(PacketType.RETRY, data.length - at, 'unexpected_packet', now);
+      return;
+    }
+    this.liveness.onReceived(now);
+    this.trace?.retried(scid, tokenLength, data.length, now);
+    handshake.followRetry(scid, copyOf(data.subarray(tokenStart, tokenStart + tokenLength)), now);
+  }
+
+  /** A version packet: worth something to a client that heard nothing else, as an answer to its packets that names other versions. [INV-7] */
+  receiveVersions(data: Uint8Array, now: Micros): void {
+    const { handshake, ids } = this.parts;
+    const versions = handshake.takesRetry ? offeredVersions(data, ids.destinationId, ids.sourceId) : null;
+    if (versions === null || versions.includes(VERSION)) {
+      this.counters.packetsUnopened++;
+      this.trace?.dropped(-1, data.length, 'unexpected_version', now);
+      return;
+    }
+    this.trace?.versionsOffered(versions, data.length, now);
+    handshake.onVersionsRefused(now);
+  }
+
   private tracePacket(
     trace: QlogTrace,
     type: number,
@@ -366,10 +411,10 @@ export class PacketReceiver {
   private onPacketOpened(space: PacketSpace, now: Micros): void {
     const { path } = this;
     this.liveness.onReceived(now);
-    if (path.validation.isValidated) return;
+    if (path.validation.state === AddressState.VALIDATED) return;
     this.lastOpenedAt = now;
     if (space !== PacketSpace.HANDSHAKE) return;
-    path.validation.isValidated = true; // [CON-4] only it can have read the Handshake keys' share
+    path.validation.state = AddressState.VALIDATED; // [CON-4] only it can have read the Handshake keys' share
     this.host.discardSpace(PacketSpace.INITIAL, now); // [CON-14] at the first Handshake packet
     // [REC-43] [HS-7] What its largest datagram was is all that is known of the path.
     const largest = this.parts.handshake.peerLargestDatagram;

@@ -25,14 +25,14 @@ export function beginTrace(
   now: Micros,
 ): QlogTrace | null {
   const { keyLog, tracing } = config;
-  if (keyLog !== null) keys.logSecrets(secretLog(keyLog, ids.firstDestinationId));
+  if (keyLog !== null) keys.logSecrets(secretLog(keyLog, ids.originalDestinationId));
   if (tracing === null) return null;
-  const sink = tracing.open(role, hexOf(ids.firstDestinationId));
+  const sink = tracing.open(role, hexOf(ids.originalDestinationId));
   if (sink === null) return null;
   const trace = new QlogTrace(sink, now);
   const local = { host: tracing.localHost, port: tracing.localPort };
   trace.started(local, path, ids.sourceId, ids.destinationId);
-  const original = role === 'server' ? ids.firstDestinationId : null;
+  const original = role === 'server' ? ids.originalDestinationId : null;
   trace.parameters('local', localParameters(config, ids.sourceId, original), now);
   trace.keys('updated', 'initial', now);
   trace.recoveryParameters({

@@ -465,6 +465,8 @@ export interface PacketAddress {
   readonly sourceId: Uint8Array;
   readonly unpinned: boolean;
   readonly greaseBit: boolean;
+  /** Of Initial packets; empty without one. */
+  readonly token: Uint8Array;
 }
 
 /** Where a datagram goes. */
@@ -525,9 +527,9 @@ export class PacketBuilder {
     const numberBytes = packetNumberBytes(number, largestAcked);
     const type = keys.epoch;
     const isLong = type !== PacketType.ONE_RTT;
-    const { destinationId, sourceId } = address;
+    const { destinationId, sourceId, token } = address;
     const headerBytes = isLong
-      ? longHeaderSize(type, destinationId.length, sourceId.length, 0, numberBytes)
+      ? longHeaderSize(type, destinationId.length, sourceId.length, token.length, numberBytes)
       : shortHeaderSize(destinationId.length, numberBytes);
     const { frames } = this;
     if (frames.at + headerBytes + PAYLOAD_BYTES_MIN + TAG_BYTES > this.datagramEnd) return false;
@@ -540,7 +542,7 @@ export class PacketBuilder {
           address.unpinned,
           destinationId,
           sourceId,
-          NO_BYTES,
+          token,
           number,
           numberBytes,
         )

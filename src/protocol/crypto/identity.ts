@@ -19,6 +19,9 @@ import { loadSodium, privateKeyOf, publicKeyOf, rawPublicKey } from './native.ts
  * predecessor began. Null for what only looks like an identity and has no secret. No member, for applications have no use for it. [PKT-22]
  */
 export let resetKeyOf: (identity: Identity) => Uint8Array | null;
+/** The secret of address tokens that follows from an identity, in the same way: all servers that have it take each other's tokens. [HS-31] */
+export let tokenSecretOf: (identity: Identity) => Uint8Array | null;
+let deriveKey: (identity: Identity, label: string) => Uint8Array | null;
 
 /**
  * Who an endpoint is: a raw key, named by its fingerprint, as in SSH and WireGuard.
@@ -39,7 +42,10 @@ export class Identity {
   #postQuantum: { readonly mlDsa: MlDsa; readonly pair: MlDsaKeyPair } | null = null;
 
   static {
-    resetKeyOf = (identity) => (#seeds in identity ? deriveResetKey(entries(identity.#seeds)) : null);
+    resetKeyOf = (identity) => deriveKey(identity, 'stateless reset');
+    tokenSecretOf = (identity) => deriveKey(identity, 'address token');
+    deriveKey = (identity, label) =>
+      #seeds in identity ? derivedKey(entries(identity.#seeds), label) : null;
   }
 
   private constructor(seeds: readonly Uint8Array[]) {
@@ -152,9 +158,9 @@ export function resetToken(resetKey: Uint8Array, id: Uint8Array): Uint8Array {
 }
 
 /** @param secret - in the form of an exported secret; zeroed */
-function deriveResetKey(secret: Uint8Array): Uint8Array {
+function derivedKey(secret: Uint8Array, label: string): Uint8Array {
   const extracted = extract(ZEROS, secret);
-  const key = expandLabel(extracted, 'stateless reset', NO_BYTES, HASH_BYTES);
+  const key = expandLabel(extracted, label, NO_BYTES, HASH_BYTES);
   secret.fill(0);
   extracted.fill(0);
   return key;

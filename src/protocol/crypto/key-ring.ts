@@ -7,6 +7,7 @@ import {
   exportedValue,
   initialSecret,
   packetKeys,
+  retryKey,
   serverInitialSecret,
   type TrafficSecrets,
 } from './key-schedule.ts';
@@ -98,6 +99,15 @@ export class KeyRing {
     this.installOpening(this.initialKeys(this.serverSecret(initial, serverId)));
   }
 
+  /** At a client that follows a Retry: its Initial keys, and its server's, follow from this from now on. [HS-30] */
+  restartInitial(initial: Uint8Array): void {
+    this.discard(PacketType.INITIAL);
+    this.initial = initial;
+    this.serverId = null;
+    this.installSealing(this.initialKeys(clientInitialSecret(initial)));
+    this.tell('CLIENT_INITIAL_SECRET', clientInitialSecret(initial));
+  }
+
   /** From now on the secrets that keys are made of are told; that of the client's Initial packets was used already. [TRC-10] */
   logSecrets(log: SecretLog): void {
     this.secretLog = log;
@@ -110,6 +120,11 @@ export class KeyRing {
     const isHandshake = epoch === PacketType.HANDSHAKE;
     this.tell(isHandshake ? 'CLIENT_HANDSHAKE_TRAFFIC_SECRET' : 'CLIENT_TRAFFIC_SECRET_0', secrets.client);
     this.tell(isHandshake ? 'SERVER_HANDSHAKE_TRAFFIC_SECRET' : 'SERVER_TRAFFIC_SECRET_0', secrets.server);
+  }
+
+  /** At a client: what the tag of a Retry with this source id is made with; null once Initial packets are over. [PKT-21] */
+  retryKey(sourceId: Uint8Array): Uint8Array | null {
+    return this.initial === null ? null : retryKey(this.initial, sourceId);
   }
 
   /** From now on packets of this epoch, and phase, open. */

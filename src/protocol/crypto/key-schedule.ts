@@ -39,6 +39,14 @@ export function serverInitialSecret(initial: Uint8Array, serverId: Uint8Array): 
   return expandLabel(initial, 'server in', serverId, HASH_BYTES);
 }
 
+/**
+ * [PKT-21] What the tag of a Retry is made with: only who knows the packet that is answered, and the fingerprint that its client pins, has it.
+ * @param sourceId - of the Retry
+ */
+export function retryKey(initial: Uint8Array, sourceId: Uint8Array): Uint8Array {
+  return expandLabel(initial, 'retry', sourceId, HASH_BYTES);
+}
+
 /** [HS-33] The early secret of a handshake with a ticket, from the ticket's key. */
 export function earlySecret(ticketKey: Uint8Array): Uint8Array {
   return extract(ZEROS, ticketKey);

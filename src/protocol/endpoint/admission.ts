@@ -2,7 +2,7 @@
  * What strangers may cost a server, in the order in which a first packet is looked at:
  *
  * - {@link Admission.roomFor}: whether there is room for another connection, and who gives way for it [CON-3, CON-40];
- * - {@link Admission.isInPace}: whether first packets come faster than they can be opened [CON-42];
+ * - {@link Admission.fateOf}: whether it comes faster than it can be opened [CON-42], or is to come again with a token [HS-36];
  * - {@link HalfOpenTable}: the handshakes under way, and which of their hellos is answered next [CON-41].
  */
 
@@ -13,6 +13,7 @@ import { CONNECTION_WINDOW_BYTES_MIN } from '../connection/config.ts';
 import type { Connection } from '../connection/connection.ts';
 import { CONNECTION_BYTES } from '../connection/metrics.ts';
 import type { Identity } from '../crypto/identity.ts';
+import type { TokenSecrets } from '../handshake/address-token.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
 
@@ -28,25 +29,42 @@ export interface ServerConfig {
   readonly resetKey?: Uint8Array | undefined;
   /** Whether packets to this address stay on the machine. */
   readonly isLoopback: (host: string) => boolean;
+  /** How clients show that they are where they say. Default: only by their handshake. */
+  readonly retry?: RetryConfig | undefined;
 }
+
+/** When a server wants to be shown where a client is before it does anything for it: never, when many come, or always. [HS-36] */
+export type RetryMode = 'never' | 'auto' | 'always';
+
+export interface RetryConfig {
+  readonly mode: RetryMode;
+  /** Default: what follows from the identity, so that all servers with that take each other's tokens. [HS-31] */
+  readonly tokenSecrets?: TokenSecrets | undefined;
+  /** The time since 1970, in ms, when the endpoint's clock was at 0. */
+  readonly epochMs: number;
+}
+
+/** What becomes of a first packet for which there is room. */
+export const FirstPacketFate = { ADMIT: 0, RETRY: 1, DROP: 2 } as const;
+export type FirstPacketFate = (typeof FirstPacketFate)[keyof typeof FirstPacketFate];
 
 /** Whether a client that nobody knows yet is let in. */
 export class Admission {
   private readonly halfOpen: HalfOpenTable;
   private readonly memory: MemoryBudget;
   private readonly counters: EndpointCounters;
+  private readonly retry: RetryMode;
   private isClosing = false;
-  /** First packets of anybody, and beyond those the first of each network. */
-  private readonly pace = new RateLimit(PACE_PER_SECOND, PACE_BURST);
-  private readonly paceOfNetworks = new RateLimit(NETWORKS_PER_SECOND, NETWORKS_BURST);
-  /** The networks of those that were let in since {@link windowStart}. */
-  private readonly admitted = new Set<string>();
-  private windowStart: Micros = 0;
+  /** Of clients that may be anywhere, of those that showed where they are, and of Retries. */
+  private readonly pace = new Pace(PACE_PER_SECOND, PACE_BURST);
+  private readonly paceOfShown = new Pace(SHOWN_PER_SECOND, SHOWN_BURST);
+  private readonly paceOfRetries = new Pace(RETRIES_PER_SECOND, RETRIES_BURST);
 
-  constructor(halfOpen: HalfOpenTable, memory: MemoryBudget, counters: EndpointCounters) {
+  constructor(halfOpen: HalfOpenTable, memory: MemoryBudget, counters: EndpointCounters, retry: RetryMode) {
     this.halfOpen = halfOpen;
     this.memory = memory;
     this.counters = counters;
+    this.retry = retry;
   }
 
   /** From now on nobody is let in. */
@@ -55,26 +73,39 @@ export class Admission {
   }
 
   /**
+   * What becomes of a first packet from `host`, for which there is room. Without a token that shows where its client is, it begins nothing
+   * where tokens are wanted from all, where so many handshakes are under way with clients that did not answer yet, or where it comes faster
+   * than a server can bear: then it is worth a Retry, which costs next to nothing and leaves nothing behind. [HS-36]
+   *
+   * @param isShown - its client showed by a token that it is there
+   */
+  fateOf(host: string, isShown: boolean, server: ServerConfig, now: Micros): FirstPacketFate {
+    const { counters, halfOpen, retry } = this;
+    const mayRetry = !isShown && retry !== 'never';
+    const isRetryDue =
+      mayRetry && (retry === 'always' || halfOpen.unshown >= Math.max(1, server.halfOpenMax * UNSHOWN_SHARE));
+    if (!isRetryDue && this.isInPace(host, isShown, now)) return FirstPacketFate.ADMIT;
+    if (!mayRetry) {
+      counters.droppedInitialPace++;
+      return FirstPacketFate.DROP;
+    }
+    if (this.paceOfRetries.take(host, now)) return FirstPacketFate.RETRY;
+    counters.retriesSuppressed++;
+    return FirstPacketFate.DROP;
+  }
+
+  /**
    * Whether a first packet from `host` is worth being opened, now that so many come. Beyond a rate that a server can bear each network gets
    * its first one through, so that a flood from few networks leaves the others alone; beyond half as much again nobody does but who
    * completed a handshake lately. While more hellos wait than can be answered soon, it is the networks without a handshake under way that are
    * let in: a place in that queue is all that the others would get, and what is kept for it costs those who are connected. [CON-42]
    */
-  isInPace(host: string, now: Micros): boolean {
-    if (now - this.windowStart >= PACE_WINDOW || now < this.windowStart) {
-      this.windowStart = now;
-      this.admitted.clear();
-    }
-    if (this.halfOpen.knows(host)) return true;
-    const network = networkOf(host);
-    const isFirst = !this.admitted.has(network);
-    const isWorthWaiting = (isFirst && !this.halfOpen.hasOf(network)) || !this.halfOpen.hasManyHellos;
-    if (!isWorthWaiting || !(this.pace.take(now) || (isFirst && this.paceOfNetworks.take(now)))) {
-      this.counters.droppedInitialPace++;
-      return false;
-    }
-    this.admitted.add(network);
-    return true;
+  private isInPace(host: string, isShown: boolean, now: Micros): boolean {
+    const { halfOpen } = this;
+    if (halfOpen.knows(host)) return true;
+    const pace = isShown ? this.paceOfShown : this.pace;
+    if (!halfOpen.hasManyHellos) return pace.take(host, now);
+    return !halfOpen.hasOf(networkOf(host)) && pace.take(host, now, true);
   }
 
   /**
@@ -109,6 +140,34 @@ export class Admission {
   }
 }
 
+/** So many first packets a second of anybody, and half as many more of networks that had none lately: a flood from few leaves the others alone. */
+class Pace {
+  private readonly anybody: RateLimit;
+  private readonly firsts: RateLimit;
+  /** The networks of those that were let through since {@link windowStart}. */
+  private readonly networks = new Set<string>();
+  private windowStart: Micros = 0;
+
+  constructor(perSecond: number, burst: number) {
+    this.anybody = new RateLimit(perSecond, burst);
+    this.firsts = new RateLimit(perSecond / 2, burst / 2);
+  }
+
+  /** @param firstsOnly - one of a network that had none lately, or none */
+  take(host: string, now: Micros, firstsOnly = false): boolean {
+    if (now - this.windowStart >= PACE_WINDOW || now < this.windowStart) {
+      this.windowStart = now;
+      this.networks.clear();
+    }
+    const network = networkOf(host);
+    const isFirst = !this.networks.has(network);
+    if (firstsOnly && !isFirst) return false;
+    if (!this.anybody.take(now) && !(isFirst && this.firsts.take(now))) return false;
+    this.networks.add(network);
+    return true;
+  }
+}
+
 /**
  * The handshakes under way at a server, and who gives way when there are too many. Anyone can begin a handshake in anybody's name, so
  * until a client has answered, which proves its address, its place is only lent [CON-3]:
@@ -122,6 +181,8 @@ export class HalfOpenTable {
   /** Each with its network, oldest first. */
   private readonly networks = new Map<Connection, string>();
   private readonly counts = new Map<string, number>();
+  /** Those whose clients showed by a token where they are. */
+  private readonly shown = new Set<Connection>();
   /** Addresses that completed a handshake, the latest last. */
   private readonly known = new Set<string>();
 
@@ -132,9 +193,15 @@ export class HalfOpenTable {
     return this.networks.size;
   }
 
-  add(connection: Connection): void {
+  /** Those of clients that came without a token: nobody may be where they say. */
+  get unshown(): number {
+    return this.networks.size - this.shown.size;
+  }
+
+  add(connection: Connection, isShown = false): void {
     const network = networkOf(connection.path.host);
     this.networks.set(connection, network);
+    if (isShown) this.shown.add(connection);
     this.counts.set(network, (this.counts.get(network) ?? 0) + 1);
   }
 
@@ -143,6 +210,7 @@ export class HalfOpenTable {
     const network = this.networks.get(connection);
     if (network === undefined) return;
     this.networks.delete(connection);
+    this.shown.delete(connection);
     this.hellos.delete(connection);
     const count = (this.counts.get(network) as number) - 1;
     if (count === 0) this.counts.delete(network);
@@ -250,8 +318,14 @@ const WAITING_IN_TURN_MAX = 32;
  */
 const PACE_PER_SECOND = 100;
 const PACE_BURST = 20;
-const NETWORKS_PER_SECOND = 50;
-const NETWORKS_BURST = 10;
+/** [HS-36] They are who they seem to be, and as many as there are of them: what a server cannot bear of them waits its turn [CON-41]. */
+const SHOWN_PER_SECOND = 400;
+const SHOWN_BURST = 80;
+/** Two thirds of a core, at 30 us each with what the system takes for it. */
+const RETRIES_PER_SECOND = 15_000;
+const RETRIES_BURST = 1_500;
+/** Of the places of half-open handshakes, what clients may take without a token. */
+const UNSHOWN_SHARE = 1 / 8;
 /** For so long a network that was let in is not the first of its own. */
 const PACE_WINDOW: Micros = 200_000;
 /** [CON-5] Half-open handshakes whose clients are silent for so long make room for others. */

@@ -1,6 +1,6 @@
 /** All connections of one socket: what comes in, what goes out, and when. One file because a datagram finds its way in one place. */
 
-import { copyOf, freeNow, hastenScavenge, LARGE_BUFFER_BYTES } from '../../base/bytes.ts';
+import { copyOf, freeNow, hastenScavenge, LARGE_BUFFER_BYTES, NO_BYTES } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
 import { MemoryBudget } from '../../base/memory-budget.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
@@ -19,14 +19,18 @@ import { OpenResult, openInto, ReceiveScratch } from '../connection/receive.ts';
 import { PacketBuilder } from '../connection/transmit.ts';
 import { resetKeyOf, resetToken } from '../crypto/identity.ts';
 import { KeyRing } from '../crypto/key-ring.ts';
-import type { PacketKeys } from '../crypto/packet-protection.ts';
+import { clientInitialSecret, initialSecret, packetKeys } from '../crypto/key-schedule.ts';
+import { openPacket, type PacketKeys } from '../crypto/packet-protection.ts';
 import type { ReceiveBatch } from '../datagram/receive-batch.ts';
 import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 import { ClientHandshake } from '../handshake/client.ts';
+import { retryPacket } from '../handshake/retry.ts';
 import { ServerHandshake } from '../handshake/server.ts';
+import { AddressState } from '../path/path.ts';
 import { EndpointCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import {
+  FIRST_ID_BYTES,
   FIXED_BIT,
   LONG_FORM,
   PacketSpace,
@@ -35,10 +39,12 @@ import {
   VERSION,
 } from '../wire/packet-header.ts';
 import { DATAGRAM_BYTES_MIN } from '../wire/transport-parameters.ts';
-import { Admission, HalfOpenTable, type ServerConfig } from './admission.ts';
+import { VERSION_NEGOTIATION } from '../wire/version-packet.ts';
+import { AddressCheck } from './address-check.ts';
+import { Admission, FirstPacketFate, HalfOpenTable, type ServerConfig } from './admission.ts';
 import { ReadyConnections } from './ready-connections.ts';
 import { ConnectionIdTable, FirstIdTable, LOCAL_ID_BYTES, ResetWatch } from './routing.ts';
-import { StatelessAnswers } from './stateless-answers.ts';
+import { StatelessAnswers, type Way } from './stateless-answers.ts';
 
 export interface EndpointConfig {
   readonly connection: ConnectionConfig;
@@ -54,6 +60,8 @@ export interface ConnectTarget {
   /** Fingerprint of the server's identity; null to accept any. */
   readonly pin: Uint8Array | null;
   readonly isLoopback: boolean;
+  /** What the server gave in an earlier connection, to be shown once. Default none. [HS-37] */
+  readonly token?: Uint8Array | null | undefined;
 }
 
 /**
@@ -89,12 +97,15 @@ export class Endpoint {
   private readonly resetKey: Uint8Array | null;
   private readonly answers: StatelessAnswers;
   private readonly admission: Admission;
+  /** What is known of where clients are before they answered. */
+  readonly addresses: AddressCheck;
 
   constructor(config: EndpointConfig) {
     const { server } = config;
     this.config = config;
     this.memory = new MemoryBudget(config.connection.memoryBytesMax);
-    this.admission = new Admission(this.halfOpen, this.memory, this.counters);
+    this.addresses = new AddressCheck(server, config.connection.aead, config.random, this.counters);
+    this.admission = new Admission(this.halfOpen, this.memory, this.counters, this.addresses.mode);
     this.resetKey = server === null ? null : (server.resetKey ?? resetKeyOf(server.identity));
     this.answers = new StatelessAnswers(config.random, this.counters, this.resetKey);
     this.ready = new ReadyConnections(
@@ -107,6 +118,7 @@ export class Endpoint {
       events: { push: (event) => this.push(event) },
       touched: (connection) => this.ready.add(connection),
       helloCame: (connection) => this.halfOpen.helloCame(connection),
+      newToken: this.addresses.newToken,
     };
   }
 
@@ -138,6 +150,7 @@ export class Endpoint {
         sourceId,
         destinationId: firstDestinationId,
         firstDestinationId,
+        token: target.token ?? NO_BYTES,
         host: target.host,
         port: target.port,
         isLoopback: target.isLoopback,
@@ -382,11 +395,8 @@ export class Endpoint {
   }
 
   private routeLong(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
-    if (this.scratch.header.version !== VERSION) {
-      this.counters.droppedVersion++; // [INV-6] an unknown version is dropped
-      return;
-    }
-    const { dcidStart, dcidLength } = this.scratch.header;
+    const { dcidStart, dcidLength, version } = this.scratch.header;
+    if (version !== VERSION) return this.routeOtherVersion(data, version, { host, port, local }, now);
     let connection = dcidLength === LOCAL_ID_BYTES ? this.byId.lookup(data, dcidStart) : null;
     if (connection === null) {
       connection = this.byFirstPacket.find(data, dcidStart, dcidLength);
@@ -409,6 +419,26 @@ export class Endpoint {
     }
   }
 
+  /** A client is told which version is spoken here; a server's answer of that kind goes to the connection that asked. [INV-5] */
+  private routeOtherVersion(data: Uint8Array, version: number, way: Way, now: Micros): void {
+    const { header } = this.scratch;
+    const dcid = data.subarray(header.dcidStart, header.dcidStart + header.dcidLength);
+    if (version === VERSION_NEGOTIATION) {
+      const connection = dcid.length === LOCAL_ID_BYTES ? this.byId.lookup(data, header.dcidStart) : null;
+      if (connection?.role === 'client') {
+        this.routedTo = connection;
+        this.ready.add(connection);
+        connection.receiver.receiveVersions(data, now);
+        return;
+      }
+    }
+    this.counters.droppedVersion++;
+    const isAnswered = version !== VERSION_NEGOTIATION && data.length >= DATAGRAM_BYTES_MIN;
+    if (!isAnswered || this.config.server === null) return;
+    const scid = data.subarray(header.scidStart, header.scidStart + header.scidLength);
+    this.answers.versions(dcid, scid, way, now);
+  }
+
   /** The first Initial of a client: nothing is kept unless it opens. [CON-2] */
   private acceptInitial(data: Uint8Array, host: string, port: number, local: number, now: Micros): void {
     const { server } = this.config;
@@ -417,22 +447,30 @@ export class Endpoint {
       return;
     }
     if (!this.isFirstPacket(data, server)) return;
-    const room = this.admission.roomFor(host, this.byId.size, server, now);
-    if (typeof room === 'number' ? !this.answers.mayRefuse(now) : !this.admission.isInPace(host, now)) return;
+    const way = { host, port, local };
+    const { tokenLength, tokenStart } = this.scratch.header;
+    const token = tokenLength === 0 ? NO_BYTES : copyOf(data.subarray(tokenStart, tokenStart + tokenLength));
+    const proof = this.addresses.shownBy(token, host, port, now);
+    // [HS-36] Whoever followed a Retry follows no other, so it is told that it has to begin anew.
+    const room =
+      proof === null ? CloseCode.INVALID_TOKEN : this.admission.roomFor(host, this.byId.size, server, now);
+    const isShown = proof !== null && proof.address !== AddressState.UNKNOWN;
+    if (typeof room === 'number') {
+      if (!this.answers.mayRefuse(now)) return;
+    } else {
+      const fate = this.admission.fateOf(host, isShown, server, now);
+      if (fate === FirstPacketFate.RETRY) this.askForToken(data, server, way, now);
+      if (fate !== FirstPacketFate.ADMIT) return;
+    }
     const first = this.openFirst(data, server, server.isLoopback(host));
     if (first === null) {
       this.counters.droppedUnopened++;
       return;
     }
     const { sourceId, destinationId, unpinned, initial } = first;
-    if (typeof room === 'number') {
+    if (typeof room === 'number' || proof === null) {
       const seal = initial.keys.toSeal(PacketSpace.INITIAL) as PacketKeys;
-      this.answers.refuse(
-        room,
-        seal,
-        { dcid: destinationId, scid: sourceId, unpinned },
-        { host, port, local },
-      );
+      this.answers.refuse(room as number, seal, { dcid: destinationId, scid: sourceId, unpinned }, way);
       return;
     }
     if (room !== null) {
@@ -440,13 +478,36 @@ export class Endpoint {
       room.lifecycle.timeOut('handshake', now); // [CON-3] it ends without a word
       this.forget(room, now);
     }
-    const handshake = this.serverHandshake(first, server);
-    const connection = this.add({ role: 'server', handshake, host, port, ...first }, now);
+    if (isShown) this.addresses.spend(token);
+    const handshake = this.serverHandshake(first, proof.retriedId, server);
+    const connection = this.add({ role: 'server', handshake, host, port, ...proof, ...first }, now);
     this.routedTo = connection;
-    this.halfOpen.add(connection);
+    this.halfOpen.add(connection, isShown);
     this.byFirstPacket.add(connection);
     connection.receiver.onDatagram(data.length, host, port, local);
     connection.receiver.receiveFirst(data, this.scratch.header.end, this.scratch, now);
+  }
+
+  /** Answers the Initial packet that the header describes by a Retry, if it opens: who does not know our identity hears nothing. [HS-30] */
+  private askForToken(data: Uint8Array, server: ServerConfig, way: Way, now: Micros): void {
+    const { header, unprotected } = this.scratch;
+    const { dcidLength, dcidStart, end, numberStart, scidLength, scidStart, unpinned } = header;
+    const originalId = data.subarray(dcidStart, dcidStart + dcidLength);
+    const initial = initialSecret(originalId, unpinned ? null : server.identity.fingerprint);
+    const secret = clientInitialSecret(initial);
+    const keys = packetKeys(this.config.connection.aead, secret, PacketType.INITIAL);
+    const opens =
+      unprotected.unprotect(keys, data, 0, numberStart, end, -1) &&
+      openPacket(keys, data, 0, end, unprotected) >= 0;
+    if (opens) {
+      const token = this.addresses.forRetry(way.host, way.port, originalId, now);
+      const scid = randomBytes(this.config.random, FIRST_ID_BYTES);
+      const dcid = data.subarray(scidStart, scidStart + scidLength);
+      this.answers.retry(retryPacket(initial, dcid, scid, token), way);
+    } else this.counters.droppedUnopened++;
+    initial.fill(0);
+    secret.fill(0);
+    keys.wipe();
   }
 
   /** Whether the Initial packet that the header describes may begin a handshake with this server. [CON-2] */
@@ -473,8 +534,14 @@ export class Endpoint {
     return { config, isLoopback, unpinned, sourceId, destinationId, firstDestinationId, initial };
   }
 
-  private serverHandshake(first: FirstPacket, { identity }: ServerConfig): ServerHandshake {
+  private serverHandshake(
+    first: FirstPacket,
+    retriedId: Uint8Array | null,
+    { identity }: ServerConfig,
+  ): ServerHandshake {
     const { config, sourceId, firstDestinationId, unpinned, initial } = first;
+    const originalId = retriedId ?? firstDestinationId;
+    const retrySourceId = retriedId === null ? null : firstDestinationId;
     const token = this.resetKey === null ? null : resetToken(this.resetKey, sourceId);
     return new ServerHandshake({
       keys: initial.keys,
@@ -483,8 +550,9 @@ export class Endpoint {
       mlKem: config.mlKem,
       mlDsa: config.mlDsa,
       random: this.config.random,
-      parameters: localParameters(config, sourceId, firstDestinationId, token),
-      clientDestinationId: firstDestinationId,
+      parameters: { ...localParameters(config, sourceId, originalId, token), retrySourceId },
+      clientDestinationId: originalId,
+      retrySourceId,
       unpinned,
     });
   }
@@ -546,7 +614,10 @@ export class Endpoint {
 }
 
 /** What every connection of an endpoint has from it. */
-type ConnectionParts = Pick<ConnectionOptions, 'random' | 'memory' | 'events' | 'touched' | 'helloCame'>;
+type ConnectionParts = Pick<
+  ConnectionOptions,
+  'random' | 'memory' | 'events' | 'touched' | 'helloCame' | 'newToken'
+>;
 
 /** What a server's connection begins with: what the client's first packet says, and what is chosen for it. */
 type FirstPacket = Pick<
@@ -556,5 +627,3 @@ type FirstPacket = Pick<
 
 /** First byte, id, number and tag with the least payload. */
 const SHORTEST_PACKET_BYTES = 1 + LOCAL_ID_BYTES + 4 + 16;
-/** Length of the destination id that a client makes up for its first packet: enough to be unpredictable. */
-const FIRST_ID_BYTES = 8;

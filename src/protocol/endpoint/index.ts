@@ -27,6 +27,7 @@ export {
   RESIDUAL_MAX,
   RESIDUAL_MIN,
 } from '../fec/protection.ts';
+export { TOKEN_SECRET_BYTES } from '../handshake/address-token.ts';
 export { LocalAddress } from '../path/local-address.ts';
 export { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
 export type { ConnectionStream, MessageAsks } from '../stream/connection-stream.ts';
@@ -49,5 +50,5 @@ export { CloseCode, closeCodeName } from '../wire/close-code.ts';
 export { Delivery, PRIORITY_NAMES, Priority } from '../wire/frame-type.ts';
 export { LABEL_BYTES_MAX } from '../wire/frames/stream.ts';
 export { DATAGRAM_BYTES_MAX, DATAGRAM_BYTES_MIN } from '../wire/transport-parameters.ts';
-export type { ServerConfig } from './admission.ts';
+export type { RetryConfig, RetryMode, ServerConfig } from './admission.ts';
 export { type ConnectTarget, Endpoint, type EndpointConfig } from './endpoint.ts';

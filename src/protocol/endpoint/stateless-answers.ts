@@ -3,6 +3,8 @@
  * than so many times a second:
  *
  * - {@link StatelessAnswers.refuse}: there is no room for another connection, or the server is closing [CON-40];
+ * - {@link StatelessAnswers.retry}: a client is to show where it is before anything is done for it [HS-30];
+ * - {@link StatelessAnswers.versions}: nobody here speaks the version of a packet [INV-5];
  * - {@link StatelessAnswers.reset}: the connection of a packet is not known here, perhaps because the server was started anew [PKT-24].
  */
 
@@ -25,9 +27,10 @@ import {
   writeLongHeader,
   writePacketLength,
 } from '../wire/packet-header.ts';
+import { versionPacket } from '../wire/version-packet.ts';
 
 /** Where a datagram came from, and to which of our addresses. */
-interface Way {
+export interface Way {
   readonly host: string;
   readonly port: number;
   readonly local: number;
@@ -45,6 +48,7 @@ export class StatelessAnswers {
   private readonly waiting = new Ring<Answer>();
   private readonly refusals = new RateLimit(REFUSALS_PER_SECOND, REFUSALS_PER_SECOND / 2);
   private readonly resets = new RateLimit(RESETS_PER_SECOND, RESETS_PER_SECOND / 2);
+  private readonly versionPackets = new RateLimit(VERSION_PACKETS_PER_SECOND, VERSION_PACKETS_PER_SECOND / 2);
 
   /** @param resetKey - of {@link resetToken}; null: nothing is ever reset */
   constructor(random: RandomSource, counters: EndpointCounters, resetKey: Uint8Array | null) {
@@ -87,6 +91,23 @@ export class StatelessAnswers {
     this.waiting.push({ data: out.subarray(0, end + TAG_BYTES), way });
   }
 
+  /** Sends a Retry, of which whoever asked for it has limited how many there are. */
+  retry(packet: Uint8Array, way: Way): void {
+    if (this.waiting.length >= RETRIES_WAITING_MAX) {
+      this.counters.retriesSuppressed++;
+      return;
+    }
+    this.counters.retriesSent++;
+    this.waiting.push({ data: packet, way });
+  }
+
+  /** Answers a packet of a version that is not spoken here. */
+  versions(dcid: Uint8Array, scid: Uint8Array, way: Way, now: Micros): void {
+    if (this.waiting.length >= WAITING_MAX || !this.versionPackets.take(now)) return;
+    this.counters.versionPacketsSent++;
+    this.waiting.push({ data: versionPacket(dcid, scid, randomBytes(this.random, 5)), way });
+  }
+
   /** Answers a short packet whose id, which begins at its second byte, is no connection's. */
   reset(packet: Uint8Array, idBytes: number, way: Way, now: Micros): void {
     if (this.resetKey === null || packet.length <= RESET_BYTES_MIN) return;
@@ -127,3 +148,6 @@ const SHORT_BITS = 0x3f;
 const WAITING_MAX = 64;
 const REFUSALS_PER_SECOND = 200;
 const RESETS_PER_SECOND = 1_000;
+const VERSION_PACKETS_PER_SECOND = 200;
+/** Of 120 bytes or so. */
+const RETRIES_WAITING_MAX = 2_048;

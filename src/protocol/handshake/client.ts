@@ -10,6 +10,7 @@ import {
   finishedValue,
   handshakeSecret,
   handshakeTraffic,
+  initialSecret,
   masterSecret,
   packetKeys,
   type TrafficSecrets,
@@ -73,6 +74,7 @@ export class ClientHandshake implements Handshake {
   private readonly mlDsa: MlDsa;
   private readonly pin: Uint8Array | null;
   private readonly payload: Uint8Array | null;
+  private readonly firstDestinationId: Uint8Array;
   private step: Step;
 
   constructor(options: ClientHandshakeOptions) {
@@ -82,6 +84,7 @@ export class ClientHandshake implements Handshake {
     this.mlDsa = options.mlDsa;
     this.pin = pin;
     this.payload = options.payload ?? null;
+    this.firstDestinationId = firstDestinationId;
     const helloRandom = randomBytes(random, RANDOM_BYTES);
     const seed = randomBytes(random, KEM_SEED_BYTES);
     const kemKey = new HybridKemKey(seed, options.mlKem);
@@ -114,6 +117,13 @@ export class ClientHandshake implements Handshake {
       code = this.receiveFlight(bytes, step);
     if (code !== 0) this.fail(code);
     return code;
+  }
+
+  onRetry(sourceId: Uint8Array): void {
+    const { firstDestinationId, pin, step } = this;
+    if (step.state !== HandshakeState.WAIT_SERVER_HELLO) return;
+    step.transcript = new Transcript(pin !== null, firstDestinationId, sourceId).add(this.hello);
+    this.keys.restartInitial(initialSecret(sourceId, pin));
   }
 
   forget(): void {

@@ -36,6 +36,8 @@ export interface Handshake {
    * @returns 0, or the code to close the connection with
    */
   receive(space: HandshakeSpace, bytes: Uint8Array): number;
+  /** At a client that waits for its server's hello: a Retry with this source id is followed, and {@link hello} is to be sent anew. [HS-30] */
+  onRetry(sourceId: Uint8Array): void;
   /** Zeroes what is not needed any more; the handshake cannot go on. [HS-25] */
   forget(): void;
 }

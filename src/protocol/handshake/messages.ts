@@ -211,11 +211,13 @@ export class Transcript {
   /**
    * @param pinned - whether the client pins the server's identity
    * @param firstDestinationId - destination id of the client's first packet
+   * @param retrySourceId - source id of the Retry that the client followed; null without one
    */
-  constructor(pinned: boolean, firstDestinationId: Uint8Array) {
+  constructor(pinned: boolean, firstDestinationId: Uint8Array, retrySourceId: Uint8Array | null = null) {
     this.running = createHash('sha256').update(LABEL);
     this.running.update(Uint8Array.of(pinned ? 1 : 0, firstDestinationId.length)).update(firstDestinationId);
-    this.running.update(NO_RETRY);
+    const retry = retrySourceId ?? NO_BYTES;
+    this.running.update(Uint8Array.of(retry.length)).update(retry);
   }
 
   /** Takes in a whole message. */
@@ -366,5 +368,3 @@ const LIST_ITEMS_MAX = 16;
 const GREASE_VALUE_BYTES_MAX = 7;
 const MESSAGE_HEADER_BYTES = 3;
 const LABEL = Buffer.from('jsp1 handshake');
-/** Length of the Retry's source id: there was no Retry. */
-const NO_RETRY = Uint8Array.of(0);

@@ -1,3 +1,4 @@
+import { assert } from '../../base/errors.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
 import { type Encapsulation, encapsulate, KEM_RANDOM_BYTES, type MlKem } from '../crypto/hybrid-kem.ts';
@@ -48,10 +49,14 @@ export interface ServerHandshakeOptions {
   random: RandomSource;
   /** With the ids that the client checks: `originalDestinationId` and `sourceId`. */
   parameters: TransportParameters;
-  /** Destination id of the client's first packet. */
+  /** Destination id of the client's very first packet. */
   clientDestinationId: Uint8Array;
+  /** Source id of the Retry with which that was answered; null when there was none. */
+  retrySourceId?: Uint8Array | null;
   /** The U bit of the client's Initial: it does not pin our identity. */
   unpinned: boolean;
+  /** Those that the server speaks, best first. Default {@link VERSION} alone. */
+  versions?: readonly number[];
 }
 
 /**
@@ -72,6 +77,7 @@ export class ServerHandshake implements Handshake {
   private readonly mlDsa: MlDsa;
   private readonly random: RandomSource;
   private readonly parameters: TransportParameters;
+  private readonly versions: readonly number[];
   private step: Step;
 
   constructor(options: ServerHandshakeOptions) {
@@ -82,7 +88,9 @@ export class ServerHandshake implements Handshake {
     this.mlDsa = options.mlDsa;
     this.random = options.random;
     this.parameters = options.parameters;
-    const transcript = new Transcript(!options.unpinned, options.clientDestinationId);
+    this.versions = options.versions ?? VERSIONS;
+    const { clientDestinationId, retrySourceId = null, unpinned } = options;
+    const transcript = new Transcript(!unpinned, clientDestinationId, retrySourceId);
     this.step = { state: HandshakeState.WAIT_CLIENT_HELLO, transcript };
   }
 
@@ -102,6 +110,10 @@ export class ServerHandshake implements Handshake {
     return code;
   }
 
+  onRetry(): void {
+    assert(false, 'only clients follow a Retry');
+  }
+
   forget(): void {
     if (this.step.state !== HandshakeState.COMPLETE) this.fail(CloseCode.PROTOCOL_VIOLATION);
   }
@@ -111,6 +123,9 @@ export class ServerHandshake implements Handshake {
     const clientHello = messages === null ? null : decodeClientHello(messages[0].body);
     const provider = clientHello === null ? null : this.suiteFor(clientHello);
     if (clientHello === null || provider === null) return CloseCode.CRYPTO_ERROR;
+    // [INV-8] Somebody made the client believe that its best version is not spoken here.
+    const best = this.versions.find((version) => clientHello.versions.includes(version));
+    if (best !== VERSION) return CloseCode.VERSION_NEGOTIATION_ERROR;
     const peerParameters = decodeParameters(clientHello.parameters, 'client');
     if (typeof peerParameters === 'number') return peerParameters;
     const serverRandom = randomBytes(this.random, RANDOM_BYTES);
@@ -236,6 +251,8 @@ interface WaitClientFinished {
   application: PacketKeys;
 }
 
+/** Those that a server speaks, best first. */
+const VERSIONS: readonly number[] = [VERSION];
 const CLIENT_HELLO_ONLY: readonly MessageType[] = [MessageType.CLIENT_HELLO];
 const CLIENT_FLIGHT: readonly MessageType[] = [MessageType.PAYLOAD, MessageType.FINISHED];
 const CLIENT_MAY_LEAVE_OUT: readonly MessageType[] = [MessageType.PAYLOAD];

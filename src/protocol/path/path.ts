@@ -23,8 +23,8 @@ export interface PathOptions {
   /** Address of the peer. */
   readonly host: string;
   readonly port: number;
-  /** The peer is known to be at its address, as a server is that we connect to. */
-  readonly isValidated: boolean;
+  /** How far it is known that the peer is at its address: that of a server that we connect to is validated. */
+  readonly address: AddressState;
   /** Packet size at the start, in bytes of UDP payload. */
   readonly mtu: number;
   /** Rather no connection than packets that are smaller than `mtu`. Default false. */
@@ -81,7 +81,7 @@ export class Path {
     const { mtu } = options;
     this.host = options.host;
     this.port = options.port;
-    this.validation = new AddressValidation(options.isValidated);
+    this.validation = new AddressValidation(options.address);
     this.windowMax = options.windowBytesMax ?? Number.POSITIVE_INFINITY;
     this.random = options.random;
     this.mtuDiscovery = new PathMtuDiscovery({
@@ -253,15 +253,20 @@ export class Path {
  * came from it (RFC 9000 section 8.1), so that it cannot be used to flood somebody else.
  */
 export class AddressValidation {
-  isValidated: boolean;
+  state: AddressState;
   /** The server has so little left to send that no useful packet fits. */
   isExhausted = false;
   private received = 0;
   private sent = 0;
   private largest = 0;
 
-  constructor(isValidated: boolean) {
-    this.isValidated = isValidated;
+  constructor(state: AddressState) {
+    this.state = state;
+  }
+
+  /** It is known that the peer is there, by whatever it showed. */
+  get isValidated(): boolean {
+    return this.state !== AddressState.UNKNOWN;
   }
 
   onReceived(bytes: number): void {
@@ -283,11 +288,21 @@ export class AddressValidation {
     return this.largest;
   }
 
-  /** The largest datagram that may be sent: before validation never larger than the largest received. [PKT-19] */
+  /** The largest datagram that may be sent: before the client has answered never larger than the largest received. [PKT-19] */
   get datagramBytesMax(): number {
-    return this.isValidated ? Number.POSITIVE_INFINITY : this.largest;
+    return this.state === AddressState.VALIDATED ? Number.POSITIVE_INFINITY : this.largest;
   }
 }
+
+/** How far a server knows that a client is at the address that its packets name. */
+export const AddressState = {
+  UNKNOWN: 0,
+  /** A token says that it was there; no packet of this connection does yet. [HS-31] */
+  BY_TOKEN: 1,
+  /** It answered what only it can have read. [CON-4] */
+  VALIDATED: 2,
+} as const;
+export type AddressState = (typeof AddressState)[keyof typeof AddressState];
 
 /** Bytes a microsecond that a path carries, as far as its controller knows; infinite while it looks for that. */
 export function knownRate({ congestion }: Path): number {

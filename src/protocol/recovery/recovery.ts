@@ -201,10 +201,19 @@ export class Recovery {
   /**
    * Packets of the space numbered below `below` can never have been accepted (refused 0-RTT, Retry): they are reported as lost and leave
    * the flight, without a congestion signal.
+   *
+   * @param retriedAt - when a Retry said so: probes count anew, and where none was sent twice it tells the round-trip time (RFC 9002
+   * section 6.3) [HS-35]
    */
-  withdraw(space: PacketSpace, below: number): void {
+  withdraw(space: PacketSpace, below: number, retriedAt: Micros = -1): void {
+    const sent = this.sentPackets(space);
+    const sentAt = sent.flight.lastAckElicitingTime;
     this.fates.clear(space);
-    withdraw(this.sentPackets(space), below, this.path, this.fates);
+    withdraw(sent, below, this.path, this.fates);
+    if (retriedAt < 0) return;
+    const isFirstAnswer = this.pto.count === 0 && !this.path.rtt.hasSample && sentAt > this.resumedAt;
+    this.pto.onSpaceDiscarded(space, retriedAt);
+    if (isFirstAnswer) this.path.rtt.update(retriedAt - sentAt, 0, retriedAt);
   }
 
   /** The probe timeout of a space without back-off: for key retirement, closing and path checks. */

@@ -87,6 +87,16 @@ export class EndpointCounters {
   handshakesFailed = 0;
   /** Half-open handshakes of clients that had not answered yet, which gave way to newer ones. */
   handshakesDisplaced = 0;
+  /** First packets that were answered by a Retry: their clients are to show first that they are where they say. */
+  retriesSent = 0;
+  /** First packets that would have been, but too many came. */
+  retriesSuppressed = 0;
+  /** First packets with a token that showed where their client is. */
+  tokensAccepted = 0;
+  /** First packets with a token that did not: it had expired, was used before, is another address's or was made with other keys. */
+  tokensRefused = 0;
+  /** Packets of versions that are not spoken here and were answered by a version packet. */
+  versionPacketsSent = 0;
   /** First packets that were answered by a refusal: there is no room for another connection, or the server is closing. */
   connectionsRefused = 0;
   // ---- Datagrams dropped, by their reason ----

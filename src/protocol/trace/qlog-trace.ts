@@ -163,6 +163,20 @@ export class QlogTrace {
     this.emit('transport:packet_received', `{${this.packetJson(packet)}${trigger}}`, now);
   }
 
+  /** A Retry came, and is followed. */
+  retried(sourceId: Uint8Array, tokenBytes: number, bytes: number, now: Micros): void {
+    const header = `"header":{"packet_type":"retry","version":"${VERSION_HEX}","scil":${sourceId.length},"scid":"${hexOf(sourceId)}"}`;
+    const token = `"retry_token":{"type":"retry","length":${tokenBytes}}`;
+    this.emit('transport:packet_received', `{${header},${token},"raw":{"length":${bytes}}}`, now);
+  }
+
+  /** A version packet came that does not name our version. */
+  versionsOffered(versions: readonly number[], bytes: number, now: Micros): void {
+    const list = versions.map((version) => `"${version.toString(16).padStart(8, '0')}"`).join();
+    const data = `{"header":{"packet_type":"version_negotiation"},"supported_versions":[${list}],"raw":{"length":${bytes}}}`;
+    this.emit('transport:packet_received', data, now);
+  }
+
   dropped(type: number, bytes: number, trigger: DropTrigger, now: Micros): void {
     const data = `{"header":{"packet_type":"${PACKET_TYPES[type] ?? 'unknown'}"},"raw":{"length":${bytes}},"trigger":"${trigger}"}`;
     this.emit('transport:packet_dropped', data, now);

@@ -73,7 +73,9 @@ export type DropTrigger =
   | 'header_parse_error'
   | 'payload_decrypt_error'
   | 'unexpected_source_connection_id'
-  | 'duplicate';
+  | 'duplicate'
+  | 'unexpected_packet'
+  | 'unexpected_version';
 
 // ---- secrets ----
 

@@ -19,6 +19,8 @@ export const CloseCode = {
   IDLE_TIMEOUT: 0x11,
   HEARTBEAT_TIMEOUT: 0x12,
   HANDSHAKE_TIMEOUT: 0x13,
+  INVALID_TOKEN: 0x15,
+  VERSION_NEGOTIATION_ERROR: 0x16,
 } as const;
 export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
 

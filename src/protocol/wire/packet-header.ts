@@ -29,6 +29,8 @@ export function packetSpaceOf(type: number): PacketSpace {
 export const VERSION = 0x4a53_5031;
 /** Longest connection id of any version. [INV-3] */
 export const CONNECTION_ID_BYTES_MAX = 20;
+/** Length of the destination id that a client makes up for its first packet: enough to be unpredictable. A server takes none that is shorter. [PKT-20] */
+export const FIRST_ID_BYTES = 8;
 /** Most bytes that the Length of a long header can announce. [PKT-2] */
 export const LONG_PACKET_LENGTH_MAX = 0x3fff;
 
@@ -280,7 +282,7 @@ function parseRetry(header: PacketHeader, at: number, end: number): boolean {
   header.tokenLength = end - TAG_BYTES - at;
   header.numberStart = end - TAG_BYTES;
   header.end = end;
-  return header.tokenLength >= 0;
+  return header.tokenLength >= 1; // [PKT-3] a token is not empty
 }
 
 function writeInvariantHeader(

@@ -4,7 +4,7 @@ import {
   defaultConnectionConfig,
   localParameters,
 } from '../../../src/protocol/connection/config.ts';
-import { checkParameterIds } from '../../../src/protocol/connection/handshake-progress.ts';
+import { checkServerIds } from '../../../src/protocol/connection/handshake-progress.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { AEAD, bytesOf, config, Pair } from './pair.ts';
@@ -78,18 +78,22 @@ describe('the configuration of a connection', () => {
       initialMaxStreamData: settings.streamWindowStartBytes,
       initialMaxData: settings.connectionWindowStartBytes,
     });
-    expect(checkParameterIds(parameters, bytesOf(8), bytesOf(9))).toBe(0);
+    const ids = {
+      destinationId: bytesOf(8),
+      firstDestinationId: bytesOf(9),
+      retrySourceId: null as Uint8Array | null,
+    };
+    expect(checkServerIds(parameters, ids)).toBe(0);
     const wrong = CloseCode.TRANSPORT_PARAMETER_ERROR;
-    expect(checkParameterIds(parameters, bytesOf(7), bytesOf(9))).toBe(wrong);
-    expect(checkParameterIds(parameters, bytesOf(8), bytesOf(8))).toBe(wrong);
-    // From a client there is no such id.
-    expect(checkParameterIds(parameters, bytesOf(8), null)).toBe(wrong);
-    expect(checkParameterIds({ ...parameters, originalDestinationId: null }, bytesOf(8), bytesOf(9))).toBe(
-      wrong,
-    );
-    expect(checkParameterIds({ ...parameters, retrySourceId: bytesOf(8) }, bytesOf(8), bytesOf(9))).toBe(
-      wrong,
-    );
+    expect(checkServerIds(parameters, { ...ids, destinationId: bytesOf(7) })).toBe(wrong);
+    expect(checkServerIds(parameters, { ...ids, firstDestinationId: bytesOf(8) })).toBe(wrong);
+    expect(checkServerIds({ ...parameters, originalDestinationId: null }, ids)).toBe(wrong);
+    // The id of a Retry is there where there was one, and then it is that.
+    const retried = { ...parameters, retrySourceId: bytesOf(8, 2) };
+    expect(checkServerIds(retried, ids)).toBe(wrong);
+    expect(checkServerIds(parameters, { ...ids, retrySourceId: bytesOf(8, 2) })).toBe(wrong);
+    expect(checkServerIds(retried, { ...ids, retrySourceId: bytesOf(8, 3) })).toBe(wrong);
+    expect(checkServerIds(retried, { ...ids, retrySourceId: bytesOf(8, 2) })).toBe(0);
   });
 
   test('with short acknowledgement delays and few streams works', () => {

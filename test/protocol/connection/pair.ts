@@ -37,6 +37,8 @@ export interface PairOptions {
   /** Both ends are on one machine. */
   loopback?: boolean;
   timerGranularity?: Micros;
+  /** What the client shows of an earlier connection. */
+  token?: Uint8Array;
 }
 
 /** What is sent instead of the `index`th datagram that a side wants to send, with a delay if need be. */
@@ -54,11 +56,13 @@ export class Pair {
   readonly seed: number;
   private readonly pin: Uint8Array | null;
   private readonly loopback: boolean;
+  private readonly token: Uint8Array | null;
 
   constructor(options: PairOptions = {}) {
     const { seed = 1, link = { delayMs: 5 }, loopback = false } = options;
     this.seed = seed;
     this.loopback = loopback;
+    this.token = options.token ?? null;
     this.pin = options.pin === undefined ? IDENTITY.fingerprint : options.pin;
     this.world = new World({ seed, link, timerGranularity: options.timerGranularity ?? MILLISECOND });
     const random = new Prng(seed);
@@ -89,7 +93,7 @@ export class Pair {
   /** Starts the client's connection; it takes its course with {@link run}. */
   connect(): this {
     this.client.connection = this.client.endpoint.connect(
-      { host: 'server', port: PORT, pin: this.pin, isLoopback: this.loopback },
+      { host: 'server', port: PORT, pin: this.pin, isLoopback: this.loopback, token: this.token },
       this.now,
     );
     this.client.node.wake();

@@ -133,14 +133,16 @@ export function sealShort(
 export function sealLong(
   keys: PacketKeys,
   type: number,
-  ids: { dcid: Uint8Array; scid: Uint8Array; unpinned?: boolean },
+  ids: { dcid: Uint8Array; scid: Uint8Array; unpinned?: boolean; token?: Uint8Array },
   number: number,
   payload: Uint8Array,
   bits = 0,
 ): Uint8Array {
-  const { dcid, scid, unpinned = false } = ids;
-  const out = new Uint8Array(longHeaderSize(type, dcid.length, scid.length, 0, 4) + payload.length + 16);
-  const start = writeLongHeader(out, 0, type, unpinned, dcid, scid, NOTHING, number, 4);
+  const { dcid, scid, unpinned = false, token = NOTHING } = ids;
+  const out = new Uint8Array(
+    longHeaderSize(type, dcid.length, scid.length, token.length, 4) + payload.length + 16,
+  );
+  const start = writeLongHeader(out, 0, type, unpinned, dcid, scid, token, number, 4);
   out[0] |= bits;
   out.set(payload, start);
   writePacketLength(out, start - 4, out.length);

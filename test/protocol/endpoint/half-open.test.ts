@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { MILLISECOND, SECOND } from '../../../src/base/time.ts';
+import { AddressState } from '../../../src/protocol/path/path.ts';
 import { CloseCode } from '../../../src/protocol/wire/close-code.ts';
 import { FrameType } from '../../../src/protocol/wire/frame-type.ts';
 import { PacketType } from '../../../src/protocol/wire/packet-header.ts';
@@ -75,7 +76,7 @@ describe('the table of half-open handshakes', () => {
     const server = serverEndpoint({ halfOpenMax: 4 });
     const flights = firstFlights(30);
     for (let i = 0; i < 4; i++) hand(server, flights[i], i, '192.0.2.1', i);
-    for (const connection of connectionsOf(server)) connection.path.validation.isValidated = true;
+    for (const connection of connectionsOf(server)) connection.path.validation.state = AddressState.VALIDATED;
     drain(server, 4);
     for (let i = 4; i < 10; i++) hand(server, flights[i], i, '192.0.2.1', i);
     expect(server.counters).toMatchObject({ handshakesDisplaced: 0, connectionsOpen: 4 });

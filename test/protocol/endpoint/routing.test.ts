@@ -85,12 +85,14 @@ describe("datagrams that are nobody's are dropped and counted by their reason", 
       bytesReceived: data.length,
       [reason]: 1,
     };
-    const { statelessResetsSent } = server.counters;
-    expect({ ...server.counters, statelessResetsSent: 0 }).toEqual(expected);
+    const { statelessResetsSent, versionPacketsSent } = server.counters;
+    expect({ ...server.counters, statelessResetsSent: 0, versionPacketsSent: 0 }).toEqual(expected);
     // [PKT-24] A short packet may be that of a connection which the server has forgotten.
     const isShort = (data[0] & 0xc0) === 0x40 && reason === 'droppedUnknownId';
     expect(statelessResetsSent).toBe(isShort && data.length > 37 ? 1 : 0);
-    expect(drain(server, 0)).toHaveLength(statelessResetsSent);
+    // [INV-5] Nobody answers a version packet, and each other packet of a version that is not spoken is.
+    expect(versionPacketsSent).toBe(reason === 'droppedVersion' && data[1] !== 0 ? 1 : 0);
+    expect(drain(server, 0)).toHaveLength(statelessResetsSent + versionPacketsSent);
     expect(server.nextTimeout()).toBe(Number.POSITIVE_INFINITY);
   });
 

@@ -45,7 +45,7 @@ export function slowParseHeader(datagram: Uint8Array, shortIdLength: number): Sl
   const known = { type, unpinned, version, dcid, scid };
   if (type === 'RETRY') {
     const room = view.byteLength - at - 16;
-    if (room < 0) throw new Error('no room for a tag');
+    if (room < 1) throw new Error('no room for a token and a tag');
     const token = take(room);
     return { ...known, token, numberStart: at, end: view.byteLength };
   }

@@ -37,6 +37,7 @@ export function writeNewToken(w: FrameWriter, token: Uint8Array): void {
   w.u8(FrameType.NEW_TOKEN);
   w.varint(token.length);
   w.bytes(token);
+  w.sent.plain(FrameType.NEW_TOKEN);
 }
 
 export function ticketSize(lifetimeSeconds: number, ticket: Uint8Array): number {

@@ -1,0 +1,58 @@
+import { copyOf, equalBytes } from '../../base/bytes.ts';
+import { TOKEN_BYTES_MAX } from '../handshake/address-token.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import type { FrameReader } from '../wire/frame-reader.ts';
+import type { FrameWriter } from '../wire/frame-writer.ts';
+import { newTokenSize, writeNewToken } from '../wire/frames/crypto.ts';
+
+/** What a connection tells its application of tokens. */
+export interface NewTokenHost {
+  /** At a client: the server gave a token for another connection. */
+  onToken(token: Uint8Array): void;
+}
+
+/** The token that a server gives its client, which shows in another connection that it is where it is now: said until the client has it. [HS-37] */
+export class NewToken {
+  /** The client does not have it yet. */
+  isDue = false;
+  /** At a server until its client has it; at a client the newest that came. */
+  private token: Uint8Array | null = null;
+  private readonly host: NewTokenHost;
+
+  constructor(host: NewTokenHost) {
+    this.host = host;
+  }
+
+  offer(token: Uint8Array): void {
+    this.token = token;
+    this.isDue = true;
+  }
+
+  /** Writes it, if it fits. */
+  write(frames: FrameWriter): void {
+    const { token } = this;
+    if (token === null || frames.room < newTokenSize(token)) return;
+    this.isDue = false;
+    writeNewToken(frames, token);
+  }
+
+  onFrameAcked(): void {
+    this.token = null;
+    this.isDue = false;
+  }
+
+  onFrameLost(): void {
+    this.isDue = this.token !== null;
+  }
+
+  /** The server said it. Returns 0 or a close code. */
+  onFrame({ buffer, dataStart, dataLength }: FrameReader): number {
+    if (dataLength === 0) return CloseCode.FRAME_ENCODING_ERROR;
+    if (dataLength > TOKEN_BYTES_MAX) return 0; // it would take the room of the hello
+    const token = buffer.subarray(dataStart, dataStart + dataLength);
+    if (this.token !== null && equalBytes(token, this.token)) return 0; // it was sent again
+    this.token = copyOf(token);
+    this.host.onToken(this.token);
+    return 0;
+  }
+}
