@@ -1,5 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { chooseAead } from '../../src/protocol/crypto/aead.ts';
+import { loadAesGcm } from '../../src/protocol/crypto/aes-gcm.ts';
 import { CloseCode } from '../../src/protocol/wire/close-code.ts';
 import type { LinkOptions } from '../../src/udp/link.ts';
 import { connectionsOf } from '../protocol/connection/packet-log.ts';
@@ -73,6 +75,16 @@ describe('A client that was written from the specification alone', () => {
       const pair = connected({}, { seed, link, config });
       exchange(pair, [contentOf(3_000, 1), contentOf(10, 2), contentOf(1_200, 3)]);
     }
+  });
+
+  test('speaks AES-256-GCM with a server that takes it for the faster one [HS-60] [HS-61]', () => {
+    const suites = [chooseAead('auto'), loadAesGcm()].flatMap((aead) =>
+      aead === null ? [] : [{ aead, costNs: 5_000 }],
+    );
+    const { echo, client } = connected({ suites: [1, 2] }, { config: { suites } });
+    expect(client.suite).toBe(2);
+    exchange({ echo, client }, [contentOf(3_000, 1)]);
+    expect(connected({ suites: [1] }, { config: { suites } }).client.suite).toBe(1);
   });
 
   test('works with the smallest packets [PKT-20]', () => {

@@ -27,6 +27,7 @@ import {
   type Addressing,
   finishedOf,
   handshakeSecrets,
+  hmac,
   initialSecret,
   KemKeys,
   Keys,
@@ -36,6 +37,7 @@ import {
   parametersOf,
   random,
   type Secrets,
+  type Suite,
   sealPacket,
   sha256,
   splitDatagram,
@@ -50,6 +52,8 @@ export interface SecondClientOptions {
   readonly mtu?: number;
   /** What is told of the window of each stream, and four times as much of the connection's. */
   readonly windowBytes?: number;
+  /** Suites that it speaks; of several it says that the last one costs it least. Default ChaCha20-Poly1305 alone. */
+  readonly suites?: readonly Suite[];
   /** Changes a handshake message before it is sent. */
   readonly tamper?: (message: Buffer) => Buffer;
 }
@@ -58,6 +62,7 @@ export interface SecondClientOptions {
 const INITIAL = 0;
 const HANDSHAKE = 1;
 const APPLICATION = 2;
+const NOTHING: Buffer = Buffer.alloc(0);
 const KINDS = ['initial', 'handshake', 'short'] as const;
 
 /** A frame that is sent until a packet with it is acknowledged. */
@@ -154,7 +159,11 @@ export class SecondClient {
   /** The server's parameters, by id. */
   parameters: ReadonlyMap<number, Buffer> = new Map();
 
+  /** Of the packets behind the Initial ones. [HS-60] */
+  suite: Suite = 1;
+
   private readonly pin: Buffer | null;
+  private readonly suites: readonly Suite[];
   private readonly mtu: number;
   private readonly windowBytes: number;
   private readonly sourceId = random(8);
@@ -162,11 +171,14 @@ export class SecondClient {
   /** Where packets go: the id that was made up, then the server's. */
   private destinationId: Buffer;
   private isServerIdKnown = false;
+  /** Source id of the Retry that was followed; empty without one. */
+  private retryId = NOTHING;
+  private token = NOTHING;
   private readonly spaces = [new Space(), new Space(), new Space()];
   private readonly kem = new KemKeys();
-  private readonly initial: Buffer;
+  private initial: Buffer;
   private readonly hello: Buffer;
-  private transcript: Buffer;
+  private transcript: Buffer = NOTHING;
   private secrets: Secrets | null = null;
   private exporter: Buffer | null = null;
   private readonly queue: Reliable[] = [];
@@ -180,25 +192,17 @@ export class SecondClient {
   private streamsMax = 0;
   private isClosing = false;
 
-  constructor({ pin, mtu = 1_200, windowBytes = 65_536, tamper }: SecondClientOptions) {
+  constructor({ pin, mtu = 1_200, windowBytes = 65_536, suites = [1], tamper }: SecondClientOptions) {
     this.pin = pin;
+    this.suites = suites;
     this.mtu = mtu;
     this.windowBytes = windowBytes;
     this.announced = 4 * windowBytes;
     this.destinationId = this.firstId;
     this.initial = initialSecret(this.firstId, pin);
-    this.spaces[INITIAL].sealing = Keys.of(label(this.initial, 'client in', Buffer.alloc(0), 32));
+    this.spaces[INITIAL].sealing = Keys.of(label(this.initial, 'client in', NOTHING, 32));
     const hello = this.encodeHello();
     this.hello = tamper === undefined ? hello : tamper(hello);
-    // [HS-8]
-    this.transcript = Buffer.concat([
-      Buffer.from('jsp1 handshake'),
-      u8(pin === null ? 0 : 1),
-      u8(this.firstId.length),
-      this.firstId,
-      u8(0),
-      this.hello,
-    ]);
     this.queueString(INITIAL, this.hello);
   }
 
@@ -275,6 +279,7 @@ export class SecondClient {
 
   private receivePacket(packet: Packet): void {
     if (!packet.destinationId.equals(this.sourceId)) return void this.packetsUnopened++; // [CON-1]
+    if (packet.kind === 'retry') return this.onRetry(packet);
     const space = { initial: INITIAL, handshake: HANDSHAKE, short: APPLICATION, retry: -1, zeroRtt: -1 }[
       packet.kind
     ];
@@ -312,6 +317,22 @@ export class SecondClient {
       if (!(error instanceof Malformed)) throw error;
       this.fault = error.message;
     }
+  }
+
+  /** [HS-30] [PKT-21] One, and none once a packet of the server opened. */
+  private onRetry({ bytes, sourceId, numberAt }: Packet): void {
+    const tag = bytes.subarray(bytes.length - 16);
+    const untagged = bytes.subarray(0, bytes.length - 16);
+    const expected = hmac(label(this.initial, 'retry', sourceId, 32), untagged).subarray(0, 16);
+    const isTooLate = this.isServerIdKnown || this.retryId.length > 0;
+    if (isTooLate || sourceId.length < 8 || !tag.equals(expected)) return void this.packetsUnopened++;
+    this.retryId = Buffer.from(sourceId);
+    this.token = Buffer.from(untagged.subarray(numberAt));
+    this.destinationId = this.retryId;
+    this.initial = initialSecret(this.retryId, this.pin);
+    this.spaces[INITIAL].sealing = Keys.of(label(this.initial, 'client in', NOTHING, 32));
+    this.spaces[INITIAL].sent.clear();
+    for (const frame of this.queue) frame.sentAt = Number.NEGATIVE_INFINITY;
   }
 
   private receiveFrame(space: number, frame: Frame): void {
@@ -420,14 +441,18 @@ export class SecondClient {
       [0x09, this.sourceId],
       [0x1f + 0x20 * 3, random(3)], // [FRM-14]
     ]);
+    const costs = Buffer.concat([
+      u8(this.suites.length),
+      ...this.suites.flatMap((suite, i) => [u8(suite), u16(9_000 - 1_000 * i)]),
+    ]);
     const body = Buffer.concat([
       random(32),
       u8(2),
       u32(0x5a6a7a8a),
       u32(VERSION),
-      u8(2),
+      u8(1 + this.suites.length),
       u8(0x3a),
-      u8(0x01),
+      ...this.suites.map(u8),
       u8(2),
       u8(0x9a),
       vector(random(5)),
@@ -437,6 +462,7 @@ export class SecondClient {
       vector(parameters),
       u16(0x4a4a), // [HS-5]
       vector(random(4)),
+      ...(this.suites.length > 1 ? [u16(0x0006), vector(costs)] : []), // [HS-61]
     ]);
     return Buffer.concat([u8(0x01), vector(body)]);
   }
@@ -445,12 +471,21 @@ export class SecondClient {
     const [body] = messagesIn(string, [0x02]);
     const fields = new Fields(body.subarray(32));
     const [version, suite, kem] = [fields.u32(), fields.u8(), fields.u8()];
-    if (version !== VERSION || suite !== 1 || kem !== 1) throw new Malformed('what was not offered'); // [HS-6]
+    if (version !== VERSION || !this.suites.includes(suite as Suite) || kem !== 1)
+      throw new Malformed('what was not offered'); // [HS-6]
     const secret = this.kem.secret(fields.take(fields.u16()));
-    this.transcript = Buffer.concat([this.transcript, string]);
+    // [HS-8]
+    const prologue = [
+      Buffer.from('jsp1 handshake'),
+      u8(this.pin === null ? 0 : 1),
+      idField(this.firstId),
+      idField(this.retryId),
+    ];
+    this.transcript = Buffer.concat([...prologue, this.hello, string]);
     this.secrets = handshakeSecrets(secret, sha256(this.transcript));
-    this.spaces[HANDSHAKE].sealing = Keys.of(this.secrets.clientHandshake);
-    this.spaces[HANDSHAKE].opening = Keys.of(this.secrets.serverHandshake);
+    this.suite = suite as Suite;
+    this.spaces[HANDSHAKE].sealing = Keys.of(this.secrets.clientHandshake, this.suite);
+    this.spaces[HANDSHAKE].opening = Keys.of(this.secrets.serverHandshake, this.suite);
   }
 
   private onServerFlight(string: Buffer): void {
@@ -468,8 +503,8 @@ export class SecondClient {
       throw new Malformed('FINISHED is wrong');
     transcript = Buffer.concat([transcript, wholes[3]]);
     const hash = sha256(transcript);
-    this.spaces[APPLICATION].sealing = Keys.of(label(secrets.master, 'c ap traffic', hash, 32));
-    this.spaces[APPLICATION].opening = Keys.of(label(secrets.master, 's ap traffic', hash, 32));
+    this.spaces[APPLICATION].sealing = Keys.of(label(secrets.master, 'c ap traffic', hash, 32), this.suite);
+    this.spaces[APPLICATION].opening = Keys.of(label(secrets.master, 's ap traffic', hash, 32), this.suite);
     this.exporter = label(secrets.master, 'exp master', hash, 32);
     const value = finishedOf(secrets.clientHandshake, hash);
     this.queueString(HANDSHAKE, Buffer.concat([u8(0x06), vector(value)]));
@@ -486,8 +521,11 @@ export class SecondClient {
     }
     this.parameters = parameters;
     // [FRM-15]
-    if (!parameters.get(0x00)?.equals(this.firstId) || !parameters.get(0x09)?.equals(this.destinationId))
-      throw new Malformed('ids that are not those of the handshake');
+    const isRight =
+      parameters.get(0x00)?.equals(this.firstId) &&
+      parameters.get(0x09)?.equals(this.destinationId) &&
+      (parameters.get(0x0a) ?? NOTHING).equals(this.retryId);
+    if (!isRight) throw new Malformed('ids that are not those of the handshake');
     this.limit = this.parameter(0x03);
     this.streamsMax = this.parameter(0x05);
   }
@@ -602,7 +640,7 @@ export class SecondClient {
 
   /** Cuts a string into CRYPTO frames that fit. */
   private queueString(space: number, string: Buffer): void {
-    const room = this.mtu - 100;
+    const room = this.mtu - 100 - (space === INITIAL ? TOKEN_ROOM : 0);
     for (let offset = 0; offset < string.length; offset += room)
       this.queue.push(this.reliable(space, cryptoFrame(string, offset, room)));
   }
@@ -632,7 +670,7 @@ export class SecondClient {
     const state = this.spaces[space];
     const parts: Buffer[] = [];
     const carried: Reliable[] = [];
-    let room = this.mtu - 80;
+    let room = this.mtu - 80 - (space === INITIAL ? this.token.length : 0);
     if (this.isClosing && space === APPLICATION) {
       this.isClosing = false;
       parts.push(closeFrame(1, this.closed?.code ?? 0));
@@ -657,7 +695,7 @@ export class SecondClient {
     const address: Addressing = {
       destinationId: this.destinationId,
       sourceId: this.sourceId,
-      token: Buffer.alloc(0),
+      token: this.token,
       isUnpinned: this.pin === null,
     };
     // [PKT-19] A client's Initials fill their datagrams. [PKT-14] Others are long enough to be sampled.
@@ -670,6 +708,10 @@ export class SecondClient {
       space === INITIAL ? this.mtu : 0,
     );
   }
+}
+
+function idField(id: Buffer): Buffer {
+  return Buffer.concat([u8(id.length), id]);
 }
 
 /** Bodies of the messages of a string, which has exactly these. [HS-1] */
@@ -698,5 +740,7 @@ function wholesIn(string: Buffer): Buffer[] {
 
 /** Microseconds after which what is not acknowledged goes out again. */
 export const RESEND_AFTER = 400_000;
+/** Left in Initials for a token, with which they go again. [PKT-21] */
+const TOKEN_ROOM = 260;
 /** Datagrams at a time. */
 const BURST = 8;

@@ -184,10 +184,16 @@ function decodeFrame(f: Fields): Frame {
     }
     case 0x1d:
       return { type, number: f.varint(), threshold: f.varint(), delay: f.varint() };
-    case 0x1e:
-      return { type, data: f.take(f.varint()) };
-    case 0x1f:
-      return { type, delay: f.varint(), data: f.take(f.varint()) };
+    case 0x1e: {
+      const data = f.take(f.varint());
+      demand(data.length <= 1_024, 'ADMITTED');
+      return { type, data };
+    }
+    case 0x1f: {
+      const [delay, data] = [f.varint(), f.take(f.varint())];
+      demand(data.length <= 1_024 && isUtf8(data), 'GOAWAY'); // [FRM-22]
+      return { type, delay, data };
+    }
     default:
       throw new Malformed(`nobody knows frames of type ${type}`);
   }

@@ -76,22 +76,55 @@ export function finishedOf(secret: Uint8Array, transcriptHash: Uint8Array): Buff
   return hmac(label(secret, 'finished', NOTHING, 32), transcriptHash);
 }
 
+/** 1 ChaCha20-Poly1305, 2 AES-256-GCM. [PKT-10] */
+export type Suite = 1 | 2;
+
 /** Keys of one direction and phase. */
 export class Keys {
+  readonly suite: Suite;
   readonly key: Buffer;
   readonly iv: Buffer;
   readonly headerKey: Buffer;
 
-  constructor(key: Buffer, iv: Buffer, headerKey: Buffer) {
+  constructor(suite: Suite, key: Buffer, iv: Buffer, headerKey: Buffer) {
+    this.suite = suite;
     this.key = key;
     this.iv = iv;
     this.headerKey = headerKey;
   }
 
   /** [HS-23] */
-  static of(secret: Uint8Array): Keys {
+  static of(secret: Uint8Array, suite: Suite = 1): Keys {
     const derived = (name: string, length: number): Buffer => label(secret, name, NOTHING, length);
-    return new Keys(derived('key', 32), derived('iv', 12), derived('hp', 32));
+    return new Keys(suite, derived('key', 32), derived('iv', 12), derived('hp', 32));
+  }
+
+  /** Payload and tag. */
+  seal(header: Buffer, number: number, payload: Buffer): Buffer {
+    const nonce = this.nonce(number);
+    const cipher =
+      this.suite === 1
+        ? createCipheriv('chacha20-poly1305', this.key, nonce, { authTagLength: 16 })
+        : createCipheriv('aes-256-gcm', this.key, nonce);
+    cipher.setAAD(header, { plaintextLength: payload.length });
+    return Buffer.concat([cipher.update(payload), cipher.final(), cipher.getAuthTag()]);
+  }
+
+  /** Null when it does not open. */
+  open(header: Buffer, number: number, sealed: Buffer): Buffer | null {
+    const nonce = this.nonce(number);
+    const payload = sealed.subarray(0, sealed.length - 16);
+    const decipher =
+      this.suite === 1
+        ? createDecipheriv('chacha20-poly1305', this.key, nonce, { authTagLength: 16 })
+        : createDecipheriv('aes-256-gcm', this.key, nonce);
+    decipher.setAAD(header, { plaintextLength: payload.length });
+    decipher.setAuthTag(sealed.subarray(sealed.length - 16));
+    try {
+      return Buffer.concat([decipher.update(payload), decipher.final()]);
+    } catch {
+      return null;
+    }
   }
 
   /** [PKT-11] The path number is 0. */
@@ -105,6 +138,7 @@ export class Keys {
 
   /** [PKT-13] */
   mask(sample: Uint8Array): Buffer {
+    if (this.suite === 2) return createCipheriv('aes-256-ecb', this.headerKey, null).update(sample);
     // OpenSSL takes counter and nonce as one string of 16 bytes, which is what the sample is.
     return createCipheriv('chacha20', this.headerKey, sample).update(Buffer.alloc(5));
   }
@@ -207,9 +241,7 @@ export function protect(
   number: number,
   payload: Buffer,
 ): Buffer {
-  const cipher = createCipheriv('chacha20-poly1305', keys.key, keys.nonce(number), { authTagLength: 16 });
-  cipher.setAAD(header, { plaintextLength: payload.length });
-  const packet = Buffer.concat([header, cipher.update(payload), cipher.final(), cipher.getAuthTag()]);
+  const packet = Buffer.concat([header, keys.seal(header, number, payload)]);
   const numberAt = header.length - numberBytes;
   const mask = keys.mask(packet.subarray(numberAt + 4, numberAt + 20));
   packet[0] ^= mask[0] & ((packet[0] & 0x80) === 0 ? 0x1f : 0x07);
@@ -270,20 +302,9 @@ export function openPacket(
   const numberBytes = (head[0] & 3) + 1;
   for (let i = 0; i < numberBytes; i++) head[numberAt + i] ^= mask[1 + i];
   const number = wholeNumber(head.readUIntBE(numberAt, numberBytes), 2 ** (8 * numberBytes), largest);
-  const decipher = createDecipheriv('chacha20-poly1305', keys.key, keys.nonce(number), { authTagLength: 16 });
   const start = numberAt + numberBytes;
-  const payload = bytes.subarray(start, bytes.length - 16);
-  decipher.setAAD(head.subarray(0, start), { plaintextLength: payload.length });
-  decipher.setAuthTag(bytes.subarray(bytes.length - 16));
-  try {
-    return {
-      number,
-      firstByte: head[0],
-      payload: Buffer.concat([decipher.update(payload), decipher.final()]),
-    };
-  } catch {
-    return null;
-  }
+  const payload = keys.open(head.subarray(0, start), number, bytes.subarray(start));
+  return payload === null ? null : { number, firstByte: head[0], payload };
 }
 
 /** RFC 9000 appendix A.3. */
