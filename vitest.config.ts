@@ -2,24 +2,7 @@ import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import type { InlineConfig } from 'vitest/node';
 
-/** What leaves nothing behind that another file could meet: its files share a process, and what that has loaded. */
-const SHARED = [
-  ...[
-    'attack',
-    'base',
-    'bench',
-    'benches',
-    'broker',
-    'cli',
-    'client',
-    'examples',
-    'files',
-    'fuzz',
-    'gateway',
-  ],
-  ...['monitor', 'protocol', 'pubsub', 'testing', 'transport', 'udp', 'web'],
-].map((folder) => `test/${folder}/**/*.test.ts`);
-/** But for these, which change modules or the environment, or measure what their process holds. */
+/** These change modules or the environment, or measure what their process holds: each has a process of its own. */
 const APART = [
   'test/transport/live.test.ts',
   'test/transport/names.test.ts',
@@ -37,9 +20,9 @@ const APART = [
 ];
 
 const PROJECTS: InlineConfig[] = [
-  { name: 'shared', include: SHARED, exclude: APART, isolate: false },
+  // The others leave nothing behind that another file could meet, and share processes with what those have loaded.
+  { name: 'shared', include: ['test/**/*.test.ts'], exclude: APART, isolate: false },
   { name: 'apart', include: APART },
-  { name: 'ends', include: ['test/**/*.test.ts'], exclude: SHARED },
 ];
 
 /** Of each project by itself: one that extends this file would read it, and set up, once more. */

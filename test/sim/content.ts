@@ -3,16 +3,15 @@
  * other message repeats again and again, so that it can be compressed. Messages that are too short for all of it have the beginning.
  */
 export function contentOf(flow: number, index: number, size: number): Uint8Array {
-  const data = new Uint8Array(size);
+  const words = new Uint32Array((size + 3) >>> 2);
+  const data = new Uint8Array(words.buffer, 0, size);
+  const repeats = (index & 1) === 1;
   let state = mix(flow * 0x1_0001 + index * 0x9e37_79b1);
-  for (let at = 0; at < size; at++) {
-    if (at < ID_BYTES) {
-      data[at] = idByte(flow, index, size, at);
-      continue;
-    }
-    if ((at & 3) === 0 && ((index & 1) === 0 || (at & 63) === 0)) state = mix(state);
-    data[at] = state >>> ((at & 3) * 8);
+  for (let at = ID_BYTES >>> 2; at < words.length; at++) {
+    if (!repeats || (at & 15) === 0) state = mix(state);
+    words[at] = state;
   }
+  for (let at = Math.min(ID_BYTES, size) - 1; at >= 0; at--) data[at] = idByte(flow, index, size, at);
   return data;
 }
 

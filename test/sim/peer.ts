@@ -7,10 +7,9 @@ import {
   Dictionary,
   DictionarySet,
 } from '../../src/protocol/compress/index.ts';
-import { checkedConnectionConfig, defaultConnectionConfig } from '../../src/protocol/connection/config.ts';
+import { checkedConnectionConfig } from '../../src/protocol/connection/config.ts';
 import type { Connection } from '../../src/protocol/connection/connection.ts';
 import type { CloseReason } from '../../src/protocol/connection/lifecycle.ts';
-import type { AeadProvider } from '../../src/protocol/crypto/aead.ts';
 import type { Identity } from '../../src/protocol/crypto/identity.ts';
 import { Endpoint } from '../../src/protocol/endpoint/endpoint.ts';
 import type { ProtectionOptions } from '../../src/protocol/fec/protection.ts';
@@ -20,6 +19,7 @@ import { SendResult } from '../../src/protocol/stream/send/send-stream.ts';
 import type { Delivery, Priority } from '../../src/protocol/wire/frame-type.ts';
 import { bytesInFlightOf, internalsOf, protectedStreams } from '../protocol/connection/internals.ts';
 import { contentOf } from './content.ts';
+import { configOf } from './crypto.ts';
 import { type OutcomeName, type SentMessage, Violation } from './invariants.ts';
 import {
   type Compressing,
@@ -59,7 +59,7 @@ export class Peer {
   constructor(
     side: Side,
     limits: Limits,
-    aead: AeadProvider,
+    crypto: 'real' | 'null',
     random: Prng,
     identity: Identity,
     loopback: boolean,
@@ -68,7 +68,7 @@ export class Peer {
     this.limits = limits;
     const { highWaterBytes: _, compression, ...limited } = limits;
     const connection = checkedConnectionConfig({
-      ...defaultConnectionConfig(aead),
+      ...configOf(crypto),
       ...limited,
       compression: compressionOf(compression, side),
       // A path that loses nearly a third needs patience.

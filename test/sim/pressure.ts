@@ -5,11 +5,7 @@
 
 import { Prng } from '../../src/base/random.ts';
 import { MILLISECOND, type Micros, NEVER } from '../../src/base/time.ts';
-import {
-  type ConnectionConfig,
-  checkedConnectionConfig,
-  defaultConnectionConfig,
-} from '../../src/protocol/connection/config.ts';
+import { type ConnectionConfig, checkedConnectionConfig } from '../../src/protocol/connection/config.ts';
 import type { Connection } from '../../src/protocol/connection/connection.ts';
 import { Identity } from '../../src/protocol/crypto/identity.ts';
 import { type ReceiveBatch, TransmitBatch } from '../../src/protocol/datagram/index.ts';
@@ -18,7 +14,7 @@ import type { ConnectionStream, StreamSettings } from '../../src/protocol/stream
 import { Delivery, Priority } from '../../src/protocol/wire/frame-type.ts';
 import { type LabEndpoint, World, type WorldNode } from '../../src/testing/world.ts';
 import type { LinkCounters, LinkOptions } from '../../src/udp/link.ts';
-import { nullAead } from './null-aead.ts';
+import { configOf } from './crypto.ts';
 
 export interface PressureOptions {
   readonly seed: number;
@@ -130,7 +126,7 @@ export class Pressure {
     this.world.network.connect('client', 'server', link, back);
     this.random = new Prng(seed);
     const config = (changes: Partial<ConnectionConfig> = {}) =>
-      checkedConnectionConfig({ ...defaultConnectionConfig(nullAead), ...changes });
+      checkedConnectionConfig({ ...configOf('null'), ...changes });
     const accept = {
       identity: IDENTITY,
       acceptUnpinned: false,

@@ -1,11 +1,9 @@
 import { Prng } from '../../src/base/random.ts';
 import { MILLISECOND, SECOND } from '../../src/base/time.ts';
-import { chooseAead } from '../../src/protocol/crypto/aead.ts';
 import { Identity } from '../../src/protocol/crypto/identity.ts';
 import { World } from '../../src/testing/world.ts';
 import { Application, SharedStreams } from './application.ts';
 import { Violation } from './invariants.ts';
-import { nullAead } from './null-aead.ts';
 import { Peer } from './peer.ts';
 import { otherSide, type Scenario, SIDES, type Side, scenarioOf } from './scenario.ts';
 import { Totals } from './totals.ts';
@@ -34,9 +32,8 @@ class SimulationRun {
   constructor(scenario: Scenario) {
     const { seed, limits, links, loopback } = scenario;
     const random = new Prng(seed);
-    const aead = scenario.aead === 'real' ? REAL_AEAD : nullAead;
     const makePeer = (side: Side): Peer =>
-      new Peer(side, limits[side], aead, random.fork(), IDENTITY, loopback);
+      new Peer(side, limits[side], scenario.crypto, random.fork(), IDENTITY, loopback);
     this.scenario = scenario;
     this.world = new World({ seed, turnsMax: TURNS_MAX });
     this.world.network.connect('client', 'server', links.client, links.server);
@@ -71,7 +68,7 @@ class SimulationRun {
 
   totals(): Totals {
     const totals = new Totals();
-    totals.add(`runs, ${this.scenario.aead} AEAD`, 1);
+    totals.add(`runs, ${this.scenario.crypto} crypto`, 1);
     totals.add(`runs, ${this.scenario.ending.kind} close`, 1);
     totals.add('virtual seconds', (this.world.now - this.begunAt) / SECOND);
     totals.add(
@@ -173,7 +170,6 @@ class SimulationRun {
 }
 
 const IDENTITY = Identity.generate(new Prng(1));
-const REAL_AEAD = chooseAead('auto');
 const PORT = 4577;
 const GRACEFUL_CODE = 3;
 const ABRUPT_CODE = 9;

@@ -9,15 +9,9 @@
  */
 import { Prng } from '../../../src/base/random.ts';
 import { MILLISECOND, type Micros } from '../../../src/base/time.ts';
-import {
-  type ConnectionConfig,
-  checkedConnectionConfig,
-  defaultConnectionConfig,
-} from '../../../src/protocol/connection/config.ts';
+import { type ConnectionConfig, checkedConnectionConfig } from '../../../src/protocol/connection/config.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
 import type { CloseReason } from '../../../src/protocol/connection/lifecycle.ts';
-import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
-import { nobleMlKem } from '../../../src/protocol/crypto/hybrid-kem.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
 import type { EcnCodepoint } from '../../../src/protocol/datagram/index.ts';
 import { Endpoint, type EndpointEvent, type ServerConfig } from '../../../src/protocol/endpoint/index.ts';
@@ -25,11 +19,10 @@ import type { ConnectionStream } from '../../../src/protocol/stream/connection-s
 import type { LabDatagram, LabPort } from '../../../src/testing/network.ts';
 import { World, type WorldNode } from '../../../src/testing/world.ts';
 import type { LinkOptions } from '../../../src/udp/link.ts';
+import { configOf } from '../crypto.ts';
 import { Violation } from '../invariants.ts';
-import { nullAead } from '../null-aead.ts';
 import { Totals } from '../totals.ts';
 import { AmplificationWatch } from './amplification-watch.ts';
-import { cheapKem } from './cheap-kem.ts';
 import { type FlowEnd, TRANSFER_SETTINGS, Transfer, type TransferPlan } from './transfer.ts';
 
 export interface InteropWorldOptions {
@@ -164,8 +157,7 @@ export class InteropWorld {
 
   private add(role: 'client' | 'server', options: HostOptions, server: ServerConfig | null): InteropHost {
     const config = checkedConnectionConfig({
-      ...defaultConnectionConfig(this.isReal ? REAL_AEAD : nullAead),
-      mlKem: this.isReal ? nobleMlKem : cheapKem,
+      ...configOf(this.isReal ? 'real' : 'null'),
       ...options.config,
     });
     const random = this.world.random.fork();
@@ -290,7 +282,6 @@ const ACCEPTS: ServerConfig = {
   connectionsMax: 64,
   isLoopback: () => false,
 };
-const REAL_AEAD = chooseAead('auto');
 const PORT = 4577;
 const CODE = 12;
 const TURNS_MAX = 1_000_000;

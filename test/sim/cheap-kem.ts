@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import { Prng } from '../../../src/base/random.ts';
+import { Prng } from '../../src/base/random.ts';
 import {
   type Encapsulation,
   ML_KEM_CIPHERTEXT_BYTES,
   ML_KEM_KEY_BYTES,
   type MlKem,
   type MlKemKeyPair,
-} from '../../../src/protocol/crypto/hybrid-kem.ts';
+} from '../../src/protocol/crypto/hybrid-kem.ts';
 
 /**
  * Not a KEM: whoever sees a ciphertext knows its secret. It has the sizes of ML-KEM-768, costs a hundredth of it, and gives both ends the

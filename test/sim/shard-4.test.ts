@@ -1,3 +1,0 @@
-import { simulate } from './shard.ts';
-
-simulate(4);
