@@ -15,6 +15,7 @@ import {
   defaultParameters,
   type TransportParameters,
 } from '../wire/transport-parameters.ts';
+import type { KeyUpdateConfig } from './key-updates.ts';
 
 /** Limits and choices of a connection. Every field has a default in {@link defaultConnectionConfig}. */
 export interface ConnectionConfig {
@@ -81,6 +82,8 @@ export interface ConnectionConfig {
   thinningDelayMs: number;
   /** Most delay that all messages of this side are to add in the queue of the path; 0 = any. Null: only while urgent messages are sent. [SCH-6] [SCH-10] */
   queueDelayMaxMs: number | null;
+  /** When keys are updated; null: never, and the peer must not either. [PKT-18] */
+  keyUpdate: KeyUpdateConfig | null;
   /** Packets that may fail to open before the connection is closed: the AEAD's integrity limit, 2^36. */
   openFailuresMax: number;
   /** Longest time an acknowledgement is held back. */
@@ -125,6 +128,7 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
     bestEffortBytes: 1 * MIB,
     thinningDelayMs: 50,
     queueDelayMaxMs: null,
+    keyUpdate: { packets: 2 ** 22, ageMs: 3_600_000 },
     openFailuresMax: 2 ** 36,
     ackDelayMaxMs: 25,
     repairBytes: 128 * 1024,
@@ -199,6 +203,7 @@ export function localParameters(
     statelessResetToken,
     repairBytes: config.repairBytes,
     inflates: compressionParameter(config.compression),
+    keyUpdates: config.keyUpdate !== null,
   };
 }
 

@@ -27,6 +27,7 @@ import { ControlFrames } from './control-frames.ts';
 import { Device } from './device.ts';
 import { HandshakeProgress } from './handshake-progress.ts';
 import { IncomingRepairs } from './incoming-repairs.ts';
+import { KeyUpdates } from './key-updates.ts';
 import { type CloseReason, ConnectionState, Lifecycle } from './lifecycle.ts';
 import { Liveness, LivenessOutcome } from './liveness.ts';
 import { CONNECTION_BYTES, type ConnectionMetrics, memoryOf, metricsOf } from './metrics.ts';
@@ -160,6 +161,7 @@ export class Connection {
   private readonly outgoingRepairs: OutgoingRepairs;
   /** Null where the peer was told that none are taken. */
   private readonly repairs: IncomingRepairs | null;
+  private readonly keyUpdates: KeyUpdates;
   /** Null when nobody looks on. */
   private readonly trace: QlogTrace | null;
   /** The handshake is complete, and the application is told when the size of packets is as it has to be. */
@@ -233,7 +235,20 @@ export class Connection {
       goAway: this.lifecycle.closing.goAway,
       newToken: new NewToken(host),
     });
-    const { control, counters, ids, lifecycle, liveness, path, recovery, spaces, streams, trace } = this;
+    this.keyUpdates = new KeyUpdates(config.keyUpdate, keys, this.counters, this.trace, host);
+    const {
+      control,
+      counters,
+      ids,
+      keyUpdates,
+      lifecycle,
+      liveness,
+      path,
+      recovery,
+      spaces,
+      streams,
+      trace,
+    } = this;
     this.handshake = new HandshakeProgress(
       {
         role,
@@ -242,6 +257,7 @@ export class Connection {
         ids,
         isLoopback,
         keys,
+        keyUpdates,
         lifecycle,
         liveness,
         path,
@@ -265,6 +281,7 @@ export class Connection {
       counters,
       handshake,
       ids,
+      keyUpdates,
       lifecycle,
       liveness,
       outgoingRepairs,
@@ -340,7 +357,7 @@ export class Connection {
     if (!lifecycle.isOpen) return lifecycle.nextTimeout;
     const ends = lifecycle.isEstablished ? this.liveness.deadline(this.probeTimeout) : this.handshake.end;
     let next = Math.min(ends, lifecycle.nextTimeout, this.recovery.nextTimeout(), this.streams.nextTimeout());
-    next = Math.min(next, this.outgoingRepairs.nextTimeout);
+    next = Math.min(next, this.outgoingRepairs.nextTimeout, this.keyUpdates.retireAt);
     // An acknowledgement that may not be sent waits for what lets it go: the answer to a hello [CON-35], or more of the client [CON-4].
     const maySend = !this.handshake.isAnswerDue && !this.path.validation.isExhausted;
     if (maySend)
@@ -359,6 +376,7 @@ export class Connection {
       return lifecycle.timeOut('handshake', now); // [CON-5] it took too long
     }
     if (lifecycle.onTimeout(now)) return;
+    this.keyUpdates.onTimeout(now);
     this.onRecoveryTimeout(now);
     if (this.outgoingRepairs.nextTimeout <= now) this.receiver.fates.release(now);
     const code = streams.onTimeout(now, liveness.receivedAt, this.counters.packetsReceived);

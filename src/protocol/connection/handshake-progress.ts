@@ -16,6 +16,7 @@ import type { TransportParameters } from '../wire/transport-parameters.ts';
 import type { ConnectionConfig } from './config.ts';
 import type { ConnectionIds } from './connection-ids.ts';
 import type { ControlFrames } from './control-frames.ts';
+import type { KeyUpdates } from './key-updates.ts';
 import { ConnectionState, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
 import type { PacketNumberSpaces } from './packet-number-space.ts';
@@ -28,6 +29,7 @@ export interface HandshakeParts {
   readonly ids: ConnectionIds;
   readonly isLoopback: boolean;
   readonly keys: KeyRing;
+  readonly keyUpdates: KeyUpdates;
   readonly lifecycle: Lifecycle;
   readonly liveness: Liveness;
   readonly path: Path;
@@ -233,6 +235,7 @@ export class HandshakeProgress {
       this.host.failExactMtu(now);
       return 0;
     }
+    this.parts.keyUpdates.onComplete(parameters.keyUpdates, now);
     streams.onPeerParameters(parameters);
     if (path.mtuDiscovery.limit(ceiling, bound)) this.host.onMtu(now);
     lifecycle.advance(ConnectionState.COMPLETE);

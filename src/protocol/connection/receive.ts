@@ -15,7 +15,7 @@
 import { copyOf, equalBytes } from '../../base/bytes.ts';
 import type { Micros } from '../../base/time.ts';
 import type { QueueBound } from '../congestion/queue-bound.ts';
-import { openPacket, UnprotectedHeader } from '../crypto/packet-protection.ts';
+import { openPacket, type PacketKeys, PHASE_BIT, UnprotectedHeader } from '../crypto/packet-protection.ts';
 import { TOKEN_BYTES_MAX } from '../handshake/address-token.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
 import { isRetryGenuine } from '../handshake/retry.ts';
@@ -44,6 +44,7 @@ import { offeredVersions } from '../wire/version-packet.ts';
 import type { ConnectionIds } from './connection-ids.ts';
 import type { HandshakeProgress } from './handshake-progress.ts';
 import { type IncomingRepairs, outlivesPacket } from './incoming-repairs.ts';
+import type { KeyUpdates } from './key-updates.ts';
 import { ConnectionState, closeReasonOf, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
 import { type FateHost, type FateParts, type FateStreams, PacketFateTeller } from './packet-fates.ts';
@@ -60,6 +61,7 @@ export interface ReceiverParts extends FateParts {
   readonly handshake: HandshakeProgress;
   readonly ids: ConnectionIds;
   readonly liveness: Liveness;
+  readonly keyUpdates: KeyUpdates;
   readonly streams: ReceiverStreams;
   /** How much may be in flight for best-effort and partial messages to join it; null for any. */
   readonly thinning: QueueBound | null;
@@ -82,7 +84,8 @@ export interface ReceiverHost extends FateHost {
   discardSpace(space: HandshakeSpace, now: Micros): void;
 }
 
-export const OpenResult = { OPENED: 0, FAILED: 1, REPLAYED: 2 } as const;
+/** UPDATED: it opened with the next generation of keys. */
+export const OpenResult = { OPENED: 0, FAILED: 1, REPLAYED: 2, UPDATED: 3 } as const;
 export type OpenResult = (typeof OpenResult)[keyof typeof OpenResult];
 
 /** A packet that was opened; one object, used again for every packet. */
@@ -91,7 +94,7 @@ export class OpenedPacket {
   packetStart = 0;
   payloadStart = 0;
   payloadEnd = 0;
-  /** The `S` bit where it stands, and what must be 0: the reserved bits, and the key phase until there are key updates. [PKT-16] */
+  /** The `S` bit where it stands, {@link OLD_KEYS}, and the reserved bits, which must be 0. [PKT-16] */
   headerBits = 0;
   /** All of it was taken in, and nobody keeps a view of it. Set by {@link PacketReceiver.receivePayload}. */
   isSpent = false;
@@ -136,6 +139,8 @@ export class PacketReceiver {
   private readonly trace: QlogTrace | null;
   /** Number of the packet that is being read. */
   private number = 0;
+  /** It was sealed before the newest key update. */
+  private isOld = false;
   /** Which of the socket's own addresses the latest datagram came to, opened or not. */
   private latestLocal = 0;
 
@@ -223,6 +228,7 @@ export class PacketReceiver {
     if (!this.lifecycle.isOpen) return false;
     const result = openInto(scratch, state, data, 0, numberStart, data.length);
     this.onOpened(result, PacketType.ONE_RTT, data.length, now);
+    if (result === OpenResult.UPDATED) return this.updateKeys(scratch.opened.number, now);
     return result === OpenResult.OPENED;
   }
 
@@ -239,8 +245,13 @@ export class PacketReceiver {
     const { number } = opened;
     this.number = number;
     opened.isSpent = false;
-    const keepsSymbol = opened.headerBits !== 0;
-    if (keepsSymbol && (opened.headerBits !== SYMBOL_BIT || this.parts.repairs === null)) {
+    const { headerBits } = opened;
+    const keepsSymbol = (headerBits & SYMBOL_BIT) !== 0;
+    this.isOld = (headerBits & OLD_KEYS) !== 0;
+    if (
+      headerBits !== 0 &&
+      ((headerBits & ~MEANINGFUL_BITS) !== 0 || (keepsSymbol && this.parts.repairs === null))
+    ) {
       // [PKT-16] Reserved bits, [FEC-40] or a symbol where none is taken.
       return host.fail(CloseCode.PROTOCOL_VIOLATION, 0, 'reserved bits are set', now);
     }
@@ -334,7 +345,8 @@ export class PacketReceiver {
     }
     const result = openInto(scratch, state, data, at, numberStart, end);
     this.onOpened(result, type, end - at, now);
-    if (result !== OpenResult.OPENED) return;
+    if (result === OpenResult.UPDATED && !this.updateKeys(scratch.opened.number, now)) return;
+    if (result === OpenResult.FAILED || result === OpenResult.REPLAYED) return;
     if (isLong) ids.acceptPeer(sourceId);
     this.receivePayload(type, data, scratch, now, arrivedAt);
   }
@@ -393,7 +405,7 @@ export class PacketReceiver {
 
   private onOpened(result: OpenResult, type: number, bytes: number, now: Micros): void {
     const { counters } = this;
-    if (result === OpenResult.OPENED) {
+    if (result === OpenResult.OPENED || result === OpenResult.UPDATED) {
       counters.packetsReceived++;
       this.path.local = this.latestLocal; // [CON-60] where the peer sent to is where it is answered from
     } else if (result === OpenResult.REPLAYED) {
@@ -402,9 +414,20 @@ export class PacketReceiver {
     } else {
       this.trace?.dropped(type, bytes, 'payload_decrypt_error', now);
       // [PKT-15] Forgeries that were tried, over all keys of the connection.
-      if (++counters.packetsUnopened < this.parts.openFailuresMax) return;
+      const { keyUpdates, openFailuresMax } = this.parts;
+      if (++counters.packetsUnopened < openFailuresMax) {
+        if (counters.packetsUnopened === Math.floor(openFailuresMax / 2)) keyUpdates.onForgeries();
+        return;
+      }
       this.host.fail(CloseCode.AEAD_LIMIT_REACHED, 0, 'too many packets failed to open', now);
     }
+  }
+
+  /** A packet opened with the next generation of keys, which are those in use from now on. False when that must not be. [PKT-27] */
+  private updateKeys(number: number, now: Micros): boolean {
+    const nextNumber = this.spaces[PacketSpace.APPLICATION]?.nextNumber ?? 0;
+    this.parts.keyUpdates.onPeerUpdate(number, nextNumber, now);
+    return this.lifecycle.isOpen;
   }
 
   /** A packet of this space opened: the peer is alive and, once it has Handshake keys, where it says it is. */
@@ -486,6 +509,11 @@ export class PacketReceiver {
     const { recovery } = this.parts;
     if (recovery.isDiscarded(space)) return 0;
     this.counters.acksReceived++;
+    if (
+      space === PacketSpace.APPLICATION &&
+      !this.parts.keyUpdates.mayAcknowledge(frame.ackRanges[1] - 1, this.isOld)
+    )
+      return CloseCode.KEY_UPDATE_ERROR; // [PKT-28] the peer opened packets of newer keys than it seals with
     const ecn = frame.ect0 < 0 ? null : frame;
     const code = recovery.onAck(space, frame.ackRanges, frame.rangeCount, frame.delay, now, ecn);
     if (code !== 0) return code;
@@ -566,8 +594,20 @@ export function openInto(
   if (!unprotected.unprotect(headerKeys, data, at, numberStart, end, state.replay.largest))
     return OpenResult.FAILED;
   const { number, phase } = unprotected;
-  const keys = phase === 0 ? headerKeys : state.keys.toOpen(type, phase);
-  if (keys === null) return OpenResult.FAILED;
+  let keys: PacketKeys | null = headerKeys;
+  let headerBits = unprotected.symbol | unprotected.reserved;
+  let isNext = false;
+  if (phase !== headerKeys.phase) {
+    const { generations } = state.keys;
+    if (generations !== null) {
+      keys = generations.other(headerKeys, number);
+      if (keys === null) return OpenResult.FAILED; // [PKT-27] its keys are gone
+      isNext = generations.isNext(keys);
+      if (!isNext) headerBits |= OLD_KEYS;
+    } else {
+      headerBits |= PHASE_BIT; // [PKT-16] no keys are updated here: the bit is a reserved one
+    }
+  }
   const payloadEnd = openPacket(keys, data, at, end, unprotected);
   if (payloadEnd < 0) return OpenResult.FAILED;
   if (state.replay.seen(number)) return OpenResult.REPLAYED; // [PKT-9] it came before
@@ -576,8 +616,11 @@ export function openInto(
   opened.packetStart = at;
   opened.payloadStart = unprotected.payloadStart;
   opened.payloadEnd = payloadEnd;
-  opened.headerBits = unprotected.symbol | unprotected.reserved | unprotected.phase;
-  return OpenResult.OPENED;
+  opened.headerBits = headerBits;
+  return isNext ? OpenResult.UPDATED : OpenResult.OPENED;
 }
 
 const ID_BYTES_MAX = 20;
+/** In {@link OpenedPacket.headerBits}: the packet was sealed before the newest key update. No bit of a header stands there. */
+const OLD_KEYS = 0x40;
+const MEANINGFUL_BITS = SYMBOL_BIT | OLD_KEYS;

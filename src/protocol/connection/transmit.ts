@@ -48,6 +48,7 @@ import type { ConnectionIds } from './connection-ids.ts';
 import type { ControlFrames } from './control-frames.ts';
 import type { HandshakeProgress } from './handshake-progress.ts';
 import type { IncomingRepairs } from './incoming-repairs.ts';
+import type { KeyUpdates } from './key-updates.ts';
 import { ConnectionState, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
 import { type OutgoingRepairs, REPAIR_ROOM } from './outgoing-repairs.ts';
@@ -60,6 +61,7 @@ export interface AssemblerParts {
   readonly counters: ConnectionCounters;
   readonly handshake: HandshakeProgress;
   readonly ids: ConnectionIds;
+  readonly keyUpdates: KeyUpdates;
   readonly lifecycle: Lifecycle;
   readonly liveness: Liveness;
   readonly outgoingRepairs: OutgoingRepairs;
@@ -96,6 +98,7 @@ export class PacketAssembler {
   private readonly counters: ConnectionCounters;
   private readonly handshake: HandshakeProgress;
   private readonly ids: ConnectionIds;
+  private readonly keyUpdates: KeyUpdates;
   private readonly lifecycle: Lifecycle;
   private readonly liveness: Liveness;
   private readonly outgoingRepairs: OutgoingRepairs;
@@ -120,6 +123,7 @@ export class PacketAssembler {
     this.counters = parts.counters;
     this.handshake = parts.handshake;
     this.ids = parts.ids;
+    this.keyUpdates = parts.keyUpdates;
     this.lifecycle = parts.lifecycle;
     this.liveness = parts.liveness;
     this.outgoingRepairs = parts.outgoingRepairs;
@@ -267,6 +271,11 @@ export class PacketAssembler {
     if (hasFrames && !mayFrames) packer.onBlocked(now);
     if (!isProbe && !(hasFrames && mayFrames) && !state.acks.ackDue(now)) return;
     const sent = recovery.sentPackets(PacketSpace.APPLICATION);
+    if (
+      this.keyUpdates.isDue(state.nextNumber, now) &&
+      !this.updateKeys(state.nextNumber, sent.largestAcked, now)
+    )
+      return;
     const keys = state.keys.toSeal(PacketSpace.APPLICATION);
     if (keys === null || !builder.beginPacket(keys, this.ids, state.nextNumber, sent.largestAcked)) return;
     sent.begin(state.nextNumber, now);
@@ -305,6 +314,13 @@ export class PacketAssembler {
       builder.markSymbol();
     this.endPacket(builder, state, isEliciting, isEliciting, now);
     thinning?.onSent(path.bytesInFlight, before);
+  }
+
+  /** The keys are updated first, or must not seal any more: then false. [PKT-26] */
+  private updateKeys(number: number, largestAcked: number, now: Micros): boolean {
+    const { lifecycle } = this;
+    this.keyUpdates.onDue(number, largestAcked, lifecycle.state === ConnectionState.CONFIRMED, now);
+    return lifecycle.isOpen;
   }
 
   /**

@@ -6,10 +6,8 @@ export interface CipherSuite {
   /** On the wire. */
   readonly id: number;
   readonly name: CipherSuiteName;
-  /** Packets that may be sealed under one key: the confidentiality limit of RFC 9001 section 6.6. */
+  /** Packets that may be sealed under one key: the confidentiality limit of RFC 9001 section 6.6. [PKT-26] */
   readonly sealedMax: number;
-  /** Packets that may fail to open under one key: the integrity limit. [PKT-15] */
-  readonly failuresMax: number;
 }
 
 export type CipherSuiteName = 'chacha20-poly1305' | 'aes-256-gcm';
@@ -19,13 +17,11 @@ export const CHACHA20_POLY1305: CipherSuite = {
   id: 0x01,
   name: 'chacha20-poly1305',
   sealedMax: Number.MAX_SAFE_INTEGER,
-  failuresMax: 2 ** 36,
 };
 
-/** Its limits hold for packets of any size that UDP carries (RFC 9001 appendix B.1). */
+/** Its limit holds for packets of any size that UDP carries (RFC 9001 appendix B.1). */
 export const AES_256_GCM: CipherSuite = {
   id: 0x02,
   name: 'aes-256-gcm',
   sealedMax: 2 ** 23,
-  failuresMax: 2 ** 52,
 };

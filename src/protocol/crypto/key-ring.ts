@@ -2,6 +2,8 @@ import { copyOf, equalBytes } from '../../base/bytes.ts';
 import type { SecretLabel, SecretLog } from '../trace/trace.ts';
 import { PACKET_SPACES, PacketSpace, PacketType, packetSpaceOf } from '../wire/packet-header.ts';
 import type { AeadProvider } from './aead.ts';
+import type { CipherSuite } from './cipher-suite.ts';
+import { KeyGenerations } from './key-generations.ts';
 import {
   clientInitialSecret,
   exportedValue,
@@ -15,8 +17,8 @@ import type { PacketKeys } from './packet-protection.ts';
 
 /**
  * All keys that a connection has now: those of packets, by epoch: Initial, 0-RTT, Handshake and 1-RTT (RFC 9001 says encryption levels), the last one in
- * generations that the phase bit tells apart. Whoever receives asks for the key of a packet's type and phase, whoever sends for the key that a
- * space seals with now; what is not there is null. Keys come one direction at a time. They are zeroed when others take their place, or their
+ * generations that the phase bit tells apart. Whoever receives asks for the key of a packet's type, and where its phase is another one for that of
+ * the {@link generations}, whoever sends for the key that a space seals with now; what is not there is null. Keys come one direction at a time. They are zeroed when others take their place, or their
  * epoch is over. [HS-25]
  *
  * Initial keys follow from what the first packets show, so the ring makes them itself [HS-20]: those that every first packet needs at once,
@@ -26,11 +28,18 @@ import type { PacketKeys } from './packet-protection.ts';
  * And the secret of what applications export, for as long as the connection lasts. [HS-29]
  */
 export class KeyRing {
-  /** Opening keys by packet type; a phase of 1 is one row further. */
+  /** Opening keys by packet type, those of the newest generation. */
   private readonly opening: (PacketKeys | null)[] = new Array(OPENING_ROWS).fill(null);
   /** Sealing keys by packet number space: those of its newest epoch and generation. */
   private readonly sealing: (PacketKeys | null)[] = new Array(PACKET_SPACES).fill(null);
+  /** What comes before and after the 1-RTT keys in use; null before the handshake has made those. */
+  generations: KeyGenerations | null = null;
+  /** Of the packets after the Initial ones; null before the handshake has chosen it. [HS-60] */
+  suite: CipherSuite | null = null;
+  /** Keys are updated: {@link generations} are made. */
+  hasGenerations = true;
   private readonly provider: AeadProvider;
+  private readonly isClient: boolean;
   /** What both directions of the Initial packets follow from; null once these are over. */
   private initial: Uint8Array | null;
   /** Source id of the server's Initial packets; null while a client does not know it. */
@@ -44,6 +53,7 @@ export class KeyRing {
 
   private constructor(provider: AeadProvider, initial: Uint8Array, serverId: Uint8Array | null) {
     this.provider = provider;
+    this.isClient = serverId === null;
     this.initial = initial;
     this.serverId = serverId;
   }
@@ -80,9 +90,9 @@ export class KeyRing {
     return keys;
   }
 
-  /** The key that opens packets of this {@link PacketType}, and of a short header this phase. */
-  toOpen(type: number, phase = 0): PacketKeys | null {
-    return this.opening[type + phase];
+  /** The key that opens packets of this {@link PacketType}, and of those with a short header the newest that came. */
+  toOpen(type: number): PacketKeys | null {
+    return this.opening[type];
   }
 
   /** The key that seals what is sent in this space now. */
@@ -114,8 +124,18 @@ export class KeyRing {
     if (this.initial !== null) this.tell('CLIENT_INITIAL_SECRET', clientInitialSecret(this.initial));
   }
 
-  /** The handshake made these. */
-  onTraffic(epoch: typeof PacketType.HANDSHAKE | typeof PacketType.ONE_RTT, secrets: TrafficSecrets): void {
+  /**
+   * The handshake made these, from which it goes on to make keys.
+   * @param provider - of the suite that it chose
+   */
+  onTraffic(
+    epoch: typeof PacketType.HANDSHAKE | typeof PacketType.ONE_RTT,
+    secrets: TrafficSecrets,
+    provider: AeadProvider,
+  ): void {
+    this.suite = provider.suite;
+    if (epoch === PacketType.ONE_RTT && this.hasGenerations)
+      this.generations = new KeyGenerations(provider, this.isClient, secrets);
     if (this.secretLog === null) return;
     const isHandshake = epoch === PacketType.HANDSHAKE;
     this.tell(isHandshake ? 'CLIENT_HANDSHAKE_TRAFFIC_SECRET' : 'CLIENT_TRAFFIC_SECRET_0', secrets.client);
@@ -127,14 +147,10 @@ export class KeyRing {
     return this.initial === null ? null : retryKey(this.initial, sourceId);
   }
 
-  /** From now on packets of this epoch, and phase, open. */
+  /** From now on packets of this epoch open. */
   installOpening(keys: PacketKeys): void {
-    const { epoch, phase } = keys;
-    const replaced = this.opening[epoch + phase];
-    this.opening[epoch + phase] = keys;
-    // [PKT-16] Until keys are updated the first generation opens both phases, and whoever sets the bit breaks the protocol.
-    if (epoch === PacketType.ONE_RTT) this.opening[epoch + 1 - phase] ??= keys;
-    if (replaced !== null && !this.opening.includes(replaced)) replaced.wipe(keys);
+    this.opening[keys.epoch]?.wipe(keys);
+    this.opening[keys.epoch] = keys;
   }
 
   /** From now on the space of this epoch is sealed with these. */
@@ -142,6 +158,24 @@ export class KeyRing {
     const space = packetSpaceOf(keys.epoch);
     this.sealing[space]?.wipe(keys);
     this.sealing[space] = keys;
+  }
+
+  /** A packet with this number opened with the next generation: from now on that opens. [PKT-27] */
+  updateOpening(number: number): void {
+    const current = this.opening[PacketType.ONE_RTT];
+    if (current === null || this.generations === null) return;
+    this.opening[PacketType.ONE_RTT] = this.generations.advanceOpening(current, number, (label, secret) =>
+      this.tell(label, secret),
+    );
+  }
+
+  /** From now on the next generation seals. [PKT-18] */
+  updateSealing(): void {
+    const current = this.sealing[PacketSpace.APPLICATION];
+    if (current === null || this.generations === null) return;
+    this.sealing[PacketSpace.APPLICATION] = this.generations.advanceSealing(current, (label, secret) =>
+      this.tell(label, secret),
+    );
   }
 
   /** From now on values can be exported. */
@@ -162,6 +196,10 @@ export class KeyRing {
         keys[row]?.wipe();
         keys[row] = null;
       }
+    }
+    if (epoch === PacketType.ONE_RTT) {
+      this.generations?.wipe();
+      this.generations = null;
     }
     if (epoch !== PacketType.INITIAL) return;
     this.initial?.fill(0);
@@ -201,4 +239,4 @@ export class KeyRing {
 
 const EPOCHS = [PacketType.INITIAL, PacketType.ZERO_RTT, PacketType.HANDSHAKE, PacketType.ONE_RTT] as const;
 const SERVER_IDS_LOGGED = 4;
-const OPENING_ROWS = PacketType.ONE_RTT + 2;
+const OPENING_ROWS = PacketType.ONE_RTT + 1;

@@ -166,6 +166,24 @@ export function packetKeys(
   return keys;
 }
 
+/** [HS-28] What the secret of a direction becomes with a key update. */
+export function nextTrafficSecret(trafficSecret: Uint8Array): Uint8Array {
+  return expandLabel(trafficSecret, 'ku', NO_BYTES, HASH_BYTES);
+}
+
+/** [HS-28] The packet keys of the generation after `keys`, from its secret: with the other phase, and with the same header key. */
+export function updatedKeys(
+  provider: AeadProvider,
+  trafficSecret: Uint8Array,
+  { epoch, header, phase }: PacketKeys,
+): PacketKeys {
+  const key = expandLabel(trafficSecret, 'key', NO_BYTES, KEY_BYTES);
+  const iv = new Uint8Array(expandLabel(trafficSecret, 'iv', NO_BYTES, NONCE_BYTES));
+  const keys = new PacketKeys(provider.createKey(key), iv, header, epoch, 1 - phase);
+  key.fill(0);
+  return keys;
+}
+
 /** Zeroes both secrets. */
 export function wipeTraffic(secrets: TrafficSecrets): void {
   secrets.client.fill(0);

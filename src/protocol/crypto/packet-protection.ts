@@ -447,7 +447,8 @@ export const SAMPLE_BYTES = 16;
 export const MASK_BYTES = 5;
 const LONG_RESERVED_BIT = 0x04;
 const SHORT_RESERVED_BIT = 0x08;
-const PHASE_BIT = 0x04;
+/** The key phase, `K`, of a short header. */
+export const PHASE_BIT = 0x04;
 const NUMBER_LENGTH_BITS = 0x03;
 const SAMPLE_OFFSET = 4;
 const MASK = new Uint8Array(MASK_BYTES);

@@ -203,7 +203,7 @@ export class ClientHandshake implements Handshake {
     provider: AeadProvider,
     epoch: typeof PacketType.HANDSHAKE | typeof PacketType.ONE_RTT,
   ): void {
-    this.keys.onTraffic(epoch, traffic);
+    this.keys.onTraffic(epoch, traffic, provider);
     this.keys.installSealing(packetKeys(provider, traffic.client, epoch));
     this.keys.installOpening(packetKeys(provider, traffic.server, epoch));
   }

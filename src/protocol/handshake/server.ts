@@ -184,7 +184,7 @@ export class ServerHandshake implements Handshake {
   private deriveAll(secret: Uint8Array, provider: AeadProvider, transcript: Transcript): void {
     const { keys } = this;
     const traffic = handshakeTraffic(secret, transcript.hash());
-    keys.onTraffic(PacketType.HANDSHAKE, traffic);
+    keys.onTraffic(PacketType.HANDSHAKE, traffic, provider);
     keys.installSealing(packetKeys(provider, traffic.server, PacketType.HANDSHAKE));
     keys.installOpening(packetKeys(provider, traffic.client, PacketType.HANDSHAKE));
     this.flight = this.encodeFlight(traffic, transcript);
@@ -194,7 +194,7 @@ export class ServerHandshake implements Handshake {
     const application = applicationTraffic(master, transcriptHash);
     keys.installExporter(exporterSecret(master, transcriptHash));
     master.fill(0);
-    keys.onTraffic(PacketType.ONE_RTT, application);
+    keys.onTraffic(PacketType.ONE_RTT, application, provider);
     // [HS-15] Data may be sent at once, but none is opened before the client's FINISHED is there.
     keys.installSealing(packetKeys(provider, application.server, PacketType.ONE_RTT));
     const opening = packetKeys(provider, application.client, PacketType.ONE_RTT);

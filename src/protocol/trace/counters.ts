@@ -24,6 +24,8 @@ export class ConnectionCounters {
   packetsReplayed = 0;
   /** Packets that waited for a key and were dropped because too many did. */
   packetsUnbuffered = 0;
+  /** Key updates, begun by either side. */
+  keyUpdates = 0;
   // ---- Loss and recovery ----
   /** Packets declared lost (RFC 9002 section 6), those that came late included. */
   packetsLost = 0;

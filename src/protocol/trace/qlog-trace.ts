@@ -142,6 +142,16 @@ export class QlogTrace {
       );
   }
 
+  /** Both directions go to another generation of 1-RTT keys: by our will, or by the peer's. */
+  keyUpdate(trigger: 'local' | 'remote', generation: number, now: Micros): void {
+    for (const side of ['client', 'server'])
+      this.emit(
+        'security:key_updated',
+        `{"key_type":"${side}_1rtt_secret","new":"","key_phase":${generation},"trigger":"${trigger}_update"}`,
+        now,
+      );
+  }
+
   /** The Handshake keys are there; told once. */
   handshakeKeys(now: Micros): void {
     if (this.connectionState !== 'attempted') return;

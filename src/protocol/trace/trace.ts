@@ -91,8 +91,7 @@ export type SecretLabel =
   | 'SERVER_INITIAL_SECRET'
   | 'CLIENT_HANDSHAKE_TRAFFIC_SECRET'
   | 'SERVER_HANDSHAKE_TRAFFIC_SECRET'
-  | 'CLIENT_TRAFFIC_SECRET_0'
-  | 'SERVER_TRAFFIC_SECRET_0';
+  | `${'CLIENT' | 'SERVER'}_TRAFFIC_SECRET_${number}`;
 
 /** Takes the secrets of one connection. */
 export type SecretLog = (label: SecretLabel, secret: Uint8Array) => void;

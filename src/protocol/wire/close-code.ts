@@ -21,6 +21,7 @@ export const CloseCode = {
   HANDSHAKE_TIMEOUT: 0x13,
   INVALID_TOKEN: 0x15,
   VERSION_NEGOTIATION_ERROR: 0x16,
+  KEY_UPDATE_ERROR: 0x17,
 } as const;
 export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
 

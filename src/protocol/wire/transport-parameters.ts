@@ -34,6 +34,8 @@ export interface TransportParameters {
   repairBytes: number;
   /** How compressed messages may be that are opened: methods, and the hashes of dictionaries; null: not at all. [CMP-3] */
   inflates: Uint8Array | null;
+  /** Key updates are understood. [PKT-18] */
+  keyUpdates: boolean;
   /** Most bytes of datagrams with early data that a client may send with a ticket of this connection; from the server only. 0: none. [HS-56] */
   earlyDataBytes: number;
 }
@@ -65,6 +67,7 @@ export function defaultParameters(sourceId: Uint8Array): TransportParameters {
     statelessResetToken: null,
     repairBytes: 0,
     inflates: null,
+    keyUpdates: false,
     earlyDataBytes: 0,
   };
 }
@@ -79,7 +82,11 @@ export function encodeParameters(
   let at = 0;
   for (const row of TABLE) {
     const value = parameters[row.name];
-    if (value === null) continue;
+    if (value === null || value === false) continue;
+    if (value === true) {
+      at = writeBytes(out, at, row.id, NO_ID);
+      continue;
+    }
     if (typeof value !== 'number') at = writeBytes(out, at, row.id, value);
     else if (value !== defaults[row.name]) at = writeNumber(out, at, row.id, value);
   }
@@ -130,6 +137,10 @@ function decodeValue(
   if (row.form === 'token') {
     parameters[row.name] = copyOf(bytes.subarray(start, end));
     return end - start === RESET_TOKEN_BYTES;
+  }
+  if (row.form === 'flag') {
+    parameters[row.name] = true;
+    return start === end;
   }
   const cursor = new ByteCursor();
   cursor.reset(bytes, start, end);
@@ -194,6 +205,7 @@ const TABLE = [
   { id: STATELESS_RESET_TOKEN, form: 'token', name: 'statelessResetToken' },
   { id: 0x10, form: 'number', name: 'repairBytes', least: 0, most: ANY },
   { id: 0x11, form: 'inflates', name: 'inflates' },
+  { id: 0x12, form: 'flag', name: 'keyUpdates' },
   { id: EARLY_DATA_BYTES, form: 'number', name: 'earlyDataBytes', least: 0, most: ANY },
 ] as const;
 

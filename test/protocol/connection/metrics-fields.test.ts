@@ -230,6 +230,14 @@ const STORIES: Record<string, Story> = {
     },
     moves: ['ptoCount', 'packetsUnopened'],
   },
+  'keys that have sealed enough': {
+    begin: () => new Pair({ client: { keyUpdate: { packets: 5, ageMs: 1e6 } } }).connected(),
+    side: 'client',
+    go: (pair) => {
+      for (let i = 0; i < 10; i++) pair.echo();
+    },
+    moves: ['keyUpdates'],
+  },
   'routers that mark packets, and a peer that is marked': {
     begin: () => new Pair({ client: { usesEcn: true }, server: { usesEcn: true } }).connect(),
     side: 'client',

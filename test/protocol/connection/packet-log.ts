@@ -1,6 +1,7 @@
 import type { Micros } from '../../../src/base/time.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
 import {
+  type HeaderKey,
   openPacket,
   type PacketKeys,
   UnprotectedHeader,
@@ -87,9 +88,9 @@ export function readPackets(
     const found = new UnprotectedHeader();
     // The log sees every packet, so the largest number so far is what the next one is decoded against.
     found.unprotect(keys, copy, at, header.numberStart, header.end, largestOf(keys));
-    const end = openPacket(keys, copy, at, header.end, found);
+    const end = openPacket(ofPhase(keys, found.phase), copy, at, header.end, found);
     if (end < 0) throw new Error(`a packet of space ${space} was sent that does not open`);
-    LARGEST.set(keys, Math.max(largestOf(keys), found.number));
+    LARGEST.set(keys.header, Math.max(largestOf(keys), found.number));
     packets.push({
       type: header.type,
       space,
@@ -159,8 +160,20 @@ function readFrames(buffer: Uint8Array, start: number, end: number): LoggedFrame
   return frames;
 }
 
-function largestOf(keys: PacketKeys): number {
-  return LARGEST.get(keys) ?? -1;
+function largestOf({ header }: PacketKeys): number {
+  return LARGEST.get(header) ?? -1;
 }
 
-const LARGEST = new WeakMap<PacketKeys, number>();
+/** Within a batch the keys may have been updated: its first packets are sealed with those before. */
+function ofPhase(keys: PacketKeys, phase: number): PacketKeys {
+  const both = PHASES.get(keys.header) ?? [null, null];
+  PHASES.set(keys.header, both);
+  both[keys.phase] = keys;
+  const found = both[phase];
+  if (found === null) throw new Error('a packet of a phase that never was');
+  return found;
+}
+
+/** By header key, which outlives key updates. */
+const LARGEST = new WeakMap<HeaderKey, number>();
+const PHASES = new WeakMap<HeaderKey, [PacketKeys | null, PacketKeys | null]>();

@@ -8,6 +8,7 @@ import { hex } from './bytes.ts';
 
 const AEAD = chooseAead('auto');
 const FIRST_ID = hex('0102030405060708');
+const NONCE = hex('000102030405060708090a0b');
 const SERVER_ID = hex('515253');
 
 describe('the keys of a connection', () => {
@@ -49,38 +50,57 @@ describe('the keys of a connection', () => {
     expect(keys.toOpen(PacketType.HANDSHAKE)).toBeNull();
   });
 
-  test('open either phase with the first generation, and each with its own once there is another [PKT-16]', () => {
-    const keys = KeyRing.ofServer(AEAD, FIRST_ID, null, SERVER_ID);
-    const first = keysOf(1, PacketType.ONE_RTT);
-    keys.installOpening(first);
-    expect([keys.toOpen(PacketType.ONE_RTT, 0), keys.toOpen(PacketType.ONE_RTT, 1)]).toEqual([first, first]);
-    const second = new PacketKeys(first.aead, first.iv, first.header, PacketType.ONE_RTT, 1);
-    keys.installOpening(second);
-    keys.installSealing(second);
-    expect(keys.toOpen(PacketType.ONE_RTT, 0)).toBe(first);
-    expect(keys.toOpen(PacketType.ONE_RTT, 1)).toBe(second);
-    expect(keys.toSeal(PacketSpace.APPLICATION)).toBe(second);
+  test('open by number the generation before, the one in use and the next, whose phases are in turn [PKT-18] [PKT-27]', () => {
+    const [client, server] = updatable();
+    const first = client.toSeal(PacketSpace.APPLICATION);
+    client.updateSealing();
+    const second = client.toSeal(PacketSpace.APPLICATION);
+    expect([first?.phase, second?.phase]).toEqual([0, 1]);
+    expect(second?.header).toBe(first?.header);
+    const [early, late] = [sealedWith(first), sealedWith(second)];
+    expect(opens(server, 0, early)).toBe('in use');
+    expect(opens(server, 7, late)).toBe('next');
+    server.updateOpening(7);
+    expect(opens(server, 8, late)).toBe('in use');
+    expect(opens(server, 5, late)).toBe('in use');
+    expect(opens(server, 6, early)).toBe('before');
+    expect(opens(server, 9, early)).toBe('none');
+    client.updateSealing();
+    expect(opens(server, 9, sealedWith(client.toSeal(PacketSpace.APPLICATION)))).toBe('next');
+    server.generations?.retire(server.toOpen(PacketType.ONE_RTT), server.toSeal(PacketSpace.APPLICATION));
+    expect(opens(server, 6, early)).toBe('none');
+    expect(opens(server, 8, late)).toBe('in use');
   });
 
-  test('are zeroed when the next but one generation takes their place, all but the header key [PKT-18]', () => {
-    const keys = KeyRing.ofServer(AEAD, FIRST_ID, null, SERVER_ID);
-    const first = keysOf(1, PacketType.ONE_RTT);
-    const next = (tag: number, phase: number): PacketKeys => {
-      const { aead, iv } = keysOf(tag, PacketType.ONE_RTT);
-      return new PacketKeys(aead, iv, first.header, PacketType.ONE_RTT, phase);
-    };
-    const [second, third] = [next(2, 1), next(3, 0)];
-    keys.installOpening(first);
-    keys.installOpening(second);
-    sealWith(first);
-    keys.installOpening(third);
-    expect(() => sealWith(first)).toThrow();
-    for (const phase of [0, 1]) sealWith(keys.toOpen(PacketType.ONE_RTT, phase));
-    expect(keys.toOpen(PacketType.ONE_RTT, 0)).toBe(third);
-    third.header.mask(new Uint8Array(16), 0, new Uint8Array(5));
-    keys.discard(PacketType.ONE_RTT);
-    for (const gone of [second, third]) expect(() => sealWith(gone)).toThrow();
-    expect(() => third.header.mask(new Uint8Array(16), 0, new Uint8Array(5))).toThrow();
+  test('are none but the first generation where keys are not updated [PKT-16]', () => {
+    const [, server] = updatable(false);
+    expect(server.generations).toBeNull();
+    server.updateOpening(3);
+    server.updateSealing();
+    expect([server.toOpen(PacketType.ONE_RTT)?.phase, server.toSeal(PacketSpace.APPLICATION)?.phase]).toEqual(
+      [0, 0],
+    );
+  });
+
+  test('are zeroed when the next but one generation takes their place, all but the header key [PKT-27]', () => {
+    const [client] = updatable();
+    const opened: (PacketKeys | null)[] = [];
+    const sealed: (PacketKeys | null)[] = [];
+    for (let i = 0; i < 3; i++) {
+      opened.push(client.toOpen(PacketType.ONE_RTT));
+      sealed.push(client.toSeal(PacketSpace.APPLICATION));
+      client.updateOpening(10 * i);
+      client.updateSealing();
+    }
+    for (const [first, second, third] of [opened, sealed]) {
+      for (const gone of [first, second]) expect(() => sealWith(gone)).toThrow();
+      sealWith(third);
+    }
+    const inUse = client.toSeal(PacketSpace.APPLICATION);
+    maskWith(inUse);
+    client.discard(PacketType.ONE_RTT);
+    for (const gone of [opened[2], sealed[2], inUse]) expect(() => sealWith(gone)).toThrow();
+    expect(() => maskWith(inUse)).toThrow();
   });
 
   test('are zeroed when others seal from now on', () => {
@@ -135,6 +155,51 @@ describe('the keys of a connection', () => {
     }
   });
 });
+
+/** Both ends with 1-RTT keys of the same secrets. */
+function updatable(hasGenerations = true): readonly [KeyRing, KeyRing] {
+  const client = KeyRing.ofClient(AEAD, FIRST_ID, null);
+  const server = KeyRing.ofServer(AEAD, FIRST_ID, null, SERVER_ID);
+  const secrets = { client: new Uint8Array(32).fill(1), server: new Uint8Array(32).fill(2) };
+  for (const keys of [client, server]) {
+    keys.hasGenerations = hasGenerations;
+    keys.onTraffic(PacketType.ONE_RTT, secrets, AEAD);
+    keys.installSealing(packetKeys(AEAD, keys === client ? secrets.client : secrets.server));
+    keys.installOpening(packetKeys(AEAD, keys === client ? secrets.server : secrets.client));
+  }
+  return [client, server];
+}
+
+interface Sealed {
+  readonly phase: number;
+  readonly packet: Uint8Array;
+}
+
+function sealedWith(keys: PacketKeys | null): Sealed {
+  if (keys === null) throw new Error('not there yet');
+  const packet = new Uint8Array(56);
+  keys.aead.seal(packet, 0, 9, 40, NONCE);
+  return { phase: keys.phase, packet };
+}
+
+/** Which generation of `keys` opens a packet, if it has this number. */
+function opens(
+  keys: KeyRing,
+  number: number,
+  { phase, packet }: Sealed,
+): 'before' | 'in use' | 'next' | 'none' {
+  const { generations } = keys;
+  const inUse = keys.toOpen(PacketType.ONE_RTT);
+  if (inUse === null || generations === null) throw new Error('not there yet');
+  const opening = phase === inUse.phase ? inUse : generations.other(inUse, number);
+  if (opening === null || !opening.aead.open(packet.slice(), 0, 9, 56, NONCE)) return 'none';
+  if (opening === inUse) return 'in use';
+  return generations.isNext(opening) ? 'next' : 'before';
+}
+
+function maskWith(keys: PacketKeys | null): void {
+  keys?.header.mask(new Uint8Array(16), 0, new Uint8Array(5));
+}
 
 function keysOf(tag: number, epoch: PacketType): PacketKeys {
   return packetKeys(AEAD, new Uint8Array(32).fill(tag), epoch);

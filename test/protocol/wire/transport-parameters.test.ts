@@ -12,7 +12,7 @@ import { fromHex, toHex } from './hex.ts';
 
 type Sender = 'client' | 'server';
 /** Parameters as the vectors write them: connection ids in hex, defaults left out. */
-type Plain = { [Name in keyof TransportParameters]?: number | string };
+type Plain = { [Name in keyof TransportParameters]?: number | string | boolean };
 
 interface ParameterVectors {
   parameters: {
@@ -79,6 +79,7 @@ describe('transport parameters', () => {
       fc.nat(16).map((hashes) => Uint8Array.from({ length: 1 + 8 * hashes }, (_, i) => (i === 0 ? 1 : i))),
     ),
     earlyDataBytes: any,
+    keyUpdates: fc.boolean(),
   });
   const grease = fc.record({
     id: fc.nat(2 ** 40).map((n) => 0x1f + 0x20 * n),

@@ -5,6 +5,7 @@ import { crossTraffic } from './cross-traffic.ts';
 import { goodput } from './goodput.ts';
 import { handshakeCorruption } from './handshake-corruption.ts';
 import { handshakeLoss } from './handshake-loss.ts';
+import { keyUpdate } from './key-update.ts';
 import { longRtt } from './long-rtt.ts';
 import { multiplexing } from './multiplexing.ts';
 import type { InteropScenario } from './scenario.ts';
@@ -19,6 +20,7 @@ export const INTEROP: readonly InteropScenario[] = [
   scenario(multiplexing),
   scenario(longRtt),
   scenario(amplificationLimit),
+  scenario(keyUpdate),
   scenario(handshakeLoss),
   scenario(handshakeCorruption),
   scenario(goodput),
