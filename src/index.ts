@@ -35,9 +35,10 @@ export {
   type WebStreamsOptions,
 } from './transport/byte-streams.ts';
 export type { Compression, CompressionChoice, CompressionSettings } from './transport/compression.ts';
-export { type ConnectOptions, connect } from './transport/connect.ts';
+export { type ConnectOptions, connect, type ReconnectingConnectOptions } from './transport/connect.ts';
 export type { CloseOptions, Connection } from './transport/connection.ts';
 export type { DiagnosticsMessages } from './transport/diagnostics-messages.ts';
+export type { GoAwayNotice, GoAwayOptions } from './transport/go-away.ts';
 export { type Listener, type ListenerMetrics, type ListenOptions, listen } from './transport/listen.ts';
 export { type MetricsEndpoint, serveMetrics } from './transport/live.ts';
 export type {
@@ -51,6 +52,16 @@ export type {
 } from './transport/options.ts';
 export { type Preset, type ProfileName, type Profiles, profiles } from './transport/profiles.ts';
 export type { Protection, ProtectionBlock, ProtectionTarget } from './transport/protection.ts';
+export type {
+  ReconnectAttempt,
+  Reconnected,
+  ReconnectingConnection,
+  ReconnectMetrics,
+  ReconnectOptions,
+  ReconnectState,
+  UndeliveredMessage,
+} from './transport/reconnect.ts';
+export type { ReopeningStream } from './transport/reopening-stream.ts';
 export type { Stream } from './transport/stream.ts';
 export { generateIdentity, type IdentityOptions } from './transport/system-crypto.ts';
 export { DEFAULT_PORT, formatServerUrl, parseServerUrl, type ServerUrl } from './transport/url.ts';

@@ -1,6 +1,6 @@
 /**
  * When somebody who lost a connection tries again: after a random part of a time that doubles with each failure ("full jitter"), so that the
- * clients of a server that was started anew do not come all at once, and come ever more rarely to one that stays away. [CLT-3]
+ * clients of a server that was started anew do not come all at once, and come ever more rarely to one that stays away. [CON-102] [CLT-3]
  */
 
 /** Times in ms. */
@@ -42,7 +42,7 @@ export class Backoff {
     return this.random() * mostMs;
   }
 
-  /** The server asks for all its clients to spread their return over so long. [CLT-5] */
+  /** The server asks for all its clients to spread their return over so long. [CON-101] [CLT-5] */
   spreadOver(windowMs: number): void {
     this.windowMs = Math.min(windowMs, WINDOW_MS_MAX);
   }

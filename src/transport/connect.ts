@@ -1,7 +1,7 @@
 import { JspError } from '../base/errors.ts';
 import { addressFamily } from '../base/ip-address.ts';
 import { checkOptions, flag, type OptionTable, text, whole } from '../base/options.ts';
-import { MILLISECOND, type Micros } from '../base/time.ts';
+import { MILLISECOND, type Micros, SECOND } from '../base/time.ts';
 import {
   type Connection as CoreConnection,
   Endpoint,
@@ -32,6 +32,12 @@ import {
 } from './options.ts';
 import { protectionOf } from './protection.ts';
 import { race } from './race.ts';
+import {
+  RECONNECT_OPTIONS,
+  type ReconnectingConnection,
+  type ReconnectOptions,
+  reconnectingConnection,
+} from './reconnect.ts';
 import { parseServerUrl, type ServerUrl } from './url.ts';
 
 export interface ConnectOptions extends TransportOptions {
@@ -53,17 +59,73 @@ export interface ConnectOptions extends TransportOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Options of a connection that comes back. */
+export interface ReconnectingConnectOptions extends ConnectOptions {
+  /** Comes back when the connection is lost, and goes where the server says when it is to be replaced; true: with the defaults. */
+  reconnect: true | ReconnectOptions;
+}
+
 /**
  * Connects to the server at `jsp://<fingerprint>@host:port` and resolves once it has proved to hold the identity with that
  * fingerprint. The addresses of a name are tried side by side, each begun 250 ms after the one before or as soon as that has failed; the
- * first handshake that completes wins, and `handshakeTimeoutMs` is for each (RFC 8305).
+ * first handshake that completes wins, and `handshakeTimeoutMs` is for each (RFC 8305). Of several URLs the first is tried, the others so beside it, each 2 s after the one before.
+ *
+ * With `reconnect` what it resolves with is one handle over outages and restarts; a first attempt that fails is an error all the same.
  *
  * @throws JspError ERR_JSP_URL_INVALID, ERR_JSP_PIN_MISSING, ERR_JSP_CONNECTION_REFUSED, ERR_JSP_HANDSHAKE_TIMEOUT, ERR_JSP_IDENTITY_MISMATCH,
  * ERR_JSP_SERVER_FULL, ERR_JSP_SERVER_CLOSING, ERR_JSP_SOCKET, ERR_JSP_OPTION_INVALID, ERR_JSP_ABORTED; see spec/errors.md. Where several addresses were tried it is the most telling error, whose `cause` has
  * the `errors` of all.
  */
-export async function connect(url: string, given: ConnectOptions = {}): Promise<Connection> {
-  checkOptions('connect', given, CONNECT_OPTIONS);
+export async function connect(
+  url: string | readonly string[],
+  options: ReconnectingConnectOptions,
+): Promise<ReconnectingConnection>;
+export async function connect(
+  url: string | readonly string[],
+  options?: ConnectOptions & { reconnect?: false | undefined },
+): Promise<Connection>;
+export async function connect(
+  url: string | readonly string[],
+  given: ConnectOptions & { reconnect?: boolean | ReconnectOptions | undefined } = {},
+): Promise<Connection | ReconnectingConnection> {
+  checkOptions('connect', given, { ...CONNECT_OPTIONS, reconnect: reconnectOption });
+  const { reconnect = false, ...options } = given;
+  const urls = typeof url === 'string' ? [url] : [...new Set(url)];
+  if (urls.length === 0) throw new RangeError('the list of URLs must not be empty');
+  if (options.socket !== undefined && (reconnect !== false || urls.length > 1)) {
+    throw new JspError(
+      'ERR_JSP_OPTION_INVALID',
+      'connect: a socket of your own is closed with its connection, so that it is of use for one URL, without reconnect',
+    );
+  }
+  if (reconnect === false) return connectToAny(urls, options);
+  const { signal, ...lasting } = options;
+  const connectTo = (among: readonly string[], ended: AbortSignal | undefined): Promise<Connection> =>
+    connectToAny(among, { ...lasting, signal: ended });
+  return reconnectingConnection(connectTo, urls, {
+    ...{ signal, clock: clockOf(options), random: randomOf(options) },
+    streamDefaults: streamDefaultsOf(withProfile(options)),
+    reconnect: reconnect === true ? {} : reconnect,
+  });
+}
+
+/** Connects to the first server that answers, in the order in which they are to be tried. */
+async function connectToAny(urls: readonly string[], options: ConnectOptions): Promise<Connection> {
+  if (urls.length === 1) return connectOnce(urls[0], options);
+  for (const url of urls) parseServerUrl(url); // what is no URL is an error, whoever answers
+  const attempt = (url: string, signal: AbortSignal | undefined): Promise<Connection> =>
+    connectOnce(url, { ...options, signal });
+  const discard = (late: Connection): void => late.destroy();
+  try {
+    return await race(urls, attempt, {
+      ...{ clock: clockOf(options), signal: options.signal, delay: URL_DELAY, discard },
+    });
+  } catch (error) {
+    throw error instanceof AggregateError ? mostTelling(error.errors as Error[], urls) : error;
+  }
+}
+
+async function connectOnce(url: string, given: ConnectOptions): Promise<Connection> {
   const options = withProfile(given);
   protectionOf('connect', options);
   const server = parseServerUrl(url);
@@ -118,13 +180,13 @@ async function hostsToTry(host: string, localHost: string | undefined): Promise<
 }
 
 /** The error of the attempt that came farthest, with those of all attempts as its cause. */
-function mostTelling(errors: readonly Error[], hosts: readonly string[]): JspError {
+function mostTelling(errors: readonly Error[], tried: readonly string[]): JspError {
   const rank = (error: Error): number => TELLS_LITTLE.indexOf((error as JspError).code);
   const telling = errors.reduce((best, error) => (rank(error) < rank(best) ? error : best));
-  const each = errors.map(({ message }, i) => `${hosts[i]}: ${message}`).join('\n');
+  const each = errors.map(({ message }, i) => `${tried[i]}: ${message}`).join('\n');
   return new JspError(
     (telling as JspError).code ?? 'ERR_JSP_SOCKET',
-    `${telling.message} (of all the addresses tried, ${hosts.join(', ')}, none answered as it should)`,
+    `${telling.message} (of all that were tried, ${tried.join(', ')}, none answered as it should)`,
     { cause: new AggregateError(errors, each) },
   );
 }
@@ -302,7 +364,16 @@ export const CONNECT_OPTIONS: OptionTable<ConnectOptions> = {
   signal: abortSignal,
 };
 
+/** Throws by itself what it has to say of members. */
+function reconnectOption(value: unknown): string | null {
+  if (typeof value === 'boolean') return null;
+  checkOptions('connect: reconnect', value as ReconnectOptions, RECONNECT_OPTIONS);
+  return null;
+}
+
 /** Tries in a row that are refused before the server counts as not there. */
 const REFUSALS_MAX = 3;
 /** Time until the second try; the third takes twice as long. */
 const REFUSED_RETRY: Micros = 100 * MILLISECOND;
+/** How long the server of a URL may take before that of the next one is tried beside it. */
+const URL_DELAY: Micros = 2 * SECOND;

@@ -1,0 +1,535 @@
+/**
+ * One handle over the connections that a client has, one after the other:
+ *
+ *     online <-> offline      the connection is lost; another is made
+ *     online -> moving -> online   the server is to be replaced [CON-101]: another is made while this one goes on
+ *     any -> closed           by the application, or a failure that is final [CON-103]
+ */
+
+import { JspError } from '../base/errors.ts';
+import { checkOptions, number, type OptionTable, whole } from '../base/options.ts';
+import { type RandomSource, randomBytes } from '../base/random.ts';
+import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
+import type { Clock } from '../udp/clock.ts';
+import { Backoff } from './backoff.ts';
+import { incompleteError } from './close-error.ts';
+import {
+  type AppState,
+  CLOSE_OPTIONS,
+  type CloseOptions,
+  type Connection,
+  type NetworkType,
+  undeliveredOf,
+} from './connection.ts';
+import type { GoAwayNotice } from './go-away.ts';
+import { IsolatedEmitter } from './listeners.ts';
+import type { StreamOptions } from './options.ts';
+import { isFinalFailure, Redial } from './redial.ts';
+import { ReopeningStream } from './reopening-stream.ts';
+import type { Stream } from './stream.ts';
+
+/** How a connection comes back. */
+export interface ReconnectOptions {
+  /** Attempts in a row that may fail before it is over. Default: any number. */
+  attemptsMax?: number | undefined;
+  /** The first wait is a random part of so long, in ms. Default 250. */
+  backoffMinMs?: number | undefined;
+  /** Each further wait is a random part of twice as long, up to this, in ms. Default 30,000. */
+  backoffMaxMs?: number | undefined;
+  /** A connection counts as a success when it has lasted so long, in ms: only then the waits are short again. Default 30,000. */
+  stableMs?: number | undefined;
+  /** Whether it is over with this error of an attempt or a connection, beside those after which no attempt can succeed: a `applicationCode` of your server that says so, for instance. Default: never. */
+  isFinal?: ((error: JspError) => boolean) | undefined;
+}
+
+/** `moving` is online: the server goes, and another connection is being made. */
+export type ReconnectState = 'online' | 'moving' | 'offline' | 'closed';
+
+/** A connection is about to be made. */
+export interface ReconnectAttempt {
+  /** How many attempts there were since the last connection, with this one. */
+  readonly attempt: number;
+  /** When it begins, in ms from now. */
+  readonly delayMs: number;
+  /** What the connection, or the attempt before, ended with; null where nothing went wrong. */
+  readonly cause: JspError | null;
+}
+
+/** There is another connection. */
+export interface Reconnected {
+  /** The handshake was that of a ticket. */
+  readonly isResumed: boolean;
+  /** Attempts that it took. */
+  readonly attempts: number;
+  /** What was sent reliably before and never acknowledged. Nothing is sent again by itself; what is sent in this listener goes ahead of all else. */
+  readonly undelivered: readonly UndeliveredMessage[];
+}
+
+/** A message that was sent reliably, or until a time that has not come yet, and not acknowledged before its connection was over. */
+export interface UndeliveredMessage {
+  /** Where it was sent. One that is opened again can take it again. */
+  readonly stream: Stream | ReopeningStream;
+  readonly label: string;
+  /** As it was given to `send`. */
+  readonly data: Buffer;
+  /** What is left of its lifetime, in ms; undefined: it has none. */
+  readonly lifetimeMs: number | undefined;
+  /** False: no part of it ever left. True: the peer may have it all the same, and sent again it may come twice. */
+  readonly mayHaveArrived: boolean;
+}
+
+interface ReconnectingEvents {
+  /** The peer opened a stream, which is one of the present connection and ends with it. */
+  stream: [stream: Stream];
+  /** The connection is lost, or the server goes: an attempt to make another is due. */
+  reconnecting: [attempt: ReconnectAttempt];
+  /** There is another connection; streams with `reopen` are open again. */
+  reconnected: [reconnected: Reconnected];
+  /** The server is to be replaced, and says where to go, which happens by itself. */
+  goaway: [notice: GoAwayNotice];
+  /** What was under way on a connection that was left for another, and was not acknowledged when that ended. */
+  undelivered: [messages: readonly UndeliveredMessage[]];
+  /** It is over for good, with what was never acknowledged. */
+  close: [error: JspError | null, undelivered: readonly UndeliveredMessage[]];
+}
+
+/** Figures of a connection that comes back. */
+export interface ReconnectMetrics {
+  readonly state: ReconnectState;
+  /** Connections that there were, with the present one. */
+  readonly connections: number;
+  /** Attempts that failed. */
+  readonly failedAttempts: number;
+  /** Of the present connection; null while there is none. */
+  readonly connection: ReturnType<Connection['metrics']> | null;
+}
+
+/** Makes a connection to one of these servers, the first of them if it may be. */
+export type ConnectTo = (urls: readonly string[], signal: AbortSignal | undefined) => Promise<Connection>;
+
+export interface ReconnectSurroundings {
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  /** Gives the first attempt up. */
+  readonly signal: AbortSignal | undefined;
+  readonly streamDefaults: StreamOptions;
+  readonly reconnect: ReconnectOptions;
+}
+
+/** Connects for the first time, and answers with the handle. */
+export async function reconnectingConnection(
+  connectTo: ConnectTo,
+  urls: readonly string[],
+  surroundings: ReconnectSurroundings,
+): Promise<ReconnectingConnection> {
+  const connection = await connectTo(urls, surroundings.signal);
+  return handleOf(connection, connectTo, urls, surroundings);
+}
+
+/** The constructor of {@link ReconnectingConnection}, which is nobody else's. */
+let handleOf: (
+  first: Connection,
+  connectTo: ConnectTo,
+  urls: readonly string[],
+  surroundings: ReconnectSurroundings,
+) => ReconnectingConnection;
+
+/**
+ * One connection to a server, or several servers, over restarts and outages. Made by `connect(url, { reconnect: true })`.
+ *
+ * @example
+ * const connection = await connect(url, { reconnect: true });
+ * const readings = connection.openStream({ label: 'readings', reopen: true });
+ * connection.on('reconnected', ({ undelivered }) => {
+ *   for (const { data } of undelivered) readings.send(data);
+ * });
+ */
+export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> {
+  /** Resolves when it is over for good: with null after a close by this side, else with the error. */
+  readonly closed: Promise<JspError | null>;
+  private readonly urls: readonly string[];
+  private readonly surroundings: ReconnectSurroundings;
+  private readonly redial: Redial<Connection>;
+  private readonly streams = new Set<ReopeningStream>();
+  /** Left for another, and not over yet. */
+  private readonly left = new Set<Connection>();
+  private readonly device: { networkType?: NetworkType; appState?: AppState } = {};
+  private current: Connection | null = null;
+  /** The connection whose streams are told. */
+  private takenFrom: Connection | null = null;
+  private phase: ReconnectState = 'online';
+  /** Where the server said to go; null: nowhere else. */
+  private suggested: string | null = null;
+  /** When the server that goes closes. */
+  private closesAt: Micros = NEVER;
+  /** Attempts since the last connection. */
+  private attempts = 0;
+  private connections = 0;
+  private failedAttempts = 0;
+  private cause: JspError | null = null;
+  private undelivered: Undelivered[] = [];
+  /** This side closes it. */
+  private isLeaving = false;
+  private isReferenced = true;
+  /** Keeps the process alive while there is no socket that does. */
+  private keptAlive: NodeJS.Timeout | undefined;
+  private resolveClosed: (error: JspError | null) => void = () => {};
+
+  static {
+    handleOf = (first, connectTo, urls, surroundings) =>
+      new ReconnectingConnection(first, connectTo, urls, surroundings);
+  }
+
+  private constructor(
+    first: Connection,
+    connectTo: ConnectTo,
+    urls: readonly string[],
+    surroundings: ReconnectSurroundings,
+  ) {
+    super();
+    this.urls = urls;
+    this.surroundings = surroundings;
+    this.closed = new Promise((resolve) => {
+      this.resolveClosed = resolve;
+    });
+    const { backoffMinMs, backoffMaxMs, stableMs } = surroundings.reconnect;
+    const times = { minMs: backoffMinMs, maxMs: backoffMaxMs, stableMs };
+    const backoff = new Backoff(times, 1, () => fraction(surroundings.random));
+    this.redial = new Redial(
+      {
+        // [CON-31] what is made of it belongs to whoever connected
+        dial: (signal) => this.context.runInAsyncScope(connectTo, null, this.servers(), signal),
+        onConnection: (connection) => this.onConnection(connection),
+        onFailed: (error) => this.onFailed(error),
+        onWait: (delayMs) => this.onWait(delayMs),
+        discard: (connection) => connection.destroy(),
+      },
+      backoff,
+      surroundings.clock,
+    );
+    this.adopt(first);
+    this.redial.succeeded();
+  }
+
+  get state(): ReconnectState {
+    return this.phase;
+  }
+
+  /** The present connection, for what only a connection can tell; null while there is none. */
+  get connection(): Connection | null {
+    return this.current;
+  }
+
+  /** True until it is closed, also while it is offline. */
+  get isOpen(): boolean {
+    return !this.isLeaving && this.phase !== 'closed';
+  }
+
+  /**
+   * Opens a stream. With `reopen` it outlives connections: on each it is opened again, with its label, by which the peer knows it. Without, it is one of the present
+   * connection.
+   *
+   * @throws JspError ERR_JSP_CLOSED; ERR_JSP_OFFLINE without `reopen` while there is no connection; ERR_JSP_OPTION_INVALID for `reopen` without a label
+   */
+  openStream(options: StreamOptions & { reopen: true }): ReopeningStream;
+  openStream(options?: StreamOptions & { reopen?: false | undefined }): Stream;
+  openStream(given: StreamOptions & { reopen?: boolean | undefined } = {}): Stream | ReopeningStream {
+    const { reopen = false, ...options } = given;
+    if (!this.isOpen) throw new JspError('ERR_JSP_CLOSED', 'the connection is closed; connect again');
+    if (reopen) return this.openLasting(options);
+    if (this.current !== null) return this.current.openStream(options);
+    throw new JspError(
+      'ERR_JSP_OFFLINE',
+      'there is no connection now: wait for the event reconnected, or open the stream with reopen: true',
+    );
+  }
+
+  metrics(): ReconnectMetrics {
+    const { connections, current, failedAttempts, phase: state } = this;
+    return { state, connections, failedAttempts, connection: current?.metrics() ?? null };
+  }
+
+  /** As `Connection.setNetworkType`, for this connection and those to come. */
+  setNetworkType(type: NetworkType): void {
+    this.current?.setNetworkType(type);
+    this.device.networkType = type;
+  }
+
+  /** As `Connection.setAppState`, for this connection and those to come. */
+  setAppState(state: AppState): void {
+    this.current?.setAppState(state);
+    this.device.appState = state;
+  }
+
+  /**
+   * As `Connection.close`, for good. While there is no connection it is over at once.
+   *
+   * @throws JspError as `Connection.close` does; ERR_JSP_CLOSE_INCOMPLETE when there is no connection, and something was not acknowledged
+   */
+  close(options: CloseOptions = {}): Promise<void> {
+    const done = this.finish(options);
+    done.catch(() => {}); // no crash where nobody awaits it
+    return done;
+  }
+
+  /** As `Connection.destroy`, for good. */
+  destroy(code = 0, reason = ''): void {
+    checkOptions('destroy', { code, reason }, CLOSE_OPTIONS);
+    this.isLeaving = true;
+    this.redial.end();
+    for (const connection of [...this.left]) connection.destroy(code, reason);
+    if (this.current === null) this.end(null);
+    else this.current.destroy(code, reason);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /** Lets the process end, with a connection or without. */
+  unref(): this {
+    this.setReferenced(false);
+    return this;
+  }
+
+  /** Undoes {@link unref}: it keeps the process alive, as it does by default. */
+  ref(): this {
+    this.setReferenced(true);
+    return this;
+  }
+
+  // ---- a connection, from the beginning to the end ----
+
+  private onConnection(connection: Connection): void {
+    const previous = this.current;
+    const { attempts } = this;
+    this.adopt(connection);
+    if (previous !== null) this.leave(previous);
+    for (const stream of this.streams) stream.reopen(connection);
+    const undelivered = this.handBack();
+    // First who knows what was lost, so that the order can be kept.
+    this.tell('reconnected', { isResumed: false, attempts, undelivered });
+    for (const stream of this.streams) stream.goOn();
+  }
+
+  private adopt(connection: Connection): void {
+    this.current = connection;
+    this.phase = 'online';
+    this.connections++;
+    this.attempts = 0;
+    this.cause = null;
+    this.closesAt = NEVER;
+    this.keepAlive();
+    if (!this.isReferenced) connection.unref();
+    const { networkType, appState } = this.device;
+    if (networkType !== undefined) connection.setNetworkType(networkType);
+    if (appState !== undefined) connection.setAppState(appState);
+    connection.on('close', (error) => this.onEnded(connection, error));
+    connection.on('goaway', (notice) => this.onGoAway(connection, notice));
+    this.takeStreams(connection);
+  }
+
+  /** Streams of the peer wait at their connection until somebody listens for them here. */
+  protected override onListenerAdded(event: keyof ReconnectingEvents): void {
+    if (event === 'stream' && this.current !== null) this.takeStreams(this.current);
+  }
+
+  private takeStreams(connection: Connection): void {
+    if (this.takenFrom === connection || this.listenerCount('stream') === 0) return;
+    this.takenFrom = connection;
+    connection.on('stream', (stream) => void this.tell('stream', stream));
+  }
+
+  private onGoAway(connection: Connection, notice: GoAwayNotice): void {
+    this.tell('goaway', notice);
+    if (connection !== this.current || this.phase !== 'online' || this.isLeaving) return;
+    const { clock } = this.surroundings;
+    this.phase = 'moving';
+    this.suggested = notice.url;
+    this.closesAt = clock.now() + notice.withinMs * MILLISECOND;
+    this.redial.beginWithin(notice.withinMs * MOVE_SHARE); // [CON-101] not all of them at once
+  }
+
+  /** There is another connection: what was begun on this one is finished, until its server closes. */
+  private leave(connection: Connection): void {
+    const { clock } = this.surroundings;
+    this.left.add(connection);
+    const timeoutMs = Math.max(LEAVE_MS_MIN, (this.closesAt - clock.now()) / MILLISECOND);
+    void connection.close({ timeoutMs }); // what it costs is told when it is over
+  }
+
+  private onEnded(connection: Connection, error: JspError | null): void {
+    const lost = this.undeliveredOn(connection);
+    if (this.left.delete(connection)) {
+      this.undelivered.push(...lost);
+      if (this.phase === 'online' || this.phase === 'moving') {
+        const messages = this.handBack();
+        if (messages.length > 0) this.tell('undelivered', messages);
+      }
+      return;
+    }
+    if (connection !== this.current) return;
+    this.current = null;
+    this.undelivered.push(...lost);
+    if (this.isLeaving || (error !== null && this.isFinal(error))) return this.end(error);
+    this.phase = 'offline';
+    this.cause = error;
+    this.keepAlive();
+    for (const stream of [...this.streams]) stream.lose(connection);
+    this.redial.begin();
+  }
+
+  private onFailed(error: JspError): boolean {
+    this.failedAttempts++;
+    this.cause = error;
+    if (this.phase === 'moving') {
+      this.suggested = null;
+      return true; // there is a connection yet
+    }
+    // Where the server said to go is one way more; what is wrong with that is wrong with no other.
+    if (this.suggested !== null) {
+      this.suggested = null;
+      return true;
+    }
+    const { attemptsMax = Number.POSITIVE_INFINITY } = this.surroundings.reconnect;
+    if (!this.isFinal(error) && this.attempts < attemptsMax) return true;
+    this.end(error);
+    return false;
+  }
+
+  private onWait(delayMs: number): void {
+    const { cause } = this;
+    this.tell('reconnecting', { attempt: ++this.attempts, delayMs, cause });
+  }
+
+  /** Where to go, in this order. */
+  private servers(): readonly string[] {
+    return this.suggested === null ? this.urls : [...new Set([this.suggested, ...this.urls])];
+  }
+
+  private isFinal(error: JspError): boolean {
+    return isFinalFailure(error) || this.surroundings.reconnect.isFinal?.(error) === true;
+  }
+
+  // ---- what was not delivered ----
+
+  /** What the connection leaves behind. */
+  private undeliveredOn(connection: Connection): Undelivered[] {
+    return undeliveredOf(connection).map((message) => {
+      const { stream } = message;
+      for (const lasting of this.streams) if (lasting.isOn(stream)) return { ...message, stream: lasting };
+      return message;
+    });
+  }
+
+  /** What there is, once; without what is worth nothing any more. */
+  private handBack(): UndeliveredMessage[] {
+    const now = this.surroundings.clock.now();
+    const { undelivered } = this;
+    this.undelivered = [];
+    return undelivered
+      .filter(({ deadline }) => deadline > now)
+      .map(({ stream, data, deadline, mayHaveArrived }) => ({
+        ...{ stream, label: stream.label, data, mayHaveArrived },
+        lifetimeMs: deadline === NEVER ? undefined : (deadline - now) / MILLISECOND,
+      }));
+  }
+
+  // ---- the end ----
+
+  private async finish(options: CloseOptions): Promise<void> {
+    checkOptions('close', options, CLOSE_OPTIONS);
+    if (this.phase === 'closed') return;
+    this.isLeaving = true;
+    this.redial.end();
+    const { current } = this;
+    if (current !== null) {
+      await Promise.all([current, ...this.left].map((connection) => connection.close(options)));
+      return;
+    }
+    const isIncomplete = this.undelivered.length > 0 || [...this.streams].some((stream) => stream.hasHeld);
+    this.end(null);
+    if (isIncomplete) throw incompleteError('the connection was lost, and closed', '');
+  }
+
+  private end(error: JspError | null): void {
+    if (this.phase === 'closed') return;
+    this.phase = 'closed';
+    this.isLeaving = true;
+    this.redial.end();
+    clearInterval(this.keptAlive);
+    const { current } = this;
+    this.current = null;
+    current?.destroy();
+    const now = this.surroundings.clock.now();
+    for (const stream of this.streams) this.undelivered.push(...stream.takeHeld(now));
+    const undelivered = this.handBack();
+    this.resolveClosed(error);
+    for (const stream of [...this.streams]) stream.over(error);
+    this.tell('close', error, undelivered);
+  }
+
+  // ---- inside ----
+
+  private openLasting(options: StreamOptions): ReopeningStream {
+    if (options.label === undefined || options.label === '') {
+      throw new JspError(
+        'ERR_JSP_OPTION_INVALID',
+        'openStream: a stream with reopen needs a label, by which the other side knows it again',
+      );
+    }
+    const { clock, streamDefaults } = this.surroundings;
+    const stream = new ReopeningStream(options, streamDefaults, clock, this.context);
+    if (this.current !== null) {
+      stream.reopen(this.current);
+      stream.goOn();
+    }
+    this.streams.add(stream);
+    stream.once('close', () => this.streams.delete(stream));
+    return stream;
+  }
+
+  private setReferenced(isReferenced: boolean): void {
+    this.isReferenced = isReferenced;
+    this.keepAlive();
+    if (isReferenced) this.current?.ref();
+    else this.current?.unref();
+  }
+
+  /** Without a connection there is no socket that keeps the process alive, and the clock's timers do not. */
+  private keepAlive(): void {
+    clearInterval(this.keptAlive);
+    const isAway = this.phase === 'offline' && this.isReferenced;
+    this.keptAlive = isAway ? setInterval(() => {}, LONG_MS) : undefined;
+  }
+}
+
+/** What a connection left behind, before it is handed back. */
+interface Undelivered {
+  readonly stream: Stream | ReopeningStream;
+  readonly data: Buffer;
+  readonly deadline: Micros;
+  readonly mayHaveArrived: boolean;
+}
+
+/** A number in [0, 1). */
+function fraction(random: RandomSource): number {
+  const [a, b, c, d] = randomBytes(random, 4);
+  return (a * 2 ** 24 + b * 2 ** 16 + c * 2 ** 8 + d) / 2 ** 32;
+}
+
+/** What the option `reconnect` may have. */
+export const RECONNECT_OPTIONS: OptionTable<ReconnectOptions> = {
+  attemptsMax: whole(1, Number.MAX_SAFE_INTEGER),
+  backoffMinMs: number(0, Number.MAX_SAFE_INTEGER),
+  backoffMaxMs: number(0, Number.MAX_SAFE_INTEGER),
+  stableMs: number(0, Number.MAX_SAFE_INTEGER),
+  isFinal: (value) => (typeof value === 'function' ? null : 'a function'),
+};
+
+/** Of the time until the server closes: clients that are told to go spread over so much of it. */
+const MOVE_SHARE = 1 / 2;
+/** A connection that is left has so long at least for what is under way. */
+const LEAVE_MS_MIN = 1_000;
+/** A timer that only keeps the process alive. */
+const LONG_MS = 2 ** 30;
