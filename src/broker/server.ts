@@ -6,6 +6,7 @@ import { type TelemetryApi, Tracing, telemetryOption } from '../pubsub/tracing.t
 import { abortSignal, onAbort } from '../transport/abort.ts';
 import type { Connection } from '../transport/connection.ts';
 import {
+  announceEnd,
   LISTEN_OPTIONS,
   type Listener,
   type ListenerMetrics,
@@ -293,9 +294,12 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
   }
 
   private shorten(drainMs: number, closesAt: number, handOverTo?: readonly string[]): void {
-    if (this.closesAt === Number.POSITIVE_INFINITY)
-      this.note({ what: 'draining', detail: `for ${Math.round(drainMs)} ms at most` });
+    const isFirst = this.closesAt === Number.POSITIVE_INFINITY;
     this.closesAt = closesAt;
+    if (isFirst) this.note({ what: 'draining', detail: `for ${Math.round(drainMs)} ms at most` });
+    // [BRK-35] Whoever speaks another protocol, or comes now, is told by the transport; clients also by a NOTICE.
+    if (isFirst && drainMs > 0 && this.failure === null)
+      announceEnd(this.listener, { url: handOverTo?.[0], withinMs: Math.min(drainMs, DRAIN_ANNOUNCED_MS_MAX) });
     void this.service.drain(drainMs, handOverTo);
     if (this.listenerCloses) this.closeListener().catch(() => {}); // the first call has the outcome
   }
@@ -410,6 +414,8 @@ function pinnedUrls(value: unknown): string | null {
 /** Streams a client may have open at once: one for each filter it may hold, and some. */
 const STREAMS_MAX = 1_040;
 const DRAIN_MS = 5_000;
+/** A drain that lasts longer is told to last so long. */
+const DRAIN_ANNOUNCED_MS_MAX = 24 * 3_600_000;
 const HAND_OVERS_MAX = 16;
 const { routesMax: _, ...RELOADABLE } = BROKER_LIMITS;
 const RELOAD_OPTIONS: OptionTable<BrokerReloadOptions> = { ...RELOADABLE, auth: anObject };

@@ -109,7 +109,7 @@ export async function connect(
   });
 }
 
-/** Connects to the first server that answers, in the order in which they are to be tried. */
+/** Connects to the first server that answers, in the order in which they are to be tried. [CON-106] */
 async function connectToAny(urls: readonly string[], options: ConnectOptions): Promise<Connection> {
   if (urls.length === 1) return connectOnce(urls[0], options);
   for (const url of urls) parseServerUrl(url); // what is no URL is an error, whoever answers

@@ -2,7 +2,7 @@ import { JspError } from '../base/errors.ts';
 import { isWildcard } from '../base/ip-address.ts';
 import type { MemoryMetrics } from '../base/memory-budget.ts';
 import { checkOptions, flag, type OptionTable, oneOf, text, whole } from '../base/options.ts';
-import { MILLISECOND } from '../base/time.ts';
+import { MILLISECOND, type Micros } from '../base/time.ts';
 import { Identity, RESET_KEY_BYTES } from '../protocol/crypto/index.ts';
 import {
   CloseCode,
@@ -105,6 +105,9 @@ interface HostPort {
 /** The constructor of {@link Listener}, which is nobody else's. */
 let listenerOn: (socket: DatagramSocket, options: ListenOptions, advertised: HostPort) => Listener;
 
+/** As {@link Listener.goAway}, for an owner that closes the listener itself when the time has come. */
+export let announceEnd: (listener: Listener, options: GoAwayOptions) => void;
+
 /** A server's socket with all of its connections. */
 export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIterable<Connection> {
   /** `jsp://<fingerprint>@host:port`: all that a client needs. */
@@ -117,7 +120,8 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   private readonly connections = new Set<Connection>();
   private readonly accepted: Connection[] = [];
   private readonly iterations = new Iterations<Connection>(() => this.takeNext());
-  /** Its end was announced. */
+  /** Its end was announced: nobody is let in any more. */
+  private isGoing = false;
   private going: Promise<void> | null = null;
   private closing: Promise<void> | null = null;
   /** Told when there is no connection any more. */
@@ -125,6 +129,8 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
 
   static {
     listenerOn = (socket, options, advertised) => new Listener(socket, options, advertised);
+    announceEnd = (listener, { url, withinMs = GO_AWAY_WITHIN_MS }) =>
+      void listener.announce(announcedUrl(url), withinMs);
   }
 
   private constructor(socket: DatagramSocket, options: ListenOptions, advertised: HostPort) {
@@ -173,7 +179,8 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   async goAway(options: GoAwayOptions = {}): Promise<void> {
     checkOptions('goAway', options, GO_AWAY_OPTIONS);
     if (options.signal?.aborted) throw abortError(options.signal);
-    this.going ??= this.announceEnd(announcedUrl(options.url), options);
+    const url = announcedUrl(options.url);
+    this.going ??= this.goWithin(url, options.withinMs ?? GO_AWAY_WITHIN_MS, options.signal);
     await this.going;
   }
 
@@ -269,17 +276,25 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   }
 
   private get isAccepting(): boolean {
-    return this.going === null && this.closing === null;
+    return !this.isGoing && this.closing === null;
   }
 
-  private async announceEnd(url: Uint8Array, options: GoAwayOptions): Promise<void> {
-    const { withinMs = GO_AWAY_WITHIN_MS, signal } = options;
+  /** Tells the clients. Answers when it closes. */
+  private announce(url: Uint8Array, withinMs: number): Micros {
     const { clock, endpoint } = this.driver;
     const closesAt = clock.now() + withinMs * MILLISECOND;
+    if (this.isGoing) return closesAt;
+    this.isGoing = true;
     endpoint.stopAccepting(clock.now());
     for (const connection of this.connections) announceGoAway(connection, url, closesAt);
     this.driver.wake();
     this.iterations.wake();
+    return closesAt;
+  }
+
+  private async goWithin(url: Uint8Array, withinMs: number, signal: AbortSignal | undefined): Promise<void> {
+    const { clock } = this.driver;
+    const closesAt = this.announce(url, withinMs);
     await new Promise<void>((resolve) => {
       const timer = clock.setTimer(closesAt, resolve);
       const forget = onAbort(signal, resolve);

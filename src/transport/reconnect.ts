@@ -1,5 +1,5 @@
 /**
- * One handle over the connections that a client has, one after the other:
+ * One handle over the connections that a client has, one after the other. One file because it is one class, each call of which is told at length.
  *
  *     online <-> offline      the connection is lost; another is made
  *     online -> moving -> online   the server is to be replaced [CON-101]: another is made while this one goes on

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest';
 import { type BrokerReloadOptions, startBroker } from '../../src/broker/index.ts';
-import { connectClient } from '../../src/client/index.ts';
-import { generateIdentity } from '../../src/index.ts';
+import { type BrokerClientOptions, connectClient } from '../../src/client/index.ts';
+import { connect as connectTransport, type GoAwayNotice, generateIdentity } from '../../src/index.ts';
 
 const open: { close(): Promise<void> }[] = [];
 
@@ -11,8 +11,8 @@ async function listen() {
   return broker;
 }
 
-async function connect(url: string) {
-  const client = await connectClient(url);
+async function connect(url: string, options: BrokerClientOptions = {}) {
+  const client = await connectClient(url, options);
   open.push({ close: async () => client.destroy() });
   return client;
 }
@@ -65,6 +65,26 @@ describe('a broker that closes and hands its clients over [CFG-6]', () => {
       expect(topic).toBe('t/1');
       break;
     }
+  });
+
+  test('tells also who speaks another protocol, and lets nobody in any more [BRK-35]', async () => {
+    const first = await listen();
+    const second = await listen();
+    const stranger = await connectTransport(first.url);
+    // What is far away holds the drain up.
+    const far = await connect(first.url, { impairment: { seed: 1, outgoing: { delayMs: 150 } } });
+    await far.subscribe('t', () => {});
+    const publisher = await connect(first.url);
+    for (let i = 0; i < 2_000; i++) publisher.publish('t', Buffer.alloc(1_000));
+    await publisher.flush();
+    const told = new Promise<GoAwayNotice>((resolve) => stranger.on('goaway', resolve));
+    const closing = first.close({ drainMs: 3_000, handOverTo: [second.url] });
+    const notice = await told;
+    expect(notice.url).toBe(second.url);
+    expect(notice.withinMs).toBeGreaterThan(1_000);
+    await expect(connectTransport(first.url)).rejects.toMatchObject({ code: 'ERR_JSP_SERVER_CLOSING' });
+    await closing;
+    expect((await stranger.closed)?.reason).toBe('SHUTTING_DOWN');
   });
 
   test('takes nothing for a URL that proves nothing', async () => {
