@@ -299,7 +299,10 @@ export class Broker extends IsolatedEmitter<BrokerEvents> {
     if (isFirst) this.note({ what: 'draining', detail: `for ${Math.round(drainMs)} ms at most` });
     // [BRK-35] Whoever speaks another protocol, or comes now, is told by the transport; clients also by a NOTICE.
     if (isFirst && drainMs > 0 && this.failure === null)
-      announceEnd(this.listener, { url: handOverTo?.[0], withinMs: Math.min(drainMs, DRAIN_ANNOUNCED_MS_MAX) });
+      announceEnd(this.listener, {
+        url: handOverTo?.[0],
+        withinMs: Math.min(drainMs, DRAIN_ANNOUNCED_MS_MAX),
+      });
     void this.service.drain(drainMs, handOverTo);
     if (this.listenerCloses) this.closeListener().catch(() => {}); // the first call has the outcome
   }

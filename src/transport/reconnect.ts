@@ -361,7 +361,7 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
   private onEnded(connection: Connection, error: JspError | null): void {
     const lost = this.undeliveredOn(connection);
     if (this.left.delete(connection)) {
-      this.undelivered.push(...lost);
+      this.undelivered = this.undelivered.concat(lost);
       if (this.phase === 'online' || this.phase === 'moving') {
         const messages = this.handBack();
         if (messages.length > 0) this.tell('undelivered', messages);
@@ -370,7 +370,7 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     }
     if (connection !== this.current) return;
     this.current = null;
-    this.undelivered.push(...lost);
+    this.undelivered = this.undelivered.concat(lost);
     if (this.isLeaving || (error !== null && this.isFinal(error))) return this.end(error);
     this.phase = 'offline';
     this.cause = error;
@@ -415,10 +415,13 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
 
   /** What the connection leaves behind. */
   private undeliveredOn(connection: Connection): Undelivered[] {
+    const lasting = [...this.streams];
+    const owners = new Map<Stream, Stream | ReopeningStream>();
     return undeliveredOf(connection).map((message) => {
       const { stream } = message;
-      for (const lasting of this.streams) if (lasting.isOn(stream)) return { ...message, stream: lasting };
-      return message;
+      const owner = owners.get(stream) ?? lasting.find((each) => each.isOn(stream)) ?? stream;
+      owners.set(stream, owner);
+      return { ...message, stream: owner };
     });
   }
 
@@ -462,7 +465,7 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     this.current = null;
     current?.destroy();
     const now = this.surroundings.clock.now();
-    for (const stream of this.streams) this.undelivered.push(...stream.takeHeld(now));
+    for (const stream of this.streams) this.undelivered = this.undelivered.concat(stream.takeHeld(now));
     const undelivered = this.handBack();
     this.resolveClosed(error);
     for (const stream of [...this.streams]) stream.over(error);
