@@ -15,7 +15,7 @@ export type { MemoryMetrics } from './base/memory-budget.ts';
 export type { RandomSource } from './base/random.ts';
 export type { Micros } from './base/time.ts';
 export { type Lz4Preference, type TrainingOptions, trainDictionary } from './protocol/compress/index.ts';
-export { type AeadPreference, Identity } from './protocol/crypto/index.ts';
+export { type AeadPreference, type CipherSuiteName, Identity } from './protocol/crypto/index.ts';
 export { type ReceiveBatch, ReceiveQueue, type TransmitBatch } from './protocol/datagram/index.ts';
 export type {
   Alert,
@@ -34,6 +34,7 @@ export {
   type WebStreams,
   type WebStreamsOptions,
 } from './transport/byte-streams.ts';
+export type { KeyUpdateOptions } from './transport/cipher-suites.ts';
 export type { Compression, CompressionChoice, CompressionSettings } from './transport/compression.ts';
 export { type ConnectOptions, connect, type ReconnectingConnectOptions } from './transport/connect.ts';
 export type { CloseOptions, Connection } from './transport/connection.ts';

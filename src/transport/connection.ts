@@ -12,6 +12,7 @@ import {
   whole,
 } from '../base/options.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
+import type { CipherSuiteName } from '../protocol/crypto/index.ts';
 import {
   type Alert,
   APP_STATES,
@@ -242,6 +243,20 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     const value = this.over ? null : this.core.handshake.exported(name, context, length);
     if (value === null) throw this.closedWith ?? connectionClosed();
     return value;
+  }
+
+  /**
+   * The same as {@link exportKeyingMaterial}, with its arguments in the order of RFC 5705: a value of `length` bytes for the use `label`.
+   *
+   * @param length - 1 to 8,160 bytes
+   */
+  exportKey(label: string, context: Uint8Array, length: number): Uint8Array {
+    return this.exportKeyingMaterial(length, label, context);
+  }
+
+  /** What the packets of the connection are sealed with; both sides know of the same. */
+  get cipherSuite(): CipherSuiteName {
+    return this.core.handshake.cipherSuite;
   }
 
   /**

@@ -18,6 +18,7 @@ import type { RandomSource } from '../base/random.ts';
 import type { Lz4Preference } from '../protocol/compress/index.ts';
 import {
   type AeadPreference,
+  type CipherSuiteName,
   chooseAead,
   type MlKem,
   type MlKemName,
@@ -40,6 +41,13 @@ import { type Clock, systemClock } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { type ImpairmentOptions, impairSocket } from '../udp/impaired-socket.ts';
 import { type AlertOptions, alerts } from './alerts.ts';
+import {
+  cipherSuites,
+  type KeyUpdateOptions,
+  keyUpdate,
+  keyUpdateConfig,
+  offeredSuites,
+} from './cipher-suites.ts';
 import {
   type Compression,
   type CompressionChoice,
@@ -67,6 +75,17 @@ export interface TransportOptions {
   profile?: ProfileName | undefined;
   /** Implementation of ChaCha20-Poly1305; the environment variable JSP_AEAD chooses where this is not given. Default `auto`. */
   aead?: AeadPreference | undefined;
+  /**
+   * The cipher suites that this side offers, the preferred first; the environment variable JSP_CIPHER_SUITES names them, with commas between, where this is
+   * not given. A connection has the one that is cheapest for the slower of both sides, as measured, of those that both offer. Default: both; ChaCha20-Poly1305
+   * alone where `aead` is neither `auto` nor `node`, or `random` is given.
+   */
+  cipherSuites?: readonly CipherSuiteName[] | undefined;
+  /**
+   * When this side updates the keys of a connection; the peer may do so at any time. False: never, and the peer must not either, which ends a connection with
+   * AES-256-GCM after eight million packets. Default: after 4,194,304 packets, or an hour.
+   */
+  keyUpdate?: KeyUpdateOptions | false | undefined;
   /**
    * Implementation of ML-KEM-768, and of the ML-DSA-65 of hybrid identities; the environment variable JSP_ML_KEM chooses where this is not
    * given. Default `auto`: that of `node:crypto` where this Node has it (24.7 and newer), else the one in JavaScript; with a `random` of your own
@@ -291,6 +310,8 @@ export const TRANSPORT_OPTIONS: OptionTable<TransportOptions> = {
   profile: oneOf(PROFILE_NAMES),
   streamDefaults: streamDefaults,
   aead: oneOf(['auto', 'sodium', 'node', 'noble']),
+  cipherSuites,
+  keyUpdate,
   mlKem: oneOf(['auto', 'node', 'noble']),
   protection,
   fec: protection,
@@ -347,7 +368,10 @@ export function connectionConfig(
   socket: DatagramSocket,
   loopback: boolean,
 ): ConnectionConfig {
-  const config = defaultConnectionConfig(chooseAead(options.aead ?? environmentAead()));
+  const preference = options.aead ?? environmentAead();
+  const config = defaultConnectionConfig(chooseAead(preference));
+  config.suites = offeredSuites(config.aead, preference, options.cipherSuites, options.random !== undefined);
+  config.keyUpdate = keyUpdateConfig(options.keyUpdate, config.keyUpdate);
   config.mlKem = mlKemOf(options);
   config.mlDsa = config.mlKem === nobleMlKem ? nobleMlDsa : (loadNodeMlDsa() ?? nobleMlDsa);
   const protection = protectionOf('protection', options);

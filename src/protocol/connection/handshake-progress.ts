@@ -5,6 +5,7 @@
 
 import { equalBytes, NO_BYTES } from '../../base/bytes.ts';
 import { type Micros, NEVER, SECOND } from '../../base/time.ts';
+import { CHACHA20_POLY1305, type CipherSuiteName } from '../crypto/cipher-suite.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import { type Handshake, type HandshakeSpace, HandshakeState } from '../handshake/handshake.ts';
 import type { Path } from '../path/path.ts';
@@ -89,6 +90,11 @@ export class HandshakeProgress {
   exported(name: string, context: Uint8Array, length: number): Uint8Array | null {
     const { keys, lifecycle } = this.parts;
     return lifecycle.isEstablished ? keys.exported(name, context, length) : null;
+  }
+
+  /** Of the packets after the Initial ones, once the handshake has chosen it. [HS-60] */
+  get cipherSuite(): CipherSuiteName {
+    return (this.parts.keys.suite ?? CHACHA20_POLY1305).name;
   }
 
   /** At a server that knows where its client is: how large the largest datagram was that the client knows to leave it whole. [HS-7] */
@@ -221,7 +227,7 @@ export class HandshakeProgress {
     const code = role === 'client' ? checkServerIds(parameters, ids) : checkClientIds(parameters, ids);
     if (code !== 0) return code;
     ids.resetToken = parameters.statelessResetToken;
-    this.parts.trace?.parameters('remote', parameters, now);
+    this.parts.trace?.parameters('remote', parameters, now, this.cipherSuite);
     this.parts.trace?.keys('updated', '1rtt', now);
     liveness.onPeerParameters(parameters.idleTimeoutMs, parameters.heartbeatMs);
     let bound = parameters.maxDatagramBytes;

@@ -1,7 +1,9 @@
 /** What the world above the sans-IO line sees of the cryptography: identities, ciphers, KEMs, and for benchmarks the packets. */
 
 export { TAG_BYTES } from '../wire/packet-header.ts';
-export { type AeadPreference, chooseAead } from './aead.ts';
+export { type AeadPreference, type AeadProvider, chooseAead } from './aead.ts';
+export { loadAesGcm } from './aes-gcm.ts';
+export type { CipherSuiteName } from './cipher-suite.ts';
 export {
   type Encapsulation,
   type MlKem,

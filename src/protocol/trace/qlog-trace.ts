@@ -118,13 +118,19 @@ export class QlogTrace {
     this.isEnded = true;
   }
 
-  parameters(owner: 'local' | 'remote', parameters: TransportParameters, now: Micros): void {
+  /** @param suite - that of the packets so far, whoever's parameters these are */
+  parameters(
+    owner: 'local' | 'remote',
+    parameters: TransportParameters,
+    now: Micros,
+    suite: 'chacha20-poly1305' | 'aes-256-gcm' = 'chacha20-poly1305',
+  ): void {
     const p = parameters;
     const original =
       p.originalDestinationId === null
         ? ''
         : `"original_destination_connection_id":"${hexOf(p.originalDestinationId)}",`;
-    const quic = `{"owner":"${owner}","tls_cipher":"TLS_CHACHA20_POLY1305_SHA256","aead_tag_length":${TAG_BYTES},${original}"initial_source_connection_id":"${hexOf(p.sourceId)}","max_idle_timeout":${p.idleTimeoutMs},"max_udp_payload_size":${p.maxDatagramBytes},"max_ack_delay":${Math.ceil(p.maxAckDelayUs / MILLISECOND)},"active_connection_id_limit":${Math.min(p.activeIdLimit, UINT32_MAX)},"initial_max_data":${p.initialMaxData},"initial_max_stream_data_bidi_local":${p.initialMaxStreamData},"initial_max_stream_data_bidi_remote":${p.initialMaxStreamData},"initial_max_streams_bidi":${p.initialMaxStreams}}`;
+    const quic = `{"owner":"${owner}","tls_cipher":"TLS_${suite.replaceAll('-', '_').toUpperCase()}_SHA256","aead_tag_length":${TAG_BYTES},${original}"initial_source_connection_id":"${hexOf(p.sourceId)}","max_idle_timeout":${p.idleTimeoutMs},"max_udp_payload_size":${p.maxDatagramBytes},"max_ack_delay":${Math.ceil(p.maxAckDelayUs / MILLISECOND)},"active_connection_id_limit":${Math.min(p.activeIdLimit, UINT32_MAX)},"initial_max_data":${p.initialMaxData},"initial_max_stream_data_bidi_local":${p.initialMaxStreamData},"initial_max_stream_data_bidi_remote":${p.initialMaxStreamData},"initial_max_streams_bidi":${p.initialMaxStreams}}`;
     this.emit('transport:parameters_set', quic, now);
     const least = p.minAckDelayUs === null ? '' : `,"min_ack_delay":${p.minAckDelayUs / MILLISECOND}`;
     const own = `{"owner":"${owner}","max_message_bytes":${p.maxMessageBytes},"best_effort_bytes":${p.bestEffortBytes},"heartbeat":${p.heartbeatMs},"receive_buffer_bytes":${p.receiveBufferBytes},"repair_bytes":${p.repairBytes}${least}}`;
