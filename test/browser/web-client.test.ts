@@ -14,6 +14,7 @@ import { type BrokerClient, connectClient } from '../../src/client/index.ts';
 import { type Gateway, startGateway } from '../../src/gateway/index.ts';
 import { generateIdentity, type Identity } from '../../src/index.ts';
 import { emptyFolder } from '../empty-folder.ts';
+import { programOf } from '../typescript-program.ts';
 import { chromiumPath, keepScreenshot, type OpenPage, useBrowser } from './chromium.ts';
 
 describe.skipIf(chromiumPath() === null)('in a real browser', () => {
@@ -257,9 +258,10 @@ async function served(html: string): Promise<string> {
 
 /** Runs examples/browser-pages.ts, and says where its pages are. */
 async function startExamples(): Promise<{ chat: string; map: string }> {
-  const program = fileURLToPath(new URL('../../examples/browser-pages.ts', import.meta.url));
-  const args = ['--import', 'ts-blank-space/register', program, '0', '0'];
-  const child: ChildProcess = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const program = programOf(fileURLToPath(new URL('../../examples/browser-pages.ts', import.meta.url)));
+  const child: ChildProcess = spawn(process.execPath, [program, '0', '0'], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const closed = once(child, 'close');
   onTestFinished(async () => {
     child.kill();

@@ -7,6 +7,7 @@ import { startBroker } from '../../src/broker/index.ts';
 import { startGateway } from '../../src/gateway/index.ts';
 import { generateIdentity } from '../../src/index.ts';
 import { emptyFolder } from '../empty-folder.ts';
+import { programOf } from '../typescript-program.ts';
 
 /** Those that take their time, and little else of the machine: they run beside the others. */
 let voice: Promise<string>;
@@ -20,8 +21,10 @@ beforeAll(() => {
   for (const example of [voice, multiplayer]) example.catch(() => {}); // its test tells
 });
 
-test('echo answers what it is sent', async () => {
+test('echo answers what it is sent, also when it is run as npm run ts does', async () => {
   expect(await runExample('echo')).toBe('hello\n');
+  const loader = STRIPS_TYPES ? [] : ['--import', 'ts-blank-space/register'];
+  expect(await outputOf(run(process.cwd(), ...loader, sourceOf('echo')))).toBe('hello\n');
 });
 
 test.each(['echo', 'durable'])('%s is a program of the README, of at most 15 lines', (name) => {
@@ -153,19 +156,21 @@ test('curl gets messages in, one by one and many at once, and the last value out
   expect(output).toContain('"code":"TOPIC_INVALID"');
 });
 
-/** Runs an example as `npm run ts` does, and answers what it printed. */
+/** Runs an example, and answers what it printed. */
 function runExample(name: string, ...args: string[]): Promise<string> {
   return runExampleIn(process.cwd(), name, ...args);
 }
 
-async function runExampleIn(cwd: string, name: string, ...args: string[]): Promise<string> {
-  const script = fileURLToPath(new URL(`../../examples/${name}.ts`, import.meta.url));
-  const loader = STRIPS_TYPES ? [] : ['--import', import.meta.resolve('ts-blank-space/register')];
-  const example = spawn(process.execPath, [...loader, script, ...args], {
-    cwd,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  return outputOf(example);
+function runExampleIn(cwd: string, name: string, ...args: string[]): Promise<string> {
+  return outputOf(run(cwd, programOf(sourceOf(name)), ...args));
+}
+
+function run(cwd: string, ...args: string[]): ChildProcessByStdio<null, Readable, Readable> {
+  return spawn(process.execPath, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+function sourceOf(name: string): string {
+  return fileURLToPath(new URL(`../../examples/${name}.ts`, import.meta.url));
 }
 
 async function outputOf(example: ChildProcessByStdio<Writable | null, Readable, Readable>): Promise<string> {
