@@ -35,9 +35,9 @@ describe('jsp pub and jsp sub', () => {
     expect([exitCode, out, err]).toEqual([0, 'Hello, world\n-1\n', 'subscribed\n']);
   });
 
-  test('200,000 lines arrive in order and complete, for seconds of the broker’s time', async () => {
-    const lines = Array.from({ length: 200_000 }, (_, i) => `${i + 1}\n`).join('');
-    const sub = await startSub(url, 'numbers', '--count', '200000');
+  test('100,000 lines arrive in order and complete, for seconds of the broker’s time', async () => {
+    const lines = Array.from({ length: 100_000 }, (_, i) => `${i + 1}\n`).join('');
+    const sub = await startSub(url, 'numbers', '--count', '100000');
     const start = process.cpuUsage();
     const pub = await jsp(['pub', 'numbers', '--lines', '--url', url], { input: lines });
     expect(pub.exitCode).toBe(0);
@@ -46,7 +46,7 @@ describe('jsp pub and jsp sub', () => {
     expect(out === lines).toBe(true);
     // Not by the clock, for others may have the machine: the broker is in this process.
     const { user, system } = process.cpuUsage(start);
-    expect(user + system).toBeLessThan(10_000_000);
+    expect(user + system).toBeLessThan(5_000_000);
   });
 
   test('all of stdin is one message, of up to 16 MiB, byte for byte', async () => {
