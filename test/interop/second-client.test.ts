@@ -1,14 +1,16 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
+import { Prng } from '../../src/base/random.ts';
 import { chooseAead } from '../../src/protocol/crypto/aead.ts';
 import { loadAesGcm } from '../../src/protocol/crypto/aes-gcm.ts';
+import { Identity } from '../../src/protocol/crypto/identity.ts';
 import { CloseCode } from '../../src/protocol/wire/close-code.ts';
 import type { LinkOptions } from '../../src/udp/link.ts';
 import { connectionsOf } from '../protocol/connection/packet-log.ts';
 import { INTEROP_IDENTITY } from '../sim/interop/interop-world.ts';
 import { EchoWorld, type EchoWorldOptions } from './echo-world.ts';
 import { SecondClient, type SecondClientOptions } from './second-client.ts';
-import { counted, messageFrame, numbersFrame, streamOpenFrame, u8 } from './second-codec.ts';
+import { counted, Fields, messageFrame, numbersFrame, streamOpenFrame, u8, u32 } from './second-codec.ts';
 
 const PIN = Buffer.from(INTEROP_IDENTITY.fingerprint);
 
@@ -85,6 +87,44 @@ describe('A client that was written from the specification alone', () => {
     expect(client.suite).toBe(2);
     exchange({ echo, client }, [contentOf(3_000, 1)]);
     expect(connected({ suites: [1] }, { config: { suites } }).client.suite).toBe(1);
+  });
+
+  test('verifies both signatures of a hybrid identity [HS-26]', () => {
+    const identity = Identity.generate(new Prng(3), { hybrid: true });
+    const pair = connected({ pin: Buffer.from(identity.fingerprint) }, { accept: { identity } });
+    exchange(pair, [Buffer.from('post-quantum')]);
+  });
+
+  test('follows a Retry, and is given a token for the next time [HS-30] [HS-37] [FRM-15] [PKT-21]', () => {
+    for (const mtu of [512, 1_200]) {
+      const pair = connected({ mtu }, { accept: { retry: { mode: 'always', epochMs: 0 } } });
+      expect(pair.client.hasFollowedRetry).toBe(true);
+      // One for each datagram of the hello, of which the client follows the first.
+      const { retriesSent, handshakesStarted } = pair.echo.server.endpoint.counters;
+      expect(retriesSent).toBeGreaterThan(1);
+      expect(handshakesStarted).toBe(1);
+      exchange(pair, [contentOf(3_000, 1)]);
+      expect(pair.client.heard.get(0x08)).toBeGreaterThan(0);
+    }
+  });
+
+  test('is told which versions the server speaks when it speaks another [INV-5]', () => {
+    const echo = new EchoWorld();
+    const answers: Buffer[] = [];
+    const port = echo.interop.stranger('older', 1_000, ({ data }) => answers.push(Buffer.from(data)));
+    const [dcid, scid] = [Buffer.from('destination'), Buffer.from('mine')];
+    const head = Buffer.concat([u8(0xc0), u32(0x5a1b2c3d), u8(dcid.length), dcid, u8(scid.length), scid]);
+    port.send(Buffer.concat([head, Buffer.alloc(1_200 - head.length, 7)]), 'server', 4_577);
+    echo.interop.run(200);
+    expect(answers).toHaveLength(1);
+    const fields = new Fields(answers[0]);
+    expect(fields.u8() & 0xc0).toBe(0xc0);
+    expect(fields.u32()).toBe(0);
+    expect(fields.take(fields.u8())).toEqual(scid);
+    expect(fields.take(fields.u8())).toEqual(dcid);
+    const versions = Array.from({ length: fields.left / 4 }, () => fields.u32());
+    expect(versions).toContain(0x4a535031);
+    expect(versions.filter((version) => (version & 0x0f0f0f0f) === 0x0a0a0a0a)).toHaveLength(1);
   });
 
   test('works with the smallest packets [PKT-20]', () => {

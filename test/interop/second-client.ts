@@ -206,6 +206,10 @@ export class SecondClient {
     this.queueString(INITIAL, this.hello);
   }
 
+  get hasFollowedRetry(): boolean {
+    return this.retryId.length > 0;
+  }
+
   // ---- the application's side ----
 
   /** Opens a stream for ordered, reliable messages. */

@@ -191,7 +191,7 @@ function decodeFrame(f: Fields): Frame {
     }
     case 0x1f: {
       const [delay, data] = [f.varint(), f.take(f.varint())];
-      demand(data.length <= 1_024 && isUtf8(data), 'GOAWAY'); // [FRM-22]
+      demand(data.length <= 1_024, 'GOAWAY'); // [FRM-22]
       return { type, delay, data };
     }
     default:

@@ -14,6 +14,7 @@ import {
   randomBytes,
   verify,
 } from 'node:crypto';
+import { ml_dsa65 } from '@noble/post-quantum/ml-dsa.js';
 import { ml_kem768 } from '@noble/post-quantum/ml-kem.js';
 import { counted, Fields, Malformed, u8, u16, u32, varint } from './second-codec.ts';
 
@@ -171,25 +172,36 @@ function rawKey(crv: 'X25519' | 'Ed25519', bytes: Buffer): KeyObject {
   return createPublicKey({ key: { kty: 'OKP', crv, x: bytes.toString('base64url') }, format: 'jwk' });
 }
 
-/** [HS-11] */
+/** Whether a signature over the transcript is the server's, by every key of its identity. [HS-11] [HS-12] [HS-26] */
 export function verifiesServer(identity: Buffer, signature: Buffer, transcriptHash: Buffer): boolean {
-  const [key, signed] = [entryOf(identity), entryOf(signature)];
+  const [keys, signatures] = [entriesOf(identity), entriesOf(signature)];
+  const algorithms = [...keys.keys()].join();
+  if ((algorithms !== '1' && algorithms !== '1,2') || [...signatures.keys()].join() !== algorithms)
+    return false;
   const text = Buffer.concat([
     Buffer.alloc(64, 0x20),
     Buffer.from('JetStreamProto 1 server identity'),
     u8(0),
     transcriptHash,
   ]);
-  return verify(null, text, rawKey('Ed25519', key), signed);
+  const classical = verify(
+    null,
+    text,
+    rawKey('Ed25519', keys.get(1) ?? NOTHING),
+    signatures.get(1) ?? NOTHING,
+  );
+  const [latticeKey, latticeSignature] = [keys.get(2), signatures.get(2)];
+  if (latticeKey === undefined || latticeSignature === undefined) return classical;
+  const [key, signed, message] = [latticeKey, latticeSignature, text].map((bytes) => new Uint8Array(bytes));
+  return classical && ml_dsa65.verify(signed, message, key);
 }
 
-/** The one entry of an identity's key or signature. */
-function entryOf(bytes: Buffer): Buffer {
+/** The entries of an identity's key or signature, by algorithm, in their order. */
+function entriesOf(bytes: Buffer): Map<number, Buffer> {
   const fields = new Fields(bytes);
-  if (fields.u8() !== 1) throw new Malformed('no Ed25519 entry');
-  const value = fields.take(fields.u16());
-  if (fields.left > 0) throw new Malformed('more than one entry');
-  return value;
+  const entries = new Map<number, Buffer>();
+  while (fields.left > 0) entries.set(fields.u8(), fields.take(fields.u16()));
+  return entries;
 }
 
 export function random(length: number): Buffer {
