@@ -273,7 +273,7 @@ export class PacketReceiver {
     if (reader.error !== 0) return host.fail(reader.error, reader.type, 'a frame cannot be decoded', now);
     opened.isSpent = !reader.isKept;
     if (space === PacketSpace.APPLICATION) streams.onPacketEnd();
-    const isLate = this.spaces[space]?.acks.onPacket(number, ackEliciting, now, scratch.ecn);
+    const isLate = this.spaces[space]?.acks.onPacket(number, ackEliciting, now, scratch.ecn, arrivedAt);
     if (isLate === true) this.counters.packetsReordered++;
     if (scratch.ecn === EcnCodepoint.CE) this.counters.congestionMarksReceived++;
     if (keepsSymbol) this.keepSymbol(data, opened, now);

@@ -33,9 +33,10 @@ export class RttEstimator {
       this.hasSample = true;
       this.firstSampleTime = now;
       this.min = latest;
-      this.adjusted = latest;
-      this.smoothed = latest;
-      this.variance = latest / 2;
+      // [REC-1] Packets of a handshake wait at the peer for a key that was lost on the way: no part of the path's delay.
+      this.adjusted = Math.max(1, latest - ackDelay);
+      this.smoothed = this.adjusted;
+      this.variance = this.adjusted / 2;
       return;
     }
     if (latest < this.min) this.min = latest;

@@ -55,18 +55,24 @@ export class AckTracker {
     if (options.isHandshake) this.threshold = NEVER;
   }
 
-  /** Notes a packet that was opened and is not a duplicate. `ecn`: the codepoint it came with. True when it came behind a larger number. */
+  /**
+   * Notes a packet that was opened and is not a duplicate. True when it came behind a larger number.
+   *
+   * @param ecn - the codepoint it came with
+   * @param arrivedAt - when it came, which is earlier than now when it had to wait for a key
+   */
   onPacket(
     number: number,
     ackEliciting: boolean,
     now: Micros,
     ecn: EcnCodepoint = EcnCodepoint.NOT_ECT,
+    arrivedAt: Micros = now,
   ): boolean {
     this.ranges.add(number, number + 1);
     if (this.ranges.size > RANGES_MAX) this.ranges.shiftRange();
     if (ecn !== EcnCodepoint.NOT_ECT) this.count(ecn);
     if (ackEliciting) this.onEliciting(number, now, ecn === EcnCodepoint.CE);
-    if (number === this.ranges.largest) this.largestTime = now;
+    if (number === this.ranges.largest) this.largestTime = arrivedAt;
     if (number <= this.largest) {
       this.onLate(number);
       return true;

@@ -241,7 +241,7 @@ export class Recovery {
     if (sentTime < this.resumedAt) return; // [REC-54] it measures how long we slept
     const { rtt } = this.path;
     // [REC-5] Only what the peer may delay, and only as long as it may.
-    let delay = space === PacketSpace.APPLICATION ? ackDelay : 0;
+    let delay = space === PacketSpace.INITIAL ? 0 : ackDelay;
     if (this.pto.isHandshakeConfirmed) delay = Math.min(delay, this.pto.peerMaxAckDelay);
     rtt.update(now - sentTime, delay, now);
     sent.retention = RETENTION_PTOS * rtt.probeTimeout;

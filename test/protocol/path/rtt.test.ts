@@ -10,11 +10,14 @@ describe('RTT estimation', () => {
     expect(rtt.probeTimeout).toBe(999_000);
   });
 
-  test('takes the first sample as it is, whatever delay is reported [REC-1]', () => {
+  test('takes the first sample less the delay that is reported, but not as its minimum [REC-1]', () => {
     const rtt = new RttEstimator();
     rtt.update(40_000, 10_000, 7);
-    expect([rtt.min, rtt.smoothed, rtt.variance, rtt.latest]).toEqual([40_000, 40_000, 20_000, 40_000]);
+    expect([rtt.min, rtt.smoothed, rtt.variance, rtt.latest]).toEqual([40_000, 30_000, 15_000, 40_000]);
     expect(rtt.firstSampleTime).toBe(7);
+    const lied = new RttEstimator();
+    lied.update(40_000, 1_000_000, 7);
+    expect([lied.min, lied.smoothed]).toEqual([40_000, 1]);
   });
 
   test('smooths later samples and takes the reported delay off [REC-4]', () => {

@@ -16,13 +16,14 @@ export const handshakeCorruption: InteropScenario<Plan> = {
   play: ({ delayMs, corrupt }, seed) => {
     const world = new InteropWorld(seed);
     world.link('client', 'server', { delayMs, corrupt });
-    const config = { handshakeTimeoutMs: 60_000, idleTimeoutMs: 60_000 };
+    // A path that loses a third needs patience.
+    const config = { handshakeTimeoutMs: 180_000, idleTimeoutMs: 180_000, heartbeatMisses: 100 };
     const server = world.server({ config });
     const client = world.client({ config });
     const connection = client.connect(server);
-    world.until(() => isComplete(connection), 60_000, 'the handshake');
+    world.until(() => isComplete(connection), 180_000, 'the handshake');
     const transfer = world.transfer(connection, { streams: 2, messages: 2, bytes: 2_000, way: 'both' });
-    world.until(() => transfer.isDone, 60_000, transfer.missing);
+    world.until(() => transfer.isDone, 180_000, transfer.missing);
     world.totals.add('damaged', world.world.network.link('client', 'server').counters.corrupted);
     return world.end();
   },

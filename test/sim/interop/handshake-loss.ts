@@ -16,18 +16,19 @@ export const handshakeLoss: InteropScenario<Plan> = {
   play: ({ delayMs, loss }, seed) => {
     const world = new InteropWorld(seed);
     world.link('client', 'server', { delayMs, loss });
-    const config = { handshakeTimeoutMs: 60_000, idleTimeoutMs: 60_000 };
+    // A path that loses a third needs patience.
+    const config = { handshakeTimeoutMs: 180_000, idleTimeoutMs: 180_000, heartbeatMisses: 100 };
     const server = world.server({ config });
     const client = world.client({ config });
     const connection = client.connect(server);
-    world.until(() => isComplete(connection), 60_000, 'the handshake');
+    world.until(() => isComplete(connection), 180_000, 'the handshake');
     world.totals.add(
       'lost of the first flights',
       world.world.network.link('client', 'server').counters.dropped,
     );
     if (connection.counters.ptoCount > 0) world.totals.add('handshakes after a probe', 1);
     const transfer = world.transfer(connection, { streams: 1, messages: 1, bytes: 1_024, way: 'both' });
-    world.until(() => transfer.isDone, 60_000, transfer.missing);
+    world.until(() => transfer.isDone, 180_000, transfer.missing);
     return world.end();
   },
 };
