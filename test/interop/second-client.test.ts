@@ -127,6 +127,21 @@ describe('A client that was written from the specification alone', () => {
     expect(versions.filter((version) => (version & 0x0f0f0f0f) === 0x0a0a0a0a)).toHaveLength(1);
   });
 
+  test('updates its keys, and goes along when the server does [PKT-18] [PKT-27] [HS-28]', () => {
+    const config = { keyUpdate: { packets: 10, ageMs: 3_600_000 } };
+    const pair = connected(
+      {},
+      { config, link: { delayMs: 5, loss: 0.05, jitterMs: 10, jitterReorders: true } },
+    );
+    exchange(pair, [contentOf(40_000, 1)]);
+    const [before] = pair.client.keyUpdates;
+    expect(before).toBeGreaterThan(2);
+    pair.client.updateKeys();
+    exchange(pair, [contentOf(2_000, 2)]);
+    expect(pair.client.keyUpdates[0]).toBeGreaterThan(before);
+    expect(pair.client.packetsUnopened).toBe(0);
+  });
+
   test('works with the smallest packets [PKT-20]', () => {
     exchange(connected({ mtu: 512 }, { config: { mtu: 512, mtuMax: 512 } }), [contentOf(2_000, 1)]);
   });

@@ -100,6 +100,59 @@ class Assembly {
   }
 }
 
+/** 1-RTT keys by generation. [PKT-18] [PKT-27] */
+class Generations {
+  opening: Keys;
+  sealing: Keys;
+  /** Of packets that are opened, and that are sealed. */
+  opened = 0;
+  sealed = 0;
+  private previous: Keys | null = null;
+  private next: Keys | null = null;
+  /** Number of the packet with which the generation that is opened began. */
+  private openedFrom = 0;
+  private openingSecret: Buffer;
+  private sealingSecret: Buffer;
+
+  constructor(openingSecret: Buffer, sealingSecret: Buffer, suite: Suite) {
+    this.openingSecret = openingSecret;
+    this.sealingSecret = sealingSecret;
+    this.opening = Keys.of(openingSecret, suite);
+    this.sealing = Keys.of(sealingSecret, suite);
+  }
+
+  keysOf(phase: number, number: number): Keys | null {
+    if (phase === this.opened % 2) return this.opening;
+    if (number < this.openedFrom) return this.previous;
+    this.next ??= this.opening.next(nextSecret(this.openingSecret));
+    return this.next;
+  }
+
+  /** A packet of this phase and number opened: the peer may have begun the next generation, and is answered in it. */
+  onOpened(phase: number, number: number): void {
+    if (phase === this.opened % 2 || number < this.openedFrom || this.next === null) return;
+    this.previous = this.opening;
+    this.opening = this.next;
+    this.next = null;
+    this.openingSecret = nextSecret(this.openingSecret);
+    this.openedFrom = number;
+    this.opened++;
+    if (this.sealed < this.opened) this.update();
+  }
+
+  /** The next packet is of the next generation. */
+  update(): void {
+    this.sealingSecret = nextSecret(this.sealingSecret);
+    this.sealing = this.sealing.next(this.sealingSecret);
+    this.sealed++;
+  }
+}
+
+/** [HS-28] */
+function nextSecret(secret: Buffer): Buffer {
+  return label(secret, 'ku', NOTHING, 32);
+}
+
 class Space {
   sealing: Keys | null = null;
   opening: Keys | null = null;
@@ -181,6 +234,7 @@ export class SecondClient {
   private transcript: Buffer = NOTHING;
   private secrets: Secrets | null = null;
   private exporter: Buffer | null = null;
+  private generations: Generations | null = null;
   private readonly queue: Reliable[] = [];
   private waiting: Packet[] = [];
   private readonly unsent: { stream: SecondStream; message: Buffer }[] = [];
@@ -242,6 +296,16 @@ export class SecondClient {
     return label(label(this.exporter, name, sha256(), 32), 'exporter', sha256(context), length);
   }
 
+  /** How many key updates there were of what is opened and of what is sealed. */
+  get keyUpdates(): readonly [opened: number, sealed: number] {
+    return [this.generations?.opened ?? 0, this.generations?.sealed ?? 0];
+  }
+
+  /** Begins a key update. [PKT-18] */
+  updateKeys(): void {
+    this.generations?.update();
+  }
+
   close(code: number): void {
     this.isClosing = true;
     this.closed = { scope: 1, code, reason: '' };
@@ -299,17 +363,19 @@ export class SecondClient {
       this.waiting.push(packet); // [PKT-17]
       return;
     }
-    const opened = openPacket(packet, state.opening, state.largest);
+    const generations = packet.kind === 'short' ? this.generations : null;
+    const opened = openPacket(packet, state.opening, state.largest, generations?.keysOf.bind(generations));
     if (opened === null) return void this.packetsUnopened++;
     if (state.received.has(opened.number)) return; // [PKT-9]
     state.received.add(opened.number);
+    generations?.onOpened((opened.firstByte >> 2) & 1, opened.number);
     state.largest = Math.max(state.largest, opened.number);
     if (space !== APPLICATION && !this.isServerIdKnown) {
       this.isServerIdKnown = true;
       this.destinationId = packet.sourceId;
     }
     try {
-      const reserved = packet.kind === 'short' ? 0x1c : 0x04; // [PKT-16] [FEC-40]
+      const reserved = packet.kind === 'short' ? 0x18 : 0x04; // [PKT-16] [FEC-40]
       if ((opened.firstByte & reserved) !== 0) throw new Malformed('reserved bits are set');
       const frames = decodeFrames(opened.payload);
       if (frames.length === 0) throw new Malformed('a packet without frames');
@@ -443,6 +509,7 @@ export class SecondClient {
       [0x04, varint(this.windowBytes)],
       [0x05, varint(16)],
       [0x09, this.sourceId],
+      [0x12, NOTHING],
       [0x1f + 0x20 * 3, random(3)], // [FRM-14]
     ]);
     const costs = Buffer.concat([
@@ -507,8 +574,12 @@ export class SecondClient {
       throw new Malformed('FINISHED is wrong');
     transcript = Buffer.concat([transcript, wholes[3]]);
     const hash = sha256(transcript);
-    this.spaces[APPLICATION].sealing = Keys.of(label(secrets.master, 'c ap traffic', hash, 32), this.suite);
-    this.spaces[APPLICATION].opening = Keys.of(label(secrets.master, 's ap traffic', hash, 32), this.suite);
+    const [client, server] = ['c ap traffic', 's ap traffic'].map((name) =>
+      label(secrets.master, name, hash, 32),
+    );
+    this.generations = new Generations(server, client, this.suite);
+    this.spaces[APPLICATION].sealing = this.generations.sealing;
+    this.spaces[APPLICATION].opening = this.generations.opening;
     this.exporter = label(secrets.master, 'exp master', hash, 32);
     const value = finishedOf(secrets.clientHandshake, hash);
     this.queueString(HANDSHAKE, Buffer.concat([u8(0x06), vector(value)]));
@@ -703,13 +774,17 @@ export class SecondClient {
       isUnpinned: this.pin === null,
     };
     // [PKT-19] A client's Initials fill their datagrams. [PKT-14] Others are long enough to be sampled.
+    const isShort = space === APPLICATION && this.generations !== null;
     return sealPacket(
       KINDS[space],
-      keys,
+      isShort ? (this.generations as Generations).sealing : keys,
       address,
       number,
       Buffer.concat([...parts, Buffer.alloc(4)]),
-      space === INITIAL ? this.mtu : 0,
+      {
+        paddedTo: space === INITIAL ? this.mtu : 0,
+        phase: isShort ? (this.generations as Generations).sealed % 2 : 0,
+      },
     );
   }
 }

@@ -100,6 +100,12 @@ export class Keys {
     return new Keys(suite, derived('key', 32), derived('iv', 12), derived('hp', 32));
   }
 
+  /** Of the next generation: header protection stays. [HS-28] @param secret - of that generation */
+  next(secret: Uint8Array): Keys {
+    const { key, iv } = Keys.of(secret, this.suite);
+    return new Keys(this.suite, key, iv, this.headerKey);
+  }
+
   /** Payload and tag. */
   seal(header: Buffer, number: number, payload: Buffer): Buffer {
     const nonce = this.nonce(number);
@@ -223,18 +229,19 @@ const TYPE_BITS = { initial: 0x00, handshake: 0x20 } as const;
 /** Packet numbers go in so many bytes: more than it takes is allowed. [PKT-8] */
 const NUMBER_BYTES = 4;
 
-/** A sealed packet. @param paddedTo - a datagram of this length, which the packet fills with PADDING */
+/** A sealed packet. `paddedTo`: a datagram of this length, which the packet fills with PADDING; `phase`: of a short packet. */
 export function sealPacket(
   kind: PacketKind,
   keys: Keys,
   { destinationId, sourceId, token, isUnpinned }: Addressing,
   number: number,
   frames: Buffer,
-  paddedTo = 0,
+  { paddedTo = 0, phase = 0 }: { paddedTo?: number; phase?: number } = {},
 ): Buffer {
   const numberBytes = u32(number);
   const headOf = (length: number): Buffer => {
-    if (kind === 'short') return Buffer.concat([u8(0x40 | (NUMBER_BYTES - 1)), destinationId, numberBytes]);
+    if (kind === 'short')
+      return Buffer.concat([u8(0x40 | (phase << 2) | (NUMBER_BYTES - 1)), destinationId, numberBytes]);
     const first = 0xc0 | TYPE_BITS[kind] | (kind === 'initial' && isUnpinned ? 0x08 : 0) | (NUMBER_BYTES - 1);
     const ids = [u8(destinationId.length), destinationId, u8(sourceId.length), sourceId];
     const tokenField = kind === 'initial' ? [counted(token)] : [];
@@ -302,11 +309,18 @@ export function splitDatagram(datagram: Buffer, ownIdBytes: number): Packet[] {
   return packets;
 }
 
-/** Number and payload of a packet; null when it does not open. @param largest - number that was received, -1 for none */
+/**
+ * Number and payload of a packet; null when it does not open.
+ *
+ * @param keys - of the generation in use, whose header protection all have
+ * @param largest - number that was received, -1 for none
+ * @param keysOf - those of the packet's generation, by its phase and number
+ */
 export function openPacket(
   { bytes, kind, numberAt }: Packet,
   keys: Keys,
   largest: number,
+  keysOf: (phase: number, number: number) => Keys | null = () => keys,
 ): { number: number; payload: Buffer; firstByte: number } | null {
   const mask = keys.mask(bytes.subarray(numberAt + 4, numberAt + 20));
   const head = Buffer.from(bytes.subarray(0, numberAt + 4));
@@ -315,8 +329,12 @@ export function openPacket(
   for (let i = 0; i < numberBytes; i++) head[numberAt + i] ^= mask[1 + i];
   const number = wholeNumber(head.readUIntBE(numberAt, numberBytes), 2 ** (8 * numberBytes), largest);
   const start = numberAt + numberBytes;
-  const payload = keys.open(head.subarray(0, start), number, bytes.subarray(start));
-  return payload === null ? null : { number, firstByte: head[0], payload };
+  const payload = keysOf((head[0] >> 2) & 1, number)?.open(
+    head.subarray(0, start),
+    number,
+    bytes.subarray(start),
+  );
+  return payload === null || payload === undefined ? null : { number, firstByte: head[0], payload };
 }
 
 /** RFC 9000 appendix A.3. */
