@@ -33,7 +33,7 @@ export const keyUpdate: InteropScenario<Plan> = {
   },
   play: ({ delayMs, loss, jitterMs, clientPackets, serverPackets, messages }, seed) => {
     const world = new InteropWorld(seed);
-    world.link('client', 'server', { delayMs, loss, jitterMs });
+    world.link('client', 'server', { delayMs, loss, jitterMs, jitterReorders: true });
     const patience = { handshakeTimeoutMs: 60_000, idleTimeoutMs: 120_000, heartbeatMisses: 10 };
     const updating = (packets: number) => ({
       ...patience,
