@@ -8,7 +8,9 @@ import { handshakeLoss } from './handshake-loss.ts';
 import { keyUpdate } from './key-update.ts';
 import { longRtt } from './long-rtt.ts';
 import { multiplexing } from './multiplexing.ts';
+import { retry } from './retry.ts';
 import type { InteropScenario } from './scenario.ts';
+import { versionNegotiation } from './version-negotiation.ts';
 
 /** A scenario whose plan is its own affair. */
 function scenario<Plan>(of: InteropScenario<Plan>): InteropScenario {
@@ -17,7 +19,9 @@ function scenario<Plan>(of: InteropScenario<Plan>): InteropScenario {
 
 /** All of them, in the order of the interop runner's list. */
 export const INTEROP: readonly InteropScenario[] = [
+  scenario(versionNegotiation),
   scenario(multiplexing),
+  scenario(retry),
   scenario(longRtt),
   scenario(amplificationLimit),
   scenario(keyUpdate),
