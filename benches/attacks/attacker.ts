@@ -71,6 +71,20 @@ export async function attack(name: string, url: string, megabits: number): Promi
   }
 }
 
+/** What a flood of hellos sends: so many whole ones, a datagram each, or, if it is to be one, the first datagram of a client that was captured. */
+export function hellosAt(
+  url: string,
+  count: number,
+): { host: string; port: number; datagrams: Uint8Array[] } {
+  const { host, port, fingerprint } = parseServerUrl(url);
+  const target = { host, port, pin: fingerprint as Uint8Array };
+  const { datagrams, hello, scid } = firstFlight(target);
+  if (count === 1) return { host, port, datagrams: [datagrams[0]] };
+  const whole = cryptoFrame(hello, 0, hello.length);
+  const each = () => initials(target, scid, [whole], whole.length + 100)[0];
+  return { host, port, datagrams: Array.from({ length: count }, each) };
+}
+
 // ---- by strangers ----
 
 /** One captured first datagram, from everywhere. */
@@ -226,11 +240,16 @@ function clientConfig() {
 }
 
 /** Initial packets of a new handshake with these payloads, each padded to a datagram. */
-function initials({ pin }: Target, scid: Uint8Array, payloads: readonly Uint8Array[]): Uint8Array[] {
+function initials(
+  { pin }: Target,
+  scid: Uint8Array,
+  payloads: readonly Uint8Array[],
+  bytes = DATAGRAM_BYTES,
+): Uint8Array[] {
   const dcid = randomBytes(systemRandom, 8);
   const keys = KeyRing.ofClient(AEAD, dcid, pin).toSeal(PacketSpace.INITIAL) as PacketKeys;
   return payloads.map((payload, number) => {
-    const out = new Uint8Array(DATAGRAM_BYTES);
+    const out = new Uint8Array(bytes);
     const start = writeLongHeader(out, 0, PacketType.INITIAL, false, dcid, scid, NOTHING, number, 4);
     out.set(payload, start);
     writePacketLength(out, start - 4, out.length);
