@@ -14,6 +14,7 @@ import {
   protection,
 } from '../transport/protection.ts';
 import { parseServerUrl } from '../transport/url.ts';
+import { knownServers } from './known-servers.ts';
 import { DEFAULT_STATE_DIRECTORY, URL_FILE } from './state-directory.ts';
 import { CommandError } from './terminal.ts';
 
@@ -314,9 +315,10 @@ export function profileOption(): Option {
   ).choices(PROFILE_NAMES);
 }
 
-/** What a command passes on of its `--profile`; without one it hears of the broker's end as {@link HEARTBEATS} say. */
+/** What a command passes on of its `--profile`, with what it knows of servers; without one it hears of the broker's end as {@link HEARTBEATS} say. */
 export function profileOrHeartbeats(profile: ProfileName | undefined): ConnectOptions {
-  return profile === undefined ? HEARTBEATS : { profile };
+  const tokens = knownServers();
+  return profile === undefined ? { ...HEARTBEATS, tokens } : { profile, tokens };
 }
 
 /** A command that has published nothing has nothing to wait for but its goodbye, and a person who has pressed Ctrl-C waits for it. */

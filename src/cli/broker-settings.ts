@@ -22,6 +22,7 @@ const FLAGS: Readonly<Record<string, { flag: string; place: string; written?: (v
     port: { flag: '--port', place: 'broker.port' },
     advertise: { flag: '--advertise', place: 'broker.advertise' },
     profile: { flag: '--profile', place: 'broker.profile' },
+    retry: { flag: '--retry', place: 'limits.retry' },
     state: { flag: '--state', place: 'broker.state' },
     drain: { flag: '--drain', place: 'broker.drain', written: milliseconds },
     store: { flag: '--store', place: 'store.directory' },

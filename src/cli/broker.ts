@@ -50,6 +50,12 @@ export function addBrokerCommand(program: Command): void {
     .option('--port <number>', 'UDP port; 0 lets the system choose', wholeNumber(0, 65_535), broker.port)
     .option('--advertise <host[:port]>', 'what the URL names instead: where clients reach it', advertised)
     .addOption(profileOption())
+    .addOption(
+      new Option(
+        '--retry <when>',
+        'have clients show first that they are where they say: when many come at once (auto), always or never',
+      ).choices(['auto', 'always', 'never']),
+    )
     .option('--state <dir>', 'where its identity and its URL are kept', broker.state)
     .option(
       '--store <dir>',

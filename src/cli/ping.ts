@@ -13,6 +13,7 @@ import {
   wholeNumber,
 } from './arguments.ts';
 import { type BrokerAccess, credentialsOf, withBrokerAccess } from './credentials.ts';
+import { knownServers } from './known-servers.ts';
 import { onStopSignal, print } from './terminal.ts';
 
 interface PingOptions extends BrokerAccess {
@@ -47,7 +48,12 @@ async function ping(options: PingOptions): Promise<void> {
   const url = findServerUrl(options.url);
   const credentials = credentialsOf(options);
   const begun = performance.now();
-  const client = await connectClient(url, { profile: options.profile, reconnect: false, credentials });
+  const client = await connectClient(url, {
+    profile: options.profile,
+    reconnect: false,
+    credentials,
+    tokens: knownServers(),
+  });
   const result: PingResult = { url, handshakeMs: performance.now() - begun, roundTripsMs: [] };
   const say = options.json ? (): void => {} : print;
   try {

@@ -7,6 +7,7 @@ import { type SendProgress, type SendReport, type SentFile, sendFiles } from '..
 import { connect } from '../transport/connect.ts';
 import type { ProfileName } from '../transport/profiles.ts';
 import { checkedUrl, profileOption, qlogOption, TRANSFER_OPTIONS, wholeNumber } from './arguments.ts';
+import { knownServers } from './known-servers.ts';
 import { RECEIVER_STATE, URL_FILE } from './state-directory.ts';
 import { CommandError, note, onStopSignal, print, printJson } from './terminal.ts';
 import { bytesText, durationText, TransferProgress } from './transfer-progress.ts';
@@ -48,7 +49,13 @@ async function send(paths: string[], options: SendOptions): Promise<void> {
   const begun = performance.now();
   try {
     const report = await sendFiles(
-      () => connect(url, { ...TRANSFER_OPTIONS, profile: options.profile, signal: stop.signal }),
+      () =>
+        connect(url, {
+          ...TRANSFER_OPTIONS,
+          profile: options.profile,
+          signal: stop.signal,
+          tokens: knownServers(),
+        }),
       paths,
       {
         followLinks: options.follow === true,

@@ -6,6 +6,7 @@ import {
   type Connection as CoreConnection,
   Endpoint,
   type EndpointEvent,
+  TOKEN_BYTES_MAX,
 } from '../protocol/endpoint/index.ts';
 import { resolveHost } from '../udp/addresses.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
@@ -38,6 +39,7 @@ import {
   type ReconnectOptions,
   reconnectingConnection,
 } from './reconnect.ts';
+import { throwByItself } from './throwing.ts';
 import { parseServerUrl, type ServerUrl } from './url.ts';
 
 export interface ConnectOptions extends TransportOptions {
@@ -315,11 +317,18 @@ class ClientSession {
   }
 
   private takeToken(): Uint8Array | null {
-    return this.server === null ? null : (this.tokens?.take(this.server) ?? null);
+    const token = this.server === null ? null : (this.tokens?.take(this.server) ?? null);
+    const isToken = token instanceof Uint8Array && token.length > 0 && token.length <= TOKEN_BYTES_MAX;
+    return isToken ? token : null;
   }
 
   private keepToken(token: Uint8Array): void {
-    if (this.server !== null) this.tokens?.put(this.server, token);
+    if (this.server === null) return;
+    try {
+      this.tokens?.put(this.server, token);
+    } catch (error) {
+      throwByItself(error); // [CON-30] it is the store's, and no fault of the connection
+    }
   }
 
   private giveUp(failure: JspError): void {

@@ -36,6 +36,7 @@ export function brokerOptionsOf(config: Config): Omit<BrokerOptions, 'identity'>
     congestion: transport.congestion,
     connectionsMax: limits.max_connections,
     halfOpenMax: limits.max_handshakes,
+    retry: limits.retry,
     messageBytesMax: limits.max_message_bytes + MESSAGE_HEAD_BYTES,
     memoryBytesMax: limits.max_memory_bytes,
     routesMax: limits.max_routes,

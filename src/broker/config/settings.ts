@@ -202,6 +202,11 @@ const limits = table('What clients may hold, so that none of them costs the othe
     512,
     'Most handshakes under way: at the bound the oldest that was not answered gives way, so that a flood of first packets keeps nobody out.',
   ),
+  retry: setting(
+    wordOf(['auto', 'always', 'never']),
+    'auto',
+    'Whether a client has to show first that it is where it says, which costs it a round trip now and then. "auto": when many come at once, as in a flood.',
+  ),
   max_message_bytes: setting(bytesOf(whole(1, 64 * MIB)), 16 * MIB, 'Largest payload of a message.'),
   max_memory_bytes: optional(
     bytesOf(whole(MIB, Number.MAX_SAFE_INTEGER)),

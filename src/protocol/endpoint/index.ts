@@ -27,7 +27,7 @@ export {
   RESIDUAL_MAX,
   RESIDUAL_MIN,
 } from '../fec/protection.ts';
-export { TOKEN_SECRET_BYTES } from '../handshake/address-token.ts';
+export { TOKEN_BYTES_MAX, TOKEN_SECRET_BYTES } from '../handshake/address-token.ts';
 export { LocalAddress } from '../path/local-address.ts';
 export { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
 export type { ConnectionStream, MessageAsks } from '../stream/connection-stream.ts';
