@@ -402,7 +402,7 @@ export class Endpoint {
       connection = this.byFirstPacket.find(data, dcidStart, dcidLength);
       if (connection !== null && (connection.path.host !== host || connection.path.port !== port)) {
         this.counters.droppedRepeatedInitial++; // [CON-1] from another address it is not its client's
-        return;
+        return hastenScavenge(data.length);
       }
     }
     if (connection !== null) {
@@ -460,7 +460,7 @@ export class Endpoint {
     } else {
       const fate = this.admission.fateOf(host, isShown, server, now);
       if (fate === FirstPacketFate.RETRY) this.askForToken(data, server, way, now);
-      if (fate !== FirstPacketFate.ADMIT) return;
+      if (fate !== FirstPacketFate.ADMIT) return hastenScavenge(data.length); // in a flood it is megabytes a second
     }
     const first = this.openFirst(data, server, server.isLoopback(host));
     if (first === null) {
