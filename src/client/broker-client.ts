@@ -14,6 +14,7 @@ import { Tracing } from '../pubsub/tracing.ts';
 import { abortError, abortSignal, unlessAborted } from '../transport/abort.ts';
 import { CONNECT_OPTIONS, type ConnectOptions, connect } from '../transport/connect.ts';
 import type { AppState, NetworkType } from '../transport/connection.ts';
+import { onHint } from '../transport/hints.ts';
 import { IsolatedEmitter } from '../transport/listeners.ts';
 import { clockOf, laidOver, randomOf, withProfile } from '../transport/options.ts';
 import { type Breaker, type BreakerState, breakerOf, circuitOpenError } from './breaker.ts';
@@ -143,6 +144,8 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
   private readonly breaker: Breaker | null;
   private readonly device: Device = {};
   private readonly greeter: Greeter;
+  /** Ends what tells that the broker may be reached again. */
+  private endHints: () => void = () => {};
   private goodbye: Goodbye | null = null;
   private draining: Drain | null = null;
   private resolveClosed: (error: JspError | null) => void = () => {};
@@ -185,12 +188,15 @@ export class BrokerClient extends IsolatedEmitter<BrokerClientEvents> {
     this.life.use({
       online: (link) => {
         const { connection } = link;
+        this.endHints();
         link.onNotice = (notice) => this.onNotice(link, notice);
         if (this.device.networkType !== undefined) connection.setNetworkType?.(this.device.networkType);
         if (this.device.appState !== undefined) connection.setAppState?.(this.device.appState);
       },
-      offline: () => {},
-      closed: () => {},
+      offline: () => {
+        this.endHints = onHint(clockOf(options), () => this.life.hurry());
+      },
+      closed: () => this.endHints(),
     });
     this.life.useLast(this.outbox);
     this.codec = options.codec ?? null;

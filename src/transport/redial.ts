@@ -1,8 +1,8 @@
 import { JspError } from '../base/errors.ts';
 import { MILLISECOND } from '../base/time.ts';
 import type { Clock, TimerHandle } from '../udp/clock.ts';
-import { interfaces } from '../udp/interfaces.ts';
 import type { Backoff } from './backoff.ts';
+import { onHint } from './hints.ts';
 
 /** Who is to have a connection. */
 export interface RedialOwner<C> {
@@ -29,8 +29,8 @@ export class Redial<C> {
   private attempt: AbortController | null = null;
   private timer: TimerHandle | null = null;
   private stableTimer: TimerHandle | null = null;
-  /** End what tells that it may succeed now. */
-  private hints: (() => void)[] = [];
+  /** Ends what tells that it may succeed now. */
+  private endHints: () => void = () => {};
 
   constructor(owner: RedialOwner<C>, backoff: Backoff, clock: Clock) {
     this.owner = owner;
@@ -70,15 +70,7 @@ export class Redial<C> {
     this.clearWait();
     const { clock } = this;
     this.timer = clock.setTimer(clock.now() + delayMs * MILLISECOND, () => void this.dial());
-    const hurry = (): void => {
-      if (this.timer !== null) void this.dial();
-    };
-    const forget = clock.onResume?.(hurry);
-    if (forget !== undefined) this.hints.push(forget);
-    let isFirst = true;
-    // What there is now is no news.
-    this.hints.push(interfaces.watch(() => (isFirst ? undefined : hurry())));
-    isFirst = false;
+    this.endHints = onHint(clock, () => void this.dial());
     this.owner.onWait(delayMs);
   }
 
@@ -105,8 +97,7 @@ export class Redial<C> {
   private clearWait(): void {
     if (this.timer !== null) this.clock.clearTimer(this.timer);
     this.timer = null;
-    for (const end of this.hints) end();
-    this.hints = [];
+    this.endHints();
   }
 
   private clearStable(): void {

@@ -1,8 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import type { BrokerClient } from '../../src/client/index.ts';
+import { type Clock, systemClock } from '../../src/udp/clock.ts';
 import { FakeBroker, settled, until } from './fake-broker.ts';
 import { FakeNetwork } from './fake-transport.ts';
 import { ManualClock } from './manual-clock.ts';
+import { playedBroker } from './played-broker.ts';
 
 /** Everything that a broker delivers. */
 async function listener(broker: FakeBroker): Promise<string[]> {
@@ -41,6 +43,32 @@ describe('a client without a connection', () => {
     await until(() => heard.length === 300);
     expect(heard).toEqual(numbers(300));
     expect(client.unconfirmed).toBe(0);
+  });
+
+  test('comes back at once when its machine wakes up [CLT-3]', async () => {
+    const listeners = new Set<() => void>();
+    const clock: Clock = {
+      now: () => systemClock.now(),
+      setTimer: (at, callback) => systemClock.setTimer(at, callback),
+      clearTimer: (timer) => systemClock.clearTimer(timer),
+      soon: (callback) => systemClock.soon(callback),
+      onResume: (callback) => {
+        listeners.add(callback);
+        return () => listeners.delete(callback);
+      },
+    };
+    const { client, world } = await playedBroker({
+      clock,
+      reconnect: { minMs: 3_600_000, maxMs: 3_600_000 },
+    });
+    const before = listeners.size;
+    world.connections[0].break();
+    await settled();
+    expect([client.state, listeners.size]).toEqual(['offline', before + 1]);
+    for (const wake of listeners) wake();
+    await until(() => client.state === 'online');
+    expect([world.connections.length, listeners.size]).toEqual([2, before]);
+    await client.close();
   });
 
   test('also before the first one', async () => {
