@@ -122,8 +122,22 @@ export async function reconnectingConnection(
   urls: readonly string[],
   surroundings: ReconnectSurroundings,
 ): Promise<ReconnectingConnection> {
-  const connection = await connectTo(urls, surroundings.signal);
+  const connection = await openConnectionBy(connectTo, urls, surroundings.signal);
   return handleOf(connection, connectTo, urls, surroundings);
+}
+
+/** A connection that can be used: one that ended as it began is a failed attempt. */
+async function openConnectionBy(
+  connectTo: ConnectTo,
+  urls: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<Connection> {
+  const connection = await connectTo(urls, signal);
+  if (connection.isOpen) return connection;
+  throw (
+    (await connection.closed) ??
+    new JspError('ERR_JSP_CLOSED', 'the server closed the connection as soon as it was there')
+  );
 }
 
 /** The constructor of {@link ReconnectingConnection}, which is nobody else's. */
@@ -170,6 +184,8 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
   private undelivered: Undelivered[] = [];
   /** This side closes it. */
   private isLeaving = false;
+  /** What the last connection ended with, when this side closed it. */
+  private endedBy: JspError | null = null;
   private isReferenced = true;
   /** Keeps the process alive while there is no socket that does. */
   private keptAlive: NodeJS.Timeout | undefined;
@@ -198,7 +214,8 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     this.redial = new Redial(
       {
         // [CON-31] what is made of it belongs to whoever connected
-        dial: (signal) => this.context.runInAsyncScope(connectTo, null, this.servers(), signal),
+        dial: (signal) =>
+          this.context.runInAsyncScope(openConnectionBy, null, connectTo, this.servers(), signal),
         onConnection: (connection) => this.onConnection(connection),
         onFailed: (error) => this.onFailed(error),
         onWait: (delayMs) => this.onWait(delayMs),
@@ -301,10 +318,9 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
   // ---- a connection, from the beginning to the end ----
 
   private onConnection(connection: Connection): void {
-    const previous = this.current;
-    const { attempts } = this;
+    const { attempts, closesAt, current: previous } = this;
     this.adopt(connection);
-    if (previous !== null) this.leave(previous);
+    if (previous !== null) this.leave(previous, closesAt);
     for (const stream of this.streams) stream.reopen(connection);
     const undelivered = this.handBack();
     // First who knows what was lost, so that the order can be kept.
@@ -351,10 +367,10 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
   }
 
   /** There is another connection: what was begun on this one is finished, until its server closes. */
-  private leave(connection: Connection): void {
+  private leave(connection: Connection, closesAt: Micros): void {
     const { clock } = this.surroundings;
     this.left.add(connection);
-    const timeoutMs = Math.max(LEAVE_MS_MIN, (this.closesAt - clock.now()) / MILLISECOND);
+    const timeoutMs = Math.max(LEAVE_MS_MIN, (closesAt - clock.now()) / MILLISECOND);
     void connection.close({ timeoutMs }); // what it costs is told when it is over
   }
 
@@ -362,16 +378,18 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     const lost = this.undeliveredOn(connection);
     if (this.left.delete(connection)) {
       this.undelivered = this.undelivered.concat(lost);
-      if (this.phase === 'online' || this.phase === 'moving') {
-        const messages = this.handBack();
-        if (messages.length > 0) this.tell('undelivered', messages);
-      }
+      if (this.isLeaving) return this.endIfLast();
+      if (this.phase === 'offline') return; // told when there is another
+      const messages = this.handBack();
+      if (messages.length > 0) this.tell('undelivered', messages);
       return;
     }
     if (connection !== this.current) return;
     this.current = null;
     this.undelivered = this.undelivered.concat(lost);
-    if (this.isLeaving || (error !== null && this.isFinal(error))) return this.end(error);
+    this.endedBy = error;
+    if (this.isLeaving) return this.endIfLast();
+    if (error !== null && this.isFinal(error)) return this.end(error);
     this.phase = 'offline';
     this.cause = error;
     this.keepAlive();
@@ -455,15 +473,17 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     if (isIncomplete) throw incompleteError('the connection was lost, and closed', '');
   }
 
+  private endIfLast(): void {
+    if (this.current === null && this.left.size === 0) this.end(this.endedBy);
+  }
+
   private end(error: JspError | null): void {
     if (this.phase === 'closed') return;
     this.phase = 'closed';
     this.isLeaving = true;
     this.redial.end();
     clearInterval(this.keptAlive);
-    const { current } = this;
-    this.current = null;
-    current?.destroy();
+    for (const connection of this.left) connection.destroy(); // what that costs is handed back, too
     const now = this.surroundings.clock.now();
     for (const stream of this.streams) this.undelivered = this.undelivered.concat(stream.takeHeld(now));
     const undelivered = this.handBack();
@@ -483,7 +503,7 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     }
     const { clock, streamDefaults } = this.surroundings;
     const stream = new ReopeningStream(options, streamDefaults, clock, this.context);
-    if (this.current !== null) {
+    if (this.current?.isOpen === true) {
       stream.reopen(this.current);
       stream.goOn();
     }

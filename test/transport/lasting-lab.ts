@@ -28,6 +28,8 @@ export class LastingLab {
   readonly accepted: Connection[] = [];
   /** Told of each stream that a server is opened. */
   onStream: (stream: Stream, host: string) => void = () => {};
+  /** Told of each connection that a client made, before the client has it. */
+  onDialed: (connection: Connection) => void = () => {};
   private readonly identities = new Map<string, Identity>();
   private ports = 2_000;
 
@@ -70,10 +72,12 @@ export class LastingLab {
     clock = this.lab.clock,
   ): Promise<ReconnectingConnection> {
     const { random } = this.lab;
-    const dial = (url: string, signal: AbortSignal | undefined): Promise<Connection> => {
+    const dial = async (url: string, signal: AbortSignal | undefined): Promise<Connection> => {
       const { host, port } = parseServerUrl(url);
       const socket = this.lab.socket({ host: 'client', port: this.ports++, connectTo: { host, port } });
-      return connect(url, { socket, clock, random, signal });
+      const connection = await connect(url, { socket, clock, random, signal });
+      this.onDialed(connection);
+      return connection;
     };
     const connectTo = async (
       urls: readonly string[],

@@ -107,6 +107,19 @@ describe('a connection that comes back [CON-102]', () => {
     expect(() => connection.openStream()).toThrow(expect.objectContaining({ code: 'ERR_JSP_CLOSED' }));
   });
 
+  test('takes one that ends as it begins for an attempt that failed', async () => {
+    const world = new LastingLab();
+    const { lab } = world;
+    await world.start('a');
+    const connection = await world.join(['a'], { backoffMinMs: 10, backoffMaxMs: 10, attemptsMax: 3 });
+    world.onDialed = (each) => each.destroy();
+    await lab.run(50);
+    world.accepted[0].destroy(1);
+    expect(await lab.settle(connection.closed)).toMatchObject({ code: 'ERR_JSP_CLOSED' });
+    expect(connection.metrics()).toMatchObject({ state: 'closed', failedAttempts: 3, connection: null });
+    await expect(world.join(['a'])).rejects.toMatchObject({ code: 'ERR_JSP_CLOSED' });
+  });
+
   test('gives up after as many failures in a row as it may have, with what was never delivered', async () => {
     const world = new LastingLab();
     const { lab } = world;
@@ -387,6 +400,25 @@ describe('a client of a server that is replaced [CON-101]', () => {
     await lab.settle(stream.flush());
     expect(world.texts('x')).toEqual(['still here', 'back']);
     await lab.settle(connection.close());
+  });
+
+  test('and closes it meanwhile waits for what is under way on both connections', async () => {
+    const world = new LastingLab(5, { delayMs: 5, bitsPerSecond: 2_000_000 });
+    const { lab } = world;
+    const { listener } = await world.start('a');
+    await world.start('b');
+    const connection = await world.join(['a']);
+    const stream = connection.openStream({ label: 'x', reopen: true });
+    await lab.run(50);
+    stream.send('a'.repeat(500_000)); // 2 s on this link
+    void listener.goAway({ url: world.url('b'), withinMs: 200 + 10_000 });
+    await lab.settle(next(connection as never, 'reconnected'));
+    stream.send('b'.repeat(250_000));
+    let isOver = false;
+    connection.on('close', () => (isOver = true));
+    await lab.settle(connection.close());
+    expect(isOver).toBe(true);
+    expect(world.texts('x').map((text) => text.length)).toEqual(expect.arrayContaining([500_000, 250_000]));
   });
 
   test('hears what was not acknowledged on the connection that it left, when that has ended', async () => {
