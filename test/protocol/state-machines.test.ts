@@ -2,13 +2,17 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
 import { ConnectionState, NEXT_CONNECTION_STATES } from '../../src/protocol/connection/lifecycle.ts';
+import { KeyGenerations } from '../../src/protocol/crypto/key-generations.ts';
+import { packetKeys } from '../../src/protocol/crypto/key-schedule.ts';
+import type { PacketKeys } from '../../src/protocol/crypto/packet-protection.ts';
 import type { ClientHandshake } from '../../src/protocol/handshake/client.ts';
 import { HandshakeState } from '../../src/protocol/handshake/handshake.ts';
 import type { ServerHandshake } from '../../src/protocol/handshake/server.ts';
 import { EcnState, PathEcn } from '../../src/protocol/path/ecn.ts';
 import { NEXT_RECEIVE_STATES, ReceiveState } from '../../src/protocol/stream/receive/receive-stream.ts';
 import { NEXT_SEND_STATES, SendState } from '../../src/protocol/stream/send/send-stream.ts';
-import { PacketSpace } from '../../src/protocol/wire/packet-header.ts';
+import { PacketSpace, PacketType } from '../../src/protocol/wire/packet-header.ts';
+import { nullAead } from '../sim/null-aead.ts';
 import { newClient, newServer } from './handshake/exchange.ts';
 
 const { INITIAL, HANDSHAKE } = PacketSpace;
@@ -37,6 +41,7 @@ describe('spec/state-machines.md', () => {
     expect([...page.keys()]).toEqual([
       'Connection',
       'Handshake',
+      'Generation of 1-RTT keys, to open',
       'Sending half of a stream',
       'Receiving half of a stream',
       'ECN on a path',
@@ -80,6 +85,29 @@ describe('spec/state-machines.md', () => {
     expect([...seen].toSorted()).toEqual(page.get('Handshake')?.ways.toSorted());
   });
 
+  test('has the states and ways of generations of keys, whatever packets ask for', () => {
+    const machine = page.get('Generation of 1-RTT keys, to open');
+    const seen = new Set<string>();
+    const states = new Set<string>();
+    for (let seed = 0; seed < 40; seed++) {
+      const random = new Prng(seed);
+      const generations = new Generations();
+      for (let step = 0; step < 20; step++) {
+        const before = generations.states();
+        const kind = random.below(3);
+        if (kind === 0) generations.ask();
+        else if (kind === 1) generations.open();
+        else generations.retire();
+        generations.states().forEach((state, i) => {
+          states.add(state);
+          if (state !== before[i]) seen.add(`${before[i]} -> ${state}`);
+        });
+      }
+    }
+    expect([...states].toSorted()).toEqual(machine?.states.toSorted());
+    expect([...seen].toSorted()).toEqual(machine?.ways.toSorted());
+  });
+
   test('has the ways that ECN goes, whatever is acknowledged, lost or silent', () => {
     const seen = new Set<string>();
     for (let seed = 0; seed < 300; seed++) {
@@ -108,9 +136,56 @@ describe('spec/state-machines.md', () => {
   });
 });
 
+/** All generations of one direction, the keys of each as long as somebody has them. */
+class Generations {
+  private readonly generations: KeyGenerations;
+  /** By generation, those that were made. */
+  private readonly keys: PacketKeys[];
+  private current = 0;
+  private openedFrom = 0;
+
+  constructor() {
+    const secrets = { client: new Uint8Array(32).fill(1), server: new Uint8Array(32).fill(2) };
+    this.generations = new KeyGenerations(nullAead, true, secrets);
+    this.keys = [packetKeys(nullAead, secrets.server, PacketType.ONE_RTT)];
+  }
+
+  /** A packet of the other phase comes, of the next generation as far as its number goes. */
+  ask(): void {
+    const keys = this.generations.other(this.keys[this.current], this.openedFrom + 1);
+    if (keys !== null) this.keys[this.current + 1] = keys;
+  }
+
+  /** It opens, if it came. */
+  open(): void {
+    const next = this.keys[this.current + 1];
+    if (next === undefined || !this.generations.isNext(next)) return;
+    this.openedFrom += 10;
+    this.generations.advanceOpening(this.keys[this.current], this.openedFrom, () => {});
+    this.current++;
+  }
+
+  retire(): void {
+    this.generations.retire(this.keys[this.current], null);
+  }
+
+  states(): string[] {
+    const previous = this.generations.other(this.keys[this.current], this.openedFrom - 1);
+    return Array.from({ length: GENERATIONS }, (_, i) => {
+      const keys = this.keys[i];
+      if (keys === undefined) return 'NOT_MADE';
+      if (i === this.current) return 'CURRENT';
+      if (this.generations.isNext(keys)) return 'NEXT';
+      return keys === previous ? 'PREVIOUS' : 'FORGOTTEN';
+    });
+  }
+}
+
 function nameOf(states: Readonly<Record<string, number>>, state: number): string {
   return Object.keys(states).find((name) => states[name] === state) ?? `state ${state}`;
 }
+
+const GENERATIONS = 22;
 
 /** The tables of each section: one whose first column is `state`, one with `from` and `to`. */
 function machinesOf(text: string): Map<string, Machine> {
@@ -120,11 +195,13 @@ function machinesOf(text: string): Map<string, Machine> {
     const ways: string[] = [];
     for (const [head, , ...rows] of tablesOf(section)) {
       const [from, to] = [head.indexOf('from'), head.indexOf('to')];
+      const isOfWays = from >= 0 && to >= 0;
+      if (head[0] !== 'state' && !isOfWays) continue;
       if (head[0] === 'state') states.push(...rows.map((row) => row[0]));
       else if (head[0] === 'role') ways.push(...rows.map((row) => `${row[0]}: ${row[from]} -> ${row[to]}`));
       else ways.push(...rows.map((row) => `${row[from]} -> ${row[to]}`));
     }
-    machines.set(section.slice(0, section.indexOf('\n')), { states, ways });
+    if (states.length > 0) machines.set(section.slice(0, section.indexOf('\n')), { states, ways });
   }
   return machines;
 }
