@@ -18,7 +18,7 @@ export const goodput: InteropScenario<Plan> = {
   shows: 'a long transfer gets most of what its bottleneck carries, with each of the controllers [REC-31]',
   met: ['bytes', ...CONTROLLERS.map((name) => `worlds, ${name}`)],
   planOf: (random: Prng) => ({
-    bitsPerSecond: random.between(2, 10) * 1_000_000,
+    bitsPerSecond: random.between(2, 6) * 1_000_000,
     delayMs: random.between(5, 15),
     // One to three times what is under way in a round trip of the largest.
     queueBytesMax: random.between(75_000, 225_000),
@@ -33,7 +33,7 @@ export const goodput: InteropScenario<Plan> = {
     world.until(() => isComplete(connection), 10_000, 'the handshake');
     const begunAt = world.now;
     const way = seed % 2 === 0 ? 'there' : 'back';
-    const transfer = world.transfer(connection, { streams: 1, messages: 40, bytes: 10_000, way });
+    const transfer = world.transfer(connection, { streams: 1, messages: 26, bytes: 10_000, way });
     world.until(() => transfer.isDone, 60_000, transfer.missing);
     const share = (8 * transfer.bytesExpected * SECOND) / (transfer.doneAt - begunAt) / bitsPerSecond;
     if (share < SHARE_MIN)

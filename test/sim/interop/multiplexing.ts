@@ -15,8 +15,8 @@ export const multiplexing: InteropScenario<Plan> = {
     'dozens of short streams, of which only some may be open at once, all come to their end [STR-5] [FRM-13]',
   met: ['streams', 'worlds whose streams waited', 'packetsLost'],
   planOf: (random: Prng) => ({
-    streams: random.between(30, 130),
-    streamsMax: random.between(1, 40),
+    streams: random.between(20, 70),
+    streamsMax: random.between(1, 25),
     bytes: random.between(0, 600),
     loss: random.chance(0.5) ? 0 : 0.02,
   }),
