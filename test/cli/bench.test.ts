@@ -59,7 +59,8 @@ describe('jsp bench', () => {
 });
 
 describe('jsp bench lossy', () => {
-  const small = ['bench', 'lossy', '--messages', '200', '--warm-up', '100', '--loss', '0,10'];
+  const few = ['--messages', '200', '--warm-up', '100', '--loss', '0,10', '--protection', 'off,auto'];
+  const small = ['bench', 'lossy', ...few];
 
   test('prints a table and a picture for each order, the same for the same seed', async () => {
     const { exitCode, out, err } = await jsp([...small, '--seed', '3']);
