@@ -9,9 +9,11 @@ import {
   TOKEN_BYTES_MAX,
 } from '../protocol/endpoint/index.ts';
 import { resolveHost } from '../udp/addresses.ts';
+import { systemClock } from '../udp/clock.ts';
 import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { bindDgramSocket } from '../udp/dgram-socket.ts';
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
+import { interfaces } from '../udp/interfaces.ts';
 import { abortError, abortSignal, onAbort, unlessAborted } from './abort.ts';
 import { processTokens, type TokenStore, tokenServer, tokenStore } from './address-tokens.ts';
 import type { AlertOptions } from './alerts.ts';
@@ -106,6 +108,7 @@ export async function connect(
     connectToAny(among, { ...lasting, signal: ended });
   return reconnectingConnection(connectTo, urls, {
     ...{ signal, clock: clockOf(options), random: randomOf(options) },
+    addresses: clockOf(options) === systemClock ? interfaces : null,
     streamDefaults: streamDefaultsOf(withProfile(options)),
     reconnect: reconnect === true ? {} : reconnect,
   });

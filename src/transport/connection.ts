@@ -126,6 +126,8 @@ export let failConnection: (connection: Connection, error: JspError) => void;
 export let announceGoAway: (connection: Connection, url: Uint8Array, closesAt: Micros) => void;
 /** The reliable messages that the peer has not acknowledged, oldest first of each stream; of use when the connection is over. [CON-104] */
 export let undeliveredOf: (connection: Connection) => Undelivered[];
+/** The address of this machine that the connection's datagrams come from. */
+export let localHostOf: (connection: Connection) => string;
 /** The system did not take a datagram of so many bytes to the connection's peer. */
 export let datagramWasRefused: (connection: Connection, bytes: number) => void;
 
@@ -189,6 +191,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     announceGoAway = (connection, url, closesAt) =>
       connection.call(() => connection.core.lifecycle.closing.goAway.announce(url, closesAt));
     undeliveredOf = (connection) => connection.undelivered();
+    localHostOf = (connection) => connection.driver.socket.localHost;
     datagramWasRefused = (connection, bytes) => connection.onDatagramRefused(bytes);
   }
 

@@ -10,7 +10,9 @@ import { JspError } from '../base/errors.ts';
 import { checkOptions, number, type OptionTable, whole } from '../base/options.ts';
 import { type RandomSource, randomBytes } from '../base/random.ts';
 import { MILLISECOND, type Micros, NEVER } from '../base/time.ts';
+import { LocalAddress } from '../protocol/endpoint/index.ts';
 import type { Clock } from '../udp/clock.ts';
+import type { InterfaceWatch } from '../udp/interfaces.ts';
 import { Backoff } from './backoff.ts';
 import { incompleteError } from './close-error.ts';
 import {
@@ -18,6 +20,7 @@ import {
   CLOSE_OPTIONS,
   type CloseOptions,
   type Connection,
+  localHostOf,
   type NetworkType,
   undeliveredOf,
 } from './connection.ts';
@@ -42,7 +45,7 @@ export interface ReconnectOptions {
   isFinal?: ((error: JspError) => boolean) | undefined;
 }
 
-/** `moving` is online: the server goes, and another connection is being made. */
+/** `moving` is online: the server goes, or the address that the connection comes from is gone, and another connection is being made. */
 export type ReconnectState = 'online' | 'moving' | 'offline' | 'closed';
 
 /** A connection is about to be made. */
@@ -81,7 +84,7 @@ export interface UndeliveredMessage {
 interface ReconnectingEvents {
   /** The peer opened a stream, which is one of the present connection and ends with it. */
   stream: [stream: Stream];
-  /** The connection is lost, or the server goes: an attempt to make another is due. */
+  /** The connection is lost, its address is gone from this machine, or the server goes: an attempt to make another is due. */
   reconnecting: [attempt: ReconnectAttempt];
   /** There is another connection; streams with `reopen` are open again. */
   reconnected: [reconnected: Reconnected];
@@ -109,6 +112,8 @@ export type ConnectTo = (urls: readonly string[], signal: AbortSignal | undefine
 
 export interface ReconnectSurroundings {
   readonly clock: Clock;
+  /** The addresses of the machine; null: they are those of a lab. */
+  readonly addresses: InterfaceWatch | null;
   readonly random: RandomSource;
   /** Gives the first attempt up. */
   readonly signal: AbortSignal | undefined;
@@ -184,6 +189,8 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
   private undelivered: Undelivered[] = [];
   /** This side closes it. */
   private isLeaving = false;
+  /** Ends the watch over the address that the present connection begins at. */
+  private endWatch: () => void = () => {};
   /** What the last connection ended with, when this side closed it. */
   private endedBy: JspError | null = null;
   private isReferenced = true;
@@ -343,6 +350,7 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     connection.on('close', (error) => this.onEnded(connection, error));
     connection.on('goaway', (notice) => this.onGoAway(connection, notice));
     this.takeStreams(connection);
+    this.watchAddress(connection);
   }
 
   /** Streams of the peer wait at their connection until somebody listens for them here. */
@@ -366,6 +374,28 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     this.redial.beginWithin(notice.withinMs * MOVE_SHARE); // [CON-101] not all of them at once
   }
 
+  /** A connection whose address is gone is as good as lost: another one is made from where this machine is now. [CON-110] */
+  private watchAddress(connection: Connection): void {
+    const { addresses, clock } = this.surroundings;
+    this.endWatch();
+    if (addresses === null) return;
+    let local = new LocalAddress(localHostOf(connection), connection.remoteHost);
+    let host = localHostOf(connection);
+    this.endWatch = addresses.watch((found) => {
+      if (localHostOf(connection) !== host) {
+        host = localHostOf(connection); // it has moved by itself
+        local = new LocalAddress(host, connection.remoteHost);
+      }
+      if (!local.onAddresses(found) || connection !== this.current || this.phase !== 'online') return;
+      if (this.isLeaving) return;
+      this.phase = 'moving';
+      this.closesAt = clock.now() + STRANDED_MS * MILLISECOND;
+      this.attempts++;
+      this.tell('reconnecting', { attempt: this.attempts, delayMs: 0, cause: null });
+      this.redial.hurry();
+    });
+  }
+
   /** There is another connection: what was begun on this one is finished, until its server closes. */
   private leave(connection: Connection, closesAt: Micros): void {
     const { clock } = this.surroundings;
@@ -386,6 +416,7 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     }
     if (connection !== this.current) return;
     this.current = null;
+    this.endWatch();
     this.undelivered = this.undelivered.concat(lost);
     this.endedBy = error;
     if (this.isLeaving) return this.endIfLast();
@@ -554,5 +585,7 @@ export const RECONNECT_OPTIONS: OptionTable<ReconnectOptions> = {
 const MOVE_SHARE = 1 / 2;
 /** A connection that is left has so long at least for what is under way. */
 const LEAVE_MS_MIN = 1_000;
+/** A connection whose address is gone has so long for what may yet come of it. */
+const STRANDED_MS = 2_000;
 /** A timer that only keeps the process alive. */
 const LONG_MS = 2 ** 30;

@@ -50,6 +50,11 @@ export class Redial<C> {
     this.begin();
   }
 
+  /** Tries at once, unless an attempt is under way. */
+  hurry(): void {
+    if (this.attempt === null) void this.dial();
+  }
+
   /** There is a connection: when it has lasted, the next one that is lost counts as the first. */
   succeeded(): void {
     const { backoff, clock } = this;

@@ -11,6 +11,7 @@ import {
 import { Lab, type LabSocket, type LinkOptions } from '../../src/testing/index.ts';
 import { type ReconnectOptions, reconnectingConnection } from '../../src/transport/reconnect.ts';
 import { parseServerUrl } from '../../src/transport/url.ts';
+import { InterfaceWatch } from '../../src/udp/interfaces.ts';
 
 /** A server of the lab, as far as it runs. */
 interface Server {
@@ -31,6 +32,9 @@ export class LastingLab {
   /** Told of each connection that a client made, before the client has it. */
   onDialed: (connection: Connection) => void = () => {};
   private readonly identities = new Map<string, Identity>();
+  /** Where the client's machine is, which its sockets are bound to. */
+  clientHost = 'client';
+  readonly addresses = new InterfaceWatch({ addresses: () => [this.clientHost], pollMs: 1_000_000 });
   private ports = 2_000;
 
   constructor(seed = 5, link: LinkOptions = { delayMs: 5 }) {
@@ -74,7 +78,11 @@ export class LastingLab {
     const { random } = this.lab;
     const dial = async (url: string, signal: AbortSignal | undefined): Promise<Connection> => {
       const { host, port } = parseServerUrl(url);
-      const socket = this.lab.socket({ host: 'client', port: this.ports++, connectTo: { host, port } });
+      const socket = this.lab.socket({
+        host: this.clientHost,
+        port: this.ports++,
+        connectTo: { host, port },
+      });
       const connection = await connect(url, { socket, clock, random, signal });
       this.onDialed(connection);
       return connection;
@@ -95,7 +103,7 @@ export class LastingLab {
     const urls = hosts.map((host) => this.url(host));
     return this.lab.settle(
       reconnectingConnection(connectTo, urls, {
-        ...{ clock, random, signal: undefined, streamDefaults: {}, reconnect },
+        ...{ clock, random, signal: undefined, streamDefaults: {}, reconnect, addresses: this.addresses },
       }),
     );
   }

@@ -87,6 +87,29 @@ describe('a connection that comes back [CON-102]', () => {
     await lab.settle(connection.close());
   });
 
+  test('is made anew from where its machine is, as soon as the address that it came from is gone [CON-110]', async () => {
+    const world = new LastingLab();
+    const { lab } = world;
+    await world.start('a');
+    const connection = await world.join(['a']);
+    const stream = connection.openStream({ label: 'x', reopen: true });
+    stream.send('by cable');
+    await lab.settle(stream.flush());
+    lab.network.cut('client');
+    world.clientHost = 'wifi';
+    const missing: string[] = [];
+    connection.on('undelivered', (messages) => missing.push(...messages.map(({ data }) => `${data}`)));
+    stream.send('into the void');
+    world.addresses.look();
+    expect(connection.state).toBe('moving');
+    await lab.settle(next(connection as never, 'reconnected'), 1_000);
+    stream.send('by air');
+    await lab.settle(stream.flush());
+    await lab.run(3_000);
+    expect([world.texts('x'), missing]).toEqual([['by cable', 'by air'], ['into the void']]);
+    await lab.settle(connection.close());
+  });
+
   test('comes back from any end, also one that the server wanted, but for those that are final [CON-103]', async () => {
     const world = new LastingLab();
     const { lab } = world;
