@@ -5,6 +5,7 @@ import { framesJson } from '../../../src/protocol/trace/qlog-frames.ts';
 import { qlogHeader } from '../../../src/protocol/trace/qlog-trace.ts';
 import { FrameReader } from '../../../src/protocol/wire/frame-reader.ts';
 import { Delivery } from '../../../src/protocol/wire/frame-type.ts';
+import { versionPacket } from '../../../src/protocol/wire/version-packet.ts';
 import { bytesOf, eachSeed, Pair, type PairOptions } from '../connection/pair.ts';
 import { frame } from '../wire/arbitrary-frames.ts';
 import { writeFrame } from '../wire/fast-frames.ts';
@@ -156,6 +157,25 @@ describe('the log of a connection', () => {
     const keys = read().flatMap(({ events }) => events.filter(({ name }) => name === 'security:key_updated'));
     expect(keys.length).toBe(12);
     expect(new Set(keys.map(({ data }) => data.new))).toEqual(new Set(['']));
+  });
+
+  test('tells of a Retry that was followed, and of a version packet [HS-30] [INV-7]', () => {
+    const { pair, logs: read } = traced({ accept: { retry: { mode: 'always', epochMs: 0 } } });
+    pair.connect().until(() => pair.client.core.ids.retrySourceId !== null);
+    const other = traced();
+    other.pair.client.filter = () => [];
+    other.pair.connect().run(1);
+    const { firstDestinationId, sourceId } = other.pair.client.core.ids;
+    const packet = versionPacket(firstDestinationId, sourceId, new Uint8Array(5));
+    packet.fill(0x1a, packet.length - 8);
+    other.pair.server.inject(packet);
+    other.pair.run(2_000);
+    const types = [read()[0], other.logs()[0]].map((log) => {
+      expect(faultsOf(log)).toEqual([]);
+      const received = log.events.filter(({ name }) => name === 'transport:packet_received');
+      return received.map(({ data }) => (data.header as { packet_type: string }).packet_type)[0];
+    });
+    expect(types).toEqual(['retry', 'version_negotiation']);
   });
 
   test('is refused when it is broken', () => {
