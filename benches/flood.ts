@@ -58,6 +58,7 @@ interface FloodOptions {
 
 const RSS_MEGABYTES_MAX = 32;
 const CONNECT_MS_MAX = 1_000;
+const WARM_UP_MS = 8_000;
 const SOCKETS = 512;
 /** Different ones, sent in turn: to a server that keeps nothing they are ever new. */
 const HELLOS = 20_000;
@@ -100,7 +101,7 @@ async function measure(name: string, { seconds, rate, retry }: FloodOptions): Pr
   const self = fileURLToPath(import.meta.url);
   const server = fork(self, ['server', retry], { execArgv: [...process.execArgv, '--expose-gc'] });
   const [url] = (await once(server, 'message')) as [string];
-  await connectFor(url, 3_000); // until its code is compiled
+  await connectFor(url, WARM_UP_MS, 10); // until its code is compiled, and its heap is that of a server at work
   const before = await stateOf(server);
   const flooder = name === 'none' ? null : fork(self, ['flood', name, url, `${rate}`]);
   let sent = 0;
@@ -135,7 +136,7 @@ async function measure(name: string, { seconds, rate, retry }: FloodOptions): Pr
 }
 
 /** How long each of the connections took that were made one after the other, from ever new addresses; one that failed took for ever. */
-async function connectFor(url: string, forMs: number): Promise<number[]> {
+async function connectFor(url: string, forMs: number, pauseMs = 200): Promise<number[]> {
   const times: number[] = [];
   const begun = performance.now();
   for (let i = 0; performance.now() - begun < forMs; i++) {
@@ -148,7 +149,7 @@ async function connectFor(url: string, forMs: number): Promise<number[]> {
     } catch {
       times.push(Number.POSITIVE_INFINITY);
     }
-    await sleep(200);
+    await sleep(pauseMs);
   }
   return times;
 }
