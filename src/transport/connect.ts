@@ -4,6 +4,7 @@ import { checkOptions, flag, type OptionTable, text, whole } from '../base/optio
 import { MILLISECOND, type Micros, SECOND } from '../base/time.ts';
 import {
   type Connection as CoreConnection,
+  EarlyData,
   Endpoint,
   type EndpointEvent,
   TOKEN_BYTES_MAX,
@@ -42,6 +43,7 @@ import {
   reconnectingConnection,
 } from './reconnect.ts';
 import { throwByItself } from './throwing.ts';
+import { type KeptTicket, resumptionOf, ticketOption, usableTicket } from './tickets.ts';
 import { parseServerUrl, type ServerUrl } from './url.ts';
 
 export interface ConnectOptions extends TransportOptions {
@@ -59,6 +61,18 @@ export interface ConnectOptions extends TransportOptions {
    * of the process; false for nowhere.
    */
   tokens?: TokenStore | false | undefined;
+  /**
+   * What the event `ticket` of an earlier connection to this server gave: the handshake is then resumed, if the server still takes it; if not, it is as
+   * any other. Each ticket is good for one connection; one that has expired, or is another server's, is not shown.
+   */
+  ticket?: Uint8Array | undefined;
+  /**
+   * With a ticket that allows it, resolves at once with a connection whose streams can be used: what is sent on streams, or as messages, that are marked
+   * with `earlyData` goes with the first datagram, if it is sent before this turn of the event loop ends; everything else waits for the handshake. What
+   * the server refuses of it is sent again, once. `connection.earlyData` and the event `connected` tell how it went; a handshake that fails ends the
+   * connection. Default false.
+   */
+  earlyData?: boolean | undefined;
   /** Gives the attempt up when it fires. */
   signal?: AbortSignal | undefined;
 }
@@ -142,11 +156,18 @@ async function connectOnce(url: string, given: ConnectOptions): Promise<Connecti
   }
   const { signal } = options;
   if (signal?.aborted) throw abortError(signal);
-  if (options.socket !== undefined) return connectOver(options.socket, server, options, signal);
-  const hosts = await unlessAborted(hostsToTry(server.host, options.localHost), signal);
+  const { ticket } = options;
+  const kept = ticket === undefined ? null : usableTicket(ticket, server.fingerprint, clockOf(options));
+  const way = { server, ticket: kept };
+  if (options.socket !== undefined) return connectOver(options.socket, way, options, signal);
+  const found = await unlessAborted(hostsToTry(server.host, options.localHost), signal);
+  // A ticket is for one attempt: at the address where its server was, if that is still one of its.
+  const isThere = kept !== null && found.includes(kept.host);
+  if (kept !== null && !isThere && found.length > 1) way.ticket = null;
+  const hosts = isThere ? [kept.host] : found;
   const attempt = async (host: string, ended: AbortSignal | undefined): Promise<Connection> => {
     const socket = await clientSocket({ host, port: server.port }, options, hosts.length > 1);
-    return connectOver(socket, server, options, ended);
+    return connectOver(socket, way, options, ended);
   };
   if (hosts.length === 1) return attempt(hosts[0], signal);
   try {
@@ -160,18 +181,24 @@ async function connectOnce(url: string, given: ConnectOptions): Promise<Connecti
 /** Connects over a socket, which is closed with the connection, or when there is none. */
 async function connectOver(
   socket: DatagramSocket,
-  server: ServerUrl,
+  way: WayToServer,
   options: ConnectOptions,
   signal: AbortSignal | undefined,
 ): Promise<Connection> {
   try {
     if (signal?.aborted) throw abortError(signal);
-    const way = impairedOr(socket, options);
-    return await new ClientSession(way, options, socket.remote ?? server, server).connected(signal);
+    const around = impairedOr(socket, options);
+    return await new ClientSession(around, options, way).connected(signal);
   } catch (error) {
     await socket.close();
     throw error;
   }
+}
+
+/** Who is connected to, and with what. */
+interface WayToServer {
+  readonly server: ServerUrl;
+  ticket: KeptTicket | null;
 }
 
 /** The addresses of the server that a socket bound to `localHost` can reach, in the order in which to try them. */
@@ -218,13 +245,9 @@ class ClientSession {
   private retryIsDue = false;
   private settle: ((error: JspError | null) => void) | null = null;
 
-  constructor(
-    socket: DatagramSocket,
-    options: ConnectOptions,
-    remote: { host: string; port: number },
-    server: ServerUrl,
-  ) {
+  constructor(socket: DatagramSocket, options: ConnectOptions, { server, ticket }: WayToServer) {
     const { fingerprint: pin } = server;
+    const remote = socket.remote ?? server;
     this.server = tokenServer(server);
     // A socket of its own is that of a lab, whose worlds know nothing of each other.
     const tokens = options.tokens ?? (options.socket === undefined ? processTokens : false);
@@ -237,13 +260,21 @@ class ClientSession {
     const endpoint = new Endpoint({ connection: config, random: randomOf(options), server: null });
     this.driver = new Driver(endpoint, socket, clock, this);
     this.core = endpoint.connect(
-      { host: remote.host, port: remote.port, pin, isLoopback: loopback, token: this.takeToken() },
+      {
+        host: remote.host,
+        port: remote.port,
+        pin,
+        isLoopback: loopback,
+        token: this.takeToken(),
+        resumption: ticket === null ? null : resumptionOf(ticket, options.earlyData ?? false, clock),
+      },
       clock.now(),
     );
     this.connection = openConnection(this.core, this.driver, this);
   }
 
   async connected(signal: AbortSignal | undefined): Promise<Connection> {
+    if (this.core.handshake.earlyData === EarlyData.PENDING) return this.early(signal);
     const forget = onAbort(signal, () => this.connection.destroy());
     const error = await new Promise<JspError | null>((resolve) => {
       this.settle = resolve;
@@ -255,6 +286,16 @@ class ClientSession {
     const { host: remoteHost, port: remotePort } = this.core.path;
     if (connectionFailed.hasSubscribers) connectionFailed.publish({ remoteHost, remotePort, error });
     throw error;
+  }
+
+  /** The first datagram waits for what is sent before this turn of the event loop ends. [HS-34] */
+  private early(signal: AbortSignal | undefined): Connection {
+    const forget = onAbort(signal, () => {
+      if (!this.connection.isEstablished) this.connection.destroy();
+    });
+    void this.connection.closed.then(forget);
+    this.driver.wake();
+    return this.connection;
   }
 
   onEvent(event: EndpointEvent): void {
@@ -373,6 +414,8 @@ export const CONNECT_OPTIONS: OptionTable<ConnectOptions> = {
   localHost: text,
   localPort: whole(0, 65_535),
   tokens: tokenStore,
+  ticket: ticketOption,
+  earlyData: flag,
   signal: abortSignal,
 };
 

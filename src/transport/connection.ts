@@ -17,6 +17,7 @@ import {
   type Alert,
   APP_STATES,
   type AppState,
+  type ClientTicket,
   type CloseReason,
   type ConnectionMetrics,
   type ConnectionStream,
@@ -60,6 +61,7 @@ import {
 import { protectionOf } from './protection.ts';
 import { Radio, type Sparing } from './radio.ts';
 import { closeStream, hushStream, openStream, type Stream, tellStream } from './stream.ts';
+import { ticketBytes } from './tickets.ts';
 
 export type { AppState, NetworkType };
 
@@ -78,6 +80,16 @@ export interface CloseOptions {
 
 interface ConnectionEvents {
   stream: [stream: Stream];
+  /**
+   * The handshake is complete. Told of a connection that was there before: with early data, a client's at once, a server's when what came early
+   * was taken.
+   */
+  connected: [];
+  /**
+   * The server gave a ticket, for one later connection with `connect(url, { ticket })`: bytes to be kept as secret as a password, and used once. One
+   * that came before anybody listened is told to the first listener.
+   */
+  ticket: [ticket: Uint8Array];
   /**
    * The size of datagrams changed, in bytes of UDP payload: it grew, or the path was found to carry no more. One that changed before
    * anybody listened is told to the first listener.
@@ -158,6 +170,8 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   private untoldMtu: { mtu: number; previous: number } | null = null;
   /** The server goes, and nobody listened for that. */
   private untoldGoAway: GoAwayNotice | null = null;
+  /** The ticket that nobody listened for. */
+  private untoldTicket: Uint8Array | null = null;
   /** While somebody listens for alerts. */
   private alerts: AlertWatch | null = null;
 
@@ -181,8 +195,11 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
           return connection.onGoAway(goAwayNotice(event.delayMs, event.url));
         case 'closed':
           return connection.onClosed(event.reason);
+        case 'early': // its connection is new, and told of by that
         case 'token': // for whoever connected
           return;
+        case 'ticket':
+          return connection.onTicket(event.ticket);
         default:
           return tellStream(event);
       }
@@ -218,6 +235,21 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   /** SHA-256 fingerprint of the server's identity; null on the server, whose clients have none yet. */
   get peerFingerprint(): Uint8Array | null {
     return this.core.handshake.peerFingerprint;
+  }
+
+  /** Whether the handshake was complete: false while early data flows, and the other side may not be who it should be. */
+  get isEstablished(): boolean {
+    return this.core.lifecycle.isEstablished;
+  }
+
+  /** Whether the server took a ticket, so that neither side proved anew who it is. */
+  get isResumed(): boolean {
+    return this.core.handshake.isResumed;
+  }
+
+  /** What became of early data: there was `none`, it is not known yet (`pending`), or the server has `accepted` or `refused` it. What was refused is sent again. */
+  get earlyData(): 'none' | 'pending' | 'accepted' | 'refused' {
+    return EARLY_DATA_NAMES[this.core.handshake.earlyData];
   }
 
   /** True until the connection begins to close. */
@@ -286,6 +318,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       label: options.label ?? '',
       protection: protectionOf('openStream', options) ?? undefined,
       compression: compressionModeOf(options.compression) ?? undefined,
+      earlyData: options.earlyData,
     };
     try {
       const stream = openStream(this.core.streams.open(settings), this.driver, this.core, options);
@@ -481,6 +514,12 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     if (connectionOpen.hasSubscribers)
       connectionOpen.publish({ connection: this, handshakeMs: this.core.metrics().handshakeMs });
     if (connectionAlert.hasSubscribers) this.startAlerts();
+    this.tell('connected');
+  }
+
+  private onTicket(ticket: ClientTicket): void {
+    const bytes = ticketBytes(ticket, this.remoteHost, this.driver.clock);
+    this.untoldTicket = this.tell('ticket', bytes) ? null : bytes;
   }
 
   private startAlerts(): void {
@@ -600,6 +639,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   /** Streams that came before the first listener for `stream` are handed to it. */
   protected override onListenerAdded(event: keyof ConnectionEvents): void {
     if (event === 'stream' && this.unclaimed.length > 0) queueMicrotask(() => this.claimStreams());
+    if (event === 'ticket' && this.untoldTicket !== null) queueMicrotask(() => this.tellTicket());
     if (event === 'mtu' && this.untoldMtu !== null) queueMicrotask(() => this.tellMtu());
     if (event === 'goaway' && this.untoldGoAway !== null) queueMicrotask(() => this.tellGoAway());
     if (event === 'alert') this.startAlerts();
@@ -608,6 +648,11 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
   protected override onListenersRemoved(): void {
     if (this.alerts === null || this.listenerCount('alert') > 0 || connectionAlert.hasSubscribers) return;
     this.stopAlerts();
+  }
+
+  private tellTicket(): void {
+    const ticket = this.untoldTicket;
+    if (ticket !== null && this.tell('ticket', ticket)) this.untoldTicket = null;
   }
 
   private tellMtu(): void {
@@ -680,4 +725,6 @@ export const CLOSE_OPTIONS: OptionTable<CloseOptions> = {
   signal: abortSignal,
 };
 
+/** By {@link EarlyData}. */
+const EARLY_DATA_NAMES = ['none', 'pending', 'accepted', 'refused'] as const;
 export const CLOSE_STALL_MS = 10_000;

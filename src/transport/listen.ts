@@ -45,6 +45,7 @@ import {
   withProfile,
 } from './options.ts';
 import { protectionOf } from './protection.ts';
+import { type TicketOptions, ticketConfig, tickets } from './tickets.ts';
 import { DEFAULT_PORT, formatServerUrl, parseAdvertised } from './url.ts';
 
 export interface ListenOptions extends TransportOptions {
@@ -81,6 +82,11 @@ export interface ListenOptions extends TransportOptions {
    * that have the same identity do. Keys change by the day in any case; new ones are given to {@link Listener.useTokenKeys}.
    */
   tokenKeys?: TokenKeys | undefined;
+  /**
+   * Whether clients are given tickets, with which they come back sooner, and may send early data; an object says more. Default true. What comes as early
+   * data is told by the `connection` event before the client has proved that it is there: `connection.isEstablished` is false until then.
+   */
+  tickets?: boolean | TicketOptions | undefined;
   /** Gives up, or closes at once what listens already, when it fires. */
   signal?: AbortSignal | undefined;
 }
@@ -221,7 +227,8 @@ export class Listener extends IsolatedEmitter<ListenerEvents> implements AsyncIt
   }
 
   private onEvent(event: EndpointEvent): void {
-    if (event.type !== 'connected') tellConnection(event);
+    const isNew = event.type === 'early' || (event.type === 'connected' && event.connection.owner === null);
+    if (!isNew) tellConnection(event);
     else if (this.isAccepting) this.accept(event);
     else event.connection.lifecycle.close('transport', CloseCode.SHUTTING_DOWN, '', this.driver.now());
   }
@@ -380,6 +387,7 @@ export const LISTEN_OPTIONS: OptionTable<ListenOptions> = {
       : `a Uint8Array of ${RESET_KEY_BYTES} bytes`,
   retry: oneOf(['auto', 'always', 'never']),
   tokenKeys,
+  tickets,
   signal: abortSignal,
 };
 
@@ -395,6 +403,7 @@ function serverDriver(socket: DatagramSocket, options: ListenOptions, owner: Dri
       resetKey: options.resetKey,
       isLoopback: nearPeers(options),
       retry: retryConfig(options, clockOf(options)),
+      tickets: ticketConfig(options.tickets, clockOf(options)),
     },
   });
   return new Driver(endpoint, socket, clockOf(options), owner);

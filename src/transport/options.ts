@@ -61,7 +61,7 @@ import { type Protectable, type Protection, protection, protectionOf } from './p
 import { qlogTracing } from './qlog-files.ts';
 import { loadNodeMlDsa, loadNodeMlKem, systemRandom } from './system-crypto.ts';
 
-/** What an application may say to `listen`, `connect`, `openStream` and `send`, and what the core and the wire make of it. */
+/** What an application may say to `listen`, `connect`, `openStream` and `send`, and what the core and the wire make of it: one file, for an option is looked up here. */
 
 export type MlKemPreference = 'auto' | MlKemName;
 
@@ -250,6 +250,11 @@ export interface StreamOptions {
   fec?: Protection | undefined;
   /** Whether this side's messages that do not say themselves are compressed. Default: what `listen` or `connect` was told. */
   compression?: CompressionChoice | undefined;
+  /**
+   * Whether what this side sends on it may go as early data, on a connection that was made with `earlyData`: before the handshake is complete, and so
+   * that somebody who captures it could have it handled twice if the server did not see to it. Best-effort messages wait in any case. Default false.
+   */
+  earlyData?: boolean | undefined;
 }
 
 export interface SendOptions {
@@ -272,6 +277,8 @@ export interface SendOptions {
   fec?: Protection | undefined;
   /** Whether this message is compressed. Default: as the stream says. */
   compression?: CompressionChoice | undefined;
+  /** Whether this message may go as early data. It does unless one before it on its stream may not. Default: as the stream says. */
+  earlyData?: boolean | undefined;
 }
 
 /** Names of the controllers that the option `congestion` chooses from. */
@@ -351,6 +358,7 @@ export const STREAM_OPTIONS: OptionTable<StreamOptions> = {
   protection,
   fec: protection,
   compression: compressionChoice,
+  earlyData: flag,
 };
 export const SEND_OPTIONS: OptionTable<SendOptions> = {
   delivery: oneOf(DELIVERIES),
@@ -359,6 +367,7 @@ export const SEND_OPTIONS: OptionTable<SendOptions> = {
   protection,
   fec: protection,
   compression: compressionChoice,
+  earlyData: flag,
 };
 export const RESET_OPTIONS: OptionTable<{ code: number }> = { code: APPLICATION_CODE };
 

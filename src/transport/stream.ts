@@ -597,8 +597,9 @@ function isDetached(buffer: ArrayBufferLike): boolean {
 /** What a message asks for that its stream does not have; null for nothing. */
 function asksOf(options: SendOptions): MessageAsks | null {
   const protection = protectionOf('send', options);
-  if (protection === null && options.compression === undefined) return null;
-  return { protection, compression: compressionModeOf(options.compression) };
+  const { compression, earlyData } = options;
+  if (protection === null && compression === undefined && earlyData === undefined) return null;
+  return { protection, compression: compressionModeOf(compression), earlyData: earlyData ?? null };
 }
 
 /** The connection was over before the message was read; else it closes with that. [CMP-7] */

@@ -7,9 +7,15 @@ const WIDE: Readonly<Record<string, string>> = {
   ConnectionCounters: 'one count each',
   EndpointCounters: 'nothing but counts, a field each',
   FrameReader: 'the fields of a frame, which are read without a call for each',
+  HandshakeProgress: 'what its connection asks and tells a handshake: Retry, versions, tickets and keys',
+  KeyRing: 'every key and secret of a connection is in it, and nowhere else',
+  Lifecycle: 'every way in which a connection gets on, and ends',
   MessageRecords: 'columns, most of them, which are read without a call for each message',
   Path: 'all that is known of a way, a part or a figure each',
   Segment: 'fields of a stretch of messages, which are read without a call for each message',
+  SendBuffer: 'all that changes the records of messages, in one place',
+  SendStream: 'what an application, the packets of a connection and their fates want of a stream',
+  Streams: 'all that streams have in common goes through it',
 };
 
 /** Functions that take more than {@link PARAMETERS_MAX}: they write each packet, and an object would be made for each. */

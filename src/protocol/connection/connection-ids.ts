@@ -24,9 +24,9 @@ export class ConnectionIds {
   readonly sourceId: Uint8Array;
   /** What our packets carry as their destination. */
   destinationId: Uint8Array;
-  readonly firstDestinationId: Uint8Array;
+  firstDestinationId: Uint8Array;
   /** Destination id of the client's very first packet: other than {@link firstDestinationId} at a server that answered it with a Retry. */
-  readonly originalDestinationId: Uint8Array;
+  originalDestinationId: Uint8Array;
   /** Source id of the Retry that the client followed; null without one. [HS-30] */
   retrySourceId: Uint8Array | null = null;
   /** At a client: the token in the header of its Initial packets; empty when it has none. */
@@ -69,6 +69,16 @@ export class ConnectionIds {
     this.retrySourceId = sourceId;
     this.destinationId = sourceId;
     this.token = token;
+  }
+
+  /** At a client that begins its handshake again: nothing is known of the server, and its first packets have this destination. [HS-58] */
+  restart(firstDestinationId: Uint8Array): void {
+    this.firstDestinationId = firstDestinationId;
+    this.originalDestinationId = firstDestinationId;
+    this.destinationId = firstDestinationId;
+    this.retrySourceId = null;
+    this.token = NO_BYTES;
+    this.knowsPeer = false;
   }
 
   /** The source id of a long packet that opened: the server's first one is what the client uses from then on. [CON-1] */

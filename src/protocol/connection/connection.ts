@@ -11,7 +11,9 @@ import type { KeyRing } from '../crypto/key-ring.ts';
 import { ConnectionProtection } from '../fec/connection-protection.ts';
 import { RepairCounts } from '../fec/repair-decoder.ts';
 import { DefaultProtection } from '../fec/stream-protection.ts';
+import type { ClientTicket } from '../handshake/client-ticket.ts';
 import type { Handshake, HandshakeSpace } from '../handshake/handshake.ts';
+import type { GivenTicket } from '../handshake/tickets.ts';
 import { AddressState, Path } from '../path/path.ts';
 import { Recovery, TimeoutResult } from '../recovery/recovery.ts';
 import { ThinSender } from '../recovery/thin-sender.ts';
@@ -31,6 +33,7 @@ import { KeyUpdates } from './key-updates.ts';
 import { type CloseReason, ConnectionState, Lifecycle } from './lifecycle.ts';
 import { Liveness, LivenessOutcome } from './liveness.ts';
 import { CONNECTION_BYTES, type ConnectionMetrics, memoryOf, metricsOf } from './metrics.ts';
+import { NewTicket } from './new-ticket.ts';
 import { NewToken } from './new-token.ts';
 import { OutgoingRepairs } from './outgoing-repairs.ts';
 import { NumberSkips, PacketNumberSpace, type PacketNumberSpaces } from './packet-number-space.ts';
@@ -64,6 +67,10 @@ export type EndpointEvent =
       readonly delayMs: number;
       readonly url: string;
     }
+  /** At a server: a client that is resumed sends early data, which is handled; `connected` follows, or `closed`. [HS-59] */
+  | { readonly type: 'early'; readonly connection: Connection }
+  /** At a client: the server gave a ticket for another connection; its time is for whoever has a clock to fill in. */
+  | { readonly type: 'ticket'; readonly connection: Connection; readonly ticket: ClientTicket }
   /** At a client: the server gave a token, which shows in another connection that it is where it is now. */
   | { readonly type: 'token'; readonly connection: Connection; readonly token: Uint8Array }
   /** The connection is over. */
@@ -170,6 +177,8 @@ export class Connection {
   private mtuAsked = 0;
   /** The packet size that the application knows of. */
   private mtuTold: number;
+  /** Bytes of early data that a client may send. */
+  private earlyBytes = 0;
 
   constructor(options: ConnectionOptions, now: Micros) {
     const { config, isLoopback, role } = options;
@@ -233,6 +242,7 @@ export class Connection {
     this.lifecycle = new Lifecycle(host, isServer);
     this.control = new ControlFrames(!isServer, this.counters, this.liveness, this.recovery, thin.acks, {
       goAway: this.lifecycle.closing.goAway,
+      newTicket: new NewTicket(host),
       newToken: new NewToken(host),
     });
     this.keyUpdates = new KeyUpdates(config.keyUpdate, keys, this.counters, this.trace, host);
@@ -304,6 +314,7 @@ export class Connection {
       touch: () => this.touch(),
     });
     this.assembler = new PacketAssembler({ ...parts, skips }, host);
+    this.assembler.earlyBytesLeft = this.earlyBytes;
     this.receiver = new PacketReceiver({ ...parts, openFailuresMax: config.openFailuresMax }, host, now);
   }
 
@@ -426,7 +437,7 @@ export class Connection {
   }
 
   private onRecoveryTimeout(now: Micros): void {
-    const { recovery } = this;
+    const { recovery, role } = this;
     for (let i = 0; i < TIMEOUTS_MAX && recovery.nextTimeout() <= now; i++) {
       const result = recovery.onTimeout(now);
       if (result === TimeoutResult.NONE) return;
@@ -437,6 +448,9 @@ export class Connection {
       }
       this.counters.ptoCount++;
       this.receiver.fates.resendOldest(now);
+      // [REC-16] Early data is in the datagram of a hello, and is lost with it.
+      const isHello = role === 'client' && recovery.fates.space === PacketSpace.INITIAL;
+      if (isHello && this.lifecycle.state === ConnectionState.EARLY) this.receiver.fates.resendEarly(now);
       this.trace?.metrics(this.path, recovery.ptoCount, now);
       const isHandshake = this.lifecycle.state !== ConnectionState.CONFIRMED;
       if (this.path.mtuDiscovery.onPto(isHandshake)) this.onMtu(now);
@@ -566,6 +580,23 @@ export class Connection {
       const token = connection.newToken?.(connection.path.host, now) ?? null;
       if (token !== null) connection.control.newToken.offer(token);
       connection.tellConnected();
+    }
+
+    onEarly(bytes: number): void {
+      const { connection } = this;
+      if (connection.role === 'server') connection.events.push({ type: 'early', connection });
+      else connection.earlyBytes = bytes;
+    }
+
+    onEarlyLost(now: Micros): void {
+      const { connection } = this;
+      if (connection.lifecycle.state === ConnectionState.EARLY) connection.receiver.fates.resendEarly(now);
+    }
+
+    onTicket(given: GivenTicket): void {
+      const { connection } = this;
+      const ticket = connection.handshake.clientTicket(given);
+      if (ticket !== null) connection.events.push({ type: 'ticket', connection, ticket });
     }
 
     onToken(token: Uint8Array): void {

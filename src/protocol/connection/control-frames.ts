@@ -14,6 +14,7 @@ import type { SentFrame } from '../wire/frames/sent-frames.ts';
 import { PacketSpace } from '../wire/packet-header.ts';
 import type { GoAway } from './go-away.ts';
 import type { Liveness } from './liveness.ts';
+import type { NewTicket } from './new-ticket.ts';
 import type { NewToken } from './new-token.ts';
 
 /**
@@ -31,6 +32,7 @@ export class ControlFrames {
 
   readonly goAway: GoAway;
   readonly newToken: NewToken;
+  readonly newTicket: NewTicket;
   private readonly isClient: boolean;
   private readonly counters: ConnectionCounters;
   private readonly liveness: Liveness;
@@ -43,7 +45,7 @@ export class ControlFrames {
     liveness: Liveness,
     recovery: Recovery,
     acks: AckFrequencyRequest,
-    { goAway, newToken }: { goAway: GoAway; newToken: NewToken },
+    { goAway, newTicket, newToken }: { goAway: GoAway; newTicket: NewTicket; newToken: NewToken },
   ) {
     this.isClient = isClient;
     this.counters = counters;
@@ -52,6 +54,7 @@ export class ControlFrames {
     this.acks = acks;
     this.goAway = goAway;
     this.newToken = newToken;
+    this.newTicket = newTicket;
   }
 
   /** Whether {@link write} has something to write. */
@@ -62,7 +65,8 @@ export class ControlFrames {
       this.pathResponse !== null ||
       this.acks.isDue ||
       this.goAway.isDue ||
-      this.newToken.isDue
+      this.newToken.isDue ||
+      this.newTicket.isDue
     );
   }
 
@@ -71,6 +75,7 @@ export class ControlFrames {
     if (frames.room >= KINDS * CONTROL_FRAME_BYTES_MAX) this.writeShort(frames);
     if (this.goAway.isDue) this.goAway.write(frames);
     if (this.newToken.isDue) this.newToken.write(frames);
+    if (this.newTicket.isDue) this.newTicket.write(frames);
   }
 
   private writeShort(frames: FrameWriter): void {
@@ -108,8 +113,9 @@ export class ControlFrames {
       case FrameType.NEW_TOKEN:
         return this.isClient ? this.newToken.onFrame(frame) : CloseCode.PROTOCOL_VIOLATION;
       case FrameType.TICKET:
-        // Only a server gives these out; a client that has no use for them yet ignores them.
-        return this.isClient ? 0 : CloseCode.PROTOCOL_VIOLATION;
+        if (!this.isClient) return CloseCode.PROTOCOL_VIOLATION;
+        this.newTicket.onFrame(frame);
+        return 0;
       default:
         // [FRM-2] extensions; and frames of features that neither side has advertised: connection ids, PATH_RESPONSE
         return type >= FrameType.EXTENSION || type === FrameType.NEW_CONNECTION_ID
@@ -137,6 +143,9 @@ export class ControlFrames {
         break;
       case FrameType.NEW_TOKEN:
         this.newToken.onFrameLost();
+        break;
+      case FrameType.TICKET:
+        this.newTicket.onFrameLost();
         break;
       case FrameType.HEARTBEAT: // the next one says the same, unless there is news [CON-62]
         if (this.liveness.isHeartbeatNews) this.isHeartbeatDue = true;

@@ -7,12 +7,14 @@ import { equalBytes, NO_BYTES } from '../../base/bytes.ts';
 import { type Micros, NEVER, SECOND } from '../../base/time.ts';
 import { CHACHA20_POLY1305, type CipherSuiteName } from '../crypto/cipher-suite.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
-import { type Handshake, type HandshakeSpace, HandshakeState } from '../handshake/handshake.ts';
+import type { ClientTicket } from '../handshake/client-ticket.ts';
+import { EarlyData, type Handshake, type HandshakeSpace, HandshakeState } from '../handshake/handshake.ts';
+import { EARLY_LIMITS, type GivenTicket } from '../handshake/tickets.ts';
 import type { Path } from '../path/path.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { QlogTrace } from '../trace/qlog-trace.ts';
 import { CloseCode } from '../wire/close-code.ts';
-import { PacketSpace } from '../wire/packet-header.ts';
+import { PacketSpace, PacketType } from '../wire/packet-header.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
 import type { ConnectionConfig } from './config.ts';
 import type { ConnectionIds } from './connection-ids.ts';
@@ -36,9 +38,16 @@ export interface HandshakeParts {
   readonly path: Path;
   readonly recovery: Recovery;
   readonly spaces: PacketNumberSpaces;
-  readonly streams: { onPeerParameters(parameters: TransportParameters): void };
+  readonly streams: HandshakeStreams;
   /** Null when nobody looks on. */
   readonly trace: QlogTrace | null;
+}
+
+/** What the streams of a connection are told of its handshake. */
+export interface HandshakeStreams {
+  onPeerParameters(parameters: TransportParameters): void;
+  beginEarly(remembered: TransportParameters): void;
+  recall(): void;
 }
 
 /** What the handshake asks and tells its connection. */
@@ -50,6 +59,10 @@ export interface HandshakeHost {
   touch(): void;
   /** A client's hello is there to be answered. */
   onHello(): void;
+  /** Early data flows: so many bytes may be sent, or it was taken. */
+  onEarly(bytes: number): void;
+  /** What was sent as early data was thrown away with the packet that it followed, and goes again. */
+  onEarlyLost(now: Micros): void;
   /** The handshake is complete. */
   onComplete(now: Micros): void;
   /** The peer does not take, or the path does not carry, packets of the size that is to be used. [REC-52] */
@@ -72,6 +85,12 @@ export class HandshakeProgress {
   private handshake: Handshake | null;
   /** What the handshake proved, kept when it is gone. */
   private provedFingerprint: Uint8Array | null = null;
+  private isResumption = false;
+  /** At a client: what its server told, and the suite, for tickets that come. */
+  private server: { readonly parameters: TransportParameters; readonly suite: number } | null = null;
+  private early: EarlyData = EarlyData.NONE;
+  /** The server does not take the ticket that the hello is worth nothing without. [HS-58] */
+  private isTicketRefused = false;
 
   constructor(parts: HandshakeParts, host: HandshakeHost, handshake: Handshake, deadline: Micros) {
     this.parts = parts;
@@ -79,6 +98,23 @@ export class HandshakeProgress {
     this.handshake = handshake;
     this.deadline = deadline;
     this.startFlights();
+    if (handshake.remembered !== null) this.beginEarly(handshake.remembered);
+  }
+
+  /** The server took the client's ticket. */
+  get isResumed(): boolean {
+    return this.handshake?.isResumed ?? this.isResumption;
+  }
+
+  get earlyData(): EarlyData {
+    return this.handshake?.earlyData ?? this.early;
+  }
+
+  /** At a server: whether 0-RTT packets may be of use, now or once the hello is answered. [HS-59] */
+  get takesEarlyData(): boolean {
+    const { lifecycle, role } = this.parts;
+    if (role === 'client' || this.handshake === null || lifecycle.isEstablished) return false;
+    return this.handshake.state === HandshakeState.WAIT_CLIENT_HELLO || this.earlyData === EarlyData.ACCEPTED;
   }
 
   /** Fingerprint of the server's identity, on the client once it is proved. */
@@ -142,6 +178,7 @@ export class HandshakeProgress {
     recovery.withdraw(PacketSpace.INITIAL, spaces[PacketSpace.INITIAL]?.nextNumber ?? 0, now);
     trace?.keys('updated', 'initial', now);
     trace?.metrics(this.parts.path, 0, now);
+    this.host.onEarlyLost(now); // under the same keys, with other numbers [HS-33]
     if (handshake.hello !== null) spaces[PacketSpace.INITIAL]?.outgoing?.start(handshake.hello);
     this.host.touch();
   }
@@ -156,15 +193,22 @@ export class HandshakeProgress {
     this.host.touch();
   }
 
+  /** CONNECTION_CLOSE says that the ticket is not taken. False where that is no reason to begin again. [HS-58] */
+  onTicketRefused(): boolean {
+    this.isTicketRefused = this.handshake?.offersTicketOnly ?? false;
+    return this.isTicketRefused;
+  }
+
   /** Hands handshake messages that are complete over, and installs what comes of them. True when something new is there. */
   advance(now: Micros): boolean {
     let isNews = false;
+    if (this.isTicketRefused) this.beginAgain(now);
     for (const space of HANDSHAKE_SPACES) {
       const message = this.parts.spaces[space]?.incoming?.take() ?? null;
       if (message === null) continue;
       const { handshake } = this;
       if (handshake === null) return false;
-      const code = handshake.receive(space, message) || this.takeOver(handshake, now);
+      const code = handshake.receive(space, message, now) || this.takeOver(handshake, now);
       if (code !== 0) {
         this.host.fail(code, 0, '', now);
         return false;
@@ -182,8 +226,9 @@ export class HandshakeProgress {
     parts.trace?.state('handshake_confirmed', now);
     const parameters = this.handshake?.peerParameters ?? null;
     parts.recovery.onHandshakeConfirmed(parameters?.maxAckDelayUs ?? 0, parameters?.minAckDelayUs ?? null);
-    this.provedFingerprint = this.handshake?.peerFingerprint ?? null;
+    this.keepResults();
     this.handshake = null;
+    parts.keys.discard(PacketType.ZERO_RTT);
     host.discardSpace(PacketSpace.INITIAL, now);
     host.discardSpace(PacketSpace.HANDSHAKE, now);
   }
@@ -192,7 +237,7 @@ export class HandshakeProgress {
   forget(): void {
     const { handshake } = this;
     const { keys, spaces } = this.parts;
-    this.provedFingerprint ??= handshake?.peerFingerprint ?? null;
+    this.keepResults();
     this.handshake = null;
     spaces.fill(null);
     handshake?.forget();
@@ -216,14 +261,113 @@ export class HandshakeProgress {
       recovery.onHandshakeKeys();
       this.parts.trace?.handshakeKeys(now);
     }
+    const { peerParameters } = handshake;
+    if (
+      this.parts.role === 'server' &&
+      handshake.earlyData === EarlyData.ACCEPTED &&
+      peerParameters !== null
+    ) {
+      const code = lifecycle.carriesData ? 0 : this.takeEarly(peerParameters, now);
+      if (code !== 0) return code;
+    }
     if (handshake.state !== HandshakeState.COMPLETE || lifecycle.isEstablished) return 0;
-    const parameters = handshake.peerParameters;
-    return parameters === null ? CloseCode.TRANSPORT_PARAMETER_ERROR : this.complete(parameters, now);
+    return peerParameters === null
+      ? CloseCode.TRANSPORT_PARAMETER_ERROR
+      : this.complete(handshake, peerParameters, now);
   }
 
+  /** What is worth knowing of the handshake when it is over. */
+  private keepResults(): void {
+    const { handshake } = this;
+    if (handshake === null) return;
+    this.provedFingerprint = handshake.peerFingerprint;
+    this.isResumption = handshake.isResumed;
+    this.early = handshake.earlyData;
+    const { peerParameters, suite } = handshake;
+    if (this.parts.role === 'client' && peerParameters !== null)
+      this.server = { parameters: peerParameters, suite };
+  }
+
+  /** At a client: a ticket came; what it is as the application keeps it, but for the time. Null where that is not to be had. [HS-55] */
+  clientTicket({ lifetimeSeconds, nonce, ticket }: GivenTicket): ClientTicket | null {
+    if (this.handshake !== null) this.keepResults();
+    const { provedFingerprint: fingerprint, server } = this;
+    const key = this.parts.keys.ticketKey(nonce);
+    if (fingerprint === null || server === null || key === null) return null;
+    return { ...server, fingerprint, key, lifetimeSeconds, ticket, receivedAtMs: 0 };
+  }
+
+  // ---- early data ----
+
+  /** A client sends early data, under what it remembers of its server. [HS-57] */
+  private beginEarly(remembered: TransportParameters): void {
+    this.parts.lifecycle.advance(ConnectionState.EARLY);
+    this.parts.streams.beginEarly(remembered);
+    this.host.onEarly(remembered.earlyDataBytes);
+  }
+
+  /** A server takes early data, and may answer it before it knows that the client is there. [HS-59] */
+  private takeEarly(parameters: TransportParameters, now: Micros): number {
+    const code = this.applyParameters(parameters, now);
+    if (code !== 0 || !this.parts.lifecycle.isOpen) return code;
+    this.parts.lifecycle.advance(ConnectionState.EARLY);
+    this.host.onEarly(0);
+    return 0;
+  }
+
+  /** A client's early data was thrown away: what it held counts as never sent. [HS-58] */
+  private recallEarly(): void {
+    const { lifecycle, recovery, spaces, streams } = this.parts;
+    if (lifecycle.state !== ConnectionState.EARLY) return;
+    const application = spaces[PacketSpace.APPLICATION];
+    if (application !== null) recovery.withdraw(PacketSpace.APPLICATION, application.nextNumber);
+    lifecycle.advance(ConnectionState.HANDSHAKING);
+    streams.recall();
+  }
+
+  /** The server wants another hello, without a ticket. [HS-58] */
+  private beginAgain(now: Micros): void {
+    this.isTicketRefused = false;
+    const { handshake, host } = this;
+    const { ids, keys, lifecycle, recovery, spaces, trace } = this.parts;
+    if (handshake === null || !lifecycle.isOpen) return;
+    this.recallEarly();
+    ids.restart(handshake.beginAgain());
+    keys.discard(PacketType.ZERO_RTT);
+    recovery.withdraw(PacketSpace.INITIAL, spaces[PacketSpace.INITIAL]?.nextNumber ?? 0, now);
+    spaces[PacketSpace.INITIAL] = spaces[PacketSpace.INITIAL]?.restarted() ?? null;
+    trace?.keys('updated', 'initial', now);
+    this.startFlights();
+    host.touch();
+  }
+
+  // ---- the end ----
+
   /** The peer is who it should be: its parameters hold, and application data may flow. */
-  private complete(parameters: TransportParameters, now: Micros): number {
-    const { role, config, ids, isLoopback, lifecycle, liveness, path, streams } = this.parts;
+  private complete(handshake: Handshake, parameters: TransportParameters, now: Micros): number {
+    const { lifecycle, role } = this.parts;
+    if (role === 'client' && handshake.remembered !== null) {
+      if (handshake.earlyData === EarlyData.REFUSED) this.recallEarly();
+      else if (!holdsWhatIsRemembered(handshake.remembered, parameters))
+        return CloseCode.TRANSPORT_PARAMETER_ERROR; // [HS-57] less than what was sent under
+    }
+    const code = lifecycle.carriesData && role === 'server' ? 0 : this.applyParameters(parameters, now);
+    if (code !== 0 || !lifecycle.isOpen) return code;
+    lifecycle.advance(ConnectionState.COMPLETE);
+    this.parts.trace?.state('handshake_complete', now);
+    this.host.onComplete(now);
+    if (role === 'server') {
+      this.parts.control.isHandshakeDoneDue = true;
+      const ticket = handshake.takeTicket(now);
+      if (ticket !== null) this.parts.control.newTicket.offer(ticket);
+      this.confirm(now);
+    }
+    return 0;
+  }
+
+  /** What the peer says of itself holds from now on. */
+  private applyParameters(parameters: TransportParameters, now: Micros): number {
+    const { role, config, ids, isLoopback, liveness, path, streams } = this.parts;
     const code = role === 'client' ? checkServerIds(parameters, ids) : checkClientIds(parameters, ids);
     if (code !== 0) return code;
     ids.resetToken = parameters.statelessResetToken;
@@ -244,15 +388,13 @@ export class HandshakeProgress {
     this.parts.keyUpdates.onComplete(parameters.keyUpdates, now);
     streams.onPeerParameters(parameters);
     if (path.mtuDiscovery.limit(ceiling, bound)) this.host.onMtu(now);
-    lifecycle.advance(ConnectionState.COMPLETE);
-    this.parts.trace?.state('handshake_complete', now);
-    this.host.onComplete(now);
-    if (role === 'server') {
-      this.parts.control.isHandshakeDoneDue = true;
-      this.confirm(now);
-    }
     return 0;
   }
+}
+
+/** Whether a server that took early data allows what it had allowed when it gave the ticket. [HS-57] */
+function holdsWhatIsRemembered(remembered: TransportParameters, now: TransportParameters): boolean {
+  return EARLY_LIMITS.every((name) => now[name] >= remembered[name]);
 }
 
 /** Whether the ids in the server's parameters are those of the packets that carried the handshake: 0 or a close code. [FRM-15] */

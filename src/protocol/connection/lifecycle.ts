@@ -11,19 +11,24 @@ import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import { GoAway } from './go-away.ts';
 
-/** States follow each other in this order; the end may come from any of the first three: {@link NEXT_CONNECTION_STATES}. */
+/**
+ * States follow each other in this order, but for EARLY, which few come through, and which a refusal leads back from; the end may come from any
+ * of the first four: {@link NEXT_CONNECTION_STATES}.
+ */
 export const ConnectionState = {
   HANDSHAKING: 0,
+  /** The handshake is not complete, and early data may flow: that of a client which hopes that it is taken, that of a server which took it. [HS-34] */
+  EARLY: 1,
   /** The handshake is complete [CON-36]: the peer is who it should be, and application data may flow. */
-  COMPLETE: 1,
+  COMPLETE: 2,
   /** The handshake is confirmed [CON-36]: both sides know that it is complete, and its keys are gone. */
-  CONFIRMED: 2,
+  CONFIRMED: 3,
   /** We closed: nothing but CONNECTION_CLOSE is sent. */
-  CLOSING: 3,
+  CLOSING: 4,
   /** The peer closed, or does not know the connection any more: nothing is sent. */
-  DRAINING: 4,
+  DRAINING: 5,
   /** Forgotten: nothing is kept. */
-  CLOSED: 5,
+  CLOSED: 6,
 } as const;
 export type ConnectionState = (typeof ConnectionState)[keyof typeof ConnectionState];
 
@@ -100,6 +105,11 @@ export class Lifecycle {
     return this.reached >= ConnectionState.COMPLETE;
   }
 
+  /** Application data flows, or did before the connection was over. */
+  get carriesData(): boolean {
+    return this.reached >= ConnectionState.EARLY;
+  }
+
   /** The connection may be forgotten. */
   isOver(now: Micros): boolean {
     return !this.isOpen && now >= this.closing.deadline;
@@ -111,8 +121,8 @@ export class Lifecycle {
     return this.graceful === null ? NEVER : this.graceful.end;
   }
 
-  /** The handshake came to this state. */
-  advance(state: typeof ConnectionState.COMPLETE | typeof ConnectionState.CONFIRMED): void {
+  /** The handshake came to this state; from EARLY back to HANDSHAKING where early data was refused. [HS-58] */
+  advance(state: ConnectionState & (0 | 1 | 2 | 3)): void {
     if (this.isOpen) this.enter(state);
   }
 
@@ -240,8 +250,9 @@ export class Lifecycle {
     if (!this.isOpen) return false;
     this.reason = reason;
     this.enter(ConnectionState.CLOSING);
-    // A handshake that failed takes a place that others want.
-    this.closing.begin(now, pto, reason.timeout === 'handshake' ? 0 : 3 * pto);
+    // A handshake that failed takes a place that others want; who shows a ticket in vain begins anew at once. [HS-58]
+    const isFutile = reason.timeout === 'handshake' || reason.code === CloseCode.TICKET_REFUSED;
+    this.closing.begin(now, pto, isFutile && !this.isEstablished ? 0 : 3 * pto);
     return true;
   }
 
@@ -380,7 +391,20 @@ const TIMEOUT_CODES = {
 const CRASHED_PTO: Micros = SECOND;
 /** By {@link ConnectionState}; spec/state-machines.md says when. */
 export const NEXT_CONNECTION_STATES: readonly (readonly ConnectionState[])[] = [
-  [ConnectionState.COMPLETE, ConnectionState.CLOSING, ConnectionState.DRAINING, ConnectionState.CLOSED],
+  [
+    ConnectionState.EARLY,
+    ConnectionState.COMPLETE,
+    ConnectionState.CLOSING,
+    ConnectionState.DRAINING,
+    ConnectionState.CLOSED,
+  ],
+  [
+    ConnectionState.HANDSHAKING,
+    ConnectionState.COMPLETE,
+    ConnectionState.CLOSING,
+    ConnectionState.DRAINING,
+    ConnectionState.CLOSED,
+  ],
   [ConnectionState.CONFIRMED, ConnectionState.CLOSING, ConnectionState.DRAINING, ConnectionState.CLOSED],
   [ConnectionState.CLOSING, ConnectionState.DRAINING, ConnectionState.CLOSED],
   [ConnectionState.CLOSED],

@@ -5,7 +5,7 @@ import { isLostByTime } from '../recovery/loss-detection.ts';
 import { isRecovered, symbolStart } from '../recovery/recovered-packets.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { PacketList, SentPackets } from '../recovery/sent-packets.ts';
-import { newestInFlight, oldestToMend } from '../recovery/thin-probe.ts';
+import { isOpen, newestInFlight, oldestToMend } from '../recovery/thin-probe.ts';
 import type { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamPacker } from '../stream/stream-packer.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
@@ -136,6 +136,15 @@ export class PacketFateTeller {
     if (newest > number && this.isSmall(sent, newest)) this.resend(sent, newest, true, now);
   }
 
+  /** The hello goes out again: so does the early data that is under way, which would be lost with it. [REC-16] */
+  resendEarly(now: Micros): void {
+    const sent = this.parts.recovery.sentPackets(PacketSpace.APPLICATION);
+    const first = sent.oldestInFlight;
+    if (first < 0) return;
+    for (let number = first; number <= sent.largestSent; number++)
+      if (isOpen(sent, number)) this.resend(sent, number, false, now);
+  }
+
   /** @param asCopies - its messages go out once more, and are not taken for lost before the packet is */
   private resend(sent: SentPackets, number: number, asCopies: boolean, now: Micros): void {
     const { packer } = this.parts.streams;
@@ -220,6 +229,9 @@ export class PacketFateTeller {
         break;
       case FrameType.NEW_TOKEN:
         control.newToken.onFrameAcked();
+        break;
+      case FrameType.TICKET:
+        control.newTicket.onFrameAcked();
         break;
       default:
         if (streams.onFrameAcked(frame)) lifecycle.onProgress(now);

@@ -20,6 +20,7 @@ export class PacketNumberSpace {
   /** The handshake messages of the space; null in the application space. */
   readonly outgoing: OutgoingFlight | null;
   readonly incoming: IncomingFlight | null;
+  private readonly ackDelayMaxMs: number;
 
   constructor(space: PacketSpace, keys: KeyRing, ackDelayMaxMs: number) {
     const isHandshake = space !== PacketSpace.APPLICATION;
@@ -28,6 +29,14 @@ export class PacketNumberSpace {
     this.acks = new AckTracker({ isHandshake, maxDelay: ackDelayMaxMs * MILLISECOND });
     this.outgoing = isHandshake ? new OutgoingFlight() : null;
     this.incoming = isHandshake ? new IncomingFlight() : null;
+    this.ackDelayMaxMs = ackDelayMaxMs;
+  }
+
+  /** The same space toward a peer that knows nothing of what was said in it, but for numbers, which never restart. [HS-58] */
+  restarted(): PacketNumberSpace {
+    const fresh = new PacketNumberSpace(this.space, this.keys, this.ackDelayMaxMs);
+    fresh.nextNumber = this.nextNumber;
+    return fresh;
   }
 }
 

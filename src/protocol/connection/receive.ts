@@ -202,7 +202,7 @@ export class PacketReceiver {
         return;
       }
       const { end, type } = header;
-      const isHandled = type !== PacketType.RETRY && type !== PacketType.ZERO_RTT;
+      const isHandled = type !== PacketType.ZERO_RTT || this.parts.handshake.takesEarlyData;
       if (type === PacketType.RETRY) {
         this.receiveRetry(data, at, header, now);
       } else if (isHandled && ids.leadsHere(data, header.dcidStart, header.dcidLength)) {
@@ -483,6 +483,8 @@ export class PacketReceiver {
         parts.handshake.confirm(now);
         return 0;
       case FrameType.CONNECTION_CLOSE:
+        if (frame.code === CloseCode.TICKET_REFUSED && frame.scope === 0 && parts.handshake.onTicketRefused())
+          return 0; // [HS-58] it goes on without a ticket, when all of the packet is read
         this.lifecycle.drain(closeReasonOf(frame), now);
         return 0;
       case FrameType.STREAM_OPEN:

@@ -116,6 +116,10 @@ export class PacketAssembler {
   private readonly host: AssemblerHost;
   /** There is more to send than one packet holds, so that larger packets are worth looking for. */
   private fillsPackets = false;
+  /** Bytes of early data that a client may still send. [HS-56] */
+  earlyBytesLeft = 0;
+  /** The Initial packet being packed leaves as much room for early data, when there is; infinite where it leaves none. */
+  private earlyRoom = Number.POSITIVE_INFINITY;
 
   constructor(parts: AssemblerParts, host: AssemblerHost) {
     this.isClient = parts.role === 'client';
@@ -209,16 +213,28 @@ export class PacketAssembler {
     const { isClient } = this;
     const [initial, handshake, application] = this.spaces;
     // A client that has a Handshake packet to send, whatever it holds, has no use for Initial ones any more. [CON-14]
+    let padTo = 0;
     if (isClient && handshake !== null && this.packHandshake(builder, handshake, 0, now)) {
       this.host.discardSpace(PacketSpace.INITIAL, now);
     } else {
       if (initial !== null) {
+        if (isClient && this.hasEarlyData) this.earlyRoom = EARLY_ROOM_MIN;
         const packed = this.packHandshake(builder, initial, isClient ? bytes : 0, now);
-        if (packed && isClient) return; // its padding fills the datagram
+        const isShared = builder.datagramRoom >= this.earlyRoom;
+        this.earlyRoom = Number.POSITIVE_INFINITY;
+        if (packed && isClient && !isShared) return; // its padding fills the datagram
+        if (packed && isClient) padTo = bytes;
       }
       if (handshake !== null && !isClient) this.packHandshake(builder, handshake, 0, now);
     }
-    if (application !== null && this.lifecycle.isEstablished) this.packApplication(builder, application, now);
+    if (application !== null && this.lifecycle.carriesData)
+      this.packApplication(builder, application, padTo, now);
+  }
+
+  /** A client has something to say that need not wait for the handshake. [HS-59] */
+  private get hasEarlyData(): boolean {
+    const { lifecycle, packer } = this;
+    return lifecycle.state === ConnectionState.EARLY && this.earlyBytesLeft > 0 && packer.hasFrames;
   }
 
   /** Fills an Initial or Handshake packet. False when there is nothing for it. */
@@ -255,17 +271,26 @@ export class PacketAssembler {
       builder.cancelPacket();
       return false;
     }
-    if (padTo > 0) builder.padDatagram(padTo); // [PKT-19] so does every client Initial
+    // [PKT-19] So does every client Initial, but for one that early data follows.
+    if (padTo > 0 && builder.datagramRoom - TAG_BYTES < this.earlyRoom) builder.padDatagram(padTo);
     this.endPacket(builder, state, isEliciting, isEliciting || padTo > 0, now);
     return true;
   }
 
-  /** Fills a 1-RTT packet. */
-  private packApplication(builder: PacketBuilder, state: PacketNumberSpace, now: Micros): void {
+  /** Fills a 1-RTT packet, or a client's 0-RTT packet, which is padded so that its datagram has `padTo` bytes. */
+  private packApplication(
+    builder: PacketBuilder,
+    state: PacketNumberSpace,
+    padTo: number,
+    now: Micros,
+  ): void {
     const { control, counters, packer, path, recovery } = this;
     const thinning = packer.thins ? this.thinning : null;
     const isProbe = recovery.probesPending(PacketSpace.APPLICATION) > 0;
     const repairs = this.protection.isAsked && this.outgoingRepairs.isOn ? this.outgoingRepairs : null;
+    const present = state.keys.toSeal(PacketSpace.APPLICATION);
+    if (present === null || present.epoch === PacketType.ZERO_RTT)
+      return this.packEarly(builder, state, present, padTo, now);
     const hasFrames = control.isDue || packer.hasFrames || repairs?.isDue === true;
     const mayFrames = isProbe || (hasFrames && this.mayFill(now));
     if (hasFrames && !mayFrames) packer.onBlocked(now);
@@ -321,6 +346,38 @@ export class PacketAssembler {
     const { lifecycle } = this;
     this.keyUpdates.onDue(number, largestAcked, lifecycle.state === ConnectionState.CONFIRMED, now);
     return lifecycle.isOpen;
+  }
+
+  /** Fills a 0-RTT packet: what streams have to say early, and nothing else. [HS-59] */
+  private packEarly(
+    builder: PacketBuilder,
+    state: PacketNumberSpace,
+    keys: PacketKeys | null,
+    padTo: number,
+    now: Micros,
+  ): void {
+    if (keys === null || !(padTo > 0 || (this.hasEarlyData && this.mayFill(now)))) return;
+    const { packer, path } = this;
+    const sent = this.recovery.sentPackets(PacketSpace.APPLICATION);
+    if (!builder.beginPacket(keys, this.ids, state.nextNumber, sent.largestAcked)) return;
+    sent.begin(state.nextNumber, now);
+    const { frames } = builder;
+    frames.sent = sent.frames;
+    const start = frames.at;
+    const { limit } = frames;
+    frames.limit = Math.min(limit, start + this.earlyBytesLeft); // [HS-56] no more than the server takes
+    if (this.mayFill(now))
+      packer.write(frames, path.pacer.rate * SECOND, path.rtt.smoothed, Number.POSITIVE_INFINITY);
+    frames.limit = limit;
+    const isEliciting = frames.at > start;
+    if (!isEliciting && padTo === 0) {
+      sent.cancel();
+      builder.cancelPacket();
+      return;
+    }
+    this.earlyBytesLeft -= frames.at - start;
+    builder.padDatagram(padTo);
+    this.endPacket(builder, state, isEliciting, true, now);
   }
 
   /**
@@ -454,9 +511,9 @@ export class PacketAssembler {
       const isInitial = state.space === PacketSpace.INITIAL;
       if (isClient && isInitial && state.keys.toSeal(PacketSpace.HANDSHAKE) !== null) continue;
       const isApplication = state.space === PacketSpace.APPLICATION;
-      if (isApplication && !lifecycle.isEstablished) continue;
+      if (isApplication && !lifecycle.carriesData) continue;
       const keys = state.keys.toSeal(state.space);
-      if (keys === null) continue;
+      if (keys === null || keys.epoch === PacketType.ZERO_RTT) continue;
       if (!builder.beginPacket(keys, this.ids, state.nextNumber, -1)) return;
       // [CON-12] what the application says is for the application only
       const isHidden = reason.scope === 'application' && !isApplication;
@@ -527,6 +584,11 @@ export class PacketBuilder {
   abandonDatagram(): void {
     this.batch?.truncatePackets(this.packetsBefore);
     this.batch = null;
+  }
+
+  /** Bytes that the datagram has room for behind what is in it, the tag of an open packet not counted. */
+  get datagramRoom(): number {
+    return this.datagramEnd - this.frames.at;
   }
 
   /** Bytes of frames in the open packet. */
@@ -662,6 +724,8 @@ const ENCODER = new TextEncoder();
 const RESET_TRIGGER_BYTES = 38;
 /** Below this a datagram may not even hold an acknowledgement: behind a header with the longest ids and numbers 20 bytes, and the tag. */
 const DATAGRAM_BYTES_MIN = 80;
+/** With less room than this behind a client's Initial packet, early data has a datagram of its own. */
+const EARLY_ROOM_MIN = 100;
 /** A packet with less room left than this is full. */
 const FULL_PACKET_SLACK = 64;
 const REASON_BYTES_MAX = 512;

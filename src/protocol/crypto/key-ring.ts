@@ -12,6 +12,7 @@ import {
   retryKey,
   serverInitialSecret,
   type TrafficSecrets,
+  ticketKey,
 } from './key-schedule.ts';
 import type { PacketKeys } from './packet-protection.ts';
 
@@ -46,6 +47,10 @@ export class KeyRing {
   private serverId: Uint8Array | null;
   /** What is exported follows from this; null before the handshake has made it, and when all is over. */
   private exporter: Uint8Array | null = null;
+  /** At a client: what the keys of its tickets follow from; null before the handshake has made it, and when all is over. */
+  private resumption: Uint8Array | null = null;
+  /** What early data is sealed with, until it is told or of no use any more. */
+  private untoldEarly: Uint8Array | null = null;
   /** Null when nobody asked for the secrets. */
   private secretLog: SecretLog | null = null;
   /** Server ids that a client may still be told of: anybody can make one up. */
@@ -122,6 +127,8 @@ export class KeyRing {
   logSecrets(log: SecretLog): void {
     this.secretLog = log;
     if (this.initial !== null) this.tell('CLIENT_INITIAL_SECRET', clientInitialSecret(this.initial));
+    if (this.untoldEarly !== null) this.tell('CLIENT_EARLY_TRAFFIC_SECRET', this.untoldEarly);
+    this.forgetEarly();
   }
 
   /**
@@ -145,6 +152,17 @@ export class KeyRing {
   /** At a client: what the tag of a Retry with this source id is made with; null once Initial packets are over. [PKT-21] */
   retryKey(sourceId: Uint8Array): Uint8Array | null {
     return this.initial === null ? null : retryKey(this.initial, sourceId);
+  }
+
+  /** Early data is sealed with keys from this. A client makes them before anybody can ask for secrets. */
+  onEarlyTraffic(secret: Uint8Array): void {
+    if (this.secretLog === null) this.untoldEarly = copyOf(secret);
+    else this.tell('CLIENT_EARLY_TRAFFIC_SECRET', secret);
+  }
+
+  private forgetEarly(): void {
+    this.untoldEarly?.fill(0);
+    this.untoldEarly = null;
   }
 
   /** From now on packets of this epoch open. */
@@ -183,6 +201,16 @@ export class KeyRing {
     this.exporter = secret;
   }
 
+  /** At a client: keys of tickets follow from this from now on. [HS-32] */
+  installResumption(secret: Uint8Array): void {
+    this.resumption = secret;
+  }
+
+  /** At a client: the key of the ticket with this nonce; null before the handshake is complete, and when all is over. */
+  ticketKey(nonce: Uint8Array): Uint8Array | null {
+    return this.resumption === null ? null : ticketKey(this.resumption, nonce);
+  }
+
   /** A value that only the two ends of this connection can derive; null before and after it. [HS-29] */
   exported(name: string, context: Uint8Array, length: number): Uint8Array | null {
     return this.exporter === null ? null : exportedValue(this.exporter, name, context, length);
@@ -201,6 +229,7 @@ export class KeyRing {
       this.generations?.wipe();
       this.generations = null;
     }
+    if (epoch === PacketType.ZERO_RTT) this.forgetEarly();
     if (epoch !== PacketType.INITIAL) return;
     this.initial?.fill(0);
     this.initial = null;
@@ -211,6 +240,8 @@ export class KeyRing {
     for (const epoch of EPOCHS) this.discard(epoch);
     this.exporter?.fill(0);
     this.exporter = null;
+    this.resumption?.fill(0);
+    this.resumption = null;
   }
 
   private makeServerSealing(): PacketKeys | null {

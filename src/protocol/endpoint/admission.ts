@@ -14,6 +14,7 @@ import type { Connection } from '../connection/connection.ts';
 import { CONNECTION_BYTES } from '../connection/metrics.ts';
 import type { Identity } from '../crypto/identity.ts';
 import type { TokenSecrets } from '../handshake/address-token.ts';
+import type { TicketConfig } from '../handshake/tickets.ts';
 import type { EndpointCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
 
@@ -29,6 +30,8 @@ export interface ServerConfig {
   readonly resetKey?: Uint8Array | undefined;
   /** Whether packets to this address stay on the machine. */
   readonly isLoopback: (host: string) => boolean;
+  /** What clients come back with. Default: nothing. [HS-55] */
+  readonly tickets?: TicketConfig | null | undefined;
   /** How clients show that they are where they say. Default: only by their handshake. */
   readonly retry?: RetryConfig | undefined;
 }

@@ -26,6 +26,8 @@ import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 import { ClientHandshake } from '../handshake/client.ts';
 import { retryPacket } from '../handshake/retry.ts';
 import { ServerHandshake } from '../handshake/server.ts';
+import type { Resumption } from '../handshake/ticket-offer.ts';
+import { Tickets } from '../handshake/tickets.ts';
 import { AddressState } from '../path/path.ts';
 import { EndpointCounters } from '../trace/counters.ts';
 import { CloseCode } from '../wire/close-code.ts';
@@ -60,6 +62,8 @@ export interface ConnectTarget {
   /** Fingerprint of the server's identity; null to accept any. */
   readonly pin: Uint8Array | null;
   readonly isLoopback: boolean;
+  /** What a connection is resumed with. Default nothing. [HS-33] */
+  readonly resumption?: Resumption | null | undefined;
   /** What the server gave in an earlier connection, to be shown once. Default none. [HS-37] */
   readonly token?: Uint8Array | null | undefined;
 }
@@ -96,6 +100,8 @@ export class Endpoint {
   private readonly halfOpen = new HalfOpenTable();
   private readonly resetKey: Uint8Array | null;
   private readonly answers: StatelessAnswers;
+  /** Null at a client, and at a server that gives none. */
+  private readonly tickets: Tickets | null;
   private readonly admission: Admission;
   /** What is known of where clients are before they answered. */
   readonly addresses: AddressCheck;
@@ -107,6 +113,7 @@ export class Endpoint {
     this.addresses = new AddressCheck(server, config.connection.aead, config.random, this.counters);
     this.admission = new Admission(this.halfOpen, this.memory, this.counters, this.addresses.mode);
     this.resetKey = server === null ? null : (server.resetKey ?? resetKeyOf(server.identity));
+    this.tickets = ticketsOf(config, this.memory, this.counters);
     this.answers = new StatelessAnswers(config.random, this.counters, this.resetKey);
     this.ready = new ReadyConnections(
       (connection, batch, now) => this.pack(connection, batch, now),
@@ -139,6 +146,7 @@ export class Endpoint {
       parameters: localParameters(config, sourceId, null),
       firstDestinationId,
       largestDatagram: config.mtu,
+      resumption: target.resumption ?? null,
     });
     const initial = new PacketNumberSpace(PacketSpace.INITIAL, keys, config.ackDelayMaxMs);
     return this.add(
@@ -550,10 +558,15 @@ export class Endpoint {
       mlKem: config.mlKem,
       mlDsa: config.mlDsa,
       random: this.config.random,
-      parameters: { ...localParameters(config, sourceId, originalId, token), retrySourceId },
+      parameters: {
+        ...localParameters(config, sourceId, originalId, token),
+        retrySourceId,
+        earlyDataBytes: this.config.server?.tickets?.earlyDataBytesMax ?? 0,
+      },
       clientDestinationId: originalId,
       retrySourceId,
       unpinned,
+      tickets: this.tickets,
     });
   }
 
@@ -571,7 +584,7 @@ export class Endpoint {
     } else if (event.type === 'closed' && !event.connection.lifecycle.isEstablished) {
       this.counters.handshakesFailed++;
       // Nobody was told of it yet, so nobody need hear of its end.
-      if (event.connection.role === 'server') return;
+      if (event.connection.role === 'server' && !event.connection.lifecycle.carriesData) return;
     }
     this.events.push(event);
   }
@@ -611,6 +624,17 @@ export class Endpoint {
     this.byFirstPacket.remove(connection);
     connection.forget(now);
   }
+}
+
+/** Those that a server gives and takes. */
+function ticketsOf(
+  { connection, random, server }: EndpointConfig,
+  memory: MemoryBudget,
+  counters: EndpointCounters,
+): Tickets | null {
+  if (server?.tickets == null) return null;
+  const { identity, tickets } = server;
+  return new Tickets(tickets, identity.fingerprint, connection.aead, random, { memory, counters });
 }
 
 /** What every connection of an endpoint has from it. */

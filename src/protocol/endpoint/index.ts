@@ -28,6 +28,15 @@ export {
   RESIDUAL_MIN,
 } from '../fec/protection.ts';
 export { TOKEN_BYTES_MAX, TOKEN_SECRET_BYTES } from '../handshake/address-token.ts';
+export {
+  type ClientTicket,
+  decodeClientTicket,
+  encodeClientTicket,
+  isUsable,
+} from '../handshake/client-ticket.ts';
+export { EarlyData } from '../handshake/handshake.ts';
+export type { Resumption } from '../handshake/ticket-offer.ts';
+export { TICKET_KEY_BYTES, type TicketConfig } from '../handshake/tickets.ts';
 export { LocalAddress } from '../path/local-address.ts';
 export { INTERNET_MTU_MAX } from '../path/mtu-discovery.ts';
 export type { ConnectionStream, MessageAsks } from '../stream/connection-stream.ts';

@@ -3,7 +3,7 @@
  * bytes, which are to be kept as secret as a password, and are used once.
  *
  *     version u8 = 1, suite u8, fingerprint bytes[32], key bytes[32], received u64 (ms since 1970), lifetime u32 (seconds),
- *     parameters (length u16, transport parameters), ticket (length u16, bytes)
+ *     parameters (length u16, transport parameters), ticket (length u16, bytes), address of the server (UTF-8 ..)
  */
 
 import { copyOf, NO_BYTES } from '../../base/bytes.ts';
@@ -34,7 +34,8 @@ export function isUsable({ receivedAtMs, lifetimeSeconds }: ClientTicket, nowMs:
   return ageMs >= 0 && ageMs <= Math.min(lifetimeSeconds, LIFETIME_SECONDS_MAX) * 1_000;
 }
 
-export function encodeClientTicket(ticket: ClientTicket): Uint8Array {
+/** @param host - the address at which the server was */
+export function encodeClientTicket(ticket: ClientTicket, host: string): Uint8Array {
   const kept: TransportParameters = {
     ...ticket.parameters,
     originalDestinationId: NO_BYTES,
@@ -43,7 +44,8 @@ export function encodeClientTicket(ticket: ClientTicket): Uint8Array {
     statelessResetToken: null,
   };
   const parameters = encodeParameters(kept, null);
-  const out = Buffer.alloc(FIXED_BYTES + parameters.length + ticket.ticket.length);
+  const hostBytes = Buffer.from(host);
+  const out = Buffer.alloc(FIXED_BYTES + parameters.length + ticket.ticket.length + hostBytes.length);
   out[0] = VERSION;
   out[1] = ticket.suite;
   out.set(ticket.fingerprint, 2);
@@ -54,11 +56,12 @@ export function encodeClientTicket(ticket: ClientTicket): Uint8Array {
   out.set(parameters, at);
   at = out.writeUInt16BE(ticket.ticket.length, at + parameters.length);
   out.set(ticket.ticket, at);
+  out.set(hostBytes, at + ticket.ticket.length);
   return new Uint8Array(out);
 }
 
 /** Null when these are no bytes that {@link encodeClientTicket} made. */
-export function decodeClientTicket(bytes: Uint8Array): ClientTicket | null {
+export function decodeClientTicket(bytes: Uint8Array): (ClientTicket & { host: string }) | null {
   if (bytes.length < FIXED_BYTES || bytes[0] !== VERSION) return null;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const receivedAtMs = Number(view.getBigUint64(2 + 2 * HASH_BYTES));
@@ -67,7 +70,9 @@ export function decodeClientTicket(bytes: Uint8Array): ClientTicket | null {
   const ticketAt = PARAMETERS_AT + parametersBytes + 2;
   if (ticketAt > bytes.length) return null;
   const ticketBytes = view.getUint16(ticketAt - 2);
-  if (ticketAt + ticketBytes !== bytes.length || ticketBytes > TICKET_BYTES_MAX) return null;
+  const end = ticketAt + ticketBytes;
+  if (end > bytes.length || ticketBytes > TICKET_BYTES_MAX || bytes.length - end > HOST_BYTES_MAX)
+    return null;
   const parameters = decodeParameters(bytes.subarray(PARAMETERS_AT, ticketAt - 2), 'server');
   if (typeof parameters === 'number' || !Number.isSafeInteger(receivedAtMs)) return null;
   return {
@@ -77,7 +82,8 @@ export function decodeClientTicket(bytes: Uint8Array): ClientTicket | null {
     receivedAtMs,
     lifetimeSeconds,
     parameters,
-    ticket: copyOf(bytes.subarray(ticketAt)),
+    ticket: copyOf(bytes.subarray(ticketAt, end)),
+    host: Buffer.from(bytes.subarray(end)).toString(),
   };
 }
 
@@ -85,5 +91,7 @@ const VERSION = 1;
 /** Version, suite, fingerprint, key, two times, and the length of the parameters. */
 const PARAMETERS_AT = 2 + 2 * HASH_BYTES + 8 + 4 + 2;
 const FIXED_BYTES = PARAMETERS_AT + 2;
+/** The longest form of an address, with a zone. */
+const HOST_BYTES_MAX = 128;
 /** [HS-54] As RFC 8446 section 4.6.1 has it: 7 days. */
 const LIFETIME_SECONDS_MAX = 604_800;

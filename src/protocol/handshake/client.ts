@@ -1,11 +1,12 @@
 import { NO_BYTES } from '../../base/bytes.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
-import { HybridKemKey, KEM_SEED_BYTES, type MlKem } from '../crypto/hybrid-kem.ts';
+import { HybridKemKey, KEM_SEED_BYTES, type KemKey, type MlKem, X25519_BYTES } from '../crypto/hybrid-kem.ts';
 import { equalSecrets, fingerprintOf, verifyIdentity } from '../crypto/identity.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import {
   applicationTraffic,
+  earlySecret,
   exporterSecret,
   finishedValue,
   handshakeSecret,
@@ -13,14 +14,17 @@ import {
   initialSecret,
   masterSecret,
   packetKeys,
+  resumptionSecret,
   type TrafficSecrets,
   wipeTraffic,
 } from '../crypto/key-schedule.ts';
 import type { MlDsa } from '../crypto/ml-dsa.ts';
+import { X25519KemKey } from '../crypto/x25519-kem.ts';
 import { CloseCode } from '../wire/close-code.ts';
-import { PacketSpace, PacketType, VERSION } from '../wire/packet-header.ts';
+import { FIRST_ID_BYTES, PacketSpace, PacketType, VERSION } from '../wire/packet-header.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
-import { type Handshake, type HandshakeSpace, HandshakeState } from './handshake.ts';
+import type { ClientTicket } from './client-ticket.ts';
+import { EarlyData, type Handshake, type HandshakeSpace, HandshakeState } from './handshake.ts';
 import {
   decodeParametersMessage,
   decodeServerHello,
@@ -30,7 +34,9 @@ import {
   encodeGreasedParameters,
   encodeMessage,
   GREASE_BYTES,
+  KEM_X25519,
   KEM_X25519_ML_KEM_768,
+  type Message,
   MessageType,
   NO_EXTENSIONS,
   RANDOM_BYTES,
@@ -39,6 +45,7 @@ import {
   Transcript,
 } from './messages.ts';
 import { encodeSuiteCosts, type OfferedSuite } from './suite-choice.ts';
+import { bindHello, earlyTrafficOf, offerExtensions, type Resumption } from './ticket-offer.ts';
 
 export interface ClientHandshakeOptions {
   /** The connection's keys, where those that the handshake brings are installed. */
@@ -55,6 +62,8 @@ export interface ClientHandshakeOptions {
   firstDestinationId: Uint8Array;
   /** Largest datagram the client sends, in bytes. */
   largestDatagram: number;
+  /** The ticket that is shown, if any. Default null. */
+  resumption?: Resumption | null;
   /** What the client has to say to the server's application, at most {@link PAYLOAD_BYTES_MAX} bytes; null, the default: nothing. */
   payload?: Uint8Array | null;
 }
@@ -64,48 +73,47 @@ export interface ClientHandshakeOptions {
  * brings the Handshake keys; its flight in the Handshake space brings {@link flight}, the 1-RTT keys and the end.
  */
 export class ClientHandshake implements Handshake {
-  readonly hello: Uint8Array;
+  hello: Uint8Array;
   flight: Uint8Array | null = null;
   peerParameters: TransportParameters | null = null;
   peerFingerprint: Uint8Array | null = null;
   readonly peerLargestDatagram = 0;
+  isResumed = false;
+  earlyData: EarlyData = EarlyData.NONE;
+  readonly remembered: TransportParameters | null;
   private readonly keys: KeyRing;
   private readonly suites: readonly OfferedSuite[];
   private readonly mlDsa: MlDsa;
   private readonly pin: Uint8Array | null;
   private readonly payload: Uint8Array | null;
-  private readonly firstDestinationId: Uint8Array;
+  private readonly options: ClientHandshakeOptions;
+  private firstDestinationId: Uint8Array;
   private step: Step;
 
   constructor(options: ClientHandshakeOptions) {
-    const { random, firstDestinationId, pin } = options;
+    const { firstDestinationId, pin, resumption = null } = options;
+    this.options = options;
     this.keys = options.keys;
     this.suites = options.suites;
     this.mlDsa = options.mlDsa;
     this.pin = pin;
-    this.payload = options.payload ?? null;
     this.firstDestinationId = firstDestinationId;
-    const helloRandom = randomBytes(random, RANDOM_BYTES);
-    const seed = randomBytes(random, KEM_SEED_BYTES);
-    const kemKey = new HybridKemKey(seed, options.mlKem);
-    seed.fill(0);
-    const hello = {
-      random: helloRandom,
-      versions: [VERSION],
-      suites: options.suites.map(({ aead }) => aead.suite.id),
-      share: kemKey.share,
-      largestDatagram: options.largestDatagram,
-      parameters: encodeGreasedParameters(options.parameters, random),
-      extensions: extensionsOf(options.suites),
-    };
-    this.hello = encodeClientHello(hello, randomBytes(random, GREASE_BYTES));
+    this.payload = options.payload ?? null;
+    const helloRandom = this.draw(RANDOM_BYTES);
+    const kemKey = resumption === null ? this.hybridKey() : this.ticketKemKey();
+    this.hello = this.encodeHello(helloRandom, kemKey, resumption);
+    const early = resumption === null ? null : this.offerTicket(resumption);
     const transcript = new Transcript(pin !== null, firstDestinationId).add(this.hello);
-    this.step = { state: HandshakeState.WAIT_SERVER_HELLO, kemKey, transcript };
+    this.step = { state: HandshakeState.WAIT_SERVER_HELLO, kemKey, resumption, early, transcript };
+    this.remembered = this.earlyData === EarlyData.PENDING ? (resumption?.ticket.parameters ?? null) : null;
   }
 
   get state(): HandshakeState {
     return this.step.state;
   }
+
+  /** Of the suite in use; 0 before the server has chosen. */
+  suite = 0;
 
   receive(space: HandshakeSpace, bytes: Uint8Array): number {
     const { step } = this;
@@ -126,58 +134,180 @@ export class ClientHandshake implements Handshake {
     this.keys.restartInitial(initialSecret(sourceId, pin));
   }
 
+  get offersTicketOnly(): boolean {
+    return this.step.state === HandshakeState.WAIT_SERVER_HELLO && this.step.resumption !== null;
+  }
+
+  beginAgain(): Uint8Array {
+    const { pin } = this;
+    wipeStep(this.step);
+    if (this.earlyData === EarlyData.PENDING) this.earlyData = EarlyData.REFUSED;
+    this.firstDestinationId = this.draw(FIRST_ID_BYTES);
+    const kemKey = this.hybridKey();
+    this.hello = this.encodeHello(this.draw(RANDOM_BYTES), kemKey, null);
+    const transcript = new Transcript(pin !== null, this.firstDestinationId).add(this.hello);
+    this.step = {
+      state: HandshakeState.WAIT_SERVER_HELLO,
+      kemKey,
+      resumption: null,
+      early: null,
+      transcript,
+    };
+    this.keys.restartInitial(initialSecret(this.firstDestinationId, pin));
+    return this.firstDestinationId;
+  }
+
+  takeTicket(): null {
+    return null;
+  }
+
   forget(): void {
     if (this.step.state !== HandshakeState.COMPLETE) this.fail(CloseCode.PROTOCOL_VIOLATION);
   }
 
-  private receiveHello(bytes: Uint8Array, { kemKey, transcript }: WaitServerHello): number {
+  private draw(length: number): Uint8Array {
+    return randomBytes(this.options.random, length);
+  }
+
+  private hybridKey(): KemKey {
+    const seed = this.draw(KEM_SEED_BYTES);
+    const key = new HybridKemKey(seed, this.options.mlKem);
+    seed.fill(0);
+    return key;
+  }
+
+  private ticketKemKey(): KemKey {
+    const seed = this.draw(X25519_BYTES);
+    const key = new X25519KemKey(seed);
+    seed.fill(0);
+    return key;
+  }
+
+  private encodeHello(helloRandom: Uint8Array, kemKey: KemKey, resumption: Resumption | null): Uint8Array {
+    const { largestDatagram, parameters, random } = this.options;
+    const costs = extensionsOf(this.suites);
+    const hello = {
+      random: helloRandom,
+      versions: [VERSION],
+      suites: this.suites.map(({ aead }) => aead.suite.id),
+      share: resumption === null ? kemKey.share : null,
+      ticketShare: resumption === null ? null : kemKey.share,
+      largestDatagram,
+      parameters: encodeGreasedParameters(parameters, random),
+      extensions: resumption === null ? costs : new Map([...costs, ...offerExtensions(resumption)]),
+    };
+    return encodeClientHello(hello, randomBytes(random, GREASE_BYTES));
+  }
+
+  /** Binds the hello to the ticket, and makes the keys of early data. Returns the early secret. [HS-33] [HS-34] */
+  private offerTicket({ ticket, hasEarlyData }: Resumption): Uint8Array {
+    const { hello, keys, pin, firstDestinationId } = this;
+    const context = { isPinned: pin !== null, firstDestinationId };
+    const early = earlySecret(ticket.key);
+    bindHello(hello, early, context);
+    const provider = this.suites.find(({ aead }) => aead.suite.id === ticket.suite)?.aead;
+    if (!hasEarlyData || provider === undefined) return early;
+    const secret = earlyTrafficOf(hello, early, context);
+    keys.onEarlyTraffic(secret);
+    keys.installSealing(packetKeys(provider, secret, PacketType.ZERO_RTT));
+    secret.fill(0);
+    this.earlyData = EarlyData.PENDING;
+    return early;
+  }
+
+  private receiveHello(
+    bytes: Uint8Array,
+    { kemKey, resumption, early, transcript }: WaitServerHello,
+  ): number {
     const messages = splitMessages(bytes, SERVER_HELLO_ONLY);
     const hello = messages === null ? null : decodeServerHello(messages[0].body);
-    const provider = hello === null ? null : this.chosenSuite(hello);
+    const provider = hello === null ? null : this.chosenSuite(hello, resumption);
     if (hello === null || provider === null) return CloseCode.CRYPTO_ERROR;
+    const isResumed = hello.extensions.has(ExtensionId.TICKET);
     const shared = kemKey.decapsulate(hello.ciphertext);
     if (shared === null) return CloseCode.CRYPTO_ERROR;
     kemKey.wipe();
     transcript.add(bytes);
-    const secret = handshakeSecret(shared);
+    const secret = handshakeSecret(shared, isResumed ? early : null);
     shared.fill(0);
+    early?.fill(0);
     const traffic = handshakeTraffic(secret, transcript.hash());
     const master = masterSecret(secret);
     secret.fill(0);
+    this.isResumed = isResumed;
+    this.suite = provider.suite.id;
     this.install(traffic, provider, PacketType.HANDSHAKE);
-    this.step = { state: HandshakeState.WAIT_SERVER_FLIGHT, provider, traffic, master, transcript };
+    this.step = {
+      state: HandshakeState.WAIT_SERVER_FLIGHT,
+      provider,
+      traffic,
+      master,
+      transcript,
+      ticket: resumption?.ticket ?? null,
+    };
     return 0;
   }
 
-  /** The suite of a server that chose of what was offered, else null. [HS-6] */
-  private chosenSuite({ version, suite, kem }: ServerHello): AeadProvider | null {
-    if (version !== VERSION || kem !== KEM_X25519_ML_KEM_768) return null;
+  /** The suite of a server that chose of what was offered, else null. [HS-6] A KEM of a ticket goes with that alone. [HS-50] */
+  private chosenSuite(
+    { version, suite, kem, extensions }: ServerHello,
+    resumption: Resumption | null,
+  ): AeadProvider | null {
+    const isTicketTaken = extensions.has(ExtensionId.TICKET);
+    const isOffered =
+      resumption === null
+        ? kem === KEM_X25519_ML_KEM_768 && !isTicketTaken
+        : kem === KEM_X25519 && extensions.get(ExtensionId.TICKET)?.length === 0;
+    if (version !== VERSION || !isOffered) return null;
     return this.suites.find(({ aead }) => aead.suite.id === suite)?.aead ?? null;
   }
 
   /** Form, parameters, pin, signature, FINISHED: the first of them that is not right says how it ends. [HS-40] */
   private receiveFlight(bytes: Uint8Array, step: WaitServerFlight): number {
     const { traffic, transcript } = step;
-    const messages = splitMessages(bytes, SERVER_FLIGHT);
+    const messages = splitMessages(bytes, this.isResumed ? SERVER_FLIGHT_RESUMED : SERVER_FLIGHT);
     if (messages === null) return CloseCode.CRYPTO_ERROR;
-    const [parameters, identity, signature, finished] = messages;
+    const [parameters] = messages;
+    const finished = messages[messages.length - 1];
     const told = decodeParametersMessage(parameters.body);
     if (typeof told === 'number') return told;
-    const fingerprint = fingerprintOf(identity.body);
-    // [HS-10] the pin first: with another key there is nothing to prove.
-    if (this.pin !== null && !equalSecrets(fingerprint, this.pin)) return CloseCode.IDENTITY_MISMATCH;
-    transcript.add(parameters.whole).add(identity.whole);
-    if (!verifyIdentity(identity.body, 'server', transcript.hash(), signature.body, this.mlDsa))
-      return CloseCode.CRYPTO_ERROR;
-    transcript.add(signature.whole);
+    transcript.add(parameters.whole);
+    const fingerprint = this.isResumed
+      ? (step.ticket?.fingerprint as Uint8Array) // that had to be proved for the ticket's key
+      : this.proveServer(messages, transcript);
+    if (typeof fingerprint === 'number') return fingerprint;
+    const isEarlyTaken = this.takesEarlyData(told.extensions, step);
+    if (isEarlyTaken === null) return CloseCode.CRYPTO_ERROR;
     // [HS-13] FINISHED proves that the server saw the same messages.
     if (!equalSecrets(finished.body, finishedValue(traffic.server, transcript.hash())))
       return CloseCode.CRYPTO_ERROR;
     transcript.add(finished.whole);
     this.peerParameters = told.parameters;
     this.peerFingerprint = fingerprint;
+    if (this.earlyData === EarlyData.PENDING)
+      this.earlyData = isEarlyTaken ? EarlyData.ACCEPTED : EarlyData.REFUSED;
     this.complete(step);
     return 0;
+  }
+
+  /** The fingerprint of the server, which proves that it is who has it; else a close code. */
+  private proveServer([, identity, signature]: Message[], transcript: Transcript): Uint8Array | CloseCode {
+    const fingerprint = fingerprintOf(identity.body);
+    // [HS-10] the pin first: with another key there is nothing to prove.
+    if (this.pin !== null && !equalSecrets(fingerprint, this.pin)) return CloseCode.IDENTITY_MISMATCH;
+    transcript.add(identity.whole);
+    if (!verifyIdentity(identity.body, 'server', transcript.hash(), signature.body, this.mlDsa))
+      return CloseCode.CRYPTO_ERROR;
+    transcript.add(signature.whole);
+    return fingerprint;
+  }
+
+  /** Whether PARAMETERS say that early data is taken; null where that cannot be. [HS-34] */
+  private takesEarlyData(extensions: Extensions, { provider, ticket }: WaitServerFlight): boolean | null {
+    const told = extensions.get(ExtensionId.EARLY_DATA);
+    if (told === undefined) return false;
+    const isPossible = this.isResumed && this.earlyData === EarlyData.PENDING;
+    return isPossible && told.length === 0 && provider.suite.id === ticket?.suite ? true : null;
   }
 
   private complete(step: WaitServerFlight): void {
@@ -187,6 +317,7 @@ export class ClientHandshake implements Handshake {
     this.install(application, step.provider, PacketType.ONE_RTT);
     wipeTraffic(application);
     this.keys.installExporter(exporterSecret(step.master, transcriptHash));
+    this.keys.installResumption(resumptionSecret(step.master, step.transcript.hash()));
     wipeStep(step);
     this.step = { state: HandshakeState.COMPLETE };
   }
@@ -195,7 +326,9 @@ export class ClientHandshake implements Handshake {
     const { payload } = this;
     const said = payload === null ? NO_BYTES : encodeMessage(MessageType.PAYLOAD, payload);
     const value = finishedValue(traffic.client, transcript.add(said).hash());
-    return Buffer.concat([said, encodeMessage(MessageType.FINISHED, value)]);
+    const finished = encodeMessage(MessageType.FINISHED, value);
+    transcript.add(finished);
+    return Buffer.concat([said, finished]);
   }
 
   private install(
@@ -223,7 +356,11 @@ type Step =
 
 interface WaitServerHello {
   state: typeof HandshakeState.WAIT_SERVER_HELLO;
-  kemKey: HybridKemKey;
+  kemKey: KemKey;
+  /** The ticket that was offered. */
+  readonly resumption: Resumption | null;
+  /** Its early secret. */
+  early: Uint8Array | null;
   transcript: Transcript;
 }
 
@@ -234,11 +371,16 @@ interface WaitServerFlight {
   traffic: TrafficSecrets;
   master: Uint8Array;
   transcript: Transcript;
+  /** The ticket that was offered. */
+  ticket: ClientTicket | null;
 }
 
 /** [HS-25] Zeroes the secrets of a state that is over. */
 function wipeStep(step: Step): void {
-  if (step.state === HandshakeState.WAIT_SERVER_HELLO) step.kemKey.wipe();
+  if (step.state === HandshakeState.WAIT_SERVER_HELLO) {
+    step.kemKey.wipe();
+    step.early?.fill(0);
+  }
   if (step.state !== HandshakeState.WAIT_SERVER_FLIGHT) return;
   step.master.fill(0);
   wipeTraffic(step.traffic);
@@ -257,3 +399,4 @@ const SERVER_FLIGHT: readonly MessageType[] = [
   MessageType.SIGNATURE,
   MessageType.FINISHED,
 ];
+const SERVER_FLIGHT_RESUMED: readonly MessageType[] = [MessageType.PARAMETERS, MessageType.FINISHED];

@@ -80,6 +80,8 @@ export interface ClientHello {
   readonly suites: readonly number[];
   /** The share for {@link KEM_X25519_ML_KEM_768}; null when the client offers none. */
   readonly share: Uint8Array | null;
+  /** The share for {@link KEM_X25519}, which is of use with a ticket only; null when the client offers none. [HS-50] */
+  readonly ticketShare: Uint8Array | null;
   /** Largest datagram the client sends, in bytes. */
   readonly largestDatagram: number;
   /** Encoded transport parameters. */
@@ -104,17 +106,17 @@ export interface ServerHello {
  * A CLIENT_HELLO that also offers a version, a suite, a KEM and an extension that do not exist. [HS-5]
  * @param grease - {@link GREASE_BYTES} random bytes
  */
-export function encodeClientHello(
-  hello: ClientHello & { share: Uint8Array },
-  grease: Uint8Array,
-): Uint8Array {
+export function encodeClientHello(hello: ClientHello, grease: Uint8Array): Uint8Array {
   const writer = new MessageWriter().bytes(hello.random);
   writer.u8(1 + hello.versions.length).bytes(grease.subarray(0, 4).map(greased));
   for (const version of hello.versions) writer.u32(version);
   writer.u8(1 + hello.suites.length).u8(greased(grease[4]));
   for (const suite of hello.suites) writer.u8(suite);
-  writer.u8(2).u8(greased(grease[5])).vector(grease.subarray(6, 7));
-  writer.u8(KEM_X25519_ML_KEM_768).vector(hello.share);
+  const { share, ticketShare } = hello;
+  writer.u8(1 + (share === null ? 0 : 1) + (ticketShare === null ? 0 : 1));
+  writer.u8(greased(grease[5])).vector(grease.subarray(6, 7));
+  if (share !== null) writer.u8(KEM_X25519_ML_KEM_768).vector(share);
+  if (ticketShare !== null) writer.u8(KEM_X25519).vector(ticketShare);
   writer.u16(hello.largestDatagram).vector(hello.parameters);
   writer.bytes(grease.subarray(8, 10).map(greased)).vector(grease.subarray(10, 10 + (grease[7] & 0x3)));
   writer.extensions(hello.extensions);
@@ -134,7 +136,8 @@ export function decodeClientHello(body: Uint8Array): ClientHello | null {
   if (extensions === null || versions === null || suites === null || shares === null) return null;
   if (largestDatagram < DATAGRAM_BYTES_MIN || largestDatagram > DATAGRAM_BYTES_MAX) return null; // [HS-7] 512 to 65,507 bytes
   const share = shares.get(KEM_X25519_ML_KEM_768) ?? null;
-  return { random, versions, suites, share, largestDatagram, parameters, extensions };
+  const ticketShare = shares.get(KEM_X25519) ?? null;
+  return { random, versions, suites, share, ticketShare, largestDatagram, parameters, extensions };
 }
 
 export function encodeServerHello(hello: ServerHello): Uint8Array {
@@ -351,6 +354,12 @@ function greased(byte: number): number {
 
 export const NO_EXTENSIONS: Extensions = new Map();
 export const ExtensionId = {
+  /** In CLIENT_HELLO a ticket; in SERVER_HELLO, empty: it is taken. [HS-33] */
+  TICKET: 0x0001,
+  /** In CLIENT_HELLO, its last: what proves that the client has the ticket's key. [HS-33] */
+  BINDER: 0x0002,
+  /** In CLIENT_HELLO, empty: there is early data; in PARAMETERS: it is taken. [HS-34] */
+  EARLY_DATA: 0x0003,
   /** In CLIENT_HELLO: what each suite costs the client. [HS-61] */
   SUITE_COSTS: 0x0006,
 } as const;
@@ -360,6 +369,8 @@ export const MESSAGES_BYTES_MAX = 16_384;
 export const PAYLOAD_BYTES_MAX = 8_192;
 /** X25519 with ML-KEM-768. */
 export const KEM_X25519_ML_KEM_768 = 0x01;
+/** X25519, with a ticket only. [HS-50] */
+export const KEM_X25519 = 0x02;
 export const RANDOM_BYTES = 32;
 /** Random bytes that greasing takes. */
 export const GREASE_BYTES = 16;

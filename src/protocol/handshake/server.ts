@@ -1,7 +1,15 @@
+import { NO_BYTES } from '../../base/bytes.ts';
 import { assert } from '../../base/errors.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
+import type { Micros } from '../../base/time.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
-import { type Encapsulation, encapsulate, KEM_RANDOM_BYTES, type MlKem } from '../crypto/hybrid-kem.ts';
+import {
+  type Encapsulation,
+  encapsulate,
+  KEM_RANDOM_BYTES,
+  type MlKem,
+  X25519_BYTES,
+} from '../crypto/hybrid-kem.ts';
 import { equalSecrets, type Identity } from '../crypto/identity.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import {
@@ -12,23 +20,29 @@ import {
   handshakeTraffic,
   masterSecret,
   packetKeys,
+  resumptionSecret,
   type TrafficSecrets,
+  ticketKey,
   wipeTraffic,
 } from '../crypto/key-schedule.ts';
 import type { MlDsa } from '../crypto/ml-dsa.ts';
 import type { PacketKeys } from '../crypto/packet-protection.ts';
+import { encapsulateX25519 } from '../crypto/x25519-kem.ts';
 import { CloseCode } from '../wire/close-code.ts';
 import { PacketSpace, PacketType, VERSION } from '../wire/packet-header.ts';
 import { decodeParameters, type TransportParameters } from '../wire/transport-parameters.ts';
-import { type Handshake, type HandshakeSpace, HandshakeState } from './handshake.ts';
+import { EarlyData, type Handshake, type HandshakeSpace, HandshakeState } from './handshake.ts';
 import {
   type ClientHello,
   decodeClientHello,
   ExtensionId,
+  type Extensions,
   encodeMessage,
   encodeParametersMessage,
   encodeServerHello,
+  KEM_X25519,
   KEM_X25519_ML_KEM_768,
+  type Message,
   MessageType,
   NO_EXTENSIONS,
   PAYLOAD_BYTES_MAX,
@@ -37,6 +51,8 @@ import {
   Transcript,
 } from './messages.ts';
 import { chooseSuite, decodeSuiteCosts, type OfferedSuite } from './suite-choice.ts';
+import { earlyTrafficOf, type HelloContext, provenEarlySecret, readOffer } from './ticket-offer.ts';
+import type { GivenTicket, Tickets } from './tickets.ts';
 
 export interface ServerHandshakeOptions {
   /** The connection's keys, where those that the handshake brings are installed. */
@@ -55,6 +71,8 @@ export interface ServerHandshakeOptions {
   retrySourceId?: Uint8Array | null;
   /** The U bit of the client's Initial: it does not pin our identity. */
   unpinned: boolean;
+  /** Those that the server gives and takes. Default null: none. */
+  tickets?: Tickets | null;
   /** Those that the server speaks, best first. Default {@link VERSION} alone. */
   versions?: readonly number[];
 }
@@ -67,9 +85,15 @@ export class ServerHandshake implements Handshake {
   hello: Uint8Array | null = null;
   flight: Uint8Array | null = null;
   peerParameters: TransportParameters | null = null;
-  /** Always null: clients do not prove an identity yet. */
-  readonly peerFingerprint: Uint8Array | null = null;
+  /** Of a resumed client; none proves an identity by a signature yet. */
+  peerFingerprint: Uint8Array | null = null;
   peerLargestDatagram = 0;
+  isResumed = false;
+  earlyData: EarlyData = EarlyData.NONE;
+  readonly remembered = null;
+  readonly offersTicketOnly = false;
+  readonly suite = 0;
+  private ticket: GivenTicket | null = null;
   private readonly keys: KeyRing;
   private readonly identity: Identity;
   private readonly suites: readonly OfferedSuite[];
@@ -78,6 +102,8 @@ export class ServerHandshake implements Handshake {
   private readonly random: RandomSource;
   private readonly parameters: TransportParameters;
   private readonly versions: readonly number[];
+  private readonly tickets: Tickets | null;
+  private readonly context: HelloContext;
   private step: Step;
 
   constructor(options: ServerHandshakeOptions) {
@@ -89,7 +115,9 @@ export class ServerHandshake implements Handshake {
     this.random = options.random;
     this.parameters = options.parameters;
     this.versions = options.versions ?? VERSIONS;
+    this.tickets = options.tickets ?? null;
     const { clientDestinationId, retrySourceId = null, unpinned } = options;
+    this.context = { isPinned: !unpinned, firstDestinationId: clientDestinationId };
     const transcript = new Transcript(!unpinned, clientDestinationId, retrySourceId);
     this.step = { state: HandshakeState.WAIT_CLIENT_HELLO, transcript };
   }
@@ -98,14 +126,14 @@ export class ServerHandshake implements Handshake {
     return this.step.state;
   }
 
-  receive(space: HandshakeSpace, bytes: Uint8Array): number {
+  receive(space: HandshakeSpace, bytes: Uint8Array, now: Micros = 0): number {
     const { step } = this;
     if (step.state === HandshakeState.FAILED) return step.code;
     let code: number = CloseCode.PROTOCOL_VIOLATION;
     if (space === PacketSpace.INITIAL && step.state === HandshakeState.WAIT_CLIENT_HELLO)
-      code = this.receiveHello(bytes, step.transcript);
+      code = this.receiveHello(bytes, step.transcript, now);
     else if (space === PacketSpace.HANDSHAKE && step.state === HandshakeState.WAIT_CLIENT_FINISHED)
-      code = this.receiveFlight(bytes, step);
+      code = this.receiveFlight(bytes, step, now);
     if (code !== 0) this.fail(code);
     return code;
   }
@@ -114,22 +142,42 @@ export class ServerHandshake implements Handshake {
     assert(false, 'only clients follow a Retry');
   }
 
+  beginAgain(): Uint8Array {
+    assert(false, 'only clients begin again');
+    return NO_BYTES;
+  }
+
+  takeTicket(): GivenTicket | null {
+    const { ticket } = this;
+    this.ticket = null;
+    return ticket;
+  }
+
   forget(): void {
     if (this.step.state !== HandshakeState.COMPLETE) this.fail(CloseCode.PROTOCOL_VIOLATION);
   }
 
-  private receiveHello(bytes: Uint8Array, transcript: Transcript): number {
+  private receiveHello(bytes: Uint8Array, transcript: Transcript, now: Micros): number {
     const messages = splitMessages(bytes, CLIENT_HELLO_ONLY);
     const clientHello = messages === null ? null : decodeClientHello(messages[0].body);
-    const provider = clientHello === null ? null : this.suiteFor(clientHello);
-    if (clientHello === null || provider === null) return CloseCode.CRYPTO_ERROR;
+    const usual = clientHello === null ? null : this.suiteFor(clientHello);
+    if (clientHello === null || usual === null) return CloseCode.CRYPTO_ERROR;
     // [INV-8] Somebody made the client believe that its best version is not spoken here.
     const best = this.versions.find((version) => clientHello.versions.includes(version));
     if (best !== VERSION) return CloseCode.VERSION_NEGOTIATION_ERROR;
     const peerParameters = decodeParameters(clientHello.parameters, 'client');
     if (typeof peerParameters === 'number') return peerParameters;
+    const resumed = this.resume(bytes, clientHello, now);
+    if (typeof resumed === 'number') return resumed;
+    this.count(resumed, clientHello.extensions.has(ExtensionId.TICKET));
+    // [HS-50] A hello with no other share than that of a ticket is worth nothing without the ticket.
+    if (resumed === null && clientHello.share === null) return CloseCode.TICKET_REFUSED;
+    const provider = resumed?.early?.provider ?? usual;
     const serverRandom = randomBytes(this.random, RANDOM_BYTES);
-    const encapsulation = this.encapsulate(clientHello.share as Uint8Array);
+    const isByTicket = resumed !== null && clientHello.ticketShare !== null;
+    const encapsulation = isByTicket
+      ? this.encapsulateTicketShare(clientHello.ticketShare as Uint8Array)
+      : this.encapsulate(clientHello.share as Uint8Array);
     if (encapsulation === null) return CloseCode.CRYPTO_ERROR;
     this.peerParameters = peerParameters;
     this.peerLargestDatagram = clientHello.largestDatagram;
@@ -137,19 +185,63 @@ export class ServerHandshake implements Handshake {
       random: serverRandom,
       version: VERSION,
       suite: provider.suite.id,
-      kem: KEM_X25519_ML_KEM_768,
+      kem: isByTicket ? KEM_X25519 : KEM_X25519_ML_KEM_768,
       ciphertext: encapsulation.ciphertext,
-      extensions: NO_EXTENSIONS,
+      extensions: resumed === null ? NO_EXTENSIONS : TICKET_TAKEN,
     });
     transcript.add(bytes).add(this.hello);
-    const secret = handshakeSecret(encapsulation.secret);
+    const secret = handshakeSecret(encapsulation.secret, resumed?.secret ?? null);
     encapsulation.secret.fill(0);
-    this.deriveAll(secret, provider, transcript);
+    this.isResumed = resumed !== null;
+    if (resumed !== null) this.takeEarlyData(bytes, resumed);
+    this.deriveAll(secret, provider, transcript, resumed?.provedAtMs ?? null);
     secret.fill(0);
     return 0;
   }
 
-  private receiveFlight(bytes: Uint8Array, step: WaitClientFinished): number {
+  /** What the client's ticket brings; null when it shows none that is taken, or a close code. [HS-33] */
+  private resume(bytes: Uint8Array, hello: ClientHello, now: Micros): Resumed | null | CloseCode {
+    const { tickets } = this;
+    const offer = readOffer(hello.extensions);
+    if (offer === undefined || (offer === null && hello.share === null)) return CloseCode.CRYPTO_ERROR;
+    if (offer?.hasEarlyData) this.earlyData = EarlyData.REFUSED; // as long as it is not taken
+    const ticket = offer === null ? null : (tickets?.open(offer.ticket, now) ?? null);
+    if (tickets === null || offer === null || ticket === null) return null;
+    const secret = provenEarlySecret(bytes, ticket.key, this.context);
+    if (secret === null) return CloseCode.CRYPTO_ERROR;
+    const use = tickets.take(ticket, offer.age, now);
+    if (use === 'refused') return null;
+    this.peerFingerprint = ticket.clientIdentity;
+    const { limits, provedAtMs, suite } = ticket;
+    const isTaken = offer.hasEarlyData && use === 'early' && tickets.allows(limits, this.parameters);
+    // [HS-34] It is in the ticket's suite, which the connection then has as well.
+    const isListed = hello.suites.includes(suite);
+    const provider = isListed ? this.suites.find(({ aead }) => aead.suite.id === suite)?.aead : undefined;
+    return { secret, provedAtMs, early: isTaken && provider !== undefined ? { provider } : null };
+  }
+
+  private count(resumed: Resumed | null, isOffered: boolean): void {
+    const counters = this.tickets?.counters;
+    if (counters === undefined || !isOffered) return;
+    if (resumed === null) counters.ticketsRefused++;
+    else counters.ticketsAccepted++;
+    if (resumed?.early) counters.earlyDataAccepted++;
+    else if (this.earlyData === EarlyData.REFUSED) counters.earlyDataRefused++;
+  }
+
+  /** Installs the keys of early data, where that is taken. */
+  private takeEarlyData(hello: Uint8Array, { secret, early }: Resumed): void {
+    if (early !== null) {
+      const traffic = earlyTrafficOf(hello, secret, this.context);
+      this.keys.onEarlyTraffic(traffic);
+      this.keys.installOpening(packetKeys(early.provider, traffic, PacketType.ZERO_RTT));
+      traffic.fill(0);
+      this.earlyData = EarlyData.ACCEPTED;
+    }
+    secret.fill(0);
+  }
+
+  private receiveFlight(bytes: Uint8Array, step: WaitClientFinished, now: Micros): number {
     const messages = splitMessages(bytes, CLIENT_FLIGHT, CLIENT_MAY_LEAVE_OUT);
     if (messages === null) return CloseCode.CRYPTO_ERROR;
     const [payload, finished] = messages;
@@ -161,13 +253,15 @@ export class ServerHandshake implements Handshake {
       return CloseCode.CRYPTO_ERROR;
     step.clientSecret.fill(0);
     this.keys.installOpening(step.application);
+    if (this.tickets !== null) this.giveTicket(this.tickets, step, finished, now);
+    step.master.fill(0);
     this.step = { state: HandshakeState.COMPLETE };
     return 0;
   }
 
   /** [HS-5] One of each that we know is enough; what we do not know is no fault. Null when something is missing, or says nonsense of costs. */
-  private suiteFor({ versions, suites, share, extensions }: ClientHello): AeadProvider | null {
-    if (!versions.includes(VERSION) || share === null) return null;
+  private suiteFor({ versions, suites, share, ticketShare, extensions }: ClientHello): AeadProvider | null {
+    if (!versions.includes(VERSION) || (share === null && ticketShare === null)) return null;
     const told = extensions.get(ExtensionId.SUITE_COSTS);
     const costs = told === undefined ? NO_COSTS : decodeSuiteCosts(told);
     return costs === null ? null : chooseSuite(this.suites, suites, costs);
@@ -180,8 +274,37 @@ export class ServerHandshake implements Handshake {
     return encapsulation;
   }
 
+  private encapsulateTicketShare(share: Uint8Array): Encapsulation | null {
+    const random = randomBytes(this.random, X25519_BYTES);
+    const encapsulation = encapsulateX25519(share, random);
+    random.fill(0);
+    return encapsulation;
+  }
+
+  /** The client has proved that it is there: it may come back with a ticket. [HS-55] */
+  private giveTicket(
+    tickets: Tickets,
+    { master, provedAtMs, suite, transcript }: WaitClientFinished,
+    finished: Message,
+    now: Micros,
+  ): void {
+    const resumption = resumptionSecret(master, transcript.add(finished.whole).hash());
+    const nonce = tickets.nonce();
+    const key = ticketKey(resumption, nonce);
+    const clientIdentity = this.peerFingerprint;
+    const content = { suite, key, provedAtMs: provedAtMs ?? tickets.unixMs(now), clientIdentity };
+    this.ticket = tickets.give(nonce, { ...content, limits: this.parameters }, now);
+    resumption.fill(0);
+    key.fill(0);
+  }
+
   /** Keys and flight follow now: but for what the client's FINISHED is made of no secret has to wait for it. */
-  private deriveAll(secret: Uint8Array, provider: AeadProvider, transcript: Transcript): void {
+  private deriveAll(
+    secret: Uint8Array,
+    provider: AeadProvider,
+    transcript: Transcript,
+    provedAtMs: number | null,
+  ): void {
     const { keys } = this;
     const traffic = handshakeTraffic(secret, transcript.hash());
     keys.onTraffic(PacketType.HANDSHAKE, traffic, provider);
@@ -193,7 +316,6 @@ export class ServerHandshake implements Handshake {
     const master = masterSecret(secret);
     const application = applicationTraffic(master, transcriptHash);
     keys.installExporter(exporterSecret(master, transcriptHash));
-    master.fill(0);
     keys.onTraffic(PacketType.ONE_RTT, application, provider);
     // [HS-15] Data may be sent at once, but none is opened before the client's FINISHED is there.
     keys.installSealing(packetKeys(provider, application.server, PacketType.ONE_RTT));
@@ -204,24 +326,31 @@ export class ServerHandshake implements Handshake {
       clientSecret: traffic.client,
       transcript,
       application: opening,
+      suite: provider.suite.id,
+      master,
+      provedAtMs,
     };
   }
 
   private encodeFlight(traffic: TrafficSecrets, transcript: Transcript): Uint8Array {
-    const { identity } = this;
-    const parameters = encodeParametersMessage(
-      { parameters: this.parameters, extensions: NO_EXTENSIONS },
-      this.random,
-    );
-    const identityMessage = encodeMessage(MessageType.IDENTITY, identity.publicKey);
-    transcript.add(parameters).add(identityMessage);
-    const signed = identity.sign('server', transcript.hash(), this.mlDsa);
-    const signature = encodeMessage(MessageType.SIGNATURE, signed);
-    transcript.add(signature);
+    const extensions = this.earlyData === EarlyData.ACCEPTED ? EARLY_DATA_TAKEN : NO_EXTENSIONS;
+    const parameters = encodeParametersMessage({ parameters: this.parameters, extensions }, this.random);
+    const proof = this.isResumed ? [] : this.proveIdentity(transcript.add(parameters));
+    if (this.isResumed) transcript.add(parameters);
     const value = finishedValue(traffic.server, transcript.hash());
     const finished = encodeMessage(MessageType.FINISHED, value);
     transcript.add(finished);
-    return Buffer.concat([parameters, identityMessage, signature, finished]);
+    return Buffer.concat([parameters, ...proof, finished]);
+  }
+
+  private proveIdentity(transcript: Transcript): Uint8Array[] {
+    const { identity } = this;
+    const identityMessage = encodeMessage(MessageType.IDENTITY, identity.publicKey);
+    transcript.add(identityMessage);
+    const signed = identity.sign('server', transcript.hash(), this.mlDsa);
+    const signature = encodeMessage(MessageType.SIGNATURE, signed);
+    transcript.add(signature);
+    return [identityMessage, signature];
   }
 
   /** [HS-25] Zeroes what is not needed any more. */
@@ -229,6 +358,7 @@ export class ServerHandshake implements Handshake {
     const { step } = this;
     if (step.state === HandshakeState.WAIT_CLIENT_FINISHED) {
       step.clientSecret.fill(0);
+      step.master.fill(0);
       step.application.wipe();
     }
     this.step = { state: HandshakeState.FAILED, code };
@@ -249,6 +379,20 @@ interface WaitClientFinished {
   transcript: Transcript;
   /** Opens the client's 1-RTT packets. */
   application: PacketKeys;
+  suite: number;
+  /** What a ticket's key comes from. */
+  master: Uint8Array;
+  /** When identities were proved, in ms since 1970, if that was in another handshake. */
+  provedAtMs: number | null;
+}
+
+/** What a ticket that is taken brings. */
+interface Resumed {
+  /** The early secret. */
+  readonly secret: Uint8Array;
+  readonly provedAtMs: number;
+  /** Its suite, when early data is taken. */
+  readonly early: { readonly provider: AeadProvider } | null;
 }
 
 /** Those that a server speaks, best first. */
@@ -256,4 +400,6 @@ const VERSIONS: readonly number[] = [VERSION];
 const CLIENT_HELLO_ONLY: readonly MessageType[] = [MessageType.CLIENT_HELLO];
 const CLIENT_FLIGHT: readonly MessageType[] = [MessageType.PAYLOAD, MessageType.FINISHED];
 const CLIENT_MAY_LEAVE_OUT: readonly MessageType[] = [MessageType.PAYLOAD];
+const TICKET_TAKEN: Extensions = new Map([[ExtensionId.TICKET, NO_BYTES]]);
+const EARLY_DATA_TAKEN: Extensions = new Map([[ExtensionId.EARLY_DATA, NO_BYTES]]);
 const NO_COSTS: ReadonlyMap<number, number> = new Map();

@@ -15,6 +15,7 @@ import { type RandomSource, randomBytes } from '../../base/random.ts';
 import { MILLISECOND, type Micros, SECOND } from '../../base/time.ts';
 import type { AeadProvider } from '../crypto/aead.ts';
 import { expandLabel, HASH_BYTES, ticketAgeMask } from '../crypto/key-schedule.ts';
+import type { EndpointCounters } from '../trace/counters.ts';
 import { TAG_BYTES } from '../wire/packet-header.ts';
 import type { TransportParameters } from '../wire/transport-parameters.ts';
 import { ByteCursor, writeVarint } from '../wire/varint.ts';
@@ -71,6 +72,12 @@ export interface OpenedTicket extends TicketContent {
   readonly isOwn: boolean;
 }
 
+/** What became of tickets, and of what came with them. */
+export type TicketCounters = Pick<
+  EndpointCounters,
+  'ticketsAccepted' | 'ticketsRefused' | 'earlyDataAccepted' | 'earlyDataRefused'
+>;
+
 /** What TICKET carries. */
 export interface GivenTicket {
   readonly lifetimeSeconds: number;
@@ -87,6 +94,7 @@ export class Tickets {
   /** Names this process among those that share its keys, until it ends: only it knows which of these tickets were used. */
   private readonly issuer: Uint8Array;
   private readonly filter: ReplayFilter;
+  readonly counters: TicketCounters;
   private keys: TicketKeys;
   private keysSince: Micros = 0;
 
@@ -95,8 +103,9 @@ export class Tickets {
     fingerprint: Uint8Array,
     provider: AeadProvider,
     random: RandomSource,
-    memory: MemoryBudget,
+    { memory, counters }: { memory: MemoryBudget; counters: TicketCounters },
   ) {
+    this.counters = counters;
     this.config = config;
     this.provider = provider;
     this.random = random;

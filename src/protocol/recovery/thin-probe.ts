@@ -45,7 +45,7 @@ function isMended(sent: SentPackets, number: number): boolean {
 }
 
 /** It is in flight, and carries something. */
-function isOpen({ ring }: SentPackets, number: number): boolean {
+export function isOpen({ ring }: SentPackets, number: number): boolean {
   const i = number & ring.mask;
   return (ring.state[i] & OPEN_MASK) === PacketState.IN_FLIGHT && ring.frameCount[i] > 0;
 }

@@ -26,6 +26,8 @@ export interface StreamSettings {
   readonly protection?: ProtectionOptions | undefined;
   /** Whether what is sent on it is compressed; default: as the connection's streams are. */
   readonly compression?: CompressionMode | undefined;
+  /** What is sent on it may go before the handshake is complete, unless a message says otherwise. Default false. [HS-59] */
+  readonly earlyData?: boolean | undefined;
 }
 
 /** What a connection does to the messages of its streams. */
@@ -44,6 +46,8 @@ export interface MessageAsks {
   readonly protection: ProtectionOptions | null;
   /** Whether it is compressed; null: as the stream's are. */
   readonly compression: CompressionMode | null;
+  /** Whether it may go before the handshake is complete; null: as the stream's may. */
+  readonly earlyData?: boolean | null;
 }
 
 /** What a stream needs of its connection. */
@@ -89,6 +93,8 @@ export class ConnectionStream extends Schedulable {
   private wasDeflated = false;
   /** A message has asked for something of its own. */
   private isMixed = false;
+  /** Its messages may go before the handshake is complete, unless they say otherwise. */
+  private readonly isEarly: boolean;
   private readonly streams: StreamOwner;
 
   constructor(
@@ -110,6 +116,7 @@ export class ConnectionStream extends Schedulable {
     this.streams = streams;
     this.compression = settings.compression ?? streams.compression.options.mode;
     this.nextCompression = this.compression;
+    this.isEarly = settings.earlyData ?? false;
   }
 
   /** The largest message that can be sent, in bytes. */
@@ -149,6 +156,8 @@ export class ConnectionStream extends Schedulable {
     this.isMixed = true;
     this.sender.queue.mark = this.protection.admits(asks?.protection ?? null) ? 0 : Mark.UNPROTECTED;
     this.nextCompression = asks?.compression ?? this.compression;
+    const { early } = this.sender.queue;
+    if (early !== null) early.isNext = asks?.earlyData ?? this.isEarly;
   }
 
   /** Sends a message in an envelope, if that makes it smaller; else as it is. [STR-23] */

@@ -46,6 +46,15 @@ export class FlowCredit {
     return true;
   }
 
+  /** Nothing was sent after all, and the peer's limit is another one. [HS-58] */
+  restart(limit: number): void {
+    this.used = 0;
+    this.limit = limit;
+    this.blockedAt = -1;
+    this.needed = 0;
+    this.unblock();
+  }
+
   /** Something needs this limit, and waits for it. */
   block(needed: number): void {
     if (!this.blocked && this.counts !== null) this.counts.blockedCredits++;

@@ -185,6 +185,12 @@ export class StreamLimits {
     return true;
   }
 
+  /** The peer knows none of our streams, and its limit is another one. [HS-58] */
+  restart(limit: number): void {
+    this.peerLimit = limit;
+    this.blockedAt = -1;
+  }
+
   /** STREAMS_BLOCKED: the peer wants to open more streams than this. */
   onBlocked(limit: number): void {
     if (limit === this.announced) this.isPeerBlocked = true;

@@ -77,7 +77,9 @@ export class StreamPacker {
 
   /** The sending half may have something to send. */
   onSendTouched(stream: ConnectionStream): void {
-    if (!stream.sender.sendable || !this.limits.streams.isAllowed(stream.id)) return;
+    const { sender } = stream;
+    if (!sender.sendable || !this.limits.streams.isAllowed(stream.id)) return;
+    if (sender.queue.early?.isHeldBack === true) return; // [HS-59] it waits for the handshake
     this.scheduler.activate(stream);
     this.setDeadline(stream);
   }

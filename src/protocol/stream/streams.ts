@@ -24,6 +24,7 @@ import { FlowCredit, FlowWindow, Pace, type WindowGrowth, WindowPool } from './f
 import { DataLimits, Limits, MessageLimits, StreamLimits } from './limits.ts';
 import { BestEffortBudget, ReceiveContext, SURE_BYTES } from './receive/receive-context.ts';
 import { ReadFault, ReceiveStream } from './receive/receive-stream.ts';
+import { EarlyRow } from './send/early-row.ts';
 import { SlabPool } from './send/message-records.ts';
 import { SendContext } from './send/send-context.ts';
 import { SendStream, type StreamOpening } from './send/send-stream.ts';
@@ -81,6 +82,8 @@ export class Streams<Host extends StreamsHost> {
   private readonly pace = new Pace();
   /** Deadlines of messages, sent and received. */
   private readonly deadlines = new DeadlineWatch();
+  /** The handshake is not complete, and some may be sent all the same. */
+  private isEarly = false;
   /** The packet being read raised a limit of the connection, which every stream may have waited for. */
   private isLimitRaised = false;
   /** What the receive context was last told as progress that was none, and how many packets had come when the stall was seen. */
@@ -161,6 +164,7 @@ export class Streams<Host extends StreamsHost> {
     const id = this.limits.streams.open();
     const flags = streamOpenFlags(settings.priority, settings.ordered, settings.delivery);
     const stream = this.add(id, settings, { flags, label: ENCODER.encode(settings.label) });
+    if (this.isEarly) stream.sender.queue.early = new EarlyRow(settings.earlyData ?? false);
     this.onSendTouched(stream);
     return stream;
   }
@@ -199,7 +203,9 @@ export class Streams<Host extends StreamsHost> {
 
   // ---- what came ----
 
+  /** What the peer allows; once the handshake is complete, nothing is held back any more. */
   onPeerParameters(parameters: TransportParameters): void {
+    if (this.isEarly) this.releaseAll();
     this.limits.messages.peer = parameters.maxMessageBytes;
     this.protection.mayRepair = parameters.repairBytes > 0; // [FEC-40]
     this.compression.onPeerParameter(parameters.inflates);
@@ -208,6 +214,31 @@ export class Streams<Host extends StreamsHost> {
     this.sendContext.credit.raise(parameters.initialMaxData);
     // [STR-34] The last of the credit is for streams of the class `system`.
     this.sendContext.reserveBytes = Math.min(RESERVE_BYTES_MAX, Math.floor(parameters.initialMaxData / 8));
+    for (const stream of this.streams.values()) {
+      stream.sender.credit.raise(parameters.initialMaxStreamData);
+      this.onSendTouched(stream);
+    }
+  }
+
+  /**
+   * Before the handshake is complete: what is marked as early may be sent, under the limits that the server had when it gave the ticket.
+   * Repairs and compressed messages wait until it says what it takes now. [HS-57]
+   */
+  beginEarly(remembered: TransportParameters): void {
+    this.onPeerParameters({ ...remembered, repairBytes: 0, inflates: null });
+    this.isEarly = true;
+  }
+
+  /** All that was sent was thrown away unread: it counts as never sent, and no limit is known. [HS-58] */
+  recall(): void {
+    this.sendContext.credit.restart(0);
+    this.limits.streams.restart(0);
+    this.peerStreamWindow = 0;
+    for (const stream of this.streams.values()) {
+      stream.sender.recall(0);
+      this.packer.remove(stream);
+    }
+    this.events.outcomes(this.sendContext.outcomes);
   }
 
   /** MESSAGE and MESSAGES. Returns 0 or a close code. */
@@ -357,6 +388,14 @@ export class Streams<Host extends StreamsHost> {
   }
 
   // ---- inside ----
+
+  private releaseAll(): void {
+    this.isEarly = false;
+    for (const { sender } of this.streams.values()) {
+      sender.queue.early?.release();
+      sender.queue.early = null;
+    }
+  }
 
   private add(id: number, settings: StreamSettings, opening: StreamOpening | null): ConnectionStream {
     const { ordered, priority } = settings;

@@ -87,6 +87,14 @@ export class EndpointCounters {
   handshakesCompleted = 0;
   /** Handshakes that failed, or were not completed in time. */
   handshakesFailed = 0;
+  /** Handshakes whose client showed a ticket that was taken: they were resumed. */
+  ticketsAccepted = 0;
+  /** Handshakes whose client showed a ticket that was not: it had expired, was used before, or was made with other keys. */
+  ticketsRefused = 0;
+  /** Handshakes with early data that was taken. */
+  earlyDataAccepted = 0;
+  /** Handshakes with early data that was not: it could have come before, or is too much for the limits of now. */
+  earlyDataRefused = 0;
   /** Half-open handshakes of clients that had not answered yet, which gave way to newer ones. */
   handshakesDisplaced = 0;
   /** First packets that were answered by a Retry: their clients are to show first that they are where they say. */

@@ -89,6 +89,7 @@ export type KeyLog = (line: string) => void;
 export type SecretLabel =
   | 'CLIENT_INITIAL_SECRET'
   | 'SERVER_INITIAL_SECRET'
+  | 'CLIENT_EARLY_TRAFFIC_SECRET'
   | 'CLIENT_HANDSHAKE_TRAFFIC_SECRET'
   | 'SERVER_HANDSHAKE_TRAFFIC_SECRET'
   | `${'CLIENT' | 'SERVER'}_TRAFFIC_SECRET_${number}`;

@@ -22,6 +22,7 @@ export const CloseCode = {
   INVALID_TOKEN: 0x15,
   VERSION_NEGOTIATION_ERROR: 0x16,
   KEY_UPDATE_ERROR: 0x17,
+  TICKET_REFUSED: 0x18,
 } as const;
 export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
 

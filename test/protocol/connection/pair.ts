@@ -11,6 +11,7 @@ import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import { Identity } from '../../../src/protocol/crypto/identity.ts';
 import { EcnCodepoint } from '../../../src/protocol/datagram/index.ts';
 import { Endpoint, type EndpointEvent, type ServerConfig } from '../../../src/protocol/endpoint/index.ts';
+import type { Resumption } from '../../../src/protocol/handshake/ticket-offer.ts';
 import type { ConnectionStream, StreamSettings } from '../../../src/protocol/stream/connection-stream.ts';
 import { Delivery, Priority } from '../../../src/protocol/wire/frame-type.ts';
 import type { LabDatagram } from '../../../src/testing/network.ts';
@@ -91,9 +92,10 @@ export class Pair {
   }
 
   /** Starts the client's connection; it takes its course with {@link run}. */
-  connect(): this {
+  connect(resumption: Resumption | null = null): this {
+    const { loopback: isLoopback, pin, token } = this;
     this.client.connection = this.client.endpoint.connect(
-      { host: 'server', port: PORT, pin: this.pin, isLoopback: this.loopback, token: this.token },
+      { host: 'server', port: PORT, pin, isLoopback, token, resumption },
       this.now,
     );
     this.client.node.wake();

@@ -5,7 +5,10 @@ import { chooseAead } from '../../../src/protocol/crypto/aead.ts';
 import { Identity, resetKeyOf, resetToken } from '../../../src/protocol/crypto/identity.ts';
 import {
   applicationTraffic,
+  binderValue,
   clientInitialSecret,
+  earlySecret,
+  earlyTraffic,
   expandLabel,
   exportedValue,
   exporterSecret,
@@ -18,7 +21,10 @@ import {
   masterSecret,
   nextTrafficSecret,
   packetKeys,
+  resumptionSecret,
   serverInitialSecret,
+  ticketAgeMask,
+  ticketKey,
   updatedKeys,
 } from '../../../src/protocol/crypto/key-schedule.ts';
 import { PacketKeys, sealPacket } from '../../../src/protocol/crypto/packet-protection.ts';
@@ -32,7 +38,9 @@ import {
   slowChain,
   slowInitial,
   slowReset,
+  slowTicket,
   slowTraffic,
+  type TicketInput,
 } from './slow-key-schedule.ts';
 import { vectorCases } from './vector-file.ts';
 import { withoutSodium } from './without-sodium.ts';
@@ -42,8 +50,8 @@ const INPUT_KEY = hex('0b'.repeat(22));
 const SALT = hex('000102030405060708090a0b0c');
 const PSEUDORANDOM_KEY = '077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5';
 
-type Input = InitialInput | ChainInput | ResetInput;
-type Output = ReturnType<typeof slowInitial> | ReturnType<typeof slowChain> | ReturnType<typeof slowReset>;
+type Input = InitialInput | ChainInput | ResetInput | TicketInput;
+type Output = ReturnType<typeof slowInitial | typeof slowChain | typeof slowReset | typeof slowTicket>;
 
 const CASES = vectorCases<Input, Output>('key-schedule.json', slowTwin);
 const provider = chooseAead('auto');
@@ -53,7 +61,7 @@ describe.each(CASES)('the key schedule, case "$name"', ({ input, output }) => {
     expect(slowTwin(input)).toEqual(output);
   });
 
-  test('is what the library derives [HS-20] [HS-21] [HS-22] [HS-24] [HS-29] [PKT-22]', () => {
+  test('is what the library derives [HS-20] [HS-32] [HS-33] [HS-34] [HS-21] [HS-22] [HS-24] [HS-29] [PKT-22]', () => {
     expect(fastTwin(input)).toEqual(withoutKeys(output));
   });
 
@@ -170,6 +178,7 @@ describe('HMAC', () => {
 
 function slowTwin(input: Input): Output {
   if ('identitySecret' in input) return slowReset(input);
+  if ('hashToBinder' in input) return slowTicket(input);
   return 'kemSecret' in input ? slowChain(input) : slowInitial(input);
 }
 
@@ -184,6 +193,20 @@ function fastTwin(input: Input): Record<string, string> {
     const identity = Identity.fromSecret(Buffer.from(hex(input.identitySecret)).toString('base64url'));
     const resetKey = resetKeyOf(identity) as Uint8Array;
     return { resetKey: toHex(resetKey), token: toHex(resetToken(resetKey, hex(input.connectionId))) };
+  }
+  if ('hashToBinder' in input) {
+    const resumption = resumptionSecret(hex(input.masterSecret), hex(input.hashToClientFinished));
+    const key = ticketKey(resumption, hex(input.nonce));
+    const early = earlySecret(key);
+    return {
+      resumptionSecret: toHex(resumption),
+      ticketKey: toHex(key),
+      ageMask: ticketAgeMask(key).toString(16).padStart(8, '0'),
+      earlySecret: toHex(early),
+      binder: toHex(binderValue(early, hex(input.hashToBinder))),
+      clientEarly: toHex(earlyTraffic(early, hex(input.hashToClientHello))),
+      handshakeSecret: toHex(handshakeSecret(hex(input.resumedKemSecret), early)),
+    };
   }
   const secret = handshakeSecret(hex(input.kemSecret));
   const master = masterSecret(secret);

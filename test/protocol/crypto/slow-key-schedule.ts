@@ -110,6 +110,40 @@ export function slowExported(
   return slowExpandLabel(derived, 'exporter', sha256(hex(context)), length);
 }
 
+export interface TicketInput {
+  /** Of the connection that the ticket is from. */
+  masterSecret: string;
+  hashToClientFinished: string;
+  nonce: string;
+  /** Of the resumed connection: the secret of its KEM, and its hashes up to the binder's value and up to CLIENT_HELLO. */
+  resumedKemSecret: string;
+  hashToBinder: string;
+  hashToClientHello: string;
+}
+
+/** [HS-32] [HS-33] [HS-34] [HS-52] */
+export function slowTicket(input: TicketInput) {
+  const resumption = slowExpandLabel(
+    hex(input.masterSecret),
+    'res master',
+    hex(input.hashToClientFinished),
+    32,
+  );
+  const key = slowExpandLabel(resumption, 'resumption', hex(input.nonce), 32);
+  const early = slowExtract(ZEROS, key);
+  const binderSecret = slowExpandLabel(early, 'res binder', sha256(NOTHING), 32);
+  const derived = slowExpandLabel(early, 'derived', sha256(NOTHING), 32);
+  return {
+    resumptionSecret: toHex(resumption),
+    ticketKey: toHex(key),
+    ageMask: toHex(slowExpandLabel(key, 'ticket age', NOTHING, 4)),
+    earlySecret: toHex(early),
+    binder: toHex(slowFinished(binderSecret, hex(input.hashToBinder))),
+    clientEarly: slowTraffic(slowExpandLabel(early, 'c e traffic', hex(input.hashToClientHello), 32)),
+    handshakeSecret: toHex(slowExtract(derived, hex(input.resumedKemSecret))),
+  };
+}
+
 function slowFinished(trafficSecret: Uint8Array, transcriptHash: Uint8Array): Uint8Array {
   return slowHmac(slowExpandLabel(trafficSecret, 'finished', NOTHING, 32), transcriptHash);
 }

@@ -32,6 +32,7 @@ describe('a client hello', () => {
         versions: [VERSION],
         suites: [1],
         share: new Uint8Array(1216).fill(5),
+        ticketShare: new Uint8Array(32).fill(6),
         largestDatagram: 1200,
         parameters: hex('090101'),
       };
@@ -55,7 +56,7 @@ describe('a client hello', () => {
       suites: '03 fe 01 fd',
       shares: joined(hex('03 fa 0000 01'), vector(present(own.share)), hex('fb 0002 ffff')),
       parameters: own.parameters,
-      extensions: '0001 0000 fafa 0003 010203 ffff 0000',
+      extensions: '0101 0000 fafa 0003 010203 ffff 0000',
     });
     expect(newServer().receive(0, message)).toBe(0);
   });

@@ -18,6 +18,7 @@ import {
   type TicketContent,
   Tickets,
 } from '../../../src/protocol/handshake/tickets.ts';
+import { EndpointCounters } from '../../../src/protocol/trace/counters.ts';
 import { defaultParameters } from '../../../src/protocol/wire/transport-parameters.ts';
 import { present, SERVER_IDENTITY } from './exchange.ts';
 
@@ -53,7 +54,8 @@ function ticketsOf(
     epochMs: EPOCH_MS,
     ...config,
   };
-  return new Tickets(all, fingerprint, chooseAead('auto'), new Prng(seed), new MemoryBudget(2 ** 30));
+  const counted = { memory: new MemoryBudget(2 ** 30), counters: new EndpointCounters() };
+  return new Tickets(all, fingerprint, chooseAead('auto'), new Prng(seed), counted);
 }
 
 function given(tickets: Tickets, content = CONTENT, now = 0): Uint8Array {
@@ -182,11 +184,12 @@ describe('a ticket as a client keeps it', () => {
   };
 
   test('is bytes, and comes back out of them [HS-55]', () => {
-    expect(decodeClientTicket(encodeClientTicket(kept))).toEqual(kept);
+    const host = 'fe80::1%eth0';
+    expect(decodeClientTicket(encodeClientTicket(kept, host))).toEqual({ ...kept, host });
   });
 
   test('is nothing when it is cut short, or anything else', () => {
-    const bytes = encodeClientTicket(kept);
+    const bytes = encodeClientTicket(kept, '');
     fc.assert(
       fc.property(fc.nat(bytes.length - 1), fc.uint8Array({ maxLength: 400 }), (length, any) => {
         expect(decodeClientTicket(bytes.subarray(0, length))).toBeNull();

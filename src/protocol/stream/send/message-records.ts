@@ -26,6 +26,8 @@ export const Mark = {
   UNPROTECTED: 0x80,
   /** Its bytes begin with an envelope. */
   ENVELOPE: 0x100,
+  /** It waits for the handshake: it may not go as early data. [HS-59] */
+  HELD: 0x200,
 } as const;
 
 /** What is known of the bytes of a message that was cut. */
@@ -131,6 +133,13 @@ export class MessageRecords {
       this.marks[i] |= Mark.PARTS;
     }
     return parts;
+  }
+
+  /** The message counts as whole again. */
+  forgetParts(i: number): void {
+    if (this.parts !== null) this.parts[i] = null;
+    if (this.copies !== null) this.copies[i] = 0;
+    this.marks[i] &= ~Mark.PARTS;
   }
 
   deadlineOf(i: number): Micros {

@@ -153,6 +153,12 @@ export class Packetizer implements RepeatWriter {
     if (repeats !== null && this.hasRoomForRepeats(w, 0)) repeats.write(w, w.room, false);
   }
 
+  /** What was sent counts as never sent. [HS-58] */
+  recall(): void {
+    this.repeats = null;
+    this.buffer.recall();
+  }
+
   /** A packet with this MESSAGE, MESSAGES or ABANDON is lost. */
   onFrameLost(frame: SentFrame, now: Micros): void {
     if (this.repeats !== null) this.repeats.onFrameLost(frame);
@@ -417,9 +423,11 @@ export class Packetizer implements RepeatWriter {
 
   /** True when the message at the front of the queue, which there is, has to wait for credit. [STR-10] */
   private isBlocked(): boolean {
-    if (!this.isReliable) return false;
     const { records } = this;
-    const charge = records.lengths[records.index(records.flight)] + MESSAGE_COST;
+    const i = records.index(records.flight);
+    if ((records.marks[i] & Mark.HELD) !== 0) return true; // [HS-59] until the handshake is complete
+    if (!this.isReliable) return false;
+    const charge = records.lengths[i] + MESSAGE_COST;
     const ofConnection = this.context.credit;
     const onStream = charge > this.credit.available;
     const onConnection = charge + this.reserve > ofConnection.available;
@@ -605,7 +613,7 @@ function copy(out: Uint8Array, at: number, from: Uint8Array, start: number, leng
 const DETACHED =
   'the ArrayBuffer of a message that was sent with `transfer` was detached or resized before it was delivered: what is given away must stay as it is';
 const NOT_REPEATED = Mark.PARTS | Mark.ABANDONED | Mark.SETTLED | Mark.VOID;
-const NOT_IN_RUN = Mark.LIFETIME | Mark.PARTS | Mark.ABANDONED | Mark.SETTLED | Mark.VOID;
+const NOT_IN_RUN = Mark.LIFETIME | Mark.PARTS | Mark.ABANDONED | Mark.SETTLED | Mark.VOID | Mark.HELD;
 /** The messages of a run are all in envelopes, or none is. */
 const NOT_LIKE_OTHERS = NOT_IN_RUN | Mark.ENVELOPE;
 /** A message that takes more than this of a packet does not go again, and a packet of which more is taken has no repeats. */

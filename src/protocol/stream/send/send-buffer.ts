@@ -210,6 +210,31 @@ export class SendBuffer {
     records.dropSettled();
   }
 
+  /** What was sent was thrown away unread: it counts as never sent, and its sequences are free again. [HS-58] */
+  recall(): void {
+    const { queue, records } = this;
+    if (this.cutAt > 0) queue.bytes += this.cutAt - records.lengths[records.index(records.flight - 1)];
+    for (let r = 0; r < records.flight; r++) {
+      const i = records.index(r);
+      if (this.isAbandoned(i)) this.report(i, this.abandonedOutcome);
+      records.forgetParts(i);
+      if ((records.marks[i] & (Mark.SETTLED | Mark.ABANDONED)) === 0) {
+        queue.bytes += records.lengths[i] + MESSAGE_COST;
+      } else {
+        records.marks[i] |= Mark.VOID | Mark.SETTLED;
+        this.voids++;
+      }
+    }
+    records.queued += records.flight;
+    records.flight = 0;
+    this.nextSequence = 0;
+    this.cutAt = 0;
+    this.lost.clear();
+    this.abandoned.clear();
+    this.absorbVoids();
+    records.dropSettled();
+  }
+
   // ---- what became of frames ----
 
   /** A packet with this MESSAGE, MESSAGES or ABANDON is acknowledged. */

@@ -2,6 +2,7 @@ import { Ring } from '../../../base/ring.ts';
 import type { Micros } from '../../../base/time.ts';
 import type { FlowCredit } from '../flow-control.ts';
 import { DeadlineRule } from './deadline-rule.ts';
+import type { EarlyRow } from './early-row.ts';
 import type { SlabPool } from './message-records.ts';
 import { SecondCopies } from './second-copies.ts';
 
@@ -65,6 +66,8 @@ export class SendQueue {
   bestEffort: WaitingBestEffort | null = null;
   /** What of {@link Mark} what enters gets: UNPROTECTED while it is sent without what the stream does against loss [FEC-1], ENVELOPE when it begins with one. */
   mark = 0;
+  /** What may go before the handshake is complete; null once it is. [HS-59] */
+  early: EarlyRow | null = null;
   private awaitsDrain = false;
 
   constructor(options: SendQueueOptions) {

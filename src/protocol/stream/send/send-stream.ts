@@ -139,6 +139,7 @@ export class SendStream {
     if (!this.queue.admits(data.length)) return SendResult.REFUSED;
     const { buffer } = delivery === Delivery.BEST_EFFORT ? this.bestEffortPacketizer() : this.reliable;
     buffer.push(data, deadline, transfer, trackingId);
+    this.queue.early?.note(buffer.records, delivery !== Delivery.BEST_EFFORT);
     return this.queue.takeFull() ? SendResult.FULL : SendResult.ACCEPTED;
   }
 
@@ -176,6 +177,15 @@ export class SendStream {
   /** True when the peer knows the end of the stream and everything sent is settled: the half can be forgotten. [STR-30] */
   get finished(): boolean {
     return this.state === SendState.DATA_RECVD || this.state === SendState.RESET_RECVD;
+  }
+
+  /** What was sent was thrown away unread by the peer, which does not know the stream: all of it is to be sent anew. [HS-58] */
+  recall(limit: number): void {
+    this.reliable.recall();
+    this.credit.restart(limit);
+    this.open = Told.DUE;
+    this.end = Told.DUE;
+    if (!this.isReset) this.state = SendState.READY;
   }
 
   // ---- the connection's side ----

@@ -56,6 +56,7 @@ export function writeTicket(
   w.bytes(nonce);
   w.varint(ticket.length);
   w.bytes(ticket);
+  w.sent.plain(FrameType.TICKET);
 }
 
 export const crypto: FrameKind = {

@@ -1,0 +1,56 @@
+import { copyOf } from '../../base/bytes.ts';
+import { type GivenTicket, TICKET_BYTES_MAX, TICKET_ID_BYTES } from '../handshake/tickets.ts';
+import type { FrameReader } from '../wire/frame-reader.ts';
+import type { FrameWriter } from '../wire/frame-writer.ts';
+import { ticketSize, writeTicket } from '../wire/frames/crypto.ts';
+
+/** What a connection tells its application of tickets. */
+export interface NewTicketHost {
+  /** At a client: the server gave a ticket for another connection. */
+  onTicket(ticket: GivenTicket): void;
+}
+
+/** The ticket that a server gives its client for its next connection: said until the client has it. [HS-55] */
+export class NewTicket {
+  /** The client does not have it yet. */
+  isDue = false;
+  private ticket: GivenTicket | null = null;
+  private readonly host: NewTicketHost;
+
+  constructor(host: NewTicketHost) {
+    this.host = host;
+  }
+
+  offer(ticket: GivenTicket): void {
+    this.ticket = ticket;
+    this.isDue = true;
+  }
+
+  /** Writes it, if it fits. */
+  write(frames: FrameWriter): void {
+    if (this.ticket === null) return;
+    const { lifetimeSeconds, nonce, ticket } = this.ticket;
+    if (frames.room < ticketSize(lifetimeSeconds, ticket)) return;
+    this.isDue = false;
+    writeTicket(frames, lifetimeSeconds, nonce, ticket);
+  }
+
+  onFrameAcked(): void {
+    this.ticket = null;
+    this.isDue = false;
+  }
+
+  onFrameLost(): void {
+    this.isDue = this.ticket !== null;
+  }
+
+  /** The server said it, perhaps once more: it is told of as often, and is the same. */
+  onFrame({ buffer, dataStart, dataLength, lifetime, nonceStart }: FrameReader): void {
+    if (dataLength === 0 || dataLength > TICKET_BYTES_MAX) return;
+    this.host.onTicket({
+      lifetimeSeconds: lifetime,
+      nonce: copyOf(buffer.subarray(nonceStart, nonceStart + TICKET_ID_BYTES)),
+      ticket: copyOf(buffer.subarray(dataStart, dataStart + dataLength)),
+    });
+  }
+}

@@ -1,0 +1,289 @@
+import { describe, expect, test } from 'vitest';
+import type { ClientTicket } from '../../../src/protocol/handshake/client-ticket.ts';
+import { EarlyData } from '../../../src/protocol/handshake/handshake.ts';
+import type { Resumption } from '../../../src/protocol/handshake/ticket-offer.ts';
+import type { TicketConfig } from '../../../src/protocol/handshake/tickets.ts';
+import { FrameType, Priority } from '../../../src/protocol/wire/frame-type.ts';
+import { PacketType } from '../../../src/protocol/wire/packet-header.ts';
+import { eachSeed, Pair, type PairOptions, type Side } from './pair.ts';
+
+const TICKETS: TicketConfig = {
+  keys: null,
+  lifetimeMs: 3_600_000,
+  earlyDataBytesMax: 16_384,
+  usedMax: 1_000,
+  epochMs: 1_800_000_000_000,
+};
+const SHARED = { current: new Uint8Array(32).fill(1), previous: [] };
+
+function pairOf(tickets: Partial<TicketConfig> = {}, options: PairOptions = {}): Pair {
+  return new Pair({ ...options, accept: { ...options.accept, tickets: { ...TICKETS, ...tickets } } });
+}
+
+/** The ticket that the client was given last. */
+function ticketOf(side: Side): ClientTicket {
+  const given = side.events.filter((event) => event.type === 'ticket').at(-1);
+  if (given?.type !== 'ticket') throw new Error('there is no ticket');
+  return given.ticket;
+}
+
+/** A ticket of a server with these options, which is gone. */
+function ticketFrom(tickets: Partial<TicketConfig> = {}, options: PairOptions = {}): ClientTicket {
+  const pair = pairOf(tickets, { seed: 77, ...options }).connected();
+  pair.until(() => pair.client.events.some(({ type }) => type === 'ticket'), 1_000, 'the ticket');
+  return ticketOf(pair.client);
+}
+
+/** Connects with a ticket, and says something early and something that is to wait. */
+function comeBack(pair: Pair, ticket: ClientTicket, early = ['early'], late = ['late'], ageMs = 0): number {
+  const resumption: Resumption = { ticket, ageMs, hasEarlyData: true };
+  pair.client.connection = null;
+  pair.connect(resumption);
+  const stream = pair.client.open({ earlyData: true });
+  for (const text of early) pair.client.send(stream, text);
+  const other = pair.client.open({ priority: Priority.SYSTEM });
+  for (const text of late) pair.client.send(other, text);
+  return stream.id;
+}
+
+/** What became of early data, and of the ticket. */
+function outcome({ client }: Pair): [EarlyData, boolean] {
+  const { earlyData, isResumed } = client.core.handshake;
+  return [earlyData, isResumed];
+}
+
+/** All texts that the server's application got, whatever connection they came on. */
+function arrivedAt(side: Side): string[] {
+  return [...side.messages.values()].flat().map((data) => Buffer.from(data).toString());
+}
+
+/** A pair of which the client has been there once, and is back with its ticket. */
+function resumed(options: PairOptions = {}, tickets: Partial<TicketConfig> = {}): Pair {
+  const pair = pairOf(tickets, options).connected();
+  pair.until(() => pair.client.events.some(({ type }) => type === 'ticket'), 5_000, 'the ticket');
+  pair.client.close();
+  pair.run(2_000);
+  pair.client.sent.length = 0;
+  pair.server.sent.length = 0;
+  return pair;
+}
+
+describe('a client that comes back with a ticket', () => {
+  test('says its first words in its first datagram, and hears the answer to them in a round trip [HS-34] [HS-59] [PKT-19]', () => {
+    const pair = resumed();
+    const { now } = pair;
+    comeBack(pair, ticketOf(pair.client), ['on'], []);
+    pair.until(() => arrivedAt(pair.server).includes('on'), 100, 'the message');
+    expect(pair.now - now).toBeLessThan(6_000); // one way takes 5 ms
+    expect(pair.client.sent).toHaveLength(1);
+    const [{ data, packets }] = pair.client.sent;
+    expect(data).toHaveLength(1_200);
+    expect(packets.map(({ type }) => type)).toEqual([PacketType.INITIAL, PacketType.ZERO_RTT]);
+    const answered = pair.server.streams.at(-1);
+    if (answered === undefined) throw new Error('the stream did not come');
+    pair.server.send(answered, 'done');
+    pair.until(() => pair.client.texts(answered.id).includes('done'), 100, 'the answer');
+    expect(pair.now - now).toBeLessThan(13_000);
+    expect(pair.client.core.handshake.earlyData).toBe(EarlyData.ACCEPTED);
+  });
+
+  test('is told of before it has answered, and once more when it has [HS-59]', () => {
+    const pair = resumed();
+    const before = pair.server.events.length;
+    comeBack(pair, ticketOf(pair.client));
+    pair.run(200);
+    const told = pair.server.events.slice(before).map(({ type }) => type);
+    expect(told.slice(0, 2)).toEqual(['early', 'stream']);
+    expect(told.filter((type) => type === 'connected')).toHaveLength(1);
+    expect(told.indexOf('connected')).toBeGreaterThan(told.indexOf('readable'));
+  });
+
+  test('is resumed: nobody signs, the identity is that of the ticket, and another ticket comes [HS-33] [HS-55]', () => {
+    const pair = resumed();
+    const ticket = ticketOf(pair.client);
+    comeBack(pair, ticket);
+    pair.run(300);
+    expect(pair.client.core.handshake.isResumed).toBe(true);
+    expect(pair.client.core.handshake.peerFingerprint).toEqual(ticket.fingerprint);
+    const flight = pair.server.packets.filter(({ type }) => type === PacketType.HANDSHAKE);
+    const bytes = flight.flatMap(({ frames }) => frames).find(({ type }) => type === FrameType.CRYPTO)?.total;
+    expect(bytes).toBeLessThan(300);
+    expect(ticketOf(pair.client).ticket).not.toEqual(ticket.ticket);
+    expect(pair.server.endpoint.counters).toMatchObject({ ticketsAccepted: 1, earlyDataAccepted: 1 });
+  });
+
+  test('keeps back what is not marked, and all that follows it on its stream [HS-59]', () => {
+    const pair = resumed();
+    pair.client.connection = null;
+    pair.connect({ ticket: ticketOf(pair.client), ageMs: 0, hasEarlyData: true });
+    const stream = pair.client.open();
+    const marked = { protection: null, compression: null, earlyData: true };
+    const say = (text: string, asks: typeof marked | null) =>
+      stream.send(Buffer.from(text), 0, Number.POSITIVE_INFINITY, false, 0, asks);
+    say('1', marked);
+    say('2', marked);
+    say('3', null);
+    say('4', marked);
+    pair.client.node.wake();
+    pair.run(300);
+    const early = pair.client.packets.filter(({ type }) => type === PacketType.ZERO_RTT);
+    const sent = early.flatMap(({ frames }) => frames).filter(({ type }) => type >= FrameType.MESSAGE);
+    expect(sent.reduce((sum, { count }) => sum + count, 0)).toBe(2);
+    expect(pair.server.texts(stream.id)).toEqual(['1', '2', '3', '4']);
+    expect(early.flatMap(({ frames }) => frames.map(({ type }) => type))).not.toContain(FrameType.ACK);
+  });
+
+  test('sends no more early than the server takes, and the rest when it may [HS-56]', () => {
+    const pair = resumed({}, { earlyDataBytesMax: 2_000 });
+    const texts = Array.from({ length: 40 }, (_, i) => `${i} ${'x'.repeat(200)}`);
+    const id = comeBack(pair, ticketOf(pair.client), texts, []);
+    pair.run(300);
+    const early = pair.client.packets.filter(({ type }) => type === PacketType.ZERO_RTT);
+    const messages = early.flatMap(({ frames }) => frames.filter(({ type }) => type >= FrameType.MESSAGE));
+    const data = messages.reduce((sum, { data }) => sum + data.length, 0);
+    expect(data).toBeGreaterThan(1_000);
+    expect(data).toBeLessThanOrEqual(2_000);
+    expect(pair.server.texts(id)).toEqual(texts);
+  });
+
+  test('is heard when its first datagram is lost: what was early goes again with the hello [REC-16]', () => {
+    const pair = resumed();
+    pair.client.filter = (data, index) => (index === 0 ? [] : [{ data }]);
+    comeBack(pair, ticketOf(pair.client), ['on'], []);
+    pair.until(() => arrivedAt(pair.server).includes('on'), 1_200, 'the message');
+    expect(pair.client.sent.length).toBeLessThanOrEqual(3);
+    pair.run(500);
+    expect(arrivedAt(pair.server)).toEqual(['on']);
+  });
+
+  test('follows a Retry with what it had to say [HS-30] [HS-33]', () => {
+    const options: PairOptions = { accept: { retry: { mode: 'always', epochMs: 0 } } };
+    const pair = resumed(options);
+    const id = comeBack(pair, ticketOf(pair.client), ['a', 'b'], ['c']);
+    pair.run(500);
+    expect(pair.client.core.handshake.earlyData).toBe(EarlyData.ACCEPTED);
+    expect(pair.server.texts(id)).toEqual(['a', 'b']);
+    expect(arrivedAt(pair.server).sort()).toEqual(['a', 'b', 'c']);
+  });
+});
+
+describe('early data that is refused', () => {
+  const texts = ['one', 'two', 'x'.repeat(3_000), 'four'];
+
+  test('is sent again once, in order, by a hello without a ticket, when the server does not know that [HS-50] [HS-58]', () => {
+    const ticket = ticketFrom();
+    const pair = pairOf();
+    const id = comeBack(pair, ticket, texts, ['late']);
+    pair.run(500);
+    expect(outcome(pair)).toEqual([EarlyData.REFUSED, false]);
+    expect(pair.server.texts(id)).toEqual(texts);
+    expect(arrivedAt(pair.server)).toHaveLength(5);
+    const initials = pair.client.packets.filter(({ type }) => type === PacketType.INITIAL);
+    expect(initials.map(({ number }) => number)).toEqual(initials.map((_, i) => i));
+    expect(pair.server.endpoint.counters).toMatchObject({ ticketsRefused: 1, connectionsOpen: 1 });
+  });
+
+  test('is sent again once when the ticket is of another process that shares the keys [HS-53] [HS-58]', () => {
+    const ticket = ticketFrom({ keys: SHARED });
+    const pair = pairOf({ keys: SHARED });
+    const id = comeBack(pair, ticket, texts, ['late']);
+    pair.run(500);
+    expect(outcome(pair)).toEqual([EarlyData.REFUSED, true]);
+    expect(pair.server.texts(id)).toEqual(texts);
+    expect(arrivedAt(pair.server)).toHaveLength(5);
+    expect(pair.server.endpoint.counters).toMatchObject({ ticketsAccepted: 1, earlyDataRefused: 1 });
+  });
+
+  test('is sent again when the server allows less than it did, within that [HS-57]', () => {
+    const ticket = ticketFrom({ keys: SHARED });
+    const pair = pairOf(
+      { keys: SHARED },
+      { server: { streamsMax: 1, connectionWindowStartBytes: 4_096, streamWindowStartBytes: 2_048 } },
+    );
+    const id = comeBack(pair, ticket, ['one', 'two', 'x'.repeat(3_000)], []);
+    pair.run(2_000);
+    expect(pair.client.closed).toBeNull();
+    expect(pair.server.texts(id)).toEqual(['one', 'two', 'x'.repeat(3_000)]);
+  });
+
+  test('is one when the hello is not fresh, or the ticket was used before [HS-52] [HS-53]', () => {
+    const pair = resumed();
+    const ticket = ticketOf(pair.client);
+    comeBack(pair, ticket, ['stale'], [], 3_600_000);
+    pair.run(300);
+    expect(outcome(pair)).toEqual([EarlyData.REFUSED, true]);
+    pair.client.close();
+    pair.run(2_000);
+    comeBack(pair, ticket, ['again'], []);
+    pair.run(300);
+    expect(outcome(pair)).toEqual([EarlyData.REFUSED, false]);
+    expect(arrivedAt(pair.server)).toEqual(['stale', 'again']);
+  });
+
+  test('arrives once, whatever the path loses and mixes up, as does all else [HS-58]', () => {
+    const ticket = ticketFrom();
+    const shared = ticketFrom({ keys: SHARED });
+    eachSeed(1, 12, (seed) => {
+      const link = { delayMs: 20, jitterMs: 15, loss: 0.25, duplicate: 0.1 };
+      const isUnknown = seed % 2 === 0;
+      const pair = pairOf(isUnknown ? {} : { keys: SHARED }, {
+        seed,
+        link,
+        client: { handshakeTimeoutMs: 60_000 },
+        server: { handshakeTimeoutMs: 60_000 },
+      });
+      comeBack(pair, isUnknown ? ticket : shared, texts, ['late']);
+      pair.until(() => arrivedAt(pair.server).length >= 5, 60_000, 'all that was said');
+      pair.run(2_000);
+      expect(arrivedAt(pair.server).sort()).toEqual([...texts, 'late'].sort());
+    });
+  });
+});
+
+describe('a captured first datagram', () => {
+  test('that is sent again, from there and elsewhere, has nothing handled a second time [HS-53]', () => {
+    const pair = resumed();
+    comeBack(pair, ticketOf(pair.client), ['pay'], []);
+    pair.run(300);
+    const [{ data }] = pair.client.sent;
+    pair.client.close();
+    pair.run(3_000);
+    const accepted = pair.server.endpoint.counters.earlyDataAccepted;
+    for (let i = 0; i < 100; i++) {
+      pair.client.inject(data);
+      pair.run(100);
+    }
+    expect(pair.server.endpoint.counters.earlyDataAccepted).toBe(accepted);
+    expect(pair.server.endpoint.counters.ticketsRefused).toBeGreaterThan(10);
+    expect(arrivedAt(pair.server)).toEqual(['pay']);
+  });
+});
+
+describe('a ticket', () => {
+  test('that is lost on the way is said again, until the client has it [HS-55]', () => {
+    let dropped = 0;
+    const pair = pairOf();
+    pair.server.filter = (data, index) => {
+      const hasTicket = pair.server.sent[index].packets.some(({ frames }) =>
+        frames.some(({ type }) => type === FrameType.TICKET),
+      );
+      if (!hasTicket || dropped === 3) return [{ data }];
+      dropped++;
+      return [];
+    };
+    pair.connected();
+    pair.until(() => pair.client.events.some(({ type }) => type === 'ticket'), 10_000, 'the ticket');
+    expect(dropped).toBe(3);
+    pair.run(5_000);
+    expect(pair.server.frames(FrameType.TICKET)).toHaveLength(4);
+  });
+
+  test('with a binder that somebody else made closes the handshake [HS-33]', () => {
+    const pair = resumed();
+    const ticket = { ...ticketOf(pair.client), key: new Uint8Array(32) };
+    comeBack(pair, ticket);
+    pair.run(300);
+    expect(pair.client.events.at(-1)).toMatchObject({ type: 'closed', reason: { code: 0x0b } });
+    expect(arrivedAt(pair.server)).toEqual([]);
+  });
+});
