@@ -1,0 +1,125 @@
+import { once } from 'node:events';
+import { afterEach, expect, test } from 'vitest';
+import {
+  type Connection,
+  connect,
+  generateIdentity,
+  type Listener,
+  type ListenOptions,
+  listen,
+} from '../../src/index.ts';
+
+const identity = generateIdentity();
+const SHARED = { current: new Uint8Array(32).fill(7) };
+const listeners: Listener[] = [];
+
+afterEach(async () => {
+  await Promise.all(listeners.splice(0).map((listener) => listener.close({ timeoutMs: 0 })));
+});
+
+/** A server that keeps what it is told, each with whether its client had proved to be there by then. */
+async function serve(options: Partial<ListenOptions> = {}) {
+  const listener = await listen({ identity, port: 0, ...options });
+  listeners.push(listener);
+  const heard: { text: string; isEstablished: boolean }[] = [];
+  listener.on('connection', (connection) =>
+    connection.on('stream', (stream) =>
+      stream.on('message', (message) => {
+        heard.push({ text: message.toString(), isEstablished: connection.isEstablished });
+        stream.send(`${message} heard`);
+      }),
+    ),
+  );
+  return { listener, heard };
+}
+
+async function ticketOf(url: string): Promise<Uint8Array> {
+  const connection = await connect(url);
+  const [ticket] = (await once(connection, 'ticket')) as [Uint8Array];
+  await connection.close();
+  return ticket;
+}
+
+/** Says something early, and something that may wait; resolves with the answers. */
+async function say(connection: Connection): Promise<string[]> {
+  const answers: string[] = [];
+  const early = connection.openStream({ earlyData: true });
+  const late = connection.openStream();
+  early.send('early');
+  late.send('late');
+  const answerTo = async (stream: typeof early) => {
+    const [message] = (await once(stream, 'message')) as [Buffer];
+    answers.push(message.toString());
+  };
+  await Promise.all([answerTo(early), answerTo(late)]);
+  return answers;
+}
+
+test('a client with a ticket is back at once, and what it marked as early is heard before it has proved to be there [HS-34] [HS-59]', async () => {
+  const { listener, heard } = await serve();
+  const connection = await connect(listener.url, { ticket: await ticketOf(listener.url), earlyData: true });
+  expect([connection.earlyData, connection.isEstablished]).toEqual(['pending', false]);
+  expect(await say(connection)).toEqual(['early heard', 'late heard']);
+  expect([connection.earlyData, connection.isResumed]).toEqual(['accepted', true]);
+  expect(heard).toEqual([
+    { text: 'early', isEstablished: false },
+    { text: 'late', isEstablished: true },
+  ]);
+  expect(listener.metrics()).toMatchObject({ ticketsAccepted: 1, earlyDataAccepted: 1 });
+  await connection.close();
+});
+
+test('a ticket that was used, is of a server that is gone, or of another process with its keys brings no early data, and all is heard once [HS-53] [HS-58]', async () => {
+  const first = await serve({ tickets: { keys: SHARED } });
+  const used = await ticketOf(first.listener.url);
+  const fresh = await ticketOf(first.listener.url);
+  await (await connect(first.listener.url, { ticket: used })).close();
+  const { port } = first.listener;
+  for (const [ticket, isResumed] of [
+    [used, false],
+    [fresh, true],
+  ] as const) {
+    const other = isResumed ? await serve({ tickets: { keys: SHARED } }) : first;
+    other.heard.length = 0;
+    const connection = await connect(other.listener.url, { ticket, earlyData: true });
+    await say(connection);
+    expect([connection.earlyData, connection.isResumed]).toEqual(['refused', isResumed]);
+    expect(other.heard.map(({ text }) => text).sort()).toEqual(['early', 'late']);
+    await connection.close();
+  }
+  await first.listener.close();
+  const again = await serve({ port });
+  const stale = await connect(again.listener.url, { ticket: fresh, earlyData: true });
+  await say(stale);
+  expect([stale.earlyData, stale.isResumed]).toEqual(['refused', false]);
+  await stale.close();
+});
+
+test('a ticket of another server is not shown, and what is none is an error', async () => {
+  const { listener } = await serve();
+  const other = await serve({ identity: generateIdentity() });
+  const ticket = await ticketOf(other.listener.url);
+  const connection = await connect(listener.url, { ticket, earlyData: true });
+  expect([connection.earlyData, connection.isResumed, connection.isEstablished]).toEqual([
+    'none',
+    false,
+    true,
+  ]);
+  await connection.close();
+  await expect(connect(listener.url, { ticket: new Uint8Array(20) })).rejects.toMatchObject({
+    code: 'ERR_JSP_OPTION_INVALID',
+  });
+  await expect(serve({ tickets: { lifetimeMs: 5 } })).rejects.toMatchObject({
+    code: 'ERR_JSP_OPTION_INVALID',
+  });
+});
+
+test('a server that gives no tickets takes none [HS-55]', async () => {
+  const giving = await serve({ tickets: { keys: SHARED } });
+  const ticket = await ticketOf(giving.listener.url);
+  const { listener } = await serve({ tickets: false });
+  const connection = await connect(listener.url, { ticket });
+  expect(connection.isResumed).toBe(false);
+  expect(await Promise.race([once(connection, 'ticket'), say(connection)])).toHaveLength(2);
+  await connection.close();
+});
