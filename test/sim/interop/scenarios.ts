@@ -1,6 +1,7 @@
 import { Prng } from '../../../src/base/random.ts';
 import type { Totals } from '../totals.ts';
 import { amplificationLimit } from './amplification-limit.ts';
+import { blackHole } from './black-hole.ts';
 import { crossTraffic } from './cross-traffic.ts';
 import { goodput } from './goodput.ts';
 import { handshakeCorruption } from './handshake-corruption.ts';
@@ -25,6 +26,7 @@ export const INTEROP: readonly InteropScenario[] = [
   scenario(longRtt),
   scenario(amplificationLimit),
   scenario(keyUpdate),
+  scenario(blackHole),
   scenario(handshakeLoss),
   scenario(handshakeCorruption),
   scenario(goodput),
