@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../../src/base/random.ts';
+import { KeyState, NEXT_KEY_STATES } from '../../src/protocol/connection/key-updates.ts';
 import { ConnectionState, NEXT_CONNECTION_STATES } from '../../src/protocol/connection/lifecycle.ts';
 import { KeyGenerations } from '../../src/protocol/crypto/key-generations.ts';
 import { packetKeys } from '../../src/protocol/crypto/key-schedule.ts';
@@ -30,6 +31,7 @@ describe('spec/state-machines.md', () => {
   test.each([
     ['Connection', ConnectionState],
     ['Handshake', HandshakeState],
+    ['Key updates', KeyState],
     ['Sending half of a stream', SendState],
     ['Receiving half of a stream', ReceiveState],
     ['ECN on a path', EcnState],
@@ -42,6 +44,7 @@ describe('spec/state-machines.md', () => {
       'Connection',
       'Handshake',
       'Generation of 1-RTT keys, to open',
+      'Key updates',
       'Sending half of a stream',
       'Receiving half of a stream',
       'ECN on a path',
@@ -50,6 +53,7 @@ describe('spec/state-machines.md', () => {
 
   test.each([
     ['Connection', ConnectionState, NEXT_CONNECTION_STATES],
+    ['Key updates', KeyState, NEXT_KEY_STATES],
     ['Sending half of a stream', SendState, NEXT_SEND_STATES],
     ['Receiving half of a stream', ReceiveState, NEXT_RECEIVE_STATES],
   ])('has the ways that the code allows, once each: %s', (name, states, next) => {

@@ -1,3 +1,4 @@
+import { assert } from '../../base/errors.ts';
 import { MILLISECOND, type Micros, NEVER } from '../../base/time.ts';
 import type { KeyRing } from '../crypto/key-ring.ts';
 import type { ConnectionCounters } from '../trace/counters.ts';
@@ -12,6 +13,19 @@ export interface KeyUpdateConfig {
   /** Age of the keys, in ms, at which they do. */
   readonly ageMs: number;
 }
+
+/** What a connection has of keys for 1-RTT packets; they follow each other as {@link NEXT_KEY_STATES} has it. */
+export const KeyState = {
+  /** Those of the handshake: it is not complete, or one of both sides does not update keys. */
+  FIXED: 0,
+  /** One generation for both directions. */
+  SETTLED: 1,
+  /** We seal with the next generation, and the peer has not answered. */
+  UPDATING: 2,
+  /** Both directions are at the new generation; the one before opens what is still on its way. */
+  RETIRING: 3,
+} as const;
+export type KeyState = (typeof KeyState)[keyof typeof KeyState];
 
 /** What it asks and tells its connection. */
 export interface KeyUpdateHost {
@@ -39,8 +53,7 @@ export class KeyUpdates {
   private readonly counters: ConnectionCounters;
   private readonly trace: QlogTrace | null;
   private readonly host: KeyUpdateHost;
-  /** The peer understands updates, and we do. */
-  private isAgreed = false;
+  private current: KeyState = KeyState.FIXED;
   /** Packets that one key may seal at most. */
   private sealedMax = Number.POSITIVE_INFINITY;
   /** The number from which on our packets are of the generation in use. */
@@ -61,12 +74,16 @@ export class KeyUpdates {
     keys.hasGenerations = config !== null;
   }
 
+  get state(): KeyState {
+    return this.current;
+  }
+
   /**
    * The handshake is complete.
    * @param isUnderstood - the peer announced that it understands updates
    */
   onComplete(isUnderstood: boolean, now: Micros): void {
-    this.isAgreed = isUnderstood && this.config !== null;
+    if (isUnderstood && this.config !== null) this.enter(KeyState.SETTLED);
     this.sealedMax = (this.keys.suite?.sealedMax ?? Number.POSITIVE_INFINITY) - SEALED_MARGIN;
     this.schedule(now);
   }
@@ -84,8 +101,9 @@ export class KeyUpdates {
    * @param isConfirmed - the handshake is
    */
   onDue(nextNumber: number, largestAcked: number, isConfirmed: boolean, now: Micros): void {
-    if (this.isAgreed && isConfirmed && largestAcked >= this.sealedFrom) {
+    if (this.mayBegin && isConfirmed && largestAcked >= this.sealedFrom) {
       this.counters.keyUpdates++;
+      this.enter(KeyState.UPDATING);
       this.seal(nextNumber, 'local', now);
     } else if (nextNumber - this.sealedFrom >= this.sealedMax) {
       this.host.fail(CloseCode.AEAD_LIMIT_REACHED, 0, 'too many packets were sealed under one key', now); // [PKT-26]
@@ -94,7 +112,7 @@ export class KeyUpdates {
 
   /** So many packets failed to open that the keys had better change. [PKT-15] */
   onForgeries(): void {
-    if (this.isAgreed) this.dueAt = 0;
+    if (this.current !== KeyState.FIXED) this.dueAt = 0;
   }
 
   /**
@@ -105,7 +123,7 @@ export class KeyUpdates {
   onPeerUpdate(number: number, nextNumber: number, now: Micros): void {
     const { generations } = this.keys;
     if (generations === null) return;
-    if (generations.sealingGeneration === generations.openingGeneration) {
+    if (this.current !== KeyState.UPDATING) {
       if (nextNumber <= this.sealedFrom) {
         // [PKT-28] It cannot have heard that we have the keys in use, for nothing was sealed with them yet.
         this.host.fail(CloseCode.KEY_UPDATE_ERROR, 0, 'keys were updated too early', now);
@@ -115,6 +133,7 @@ export class KeyUpdates {
       this.seal(nextNumber, 'remote', now);
     }
     this.keys.updateOpening(number);
+    if (this.current !== KeyState.RETIRING) this.enter(KeyState.RETIRING);
     this.retireAt = now + RETIRED_PTOS * this.host.probeTimeout;
   }
 
@@ -135,6 +154,16 @@ export class KeyUpdates {
     const { keys } = this;
     keys.generations?.retire(keys.toOpen(PacketType.ONE_RTT), keys.toSeal(PacketSpace.APPLICATION));
     this.retireAt = NEVER;
+    if (this.current === KeyState.RETIRING) this.enter(KeyState.SETTLED);
+  }
+
+  private get mayBegin(): boolean {
+    return this.current === KeyState.SETTLED || this.current === KeyState.RETIRING;
+  }
+
+  private enter(state: KeyState): void {
+    assert(NEXT_KEY_STATES[this.current].includes(state), 'keys are updated as RFC 9001 section 6 says');
+    this.current = state;
   }
 
   private seal(nextNumber: number, trigger: 'local' | 'remote', now: Micros): void {
@@ -145,7 +174,8 @@ export class KeyUpdates {
   }
 
   private schedule(now: Micros): void {
-    const { config, isAgreed, sealedMax } = this;
+    const { config, sealedMax } = this;
+    const isAgreed = this.current !== KeyState.FIXED;
     // Half of what is allowed leaves time to hear that the peer has the keys in use.
     const packets = isAgreed && config !== null ? Math.min(config.packets, sealedMax / 2) : sealedMax;
     this.dueFrom = this.sealedFrom + packets;
@@ -153,6 +183,13 @@ export class KeyUpdates {
   }
 }
 
+/** By state: where it may go to. */
+export const NEXT_KEY_STATES: readonly (readonly KeyState[])[] = [
+  [KeyState.SETTLED],
+  [KeyState.UPDATING, KeyState.RETIRING],
+  [KeyState.RETIRING],
+  [KeyState.SETTLED, KeyState.UPDATING],
+];
 /** What is left under a key for saying that the connection is over. */
 const SEALED_MARGIN = 1_024;
 /** Probe timeouts for which keys are kept after an update. */

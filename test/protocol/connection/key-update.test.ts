@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { MILLISECOND } from '../../../src/base/time.ts';
 import type { ConnectionConfig } from '../../../src/protocol/connection/config.ts';
 import type { Connection } from '../../../src/protocol/connection/connection.ts';
+import { KeyState, type KeyUpdates } from '../../../src/protocol/connection/key-updates.ts';
 import type { AeadProvider } from '../../../src/protocol/crypto/aead.ts';
 import type { KeyGenerations } from '../../../src/protocol/crypto/key-generations.ts';
 import type { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
@@ -11,6 +12,7 @@ import { internalsOf } from './internals.ts';
 import { AEAD, bytesOf, Pair, type Side } from './pair.ts';
 
 const NEVER = 2 ** 30;
+const NAMES = Object.keys(KeyState);
 /** Of a side that updates its keys by nothing but these packets. */
 const every = (packets: number): Partial<ConnectionConfig> => ({ keyUpdate: { packets, ageMs: NEVER } });
 const waiting = every(2 ** 40);
@@ -97,7 +99,7 @@ describe('a key update', () => {
       const stream = pair.client.open();
       pair.client.send(stream, 'late');
       pair.run(1);
-      update(pair.client);
+      keyUpdatesOf(pair.client.core).onForgeries();
       pair.client.send(stream, 'after it');
       pair.run(afterMs + 20);
       const { packetsReordered, packetsUnopened } = pair.server.core.counters;
@@ -125,6 +127,31 @@ describe('a key update', () => {
       expect(new Set(secrets.map((line) => line.split(' ')[2])).size).toBe(keyUpdates + 1);
     }
     expect(pair.client.core.metrics().keyUpdates).toBe(keyUpdates);
+  });
+});
+
+describe('the keys of a connection', () => {
+  test('go through the states of an update, on both sides [PKT-18] [PKT-27]', () => {
+    const pair = new Pair({ client: waiting, server: waiting });
+    const states = (): string =>
+      [pair.client, pair.server].map(({ core }) => NAMES[keyUpdatesOf(core).state]).join(' ');
+    pair.connected().echo().run(200);
+    expect(states()).toBe('SETTLED SETTLED');
+    const stream = pair.client.open();
+    keyUpdatesOf(pair.client.core).onForgeries();
+    pair.client.send(stream, 'with the next keys');
+    pair.run(1);
+    expect(states()).toBe('UPDATING SETTLED');
+    pair.run(5);
+    expect(states()).toBe('UPDATING RETIRING');
+    pair.until(() => states() === 'RETIRING RETIRING', 100, 'the answer');
+    pair.run(1_000);
+    expect(states()).toBe('SETTLED SETTLED');
+  });
+
+  test('stay those of the handshake where one side does not update [PKT-16]', () => {
+    const pair = new Pair({ client: waiting, server: { keyUpdate: null } }).connected();
+    for (const { core } of [pair.client, pair.server]) expect(keyUpdatesOf(core).state).toBe(KeyState.FIXED);
   });
 });
 
@@ -227,6 +254,10 @@ function weak(sealedMax: number): Partial<ConnectionConfig> {
 /** Seals with the next keys from now on, whether that is allowed or not. */
 function update({ core }: Side): void {
   internalsOf(core).keys.updateSealing();
+}
+
+function keyUpdatesOf(core: Connection): KeyUpdates {
+  return (core as unknown as { keyUpdates: KeyUpdates }).keyUpdates;
 }
 
 function generationsOf({ core }: { readonly core: Connection }): KeyGenerations {
