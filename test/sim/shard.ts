@@ -4,7 +4,7 @@ import { KEPT_SEEDS } from './scenario.ts';
 import { Totals } from './totals.ts';
 
 /** Seeds of all shards together; each takes every n-th of them, so that their work is alike. */
-const SEEDS = 2_400;
+const SEEDS = 3_600;
 const SHARDS = 2;
 /** After so many failures a shard has said enough. */
 const FAILURES_MAX = 5;

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { Totals } from '../../sim/totals.ts';
 import { runStoreSeed } from './simulation.ts';
 
-const SEEDS = 1_400;
+const SEEDS = 2_000;
 const FAILURES_MAX = 5;
 
 /** What the worlds must have met, or they have proved little. */

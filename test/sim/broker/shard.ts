@@ -3,7 +3,7 @@ import { Totals } from '../totals.ts';
 import { runBrokerSeed } from './run.ts';
 
 /** Seeds of all shards together; each takes every n-th of them. */
-const SEEDS = 700;
+const SEEDS = 1_000;
 const SHARDS = 2;
 /** After so many failures a shard has said enough. */
 const FAILURES_MAX = 5;
