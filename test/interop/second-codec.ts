@@ -185,9 +185,9 @@ function decodeFrame(f: Fields): Frame {
     case 0x1d:
       return { type, number: f.varint(), threshold: f.varint(), delay: f.varint() };
     case 0x1e: {
-      const data = f.take(f.varint());
-      demand(data.length <= 1_024, 'ADMITTED');
-      return { type, data };
+      const [offset, total, data] = [f.varint(), f.varint(), f.take(f.varint())];
+      demand(total >= 1 && total <= 1_025 && offset + data.length <= total, 'ADMITTED');
+      return { type, offset, total, data };
     }
     case 0x1f: {
       const [delay, data] = [f.varint(), f.take(f.varint())];
