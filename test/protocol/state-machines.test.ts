@@ -10,10 +10,13 @@ import type { ClientHandshake } from '../../src/protocol/handshake/client.ts';
 import { HandshakeState } from '../../src/protocol/handshake/handshake.ts';
 import type { ServerHandshake } from '../../src/protocol/handshake/server.ts';
 import { EcnState, PathEcn } from '../../src/protocol/path/ecn.ts';
+import { AddressState } from '../../src/protocol/path/path.ts';
 import { NEXT_RECEIVE_STATES, ReceiveState } from '../../src/protocol/stream/receive/receive-stream.ts';
 import { NEXT_SEND_STATES, SendState } from '../../src/protocol/stream/send/send-stream.ts';
 import { PacketSpace, PacketType } from '../../src/protocol/wire/packet-header.ts';
+import { InteropWorld, isComplete } from '../sim/interop/interop-world.ts';
 import { nullAead } from '../sim/null-aead.ts';
+import { connectionsOf } from './connection/packet-log.ts';
 import { newClient, newServer } from './handshake/exchange.ts';
 
 const { INITIAL, HANDSHAKE } = PacketSpace;
@@ -34,6 +37,7 @@ describe('spec/state-machines.md', () => {
     ['Key updates', KeyState],
     ['Sending half of a stream', SendState],
     ['Receiving half of a stream', ReceiveState],
+    ['Address of a client, to its server', AddressState],
     ['ECN on a path', EcnState],
   ])('has the states that the code has: %s', (name, states) => {
     expect(page.get(name)?.states.toSorted()).toEqual(Object.keys(states).toSorted());
@@ -47,6 +51,7 @@ describe('spec/state-machines.md', () => {
       'Key updates',
       'Sending half of a stream',
       'Receiving half of a stream',
+      'Address of a client, to its server',
       'ECN on a path',
     ]);
   });
@@ -110,6 +115,29 @@ describe('spec/state-machines.md', () => {
     }
     expect([...states].toSorted()).toEqual(machine?.states.toSorted());
     expect([...seen].toSorted()).toEqual(machine?.ways.toSorted());
+  });
+
+  test("has the ways that the address of a server's client goes, with a token and without", () => {
+    const seen = new Set<string>();
+    for (const mode of ['never', 'always'] as const) {
+      const world = new InteropWorld(1, { crypto: 'cheap' });
+      const server = world.server({ accept: { retry: { mode, epochMs: 0 } } });
+      const connection = world.client().connect(server);
+      let before = '';
+      world.until(
+        () => {
+          const [halfOpen] = connectionsOf(server.endpoint);
+          if (halfOpen === undefined) return false;
+          const after = nameOf(AddressState, halfOpen.path.validation.state);
+          if (after !== before && before !== '') seen.add(`${before} -> ${after}`);
+          before = after;
+          return isComplete(connection) && halfOpen.lifecycle.isEstablished;
+        },
+        10_000,
+        'the handshake',
+      );
+    }
+    expect([...seen].toSorted()).toEqual(page.get('Address of a client, to its server')?.ways.toSorted());
   });
 
   test('has the ways that ECN goes, whatever is acknowledged, lost or silent', () => {
