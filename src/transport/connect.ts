@@ -37,6 +37,7 @@ import {
 import { protectionOf } from './protection.ts';
 import { race } from './race.ts';
 import {
+  type ConnectTo,
   RECONNECT_OPTIONS,
   type ReconnectingConnection,
   type ReconnectOptions,
@@ -117,11 +118,11 @@ export async function connect(
     );
   }
   if (reconnect === false) return connectToAny(urls, options);
-  const { signal, ...lasting } = options;
-  const connectTo = (among: readonly string[], ended: AbortSignal | undefined): Promise<Connection> =>
-    connectToAny(among, { ...lasting, signal: ended });
+  const { signal, ticket, ...lasting } = options;
+  const connectTo: ConnectTo = (among, ended, ticketOf) =>
+    connectToAny(among, { ...lasting, signal: ended }, ticketOf);
   return reconnectingConnection(connectTo, urls, {
-    ...{ signal, clock: clockOf(options), random: randomOf(options) },
+    ...{ signal, ticket, clock: clockOf(options), random: randomOf(options) },
     addresses: clockOf(options) === systemClock ? interfaces : null,
     streamDefaults: streamDefaultsOf(withProfile(options)),
     reconnect: reconnect === true ? {} : reconnect,
@@ -129,11 +130,15 @@ export async function connect(
 }
 
 /** Connects to the first server that answers, in the order in which they are to be tried. [CON-106] */
-async function connectToAny(urls: readonly string[], options: ConnectOptions): Promise<Connection> {
-  if (urls.length === 1) return connectOnce(urls[0], options);
+async function connectToAny(
+  urls: readonly string[],
+  options: ConnectOptions,
+  ticketOf: (url: string) => Uint8Array | undefined = () => options.ticket,
+): Promise<Connection> {
+  if (urls.length === 1) return connectOnce(urls[0], { ...options, ticket: ticketOf(urls[0]) });
   for (const url of urls) parseServerUrl(url); // what is no URL is an error, whoever answers
   const attempt = (url: string, signal: AbortSignal | undefined): Promise<Connection> =>
-    connectOnce(url, { ...options, signal });
+    connectOnce(url, { ...options, signal, ticket: ticketOf(url) });
   const discard = (late: Connection): void => late.destroy();
   try {
     return await race(urls, attempt, {

@@ -30,6 +30,7 @@ import type { StreamOptions } from './options.ts';
 import { isFinalFailure, Redial } from './redial.ts';
 import { ReopeningStream } from './reopening-stream.ts';
 import type { Stream } from './stream.ts';
+import { parseServerUrl } from './url.ts';
 
 /** How a connection comes back. */
 export interface ReconnectOptions {
@@ -60,7 +61,7 @@ export interface ReconnectAttempt {
 
 /** There is another connection. */
 export interface Reconnected {
-  /** The handshake was that of a ticket. */
+  /** The handshake was that of a ticket; with `earlyData` it is under way. */
   readonly isResumed: boolean;
   /** Attempts that it took. */
   readonly attempts: number;
@@ -90,6 +91,8 @@ interface ReconnectingEvents {
   reconnected: [reconnected: Reconnected];
   /** The server is to be replaced, and says where to go, which happens by itself. */
   goaway: [notice: GoAwayNotice];
+  /** The server gave a ticket: what comes back uses it, and another process may, with the option `ticket`. */
+  ticket: [ticket: Uint8Array];
   /** What was under way on a connection that was left for another, and was not acknowledged when that ended. */
   undelivered: [messages: readonly UndeliveredMessage[]];
   /** It is over for good, with what was never acknowledged. */
@@ -107,8 +110,12 @@ export interface ReconnectMetrics {
   readonly connection: ReturnType<Connection['metrics']> | null;
 }
 
-/** Makes a connection to one of these servers, the first of them if it may be. */
-export type ConnectTo = (urls: readonly string[], signal: AbortSignal | undefined) => Promise<Connection>;
+/** Makes a connection to one of these servers, the first of them if it may be, with the ticket that there is for it. */
+export type ConnectTo = (
+  urls: readonly string[],
+  signal: AbortSignal | undefined,
+  ticketOf: (url: string) => Uint8Array | undefined,
+) => Promise<Connection>;
 
 export interface ReconnectSurroundings {
   readonly clock: Clock;
@@ -117,6 +124,8 @@ export interface ReconnectSurroundings {
   readonly random: RandomSource;
   /** Gives the first attempt up. */
   readonly signal: AbortSignal | undefined;
+  /** For the first attempt. */
+  readonly ticket: Uint8Array | undefined;
   readonly streamDefaults: StreamOptions;
   readonly reconnect: ReconnectOptions;
 }
@@ -127,7 +136,14 @@ export async function reconnectingConnection(
   urls: readonly string[],
   surroundings: ReconnectSurroundings,
 ): Promise<ReconnectingConnection> {
-  const connection = await openConnectionBy(connectTo, urls, surroundings.signal);
+  // It is good for one attempt.
+  let { ticket } = surroundings;
+  const once = (): Uint8Array | undefined => {
+    const taken = ticket;
+    ticket = undefined;
+    return taken;
+  };
+  const connection = await openConnectionBy(connectTo, urls, surroundings.signal, once);
   return handleOf(connection, connectTo, urls, surroundings);
 }
 
@@ -136,8 +152,9 @@ async function openConnectionBy(
   connectTo: ConnectTo,
   urls: readonly string[],
   signal: AbortSignal | undefined,
+  ticketOf: (url: string) => Uint8Array | undefined,
 ): Promise<Connection> {
-  const connection = await connectTo(urls, signal);
+  const connection = await connectTo(urls, signal, ticketOf);
   if (connection.isOpen) return connection;
   throw (
     (await connection.closed) ??
@@ -172,6 +189,8 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
   private readonly streams = new Set<ReopeningStream>();
   /** Left for another, and not over yet. */
   private readonly left = new Set<Connection>();
+  /** The newest that each server gave, by its fingerprint. */
+  private readonly tickets = new Map<string, Uint8Array>();
   private readonly device: { networkType?: NetworkType; appState?: AppState } = {};
   private current: Connection | null = null;
   /** The connection whose streams are told. */
@@ -222,7 +241,14 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
       {
         // [CON-31] what is made of it belongs to whoever connected
         dial: (signal) =>
-          this.context.runInAsyncScope(openConnectionBy, null, connectTo, this.servers(), signal),
+          this.context.runInAsyncScope(
+            openConnectionBy,
+            null,
+            connectTo,
+            this.servers(),
+            signal,
+            this.ticketOf,
+          ),
         onConnection: (connection) => this.onConnection(connection),
         onFailed: (error) => this.onFailed(error),
         onWait: (delayMs) => this.onWait(delayMs),
@@ -331,7 +357,8 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     for (const stream of this.streams) stream.reopen(connection);
     const undelivered = this.handBack();
     // First who knows what was lost, so that the order can be kept.
-    this.tell('reconnected', { isResumed: false, attempts, undelivered });
+    const isResumed = connection.isResumed || connection.earlyData === 'pending';
+    this.tell('reconnected', { isResumed, attempts, undelivered });
     for (const stream of this.streams) stream.goOn();
   }
 
@@ -348,6 +375,7 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
     if (networkType !== undefined) connection.setNetworkType(networkType);
     if (appState !== undefined) connection.setAppState(appState);
     connection.on('close', (error) => this.onEnded(connection, error));
+    connection.on('ticket', (ticket) => this.keepTicket(connection.peerFingerprint, ticket));
     connection.on('goaway', (notice) => this.onGoAway(connection, notice));
     this.takeStreams(connection);
     this.watchAddress(connection);
@@ -454,6 +482,24 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
   /** Where to go, in this order. */
   private servers(): readonly string[] {
     return this.suggested === null ? this.urls : [...new Set([this.suggested, ...this.urls])];
+  }
+
+  /** What the server at this URL gave, to be shown once. */
+  private readonly ticketOf = (url: string): Uint8Array | undefined => {
+    const { fingerprint } = parseServerUrl(url);
+    const server = nameOf(fingerprint);
+    const ticket = this.tickets.get(server);
+    this.tickets.delete(server);
+    return ticket;
+  };
+
+  private keepTicket(fingerprint: Uint8Array | null, ticket: Uint8Array): void {
+    const server = nameOf(fingerprint);
+    this.tickets.delete(server); // so that it is the youngest of the map
+    this.tickets.set(server, ticket);
+    const [oldest] = this.tickets.keys();
+    if (this.tickets.size > TICKETS_MAX) this.tickets.delete(oldest);
+    this.tell('ticket', ticket);
   }
 
   private isFinal(error: JspError): boolean {
@@ -566,6 +612,11 @@ interface Undelivered {
   readonly mayHaveArrived: boolean;
 }
 
+/** How a server is known. */
+function nameOf(fingerprint: Uint8Array | null): string {
+  return Buffer.from(fingerprint ?? []).toString('base64url');
+}
+
 /** A number in [0, 1). */
 function fraction(random: RandomSource): number {
   const [a, b, c, d] = randomBytes(random, 4);
@@ -581,6 +632,8 @@ export const RECONNECT_OPTIONS: OptionTable<ReconnectOptions> = {
   isFinal: (value) => (typeof value === 'function' ? null : 'a function'),
 };
 
+/** Servers of which tickets are kept. */
+const TICKETS_MAX = 16;
 /** Of the time until the server closes: clients that are told to go spread over so much of it. */
 const MOVE_SHARE = 1 / 2;
 /** A connection that is left has so long at least for what is under way. */

@@ -1,5 +1,6 @@
 import {
   type Connection,
+  type ConnectOptions,
   connect,
   generateIdentity,
   type Identity,
@@ -9,7 +10,11 @@ import {
   type Stream,
 } from '../../src/index.ts';
 import { Lab, type LabSocket, type LinkOptions } from '../../src/testing/index.ts';
-import { type ReconnectOptions, reconnectingConnection } from '../../src/transport/reconnect.ts';
+import {
+  type ConnectTo,
+  type ReconnectOptions,
+  reconnectingConnection,
+} from '../../src/transport/reconnect.ts';
 import { parseServerUrl } from '../../src/transport/url.ts';
 import { InterfaceWatch } from '../../src/udp/interfaces.ts';
 
@@ -31,6 +36,8 @@ export class LastingLab {
   onStream: (stream: Stream, host: string) => void = () => {};
   /** Told of each connection that a client made, before the client has it. */
   onDialed: (connection: Connection) => void = () => {};
+  /** Of clients, beside those of the lab. */
+  clientOptions: ConnectOptions = {};
   private readonly identities = new Map<string, Identity>();
   /** Where the client's machine is, which its sockets are bound to. */
   clientHost = 'client';
@@ -76,34 +83,37 @@ export class LastingLab {
     clock = this.lab.clock,
   ): Promise<ReconnectingConnection> {
     const { random } = this.lab;
-    const dial = async (url: string, signal: AbortSignal | undefined): Promise<Connection> => {
+    const dial = async (
+      url: string,
+      signal: AbortSignal | undefined,
+      ticket: Uint8Array | undefined,
+    ): Promise<Connection> => {
       const { host, port } = parseServerUrl(url);
       const socket = this.lab.socket({
         host: this.clientHost,
         port: this.ports++,
         connectTo: { host, port },
       });
-      const connection = await connect(url, { socket, clock, random, signal });
+      const connection = await connect(url, { socket, clock, random, signal, ticket, ...this.clientOptions });
       this.onDialed(connection);
       return connection;
     };
-    const connectTo = async (
-      urls: readonly string[],
-      signal: AbortSignal | undefined,
-    ): Promise<Connection> => {
+    const connectTo: ConnectTo = async (urls, signal, ticketOf) => {
       for (const url of urls.slice(0, -1)) {
         try {
-          return await dial(url, signal);
+          return await dial(url, signal, ticketOf(url));
         } catch (error) {
           if (signal?.aborted) throw error;
         }
       }
-      return dial(urls[urls.length - 1], signal);
+      const last = urls[urls.length - 1];
+      return dial(last, signal, ticketOf(last));
     };
     const urls = hosts.map((host) => this.url(host));
     return this.lab.settle(
       reconnectingConnection(connectTo, urls, {
-        ...{ clock, random, signal: undefined, streamDefaults: {}, reconnect, addresses: this.addresses },
+        ...{ clock, random, signal: undefined, ticket: undefined, streamDefaults: {}, reconnect },
+        addresses: this.addresses,
       }),
     );
   }

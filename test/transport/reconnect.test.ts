@@ -204,6 +204,50 @@ describe('a connection that comes back [CON-102]', () => {
     expect(world.servers.get('a')?.listener.metrics().connectionsOpen).toBe(0);
   });
 
+  test('comes back with the ticket that the server gave, to the same process, and without one to another [HS-32]', async () => {
+    const world = new LastingLab();
+    const { lab } = world;
+    await world.start('a');
+    const connection = await world.join(['a'], { backoffMinMs: 10, backoffMaxMs: 100 });
+    const resumed: boolean[] = [];
+    let tickets = 0;
+    connection.on('reconnected', ({ isResumed }) => resumed.push(isResumed)).on('ticket', () => tickets++);
+    for (let i = 0; i < 2; i++) {
+      await lab.run(200);
+      world.accepted.at(-1)?.destroy(1);
+      await lab.settle(next(connection as never, 'reconnected'));
+    }
+    await lab.run(200);
+    world.kill('a');
+    await world.start('a');
+    connection.openStream({ label: 'x' }).send('anybody there?');
+    await lab.settle(next(connection as never, 'reconnected'));
+    expect(resumed).toEqual([true, true, false]);
+    expect(tickets).toBeGreaterThan(1);
+    await lab.settle(connection.close());
+  });
+
+  test('costs no round trip with early data: what waited arrives with the first datagram [HS-34]', async () => {
+    const world = new LastingLab(5, { delayMs: 50 });
+    const { lab } = world;
+    world.clientOptions = { earlyData: true };
+    await world.start('a');
+    const connection = await world.join(['a'], { backoffMinMs: 1_000, backoffMaxMs: 1_000 });
+    const stream = connection.openStream({ label: 'x', reopen: true, earlyData: true });
+    await lab.run(500);
+    world.accepted[0].destroy(1);
+    await lab.settle(next(connection as never, 'reconnecting'));
+    stream.send('held');
+    const isResumed = (await lab.settle(next<Reconnected>(connection as never, 'reconnected'))).isResumed;
+    const from = lab.now;
+    while (world.got.length === 0 && lab.now < from + 1_000_000) await lab.run(1);
+    expect(world.texts('x')).toEqual(['held']);
+    expect([isResumed, (lab.now - from) / 1_000 < 60]).toEqual([true, true]);
+    await lab.settle(stream.flush());
+    expect(connection.connection?.earlyData).toBe('accepted');
+    await lab.settle(connection.close());
+  });
+
   test('tells the streams that the peer opens on each connection', async () => {
     const world = new LastingLab();
     const { lab } = world;
