@@ -173,9 +173,12 @@ export class WorldNode {
   readonly host: string;
   readonly port: LabPort;
   /** The datagrams of the latest turn: what was delivered in it was completed by one of these. */
-  arrivals: readonly LabDatagram[] = [];
+  arrivals: readonly (LabDatagram & { readonly local: number })[] = [];
   pump: (now: Micros) => void;
-  private inbox: LabDatagram[] = [];
+  /** Further addresses, by the number that datagrams have them with less one. */
+  private readonly others: LabPort[] = [];
+  private inbox: (LabDatagram & { readonly local: number })[] = [];
+  private readonly gone = new Set<number>();
   private isDue = false;
   private removed = false;
   private readonly received = new ReceiveQueue();
@@ -189,10 +192,20 @@ export class WorldNode {
     this.host = options.host;
     this.batch = options.batch ?? new TransmitBatch();
     this.pump = options.pump ?? (() => {});
-    this.port = world.network.open(options.host, options.port, (datagram) => {
-      this.inbox.push(datagram);
-      this.mark();
-    });
+    this.port = this.open(options.host, options.port, 0);
+  }
+
+  /** Gives the endpoint one more address, of a home of its own. Returns the number of it that datagrams go and come with. */
+  addAddress(host: string, port: number): number {
+    const local = this.others.length + 1;
+    this.others.push(this.open(host, port, local));
+    return local;
+  }
+
+  /** Takes an address away, as a network does that is left: what is sent from there is lost. */
+  removeAddress(local: number): void {
+    (local === 0 ? this.port : this.others[local - 1]).close();
+    this.gone.add(local);
   }
 
   /** Takes a turn at this instant, for instance because the test called the endpoint from outside of `pump`. */
@@ -212,6 +225,7 @@ export class WorldNode {
   remove(): void {
     this.removed = true;
     this.port.close();
+    for (const port of this.others) port.close();
     if (this.timer !== null) this.world.clock.cancel(this.timer);
   }
 
@@ -231,6 +245,13 @@ export class WorldNode {
     this.arm();
   }
 
+  private open(host: string, port: number, local: number): LabPort {
+    return this.world.network.open(host, port, (datagram) => {
+      this.inbox.push({ ...datagram, local });
+      this.mark();
+    });
+  }
+
   private mark(): void {
     if (this.isDue) return;
     this.isDue = true;
@@ -238,8 +259,8 @@ export class WorldNode {
   }
 
   private handIn(now: Micros): void {
-    for (const { data, host, port, ecn } of this.arrivals) {
-      this.received.push(data, host, port);
+    for (const { data, host, port, ecn, local } of this.arrivals) {
+      this.received.push(data, host, port, local);
       if (ecn !== EcnCodepoint.NOT_ECT) this.received.mark(ecn);
     }
     this.received.handOver((batch) => this.endpoint.receive(batch, now));
@@ -257,7 +278,10 @@ export class WorldNode {
     const sent = this.endpoint.transmit(batch, now) > 0;
     for (let i = 0; i < batch.count; i++) {
       const data = batch.arena.subarray(batch.offset[i], batch.offset[i] + batch.length[i]);
-      this.port.send(data, batch.host[i], batch.port[i], batch.ecnOf(i));
+      const local = batch.local[i];
+      if (this.gone.has(local)) continue;
+      const port = local === 0 ? this.port : this.others[local - 1];
+      port.send(data, batch.host[i], batch.port[i], batch.ecnOf(i));
     }
     batch.clear();
     return sent;

@@ -96,6 +96,8 @@ interface ConnectionEvents {
    */
   mtu: [mtu: number, previous: number];
   close: [error: JspError | null];
+  /** Packets go another way from now on: the peer, or this side, is at another address. Nothing that was sent reliably is lost. */
+  path: [change: PathChange];
   /**
    * The server is to be replaced: it serves on until it closes, and says where to go. A connection with `reconnect` goes there by itself. One that came before
    * anybody listened is told to the first listener.
@@ -112,6 +114,17 @@ interface ConnectionEvents {
    * as somebody listens; a connection that ends tells of no more.
    */
   alert: [alert: Alert];
+}
+
+/** What the event `path` tells. */
+export interface PathChange {
+  /** Address of the peer. */
+  readonly host: string;
+  readonly port: number;
+  /** What it was before. */
+  readonly previous: { readonly host: string; readonly port: number };
+  /** `rebinding`: a NAT on the way gave the peer another address; `migration`: a side moved on purpose. */
+  readonly reason: 'rebinding' | 'migration';
 }
 
 /** What a connection needs of its socket's owner. */
@@ -193,6 +206,10 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
           return connection.onStreamsBlocked(event.waiting);
         case 'goAway':
           return connection.onGoAway(goAwayNotice(event.delayMs, event.url));
+        case 'path':
+          return connection.onPath(event.previous, event.reason);
+        case 'pathFailed':
+          return; // nobody waits for it
         case 'closed':
           return connection.onClosed(event.reason);
         case 'early': // its connection is new, and told of by that
@@ -552,6 +569,11 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
     if (connectionMtu.hasSubscribers) connectionMtu.publish({ connection: this, mtu, previous });
     const first = this.untoldMtu?.previous ?? previous;
     this.untoldMtu = this.tell('mtu', mtu, first) ? null : { mtu, previous: first };
+  }
+
+  private onPath({ host, port }: PathChange['previous'], reason: PathChange['reason']): void {
+    const { remoteHost, remotePort } = this;
+    this.tell('path', { host: remoteHost, port: remotePort, previous: { host, port }, reason });
   }
 
   private onMtuSettled(bytes: number, isCarried: boolean): void {

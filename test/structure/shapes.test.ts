@@ -12,6 +12,8 @@ const WIDE: Readonly<Record<string, string>> = {
   Lifecycle: 'every way in which a connection gets on, and ends',
   MessageRecords: 'columns, most of them, which are read without a call for each message',
   Path: 'all that is known of a way, a part or a figure each',
+  QlogTrace: 'a kind of event each',
+  Recovery: 'what can happen to a packet number space, or be asked of one, each',
   Segment: 'fields of a stretch of messages, which are read without a call for each message',
   SendBuffer: 'all that changes the records of messages, in one place',
   SendStream: 'what an application, the packets of a connection and their fates want of a stream',

@@ -45,6 +45,8 @@ export interface ConnectionConfig {
   receiveDatagramBytesMax: number;
   /** Bytes that the socket was granted for receiving, told to the peer; 0 = unknown. */
   receiveBufferBytes: number;
+  /** Peers may move to another address on purpose; their NAT may give them one in any case. Default true. [CON-92] */
+  takesMigration: boolean;
   congestion: CongestionName;
   /** What messages are protected by against loss, of streams that do not say. Default off. [FEC-1] */
   protection: ProtectionOptions;
@@ -108,6 +110,7 @@ export function defaultConnectionConfig(aead: AeadProvider): ConnectionConfig {
     usesEcn: false,
     receiveDatagramBytesMax: DATAGRAM_BYTES_MAX,
     receiveBufferBytes: 0,
+    takesMigration: true,
     congestion: 'cubic',
     protection: PROTECTION_OFF,
     protectsByNetwork: true,
@@ -202,6 +205,7 @@ export function localParameters(
     minAckDelayUs: MILLISECOND,
     statelessResetToken,
     repairBytes: config.repairBytes,
+    noMigration: !config.takesMigration,
     inflates: compressionParameter(config.compression),
     keyUpdates: config.keyUpdate !== null,
   };

@@ -1,4 +1,33 @@
+/**
+ * The connection ids of one connection (RFC 9000 section 5.1): {@link LocalIds}, which lead packets here, and {@link PeerIds}, which lead
+ * them to the peer. Each side gives the other one more than is in use, so that whoever moves to another network address can do so under an
+ * id that nobody saw on the old one. [CON-80]
+ */
+
 import { copyOf, equalBytes, NO_BYTES } from '../../base/bytes.ts';
+import { RangeSet } from '../../base/ranges.ts';
+import { CloseCode } from '../wire/close-code.ts';
+import type { FrameReader } from '../wire/frame-reader.ts';
+import type { FrameWriter } from '../wire/frame-writer.ts';
+import {
+  NEW_CONNECTION_ID_BYTES_MAX,
+  writeNewConnectionId,
+  writeRetireConnectionId,
+} from '../wire/frames/path.ts';
+import { RESET_TOKEN_BYTES } from '../wire/packet-header.ts';
+
+/** Where an endpoint keeps which ids lead to which connection. */
+export interface IdRoutes {
+  /** A fresh id that leads here, and what a stateless reset for it ends with. */
+  issue(): IssuedId;
+  /** The id leads nowhere any more. */
+  release(id: Uint8Array): void;
+}
+
+export interface IssuedId {
+  readonly id: Uint8Array;
+  readonly resetToken: Uint8Array;
+}
 
 export interface ConnectionIdOptions {
   readonly isServer: boolean;
@@ -16,14 +45,13 @@ export interface ConnectionIdOptions {
   readonly token?: Uint8Array | undefined;
   /** A bit of the header that says nothing. */
   readonly greaseBit: boolean;
+  readonly routes: IdRoutes;
 }
 
-/** The connection ids of one connection: those that lead packets here, and the one that leads them to the peer (RFC 9000 section 5.1). */
+/** The ids of a connection, as its packets carry them. */
 export class ConnectionIds {
-  /** What our long headers carry as the source, and what the peer's packets carry as their destination. */
-  readonly sourceId: Uint8Array;
-  /** What our packets carry as their destination. */
-  destinationId: Uint8Array;
+  readonly local: LocalIds;
+  readonly peer: PeerIds;
   firstDestinationId: Uint8Array;
   /** Destination id of the client's very first packet: other than {@link firstDestinationId} at a server that answered it with a Retry. */
   originalDestinationId: Uint8Array;
@@ -31,43 +59,56 @@ export class ConnectionIds {
   retrySourceId: Uint8Array | null = null;
   /** At a client: the token in the header of its Initial packets; empty when it has none. */
   token: Uint8Array;
-  /** All that lead here: those that we issued, and at a server the one that the client made up. */
-  readonly localIds: readonly Uint8Array[];
-  /** At a client: what its server ends the connection with when it has forgotten it. [PKT-22] */
-  resetToken: Uint8Array | null = null;
   readonly unpinned: boolean;
   readonly greaseBit: boolean;
+  /** At a server the id that its client made up, which leads here as well. */
+  private readonly madeUpId: Uint8Array | null;
   private knowsPeer: boolean;
 
   constructor(options: ConnectionIdOptions) {
     const { firstDestinationId, isServer, sourceId } = options;
-    this.sourceId = sourceId;
-    this.destinationId = options.destinationId;
+    this.local = new LocalIds(sourceId, options.routes);
+    this.peer = new PeerIds(options.destinationId);
     this.firstDestinationId = firstDestinationId;
     this.originalDestinationId = options.retriedId ?? firstDestinationId;
     if (options.retriedId != null) this.retrySourceId = firstDestinationId;
     this.token = options.token ?? NO_BYTES;
-    this.localIds = isServer ? [sourceId, firstDestinationId] : [sourceId];
+    this.madeUpId = isServer ? firstDestinationId : null;
     this.unpinned = options.unpinned;
     this.greaseBit = options.greaseBit;
     this.knowsPeer = isServer;
   }
 
+  /** What our long headers carry as the source; one of those that lead here. */
+  get sourceId(): Uint8Array {
+    return this.local.oldest;
+  }
+
+  /** What our packets carry as their destination. */
+  get destinationId(): Uint8Array {
+    return this.peer.current;
+  }
+
+  /** What the peer ends the connection with when it has forgotten it; null where it did not say. [PKT-22] */
+  get resetToken(): Uint8Array | null {
+    return this.peer.resetToken;
+  }
+
   /** Whether a packet with this destination id is for this connection. */
   leadsHere(data: Uint8Array, start: number, length: number): boolean {
-    for (const id of this.localIds) if (equalBytes(id, data.subarray(start, start + length))) return true;
-    return false;
+    const id = data.subarray(start, start + length);
+    return (this.madeUpId !== null && equalBytes(this.madeUpId, id)) || this.local.has(id);
   }
 
   /** Whether a packet with this source id is the peer's; null as long as any may be. */
   isPeer(id: Uint8Array): boolean | null {
-    return this.knowsPeer ? equalBytes(id, this.destinationId) : null;
+    return this.knowsPeer ? equalBytes(id, this.peer.current) : null;
   }
 
   /** At a client that heard nothing of its server yet but this Retry: Initial packets go where it says, with its token. [HS-30] */
   followRetry(sourceId: Uint8Array, token: Uint8Array): void {
     this.retrySourceId = sourceId;
-    this.destinationId = sourceId;
+    this.peer.onFirst(sourceId);
     this.token = token;
   }
 
@@ -75,7 +116,7 @@ export class ConnectionIds {
   restart(firstDestinationId: Uint8Array): void {
     this.firstDestinationId = firstDestinationId;
     this.originalDestinationId = firstDestinationId;
-    this.destinationId = firstDestinationId;
+    this.peer.onFirst(firstDestinationId);
     this.retrySourceId = null;
     this.token = NO_BYTES;
     this.knowsPeer = false;
@@ -85,6 +126,288 @@ export class ConnectionIds {
   acceptPeer(id: Uint8Array): void {
     if (this.knowsPeer) return;
     this.knowsPeer = true;
-    this.destinationId = copyOf(id);
+    this.peer.onFirst(copyOf(id));
+  }
+
+  /** Whether {@link write} has something to write. */
+  get isDue(): boolean {
+    return this.local.isDue || this.peer.isDue;
+  }
+
+  /** Writes what the peer is to know of ids, as much as there is room for. */
+  write(frames: FrameWriter): void {
+    this.peer.write(frames);
+    this.local.write(frames);
   }
 }
+
+/** An id that we issued, and that the peer has not retired. */
+interface LocalId {
+  readonly sequence: number;
+  readonly id: Uint8Array;
+  /** NO_BYTES: of the first one, which the transport parameters told. */
+  readonly resetToken: Uint8Array;
+}
+
+/** The ids that we issued: under each of them the peer's packets come here. */
+export class LocalIds {
+  /** Of those that are not retired. */
+  oldest: Uint8Array;
+  private readonly routes: IdRoutes;
+  private readonly issued: LocalId[];
+  /** Retired, but packets that were sent before may still come: the oldest goes first. */
+  private readonly retired: Uint8Array[] = [];
+  /** Sequences that the peer is to be told of. */
+  private due: number[] = [];
+  private next = 1;
+  /** As many as the peer keeps, and no more than we are ready to look up. */
+  private limit = 1;
+
+  constructor(first: Uint8Array, routes: IdRoutes) {
+    this.oldest = first;
+    this.routes = routes;
+    this.issued = [{ sequence: 0, id: first, resetToken: NO_BYTES }];
+  }
+
+  get isDue(): boolean {
+    return this.due.length > 0;
+  }
+
+  /** Whether packets to this id come here. */
+  has(id: Uint8Array): boolean {
+    return this.sequenceOf(id) >= 0 || this.retired.some((other) => equalBytes(other, id));
+  }
+
+  /** The sequence number of an id that is not retired; -1 of any other. */
+  sequenceOf(id: Uint8Array): number {
+    for (const local of this.issued) if (equalBytes(local.id, id)) return local.sequence;
+    return -1;
+  }
+
+  /** The handshake is confirmed: the peer may have so many. [CON-80] */
+  onPeerLimit(activeIdLimit: number): void {
+    this.limit = Math.min(activeIdLimit, ISSUED_MAX);
+    this.fill();
+  }
+
+  /**
+   * The peer uses an id no more. Returns 0 or a close code. [CON-82]
+   * @param carriedBy - the id to which the packet with the frame was sent
+   */
+  onRetired(sequence: number, carriedBy: Uint8Array): number {
+    if (sequence >= this.next) return CloseCode.PROTOCOL_VIOLATION; // it was never issued
+    const index = this.issued.findIndex((local) => local.sequence === sequence);
+    if (index < 0) return 0; // a frame that was sent again
+    const { id } = this.issued[index];
+    if (equalBytes(id, carriedBy)) return CloseCode.PROTOCOL_VIOLATION;
+    this.issued.splice(index, 1);
+    this.due = this.due.filter((other) => other !== sequence);
+    this.retired.push(id);
+    if (this.retired.length > RETIRED_MAX) this.routes.release(this.retired.shift() as Uint8Array);
+    this.fill();
+    this.oldest = this.issued[0].id;
+    return 0;
+  }
+
+  /** A NEW_CONNECTION_ID is lost, or late. */
+  onLost(sequence: number): void {
+    const isWanted = this.issued.some((local) => local.sequence === sequence);
+    if (isWanted && !this.due.includes(sequence)) this.due.push(sequence);
+  }
+
+  write(frames: FrameWriter): void {
+    while (this.due.length > 0 && frames.room >= NEW_CONNECTION_ID_BYTES_MAX) {
+      const sequence = this.due.shift() as number;
+      const local = this.issued.find((other) => other.sequence === sequence);
+      if (local !== undefined) writeNewConnectionId(frames, sequence, 0, local.id, local.resetToken);
+    }
+  }
+
+  /** The connection is over: none of them leads here any more. */
+  forget(): void {
+    for (const { id } of this.issued) this.routes.release(id);
+    for (const id of this.retired) this.routes.release(id);
+    this.issued.length = 0;
+    this.retired.length = 0;
+    this.due = [];
+  }
+
+  private fill(): void {
+    while (this.issued.length < this.limit) {
+      const sequence = this.next++;
+      this.issued.push({ sequence, ...this.routes.issue() });
+      this.due.push(sequence);
+    }
+  }
+}
+
+/** An id that the peer issued. */
+interface PeerId {
+  readonly sequence: number;
+  readonly id: Uint8Array;
+  /** Null: the peer did not tell one with its parameters. */
+  readonly resetToken: Uint8Array | null;
+}
+
+/** The ids that the peer issued: one is in use on the path in use, others wait to be used on another. */
+export class PeerIds {
+  private inUse: PeerId;
+  /** Not used yet, by their sequence. */
+  private spare: PeerId[] = [];
+  /** In use on paths that are being tried. */
+  private lent: PeerId[] = [];
+  private retirePriorTo = 0;
+  /** Sequences that came: one of them that is not kept was retired. */
+  private readonly seen = new RangeSet();
+  /** Sequences that the peer is to be told that they are retired. */
+  private due: number[] = [];
+  /** Of those the ones that were told and are not acknowledged. */
+  private told: number[] = [];
+
+  constructor(first: Uint8Array) {
+    this.inUse = { sequence: 0, id: first, resetToken: null };
+    this.seen.add(0, 1);
+  }
+
+  get current(): Uint8Array {
+    return this.inUse.id;
+  }
+
+  get resetToken(): Uint8Array | null {
+    return this.inUse.resetToken;
+  }
+
+  get isDue(): boolean {
+    return this.due.length > 0;
+  }
+
+  /** Whether another path can be given an id of its own. */
+  get hasSpare(): boolean {
+    return this.spare.length > 0;
+  }
+
+  /** The id that the server gave itself, in place of the one that its client made up. */
+  onFirst(id: Uint8Array): void {
+    this.inUse = { sequence: 0, id, resetToken: null };
+  }
+
+  /** The peer's parameters say how it resets the connection. [PKT-22] */
+  onResetToken(resetToken: Uint8Array | null): void {
+    this.inUse = { ...this.inUse, resetToken };
+  }
+
+  /** NEW_CONNECTION_ID. Returns 0 or a close code. [CON-81] */
+  onNew(frame: FrameReader): number {
+    const { buffer, dataLength, dataStart, resetTokenStart, retirePriorTo, sequence } = frame;
+    if (this.current.length === 0) return CloseCode.PROTOCOL_VIOLATION; // it wants packets without an id
+    const id = buffer.subarray(dataStart, dataStart + dataLength);
+    const resetToken = buffer.subarray(resetTokenStart, resetTokenStart + RESET_TOKEN_BYTES);
+    const known = this.all.find((other) => other.sequence === sequence || equalBytes(other.id, id));
+    if (known !== undefined) {
+      const isSame =
+        known.sequence === sequence &&
+        equalBytes(known.id, id) &&
+        (known.resetToken === null || equalBytes(known.resetToken, resetToken));
+      if (!isSame) return CloseCode.PROTOCOL_VIOLATION;
+    } else if (sequence < this.retirePriorTo) {
+      this.retire(sequence); // it came behind the one that retired it
+    } else if (!this.seen.contains(sequence)) {
+      this.spare.push({ sequence, id: copyOf(id), resetToken: copyOf(resetToken) });
+      this.spare.sort((a, b) => a.sequence - b.sequence);
+    }
+    this.seen.add(sequence, sequence + 1);
+    if (retirePriorTo > this.retirePriorTo && !this.retireBelow(retirePriorTo))
+      return CloseCode.PROTOCOL_VIOLATION;
+    const isOver =
+      this.all.length > ACTIVE_ID_LIMIT ||
+      this.due.length + this.told.length > RETIRING_MAX ||
+      this.seen.size > GAPS_MAX;
+    return isOver ? CloseCode.CONNECTION_ID_LIMIT_ERROR : 0;
+  }
+
+  /** An id for a path that is tried; null while there is none that nobody saw. */
+  lend(): Uint8Array | null {
+    const peerId = this.spare.shift();
+    if (peerId === undefined) return null;
+    this.lent.push(peerId);
+    return peerId.id;
+  }
+
+  /** Whether the id may still be used on the path that it was lent for. */
+  isLent(id: Uint8Array): boolean {
+    return this.lent.some((other) => other.id === id);
+  }
+
+  /** A path that was tried is not used: its id was seen there, and is not used elsewhere. */
+  giveBack(id: Uint8Array): void {
+    const index = this.lent.findIndex((other) => other.id === id);
+    if (index < 0) return;
+    const [{ sequence }] = this.lent.splice(index, 1);
+    this.retire(sequence);
+  }
+
+  /** The path with this id is the one in use from now on; that of the old one is retired. [CON-82] */
+  use(id: Uint8Array): void {
+    const index = this.lent.findIndex((other) => other.id === id);
+    if (index < 0) return;
+    const { sequence } = this.inUse;
+    [this.inUse] = this.lent.splice(index, 1);
+    this.retire(sequence);
+  }
+
+  onRetireLost(sequence: number): void {
+    const index = this.told.indexOf(sequence);
+    if (index < 0) return;
+    this.told.splice(index, 1);
+    this.due.push(sequence);
+  }
+
+  onRetireAcked(sequence: number): void {
+    const isOpen = (other: number): boolean => other !== sequence;
+    this.told = this.told.filter(isOpen);
+    this.due = this.due.filter(isOpen);
+  }
+
+  write(frames: FrameWriter): void {
+    while (this.due.length > 0 && frames.hasControlRoom) {
+      const sequence = this.due.shift() as number;
+      this.told.push(sequence);
+      writeRetireConnectionId(frames, sequence);
+    }
+  }
+
+  /** All that are not retired. */
+  private get all(): readonly PeerId[] {
+    return [this.inUse, ...this.lent, ...this.spare];
+  }
+
+  private retire(sequence: number): void {
+    if (!this.due.includes(sequence) && !this.told.includes(sequence)) this.due.push(sequence);
+  }
+
+  /** The peer wants these to be used no more, and those in use replaced. False when there is nothing to replace them by. [CON-81] */
+  private retireBelow(sequence: number): boolean {
+    this.retirePriorTo = sequence;
+    const isOld = (peerId: PeerId): boolean => peerId.sequence < sequence;
+    const isNew = (peerId: PeerId): boolean => !isOld(peerId);
+    for (const peerId of [...this.spare, ...this.lent].filter(isOld)) this.retire(peerId.sequence);
+    this.spare = this.spare.filter(isNew);
+    this.lent = this.lent.filter(isNew);
+    if (!isOld(this.inUse)) return true;
+    const replacement = this.spare.shift();
+    if (replacement === undefined) return false;
+    this.retire(this.inUse.sequence);
+    this.inUse = replacement;
+    return true;
+  }
+}
+
+/** Ids that each side keeps of the other's, the one in use included: what `active_id_limit` says where it is absent. */
+export const ACTIVE_ID_LIMIT = 2;
+const ISSUED_MAX = ACTIVE_ID_LIMIT;
+/** Packets to an id that was retired may come as long as this many more are not. */
+const RETIRED_MAX = 2;
+/** More retired ids than this that the peer does not acknowledge are its fault. */
+const RETIRING_MAX = 16;
+/** Sequences count up by one, so that gaps between those that came are packets that are late. */
+const GAPS_MAX = 16;

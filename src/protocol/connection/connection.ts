@@ -14,7 +14,7 @@ import { DefaultProtection } from '../fec/stream-protection.ts';
 import type { ClientTicket } from '../handshake/client-ticket.ts';
 import type { Handshake, HandshakeSpace } from '../handshake/handshake.ts';
 import type { GivenTicket } from '../handshake/tickets.ts';
-import { AddressState, Path } from '../path/path.ts';
+import { AddressState, Path, type Way } from '../path/path.ts';
 import { Recovery, TimeoutResult } from '../recovery/recovery.ts';
 import { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamEvent } from '../stream/connection-stream.ts';
@@ -24,9 +24,10 @@ import type { QlogTrace } from '../trace/qlog-trace.ts';
 import { ConnectionTimes } from '../trace/time-in-states.ts';
 import { PacketSpace, PacketType } from '../wire/packet-header.ts';
 import type { ConnectionConfig } from './config.ts';
-import { ConnectionIds } from './connection-ids.ts';
+import { ConnectionIds, type IdRoutes } from './connection-ids.ts';
 import { ControlFrames } from './control-frames.ts';
 import { Device } from './device.ts';
+import { FlowWatch } from './flow-watch.ts';
 import { HandshakeProgress } from './handshake-progress.ts';
 import { IncomingRepairs } from './incoming-repairs.ts';
 import { KeyUpdates } from './key-updates.ts';
@@ -37,6 +38,7 @@ import { NewTicket } from './new-ticket.ts';
 import { NewToken } from './new-token.ts';
 import { OutgoingRepairs } from './outgoing-repairs.ts';
 import { NumberSkips, PacketNumberSpace, type PacketNumberSpaces } from './packet-number-space.ts';
+import { type MoveReason, Paths } from './paths.ts';
 import { PacketReceiver } from './receive.ts';
 import { beginTrace } from './tracing.ts';
 import { PacketAssembler } from './transmit.ts';
@@ -73,6 +75,15 @@ export type EndpointEvent =
   | { readonly type: 'ticket'; readonly connection: Connection; readonly ticket: ClientTicket }
   /** At a client: the server gave a token, which shows in another connection that it is where it is now. */
   | { readonly type: 'token'; readonly connection: Connection; readonly token: Uint8Array }
+  /** Packets go another way from now on. */
+  | {
+      readonly type: 'path';
+      readonly connection: Connection;
+      readonly previous: Way;
+      readonly reason: MoveReason;
+    }
+  /** A path that this side wanted to move to was not proved. */
+  | { readonly type: 'pathFailed'; readonly connection: Connection; readonly local: number }
   /** The connection is over. */
   | { readonly type: 'closed'; readonly connection: Connection; readonly reason: CloseReason };
 
@@ -95,6 +106,8 @@ export interface ConnectionOptions {
   readonly handshake: Handshake;
   /** Whether the client does not pin the server's identity. */
   readonly unpinned: boolean;
+  /** Gives out further ids that lead here. */
+  readonly routes: IdRoutes;
   /** The connection id that we issued for it. */
   readonly sourceId: Uint8Array;
   /** The client: its choice for the first packet. The server: the client's source id. */
@@ -164,6 +177,9 @@ export class Connection {
   private readonly spaces: PacketNumberSpaces;
   private readonly recovery: Recovery;
   private readonly control: ControlFrames;
+  private readonly paths: Paths;
+  /** Null at a server. */
+  private readonly flow: FlowWatch | null;
   private readonly liveness: Liveness;
   private readonly outgoingRepairs: OutgoingRepairs;
   /** Null where the peer was told that none are taken. */
@@ -203,6 +219,7 @@ export class Connection {
       retriedId: options.retriedId,
       token: options.token,
       greaseBit: (bit[0] & 1) === 1,
+      routes: options.routes,
     });
     this.keys = options.initial.keys;
     const { keys } = this;
@@ -242,10 +259,19 @@ export class Connection {
     this.lifecycle = new Lifecycle(host, isServer);
     this.control = new ControlFrames(!isServer, this.counters, this.liveness, this.recovery, thin.acks, {
       goAway: this.lifecycle.closing.goAway,
+      ids: this.ids,
       newTicket: new NewTicket(host),
       newToken: new NewToken(host),
     });
     this.keyUpdates = new KeyUpdates(config.keyUpdate, keys, this.counters, this.trace, host);
+    const takesMigration = config.takesMigration;
+    this.paths = new Paths(
+      this.path,
+      this.ids,
+      this.counters,
+      { isServer, takesMigration, random: options.random },
+      host,
+    );
     const {
       control,
       counters,
@@ -254,6 +280,7 @@ export class Connection {
       lifecycle,
       liveness,
       path,
+      paths,
       recovery,
       spaces,
       streams,
@@ -271,6 +298,7 @@ export class Connection {
         lifecycle,
         liveness,
         path,
+        paths,
         recovery,
         spaces,
         streams,
@@ -283,12 +311,14 @@ export class Connection {
     const { handshake } = this;
     this.repairs = config.repairBytes > 0 ? new IncomingRepairs(config.repairBytes, this.memory) : null;
     this.outgoingRepairs = new OutgoingRepairs(this.counters, this.path, this.streams.packer.protection);
-    const { outgoingRepairs, repairs } = this;
+    this.flow = isServer ? null : new FlowWatch(path.rtt);
+    const { flow, outgoingRepairs, repairs } = this;
     const delay = config.thinningDelayMs * MILLISECOND;
     const parts = {
       role,
       control,
       counters,
+      flow,
       handshake,
       ids,
       keyUpdates,
@@ -296,6 +326,7 @@ export class Connection {
       liveness,
       outgoingRepairs,
       path,
+      paths,
       recovery,
       repairs,
       spaces,
@@ -309,6 +340,7 @@ export class Connection {
       control,
       lifecycle,
       liveness,
+      paths,
       protection: config.protectsByNetwork ? defaultProtection : null,
       compression,
       touch: () => this.touch(),
@@ -368,11 +400,12 @@ export class Connection {
     if (!lifecycle.isOpen) return lifecycle.nextTimeout;
     const ends = lifecycle.isEstablished ? this.liveness.deadline(this.probeTimeout) : this.handshake.end;
     let next = Math.min(ends, lifecycle.nextTimeout, this.recovery.nextTimeout(), this.streams.nextTimeout());
-    next = Math.min(next, this.outgoingRepairs.nextTimeout, this.keyUpdates.retireAt);
+    next = Math.min(next, this.outgoingRepairs.nextTimeout, this.keyUpdates.retireAt, this.paths.deadline);
     // An acknowledgement that may not be sent waits for what lets it go: the answer to a hello [CON-35], or more of the client [CON-4].
     const maySend = !this.handshake.isAnswerDue && !this.path.validation.isExhausted;
     if (maySend)
       for (const state of this.spaces) if (state !== null) next = Math.min(next, state.acks.deadline);
+    if (this.flow !== null && lifecycle.isEstablished) next = Math.min(next, this.flow.deadline);
     const { isBlocked, packetsReserved } = this.assembler;
     if (isBlocked) next = Math.min(next, this.recovery.nextSend(now, packetsReserved));
     return next;
@@ -389,10 +422,12 @@ export class Connection {
     if (lifecycle.onTimeout(now)) return;
     this.keyUpdates.onTimeout(now);
     this.onRecoveryTimeout(now);
+    this.paths.onTimeout(now);
     if (this.outgoingRepairs.nextTimeout <= now) this.receiver.fates.release(now);
     const code = streams.onTimeout(now, liveness.receivedAt, this.counters.packetsReceived);
     if (code !== 0) return this.fail(code, 0, 'a message was begun and not completed', now); // [STR-35] it stalls
     if (!lifecycle.isEstablished) return;
+    if (this.flow?.onTimeout(now)) this.control.isPingDue = true;
     const found = liveness.onTimeout(now, this.probeTimeout);
     if (found === LivenessOutcome.HEARTBEAT_TIMEOUT) lifecycle.timeOut('heartbeat', now);
     else if (found === LivenessOutcome.IDLE_TIMEOUT) lifecycle.timeOut('idle', now);
@@ -432,6 +467,7 @@ export class Connection {
     return this.receiver.undecryptable.bytes + (this.repairs?.memoryBytes ?? 0);
   }
 
+  /** [CON-93] Of the application space over the path in use. */
   private get probeTimeout(): Micros {
     return this.recovery.probeTimeout(PacketSpace.APPLICATION);
   }
@@ -510,6 +546,16 @@ export class Connection {
     if (this.isConnectedDue) this.tellConnected();
     else if (this.lifecycle.isEstablished) this.tellMtu();
     this.settleMtu();
+  }
+
+  /** Packets go another way from now on. What was lost with the old one goes out again. */
+  private onMoved(previous: Way, reason: MoveReason, isGone: boolean, now: Micros): void {
+    if (isGone) this.receiver.fates.tell(now);
+    this.onMtu(now);
+    // The server follows whoever sends it more than a probe from there. [CON-84]
+    if (this.role === 'client') this.control.isHeartbeatDue = true;
+    this.trace?.path(previous, this.path, reason, now);
+    this.events.push({ type: 'path', connection: this, previous, reason });
   }
 
   /** Tells that the handshake is complete; a client that is to use exactly its size does once the path has carried it. [REC-52] */
@@ -606,6 +652,23 @@ export class Connection {
 
     onMtu(now: Micros): void {
       this.connection.onMtu(now);
+    }
+
+    onLeaving(isGone: boolean, now: Micros): void {
+      this.connection.recovery.leavePath(isGone, now);
+    }
+
+    onMoved(previous: Way, reason: MoveReason, isGone: boolean, now: Micros): void {
+      this.connection.onMoved(previous, reason, isGone, now);
+    }
+
+    onMoveFailed(local: number): void {
+      const { connection } = this;
+      connection.events.push({ type: 'pathFailed', connection, local });
+    }
+
+    answer(challenge: Uint8Array): void {
+      this.connection.control.answer(challenge);
     }
 
     failExactMtu(now: Micros): void {

@@ -9,9 +9,10 @@ import { FrameType } from '../wire/frame-type.ts';
 import { CONTROL_FRAME_BYTES_MAX, type FrameWriter } from '../wire/frame-writer.ts';
 import { writeHandshakeDone } from '../wire/frames/crypto.ts';
 import { writePathResponse } from '../wire/frames/path.ts';
-import { writeHeartbeat } from '../wire/frames/ping.ts';
+import { writeHeartbeat, writePing } from '../wire/frames/ping.ts';
 import type { SentFrame } from '../wire/frames/sent-frames.ts';
 import { PacketSpace } from '../wire/packet-header.ts';
+import type { ConnectionIds } from './connection-ids.ts';
 import type { GoAway } from './go-away.ts';
 import type { Liveness } from './liveness.ts';
 import type { NewTicket } from './new-ticket.ts';
@@ -27,6 +28,8 @@ export class ControlFrames {
   /** The server's handshake is complete: HANDSHAKE_DONE is sent until the client has it. */
   isHandshakeDoneDue = false;
   isHeartbeatDue = false;
+  /** The peer is to hear something. */
+  isPingDue = false;
   /** Answers the peer's newest PATH_CHALLENGE, with the next packet. [FRM-20] */
   private pathResponse: Uint8Array | null = null;
 
@@ -38,6 +41,7 @@ export class ControlFrames {
   private readonly liveness: Liveness;
   private readonly recovery: Recovery;
   private readonly acks: AckFrequencyRequest;
+  private readonly ids: ConnectionIds;
 
   constructor(
     isClient: boolean,
@@ -45,7 +49,12 @@ export class ControlFrames {
     liveness: Liveness,
     recovery: Recovery,
     acks: AckFrequencyRequest,
-    { goAway, newTicket, newToken }: { goAway: GoAway; newTicket: NewTicket; newToken: NewToken },
+    {
+      goAway,
+      ids,
+      newTicket,
+      newToken,
+    }: { goAway: GoAway; ids: ConnectionIds; newTicket: NewTicket; newToken: NewToken },
   ) {
     this.isClient = isClient;
     this.counters = counters;
@@ -55,6 +64,7 @@ export class ControlFrames {
     this.goAway = goAway;
     this.newToken = newToken;
     this.newTicket = newTicket;
+    this.ids = ids;
   }
 
   /** Whether {@link write} has something to write. */
@@ -62,11 +72,13 @@ export class ControlFrames {
     return (
       this.isHandshakeDoneDue ||
       this.isHeartbeatDue ||
+      this.isPingDue ||
       this.pathResponse !== null ||
       this.acks.isDue ||
       this.goAway.isDue ||
       this.newToken.isDue ||
-      this.newTicket.isDue
+      this.newTicket.isDue ||
+      this.ids.isDue
     );
   }
 
@@ -93,6 +105,16 @@ export class ControlFrames {
       const intervalMs = this.liveness.intervalMs(this.recovery.probeTimeout(PacketSpace.APPLICATION));
       writeHeartbeat(frames, this.counters.heartbeatsSent++, intervalMs);
     }
+    if (this.isPingDue) {
+      this.isPingDue = false;
+      writePing(frames);
+    }
+    if (this.ids.isDue) this.ids.write(frames);
+  }
+
+  /** A challenge that came another way is to be answered on the path in use, which is that way now. */
+  answer(challenge: Uint8Array): void {
+    this.pathResponse = challenge;
   }
 
   /** Takes a frame that is for no other part of the connection. Returns 0 or a close code. */
@@ -110,6 +132,10 @@ export class ControlFrames {
         if (!this.isClient) return CloseCode.PROTOCOL_VIOLATION; // [FRM-4] nobody asks a client where to go
         this.goAway.onFrame(frame);
         return 0;
+      case FrameType.PATH_RESPONSE: // [FRM-20] one that is late is to a challenge that does not matter any more
+        return this.counters.pathChallengesSent > 0 ? 0 : CloseCode.PROTOCOL_VIOLATION;
+      case FrameType.NEW_CONNECTION_ID:
+        return this.ids.peer.onNew(frame);
       case FrameType.NEW_TOKEN:
         return this.isClient ? this.newToken.onFrame(frame) : CloseCode.PROTOCOL_VIOLATION;
       case FrameType.TICKET:
@@ -117,16 +143,17 @@ export class ControlFrames {
         this.newTicket.onFrame(frame);
         return 0;
       default:
-        // [FRM-2] extensions; and frames of features that neither side has advertised: connection ids, PATH_RESPONSE
-        return type >= FrameType.EXTENSION || type === FrameType.NEW_CONNECTION_ID
-          ? 0
-          : CloseCode.PROTOCOL_VIOLATION;
+        return type >= FrameType.EXTENSION ? 0 : CloseCode.PROTOCOL_VIOLATION; // [FRM-2] extensions
     }
   }
 
   /** A packet with an ACK_FREQUENCY arrived. */
   onAckFrequencyAcked({ limit }: SentFrame): void {
     this.acks.onFrameAcked(limit);
+  }
+
+  onRetireAcked({ limit }: SentFrame): void {
+    this.ids.peer.onRetireAcked(limit);
   }
 
   /** A packet with one of these frames is lost, or late: a probe says its frames again. */
@@ -146,6 +173,12 @@ export class ControlFrames {
         break;
       case FrameType.TICKET:
         this.newTicket.onFrameLost();
+        break;
+      case FrameType.NEW_CONNECTION_ID:
+        this.ids.local.onLost(limit);
+        break;
+      case FrameType.RETIRE_CONNECTION_ID:
+        this.ids.peer.onRetireLost(limit);
         break;
       case FrameType.HEARTBEAT: // the next one says the same, unless there is news [CON-62]
         if (this.liveness.isHeartbeatNews) this.isHeartbeatDue = true;

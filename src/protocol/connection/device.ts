@@ -3,8 +3,9 @@ import type { ConnectionCompression, NetworkType } from '../compress/compression
 import { PROTECTION_AUTO, PROTECTION_OFF } from '../fec/protection.ts';
 import type { DefaultProtection } from '../fec/stream-protection.ts';
 import type { ControlFrames } from './control-frames.ts';
-import type { Lifecycle } from './lifecycle.ts';
+import { ConnectionState, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
+import type { MigrateOptions, MigrateOutcome, Paths } from './paths.ts';
 
 export const NETWORK_TYPES: readonly NetworkType[] = ['wifi', 'cellular', 'ethernet', 'unknown'];
 export type { NetworkType };
@@ -16,6 +17,7 @@ interface DeviceParts {
   readonly control: ControlFrames;
   readonly lifecycle: Lifecycle;
   readonly liveness: Liveness;
+  readonly paths: Paths;
   /** What messages are protected by that nothing was said of, which then follows the network; null where it does not. */
   readonly protection: DefaultProtection | null;
   /** Weighs what a byte costs by the network. */
@@ -26,7 +28,8 @@ interface DeviceParts {
 
 /**
  * What the application says of the device that it runs on, and what follows for its connection: how often heartbeats wake the radio
- * [CON-62], whether they wait for each other [CON-65], whether the peer is asked at once [CON-66], and what messages are protected by [CON-67].
+ * [CON-62], whether they wait for each other [CON-65], whether the peer is asked at once [CON-66], what messages are protected by [CON-67], and at which
+ * of its addresses the device is [CON-89].
  */
 export class Device {
   networkType: NetworkType = 'unknown';
@@ -66,6 +69,12 @@ export class Device {
   onRadioAwake(now: Micros): void {
     const { lifecycle, liveness } = this.parts;
     if (lifecycle.isOpen && lifecycle.isEstablished && liveness.joins(now)) this.sendHeartbeat();
+  }
+
+  /** The device has another address, or loses the one that the connection uses: its client moves to that. Not before the handshake is confirmed. [CON-89] */
+  migrate(options: MigrateOptions, now: Micros): MigrateOutcome {
+    const { lifecycle, paths } = this.parts;
+    return lifecycle.state === ConnectionState.CONFIRMED ? paths.migrate(options, now) : 'later';
   }
 
   private adaptHeartbeats(now: Micros): void {

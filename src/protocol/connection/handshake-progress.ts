@@ -23,6 +23,7 @@ import type { KeyUpdates } from './key-updates.ts';
 import { ConnectionState, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
 import type { PacketNumberSpaces } from './packet-number-space.ts';
+import type { Paths } from './paths.ts';
 
 /** The parts of a connection that the handshake brings to life. */
 export interface HandshakeParts {
@@ -36,6 +37,7 @@ export interface HandshakeParts {
   readonly lifecycle: Lifecycle;
   readonly liveness: Liveness;
   readonly path: Path;
+  readonly paths: Paths;
   readonly recovery: Recovery;
   readonly spaces: PacketNumberSpaces;
   readonly streams: HandshakeStreams;
@@ -226,6 +228,10 @@ export class HandshakeProgress {
     parts.trace?.state('handshake_confirmed', now);
     const parameters = this.handshake?.peerParameters ?? null;
     parts.recovery.onHandshakeConfirmed(parameters?.maxAckDelayUs ?? 0, parameters?.minAckDelayUs ?? null);
+    if (parameters !== null) {
+      parts.ids.local.onPeerLimit(parameters.activeIdLimit); // [CON-80]
+      parts.paths.isPinnedDown = parameters.noMigration;
+    }
     this.keepResults();
     this.handshake = null;
     parts.keys.discard(PacketType.ZERO_RTT);
@@ -370,7 +376,7 @@ export class HandshakeProgress {
     const { role, config, ids, isLoopback, liveness, path, streams } = this.parts;
     const code = role === 'client' ? checkServerIds(parameters, ids) : checkClientIds(parameters, ids);
     if (code !== 0) return code;
-    ids.resetToken = parameters.statelessResetToken;
+    ids.peer.onResetToken(parameters.statelessResetToken);
     this.parts.trace?.parameters('remote', parameters, now, this.cipherSuite);
     this.parts.trace?.keys('updated', '1rtt', now);
     liveness.onPeerParameters(parameters.idleTimeoutMs, parameters.heartbeatMs);

@@ -97,7 +97,6 @@ export function outlivesPacket(type: number): boolean {
     case FrameType.HEARTBEAT:
     case FrameType.PATH_CHALLENGE:
     case FrameType.PATH_RESPONSE:
-    case FrameType.NEW_CONNECTION_ID:
     case FrameType.CONNECTION_CLOSE:
       return false;
     default:

@@ -223,6 +223,10 @@ export class PacketFateTeller {
       case FrameType.HANDSHAKE_DONE:
       case FrameType.HEARTBEAT:
       case FrameType.GOAWAY:
+      case FrameType.NEW_CONNECTION_ID:
+        break;
+      case FrameType.RETIRE_CONNECTION_ID:
+        control.onRetireAcked(frame);
         break;
       case FrameType.ACK_FREQUENCY:
         control.onAckFrequencyAcked(frame);

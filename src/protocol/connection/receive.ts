@@ -12,10 +12,11 @@
  * packets can be received from within a packet.
  */
 
-import { copyOf, equalBytes } from '../../base/bytes.ts';
+import { copyOf, equalBytes, NO_BYTES } from '../../base/bytes.ts';
 import type { Micros } from '../../base/time.ts';
 import type { QueueBound } from '../congestion/queue-bound.ts';
 import { openPacket, type PacketKeys, PHASE_BIT, UnprotectedHeader } from '../crypto/packet-protection.ts';
+import type { ReceiveBatch } from '../datagram/receive-batch.ts';
 import { TOKEN_BYTES_MAX } from '../handshake/address-token.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
 import { isRetryGenuine } from '../handshake/retry.ts';
@@ -42,6 +43,7 @@ import {
 } from '../wire/packet-header.ts';
 import { offeredVersions } from '../wire/version-packet.ts';
 import type { ConnectionIds } from './connection-ids.ts';
+import type { FlowWatch } from './flow-watch.ts';
 import type { HandshakeProgress } from './handshake-progress.ts';
 import { type IncomingRepairs, outlivesPacket } from './incoming-repairs.ts';
 import type { KeyUpdates } from './key-updates.ts';
@@ -53,11 +55,14 @@ import {
   type PacketNumberSpaces,
   UndecryptablePackets,
 } from './packet-number-space.ts';
+import { isProbingFrame, type Paths } from './paths.ts';
 import { openedPacket } from './tracing.ts';
 
 /** The parts of a connection that packets are for. */
 export interface ReceiverParts extends FateParts {
   readonly role: 'client' | 'server';
+  /** Null at a server. */
+  readonly flow: FlowWatch | null;
   readonly handshake: HandshakeProgress;
   readonly ids: ConnectionIds;
   readonly liveness: Liveness;
@@ -67,6 +72,7 @@ export interface ReceiverParts extends FateParts {
   readonly thinning: QueueBound | null;
   /** Packets that may fail to open before the connection is closed. */
   readonly openFailuresMax: number;
+  readonly paths: Paths;
 }
 
 /** What the streams of a connection take of a packet, and of what became of one. */
@@ -110,8 +116,23 @@ export class ReceiveScratch {
   isShared = false;
   /** The ECN codepoint that the datagram came with. */
   ecn: EcnCodepoint = EcnCodepoint.NOT_ECT;
+  /** Where the datagram came from and to, and how large it was; the host is '' where that does not matter. */
+  host = '';
+  port = 0;
+  local = 0;
+  bytes = 0;
   readonly sourceId: Uint8Array = new Uint8Array(ID_BYTES_MAX);
   private within: ReceiveScratch | null = null;
+
+  /** What a batch says of a datagram. */
+  begin(batch: ReceiveBatch, i: number): void {
+    this.isShared = batch.isShared[i] !== 0;
+    this.ecn = batch.ecnOf(i);
+    this.host = batch.host[i];
+    this.port = batch.port[i];
+    this.local = batch.local[i];
+    this.bytes = batch.data[i].length;
+  }
 
   /** For packets that are received from within the one that this is used for. */
   get nested(): ReceiveScratch {
@@ -143,6 +164,13 @@ export class PacketReceiver {
   private isOld = false;
   /** Which of the socket's own addresses the latest datagram came to, opened or not. */
   private latestLocal = 0;
+  /** The packet that is being read came another way than packets go. */
+  private isElsewhere = false;
+  /** What it says of that way. */
+  private challenge: Uint8Array | null = null;
+  private response: Uint8Array | null = null;
+  /** Where it begins in its datagram. */
+  private packetStart = 0;
 
   constructor(parts: ReceiverParts, host: ReceiverHost, now: Micros) {
     this.parts = parts;
@@ -256,6 +284,12 @@ export class PacketReceiver {
       return host.fail(CloseCode.PROTOCOL_VIOLATION, 0, 'reserved bits are set', now);
     }
     const space = packetSpaceOf(type);
+    this.packetStart = opened.packetStart;
+    this.isElsewhere =
+      type === PacketType.ONE_RTT &&
+      this.parts.paths.isElsewhere(scratch.host, scratch.port, scratch.local) &&
+      scratch.host !== '' &&
+      lifecycle.state === ConnectionState.CONFIRMED;
     if (this.trace !== null) this.tracePacket(this.trace, type, data, scratch, now, arrivedAt);
     this.onPacketOpened(space, now);
     reader.reset(data, opened.payloadStart, opened.payloadEnd);
@@ -273,6 +307,7 @@ export class PacketReceiver {
     if (reader.error !== 0) return host.fail(reader.error, reader.type, 'a frame cannot be decoded', now);
     opened.isSpent = !reader.isKept;
     if (space === PacketSpace.APPLICATION) streams.onPacketEnd();
+    if (this.isElsewhere) this.onElsewhere(data, scratch, now);
     const isLate = this.spaces[space]?.acks.onPacket(number, ackEliciting, now, scratch.ecn, arrivedAt);
     if (isLate === true) this.counters.packetsReordered++;
     if (scratch.ecn === EcnCodepoint.CE) this.counters.congestionMarksReceived++;
@@ -282,6 +317,29 @@ export class PacketReceiver {
     const { handshake, role } = this.parts;
     if (space === PacketSpace.INITIAL && role === 'server') handshake.onHelloBytes();
     else this.advanceHandshake(scratch, now);
+  }
+
+  /** A packet came another way than packets go: the peer may have moved. */
+  private onElsewhere(data: Uint8Array, scratch: ReceiveScratch, now: Micros): void {
+    const { bytes, host, local, opened, port, reader } = scratch;
+    const { challenge, response } = this;
+    this.challenge = null;
+    this.response = null;
+    this.isElsewhere = false;
+    const isKept = reader.isKept;
+    reader.reset(data, opened.payloadStart, opened.payloadEnd);
+    let isProbe = true;
+    while (isProbe && nextFrame(reader)) isProbe = isProbingFrame(reader.type);
+    reader.isKept = isKept;
+    const largestBefore = this.spaces[PacketSpace.APPLICATION]?.acks.largest ?? -1;
+    const start = opened.packetStart + 1;
+    const destinationId = data.subarray(start, start + this.parts.ids.sourceId.length);
+    const way = { host, port, local };
+    const { number } = opened;
+    this.parts.paths.onPacket(
+      { way, bytes, number, largestBefore, isProbe, destinationId, challenge, response },
+      now,
+    );
   }
 
   /** The packet's symbol may be what repairs that came before it wait for. */
@@ -407,7 +465,8 @@ export class PacketReceiver {
     const { counters } = this;
     if (result === OpenResult.OPENED || result === OpenResult.UPDATED) {
       counters.packetsReceived++;
-      this.path.local = this.latestLocal; // [CON-60] where the peer sent to is where it is answered from
+      // [CON-60] Where the peer sent to is where it is answered from; a client moves when it wants to.
+      if (this.parts.role === 'server') this.path.local = this.latestLocal;
     } else if (result === OpenResult.REPLAYED) {
       counters.packetsReplayed++;
       this.trace?.dropped(type, bytes, 'duplicate', now);
@@ -434,6 +493,7 @@ export class PacketReceiver {
   private onPacketOpened(space: PacketSpace, now: Micros): void {
     const { path } = this;
     this.liveness.onReceived(now);
+    this.parts.flow?.onReceived(now);
     if (path.validation.state === AddressState.VALIDATED) return;
     this.lastOpenedAt = now;
     if (space !== PacketSpace.HANDSHAKE) return;
@@ -502,9 +562,29 @@ export class PacketReceiver {
         return this.streams.onControlFrame(frame, now);
       case FrameType.REPAIR:
         return this.receiveRepair(frame, now);
+      case FrameType.RETIRE_CONNECTION_ID:
+        return parts.ids.local.onRetired(frame.sequence, this.carrierOf(frame));
+      case FrameType.PATH_CHALLENGE:
+      case FrameType.PATH_RESPONSE:
+        if (this.isElsewhere) this.keepPathFrame(frame);
+        else return parts.control.onFrame(frame);
+        return 0;
       default:
         return parts.control.onFrame(frame);
     }
+  }
+
+  /** The id to which the packet with this frame was sent; none for one that was recovered. */
+  private carrierOf({ buffer }: FrameReader): Uint8Array {
+    if (buffer === this.parts.repairs?.reader.buffer) return NO_BYTES;
+    const start = this.packetStart + 1;
+    return buffer.subarray(start, start + this.parts.ids.sourceId.length);
+  }
+
+  private keepPathFrame({ buffer, dataStart, dataLength, type }: FrameReader): void {
+    const data = copyOf(buffer.subarray(dataStart, dataStart + dataLength));
+    if (type === FrameType.PATH_CHALLENGE) this.challenge = data;
+    else this.response = data;
   }
 
   private receiveAck(space: PacketSpace, frame: FrameReader, now: Micros): number {

@@ -19,6 +19,7 @@ import type { TransmitBatch } from '../datagram/transmit-batch.ts';
 import type { ConnectionProtection } from '../fec/connection-protection.ts';
 import type { HandshakeSpace } from '../handshake/handshake.ts';
 import type { Path } from '../path/path.ts';
+import { markOffPath } from '../recovery/off-path.ts';
 import type { Recovery } from '../recovery/recovery.ts';
 import type { ThinSender } from '../recovery/thin-sender.ts';
 import type { StreamPacker } from '../stream/stream-packer.ts';
@@ -30,6 +31,7 @@ import { CloseCode } from '../wire/close-code.ts';
 import { CONTROL_FRAME_BYTES_MAX, FrameWriter } from '../wire/frame-writer.ts';
 import { writeAck } from '../wire/frames/ack.ts';
 import { connectionCloseSize, writeConnectionClose } from '../wire/frames/connection-close.ts';
+import { writePathChallenge, writePathResponse } from '../wire/frames/path.ts';
 import { writePing } from '../wire/frames/ping.ts';
 import {
   LONG_PACKET_LENGTH_MAX,
@@ -53,6 +55,7 @@ import { ConnectionState, type Lifecycle } from './lifecycle.ts';
 import type { Liveness } from './liveness.ts';
 import { type OutgoingRepairs, REPAIR_ROOM } from './outgoing-repairs.ts';
 import type { NumberSkips, PacketNumberSpace, PacketNumberSpaces } from './packet-number-space.ts';
+import type { Paths } from './paths.ts';
 
 /** The parts of a connection that have something to send, or a say in what is sent. */
 export interface AssemblerParts {
@@ -66,6 +69,7 @@ export interface AssemblerParts {
   readonly liveness: Liveness;
   readonly outgoingRepairs: OutgoingRepairs;
   readonly path: Path;
+  readonly paths: Paths;
   readonly recovery: Recovery;
   /** Null where neither symbols nor repairs are taken. */
   readonly repairs: IncomingRepairs | null;
@@ -104,6 +108,7 @@ export class PacketAssembler {
   private readonly outgoingRepairs: OutgoingRepairs;
   private readonly packer: StreamPacker;
   private readonly path: Path;
+  private readonly paths: Paths;
   private readonly protection: ConnectionProtection;
   private readonly recovery: Recovery;
   private readonly repairs: IncomingRepairs | null;
@@ -134,6 +139,7 @@ export class PacketAssembler {
     this.packer = parts.streams.packer;
     this.protection = parts.streams.packer.protection;
     this.path = parts.path;
+    this.paths = parts.paths;
     this.recovery = parts.recovery;
     this.repairs = parts.repairs;
     this.skips = parts.skips;
@@ -154,6 +160,11 @@ export class PacketAssembler {
     for (;;) {
       if (lifecycle.isOpen && this.recovery.isExhausted(now)) {
         this.host.fail(CloseCode.PROTOCOL_VIOLATION, 0, 'nothing is acknowledged', now); // [REC-12] no room for records
+      }
+      if (this.paths.isDue && lifecycle.isOpen) {
+        if (!batch.hasRoom(path.mtu)) return true;
+        this.packCandidate(builder, batch, now);
+        continue;
       }
       const probeBytes = this.sizeProbeBytes(now);
       if (!batch.hasRoom(Math.max(path.mtu, probeBytes))) return true;
@@ -498,6 +509,46 @@ export class PacketAssembler {
     this.endPacket(builder, state, true, true, now, true);
     this.endDatagram(builder, batch);
     this.counters.packetSizeProbes++;
+  }
+
+  /** A datagram to an address that may be the peer's, or on a path to move to: challenge, answer, or both. It is outside of all accounts of the path. */
+  private packCandidate(builder: PacketBuilder, batch: TransmitBatch, now: Micros): void {
+    const { counters, path, paths } = this;
+    const candidate = paths.next();
+    const state = this.spaces[PacketSpace.APPLICATION];
+    const keys = state?.keys.toSeal(PacketSpace.APPLICATION) ?? null;
+    if (candidate === null || state === null || keys === null) return;
+    const sent = this.recovery.sentPackets(PacketSpace.APPLICATION);
+    const bytes = candidate.probeBytes(path.mtu);
+    builder.beginDatagram(batch, bytes, now);
+    if (!builder.beginPacket(keys, candidate.address, state.nextNumber, sent.largestAcked))
+      return candidate.leave();
+    const number = state.nextNumber;
+    sent.begin(number, now);
+    const { frames } = builder;
+    frames.sent = sent.frames;
+    if (candidate.response !== null) writePathResponse(frames, candidate.response);
+    candidate.response = null;
+    if (candidate.isChallengeDue) {
+      writePathChallenge(frames, paths.challengeOf(candidate, bytes, now));
+      // [CON-84] A client whose address changed without its knowing hears where it is now what arrived.
+      if (!this.isClient) this.packAckCopy(frames, state, now);
+      builder.padDatagram(bytes);
+    }
+    this.endPacket(builder, state, false, false, now);
+    markOffPath(sent, number);
+    const bytesSent = builder.endDatagram(candidate);
+    counters.datagramsSent++;
+    counters.bytesSent += bytesSent;
+    paths.onSent(candidate, bytesSent);
+  }
+
+  /** An ACK beside those that are due on the path in use. */
+  private packAckCopy(frames: FrameWriter, { acks }: PacketNumberSpace, now: Micros): void {
+    const { ecn, nextFrame, ranges } = acks;
+    if (ranges.size === 0 || !writeAck(frames, ranges, acks.ackDelay(now), nextFrame, ecn)) return;
+    acks.onCopySent();
+    this.counters.acksSent++;
   }
 
   /** CONNECTION_CLOSE in every space that the peer may be able to open. [CON-9] */

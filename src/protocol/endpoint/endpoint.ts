@@ -13,6 +13,7 @@ import {
   type EndpointEvent,
   type Seat,
 } from '../connection/connection.ts';
+import type { IdRoutes, IssuedId } from '../connection/connection-ids.ts';
 import { STATELESS_RESET } from '../connection/lifecycle.ts';
 import { PacketNumberSpace } from '../connection/packet-number-space.ts';
 import { OpenResult, openInto, ReceiveScratch } from '../connection/receive.ts';
@@ -38,6 +39,7 @@ import {
   PacketSpace,
   PacketType,
   parsePacketHeader,
+  RESET_TOKEN_BYTES,
   VERSION,
 } from '../wire/packet-header.ts';
 import { DATAGRAM_BYTES_MIN } from '../wire/transport-parameters.ts';
@@ -314,8 +316,7 @@ export class Endpoint {
     const host = batch.host[i];
     const port = batch.port[i];
     const local = batch.local[i];
-    this.scratch.isShared = batch.isShared[i] !== 0;
-    this.scratch.ecn = batch.ecnOf(i);
+    this.scratch.begin(batch, i);
     counters.datagramsReceived++;
     counters.bytesReceived += data.length;
     if (data.length < SHORTEST_PACKET_BYTES) {
@@ -357,8 +358,7 @@ export class Endpoint {
       batch.owner[i] = null;
       const { receiver } = connection;
       const data = batch.data[i];
-      scratch.isShared = batch.isShared[i] !== 0;
-      scratch.ecn = batch.ecnOf(i);
+      scratch.begin(batch, i);
       try {
         receiver.onDatagram(data.length, batch.host[i], batch.port[i], batch.local[i]);
         this.ready.add(connection);
@@ -387,8 +387,7 @@ export class Endpoint {
       opened.payloadStart = batch.payloadStart[i];
       opened.payloadEnd = batch.payloadEnd[i];
       opened.headerBits = batch.headerBits[i];
-      scratch.isShared = batch.isShared[i] !== 0;
-      scratch.ecn = batch.ecnOf(i);
+      scratch.begin(batch, i);
       const data = batch.data[i];
       try {
         connection.receiver.receivePayload(PacketType.ONE_RTT, data, scratch, now);
@@ -606,17 +605,33 @@ export class Endpoint {
 
   // ---- inside ----
 
-  private add(options: Omit<ConnectionOptions, keyof ConnectionParts>, now: Micros): Connection {
-    const connection = new Connection({ ...options, ...this.parts }, now);
-    this.byId.add(connection);
+  private add(options: Omit<ConnectionOptions, keyof ConnectionParts | 'routes'>, now: Micros): Connection {
+    const routes: IdRoutes = {
+      issue: () => this.issueId(connection),
+      release: (id) => this.byId.release(id),
+    };
+    const connection: Connection = new Connection({ ...options, ...this.parts, routes }, now);
+    this.byId.add(options.sourceId, connection);
     this.counters.handshakesStarted++;
     this.counters.connectionsOpen = this.byId.size;
     this.ready.add(connection);
     return connection;
   }
 
+  /** One more id that leads to the connection. [CON-80] */
+  private issueId(connection: Connection): IssuedId {
+    const { random } = this.config;
+    const id = this.byId.issue(random);
+    this.byId.add(id, connection);
+    // A client resets nothing: it forgets no connection that its server remembers.
+    const token =
+      this.resetKey === null ? randomBytes(random, RESET_TOKEN_BYTES) : resetToken(this.resetKey, id);
+    return { id, resetToken: token };
+  }
+
   private forget(connection: Connection, now: Micros): void {
-    if (!this.byId.remove(connection)) return;
+    if (!this.byId.forget(connection)) return;
+    connection.ids.local.forget();
     this.deadlines.remove(connection.seat);
     this.counters.connectionsOpen = this.byId.size;
     this.resets.remove(connection);

@@ -12,49 +12,60 @@ import { equalSecrets } from '../crypto/identity.ts';
 import { RESET_TOKEN_BYTES } from '../wire/packet-header.ts';
 import { RESET_BYTES_MIN } from './stateless-answers.ts';
 
-/** What the tables find: something that knows the ids that lead to it. */
-export interface IdOwner {
-  readonly ids: { readonly sourceId: Uint8Array };
+/** An id that was issued, and whose it is. */
+interface IssuedTo<T> {
+  readonly id: Uint8Array;
+  readonly owner: T;
 }
 
 /**
- * The connection ids that an endpoint issued. An id is 8 random bytes, looked up by its first 52 bits, which fit a number, so
- * that routing a packet makes no string; ids are issued so that these bits are unique.
+ * The connection ids that an endpoint issued, one or more for each owner. An id is 8 random bytes, looked up by its first 52 bits, which fit
+ * a number, so that routing a packet makes no string; ids are issued so that these bits are unique.
  */
-export class ConnectionIdTable<T extends IdOwner> {
-  private readonly owners = new Map<number, T>();
+export class ConnectionIdTable<T extends object> {
+  private readonly issued = new Map<number, IssuedTo<T>>();
+  private readonly all = new Set<T>();
 
+  /** How many owners there are. */
   get size(): number {
-    return this.owners.size;
+    return this.all.size;
   }
 
-  /** A fresh id that no owner in the table has. */
+  /** A fresh id that leads nowhere yet. */
   issue(random: RandomSource): Uint8Array {
     for (;;) {
       const id = randomBytes(random, LOCAL_ID_BYTES);
-      if (!this.owners.has(keyOf(id, 0))) return id;
+      if (!this.issued.has(keyOf(id, 0))) return id;
     }
   }
 
-  add(owner: T): void {
-    this.owners.set(keyOf(owner.ids.sourceId, 0), owner);
+  /** The id leads to this owner from now on. */
+  add(id: Uint8Array, owner: T): void {
+    this.issued.set(keyOf(id, 0), { id, owner });
+    this.all.add(owner);
   }
 
-  /** False when it was not there. */
-  remove(owner: T): boolean {
-    return this.owners.delete(keyOf(owner.ids.sourceId, 0));
+  /** The id leads nowhere any more; its owner stays until {@link forget}. */
+  release(id: Uint8Array): void {
+    this.issued.delete(keyOf(id, 0));
+  }
+
+  /** The owner, whose ids were released, is none any more. False when it was not there. */
+  forget(owner: T): boolean {
+    return this.all.delete(owner);
   }
 
   /** The owner of the id at `at`, of which the caller has checked that 8 bytes are there; null when unknown. [CON-1] */
   lookup(buffer: Uint8Array, at: number): T | null {
-    const owner = this.owners.get(keyOf(buffer, at));
-    if (owner === undefined) return null;
-    const { sourceId } = owner.ids;
-    return sourceId[6] === buffer[at + 6] && sourceId[7] === buffer[at + 7] ? owner : null;
+    const issued = this.issued.get(keyOf(buffer, at));
+    if (issued === undefined) return null;
+    const { id, owner } = issued;
+    return id[6] === buffer[at + 6] && id[7] === buffer[at + 7] ? owner : null;
   }
 
+  /** The owners. */
   values(): IterableIterator<T> {
-    return this.owners.values();
+    return this.all.values();
   }
 }
 

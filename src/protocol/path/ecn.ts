@@ -26,6 +26,14 @@ export class PathEcn {
   /** Packets that arrived with a congestion mark, as far as the peer was believed. */
   marks = 0;
 
+  /** Another path, which is to be tested as the first one was. What the peer counted goes on. */
+  startAnew(): void {
+    this.current = EcnState.TESTING;
+    this.tested = 0;
+    this.testsLost = 0;
+    for (const packets of this.spaces) packets.startAnew();
+  }
+
   get state(): EcnState {
     return this.current;
   }
@@ -35,6 +43,7 @@ export class PathEcn {
     const packets = this.spaces[space];
     if (this.current === EcnState.TESTING) {
       this.tested++;
+      if (packets.testedUpTo < 0) packets.testedFrom = number;
       packets.testedUpTo = number;
     } else if (this.current === EcnState.CAPABLE) {
       if (packets.resumedAt === NEVER) packets.resumedAt = number;
@@ -101,16 +110,23 @@ interface PacketNumbers {
 /** Which packets of a number space said ECT(0), and what the peer counted of them. */
 class MarkedPackets {
   sent = 0;
-  /** Those up to this number did, to test the path, and those from {@link resumedAt} on. */
+  /** Those up to this number did from {@link testedFrom} on, to test the path, and those from {@link resumedAt} on. */
   testedUpTo = -1;
+  testedFrom = 0;
   resumedAt: number = NEVER;
   private ect0 = 0;
   private ce = 0;
 
+  startAnew(): void {
+    this.testedUpTo = -1;
+    this.resumedAt = NEVER;
+  }
+
   countOf({ count, numbers }: PacketNumbers): number {
+    const { resumedAt, testedFrom, testedUpTo } = this;
     let marked = 0;
     for (let k = 0; k < count; k++)
-      if (numbers[k] <= this.testedUpTo || numbers[k] >= this.resumedAt) marked++;
+      if ((numbers[k] >= testedFrom && numbers[k] <= testedUpTo) || numbers[k] >= resumedAt) marked++;
     return marked;
   }
 

@@ -111,6 +111,20 @@ export class PathMtuDiscovery {
     return true;
   }
 
+  /** Another path, of which it is known that it carries so much, or nothing (0). What the old one carried is tried first. [CON-88] */
+  startAnew(provedBytes: number): void {
+    const was = this.mtu;
+    this.abandonAsked();
+    this.mtu = Math.min(was, Math.max(provedBytes, this.floor));
+    this.before = was > this.mtu ? was : 0;
+    this.failedFrom = Number.POSITIVE_INFINITY;
+    this.retryAt = NEVER;
+    this.probing = 0;
+    this.tries = 0;
+    this.timeouts = 0;
+    this.trust();
+  }
+
   /** Size of the probe to send now, of at most `bytesMax`, or 0. Call {@link onProbeSent} when it went out. */
   nextProbe(now: Micros, bytesMax: number): number {
     if (this.probing !== 0) return 0;

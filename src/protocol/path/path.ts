@@ -1,7 +1,7 @@
 /**
- * A network path: the two addresses between which packets travel, and all that is known of the way. A connection has one path at a time;
- * what is learned on it (whether the address is the peer's, round-trip time, how much may be in flight, how large packets may be) says
- * nothing about another.
+ * A network path: the two addresses between which packets travel, and all that is known of the way. A connection has one path at a time,
+ * which others may take the place of; what is learned on it (whether the address is the peer's, round-trip time, how much may be in flight,
+ * how large packets may be) says nothing about another.
  */
 
 import type { RandomSource } from '../../base/random.ts';
@@ -44,16 +44,34 @@ export interface PathOptions {
   readonly controller?: (options: CongestionOptions) => CongestionController;
 }
 
-export class Path {
+/** An address of the peer, and the one of the socket's own that it talks to. */
+export interface Way {
   readonly host: string;
   readonly port: number;
+  readonly local: number;
+}
+
+/** What is known of a way that packets go from now on. */
+export interface ProvedWay {
+  /** Only a port is another one: packets take the way that they took before. */
+  readonly isSameWay: boolean;
+  /** Size of a datagram that was carried; 0: none is known. */
+  readonly provedBytes: number;
+  /** A round trip that was measured; 0: none was. */
+  readonly rtt: Micros;
+}
+
+export class Path {
+  /** Address of the peer. They change when it, or this side, moves to another network: {@link moveTo}. */
+  host: string;
+  port: number;
   /** Which of the socket's own addresses the peer talks to. */
   local = 0;
   readonly validation: AddressValidation;
   readonly rtt = new RttEstimator();
-  readonly loss = new PathLoss();
+  loss = new PathLoss();
   congestion: CongestionController;
-  readonly pacer: Pacer;
+  pacer: Pacer;
   readonly mtuDiscovery: PathMtuDiscovery;
   /** Null where the socket cannot set and read the ECN bits. */
   readonly ecn: PathEcn | null;
@@ -64,6 +82,7 @@ export class Path {
   private readonly random: RandomSource;
   /** The controller that takes over when nothing is in flight. [REC-96] */
   private nextController: CongestionName | null = null;
+  private makeController: (options: CongestionOptions) => CongestionController;
   /** Null: bounded only while packets are reserved for urgent messages. */
   private readonly queueDelayMax: Micros | null;
   /** What a bound on the queue leaves of the window; null without one. */
@@ -89,12 +108,10 @@ export class Path {
       ceiling: mtu,
       isExact: options.mtuIsExact === true,
     });
-    const controller = options.controller ?? CONTROLLERS[options.congestion];
-    this.congestion = controller(this.controllerOptions);
+    this.makeController = options.controller ?? CONTROLLERS[options.congestion];
+    this.congestion = this.makeController(this.controllerOptions);
     this.queueDelayMax = options.queueDelayMax ?? null;
-    const { queueDelayMax } = this;
-    const isBounded = queueDelayMax !== null && queueDelayMax > 0;
-    this.queueWindow = isBounded ? new QueueWindow(this.rtt, queueDelayMax, 0, 0) : null;
+    this.queueWindow = this.firstQueueWindow();
     this.pacer = new Pacer(mtu);
     this.ecn = options.usesEcn === true ? new PathEcn() : null;
   }
@@ -191,6 +208,28 @@ export class Path {
     this.updatePacing(now);
   }
 
+  /**
+   * Packets go another way from now on, and none of them is under way there. What is known of the old one says nothing of the new one, but
+   * where only a port changed (RFC 9000 section 9.4). [CON-88]
+   */
+  moveTo(way: Way, { isSameWay, provedBytes, rtt }: ProvedWay, now: Micros): void {
+    this.host = way.host;
+    this.port = way.port;
+    this.local = way.local;
+    if (isSameWay) return;
+    this.rtt.reset();
+    if (rtt > 0) this.rtt.update(rtt, 0, now);
+    this.loss = new PathLoss();
+    this.mtuDiscovery.startAnew(provedBytes);
+    this.congestion = this.makeController(this.controllerOptions);
+    this.pacer = new Pacer(this.mtu);
+    this.queueWindow = this.firstQueueWindow();
+    this.arrived = 0;
+    this.fullAt = -1;
+    this.ecn?.startAnew();
+    this.updatePacing(now);
+  }
+
   /** The pacer follows the congestion controller, which may have changed its mind. */
   private updatePacing(now: Micros): void {
     const { congestion, queueWindow, rtt } = this;
@@ -207,7 +246,14 @@ export class Path {
   /** [REC-96] It begins anew, within the bounds that hold. */
   private changeController(name: CongestionName): void {
     this.nextController = null;
-    this.congestion = CONTROLLERS[name](this.controllerOptions);
+    this.makeController = CONTROLLERS[name];
+    this.congestion = this.makeController(this.controllerOptions);
+  }
+
+  private firstQueueWindow(): QueueWindow | null {
+    const { queueDelayMax } = this;
+    const isBounded = queueDelayMax !== null && queueDelayMax > 0;
+    return isBounded ? new QueueWindow(this.rtt, queueDelayMax, 0, 0) : null;
   }
 
   /** For a controller that begins now. */

@@ -110,6 +110,11 @@ export class AckTracker {
     return this.frames++;
   }
 
+  /** An acknowledgement went out beside those that are due, which stay so. Returns its number. */
+  onCopySent(): number {
+    return this.frames++;
+  }
+
   /**
    * The peer acknowledged a packet with an ACK frame of ours, which told the ranges from `lowest` to `largest`: it need not hear of those
    * again. What did not fit into the frame, or came after it, stays. [REC-39]

@@ -117,6 +117,7 @@ function onAcked(
   fates: PacketFates,
   now: Micros,
 ): void {
+  if ((known & PacketState.OFF_PATH) !== 0) return onAckedElsewhere(sent, number, known, fates);
   const report = sent.reportOf(number);
   const { bytes } = report;
   if (bytes > fates.largestAckedBytes) fates.largestAckedBytes = bytes;
@@ -133,6 +134,18 @@ function onAcked(
     if (countsAsLoss(fates, known)) path.loss.onAcked(number, now);
   }
   path.onPacketAcked(report, now);
+}
+
+/** The packet went another way than packets go now: what it carried arrived, and that is all. [CON-88] */
+function onAckedElsewhere(sent: SentPackets, number: number, known: number, fates: PacketFates): void {
+  if ((known & PacketState.LOST) !== 0 && (known & PacketState.IN_FLIGHT) !== 0) {
+    fates.spurious.push(number);
+    return;
+  }
+  fates.acked.push(number);
+  if ((known & PacketState.IN_FLIGHT) === 0) return;
+  sent.flight.bytes -= sent.reportOf(number).bytes;
+  if ((known & PacketState.ACK_ELICITING) !== 0) sent.flight.ackEliciting--;
 }
 
 /**
@@ -167,6 +180,7 @@ export function detectLost(
       break;
     }
     declareLost(sent, number, isBehind ? PacketState.LOST : LOST_BY_TIME, fates);
+    if ((known & PacketState.OFF_PATH) !== 0) continue; // [CON-88] of the old path
     const report = sent.reportOf(number);
     if ((known & PacketState.SIZE_PROBE) !== 0) {
       path.bytesInFlight -= report.bytes; // [REC-32] no congestion signal

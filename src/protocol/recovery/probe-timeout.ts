@@ -96,6 +96,11 @@ export class ProbeTimeout {
     this.pending[space] = 0;
   }
 
+  /** What did not arrive on the old path says nothing of the new one. */
+  onPathChanged(now: Micros): void {
+    this.onSpaceDiscarded(PacketSpace.APPLICATION, now);
+  }
+
   onSpaceDiscarded(space: PacketSpace, now: Micros): void {
     this.count = 0;
     this.lastEventTime = now;

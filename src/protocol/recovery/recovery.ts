@@ -5,6 +5,7 @@ import type { Path } from '../path/path.ts';
 import type { EcnCounts } from '../wire/frames/ack.ts';
 import { PACKET_SPACES, PacketSpace } from '../wire/packet-header.ts';
 import { acknowledge, detectLost, LossThresholds, PacketFates, withdraw } from './loss-detection.ts';
+import { isOffPath, leaveBehind } from './off-path.ts';
 import { ProbeTimeout } from './probe-timeout.ts';
 import { SentPackets } from './sent-packets.ts';
 import { ThinSender } from './thin-sender.ts';
@@ -35,7 +36,7 @@ export class Recovery {
   private readonly spaces: (SentPackets | null)[];
   private readonly thin: ThinSender;
   private readonly pto: ProbeTimeout;
-  private readonly thresholds = new LossThresholds();
+  private thresholds = new LossThresholds();
   private resumedAt: Micros = -1;
 
   constructor(path: Path, isServer: boolean, thin = new ThinSender()) {
@@ -216,6 +217,20 @@ export class Recovery {
     if (isFirstAnswer) this.path.rtt.update(retriedAt - sentAt, 0, retriedAt);
   }
 
+  /**
+   * Packets go another way from now on: those under way count for nothing there. With `isGone` the old way carries nothing any more, and they
+   * are reported as lost, in {@link fates}. [CON-88]
+   */
+  leavePath(isGone: boolean, now: Micros): void {
+    const sent = this.sentPackets(PacketSpace.APPLICATION);
+    this.fates.clear(PacketSpace.APPLICATION);
+    if (isGone) withdraw(sent, sent.largestSent + 1, this.path, this.fates);
+    leaveBehind(sent);
+    this.path.bytesInFlight = 0;
+    this.thresholds = new LossThresholds();
+    this.pto.onPathChanged(now);
+  }
+
   /** The probe timeout of a space without back-off: for key retirement, closing and path checks. */
   probeTimeout(space: PacketSpace): Micros {
     return this.pto.duration(space, this.path.rtt);
@@ -237,6 +252,7 @@ export class Recovery {
   }
 
   private sampleRtt(space: PacketSpace, sent: SentPackets, ackDelay: Micros, now: Micros): void {
+    if (isOffPath(sent, this.fates.acked.numbers[0])) return;
     const sentTime = sent.reportOf(this.fates.acked.numbers[0]).sentTime;
     if (sentTime < this.resumedAt) return; // [REC-54] it measures how long we slept
     const { rtt } = this.path;
@@ -260,7 +276,7 @@ export class Recovery {
     const { numbers, count } = this.fates.spurious;
     for (let k = 0; k < count; k++) {
       const number = numbers[k];
-      if (sent.isSizeProbe(number)) continue;
+      if (sent.isSizeProbe(number) || isOffPath(sent, number)) continue;
       if (this.fates.space === PacketSpace.APPLICATION) this.path.loss.onSpurious(number);
       this.thresholds.onSpurious(sent, number, largestBefore);
       this.path.onSpuriousLoss(sent.reportOf(number), now);

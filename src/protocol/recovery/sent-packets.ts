@@ -337,6 +337,8 @@ export const PacketState = {
   CALM: 0x100,
   /** It is lost, and what it carried is told of later: its record stays. */
   HELD: 0x200,
+  /** It went another way than packets go now: what becomes of it says nothing of the path. */
+  OFF_PATH: 0x400,
 } as const;
 
 /** A growing list of packet numbers, used again: how results are handed out without allocating. */

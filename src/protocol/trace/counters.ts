@@ -60,6 +60,15 @@ export class ConnectionCounters {
   // ---- Congestion marks (ECN) ----
   /** Packets that came marked by a router that is congested; always 0 where the socket cannot tell. */
   congestionMarksReceived = 0;
+  // ---- Paths ----
+  /** Times that the connection moved to another address of the peer or of this side. */
+  pathChanges = 0;
+  /** Challenges sent to addresses that might be the peer's, or on paths that this side wanted to move to. */
+  pathChallengesSent = 0;
+  /** Paths that were proved: the peer answered a challenge there. */
+  pathsValidated = 0;
+  /** Paths that were given up: no challenge was answered. */
+  pathsFailed = 0;
   // ---- Packet size ----
   /** Packets sent only to see whether the path carries their size (RFC 8899). */
   packetSizeProbes = 0;

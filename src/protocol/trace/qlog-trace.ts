@@ -276,6 +276,13 @@ export class QlogTrace {
     );
   }
 
+  /** Packets go another way from now on. */
+  path(previous: Address, { host, port }: Address, reason: 'rebinding' | 'migration', now: Micros): void {
+    const from = `"old":{"ip":${JSON.stringify(previous.host)},"port":${previous.port}}`;
+    const to = `"new":{"ip":${JSON.stringify(host)},"port":${port}}`;
+    this.emit('jetstream:path_changed', `{${from},${to},"trigger":"${reason}"}`, now);
+  }
+
   // ---- inside ----
 
   private packetJson(packet: TracedPacket): string {

@@ -32,6 +32,8 @@ export interface TransportParameters {
   statelessResetToken: Uint8Array | null;
   /** What is kept to recover lost packets with; 0: symbols and repairs are not taken. [FEC-40] */
   repairBytes: number;
+  /** The peer should not move to another address on purpose. [CON-92] */
+  noMigration: boolean;
   /** How compressed messages may be that are opened: methods, and the hashes of dictionaries; null: not at all. [CMP-3] */
   inflates: Uint8Array | null;
   /** Key updates are understood. [PKT-18] */
@@ -66,6 +68,7 @@ export function defaultParameters(sourceId: Uint8Array): TransportParameters {
     minAckDelayUs: null,
     statelessResetToken: null,
     repairBytes: 0,
+    noMigration: false,
     inflates: null,
     keyUpdates: false,
     earlyDataBytes: 0,
@@ -83,11 +86,8 @@ export function encodeParameters(
   for (const row of TABLE) {
     const value = parameters[row.name];
     if (value === null || value === false) continue;
-    if (value === true) {
-      at = writeBytes(out, at, row.id, NO_ID);
-      continue;
-    }
-    if (typeof value !== 'number') at = writeBytes(out, at, row.id, value);
+    if (value === true) at = writeBytes(out, at, row.id, NO_ID);
+    else if (typeof value !== 'number') at = writeBytes(out, at, row.id, value);
     else if (value !== defaults[row.name]) at = writeNumber(out, at, row.id, value);
   }
   if (grease !== null) at = writeBytes(out, at, grease.id, grease.value); // [FRM-14]
@@ -206,6 +206,7 @@ const TABLE = [
   { id: 0x10, form: 'number', name: 'repairBytes', least: 0, most: ANY },
   { id: 0x11, form: 'inflates', name: 'inflates' },
   { id: 0x12, form: 'flag', name: 'keyUpdates' },
+  { id: 0x13, form: 'flag', name: 'noMigration' },
   { id: EARLY_DATA_BYTES, form: 'number', name: 'earlyDataBytes', least: 0, most: ANY },
 ] as const;
 

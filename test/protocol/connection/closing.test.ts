@@ -37,7 +37,7 @@ describe('an immediate close', () => {
   });
 
   test('drops what is not delivered', () => {
-    const pair = new Pair().connected();
+    const pair = new Pair().connected().run(100);
     const stream = pair.client.open();
     pair.client.send(stream, 'never seen');
     pair.client.close();

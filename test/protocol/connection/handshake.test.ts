@@ -37,7 +37,7 @@ describe('a handshake that nothing disturbs', () => {
     expect(shapes(pair.server).slice(0, 3)).toEqual([
       'Initial(ACK CRYPTO)',
       'Initial(CRYPTO) + Handshake(CRYPTO)',
-      '1-RTT(HANDSHAKE_DONE PADDING)',
+      '1-RTT(HANDSHAKE_DONE NEW_CONNECTION_ID)',
     ]);
   });
 

@@ -6,6 +6,7 @@ import type { IncomingRepairs } from '../../../src/protocol/connection/incoming-
 import { ConnectionState } from '../../../src/protocol/connection/lifecycle.ts';
 import type { Liveness } from '../../../src/protocol/connection/liveness.ts';
 import type { PacketNumberSpaces } from '../../../src/protocol/connection/packet-number-space.ts';
+import type { Paths } from '../../../src/protocol/connection/paths.ts';
 import type { KeyRing } from '../../../src/protocol/crypto/key-ring.ts';
 import type { StreamProtection } from '../../../src/protocol/fec/stream-protection.ts';
 import type { Handshake } from '../../../src/protocol/handshake/handshake.ts';
@@ -19,6 +20,7 @@ export interface ConnectionInternals {
   readonly control: ControlFrames;
   readonly keys: KeyRing;
   readonly liveness: Liveness;
+  readonly paths: Paths;
   readonly recovery: Recovery;
   readonly repairs: IncomingRepairs | null;
   readonly spaces: PacketNumberSpaces;

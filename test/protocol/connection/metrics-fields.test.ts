@@ -14,7 +14,7 @@ import {
 import { Delivery, FrameType, Priority, Space } from '../../../src/protocol/wire/frame-type.ts';
 import { writeDropped } from '../../../src/protocol/wire/frames/message.ts';
 import { SYMBOL_BIT } from '../../../src/protocol/wire/packet-header.ts';
-import { bytesOf, Pair, type Side } from './pair.ts';
+import { bytesOf, Pair, PORT, type Side } from './pair.ts';
 import { frame, integers, opening, Rogue } from './rogue.ts';
 
 type Field = keyof ConnectionMetrics;
@@ -395,6 +395,28 @@ const STORIES: Record<string, Story> = {
       }
     },
     moves: ['messagesLate', 'messagesEvicted'],
+  },
+  'a NAT that gives the client another port': {
+    begin: () => new Pair().connected().run(100),
+    side: 'server',
+    go: (pair) => {
+      pair.client.node.port.rebind('client', PORT + 1);
+      pair.echo();
+      pair.run(100);
+    },
+    moves: ['pathChanges', 'pathChallengesSent', 'pathsValidated'],
+  },
+  'a move to an address from which nothing comes': {
+    begin: () => new Pair().connected().run(100),
+    side: 'client',
+    go: (pair) => {
+      const local = pair.client.node.addAddress('dead', PORT);
+      pair.world.network.connect('dead', 'server', { blackHole: true });
+      pair.client.core.device.migrate({ local, isOldGone: false, isSameHost: false }, pair.now);
+      pair.client.node.wake();
+      pair.run(5_000);
+    },
+    moves: ['pathsFailed'],
   },
   'application data before the handshake is over': {
     begin: () => {

@@ -93,7 +93,7 @@ describe('metrics', () => {
 
   test('divide the time of a connection by its controller, and by what holds it back [CON-70]', () => {
     const link = { delayMs: 20, bitsPerSecond: 8e6, queueBytesMax: 30_000 };
-    const pair = new Pair({ link, server: { connectionWindowBytes: 262_144 } }).connected();
+    const pair = new Pair({ link, server: { connectionWindowBytes: 262_144 } }).connected().run(200);
     const limits = () => pair.client.core.metrics(pair.now).limitedByMs;
     const during = (ms: number) => {
       const before = limits();
@@ -202,8 +202,10 @@ function check(side: Side): void {
   const metrics = side.core.metrics();
   const { counters } = side.endpoint;
   const arrivedBytes = side.arrived.reduce((sum, { data }) => sum + data.length, 0);
-  expect(metrics.datagramsSent).toBe(side.sent.length);
-  expect(metrics.bytesSent).toBe(side.bytesSent);
+  // A stateless reset, for an id that was damaged on its way, is of no connection.
+  const own = side.sent.filter(({ packets }) => packets.length > 0);
+  expect(metrics.datagramsSent).toBe(own.length);
+  expect(metrics.bytesSent).toBe(own.reduce((sum, { data }) => sum + data.length, 0));
   expect(metrics.packetsSent).toBe(side.packets.length);
   expect(counters).toMatchObject({ datagramsSent: side.sent.length, bytesSent: side.bytesSent });
   expect(counters).toMatchObject({ datagramsReceived: side.arrived.length, bytesReceived: arrivedBytes });

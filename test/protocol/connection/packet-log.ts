@@ -107,13 +107,13 @@ export function readPackets(
 function isStateless(endpoint: Endpoint, data: Uint8Array): boolean {
   const header = new PacketHeader();
   if (!parsePacketHeader(header, data, 0, data.length, LOCAL_ID_BYTES)) return true;
-  const sender = connectionsOf(endpoint).find(({ ids: { destinationId, sourceId } }) =>
+  const sender = connectionsOf(endpoint).find((connection) =>
     header.scidLength === 0 || header.type === PacketType.ONE_RTT
-      ? Buffer.compare(
-          destinationId,
-          data.subarray(header.dcidStart, header.dcidStart + header.dcidLength),
-        ) === 0
-      : Buffer.compare(sourceId, data.subarray(header.scidStart, header.scidStart + header.scidLength)) === 0,
+      ? sendsTo(connection, data.subarray(header.dcidStart, header.dcidStart + header.dcidLength))
+      : Buffer.compare(
+          connection.ids.sourceId,
+          data.subarray(header.scidStart, header.scidStart + header.scidLength),
+        ) === 0,
   );
   return sender === undefined;
 }
@@ -124,8 +124,17 @@ export function connectionsOf(endpoint: Endpoint): Connection[] {
   return [...table.values()];
 }
 
+/** Whether the connection's packets carry this id, on the path in use or on one that it tries. */
+function sendsTo(connection: Connection, dcid: Uint8Array): boolean {
+  const { candidates } = internalsOf(connection).paths as unknown as {
+    candidates: readonly { ownId: Uint8Array | null }[];
+  };
+  const tried = candidates.flatMap(({ ownId }) => ownId ?? []);
+  return [connection.ids.destinationId, ...tried].some((id) => Buffer.compare(id, dcid) === 0);
+}
+
 function sealKeys(endpoint: Endpoint, space: PacketSpace, dcid: Uint8Array): PacketKeys | null {
-  const owner = connectionsOf(endpoint).find(({ ids }) => Buffer.compare(ids.destinationId, dcid) === 0);
+  const owner = connectionsOf(endpoint).find((connection) => sendsTo(connection, dcid));
   return owner === undefined ? null : internalsOf(owner).keys.toSeal(space);
 }
 

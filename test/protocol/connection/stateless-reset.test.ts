@@ -111,7 +111,7 @@ describe('a stateless reset', () => {
   });
 
   test('that is forged does nothing, and does not count as a packet of the server [PKT-25]', () => {
-    const pair = new Pair().connected();
+    const pair = new Pair().connected().run(100);
     const token = pair.client.core.ids.resetToken as Uint8Array;
     expect(token).toHaveLength(16);
     const before = pair.client.core.counters.packetsReceived;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Prng, type RandomSource } from '../../../src/base/random.ts';
-import { ConnectionIdTable, type IdOwner, LOCAL_ID_BYTES } from '../../../src/protocol/endpoint/routing.ts';
+import { ConnectionIdTable, LOCAL_ID_BYTES } from '../../../src/protocol/endpoint/routing.ts';
 import { EndpointCounters } from '../../../src/protocol/trace/counters.ts';
 import { VERSION } from '../../../src/protocol/wire/packet-header.ts';
 import { isConfirmed } from '../connection/internals.ts';
@@ -206,10 +206,10 @@ function pin(pair: Pair): Uint8Array {
 
 describe('the table of connection ids', () => {
   test('finds an owner by its whole id, wherever it stands, and nobody else', () => {
-    const table = new ConnectionIdTable<IdOwner>();
+    const table = new ConnectionIdTable<Owner>();
     const random = new Prng(1);
     const owners = Array.from({ length: 500 }, () => ownerOf(table.issue(random)));
-    for (const owner of owners) table.add(owner);
+    for (const owner of owners) table.add(owner.ids.sourceId, owner);
     expect(table.size).toBe(500);
     for (const owner of owners) {
       const buffer = new Uint8Array(20);
@@ -221,7 +221,10 @@ describe('the table of connection ids', () => {
         buffer[5 + (bit >> 3)] ^= 1 << (bit & 7);
       }
     }
-    for (const owner of owners) table.remove(owner);
+    for (const owner of owners) {
+      table.release(owner.ids.sourceId);
+      table.forget(owner);
+    }
     expect(table.size).toBe(0);
     expect(table.lookup(owners[0].ids.sourceId, 0)).toBeNull();
   });
@@ -232,13 +235,13 @@ describe('the table of connection ids', () => {
         fc.array(fc.uint8Array({ minLength: 8, maxLength: 8 }), { maxLength: 50 }),
         fc.array(fc.uint8Array({ minLength: 8, maxLength: 8 }), { maxLength: 20 }),
         (ids, others) => {
-          const table = new ConnectionIdTable<IdOwner>();
-          const twin = new Map<string, IdOwner>();
+          const table = new ConnectionIdTable<Owner>();
+          const twin = new Map<string, Owner>();
           for (const localId of ids) {
             // Ids are issued so that their first 52 bits differ; those that do not are not used here.
             if ([...twin.values()].some((owner) => sharesKey(owner.ids.sourceId, localId))) continue;
             const owner = ownerOf(localId);
-            table.add(owner);
+            table.add(owner.ids.sourceId, owner);
             twin.set(text(localId), owner);
           }
           for (const id of [...ids, ...others]) expect(table.lookup(id, 0)).toBe(twin.get(text(id)) ?? null);
@@ -248,12 +251,12 @@ describe('the table of connection ids', () => {
   });
 
   test('issues no id twice, and none that another could be taken for', () => {
-    const table = new ConnectionIdTable<IdOwner>();
+    const table = new ConnectionIdTable<Owner>();
     // Gives the same bytes three times, then others.
     const bytes = [1, 1, 1, 2];
     const stuck: RandomSource = { fill: (target) => target.fill(bytes.shift() ?? 3) };
     const first = ownerOf(table.issue(stuck));
-    table.add(first);
+    table.add(first.ids.sourceId, first);
     const second = ownerOf(table.issue(stuck));
     expect([...first.ids.sourceId]).toEqual(Array(8).fill(1));
     expect([...second.ids.sourceId]).toEqual(Array(8).fill(2));
@@ -268,6 +271,10 @@ function text(id: Uint8Array): string {
   return Buffer.from(id).toString('hex');
 }
 
-function ownerOf(sourceId: Uint8Array): IdOwner {
+interface Owner {
+  readonly ids: { readonly sourceId: Uint8Array };
+}
+
+function ownerOf(sourceId: Uint8Array): Owner {
   return { ids: { sourceId } };
 }

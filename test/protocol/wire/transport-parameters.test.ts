@@ -75,6 +75,7 @@ describe('transport parameters', () => {
     minAckDelayUs: fc.option(any),
     statelessResetToken: fc.option(fc.uint8Array({ minLength: 16, maxLength: 16 })),
     repairBytes: any,
+    noMigration: fc.boolean(),
     inflates: fc.option(
       fc.nat(16).map((hashes) => Uint8Array.from({ length: 1 + 8 * hashes }, (_, i) => (i === 0 ? 1 : i))),
     ),

@@ -38,6 +38,7 @@ export function writeNewConnectionId(
   id: Uint8Array,
   resetToken: Uint8Array,
 ): void {
+  w.sent.limit(FrameType.NEW_CONNECTION_ID, 0, sequence);
   w.u8(FrameType.NEW_CONNECTION_ID);
   w.varint(sequence);
   w.varint(retirePriorTo);
@@ -47,6 +48,7 @@ export function writeNewConnectionId(
 }
 
 export function writeRetireConnectionId(w: FrameWriter, sequence: number): void {
+  w.sent.limit(FrameType.RETIRE_CONNECTION_ID, 0, sequence);
   w.u8(FrameType.RETIRE_CONNECTION_ID);
   w.varint(sequence);
 }
