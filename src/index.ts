@@ -37,7 +37,7 @@ export {
 export type { KeyUpdateOptions } from './transport/cipher-suites.ts';
 export type { Compression, CompressionChoice, CompressionSettings } from './transport/compression.ts';
 export { type ConnectOptions, connect, type ReconnectingConnectOptions } from './transport/connect.ts';
-export type { CloseOptions, Connection } from './transport/connection.ts';
+export type { CloseOptions, Connection, PathChange } from './transport/connection.ts';
 export type { DiagnosticsMessages } from './transport/diagnostics-messages.ts';
 export type { GoAwayNotice, GoAwayOptions } from './transport/go-away.ts';
 export { type Listener, type ListenerMetrics, type ListenOptions, listen } from './transport/listen.ts';
@@ -51,6 +51,7 @@ export type {
   StreamOptions,
   TransportOptions,
 } from './transport/options.ts';
+export type { RebindOptions } from './transport/path-moves.ts';
 export { type Preset, type ProfileName, type Profiles, profiles } from './transport/profiles.ts';
 export type { Protection, ProtectionBlock, ProtectionTarget } from './transport/protection.ts';
 export type {

@@ -15,6 +15,7 @@ import type { DatagramSocket } from '../udp/datagram-socket.ts';
 import { bindDgramSocket } from '../udp/dgram-socket.ts';
 import type { ImpairmentOptions } from '../udp/impaired-socket.ts';
 import { interfaces } from '../udp/interfaces.ts';
+import { PathSockets } from '../udp/path-sockets.ts';
 import { abortError, abortSignal, onAbort, unlessAborted } from './abort.ts';
 import { processTokens, type TokenStore, tokenServer, tokenStore } from './address-tokens.ts';
 import type { AlertOptions } from './alerts.ts';
@@ -34,6 +35,7 @@ import {
   type TransportOptions,
   withProfile,
 } from './options.ts';
+import { PathMoves, type RebindOptions } from './path-moves.ts';
 import { protectionOf } from './protection.ts';
 import { race } from './race.ts';
 import {
@@ -192,8 +194,7 @@ async function connectOver(
 ): Promise<Connection> {
   try {
     if (signal?.aborted) throw abortError(signal);
-    const around = impairedOr(socket, options);
-    return await new ClientSession(around, options, way).connected(signal);
+    return await new ClientSession(new PathSockets(socket), options, way).connected(signal);
   } catch (error) {
     await socket.close();
     throw error;
@@ -249,8 +250,12 @@ class ClientSession {
   private refusals = 0;
   private retryIsDue = false;
   private settle: ((error: JspError | null) => void) | null = null;
+  private readonly moves: PathMoves;
+  /** It moves by itself when the machine loses its address. */
+  private readonly isFollowed: boolean;
 
-  constructor(socket: DatagramSocket, options: ConnectOptions, { server, ticket }: WayToServer) {
+  constructor(sockets: PathSockets, options: ConnectOptions, { server, ticket }: WayToServer) {
+    const socket = impairedOr(sockets, options);
     const { fingerprint: pin } = server;
     const remote = socket.remote ?? server;
     this.server = tokenServer(server);
@@ -275,6 +280,8 @@ class ClientSession {
       },
       clock.now(),
     );
+    this.moves = new PathMoves(this.core, this.driver, sockets, options);
+    this.isFollowed = options.socket === undefined;
     this.connection = openConnection(this.core, this.driver, this);
   }
 
@@ -304,8 +311,13 @@ class ClientSession {
   }
 
   onEvent(event: EndpointEvent): void {
-    if (event.type === 'connected') this.settled(null);
+    if (event.type === 'connected') {
+      if (this.isFollowed) this.moves.follow();
+      this.settled(null);
+    } else if (event.type === 'path') this.moves.onPath();
+    else if (event.type === 'pathFailed') this.moves.onPathFailed(event.local);
     else if (event.type === 'closed') {
+      this.moves.onOver();
       if (this.settle !== null) this.settled(closeError(event.reason) ?? closedEarly());
     }
     if (event.type === 'token') this.keepToken(event.token);
@@ -327,6 +339,10 @@ class ClientSession {
   onConnectionClosed(): void {
     // The open socket keeps the process alive until the server can be expected to have heard of it. [CON-9]
     void this.driver.stop();
+  }
+
+  rebindConnection(options: RebindOptions): Promise<void> {
+    return this.moves.rebind(options);
   }
 
   impairConnection(options: ImpairmentOptions | null): void {

@@ -58,6 +58,7 @@ import {
   STREAM_OPTIONS,
   type StreamOptions,
 } from './options.ts';
+import type { RebindOptions } from './path-moves.ts';
 import { protectionOf } from './protection.ts';
 import { Radio, type Sparing } from './radio.ts';
 import { closeStream, hushStream, openStream, type Stream, tellStream } from './stream.ts';
@@ -135,6 +136,7 @@ export interface ConnectionOwner {
   readonly alerts: AlertOptions;
   onConnectionClosed(connection: Connection): void;
   impairConnection?(options: ImpairmentOptions | null): void;
+  rebindConnection?(options: RebindOptions): Promise<void>;
   /** Whether the socket keeps the process alive, where it is the connection's own. */
   setReferenced?(referenced: boolean): void;
 }
@@ -209,7 +211,7 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
         case 'path':
           return connection.onPath(event.previous, event.reason);
         case 'pathFailed':
-          return; // nobody waits for it
+          return; // who asked for it is told
         case 'closed':
           return connection.onClosed(event.reason);
         case 'early': // its connection is new, and told of by that
@@ -415,6 +417,21 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
       );
     }
     this.owner.impairConnection(options);
+  }
+
+  /**
+   * Moves this side, a client, to another address of its machine, or another port: from Wi-Fi to a cellular network, say. The new path is proved
+   * first, packets go on the old one until then, and nothing that was sent reliably is lost. Resolves when packets go the new way, which the
+   * event `path` tells as well, on both sides. When the machine loses the address that the connection is at, it moves by itself. [CON-89]
+   *
+   * @throws JspError ERR_JSP_PATH_FAILED when no answer comes from there in time, or the server does not want it: all stays as it was;
+   * ERR_JSP_SOCKET when there is no such address; ERR_JSP_OPTION_INVALID, also on a listener's connection; ERR_JSP_CLOSED
+   */
+  async rebind(options: RebindOptions = {}): Promise<void> {
+    if (this.owner.rebindConnection === undefined)
+      throw new JspError('ERR_JSP_OPTION_INVALID', 'rebind is for clients: a server stays where it listens');
+    if (!this.isOpen) throw this.closedWith ?? connectionClosed();
+    await this.owner.rebindConnection(options);
   }
 
   /**

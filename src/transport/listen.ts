@@ -67,6 +67,11 @@ export interface ListenOptions extends TransportOptions {
   /** Connections at once; further clients are told, with ERR_JSP_SERVER_FULL. Default 65,536. */
   connectionsMax?: number | undefined;
   /**
+   * Clients may move to another address on purpose (`rebind`); their NATs may give them one in any case. Default true; false where what is in
+   * front of the server tells clients by their addresses. [CON-92]
+   */
+  migration?: boolean | undefined;
+  /**
    * 32 secret bytes from which follows how this server ends, after it was started anew, connections that it does not know any more.
    * Default: derived from the identity, so that nothing has to be kept.
    */
@@ -379,6 +384,7 @@ export const LISTEN_OPTIONS: OptionTable<ListenOptions> = {
   port: whole(0, 65_535),
   advertise: text,
   acceptUnpinned: flag,
+  migration: flag,
   halfOpenMax: whole(1, 2 ** 31),
   connectionsMax: whole(1, 2 ** 31),
   resetKey: (value) =>
@@ -393,7 +399,10 @@ export const LISTEN_OPTIONS: OptionTable<ListenOptions> = {
 
 function serverDriver(socket: DatagramSocket, options: ListenOptions, owner: DriverOwner): Driver {
   const endpoint = new Endpoint({
-    connection: connectionConfig(options, socket, true),
+    connection: {
+      ...connectionConfig(options, socket, true),
+      takesMigration: options.migration ?? true,
+    },
     random: randomOf(options),
     server: {
       identity: options.identity,

@@ -9,6 +9,7 @@ import { handshakeLoss } from './handshake-loss.ts';
 import { keyUpdate } from './key-update.ts';
 import { longRtt } from './long-rtt.ts';
 import { multiplexing } from './multiplexing.ts';
+import { connectionMigration, rebindAddress, rebindPort } from './rebinding.ts';
 import { retry } from './retry.ts';
 import type { InteropScenario } from './scenario.ts';
 import { versionNegotiation } from './version-negotiation.ts';
@@ -31,6 +32,9 @@ export const INTEROP: readonly InteropScenario[] = [
   scenario(handshakeCorruption),
   scenario(goodput),
   scenario(crossTraffic),
+  scenario(rebindPort),
+  scenario(rebindAddress),
+  scenario(connectionMigration),
 ];
 
 export function interopScenario(name: string): InteropScenario {

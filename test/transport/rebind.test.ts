@@ -1,0 +1,224 @@
+import { createSocket, type Socket } from 'node:dgram';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { Prng } from '../../src/base/random.ts';
+import {
+  type Connection,
+  connect,
+  generateIdentity,
+  type Listener,
+  listen,
+  type PathChange,
+} from '../../src/index.ts';
+import { Identity } from '../../src/protocol/crypto/index.ts';
+import { Lab } from '../../src/testing/index.ts';
+
+describe('rebind, over real sockets', () => {
+  test('moves a connection to another address in mid-transfer; no message is lost, and the server is told [CON-89]', async () => {
+    const { listener, server, client } = await connected();
+    const paths: PathChange[] = [];
+    server.on('path', (change) => paths.push(change));
+    const transfer = echoes(server, client, 300);
+    await transfer.half;
+    await client.rebind({ localHost: '127.0.0.2' });
+    await transfer.done;
+    expect(server.remoteHost).toBe('127.0.0.2');
+    expect(paths).toMatchObject([
+      { host: '127.0.0.2', reason: 'migration', previous: { host: '127.0.0.1' } },
+    ]);
+    expect(client.metrics()).toMatchObject({ pathChanges: 1, pathsFailed: 0 });
+    await client.close();
+    await listener.close();
+  });
+
+  test('moves it to another port, again and again', async () => {
+    const { listener, server, client } = await connected();
+    const transfer = echoes(server, client, 300);
+    const ports = new Set([server.remotePort]);
+    for (let i = 0; i < 3; i++) {
+      await client.rebind();
+      await once(server, 'path');
+      ports.add(server.remotePort);
+    }
+    await transfer.done;
+    expect(ports.size).toBe(4);
+    await client.close();
+    await listener.close();
+  });
+
+  test('a NAT that gives the client another port is followed, also when the client only listens [CON-84]', async () => {
+    const listener = await listen({ identity: generateIdentity(), host: '127.0.0.1', port: 0 });
+    const nat = await Nat.to(listener.port);
+    onTestFinished(() => nat.close());
+    const accepted = once(listener, 'connection');
+    const client = await connect(listener.url.replace(`:${listener.port}`, `:${nat.port}`));
+    const [server] = (await accepted) as [Connection];
+    const received: number[] = [];
+    const done = new Promise<void>((resolve) => {
+      client.on('stream', (stream) =>
+        stream.on('message', (message) => {
+          if (received.push((message as Buffer).readUInt32BE(0)) === 400) resolve();
+        }),
+      );
+    });
+    const moved = once(server, 'path');
+    const stream = server.openStream();
+    for (let i = 0; i < 400; i++) {
+      const message = Buffer.alloc(1_000);
+      message.writeUInt32BE(i);
+      stream.send(message);
+      if (i % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+      if (i === 200) await nat.rebind();
+    }
+    const [change] = (await moved) as [PathChange];
+    expect(change.reason).toBe('rebinding');
+    await done;
+    expect(received).toEqual(Array.from({ length: 400 }, (_, i) => i));
+    await client.close();
+    await listener.close();
+  });
+});
+
+describe('rebind, in a lab', () => {
+  test('to where nothing is carried fails with its own code, and the connection goes on', async () => {
+    const lab = new Lab({ seed: 1, link: { delayMs: 20 } });
+    const { client, server } = await labPair(lab, {});
+    lab.network.connect('10.0.0.9', '10.0.0.1', { blackHole: true });
+    const failure = client.rebind({
+      socket: lab.socket({ host: '10.0.0.9', connectTo: { host: '10.0.0.1', port: 4577 } }),
+    });
+    failure.catch(() => {});
+    await expect(lab.settle(failure)).rejects.toMatchObject({ code: 'ERR_JSP_PATH_FAILED' });
+    const transfer = echoes(server, client, 20);
+    await lab.settle(transfer.done);
+    expect(server.remoteHost).toBe('10.0.0.2');
+  });
+
+  test('of a server that wants its clients to stay fails at once [CON-92]', async () => {
+    const lab = new Lab({ seed: 1, link: { delayMs: 20 } });
+    const { client } = await labPair(lab, { migration: false });
+    const failure = client.rebind({
+      socket: lab.socket({ host: '10.0.0.9', connectTo: { host: '10.0.0.1', port: 4577 } }),
+    });
+    failure.catch(() => {});
+    await expect(lab.settle(failure, 100)).rejects.toMatchObject({ code: 'ERR_JSP_PATH_FAILED' });
+  });
+
+  test('is a call for clients, and on a connection that is over fails as all else does', async () => {
+    const lab = new Lab({ seed: 1 });
+    const { client, server } = await labPair(lab, {});
+    await expect(server.rebind()).rejects.toMatchObject({ code: 'ERR_JSP_OPTION_INVALID' });
+    await lab.settle(client.close());
+    await expect(client.rebind()).rejects.toMatchObject({ code: 'ERR_JSP_CLOSED' });
+  });
+});
+
+// ---- inside ----
+
+async function connected(): Promise<{ listener: Listener; server: Connection; client: Connection }> {
+  const listener = await listen({ identity: generateIdentity(), host: '127.0.0.1', port: 0 });
+  const accepted = once(listener, 'connection');
+  const client = await connect(listener.url, { localHost: '127.0.0.1' });
+  const [server] = (await accepted) as [Connection];
+  return { listener, server, client };
+}
+
+async function labPair(
+  lab: Lab,
+  options: { migration?: boolean },
+): Promise<{ client: Connection; server: Connection }> {
+  const { clock, random } = lab;
+  const identity = Identity.generate(new Prng(1));
+  const listener = await listen({
+    identity,
+    socket: lab.socket({ host: '10.0.0.1', port: 4577 }),
+    clock,
+    random,
+    ...options,
+  });
+  const accepted = once(listener, 'connection');
+  const socket = lab.socket({ host: '10.0.0.2', connectTo: { host: '10.0.0.1', port: 4577 } });
+  const client = await lab.settle(connect(listener.url, { socket, clock, random }));
+  const [server] = (await lab.settle(accepted)) as [Connection];
+  await lab.run(200);
+  return { client, server };
+}
+
+/** Messages there and back, one after the other was answered. */
+function echoes(
+  server: Connection,
+  client: Connection,
+  count: number,
+): { half: Promise<void>; done: Promise<void> } {
+  let reachedHalf = (): void => {};
+  const half = new Promise<void>((resolve) => {
+    reachedHalf = resolve;
+  });
+  server.on('stream', (stream) => stream.on('message', (message) => void stream.send(message)));
+  const stream = client.openStream();
+  const answers: string[] = [];
+  const done = new Promise<void>((resolve) => {
+    stream.on('message', (message) => {
+      answers.push(Buffer.from(message as Uint8Array).toString());
+      if (answers.length === count / 2) reachedHalf();
+      if (answers.length < count) return void stream.send(`message ${answers.length}`);
+      expect(answers).toEqual(Array.from({ length: count }, (_, i) => `message ${i}`));
+      resolve();
+    });
+  });
+  stream.send('message 0');
+  return { half, done };
+}
+
+function once(
+  emitter: { once(event: never, listener: (...args: never[]) => void): unknown },
+  event: string,
+): Promise<unknown[]> {
+  return new Promise((resolve) => emitter.once(event as never, (...args: unknown[]) => resolve(args)));
+}
+
+/** Takes the place of the server's port, and goes on from a port of its own that changes. */
+class Nat {
+  private readonly inner: Socket;
+  private outer: Socket;
+  private client = 0;
+  private readonly serverPort: number;
+
+  static async to(serverPort: number): Promise<Nat> {
+    return new Nat(await bound(), await bound(), serverPort);
+  }
+
+  private constructor(inner: Socket, outer: Socket, serverPort: number) {
+    this.inner = inner;
+    this.outer = outer;
+    this.serverPort = serverPort;
+    inner.on('message', (data, { port }) => {
+      this.client = port;
+      this.outer.send(data, this.serverPort, '127.0.0.1');
+    });
+    this.listen();
+  }
+
+  get port(): number {
+    return this.inner.address().port;
+  }
+
+  async rebind(): Promise<void> {
+    this.outer.close();
+    this.outer = await bound();
+    this.listen();
+  }
+
+  close(): void {
+    this.inner.close();
+    this.outer.close();
+  }
+
+  private listen(): void {
+    this.outer.on('message', (data) => this.inner.send(data, this.client, '127.0.0.1'));
+  }
+}
+
+function bound(): Promise<Socket> {
+  const socket = createSocket('udp4');
+  return new Promise((resolve) => socket.bind(0, '127.0.0.1', () => resolve(socket)));
+}
