@@ -4,7 +4,7 @@ import { CloseCode, closeCodeName } from '../../src/protocol/wire/close-code.ts'
 import { FrameType, MessageFlag } from '../../src/protocol/wire/frame-type.ts';
 import { writeAckFrequency } from '../../src/protocol/wire/frames/ack.ts';
 import { writeConnectionClose } from '../../src/protocol/wire/frames/connection-close.ts';
-import { writeNewConnectionId, writePathChallenge } from '../../src/protocol/wire/frames/path.ts';
+import { writePathChallenge } from '../../src/protocol/wire/frames/path.ts';
 import { Pair } from '../protocol/connection/pair.ts';
 import { fragment, frame, integers, opening, Rogue, run, varint } from '../protocol/connection/rogue.ts';
 
@@ -220,10 +220,6 @@ describe('a peer that has the keys and breaks the rules is told which [ERR-1]', 
 describe('a peer that is merely odd is tolerated', () => {
   test.each([
     ['extension frames that nobody knows [FRM-2]', [integers(0x38, 3, 1, 2, 3), integers(0x3f, 0)]],
-    [
-      'NEW_CONNECTION_ID',
-      [frame((w) => writeNewConnectionId(w, 1, 0, new Uint8Array(8), new Uint8Array(16)))],
-    ],
     ['limits as large as they can be', [integers(F.MAX_DATA, LARGEST), integers(F.MAX_STREAMS, LARGEST)]],
     ['limits that shrink [STR-9]', [integers(F.MAX_DATA, 0), integers(F.MAX_STREAMS, 0)]],
     ['BLOCKED at limits that never were', [integers(F.DATA_BLOCKED, 7), integers(F.STREAMS_BLOCKED, 9)]],

@@ -11,6 +11,7 @@ import { HandshakeState } from '../../src/protocol/handshake/handshake.ts';
 import type { ServerHandshake } from '../../src/protocol/handshake/server.ts';
 import { EcnState, PathEcn } from '../../src/protocol/path/ecn.ts';
 import { AddressState } from '../../src/protocol/path/path.ts';
+import { CandidateState, NEXT_CANDIDATE_STATES } from '../../src/protocol/path/path-candidate.ts';
 import { NEXT_RECEIVE_STATES, ReceiveState } from '../../src/protocol/stream/receive/receive-stream.ts';
 import { NEXT_SEND_STATES, SendState } from '../../src/protocol/stream/send/send-stream.ts';
 import { PacketSpace, PacketType } from '../../src/protocol/wire/packet-header.ts';
@@ -38,6 +39,7 @@ describe('spec/state-machines.md', () => {
     ['Sending half of a stream', SendState],
     ['Receiving half of a stream', ReceiveState],
     ['Address of a client, to its server', AddressState],
+    ['Path that is tried', CandidateState],
     ['ECN on a path', EcnState],
   ])('has the states that the code has: %s', (name, states) => {
     expect(page.get(name)?.states.toSorted()).toEqual(Object.keys(states).toSorted());
@@ -52,6 +54,7 @@ describe('spec/state-machines.md', () => {
       'Sending half of a stream',
       'Receiving half of a stream',
       'Address of a client, to its server',
+      'Path that is tried',
       'ECN on a path',
     ]);
   });
@@ -61,6 +64,7 @@ describe('spec/state-machines.md', () => {
     ['Key updates', KeyState, NEXT_KEY_STATES],
     ['Sending half of a stream', SendState, NEXT_SEND_STATES],
     ['Receiving half of a stream', ReceiveState, NEXT_RECEIVE_STATES],
+    ['Path that is tried', CandidateState, NEXT_CANDIDATE_STATES],
   ])('has the ways that the code allows, once each: %s', (name, states, next) => {
     const allowed = next.flatMap((targets, from) =>
       targets.map((to) => `${nameOf(states, from)} -> ${nameOf(states, to)}`),

@@ -1,4 +1,5 @@
 import { equalBytes } from '../../base/bytes.ts';
+import { assert } from '../../base/errors.ts';
 import { type RandomSource, randomBytes } from '../../base/random.ts';
 import { type Micros, SECOND } from '../../base/time.ts';
 import { AddressState, AddressValidation, type Way } from './path.ts';
@@ -112,7 +113,7 @@ export class PathCandidate {
   onResponse(data: Uint8Array, now: Micros): boolean {
     const answered = this.challenges.find((challenge) => equalBytes(challenge.data, data));
     if (answered === undefined || this.current !== CandidateState.VALIDATING) return false;
-    this.current = CandidateState.VALIDATED;
+    this.moveTo(CandidateState.VALIDATED);
     this.validation.state = AddressState.VALIDATED;
     this.provedBytes = answered.bytes;
     this.rtt = now - answered.sentAt;
@@ -132,9 +133,15 @@ export class PathCandidate {
   /** {@link deadline} passed. */
   onTimeout(now: Micros): void {
     if (this.current === CandidateState.VALIDATED || now >= this.givenUpAt)
-      this.current = CandidateState.FAILED;
+      this.moveTo(CandidateState.FAILED);
     else this.isChallengeDue = true;
     this.deadline = this.givenUpAt; // what came from there may not allow another one
+  }
+
+  /** The only way from one state to another. */
+  private moveTo(state: CandidateState): void {
+    assert(NEXT_CANDIDATE_STATES[this.current].includes(state), 'a path is proved before it is not needed');
+    this.current = state;
   }
 }
 
@@ -144,7 +151,14 @@ interface Challenge {
   readonly sentAt: Micros;
 }
 
-export const CHALLENGE_BYTES = 8;
+/** By {@link CandidateState}. spec/state-machines.md says when. */
+export const NEXT_CANDIDATE_STATES: readonly (readonly CandidateState[])[] = [
+  [CandidateState.VALIDATED, CandidateState.FAILED],
+  [CandidateState.FAILED],
+  [],
+];
+
+const CHALLENGE_BYTES = 8;
 /** Header, challenge, response and tag. */
 const PROBE_BYTES_MIN = 48;
 /** With an acknowledgement of a few ranges. */
