@@ -4,6 +4,7 @@ import { shapesOf } from './shapes.ts';
 
 /** Classes of the core that show others more than {@link MEMBERS_MAX} members, and why. */
 const WIDE: Readonly<Record<string, string>> = {
+  '(class)': 'all that the parts of a connection may ask and tell it',
   ConnectionCounters: 'one count each',
   EndpointCounters: 'nothing but counts, a field each',
   FrameReader: 'the fields of a frame, which are read without a call for each',
