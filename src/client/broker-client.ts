@@ -4,7 +4,7 @@
  */
 
 import { performance } from 'node:perf_hooks';
-import type { JspError } from '../base/errors.ts';
+import { JspError } from '../base/errors.ts';
 import { checkOptions, chosenOptions, number, type OptionTable } from '../base/options.ts';
 import { type RandomSource, randomBytes } from '../base/random.ts';
 import { COMMAND_BYTES_MAX, Command, encodePlain, LANES_MAX } from '../pubsub/command.ts';
@@ -77,7 +77,8 @@ export async function connectClientBy(
 ): Promise<BrokerClient> {
   const takesLanes = (options.streamsMax ?? LANES_MAX) >= LANES_MAX;
   const urls = typeof target === 'string' ? [target] : [...new Set(target)];
-  if (urls.length === 0) throw new RangeError('the list of URLs must not be empty');
+  if (urls.length === 0)
+    throw new JspError('ERR_JSP_URL_INVALID', 'connectClient: the list of URLs is empty');
   const defaults = { messageBytesMax: COMMAND_BYTES_MAX, connectionWindowBytes: WINDOW_BYTES };
   const { signal: _, ...chosen } = chosenOptions<ConnectOptions>(options, CONNECT_OPTIONS);
   // Payloads are compressed, by the client; what a profile says of it is of the connection.

@@ -111,8 +111,8 @@ export async function connect(
 ): Promise<Connection | ReconnectingConnection> {
   checkOptions('connect', given, { ...CONNECT_OPTIONS, reconnect: reconnectOption });
   const { reconnect = false, ...options } = given;
-  const urls = typeof url === 'string' ? [url] : [...new Set(url)];
-  if (urls.length === 0) throw new RangeError('the list of URLs must not be empty');
+  const urls = Array.isArray(url) ? [...new Set(url as readonly string[])] : [url as string];
+  if (urls.length === 0) throw new JspError('ERR_JSP_URL_INVALID', 'connect: the list of URLs is empty');
   if (options.socket !== undefined && (reconnect !== false || urls.length > 1)) {
     throw new JspError(
       'ERR_JSP_OPTION_INVALID',

@@ -106,7 +106,8 @@ export async function connectClientIn(
   const given: readonly (string | { readonly href: string })[] =
     typeof url === 'string' || 'href' in url ? [url] : url;
   const urls = [...new Set(given.map(socketUrl))];
-  if (urls.length === 0) throw new RangeError('the list of URLs must not be empty');
+  if (urls.length === 0)
+    throw new JspError('ERR_JSP_URL_INVALID', 'connectClient: the list of URLs is empty');
   return newClient(around, urls, options);
 }
 

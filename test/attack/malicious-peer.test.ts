@@ -186,11 +186,31 @@ describe('a peer that has the keys and breaks the rules is told which [ERR-1]', 
     expect(victim.closed?.code).toBe(PROTOCOL_VIOLATION);
   });
 
-  test.each([0x04, 0x08, 0x0c, 0x18])('reserved bits %i in a packet that opens [PKT-16]', (bits) => {
+  test.each([0x08, 0x18])('reserved bits %i in a packet that opens [PKT-16]', (bits) => {
     const { rogue, victim } = attacked();
     rogue.sendRaw(Uint8Array.of(F.PING), bits);
     expect(victim.closed?.code).toBe(PROTOCOL_VIOLATION);
   });
+
+  test.each([0x04, 0x0c])(
+    'a key phase, bits %i, that keys are not updated in: reserved bits, too [PKT-16]',
+    (bits) => {
+      const { rogue, victim } = attacked({ keyUpdate: null });
+      rogue.sendRaw(Uint8Array.of(F.PING), bits);
+      expect(victim.closed?.code).toBe(PROTOCOL_VIOLATION);
+    },
+  );
+
+  test.each([0x04, 0x0c])(
+    'the next key phase, bits %i, sealed with the keys of this one [PKT-18]',
+    (bits) => {
+      const { rogue, victim } = attacked();
+      const { packetsUnopened } = victim.core.counters;
+      rogue.sendRaw(Uint8Array.of(F.PING), bits);
+      expect(victim.closed).toBeNull();
+      expect(victim.core.counters.packetsUnopened).toBe(packetsUnopened + 1);
+    },
+  );
 
   test.each([
     ['a symbol', Uint8Array.of(F.PING), 0x10],
