@@ -1,4 +1,4 @@
-import { copyOf } from '../../base/bytes.ts';
+import { copyOf, equalBytes, NO_BYTES } from '../../base/bytes.ts';
 import { type GivenTicket, TICKET_BYTES_MAX, TICKET_ID_BYTES } from '../handshake/tickets.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import type { FrameWriter } from '../wire/frame-writer.ts';
@@ -15,6 +15,9 @@ export class NewTicket {
   /** The client does not have it yet. */
   isDue = false;
   private ticket: GivenTicket | null = null;
+  /** At a client: the nonce of the one that came last, and how many came. */
+  private lastNonce: Uint8Array = NO_BYTES;
+  private told = 0;
   private readonly host: NewTicketHost;
 
   constructor(host: NewTicketHost) {
@@ -44,13 +47,20 @@ export class NewTicket {
     this.isDue = this.ticket !== null;
   }
 
-  /** The server said it, perhaps once more: it is told of as often, and is the same. */
+  /** The server said it, perhaps once more: by then it may have been shown, and is good for nothing. */
   onFrame({ buffer, dataStart, dataLength, lifetime, nonceStart }: FrameReader): void {
-    if (dataLength === 0 || dataLength > TICKET_BYTES_MAX) return;
+    if (dataLength === 0 || dataLength > TICKET_BYTES_MAX || this.told >= GIVEN_MAX) return;
+    const nonce = buffer.subarray(nonceStart, nonceStart + TICKET_ID_BYTES);
+    if (equalBytes(nonce, this.lastNonce)) return;
+    this.lastNonce = copyOf(nonce);
+    this.told++;
     this.host.onTicket({
       lifetimeSeconds: lifetime,
-      nonce: copyOf(buffer.subarray(nonceStart, nonceStart + TICKET_ID_BYTES)),
+      nonce: this.lastNonce,
       ticket: copyOf(buffer.subarray(dataStart, dataStart + dataLength)),
     });
   }
 }
+
+/** What a client takes of one connection: each ticket, and each token, may be written to a disk. [HS-37] [HS-55] */
+export const GIVEN_MAX = 64;

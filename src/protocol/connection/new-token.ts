@@ -4,6 +4,7 @@ import { CloseCode } from '../wire/close-code.ts';
 import type { FrameReader } from '../wire/frame-reader.ts';
 import type { FrameWriter } from '../wire/frame-writer.ts';
 import { newTokenSize, writeNewToken } from '../wire/frames/crypto.ts';
+import { GIVEN_MAX } from './new-ticket.ts';
 
 /** What a connection tells its application of tokens. */
 export interface NewTokenHost {
@@ -17,6 +18,8 @@ export class NewToken {
   isDue = false;
   /** At a server until its client has it; at a client the newest that came. */
   private token: Uint8Array | null = null;
+  /** Those that came to a client. */
+  private told = 0;
   private readonly host: NewTokenHost;
 
   constructor(host: NewTokenHost) {
@@ -51,6 +54,7 @@ export class NewToken {
     if (dataLength > TOKEN_BYTES_MAX) return 0; // it would take the room of the hello
     const token = buffer.subarray(dataStart, dataStart + dataLength);
     if (this.token !== null && equalBytes(token, this.token)) return 0; // it was sent again
+    if (this.told++ >= GIVEN_MAX) return 0;
     this.token = copyOf(token);
     this.host.onToken(this.token);
     return 0;

@@ -260,6 +260,27 @@ describe('a token for another connection [HS-37]', () => {
     expect(rogue.victim.closed).toBeNull();
     expect(rogue.victim.events.filter(({ type }) => type === 'token')).toHaveLength(1);
   });
+
+  test('that comes by the hundreds is kept 64 times, as is a ticket, which is told of once [HS-37] [HS-55]', () => {
+    const rogue = new Rogue(new Pair().connected(), 'server');
+    for (let n = 0; n < 200; n++) {
+      const token = Buffer.concat([integers(FrameType.NEW_TOKEN, 9), bytesOf(9, n)]);
+      const ticket = Buffer.concat([
+        integers(FrameType.TICKET, 60),
+        bytesOf(16, n),
+        integers(9),
+        bytesOf(9, n),
+      ]);
+      rogue.send(frame((w) => w.bytes(Buffer.concat([token, ticket, ticket]))));
+    }
+    const came = (type: string) => rogue.victim.events.filter((event) => event.type === type);
+    expect([came('token').length, came('ticket').length]).toEqual([64, 64]);
+    const nonces = came('ticket').map(
+      (event) => event.type === 'ticket' && Buffer.from(event.ticket.key).toString('hex'),
+    );
+    expect(new Set(nonces).size).toBe(64);
+    expect(rogue.victim.closed).toBeNull();
+  });
 });
 
 describe('the token of a Retry that is not good any more [HS-36]', () => {
