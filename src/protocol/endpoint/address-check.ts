@@ -48,6 +48,11 @@ export class AddressCheck {
     this.counters.tokensAccepted++;
   }
 
+  /** Nothing came of what it was spent on. */
+  giveBack(token: Uint8Array): void {
+    this.tokens?.giveBack(token);
+  }
+
   /** The token of a Retry that answers a first packet from this address. */
   forRetry(host: string, port: number, originalId: Uint8Array, now: Micros): Uint8Array {
     return (this.tokens as AddressTokens).forRetry(host, port, originalId, now);

@@ -184,8 +184,8 @@ export class HalfOpenTable {
   /** Each with its network, oldest first. */
   private readonly networks = new Map<Connection, string>();
   private readonly counts = new Map<string, number>();
-  /** Those whose clients showed by a token where they are. */
-  private readonly shown = new Set<Connection>();
+  /** Those whose clients showed by a token where they are, each with that. */
+  private readonly shown = new Map<Connection, Uint8Array>();
   /** Addresses that completed a handshake, the latest last. */
   private readonly known = new Set<string>();
 
@@ -201,10 +201,11 @@ export class HalfOpenTable {
     return this.networks.size - this.shown.size;
   }
 
-  add(connection: Connection, isShown = false): void {
+  /** @param token - that showed where its client is; null when none did */
+  add(connection: Connection, token: Uint8Array | null = null): void {
     const network = networkOf(connection.path.host);
     this.networks.set(connection, network);
-    if (isShown) this.shown.add(connection);
+    if (token !== null) this.shown.set(connection, token);
     this.counts.set(network, (this.counts.get(network) ?? 0) + 1);
   }
 
@@ -218,6 +219,11 @@ export class HalfOpenTable {
     const count = (this.counts.get(network) as number) - 1;
     if (count === 0) this.counts.delete(network);
     else this.counts.set(network, count);
+  }
+
+  /** What showed where its client is, while its handshake is under way; else null. */
+  tokenOf(connection: Connection): Uint8Array | null {
+    return this.shown.get(connection) ?? null;
   }
 
   /** Whether a handshake of somebody in this network is under way. */

@@ -489,7 +489,7 @@ export class Endpoint {
     const handshake = this.serverHandshake(first, proof.retriedId, server);
     const connection = this.add({ role: 'server', handshake, host, port, ...proof, ...first }, now);
     this.routedTo = connection;
-    this.halfOpen.add(connection, isShown);
+    this.halfOpen.add(connection, isShown ? token : null);
     this.byFirstPacket.add(connection);
     connection.receiver.onDatagram(data.length, host, port, local);
     connection.receiver.receiveFirst(data, this.scratch.header.end, this.scratch, now);
@@ -582,6 +582,9 @@ export class Endpoint {
       }
     } else if (event.type === 'closed' && !event.connection.lifecycle.isEstablished) {
       this.counters.handshakesFailed++;
+      const token = this.halfOpen.tokenOf(event.connection);
+      // [HS-38] Its client asks once more when the answer was lost.
+      if (token !== null && event.reason.code === CloseCode.TICKET_REFUSED) this.addresses.giveBack(token);
       // Nobody was told of it yet, so nobody need hear of its end.
       if (event.connection.role === 'server' && !event.connection.lifecycle.carriesData) return;
     }

@@ -117,6 +117,11 @@ export class AddressTokens {
     this.spent.add(token, this.issuedMs);
   }
 
+  /** It may let its client in once more: the handshake that it began was refused, and cost nothing. */
+  giveBack(token: Uint8Array): void {
+    this.spent.delete(token);
+  }
+
   // ---- inside ----
 
   private unixMs(now: Micros): number {
@@ -194,6 +199,12 @@ export class SpentTokens {
       this.newer = new Set();
     }
     this.newer.add(keyOf(token));
+  }
+
+  delete(token: Uint8Array): void {
+    const key = keyOf(token);
+    this.newer.delete(key);
+    this.older.delete(key);
   }
 
   has(token: Uint8Array, issuedMs: number): boolean {
