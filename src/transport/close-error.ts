@@ -89,7 +89,10 @@ function peerTimeoutError(name: string): JspError | null {
         'the peer heard nothing from this side for too long and gave the connection up; connect again',
       );
     case 'HANDSHAKE_TIMEOUT':
-      return timeoutError('handshake');
+      return new JspError(
+        'ERR_JSP_HANDSHAKE_TIMEOUT',
+        'the peer heard nothing for too long in the midst of the handshake and gave it up; what was sent as early data may have arrived; connect again',
+      );
     default:
       return null;
   }

@@ -250,8 +250,9 @@ export class Lifecycle {
     if (!this.isOpen) return false;
     this.reason = reason;
     this.enter(ConnectionState.CLOSING);
-    // A handshake that failed takes a place that others want; who shows a ticket in vain begins anew at once. [HS-58]
-    const isFutile = reason.timeout === 'handshake' || reason.code === CloseCode.TICKET_REFUSED;
+    // A handshake that failed takes a place that others want; who shows a ticket in vain begins anew at once, or not at all. [HS-58]
+    const isInVain = reason.code === CloseCode.TICKET_REFUSED || reason.code === CloseCode.HANDSHAKE_TIMEOUT;
+    const isFutile = reason.timeout === 'handshake' || (isInVain && reason.scope === 'transport');
     this.closing.begin(now, pto, isFutile && !this.isEstablished ? 0 : 3 * pto);
     return true;
   }

@@ -3,7 +3,8 @@
  *
  * It remembers so many of them and no more. An id that has to be forgotten to make room for another is one whose hello would be refused for its
  * age by now, so a hello that was captured comes to nothing whether its ticket is remembered or not. When none can be forgotten, the
- * filter is not sure of any newcomer, and says so: it fails closed.
+ * filter is not sure of any newcomer, and says so: it fails closed. As it did not remember that one either, it is sure of nobody until the
+ * hello of that newcomer could not pass for fresh any more, whose early data its client has sent again by then.
  */
 
 import { MemoryAccount, type MemoryBudget } from '../../base/memory-budget.ts';
@@ -19,8 +20,10 @@ export const TicketUse = {
 export type TicketUse = (typeof TicketUse)[keyof typeof TicketUse];
 
 export class ReplayFilter {
-  /** When each ticket was used, in ms of the caller's clock; the oldest first. */
-  private readonly used = new Map<string, number>();
+  /** The oldest first. */
+  private readonly used = new Map<string, Use>();
+  /** Until then a ticket that is not remembered may have been used. */
+  private unsureUntil = Number.NEGATIVE_INFINITY;
   private readonly entriesMax: number;
   private readonly windowMs: number;
   private readonly lifetimeMs: number;
@@ -49,10 +52,24 @@ export class ReplayFilter {
     if (this.used.has(key)) return TicketUse.AGAIN;
     this.forgetBefore(nowMs - this.lifetimeMs);
     const isFull = this.used.size >= this.entriesMax || this.memory.available < ENTRY_BYTES;
-    if (isFull && !this.forgetOldest(nowMs - this.windowMs)) return TicketUse.UNSURE;
-    this.used.set(key, nowMs);
+    if (isFull && !this.forgetOldest(nowMs - this.windowMs)) {
+      this.unsureUntil = nowMs + this.windowMs;
+      return TicketUse.UNSURE;
+    }
+    this.used.set(key, { at: nowMs, earlyOf: NO_HELLO });
     this.memory.take(ENTRY_BYTES);
-    return TicketUse.FIRST;
+    return nowMs <= this.unsureUntil ? TicketUse.UNSURE : TicketUse.FIRST;
+  }
+
+  /** The early data that came with this ticket, in the hello with this binder, is taken. */
+  tookEarly(id: Uint8Array, binder: Uint8Array): void {
+    const use = this.used.get(keyOf(id));
+    if (use !== undefined) use.earlyOf = markOf(binder);
+  }
+
+  /** Whether it was taken, of this very hello. */
+  hasTakenEarly(id: Uint8Array, binder: Uint8Array): boolean {
+    return this.used.get(keyOf(id))?.earlyOf === markOf(binder);
   }
 
   private forgetBefore(time: number): void {
@@ -61,8 +78,8 @@ export class ReplayFilter {
 
   /** False when there is none that was used before `time`. */
   private forgetOldest(time: number): boolean {
-    for (const [key, usedAt] of this.used) {
-      if (usedAt >= time) return false;
+    for (const [key, { at }] of this.used) {
+      if (at >= time) return false;
       this.used.delete(key);
       this.memory.give(ENTRY_BYTES);
       return true;
@@ -71,9 +88,23 @@ export class ReplayFilter {
   }
 }
 
+interface Use {
+  /** In ms of the caller's clock. */
+  readonly at: number;
+  /** Marks the hello of which early data was taken. */
+  earlyOf: number;
+}
+
+/** 48 bits of it. */
+function markOf(binder: Uint8Array): number {
+  return Buffer.from(binder.buffer, binder.byteOffset, binder.length).readUIntBE(0, 6);
+}
+
 function keyOf(id: Uint8Array): string {
   return Buffer.from(id.buffer, id.byteOffset, id.length).toString('latin1');
 }
 
-/** An id as a string, its time, and their place in the table. */
-const ENTRY_BYTES = 128;
+/** No mark. */
+const NO_HELLO = -1;
+/** An id as a string, what is known of its use, and their place in the table. */
+const ENTRY_BYTES = 192;

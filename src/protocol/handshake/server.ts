@@ -210,14 +210,21 @@ export class ServerHandshake implements Handshake {
     const secret = provenEarlySecret(bytes, ticket.key, this.context);
     if (secret === null) return CloseCode.CRYPTO_ERROR;
     const use = tickets.take(ticket, offer.age, now);
-    if (use === 'refused') return null;
+    // [HS-53] A client that hears that its ticket is refused sends its early data again.
+    if (use === 'refused') {
+      if (!tickets.hasTakenEarly(ticket, offer.binder)) return null;
+      this.count(null, true);
+      return CloseCode.HANDSHAKE_TIMEOUT;
+    }
     this.peerFingerprint = ticket.clientIdentity;
     const { limits, provedAtMs, suite } = ticket;
     const isTaken = offer.hasEarlyData && use === 'early' && tickets.allows(limits, this.parameters);
     // [HS-34] It is in the ticket's suite, which the connection then has as well.
     const isListed = hello.suites.includes(suite);
     const provider = isListed ? this.suites.find(({ aead }) => aead.suite.id === suite)?.aead : undefined;
-    return { secret, provedAtMs, early: isTaken && provider !== undefined ? { provider } : null };
+    if (!isTaken || provider === undefined) return { secret, provedAtMs, early: null };
+    tickets.tookEarly(ticket, offer.binder);
+    return { secret, provedAtMs, early: { provider } };
   }
 
   private count(resumed: Resumed | null, isOffered: boolean): void {

@@ -55,6 +55,8 @@ export interface TicketOffer {
   readonly age: number;
   readonly ticket: Uint8Array;
   readonly hasEarlyData: boolean;
+  /** Of this hello and no other. */
+  readonly binder: Uint8Array;
 }
 
 /** Reads what a hello offers: null when that is nothing, undefined when it makes no sense. */
@@ -70,7 +72,7 @@ export function readOffer(extensions: Extensions): TicketOffer | null | undefine
     [...extensions.keys()].at(-1) === ExtensionId.BINDER;
   if (!isWellFormed) return undefined;
   const age = new DataView(shown.buffer, shown.byteOffset).getUint32(0);
-  return { age, ticket: shown.subarray(AGE_BYTES), hasEarlyData: early !== undefined };
+  return { age, ticket: shown.subarray(AGE_BYTES), hasEarlyData: early !== undefined, binder };
 }
 
 /** The early secret of a ticket with this key, when the hello, which ends with its binder, proves to have it; else null. */

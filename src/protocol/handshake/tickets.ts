@@ -187,6 +187,16 @@ export class Tickets {
     return use === TicketUse.FIRST && Math.abs(skewMs) <= FRESH_MS ? 'early' : 'taken';
   }
 
+  /** What came as early data with the hello that has this binder goes to the application. */
+  tookEarly(ticket: OpenedTicket, binder: Uint8Array): void {
+    this.filter.tookEarly(ticket.id, binder);
+  }
+
+  /** Of a ticket that is refused: early data of this very hello was taken, in a handshake that came to nothing. [HS-53] */
+  hasTakenEarly(ticket: OpenedTicket, binder: Uint8Array): boolean {
+    return ticket.isOwn && this.filter.hasTakenEarly(ticket.id, binder);
+  }
+
   /** Whether early data that these limits allowed fits those that the server has for this connection. [HS-57] */
   allows(limits: EarlyLimits, now: TransportParameters): boolean {
     return limits.earlyDataBytes > 0 && EARLY_LIMITS.every((name) => limits[name] <= now[name]);

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { MILLISECOND } from '../../../src/base/time.ts';
 import type { ClientTicket } from '../../../src/protocol/handshake/client-ticket.ts';
 import { EarlyData } from '../../../src/protocol/handshake/handshake.ts';
 import type { Resumption } from '../../../src/protocol/handshake/ticket-offer.ts';
@@ -220,6 +221,20 @@ describe('early data that is refused', () => {
     expect(arrivedAt(pair.server)).toEqual(['stale', 'again']);
   });
 
+  test('after a Retry, too, also when the refusal is lost: the token is as good as before [HS-38] [HS-58]', () => {
+    const ticket = ticketFrom();
+    for (const lost of [-1, 1]) {
+      const pair = pairOf({}, { accept: { retry: { mode: 'always', epochMs: 0 } } });
+      pair.server.filter = (data, index) => (index === lost ? [] : [{ data }]);
+      const id = comeBack(pair, ticket, texts, []);
+      pair.run(5_000);
+      expect(pair.client.closed).toBeNull();
+      expect(outcome(pair)).toEqual([EarlyData.REFUSED, false]);
+      expect(pair.server.texts(id)).toEqual(texts);
+      expect(pair.server.endpoint.counters.tokensRefused).toBe(0);
+    }
+  });
+
   test('arrives once, whatever the path loses and mixes up, as does all else [HS-58]', () => {
     const ticket = ticketFrom();
     const shared = ticketFrom({ keys: SHARED });
@@ -256,6 +271,25 @@ describe('a captured first datagram', () => {
     expect(pair.server.endpoint.counters.earlyDataAccepted).toBe(accepted);
     expect(pair.server.endpoint.counters.ticketsRefused).toBeGreaterThan(10);
     expect(arrivedAt(pair.server)).toEqual(['pay']);
+  });
+});
+
+describe('early data that was taken', () => {
+  test('is not taken for refused when its server gave the handshake up meanwhile: the client hears of that, and nothing comes twice [HS-53]', () => {
+    for (const mode of ['never', 'always'] as const) {
+      const pair = resumed({
+        client: { handshakeTimeoutMs: 60_000 },
+        accept: { retry: { mode, epochMs: 0 } },
+      });
+      const mute = pair.now + 12_000 * MILLISECOND; // the server gives up after 10 s
+      let sent = 0;
+      pair.server.filter = (data) => (pair.now < mute && (mode === 'never' || sent++ > 0) ? [] : [{ data }]);
+      comeBack(pair, ticketOf(pair.client), ['pay'], []);
+      pair.run(40_000);
+      expect(pair.client.events.at(-1)).toMatchObject({ type: 'closed', reason: { by: 'peer' } });
+      expect(arrivedAt(pair.server)).toEqual(['pay']);
+      expect(pair.server.endpoint.counters).toMatchObject({ earlyDataAccepted: 1, connectionsOpen: 0 });
+    }
   });
 });
 

@@ -28,9 +28,30 @@ describe('the filter of used tickets', () => {
     for (let n = 0; n < 3; n++) filter.use(idOf(n), n);
     expect(filter.use(idOf(3), WINDOW_MS)).toBe(TicketUse.UNSURE);
     expect(filter.use(idOf(1), WINDOW_MS)).toBe(TicketUse.AGAIN);
-    expect(filter.use(idOf(3), WINDOW_MS + 1)).toBe(TicketUse.FIRST); // the first one is too old to pass
-    expect(filter.use(idOf(4), WINDOW_MS + 1)).toBe(TicketUse.UNSURE);
     expect(filter.size).toBe(3);
+  });
+
+  test('is sure of nobody either as long as a hello that it did not remember could be shown again [HS-53]', () => {
+    const filter = filterOf(3);
+    for (let n = 0; n < 3; n++) filter.use(idOf(n), n);
+    expect(filter.use(idOf(3), WINDOW_MS)).toBe(TicketUse.UNSURE);
+    expect(filter.use(idOf(3), WINDOW_MS + 3)).toBe(TicketUse.UNSURE); // the first three are too old to pass, this one is not
+    expect(filter.use(idOf(4), 2 * WINDOW_MS)).toBe(TicketUse.UNSURE);
+    expect(filter.use(idOf(4), 2 * WINDOW_MS + 1)).toBe(TicketUse.AGAIN);
+    expect(filter.use(idOf(5), 2 * WINDOW_MS + 1)).toBe(TicketUse.FIRST);
+    expect(filter.size).toBe(3);
+  });
+
+  test('knows the very hello of which early data was taken [HS-53]', () => {
+    const filter = filterOf(3);
+    const [binder, other] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+    filter.use(idOf(1), 0);
+    expect(filter.hasTakenEarly(idOf(1), binder)).toBe(false);
+    filter.tookEarly(idOf(1), binder);
+    filter.tookEarly(idOf(2), binder); // was not remembered
+    expect(filter.hasTakenEarly(idOf(1), binder)).toBe(true);
+    expect(filter.hasTakenEarly(idOf(1), other)).toBe(false);
+    expect(filter.hasTakenEarly(idOf(2), binder)).toBe(false);
   });
 
   test('takes no more memory than it may, and gives back what is of no use any more [CON-50]', () => {
@@ -46,7 +67,7 @@ describe('the filter of used tickets', () => {
     expect(filter.size).toBe(1);
   });
 
-  test('never says that a ticket is new which it let in within the window, whatever the order', () => {
+  test('never says that a ticket is new which it saw within the window, whatever the order', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 5 }),
@@ -54,14 +75,18 @@ describe('the filter of used tickets', () => {
         (entriesMax, uses) => {
           const filter = filterOf(entriesMax);
           const letIn = new Map<number, number>();
+          const seen = new Map<number, number>();
           let now = 0;
           for (const { id, afterMs } of uses) {
             now += afterMs;
             const use = filter.use(idOf(id), now);
             const before = letIn.get(id);
             if (before !== undefined && now - before <= WINDOW_MS) expect(use).toBe(TicketUse.AGAIN);
-            if (before === undefined) expect(use).not.toBe(TicketUse.AGAIN);
+            const seenAt = seen.get(id);
+            if (seenAt === undefined) expect(use).not.toBe(TicketUse.AGAIN);
+            else if (now - seenAt <= WINDOW_MS) expect(use).not.toBe(TicketUse.FIRST);
             if (use === TicketUse.FIRST) letIn.set(id, now);
+            seen.set(id, now);
             expect(filter.size).toBeLessThanOrEqual(entriesMax);
           }
         },
