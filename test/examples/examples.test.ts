@@ -71,6 +71,20 @@ test('the sensor sends all readings in datagrams of 512 bytes, and compressed in
   expect(Number(compressed)).toBeLessThan(Number(plain) / 1.5);
 });
 
+test('a device that wakes shows the ticket of its last wake, and a server that does not take it gets the reading all the same, once', async () => {
+  const lines = (await runExample('hourly-device', '3')).trimEnd().split('\n');
+  const early = lines.map((line) => /^wake \d: acknowledged, early data (\w+), /.exec(line)?.[1]);
+  expect(early).toEqual(['none', 'accepted', 'refused', undefined]);
+  expect(lines[3]).toBe('3 readings of 3 arrived, each once');
+});
+
+test('a client writes on while its server is started anew and then replaced, and nothing is lost', async () => {
+  const lines = (await runExample('restart', '60')).trimEnd().split('\n');
+  const told = ['offline: looks for a server', 'online again', 'the server goes within 5000 ms'];
+  expect(lines.slice(0, -1)).toEqual([...told, 'moving: looks for a server', 'online again']);
+  expect(lines.at(-1)).toMatch(/^62 of 62 messages arrived, \d+ of them twice$/);
+});
+
 test('the call has fewer gaps with protection than without, on the same link', async () => {
   const output = await voice;
   const calls = [
