@@ -122,8 +122,11 @@ export interface PathChange {
   /** Address of the peer. */
   readonly host: string;
   readonly port: number;
-  /** What it was before. */
+  /** What it was before: the same where this side moved. */
   readonly previous: { readonly host: string; readonly port: number };
+  /** Address of this side's socket. */
+  readonly localHost: string;
+  readonly localPort: number;
   /** `rebinding`: a NAT on the way gave the peer another address; `migration`: a side moved on purpose. */
   readonly reason: 'rebinding' | 'migration';
 }
@@ -590,7 +593,9 @@ export class Connection extends IsolatedEmitter<ConnectionEvents> {
 
   private onPath({ host, port }: PathChange['previous'], reason: PathChange['reason']): void {
     const { remoteHost, remotePort } = this;
-    this.tell('path', { host: remoteHost, port: remotePort, previous: { host, port }, reason });
+    const { localHost, localPort } = this.driver.socket;
+    const from = { localHost, localPort };
+    this.tell('path', { host: remoteHost, port: remotePort, previous: { host, port }, ...from, reason });
   }
 
   private onMtuSettled(bytes: number, isCarried: boolean): void {

@@ -16,7 +16,9 @@ describe('rebind, over real sockets', () => {
   test('moves a connection to another address in mid-transfer; no message is lost, and the server is told [CON-89]', async () => {
     const { listener, server, client } = await connected();
     const paths: PathChange[] = [];
+    const own: PathChange[] = [];
     server.on('path', (change) => paths.push(change));
+    client.on('path', (change) => own.push(change));
     const transfer = echoes(server, client, 300);
     await transfer.half;
     await client.rebind({ localHost: '127.0.0.2' });
@@ -25,6 +27,9 @@ describe('rebind, over real sockets', () => {
     expect(paths).toMatchObject([
       { host: '127.0.0.2', reason: 'migration', previous: { host: '127.0.0.1' } },
     ]);
+    const { host, port, localPort } = own[0];
+    expect(own).toMatchObject([{ localHost: '127.0.0.2', reason: 'migration', previous: { host, port } }]);
+    expect(server.remotePort).toBe(localPort);
     expect(client.metrics()).toMatchObject({ pathChanges: 1, pathsFailed: 0 });
     await client.close();
     await listener.close();
