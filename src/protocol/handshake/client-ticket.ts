@@ -51,7 +51,7 @@ export function encodeClientTicket(ticket: ClientTicket, host: string): Uint8Arr
   out.set(ticket.fingerprint, 2);
   out.set(ticket.key, 2 + HASH_BYTES);
   let at = out.writeBigUInt64BE(BigInt(ticket.receivedAtMs), 2 + 2 * HASH_BYTES);
-  at = out.writeUInt32BE(ticket.lifetimeSeconds, at);
+  at = out.writeUInt32BE(Math.min(ticket.lifetimeSeconds, LIFETIME_SECONDS_MAX), at);
   at = out.writeUInt16BE(parameters.length, at);
   out.set(parameters, at);
   at = out.writeUInt16BE(ticket.ticket.length, at + parameters.length);

@@ -188,6 +188,11 @@ describe('a ticket as a client keeps it', () => {
     expect(decodeClientTicket(encodeClientTicket(kept, host))).toEqual({ ...kept, host });
   });
 
+  test('of a server that says it lives for ever lives for 7 days [HS-54]', () => {
+    const bytes = encodeClientTicket({ ...kept, lifetimeSeconds: Number.MAX_SAFE_INTEGER }, '');
+    expect(decodeClientTicket(bytes)?.lifetimeSeconds).toBe(604_800);
+  });
+
   test('is nothing when it is cut short, or anything else', () => {
     const bytes = encodeClientTicket(kept, '');
     fc.assert(
