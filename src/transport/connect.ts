@@ -72,7 +72,7 @@ export interface ConnectOptions extends TransportOptions {
   /**
    * With a ticket that allows it, resolves at once with a connection whose streams can be used: what is sent on streams, or as messages, that are marked
    * with `earlyData` goes with the first datagram, if it is sent before this turn of the event loop ends; everything else waits for the handshake. What
-   * the server refuses of it is sent again, once. `connection.earlyData` and the event `connected` tell how it went; a handshake that fails ends the
+   * the server refuses of it is sent again, once. Of several URLs the one that answers is taken, so that nothing goes early. `connection.earlyData` and the event `connected` tell how it went; a handshake that fails ends the
    * connection. Default false.
    */
   earlyData?: boolean | undefined;
@@ -139,8 +139,9 @@ async function connectToAny(
 ): Promise<Connection> {
   if (urls.length === 1) return connectOnce(urls[0], { ...options, ticket: ticketOf(urls[0]) });
   for (const url of urls) parseServerUrl(url); // what is no URL is an error, whoever answers
+  // What may go early would go to whoever comes first, answer or not.
   const attempt = (url: string, signal: AbortSignal | undefined): Promise<Connection> =>
-    connectOnce(url, { ...options, signal, ticket: ticketOf(url) });
+    connectOnce(url, { ...options, earlyData: false, signal, ticket: ticketOf(url) });
   const discard = (late: Connection): void => late.destroy();
   try {
     return await race(urls, attempt, {

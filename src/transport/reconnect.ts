@@ -153,13 +153,25 @@ async function openConnectionBy(
   urls: readonly string[],
   signal: AbortSignal | undefined,
   ticketOf: (url: string) => Uint8Array | undefined,
+  isMoving = false,
 ): Promise<Connection> {
   const connection = await connectTo(urls, signal, ticketOf);
+  // [CON-101] One that serves is left for one that does, and not for the hope of one.
+  if (isMoving) await answered(connection);
   if (connection.isOpen) return connection;
   throw (
     (await connection.closed) ??
     new JspError('ERR_JSP_CLOSED', 'the server closed the connection as soon as it was there')
   );
+}
+
+/** Resolves when the handshake is complete, or came to nothing. */
+function answered(connection: Connection): Promise<unknown> | null {
+  if (connection.isEstablished || !connection.isOpen) return null;
+  return Promise.race([
+    connection.closed,
+    new Promise<void>((resolve) => connection.once('connected', () => resolve())),
+  ]);
 }
 
 /** The constructor of {@link ReconnectingConnection}, which is nobody else's. */
@@ -248,6 +260,7 @@ export class ReconnectingConnection extends IsolatedEmitter<ReconnectingEvents> 
             this.servers(),
             signal,
             this.ticketOf,
+            this.phase === 'moving',
           ),
         onConnection: (connection) => this.onConnection(connection),
         onFailed: (error) => this.onFailed(error),
